@@ -1,0 +1,1 @@
+//! GET /connect as a function: the connection balancer.

@@ -1,0 +1,1 @@
+//! GET /scroll as a function.

@@ -1,0 +1,1 @@
+//! POST /messages as a function.

@@ -1,0 +1,254 @@
+// REST calls, problem errors, the token and the server's clock.
+//
+// Main path: `request` takes a token, calls fetch, turns an error answer into a `Problem` and a
+// missing answer into `Unreachable`. Invariants: an expired token is renewed and the call repeated
+// once; nothing here retries a write, because only its caller knows whether a repeat is safe.
+
+const BACKOFF_BASE_MS = 1_000;
+const BACKOFF_CAP_MS = 30_000;
+// The longest a send takes on the server is 6 s; past 10 s the outcome counts as unknown.
+const REQUEST_TIMEOUT_MS = 10_000;
+const TOKEN_MARGIN_MS = 30_000;
+
+/** An answer that the server gave as `application/problem+json`. */
+export class Problem extends Error {
+  constructor(status, body, retryAfterMs) {
+    super(body.detail || body.title || `HTTP ${status}`);
+    this.status = status;
+    this.code = body.code || `http_${status}`;
+    this.field = body.field;
+    this.requestId = body.request_id;
+    this.retryable = status === 429 || status >= 500 || body.retryable === true;
+    this.retryAfterMs = body.retry_after_ms ?? retryAfterMs ?? 0;
+  }
+}
+
+/** No answer: the network, a timeout or the offline switch. The outcome of a write is unknown. */
+export class Unreachable extends Error {
+  constructor(reason) {
+    super(reason);
+    this.code = "unreachable";
+    this.retryable = true;
+    this.retryAfterMs = 0;
+  }
+}
+
+/** Full jitter: anything from nothing to the exponential step, so that a crowd spreads out. */
+export function fullJitter(attempt) {
+  return Math.random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** Math.min(attempt, 10));
+}
+
+/** Waits, or returns at once when the signal aborts. */
+export function sleep(ms, signal) {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener("abort", done);
+  });
+}
+
+/** The server's time as this page knows it, so that a wrong local clock does not reach an id. */
+class ServerClock {
+  #offsetMs = 0;
+  #sample = null;
+
+  now() {
+    return Math.round(Date.now() + this.#offsetMs);
+  }
+
+  /** Takes a sample; the shortest round trip of the last half minute knows best. */
+  observe(serverTime, sentAt, receivedAt) {
+    if (!Number.isFinite(serverTime)) return;
+    const roundTrip = receivedAt - sentAt;
+    const best = this.#sample;
+    if (best && roundTrip > best.roundTrip && receivedAt - best.receivedAt < 30_000) return;
+    this.#sample = { roundTrip, receivedAt };
+    this.#offsetMs = serverTime - (sentAt + receivedAt) / 2;
+  }
+}
+
+export class Api {
+  clock = new ServerClock();
+  #workspaceId;
+  #userId;
+  #token = null;
+  #tokenExpiresAt = 0;
+  #renewal = null;
+  #offline = false;
+  #cut = new AbortController();
+
+  constructor(workspaceId, userId) {
+    this.#workspaceId = workspaceId;
+    this.#userId = userId;
+  }
+
+  get offline() {
+    return this.#offline;
+  }
+
+  /** Cuts calls under way too: a send that is cut here has an unknown outcome, as on a train. */
+  setOffline(offline) {
+    this.#offline = offline;
+    if (offline) this.#cut.abort();
+    else this.#cut = new AbortController();
+  }
+
+  forgetToken() {
+    this.#token = null;
+  }
+
+  connect(failed, signal) {
+    return this.#get("/connect", failed ? { failed } : {}, signal);
+  }
+
+  scroll(query, signal) {
+    return this.#get("/scroll", query, signal);
+  }
+
+  /** All channels of the caller, every page. */
+  channels(signal) {
+    return this.#pages("/channels", "channels", signal);
+  }
+
+  members(channelId, signal) {
+    return this.#pages(`/channels/${encodeURIComponent(channelId)}/members`, "members", signal);
+  }
+
+  postMessage(body) {
+    return this.request("POST", "/messages", { body });
+  }
+
+  createChannel(body) {
+    return this.request("POST", "/channels", { body });
+  }
+
+  addMember(channelId, userId) {
+    return this.request("PUT", memberPath(channelId, userId), {});
+  }
+
+  removeMember(channelId, userId) {
+    return this.request("DELETE", memberPath(channelId, userId), {});
+  }
+
+  killNode(nodeId) {
+    return this.request("POST", `/dev/nodes/${encodeURIComponent(nodeId)}/kill`, {});
+  }
+
+  async request(method, path, { body, signal }) {
+    for (let renewed = false; ; renewed = true) {
+      const token = await this.#currentToken();
+      try {
+        return await this.#fetch(method, path, { body, signal, token });
+      } catch (error) {
+        // A stack that was started anew has another signing key, so both codes mean "ask again".
+        const stale = error.code === "token_expired" || error.code === "invalid_token";
+        if (!stale || renewed) throw error;
+        if (this.#token === token) this.forgetToken();
+      }
+    }
+  }
+
+  /** Repeats a read until it is answered, refused for good, or the signal aborts. */
+  async untilAnswered(read, signal) {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await read();
+      } catch (error) {
+        if (!error.retryable || signal?.aborted || this.#offline) throw error;
+        await sleep(Math.max(error.retryAfterMs, fullJitter(attempt)), signal);
+        if (signal?.aborted) throw error;
+      }
+    }
+  }
+
+  #get(path, query, signal) {
+    const parameters = new URLSearchParams(query).toString();
+    return this.request("GET", parameters ? `${path}?${parameters}` : path, { signal });
+  }
+
+  async #pages(path, field, signal) {
+    const all = [];
+    let offset = null;
+    do {
+      const query = offset === null ? { limit: 100 } : { limit: 100, offset };
+      const page = await this.#get(path, query, signal);
+      all.push(...page[field]);
+      offset = page.next_offset ?? null;
+    } while (offset !== null);
+    return all;
+  }
+
+  async #fetch(method, path, { body, signal, token }) {
+    if (this.offline) throw new Unreachable("offline");
+    const headers = {};
+    if (token) headers.authorization = `Bearer ${token}`;
+    if (body !== undefined) headers["content-type"] = "application/json";
+    const limit = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+    const signals = [limit, this.#cut.signal, ...(signal ? [signal] : [])];
+    const sentAt = Date.now();
+    let response;
+    let answer;
+    try {
+      response = await fetch(path, {
+        method,
+        headers,
+        body: body === undefined ? undefined : JSON.stringify(body),
+        signal: AbortSignal.any(signals),
+        cache: "no-store",
+      });
+      answer = await readJson(response);
+    } catch {
+      if (this.offline) throw new Unreachable("offline");
+      throw new Unreachable(limit.aborted ? "no answer in time" : "no answer");
+    }
+    this.clock.observe(answer.server_time, sentAt, Date.now());
+    if (response.ok) return answer;
+    const retryAfterMs = 1_000 * Number.parseInt(response.headers.get("retry-after"), 10);
+    throw new Problem(response.status, answer, Number.isFinite(retryAfterMs) ? retryAfterMs : 0);
+  }
+
+  #currentToken() {
+    if (this.#token && Date.now() < this.#tokenExpiresAt) return this.#token;
+    this.#renewal ??= this.#renew().finally(() => {
+      this.#renewal = null;
+    });
+    return this.#renewal;
+  }
+
+  async #renew() {
+    const body = { workspace_id: this.#workspaceId, user_id: this.#userId };
+    const { token } = await this.#fetch("POST", "/dev/token", { body });
+    this.#token = token;
+    this.#tokenExpiresAt = expiryOf(token) - (this.clock.now() - Date.now()) - TOKEN_MARGIN_MS;
+    return token;
+  }
+}
+
+function memberPath(channelId, userId) {
+  return `/channels/${encodeURIComponent(channelId)}/members/${encodeURIComponent(userId)}`;
+}
+
+/** An empty or foreign body is an empty object: the status alone then tells the story. */
+async function readJson(response) {
+  const text = await response.text();
+  try {
+    return JSON.parse(text) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+/** The token's `exp` in Unix ms; a token that hides it is used until the server refuses it. */
+function expiryOf(token) {
+  try {
+    const claims = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
+    return Number.isFinite(claims.exp) ? claims.exp * 1_000 : Infinity;
+  } catch {
+    return Infinity;
+  }
+}

@@ -1,0 +1,91 @@
+// The document as the other modules use it. Whatever a person wrote goes through `textContent` or
+// an attribute, never through markup.
+
+export function byId(id) {
+  return document.getElementById(id);
+}
+
+/** An element with attributes and children; strings become text nodes. */
+export function element(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === false || value === null || value === undefined) continue;
+    node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children);
+  return node;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `#icon-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/** Writes only what differs: an untouched node keeps focus, selection and screen reader quiet. */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+export function setAttribute(node, name, value) {
+  if (value === null || value === false) {
+    if (node.hasAttribute(name)) node.removeAttribute(name);
+    return;
+  }
+  const text = value === true ? "" : String(value);
+  if (node.getAttribute(name) !== text) node.setAttribute(name, text);
+}
+
+export function setHidden(node, hidden) {
+  if (node.hidden !== hidden) node.hidden = hidden;
+}
+
+/**
+ * Makes the children of `parent` match `items` in order, keeping a node as long as its key stays.
+ * `create` builds a node for an item, `update` brings any node up to date.
+ */
+export function reconcile(parent, items, keyOf, create, update) {
+  const wanted = new Map(items.map((item) => [String(keyOf(item)), item]));
+  const kept = new Map();
+  // What goes is removed first: otherwise everything behind it would be moved instead.
+  for (const child of [...parent.children]) {
+    if (wanted.has(child.dataset.key)) kept.set(child.dataset.key, child);
+    else child.remove();
+  }
+  let place = parent.firstElementChild;
+  for (const [key, item] of wanted) {
+    let node = kept.get(key);
+    if (!node) {
+      node = create(item);
+      node.dataset.key = key;
+    }
+    if (node === place) place = place.nextElementSibling;
+    else parent.insertBefore(node, place);
+    update?.(node, item);
+  }
+}
+
+/** A colour class that stays the same for the same name. */
+export function hueOf(name) {
+  let sum = 0;
+  for (const character of name) sum = (sum * 31 + character.codePointAt(0)) % 9973;
+  return `hue-${sum % 8}`;
+}
+
+export function avatar(userId) {
+  const letter = [...userId][0]?.toUpperCase() ?? "?";
+  return element("span", { class: `avatar ${hueOf(userId)}`, "aria-hidden": "true" }, letter);
+}
+
+export function duration(ms) {
+  if (ms === null || ms === undefined) return "–";
+  if (ms < 1_000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1_000).toFixed(1)} s`;
+  return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`;
+}

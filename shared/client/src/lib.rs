@@ -1,0 +1,1 @@
+//! The reference client: connect, resume, catch up, upsert by id.

@@ -1,0 +1,146 @@
+//! From the SDK's errors to the ports' outcomes.
+
+use std::error::Error;
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::RequestId;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use messaging::ports::{Cause, ReadError, WriteError};
+
+use crate::attempt::Attempts;
+use crate::capacity::Operation;
+use crate::item::MalformedRow;
+
+/// What a call came to, underneath. Carries no content of any row.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The store answered an error.
+    #[error("{operation} was answered {code}: {message} (request {request_id})")]
+    Answered {
+        /// Which call.
+        operation: &'static str,
+        /// The store's name for the error.
+        code: String,
+        /// The store's words.
+        message: String,
+        /// The store's name for the call.
+        request_id: String,
+    },
+    /// There was no answer, or none that could be read.
+    #[error("{operation} got no answer")]
+    Unanswered {
+        /// Which call.
+        operation: &'static str,
+        /// What the transport says.
+        #[source]
+        source: Cause,
+    },
+    /// Each time the store answered for some keys only.
+    #[error("{operation} left keys unprocessed {rounds} times")]
+    Unprocessed {
+        /// Which call.
+        operation: &'static str,
+        /// How often it was asked.
+        rounds: u32,
+    },
+    /// Another transaction held the rows each time.
+    #[error("another transaction held the rows {rounds} times")]
+    Contended {
+        /// How often it was tried.
+        rounds: u32,
+    },
+    /// Something lies at the id under which a redirected message was to be stored.
+    #[error("the target of the redirect is occupied")]
+    TargetOccupied,
+    /// A condition failed on a row that was gone a moment later.
+    #[error("the row that was in the way is gone")]
+    Vanished,
+}
+
+/// Codes of a store that is alive and wants less, or later.
+const THROTTLING_CODES: [&str; 9] = [
+    "ProvisionedThroughputExceededException",
+    "ProvisionedThroughputExceeded",
+    "ThrottlingException",
+    "ThrottlingError",
+    "Throttling",
+    "RequestLimitExceeded",
+    "TransactionConflictException",
+    "TransactionInProgressException",
+    "LimitExceededException",
+];
+
+pub(crate) fn is_throttling(code: &str) -> bool {
+    THROTTLING_CODES.contains(&code)
+}
+
+/// A read's failure.
+pub(crate) fn read_error<E>(operation: Operation, err: SdkError<E, HttpResponse>) -> ReadError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    let throttled = err.code().is_some_and(is_throttling);
+    let cause = Box::new(CallError::of(operation, err));
+    if throttled { ReadError::Throttled(cause) } else { ReadError::Unavailable(cause) }
+}
+
+/// A row that cannot be read is as good as an answer that did not come.
+pub(crate) fn unreadable(row: MalformedRow) -> ReadError {
+    ReadError::Unavailable(Box::new(row))
+}
+
+impl Attempts {
+    /// A write's failure, by what all of its attempts came to.
+    pub(crate) fn write_error<E>(
+        &self,
+        operation: Operation,
+        err: SdkError<E, HttpResponse>,
+    ) -> WriteError
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let throttled = err.code().is_some_and(is_throttling);
+        let cause = Box::new(CallError::of(operation, err));
+        if throttled { self.throttled(cause) } else { self.refused(cause) }
+    }
+
+    /// The last attempt was throttled.
+    pub(crate) fn throttled(&self, cause: impl Into<Cause>) -> WriteError {
+        if self.may_have_written() {
+            WriteError::OutcomeUnknown(cause.into())
+        } else {
+            WriteError::Throttled(cause.into())
+        }
+    }
+
+    /// The last attempt wrote nothing, or nothing is known of it.
+    pub(crate) fn refused(&self, cause: impl Into<Cause>) -> WriteError {
+        if self.may_have_written() {
+            WriteError::OutcomeUnknown(cause.into())
+        } else {
+            WriteError::NotStored(cause.into())
+        }
+    }
+}
+
+impl CallError {
+    pub(crate) fn of<E>(operation: Operation, err: SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let operation = operation.as_str();
+        if let Some(code) = err.code() {
+            return Self::Answered {
+                operation,
+                code: code.to_owned(),
+                message: err.message().unwrap_or("no message").to_owned(),
+                request_id: err.request_id().unwrap_or("unknown").to_owned(),
+            };
+        }
+        // The SDK's wrapper would show the whole response in its `Debug`; its source does not.
+        match err.into_source() {
+            Ok(source) => Self::Unanswered { operation, source },
+            Err(_) => Self::Unanswered { operation, source: "no cause given".into() },
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The codec between rows and the model.
+//!
+//! Names of attributes outside the keys are one letter: a write unit is 1 KiB of names and values,
+//! so that an 800-byte text costs one unit whoever sends it.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use messaging::ports::{LogEntry, Redirect, StoredMessage};
+use model::{
+    Channel, ChannelId, ChannelType, Contract, Late, Member, Message, MessageId, MessageText,
+    TextDigest, Timestamp, UserId, WorkspaceId,
+};
+
+use crate::keys;
+
+/// A row.
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+// Messages. A row with a target is a redirect; any other is a message.
+pub(crate) const SENDER: &str = "s";
+pub(crate) const TEXT: &str = "t";
+pub(crate) const TARGET: &str = "r";
+pub(crate) const DIGEST: &str = "d";
+/// Epoch seconds: the table's time-to-live attribute.
+pub(crate) const EXPIRES_AT: &str = "x";
+
+/// Of a message (what its send read) and of a channel.
+pub(crate) const VERSION: &str = "v";
+
+// Channels.
+pub(crate) const WORKSPACE: &str = "w";
+pub(crate) const KIND: &str = "k";
+pub(crate) const NAME: &str = "n";
+pub(crate) const CONTRACT: &str = "c";
+pub(crate) const MADE_AT: &str = "a";
+pub(crate) const MADE_BY: &str = "b";
+pub(crate) const LATE_ID: &str = "l";
+pub(crate) const LATE_AT: &str = "m";
+
+/// Memberships and user_channels: since when, in milliseconds.
+pub(crate) const JOINED_AT: &str = "j";
+/// Tombstones: since when, in milliseconds.
+pub(crate) const REVOKED_AT: &str = "a";
+
+/// A row that is none of ours. Names the place, never the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a row of {table} has no well-formed attribute `{attribute}`")]
+pub struct MalformedRow {
+    /// The table, without prefix.
+    pub table: &'static str,
+    /// The attribute that is absent or of another form.
+    pub attribute: &'static str,
+}
+
+pub(crate) fn encode_message(stored: &StoredMessage) -> Item {
+    let message = &stored.message;
+    let mut item = keys::message(&message.channel_id, message.id);
+    item.insert(SENDER.to_owned(), keys::string(message.sender_id.as_str()));
+    item.insert(TEXT.to_owned(), keys::string(message.text.as_str()));
+    item.insert(VERSION.to_owned(), number(stored.members_version));
+    item
+}
+
+pub(crate) fn encode_redirect(redirect: &Redirect) -> Item {
+    let mut item = keys::message(&redirect.channel_id, redirect.id);
+    item.insert(TARGET.to_owned(), keys::string(redirect.target.to_string()));
+    item.insert(SENDER.to_owned(), keys::string(redirect.sender_id.as_str()));
+    item.insert(DIGEST.to_owned(), AttributeValue::B(Blob::new(redirect.digest.0)));
+    // Rounded up, so that the store never forgets it early.
+    let expires_s = redirect.expires_at.unix_ms().div_ceil(1_000);
+    item.insert(EXPIRES_AT.to_owned(), number(expires_s));
+    item
+}
+
+/// Reads a row of the messages table, from a read or from the table's stream.
+///
+/// # Errors
+/// [`MalformedRow`] if it is neither a message nor a redirect.
+pub fn decode_log_entry(
+    item: &HashMap<String, AttributeValue>,
+) -> Result<LogEntry, MalformedRow> {
+    let row = Row { table: "messages", item };
+    let channel_id = row.parsed(keys::CHANNEL_ID, |text| ChannelId::parse(text).ok())?;
+    let id = row.parsed(keys::CREATED_AT, |text| MessageId::parse(text).ok())?;
+    let sender_id = row.parsed(SENDER, |text| UserId::parse(text).ok())?;
+    if item.contains_key(TARGET) {
+        let expires_at = Timestamp::from_unix_ms(row.number(EXPIRES_AT)?.saturating_mul(1_000));
+        return Ok(LogEntry::Redirect(Redirect {
+            channel_id,
+            id,
+            target: row.parsed(TARGET, |text| MessageId::parse(text).ok())?,
+            sender_id,
+            digest: row.digest(DIGEST)?,
+            expires_at,
+        }));
+    }
+    let text = MessageText::from_stored(row.text(TEXT)?.to_owned());
+    Ok(LogEntry::Message(StoredMessage {
+        message: Message { id, channel_id, sender_id, text },
+        members_version: row.number(VERSION)?,
+    }))
+}
+
+pub(crate) fn encode_channel(channel: &Channel) -> Item {
+    let mut item = keys::channel(&channel.id);
+    let mut put = |name: &str, value| item.insert(name.to_owned(), value);
+    put(WORKSPACE, keys::string(channel.workspace_id.as_str()));
+    put(KIND, keys::string(channel.channel_type.as_str()));
+    put(CONTRACT, keys::string(channel.contract.as_str()));
+    put(MADE_AT, number(channel.created_at.unix_ms()));
+    put(MADE_BY, keys::string(channel.created_by.as_str()));
+    put(VERSION, number(channel.members_version));
+    if let Some(name) = &channel.name {
+        put(NAME, keys::string(name.as_str()));
+    }
+    if let Some(late) = channel.late {
+        put(LATE_ID, keys::string(late.id.to_string()));
+        put(LATE_AT, number(late.at.unix_ms()));
+    }
+    item
+}
+
+pub(crate) fn decode_channel(item: &Item) -> Result<Channel, MalformedRow> {
+    let row = Row { table: "channels", item };
+    let name = match item.get(NAME) {
+        None => None,
+        Some(_) => Some(row.text(NAME)?.to_owned()),
+    };
+    let late = match item.get(LATE_ID) {
+        None => None,
+        Some(_) => Some(Late {
+            id: row.parsed(LATE_ID, |text| MessageId::parse(text).ok())?,
+            at: row.time(LATE_AT)?,
+        }),
+    };
+    Ok(Channel {
+        id: row.parsed(keys::CHANNEL_ID, |text| ChannelId::parse(text).ok())?,
+        workspace_id: row.parsed(WORKSPACE, |text| WorkspaceId::parse(text).ok())?,
+        channel_type: row.parsed(KIND, ChannelType::parse)?,
+        name,
+        contract: row.parsed(CONTRACT, Contract::parse)?,
+        created_at: row.time(MADE_AT)?,
+        created_by: row.parsed(MADE_BY, |text| UserId::parse(text).ok())?,
+        members_version: row.number(VERSION)?,
+        late,
+    })
+}
+
+pub(crate) fn decode_version(item: &Item) -> Result<u64, MalformedRow> {
+    Row { table: "channels", item }.number(VERSION)
+}
+
+pub(crate) fn decode_member(item: &Item) -> Result<Member, MalformedRow> {
+    let row = Row { table: "memberships", item };
+    Ok(Member {
+        user_id: row.parsed(keys::USER_ID, |text| UserId::parse(text).ok())?,
+        joined_at: row.time(JOINED_AT)?,
+    })
+}
+
+pub(crate) fn decode_user_channel(item: &Item) -> Result<ChannelId, MalformedRow> {
+    let row = Row { table: "user_channels", item };
+    row.parsed(keys::CHANNEL_ID, |text| ChannelId::parse(text).ok())
+}
+
+pub(crate) fn decode_tombstone(item: &Item) -> Result<UserId, MalformedRow> {
+    Row { table: "user_channels", item }.parsed(keys::WORKSPACE_USER, keys::user_of)
+}
+
+pub(crate) fn number(value: u64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// The bytes that a row is billed for: names and values, a number at about half a byte a digit.
+/// An upper bound for the types that are written here.
+pub(crate) fn billed_bytes(item: &Item) -> usize {
+    item.iter().map(|(name, value)| name.len() + value_bytes(value)).sum()
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum is open; no other type is used")]
+fn value_bytes(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+        AttributeValue::B(blob) => blob.as_ref().len(),
+        _ => 1,
+    }
+}
+
+/// A row and the table whose name its errors carry.
+#[derive(Debug, Clone, Copy)]
+struct Row<'a> {
+    table: &'static str,
+    item: &'a Item,
+}
+
+impl<'a> Row<'a> {
+    fn malformed(self, attribute: &'static str) -> MalformedRow {
+        MalformedRow { table: self.table, attribute }
+    }
+
+    fn text(self, attribute: &'static str) -> Result<&'a str, MalformedRow> {
+        match self.item.get(attribute) {
+            Some(AttributeValue::S(text)) => Ok(text),
+            _ => Err(self.malformed(attribute)),
+        }
+    }
+
+    fn parsed<T>(
+        self,
+        attribute: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, MalformedRow> {
+        parse(self.text(attribute)?).ok_or_else(|| self.malformed(attribute))
+    }
+
+    fn number(self, attribute: &'static str) -> Result<u64, MalformedRow> {
+        match self.item.get(attribute) {
+            Some(AttributeValue::N(digits)) => {
+                digits.parse().map_err(|_: std::num::ParseIntError| self.malformed(attribute))
+            }
+            _ => Err(self.malformed(attribute)),
+        }
+    }
+
+    fn time(self, attribute: &'static str) -> Result<Timestamp, MalformedRow> {
+        self.number(attribute).map(Timestamp::from_unix_ms)
+    }
+
+    fn digest(self, attribute: &'static str) -> Result<TextDigest, MalformedRow> {
+        match self.item.get(attribute) {
+            Some(AttributeValue::B(blob)) => <[u8; 32]>::try_from(blob.as_ref())
+                .map(TextDigest)
+                .map_err(|_: std::array::TryFromSliceError| self.malformed(attribute)),
+            _ => Err(self.malformed(attribute)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

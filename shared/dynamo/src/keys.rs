@@ -1,0 +1,84 @@
+//! Keys: which row a thing is.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use model::{ChannelId, MessageId, UserId, WorkspaceId};
+
+/// A row's key.
+pub(crate) type Key = HashMap<String, AttributeValue>;
+
+/// Partition key of messages, channels and memberships; sort key of user_channels.
+pub(crate) const CHANNEL_ID: &str = "channel_id";
+/// Sort key of messages: the message's id.
+pub(crate) const CREATED_AT: &str = "created_at";
+/// Sort key of memberships.
+pub(crate) const USER_ID: &str = "user_id";
+/// Partition key of user_channels: `workspace_id#user_id`.
+pub(crate) const WORKSPACE_USER: &str = "workspace_user";
+/// The sort key of a revoked user's tombstone. Sorts below every channel id and is none.
+pub(crate) const REVOKED: &str = "!revoked";
+
+pub(crate) fn string(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+pub(crate) fn message(channel: &ChannelId, id: MessageId) -> Key {
+    pair(CHANNEL_ID, channel.as_str(), CREATED_AT, &id.to_string())
+}
+
+pub(crate) fn channel(channel: &ChannelId) -> Key {
+    HashMap::from([(CHANNEL_ID.to_owned(), string(channel.as_str()))])
+}
+
+pub(crate) fn membership(channel: &ChannelId, user: &UserId) -> Key {
+    pair(CHANNEL_ID, channel.as_str(), USER_ID, user.as_str())
+}
+
+pub(crate) fn user_channel(workspace: &WorkspaceId, user: &UserId, channel: &ChannelId) -> Key {
+    pair(WORKSPACE_USER, &workspace_user(workspace, user), CHANNEL_ID, channel.as_str())
+}
+
+pub(crate) fn tombstone(workspace: &WorkspaceId, user: &UserId) -> Key {
+    pair(WORKSPACE_USER, &workspace_user(workspace, user), CHANNEL_ID, REVOKED)
+}
+
+/// `workspace_id#user_id`. Ids hold no `#`, so two pairs never make one string.
+pub(crate) fn workspace_user(workspace: &WorkspaceId, user: &UserId) -> String {
+    format!("{workspace}#{user}")
+}
+
+/// The user of a `workspace_user`.
+pub(crate) fn user_of(workspace_user: &str) -> Option<UserId> {
+    workspace_user.split_once('#').and_then(|(_, user)| UserId::parse(user).ok())
+}
+
+fn pair(partition: &str, partition_value: &str, sort: &str, sort_value: &str) -> Key {
+    HashMap::from([
+        (partition.to_owned(), string(partition_value)),
+        (sort.to_owned(), string(sort_value)),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tombstone_sorts_below_every_channel_and_is_none() {
+        assert!(ChannelId::parse(REVOKED).is_err());
+        for lowest in ["C00000000000000000000000000", "D00000000000000000000000000"] {
+            assert!(REVOKED < ChannelId::parse(lowest).unwrap().as_str());
+        }
+    }
+
+    #[test]
+    fn workspaces_and_users_do_not_run_into_each_other() {
+        let key = |workspace, user| {
+            workspace_user(&WorkspaceId::parse(workspace).unwrap(), &UserId::parse(user).unwrap())
+        };
+        assert_ne!(key("a", "b_c"), key("a_b", "c"));
+        assert_eq!(user_of(&key("a", "b_c")), Some(UserId::parse("b_c").unwrap()));
+        assert_eq!(user_of("no separator"), None);
+    }
+}

@@ -1,0 +1,37 @@
+//! The store on DynamoDB: four tables, one shape definition, the four store ports.
+//!
+//! **Main path.** 1. [`client()`] builds the SDK's client with every limit set.
+//! 2. [`DynamoStore::new`] makes the store of it. 3. A port's method encodes its row (`item`, `keys`),
+//! makes one call, counts what it cost ([`Capacity`]), and maps what went wrong (`error`).
+//! 4. `attempt` watches the SDK's repetitions of a write, so that an outcome that is not known is
+//! never told as "not stored".
+//!
+//! **Invariants.** One port call is one call of the store wherever the port promises it. Nothing read
+//! from a table panics: a row that is none of ours is a [`MalformedRow`], without its content. No
+//! request waits longer than [`model::limits::SEND_DEADLINE`].
+//!
+//! **Not here.** No rule about who may do what, no clock, no configuration.
+
+mod schema;
+mod keys;
+mod item;
+mod attempt;
+mod error;
+mod capacity;
+mod client;
+mod store;
+mod messages;
+mod channels;
+mod members;
+mod revocations;
+mod provision;
+
+pub use capacity::{Capacity, Consumed, Cost, Operation};
+pub use client::{ClientConfig, CredentialSource, client};
+pub use error::CallError;
+pub use item::{MalformedRow, decode_log_entry};
+pub use provision::{SchemaError, create_tables, verify_tables};
+pub use schema::{
+    Billing, KeyAttribute, KeyType, Schema, StreamView, TABLES_JSON, TableNames, TableShape, schema,
+};
+pub use store::DynamoStore;

@@ -1,0 +1,259 @@
+//! The messages table: an append-only log per channel.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{
+    CancellationReason, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem,
+};
+use messaging::ports::{
+    Appended, LogEntry, LogPage, MessageStore, PageQuery, ReadError, Redirect, StoredMessage,
+    WriteError,
+};
+use model::limits::PAGE_ROWS_MAX;
+use model::{ChannelId, MessageId};
+
+use crate::attempt::Attempts;
+use crate::capacity::Operation;
+use crate::client::OPERATION_MAX;
+use crate::error::{CallError, is_throttling, read_error, unreadable};
+use crate::item::{self, Item, billed_bytes, decode_log_entry};
+use crate::keys;
+use crate::store::DynamoStore;
+
+#[async_trait]
+impl MessageStore for DynamoStore {
+    async fn append(&self, stored: &StoredMessage) -> Result<Appended, WriteError> {
+        let row = item::encode_message(stored);
+        let row_bytes = billed_bytes(&row);
+        let attempts = Attempts::default();
+        self.capacity.count_call(Operation::Put);
+        let answer = self
+            .client
+            .put_item()
+            .table_name(&self.tables.messages)
+            .set_item(Some(row))
+            .condition_expression(ABSENT)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .customize()
+            .interceptor(attempts.clone())
+            .send()
+            .await;
+        let err = match answer {
+            Ok(answer) => {
+                self.capacity.count_units(Operation::Put, answer.consumed_capacity());
+                return Ok(Appended::Stored);
+            }
+            Err(err) => err,
+        };
+        let Some(PutItemError::ConditionalCheckFailedException(failed)) = err.as_service_error()
+        else {
+            return Err(attempts.write_error(Operation::Put, err));
+        };
+        let old_bytes = failed.item().map_or(0, billed_bytes);
+        self.capacity.count_refused_write(Operation::Put, row_bytes.max(old_bytes));
+        let message = &stored.message;
+        self.occupied(&message.channel_id, message.id, failed.item(), &attempts).await
+    }
+
+    async fn append_redirected(
+        &self,
+        redirect: &Redirect,
+        stored: &StoredMessage,
+    ) -> Result<Appended, WriteError> {
+        let attempts = Attempts::default();
+        // The rounds together keep to one call's time.
+        let rounds = self.transact_redirect(redirect, stored, &attempts);
+        match tokio::time::timeout(OPERATION_MAX, rounds).await {
+            Ok(appended) => appended,
+            Err(elapsed) => Err(attempts.refused(Box::new(elapsed))),
+        }
+    }
+
+    async fn entry(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+    ) -> Result<Option<LogEntry>, ReadError> {
+        self.capacity.count_call(Operation::Get);
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.tables.messages)
+            .set_key(Some(keys::message(channel, id)))
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|err| read_error(Operation::Get, err))?;
+        self.capacity.count_units(Operation::Get, answer.consumed_capacity());
+        answer.item().map(decode_log_entry).transpose().map_err(unreadable)
+    }
+
+    async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
+        if query.lowest > query.highest {
+            // The store calls such bounds an error; here they hold nothing.
+            return Ok(LogPage { entries: Vec::new(), more: false });
+        }
+        let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
+        self.capacity.count_call(Operation::Query);
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.tables.messages)
+            .key_condition_expression("channel_id = :c AND created_at BETWEEN :l AND :h")
+            .expression_attribute_values(":c", keys::string(query.channel_id.as_str()))
+            .expression_attribute_values(":l", keys::string(query.lowest.to_string()))
+            .expression_attribute_values(":h", keys::string(query.highest.to_string()))
+            .scan_index_forward(!query.newest_first)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .consistent_read(query.strong)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|err| read_error(Operation::Query, err))?;
+        self.capacity.count_units(Operation::Query, answer.consumed_capacity());
+        let entries = answer.items().iter().map(decode_log_entry).collect::<Result<_, _>>();
+        let more = answer.last_evaluated_key().is_some();
+        Ok(LogPage { entries: entries.map_err(unreadable)?, more })
+    }
+}
+
+/// What one round of the transaction came to.
+enum Round {
+    Done(Appended),
+    Contended,
+}
+
+impl DynamoStore {
+    async fn transact_redirect(
+        &self,
+        redirect: &Redirect,
+        stored: &StoredMessage,
+        attempts: &Attempts,
+    ) -> Result<Appended, WriteError> {
+        for wait in CONTENDED_WAITS {
+            match self.transact_once(redirect, stored, attempts).await? {
+                Round::Done(appended) => return Ok(appended),
+                Round::Contended => tokio::time::sleep(wait).await,
+            }
+        }
+        match self.transact_once(redirect, stored, attempts).await? {
+            Round::Done(appended) => Ok(appended),
+            Round::Contended => {
+                let rounds = u32::try_from(CONTENDED_WAITS.len() + 1).unwrap_or(u32::MAX);
+                Err(attempts.throttled(CallError::Contended { rounds }))
+            }
+        }
+    }
+
+    async fn transact_once(
+        &self,
+        redirect: &Redirect,
+        stored: &StoredMessage,
+        attempts: &Attempts,
+    ) -> Result<Round, WriteError> {
+        let rows = [item::encode_redirect(redirect), item::encode_message(stored)];
+        let rows_bytes: [usize; 2] = [billed_bytes(&rows[0]), billed_bytes(&rows[1])];
+        let mut puts = Vec::with_capacity(rows.len());
+        for row in rows {
+            puts.push(self.put_if_absent(row).map_err(|err| attempts.refused(Box::new(err)))?);
+        }
+        self.capacity.count_call(Operation::Transact);
+        let answer = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(puts))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .customize()
+            .interceptor(attempts.clone())
+            .send()
+            .await;
+        let err = match answer {
+            Ok(answer) => {
+                self.capacity.count_units(Operation::Transact, answer.consumed_capacity());
+                return Ok(Round::Done(Appended::Stored));
+            }
+            Err(err) => err,
+        };
+        let canceled = match err.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => canceled,
+            Some(TransactWriteItemsError::TransactionInProgressException(_)) => {
+                return Ok(Round::Contended);
+            }
+            _ => return Err(attempts.write_error(Operation::Transact, err)),
+        };
+        // Reasons come in the order of the puts: the redirect's, the message's.
+        for (bytes, reason) in rows_bytes.into_iter().zip(canceled.cancellation_reasons()) {
+            let old_bytes = reason.item().map_or(0, billed_bytes);
+            // A transaction prepares before it commits, and pays for both.
+            self.capacity.count_refused_write(Operation::Transact, bytes.max(old_bytes));
+            self.capacity.count_refused_write(Operation::Transact, bytes.max(old_bytes));
+        }
+        let [at_redirect, at_message] = canceled.cancellation_reasons() else {
+            return Err(attempts.write_error(Operation::Transact, err));
+        };
+        if code(at_redirect) == CONDITION_FAILED {
+            let (channel, id) = (&redirect.channel_id, redirect.id);
+            return self.occupied(channel, id, at_redirect.item(), attempts).await.map(Round::Done);
+        }
+        if code(at_message) == CONDITION_FAILED {
+            return Err(attempts.refused(CallError::TargetOccupied));
+        }
+        if [at_redirect, at_message].into_iter().any(|reason| code(reason) == CONFLICT) {
+            return Ok(Round::Contended);
+        }
+        if [at_redirect, at_message].into_iter().any(|reason| is_throttling(code(reason))) {
+            return Err(attempts.throttled(CallError::of(Operation::Transact, err)));
+        }
+        Err(attempts.write_error(Operation::Transact, err))
+    }
+
+    fn put_if_absent(
+        &self,
+        row: Item,
+    ) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
+        let put = Put::builder()
+            .table_name(&self.tables.messages)
+            .set_item(Some(row))
+            .condition_expression(ABSENT)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// The entry that a condition failed on: from the failure itself, or from a read where the
+    /// store did not give it.
+    async fn occupied(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        row: Option<&Item>,
+        attempts: &Attempts,
+    ) -> Result<Appended, WriteError> {
+        let entry = match row {
+            Some(row) => Some(decode_log_entry(row).map_err(unreadable)),
+            None => self.entry(channel, id).await.transpose(),
+        };
+        match entry {
+            Some(Ok(entry)) => Ok(Appended::Occupied(Box::new(entry))),
+            Some(Err(err)) => Err(attempts.refused(Box::new(err))),
+            None => Err(attempts.refused(CallError::Vanished)),
+        }
+    }
+}
+
+fn code(reason: &CancellationReason) -> &str {
+    reason.code().unwrap_or_default()
+}
+
+const ABSENT: &str = "attribute_not_exists(created_at)";
+const CONDITION_FAILED: &str = "ConditionalCheckFailed";
+const CONFLICT: &str = "TransactionConflict";
+/// Waits before a transaction that met another one is tried again.
+const CONTENDED_WAITS: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(180)];

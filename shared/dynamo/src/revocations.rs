@@ -1,0 +1,62 @@
+//! Tombstones of revoked users.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use messaging::ports::{ReadError, RevocationStore, WriteError};
+use model::{Timestamp, UserId, WorkspaceId};
+
+use crate::attempt::Attempts;
+use crate::capacity::Operation;
+use crate::error::unreadable;
+use crate::item;
+use crate::keys;
+use crate::store::{BATCH_KEYS_MAX, DynamoStore};
+
+#[async_trait]
+impl RevocationStore for DynamoStore {
+    async fn revoke(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        at: Timestamp,
+    ) -> Result<(), WriteError> {
+        let mut row = keys::tombstone(workspace, user);
+        row.insert(item::REVOKED_AT.to_owned(), item::number(at.unix_ms()));
+        let attempts = Attempts::default();
+        self.capacity.count_call(Operation::Put);
+        let answer = self
+            .client
+            .put_item()
+            .table_name(&self.tables.user_channels)
+            .set_item(Some(row))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .customize()
+            .interceptor(attempts.clone())
+            .send()
+            .await
+            .map_err(|err| attempts.write_error(Operation::Put, err))?;
+        self.capacity.count_units(Operation::Put, answer.consumed_capacity());
+        Ok(())
+    }
+
+    async fn revoked_among(
+        &self,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<Vec<UserId>, ReadError> {
+        // One key named twice makes the store refuse the whole batch.
+        let users: Vec<_> = users.iter().collect::<HashSet<_>>().into_iter().collect();
+        let mut revoked = Vec::new();
+        for users in users.chunks(BATCH_KEYS_MAX) {
+            let keys = users.iter().map(|user| keys::tombstone(workspace, user)).collect();
+            let mut found = self.batch_get(vec![(&self.tables.user_channels, keys)]).await?;
+            for row in found.remove(&self.tables.user_channels).unwrap_or_default() {
+                revoked.push(item::decode_tombstone(&row).map_err(unreadable)?);
+            }
+        }
+        revoked.sort_unstable();
+        Ok(revoked)
+    }
+}

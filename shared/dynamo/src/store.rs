@@ -1,0 +1,78 @@
+//! The store: what its four ports share.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
+use messaging::ports::ReadError;
+
+use crate::capacity::{Capacity, Operation};
+use crate::error::{CallError, read_error};
+use crate::item::Item;
+use crate::keys::Key;
+use crate::schema::TableNames;
+
+/// The four tables behind the store's ports. Clones share the client's connections and counter.
+#[derive(Debug, Clone)]
+pub struct DynamoStore {
+    pub(crate) client: Client,
+    pub(crate) tables: TableNames,
+    pub(crate) capacity: Capacity,
+}
+
+impl DynamoStore {
+    /// Makes a store of the tables under `prefix`, which counts what it costs in `capacity`.
+    #[must_use]
+    pub fn new(client: Client, prefix: &str, capacity: Capacity) -> Self {
+        Self { client, tables: TableNames::with_prefix(prefix), capacity }
+    }
+
+    /// Reads rows by key, strongly, and asks again for what the store left out. Rows come by
+    /// table, in no order; absent ones are left out. Keys are at most 100 and all different.
+    pub(crate) async fn batch_get(
+        &self,
+        keys: Vec<(&str, Vec<Key>)>,
+    ) -> Result<HashMap<String, Vec<Item>>, ReadError> {
+        let mut wanted = HashMap::new();
+        for (table, keys) in keys {
+            let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true);
+            let keys = keys.build().map_err(|err| ReadError::Unavailable(Box::new(err)))?;
+            wanted.insert(table.to_owned(), keys);
+        }
+        let mut found: HashMap<String, Vec<Item>> = HashMap::new();
+        let mut wait = UNPROCESSED_WAIT_FIRST;
+        for _ in 0..UNPROCESSED_ROUNDS_MAX {
+            self.capacity.count_call(Operation::BatchGet);
+            let answer = self
+                .client
+                .batch_get_item()
+                .set_request_items(Some(wanted))
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await
+                .map_err(|err| read_error(Operation::BatchGet, err))?;
+            self.capacity.count_units(Operation::BatchGet, answer.consumed_capacity());
+            for (table, rows) in answer.responses.unwrap_or_default() {
+                found.entry(table).or_default().extend(rows);
+            }
+            wanted = answer.unprocessed_keys.unwrap_or_default();
+            if wanted.is_empty() {
+                return Ok(found);
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        Err(ReadError::Throttled(Box::new(CallError::Unprocessed {
+            operation: Operation::BatchGet.as_str(),
+            rounds: UNPROCESSED_ROUNDS_MAX,
+        })))
+    }
+}
+
+/// Keys of one batch read: the store's own limit.
+pub(crate) const BATCH_KEYS_MAX: usize = 100;
+/// How often a batch read is asked for what it left out.
+const UNPROCESSED_ROUNDS_MAX: u32 = 5;
+/// The first wait before that; each later one is twice as long.
+const UNPROCESSED_WAIT_FIRST: Duration = Duration::from_millis(20);

@@ -1,0 +1,195 @@
+//! The bus in process: a capped stream and a topic per workspace.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use messaging::ports::{
+    BusError, Clock, Entry, EventBus, Notice, Published, Subscription, SubscriptionSender,
+};
+use model::{EntryId, WorkspaceId, limits};
+use protocol::publication::Publication;
+
+use crate::stream::Stream;
+
+/// A bus with the semantics of Redis, not better ones: pushes reach who listens at that moment and
+/// has room, at most once; the stream forgets; guards lapse; everything may be flushed.
+///
+/// Clones share one bus. Its faults are scripted by the methods that are not the port's.
+#[derive(Debug, Clone)]
+pub struct MemoryBus {
+    clock: Arc<dyn Clock>,
+    state: Arc<Mutex<State>>,
+}
+
+/// What happens to a publication when a fault is scripted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishFault {
+    /// Nothing is taken; the bus says so.
+    Refused,
+    /// Nothing is taken; the bus does not answer.
+    Unavailable,
+    /// It is taken; the answer is lost.
+    AnswerLost,
+    /// Nothing is taken; the call never ends.
+    Hang,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    workspaces: HashMap<WorkspaceId, Workspace>,
+    link_lost: bool,
+    pushes_to_drop: u64,
+    publish_faults: Option<(PublishFault, u64)>,
+    reads_to_fail: u64,
+}
+
+#[derive(Debug, Default)]
+struct Workspace {
+    stream: Stream,
+    subscribers: Vec<SubscriptionSender>,
+}
+
+impl MemoryBus {
+    /// Makes an empty bus that lives by `clock`.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, state: Arc::default() }
+    }
+
+    /// Loses the next `count` pushes, one per publication; the stream still gets the entries.
+    pub fn drop_pushes(&self, count: u64) {
+        self.lock().pushes_to_drop = count;
+    }
+
+    /// Lets the next `count` publications fail; 0 ends it.
+    pub fn fail_publishes(&self, fault: PublishFault, count: u64) {
+        self.lock().publish_faults = (count > 0).then_some((fault, count));
+    }
+
+    /// Lets the next `count` reads of a stream fail as [`BusError::Unavailable`].
+    pub fn fail_reads(&self, count: u64) {
+        self.lock().reads_to_fail = count;
+    }
+
+    /// Forgets a workspace's stream and its guards, as a flush or a restart does. Who listens, goes
+    /// on listening.
+    pub fn flush(&self, workspace: &WorkspaceId) {
+        if let Some(known) = self.lock().workspaces.get_mut(workspace) {
+            known.stream = Stream::default();
+        }
+    }
+
+    /// Breaks the link of the subscriptions: all are told [`Notice::Lost`] and miss every push, new
+    /// ones are refused, until [`MemoryBus::restore_link`]. Publishing has a link of its own.
+    pub fn lose_link(&self) {
+        let mut state = self.lock();
+        state.link_lost = true;
+        state.tell_all(&Notice::Lost);
+    }
+
+    /// Makes the link again: all subscriptions are told [`Notice::Restored`].
+    pub fn restore_link(&self) {
+        let mut state = self.lock();
+        state.link_lost = false;
+        state.tell_all(&Notice::Restored);
+    }
+
+    /// How many subscriptions to a workspace's topic are kept. One that was dropped is found out by
+    /// the next push.
+    #[must_use]
+    pub fn subscriptions(&self, workspace: &WorkspaceId) -> usize {
+        self.lock().workspaces.get(workspace).map_or(0, |known| known.subscribers.len())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock; a poisoned one is as good as new.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl EventBus for MemoryBus {
+    async fn publish(
+        &self,
+        workspace: &WorkspaceId,
+        publication: &Publication,
+    ) -> Result<Published, BusError> {
+        let fault = self.lock().take_publish_fault();
+        match fault {
+            Some(PublishFault::Refused) => return Err(BusError::Refused("scripted".into())),
+            Some(PublishFault::Unavailable) => return Err(unavailable()),
+            Some(PublishFault::Hang) => std::future::pending().await,
+            Some(PublishFault::AnswerLost) | None => {}
+        }
+        let now = self.clock.now();
+        let published = self.lock().publish(workspace, publication, now);
+        if fault.is_some() { Err(unavailable()) } else { Ok(published) }
+    }
+
+    async fn subscribe(&self, workspace: &WorkspaceId) -> Result<Subscription, BusError> {
+        let mut state = self.lock();
+        if state.link_lost {
+            return Err(unavailable());
+        }
+        let (tx, rx) = Subscription::channel(limits::SUBSCRIPTION_NOTICES_MAX);
+        state.workspaces.entry(workspace.clone()).or_default().subscribers.push(tx);
+        Ok(rx)
+    }
+
+    async fn entries(
+        &self,
+        workspace: &WorkspaceId,
+        from: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, BusError> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        if state.reads_to_fail > 0 {
+            state.reads_to_fail -= 1;
+            return Err(unavailable());
+        }
+        let Some(known) = state.workspaces.get_mut(workspace) else { return Ok(Vec::new()) };
+        Ok(known.stream.read(from, limit, now))
+    }
+}
+
+impl State {
+    fn take_publish_fault(&mut self) -> Option<PublishFault> {
+        let (fault, left) = self.publish_faults?;
+        self.publish_faults = (left > 1).then_some((fault, left - 1));
+        Some(fault)
+    }
+
+    fn publish(
+        &mut self,
+        workspace: &WorkspaceId,
+        publication: &Publication,
+        now: model::Timestamp,
+    ) -> Published {
+        let known = self.workspaces.entry(workspace.clone()).or_default();
+        let Some(entry) = known.stream.append(publication, now) else {
+            return Published::AlreadyPublished;
+        };
+        let position = entry.position;
+        if self.pushes_to_drop > 0 {
+            self.pushes_to_drop -= 1;
+        } else if !self.link_lost {
+            known.subscribers.retain(|tx| tx.offer(Notice::Entry(entry.clone())));
+        }
+        Published::Appended(position)
+    }
+
+    fn tell_all(&mut self, notice: &Notice) {
+        for known in self.workspaces.values_mut() {
+            known.subscribers.retain(|tx| tx.offer(notice.clone()));
+        }
+    }
+}
+
+fn unavailable() -> BusError {
+    BusError::Unavailable("scripted".into())
+}
+
+#[cfg(test)]
+mod tests;

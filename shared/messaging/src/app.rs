@@ -1,0 +1,57 @@
+//! The handle that use cases get: the ports, and the little state an environment keeps.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::fleet::FleetView;
+use crate::ports::{
+    ChannelStore, Clock, MemberStore, MessageStore, NodeDirectory, Randomness, RevocationStore,
+    Tickets, TokenVerifier,
+};
+use crate::publisher::Publisher;
+
+/// The ports of an environment.
+#[derive(Debug)]
+pub struct Ports {
+    /// The messages table.
+    pub messages: Arc<dyn MessageStore>,
+    /// The channels table.
+    pub channels: Arc<dyn ChannelStore>,
+    /// The membership tables.
+    pub members: Arc<dyn MemberStore>,
+    /// Tombstones.
+    pub revocations: Arc<dyn RevocationStore>,
+    /// The bus, within its budget.
+    pub publisher: Publisher,
+    /// The fleet.
+    pub nodes: Arc<dyn NodeDirectory>,
+    /// The last view of the fleet.
+    pub fleet: FleetView,
+    /// Bearer tokens.
+    pub tokens: Arc<dyn TokenVerifier>,
+    /// Tickets for nodes.
+    pub tickets: Arc<dyn Tickets>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub randomness: Arc<dyn Randomness>,
+}
+
+/// A cheap-clone handle on the ports.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Ports>);
+
+impl App {
+    /// Shares the ports.
+    #[must_use]
+    pub fn new(ports: Ports) -> Self {
+        Self(Arc::new(ports))
+    }
+}
+
+impl Deref for App {
+    type Target = Ports;
+    fn deref(&self) -> &Ports {
+        &self.0
+    }
+}

@@ -1,0 +1,220 @@
+//! Making and reading channels. A DM is a channel with exactly two members and a derived id.
+
+use model::{
+    Channel, ChannelChange, ChannelId, ChannelType, ErrorCode, Member, PublicationId, UserId,
+};
+use protocol::http::{CreateChannelBody, NewChannel};
+use protocol::publication::{Publication, PublicationBody, PublishedChange};
+
+use crate::access::{AccessError, member_channel};
+use crate::app::App;
+use crate::error::{Refusal, StoreError};
+use crate::ports::{Creation, NamePage, Principal};
+
+/// Why a channel was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateChannelError {
+    /// The caller is revoked.
+    #[error("the caller is revoked")]
+    Forbidden,
+    /// A named member is revoked.
+    #[error("a member is revoked")]
+    UserNotFound,
+    /// A DM with oneself.
+    #[error("a DM takes another user")]
+    DmWithOneself,
+    /// The store did not acknowledge.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal for CreateChannelError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Forbidden => ErrorCode::Forbidden,
+            Self::UserNotFound => ErrorCode::UserNotFound,
+            Self::DmWithOneself => ErrorCode::InvalidField,
+            Self::Store(error) => error.code(),
+        }
+    }
+
+    fn field(&self) -> Option<&'static str> {
+        matches!(self, Self::DmWithOneself).then_some("members")
+    }
+}
+
+/// Why a channel was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadChannelError {
+    /// No such channel for the caller.
+    #[error("no such channel for the caller")]
+    ChannelNotFound,
+    /// The store did not tell.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal for ReadChannelError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::ChannelNotFound => ErrorCode::ChannelNotFound,
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+impl From<AccessError> for ReadChannelError {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::NotFound => Self::ChannelNotFound,
+            AccessError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// Makes a channel, or finds the DM that is there. Rows first, the channel's item last: a channel
+/// that can be seen is complete. Making a group is not idempotent; opening a DM is.
+///
+/// # Errors
+/// [`CreateChannelError`].
+pub async fn create_channel(
+    app: &App,
+    caller: &Principal,
+    command: CreateChannelBody,
+) -> Result<(Channel, Creation), CreateChannelError> {
+    let now = app.clock.now();
+    let me = &caller.user_id;
+    let (id, channel_type, name, mut users) = match command.channel {
+        NewChannel::Dm { other } if other == *me => return Err(CreateChannelError::DmWithOneself),
+        NewChannel::Dm { other } => {
+            let id = ChannelId::of_dm(&caller.workspace_id, me, &other);
+            (id, ChannelType::Dm, None, vec![other])
+        }
+        NewChannel::Group { name, members } => {
+            let id = ChannelId::mint_group(now, app.randomness.bits());
+            (id, ChannelType::Group, Some(name), members)
+        }
+    };
+    users.retain(|user| user != me);
+    users.push(me.clone());
+    let channel = Channel {
+        id,
+        workspace_id: caller.workspace_id.clone(),
+        channel_type,
+        name,
+        contract: command.contract,
+        created_at: now,
+        created_by: me.clone(),
+        members_version: 1,
+        late: None,
+    };
+    refuse_revoked(app, caller, &users).await?;
+    if channel_type == ChannelType::Dm
+        && let Some(existing) = existing(app, &channel.id).await?
+    {
+        return Ok((existing, Creation::Existed));
+    }
+    write(app, caller, &channel, &users).await
+}
+
+async fn existing(app: &App, id: &ChannelId) -> Result<Option<Channel>, StoreError> {
+    Ok(app.channels.channels(std::slice::from_ref(id)).await?.into_iter().next())
+}
+
+async fn write(
+    app: &App,
+    caller: &Principal,
+    channel: &Channel,
+    users: &[UserId],
+) -> Result<(Channel, Creation), CreateChannelError> {
+    let joined_at = channel.created_at;
+    let rows: Vec<Member> =
+        users.iter().map(|user_id| Member { user_id: user_id.clone(), joined_at }).collect();
+    let workspace = &caller.workspace_id;
+    app.members.put_members(workspace, &channel.id, &rows).await.map_err(StoreError::from)?;
+    // A revocation between the first look and these rows has not seen them: look again.
+    if let Err(refused) = refuse_revoked(app, caller, users).await {
+        for user in users {
+            let deleted = app.members.delete_member(workspace, &channel.id, user).await;
+            deleted.map_err(StoreError::from)?;
+        }
+        return Err(refused);
+    }
+    match app.channels.create(channel).await.map_err(StoreError::from)? {
+        Creation::Created => {
+            publish(app, channel, ChannelChange::Created, &caller.user_id, 1, users.to_vec()).await;
+            Ok((channel.clone(), Creation::Created))
+        }
+        Creation::Existed => {
+            let found = existing(app, &channel.id).await?;
+            Ok((found.unwrap_or_else(|| channel.clone()), Creation::Existed))
+        }
+    }
+}
+
+async fn refuse_revoked(
+    app: &App,
+    caller: &Principal,
+    users: &[UserId],
+) -> Result<(), CreateChannelError> {
+    let revoked = app.revocations.revoked_among(&caller.workspace_id, users).await;
+    let revoked = revoked.map_err(StoreError::from)?;
+    if revoked.contains(&caller.user_id) {
+        return Err(CreateChannelError::Forbidden);
+    }
+    if revoked.is_empty() { Ok(()) } else { Err(CreateChannelError::UserNotFound) }
+}
+
+/// Offers a change to the bus: a hint for clients, a delta for nodes (G6).
+pub(crate) async fn publish(
+    app: &App,
+    channel: &Channel,
+    change: ChannelChange,
+    user_id: &UserId,
+    members_version: u64,
+    members: Vec<UserId>,
+) {
+    let publication = Publication {
+        id: PublicationId::mint(app.clock.now(), app.randomness.bits()),
+        body: PublicationBody::Channel(PublishedChange {
+            channel_id: channel.id.clone(),
+            change,
+            user_id: user_id.clone(),
+            members_version,
+            members,
+        }),
+    };
+    app.publisher.publish(&channel.workspace_id, &publication).await;
+}
+
+/// Reads one channel that the caller is a member of.
+///
+/// # Errors
+/// [`ReadChannelError`].
+pub async fn read_channel(
+    app: &App,
+    caller: &Principal,
+    id: &ChannelId,
+) -> Result<Channel, ReadChannelError> {
+    Ok(member_channel(app, caller, id).await?)
+}
+
+/// Reads the caller's channels by id, strongly: what a client re-reads when it lost its place.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn list_channels(
+    app: &App,
+    caller: &Principal,
+    after: Option<&ChannelId>,
+    limit: u32,
+) -> Result<(Vec<Channel>, Option<ChannelId>), StoreError> {
+    let (workspace, me) = (&caller.workspace_id, &caller.user_id);
+    let NamePage { rows: ids, more } = app.members.channels_of(workspace, me, after, limit).await?;
+    let next = ids.last().filter(|_| more).cloned();
+    let mut channels = if ids.is_empty() { Vec::new() } else { app.channels.channels(&ids).await? };
+    // A row whose channel is not there (yet) is the trace of a creation in flight.
+    channels.retain(|channel| channel.workspace_id == *workspace);
+    channels.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok((channels, next))
+}

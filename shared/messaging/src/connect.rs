@@ -1,0 +1,145 @@
+//! `GET /connect`: the connection balancer. One node, one ticket, one delay.
+
+use std::time::Duration;
+
+use model::{ErrorCode, NodeId, Timestamp, limits};
+
+use crate::app::App;
+use crate::error::{Refusal, StoreError};
+use crate::fleet::{candidates, ramp};
+use crate::ports::{FleetNode, Principal, Ticket};
+use crate::publisher::chain;
+
+/// Where to connect.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    /// The node.
+    pub node: AssignedNode,
+    /// When the ticket is void.
+    pub expires_at: Timestamp,
+    /// How long to wait first.
+    pub delay: Duration,
+    /// The clock that this is by.
+    pub server_time: Timestamp,
+    /// Where else; one, where a second node lives.
+    pub alternates: Vec<AssignedNode>,
+}
+
+/// A node and the ticket for it.
+#[derive(Clone)]
+pub struct AssignedNode {
+    /// The node.
+    pub node_id: NodeId,
+    /// Where it is.
+    pub url: String,
+    /// What opens one socket there; a secret.
+    pub ticket: String,
+}
+
+impl std::fmt::Debug for AssignedNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AssignedNode {{ node_id: {}, url: {}, .. }}", self.node_id, self.url)
+    }
+}
+
+/// Why a client gets no node.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The caller is revoked.
+    #[error("the caller is revoked")]
+    Forbidden,
+    /// No healthy node, or nothing is known of any.
+    #[error("no healthy node")]
+    NoCapacity,
+    /// The store did not tell whether the caller is revoked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal for ConnectError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Forbidden => ErrorCode::Forbidden,
+            Self::NoCapacity => ErrorCode::NoCapacity,
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+/// Assigns a node: of the workspace's two best candidates the lighter one, counted at once.
+/// `failed` is excluded for this caller, reported, and decides the delay.
+///
+/// # Errors
+/// [`ConnectError`].
+pub async fn connect(
+    app: &App,
+    caller: &Principal,
+    failed: Option<&NodeId>,
+) -> Result<Assignment, ConnectError> {
+    let users = std::slice::from_ref(&caller.user_id);
+    let revoked = app.revocations.revoked_among(&caller.workspace_id, users).await;
+    if !revoked.map_err(StoreError::from)?.is_empty() {
+        return Err(ConnectError::Forbidden);
+    }
+    if let Some(failed) = failed
+        && let Err(error) = app.nodes.report(failed, &caller.user_id).await
+    {
+        tracing::warn!(node = %failed, cause = %chain(&error), "a report was not noted");
+    }
+    let now = app.clock.now();
+    let fleet = app.fleet.read(app.nodes.as_ref(), now, failed.is_some()).await;
+    let fleet = fleet.map_err(|error| {
+        tracing::warn!(cause = %chain(&error), "the fleet is not known");
+        ConnectError::NoCapacity
+    })?;
+    let delay = failed.map_or(Duration::ZERO, |failed| ramp(&fleet, failed));
+    let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+    let delay = Duration::from_millis(app.randomness.up_to(delay_ms));
+    let ttl = delay + limits::TICKET_TTL;
+    let two = candidates(&caller.workspace_id, &fleet, failed);
+    let two = two.get(..2).unwrap_or(&two);
+    // The failed node stands last: where there is another, it is not compared with.
+    let compared = if two.get(1) == failed { two.get(..1).unwrap_or(two) } else { two };
+    let taken = reserve(app, compared, ttl).await.ok_or(ConnectError::NoCapacity)?;
+    let expires_at = now.plus(ttl);
+    let assigned = |id: &NodeId| assigned(app, caller, &fleet, id, expires_at);
+    Ok(Assignment {
+        node: assigned(&taken).ok_or(ConnectError::NoCapacity)?,
+        expires_at,
+        delay,
+        server_time: now,
+        alternates: two
+            .iter()
+            .filter(|id| **id != taken && Some(*id) != failed)
+            .filter_map(assigned)
+            .collect(),
+    })
+}
+
+/// Without the directory the best candidate is taken as the last view ranks it.
+async fn reserve(app: &App, candidates: &[NodeId], ttl: Duration) -> Option<NodeId> {
+    match app.nodes.reserve(candidates, ttl).await {
+        Ok(taken) => taken,
+        Err(error) => {
+            tracing::warn!(cause = %chain(&error), "an assignment was not counted");
+            candidates.first().cloned()
+        }
+    }
+}
+
+fn assigned(
+    app: &App,
+    caller: &Principal,
+    fleet: &[FleetNode],
+    id: &NodeId,
+    expires_at: Timestamp,
+) -> Option<AssignedNode> {
+    let node = fleet.iter().find(|node| node.lease.node_id == *id)?;
+    let nonce = app.randomness.bits();
+    let ticket = Ticket { principal: caller.clone(), node_id: id.clone(), expires_at, nonce };
+    Some(AssignedNode {
+        node_id: id.clone(),
+        url: node.lease.url.clone(),
+        ticket: app.tickets.issue(&ticket),
+    })
+}

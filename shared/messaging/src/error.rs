@@ -1,0 +1,55 @@
+//! What use cases have in common when they fail.
+
+use model::ErrorCode;
+
+use crate::ports::{ReadError, WriteError};
+
+/// What every use case's error tells its caller.
+pub trait Refusal: std::error::Error {
+    /// The public code.
+    fn code(&self) -> ErrorCode;
+
+    /// The field that the refusal is about, if it is about one.
+    fn field(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// The store did not do what a use case needed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store throttles the key.
+    #[error("the store is busy")]
+    Busy(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store does not answer, or the outcome of a write is unknown. The same request again
+    /// resolves it.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Refusal for StoreError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Busy(_) => ErrorCode::ChannelBusy,
+            Self::Unavailable(_) => ErrorCode::Unavailable,
+        }
+    }
+}
+
+impl From<ReadError> for StoreError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Throttled(_) => Self::Busy(error.into()),
+            ReadError::Unavailable(_) => Self::Unavailable(error.into()),
+        }
+    }
+}
+
+impl From<WriteError> for StoreError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Throttled(_) => Self::Busy(error.into()),
+            WriteError::NotStored(_) | WriteError::OutcomeUnknown(_) => Self::Unavailable(error.into()),
+        }
+    }
+}

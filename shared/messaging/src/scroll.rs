@@ -1,0 +1,134 @@
+//! `GET /scroll`: pages of a channel's history, for its members only.
+
+use model::{ChannelId, ErrorCode, Message, MessageId, limits};
+use protocol::http::Direction;
+
+use crate::access::{AccessError, member_channel};
+use crate::app::App;
+use crate::error::{Refusal, StoreError};
+use crate::ports::{LogEntry, PageQuery, Principal};
+
+/// A page to be read.
+#[derive(Debug, Clone)]
+pub struct Scroll {
+    /// Of which channel.
+    pub channel_id: ChannelId,
+    /// From where, exclusive; from the end that `direction` starts at if absent.
+    pub offset: Option<MessageId>,
+    /// Messages wanted, 1-100.
+    pub limit: u32,
+    /// Which way.
+    pub direction: Direction,
+}
+
+/// A page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// In the order asked for.
+    pub messages: Vec<Message>,
+    /// Where to go on; `None`: nothing further that way now.
+    pub next_offset: Option<MessageId>,
+}
+
+/// Why a page was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ScrollError {
+    /// No such channel for the caller.
+    #[error("no such channel for the caller")]
+    ChannelNotFound,
+    /// The store did not tell.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal for ScrollError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::ChannelNotFound => ErrorCode::ChannelNotFound,
+            Self::Store(error) => error.code(),
+        }
+    }
+}
+
+impl From<AccessError> for ScrollError {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::NotFound => Self::ChannelNotFound,
+            AccessError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// Reads a page: messages first, the caller's row last, strongly, so that nobody reads what was
+/// sent after they were removed (G6).
+///
+/// # Errors
+/// [`ScrollError`].
+pub async fn scroll(app: &App, caller: &Principal, request: Scroll) -> Result<Page, ScrollError> {
+    let page = read_page(app, &request).await?;
+    member_channel(app, caller, &request.channel_id).await?;
+    Ok(page)
+}
+
+async fn read_page(app: &App, request: &Scroll) -> Result<Page, StoreError> {
+    let newest_first = request.direction == Direction::Older;
+    let mut page = Page { messages: Vec::new(), next_offset: None };
+    let Some((mut lowest, mut highest)) = bounds(app, request) else { return Ok(page) };
+    let wanted = request.limit as usize;
+    // Redirects hide rows: go on until the page is full or the end is reached, within bounds.
+    for _ in 0..limits::PAGE_QUERIES_MAX {
+        let query = PageQuery {
+            channel_id: request.channel_id.clone(),
+            lowest,
+            highest,
+            newest_first,
+            limit: request.limit,
+            strong: !newest_first || request.offset.is_none(),
+        };
+        let read = app.messages.page(&query).await?;
+        let mut last = None;
+        for entry in read.entries {
+            if page.messages.len() == wanted {
+                page.next_offset = last;
+                return Ok(page);
+            }
+            last = Some(entry.id());
+            if let LogEntry::Message(stored) = entry {
+                page.messages.push(stored.message);
+            }
+        }
+        page.next_offset = last.filter(|_| read.more);
+        let Some(last) = page.next_offset.filter(|_| page.messages.len() < wanted) else { break };
+        let beyond = if newest_first { last.previous() } else { last.next() };
+        let Some(beyond) = beyond else { break };
+        if newest_first { highest = beyond } else { lowest = beyond }
+        if lowest > highest {
+            page.next_offset = None;
+            break;
+        }
+    }
+    Ok(page)
+}
+
+/// The ids to read between, inclusive; `None` if there are none. Reads stop a little ahead of the
+/// clock: above every message, below the redirects ahead.
+fn bounds(app: &App, request: &Scroll) -> Option<(MessageId, MessageId)> {
+    let newest = MessageId::last_of(app.clock.now().plus(limits::NEWEST_AHEAD));
+    let (lowest, highest) = match (request.direction, request.offset) {
+        (_, None) => (MessageId::MIN, newest),
+        (Direction::Older, Some(offset)) => (MessageId::MIN, offset.previous()?.min(newest)),
+        (Direction::Newer, Some(offset)) => (offset.next()?, newest),
+    };
+    (lowest <= highest).then_some((lowest, highest))
+}
+
+impl LogEntry {
+    /// Where the entry lies in its channel.
+    #[must_use]
+    pub fn id(&self) -> MessageId {
+        match self {
+            Self::Message(stored) => stored.message.id,
+            Self::Redirect(redirect) => redirect.id,
+        }
+    }
+}

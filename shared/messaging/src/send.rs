@@ -1,0 +1,225 @@
+//! `POST /messages`: stored exactly once, then published (G1, G2, G3).
+
+use model::{
+    ChannelId, ErrorCode, Message, MessageId, MessageText, Timestamp, limits,
+};
+use protocol::publication::Publication;
+
+use crate::access::{AccessError, member_channel};
+use crate::app::App;
+use crate::error::{Refusal, StoreError};
+use crate::ports::{Appended, LogEntry, Principal, Redirect, StoredMessage};
+
+/// A message to be sent.
+#[derive(Debug, Clone)]
+pub struct PostMessage {
+    /// Where.
+    pub channel_id: ChannelId,
+    /// What.
+    pub text: MessageText,
+    /// The client's id: makes every retry safe.
+    pub id: Option<MessageId>,
+    /// The newest message that the sender has seen: the stored id sorts after it (G2).
+    pub after: Option<MessageId>,
+}
+
+/// A message that is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted {
+    /// As stored: its id may be another than the one sent.
+    pub message: Message,
+    /// Whether it was stored before this call.
+    pub duplicate: bool,
+    /// The clock that judged the id.
+    pub server_time: Timestamp,
+}
+
+/// Why a message was not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum PostMessageError {
+    /// No such channel for the caller.
+    #[error("no such channel for the caller")]
+    ChannelNotFound,
+    /// The id was used by another sender or with another text.
+    #[error("the id was used for another message")]
+    IdConflict,
+    /// The id is over 24 h old and not stored, or over 10 min ahead; or `after` over 10 s ahead.
+    #[error("the id's time is out of range")]
+    IdOutOfRange {
+        /// `id` or `after`.
+        field: &'static str,
+    },
+    /// The store did not acknowledge: the same request again is safe where it carries an id.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal for PostMessageError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::ChannelNotFound => ErrorCode::ChannelNotFound,
+            Self::IdConflict => ErrorCode::IdConflict,
+            Self::IdOutOfRange { .. } => ErrorCode::IdOutOfRange,
+            Self::Store(error) => error.code(),
+        }
+    }
+
+    fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::IdOutOfRange { field } => Some(field),
+            Self::ChannelNotFound | Self::IdConflict | Self::Store(_) => None,
+        }
+    }
+}
+
+impl From<AccessError> for PostMessageError {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::NotFound => Self::ChannelNotFound,
+            AccessError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// Stores a message, then offers it to the bus, then answers.
+///
+/// # Errors
+/// [`PostMessageError`]. With `Store` the message may be stored; the same command with the same
+/// id resolves it.
+///
+/// # Cancel safety
+/// Dropping the future may or may not have stored or published.
+pub async fn post_message(
+    app: &App,
+    caller: &Principal,
+    command: PostMessage,
+) -> Result<Posted, PostMessageError> {
+    let channel = member_channel(app, caller, &command.channel_id).await?;
+    let now = app.clock.now();
+    if command.after.is_some_and(|after| after.time() > now.plus(limits::AFTER_MAX)) {
+        return Err(PostMessageError::IdOutOfRange { field: "after" });
+    }
+    let sending = Sending { app, caller, command: &command, version: channel.members_version, now };
+    let (stored, duplicate) = sending.store().await?;
+    // A retry publishes again: its first attempt may have died in between. The guard key makes
+    // that a no-op; once the guard is gone it would not be one.
+    if !duplicate || now.since(stored.message.id.time()) < limits::GUARD_TTL {
+        let publication = Publication::of_message(&stored.message, stored.members_version);
+        app.publisher.publish(&caller.workspace_id, &publication).await;
+    }
+    Ok(Posted { message: stored.message, duplicate, server_time: now })
+}
+
+/// Where an id's time lies, which decides what storing under it costs.
+enum Window {
+    /// One conditional put.
+    Inside,
+    /// A transaction with a redirect.
+    Redirected,
+    /// Refused, unless it is stored already.
+    TooFar,
+}
+
+struct Sending<'a> {
+    app: &'a App,
+    caller: &'a Principal,
+    command: &'a PostMessage,
+    version: u64,
+    now: Timestamp,
+}
+
+impl Sending<'_> {
+    async fn store(&self) -> Result<(StoredMessage, bool), PostMessageError> {
+        let Some(id) = self.command.id else {
+            return self.put(self.mint()).await;
+        };
+        match self.window_of(id) {
+            Window::Inside => self.put(id).await,
+            Window::Redirected => self.put_redirected(id).await,
+            Window::TooFar => match self.entry(id).await? {
+                Some(entry) => self.settle(entry).await,
+                None => Err(PostMessageError::IdOutOfRange { field: "id" }),
+            },
+        }
+    }
+
+    fn window_of(&self, id: MessageId) -> Window {
+        let (time, now) = (id.time(), self.now);
+        if time < now.minus(limits::REDIRECT_PAST_MAX) || time > now.plus(limits::REDIRECT_FUTURE_MAX) {
+            return Window::TooFar;
+        }
+        let is_near = time >= now.minus(limits::PAST) && time <= now.plus(limits::FUTURE);
+        let is_after = self.command.after.is_none_or(|after| id > after);
+        if is_near && is_after { Window::Inside } else { Window::Redirected }
+    }
+
+    /// An id of the server's making: now, and after what the sender had seen.
+    fn mint(&self) -> MessageId {
+        let after = self.command.after.map(|after| after.time().plus(std::time::Duration::from_millis(1)));
+        let at = after.map_or(self.now, |after| after.max(self.now));
+        MessageId::mint(at, self.app.randomness.bits())
+    }
+
+    fn stored_as(&self, id: MessageId) -> StoredMessage {
+        let message = Message {
+            id,
+            channel_id: self.command.channel_id.clone(),
+            sender_id: self.caller.user_id.clone(),
+            text: self.command.text.clone(),
+        };
+        StoredMessage { message, members_version: self.version }
+    }
+
+    async fn put(&self, id: MessageId) -> Result<(StoredMessage, bool), PostMessageError> {
+        let stored = self.stored_as(id);
+        match self.app.messages.append(&stored).await.map_err(StoreError::from)? {
+            Appended::Stored => Ok((stored, false)),
+            Appended::Occupied(entry) => self.settle(*entry).await,
+        }
+    }
+
+    async fn put_redirected(&self, id: MessageId) -> Result<(StoredMessage, bool), PostMessageError> {
+        let stored = self.stored_as(self.mint());
+        let redirect = Redirect {
+            channel_id: self.command.channel_id.clone(),
+            id,
+            target: stored.message.id,
+            sender_id: self.caller.user_id.clone(),
+            digest: self.command.text.digest(),
+            expires_at: self.now.plus(limits::REDIRECT_TTL),
+        };
+        let appended = self.app.messages.append_redirected(&redirect, &stored).await;
+        match appended.map_err(StoreError::from)? {
+            Appended::Stored => Ok((stored, false)),
+            Appended::Occupied(entry) => self.settle(*entry).await,
+        }
+    }
+
+    /// What lies at the client's id is this message (a retry) or another one (a conflict).
+    async fn settle(&self, entry: LogEntry) -> Result<(StoredMessage, bool), PostMessageError> {
+        let (sender, text) = (&self.caller.user_id, &self.command.text);
+        match entry {
+            LogEntry::Message(stored) => {
+                let same = stored.message.sender_id == *sender && stored.message.text == *text;
+                if same { Ok((stored, true)) } else { Err(PostMessageError::IdConflict) }
+            }
+            LogEntry::Redirect(redirect) => {
+                if redirect.sender_id != *sender || redirect.digest != text.digest() {
+                    return Err(PostMessageError::IdConflict);
+                }
+                match self.entry(redirect.target).await? {
+                    Some(LogEntry::Message(stored)) => Ok((stored, true)),
+                    // The two are written in one transaction: this is a damaged table.
+                    Some(LogEntry::Redirect(_)) | None => {
+                        Err(StoreError::Unavailable("a redirect leads nowhere".into()).into())
+                    }
+                }
+            }
+        }
+    }
+
+    async fn entry(&self, id: MessageId) -> Result<Option<LogEntry>, PostMessageError> {
+        let entry = self.app.messages.entry(&self.command.channel_id, id).await;
+        Ok(entry.map_err(StoreError::from)?)
+    }
+}

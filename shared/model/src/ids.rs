@@ -1,0 +1,292 @@
+//! Identifiers. Each has one form and one `parse`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+use ulid::Ulid;
+
+use crate::limits;
+use crate::time::Timestamp;
+
+/// Why a string is not an identifier. Never carries the string itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Not 1 to 64 of `A-Za-z0-9_-`.
+    #[error("not 1 to 64 characters of A-Z a-z 0-9 _ -")]
+    Name,
+    /// Not 26 upper-case Crockford characters with the first at most `7`.
+    #[error("not 26 upper-case Crockford base 32 characters")]
+    Ulid,
+    /// Neither `C` + ULID nor `D` + 26 Crockford characters.
+    #[error("not a channel id")]
+    Channel,
+}
+
+macro_rules! name_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// Takes a string of the identifier's form.
+            ///
+            /// # Errors
+            /// [`IdError::Name`] if it has another form.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                if is_name(text) { Ok(Self(text.into())) } else { Err(IdError::Name) }
+            }
+
+            /// The identifier as it stands on the wire.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::parse(text)
+            }
+        }
+    };
+}
+
+name_id! {
+    /// A tenant: 1-64 of `A-Za-z0-9_-`, from the caller's token.
+    WorkspaceId
+}
+name_id! {
+    /// A person within a workspace: 1-64 of `A-Za-z0-9_-`; unique within the workspace only.
+    UserId
+}
+name_id! {
+    /// One start of one node: `N` + ULID where we mint it, 1-64 of `A-Za-z0-9_-` where we read it.
+    NodeId
+}
+name_id! {
+    /// One socket: `S` + ULID.
+    ConnectionId
+}
+
+impl NodeId {
+    /// Mints the id of a node's start.
+    #[must_use]
+    pub fn mint(now: Timestamp, random: u128) -> Self {
+        Self(format!("N{}", MessageId::mint(now, random)).into())
+    }
+}
+
+impl ConnectionId {
+    /// Mints a socket's id.
+    #[must_use]
+    pub fn mint(now: Timestamp, random: u128) -> Self {
+        Self(format!("S{}", MessageId::mint(now, random)).into())
+    }
+}
+
+macro_rules! ulid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Ulid);
+
+        impl $name {
+            /// Takes 26 upper-case Crockford characters, the first at most `7`.
+            ///
+            /// # Errors
+            /// [`IdError::Ulid`] if it has another form; aliases (`l` for `1`) are not taken.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                let well_formed = text.len() == ULID_CHARS
+                    && text.bytes().all(is_crockford)
+                    && text.as_bytes().first().is_some_and(|first| *first <= b'7');
+                if !well_formed {
+                    return Err(IdError::Ulid);
+                }
+                Ulid::from_string(text).map(Self).or(Err(IdError::Ulid))
+            }
+
+            /// Makes an id of a time (cut to 48 bits) and 80 random bits (the rest is ignored).
+            #[must_use]
+            pub fn mint(at: Timestamp, random: u128) -> Self {
+                Self(Ulid::from_parts(at.min(Timestamp::MAX).unix_ms(), random & RANDOM_MASK))
+            }
+
+            /// The time in the id's first 48 bits.
+            #[must_use]
+            pub fn time(self) -> Timestamp {
+                Timestamp::from_unix_ms(self.0.timestamp_ms())
+            }
+
+            /// The last four characters: what tells two stream entries of one position apart.
+            #[must_use]
+            pub fn suffix(self) -> [u8; 4] {
+                let mut buffer = [0; ULID_CHARS];
+                match self.0.array_to_str(&mut buffer).as_bytes() {
+                    [.., a, b, c, d] => [*a, *b, *c, *d],
+                    _ => [b'0'; 4],
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.0.array_to_str(&mut [0; ULID_CHARS]))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::parse(text)
+            }
+        }
+    };
+}
+
+ulid_id! {
+    /// A message: a ULID that IS the table's sort key `created_at`. Sorts by creation time.
+    MessageId
+}
+ulid_id! {
+    /// A publication on the bus: the message's id for a message, an own ULID for anything else.
+    PublicationId
+}
+
+impl MessageId {
+    /// The smallest id.
+    pub const MIN: Self = Self(Ulid::nil());
+
+    /// The largest id of a time: the upper bound of a read.
+    #[must_use]
+    pub fn last_of(at: Timestamp) -> Self {
+        Self::mint(at, u128::MAX)
+    }
+
+    /// The smallest id of a time: the lower bound of a read.
+    #[must_use]
+    pub fn first_of(at: Timestamp) -> Self {
+        Self::mint(at, 0)
+    }
+
+    /// The next id in order; `None` after the last.
+    #[must_use]
+    pub fn next(self) -> Option<Self> {
+        self.0.increment().ok().map(Self)
+    }
+
+    /// The id before in order; `None` before the first.
+    #[must_use]
+    pub fn previous(self) -> Option<Self> {
+        u128::from(self.0).checked_sub(1).map(|value| Self(Ulid::from(value)))
+    }
+}
+
+impl From<MessageId> for PublicationId {
+    fn from(id: MessageId) -> Self {
+        Self(id.0)
+    }
+}
+
+/// A channel: `C` + ULID for a group, `D` + 26 Crockford characters derived from its two members
+/// for a DM. Globally unique.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelId(Box<str>);
+
+impl ChannelId {
+    /// Takes a string of either form.
+    ///
+    /// # Errors
+    /// [`IdError::Channel`] if it has neither.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let well_formed = match text.split_at_checked(1) {
+            Some(("C", ulid)) => MessageId::parse(ulid).is_ok(),
+            Some(("D", digest)) => {
+                digest.len() == ULID_CHARS && digest.bytes().all(is_crockford)
+            }
+            _ => false,
+        };
+        if well_formed { Ok(Self(text.into())) } else { Err(IdError::Channel) }
+    }
+
+    /// Mints the id of a group channel.
+    #[must_use]
+    pub fn mint_group(now: Timestamp, random: u128) -> Self {
+        Self(format!("C{}", MessageId::mint(now, random)).into())
+    }
+
+    /// Derives the id of the DM of two people: whoever of the two opens it, and however often.
+    ///
+    /// The first 130 bits of SHA-256 over `workspace NUL lower NUL higher` (ids hold no NUL, so
+    /// the fields cannot run into each other), in Crockford base 32.
+    #[must_use]
+    pub fn of_dm(workspace: &WorkspaceId, one: &UserId, other: &UserId) -> Self {
+        let (lower, higher) = if one <= other { (one, other) } else { (other, one) };
+        let mut hash = Sha256::new();
+        for part in [workspace.as_str(), "\0", lower.as_str(), "\0", higher.as_str()] {
+            hash.update(part.as_bytes());
+        }
+        let digest = hash.finalize();
+        let byte = |index: usize| u32::from(digest.get(index).copied().unwrap_or(0));
+        let mut text = String::with_capacity(1 + ULID_CHARS);
+        text.push('D');
+        for first_bit in (0..ULID_CHARS * 5).step_by(5) {
+            let pair = (byte(first_bit / 8) << 8) | byte(first_bit / 8 + 1);
+            text.push(crockford(pair >> (11 - first_bit % 8)));
+        }
+        Self(text.into())
+    }
+
+    /// Whether this is a DM's id.
+    #[must_use]
+    pub fn is_dm(&self) -> bool {
+        self.0.starts_with('D')
+    }
+
+    /// The identifier as it stands on the wire.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ChannelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for ChannelId {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        Self::parse(text)
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=limits::ID_CHARS_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+fn is_crockford(byte: u8) -> bool {
+    CROCKFORD.contains(&byte)
+}
+
+fn crockford(five_bits: u32) -> char {
+    CROCKFORD.get((five_bits & 31) as usize).map_or('0', |byte| char::from(*byte))
+}
+
+const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+const ULID_CHARS: usize = 26;
+const RANDOM_MASK: u128 = (1 << 80) - 1;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,27 @@
+//! The nouns of Inkwire, parsed once and then carried as proof.
+//!
+//! **Main path.** Bytes from outside become a [`WorkspaceId`], [`UserId`], [`ChannelId`],
+//! [`MessageId`] or [`MessageText`] through one `parse` each; from there on no code checks again.
+//!
+//! **Invariants.** Values of these types are well formed. No clock is read, nothing is random:
+//! both are arguments.
+//!
+//! **Not here.** No JSON, no store, no socket, no runtime.
+
+pub mod limits;
+
+mod channel;
+mod code;
+mod ids;
+mod message;
+mod position;
+mod time;
+
+pub use channel::{Channel, ChannelChange, ChannelType, Contract, Late, Member};
+pub use code::{ErrorCode, Retry};
+pub use ids::{
+    ChannelId, ConnectionId, IdError, MessageId, NodeId, PublicationId, UserId, WorkspaceId,
+};
+pub use message::{Message, MessageText, TextDigest, TextError};
+pub use position::{EntryId, Position};
+pub use time::Timestamp;

@@ -1,0 +1,166 @@
+//! Every bound of the system, in one place, with the reason for its value.
+//!
+//! Units stand last in a name (`_bytes_max`, `_frames_max`); durations are [`Duration`].
+
+use std::time::Duration;
+
+/// How far in the past a client's id may lie and still cost one put (G1). Covers a first attempt
+/// and one retry on a slow phone.
+pub const PAST: Duration = Duration::from_secs(10);
+/// How far in the future a client's id may lie and still cost one put (G1). Covers server clocks
+/// that differ by 0.9 s.
+pub const FUTURE: Duration = Duration::from_secs(1);
+/// How far ahead of the server's clock `after` may be (G2): the reach of ids that servers mint.
+pub const AFTER_MAX: Duration = Duration::from_secs(10);
+/// The oldest id that is still redirected (G1); older ones are refused unless already stored.
+pub const REDIRECT_PAST_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The furthest id in the future that is still redirected (G1).
+pub const REDIRECT_FUTURE_MAX: Duration = Duration::from_secs(600);
+/// How long a redirect is kept: twice the age at which a retry is refused.
+pub const REDIRECT_TTL: Duration = Duration::from_secs(48 * 3600);
+/// The wall a send must answer within: the functions' time-out.
+pub const SEND_DEADLINE: Duration = Duration::from_secs(6);
+/// How far a client that re-reads goes back before its last id: `PAST` + `SEND_DEADLINE` + the age
+/// at which a lagging relay alarms + slack.
+pub const OVERLAP: Duration = Duration::from_secs(600);
+/// What a send may spend on publishing, connecting and retrying included (G3).
+pub const PUBLISH_DEADLINE: Duration = Duration::from_millis(200);
+/// After this many publish time-outs in a row an environment stops trying for
+/// [`PUBLISH_PAUSE`].
+pub const PUBLISH_TIMEOUTS_MAX: u32 = 3;
+/// How long an environment skips publishing after [`PUBLISH_TIMEOUTS_MAX`].
+pub const PUBLISH_PAUSE: Duration = Duration::from_secs(5);
+/// Newest-first reads start this far ahead of the clock: above every message that a server can
+/// have minted (`AFTER_MAX` + clock differences), below the redirects ahead.
+pub const NEWEST_AHEAD: Duration = Duration::from_secs(15);
+/// Queries that one page may take when redirects hide its rows; then it is answered short.
+pub const PAGE_QUERIES_MAX: u32 = 8;
+
+/// Length of workspace, user and node ids.
+pub const ID_CHARS_MAX: usize = 64;
+/// Characters of one message: a long paste, below the store's item limit of 400 KiB at 4 bytes each.
+pub const MESSAGE_CHARS_MAX: usize = 40_000;
+/// Characters of a channel's name.
+pub const CHANNEL_NAME_CHARS_MAX: usize = 80;
+/// Members that one `POST /channels` may name.
+pub const CREATE_MEMBERS_MAX: usize = 100;
+/// Bytes of a REST body.
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Nesting of a JSON body.
+pub const JSON_DEPTH_MAX: usize = 8;
+/// Rows of one page.
+pub const PAGE_ROWS_MAX: u32 = 100;
+/// Rows of a page of messages when the caller names no limit.
+pub const PAGE_MESSAGES_DEFAULT: u32 = 20;
+/// Rows of a page of channels or members when the caller names no limit.
+pub const PAGE_ROWS_DEFAULT: u32 = 100;
+
+/// Texts over this travel on the bus as a reference that each node reads once (G3).
+pub const INLINE_TEXT_BYTES_MAX: usize = 4 * 1024;
+/// Entries of a workspace's stream and of a node's ring.
+pub const STREAM_ENTRIES_MAX: usize = 5_000;
+/// Bytes of a workspace's stream and of a node's ring: 5,000 long texts must not fill a cache.
+pub const STREAM_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long a stream without publications is kept.
+pub const STREAM_TTL: Duration = Duration::from_secs(24 * 3600);
+/// How long a publication's guard key makes publishing it again a no-op.
+pub const GUARD_TTL: Duration = OVERLAP;
+/// Entries that one read of the stream returns.
+pub const STREAM_READ_ENTRIES_MAX: usize = 500;
+/// Notices queued between the bus and a workspace's task; a full queue is a gap, which is filled.
+pub const SUBSCRIPTION_NOTICES_MAX: usize = 1_024;
+/// Connecting to the bus.
+pub const BUS_CONNECT_MAX: Duration = Duration::from_millis(300);
+/// One answer of the bus to a node or to the balancer.
+pub const BUS_RESPONSE_MAX: Duration = Duration::from_secs(2);
+/// First and last wait between attempts to reach a lost bus.
+pub const BUS_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// How often a node renews its lease (G7).
+pub const LEASE_RENEW: Duration = Duration::from_secs(2);
+/// The age at which a lease is dead (G7): three missed renewals.
+pub const LEASE_TTL: Duration = Duration::from_secs(6);
+/// How long a dead lease is remembered, so that the balancer can size the ramp of its clients.
+pub const LEASE_MEMORY: Duration = Duration::from_secs(120);
+/// A ticket lives `delay_ms` and this long.
+pub const TICKET_TTL: Duration = Duration::from_secs(30);
+/// Distinct reporters within [`REPORT_WINDOW`] that demote a node for [`DEMOTION`].
+pub const REPORTERS_MIN: usize = 3;
+/// The window in which reports of a node count together.
+pub const REPORT_WINDOW: Duration = Duration::from_secs(10);
+/// How long a reported node gets no new clients.
+pub const DEMOTION: Duration = Duration::from_secs(30);
+/// The share of the mean load up to which a workspace stays on its few nodes, in percent
+/// (consistent hashing with bounded loads).
+pub const AFFINITY_LOAD_PERCENT: u64 = 125;
+/// Load below which affinity is not bounded: tiny fleets would otherwise scatter.
+pub const AFFINITY_LOAD_FREE: u64 = 50;
+/// The longest `delay_ms`: the ramp of a lost node's clients.
+pub const DELAY_MAX: Duration = Duration::from_secs(30);
+/// How long the balancer answers from its last view of the fleet when the directory is gone.
+pub const FLEET_STALE_MAX: Duration = Duration::from_secs(30);
+/// How long the balancer trusts a view of the fleet before it reads again.
+pub const FLEET_FRESH: Duration = Duration::from_millis(500);
+
+/// Bytes of an upgrade request's head.
+pub const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Headers of an upgrade request.
+pub const HEAD_HEADERS_MAX: usize = 64;
+/// How long a connection may take to complete its request's head.
+pub const HEAD_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long a socket may take to say `hello`.
+pub const HELLO_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Bytes of a frame, and of a message, from a client.
+pub const CLIENT_FRAME_BYTES_MAX: usize = 16 * 1024;
+/// Frames a second from one client.
+pub const CLIENT_FRAMES_PER_SECOND_MAX: u32 = 20;
+/// Bytes a second from one client, measured below the parser.
+pub const CLIENT_BYTES_PER_SECOND_MAX: u32 = 64 * 1024;
+/// How long a fragmented message may stay unfinished.
+pub const CLIENT_MESSAGE_WAIT_MAX: Duration = Duration::from_secs(10);
+/// The longest cursor that is looked at; a longer one is unknown.
+pub const CURSOR_BYTES_MAX: usize = 128;
+/// Sockets of one user on one node; one more closes the oldest.
+pub const SOCKETS_PER_USER_MAX: usize = 10;
+/// Sockets of a node.
+pub const SOCKETS_MAX: usize = 60_000;
+/// Handshakes in flight on a node; more are answered 503.
+pub const HANDSHAKES_MAX: usize = 256;
+/// Handshakes a second that a node takes: what the balancer sizes a ramp by.
+pub const HANDSHAKES_PER_SECOND_MAX: u32 = 2_000;
+/// The listen backlog: the default of 128 overflows in a reconnect storm, and a dropped client
+/// comes back after a whole second.
+pub const LISTEN_BACKLOG: u32 = 4_096;
+/// Frames queued for one socket; one more makes it a slow consumer.
+pub const OUTBOUND_FRAMES_MAX: usize = 512;
+/// Bytes queued for one socket; one frame of any size may always queue.
+pub const OUTBOUND_BYTES_MAX: usize = 256 * 1024;
+/// Frames that one call hands to the kernel.
+pub const WRITE_BATCH_FRAMES_MAX: usize = 64;
+/// How long a closing socket may take to swallow its close frame.
+pub const CLOSE_LINGER: Duration = Duration::from_millis(1_000);
+/// Orders queued for a writer shard; a full queue holds the workspace's task, not the memory.
+pub const SHARD_ORDERS_MAX: usize = 4_096;
+/// Requests queued for a workspace's task.
+pub const WORKSPACE_REQUESTS_MAX: usize = 4_096;
+/// Publications kept while a fill runs; more are read again by the next fill.
+pub const PENDING_ENTRIES_MAX: usize = 1_024;
+/// How long a channel's publications are held for a membership refresh (G6); then they are not
+/// delivered and its members resynchronise.
+pub const HOLD_MAX: Duration = Duration::from_secs(5);
+/// Publications held per channel; one more gives the hold up as [`HOLD_MAX`] does.
+pub const HELD_PUBLICATIONS_MAX: usize = 2_000;
+/// Channels whose view a workspace's task keeps without a local member.
+pub const EMPTY_VIEWS_MAX: usize = 10_000;
+/// How often every socket gets a `tick`.
+pub const TICK: Duration = Duration::from_secs(15);
+/// A client that hears nothing for this long gives its socket up.
+pub const SILENCE_MAX: Duration = Duration::from_secs(25);
+/// The longest `delay_ms` of a `resync`: its readers must not come as a herd.
+pub const RESYNC_SPREAD: Duration = Duration::from_secs(2);
+/// How long a workspace's task outlives its last socket.
+pub const WORKSPACE_IDLE: Duration = Duration::from_secs(60);
+/// How long SIGTERM waits for the sockets to go.
+pub const DRAIN_MAX: Duration = Duration::from_secs(20);
+/// First and last wait of a client between attempts (full jitter).
+pub const CLIENT_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));

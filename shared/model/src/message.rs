@@ -1,0 +1,126 @@
+//! Messages and their texts.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::ids::{ChannelId, MessageId, UserId};
+use crate::limits;
+
+/// Why a text is not a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TextError {
+    /// Nothing but white space.
+    #[error("the text is empty")]
+    Empty,
+    /// Over 40,000 characters.
+    #[error("the text is longer than {} characters", limits::MESSAGE_CHARS_MAX)]
+    TooLong,
+    /// A control character other than `\n`, `\r`, `\t`.
+    #[error("the text holds a control character")]
+    Control,
+}
+
+/// A message's text: 1-40,000 Unicode scalar values, not only white space, no control characters
+/// but `\n \r \t`. Kept as it came: never stripped, never escaped. `Debug` shows no content.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MessageText(Box<str>);
+
+impl MessageText {
+    /// Takes a text that a person wrote.
+    ///
+    /// # Errors
+    /// [`TextError`], by the first rule that it breaks.
+    pub fn parse(text: String) -> Result<Self, TextError> {
+        if text.chars().all(char::is_whitespace) {
+            return Err(TextError::Empty);
+        }
+        // A scalar value is at most four bytes: texts that cannot be over are not counted.
+        if text.len() > limits::MESSAGE_CHARS_MAX
+            && text.chars().count() > limits::MESSAGE_CHARS_MAX
+        {
+            return Err(TextError::TooLong);
+        }
+        if text.chars().any(|char| char.is_control() && !matches!(char, '\n' | '\r' | '\t')) {
+            return Err(TextError::Control);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// Takes a text that the store or the bus holds: it was parsed before it was stored.
+    #[must_use]
+    pub fn from_stored(text: String) -> Self {
+        Self(text.into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The digest that a redirect keeps of it.
+    #[must_use]
+    pub fn digest(&self) -> TextDigest {
+        TextDigest(Sha256::digest(self.0.as_bytes()).into())
+    }
+}
+
+impl fmt::Debug for MessageText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MessageText({} bytes)", self.0.len())
+    }
+}
+
+/// SHA-256 of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TextDigest(pub [u8; 32]);
+
+/// A message, as its readers see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its id, which is its time and its place in the channel.
+    pub id: MessageId,
+    /// The channel it belongs to.
+    pub channel_id: ChannelId,
+    /// Who sent it.
+    pub sender_id: UserId,
+    /// What it says.
+    pub text: MessageText,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<MessageText, TextError> {
+        MessageText::parse(text.to_owned())
+    }
+
+    #[test]
+    fn white_space_alone_is_empty() {
+        for text in ["", " ", "\n\t\r ", "\u{2003}\u{3000}"] {
+            assert_eq!(parse(text), Err(TextError::Empty), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn length_counts_scalar_values() {
+        assert!(parse(&"😀".repeat(40_000)).is_ok());
+        assert_eq!(parse(&"😀".repeat(40_001)), Err(TextError::TooLong));
+        assert_eq!(parse(&"x".repeat(40_001)), Err(TextError::TooLong));
+    }
+
+    #[test]
+    fn control_characters_are_refused_but_three() {
+        assert!(parse("a\n\r\tb").is_ok());
+        for text in ["a\0", "\u{7f}a", "a\u{85}b", "\u{1b}[31m"] {
+            assert_eq!(parse(text), Err(TextError::Control), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_content() {
+        assert_eq!(format!("{:?}", parse("secret").unwrap()), "MessageText(6 bytes)");
+    }
+}

@@ -1,0 +1,89 @@
+//! Points in time, always given, never read.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+const RFC3339_MILLIS: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// A point in time: milliseconds since the Unix epoch, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The largest time that a ULID can carry (48 bits).
+    pub const MAX: Self = Self((1 << 48) - 1);
+
+    /// Makes a timestamp of Unix milliseconds.
+    #[must_use]
+    pub const fn from_unix_ms(ms: u64) -> Self {
+        Self(ms)
+    }
+
+    /// Unix milliseconds.
+    #[must_use]
+    pub const fn unix_ms(self) -> u64 {
+        self.0
+    }
+
+    /// Whole Unix seconds, rounded down.
+    #[must_use]
+    pub const fn unix_s(self) -> u64 {
+        self.0 / 1_000
+    }
+
+    /// This time moved forward, up to [`Timestamp::MAX`].
+    #[must_use]
+    pub fn plus(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(millis(by)).min(Self::MAX.0))
+    }
+
+    /// This time moved back, down to the epoch.
+    #[must_use]
+    pub fn minus(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(by)))
+    }
+
+    /// How long ago `earlier` was; zero if it is in the future.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// RFC 3339 in UTC with milliseconds: `2026-01-31T12:00:00.123Z`.
+    ///
+    /// Years past 9999, which no clock of ours shows, are written as the end of 9999.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        let nanos = i128::from(self.0) * 1_000_000;
+        OffsetDateTime::from_unix_timestamp_nanos(nanos)
+            .ok()
+            .and_then(|at| at.format(RFC3339_MILLIS).ok())
+            .unwrap_or_else(|| "9999-12-31T23:59:59.999Z".to_owned())
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc3339_has_milliseconds_and_utc() {
+        assert_eq!(Timestamp::from_unix_ms(0).rfc3339(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(Timestamp::from_unix_ms(1_767_225_599_007).rfc3339(), "2025-12-31T23:59:59.007Z");
+        assert_eq!(Timestamp::MAX.rfc3339(), "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn arithmetic_saturates_at_both_ends() {
+        assert_eq!(Timestamp::MAX.plus(Duration::from_secs(1)), Timestamp::MAX);
+        assert_eq!(Timestamp::from_unix_ms(5).minus(Duration::from_secs(1)).unix_ms(), 0);
+    }
+}

@@ -1,0 +1,90 @@
+//! Why a socket ends (RFC 6455 7.4, and this protocol's own codes).
+
+/// What a client does after a socket ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AfterClose {
+    /// `/connect?failed=<node>`, wait `delay_ms`, resume with the cursor.
+    ResumeElsewhere,
+    /// `/connect`, resume with the cursor.
+    Resume,
+    /// Wait, then `/connect` and resume with the cursor.
+    ResumeAfterWait,
+    /// A fresh token first, then `/connect`.
+    WithFreshToken,
+    /// Nothing: reconnecting would end the same way.
+    Stop,
+}
+
+macro_rules! close_codes {
+    ($($variant:ident = $number:literal, $name:literal, $after:ident, $doc:literal;)*) => {
+        /// A close code.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum CloseCode {
+            $(#[doc = $doc] $variant,)*
+        }
+
+        impl CloseCode {
+            /// All codes that a node sends.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The number on the wire.
+            #[must_use]
+            pub const fn number(self) -> u16 {
+                match self { $(Self::$variant => $number,)* }
+            }
+
+            /// The reason on the wire, and the metric label.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What the client does.
+            #[must_use]
+            pub const fn after(self) -> AfterClose {
+                match self { $(Self::$variant => AfterClose::$after,)* }
+            }
+
+            /// The code of a number on the wire.
+            #[must_use]
+            pub fn of_number(number: u16) -> Option<Self> {
+                Self::ALL.iter().copied().find(|code| code.number() == number)
+            }
+        }
+    };
+}
+
+close_codes! {
+    Normal = 1000, "closed", Stop, "The answer to a client's own close.";
+    GoingAway = 1001, "going_away", ResumeElsewhere, "The node goes away.";
+    Protocol = 1002, "protocol_error", Stop, "The client broke RFC 6455.";
+    Unsupported = 1003, "binary_frame", Stop, "A binary frame.";
+    InvalidPayload = 1007, "bad_utf8", Stop, "Text that is not UTF-8.";
+    TooBig = 1009, "frame_too_big", Stop, "A frame over 16 KiB.";
+    Internal = 1011, "internal", ResumeElsewhere, "A defect of ours.";
+    Restart = 1012, "restart", ResumeElsewhere, "The node drains.";
+    BadFrame = 4400, "bad_frame", Stop, "Not JSON, an unknown type, a wrong field.";
+    Unauthenticated = 4401, "unauthenticated", WithFreshToken,
+        "Ticket missing, expired, used or of another node; or the token's end.";
+    Revoked = 4403, "revoked", Stop, "The user was revoked.";
+    HelloTimeout = 4408, "hello_timeout", Resume, "No hello in time.";
+    TooManySockets = 4409, "too_many_sockets", Stop, "The oldest of over 10 sockets of one user.";
+    RateLimited = 4429, "rate_limited", ResumeAfterWait, "Over 20 frames or 64 KiB a second.";
+    SlowConsumer = 4508, "slow_consumer", Resume, "The socket's queue is full.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_resumable_codes_are_those_of_the_protocol() {
+        let resumable: Vec<u16> = CloseCode::ALL
+            .iter()
+            .filter(|code| !matches!(code.after(), AfterClose::Stop | AfterClose::WithFreshToken))
+            .map(|code| code.number())
+            .collect();
+        assert_eq!(resumable, [1001, 1011, 1012, 4408, 4429, 4508]);
+        assert_eq!(CloseCode::of_number(4401).map(CloseCode::after), Some(AfterClose::WithFreshToken));
+    }
+}

@@ -1,0 +1,298 @@
+//! What a socket carries: text frames of JSON.
+
+use model::{
+    ChannelChange, ChannelId, ConnectionId, Message, MessageId, MessageText, NodeId, Timestamp,
+    UserId, WorkspaceId, limits,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::close::CloseCode;
+use crate::http::MessageBody;
+use crate::json;
+
+/// The one frame that a client sends.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The ticket from `/connect`; a secret.
+    pub ticket: String,
+    /// Where to resume; over-long ones are already dropped, so that they count as unknown.
+    pub cursor: Option<String>,
+}
+
+impl std::fmt::Debug for Hello {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hello").field("cursor", &self.cursor).finish_non_exhaustive()
+    }
+}
+
+impl Hello {
+    /// Reads a client's first frame.
+    ///
+    /// # Errors
+    /// [`CloseCode::BadFrame`] for anything but a `hello` with string fields;
+    /// [`CloseCode::Unauthenticated`] for one without a ticket.
+    pub fn decode(text: &str) -> Result<Self, CloseCode> {
+        let Ok(Value::Object(mut fields)) = json::parse(text.as_bytes()) else {
+            return Err(CloseCode::BadFrame);
+        };
+        let mut string = |name| match fields.remove(name) {
+            None => Ok(None),
+            Some(Value::String(value)) => Ok(Some(value)),
+            Some(_) => Err(CloseCode::BadFrame),
+        };
+        let (kind, ticket, cursor) = (string("type")?, string("ticket")?, string("cursor")?);
+        if kind.as_deref() != Some("hello") || !fields.is_empty() {
+            return Err(CloseCode::BadFrame);
+        }
+        let ticket = ticket.ok_or(CloseCode::Unauthenticated)?;
+        // An over-long cursor is an unknown one, never a close.
+        let unknown = |cursor: String| {
+            if cursor.len() > limits::CURSOR_BYTES_MAX { String::new() } else { cursor }
+        };
+        Ok(Self { ticket, cursor: cursor.map(unknown) })
+    }
+
+    /// Writes the frame.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut frame = json!({ "type": "hello", "ticket": self.ticket });
+        if let (Some(cursor), Some(fields)) = (&self.cursor, frame.as_object_mut()) {
+            fields.insert("cursor".into(), cursor.as_str().into());
+        }
+        frame.to_string()
+    }
+}
+
+/// A frame from a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerFrame {
+    /// From here on nothing is missed.
+    Ready(Ready),
+    /// A message of a channel that the user is a member of.
+    Message {
+        /// Where the stream is safe to resume.
+        cursor: String,
+        /// The message.
+        message: Message,
+    },
+    /// A channel or its membership changed: a hint to read `GET /channels`.
+    Channel {
+        /// Where the stream is safe to resume.
+        cursor: String,
+        /// What changed.
+        change: ChannelChange,
+        /// Which channel.
+        channel_id: ChannelId,
+        /// Whom it concerns.
+        user_id: UserId,
+    },
+    /// The socket and the path behind it are alive.
+    Tick {
+        /// Where the stream is safe to resume.
+        cursor: String,
+        /// The node's clock.
+        server_time: Timestamp,
+        /// Whether the path behind the socket is whole.
+        fresh: bool,
+    },
+    /// Something could not be replayed: wait, then read again as after `resumed:false`.
+    Resync {
+        /// Why, for people.
+        reason: String,
+        /// How long to wait, so that many clients do not come at once.
+        delay_ms: u64,
+    },
+    /// A type that this version does not know: ignored.
+    Unknown,
+}
+
+/// The first frame from a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// This socket.
+    pub connection_id: ConnectionId,
+    /// This node.
+    pub node_id: NodeId,
+    /// The tenant.
+    pub workspace_id: WorkspaceId,
+    /// Who the socket belongs to.
+    pub user_id: UserId,
+    /// Where the stream is safe to resume.
+    pub cursor: String,
+    /// Whether everything after the client's cursor follows.
+    pub resumed: bool,
+    /// The node's clock.
+    pub server_time: Timestamp,
+}
+
+impl ServerFrame {
+    /// Writes the frame.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        match self {
+            Self::Ready(ready) => json!({
+                "type": "ready",
+                "connection_id": ready.connection_id.as_str(),
+                "node_id": ready.node_id.as_str(),
+                "workspace_id": ready.workspace_id.as_str(),
+                "user_id": ready.user_id.as_str(),
+                "cursor": ready.cursor,
+                "resumed": ready.resumed,
+                "tick_ms": limits::TICK.as_secs() * 1_000,
+                "server_time": ready.server_time.unix_ms(),
+            }),
+            Self::Message { cursor, message } => {
+                json!({ "type": "message", "cursor": cursor, "message": MessageBody::of(message) })
+            }
+            Self::Channel { cursor, change, channel_id, user_id } => json!({
+                "type": "channel", "cursor": cursor, "change": change.as_str(),
+                "channel_id": channel_id.as_str(), "user_id": user_id.as_str(),
+            }),
+            Self::Tick { cursor, server_time, fresh } => json!({
+                "type": "tick", "cursor": cursor, "server_time": server_time.unix_ms(), "fresh": fresh,
+            }),
+            Self::Resync { reason, delay_ms } => {
+                json!({ "type": "resync", "reason": reason, "delay_ms": delay_ms })
+            }
+            Self::Unknown => json!({}),
+        }
+        .to_string()
+    }
+
+    /// Reads a frame; `None` if it is no frame of this protocol.
+    #[must_use]
+    pub fn decode(text: &str) -> Option<Self> {
+        let wire: Wire = serde_json::from_str(text).ok()?;
+        match wire.kind.as_str() {
+            "ready" => Some(Self::Ready(Ready {
+                connection_id: wire.connection_id?.parse().ok()?,
+                node_id: wire.node_id?.parse().ok()?,
+                workspace_id: wire.workspace_id?.parse().ok()?,
+                user_id: wire.user_id?.parse().ok()?,
+                cursor: wire.cursor?,
+                resumed: wire.resumed?,
+                server_time: Timestamp::from_unix_ms(wire.server_time?),
+            })),
+            "message" => {
+                Some(Self::Message { cursor: wire.cursor?, message: wire.message?.read()? })
+            }
+            "channel" => Some(Self::Channel {
+                cursor: wire.cursor?,
+                change: ChannelChange::parse(&wire.change?)?,
+                channel_id: wire.channel_id?.parse().ok()?,
+                user_id: wire.user_id?.parse().ok()?,
+            }),
+            "tick" => Some(Self::Tick {
+                cursor: wire.cursor?,
+                server_time: Timestamp::from_unix_ms(wire.server_time?),
+                fresh: wire.fresh?,
+            }),
+            "resync" => Some(Self::Resync { reason: wire.reason?, delay_ms: wire.delay_ms? }),
+            _ => Some(Self::Unknown),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Wire {
+    #[serde(rename = "type")]
+    kind: String,
+    connection_id: Option<String>,
+    node_id: Option<String>,
+    workspace_id: Option<String>,
+    user_id: Option<String>,
+    cursor: Option<String>,
+    resumed: Option<bool>,
+    server_time: Option<u64>,
+    message: Option<MessageBody>,
+    change: Option<String>,
+    channel_id: Option<String>,
+    fresh: Option<bool>,
+    reason: Option<String>,
+    delay_ms: Option<u64>,
+}
+
+impl MessageBody {
+    /// The message that a body tells of; `None` if an id in it is malformed.
+    #[must_use]
+    pub fn read(self) -> Option<Message> {
+        Some(Message {
+            id: MessageId::parse(&self.id).ok()?,
+            channel_id: ChannelId::parse(&self.channel_id).ok()?,
+            sender_id: UserId::parse(&self.sender_id).ok()?,
+            text: MessageText::from_stored(self.message),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hello_is_read() {
+        let hello = Hello::decode(r#"{"type":"hello","ticket":"t","cursor":"1-1-ABCD"}"#).unwrap();
+        assert_eq!(hello, Hello { ticket: "t".into(), cursor: Some("1-1-ABCD".into()) });
+        assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+        let long = format!(r#"{{"type":"hello","ticket":"t","cursor":"{}"}}"#, "x".repeat(500));
+        assert_eq!(Hello::decode(&long).unwrap().cursor.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn what_is_no_hello_closes() {
+        for text in [
+            "", "null", "[]", "x", r#"{"type":"hello"} x"#, r#"{"ticket":"t"}"#,
+            r#"{"type":"ping","ticket":"t"}"#, r#"{"type":1,"ticket":"t"}"#,
+            r#"{"type":"hello","ticket":1}"#, r#"{"type":"hello","ticket":null}"#,
+            r#"{"type":"hello","ticket":"t","cursor":null}"#,
+            r#"{"type":"hello","ticket":"t","cursor":7}"#,
+            r#"{"type":"hello","ticket":"t","extra":1}"#,
+            r#"{"type":"hello","ticket":"t","ticket":"t"}"#,
+        ] {
+            assert_eq!(Hello::decode(text), Err(CloseCode::BadFrame), "{text}");
+        }
+        assert_eq!(Hello::decode(r#"{"type":"hello"}"#), Err(CloseCode::Unauthenticated));
+    }
+
+    #[test]
+    fn debug_shows_no_ticket() {
+        let hello = Hello { ticket: "secret".into(), cursor: None };
+        assert!(!format!("{hello:?}").contains("secret"));
+    }
+
+    #[test]
+    fn server_frames_survive_the_wire() {
+        let message = Message {
+            id: MessageId::mint(Timestamp::from_unix_ms(1_000), 5),
+            channel_id: ChannelId::mint_group(Timestamp::from_unix_ms(1), 1),
+            sender_id: UserId::parse("a").unwrap(),
+            text: MessageText::from_stored("\u{2028}</script>".into()),
+        };
+        let frames = [
+            ServerFrame::Ready(Ready {
+                connection_id: "S1".parse().unwrap(),
+                node_id: "N1".parse().unwrap(),
+                workspace_id: "w".parse().unwrap(),
+                user_id: "a".parse().unwrap(),
+                cursor: "c".into(),
+                resumed: true,
+                server_time: Timestamp::from_unix_ms(5),
+            }),
+            ServerFrame::Message { cursor: "c".into(), message: message.clone() },
+            ServerFrame::Channel {
+                cursor: "c".into(),
+                change: ChannelChange::MemberRemoved,
+                channel_id: message.channel_id,
+                user_id: message.sender_id,
+            },
+            ServerFrame::Tick { cursor: "c".into(), server_time: Timestamp::from_unix_ms(5), fresh: false },
+            ServerFrame::Resync { reason: "hole".into(), delay_ms: 12 },
+        ];
+        for frame in frames {
+            assert_eq!(ServerFrame::decode(&frame.encode()), Some(frame));
+        }
+        assert_eq!(ServerFrame::decode(r#"{"type":"new","x":1}"#), Some(ServerFrame::Unknown));
+        assert_eq!(ServerFrame::decode("[]"), None);
+    }
+}

@@ -1,0 +1,14 @@
+//! REST bodies and queries: reading requests, writing answers.
+
+mod body;
+mod query;
+mod request;
+
+pub use body::{
+    AlternateBody, ChannelBody, ChannelsBody, ConnectBody, LateBody, MemberBody, MembersBody, MessageBody,
+    PageBody, PostedBody,
+};
+pub use query::{Direction, Query};
+pub use request::{
+    CreateChannelBody, Fields, NewChannel, PostMessageBody, bearer, path_channel, path_user, read_json,
+};

@@ -1,0 +1,185 @@
+//! What answers hold. Clients ignore fields that they do not know.
+
+use model::{Channel, Member, Message};
+use serde::{Deserialize, Serialize};
+
+/// A message: `{"id","channel_id","sender_id","message","created_at"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageBody {
+    /// ULID.
+    pub id: String,
+    /// The channel.
+    pub channel_id: String,
+    /// The sender.
+    pub sender_id: String,
+    /// The text.
+    pub message: String,
+    /// RFC 3339 in UTC with milliseconds, from the id.
+    pub created_at: String,
+}
+
+impl MessageBody {
+    /// Writes a message.
+    #[must_use]
+    pub fn of(message: &Message) -> Self {
+        Self {
+            id: message.id.to_string(),
+            channel_id: message.channel_id.to_string(),
+            sender_id: message.sender_id.to_string(),
+            message: message.text.as_str().to_owned(),
+            created_at: message.id.time().rfc3339(),
+        }
+    }
+}
+
+/// The answer of `POST /messages`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostedBody {
+    /// The stored message.
+    #[serde(flatten)]
+    pub message: MessageBody,
+    /// Whether it was stored before.
+    pub duplicate: bool,
+    /// Unix milliseconds.
+    pub server_time: u64,
+}
+
+/// The answer of `GET /scroll`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageBody {
+    /// In the order asked for.
+    pub messages: Vec<MessageBody>,
+    /// Where to go on; `null`: nothing further that way now.
+    pub next_offset: Option<String>,
+}
+
+/// A channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelBody {
+    /// Its id.
+    pub channel_id: String,
+    /// Its tenant.
+    pub workspace_id: String,
+    /// `DM` or `GROUP_CHANNEL`.
+    #[serde(rename = "type")]
+    pub channel_type: String,
+    /// `null` for a DM.
+    pub name: Option<String>,
+    /// `persist_first`.
+    pub contract: String,
+    /// RFC 3339.
+    pub created_at: String,
+    /// Who made it.
+    pub created_by: String,
+    /// Counts membership changes.
+    pub members_version: u64,
+    /// The last incident of a late relay.
+    pub late: Option<LateBody>,
+}
+
+/// The mark of a publication later than the overlap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateBody {
+    /// The lowest late message.
+    pub id: String,
+    /// When, RFC 3339.
+    pub at: String,
+}
+
+impl ChannelBody {
+    /// Writes a channel.
+    #[must_use]
+    pub fn of(channel: &Channel) -> Self {
+        Self {
+            channel_id: channel.id.to_string(),
+            workspace_id: channel.workspace_id.to_string(),
+            channel_type: channel.channel_type.as_str().to_owned(),
+            name: channel.name.clone(),
+            contract: channel.contract.as_str().to_owned(),
+            created_at: channel.created_at.rfc3339(),
+            created_by: channel.created_by.to_string(),
+            members_version: channel.members_version,
+            late: channel
+                .late
+                .map(|late| LateBody { id: late.id.to_string(), at: late.at.rfc3339() }),
+        }
+    }
+}
+
+/// The answer of `GET /channels`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelsBody {
+    /// By id.
+    pub channels: Vec<ChannelBody>,
+    /// Where to go on.
+    pub next_offset: Option<String>,
+}
+
+/// A member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberBody {
+    /// Who.
+    pub user_id: String,
+    /// RFC 3339.
+    pub joined_at: String,
+}
+
+impl MemberBody {
+    /// Writes a member.
+    #[must_use]
+    pub fn of(member: &Member) -> Self {
+        Self { user_id: member.user_id.to_string(), joined_at: member.joined_at.rfc3339() }
+    }
+}
+
+/// The answer of `GET /channels/{id}/members`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembersBody {
+    /// By user id.
+    pub members: Vec<MemberBody>,
+    /// Where to go on.
+    pub next_offset: Option<String>,
+}
+
+/// The answer of `GET /connect`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectBody {
+    /// The node.
+    pub node_id: String,
+    /// Where it is.
+    pub url: String,
+    /// The secret that opens one socket there.
+    pub ticket: String,
+    /// Unix milliseconds.
+    pub expires_at: u64,
+    /// How long to wait before connecting.
+    pub delay_ms: u64,
+    /// Unix milliseconds.
+    pub server_time: u64,
+    /// Where else, if the node cannot be reached.
+    pub alternates: Vec<AlternateBody>,
+}
+
+impl std::fmt::Debug for ConnectBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (node, delay) = (&self.node_id, self.delay_ms);
+        write!(f, "ConnectBody {{ node_id: {node}, delay_ms: {delay}, .. }}")
+    }
+}
+
+/// A second node.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlternateBody {
+    /// The node.
+    pub node_id: String,
+    /// Where it is.
+    pub url: String,
+    /// The secret that opens one socket there.
+    pub ticket: String,
+}
+
+impl std::fmt::Debug for AlternateBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AlternateBody {{ node_id: {}, .. }}", self.node_id)
+    }
+}

@@ -1,0 +1,156 @@
+//! Queries: unknown parameters are ignored, repeated ones refused.
+
+use model::{ChannelId, ErrorCode, MessageId, NodeId, UserId, limits};
+use percent_encoding::percent_decode_str;
+
+use crate::problem::Problem;
+
+/// Which way a page goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direction {
+    /// Newest first.
+    #[default]
+    Older,
+    /// Oldest first.
+    Newer,
+}
+
+/// The parameters of a request.
+#[derive(Debug, Clone, Default)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Splits a query. Bad escapes and bad UTF-8 leave characters that no parameter takes.
+    #[must_use]
+    pub fn parse(query: Option<&str>) -> Self {
+        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        Self(
+            pairs
+                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+                .map(|(name, value)| (decode(name), decode(value)))
+                .collect(),
+        )
+    }
+
+    fn one(&self, name: &'static str) -> Result<Option<&str>, Problem> {
+        let mut values = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value);
+        match (values.next(), values.next()) {
+            (first, None) => Ok(first.map(String::as_str)),
+            (_, Some(_)) => Err(Problem::invalid_field(name, "The parameter stands twice")),
+        }
+    }
+
+    /// `channel_id`, which must be there.
+    ///
+    /// # Errors
+    /// `invalid_field`.
+    pub fn channel_id(&self) -> Result<ChannelId, Problem> {
+        let text = self
+            .one("channel_id")?
+            .ok_or_else(|| Problem::invalid_field("channel_id", "The parameter is missing"))?;
+        ChannelId::parse(text)
+            .or_else(|_| Err(Problem::invalid_field("channel_id", "Not a channel id")))
+    }
+
+    /// `limit`, or the default of the call.
+    ///
+    /// # Errors
+    /// `invalid_limit`, `invalid_field` if repeated.
+    pub fn limit(&self, default: u32) -> Result<u32, Problem> {
+        let Some(text) = self.one("limit")? else { return Ok(default) };
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits
+            .then(|| text.parse().ok())
+            .flatten()
+            .filter(|limit| (1..=limits::PAGE_ROWS_MAX).contains(limit))
+            .ok_or_else(|| ErrorCode::InvalidLimit.into())
+    }
+
+    /// `direction`, or `older`.
+    ///
+    /// # Errors
+    /// `invalid_direction`, `invalid_field` if repeated.
+    pub fn direction(&self) -> Result<Direction, Problem> {
+        match self.one("direction")? {
+            None | Some("older") => Ok(Direction::Older),
+            Some("newer") => Ok(Direction::Newer),
+            Some(_) => Err(ErrorCode::InvalidDirection.into()),
+        }
+    }
+
+    /// `offset` as a position in a channel's history.
+    ///
+    /// # Errors
+    /// `invalid_offset`, `invalid_field` if repeated.
+    pub fn message_offset(&self) -> Result<Option<MessageId>, Problem> {
+        self.offset(|text| MessageId::parse(text).ok())
+    }
+
+    /// `offset` as a position in a list of channels.
+    ///
+    /// # Errors
+    /// `invalid_offset`, `invalid_field` if repeated.
+    pub fn channel_offset(&self) -> Result<Option<ChannelId>, Problem> {
+        self.offset(|text| ChannelId::parse(text).ok())
+    }
+
+    /// `offset` as a position in a list of members.
+    ///
+    /// # Errors
+    /// `invalid_offset`, `invalid_field` if repeated.
+    pub fn user_offset(&self) -> Result<Option<UserId>, Problem> {
+        self.offset(|text| UserId::parse(text).ok())
+    }
+
+    fn offset<T>(&self, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Problem> {
+        self.one("offset")?
+            .map(|text| parse(text).ok_or_else(|| ErrorCode::InvalidOffset.into()))
+            .transpose()
+    }
+
+    /// `failed`: the node that the client lost or could not reach.
+    ///
+    /// # Errors
+    /// `invalid_field` if it is no node id, or repeated.
+    pub fn failed(&self) -> Result<Option<NodeId>, Problem> {
+        self.one("failed")?
+            .map(|text| {
+                NodeId::parse(text).or_else(|_| Err(Problem::invalid_field("failed", "Not a node id")))
+            })
+            .transpose()
+    }
+}
+
+fn decode(text: &str) -> String {
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &str) -> Query {
+        Query::parse(Some(text))
+    }
+
+    #[test]
+    fn limits_are_1_to_100() {
+        assert_eq!(query("").limit(20), Ok(20));
+        assert_eq!(query("limit=100").limit(20), Ok(100));
+        for bad in ["0", "-1", "101", "x", "", "1e2", "%2B5", "+5", "5%00", "99999999999999999999"] {
+            let found = query(&format!("limit={bad}")).limit(20).map_err(|problem| problem.code);
+            assert_eq!(found, Err(ErrorCode::InvalidLimit), "{bad}");
+        }
+    }
+
+    #[test]
+    fn garbage_is_refused_and_unknown_names_are_ignored() {
+        for bad in ["%zz", "%", "%C0%80", "%00", "a/b"] {
+            assert!(query(&format!("channel_id={bad}")).channel_id().is_err(), "{bad}");
+            assert!(query(&format!("offset={bad}")).message_offset().is_err(), "{bad}");
+        }
+        assert!(query("x=1&x=2&=&&%zz=%zz").limit(1).is_ok());
+        let twice = query("limit=5&l%69mit=5").limit(20).unwrap_err();
+        assert_eq!((twice.code, twice.field.as_deref()), (ErrorCode::InvalidField, Some("limit")));
+    }
+}

@@ -1,0 +1,247 @@
+//! Reading a request: token, media type, size, JSON, fields, in this order.
+
+use std::borrow::Cow;
+
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use model::{
+    ChannelId, Contract, ErrorCode, MessageId, MessageText, TextError, UserId, limits,
+};
+use serde_json::{Map, Value};
+
+use crate::json;
+use crate::problem::Problem;
+
+/// The bearer token of a request (RFC 6750 2.1).
+///
+/// # Errors
+/// `unauthenticated` if there is none, or more than one header.
+pub fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(ErrorCode::Unauthenticated.into());
+    };
+    value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .filter(|token| !token.is_empty() && !token.contains(' '))
+        .ok_or_else(|| ErrorCode::Unauthenticated.into())
+}
+
+/// Reads a request's JSON: media type, then size, then form.
+///
+/// # Errors
+/// `unsupported_media_type`, `too_large`, `bad_json`, or `invalid_field` where the body is no
+/// object.
+pub fn read_json(headers: &HeaderMap, body: &[u8]) -> Result<Fields, Problem> {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = media_type.and_then(|text| text.split(';').next()).map(str::trim);
+    if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
+        return Err(ErrorCode::UnsupportedMediaType.into());
+    }
+    if body.len() > limits::BODY_BYTES_MAX {
+        return Err(ErrorCode::TooLarge.into());
+    }
+    match json::parse(body) {
+        Ok(Value::Object(fields)) => Ok(Fields(fields)),
+        Ok(_) => Err(Problem::invalid_field("body", "The body is not an object")),
+        Err(_) => Err(ErrorCode::BadJson.into()),
+    }
+}
+
+/// The fields of a body that are not read yet.
+#[derive(Debug)]
+pub struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn optional_string(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
+        match self.0.remove(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Problem::invalid_field(name, "Not a string")),
+        }
+    }
+
+    fn string(&mut self, name: &'static str) -> Result<String, Problem> {
+        self.optional_string(name)?
+            .ok_or_else(|| Problem::invalid_field(name, "The field is missing"))
+    }
+
+    fn message_id(&mut self, name: &'static str) -> Result<Option<MessageId>, Problem> {
+        let parse = |text: String| {
+            let refused = || Problem::from(ErrorCode::InvalidId).of_field(name);
+            MessageId::parse(&text).or_else(|_| Err(refused()))
+        };
+        self.optional_string(name)?.map(parse).transpose()
+    }
+
+    fn finish(self) -> Result<(), Problem> {
+        match self.0.into_iter().next() {
+            None => Ok(()),
+            Some((name, _)) => Err(Problem::invalid_field(known_form(name), "An unknown field")),
+        }
+    }
+}
+
+/// A field's name is the caller's input: it is named only where it looks like a name.
+fn known_form(name: String) -> Cow<'static, str> {
+    let harmless = name.len() <= limits::ID_CHARS_MAX
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if harmless { name.into() } else { "?".into() }
+}
+
+/// The body of `POST /messages`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostMessageBody {
+    /// Where.
+    pub channel_id: ChannelId,
+    /// What.
+    pub text: MessageText,
+    /// The client's id: makes every retry safe.
+    pub id: Option<MessageId>,
+    /// The newest message that the sender has seen.
+    pub after: Option<MessageId>,
+}
+
+impl TryFrom<Fields> for PostMessageBody {
+    type Error = Problem;
+
+    fn try_from(mut fields: Fields) -> Result<Self, Problem> {
+        let channel_id = fields.string("channel_id")?;
+        let text = fields.string("message")?;
+        let id = fields.message_id("id")?;
+        let after = fields.message_id("after")?;
+        fields.finish()?;
+        let channel_id = ChannelId::parse(&channel_id)
+            .or_else(|_| Err(Problem::invalid_field("channel_id", "Not a channel id")))?;
+        let text = MessageText::parse(text).map_err(text_problem)?;
+        Ok(Self { channel_id, text, id, after })
+    }
+}
+
+fn text_problem(error: TextError) -> Problem {
+    match error {
+        TextError::Empty => Problem::from(ErrorCode::EmptyMessage).of_field("message"),
+        TextError::TooLong => Problem::from(ErrorCode::MessageTooLong).of_field("message"),
+        TextError::Control => Problem::invalid_field("message", "The text holds a control character"),
+    }
+}
+
+/// The body of `POST /channels`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateChannelBody {
+    /// Which kind, and with whom.
+    pub channel: NewChannel,
+    /// The delivery contract.
+    pub contract: Contract,
+}
+
+/// A channel to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewChannel {
+    /// A group with a name.
+    Group {
+        /// 1-80 characters.
+        name: String,
+        /// At most 100, distinct; the caller may be among them.
+        members: Vec<UserId>,
+    },
+    /// A DM with one other user.
+    Dm {
+        /// Who; not yet known to be another than the caller.
+        other: UserId,
+    },
+}
+
+impl TryFrom<Fields> for CreateChannelBody {
+    type Error = Problem;
+
+    fn try_from(mut fields: Fields) -> Result<Self, Problem> {
+        let kind = fields.string("type")?;
+        let name = fields.optional_string("name")?;
+        let contract = fields.optional_string("contract")?;
+        let members = members_of(&mut fields)?;
+        fields.finish()?;
+        let contract = match contract.as_deref().map(Contract::parse) {
+            None | Some(Some(Contract::PersistFirst)) => Contract::PersistFirst,
+            Some(_) => {
+                return Err(Problem::invalid_field("contract", "Only persist_first is served"));
+            }
+        };
+        let channel = match (kind.as_str(), name) {
+            ("GROUP_CHANNEL", Some(name)) => NewChannel::Group { name: channel_name(name)?, members },
+            ("GROUP_CHANNEL", None) => {
+                return Err(Problem::invalid_field("name", "The field is missing"));
+            }
+            ("DM", None) => NewChannel::Dm { other: the_other(members)? },
+            ("DM", Some(_)) => return Err(Problem::invalid_field("name", "A DM has no name")),
+            _ => return Err(Problem::invalid_field("type", "Neither GROUP_CHANNEL nor DM")),
+        };
+        Ok(Self { channel, contract })
+    }
+}
+
+fn members_of(fields: &mut Fields) -> Result<Vec<UserId>, Problem> {
+    let refused = |detail| Problem::invalid_field("members", detail);
+    let listed = match fields.0.remove("members") {
+        None => return Err(refused("The field is missing")),
+        Some(Value::Array(listed)) => listed,
+        Some(_) => return Err(refused("Not an array")),
+    };
+    if listed.len() > limits::CREATE_MEMBERS_MAX {
+        return Err(refused("More than 100 members"));
+    }
+    let mut members = Vec::with_capacity(listed.len());
+    for value in &listed {
+        let user = value.as_str().and_then(|text| UserId::parse(text).ok());
+        let user = user.ok_or_else(|| refused("A member is not a user id"))?;
+        if !members.contains(&user) {
+            members.push(user);
+        }
+    }
+    Ok(members)
+}
+
+fn the_other(members: Vec<UserId>) -> Result<UserId, Problem> {
+    match <[UserId; 1]>::try_from(members) {
+        Ok([other]) => Ok(other),
+        Err(_) => Err(Problem::invalid_field("members", "A DM takes exactly one other user")),
+    }
+}
+
+fn channel_name(name: String) -> Result<String, Problem> {
+    let refused = |detail| Err(Problem::invalid_field("name", detail));
+    if name.chars().count() > limits::CHANNEL_NAME_CHARS_MAX {
+        return refused("Longer than 80 characters");
+    }
+    if name.chars().any(char::is_control) {
+        return refused("The name holds a control character");
+    }
+    if name.chars().all(char::is_whitespace) {
+        return refused("The name is empty");
+    }
+    Ok(name)
+}
+
+/// A channel id in a path.
+///
+/// # Errors
+/// `invalid_field`.
+pub fn path_channel(segment: &str) -> Result<ChannelId, Problem> {
+    ChannelId::parse(segment)
+        .or_else(|_| Err(Problem::invalid_field("channel_id", "Not a channel id")))
+}
+
+/// A user id in a path.
+///
+/// # Errors
+/// `invalid_field`.
+pub fn path_user(segment: &str) -> Result<UserId, Problem> {
+    UserId::parse(segment).or_else(|_| Err(Problem::invalid_field("user_id", "Not a user id")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! Problem details (RFC 9457): the one shape of every refusal.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use model::{ErrorCode, Retry, Timestamp};
+use serde_json::{Map, Value};
+
+/// A refusal, before it is written. Holds nothing that the caller may not see: neither their
+/// input nor an internal cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What went wrong.
+    pub code: ErrorCode,
+    /// A sentence on this occurrence, of our own words only.
+    pub detail: Option<&'static str>,
+    /// The field that is wrong, by its name in this protocol.
+    pub field: Option<Cow<'static, str>>,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
+    /// The server's clock, where the caller's seems off.
+    pub server_time: Option<Timestamp>,
+    /// The methods that the route takes.
+    pub allow: Option<&'static str>,
+}
+
+impl From<ErrorCode> for Problem {
+    fn from(code: ErrorCode) -> Self {
+        let retry_after = (code.retry() == Retry::AfterBackoff).then_some(Duration::from_secs(1));
+        Self { code, detail: None, field: None, retry_after, server_time: None, allow: None }
+    }
+}
+
+impl Problem {
+    /// A field that is missing, unknown, of the wrong type or of the wrong form.
+    #[must_use]
+    pub fn invalid_field(field: impl Into<Cow<'static, str>>, detail: &'static str) -> Self {
+        let field = Some(field.into());
+        Self { field, detail: Some(detail), ..ErrorCode::InvalidField.into() }
+    }
+
+    /// The same refusal with a sentence on this occurrence.
+    #[must_use]
+    pub fn because(self, detail: &'static str) -> Self {
+        Self { detail: Some(detail), ..self }
+    }
+
+    /// The same refusal with the field that it is about.
+    #[must_use]
+    pub fn of_field(self, field: &'static str) -> Self {
+        Self { field: Some(field.into()), ..self }
+    }
+
+    /// Writes the response. `request_id` finds the cause in the log.
+    #[must_use]
+    pub fn into_response(self, request_id: &str) -> Response<Bytes> {
+        let body = Bytes::from(Value::Object(self.members(request_id)).to_string());
+        let mut response = Response::new(body);
+        *response.status_mut() =
+            StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(wait) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1_000) as u64));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.code.status() == 401 {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+
+    fn members(&self, request_id: &str) -> Map<String, Value> {
+        let mut members = Map::new();
+        let mut put = |name: &str, value: Value| members.insert(name.to_owned(), value);
+        put("type", format!("urn:inkwire:error:{}", self.code.as_str()).into());
+        put("title", self.code.title().into());
+        put("status", self.code.status().into());
+        put("detail", self.detail.unwrap_or(self.code.title()).into());
+        put("code", self.code.as_str().into());
+        put("request_id", request_id.into());
+        put("retryable", (self.code.retry() == Retry::AfterBackoff).into());
+        if let Some(wait) = self.retry_after {
+            put("retry_after_ms", u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).into());
+        }
+        if let Some(field) = &self.field {
+            put("field", field.as_ref().into());
+        }
+        if let Some(time) = self.server_time {
+            put("server_time", time.unix_ms().into());
+        }
+        members
+    }
+}
+
+/// A successful answer: JSON that no cache may keep.
+#[must_use]
+pub fn answer(status: StatusCode, body: &impl serde::Serialize) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(serde_json::to_vec(body).unwrap_or_default()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_has_every_member_and_header() {
+        let problem = Problem { server_time: Some(Timestamp::from_unix_ms(9)), ..ErrorCode::NoCapacity.into() };
+        let response = problem.of_field("failed").into_response("R1");
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        let body: Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "type": "urn:inkwire:error:no_capacity", "title": ErrorCode::NoCapacity.title(),
+                "status": 503, "detail": ErrorCode::NoCapacity.title(), "code": "no_capacity",
+                "request_id": "R1", "retryable": true, "retry_after_ms": 1000, "field": "failed",
+                "server_time": 9
+            })
+        );
+    }
+}

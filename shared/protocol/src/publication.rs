@@ -1,0 +1,269 @@
+//! The envelope on the bus: what is published after something was stored.
+
+use model::{
+    ChannelChange, ChannelId, Message, MessageId, MessageText, PublicationId, UserId, limits,
+};
+use serde::{Deserialize, Serialize};
+
+/// One event of a workspace, published after persistence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// What makes publishing it again a no-op: the message's id, or a ULID of its own.
+    pub id: PublicationId,
+    /// What happened.
+    pub body: PublicationBody,
+}
+
+/// What a publication tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PublicationBody {
+    /// A message was stored.
+    Message(PublishedMessage),
+    /// A channel, or its membership, changed.
+    Channel(PublishedChange),
+    /// A user was revoked in the workspace: their sockets close.
+    Revoked {
+        /// Who.
+        user_id: UserId,
+    },
+    /// A link of the chain that this version of the code cannot read. It keeps its place and is
+    /// delivered to nobody.
+    Unreadable,
+}
+
+/// A stored message on its way to its readers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedMessage {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The sender.
+    pub sender_id: UserId,
+    /// The text; `None` if it is over [`limits::INLINE_TEXT_BYTES_MAX`] and each node reads it from
+    /// the store.
+    pub text: Option<MessageText>,
+    /// The `members_version` that its send read (G6).
+    pub members_version: u64,
+}
+
+/// A membership change on its way to the members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedChange {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// What changed.
+    pub change: ChannelChange,
+    /// Whom it concerns: the creator, the added or the removed user.
+    pub user_id: UserId,
+    /// The version after the change (G6).
+    pub members_version: u64,
+    /// All first members, where `change` is `created`; else empty.
+    pub members: Vec<UserId>,
+}
+
+impl Publication {
+    /// The publication of a stored message.
+    #[must_use]
+    pub fn of_message(message: &Message, members_version: u64) -> Self {
+        let inline = message.text.as_str().len() <= limits::INLINE_TEXT_BYTES_MAX;
+        Self {
+            id: message.id.into(),
+            body: PublicationBody::Message(PublishedMessage {
+                channel_id: message.channel_id.clone(),
+                sender_id: message.sender_id.clone(),
+                text: inline.then(|| message.text.clone()),
+                members_version,
+            }),
+        }
+    }
+
+    /// Writes the payload that travels on the bus and lies in the stream.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let (kind, id) = (self.kind(), self.id.to_string());
+        let mut wire = Wire { kind, id, ..Wire::default() };
+        match &self.body {
+            PublicationBody::Message(message) => {
+                wire.channel = Some(message.channel_id.to_string());
+                wire.user = Some(message.sender_id.to_string());
+                wire.text = message.text.as_ref().map(|text| text.as_str().to_owned());
+                wire.version = Some(message.members_version);
+            }
+            PublicationBody::Channel(change) => {
+                wire.channel = Some(change.channel_id.to_string());
+                wire.user = Some(change.user_id.to_string());
+                wire.change = Some(change.change.as_str().to_owned());
+                wire.version = Some(change.members_version);
+                wire.members = change.members.iter().map(ToString::to_string).collect();
+            }
+            PublicationBody::Revoked { user_id } => wire.user = Some(user_id.to_string()),
+            PublicationBody::Unreadable => {}
+        }
+        serde_json::to_string(&wire).unwrap_or_default()
+    }
+
+    /// Reads a payload. Nothing is refused: what cannot be read becomes
+    /// [`PublicationBody::Unreadable`] under the id that the entry names, so that the chain holds.
+    #[must_use]
+    pub fn decode(id: PublicationId, payload: &str) -> Self {
+        let body = serde_json::from_str::<Wire>(payload)
+            .ok()
+            .filter(|wire| wire.id == id.to_string())
+            .and_then(body_of)
+            .unwrap_or(PublicationBody::Unreadable);
+        Self { id, body }
+    }
+
+    fn kind(&self) -> Kind {
+        match self.body {
+            PublicationBody::Message(_) => Kind::Message,
+            PublicationBody::Channel(_) => Kind::Channel,
+            PublicationBody::Revoked { .. } => Kind::Revoked,
+            PublicationBody::Unreadable => Kind::Unknown,
+        }
+    }
+}
+
+/// Names are one letter: a stream holds thousands of these.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Wire {
+    #[serde(rename = "k")]
+    kind: Kind,
+    #[serde(rename = "i")]
+    id: String,
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    channel: Option<String>,
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    change: Option<String>,
+    #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
+    members: Vec<String>,
+}
+
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+enum Kind {
+    #[serde(rename = "m")]
+    Message,
+    #[serde(rename = "c")]
+    Channel,
+    #[serde(rename = "r")]
+    Revoked,
+    #[default]
+    #[serde(other, rename = "?")]
+    Unknown,
+}
+
+fn body_of(wire: Wire) -> Option<PublicationBody> {
+    let user = UserId::parse(&wire.user?).ok()?;
+    if matches!(wire.kind, Kind::Revoked) {
+        return Some(PublicationBody::Revoked { user_id: user });
+    }
+    let channel_id = ChannelId::parse(&wire.channel?).ok()?;
+    let members_version = wire.version?;
+    match wire.kind {
+        Kind::Message => Some(PublicationBody::Message(PublishedMessage {
+            channel_id,
+            sender_id: user,
+            text: wire.text.map(MessageText::from_stored),
+            members_version,
+        })),
+        Kind::Channel => Some(PublicationBody::Channel(PublishedChange {
+            channel_id,
+            change: ChannelChange::parse(&wire.change?)?,
+            user_id: user,
+            members_version,
+            members: wire.members.iter().map(|id| UserId::parse(id)).collect::<Result<_, _>>().ok()?,
+        })),
+        Kind::Revoked | Kind::Unknown => None,
+    }
+}
+
+/// The message that a publication with its text tells of.
+#[must_use]
+pub fn message_of(id: PublicationId, published: &PublishedMessage, text: MessageText) -> Option<Message> {
+    Some(Message {
+        id: MessageId::parse(&id.to_string()).ok()?,
+        channel_id: published.channel_id.clone(),
+        sender_id: published.sender_id.clone(),
+        text,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Timestamp;
+
+    use super::*;
+
+    fn id() -> PublicationId {
+        MessageId::mint(Timestamp::from_unix_ms(1), 2).into()
+    }
+
+    fn channel() -> ChannelId {
+        ChannelId::mint_group(Timestamp::from_unix_ms(3), 4)
+    }
+
+    fn user(text: &str) -> UserId {
+        UserId::parse(text).unwrap()
+    }
+
+    #[test]
+    fn every_body_survives_the_wire() {
+        let bodies = [
+            PublicationBody::Message(PublishedMessage {
+                channel_id: channel(),
+                sender_id: user("a"),
+                text: Some(MessageText::from_stored("hi \"there\"\n".into())),
+                members_version: 7,
+            }),
+            PublicationBody::Message(PublishedMessage {
+                channel_id: channel(),
+                sender_id: user("a"),
+                text: None,
+                members_version: 7,
+            }),
+            PublicationBody::Channel(PublishedChange {
+                channel_id: channel(),
+                change: ChannelChange::Created,
+                user_id: user("a"),
+                members_version: 1,
+                members: vec![user("a"), user("b")],
+            }),
+            PublicationBody::Revoked { user_id: user("z") },
+            PublicationBody::Unreadable,
+        ];
+        for body in bodies {
+            let publication = Publication { id: id(), body };
+            assert_eq!(Publication::decode(id(), &publication.encode()), publication);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_keeps_its_place() {
+        for payload in ["", "{}", "null", "\0", r#"{"k":"m","i":"x"}"#, r#"{"k":"new","i":""}"#] {
+            let read = Publication::decode(id(), payload);
+            assert_eq!(read, Publication { id: id(), body: PublicationBody::Unreadable }, "{payload}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_travels_as_a_reference() {
+        let message = |text: String| Message {
+            id: MessageId::mint(Timestamp::from_unix_ms(1), 2),
+            channel_id: channel(),
+            sender_id: user("a"),
+            text: MessageText::from_stored(text),
+        };
+        let text_of = |publication: Publication| match publication.body {
+            PublicationBody::Message(message) => message.text,
+            other => panic!("{other:?}"),
+        };
+        let (short, long) = ("x".repeat(4096), "x".repeat(4097));
+        assert!(text_of(Publication::of_message(&message(short), 1)).is_some());
+        assert!(text_of(Publication::of_message(&message(long), 1)).is_none());
+    }
+}

@@ -1,0 +1,172 @@
+//! Which call a request is. One table for the functions, the gateway and the IaC.
+
+use http::Method;
+use model::ErrorCode;
+use percent_encoding::percent_decode_str;
+
+use crate::problem::Problem;
+
+/// The function that serves a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Function {
+    /// `POST /messages`.
+    Send,
+    /// `GET /scroll`.
+    Scroll,
+    /// Channels, members, users.
+    Membership,
+    /// `GET /connect`.
+    Connect,
+}
+
+/// A call. Path segments are percent-decoded and not yet parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// `POST /messages`
+    PostMessage,
+    /// `GET /scroll`
+    Scroll,
+    /// `POST /channels`
+    CreateChannel,
+    /// `GET /channels`
+    ListChannels,
+    /// `GET /channels/{channel_id}`
+    ReadChannel {
+        /// As it stands in the path.
+        channel_id: String,
+    },
+    /// `GET /channels/{channel_id}/members`
+    ListMembers {
+        /// As it stands in the path.
+        channel_id: String,
+    },
+    /// `PUT /channels/{channel_id}/members/{user_id}`
+    AddMember {
+        /// As it stands in the path.
+        channel_id: String,
+        /// As it stands in the path.
+        user_id: String,
+    },
+    /// `DELETE /channels/{channel_id}/members/{user_id}`
+    RemoveMember {
+        /// As it stands in the path.
+        channel_id: String,
+        /// As it stands in the path.
+        user_id: String,
+    },
+    /// `DELETE /users/{user_id}`
+    RevokeUser {
+        /// As it stands in the path.
+        user_id: String,
+    },
+    /// `GET /connect`
+    Connect,
+}
+
+impl Route {
+    /// The function that serves it.
+    #[must_use]
+    pub const fn function(&self) -> Function {
+        match self {
+            Self::PostMessage => Function::Send,
+            Self::Scroll => Function::Scroll,
+            Self::Connect => Function::Connect,
+            Self::CreateChannel
+            | Self::ListChannels
+            | Self::ReadChannel { .. }
+            | Self::ListMembers { .. }
+            | Self::AddMember { .. }
+            | Self::RemoveMember { .. }
+            | Self::RevokeUser { .. } => Function::Membership,
+        }
+    }
+}
+
+/// Finds the call of a method and a path (without its query).
+///
+/// # Errors
+/// `not_found`, or `method_not_allowed` with the methods that the path takes.
+pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
+    let segments: Option<Vec<String>> =
+        path.strip_prefix('/').map(|rest| rest.split('/').map(decode_segment).collect());
+    let segments = segments.unwrap_or_default();
+    let names: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let own = |text: &str| text.to_owned();
+    let is = |wanted: &Method| method == wanted;
+    match names.as_slice() {
+        ["messages"] if is(&Method::POST) => Ok(Route::PostMessage),
+        ["messages"] => Err(not_allowed("POST")),
+        ["scroll"] if is(&Method::GET) => Ok(Route::Scroll),
+        ["connect"] if is(&Method::GET) => Ok(Route::Connect),
+        ["scroll" | "connect"] => Err(not_allowed("GET")),
+        ["channels"] if is(&Method::POST) => Ok(Route::CreateChannel),
+        ["channels"] if is(&Method::GET) => Ok(Route::ListChannels),
+        ["channels"] => Err(not_allowed("GET, POST")),
+        ["channels", ""] => Err(ErrorCode::NotFound.into()),
+        ["channels", id] if is(&Method::GET) => Ok(Route::ReadChannel { channel_id: own(id) }),
+        ["channels", _] => Err(not_allowed("GET")),
+        ["channels", id, "members"] if is(&Method::GET) => {
+            Ok(Route::ListMembers { channel_id: own(id) })
+        }
+        ["channels", _, "members"] => Err(not_allowed("GET")),
+        ["channels", _, "members", ""] => Err(ErrorCode::NotFound.into()),
+        ["channels", id, "members", user] if is(&Method::PUT) => {
+            Ok(Route::AddMember { channel_id: own(id), user_id: own(user) })
+        }
+        ["channels", id, "members", user] if is(&Method::DELETE) => {
+            Ok(Route::RemoveMember { channel_id: own(id), user_id: own(user) })
+        }
+        ["channels", _, "members", _] => Err(not_allowed("PUT, DELETE")),
+        ["users", ""] => Err(ErrorCode::NotFound.into()),
+        ["users", user] if is(&Method::DELETE) => Ok(Route::RevokeUser { user_id: own(user) }),
+        ["users", _] => Err(not_allowed("DELETE")),
+        _ => Err(ErrorCode::NotFound.into()),
+    }
+}
+
+fn not_allowed(allow: &'static str) -> Problem {
+    Problem { allow: Some(allow), ..ErrorCode::MethodNotAllowed.into() }
+}
+
+/// Bad escapes and bad UTF-8 leave characters that no identifier holds.
+fn decode_segment(segment: &str) -> String {
+    percent_decode_str(segment).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(method: &Method, path: &str) -> Option<(ErrorCode, Option<&'static str>)> {
+        resolve(method, path).err().map(|problem| (problem.code, problem.allow))
+    }
+
+    #[test]
+    fn routes_are_found() {
+        assert_eq!(resolve(&Method::POST, "/messages"), Ok(Route::PostMessage));
+        assert_eq!(
+            resolve(&Method::PUT, "/channels/C%31/members/a%20b"),
+            Ok(Route::AddMember { channel_id: "C1".into(), user_id: "a b".into() })
+        );
+    }
+
+    #[test]
+    fn unknown_paths_are_not_found_whatever_the_method() {
+        for path in ["", "/", "/x", "/messages/", "/Messages", "//messages", "/channels/", "/channels/a/b",
+            "/channels/a/members/b/c", "/users/", "/users", "/connect/x"] {
+            for method in [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS] {
+                assert_eq!(code(&method, path), Some((ErrorCode::NotFound, None)), "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_methods_name_the_right_ones() {
+        for (path, allow) in [("/messages", "POST"), ("/scroll", "GET"), ("/connect", "GET"),
+            ("/channels", "GET, POST"), ("/channels/a", "GET"), ("/channels/a/members", "GET"),
+            ("/channels/a/members/b", "PUT, DELETE"), ("/users/a", "DELETE")] {
+            let found = code(&Method::PATCH, path);
+            assert_eq!(found, Some((ErrorCode::MethodNotAllowed, Some(allow))), "{path}");
+        }
+    }
+}

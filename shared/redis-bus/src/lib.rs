@@ -1,0 +1,1 @@
+//! The bus and the node directory on Redis or Valkey.

@@ -1,0 +1,1 @@
+//! Configuration, telemetry, tokens, the Lambda adapter, and the wiring of the ports.

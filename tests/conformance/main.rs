@@ -1,0 +1,1 @@
+//! One suite per port, taking a factory, run on every adapter.

@@ -1,0 +1,1 @@
+//! The WebSocket node: accepts sockets, follows workspaces, pushes to members.
