@@ -14,6 +14,7 @@ use model::{
     Timestamp, UserId, WorkspaceId,
 };
 use protocol::publication::Publication;
+pub use protocol::publication::Entry;
 use tokio::sync::mpsc;
 
 /// Why the store or the bus said, underneath. Goes to the log, never to a caller.
@@ -294,17 +295,6 @@ pub trait RevocationStore: Send + Sync + Debug {
 }
 
 // ── the bus ──────────────────────────────────────────────────────────────────────────────────
-
-/// One entry of a workspace's stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Where it stands.
-    pub position: Position,
-    /// Where the entry before it stood when it was added; `None` for the first of a stream.
-    pub prev: Option<Position>,
-    /// What it says, decoded once for all who need it.
-    pub publication: Arc<Publication>,
-}
 
 /// What became of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

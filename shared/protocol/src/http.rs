@@ -1,6 +1,7 @@
 //! REST bodies and queries: reading requests, writing answers.
 
 mod body;
+pub mod call;
 mod query;
 mod request;
 

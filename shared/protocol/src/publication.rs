@@ -1,7 +1,10 @@
 //! The envelope on the bus: what is published after something was stored.
 
+use std::sync::Arc;
+
 use model::{
-    ChannelChange, ChannelId, Message, MessageId, MessageText, PublicationId, UserId, limits,
+    ChannelChange, ChannelId, Message, MessageId, MessageText, Position, PublicationId, UserId,
+    limits,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +29,8 @@ pub enum PublicationBody {
         /// Who.
         user_id: UserId,
     },
+    /// Nothing happened: a link that gives an empty stream a position to resume from.
+    Marker,
     /// A link of the chain that this version of the code cannot read. It keeps its place and is
     /// delivered to nobody.
     Unreadable,
@@ -96,7 +101,7 @@ impl Publication {
                 wire.members = change.members.iter().map(ToString::to_string).collect();
             }
             PublicationBody::Revoked { user_id } => wire.user = Some(user_id.to_string()),
-            PublicationBody::Unreadable => {}
+            PublicationBody::Marker | PublicationBody::Unreadable => {}
         }
         serde_json::to_string(&wire).unwrap_or_default()
     }
@@ -118,9 +123,21 @@ impl Publication {
             PublicationBody::Message(_) => Kind::Message,
             PublicationBody::Channel(_) => Kind::Channel,
             PublicationBody::Revoked { .. } => Kind::Revoked,
+            PublicationBody::Marker => Kind::Marker,
             PublicationBody::Unreadable => Kind::Unknown,
         }
     }
+}
+
+/// One entry of a workspace's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it stands.
+    pub position: Position,
+    /// Where the entry before it stood when it was added; `None` for the first of a stream.
+    pub prev: Option<Position>,
+    /// What it says, decoded once for all who need it.
+    pub publication: Arc<Publication>,
 }
 
 /// Names are one letter: a stream holds thousands of these.
@@ -152,12 +169,17 @@ enum Kind {
     Channel,
     #[serde(rename = "r")]
     Revoked,
+    #[serde(rename = "n")]
+    Marker,
     #[default]
     #[serde(other, rename = "?")]
     Unknown,
 }
 
 fn body_of(wire: Wire) -> Option<PublicationBody> {
+    if matches!(wire.kind, Kind::Marker) {
+        return Some(PublicationBody::Marker);
+    }
     let user = UserId::parse(&wire.user?).ok()?;
     if matches!(wire.kind, Kind::Revoked) {
         return Some(PublicationBody::Revoked { user_id: user });
@@ -178,7 +200,7 @@ fn body_of(wire: Wire) -> Option<PublicationBody> {
             members_version,
             members: wire.members.iter().map(|id| UserId::parse(id)).collect::<Result<_, _>>().ok()?,
         })),
-        Kind::Revoked | Kind::Unknown => None,
+        Kind::Revoked | Kind::Marker | Kind::Unknown => None,
     }
 }
 
@@ -234,6 +256,7 @@ mod tests {
                 members: vec![user("a"), user("b")],
             }),
             PublicationBody::Revoked { user_id: user("z") },
+            PublicationBody::Marker,
             PublicationBody::Unreadable,
         ];
         for body in bodies {

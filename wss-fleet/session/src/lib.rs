@@ -1,1 +1,25 @@
-//! Sans-I/O state of one connection and of one workspace: inputs and a time go in, effects come out.
+//! The node's logic without I/O: the state of one connection and the state of one workspace.
+//! Inputs and a time go in, effects come out; the node performs them.
+//!
+//! **Main path.** A publication arrives as [`Input::Entry`]; [`Workspace`] checks the chain (G4),
+//! holds it if the channel's view is older (G6), looks its audience up and puts out one
+//! [`Effect::Deliver`] with one encoded frame for all local members (G5).
+//!
+//! **Invariants.** Nothing here waits, reads a clock or touches a socket. No frame carries a cursor
+//! beyond the entry before the oldest publication that is still held. A publication is delivered
+//! only through a view at least as new as the version that its send read.
+//!
+//! **Not here.** No tokio, no WebSocket framing, no store, no bus.
+
+mod audience;
+mod connection;
+mod hold;
+mod ring;
+mod roster;
+mod tickets;
+mod workspace;
+
+pub use audience::{Audience, SocketId};
+pub use connection::{Connection, Reaction};
+pub use tickets::SpentTickets;
+pub use workspace::{Attach, ChannelMembers, Effect, Input, LoadedUser, Workspace};

@@ -49,7 +49,7 @@ impl Query {
             .one("channel_id")?
             .ok_or_else(|| Problem::invalid_field("channel_id", "The parameter is missing"))?;
         ChannelId::parse(text)
-            .or_else(|_| Err(Problem::invalid_field("channel_id", "Not a channel id")))
+            .map_err(|_form| Problem::invalid_field("channel_id", "Not a channel id"))
     }
 
     /// `limit`, or the default of the call.
@@ -115,7 +115,7 @@ impl Query {
     pub fn failed(&self) -> Result<Option<NodeId>, Problem> {
         self.one("failed")?
             .map(|text| {
-                NodeId::parse(text).or_else(|_| Err(Problem::invalid_field("failed", "Not a node id")))
+                NodeId::parse(text).map_err(|_form| Problem::invalid_field("failed", "Not a node id"))
             })
             .transpose()
     }

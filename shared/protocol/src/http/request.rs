@@ -73,7 +73,7 @@ impl Fields {
     fn message_id(&mut self, name: &'static str) -> Result<Option<MessageId>, Problem> {
         let parse = |text: String| {
             let refused = || Problem::from(ErrorCode::InvalidId).of_field(name);
-            MessageId::parse(&text).or_else(|_| Err(refused()))
+            MessageId::parse(&text).map_err(|_form| refused())
         };
         self.optional_string(name)?.map(parse).transpose()
     }
@@ -116,7 +116,7 @@ impl TryFrom<Fields> for PostMessageBody {
         let after = fields.message_id("after")?;
         fields.finish()?;
         let channel_id = ChannelId::parse(&channel_id)
-            .or_else(|_| Err(Problem::invalid_field("channel_id", "Not a channel id")))?;
+            .map_err(|_form| Problem::invalid_field("channel_id", "Not a channel id"))?;
         let text = MessageText::parse(text).map_err(text_problem)?;
         Ok(Self { channel_id, text, id, after })
     }
@@ -232,7 +232,7 @@ fn channel_name(name: String) -> Result<String, Problem> {
 /// `invalid_field`.
 pub fn path_channel(segment: &str) -> Result<ChannelId, Problem> {
     ChannelId::parse(segment)
-        .or_else(|_| Err(Problem::invalid_field("channel_id", "Not a channel id")))
+        .map_err(|_form| Problem::invalid_field("channel_id", "Not a channel id"))
 }
 
 /// A user id in a path.
@@ -240,7 +240,7 @@ pub fn path_channel(segment: &str) -> Result<ChannelId, Problem> {
 /// # Errors
 /// `invalid_field`.
 pub fn path_user(segment: &str) -> Result<UserId, Problem> {
-    UserId::parse(segment).or_else(|_| Err(Problem::invalid_field("user_id", "Not a user id")))
+    UserId::parse(segment).map_err(|_form| Problem::invalid_field("user_id", "Not a user id"))
 }
 
 #[cfg(test)]

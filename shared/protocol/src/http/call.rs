@@ -1,0 +1,198 @@
+//! The client's side of a call: writing requests, reading answers.
+
+use model::{
+    Channel, ChannelId, ChannelType, Contract, ErrorCode, Late, Member, MessageId, Timestamp,
+    UserId, WorkspaceId,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{ChannelBody, LateBody, MemberBody};
+
+/// The body of `POST /messages`.
+#[must_use]
+pub fn post_message(
+    channel_id: &ChannelId,
+    text: &str,
+    id: Option<MessageId>,
+    after: Option<MessageId>,
+) -> Value {
+    let mut body = json!({ "channel_id": channel_id.as_str(), "message": text });
+    for (name, value) in [("id", id), ("after", after)] {
+        if let (Some(value), Some(fields)) = (value, body.as_object_mut()) {
+            fields.insert(name.to_owned(), value.to_string().into());
+        }
+    }
+    body
+}
+
+/// The body of `POST /channels` for a group.
+#[must_use]
+pub fn create_group(name: &str, members: &[UserId]) -> Value {
+    let members: Vec<&str> = members.iter().map(UserId::as_str).collect();
+    json!({ "type": ChannelType::Group.as_str(), "name": name, "members": members })
+}
+
+/// The body of `POST /channels` for a DM.
+#[must_use]
+pub fn create_dm(other: &UserId) -> Value {
+    json!({ "type": ChannelType::Dm.as_str(), "members": [other.as_str()] })
+}
+
+/// The body of `POST /dev/token`, which only a local environment serves.
+#[must_use]
+pub fn dev_token(
+    workspace_id: &WorkspaceId,
+    user_id: &UserId,
+    role: Option<&str>,
+    ttl_s: Option<u64>,
+) -> Value {
+    let mut body = json!({ "workspace_id": workspace_id.as_str(), "user_id": user_id.as_str() });
+    let options = [("role", role.map(Value::from)), ("ttl_s", ttl_s.map(Value::from))];
+    for (name, value) in options {
+        if let (Some(value), Some(fields)) = (value, body.as_object_mut()) {
+            fields.insert(name.to_owned(), value);
+        }
+    }
+    body
+}
+
+/// The answer of `POST /dev/token`. No `Debug`: it is a secret.
+#[derive(Deserialize)]
+#[expect(missing_debug_implementations, reason = "the token is a secret")]
+pub struct TokenBody {
+    /// A bearer token.
+    pub token: String,
+}
+
+/// A refusal as a client reads it (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ProblemBody {
+    /// What went wrong; compare through [`ProblemBody::error_code`].
+    pub code: String,
+    /// A sentence on this occurrence.
+    #[serde(default)]
+    pub detail: String,
+    /// What finds the cause in the log.
+    #[serde(default)]
+    pub request_id: String,
+    /// Whether the same request may succeed later.
+    #[serde(default)]
+    pub retryable: bool,
+    /// When to try again.
+    pub retry_after_ms: Option<u64>,
+    /// The field that is wrong.
+    pub field: Option<String>,
+    /// The server's clock, where the caller's seems off.
+    pub server_time: Option<u64>,
+}
+
+impl ProblemBody {
+    /// The code, if this version knows it.
+    #[must_use]
+    pub fn error_code(&self) -> Option<ErrorCode> {
+        ErrorCode::ALL.iter().copied().find(|code| code.as_str() == self.code)
+    }
+}
+
+impl ChannelBody {
+    /// The channel that a body tells of; `None` if a part of it is malformed.
+    #[must_use]
+    pub fn read(self) -> Option<Channel> {
+        Some(Channel {
+            id: self.channel_id.parse().ok()?,
+            workspace_id: self.workspace_id.parse().ok()?,
+            channel_type: ChannelType::parse(&self.channel_type)?,
+            name: self.name,
+            contract: Contract::parse(&self.contract)?,
+            created_at: instant(&self.created_at)?,
+            created_by: self.created_by.parse().ok()?,
+            members_version: self.members_version,
+            late: match self.late {
+                Some(late) => Some(late.read()?),
+                None => None,
+            },
+        })
+    }
+}
+
+impl LateBody {
+    fn read(&self) -> Option<Late> {
+        Some(Late { id: self.id.parse().ok()?, at: instant(&self.at)? })
+    }
+}
+
+impl MemberBody {
+    /// The member that a body tells of; `None` if a part of it is malformed.
+    #[must_use]
+    pub fn read(&self) -> Option<Member> {
+        Some(Member { user_id: self.user_id.parse().ok()?, joined_at: instant(&self.joined_at)? })
+    }
+}
+
+fn instant(rfc3339: &str) -> Option<Timestamp> {
+    let nanos = OffsetDateTime::parse(rfc3339, &Rfc3339).ok()?.unix_timestamp_nanos();
+    u64::try_from(nanos / 1_000_000).ok().map(Timestamp::from_unix_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use http::header::CONTENT_TYPE;
+
+    use super::*;
+    use crate::http::{CreateChannelBody, NewChannel, PostMessageBody, read_json};
+
+    fn fields(body: &Value) -> crate::http::Fields {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, "application/json".parse().unwrap());
+        read_json(&headers, body.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_a_client_writes_a_server_reads() {
+        let channel_id = ChannelId::mint_group(Timestamp::from_unix_ms(1), 1);
+        let id = MessageId::mint(Timestamp::from_unix_ms(9), 9);
+        let body = post_message(&channel_id, "hi", Some(id), None);
+        let read = PostMessageBody::try_from(fields(&body)).unwrap();
+        assert_eq!((read.channel_id, read.id, read.after), (channel_id, Some(id), None));
+
+        let other = UserId::parse("bob").unwrap();
+        let read = CreateChannelBody::try_from(fields(&create_dm(&other))).unwrap();
+        assert_eq!(read.channel, NewChannel::Dm { other: other.clone() });
+        let body = create_group("general", std::slice::from_ref(&other));
+        let read = CreateChannelBody::try_from(fields(&body)).unwrap();
+        assert_eq!(read.channel, NewChannel::Group { name: "general".into(), members: vec![other] });
+    }
+
+    #[test]
+    fn a_channel_survives_the_wire() {
+        let at = Timestamp::from_unix_ms(1_767_225_599_007);
+        let channel = Channel {
+            id: ChannelId::mint_group(at, 1),
+            workspace_id: "w".parse().unwrap(),
+            channel_type: ChannelType::Group,
+            name: Some("general".into()),
+            contract: Contract::PersistFirst,
+            created_at: at,
+            created_by: "a".parse().unwrap(),
+            members_version: 3,
+            late: Some(Late { id: MessageId::mint(at, 5), at }),
+        };
+        assert_eq!(ChannelBody::of(&channel).read(), Some(channel));
+        assert_eq!(instant("1970-01-01T01:00:00+01:00"), Some(Timestamp::from_unix_ms(0)));
+        assert_eq!(instant("yesterday"), None);
+    }
+
+    #[test]
+    fn a_problem_is_read() {
+        let written = crate::problem::Problem::from(ErrorCode::ChannelBusy).into_response("R1");
+        let read: ProblemBody = serde_json::from_slice(written.body()).unwrap();
+        assert_eq!(read.error_code(), Some(ErrorCode::ChannelBusy));
+        assert!(read.retryable && read.retry_after_ms == Some(1_000));
+        let future: ProblemBody = serde_json::from_str(r#"{"code":"new_one"}"#).unwrap();
+        assert_eq!(future.error_code(), None);
+    }
+}

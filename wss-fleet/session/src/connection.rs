@@ -1,0 +1,199 @@
+//! The state of one connection: what its client may send, and when it ends.
+
+use std::time::Duration;
+
+use model::{Timestamp, limits};
+use protocol::close::CloseCode;
+use protocol::frame::Hello;
+
+/// What a connection does about an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reaction {
+    /// Nothing.
+    Nothing,
+    /// The client said who it is: check the ticket, then attach.
+    Hello(Hello),
+    /// The connection ends.
+    Close(CloseCode),
+}
+
+/// One connection. Its limits are a client's: 20 frames and 64 KiB a second, one `hello`.
+#[derive(Debug)]
+pub struct Connection {
+    phase: Phase,
+    frames: Allowance,
+    bytes: Allowance,
+    unfinished_since: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    AwaitingHello { until: Timestamp },
+    Attached { until: Timestamp },
+}
+
+impl Connection {
+    /// A connection whose upgrade was just answered.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            phase: Phase::AwaitingHello { until: now.plus(limits::HELLO_WAIT_MAX) },
+            frames: Allowance::new(limits::CLIENT_FRAMES_PER_SECOND_MAX, now),
+            bytes: Allowance::new(limits::CLIENT_BYTES_PER_SECOND_MAX, now),
+            unfinished_since: None,
+        }
+    }
+
+    /// The ticket was taken: the connection lasts until the caller's token ends.
+    pub fn attached(&mut self, token_expires_at: Timestamp) {
+        self.phase = Phase::Attached { until: token_expires_at };
+    }
+
+    /// When [`Connection::on_time`] has something to do next.
+    #[must_use]
+    pub fn deadline(&self) -> Timestamp {
+        let (Phase::AwaitingHello { until } | Phase::Attached { until }) = self.phase;
+        let unfinished = self.unfinished_since.map(|at| at.plus(limits::CLIENT_MESSAGE_WAIT_MAX));
+        unfinished.map_or(until, |unfinished| unfinished.min(until))
+    }
+
+    /// Bytes came in, measured below the frame parser: a client can spend a node's time without
+    /// ever finishing a frame.
+    pub fn on_bytes(&mut self, count: usize, now: Timestamp) -> Reaction {
+        self.unfinished_since.get_or_insert(now);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        if self.bytes.take(count, now) { Reaction::Nothing } else { Reaction::Close(CloseCode::RateLimited) }
+    }
+
+    /// A frame came in whole: `text` if it was a text message, else a control frame.
+    pub fn on_frame(&mut self, text: Option<&str>, now: Timestamp) -> Reaction {
+        self.unfinished_since = None;
+        if !self.frames.take(1, now) {
+            return Reaction::Close(CloseCode::RateLimited);
+        }
+        match (text, self.phase) {
+            (None, _) => Reaction::Nothing,
+            (Some(text), Phase::AwaitingHello { .. }) => match Hello::decode(text) {
+                Ok(hello) => Reaction::Hello(hello),
+                Err(code) => Reaction::Close(code),
+            },
+            // A client has one thing to say, and has said it.
+            (Some(_), Phase::Attached { .. }) => Reaction::Close(CloseCode::BadFrame),
+        }
+    }
+
+    /// Time passed.
+    pub fn on_time(&mut self, now: Timestamp) -> Reaction {
+        match self.phase {
+            Phase::AwaitingHello { until } if now >= until => {
+                Reaction::Close(CloseCode::HelloTimeout)
+            }
+            Phase::Attached { until } if now >= until => Reaction::Close(CloseCode::Unauthenticated),
+            Phase::AwaitingHello { .. } | Phase::Attached { .. } => {
+                let is_stuck = self
+                    .unfinished_since
+                    .is_some_and(|at| now >= at.plus(limits::CLIENT_MESSAGE_WAIT_MAX));
+                if is_stuck { Reaction::Close(CloseCode::Protocol) } else { Reaction::Nothing }
+            }
+        }
+    }
+}
+
+/// A token bucket that holds one second's worth.
+#[derive(Debug)]
+struct Allowance {
+    per_second: u32,
+    /// Thousandths of a unit, so that refilling by the millisecond loses nothing.
+    left_milli: u64,
+    at: Timestamp,
+}
+
+impl Allowance {
+    fn new(per_second: u32, now: Timestamp) -> Self {
+        Self { per_second, left_milli: u64::from(per_second) * 1_000, at: now }
+    }
+
+    fn take(&mut self, count: u32, now: Timestamp) -> bool {
+        let passed = now.since(self.at).min(Duration::from_secs(1));
+        let refill = u64::try_from(passed.as_millis()).unwrap_or(1_000) * u64::from(self.per_second);
+        self.left_milli = (self.left_milli + refill).min(u64::from(self.per_second) * 1_000);
+        self.at = now;
+        match self.left_milli.checked_sub(u64::from(count) * 1_000) {
+            Some(left) => {
+                self.left_milli = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELLO: &str = r#"{"type":"hello","ticket":"t"}"#;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_unix_ms(1_000_000 + ms)
+    }
+
+    #[test]
+    fn a_connection_without_hello_ends_after_five_seconds() {
+        let mut connection = Connection::new(at(0));
+        assert_eq!(connection.deadline(), at(5_000));
+        assert_eq!(connection.on_time(at(4_999)), Reaction::Nothing);
+        assert_eq!(connection.on_time(at(5_000)), Reaction::Close(CloseCode::HelloTimeout));
+    }
+
+    #[test]
+    fn a_connection_ends_with_its_token() {
+        let mut connection = Connection::new(at(0));
+        assert!(matches!(connection.on_frame(Some(HELLO), at(1)), Reaction::Hello(_)));
+        connection.attached(at(9_000));
+        assert_eq!(connection.on_time(at(8_999)), Reaction::Nothing);
+        assert_eq!(connection.on_time(at(9_000)), Reaction::Close(CloseCode::Unauthenticated));
+    }
+
+    #[test]
+    fn a_second_hello_is_a_bad_frame() {
+        let mut connection = Connection::new(at(0));
+        connection.attached(at(9_000));
+        assert_eq!(connection.on_frame(Some(HELLO), at(2)), Reaction::Close(CloseCode::BadFrame));
+    }
+
+    #[test]
+    fn over_twenty_frames_a_second_is_too_many() {
+        let mut connection = Connection::new(at(0));
+        connection.attached(at(90_000));
+        for _ in 0..20 {
+            assert_eq!(connection.on_frame(None, at(10)), Reaction::Nothing);
+        }
+        assert_eq!(connection.on_frame(None, at(10)), Reaction::Close(CloseCode::RateLimited));
+        let mut steady = Connection::new(at(0));
+        steady.attached(at(90_000));
+        for n in 0..1_000 {
+            assert_eq!(steady.on_frame(None, at(n * 50)), Reaction::Nothing, "20 a second, frame {n}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_counted_below_the_parser() {
+        let mut connection = Connection::new(at(0));
+        assert_eq!(connection.on_bytes(64 * 1024, at(0)), Reaction::Nothing);
+        assert_eq!(connection.on_bytes(65, at(1)), Reaction::Nothing);
+        assert_eq!(connection.on_bytes(1, at(1)), Reaction::Close(CloseCode::RateLimited));
+    }
+
+    #[test]
+    fn an_unfinished_message_gets_ten_seconds() {
+        let mut connection = Connection::new(at(0));
+        connection.attached(at(90_000));
+        connection.on_bytes(10, at(1_000));
+        connection.on_bytes(10, at(9_000));
+        assert_eq!(connection.deadline(), at(11_000));
+        assert_eq!(connection.on_time(at(11_000)), Reaction::Close(CloseCode::Protocol));
+        connection.on_frame(None, at(9_500));
+        assert_eq!(connection.on_time(at(11_000)), Reaction::Nothing);
+    }
+}

@@ -1,0 +1,219 @@
+//! Who is here, and in which channels: the local half of membership (G6).
+//!
+//! A view holds the LOCAL members of a channel and the `members_version` they are of. Version 0 is
+//! "no view". An attach registers its user first and reads their rows then; what a refresh or a
+//! delta said of a channel since the registration wins over those rows.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use model::{ChannelId, UserId, limits};
+
+use crate::audience::{Audience, SocketId};
+
+/// A user with a socket here, or about to have one. Given out again only after the user left.
+pub(crate) type UserKey = u64;
+
+#[derive(Debug)]
+pub(crate) struct LocalUser {
+    pub(crate) id: UserId,
+    pub(crate) sockets: Vec<SocketId>,
+    /// Whether their rows were read.
+    pub(crate) is_loaded: bool,
+    registered_at: u64,
+    channels: HashSet<ChannelId>,
+}
+
+#[derive(Debug, Default)]
+struct View {
+    version: u64,
+    touched_at: u64,
+    members: BTreeSet<UserKey>,
+    audience: Option<Audience>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    users: HashMap<UserKey, LocalUser>,
+    keys: HashMap<UserId, UserKey>,
+    views: HashMap<ChannelId, View>,
+    everyone: Option<Audience>,
+    /// Counts registrations and membership changes, so that "since" has a meaning.
+    sequence: u64,
+    empty_views: usize,
+}
+
+impl Roster {
+    fn tick(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    /// The key of a user, registered now if they were not; true if they were not.
+    pub(crate) fn register(&mut self, user: &UserId) -> (UserKey, bool) {
+        if let Some(key) = self.keys.get(user) {
+            return (*key, false);
+        }
+        let key = self.tick();
+        let local = LocalUser {
+            id: user.clone(),
+            sockets: Vec::new(),
+            is_loaded: false,
+            registered_at: key,
+            channels: HashSet::new(),
+        };
+        self.users.insert(key, local);
+        self.keys.insert(user.clone(), key);
+        (key, true)
+    }
+
+    pub(crate) fn key_of(&self, user: &UserId) -> Option<UserKey> {
+        self.keys.get(user).copied()
+    }
+
+    pub(crate) fn user(&self, key: UserKey) -> Option<&LocalUser> {
+        self.users.get(&key)
+    }
+
+    /// The rows that were read for a user since their registration.
+    pub(crate) fn load(&mut self, key: UserKey, channels: Vec<ChannelId>) {
+        let Some(user) = self.users.get_mut(&key) else { return };
+        user.is_loaded = true;
+        for channel in channels {
+            let view = self.views.entry(channel.clone()).or_default();
+            if view.touched_at <= user.registered_at && view.members.insert(key) {
+                view.audience = None;
+                user.channels.insert(channel);
+            }
+        }
+    }
+
+    pub(crate) fn add_socket(&mut self, key: UserKey, socket: SocketId) {
+        if let Some(user) = self.users.get_mut(&key) {
+            user.sockets.push(socket);
+        }
+        self.forget_audiences(key);
+    }
+
+    pub(crate) fn remove_socket(&mut self, key: UserKey, socket: SocketId) {
+        if let Some(user) = self.users.get_mut(&key) {
+            user.sockets.retain(|other| *other != socket);
+        }
+        self.forget_audiences(key);
+    }
+
+    fn forget_audiences(&mut self, key: UserKey) {
+        self.everyone = None;
+        let Some(user) = self.users.get(&key) else { return };
+        for channel in &user.channels {
+            if let Some(view) = self.views.get_mut(channel) {
+                view.audience = None;
+            }
+        }
+    }
+
+    /// The user has no socket here any more.
+    pub(crate) fn leave(&mut self, key: UserKey) {
+        self.forget_audiences(key);
+        let Some(user) = self.users.remove(&key) else { return };
+        self.keys.remove(&user.id);
+        for channel in user.channels {
+            if let Some(view) = self.views.get_mut(&channel) {
+                view.members.remove(&key);
+                if view.members.is_empty() {
+                    self.empty_views += 1;
+                    if view.version == 0 {
+                        self.views.remove(&channel);
+                    }
+                }
+            }
+        }
+        // An upper bound of the truth: counted again only when it seems too many.
+        if self.empty_views > limits::EMPTY_VIEWS_MAX {
+            self.views.retain(|_, view| !view.members.is_empty());
+            self.empty_views = 0;
+        }
+    }
+
+    /// The version that a channel's view is of; 0 without a view.
+    pub(crate) fn version(&self, channel: &ChannelId) -> u64 {
+        self.views.get(channel).map_or(0, |view| view.version)
+    }
+
+    /// A view read from the store: version first, rows last, strongly. An older one than the view
+    /// that is there says nothing new.
+    pub(crate) fn refresh(&mut self, channel: &ChannelId, version: u64, members: &[UserId]) {
+        if version < self.version(channel) {
+            return;
+        }
+        let local: BTreeSet<UserKey> =
+            members.iter().filter_map(|user| self.keys.get(user).copied()).collect();
+        let touched_at = self.tick();
+        let view = self.views.entry(channel.clone()).or_default();
+        for gone in view.members.difference(&local) {
+            if let Some(user) = self.users.get_mut(gone) {
+                user.channels.remove(channel);
+            }
+        }
+        for here in &local {
+            if let Some(user) = self.users.get_mut(here) {
+                user.channels.insert(channel.clone());
+            }
+        }
+        self.empty_views += usize::from(local.is_empty());
+        *view = View { version, touched_at, members: local, audience: None };
+    }
+
+    /// The next version's change.
+    pub(crate) fn apply(&mut self, channel: &ChannelId, version: u64, user: &UserId, is_member: bool) {
+        let touched_at = self.tick();
+        let key = self.keys.get(user).copied();
+        let view = self.views.entry(channel.clone()).or_default();
+        (view.version, view.touched_at, view.audience) = (version, touched_at, None);
+        let Some(key) = key else { return };
+        let Some(local) = self.users.get_mut(&key) else { return };
+        if is_member {
+            view.members.insert(key);
+            local.channels.insert(channel.clone());
+        } else {
+            view.members.remove(&key);
+            local.channels.remove(channel);
+        }
+    }
+
+    pub(crate) fn is_member(&self, channel: &ChannelId, key: UserKey) -> bool {
+        self.views.get(channel).is_some_and(|view| view.members.contains(&key))
+    }
+
+    /// The sockets of a channel's local members. Costs what is local, and once per change of it.
+    pub(crate) fn audience(&mut self, channel: &ChannelId) -> Audience {
+        let Some(view) = self.views.get_mut(channel) else { return Audience::default() };
+        let users = &self.users;
+        view.audience.get_or_insert_with(|| Audience::of(sockets(users, &view.members))).clone()
+    }
+
+    /// The same and the sockets of one more user.
+    pub(crate) fn audience_and(&mut self, channel: &ChannelId, user: &UserId) -> Audience {
+        let members = self.audience(channel);
+        match self.keys.get(user).copied() {
+            Some(key) if !self.is_member(channel, key) => {
+                let concerned = self.users.get(&key).into_iter().flat_map(|user| user.sockets.iter());
+                Audience::of(members.sockets().chain(concerned.copied()))
+            }
+            _ => members,
+        }
+    }
+
+    /// All sockets of the workspace.
+    pub(crate) fn everyone(&mut self) -> Audience {
+        let users = &self.users;
+        let all = || Audience::of(users.values().flat_map(|user| user.sockets.iter().copied()));
+        self.everyone.get_or_insert_with(all).clone()
+    }
+}
+
+fn sockets<'a>(
+    users: &'a HashMap<UserKey, LocalUser>,
+    members: &'a BTreeSet<UserKey>,
+) -> impl Iterator<Item = SocketId> + 'a {
+    members.iter().filter_map(|key| users.get(key)).flat_map(|user| user.sockets.iter().copied())
+}

@@ -1,0 +1,304 @@
+//! The state of one workspace on one node: chain, ring, views, holds and attaches. One task drives
+//! it, so that everything that happens to a workspace happens in one order.
+
+mod attach;
+mod chain;
+mod deliver;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use bytes::Bytes;
+use model::{
+    ChannelId, ConnectionId, EntryId, MessageText, NodeId, Position, PublicationId, Timestamp,
+    UserId, WorkspaceId, limits,
+};
+use protocol::close::CloseCode;
+use protocol::frame::ServerFrame;
+use protocol::publication::Entry;
+
+use crate::audience::{Audience, SocketId};
+use crate::hold::Holds;
+use crate::ring::Ring;
+use crate::roster::{Roster, UserKey};
+
+use attach::Waiting;
+
+/// A socket that wants to be attached: its ticket was taken.
+#[derive(Debug, Clone)]
+pub struct Attach {
+    /// The socket.
+    pub socket: SocketId,
+    /// Its id for people and logs.
+    pub connection_id: ConnectionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// Where it wants to resume, as it said it.
+    pub cursor: Option<String>,
+}
+
+/// A user's rows, read strongly after they were registered.
+#[derive(Debug, Clone, Default)]
+pub struct LoadedUser {
+    /// Whether they have a tombstone.
+    pub is_revoked: bool,
+    /// The channels they are a member of.
+    pub channels: Vec<ChannelId>,
+}
+
+/// A channel's members, read strongly: version first, rows last.
+#[derive(Debug, Clone, Default)]
+pub struct ChannelMembers {
+    /// The version read first.
+    pub version: u64,
+    /// The rows read last.
+    pub members: Vec<UserId>,
+}
+
+/// What happens to a workspace.
+#[derive(Debug)]
+pub enum Input {
+    /// The subscription is confirmed, or came back after a gap: from here on entries are pushed.
+    Linked,
+    /// The link is lost: entries may be missed.
+    Lost,
+    /// An entry was pushed.
+    Entry(Entry),
+    /// The answer to [`Effect::Fill`]: all entries from there to the end, never none for a whole.
+    Filled {
+        /// Which fill this answers; the answer to an older one is of no use.
+        id: u64,
+        /// In order.
+        entries: Vec<Entry>,
+    },
+    /// A socket wants to be attached.
+    Attach(Attach),
+    /// A socket is gone.
+    Detach(SocketId),
+    /// The answer to [`Effect::LoadUser`]; none if the store did not tell.
+    UserLoaded {
+        /// Whose.
+        user: UserId,
+        /// As the effect named it: rows read for an earlier registration may be too old.
+        registration: u64,
+        /// Their rows.
+        loaded: Option<LoadedUser>,
+    },
+    /// The answer to [`Effect::Refresh`]; none if the store did not tell.
+    Refreshed {
+        /// Of which channel.
+        channel: ChannelId,
+        /// What was read.
+        members: Option<ChannelMembers>,
+    },
+    /// The answer to [`Effect::ReadText`]; none if the store did not tell.
+    TextRead {
+        /// The link that the effect named.
+        number: u64,
+        /// The text.
+        text: Option<MessageText>,
+    },
+    /// It is time for a tick.
+    Tick,
+    /// Time passed: holds and attaches may be overdue.
+    Time,
+}
+
+/// What the node does for a workspace, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Offer one frame to sockets.
+    Deliver {
+        /// JSON text.
+        frame: Bytes,
+        /// To whom.
+        to: Audience,
+    },
+    /// Offer a socket its first frames: `ready`, then what it missed. Live frames come after.
+    Ready {
+        /// The socket.
+        socket: SocketId,
+        /// JSON texts, in order.
+        frames: Vec<Bytes>,
+    },
+    /// End a socket.
+    Close {
+        /// The socket.
+        socket: SocketId,
+        /// Why.
+        code: CloseCode,
+    },
+    /// Read a user's rows and tombstone, strongly.
+    LoadUser {
+        /// Whose.
+        user: UserId,
+        /// To be given back with the answer.
+        registration: u64,
+    },
+    /// Read a channel's members, strongly, version first.
+    Refresh(ChannelId),
+    /// Read a message's text, strongly.
+    ReadText {
+        /// Names the link in the answer.
+        number: u64,
+        /// The channel.
+        channel: ChannelId,
+        /// The message.
+        id: PublicationId,
+    },
+    /// Read the stream from an entry, inclusive, to its end; from its beginning if none. A stream
+    /// that is empty gets a marker first.
+    Fill {
+        /// To be given back with the answer.
+        id: u64,
+        /// The first entry.
+        from: Option<EntryId>,
+    },
+}
+
+/// One workspace on one node.
+#[derive(Debug)]
+pub struct Workspace {
+    id: WorkspaceId,
+    node_id: NodeId,
+    link: Link,
+    tail: Option<Position>,
+    ring: Ring,
+    pending: VecDeque<Entry>,
+    /// Entries came while a fill ran and did not fit: fill again.
+    overflowed: bool,
+    holds: Holds,
+    roster: Roster,
+    sockets: HashMap<SocketId, UserKey>,
+    waiting: Vec<Waiting>,
+    reading: HashSet<u64>,
+    unreadable: HashSet<u64>,
+    fills: u64,
+    resyncs: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Down,
+    /// Waits for the answer to the fill of this number; `whole`: of the whole stream.
+    Filling {
+        id: u64,
+        whole: bool,
+    },
+    Up,
+}
+
+impl Workspace {
+    /// A workspace that nobody is connected to yet.
+    #[must_use]
+    pub fn new(id: WorkspaceId, node_id: NodeId) -> Self {
+        Self {
+            id,
+            node_id,
+            link: Link::Down,
+            tail: None,
+            ring: Ring::default(),
+            pending: VecDeque::new(),
+            overflowed: false,
+            holds: Holds::default(),
+            roster: Roster::default(),
+            sockets: HashMap::new(),
+            waiting: Vec::new(),
+            reading: HashSet::new(),
+            unreadable: HashSet::new(),
+            fills: 0,
+            resyncs: 0,
+        }
+    }
+
+    /// Takes an input and puts out what is to be done about it, in order.
+    pub fn handle(&mut self, input: Input, now: Timestamp, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Linked => self.start_fill(self.tail, effects),
+            Input::Lost => self.link = Link::Down,
+            Input::Entry(entry) => self.on_entry(entry, now, effects),
+            Input::Filled { id, entries } => self.on_filled(id, entries, now, effects),
+            Input::Attach(attach) => self.on_attach(attach, now, effects),
+            Input::Detach(socket) => self.detach(socket),
+            Input::UserLoaded { user, registration, loaded } => {
+                self.on_loaded(&user, registration, loaded, now, effects);
+            }
+            Input::Refreshed { channel, members } => {
+                self.on_refreshed(&channel, members, now, effects);
+            }
+            Input::TextRead { number, text } => self.on_text(number, text, now, effects),
+            Input::Tick => self.on_tick(now, effects),
+            Input::Time => self.on_time(now, effects),
+        }
+    }
+
+    /// Whether [`Input::Time`] has something to look at.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty() || self.holds.safe().is_some()
+    }
+
+    /// Whether nobody is connected, or about to be.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.sockets.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Whether the path behind the sockets is whole.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.link == Link::Up
+    }
+
+    /// Fills that were started, and resyncs that were told to sockets.
+    #[must_use]
+    pub fn repairs(&self) -> (u64, u64) {
+        (self.fills, self.resyncs)
+    }
+
+    /// The position that frames may carry now: the tail, or before the oldest held publication.
+    fn safe(&self) -> Option<Position> {
+        self.holds.safe().or(self.tail)
+    }
+
+    fn cursor(&self) -> String {
+        self.safe().map(|position| position.to_string()).unwrap_or_default()
+    }
+
+    fn on_tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let to = self.roster.everyone();
+        if !to.is_empty() {
+            let (cursor, fresh) = (self.cursor(), self.is_fresh());
+            let tick = ServerFrame::Tick { cursor, server_time: now, fresh };
+            effects.push(Effect::Deliver { frame: tick.encode().into(), to });
+        }
+    }
+
+    fn on_time(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        for channel in self.holds.overdue(now) {
+            self.fail_closed(&channel, effects);
+        }
+        self.expire_waiting(now, effects);
+    }
+
+    /// Tells sockets that something could not be delivered: never silently (G4). Their delays are
+    /// spread, so that they do not come as a herd.
+    fn resync(&mut self, reason: &str, to: &Audience, effects: &mut Vec<Effect>) {
+        let spread = limits::RESYNC_SPREAD.as_secs() * 1_000;
+        for step in 0..RESYNC_STEPS {
+            let sockets = to.sockets().filter(|socket| socket.serial % RESYNC_STEPS == step);
+            let to = Audience::of(sockets);
+            if !to.is_empty() {
+                self.resyncs += to.sockets().count() as u64;
+                let delay_ms = spread * step / RESYNC_STEPS;
+                let frame = ServerFrame::Resync { reason: reason.to_owned(), delay_ms };
+                effects.push(Effect::Deliver { frame: frame.encode().into(), to });
+            }
+        }
+    }
+}
+
+/// Into how many groups a resync's readers are spread.
+const RESYNC_STEPS: u64 = 16;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! Attaching sockets: register, read rows, then `ready` and what was missed, in one step (G5).
+
+use std::mem;
+
+use bytes::Bytes;
+use model::{Position, Timestamp, UserId, limits};
+use protocol::close::CloseCode;
+use protocol::frame::{Ready, ServerFrame};
+use protocol::publication::PublicationBody;
+
+use super::{Attach, Effect, Link, LoadedUser, Workspace};
+use crate::audience::SocketId;
+use crate::roster::UserKey;
+
+/// An attach that waits for the link, for its user's rows, or for a text.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    attach: Attach,
+    key: UserKey,
+    since: Timestamp,
+    /// Whether its cursor, ahead of our tail, already caused a fill.
+    has_filled: bool,
+}
+
+/// Where a socket goes on.
+enum Start {
+    /// After this link.
+    After(u64),
+    /// Its cursor is unknown, or it has none.
+    Afresh,
+    /// Its cursor is ahead of our tail: another node was faster.
+    Ahead,
+}
+
+impl Workspace {
+    pub(super) fn on_attach(&mut self, attach: Attach, now: Timestamp, effects: &mut Vec<Effect>) {
+        let (key, is_new) = self.roster.register(&attach.user);
+        self.make_room(key, effects);
+        if is_new {
+            let user = attach.user.clone();
+            effects.push(Effect::LoadUser { user, registration: key });
+        }
+        self.waiting.push(Waiting { attach, key, since: now, has_filled: false });
+        self.settle_waiting(Some(key), now, effects);
+    }
+
+    /// One socket too many of a user closes their oldest.
+    fn make_room(&mut self, key: UserKey, effects: &mut Vec<Effect>) {
+        let attached = self.roster.user(key).map_or(0, |user| user.sockets.len());
+        let waiting = self.waiting.iter().filter(|waiting| waiting.key == key).count();
+        if attached + waiting < limits::SOCKETS_PER_USER_MAX {
+            return;
+        }
+        let oldest_attached = self.roster.user(key).and_then(|user| user.sockets.first().copied());
+        let oldest_waiting = || self.waiting.iter().find(|waiting| waiting.key == key);
+        let oldest = oldest_attached.or_else(|| oldest_waiting().map(|waiting| waiting.attach.socket));
+        if let Some(socket) = oldest {
+            effects.push(Effect::Close { socket, code: CloseCode::TooManySockets });
+            self.forget_socket(key, socket);
+        }
+    }
+
+    pub(super) fn on_loaded(
+        &mut self,
+        user: &UserId,
+        registration: UserKey,
+        loaded: Option<LoadedUser>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(key) = self.roster.key_of(user).filter(|key| *key == registration) else { return };
+        match loaded {
+            Some(LoadedUser { is_revoked: true, .. }) => {
+                self.close_user(user, CloseCode::Revoked, effects);
+            }
+            Some(LoadedUser { channels, .. }) => {
+                self.roster.load(key, channels);
+                self.settle_waiting(Some(key), now, effects);
+            }
+            None => self.close_user(user, CloseCode::Internal, effects),
+        }
+    }
+
+    /// Attaches whoever has all they need; of one user, or of all.
+    pub(super) fn settle_waiting(
+        &mut self,
+        of: Option<UserKey>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.link != Link::Up {
+            return;
+        }
+        let mut still = Vec::new();
+        for mut waiting in mem::take(&mut self.waiting) {
+            let concerns = of.is_none_or(|key| key == waiting.key);
+            if !concerns || !self.try_attach(&mut waiting, now, effects) {
+                still.push(waiting);
+            }
+        }
+        still.append(&mut self.waiting);
+        self.waiting = still;
+    }
+
+    fn try_attach(
+        &mut self,
+        waiting: &mut Waiting,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let is_loaded = self.roster.user(waiting.key).is_some_and(|user| user.is_loaded);
+        if !is_loaded || self.link != Link::Up {
+            return false;
+        }
+        let start = match self.start_of(waiting.attach.cursor.as_deref()) {
+            Start::Ahead if !waiting.has_filled => {
+                waiting.has_filled = true;
+                self.start_fill(self.tail, effects);
+                return false;
+            }
+            Start::After(number) => Some(number),
+            Start::Ahead | Start::Afresh => None,
+        };
+        match start.map_or(Replay::Impossible, |number| self.replay(waiting.key, number, effects)) {
+            Replay::Frames(frames) => {
+                // Until the replay is through, the client's own cursor is the safe one.
+                let cursor = waiting.attach.cursor.clone().unwrap_or_default();
+                let ready = self.ready(&waiting.attach, cursor, true, now);
+                self.attach(waiting, ready, frames, effects);
+            }
+            Replay::Impossible => {
+                let ready = self.ready(&waiting.attach, self.cursor(), false, now);
+                self.attach(waiting, ready, Vec::new(), effects);
+            }
+            Replay::WaitsForText => return false,
+        }
+        true
+    }
+
+    fn start_of(&self, cursor: Option<&str>) -> Start {
+        let Some(position) = cursor.and_then(Position::parse) else { return Start::Afresh };
+        match self.ring.number_of(position) {
+            Some(number) => Start::After(number),
+            None if self.tail.is_some_and(|tail| position.entry > tail.entry) => Start::Ahead,
+            None => Start::Afresh,
+        }
+    }
+
+    /// What a user missed after a link. Held publications are not among it: they come live.
+    fn replay(&mut self, key: UserKey, after: u64, effects: &mut Vec<Effect>) -> Replay {
+        let mut numbers = Vec::new();
+        let mut texts = Vec::new();
+        for (number, link) in self.ring.from(after + 1) {
+            if self.holds.holds(number) || !self.is_visible(key, &link.publication.body) {
+                continue;
+            }
+            if self.unreadable.contains(&number) {
+                return Replay::Impossible;
+            }
+            numbers.push(number);
+            if let PublicationBody::Message(message) = &link.publication.body
+                && message.text.is_none()
+            {
+                texts.push((number, message.channel_id.clone(), link.publication.clone()));
+            }
+        }
+        if !texts.is_empty() {
+            for (number, channel, publication) in texts {
+                self.read_text(number, &channel, &publication, effects);
+            }
+            return Replay::WaitsForText;
+        }
+        let frames: Vec<Bytes> =
+            numbers.into_iter().filter_map(|number| self.replay_frame(number)).collect();
+        Replay::Frames(frames)
+    }
+
+    fn is_visible(&self, key: UserKey, body: &PublicationBody) -> bool {
+        match body {
+            PublicationBody::Message(message) => self.roster.is_member(&message.channel_id, key),
+            PublicationBody::Channel(change) => {
+                self.roster.is_member(&change.channel_id, key)
+                    || self.roster.user(key).is_some_and(|user| user.id == change.user_id)
+            }
+            PublicationBody::Revoked { .. }
+            | PublicationBody::Marker
+            | PublicationBody::Unreadable => false,
+        }
+    }
+
+    fn ready(&self, attach: &Attach, cursor: String, resumed: bool, now: Timestamp) -> Bytes {
+        let ready = ServerFrame::Ready(Ready {
+            connection_id: attach.connection_id.clone(),
+            node_id: self.node_id.clone(),
+            workspace_id: self.id.clone(),
+            user_id: attach.user.clone(),
+            cursor,
+            resumed,
+            server_time: now,
+        });
+        ready.encode().into()
+    }
+
+    fn attach(
+        &mut self,
+        waiting: &Waiting,
+        ready: Bytes,
+        replay: Vec<Bytes>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let socket = waiting.attach.socket;
+        self.sockets.insert(socket, waiting.key);
+        self.roster.add_socket(waiting.key, socket);
+        let mut frames = Vec::with_capacity(1 + replay.len());
+        frames.push(ready);
+        frames.extend(replay);
+        effects.push(Effect::Ready { socket, frames });
+    }
+
+    pub(super) fn expire_waiting(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let is_overdue = |waiting: &&Waiting| now.since(waiting.since) >= limits::SILENCE_MAX;
+        let overdue: Vec<(UserKey, SocketId)> = self
+            .waiting
+            .iter()
+            .filter(is_overdue)
+            .map(|waiting| (waiting.key, waiting.attach.socket))
+            .collect();
+        for (key, socket) in overdue {
+            effects.push(Effect::Close { socket, code: CloseCode::Internal });
+            self.forget_socket(key, socket);
+            self.leave_if_gone(key);
+        }
+    }
+
+    pub(super) fn close_user(
+        &mut self,
+        user: &UserId,
+        code: CloseCode,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(key) = self.roster.key_of(user) else { return };
+        let attached = self.roster.user(key).map(|user| user.sockets.clone()).unwrap_or_default();
+        let waiting = self.waiting.iter().filter(|waiting| waiting.key == key);
+        let sockets: Vec<SocketId> =
+            attached.into_iter().chain(waiting.map(|waiting| waiting.attach.socket)).collect();
+        for socket in sockets {
+            effects.push(Effect::Close { socket, code });
+            self.forget_socket(key, socket);
+        }
+        self.leave_if_gone(key);
+    }
+
+    pub(super) fn detach(&mut self, socket: SocketId) {
+        let attached = self.sockets.get(&socket).copied();
+        let waiting = || self.waiting.iter().find(|waiting| waiting.attach.socket == socket);
+        if let Some(key) = attached.or_else(|| waiting().map(|waiting| waiting.key)) {
+            self.forget_socket(key, socket);
+            self.leave_if_gone(key);
+        }
+    }
+
+    fn forget_socket(&mut self, key: UserKey, socket: SocketId) {
+        self.sockets.remove(&socket);
+        self.waiting.retain(|waiting| waiting.attach.socket != socket);
+        self.roster.remove_socket(key, socket);
+    }
+
+    fn leave_if_gone(&mut self, key: UserKey) {
+        let is_attached = self.roster.user(key).is_some_and(|user| !user.sockets.is_empty());
+        let is_waiting = self.waiting.iter().any(|waiting| waiting.key == key);
+        if !is_attached && !is_waiting {
+            self.roster.leave(key);
+        }
+    }
+}
+
+/// What a resuming socket gets.
+enum Replay {
+    /// These frames.
+    Frames(Vec<Bytes>),
+    /// It cannot be replayed: the client reads again.
+    Impossible,
+    /// Not yet: a text is being read.
+    WaitsForText,
+}

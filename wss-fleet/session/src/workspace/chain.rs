@@ -1,0 +1,122 @@
+//! The chain: every entry names the one before it, and `fill` is the one repair path (G4).
+
+use std::collections::HashSet;
+use std::mem;
+
+use model::{Position, Timestamp, limits};
+use protocol::publication::Entry;
+
+use super::{Effect, Link, Workspace};
+
+impl Workspace {
+    /// Reads the stream from a position on. A fill that runs is superseded: it may have read
+    /// before what made this one necessary.
+    pub(super) fn start_fill(&mut self, from: Option<Position>, effects: &mut Vec<Effect>) {
+        self.fills += 1;
+        self.link = Link::Filling { id: self.fills, whole: from.is_none() };
+        effects.push(Effect::Fill { id: self.fills, from: from.map(|position| position.entry) });
+    }
+
+    /// `prev` is the tail: deliver. Known: drop. Anything else: fill.
+    pub(super) fn on_entry(&mut self, entry: Entry, now: Timestamp, effects: &mut Vec<Effect>) {
+        match self.link {
+            Link::Up if self.ring.contains(entry.position) => {}
+            Link::Up if entry.prev == self.tail => self.accept(entry, now, effects),
+            Link::Up => {
+                self.pending.push_back(entry);
+                self.start_fill(self.tail, effects);
+            }
+            Link::Filling { .. } if self.pending.len() < limits::PENDING_ENTRIES_MAX => {
+                self.pending.push_back(entry);
+            }
+            Link::Filling { .. } => self.overflowed = true,
+            // Whatever is pushed before the link is said to be back is read by the fill after it.
+            Link::Down => {}
+        }
+    }
+
+    /// The stream's entries from the tail on, or all of them.
+    pub(super) fn on_filled(
+        &mut self,
+        id: u64,
+        entries: Vec<Entry>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let whole = match self.link {
+            Link::Filling { id: expected, whole } if expected == id => whole,
+            Link::Filling { .. } | Link::Up | Link::Down => return,
+        };
+        let Some(tail) = self.tail else {
+            self.adopt(entries);
+            return self.linked_up(now, effects);
+        };
+        if entries.first().is_some_and(|first| first.position == tail) {
+            self.link = Link::Up;
+            for entry in entries.into_iter().skip(1) {
+                self.accept(entry, now, effects);
+            }
+            return self.linked_up(now, effects);
+        }
+        if !whole {
+            // The tail is not there: look for the newest link that is.
+            return self.start_fill(None, effects);
+        }
+        self.link = Link::Up;
+        let there: HashSet<Position> = entries.iter().map(|entry| entry.position).collect();
+        match self.ring.newest_where(|position| there.contains(&position)) {
+            Some(common) => self.continue_after(common, entries, now, effects),
+            None => self.start_over(entries, effects),
+        }
+        self.linked_up(now, effects);
+    }
+
+    /// The stream was forked (a replica that lagged was promoted): our newest links are not in it.
+    fn continue_after(
+        &mut self,
+        common: u64,
+        entries: Vec<Entry>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(position) = self.ring.link_mut(common).map(|link| link.position) else { return };
+        self.give_up_holds(effects);
+        self.ring.cut_after(common);
+        self.tail = Some(position);
+        let new = entries.into_iter().skip_while(|entry| entry.position != position).skip(1);
+        for entry in new {
+            self.accept(entry, now, effects);
+        }
+    }
+
+    /// Nothing of ours is in the stream (trimmed, flushed): what lay between cannot be replayed.
+    fn start_over(&mut self, entries: Vec<Entry>, effects: &mut Vec<Effect>) {
+        self.holds.clear();
+        self.ring.clear();
+        self.adopt(entries);
+        let everyone = self.roster.everyone();
+        self.resync("the stream has a hole", &everyone, effects);
+    }
+
+    /// Takes entries as history: nobody who is attached waits for them.
+    fn adopt(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
+            self.tail = Some(entry.position);
+            self.ring.push(entry.position, entry.publication);
+        }
+    }
+
+    /// The link is whole: what came meanwhile, then who waits.
+    fn linked_up(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.link = Link::Up;
+        while self.link == Link::Up
+            && let Some(entry) = self.pending.pop_front()
+        {
+            self.on_entry(entry, now, effects);
+        }
+        if self.link == Link::Up && mem::take(&mut self.overflowed) {
+            self.start_fill(self.tail, effects);
+        }
+        self.settle_waiting(None, now, effects);
+    }
+}

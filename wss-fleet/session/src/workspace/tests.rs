@@ -1,0 +1,203 @@
+//! The workspace by its inputs and effects. Names carry the guarantee they test.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{ChannelChange, EntryId, MessageId};
+use protocol::publication::{Publication, PublicationBody, PublishedChange, PublishedMessage};
+
+use super::*;
+
+mod attach;
+mod chain;
+mod cut;
+
+/// A workspace, its clock, and the effects of the last input.
+struct Rig {
+    workspace: Workspace,
+    now: Timestamp,
+    effects: Vec<Effect>,
+    entries: Vec<Entry>,
+    serial: u64,
+}
+
+impl Rig {
+    /// A workspace whose stream holds one marker.
+    fn linked() -> Self {
+        let mut rig = Self {
+            workspace: Workspace::new("w".parse().unwrap(), "N1".parse().unwrap()),
+            now: Timestamp::from_unix_ms(1_000_000),
+            effects: Vec::new(),
+            entries: Vec::new(),
+            serial: 0,
+        };
+        rig.entry(PublicationBody::Marker);
+        rig.input(Input::Linked);
+        assert!(matches!(rig.effects[..], [Effect::Fill { from: None, .. }]), "{:?}", rig.effects);
+        rig.answer_fill();
+        rig
+    }
+
+    fn input(&mut self, input: Input) -> &[Effect] {
+        self.effects.clear();
+        self.workspace.handle(input, self.now, &mut self.effects);
+        &self.effects
+    }
+
+    /// Adds an entry to the stream without pushing it.
+    fn entry(&mut self, body: PublicationBody) -> Entry {
+        let n = self.entries.len() as u64 + 1;
+        let id = MessageId::mint(Timestamp::from_unix_ms(n), u128::from(n) * 7_919).into();
+        let position = self.position(n, id);
+        let prev = self.entries.last().map(|entry| entry.position);
+        let entry = Entry { position, prev, publication: Arc::new(Publication { id, body }) };
+        self.entries.push(entry.clone());
+        entry
+    }
+
+    fn position(&self, n: u64, id: PublicationId) -> Position {
+        Position { entry: EntryId { ms: n, sequence: 0 }, suffix: id.suffix() }
+    }
+
+    /// Adds an entry to the stream and pushes it.
+    fn push(&mut self, body: PublicationBody) -> &[Effect] {
+        let entry = self.entry(body);
+        self.input(Input::Entry(entry))
+    }
+
+    /// Answers the fill among the last effects from the stream.
+    fn answer_fill(&mut self) -> &[Effect] {
+        let (id, from) = self
+            .effects
+            .iter()
+            .find_map(|effect| match effect {
+                Effect::Fill { id, from } => Some((*id, *from)),
+                _ => None,
+            })
+            .expect("a fill was asked for");
+        let from = from.unwrap_or_default();
+        let entries: Vec<Entry> =
+            self.entries.iter().filter(|entry| entry.position.entry >= from).cloned().collect();
+        self.input(Input::Filled { id, entries })
+    }
+
+    fn attach_with(&mut self, name: &str, cursor: Option<String>) -> SocketId {
+        self.serial += 1;
+        let socket = SocketId { shard: u16::from(self.serial % 2 == 0), serial: self.serial };
+        let connection_id = format!("S{}", self.serial).parse().unwrap();
+        self.input(Input::Attach(Attach { socket, connection_id, user: user(name), cursor }));
+        socket
+    }
+
+    /// Attaches a user who is a member of these channels, and whose rows come at once.
+    fn attach(&mut self, name: &str, channels: &[&ChannelId]) -> SocketId {
+        let socket = self.attach_with(name, None);
+        self.load(name, channels);
+        socket
+    }
+
+    fn load(&mut self, name: &str, channels: &[&ChannelId]) -> &[Effect] {
+        let Some(registration) = self.effects.iter().find_map(|effect| match effect {
+            Effect::LoadUser { registration, .. } => Some(*registration),
+            _ => None,
+        }) else {
+            return &self.effects;
+        };
+        let channels = channels.iter().map(|id| (*id).clone()).collect();
+        let loaded = Some(LoadedUser { is_revoked: false, channels });
+        self.input(Input::UserLoaded { user: user(name), registration, loaded })
+    }
+
+    fn refreshed(&mut self, channel: &ChannelId, version: u64, members: &[&str]) -> &[Effect] {
+        let members = Some(ChannelMembers { version, members: members.iter().map(|m| user(m)).collect() });
+        self.input(Input::Refreshed { channel: channel.clone(), members })
+    }
+
+    fn after(&mut self, duration: Duration) -> &[Effect] {
+        self.now = self.now.plus(duration);
+        self.input(Input::Time)
+    }
+
+    /// Who got which message texts by the last effects, in order.
+    fn delivered(&self) -> Vec<(SocketId, String)> {
+        let mut delivered = Vec::new();
+        for effect in &self.effects {
+            match effect {
+                Effect::Deliver { frame, to } => {
+                    delivered.extend(to.sockets().map(|socket| (socket, text_of(frame))));
+                }
+                Effect::Ready { socket, frames } => {
+                    delivered.extend(frames.iter().map(|frame| (*socket, text_of(frame))));
+                }
+                _ => {}
+            }
+        }
+        delivered
+    }
+
+    fn cursor_of_last(&self) -> String {
+        let frames = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Deliver { frame, .. } => Some(frame),
+            Effect::Ready { frames, .. } => frames.last(),
+            _ => None,
+        });
+        let frame: serde_json::Value = serde_json::from_slice(frames.last().unwrap()).unwrap();
+        frame["cursor"].as_str().unwrap().to_owned()
+    }
+
+    fn resynced(&self) -> Vec<SocketId> {
+        let mut sockets: Vec<SocketId> = self
+            .effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Deliver { frame, to } if text_of(frame) == "resync" => Some(to.sockets()),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        sockets.sort();
+        sockets
+    }
+}
+
+/// A message's text, `ready`/`ready+` (resumed), a change's name, or the frame's type.
+fn text_of(frame: &[u8]) -> String {
+    let text = std::str::from_utf8(frame).unwrap();
+    match ServerFrame::decode(text).unwrap() {
+        ServerFrame::Message { message, .. } => message.text.as_str().to_owned(),
+        ServerFrame::Ready(ready) if ready.resumed => "ready+".to_owned(),
+        ServerFrame::Ready(_) => "ready".to_owned(),
+        ServerFrame::Channel { change, .. } => change.as_str().to_owned(),
+        ServerFrame::Resync { .. } => "resync".to_owned(),
+        ServerFrame::Tick { fresh, .. } => format!("tick {fresh}"),
+        ServerFrame::Unknown => "?".to_owned(),
+    }
+}
+
+fn user(name: &str) -> UserId {
+    UserId::parse(name).unwrap()
+}
+
+fn channel(n: u64) -> ChannelId {
+    ChannelId::mint_group(Timestamp::from_unix_ms(n), u128::from(n))
+}
+
+fn message(channel: &ChannelId, version: u64, text: &str) -> PublicationBody {
+    let text = Some(MessageText::from_stored(text.to_owned()));
+    published(channel, version, text)
+}
+
+fn published(channel: &ChannelId, version: u64, text: Option<MessageText>) -> PublicationBody {
+    let (channel_id, sender_id) = (channel.clone(), user("sender"));
+    PublicationBody::Message(PublishedMessage { channel_id, sender_id, text, members_version: version })
+}
+
+fn change(channel: &ChannelId, version: u64, change: ChannelChange, name: &str) -> PublicationBody {
+    PublicationBody::Channel(PublishedChange {
+        channel_id: channel.clone(),
+        change,
+        user_id: user(name),
+        members_version: version,
+        members: Vec::new(),
+    })
+}

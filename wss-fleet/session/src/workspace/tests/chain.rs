@@ -1,0 +1,128 @@
+use super::*;
+
+fn linked_with_alice() -> (Rig, ChannelId, SocketId) {
+    let (mut rig, c) = (Rig::linked(), channel(1));
+    let alice = rig.attach("alice", &[&c]);
+    rig.push(message(&c, 1, "first"));
+    rig.refreshed(&c, 1, &["alice"]);
+    assert_eq!(rig.delivered(), [(alice, "first".to_owned())]);
+    (rig, c, alice)
+}
+
+#[test]
+fn g4_a_link_that_follows_the_tail_is_delivered() {
+    let (mut rig, c, alice) = linked_with_alice();
+    rig.push(message(&c, 1, "second"));
+    assert_eq!(rig.delivered(), [(alice, "second".to_owned())]);
+    let last = rig.entries.last().unwrap().position.to_string();
+    assert_eq!(rig.cursor_of_last(), last);
+}
+
+#[test]
+fn g4_a_known_link_is_dropped() {
+    let (mut rig, c, _) = linked_with_alice();
+    rig.push(message(&c, 1, "second"));
+    let again = rig.entries.last().unwrap().clone();
+    assert_eq!(rig.input(Input::Entry(again)), []);
+}
+
+#[test]
+fn g4_a_hole_is_filled_from_the_stream_in_order() {
+    let (mut rig, c, alice) = linked_with_alice();
+    rig.entry(message(&c, 1, "missed 1"));
+    rig.entry(message(&c, 1, "missed 2"));
+    rig.push(message(&c, 1, "third"));
+    assert!(matches!(rig.effects[..], [Effect::Fill { from: Some(_), .. }]));
+    rig.entry(message(&c, 1, "fourth"));
+    rig.answer_fill();
+    let expected = ["missed 1", "missed 2", "third", "fourth"].map(|text| (alice, text.to_owned()));
+    assert_eq!(rig.delivered(), expected);
+}
+
+#[test]
+fn g4_a_lost_last_message_is_found_when_the_link_is_back() {
+    let (mut rig, c, alice) = linked_with_alice();
+    rig.input(Input::Lost);
+    assert!(!rig.workspace.is_fresh());
+    rig.entry(message(&c, 1, "missed"));
+    rig.input(Input::Linked);
+    rig.answer_fill();
+    assert_eq!(rig.delivered(), [(alice, "missed".to_owned())]);
+    assert!(rig.workspace.is_fresh());
+}
+
+#[test]
+fn g4_the_answer_to_a_superseded_fill_is_not_taken() {
+    let (mut rig, c, alice) = linked_with_alice();
+    rig.input(Input::Linked);
+    let stale = match rig.effects[..] {
+        [Effect::Fill { id, .. }] => id,
+        _ => panic!("{:?}", rig.effects),
+    };
+    let before = vec![rig.entries.last().unwrap().clone()];
+    rig.entry(message(&c, 1, "dropped by a gap"));
+    rig.input(Input::Linked);
+    let effects = rig.effects.clone();
+    assert_eq!(rig.input(Input::Filled { id: stale, entries: before }), []);
+    rig.effects = effects;
+    rig.answer_fill();
+    assert_eq!(rig.delivered(), [(alice, "dropped by a gap".to_owned())]);
+}
+
+#[test]
+fn g4_a_forked_stream_goes_on_from_the_newest_common_link() {
+    let (mut rig, c, alice) = linked_with_alice();
+    let common = rig.entries.len();
+    rig.push(message(&c, 1, "lost with the old primary"));
+    rig.entries.truncate(common);
+    let fork = rig.entry(message(&c, 1, "of the new primary"));
+    // The new primary gave the same entry id out again: the suffix tells the two apart.
+    let fork = Entry {
+        position: Position { suffix: *b"FORK", ..fork.position },
+        ..fork
+    };
+    *rig.entries.last_mut().unwrap() = fork.clone();
+    rig.input(Input::Entry(fork));
+    rig.answer_fill();
+    assert!(matches!(rig.effects[..], [Effect::Fill { from: None, .. }]), "{:?}", rig.effects);
+    rig.answer_fill();
+    assert_eq!(rig.delivered(), [(alice, "of the new primary".to_owned())]);
+}
+
+#[test]
+fn g4_a_flushed_stream_is_never_a_silent_hole() {
+    let (mut rig, c, alice) = linked_with_alice();
+    rig.entries.clear();
+    let mut fresh = rig.entry(message(&c, 1, "after the flush"));
+    fresh.position.entry.ms = 900;
+    *rig.entries.last_mut().unwrap() = fresh.clone();
+    rig.input(Input::Entry(fresh));
+    rig.answer_fill();
+    rig.answer_fill();
+    assert_eq!(rig.resynced(), [alice]);
+    rig.push(message(&c, 1, "and on"));
+    assert_eq!(rig.delivered(), [(alice, "and on".to_owned())]);
+}
+
+#[test]
+fn g4_what_cannot_be_read_keeps_the_chain() {
+    let (mut rig, c, alice) = linked_with_alice();
+    assert_eq!(rig.push(PublicationBody::Unreadable), []);
+    rig.push(message(&c, 1, "next"));
+    assert_eq!(rig.delivered(), [(alice, "next".to_owned())]);
+}
+
+#[test]
+fn g4_more_than_fits_while_a_fill_runs_is_filled_again() {
+    let (mut rig, c, _) = linked_with_alice();
+    rig.input(Input::Linked);
+    let fill = rig.effects.clone();
+    for n in 0..limits::PENDING_ENTRIES_MAX + 5 {
+        rig.push(message(&c, 1, &n.to_string()));
+    }
+    rig.effects = fill;
+    rig.answer_fill();
+    assert_eq!(rig.delivered().len(), limits::PENDING_ENTRIES_MAX + 5);
+    rig.answer_fill();
+    assert!(rig.workspace.is_fresh());
+}

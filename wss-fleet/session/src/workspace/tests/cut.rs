@@ -1,0 +1,135 @@
+use super::*;
+
+/// Alice and bob are in the channel, the view is of version 1.
+fn two_members() -> (Rig, ChannelId, SocketId, SocketId) {
+    let (mut rig, c) = (Rig::linked(), channel(1));
+    let alice = rig.attach("alice", &[&c]);
+    let bob = rig.attach("bob", &[&c]);
+    rig.push(message(&c, 1, "hi"));
+    rig.refreshed(&c, 1, &["alice", "bob"]);
+    assert_eq!(rig.delivered().len(), 2);
+    (rig, c, alice, bob)
+}
+
+#[test]
+fn g6_a_view_of_the_same_version_asks_nobody() {
+    let (mut rig, c, ..) = two_members();
+    rig.push(message(&c, 1, "again"));
+    assert!(matches!(rig.effects[..], [Effect::Deliver { .. }]));
+}
+
+#[test]
+fn g6_the_next_versions_change_is_a_delta() {
+    let (mut rig, c, alice, bob) = two_members();
+    rig.push(change(&c, 2, ChannelChange::MemberRemoved, "bob"));
+    let told = rig.delivered();
+    assert_eq!(told.len(), 2, "the removed one is told too: {told:?}");
+    assert!(told.contains(&(bob, "member_removed".to_owned())));
+    rig.push(message(&c, 2, "without bob"));
+    assert_eq!(rig.delivered(), [(alice, "without bob".to_owned())]);
+    rig.push(change(&c, 3, ChannelChange::MemberAdded, "bob"));
+    rig.push(message(&c, 3, "with bob"));
+    assert_eq!(rig.delivered().len(), 2);
+}
+
+#[test]
+fn g6_a_message_newer_than_the_view_waits_for_the_rows() {
+    let (mut rig, c, alice, _) = two_members();
+    rig.push(message(&c, 2, "after the removal"));
+    assert_eq!(rig.effects, [Effect::Refresh(c.clone())]);
+    rig.push(message(&c, 2, "and another"));
+    assert_eq!(rig.effects, [], "single flight");
+    rig.refreshed(&c, 2, &["alice"]);
+    let expected = ["after the removal", "and another"].map(|text| (alice, text.to_owned()));
+    assert_eq!(rig.delivered(), expected);
+}
+
+#[test]
+fn g6_a_change_that_skips_a_version_is_no_delta() {
+    let (mut rig, c, alice, _) = two_members();
+    rig.push(change(&c, 3, ChannelChange::MemberAdded, "carol"));
+    assert_eq!(rig.effects, [Effect::Refresh(c.clone())], "version 2 removed somebody");
+    rig.refreshed(&c, 3, &["alice", "carol"]);
+    assert_eq!(rig.delivered(), [(alice, "member_added".to_owned())]);
+}
+
+#[test]
+fn g6_an_old_change_does_not_undo_a_newer_view() {
+    let (mut rig, c, alice, _) = two_members();
+    rig.push(message(&c, 3, "of version 3"));
+    rig.refreshed(&c, 3, &["alice"]);
+    rig.push(change(&c, 2, ChannelChange::MemberAdded, "bob"));
+    rig.push(message(&c, 3, "next"));
+    assert_eq!(rig.delivered(), [(alice, "next".to_owned())]);
+}
+
+#[test]
+fn g6_a_refresh_since_the_registration_wins_over_the_attachs_rows() {
+    let (mut rig, c, alice, bob) = two_members();
+    rig.input(Input::Detach(bob));
+    // Bob's rows are read while he still is a member; then he is removed, and the node hears of it
+    // before it hears of the rows.
+    let bob = rig.attach_with("bob", None);
+    let load = rig.effects.clone();
+    rig.push(change(&c, 2, ChannelChange::MemberRemoved, "bob"));
+    rig.effects = load;
+    rig.load("bob", &[&c]);
+    assert_eq!(rig.delivered(), [(bob, "ready".to_owned())]);
+    rig.push(message(&c, 2, "without bob"));
+    assert_eq!(rig.delivered(), [(alice, "without bob".to_owned())]);
+}
+
+#[test]
+fn g6_a_channel_without_a_view_is_of_version_zero() {
+    let (mut rig, c) = (Rig::linked(), channel(1));
+    let alice = rig.attach("alice", &[]);
+    // Alice was added, but that publication was lost: only the message's version tells.
+    rig.push(message(&c, 4, "hello alice"));
+    assert_eq!(rig.effects, [Effect::Refresh(c.clone())]);
+    rig.refreshed(&c, 4, &["alice"]);
+    assert_eq!(rig.delivered(), [(alice, "hello alice".to_owned())]);
+}
+
+#[test]
+fn g6_a_new_channel_brings_its_members_along() {
+    let (mut rig, c) = (Rig::linked(), channel(1));
+    let alice = rig.attach("alice", &[]);
+    rig.attach("bob", &[]);
+    rig.push(PublicationBody::Channel(PublishedChange {
+        channel_id: c.clone(),
+        change: ChannelChange::Created,
+        user_id: user("alice"),
+        members_version: 1,
+        members: vec![user("alice"), user("zoe")],
+    }));
+    assert_eq!(rig.delivered(), [(alice, "created".to_owned())]);
+    rig.push(message(&c, 1, "first"));
+    assert_eq!(rig.delivered(), [(alice, "first".to_owned())], "without asking the store");
+}
+
+#[test]
+fn g6_a_refresh_that_cannot_be_had_fails_closed_and_is_told() {
+    let (mut rig, c, alice, bob) = two_members();
+    rig.push(message(&c, 2, "never delivered"));
+    rig.input(Input::Refreshed { channel: c.clone(), members: None });
+    assert_eq!(rig.effects, [Effect::Refresh(c.clone())], "asked again");
+    assert_eq!(rig.after(Duration::from_millis(4_999)), []);
+    rig.after(Duration::from_millis(1));
+    assert_eq!(rig.resynced(), [alice, bob]);
+    assert!(!rig.workspace.is_waiting());
+    rig.refreshed(&c, 2, &["alice"]);
+    assert_eq!(rig.delivered(), []);
+    rig.push(message(&c, 2, "next"));
+    assert_eq!(rig.delivered(), [(alice, "next".to_owned())]);
+}
+
+#[test]
+fn g6_a_user_who_left_the_node_is_in_no_view() {
+    let (mut rig, c, alice, bob) = two_members();
+    rig.input(Input::Detach(bob));
+    rig.push(message(&c, 1, "to alice"));
+    assert_eq!(rig.delivered(), [(alice, "to alice".to_owned())]);
+    rig.input(Input::Detach(alice));
+    assert!(rig.workspace.is_idle());
+    assert_eq!(rig.push(message(&c, 1, "to nobody")), []);
+}
