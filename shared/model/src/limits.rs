@@ -137,6 +137,14 @@ pub const OUTBOUND_FRAMES_MAX: usize = 512;
 pub const OUTBOUND_BYTES_MAX: usize = 256 * 1024;
 /// Frames that one call hands to the kernel.
 pub const WRITE_BATCH_FRAMES_MAX: usize = 64;
+/// How long a socket may swallow nothing of what is queued; then it is a slow consumer.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
+/// Reads of the store that a node has in flight for attaches and refreshes.
+pub const STORE_READS_MAX: usize = 64;
+/// Members that one query of a refresh reads: a page of 1 MB holds them.
+pub const MEMBERS_READ_MAX: u32 = 1_000;
+/// How often a read of the store is tried for a socket that waits.
+pub const STORE_READ_ATTEMPTS_MAX: u32 = 5;
 /// How long a closing socket may take to swallow its close frame.
 pub const CLOSE_LINGER: Duration = Duration::from_millis(1_000);
 /// Orders queued for a writer shard; a full queue holds the workspace's task, not the memory.

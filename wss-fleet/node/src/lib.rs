@@ -1,1 +1,160 @@
-//! The WebSocket node: accepts sockets, follows workspaces, pushes to members.
+//! The WebSocket node: clients reach it directly, it follows their workspaces and pushes.
+//!
+//! **Main path of a publication.**
+//! 1. `workspace::Task` takes it from its subscription and asks [`session::Workspace`] what to do.
+//! 2. The effect names one frame and its audience; `fanout::Shards::offer` hands both to the
+//!    shards that own the sockets.
+//! 3. `shard::Shard` queues the frame on each socket and writes everything queued in one call.
+//!
+//! **Main path of a socket.** `accept` answers the upgrade, `driver` reads the `hello` and checks
+//! its ticket, `workspace::Task` attaches it, and `driver` goes on reading until it ends.
+//!
+//! **Invariants.** One task decides for a workspace and never writes to a socket; one shard writes
+//! to a socket and never decides. Every queue is bounded; nothing waits for a client.
+//!
+//! **Not here.** No decision about chain, membership or replay (`session`), no Redis, no AWS.
+
+mod accept;
+mod admin;
+mod drain;
+mod driver;
+mod fanout;
+mod frames;
+mod heartbeat;
+mod hub;
+mod jobs;
+mod metrics;
+mod shard;
+mod upgrade;
+mod wire;
+mod workspace;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use model::{NodeId, limits};
+use runtime::wire::Parts;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinSet;
+
+use hub::Hub;
+
+/// How a node listens.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where sockets are accepted; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where `/metrics` is answered, if anywhere.
+    pub admin: Option<SocketAddr>,
+    /// What clients are told; `ws://<listen>/socket` if absent.
+    pub url: Option<String>,
+    /// Browser origins that may connect; requests without an `Origin` always may.
+    pub allowed_origins: Vec<String>,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A node that listens and has not told anybody yet.
+#[derive(Debug)]
+pub struct Node {
+    hub: Arc<Hub>,
+    listener: TcpListener,
+    admin: Option<TcpListener>,
+    address: SocketAddr,
+    tasks: JoinSet<()>,
+}
+
+impl Node {
+    /// Binds the node's addresses and mints its id: a new one at every start (G7).
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn bind(config: Config, parts: Parts) -> Result<Self, StartError> {
+        let listener = listen(config.listen)?;
+        let refused = |source| StartError::Listen { address: config.listen, source };
+        let address = listener.local_addr().map_err(refused)?;
+        let admin = config.admin.map(listen).transpose()?;
+        let url = config.url.unwrap_or_else(|| format!("ws://{address}{}", upgrade::PATH));
+        let mut tasks = JoinSet::new();
+        let shards = fanout::Shards::start(&mut tasks);
+        let hub = Arc::new(Hub::new(parts, url, config.allowed_origins, shards));
+        Ok(Self { hub, listener, admin, address, tasks })
+    }
+
+    /// This start's id.
+    #[must_use]
+    pub fn node_id(&self) -> &NodeId {
+        &self.hub.node_id
+    }
+
+    /// Where clients are sent.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.hub.url
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` resolves, then drains: leaves the directory, closes every socket
+    /// with 1012 in random order, and returns when they are gone or the grace period is over.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends every socket at once, without goodbye.
+    pub async fn serve(mut self, shutdown: impl Future<Output = ()> + Send + 'static) {
+        let hub = Arc::clone(&self.hub);
+        let _stop = StopOnDrop(Arc::clone(&hub));
+        tracing::info!(node = %hub.node_id, url = hub.url, "serving");
+        self.tasks.spawn(heartbeat::run(Arc::clone(&hub)));
+        if let Some(admin) = self.admin.take() {
+            self.tasks.spawn(admin::run(admin, Arc::clone(&hub)));
+        }
+        let accepting = accept::run(self.listener, Arc::clone(&hub));
+        tokio::pin!(accepting);
+        tokio::select! {
+            () = &mut accepting => {}
+            () = shutdown => {
+                // Still accepting: who comes now is told to go elsewhere.
+                tokio::select! {
+                    () = &mut accepting => {}
+                    () = drain::run(&hub) => {}
+                }
+            }
+        }
+        tracing::info!(node = %hub.node_id, "stopped");
+    }
+}
+
+/// Workspaces' tasks hold the hub, and the hub holds them: somebody has to let go first.
+struct StopOnDrop(Arc<Hub>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(limits::LISTEN_BACKLOG)
+    };
+    bind().map_err(|source| StartError::Listen { address, source })
+}

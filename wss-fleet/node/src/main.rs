@@ -1,1 +1,56 @@
-fn main() {}
+//! The node's program: configuration, ports, node, signals.
+
+use std::process::ExitCode;
+
+use node::{Config, Node};
+use runtime::config::{EXIT_CONFIG, NodeConfig, ProcessEnv};
+use runtime::wire::Parts;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config = match NodeConfig::try_from(&ProcessEnv) {
+        Ok(config) => config,
+        Err(error) => return fail(&error, EXIT_CONFIG),
+    };
+    runtime::telemetry::start(&config.log);
+    let parts = match Parts::of_node(&config).await {
+        Ok(parts) => parts,
+        Err(error) => return fail(&error, EXIT_CONFIG),
+    };
+    let listen = Config {
+        listen: config.listen,
+        admin: config.admin_listen,
+        url: Some(config.url),
+        allowed_origins: config.allowed_origins,
+    };
+    match Node::bind(listen, parts).await {
+        Ok(node) => {
+            node.serve(told_to_stop()).await;
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error, EXIT_UNAVAILABLE),
+    }
+}
+
+/// SIGTERM from a scheduler, SIGINT from a person.
+async fn told_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// One line that names the cause, and an exit code that a scheduler can tell apart.
+fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    eprintln!("node: {}", messaging::publisher::chain(error));
+    ExitCode::from(code)
+}
+
+/// `EX_UNAVAILABLE` of sysexits.h.
+const EXIT_UNAVAILABLE: u8 = 69;

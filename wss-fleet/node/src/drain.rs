@@ -1,0 +1,58 @@
+//! Leaving in order: unregister first, then close in random order, within the grace period and
+//! without any precondition (G7).
+
+use std::time::Duration;
+
+use messaging::publisher::chain;
+use model::limits;
+use protocol::close::CloseCode;
+use session::SocketId;
+use tokio::time::Instant;
+
+use crate::hub::Hub;
+
+/// Drains the node; returns when every socket is gone, or the grace period is over.
+pub(crate) async fn run(hub: &Hub) {
+    let deadline = Instant::now() + limits::DRAIN_MAX;
+    hub.start_draining();
+    let withdrawn = tokio::time::timeout(limits::LEASE_RENEW, hub.parts.nodes.withdraw(&hub.node_id));
+    match withdrawn.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(cause = %chain(&error), "the lease was not withdrawn"),
+        Err(_) => tracing::warn!("the lease was not withdrawn in time"),
+    }
+    let sockets = shuffled(hub);
+    tracing::info!(node = %hub.node_id, sockets = sockets.len(), "draining");
+    close_all(hub, &sockets, deadline).await;
+    while hub.socket_count() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Closes no faster than the rest of the fleet takes handshakes, and no slower than half of the
+/// grace period allows.
+async fn close_all(hub: &Hub, sockets: &[SocketId], deadline: Instant) {
+    let rate = limits::HANDSHAKES_PER_SECOND_MAX;
+    let most = deadline.saturating_duration_since(Instant::now()) / 2;
+    let wanted = Duration::from_secs(1) * u32::try_from(sockets.len()).unwrap_or(u32::MAX) / rate;
+    let steps = (most.min(wanted).as_millis() / LOOK_AGAIN.as_millis()).max(1);
+    let a_step = sockets.len().div_ceil(usize::try_from(steps).unwrap_or(1)).max(1);
+    for batch in sockets.chunks(a_step) {
+        for socket in batch {
+            hub.shards.close(*socket, CloseCode::Restart).await;
+        }
+        if batch.len() == a_step && sockets.len() > a_step {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
+
+/// Random order: sockets that were opened together should not come back together.
+fn shuffled(hub: &Hub) -> Vec<SocketId> {
+    let mut keyed: Vec<(u128, SocketId)> =
+        hub.sockets().into_iter().map(|socket| (hub.parts.randomness.bits(), socket)).collect();
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(_, socket)| socket).collect()
+}
+
+const LOOK_AGAIN: Duration = Duration::from_millis(20);

@@ -1,0 +1,98 @@
+//! From effects to shards: the fixed set of tasks that write to sockets (G5).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::limits;
+use protocol::close::CloseCode;
+use session::{Audience, SocketId};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+
+use crate::frames;
+use crate::shard::{self, Counts, Writer};
+
+/// What a shard is told to do, in order.
+pub(crate) enum Order {
+    /// A socket's writing half is the shard's from now on.
+    Open { socket: SocketId, writer: Writer, ended: Arc<Notify> },
+    /// One frame for many sockets.
+    Frame { frame: Bytes, to: Arc<[SocketId]> },
+    /// A socket's first frames; paced by the socket, whatever their number.
+    Backlog { socket: SocketId, frames: Vec<Bytes> },
+    /// A control frame for one socket.
+    Control { socket: SocketId, frame: Bytes },
+    /// Say why and end.
+    Close { socket: SocketId, code: CloseCode },
+    /// The peer is gone, or answered our close: flush what is left of the closing handshake, end.
+    Finish { socket: SocketId },
+}
+
+/// The shards' mailboxes.
+#[derive(Debug, Clone)]
+pub(crate) struct Shards {
+    mailboxes: Arc<[mpsc::Sender<Order>]>,
+    counts: Arc<Counts>,
+}
+
+impl Shards {
+    /// Starts one shard a core.
+    pub(crate) fn start(tasks: &mut JoinSet<()>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let counts = Arc::new(Counts::default());
+        let start = |_| {
+            let (tx, rx) = mpsc::channel(limits::SHARD_ORDERS_MAX);
+            tasks.spawn(shard::run(rx, Arc::clone(&counts)));
+            tx
+        };
+        let mailboxes = (0..cores.clamp(1, SHARDS_MAX)).map(start).collect();
+        Self { mailboxes, counts }
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The shard of a socket's number.
+    pub(crate) fn shard_of(&self, serial: u64) -> u16 {
+        u16::try_from(serial % self.mailboxes.len().max(1) as u64).unwrap_or(0)
+    }
+
+    /// Offers one frame, encoded once, to every shard with a recipient.
+    ///
+    /// Waits where a shard's mailbox is full: shards never wait for a client, so that is short, and
+    /// what the workspace's subscription cannot take meanwhile is a gap, which is filled.
+    pub(crate) async fn offer(&self, frame: &Bytes, to: &Audience) {
+        let frame = frames::text(frame);
+        for (shard, sockets) in to.shards() {
+            let (frame, to) = (frame.clone(), Arc::clone(sockets));
+            self.order(shard, Order::Frame { frame, to }).await;
+        }
+    }
+
+    /// Offers a socket its first frames.
+    pub(crate) async fn backlog(&self, socket: SocketId, texts: &[Bytes]) {
+        let frames = texts.iter().map(frames::text).collect();
+        self.order(socket.shard, Order::Backlog { socket, frames }).await;
+    }
+
+    /// Ends a socket.
+    pub(crate) async fn close(&self, socket: SocketId, code: CloseCode) {
+        self.order(socket.shard, Order::Close { socket, code }).await;
+    }
+
+    /// Gives a shard an order. A shard that is gone went with its node.
+    pub(crate) async fn order(&self, shard: u16, order: Order) {
+        if let Some(mailbox) = self.mailboxes.get(usize::from(shard)) {
+            let _node_stopped = mailbox.send(order).await.is_err();
+        }
+    }
+
+    /// Gives a shard an order without waiting; false if its mailbox is full.
+    pub(crate) fn try_order(&self, shard: u16, order: Order) -> bool {
+        self.mailboxes.get(usize::from(shard)).is_some_and(|mailbox| mailbox.try_send(order).is_ok())
+    }
+}
+
+/// More shards than this gain nothing: the system call dominates, and the kernel has its own locks.
+const SHARDS_MAX: usize = 64;

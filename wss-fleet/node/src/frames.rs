@@ -1,0 +1,43 @@
+//! WebSocket framing of what a node sends (RFC 6455 5.2): done once per frame, for all its readers.
+
+use bytes::Bytes;
+use protocol::close::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+/// A text frame: header and payload in one piece.
+pub(crate) fn text(payload: &Bytes) -> Bytes {
+    format(Frame::message(payload.clone(), OpCode::Data(Data::Text), true))
+}
+
+/// A close frame with its code and reason.
+pub(crate) fn close(code: CloseCode) -> Bytes {
+    let reason = code.as_str().into();
+    format(Frame::close(Some(CloseFrame { code: code.number().into(), reason })))
+}
+
+fn format(frame: Frame) -> Bytes {
+    let mut wire = Vec::with_capacity(frame.len());
+    // Writing into a vector cannot fail; an empty frame would be a defect that a test shows.
+    if frame.format(&mut wire).is_err() {
+        wire.clear();
+    }
+    wire.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_final_unmasked_and_of_their_length() {
+        assert_eq!(text(&Bytes::from_static(b"hi"))[..], *b"\x81\x02hi");
+        let long = text(&Bytes::from(vec![b'x'; 300]));
+        assert_eq!(&long[..4], [0x81, 126, 1, 44]);
+        assert_eq!(long.len(), 304);
+        let close = close(CloseCode::SlowConsumer);
+        assert_eq!(&close[..4], [0x88, 15, 0x11, 0x9c]);
+        assert_eq!(&close[4..], b"slow_consumer");
+    }
+}

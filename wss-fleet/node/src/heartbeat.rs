@@ -1,0 +1,37 @@
+//! The node's lease: renewed every two seconds with its load (G7).
+
+use std::sync::Arc;
+
+use messaging::ports::Lease;
+use messaging::publisher::chain;
+use model::limits;
+use tokio::time::MissedTickBehavior;
+
+use crate::hub::Hub;
+
+/// Renews for ever.
+pub(crate) async fn run(hub: Arc<Hub>) {
+    let mut renewals = tokio::time::interval(limits::LEASE_RENEW);
+    renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        renewals.tick().await;
+        if hub.is_draining() {
+            return;
+        }
+        let lease = Lease {
+            node_id: hub.node_id.clone(),
+            url: hub.url.clone(),
+            connections: u32::try_from(hub.socket_count()).unwrap_or(u32::MAX),
+            handshakes_per_second: limits::HANDSHAKES_PER_SECOND_MAX,
+            draining: false,
+        };
+        let renewed = tokio::time::timeout(limits::LEASE_RENEW, hub.parts.nodes.renew(&lease)).await;
+        let failure = match renewed {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => chain(&error),
+            Err(_) => "timed out".to_owned(),
+        };
+        hub.metrics.heartbeats_missed.inc();
+        tracing::warn!(node = %hub.node_id, cause = failure, "the lease was not renewed");
+    }
+}

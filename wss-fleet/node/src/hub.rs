@@ -1,0 +1,169 @@
+//! Who is here: the node's workspaces, sockets and spent tickets.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use messaging::ports::Ticket;
+use model::{ConnectionId, NodeId, Timestamp, WorkspaceId, limits};
+use protocol::close::CloseCode;
+use runtime::wire::Parts;
+use session::{Attach, SocketId, SpentTickets};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use crate::fanout::Shards;
+use crate::metrics::Metrics;
+use crate::workspace;
+
+/// What a connection asks of a workspace's task.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Attach(Attach),
+    Detach(SocketId),
+}
+
+/// The node's shared state.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) node_id: NodeId,
+    pub(crate) url: String,
+    pub(crate) allowed_origins: Vec<String>,
+    pub(crate) parts: Parts,
+    pub(crate) shards: Shards,
+    pub(crate) metrics: Metrics,
+    /// Bounds the store reads that attaches and refreshes have in flight.
+    pub(crate) reads: Semaphore,
+    pub(crate) handshakes: Semaphore,
+    is_draining: AtomicBool,
+    serial: AtomicU64,
+    workspaces: Mutex<HashMap<WorkspaceId, mpsc::Sender<Request>>>,
+    sockets: Mutex<HashSet<SocketId>>,
+    spent: Mutex<SpentTickets>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Hub {
+    pub(crate) fn new(
+        parts: Parts,
+        url: String,
+        allowed_origins: Vec<String>,
+        shards: Shards,
+    ) -> Self {
+        Self {
+            node_id: NodeId::mint(parts.clock.now(), parts.randomness.bits()),
+            url,
+            allowed_origins,
+            parts,
+            shards,
+            metrics: Metrics::new(),
+            reads: Semaphore::new(limits::STORE_READS_MAX),
+            handshakes: Semaphore::new(limits::HANDSHAKES_MAX),
+            is_draining: AtomicBool::new(false),
+            serial: AtomicU64::new(0),
+            workspaces: Mutex::default(),
+            sockets: Mutex::default(),
+            spent: Mutex::default(),
+            tasks: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    pub(crate) fn connection_id(&self) -> ConnectionId {
+        ConnectionId::mint(self.now(), self.parts.randomness.bits())
+    }
+
+    /// Gives a new socket its number and counts it; `None` if the node is full or leaving.
+    pub(crate) fn open(&self) -> Option<SocketId> {
+        let mut sockets = lock(&self.sockets);
+        if self.is_draining() || sockets.len() >= limits::SOCKETS_MAX {
+            return None;
+        }
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let socket = SocketId { shard: self.shards.shard_of(serial), serial };
+        sockets.insert(socket);
+        self.metrics.sockets.set(sockets.len() as i64);
+        Some(socket)
+    }
+
+    pub(crate) fn closed(&self, socket: SocketId) {
+        let mut sockets = lock(&self.sockets);
+        sockets.remove(&socket);
+        self.metrics.sockets.set(sockets.len() as i64);
+    }
+
+    pub(crate) fn sockets(&self) -> Vec<SocketId> {
+        lock(&self.sockets).iter().copied().collect()
+    }
+
+    pub(crate) fn socket_count(&self) -> usize {
+        lock(&self.sockets).len()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn start_draining(&self) {
+        self.is_draining.store(true, Ordering::Release);
+    }
+
+    /// Checks a ticket: ours, of this start, not void, not used.
+    pub(crate) fn admit(&self, ticket: &str) -> Result<Ticket, CloseCode> {
+        let now = self.now();
+        let ticket = self.parts.tickets.read(ticket).map_err(|_invalid| CloseCode::Unauthenticated)?;
+        let is_good = ticket.node_id == self.node_id
+            && now < ticket.expires_at
+            && now < ticket.principal.expires_at
+            && lock(&self.spent).spend(ticket.nonce, ticket.expires_at, now);
+        if is_good { Ok(ticket) } else { Err(CloseCode::Unauthenticated) }
+    }
+
+    /// The task of a workspace, started if there is none.
+    pub(crate) fn workspace(self: &Arc<Self>, id: &WorkspaceId) -> mpsc::Sender<Request> {
+        let mut workspaces = lock(&self.workspaces);
+        if let Some(tx) = workspaces.get(id).filter(|tx| !tx.is_closed()) {
+            return tx.clone();
+        }
+        let (tx, rx) = mpsc::channel(limits::WORKSPACE_REQUESTS_MAX);
+        workspaces.insert(id.clone(), tx.clone());
+        self.metrics.workspaces.set(workspaces.len() as i64);
+        workspace::start(Arc::clone(self), id.clone(), rx);
+        tx
+    }
+
+    /// Runs a task until it ends or the node stops.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = lock(&self.tasks);
+        while let Some(ended) = tasks.try_join_next() {
+            if ended.is_err_and(|error| error.is_panic()) {
+                self.metrics.panics.inc();
+            }
+        }
+        tasks.spawn(task);
+    }
+
+    /// Ends every task of the node, where it stands.
+    pub(crate) fn stop(&self) {
+        lock(&self.tasks).abort_all();
+    }
+
+    /// Lets an idle workspace's task end; false if somebody is about to ask something of it.
+    pub(crate) fn retire(&self, id: &WorkspaceId, rx: &mpsc::Receiver<Request>) -> bool {
+        let mut workspaces = lock(&self.workspaces);
+        // Under this lock nobody gets the sender; one that is out makes the count two.
+        let is_unused = rx.is_empty() && rx.sender_strong_count() <= 1;
+        if is_unused {
+            workspaces.remove(id);
+            self.metrics.workspaces.set(workspaces.len() as i64);
+        }
+        is_unused
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,143 @@
+use std::sync::atomic::AtomicUsize;
+
+use tokio::io::AsyncReadExt;
+
+use super::*;
+
+/// A shard with sockets on pipes of a given size.
+struct Rig {
+    orders: mpsc::Sender<Order>,
+    counts: Arc<Counts>,
+    serial: u64,
+}
+
+impl Rig {
+    fn start() -> Self {
+        let (orders, rx) = mpsc::channel(64);
+        let counts = Arc::new(Counts::default());
+        tokio::spawn(run(rx, Arc::clone(&counts)));
+        Self { orders, counts, serial: 0 }
+    }
+
+    async fn socket(&mut self, pipe: usize) -> (SocketId, tokio::io::DuplexStream, Arc<Notify>) {
+        let (ours, theirs) = tokio::io::duplex(pipe);
+        self.serial += 1;
+        let (socket, ended) = (SocketId { shard: 0, serial: self.serial }, Arc::new(Notify::new()));
+        let open = Order::Open { socket, writer: Box::new(ours), ended: Arc::clone(&ended) };
+        self.order(open).await;
+        (socket, theirs, ended)
+    }
+
+    async fn order(&self, order: Order) {
+        assert!(self.orders.send(order).await.is_ok());
+    }
+
+    async fn frame(&self, bytes: &'static [u8], to: &[SocketId]) {
+        self.order(Order::Frame { frame: Bytes::from_static(bytes), to: to.into() }).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn g5_frames_come_in_the_order_of_the_mailbox() {
+    let mut rig = Rig::start();
+    let (socket, mut peer, _) = rig.socket(3).await;
+    let frames = vec![Bytes::from_static(b"ready "), Bytes::from_static(b"missed ")];
+    rig.order(Order::Backlog { socket, frames }).await;
+    rig.frame(b"live ", &[socket]).await;
+    rig.frame(b"tick ", &[socket]).await;
+    let mut read = [0; 23];
+    peer.read_exact(&mut read).await.unwrap();
+    assert_eq!(&read[..], b"ready missed live tick ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn g5_a_full_queue_closes_the_socket_as_slow_consumer_and_no_other() {
+    let mut rig = Rig::start();
+    let (slow, mut slow_peer, ended) = rig.socket(1).await;
+    let (quick, mut quick_peer, _) = rig.socket(1 << 20).await;
+    for _ in 0..limits::OUTBOUND_FRAMES_MAX + 2 {
+        rig.frame(b"frame", &[slow, quick]).await;
+    }
+    ended.notified().await;
+    let mut quick_read = vec![0; (limits::OUTBOUND_FRAMES_MAX + 2) * 5];
+    quick_peer.read_exact(&mut quick_read).await.unwrap();
+    let mut slow_read = Vec::new();
+    slow_peer.read_to_end(&mut slow_read).await.unwrap();
+    assert!(slow_read.starts_with(b"frame"), "the frame that was being written is whole");
+    assert!(slow_read.ends_with(b"slow_consumer"), "and why follows");
+    assert!(slow_read.len() < 64, "nothing of what was queued");
+    assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn g5_one_frame_of_any_size_may_queue() {
+    let mut rig = Rig::start();
+    let (socket, mut peer, _) = rig.socket(16).await;
+    let huge = Bytes::from(vec![b'x'; limits::OUTBOUND_BYTES_MAX * 2]);
+    rig.order(Order::Frame { frame: huge.clone(), to: [socket].into() }).await;
+    let mut read = vec![0; huge.len()];
+    peer.read_exact(&mut read).await.unwrap();
+    assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn g5_a_socket_that_swallows_nothing_is_a_slow_consumer() {
+    let mut rig = Rig::start();
+    let (socket, peer, ended) = rig.socket(1).await;
+    rig.frame(b"never read", &[socket]).await;
+    // Paused time runs on by itself: ten seconds for the stall, one for the close frame.
+    ended.notified().await;
+    assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 1);
+    drop(peer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_says_why_and_ends_the_stream() {
+    let mut rig = Rig::start();
+    let (socket, mut peer, ended) = rig.socket(1_024).await;
+    rig.order(Order::Close { socket, code: CloseCode::Revoked }).await;
+    ended.notified().await;
+    let mut read = Vec::new();
+    peer.read_to_end(&mut read).await.unwrap();
+    assert_eq!(&read[..4], [0x88, 9, 0x11, 0x33], "4403");
+    rig.frame(b"late", &[socket]).await;
+}
+
+/// Counts the calls that a writer gets.
+struct Counting(Arc<AtomicUsize>);
+
+impl AsyncWrite for Counting {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(Ok(bytes.len()))
+    }
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn everything_queued_for_a_socket_goes_out_in_one_call() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let mut shard = Shard { sockets: HashMap::new(), ready: Arc::default(), counts: Arc::default() };
+    let socket = SocketId { shard: 0, serial: 1 };
+    let writer = Box::new(Counting(Arc::clone(&calls)));
+    let mut batch = vec![Order::Open { socket, writer, ended: Arc::default() }];
+    for _ in 0..50 {
+        batch.push(Order::Frame { frame: Bytes::from_static(b"frame"), to: [socket].into() });
+    }
+    shard.take(&mut batch);
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    assert_eq!(shard.counts.delivered.load(Ordering::Relaxed), 50);
+}

@@ -1,0 +1,194 @@
+//! The task of one workspace: inputs from the bus, the sockets and its own reads go into the
+//! workspace's state, its effects go to the shards and to new reads. It never writes to a socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use messaging::ports::{Notice, Subscription};
+use messaging::publisher::chain;
+use model::{WorkspaceId, limits};
+use session::{Effect, Input, Workspace};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::hub::{Hub, Request};
+use crate::jobs;
+
+/// What a job of the task came to.
+enum Done {
+    Input(Input),
+    Subscribed(Subscription),
+}
+
+struct Task {
+    hub: Arc<Hub>,
+    id: WorkspaceId,
+    state: Workspace,
+    requests: mpsc::Receiver<Request>,
+    subscription: Option<Subscription>,
+    jobs: JoinSet<Done>,
+    fill: Option<AbortHandle>,
+    effects: Vec<Effect>,
+    repairs: (u64, u64),
+}
+
+/// What woke the task.
+enum Event {
+    Request(Request),
+    Notice(Option<Notice>),
+    Done(Done),
+    Tick,
+    Time,
+    Idle,
+    Orphaned,
+}
+
+/// Starts the task of a workspace.
+pub(crate) fn start(hub: Arc<Hub>, id: WorkspaceId, requests: mpsc::Receiver<Request>) {
+    let task = Task {
+        state: Workspace::new(id.clone(), hub.node_id.clone()),
+        id,
+        requests,
+        subscription: None,
+        jobs: JoinSet::new(),
+        fill: None,
+        effects: Vec::new(),
+        repairs: (0, 0),
+        hub: Arc::clone(&hub),
+    };
+    hub.spawn(task.run());
+}
+
+impl Task {
+    async fn run(mut self) {
+        self.subscribe();
+        let mut ticks = tokio::time::interval_at(Instant::now() + limits::TICK, limits::TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let event = tokio::select! {
+                request = self.requests.recv() => request.map_or(Event::Orphaned, Event::Request),
+                notice = next(&mut self.subscription) => Event::Notice(notice),
+                Some(done) = self.jobs.join_next() => match done {
+                    Ok(done) => Event::Done(done),
+                    // A fill that was superseded; anything else is a defect, and asked for again.
+                    Err(error) => {
+                        if error.is_panic() {
+                            self.hub.metrics.panics.inc();
+                        }
+                        continue;
+                    }
+                },
+                _ = ticks.tick() => Event::Tick,
+                () = tokio::time::sleep(LOOK_AGAIN), if self.state.is_waiting() => Event::Time,
+                () = tokio::time::sleep(limits::WORKSPACE_IDLE), if self.state.is_idle() => Event::Idle,
+            };
+            match event {
+                Event::Request(Request::Attach(attach)) => self.input(Input::Attach(attach)).await,
+                Event::Request(Request::Detach(socket)) => self.input(Input::Detach(socket)).await,
+                Event::Notice(Some(notice)) => self.notice(notice).await,
+                Event::Notice(None) => {
+                    self.subscription = None;
+                    self.input(Input::Lost).await;
+                    self.subscribe();
+                }
+                Event::Done(Done::Input(input)) => self.input(input).await,
+                Event::Done(Done::Subscribed(subscription)) => {
+                    self.subscription = Some(subscription);
+                    self.input(Input::Linked).await;
+                }
+                Event::Tick => self.input(Input::Tick).await,
+                Event::Time => self.input(Input::Time).await,
+                Event::Idle if self.hub.retire(&self.id, &self.requests) => return,
+                Event::Idle => {}
+                Event::Orphaned => return,
+            }
+        }
+    }
+
+    async fn notice(&mut self, notice: Notice) {
+        let input = match notice {
+            Notice::Entry(entry) => {
+                self.hub.metrics.publications.inc();
+                Input::Entry(entry)
+            }
+            Notice::Lost => Input::Lost,
+            Notice::Restored => Input::Linked,
+        };
+        self.input(input).await;
+    }
+
+    async fn input(&mut self, input: Input) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.state.handle(input, self.hub.now(), &mut effects);
+        for effect in effects.drain(..) {
+            self.perform(effect).await;
+        }
+        self.effects = effects;
+        let repairs = self.state.repairs();
+        self.hub.metrics.repaired(self.repairs, repairs);
+        self.repairs = repairs;
+    }
+
+    async fn perform(&mut self, effect: Effect) {
+        let (hub, id) = (Arc::clone(&self.hub), self.id.clone());
+        match effect {
+            Effect::Deliver { frame, to } => hub.shards.offer(&frame, &to).await,
+            Effect::Ready { socket, frames } => {
+                hub.metrics.attaches.inc();
+                hub.shards.backlog(socket, &frames).await;
+            }
+            Effect::Close { socket, code } => {
+                hub.metrics.closes.with_label_values(&[code.as_str()]).inc();
+                hub.shards.close(socket, code).await;
+            }
+            Effect::LoadUser { user, registration } => {
+                self.job(async move { jobs::load_user(hub, id, user, registration).await });
+            }
+            Effect::Refresh(channel) => {
+                self.job(async move { jobs::refresh(hub, id, channel).await });
+            }
+            Effect::ReadText { number, channel, id } => {
+                self.job(async move { jobs::read_text(hub, number, channel, id).await });
+            }
+            Effect::Fill { id: fill, from } => {
+                // A fill that runs may have read before what made this one necessary.
+                if let Some(superseded) = self.fill.take() {
+                    superseded.abort();
+                }
+                let fill = async move { jobs::fill(hub, id, fill, from).await };
+                self.fill = Some(self.job(fill));
+            }
+        }
+    }
+
+    fn job(&mut self, job: impl Future<Output = Input> + Send + 'static) -> AbortHandle {
+        self.jobs.spawn(async move { Done::Input(job.await) })
+    }
+
+    /// Subscribes, however long it takes: sockets that wait are told by their own deadline.
+    fn subscribe(&mut self) {
+        let (hub, id) = (Arc::clone(&self.hub), self.id.clone());
+        self.jobs.spawn(async move {
+            let (mut wait, longest) = limits::BUS_RETRY;
+            loop {
+                match hub.parts.bus.subscribe(&id).await {
+                    Ok(subscription) => return Done::Subscribed(subscription),
+                    Err(error) => tracing::warn!(cause = %chain(&error), "subscribing failed"),
+                }
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(longest);
+            }
+        });
+    }
+}
+
+async fn next(subscription: &mut Option<Subscription>) -> Option<Notice> {
+    match subscription {
+        Some(subscription) => subscription.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How often holds and waiting attaches are looked at, where there are some.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
