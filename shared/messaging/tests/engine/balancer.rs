@@ -1,0 +1,111 @@
+use std::time::Duration;
+
+use messaging::Refusal;
+use messaging::connect::connect;
+use messaging::ports::NodeDirectory;
+use model::{ErrorCode, NodeId, limits};
+
+use crate::rig::{Rig, caller};
+
+fn node(name: &str) -> NodeId {
+    NodeId::parse(name).unwrap()
+}
+
+#[tokio::test]
+async fn g7_pending_assignments_count_at_once() {
+    let rig = Rig::new();
+    rig.node("n1", 0).await;
+    rig.node("n2", 0).await;
+    let one = connect(&rig.app, &caller("alice"), None).await.unwrap();
+    let other = connect(&rig.app, &caller("bob"), None).await.unwrap();
+    assert_ne!(one.node.node_id, other.node.node_id);
+    assert_eq!(one.alternates.len(), 1);
+    assert_eq!(one.alternates[0].node_id, other.node.node_id);
+    assert_eq!(one.delay, Duration::ZERO);
+    assert!(one.node.ticket.contains(one.node.node_id.as_str()), "a ticket is for its node");
+    assert_ne!(one.node.ticket, one.alternates[0].ticket);
+}
+
+#[tokio::test]
+async fn g7_the_lighter_of_two_takes_the_client() {
+    let rig = Rig::new();
+    rig.node("n1", 30).await;
+    rig.node("n2", 3).await;
+    for name in ["a", "b", "c"] {
+        let assignment = connect(&rig.app, &caller(name), None).await.unwrap();
+        assert_eq!(assignment.node.node_id, node("n2"));
+    }
+}
+
+#[tokio::test]
+async fn g7_a_failed_node_is_not_given_again_and_its_clients_come_as_a_ramp() {
+    let rig = Rig::new();
+    rig.node("n1", 4_000).await;
+    rig.node("n2", 5_000).await;
+    let mut delays = Vec::new();
+    for n in 0..50 {
+        let failed = node("n1");
+        let name = format!("u{}", n % 2);
+        let assignment = connect(&rig.app, &caller(&name), Some(&failed)).await.unwrap();
+        assert_eq!(assignment.node.node_id, node("n2"));
+        assert!(assignment.alternates.is_empty());
+        let lives = assignment.expires_at.since(assignment.server_time);
+        assert_eq!(lives, assignment.delay + limits::TICKET_TTL);
+        delays.push(assignment.delay);
+    }
+    let most = Duration::from_secs(4);
+    assert!(delays.iter().all(|delay| *delay <= most));
+    assert!(delays.iter().max() > Some(&(most / 2)) && delays.iter().min() < Some(&(most / 2)));
+}
+
+#[tokio::test]
+async fn g7_three_reporters_take_a_node_out_for_everybody() {
+    let rig = Rig::new();
+    rig.node("n1", 0).await;
+    rig.node("n2", 0).await;
+    for name in ["a", "b", "c"] {
+        connect(&rig.app, &caller(name), Some(&node("n1"))).await.unwrap();
+    }
+    for name in ["d", "e", "f", "g"] {
+        let assignment = connect(&rig.app, &caller(name), None).await.unwrap();
+        assert_eq!(assignment.node.node_id, node("n2"));
+    }
+}
+
+#[tokio::test]
+async fn g7_without_a_healthy_node_there_is_no_capacity() {
+    let rig = Rig::new();
+    let refused = connect(&rig.app, &caller("alice"), None).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::NoCapacity);
+    rig.node("n1", 0).await;
+    rig.clock.advance(Duration::from_secs(1));
+    connect(&rig.app, &caller("alice"), None).await.unwrap();
+    rig.clock.advance(limits::LEASE_TTL);
+    let refused = connect(&rig.app, &caller("alice"), None).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::NoCapacity);
+}
+
+#[tokio::test]
+async fn g7_a_withdrawn_node_gets_nobody() {
+    let rig = Rig::new();
+    rig.node("n1", 0).await;
+    rig.node("n2", 0).await;
+    rig.directory.withdraw(&node("n1")).await.unwrap();
+    for name in ["a", "b", "c"] {
+        let assignment = connect(&rig.app, &caller(name), None).await.unwrap();
+        assert_eq!(assignment.node.node_id, node("n2"));
+    }
+}
+
+#[tokio::test]
+async fn g7_without_the_directory_the_last_view_is_good_for_thirty_seconds() {
+    let rig = Rig::new();
+    rig.node("n1", 0).await;
+    connect(&rig.app, &caller("alice"), None).await.unwrap();
+    rig.directory.set_unavailable(true);
+    rig.clock.advance(Duration::from_secs(29));
+    assert!(connect(&rig.app, &caller("alice"), None).await.is_ok());
+    rig.clock.advance(Duration::from_secs(1));
+    let refused = connect(&rig.app, &caller("alice"), None).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::NoCapacity);
+}

@@ -1,0 +1,133 @@
+//! An engine on in-process ports, and shorthands for its users.
+
+use std::sync::Arc;
+
+use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
+use messaging::channels::create_channel;
+use messaging::fleet::FleetView;
+use messaging::ports::{
+    Entry, EventBus, Lease, NodeDirectory, Principal, Ticket, TicketError, Tickets, TokenError,
+    TokenVerifier,
+};
+use messaging::publisher::Publisher;
+use messaging::send::{PostMessage, PostMessageError, Posted, post_message};
+use messaging::{App, Ports};
+use model::{Channel, ChannelId, Contract, MessageId, MessageText, Timestamp, UserId, WorkspaceId};
+use protocol::http::{CreateChannelBody, NewChannel};
+
+pub(crate) struct Rig {
+    pub(crate) app: App,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) bus: Arc<MemoryBus>,
+    pub(crate) directory: Arc<MemoryDirectory>,
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_unix_ms(1_800_000_000_000)));
+        let store = Arc::new(MemoryStore::new());
+        let bus = Arc::new(MemoryBus::new(clock.clone()));
+        let directory = Arc::new(MemoryDirectory::new(clock.clone()));
+        let app = App::new(Ports {
+            messages: store.clone(),
+            channels: store.clone(),
+            members: store.clone(),
+            revocations: store.clone(),
+            publisher: Publisher::new(bus.clone(), clock.clone()),
+            nodes: directory.clone(),
+            fleet: FleetView::default(),
+            tokens: Arc::new(NoTokens),
+            tickets: Arc::new(NoTokens),
+            clock: clock.clone(),
+            randomness: Arc::new(SeededRandomness::new(7)),
+        });
+        Self { app, clock, store, bus, directory }
+    }
+
+    pub(crate) async fn group(&self, creator: &str, members: &[&str]) -> Channel {
+        let members = members.iter().map(|name| user(name)).collect();
+        let channel = NewChannel::Group { name: "general".to_owned(), members };
+        let body = CreateChannelBody { channel, contract: Contract::PersistFirst };
+        create_channel(&self.app, &caller(creator), body).await.unwrap().0
+    }
+
+    pub(crate) async fn post(&self, sender: &str, channel: &ChannelId, text: &str) -> Posted {
+        self.send(sender, channel, text, None, None).await.unwrap()
+    }
+
+    pub(crate) async fn send(
+        &self,
+        sender: &str,
+        channel: &ChannelId,
+        text: &str,
+        id: Option<MessageId>,
+        after: Option<MessageId>,
+    ) -> Result<Posted, PostMessageError> {
+        let text = MessageText::parse(text.to_owned()).unwrap();
+        let command = PostMessage { channel_id: channel.clone(), text, id, after };
+        post_message(&self.app, &caller(sender), command).await
+    }
+
+    /// The id that a client mints at an offset from the server's clock.
+    pub(crate) fn id_at(&self, offset_ms: i64, n: u128) -> MessageId {
+        use messaging::ports::Clock;
+        let at = self.clock.now().unix_ms().saturating_add_signed(offset_ms);
+        MessageId::mint(Timestamp::from_unix_ms(at), n)
+    }
+
+    pub(crate) async fn published(&self) -> Vec<Entry> {
+        self.bus.entries(&workspace(), None, 10_000).await.unwrap()
+    }
+
+    pub(crate) async fn node(&self, name: &str, connections: u32) {
+        let lease = Lease {
+            node_id: name.parse().unwrap(),
+            url: format!("ws://{name}/socket"),
+            connections,
+            handshakes_per_second: 1_000,
+            draining: false,
+        };
+        self.directory.renew(&lease).await.unwrap();
+    }
+}
+
+pub(crate) fn workspace() -> WorkspaceId {
+    WorkspaceId::parse("w").unwrap()
+}
+
+pub(crate) fn user(name: &str) -> UserId {
+    UserId::parse(name).unwrap()
+}
+
+pub(crate) fn caller(name: &str) -> Principal {
+    Principal {
+        workspace_id: workspace(),
+        user_id: user(name),
+        is_admin: name.starts_with("admin"),
+        expires_at: Timestamp::MAX,
+    }
+}
+
+pub(crate) fn stranger(name: &str) -> Principal {
+    Principal { workspace_id: WorkspaceId::parse("other").unwrap(), ..caller(name) }
+}
+
+/// The engine verifies no token and reads no ticket itself.
+#[derive(Debug)]
+struct NoTokens;
+
+impl TokenVerifier for NoTokens {
+    fn verify(&self, _: &str, _: Timestamp) -> Result<Principal, TokenError> {
+        Err(TokenError::Invalid)
+    }
+}
+
+impl Tickets for NoTokens {
+    fn issue(&self, ticket: &Ticket) -> String {
+        format!("{}/{}/{:032x}", ticket.principal.user_id, ticket.node_id, ticket.nonce)
+    }
+    fn read(&self, _: &str) -> Result<Ticket, TicketError> {
+        Err(TicketError)
+    }
+}

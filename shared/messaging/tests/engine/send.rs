@@ -1,0 +1,232 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use memory::PublishFault;
+use messaging::Refusal;
+use messaging::send::{PostMessageError, Posted};
+use model::{ChannelId, ErrorCode, MessageId, limits};
+use tokio::task::JoinSet;
+
+use crate::rig::{Rig, caller, stranger};
+
+fn code(result: Result<Posted, PostMessageError>) -> ErrorCode {
+    result.map(|posted| posted.message.id).unwrap_err().code()
+}
+
+#[tokio::test]
+async fn g1_a_retry_inside_the_window_is_one_message() {
+    let rig = Rig::new();
+    let channel = rig.group("alice", &["bob"]).await.id;
+    let id = Some(rig.id_at(-500, 1));
+    let first = rig.send("alice", &channel, "hi", id, None).await.unwrap();
+    let retry = rig.send("alice", &channel, "hi", id, None).await.unwrap();
+    assert_eq!((first.duplicate, retry.duplicate), (false, true));
+    assert_eq!(first.message, retry.message);
+    assert_eq!(Some(first.message.id), id);
+    assert_eq!(rig.published().await.len(), 2, "the channel's creation and one message");
+}
+
+#[tokio::test]
+async fn g1_a_retry_is_the_same_message_however_late() {
+    for offset_ms in [-400, -11_000, -3_600_000, 1_500, 300_000] {
+        let rig = Rig::new();
+        let channel = rig.group("alice", &[]).await.id;
+        let id = Some(rig.id_at(offset_ms, 1));
+        let first = rig.send("alice", &channel, "hi", id, None).await.unwrap();
+        for wait in [3, 15, 3_600, 80_000] {
+            rig.clock.advance(Duration::from_secs(wait));
+            let retry = rig.send("alice", &channel, "hi", id, None).await.unwrap();
+            assert!(retry.duplicate, "{offset_ms} ms, {wait} s later");
+            assert_eq!(retry.message, first.message, "{offset_ms} ms, {wait} s later");
+        }
+    }
+}
+
+#[tokio::test]
+async fn g1_a_stored_id_is_a_duplicate_even_after_24_hours() {
+    let rig = Rig::new();
+    let channel = rig.group("alice", &[]).await.id;
+    let id = Some(rig.id_at(0, 1));
+    let first = rig.send("alice", &channel, "hi", id, None).await.unwrap();
+    rig.clock.advance(Duration::from_secs(25 * 3600));
+    let retry = rig.send("alice", &channel, "hi", id, None).await.unwrap();
+    assert!(retry.duplicate);
+    assert_eq!(retry.message, first.message);
+}
+
+#[tokio::test]
+async fn g1_another_sender_or_text_is_a_conflict_in_both_windows() {
+    for offset_ms in [0, -60_000] {
+        let rig = Rig::new();
+        let channel = rig.group("alice", &["bob"]).await.id;
+        let id = Some(rig.id_at(offset_ms, 1));
+        rig.send("alice", &channel, "hi", id, None).await.unwrap();
+        let other_text = rig.send("alice", &channel, "ho", id, None).await;
+        assert_eq!(code(other_text), ErrorCode::IdConflict);
+        let other_sender = rig.send("bob", &channel, "hi", id, None).await;
+        assert_eq!(code(other_sender), ErrorCode::IdConflict);
+    }
+}
+
+#[tokio::test]
+async fn g1_the_window_decides_the_cost_and_never_the_outcome() {
+    let rig = Rig::new();
+    let channel = rig.group("alice", &[]).await.id;
+    for (n, (offset_ms, own_id)) in [
+        (-10_000, true),
+        (-10_001, false),
+        (1_000, true),
+        (1_001, false),
+        (-86_400_000, false),
+        (600_000, false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = rig.id_at(offset_ms, n as u128 + 1);
+        let posted = rig.send("alice", &channel, "hi", Some(id), None).await.unwrap();
+        assert_eq!(posted.message.id == id, own_id, "{offset_ms}");
+        assert!(!posted.duplicate);
+    }
+    for offset_ms in [-86_400_001, 600_001] {
+        let refused = rig.send("alice", &channel, "hi", Some(rig.id_at(offset_ms, 9)), None).await;
+        assert_eq!(code(refused), ErrorCode::IdOutOfRange, "{offset_ms}");
+    }
+}
+
+#[tokio::test]
+async fn g1_fifty_parallel_retries_of_one_id_are_one_message() {
+    let rig = Arc::new(Rig::new());
+    let channel = rig.group("alice", &[]).await.id;
+    let id = Some(rig.id_at(0, 1));
+    let posted = in_parallel(&rig, &channel, 50, id).await;
+    assert_eq!(posted.iter().filter(|posted| posted.duplicate).count(), 49);
+    assert!(posted.iter().all(|one| Some(one.message.id) == id));
+}
+
+#[tokio::test]
+async fn g1_a_first_attempt_that_lands_after_its_redirect_meets_it() {
+    let rig = Rig::new();
+    let channel = rig.group("alice", &[]).await.id;
+    let id = rig.id_at(-9_000, 1);
+    rig.clock.advance(Duration::from_secs(2));
+    // The retry, 11 s after the id's time, is redirected; then the clock of another server, a
+    // little behind, still takes the first attempt for a fresh one.
+    let retry = rig.send("alice", &channel, "hi", Some(id), None).await.unwrap();
+    assert_ne!(retry.message.id, id);
+    let now = messaging::ports::Clock::now(rig.clock.as_ref());
+    rig.clock.set(now.minus(Duration::from_millis(1_500)));
+    let first = rig.send("alice", &channel, "hi", Some(id), None).await.unwrap();
+    assert!(first.duplicate);
+    assert_eq!(first.message, retry.message);
+}
+
+#[tokio::test]
+async fn g2_a_reply_sorts_after_what_its_sender_had_seen() {
+    let rig = Rig::new();
+    let channel = rig.group("alice", &[]).await.id;
+    for (n, ahead_ms) in [-5_000, 0, 900, 9_999].into_iter().enumerate() {
+        let n = 10 * n as u128;
+        let seen = rig.id_at(ahead_ms, u128::MAX);
+        for id in [None, Some(rig.id_at(-200, n + 3)), Some(rig.id_at(ahead_ms - 1, n + 4))] {
+            let text = format!("{ahead_ms} {id:?}");
+            let posted = rig.send("alice", &channel, &text, id, Some(seen)).await.unwrap();
+            assert!(posted.message.id > seen, "{text}");
+            assert!(posted.message.id.time() <= posted.server_time.plus(limits::NEWEST_AHEAD));
+        }
+    }
+    let too_far = rig.send("alice", &channel, "x", None, Some(rig.id_at(10_001, 0))).await;
+    assert_eq!(code(too_far), ErrorCode::IdOutOfRange);
+}
+
+#[tokio::test]
+async fn g3_what_is_stored_is_answered_whatever_the_bus_says() {
+    for fault in [PublishFault::Refused, PublishFault::Hang] {
+        tokio::time::pause();
+        let rig = Rig::new();
+        let channel = rig.group("alice", &[]).await.id;
+        rig.bus.fail_publishes(fault, 1);
+        let before = tokio::time::Instant::now();
+        let id = Some(rig.id_at(0, 1));
+        let posted = rig.send("alice", &channel, "hi", id, None).await.unwrap();
+        assert!(before.elapsed() <= limits::PUBLISH_DEADLINE + Duration::from_millis(5));
+        assert_eq!(rig.published().await.len(), 1, "the creation alone");
+        assert_eq!(rig.app.publisher.failures(), 1);
+        // Its retry publishes what the first attempt could not.
+        let retry = rig.send("alice", &channel, "hi", id, None).await.unwrap();
+        assert!(retry.duplicate);
+        let last = rig.published().await.pop().unwrap();
+        assert_eq!(last.publication.id, posted.message.id.into());
+        tokio::time::resume();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn g3_after_three_timeouts_publishing_pauses_for_five_seconds() {
+    let rig = Rig::new();
+    let channel = rig.group("alice", &[]).await.id;
+    rig.bus.fail_publishes(PublishFault::Hang, 100);
+    let timed = async |text: &str| {
+        let before = tokio::time::Instant::now();
+        rig.post("alice", &channel, text).await;
+        before.elapsed()
+    };
+    for text in ["1", "2", "3"] {
+        assert!(timed(text).await >= limits::PUBLISH_DEADLINE);
+    }
+    assert!(timed("4").await < Duration::from_millis(5), "not tried");
+    rig.clock.advance(limits::PUBLISH_PAUSE);
+    assert!(timed("5").await >= limits::PUBLISH_DEADLINE, "tried again");
+}
+
+#[tokio::test]
+async fn g3_nothing_is_published_that_is_not_stored() {
+    let rig = Rig::new();
+    let channel = rig.group("alice", &[]).await.id;
+    let before = rig.published().await.len();
+    assert!(rig.send("mallory", &channel, "hi", None, None).await.is_err());
+    let far = Some(rig.id_at(-86_400_001, 1));
+    assert!(rig.send("alice", &channel, "hi", far, None).await.is_err());
+    assert_eq!(rig.published().await.len(), before);
+}
+
+#[tokio::test]
+async fn g8_tenants_and_non_members_get_one_answer() {
+    use messaging::send::{PostMessage, post_message};
+    let rig = Rig::new();
+    let channel = rig.group("alice", &["bob"]).await.id;
+    let text = model::MessageText::parse("hi".to_owned()).unwrap();
+    let absent = model::ChannelId::mint_group(model::Timestamp::from_unix_ms(1), 1);
+    for (caller, channel_id) in [
+        (caller("mallory"), channel.clone()),
+        (stranger("alice"), channel),
+        (caller("alice"), absent),
+    ] {
+        let command = PostMessage { channel_id, text: text.clone(), id: None, after: None };
+        assert_eq!(code(post_message(&rig.app, &caller, command).await), ErrorCode::ChannelNotFound);
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_sends_in_one_millisecond_are_a_thousand_messages() {
+    let rig = Arc::new(Rig::new());
+    let channel = rig.group("alice", &[]).await.id;
+    let posted = in_parallel(&rig, &channel, 1_000, None).await;
+    let ids: BTreeSet<MessageId> = posted.iter().map(|posted| posted.message.id).collect();
+    assert_eq!(ids.len(), 1_000);
+}
+
+async fn in_parallel(
+    rig: &Arc<Rig>,
+    channel: &ChannelId,
+    count: usize,
+    id: Option<MessageId>,
+) -> Vec<Posted> {
+    let mut sends = JoinSet::new();
+    for _ in 0..count {
+        let (rig, channel) = (Arc::clone(rig), channel.clone());
+        sends.spawn(async move { rig.send("alice", &channel, "hi", id, None).await.unwrap() });
+    }
+    sends.join_all().await
+}
