@@ -1,1 +1,28 @@
-//! Starts real parts for tests.
+//! Starts real parts for tests: servers, stacks, node processes, and people who use them.
+//!
+//! Tests wait on predicates with a deadline ([`eventually`]), never for a time. Whatever cannot be
+//! started is a failure that says what to install: nothing is skipped.
+
+pub mod cluster;
+pub mod person;
+pub mod process;
+pub mod redis;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Waits until a predicate holds; generous, because the machine may be busy.
+///
+/// # Panics
+/// If it does not within `within`.
+pub async fn eventually(what: &str, within: Duration, mut predicate: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + within;
+    while !predicate().await {
+        assert!(Instant::now() < deadline, "not within {within:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// How long tests wait for what should happen at once.
+pub const SOON: Duration = Duration::from_secs(20);

@@ -1,1 +1,47 @@
-//! GET /connect as a function: the connection balancer.
+//! `GET /connect` as a function: the connection balancer.
+//!
+//! **Main path.** [`handle`] reads `failed`, calls [`messaging::connect::connect`], and writes the
+//! node, its ticket and the delay.
+//!
+//! **Invariants.** It cannot fail: every refusal is a response already. A ticket is never logged.
+//!
+//! **Not here.** No rule about the fleet, no Lambda, no environment.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use messaging::App;
+use messaging::connect::{AssignedNode, Assignment, connect};
+use model::ErrorCode;
+use protocol::http::{AlternateBody, ConnectBody, Query};
+use protocol::routes::Route;
+use runtime::http::{Answer, Failure, authenticate, respond, route};
+
+/// Answers `GET /connect`; anything else is `not_found` or `method_not_allowed`.
+pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
+    let result = assign(&app, &request).await;
+    respond(&app, &request, result)
+}
+
+async fn assign(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
+    let Route::Connect = route(request)? else { return Err(ErrorCode::NotFound.into()) };
+    let caller = authenticate(app, request.headers())?;
+    let failed = Query::parse(request.uri().query()).failed()?;
+    Ok(Answer::ok(&body_of(connect(app, &caller, failed.as_ref()).await?)))
+}
+
+fn body_of(assignment: Assignment) -> ConnectBody {
+    let AssignedNode { node_id, url, ticket } = assignment.node;
+    ConnectBody {
+        node_id: node_id.to_string(),
+        url,
+        ticket,
+        expires_at: assignment.expires_at.unix_ms(),
+        delay_ms: u64::try_from(assignment.delay.as_millis()).unwrap_or(u64::MAX),
+        server_time: assignment.server_time.unix_ms(),
+        alternates: assignment.alternates.into_iter().map(alternate_of).collect(),
+    }
+}
+
+fn alternate_of(node: AssignedNode) -> AlternateBody {
+    AlternateBody { node_id: node.node_id.to_string(), url: node.url, ticket: node.ticket }
+}

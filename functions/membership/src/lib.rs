@@ -1,1 +1,119 @@
-//! Channels and their members as a function.
+//! Channels, their members, and who may be in the workspace, as a function.
+//!
+//! **Main path.** [`handle`] finds the call by its route, reads path, query or body, calls one use
+//! case of [`messaging::channels`], [`messaging::members`] or [`messaging::revoke`], and writes
+//! what is true now.
+//!
+//! **Invariants.** It cannot fail: every refusal is a response already.
+//!
+//! **Not here.** No rule about who may do what, no Lambda, no environment.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use messaging::App;
+use messaging::channels::{create_channel, list_channels, read_channel};
+use messaging::members::{add_member, list_members, remove_member};
+use messaging::ports::{Creation, Principal};
+use messaging::revoke::revoke_user;
+use model::{ChannelId, ErrorCode, UserId, limits};
+use protocol::http::{
+    ChannelBody, ChannelsBody, CreateChannelBody, MemberBody, MembersBody, Query, path_channel,
+    path_user, read_json,
+};
+use protocol::routes::{Function, Route};
+use runtime::http::{Answer, Failure, authenticate, respond, route};
+use serde::Serialize;
+
+/// Answers the calls about channels, members and users; anything else is `not_found` or
+/// `method_not_allowed`.
+pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
+    let result = dispatch(&app, &request).await;
+    respond(&app, &request, result)
+}
+
+async fn dispatch(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
+    let route = route(request)?;
+    if route.function() != Function::Membership {
+        return Err(ErrorCode::NotFound.into());
+    }
+    let caller = authenticate(app, request.headers())?;
+    let query = Query::parse(request.uri().query());
+    match route {
+        Route::CreateChannel => create(app, &caller, request).await,
+        Route::ListChannels => list(app, &caller, &query).await,
+        Route::ReadChannel { channel_id } => {
+            let channel = read_channel(app, &caller, &path_channel(&channel_id)?).await?;
+            Ok(Answer::ok(&ChannelBody::of(&channel)))
+        }
+        Route::ListMembers { channel_id } => {
+            members(app, &caller, &path_channel(&channel_id)?, &query).await
+        }
+        Route::AddMember { channel_id, user_id } => {
+            let (channel_id, user_id) = (path_channel(&channel_id)?, path_user(&user_id)?);
+            add_member(app, &caller, &channel_id, &user_id).await?;
+            Ok(Answer::ok(&Changed::member(&channel_id, &user_id)))
+        }
+        Route::RemoveMember { channel_id, user_id } => {
+            let (channel_id, user_id) = (path_channel(&channel_id)?, path_user(&user_id)?);
+            remove_member(app, &caller, &channel_id, &user_id).await?;
+            Ok(Answer::ok(&Changed::member(&channel_id, &user_id)))
+        }
+        Route::RevokeUser { user_id } => {
+            let user_id = path_user(&user_id)?;
+            revoke_user(app, &caller, &user_id).await?;
+            Ok(Answer::ok(&Changed { channel_id: None, user_id: user_id.as_str() }))
+        }
+        Route::PostMessage | Route::Scroll | Route::Connect => Err(ErrorCode::NotFound.into()),
+    }
+}
+
+/// What a change was about.
+#[derive(Serialize)]
+struct Changed<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel_id: Option<&'a str>,
+    user_id: &'a str,
+}
+
+impl<'a> Changed<'a> {
+    fn member(channel_id: &'a ChannelId, user_id: &'a UserId) -> Self {
+        Self { channel_id: Some(channel_id.as_str()), user_id: user_id.as_str() }
+    }
+}
+
+async fn create(
+    app: &App,
+    caller: &Principal,
+    request: &Request<Bytes>,
+) -> Result<Answer, Failure> {
+    let command = CreateChannelBody::try_from(read_json(request.headers(), request.body())?)?;
+    let (channel, creation) = create_channel(app, caller, command).await?;
+    let body = ChannelBody::of(&channel);
+    Ok(match creation {
+        Creation::Created => Answer::created(&body),
+        Creation::Existed => Answer::ok(&body),
+    })
+}
+
+async fn list(app: &App, caller: &Principal, query: &Query) -> Result<Answer, Failure> {
+    let (after, limit) = (query.channel_offset()?, query.limit(limits::PAGE_ROWS_DEFAULT)?);
+    let (channels, next) = list_channels(app, caller, after.as_ref(), limit).await?;
+    Ok(Answer::ok(&ChannelsBody {
+        channels: channels.iter().map(ChannelBody::of).collect(),
+        next_offset: next.map(|next| next.to_string()),
+    }))
+}
+
+async fn members(
+    app: &App,
+    caller: &Principal,
+    id: &ChannelId,
+    query: &Query,
+) -> Result<Answer, Failure> {
+    let (after, limit) = (query.user_offset()?, query.limit(limits::PAGE_ROWS_DEFAULT)?);
+    let (rows, next) = list_members(app, caller, id, after.as_ref(), limit).await?;
+    Ok(Answer::ok(&MembersBody {
+        members: rows.iter().map(MemberBody::of).collect(),
+        next_offset: next.map(|next| next.to_string()),
+    }))
+}

@@ -1,1 +1,40 @@
-//! GET /scroll as a function.
+//! `GET /scroll` as a function.
+//!
+//! **Main path.** [`handle`] reads the query, calls [`messaging::scroll::scroll`], and writes the
+//! page.
+//!
+//! **Invariants.** It cannot fail: every refusal is a response already.
+//!
+//! **Not here.** No rule about history, no Lambda, no environment.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use messaging::App;
+use messaging::scroll::{Scroll, scroll};
+use model::{ErrorCode, limits};
+use protocol::http::{MessageBody, PageBody, Query};
+use protocol::routes::Route;
+use runtime::http::{Answer, Failure, authenticate, respond, route};
+
+/// Answers `GET /scroll`; anything else is `not_found` or `method_not_allowed`.
+pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
+    let result = read(&app, &request).await;
+    respond(&app, &request, result)
+}
+
+async fn read(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
+    let Route::Scroll = route(request)? else { return Err(ErrorCode::NotFound.into()) };
+    let caller = authenticate(app, request.headers())?;
+    let query = Query::parse(request.uri().query());
+    let request = Scroll {
+        channel_id: query.channel_id()?,
+        offset: query.message_offset()?,
+        limit: query.limit(limits::PAGE_MESSAGES_DEFAULT)?,
+        direction: query.direction()?,
+    };
+    let page = scroll(app, &caller, request).await?;
+    Ok(Answer::ok(&PageBody {
+        messages: page.messages.iter().map(MessageBody::of).collect(),
+        next_offset: page.next_offset.map(|offset| offset.to_string()),
+    }))
+}

@@ -1,1 +1,37 @@
-//! POST /messages as a function.
+//! `POST /messages` as a function.
+//!
+//! **Main path.** [`handle`] reads the request in the protocol's order of checks (route, method,
+//! token, media type, size, JSON, fields), calls [`messaging::send::post_message`], and writes the
+//! stored message.
+//!
+//! **Invariants.** It cannot fail: every refusal is a response already.
+//!
+//! **Not here.** No rule about messages, no Lambda, no environment.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use messaging::App;
+use messaging::send::{PostMessage, post_message};
+use model::ErrorCode;
+use protocol::http::{MessageBody, PostMessageBody, PostedBody, read_json};
+use protocol::routes::Route;
+use runtime::http::{Answer, Failure, authenticate, respond, route};
+
+/// Answers `POST /messages`; anything else is `not_found` or `method_not_allowed`.
+pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
+    let result = post(&app, &request).await;
+    respond(&app, &request, result)
+}
+
+async fn post(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
+    let Route::PostMessage = route(request)? else { return Err(ErrorCode::NotFound.into()) };
+    let caller = authenticate(app, request.headers())?;
+    let body = PostMessageBody::try_from(read_json(request.headers(), request.body())?)?;
+    let PostMessageBody { channel_id, text, id, after } = body;
+    let posted = post_message(app, &caller, PostMessage { channel_id, text, id, after }).await?;
+    Ok(Answer::ok(&PostedBody {
+        message: MessageBody::of(&posted.message),
+        duplicate: posted.duplicate,
+        server_time: posted.server_time.unix_ms(),
+    }))
+}

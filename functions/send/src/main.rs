@@ -1,1 +1,8 @@
-fn main() {}
+//! The send function on Lambda.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    runtime::lambda::run("send", send::handle).await
+}

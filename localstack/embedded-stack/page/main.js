@@ -4,9 +4,9 @@ import { Api } from "./api.js";
 import { byId, setAttribute } from "./dom.js";
 import { Outbox } from "./outbox.js";
 import { Panel } from "./panel.js";
-import { PEOPLE, prepareConfirm, prepareDialogs, problemText, Sidebar } from "./sidebar.js";
+import { prepareConfirm, prepareDialogs, problemText, Sidebar } from "./sidebar.js";
 import { Connection } from "./socket.js";
-import { Store } from "./store.js";
+import { PEOPLE, Store } from "./store.js";
 import { Sync } from "./sync.js";
 import { Composer, MessageView } from "./view.js";
 
@@ -14,6 +14,10 @@ const ID = /^[A-Za-z0-9_-]{1,64}$/;
 const WIDE = matchMedia("(min-width: 1180px)");
 /** If no node can be reached, REST alone still delivers what was typed. */
 const RELEASE_ANYWAY_MS = 5_000;
+const DRAWER_CLOSERS = {
+  panel: () => byId("close-panel"),
+  sidebar: () => document.querySelector("#sidebar [data-close-drawer]"),
+};
 
 const query = new URLSearchParams(location.search);
 const workspaceId = named(query.get("workspace"), "demo");
@@ -24,7 +28,6 @@ const store = new Store(workspaceId, userId);
 const sync = new Sync(api, store);
 const outbox = new Outbox(api, store);
 const connection = new Connection(api, store.log, {
-  lost: () => {},
   ready: (frame, session) => sync.onReady(frame, session),
   frame: (frame, session) => sync.onFrame(frame, session),
   changed: onConnectionChange,
@@ -47,8 +50,11 @@ const composer = new Composer(store, (channelId, text) => {
 const confirm = prepareConfirm();
 const sidebar = new Sidebar(store, {
   removeMember: (channelId, member) => {
-    confirm(`Remove ${member}?`, "They keep no access to the history of this channel.", "Remove", () =>
-      changeMembers(() => api.removeMember(channelId, member)),
+    confirm(
+      `Remove ${member}?`,
+      "They keep no access to the history of this channel.",
+      "Remove",
+      () => changeMembers(() => api.removeMember(channelId, member)),
     );
   },
   leave: ({ channel_id: channelId, name }) => {
@@ -70,6 +76,7 @@ prepareDialogs(store, {
 
 let drawDue = false;
 let restored = false;
+let wasLive = false;
 store.onChange(draw);
 start();
 
@@ -108,11 +115,13 @@ function draw() {
 }
 
 function onConnectionChange() {
-  if (connection.phase === "live") {
+  const live = connection.phase === "live";
+  if (live && !wasLive) {
     if (!restored) outbox.restore();
     restored = true;
     outbox.release();
   }
+  wasLive = live;
   draw();
 }
 
@@ -120,6 +129,7 @@ function onConnectionChange() {
 function openSomething() {
   if (!store.channelsKnown || store.channels.has(store.activeId)) return;
   const wanted = location.hash.slice(1);
+  if (store.channels.size === 0 && store.activeId === null) return;
   const first = store.sortedChannels("GROUP_CHANNEL")[0] ?? store.sortedChannels("DM")[0];
   open(store.channels.has(wanted) ? wanted : (first?.channel_id ?? null));
 }
@@ -135,7 +145,8 @@ function openFromHash() {
 function open(channelId) {
   store.activeId = channelId;
   const address = channelId === null ? "" : `#${channelId}`;
-  if (location.hash !== address) history.replaceState(null, "", `${location.pathname}${location.search}${address}`);
+  if (location.hash !== address)
+    history.replaceState(null, "", `${location.pathname}${location.search}${address}`);
   if (channelId !== null && !store.members.has(channelId)) sync.loadMembers(channelId);
   draw();
 }
@@ -190,8 +201,13 @@ function togglePanel() {
 
 /** On narrow screens the sides are drawers over the messages; at most one is open. */
 function openDrawer(drawer) {
-  byId("app").dataset.drawer = drawer;
+  const app = byId("app");
+  const before = app.dataset.drawer;
+  app.dataset.drawer = drawer;
   showPanelState();
+  // The focus goes into the drawer and back to what opened it.
+  if (drawer !== "none") DRAWER_CLOSERS[drawer]().focus();
+  else if (before !== "none") byId(before === "panel" ? "connection-pill" : "open-sidebar").focus();
 }
 
 function showPanelState() {

@@ -155,6 +155,7 @@ export class Outbox {
     if (entry.message.delivery === "stored") return this.#drop(entry);
     if (this.#api.offline) return this.#show(entry, "queued");
     if (!error.retryable || entry.attempts + 1 >= ATTEMPTS_MAX) {
+      this.#store.lastSend = null;
       entry.refusedId = error.code === "id_out_of_range" || error.code === "id_conflict";
       return this.#show(entry, "failed", reasonOf(error));
     }

@@ -1,6 +1,16 @@
 // The connection panel, the pill in the head and the notice: what the socket is doing, in words.
 
-import { byId, duration, element, hueOf, reconcile, setAttribute, setHidden, setText } from "./dom.js";
+import {
+  age,
+  byId,
+  duration,
+  element,
+  hueOf,
+  reconcile,
+  setAttribute,
+  setHidden,
+  setText,
+} from "./dom.js";
 import { shortNode } from "./socket.js";
 
 const BACK_NOTICE_MS = 9_000;
@@ -37,10 +47,11 @@ export class Panel {
   render() {
     const { phase } = this.#connection;
     const words = this.#phaseWords();
-    for (const node of [byId("connection-pill"), byId("state-card")]) setAttribute(node, "data-state", phase);
+    for (const node of [byId("connection-pill"), byId("state-card")])
+      setAttribute(node, "data-state", phase);
     setText(byId("pill-text"), words);
     setText(byId("state-text"), words);
-    setText(byId("state-since"), `for ${duration(wholeSeconds(Date.now() - this.#connection.phaseSince))}`);
+    setText(byId("state-since"), `for ${age(Date.now() - this.#connection.phaseSince)}`);
     setAttribute(byId("offline-toggle"), "aria-checked", String(phase === "offline"));
     this.#renderNode(phase);
     this.#renderNumbers();
@@ -63,7 +74,11 @@ export class Panel {
     setText(byId("node-id"), node?.id ?? "none");
     setText(byId("node-url"), node?.url ?? "");
     setText(byId("pill-node"), node ? shortNode(node.id) : "");
-    setAttribute(byId("node-mark"), "class", node ? `node-mark ${hueOf(node.id)}` : "node-mark standby");
+    setAttribute(
+      byId("node-mark"),
+      "class",
+      node ? `node-mark ${hueOf(node.id)}` : "node-mark standby",
+    );
     setHidden(byId("alternate-row"), alternates.length === 0);
     setText(byId("alternates"), alternates.map((other) => other.node_id).join(", ") || "none");
     const button = byId("kill-node");
@@ -73,12 +88,21 @@ export class Panel {
   #renderNumbers() {
     const { counters, reconnect, lastSend } = this.#store;
     const { resumed, lastTick, cursor } = this.#connection;
-    for (const [name, value] of Object.entries(counters)) setText(byId(`counter-${name}`), String(value));
-    setText(byId("missed-count"), String(reconnect?.missed ?? 0));
+    for (const [name, value] of Object.entries(counters))
+      setText(byId(`counter-${name}`), String(value));
+    const missed = reconnect?.missed ?? 0;
+    setText(byId("missed-count"), String(missed));
+    setAttribute(byId("missed-tile"), "data-missed", missed > 0);
     setText(byId("reconnect-ms"), duration(reconnect?.tookMs));
     setText(byId("catch-up-ms"), duration(reconnect?.catchUpMs));
-    setText(byId("resumed"), resumed === null ? "–" : resumed ? "true, by cursor" : "false, read by scroll");
-    setText(byId("last-tick"), lastTick ? `${tickAge(lastTick.at)}, fresh: ${lastTick.fresh}` : "none yet");
+    setText(
+      byId("resumed"),
+      resumed === null ? "–" : resumed ? "true, by cursor" : "false, read by scroll",
+    );
+    setText(
+      byId("last-tick"),
+      lastTick ? `${age(Date.now() - lastTick.at)} ago, fresh: ${lastTick.fresh}` : "none yet",
+    );
     setAttribute(byId("last-tick"), "data-fresh", lastTick ? String(lastTick.fresh) : null);
     setText(byId("last-send"), lastSend ? sendWords(lastSend) : "–");
     setText(byId("cursor"), cursor ?? "–");
@@ -98,20 +122,23 @@ export class Panel {
 
   #notice(phase) {
     const { actions } = this;
-    if (this.#flash && Date.now() < this.#flash.until) return { tone: "bad", text: this.#flash.text };
+    if (this.#flash && Date.now() < this.#flash.until)
+      return { tone: "bad", text: this.#flash.text };
     if (phase === "stopped") {
       const text = `Disconnected: ${this.#connection.stopReason}.`;
       return { tone: "bad", text, verb: "Connect again", act: actions.connectAgain };
     }
     if (phase === "offline") {
       const { queued } = this.#outbox;
-      const waiting = queued > 0 ? ` ${queued} ${queued === 1 ? "message waits" : "messages wait"}.` : "";
+      const waiting =
+        queued > 0 ? ` ${queued} ${queued === 1 ? "message waits" : "messages wait"}.` : "";
       const text = `You are offline. What you write is queued.${waiting}`;
       return { tone: "warn", text, verb: "Go online", act: () => actions.setOffline(false) };
     }
     if (phase === "reconnecting") {
       const waiting = this.#connection.retryAt !== null;
-      const text = `${this.#phaseWords()}. Nothing is lost meanwhile.`;
+      // Without the countdown: a screen reader would read out every second of it.
+      const text = "Reconnecting. What is sent meanwhile is caught up.";
       return { tone: "warn", text, verb: waiting ? "Try now" : undefined, act: actions.tryNow };
     }
     return this.#backNotice(phase);
@@ -128,7 +155,10 @@ export class Panel {
     if (Date.now() > this.#backUntil) return null;
     const { missed, resumed } = reconnect;
     const how = resumed ? "replayed from the cursor" : "read by scroll";
-    const what = missed === 0 ? "nothing was missed" : `${missed} missed ${missed === 1 ? "message" : "messages"} ${how}`;
+    const what =
+      missed === 0
+        ? "nothing was missed"
+        : `${missed} missed ${missed === 1 ? "message" : "messages"} ${how}`;
     const node = this.#connection.node ? ` on node ${shortNode(this.#connection.node.id)}` : "";
     return { tone: "good", text: `Back${node}: ${what}.` };
   }
@@ -158,19 +188,9 @@ const PHASE_WORDS = {
   stopped: "Disconnected",
 };
 
-function tickAge(at) {
-  const seconds = Math.round((Date.now() - at) / 1_000);
-  return seconds === 0 ? "just now" : `${seconds} s ago`;
-}
-
-function wholeSeconds(ms) {
-  const seconds = Math.max(0, Math.round(ms / 1_000));
-  return seconds * 1_000;
-}
-
 function sendWords({ storedMs, echoMs }) {
   const parts = [];
-  if (storedMs !== null) parts.push(`stored after ${duration(storedMs)}`);
-  if (echoMs !== null) parts.push(`back on the socket after ${duration(echoMs)}`);
+  if (storedMs !== null) parts.push(`stored ${duration(storedMs)}`);
+  if (echoMs !== null) parts.push(`pushed ${duration(echoMs)}`);
   return parts.join(", ") || "under way";
 }

@@ -1,9 +1,7 @@
 // The left side and the head: who I am, channels and DMs with unread marks, members; its dialogs.
 
 import { avatar, byId, element, icon, reconcile, setAttribute, setHidden, setText } from "./dom.js";
-
-/** The people of the demo workspace: any other user id works as well. */
-export const PEOPLE = ["alice", "bob", "carol"];
+import { PEOPLE } from "./store.js";
 
 export class Sidebar {
   #store;
@@ -23,12 +21,14 @@ export class Sidebar {
     const { active, activeId } = this.#store;
     this.#renderChannels(byId("channel-list"), this.#store.sortedChannels("GROUP_CHANNEL"));
     this.#renderChannels(byId("dm-list"), this.#store.sortedChannels("DM"));
-    const empty = (type) => this.#store.channelsKnown && this.#store.sortedChannels(type).length === 0;
+    const empty = (type) =>
+      this.#store.channelsKnown && this.#store.sortedChannels(type).length === 0;
     setHidden(byId("no-channels"), !empty("GROUP_CHANNEL"));
     setHidden(byId("no-dms"), !empty("DM"));
     this.#renderMembers(active);
     this.#renderHead(active);
-    const elsewhere = this.#store.unreadTotal() - (active ? this.#store.timeline(activeId).unread.size : 0);
+    const elsewhere =
+      this.#store.unreadTotal() - (active ? this.#store.timeline(activeId).unread.size : 0);
     setHidden(byId("menu-badge"), elsewhere === 0);
   }
 
@@ -116,7 +116,9 @@ export class Sidebar {
         },
         icon("close"),
       );
-      remove.addEventListener("click", () => this.#actions.removeMember(this.#store.activeId, userId));
+      remove.addEventListener("click", () =>
+        this.#actions.removeMember(this.#store.activeId, userId),
+      );
       return element(
         "li",
         { class: "member", "data-testid": "member-item", "data-user-id": userId },
@@ -143,11 +145,13 @@ export class Sidebar {
     const members = channel ? this.#store.members.get(channel.channel_id) : null;
     const parts = [];
     if (channel?.type === "DM") parts.push("direct message");
-    else if (members) parts.push(`${members.length} ${members.length === 1 ? "member" : "members"}`);
+    else if (members)
+      parts.push(`${members.length} ${members.length === 1 ? "member" : "members"}`);
     if (channel) parts.push(CONTRACTS.get(channel.contract) ?? channel.contract);
     setText(byId("channel-meta"), parts.filter(Boolean).join(" · "));
     const total = this.#store.unreadTotal();
-    document.title = `${total > 0 ? `(${total}) ` : ""}${shown} · ${this.#store.userId} · Inkwire`;
+    const mark = total > 0 ? `(${total}) ` : "";
+    document.title = `${mark}${shown} · ${this.#store.userId} · Inkwire`;
   }
 }
 
@@ -193,7 +197,11 @@ function prepare(id, submit) {
 export function prepareDialogs(store, actions) {
   const channel = prepare("channel-dialog", async (form) => {
     const fields = new FormData(form);
-    const others = fields.get("others").split(",").map((user) => user.trim()).filter(Boolean);
+    const others = fields
+      .get("others")
+      .split(",")
+      .map((user) => user.trim())
+      .filter(Boolean);
     const members = [...new Set([...fields.getAll("member"), ...others])];
     const name = fields.get("name").trim();
     await actions.createChannel({ type: "GROUP_CHANNEL", name, members });
@@ -243,7 +251,8 @@ function chip(kind, person) {
 }
 
 export function problemText(problem) {
-  if (problem.code === "unreachable") return "The server did not answer. Whether it acted is unknown.";
+  if (problem.code === "unreachable")
+    return "The server did not answer. Whether it acted is unknown.";
   const field = problem.field ? ` (${problem.field})` : "";
   return `${problem.message}${field}`;
 }

@@ -75,7 +75,7 @@ export class Connection {
   #failures = 0;
 
   /**
-   * `handler` has `lost()`, `ready(frame, session)` returning a promise that ends when caught up,
+   * `handler` has `ready(frame, session)` returning a promise that ends when caught up,
    * `frame(frame, session)` and `changed()`. A session has `signal` (aborted at its end), `story`
    * (the log line of this reconnect) and `lostAt` (when the
    * connection was lost, or sought again; null on the first visit).
@@ -94,7 +94,6 @@ export class Connection {
     this.#loop?.abort();
     this.#noteLoss();
     this.#log.add("went offline: socket dropped, messages are queued", "warn");
-    this.#handler.lost();
     this.#enter("offline");
   }
 
@@ -147,7 +146,6 @@ export class Connection {
       if (end.wasReady) {
         this.#noteLoss();
         this.node = null;
-        this.#handler.lost();
         story = this.#log.add(`lost node ${shortNode(placement.node_id)} (${shown})`, "warn");
       } else {
         story.then(`node ${shortNode(placement.node_id)} not reached (${shown})`, "warn");
@@ -184,7 +182,8 @@ export class Connection {
         }
         this.node = null;
         this.alternates = [];
-        if (attempt === 0) story.then(`/connect: ${error.code}, trying again with full jitter`, "warn");
+        if (attempt === 0)
+          story.then(`/connect: ${error.code}, trying again with full jitter`, "warn");
         await this.#wait(Math.max(error.retryAfterMs, fullJitter(attempt)), signal);
       }
     }
@@ -253,7 +252,8 @@ export class Connection {
     if (frame.type === "tick") {
       const wasFresh = this.lastTick?.fresh ?? true;
       this.lastTick = { at: Date.now(), fresh: frame.fresh };
-      if (wasFresh && !frame.fresh) this.#log.add("the path behind the node is being repaired", "warn");
+      if (wasFresh && !frame.fresh)
+        this.#log.add("the path behind the node is being repaired", "warn");
       if (!wasFresh && frame.fresh) this.#log.add("the path behind the node works again", "good");
     }
     this.#handler.frame(frame, session);

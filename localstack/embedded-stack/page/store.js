@@ -6,6 +6,9 @@
 const ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const LOG_ENTRIES_MAX = 30;
 
+/** The people of the demo workspace; any other user id works as well. */
+export const PEOPLE = ["alice", "bob", "carol"];
+
 /** The ten characters of a ULID that say when. */
 function encodeTime(ms) {
   let text = "";
@@ -23,7 +26,7 @@ export function timeOf(id) {
   return ms;
 }
 
-/** The lowest id of that millisecond: as an exclusive offset it excludes nothing of it but itself. */
+/** The lowest id of that millisecond: an exclusive offset that leaves out nothing but itself. */
 export function lowestIdAt(ms) {
   return encodeTime(Math.max(0, ms)) + "0".repeat(16);
 }
@@ -88,7 +91,7 @@ export class EventLog {
     this.#changed = changed;
   }
 
-  /** Adds a line and returns it; `then` appends the next step, `finish` also sets its tone. */
+  /** Adds a line and returns it: `then` appends the next step, `amend` rewrites the last one. */
   add(text, tone = "plain") {
     const entry = { key: this.#nextKey, at: Date.now(), steps: [text], tone };
     this.#nextKey += 1;
@@ -98,8 +101,9 @@ export class EventLog {
       this.#changed();
       return entry;
     };
-    entry.amend = (step) => {
+    entry.amend = (step, newTone) => {
       entry.steps[entry.steps.length - 1] = step;
+      if (newTone) entry.tone = newTone;
       this.#changed();
       return entry;
     };

@@ -1,6 +1,6 @@
 // Keeping up: what each frame means for the store, catch-up after a gap, history pages.
 //
-// Main path: `ready` → (resumed) count what is replayed, or (not resumed) re-read the channels and
+// Main path: `ready` → (resumed) count what is replayed, or (not resumed) re-read the channels,
 // scroll each one from before the gap → caught up. Invariants: attach first, read then: what is
 // stored before the read is in it, what comes after is pushed; a catch-up that broke off is due
 // again at the next `ready`, even if that one resumes.
@@ -45,7 +45,7 @@ export class Sync {
 
   async onReady(frame, session) {
     const first = this.#syncedUntil === 0;
-    const story = session.story.then(frame.resumed ? "resumed" : "not resumed");
+    const story = session.story.then("attached");
     this.#gap = newGap(frame.resumed, frame.server_time, story);
     if (session.lostAt !== null) {
       this.#store.clearMissed();
@@ -78,6 +78,7 @@ export class Sync {
       counters.replayed += 1;
       gap.replayed += 1;
       gap.lastAt = performance.now();
+      this.#countGap(gap);
       if (gap.quiet !== null) this.#armQuiet(gap, session);
       else this.#tellGap(gap);
     } else counters.pushed += 1;
@@ -104,7 +105,11 @@ export class Sync {
     if (session.signal.aborted) return;
     this.#store.clearMissed();
     this.#store.reconnect = { tookMs: null, catchUpMs: null, resumed: false, missed: 0 };
-    this.#gap = newGap(false, this.#api.clock.now(), story.then(`waited ${delayMs} ms`));
+    this.#gap = newGap(
+      false,
+      this.#api.clock.now(),
+      story.then(`waited ${delayMs} ms`).then("reading"),
+    );
     await this.#scrollAll(this.#gap, session, false);
   }
 
@@ -125,20 +130,24 @@ export class Sync {
     if (this.#channelsDue) this.refreshChannelsSoon();
   }
 
+  #countGap(gap) {
+    const missed = gap.replayed + gap.scrolled;
+    const catchUpMs = Math.max(1, Math.round(gap.lastAt - gap.readyAt));
+    const { reconnect } = this.#store;
+    if (reconnect) Object.assign(reconnect, { missed, catchUpMs });
+    return { missed, catchUpMs };
+  }
+
   #tellGap(gap) {
     const { reconnect } = this.#store;
-    const missed = gap.replayed + gap.scrolled;
-    const tookMs = Math.round(gap.lastAt - gap.readyAt);
-    if (reconnect) Object.assign(reconnect, { missed, catchUpMs: tookMs });
+    const { missed, catchUpMs } = this.#countGap(gap);
     const words = [];
     if (gap.replayed > 0) words.push(`${count(gap.replayed)} replayed`);
     if (gap.scrolled > 0) words.push(`${count(gap.scrolled)} read by scroll`);
-    if (!reconnect) words.push(gap.resumed ? "live" : "history read");
-    else if (words.length === 0) words.push("nothing missed");
-    const step = `${words.join(", ")}${missed > 0 || !reconnect ? ` in ${tookMs} ms` : ""}`;
-    if (gap.line) gap.story.amend(step);
-    else gap.story.then(step, "good");
-    gap.line = true;
+    if (words.length === 0) words.push(reconnect ? "nothing missed" : "history read");
+    const resumed = gap.resumed ? "resumed" : "not resumed";
+    const took = missed > 0 || !reconnect ? ` in ${catchUpMs} ms` : "";
+    gap.story.amend(`${reconnect ? resumed : "live"}: ${words.join(", ")}${took}`, "good");
     this.#store.changed();
   }
 
@@ -150,7 +159,9 @@ export class Sync {
       const queue = [...channels];
       const worker = async () => {
         for (let next = queue.shift(); next; next = queue.shift()) {
-          gap.scrolled += await this.#scrollChannel(next, signal, first && this.#firstVisit);
+          const missed = await this.#scrollChannel(next, signal, first && this.#firstVisit);
+          // After the wait: `+= await` would add to what was there before the other workers did.
+          gap.scrolled += missed;
         }
       };
       await Promise.all(Array.from({ length: CATCH_UP_PARALLEL }, worker));
@@ -301,7 +312,7 @@ export class Sync {
 function newGap(resumed, attachedAt, story) {
   const now = performance.now();
   const counts = { replayed: 0, scrolled: 0 };
-  return { resumed, attachedAt, story, readyAt: now, lastAt: now, ...counts, quiet: null, line: false };
+  return { resumed, attachedAt, story, readyAt: now, lastAt: now, ...counts, quiet: null };
 }
 
 function count(messages) {

@@ -4,7 +4,7 @@
 // below; who is at the bottom stays at the bottom. Rendering is a function of the store.
 
 import { avatar, byId, element, icon, reconcile, setAttribute, setHidden, setText } from "./dom.js";
-import { timeOf } from "./store.js";
+import { PEOPLE, timeOf } from "./store.js";
 
 const NEAR_BOTTOM_PX = 48;
 const NEAR_TOP_PX = 300;
@@ -54,8 +54,14 @@ export class MessageView {
     if (switched) this.#list.replaceChildren();
     this.#renderEdge(timeline);
     const rows = timeline ? this.#rows(timeline) : [];
-    reconcile(this.#list, rows, (row) => row.key, createRow, (node, row) => this.#updateRow(node, row));
-    if (anchor) {
+    reconcile(
+      this.#list,
+      rows,
+      (row) => row.key,
+      createRow,
+      (node, row) => this.#updateRow(node, row),
+    );
+    if (anchor?.node.isConnected) {
       this.#scroller.scrollTop += anchor.node.getBoundingClientRect().top - anchor.top;
     } else this.#keepBottom();
     this.#renderJump(timeline);
@@ -148,9 +154,11 @@ export class MessageView {
     const words = deliveryWords(message);
     if (node.dataset.shown !== delivery) {
       node.dataset.shown = delivery;
-      node.replaceChildren(icon(DELIVERY_ICONS[delivery]), element("span", { class: "delivery-text" }));
+      node.replaceChildren(
+        icon(DELIVERY_ICONS[delivery]),
+        element("span", { class: "delivery-text" }),
+      );
       if (delivery === "failed") {
-        // The id is read when pressed: a retry after a refusal for age has another one.
         const retry = element("button", { type: "button", "data-testid": "retry" }, "Retry");
         const discard = element("button", { type: "button", "data-testid": "discard" }, "Delete");
         retry.addEventListener("click", () => this.#actions.retry(id));
@@ -165,8 +173,10 @@ export class MessageView {
   #renderEdge(timeline) {
     const channel = this.#store.active;
     const state = this.#edgeState(timeline, channel);
-    if (this.#edge.dataset.state === `${state} ${channel?.channel_id}`) return;
-    this.#edge.dataset.state = `${state} ${channel?.channel_id}`;
+    const { dataset } = this.#edge;
+    const name = channel ? this.#store.nameOf(channel) : "";
+    if (dataset.state === state && dataset.channel === name) return;
+    Object.assign(dataset, { state, channel: name });
     this.#edge.replaceChildren(...this.#edgeContent(state, channel));
   }
 
@@ -202,14 +212,23 @@ export class MessageView {
     const create = element(
       "button",
       { type: "button", class: "primary", "data-testid": "create-first" },
-      "Create # general with alice, bob and carol",
+      `Create # general with ${PEOPLE.join(", ")}`,
     );
     create.addEventListener("click", () => this.#actions.createFirst());
+    const link = (person) => element("a", { href: `/?as=${person}`, target: "_blank" }, person);
+    const [one, two] = PEOPLE.filter((person) => person !== this.#store.userId);
+    const others = [link(one), " or ", link(two)];
     return element(
       "div",
       { class: "welcome" },
       element("h2", {}, "Nothing here yet"),
-      element("p", {}, "Open a second window as someone else, and write to each other."),
+      element(
+        "p",
+        {},
+        "Create a channel here, open a second window as ",
+        ...others,
+        ", and write to each other.",
+      ),
       create,
     );
   }
@@ -255,7 +274,11 @@ export class Composer {
     }
     const name = active ? this.#store.nameOf(active) : "";
     const prefix = active && active.type !== "DM" ? "# " : "";
-    setAttribute(this.#text, "placeholder", active ? `Message ${prefix}${name}` : "No channel open");
+    setAttribute(
+      this.#text,
+      "placeholder",
+      active ? `Message ${prefix}${name}` : "No channel open",
+    );
     if (this.#text.disabled !== !active) this.#text.disabled = !active;
     setAttribute(byId("send"), "disabled", !this.#sendable());
   }
@@ -282,7 +305,11 @@ export class Composer {
 
   #check() {
     const over = characters(this.#text.value) - TEXT_CHARACTERS_MAX;
-    setAttribute(byId("composer-hint"), "data-over", over > 0 ? `${over} characters too long` : null);
+    setAttribute(
+      byId("composer-hint"),
+      "data-over",
+      over > 0 ? `${over} characters too long` : null,
+    );
     setAttribute(byId("send"), "disabled", !this.#sendable());
     if (CSS.supports("field-sizing", "content")) return;
     this.#text.style.height = "auto";
@@ -300,8 +327,11 @@ function characters(text) {
 
 function createRow(row) {
   if (row.kind !== "message") {
-    return element("div", { class: `divider ${row.kind}`, "data-testid": `divider-${row.kind}` },
-      element("span", {}, row.text));
+    return element(
+      "div",
+      { class: `divider ${row.kind}`, "data-testid": `divider-${row.kind}` },
+      element("span", {}, row.text),
+    );
   }
   const { message, at } = row;
   const time = element("time", { datetime: at.toISOString(), title: at.toLocaleString() });
@@ -378,8 +408,12 @@ function beginning(channel, store) {
     "div",
     { class: "beginning", "data-testid": "history-start" },
     element("h2", { dir: "auto" }, dm ? name : `# ${name}`),
-    element("p", {}, dm
-      ? `The beginning of your direct messages with ${name}.`
-      : `The beginning of this channel. ${channel.created_by} created it${opened}.`),
+    element(
+      "p",
+      {},
+      dm
+        ? `The beginning of your direct messages with ${name}.`
+        : `The beginning of this channel. ${channel.created_by} created it${opened}.`,
+    ),
   );
 }

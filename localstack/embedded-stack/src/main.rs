@@ -1,1 +1,69 @@
-fn main() {}
+//! `cargo run` at the root of the repository: the whole system in one process.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use embedded_stack::{Options, Stack, report};
+use messaging::publisher::chain;
+use runtime::config::{EXIT_CONFIG, Env, LOG, ProcessEnv};
+use runtime::telemetry::{self, LogConfig};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(asked) => {
+            let is_wrong = asked.use_stderr();
+            return if asked.print().is_err() || is_wrong {
+                EXIT_CONFIG.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let filter = ProcessEnv.value(LOG).and_then(|value| value.into_string().ok());
+    let filter = filter.unwrap_or_else(|| LogConfig::default().filter);
+    telemetry::start(&LogConfig { filter, format: options.log_format.into() });
+    run(&options).await
+}
+
+async fn run(options: &Options) -> ExitCode {
+    let options = match options.stack(&ProcessEnv) {
+        Ok(options) => options,
+        Err(wrong) => return complain(&wrong, EXIT_CONFIG),
+    };
+    // Signals that come while the stack starts are remembered.
+    let (mut interrupts, mut terms) =
+        match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+            (Ok(interrupts), Ok(terms)) => (interrupts, terms),
+            (Err(error), _) | (_, Err(error)) => return complain(&error.to_string(), 71),
+        };
+    let stack = match Stack::start(options.clone()).await {
+        Ok(stack) => stack,
+        Err(error) => {
+            let text = format!("{}; {}", chain(&error), error.cure());
+            return complain(&text, error.exit_code());
+        }
+    };
+    if io::stdout().write_all(report(&stack, &options).as_bytes()).is_err() {
+        tracing::debug!("nobody reads the standard output");
+    }
+    tokio::select! {
+        _ = interrupts.recv() => {}
+        _ = terms.recv() => {}
+    }
+    tracing::info!("stopping; once more stops at once");
+    tokio::select! {
+        () = stack.stop() => ExitCode::SUCCESS,
+        _ = interrupts.recv() => ExitCode::from(130),
+        _ = terms.recv() => ExitCode::from(143),
+    }
+}
+
+/// One line that names the cause and the cure.
+fn complain(text: &str, code: u8) -> ExitCode {
+    eprintln!("inkwire: {}", text.replace('\n', " "));
+    ExitCode::from(code)
+}

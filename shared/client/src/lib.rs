@@ -1,1 +1,88 @@
-//! The reference client: connect, resume, catch up, upsert by id.
+//! The reference client: the shortest correct one. Read it as the client's half of the protocol.
+//!
+//! **Main path.**
+//! 1. [`Client::start`] asks `GET /connect` for a node ([`Api::connect`]) and waits `delay_ms`.
+//! 2. It opens the node's socket and says `hello` with the ticket and, to resume, its cursor.
+//! 3. `ready` with `resumed:true`: everything after the cursor follows. With `false`, or on
+//!    `resync`: a gap is open. [`Inbox::open_gap`] freezes where each channel stood,
+//!    `GET /channels` and `GET /scroll` newer read on from ten minutes before
+//!    ([`Inbox::catch_up_from`]), while the socket goes on pushing.
+//! 4. Each message, pushed or read, is upserted by id into its [`Timeline`] and told as an
+//!    [`Event`]; only then does the cursor move.
+//! 5. The socket ends, or is silent for 25 s: [`Session::on_lost`] names the next [`Step`], and it
+//!    begins again at 1, elsewhere.
+//! 6. [`Client::send`] mints the message's id and repeats `POST /messages` with it until it is
+//!    stored or refused ([`Outbox`]).
+//!
+//! **Invariants.**
+//! - The cursor is never ahead of what the program was given; so a crash repeats, and loses
+//!   nothing.
+//! - A gap stays open over any number of sockets, until one reading was complete.
+//! - Per message, exactly one event is `fresh`.
+//! - A retry carries the id of its first attempt.
+//! - Every wait ends by itself, every queue has a bound: events that are not taken leave the socket
+//!   unread, and its node closes it.
+//!
+//! **Not here.** No storage: keep [`Client::cursor`] and [`Client::inbox`] if a restart should
+//! resume. No TLS: where there is some, it ends before this client.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use client::{Api, Client, Config, DevUser, Event, TokenSource};
+//!
+//! let bob = DevUser::new("demo".parse()?, "bob".parse()?);
+//! let api = Api::new("http://127.0.0.1:8080", TokenSource::Dev(bob))?;
+//! let channel = api.create_channel("general", &["alice".parse()?]).await?;
+//! let (client, mut events) = Client::start(Config::new(api));
+//! client.send(&channel.id, "hello").await?;
+//! while let Some(event) = events.recv().await {
+//!     if let Event::Message { message, fresh: true, .. } = event {
+//!         assert_eq!(message.text.as_str(), "hello");
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod live;
+mod session;
+mod timeline;
+
+mod catch_up;
+mod event;
+
+mod send;
+
+mod rest;
+mod token;
+
+mod backoff;
+mod clock;
+mod error;
+mod raw;
+
+#[cfg(test)]
+mod fake;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use backoff::Backoff;
+pub use error::ApiError;
+pub use event::Event;
+pub use live::{Client, Config};
+pub use raw::{OpenError, RawSocket, Received, exchange};
+pub use rest::{Api, Assignment, ChannelPage, MemberPage, Page, Posted, RawAnswer, Target};
+pub use send::{Draft, Outbox, SendError, Sent};
+pub use session::{Lost, Session, Step, StopReason};
+pub use timeline::{CatchUpFrom, How, Inbox, Timeline};
+pub use token::{DevUser, LoginFuture, Token, TokenSource};
+
+// What raw calls and raw sockets are spelled with.
+pub use protocol::http::Direction;
+pub use reqwest::{Method, header};
+pub use tokio_tungstenite::tungstenite::Message as SocketMessage;
+
+/// No holder of these locks can leave a half-made change behind: a poisoned one is as good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -84,7 +84,9 @@ impl Intercept for Attempts {
 fn never_connected(err: &ConnectorError) -> bool {
     let mut next: Option<&(dyn Error + 'static)> = Some(err);
     while let Some(err) = next {
-        if err.downcast_ref::<hyper_util::client::legacy::Error>().is_some_and(|err| err.is_connect())
+        if err
+            .downcast_ref::<hyper_util::client::legacy::Error>()
+            .is_some_and(|err| err.is_connect())
         {
             return true;
         }

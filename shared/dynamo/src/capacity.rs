@@ -98,7 +98,8 @@ impl Consumed {
     /// What was consumed since an earlier snapshot of the same counter.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        let costs = self.iter().map(|(operation, cost)| (operation, cost.minus(earlier.of(operation))));
+        let costs =
+            self.iter().map(|(operation, cost)| (operation, cost.minus(earlier.of(operation))));
         Self(costs.filter(|(_, cost)| *cost != Cost::default()).collect())
     }
 }

@@ -78,9 +78,7 @@ pub(crate) fn encode_redirect(redirect: &Redirect) -> Item {
 ///
 /// # Errors
 /// [`MalformedRow`] if it is neither a message nor a redirect.
-pub fn decode_log_entry(
-    item: &HashMap<String, AttributeValue>,
-) -> Result<LogEntry, MalformedRow> {
+pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEntry, MalformedRow> {
     let row = Row { table: "messages", item };
     let channel_id = row.parsed(keys::CHANNEL_ID, |text| ChannelId::parse(text).ok())?;
     let id = row.parsed(keys::CREATED_AT, |text| MessageId::parse(text).ok())?;
@@ -219,7 +217,7 @@ impl<'a> Row<'a> {
     fn number(self, attribute: &'static str) -> Result<u64, MalformedRow> {
         match self.item.get(attribute) {
             Some(AttributeValue::N(digits)) => {
-                digits.parse().map_err(|_: std::num::ParseIntError| self.malformed(attribute))
+                digits.parse().ok().ok_or_else(|| self.malformed(attribute))
             }
             _ => Err(self.malformed(attribute)),
         }
@@ -233,7 +231,8 @@ impl<'a> Row<'a> {
         match self.item.get(attribute) {
             Some(AttributeValue::B(blob)) => <[u8; 32]>::try_from(blob.as_ref())
                 .map(TextDigest)
-                .map_err(|_: std::array::TryFromSliceError| self.malformed(attribute)),
+                .ok()
+                .ok_or_else(|| self.malformed(attribute)),
             _ => Err(self.malformed(attribute)),
         }
     }

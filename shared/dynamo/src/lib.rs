@@ -12,23 +12,25 @@
 //!
 //! **Not here.** No rule about who may do what, no clock, no configuration.
 
-mod schema;
-mod keys;
-mod item;
 mod attempt;
-mod error;
 mod capacity;
-mod client;
-mod store;
-mod messages;
 mod channels;
+mod client;
+mod error;
+mod image;
+mod item;
+mod keys;
 mod members;
-mod revocations;
+mod messages;
 mod provision;
+mod revocations;
+mod schema;
+mod store;
 
 pub use capacity::{Capacity, Consumed, Cost, Operation};
 pub use client::{ClientConfig, CredentialSource, client};
 pub use error::CallError;
+pub use image::decode_log_image;
 pub use item::{MalformedRow, decode_log_entry};
 pub use provision::{SchemaError, create_tables, verify_tables};
 pub use schema::{

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, future, stream};
 use messaging::ports::{MemberStore, NamePage, ReadError, WriteError};
 use model::limits::PAGE_ROWS_MAX;
 use model::{ChannelId, Member, Timestamp, UserId, WorkspaceId};
@@ -27,15 +27,11 @@ impl MemberStore for DynamoStore {
         for member in members {
             let (user, joined_at) = (&member.user_id, member.joined_at);
             let key = keys::membership(channel, user);
-            writes.push((&self.tables.memberships, key, joined_at));
+            writes.push(self.put_joined(&self.tables.memberships, key, joined_at));
             let key = keys::user_channel(workspace, user, channel);
-            writes.push((&self.tables.user_channels, key, joined_at));
+            writes.push(self.put_joined(&self.tables.user_channels, key, joined_at));
         }
-        stream::iter(writes)
-            .map(|(table, key, joined_at)| self.put_joined(table, key, joined_at))
-            .buffer_unordered(CONCURRENT_WRITES_MAX)
-            .try_collect()
-            .await
+        stream::iter(writes).buffer_unordered(CONCURRENT_WRITES_MAX).try_collect().await
     }
 
     async fn delete_member(
@@ -46,10 +42,11 @@ impl MemberStore for DynamoStore {
     ) -> Result<(), WriteError> {
         let membership = keys::membership(channel, user);
         let user_channel = keys::user_channel(workspace, user, channel);
-        let (membership, user_channel) = futures_util::join!(
+        let (membership, user_channel) = future::join(
             self.delete(&self.tables.memberships, membership),
             self.delete(&self.tables.user_channels, user_channel),
-        );
+        )
+        .await;
         membership.and(user_channel)
     }
 

@@ -60,8 +60,7 @@ impl MemoryDirectory {
         state.nodes.retain(|_, node| now.since(node.renewed_at) <= limits::LEASE_MEMORY);
         for node in state.nodes.values_mut() {
             node.pending_until.retain(|until| *until > now);
-            node.reports
-                .retain(|_, at| now.since(*at) <= limits::REPORT_WINDOW + limits::DEMOTION);
+            node.reports.retain(|_, at| now.since(*at) <= limits::REPORT_WINDOW + limits::DEMOTION);
         }
         Ok((state, now))
     }

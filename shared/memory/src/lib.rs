@@ -3,8 +3,10 @@
 mod bus;
 mod clock;
 mod leases;
+mod store;
 mod stream;
 
 pub use bus::{MemoryBus, PublishFault};
 pub use clock::{ManualClock, SeededRandomness};
 pub use leases::MemoryDirectory;
+pub use store::{Calls, MemoryStore};

@@ -1,1 +1,29 @@
-//! Configuration, telemetry, tokens, the Lambda adapter, and the wiring of the ports.
+//! What programs need to run the engine: configuration, telemetry, tokens, the Lambda adapter,
+//! and the wiring of the ports.
+//!
+//! **Main path.**
+//! 1. [`config`] reads a program's environment, all of it, and tells all that is wrong at once.
+//! 2. [`wire`] builds the ports of it: store, bus, tokens, tickets, clock, randomness.
+//! 3. `lambda::run` (or the local gateway) hands a request to a handler through [`http::serve`].
+//! 4. The handler asks [`http::authenticate`], calls one use case, and answers with
+//!    [`http::respond`]: the one place where a refusal becomes a response.
+//!
+//! **Invariants.** The environment is read here and nowhere else; a value of it is never printed.
+//! Secrets have no `Debug` that shows them. A panic of a handler costs one call.
+//!
+//! **Not here.** No business rule, no route, no socket.
+
+pub mod clock;
+pub mod config;
+pub mod http;
+#[cfg(feature = "lambda")]
+pub mod lambda;
+pub mod telemetry;
+pub mod tickets;
+pub mod tokens;
+pub mod wire;
+
+mod jws;
+mod secret;
+
+pub use secret::{Secret, SecretError, Secrets};

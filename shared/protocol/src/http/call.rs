@@ -164,7 +164,10 @@ mod tests {
         assert_eq!(read.channel, NewChannel::Dm { other: other.clone() });
         let body = create_group("general", std::slice::from_ref(&other));
         let read = CreateChannelBody::try_from(fields(&body)).unwrap();
-        assert_eq!(read.channel, NewChannel::Group { name: "general".into(), members: vec![other] });
+        assert_eq!(
+            read.channel,
+            NewChannel::Group { name: "general".into(), members: vec![other] }
+        );
     }
 
     #[test]

@@ -1,0 +1,251 @@
+//! The embedded DynamoDB-compatible engine: on a thread and a runtime of its own, behind a
+//! loopback port, so that the store's real adapter talks to it as it does to the service.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use dynoxide::{Database, DynoxideError};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
+use tracing::{error, warn};
+
+/// Where the engine keeps its tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineData {
+    /// In memory: gone when the engine stops.
+    Memory,
+    /// In this directory, which is created if need be. Every write is synced to disk.
+    Directory(PathBuf),
+}
+
+/// Why the engine did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The directory cannot be created, or not written to.
+    #[error("the data directory {} cannot be written to", .path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// Another engine has the directory open.
+    #[error("the data directory {} is in use by another process", .path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The tables in it cannot be opened.
+    #[error("the tables at {} cannot be opened", .path.display())]
+    Tables {
+        /// The file, or the engine's own word for memory.
+        path: PathBuf,
+        /// What the engine says.
+        #[source]
+        source: DynoxideError,
+    },
+    /// The system gives no port, thread or runtime.
+    #[error("the engine cannot be started")]
+    System(#[from] io::Error),
+}
+
+/// A running engine. Dropping it stops it, closes the tables and gives the directory back.
+pub struct Engine {
+    endpoint: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    database: Database,
+    // Fields are dropped in this order: the directory is given back when nothing of this process
+    // writes to it any more.
+    _lock: Option<File>,
+}
+
+impl Engine {
+    /// Starts an engine. When this returns, its port takes connections.
+    ///
+    /// # Errors
+    /// [`EngineError`], one line each.
+    pub fn start(data: EngineData) -> Result<Self, EngineError> {
+        let (database, lock) = open(data)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        // Its server runs SQLite and fsync on the workers themselves: on the caller's runtime every
+        // socket would stall behind them.
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .thread_name("engine-worker")
+            .enable_all()
+            .build()?;
+        let (stop, stopped) = oneshot::channel();
+        let served = database.clone();
+        let thread = thread::Builder::new().name("engine".to_owned()).spawn(move || {
+            run(&runtime, listener, served, stopped);
+            runtime.shutdown_timeout(STOP_MAX);
+        })?;
+        Ok(Self { endpoint, stop: Some(stop), thread: Some(thread), database, _lock: lock })
+    }
+
+    /// Where it listens: `http://127.0.0.1:port`.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The tables without the port between, for what the SDK of tables cannot do: reading the
+    /// stream. Its calls block.
+    #[must_use]
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            error!("the engine's thread panicked");
+        }
+    }
+}
+
+fn open(data: EngineData) -> Result<(Database, Option<File>), EngineError> {
+    match data {
+        EngineData::Memory => {
+            let opened = Database::memory();
+            let path = PathBuf::from(":memory:");
+            let database = opened.map_err(|source| EngineError::Tables { path, source })?;
+            Ok((database, None))
+        }
+        EngineData::Directory(directory) => {
+            let lock = lock(&directory)?;
+            let path = directory.join(TABLES_FILE);
+            let Some(text) = path.to_str() else {
+                let source = io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8");
+                return Err(EngineError::Directory { path: directory, source });
+            };
+            let opened = Database::new(text);
+            let database = opened.map_err(|source| EngineError::Tables { path, source })?;
+            Ok((database, Some(lock)))
+        }
+    }
+}
+
+/// Takes the directory for this engine. The lock goes with the process, however it ends.
+fn lock(directory: &Path) -> Result<File, EngineError> {
+    let refused = |source| EngineError::Directory { path: directory.to_owned(), source };
+    fs::create_dir_all(directory).map_err(refused)?;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    let file = options.open(directory.join(LOCK_FILE)).map_err(refused)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(EngineError::InUse { path: directory.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(refused(source)),
+    }
+}
+
+fn run(
+    runtime: &Runtime,
+    listener: TcpListener,
+    database: Database,
+    stopped: oneshot::Receiver<()>,
+) {
+    runtime.block_on(async {
+        let listener = match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(err) => return error!(%err, "the engine's port cannot be used"),
+        };
+        let sweep = runtime.spawn(sweep_expired(database.clone()));
+        let (begin_stop, stop) = oneshot::channel::<()>();
+        let server = dynoxide::server::serve_with_shutdown(listener, database, async {
+            // A sender that is gone means the same.
+            let _gone = stop.await;
+        });
+        let mut server = runtime.spawn(server);
+        // The sender is dropped with the engine.
+        let _gone = stopped.await;
+        sweep.abort();
+        drop(begin_stop);
+        // A request that never ends must not keep the process.
+        if tokio::time::timeout(STOP_MAX, &mut server).await.is_err() {
+            server.abort();
+        }
+    });
+}
+
+/// The engine's server expires nothing by itself.
+async fn sweep_expired(database: Database) {
+    let mut tick = tokio::time::interval(SWEEP_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let database = database.clone();
+        match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(err)) => warn!(%err, "expired rows were not swept"),
+            Err(err) => warn!(%err, "the sweep of expired rows ended early"),
+        }
+    }
+}
+
+/// Threads that parse requests while one of them holds the tables.
+const WORKERS: usize = 2;
+/// How often expired rows are removed; the service takes up to days.
+const SWEEP_EVERY: Duration = Duration::from_secs(2);
+/// How long requests in flight may hold a stop up.
+const STOP_MAX: Duration = Duration::from_secs(1);
+const TABLES_FILE: &str = "tables.sqlite";
+const LOCK_FILE: &str = "engine.lock";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(path: &Path) -> EngineError {
+        Engine::start(EngineData::Directory(path.to_owned())).unwrap_err()
+    }
+
+    #[test]
+    fn a_directory_is_open_once_and_given_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = EngineData::Directory(directory.path().to_owned());
+        let engine = Engine::start(data.clone()).unwrap();
+        assert!(matches!(refusal(directory.path()), EngineError::InUse { .. }));
+        drop(engine);
+        Engine::start(data).unwrap();
+    }
+
+    #[test]
+    fn a_path_that_is_no_directory_is_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        let err = refusal(&file);
+        assert!(matches!(err, EngineError::Directory { .. }), "{err}");
+        assert!(err.to_string().contains("file"));
+    }
+
+    #[test]
+    fn tables_that_are_none_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(TABLES_FILE), "no database\n".repeat(1_000)).unwrap();
+        let err = refusal(directory.path());
+        assert!(matches!(err, EngineError::Tables { .. }), "{err}");
+    }
+}

@@ -1,0 +1,155 @@
+//! The local gateway: HTTP/1.1 on a loopback port in front of the functions' handlers.
+
+mod body;
+mod calls;
+mod dev;
+mod page;
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use messaging::App;
+use runtime::tokens::JwtTokens;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::nodes::Fleet;
+use crate::stop::Stopped;
+use calls::Calls;
+
+/// What the gateway serves.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    app: App,
+    fleet: Arc<Fleet>,
+    tokens: Arc<JwtTokens>,
+    calls: Calls,
+}
+
+impl Gateway {
+    pub(crate) fn new(app: App, fleet: Arc<Fleet>, tokens: Arc<JwtTokens>) -> Arc<Self> {
+        Arc::new(Self { app, fleet, tokens, calls: Calls::default() })
+    }
+
+    /// Takes connections until the stack stops, then lets the calls in flight end.
+    pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, mut stopped: Stopped) {
+        let mut connections = JoinSet::new();
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let accepted = tokio::select! {
+                () = stopped.wait() => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = accept(&listener, &slots) => accepted,
+            };
+            let Some((stream, slot)) = accepted else { continue };
+            let (gateway, stopped) = (Arc::clone(&self), stopped.clone());
+            connections.spawn(async move {
+                gateway.connection(stream, stopped).await;
+                drop(slot);
+            });
+        }
+        drop(listener);
+        let ended = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_MAX, ended).await.is_err() {
+            tracing::warn!("connections were cut");
+        }
+        self.calls.finish(STOP_MAX).await;
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, mut stopped: Stopped) {
+        // An answer is one small write: it must not wait for the client's acknowledgement.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection without TCP_NODELAY");
+        }
+        let service = service_fn(|request| {
+            let gateway = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(gateway.answer(request).await) }
+        });
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_WAIT_MAX)
+            .max_headers(HEADERS_MAX)
+            .max_header_size(HEAD_BYTES_MAX)
+            .max_buf_size(BUFFER_BYTES_MAX)
+            .half_close(true);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stopped.wait() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (request, is_whole) = match body::read(request).await {
+            Ok(read) => read,
+            Err(late) => return late.map(Full::new),
+        };
+        let mut response = self.respond(request).await;
+        let headers = response.headers_mut();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if !is_whole {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.map(Full::new)
+    }
+
+    async fn respond(&self, request: Request<Bytes>) -> Response<Bytes> {
+        if let Some(response) = page::respond(&request) {
+            return response;
+        }
+        if let Some(response) = self.dev(&request).await {
+            return response;
+        }
+        self.calls.respond(&self.app, request).await
+    }
+}
+
+/// The next connection, when there is room for one.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, slot)),
+        Err(error) => {
+            tracing::warn!(%error, "a connection was not accepted");
+            // Out of descriptors, most likely: that does not pass at once.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// Connections at once.
+const CONNECTIONS_MAX: usize = 2_048;
+/// How long a request's head may take, and a kept connection be idle.
+const HEAD_WAIT_MAX: Duration = Duration::from_secs(20);
+/// Headers of a request.
+const HEADERS_MAX: usize = 100;
+/// Bytes of a request's head; more is answered 431.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a connection's read buffer.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// How long a stop waits for what is in flight.
+const STOP_MAX: Duration = Duration::from_secs(3);
+/// How long accepting pauses after it failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -1,0 +1,64 @@
+//! Reads request bodies within bounds.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use model::limits;
+
+/// Reads a request whole, up to one byte more than a body may have: the handler says what is
+/// wrong with it, in its order of checks. The rest is read and dropped, within bounds, so that a
+/// client that is still writing gets to read the answer. Tells whether all of it was read.
+///
+/// A body that does not come in time, or breaks off, is answered here.
+pub(super) async fn read(
+    request: Request<Incoming>,
+) -> Result<(Request<Bytes>, bool), Response<Bytes>> {
+    let (head, mut body) = request.into_parts();
+    // A body that is announced as far too large is not waited for.
+    let is_hopeless = body.size_hint().lower() > DRAIN_BYTES_MAX;
+    let most = if is_hopeless { KEPT_BYTES_MAX as u64 } else { DRAIN_BYTES_MAX };
+    match tokio::time::timeout(BODY_WAIT_MAX, collect(&mut body, most)).await {
+        Ok(Ok((bytes, is_whole))) => Ok((Request::from_parts(head, bytes), is_whole)),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a body broke off");
+            Err(refusal(StatusCode::BAD_REQUEST))
+        }
+        Err(_) => Err(refusal(StatusCode::REQUEST_TIMEOUT)),
+    }
+}
+
+async fn collect(body: &mut Incoming, most: u64) -> Result<(Bytes, bool), hyper::Error> {
+    let mut kept = BytesMut::new();
+    let mut seen: u64 = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        seen = seen.saturating_add(data.len() as u64);
+        let room = KEPT_BYTES_MAX.saturating_sub(kept.len()).min(data.len());
+        kept.extend_from_slice(data.get(..room).unwrap_or_default());
+        if seen >= most && !body.is_end_stream() {
+            return Ok((kept.freeze(), false));
+        }
+    }
+    Ok((kept.freeze(), true))
+}
+
+/// An answer below the protocol: there was no request yet.
+fn refusal(status: StatusCode) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    response
+}
+
+/// One byte over the limit shows that a body is over it.
+const KEPT_BYTES_MAX: usize = limits::BODY_BYTES_MAX + 1;
+/// Bytes that are read at all; a client that writes more may miss its answer.
+const DRAIN_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// How long a body may take.
+const BODY_WAIT_MAX: Duration = Duration::from_secs(20);

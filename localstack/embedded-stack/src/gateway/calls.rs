@@ -1,0 +1,100 @@
+//! Calls to the functions' handlers, each as a task of its own.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use messaging::App;
+use model::ErrorCode;
+use protocol::routes::{self, Function};
+use runtime::http::{RequestId, respond, serve};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+
+/// The calls in flight.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    tasks: Mutex<JoinSet<()>>,
+    send: Slots,
+    scroll: Slots,
+    membership: Slots,
+    connect: Slots,
+}
+
+/// Room for calls of one function: one call at a time and environment, as on Lambda. Calls wait
+/// for it; the connections bound how many.
+#[derive(Debug, Clone)]
+struct Slots(Arc<Semaphore>);
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ENVIRONMENTS_MAX)))
+    }
+}
+
+impl Calls {
+    /// Finds a request's function and runs its handler. The call goes on when the client does not
+    /// wait for it: a Lambda does not learn of that either, and a message that is stored must
+    /// still be published.
+    pub(super) async fn respond(&self, app: &App, mut request: Request<Bytes>) -> Response<Bytes> {
+        request.extensions_mut().insert(RequestId::mint(app));
+        let function = match routes::resolve(request.method(), request.uri().path()) {
+            Ok(route) => route.function(),
+            Err(problem) => return respond(app, &request, Err(problem.into())),
+        };
+        let (tx, answered) = oneshot::channel();
+        let slots = self.slots_of(function).clone();
+        let app_of_call = app.clone();
+        self.spawn(async move {
+            // The semaphore is never closed; without a slot the call would run all the same.
+            let slot = slots.0.acquire().await;
+            let response = run(function, app_of_call, request).await;
+            drop(slot);
+            // A client that went away reads no answer.
+            tx.send(response).unwrap_or_default();
+        });
+        match answered.await {
+            Ok(response) => response,
+            // The stack stops, and has waited long enough.
+            Err(_) => respond(app, &Request::new(Bytes::new()), Err(ErrorCode::Unavailable.into())),
+        }
+    }
+
+    /// Waits for the calls in flight; cuts those that take longer.
+    pub(super) async fn finish(&self, wait: Duration) {
+        let mut tasks =
+            std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(wait, ended).await.is_err() {
+            tracing::warn!("calls were cut");
+        }
+    }
+
+    fn spawn(&self, call: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(call);
+    }
+
+    fn slots_of(&self, function: Function) -> &Slots {
+        match function {
+            Function::Send => &self.send,
+            Function::Scroll => &self.scroll,
+            Function::Membership => &self.membership,
+            Function::Connect => &self.connect,
+        }
+    }
+}
+
+async fn run(function: Function, app: App, request: Request<Bytes>) -> Response<Bytes> {
+    match function {
+        Function::Send => serve(app, request, send::handle).await,
+        Function::Scroll => serve(app, request, scroll::handle).await,
+        Function::Membership => serve(app, request, membership::handle).await,
+        Function::Connect => serve(app, request, connect::handle).await,
+    }
+}
+
+/// Calls of one function at once. More would only queue in the engine, and time out there.
+const ENVIRONMENTS_MAX: usize = 64;

@@ -1,0 +1,251 @@
+//! The fleet of one machine: nodes on threads of their own, killed and replaced like real ones.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use dynamo::Capacity;
+use messaging::ports::Cause;
+use model::{NodeId, limits};
+use node::Node;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use crate::stop::Stopped;
+use crate::wiring::Wiring;
+
+/// A node that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeHandle {
+    /// This start of it.
+    pub node_id: NodeId,
+    /// Where clients reach it.
+    pub url: String,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("a node cannot be started")]
+pub(crate) struct NodeError(#[source] pub(crate) Cause);
+
+/// The nodes that run, and the means to start more.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    wiring: Arc<Wiring>,
+    allowed_origins: Vec<String>,
+    running: Mutex<Vec<Running>>,
+    ended: mpsc::Sender<NodeId>,
+}
+
+#[derive(Debug)]
+struct Running {
+    handle: NodeHandle,
+    order: oneshot::Sender<Order>,
+    gone: oneshot::Receiver<()>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    /// Leave in order: no lease, then no sockets.
+    Drain,
+    /// Be gone, as after `kill -9`.
+    Die,
+}
+
+impl Fleet {
+    /// Makes a fleet without nodes, and the list of those that ended.
+    pub(crate) fn new(
+        wiring: Arc<Wiring>,
+        allowed_origins: Vec<String>,
+    ) -> (Arc<Self>, mpsc::Receiver<NodeId>) {
+        let (ended, ends) = mpsc::channel(ENDED_MAX);
+        let running = Mutex::default();
+        (Arc::new(Self { wiring, allowed_origins, running, ended }), ends)
+    }
+
+    /// The nodes that run now, the oldest first.
+    pub(crate) fn handles(&self) -> Vec<NodeHandle> {
+        self.lock().iter().map(|running| running.handle.clone()).collect()
+    }
+
+    /// Starts one more node and waits until it takes sockets.
+    pub(crate) async fn start_node(&self) -> Result<NodeHandle, NodeError> {
+        let (started, start) = oneshot::channel();
+        let (order, orders) = oneshot::channel();
+        let (gone_tx, gone) = oneshot::channel();
+        let thread = NodeThread {
+            wiring: Arc::clone(&self.wiring),
+            config: node::Config {
+                listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                admin: None,
+                url: None,
+                allowed_origins: self.allowed_origins.clone(),
+            },
+            started,
+            orders,
+            ended: self.ended.clone(),
+            gone: gone_tx,
+        };
+        let spawned = thread::Builder::new().name("node".to_owned()).spawn(move || thread.run());
+        spawned.map_err(|error| NodeError(error.into()))?;
+        let handle = match start.await {
+            Ok(result) => result?,
+            Err(_) => return Err(NodeError("its thread ended".into())),
+        };
+        self.lock().push(Running { handle: handle.clone(), order, gone });
+        Ok(handle)
+    }
+
+    /// Cuts a node's sockets and lease without goodbye; false if it does not run.
+    pub(crate) async fn kill(&self, node: &NodeId) -> bool {
+        let Some(victim) = self.take(node) else { return false };
+        victim.end(Order::Die, KILL_WAIT_MAX).await;
+        true
+    }
+
+    /// Lets all nodes leave in order, at once.
+    pub(crate) async fn drain(&self) {
+        let leaving = std::mem::take(&mut *self.lock());
+        let ends = leaving.into_iter().map(|node| node.end(Order::Drain, DRAIN_WAIT_MAX));
+        futures_util::future::join_all(ends).await;
+    }
+
+    /// Replaces nodes that ended, until the stack stops: as the scheduler of a real fleet does.
+    pub(crate) async fn replace_ended(
+        self: Arc<Self>,
+        mut ends: mpsc::Receiver<NodeId>,
+        mut stopped: Stopped,
+    ) {
+        let mut replacements = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stopped.wait() => return,
+                Some(node_id) = ends.recv() => {
+                    if self.take(&node_id).is_some() {
+                        tracing::error!(node = %node_id, "a node ended by itself");
+                    }
+                    tracing::info!(node = %node_id, "a new node takes its place soon");
+                    replacements.spawn(tokio::time::sleep(REPLACE_AFTER));
+                }
+                Some(_) = replacements.join_next() => match self.start_node().await {
+                    Ok(new) => tracing::info!(node = %new.node_id, "a new node is there"),
+                    Err(error) => {
+                        tracing::error!(cause = %messaging::publisher::chain(&error), "no new node");
+                        replacements.spawn(tokio::time::sleep(REPLACE_AFTER));
+                    }
+                },
+            }
+        }
+    }
+
+    fn take(&self, node: &NodeId) -> Option<Running> {
+        let mut running = self.lock();
+        let at = running.iter().position(|running| running.handle.node_id == *node)?;
+        Some(running.remove(at))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Running>> {
+        // No code panics while it holds the lock; a poisoned one is as good as new.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    async fn end(self, order: Order, wait: Duration) {
+        // A node that is gone already needs no order.
+        if self.order.send(order).is_ok() && tokio::time::timeout(wait, self.gone).await.is_err() {
+            tracing::warn!(node = %self.handle.node_id, ?order, "a node takes too long to end");
+        }
+    }
+}
+
+struct NodeThread {
+    wiring: Arc<Wiring>,
+    config: node::Config,
+    started: oneshot::Sender<Result<NodeHandle, NodeError>>,
+    orders: oneshot::Receiver<Order>,
+    ended: mpsc::Sender<NodeId>,
+    gone: oneshot::Sender<()>,
+}
+
+impl NodeThread {
+    fn run(self) {
+        let Self { wiring, config, started, orders, ended, gone } = self;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("node-worker")
+            .enable_all()
+            .build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return tell(started, Err(NodeError(error.into()))),
+        };
+        let node = match runtime.block_on(bind(&wiring, config)) {
+            Ok(node) => node,
+            Err(error) => return tell(started, Err(error)),
+        };
+        let node_id = node.node_id().clone();
+        let url = node.url().to_owned();
+        tell(started, Ok(NodeHandle { node_id: node_id.clone(), url }));
+        let drained = live(&runtime, node, orders);
+        if drained {
+            runtime.shutdown_timeout(RUNTIME_STOP_MAX);
+        } else {
+            // Tasks are dropped where they stand and their sockets with them: no goodbye.
+            runtime.shutdown_background();
+            if ended.try_send(node_id).is_err() {
+                tracing::debug!("nobody replaces nodes any more");
+            }
+        }
+        tell(gone, ());
+    }
+}
+
+async fn bind(wiring: &Wiring, config: node::Config) -> Result<Node, NodeError> {
+    let parts = wiring.parts(Capacity::default()).await;
+    let parts = parts.map_err(|error| NodeError(error.into()))?;
+    Node::bind(config, parts).await.map_err(|error| NodeError(error.into()))
+}
+
+/// Lets a node serve until it is told to end; whether it left in order.
+fn live(runtime: &Runtime, node: Node, orders: oneshot::Receiver<Order>) -> bool {
+    let (drain, drained) = oneshot::channel();
+    runtime.block_on(async {
+        let mut serve = pin!(node.serve(async {
+            // A sender that is gone means the same.
+            drained.await.unwrap_or_default();
+        }));
+        let order = tokio::select! {
+            () = &mut serve => return false,
+            order = orders => order,
+        };
+        match order {
+            Ok(Order::Drain) => {
+                tell(drain, ());
+                serve.await;
+                true
+            }
+            // The stack itself was dropped.
+            Ok(Order::Die) | Err(_) => false,
+        }
+    })
+}
+
+/// Who does not listen any more needs no word.
+fn tell<T>(to: oneshot::Sender<T>, word: T) {
+    to.send(word).unwrap_or_default();
+}
+
+/// How long a fleet's scheduler takes to replace a node, here as there.
+const REPLACE_AFTER: Duration = Duration::from_secs(10);
+/// How long a killed node may take to be gone.
+const KILL_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long a node may take to leave in order, runtime included.
+const DRAIN_WAIT_MAX: Duration = limits::DRAIN_MAX.saturating_add(Duration::from_secs(3));
+/// How long what is left of a drained node may hold its thread up.
+const RUNTIME_STOP_MAX: Duration = Duration::from_secs(1);
+/// Nodes that ended and are not seen to yet; more cannot run on one machine.
+const ENDED_MAX: usize = 256;

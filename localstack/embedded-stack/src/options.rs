@@ -1,0 +1,157 @@
+//! What the command line says.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use runtime::Secrets;
+use runtime::config::{Env, RedisUrl, TICKET_SECRET, TOKEN_SECRET};
+use runtime::telemetry::LogFormat;
+
+use crate::stack::{Bus, Data, StackOptions};
+
+/// Inkwire in one process: gateway, functions, store, bus and nodes, with a demo workspace.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "inkwire", bin_name = "cargo run --")]
+pub struct Options {
+    /// Port of the gateway on 127.0.0.1; 0 picks a free one.
+    #[arg(long, value_name = "PORT", default_value_t = PORT_DEFAULT)]
+    pub port: u16,
+
+    /// Nodes to start, each on a port of its own; 0 starts the gateway only.
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=64))]
+    pub nodes: u16,
+
+    /// Where tables and secrets are kept; made if need be.
+    #[arg(long, value_name = "DIRECTORY", default_value = ".data")]
+    pub data_dir: PathBuf,
+
+    /// A real Redis or Valkey for bus and leases, instead of the one in process.
+    #[arg(long, value_name = "URL", value_parser = redis_url)]
+    pub redis_url: Option<RedisUrl>,
+
+    /// A DynamoDB-compatible endpoint instead of the embedded engine; tables are made there.
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
+    pub dynamodb_endpoint: Option<String>,
+
+    /// How log lines on stderr look. INKWIRE_LOG chooses which there are: warn, info, node=debug.
+    #[arg(long, value_enum, default_value_t = Format::Pretty)]
+    pub log_format: Format,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+impl From<Format> for LogFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Pretty => Self::Pretty,
+            Format::Json => Self::Json,
+        }
+    }
+}
+
+impl Options {
+    /// The stack that is asked for. Secrets of the environment win over the kept ones: that is how
+    /// node processes of their own share them.
+    ///
+    /// # Errors
+    /// A sentence that names the variable, without its value.
+    pub fn stack(&self, env: &impl Env) -> Result<StackOptions, String> {
+        let secrets = |name: &str| {
+            let Some(value) = env.value(name).filter(|value| !value.is_empty()) else {
+                return Ok(None);
+            };
+            let text = value.to_str().ok_or_else(|| format!("{name} is not UTF-8"))?;
+            Secrets::parse(text).map(Some).map_err(|wrong| format!("{name} is {wrong}"))
+        };
+        Ok(StackOptions {
+            port: self.port,
+            nodes: usize::from(self.nodes),
+            data: match &self.dynamodb_endpoint {
+                Some(endpoint) => Data::Endpoint(endpoint.clone()),
+                None => Data::Directory(self.data_dir.clone()),
+            },
+            bus: self.redis_url.clone().map_or(Bus::InProcess, Bus::Redis),
+            keep_secrets_in: Some(self.data_dir.clone()),
+            token_secrets: secrets(TOKEN_SECRET)?,
+            ticket_secrets: secrets(TICKET_SECRET)?,
+            seed: true,
+            allowed_origins: Vec::new(),
+        })
+    }
+}
+
+fn redis_url(text: &str) -> Result<RedisUrl, String> {
+    RedisUrl::parse(text).map_err(|wrong| format!("it {wrong}"))
+}
+
+fn endpoint(text: &str) -> Result<String, String> {
+    let is_http = text.starts_with("http://") || text.starts_with("https://");
+    if is_http { Ok(text.to_owned()) } else { Err("it is no http:// or https:// URL".to_owned()) }
+}
+
+/// Where the client looks if it is not told.
+pub(crate) const PORT_DEFAULT: u16 = 8080;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn options(arguments: &[&str]) -> Result<Options, clap::Error> {
+        Options::try_parse_from(std::iter::once(&"inkwire").chain(arguments))
+    }
+
+    #[test]
+    fn every_flag_reaches_the_stack() {
+        let none = HashMap::<&str, String>::new();
+        let stack = options(&[]).unwrap().stack(&none).unwrap();
+        assert_eq!((stack.port, stack.nodes, stack.seed), (8080, 2, true));
+        assert_eq!(stack.data, Data::Directory(".data".into()));
+        assert_eq!(stack.bus, Bus::InProcess);
+        let flags = [
+            "--port=0",
+            "--nodes=0",
+            "--data-dir=/d",
+            "--redis-url=redis://h:1",
+            "--dynamodb-endpoint=http://h:2",
+            "--log-format=json",
+        ];
+        let stack = options(&flags).unwrap().stack(&none).unwrap();
+        assert_eq!((stack.port, stack.nodes), (0, 0));
+        assert_eq!(stack.data, Data::Endpoint("http://h:2".to_owned()));
+        assert_eq!(stack.bus, Bus::Redis(RedisUrl::parse("redis://h:1").unwrap()));
+        assert_eq!(stack.keep_secrets_in, Some("/d".into()));
+    }
+
+    #[test]
+    fn wrong_flags_are_refused() {
+        for flag in [
+            "--port=65536",
+            "--nodes=-1",
+            "--nodes=65",
+            "--redis-url=http://h",
+            "--redis-url=",
+            "--dynamodb-endpoint=h:2",
+            "--log-format=xml",
+            "--unknown",
+            "extra",
+        ] {
+            assert!(options(&[flag]).is_err(), "{flag}");
+        }
+    }
+
+    #[test]
+    fn secrets_of_the_environment_are_checked_and_not_shown() {
+        let env = HashMap::from([(TOKEN_SECRET, "too short".to_owned())]);
+        let refused = options(&[]).unwrap().stack(&env).unwrap_err();
+        assert!(refused.starts_with(TOKEN_SECRET) && !refused.contains("too short"), "{refused}");
+    }
+}

@@ -1,0 +1,289 @@
+//! The stack: everything started in order, and stopped in order.
+
+mod error;
+mod options;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynamo::{Capacity, ClientConfig, CredentialSource};
+use memory::{MemoryBus, MemoryDirectory};
+use messaging::App;
+use messaging::ports::Principal;
+use model::NodeId;
+use runtime::config::{StoreConfig, TokenConfig};
+use runtime::tickets::SignedTickets;
+use runtime::tokens::JwtTokens;
+use runtime::wire::Parts;
+use runtime::{Secret, Secrets};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::engine::{Engine, EngineData};
+use crate::gateway::Gateway;
+use crate::nodes::{Fleet, NodeError, NodeHandle};
+use crate::secrets;
+use crate::seed;
+use crate::stop::Stop;
+use crate::wiring::{BusWiring, Wiring};
+
+pub use error::StackError;
+pub use options::{Bus, Data, StackOptions};
+
+/// A running stack. Dropping it cuts everything; [`Stack::stop`] ends it in order.
+#[derive(Debug)]
+pub struct Stack {
+    address: SocketAddr,
+    app: App,
+    parts: Parts,
+    capacity: Capacity,
+    wiring: Arc<Wiring>,
+    fleet: Arc<Fleet>,
+    general: Option<String>,
+    stop: Stop,
+    tasks: JoinSet<()>,
+    // The last to go: everything above writes to it.
+    engine: Option<Engine>,
+}
+
+impl Stack {
+    /// Starts everything; when this returns, the gateway answers and every node takes sockets.
+    ///
+    /// # Errors
+    /// [`StackError`]. What was started by then is stopped again.
+    pub async fn start(options: StackOptions) -> Result<Self, StackError> {
+        let listener = listen(options.port).await?;
+        let port_error = |source| StackError::Port { port: options.port, source };
+        let address = listener.local_addr().map_err(port_error)?;
+        let (engine, endpoint) = start_engine(&options.data)?;
+        let wiring = Arc::new(wire(&options, endpoint).await?);
+        let capacity = Capacity::default();
+        let parts = wiring.parts(capacity.clone()).await?;
+        if let BusWiring::Redis(url) = &wiring.bus {
+            let silent = |source| StackError::Redis { address: url.to_string(), source };
+            parts.nodes.fleet().await.map_err(silent)?;
+        }
+        let app = parts.app();
+        let general = match options.seed {
+            true => seed::seed(&app).await.map_err(StackError::Seed)?,
+            false => None,
+        };
+        let mut origins = options.allowed_origins;
+        for host in ["127.0.0.1", "localhost"] {
+            origins.push(format!("http://{host}:{}", address.port()));
+        }
+        let (fleet, ends) = Fleet::new(Arc::clone(&wiring), origins);
+        for _ in 0..options.nodes {
+            let started = fleet.start_node().await;
+            started.map_err(|NodeError(source)| StackError::Node(source))?;
+        }
+        await_leases(&parts, &fleet).await;
+        let (stop, stopped) = Stop::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(&fleet).replace_ended(ends, stopped.clone()));
+        let tokens = Arc::<JwtTokens>::clone(&wiring.tokens);
+        let gateway = Gateway::new(app.clone(), Arc::clone(&fleet), tokens);
+        tasks.spawn(gateway.serve(listener, stopped));
+        Ok(Self { address, app, parts, capacity, wiring, fleet, general, stop, tasks, engine })
+    }
+
+    /// Where the gateway listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The gateway's URL, without a slash at its end.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The handle that the handlers use: its publisher can be switched off.
+    #[must_use]
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// The ports that the handlers use.
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// What the handlers' calls of the store cost. Nodes count elsewhere.
+    #[must_use]
+    pub fn capacity(&self) -> &Capacity {
+        &self.capacity
+    }
+
+    /// The bus in process, for scripted faults; `None` on a real Redis.
+    #[must_use]
+    pub fn memory_bus(&self) -> Option<&MemoryBus> {
+        match &self.wiring.bus {
+            BusWiring::InProcess(bus, _) => Some(bus),
+            BusWiring::Redis(_) => None,
+        }
+    }
+
+    /// The node directory in process, for scripted faults; `None` on a real Redis.
+    #[must_use]
+    pub fn memory_directory(&self) -> Option<&MemoryDirectory> {
+        match &self.wiring.bus {
+            BusWiring::InProcess(_, nodes) => Some(nodes),
+            BusWiring::Redis(_) => None,
+        }
+    }
+
+    /// Where the store answers: `http://host:port`. Any credentials do.
+    #[must_use]
+    pub fn store_endpoint(&self) -> &str {
+        self.wiring.store.endpoint.as_deref().unwrap_or_default()
+    }
+
+    /// The embedded engine, if the store is not elsewhere.
+    #[must_use]
+    pub fn engine(&self) -> Option<&Engine> {
+        self.engine.as_ref()
+    }
+
+    /// The demo workspace's general channel, if there is one.
+    #[must_use]
+    pub fn general_channel(&self) -> Option<&str> {
+        self.general.as_deref()
+    }
+
+    /// Signs a token, as `POST /dev/token` does.
+    #[must_use]
+    pub fn token(&self, principal: &Principal) -> String {
+        self.wiring.tokens.issue(principal, self.app.clock.now())
+    }
+
+    /// The nodes that run now, the oldest first.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeHandle> {
+        self.fleet.handles()
+    }
+
+    /// Cuts a node's sockets and lease without goodbye; false if no such node runs. Ten seconds
+    /// later another takes its place.
+    pub async fn kill(&self, node: &NodeId) -> bool {
+        self.fleet.kill(node).await
+    }
+
+    /// Starts one more node.
+    ///
+    /// # Errors
+    /// [`StackError::Node`].
+    pub async fn add_node(&self) -> Result<NodeHandle, StackError> {
+        self.fleet.start_node().await.map_err(|NodeError(source)| StackError::Node(source))
+    }
+
+    /// Lets the calls in flight end and the nodes drain, then stops the engine.
+    pub async fn stop(mut self) {
+        self.stop.tell();
+        let tasks = async { while self.tasks.join_next().await.is_some() {} };
+        tokio::join!(self.fleet.drain(), tasks);
+        let engine = self.engine.take();
+        // It waits for its thread, which this one must not do.
+        if tokio::task::spawn_blocking(move || drop(engine)).await.is_err() {
+            tracing::error!("the engine did not stop in order");
+        }
+    }
+}
+
+async fn listen(port: u16) -> Result<TcpListener, StackError> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            StackError::PortTaken { port }
+        } else {
+            StackError::Port { port, source }
+        }
+    })
+}
+
+fn start_engine(data: &Data) -> Result<(Option<Engine>, String), StackError> {
+    let data = match data {
+        Data::Endpoint(endpoint) => return Ok((None, endpoint.clone())),
+        Data::Memory => EngineData::Memory,
+        Data::Directory(path) => EngineData::Directory(path.clone()),
+    };
+    let engine = Engine::start(data)?;
+    let endpoint = engine.endpoint().to_owned();
+    Ok((Some(engine), endpoint))
+}
+
+/// Nodes register a moment after they listen. Whoever asks for one before would be told that there
+/// is none.
+async fn await_leases(parts: &Parts, fleet: &Fleet) {
+    let registered = async {
+        loop {
+            let known = parts.nodes.fleet().await.unwrap_or_default();
+            let is_known = |id: &NodeId| known.iter().any(|node| node.lease.node_id == *id);
+            if fleet.handles().iter().all(|node| is_known(&node.node_id)) {
+                return;
+            }
+            tokio::time::sleep(LEASE_POLL).await;
+        }
+    };
+    if tokio::time::timeout(LEASE_WAIT_MAX, registered).await.is_err() {
+        tracing::warn!("not every node has registered yet");
+    }
+}
+
+/// Makes the tables and the secrets, and says what the ports are made of.
+async fn wire(options: &StackOptions, endpoint: String) -> Result<Wiring, StackError> {
+    let kept = options.keep_secrets_in.as_deref();
+    let token_secrets = secrets_or(options.token_secrets.clone(), kept, "token.secret")?;
+    let ticket_secrets = secrets_or(options.ticket_secrets.clone(), kept, "ticket.secret")?;
+    let client = ClientConfig {
+        region: REGION.to_owned(),
+        endpoint: Some(endpoint.clone()),
+        credentials: CredentialSource::local(),
+    };
+    let made = dynamo::create_tables(&dynamo::client(&client).await, TABLE_PREFIX).await;
+    made.map_err(|source| StackError::Store { endpoint: endpoint.clone(), source })?;
+    let tokens = TokenConfig { secrets: token_secrets, issuer: None, audience: None };
+    Ok(Wiring {
+        store: StoreConfig {
+            region: REGION.to_owned(),
+            endpoint: Some(endpoint),
+            table_prefix: TABLE_PREFIX.to_owned(),
+        },
+        bus: match &options.bus {
+            Bus::InProcess => BusWiring::in_process(),
+            Bus::Redis(url) => BusWiring::Redis(url.clone()),
+        },
+        tokens: Arc::new(JwtTokens::new(&tokens)),
+        tickets: Arc::new(SignedTickets::new(&ticket_secrets)),
+    })
+}
+
+fn secrets_or(
+    given: Option<Secrets>,
+    kept: Option<&Path>,
+    name: &str,
+) -> Result<Secrets, StackError> {
+    let secret: Secret = match (given, kept) {
+        (Some(given), _) => return Ok(given),
+        (None, Some(directory)) => secrets::kept(directory, name)?,
+        (None, None) => secrets::random()?,
+    };
+    Ok(secret.into())
+}
+
+/// How often leases are looked for at the start.
+const LEASE_POLL: Duration = Duration::from_millis(10);
+/// How long the start waits for them.
+const LEASE_WAIT_MAX: Duration = Duration::from_secs(3);
+/// What stands before the names of this stack's tables: also what node processes of their own
+/// must be told.
+pub const TABLE_PREFIX: &str = "inkwire-";
+/// Engines take any region; separate node processes name the same.
+const REGION: &str = "local";
+
+#[cfg(test)]
+mod tests;

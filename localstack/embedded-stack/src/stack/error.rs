@@ -1,0 +1,99 @@
+//! Why a stack does not start.
+
+use std::io;
+
+use dynamo::SchemaError;
+use messaging::ports::{Cause, DirectoryError};
+use runtime::SecretError;
+use runtime::wire::EndpointError;
+
+use crate::engine::EngineError;
+use crate::secrets::SecretsError;
+
+/// Why the stack did not start. Each has a cause, and a cure.
+#[derive(Debug, thiserror::Error)]
+pub enum StackError {
+    /// Another program listens there.
+    #[error("port {port} of 127.0.0.1 is taken")]
+    PortTaken {
+        /// The port.
+        port: u16,
+    },
+    /// The system does not let us listen there.
+    #[error("port {port} of 127.0.0.1 cannot be used")]
+    Port {
+        /// The port.
+        port: u16,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The embedded engine did not start.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A secret is not there.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// The system gave no secret.
+    #[error("the system gave no secret")]
+    NoSecret(#[from] SecretError),
+    /// The store is not there, or has other tables.
+    #[error("the store at {endpoint} cannot be used")]
+    Store {
+        /// Where it was looked for.
+        endpoint: String,
+        /// What is wrong with it.
+        #[source]
+        source: SchemaError,
+    },
+    /// The address of Redis cannot be used.
+    #[error("the address of Redis cannot be used")]
+    RedisAddress(#[from] EndpointError),
+    /// Redis does not answer.
+    #[error("Redis at {address} does not answer")]
+    Redis {
+        /// Where it was looked for, without a password.
+        address: String,
+        /// What it says.
+        #[source]
+        source: DirectoryError,
+    },
+    /// The demo workspace could not be written.
+    #[error("the demo workspace could not be written")]
+    Seed(#[source] Cause),
+    /// A node did not start.
+    #[error("a node did not start")]
+    Node(#[source] Cause),
+}
+
+impl StackError {
+    /// What to do about it.
+    #[must_use]
+    pub fn cure(&self) -> &'static str {
+        match self {
+            Self::PortTaken { .. } => "stop what uses it, or choose another with --port",
+            Self::Port { .. } => "choose another with --port",
+            Self::Engine(_) | Self::Secrets(_) => "choose another directory with --data-dir",
+            Self::Store { .. } => "start it, or correct --dynamodb-endpoint",
+            Self::RedisAddress(_) => "correct --redis-url",
+            Self::Redis { .. } => "start it, or correct --redis-url",
+            Self::Seed(_) => "the data may be damaged: try another directory with --data-dir",
+            Self::Node(_) => "try fewer with --nodes",
+            Self::NoSecret(_) => "try again",
+        }
+    }
+
+    /// The process's exit code, by `sysexits.h`.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::PortTaken { .. }
+            | Self::Port { .. }
+            | Self::Store { .. }
+            | Self::Redis { .. } => 69,
+            Self::Engine(_) | Self::Secrets(_) => 73,
+            Self::RedisAddress(_) => 64,
+            Self::Seed(_) | Self::Node(_) | Self::NoSecret(_) => 70,
+        }
+    }
+}

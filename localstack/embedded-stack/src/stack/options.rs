@@ -1,0 +1,66 @@
+//! What a stack is made of.
+
+use std::path::PathBuf;
+
+use runtime::Secrets;
+use runtime::config::RedisUrl;
+
+/// Where rows are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// In the embedded engine's memory.
+    Memory,
+    /// In the embedded engine, in this directory.
+    Directory(PathBuf),
+    /// Behind a DynamoDB-compatible endpoint.
+    Endpoint(String),
+}
+
+/// Where publications and leases are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bus {
+    /// In this process.
+    InProcess,
+    /// In a real Redis or Valkey.
+    Redis(RedisUrl),
+}
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct StackOptions {
+    /// Port of the gateway on 127.0.0.1; 0 picks one.
+    pub port: u16,
+    /// Nodes to start.
+    pub nodes: usize,
+    /// Where rows are.
+    pub data: Data,
+    /// Where publications and leases are.
+    pub bus: Bus,
+    /// Where the stack's own secrets are kept; in memory only if nowhere.
+    pub keep_secrets_in: Option<PathBuf>,
+    /// What signs tokens, instead of a secret of the stack's own.
+    pub token_secrets: Option<Secrets>,
+    /// What signs tickets, instead of a secret of the stack's own.
+    pub ticket_secrets: Option<Secrets>,
+    /// Whether an empty store gets the demo workspace.
+    pub seed: bool,
+    /// Origins that browsers may connect to nodes from, besides the gateway's own.
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for StackOptions {
+    /// Two nodes, everything in memory, on a port that is free, without the demo workspace.
+    fn default() -> Self {
+        Self {
+            port: 0,
+            nodes: 2,
+            data: Data::Memory,
+            bus: Bus::InProcess,
+            keep_secrets_in: None,
+            token_secrets: None,
+            ticket_secrets: None,
+            seed: false,
+            allowed_origins: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! How long to wait before trying again.
+
+use std::time::Duration;
+
+use model::limits;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// Full jitter: a wait drawn evenly from zero to a window that doubles with every failure.
+///
+/// The window starts at one second and ends at thirty ([`limits::CLIENT_BACKOFF`]). Full jitter,
+/// because clients that lost the same node must not come back in step.
+#[derive(Debug)]
+pub struct Backoff {
+    base: Duration,
+    cap: Duration,
+    failures: u32,
+    rng: StdRng,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::from_rng(rand::make_rng())
+    }
+}
+
+impl Backoff {
+    /// The same waits for the same seed: for tests.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self::from_rng(StdRng::seed_from_u64(seed))
+    }
+
+    fn from_rng(rng: StdRng) -> Self {
+        let (base, cap) = limits::CLIENT_BACKOFF;
+        Self { base, cap, failures: 0, rng }
+    }
+
+    /// The same with another first window and another last one: for tests in a hurry.
+    #[must_use]
+    pub fn with_windows(self, base: Duration, cap: Duration) -> Self {
+        Self { base, cap, ..self }
+    }
+
+    /// Another backoff with the same windows and jitter of its own.
+    pub(crate) fn fork(&mut self) -> Self {
+        let rng = StdRng::seed_from_u64(self.rng.random());
+        Self { base: self.base, cap: self.cap, failures: 0, rng }
+    }
+
+    /// The wait after one more failure.
+    ///
+    /// `retry_after` is what the answer asked for: the wait is never shorter than that, and the
+    /// jitter comes on top, or everybody who was refused would return in the same millisecond. It
+    /// is believed up to five minutes.
+    pub fn next_wait(&mut self, retry_after: Option<Duration>) -> Duration {
+        let doublings = self.failures.min(DOUBLINGS_MAX);
+        let window = self.base.saturating_mul(1 << doublings).min(self.cap);
+        self.failures = self.failures.saturating_add(1);
+        let jitter = window.mul_f64(self.rng.random::<f64>());
+        retry_after.unwrap_or_default().min(RETRY_AFTER_MAX) + jitter
+    }
+
+    /// Forgets the failures: something worked.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+const DOUBLINGS_MAX: u32 = 20;
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_jittered_in_a_window_that_doubles_to_the_cap() {
+        let mut longest = [Duration::ZERO; 8];
+        for seed in 0..500 {
+            let mut backoff = Backoff::seeded(seed);
+            for slot in &mut longest {
+                *slot = (*slot).max(backoff.next_wait(None));
+            }
+        }
+        for (slot, window) in longest.iter().zip([1, 2, 4, 8, 16, 30, 30, 30]) {
+            let window = Duration::from_secs(window);
+            assert!(*slot <= window && *slot > window.mul_f64(0.95), "{slot:?} of {window:?}");
+        }
+    }
+
+    #[test]
+    fn a_seed_decides_the_waits_and_a_success_shortens_them() {
+        let waits = |mut backoff: Backoff| [0; 5].map(|_| backoff.next_wait(None));
+        assert_eq!(waits(Backoff::seeded(7)), waits(Backoff::seeded(7)));
+        let mut backoff = Backoff::seeded(7);
+        for _ in 0..100 {
+            backoff.next_wait(None);
+        }
+        backoff.reset();
+        assert!(backoff.next_wait(None) <= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn retry_after_is_a_floor_that_is_believed_up_to_five_minutes() {
+        let mut backoff = Backoff::seeded(1);
+        let wait = backoff.next_wait(Some(Duration::from_secs(7)));
+        assert!(wait >= Duration::from_secs(7) && wait <= Duration::from_secs(8));
+        let wait = backoff.next_wait(Some(Duration::from_secs(1 << 40)));
+        assert!(wait <= Duration::from_secs(302));
+    }
+}

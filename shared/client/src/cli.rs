@@ -1,0 +1,142 @@
+//! Arguments, and what each command does with the library.
+
+use clap::{Args, Parser, Subcommand};
+use client::{Api, DevUser, Outbox, Token, TokenSource};
+use model::{Channel, UserId, WorkspaceId};
+use protocol::http::Direction;
+
+mod error;
+mod listen;
+mod names;
+pub(crate) mod terminal;
+
+use error::CliError;
+use names::Names;
+use terminal::{Terminal, escape};
+
+/// Talks to an Inkwire environment.
+#[derive(Debug, Parser)]
+#[command(name = "client")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Prints messages as they come.
+    Listen {
+        #[command(flatten)]
+        who: Who,
+        /// Prints one JSON object per event.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sends one message.
+    Send {
+        #[command(flatten)]
+        who: Who,
+        #[command(flatten)]
+        place: Place,
+        /// What to say.
+        text: String,
+    },
+    /// Lists the user's channels.
+    Channels {
+        #[command(flatten)]
+        who: Who,
+    },
+    /// Prints the newest messages of a channel.
+    History {
+        #[command(flatten)]
+        who: Who,
+        #[command(flatten)]
+        place: Place,
+        /// How many messages.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Who {
+    /// The user; a local environment mints the token.
+    #[arg(long = "as", value_name = "USER", required_unless_present = "token")]
+    user: Option<UserId>,
+    /// The user's workspace.
+    #[arg(long, default_value = "demo")]
+    workspace: WorkspaceId,
+    /// Where the environment is.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// A bearer token to use instead.
+    #[arg(long, env = "INKWIRE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Place {
+    /// A channel's name, its id, or `@user` for a DM.
+    #[arg(long, value_name = "NAME|ID|@USER")]
+    channel: String,
+}
+
+impl Who {
+    fn api(&self) -> Result<Api, CliError> {
+        let source = match (&self.token, &self.user) {
+            (Some(token), _) => TokenSource::Fixed(Token::new(token.as_str())),
+            (None, Some(user)) => {
+                TokenSource::Dev(DevUser::new(self.workspace.clone(), user.clone()))
+            }
+            (None, None) => return Err(CliError::NoUser),
+        };
+        Ok(Api::new(&self.url, source)?)
+    }
+
+    fn names(&self, api: Api) -> Names {
+        Names::new(api, self.user.clone())
+    }
+}
+
+/// Does what was asked.
+///
+/// # Errors
+/// [`CliError`], which is one line for a person.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), CliError> {
+    let mut terminal = Terminal::new();
+    match arguments.command {
+        Command::Listen { who, json } => {
+            let api = who.api()?;
+            listen::listen(api.clone(), who.names(api), &mut terminal, json).await
+        }
+        Command::Send { who, place, text } => {
+            let api = who.api()?;
+            let channel = who.names(api.clone()).resolve(&place.channel).await?;
+            let sent = Outbox::new(api).send(&channel.id, &text).await?;
+            let again = if sent.duplicate { ", stored by an earlier attempt" } else { "" };
+            Ok(terminal.note(&format!("stored as {}{again}", sent.message.id))?)
+        }
+        Command::Channels { who } => list_channels(&who, &mut terminal).await,
+        Command::History { who, place, limit } => {
+            let api = who.api()?;
+            let channel = who.names(api.clone()).resolve(&place.channel).await?;
+            let page = api.scroll(&channel.id, None, limit, Direction::Older).await?;
+            for message in page.messages.iter().rev() {
+                terminal.message(None, message)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn list_channels(who: &Who, terminal: &mut Terminal) -> Result<(), CliError> {
+    let api = who.api()?;
+    let mut names = who.names(api.clone());
+    let mut channels: Vec<Channel> = api.channels().await?;
+    channels.sort_by_key(|channel| channel.created_at);
+    for channel in channels {
+        let label = names.label(&channel.id).await;
+        terminal.line(&format!("{}  {}", channel.id, escape(&label)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! `client listen`.
+
+use std::io;
+
+use client::{Api, Client, Config, Event, How};
+use protocol::http::MessageBody;
+use serde_json::{Value, json};
+
+use super::error::CliError;
+use super::names::Names;
+use super::terminal::Terminal;
+
+/// Prints events until the client stops, which is an error.
+pub(crate) async fn listen(
+    api: Api,
+    mut names: Names,
+    terminal: &mut Terminal,
+    json: bool,
+) -> Result<(), CliError> {
+    // The client itself waits for an environment that is away; a person wants to know it at once.
+    api.channels().await?;
+    let config = Config { first_visit_messages: 0, ..Config::new(api) };
+    // Dropping the handle would stop the client.
+    let (_client, mut events) = Client::start(config);
+    while let Some(event) = events.recv().await {
+        if json {
+            terminal.line(&record(&event).to_string())?;
+        } else {
+            show(&event, &mut names, terminal).await?;
+        }
+        if let Event::Stopped { reason } = event {
+            return Err(CliError::Stopped(reason));
+        }
+    }
+    Ok(())
+}
+
+async fn show(event: &Event, names: &mut Names, terminal: &mut Terminal) -> io::Result<()> {
+    match event {
+        Event::Message { message, fresh: true, .. } => {
+            let label = names.label(&message.channel_id).await;
+            terminal.message(Some(&label), message)
+        }
+        Event::Ready { node_id, after: None, .. } => terminal.note(&format!("on node {node_id}")),
+        Event::Ready { node_id, resumed, after: Some(after), .. } => {
+            let how = if *resumed { "resumed" } else { "reading what was missed" };
+            let after = after.as_secs_f64();
+            terminal.note(&format!("on node {node_id} after {after:.1} s, {how}"))
+        }
+        Event::Lost { code } => terminal.note(&format!("connection lost ({code})")),
+        Event::Resync { .. } => terminal.note("reading what was missed"),
+        Event::Channel { change, channel_id, user_id } => {
+            let label = super::escape(&names.label(channel_id).await);
+            terminal.note(&format!("{label}: {} {user_id}", change.as_str().replace('_', " ")))
+        }
+        Event::Tick { fresh: false, .. } => terminal.note("messages may be late"),
+        Event::Message { .. }
+        | Event::Tick { .. }
+        | Event::CaughtUp { .. }
+        | Event::Stopped { .. } => Ok(()),
+    }
+}
+
+fn record(event: &Event) -> Value {
+    match event {
+        Event::Ready { node_id, resumed, cursor, after } => json!({
+            "event": "ready", "node_id": node_id.as_str(), "resumed": resumed, "cursor": cursor,
+            "after_ms": after.map(|after| after.as_secs_f64() * 1_000.0),
+        }),
+        Event::Message { message, how, fresh } => {
+            let how = match how {
+                How::Pushed => "pushed",
+                How::CaughtUp => "caught_up",
+            };
+            let message = MessageBody::of(message);
+            json!({ "event": "message", "how": how, "fresh": fresh, "message": message })
+        }
+        Event::Channel { change, channel_id, user_id } => json!({
+            "event": "channel", "change": change.as_str(), "channel_id": channel_id.as_str(),
+            "user_id": user_id.as_str(),
+        }),
+        Event::Tick { server_time, fresh } => {
+            json!({ "event": "tick", "server_time": server_time.unix_ms(), "fresh": fresh })
+        }
+        Event::Resync { reason, .. } => json!({ "event": "resync", "reason": reason }),
+        Event::CaughtUp { channels } => json!({ "event": "caught_up", "channels": channels }),
+        Event::Lost { code } => json!({ "event": "lost", "code": code }),
+        Event::Stopped { reason } => json!({ "event": "stopped", "reason": reason.to_string() }),
+    }
+}

@@ -1,0 +1,68 @@
+//! Channels as people name them.
+
+use std::collections::HashMap;
+
+use client::Api;
+use model::{Channel, ChannelId, ChannelType, UserId};
+
+use super::error::CliError;
+
+/// Finds channels by name, and names by channel.
+#[derive(Debug)]
+pub(crate) struct Names {
+    api: Api,
+    user: Option<UserId>,
+    labels: HashMap<ChannelId, String>,
+}
+
+impl Names {
+    pub(crate) fn new(api: Api, user: Option<UserId>) -> Self {
+        Self { api, user, labels: HashMap::new() }
+    }
+
+    /// The channel of a name, an id, or `@user`.
+    pub(crate) async fn resolve(&self, wanted: &str) -> Result<Channel, CliError> {
+        if let Some(other) = wanted.strip_prefix('@') {
+            let other = UserId::parse(other).or(Err(CliError::BadUser(other.to_owned())))?;
+            return Ok(self.api.create_dm(&other).await?);
+        }
+        if let Ok(id) = ChannelId::parse(wanted) {
+            return Ok(self.api.channel(&id).await?);
+        }
+        let wanted = wanted.trim_start_matches('#');
+        let channels = self.api.channels().await?;
+        let names: Vec<_> = channels.iter().filter_map(|channel| channel.name.as_deref()).collect();
+        let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let mut found: Vec<_> = channels
+            .into_iter()
+            .filter(|channel| channel.name.as_deref() == Some(wanted))
+            .collect();
+        match (found.pop(), found.len()) {
+            (Some(channel), 0) => Ok(channel),
+            (Some(_), others) => Err(CliError::ManyChannels(others + 1, wanted.to_owned())),
+            (None, _) => Err(CliError::NoChannel { wanted: wanted.to_owned(), known }),
+        }
+    }
+
+    /// `#name` or `@other`; the id while nothing better is known.
+    pub(crate) async fn label(&mut self, channel: &ChannelId) -> String {
+        if let Some(label) = self.labels.get(channel) {
+            return label.clone();
+        }
+        let Ok(found) = self.api.channel(channel).await else { return channel.to_string() };
+        let label = match (found.channel_type, found.name) {
+            (ChannelType::Group, Some(name)) => format!("#{name}"),
+            (ChannelType::Dm, _) => self.people(channel).await,
+            (ChannelType::Group, None) => channel.to_string(),
+        };
+        self.labels.insert(channel.clone(), label.clone());
+        label
+    }
+
+    async fn people(&self, channel: &ChannelId) -> String {
+        let Ok(page) = self.api.members(channel, None).await else { return channel.to_string() };
+        let others = page.members.iter().map(|member| &member.user_id);
+        let others = others.filter(|user| Some(*user) != self.user.as_ref());
+        others.map(|user| format!("@{user}")).collect::<Vec<_>>().join(",")
+    }
+}

@@ -1,0 +1,63 @@
+//! The server's clock, as far as this client knows it.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use model::Timestamp;
+
+/// The local clock, corrected by what answers told in `server_time`.
+///
+/// Phones are minutes off. An id whose time is off costs the server a second write (G1), so ids
+/// are minted with this clock.
+#[derive(Debug, Default)]
+pub(crate) struct ServerClock {
+    /// Server minus local, in milliseconds.
+    offset_ms: AtomicI64,
+}
+
+impl ServerClock {
+    /// The server's time now, as well as it is known.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.at(local_now())
+    }
+
+    /// Learns from an answer that took `round_trip` and just arrived. The server read its clock
+    /// about half way.
+    pub(crate) fn learn(&self, server_time: Timestamp, round_trip: Duration) {
+        self.learn_at(local_now(), server_time.plus(round_trip / 2));
+    }
+
+    fn at(&self, local: Timestamp) -> Timestamp {
+        let corrected =
+            local.unix_ms().saturating_add_signed(self.offset_ms.load(Ordering::Relaxed));
+        Timestamp::from_unix_ms(corrected).min(Timestamp::MAX)
+    }
+
+    fn learn_at(&self, local: Timestamp, server: Timestamp) {
+        let signed = |time: Timestamp| i64::try_from(time.unix_ms()).unwrap_or(i64::MAX);
+        self.offset_ms.store(signed(server) - signed(local), Ordering::Relaxed);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a client program has no clock port; only here")]
+fn local_now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_ms(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_either_way_is_corrected() {
+        let clock = ServerClock::default();
+        let at = Timestamp::from_unix_ms;
+        assert_eq!(clock.at(at(5_000)), at(5_000));
+        clock.learn_at(at(5_000), at(95_000));
+        assert_eq!(clock.at(at(6_000)), at(96_000));
+        clock.learn_at(at(95_000), at(5_000));
+        assert_eq!(clock.at(at(96_000)), at(6_000));
+        assert_eq!(clock.at(at(0)), at(0));
+    }
+}

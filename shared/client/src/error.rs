@@ -1,0 +1,88 @@
+//! How a REST call can fail.
+
+use std::time::Duration;
+
+use model::ErrorCode;
+use protocol::http::call::ProblemBody;
+
+/// Why a call has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The base URL is not `http://host[:port]`.
+    #[error("the base url is not of the form http://host[:port]")]
+    BadAddress,
+    /// No answer, or half of one. A write may or may not have happened.
+    #[error("cannot reach {base_url}")]
+    Unreachable {
+        /// Where the call went.
+        base_url: String,
+        /// Why it did not arrive, or was not answered.
+        source: reqwest::Error,
+    },
+    /// The server said no, and why.
+    #[error("refused with {status} {}: {}", problem.code, problem.detail)]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The reason, typed.
+        problem: Box<ProblemBody>,
+    },
+    /// Something answered that does not speak this protocol: a proxy's error page, another program.
+    #[error("the answer (status {status}) is none of this protocol")]
+    BadAnswer {
+        /// The HTTP status.
+        status: u16,
+        /// The answer's `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl ApiError {
+    /// The public code of a refusal.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused { problem, .. } => problem.error_code(),
+            Self::BadAddress | Self::Unreachable { .. } | Self::BadAnswer { .. } => None,
+        }
+    }
+
+    /// The HTTP status, if there was an answer.
+    #[must_use]
+    pub const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } | Self::BadAnswer { status, .. } => Some(*status),
+            Self::BadAddress | Self::Unreachable { .. } => None,
+        }
+    }
+
+    /// Whether the same call may succeed later: unreachable, 429, or 5xx.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self.status() {
+            Some(status) => status == 429 || status >= 500,
+            None => matches!(self, Self::Unreachable { .. }),
+        }
+    }
+
+    /// Whether a write may have happened although it failed: anything but a plain refusal.
+    #[must_use]
+    pub fn outcome_unknown(&self) -> bool {
+        match self {
+            Self::BadAddress => false,
+            Self::Unreachable { source, .. } => !source.is_connect(),
+            Self::Refused { status, .. } => *status >= 500,
+            Self::BadAnswer { status, .. } => !(400..500).contains(status),
+        }
+    }
+
+    /// How long the server asked to wait.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { problem, .. } => problem.retry_after_ms.map(Duration::from_millis),
+            Self::BadAnswer { retry_after, .. } => *retry_after,
+            Self::BadAddress | Self::Unreachable { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,278 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use model::{Message, MessageId};
+use protocol::frame::ServerFrame;
+use serde_json::json;
+
+use super::*;
+use crate::fake::{
+    Call, Fake, assignment, at, event, general, message, page, problem, until_caught_up,
+};
+use crate::{How, TokenSource};
+
+fn is_ready(event: &Event) -> bool {
+    matches!(event, Event::Ready { .. })
+}
+
+fn is_message(event: &Event) -> bool {
+    matches!(event, Event::Message { .. })
+}
+
+fn tick(cursor: &str) -> ServerFrame {
+    ServerFrame::Tick { cursor: cursor.into(), server_time: at(0), fresh: true }
+}
+
+/// Pages of two over a history, as `GET /scroll` gives them.
+fn scroll(call: &Call, history: &[Message]) -> Option<(u16, serde_json::Value)> {
+    let query = call.line.strip_prefix("GET /scroll?")?;
+    let offset = query.split('&').find_map(|pair| pair.strip_prefix("offset="));
+    let offset: Option<MessageId> = offset.map(|offset| offset.parse().unwrap());
+    if query.contains("direction=older") {
+        let newest: Vec<_> = history.iter().rev().take(2).cloned().collect();
+        return Some(page(&newest, None));
+    }
+    let newer = history.iter().filter(|message| Some(message.id) > offset);
+    let newer: Vec<_> = newer.take(2).cloned().collect();
+    Some(page(&newer, newer.last().map(|message| message.id)))
+}
+
+#[tokio::test]
+async fn a_first_visit_reads_the_newest_page_and_pushes_follow() {
+    let history: Vec<_> = (1..=5).map(message).collect();
+    let mut fake = Fake::start(move |call| scroll(call, &history)).await;
+    let (client, mut events) = fake.client();
+    let mut peer = fake.accept_ready("c1", false).await;
+    assert_eq!((peer.hello.ticket.as_str(), &peer.hello.cursor), ("ticket", &None));
+    assert_eq!(until_caught_up(&mut events).await, [message(4).id, message(5).id]);
+
+    peer.push("c2", &message(6)).await;
+    peer.push("c3", &message(6)).await;
+    let first = event(&mut events, is_message).await;
+    assert!(matches!(first, Event::Message { how: How::Pushed, fresh: true, .. }));
+    let second = event(&mut events, is_message).await;
+    assert!(matches!(second, Event::Message { how: How::Pushed, fresh: false, .. }));
+    assert_eq!(client.timeline(&general()).ids(), [4, 5, 6].map(|ms| message(ms).id));
+    assert_eq!(client.timeline(&general()).pushed_again(), 1);
+    assert_eq!(client.node_id().unwrap().as_str(), "N1");
+}
+
+#[tokio::test]
+async fn a_broken_socket_reports_its_node_and_resumes_with_the_cursor() {
+    let mut fake = Fake::start(|_| None).await;
+    let (client, mut events) = fake.client();
+    let mut peer = fake.accept_ready("c1", false).await;
+    peer.send(&tick("c2")).await;
+    event(&mut events, |event| matches!(event, Event::Tick { .. })).await;
+    drop(peer);
+    event(&mut events, |event| matches!(event, Event::Lost { code: 1006 })).await;
+    let peer = fake.accept_ready("c2", true).await;
+    assert_eq!(peer.hello.cursor.as_deref(), Some("c2"));
+    let ready = event(&mut events, is_ready).await;
+    assert!(matches!(ready, Event::Ready { resumed: true, after: Some(_), .. }), "{ready:?}");
+    assert_eq!(fake.lines("GET /connect"), ["GET /connect", "GET /connect?failed=N1"]);
+    assert_eq!(client.cursor().as_deref(), Some("c2"));
+
+    client.cut();
+    event(&mut events, |event| matches!(event, Event::Lost { code: 1006 })).await;
+    fake.accept_ready("c2", true).await;
+    event(&mut events, is_ready).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_resumed_is_read_from_the_overlap_to_the_end() {
+    let history: Vec<_> = (1..=7).map(message).collect();
+    let mut fake = Fake::start(move |call| scroll(call, &history)).await;
+    let (client, mut events) = fake.client();
+    let mut peer = fake.accept_ready("c1", false).await;
+    until_caught_up(&mut events).await;
+    peer.close(1012).await;
+
+    let mut peer = fake.accept_ready("c9", false).await;
+    event(&mut events, is_ready).await;
+    peer.push("c10", &message(90)).await;
+    let mut fresh = until_caught_up(&mut events).await;
+    if fresh.len() == 5 {
+        let Event::Message { message, .. } = event(&mut events, is_message).await else { panic!() };
+        fresh.push(message.id);
+    }
+    fresh.sort();
+    assert_eq!(fresh, [1, 2, 3, 4, 5, 90].map(|ms| message(ms).id));
+    let overlap = MessageId::first_of(message(7).id.time().minus(limits::OVERLAP));
+    let newer: Vec<_> =
+        fake.lines("GET /scroll").into_iter().filter(|line| line.contains("newer")).collect();
+    assert!(newer[0].ends_with(&format!("&offset={overlap}")), "{newer:?}");
+    // Four pages with messages, and the empty one that says there is no more.
+    assert_eq!(newer.len(), 5);
+    assert!(!client.inbox().has_gap());
+}
+
+#[tokio::test]
+async fn a_gap_that_a_lost_socket_leaves_open_is_read_after_the_next_one() {
+    let scrolls = AtomicUsize::new(0);
+    let mut fake = Fake::start(move |call| {
+        let first =
+            call.line.starts_with("GET /scroll") && scrolls.fetch_add(1, Ordering::Relaxed) == 0;
+        if first { Some(problem(503, "unavailable")) } else { scroll(call, &[message(1)]) }
+    })
+    .await;
+    let (client, mut events) = Client::start(Config {
+        // The first failure of the reading waits for longer than the socket lives.
+        backoff: Backoff::seeded(1).with_windows(Duration::from_secs(50), Duration::from_secs(50)),
+        ..fake.config()
+    });
+    let peer = fake.accept_ready("c1", false).await;
+    event(&mut events, is_ready).await;
+    while fake.lines("GET /scroll").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    drop(peer);
+    let _peer = fake.accept_ready("c1", true).await;
+    assert_eq!(until_caught_up(&mut events).await, [message(1).id]);
+    assert!(!client.inbox().has_gap());
+}
+
+#[tokio::test]
+async fn a_resync_waits_and_reads() {
+    let mut fake = Fake::start(|call| scroll(call, &[message(1)])).await;
+    let (_client, mut events) = fake.client();
+    let mut peer = fake.accept_ready("c1", false).await;
+    until_caught_up(&mut events).await;
+    let started_at = tokio::time::Instant::now();
+    peer.send(&ServerFrame::Resync { reason: "hole".into(), delay_ms: 60 }).await;
+    event(&mut events, |event| matches!(event, Event::Resync { .. })).await;
+    until_caught_up(&mut events).await;
+    assert!(started_at.elapsed() >= Duration::from_millis(60));
+    assert_eq!(fake.lines("GET /connect").len(), 1);
+}
+
+#[tokio::test]
+async fn code_4401_brings_a_fresh_token_and_4403_the_end() {
+    let mut fake = Fake::start(|call| {
+        (call.line == "POST /dev/token").then(|| {
+            static TOKENS: AtomicUsize = AtomicUsize::new(1);
+            (200, json!({ "token": format!("t{}", TOKENS.fetch_add(1, Ordering::Relaxed)) }))
+        })
+    })
+    .await;
+    let user = crate::DevUser::new("demo".parse().unwrap(), "bob".parse().unwrap());
+    let api = Api::new(&fake.base_url, TokenSource::Dev(user)).unwrap();
+    let (_client, mut events) = Client::start(Config { api, ..fake.config() });
+    let mut peer = fake.accept_ready("c1", false).await;
+    until_caught_up(&mut events).await;
+    peer.close(4401).await;
+    let mut peer = fake.accept_ready("c1", true).await;
+    event(&mut events, is_ready).await;
+    let connects: Vec<_> =
+        fake.calls().into_iter().filter(|call| call.line.starts_with("GET /connect")).collect();
+    assert_eq!(connects[0].token, "Bearer t1");
+    assert_eq!(
+        (connects[1].token.as_str(), connects[1].line.as_str()),
+        ("Bearer t2", "GET /connect")
+    );
+
+    peer.close(4403).await;
+    let stopped = event(&mut events, |event| matches!(event, Event::Stopped { .. })).await;
+    let Event::Stopped { reason } = stopped else { panic!() };
+    assert_eq!(reason.to_string(), "the node closed the socket: 4403 (revoked)");
+}
+
+#[tokio::test]
+async fn an_unreachable_node_is_reported() {
+    let mut fake = Fake::start(|call| {
+        let mut dead = assignment("ws://127.0.0.1:1/ws");
+        dead["node_id"] = json!("N0");
+        (call.line == "GET /connect").then_some((200, dead))
+    })
+    .await;
+    let (_client, mut events) = fake.client();
+    let _peer = fake.accept_ready("c1", false).await;
+    event(&mut events, is_ready).await;
+    assert_eq!(fake.lines("GET /connect"), ["GET /connect", "GET /connect?failed=N0"]);
+}
+
+#[tokio::test]
+async fn a_node_behind_tls_stops_a_client_that_has_none() {
+    let fake = Fake::start(|call| {
+        call.line.starts_with("GET /connect").then(|| (200, assignment("wss://127.0.0.1:1/ws")))
+    })
+    .await;
+    let (_client, mut events) = fake.client();
+    let stopped = event(&mut events, |event| matches!(event, Event::Stopped { .. })).await;
+    assert!(matches!(stopped, Event::Stopped { reason: crate::StopReason::BadUrl }), "{stopped:?}");
+}
+
+#[tokio::test]
+async fn silence_is_a_loss() {
+    let mut fake = Fake::start(|_| None).await;
+    let silence_max = Duration::from_millis(50);
+    let (_client, mut events) = Client::start(Config { silence_max, ..fake.config() });
+    let _peer = fake.accept_ready("c1", false).await;
+    event(&mut events, |event| matches!(event, Event::Lost { code: 1006 })).await;
+    fake.accept_ready("c1", true).await;
+}
+
+#[tokio::test]
+async fn an_offline_client_calls_nobody_until_it_is_online() {
+    let mut fake = Fake::start(|_| None).await;
+    let (client, mut events) = fake.client();
+    let _peer = fake.accept_ready("c1", false).await;
+    until_caught_up(&mut events).await;
+    client.go_offline();
+    event(&mut events, |event| matches!(event, Event::Lost { code: 1006 })).await;
+    assert_eq!(client.node_id(), None);
+    let calls = fake.calls().len();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(fake.calls().len(), calls);
+    client.go_online();
+    fake.accept_ready("c1", true).await;
+    event(&mut events, is_ready).await;
+}
+
+#[tokio::test]
+async fn an_unread_socket_is_neither_read_nor_taken_for_silent() {
+    let mut fake = Fake::start(|_| None).await;
+    let silence_max = Duration::from_millis(400);
+    let (client, mut events) = Client::start(Config { silence_max, ..fake.config() });
+    let mut peer = fake.accept_ready("c1", false).await;
+    until_caught_up(&mut events).await;
+    client.pause_reading();
+    for ms in 1..=3 {
+        peer.push("c2", &message(ms)).await;
+    }
+    tokio::time::sleep(silence_max * 2).await;
+    // One frame may have been on its way in when the order came.
+    assert!(client.timeline(&general()).len() <= 1);
+    client.resume_reading();
+    for _ in 1..=3 {
+        let next = event(&mut events, |_| true).await;
+        assert!(is_message(&next), "{next:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_queue_of_one_event_slows_a_reading_down_and_loses_nothing() {
+    let history: Vec<_> = (1..=9).map(message).collect();
+    let mut fake = Fake::start(move |call| scroll(call, &history)).await;
+    let (client, mut events) = Client::start(Config { events_max: 1, ..fake.config() });
+    let mut peer = fake.accept_ready("c1", false).await;
+    until_caught_up(&mut events).await;
+    peer.send(&ServerFrame::Resync { reason: "hole".into(), delay_ms: 0 }).await;
+    for ms in 20..40 {
+        peer.push("c", &message(ms)).await;
+    }
+    until_caught_up(&mut events).await;
+    while client.timeline(&general()).len() < 29 {
+        event(&mut events, is_message).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_handles_stops() {
+    let mut fake = Fake::start(|_| None).await;
+    let (client, mut events) = fake.client();
+    let _peer = fake.accept_ready("c1", false).await;
+    event(&mut events, is_ready).await;
+    drop(client);
+    event(&mut events, |event| matches!(event, Event::Stopped { .. })).await;
+    assert!(events.recv().await.is_none());
+}

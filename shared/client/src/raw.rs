@@ -1,0 +1,250 @@
+//! One socket, frame by frame. The client is built on it, and tests break rules with it.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use protocol::frame::{Hello, ServerFrame};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Uri};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Not a `ws://host[:port]/path` URL, or a malformed header.
+    #[error("not a ws:// url or not a header")]
+    BadRequest,
+    /// No TCP connection.
+    #[error("the node cannot be reached")]
+    Unreachable {
+        /// Why.
+        #[from]
+        source: std::io::Error,
+    },
+    /// No answer in time.
+    #[error("the node did not answer in time")]
+    TimedOut,
+    /// An answer, but no upgrade.
+    #[error("the upgrade was refused with {status}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// Something else went wrong with the upgrade.
+    #[error("the upgrade failed")]
+    Handshake {
+        /// Why.
+        source: Box<tungstenite::Error>,
+    },
+}
+
+/// What came on a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Received {
+    /// A frame of the protocol, known or of a later version.
+    Frame(ServerFrame),
+    /// Text that is no frame of the protocol.
+    Text(String),
+    /// Bytes, which no node sends.
+    Binary(Vec<u8>),
+    /// The answer to a ping.
+    Pong(Vec<u8>),
+    /// A close frame; 1005 if it held no code.
+    Closed(u16),
+    /// TCP ended without a close frame.
+    Broken,
+}
+
+/// A socket after its upgrade. Dropping it breaks TCP without a goodbye.
+#[derive(Debug)]
+pub struct RawSocket {
+    stream: WebSocketStream<TcpStream>,
+}
+
+impl RawSocket {
+    /// Connects and upgrades, with more headers than the client itself sends.
+    ///
+    /// # Errors
+    /// [`OpenError`]; a refused upgrade keeps its status.
+    pub async fn open(
+        url: &str,
+        headers: &[(&str, &str)],
+        within: Duration,
+    ) -> Result<Self, OpenError> {
+        let mut request = url.into_client_request().or(Err(OpenError::BadRequest))?;
+        for (name, value) in headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).or(Err(OpenError::BadRequest))?;
+            let value = HeaderValue::from_str(value).or(Err(OpenError::BadRequest))?;
+            request.headers_mut().insert(name, value);
+        }
+        let authority = authority(request.uri()).ok_or(OpenError::BadRequest)?;
+        let upgrade = async {
+            let tcp = TcpStream::connect(authority).await?;
+            tcp.set_nodelay(true)?;
+            match client_async_with_config(request, tcp, Some(bounds())).await {
+                Ok((stream, _)) => Ok(Self { stream }),
+                Err(tungstenite::Error::Http(response)) => {
+                    Err(OpenError::Refused { status: response.status().as_u16() })
+                }
+                Err(source) => Err(OpenError::Handshake { source: Box::new(source) }),
+            }
+        };
+        timeout(within, upgrade).await.unwrap_or(Err(OpenError::TimedOut))
+    }
+
+    /// Says `hello`.
+    ///
+    /// # Errors
+    /// If the socket has ended.
+    pub async fn hello(
+        &mut self,
+        ticket: &str,
+        cursor: Option<&str>,
+    ) -> Result<(), tungstenite::Error> {
+        let hello = Hello { ticket: ticket.to_owned(), cursor: cursor.map(str::to_owned) };
+        self.send(Message::text(hello.encode())).await
+    }
+
+    /// Sends any WebSocket message.
+    ///
+    /// # Errors
+    /// If the socket has ended.
+    pub async fn send(&mut self, message: Message) -> Result<(), tungstenite::Error> {
+        self.stream.send(message).await
+    }
+
+    /// Writes bytes to TCP, past the WebSocket layer.
+    ///
+    /// # Errors
+    /// If the connection is broken.
+    pub async fn send_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.get_mut().write_all(bytes).await
+    }
+
+    /// Waits for whatever comes next. Pings are answered and not reported.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping the future.
+    pub async fn receive(&mut self) -> Received {
+        loop {
+            return match self.stream.next().await {
+                Some(Ok(Message::Text(text))) => match ServerFrame::decode(&text) {
+                    Some(frame) => Received::Frame(frame),
+                    None => Received::Text(text.to_string()),
+                },
+                Some(Ok(Message::Binary(bytes))) => Received::Binary(bytes.to_vec()),
+                Some(Ok(Message::Pong(bytes))) => Received::Pong(bytes.to_vec()),
+                Some(Ok(Message::Ping(_) | Message::Frame(_))) => continue,
+                Some(Ok(Message::Close(frame))) => {
+                    Received::Closed(frame.map_or(NO_CODE, |frame| frame.code.into()))
+                }
+                Some(Err(_)) | None => Received::Broken,
+            };
+        }
+    }
+
+    /// Waits for whatever comes next; `None` if nothing does.
+    pub async fn receive_within(&mut self, within: Duration) -> Option<Received> {
+        timeout(within, self.receive()).await.ok()
+    }
+
+    /// Waits for the first frame that `wanted` takes, and passes over the others; `None` if the
+    /// socket ends first or time is up.
+    pub async fn frame_within(
+        &mut self,
+        within: Duration,
+        wanted: impl Fn(&ServerFrame) -> bool,
+    ) -> Option<ServerFrame> {
+        let deadline = Instant::now() + within;
+        loop {
+            match timeout_at(deadline, self.receive()).await.ok()? {
+                Received::Frame(frame) if wanted(&frame) => return Some(frame),
+                Received::Closed(_) | Received::Broken => return None,
+                Received::Frame(_)
+                | Received::Text(_)
+                | Received::Binary(_)
+                | Received::Pong(_) => {}
+            }
+        }
+    }
+
+    /// Waits for the end of the socket, and passes over frames: its close code, 1006 if TCP broke;
+    /// `None` if it lives on.
+    pub async fn close_within(&mut self, within: Duration) -> Option<u16> {
+        let deadline = Instant::now() + within;
+        loop {
+            match timeout_at(deadline, self.receive()).await.ok()? {
+                Received::Closed(code) => {
+                    self.finish().await;
+                    return Some(code);
+                }
+                Received::Broken => return Some(ABNORMAL),
+                Received::Frame(_)
+                | Received::Text(_)
+                | Received::Binary(_)
+                | Received::Pong(_) => {}
+            }
+        }
+    }
+
+    /// Answers a close frame, so that the node need not wait for it.
+    pub async fn finish(&mut self) {
+        // The socket is over, whatever becomes of the answer.
+        timeout(FINISH_WAIT_MAX, self.stream.flush()).await.ok();
+    }
+}
+
+/// Sends bytes to the host of an `http://` or `ws://` URL and reads what comes back, until the
+/// other side ends or time is up: for requests that no library would write.
+///
+/// # Errors
+/// If there is no connection; a connection that breaks later is an answer that ends.
+pub async fn exchange(url: &str, bytes: &[u8], within: Duration) -> Result<Vec<u8>, OpenError> {
+    let uri: Uri = url.parse().or(Err(OpenError::BadRequest))?;
+    let authority = authority(&uri).ok_or(OpenError::BadRequest)?;
+    let deadline = Instant::now() + within;
+    let connected = timeout_at(deadline, TcpStream::connect(authority)).await;
+    let mut tcp = connected.or(Err(OpenError::TimedOut))??;
+    let mut answer = Vec::new();
+    let talk = async {
+        tcp.write_all(bytes).await?;
+        (&mut tcp).take(EXCHANGE_BYTES_MAX).read_to_end(&mut answer).await
+    };
+    // Out of time, or reset: what came until then is the answer.
+    timeout_at(deadline, talk).await.ok();
+    Ok(answer)
+}
+
+fn authority(uri: &Uri) -> Option<String> {
+    if !matches!(uri.scheme_str(), Some("ws" | "http")) {
+        return None;
+    }
+    Some(format!("{}:{}", uri.host()?, uri.port_u16().unwrap_or(80)))
+}
+
+/// The longest text has 40,000 characters; a server that escapes them all needs 12 bytes each.
+/// Nothing is buffered on the way out: the client's one frame goes at once. Its bound lets tests
+/// send frames that a node must refuse.
+fn bounds() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(MESSAGE_BYTES_MAX)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX))
+}
+
+const READ_BUFFER_BYTES: usize = 8 * 1024;
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+const EXCHANGE_BYTES_MAX: u64 = 1024 * 1024;
+const FINISH_WAIT_MAX: Duration = Duration::from_millis(200);
+const NO_CODE: u16 = 1005;
+const ABNORMAL: u16 = 1006;
+
+#[cfg(test)]
+mod tests;

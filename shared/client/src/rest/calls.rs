@@ -1,0 +1,153 @@
+//! The calls of PROTOCOL section 2, and the local ones of section 4.
+
+use model::{Channel, ChannelId, MessageId, NodeId, UserId};
+use protocol::http::call::{self, TokenBody};
+use protocol::http::{ChannelBody, Direction};
+use reqwest::Method;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Api, Assignment, ChannelPage, MemberPage, Page, Posted};
+use crate::error::ApiError;
+use crate::token::{DevUser, Token};
+
+/// Every call fails with [`ApiError`]; the codes of its refusals are those of PROTOCOL section 2.
+#[expect(clippy::missing_errors_doc, reason = "one sentence above says it for all")]
+impl Api {
+    /// `POST /messages`, one attempt. [`crate::Outbox::send`] is the one that retries.
+    pub async fn post_message(
+        &self,
+        channel: &ChannelId,
+        text: &str,
+        id: Option<MessageId>,
+        after: Option<MessageId>,
+    ) -> Result<Posted, ApiError> {
+        let body = call::post_message(channel, text, id, after);
+        self.typed(Method::POST, "/messages", Some(&body), Posted::read).await
+    }
+
+    /// `GET /scroll`: up to `limit` messages beyond `offset`, or from that direction's start.
+    pub async fn scroll(
+        &self,
+        channel: &ChannelId,
+        offset: Option<MessageId>,
+        limit: u32,
+        direction: Direction,
+    ) -> Result<Page, ApiError> {
+        let direction = match direction {
+            Direction::Older => "older",
+            Direction::Newer => "newer",
+        };
+        let path = format!("/scroll?channel_id={channel}&limit={limit}&direction={direction}");
+        self.typed(Method::GET, &with_offset(path, offset), None, Page::read).await
+    }
+
+    /// `POST /channels` for a group. Not idempotent: two calls make two channels.
+    pub async fn create_channel(
+        &self,
+        name: &str,
+        members: &[UserId],
+    ) -> Result<Channel, ApiError> {
+        let body = call::create_group(name, members);
+        self.typed(Method::POST, "/channels", Some(&body), ChannelBody::read).await
+    }
+
+    /// `POST /channels` for a DM: the one there is, or a new one.
+    pub async fn create_dm(&self, other: &UserId) -> Result<Channel, ApiError> {
+        let body = call::create_dm(other);
+        self.typed(Method::POST, "/channels", Some(&body), ChannelBody::read).await
+    }
+
+    /// `GET /channels`, all pages.
+    pub async fn channels(&self) -> Result<Vec<Channel>, ApiError> {
+        let mut channels = Vec::new();
+        let mut offset = None;
+        loop {
+            let page = self.channel_page(offset.as_ref()).await?;
+            channels.extend(page.channels);
+            // An offset that does not move would be an endless loop of ours.
+            if page.next_offset <= offset {
+                return Ok(channels);
+            }
+            offset = page.next_offset;
+        }
+    }
+
+    /// `GET /channels`, one page.
+    pub async fn channel_page(&self, offset: Option<&ChannelId>) -> Result<ChannelPage, ApiError> {
+        let path = with_offset("/channels?limit=100".to_owned(), offset);
+        self.typed(Method::GET, &path, None, ChannelPage::read).await
+    }
+
+    /// `GET /channels/{id}`.
+    pub async fn channel(&self, channel: &ChannelId) -> Result<Channel, ApiError> {
+        let path = format!("/channels/{channel}");
+        self.typed(Method::GET, &path, None, ChannelBody::read).await
+    }
+
+    /// `GET /channels/{id}/members`, one page.
+    pub async fn members(
+        &self,
+        channel: &ChannelId,
+        offset: Option<&UserId>,
+    ) -> Result<MemberPage, ApiError> {
+        let path = with_offset(format!("/channels/{channel}/members?limit=100"), offset);
+        self.typed(Method::GET, &path, None, MemberPage::read).await
+    }
+
+    /// `PUT /channels/{id}/members/{user_id}`; idempotent.
+    pub async fn add_member(&self, channel: &ChannelId, user: &UserId) -> Result<(), ApiError> {
+        let path = format!("/channels/{channel}/members/{user}");
+        self.call::<Value>(Method::PUT, &path, None).await.map(drop)
+    }
+
+    /// `DELETE /channels/{id}/members/{user_id}`; idempotent.
+    pub async fn remove_member(&self, channel: &ChannelId, user: &UserId) -> Result<(), ApiError> {
+        let path = format!("/channels/{channel}/members/{user}");
+        self.call::<Value>(Method::DELETE, &path, None).await.map(drop)
+    }
+
+    /// `DELETE /users/{user_id}`: revokes the user in the workspace.
+    pub async fn revoke_user(&self, user: &UserId) -> Result<(), ApiError> {
+        self.call::<Value>(Method::DELETE, &format!("/users/{user}"), None).await.map(drop)
+    }
+
+    /// `GET /connect`, naming the node that could not be reached or was lost.
+    pub async fn connect(&self, failed: Option<&NodeId>) -> Result<Assignment, ApiError> {
+        let path = failed.map_or("/connect".to_owned(), |node| format!("/connect?failed={node}"));
+        self.typed(Method::GET, &path, None, Assignment::read).await
+    }
+
+    /// `POST /dev/token`: local environments only.
+    pub async fn dev_token(&self, user: &DevUser) -> Result<Token, ApiError> {
+        let role = user.role.as_deref();
+        let body = call::dev_token(&user.workspace_id, &user.user_id, role, user.ttl_s);
+        let answer: TokenBody = self.attempt(Method::POST, "/dev/token", None, Some(&body)).await?;
+        Ok(Token::new(answer.token))
+    }
+
+    /// `POST /dev/nodes/{node_id}/kill`: local environments only.
+    pub async fn kill_node(&self, node: &NodeId) -> Result<(), ApiError> {
+        let path = format!("/dev/nodes/{node}/kill");
+        self.attempt::<Value>(Method::POST, &path, None, None).await.map(drop)
+    }
+
+    async fn typed<B: DeserializeOwned, T>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        read: impl Fn(B) -> Option<T>,
+    ) -> Result<T, ApiError> {
+        let answer = self.call(method, path, body).await?;
+        read(answer).ok_or(ApiError::BadAnswer { status: 200, retry_after: None })
+    }
+}
+
+/// Identifiers need no escaping: their characters are all unreserved (RFC 3986 2.3).
+fn with_offset(path: String, offset: Option<impl std::fmt::Display>) -> String {
+    match offset {
+        Some(offset) => format!("{path}&offset={offset}"),
+        None => path,
+    }
+}

@@ -1,0 +1,166 @@
+//! Sending: one id per message, however many attempts.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use model::{ChannelId, ErrorCode, Message, MessageId};
+use tokio::time::{Instant, sleep};
+
+use crate::backoff::Backoff;
+use crate::error::ApiError;
+use crate::lock;
+use crate::rest::{Api, Posted};
+use crate::timeline::Inbox;
+
+/// A message before it is stored. Sending the same draft again can never store it twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Where to.
+    pub channel_id: ChannelId,
+    /// What it says.
+    pub text: String,
+    /// The client's id: shown until the answer names the stored one.
+    pub id: MessageId,
+    /// The newest message that the sender had seen: the stored one sorts after it (G2).
+    pub after: Option<MessageId>,
+}
+
+/// A stored message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The message as it is stored. A local copy under [`Sent::local_id`] gets this id.
+    pub message: Message,
+    /// The id that the client had made.
+    pub local_id: MessageId,
+    /// Whether an earlier attempt had stored it.
+    pub duplicate: bool,
+    /// How many attempts it took.
+    pub attempts: u32,
+}
+
+/// Why a send has no stored message to show.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// It was not stored.
+    #[error("the message was not stored")]
+    NotStored {
+        /// The last refusal.
+        source: ApiError,
+    },
+    /// It may or may not have been stored: send the same [`Draft`] again, within a day.
+    #[error("the message may or may not have been stored")]
+    OutcomeUnknown {
+        /// What to send again.
+        draft: Box<Draft>,
+        /// The last failure.
+        source: ApiError,
+    },
+}
+
+/// Sends messages of one user. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    api: Api,
+    inbox: Arc<Mutex<Inbox>>,
+    backoff: Arc<Mutex<Backoff>>,
+    deadline: Duration,
+}
+
+impl Outbox {
+    /// An outbox without a socket: it knows only what it sent itself.
+    #[must_use]
+    pub fn new(api: Api) -> Self {
+        Self::beside(api, Arc::new(Mutex::new(Inbox::new(1))), Backoff::default())
+    }
+
+    /// The outbox beside a socket's inbox.
+    pub(crate) fn beside(api: Api, inbox: Arc<Mutex<Inbox>>, backoff: Backoff) -> Self {
+        Self { api, inbox, backoff: Arc::new(Mutex::new(backoff)), deadline: DEADLINE }
+    }
+
+    /// The same with another deadline for all attempts of one send together.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// Sends a text: a new draft, tried until it is stored, refused, or out of time.
+    ///
+    /// # Errors
+    /// [`SendError`]: not stored, or outcome unknown.
+    pub async fn send(&self, channel: &ChannelId, text: &str) -> Result<Sent, SendError> {
+        match self.send_draft(&self.draft(channel, text)).await {
+            // This clock was minutes off. The refusal told the time, and it says for certain that
+            // nothing is stored under that id: another id is safe, once.
+            Err(SendError::NotStored { source })
+                if source.code() == Some(ErrorCode::IdOutOfRange) =>
+            {
+                self.send_draft(&self.draft(channel, text)).await
+            }
+            other => other,
+        }
+    }
+
+    /// Makes a draft: its time is the server's now, and after everything seen in the channel.
+    #[must_use]
+    pub fn draft(&self, channel: &ChannelId, text: &str) -> Draft {
+        let after = lock(&self.inbox).newest_seen(channel);
+        let now = self.api.server_now();
+        let time = after.map_or(now, |after| now.max(after.time().plus(Duration::from_millis(1))));
+        let id = MessageId::mint(time, rand::random());
+        Draft { channel_id: channel.clone(), text: text.to_owned(), id, after }
+    }
+
+    /// Sends a draft, the same id in every attempt, until it is stored, refused, or out of time.
+    ///
+    /// # Errors
+    /// [`SendError`]: not stored, or outcome unknown.
+    ///
+    /// # Cancel safety
+    /// A dropped future may have stored the message; sending the draft again finds out.
+    pub async fn send_draft(&self, draft: &Draft) -> Result<Sent, SendError> {
+        let out_of_time = Instant::now() + self.deadline;
+        let mut backoff = lock(&self.backoff).fork();
+        let mut maybe_stored = false;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let (channel, id) = (&draft.channel_id, Some(draft.id));
+            match self.api.post_message(channel, &draft.text, id, draft.after).await {
+                Ok(posted) => return Ok(self.sent(draft, posted, attempts)),
+                Err(source) => {
+                    maybe_stored |= source.outcome_unknown();
+                    let wait = backoff.next_wait(source.retry_after());
+                    if source.is_retryable() && Instant::now() + wait < out_of_time {
+                        sleep(wait).await;
+                    } else {
+                        return Err(failed(draft, source, maybe_stored));
+                    }
+                }
+            }
+        }
+    }
+
+    fn sent(&self, draft: &Draft, posted: Posted, attempts: u32) -> Sent {
+        let Posted { message, duplicate, .. } = posted;
+        lock(&self.inbox).note_sent(&message.channel_id, message.id);
+        Sent { message, local_id: draft.id, duplicate, attempts }
+    }
+}
+
+/// A plain refusal of an attempt says nothing of an earlier one whose answer was lost, except where
+/// the server looked that id up: then it is not stored.
+fn failed(draft: &Draft, source: ApiError, maybe_stored: bool) -> SendError {
+    let looked_up = matches!(source.code(), Some(ErrorCode::IdOutOfRange | ErrorCode::IdConflict));
+    if maybe_stored && !looked_up {
+        SendError::OutcomeUnknown { draft: Box::new(draft.clone()), source }
+    } else {
+        SendError::NotStored { source }
+    }
+}
+
+/// All attempts of one send: a person waits for it, and within a day the draft can be sent again.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;

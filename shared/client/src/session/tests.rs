@@ -1,0 +1,159 @@
+use model::Timestamp;
+use protocol::frame::Ready;
+use protocol::http::call::ProblemBody;
+
+use super::*;
+
+const LONG: Option<Duration> = Some(Duration::from_secs(60));
+
+fn target(node: &str) -> Target {
+    let node_id = node.parse().unwrap();
+    Target { node_id, url: format!("ws://{node}/"), ticket: "t".into() }
+}
+
+fn assignment(delay_ms: u64, alternates: &[&str]) -> Assignment {
+    Assignment {
+        target: target("N1"),
+        alternates: alternates.iter().map(|node| target(node)).collect(),
+        delay: Duration::from_millis(delay_ms),
+        expires_at: Timestamp::from_unix_ms(0),
+        server_time: Timestamp::from_unix_ms(0),
+    }
+}
+
+fn ready(cursor: &str) -> ServerFrame {
+    ServerFrame::Ready(Ready {
+        connection_id: "S1".parse().unwrap(),
+        node_id: "N1".parse().unwrap(),
+        workspace_id: "demo".parse().unwrap(),
+        user_id: "bob".parse().unwrap(),
+        cursor: cursor.into(),
+        resumed: false,
+        server_time: Timestamp::from_unix_ms(0),
+    })
+}
+
+fn live() -> Session {
+    let mut session = Session::new(None, Backoff::seeded(1));
+    session.on_assigned(assignment(0, &["N2"]));
+    session.on_frame(&ready("c1"));
+    session
+}
+
+fn refused(code: ErrorCode) -> ApiError {
+    let problem = serde_json::json!({ "code": code.as_str(), "retry_after_ms": 4_000 });
+    let problem: ProblemBody = serde_json::from_value(problem).unwrap();
+    ApiError::Refused { status: code.status(), problem: Box::new(problem) }
+}
+
+/// A step in short: what to do, at once or after a wait.
+fn short(step: &Step) -> String {
+    match step {
+        Step::Connect { wait, failed, fresh_token } => {
+            let wait = if wait.is_zero() { "" } else { "wait, " };
+            let token = if *fresh_token { "fresh token, " } else { "" };
+            let failed = failed.as_ref().map(|node| format!("?failed={node}")).unwrap_or_default();
+            format!("{wait}{token}/connect{failed}")
+        }
+        Step::Dial { wait, target } => format!("{} ms, dial {}", wait.as_millis(), target.node_id),
+        Step::Stop(reason) => format!("stop: {reason}"),
+    }
+}
+
+#[test]
+fn every_end_of_a_socket_leads_where_the_protocol_says() {
+    let elsewhere = "/connect?failed=N1";
+    let cases = [
+        (Lost::Closed(1001), elsewhere),
+        (Lost::Closed(1011), elsewhere),
+        (Lost::Closed(1012), elsewhere),
+        (Lost::Broken, elsewhere),
+        (Lost::Silent, elsewhere),
+        (Lost::Closed(3999), elsewhere),
+        (Lost::Closed(4401), "fresh token, /connect"),
+        (Lost::Closed(4408), "/connect"),
+        (Lost::Closed(4429), "wait, /connect"),
+        (Lost::Closed(4508), "/connect"),
+        (Lost::Closed(1000), "stop: the node closed the socket: 1000 (closed)"),
+        (Lost::Closed(1002), "stop: the node closed the socket: 1002 (protocol_error)"),
+        (Lost::Closed(1003), "stop: the node closed the socket: 1003 (binary_frame)"),
+        (Lost::Closed(1007), "stop: the node closed the socket: 1007 (bad_utf8)"),
+        (Lost::Closed(1009), "stop: the node closed the socket: 1009 (frame_too_big)"),
+        (Lost::Closed(4400), "stop: the node closed the socket: 4400 (bad_frame)"),
+        (Lost::Closed(4403), "stop: the node closed the socket: 4403 (revoked)"),
+        (Lost::Closed(4409), "stop: the node closed the socket: 4409 (too_many_sockets)"),
+    ];
+    for (lost, expected) in cases {
+        assert_eq!(short(&live().on_lost(lost, LONG)), expected, "{lost:?}");
+    }
+    let covered = |code: &&CloseCode| {
+        cases.iter().any(|(lost, _)| matches!(lost, Lost::Closed(n) if *n == code.number()))
+    };
+    assert!(CloseCode::ALL.iter().all(|code| covered(&code)), "a close code without a case");
+}
+
+#[test]
+fn a_cursor_moves_with_its_frames_and_outlives_the_socket() {
+    let mut session = live();
+    assert_eq!(session.cursor(), Some("c1"));
+    let tick = ServerFrame::Tick {
+        cursor: "c2".into(),
+        server_time: Timestamp::from_unix_ms(0),
+        fresh: false,
+    };
+    session.on_frame(&tick);
+    session.on_frame(&ServerFrame::Resync { reason: "hole".into(), delay_ms: 5 });
+    session.on_frame(&ServerFrame::Unknown);
+    session.on_lost(Lost::Silent, LONG);
+    assert_eq!(session.cursor(), Some("c2"));
+    assert_eq!(Lost::Silent.code(), 1006);
+}
+
+#[test]
+fn an_unreachable_node_is_reported_at_once_and_then_with_patience() {
+    let mut session = Session::new(None, Backoff::seeded(1));
+    assert_eq!(short(&session.start()), "/connect");
+    assert_eq!(short(&session.on_assigned(assignment(70, &[]))), "70 ms, dial N1");
+    assert_eq!(short(&session.on_unreachable()), "/connect?failed=N1");
+    session.on_assigned(assignment(0, &[]));
+    assert_eq!(short(&session.on_unreachable()), "wait, /connect?failed=N1");
+}
+
+#[test]
+fn the_second_node_helps_where_connect_fails() {
+    let mut session = Session::new(None, Backoff::seeded(1));
+    session.on_assigned(assignment(0, &["N2"]));
+    session.on_unreachable();
+    assert_eq!(short(&session.on_connect_failed(refused(ErrorCode::Unavailable))), "0 ms, dial N2");
+    session.on_unreachable();
+    let step = session.on_connect_failed(refused(ErrorCode::NoCapacity));
+    assert_eq!(short(&step), "wait, /connect?failed=N2");
+    // What a failed call had to tell, the next one tells.
+    let mut session = live();
+    session.on_lost(Lost::Closed(4401), LONG);
+    let step = session.on_connect_failed(refused(ErrorCode::Unavailable));
+    assert_eq!(short(&step), "wait, fresh token, /connect");
+    assert!(matches!(step, Step::Connect { wait, .. } if wait >= Duration::from_secs(4)));
+}
+
+#[test]
+fn what_connect_refuses_for_good_stops() {
+    for code in [ErrorCode::Forbidden, ErrorCode::InvalidToken, ErrorCode::InvalidField] {
+        assert!(short(&live().on_connect_failed(refused(code))).starts_with("stop: refused with"));
+    }
+    let mut session = live();
+    for _ in 0..FRESH_TOKENS_MAX {
+        let step = short(&session.on_connect_failed(refused(ErrorCode::TokenExpired)));
+        assert_eq!(step, "wait, fresh token, /connect");
+    }
+    assert!(matches!(session.on_connect_failed(refused(ErrorCode::TokenExpired)), Step::Stop(_)));
+}
+
+#[test]
+fn sockets_that_end_as_soon_as_they_are_ready_are_a_loop_with_waits() {
+    let mut session = live();
+    let short_lived = Some(Duration::from_millis(3));
+    assert_eq!(short(&session.on_lost(Lost::Closed(1011), short_lived)), "/connect?failed=N1");
+    assert_eq!(short(&session.on_lost(Lost::Closed(1011), None)), "wait, /connect?failed=N1");
+    assert_eq!(short(&session.on_lost(Lost::Closed(1011), LONG)), "/connect?failed=N1");
+}

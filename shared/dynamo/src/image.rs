@@ -1,0 +1,81 @@
+//! Rows as the table's stream carries them: the JSON form of attribute values.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use messaging::ports::LogEntry;
+use serde_json::Value;
+
+use crate::item::{MalformedRow, decode_log_entry};
+
+/// Reads the new image of a record of the messages table's stream: `{"s": {"S": "ada"}, …}`.
+///
+/// # Errors
+/// [`MalformedRow`] if it is neither a message nor a redirect.
+pub fn decode_log_image(image: &Value) -> Result<LogEntry, MalformedRow> {
+    let attributes = image.as_object().into_iter().flatten();
+    let row: HashMap<_, _> =
+        attributes.map(|(name, value)| (name.clone(), attribute_value(value))).collect();
+    decode_log_entry(&row)
+}
+
+/// The types that a log entry uses. Any other becomes null, which no attribute of ours is.
+fn attribute_value(value: &Value) -> AttributeValue {
+    let text = |kind: &str| value.get(kind).and_then(Value::as_str);
+    if let Some(string) = text("S") {
+        AttributeValue::S(string.to_owned())
+    } else if let Some(digits) = text("N") {
+        AttributeValue::N(digits.to_owned())
+    } else if let Some(Ok(bytes)) = text("B").map(aws_smithy_types::base64::decode) {
+        AttributeValue::B(Blob::new(bytes))
+    } else {
+        AttributeValue::Null(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn redirect() -> Value {
+        json!({
+            "channel_id": { "S": "C00000000000000000000000000" },
+            "created_at": { "S": "00000000000000000000000001" },
+            "r": { "S": "00000000000000000000000002" },
+            "s": { "S": "ada" },
+            "d": { "B": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=" },
+            "x": { "N": "1700000000" },
+        })
+    }
+
+    #[test]
+    fn messages_and_redirects_are_read_from_images() {
+        let Ok(LogEntry::Redirect(read)) = decode_log_image(&redirect()) else {
+            panic!("it is a redirect")
+        };
+        assert_eq!((read.sender_id.as_str(), read.digest.0), ("ada", [0; 32]));
+
+        let mut image = redirect();
+        let row = image.as_object_mut().unwrap();
+        row.remove("r");
+        row.insert("t".to_owned(), json!({ "S": "hello" }));
+        row.insert("v".to_owned(), json!({ "N": "7" }));
+        let Ok(LogEntry::Message(read)) = decode_log_image(&image) else {
+            panic!("it is a message")
+        };
+        assert_eq!((read.message.text.as_str(), read.members_version), ("hello", 7));
+    }
+
+    #[test]
+    fn anything_else_is_malformed_and_no_panic() {
+        let mut short = redirect();
+        short["d"] = json!({ "B": "not base 64" });
+        assert_eq!(decode_log_image(&short).unwrap_err().attribute, "d");
+        for image in [json!(null), json!([]), json!({ "s": "ada" }), json!({ "s": { "S": 7 } })] {
+            assert_eq!(decode_log_image(&image).unwrap_err().attribute, "channel_id");
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The store's four ports over maps: what the tables do, without what they cost.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{self, Excluded, Unbounded};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use messaging::ports::{
+    Appended, Bump, ChannelStore, Creation, LogEntry, LogPage, MemberStore, MessageStore, NamePage,
+    PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
+};
+use model::limits::PAGE_ROWS_MAX;
+use model::{Channel, ChannelId, Member, MessageId, Timestamp, UserId, WorkspaceId};
+
+/// A store in memory with the tables' semantics. Clones share its rows.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore(Arc<Mutex<Tables>>);
+
+/// How often each method of a port was called, by its name.
+pub type Calls = BTreeMap<&'static str, u64>;
+
+#[derive(Debug, Default)]
+struct Tables {
+    messages: BTreeMap<(ChannelId, MessageId), LogEntry>,
+    channels: BTreeMap<ChannelId, Channel>,
+    memberships: BTreeMap<ChannelId, BTreeMap<UserId, Member>>,
+    user_channels: BTreeMap<(WorkspaceId, UserId), BTreeSet<ChannelId>>,
+    tombstones: BTreeMap<(WorkspaceId, UserId), Timestamp>,
+    calls: Calls,
+}
+
+/// Why a write is refused here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Refusal {
+    #[error("the target of the redirect is occupied")]
+    TargetOccupied,
+    #[error("a redirect cannot lie at its own target")]
+    OneRowTwice,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How often each method was called so far.
+    #[must_use]
+    pub fn calls(&self) -> Calls {
+        self.lock().calls.clone()
+    }
+
+    fn call(&self, method: &'static str) -> MutexGuard<'_, Tables> {
+        let mut tables = self.lock();
+        *tables.calls.entry(method).or_default() += 1;
+        tables
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        // No method leaves a half-made change behind, so rows outlive a panic elsewhere.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl MessageStore for MemoryStore {
+    async fn append(&self, stored: &StoredMessage) -> Result<Appended, WriteError> {
+        let mut tables = self.call("append");
+        let key = (stored.message.channel_id.clone(), stored.message.id);
+        if let Some(entry) = tables.messages.get(&key) {
+            return Ok(Appended::Occupied(Box::new(entry.clone())));
+        }
+        tables.messages.insert(key, LogEntry::Message(stored.clone()));
+        Ok(Appended::Stored)
+    }
+
+    async fn append_redirected(
+        &self,
+        redirect: &Redirect,
+        stored: &StoredMessage,
+    ) -> Result<Appended, WriteError> {
+        let mut tables = self.call("append_redirected");
+        let redirect_key = (redirect.channel_id.clone(), redirect.id);
+        let message_key = (stored.message.channel_id.clone(), stored.message.id);
+        if redirect_key == message_key {
+            return Err(WriteError::NotStored(Box::new(Refusal::OneRowTwice)));
+        }
+        if let Some(entry) = tables.messages.get(&redirect_key) {
+            return Ok(Appended::Occupied(Box::new(entry.clone())));
+        }
+        if tables.messages.contains_key(&message_key) {
+            return Err(WriteError::NotStored(Box::new(Refusal::TargetOccupied)));
+        }
+        tables.messages.insert(redirect_key, LogEntry::Redirect(in_whole_seconds(redirect)));
+        tables.messages.insert(message_key, LogEntry::Message(stored.clone()));
+        Ok(Appended::Stored)
+    }
+
+    async fn entry(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+    ) -> Result<Option<LogEntry>, ReadError> {
+        Ok(self.call("entry").messages.get(&(channel.clone(), id)).cloned())
+    }
+
+    async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
+        let tables = self.call("page");
+        if query.lowest > query.highest {
+            return Ok(LogPage { entries: Vec::new(), more: false });
+        }
+        let lowest = (query.channel_id.clone(), query.lowest);
+        let highest = (query.channel_id.clone(), query.highest);
+        let within = tables.messages.range(lowest..=highest).map(|(_, entry)| entry);
+        let limit = rows_of(query.limit);
+        Ok(if query.newest_first { log_page(within.rev(), limit) } else { log_page(within, limit) })
+    }
+}
+
+#[async_trait]
+impl ChannelStore for MemoryStore {
+    async fn create(&self, channel: &Channel) -> Result<Creation, WriteError> {
+        let mut tables = self.call("create");
+        if tables.channels.contains_key(&channel.id) {
+            return Ok(Creation::Existed);
+        }
+        tables.channels.insert(channel.id.clone(), channel.clone());
+        Ok(Creation::Created)
+    }
+
+    async fn channels(&self, ids: &[ChannelId]) -> Result<Vec<Channel>, ReadError> {
+        let tables = self.call("channels");
+        let ids: BTreeSet<_> = ids.iter().collect();
+        Ok(ids.into_iter().filter_map(|id| tables.channels.get(id).cloned()).collect())
+    }
+
+    async fn standing(&self, channel: &ChannelId, user: &UserId) -> Result<Standing, ReadError> {
+        let tables = self.call("standing");
+        let members = tables.memberships.get(channel);
+        Ok(Standing {
+            channel: tables.channels.get(channel).cloned(),
+            is_member: members.is_some_and(|members| members.contains_key(user)),
+        })
+    }
+
+    async fn bump_members_version(
+        &self,
+        channel: &ChannelId,
+        expected: u64,
+    ) -> Result<Bump, WriteError> {
+        let mut tables = self.call("bump_members_version");
+        let channel = tables.channels.get_mut(channel);
+        match channel.filter(|channel| channel.members_version == expected) {
+            Some(channel) => {
+                channel.members_version = expected.saturating_add(1);
+                Ok(Bump::Bumped(channel.members_version))
+            }
+            None => Ok(Bump::Stale),
+        }
+    }
+}
+
+#[async_trait]
+impl MemberStore for MemoryStore {
+    async fn put_members(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        members: &[Member],
+    ) -> Result<(), WriteError> {
+        let mut tables = self.call("put_members");
+        for member in members {
+            let user = &member.user_id;
+            let of_channel = tables.memberships.entry(channel.clone()).or_default();
+            of_channel.entry(user.clone()).or_insert_with(|| member.clone());
+            let of_user = tables.user_channels.entry((workspace.clone(), user.clone()));
+            of_user.or_default().insert(channel.clone());
+        }
+        Ok(())
+    }
+
+    async fn delete_member(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+    ) -> Result<(), WriteError> {
+        let mut tables = self.call("delete_member");
+        if let Some(of_channel) = tables.memberships.get_mut(channel) {
+            of_channel.remove(user);
+        }
+        if let Some(of_user) = tables.user_channels.get_mut(&(workspace.clone(), user.clone())) {
+            of_user.remove(channel);
+        }
+        Ok(())
+    }
+
+    async fn members(
+        &self,
+        channel: &ChannelId,
+        after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<NamePage<Member>, ReadError> {
+        let tables = self.call("members");
+        let of_channel = tables.memberships.get(channel).into_iter();
+        let rows = of_channel.flat_map(|members| members.range((after_bound(after), Unbounded)));
+        Ok(name_page(rows.map(|(_, member)| member.clone()), limit))
+    }
+
+    async fn channels_of(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<ChannelId>, ReadError> {
+        let tables = self.call("channels_of");
+        let of_user = tables.user_channels.get(&(workspace.clone(), user.clone())).into_iter();
+        let rows = of_user.flat_map(|channels| channels.range((after_bound(after), Unbounded)));
+        Ok(name_page(rows.cloned(), limit))
+    }
+}
+
+#[async_trait]
+impl RevocationStore for MemoryStore {
+    async fn revoke(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        at: Timestamp,
+    ) -> Result<(), WriteError> {
+        self.call("revoke").tombstones.insert((workspace.clone(), user.clone()), at);
+        Ok(())
+    }
+
+    async fn revoked_among(
+        &self,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<Vec<UserId>, ReadError> {
+        let tables = self.call("revoked_among");
+        let users: BTreeSet<_> = users.iter().collect();
+        let is_revoked =
+            |user: &&UserId| tables.tombstones.contains_key(&(workspace.clone(), (*user).clone()));
+        Ok(users.into_iter().filter(is_revoked).cloned().collect())
+    }
+}
+
+/// The tables keep the end of a redirect in whole seconds, rounded up.
+fn in_whole_seconds(redirect: &Redirect) -> Redirect {
+    let ms = redirect.expires_at.unix_ms().div_ceil(1_000).saturating_mul(1_000);
+    Redirect { expires_at: Timestamp::from_unix_ms(ms), ..redirect.clone() }
+}
+
+/// A query ends at its limit or at its bytes, whichever comes first, and says that more may follow
+/// even where it ends at the last row.
+fn log_page<'a>(entries: impl Iterator<Item = &'a LogEntry>, limit: usize) -> LogPage {
+    let mut page = LogPage { entries: Vec::new(), more: false };
+    let mut bytes = 0;
+    for entry in entries {
+        page.entries.push(entry.clone());
+        bytes += match entry {
+            LogEntry::Message(stored) => stored.message.text.as_str().len() + ROW_BYTES,
+            LogEntry::Redirect(_) => ROW_BYTES,
+        };
+        page.more = page.entries.len() == limit || bytes >= QUERY_BYTES_MAX;
+        if page.more {
+            break;
+        }
+    }
+    page
+}
+
+fn name_page<T>(rows: impl Iterator<Item = T>, limit: u32) -> NamePage<T> {
+    let limit = rows_of(limit);
+    let rows: Vec<_> = rows.take(limit).collect();
+    let more = rows.len() == limit;
+    NamePage { rows, more }
+}
+
+fn after_bound<T>(after: Option<&T>) -> Bound<&T> {
+    after.map_or(Unbounded, Excluded)
+}
+
+fn rows_of(limit: u32) -> usize {
+    usize::try_from(limit.clamp(1, PAGE_ROWS_MAX)).unwrap_or(usize::MAX)
+}
+
+/// What one query of the tables returns at most.
+const QUERY_BYTES_MAX: usize = 1024 * 1024;
+/// What a row weighs beside its text, about.
+const ROW_BYTES: usize = 128;

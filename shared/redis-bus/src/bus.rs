@@ -1,0 +1,138 @@
+//! The bus: publishing and reading. Subscribing is in `subscriber`.
+
+use std::sync::{Arc, LazyLock};
+
+use async_trait::async_trait;
+use messaging::ports::{BusError, Entry, EventBus, Published, Subscription};
+use model::{EntryId, Position, WorkspaceId, limits};
+use protocol::publication::Publication;
+use redis::{ErrorKind, RedisError, Script, Value};
+use tracing::warn;
+
+use crate::command::{Commands, Request};
+use crate::endpoint::{Endpoint, EndpointError, Unreachable};
+use crate::leases::RedisDirectory;
+use crate::subscriber::Subscriber;
+use crate::wire;
+
+/// The bus on Redis or Valkey. Clones share their connections: one for commands, one for all
+/// subscriptions. Both are opened when first needed and end when the last clone is dropped; then
+/// [`Subscription::next`] gives `None`.
+#[derive(Debug, Clone)]
+pub struct RedisBus {
+    commands: Commands,
+    subscriber: Arc<Subscriber>,
+}
+
+impl RedisBus {
+    /// Makes a bus for a URL, as [`Endpoint::parse`] reads it. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`EndpointError`].
+    pub fn connect(url: &str) -> Result<Self, EndpointError> {
+        Ok(Self::at(Endpoint::parse(url)?))
+    }
+
+    /// Makes a bus for an endpoint. Connects to nothing yet.
+    #[must_use]
+    pub fn at(endpoint: Endpoint) -> Self {
+        let commands = Commands::new(endpoint);
+        Self { subscriber: Arc::new(Subscriber::new(commands.clone())), commands }
+    }
+
+    /// The node directory on the same server, over the same connection.
+    #[must_use]
+    pub fn directory(&self) -> RedisDirectory {
+        RedisDirectory::over(self.commands.clone())
+    }
+
+    /// Asks the server whether it is there: for start-up.
+    ///
+    /// # Errors
+    /// [`Unreachable`], whose text is the whole story in one line.
+    pub async fn ping(&self) -> Result<(), Unreachable> {
+        let pong = self.commands.query::<Value>(&Request::of(redis::cmd("PING"))).await;
+        pong.map(drop).map_err(|err| self.commands.endpoint().unreachable(&err))
+    }
+}
+
+#[async_trait]
+impl EventBus for RedisBus {
+    async fn publish(
+        &self,
+        workspace: &WorkspaceId,
+        publication: &Publication,
+    ) -> Result<Published, BusError> {
+        let request = publish_request(workspace, publication);
+        let answer: String = self.commands.query(&request).await.map_err(bus_error)?;
+        if answer == ALREADY {
+            return Ok(Published::AlreadyPublished);
+        }
+        let position = Position::parse(&answer);
+        position.map(Published::Appended).ok_or_else(|| BusError::Refused("not a position".into()))
+    }
+
+    async fn subscribe(&self, workspace: &WorkspaceId) -> Result<Subscription, BusError> {
+        self.subscriber.subscribe(wire::topic(workspace)).await
+    }
+
+    async fn entries(
+        &self,
+        workspace: &WorkspaceId,
+        from: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, BusError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let from = from.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        let mut cmd = redis::cmd("XRANGE");
+        cmd.arg(wire::stream_key(workspace)).arg(from).arg("+").arg("COUNT").arg(limit);
+        let elements: Vec<Value> =
+            self.commands.query(&Request::of(cmd)).await.map_err(bus_error)?;
+        let found = elements.len();
+        let entries: Vec<Entry> = elements.into_iter().filter_map(wire::entry_of_stream).collect();
+        if entries.len() < found {
+            // Not ours, so no link of the chain: the next of ours has no `prev` after it.
+            warn!(%workspace, foreign = found - entries.len(), "stream holds foreign entries");
+        }
+        Ok(entries)
+    }
+}
+
+fn publish_request(workspace: &WorkspaceId, publication: &Publication) -> Request {
+    let id = publication.id;
+    let keys =
+        [wire::stream_key(workspace), wire::guard_key(workspace, id), wire::topic(workspace)];
+    let args = [
+        id.to_string(),
+        publication.encode(),
+        limits::GUARD_TTL.as_millis().to_string(),
+        limits::STREAM_TTL.as_millis().to_string(),
+        limits::STREAM_ENTRIES_MAX.to_string(),
+        limits::STREAM_BYTES_MAX.to_string(),
+    ];
+    Request::of_script(
+        &PUBLISH,
+        PUBLISH_TEXT,
+        &keys.each_ref().map(String::as_str),
+        &args.each_ref().map(String::as_bytes),
+    )
+}
+
+/// An answer is a refusal; everything else is silence.
+fn bus_error(err: RedisError) -> BusError {
+    let answered = matches!(
+        err.kind(),
+        ErrorKind::Server(_)
+            | ErrorKind::Extension
+            | ErrorKind::AuthenticationFailed
+            | ErrorKind::UnexpectedReturnType
+    );
+    if answered { BusError::Refused(err.into()) } else { BusError::Unavailable(err.into()) }
+}
+
+static PUBLISH: LazyLock<Script> = LazyLock::new(|| Script::new(PUBLISH_TEXT));
+const PUBLISH_TEXT: &str = include_str!("script.lua");
+/// What the script gives for a publication whose guard stands.
+const ALREADY: &str = "already";

@@ -1,0 +1,151 @@
+//! The connection for commands: one, shared, replaced as soon as it is doubtful.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Script, ServerErrorKind};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::endpoint::Endpoint;
+
+/// Sends commands over one multiplexed connection; clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Commands {
+    endpoint: Endpoint,
+    slot: Arc<Mutex<Option<Arc<Open>>>>,
+}
+
+/// A command, or a script by its hash with the text to send if the server does not know the hash.
+#[derive(Debug)]
+pub(crate) struct Request {
+    cmd: Cmd,
+    by_text: Option<Cmd>,
+}
+
+#[derive(Debug)]
+struct Open {
+    connection: MultiplexedConnection,
+    opened_at: Instant,
+    doubtful: AtomicBool,
+}
+
+impl Commands {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, slot: Arc::default() }
+    }
+
+    pub(crate) const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Sends a request that may be repeated; repeats it at most once, over a new connection, if the
+    /// first one broke or led to a server that cannot serve it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future makes the connection doubtful: the next request opens another one. Else
+    /// callers that give up early would never find out that it is dead.
+    pub(crate) async fn query<T: FromRedisValue>(&self, request: &Request) -> RedisResult<T> {
+        match self.query_once(request).await {
+            Err(err) if is_doubtful(&err) => self.query_once(request).await,
+            answer => answer,
+        }
+    }
+
+    async fn query_once<T: FromRedisValue>(&self, request: &Request) -> RedisResult<T> {
+        let open = self.open().await?;
+        match (open.send(&request.cmd).await, &request.by_text) {
+            // After a restart, a failover or SCRIPT FLUSH. The text also loads it.
+            (Err(err), Some(by_text)) if is_unknown_script(&err) => open.send(by_text).await,
+            (answer, _) => answer,
+        }
+    }
+
+    async fn open(&self) -> RedisResult<Arc<Open>> {
+        let mut slot = Arc::clone(&self.slot).lock_owned().await;
+        if let Some(open) = slot.as_ref().filter(|open| open.is_usable()) {
+            return Ok(Arc::clone(open));
+        }
+        *slot = None;
+        // In a task of its own: a caller whose deadline is shorter than connecting takes must not
+        // throw the attempt away, or no attempt would ever succeed.
+        let endpoint = self.endpoint.clone();
+        let attempt = tokio::spawn(async move {
+            let open = Arc::new(Open {
+                connection: endpoint.connect().await?,
+                opened_at: Instant::now(),
+                doubtful: AtomicBool::new(false),
+            });
+            *slot = Some(Arc::clone(&open));
+            Ok(open)
+        });
+        attempt.await.unwrap_or_else(|err| Err(std::io::Error::other(err).into()))
+    }
+}
+
+impl Open {
+    fn is_usable(&self) -> bool {
+        !self.doubtful.load(Ordering::Acquire) && self.opened_at.elapsed() < CONNECTION_AGE_MAX
+    }
+
+    async fn send<T: FromRedisValue>(&self, cmd: &Cmd) -> RedisResult<T> {
+        let unanswered = Unanswered(&self.doubtful);
+        let answer = cmd.query_async(&mut self.connection.clone()).await;
+        if !answer.as_ref().is_err_and(is_doubtful) {
+            std::mem::forget(unanswered);
+        }
+        answer
+    }
+}
+
+/// Makes the connection doubtful when it is dropped.
+struct Unanswered<'a>(&'a AtomicBool);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl Request {
+    /// A plain command.
+    pub(crate) const fn of(cmd: Cmd) -> Self {
+        Self { cmd, by_text: None }
+    }
+
+    /// A script's run.
+    pub(crate) fn of_script(script: &Script, text: &str, keys: &[&str], args: &[&[u8]]) -> Self {
+        let call = |name: &str, script: &str| {
+            let mut cmd = redis::cmd(name);
+            cmd.arg(script).arg(keys.len()).arg(keys).arg(args);
+            cmd
+        };
+        Self { cmd: call("EVALSHA", script.get_hash()), by_text: Some(call("EVAL", text)) }
+    }
+}
+
+/// Whether an error says that the connection is broken, or leads to a server that is not, or not
+/// yet, the one that writes: the endpoint's name may lead elsewhere by now.
+pub(crate) fn is_doubtful(err: &RedisError) -> bool {
+    err.is_io_error()
+        || err.is_unrecoverable_error()
+        || err.is_cluster_error()
+        || matches!(
+            err.kind(),
+            ErrorKind::Server(
+                ServerErrorKind::ReadOnly
+                    | ServerErrorKind::BusyLoading
+                    | ServerErrorKind::MasterDown
+            )
+        )
+}
+
+fn is_unknown_script(err: &RedisError) -> bool {
+    err.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+/// A connection is replaced at this age: one to a primary that was isolated and replaced would
+/// otherwise answer for ever.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(30);

@@ -1,0 +1,119 @@
+-- The node directory. Each call runs whole, by the server's own clock.
+--
+-- KEYS  1 leases: sorted set of nodes by the time of their last renewal, ms. No time-to-live:
+--         eviction must not hit it.
+--       2 details: hash, node -> JSON
+--       3 reports: sorted set of `<node> <user>` by time, ms
+--       4 pending: the head of the names `<head>:<node>`, each a sorted set of assignments by their
+--         expiry, ms. The names are made here; the hash tag keeps them in the slot of the rest.
+-- ARGV  1 what to do  2 how long a lease is remembered, ms  3 how long a report is, ms  4… see below
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local memory, report_memory = tonumber(ARGV[2]), tonumber(ARGV[3])
+local FORGET_MAX, REPORTS_MAX = 100, 10000
+
+local function pending_of(node)
+  return KEYS[4] .. ':' .. node
+end
+
+local function remove(node)
+  redis.call('ZREM', KEYS[1], node)
+  redis.call('HDEL', KEYS[2], node)
+  redis.call('DEL', pending_of(node))
+end
+
+local function forget()
+  local before = '(' .. string.format('%.0f', now - memory)
+  local old = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', before, 'LIMIT', 0, FORGET_MAX)
+  for _, node in ipairs(old) do
+    remove(node)
+  end
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf',
+    '(' .. string.format('%.0f', now - report_memory))
+end
+
+local function pending_count(node)
+  redis.call('ZREMRANGEBYSCORE', pending_of(node), '-inf', string.format('%.0f', now))
+  return redis.call('ZCARD', pending_of(node))
+end
+
+local function connections_of(node)
+  local read, details = pcall(cjson.decode, redis.call('HGET', KEYS[2], node) or '')
+  return read and type(details) == 'table' and tonumber(details.connections) or 0
+end
+
+local calls = {}
+
+-- 4 node  5 details
+function calls.renew()
+  redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[4])
+  redis.call('HSET', KEYS[2], ARGV[4], ARGV[5])
+  forget()
+  return 1
+end
+
+-- 4 node
+function calls.withdraw()
+  remove(ARGV[4])
+  return 1
+end
+
+-- Gives {{node, age in ms, details, pending}…} and {{`<node> <user>`, age in ms}…}.
+function calls.fleet()
+  forget()
+  local nodes, reports = {}, {}
+  local leases = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+  for at = 1, #leases, 2 do
+    local node = leases[at]
+    nodes[#nodes + 1] = {
+      node, now - tonumber(leases[at + 1]), redis.call('HGET', KEYS[2], node) or '',
+      pending_count(node),
+    }
+  end
+  local noted = redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES')
+  for at = 1, #noted, 2 do
+    reports[#reports + 1] = { noted[at], now - tonumber(noted[at + 1]) }
+  end
+  return { nodes, reports }
+end
+
+-- 4 time-to-live of the assignment, ms  5… candidates. Gives the node taken, or nothing.
+function calls.reserve()
+  local ttl = tonumber(ARGV[4])
+  local taken, lightest
+  for at = 5, #ARGV do
+    local node = ARGV[at]
+    if redis.call('ZSCORE', KEYS[1], node) then
+      local load = connections_of(node) + pending_count(node)
+      if not lightest or load < lightest then
+        taken, lightest = node, load
+      end
+    end
+  end
+  if not taken then
+    return false
+  end
+  -- The time alone is no name: two calls may fall into one microsecond.
+  local key, number = pending_of(taken), 0
+  local expiry = string.format('%.0f', now + ttl)
+  while redis.call('ZADD', key, 'NX', expiry, time[1] .. '.' .. time[2] .. '.' .. number) == 0 do
+    number = number + 1
+  end
+  if redis.call('PTTL', key) < ttl then
+    redis.call('PEXPIRE', key, ttl)
+  end
+  return taken
+end
+
+-- 4 node  5 user
+function calls.report()
+  if redis.call('ZSCORE', KEYS[1], ARGV[4]) then
+    redis.call('ZADD', KEYS[3], string.format('%.0f', now), ARGV[4] .. ' ' .. ARGV[5])
+    redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -REPORTS_MAX - 1)
+    redis.call('PEXPIRE', KEYS[3], report_memory)
+  end
+  return 1
+end
+
+return calls[ARGV[1]]()

@@ -1,0 +1,71 @@
+-- Publishes once: guard, stream entry with the position before it, push. Redis runs it whole.
+--
+-- KEYS  1 stream  2 guard of this publication  3 topic        (one hash tag: one slot)
+-- ARGV  1 publication id  2 payload  3 guard TTL, ms  4 stream TTL, ms
+--       5 entries of the stream, at most  6 bytes of its payloads, at most
+-- Gives the entry's position (`<ms>-<sequence>-<last 4 of the publication id>`), or `already`.
+--
+-- An entry's fields: `p` position of the entry before (empty: none), `i` publication id, `c` bytes
+-- of all payloads up to and with this one, `d` payload. Payloads in the stream are therefore
+-- newest.c - oldest.c + #oldest.d: no counter beside the stream that a failover could set wrong.
+
+local TRIM_STEP, TRIM_STEPS_MAX = 16, 16
+
+local function fields_of(entry)
+  local fields = {}
+  for at = 1, #entry[2], 2 do
+    fields[entry[2][at]] = entry[2][at + 1]
+  end
+  return fields
+end
+
+local function position_of(id, publication)
+  return id .. '-' .. string.sub(publication, -4)
+end
+
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  return 'already'
+end
+
+local prev, before = '', 0
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+if last then
+  local fields = fields_of(last)
+  if fields.i then
+    prev = position_of(last[1], fields.i)
+  end
+  before = tonumber(fields.c) or 0
+end
+
+-- The guard comes after the entry: if the entry is refused (memory, wrong type, read-only), no guard
+-- must make the next attempt a no-op. Once the first write was taken, memory refuses no other.
+local total = before + #ARGV[2]
+local id = redis.call('XADD', KEYS[1], 'MAXLEN', '=', ARGV[5], '*',
+  'p', prev, 'i', ARGV[1], 'c', string.format('%.0f', total), 'd', ARGV[2])
+redis.call('SET', KEYS[2], '', 'PX', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+
+-- Bounded work: at most TRIM_STEP * TRIM_STEPS_MAX entries are looked at. What is left over goes
+-- with the next publications.
+local bytes_max = tonumber(ARGV[6])
+local oldest, keep_from = '-', nil
+for step = 1, TRIM_STEPS_MAX do
+  -- The common case, nothing to trim, reads one entry.
+  local entries = redis.call('XRANGE', KEYS[1], oldest, '+', 'COUNT', step == 1 and 1 or TRIM_STEP)
+  local fits = false
+  for _, entry in ipairs(entries) do
+    local fields = fields_of(entry)
+    local upto = tonumber(fields.c) or 0
+    keep_from = entry[1]
+    fits = entry[1] == id or total - upto + #(fields.d or '') <= bytes_max
+    if fits then break end
+    oldest = '(' .. entry[1]
+  end
+  if fits or #entries == 0 then break end
+end
+if keep_from and oldest ~= '-' then
+  redis.call('XTRIM', KEYS[1], 'MINID', '=', keep_from)
+end
+
+redis.call('PUBLISH', KEYS[3], id .. ' ' .. (prev == '' and '-' or prev) .. ' ' .. ARGV[1] .. ' ' .. ARGV[2])
+return position_of(id, ARGV[1])

@@ -1,0 +1,176 @@
+//! Who listens to which topic, and what a push does.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use messaging::ports::{Notice, SubscriptionSender};
+use redis::{PushInfo, PushKind};
+use tokio::sync::Notify;
+use tracing::warn;
+
+use crate::{reply, wire};
+
+/// What the task that keeps the link up is told by the one that reads it.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    /// The link is gone, or no longer subscribed.
+    pub(crate) lost: Notify,
+    /// The loop-back probe came in.
+    pub(crate) heard: Notify,
+    /// The topic of the loop-back probe: this link's own.
+    pub(crate) probe_topic: String,
+}
+
+/// The subscriptions of this process by topic. Locked only for moments, never across an await.
+#[derive(Debug, Default)]
+pub(crate) struct Topics(Mutex<HashMap<String, Vec<SubscriptionSender>>>);
+
+impl Topics {
+    /// Adds a subscription; true if the topic is new.
+    pub(crate) fn add(&self, topic: &str, subscription: SubscriptionSender) -> bool {
+        let mut topics = self.lock();
+        if let Some(subscriptions) = topics.get_mut(topic) {
+            subscriptions.push(subscription);
+            return false;
+        }
+        topics.insert(topic.to_owned(), vec![subscription]);
+        true
+    }
+
+    /// All topics.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
+    }
+
+    /// Forgets the topics to which nobody listens any more, and returns them.
+    pub(crate) fn take_silent(&self) -> Vec<String> {
+        let mut topics = self.lock();
+        let silent: Vec<String> = topics
+            .iter()
+            .filter(|(_, subscriptions)| subscriptions.is_empty())
+            .map(|(topic, _)| topic.clone())
+            .collect();
+        for topic in &silent {
+            topics.remove(topic);
+        }
+        silent
+    }
+
+    /// Offers a notice to everybody.
+    pub(crate) fn tell_all(&self, notice: &Notice) {
+        for subscriptions in self.lock().values_mut() {
+            subscriptions.retain(|tx| tx.offer(notice.clone()));
+        }
+    }
+
+    /// Takes a push of the link. Called by the task that reads the socket: it decodes, offers, and
+    /// waits for nothing.
+    pub(crate) fn on_push(&self, push: &PushInfo, signals: &Signals) {
+        let topic = push.data.first().and_then(reply::text).unwrap_or_default();
+        let unsubscribed = matches!(
+            push.kind,
+            PushKind::Unsubscribe | PushKind::SUnsubscribe | PushKind::PUnsubscribe
+        );
+        if push.kind == PushKind::Message && topic == signals.probe_topic {
+            signals.heard.notify_one();
+        } else if push.kind == PushKind::Message {
+            self.on_message(topic, push);
+        } else if unsubscribed {
+            // Our own unsubscriptions concern topics that were forgotten before.
+            if topic == signals.probe_topic || self.lock().contains_key(topic) {
+                signals.lost.notify_one();
+            }
+        } else if push.kind == PushKind::Disconnection {
+            signals.lost.notify_one();
+        }
+    }
+
+    fn on_message(&self, topic: &str, push: &PushInfo) {
+        let entry = push.data.get(1).and_then(reply::bytes).and_then(wire::entry_of_push);
+        if entry.is_none() {
+            warn!(topic, "unreadable push, told as a gap");
+        }
+        let notice = entry.map_or(Notice::Restored, Notice::Entry);
+        if let Some(subscriptions) = self.lock().get_mut(topic) {
+            subscriptions.retain(|tx| tx.offer(notice.clone()));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<SubscriptionSender>>> {
+        // No code panics while it holds the lock; a poisoned one is as good as new.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use messaging::ports::Subscription;
+    use redis::Value;
+
+    use super::*;
+
+    fn push(kind: PushKind, data: &[&str]) -> PushInfo {
+        let data = data.iter().map(|text| Value::BulkString(text.as_bytes().to_vec())).collect();
+        PushInfo { kind, data }
+    }
+
+    fn signals() -> Signals {
+        Signals { lost: Notify::new(), heard: Notify::new(), probe_topic: "probe".to_owned() }
+    }
+
+    #[test]
+    fn a_probe_is_heard_and_told_to_nobody() {
+        let (topics, signals) = (Topics::default(), signals());
+        topics.on_push(&push(PushKind::Message, &["probe", ""]), &signals);
+        assert_eq!(signals.heard.notified().now_or_never(), Some(()));
+        assert_eq!(signals.lost.notified().now_or_never(), None);
+    }
+
+    #[test]
+    fn a_malformed_push_is_a_gap() {
+        let (topics, signals) = (Topics::default(), signals());
+        let (tx, mut rx) = Subscription::channel(4);
+        assert!(topics.add("t", tx));
+        topics.on_push(&push(PushKind::Message, &["t", "nonsense"]), &signals);
+        topics.on_push(&push(PushKind::Message, &["other", "nonsense"]), &signals);
+        topics.on_push(&push(PushKind::Message, &[]), &signals);
+        assert_eq!(rx.next().now_or_never(), Some(Some(Notice::Restored)));
+        assert_eq!(rx.next().now_or_never(), None);
+        topics.on_push(&push(PushKind::Message, &["t"]), &signals);
+        assert_eq!(rx.next().now_or_never(), Some(Some(Notice::Restored)));
+        assert_eq!(signals.lost.notified().now_or_never(), None);
+    }
+
+    #[test]
+    fn an_unsubscription_that_nobody_asked_for_loses_the_link() {
+        let (topics, signals) = (Topics::default(), signals());
+        let (tx, rx) = Subscription::channel(4);
+        topics.add("t", tx);
+        topics.on_push(&push(PushKind::Unsubscribe, &["forgotten"]), &signals);
+        assert_eq!(signals.lost.notified().now_or_never(), None);
+        topics.on_push(&push(PushKind::Unsubscribe, &["t"]), &signals);
+        assert_eq!(signals.lost.notified().now_or_never(), Some(()));
+        topics.on_push(&push(PushKind::Unsubscribe, &["probe"]), &signals);
+        assert_eq!(signals.lost.notified().now_or_never(), Some(()));
+        topics.on_push(&push(PushKind::Disconnection, &[]), &signals);
+        assert_eq!(signals.lost.notified().now_or_never(), Some(()));
+        drop(rx);
+    }
+
+    #[test]
+    fn a_topic_is_silent_when_its_last_subscription_is_dropped() {
+        let topics = Topics::default();
+        let (one, rx_one) = Subscription::channel(4);
+        let (other, rx_other) = Subscription::channel(4);
+        assert!(topics.add("t", one));
+        assert!(!topics.add("t", other));
+        drop(rx_one);
+        topics.tell_all(&Notice::Restored);
+        assert!(topics.take_silent().is_empty());
+        drop(rx_other);
+        topics.tell_all(&Notice::Restored);
+        assert_eq!(topics.take_silent(), ["t"]);
+        assert!(topics.names().is_empty());
+    }
+}

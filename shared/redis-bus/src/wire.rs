@@ -1,0 +1,112 @@
+//! Names of keys, and the two forms of an entry: in the stream and in a push (see `script.lua`).
+
+use std::sync::Arc;
+
+use messaging::ports::Entry;
+use model::{EntryId, Position, PublicationId, WorkspaceId};
+use protocol::publication::Publication;
+use redis::Value;
+
+use crate::reply;
+
+/// The stream's key. The braces are the hash tag: all keys of a workspace lie in one slot.
+pub(crate) fn stream_key(workspace: &WorkspaceId) -> String {
+    format!("ink:{{{workspace}}}:stream")
+}
+
+/// The key that says that a publication was published.
+pub(crate) fn guard_key(workspace: &WorkspaceId, id: PublicationId) -> String {
+    format!("ink:{{{workspace}}}:guard:{id}")
+}
+
+/// The Pub/Sub channel.
+pub(crate) fn topic(workspace: &WorkspaceId) -> String {
+    format!("ink:{{{workspace}}}:topic")
+}
+
+/// Reads a push: `<entry id> <prev, or -> <publication id> <payload>`.
+pub(crate) fn entry_of_push(frame: &[u8]) -> Option<Entry> {
+    let mut parts = frame.splitn(4, |byte| *byte == b' ');
+    let mut word = || std::str::from_utf8(parts.next()?).ok();
+    let (id, prev, publication) = (word()?, word()?, word()?);
+    let prev = if prev == "-" { "" } else { prev };
+    entry(id, prev, publication, parts.next()?)
+}
+
+/// Reads an element of a stream: `[id, [name, value, …]]`.
+pub(crate) fn entry_of_stream(element: Value) -> Option<Entry> {
+    let mut element = reply::array(element)?.into_iter();
+    let (id, fields) = (element.next()?, reply::array(element.next()?)?);
+    let field = |name: &[u8]| {
+        fields.chunks_exact(2).find_map(|pair| match pair {
+            [key, value] if reply::bytes(key) == Some(name) => reply::bytes(value),
+            _ => None,
+        })
+    };
+    let text = |name: &[u8]| std::str::from_utf8(field(name)?).ok();
+    entry(reply::text(&id)?, text(b"p")?, text(b"i")?, field(b"d")?)
+}
+
+fn entry(id: &str, prev: &str, publication: &str, payload: &[u8]) -> Option<Entry> {
+    let publication = PublicationId::parse(publication).ok()?;
+    let position = Position { entry: EntryId::parse(id)?, suffix: publication.suffix() };
+    let prev = if prev.is_empty() { None } else { Some(Position::parse(prev)?) };
+    let payload = String::from_utf8_lossy(payload);
+    let publication = Arc::new(Publication::decode(publication, &payload));
+    Some(Entry { position, prev, publication })
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::publication::PublicationBody;
+
+    use super::*;
+
+    const ID: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+
+    #[test]
+    fn a_push_is_read_with_and_without_prev() {
+        let first = entry_of_push(format!("5-0 - {ID} {{}} x").as_bytes()).unwrap();
+        assert_eq!((first.position.to_string().as_str(), first.prev), ("5-0-5FAV", None));
+        assert_eq!(first.publication.body, PublicationBody::Unreadable);
+        let next = entry_of_push(format!("6-1 5-0-5FAV {ID} ").as_bytes()).unwrap();
+        assert_eq!(next.prev, Some(first.position));
+    }
+
+    #[test]
+    fn garbage_is_no_entry() {
+        let long = "9".repeat(300);
+        for frame in [
+            "",
+            " ",
+            "   ",
+            "1-0",
+            "1-0 -",
+            &format!("1-0 - {ID}"),
+            "1-0 - x {}",
+            &format!("x - {ID} {{}}"),
+            &format!("1-0 5 {ID} {{}}"),
+            &format!("{long} - {ID} {{}}"),
+        ] {
+            assert_eq!(entry_of_push(frame.as_bytes()), None, "{frame}");
+        }
+        assert_eq!(entry_of_push(b"\xff - \xff \xff"), None);
+        for element in [
+            Value::Nil,
+            Value::Int(1),
+            Value::Array(vec![]),
+            Value::Array(vec![Value::BulkString(b"1-0".to_vec()), Value::Array(vec![Value::Nil])]),
+        ] {
+            assert_eq!(entry_of_stream(element), None);
+        }
+    }
+
+    #[test]
+    fn keys_of_a_workspace_share_its_hash_tag() {
+        let workspace = WorkspaceId::parse("acme").unwrap();
+        let id = PublicationId::parse(ID).unwrap();
+        for key in [stream_key(&workspace), guard_key(&workspace, id), topic(&workspace)] {
+            assert!(key.starts_with("ink:{acme}:"), "{key}");
+        }
+    }
+}

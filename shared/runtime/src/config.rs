@@ -1,0 +1,246 @@
+//! The environment of each program: all names, all defaults, all problems at once.
+//!
+//! Nothing that decides where data goes has a default.
+
+mod reader;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::secret::Secrets;
+use crate::telemetry::LogConfig;
+use reader::{Reader, address, origins, socket_url};
+
+/// What stands before each table's name.
+pub const TABLE_PREFIX: &str = "INKWIRE_TABLE_PREFIX";
+/// Where Redis or Valkey is: `redis://` or `rediss://`.
+pub const REDIS_URL: &str = "INKWIRE_REDIS_URL";
+/// What signs bearer tokens (HS256), newest first, between commas.
+pub const TOKEN_SECRET: &str = "INKWIRE_TOKEN_SECRET";
+/// The only issuer that is taken, if set.
+pub const TOKEN_ISSUER: &str = "INKWIRE_TOKEN_ISSUER";
+/// The audience that a token must name, if set.
+pub const TOKEN_AUDIENCE: &str = "INKWIRE_TOKEN_AUDIENCE";
+/// What signs tickets, newest first, between commas.
+pub const TICKET_SECRET: &str = "INKWIRE_TICKET_SECRET";
+/// Where a node takes sockets: address and port.
+pub const NODE_LISTEN: &str = "INKWIRE_NODE_LISTEN";
+/// Where a node shows its metrics: address and port; nowhere if unset.
+pub const NODE_ADMIN_LISTEN: &str = "INKWIRE_NODE_ADMIN_LISTEN";
+/// How clients reach a node: `ws://` or `wss://`.
+pub const NODE_URL: &str = "INKWIRE_NODE_URL";
+/// Origins that browsers may connect from, between commas; none if unset.
+pub const ALLOWED_ORIGINS: &str = "INKWIRE_ALLOWED_ORIGINS";
+/// What is logged: directives of `tracing-subscriber`; `info` if unset.
+pub const LOG: &str = "INKWIRE_LOG";
+/// `json` (if unset) or `pretty`.
+pub const LOG_FORMAT: &str = "INKWIRE_LOG_FORMAT";
+/// The region of the tables.
+pub const REGION: &str = "AWS_REGION";
+/// Where the store listens, if it is not the region's own.
+pub const ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
+
+/// The exit code of a program whose configuration is wrong (`EX_USAGE`).
+pub const EXIT_CONFIG: u8 = 64;
+
+/// Where values come from.
+pub trait Env {
+    /// The value of a name, if it is set.
+    fn value(&self, name: &str) -> Option<OsString>;
+}
+
+/// The environment of this process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProcessEnv;
+
+impl Env for ProcessEnv {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads it")]
+    fn value(&self, name: &str) -> Option<OsString> {
+        match std::env::var(name) {
+            Ok(value) => Some(value.into()),
+            Err(std::env::VarError::NotUnicode(value)) => Some(value),
+            Err(std::env::VarError::NotPresent) => None,
+        }
+    }
+}
+
+impl Env for HashMap<&str, String> {
+    fn value(&self, name: &str) -> Option<OsString> {
+        self.get(name).map(Into::into)
+    }
+}
+
+/// All that is wrong with an environment, by name. Holds no value of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// One sentence each.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problems.join("; "))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Where the tables are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// The region.
+    pub region: String,
+    /// Where the store listens, if it is not the region's own.
+    pub endpoint: Option<String>,
+    /// What stands before each table's name.
+    pub table_prefix: String,
+}
+
+/// Where Redis is. Its password does not show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisUrl(String);
+
+impl RedisUrl {
+    /// Takes `redis://[user[:password]@]host[:port][/db]`, or the same with `rediss`.
+    ///
+    /// # Errors
+    /// A sentence without the text.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        match redis_bus::Endpoint::parse(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(_) => Err("is not a redis:// URL that can be used"),
+        }
+    }
+
+    /// The URL, password included.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RedisUrl {
+    /// The URL without its user and password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("redis", ""));
+        let authority = rest.rsplit_once('@').map_or(rest, |(_, authority)| authority);
+        write!(f, "{scheme}://{authority}")
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedisUrl({self})")
+    }
+}
+
+/// Which bearer tokens are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenConfig {
+    /// What signs them.
+    pub secrets: Secrets,
+    /// The only issuer that is taken, if set.
+    pub issuer: Option<String>,
+    /// The audience that a token must name, if set.
+    pub audience: Option<String>,
+}
+
+/// The environment of a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionConfig {
+    /// Logs.
+    pub log: LogConfig,
+    /// The tables.
+    pub store: StoreConfig,
+    /// The bus and the node directory.
+    pub redis: RedisUrl,
+    /// Bearer tokens.
+    pub tokens: TokenConfig,
+    /// What signs tickets.
+    pub ticket_secrets: Secrets,
+}
+
+impl FunctionConfig {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem.
+    pub fn try_from(env: &impl Env) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(env);
+        let log = reader.log();
+        let store = reader.store();
+        let redis = reader.required(REDIS_URL, RedisUrl::parse);
+        let tokens = reader.tokens();
+        let ticket_secrets = reader.secrets(TICKET_SECRET);
+        match (store, redis, tokens, ticket_secrets) {
+            (Some(store), Some(redis), Some(tokens), Some(ticket_secrets))
+                if reader.problems.is_empty() =>
+            {
+                Ok(Self { log, store, redis, tokens, ticket_secrets })
+            }
+            _ => Err(reader.refused()),
+        }
+    }
+}
+
+/// The environment of a node. It holds no token secret: nodes see tickets only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Logs.
+    pub log: LogConfig,
+    /// The tables.
+    pub store: StoreConfig,
+    /// The bus and the node directory.
+    pub redis: RedisUrl,
+    /// What verifies tickets.
+    pub ticket_secrets: Secrets,
+    /// Where sockets are taken.
+    pub listen: SocketAddr,
+    /// Where metrics are shown, if anywhere.
+    pub admin_listen: Option<SocketAddr>,
+    /// How clients reach this node.
+    pub url: String,
+    /// Origins that browsers may connect from.
+    pub allowed_origins: Vec<String>,
+}
+
+impl NodeConfig {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem.
+    pub fn try_from(env: &impl Env) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(env);
+        let log = reader.log();
+        let store = reader.store();
+        let redis = reader.required(REDIS_URL, RedisUrl::parse);
+        let ticket_secrets = reader.secrets(TICKET_SECRET);
+        let listen = reader.required(NODE_LISTEN, address);
+        let admin_listen = reader.optional(NODE_ADMIN_LISTEN, address);
+        let url = reader.required(NODE_URL, socket_url);
+        let allowed_origins = reader.optional(ALLOWED_ORIGINS, origins).unwrap_or_default();
+        match (store, redis, ticket_secrets, listen, url) {
+            (Some(store), Some(redis), Some(ticket_secrets), Some(listen), Some(url))
+                if reader.problems.is_empty() =>
+            {
+                let (admin_listen, allowed_origins) = (admin_listen, allowed_origins);
+                Ok(Self {
+                    log,
+                    store,
+                    redis,
+                    ticket_secrets,
+                    listen,
+                    admin_listen,
+                    url,
+                    allowed_origins,
+                })
+            }
+            _ => Err(reader.refused()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

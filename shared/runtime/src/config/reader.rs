@@ -1,0 +1,128 @@
+//! Reads an environment to its end, whatever is wrong in between.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::secret::Secrets;
+use crate::telemetry::{self, LogConfig, LogFormat};
+
+use super::{
+    ConfigError, ENDPOINT_URL, Env, LOG, LOG_FORMAT, REGION, StoreConfig, TABLE_PREFIX,
+    TOKEN_AUDIENCE, TOKEN_ISSUER, TOKEN_SECRET, TokenConfig,
+};
+
+/// Reads values and remembers every problem.
+pub(super) struct Reader<'a, E> {
+    env: &'a E,
+    pub(super) problems: Vec<String>,
+}
+
+impl<'a, E: Env> Reader<'a, E> {
+    pub(super) fn new(env: &'a E) -> Self {
+        Self { env, problems: Vec::new() }
+    }
+
+    pub(super) fn refused(self) -> ConfigError {
+        ConfigError { problems: self.problems }
+    }
+
+    /// A value that may be absent. An empty one is absent: that is what templates leave behind.
+    pub(super) fn optional<T, W: fmt::Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, W>,
+    ) -> Option<T> {
+        let value = self.env.value(name).filter(|value| !value.is_empty())?;
+        let parsed = match value.to_str() {
+            Some(text) => parse(text).map_err(|wrong| wrong.to_string()),
+            None => Err("is not UTF-8".to_owned()),
+        };
+        match parsed {
+            Ok(parsed) => Some(parsed),
+            Err(wrong) => {
+                self.problems.push(format!("{name} {wrong}"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn required<T, W: fmt::Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, W>,
+    ) -> Option<T> {
+        let before = self.problems.len();
+        let value = self.optional(name, parse);
+        if value.is_none() && self.problems.len() == before {
+            self.problems.push(format!("{name} is not set"));
+        }
+        value
+    }
+
+    pub(super) fn secrets(&mut self, name: &str) -> Option<Secrets> {
+        self.required(name, |text| Secrets::parse(text).map_err(|wrong| format!("is {wrong}")))
+    }
+
+    pub(super) fn log(&mut self) -> LogConfig {
+        let filter = self.optional(LOG, |text| {
+            if telemetry::is_filter(text) { Ok(text.to_owned()) } else { Err("is no log filter") }
+        });
+        let format = self.optional(LOG_FORMAT, |text| {
+            LogFormat::parse(text).ok_or("is neither json nor pretty")
+        });
+        let default = LogConfig::default();
+        let filter = filter.unwrap_or(default.filter);
+        LogConfig { filter, format: format.unwrap_or(default.format) }
+    }
+
+    pub(super) fn store(&mut self) -> Option<StoreConfig> {
+        let table_prefix = self.required(TABLE_PREFIX, table_prefix);
+        let region = self.required(REGION, |text| Ok::<_, &str>(text.to_owned()));
+        let endpoint = self.optional(ENDPOINT_URL, |text| {
+            let is_http = text.starts_with("http://") || text.starts_with("https://");
+            if is_http { Ok(text.to_owned()) } else { Err("is not an http:// or https:// URL") }
+        });
+        Some(StoreConfig { region: region?, endpoint, table_prefix: table_prefix? })
+    }
+
+    pub(super) fn tokens(&mut self) -> Option<TokenConfig> {
+        let secrets = self.secrets(TOKEN_SECRET);
+        let issuer = self.optional(TOKEN_ISSUER, |text| Ok::<_, &str>(text.to_owned()));
+        let audience = self.optional(TOKEN_AUDIENCE, |text| Ok::<_, &str>(text.to_owned()));
+        Some(TokenConfig { secrets: secrets?, issuer, audience })
+    }
+}
+
+fn table_prefix(text: &str) -> Result<String, &'static str> {
+    // What a table's name may hold, with room for the longest of our own.
+    let fits = text.len() <= 200
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if fits { Ok(text.to_owned()) } else { Err("is not the beginning of a table's name") }
+}
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().or(Err("is not an address and port"))
+}
+
+pub(super) fn socket_url(text: &str) -> Result<String, &'static str> {
+    let rest = text.strip_prefix("ws://").or_else(|| text.strip_prefix("wss://"));
+    match rest {
+        Some(rest) if !rest.is_empty() => Ok(text.to_owned()),
+        Some(_) | None => Err("is not a ws:// or wss:// URL"),
+    }
+}
+
+pub(super) fn origins(text: &str) -> Result<Vec<String>, &'static str> {
+    text.split(',')
+        .map(|origin| {
+            let origin = origin.trim();
+            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            match host {
+                Some(host) if !host.is_empty() && !host.contains('/') => Ok(origin.to_owned()),
+                Some(_) | None => {
+                    Err("holds something that is no origin, like https://example.com")
+                }
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,84 @@
+use super::*;
+
+fn function() -> HashMap<&'static str, String> {
+    HashMap::from([
+        (TABLE_PREFIX, "inkwire-".to_owned()),
+        (REGION, "eu-central-1".to_owned()),
+        (REDIS_URL, "redis://user:password@cache.example:6380/1".to_owned()),
+        (TOKEN_SECRET, "t".repeat(32)),
+        (TICKET_SECRET, format!("{},{}", "n".repeat(32), "o".repeat(32))),
+    ])
+}
+
+fn node() -> HashMap<&'static str, String> {
+    let mut env = function();
+    env.remove(TOKEN_SECRET);
+    env.insert(NODE_LISTEN, "0.0.0.0:8443".to_owned());
+    env.insert(NODE_URL, "wss://n1.example/socket".to_owned());
+    env
+}
+
+#[test]
+fn a_complete_environment_is_taken() {
+    let config = FunctionConfig::try_from(&function()).unwrap();
+    assert_eq!(config.store.endpoint, None);
+    assert_eq!(config.log, LogConfig::default());
+    assert_eq!(config.ticket_secrets.older.len(), 1);
+    let mut env = node();
+    env.insert(ALLOWED_ORIGINS, "https://a.example, http://localhost:8080".to_owned());
+    let config = NodeConfig::try_from(&env).unwrap();
+    assert_eq!(config.allowed_origins, ["https://a.example", "http://localhost:8080"]);
+    assert_eq!(config.admin_listen, None);
+}
+
+#[test]
+fn nothing_that_decides_where_data_goes_has_a_default() {
+    let refused = FunctionConfig::try_from(&HashMap::new()).unwrap_err();
+    for name in [TABLE_PREFIX, REGION, REDIS_URL, TOKEN_SECRET, TICKET_SECRET] {
+        assert!(refused.problems.contains(&format!("{name} is not set")), "{name}: {refused}");
+    }
+    assert_eq!(refused.problems.len(), 5);
+    for name in node().keys() {
+        let mut env = node();
+        env.insert(name, String::new());
+        let refused = NodeConfig::try_from(&env).unwrap_err();
+        assert_eq!(refused.problems, [format!("{name} is not set")]);
+    }
+}
+
+#[test]
+fn every_wrong_value_is_named_and_none_is_shown() {
+    let wrong = "wrong, wrong";
+    let mut env = node();
+    let names = [
+        TABLE_PREFIX,
+        REDIS_URL,
+        TICKET_SECRET,
+        NODE_LISTEN,
+        NODE_ADMIN_LISTEN,
+        NODE_URL,
+        ALLOWED_ORIGINS,
+        LOG_FORMAT,
+        ENDPOINT_URL,
+    ];
+    for name in names {
+        env.insert(name, wrong.to_owned());
+    }
+    env.insert(LOG, "node=loud".to_owned());
+    let refused = NodeConfig::try_from(&env).unwrap_err();
+    for name in names.into_iter().chain([LOG]) {
+        let named = refused.problems.iter().filter(|problem| problem.starts_with(name)).count();
+        assert!(named >= 1, "{name}: {refused}");
+    }
+    assert_eq!(refused.problems.len(), names.len() + 1);
+    assert!(!refused.to_string().contains(wrong));
+}
+
+#[test]
+fn no_secret_shows() {
+    let shown = format!("{:?}", FunctionConfig::try_from(&function()).unwrap());
+    for secret in ["ttt", "nnn", "ooo", "password"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    assert!(shown.contains("redis://cache.example:6380/1"), "{shown}");
+}

@@ -1,0 +1,200 @@
+//! What the functions share between a request and its response.
+//!
+//! A status code for a failure is chosen by its public code alone; what lies underneath goes to
+//! the log, once, with the request's id.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use messaging::channels::{CreateChannelError, ReadChannelError};
+use messaging::connect::ConnectError;
+use messaging::members::ChangeMembersError;
+use messaging::ports::{Principal, TokenError};
+use messaging::publisher::chain;
+use messaging::revoke::RevokeError;
+use messaging::scroll::ScrollError;
+use messaging::send::PostMessageError;
+use messaging::{App, Refusal, StoreError};
+use model::{ErrorCode, MessageId};
+use protocol::http::bearer;
+use protocol::problem::{self, Problem};
+use protocol::routes::{self, Route};
+use serde::Serialize;
+use tracing::Instrument;
+
+/// The name of one call: it stands in the answer and on every line of the log about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(String);
+
+impl RequestId {
+    /// Takes the platform's name for the call; another form than an id's is minted anew.
+    #[must_use]
+    pub fn from_platform(text: &str) -> Option<Self> {
+        let is_plain = (1..=64).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        is_plain.then(|| Self(text.to_owned()))
+    }
+
+    /// Mints one.
+    #[must_use]
+    pub fn mint(app: &App) -> Self {
+        Self(MessageId::mint(app.clock.now(), app.randomness.bits()).to_string())
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn of(app: &App, request: &Request<Bytes>) -> Self {
+        request.extensions().get::<Self>().cloned().unwrap_or_else(|| Self::mint(app))
+    }
+}
+
+/// A call that fails: what the caller learns, and what only the log does.
+#[derive(Debug)]
+pub struct Failure {
+    problem: Problem,
+    cause: Option<String>,
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self { problem, cause: None }
+    }
+}
+
+impl From<ErrorCode> for Failure {
+    fn from(code: ErrorCode) -> Self {
+        Problem::from(code).into()
+    }
+}
+
+impl Failure {
+    fn of(refusal: &impl Refusal) -> Self {
+        let mut problem = Problem::from(refusal.code());
+        problem.field = refusal.field().map(Into::into);
+        Self { problem, cause: Some(chain(refusal)) }
+    }
+}
+
+macro_rules! failures {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::of(&error)
+            }
+        })*
+    };
+}
+
+failures! {
+    PostMessageError, ScrollError, CreateChannelError, ReadChannelError, ChangeMembersError,
+    RevokeError, ConnectError, StoreError,
+}
+
+/// An answer to a call that succeeded.
+#[derive(Debug)]
+pub struct Answer(Response<Bytes>);
+
+impl Answer {
+    /// The call is done.
+    #[must_use]
+    pub fn ok(body: &impl Serialize) -> Self {
+        Self(problem::answer(StatusCode::OK, body))
+    }
+
+    /// The call made something new.
+    #[must_use]
+    pub fn created(body: &impl Serialize) -> Self {
+        Self(problem::answer(StatusCode::CREATED, body))
+    }
+}
+
+/// The call of a request.
+///
+/// # Errors
+/// `not_found` or `method_not_allowed`.
+pub fn route(request: &Request<Bytes>) -> Result<Route, Failure> {
+    Ok(routes::resolve(request.method(), request.uri().path())?)
+}
+
+/// Who is asking.
+///
+/// # Errors
+/// `unauthenticated`, `invalid_token` or `token_expired`.
+pub fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, Failure> {
+    let token = bearer(headers)?;
+    app.tokens.verify(token, app.clock.now()).map_err(|error| match error {
+        TokenError::Invalid => ErrorCode::InvalidToken.into(),
+        TokenError::Expired => {
+            let server_time = Some(app.clock.now());
+            Problem { server_time, ..ErrorCode::TokenExpired.into() }.into()
+        }
+    })
+}
+
+/// Writes the response of a call, and the cause of a failure to the log.
+#[must_use]
+pub fn respond(
+    app: &App,
+    request: &Request<Bytes>,
+    result: Result<Answer, Failure>,
+) -> Response<Bytes> {
+    let id = RequestId::of(app, request);
+    let mut response = match result {
+        Ok(Answer(response)) => response,
+        Err(failure) => refuse(app, &id, failure),
+    };
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+fn refuse(app: &App, id: &RequestId, failure: Failure) -> Response<Bytes> {
+    let Failure { mut problem, cause } = failure;
+    let (code, cause) = (problem.code.as_str(), cause.unwrap_or_default());
+    match problem.code.status() {
+        503 => tracing::error!(request_id = id.as_str(), code, cause, "the call failed"),
+        429 => tracing::warn!(request_id = id.as_str(), code, cause, "the call was put off"),
+        _ => tracing::debug!(request_id = id.as_str(), code, cause, "the call was refused"),
+    }
+    if matches!(problem.code.status(), 422 | 429 | 503) {
+        problem.server_time = Some(app.clock.now());
+    }
+    problem.into_response(id.as_str())
+}
+
+/// Runs a handler on a request, under a span with the request's id. A panic in it costs this call
+/// only: it is answered as `unavailable`, since what it had done by then is not known.
+pub async fn serve<H, F>(app: App, mut request: Request<Bytes>, handle: H) -> Response<Bytes>
+where
+    H: FnOnce(App, Request<Bytes>) -> F,
+    F: Future<Output = Response<Bytes>>,
+{
+    let id = RequestId::of(&app, &request);
+    request.extensions_mut().insert(id.clone());
+    let mut bare = Request::new(Bytes::new());
+    bare.extensions_mut().insert(id.clone());
+    let span = tracing::info_span!("call", request_id = id.as_str(), method = %request.method());
+    let call = AssertUnwindSafe(async { handle(app.clone(), request).await });
+    match call.catch_unwind().instrument(span).await {
+        Ok(response) => response,
+        // The text of a panic may hold what a user wrote: the log gets its place, from the hook.
+        Err(_) => {
+            let (problem, cause) =
+                (ErrorCode::Unavailable.into(), Some("a handler panicked".to_owned()));
+            respond(&app, &bare, Err(Failure { problem, cause }))
+        }
+    }
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+#[cfg(test)]
+mod tests;

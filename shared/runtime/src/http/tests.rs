@@ -1,0 +1,112 @@
+use std::sync::Arc;
+
+use dynamo::{Capacity, CredentialSource};
+use memory::{ManualClock, MemoryBus, MemoryDirectory};
+use messaging::ports::Clock;
+use model::{Timestamp, UserId, WorkspaceId};
+use serde_json::Value;
+
+use super::*;
+use crate::config::{StoreConfig, TokenConfig};
+use crate::secret::Secrets;
+use crate::tickets::SignedTickets;
+use crate::tokens::JwtTokens;
+use crate::wire::{Parts, store};
+
+const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
+
+fn tokens() -> JwtTokens {
+    let secrets = Secrets::parse(&"s".repeat(32)).unwrap();
+    JwtTokens::new(&TokenConfig { secrets, issuer: None, audience: None })
+}
+
+/// An environment whose store is never asked.
+async fn app() -> App {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
+    let config = StoreConfig {
+        region: "local".to_owned(),
+        endpoint: Some("http://127.0.0.1:1".to_owned()),
+        table_prefix: "t-".to_owned(),
+    };
+    let store = store(&config, CredentialSource::local(), Capacity::default()).await;
+    let bus = Arc::new(MemoryBus::new(Arc::clone(&clock)));
+    let nodes = Arc::new(MemoryDirectory::new(Arc::clone(&clock)));
+    let tickets = Arc::new(SignedTickets::new(&Secrets::parse(&"t".repeat(32)).unwrap()));
+    let parts = Parts::new(store, (bus, nodes), Arc::new(tokens()), tickets);
+    Parts { clock, ..parts }.app()
+}
+
+fn body(response: &Response<Bytes>) -> Value {
+    serde_json::from_slice(response.body()).unwrap()
+}
+
+fn named(id: &str) -> Request<Bytes> {
+    let mut request = Request::new(Bytes::new());
+    request.extensions_mut().insert(RequestId::from_platform(id).unwrap());
+    request
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_call() {
+    let panics = |_app: App, request: Request<Bytes>| async move {
+        let _response: Response<Bytes> = Response::new(request.into_body());
+        panic!("secret text")
+    };
+    let response = serve(app().await, named("R-1"), panics).await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["x-request-id"], "R-1");
+    assert_eq!(body(&response)["request_id"], "R-1");
+    assert_eq!(body(&response)["code"], "unavailable");
+    assert!(!body(&response).to_string().contains("secret"));
+}
+
+#[tokio::test]
+async fn a_refusal_is_its_code_and_nothing_of_its_cause() {
+    let app = app().await;
+    let cause = || Box::<dyn std::error::Error + Send + Sync>::from("table secret is gone");
+    let unavailable = PostMessageError::Store(StoreError::Unavailable(cause()));
+    let response = respond(&app, &named("R-2"), Err(unavailable.into()));
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!(body(&response)["server_time"], NOW.unix_ms());
+    assert!(!body(&response).to_string().contains("secret"));
+    let out_of_range = PostMessageError::IdOutOfRange { field: "after" };
+    let response = respond(&app, &named("R-3"), Err(out_of_range.into()));
+    let body = body(&response);
+    assert_eq!((response.status().as_u16(), &body["field"]), (422, &"after".into()));
+    assert_eq!(body["server_time"], NOW.unix_ms());
+}
+
+#[tokio::test]
+async fn a_caller_is_who_the_token_says() {
+    let app = app().await;
+    let expires_at = NOW.plus(std::time::Duration::from_millis(1));
+    let alice = Principal {
+        workspace_id: WorkspaceId::parse("demo").unwrap(),
+        user_id: UserId::parse("alice").unwrap(),
+        is_admin: false,
+        expires_at,
+    };
+    let code_of = |authorization: Option<String>| {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = authorization {
+            headers.insert("authorization", HeaderValue::from_str(&value).unwrap());
+        }
+        authenticate(&app, &headers).map_err(|failure| failure.problem.code)
+    };
+    assert_eq!(code_of(None), Err(ErrorCode::Unauthenticated));
+    assert_eq!(code_of(Some("Basic x".to_owned())), Err(ErrorCode::Unauthenticated));
+    assert_eq!(code_of(Some("Bearer x".to_owned())), Err(ErrorCode::InvalidToken));
+    let token = tokens().issue(&alice, NOW);
+    assert_eq!(code_of(Some(format!("Bearer {token}"))), Ok(alice.clone()));
+    let old = tokens().issue(&Principal { expires_at: NOW, ..alice }, NOW);
+    assert_eq!(code_of(Some(format!("Bearer {old}"))), Err(ErrorCode::TokenExpired));
+}
+
+#[tokio::test]
+async fn request_ids_are_plain() {
+    for text in ["", "a b", "ä", "<x>", &"x".repeat(65)] {
+        assert_eq!(RequestId::from_platform(text), None, "{text}");
+    }
+    assert_eq!(RequestId::mint(&app().await).as_str().len(), 26);
+}

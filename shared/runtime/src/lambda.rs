@@ -1,0 +1,153 @@
+//! A handler as a Lambda function: the only code that mentions `lambda_http`.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::process::ExitCode;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, RequestExt};
+use messaging::App;
+
+use crate::config::{EXIT_CONFIG, FunctionConfig, ProcessEnv};
+use crate::http::{RequestId, serve};
+use crate::telemetry;
+use crate::wire::Parts;
+
+/// Runs a handler for as long as Lambda keeps the environment.
+///
+/// A wrong configuration ends it with exit code 64, every problem on a line of its own.
+pub async fn run<H, F>(name: &'static str, handle: H) -> ExitCode
+where
+    H: Fn(App, Request<Bytes>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<Bytes>> + Send + 'static,
+{
+    let config = match FunctionConfig::try_from(&ProcessEnv) {
+        Ok(config) => config,
+        Err(refused) => return refuse(name, &refused.problems),
+    };
+    telemetry::start(&config.log);
+    let app = match Parts::of_function(&config).await {
+        Ok(parts) => parts.app(),
+        Err(error) => return refuse(name, &[error.to_string()]),
+    };
+    let service = lambda_http::service_fn(move |request: lambda_http::Request| {
+        let (app, handle) = (app.clone(), handle.clone());
+        async move { Ok::<_, Infallible>(into_lambda(serve(app, from_lambda(request), handle).await)) }
+    });
+    match lambda_http::run(service).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(function = name, cause = %error, "the runtime ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn refuse(name: &str, problems: &[String]) -> ExitCode {
+    for problem in problems {
+        eprintln!("{name}: {problem}");
+    }
+    ExitCode::from(EXIT_CONFIG)
+}
+
+/// The request as the client made it: without the stage, the body in bytes.
+fn from_lambda(request: lambda_http::Request) -> Request<Bytes> {
+    let stage = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.stage.clone(),
+        Some(_) | None => None,
+    };
+    let path = without_stage(request.raw_http_path(), stage.as_deref());
+    let uri = uri_of(path, request.uri().query());
+    let context = request.lambda_context_ref();
+    let id = context.and_then(|context| RequestId::from_platform(&context.request_id));
+    let (mut head, body) = request.into_parts();
+    head.uri = uri;
+    if let Some(id) = id {
+        head.extensions.insert(id);
+    }
+    Request::from_parts(head, Bytes::copy_from_slice(&body))
+}
+
+/// A named stage stands before the path; the default stage does not.
+fn without_stage<'a>(path: &'a str, stage: Option<&str>) -> &'a str {
+    let rest = stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage));
+    match rest {
+        Some("") => "/",
+        Some(rest) if rest.starts_with('/') => rest,
+        Some(_) | None => path,
+    }
+}
+
+/// API Gateway hands paths on decoded: what a URI cannot hold is encoded again.
+fn uri_of(path: &str, query: Option<&str>) -> Uri {
+    let mut text = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_graphic() && !b"\"#<>?\\^`{|}".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    if let Some(query) = query {
+        text.push('?');
+        text.push_str(query);
+    }
+    // Over 64 KiB, which API Gateway does not let pass, is the one form that is left to refuse.
+    text.parse().unwrap_or_else(|_| Uri::from_static("/-"))
+}
+
+fn into_lambda(response: Response<Bytes>) -> Response<Body> {
+    response.map(|body| match String::from_utf8(body.into()) {
+        Ok(text) => Body::Text(text),
+        Err(bytes) => Body::Binary(bytes.into_bytes()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(event: &str) -> Request<Bytes> {
+        from_lambda(lambda_http::request::from_str(event).unwrap())
+    }
+
+    fn event(stage: &str, path: &str, query: &str, body: &str) -> String {
+        format!(
+            r#"{{"version":"2.0","routeKey":"$default","rawPath":"{path}","rawQueryString":"{query}",
+            "headers":{{"host":"api.example","content-type":"application/json"}},
+            "requestContext":{{"accountId":"1","apiId":"a","domainName":"api.example",
+            "http":{{"method":"POST","path":"{path}","protocol":"HTTP/1.1","sourceIp":"1.2.3.4","userAgent":"x"}},
+            "requestId":"r","routeKey":"$default","stage":"{stage}","time":"t","timeEpoch":1}},
+            "body":"{body}","isBase64Encoded":true}}"#
+        )
+    }
+
+    #[test]
+    fn an_event_becomes_the_request_that_the_client_made() {
+        let made = request(&event("$default", "/messages", "a=1&a=%2F&b", "eyJhIjoxfQ=="));
+        assert_eq!(made.uri(), "/messages?a=1&a=%2F&b");
+        assert_eq!(made.method(), "POST");
+        assert_eq!(made.headers()["content-type"], "application/json");
+        assert_eq!(made.body().as_ref(), br#"{"a":1}"#);
+    }
+
+    #[test]
+    fn a_named_stage_is_taken_off_the_path() {
+        for (path, expected) in [
+            ("/prod/messages", "/messages"),
+            ("/prod", "/"),
+            ("/product", "/product"),
+            ("/messages", "/messages"),
+        ] {
+            assert_eq!(request(&event("prod", path, "", "")).uri(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_decoded_path_is_encoded_again() {
+        assert_eq!(uri_of("/users/a b\u{e9}?#", Some("x=1")), "/users/a%20b%C3%A9%3F%23?x=1");
+        assert_eq!(uri_of(&"/".repeat(70_000), None), "/-");
+    }
+}

@@ -1,0 +1,149 @@
+//! Tickets: signed, bound to a node, for one socket.
+
+use jsonwebtoken::{Algorithm, Header};
+use messaging::ports::{Principal, Ticket, TicketError, Tickets};
+use model::{NodeId, Timestamp, UserId, WorkspaceId};
+use serde_json::{Map, Value, json};
+
+use crate::jws::{self, Keys};
+use crate::secret::Secrets;
+
+/// Signs and reads tickets with HS256. The key's id stands in the header, so that a secret can be
+/// replaced while tickets are on their way.
+#[derive(Debug, Clone)]
+pub struct SignedTickets {
+    keys: Keys,
+}
+
+impl SignedTickets {
+    /// Signs with the first secret and reads with all.
+    #[must_use]
+    pub fn new(secrets: &Secrets) -> Self {
+        Self { keys: Keys::of(secrets) }
+    }
+
+    fn claims(&self, text: &str) -> Option<Map<String, Value>> {
+        let header = jws::header_of(text).filter(|header| header.typ.as_deref() == Some(TYPE))?;
+        let key = self.keys.iter().find(|key| Some(key.id.as_str()) == header.kid.as_deref())?;
+        jws::claims_of(key, text)
+    }
+}
+
+impl Tickets for SignedTickets {
+    fn issue(&self, ticket: &Ticket) -> String {
+        let key = self.keys.first();
+        let mut header = Header::new(Algorithm::HS256);
+        header.typ = Some(TYPE.to_owned());
+        header.kid = Some(key.id.clone());
+        let principal = &ticket.principal;
+        let claims = json!({
+            "aud": AUDIENCE,
+            "workspace_id": principal.workspace_id.as_str(),
+            "sub": principal.user_id.as_str(),
+            "admin": principal.is_admin,
+            "token_exp_ms": principal.expires_at.unix_ms(),
+            "node_id": ticket.node_id.as_str(),
+            "exp_ms": ticket.expires_at.unix_ms(),
+            "jti": format!("{:032x}", ticket.nonce),
+        });
+        jws::sign(key, &header, &claims)
+    }
+
+    fn read(&self, text: &str) -> Result<Ticket, TicketError> {
+        self.claims(text).and_then(|claims| ticket_of(&claims)).ok_or(TicketError)
+    }
+}
+
+fn ticket_of(claims: &Map<String, Value>) -> Option<Ticket> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let time = |name: &str| claims.get(name)?.as_u64().map(Timestamp::from_unix_ms);
+    if text("aud") != Some(AUDIENCE) {
+        return None;
+    }
+    Some(Ticket {
+        principal: Principal {
+            workspace_id: WorkspaceId::parse(text("workspace_id")?).ok()?,
+            user_id: UserId::parse(text("sub")?).ok()?,
+            is_admin: claims.get("admin")?.as_bool()?,
+            expires_at: time("token_exp_ms")?,
+        },
+        node_id: NodeId::parse(text("node_id")?).ok()?,
+        expires_at: time("exp_ms")?,
+        nonce: u128::from_str_radix(text("jti")?, 16).ok()?,
+    })
+}
+
+const AUDIENCE: &str = "inkwire-node";
+/// Explicit typing keeps tickets and tokens apart even under one secret (RFC 8725, 3.11).
+const TYPE: &str = "inkwire-ticket+jwt";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TokenConfig;
+    use crate::tokens::JwtTokens;
+    use messaging::ports::{TokenError, TokenVerifier};
+
+    const OLD: &str = "old-secret-old-secret-old-secret";
+    const NEW: &str = "new-secret-new-secret-new-secret";
+
+    fn tickets(secrets: &str) -> SignedTickets {
+        SignedTickets::new(&Secrets::parse(secrets).unwrap())
+    }
+
+    fn ticket() -> Ticket {
+        Ticket {
+            principal: Principal {
+                workspace_id: WorkspaceId::parse("demo").unwrap(),
+                user_id: UserId::parse("alice").unwrap(),
+                is_admin: true,
+                expires_at: Timestamp::from_unix_ms(1_700_000_000_123),
+            },
+            node_id: NodeId::parse("N1").unwrap(),
+            expires_at: Timestamp::from_unix_ms(1_600_000_000_456),
+            nonce: u128::MAX - 7,
+        }
+    }
+
+    #[test]
+    fn what_is_issued_is_read_whole() {
+        let text = tickets(OLD).issue(&ticket());
+        assert_eq!(tickets(OLD).read(&text), Ok(ticket()));
+        assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)));
+    }
+
+    #[test]
+    fn a_secret_can_be_replaced() {
+        let old = tickets(OLD).issue(&ticket());
+        let both = tickets(&format!("{NEW},{OLD}"));
+        assert_eq!(both.read(&old), Ok(ticket()));
+        let new = both.issue(&ticket());
+        assert_eq!(tickets(NEW).read(&new), Ok(ticket()));
+        assert_eq!(tickets(OLD).read(&new), Err(TicketError));
+    }
+
+    #[test]
+    fn a_changed_ticket_is_refused() {
+        let text = tickets(OLD).issue(&ticket());
+        for at in 0..text.len() {
+            let mut changed = text.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            assert_eq!(tickets(OLD).read(&changed), Err(TicketError), "{at}");
+        }
+        for garbage in ["", ".", "..", "a.b.c", "a.b.", &format!("{text}A")] {
+            assert_eq!(tickets(OLD).read(garbage), Err(TicketError), "{garbage}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_no_ticket_and_a_ticket_no_token() {
+        let secrets = Secrets::parse(OLD).unwrap();
+        let tokens = JwtTokens::new(&TokenConfig { secrets, issuer: None, audience: None });
+        let now = Timestamp::from_unix_ms(1);
+        let token = tokens.issue(&ticket().principal, now);
+        assert_eq!(tickets(OLD).read(&token), Err(TicketError));
+        let text = tickets(OLD).issue(&ticket());
+        assert_eq!(tokens.verify(&text, now), Err(TokenError::Invalid));
+    }
+}

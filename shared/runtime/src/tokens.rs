@@ -1,0 +1,152 @@
+//! Bearer tokens: JWT (RFC 7519) with HS256, by the advice of RFC 8725.
+
+use jsonwebtoken::{Algorithm, Header};
+use messaging::ports::{Principal, TokenError, TokenVerifier};
+use model::{Timestamp, UserId, WorkspaceId};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::config::TokenConfig;
+use crate::jws::{self, Keys};
+
+/// Verifies tokens that a shared secret signed.
+///
+/// The algorithm is fixed: what a token says of itself chooses neither algorithm nor key. A `kid`
+/// is refused, since our secrets have no names.
+#[derive(Debug, Clone)]
+pub struct JwtTokens {
+    keys: Keys,
+    issuer: Option<String>,
+    audience: Option<String>,
+}
+
+impl JwtTokens {
+    /// Makes a verifier.
+    #[must_use]
+    pub fn new(config: &TokenConfig) -> Self {
+        let (issuer, audience) = (config.issuer.clone(), config.audience.clone());
+        Self { keys: Keys::of(&config.secrets), issuer, audience }
+    }
+
+    /// Signs a token, as the local environment does. A customer's own backend does it elsewhere.
+    #[must_use]
+    pub fn issue(&self, principal: &Principal, issued_at: Timestamp) -> String {
+        let claims = Claims {
+            sub: principal.user_id.as_str(),
+            workspace_id: principal.workspace_id.as_str(),
+            iat: issued_at.unix_s(),
+            exp: numeric_date(principal.expires_at),
+            role: principal.is_admin.then_some(ADMIN),
+            iss: self.issuer.as_deref(),
+            aud: self.audience.as_deref(),
+        };
+        jws::sign(self.keys.first(), &Header::new(Algorithm::HS256), &claims)
+    }
+
+    fn read(&self, token: &str, now: Timestamp) -> Option<Principal> {
+        let header = jws::header_of(token).filter(|header| header.kid.is_none())?;
+        // A ticket, or a token of another purpose, is no access token (RFC 8725, 3.11).
+        if header.typ.is_some_and(|typ| !TYPES.iter().any(|taken| typ.eq_ignore_ascii_case(taken)))
+        {
+            return None;
+        }
+        let claims = self.keys.iter().find_map(|key| jws::claims_of(key, token))?;
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        if self.issuer.as_deref().is_some_and(|issuer| text("iss") != Some(issuer)) {
+            return None;
+        }
+        if self.audience.as_deref().is_some_and(|audience| !is_meant_for(&claims, audience)) {
+            return None;
+        }
+        if let Some(not_before) = claims.get("nbf")
+            && time_of(not_before)? > now
+        {
+            return None;
+        }
+        let is_admin = match claims.get("role") {
+            None => false,
+            Some(Value::String(role)) => role == ADMIN,
+            Some(_) => return None,
+        };
+        Some(Principal {
+            workspace_id: WorkspaceId::parse(text("workspace_id")?).ok()?,
+            user_id: UserId::parse(text("sub")?).ok()?,
+            is_admin,
+            expires_at: time_of(claims.get("exp")?)?,
+        })
+    }
+}
+
+impl TokenVerifier for JwtTokens {
+    fn verify(&self, token: &str, now: Timestamp) -> Result<Principal, TokenError> {
+        let principal = self.read(token, now).ok_or(TokenError::Invalid)?;
+        if now >= principal.expires_at { Err(TokenError::Expired) } else { Ok(principal) }
+    }
+}
+
+/// Takes no token at all: for nodes, which see tickets only and hold no token secret.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoTokens;
+
+impl TokenVerifier for NoTokens {
+    fn verify(&self, _token: &str, _now: Timestamp) -> Result<Principal, TokenError> {
+        Err(TokenError::Invalid)
+    }
+}
+
+/// What a token of ours says.
+#[derive(Serialize)]
+struct Claims<'a> {
+    sub: &'a str,
+    workspace_id: &'a str,
+    iat: u64,
+    exp: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<&'a str>,
+}
+
+/// `aud` is one string or several (RFC 7519, 4.1.3).
+fn is_meant_for(claims: &Map<String, Value>, audience: &str) -> bool {
+    match claims.get("aud") {
+        Some(Value::String(named)) => named == audience,
+        Some(Value::Array(named)) => named.iter().any(|named| named == audience),
+        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => false,
+    }
+}
+
+/// A `NumericDate` (RFC 7519, 2): seconds, which may have a fraction.
+fn time_of(date: &Value) -> Option<Timestamp> {
+    if let Some(seconds) = date.as_u64() {
+        let ms = seconds.saturating_mul(1_000);
+        return Some(Timestamp::from_unix_ms(ms).min(Timestamp::MAX));
+    }
+    let seconds = date.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "finite and not negative; the cast saturates, and the result is bounded below"
+    )]
+    let ms = (seconds * 1_000.0).round() as u64;
+    Some(Timestamp::from_unix_ms(ms).min(Timestamp::MAX))
+}
+
+fn numeric_date(at: Timestamp) -> Value {
+    let ms = at.unix_ms();
+    if ms.is_multiple_of(1_000) {
+        return at.unix_s().into();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "48 bits fit into the 53 of a double")]
+    let seconds = ms as f64 / 1_000.0;
+    seconds.into()
+}
+
+const ADMIN: &str = "admin";
+/// What an access token may call itself (RFC 7519, 5.1; RFC 9068, 2.1).
+const TYPES: [&str; 3] = ["JWT", "at+jwt", "application/at+jwt"];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,399 @@
+//! The suite of the bus, on memory, Redis and Valkey.
+#![expect(clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+
+mod redis;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use memory::{ManualClock, MemoryBus};
+use messaging::ports::{BusError, Entry, EventBus, Notice, Published, Subscription};
+use model::{
+    ChannelId, Message, MessageId, MessageText, Position, Timestamp, UserId, WorkspaceId, limits,
+};
+use protocol::publication::{Publication, PublicationBody};
+use redis_bus::RedisBus;
+use tests::redis::{Flavor, RedisServer};
+
+/// A bus of its own, empty.
+struct Bench {
+    bus: Arc<dyn EventBus>,
+    flush: Box<dyn Fn(&WorkspaceId) + Send + Sync>,
+}
+
+fn on_memory() -> Bench {
+    let bus = MemoryBus::new(Arc::new(ManualClock::at(Timestamp::from_unix_ms(1_000))));
+    let flushed = bus.clone();
+    Bench { bus: Arc::new(bus), flush: Box::new(move |workspace| flushed.flush(workspace)) }
+}
+
+fn on_server(flavor: Flavor) -> Bench {
+    let server = RedisServer::start(flavor);
+    let bus = RedisBus::connect(&server.url()).unwrap();
+    let flush = move |_: &WorkspaceId| assert_eq!(server.command(&["FLUSHALL"]), "OK");
+    Bench { bus: Arc::new(bus), flush: Box::new(flush) }
+}
+
+macro_rules! suite {
+    ($($test:ident)*) => {
+        mod memory_bus {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() { super::$test(&super::on_memory()).await; })*
+        }
+        mod redis_bus_on_redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() { super::$test(&super::on_server(super::Flavor::Redis)).await; })*
+        }
+        mod redis_bus_on_valkey {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() { super::$test(&super::on_server(super::Flavor::Valkey)).await; })*
+        }
+    };
+}
+
+suite! {
+    entries_form_a_chain_in_order_of_publishing
+    a_publication_is_published_once
+    a_subscription_is_confirmed_when_it_returns
+    workspaces_are_apart
+    every_subscription_gets_everything
+    a_dropped_subscription_does_not_disturb_the_others
+    the_stream_is_read_from_an_entry_inclusive_up_to_a_limit
+    the_stream_is_capped_by_entries
+    the_stream_is_capped_by_bytes
+    a_lagging_subscription_is_told_and_the_stream_has_the_rest
+    concurrent_publishers_make_one_unbroken_chain
+    a_flushed_stream_starts_anew
+    an_unreadable_publication_keeps_its_place
+}
+
+async fn entries_form_a_chain_in_order_of_publishing(bench: &Bench) {
+    let mut subscription = bench.bus.subscribe(&acme()).await.unwrap();
+    let mut before = None;
+    for number in 0..20 {
+        let position = publish(bench, &acme(), number).await;
+        let entry = next_entry(&mut subscription).await;
+        assert_eq!(entry.position, position);
+        assert_eq!(entry.prev, before);
+        assert_eq!(*entry.publication, publication(number));
+        assert_eq!(entry.position.suffix, entry.publication.id.suffix());
+        assert!(before.is_none_or(|before| before.entry < position.entry));
+        before = Some(position);
+    }
+    let entries = read_all(bench, &acme()).await;
+    assert_eq!(entries.len(), 20);
+    assert_chain(&entries);
+}
+
+async fn a_publication_is_published_once(bench: &Bench) {
+    let mut subscription = bench.bus.subscribe(&acme()).await.unwrap();
+    let first = publish(bench, &acme(), 1).await;
+    for _ in 0..3 {
+        let again = bench.bus.publish(&acme(), &publication(1)).await.unwrap();
+        assert_eq!(again, Published::AlreadyPublished);
+    }
+    // The guard is the workspace's own.
+    publish(bench, &other(), 1).await;
+    let second = publish(bench, &acme(), 2).await;
+    assert_eq!(next_entry(&mut subscription).await.position, first);
+    assert_eq!(next_entry(&mut subscription).await.position, second);
+    assert_eq!(read_all(bench, &acme()).await.len(), 2);
+}
+
+async fn a_subscription_is_confirmed_when_it_returns(bench: &Bench) {
+    for number in 0..50 {
+        let workspace = WorkspaceId::parse(&format!("w{number}")).unwrap();
+        let mut subscription = bench.bus.subscribe(&workspace).await.unwrap();
+        let position = publish(bench, &workspace, number).await;
+        assert_eq!(next_entry(&mut subscription).await.position, position);
+    }
+}
+
+async fn workspaces_are_apart(bench: &Bench) {
+    let mut acme_rx = bench.bus.subscribe(&acme()).await.unwrap();
+    let mut other_rx = bench.bus.subscribe(&other()).await.unwrap();
+    for number in 0..10 {
+        let workspace = if number % 2 == 0 { acme() } else { other() };
+        publish(bench, &workspace, number).await;
+    }
+    for number in 0..10 {
+        let rx = if number % 2 == 0 { &mut acme_rx } else { &mut other_rx };
+        assert_eq!(next_entry(rx).await.publication.id, publication(number).id);
+    }
+    assert_chain(&read_all(bench, &acme()).await);
+    assert_chain(&read_all(bench, &other()).await);
+    assert_eq!(read_all(bench, &other()).await.len(), 5);
+}
+
+async fn every_subscription_gets_everything(bench: &Bench) {
+    let mut early = bench.bus.subscribe(&acme()).await.unwrap();
+    let mut twin = bench.bus.subscribe(&acme()).await.unwrap();
+    let first = publish(bench, &acme(), 1).await;
+    for rx in [&mut early, &mut twin] {
+        assert_eq!(next_entry(rx).await.position, first);
+    }
+    let mut late = bench.bus.subscribe(&acme()).await.unwrap();
+    let second = publish(bench, &acme(), 2).await;
+    for rx in [&mut early, &mut twin] {
+        assert_eq!(next_entry(rx).await.position, second);
+    }
+    let seen_late = next_entry(&mut late).await;
+    assert_eq!((seen_late.position, seen_late.prev), (second, Some(first)));
+}
+
+async fn a_dropped_subscription_does_not_disturb_the_others(bench: &Bench) {
+    let dropped = bench.bus.subscribe(&acme()).await.unwrap();
+    let mut kept = bench.bus.subscribe(&acme()).await.unwrap();
+    drop(dropped);
+    for number in 0..3 {
+        let position = publish(bench, &acme(), number).await;
+        assert_eq!(next_entry(&mut kept).await.position, position);
+    }
+    drop(kept);
+    publish(bench, &acme(), 3).await;
+    let mut again = bench.bus.subscribe(&acme()).await.unwrap();
+    let position = publish(bench, &acme(), 4).await;
+    // The push before may have been on its way still: a topic is shared within a process.
+    while next_entry(&mut again).await.position != position {}
+}
+
+async fn the_stream_is_read_from_an_entry_inclusive_up_to_a_limit(bench: &Bench) {
+    assert_eq!(bench.bus.entries(&acme(), None, 10).await.unwrap(), []);
+    let mut positions = Vec::new();
+    for number in 0..10 {
+        positions.push(publish(bench, &acme(), number).await);
+    }
+    let read = async |from: Option<usize>, limit| -> Vec<Position> {
+        let from = from.map(|index| positions[index].entry);
+        let entries = bench.bus.entries(&acme(), from, limit).await.unwrap();
+        entries.iter().map(|entry| entry.position).collect()
+    };
+    assert_eq!(read(None, 100).await, positions);
+    assert_eq!(read(None, 3).await, positions[..3]);
+    assert_eq!(read(Some(4), 3).await, positions[4..7]);
+    assert_eq!(read(Some(9), 3).await, positions[9..]);
+    assert_eq!(read(Some(0), 0).await, []);
+    let beyond = model::EntryId { sequence: u64::MAX, ..positions[9].entry };
+    assert_eq!(bench.bus.entries(&acme(), Some(beyond), 3).await.unwrap(), []);
+}
+
+async fn the_stream_is_capped_by_entries(bench: &Bench) {
+    let over = 120;
+    for number in 0..limits::STREAM_ENTRIES_MAX + over {
+        publish(bench, &acme(), number as u128).await;
+    }
+    let entries = read_all(bench, &acme()).await;
+    assert_eq!(entries.len(), limits::STREAM_ENTRIES_MAX);
+    assert_eq!(entries[0].publication.id, publication(over as u128).id);
+    assert!(entries[0].prev.is_some(), "the chain goes on before the first that is kept");
+    assert_links(&entries);
+}
+
+async fn the_stream_is_capped_by_bytes(bench: &Bench) {
+    let bytes = |entries: &[Entry]| -> usize {
+        entries.iter().map(|entry| entry.publication.encode().len()).sum()
+    };
+    // Small ones first: each large one then pushes out many.
+    for number in 0..500 {
+        publish(bench, &acme(), number).await;
+    }
+    for number in 500..2_700 {
+        let large = saying(number, &"x".repeat(limits::INLINE_TEXT_BYTES_MAX));
+        bench.bus.publish(&acme(), &large).await.unwrap();
+    }
+    let entries = read_all(bench, &acme()).await;
+    let kept = bytes(&entries);
+    assert!(kept <= limits::STREAM_BYTES_MAX, "{kept} bytes");
+    assert!(kept > limits::STREAM_BYTES_MAX - 2 * limits::INLINE_TEXT_BYTES_MAX, "{kept} bytes");
+    assert_eq!(entries.last().unwrap().publication.id, publication(2_699).id);
+    assert_links(&entries);
+}
+
+async fn a_lagging_subscription_is_told_and_the_stream_has_the_rest(bench: &Bench) {
+    let mut lagging = bench.bus.subscribe(&acme()).await.unwrap();
+    // Subscribed later, so offered later: when it has the last, the lagging one was offered it.
+    let mut quick = bench.bus.subscribe(&acme()).await.unwrap();
+    let count = limits::SUBSCRIPTION_NOTICES_MAX + 200;
+    for number in 0..count {
+        let position = publish(bench, &acme(), number as u128).await;
+        assert_eq!(next_entry(&mut quick).await.position, position);
+    }
+    let mut seen = Vec::new();
+    let told = loop {
+        match next(&mut lagging).await {
+            Notice::Entry(entry) => seen.push(entry),
+            other @ (Notice::Lost | Notice::Restored) => break other,
+        }
+    };
+    assert_eq!(told, Notice::Restored);
+    assert_eq!(seen.len(), limits::SUBSCRIPTION_NOTICES_MAX);
+    assert_chain(&seen);
+    let tail = seen.pop().unwrap();
+    let rest = bench.bus.entries(&acme(), Some(tail.position.entry), 500).await.unwrap();
+    assert_eq!(rest.first(), Some(&tail));
+    assert_eq!(rest.len(), 201);
+    assert_links(&rest);
+    let position = publish(bench, &acme(), 1 << 40).await;
+    assert_eq!(next_entry(&mut lagging).await.position, position);
+}
+
+async fn concurrent_publishers_make_one_unbroken_chain(bench: &Bench) {
+    const PUBLISHERS: u128 = 32;
+    const EACH: u128 = 50;
+    let total = usize::try_from(PUBLISHERS * EACH).unwrap();
+    let mut readers = Vec::new();
+    for _ in 0..2 {
+        let subscription = bench.bus.subscribe(&acme()).await.unwrap();
+        readers.push(tokio::spawn(follow(Arc::clone(&bench.bus), subscription, total)));
+    }
+    let mut publishers = tokio::task::JoinSet::new();
+    for publisher in 0..PUBLISHERS {
+        let bus = Arc::clone(&bench.bus);
+        publishers.spawn(async move {
+            for number in 0..EACH {
+                bus.publish(&acme(), &publication(publisher * EACH + number)).await.unwrap();
+            }
+        });
+    }
+    publishers.join_all().await;
+    let stream = read_all(bench, &acme()).await;
+    assert_chain(&stream);
+    let distinct: HashSet<_> = stream.iter().map(|entry| entry.publication.id).collect();
+    assert_eq!(distinct.len(), total);
+    for reader in readers {
+        assert_eq!(reader.await.unwrap(), stream);
+    }
+}
+
+async fn a_flushed_stream_starts_anew(bench: &Bench) {
+    let mut subscription = bench.bus.subscribe(&acme()).await.unwrap();
+    publish(bench, &acme(), 1).await;
+    publish(bench, &acme(), 2).await;
+    (bench.flush)(&acme());
+    assert_eq!(read_all(bench, &acme()).await, []);
+    // The guards are gone too.
+    let position = publish(bench, &acme(), 1).await;
+    for expected in [1, 2] {
+        let entry = next_entry(&mut subscription).await;
+        assert_eq!(entry.publication.id, publication(expected).id);
+    }
+    let entry = next_entry(&mut subscription).await;
+    assert_eq!((entry.position, entry.prev), (position, None));
+    assert_eq!(read_all(bench, &acme()).await, [entry]);
+}
+
+async fn an_unreadable_publication_keeps_its_place(bench: &Bench) {
+    let mut subscription = bench.bus.subscribe(&acme()).await.unwrap();
+    publish(bench, &acme(), 1).await;
+    let unreadable = Publication { body: PublicationBody::Unreadable, ..publication(2) };
+    bench.bus.publish(&acme(), &unreadable).await.unwrap();
+    publish(bench, &acme(), 3).await;
+    let mut pushed = Vec::new();
+    for _ in 0..3 {
+        pushed.push(next_entry(&mut subscription).await);
+    }
+    assert_eq!(*pushed[1].publication, unreadable);
+    assert_chain(&pushed);
+    assert_eq!(read_all(bench, &acme()).await, pushed);
+}
+
+/// Collects entries as a node does: what fits its tail it takes, at a gap it reads the stream.
+async fn follow(
+    bus: Arc<dyn EventBus>,
+    mut subscription: Subscription,
+    total: usize,
+) -> Vec<Entry> {
+    let mut taken: Vec<Entry> = Vec::new();
+    while taken.len() < total {
+        let tail = taken.last().map(|entry| entry.position);
+        match next(&mut subscription).await {
+            Notice::Entry(entry) if entry.prev == tail => taken.push(entry),
+            Notice::Entry(known) if tail.is_some_and(|tail| known.position.entry <= tail.entry) => {
+            }
+            Notice::Entry(_) | Notice::Restored => {
+                taken.pop();
+                let from = tail.map(|tail| tail.entry);
+                taken.extend(bus.entries(&acme(), from, total).await.unwrap());
+            }
+            Notice::Lost => panic!("the link was not touched"),
+        }
+    }
+    taken
+}
+
+fn acme() -> WorkspaceId {
+    WorkspaceId::parse("acme").unwrap()
+}
+
+fn other() -> WorkspaceId {
+    WorkspaceId::parse("other").unwrap()
+}
+
+fn publication(number: u128) -> Publication {
+    saying(number, &format!("\u{1f58b} number {number}, \"quoted\"\n"))
+}
+
+fn saying(number: u128, text: &str) -> Publication {
+    let message = Message {
+        id: MessageId::mint(Timestamp::from_unix_ms(1), number),
+        channel_id: ChannelId::mint_group(Timestamp::from_unix_ms(1), 1),
+        sender_id: UserId::parse("ann").unwrap(),
+        text: MessageText::from_stored(text.to_owned()),
+    };
+    Publication::of_message(&message, 7)
+}
+
+async fn publish(bench: &Bench, workspace: &WorkspaceId, number: u128) -> Position {
+    published(bench.bus.publish(workspace, &publication(number)).await)
+}
+
+fn published(outcome: Result<Published, BusError>) -> Position {
+    match outcome {
+        Ok(Published::Appended(position)) => position,
+        other => panic!("not appended: {other:?}"),
+    }
+}
+
+async fn next(subscription: &mut Subscription) -> Notice {
+    let notice = tokio::time::timeout(PATIENCE, subscription.next()).await;
+    notice.expect("a notice within the deadline").expect("the subscription goes on")
+}
+
+async fn next_entry(subscription: &mut Subscription) -> Entry {
+    match next(subscription).await {
+        Notice::Entry(entry) => entry,
+        other @ (Notice::Lost | Notice::Restored) => panic!("no entry but {other:?}"),
+    }
+}
+
+async fn read_all(bench: &Bench, workspace: &WorkspaceId) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    loop {
+        let from = entries.pop().map(|last| last.position.entry);
+        let page =
+            bench.bus.entries(workspace, from, limits::STREAM_READ_ENTRIES_MAX).await.unwrap();
+        let done = page.len() < limits::STREAM_READ_ENTRIES_MAX;
+        entries.extend(page);
+        if done {
+            return entries;
+        }
+    }
+}
+
+/// Asserts that the entries are a stream from its first entry on.
+fn assert_chain(entries: &[Entry]) {
+    assert_eq!(entries.first().and_then(|first| first.prev), None);
+    assert_links(entries);
+}
+
+/// Asserts that each entry names the one before it.
+fn assert_links(entries: &[Entry]) {
+    for pair in entries.windows(2) {
+        assert_eq!(pair[1].prev, Some(pair[0].position));
+        assert!(pair[0].position.entry < pair[1].position.entry);
+    }
+}
+
+/// How long anything may take on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(30);

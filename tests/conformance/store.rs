@@ -1,0 +1,177 @@
+//! The store's ports: on maps, and on the tables of the embedded engine.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use aws_sdk_dynamodb::Client;
+use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
+use embedded_stack::engine::{Engine, EngineData};
+use messaging::ports::{
+    ChannelStore, LogEntry, MemberStore, MessageStore, Redirect, RevocationStore, StoredMessage,
+};
+use model::{
+    Channel, ChannelId, ChannelType, Contract, Member, Message, MessageId, MessageText, Timestamp,
+    UserId, WorkspaceId,
+};
+
+/// Runs each test on both adapters.
+macro_rules! on_every_store {
+    ($($test:ident),* $(,)?) => {
+        mod on_memory {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(crate::store::Stores::on_memory()).await;
+            })*
+        }
+
+        mod on_dynamo {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(crate::store::Stores::on_dynamo().await).await;
+            })*
+        }
+    };
+}
+
+mod channels;
+mod costs;
+mod faults;
+mod log;
+mod members;
+mod reference;
+mod revocations;
+mod tables;
+
+/// One store behind its four ports.
+pub(crate) struct Stores {
+    pub(crate) messages: Arc<dyn MessageStore>,
+    pub(crate) channels: Arc<dyn ChannelStore>,
+    pub(crate) members: Arc<dyn MemberStore>,
+    pub(crate) revocations: Arc<dyn RevocationStore>,
+}
+
+impl Stores {
+    pub(crate) fn on_memory() -> Self {
+        Self::of(memory::MemoryStore::new())
+    }
+
+    pub(crate) async fn on_dynamo() -> Self {
+        Self::of(EmptyTables::create().await.store)
+    }
+
+    fn of<S>(store: S) -> Self
+    where
+        S: MessageStore + ChannelStore + MemberStore + RevocationStore + 'static,
+    {
+        let store = Arc::new(store);
+        Self {
+            messages: Arc::clone(&store) as _,
+            channels: Arc::clone(&store) as _,
+            members: Arc::clone(&store) as _,
+            revocations: store,
+        }
+    }
+}
+
+/// Tables of one test's own in the engine that the tests of a process share.
+pub(crate) struct EmptyTables {
+    pub(crate) client: Client,
+    pub(crate) prefix: String,
+    pub(crate) capacity: Capacity,
+    pub(crate) store: DynamoStore,
+}
+
+impl EmptyTables {
+    pub(crate) async fn create() -> Self {
+        let client = client_of(ENGINE.endpoint()).await;
+        let prefix = format!("test{}-", PREFIXES.fetch_add(1, Ordering::Relaxed));
+        dynamo::create_tables(&client, &prefix).await.unwrap();
+        let capacity = Capacity::default();
+        let store = DynamoStore::new(client.clone(), &prefix, capacity.clone());
+        Self { client, prefix, capacity, store }
+    }
+}
+
+pub(crate) async fn client_of(endpoint: &str) -> Client {
+    dynamo::client(&ClientConfig {
+        region: "eu-central-1".to_owned(),
+        endpoint: Some(endpoint.to_owned()),
+        credentials: CredentialSource::local(),
+    })
+    .await
+}
+
+pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
+
+pub(crate) fn at(offset_ms: u64) -> Timestamp {
+    Timestamp::from_unix_ms(NOW_MS + offset_ms)
+}
+
+/// The id of a moment; `random` tells those of one moment apart, and orders them.
+pub(crate) fn id(offset_ms: u64, random: u128) -> MessageId {
+    MessageId::mint(at(offset_ms), random)
+}
+
+pub(crate) fn user(name: &str) -> UserId {
+    UserId::parse(name).unwrap()
+}
+
+pub(crate) fn workspace(name: &str) -> WorkspaceId {
+    WorkspaceId::parse(name).unwrap()
+}
+
+pub(crate) fn channel_id(number: u128) -> ChannelId {
+    ChannelId::mint_group(at(0), number)
+}
+
+pub(crate) fn channel(number: u128) -> Channel {
+    Channel {
+        id: channel_id(number),
+        workspace_id: workspace("acme"),
+        channel_type: ChannelType::Group,
+        name: Some(format!("channel {number}")),
+        contract: Contract::PersistFirst,
+        created_at: at(0),
+        created_by: user("ada"),
+        members_version: 1,
+        late: None,
+    }
+}
+
+pub(crate) fn member(name: &str, offset_ms: u64) -> Member {
+    Member { user_id: user(name), joined_at: at(offset_ms) }
+}
+
+pub(crate) fn message(channel: u128, id: MessageId, sender: &str, text: &str) -> StoredMessage {
+    StoredMessage {
+        message: Message {
+            id,
+            channel_id: channel_id(channel),
+            sender_id: user(sender),
+            text: MessageText::parse(text.to_owned()).unwrap(),
+        },
+        members_version: 1,
+    }
+}
+
+/// A redirect from an id to a message. Its end lies in the future of any clock that runs this.
+pub(crate) fn redirect(from: MessageId, to: &StoredMessage) -> Redirect {
+    Redirect {
+        channel_id: to.message.channel_id.clone(),
+        id: from,
+        target: to.message.id,
+        sender_id: to.message.sender_id.clone(),
+        digest: to.message.text.digest(),
+        expires_at: Timestamp::from_unix_ms(4_000_000_000_000),
+    }
+}
+
+pub(crate) fn entry_id(entry: &LogEntry) -> MessageId {
+    match entry {
+        LogEntry::Message(stored) => stored.message.id,
+        LogEntry::Redirect(redirect) => redirect.id,
+    }
+}
+
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::start(EngineData::Memory).unwrap());
+static PREFIXES: AtomicU32 = AtomicU32::new(0);

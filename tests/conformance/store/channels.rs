@@ -1,0 +1,100 @@
+//! The channels port: channels, standing and versions.
+
+use std::slice::from_ref;
+
+use futures_util::future;
+use messaging::ports::{Bump, Creation, Standing};
+use model::{Channel, ChannelId, ChannelType, Late};
+
+use super::{Stores, at, channel, channel_id, id, member, user, workspace};
+
+on_every_store!(
+    a_channel_is_created_once_and_the_first_stays,
+    channels_are_read_by_id_and_absent_ones_left_out,
+    a_channel_keeps_all_that_it_holds,
+    standing_tells_channel_and_membership_apart,
+    g6_a_version_is_bumped_only_from_the_one_expected,
+    g6_one_of_ten_parallel_bumps_of_one_version_wins,
+);
+
+async fn a_channel_is_created_once_and_the_first_stays(stores: Stores) {
+    let first = channel(1);
+    let second = Channel { name: Some("another".to_owned()), ..channel(1) };
+    assert_eq!(stores.channels.create(&first).await.unwrap(), Creation::Created);
+    assert_eq!(stores.channels.create(&second).await.unwrap(), Creation::Existed);
+    assert_eq!(stores.channels.create(&first).await.unwrap(), Creation::Existed);
+    assert_eq!(stores.channels.channels(&[channel_id(1)]).await.unwrap(), [first]);
+}
+
+async fn channels_are_read_by_id_and_absent_ones_left_out(stores: Stores) {
+    let all: Vec<_> = (1..=100).map(channel).collect();
+    for channel in &all[..60] {
+        stores.channels.create(channel).await.unwrap();
+    }
+    let mut wanted: Vec<_> = all.iter().map(|channel| channel.id.clone()).collect();
+    wanted.swap(0, 99);
+    let mut found = stores.channels.channels(&wanted).await.unwrap();
+    found.sort_by(|one, other| one.id.cmp(&other.id));
+    assert_eq!(found, all[..60]);
+    // Named twice, told once.
+    let twice = [channel_id(1), channel_id(1)];
+    assert_eq!(stores.channels.channels(&twice).await.unwrap(), all[..1]);
+    assert_eq!(stores.channels.channels(&[]).await.unwrap(), []);
+}
+
+async fn a_channel_keeps_all_that_it_holds(stores: Stores) {
+    let dm = Channel {
+        id: ChannelId::of_dm(&workspace("acme"), &user("ada"), &user("bob")),
+        channel_type: ChannelType::Dm,
+        name: None,
+        members_version: u64::MAX,
+        late: Some(Late { id: id(3, 4), at: at(5) }),
+        ..channel(1)
+    };
+    stores.channels.create(&dm).await.unwrap();
+    assert_eq!(stores.channels.channels(from_ref(&dm.id)).await.unwrap(), [dm]);
+}
+
+async fn standing_tells_channel_and_membership_apart(stores: Stores) {
+    let nothing = Standing { channel: None, is_member: false };
+    let (general, ada, bob) = (channel_id(1), user("ada"), user("bob"));
+    assert_eq!(stores.channels.standing(&general, &ada).await.unwrap(), nothing);
+
+    stores.channels.create(&channel(1)).await.unwrap();
+    stores.members.put_members(&workspace("acme"), &general, &[member("ada", 0)]).await.unwrap();
+    let of_ada = Standing { channel: Some(channel(1)), is_member: true };
+    assert_eq!(stores.channels.standing(&general, &ada).await.unwrap(), of_ada);
+    let of_bob = Standing { channel: Some(channel(1)), is_member: false };
+    assert_eq!(stores.channels.standing(&general, &bob).await.unwrap(), of_bob);
+
+    // Rows may outlive, or precede, the channel's item.
+    let other = channel_id(2);
+    stores.members.put_members(&workspace("acme"), &other, &[member("bob", 0)]).await.unwrap();
+    let without_channel = Standing { channel: None, is_member: true };
+    assert_eq!(stores.channels.standing(&other, &bob).await.unwrap(), without_channel);
+}
+
+async fn g6_a_version_is_bumped_only_from_the_one_expected(stores: Stores) {
+    let general = channel_id(1);
+    assert_eq!(stores.channels.bump_members_version(&general, 1).await.unwrap(), Bump::Stale);
+    assert_eq!(stores.channels.channels(from_ref(&general)).await.unwrap(), []);
+
+    stores.channels.create(&channel(1)).await.unwrap();
+    for (expected, bump) in
+        [(1, Bump::Bumped(2)), (1, Bump::Stale), (3, Bump::Stale), (2, Bump::Bumped(3))]
+    {
+        let bumped = stores.channels.bump_members_version(&general, expected).await.unwrap();
+        assert_eq!(bumped, bump, "expected {expected}");
+    }
+    let after = Channel { members_version: 3, ..channel(1) };
+    assert_eq!(stores.channels.channels(&[general]).await.unwrap(), [after]);
+}
+
+async fn g6_one_of_ten_parallel_bumps_of_one_version_wins(stores: Stores) {
+    stores.channels.create(&channel(1)).await.unwrap();
+    let general = channel_id(1);
+    let bumps = (0..10).map(|_| stores.channels.bump_members_version(&general, 1));
+    let bumped = future::try_join_all(bumps).await.unwrap();
+    assert_eq!(bumped.iter().filter(|bump| **bump == Bump::Bumped(2)).count(), 1);
+    assert_eq!(bumped.iter().filter(|bump| **bump == Bump::Stale).count(), 9);
+}

@@ -1,0 +1,239 @@
+//! What a failing store is told as: throttled, not stored, or outcome unknown.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dynamo::{Capacity, DynamoStore};
+use messaging::ports::{
+    Appended, Bump, ChannelStore, Creation, MessageStore, ReadError, WriteError,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+
+use super::{channel, channel_id, client_of, id, message, redirect, user};
+
+/// What the scripted store does with one attempt.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    /// Closes the connection after it read the request.
+    Lost,
+    /// Says nothing for longer than an attempt may take.
+    Silent,
+    /// Answers an error.
+    Error(u16, &'static str),
+    /// Answers this.
+    Body(u16, &'static str),
+}
+
+const THROTTLED: Answer = Answer::Error(400, "ThrottlingException");
+const OVER_CAPACITY: Answer = Answer::Error(400, "ProvisionedThroughputExceededException");
+const REFUSED: Answer = Answer::Error(400, "ValidationException");
+const FAILED: Answer = Answer::Error(500, "InternalServerError");
+const EMPTY: Answer = Answer::Body(200, "{}");
+const CONFLICT: Answer = Answer::Body(
+    400,
+    r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "CancellationReasons":[{"Code":"TransactionConflict"},{"Code":"None"}]}"#,
+);
+const THROTTLED_TRANSACTION: Answer = Answer::Body(
+    400,
+    r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "CancellationReasons":[{"Code":"None"},{"Code":"ProvisionedThroughputExceeded"}]}"#,
+);
+const CONDITION_FAILED: Answer = Answer::Error(400, "ConditionalCheckFailedException");
+const THE_ROW: Answer = Answer::Body(
+    200,
+    r#"{"Item":{"channel_id":{"S":"C00000000000000000000000000"},
+        "created_at":{"S":"00000000000000000000000000"},
+        "s":{"S":"ada"},"t":{"S":"hello"},"v":{"N":"1"}}}"#,
+);
+const ONE_CHANNEL_LEFT_OUT: Answer = Answer::Body(
+    200,
+    r#"{"UnprocessedKeys":{"channels":{"ConsistentRead":true,
+        "Keys":[{"channel_id":{"S":"C00000000000000000000000000"}}]}}}"#,
+);
+
+/// A store that answers attempt after attempt by a script; the last answer repeats.
+async fn scripted(script: &'static [Answer]) -> (DynamoStore, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let attempts = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&attempts);
+    tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            let attempt = counted.fetch_add(1, Ordering::Relaxed);
+            let answer = script[attempt.min(script.len() - 1)];
+            tokio::spawn(serve(socket, answer));
+        }
+    });
+    (store_at(&endpoint).await, attempts)
+}
+
+async fn store_at(endpoint: &str) -> DynamoStore {
+    DynamoStore::new(client_of(endpoint).await, "", Capacity::default())
+}
+
+async fn serve(mut socket: TcpStream, answer: Answer) {
+    let mut request = vec![0; 64 * 1024];
+    let read = socket.read(&mut request).await.unwrap();
+    assert!(read > 0, "a request came");
+    match answer {
+        Answer::Lost => {}
+        Answer::Silent => tokio::time::sleep(Duration::from_secs(30)).await,
+        Answer::Error(status, code) => {
+            let body = format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}"}}"#);
+            respond(socket, status, &body).await;
+        }
+        Answer::Body(status, body) => respond(socket, status, body).await,
+    }
+}
+
+async fn respond(mut socket: TcpStream, status: u16, body: &str) {
+    let head = format!(
+        "HTTP/1.1 {status} -\r\ncontent-type: application/x-amz-json-1.0\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    socket.write_all((head + body).as_bytes()).await.unwrap();
+}
+
+async fn append(store: &DynamoStore) -> WriteError {
+    store.append(&message(1, id(0, 1), "ada", "hello")).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_connections_has_stored_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let begun = Instant::now();
+    let err = append(&store_at(&endpoint).await).await;
+    assert!(matches!(err, WriteError::NotStored(_)), "{err:?}");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn throttling_is_tried_three_times_and_told() {
+    for script in [&[THROTTLED], &[OVER_CAPACITY]] {
+        let (store, attempts) = scripted(script).await;
+        let err = append(&store).await;
+        assert!(matches!(err, WriteError::Throttled(_)), "{err:?}");
+        assert_eq!(attempts.load(Ordering::Relaxed), 3);
+        let err = store.standing(&channel_id(1), &user("ada")).await.unwrap_err();
+        assert!(matches!(err, ReadError::Throttled(_)), "{err:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_repeated_and_stores_nothing() {
+    let (store, attempts) = scripted(&[REFUSED]).await;
+    let err = append(&store).await;
+    assert!(matches!(err, WriteError::NotStored(_)), "{err:?}");
+    assert_eq!(attempts.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_or_a_failure_of_the_store_leaves_the_outcome_unknown() {
+    for script in [&[Answer::Lost], &[FAILED]] {
+        let (store, _) = scripted(script).await;
+        let err = append(&store).await;
+        assert!(matches!(err, WriteError::OutcomeUnknown(_)), "{script:?}: {err:?}");
+        let err = store.entry(&channel_id(1), id(0, 1)).await.unwrap_err();
+        assert!(matches!(err, ReadError::Unavailable(_)), "{script:?}: {err:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_later_refusal_does_not_undo_an_attempt_that_was_lost() {
+    let scripts: [&[Answer]; 4] = [
+        &[Answer::Lost, THROTTLED],
+        &[FAILED, THROTTLED],
+        &[Answer::Lost, REFUSED],
+        &[Answer::Silent, REFUSED],
+    ];
+    for script in scripts {
+        let (store, _) = scripted(script).await;
+        let err = append(&store).await;
+        assert!(matches!(err, WriteError::OutcomeUnknown(_)), "{script:?}: {err:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bump_that_finds_its_own_lost_attempt_does_not_say_stale() {
+    let (store, _) = scripted(&[Answer::Lost, CONDITION_FAILED]).await;
+    let err = store.bump_members_version(&channel_id(1), 1).await.unwrap_err();
+    assert!(matches!(err, WriteError::OutcomeUnknown(_)), "{err:?}");
+    let (store, _) = scripted(&[CONDITION_FAILED]).await;
+    assert_eq!(store.bump_members_version(&channel_id(1), 1).await.unwrap(), Bump::Stale);
+    assert_eq!(store.create(&channel(1)).await.unwrap(), Creation::Existed);
+}
+
+async fn append_redirected(store: &DynamoStore) -> Result<Appended, WriteError> {
+    let late = message(1, id(100, 1), "ada", "late");
+    store.append_redirected(&redirect(id(0, 1), &late), &late).await
+}
+
+#[tokio::test]
+async fn a_transaction_that_meets_another_is_tried_again_and_then_told_as_throttled() {
+    let (store, _) = scripted(&[CONFLICT, CONFLICT, EMPTY]).await;
+    assert_eq!(append_redirected(&store).await.unwrap(), Appended::Stored);
+
+    let (store, attempts) = scripted(&[CONFLICT]).await;
+    let err = append_redirected(&store).await.unwrap_err();
+    assert!(matches!(err, WriteError::Throttled(_)), "{err:?}");
+    assert_eq!(attempts.load(Ordering::Relaxed), 4);
+
+    let (store, _) = scripted(&[THROTTLED_TRANSACTION]).await;
+    let err = append_redirected(&store).await.unwrap_err();
+    assert!(matches!(err, WriteError::Throttled(_)), "{err:?}");
+
+    let (store, _) = scripted(&[Answer::Lost, CONFLICT]).await;
+    let err = append_redirected(&store).await.unwrap_err();
+    assert!(matches!(err, WriteError::OutcomeUnknown(_)), "{err:?}");
+}
+
+#[tokio::test]
+async fn a_failed_condition_without_its_row_is_read_once() {
+    let (store, attempts) = scripted(&[CONDITION_FAILED, THE_ROW]).await;
+    let appended = store.append(&message(1, id(0, 1), "ada", "hello")).await.unwrap();
+    assert!(matches!(appended, Appended::Occupied(_)));
+    assert_eq!(attempts.load(Ordering::Relaxed), 2);
+    // Gone in between: only repeating the write can tell.
+    let (store, _) = scripted(&[CONDITION_FAILED, EMPTY]).await;
+    let err = append(&store).await;
+    assert!(matches!(err, WriteError::NotStored(_)), "{err:?}");
+}
+
+#[tokio::test]
+async fn keys_that_a_batch_left_out_are_asked_for_again_within_bounds() {
+    let (store, attempts) = scripted(&[ONE_CHANNEL_LEFT_OUT, ONE_CHANNEL_LEFT_OUT, EMPTY]).await;
+    let standing = store.standing(&channel_id(1), &user("ada")).await.unwrap();
+    assert_eq!((standing.channel, standing.is_member), (None, false));
+    assert_eq!(attempts.load(Ordering::Relaxed), 3);
+
+    let (store, attempts) = scripted(&[ONE_CHANNEL_LEFT_OUT]).await;
+    let err = store.standing(&channel_id(1), &user("ada")).await.unwrap_err();
+    assert!(matches!(err, ReadError::Throttled(_)), "{err:?}");
+    assert_eq!(attempts.load(Ordering::Relaxed), 5);
+}
+
+#[tokio::test]
+async fn a_silent_store_is_given_up_before_the_send_is() {
+    let (store, _) = scripted(&[Answer::Silent]).await;
+    let begun = Instant::now();
+    let err = append(&store).await;
+    assert!(matches!(err, WriteError::OutcomeUnknown(_)), "{err:?}");
+    assert!(begun.elapsed() < model::limits::SEND_DEADLINE, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn an_error_names_the_call_and_the_code_and_no_content() {
+    let (store, _) = scripted(&[REFUSED]).await;
+    let WriteError::NotStored(cause) = append(&store).await else { panic!("it is refused") };
+    let text = format!("{cause} {cause:?}");
+    assert!(text.contains("PutItem") && text.contains("ValidationException"), "{text}");
+    assert!(!text.contains("hello"), "{text}");
+}

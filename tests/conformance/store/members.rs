@@ -1,0 +1,132 @@
+//! The members port: both directions of one fact.
+
+use std::slice::from_ref;
+
+use model::{Member, UserId};
+
+use super::{Stores, at, channel_id, member, user, workspace};
+
+on_every_store!(
+    members_are_found_from_both_sides,
+    a_member_who_is_there_keeps_joined_at,
+    members_come_in_pages_by_name,
+    channels_of_a_user_come_in_pages_by_id,
+    deleting_a_member_takes_both_rows_and_is_idempotent,
+    one_user_id_in_two_workspaces_is_two_users,
+    a_hundred_and_one_members_are_put_at_once,
+);
+
+fn names(members: &[Member]) -> Vec<&str> {
+    members.iter().map(|member| member.user_id.as_str()).collect()
+}
+
+async fn members_are_found_from_both_sides(stores: Stores) {
+    let (acme, general) = (workspace("acme"), channel_id(1));
+    let both = [member("ada", 1), member("bob", 2)];
+    stores.members.put_members(&acme, &general, &both).await.unwrap();
+    let page = stores.members.members(&general, None, 100).await.unwrap();
+    assert_eq!((page.rows.as_slice(), page.more), (both.as_slice(), false));
+    for name in ["ada", "bob"] {
+        let page = stores.members.channels_of(&acme, &user(name), None, 100).await.unwrap();
+        assert_eq!((page.rows, page.more), (vec![general.clone()], false));
+    }
+    let page = stores.members.channels_of(&acme, &user("eve"), None, 100).await.unwrap();
+    assert_eq!((page.rows, page.more), (vec![], false));
+    let page = stores.members.members(&channel_id(2), None, 100).await.unwrap();
+    assert_eq!((page.rows, page.more), (vec![], false));
+}
+
+async fn a_member_who_is_there_keeps_joined_at(stores: Stores) {
+    let (acme, general) = (workspace("acme"), channel_id(1));
+    stores.members.put_members(&acme, &general, &[member("ada", 1)]).await.unwrap();
+    let again = [member("ada", 50), member("bob", 50)];
+    stores.members.put_members(&acme, &general, &again).await.unwrap();
+    let page = stores.members.members(&general, None, 100).await.unwrap();
+    assert_eq!(page.rows, [member("ada", 1), member("bob", 50)]);
+    // Who left and comes back joins anew.
+    stores.members.delete_member(&acme, &general, &user("ada")).await.unwrap();
+    stores.members.put_members(&acme, &general, &[member("ada", 90)]).await.unwrap();
+    let page = stores.members.members(&general, None, 1).await.unwrap();
+    assert_eq!(page.rows, [member("ada", 90)]);
+}
+
+async fn members_come_in_pages_by_name(stores: Stores) {
+    let (acme, general) = (workspace("acme"), channel_id(1));
+    // In the order of their bytes, in which `-` comes first and `_` between the cases.
+    let all = ["-", "0", "Bob", "Zoe", "_", "ada", "bob"];
+    let members: Vec<_> = all.iter().rev().map(|name| member(name, 0)).collect();
+    stores.members.put_members(&acme, &general, &members).await.unwrap();
+    let mut seen = Vec::new();
+    let mut after: Option<UserId> = None;
+    loop {
+        let page = stores.members.members(&general, after.as_ref(), 3).await.unwrap();
+        assert!(page.rows.len() <= 3);
+        after = page.rows.last().map(|member| member.user_id.clone());
+        seen.extend(page.rows);
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(names(&seen), all);
+    // A name that is not there works as well.
+    let page = stores.members.members(&general, Some(&user("a")), 10).await.unwrap();
+    assert_eq!(names(&page.rows), ["ada", "bob"]);
+}
+
+async fn channels_of_a_user_come_in_pages_by_id(stores: Stores) {
+    let (acme, ada) = (workspace("acme"), user("ada"));
+    for number in (1..=5).rev() {
+        let channel = channel_id(number);
+        stores.members.put_members(&acme, &channel, &[member("ada", 0)]).await.unwrap();
+    }
+    stores.revocations.revoke(&acme, &ada, at(0)).await.unwrap();
+    let first = stores.members.channels_of(&acme, &ada, None, 2).await.unwrap();
+    assert_eq!(
+        (first.rows.as_slice(), first.more),
+        ([channel_id(1), channel_id(2)].as_slice(), true)
+    );
+    let rest = stores.members.channels_of(&acme, &ada, first.rows.last(), 10).await.unwrap();
+    assert_eq!(rest.rows, [channel_id(3), channel_id(4), channel_id(5)]);
+    assert!(!rest.more);
+}
+
+async fn deleting_a_member_takes_both_rows_and_is_idempotent(stores: Stores) {
+    let (acme, general) = (workspace("acme"), channel_id(1));
+    let both = [member("ada", 1), member("bob", 2)];
+    stores.members.put_members(&acme, &general, &both).await.unwrap();
+    for _ in 0..2 {
+        stores.members.delete_member(&acme, &general, &user("ada")).await.unwrap();
+        let page = stores.members.members(&general, None, 100).await.unwrap();
+        assert_eq!(names(&page.rows), ["bob"]);
+        let page = stores.members.channels_of(&acme, &user("ada"), None, 100).await.unwrap();
+        assert_eq!(page.rows, []);
+    }
+    stores.members.delete_member(&acme, &general, &user("never")).await.unwrap();
+}
+
+async fn one_user_id_in_two_workspaces_is_two_users(stores: Stores) {
+    let (acme, zeta) = (workspace("acme"), workspace("zeta"));
+    let (of_acme, of_zeta) = (channel_id(1), channel_id(2));
+    stores.members.put_members(&acme, &of_acme, &[member("ada", 1)]).await.unwrap();
+    stores.members.put_members(&zeta, &of_zeta, &[member("ada", 2)]).await.unwrap();
+    for (workspace, channel) in [(&acme, &of_acme), (&zeta, &of_zeta)] {
+        let page = stores.members.channels_of(workspace, &user("ada"), None, 100).await.unwrap();
+        assert_eq!(page.rows, from_ref(channel));
+    }
+    stores.members.delete_member(&acme, &of_acme, &user("ada")).await.unwrap();
+    let page = stores.members.channels_of(&zeta, &user("ada"), None, 100).await.unwrap();
+    assert_eq!(page.rows, [of_zeta]);
+}
+
+async fn a_hundred_and_one_members_are_put_at_once(stores: Stores) {
+    let (acme, general) = (workspace("acme"), channel_id(1));
+    let all: Vec<_> = (0..101).map(|number| member(&format!("user{number:03}"), number)).collect();
+    stores.members.put_members(&acme, &general, &all).await.unwrap();
+    let first = stores.members.members(&general, None, 100).await.unwrap();
+    assert!(first.more);
+    let last = first.rows.last().map(|member| member.user_id.clone());
+    let rest = stores.members.members(&general, last.as_ref(), 100).await.unwrap();
+    let found: Vec<_> = first.rows.into_iter().chain(rest.rows).collect();
+    assert_eq!(found, all);
+    stores.members.put_members(&acme, &general, &[]).await.unwrap();
+}

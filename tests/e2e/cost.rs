@@ -1,0 +1,34 @@
+//! What calls cost, as counts: units of the store, queries, reads of membership.
+
+use dynamo::Operation;
+use protocol::http::Direction;
+use tests::cluster::{Cluster, Environment};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_send_is_one_write_unit_and_two_strong_read_units() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    let channel = cluster.group("alice", &["bob"]).await.id;
+    let alice = cluster.api("alice");
+    let capacity = cluster.stack.capacity();
+    let before = capacity.snapshot();
+    alice.post_message(&channel, &"x".repeat(800), None, None).await.unwrap();
+    let cost = capacity.since(&before).total();
+    assert_eq!((cost.calls, cost.read_units, cost.write_units), (2, 2.0, 1.0), "{cost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_the_newest_twenty_is_one_query() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    let channel = cluster.group("alice", &["bob"]).await.id;
+    let alice = cluster.api("alice");
+    for n in 0..30 {
+        alice.post_message(&channel, &n.to_string(), None, None).await.unwrap();
+    }
+    let capacity = cluster.stack.capacity();
+    let before = capacity.snapshot();
+    let page = alice.scroll(&channel, None, 20, Direction::Older).await.unwrap();
+    assert_eq!(page.messages.len(), 20);
+    let cost = capacity.since(&before);
+    assert_eq!(cost.of(Operation::Query).calls, 1);
+    assert_eq!(cost.total().calls, 2, "the query, and the caller's row last");
+}

@@ -1,0 +1,131 @@
+//! Nodes as processes on a real Redis: killed, and told to leave.
+
+use std::time::Duration;
+
+use client::Event;
+use tests::cluster::{Cluster, Environment, LEASE_END};
+use tests::person::Person;
+use tests::{SOON, eventually};
+use tokio::time::Instant;
+
+async fn two_processes() -> (Cluster, tests::process::NodeProcess, tests::process::NodeProcess) {
+    let cluster = Cluster::with_nodes(Environment::Redis, 0).await;
+    let (one, other) = (cluster.node_process().await, cluster.node_process().await);
+    let api = cluster.api("probe");
+    eventually("both are known", SOON, async || {
+        api.connect(None).await.is_ok_and(|assignment| assignment.alternates.len() == 1)
+    })
+    .await;
+    (cluster, one, other)
+}
+
+async fn people(cluster: &Cluster, count: usize) -> Vec<Person> {
+    let mut people = Vec::new();
+    for n in 0..count {
+        people.push(cluster.person(&format!("user{n}")).await);
+    }
+    people
+}
+
+fn on(people: &[Person], url: &str) -> usize {
+    people.iter().filter(|person| node_url(person) == url).count()
+}
+
+fn node_url(person: &Person) -> String {
+    person.client.node_id().map(|id| id.to_string()).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_kill_9_of_a_node_with_half_of_the_sockets() {
+    let (cluster, mut doomed, _other) = two_processes().await;
+    let names: Vec<String> = (0..20).map(|n| format!("user{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let channel = cluster.group("alice", &names).await.id;
+    let people = people(&cluster, names.len()).await;
+    let alice = cluster.api("alice");
+    alice.post_message(&channel, "before", None, None).await.unwrap();
+    for person in &people {
+        person.hears(&channel, "before").await;
+    }
+    let nodes: std::collections::BTreeSet<String> = people.iter().map(node_url).collect();
+    assert_eq!(nodes.len(), 2);
+    for node in &nodes {
+        assert_eq!(on(&people, node), names.len() / 2, "half of the sockets on each");
+    }
+    let before: Vec<String> = people.iter().map(node_url).collect();
+    doomed.kill();
+    let killed_at = Instant::now();
+    for n in 0..20 {
+        alice.post_message(&channel, &format!("meanwhile {n}"), None, None).await.unwrap();
+    }
+    let moved = |person: &&Person| person.count(|event| matches!(event, Event::Lost { .. })) > 0;
+    for person in &people {
+        let left = (killed_at + LEASE_END + Duration::from_secs(5)).duration_since(Instant::now());
+        person.hears_within(&channel, "meanwhile 19", left).await;
+        assert_eq!(person.texts(&channel).len(), 21, "each once, none missing");
+    }
+    let took = killed_at.elapsed();
+    assert_eq!(people.iter().filter(moved).count(), names.len() / 2);
+    for (person, before) in people.iter().zip(&before) {
+        if moved(&person) {
+            assert_ne!(node_url(person), *before);
+            assert_eq!(person.count(|event| matches!(event, Event::Ready { resumed: true, .. })), 1);
+        }
+    }
+    println!("all clients of the killed node complete after {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_a_node_that_is_told_to_leave_drains_and_nobody_misses_anything() {
+    let (cluster, mut leaving, _other) = two_processes().await;
+    let names: Vec<String> = (0..10).map(|n| format!("user{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let channel = cluster.group("alice", &names).await.id;
+    let people = people(&cluster, names.len()).await;
+    let alice = cluster.api("alice");
+    let talk = async {
+        for n in 0..60 {
+            alice.post_message(&channel, &n.to_string(), None, None).await.unwrap();
+            if n == 10 {
+                leaving.terminate();
+            }
+        }
+    };
+    talk.await;
+    for person in &people {
+        person.hears(&channel, "59").await;
+        assert_eq!(person.texts(&channel).len(), 60, "{}", person.name);
+    }
+    let told = |person: &&Person| {
+        person.count(|event| matches!(event, Event::Lost { code: 1012 })) == 1
+    };
+    assert_eq!(people.iter().filter(told).count(), names.len() / 2, "half were told 1012");
+    let other = |event: &Event| matches!(event, Event::Lost { code } if *code != 1012);
+    assert!(people.iter().all(|person| person.count(other) == 0));
+    eventually("it exits by itself", SOON, async || leaving.has_exited_with(0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g4_nodes_outlive_a_redis_that_was_restarted_empty() {
+    let mut cluster = Cluster::start(Environment::Redis).await;
+    let channel = cluster.group("alice", &["bob"]).await.id;
+    let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
+    alice.says(&channel, "before").await;
+    bob.hears(&channel, "before").await;
+    if let Some(redis) = &mut cluster.redis {
+        redis.kill();
+    }
+    // Stored and answered all the same: written in ink.
+    alice.api.post_message(&channel, "while it is gone", None, None).await.unwrap();
+    if let Some(redis) = &mut cluster.redis {
+        redis.restart();
+    }
+    let lost = |person: &Person| person.count(|event| matches!(event, Event::Lost { .. }));
+    eventually("what could not be replayed is a resync, and then it is there", SOON, async || {
+        bob.texts(&channel) == ["before", "while it is gone"]
+    })
+    .await;
+    alice.says(&channel, "after").await;
+    bob.hears(&channel, "after").await;
+    assert_eq!(lost(&alice) + lost(&bob), 0, "the sockets stayed");
+}

@@ -1,0 +1,28 @@
+//! The system by its two doors only: HTTP and WebSocket.
+//!
+//! Tests in `everywhere` run on each environment: the embedded stack, and the embedded engine with
+//! a real redis-server.
+
+mod bad_frames;
+mod bad_requests;
+mod cost;
+mod embedded;
+mod everywhere;
+mod failover;
+mod page;
+mod sockets;
+
+/// Runs each test on each environment.
+macro_rules! on_each_environment {
+    ($($test:ident),* $(,)?) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(tests::cluster::Environment::Embedded).await; })*
+        }
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(tests::cluster::Environment::Redis).await; })*
+        }
+    };
+}
+pub(crate) use on_each_environment;

@@ -1,0 +1,206 @@
+//! The socket's door: handshakes, tickets, limits, cursors.
+
+use std::time::Duration;
+
+use client::{OpenError, RawSocket, Received, exchange};
+use model::limits;
+use protocol::frame::ServerFrame;
+use tests::SOON;
+use tests::cluster::{Cluster, Environment};
+
+async fn open(url: &str) -> RawSocket {
+    RawSocket::open(url, &[], SOON).await.unwrap()
+}
+
+async fn ready(socket: &mut RawSocket) -> (String, bool) {
+    let frame = socket.frame_within(SOON, |frame| matches!(frame, ServerFrame::Ready(_))).await;
+    match frame {
+        Some(ServerFrame::Ready(ready)) => (ready.cursor, ready.resumed),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn attach(cluster: &Cluster, name: &str, cursor: Option<&str>) -> (RawSocket, String, bool) {
+    let target = cluster.api(name).connect(None).await.unwrap().target;
+    let mut socket = open(&target.url).await;
+    socket.hello(&target.ticket, cursor).await.unwrap();
+    let (cursor, resumed) = ready(&mut socket).await;
+    (socket, cursor, resumed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_are_refused_with_their_status() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    let url = cluster.nodes()[0].url.clone();
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let version = "Sec-WebSocket-Version: 13\r\n";
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let host = "Host: 127.0.0.1\r\n";
+    let long = format!("X-Long: {}\r\n", "x".repeat(9_000));
+    let many: String = (0..70).map(|n| format!("X-{n}: 1\r\n")).collect();
+    let cases: Vec<(&str, String, &[&str])> = vec![
+        ("post", format!("POST /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}Content-Length: 0\r\n\r\n"), &["405"]),
+        ("plain get", format!("GET /socket HTTP/1.1\r\n{host}\r\n"), &["426"]),
+        ("no upgrade", format!("GET /socket HTTP/1.1\r\n{host}Connection: Upgrade\r\n{version}{key}\r\n"), &["426"]),
+        ("version 8", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}Sec-WebSocket-Version: 8\r\n{key}\r\n"), &["426"]),
+        ("no version", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{key}\r\n"), &["426"]),
+        ("no key", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}\r\n"), &["400"]),
+        ("bad key", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}Sec-WebSocket-Key: x\r\n\r\n"), &["400"]),
+        ("two keys", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}{key}\r\n"), &["400"]),
+        ("no host", format!("GET /socket HTTP/1.1\r\n{upgrade}{version}{key}\r\n"), &["400"]),
+        ("path", format!("GET /other HTTP/1.1\r\n{host}{upgrade}{version}{key}\r\n"), &["404"]),
+        ("origin", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}Origin: http://evil.example\r\n\r\n"), &["403"]),
+        ("long head", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}{long}\r\n"), &["431"]),
+        ("many headers", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}{many}\r\n"), &["431"]),
+        ("garbage", "\x16\x03\x01\x02\x00\x01\r\n\r\n".to_owned(), &["400", ""]),
+        ("head not complete", format!("GET /socket HTTP/1.1\r\n{host}"), &["408", ""]),
+    ];
+    for (name, request, expected) in cases {
+        let answer = exchange(&url, request.as_bytes(), Duration::from_secs(9)).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        assert!(expected.contains(&status), "{name}: {answer:.200}");
+    }
+    let own = format!("http://localhost:{}", cluster.stack.address().port());
+    assert!(RawSocket::open(&url, &[("Origin", &own)], SOON).await.is_ok(), "the page's own origin");
+    let refused = RawSocket::open(&url, &[("Origin", "null")], SOON).await;
+    assert!(matches!(refused, Err(OpenError::Refused { status: 403 })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g8_a_ticket_opens_one_socket_on_its_node() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    let assignment = cluster.api("alice").connect(None).await.unwrap();
+    let (target, other) = (assignment.target, assignment.alternates[0].clone());
+    let close_of = async |url: &str, ticket: &str| {
+        let mut socket = open(url).await;
+        socket.hello(ticket, None).await.unwrap();
+        socket.close_within(SOON).await
+    };
+    assert_eq!(close_of(&other.url, &target.ticket).await, Some(4401), "of another node");
+    let mut first = open(&target.url).await;
+    first.hello(&target.ticket, None).await.unwrap();
+    ready(&mut first).await;
+    assert_eq!(close_of(&target.url, &target.ticket).await, Some(4401), "used");
+    let mut forged = target.ticket.clone();
+    let last = forged.pop().unwrap();
+    forged.push(if last == 'A' { 'B' } else { 'A' });
+    let token = cluster.token("alice", 60).await;
+    for ticket in ["", "x", "a.b.c", &forged, &token] {
+        assert_eq!(close_of(&target.url, ticket).await, Some(4401), "{ticket:.20}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g8_a_ticket_used_by_many_at_once_opens_one() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    let target = cluster.api("alice").connect(None).await.unwrap().target;
+    let mut uses = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let target = target.clone();
+        uses.spawn(async move {
+            let mut socket = open(&target.url).await;
+            socket.hello(&target.ticket, None).await.unwrap();
+            matches!(socket.receive_within(SOON).await, Some(Received::Frame(ServerFrame::Ready(_))))
+        });
+    }
+    let opened = uses.join_all().await.into_iter().filter(|opened| *opened).count();
+    assert_eq!(opened, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g8_a_socket_ends_with_its_token() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    let token = cluster.token("alice", 2).await;
+    let target = cluster.api_with(&token).connect(None).await.unwrap().target;
+    let mut socket = open(&target.url).await;
+    socket.hello(&target.ticket, None).await.unwrap();
+    ready(&mut socket).await;
+    assert_eq!(socket.close_within(SOON).await, Some(4401));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g8_the_eleventh_socket_of_a_user_closes_the_first() {
+    let cluster = Cluster::with_nodes(Environment::Embedded, 1).await;
+    let mut sockets = Vec::new();
+    for _ in 0..limits::SOCKETS_PER_USER_MAX + 1 {
+        sockets.push(attach(&cluster, "alice", None).await.0);
+    }
+    assert_eq!(sockets[0].close_within(SOON).await, Some(4409));
+    assert_eq!(sockets[1].close_within(Duration::from_millis(200)).await, None, "the others stay");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g5_cursors_replay_or_are_unknown_and_never_a_close() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    let channel = cluster.group("alice", &[]).await.id;
+    let elsewhere = client::DevUser::new("elsewhere".parse().unwrap(), "alice".parse().unwrap());
+    let foreign_api = cluster.api_of(elsewhere);
+    foreign_api.create_channel("x", &[]).await.unwrap();
+    let foreign_target = foreign_api.connect(None).await.unwrap().target;
+    let mut foreign_socket = open(&foreign_target.url).await;
+    foreign_socket.hello(&foreign_target.ticket, None).await.unwrap();
+    let (foreign, _) = ready(&mut foreign_socket).await;
+
+    let (_socket, current, resumed) = attach(&cluster, "alice", None).await;
+    assert!(!resumed, "a first visit");
+    let posted = cluster.api("alice").post_message(&channel, "missed", None, None).await.unwrap();
+    let (mut again, cursor, resumed) = attach(&cluster, "alice", Some(&current)).await;
+    assert!(resumed);
+    assert_eq!(cursor, current);
+    let replayed = again.frame_within(SOON, |frame| matches!(frame, ServerFrame::Message { .. })).await;
+    match replayed {
+        Some(ServerFrame::Message { message, .. }) => assert_eq!(message.id, posted.message.id),
+        other => panic!("{other:?}"),
+    }
+    let mut wrong_suffix = current.clone();
+    wrong_suffix.replace_range(wrong_suffix.len() - 4.., "ZZZZ");
+    let long = "9".repeat(10_000);
+    for unknown in [foreign.as_str(), &wrong_suffix, "", "garbage", "0-0", "\u{0}", "'; --", &long] {
+        let (_socket, _, resumed) = attach(&cluster, "bob", Some(unknown)).await;
+        assert!(!resumed, "{unknown:.40}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g5_a_quiet_workspace_can_be_resumed_in() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    // Nothing was ever published here: the first socket's node put a marker into the stream.
+    let (_first, cursor, resumed) = attach(&cluster, "loner", None).await;
+    assert!(!resumed);
+    let (_second, _, resumed) = attach(&cluster, "loner", Some(&cursor)).await;
+    assert!(resumed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g5_a_slow_consumer_is_closed_resumably_and_nobody_else_notices() {
+    let cluster = Cluster::with_nodes(Environment::Embedded, 1).await;
+    let channel = cluster.group("alice", &["bob", "slow"]).await.id;
+    let (mut slow, cursor, _) = attach(&cluster, "slow", None).await;
+    let bob = cluster.person("bob").await;
+    let alice = cluster.api("alice");
+    // The kernel's buffers take some megabytes before the queue of 256 KiB fills.
+    let text = "x".repeat(4_000);
+    let mut sent = 0;
+    while cluster.stack.nodes().len() == 1 && sent < 3_000 {
+        alice.post_message(&channel, &text, None, None).await.unwrap();
+        sent += 1;
+        if sent % 250 == 0 && is_slow_consumer_counted(&cluster).await {
+            break;
+        }
+    }
+    assert_eq!(slow.close_within(SOON).await, Some(4508));
+    alice.post_message(&channel, "behind", None, None).await.unwrap();
+    bob.hears_within(&channel, "behind", Duration::from_secs(60)).await;
+    assert_eq!(bob.count(|event| matches!(event, client::Event::Lost { .. })), 0);
+    let (_socket, _, resumed) = attach(&cluster, "slow", Some(&cursor)).await;
+    println!("closed after {sent} messages; resumed: {resumed}");
+}
+
+async fn is_slow_consumer_counted(cluster: &Cluster) -> bool {
+    // The health check counts sockets: bob's stays, the slow one's goes.
+    let url = cluster.nodes()[0].url.replace("ws://", "http://").replace("/socket", "/healthz");
+    let request = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+    let answer = exchange(&url, request, SOON).await.unwrap();
+    String::from_utf8_lossy(&answer).contains(r#""connections":1"#)
+}

@@ -1,0 +1,190 @@
+//! Whole systems: the embedded stack, on its own bus or on a real Redis, with nodes in process or
+//! as processes of their own.
+
+use std::time::Duration;
+
+use client::{Api, DevUser, Token, TokenSource};
+use embedded_stack::{Bus, Data, NodeHandle, Stack, StackOptions};
+use model::{Channel, ChannelId, Timestamp, UserId, WorkspaceId};
+use runtime::{Secret, Secrets};
+
+use crate::person::Person;
+use crate::process::NodeProcess;
+use crate::redis::{Flavor, RedisServer};
+
+/// What the end-to-end suite runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// Everything in one process.
+    Embedded,
+    /// The embedded engine, a real redis-server.
+    Redis,
+}
+
+/// A running system and its users' workspace.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The stack: gateway, functions, engine, and the nodes that are not processes.
+    pub stack: Stack,
+    /// The real bus, if there is one.
+    pub redis: Option<RedisServer>,
+    workspace: WorkspaceId,
+}
+
+impl Cluster {
+    /// Starts a system with two nodes.
+    pub async fn start(environment: Environment) -> Self {
+        Self::with_nodes(environment, 2).await
+    }
+
+    /// Starts a system with so many nodes in process.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn with_nodes(environment: Environment, nodes: usize) -> Self {
+        let redis = (environment == Environment::Redis).then(|| RedisServer::start(Flavor::Redis));
+        let bus = redis.as_ref().map_or(Bus::InProcess, |redis| {
+            Bus::Redis(runtime::config::RedisUrl::parse(&redis.url()).expect("a URL of ours"))
+        });
+        Self::of(StackOptions { nodes, bus, ..options() }, redis).await
+    }
+
+    /// Starts a system of these options.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn of(options: StackOptions, redis: Option<RedisServer>) -> Self {
+        let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("{error:?}"));
+        Self { stack, redis, workspace: WorkspaceId::parse("w").expect("a name") }
+    }
+
+    /// The gateway's URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.stack.url()
+    }
+
+    /// The workspace that people are in.
+    #[must_use]
+    pub fn workspace(&self) -> &WorkspaceId {
+        &self.workspace
+    }
+
+    /// Calls as a user.
+    ///
+    /// # Panics
+    /// If the name is no user id.
+    #[must_use]
+    pub fn api(&self, name: &str) -> Api {
+        self.api_of(DevUser::new(self.workspace.clone(), user(name)))
+    }
+
+    /// Calls as any principal that `/dev/token` mints.
+    ///
+    /// # Panics
+    /// If the stack's URL is none.
+    #[must_use]
+    pub fn api_of(&self, user: DevUser) -> Api {
+        Api::new(&self.url(), TokenSource::Dev(user)).expect("a URL of ours")
+    }
+
+    /// Calls with one token, that may be any text.
+    ///
+    /// # Panics
+    /// If the stack's URL is none.
+    #[must_use]
+    pub fn api_with(&self, token: &str) -> Api {
+        Api::new(&self.url(), TokenSource::Fixed(Token::new(token))).expect("a URL of ours")
+    }
+
+    /// A user's bearer token that lives so long.
+    ///
+    /// # Panics
+    /// If `/dev/token` refuses.
+    pub async fn token(&self, name: &str, ttl_s: u64) -> String {
+        let dev = DevUser {
+            ttl_s: Some(ttl_s),
+            ..DevUser::new(self.workspace.clone(), user(name))
+        };
+        let token = self.api(name).dev_token(&dev).await.expect("a token");
+        token.as_str().to_owned()
+    }
+
+    /// A connected user.
+    pub async fn person(&self, name: &str) -> Person {
+        Person::start(name, self.api(name)).await
+    }
+
+    /// Two connected users who are on different nodes.
+    ///
+    /// # Panics
+    /// If the balancer puts both on one.
+    pub async fn two_people_apart(&self, one: &str, other: &str) -> (Person, Person) {
+        let (one, other) = (self.person(one).await, self.person(other).await);
+        assert_ne!(one.client.node_id(), other.client.node_id(), "two nodes, two people");
+        (one, other)
+    }
+
+    /// A group channel that a user made.
+    ///
+    /// # Panics
+    /// If the call is refused.
+    pub async fn group(&self, creator: &str, members: &[&str]) -> Channel {
+        let members: Vec<UserId> = members.iter().map(|name| user(name)).collect();
+        self.api(creator).create_channel("general", &members).await.expect("a channel")
+    }
+
+    /// A node as a process of its own, on the cluster's Redis and engine.
+    ///
+    /// # Panics
+    /// If the cluster has no real Redis, or the node does not start.
+    pub async fn node_process(&self) -> NodeProcess {
+        let redis = self.redis.as_ref().expect("node processes need a real Redis");
+        NodeProcess::start(&redis.url(), self.stack.store_endpoint()).await
+    }
+
+    /// The nodes in process.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeHandle> {
+        self.stack.nodes()
+    }
+}
+
+/// Two nodes in process, everything in memory, secrets that node processes share.
+#[must_use]
+pub fn options() -> StackOptions {
+    StackOptions {
+        data: Data::Memory,
+        ticket_secrets: Some(secrets(TICKET_SECRET)),
+        ..StackOptions::default()
+    }
+}
+
+/// A secret of tests.
+///
+/// # Panics
+/// If it is too short to be one.
+#[must_use]
+pub fn secrets(text: &str) -> Secrets {
+    Secrets::from(Secret::parse(text).expect("a secret that is long enough"))
+}
+
+/// A user id.
+///
+/// # Panics
+/// If it is none.
+#[must_use]
+pub fn user(name: &str) -> UserId {
+    UserId::parse(name).expect("a user id")
+}
+
+/// A well-formed channel id that nobody made.
+#[must_use]
+pub fn absent_channel() -> ChannelId {
+    ChannelId::mint_group(Timestamp::from_unix_ms(1), 1)
+}
+
+/// What signs tickets in tests.
+pub const TICKET_SECRET: &str = "tickets-of-a-test-0123456789-0123456789";
+/// How long a lease outlives its node, and a little.
+pub const LEASE_END: Duration = Duration::from_secs(6);

@@ -1,0 +1,120 @@
+//! A user with the reference client: everything that reached them is kept.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use client::{Api, Client, Config, Event, How};
+use model::{ChannelId, MessageId};
+use tokio::time::Instant;
+
+use crate::{SOON, eventually};
+
+/// One event, and when it came.
+#[derive(Debug)]
+pub struct Logged {
+    /// When.
+    pub at: Instant,
+    /// What.
+    pub event: Event,
+}
+
+/// A connected user.
+#[derive(Debug)]
+pub struct Person {
+    /// Their name.
+    pub name: String,
+    /// Their calls.
+    pub api: Api,
+    /// Their client.
+    pub client: Client,
+    log: Arc<Mutex<Vec<Logged>>>,
+}
+
+impl Person {
+    /// Connects and waits until the socket is ready and the first reading is complete.
+    pub async fn start(name: &str, api: Api) -> Self {
+        let person = Self::start_without_waiting(name, api);
+        person.until("caught up", |event| matches!(event, Event::CaughtUp { .. })).await;
+        person
+    }
+
+    /// Starts to connect.
+    #[must_use]
+    pub fn start_without_waiting(name: &str, api: Api) -> Self {
+        let (client, mut events) = Client::start(Config::new(api.clone()));
+        let log: Arc<Mutex<Vec<Logged>>> = Arc::default();
+        let kept = Arc::clone(&log);
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                let logged = Logged { at: Instant::now(), event };
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(logged);
+            }
+        });
+        Self { name: name.to_owned(), api, client, log }
+    }
+
+    /// Looks at everything that came.
+    pub fn look<T>(&self, look: impl FnOnce(&[Logged]) -> T) -> T {
+        look(&self.log.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many events so far are of a kind.
+    pub fn count(&self, wanted: impl Fn(&Event) -> bool) -> usize {
+        self.look(|log| log.iter().filter(|logged| wanted(&logged.event)).count())
+    }
+
+    /// Waits for an event of a kind.
+    pub async fn until(&self, what: &str, wanted: impl Fn(&Event) -> bool) {
+        eventually(&format!("{}: {what}", self.name), SOON, async || self.count(&wanted) > 0).await;
+    }
+
+    /// The texts of a channel's timeline, in id order.
+    #[must_use]
+    pub fn texts(&self, channel: &ChannelId) -> Vec<String> {
+        let timeline = self.client.timeline(channel);
+        timeline.messages().map(|message| message.text.as_str().to_owned()).collect()
+    }
+
+    /// The ids of a channel's timeline, in order.
+    #[must_use]
+    pub fn ids(&self, channel: &ChannelId) -> Vec<MessageId> {
+        self.client.timeline(channel).ids()
+    }
+
+    /// Waits until a text is in a channel's timeline.
+    pub async fn hears(&self, channel: &ChannelId, text: &str) {
+        self.hears_within(channel, text, SOON).await;
+    }
+
+    /// The same with a deadline of its own.
+    pub async fn hears_within(&self, channel: &ChannelId, text: &str, within: Duration) {
+        let what = format!("{} hears {text}", self.name);
+        eventually(&what, within, async || self.texts(channel).iter().any(|heard| heard == text)).await;
+    }
+
+    /// Sends, with the client's retries.
+    ///
+    /// # Panics
+    /// If it is not stored.
+    pub async fn says(&self, channel: &ChannelId, text: &str) -> MessageId {
+        let sent = self.client.send(channel, text).await;
+        sent.unwrap_or_else(|error| panic!("{} says {text}: {error}", self.name)).message.id
+    }
+
+    /// The texts that were pushed on a socket, live or as a replay, in the order of their coming.
+    #[must_use]
+    pub fn pushed(&self, channel: &ChannelId) -> Vec<String> {
+        self.look(|log| {
+            log.iter()
+                .filter_map(|logged| match &logged.event {
+                    Event::Message { message, how: How::Pushed, .. }
+                        if message.channel_id == *channel =>
+                    {
+                        Some(message.text.as_str().to_owned())
+                    }
+                    _ => None,
+                })
+                .collect()
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! Rules that are run, since rules that are not run decay.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// What each package may depend on among ours. A new arrow is a decision: ADR 0011.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("protocol", &["model"]),
+    ("messaging", &["model", "protocol"]),
+    ("session", &["model", "protocol"]),
+    ("client", &["model", "protocol"]),
+    ("dynamo", &["model", "protocol", "messaging"]),
+    ("redis-bus", &["model", "protocol", "messaging"]),
+    ("memory", &["model", "protocol", "messaging"]),
+    ("runtime", &["model", "protocol", "messaging", "dynamo", "redis-bus", "memory"]),
+    ("send", &["model", "protocol", "messaging", "runtime"]),
+    ("scroll", &["model", "protocol", "messaging", "runtime"]),
+    ("membership", &["model", "protocol", "messaging", "runtime"]),
+    ("connect", &["model", "protocol", "messaging", "runtime"]),
+    ("node", &["model", "protocol", "messaging", "session", "runtime"]),
+    (
+        "embedded-stack",
+        &["model", "protocol", "messaging", "dynamo", "memory", "redis-bus", "runtime", "send", "scroll",
+          "membership", "connect", "node"],
+    ),
+];
+
+/// What must never be compiled under these packages: they check in seconds.
+const WITHOUT_SDK: &[&str] = &["model", "protocol", "messaging", "session", "memory", "client"];
+const SDKS: &[&str] = &["aws-sdk-dynamodb", "aws-config", "lambda_http", "lambda_runtime", "redis", "dynoxide-rs"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn metadata() -> cargo_metadata::Metadata {
+    MetadataCommand::new().manifest_path(root().join("Cargo.toml")).exec().unwrap()
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let metadata = metadata();
+    let ours: BTreeSet<String> =
+        metadata.workspace_packages().iter().map(|package| package.name.to_string()).collect();
+    let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    for package in metadata.workspace_packages() {
+        if package.name.as_str() == "tests" {
+            continue;
+        }
+        let allowed = allowed.get(package.name.as_str());
+        let allowed = allowed.unwrap_or_else(|| panic!("{} is not in the list", package.name));
+        for dependency in &package.dependencies {
+            let is_ours = ours.contains(&dependency.name) && dependency.kind != DependencyKind::Development;
+            assert!(
+                !is_ours || allowed.contains(&dependency.name.as_str()),
+                "{} must not depend on {}",
+                package.name,
+                dependency.name
+            );
+        }
+    }
+}
+
+#[test]
+fn the_domain_compiles_without_any_sdk() {
+    let metadata = metadata();
+    let resolve = metadata.resolve.as_ref().unwrap();
+    let names: BTreeMap<_, _> =
+        metadata.packages.iter().map(|package| (&package.id, package.name.to_string())).collect();
+    for start in WITHOUT_SDK {
+        let package = metadata.packages.iter().find(|package| package.name.as_str() == *start).unwrap();
+        let (mut open, mut seen) = (vec![&package.id], BTreeSet::new());
+        while let Some(id) = open.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            assert!(!SDKS.contains(&names[id].as_str()), "{start} compiles {}", names[id]);
+            let node = resolve.nodes.iter().find(|node| node.id == *id).unwrap();
+            let normal = |kinds: &[cargo_metadata::DepKindInfo]| {
+                kinds.iter().any(|kind| kind.kind != DependencyKind::Development)
+            };
+            open.extend(node.deps.iter().filter(|dep| normal(&dep.dep_kinds)).map(|dep| &dep.pkg));
+        }
+    }
+}
+
+/// Files of the repository that git knows or would take, with an ending.
+fn files(ending: &str) -> Vec<(PathBuf, String)> {
+    let listed = std::process::Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    String::from_utf8(listed.stdout)
+        .unwrap()
+        .lines()
+        .filter(|line| line.ends_with(ending))
+        .filter_map(|line| Some((line.into(), fs::read_to_string(root().join(line)).ok()?)))
+        .collect()
+}
+
+#[test]
+fn files_and_lines_have_an_end() {
+    for (path, text) in files(".rs") {
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let is_test = path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")));
+        let most = if is_test { 700 } else { 500 };
+        assert!(code.lines().count() <= most, "{} is longer than {most} lines", path.display());
+    }
+}
+
+#[test]
+fn every_guarantee_has_tests_and_every_named_test_exists() {
+    let semantics = fs::read_to_string(root().join("docs/semantics.md")).unwrap();
+    let sources: Vec<String> = files(".rs").into_iter().map(|(_, text)| text).collect();
+    let tests: BTreeSet<&str> = sources
+        .iter()
+        .flat_map(|text| text.match_indices("fn g").map(move |(at, _)| &text[at + 3..]))
+        .filter_map(|rest| rest.split('(').next())
+        .filter(|name| name.as_bytes().get(1).is_some_and(u8::is_ascii_digit))
+        .collect();
+    for number in 1..=8 {
+        assert!(semantics.contains(&format!("G{number}")), "G{number} is not in docs/semantics.md");
+        let prefix = format!("g{number}_");
+        assert!(tests.iter().any(|test| test.starts_with(&prefix)), "no test of G{number}");
+    }
+    for named in semantics.split('`').filter(|word| {
+        let bytes = word.as_bytes();
+        matches!(bytes, [b'g', b'1'..=b'8', b'_', ..]) && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    }) {
+        assert!(tests.contains(named), "docs/semantics.md names {named}, which is no test");
+    }
+}
+
+#[test]
+fn adrs_are_numbered_and_references_to_them_lead_somewhere() {
+    let adrs: BTreeSet<String> = fs::read_dir(root().join("docs/adr"))
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str().map(str::to_owned))
+        .filter_map(|name| name.get(..4).map(str::to_owned))
+        .collect();
+    assert!(!adrs.is_empty());
+    for (path, text) in files(".rs").into_iter().chain(files(".md")) {
+        for (at, _) in text.match_indices("ADR 0") {
+            let number = text.get(at + 4..at + 8).unwrap_or_default();
+            assert!(adrs.contains(number), "{}: there is no ADR {number}", path.display());
+        }
+    }
+}
+
+#[test]
+fn work_left_open_names_its_issue() {
+    for (path, text) in files(".rs").into_iter().filter(|(path, _)| !path.ends_with("tidy/main.rs")) {
+        for word in ["TODO", "FIXME", "XXX"] {
+            assert!(!text.contains(word), "{}: {word} without an issue or ADR", path.display());
+        }
+    }
+}
+
+#[test]
+fn nothing_of_a_machine_is_in_the_tree() {
+    for ending in [".rs", ".md", ".toml", ".mjs", ".js", ".sh", "run"] {
+        for (path, text) in files(ending).into_iter().filter(|(path, _)| !path.ends_with("tidy/main.rs")) {
+            for word in ["/root/", "/work/", "index.crates.io", "pypi.org", "registry.npmjs"] {
+                assert!(!text.contains(word), "{}: {word}", path.display());
+            }
+        }
+    }
+}
