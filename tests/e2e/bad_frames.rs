@@ -102,7 +102,11 @@ async fn broken_frames_are_told_apart_before_and_after_ready() {
         ("bad UTF-8 over two frames", [frame(0x01, b"\xc3"), frame(0x80, b"\x28")].concat(), 1007),
         ("over 16 KiB", text(&big), 1009),
         ("declared 2^62", declared, 1009),
-        ("fragments over 16 KiB", [frame(0x01, &big.as_bytes()[..9_000]), frame(0x80, &big.as_bytes()[..9_000])].concat(), 1009),
+        (
+            "fragments over 16 KiB",
+            [frame(0x01, &big.as_bytes()[..9_000]), frame(0x80, &big.as_bytes()[..9_000])].concat(),
+            1009,
+        ),
     ];
     for (name, bytes, code) in cases {
         let mut socket = before_hello(&cluster).await;
@@ -140,8 +144,10 @@ async fn too_many_frames_or_bytes_a_second_close_with_4429() {
     assert_eq!(frames.close_within(SOON).await, Some(4429), "25 pings");
     let mut bytes = after_ready(&cluster).await;
     // Empty continuations never finish a message: only a meter below the parser sees them.
-    let flood: Vec<u8> =
-        std::iter::once(frame(0x01, b"")).chain((0..12_000).map(|_| frame(0x00, b""))).flatten().collect();
+    let flood: Vec<u8> = std::iter::once(frame(0x01, b""))
+        .chain((0..12_000).map(|_| frame(0x00, b"")))
+        .flatten()
+        .collect();
     let _may_be_cut = bytes.send_bytes(&flood).await.is_err();
     assert_eq!(bytes.close_within(SOON).await, Some(4429), "72 KB of nothing");
 }

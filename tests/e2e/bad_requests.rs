@@ -20,7 +20,13 @@ impl Door {
         Self { cluster, token, channel }
     }
 
-    async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> RawAnswer {
+    async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> RawAnswer {
         let headers: HeaderMap = headers
             .iter()
             .map(|(name, value)| {
@@ -59,7 +65,9 @@ fn assert_problem(answer: &RawAnswer, status: u16, code: &str, field: Option<&st
 #[tokio::test(flavor = "multi_thread")]
 async fn routes_and_methods_come_before_everything() {
     let door = Door::open().await;
-    for (method, path) in [("GET", "/nope"), ("POST", "/messages/"), ("DELETE", "/channels/a/b"), ("PUT", "/users")] {
+    for (method, path) in
+        [("GET", "/nope"), ("POST", "/messages/"), ("DELETE", "/channels/a/b"), ("PUT", "/users")]
+    {
         let answer = door.call(method, path, &[], b"").await;
         assert_problem(&answer, 404, "not_found", None, path);
     }
@@ -92,7 +100,13 @@ async fn g8_tokens_are_checked_before_bodies() {
         (vec![("authorization", "Bearer x")], "invalid_token"),
         (vec![("authorization", "Bearer a.b.c")], "invalid_token"),
         // {"alg":"none"} . {"sub":"alice","workspace_id":"w","exp":9999999999} .
-        (vec![("authorization", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSIsIndvcmtzcGFjZV9pZCI6InciLCJleHAiOjk5OTk5OTk5OTl9.")], "invalid_token"),
+        (
+            vec![(
+                "authorization",
+                "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSIsIndvcmtzcGFjZV9pZCI6InciLCJleHAiOjk5OTk5OTk5OTl9.",
+            )],
+            "invalid_token",
+        ),
     ] {
         for body in [b"".as_slice(), b"not json", &huge] {
             let answer = door.call("POST", "/messages", &headers, body).await;
@@ -101,7 +115,9 @@ async fn g8_tokens_are_checked_before_bodies() {
     }
     let mut tampered = door.token.clone();
     tampered.insert(tampered.len() - 3, 'A');
-    let answer = door.call("GET", "/channels", &[("authorization", &format!("Bearer {tampered}"))], b"").await;
+    let answer = door
+        .call("GET", "/channels", &[("authorization", &format!("Bearer {tampered}"))], b"")
+        .await;
     assert_problem(&answer, 401, "invalid_token", None, "tampered");
     let short = door.cluster.token("alice", 1).await;
     tests::eventually("it expires", tests::SOON, async || {
@@ -141,25 +157,105 @@ async fn bad_messages_are_refused_and_nothing_is_stored() {
         ("{}".into(), 400, "invalid_field", Some("channel_id")),
         (format!(r#"{{"channel_id":"{c}"}}"#), 400, "invalid_field", Some("message")),
         (r#"{"channel_id":7,"message":"x"}"#.into(), 400, "invalid_field", Some("channel_id")),
-        (r#"{"channel_id":"general","message":"x"}"#.into(), 400, "invalid_field", Some("channel_id")),
+        (
+            r#"{"channel_id":"general","message":"x"}"#.into(),
+            400,
+            "invalid_field",
+            Some("channel_id"),
+        ),
         (format!(r#"{{"channel_id":"{c}","message":7}}"#), 400, "invalid_field", Some("message")),
-        (format!(r#"{{"channel_id":"{c}","message":"x","extra":1}}"#), 400, "invalid_field", Some("extra")),
-        (format!(r#"{{"channel_id":"{c}","message":"a\u0000b"}}"#), 400, "invalid_field", Some("message")),
-        (format!(r#"{{"channel_id":"{c}","message":"a\u001bb"}}"#), 400, "invalid_field", Some("message")),
+        (
+            format!(r#"{{"channel_id":"{c}","message":"x","extra":1}}"#),
+            400,
+            "invalid_field",
+            Some("extra"),
+        ),
+        (
+            format!(r#"{{"channel_id":"{c}","message":"a\u0000b"}}"#),
+            400,
+            "invalid_field",
+            Some("message"),
+        ),
+        (
+            format!(r#"{{"channel_id":"{c}","message":"a\u001bb"}}"#),
+            400,
+            "invalid_field",
+            Some("message"),
+        ),
         (format!(r#"{{"channel_id":"{c}","message":""}}"#), 400, "empty_message", Some("message")),
-        (format!(r#"{{"channel_id":"{c}","message":" \n\t "}}"#), 400, "empty_message", Some("message")),
-        (format!(r#"{{"channel_id":"{c}","message":"x","id":"x"}}"#), 400, "invalid_id", Some("id")),
-        (format!(r#"{{"channel_id":"{c}","message":"x","id":"01arz3ndektsv4rrffq69g5fav"}}"#), 400, "invalid_id", Some("id")),
-        (format!(r#"{{"channel_id":"{c}","message":"x","id":"8ZZZZZZZZZZZZZZZZZZZZZZZZZ"}}"#), 400, "invalid_id", Some("id")),
-        (format!(r#"{{"channel_id":"{c}","message":"x","id":7}}"#), 400, "invalid_field", Some("id")),
-        (format!(r#"{{"channel_id":"{c}","message":"x","after":"x"}}"#), 400, "invalid_id", Some("after")),
-        (format!(r#"{{"channel_id":"{c}","message":"{long}"}}"#), 413, "message_too_long", Some("message")),
-        (format!(r#"{{"channel_id":"{c}","message":"{}"}}"#, "x".repeat(256 * 1024)), 413, "too_large", None),
-        (format!(r#"{{"channel_id":"{c}","message":"{}"}}"#, "x".repeat(2_000_000)), 413, "too_large", None),
+        (
+            format!(r#"{{"channel_id":"{c}","message":" \n\t "}}"#),
+            400,
+            "empty_message",
+            Some("message"),
+        ),
+        (
+            format!(r#"{{"channel_id":"{c}","message":"x","id":"x"}}"#),
+            400,
+            "invalid_id",
+            Some("id"),
+        ),
+        (
+            format!(r#"{{"channel_id":"{c}","message":"x","id":"01arz3ndektsv4rrffq69g5fav"}}"#),
+            400,
+            "invalid_id",
+            Some("id"),
+        ),
+        (
+            format!(r#"{{"channel_id":"{c}","message":"x","id":"8ZZZZZZZZZZZZZZZZZZZZZZZZZ"}}"#),
+            400,
+            "invalid_id",
+            Some("id"),
+        ),
+        (
+            format!(r#"{{"channel_id":"{c}","message":"x","id":7}}"#),
+            400,
+            "invalid_field",
+            Some("id"),
+        ),
+        (
+            format!(r#"{{"channel_id":"{c}","message":"x","after":"x"}}"#),
+            400,
+            "invalid_id",
+            Some("after"),
+        ),
+        (
+            format!(r#"{{"channel_id":"{c}","message":"{long}"}}"#),
+            413,
+            "message_too_long",
+            Some("message"),
+        ),
+        (
+            format!(r#"{{"channel_id":"{c}","message":"{}"}}"#, "x".repeat(256 * 1024)),
+            413,
+            "too_large",
+            None,
+        ),
+        (
+            format!(r#"{{"channel_id":"{c}","message":"{}"}}"#, "x".repeat(2_000_000)),
+            413,
+            "too_large",
+            None,
+        ),
         (format!(r#"{{"channel_id":"{nobody}","message":"x"}}"#), 404, "channel_not_found", None),
-        (format!(r#"{{"channel_id":"{c}","message":"x","id":"{old}"}}"#), 422, "id_out_of_range", Some("id")),
-        (format!(r#"{{"channel_id":"{c}","message":"x","id":"{ahead}"}}"#), 422, "id_out_of_range", Some("id")),
-        (format!(r#"{{"channel_id":"{c}","message":"x","after":"{ahead}"}}"#), 422, "id_out_of_range", Some("after")),
+        (
+            format!(r#"{{"channel_id":"{c}","message":"x","id":"{old}"}}"#),
+            422,
+            "id_out_of_range",
+            Some("id"),
+        ),
+        (
+            format!(r#"{{"channel_id":"{c}","message":"x","id":"{ahead}"}}"#),
+            422,
+            "id_out_of_range",
+            Some("id"),
+        ),
+        (
+            format!(r#"{{"channel_id":"{c}","message":"x","after":"{ahead}"}}"#),
+            422,
+            "id_out_of_range",
+            Some("after"),
+        ),
     ];
     for (body, status, code, field) in cases {
         let answer = door.authorized("POST", "/messages", body.as_bytes()).await;
@@ -168,7 +264,8 @@ async fn bad_messages_are_refused_and_nothing_is_stored() {
     let answer = door.authorized("POST", "/messages", b"{\"channel_id\":\"\xff\"}").await;
     assert_problem(&answer, 400, "bad_json", None, "not UTF-8");
     let channel = c.parse().unwrap();
-    let page = door.cluster.api("alice").scroll(&channel, None, 20, Direction::Older).await.unwrap();
+    let page =
+        door.cluster.api("alice").scroll(&channel, None, 20, Direction::Older).await.unwrap();
     assert!(page.messages.is_empty(), "nothing of it was stored");
 }
 
@@ -195,13 +292,19 @@ async fn bad_pages_are_refused_by_name() {
         (format!("channel_id={c}&limit=x"), 400, "invalid_limit", None),
         (format!("channel_id={c}&limit=1&limit=2"), 400, "invalid_field", Some("limit")),
         (format!("channel_id={c}&direction=both"), 400, "invalid_direction", None),
-        (format!("channel_id={c}&direction=newer&direction=older"), 400, "invalid_field", Some("direction")),
+        (
+            format!("channel_id={c}&direction=newer&direction=older"),
+            400,
+            "invalid_field",
+            Some("direction"),
+        ),
         (format!("channel_id={nobody}"), 404, "channel_not_found", None),
     ] {
         let answer = door.authorized("GET", &format!("/scroll?{query}"), b"").await;
         assert_problem(&answer, status, code, field, &query);
     }
-    let fine = format!("/scroll?channel_id={c}&unknown=1&unknown=2&offset=7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
+    let fine =
+        format!("/scroll?channel_id={c}&unknown=1&unknown=2&offset=7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
     let answer = door.authorized("GET", &fine, b"").await;
     assert_eq!((answer.status, answer.json()["next_offset"].is_null()), (200, true));
 }
@@ -273,11 +376,24 @@ async fn answers_have_the_shape_of_the_protocol() {
     assert!(created_at.len() == 24 && created_at.ends_with('Z'), "{created_at}");
     let page = door.authorized("GET", &format!("/scroll?channel_id={c}"), b"").await.json();
     assert_eq!(keys(&page), ["messages", "next_offset"]);
-    assert_eq!(keys(&page["messages"][0]), ["channel_id", "created_at", "id", "message", "sender_id"]);
+    assert_eq!(
+        keys(&page["messages"][0]),
+        ["channel_id", "created_at", "id", "message", "sender_id"]
+    );
     let channel = door.authorized("GET", &format!("/channels/{c}"), b"").await.json();
     assert_eq!(
         keys(&channel),
-        ["channel_id", "contract", "created_at", "created_by", "late", "members_version", "name", "type", "workspace_id"]
+        [
+            "channel_id",
+            "contract",
+            "created_at",
+            "created_by",
+            "late",
+            "members_version",
+            "name",
+            "type",
+            "workspace_id"
+        ]
     );
     let made = door.authorized("POST", "/channels", br#"{"type":"DM","members":["bob"]}"#).await;
     let found = door.authorized("POST", "/channels", br#"{"type":"DM","members":["bob"]}"#).await;
@@ -291,7 +407,10 @@ async fn answers_have_the_shape_of_the_protocol() {
         keys(&connect),
         ["alternates", "delay_ms", "expires_at", "node_id", "server_time", "ticket", "url"]
     );
-    let conflict = format!(r#"{{"channel_id":"{c}","message":"other","id":"{}"}}"#, posted["id"].as_str().unwrap());
+    let conflict = format!(
+        r#"{{"channel_id":"{c}","message":"other","id":"{}"}}"#,
+        posted["id"].as_str().unwrap()
+    );
     let answer = door.authorized("POST", "/messages", conflict.as_bytes()).await;
     assert_problem(&answer, 409, "id_conflict", None, "the id of another text");
 }

@@ -69,7 +69,10 @@ async fn g7_kill_9_of_a_node_with_half_of_the_sockets() {
     for (person, before) in people.iter().zip(&before) {
         if moved(&person) {
             assert_ne!(node_url(person), *before);
-            assert_eq!(person.count(|event| matches!(event, Event::Ready { resumed: true, .. })), 1);
+            assert_eq!(
+                person.count(|event| matches!(event, Event::Ready { resumed: true, .. })),
+                1
+            );
         }
     }
     println!("all clients of the killed node complete after {took:?}");
@@ -96,9 +99,8 @@ async fn g7_a_node_that_is_told_to_leave_drains_and_nobody_misses_anything() {
         person.hears(&channel, "59").await;
         assert_eq!(person.texts(&channel).len(), 60, "{}", person.name);
     }
-    let told = |person: &&Person| {
-        person.count(|event| matches!(event, Event::Lost { code: 1012 })) == 1
-    };
+    let told =
+        |person: &&Person| person.count(|event| matches!(event, Event::Lost { code: 1012 })) == 1;
     assert_eq!(people.iter().filter(told).count(), names.len() / 2, "half were told 1012");
     let other = |event: &Event| matches!(event, Event::Lost { code } if *code != 1012);
     assert!(people.iter().all(|person| person.count(other) == 0));

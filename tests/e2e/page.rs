@@ -10,7 +10,8 @@ async fn two_people_talk_in_a_browser_and_one_loses_their_node() {
     let stack = Stack::start(StackOptions { seed: true, ..StackOptions::default() }).await.unwrap();
     let url = stack.url();
     let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/drive.mjs");
-    let driven = tokio::task::spawn_blocking(move || Command::new("node").arg(driver).arg(url).output());
+    let driven =
+        tokio::task::spawn_blocking(move || Command::new("node").arg(driver).arg(url).output());
     let output = driven.await.unwrap().expect("node: `tests/run` says what to install");
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);

@@ -39,19 +39,55 @@ async fn handshakes_are_refused_with_their_status() {
     let long = format!("X-Long: {}\r\n", "x".repeat(9_000));
     let many: String = (0..70).map(|n| format!("X-{n}: 1\r\n")).collect();
     let cases: Vec<(&str, String, &[&str])> = vec![
-        ("post", format!("POST /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}Content-Length: 0\r\n\r\n"), &["405"]),
+        (
+            "post",
+            format!(
+                "POST /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}Content-Length: 0\r\n\r\n"
+            ),
+            &["405"],
+        ),
         ("plain get", format!("GET /socket HTTP/1.1\r\n{host}\r\n"), &["426"]),
-        ("no upgrade", format!("GET /socket HTTP/1.1\r\n{host}Connection: Upgrade\r\n{version}{key}\r\n"), &["426"]),
-        ("version 8", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}Sec-WebSocket-Version: 8\r\n{key}\r\n"), &["426"]),
+        (
+            "no upgrade",
+            format!("GET /socket HTTP/1.1\r\n{host}Connection: Upgrade\r\n{version}{key}\r\n"),
+            &["426"],
+        ),
+        (
+            "version 8",
+            format!("GET /socket HTTP/1.1\r\n{host}{upgrade}Sec-WebSocket-Version: 8\r\n{key}\r\n"),
+            &["426"],
+        ),
         ("no version", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{key}\r\n"), &["426"]),
         ("no key", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}\r\n"), &["400"]),
-        ("bad key", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}Sec-WebSocket-Key: x\r\n\r\n"), &["400"]),
-        ("two keys", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}{key}\r\n"), &["400"]),
+        (
+            "bad key",
+            format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}Sec-WebSocket-Key: x\r\n\r\n"),
+            &["400"],
+        ),
+        (
+            "two keys",
+            format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}{key}\r\n"),
+            &["400"],
+        ),
         ("no host", format!("GET /socket HTTP/1.1\r\n{upgrade}{version}{key}\r\n"), &["400"]),
         ("path", format!("GET /other HTTP/1.1\r\n{host}{upgrade}{version}{key}\r\n"), &["404"]),
-        ("origin", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}Origin: http://evil.example\r\n\r\n"), &["403"]),
-        ("long head", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}{long}\r\n"), &["431"]),
-        ("many headers", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}{many}\r\n"), &["431"]),
+        (
+            "origin",
+            format!(
+                "GET /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}Origin: http://evil.example\r\n\r\n"
+            ),
+            &["403"],
+        ),
+        (
+            "long head",
+            format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}{long}\r\n"),
+            &["431"],
+        ),
+        (
+            "many headers",
+            format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}{many}\r\n"),
+            &["431"],
+        ),
         ("garbage", "\x16\x03\x01\x02\x00\x01\r\n\r\n".to_owned(), &["400", ""]),
         ("head not complete", format!("GET /socket HTTP/1.1\r\n{host}"), &["408", ""]),
     ];
@@ -62,7 +98,10 @@ async fn handshakes_are_refused_with_their_status() {
         assert!(expected.contains(&status), "{name}: {answer:.200}");
     }
     let own = format!("http://localhost:{}", cluster.stack.address().port());
-    assert!(RawSocket::open(&url, &[("Origin", &own)], SOON).await.is_ok(), "the page's own origin");
+    assert!(
+        RawSocket::open(&url, &[("Origin", &own)], SOON).await.is_ok(),
+        "the page's own origin"
+    );
     let refused = RawSocket::open(&url, &[("Origin", "null")], SOON).await;
     assert!(matches!(refused, Err(OpenError::Refused { status: 403 })));
 }
@@ -101,7 +140,10 @@ async fn g8_a_ticket_used_by_many_at_once_opens_one() {
         uses.spawn(async move {
             let mut socket = open(&target.url).await;
             socket.hello(&target.ticket, None).await.unwrap();
-            matches!(socket.receive_within(SOON).await, Some(Received::Frame(ServerFrame::Ready(_))))
+            matches!(
+                socket.receive_within(SOON).await,
+                Some(Received::Frame(ServerFrame::Ready(_)))
+            )
         });
     }
     let opened = uses.join_all().await.into_iter().filter(|opened| *opened).count();
@@ -148,7 +190,8 @@ async fn g5_cursors_replay_or_are_unknown_and_never_a_close() {
     let (mut again, cursor, resumed) = attach(&cluster, "alice", Some(&current)).await;
     assert!(resumed);
     assert_eq!(cursor, current);
-    let replayed = again.frame_within(SOON, |frame| matches!(frame, ServerFrame::Message { .. })).await;
+    let replayed =
+        again.frame_within(SOON, |frame| matches!(frame, ServerFrame::Message { .. })).await;
     match replayed {
         Some(ServerFrame::Message { message, .. }) => assert_eq!(message.id, posted.message.id),
         other => panic!("{other:?}"),
@@ -156,7 +199,8 @@ async fn g5_cursors_replay_or_are_unknown_and_never_a_close() {
     let mut wrong_suffix = current.clone();
     wrong_suffix.replace_range(wrong_suffix.len() - 4.., "ZZZZ");
     let long = "9".repeat(10_000);
-    for unknown in [foreign.as_str(), &wrong_suffix, "", "garbage", "0-0", "\u{0}", "'; --", &long] {
+    for unknown in [foreign.as_str(), &wrong_suffix, "", "garbage", "0-0", "\u{0}", "'; --", &long]
+    {
         let (_socket, _, resumed) = attach(&cluster, "bob", Some(unknown)).await;
         assert!(!resumed, "{unknown:.40}");
     }

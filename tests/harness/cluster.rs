@@ -102,10 +102,8 @@ impl Cluster {
     /// # Panics
     /// If `/dev/token` refuses.
     pub async fn token(&self, name: &str, ttl_s: u64) -> String {
-        let dev = DevUser {
-            ttl_s: Some(ttl_s),
-            ..DevUser::new(self.workspace.clone(), user(name))
-        };
+        let dev =
+            DevUser { ttl_s: Some(ttl_s), ..DevUser::new(self.workspace.clone(), user(name)) };
         let token = self.api(name).dev_token(&dev).await.expect("a token");
         token.as_str().to_owned()
     }

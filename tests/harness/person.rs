@@ -89,7 +89,8 @@ impl Person {
     /// The same with a deadline of its own.
     pub async fn hears_within(&self, channel: &ChannelId, text: &str, within: Duration) {
         let what = format!("{} hears {text}", self.name);
-        eventually(&what, within, async || self.texts(channel).iter().any(|heard| heard == text)).await;
+        eventually(&what, within, async || self.texts(channel).iter().any(|heard| heard == text))
+            .await;
     }
 
     /// Sends, with the client's retries.

@@ -92,7 +92,10 @@ pub fn program(name: &str) -> PathBuf {
     // target/<profile>/deps/<test>
     let profile = test.parent().and_then(|deps| deps.parent()).expect("a target directory");
     let program = profile.join(name);
-    assert!(program.is_file(), "{name} is not built: `tests/run` does it, or `cargo build -p {name}`");
+    assert!(
+        program.is_file(),
+        "{name} is not built: `tests/run` does it, or `cargo build -p {name}`"
+    );
     program
 }
 

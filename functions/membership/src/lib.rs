@@ -15,14 +15,13 @@ use messaging::channels::{create_channel, list_channels, read_channel};
 use messaging::members::{add_member, list_members, remove_member};
 use messaging::ports::{Creation, Principal};
 use messaging::revoke::revoke_user;
-use model::{ChannelId, ErrorCode, UserId, limits};
+use model::{ChannelId, ErrorCode, limits};
 use protocol::http::{
-    ChannelBody, ChannelsBody, CreateChannelBody, MemberBody, MembersBody, Query, path_channel,
-    path_user, read_json,
+    ChangedBody, ChannelBody, ChannelsBody, CreateChannelBody, MemberBody, MembersBody, Query,
+    path_channel, path_user, read_json,
 };
 use protocol::routes::{Function, Route};
 use runtime::http::{Answer, Failure, authenticate, respond, route};
-use serde::Serialize;
 
 /// Answers the calls about channels, members and users; anything else is `not_found` or
 /// `method_not_allowed`.
@@ -51,33 +50,19 @@ async fn dispatch(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure
         Route::AddMember { channel_id, user_id } => {
             let (channel_id, user_id) = (path_channel(&channel_id)?, path_user(&user_id)?);
             add_member(app, &caller, &channel_id, &user_id).await?;
-            Ok(Answer::ok(&Changed::member(&channel_id, &user_id)))
+            Ok(Answer::ok(&ChangedBody::of_member(&channel_id, &user_id)))
         }
         Route::RemoveMember { channel_id, user_id } => {
             let (channel_id, user_id) = (path_channel(&channel_id)?, path_user(&user_id)?);
             remove_member(app, &caller, &channel_id, &user_id).await?;
-            Ok(Answer::ok(&Changed::member(&channel_id, &user_id)))
+            Ok(Answer::ok(&ChangedBody::of_member(&channel_id, &user_id)))
         }
         Route::RevokeUser { user_id } => {
             let user_id = path_user(&user_id)?;
             revoke_user(app, &caller, &user_id).await?;
-            Ok(Answer::ok(&Changed { channel_id: None, user_id: user_id.as_str() }))
+            Ok(Answer::ok(&ChangedBody::of_user(&user_id)))
         }
         Route::PostMessage | Route::Scroll | Route::Connect => Err(ErrorCode::NotFound.into()),
-    }
-}
-
-/// What a change was about.
-#[derive(Serialize)]
-struct Changed<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    channel_id: Option<&'a str>,
-    user_id: &'a str,
-}
-
-impl<'a> Changed<'a> {
-    fn member(channel_id: &'a ChannelId, user_id: &'a UserId) -> Self {
-        Self { channel_id: Some(channel_id.as_str()), user_id: user_id.as_str() }
     }
 }
 

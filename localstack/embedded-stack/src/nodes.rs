@@ -24,6 +24,8 @@ pub struct NodeHandle {
     pub node_id: NodeId,
     /// Where clients reach it.
     pub url: String,
+    /// Where it answers `/metrics`.
+    pub admin: Option<SocketAddr>,
 }
 
 /// Why a node did not start.
@@ -80,7 +82,7 @@ impl Fleet {
             wiring: Arc::clone(&self.wiring),
             config: node::Config {
                 listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                admin: None,
+                admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
                 url: None,
                 allowed_origins: self.allowed_origins.clone(),
             },
@@ -188,8 +190,12 @@ impl NodeThread {
             Err(error) => return tell(started, Err(error)),
         };
         let node_id = node.node_id().clone();
-        let url = node.url().to_owned();
-        tell(started, Ok(NodeHandle { node_id: node_id.clone(), url }));
+        let handle = NodeHandle {
+            node_id: node_id.clone(),
+            url: node.url().to_owned(),
+            admin: node.admin_address(),
+        };
+        tell(started, Ok(handle));
         let drained = live(&runtime, node, orders);
         if drained {
             runtime.shutdown_timeout(RUNTIME_STOP_MAX);

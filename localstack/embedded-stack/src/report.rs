@@ -20,13 +20,20 @@ pub fn report(stack: &Stack, options: &StackOptions) -> String {
     }
     for (at, node) in nodes.iter().enumerate() {
         line(if at == 0 { "nodes" } else { "" }, &format!("{} {}", node.node_id, node.url));
+        if let Some(admin) = node.admin {
+            line("", &format!("{:<27} http://{admin}/metrics", ""));
+        }
     }
+    // Commands stand on lines of their own, so that a line can be copied whole.
     if let Some(channel) = stack.general_channel() {
-        line("send", &send(&url, channel));
+        text.push_str(&format!("\nSay something as alice:\n{}\n", send(&url, channel)));
     }
-    line("listen", &listen(&url, stack.address().port()));
-    line("stop", "Ctrl-C");
-    format!("Inkwire, all of it in one process: gateway, functions, store, bus, nodes.\n\n{text}")
+    let listen = listen(&url, stack.address().port());
+    text.push_str(&format!("\nListen as bob, in another terminal:\n{listen}\n"));
+    format!(
+        "Inkwire, all of it in one process: gateway, functions, store, bus, nodes.\n\n{text}\n\
+         Ctrl-C stops it.\n"
+    )
 }
 
 fn data(data: &Data, stack: &Stack) -> String {

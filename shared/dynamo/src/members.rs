@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use messaging::ports::{MemberStore, NamePage, ReadError, WriteError};
-use model::limits::PAGE_ROWS_MAX;
+use model::limits::MEMBERS_READ_MAX;
 use model::{ChannelId, Member, Timestamp, UserId, WorkspaceId};
 
 use crate::attempt::Attempts;
@@ -136,7 +136,7 @@ impl DynamoStore {
         after: &str,
         limit: u32,
     ) -> Result<QueryOutput, ReadError> {
-        let limit = limit.clamp(1, PAGE_ROWS_MAX);
+        let limit = limit.clamp(1, MEMBERS_READ_MAX);
         self.capacity.count_call(Operation::Query);
         let answer = self
             .client

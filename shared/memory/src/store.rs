@@ -9,7 +9,7 @@ use messaging::ports::{
     Appended, Bump, ChannelStore, Creation, LogEntry, LogPage, MemberStore, MessageStore, NamePage,
     PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
 };
-use model::limits::PAGE_ROWS_MAX;
+use model::limits::{MEMBERS_READ_MAX, PAGE_ROWS_MAX};
 use model::{Channel, ChannelId, Member, MessageId, Timestamp, UserId, WorkspaceId};
 
 /// A store in memory with the tables' semantics. Clones share its rows.
@@ -113,7 +113,7 @@ impl MessageStore for MemoryStore {
         let lowest = (query.channel_id.clone(), query.lowest);
         let highest = (query.channel_id.clone(), query.highest);
         let within = tables.messages.range(lowest..=highest).map(|(_, entry)| entry);
-        let limit = rows_of(query.limit);
+        let limit = rows_of(query.limit, PAGE_ROWS_MAX);
         Ok(if query.newest_first { log_page(within.rev(), limit) } else { log_page(within, limit) })
     }
 }
@@ -273,7 +273,7 @@ fn log_page<'a>(entries: impl Iterator<Item = &'a LogEntry>, limit: usize) -> Lo
 }
 
 fn name_page<T>(rows: impl Iterator<Item = T>, limit: u32) -> NamePage<T> {
-    let limit = rows_of(limit);
+    let limit = rows_of(limit, MEMBERS_READ_MAX);
     let rows: Vec<_> = rows.take(limit).collect();
     let more = rows.len() == limit;
     NamePage { rows, more }
@@ -283,8 +283,8 @@ fn after_bound<T>(after: Option<&T>) -> Bound<&T> {
     after.map_or(Unbounded, Excluded)
 }
 
-fn rows_of(limit: u32) -> usize {
-    usize::try_from(limit.clamp(1, PAGE_ROWS_MAX)).unwrap_or(usize::MAX)
+fn rows_of(limit: u32, most: u32) -> usize {
+    usize::try_from(limit.clamp(1, most)).unwrap_or(usize::MAX)
 }
 
 /// What one query of the tables returns at most.

@@ -212,7 +212,8 @@ pub async fn list_channels(
     let (workspace, me) = (&caller.workspace_id, &caller.user_id);
     let NamePage { rows: ids, more } = app.members.channels_of(workspace, me, after, limit).await?;
     let next = ids.last().filter(|_| more).cloned();
-    let mut channels = if ids.is_empty() { Vec::new() } else { app.channels.channels(&ids).await? };
+    let mut channels =
+        if ids.is_empty() { Vec::new() } else { app.channels.channels(&ids).await? };
     // A row whose channel is not there (yet) is the trace of a creation in flight.
     channels.retain(|channel| channel.workspace_id == *workspace);
     channels.sort_by(|one, other| one.id.cmp(&other.id));

@@ -49,7 +49,9 @@ impl From<WriteError> for StoreError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Throttled(_) => Self::Busy(error.into()),
-            WriteError::NotStored(_) | WriteError::OutcomeUnknown(_) => Self::Unavailable(error.into()),
+            WriteError::NotStored(_) | WriteError::OutcomeUnknown(_) => {
+                Self::Unavailable(error.into())
+            }
         }
     }
 }

@@ -101,7 +101,11 @@ async fn read_page(app: &App, request: &Scroll) -> Result<Page, StoreError> {
         let Some(last) = page.next_offset.filter(|_| page.messages.len() < wanted) else { break };
         let beyond = if newest_first { last.previous() } else { last.next() };
         let Some(beyond) = beyond else { break };
-        if newest_first { highest = beyond } else { lowest = beyond }
+        if newest_first {
+            highest = beyond
+        } else {
+            lowest = beyond
+        }
         if lowest > highest {
             page.next_offset = None;
             break;

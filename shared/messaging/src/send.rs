@@ -1,8 +1,6 @@
 //! `POST /messages`: stored exactly once, then published (G1, G2, G3).
 
-use model::{
-    ChannelId, ErrorCode, Message, MessageId, MessageText, Timestamp, limits,
-};
+use model::{ChannelId, ErrorCode, Message, MessageId, MessageText, Timestamp, limits};
 use protocol::publication::Publication;
 
 use crate::access::{AccessError, member_channel};
@@ -145,7 +143,9 @@ impl Sending<'_> {
 
     fn window_of(&self, id: MessageId) -> Window {
         let (time, now) = (id.time(), self.now);
-        if time < now.minus(limits::REDIRECT_PAST_MAX) || time > now.plus(limits::REDIRECT_FUTURE_MAX) {
+        if time < now.minus(limits::REDIRECT_PAST_MAX)
+            || time > now.plus(limits::REDIRECT_FUTURE_MAX)
+        {
             return Window::TooFar;
         }
         let is_near = time >= now.minus(limits::PAST) && time <= now.plus(limits::FUTURE);
@@ -155,7 +155,8 @@ impl Sending<'_> {
 
     /// An id of the server's making: now, and after what the sender had seen.
     fn mint(&self) -> MessageId {
-        let after = self.command.after.map(|after| after.time().plus(std::time::Duration::from_millis(1)));
+        let after =
+            self.command.after.map(|after| after.time().plus(std::time::Duration::from_millis(1)));
         let at = after.map_or(self.now, |after| after.max(self.now));
         MessageId::mint(at, self.app.randomness.bits())
     }
@@ -178,7 +179,10 @@ impl Sending<'_> {
         }
     }
 
-    async fn put_redirected(&self, id: MessageId) -> Result<(StoredMessage, bool), PostMessageError> {
+    async fn put_redirected(
+        &self,
+        id: MessageId,
+    ) -> Result<(StoredMessage, bool), PostMessageError> {
         let stored = self.stored_as(self.mint());
         let redirect = Redirect {
             channel_id: self.command.channel_id.clone(),

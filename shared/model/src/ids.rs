@@ -209,9 +209,7 @@ impl ChannelId {
     pub fn parse(text: &str) -> Result<Self, IdError> {
         let well_formed = match text.split_at_checked(1) {
             Some(("C", ulid)) => MessageId::parse(ulid).is_ok(),
-            Some(("D", digest)) => {
-                digest.len() == ULID_CHARS && digest.bytes().all(is_crockford)
-            }
+            Some(("D", digest)) => digest.len() == ULID_CHARS && digest.bytes().all(is_crockford),
             _ => false,
         };
         if well_formed { Ok(Self(text.into())) } else { Err(IdError::Channel) }

@@ -145,7 +145,9 @@ pub const STORE_READS_MAX: usize = 64;
 pub const MEMBERS_READ_MAX: u32 = 1_000;
 /// How often a read of the store is tried for a socket that waits.
 pub const STORE_READ_ATTEMPTS_MAX: u32 = 5;
-/// How long a closing socket may take to swallow its close frame.
+/// How long a closing socket may take to swallow its close frame: a slow consumer should see why.
+pub const GOODBYE_MAX: Duration = Duration::from_secs(10);
+/// How long a connection is read on after its close frame, so that closing does not reset it.
 pub const CLOSE_LINGER: Duration = Duration::from_millis(1_000);
 /// Orders queued for a writer shard; a full queue holds the workspace's task, not the memory.
 pub const SHARD_ORDERS_MAX: usize = 4_096;

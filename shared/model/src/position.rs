@@ -82,8 +82,21 @@ mod tests {
     #[test]
     fn garbage_is_no_position() {
         let long = format!("1-1-{}", "A".repeat(500));
-        for text in ["", "-", "--", "1-1", "1-1-", "1-1-ABC", "01-1-ABCD", "+1-1-ABCD", "1--1-ABCD",
-            "1-1-AB\u{e9}", "99999999999999999999-1-ABCD", "\0", &long] {
+        for text in [
+            "",
+            "-",
+            "--",
+            "1-1",
+            "1-1-",
+            "1-1-ABC",
+            "01-1-ABCD",
+            "+1-1-ABCD",
+            "1--1-ABCD",
+            "1-1-AB\u{e9}",
+            "99999999999999999999-1-ABCD",
+            "\0",
+            &long,
+        ] {
             assert_eq!(Position::parse(text), None, "{text:?}");
         }
     }

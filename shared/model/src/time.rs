@@ -77,7 +77,10 @@ mod tests {
     #[test]
     fn rfc3339_has_milliseconds_and_utc() {
         assert_eq!(Timestamp::from_unix_ms(0).rfc3339(), "1970-01-01T00:00:00.000Z");
-        assert_eq!(Timestamp::from_unix_ms(1_767_225_599_007).rfc3339(), "2025-12-31T23:59:59.007Z");
+        assert_eq!(
+            Timestamp::from_unix_ms(1_767_225_599_007).rfc3339(),
+            "2025-12-31T23:59:59.007Z"
+        );
         assert_eq!(Timestamp::MAX.rfc3339(), "9999-12-31T23:59:59.999Z");
     }
 

@@ -85,6 +85,9 @@ mod tests {
             .map(|code| code.number())
             .collect();
         assert_eq!(resumable, [1001, 1011, 1012, 4408, 4429, 4508]);
-        assert_eq!(CloseCode::of_number(4401).map(CloseCode::after), Some(AfterClose::WithFreshToken));
+        assert_eq!(
+            CloseCode::of_number(4401).map(CloseCode::after),
+            Some(AfterClose::WithFreshToken)
+        );
     }
 }

@@ -242,9 +242,16 @@ mod tests {
     #[test]
     fn what_is_no_hello_closes() {
         for text in [
-            "", "null", "[]", "x", r#"{"type":"hello"} x"#, r#"{"ticket":"t"}"#,
-            r#"{"type":"ping","ticket":"t"}"#, r#"{"type":1,"ticket":"t"}"#,
-            r#"{"type":"hello","ticket":1}"#, r#"{"type":"hello","ticket":null}"#,
+            "",
+            "null",
+            "[]",
+            "x",
+            r#"{"type":"hello"} x"#,
+            r#"{"ticket":"t"}"#,
+            r#"{"type":"ping","ticket":"t"}"#,
+            r#"{"type":1,"ticket":"t"}"#,
+            r#"{"type":"hello","ticket":1}"#,
+            r#"{"type":"hello","ticket":null}"#,
             r#"{"type":"hello","ticket":"t","cursor":null}"#,
             r#"{"type":"hello","ticket":"t","cursor":7}"#,
             r#"{"type":"hello","ticket":"t","extra":1}"#,
@@ -286,7 +293,11 @@ mod tests {
                 channel_id: message.channel_id,
                 user_id: message.sender_id,
             },
-            ServerFrame::Tick { cursor: "c".into(), server_time: Timestamp::from_unix_ms(5), fresh: false },
+            ServerFrame::Tick {
+                cursor: "c".into(),
+                server_time: Timestamp::from_unix_ms(5),
+                fresh: false,
+            },
             ServerFrame::Resync { reason: "hole".into(), delay_ms: 12 },
         ];
         for frame in frames {

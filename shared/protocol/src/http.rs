@@ -6,10 +6,11 @@ mod query;
 mod request;
 
 pub use body::{
-    AlternateBody, ChannelBody, ChannelsBody, ConnectBody, LateBody, MemberBody, MembersBody, MessageBody,
-    PageBody, PostedBody,
+    AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, LateBody, MemberBody,
+    MembersBody, MessageBody, PageBody, PostedBody,
 };
 pub use query::{Direction, Query};
 pub use request::{
-    CreateChannelBody, Fields, NewChannel, PostMessageBody, bearer, path_channel, path_user, read_json,
+    CreateChannelBody, Fields, NewChannel, PostMessageBody, bearer, path_channel, path_user,
+    read_json,
 };

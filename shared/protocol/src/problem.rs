@@ -117,7 +117,10 @@ mod tests {
 
     #[test]
     fn a_problem_has_every_member_and_header() {
-        let problem = Problem { server_time: Some(Timestamp::from_unix_ms(9)), ..ErrorCode::NoCapacity.into() };
+        let problem = Problem {
+            server_time: Some(Timestamp::from_unix_ms(9)),
+            ..ErrorCode::NoCapacity.into()
+        };
         let response = problem.of_field("failed").into_response("R1");
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()["retry-after"], "1");

@@ -198,7 +198,12 @@ fn body_of(wire: Wire) -> Option<PublicationBody> {
             change: ChannelChange::parse(&wire.change?)?,
             user_id: user,
             members_version,
-            members: wire.members.iter().map(|id| UserId::parse(id)).collect::<Result<_, _>>().ok()?,
+            members: wire
+                .members
+                .iter()
+                .map(|id| UserId::parse(id))
+                .collect::<Result<_, _>>()
+                .ok()?,
         })),
         Kind::Revoked | Kind::Marker | Kind::Unknown => None,
     }
@@ -206,7 +211,11 @@ fn body_of(wire: Wire) -> Option<PublicationBody> {
 
 /// The message that a publication with its text tells of.
 #[must_use]
-pub fn message_of(id: PublicationId, published: &PublishedMessage, text: MessageText) -> Option<Message> {
+pub fn message_of(
+    id: PublicationId,
+    published: &PublishedMessage,
+    text: MessageText,
+) -> Option<Message> {
     Some(Message {
         id: MessageId::parse(&id.to_string()).ok()?,
         channel_id: published.channel_id.clone(),
@@ -269,7 +278,11 @@ mod tests {
     fn what_cannot_be_read_keeps_its_place() {
         for payload in ["", "{}", "null", "\0", r#"{"k":"m","i":"x"}"#, r#"{"k":"new","i":""}"#] {
             let read = Publication::decode(id(), payload);
-            assert_eq!(read, Publication { id: id(), body: PublicationBody::Unreadable }, "{payload}");
+            assert_eq!(
+                read,
+                Publication { id: id(), body: PublicationBody::Unreadable },
+                "{payload}"
+            );
         }
     }
 

@@ -152,19 +152,42 @@ mod tests {
 
     #[test]
     fn unknown_paths_are_not_found_whatever_the_method() {
-        for path in ["", "/", "/x", "/messages/", "/Messages", "//messages", "/channels/", "/channels/a/b",
-            "/channels/a/members/b/c", "/users/", "/users", "/connect/x"] {
+        for path in [
+            "",
+            "/",
+            "/x",
+            "/messages/",
+            "/Messages",
+            "//messages",
+            "/channels/",
+            "/channels/a/b",
+            "/channels/a/members/b/c",
+            "/users/",
+            "/users",
+            "/connect/x",
+        ] {
             for method in [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS] {
-                assert_eq!(code(&method, path), Some((ErrorCode::NotFound, None)), "{method} {path}");
+                assert_eq!(
+                    code(&method, path),
+                    Some((ErrorCode::NotFound, None)),
+                    "{method} {path}"
+                );
             }
         }
     }
 
     #[test]
     fn wrong_methods_name_the_right_ones() {
-        for (path, allow) in [("/messages", "POST"), ("/scroll", "GET"), ("/connect", "GET"),
-            ("/channels", "GET, POST"), ("/channels/a", "GET"), ("/channels/a/members", "GET"),
-            ("/channels/a/members/b", "PUT, DELETE"), ("/users/a", "DELETE")] {
+        for (path, allow) in [
+            ("/messages", "POST"),
+            ("/scroll", "GET"),
+            ("/connect", "GET"),
+            ("/channels", "GET, POST"),
+            ("/channels/a", "GET"),
+            ("/channels/a/members", "GET"),
+            ("/channels/a/members/b", "PUT, DELETE"),
+            ("/users/a", "DELETE"),
+        ] {
             let found = code(&Method::PATCH, path);
             assert_eq!(found, Some((ErrorCode::MethodNotAllowed, Some(allow))), "{path}");
         }

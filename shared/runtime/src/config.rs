@@ -15,7 +15,7 @@ use reader::{Reader, address, origins, socket_url};
 
 /// What stands before each table's name.
 pub const TABLE_PREFIX: &str = "INKWIRE_TABLE_PREFIX";
-/// Where Redis or Valkey is: `redis://` or `rediss://`.
+/// Where Redis or Valkey is: `redis://`.
 pub const REDIS_URL: &str = "INKWIRE_REDIS_URL";
 /// What signs bearer tokens (HS256), newest first, between commas.
 pub const TOKEN_SECRET: &str = "INKWIRE_TOKEN_SECRET";
@@ -103,7 +103,7 @@ pub struct StoreConfig {
 pub struct RedisUrl(String);
 
 impl RedisUrl {
-    /// Takes `redis://[user[:password]@]host[:port][/db]`, or the same with `rediss`.
+    /// Takes `redis://[user[:password]@]host[:port][/db]`.
     ///
     /// # Errors
     /// A sentence without the text.

@@ -15,17 +15,23 @@ use crate::hub::Hub;
 pub(crate) async fn run(hub: &Hub) {
     let deadline = Instant::now() + limits::DRAIN_MAX;
     hub.start_draining();
-    let withdrawn = tokio::time::timeout(limits::LEASE_RENEW, hub.parts.nodes.withdraw(&hub.node_id));
-    match withdrawn.await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(cause = %chain(&error), "the lease was not withdrawn"),
-        Err(_) => tracing::warn!("the lease was not withdrawn in time"),
-    }
+    withdraw(hub).await;
     let sockets = shuffled(hub);
     tracing::info!(node = %hub.node_id, sockets = sockets.len(), "draining");
     close_all(hub, &sockets, deadline).await;
     while hub.socket_count() > 0 && Instant::now() < deadline {
         tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    // Again: a renewal that was under way may have landed after the first time.
+    withdraw(hub).await;
+}
+
+async fn withdraw(hub: &Hub) {
+    let withdrawn = hub.parts.nodes.withdraw(&hub.node_id);
+    match tokio::time::timeout(limits::LEASE_RENEW, withdrawn).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(cause = %chain(&error), "the lease was not withdrawn"),
+        Err(_) => tracing::warn!("the lease was not withdrawn in time"),
     }
 }
 

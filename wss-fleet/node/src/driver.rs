@@ -42,7 +42,8 @@ where
     hub.shards.order(socket.shard, open).await;
     let wire = Wire::new(reader, socket, hub.shards.clone());
     let mut frames =
-        WebSocketStream::from_partially_read(wire, early.to_vec(), Role::Server, Some(config())).await;
+        WebSocketStream::from_partially_read(wire, early.to_vec(), Role::Server, Some(config()))
+            .await;
     let mut connection = Connection::new(hub.now());
     let end = tokio::select! {
         end = read(&hub, &mut frames, &mut connection, &mut presence) => end,

@@ -9,7 +9,6 @@ use session::{Audience, SocketId};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
-use crate::frames;
 use crate::shard::{self, Counts, Writer};
 
 /// What a shard is told to do, in order.
@@ -63,7 +62,6 @@ impl Shards {
     /// Waits where a shard's mailbox is full: shards never wait for a client, so that is short, and
     /// what the workspace's subscription cannot take meanwhile is a gap, which is filled.
     pub(crate) async fn offer(&self, frame: &Bytes, to: &Audience) {
-        let frame = frames::text(frame);
         for (shard, sockets) in to.shards() {
             let (frame, to) = (frame.clone(), Arc::clone(sockets));
             self.order(shard, Order::Frame { frame, to }).await;
@@ -71,8 +69,7 @@ impl Shards {
     }
 
     /// Offers a socket its first frames.
-    pub(crate) async fn backlog(&self, socket: SocketId, texts: &[Bytes]) {
-        let frames = texts.iter().map(frames::text).collect();
+    pub(crate) async fn backlog(&self, socket: SocketId, frames: Vec<Bytes>) {
         self.order(socket.shard, Order::Backlog { socket, frames }).await;
     }
 
@@ -90,7 +87,9 @@ impl Shards {
 
     /// Gives a shard an order without waiting; false if its mailbox is full.
     pub(crate) fn try_order(&self, shard: u16, order: Order) -> bool {
-        self.mailboxes.get(usize::from(shard)).is_some_and(|mailbox| mailbox.try_send(order).is_ok())
+        self.mailboxes
+            .get(usize::from(shard))
+            .is_some_and(|mailbox| mailbox.try_send(order).is_ok())
     }
 }
 

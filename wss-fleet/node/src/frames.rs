@@ -7,8 +7,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 /// A text frame: header and payload in one piece.
-pub(crate) fn text(payload: &Bytes) -> Bytes {
-    format(Frame::message(payload.clone(), OpCode::Data(Data::Text), true))
+pub(crate) fn text(payload: String) -> Bytes {
+    format(Frame::message(payload, OpCode::Data(Data::Text), true))
 }
 
 /// A close frame with its code and reason.
@@ -32,8 +32,8 @@ mod tests {
 
     #[test]
     fn frames_are_final_unmasked_and_of_their_length() {
-        assert_eq!(text(&Bytes::from_static(b"hi"))[..], *b"\x81\x02hi");
-        let long = text(&Bytes::from(vec![b'x'; 300]));
+        assert_eq!(text("hi".to_owned())[..], *b"\x81\x02hi");
+        let long = text("x".repeat(300));
         assert_eq!(&long[..4], [0x81, 126, 1, 44]);
         assert_eq!(long.len(), 304);
         let close = close(CloseCode::SlowConsumer);

@@ -25,7 +25,8 @@ pub(crate) async fn run(hub: Arc<Hub>) {
             handshakes_per_second: limits::HANDSHAKES_PER_SECOND_MAX,
             draining: false,
         };
-        let renewed = tokio::time::timeout(limits::LEASE_RENEW, hub.parts.nodes.renew(&lease)).await;
+        let renewed =
+            tokio::time::timeout(limits::LEASE_RENEW, hub.parts.nodes.renew(&lease)).await;
         let failure = match renewed {
             Ok(Ok(())) => continue,
             Ok(Err(error)) => chain(&error),

@@ -114,7 +114,8 @@ impl Hub {
     /// Checks a ticket: ours, of this start, not void, not used.
     pub(crate) fn admit(&self, ticket: &str) -> Result<Ticket, CloseCode> {
         let now = self.now();
-        let ticket = self.parts.tickets.read(ticket).map_err(|_invalid| CloseCode::Unauthenticated)?;
+        let ticket =
+            self.parts.tickets.read(ticket).map_err(|_invalid| CloseCode::Unauthenticated)?;
         let is_good = ticket.node_id == self.node_id
             && now < ticket.expires_at
             && now < ticket.principal.expires_at

@@ -41,7 +41,8 @@ async fn user_rows(
         }
     }
     // Last, so that a revocation which deleted some of these rows is seen.
-    let revoked = hub.parts.revocations.revoked_among(workspace, std::slice::from_ref(user)).await?;
+    let revoked =
+        hub.parts.revocations.revoked_among(workspace, std::slice::from_ref(user)).await?;
     Ok(LoadedUser { is_revoked: !revoked.is_empty(), channels })
 }
 

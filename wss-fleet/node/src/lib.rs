@@ -45,7 +45,7 @@ use hub::Hub;
 pub struct Config {
     /// Where sockets are accepted; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Where `/metrics` is answered, if anywhere.
+    /// Where `/metrics` is answered, if anywhere; port 0 takes a free one.
     pub admin: Option<SocketAddr>,
     /// What clients are told; `ws://<listen>/socket` if absent.
     pub url: Option<String>,
@@ -109,6 +109,12 @@ impl Node {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it answers `/metrics`, if anywhere.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|admin| admin.local_addr().ok())
     }
 
     /// Serves until `shutdown` resolves, then drains: leaves the directory, closes every socket

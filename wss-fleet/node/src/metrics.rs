@@ -32,12 +32,20 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let registry = Registry::new();
         let counter = |name: &str, help: &str| {
-            registered(&registry, IntCounter::new(name, help).ok(), || IntCounter::new("x", "x").ok())
+            registered(&registry, IntCounter::new(name, help).ok(), || {
+                IntCounter::new("x", "x").ok()
+            })
         };
         let gauge = |name: &str, help: &str| {
             registered(&registry, IntGauge::new(name, help).ok(), || IntGauge::new("x", "x").ok())
         };
-        let closes = || IntCounterVec::new(Opts::new("inkwire_closes_total", "Sockets that the node closed."), &["code"]).ok();
+        let closes = || {
+            IntCounterVec::new(
+                Opts::new("inkwire_closes_total", "Sockets that the node closed."),
+                &["code"],
+            )
+            .ok()
+        };
         Self {
             sockets: gauge("inkwire_sockets", "Open sockets."),
             workspaces: gauge("inkwire_workspaces", "Workspaces that this node follows."),
@@ -52,7 +60,10 @@ impl Metrics {
             resyncs: counter("inkwire_resyncs_total", "Sockets that were told to read again (G4)."),
             delivered: counter("inkwire_frames_delivered_total", "Frames that the kernel took."),
             writes: counter("inkwire_writes_total", "Write calls."),
-            slow_consumers: counter("inkwire_slow_consumers_total", "Sockets closed with 4508 (G5)."),
+            slow_consumers: counter(
+                "inkwire_slow_consumers_total",
+                "Sockets closed with 4508 (G5).",
+            ),
             seen: Default::default(),
             registry,
         }

@@ -180,7 +180,7 @@ impl Shard {
         };
         let mut over = Vec::new();
         for (serial, socket) in &mut self.sockets {
-            if stalled(socket.closing_since, limits::CLOSE_LINGER) {
+            if stalled(socket.closing_since, limits::GOODBYE_MAX) {
                 over.push(*serial);
             } else if socket.closing_since.is_none()
                 && stalled(socket.blocked_since, limits::WRITE_STALL_MAX)

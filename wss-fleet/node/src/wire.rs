@@ -61,7 +61,8 @@ impl<R: Unpin> AsyncWrite for Wire<R> {
     ) -> Poll<io::Result<usize>> {
         // A pong that finds the shard's mailbox full is dropped: the peer pings again.
         let frame = Bytes::copy_from_slice(bytes);
-        let _full = self.shards.try_order(self.socket.shard, Order::Control { socket: self.socket, frame });
+        let _full =
+            self.shards.try_order(self.socket.shard, Order::Control { socket: self.socket, frame });
         Poll::Ready(Ok(bytes.len()))
     }
 

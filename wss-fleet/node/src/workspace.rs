@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::hub::{Hub, Request};
-use crate::jobs;
+use crate::{frames, jobs};
 
 /// What a job of the task came to.
 enum Done {
@@ -40,14 +40,13 @@ enum Event {
     Done(Done),
     Tick,
     Time,
-    Idle,
     Orphaned,
 }
 
 /// Starts the task of a workspace.
 pub(crate) fn start(hub: Arc<Hub>, id: WorkspaceId, requests: mpsc::Receiver<Request>) {
     let task = Task {
-        state: Workspace::new(id.clone(), hub.node_id.clone()),
+        state: Workspace::new(id.clone(), hub.node_id.clone(), frames::text),
         id,
         requests,
         subscription: None,
@@ -65,13 +64,18 @@ impl Task {
         self.subscribe();
         let mut ticks = tokio::time::interval_at(Instant::now() + limits::TICK, limits::TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Timers of their own: one that a busy workspace starts anew with every event never fires.
+        let mut looks = tokio::time::interval(LOOK_AGAIN);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut idle_since = None;
         loop {
             let event = tokio::select! {
                 request = self.requests.recv() => request.map_or(Event::Orphaned, Event::Request),
                 notice = next(&mut self.subscription) => Event::Notice(notice),
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(done) => Event::Done(done),
-                    // A fill that was superseded; anything else is a defect, and asked for again.
+                    // A fill that was superseded. A panic is a defect: who waits for the answer is
+                    // told by their own deadline.
                     Err(error) => {
                         if error.is_panic() {
                             self.hub.metrics.panics.inc();
@@ -80,8 +84,7 @@ impl Task {
                     }
                 },
                 _ = ticks.tick() => Event::Tick,
-                () = tokio::time::sleep(LOOK_AGAIN), if self.state.is_waiting() => Event::Time,
-                () = tokio::time::sleep(limits::WORKSPACE_IDLE), if self.state.is_idle() => Event::Idle,
+                _ = looks.tick() => Event::Time,
             };
             match event {
                 Event::Request(Request::Attach(attach)) => self.input(Input::Attach(attach)).await,
@@ -98,9 +101,18 @@ impl Task {
                     self.input(Input::Linked).await;
                 }
                 Event::Tick => self.input(Input::Tick).await,
-                Event::Time => self.input(Input::Time).await,
-                Event::Idle if self.hub.retire(&self.id, &self.requests) => return,
-                Event::Idle => {}
+                Event::Time => {
+                    if self.state.is_waiting() {
+                        self.input(Input::Time).await;
+                    }
+                    let since = idle_since.filter(|_| self.state.is_idle());
+                    idle_since = self.state.is_idle().then(|| since.unwrap_or_else(Instant::now));
+                    let is_over =
+                        since.is_some_and(|since| since.elapsed() >= limits::WORKSPACE_IDLE);
+                    if is_over && self.hub.retire(&self.id, &self.requests) {
+                        return;
+                    }
+                }
                 Event::Orphaned => return,
             }
         }
@@ -136,7 +148,7 @@ impl Task {
             Effect::Deliver { frame, to } => hub.shards.offer(&frame, &to).await,
             Effect::Ready { socket, frames } => {
                 hub.metrics.attaches.inc();
-                hub.shards.backlog(socket, &frames).await;
+                hub.shards.backlog(socket, frames).await;
             }
             Effect::Close { socket, code } => {
                 hub.metrics.closes.with_label_values(&[code.as_str()]).inc();

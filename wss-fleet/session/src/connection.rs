@@ -62,7 +62,11 @@ impl Connection {
     pub fn on_bytes(&mut self, count: usize, now: Timestamp) -> Reaction {
         self.unfinished_since.get_or_insert(now);
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        if self.bytes.take(count, now) { Reaction::Nothing } else { Reaction::Close(CloseCode::RateLimited) }
+        if self.bytes.take(count, now) {
+            Reaction::Nothing
+        } else {
+            Reaction::Close(CloseCode::RateLimited)
+        }
     }
 
     /// A frame came in whole: `text` if it was a text message, else a control frame.
@@ -88,7 +92,9 @@ impl Connection {
             Phase::AwaitingHello { until } if now >= until => {
                 Reaction::Close(CloseCode::HelloTimeout)
             }
-            Phase::Attached { until } if now >= until => Reaction::Close(CloseCode::Unauthenticated),
+            Phase::Attached { until } if now >= until => {
+                Reaction::Close(CloseCode::Unauthenticated)
+            }
             Phase::AwaitingHello { .. } | Phase::Attached { .. } => {
                 let is_stuck = self
                     .unfinished_since
@@ -115,7 +121,8 @@ impl Allowance {
 
     fn take(&mut self, count: u32, now: Timestamp) -> bool {
         let passed = now.since(self.at).min(Duration::from_secs(1));
-        let refill = u64::try_from(passed.as_millis()).unwrap_or(1_000) * u64::from(self.per_second);
+        let refill =
+            u64::try_from(passed.as_millis()).unwrap_or(1_000) * u64::from(self.per_second);
         self.left_milli = (self.left_milli + refill).min(u64::from(self.per_second) * 1_000);
         self.at = now;
         match self.left_milli.checked_sub(u64::from(count) * 1_000) {
@@ -173,7 +180,11 @@ mod tests {
         let mut steady = Connection::new(at(0));
         steady.attached(at(90_000));
         for n in 0..1_000 {
-            assert_eq!(steady.on_frame(None, at(n * 50)), Reaction::Nothing, "20 a second, frame {n}");
+            assert_eq!(
+                steady.on_frame(None, at(n * 50)),
+                Reaction::Nothing,
+                "20 a second, frame {n}"
+            );
         }
     }
 

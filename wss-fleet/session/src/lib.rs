@@ -22,4 +22,4 @@ mod workspace;
 pub use audience::{Audience, SocketId};
 pub use connection::{Connection, Reaction};
 pub use tickets::SpentTickets;
-pub use workspace::{Attach, ChannelMembers, Effect, Input, LoadedUser, Workspace};
+pub use workspace::{Attach, ChannelMembers, Effect, Framing, Input, LoadedUser, Workspace};

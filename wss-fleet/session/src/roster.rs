@@ -164,7 +164,13 @@ impl Roster {
     }
 
     /// The next version's change.
-    pub(crate) fn apply(&mut self, channel: &ChannelId, version: u64, user: &UserId, is_member: bool) {
+    pub(crate) fn apply(
+        &mut self,
+        channel: &ChannelId,
+        version: u64,
+        user: &UserId,
+        is_member: bool,
+    ) {
         let touched_at = self.tick();
         let key = self.keys.get(user).copied();
         let view = self.views.entry(channel.clone()).or_default();
@@ -196,7 +202,8 @@ impl Roster {
         let members = self.audience(channel);
         match self.keys.get(user).copied() {
             Some(key) if !self.is_member(channel, key) => {
-                let concerned = self.users.get(&key).into_iter().flat_map(|user| user.sockets.iter());
+                let concerned =
+                    self.users.get(&key).into_iter().flat_map(|user| user.sockets.iter());
                 Audience::of(members.sockets().chain(concerned.copied()))
             }
             _ => members,

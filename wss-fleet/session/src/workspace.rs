@@ -108,7 +108,7 @@ pub enum Input {
 pub enum Effect {
     /// Offer one frame to sockets.
     Deliver {
-        /// JSON text.
+        /// As the framing made it.
         frame: Bytes,
         /// To whom.
         to: Audience,
@@ -117,7 +117,7 @@ pub enum Effect {
     Ready {
         /// The socket.
         socket: SocketId,
-        /// JSON texts, in order.
+        /// In order. Replayed ones are the ring's own bytes, shared by all who resume.
         frames: Vec<Bytes>,
     },
     /// End a socket.
@@ -155,11 +155,16 @@ pub enum Effect {
     },
 }
 
+/// How a frame's text becomes the bytes that a socket carries. Done once per frame: the ring keeps
+/// the result, and every reader shares it.
+pub type Framing = fn(String) -> Bytes;
+
 /// One workspace on one node.
 #[derive(Debug)]
 pub struct Workspace {
     id: WorkspaceId,
     node_id: NodeId,
+    framing: Framing,
     link: Link,
     tail: Option<Position>,
     ring: Ring,
@@ -190,10 +195,11 @@ enum Link {
 impl Workspace {
     /// A workspace that nobody is connected to yet.
     #[must_use]
-    pub fn new(id: WorkspaceId, node_id: NodeId) -> Self {
+    pub fn new(id: WorkspaceId, node_id: NodeId, framing: Framing) -> Self {
         Self {
             id,
             node_id,
+            framing,
             link: Link::Down,
             tail: None,
             ring: Ring::default(),
@@ -269,13 +275,13 @@ impl Workspace {
         if !to.is_empty() {
             let (cursor, fresh) = (self.cursor(), self.is_fresh());
             let tick = ServerFrame::Tick { cursor, server_time: now, fresh };
-            effects.push(Effect::Deliver { frame: tick.encode().into(), to });
+            effects.push(Effect::Deliver { frame: (self.framing)(tick.encode()), to });
         }
     }
 
     fn on_time(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         for channel in self.holds.overdue(now) {
-            self.fail_closed(&channel, effects);
+            self.fail_closed(&channel, "membership could not be read", effects);
         }
         self.expire_waiting(now, effects);
     }
@@ -291,7 +297,7 @@ impl Workspace {
                 self.resyncs += to.sockets().count() as u64;
                 let delay_ms = spread * step / RESYNC_STEPS;
                 let frame = ServerFrame::Resync { reason: reason.to_owned(), delay_ms };
-                effects.push(Effect::Deliver { frame: frame.encode().into(), to });
+                effects.push(Effect::Deliver { frame: (self.framing)(frame.encode()), to });
             }
         }
     }

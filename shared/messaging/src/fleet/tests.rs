@@ -69,7 +69,10 @@ fn workspaces_spread_over_the_fleet() {
         let ranked = candidates(&workspace(&format!("w{n}")), &fleet, None);
         *firsts.entry(ranked[0].clone()).or_insert(0) += 1;
     }
-    assert!(firsts.len() == 4 && firsts.values().all(|count| (60..140).contains(count)), "{firsts:?}");
+    assert!(
+        firsts.len() == 4 && firsts.values().all(|count| (60..140).contains(count)),
+        "{firsts:?}"
+    );
 }
 
 #[test]

@@ -73,7 +73,9 @@ async fn g6_racing_changes_all_take_effect() {
     let mut racing = tokio::task::JoinSet::new();
     for n in 0..20 {
         let (app, channel) = (rig.app.clone(), channel.clone());
-        racing.spawn(async move { add_member(&app, &caller("alice"), &channel, &user(&format!("u{n}"))).await });
+        racing.spawn(async move {
+            add_member(&app, &caller("alice"), &channel, &user(&format!("u{n}"))).await
+        });
     }
     while let Some(done) = racing.join_next().await {
         done.unwrap().unwrap();
@@ -111,9 +113,18 @@ async fn a_dm_is_one_channel_and_its_members_never_change() {
     let (same, existed) = create_channel(&rig.app, &caller("bob"), dm("alice")).await.unwrap();
     assert_eq!((created, existed), (Creation::Created, Creation::Existed));
     assert_eq!(one, same);
-    assert_eq!(code(add_member(&rig.app, &caller("alice"), &one.id, &user("carol")).await), ErrorCode::DmImmutable);
-    assert_eq!(code(remove_member(&rig.app, &caller("bob"), &one.id, &user("bob")).await), ErrorCode::DmImmutable);
-    assert_eq!(code(remove_member(&rig.app, &caller("eve"), &one.id, &user("eve")).await), ErrorCode::ChannelNotFound);
+    assert_eq!(
+        code(add_member(&rig.app, &caller("alice"), &one.id, &user("carol")).await),
+        ErrorCode::DmImmutable
+    );
+    assert_eq!(
+        code(remove_member(&rig.app, &caller("bob"), &one.id, &user("bob")).await),
+        ErrorCode::DmImmutable
+    );
+    assert_eq!(
+        code(remove_member(&rig.app, &caller("eve"), &one.id, &user("eve")).await),
+        ErrorCode::ChannelNotFound
+    );
     let alone = create_channel(&rig.app, &caller("alice"), dm("alice")).await.unwrap_err();
     assert_eq!((alone.code(), alone.field()), (ErrorCode::InvalidField, Some("members")));
     let elsewhere = create_channel(&rig.app, &stranger("alice"), dm("bob")).await.unwrap().0;
@@ -142,19 +153,31 @@ async fn g8_a_revoked_user_is_nowhere_and_comes_back_nowhere() {
     assert_eq!(refused.code(), ErrorCode::Forbidden);
     let refused = create_channel(&rig.app, &caller("alice"), dm("bob")).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::UserNotFound);
-    assert_eq!(code(add_member(&rig.app, &caller("alice"), &group, &user("bob")).await), ErrorCode::UserNotFound);
-    assert_eq!(code(remove_member(&rig.app, &caller("bob"), &group, &user("bob")).await), ErrorCode::ChannelNotFound);
+    assert_eq!(
+        code(add_member(&rig.app, &caller("alice"), &group, &user("bob")).await),
+        ErrorCode::UserNotFound
+    );
+    assert_eq!(
+        code(remove_member(&rig.app, &caller("bob"), &group, &user("bob")).await),
+        ErrorCode::ChannelNotFound
+    );
     let refused = connect(&rig.app, &caller("bob"), None).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::Forbidden);
     let told = rig.published().await;
-    let is_told = |entry: &messaging::ports::Entry| matches!(entry.publication.body, PublicationBody::Revoked { .. });
+    let is_told = |entry: &messaging::ports::Entry| {
+        matches!(entry.publication.body, PublicationBody::Revoked { .. })
+    };
     assert!(told.iter().any(is_told), "their sockets are told");
 }
 
 #[tokio::test]
 async fn g8_a_revoked_admin_revokes_nobody() {
     let rig = Rig::new();
-    rig.app.revocations.revoke(&workspace(), &user("admin-1"), model::Timestamp::MAX).await.unwrap();
+    rig.app
+        .revocations
+        .revoke(&workspace(), &user("admin-1"), model::Timestamp::MAX)
+        .await
+        .unwrap();
     let refused = revoke_user(&rig.app, &caller("admin-1"), &user("bob")).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::Forbidden);
     revoke_user(&rig.app, &caller("admin-1"), &user("admin-1")).await.unwrap();
@@ -165,8 +188,10 @@ async fn lists_are_paged_by_name() {
     let rig = Rig::new();
     let group = rig.group("alice", &["bob", "carol", "dave"]).await.id;
     let (first, next) = list_members(&rig.app, &caller("alice"), &group, None, 3).await.unwrap();
-    let (rest, end) = list_members(&rig.app, &caller("alice"), &group, next.as_ref(), 3).await.unwrap();
-    let names: Vec<&str> = first.iter().chain(&rest).map(|member| member.user_id.as_str()).collect();
+    let (rest, end) =
+        list_members(&rig.app, &caller("alice"), &group, next.as_ref(), 3).await.unwrap();
+    let names: Vec<&str> =
+        first.iter().chain(&rest).map(|member| member.user_id.as_str()).collect();
     assert_eq!(names, ["alice", "bob", "carol", "dave"]);
     assert_eq!(end, None);
     for _ in 0..4 {

@@ -105,9 +105,14 @@ async fn g6_nobody_scrolls_a_channel_they_are_not_in() {
     rig.post("alice", &channel, "hi").await;
     let refused = page(&rig, "mallory", &channel, Direction::Older, None, 20).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::ChannelNotFound);
-    messaging::members::remove_member(&rig.app, &caller("alice"), &channel, &crate::rig::user("bob"))
-        .await
-        .unwrap();
+    messaging::members::remove_member(
+        &rig.app,
+        &caller("alice"),
+        &channel,
+        &crate::rig::user("bob"),
+    )
+    .await
+    .unwrap();
     let removed = page(&rig, "bob", &channel, Direction::Older, None, 20).await.unwrap_err();
     assert_eq!(removed.code(), ErrorCode::ChannelNotFound);
 }

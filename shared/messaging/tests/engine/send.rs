@@ -204,7 +204,10 @@ async fn g8_tenants_and_non_members_get_one_answer() {
         (caller("alice"), absent),
     ] {
         let command = PostMessage { channel_id, text: text.clone(), id: None, after: None };
-        assert_eq!(code(post_message(&rig.app, &caller, command).await), ErrorCode::ChannelNotFound);
+        assert_eq!(
+            code(post_message(&rig.app, &caller, command).await),
+            ErrorCode::ChannelNotFound
+        );
     }
 }
 

@@ -1,6 +1,6 @@
 //! What answers hold. Clients ignore fields that they do not know.
 
-use model::{Channel, Member, Message};
+use model::{Channel, ChannelId, Member, Message, UserId};
 use serde::{Deserialize, Serialize};
 
 /// A message: `{"id","channel_id","sender_id","message","created_at"}`.
@@ -139,6 +139,30 @@ pub struct MembersBody {
     pub members: Vec<MemberBody>,
     /// Where to go on.
     pub next_offset: Option<String>,
+}
+
+/// The answer of a membership change: what it was about, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedBody {
+    /// The channel; absent where a user was revoked in all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel_id: Option<String>,
+    /// The user.
+    pub user_id: String,
+}
+
+impl ChangedBody {
+    /// A member was added or removed.
+    #[must_use]
+    pub fn of_member(channel: &ChannelId, user: &UserId) -> Self {
+        Self { channel_id: Some(channel.to_string()), user_id: user.to_string() }
+    }
+
+    /// A user was revoked.
+    #[must_use]
+    pub fn of_user(user: &UserId) -> Self {
+        Self { channel_id: None, user_id: user.to_string() }
+    }
 }
 
 /// The answer of `GET /connect`.

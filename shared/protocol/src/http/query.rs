@@ -115,7 +115,8 @@ impl Query {
     pub fn failed(&self) -> Result<Option<NodeId>, Problem> {
         self.one("failed")?
             .map(|text| {
-                NodeId::parse(text).map_err(|_form| Problem::invalid_field("failed", "Not a node id"))
+                NodeId::parse(text)
+                    .map_err(|_form| Problem::invalid_field("failed", "Not a node id"))
             })
             .transpose()
     }
@@ -137,7 +138,8 @@ mod tests {
     fn limits_are_1_to_100() {
         assert_eq!(query("").limit(20), Ok(20));
         assert_eq!(query("limit=100").limit(20), Ok(100));
-        for bad in ["0", "-1", "101", "x", "", "1e2", "%2B5", "+5", "5%00", "99999999999999999999"] {
+        for bad in ["0", "-1", "101", "x", "", "1e2", "%2B5", "+5", "5%00", "99999999999999999999"]
+        {
             let found = query(&format!("limit={bad}")).limit(20).map_err(|problem| problem.code);
             assert_eq!(found, Err(ErrorCode::InvalidLimit), "{bad}");
         }

@@ -4,9 +4,7 @@ use std::borrow::Cow;
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use model::{
-    ChannelId, Contract, ErrorCode, MessageId, MessageText, TextError, UserId, limits,
-};
+use model::{ChannelId, Contract, ErrorCode, MessageId, MessageText, TextError, UserId, limits};
 use serde_json::{Map, Value};
 
 use crate::json;
@@ -126,7 +124,9 @@ fn text_problem(error: TextError) -> Problem {
     match error {
         TextError::Empty => Problem::from(ErrorCode::EmptyMessage).of_field("message"),
         TextError::TooLong => Problem::from(ErrorCode::MessageTooLong).of_field("message"),
-        TextError::Control => Problem::invalid_field("message", "The text holds a control character"),
+        TextError::Control => {
+            Problem::invalid_field("message", "The text holds a control character")
+        }
     }
 }
 
@@ -172,7 +172,9 @@ impl TryFrom<Fields> for CreateChannelBody {
             }
         };
         let channel = match (kind.as_str(), name) {
-            ("GROUP_CHANNEL", Some(name)) => NewChannel::Group { name: channel_name(name)?, members },
+            ("GROUP_CHANNEL", Some(name)) => {
+                NewChannel::Group { name: channel_name(name)?, members }
+            }
             ("GROUP_CHANNEL", None) => {
                 return Err(Problem::invalid_field("name", "The field is missing"));
             }

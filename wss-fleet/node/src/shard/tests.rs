@@ -107,7 +107,11 @@ async fn a_close_says_why_and_ends_the_stream() {
 struct Counting(Arc<AtomicUsize>);
 
 impl AsyncWrite for Counting {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Poll::Ready(Ok(bytes.len()))
     }
@@ -130,7 +134,8 @@ impl AsyncWrite for Counting {
 #[test]
 fn everything_queued_for_a_socket_goes_out_in_one_call() {
     let calls = Arc::new(AtomicUsize::new(0));
-    let mut shard = Shard { sockets: HashMap::new(), ready: Arc::default(), counts: Arc::default() };
+    let mut shard =
+        Shard { sockets: HashMap::new(), ready: Arc::default(), counts: Arc::default() };
     let socket = SocketId { shard: 0, serial: 1 };
     let writer = Box::new(Counting(Arc::clone(&calls)));
     let mut batch = vec![Order::Open { socket, writer, ended: Arc::default() }];

@@ -53,7 +53,8 @@ impl Workspace {
         }
         let oldest_attached = self.roster.user(key).and_then(|user| user.sockets.first().copied());
         let oldest_waiting = || self.waiting.iter().find(|waiting| waiting.key == key);
-        let oldest = oldest_attached.or_else(|| oldest_waiting().map(|waiting| waiting.attach.socket));
+        let oldest =
+            oldest_attached.or_else(|| oldest_waiting().map(|waiting| waiting.attach.socket));
         if let Some(socket) = oldest {
             effects.push(Effect::Close { socket, code: CloseCode::TooManySockets });
             self.forget_socket(key, socket);
@@ -198,7 +199,7 @@ impl Workspace {
             resumed,
             server_time: now,
         });
-        ready.encode().into()
+        (self.framing)(ready.encode())
     }
 
     fn attach(
@@ -232,12 +233,7 @@ impl Workspace {
         }
     }
 
-    pub(super) fn close_user(
-        &mut self,
-        user: &UserId,
-        code: CloseCode,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn close_user(&mut self, user: &UserId, code: CloseCode, effects: &mut Vec<Effect>) {
         let Some(key) = self.roster.key_of(user) else { return };
         let attached = self.roster.user(key).map(|user| user.sockets.clone()).unwrap_or_default();
         let waiting = self.waiting.iter().filter(|waiting| waiting.key == key);

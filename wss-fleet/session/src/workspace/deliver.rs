@@ -33,7 +33,7 @@ impl Workspace {
         // There always is one before: sockets attach only after the first fill.
         let before = before.unwrap_or(entry.position);
         if !self.holds.push(channel, number, before, now) {
-            return self.fail_closed(channel, effects);
+            return self.fail_closed(channel, "too much is held", effects);
         }
         if self.holds.first(channel) == Some(number) {
             self.ask(channel, number, &publication, need, effects);
@@ -47,13 +47,13 @@ impl Workspace {
                 if message.members_version > self.roster.version(&message.channel_id) {
                     return Some(Need::View(message.members_version));
                 }
-                let is_wanted = message.text.is_none()
-                    && !self.roster.audience(&message.channel_id).is_empty();
+                let is_wanted =
+                    message.text.is_none() && !self.roster.audience(&message.channel_id).is_empty();
                 is_wanted.then_some(Need::Text)
             }
             // The next version's change is a delta; any newer one needs the rows.
             PublicationBody::Channel(change) => {
-                let is_known = change.members_version <= self.roster.version(&change.channel_id) + 1;
+                let is_known = change.members_version <= self.next_version(&change.channel_id);
                 (!is_known).then_some(Need::View(change.members_version))
             }
             PublicationBody::Revoked { .. }
@@ -131,7 +131,7 @@ impl Workspace {
                 self.unreadable.retain(|number| *number >= oldest);
                 self.unreadable.insert(number);
                 if self.holds.first(&channel) == Some(number) {
-                    self.fail_closed(&channel, effects);
+                    self.fail_closed(&channel, "a message could not be read", effects);
                 }
             }
         }
@@ -142,7 +142,7 @@ impl Workspace {
     fn release(&mut self, channel: &ChannelId, now: Timestamp, effects: &mut Vec<Effect>) {
         while let Some(number) = self.holds.first(channel) {
             let Some(link) = self.ring.link_mut(number) else {
-                return self.fail_closed(channel, effects);
+                return self.fail_closed(channel, "too much is held", effects);
             };
             let publication = Arc::clone(&link.publication);
             if let Some(need) = self.need(&publication) {
@@ -171,21 +171,29 @@ impl Workspace {
         let Some(link) = self.ring.link_mut(number) else { return };
         let is_own = safe == Some(link.position);
         let cursor = safe.map(|position| position.to_string()).unwrap_or_default();
-        let Some(frame) = encode(publication, cursor) else { return };
+        let framing = self.framing;
+        let Some(frame) = encode(publication, cursor).map(framing) else { return };
         if is_own {
             link.frame = Some(frame.clone());
         }
         effects.push(Effect::Deliver { frame, to });
     }
 
+    /// The version whose change is a delta. A channel that is not there has the last one.
+    fn next_version(&self, channel: &ChannelId) -> u64 {
+        self.roster.version(channel).saturating_add(1)
+    }
+
     fn apply(&mut self, change: &PublishedChange) {
         let (channel, version) = (&change.channel_id, change.members_version);
-        if version != self.roster.version(channel) + 1 {
+        if version != self.next_version(channel) {
             return;
         }
         match change.change {
             ChannelChange::Created => self.roster.refresh(channel, version, &change.members),
-            ChannelChange::MemberAdded => self.roster.apply(channel, version, &change.user_id, true),
+            ChannelChange::MemberAdded => {
+                self.roster.apply(channel, version, &change.user_id, true)
+            }
             ChannelChange::MemberRemoved => {
                 self.roster.apply(channel, version, &change.user_id, false);
             }
@@ -194,12 +202,13 @@ impl Workspace {
 
     /// The frame of a link for a replay; its cursor is its own position, or before what is held.
     pub(super) fn replay_frame(&mut self, number: u64) -> Option<Bytes> {
-        let safe = self.holds.safe_at(number);
+        let (safe, framing) = (self.holds.safe_at(number), self.framing);
         let link = self.ring.link_mut(number)?;
         if safe.is_none() && link.frame.is_some() {
             return link.frame.clone();
         }
-        let frame = encode(&link.publication, safe.unwrap_or(link.position).to_string())?;
+        let frame =
+            encode(&link.publication, safe.unwrap_or(link.position).to_string()).map(framing)?;
         if safe.is_none() {
             link.frame = Some(frame.clone());
         }
@@ -207,12 +216,17 @@ impl Workspace {
     }
 
     /// A hold that cannot end: what it holds is not delivered, and its readers are told (G6).
-    pub(super) fn fail_closed(&mut self, channel: &ChannelId, effects: &mut Vec<Effect>) {
+    pub(super) fn fail_closed(
+        &mut self,
+        channel: &ChannelId,
+        why: &str,
+        effects: &mut Vec<Effect>,
+    ) {
         self.holds.drop_channel(channel);
         // Without a view nobody knows who is concerned.
         let known = self.roster.audience(channel);
         let to = if known.is_empty() { self.roster.everyone() } else { known };
-        self.resync("membership could not be read", &to, effects);
+        self.resync(why, &to, effects);
     }
 
     pub(super) fn give_up_holds(&mut self, effects: &mut Vec<Effect>) {
@@ -229,7 +243,7 @@ impl Workspace {
 }
 
 /// The frame of a publication; none for one that is not for clients, or whose text is not here.
-fn encode(publication: &Publication, cursor: String) -> Option<Bytes> {
+fn encode(publication: &Publication, cursor: String) -> Option<String> {
     let frame = match &publication.body {
         PublicationBody::Message(published) => {
             let text = published.text.clone()?;
@@ -246,5 +260,5 @@ fn encode(publication: &Publication, cursor: String) -> Option<Bytes> {
             return None;
         }
     };
-    Some(frame.encode().into())
+    Some(frame.encode())
 }

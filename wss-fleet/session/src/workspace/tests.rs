@@ -25,7 +25,7 @@ impl Rig {
     /// A workspace whose stream holds one marker.
     fn linked() -> Self {
         let mut rig = Self {
-            workspace: Workspace::new("w".parse().unwrap(), "N1".parse().unwrap()),
+            workspace: Workspace::new("w".parse().unwrap(), "N1".parse().unwrap(), Bytes::from),
             now: Timestamp::from_unix_ms(1_000_000),
             effects: Vec::new(),
             entries: Vec::new(),
@@ -109,7 +109,8 @@ impl Rig {
     }
 
     fn refreshed(&mut self, channel: &ChannelId, version: u64, members: &[&str]) -> &[Effect] {
-        let members = Some(ChannelMembers { version, members: members.iter().map(|m| user(m)).collect() });
+        let members =
+            Some(ChannelMembers { version, members: members.iter().map(|m| user(m)).collect() });
         self.input(Input::Refreshed { channel: channel.clone(), members })
     }
 
@@ -189,7 +190,12 @@ fn message(channel: &ChannelId, version: u64, text: &str) -> PublicationBody {
 
 fn published(channel: &ChannelId, version: u64, text: Option<MessageText>) -> PublicationBody {
     let (channel_id, sender_id) = (channel.clone(), user("sender"));
-    PublicationBody::Message(PublishedMessage { channel_id, sender_id, text, members_version: version })
+    PublicationBody::Message(PublishedMessage {
+        channel_id,
+        sender_id,
+        text,
+        members_version: version,
+    })
 }
 
 fn change(channel: &ChannelId, version: u64, change: ChannelChange, name: &str) -> PublicationBody {

@@ -5,11 +5,15 @@ use super::*;
 const CHANNEL: &str = "C01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
 fn json_headers() -> HeaderMap {
-    HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"))])
+    HeaderMap::from_iter([(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/json; charset=utf-8"),
+    )])
 }
 
 fn refusal<T: TryFrom<Fields, Error = Problem>>(body: &str) -> (ErrorCode, String) {
-    let read = read_json(&json_headers(), body.as_bytes()).and_then(|fields| T::try_from(fields).map(drop));
+    let read = read_json(&json_headers(), body.as_bytes())
+        .and_then(|fields| T::try_from(fields).map(drop));
     let problem = read.expect_err(body);
     (problem.code, problem.field.unwrap_or_default().into_owned())
 }
@@ -83,7 +87,8 @@ fn media_types_are_json_only() {
 
 #[test]
 fn a_bearer_token_is_found() {
-    let headers = |text: &str| HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(text).unwrap())]);
+    let headers =
+        |text: &str| HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(text).unwrap())]);
     assert_eq!(bearer(&headers("bearer abc")), Ok("abc"));
     for bad in ["", "Bearer", "Bearer ", "Basic abc", "abc", "Bearer a b"] {
         let problem = bearer(&headers(bad)).expect_err(bad);

@@ -106,7 +106,11 @@ fn g5_a_long_text_is_read_once_for_live_and_replay() {
     rig.input(Input::TextRead { number, text });
     let delivered = rig.delivered();
     assert!(delivered.contains(&(alice, "long".to_owned())));
-    assert_eq!(delivered.iter().filter(|one| **one == (bob, "long".to_owned())).count(), 1, "{delivered:?}");
+    assert_eq!(
+        delivered.iter().filter(|one| **one == (bob, "long".to_owned())).count(),
+        1,
+        "{delivered:?}"
+    );
 }
 
 #[test]
@@ -155,7 +159,13 @@ fn ticks_carry_the_cursor_and_whether_the_path_is_whole() {
     let mut rig = Rig::linked();
     rig.attach("alice", &[]);
     rig.input(Input::Tick);
-    assert_eq!(text_of(match &rig.effects[0] { Effect::Deliver { frame, .. } => frame, _ => panic!() }), "tick true");
+    assert_eq!(
+        text_of(match &rig.effects[0] {
+            Effect::Deliver { frame, .. } => frame,
+            _ => panic!(),
+        }),
+        "tick true"
+    );
     assert_eq!(rig.cursor_of_last(), rig.entries[0].position.to_string());
     rig.input(Input::Lost);
     rig.input(Input::Tick);

@@ -133,3 +133,14 @@ fn g6_a_user_who_left_the_node_is_in_no_view() {
     assert!(rig.workspace.is_idle());
     assert_eq!(rig.push(message(&c, 1, "to nobody")), []);
 }
+
+#[test]
+fn a_channel_that_is_not_there_has_no_members_and_breaks_nothing() {
+    let (mut rig, c) = (Rig::linked(), channel(1));
+    rig.attach("alice", &[]);
+    rig.push(message(&c, 1, "of a channel of another stack"));
+    rig.refreshed(&c, u64::MAX, &[]);
+    rig.push(change(&c, 2, ChannelChange::MemberAdded, "zoe"));
+    rig.push(change(&c, u64::MAX, ChannelChange::MemberAdded, "zoe"));
+    assert_eq!(rig.delivered(), []);
+}

@@ -1,0 +1,85 @@
+//! The node directory: leases, pending assignments and reports of the fleet.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use model::{NodeId, UserId};
+
+use super::Cause;
+
+/// What a node says of itself every two seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The node's start.
+    pub node_id: NodeId,
+    /// Where clients reach it: `ws://` or `wss://`, host, port and path.
+    pub url: String,
+    /// Open sockets.
+    pub connections: u32,
+    /// Handshakes a second it takes.
+    pub handshakes_per_second: u32,
+    /// Whether it is leaving: no new clients.
+    pub draining: bool,
+}
+
+/// A node as the directory knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetNode {
+    /// Its last word.
+    pub lease: Lease,
+    /// How long ago that was, by the directory's own clock.
+    pub age: Duration,
+    /// Assignments whose ticket has not expired yet.
+    pub pending: u32,
+    /// Who could not reach it, and how long ago; at most [`model::limits::REPORT_WINDOW`] +
+    /// [`model::limits::DEMOTION`] back.
+    pub reports: Vec<(UserId, Duration)>,
+}
+
+/// A refusal or silence of the directory.
+#[derive(Debug, thiserror::Error)]
+#[error("the node directory did not answer")]
+pub struct DirectoryError(#[source] pub Cause);
+
+/// Leases, pending assignments and reports of the fleet. Volatile: rebuilt from heartbeats.
+#[async_trait]
+pub trait NodeDirectory: Send + Sync + Debug {
+    /// Writes a node's lease and renews it. Leases are scored with the directory's clock and have
+    /// no time-to-live: eviction must not hit them.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    async fn renew(&self, lease: &Lease) -> Result<(), DirectoryError>;
+
+    /// Removes a node that leaves in order. Idempotent.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    async fn withdraw(&self, node: &NodeId) -> Result<(), DirectoryError>;
+
+    /// All nodes heard of within [`model::limits::LEASE_MEMORY`], dead ones included.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    async fn fleet(&self) -> Result<Vec<FleetNode>, DirectoryError>;
+
+    /// Takes the candidate with the fewest connections + pending assignments (the first of equals)
+    /// and counts one pending assignment on it for `ttl`, in one step, so that many callers do
+    /// not all take the same. Candidates without a lease are passed over; `None` if all are.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    async fn reserve(
+        &self,
+        candidates: &[NodeId],
+        ttl: Duration,
+    ) -> Result<Option<NodeId>, DirectoryError>;
+
+    /// Notes that a user could not reach a node, or lost it. One report per user and node counts:
+    /// the last.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    async fn report(&self, node: &NodeId, reporter: &UserId) -> Result<(), DirectoryError>;
+}
