@@ -29,6 +29,7 @@ async fn attach(cluster: &Cluster, name: &str, cursor: Option<&str>) -> (RawSock
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one table")]
 async fn handshakes_are_refused_with_their_status() {
     let cluster = Cluster::start(Environment::Embedded).await;
     let url = cluster.nodes()[0].url.clone();

@@ -1,5 +1,7 @@
 //! Rules that are run, since rules that are not run decay.
 
+#![expect(clippy::unwrap_used, reason = "a rule that cannot be checked is broken")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -136,7 +138,7 @@ fn every_guarantee_has_tests_and_every_named_test_exists() {
     let sources: Vec<String> = files(".rs").into_iter().map(|(_, text)| text).collect();
     let tests: BTreeSet<&str> = sources
         .iter()
-        .flat_map(|text| text.match_indices("fn g").map(move |(at, _)| &text[at + 3..]))
+        .flat_map(|text| text.match_indices("fn g").filter_map(move |(at, _)| text.get(at + 3..)))
         .filter_map(|rest| rest.split('(').next())
         .filter(|name| name.as_bytes().get(1).is_some_and(u8::is_ascii_digit))
         .collect();

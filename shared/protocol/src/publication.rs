@@ -296,7 +296,10 @@ mod tests {
         };
         let text_of = |publication: Publication| match publication.body {
             PublicationBody::Message(message) => message.text,
-            other => panic!("{other:?}"),
+            PublicationBody::Channel(_)
+            | PublicationBody::Revoked { .. }
+            | PublicationBody::Marker
+            | PublicationBody::Unreadable => panic!("a message's publication is one"),
         };
         let (short, long) = ("x".repeat(4096), "x".repeat(4097));
         assert!(text_of(Publication::of_message(&message(short), 1)).is_some());

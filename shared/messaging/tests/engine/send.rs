@@ -197,7 +197,7 @@ async fn g8_tenants_and_non_members_get_one_answer() {
     let rig = Rig::new();
     let channel = rig.group("alice", &["bob"]).await.id;
     let text = model::MessageText::parse("hi".to_owned()).unwrap();
-    let absent = model::ChannelId::mint_group(model::Timestamp::from_unix_ms(1), 1);
+    let absent = ChannelId::mint_group(model::Timestamp::from_unix_ms(1), 1);
     for (caller, channel_id) in [
         (caller("mallory"), channel.clone()),
         (stranger("alice"), channel),

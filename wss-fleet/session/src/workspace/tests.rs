@@ -1,4 +1,5 @@
 //! The workspace by its inputs and effects. Names carry the guarantee they test.
+#![expect(clippy::wildcard_enum_match_arm, reason = "tests look for one effect among others")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +84,8 @@ impl Rig {
 
     fn attach_with(&mut self, name: &str, cursor: Option<String>) -> SocketId {
         self.serial += 1;
-        let socket = SocketId { shard: u16::from(self.serial % 2 == 0), serial: self.serial };
+        let socket =
+            SocketId { shard: u16::from(self.serial.is_multiple_of(2)), serial: self.serial };
         let connection_id = format!("S{}", self.serial).parse().unwrap();
         self.input(Input::Attach(Attach { socket, connection_id, user: user(name), cursor }));
         socket
