@@ -9,6 +9,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::string_slice,
+    clippy::wildcard_enum_match_arm,
     reason = "a test that finds something else has failed; figures are printed"
 )]
 
@@ -18,6 +19,7 @@ mod cost;
 mod embedded;
 mod everywhere;
 mod failover;
+mod figures;
 mod page;
 mod sockets;
 
