@@ -142,6 +142,10 @@ async fn too_many_frames_or_bytes_a_second_close_with_4429() {
     let pings: Vec<u8> = (0..25).flat_map(|_| frame(0x89, b"")).collect();
     frames.send_bytes(&pings).await.unwrap();
     assert_eq!(frames.close_within(SOON).await, Some(4429), "25 pings");
+    let mut fragments = after_ready(&cluster).await;
+    let begun = std::iter::once(frame(0x01, b"")).chain((0..25).map(|_| frame(0x00, b"")));
+    fragments.send_bytes(&begun.flatten().collect::<Vec<u8>>()).await.unwrap();
+    assert_eq!(fragments.close_within(SOON).await, Some(4429), "26 fragments are 26 frames");
     let mut bytes = after_ready(&cluster).await;
     // Empty continuations never finish a message: only a meter below the parser sees them.
     let flood: Vec<u8> = std::iter::once(frame(0x01, b""))

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use dynoxide::{Database, DynoxideError};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{error, warn};
 
 /// Where the engine keeps its tables.
@@ -149,7 +150,8 @@ fn open(data: EngineData) -> Result<(Database, Option<File>), EngineError> {
 /// Takes the directory for this engine. The lock goes with the process, however it ends.
 fn lock(directory: &Path) -> Result<File, EngineError> {
     let refused = |source| EngineError::Directory { path: directory.to_owned(), source };
-    fs::create_dir_all(directory).map_err(refused)?;
+    // What people wrote lies here: a directory that we make is its owner's alone.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(refused)?;
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);
     let file = options.open(directory.join(LOCK_FILE)).map_err(refused)?;
@@ -191,7 +193,7 @@ fn run(
 
 /// The engine's server expires nothing by itself.
 async fn sweep_expired(database: Database) {
-    let mut tick = tokio::time::interval(SWEEP_EVERY);
+    let mut tick = tokio::time::interval_at(Instant::now() + SWEEP_EVERY, SWEEP_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
@@ -206,8 +208,9 @@ async fn sweep_expired(database: Database) {
 
 /// Threads that parse requests while one of them holds the tables.
 const WORKERS: usize = 2;
-/// How often expired rows are removed; the service takes up to days.
-const SWEEP_EVERY: Duration = Duration::from_secs(2);
+/// How often expired rows are removed; the service takes up to days. A sweep reads every row while
+/// others wait, and what expires here are redirects of two days ago.
+const SWEEP_EVERY: Duration = Duration::from_secs(30 * 60);
 /// How long requests in flight may hold a stop up.
 const STOP_MAX: Duration = Duration::from_secs(1);
 const TABLES_FILE: &str = "tables.sqlite";

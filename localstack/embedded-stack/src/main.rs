@@ -24,7 +24,9 @@ async fn main() -> ExitCode {
         }
     };
     let filter = ProcessEnv.value(LOG).and_then(|value| value.into_string().ok());
-    let filter = filter.unwrap_or_else(|| LogConfig::default().filter);
+    // The engine warns of every refused condition; the store's adapter expects those.
+    let filter =
+        filter.unwrap_or_else(|| format!("{},dynoxide=error", LogConfig::default().filter));
     telemetry::start(&LogConfig { filter, format: options.log_format.into() });
     run(&options).await
 }

@@ -83,7 +83,9 @@ struct Place {
 
 impl Who {
     fn api(&self) -> Result<Api, CliError> {
-        let source = match (&self.token, &self.user) {
+        // An empty variable counts as unset.
+        let token = self.token.as_ref().filter(|token| !token.is_empty());
+        let source = match (token, &self.user) {
             (Some(token), _) => TokenSource::Fixed(Token::new(token.as_str())),
             (None, Some(user)) => {
                 TokenSource::Dev(DevUser::new(self.workspace.clone(), user.clone()))
@@ -111,7 +113,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), CliError> {
         }
         Command::Send { who, place, text } => {
             let api = who.api()?;
-            let channel = who.names(api.clone()).resolve(&place.channel).await?;
+            let channel = who.names(api.clone()).open(&place.channel).await?;
             let sent = Outbox::new(api).send(&channel.id, &text).await?;
             let again = if sent.duplicate { ", stored by an earlier attempt" } else { "" };
             Ok(terminal.note(&format!("stored as {}{again}", sent.message.id))?)
@@ -119,7 +121,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), CliError> {
         Command::Channels { who } => list_channels(&who, &mut terminal).await,
         Command::History { who, place, limit } => {
             let api = who.api()?;
-            let channel = who.names(api.clone()).resolve(&place.channel).await?;
+            let channel = who.names(api.clone()).find(&place.channel).await?;
             let page = api.scroll(&channel.id, None, limit, Direction::Older).await?;
             for message in page.messages.iter().rev() {
                 terminal.message(None, message)?;

@@ -43,6 +43,8 @@ pub(crate) const LATE_AT: &str = "m";
 pub(crate) const JOINED_AT: &str = "j";
 /// Tombstones: since when, in milliseconds.
 pub(crate) const REVOKED_AT: &str = "a";
+/// When a user noted that they are leaving.
+pub(crate) const LEAVING_AT: &str = "l";
 
 /// A row that is none of ours. Names the place, never the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -19,6 +19,10 @@ pub(crate) const WORKSPACE_USER: &str = "workspace_user";
 /// The sort key of a revoked user's tombstone. Sorts below every channel id and is none.
 pub(crate) const REVOKED: &str = "!revoked";
 
+/// What stands before a channel in the sort key of a leaving mark. Sorts below the tombstone, so
+/// that a list which begins behind the tombstone passes it over.
+pub(crate) const LEAVING: &str = "!leaving#";
+
 pub(crate) fn string(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
@@ -41,6 +45,11 @@ pub(crate) fn user_channel(workspace: &WorkspaceId, user: &UserId, channel: &Cha
 
 pub(crate) fn tombstone(workspace: &WorkspaceId, user: &UserId) -> Key {
     pair(WORKSPACE_USER, &workspace_user(workspace, user), CHANNEL_ID, REVOKED)
+}
+
+pub(crate) fn leaving(workspace: &WorkspaceId, user: &UserId, channel: &ChannelId) -> Key {
+    let mark = format!("{LEAVING}{channel}");
+    pair(WORKSPACE_USER, &workspace_user(workspace, user), CHANNEL_ID, &mark)
 }
 
 /// `workspace_id#user_id`. Ids hold no `#`, so two pairs never make one string.
@@ -67,6 +76,7 @@ mod tests {
     #[test]
     fn a_tombstone_sorts_below_every_channel_and_is_none() {
         assert!(ChannelId::parse(REVOKED).is_err());
+        assert!(LEAVING < REVOKED && !REVOKED.starts_with(LEAVING));
         for lowest in ["C00000000000000000000000000", "D00000000000000000000000000"] {
             assert!(REVOKED < ChannelId::parse(lowest).unwrap().as_str());
         }

@@ -50,6 +50,30 @@ impl MemberStore for DynamoStore {
         membership.and(user_channel)
     }
 
+    async fn mark_leaving(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+        at: Timestamp,
+    ) -> Result<(), WriteError> {
+        let mut row = keys::leaving(workspace, user, channel);
+        row.insert(item::LEAVING_AT.to_owned(), item::number(at.unix_ms()));
+        self.put_user_row(row).await
+    }
+
+    async fn was_leaving(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+    ) -> Result<bool, ReadError> {
+        let table = &self.tables.user_channels;
+        let keys = vec![keys::leaving(workspace, user, channel)];
+        let found = self.batch_get(vec![(table, keys)]).await?;
+        Ok(found.values().any(|rows| !rows.is_empty()))
+    }
+
     async fn members(
         &self,
         channel: &ChannelId,

@@ -11,7 +11,7 @@ use crate::attempt::Attempts;
 use crate::capacity::Operation;
 use crate::error::unreadable;
 use crate::item;
-use crate::keys;
+use crate::keys::{self, Key};
 use crate::store::{BATCH_KEYS_MAX, DynamoStore};
 
 #[async_trait]
@@ -24,21 +24,7 @@ impl RevocationStore for DynamoStore {
     ) -> Result<(), WriteError> {
         let mut row = keys::tombstone(workspace, user);
         row.insert(item::REVOKED_AT.to_owned(), item::number(at.unix_ms()));
-        let attempts = Attempts::default();
-        self.capacity.count_call(Operation::Put);
-        let answer = self
-            .client
-            .put_item()
-            .table_name(&self.tables.user_channels)
-            .set_item(Some(row))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .customize()
-            .interceptor(attempts.clone())
-            .send()
-            .await
-            .map_err(|err| attempts.write_error(Operation::Put, err))?;
-        self.capacity.count_units(Operation::Put, answer.consumed_capacity());
-        Ok(())
+        self.put_user_row(row).await
     }
 
     async fn revoked_among(
@@ -58,5 +44,26 @@ impl RevocationStore for DynamoStore {
         }
         revoked.sort_unstable();
         Ok(revoked)
+    }
+}
+
+impl DynamoStore {
+    /// Writes a row beside a user's channels that is no channel.
+    pub(crate) async fn put_user_row(&self, row: Key) -> Result<(), WriteError> {
+        let attempts = Attempts::default();
+        self.capacity.count_call(Operation::Put);
+        let answer = self
+            .client
+            .put_item()
+            .table_name(&self.tables.user_channels)
+            .set_item(Some(row))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .customize()
+            .interceptor(attempts.clone())
+            .send()
+            .await
+            .map_err(|err| attempts.write_error(Operation::Put, err))?;
+        self.capacity.count_units(Operation::Put, answer.consumed_capacity());
+        Ok(())
     }
 }

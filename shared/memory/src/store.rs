@@ -26,6 +26,7 @@ struct Tables {
     memberships: BTreeMap<ChannelId, BTreeMap<UserId, Member>>,
     user_channels: BTreeMap<(WorkspaceId, UserId), BTreeSet<ChannelId>>,
     tombstones: BTreeMap<(WorkspaceId, UserId), Timestamp>,
+    leaving: BTreeSet<(WorkspaceId, UserId, ChannelId)>,
     calls: Calls,
 }
 
@@ -194,6 +195,28 @@ impl MemberStore for MemoryStore {
             of_user.remove(channel);
         }
         Ok(())
+    }
+
+    async fn mark_leaving(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+        _at: Timestamp,
+    ) -> Result<(), WriteError> {
+        let mark = (workspace.clone(), user.clone(), channel.clone());
+        self.call("mark_leaving").leaving.insert(mark);
+        Ok(())
+    }
+
+    async fn was_leaving(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+    ) -> Result<bool, ReadError> {
+        let mark = (workspace.clone(), user.clone(), channel.clone());
+        Ok(self.call("was_leaving").leaving.contains(&mark))
     }
 
     async fn members(

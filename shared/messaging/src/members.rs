@@ -111,11 +111,9 @@ pub async fn remove_member(
     let (channel, is_member) =
         within(caller, standing).ok_or(ChangeMembersError::ChannelNotFound)?;
     let is_dm = channel.channel_type == ChannelType::Dm;
-    // Leaving twice is leaving once: the second call may finish what a crash left of the first.
-    let leaves_again = user == me && !is_dm;
     if !is_member {
-        let may_see = caller.is_admin || leaves_again;
-        if !may_see || is_revoked(app, caller, me).await? {
+        let leaves_again = user == me && !is_dm && was_leaving(app, caller, id).await?;
+        if !(leaves_again || caller.is_admin) || is_revoked(app, caller, me).await? {
             return Err(ChangeMembersError::ChannelNotFound);
         }
     }
@@ -125,13 +123,18 @@ pub async fn remove_member(
     if !(user == me || channel.created_by == *me || caller.is_admin) {
         return Err(ChangeMembersError::Forbidden);
     }
-    if !is_member && user == me && !caller.is_admin {
-        // Completed in silence: whoever knows an id could else make noise in a channel of others.
-        change(app, &channel, user, ChannelChange::MemberRemoved).await?;
-        return Ok(());
+    if user == me && is_member {
+        // Noted first: once the row is gone, nothing else tells a retry from a stranger's call.
+        let noted = app.members.mark_leaving(&caller.workspace_id, id, me, app.clock.now()).await;
+        noted.map_err(StoreError::from)?;
     }
     remove(app, &channel, user).await?;
     Ok(())
+}
+
+/// Whether the caller's leaving may be half done: the second call finishes what a crash left.
+async fn was_leaving(app: &App, caller: &Principal, id: &ChannelId) -> Result<bool, StoreError> {
+    Ok(app.members.was_leaving(&caller.workspace_id, id, &caller.user_id).await?)
 }
 
 /// Removes a member whoever asks, and tells so.

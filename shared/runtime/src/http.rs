@@ -160,6 +160,9 @@ fn refuse(app: &App, id: &RequestId, failure: Failure) -> Response<Bytes> {
     let Failure { mut problem, cause } = failure;
     let (code, cause) = (problem.code.as_str(), cause.unwrap_or_default());
     match problem.code.status() {
+        503 if problem.code == ErrorCode::NoCapacity => {
+            tracing::warn!(request_id = id.as_str(), code, cause, "the call was put off");
+        }
         503 => tracing::error!(request_id = id.as_str(), code, cause, "the call failed"),
         429 => tracing::warn!(request_id = id.as_str(), code, cause, "the call was put off"),
         _ => tracing::debug!(request_id = id.as_str(), code, cause, "the call was refused"),

@@ -14,6 +14,7 @@ on_every_store!(
     deleting_a_member_takes_both_rows_and_is_idempotent,
     one_user_id_in_two_workspaces_is_two_users,
     a_hundred_and_one_members_are_put_at_once,
+    a_leaving_mark_is_one_users_and_no_channel,
 );
 
 fn names(members: &[Member]) -> Vec<&str> {
@@ -129,4 +130,20 @@ async fn a_hundred_and_one_members_are_put_at_once(stores: Stores) {
     let found: Vec<_> = first.rows.into_iter().chain(rest.rows).collect();
     assert_eq!(found, all);
     stores.members.put_members(&acme, &general, &[]).await.unwrap();
+}
+
+async fn a_leaving_mark_is_one_users_and_no_channel(stores: Stores) {
+    let (acme, general) = (workspace("acme"), channel_id(1));
+    stores.members.mark_leaving(&acme, &general, &user("ada"), at(1)).await.unwrap();
+    stores.members.mark_leaving(&acme, &general, &user("ada"), at(2)).await.unwrap();
+    let was_leaving = async |workspace, channel, name| {
+        stores.members.was_leaving(&workspace, &channel, &user(name)).await.unwrap()
+    };
+    assert!(was_leaving(acme.clone(), general.clone(), "ada").await);
+    assert!(!was_leaving(acme.clone(), general.clone(), "bob").await);
+    assert!(!was_leaving(acme.clone(), channel_id(2), "ada").await);
+    assert!(!was_leaving(workspace("other"), general.clone(), "ada").await);
+    stores.members.put_members(&acme, &general, &[member("ada", 3)]).await.unwrap();
+    let page = stores.members.channels_of(&acme, &user("ada"), None, 100).await.unwrap();
+    assert_eq!((page.rows, page.more), (vec![general], false));
 }

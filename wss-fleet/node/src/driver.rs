@@ -87,11 +87,12 @@ async fn read<R: AsyncRead + Unpin>(
             () = workspace_ended => return End::Close(CloseCode::Internal),
         };
         let now = hub.now();
-        let read = frames.get_mut().take_read();
-        let metered = if read > 0 { connection.on_bytes(read, now) } else { Reaction::Nothing };
+        let (read, begun) = frames.get_mut().take_read();
+        let metered =
+            if read > 0 { connection.on_bytes(read, begun, now) } else { Reaction::Nothing };
         let reaction = match (metered, incoming) {
             (Reaction::Close(code), _) => Reaction::Close(code),
-            (_, Incoming::Frame(text)) => connection.on_frame(text.as_deref(), now),
+            (_, Incoming::Frame(text)) => connection.on_frame(text.as_deref()),
             (_, Incoming::Bytes | Incoming::Time) => connection.on_time(now),
             (_, Incoming::End(end)) => return end,
         };

@@ -6,7 +6,7 @@ use http::header::{
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode, Version};
 use http_body_util::Full;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -37,6 +37,9 @@ pub(crate) fn examine(request: &Parts, allowed_origins: &[String]) -> Result<Str
         let refused = refuse(StatusCode::UPGRADE_REQUIRED, "only version 13 is spoken");
         let refused = with(refused, UPGRADE, "websocket");
         return Err(with(refused, SEC_WEBSOCKET_VERSION, "13"));
+    }
+    if request.version < Version::HTTP_11 {
+        return Err(refuse(StatusCode::BAD_REQUEST, "a WebSocket is opened with HTTP/1.1"));
     }
     if one(headers, &HOST).is_none() {
         return Err(refuse(StatusCode::BAD_REQUEST, "Host is missing"));
@@ -148,11 +151,15 @@ mod tests {
     fn bad_handshakes_are_told_apart() {
         let mut elsewhere = request(|_| {});
         elsewhere.uri = "/other".parse().unwrap();
+        let old = request(|builder| {
+            *builder = std::mem::take(builder).version(Version::HTTP_10);
+        });
         let mut post = request(|_| {});
         post.method = Method::POST;
         for (parts, expected) in [
             (elsewhere, 404),
             (post, 405),
+            (old, 400),
             (without("upgrade"), 426),
             (without("connection"), 426),
             (set("upgrade", "h2c"), 426),

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use session::SocketId;
+use session::{FrameMeter, SocketId};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::fanout::{Order, Shards};
@@ -16,23 +16,24 @@ pub(crate) struct Wire<R> {
     reader: R,
     socket: SocketId,
     shards: Shards,
-    /// Bytes read since they were last asked for.
-    read: usize,
+    /// Bytes read since they were last asked for, and the frames that began in them.
+    read: (usize, u32),
+    meter: FrameMeter,
 }
 
 impl<R> Wire<R> {
     pub(crate) fn new(reader: R, socket: SocketId, shards: Shards) -> Self {
-        Self { reader, socket, shards, read: 0 }
+        Self { reader, socket, shards, read: (0, 0), meter: FrameMeter::default() }
     }
 
-    /// Bytes read since this was last called.
-    pub(crate) fn take_read(&mut self) -> usize {
+    /// Bytes read since this was last called, and the frames that began in them.
+    pub(crate) fn take_read(&mut self) -> (usize, u32) {
         std::mem::take(&mut self.read)
     }
 
     /// Whether bytes were read that nobody asked for yet.
     pub(crate) fn has_read(&self) -> bool {
-        self.read > 0
+        self.read.0 > 0
     }
 
     pub(crate) fn reader_mut(&mut self) -> &mut R {
@@ -48,7 +49,10 @@ impl<R: AsyncRead + Unpin> AsyncRead for Wire<R> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.reader).poll_read(context, buffer);
-        self.read += buffer.filled().len() - before;
+        let this = &mut *self;
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        this.read.0 += read.len();
+        this.read.1 += this.meter.feed(read);
         polled
     }
 }

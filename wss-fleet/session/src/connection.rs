@@ -57,12 +57,12 @@ impl Connection {
         unfinished.map_or(until, |unfinished| unfinished.min(until))
     }
 
-    /// Bytes came in, measured below the frame parser: a client can spend a node's time without
-    /// ever finishing a frame.
-    pub fn on_bytes(&mut self, count: usize, now: Timestamp) -> Reaction {
+    /// Bytes came in, and in them so many frames began; measured below the frame parser: a client
+    /// can spend a node's time without ever finishing a message.
+    pub fn on_bytes(&mut self, count: usize, frames: u32, now: Timestamp) -> Reaction {
         self.unfinished_since.get_or_insert(now);
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        if self.bytes.take(count, now) {
+        if self.bytes.take(count, now) && self.frames.take(frames, now) {
             Reaction::Nothing
         } else {
             Reaction::Close(CloseCode::RateLimited)
@@ -70,11 +70,8 @@ impl Connection {
     }
 
     /// A frame came in whole: `text` if it was a text message, else a control frame.
-    pub fn on_frame(&mut self, text: Option<&str>, now: Timestamp) -> Reaction {
+    pub fn on_frame(&mut self, text: Option<&str>) -> Reaction {
         self.unfinished_since = None;
-        if !self.frames.take(1, now) {
-            return Reaction::Close(CloseCode::RateLimited);
-        }
         match (text, self.phase) {
             (None, _) => Reaction::Nothing,
             (Some(text), Phase::AwaitingHello { .. }) => match Hello::decode(text) {
@@ -156,7 +153,7 @@ mod tests {
     #[test]
     fn a_connection_ends_with_its_token() {
         let mut connection = Connection::new(at(0));
-        assert!(matches!(connection.on_frame(Some(HELLO), at(1)), Reaction::Hello(_)));
+        assert!(matches!(connection.on_frame(Some(HELLO)), Reaction::Hello(_)));
         connection.attached(at(9_000));
         assert_eq!(connection.on_time(at(8_999)), Reaction::Nothing);
         assert_eq!(connection.on_time(at(9_000)), Reaction::Close(CloseCode::Unauthenticated));
@@ -166,45 +163,40 @@ mod tests {
     fn a_second_hello_is_a_bad_frame() {
         let mut connection = Connection::new(at(0));
         connection.attached(at(9_000));
-        assert_eq!(connection.on_frame(Some(HELLO), at(2)), Reaction::Close(CloseCode::BadFrame));
+        assert_eq!(connection.on_frame(Some(HELLO)), Reaction::Close(CloseCode::BadFrame));
     }
 
     #[test]
     fn over_twenty_frames_a_second_is_too_many() {
         let mut connection = Connection::new(at(0));
         connection.attached(at(90_000));
-        for _ in 0..20 {
-            assert_eq!(connection.on_frame(None, at(10)), Reaction::Nothing);
-        }
-        assert_eq!(connection.on_frame(None, at(10)), Reaction::Close(CloseCode::RateLimited));
+        assert_eq!(connection.on_bytes(120, 20, at(10)), Reaction::Nothing);
+        assert_eq!(connection.on_bytes(6, 1, at(10)), Reaction::Close(CloseCode::RateLimited));
         let mut steady = Connection::new(at(0));
         steady.attached(at(90_000));
         for n in 0..1_000 {
-            assert_eq!(
-                steady.on_frame(None, at(n * 50)),
-                Reaction::Nothing,
-                "20 a second, frame {n}"
-            );
+            let reaction = steady.on_bytes(6, 1, at(n * 50));
+            assert_eq!(reaction, Reaction::Nothing, "20 a second, frame {n}");
         }
     }
 
     #[test]
     fn bytes_are_counted_below_the_parser() {
         let mut connection = Connection::new(at(0));
-        assert_eq!(connection.on_bytes(64 * 1024, at(0)), Reaction::Nothing);
-        assert_eq!(connection.on_bytes(65, at(1)), Reaction::Nothing);
-        assert_eq!(connection.on_bytes(1, at(1)), Reaction::Close(CloseCode::RateLimited));
+        assert_eq!(connection.on_bytes(64 * 1024, 0, at(0)), Reaction::Nothing);
+        assert_eq!(connection.on_bytes(65, 0, at(1)), Reaction::Nothing);
+        assert_eq!(connection.on_bytes(1, 0, at(1)), Reaction::Close(CloseCode::RateLimited));
     }
 
     #[test]
     fn an_unfinished_message_gets_ten_seconds() {
         let mut connection = Connection::new(at(0));
         connection.attached(at(90_000));
-        connection.on_bytes(10, at(1_000));
-        connection.on_bytes(10, at(9_000));
+        connection.on_bytes(10, 1, at(1_000));
+        connection.on_bytes(10, 1, at(9_000));
         assert_eq!(connection.deadline(), at(11_000));
         assert_eq!(connection.on_time(at(11_000)), Reaction::Close(CloseCode::Protocol));
-        connection.on_frame(None, at(9_500));
+        connection.on_frame(None);
         assert_eq!(connection.on_time(at(11_000)), Reaction::Nothing);
     }
 }

@@ -14,6 +14,7 @@
 mod audience;
 mod connection;
 mod hold;
+mod meter;
 mod ring;
 mod roster;
 mod tickets;
@@ -21,5 +22,6 @@ mod workspace;
 
 pub use audience::{Audience, SocketId};
 pub use connection::{Connection, Reaction};
+pub use meter::FrameMeter;
 pub use tickets::SpentTickets;
 pub use workspace::{Attach, ChannelMembers, Effect, Framing, Input, LoadedUser, Workspace};

@@ -18,9 +18,14 @@ pub(super) async fn read(
     request: Request<Incoming>,
 ) -> Result<(Request<Bytes>, bool), Response<Bytes>> {
     let (head, mut body) = request.into_parts();
-    // A body that is announced as far too large is not waited for.
-    let is_hopeless = body.size_hint().lower() > DRAIN_BYTES_MAX;
-    let most = if is_hopeless { KEPT_BYTES_MAX as u64 } else { DRAIN_BYTES_MAX };
+    let announced = body.size_hint().lower();
+    if announced > limits::BODY_BYTES_MAX as u64 {
+        // What is wrong is known already, and the handler says it in its order of checks. What
+        // comes is dropped, as long as it comes, so that the client gets to read that.
+        let is_whole = announced <= DRAIN_BYTES_MAX && drain(&mut body).await;
+        return Ok((Request::from_parts(head, Bytes::from(vec![0; KEPT_BYTES_MAX])), is_whole));
+    }
+    let most = DRAIN_BYTES_MAX;
     match tokio::time::timeout(BODY_WAIT_MAX, collect(&mut body, most)).await {
         Ok(Ok((bytes, is_whole))) => Ok((Request::from_parts(head, bytes), is_whole)),
         Ok(Err(error)) => {
@@ -28,6 +33,17 @@ pub(super) async fn read(
             Err(refusal(StatusCode::BAD_REQUEST))
         }
         Err(_) => Err(refusal(StatusCode::REQUEST_TIMEOUT)),
+    }
+}
+
+/// Drops a body; false if it stalls or breaks off.
+async fn drain(body: &mut Incoming) -> bool {
+    loop {
+        match tokio::time::timeout(DRAIN_STALL_MAX, body.frame()).await {
+            Ok(Some(Ok(_))) => {}
+            Ok(None) => return true,
+            Ok(Some(Err(_))) | Err(_) => return false,
+        }
     }
 }
 
@@ -56,6 +72,8 @@ fn refusal(status: StatusCode) -> Response<Bytes> {
     response
 }
 
+/// How long a body that is too large may pause before it is answered.
+const DRAIN_STALL_MAX: Duration = Duration::from_millis(500);
 /// One byte over the limit shows that a body is over it.
 const KEPT_BYTES_MAX: usize = limits::BODY_BYTES_MAX + 1;
 /// Bytes that are read at all; a client that writes more may miss its answer.

@@ -96,5 +96,6 @@ async fn run(function: Function, app: App, request: Request<Bytes>) -> Response<
     }
 }
 
-/// Calls of one function at once. More would only queue in the engine, and time out there.
-const ENVIRONMENTS_MAX: usize = 64;
+/// Calls of one function at once. More would only queue for this machine's cores, and a call that
+/// waits 200 ms for a core looks to its publisher like a bus that is down.
+const ENVIRONMENTS_MAX: usize = 16;

@@ -46,6 +46,10 @@ impl Gateway {
                 if !self.fleet.kill(&node).await {
                     return Err(unknown().into());
                 }
+                // The lease goes with the sockets: whoever asks next is not sent to a dead node.
+                if let Err(error) = self.app.nodes.withdraw(&node).await {
+                    tracing::warn!(%error, "the lease of a killed node lives on for a moment");
+                }
                 Ok(Answer::ok(&serde_json::json!({ "node_id": node.as_str() })))
             }
             _ => Err(ErrorCode::NotFound.into()),
@@ -135,8 +139,11 @@ fn refuse_foreign(request: &Request<Bytes>) -> Result<(), Failure> {
     let host = authority.or_else(|| one(request.headers(), HOST.as_str()));
     let origin = one(request.headers(), ORIGIN.as_str());
     let is_own_origin = origin.is_none_or(|origin| {
-        // The page's own origin is the host that it was asked for by.
-        origin.strip_prefix("http://").is_some_and(|origin| Some(origin) == host)
+        // The page's own origins: this port, by either of its names.
+        let port_of = |authority: &str| authority.rsplit_once(':').map(|(_, port)| port.to_owned());
+        origin
+            .strip_prefix("http://")
+            .is_some_and(|origin| is_loopback(origin) && port_of(origin) == host.and_then(port_of))
     });
     let has_origin_header = request.headers().contains_key(ORIGIN);
     let is_readable = origin.is_some() == has_origin_header;

@@ -17,6 +17,8 @@ pub(crate) enum CliError {
     NoUser,
     #[error("{0} is no user id: 1 to 64 of A-Z a-z 0-9 _ -")]
     BadUser(String),
+    #[error("there is no DM with {0} yet: `client send --channel {0} TEXT` opens one")]
+    NoDm(String),
     #[error("no channel named {wanted}; there are: {known}")]
     NoChannel { wanted: String, known: String },
     #[error("{0} channels are named {1}: use an id from `client channels`")]
@@ -53,6 +55,7 @@ impl CliError {
             Self::Stopped(StopReason::Closed(_) | StopReason::BadUrl | StopReason::Requested)
             | Self::NoUser
             | Self::BadUser(_)
+            | Self::NoDm(_)
             | Self::NoChannel { .. }
             | Self::ManyChannels(..)
             | Self::Output(_) => None,

@@ -20,11 +20,28 @@ impl Names {
         Self { api, user, labels: HashMap::new() }
     }
 
-    /// The channel of a name, an id, or `@user`.
-    pub(crate) async fn resolve(&self, wanted: &str) -> Result<Channel, CliError> {
-        if let Some(other) = wanted.strip_prefix('@') {
-            let other = UserId::parse(other).or(Err(CliError::BadUser(other.to_owned())))?;
-            return Ok(self.api.create_dm(&other).await?);
+    /// The channel of a name, an id, or `@user`, whose DM is opened if there is none: to write to.
+    pub(crate) async fn open(&self, wanted: &str) -> Result<Channel, CliError> {
+        match wanted.strip_prefix('@') {
+            Some(other) => {
+                let other = UserId::parse(other).or(Err(CliError::BadUser(other.to_owned())))?;
+                Ok(self.api.create_dm(&other).await?)
+            }
+            None => self.find(wanted).await,
+        }
+    }
+
+    /// The channel of a name, an id, or `@user`: to read.
+    pub(crate) async fn find(&self, wanted: &str) -> Result<Channel, CliError> {
+        if wanted.starts_with('@') {
+            for channel in self.api.channels().await? {
+                if channel.channel_type == ChannelType::Dm
+                    && self.people(&channel.id).await == wanted
+                {
+                    return Ok(channel);
+                }
+            }
+            return Err(CliError::NoDm(wanted.to_owned()));
         }
         if let Ok(id) = ChannelId::parse(wanted) {
             return Ok(self.api.channel(&id).await?);

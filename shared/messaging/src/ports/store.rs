@@ -239,6 +239,30 @@ pub trait MemberStore: Send + Sync + Debug {
         user: &UserId,
     ) -> Result<(), WriteError>;
 
+    /// Notes that a user is leaving a channel, so that their retry is told from a stranger's call.
+    /// It stays; who comes back and leaves again notes it again.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    async fn mark_leaving(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+        at: Timestamp,
+    ) -> Result<(), WriteError>;
+
+    /// Whether a user ever noted that they are leaving a channel, read strongly.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn was_leaving(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+    ) -> Result<bool, ReadError>;
+
     /// Reads a channel's members by user id, strongly, after (exclusive) `after`; at most
     /// [`model::limits::MEMBERS_READ_MAX`].
     ///

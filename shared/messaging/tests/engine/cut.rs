@@ -94,6 +94,9 @@ async fn members_leave_creators_and_admins_remove_others_may_not() {
     };
     assert_eq!(code(by("bob", "carol").await), ErrorCode::Forbidden);
     assert_eq!(code(by("mallory", "carol").await), ErrorCode::ChannelNotFound);
+    let before = version(&rig, &channel).await;
+    assert_eq!(code(by("eve", "eve").await), ErrorCode::ChannelNotFound, "never a member");
+    assert_eq!(version(&rig, &channel).await, before, "and nothing is written");
     by("bob", "bob").await.unwrap();
     by("bob", "bob").await.unwrap();
     by("admin-1", "carol").await.unwrap();
