@@ -9,6 +9,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 
+use redis_bus::{Endpoint, EndpointError};
+
 use crate::secret::Secrets;
 use crate::telemetry::LogConfig;
 use reader::{Reader, address, origins, socket_url};
@@ -108,8 +110,9 @@ impl RedisUrl {
     /// # Errors
     /// A sentence without the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        match redis_bus::Endpoint::parse(text) {
+        match Endpoint::parse(text) {
             Ok(_) => Ok(Self(text.to_owned())),
+            Err(EndpointError::Tls) => Err("is a rediss:// URL: TLS to Redis is not supported yet"),
             Err(_) => Err("is not a redis:// URL that can be used"),
         }
     }

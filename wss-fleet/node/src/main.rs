@@ -9,6 +9,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if std::env::args_os().len() > 1 {
+        eprintln!("node takes no arguments; it is configured by its environment: {NAMES}");
+        return ExitCode::from(EXIT_CONFIG);
+    }
     let config = match NodeConfig::try_from(&ProcessEnv) {
         Ok(config) => config,
         Err(error) => return fail(&error, EXIT_CONFIG),
@@ -52,5 +56,8 @@ fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+const NAMES: &str = "INKWIRE_NODE_LISTEN, INKWIRE_NODE_URL, INKWIRE_NODE_ADMIN_LISTEN, \
+    INKWIRE_ALLOWED_ORIGINS, INKWIRE_REDIS_URL, INKWIRE_TABLE_PREFIX, INKWIRE_TICKET_SECRET, \
+    INKWIRE_LOG, INKWIRE_LOG_FORMAT, AWS_REGION, AWS_ENDPOINT_URL (docs/operations.md)";
 /// `EX_UNAVAILABLE` of sysexits.h.
 const EXIT_UNAVAILABLE: u8 = 69;
