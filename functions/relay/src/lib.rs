@@ -82,3 +82,6 @@ fn record_of(record: &Value) -> Record {
         None => Record::Poisoned(Box::new(NoImage)),
     }
 }
+
+#[cfg(test)]
+mod tests;

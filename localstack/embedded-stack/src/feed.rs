@@ -176,3 +176,6 @@ const RECORDS_MAX: usize = 100;
 const POLL: Duration = Duration::from_millis(150);
 /// A look may take this part of the time at most, whatever it costs.
 const POLL_SHARE: u32 = 10;
+
+#[cfg(test)]
+mod tests;

@@ -68,7 +68,7 @@ where
         let (relay, handle) = (relay.clone(), handle.clone());
         async move {
             let answer = handle(relay, event.payload).await;
-            answer.map_err(|error| lambda_runtime::Error::from(Box::new(error) as _))
+            answer.map_err(|error| Box::new(error) as lambda_runtime::Error)
         }
     });
     ended(name, lambda_runtime::run(service).await)
