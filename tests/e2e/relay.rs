@@ -165,6 +165,8 @@ async fn g3_a_restart_goes_on_behind_the_last_record_that_was_relayed() {
     for text in ["owed 1", "owed 2"] {
         cluster.api("alice").post_message(&channel, text, None, None).await.unwrap();
     }
+    let held = relay.counts().held;
+    eventually("they are held", SOON, async || relay.counts().held > held).await;
     cluster.stack.stop().await;
 
     let cluster = Cluster::of(kept(), None).await;

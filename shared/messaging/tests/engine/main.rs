@@ -5,7 +5,6 @@
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
     clippy::indexing_slicing,
-    clippy::panic,
     reason = "a test that finds something else has failed"
 )]
 
