@@ -3,6 +3,8 @@
 
 mod redis;
 
+pub(crate) use redis::name_of;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -322,15 +324,15 @@ async fn follow(
     taken
 }
 
-fn acme() -> WorkspaceId {
+pub(crate) fn acme() -> WorkspaceId {
     WorkspaceId::parse("acme").unwrap()
 }
 
-fn other() -> WorkspaceId {
+pub(crate) fn other() -> WorkspaceId {
     WorkspaceId::parse("other").unwrap()
 }
 
-fn publication(number: u128) -> Publication {
+pub(crate) fn publication(number: u128) -> Publication {
     saying(number, &format!("\u{1f58b} number {number}, \"quoted\"\n"))
 }
 
@@ -360,7 +362,7 @@ async fn next(subscription: &mut Subscription) -> Notice {
     notice.expect("a notice within the deadline").expect("the subscription goes on")
 }
 
-async fn next_entry(subscription: &mut Subscription) -> Entry {
+pub(crate) async fn next_entry(subscription: &mut Subscription) -> Entry {
     match next(subscription).await {
         Notice::Entry(entry) => entry,
         other @ (Notice::Lost | Notice::Restored) => panic!("no entry but {other:?}"),
@@ -382,7 +384,7 @@ async fn read_all(bench: &Bench, workspace: &WorkspaceId) -> Vec<Entry> {
 }
 
 /// Asserts that the entries are a stream from its first entry on.
-fn assert_chain(entries: &[Entry]) {
+pub(crate) fn assert_chain(entries: &[Entry]) {
     assert_eq!(entries.first().and_then(|first| first.prev), None);
     assert_links(entries);
 }

@@ -3,4 +3,5 @@
 
 mod bus;
 mod directory;
+mod replay;
 mod store;

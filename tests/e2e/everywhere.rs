@@ -167,14 +167,15 @@ async fn g1_a_thousand_sends_at_once_are_a_thousand_messages(environment: Enviro
     }
     assert_eq!(scrolled.len(), 1_000, "each once");
     assert_eq!(scrolled.into_iter().collect::<BTreeSet<_>>(), ids);
-    // A send that finds the bus too slow answers all the same, and the relay publishes: what was
-    // taken by the bus is pushed, the rest is read.
-    let missed = usize::try_from(cluster.stack.app().publisher.failures()).unwrap();
-    eventually("what was published is pushed", Duration::from_secs(60), async || {
-        bob.ids(&channel).len() >= 1_000 - missed
+    // A send that finds the bus too slow answers all the same, and the relay publishes.
+    eventually("all are pushed", Duration::from_secs(60), async || {
+        bob.ids(&channel).len() >= 1_000
     })
     .await;
-    println!("1,000 sends in one millisecond: 1,000 stored, {missed} left to the relay");
+    let given_up = cluster.stack.app().publisher.failures();
+    println!(
+        "1,000 sends in one millisecond: 1,000 stored and pushed, {given_up} publishes given up"
+    );
 }
 
 async fn g1_fifty_parallel_retries_are_one_message_and_49_duplicates(environment: Environment) {

@@ -45,7 +45,7 @@ async fn from_post_to_the_other_persons_socket(environment: Environment) {
     );
 }
 
-fn percentile(values: &[Duration], percent: usize) -> Duration {
+pub(crate) fn percentile(values: &[Duration], percent: usize) -> Duration {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
     sorted[(sorted.len() - 1) * percent / 100]

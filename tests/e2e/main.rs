@@ -21,6 +21,7 @@ mod everywhere;
 mod failover;
 mod figures;
 mod page;
+mod relay;
 mod sockets;
 
 /// Runs each test on each environment.

@@ -48,6 +48,26 @@ impl RedisServer {
         Self { binary, directory, port, process }
     }
 
+    /// Starts a server that replicates another one, and waits until it is in step.
+    ///
+    /// # Panics
+    /// If it is not installed, does not start, or does not come into step.
+    #[must_use]
+    pub fn replica_of(primary: &Self, flavor: Flavor) -> Self {
+        let replica = Self::start(flavor);
+        // Else the primary waits five seconds for more replicas before it begins.
+        primary.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+        let port = primary.port.to_string();
+        assert_eq!(replica.command(&["REPLICAOF", "127.0.0.1", &port]), "OK");
+        for _ in 0..START_POLLS_MAX {
+            if primary.command(&["INFO", "replication"]).contains("state=online") {
+                return replica;
+            }
+            std::thread::sleep(START_POLL);
+        }
+        panic!("the replica of port {port} does not come into step")
+    }
+
     /// Its URL.
     #[must_use]
     pub fn url(&self) -> String {

@@ -23,6 +23,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("scroll", &["model", "protocol", "messaging", "runtime"]),
     ("membership", &["model", "protocol", "messaging", "runtime"]),
     ("connect", &["model", "protocol", "messaging", "runtime"]),
+    // No arrow to `protocol`: what clients say is not its business.
+    ("relay", &["messaging", "dynamo", "runtime"]),
     ("node", &["model", "protocol", "messaging", "session", "runtime"]),
     (
         "embedded-stack",
@@ -38,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "scroll",
             "membership",
             "connect",
+            "relay",
             "node",
         ],
     ),

@@ -5,7 +5,8 @@
 //!    it is given), makes the tables, and wires the ports ([`runtime::wire`]).
 //! 2. `seed` fills an empty store with a demo workspace.
 //! 3. `nodes` starts the nodes, each on a thread and runtime of its own, and replaces the dead.
-//! 4. `gateway` hands each request to the same handlers that run on Lambda.
+//! 4. `feed` hands the engine's stream of messages to the relay, as Lambda's mapping does.
+//! 5. `gateway` hands each request to the same handlers that run on Lambda.
 //!
 //! **Invariants.** Handlers, nodes, and the store's adapter are the real ones; only what they
 //! stand on is local. The routes under `/dev` exist here and in no deployed build, and answer
@@ -15,6 +16,7 @@
 
 pub mod engine;
 
+mod feed;
 mod gateway;
 mod nodes;
 mod options;

@@ -9,10 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo::{Capacity, ClientConfig, CredentialSource};
+use dynamo::{Capacity, ClientConfig, CredentialSource, TableNames};
 use memory::{MemoryBus, MemoryDirectory};
 use messaging::App;
-use messaging::ports::Principal;
+use messaging::ports::{Cause, Principal};
+use messaging::relay::Relay;
 use model::NodeId;
 use runtime::config::{StoreConfig, TokenConfig};
 use runtime::tickets::SignedTickets;
@@ -23,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::engine::{Engine, EngineData};
+use crate::feed::{Checkpoint, Feed, FeedError};
 use crate::gateway::Gateway;
 use crate::nodes::{Fleet, NodeError, NodeHandle};
 use crate::secrets;
@@ -43,6 +45,7 @@ pub struct Stack {
     wiring: Arc<Wiring>,
     fleet: Arc<Fleet>,
     general: Option<String>,
+    relay: Relay,
     stop: Stop,
     tasks: JoinSet<()>,
     // The last to go: everything above writes to it.
@@ -67,10 +70,17 @@ impl Stack {
             parts.nodes.fleet().await.map_err(silent)?;
         }
         let app = parts.app();
+        let mut feed = open_feed(engine.as_ref(), &options.data)?;
+        let is_new = feed.as_ref().map_or(Ok(false), Feed::is_unused).map_err(feed_error)?;
         let general = match options.seed {
             true => seed::seed(&app).await.map_err(StackError::Seed)?,
             false => None,
         };
+        // The demo's history is read, not pushed.
+        if let Some(feed) = feed.as_mut().filter(|_| is_new) {
+            feed.skip().map_err(feed_error)?;
+        }
+        let relay = wiring.relay().await?;
         let mut origins = options.allowed_origins;
         for host in ["127.0.0.1", "localhost"] {
             origins.push(format!("http://{host}:{}", address.port()));
@@ -86,8 +96,23 @@ impl Stack {
         tasks.spawn(Arc::clone(&fleet).replace_ended(ends, stopped.clone()));
         let tokens = Arc::<JwtTokens>::clone(&wiring.tokens);
         let gateway = Gateway::new(app.clone(), Arc::clone(&fleet), tokens);
+        if let Some(feed) = feed {
+            tasks.spawn(feed.serve(relay.clone(), stopped.clone()));
+        }
         tasks.spawn(gateway.serve(listener, stopped));
-        Ok(Self { address, app, parts, capacity, wiring, fleet, general, stop, tasks, engine })
+        Ok(Self {
+            address,
+            app,
+            parts,
+            capacity,
+            wiring,
+            fleet,
+            general,
+            relay,
+            stop,
+            tasks,
+            engine,
+        })
     }
 
     /// Where the gateway listens.
@@ -148,6 +173,12 @@ impl Stack {
     #[must_use]
     pub fn engine(&self) -> Option<&Engine> {
         self.engine.as_ref()
+    }
+
+    /// The relay: what it did so far.
+    #[must_use]
+    pub fn relay(&self) -> &Relay {
+        &self.relay
     }
 
     /// The demo workspace's general channel, if there is one.
@@ -214,6 +245,25 @@ fn start_engine(data: &Data) -> Result<(Option<Engine>, String), StackError> {
     let engine = Engine::start(data)?;
     let endpoint = engine.endpoint().to_owned();
     Ok((Some(engine), endpoint))
+}
+
+/// The stream that the relay reads, if the store is the engine. A few queries that block a little:
+/// nothing else runs yet.
+fn open_feed(engine: Option<&Engine>, data: &Data) -> Result<Option<Feed>, StackError> {
+    let Some(engine) = engine else {
+        tracing::info!("no relay: the stream of a store that is not the engine is not read here");
+        return Ok(None);
+    };
+    let checkpoint = match data {
+        Data::Directory(path) => Checkpoint::in_directory(path),
+        Data::Memory | Data::Endpoint(_) => Checkpoint::in_memory(),
+    };
+    let table = TableNames::with_prefix(TABLE_PREFIX).messages;
+    Feed::open(engine.database().clone(), &table, checkpoint).map(Some).map_err(feed_error)
+}
+
+fn feed_error(error: FeedError) -> StackError {
+    StackError::Feed(Cause::from(error))
 }
 
 /// Nodes register a moment after they listen. Whoever asks for one before would be told that there

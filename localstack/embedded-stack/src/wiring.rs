@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use dynamo::{Capacity, CredentialSource};
 use memory::{MemoryBus, MemoryDirectory};
-use messaging::ports::Clock;
+use messaging::ports::{Clock, Replay};
+use messaging::relay::Relay;
 use runtime::clock::SystemClock;
 use runtime::config::{RedisUrl, StoreConfig};
 use runtime::tickets::SignedTickets;
 use runtime::tokens::JwtTokens;
-use runtime::wire::{BusParts, EndpointError, Parts, redis, store};
+use runtime::wire::{BusParts, EndpointError, Parts, redis, relay, replay, store};
 
 /// Where publications and leases go.
 #[derive(Debug, Clone)]
@@ -33,6 +34,14 @@ impl BusWiring {
             Self::Redis(url) => redis(url),
         }
     }
+
+    /// Replicas that are there are waited for; none is expected.
+    fn replay(&self) -> Result<Arc<dyn Replay>, EndpointError> {
+        match self {
+            Self::InProcess(bus, _) => Ok(Arc::new(bus.clone())),
+            Self::Redis(url) => replay(url, 0),
+        }
+    }
 }
 
 /// What the ports of this stack are made of.
@@ -50,5 +59,11 @@ impl Wiring {
         let store = store(&self.store, CredentialSource::local(), capacity).await;
         let tokens = Arc::<JwtTokens>::clone(&self.tokens);
         Ok(Parts::new(store, self.bus.parts()?, tokens, Arc::<SignedTickets>::clone(&self.tickets)))
+    }
+
+    /// Makes the relay for the runtime that this runs on. What it reads is counted nowhere.
+    pub(crate) async fn relay(&self) -> Result<Relay, EndpointError> {
+        let store = store(&self.store, CredentialSource::local(), Capacity::default()).await;
+        Ok(relay(store, self.bus.replay()?))
     }
 }

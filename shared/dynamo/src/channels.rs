@@ -8,8 +8,9 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
-use messaging::ports::{Bump, ChannelStore, Creation, ReadError, Standing, WriteError};
-use model::{Channel, ChannelId, UserId};
+use messaging::ports::{Bump, ChannelStore, Creation, Marking, ReadError, Standing, WriteError};
+use model::limits::OVERLAP;
+use model::{Channel, ChannelId, Late, UserId};
 
 use crate::attempt::Attempts;
 use crate::capacity::Operation;
@@ -128,4 +129,44 @@ impl ChannelStore for DynamoStore {
             },
         }
     }
+
+    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
+        let attempts = Attempts::default();
+        self.capacity.count_call(Operation::Update);
+        let answer = self
+            .client
+            .update_item()
+            .table_name(&self.tables.channels)
+            .set_key(Some(keys::channel(channel)))
+            .update_expression("SET #l = :id, #m = :at")
+            .condition_expression(NOT_COVERED)
+            .expression_attribute_names("#l", item::LATE_ID)
+            .expression_attribute_names("#m", item::LATE_AT)
+            .expression_attribute_values(":id", keys::string(late.id.to_string()))
+            .expression_attribute_values(":at", item::number(late.at.unix_ms()))
+            .expression_attribute_values(":recent", item::number(late.at.minus(OVERLAP).unix_ms()))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .customize()
+            .interceptor(attempts.clone())
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => {
+                self.capacity.count_units(Operation::Update, answer.consumed_capacity());
+                Ok(Marking::Marked)
+            }
+            Err(err) => match err.as_service_error() {
+                // An equal mark covers this one whoever wrote it, an attempt of this call included.
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => {
+                    self.capacity.count_refused_write(Operation::Update, 0);
+                    Ok(Marking::Covered)
+                }
+                _ => Err(attempts.write_error(Operation::Update, err)),
+            },
+        }
+    }
 }
+
+/// The channel is there, and its mark is absent, higher, or of an earlier incident.
+const NOT_COVERED: &str =
+    "attribute_exists(channel_id) AND (attribute_not_exists(#l) OR #l > :id OR #m < :recent)";

@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use messaging::ports::{
     BusError, Clock, Entry, EventBus, Notice, Published, Subscription, SubscriptionSender,
 };
-use model::{EntryId, WorkspaceId, limits};
+use model::{EntryId, Timestamp, WorkspaceId, limits};
 use protocol::publication::Publication;
 
+use crate::replay::ReplayState;
 use crate::stream::Stream;
 
 /// A bus with the semantics of Redis, not better ones: pushes reach who listens at that moment and
@@ -36,7 +37,8 @@ pub enum PublishFault {
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(crate) struct State {
+    pub(crate) replay: ReplayState,
     workspaces: HashMap<WorkspaceId, Workspace>,
     link_lost: bool,
     pushes_to_drop: u64,
@@ -102,7 +104,11 @@ impl MemoryBus {
         self.lock().workspaces.get(workspace).map_or(0, |known| known.subscribers.len())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // No code panics while it holds the lock; a poisoned one is as good as new.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -161,11 +167,11 @@ impl State {
         Some(fault)
     }
 
-    fn publish(
+    pub(crate) fn publish(
         &mut self,
         workspace: &WorkspaceId,
         publication: &Publication,
-        now: model::Timestamp,
+        now: Timestamp,
     ) -> Published {
         let known = self.workspaces.entry(workspace.clone()).or_default();
         let Some(entry) = known.stream.append(publication, now) else {
@@ -187,7 +193,7 @@ impl State {
     }
 }
 
-fn unavailable() -> BusError {
+pub(crate) fn unavailable() -> BusError {
     BusError::Unavailable("scripted".into())
 }
 

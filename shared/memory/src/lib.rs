@@ -3,10 +3,12 @@
 mod bus;
 mod clock;
 mod leases;
+mod replay;
 mod store;
 mod stream;
 
 pub use bus::{MemoryBus, PublishFault};
 pub use clock::{ManualClock, SeededRandomness};
 pub use leases::MemoryDirectory;
+pub use replay::Replicas;
 pub use store::{Calls, MemoryStore};

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use messaging::ports::{
-    Appended, Bump, ChannelStore, Creation, LogEntry, LogPage, MemberStore, MessageStore, NamePage,
-    PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
+    Appended, Bump, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
+    NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
 };
-use model::limits::{MEMBERS_READ_MAX, PAGE_ROWS_MAX};
-use model::{Channel, ChannelId, Member, MessageId, Timestamp, UserId, WorkspaceId};
+use model::limits::{MEMBERS_READ_MAX, OVERLAP, PAGE_ROWS_MAX};
+use model::{Channel, ChannelId, Late, Member, MessageId, Timestamp, UserId, WorkspaceId};
 
 /// A store in memory with the tables' semantics. Clones share its rows.
 #[derive(Debug, Clone, Default)]
@@ -159,6 +159,17 @@ impl ChannelStore for MemoryStore {
             }
             None => Ok(Bump::Stale),
         }
+    }
+
+    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
+        let mut tables = self.call("mark_late");
+        let Some(channel) = tables.channels.get_mut(channel) else { return Ok(Marking::Covered) };
+        let covers = |mark: Late| mark.id <= late.id && mark.at >= late.at.minus(OVERLAP);
+        if channel.late.is_some_and(covers) {
+            return Ok(Marking::Covered);
+        }
+        channel.late = Some(late);
+        Ok(Marking::Marked)
     }
 }
 

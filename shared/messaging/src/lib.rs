@@ -6,6 +6,7 @@
 //! 2. It appends the message with one conditional put ([`ports::MessageStore::append`]).
 //! 3. [`publisher::Publisher::publish`] offers it to the bus within its budget.
 //! 4. The answer goes out whatever step 3 said: written in ink, then put on the wire.
+//! 5. [`relay::Relay::relay`] does step 3 again for every stored message, until it is safe there.
 //!
 //! **Invariants.** A message is published only after the store acknowledged it. A membership
 //! change returns only after both rows are written and the version is bumped, in this order.
@@ -24,6 +25,7 @@ pub mod channels;
 pub mod connect;
 pub mod fleet;
 pub mod members;
+pub mod relay;
 pub mod revoke;
 pub mod scroll;
 pub mod send;

@@ -7,15 +7,17 @@ mod bus;
 mod chance;
 mod directory;
 mod identity;
+mod replay;
 mod store;
 
 pub use bus::{BusError, Entry, EventBus, Notice, Published, Subscription, SubscriptionSender};
 pub use chance::{Clock, Randomness};
 pub use directory::{DirectoryError, FleetNode, Lease, NodeDirectory};
 pub use identity::{Principal, Ticket, TicketError, Tickets, TokenError, TokenVerifier};
+pub use replay::{Addressed, Replay, Replayed, Replication};
 pub use store::{
-    Appended, Bump, ChannelStore, Creation, LogEntry, LogPage, MemberStore, MessageStore, NamePage,
-    PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
+    Appended, Bump, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
+    NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
 };
 
 /// Why the store or the bus said, underneath. Goes to the log, never to a caller.

@@ -61,12 +61,12 @@ impl Contract {
     }
 }
 
-/// The mark of a publication that came later than the overlap which clients re-read (G3).
+/// The mark of publications that came later than the overlap which clients re-read (G3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Late {
     /// The lowest message that was late.
     pub id: MessageId,
-    /// When it was published.
+    /// Until when such messages may be published; it may lie some minutes ahead.
     pub at: Timestamp,
 }
 

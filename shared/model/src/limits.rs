@@ -102,6 +102,25 @@ pub const FLEET_STALE_MAX: Duration = Duration::from_secs(30);
 /// How long the balancer trusts a view of the fleet before it reads again.
 pub const FLEET_FRESH: Duration = Duration::from_millis(500);
 
+/// How long a batch of the relay waits for a replica to acknowledge it, or to appear (G3).
+pub const REPLICA_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Publications of one batch of the relay: one wait for a replica covers them all, and its pipeline
+/// and the store's answers to it stay within a few MiB.
+pub const RELAY_BATCH_MAX: usize = 1_000;
+/// How often the relay runs one batch before it leaves it to the feed: a broken connection or two,
+/// and a replica that did not acknowledge.
+pub const RELAY_RUNS_MAX: u32 = 4;
+/// Channels whose workspace an environment of the relay remembers: some 100 bytes each.
+pub const RELAY_CHANNELS_MAX: usize = 20_000;
+/// A message of this age is marked late when it is relayed. A minute below [`OVERLAP`]: a client's
+/// last id may be [`AFTER_MAX`] ahead, and a batch may take [`RELAY_RUNS_MAX`] runs.
+pub const LATE_AGE: Duration = Duration::from_secs(540);
+/// How far ahead of the clock a late mark's time lies: it is written before the message is
+/// published, and stands for what follows in the next [`OVERLAP`], plus that minute.
+pub const LATE_AHEAD: Duration = Duration::from_secs(660);
+/// The first and the last wait of the local feed before records that were held are tried again.
+pub const RELAY_RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
 /// Bytes of an upgrade request's head.
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Headers of an upgrade request.

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use messaging::ports::{BusError, Entry, EventBus, Published, Subscription};
 use model::{EntryId, Position, WorkspaceId, limits};
 use protocol::publication::Publication;
-use redis::{ErrorKind, RedisError, Script, Value};
+use redis::{Cmd, ErrorKind, RedisError, Script, Value};
 use tracing::warn;
 
-use crate::command::{Commands, Request};
+use crate::command::{Commands, Request, script_by_hash};
 use crate::endpoint::{Endpoint, EndpointError, Unreachable};
 use crate::leases::RedisDirectory;
 use crate::subscriber::Subscriber;
@@ -101,6 +101,21 @@ impl EventBus for RedisBus {
 }
 
 fn publish_request(workspace: &WorkspaceId, publication: &Publication) -> Request {
+    with_script(workspace, publication, |keys, args| {
+        Request::of_script(&PUBLISH, PUBLISH_TEXT, keys, args)
+    })
+}
+
+/// The same for a server that was told the script before.
+pub(crate) fn publish_cmd(workspace: &WorkspaceId, publication: &Publication) -> Cmd {
+    with_script(workspace, publication, |keys, args| script_by_hash(&PUBLISH, keys, args))
+}
+
+fn with_script<T>(
+    workspace: &WorkspaceId,
+    publication: &Publication,
+    make: impl FnOnce(&[&str], &[&[u8]]) -> T,
+) -> T {
     let id = publication.id;
     let keys =
         [wire::stream_key(workspace), wire::guard_key(workspace, id), wire::topic(workspace)];
@@ -112,16 +127,11 @@ fn publish_request(workspace: &WorkspaceId, publication: &Publication) -> Reques
         limits::STREAM_ENTRIES_MAX.to_string(),
         limits::STREAM_BYTES_MAX.to_string(),
     ];
-    Request::of_script(
-        &PUBLISH,
-        PUBLISH_TEXT,
-        &keys.each_ref().map(String::as_str),
-        &args.each_ref().map(String::as_bytes),
-    )
+    make(&keys.each_ref().map(String::as_str), &args.each_ref().map(String::as_bytes))
 }
 
 /// An answer is a refusal; everything else is silence.
-fn bus_error(err: RedisError) -> BusError {
+pub(crate) fn bus_error(err: RedisError) -> BusError {
     let answered = matches!(
         err.kind(),
         ErrorKind::Server(_)
@@ -133,6 +143,6 @@ fn bus_error(err: RedisError) -> BusError {
 }
 
 static PUBLISH: LazyLock<Script> = LazyLock::new(|| Script::new(PUBLISH_TEXT));
-const PUBLISH_TEXT: &str = include_str!("script.lua");
+pub(crate) const PUBLISH_TEXT: &str = include_str!("script.lua");
 /// What the script gives for a publication whose guard stands.
-const ALREADY: &str = "already";
+pub(crate) const ALREADY: &str = "already";

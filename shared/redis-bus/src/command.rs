@@ -117,13 +117,17 @@ impl Request {
 
     /// A script's run.
     pub(crate) fn of_script(script: &Script, text: &str, keys: &[&str], args: &[&[u8]]) -> Self {
-        let call = |name: &str, script: &str| {
-            let mut cmd = redis::cmd(name);
-            cmd.arg(script).arg(keys.len()).arg(keys).arg(args);
-            cmd
-        };
-        Self { cmd: call("EVALSHA", script.get_hash()), by_text: Some(call("EVAL", text)) }
+        let mut by_text = redis::cmd("EVAL");
+        by_text.arg(text).arg(keys.len()).arg(keys).arg(args);
+        Self { cmd: script_by_hash(script, keys, args), by_text: Some(by_text) }
     }
+}
+
+/// A script's run on a server that knows it.
+pub(crate) fn script_by_hash(script: &Script, keys: &[&str], args: &[&[u8]]) -> Cmd {
+    let mut cmd = redis::cmd("EVALSHA");
+    cmd.arg(script.get_hash()).arg(keys.len()).arg(keys).arg(args);
+    cmd
 }
 
 /// Whether an error says that the connection is broken, or leads to a server that is not, or not
@@ -142,10 +146,10 @@ pub(crate) fn is_doubtful(err: &RedisError) -> bool {
         )
 }
 
-fn is_unknown_script(err: &RedisError) -> bool {
+pub(crate) fn is_unknown_script(err: &RedisError) -> bool {
     err.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
 /// A connection is replaced at this age: one to a primary that was isolated and replaced would
 /// otherwise answer for ever.
-const CONNECTION_AGE_MAX: Duration = Duration::from_secs(30);
+pub(crate) const CONNECTION_AGE_MAX: Duration = Duration::from_secs(30);

@@ -4,7 +4,8 @@
 //! 1. [`Endpoint::parse`] reads the URL; nothing is connected before it is needed.
 //! 2. [`RedisBus`] publishes with one constant script (`script.lua`): guard, entry with `prev`, push.
 //! 3. One link per process subscribes to all topics and offers each push to its subscriptions.
-//! 4. [`RedisDirectory`] keeps leases, pending assignments and reports with one more constant
+//! 4. [`RedisReplay`] runs the relay's batches on a connection of its own, then waits for a replica.
+//! 5. [`RedisDirectory`] keeps leases, pending assignments and reports with one more constant
 //!    script (`leases.lua`), by Redis's own clock.
 //!
 //! **Invariants.** Every connection is opened through the endpoint's name and given up at the first
@@ -17,6 +18,7 @@ mod bus;
 mod command;
 mod endpoint;
 mod leases;
+mod replay;
 mod reply;
 mod subscriber;
 mod topics;
@@ -25,3 +27,4 @@ mod wire;
 pub use bus::RedisBus;
 pub use endpoint::{Endpoint, EndpointError, Unreachable};
 pub use leases::RedisDirectory;
+pub use replay::RedisReplay;

@@ -13,12 +13,14 @@ use redis_bus::{Endpoint, EndpointError};
 
 use crate::secret::Secrets;
 use crate::telemetry::LogConfig;
-use reader::{Reader, address, origins, socket_url};
+use reader::{Reader, address, origins, replicas, socket_url};
 
 /// What stands before each table's name.
 pub const TABLE_PREFIX: &str = "INKWIRE_TABLE_PREFIX";
 /// Where Redis or Valkey is: `redis://`.
 pub const REDIS_URL: &str = "INKWIRE_REDIS_URL";
+/// How many replicas that Redis has: what the relay waits for.
+pub const REDIS_REPLICAS: &str = "INKWIRE_REDIS_REPLICAS";
 /// What signs bearer tokens (HS256), newest first, between commas.
 pub const TOKEN_SECRET: &str = "INKWIRE_TOKEN_SECRET";
 /// The only issuer that is taken, if set.
@@ -182,6 +184,39 @@ impl FunctionConfig {
                 if reader.problems.is_empty() =>
             {
                 Ok(Self { log, store, redis, tokens, ticket_secrets })
+            }
+            _ => Err(reader.refused()),
+        }
+    }
+}
+
+/// The environment of the relay. It holds no secret: it sees neither tokens nor tickets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayConfig {
+    /// Logs.
+    pub log: LogConfig,
+    /// The tables.
+    pub store: StoreConfig,
+    /// The bus.
+    pub redis: RedisUrl,
+    /// How many replicas it should have.
+    pub redis_replicas: u32,
+}
+
+impl RelayConfig {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem.
+    pub fn try_from(env: &impl Env) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(env);
+        let log = reader.log();
+        let store = reader.store();
+        let redis = reader.required(REDIS_URL, RedisUrl::parse);
+        let redis_replicas = reader.required(REDIS_REPLICAS, replicas);
+        match (store, redis, redis_replicas) {
+            (Some(store), Some(redis), Some(redis_replicas)) if reader.problems.is_empty() => {
+                Ok(Self { log, store, redis, redis_replicas })
             }
             _ => Err(reader.refused()),
         }

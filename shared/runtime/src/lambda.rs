@@ -1,4 +1,5 @@
-//! A handler as a Lambda function: the only code that mentions `lambda_http`.
+//! A handler as a Lambda function: the only code that mentions `lambda_http` and
+//! `lambda_runtime`.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -8,12 +9,16 @@ use bytes::Bytes;
 use http::{Request, Response, Uri};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, RequestExt};
+use lambda_runtime::LambdaEvent;
 use messaging::App;
+use messaging::relay::Relay;
+use serde::Serialize;
+use serde_json::Value;
 
-use crate::config::{EXIT_CONFIG, FunctionConfig, ProcessEnv};
+use crate::config::{EXIT_CONFIG, FunctionConfig, ProcessEnv, RelayConfig};
 use crate::http::{RequestId, serve};
 use crate::telemetry;
-use crate::wire::Parts;
+use crate::wire::{self, Parts};
 
 /// Runs a handler for as long as Lambda keeps the environment.
 ///
@@ -36,7 +41,41 @@ where
         let (app, handle) = (app.clone(), handle.clone());
         async move { Ok::<_, Infallible>(into_lambda(serve(app, from_lambda(request), handle).await)) }
     });
-    match lambda_http::run(service).await {
+    ended(name, lambda_http::run(service).await)
+}
+
+/// Runs the handler of a table's stream for as long as Lambda keeps the environment. An error of
+/// the handler fails the event whole.
+///
+/// A wrong configuration ends it with exit code 64, every problem on a line of its own.
+pub async fn run_relay<H, F, R, E>(name: &'static str, handle: H) -> ExitCode
+where
+    H: Fn(Relay, Value) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<R, E>> + Send + 'static,
+    R: Serialize + Send + 'static,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let config = match RelayConfig::try_from(&ProcessEnv) {
+        Ok(config) => config,
+        Err(refused) => return refuse(name, &refused.problems),
+    };
+    telemetry::start(&config.log);
+    let relay = match wire::relay_of_function(&config).await {
+        Ok(relay) => relay,
+        Err(error) => return refuse(name, &[error.to_string()]),
+    };
+    let service = lambda_runtime::service_fn(move |event: LambdaEvent<Value>| {
+        let (relay, handle) = (relay.clone(), handle.clone());
+        async move {
+            let answer = handle(relay, event.payload).await;
+            answer.map_err(|error| Box::new(error) as lambda_runtime::Error)
+        }
+    });
+    ended(name, lambda_runtime::run(service).await)
+}
+
+fn ended(name: &str, end: Result<(), lambda_runtime::Error>) -> ExitCode {
+    match end {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(function = name, cause = %error, "the runtime ended");

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
 use messaging::fleet::FleetView;
 use messaging::ports::{
-    ChannelStore, Clock, EventBus, MemberStore, MessageStore, NodeDirectory, Randomness,
+    ChannelStore, Clock, EventBus, MemberStore, MessageStore, NodeDirectory, Randomness, Replay,
     RevocationStore, Tickets, TokenVerifier,
 };
 use messaging::publisher::Publisher;
+use messaging::relay::Relay;
 use messaging::{App, Ports};
-use redis_bus::RedisBus;
+use redis_bus::{RedisBus, RedisReplay};
 
 pub use redis_bus::EndpointError;
 
 use crate::clock::{SystemClock, SystemRandomness};
-use crate::config::{FunctionConfig, NodeConfig, RedisUrl, StoreConfig};
+use crate::config::{FunctionConfig, NodeConfig, RedisUrl, RelayConfig, StoreConfig};
 use crate::tickets::SignedTickets;
 use crate::tokens::{JwtTokens, NoTokens};
 
@@ -130,4 +131,28 @@ pub fn redis(url: &RedisUrl) -> Result<BusParts, EndpointError> {
     let bus = RedisBus::connect(url.expose())?;
     let nodes = Arc::new(bus.directory());
     Ok((Arc::new(bus), nodes))
+}
+
+/// The relay's way to Redis. Connects when it is first used.
+///
+/// # Errors
+/// [`EndpointError`] if the address cannot be used.
+pub fn replay(url: &RedisUrl, replicas: u32) -> Result<Arc<dyn Replay>, EndpointError> {
+    Ok(Arc::new(RedisReplay::connect(url.expose(), replicas)?))
+}
+
+/// The relay of a store and a bus, by the system's clock.
+#[must_use]
+pub fn relay(store: DynamoStore, replay: Arc<dyn Replay>) -> Relay {
+    Relay::new(Arc::new(store), replay, Arc::new(SystemClock))
+}
+
+/// The relay function's: the channels table and Redis. Connects to nothing yet.
+///
+/// # Errors
+/// [`EndpointError`] if the address of Redis cannot be used.
+pub async fn relay_of_function(config: &RelayConfig) -> Result<Relay, EndpointError> {
+    let replay = replay(&config.redis, config.redis_replicas)?;
+    let store = store(&config.store, CredentialSource::Environment, Capacity::default()).await;
+    Ok(relay(store, replay))
 }

@@ -256,7 +256,7 @@ async fn a_dropped_bus_gives_its_subscriptions_up((server, bus): Parts) {
 
 /// A name that leads new connections to the port in `target`, as one in DNS does: those that were
 /// made before stay where they are.
-async fn name_of(target: Arc<AtomicU16>) -> String {
+pub(crate) async fn name_of(target: Arc<AtomicU16>) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {

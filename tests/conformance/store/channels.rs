@@ -3,8 +3,8 @@
 use std::slice::from_ref;
 
 use futures_util::future;
-use messaging::ports::{Bump, Creation, Standing};
-use model::{Channel, ChannelId, ChannelType, Late};
+use messaging::ports::{Bump, Creation, Marking, Standing};
+use model::{Channel, ChannelId, ChannelType, Late, limits};
 
 use super::{Stores, at, channel, channel_id, id, member, user, workspace};
 
@@ -15,6 +15,9 @@ on_every_store!(
     standing_tells_channel_and_membership_apart,
     g6_a_version_is_bumped_only_from_the_one_expected,
     g6_one_of_ten_parallel_bumps_of_one_version_wins,
+    g3_a_late_mark_keeps_the_lowest_id_of_an_incident,
+    g3_the_lowest_of_ten_parallel_late_marks_stays,
+    g3_a_late_mark_makes_no_channel,
 );
 
 async fn a_channel_is_created_once_and_the_first_stays(stores: Stores) {
@@ -97,4 +100,44 @@ async fn g6_one_of_ten_parallel_bumps_of_one_version_wins(stores: Stores) {
     let bumped = future::try_join_all(bumps).await.unwrap();
     assert_eq!(bumped.iter().filter(|bump| **bump == Bump::Bumped(2)).count(), 1);
     assert_eq!(bumped.iter().filter(|bump| **bump == Bump::Stale).count(), 9);
+}
+
+async fn g3_a_late_mark_keeps_the_lowest_id_of_an_incident(stores: Stores) {
+    stores.channels.create(&channel(1)).await.unwrap();
+    let general = channel_id(1);
+    let overlap = u64::try_from(limits::OVERLAP.as_millis()).unwrap();
+    let late = |id_ms, at_ms| Late { id: id(id_ms, 1), at: at(at_ms) };
+    for (given, marking, kept) in [
+        (late(500, 1_000), Marking::Marked, late(500, 1_000)),
+        // Equal or higher, in the same incident: up to the overlap after the mark.
+        (late(500, 1_000), Marking::Covered, late(500, 1_000)),
+        (late(501, 1_000 + overlap), Marking::Covered, late(500, 1_000)),
+        (late(500, 900), Marking::Covered, late(500, 1_000)),
+        // Lower: it reaches further back.
+        (late(499, 2_000), Marking::Marked, late(499, 2_000)),
+        // A later incident.
+        (late(800, 2_001 + overlap), Marking::Marked, late(800, 2_001 + overlap)),
+    ] {
+        assert_eq!(stores.channels.mark_late(&general, given).await.unwrap(), marking, "{given:?}");
+        let channel = Channel { late: Some(kept), ..channel(1) };
+        assert_eq!(stores.channels.channels(from_ref(&general)).await.unwrap(), [channel]);
+    }
+}
+
+async fn g3_the_lowest_of_ten_parallel_late_marks_stays(stores: Stores) {
+    stores.channels.create(&channel(1)).await.unwrap();
+    let general = channel_id(1);
+    let marks = (0..10).map(|n| {
+        stores.channels.mark_late(&general, Late { id: id(100 - n, 1), at: at(1_000 + n) })
+    });
+    future::try_join_all(marks).await.unwrap();
+    let found = stores.channels.channels(&[general]).await.unwrap();
+    assert_eq!(found[0].late, Some(Late { id: id(91, 1), at: at(1_009) }));
+}
+
+async fn g3_a_late_mark_makes_no_channel(stores: Stores) {
+    let late = Late { id: id(1, 1), at: at(1) };
+    let absent = stores.channels.mark_late(&channel_id(1), late).await.unwrap();
+    assert_eq!(absent, Marking::Covered);
+    assert_eq!(stores.channels.channels(&[channel_id(1)]).await.unwrap(), []);
 }

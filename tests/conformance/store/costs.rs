@@ -109,6 +109,11 @@ async fn every_other_call_costs_what_its_rows_cost() {
     spent(cost(1, 0.0, 1.0), "bump");
     store.bump_members_version(&general, 1).await.unwrap();
     spent(cost(1, 0.0, 1.0), "stale bump");
+    let late = model::Late { id: id(0, 1), at: at(0) };
+    store.mark_late(&general, late).await.unwrap();
+    spent(cost(1, 0.0, 1.0), "late mark");
+    store.mark_late(&general, late).await.unwrap();
+    spent(cost(1, 0.0, 1.0), "covered late mark");
     store.put_members(&acme, &general, &[member("ada", 0), member("bob", 0)]).await.unwrap();
     spent(cost(4, 0.0, 4.0), "put two members");
     store.members(&general, None, 100).await.unwrap();

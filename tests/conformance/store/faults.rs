@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dynamo::{Capacity, DynamoStore};
 use messaging::ports::{
-    Appended, Bump, ChannelStore, Creation, MessageStore, ReadError, WriteError,
+    Appended, Bump, ChannelStore, Creation, Marking, MessageStore, ReadError, WriteError,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -166,6 +166,10 @@ async fn a_bump_that_finds_its_own_lost_attempt_does_not_say_stale() {
     let (store, _) = scripted(&[Answer::Lost, CONDITION_FAILED]).await;
     let err = store.bump_members_version(&channel_id(1), 1).await.unwrap_err();
     assert!(matches!(err, WriteError::OutcomeUnknown(_)), "{err:?}");
+    // A late mark may find its own: it is there, whoever wrote it.
+    let (store, _) = scripted(&[Answer::Lost, CONDITION_FAILED]).await;
+    let late = model::Late { id: id(0, 1), at: super::at(0) };
+    assert_eq!(store.mark_late(&channel_id(1), late).await.unwrap(), Marking::Covered);
     let (store, _) = scripted(&[CONDITION_FAILED]).await;
     assert_eq!(store.bump_members_version(&channel_id(1), 1).await.unwrap(), Bump::Stale);
     assert_eq!(store.create(&channel(1)).await.unwrap(), Creation::Existed);

@@ -20,6 +20,7 @@ enum Call {
     Channels(Vec<u128>),
     Standing { channel: u128, user: usize },
     Bump { channel: u128, expected: u64 },
+    MarkLate { channel: u128, id: u128, at: u64 },
     PutMembers { workspace: usize, channel: u128, users: Vec<usize>, at: u64 },
     DeleteMember { workspace: usize, channel: u128, user: usize },
     Members { channel: u128, after: Option<usize>, limit: u32 },
@@ -65,6 +66,11 @@ fn channel_call() -> impl Strategy<Value = Call> {
             .prop_map(|(channel, user)| Call::Standing { channel, user }),
         (channel.clone(), 1..4_u64)
             .prop_map(|(channel, expected)| Call::Bump { channel, expected }),
+        (channel.clone(), 0..6_u128, 0..4_u64).prop_map(|(channel, id, at)| Call::MarkLate {
+            channel,
+            id,
+            at: at * 400_000
+        }),
         (workspace.clone(), channel.clone(), users.clone(), 0..100_u64).prop_map(
             |(workspace, channel, users, at)| Call::PutMembers { workspace, channel, users, at }
         ),
@@ -111,6 +117,7 @@ async fn answer(stores: &Stores, call: &Call) -> String {
         | Call::Channels(_)
         | Call::Standing { .. }
         | Call::Bump { .. }
+        | Call::MarkLate { .. }
         | Call::PutMembers { .. }
         | Call::DeleteMember { .. }
         | Call::Members { .. }
@@ -143,6 +150,10 @@ async fn answer_of_channels(
         }
         Call::Bump { channel, expected } => {
             written(stores.channels.bump_members_version(&channel_id(*channel), *expected).await)
+        }
+        Call::MarkLate { channel, id: random, at: offset } => {
+            let late = model::Late { id: id(0, *random), at: at(*offset) };
+            written(stores.channels.mark_late(&channel_id(*channel), late).await)
         }
         Call::PutMembers { workspace: of, channel, users, at: offset } => {
             let members: Vec<_> = users.iter().map(|user| member(USERS[*user], *offset)).collect();

@@ -58,6 +58,9 @@ pub enum StackError {
         #[source]
         source: DirectoryError,
     },
+    /// The engine does not give its stream of messages.
+    #[error("the relay has nothing to read from")]
+    Feed(#[source] Cause),
     /// The demo workspace could not be written.
     #[error("the demo workspace could not be written")]
     Seed(#[source] Cause),
@@ -77,7 +80,9 @@ impl StackError {
             Self::Store { .. } => "start it, or correct --dynamodb-endpoint",
             Self::RedisAddress(_) => "correct --redis-url",
             Self::Redis { .. } => "start it, or correct --redis-url",
-            Self::Seed(_) => "the data may be damaged: try another directory with --data-dir",
+            Self::Feed(_) | Self::Seed(_) => {
+                "the data may be damaged: try another directory with --data-dir"
+            }
             Self::Node(_) => "try fewer with --nodes",
             Self::NoSecret(_) => "try again",
         }
@@ -93,7 +98,7 @@ impl StackError {
             | Self::Redis { .. } => 69,
             Self::Engine(_) | Self::Secrets(_) => 73,
             Self::RedisAddress(_) => 64,
-            Self::Seed(_) | Self::Node(_) | Self::NoSecret(_) => 70,
+            Self::Feed(_) | Self::Seed(_) | Self::Node(_) | Self::NoSecret(_) => 70,
         }
     }
 }

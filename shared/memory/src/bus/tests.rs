@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use model::{MessageId, Timestamp, UserId};
+use model::{MessageId, UserId};
 use protocol::publication::PublicationBody;
 
 use super::*;

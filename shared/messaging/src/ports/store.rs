@@ -4,7 +4,8 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use model::{
-    Channel, ChannelId, Member, Message, MessageId, TextDigest, Timestamp, UserId, WorkspaceId,
+    Channel, ChannelId, Late, Member, Message, MessageId, TextDigest, Timestamp, UserId,
+    WorkspaceId,
 };
 
 use super::Cause;
@@ -172,6 +173,15 @@ pub enum Bump {
     Stale,
 }
 
+/// What became of a late mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marking {
+    /// It is the channel's mark now.
+    Marked,
+    /// A recent mark reaches as far back (or there is no such channel); nothing was written.
+    Covered,
+}
+
 /// The channels table.
 #[async_trait]
 pub trait ChannelStore: Send + Sync + Debug {
@@ -202,6 +212,14 @@ pub trait ChannelStore: Send + Sync + Debug {
         channel: &ChannelId,
         expected: u64,
     ) -> Result<Bump, WriteError>;
+
+    /// Sets a channel's late mark (G3), unless the one that is there has an equal or lower id and is
+    /// at most [`model::limits::OVERLAP`] older: an incident is one write. So the lowest id of an
+    /// incident stays, and an older mark is replaced.
+    ///
+    /// # Errors
+    /// [`WriteError`]. Repeating it is safe.
+    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError>;
 }
 
 /// A page of rows that are found by name.

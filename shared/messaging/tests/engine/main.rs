@@ -4,11 +4,13 @@
 #![expect(
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
+    clippy::indexing_slicing,
     reason = "a test that finds something else has failed"
 )]
 
 mod balancer;
 mod cut;
+mod relay;
 mod rig;
 mod scroll;
 mod send;

@@ -100,6 +100,11 @@ fn table_prefix(text: &str) -> Result<String, &'static str> {
     if fits { Ok(text.to_owned()) } else { Err("is not the beginning of a table's name") }
 }
 
+pub(super) fn replicas(text: &str) -> Result<u32, &'static str> {
+    // ElastiCache allows five.
+    text.parse().ok().filter(|count| *count <= 5).ok_or("is not a number of replicas from 0 to 5")
+}
+
 pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().or(Err("is not an address and port"))
 }

@@ -47,6 +47,22 @@ fn nothing_that_decides_where_data_goes_has_a_default() {
 }
 
 #[test]
+fn the_relay_needs_no_secret_and_says_how_many_replicas_there_are() {
+    let mut env = function();
+    env.remove(TOKEN_SECRET);
+    env.remove(TICKET_SECRET);
+    let refused = RelayConfig::try_from(&env).unwrap_err();
+    assert_eq!(refused.problems, [format!("{REDIS_REPLICAS} is not set")]);
+    env.insert(REDIS_REPLICAS, "2".to_owned());
+    assert_eq!(RelayConfig::try_from(&env).unwrap().redis_replicas, 2);
+    for wrong in ["-1", "6", "two"] {
+        env.insert(REDIS_REPLICAS, wrong.to_owned());
+        let refused = RelayConfig::try_from(&env).unwrap_err();
+        assert!(refused.problems.len() == 1 && !refused.to_string().contains(wrong), "{refused}");
+    }
+}
+
+#[test]
 fn every_wrong_value_is_named_and_none_is_shown() {
     let wrong = "wrong, wrong";
     let mut env = node();

@@ -1,0 +1,8 @@
+//! The relay function on Lambda.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    runtime::lambda::run_relay("relay", relay::handle).await
+}

@@ -1,0 +1,118 @@
+use std::sync::Arc;
+
+use memory::{ManualClock, MemoryBus, MemoryStore};
+use messaging::ports::{ChannelStore, EventBus};
+use model::{Channel, ChannelId, ChannelType, Contract, MessageId, Timestamp, UserId, WorkspaceId};
+use serde_json::json;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
+
+fn channel() -> ChannelId {
+    ChannelId::mint_group(NOW, 1)
+}
+
+async fn relay() -> (Relay, MemoryBus) {
+    let clock = Arc::new(ManualClock::at(NOW));
+    let (store, bus) = (MemoryStore::new(), MemoryBus::new(clock.clone()));
+    let general = Channel {
+        id: channel(),
+        workspace_id: WorkspaceId::parse("w").unwrap(),
+        channel_type: ChannelType::Group,
+        name: None,
+        contract: Contract::PersistFirst,
+        created_at: NOW,
+        created_by: UserId::parse("ada").unwrap(),
+        members_version: 1,
+        late: None,
+    };
+    store.create(&general).await.unwrap();
+    (Relay::new(Arc::new(store), Arc::new(bus.clone()), clock), bus)
+}
+
+/// A record as Lambda's mapping gives it.
+fn insert(n: u64) -> Value {
+    json!({
+        "eventID": "7de3041dd709b024af6f29e4fa13d34c", "eventName": "INSERT",
+        "eventVersion": "1.1", "eventSource": "aws:dynamodb", "awsRegion": "eu-central-1",
+        "dynamodb": {
+            "ApproximateCreationDateTime": 1_800_000_000.0,
+            "Keys": { "channel_id": { "S": channel().to_string() } },
+            "NewImage": {
+                "channel_id": { "S": channel().to_string() },
+                "created_at": { "S": MessageId::mint(NOW, n.into()).to_string() },
+                "s": { "S": "ada" }, "t": { "S": "hi" }, "v": { "N": "1" },
+            },
+            "SequenceNumber": format!("{n}00000000000000000000"), "SizeBytes": 100,
+            "StreamViewType": "NEW_IMAGE",
+        },
+        "eventSourceARN": "arn:aws:dynamodb:eu-central-1:1:table/inkwire-messages/stream/x",
+    })
+}
+
+async fn published(bus: &MemoryBus) -> usize {
+    bus.entries(&WorkspaceId::parse("w").unwrap(), None, 100).await.unwrap().len()
+}
+
+#[tokio::test]
+async fn an_event_is_relayed_and_answered_without_failures() {
+    let (relay, bus) = relay().await;
+    let answer = handle(relay, json!({ "Records": [insert(1), insert(2)] })).await.unwrap();
+    assert_eq!(serde_json::to_value(&answer).unwrap(), json!({ "batchItemFailures": [] }));
+    assert_eq!(published(&bus).await, 2);
+}
+
+#[tokio::test]
+async fn g3_the_first_record_that_is_held_is_named_and_no_other() {
+    let (relay, bus) = relay().await;
+    bus.refuse_replays(1, 1);
+    let event = json!({ "Records": [insert(1), insert(2), insert(3)] });
+    let answer = handle(relay, event).await.unwrap();
+    assert_eq!(
+        serde_json::to_value(&answer).unwrap(),
+        json!({ "batchItemFailures": [{ "itemIdentifier": "200000000000000000000" }] })
+    );
+}
+
+#[tokio::test]
+async fn g3_records_that_cannot_be_read_are_skipped_and_counted() {
+    let (relay, bus) = relay().await;
+    let without = |path: &str, key: &str| {
+        let mut record = insert(9);
+        record.pointer_mut(path).unwrap().as_object_mut().unwrap().remove(key);
+        record
+    };
+    let mut poisoned = vec![
+        json!(null),
+        json!("record"),
+        json!({ "eventName": "INSERT" }),
+        without("", "eventName"),
+        without("", "dynamodb"),
+        without("/dynamodb", "NewImage"),
+    ];
+    for attribute in ["channel_id", "created_at", "s", "t", "v"] {
+        poisoned.push(without("/dynamodb/NewImage", attribute));
+    }
+    let mut removed = insert(8);
+    removed["eventName"] = json!("REMOVE");
+    let skipped = poisoned.len() as u64;
+    let mut records = poisoned;
+    records.extend([removed, insert(1)]);
+    let answer = handle(relay.clone(), json!({ "Records": records })).await.unwrap();
+    assert_eq!(answer.failures, []);
+    assert_eq!((published(&bus).await, relay.counts().poisoned), (1, skipped));
+}
+
+#[tokio::test]
+async fn what_is_no_event_of_a_stream_fails_whole() {
+    let (relay, bus) = relay().await;
+    for event in [json!(null), json!({}), json!({ "Records": 7 }), json!([])] {
+        assert_eq!(handle(relay.clone(), event).await, Err(EventError::NoRecords));
+    }
+    let mut nameless = insert(1);
+    nameless["dynamodb"].as_object_mut().unwrap().remove("SequenceNumber");
+    bus.refuse_replays(0, 1);
+    let answer = handle(relay, json!({ "Records": [nameless] })).await;
+    assert_eq!(answer, Err(EventError::NoSequenceNumber));
+}

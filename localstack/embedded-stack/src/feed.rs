@@ -1,0 +1,181 @@
+//! The relay's feed: the embedded engine's own stream of the messages table, read as Lambda's
+//! mapping reads the service's, and handed to the same handler.
+//!
+//! From the beginning of the stream, or behind the last record that was relayed; that is kept in
+//! the data directory, if there is one.
+
+mod checkpoint;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynoxide::actions::describe_stream::DescribeStreamRequest;
+use dynoxide::actions::get_records::GetRecordsRequest;
+use dynoxide::actions::get_shard_iterator::GetShardIteratorRequest;
+use dynoxide::actions::list_streams::ListStreamsRequest;
+use dynoxide::{Database, DynoxideError};
+use messaging::publisher::chain;
+use messaging::relay::Relay;
+use model::limits;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use crate::stop::Stopped;
+
+pub(crate) use checkpoint::Checkpoint;
+
+/// Why the stream cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FeedError {
+    #[error("the engine has no stream of {table}")]
+    NoStream { table: String },
+    #[error("the engine does not give its stream")]
+    Engine(#[from] DynoxideError),
+    #[error("a record of the engine cannot be written down")]
+    Form(#[from] serde_json::Error),
+    #[error("the reading of the stream ended early")]
+    Ended(#[from] tokio::task::JoinError),
+}
+
+/// A place in the one shard of a table's stream.
+pub(crate) struct Feed {
+    shard: Arc<Shard>,
+    checkpoint: Checkpoint,
+}
+
+struct Shard {
+    database: Database,
+    stream_arn: String,
+    shard_id: String,
+}
+
+impl Feed {
+    /// Finds a table's stream. Blocks.
+    ///
+    /// # Errors
+    /// [`FeedError`] if the table has none.
+    pub(crate) fn open(
+        database: Database,
+        table: &str,
+        mut checkpoint: Checkpoint,
+    ) -> Result<Self, FeedError> {
+        let no_stream = || FeedError::NoStream { table: table.to_owned() };
+        let request =
+            ListStreamsRequest { table_name: Some(table.to_owned()), ..Default::default() };
+        let stream = database.list_streams(request)?.streams.into_iter().next();
+        let stream_arn = stream.ok_or_else(no_stream)?.stream_arn;
+        let request =
+            DescribeStreamRequest { stream_arn: stream_arn.clone(), ..Default::default() };
+        let shards = database.describe_stream(request)?.stream_description.shards;
+        let shard_id = shards.into_iter().next().ok_or_else(no_stream)?.shard_id;
+        let shard = Shard { database, stream_arn, shard_id };
+        if checkpoint.last().is_some()
+            && let Err(err) = shard.read(checkpoint.last(), 1)
+        {
+            warn!(cause = %chain(&err), "the checkpoint is none: the relay begins at the beginning");
+            checkpoint.forget();
+        }
+        Ok(Self { shard: Arc::new(shard), checkpoint })
+    }
+
+    /// Whether nothing was ever written, nor relayed. Blocks.
+    pub(crate) fn is_unused(&self) -> Result<bool, FeedError> {
+        Ok(self.checkpoint.last().is_none() && self.shard.read(None, 1)?.is_empty())
+    }
+
+    /// Goes to the end: what is there now is not relayed. Blocks.
+    pub(crate) fn skip(&mut self) -> Result<(), FeedError> {
+        loop {
+            let records = self.shard.read(self.checkpoint.last(), RECORDS_MAX)?;
+            let Some(last) = records.last().and_then(relay::sequence_number) else { return Ok(()) };
+            self.checkpoint.move_to(last);
+        }
+    }
+
+    /// Hands the stream to the relay until the stack stops; a batch that is on its way is ended.
+    pub(crate) async fn serve(mut self, relay: Relay, mut stopped: Stopped) {
+        let (first, most) = limits::RELAY_RETRY;
+        let mut retry = first;
+        loop {
+            let begun = Instant::now();
+            let step = self.step(&relay).await.unwrap_or_else(|err| {
+                error!(cause = %chain(&err), "the relay's feed failed; it is tried again");
+                Step::Held
+            });
+            let wait = match step {
+                Step::Relayed => Duration::ZERO,
+                // The engine looks through all of its records each time: a large table must not
+                // be looked through without pause.
+                Step::Nothing => POLL.max(begun.elapsed() * POLL_SHARE),
+                Step::Held => retry,
+            };
+            retry = if matches!(step, Step::Held) { (retry * 2).min(most) } else { first };
+            tokio::select! {
+                biased;
+                () = stopped.wait() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn step(&mut self, relay: &Relay) -> Result<Step, FeedError> {
+        let (shard, after) = (Arc::clone(&self.shard), self.checkpoint.last().map(str::to_owned));
+        let read = move || shard.read(after.as_deref(), RECORDS_MAX);
+        let records = tokio::task::spawn_blocking(read).await??;
+        if records.is_empty() {
+            return Ok(Step::Nothing);
+        }
+        let numbers: Vec<String> =
+            records.iter().filter_map(relay::sequence_number).map(str::to_owned).collect();
+        let answer = relay::handle(relay.clone(), json!({ "Records": records })).await;
+        let held = match &answer {
+            Ok(answer) => answer.failures.first().map(|held| held.sequence_number.as_str()),
+            Err(err) => {
+                warn!(cause = %chain(err), "the relay did not take an event");
+                numbers.first().map(String::as_str)
+            }
+        };
+        let done = held.map_or(numbers.len(), |held| {
+            numbers.iter().position(|number| number == held).unwrap_or(0)
+        });
+        if let Some(last) = done.checked_sub(1).and_then(|last| numbers.get(last)) {
+            self.checkpoint.move_to(last);
+        }
+        Ok(if held.is_some() { Step::Held } else { Step::Relayed })
+    }
+}
+
+/// What one look at the stream came to.
+enum Step {
+    Nothing,
+    Relayed,
+    Held,
+}
+
+impl Shard {
+    /// Records in the form of an event, after (exclusive) a sequence number. Blocks.
+    fn read(&self, after: Option<&str>, limit: usize) -> Result<Vec<Value>, FeedError> {
+        let kind = if after.is_some() { "AFTER_SEQUENCE_NUMBER" } else { "TRIM_HORIZON" };
+        let iterator = self.database.get_shard_iterator(GetShardIteratorRequest {
+            stream_arn: self.stream_arn.clone(),
+            shard_id: self.shard_id.clone(),
+            shard_iterator_type: kind.to_owned(),
+            sequence_number: after.map(str::to_owned),
+        })?;
+        let Some(shard_iterator) = iterator.shard_iterator else { return Ok(Vec::new()) };
+        let request = GetRecordsRequest { shard_iterator, limit: Some(limit) };
+        let records = self.database.get_records(request)?.records;
+        Ok(records.into_iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
+    }
+}
+
+/// Records of one look: what one event holds by default.
+const RECORDS_MAX: usize = 100;
+/// How often an idle stream is looked at.
+const POLL: Duration = Duration::from_millis(150);
+/// A look may take this part of the time at most, whatever it costs.
+const POLL_SHARE: u32 = 10;
+
+#[cfg(test)]
+mod tests;

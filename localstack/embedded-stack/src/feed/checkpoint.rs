@@ -1,0 +1,66 @@
+//! How far the relay is, over restarts.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tracing::warn;
+
+/// The last sequence number that was relayed, in a file or in memory only.
+#[derive(Debug, Default)]
+pub(crate) struct Checkpoint {
+    last: Option<String>,
+    file: Option<PathBuf>,
+}
+
+impl Checkpoint {
+    /// One that is gone when the stack ends.
+    pub(crate) fn in_memory() -> Self {
+        Self::default()
+    }
+
+    /// The one of a data directory. What is there and is none is as good as nothing: the relay
+    /// begins at the beginning, which is safe.
+    pub(crate) fn in_directory(directory: &Path) -> Self {
+        let file = directory.join(CHECKPOINT_FILE);
+        let last = match fs::read_to_string(&file) {
+            Ok(text) => {
+                let number = text.trim();
+                let is_one =
+                    (21..=40).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
+                if !is_one {
+                    warn!(file = %file.display(), "no checkpoint: the relay begins at the beginning");
+                }
+                is_one.then(|| number.to_owned())
+            }
+            Err(err) if err.kind() == io::ErrorKind::NotFound => None,
+            Err(err) => {
+                warn!(file = %file.display(), %err, "the relay begins at the beginning");
+                None
+            }
+        };
+        Self { last, file: Some(file) }
+    }
+
+    pub(crate) fn last(&self) -> Option<&str> {
+        self.last.as_deref()
+    }
+
+    /// Begins at the beginning again.
+    pub(crate) fn forget(&mut self) {
+        self.last = None;
+    }
+
+    /// Moves it. A file that cannot be written costs a repetition at the next start.
+    pub(crate) fn move_to(&mut self, number: &str) {
+        self.last = Some(number.to_owned());
+        let Some(file) = &self.file else { return };
+        // Whole or not at all: half a number would be another one.
+        let new = file.with_extension("new");
+        if let Err(err) = fs::write(&new, number).and_then(|()| fs::rename(&new, file)) {
+            warn!(file = %file.display(), %err, "the relay's checkpoint is not kept");
+        }
+    }
+}
+
+const CHECKPOINT_FILE: &str = "relay.checkpoint";

@@ -1,0 +1,91 @@
+//! The relay's way to the bus in process, with replicas that are numbers.
+
+use async_trait::async_trait;
+use messaging::ports::{Addressed, BusError, Published, Replay, Replayed, Replication};
+
+use crate::bus::{MemoryBus, unavailable};
+
+/// The replicas of a bus in process. None, and none expected, unless it is told so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Replicas {
+    /// How many there should be.
+    pub configured: u32,
+    /// How many there are.
+    pub attached: u32,
+    /// Whether those that are there acknowledge nothing.
+    pub lag: bool,
+}
+
+/// The relay's faults and replicas.
+#[derive(Debug, Default)]
+pub(crate) struct ReplayState {
+    replicas: Replicas,
+    breaks: Option<(usize, u64)>,
+    refusals: Option<(usize, u64)>,
+    runs: u64,
+}
+
+impl MemoryBus {
+    /// Says what replicas there are from now on.
+    pub fn set_replicas(&self, replicas: Replicas) {
+        self.lock().replay.replicas = replicas;
+    }
+
+    /// Lets the connection of the next `count` runs of a batch break after so many publications
+    /// were taken.
+    pub fn break_replays(&self, after: usize, count: u64) {
+        self.lock().replay.breaks = (count > 0).then_some((after, count));
+    }
+
+    /// Lets the next `count` runs of a batch be refused at one publication.
+    pub fn refuse_replays(&self, at: usize, count: u64) {
+        self.lock().replay.refusals = (count > 0).then_some((at, count));
+    }
+
+    /// How often a batch was run.
+    #[must_use]
+    pub fn replays(&self) -> u64 {
+        self.lock().replay.runs
+    }
+}
+
+#[async_trait]
+impl Replay for MemoryBus {
+    async fn replay(&self, batch: &[Addressed]) -> Result<Replayed, BusError> {
+        let now = self.now();
+        let mut state = self.lock();
+        state.replay.runs += 1;
+        let breaks_at = take(&mut state.replay.breaks);
+        let refused_at = take(&mut state.replay.refusals);
+        let (mut taken, mut appended) = (0, 0);
+        for (workspace, publication) in batch {
+            if breaks_at == Some(taken) {
+                return Err(unavailable());
+            }
+            if refused_at == Some(taken) {
+                break;
+            }
+            let published = state.publish(workspace, publication, now);
+            appended += usize::from(matches!(published, Published::Appended(_)));
+            taken += 1;
+        }
+        if breaks_at.is_some() {
+            return Err(unavailable());
+        }
+        let refusal = (taken < batch.len()).then(|| BusError::Refused("scripted".into()));
+        let Replicas { configured, attached, lag } = state.replay.replicas;
+        let replication = match (configured, attached) {
+            (0, 0) => Replication::Single,
+            (_, 0) => Replication::Absent,
+            _ if lag => Replication::Lagging,
+            _ => Replication::Acknowledged,
+        };
+        Ok(Replayed { taken, appended, refusal, replication })
+    }
+}
+
+fn take(fault: &mut Option<(usize, u64)>) -> Option<usize> {
+    let (at, left) = (*fault)?;
+    *fault = (left > 1).then_some((at, left - 1));
+    Some(at)
+}

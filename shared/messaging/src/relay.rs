@@ -1,0 +1,332 @@
+//! The relay: publishes every stored message again, from the table's own stream (G3).
+//!
+//! 1. [`Relay::relay`] takes records in the order of the stream and passes over what is no message.
+//! 2. `places` finds each message's workspace by its channel, which never changes it.
+//! 3. `mark_late` marks the channels of messages that come later than clients read back.
+//! 4. `replayed` runs the batch until a replica has it, or none is there to have it.
+//!
+//! Only what went through all four may be checkpointed: [`Outcome`] says up to where.
+
+mod known;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use model::{ChannelId, Late, MessageId, WorkspaceId, limits};
+use protocol::publication::Publication;
+use tracing::{error, info, warn};
+
+use crate::ports::{
+    Addressed, Cause, ChannelStore, Clock, LogEntry, Marking, Replay, Replayed, Replication,
+    StoredMessage,
+};
+use crate::publisher::chain;
+
+use known::KnownChannels;
+
+/// One record of the messages table's stream.
+#[derive(Debug)]
+pub enum Record {
+    /// An entry was stored.
+    Inserted(LogEntry),
+    /// Something else happened: an entry expired.
+    Other,
+    /// An entry was stored that cannot be read. The cause names no content.
+    Poisoned(Cause),
+}
+
+/// How far a batch was relayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it: the feed may go on behind it.
+    Relayed,
+    /// Not from the record at this index on: the feed brings it and everything behind it again.
+    HeldAt(usize),
+}
+
+/// What a relay did since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Messages that stand in their streams.
+    pub relayed: u64,
+    /// Those of them that nobody had published.
+    pub appended: u64,
+    /// Records that could not be read, or whose channel does not exist.
+    pub poisoned: u64,
+    /// Messages that were relayed later than clients read back by themselves.
+    pub late: u64,
+    /// Runs of a batch after its first.
+    pub reruns: u64,
+    /// Batches that no replica has, because the server that answers to the name has none.
+    pub alone: u64,
+    /// Batches that were left to the feed.
+    pub held: u64,
+}
+
+/// The relay of an environment. Clones share what it remembers and counts.
+#[derive(Debug, Clone)]
+pub struct Relay(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    channels: Arc<dyn ChannelStore>,
+    replay: Arc<dyn Replay>,
+    clock: Arc<dyn Clock>,
+    known: KnownChannels,
+    counters: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    relayed: AtomicU64,
+    appended: AtomicU64,
+    poisoned: AtomicU64,
+    late: AtomicU64,
+    reruns: AtomicU64,
+    alone: AtomicU64,
+    held: AtomicU64,
+}
+
+impl Relay {
+    /// Makes a relay. It needs three ports, and neither tokens nor tickets.
+    #[must_use]
+    pub fn new(
+        channels: Arc<dyn ChannelStore>,
+        replay: Arc<dyn Replay>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (known, counters) = (KnownChannels::default(), Counters::default());
+        Self(Arc::new(State { channels, replay, clock, known, counters }))
+    }
+
+    /// What it did so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.0.counters;
+        Counts {
+            relayed: read(&counters.relayed),
+            appended: read(&counters.appended),
+            poisoned: read(&counters.poisoned),
+            late: read(&counters.late),
+            reruns: read(&counters.reruns),
+            alone: read(&counters.alone),
+            held: read(&counters.held),
+        }
+    }
+
+    /// Publishes the messages among these records, which are of one shard and in its order.
+    ///
+    /// Cannot fail as a whole: what holds a record is logged here, and told as
+    /// [`Outcome::HeldAt`]. A record that cannot be read holds nothing up. Each
+    /// [`limits::RELAY_BATCH_MAX`] records are one batch, which is whole before the next begins.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may have published some; the same records again are safe.
+    pub async fn relay(&self, records: &[Record]) -> Outcome {
+        let mut done = 0;
+        for batch in records.chunks(limits::RELAY_BATCH_MAX) {
+            if let Outcome::HeldAt(at) = self.0.batch(batch).await {
+                count(&self.0.counters.held, 1);
+                return Outcome::HeldAt(done + at);
+            }
+            done += batch.len();
+        }
+        Outcome::Relayed
+    }
+}
+
+/// The workspaces of a batch's channels; `None`: there is no such channel.
+type Places = BTreeMap<ChannelId, Option<WorkspaceId>>;
+
+/// A message of a batch, and the record that it came in.
+struct Found<'a> {
+    at: usize,
+    stored: &'a StoredMessage,
+}
+
+impl State {
+    async fn batch(&self, records: &[Record]) -> Outcome {
+        let found = self.messages(records);
+        let (places, unread) = self.places(&found).await;
+        let unmarked = self.mark_late(before(&found, unread)).await;
+        let held = earlier(unread, unmarked);
+        let batch = self.located(before(&found, held), &places);
+        if batch.is_empty() {
+            return outcome(held);
+        }
+        let addressed: Vec<Addressed> = batch.iter().map(|(_, one)| one.clone()).collect();
+        let refused = match self.replayed(&addressed).await {
+            Some(replayed) => {
+                count(&self.counters.relayed, replayed.taken);
+                count(&self.counters.appended, replayed.appended);
+                batch.get(replayed.taken).map(|(at, _)| *at)
+            }
+            None => batch.first().map(|(at, _)| *at),
+        };
+        outcome(earlier(held, refused))
+    }
+
+    fn messages<'a>(&self, records: &'a [Record]) -> Vec<Found<'a>> {
+        let mut found = Vec::with_capacity(records.len());
+        for (at, record) in records.iter().enumerate() {
+            match record {
+                Record::Inserted(LogEntry::Message(stored)) => found.push(Found { at, stored }),
+                // Its message has a record of its own.
+                Record::Inserted(LogEntry::Redirect(_)) | Record::Other => {}
+                Record::Poisoned(cause) => {
+                    count(&self.counters.poisoned, 1);
+                    error!(cause = %chain(cause.as_ref()), "a record cannot be read and is skipped");
+                }
+            }
+        }
+        found
+    }
+
+    /// Finds the workspaces of these messages' channels; those that are not known yet are read,
+    /// strongly. Where that fails: the first record that cannot go on.
+    async fn places(&self, found: &[Found<'_>]) -> (Places, Option<usize>) {
+        let mut places = Places::new();
+        for one in found {
+            let channel = &one.stored.message.channel_id;
+            if !places.contains_key(channel) {
+                places.insert(channel.clone(), self.known.workspace_of(channel));
+            }
+        }
+        let unknown = places.iter().filter(|(_, workspace)| workspace.is_none());
+        let unknown: Vec<ChannelId> = unknown.map(|(channel, _)| channel.clone()).collect();
+        for (read, ids) in unknown.chunks(CHANNELS_READ_MAX).enumerate() {
+            match self.channels.channels(ids).await {
+                Ok(channels) => {
+                    for channel in channels {
+                        self.known.learn(&channel);
+                        places.insert(channel.id, Some(channel.workspace_id));
+                    }
+                }
+                Err(err) => {
+                    warn!(cause = %chain(&err), "channels cannot be read; their records wait");
+                    let unread = unknown.get(read * CHANNELS_READ_MAX..).unwrap_or_default();
+                    let waits = |one: &&Found<'_>| unread.contains(&one.stored.message.channel_id);
+                    return (places, found.iter().find(waits).map(|one| one.at));
+                }
+            }
+        }
+        (places, None)
+    }
+
+    /// Marks the channels of late messages, before these are published: who reads a channel without
+    /// the mark then has not missed them yet. Where that fails: the first record that cannot go on.
+    async fn mark_late(&self, found: &[Found<'_>]) -> Option<usize> {
+        let now = self.clock.now();
+        let is_late = |one: &&Found<'_>| now.since(one.stored.message.id.time()) > limits::LATE_AGE;
+        let mut lowest: BTreeMap<&ChannelId, (MessageId, usize)> = BTreeMap::new();
+        for one in found.iter().filter(is_late) {
+            let message = &one.stored.message;
+            let entry = lowest.entry(&message.channel_id).or_insert((message.id, one.at));
+            entry.0 = entry.0.min(message.id);
+            count(&self.counters.late, 1);
+        }
+        let mut held = None;
+        for (channel, (id, at)) in lowest {
+            let late = Late { id, at: now.plus(limits::LATE_AHEAD) };
+            if self.known.is_marked(channel, late) {
+                continue;
+            }
+            match self.channels.mark_late(channel, late).await {
+                Ok(Marking::Marked) => {
+                    self.known.mark(channel, late);
+                    info!(%channel, "messages are relayed late");
+                }
+                Ok(Marking::Covered) => self.known.forget(channel),
+                Err(err) => {
+                    warn!(%channel, cause = %chain(&err), "a late mark is not written");
+                    held = earlier(held, Some(at));
+                }
+            }
+        }
+        held
+    }
+
+    fn located(&self, found: &[Found<'_>], places: &Places) -> Vec<(usize, Addressed)> {
+        let mut located = Vec::with_capacity(found.len());
+        for Found { at, stored } in found {
+            let channel = &stored.message.channel_id;
+            let Some(Some(workspace)) = places.get(channel) else {
+                count(&self.counters.poisoned, 1);
+                error!(%channel, message = %stored.message.id, "a message of no channel is skipped");
+                continue;
+            };
+            let publication = Publication::of_message(&stored.message, stored.members_version);
+            located.push((*at, (workspace.clone(), publication)));
+        }
+        located
+    }
+
+    /// Runs a batch until a replica has it, or the server that answers to the name has none after
+    /// all; `None` if neither came to pass.
+    async fn replayed(&self, batch: &[Addressed]) -> Option<Replayed> {
+        let mut unacknowledged = false;
+        let mut pause = limits::BUS_RETRY.0;
+        for run in 0..limits::RELAY_RUNS_MAX {
+            count(&self.counters.reruns, usize::from(run > 0));
+            match self.replay.replay(batch).await {
+                Ok(replayed) => match replayed.replication {
+                    Replication::Acknowledged | Replication::Single => {
+                        return self.told(replayed);
+                    }
+                    Replication::Absent if unacknowledged => {
+                        count(&self.counters.alone, 1);
+                        warn!(
+                            messages = batch.len(),
+                            "the bus has no replica: relayed without one"
+                        );
+                        return self.told(replayed);
+                    }
+                    Replication::Lagging if unacknowledged => break,
+                    // One may be on its way, or the name may lead elsewhere soon.
+                    Replication::Absent => tokio::time::sleep(limits::REPLICA_WAIT_MAX).await,
+                    Replication::Lagging => {}
+                },
+                Err(err) => {
+                    warn!(cause = %chain(&err), run, "a batch broke off");
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                    continue;
+                }
+            }
+            unacknowledged = true;
+        }
+        warn!(messages = batch.len(), "a batch is not safe on the bus; it comes again");
+        None
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "the two ways out of a run read alike")]
+    fn told(&self, replayed: Replayed) -> Option<Replayed> {
+        if let Some(refusal) = &replayed.refusal {
+            warn!(cause = %chain(refusal), "the bus refused a message; it comes again");
+        }
+        Some(replayed)
+    }
+}
+
+/// The messages in records before the one that is held.
+fn before<'a, 'b>(found: &'a [Found<'b>], held: Option<usize>) -> &'a [Found<'b>] {
+    let end = held.map_or(found.len(), |held| found.partition_point(|one| one.at < held));
+    found.get(..end).unwrap_or(found)
+}
+
+fn earlier(one: Option<usize>, other: Option<usize>) -> Option<usize> {
+    one.into_iter().chain(other).min()
+}
+
+fn outcome(held: Option<usize>) -> Outcome {
+    held.map_or(Outcome::Relayed, Outcome::HeldAt)
+}
+
+fn count(counter: &AtomicU64, by: usize) {
+    counter.fetch_add(u64::try_from(by).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
+
+/// Channels of one read: the store's own limit.
+const CHANNELS_READ_MAX: usize = 100;

@@ -1,0 +1,55 @@
+//! What an environment remembers of channels: their workspace, for ever, and their late mark.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use model::{Channel, ChannelId, Late, WorkspaceId, limits};
+
+/// Channels by id; when there are too many, all are forgotten. What is not in it is not known.
+#[derive(Debug, Default)]
+pub(super) struct KnownChannels(Mutex<HashMap<ChannelId, Known>>);
+
+#[derive(Debug)]
+struct Known {
+    workspace: WorkspaceId,
+    late: Option<Late>,
+}
+
+impl KnownChannels {
+    pub(super) fn workspace_of(&self, channel: &ChannelId) -> Option<WorkspaceId> {
+        self.lock().get(channel).map(|known| known.workspace.clone())
+    }
+
+    pub(super) fn learn(&self, channel: &Channel) {
+        let mut known = self.lock();
+        if known.len() >= limits::RELAY_CHANNELS_MAX {
+            known.clear();
+        }
+        let Channel { id, workspace_id, late, .. } = channel;
+        known.insert(id.clone(), Known { workspace: workspace_id.clone(), late: *late });
+    }
+
+    /// Whether the store's mark is known to cover this one, by the rule of
+    /// [`mark_late`](crate::ports::ChannelStore::mark_late).
+    pub(super) fn is_marked(&self, channel: &ChannelId, late: Late) -> bool {
+        let covers = |mark: Late| mark.id <= late.id && mark.at >= late.at.minus(limits::OVERLAP);
+        self.lock().get(channel).and_then(|known| known.late).is_some_and(covers)
+    }
+
+    /// Notes the mark that the store has now.
+    pub(super) fn mark(&self, channel: &ChannelId, late: Late) {
+        if let Some(known) = self.lock().get_mut(channel) {
+            known.late = Some(late);
+        }
+    }
+
+    /// Forgets a channel whose mark somebody else wrote: the next read brings it.
+    pub(super) fn forget(&self, channel: &ChannelId) {
+        self.lock().remove(channel);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ChannelId, Known>> {
+        // No code panics while it holds the lock; a poisoned one is as good as new.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,163 @@
+//! The relay's connection: its own, never shared, given up at the first doubt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use messaging::ports::{Addressed, BusError, Replay, Replayed, Replication};
+use model::limits;
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Pipeline, RedisResult, Value};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::bus::{ALREADY, PUBLISH_TEXT, bus_error, publish_cmd};
+use crate::command::{CONNECTION_AGE_MAX, is_doubtful, is_unknown_script};
+use crate::endpoint::{Endpoint, EndpointError};
+use crate::reply;
+
+/// The relay's way to Redis or Valkey. One batch at a time; clones share the connection.
+#[derive(Debug, Clone)]
+pub struct RedisReplay {
+    endpoint: Endpoint,
+    replicas_configured: u32,
+    slot: Arc<Mutex<Option<Link>>>,
+}
+
+/// A connection that knows the script.
+#[derive(Debug)]
+struct Link {
+    connection: MultiplexedConnection,
+    opened_at: Instant,
+}
+
+impl RedisReplay {
+    /// Makes it for a URL, as [`Endpoint::parse`] reads it, and for so many replicas as the
+    /// deployment gives that server. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`EndpointError`].
+    pub fn connect(url: &str, replicas_configured: u32) -> Result<Self, EndpointError> {
+        Ok(Self { endpoint: Endpoint::parse(url)?, replicas_configured, slot: Arc::default() })
+    }
+
+    async fn run(&self, link: &mut Link, batch: &[Addressed]) -> Result<Replayed, BusError> {
+        let (mut taken, mut appended, mut refusal) = (0, 0, None);
+        'batch: for part in batch.chunks(PIPELINE_MAX) {
+            let cmds = part.iter().map(|(workspace, one)| publish_cmd(workspace, one));
+            for answer in link.pipeline(cmds).await.map_err(bus_error)? {
+                match answer.extract_error() {
+                    Ok(position) => {
+                        taken += 1;
+                        appended += usize::from(reply::text(&position) != Some(ALREADY));
+                    }
+                    // Not the publication's fault: another connection, and all of it again.
+                    Err(err) if is_doubtful(&err) || is_unknown_script(&err) => {
+                        return Err(BusError::Unavailable(err.into()));
+                    }
+                    Err(err) => {
+                        refusal = Some(bus_error(err));
+                        break 'batch;
+                    }
+                }
+            }
+        }
+        let replication = self.await_replica(link).await.map_err(bus_error)?;
+        Ok(Replayed { taken, appended, refusal, replication })
+    }
+
+    /// The marker is mandatory: where every guard stood nothing was written, and `WAIT` without a
+    /// write of its own connection answers at once. Being the latest write, it is behind those of
+    /// all connections.
+    async fn await_replica(&self, link: &mut Link) -> RedisResult<Replication> {
+        let mut marker = redis::cmd("SET");
+        marker.arg(MARKER_KEY).arg("").arg("PX").arg(MARKER_TTL_MS);
+        let mut info = redis::cmd("INFO");
+        info.arg("replication");
+        let mut answers = link.pipeline([marker, info]).await?.into_iter();
+        answers.next().map(Value::extract_error).transpose()?;
+        let info = answers.next().map(Value::extract_error).transpose()?;
+        let attached = info.as_ref().and_then(reply::text).and_then(attached_in).unwrap_or(0);
+        if attached == 0 {
+            let none_expected = self.replicas_configured == 0;
+            return Ok(if none_expected { Replication::Single } else { Replication::Absent });
+        }
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(1).arg(limits::REPLICA_WAIT_MAX.as_millis().to_string());
+        let answer = link.patient().send_packed_command(&wait).await?.extract_error()?;
+        let is_there = reply::unsigned(&answer).is_some_and(|count| count >= 1);
+        Ok(if is_there { Replication::Acknowledged } else { Replication::Lagging })
+    }
+}
+
+#[async_trait]
+impl Replay for RedisReplay {
+    async fn replay(&self, batch: &[Addressed]) -> Result<Replayed, BusError> {
+        let mut slot = self.slot.lock().await;
+        // Taken out: whatever happens to this future, a connection in doubt is not used again.
+        let kept = slot.take().filter(|link| link.opened_at.elapsed() < CONNECTION_AGE_MAX);
+        let mut link = match kept {
+            Some(link) => link,
+            None => Link::open(&self.endpoint).await.map_err(bus_error)?,
+        };
+        let replayed = self.run(&mut link, batch).await?;
+        if matches!(replayed.replication, Replication::Acknowledged | Replication::Single) {
+            *slot = Some(link);
+        }
+        Ok(replayed)
+    }
+}
+
+impl Link {
+    async fn open(endpoint: &Endpoint) -> RedisResult<Self> {
+        let mut connection = endpoint.connect().await?;
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(PUBLISH_TEXT);
+        connection.send_packed_command(&load).await?.extract_error()?;
+        Ok(Self { connection, opened_at: Instant::now() })
+    }
+
+    /// Sends commands together; each has its own answer, errors included.
+    async fn pipeline(&mut self, cmds: impl IntoIterator<Item = Cmd>) -> RedisResult<Vec<Value>> {
+        let mut pipeline = Pipeline::new();
+        for cmd in cmds {
+            pipeline.add_command(cmd);
+        }
+        self.connection.send_packed_commands(&pipeline, 0, pipeline.len()).await
+    }
+
+    /// The same connection, for an answer that may take as long as a replica.
+    fn patient(&self) -> MultiplexedConnection {
+        let mut connection = self.connection.clone();
+        connection.set_response_timeout(limits::REPLICA_WAIT_MAX + WAIT_SLACK);
+        connection
+    }
+}
+
+/// How many replicas the server says it has, in whatever state.
+fn attached_in(info: &str) -> Option<u64> {
+    let mut lines = info.lines();
+    lines.find_map(|line| line.strip_prefix("connected_slaves:"))?.trim().parse().ok()
+}
+
+/// Scripts that are sent together: some 400 KiB at most.
+const PIPELINE_MAX: usize = 100;
+/// What the answer of a `WAIT` may take beyond its own time.
+const WAIT_SLACK: Duration = Duration::from_secs(1);
+const MARKER_KEY: &str = "{ink:relay}:marker";
+/// Nothing reads it: it is there to be replicated.
+const MARKER_TTL_MS: u32 = 600_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_are_read_from_the_servers_own_words() {
+        let info = "# Replication\r\nrole:master\r\nconnected_slaves:2\r\nslave0:ip=::1\r\n";
+        assert_eq!(attached_in(info), Some(2));
+        for other in ["", "connected_slaves:", "connected_slaves:x", "role:slave"] {
+            assert_eq!(attached_in(other), None);
+        }
+    }
+}

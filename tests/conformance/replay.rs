@@ -1,0 +1,311 @@
+//! The suite of the relay's port: what is published by it is what the bus publishes, and a batch is
+//! told as acknowledged only if a replica has it.
+#![expect(clippy::panic, reason = "a test that cannot go on fails")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use memory::{ManualClock, MemoryBus, Replicas};
+use messaging::ports::{Addressed, BusError, EventBus, Replay, Replayed, Replication};
+use model::{Timestamp, UserId, limits};
+use protocol::publication::Publication;
+use redis_bus::{RedisBus, RedisReplay};
+use tests::redis::{Flavor, RedisServer};
+use tokio::time::Instant;
+
+use crate::bus::{acme, assert_chain, name_of, other, publication};
+
+/// A bus, the relay's way to it, and a replica to do things to.
+struct Bench {
+    bus: Arc<dyn EventBus>,
+    replay: Arc<dyn Replay>,
+    replicas: Box<dyn FnMut(Replica) + Send>,
+    /// Breaks the connection that the relay keeps.
+    cut: Box<dyn Fn() + Send>,
+    /// What a run costs that waits for a replica in vain.
+    wait: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replica {
+    Attached,
+    /// It is there and takes nothing.
+    Stopped,
+    Gone,
+}
+
+fn on_memory(configured: u32) -> Bench {
+    let bus = MemoryBus::new(Arc::new(ManualClock::at(Timestamp::from_unix_ms(1_000))));
+    let (told, cut) = (bus.clone(), bus.clone());
+    bus.set_replicas(Replicas { configured, ..Replicas::default() });
+    Bench {
+        bus: Arc::new(bus.clone()),
+        replay: Arc::new(bus),
+        replicas: Box::new(move |replica| {
+            let attached = u32::from(replica != Replica::Gone);
+            let lag = replica == Replica::Stopped;
+            told.set_replicas(Replicas { configured, attached, lag });
+        }),
+        cut: Box::new(move || cut.break_replays(0, 1)),
+        wait: Duration::ZERO,
+    }
+}
+
+fn on_server(flavor: Flavor, configured: u32) -> Bench {
+    let server = Arc::new(RedisServer::start(flavor));
+    let url = server.url();
+    let mut replica: Option<RedisServer> = None;
+    let primary = Arc::clone(&server);
+    Bench {
+        bus: Arc::new(RedisBus::connect(&url).unwrap()),
+        replay: Arc::new(RedisReplay::connect(&url, configured).unwrap()),
+        replicas: Box::new(move |wanted| match wanted {
+            Replica::Attached => match &replica {
+                Some(replica) => replica.resume(),
+                None => replica = Some(RedisServer::replica_of(&primary, flavor)),
+            },
+            Replica::Stopped => replica.as_ref().expect("it was attached").pause(),
+            Replica::Gone => {
+                replica = None;
+                let gone = || !primary.command(&["INFO", "replication"]).contains("slave0:");
+                for _ in 0..500 {
+                    if gone() {
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                panic!("the primary keeps its replica");
+            }
+        }),
+        cut: Box::new(move || {
+            server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+        }),
+        wait: limits::REPLICA_WAIT_MAX,
+    }
+}
+
+macro_rules! suite {
+    ($($test:ident($configured:expr))*) => {
+        mod on_memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() { super::$test(super::on_memory($configured)).await; })*
+        }
+        mod on_redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(super::on_server(super::Flavor::Redis, $configured)).await;
+            })*
+        }
+        mod on_valkey {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(super::on_server(super::Flavor::Valkey, $configured)).await;
+            })*
+        }
+    };
+}
+
+suite! {
+    g3_a_batch_stands_in_the_streams_in_order_and_once(0)
+    g3_a_batch_meets_what_sends_published(0)
+    g3_a_connection_that_broke_fails_the_batch_whole_and_the_next_run_has_another(0)
+    g3_a_batch_is_acknowledged_by_a_replica_or_told_who_is_missing(1)
+    g3_replicas_that_nobody_configured_are_waited_for_all_the_same(0)
+}
+
+fn batch(numbers: std::ops::Range<u128>) -> Vec<Addressed> {
+    numbers.map(|number| (acme(), publication(number))).collect()
+}
+
+async fn run(bench: &Bench, batch: &[Addressed]) -> Replayed {
+    let replayed = bench.replay.replay(batch).await.unwrap();
+    assert!(replayed.refusal.is_none(), "{replayed:?}");
+    assert_eq!(replayed.taken, batch.len());
+    replayed
+}
+
+async fn g3_a_batch_stands_in_the_streams_in_order_and_once(bench: Bench) {
+    let mut subscription = bench.bus.subscribe(&acme()).await.unwrap();
+    // More than one pipeline, and two workspaces in turn.
+    let mixed: Vec<Addressed> =
+        (0..250).map(|n| (if n % 2 == 0 { acme() } else { other() }, publication(n))).collect();
+    for appended in [250, 0, 0] {
+        assert_eq!(run(&bench, &mixed).await.appended, appended);
+    }
+    for workspace in [acme(), other()] {
+        let entries = bench.bus.entries(&workspace, None, 500).await.unwrap();
+        assert_chain(&entries);
+        let stand: Vec<_> = entries.iter().map(|entry| (*entry.publication).clone()).collect();
+        let expected: Vec<Publication> =
+            mixed.iter().filter(|(of, _)| *of == workspace).map(|(_, one)| one.clone()).collect();
+        assert_eq!(stand, expected);
+    }
+    for number in 0..125 {
+        let entry = crate::bus::next_entry(&mut subscription).await;
+        assert_eq!(entry.publication.id, publication(number * 2).id, "pushed as well");
+    }
+}
+
+async fn g3_a_batch_meets_what_sends_published(bench: Bench) {
+    for number in [1, 3] {
+        bench.bus.publish(&acme(), &publication(number)).await.unwrap();
+    }
+    let replayed = run(&bench, &batch(0..5)).await;
+    assert_eq!((replayed.appended, replayed.replication), (3, Replication::Single));
+    let entries = bench.bus.entries(&acme(), None, 9).await.unwrap();
+    assert_chain(&entries);
+    assert_eq!(entries.len(), 5);
+}
+
+async fn g3_a_connection_that_broke_fails_the_batch_whole_and_the_next_run_has_another(
+    bench: Bench,
+) {
+    run(&bench, &batch(0..3)).await;
+    (bench.cut)();
+    // It does not come back by itself: what was told as taken might have been told by another
+    // server.
+    let broken = bench.replay.replay(&batch(0..5)).await;
+    assert!(matches!(broken, Err(BusError::Unavailable(_))), "{broken:?}");
+    run(&bench, &batch(0..5)).await;
+    assert_eq!(bench.bus.entries(&acme(), None, 9).await.unwrap().len(), 5);
+}
+
+async fn g3_a_batch_is_acknowledged_by_a_replica_or_told_who_is_missing(mut bench: Bench) {
+    let replication = async |bench: &Bench| {
+        let begun = Instant::now();
+        let replayed = run(bench, &batch(0..3)).await;
+        (replayed.replication, begun.elapsed())
+    };
+    let (none, took) = replication(&bench).await;
+    assert_eq!(none, Replication::Absent);
+    assert!(took < Duration::from_secs(2), "told at once: {took:?}");
+    (bench.replicas)(Replica::Attached);
+    assert_eq!(replication(&bench).await.0, Replication::Acknowledged);
+    // Every guard stands, nothing is written but the marker: it is what is waited for.
+    (bench.replicas)(Replica::Stopped);
+    let (lagging, took) = replication(&bench).await;
+    assert_eq!(lagging, Replication::Lagging);
+    assert!(took >= bench.wait && took < bench.wait + Duration::from_secs(3), "{took:?}");
+    (bench.replicas)(Replica::Attached);
+    assert_eq!(replication(&bench).await.0, Replication::Acknowledged);
+    (bench.replicas)(Replica::Gone);
+    assert_eq!(replication(&bench).await.0, Replication::Absent);
+}
+
+async fn g3_replicas_that_nobody_configured_are_waited_for_all_the_same(mut bench: Bench) {
+    assert_eq!(run(&bench, &batch(0..1)).await.replication, Replication::Single);
+    (bench.replicas)(Replica::Attached);
+    assert_eq!(run(&bench, &batch(0..1)).await.replication, Replication::Acknowledged);
+    (bench.replicas)(Replica::Gone);
+    assert_eq!(run(&bench, &batch(0..1)).await.replication, Replication::Single);
+}
+
+/// The relay's use case over a real server, for what two servers and a failover do to it.
+mod relayed {
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    use memory::MemoryStore;
+    use messaging::ports::{ChannelStore, Clock, LogEntry, StoredMessage};
+    use messaging::relay::{Outcome, Record, Relay};
+    use model::{Message, MessageId, MessageText};
+
+    use super::*;
+    use crate::store::{channel, channel_id};
+
+    async fn relay(url: &str, configured: u32) -> (Relay, Vec<Record>) {
+        let store = MemoryStore::new();
+        store.create(&channel(1)).await.unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(crate::store::at(0)));
+        let replay = Arc::new(RedisReplay::connect(url, configured).unwrap());
+        let records = (0..20).map(|number| {
+            let message = Message {
+                id: MessageId::mint(crate::store::at(0), number),
+                channel_id: channel_id(1),
+                sender_id: UserId::parse("ada").unwrap(),
+                text: MessageText::from_stored("hi".to_owned()),
+            };
+            Record::Inserted(LogEntry::Message(StoredMessage { message, members_version: 1 }))
+        });
+        (Relay::new(Arc::new(store), replay, clock), records.collect())
+    }
+
+    async fn standing(url: &str) -> usize {
+        let entries = RedisBus::connect(url).unwrap().entries(&acme(), None, 500).await.unwrap();
+        assert_chain(&entries);
+        entries.len()
+    }
+
+    /// The tail that the replica never got is gone with the old primary, and its guards with it:
+    /// no detector on the bus can find that. The batch was not told as relayed, and comes again.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn g3_a_tail_that_a_failover_lost_is_published_on_the_new_primary() {
+        let mut old = RedisServer::start(Flavor::Redis);
+        let new = RedisServer::replica_of(&old, Flavor::Redis);
+        let target = Arc::new(AtomicU16::new(old.port()));
+        let (relay, records) = relay(&name_of(Arc::clone(&target)).await, 1).await;
+        assert_eq!(relay.relay(&records[..5]).await, Outcome::Relayed);
+        new.pause();
+        let held = relay.relay(&records[5..]).await;
+        assert_eq!(held, Outcome::HeldAt(0), "published, but not safe");
+        assert_eq!(standing(&old.url()).await, 20);
+        old.kill();
+        new.resume();
+        assert_eq!(new.command(&["REPLICAOF", "NO", "ONE"]), "OK");
+        target.store(new.port(), Ordering::SeqCst);
+        // The kernel may have handed the replica what was on its way when it was stopped.
+        let survived = standing(&new.url()).await;
+        assert_eq!(relay.relay(&records[5..]).await, Outcome::Relayed);
+        assert_eq!(standing(&new.url()).await, 20);
+        let counts = relay.counts();
+        assert_eq!((counts.held, counts.alone), (1, 1), "the new primary has no replica yet");
+        println!("{} of 20 entries were lost with the old primary", 20 - survived);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn g3_without_an_acknowledgement_it_goes_on_only_where_no_replica_is() {
+        let server = RedisServer::start(Flavor::Redis);
+        let replica = RedisServer::replica_of(&server, Flavor::Redis);
+        let (relay, records) = relay(&server.url(), 1).await;
+        replica.pause();
+        let begun = Instant::now();
+        assert_eq!(relay.relay(&records).await, Outcome::HeldAt(0));
+        assert!(begun.elapsed() >= 2 * limits::REPLICA_WAIT_MAX, "run again, waited again");
+        assert_eq!((relay.counts().alone, relay.counts().reruns), (0, 1));
+        drop(replica);
+        assert_eq!(relay.relay(&records).await, Outcome::Relayed);
+        assert_eq!((relay.counts().alone, relay.counts().reruns), (1, 2));
+        assert_eq!(standing(&server.url()).await, 20);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn g3_a_server_that_hangs_holds_the_batch_within_bounds() {
+        let server = RedisServer::start(Flavor::Redis);
+        let (relay, records) = relay(&server.url(), 0).await;
+        assert_eq!(relay.relay(&records[..1]).await, Outcome::Relayed);
+        server.pause();
+        let begun = Instant::now();
+        assert_eq!(relay.relay(&records).await, Outcome::HeldAt(0));
+        let each = limits::BUS_CONNECT_MAX + limits::BUS_RESPONSE_MAX;
+        let bound = each * limits::RELAY_RUNS_MAX + Duration::from_secs(3);
+        assert!(begun.elapsed() < bound, "{:?}", begun.elapsed());
+        server.resume();
+        assert_eq!(relay.relay(&records).await, Outcome::Relayed);
+        assert_eq!(standing(&server.url()).await, 20);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn g3_a_stream_that_refuses_holds_its_own_and_a_flushed_script_is_loaded_again() {
+        let server = RedisServer::start(Flavor::Redis);
+        let (relay, records) = relay(&server.url(), 0).await;
+        assert_eq!(relay.relay(&records[..2]).await, Outcome::Relayed);
+        assert_eq!(server.command(&["SCRIPT", "FLUSH"]), "OK");
+        assert_eq!(relay.relay(&records[..4]).await, Outcome::Relayed);
+        assert_eq!(relay.counts().reruns, 1);
+        server.command(&["RENAME", "ink:{acme}:stream", "aside"]);
+        server.command(&["SET", "ink:{acme}:stream", "no stream"]);
+        assert_eq!(relay.relay(&records).await, Outcome::HeldAt(4), "guards stand up to there");
+        server.command(&["RENAME", "aside", "ink:{acme}:stream"]);
+        assert_eq!(relay.relay(&records[4..]).await, Outcome::Relayed);
+        assert_eq!(standing(&server.url()).await, 20);
+    }
+}
