@@ -192,10 +192,15 @@ fn work_left_open_names_its_issue() {
 #[test]
 fn nothing_of_a_machine_is_in_the_tree() {
     for ending in [".rs", ".md", ".toml", ".mjs", ".js", ".sh", "run"] {
-        for (path, text) in
-            files(ending).into_iter().filter(|(path, _)| !path.ends_with("tidy/main.rs"))
-        {
-            for word in ["/root/", "/work/", "index.crates.io", "pypi.org", "registry.npmjs"] {
+        for (path, text) in files(ending) {
+            // In two pieces: this file must not hold them either.
+            for word in [
+                concat!("/ro", "ot/"),
+                concat!("/wo", "rk/"),
+                concat!("index.crates", ".io"),
+                concat!("pypi", ".org"),
+                concat!("registry.npm", "js"),
+            ] {
                 assert!(!text.contains(word), "{}: {word}", path.display());
             }
         }
