@@ -21,6 +21,8 @@ pub(crate) struct LocalUser {
     pub(crate) is_loaded: bool,
     registered_at: u64,
     channels: HashSet<ChannelId>,
+    /// Channels of which a delta spoke about this user since the registration.
+    decided: HashSet<ChannelId>,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +62,7 @@ impl Roster {
             is_loaded: false,
             registered_at: key,
             channels: HashSet::new(),
+            decided: HashSet::new(),
         };
         self.users.insert(key, local);
         self.keys.insert(user.clone(), key);
@@ -80,11 +83,14 @@ impl Roster {
         user.is_loaded = true;
         for channel in channels {
             let view = self.views.entry(channel.clone()).or_default();
-            if view.touched_at <= user.registered_at && view.members.insert(key) {
+            // A refresh spoke about everybody who was registered, a delta about one.
+            let is_open = view.touched_at <= user.registered_at && !user.decided.contains(&channel);
+            if is_open && view.members.insert(key) {
                 view.audience = None;
                 user.channels.insert(channel);
             }
         }
+        user.decided.clear();
     }
 
     pub(crate) fn add_socket(&mut self, key: UserKey, socket: SocketId) {
@@ -171,12 +177,14 @@ impl Roster {
         user: &UserId,
         is_member: bool,
     ) {
-        let touched_at = self.tick();
         let key = self.keys.get(user).copied();
         let view = self.views.entry(channel.clone()).or_default();
-        (view.version, view.touched_at, view.audience) = (version, touched_at, None);
+        (view.version, view.audience) = (version, None);
         let Some(key) = key else { return };
         let Some(local) = self.users.get_mut(&key) else { return };
+        if !local.is_loaded {
+            local.decided.insert(channel.clone());
+        }
         if is_member {
             view.members.insert(key);
             local.channels.insert(channel.clone());

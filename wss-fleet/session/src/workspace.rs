@@ -220,7 +220,11 @@ impl Workspace {
     pub fn handle(&mut self, input: Input, now: Timestamp, effects: &mut Vec<Effect>) {
         match input {
             Input::Linked => self.start_fill(self.tail, effects),
-            Input::Lost => self.link = Link::Down,
+            Input::Lost => {
+                self.link = Link::Down;
+                self.pending.clear();
+                self.overflowed = false;
+            }
             Input::Entry(entry) => self.on_entry(entry, now, effects),
             Input::Filled { id, entries } => self.on_filled(id, entries, now, effects),
             Input::Attach(attach) => self.on_attach(attach, now, effects),

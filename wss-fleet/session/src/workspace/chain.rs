@@ -22,8 +22,10 @@ impl Workspace {
         match self.link {
             Link::Up if self.ring.contains(entry.position) => {}
             Link::Up if entry.prev == self.tail => self.accept(entry, now, effects),
+            // The entry is in the stream, or nowhere: it was added before it was pushed. Keeping it
+            // would fill for ever where a failover has lost it.
             Link::Up => {
-                self.pending.push_back(entry);
+                self.pending.clear();
                 self.start_fill(self.tail, effects);
             }
             Link::Filling { .. } if self.pending.len() < limits::PENDING_ENTRIES_MAX => {

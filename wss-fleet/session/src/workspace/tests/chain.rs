@@ -123,3 +123,16 @@ fn g4_more_than_fits_while_a_fill_runs_is_filled_again() {
     rig.answer_fill();
     assert!(rig.workspace.is_fresh());
 }
+
+#[test]
+fn g4_a_pushed_entry_that_the_stream_has_lost_is_not_filled_for_ever() {
+    let (mut rig, c, alice) = linked_with_alice();
+    let kept = rig.entries.len();
+    rig.entry(message(&c, 1, "lost 1"));
+    rig.push(message(&c, 1, "lost 2"));
+    rig.entries.truncate(kept);
+    rig.answer_fill();
+    assert!(rig.workspace.is_fresh(), "{:?}", rig.effects);
+    rig.push(message(&c, 1, "and on"));
+    assert_eq!(rig.delivered(), [(alice, "and on".to_owned())]);
+}

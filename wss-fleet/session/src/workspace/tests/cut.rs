@@ -144,3 +144,20 @@ fn a_channel_that_is_not_there_has_no_members_and_breaks_nothing() {
     rig.push(change(&c, u64::MAX, ChannelChange::MemberAdded, "zoe"));
     assert_eq!(rig.delivered(), []);
 }
+
+#[test]
+fn g6_a_change_about_another_does_not_shut_out_who_is_loading() {
+    let (mut rig, c, alice, bob) = two_members();
+    rig.input(Input::Detach(bob));
+    let bob = rig.attach_with("bob", None);
+    let load = rig.effects.clone();
+    rig.push(change(&c, 2, ChannelChange::MemberAdded, "carol"));
+    rig.effects = load;
+    rig.load("bob", &[&c]);
+    rig.push(message(&c, 2, "to both"));
+    let mut delivered = rig.delivered();
+    delivered.sort();
+    let mut expected = [alice, bob].map(|socket| (socket, "to both".to_owned()));
+    expected.sort();
+    assert_eq!(delivered, expected);
+}
