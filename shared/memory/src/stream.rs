@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use messaging::ports::Entry;
-use model::{EntryId, Position, PublicationId, Timestamp, limits};
+use model::{EntryId, Position, Timestamp, limits};
 use protocol::publication::Publication;
 
 /// The entries, oldest first, and the guards of a workspace.
@@ -26,7 +26,7 @@ impl Stream {
     /// Appends a publication; `None` if its guard stands.
     pub(crate) fn append(&mut self, publication: &Publication, now: Timestamp) -> Option<Entry> {
         self.expire(now);
-        if !self.guards.set(publication.id, now) {
+        if !self.guards.set(publication.guard(), now) {
             return None;
         }
         let last = self.entries.back().map(|kept| kept.entry.position);
@@ -94,20 +94,20 @@ fn next_id(last: Option<EntryId>, now: Timestamp) -> EntryId {
 /// Guards by publication, and by expiry so that forgetting costs what is forgotten.
 #[derive(Debug, Default)]
 struct Guards {
-    until: HashMap<PublicationId, Timestamp>,
-    by_expiry: BTreeMap<Timestamp, Vec<PublicationId>>,
+    until: HashMap<String, Timestamp>,
+    by_expiry: BTreeMap<Timestamp, Vec<String>>,
 }
 
 impl Guards {
     /// Sets a guard; false if it stands.
-    fn set(&mut self, id: PublicationId, now: Timestamp) -> bool {
+    fn set(&mut self, guard: String, now: Timestamp) -> bool {
         self.expire(now);
-        if self.until.contains_key(&id) {
+        if self.until.contains_key(&guard) {
             return false;
         }
         let until = now.plus(limits::GUARD_TTL);
-        self.until.insert(id, until);
-        self.by_expiry.entry(until).or_default().push(id);
+        self.until.insert(guard.clone(), until);
+        self.by_expiry.entry(until).or_default().push(guard);
         true
     }
 
@@ -115,8 +115,8 @@ impl Guards {
         while let Some(first) = self.by_expiry.first_entry()
             && *first.key() <= now
         {
-            for id in first.remove() {
-                self.until.remove(&id);
+            for guard in first.remove() {
+                self.until.remove(&guard);
             }
         }
     }

@@ -133,13 +133,15 @@ async fn write(
     let workspace = &caller.workspace_id;
     app.members.put_members(workspace, &channel.id, &rows).await.map_err(StoreError::from)?;
     // A revocation between the first look and these rows has not seen them: look again.
-    if let Err(refused) = refuse_revoked(app, caller, users).await {
+    let second_look = refuse_revoked(app, caller, users).await;
+    if let Err(CreateChannelError::Forbidden | CreateChannelError::UserNotFound) = &second_look {
         for user in users {
             let deleted = app.members.delete_member(workspace, &channel.id, user).await;
             deleted.map_err(StoreError::from)?;
         }
-        return Err(refused);
     }
+    // Where the store did not tell, the rows stay: of a DM they may be another call's as well.
+    second_look?;
     match app.channels.create(channel).await.map_err(StoreError::from)? {
         Creation::Created => {
             publish(app, channel, ChannelChange::Created, &caller.user_id, 1, users.to_vec()).await;

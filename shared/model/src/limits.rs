@@ -172,6 +172,8 @@ pub const CLOSE_LINGER: Duration = Duration::from_millis(1_000);
 pub const SHARD_ORDERS_MAX: usize = 4_096;
 /// Requests queued for a workspace's task.
 pub const WORKSPACE_REQUESTS_MAX: usize = 4_096;
+/// Texts by reference that one resume may read; more, and the client reads by itself.
+pub const REPLAY_TEXTS_MAX: usize = 64;
 /// Publications kept while a fill runs; more are read again by the next fill.
 pub const PENDING_ENTRIES_MAX: usize = 1_024;
 /// How long a channel's publications are held for a membership refresh (G6); then they are not

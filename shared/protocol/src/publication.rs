@@ -81,6 +81,19 @@ impl Publication {
         }
     }
 
+    /// What makes publishing this again a no-op. A message's id is unique within its channel only:
+    /// a client may use one id in two.
+    #[must_use]
+    pub fn guard(&self) -> String {
+        match &self.body {
+            PublicationBody::Message(message) => format!("{}:{}", message.channel_id, self.id),
+            PublicationBody::Channel(_)
+            | PublicationBody::Revoked { .. }
+            | PublicationBody::Marker
+            | PublicationBody::Unreadable => self.id.to_string(),
+        }
+    }
+
     /// Writes the payload that travels on the bus and lies in the stream.
     #[must_use]
     pub fn encode(&self) -> String {

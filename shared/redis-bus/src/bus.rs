@@ -117,8 +117,11 @@ fn with_script<T>(
     make: impl FnOnce(&[&str], &[&[u8]]) -> T,
 ) -> T {
     let id = publication.id;
-    let keys =
-        [wire::stream_key(workspace), wire::guard_key(workspace, id), wire::topic(workspace)];
+    let keys = [
+        wire::stream_key(workspace),
+        wire::guard_key(workspace, &publication.guard()),
+        wire::topic(workspace),
+    ];
     let args = [
         id.to_string(),
         publication.encode(),

@@ -231,7 +231,7 @@ async fn a_ping_tells_in_one_line_what_is_wrong((mut server, bus): Parts) {
 
 async fn keys_lapse((server, bus): Parts) {
     published(bus.publish(&acme(), &publication(1)).await);
-    let id = publication(1).id;
+    let id = publication(1).guard();
     let ttl_of = |key: &str| -> Duration {
         Duration::from_millis(server.command(&["PTTL", key]).parse().unwrap())
     };

@@ -40,6 +40,10 @@ where
     let ended = Arc::new(Notify::new());
     let open = Order::Open { socket, writer, ended: Arc::clone(&ended) };
     hub.shards.order(socket.shard, open).await;
+    // A drain that began before the shard knew the socket has closed everything but this one.
+    if hub.is_draining() {
+        hub.shards.close(socket, CloseCode::Restart).await;
+    }
     let wire = Wire::new(reader, socket, hub.shards.clone());
     let mut frames =
         WebSocketStream::from_partially_read(wire, early.to_vec(), Role::Server, Some(config()))

@@ -83,7 +83,7 @@ pub(crate) async fn read_text(
     id: PublicationId,
 ) -> Input {
     let text = retried(&hub, "a message's text", || text_of(&hub, &channel, id)).await;
-    Input::TextRead { number, text: text.flatten() }
+    Input::TextRead { number, id, text: text.flatten() }
 }
 
 async fn text_of(
@@ -150,8 +150,12 @@ async fn read_stream(
     loop {
         let page = bus.entries(workspace, next, limits::STREAM_READ_ENTRIES_MAX).await?;
         let is_last = page.len() < limits::STREAM_READ_ENTRIES_MAX;
-        // Reads are inclusive: the first entry of a later page is the last one of the page before.
+        // Reads are inclusive: the first entry of a later page is the last one of the page before,
+        // or it was trimmed meanwhile, and with it others that nobody read.
         let known = entries.last().map(|entry| entry.position);
+        if known.is_some() && page.first().map(|entry| entry.position) != known {
+            return Err(BusError::Unavailable("the stream was trimmed between two pages".into()));
+        }
         entries.extend(page.into_iter().filter(|entry| Some(entry.position) != known));
         if is_last && (from.is_some() || !entries.is_empty()) {
             return Ok(entries);

@@ -90,17 +90,19 @@ impl Holds {
         }
     }
 
-    /// Gives a channel's hold up.
-    pub(crate) fn drop_channel(&mut self, channel: &ChannelId) {
-        for number in self.channels.remove(channel).map(|hold| hold.numbers).unwrap_or_default() {
-            self.before.remove(&number);
+    /// Gives a channel's hold up; the numbers that nobody decided upon.
+    pub(crate) fn drop_channel(&mut self, channel: &ChannelId) -> VecDeque<u64> {
+        let numbers = self.channels.remove(channel).map(|hold| hold.numbers).unwrap_or_default();
+        for number in &numbers {
+            self.before.remove(number);
         }
+        numbers
     }
 
-    /// Gives all holds up.
-    pub(crate) fn clear(&mut self) {
+    /// Gives all holds up; the numbers that nobody decided upon.
+    pub(crate) fn clear(&mut self) -> Vec<u64> {
         self.channels.clear();
-        self.before.clear();
+        std::mem::take(&mut self.before).into_keys().collect()
     }
 
     /// Channels that were held for too long.

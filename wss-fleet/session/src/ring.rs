@@ -31,12 +31,16 @@ impl Ring {
         self.bytes += weight(&publication);
         self.numbers.insert(position, number);
         self.links.push_back(Link { position, publication, frame: None });
+        self.trim();
+        number
+    }
+
+    fn trim(&mut self) {
         while self.links.len() > limits::STREAM_ENTRIES_MAX
             || (self.bytes > limits::STREAM_BYTES_MAX && self.links.len() > 1)
         {
             self.pop_oldest();
         }
-        number
     }
 
     fn pop_oldest(&mut self) {
@@ -102,6 +106,7 @@ impl Ring {
         let after = weight(&publication);
         link.publication = publication;
         self.bytes = (self.bytes + after).saturating_sub(before);
+        self.trim();
     }
 }
 

@@ -73,6 +73,30 @@ impl Roster {
         self.keys.get(user).copied()
     }
 
+    /// The key of a user whose rows were asked for at this registration, and not again since.
+    pub(crate) fn key_at(&self, user: &UserId, registration: u64) -> Option<UserKey> {
+        let is_current = |key: &UserKey| {
+            self.users.get(key).is_some_and(|user| user.registered_at == registration)
+        };
+        self.key_of(user).filter(is_current)
+    }
+
+    /// Back to "no view" for every channel, and to "not loaded" for every user: who they are, and
+    /// the registration to read their rows for.
+    pub(crate) fn forget_views(&mut self) -> Vec<(UserId, u64)> {
+        self.views.clear();
+        self.empty_views = 0;
+        let registered_at = self.tick();
+        let anew = |user: &mut LocalUser| {
+            user.is_loaded = false;
+            user.registered_at = registered_at;
+            user.channels.clear();
+            user.decided.clear();
+            (user.id.clone(), registered_at)
+        };
+        self.users.values_mut().map(anew).collect()
+    }
+
     pub(crate) fn user(&self, key: UserKey) -> Option<&LocalUser> {
         self.users.get(&key)
     }
@@ -133,7 +157,11 @@ impl Roster {
                 }
             }
         }
-        // An upper bound of the truth: counted again only when it seems too many.
+        self.sweep_empty_views();
+    }
+
+    /// The count is an upper bound of the truth: counted again only when it seems too many.
+    fn sweep_empty_views(&mut self) {
         if self.empty_views > limits::EMPTY_VIEWS_MAX {
             self.views.retain(|_, view| !view.members.is_empty());
             self.empty_views = 0;
@@ -167,6 +195,7 @@ impl Roster {
         }
         self.empty_views += usize::from(local.is_empty());
         *view = View { version, touched_at, members: local, audience: None };
+        self.sweep_empty_views();
     }
 
     /// The next version's change.

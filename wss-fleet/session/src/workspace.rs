@@ -94,6 +94,8 @@ pub enum Input {
     TextRead {
         /// The link that the effect named.
         number: u64,
+        /// The message that the effect named: after a fork the number may be another link's.
+        id: PublicationId,
         /// The text.
         text: Option<MessageText>,
     },
@@ -176,7 +178,8 @@ pub struct Workspace {
     sockets: HashMap<SocketId, UserKey>,
     waiting: Vec<Waiting>,
     reading: HashSet<u64>,
-    unreadable: HashSet<u64>,
+    /// Links that were given up: nobody decided who may see them, or their text could not be read.
+    undecided: HashSet<u64>,
     fills: u64,
     resyncs: u64,
 }
@@ -210,7 +213,7 @@ impl Workspace {
             sockets: HashMap::new(),
             waiting: Vec::new(),
             reading: HashSet::new(),
-            unreadable: HashSet::new(),
+            undecided: HashSet::new(),
             fills: 0,
             resyncs: 0,
         }
@@ -235,7 +238,7 @@ impl Workspace {
             Input::Refreshed { channel, members } => {
                 self.on_refreshed(&channel, members, now, effects);
             }
-            Input::TextRead { number, text } => self.on_text(number, text, now, effects),
+            Input::TextRead { number, id, text } => self.on_text(number, id, text, now, effects),
             Input::Tick => self.on_tick(now, effects),
             Input::Time => self.on_time(now, effects),
         }

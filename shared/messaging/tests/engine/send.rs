@@ -233,3 +233,16 @@ async fn in_parallel(
     }
     sends.join_all().await
 }
+
+#[tokio::test]
+async fn g3_one_id_in_two_channels_is_two_messages_and_both_are_published() {
+    let rig = Rig::new();
+    let (one, other) = (rig.group("alice", &[]).await.id, rig.group("alice", &[]).await.id);
+    let before = rig.published().await.len();
+    let id = Some(rig.id_at(0, 1));
+    for channel in [&one, &other] {
+        let posted = rig.send("alice", channel, "shared", id, None).await.unwrap();
+        assert!(!posted.duplicate);
+    }
+    assert_eq!(rig.published().await.len() - before, 2);
+}

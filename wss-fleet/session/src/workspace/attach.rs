@@ -36,7 +36,8 @@ impl Workspace {
     pub(super) fn on_attach(&mut self, attach: Attach, now: Timestamp, effects: &mut Vec<Effect>) {
         let (key, is_new) = self.roster.register(&attach.user);
         self.make_room(key, effects);
-        if is_new {
+        // Rows that were read before the history was taken could not judge it (G6).
+        if is_new && self.tail.is_some() {
             let user = attach.user.clone();
             effects.push(Effect::LoadUser { user, registration: key });
         }
@@ -69,7 +70,7 @@ impl Workspace {
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(key) = self.roster.key_of(user).filter(|key| *key == registration) else { return };
+        let Some(key) = self.roster.key_at(user, registration) else { return };
         match loaded {
             Some(LoadedUser { is_revoked: true, .. }) => {
                 self.close_user(user, CloseCode::Revoked, effects);
@@ -152,11 +153,11 @@ impl Workspace {
         let mut numbers = Vec::new();
         let mut texts = Vec::new();
         for (number, link) in self.ring.from(after + 1) {
+            if self.undecided.contains(&number) {
+                return Replay::Impossible;
+            }
             if self.holds.holds(number) || !self.is_visible(key, &link.publication.body) {
                 continue;
-            }
-            if self.unreadable.contains(&number) {
-                return Replay::Impossible;
             }
             numbers.push(number);
             if let PublicationBody::Message(message) = &link.publication.body
@@ -164,6 +165,9 @@ impl Workspace {
             {
                 texts.push((number, message.channel_id.clone(), link.publication.clone()));
             }
+        }
+        if texts.len() > limits::REPLAY_TEXTS_MAX {
+            return Replay::Impossible;
         }
         if !texts.is_empty() {
             for (number, channel, publication) in texts {

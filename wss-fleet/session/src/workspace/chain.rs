@@ -50,7 +50,7 @@ impl Workspace {
             Link::Filling { .. } | Link::Up | Link::Down => return,
         };
         let Some(tail) = self.tail else {
-            self.adopt(entries);
+            self.adopt(entries, effects);
             return self.linked_up(now, effects);
         };
         if entries.first().is_some_and(|first| first.position == tail) {
@@ -84,6 +84,8 @@ impl Workspace {
         let Some(position) = self.ring.link_mut(common).map(|link| link.position) else { return };
         self.give_up_holds(effects);
         self.ring.cut_after(common);
+        self.reading.retain(|number| *number <= common);
+        self.undecided.retain(|number| *number <= common);
         self.tail = Some(position);
         let new = entries.into_iter().skip_while(|entry| entry.position != position).skip(1);
         for entry in new {
@@ -95,16 +97,20 @@ impl Workspace {
     fn start_over(&mut self, entries: Vec<Entry>, effects: &mut Vec<Effect>) {
         self.holds.clear();
         self.ring.clear();
-        self.adopt(entries);
+        self.adopt(entries, effects);
         let everyone = self.roster.everyone();
         self.resync("the stream has a hole", &everyone, effects);
     }
 
-    /// Takes entries as history: nobody who is attached waits for them.
-    fn adopt(&mut self, entries: Vec<Entry>) {
+    /// Takes entries as history: nobody who is attached waits for them. Who is here is read anew,
+    /// after it: nothing that was read before can say who may see it, or who was revoked in it.
+    fn adopt(&mut self, entries: Vec<Entry>, effects: &mut Vec<Effect>) {
         for entry in entries {
             self.tail = Some(entry.position);
             self.ring.push(entry.position, entry.publication);
+        }
+        for (user, registration) in self.roster.forget_views() {
+            effects.push(Effect::LoadUser { user, registration });
         }
     }
 

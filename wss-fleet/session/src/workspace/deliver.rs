@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{ChannelChange, ChannelId, MessageText, Timestamp};
+use model::{ChannelChange, ChannelId, MessageText, PublicationId, Timestamp};
 use protocol::close::CloseCode;
 use protocol::frame::ServerFrame;
 use protocol::publication::{
@@ -110,26 +110,27 @@ impl Workspace {
     pub(super) fn on_text(
         &mut self,
         number: u64,
+        id: PublicationId,
         text: Option<MessageText>,
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
-        self.reading.remove(&number);
-        let Some(link) = self.ring.link_mut(number) else { return };
+        let Some(link) = self.ring.link_mut(number).filter(|link| link.publication.id == id) else {
+            return;
+        };
         let PublicationBody::Message(message) = &link.publication.body else { return };
-        let (channel, id) = (message.channel_id.clone(), link.publication.id);
+        let (channel, message) = (message.channel_id.clone(), message.clone());
+        self.reading.remove(&number);
         match text {
             Some(text) => {
-                let message = PublishedMessage { text: Some(text), ..message.clone() };
+                let message = PublishedMessage { text: Some(text), ..message };
                 let body = PublicationBody::Message(message);
                 self.ring.set_publication(number, Arc::new(Publication { id, body }));
                 self.holds.answered(&channel);
                 self.release(&channel, now, effects);
             }
             None => {
-                let oldest = self.ring.from(0).next().map_or(0, |(number, _)| number);
-                self.unreadable.retain(|number| *number >= oldest);
-                self.unreadable.insert(number);
+                self.give_up([number]);
                 if self.holds.first(&channel) == Some(number) {
                     self.fail_closed(&channel, "a message could not be read", effects);
                 }
@@ -222,19 +223,27 @@ impl Workspace {
         why: &str,
         effects: &mut Vec<Effect>,
     ) {
-        self.holds.drop_channel(channel);
-        // Without a view nobody knows who is concerned.
-        let known = self.roster.audience(channel);
-        let to = if known.is_empty() { self.roster.everyone() } else { known };
-        self.resync(why, &to, effects);
+        let dropped = self.holds.drop_channel(channel);
+        self.give_up(dropped);
+        // The view is of another version: whom it does not name may be concerned as well.
+        let everyone = self.roster.everyone();
+        self.resync(why, &everyone, effects);
     }
 
     pub(super) fn give_up_holds(&mut self, effects: &mut Vec<Effect>) {
-        if self.holds.safe().is_some() {
-            self.holds.clear();
+        let dropped = self.holds.clear();
+        if !dropped.is_empty() {
+            self.give_up(dropped);
             let everyone = self.roster.everyone();
             self.resync("the stream was forked", &everyone, effects);
         }
+    }
+
+    /// Nobody resumes across these links: they stay in the ring, and nobody knows whose they are.
+    fn give_up(&mut self, numbers: impl IntoIterator<Item = u64>) {
+        let oldest = self.ring.from(0).next().map_or(0, |(number, _)| number);
+        self.undecided.retain(|number| *number >= oldest);
+        self.undecided.extend(numbers);
     }
 
     fn revoke(&mut self, user: &model::UserId, effects: &mut Vec<Effect>) {

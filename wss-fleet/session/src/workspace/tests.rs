@@ -23,15 +23,20 @@ struct Rig {
 }
 
 impl Rig {
-    /// A workspace whose stream holds one marker.
-    fn linked() -> Self {
-        let mut rig = Self {
+    /// A workspace that has not heard of its stream.
+    fn unlinked() -> Self {
+        Self {
             workspace: Workspace::new("w".parse().unwrap(), "N1".parse().unwrap(), Bytes::from),
             now: Timestamp::from_unix_ms(1_000_000),
             effects: Vec::new(),
             entries: Vec::new(),
             serial: 0,
-        };
+        }
+    }
+
+    /// A workspace whose stream holds one marker.
+    fn linked() -> Self {
+        let mut rig = Self::unlinked();
         rig.entry(PublicationBody::Marker);
         rig.input(Input::Linked);
         assert!(matches!(rig.effects[..], [Effect::Fill { from: None, .. }]), "{:?}", rig.effects);

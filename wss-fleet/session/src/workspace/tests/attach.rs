@@ -96,14 +96,17 @@ fn g5_a_long_text_is_read_once_for_live_and_replay() {
     let alice = rig.attach("alice", &[&c]);
     rig.push(published(&c, 1, None));
     rig.refreshed(&c, 1, &["alice", "bob"]);
-    let number = match rig.effects[..] {
-        [Effect::ReadText { number, .. }] => number,
+    let (number, id) = match rig.effects[..] {
+        [Effect::ReadText { number, id, .. }] => (number, id),
         _ => panic!("{:?}", rig.effects),
     };
+    let other = MessageId::mint(rig.now, 1).into();
+    let foreign = Some(MessageText::from_stored("of another link".into()));
+    assert_eq!(rig.input(Input::TextRead { number, id: other, text: foreign }), []);
     let bob = rig.attach_with("bob", Some(start));
     assert!(rig.load("bob", &[&c]).iter().all(|effect| !matches!(effect, Effect::ReadText { .. })));
     let text = Some(MessageText::from_stored("long".into()));
-    rig.input(Input::TextRead { number, text });
+    rig.input(Input::TextRead { number, id, text });
     let delivered = rig.delivered();
     assert!(delivered.contains(&(alice, "long".to_owned())));
     assert_eq!(
@@ -170,4 +173,41 @@ fn ticks_carry_the_cursor_and_whether_the_path_is_whole() {
     rig.input(Input::Lost);
     rig.input(Input::Tick);
     assert_eq!(rig.delivered()[0].1, "tick false");
+}
+
+#[test]
+fn g6_rows_are_read_after_the_history_that_they_judge() {
+    let mut rig = Rig::unlinked();
+    rig.entry(PublicationBody::Marker);
+    let start = rig.entries[0].position.to_string();
+    let bob = rig.attach_with("bob", Some(start));
+    assert_eq!(rig.effects, [], "rows read now could be older than what the fill will read");
+    let c = channel(1);
+    rig.entry(message(&c, 2, "after bob was removed"));
+    rig.input(Input::Linked);
+    rig.answer_fill();
+    assert!(matches!(rig.effects[..], [Effect::LoadUser { .. }]), "{:?}", rig.effects);
+    rig.load("bob", &[]);
+    assert_eq!(rig.delivered(), [(bob, "ready+".to_owned())]);
+}
+
+#[test]
+fn g8_who_is_here_is_read_anew_after_a_hole() {
+    let (mut rig, c) = (Rig::linked(), channel(1));
+    let alice = rig.attach("alice", &[&c]);
+    rig.entries.clear();
+    let mut fresh = rig.entry(PublicationBody::Marker);
+    fresh.position.entry.ms = 900;
+    *rig.entries.last_mut().unwrap() = fresh.clone();
+    rig.input(Input::Entry(fresh));
+    rig.answer_fill();
+    rig.answer_fill();
+    let registration = rig.effects.iter().find_map(|effect| match effect {
+        Effect::LoadUser { registration, .. } => Some(*registration),
+        _ => None,
+    });
+    let loaded = Some(LoadedUser { is_revoked: true, channels: Vec::new() });
+    let (user, registration) = (user("alice"), registration.unwrap());
+    rig.input(Input::UserLoaded { user, registration, loaded });
+    assert_eq!(rig.effects, [Effect::Close { socket: alice, code: CloseCode::Revoked }]);
 }

@@ -98,6 +98,8 @@ fn g4_a_flushed_stream_is_never_a_silent_hole() {
     rig.answer_fill();
     assert_eq!(rig.resynced(), [alice]);
     rig.push(message(&c, 1, "and on"));
+    assert_eq!(rig.effects, [Effect::Refresh(c.clone())], "no view outlives a hole");
+    rig.refreshed(&c, 1, &["alice"]);
     assert_eq!(rig.delivered(), [(alice, "and on".to_owned())]);
 }
 

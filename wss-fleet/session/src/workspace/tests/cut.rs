@@ -161,3 +161,25 @@ fn g6_a_change_about_another_does_not_shut_out_who_is_loading() {
     expected.sort();
     assert_eq!(delivered, expected);
 }
+
+#[test]
+fn g6_what_was_given_up_is_replayed_to_nobody_and_said_so() {
+    let (mut rig, c, ..) = two_members();
+    let cursor = rig.cursor_of_last();
+    // Bob was removed, that publication is lost, and the store does not answer.
+    rig.push(message(&c, 2, "not for bob"));
+    rig.after(Duration::from_secs(5));
+    assert_eq!(rig.resynced().len(), 2);
+    let again = rig.attach_with("bob", Some(cursor));
+    assert_eq!(rig.delivered(), [(again, "ready".to_owned())], "not resumed, and nothing leaked");
+}
+
+#[test]
+fn g6_a_hold_that_is_given_up_is_told_to_all() {
+    let (mut rig, c, ..) = two_members();
+    let zoe = rig.attach("zoe", &[]);
+    // Zoe was added at version 2; the view is of version 1 and does not name her.
+    rig.push(message(&c, 2, "for zoe as well"));
+    rig.after(Duration::from_secs(5));
+    assert!(rig.resynced().contains(&zoe));
+}
