@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // No arrow to `protocol`: what clients say is not its business.
     ("relay", &["messaging", "dynamo", "runtime"]),
     ("node", &["model", "protocol", "messaging", "session", "runtime"]),
+    ("checker", &["model"]),
     (
         "embedded-stack",
         &[
@@ -47,7 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What must never be compiled under these packages: they check in seconds.
-const WITHOUT_SDK: &[&str] = &["model", "protocol", "messaging", "session", "memory", "client"];
+const WITHOUT_SDK: &[&str] = &["model", "protocol", "messaging", "session", "memory", "client", "checker"];
 const SDKS: &[&str] =
     &["aws-sdk-dynamodb", "aws-config", "lambda_http", "lambda_runtime", "redis", "dynoxide-rs"];
 

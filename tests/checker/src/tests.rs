@@ -1,0 +1,227 @@
+//! Small runs with one thing wrong each: a checker that finds nothing is no checker.
+
+use std::time::Duration;
+
+use model::{ChannelId, MessageId, TextDigest, Timestamp, UserId};
+
+use super::*;
+
+const BOUNDS: Bounds = Bounds { settle: Duration::from_secs(5), resyncs_per_fault: 1 };
+
+fn channel() -> ChannelId {
+    ChannelId::mint_group(Timestamp::from_unix_ms(1), 1)
+}
+
+fn user(name: &str) -> UserId {
+    UserId::parse(name).unwrap()
+}
+
+fn id(ms: u64) -> MessageId {
+    MessageId::mint(Timestamp::from_unix_ms(ms), 1)
+}
+
+fn text(n: u64) -> TextDigest {
+    let mut digest = [0; 32];
+    digest[0] = u8::try_from(n).unwrap();
+    TextDigest(digest)
+}
+
+/// Writes a history: bob follows with client 1, alice sends.
+#[derive(Default)]
+struct Pen(History, u64);
+
+impl Pen {
+    fn with_members() -> Self {
+        let mut pen = Self::default();
+        for name in ["alice", "bob"] {
+            pen.changes(name, Change::Add);
+        }
+        pen.push(Event::Starts { client: ClientId(1), user: user("bob") });
+        pen.push(Event::Follows { client: ClientId(1) });
+        pen
+    }
+
+    fn push(&mut self, event: Event) {
+        self.1 += 1;
+        self.0.record(Duration::from_millis(self.1), event);
+    }
+
+    fn starts(&mut self, name: &str, change: Change) {
+        self.push(Event::ChangeStarted { channel: channel(), user: user(name), change });
+    }
+
+    fn returns(&mut self, name: &str, change: Change) {
+        self.push(Event::ChangeReturned { channel: channel(), user: user(name), change });
+    }
+
+    fn changes(&mut self, name: &str, change: Change) {
+        self.starts(name, change);
+        self.returns(name, change);
+    }
+
+    fn post(&mut self, n: u64, after: Option<MessageId>) {
+        let (sender, text) = (user("alice"), text(n));
+        let start = Event::SendStarted { send: SendId(n), channel: channel(), sender, text, after };
+        self.push(start);
+    }
+
+    fn end(&mut self, n: u64, outcome: SendOutcome) {
+        self.push(Event::SendEnded { send: SendId(n), outcome });
+    }
+
+    fn store(&mut self, n: u64, id: MessageId) {
+        let (sender, text) = (user("alice"), text(n));
+        self.0.stored.push(StoredItem { channel: channel(), id, sender, text });
+    }
+
+    /// A send that went well.
+    fn sent(&mut self, n: u64) {
+        self.post(n, None);
+        self.store(n, id(n));
+        self.end(n, SendOutcome::Stored(id(n)));
+    }
+
+    fn seen(&mut self, n: u64, fresh: bool) {
+        self.push(Event::Seen { client: ClientId(1), channel: channel(), id: id(n), fresh });
+    }
+
+    fn verdict(&self) -> Verdict {
+        check(&self.0, &BOUNDS)
+    }
+}
+
+#[test]
+fn a_run_in_which_all_went_well_holds() {
+    let mut pen = Pen::with_members();
+    pen.sent(1);
+    pen.seen(1, true);
+    pen.seen(1, false);
+    let ids = vec![id(1)];
+    pen.0.shown.push(Shown { client: ClientId(1), channel: channel(), ids });
+    let verdict = pen.verdict();
+    assert!(verdict.holds(), "{verdict}");
+    assert_eq!((verdict.acknowledged, verdict.deliveries, verdict.raw_duplicates), (1, 1, 1));
+}
+
+#[test]
+fn k1_what_was_acknowledged_and_is_not_stored_is_lost() {
+    let mut pen = Pen::with_members();
+    pen.post(1, None);
+    pen.end(1, SendOutcome::Stored(id(1)));
+    pen.seen(1, true);
+    assert!(pen.verdict().breaks(Check::K1Stored));
+    assert_eq!(pen.verdict().lost, 1);
+}
+
+#[test]
+fn k1_two_items_of_one_send_are_doubled() {
+    let mut pen = Pen::with_members();
+    pen.sent(1);
+    pen.store(1, id(2));
+    pen.seen(1, true);
+    assert!(pen.verdict().breaks(Check::K1Stored));
+    assert_eq!(pen.verdict().doubled, 1);
+}
+
+#[test]
+fn k1_what_was_refused_must_not_be_there_and_what_is_unknown_may() {
+    let mut pen = Pen::with_members();
+    pen.post(1, None);
+    pen.end(1, SendOutcome::Unknown);
+    pen.store(1, id(1));
+    assert!(pen.verdict().holds());
+    pen.post(2, None);
+    pen.end(2, SendOutcome::NotStored);
+    assert!(pen.verdict().holds());
+    pen.store(2, id(2));
+    assert!(pen.verdict().breaks(Check::K1Stored));
+}
+
+#[test]
+fn k2_a_missing_message_is_lost_and_one_shown_twice_doubled() {
+    let mut pen = Pen::with_members();
+    pen.sent(1);
+    assert!(pen.verdict().breaks(Check::K2Delivered));
+    assert_eq!(pen.verdict().lost, 1);
+    pen.seen(1, true);
+    pen.seen(1, true);
+    assert!(pen.verdict().breaks(Check::K2Delivered));
+    assert_eq!((pen.verdict().lost, pen.verdict().doubled), (0, 1));
+}
+
+#[test]
+fn k2_nobody_must_have_what_was_sent_while_they_may_have_been_out() {
+    let mut pen = Pen::with_members();
+    pen.starts("bob", Change::Remove);
+    pen.sent(1);
+    assert!(pen.verdict().holds(), "a removal in flight may have happened");
+    pen.returns("bob", Change::Remove);
+    pen.changes("bob", Change::Add);
+    assert!(pen.verdict().holds(), "sent before the addition");
+    pen.sent(2);
+    assert_eq!(pen.verdict().lost, 1, "a member again");
+}
+
+#[test]
+fn k3_order_phantoms_and_replies() {
+    let mut pen = Pen::with_members();
+    pen.sent(1);
+    pen.sent(2);
+    pen.seen(1, true);
+    pen.seen(2, true);
+    let ids = vec![id(2), id(1)];
+    pen.0.shown = vec![Shown { client: ClientId(1), channel: channel(), ids }];
+    assert!(pen.verdict().breaks(Check::K3Order));
+    pen.0.shown[0].ids = vec![id(1), id(3)];
+    assert!(pen.verdict().breaks(Check::K3Order), "nobody stored 3");
+    pen.0.shown.clear();
+    assert!(pen.verdict().holds());
+    pen.post(4, Some(id(9)));
+    pen.store(4, id(4));
+    pen.end(4, SendOutcome::Stored(id(4)));
+    pen.seen(4, true);
+    assert!(pen.verdict().breaks(Check::K3Order), "4 answers 9");
+}
+
+#[test]
+fn k4_a_message_posted_after_a_removal_returned_is_a_leak() {
+    let mut pen = Pen::with_members();
+    pen.starts("bob", Change::Remove);
+    pen.sent(1);
+    pen.seen(1, true);
+    pen.returns("bob", Change::Remove);
+    assert!(pen.verdict().holds(), "concurrent: either way");
+    pen.sent(2);
+    pen.seen(2, true);
+    assert!(pen.verdict().breaks(Check::K4Leak));
+    assert_eq!(pen.verdict().leaked, 1);
+}
+
+#[test]
+fn k4_who_is_being_added_again_may_see_it_and_a_stranger_never() {
+    let mut pen = Pen::with_members();
+    pen.changes("bob", Change::Remove);
+    pen.sent(1);
+    pen.starts("bob", Change::Add);
+    pen.seen(1, true);
+    assert!(pen.verdict().holds());
+    pen.push(Event::Starts { client: ClientId(2), user: user("eve") });
+    pen.push(Event::Seen { client: ClientId(2), channel: channel(), id: id(1), fresh: true });
+    assert_eq!(pen.verdict().leaked, 1);
+}
+
+#[test]
+fn k7_late_arrivals_and_needless_resyncs() {
+    let mut pen = Pen::with_members();
+    pen.sent(1);
+    pen.1 += 6_000;
+    pen.seen(1, true);
+    assert!(pen.verdict().breaks(Check::K7Alive), "a second too late");
+    pen.push(Event::FaultBegan { kind: "x".to_owned() });
+    pen.push(Event::FaultEnded { kind: "x".to_owned() });
+    assert!(pen.verdict().holds(), "the fault explains it");
+    pen.push(Event::Resynced { client: ClientId(1) });
+    assert!(pen.verdict().holds());
+    pen.push(Event::Resynced { client: ClientId(1) });
+    assert!(pen.verdict().breaks(Check::K7Alive), "one fault, two resyncs");
+}

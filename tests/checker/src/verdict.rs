@@ -1,0 +1,432 @@
+//! The checks.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::time::Duration;
+
+use model::{ChannelId, MessageId, TextDigest, UserId};
+
+use crate::history::{ClientId, Event, History, SendId, SendOutcome};
+use crate::members::Members;
+
+/// What a run is measured against.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// How long after the last fault, or after its 200, a message may take to arrive.
+    pub settle: Duration,
+    /// How often a client may be told to read again, per fault that was injected.
+    pub resyncs_per_fault: u32,
+}
+
+/// Which rule was broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Check {
+    /// Stored exactly once.
+    K1Stored,
+    /// Delivered to everybody, once after de-duplication.
+    K2Delivered,
+    /// In order, and nothing that is not stored.
+    K3Order,
+    /// Not to who was removed before.
+    K4Leak,
+    /// In time, without needless reading.
+    K7Alive,
+}
+
+/// One broken rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which rule.
+    pub check: Check,
+    /// What happened.
+    pub what: String,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Sends that were answered 200.
+    pub acknowledged: u64,
+    /// Pairs of a message and a client that must have it.
+    pub deliveries: u64,
+    /// Acknowledged messages that the store, or a client that must have them, does not have.
+    pub lost: u64,
+    /// Messages that were stored, or shown as new, more than once.
+    pub doubled: u64,
+    /// Messages that reached somebody who had been removed before.
+    pub leaked: u64,
+    /// Deliveries of what was already here: allowed, and counted.
+    pub raw_duplicates: u64,
+    /// Removals that were answered.
+    pub removals: u64,
+    /// Faults that were injected.
+    pub faults: u64,
+    /// Times that a client was told to read again.
+    pub resyncs: u64,
+    /// Every broken rule, as many as are worth reading.
+    pub violations: Vec<Violation>,
+    /// All broken rules, the ones that are not listed included.
+    pub violations_total: u64,
+}
+
+impl Verdict {
+    /// Whether every rule held.
+    #[must_use]
+    pub const fn holds(&self) -> bool {
+        self.violations_total == 0
+    }
+
+    /// Whether a rule was broken.
+    #[must_use]
+    pub fn breaks(&self, check: Check) -> bool {
+        self.violations.iter().any(|violation| violation.check == check)
+    }
+
+    /// Adds the counts of another run.
+    pub fn add(&mut self, other: Self) {
+        self.acknowledged += other.acknowledged;
+        self.deliveries += other.deliveries;
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.leaked += other.leaked;
+        self.raw_duplicates += other.raw_duplicates;
+        self.removals += other.removals;
+        self.faults += other.faults;
+        self.resyncs += other.resyncs;
+        self.violations_total += other.violations_total;
+        self.violations.extend(other.violations);
+        self.violations.truncate(LISTED_MAX);
+    }
+
+    fn note(&mut self, check: Check, what: String) {
+        self.violations_total += 1;
+        if self.violations.len() < LISTED_MAX {
+            self.violations.push(Violation { check, what });
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} acknowledged, {} deliveries, {} lost, {} doubled, {} leaked, {} removals, {} faults, \
+             {} resyncs, {} raw duplicates",
+            self.acknowledged,
+            self.deliveries,
+            self.lost,
+            self.doubled,
+            self.leaked,
+            self.removals,
+            self.faults,
+            self.resyncs,
+            self.raw_duplicates
+        )?;
+        for violation in &self.violations {
+            write!(f, "\n  {:?}: {}", violation.check, violation.what)?;
+        }
+        Ok(())
+    }
+}
+
+/// Judges a run.
+#[must_use]
+pub fn check(history: &History, bounds: &Bounds) -> Verdict {
+    let mut verdict = Verdict::default();
+    let sends = Sends::of(history);
+    let members = Members::of(history);
+    let clients = Clients::of(history);
+    verdict.removals = members.removals();
+    let began = |(_, event): &&(Duration, Event)| matches!(event, Event::FaultBegan { .. });
+    verdict.faults = history.events.iter().filter(began).count() as u64;
+    stored_once(history, &sends, &mut verdict);
+    in_order(history, &sends, &mut verdict);
+    let posted = sends.posted(history);
+    no_leak(history, &clients, &members, &posted, &mut verdict);
+    delivered(&sends, &clients, &members, bounds, &mut verdict);
+    few_resyncs(&clients, bounds, &mut verdict);
+    verdict
+}
+
+/// A send and what its attempts came to.
+#[derive(Debug)]
+struct Send {
+    channel: ChannelId,
+    sender: UserId,
+    text: TextDigest,
+    after: Option<MessageId>,
+    started: usize,
+    /// Attempts that have not ended, or ended without telling.
+    unknown: u32,
+    /// The id, the index and the time of the first 200.
+    stored: Option<(MessageId, usize, Duration)>,
+    /// Another 200 named another id.
+    is_torn: bool,
+}
+
+#[derive(Debug, Default)]
+struct Sends(BTreeMap<SendId, Send>);
+
+impl Sends {
+    fn of(history: &History) -> Self {
+        let mut sends = BTreeMap::new();
+        for (index, (at, event)) in history.events.iter().enumerate() {
+            match event {
+                Event::SendStarted { send, channel, sender, text, after } => {
+                    let first = || Send {
+                        channel: channel.clone(),
+                        sender: sender.clone(),
+                        text: *text,
+                        after: *after,
+                        started: index,
+                        unknown: 0,
+                        stored: None,
+                        is_torn: false,
+                    };
+                    sends.entry(*send).or_insert_with(first).unknown += 1;
+                }
+                Event::SendEnded { send, outcome } => {
+                    let Some(send) = sends.get_mut(send) else { continue };
+                    match outcome {
+                        SendOutcome::Stored(id) => {
+                            send.unknown = send.unknown.saturating_sub(1);
+                            send.is_torn |= send.stored.is_some_and(|(first, ..)| first != *id);
+                            send.stored.get_or_insert((*id, index, *at));
+                        }
+                        SendOutcome::NotStored => send.unknown = send.unknown.saturating_sub(1),
+                        SendOutcome::Unknown => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+        Self(sends)
+    }
+
+    /// When the first `POST` of each stored message began.
+    fn posted(&self, history: &History) -> HashMap<(ChannelId, MessageId), usize> {
+        let by_text: HashMap<_, _> = self
+            .0
+            .values()
+            .map(|send| ((&send.channel, &send.sender, send.text), send.started))
+            .collect();
+        let of_item = |item: &crate::StoredItem| {
+            let started = by_text.get(&(&item.channel, &item.sender, item.text))?;
+            Some(((item.channel.clone(), item.id), *started))
+        };
+        history.stored.iter().filter_map(of_item).collect()
+    }
+}
+
+/// K1.
+fn stored_once(history: &History, sends: &Sends, verdict: &mut Verdict) {
+    let mut items: HashMap<_, Vec<MessageId>> = HashMap::new();
+    for item in &history.stored {
+        items.entry((&item.channel, &item.sender, item.text)).or_default().push(item.id);
+    }
+    for (name, send) in &sends.0 {
+        let found = items.remove(&(&send.channel, &send.sender, send.text)).unwrap_or_default();
+        if found.len() > 1 || send.is_torn {
+            verdict.doubled += 1;
+            verdict.note(Check::K1Stored, format!("{name:?} is stored as {found:?}"));
+        }
+        match send.stored {
+            Some((id, ..)) => {
+                verdict.acknowledged += 1;
+                if !found.contains(&id) {
+                    verdict.lost += 1;
+                    verdict.note(
+                        Check::K1Stored,
+                        format!("{name:?} was acknowledged as {id}, and is not there"),
+                    );
+                }
+            }
+            None if send.unknown == 0 && !found.is_empty() => {
+                verdict.note(Check::K1Stored, format!("{name:?} was refused, and is there"));
+            }
+            None => {}
+        }
+    }
+    for found in items.values() {
+        verdict.note(Check::K1Stored, format!("{found:?} was sent by nobody"));
+    }
+}
+
+/// K3.
+fn in_order(history: &History, sends: &Sends, verdict: &mut Verdict) {
+    let stored: BTreeSet<_> = history.stored.iter().map(|item| (&item.channel, item.id)).collect();
+    for shown in &history.shown {
+        let client = shown.client;
+        if !shown.ids.is_sorted_by(|one, next| one < next) {
+            verdict
+                .note(Check::K3Order, format!("{client:?} shows {} out of order", shown.channel));
+        }
+        for id in shown.ids.iter().filter(|id| !stored.contains(&(&shown.channel, **id))) {
+            verdict.note(Check::K3Order, format!("{client:?} shows {id}, which is not stored"));
+        }
+    }
+    for (name, send) in &sends.0 {
+        if let (Some((id, ..)), Some(after)) = (send.stored, send.after)
+            && id <= after
+        {
+            verdict.note(Check::K3Order, format!("{name:?} is {id}, not after {after}"));
+        }
+    }
+}
+
+/// What a client saw.
+#[derive(Debug)]
+struct Client {
+    user: UserId,
+    follows_from: usize,
+    leaves: bool,
+    resyncs: u32,
+    /// The first time, the index of it, and how often it was new.
+    seen: HashMap<(ChannelId, MessageId), (Duration, usize, u32)>,
+    seen_again: u64,
+}
+
+#[derive(Debug)]
+struct Clients {
+    clients: BTreeMap<ClientId, Client>,
+    last_fault_end: Duration,
+    faults: u32,
+}
+
+impl Clients {
+    fn of(history: &History) -> Self {
+        let mut all = Self { clients: BTreeMap::new(), last_fault_end: Duration::ZERO, faults: 0 };
+        for (index, (at, event)) in history.events.iter().enumerate() {
+            match event {
+                Event::Starts { client, user } => {
+                    all.clients.entry(*client).or_insert_with(|| Client::new(user));
+                }
+                Event::FaultBegan { .. } => all.faults += 1,
+                Event::FaultEnded { .. } => all.last_fault_end = *at,
+                Event::Follows { client }
+                | Event::Leaves { client }
+                | Event::Resynced { client }
+                | Event::Seen { client, .. } => {
+                    if let Some(client) = all.clients.get_mut(client) {
+                        client.on(event, index, *at);
+                    }
+                }
+                _ => {}
+            }
+        }
+        all
+    }
+}
+
+impl Client {
+    fn new(user: &UserId) -> Self {
+        Self {
+            user: user.clone(),
+            follows_from: usize::MAX,
+            leaves: false,
+            resyncs: 0,
+            seen: HashMap::new(),
+            seen_again: 0,
+        }
+    }
+
+    fn on(&mut self, event: &Event, index: usize, at: Duration) {
+        match event {
+            Event::Follows { .. } => self.follows_from = self.follows_from.min(index),
+            Event::Leaves { .. } => self.leaves = true,
+            Event::Resynced { .. } => self.resyncs += 1,
+            Event::Seen { channel, id, fresh, .. } => {
+                let key = (channel.clone(), *id);
+                let (.., times) = self.seen.entry(key).or_insert((at, index, 0));
+                *times += u32::from(*fresh);
+                self.seen_again += u64::from(!fresh);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// K4.
+fn no_leak(
+    history: &History,
+    clients: &Clients,
+    members: &Members,
+    posted: &HashMap<(ChannelId, MessageId), usize>,
+    verdict: &mut Verdict,
+) {
+    for (index, (_, event)) in history.events.iter().enumerate() {
+        let Event::Seen { client, channel, id, .. } = event else { continue };
+        let Some(user) = clients.clients.get(client).map(|client| &client.user) else { continue };
+        let Some(posted) = posted.get(&(channel.clone(), *id)) else { continue };
+        if members.is_leak(channel, user, *posted, index) {
+            verdict.leaked += 1;
+            verdict.note(Check::K4Leak, format!("{id} in {channel} reached {user} ({client:?})"));
+        }
+    }
+}
+
+/// K2, and K7's time.
+fn delivered(
+    sends: &Sends,
+    clients: &Clients,
+    members: &Members,
+    bounds: &Bounds,
+    verdict: &mut Verdict,
+) {
+    let mut by_channel: BTreeMap<&ChannelId, Vec<(MessageId, usize, Duration)>> = BTreeMap::new();
+    for send in sends.0.values() {
+        if let Some((id, _, at)) = send.stored {
+            by_channel.entry(&send.channel).or_default().push((id, send.started, at));
+        }
+    }
+    for (name, client) in &clients.clients {
+        verdict.raw_duplicates += client.seen_again;
+        for ((_, id), (.., times)) in client.seen.iter().filter(|(_, (.., times))| *times > 1) {
+            verdict.doubled += 1;
+            verdict.note(Check::K2Delivered, format!("{name:?} shows {id} as new {times} times"));
+        }
+        if client.leaves {
+            continue;
+        }
+        for (channel, member_since) in members.channels_of(&client.user) {
+            let since = member_since.max(client.follows_from);
+            let messages = by_channel.get(&channel).into_iter().flatten();
+            for (id, _, acked_at) in messages.filter(|(_, started, _)| *started > since) {
+                verdict.deliveries += 1;
+                let due = (*acked_at).max(clients.last_fault_end) + bounds.settle;
+                match client.seen.get(&(channel.clone(), *id)) {
+                    None => {
+                        verdict.lost += 1;
+                        verdict
+                            .note(Check::K2Delivered, format!("{name:?} misses {id} in {channel}"));
+                    }
+                    Some((at, ..)) if *at > due => {
+                        let late = at.saturating_sub(due);
+                        verdict.note(
+                            Check::K7Alive,
+                            format!("{id} reached {name:?} {late:?} too late"),
+                        );
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+}
+
+/// K7's count.
+fn few_resyncs(clients: &Clients, bounds: &Bounds, verdict: &mut Verdict) {
+    let allowed = bounds.resyncs_per_fault.saturating_mul(clients.faults);
+    for (name, client) in &clients.clients {
+        verdict.resyncs += u64::from(client.resyncs);
+        if client.resyncs > allowed {
+            let told = client.resyncs;
+            verdict.note(
+                Check::K7Alive,
+                format!("{name:?} was told to read again {told} times, {allowed} are explained"),
+            );
+        }
+    }
+}
+
+const LISTED_MAX: usize = 20;
