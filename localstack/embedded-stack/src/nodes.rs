@@ -85,6 +85,7 @@ impl Fleet {
                 admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
                 url: None,
                 allowed_origins: self.allowed_origins.clone(),
+                handshakes_per_second: limits::HANDSHAKES_PER_SECOND_MAX,
             },
             started,
             orders,
