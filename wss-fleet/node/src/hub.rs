@@ -1,6 +1,6 @@
 //! Who is here: the node's workspaces, sockets and spent tickets.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -43,7 +43,7 @@ pub(crate) struct Hub {
     is_draining: AtomicBool,
     serial: AtomicU64,
     workspaces: Mutex<HashMap<WorkspaceId, mpsc::Sender<Request>>>,
-    sockets: Mutex<HashSet<SocketId>>,
+    sockets: Mutex<BTreeSet<SocketId>>,
     spent: Mutex<SpentTickets>,
     tasks: Mutex<JoinSet<()>>,
 }

@@ -142,14 +142,16 @@ impl Node {
         let accepting = accept::run(self.listener, Arc::clone(&hub));
         tokio::pin!(accepting);
         tokio::select! {
-            () = &mut accepting => {}
+            biased;
             () = shutdown => {
                 // Still accepting: who comes now is told to go elsewhere.
                 tokio::select! {
-                    () = &mut accepting => {}
+                    biased;
                     () = drain::run(&hub) => {}
+                    () = &mut accepting => {}
                 }
             }
+            () = &mut accepting => {}
         }
         tracing::info!(node = %hub.node_id, "stopped");
     }

@@ -70,8 +70,11 @@ impl Task {
         let mut idle_since = None;
         loop {
             let event = tokio::select! {
-                request = self.requests.recv() => request.map_or(Event::Orphaned, Event::Request),
-                notice = next(&mut self.subscription) => Event::Notice(notice),
+                // Timers, then what was asked for, then sockets that come and go, all of them
+                // bounded; publications, which can come without end, are last and starve nobody.
+                biased;
+                _ = looks.tick() => Event::Time,
+                _ = ticks.tick() => Event::Tick,
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(done) => Event::Done(done),
                     // A fill that was superseded. A panic is a defect: who waits for the answer is
@@ -83,8 +86,8 @@ impl Task {
                         continue;
                     }
                 },
-                _ = ticks.tick() => Event::Tick,
-                _ = looks.tick() => Event::Time,
+                request = self.requests.recv() => request.map_or(Event::Orphaned, Event::Request),
+                notice = next(&mut self.subscription) => Event::Notice(notice),
             };
             match event {
                 Event::Request(Request::Attach(attach)) => self.input(Input::Attach(attach)).await,

@@ -4,7 +4,7 @@
 //! "no view". An attach registers its user first and reads their rows then; what a refresh or a
 //! delta said of a channel since the registration wins over those rows.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use model::{ChannelId, UserId, limits};
 
@@ -35,7 +35,8 @@ struct View {
 
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
-    users: HashMap<UserKey, LocalUser>,
+    /// Sorted: whoever speaks to all of them does so in one order, so that a run can be repeated.
+    users: BTreeMap<UserKey, LocalUser>,
     keys: HashMap<UserId, UserKey>,
     views: HashMap<ChannelId, View>,
     everyone: Option<Audience>,
@@ -268,7 +269,7 @@ impl Roster {
 }
 
 fn sockets<'a>(
-    users: &'a HashMap<UserKey, LocalUser>,
+    users: &'a BTreeMap<UserKey, LocalUser>,
     members: &'a BTreeSet<UserKey>,
 ) -> impl Iterator<Item = SocketId> + 'a {
     members.iter().filter_map(|key| users.get(key)).flat_map(|user| user.sockets.iter().copied())
