@@ -132,6 +132,10 @@ fn g4_a_back_fill_begins_again_when_the_link_was_lost_meanwhile() {
     rig.input(Input::Linked);
     rig.answer_fill();
     assert_eq!(rig.workspace.safe(), Some(before));
+    let again = rig.effects.clone();
+    rig.input(Input::HistoryRead { id: stale, channel: c.clone(), history: lost() });
+    assert_eq!(rig.effects, [], "it may have been read before what was lost");
+    rig.effects = again;
     answer(&mut rig, &c, lost());
     assert_eq!(rig.delivered(), [(alice, "lost".to_owned())]);
     assert!(rig.workspace.is_fresh());
