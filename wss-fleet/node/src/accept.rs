@@ -100,7 +100,10 @@ fn answer(
     if hub.is_draining() {
         return upgrade::unavailable("this node is leaving");
     }
-    match (has_room && hub.takes_handshake()).then(|| hub.open()).flatten() {
+    if !hub.takes_handshake() {
+        return upgrade::unavailable("this node takes no more handshakes this second");
+    }
+    match has_room.then(|| hub.open()).flatten() {
         Some(socket) => {
             *lock(opened) = Some((on_upgrade, socket));
             upgrade::accepted(&accept)

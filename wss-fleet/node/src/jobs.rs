@@ -252,3 +252,6 @@ async fn read_stream(
 /// The tail, and whatever follows it.
 const AUDIT_ENTRIES: usize = 2;
 const FIRST_RETRY: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests;

@@ -323,7 +323,7 @@ impl Workspace {
     /// The position that frames may carry now: the tail, or before the oldest publication that is
     /// held or owed.
     fn safe(&self) -> Option<Position> {
-        self.debt.as_ref().map(Debt::before).or_else(|| self.holds.safe()).or(self.tail)
+        self.debt.as_ref().map(|debt| debt.before).or_else(|| self.holds.safe()).or(self.tail)
     }
 
     fn cursor(&self) -> String {

@@ -29,7 +29,7 @@ pub struct History {
 #[derive(Debug)]
 pub(super) struct Debt {
     /// No frame carries a cursor beyond this until it is paid.
-    before: Position,
+    pub(super) before: Position,
     since: Timestamp,
     /// What the sockets have had: not pushed again.
     delivered: HashSet<PublicationId>,
@@ -41,12 +41,6 @@ pub(super) struct Debt {
     paid: usize,
     reading: u64,
     reading_since: Timestamp,
-}
-
-impl Debt {
-    pub(super) const fn before(&self) -> Position {
-        self.before
-    }
 }
 
 impl Workspace {

@@ -111,6 +111,18 @@ fn g4_a_channel_that_cannot_be_read_is_told_to_its_members() {
 }
 
 #[test]
+fn g4_more_messages_than_a_socket_may_queue_are_a_resync() {
+    let (mut rig, c, alice, _) = flushed();
+    rig.load("alice", &[&c]);
+    let many = 100..101 + limits::BACK_FILL_TOTAL_MAX as u64;
+    let messages = many.map(|n| stored(&c, n, "one of too many")).collect();
+    answer(&mut rig, &c, history(messages, &["alice"]));
+    assert_eq!(rig.resynced(), [alice]);
+    assert!(!rig.delivered().iter().any(|(_, text)| text == "one of too many"));
+    assert!(rig.workspace.is_fresh());
+}
+
+#[test]
 fn g4_too_many_channels_are_a_resync() {
     let (mut rig, _, alice, _) = flushed();
     let channels: Vec<ChannelId> =

@@ -1,0 +1,130 @@
+//! What a back-fill reads of a channel.
+
+use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
+use messaging::ports::{ChannelStore, MemberStore, MessageStore, StoredMessage};
+use model::{Channel, ChannelType, Contract, Member};
+use runtime::tickets::SignedTickets;
+use runtime::tokens::NoTokens;
+use runtime::wire::Parts;
+use runtime::{Secret, Secrets};
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::fanout::Shards;
+
+/// A node over tables in memory, and one channel with one member in them.
+struct Rig {
+    hub: Arc<Hub>,
+    store: Arc<MemoryStore>,
+    channel: ChannelId,
+    _shards: JoinSet<()>,
+}
+
+const HOLE: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
+
+fn workspace() -> WorkspaceId {
+    WorkspaceId::parse("w").unwrap()
+}
+
+fn user() -> UserId {
+    UserId::parse("alice").unwrap()
+}
+
+fn id(at: Timestamp, n: usize) -> MessageId {
+    MessageId::mint(at, n as u128)
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let clock = Arc::new(ManualClock::at(HOLE));
+        let store = Arc::new(MemoryStore::new());
+        let secrets = Secrets::from(Secret::parse(&"s".repeat(32)).unwrap());
+        let parts = Parts {
+            messages: store.clone(),
+            channels: store.clone(),
+            members: store.clone(),
+            revocations: store.clone(),
+            bus: Arc::new(MemoryBus::new(clock.clone())),
+            nodes: Arc::new(MemoryDirectory::new(clock.clone())),
+            tokens: Arc::new(NoTokens),
+            tickets: Arc::new(SignedTickets::new(&secrets)),
+            clock,
+            randomness: Arc::new(SeededRandomness::new(7)),
+        };
+        let mut shards = JoinSet::new();
+        let hub = Hub::new(parts, String::new(), Vec::new(), 1, Shards::start(&mut shards));
+        let channel = ChannelId::mint_group(HOLE, 1);
+        let member = Member { user_id: user(), joined_at: HOLE };
+        store.put_members(&workspace(), &channel, &[member]).await.unwrap();
+        let item = Channel {
+            id: channel.clone(),
+            workspace_id: workspace(),
+            channel_type: ChannelType::Group,
+            name: Some("general".to_owned()),
+            contract: Contract::PersistFirst,
+            created_by: user(),
+            created_at: HOLE,
+            members_version: 1,
+            late: None,
+        };
+        store.create(&item).await.unwrap();
+        Self { hub: Arc::new(hub), store, channel, _shards: shards }
+    }
+
+    async fn stored(&self, id: MessageId, text: &str) {
+        let text = MessageText::from_stored(text.to_owned());
+        let (channel_id, sender_id) = (self.channel.clone(), user());
+        let message = Message { id, channel_id, sender_id, text };
+        self.store.append(&StoredMessage { message, members_version: 1 }).await.unwrap();
+    }
+
+    /// The ids that a back-fill of a hole at [`HOLE`] reads, and for whom.
+    async fn read(&self) -> Option<(Vec<MessageId>, Vec<UserId>)> {
+        let since = HOLE.minus(limits::OVERLAP);
+        let hub = Arc::clone(&self.hub);
+        let answer = history(hub, workspace(), 3, self.channel.clone(), since).await;
+        let Input::HistoryRead { id: 3, channel, history } = answer else { panic!("{answer:?}") };
+        assert_eq!(channel, self.channel);
+        let read = history?;
+        let ids = read.messages.iter().map(|message| message.id).collect();
+        Some((ids, read.members.members))
+    }
+}
+
+#[tokio::test]
+async fn g4_a_back_fill_reads_every_page_from_the_overlap_on_and_then_the_members() {
+    let rig = Rig::new().await;
+    rig.stored(id(HOLE.minus(limits::OVERLAP + Duration::from_millis(1)), 0), "older").await;
+    let wanted: Vec<MessageId> = (1..=250).map(|n| id(HOLE.minus(limits::OVERLAP), n)).collect();
+    for id in &wanted {
+        rig.stored(*id, "in the hole").await;
+    }
+    assert_eq!(rig.read().await, Some((wanted, vec![user()])));
+}
+
+#[tokio::test]
+async fn g4_a_back_fill_goes_back_to_a_late_mark_that_was_set_since_the_hole() {
+    let rig = Rig::new().await;
+    let late = id(HOLE.minus(limits::OVERLAP * 3), 1);
+    rig.stored(late, "an hour late").await;
+    let mark = |at| rig.store.mark_late(&rig.channel, Late { id: late, at });
+    mark(HOLE.minus(limits::LATE_AHEAD)).await.unwrap();
+    assert_eq!(rig.read().await, Some((Vec::new(), vec![user()])), "of an older incident");
+    mark(HOLE.plus(limits::LATE_AHEAD)).await.unwrap();
+    assert_eq!(rig.read().await, Some((vec![late], vec![user()])));
+}
+
+#[tokio::test]
+async fn g4_a_channel_with_too_much_to_read_is_given_up() {
+    let many = Rig::new().await;
+    for n in 0..=limits::BACK_FILL_MESSAGES_MAX {
+        many.stored(id(HOLE, n), "x").await;
+    }
+    assert_eq!(many.read().await, None);
+    let long = Rig::new().await;
+    let text = "x".repeat(limits::BACK_FILL_BYTES_MAX / 8);
+    for n in 0..9 {
+        long.stored(id(HOLE, n), &text).await;
+    }
+    assert_eq!(long.read().await, None);
+}
