@@ -63,6 +63,11 @@ impl Commands {
         }
     }
 
+    /// Lets the next request open a connection through the endpoint's name.
+    pub(crate) async fn renew(&self) {
+        *self.slot.lock().await = None;
+    }
+
     async fn open(&self) -> RedisResult<Arc<Open>> {
         let mut slot = Arc::clone(&self.slot).lock_owned().await;
         if let Some(open) = slot.as_ref().filter(|open| open.is_usable()) {
@@ -151,5 +156,6 @@ pub(crate) fn is_unknown_script(err: &RedisError) -> bool {
 }
 
 /// A connection is replaced at this age: one to a primary that was isolated and replaced would
-/// otherwise answer for ever.
-pub(crate) const CONNECTION_AGE_MAX: Duration = Duration::from_secs(30);
+/// otherwise answer for ever. With the link's probe, which goes through it, such a link is noticed
+/// within 31 s.
+pub(crate) const CONNECTION_AGE_MAX: Duration = Duration::from_secs(25);

@@ -96,6 +96,8 @@ kinds! {
     RedisFlushed: Server,
     /// It starts again, empty (13).
     RedisRestarted: Server,
+    /// It pushes to nobody (17).
+    PushesDropped: Server,
     /// The replica falls behind (11).
     ReplicaStalled: Replication,
     /// The replica takes over without the tail (11).
@@ -138,6 +140,8 @@ kinds! {
     SocketsHoled: Sockets,
     /// A server's clock is set (4).
     ServerClockSet: Clocks,
+    /// The servers' clocks of Redis are set back.
+    RedisClocksSetBack: Clocks,
     /// Devices' clocks are set, by minutes or a day (3).
     DeviceClocksSet: Clocks,
     /// A third of the people are away.
@@ -210,7 +214,10 @@ impl Kind {
             Family::Store => world.store.set_trouble(StoreTrouble::default()),
             Family::Calls => world.functions.set_trouble(CallTrouble::default()),
             Family::Feed => world.log.set_trouble(FeedTrouble::default()),
-            Family::Server => world.redis.set_trouble(Trouble::None),
+            Family::Server => {
+                world.redis.set_trouble(Trouble::None);
+                world.redis.drop_pushes(0);
+            }
             Family::Replication => {
                 world.redis.stall_replication(false);
                 world.redis.demote_others();
@@ -225,7 +232,8 @@ impl Kind {
                     person.client.resume_reading();
                 }
             }
-            Family::Connections | Family::Clocks => {}
+            Family::Clocks => world.redis.set_clocks_back(0),
+            Family::Connections => {}
         }
     }
 
@@ -273,6 +281,7 @@ impl Kind {
             Self::RedisReadOnly => redis.set_trouble(Trouble::Refuses(Refusal::ReadOnly)),
             Self::RedisLoading => redis.set_trouble(Trouble::Refuses(Refusal::Loading)),
             Self::RedisFull => redis.set_trouble(Trouble::Refuses(Refusal::OutOfMemory)),
+            Self::PushesDropped => redis.drop_pushes(world.chance.within(1..=12)),
             Self::RedisFlushed => redis.flush(false),
             _ => redis.flush(true),
         }
@@ -341,6 +350,9 @@ impl Kind {
             }
             return;
         }
+        if self == Self::RedisClocksSetBack {
+            return world.redis.set_clocks_back(REDIS_BACK_MS);
+        }
         for clock in lock(&world.client_clocks).iter() {
             let minutes = i64::try_from(world.chance.within(0..=600_000)).unwrap_or(0) - 300_000;
             let day = if world.chance.one_in(10) { 86_400_000 } else { 0 };
@@ -382,6 +394,9 @@ fn some_cursor(world: &World) -> Option<String> {
         _ => of_other(),
     }
 }
+
+/// How far a server's clock is set back.
+const REDIS_BACK_MS: i64 = 4_000;
 
 async fn end_nodes(world: &World) {
     for node in world.fleet.nodes() {

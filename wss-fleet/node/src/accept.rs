@@ -160,7 +160,7 @@ fn answer(
     if hub.is_draining() {
         return upgrade::unavailable("this node is leaving");
     }
-    match has_room.then(|| hub.open()).flatten() {
+    match (has_room && hub.takes_handshake()).then(|| hub.open()).flatten() {
         Some(socket) => {
             *lock(opened) = Some((on_upgrade, socket));
             upgrade::accepted(&accept)

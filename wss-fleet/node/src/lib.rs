@@ -55,6 +55,9 @@ pub struct Config {
     pub url: Option<String>,
     /// Browser origins that may connect; requests without an `Origin` always may.
     pub allowed_origins: Vec<String>,
+    /// Handshakes a second; more are answered 503. The balancer sizes the ramp of a lost node's
+    /// clients by it.
+    pub handshakes_per_second: u32,
 }
 
 /// Why a node did not start.
@@ -92,7 +95,13 @@ impl Node {
         let url = config.url.unwrap_or_else(|| format!("ws://{address}{}", upgrade::PATH));
         let mut tasks = JoinSet::new();
         let shards = fanout::Shards::a_core(&mut tasks);
-        let hub = Arc::new(Hub::new(parts, url, config.allowed_origins, shards));
+        let hub = Arc::new(Hub::new(
+            parts,
+            url,
+            config.allowed_origins,
+            config.handshakes_per_second,
+            shards,
+        ));
         Ok(Self { hub, door: Door::Tcp(listener), admin, tasks })
     }
 
@@ -108,7 +117,8 @@ impl Node {
     ) -> Self {
         let mut tasks = JoinSet::new();
         let shards = fanout::Shards::start(&mut tasks, shards);
-        let hub = Arc::new(Hub::new(parts, url, Vec::new(), shards));
+        let rate = limits::HANDSHAKES_PER_SECOND_MAX;
+        let hub = Arc::new(Hub::new(parts, url, Vec::new(), rate, shards));
         Self { hub, door: Door::Handed(streams), admin: None, tasks }
     }
 

@@ -153,6 +153,11 @@ impl Task {
                 hub.metrics.attaches.inc();
                 hub.shards.backlog(socket, frames).await;
             }
+            Effect::Replay { frames, to } => {
+                for socket in to.sockets() {
+                    hub.shards.backlog(socket, frames.clone()).await;
+                }
+            }
             Effect::Close { socket, code } => {
                 hub.metrics.closes.with_label_values(&[code.as_str()]).inc();
                 hub.shards.close(socket, code).await;
@@ -165,6 +170,13 @@ impl Task {
             }
             Effect::ReadText { number, channel, id } => {
                 self.job(async move { jobs::read_text(hub, number, channel, id).await });
+            }
+            Effect::Audit { tail } => {
+                self.job(async move { jobs::audit(hub, id, tail).await });
+            }
+            Effect::ReadHistory { id: reading, channel, since } => {
+                let history = jobs::history(hub, id, reading, channel, since);
+                self.job(history);
             }
             Effect::Fill { id: fill, from } => {
                 // A fill that runs may have read before what made this one necessary.

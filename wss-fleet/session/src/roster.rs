@@ -98,6 +98,18 @@ impl Roster {
         self.users.values_mut().map(anew).collect()
     }
 
+    /// Whose rows are not read yet.
+    pub(crate) fn unloaded(&self) -> BTreeSet<UserKey> {
+        let unloaded = self.users.iter().filter(|(_, user)| !user.is_loaded);
+        unloaded.map(|(key, _)| *key).collect()
+    }
+
+    /// The channels that somebody here is a member of.
+    pub(crate) fn inhabited_channels(&self) -> BTreeSet<ChannelId> {
+        let inhabited = self.views.iter().filter(|(_, view)| !view.members.is_empty());
+        inhabited.map(|(channel, _)| channel.clone()).collect()
+    }
+
     pub(crate) fn user(&self, key: UserKey) -> Option<&LocalUser> {
         self.users.get(&key)
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use model::limits;
 use runtime::Secrets;
 use runtime::config::RedisUrl;
 
@@ -46,6 +47,8 @@ pub struct StackOptions {
     pub seed: bool,
     /// Origins that browsers may connect to nodes from, besides the gateway's own.
     pub allowed_origins: Vec<String>,
+    /// Handshakes a second that a node takes.
+    pub handshakes_per_second: u32,
 }
 
 impl Default for StackOptions {
@@ -61,6 +64,7 @@ impl Default for StackOptions {
             ticket_secrets: None,
             seed: false,
             allowed_origins: Vec::new(),
+            handshakes_per_second: limits::HANDSHAKES_PER_SECOND_MAX,
         }
     }
 }

@@ -144,6 +144,11 @@ impl Commands {
         answer
     }
 
+    /// Lets the next command open a connection through the name.
+    pub(super) async fn renew(&self) {
+        *self.slot.lock().await = None;
+    }
+
     async fn open(&self) -> Result<Arc<Open>, CommandError> {
         let mut slot = Arc::clone(&self.slot).lock_owned().await;
         if let Some(open) = slot.as_ref().filter(|open| open.is_usable()) {

@@ -126,6 +126,8 @@ impl Link {
         connection.subscribe(&[probe_topic(self.probe)]).await?;
         let names: Vec<String> = lock(&self.topics).keys().cloned().collect();
         connection.subscribe(&names).await?;
+        // Who hears this reads the stream: where the name leads now, not where commands still go.
+        self.commands.renew().await;
         self.tell_all(&Notice::Restored);
         Ok((connection, reader))
     }

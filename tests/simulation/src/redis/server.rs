@@ -142,6 +142,13 @@ impl Redis {
         self.lock().pushes_to_drop = count;
     }
 
+    /// Sets the servers' clocks back by so much, or right again.
+    pub fn set_clocks_back(&self, ms: i64) {
+        for server in &self.lock().servers {
+            server.clock.set_off_by(-ms);
+        }
+    }
+
     /// Stops replication: what is written from now on is lost with the primary.
     pub fn stall_replication(&self, is_stalled: bool) {
         let mut state = self.lock();
