@@ -396,7 +396,7 @@ fn some_cursor(world: &World) -> Option<String> {
 }
 
 /// How far a server's clock is set back.
-const REDIS_BACK_MS: i64 = 4_000;
+const REDIS_BACK_MS: i64 = 20_000;
 
 async fn end_nodes(world: &World) {
     for node in world.fleet.nodes() {

@@ -14,6 +14,8 @@ pub struct Plan {
     pub workspaces: u32,
     /// Users of each.
     pub users: RangeInclusive<u64>,
+    /// Users of each beside these who are in no channel.
+    pub bystanders: usize,
     /// Devices of a user, at most.
     pub devices: u64,
     /// Groups of a tenant.
@@ -53,6 +55,7 @@ impl Plan {
         Self {
             workspaces: 1,
             users: 4..=4,
+            bystanders: 0,
             devices: 1,
             groups: 1,
             dms: 0,

@@ -261,7 +261,7 @@ impl World {
     async fn make_space(&self, number: u32) -> Space {
         let id = WorkspaceId::parse(&format!("w{number}")).expect("a name");
         let count = usize::try_from(self.chance.within(self.plan.users.clone())).unwrap_or(2);
-        let users: Vec<User> = (0..count)
+        let users: Vec<User> = (0..count + self.plan.bystanders)
             .map(|at| {
                 let user = UserId::parse(&format!("w{number}-u{at}")).expect("a name");
                 User { api: self.api(&id, &user), id: user }
@@ -269,13 +269,13 @@ impl World {
             .collect();
         let mut channels = Vec::new();
         for at in 0..self.plan.groups {
-            let creator = usize::try_from(at).unwrap_or(0) % users.len();
-            let others = (0..users.len()).filter(|at| *at != creator);
+            let creator = usize::try_from(at).unwrap_or(0) % count;
+            let others = (0..count).filter(|at| *at != creator);
             let others = others.filter(|_| !self.chance.one_in(4));
             let members = std::iter::once(creator).chain(others).collect();
             channels.extend(self.make_room(&users, members, true).await);
         }
-        for at in 0..self.plan.dms.min(users.len().saturating_sub(1)) {
+        for at in 0..self.plan.dms.min(count.saturating_sub(1)) {
             channels.extend(self.make_room(&users, vec![at, at + 1], false).await);
         }
         Space { id, users, channels }
