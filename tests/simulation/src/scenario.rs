@@ -4,12 +4,29 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use checker::Check;
+
 use crate::faults::Kind;
 use crate::plan::Plan;
 use crate::planted::Planted;
 
 /// Seeds that each scenario is run with.
 pub const SEEDS: Range<u64> = 0..4;
+
+/// The rule that a bug breaks.
+#[must_use]
+pub const fn broken_by(bug: Planted) -> Check {
+    match bug {
+        Planted::DroppedFrames
+        | Planted::Counter
+        | Planted::ShortOverlap
+        | Planted::WaitWithoutMarker
+        | Planted::MaxId
+        | Planted::FirstFour => Check::K2Delivered,
+        Planted::StaleVersion | Planted::RowsAfterVersion => Check::K4Leak,
+        Planted::NoTick => Check::K7Alive,
+    }
+}
 
 /// The scenario of a bug, without the bug.
 #[must_use]
@@ -83,13 +100,13 @@ fn published_while_away() -> Plan {
 
 /// Members are removed while the bus refuses every publication: versions are all that nodes get.
 fn changes_that_no_node_hears_of() -> Plan {
-    let full = |at_ms| fault(at_ms, 4_000, Kind::RedisFull);
+    let full = |turn: u64| fault(3_000 + turn * 2_000, 800, Kind::RedisFull);
     Plan {
         users: 6..=6,
         faulty: Duration::from_secs(36),
         send_every_ms: 80..=240,
         change_every_ms: Some(200..=900),
-        faults: vec![full(3_000), full(10_000), full(17_000), full(24_000), full(31_000)],
+        faults: (0..16).map(full).collect(),
         ..Plan::quiet()
     }
 }

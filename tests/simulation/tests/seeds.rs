@@ -36,7 +36,18 @@ fn is_caught(bug: Planted) {
     assert!(sound.failures.is_empty(), "without the bug: {:?}", sound.failures);
     let planted = |_| Plan { planted: Some(bug), ..scenario::of(bug) };
     let tally = sweep(scenario::SEEDS, threads(), false, planted);
-    assert!(!tally.failures.is_empty(), "{bug:?} was not found: {}", tally.verdict);
+    let rule = format!("{:?}", scenario::broken_by(bug));
+    let shows = tally.failures.iter().any(|(_, why)| why.contains(&rule));
+    assert!(shows, "{bug:?} does not break {rule}: {}", tally.verdict);
+}
+
+#[test]
+fn bugs_of_the_chain_need_a_failover_to_show() {
+    for bug in [Planted::Counter, Planted::FirstFour] {
+        let quiet = |_| Plan { planted: Some(bug), ..Plan::quiet() };
+        let tally = sweep(0..2, threads(), false, quiet);
+        assert!(tally.failures.is_empty(), "{bug:?}: {:?}", tally.failures);
+    }
 }
 
 #[test]
