@@ -35,7 +35,11 @@ async fn send(world: World, space: Arc<Space>, at: usize, sender: usize) {
         return;
     };
     let name = world.next_send();
-    let text = format!("{} of {}", name.0, user.id);
+    let mut text = format!("{} of {}", name.0, user.id);
+    // Some travel as a reference that each node reads (G3).
+    if world.chance.one_in(25) {
+        text.push_str(&" and so on".repeat(450));
+    }
     match world.chance.index(10) {
         0 => send_without_id(&world, room, &user.id, &user.api, name, &text).await,
         1 => send_twice(&world, room, &user.id, &user.api, name, &text).await,
