@@ -153,7 +153,7 @@ kinds! {
 }
 
 /// Lets the plan's faults happen, one of a family at a time; the number of each kind.
-pub async fn run(world: World) {
+pub(crate) async fn run(world: World) {
     let start = tokio::time::Instant::now();
     let mut busy_until = std::collections::BTreeMap::new();
     let mut running = tokio::task::JoinSet::new();

@@ -16,7 +16,7 @@ use crate::record::lock;
 
 /// Everything that was ever stored, in the order of the shards. Clones are one log.
 #[derive(Debug, Clone, Default)]
-pub struct TableLog(Arc<Mutex<State>>);
+pub(crate) struct TableLog(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -28,7 +28,7 @@ struct State {
 
 /// What goes wrong between the table and the relay.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct FeedTrouble {
+pub(crate) struct FeedTrouble {
     /// How old a record is before the relay gets it.
     pub lag: Duration,
     /// Whether it gets none.
@@ -45,7 +45,7 @@ struct Poison;
 
 impl TableLog {
     /// Adds an entry, as the table does when a write is done.
-    pub fn insert(&self, entry: LogEntry) {
+    pub(crate) fn insert(&self, entry: LogEntry) {
         let mut state = lock(&self.0);
         let now = Instant::now();
         let channel = match &entry {
@@ -61,26 +61,26 @@ impl TableLog {
 
     /// Whether an entry is in a copy of that age.
     #[must_use]
-    pub fn is_older_than(&self, channel: &ChannelId, id: MessageId, age: Duration) -> bool {
+    pub(crate) fn is_older_than(&self, channel: &ChannelId, id: MessageId, age: Duration) -> bool {
         let inserted = lock(&self.0).inserted.get(&(channel.clone(), id)).copied();
         inserted.is_none_or(|at| at.elapsed() >= age)
     }
 
     /// Sets what goes wrong from now on.
-    pub fn set_trouble(&self, trouble: FeedTrouble) {
+    pub(crate) fn set_trouble(&self, trouble: FeedTrouble) {
         lock(&self.0).trouble = trouble;
     }
 
     /// Whether the relay has had everything.
     #[must_use]
-    pub fn is_drained(&self) -> bool {
+    pub(crate) fn is_drained(&self) -> bool {
         let state = lock(&self.0);
         state.shards.iter().zip(&state.positions).all(|(shard, at)| shard.len() == *at)
     }
 
     /// All messages.
     #[must_use]
-    pub fn messages(&self) -> Vec<StoredItem> {
+    pub(crate) fn messages(&self) -> Vec<StoredItem> {
         let state = lock(&self.0);
         let entries = state.shards.iter().flatten();
         let item = |(_, entry): &(Instant, LogEntry)| match entry {
@@ -124,7 +124,7 @@ impl TableLog {
 }
 
 /// Feeds a relay from one shard, for ever.
-pub async fn run(log: TableLog, shard: usize, relay: Relay, chance: Chance) {
+pub(crate) async fn run(log: TableLog, shard: usize, relay: Relay, chance: Chance) {
     let (first, longest) = limits::RELAY_RETRY;
     let mut wait = first;
     loop {
@@ -147,7 +147,7 @@ pub async fn run(log: TableLog, shard: usize, relay: Relay, chance: Chance) {
 }
 
 /// Shards of the stream: channels of different ones overtake each other.
-pub const SHARDS: usize = 2;
+pub(crate) const SHARDS: usize = 2;
 const BATCH_MAX: usize = 100;
 const LAG_MIN: Duration = Duration::from_millis(50);
 const POLL: Duration = Duration::from_millis(250);

@@ -5,7 +5,6 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use client::ByteStream;
 use node::Node;
 use runtime::wire::Parts;
 use tokio::sync::{mpsc, oneshot};
@@ -17,11 +16,11 @@ use crate::network::{Cable, End, stream};
 use crate::record::lock;
 
 /// Makes the ports of a node's start.
-pub type MakeParts = Box<dyn Fn(u32) -> Parts + Send + Sync>;
+pub(crate) type MakeParts = Box<dyn Fn(u32) -> Parts + Send + Sync>;
 
 /// All nodes. Clones are one fleet.
 #[derive(Clone)]
-pub struct Fleet(Arc<State>);
+pub(crate) struct Fleet(Arc<State>);
 
 impl std::fmt::Debug for Fleet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -53,20 +52,21 @@ struct Process {
 impl Fleet {
     /// No nodes yet. A pipe of a socket holds `pipe_bytes` each way.
     #[must_use]
-    pub fn new(make_parts: MakeParts, chance: Chance, pipe_bytes: usize) -> Self {
+    pub(crate) fn new(make_parts: MakeParts, chance: Chance, pipe_bytes: usize) -> Self {
         let running = Mutex::default();
         Self(Arc::new(State { make_parts, chance, pipe_bytes, running }))
     }
 
     /// Starts one more node; its number.
-    pub fn start(&self) -> u32 {
+    pub(crate) fn start(&self) -> u32 {
         let mut running = lock(&self.0.running);
         running.serial += 1;
         let serial = running.serial;
         let parts = (self.0.make_parts)(serial);
         let (door, streams) = mpsc::channel(DOOR_MAX);
         let (drain, drained) = oneshot::channel();
-        let node = Node::handed(format!("ws://{}/socket", authority(serial)), parts, SHARDS, streams);
+        let node =
+            Node::handed(format!("ws://{}/socket", authority(serial)), parts, SHARDS, streams);
         let task = tokio::spawn(node.serve(async {
             // A sender that is gone means that the node was killed, or the run is over.
             if drained.await.is_err() {
@@ -80,12 +80,12 @@ impl Fleet {
 
     /// The nodes that run.
     #[must_use]
-    pub fn nodes(&self) -> Vec<u32> {
+    pub(crate) fn nodes(&self) -> Vec<u32> {
         lock(&self.0.running).nodes.keys().copied().collect()
     }
 
     /// Kills a node. `silently`: with its host, so that no socket is told.
-    pub fn kill(&self, node: u32, silently: bool) {
+    pub(crate) fn kill(&self, node: u32, silently: bool) {
         let Some(process) = lock(&self.0.running).nodes.remove(&node) else { return };
         if silently {
             process.cables.iter().for_each(|cable| cable.hole(true, true));
@@ -94,7 +94,7 @@ impl Fleet {
     }
 
     /// Lets a node leave in order.
-    pub fn drain(&self, node: u32) {
+    pub(crate) fn drain(&self, node: u32) {
         let mut running = lock(&self.0.running);
         let drain = running.nodes.get_mut(&node).and_then(|process| process.drain.take());
         if let Some(drain) = drain {
@@ -103,12 +103,12 @@ impl Fleet {
     }
 
     /// Forgets nodes that ended by themselves.
-    pub fn reap(&self) {
+    pub(crate) fn reap(&self) {
         lock(&self.0.running).nodes.retain(|_, process| !process.task.is_finished());
     }
 
     /// Lets no new socket through to a node, or does so again.
-    pub fn set_unreachable(&self, node: u32, unreachable: bool) {
+    pub(crate) fn set_unreachable(&self, node: u32, unreachable: bool) {
         if let Some(process) = lock(&self.0.running).nodes.get_mut(&node) {
             process.unreachable = unreachable;
         }
@@ -116,9 +116,10 @@ impl Fleet {
 
     /// All sockets of a node, or of all.
     #[must_use]
-    pub fn cables(&self, node: Option<u32>) -> Vec<Cable> {
+    pub(crate) fn cables(&self, node: Option<u32>) -> Vec<Cable> {
         let mut running = lock(&self.0.running);
-        let of = running.nodes.iter_mut().filter(|(serial, _)| node.is_none_or(|of| of == **serial));
+        let of =
+            running.nodes.iter_mut().filter(|(serial, _)| node.is_none_or(|of| of == **serial));
         of.flat_map(|(_, process)| {
             process.cables.retain(Cable::is_alive);
             process.cables.clone()
@@ -130,7 +131,7 @@ impl Fleet {
     ///
     /// # Errors
     /// Refused, if no such node runs.
-    pub async fn dial(&self, to: &str) -> io::Result<End> {
+    pub(crate) async fn dial(&self, to: &str) -> io::Result<End> {
         sleep(self.0.chance.ms(1..=20)).await;
         let latency = self.0.chance.ms(1..=20);
         let opened = {
@@ -162,17 +163,12 @@ impl Drop for Process {
     }
 }
 
-/// What a client's connection goes through on its way to the program.
-pub fn boxed(end: impl ByteStream + 'static) -> Box<dyn ByteStream> {
-    Box::new(end)
-}
-
 fn authority(serial: u32) -> String {
     format!("node-{serial}.sim:80")
 }
 
 /// How long a scheduler takes to replace a node.
-pub const REPLACE_AFTER: Duration = Duration::from_secs(4);
+pub(crate) const REPLACE_AFTER: Duration = Duration::from_secs(4);
 /// Writer shards of a node: more than one, so that their order matters.
 const SHARDS: usize = 2;
 /// A listen backlog.

@@ -21,7 +21,7 @@ use crate::record::lock;
 
 /// What goes wrong between a client and a function, in percent of the calls.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct CallTrouble {
+pub(crate) struct CallTrouble {
     /// Calls that never leave.
     pub unsent: u64,
     /// Calls that are lost on their way.
@@ -36,7 +36,7 @@ pub struct CallTrouble {
 
 /// The environments of all functions. Clones are the same ones.
 #[derive(Debug, Clone)]
-pub struct Functions(Arc<State>);
+pub(crate) struct Functions(Arc<State>);
 
 #[derive(Debug)]
 struct State {
@@ -52,12 +52,12 @@ struct Simulated;
 impl Functions {
     /// Functions that run in these environments.
     #[must_use]
-    pub fn new(environments: Vec<App>, chance: Chance) -> Self {
+    pub(crate) fn new(environments: Vec<App>, chance: Chance) -> Self {
         Self(Arc::new(State { environments, trouble: Mutex::default(), chance }))
     }
 
     /// Sets what goes wrong from now on.
-    pub fn set_trouble(&self, trouble: CallTrouble) {
+    pub(crate) fn set_trouble(&self, trouble: CallTrouble) {
         *lock(&self.0.trouble) = trouble;
     }
 
@@ -67,7 +67,7 @@ impl Functions {
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn call(&self, call: Call) -> Result<RawAnswer, CallError> {
+    pub(crate) async fn call(&self, call: Call) -> Result<RawAnswer, CallError> {
         let chance = &self.0.chance;
         let trouble = *lock(&self.0.trouble);
         let drawn = chance.within(1..=100);

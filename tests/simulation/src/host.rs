@@ -4,7 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use client::{Api, ApiError, ByteStream, Call, CallError, RawAnswer, Token, TokenSource, Transport};
+use client::{
+    Api, ApiError, ByteStream, Call, CallError, RawAnswer, Token, TokenSource, Transport,
+};
 use messaging::ports::Clock;
 use model::{Timestamp, UserId, WorkspaceId};
 
@@ -17,7 +19,7 @@ use crate::time::SimClock;
 
 /// A device.
 #[derive(Debug)]
-pub struct Host {
+pub(crate) struct Host {
     /// Its way to the functions.
     pub functions: Functions,
     /// Its way to the nodes.
@@ -33,7 +35,7 @@ pub struct Host {
 impl Host {
     /// The REST side of a user on this device; tokens last as long as `token_lasts` says.
     #[must_use]
-    pub fn api(self, right: &SimClock, user: (&WorkspaceId, &UserId), token_s: u64) -> Api {
+    pub(crate) fn api(self, right: &SimClock, user: (&WorkspaceId, &UserId), token_s: u64) -> Api {
         let (right, workspace, user) = (right.clone(), user.0.clone(), user.1.clone());
         let login = move || -> client::LoginFuture {
             let expires_at = right.now().plus(std::time::Duration::from_secs(token_s));

@@ -1,17 +1,15 @@
 //! Tokens and tickets that say what they mean: signatures have tests of their own.
 
-use messaging::ports::{
-    Principal, Ticket, TicketError, Tickets, TokenError, TokenVerifier,
-};
+use messaging::ports::{Principal, Ticket, TicketError, Tickets, TokenError, TokenVerifier};
 use model::{NodeId, Timestamp, UserId, WorkspaceId};
 
 /// Tokens and tickets without signatures.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Plain;
+pub(crate) struct Plain;
 
 /// A token's text.
 #[must_use]
-pub fn token(workspace: &WorkspaceId, user: &UserId, expires_at: Timestamp) -> String {
+pub(crate) fn token(workspace: &WorkspaceId, user: &UserId, expires_at: Timestamp) -> String {
     format!("{workspace}.{user}.{}", expires_at.unix_ms())
 }
 

@@ -36,7 +36,7 @@ type SharedWay = Arc<Mutex<Way>>;
 
 /// One end of a stream.
 #[derive(Debug)]
-pub struct End {
+pub(crate) struct End {
     incoming: SharedWay,
     outgoing: SharedWay,
     arrival: Option<Pin<Box<Sleep>>>,
@@ -44,7 +44,7 @@ pub struct End {
 
 /// A hand on a stream, for whoever breaks it.
 #[derive(Debug, Clone)]
-pub struct Cable {
+pub(crate) struct Cable {
     up: Weak<Mutex<Way>>,
     down: Weak<Mutex<Way>>,
 }
@@ -52,7 +52,7 @@ pub struct Cable {
 /// Makes a stream: the client's end, the node's end, and a hand on both. `capacity` is what each
 /// way holds before its writer waits.
 #[must_use]
-pub fn stream(latency: Duration, capacity: usize) -> (End, End, Cable) {
+pub(crate) fn stream(latency: Duration, capacity: usize) -> (End, End, Cable) {
     let way = || {
         Arc::new(Mutex::new(Way {
             latency,
@@ -79,7 +79,7 @@ pub fn stream(latency: Duration, capacity: usize) -> (End, End, Cable) {
 
 impl Cable {
     /// Lets nothing through: towards the node, towards the client, or both.
-    pub fn hole(&self, up: bool, down: bool) {
+    pub(crate) fn hole(&self, up: bool, down: bool) {
         for (way, holed) in [(&self.up, up), (&self.down, down)] {
             if let Some(way) = way.upgrade() {
                 lock(&way).hole(holed);
@@ -88,7 +88,7 @@ impl Cable {
     }
 
     /// Breaks the connection; both ends find out at once.
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         for way in [&self.up, &self.down] {
             if let Some(way) = way.upgrade() {
                 let mut way = lock(&way);
@@ -100,7 +100,7 @@ impl Cable {
 
     /// Whether either end still exists.
     #[must_use]
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         self.up.strong_count() > 0
     }
 }

@@ -15,7 +15,7 @@ use crate::record::{Recorder, lock};
 
 /// A user at a device.
 #[derive(Debug)]
-pub struct Person {
+pub(crate) struct Person {
     /// The device.
     pub id: ClientId,
     /// The user.
@@ -28,7 +28,7 @@ pub struct Person {
 
 /// How a person's client is set up.
 #[derive(Debug)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// The device.
     pub id: ClientId,
     /// The user.
@@ -55,7 +55,7 @@ struct Program {
 impl Person {
     /// Starts a client and its program.
     #[must_use]
-    pub fn start(setup: Setup, api: Api, recorder: &Recorder, chance: &Chance) -> Self {
+    pub(crate) fn start(setup: Setup, api: Api, recorder: &Recorder, chance: &Chance) -> Self {
         let Setup { id, user, cursor, overlap, drops_older } = setup;
         recorder.note(Noted::Starts { client: id, user: user.clone() });
         let has_cursor = cursor.is_some();
@@ -80,7 +80,7 @@ impl Person {
 
     /// What it shows of a channel.
     #[must_use]
-    pub fn shown(&self, channel: &ChannelId) -> Shown {
+    pub(crate) fn shown(&self, channel: &ChannelId) -> Shown {
         let dropped = lock(&self.program.dropped);
         let mut ids = self.client.timeline(channel).ids();
         ids.retain(|id| !dropped.contains(&(channel.clone(), *id)));
@@ -89,7 +89,7 @@ impl Person {
 
     /// Why the client stopped by itself, if it did.
     #[must_use]
-    pub fn stopped(&self) -> Option<String> {
+    pub(crate) fn stopped(&self) -> Option<String> {
         lock(&self.program.stopped).clone()
     }
 }
@@ -143,7 +143,9 @@ impl Program {
         let newest = newest.entry(channel.clone()).or_insert(id);
         let drops = id < *newest;
         *newest = id.max(*newest);
-        drop(drops.then(|| lock(&self.dropped).push((channel.clone(), id))));
+        if drops {
+            lock(&self.dropped).push((channel.clone(), id));
+        }
         drops
     }
 }

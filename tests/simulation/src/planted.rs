@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::chance::Chance;
 
-pub use spoil::Spoil;
+pub(crate) use spoil::Spoil;
 
 /// A planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,7 +58,7 @@ impl Planted {
 
     /// What it does to what a client receives.
     #[must_use]
-    pub fn spoil(self, chance: &Chance) -> Option<Spoil> {
+    pub(crate) fn spoil(self, chance: &Chance) -> Option<Spoil> {
         match self {
             Self::DroppedFrames => Some(Spoil::dropping(chance.fork())),
             Self::NoTick => Some(Spoil::without_ticks()),
@@ -75,27 +75,29 @@ impl Planted {
 
 /// A planted bug and what its wrappers in all processes share.
 #[derive(Debug, Clone)]
-pub struct Plant {
+pub(crate) struct Plant {
     /// Which.
     pub bug: Planted,
     /// Bug 2: the counter's value of each entry.
     numbers: Arc<Mutex<HashMap<(WorkspaceId, Position), u64>>>,
     /// Bug 4: when each version began.
-    versions: Arc<Mutex<BTreeMap<ChannelId, Vec<(Instant, u64)>>>>,
+    versions: Versions,
 }
 
 impl Plant {
     /// Plants a bug.
     #[must_use]
-    pub fn new(bug: Planted) -> Self {
+    pub(crate) fn new(bug: Planted) -> Self {
         Self { bug, numbers: Arc::default(), versions: Arc::default() }
     }
 
     /// The bus with the bug.
     #[must_use]
-    pub fn bus(&self, bus: Arc<dyn EventBus>) -> Arc<dyn EventBus> {
+    pub(crate) fn bus(&self, bus: Arc<dyn EventBus>) -> Arc<dyn EventBus> {
         match self.bug {
-            Planted::Counter => Arc::new(chain::Counted { bus, numbers: Arc::clone(&self.numbers) }),
+            Planted::Counter => {
+                Arc::new(chain::Counted { bus, numbers: Arc::clone(&self.numbers) })
+            }
             Planted::FirstFour => Arc::new(chain::FirstFour { bus }),
             _ => bus,
         }
@@ -103,7 +105,7 @@ impl Plant {
 
     /// The tables of channels with the bug.
     #[must_use]
-    pub fn channels(&self, channels: Arc<dyn ChannelStore>) -> Arc<dyn ChannelStore> {
+    pub(crate) fn channels(&self, channels: Arc<dyn ChannelStore>) -> Arc<dyn ChannelStore> {
         match self.bug {
             Planted::StaleVersion => {
                 let versions = Arc::clone(&self.versions);
@@ -115,7 +117,7 @@ impl Plant {
 
     /// The tables of members with the bug.
     #[must_use]
-    pub fn members(&self, members: Arc<dyn MemberStore>) -> Arc<dyn MemberStore> {
+    pub(crate) fn members(&self, members: Arc<dyn MemberStore>) -> Arc<dyn MemberStore> {
         match self.bug {
             Planted::RowsAfterVersion => Arc::new(rows::RowsAfterVersion { members }),
             _ => members,
@@ -123,5 +125,8 @@ impl Plant {
     }
 }
 
+/// When each version of a channel's members began.
+type Versions = Arc<Mutex<BTreeMap<ChannelId, Vec<(Instant, u64)>>>>;
+
 /// Bug 3: how far a client reads back.
-pub const SHORT_OVERLAP: Duration = Duration::from_secs(5);
+pub(crate) const SHORT_OVERLAP: Duration = Duration::from_secs(5);

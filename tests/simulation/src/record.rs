@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// Writes the history of a run. Clones write into one.
 #[derive(Debug, Clone)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     started_at: Instant,
     history: Arc<Mutex<History>>,
 }
@@ -15,18 +15,18 @@ pub struct Recorder {
 impl Recorder {
     /// An empty history that begins now.
     #[must_use]
-    pub fn new(started_at: Instant) -> Self {
+    pub(crate) fn new(started_at: Instant) -> Self {
         Self { started_at, history: Arc::default() }
     }
 
     /// Writes an event down with the time.
-    pub fn note(&self, event: Event) {
+    pub(crate) fn note(&self, event: Event) {
         lock(&self.history).record(self.started_at.elapsed(), event);
     }
 
     /// What was written so far.
     #[must_use]
-    pub fn history(&self) -> History {
+    pub(crate) fn history(&self) -> History {
         lock(&self.history).clone()
     }
 }

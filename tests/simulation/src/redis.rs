@@ -12,10 +12,9 @@ mod link;
 mod replay;
 mod server;
 
-pub use bus::SimBus;
-pub use directory::SimDirectory;
-pub use replay::SimReplay;
-pub use server::{Redis, Refusal, Trouble};
+pub(crate) use bus::SimBus;
+pub(crate) use replay::SimReplay;
+pub(crate) use server::{Redis, Refusal, Trouble};
 
 use std::time::Duration;
 

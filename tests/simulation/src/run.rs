@@ -61,8 +61,7 @@ async fn live(seed: u64, plan: Plan) -> Report {
     let world = World::new(seed, plan);
     world.populate().await;
     let faulty_until = Instant::now() + world.plan.faulty;
-    let sends_until =
-        faulty_until + if world.plan.sends_on { SENDS_ON } else { Duration::ZERO };
+    let sends_until = faulty_until + if world.plan.sends_on { SENDS_ON } else { Duration::ZERO };
     let mut work = JoinSet::new();
     for space in world.spaces() {
         for (at, room) in space.channels.iter().enumerate() {

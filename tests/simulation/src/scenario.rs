@@ -117,10 +117,7 @@ fn tail_lost_while_away() -> Plan {
         users: 6..=6,
         devices: 2,
         send_every_ms: 40..=160,
-        faults: vec![
-            fault(4_000, 9_000, Kind::PeopleAway),
-            fault(6_000, 1_000, Kind::FailOver),
-        ],
+        faults: vec![fault(4_000, 9_000, Kind::PeopleAway), fault(6_000, 1_000, Kind::FailOver)],
         ..Plan::quiet()
     }
 }

@@ -18,7 +18,7 @@ use crate::record::lock;
 
 /// What goes wrong at the store, in percent of its calls.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct StoreTrouble {
+pub(crate) struct StoreTrouble {
     /// Calls that are throttled.
     pub throttled: u64,
     /// Calls that are refused, or cannot get there.
@@ -33,7 +33,7 @@ pub struct StoreTrouble {
 
 /// The store as one process reaches it. All see the same tables.
 #[derive(Debug, Clone)]
-pub struct SimStore {
+pub(crate) struct SimStore {
     inner: MemoryStore,
     log: TableLog,
     trouble: Arc<Mutex<StoreTrouble>>,
@@ -54,18 +54,18 @@ enum Mishap {
 impl SimStore {
     /// An empty store whose messages table feeds `log`.
     #[must_use]
-    pub fn new(log: TableLog, chance: Chance) -> Self {
+    pub(crate) fn new(log: TableLog, chance: Chance) -> Self {
         Self { inner: MemoryStore::new(), log, trouble: Arc::default(), chance }
     }
 
     /// The same tables for another process.
     #[must_use]
-    pub fn for_process(&self) -> Self {
+    pub(crate) fn for_process(&self) -> Self {
         Self { chance: self.chance.fork(), ..self.clone() }
     }
 
     /// Sets what goes wrong from now on.
-    pub fn set_trouble(&self, trouble: StoreTrouble) {
+    pub(crate) fn set_trouble(&self, trouble: StoreTrouble) {
         *lock(&self.trouble) = trouble;
     }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 /// A process's clock: time since the run began, and what it is off by. Clones are one clock.
 #[derive(Clone)]
-pub struct SimClock {
+pub(crate) struct SimClock {
     started_at: Instant,
     off_by_ms: Arc<AtomicI64>,
 }
@@ -19,24 +19,24 @@ pub struct SimClock {
 impl SimClock {
     /// A clock that is right. `started_at` is when the run began.
     #[must_use]
-    pub fn new(started_at: Instant) -> Self {
+    pub(crate) fn new(started_at: Instant) -> Self {
         Self { started_at, off_by_ms: Arc::default() }
     }
 
     /// Another process's clock, which is off.
     #[must_use]
-    pub fn off_by(&self, ms: i64) -> Self {
+    pub(crate) fn off_by(&self, ms: i64) -> Self {
         Self { started_at: self.started_at, off_by_ms: Arc::new(AtomicI64::new(ms)) }
     }
 
     /// Sets what it is off by, as an administrator or a time server does.
-    pub fn set_off_by(&self, ms: i64) {
+    pub(crate) fn set_off_by(&self, ms: i64) {
         self.off_by_ms.store(ms, Ordering::Relaxed);
     }
 
     /// Time since the run began.
     #[must_use]
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.started_at.elapsed()
     }
 }

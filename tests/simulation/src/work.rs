@@ -15,7 +15,7 @@ use crate::record::lock;
 use crate::world::{Room, Space, World};
 
 /// Sends in one channel until `until`.
-pub async fn talk(world: World, space: Arc<Space>, at: usize, until: Instant) {
+pub(crate) async fn talk(world: World, space: Arc<Space>, at: usize, until: Instant) {
     let chance = world.chance.fork();
     let mut sends = JoinSet::new();
     while Instant::now() < until {
@@ -53,7 +53,14 @@ async fn send(world: World, space: Arc<Space>, at: usize, sender: usize) {
     }
 }
 
-fn started(world: &World, room: &Room, user: &UserId, name: SendId, text: &str, after: Option<MessageId>) {
+fn started(
+    world: &World,
+    room: &Room,
+    user: &UserId,
+    name: SendId,
+    text: &str,
+    after: Option<MessageId>,
+) {
     let text = MessageText::from_stored(text.to_owned()).digest();
     let (send, channel, sender) = (name, room.id.clone(), user.clone());
     world.recorder.note(Event::SendStarted { send, channel, sender, text, after });
@@ -156,14 +163,7 @@ async fn send_twice(
 }
 
 /// Under an id of another time: seconds, an hour, more than a day ago, or minutes ahead (2, 3).
-async fn send_old(
-    world: &World,
-    room: &Room,
-    user: &UserId,
-    api: &Api,
-    name: SendId,
-    text: &str,
-) {
+async fn send_old(world: &World, room: &Room, user: &UserId, api: &Api, name: SendId, text: &str) {
     let now = api.server_now();
     let at = match world.chance.index(5) {
         0 => now.minus(Duration::from_secs(3)),
@@ -183,7 +183,7 @@ async fn send_old(
 }
 
 /// Finds out what became of drafts whose outcome nobody knows: they are sent again.
-pub async fn resolve(world: World) {
+pub(crate) async fn resolve(world: World) {
     let mut resolving = JoinSet::new();
     for (name, outbox, draft) in std::mem::take(&mut *lock(&world.unresolved)) {
         let world = world.clone();
@@ -198,7 +198,7 @@ pub async fn resolve(world: World) {
 }
 
 /// Removes members of a group and adds them again while others send, until `until` (25, 26).
-pub async fn change(world: World, space: Arc<Space>, at: usize, until: Instant) {
+pub(crate) async fn change(world: World, space: Arc<Space>, at: usize, until: Instant) {
     let Some(every) = world.plan.change_every_ms.clone() else { return };
     let chance = world.chance.fork();
     while Instant::now() < until {
@@ -252,7 +252,7 @@ async fn change_once(world: &World, space: &Space, room: &Room, victim: usize, c
 }
 
 /// Goes away and comes back, is cut, stops reading, until `until`.
-pub async fn be_restless(world: World, person: Arc<Person>, until: Instant) {
+pub(crate) async fn be_restless(world: World, person: Arc<Person>, until: Instant) {
     let chance = world.chance.fork();
     while Instant::now() < until {
         sleep(chance.s(4..=25)).await;

@@ -1,8 +1,8 @@
 //! Everything of one run, put together: servers, tables, functions, nodes, people, channels.
 
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::Arc;
 use std::time::Duration;
 
 use checker::{Change, ClientId, Event, SendId};
@@ -30,7 +30,7 @@ use crate::time::SimClock;
 
 /// A run's world. Clones are one world.
 #[derive(Debug, Clone)]
-pub struct World(Arc<State>);
+pub(crate) struct World(Arc<State>);
 
 impl std::ops::Deref for World {
     type Target = State;
@@ -41,7 +41,7 @@ impl std::ops::Deref for World {
 
 /// What a world consists of.
 #[derive(Debug)]
-pub struct State {
+pub(crate) struct State {
     /// What is to happen.
     pub plan: Plan,
     /// The world's own chance.
@@ -79,7 +79,7 @@ pub struct State {
 
 /// A tenant.
 #[derive(Debug)]
-pub struct Space {
+pub(crate) struct Space {
     /// Its id.
     pub id: WorkspaceId,
     /// Its users.
@@ -90,7 +90,7 @@ pub struct Space {
 
 /// A user, and the REST side of a device of theirs.
 #[derive(Debug)]
-pub struct User {
+pub(crate) struct User {
     /// Who.
     pub id: UserId,
     /// Their calls.
@@ -99,7 +99,7 @@ pub struct User {
 
 /// A channel as it was made.
 #[derive(Debug)]
-pub struct Room {
+pub(crate) struct Room {
     /// Its id.
     pub id: ChannelId,
     /// Indices of its first members; the first one made it.
@@ -111,7 +111,7 @@ pub struct Room {
 impl World {
     /// Builds the servers and programs of a seed; nobody is there yet.
     #[must_use]
-    pub fn new(seed: u64, plan: Plan) -> Self {
+    pub(crate) fn new(seed: u64, plan: Plan) -> Self {
         let chance = Chance::new(seed);
         let started_at = Instant::now();
         let clock = SimClock::new(started_at);
@@ -178,24 +178,24 @@ impl World {
     }
 
     /// Runs a task until it ends or the world does.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         lock(&self.tasks).spawn(task);
     }
 
     /// Ends all tasks that were spawned here.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         lock(&self.tasks).abort_all();
     }
 
     /// A new send's name.
     #[must_use]
-    pub fn next_send(&self) -> SendId {
+    pub(crate) fn next_send(&self) -> SendId {
         SendId(self.sends.fetch_add(1, Ordering::Relaxed))
     }
 
     /// A device's way to the system, its clock as wrong as phones' are.
     #[must_use]
-    pub fn host(&self) -> Host {
+    pub(crate) fn host(&self) -> Host {
         let off_by = i64::try_from(self.chance.within(0..=400_000)).unwrap_or_default() - 200_000;
         let clock = self.clock.off_by(if self.chance.one_in(2) { off_by } else { 0 });
         lock(&self.client_clocks).push(clock.clone());
@@ -207,13 +207,13 @@ impl World {
 
     /// A user's calls from a device of their own.
     #[must_use]
-    pub fn api(&self, workspace: &WorkspaceId, user: &UserId) -> Api {
+    pub(crate) fn api(&self, workspace: &WorkspaceId, user: &UserId) -> Api {
         let token_s = if self.chance.one_in(4) { self.chance.within(20..=50) } else { 3_600 };
         self.host().api(&self.clock, (workspace, user), token_s)
     }
 
     /// Starts a client on another device.
-    pub fn join(&self, workspace: &WorkspaceId, user: &UserId, cursor: Option<String>) {
+    pub(crate) fn join(&self, workspace: &WorkspaceId, user: &UserId, cursor: Option<String>) {
         let id = ClientId(self.clients.fetch_add(1, Ordering::Relaxed));
         let planted = self.plan.planted;
         let overlap = match planted {
@@ -229,18 +229,18 @@ impl World {
 
     /// The devices that are in use.
     #[must_use]
-    pub fn people(&self) -> Vec<Arc<Person>> {
+    pub(crate) fn people(&self) -> Vec<Arc<Person>> {
         lock(&self.people).clone()
     }
 
     /// The tenants.
     #[must_use]
-    pub fn spaces(&self) -> Vec<Arc<Space>> {
+    pub(crate) fn spaces(&self) -> Vec<Arc<Space>> {
         lock(&self.spaces).clone()
     }
 
     /// Starts the nodes, makes tenants, users and channels, and lets everybody connect.
-    pub async fn populate(&self) {
+    pub(crate) async fn populate(&self) {
         for _ in 0..self.plan.nodes {
             self.fleet.start();
         }
@@ -342,15 +342,15 @@ impl Wiring {
 }
 
 /// What servers' clocks may be off by.
-pub fn skew(chance: &Chance) -> i64 {
+pub(crate) fn skew(chance: &Chance) -> i64 {
     i64::try_from(chance.within(0..=900)).unwrap_or_default() - 450
 }
 
 /// Environments of the functions.
-pub const ENVIRONMENTS: u32 = 4;
+pub(crate) const ENVIRONMENTS: u32 = 4;
 /// The relay's process.
-pub const RELAY: u32 = 1;
+pub(crate) const RELAY: u32 = 1;
 /// The functions' processes, from here on.
-pub const FIRST_FUNCTION: u32 = 10;
+pub(crate) const FIRST_FUNCTION: u32 = 10;
 /// The nodes' processes, from here on, by start.
-pub const FIRST_NODE: u32 = 100;
+pub(crate) const FIRST_NODE: u32 = 100;

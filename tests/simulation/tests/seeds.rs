@@ -12,9 +12,10 @@ fn threads() -> usize {
 #[test]
 fn every_seed_holds() {
     let tally = sweep(0..SEEDS, threads(), false, Plan::of_seed);
-    let replay = tally.failures.iter().map(|(seed, why)| {
-        format!("cargo run -p simulation -- --seed {seed}: {why}")
-    });
+    let replay = tally
+        .failures
+        .iter()
+        .map(|(seed, why)| format!("cargo run -p simulation -- --seed {seed}: {why}"));
     assert!(tally.failures.is_empty(), "{}", replay.collect::<Vec<_>>().join("\n"));
     for kind in Kind::ALL {
         let name = format!("{kind:?}");

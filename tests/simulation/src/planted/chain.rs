@@ -27,9 +27,8 @@ type Numbers = Arc<Mutex<HashMap<(WorkspaceId, Position), u64>>>;
 
 fn number_of(numbers: &Numbers, workspace: &WorkspaceId, entry: &Entry) -> u64 {
     let mut numbers = lock(numbers);
-    let before = entry.prev.map_or(Some(0), |prev| {
-        numbers.get(&(workspace.clone(), prev)).copied()
-    });
+    let before =
+        entry.prev.map_or(Some(0), |prev| numbers.get(&(workspace.clone(), prev)).copied());
     // As the counter in Redis: one more than the entry before, whoever wrote that.
     let number = before.map_or(1, |before| before + 1);
     *numbers.entry((workspace.clone(), entry.position)).or_insert(number)

@@ -1,7 +1,6 @@
 //! Bugs 4 and 5: the order of versions and rows, broken on either side.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,13 +10,14 @@ use messaging::ports::{
 use model::{Channel, ChannelId, Late, Member, Timestamp, UserId, WorkspaceId};
 use tokio::time::{Instant, sleep};
 
+use super::Versions;
 use crate::record::lock;
 
 /// Bug 4: what a send reads of the channel is of some seconds ago.
 #[derive(Debug)]
 pub(super) struct StaleVersion {
     pub(super) channels: Arc<dyn ChannelStore>,
-    pub(super) versions: Arc<Mutex<BTreeMap<ChannelId, Vec<(Instant, u64)>>>>,
+    pub(super) versions: Versions,
 }
 
 /// Bug 5: a removed member's rows go a while after the call returned.

@@ -13,7 +13,7 @@ use crate::record::lock;
 
 /// What is done to the text frames that a client receives.
 #[derive(Debug, Clone)]
-pub struct Spoil(Arc<Mutex<Kind>>);
+pub(crate) struct Spoil(Arc<Mutex<Kind>>);
 
 #[derive(Debug)]
 enum Kind {
@@ -25,7 +25,7 @@ enum Kind {
 
 /// A connection whose frames are spoiled on their way in.
 #[derive(Debug)]
-pub struct Spoiled {
+pub(crate) struct Spoiled {
     end: End,
     spoil: Spoil,
     /// Bytes that came and are no whole frame yet.
@@ -47,7 +47,7 @@ impl Spoil {
 
     /// A connection with this done to it.
     #[must_use]
-    pub fn over(&self, end: End) -> Spoiled {
+    pub(crate) fn over(&self, end: End) -> Spoiled {
         let (raw, ready) = (Vec::new(), Vec::new());
         Spoiled { end, spoil: self.clone(), raw, ready, has_upgraded: false, cursor: None }
     }

@@ -19,7 +19,7 @@ use crate::chance::Chance;
 
 /// The bus of one process. Clones share its connections.
 #[derive(Debug, Clone)]
-pub struct SimBus {
+pub(crate) struct SimBus {
     commands: Commands,
     subscriber: Arc<Subscriber>,
 }
@@ -42,7 +42,7 @@ struct Open {
 impl SimBus {
     /// The bus of the process `owner`. Connects to nothing yet.
     #[must_use]
-    pub fn new(redis: &Redis, owner: u32, chance: &Chance) -> Self {
+    pub(crate) fn new(redis: &Redis, owner: u32, chance: &Chance) -> Self {
         let commands = Commands { redis: redis.clone(), owner, slot: Arc::default() };
         let subscriber = Arc::new(Subscriber::new(commands.clone(), chance.number()));
         Self { commands, subscriber }
@@ -50,7 +50,7 @@ impl SimBus {
 
     /// The node directory over the same connection.
     #[must_use]
-    pub fn directory(&self) -> SimDirectory {
+    pub(crate) fn directory(&self) -> SimDirectory {
         SimDirectory::over(self.commands.clone())
     }
 }

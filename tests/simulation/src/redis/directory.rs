@@ -12,7 +12,7 @@ use super::keys::What;
 
 /// The directory of one process, over the bus's connection.
 #[derive(Debug, Clone)]
-pub struct SimDirectory(Commands);
+pub(crate) struct SimDirectory(Commands);
 
 impl SimDirectory {
     pub(super) const fn over(commands: Commands) -> Self {

@@ -121,7 +121,11 @@ impl Keys {
                 lease: node.lease.clone(),
                 age: now.since(node.renewed_at),
                 pending: u32::try_from(node.pending_until.len()).unwrap_or(u32::MAX),
-                reports: node.reports.iter().map(|(user, at)| (user.clone(), now.since(*at))).collect(),
+                reports: node
+                    .reports
+                    .iter()
+                    .map(|(user, at)| (user.clone(), now.since(*at)))
+                    .collect(),
             }
         };
         self.fleet.values_mut().map(seen).collect()

@@ -114,10 +114,7 @@ impl Link {
         }
     }
 
-    async fn establish(
-        &self,
-        signals: &Arc<Signals>,
-    ) -> Result<(Conn, AbortOnDrop), CommandError> {
+    async fn establish(&self, signals: &Arc<Signals>) -> Result<(Conn, AbortOnDrop), CommandError> {
         let (tx, pushes) = mpsc::channel(OUTPUT_MAX);
         let redis = &self.commands.redis;
         let connection = redis.connect(self.commands.owner, Some(tx), PROBE_WAIT).await?;
@@ -239,7 +236,7 @@ async fn read(
     while let Some((due, pushed)) = pushes.recv().await {
         sleep_until(due).await;
         match pushed {
-            Pushed::Probe(_) => signals.heard.notify_one(),
+            Pushed::Probe => signals.heard.notify_one(),
             Pushed::Entry(topic, entry) => {
                 if let Some(subscriptions) = lock(&topics).get_mut(&topic) {
                     subscriptions.retain(|tx| tx.offer(Notice::Entry(entry.clone())));

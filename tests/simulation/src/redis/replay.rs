@@ -14,7 +14,7 @@ use super::{CONNECTION_AGE_MAX, CommandError};
 
 /// Runs batches as `redis-bus` does.
 #[derive(Debug)]
-pub struct SimReplay {
+pub(crate) struct SimReplay {
     redis: Redis,
     owner: u32,
     slot: Mutex<Option<Link>>,
@@ -32,14 +32,14 @@ struct Link {
 impl SimReplay {
     /// The relay's connection in the process `owner`.
     #[must_use]
-    pub fn new(redis: &Redis, owner: u32) -> Self {
+    pub(crate) fn new(redis: &Redis, owner: u32) -> Self {
         Self { redis: redis.clone(), owner, slot: Mutex::default(), has_marker: true }
     }
 
     /// The same without the marker before `WAIT`: planted bug 6. Where every guard stood nothing
     /// was written by this connection, and `WAIT` answers at once.
     #[must_use]
-    pub fn without_marker(self) -> Self {
+    pub(crate) fn without_marker(self) -> Self {
         Self { has_marker: false, ..self }
     }
 

@@ -17,11 +17,11 @@ use crate::time::SimClock;
 
 /// All servers. Clones are the same ones.
 #[derive(Debug, Clone)]
-pub struct Redis(Arc<Mutex<State>>);
+pub(crate) struct Redis(Arc<Mutex<State>>);
 
 /// What a server answers instead of doing anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// Not the one that writes.
     ReadOnly,
     /// Not ready yet.
@@ -32,7 +32,7 @@ pub enum Refusal {
 
 /// How the server behind the name misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// It does not.
     #[default]
     None,
@@ -86,7 +86,7 @@ struct Connection {
 #[derive(Debug, Clone)]
 pub(super) enum Pushed {
     Entry(String, Entry),
-    Probe(u64),
+    Probe,
     Unsubscribed(String),
 }
 
@@ -109,7 +109,7 @@ pub(super) struct Conn {
 impl Redis {
     /// A primary and a replica that is `lag` behind. Streams keep `entries_max` entries.
     #[must_use]
-    pub fn new(clock: &SimClock, chance: Chance, entries_max: usize, lag: Duration) -> Self {
+    pub(crate) fn new(clock: &SimClock, chance: Chance, entries_max: usize, lag: Duration) -> Self {
         let server = |is_primary: bool| Server {
             keys: Keys::new(entries_max),
             clock: clock.off_by(skew(&chance)),
@@ -133,24 +133,24 @@ impl Redis {
     }
 
     /// Lets the server behind the name misbehave.
-    pub fn set_trouble(&self, trouble: Trouble) {
+    pub(crate) fn set_trouble(&self, trouble: Trouble) {
         self.lock().trouble = trouble;
     }
 
     /// Loses the next `count` pushes, one per publication.
-    pub fn drop_pushes(&self, count: u64) {
+    pub(crate) fn drop_pushes(&self, count: u64) {
         self.lock().pushes_to_drop = count;
     }
 
     /// Sets the servers' clocks back by so much, or right again.
-    pub fn set_clocks_back(&self, ms: i64) {
+    pub(crate) fn set_clocks_back(&self, ms: i64) {
         for server in &self.lock().servers {
             server.clock.set_off_by(-ms);
         }
     }
 
     /// Stops replication: what is written from now on is lost with the primary.
-    pub fn stall_replication(&self, is_stalled: bool) {
+    pub(crate) fn stall_replication(&self, is_stalled: bool) {
         let mut state = self.lock();
         state.settle();
         let now = Instant::now();
@@ -166,7 +166,7 @@ impl Redis {
     /// Promotes the replica, with what it has, and moves the name to it. `isolates`: the old primary
     /// lives on for who is connected to it, takes writes, and knows nothing; else it is gone with
     /// its connections.
-    pub fn fail_over(&self, isolates: bool) {
+    pub(crate) fn fail_over(&self, isolates: bool) {
         let mut state = self.lock();
         state.settle();
         let old = state.named;
@@ -185,7 +185,7 @@ impl Redis {
 
     /// Makes the old primary a replica of the one behind the name, from a full copy. Who is
     /// connected to it stays so, and is not told.
-    pub fn demote_others(&self) {
+    pub(crate) fn demote_others(&self) {
         let mut state = self.lock();
         state.settle();
         let named = state.named;
@@ -202,7 +202,7 @@ impl Redis {
     }
 
     /// Empties the server behind the name and its replica. `restarts`: its connections break.
-    pub fn flush(&self, restarts: bool) {
+    pub(crate) fn flush(&self, restarts: bool) {
         let mut state = self.lock();
         let named = state.named;
         state.write(named, What::Flush);
@@ -212,7 +212,7 @@ impl Redis {
     }
 
     /// Breaks connections of one process, or of all; of subscribers only, or any.
-    pub fn break_connections(&self, owner: Option<u32>, subscribers_only: bool) {
+    pub(crate) fn break_connections(&self, owner: Option<u32>, subscribers_only: bool) {
         self.lock().break_all(|connection| {
             owner.is_none_or(|owner| owner == connection.owner)
                 && (!subscribers_only || connection.pushes.is_some())
@@ -220,7 +220,7 @@ impl Redis {
     }
 
     /// Makes connections of one process, or of all, half open for ever: new ones are good.
-    pub fn hole_connections(&self, owner: Option<u32>, subscribers_only: bool) {
+    pub(crate) fn hole_connections(&self, owner: Option<u32>, subscribers_only: bool) {
         for connection in self.lock().connections.values_mut() {
             let concerned = owner.is_none_or(|owner| owner == connection.owner)
                 && (!subscribers_only || connection.pushes.is_some());
@@ -231,7 +231,7 @@ impl Redis {
     }
 
     /// Unsubscribes everybody from their topics, as a slot that moves does.
-    pub fn unsubscribe_all(&self) {
+    pub(crate) fn unsubscribe_all(&self) {
         let mut state = self.lock();
         let due = Instant::now() + LATENCY;
         for connection in state.connections.values_mut() {
@@ -239,13 +239,6 @@ impl Redis {
                 connection.push(due, Pushed::Unsubscribed(topic));
             }
         }
-    }
-
-    /// How many replicas the server behind the name has.
-    #[must_use]
-    pub fn replicas(&self) -> usize {
-        let state = self.lock();
-        state.servers.iter().filter(|server| server.follows == Some(state.named)).count()
     }
 
     /// Opens a connection through the name.
@@ -315,7 +308,7 @@ impl Conn {
         let id = self.id;
         let remove = |state: &mut State, _| {
             if let Some(connection) = state.connections.get_mut(&id) {
-                topics.iter().for_each(|topic| drop(connection.topics.remove(topic)));
+                connection.topics.retain(|topic| !topics.contains(topic));
             }
         };
         self.ask(false, remove).await
@@ -416,8 +409,7 @@ impl State {
     fn settle(&mut self) {
         let now = Instant::now();
         for index in 0..self.servers.len() {
-            loop {
-                let Some(server) = self.servers.get_mut(index) else { break };
+            while let Some(server) = self.servers.get_mut(index) {
                 let due = server.incoming.front().is_some_and(|(at, ..)| *at <= now);
                 if server.is_stalled || !due {
                     break;
@@ -461,7 +453,7 @@ impl State {
                 let topic = workspace.to_string();
                 (topic.clone(), Pushed::Entry(topic, entry))
             }
-            Push::Probe(probe) => (probe_topic(probe), Pushed::Probe(probe)),
+            Push::Probe(probe) => (probe_topic(probe), Pushed::Probe),
         };
         for connection in self.connections.values_mut() {
             if connection.server == server && connection.topics.contains(&topic) {
