@@ -57,12 +57,7 @@ impl Stream {
     }
 
     /// Reads entries in order from `from`, inclusive.
-    pub fn read(
-        &mut self,
-        from: Option<EntryId>,
-        limit: usize,
-        now: Timestamp,
-    ) -> Vec<Entry> {
+    pub fn read(&mut self, from: Option<EntryId>, limit: usize, now: Timestamp) -> Vec<Entry> {
         self.expire(now);
         let from = from.unwrap_or_default();
         let first = self.entries.partition_point(|kept| kept.entry.position.entry < from);
