@@ -16,7 +16,6 @@ fn hold(seeds: Range<u64>) {
         let name = format!("{kind:?}");
         assert!(tally.faults.contains_key(&name), "{name} was never injected");
     }
-    println!("{} runs: {}", tally.runs, tally.verdict);
 }
 
 #[test]

@@ -123,6 +123,6 @@ mod tests {
     fn every_metric_is_registered_once() {
         let metrics = Metrics::new();
         metrics.closes.with_label_values(&["restart"]).inc();
-        assert_eq!(metrics.registry.gather().len(), 14);
+        assert_eq!(metrics.registry.gather().len(), 15);
     }
 }
