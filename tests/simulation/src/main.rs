@@ -48,7 +48,9 @@ fn planted(text: &str) -> Result<Planted, String> {
     named.map(|(_, bug)| *bug).ok_or_else(|| format!("one of {}", names()))
 }
 
+#[expect(clippy::disallowed_methods, reason = "how long the machine takes, not the run")]
 fn main() -> ExitCode {
+    let started_at = std::time::Instant::now();
     let arguments = Arguments::parse();
     let plan = |seed: u64| match arguments.planted {
         Some(bug) if arguments.cured => scenario::of(bug),
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         tell(&tally);
         tally.failures.is_empty()
     };
+    say(&format!("{:.1?} of the machine's time", started_at.elapsed()));
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
