@@ -28,6 +28,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("node", &["model", "protocol", "messaging", "session", "runtime"]),
     ("checker", &["model"]),
     (
+        "simulation",
+        &[
+            "model",
+            "protocol",
+            "messaging",
+            "memory",
+            "runtime",
+            "send",
+            "scroll",
+            "membership",
+            "connect",
+            "node",
+            "client",
+            "checker",
+        ],
+    ),
+    (
         "embedded-stack",
         &[
             "model",

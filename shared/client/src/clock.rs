@@ -1,7 +1,7 @@
 //! The server's clock, as far as this client knows it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use model::Timestamp;
 
@@ -16,18 +16,14 @@ pub(crate) struct ServerClock {
 }
 
 impl ServerClock {
-    /// The server's time now, as well as it is known.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.at(local_now())
+    /// Learns from an answer that took `round_trip` and arrived at `local`. The server read its
+    /// clock about half way.
+    pub(crate) fn learn(&self, local: Timestamp, server_time: Timestamp, round_trip: Duration) {
+        self.learn_at(local, server_time.plus(round_trip / 2));
     }
 
-    /// Learns from an answer that took `round_trip` and just arrived. The server read its clock
-    /// about half way.
-    pub(crate) fn learn(&self, server_time: Timestamp, round_trip: Duration) {
-        self.learn_at(local_now(), server_time.plus(round_trip / 2));
-    }
-
-    fn at(&self, local: Timestamp) -> Timestamp {
+    /// The server's time at a local one, as well as it is known.
+    pub(crate) fn at(&self, local: Timestamp) -> Timestamp {
         let corrected =
             local.unix_ms().saturating_add_signed(self.offset_ms.load(Ordering::Relaxed));
         Timestamp::from_unix_ms(corrected).min(Timestamp::MAX)
@@ -37,12 +33,6 @@ impl ServerClock {
         let signed = |time: Timestamp| i64::try_from(time.unix_ms()).unwrap_or(i64::MAX);
         self.offset_ms.store(signed(server) - signed(local), Ordering::Relaxed);
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a client program has no clock port; only here")]
-fn local_now() -> Timestamp {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_unix_ms(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

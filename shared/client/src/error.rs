@@ -5,6 +5,8 @@ use std::time::Duration;
 use model::ErrorCode;
 use protocol::http::call::ProblemBody;
 
+use crate::transport::CallError;
+
 /// Why a call has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -17,7 +19,7 @@ pub enum ApiError {
         /// Where the call went.
         base_url: String,
         /// Why it did not arrive, or was not answered.
-        source: reqwest::Error,
+        source: CallError,
     },
     /// The server said no, and why.
     #[error("refused with {status} {}: {}", problem.code, problem.detail)]
@@ -70,7 +72,7 @@ impl ApiError {
     pub fn outcome_unknown(&self) -> bool {
         match self {
             Self::BadAddress => false,
-            Self::Unreachable { source, .. } => !source.is_connect(),
+            Self::Unreachable { source, .. } => !matches!(source, CallError::NotSent(_)),
             Self::Refused { status, .. } => *status >= 500,
             Self::BadAnswer { status, .. } => !(400..500).contains(status),
         }

@@ -60,6 +60,7 @@ mod backoff;
 mod clock;
 mod error;
 mod raw;
+mod transport;
 
 #[cfg(test)]
 mod fake;
@@ -71,11 +72,12 @@ pub use error::ApiError;
 pub use event::Event;
 pub use live::{Client, Config};
 pub use raw::{OpenError, RawSocket, Received, exchange};
-pub use rest::{Api, Assignment, ChannelPage, MemberPage, Page, Posted, RawAnswer, Target};
+pub use rest::{Api, Assignment, ChannelPage, MemberPage, Page, Posted, Target};
 pub use send::{Draft, Outbox, SendError, Sent};
 pub use session::{Lost, Session, Step, StopReason};
 pub use timeline::{CatchUpFrom, How, Inbox, Timeline};
 pub use token::{DevUser, LoginFuture, Token, TokenSource};
+pub use transport::{ByteStream, Call, CallCause, CallError, RawAnswer, Transport};
 
 // What raw calls and raw sockets are spelled with.
 pub use protocol::http::Direction;

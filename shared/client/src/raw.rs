@@ -13,6 +13,8 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use crate::transport::{ByteStream, Transport, dial_tcp};
+
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -63,7 +65,7 @@ pub enum Received {
 /// A socket after its upgrade. Dropping it breaks TCP without a goodbye.
 #[derive(Debug)]
 pub struct RawSocket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Box<dyn ByteStream>>,
 }
 
 impl RawSocket {
@@ -76,6 +78,24 @@ impl RawSocket {
         headers: &[(&str, &str)],
         within: Duration,
     ) -> Result<Self, OpenError> {
+        Self::upgrade(url, headers, within, None).await
+    }
+
+    /// Connects over a transport and upgrades.
+    pub(crate) async fn open_over(
+        transport: &dyn Transport,
+        url: &str,
+        within: Duration,
+    ) -> Result<Self, OpenError> {
+        Self::upgrade(url, &[], within, Some(transport)).await
+    }
+
+    async fn upgrade(
+        url: &str,
+        headers: &[(&str, &str)],
+        within: Duration,
+        transport: Option<&dyn Transport>,
+    ) -> Result<Self, OpenError> {
         let mut request = url.into_client_request().or(Err(OpenError::BadRequest))?;
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).or(Err(OpenError::BadRequest))?;
@@ -84,9 +104,11 @@ impl RawSocket {
         }
         let authority = authority(request.uri()).ok_or(OpenError::BadRequest)?;
         let upgrade = async {
-            let tcp = TcpStream::connect(authority).await?;
-            tcp.set_nodelay(true)?;
-            match client_async_with_config(request, tcp, Some(bounds())).await {
+            let stream = match transport {
+                Some(transport) => transport.dial(&authority).await?,
+                None => dial_tcp(&authority).await?,
+            };
+            match client_async_with_config(request, stream, Some(bounds())).await {
                 Ok((stream, _)) => Ok(Self { stream }),
                 Err(tungstenite::Error::Http(response)) => {
                     Err(OpenError::Refused { status: response.status().as_u16() })

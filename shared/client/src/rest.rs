@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ErrorCode, Timestamp, limits};
+use model::{ErrorCode, Timestamp};
 use protocol::http::call::ProblemBody;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Method, Response, StatusCode, redirect};
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::clock::ServerClock;
 use crate::error::ApiError;
 use crate::token::{Token, TokenSource};
+use crate::transport::{Call, CallError, RawAnswer, Transport, Web};
 
 mod answers;
 mod calls;
@@ -27,7 +28,7 @@ pub use answers::{Assignment, ChannelPage, MemberPage, Page, Posted, Target};
 pub struct Api(Arc<Inner>);
 
 struct Inner {
-    http: reqwest::Client,
+    transport: Arc<dyn Transport>,
     base_url: String,
     source: TokenSource,
     token: Mutex<Option<Token>>,
@@ -38,17 +39,6 @@ impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Api").field("base_url", &self.0.base_url).finish_non_exhaustive()
     }
-}
-
-/// An answer as it came: for tests that send what a typed call cannot.
-#[derive(Debug, Clone)]
-pub struct RawAnswer {
-    /// The HTTP status.
-    pub status: u16,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its body.
-    pub body: Vec<u8>,
 }
 
 impl RawAnswer {
@@ -66,30 +56,22 @@ impl Api {
     /// [`ApiError::BadAddress`] if that is no `http://` URL: TLS is the application's business.
     pub fn new(base_url: &str, source: TokenSource) -> Result<Self, ApiError> {
         let base_url = base_url.trim_end_matches('/').to_owned();
-        let plain = reqwest::Url::parse(&base_url).is_ok_and(|url| url.scheme() == "http");
-        let http = reqwest::Client::builder()
-            .http1_only()
-            // A proxy from the environment would stand between a test and 127.0.0.1.
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT_WAIT_MAX)
-            .timeout(CALL_WAIT_MAX)
-            .tcp_nodelay(true)
-            .build();
-        match http {
-            Ok(http) if plain => {
-                let (token, clock) = (Mutex::default(), Arc::default());
-                Ok(Self(Arc::new(Inner { http, base_url, source, token, clock })))
-            }
-            Ok(_) | Err(_) => Err(ApiError::BadAddress),
-        }
+        let web = Web::new(&base_url)?;
+        Ok(Self::over(Arc::new(web), &base_url, source))
+    }
+
+    /// A user's access over another transport; `base_url` names it in errors.
+    #[must_use]
+    pub fn over(transport: Arc<dyn Transport>, base_url: &str, source: TokenSource) -> Self {
+        let (token, clock) = (Mutex::default(), Arc::default());
+        Self(Arc::new(Inner { transport, base_url: base_url.to_owned(), source, token, clock }))
     }
 
     /// Another user's access to the same environment, over the same pool of connections.
     #[must_use]
     pub fn with_source(&self, source: TokenSource) -> Self {
         Self(Arc::new(Inner {
-            http: self.0.http.clone(),
+            transport: Arc::clone(&self.0.transport),
             base_url: self.0.base_url.clone(),
             source,
             token: Mutex::default(),
@@ -106,7 +88,11 @@ impl Api {
     /// The server's time, as the last answers told it.
     #[must_use]
     pub fn server_now(&self) -> Timestamp {
-        self.0.clock.now()
+        self.0.clock.at(self.0.transport.now())
+    }
+
+    pub(crate) fn transport(&self) -> &dyn Transport {
+        self.0.transport.as_ref()
     }
 
     /// The current token; the first call fetches it.
@@ -151,12 +137,9 @@ impl Api {
         headers: HeaderMap,
         body: impl Into<Vec<u8>>,
     ) -> Result<RawAnswer, ApiError> {
-        let request = self.0.http.request(method, format!("{}{path}", self.0.base_url));
-        let sent = request.headers(headers).body(body.into()).send().await;
-        let mut response = sent.map_err(|source| self.unreachable(source))?;
-        let body = self.read(&mut response).await?;
-        let status = response.status().as_u16();
-        Ok(RawAnswer { status, headers: response.headers().clone(), body })
+        let (path, body) = (path.to_owned(), body.into());
+        let answer = self.0.transport.call(Call { method, path, headers, body }).await;
+        answer.map_err(|error| self.unanswered(error))
     }
 
     /// A call with the user's token; once more with a fresh one if that has expired.
@@ -185,21 +168,22 @@ impl Api {
         token: Option<&Token>,
         body: Option<&Value>,
     ) -> Result<T, ApiError> {
-        let mut request = self.0.http.request(method, format!("{}{path}", self.0.base_url));
+        let mut headers = HeaderMap::new();
         if let Some(token) = token {
-            request = request.header(AUTHORIZATION, format!("Bearer {}", token.as_str()));
+            // A token that no header can hold is none that anybody issued.
+            let bearer = HeaderValue::from_str(&format!("Bearer {}", token.as_str()));
+            headers.extend(bearer.ok().map(|bearer| (AUTHORIZATION, bearer)));
         }
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
+        let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
         let started_at = Instant::now();
-        let sent = request.send().await;
-        let mut response = sent.map_err(|source| self.unreachable(source))?;
-        let bytes = self.read(&mut response).await?;
-        let status = response.status();
-        let retry_after = retry_after(response.headers());
-        if status.is_success() {
-            let bad = ApiError::BadAnswer { status: status.as_u16(), retry_after };
+        let answer = self.raw(method, path, headers, body).await?;
+        let RawAnswer { status, headers, body: bytes } = answer;
+        let retry_after = retry_after(&headers);
+        if (200..300).contains(&status) {
+            let bad = ApiError::BadAnswer { status, retry_after };
             let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
             self.learn_time(&body, started_at);
             return serde_json::from_value(body).or(Err(bad));
@@ -209,49 +193,40 @@ impl Api {
 
     fn learn_time(&self, body: &Value, started_at: Instant) {
         if let Some(server_time) = body.get("server_time").and_then(Value::as_u64) {
-            self.0.clock.learn(Timestamp::from_unix_ms(server_time), started_at.elapsed());
+            self.learn(server_time, started_at);
         }
+    }
+
+    fn learn(&self, server_time: u64, started_at: Instant) {
+        let (now, server_time) = (self.0.transport.now(), Timestamp::from_unix_ms(server_time));
+        self.0.clock.learn(now, server_time, started_at.elapsed());
     }
 
     fn refusal(
         &self,
-        status: StatusCode,
+        status: u16,
         retry_after: Option<Duration>,
         bytes: &[u8],
         started_at: Instant,
     ) -> ApiError {
-        let status = status.as_u16();
         let Ok(mut problem) = serde_json::from_slice::<ProblemBody>(bytes) else {
             return ApiError::BadAnswer { status, retry_after };
         };
         if let Some(server_time) = problem.server_time {
-            self.0.clock.learn(Timestamp::from_unix_ms(server_time), started_at.elapsed());
+            self.learn(server_time, started_at);
         }
         let from_header = retry_after.and_then(|wait| u64::try_from(wait.as_millis()).ok());
         problem.retry_after_ms = problem.retry_after_ms.or(from_header);
         ApiError::Refused { status, problem: Box::new(problem) }
     }
 
-    /// Reads a body up to its bound: whatever answers, this client's memory is its own.
-    async fn read(&self, response: &mut Response) -> Result<Vec<u8>, ApiError> {
-        let mut body = Vec::new();
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() <= ANSWER_BYTES_MAX => {
-                    body.extend_from_slice(&chunk);
-                }
-                Ok(None) => return Ok(body),
-                Ok(Some(_)) => {
-                    let status = response.status().as_u16();
-                    return Err(ApiError::BadAnswer { status, retry_after: None });
-                }
-                Err(source) => return Err(self.unreachable(source)),
+    fn unanswered(&self, error: CallError) -> ApiError {
+        match error {
+            CallError::TooLong { status } => ApiError::BadAnswer { status, retry_after: None },
+            source @ (CallError::NotSent(_) | CallError::NotAnswered(_)) => {
+                ApiError::Unreachable { base_url: self.0.base_url.clone(), source }
             }
         }
-    }
-
-    fn unreachable(&self, source: reqwest::Error) -> ApiError {
-        ApiError::Unreachable { base_url: self.0.base_url.clone(), source: source.without_url() }
     }
 }
 
@@ -260,13 +235,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
-
-const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
-/// A send must be answered within its own deadline; the rest is the way there and back.
-const CALL_WAIT_MAX: Duration = limits::SEND_DEADLINE.saturating_add(Duration::from_secs(4));
-/// A full page of the longest texts, at four bytes a character and some for JSON.
-const ANSWER_BYTES_MAX: usize =
-    limits::PAGE_ROWS_MAX as usize * limits::MESSAGE_CHARS_MAX * 4 + (1 << 20);
 
 #[cfg(test)]
 mod tests;

@@ -107,7 +107,7 @@ impl Outbox {
         let after = lock(&self.inbox).newest_seen(channel);
         let now = self.api.server_now();
         let time = after.map_or(now, |after| now.max(after.time().plus(Duration::from_millis(1))));
-        let id = MessageId::mint(time, rand::random());
+        let id = MessageId::mint(time, self.api.transport().random());
         Draft { channel_id: channel.clone(), text: text.to_owned(), id, after }
     }
 

@@ -1,6 +1,7 @@
 //! What this client has: messages per channel, one per id, in id order.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use model::{Channel, ChannelId, Message, MessageId, Timestamp, limits};
 
@@ -107,6 +108,7 @@ pub struct Inbox {
     gap: Option<BTreeMap<ChannelId, MessageId>>,
     synced_at: Option<Timestamp>,
     messages_max: usize,
+    overlap: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -120,7 +122,14 @@ impl Inbox {
     /// An empty inbox that keeps the newest `messages_max` of each channel.
     #[must_use]
     pub const fn new(messages_max: usize) -> Self {
-        Self { channels: BTreeMap::new(), gap: None, synced_at: None, messages_max }
+        let overlap = limits::OVERLAP;
+        Self { channels: BTreeMap::new(), gap: None, synced_at: None, messages_max, overlap }
+    }
+
+    /// The same with another overlap than the protocol's: a shorter one loses messages.
+    #[must_use]
+    pub fn with_overlap(self, overlap: Duration) -> Self {
+        Self { overlap, ..self }
     }
 
     /// Takes a message by its id; `true` if it is new here.
@@ -184,7 +193,7 @@ impl Inbox {
         let Some(stood) = self.gap.as_ref().and_then(|gap| gap.get(&channel.id)) else {
             return CatchUpFrom::FirstVisit;
         };
-        let overlap = MessageId::first_of(stood.time().minus(limits::OVERLAP));
+        let overlap = MessageId::first_of(stood.time().minus(self.overlap));
         // `FUTURE` is what the clocks of two servers may differ by.
         let is_news = |at: Timestamp| {
             self.synced_at.is_none_or(|synced_at| at.plus(limits::FUTURE) > synced_at)

@@ -12,3 +12,4 @@ pub use clock::{ManualClock, SeededRandomness};
 pub use leases::MemoryDirectory;
 pub use replay::Replicas;
 pub use store::{Calls, MemoryStore};
+pub use stream::Stream;

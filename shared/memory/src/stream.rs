@@ -8,23 +8,32 @@ use model::{EntryId, Position, Timestamp, limits};
 use protocol::publication::Publication;
 
 /// The entries, oldest first, and the guards of a workspace.
-#[derive(Debug, Default)]
-pub(crate) struct Stream {
+#[derive(Debug, Clone, Default)]
+pub struct Stream {
     entries: VecDeque<Kept>,
     bytes: usize,
     expires_at: Timestamp,
     guards: Guards,
+    /// A tighter cap than the protocol's, if one is set.
+    entries_max: Option<usize>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Kept {
     entry: Entry,
     bytes: usize,
 }
 
 impl Stream {
+    /// A stream that keeps fewer entries than [`limits::STREAM_ENTRIES_MAX`]: to trim under a reader
+    /// without thousands of publications.
+    #[must_use]
+    pub fn capped(entries_max: usize) -> Self {
+        Self { entries_max: Some(entries_max), ..Self::default() }
+    }
+
     /// Appends a publication; `None` if its guard stands.
-    pub(crate) fn append(&mut self, publication: &Publication, now: Timestamp) -> Option<Entry> {
+    pub fn append(&mut self, publication: &Publication, now: Timestamp) -> Option<Entry> {
         self.expire(now);
         if !self.guards.set(publication.guard(), now) {
             return None;
@@ -48,12 +57,7 @@ impl Stream {
     }
 
     /// Reads entries in order from `from`, inclusive.
-    pub(crate) fn read(
-        &mut self,
-        from: Option<EntryId>,
-        limit: usize,
-        now: Timestamp,
-    ) -> Vec<Entry> {
+    pub fn read(&mut self, from: Option<EntryId>, limit: usize, now: Timestamp) -> Vec<Entry> {
         self.expire(now);
         let from = from.unwrap_or_default();
         let first = self.entries.partition_point(|kept| kept.entry.position.entry < from);
@@ -69,7 +73,7 @@ impl Stream {
 
     fn trim(&mut self) {
         let over = |stream: &Self| {
-            stream.entries.len() > limits::STREAM_ENTRIES_MAX
+            stream.entries.len() > stream.entries_max.unwrap_or(limits::STREAM_ENTRIES_MAX)
                 || stream.bytes > limits::STREAM_BYTES_MAX
         };
         // The newest stays, however large: it is the next one's `prev`.
@@ -92,7 +96,7 @@ fn next_id(last: Option<EntryId>, now: Timestamp) -> EntryId {
 }
 
 /// Guards by publication, and by expiry so that forgetting costs what is forgotten.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Guards {
     until: HashMap<String, Timestamp>,
     by_expiry: BTreeMap<Timestamp, Vec<String>>,

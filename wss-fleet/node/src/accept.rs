@@ -1,4 +1,5 @@
-//! Accepting sockets: admission, the opening handshake over hyper, then the driver.
+//! Accepting sockets: admission, the opening handshake over hyper, then the driver. A socket is TCP,
+//! or any byte stream that somebody hands in.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -14,47 +15,106 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use model::limits;
 use session::SocketId;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::hub::{Hub, lock};
+use crate::shard::Writer;
 use crate::{driver, upgrade};
 
 /// A socket that was answered 101 and waits for the connection to be handed over.
 type Opened = Mutex<Option<(OnUpgrade, SocketId)>>;
 
+/// A byte stream that is accepted already: a pipe, or TLS that ended in front of this program.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Where sockets come from.
+#[derive(Debug)]
+pub(crate) enum Door {
+    Tcp(TcpListener),
+    Handed(mpsc::Receiver<Box<dyn Stream>>),
+}
+
+/// A byte stream that comes apart into halves of different owners.
+trait Parted: Stream + 'static {
+    fn parted(self) -> (impl AsyncRead + Send + Unpin, Writer);
+}
+
+impl Parted for TcpStream {
+    fn parted(self) -> (impl AsyncRead + Send + Unpin, Writer) {
+        let (reader, writer) = self.into_split();
+        (reader, Box::new(writer))
+    }
+}
+
+impl Parted for Box<dyn Stream> {
+    fn parted(self) -> (impl AsyncRead + Send + Unpin, Writer) {
+        let (reader, writer) = tokio::io::split(self);
+        (reader, Box::new(writer))
+    }
+}
+
 /// Accepts for ever. Dropping the future ends every connection.
-pub(crate) async fn run(listener: TcpListener, hub: Arc<Hub>) {
+pub(crate) async fn run(mut door: Door, hub: Arc<Hub>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             biased;
-            // What ended is bounded by what was accepted: it cannot starve the listener.
+            // What ended is bounded by what was accepted: it cannot starve the door.
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended && error.is_panic() {
                     hub.metrics.panics.inc();
                     tracing::error!("a connection's task panicked; its socket is closed");
                 }
             }
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(serve(stream, Arc::clone(&hub)));
-                }
-                // Out of descriptors, or a peer that was gone at once: neither is the listener's end.
-                Err(error) => {
-                    tracing::warn!(cause = %error, "accept failed");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
+            accepted = accept(&mut door) => {
+                let hub = Arc::clone(&hub);
+                match accepted {
+                    Accepted::Tcp(stream) => connections.spawn(serve(stream, hub)),
+                    Accepted::Handed(stream) => connections.spawn(serve(stream, hub)),
+                };
+            }
         }
     }
 }
 
-async fn serve(stream: TcpStream, hub: Arc<Hub>) {
-    // A frame is one write: waiting for more would only delay it.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(cause = %error, "no TCP_NODELAY");
+enum Accepted {
+    Tcp(TcpStream),
+    Handed(Box<dyn Stream>),
+}
+
+async fn accept(door: &mut Door) -> Accepted {
+    let listener = match door {
+        Door::Tcp(listener) => listener,
+        Door::Handed(streams) => match streams.recv().await {
+            Some(stream) => return Accepted::Handed(stream),
+            // Nobody hands in any more; those who are here stay.
+            None => return std::future::pending().await,
+        },
+    };
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // A frame is one write: waiting for more would only delay it.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(cause = %error, "no TCP_NODELAY");
+                }
+                return Accepted::Tcp(stream);
+            }
+            // Out of descriptors, or a peer that was gone at once: neither is the listener's end.
+            Err(error) => {
+                tracing::warn!(cause = %error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
+}
+
+async fn serve<S: Parted>(stream: S, hub: Arc<Hub>) {
     let opened: Arc<Opened> = Arc::default();
     let permit = hub.handshakes.try_acquire().ok();
     let service = service_fn(|request| {
@@ -77,9 +137,9 @@ async fn serve(stream: TcpStream, hub: Arc<Hub>) {
         Ok(Err(_)) | Err(_) => None,
     };
     let Some(parts) = upgraded else { return hub.closed(socket) };
-    let stream: TokioIo<TcpStream> = parts.io;
-    let (reader, writer) = stream.into_inner().into_split();
-    driver::run(hub, socket, reader, Box::new(writer), parts.read_buf).await;
+    let stream: TokioIo<S> = parts.io;
+    let (reader, writer) = stream.into_inner().parted();
+    driver::run(hub, socket, reader, writer, parts.read_buf).await;
 }
 
 fn answer(

@@ -36,15 +36,19 @@ pub(crate) struct Shards {
 
 impl Shards {
     /// Starts one shard a core.
-    pub(crate) fn start(tasks: &mut JoinSet<()>) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    pub(crate) fn a_core(tasks: &mut JoinSet<()>) -> Self {
+        Self::start(tasks, std::thread::available_parallelism().map_or(1, |cores| cores.get()))
+    }
+
+    /// Starts so many shards.
+    pub(crate) fn start(tasks: &mut JoinSet<()>, count: usize) -> Self {
         let counts = Arc::new(Counts::default());
         let start = |_| {
             let (tx, rx) = mpsc::channel(limits::SHARD_ORDERS_MAX);
             tasks.spawn(shard::run(rx, Arc::clone(&counts)));
             tx
         };
-        let mailboxes = (0..cores.clamp(1, SHARDS_MAX)).map(start).collect();
+        let mailboxes = (0..count.clamp(1, SHARDS_MAX)).map(start).collect();
         Self { mailboxes, counts }
     }
 

@@ -1,6 +1,6 @@
 //! Who is here: the node's workspaces, sockets and spent tickets.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -42,7 +42,7 @@ pub(crate) struct Hub {
     handshake_rate: Mutex<Allowance>,
     is_draining: AtomicBool,
     serial: AtomicU64,
-    workspaces: Mutex<HashMap<WorkspaceId, mpsc::Sender<Request>>>,
+    workspaces: Mutex<BTreeMap<WorkspaceId, mpsc::Sender<Request>>>,
     sockets: Mutex<BTreeSet<SocketId>>,
     spent: Mutex<SpentTickets>,
     tasks: Mutex<JoinSet<()>>,

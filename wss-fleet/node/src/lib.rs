@@ -36,9 +36,13 @@ use std::sync::Arc;
 use model::{NodeId, limits};
 use runtime::wire::Parts;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use accept::Door;
 use hub::Hub;
+
+pub use accept::Stream;
 
 /// How a node listens.
 #[derive(Debug, Clone)]
@@ -73,9 +77,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Node {
     hub: Arc<Hub>,
-    listener: TcpListener,
+    door: Door,
     admin: Option<TcpListener>,
-    address: SocketAddr,
     tasks: JoinSet<()>,
 }
 
@@ -91,7 +94,7 @@ impl Node {
         let admin = config.admin.map(listen).transpose()?;
         let url = config.url.unwrap_or_else(|| format!("ws://{address}{}", upgrade::PATH));
         let mut tasks = JoinSet::new();
-        let shards = fanout::Shards::start(&mut tasks);
+        let shards = fanout::Shards::a_core(&mut tasks);
         let hub = Arc::new(Hub::new(
             parts,
             url,
@@ -99,7 +102,24 @@ impl Node {
             config.handshakes_per_second,
             shards,
         ));
-        Ok(Self { hub, listener, admin, address, tasks })
+        Ok(Self { hub, door: Door::Tcp(listener), admin, tasks })
+    }
+
+    /// A node that listens nowhere and takes the byte streams that are handed to it: behind another
+    /// transport, or in a simulation. It has as many writer shards as it is told, so that it does
+    /// the same on every machine.
+    #[must_use]
+    pub fn handed(
+        url: String,
+        parts: Parts,
+        shards: usize,
+        streams: mpsc::Receiver<Box<dyn Stream>>,
+    ) -> Self {
+        let mut tasks = JoinSet::new();
+        let shards = fanout::Shards::start(&mut tasks, shards);
+        let rate = limits::HANDSHAKES_PER_SECOND_MAX;
+        let hub = Arc::new(Hub::new(parts, url, Vec::new(), rate, shards));
+        Self { hub, door: Door::Handed(streams), admin: None, tasks }
     }
 
     /// This start's id.
@@ -112,12 +132,6 @@ impl Node {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.hub.url
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// Where it answers `/metrics`, if anywhere.
@@ -139,7 +153,7 @@ impl Node {
         if let Some(admin) = self.admin.take() {
             self.tasks.spawn(admin::run(admin, Arc::clone(&hub)));
         }
-        let accepting = accept::run(self.listener, Arc::clone(&hub));
+        let accepting = accept::run(self.door, Arc::clone(&hub));
         tokio::pin!(accepting);
         tokio::select! {
             biased;

@@ -101,7 +101,8 @@ impl Task {
             }
             Step::Dial { wait, target } => {
                 sleep(wait).await;
-                match RawSocket::open(&target.url, &[], DIAL_WAIT_MAX).await {
+                let transport = self.shared.api.transport();
+                match RawSocket::open_over(transport, &target.url, DIAL_WAIT_MAX).await {
                     Ok(socket) => self.hold(socket, &target.ticket).await,
                     Err(OpenError::BadRequest) => Step::Stop(StopReason::BadUrl),
                     Err(error) => {

@@ -135,7 +135,7 @@ impl AsyncWrite for Counting {
 fn everything_queued_for_a_socket_goes_out_in_one_call() {
     let calls = Arc::new(AtomicUsize::new(0));
     let mut shard =
-        Shard { sockets: HashMap::new(), ready: Arc::default(), counts: Arc::default() };
+        Shard { sockets: Sockets::default(), ready: Arc::default(), counts: Arc::default() };
     let socket = SocketId { shard: 0, serial: 1 };
     let writer = Box::new(Counting(Arc::clone(&calls)));
     let mut batch = vec![Order::Open { socket, writer, ended: Arc::default() }];

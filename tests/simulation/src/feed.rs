@@ -1,0 +1,153 @@
+//! The messages table's stream, and the mapping that feeds the relay from it: shards in order, late,
+//! again, and with records that nobody can read.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use checker::StoredItem;
+use messaging::ports::LogEntry;
+use messaging::relay::{Outcome, Record, Relay};
+use model::{ChannelId, MessageId, limits};
+use tokio::time::{Instant, sleep};
+
+use crate::chance::Chance;
+use crate::record::lock;
+
+/// Everything that was ever stored, in the order of the shards. Clones are one log.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TableLog(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    shards: [Vec<(Instant, LogEntry)>; SHARDS],
+    inserted: BTreeMap<(ChannelId, MessageId), Instant>,
+    trouble: FeedTrouble,
+    positions: [usize; SHARDS],
+}
+
+/// What goes wrong between the table and the relay.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct FeedTrouble {
+    /// How old a record is before the relay gets it.
+    pub lag: Duration,
+    /// Whether it gets none.
+    pub stopped: bool,
+    /// Whether batches come again.
+    pub replays: bool,
+    /// Whether batches hold a record that cannot be read.
+    pub poison: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("simulated")]
+struct Poison;
+
+impl TableLog {
+    /// Adds an entry, as the table does when a write is done.
+    pub(crate) fn insert(&self, entry: LogEntry) {
+        let mut state = lock(&self.0);
+        let now = Instant::now();
+        let channel = match &entry {
+            LogEntry::Message(stored) => stored.message.channel_id.clone(),
+            LogEntry::Redirect(redirect) => redirect.channel_id.clone(),
+        };
+        let shard = channel.as_str().bytes().map(usize::from).sum::<usize>() % SHARDS;
+        state.inserted.insert((channel, entry.id()), now);
+        if let Some(shard) = state.shards.get_mut(shard) {
+            shard.push((now, entry));
+        }
+    }
+
+    /// Whether an entry is in a copy of that age.
+    #[must_use]
+    pub(crate) fn is_older_than(&self, channel: &ChannelId, id: MessageId, age: Duration) -> bool {
+        let inserted = lock(&self.0).inserted.get(&(channel.clone(), id)).copied();
+        inserted.is_none_or(|at| at.elapsed() >= age)
+    }
+
+    /// Sets what goes wrong from now on.
+    pub(crate) fn set_trouble(&self, trouble: FeedTrouble) {
+        lock(&self.0).trouble = trouble;
+    }
+
+    /// Whether the relay has had everything.
+    #[must_use]
+    pub(crate) fn is_drained(&self) -> bool {
+        let state = lock(&self.0);
+        state.shards.iter().zip(&state.positions).all(|(shard, at)| shard.len() == *at)
+    }
+
+    /// All messages.
+    #[must_use]
+    pub(crate) fn messages(&self) -> Vec<StoredItem> {
+        let state = lock(&self.0);
+        let entries = state.shards.iter().flatten();
+        let item = |(_, entry): &(Instant, LogEntry)| match entry {
+            LogEntry::Message(stored) => Some(StoredItem {
+                channel: stored.message.channel_id.clone(),
+                id: stored.message.id,
+                sender: stored.message.sender_id.clone(),
+                text: stored.message.text.digest(),
+            }),
+            LogEntry::Redirect(_) => None,
+        };
+        entries.filter_map(item).collect()
+    }
+
+    /// The records of a shard that are due, from where the relay stands, or from before.
+    fn batch(&self, shard: usize, chance: &Chance) -> Option<(usize, usize, Vec<Record>)> {
+        let state = lock(&self.0);
+        let trouble = state.trouble;
+        let (records, position) = (state.shards.get(shard)?, *state.positions.get(shard)?);
+        let is_due = |at: Instant| at.elapsed() >= trouble.lag.max(LAG_MIN);
+        let end = records.partition_point(|(at, _)| is_due(*at)).min(position + BATCH_MAX);
+        if trouble.stopped || end <= position {
+            return None;
+        }
+        let again = if trouble.replays { chance.index(20) } else { 0 };
+        let start = position.saturating_sub(again);
+        let due = records.get(start..end)?;
+        let mut batch: Vec<Record> =
+            due.iter().map(|(_, entry)| Record::Inserted(entry.clone())).collect();
+        if trouble.poison {
+            batch.push(Record::Poisoned(Box::new(Poison)));
+        }
+        Some((start, end, batch))
+    }
+
+    fn move_to(&self, shard: usize, position: usize) {
+        if let Some(at) = lock(&self.0).positions.get_mut(shard) {
+            *at = position;
+        }
+    }
+}
+
+/// Feeds a relay from one shard, for ever.
+pub(crate) async fn run(log: TableLog, shard: usize, relay: Relay, chance: Chance) {
+    let (first, longest) = limits::RELAY_RETRY;
+    let mut wait = first;
+    loop {
+        let Some((start, end, batch)) = log.batch(shard, &chance) else {
+            sleep(POLL).await;
+            continue;
+        };
+        match relay.relay(&batch).await {
+            Outcome::Relayed => {
+                log.move_to(shard, end);
+                wait = first;
+            }
+            Outcome::HeldAt(at) => {
+                log.move_to(shard, (start + at).min(end));
+                sleep(wait).await;
+                wait = (wait * 2).min(longest);
+            }
+        }
+    }
+}
+
+/// Shards of the stream: channels of different ones overtake each other.
+pub(crate) const SHARDS: usize = 2;
+const BATCH_MAX: usize = 100;
+const LAG_MIN: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(250);

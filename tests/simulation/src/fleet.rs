@@ -1,0 +1,175 @@
+//! The nodes: real ones, each with ports, a clock and a door of its own.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use node::Node;
+use runtime::wire::Parts;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::chance::Chance;
+use crate::network::{Cable, End, stream};
+use crate::record::lock;
+
+/// Makes the ports of a node's start.
+pub(crate) type MakeParts = Box<dyn Fn(u32) -> Parts + Send + Sync>;
+
+/// All nodes. Clones are one fleet.
+#[derive(Clone)]
+pub(crate) struct Fleet(Arc<State>);
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fleet").finish_non_exhaustive()
+    }
+}
+
+struct State {
+    make_parts: MakeParts,
+    chance: Chance,
+    pipe_bytes: usize,
+    running: Mutex<Running>,
+}
+
+#[derive(Default)]
+struct Running {
+    serial: u32,
+    nodes: BTreeMap<u32, Process>,
+}
+
+struct Process {
+    door: mpsc::Sender<Box<dyn node::Stream>>,
+    cables: Vec<Cable>,
+    unreachable: bool,
+    drain: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Fleet {
+    /// No nodes yet. A pipe of a socket holds `pipe_bytes` each way.
+    #[must_use]
+    pub(crate) fn new(make_parts: MakeParts, chance: Chance, pipe_bytes: usize) -> Self {
+        let running = Mutex::default();
+        Self(Arc::new(State { make_parts, chance, pipe_bytes, running }))
+    }
+
+    /// Starts one more node; its number.
+    pub(crate) fn start(&self) -> u32 {
+        let mut running = lock(&self.0.running);
+        running.serial += 1;
+        let serial = running.serial;
+        let parts = (self.0.make_parts)(serial);
+        let (door, streams) = mpsc::channel(DOOR_MAX);
+        let (drain, drained) = oneshot::channel();
+        let node =
+            Node::handed(format!("ws://{}/socket", authority(serial)), parts, SHARDS, streams);
+        let task = tokio::spawn(node.serve(async {
+            // A sender that is gone means that the node was killed, or the run is over.
+            if drained.await.is_err() {
+                std::future::pending().await
+            }
+        }));
+        let (cables, drain) = (Vec::new(), Some(drain));
+        running.nodes.insert(serial, Process { door, cables, unreachable: false, drain, task });
+        serial
+    }
+
+    /// The nodes that run.
+    #[must_use]
+    pub(crate) fn nodes(&self) -> Vec<u32> {
+        lock(&self.0.running).nodes.keys().copied().collect()
+    }
+
+    /// Kills a node. `silently`: with its host, so that no socket is told.
+    pub(crate) fn kill(&self, node: u32, silently: bool) {
+        let Some(process) = lock(&self.0.running).nodes.remove(&node) else { return };
+        if silently {
+            process.cables.iter().for_each(|cable| cable.hole(true, true));
+        }
+        process.task.abort();
+    }
+
+    /// Lets a node leave in order.
+    pub(crate) fn drain(&self, node: u32) {
+        let mut running = lock(&self.0.running);
+        let drain = running.nodes.get_mut(&node).and_then(|process| process.drain.take());
+        if let Some(drain) = drain {
+            drain.send(()).unwrap_or_default();
+        }
+    }
+
+    /// Forgets nodes that ended by themselves.
+    pub(crate) fn reap(&self) {
+        lock(&self.0.running).nodes.retain(|_, process| !process.task.is_finished());
+    }
+
+    /// Lets no new socket through to a node, or does so again.
+    pub(crate) fn set_unreachable(&self, node: u32, unreachable: bool) {
+        if let Some(process) = lock(&self.0.running).nodes.get_mut(&node) {
+            process.unreachable = unreachable;
+        }
+    }
+
+    /// All sockets of a node, or of all.
+    #[must_use]
+    pub(crate) fn cables(&self, node: Option<u32>) -> Vec<Cable> {
+        let mut running = lock(&self.0.running);
+        let of =
+            running.nodes.iter_mut().filter(|(serial, _)| node.is_none_or(|of| of == **serial));
+        of.flat_map(|(_, process)| {
+            process.cables.retain(Cable::is_alive);
+            process.cables.clone()
+        })
+        .collect()
+    }
+
+    /// Opens a client's connection.
+    ///
+    /// # Errors
+    /// Refused, if no such node runs.
+    pub(crate) async fn dial(&self, to: &str) -> io::Result<End> {
+        sleep(self.0.chance.ms(1..=20)).await;
+        let latency = self.0.chance.ms(1..=20);
+        let opened = {
+            let mut running = lock(&self.0.running);
+            let found = running.nodes.iter_mut().find(|(serial, _)| authority(**serial) == to);
+            match found {
+                Some((_, process)) if process.unreachable => None,
+                Some((_, process)) => {
+                    let (near, far, cable) = stream(latency, self.0.pipe_bytes);
+                    process.cables.retain(Cable::is_alive);
+                    process.cables.push(cable);
+                    let taken = process.door.try_send(Box::new(far));
+                    Some(taken.is_ok().then_some(near))
+                }
+                None => Some(None),
+            }
+        };
+        match opened {
+            Some(near) => near.ok_or_else(|| io::ErrorKind::ConnectionRefused.into()),
+            // Its packets go nowhere: only the dialler's own patience ends.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn authority(serial: u32) -> String {
+    format!("node-{serial}.sim:80")
+}
+
+/// How long a scheduler takes to replace a node.
+pub(crate) const REPLACE_AFTER: Duration = Duration::from_secs(4);
+/// Writer shards of a node: more than one, so that their order matters.
+const SHARDS: usize = 2;
+/// A listen backlog.
+const DOOR_MAX: usize = 256;

@@ -1,0 +1,120 @@
+//! The command `simulate`: replays a seed, runs many, or shows a planted bug.
+//!
+//! **Main path.** [`simulation::run`] for one seed, [`simulation::sweep`] for many.
+//!
+//! **Invariants.** Whatever fails is printed with the command that replays it; the exit code tells.
+//!
+//! **Not here.** No rule about what is right: that is the checker's.
+
+use std::io::Write as _;
+use std::ops::Range;
+use std::process::ExitCode;
+
+use clap::Parser;
+use simulation::{Plan, Planted, Tally, run, scenario, sweep};
+
+/// Runs the whole system in one thread under a seed, with faults, and judges what happened.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Replays one seed and prints everything that happened in it.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Runs many seeds, such as `0..200`.
+    #[arg(long, value_parser = range)]
+    seeds: Option<Range<u64>>,
+    /// Runs each seed twice: both runs must be the same.
+    #[arg(long)]
+    twice: bool,
+    /// Plants a bug, in the scenario in which it must show (with `--seed`, or a few seeds).
+    #[arg(long, value_parser = planted)]
+    planted: Option<Planted>,
+    /// The same scenario without its bug.
+    #[arg(long)]
+    cured: bool,
+    /// Runs seeds until a million sends were acknowledged and 20,000 members removed.
+    #[arg(long)]
+    full: bool,
+}
+
+fn range(text: &str) -> Result<Range<u64>, String> {
+    let (from, to) = text.split_once("..").ok_or("not a range such as 0..200")?;
+    let number = |text: &str| text.parse::<u64>().map_err(|error| error.to_string());
+    Ok(number(from)?..number(to)?)
+}
+
+fn planted(text: &str) -> Result<Planted, String> {
+    let named = Planted::ALL.iter().find(|(name, _)| *name == text);
+    let names = || Planted::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    named.map(|(_, bug)| *bug).ok_or_else(|| format!("one of {}", names()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long the machine takes, not the run")]
+fn main() -> ExitCode {
+    let started_at = std::time::Instant::now();
+    let arguments = Arguments::parse();
+    let plan = |seed: u64| match arguments.planted {
+        Some(bug) if arguments.cured => scenario::of(bug),
+        Some(bug) => Plan { planted: Some(bug), ..scenario::of(bug) },
+        None => Plan::of_seed(seed),
+    };
+    let holds = if let Some(seed) = arguments.seed {
+        let report = run(seed, plan(seed));
+        say(&report.trace());
+        say(&format!("seed {seed}, {:?} of virtual time", report.virtual_time));
+        report.stopped.iter().for_each(|why| say(&format!("a client stopped: {why}")));
+        say(&report.verdict.to_string());
+        report.holds()
+    } else if arguments.full {
+        full(&plan)
+    } else {
+        let few = if arguments.planted.is_some() { scenario::SEEDS } else { 0..20 };
+        let seeds = arguments.seeds.clone().unwrap_or(few);
+        let tally = sweep(seeds, threads(), arguments.twice, plan);
+        tell(&tally);
+        tally.failures.is_empty()
+    };
+    say(&format!("{:.1?} of the machine's time", started_at.elapsed()));
+    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn full(plan: &(impl Fn(u64) -> Plan + Sync)) -> bool {
+    let mut all = Tally::default();
+    let mut from = 0;
+    while all.verdict.acknowledged < ACKNOWLEDGED_MIN || all.verdict.removals < REMOVALS_MIN {
+        let Tally { runs, verdict, faults, failures } =
+            sweep(from..from + CHUNK, threads(), false, plan);
+        from += CHUNK;
+        all.runs += runs;
+        all.verdict.add(verdict);
+        all.failures.extend(failures);
+        for (kind, count) in faults {
+            *all.faults.entry(kind).or_insert(0) += count;
+        }
+        say(&format!("{} seeds: {} acknowledged", all.runs, all.verdict.acknowledged));
+    }
+    tell(&all);
+    all.failures.is_empty()
+}
+
+fn tell(tally: &Tally) {
+    for (kind, count) in &tally.faults {
+        say(&format!("{count:>8} {kind}"));
+    }
+    for (seed, why) in &tally.failures {
+        say(&format!("seed {seed} (cargo run -p simulation -- --seed {seed}): {why}"));
+    }
+    say(&format!("{} runs, {} failed: {}", tally.runs, tally.failures.len(), tally.verdict));
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get())
+}
+
+fn say(line: &str) {
+    // Who does not read on has seen enough.
+    writeln!(std::io::stdout(), "{line}").unwrap_or_default();
+}
+
+const ACKNOWLEDGED_MIN: u64 = 1_000_000;
+const REMOVALS_MIN: u64 = 20_000;
+const CHUNK: u64 = 200;

@@ -1,0 +1,268 @@
+//! Byte streams between clients and nodes: latency, bounded buffers, black holes, resets.
+//!
+//! A stream is two ways, one each direction. What is written arrives after the way's latency, in
+//! order. In a black hole nothing arrives, the end of the stream neither, until it is lifted: as on
+//! TCP, what was sent meanwhile comes then. A reset ends both ways at once.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::record::lock;
+
+/// One direction.
+#[derive(Debug)]
+struct Way {
+    latency: Duration,
+    capacity: usize,
+    queued: usize,
+    on_the_way: VecDeque<(Instant, Bytes)>,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    ended: bool,
+    unread: bool,
+    reset: bool,
+    holed: bool,
+}
+
+type SharedWay = Arc<Mutex<Way>>;
+
+/// One end of a stream.
+#[derive(Debug)]
+pub(crate) struct End {
+    incoming: SharedWay,
+    outgoing: SharedWay,
+    arrival: Option<Pin<Box<Sleep>>>,
+}
+
+/// A hand on a stream, for whoever breaks it.
+#[derive(Debug, Clone)]
+pub(crate) struct Cable {
+    up: Weak<Mutex<Way>>,
+    down: Weak<Mutex<Way>>,
+}
+
+/// Makes a stream: the client's end, the node's end, and a hand on both. `capacity` is what each
+/// way holds before its writer waits.
+#[must_use]
+pub(crate) fn stream(latency: Duration, capacity: usize) -> (End, End, Cable) {
+    let way = || {
+        Arc::new(Mutex::new(Way {
+            latency,
+            capacity,
+            queued: 0,
+            on_the_way: VecDeque::new(),
+            reader: None,
+            writer: None,
+            ended: false,
+            unread: false,
+            reset: false,
+            holed: false,
+        }))
+    };
+    let (up, down) = (way(), way());
+    let cable = Cable { up: Arc::downgrade(&up), down: Arc::downgrade(&down) };
+    let end = |incoming: &SharedWay, outgoing: &SharedWay| End {
+        incoming: Arc::clone(incoming),
+        outgoing: Arc::clone(outgoing),
+        arrival: None,
+    };
+    (end(&down, &up), end(&up, &down), cable)
+}
+
+impl Cable {
+    /// Lets nothing through: towards the node, towards the client, or both.
+    pub(crate) fn hole(&self, up: bool, down: bool) {
+        for (way, holed) in [(&self.up, up), (&self.down, down)] {
+            if let Some(way) = way.upgrade() {
+                lock(&way).hole(holed);
+            }
+        }
+    }
+
+    /// Breaks the connection; both ends find out at once.
+    pub(crate) fn reset(&self) {
+        for way in [&self.up, &self.down] {
+            if let Some(way) = way.upgrade() {
+                let mut way = lock(&way);
+                way.reset = true;
+                way.wake();
+            }
+        }
+    }
+
+    /// Whether either end still exists.
+    #[must_use]
+    pub(crate) fn is_alive(&self) -> bool {
+        self.up.strong_count() > 0
+    }
+}
+
+impl Way {
+    fn hole(&mut self, holed: bool) {
+        self.holed = holed;
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
+            waker.wake();
+        }
+    }
+
+    fn write(&mut self, context: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.reset || (self.unread && !self.holed) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if self.queued >= self.capacity {
+            self.writer = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        // Like a kernel's buffer: what fits is taken, the rest is offered again.
+        let taken = bytes.len().min(self.capacity - self.queued);
+        let bytes = bytes.get(..taken).unwrap_or(bytes);
+        self.queued += taken;
+        self.on_the_way.push_back((Instant::now() + self.latency, Bytes::copy_from_slice(bytes)));
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Fills the buffer with what arrived; else when to look again, if anything is on its way.
+    fn read(&mut self, context: &Context<'_>, buffer: &mut ReadBuf<'_>) -> Read {
+        if self.reset {
+            return Read::Broken;
+        }
+        let now = Instant::now();
+        self.reader = Some(context.waker().clone());
+        if self.holed {
+            return Read::Later(None);
+        }
+        let mut any = false;
+        while let Some((at, bytes)) = self.on_the_way.front_mut() {
+            if *at > now {
+                return if any { Read::Some } else { Read::Later(Some(*at)) };
+            }
+            let count = bytes.len().min(buffer.remaining());
+            if count == 0 {
+                break;
+            }
+            buffer.put_slice(bytes.get(..count).unwrap_or_default());
+            bytes.advance(count);
+            self.queued = self.queued.saturating_sub(count);
+            any = true;
+            if bytes.is_empty() {
+                self.on_the_way.pop_front();
+            }
+            if let Some(writer) = self.writer.take() {
+                writer.wake();
+            }
+        }
+        match (any, self.ended) {
+            (true, _) => Read::Some,
+            (false, true) => Read::Ended,
+            (false, false) => Read::Later(None),
+        }
+    }
+}
+
+enum Read {
+    Some,
+    Ended,
+    Broken,
+    Later(Option<Instant>),
+}
+
+impl AsyncRead for End {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let read = lock(&self.incoming).read(context, buffer);
+            match read {
+                Read::Some | Read::Ended => return Poll::Ready(Ok(())),
+                Read::Broken => {
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                }
+                Read::Later(None) => return Poll::Pending,
+                Read::Later(Some(at)) => {
+                    let mut arrival = Box::pin(sleep_until(at));
+                    let polled = arrival.as_mut().poll(context);
+                    self.arrival = Some(arrival);
+                    if polled.is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for End {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        lock(&self.outgoing).write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut way = lock(&self.outgoing);
+        let mut taken = 0;
+        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
+            match way.write(context, slice) {
+                Poll::Ready(Ok(count)) => {
+                    taken += count;
+                    if count < slice.len() {
+                        break;
+                    }
+                }
+                Poll::Ready(Err(_)) | Poll::Pending if taken > 0 => break,
+                other => return other,
+            }
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut way = lock(&self.outgoing);
+        way.ended = true;
+        way.wake();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut outgoing = lock(&self.outgoing);
+        outgoing.ended = true;
+        outgoing.wake();
+        drop(outgoing);
+        let mut incoming = lock(&self.incoming);
+        incoming.unread = true;
+        incoming.wake();
+    }
+}

@@ -1,0 +1,153 @@
+//! A user at a device: the real client, and a program that writes down what it is told.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use checker::{ClientId, Event as Noted, Shown};
+use client::{Api, Backoff, Client, Config, Event, Inbox};
+use model::{ChannelId, MessageId, UserId};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use crate::chance::Chance;
+use crate::record::{Recorder, lock};
+
+/// A user at a device.
+#[derive(Debug)]
+pub(crate) struct Person {
+    /// The device.
+    pub id: ClientId,
+    /// The user.
+    pub user: UserId,
+    /// The client.
+    pub client: Client,
+    program: Arc<Program>,
+    task: AbortHandle,
+}
+
+/// How a person's client is set up.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// The device.
+    pub id: ClientId,
+    /// The user.
+    pub user: UserId,
+    /// Where to resume.
+    pub cursor: Option<String>,
+    /// How far back a reading goes: the protocol's overlap, unless a bug is planted.
+    pub overlap: Duration,
+    /// Planted bug 7: anything that is not newer than the newest is taken for known.
+    pub drops_older: bool,
+}
+
+/// The program on top of the client.
+#[derive(Debug)]
+struct Program {
+    id: ClientId,
+    drops_older: bool,
+    newest: Mutex<BTreeMap<ChannelId, MessageId>>,
+    dropped: Mutex<Vec<(ChannelId, MessageId)>>,
+    stopped: Mutex<Option<String>>,
+    recorder: Recorder,
+}
+
+impl Person {
+    /// Starts a client and its program.
+    #[must_use]
+    pub(crate) fn start(setup: Setup, api: Api, recorder: &Recorder, chance: &Chance) -> Self {
+        let Setup { id, user, cursor, overlap, drops_older } = setup;
+        recorder.note(Noted::Starts { client: id, user: user.clone() });
+        let has_cursor = cursor.is_some();
+        let config = Config {
+            cursor,
+            inbox: Inbox::new(MESSAGES_MAX).with_overlap(overlap),
+            backoff: Backoff::seeded(chance.number()),
+            ..Config::new(api)
+        };
+        let (client, events) = Client::start(config);
+        let program = Arc::new(Program {
+            id,
+            drops_older,
+            newest: Mutex::default(),
+            dropped: Mutex::default(),
+            stopped: Mutex::default(),
+            recorder: recorder.clone(),
+        });
+        let task = tokio::spawn(Arc::clone(&program).run(events, has_cursor)).abort_handle();
+        Self { id, user, client, program, task }
+    }
+
+    /// What it shows of a channel.
+    #[must_use]
+    pub(crate) fn shown(&self, channel: &ChannelId) -> Shown {
+        let dropped = lock(&self.program.dropped);
+        let mut ids = self.client.timeline(channel).ids();
+        ids.retain(|id| !dropped.contains(&(channel.clone(), *id)));
+        Shown { client: self.id, channel: channel.clone(), ids }
+    }
+
+    /// Why the client stopped by itself, if it did.
+    #[must_use]
+    pub(crate) fn stopped(&self) -> Option<String> {
+        lock(&self.program.stopped).clone()
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Program {
+    async fn run(self: Arc<Self>, mut events: mpsc::Receiver<Event>, mut has_cursor: bool) {
+        let (client, mut follows) = (self.id, false);
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Message { message, fresh, .. } => {
+                    if !self.drops(&message.channel_id, message.id) {
+                        let (channel, id) = (message.channel_id, message.id);
+                        self.recorder.note(Noted::Seen { client, channel, id, fresh });
+                    }
+                }
+                Event::Ready { resumed, .. } => {
+                    if resumed && !follows {
+                        follows = true;
+                        self.recorder.note(Noted::Follows { client });
+                    }
+                    if has_cursor && !resumed {
+                        self.recorder.note(Noted::Resynced { client });
+                    }
+                    has_cursor = true;
+                }
+                Event::Resync { .. } => self.recorder.note(Noted::Resynced { client }),
+                Event::CaughtUp { .. } if !follows => {
+                    follows = true;
+                    self.recorder.note(Noted::Follows { client });
+                }
+                Event::Stopped { reason } => *lock(&self.stopped) = Some(reason.to_string()),
+                Event::CaughtUp { .. }
+                | Event::Channel { .. }
+                | Event::Tick { .. }
+                | Event::Lost { .. } => {}
+            }
+        }
+    }
+
+    fn drops(&self, channel: &ChannelId, id: MessageId) -> bool {
+        if !self.drops_older {
+            return false;
+        }
+        let mut newest = lock(&self.newest);
+        let newest = newest.entry(channel.clone()).or_insert(id);
+        let drops = id < *newest;
+        *newest = id.max(*newest);
+        if drops {
+            lock(&self.dropped).push((channel.clone(), id));
+        }
+        drops
+    }
+}
+
+const MESSAGES_MAX: usize = 100_000;

@@ -1,0 +1,128 @@
+//! Bugs 2 and 9: positions that a failover repeats.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use messaging::ports::{BusError, Entry, EventBus, Notice, Published, Subscription};
+use model::{EntryId, Position, WorkspaceId, limits};
+use protocol::publication::Publication;
+
+use crate::record::lock;
+
+/// Bug 2: the position is a counter's value.
+#[derive(Debug)]
+pub(super) struct Counted {
+    pub(super) bus: Arc<dyn EventBus>,
+    pub(super) numbers: Arc<Mutex<HashMap<(WorkspaceId, Position), u64>>>,
+}
+
+/// Bug 9: the suffix is the first four characters.
+#[derive(Debug)]
+pub(super) struct FirstFour {
+    pub(super) bus: Arc<dyn EventBus>,
+}
+
+type Numbers = Arc<Mutex<HashMap<(WorkspaceId, Position), u64>>>;
+
+fn number_of(numbers: &Numbers, workspace: &WorkspaceId, entry: &Entry) -> u64 {
+    let mut numbers = lock(numbers);
+    let before =
+        entry.prev.map_or(Some(0), |prev| numbers.get(&(workspace.clone(), prev)).copied());
+    // As the counter in Redis: one more than the entry before, whoever wrote that.
+    let number = before.map_or(1, |before| before + 1);
+    *numbers.entry((workspace.clone(), entry.position)).or_insert(number)
+}
+
+fn counted(numbers: &Numbers, workspace: &WorkspaceId, entry: Entry) -> Entry {
+    let number = number_of(numbers, workspace, &entry);
+    let at = |ms: u64| Position { entry: EntryId { ms, sequence: 0 }, suffix: *b"0000" };
+    let prev = number.checked_sub(1).filter(|number| *number > 0).map(at);
+    Entry { position: at(number), prev, publication: entry.publication }
+}
+
+fn first_four(entry: Entry) -> Entry {
+    let of = |position: Position, suffix: [u8; 4]| Position { suffix, ..position };
+    let id = entry.publication.id.to_string();
+    let suffix = match id.as_bytes() {
+        [a, b, c, d, ..] => [*a, *b, *c, *d],
+        _ => *b"0000",
+    };
+    // The entry before is of the same years, and has the same first four.
+    let prev = entry.prev.map(|prev| of(prev, suffix));
+    Entry { position: of(entry.position, suffix), prev, publication: entry.publication }
+}
+
+/// A subscription whose entries are changed on their way.
+fn changed(
+    mut subscription: Subscription,
+    change: impl Fn(Entry) -> Entry + Send + 'static,
+) -> Subscription {
+    let (tx, changed) = Subscription::channel(limits::SUBSCRIPTION_NOTICES_MAX);
+    tokio::spawn(async move {
+        while let Some(notice) = subscription.next().await {
+            let notice = match notice {
+                Notice::Entry(entry) => Notice::Entry(change(entry)),
+                other @ (Notice::Lost | Notice::Restored) => other,
+            };
+            if !tx.offer(notice) {
+                return;
+            }
+        }
+    });
+    changed
+}
+
+#[async_trait]
+impl EventBus for Counted {
+    async fn publish(
+        &self,
+        workspace: &WorkspaceId,
+        publication: &Publication,
+    ) -> Result<Published, BusError> {
+        self.bus.publish(workspace, publication).await
+    }
+
+    async fn subscribe(&self, workspace: &WorkspaceId) -> Result<Subscription, BusError> {
+        let (numbers, of) = (Arc::clone(&self.numbers), workspace.clone());
+        let subscription = self.bus.subscribe(workspace).await?;
+        Ok(changed(subscription, move |entry| counted(&numbers, &of, entry)))
+    }
+
+    async fn entries(
+        &self,
+        workspace: &WorkspaceId,
+        from: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, BusError> {
+        let all = self.bus.entries(workspace, None, usize::MAX).await?;
+        let counted = all.into_iter().map(|entry| counted(&self.numbers, workspace, entry));
+        let from = from.unwrap_or_default();
+        Ok(counted.filter(|entry| entry.position.entry >= from).take(limit).collect())
+    }
+}
+
+#[async_trait]
+impl EventBus for FirstFour {
+    async fn publish(
+        &self,
+        workspace: &WorkspaceId,
+        publication: &Publication,
+    ) -> Result<Published, BusError> {
+        self.bus.publish(workspace, publication).await
+    }
+
+    async fn subscribe(&self, workspace: &WorkspaceId) -> Result<Subscription, BusError> {
+        Ok(changed(self.bus.subscribe(workspace).await?, first_four))
+    }
+
+    async fn entries(
+        &self,
+        workspace: &WorkspaceId,
+        from: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, BusError> {
+        let entries = self.bus.entries(workspace, from, limit).await?;
+        Ok(entries.into_iter().map(first_four).collect())
+    }
+}

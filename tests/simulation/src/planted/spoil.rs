@@ -1,0 +1,184 @@
+//! Bugs 1 and 8: what reaches a client is not what its node sent.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::chance::Chance;
+use crate::network::End;
+use crate::record::lock;
+
+/// What is done to the text frames that a client receives.
+#[derive(Debug, Clone)]
+pub(crate) struct Spoil(Arc<Mutex<Kind>>);
+
+#[derive(Debug)]
+enum Kind {
+    /// One message in a thousand is lost.
+    Dropping(Chance),
+    /// A tick's cursor is the one of the last frame that brought something.
+    WithoutTicks,
+}
+
+/// A connection whose frames are spoiled on their way in.
+#[derive(Debug)]
+pub(crate) struct Spoiled {
+    end: End,
+    spoil: Spoil,
+    /// Bytes that came and are no whole frame yet.
+    raw: Vec<u8>,
+    /// Bytes that the client may have.
+    ready: Vec<u8>,
+    has_upgraded: bool,
+    cursor: Option<String>,
+}
+
+impl Spoil {
+    pub(super) fn dropping(chance: Chance) -> Self {
+        Self(Arc::new(Mutex::new(Kind::Dropping(chance))))
+    }
+
+    pub(super) fn without_ticks() -> Self {
+        Self(Arc::new(Mutex::new(Kind::WithoutTicks)))
+    }
+
+    /// A connection with this done to it.
+    #[must_use]
+    pub(crate) fn over(&self, end: End) -> Spoiled {
+        let (raw, ready) = (Vec::new(), Vec::new());
+        Spoiled { end, spoil: self.clone(), raw, ready, has_upgraded: false, cursor: None }
+    }
+}
+
+impl Spoiled {
+    /// Passes on what is whole, spoiled.
+    fn pass_on(&mut self) {
+        if !self.has_upgraded {
+            let Some(at) = self.raw.windows(4).position(|four| four == b"\r\n\r\n") else { return };
+            self.ready.extend(self.raw.drain(..at + 4));
+            self.has_upgraded = true;
+        }
+        while let Some((head, length)) = frame_of(&self.raw) {
+            if self.raw.len() < head + length {
+                return;
+            }
+            let frame: Vec<u8> = self.raw.drain(..head + length).collect();
+            let is_text = frame.first() == Some(&0x81);
+            let payload = frame.get(head..).and_then(|text| std::str::from_utf8(text).ok());
+            match payload.filter(|_| is_text).map(str::to_owned) {
+                Some(text) => self.text(&text, &frame),
+                None => self.ready.extend(frame),
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str, frame: &[u8]) {
+        let is = |kind: &str| text.contains(&format!("\"type\":\"{kind}\""));
+        let cursor = cursor_of(text);
+        let spoil = self.spoil.clone();
+        match &*lock(&spoil.0) {
+            Kind::Dropping(chance) => {
+                if !(is("message") && chance.one_in(1_000)) {
+                    self.ready.extend(frame);
+                }
+            }
+            Kind::WithoutTicks => match (is("tick"), cursor, &self.cursor) {
+                (true, Some(new), Some(old)) => {
+                    let old = text.replace(&new, old);
+                    self.ready.extend(text_frame(&old));
+                }
+                (false, Some(new), _) => {
+                    self.cursor = Some(new);
+                    self.ready.extend(frame);
+                }
+                _ => self.ready.extend(frame),
+            },
+        }
+    }
+}
+
+/// The length of a frame's head and of its payload; servers do not mask.
+fn frame_of(bytes: &[u8]) -> Option<(usize, usize)> {
+    let length = usize::from(bytes.get(1)? & 0x7f);
+    match length {
+        126 => {
+            let of: [u8; 2] = bytes.get(2..4)?.try_into().ok()?;
+            Some((4, usize::from(u16::from_be_bytes(of))))
+        }
+        127 => {
+            let of: [u8; 8] = bytes.get(2..10)?.try_into().ok()?;
+            Some((10, usize::try_from(u64::from_be_bytes(of)).ok()?))
+        }
+        _ => Some((2, length)),
+    }
+}
+
+fn text_frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81];
+    match (u8::try_from(text.len()), u16::try_from(text.len())) {
+        (Ok(length @ ..126), _) => frame.push(length),
+        (_, Ok(length)) => {
+            frame.push(126);
+            frame.extend(length.to_be_bytes());
+        }
+        (_, Err(_)) => {
+            frame.push(127);
+            frame.extend((text.len() as u64).to_be_bytes());
+        }
+    }
+    frame.extend(text.as_bytes());
+    frame
+}
+
+fn cursor_of(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("\"cursor\":\"")?;
+    Some(rest.split_once('"')?.0.to_owned())
+}
+
+impl AsyncRead for Spoiled {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if !self.ready.is_empty() {
+                let count = self.ready.len().min(buffer.remaining());
+                let passed: Vec<u8> = self.ready.drain(..count).collect();
+                buffer.put_slice(&passed);
+                return Poll::Ready(Ok(()));
+            }
+            let mut space = [0; 2_048];
+            let mut read = ReadBuf::new(&mut space);
+            match Pin::new(&mut self.end).poll_read(context, &mut read) {
+                Poll::Ready(Ok(())) if read.filled().is_empty() => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) => {
+                    self.raw.extend(read.filled());
+                    self.pass_on();
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Spoiled {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.end).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.end).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.end).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,132 @@
+//! One run from its seed to its verdict.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use checker::{Bounds, Event, History, Verdict, check};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::plan::Plan;
+use crate::world::World;
+use crate::{faults, work};
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Report {
+    /// Which one.
+    pub seed: u64,
+    /// What happened.
+    pub history: History,
+    /// What that is worth.
+    pub verdict: Verdict,
+    /// Why clients stopped by themselves.
+    pub stopped: Vec<String>,
+    /// How often each kind of fault was injected.
+    pub faults: BTreeMap<String, u64>,
+    /// How much virtual time it took.
+    pub virtual_time: Duration,
+}
+
+impl Report {
+    /// Whether every rule held.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.verdict.holds()
+    }
+
+    /// Events and faults with their times: equal for equal seeds.
+    #[must_use]
+    pub fn trace(&self) -> String {
+        self.history.trace()
+    }
+}
+
+/// Runs a plan under a seed, in this thread, on a clock of its own.
+///
+/// # Panics
+/// If the system does not give the thread a runtime.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a tool without a runtime can do nothing")]
+pub fn run(seed: u64, plan: Plan) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(live(seed, plan))
+}
+
+async fn live(seed: u64, plan: Plan) -> Report {
+    let world = World::new(seed, plan);
+    world.populate().await;
+    let faulty_until = Instant::now() + world.plan.faulty;
+    let sends_until = faulty_until + if world.plan.sends_on { SENDS_ON } else { Duration::ZERO };
+    let mut work = JoinSet::new();
+    for space in world.spaces() {
+        for (at, room) in space.channels.iter().enumerate() {
+            work.spawn(work::talk(world.clone(), space.clone(), at, sends_until));
+            if room.is_group {
+                work.spawn(work::change(world.clone(), space.clone(), at, faulty_until));
+            }
+        }
+    }
+    if world.plan.restless {
+        for person in world.people() {
+            work.spawn(work::be_restless(world.clone(), person, faulty_until));
+        }
+    }
+    work.spawn(faults::run(world.clone()));
+    work.join_all().await;
+    work::resolve(world.clone()).await;
+    judge(&world, seed).await
+}
+
+/// Waits until every rule holds, or everything had the time that it may take.
+async fn judge(world: &World, seed: u64) -> Report {
+    let settle = world.plan.settle;
+    let resyncs_per_fault = world.plan.resyncs_per_fault;
+    let bounds = Bounds { settle, resyncs_per_fault };
+    let until = Instant::now() + settle;
+    loop {
+        let history = history(world);
+        let verdict = check(&history, &bounds);
+        let is_over = Instant::now() >= until;
+        if is_over || (verdict.holds() && world.log.is_drained() && is_settled(&history, world)) {
+            let stopped = world.people().iter().filter_map(|person| person.stopped()).collect();
+            let mut faults = BTreeMap::new();
+            for (_, event) in &history.events {
+                if let Event::FaultBegan { kind } = event {
+                    *faults.entry(kind.clone()).or_insert(0) += 1;
+                }
+            }
+            let virtual_time = world.clock.elapsed();
+            world.stop();
+            return Report { seed, history, verdict, stopped, faults, virtual_time };
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Whether nothing happened for a while: what must not happen has had its chance.
+fn is_settled(history: &History, world: &World) -> bool {
+    let last = history.events.last().map_or(Duration::ZERO, |(at, _)| *at);
+    world.clock.elapsed().saturating_sub(last) >= QUIET
+}
+
+fn history(world: &World) -> History {
+    let mut history = world.recorder.history();
+    history.stored = world.log.messages();
+    for person in world.people() {
+        for space in world.spaces() {
+            let shown = space.channels.iter().map(|room| person.shown(&room.id));
+            history.shown.extend(shown.filter(|shown| !shown.ids.is_empty()));
+        }
+    }
+    history
+}
+
+/// How long sending goes on after the last fault.
+const SENDS_ON: Duration = Duration::from_secs(8);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const QUIET: Duration = Duration::from_secs(6);

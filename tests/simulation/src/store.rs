@@ -1,0 +1,283 @@
+//! The model store: the tables in memory, behind everything that a distant store does to a caller.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use memory::MemoryStore;
+use messaging::ports::{
+    Appended, Bump, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
+    NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
+};
+use model::{Channel, ChannelId, Late, Member, MessageId, Timestamp, UserId, WorkspaceId};
+use tokio::time::sleep;
+
+use crate::chance::Chance;
+use crate::feed::TableLog;
+use crate::record::lock;
+
+/// What goes wrong at the store, in percent of its calls.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct StoreTrouble {
+    /// Calls that are throttled.
+    pub throttled: u64,
+    /// Calls that are refused, or cannot get there.
+    pub refused: u64,
+    /// Writes that happen, and whose answer is lost.
+    pub answers_lost: u64,
+    /// How much longer a call takes at most, in milliseconds.
+    pub slower_ms: u64,
+    /// How old a copy a read may see that is not strongly consistent, in milliseconds.
+    pub stale_ms: u64,
+}
+
+/// The store as one process reaches it. All see the same tables.
+#[derive(Debug, Clone)]
+pub(crate) struct SimStore {
+    inner: MemoryStore,
+    log: TableLog,
+    trouble: Arc<Mutex<StoreTrouble>>,
+    chance: Chance,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("simulated")]
+struct Simulated;
+
+enum Mishap {
+    None,
+    Throttled,
+    Refused,
+    AnswerLost,
+}
+
+impl SimStore {
+    /// An empty store whose messages table feeds `log`.
+    #[must_use]
+    pub(crate) fn new(log: TableLog, chance: Chance) -> Self {
+        Self { inner: MemoryStore::new(), log, trouble: Arc::default(), chance }
+    }
+
+    /// The same tables for another process.
+    #[must_use]
+    pub(crate) fn for_process(&self) -> Self {
+        Self { chance: self.chance.fork(), ..self.clone() }
+    }
+
+    /// Sets what goes wrong from now on.
+    pub(crate) fn set_trouble(&self, trouble: StoreTrouble) {
+        *lock(&self.trouble) = trouble;
+    }
+
+    async fn there(&self) -> Mishap {
+        let trouble = *lock(&self.trouble);
+        sleep(self.chance.ms(1..=3)).await;
+        if trouble.slower_ms > 0 {
+            sleep(self.chance.ms(0..=trouble.slower_ms)).await;
+        }
+        let drawn = self.chance.within(1..=100);
+        let StoreTrouble { throttled, refused, answers_lost, .. } = trouble;
+        match drawn {
+            _ if drawn <= throttled => Mishap::Throttled,
+            _ if drawn <= throttled + refused => Mishap::Refused,
+            _ if drawn <= throttled + refused + answers_lost => Mishap::AnswerLost,
+            _ => Mishap::None,
+        }
+    }
+
+    async fn back(&self) {
+        sleep(Duration::from_millis(1)).await;
+    }
+
+    async fn write<T>(
+        &self,
+        write: impl Future<Output = Result<T, WriteError>>,
+    ) -> Result<T, WriteError> {
+        match self.there().await {
+            Mishap::None => {
+                let done = write.await;
+                self.back().await;
+                done
+            }
+            Mishap::Throttled => Err(WriteError::Throttled(Simulated.into())),
+            Mishap::Refused => Err(WriteError::NotStored(Simulated.into())),
+            Mishap::AnswerLost => {
+                let _lost = write.await.is_ok();
+                sleep(LOST_ANSWER).await;
+                Err(WriteError::OutcomeUnknown(Simulated.into()))
+            }
+        }
+    }
+
+    async fn read<T>(
+        &self,
+        read: impl Future<Output = Result<T, ReadError>>,
+    ) -> Result<T, ReadError> {
+        match self.there().await {
+            Mishap::None => {
+                let found = read.await;
+                self.back().await;
+                found
+            }
+            Mishap::Throttled => Err(ReadError::Throttled(Simulated.into())),
+            Mishap::Refused | Mishap::AnswerLost => Err(ReadError::Unavailable(Simulated.into())),
+        }
+    }
+}
+
+#[async_trait]
+impl MessageStore for SimStore {
+    async fn append(&self, stored: &StoredMessage) -> Result<Appended, WriteError> {
+        self.write(async {
+            let appended = self.inner.append(stored).await?;
+            if appended == Appended::Stored {
+                self.log.insert(LogEntry::Message(stored.clone()));
+            }
+            Ok(appended)
+        })
+        .await
+    }
+
+    async fn append_redirected(
+        &self,
+        redirect: &Redirect,
+        stored: &StoredMessage,
+    ) -> Result<Appended, WriteError> {
+        self.write(async {
+            let appended = self.inner.append_redirected(redirect, stored).await?;
+            if appended == Appended::Stored {
+                self.log.insert(LogEntry::Redirect(redirect.clone()));
+                self.log.insert(LogEntry::Message(stored.clone()));
+            }
+            Ok(appended)
+        })
+        .await
+    }
+
+    async fn entry(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+    ) -> Result<Option<LogEntry>, ReadError> {
+        self.read(self.inner.entry(channel, id)).await
+    }
+
+    async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
+        let mut page = self.read(self.inner.page(query)).await?;
+        let stale_ms = lock(&self.trouble).stale_ms;
+        if !query.strong && stale_ms > 0 {
+            let age = self.chance.ms(0..=stale_ms);
+            page.entries.retain(|entry| self.log.is_older_than(&query.channel_id, entry.id(), age));
+        }
+        Ok(page)
+    }
+}
+
+#[async_trait]
+impl ChannelStore for SimStore {
+    async fn create(&self, channel: &Channel) -> Result<Creation, WriteError> {
+        self.write(self.inner.create(channel)).await
+    }
+
+    async fn channels(&self, ids: &[ChannelId]) -> Result<Vec<Channel>, ReadError> {
+        self.read(self.inner.channels(ids)).await
+    }
+
+    async fn standing(&self, channel: &ChannelId, user: &UserId) -> Result<Standing, ReadError> {
+        self.read(self.inner.standing(channel, user)).await
+    }
+
+    async fn bump_members_version(
+        &self,
+        channel: &ChannelId,
+        expected: u64,
+    ) -> Result<Bump, WriteError> {
+        self.write(self.inner.bump_members_version(channel, expected)).await
+    }
+
+    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
+        self.write(self.inner.mark_late(channel, late)).await
+    }
+}
+
+#[async_trait]
+impl MemberStore for SimStore {
+    async fn put_members(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        members: &[Member],
+    ) -> Result<(), WriteError> {
+        self.write(self.inner.put_members(workspace, channel, members)).await
+    }
+
+    async fn delete_member(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+    ) -> Result<(), WriteError> {
+        self.write(self.inner.delete_member(workspace, channel, user)).await
+    }
+
+    async fn mark_leaving(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+        at: Timestamp,
+    ) -> Result<(), WriteError> {
+        self.write(self.inner.mark_leaving(workspace, channel, user, at)).await
+    }
+
+    async fn was_leaving(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+    ) -> Result<bool, ReadError> {
+        self.read(self.inner.was_leaving(workspace, channel, user)).await
+    }
+
+    async fn members(
+        &self,
+        channel: &ChannelId,
+        after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<NamePage<Member>, ReadError> {
+        self.read(self.inner.members(channel, after, limit)).await
+    }
+
+    async fn channels_of(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<ChannelId>, ReadError> {
+        self.read(self.inner.channels_of(workspace, user, after, limit)).await
+    }
+}
+
+#[async_trait]
+impl RevocationStore for SimStore {
+    async fn revoke(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        at: Timestamp,
+    ) -> Result<(), WriteError> {
+        self.write(self.inner.revoke(workspace, user, at)).await
+    }
+
+    async fn revoked_among(
+        &self,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<Vec<UserId>, ReadError> {
+        self.read(self.inner.revoked_among(workspace, users)).await
+    }
+}
+
+/// What it takes to find out that an answer does not come.
+const LOST_ANSWER: Duration = Duration::from_millis(900);

@@ -1,0 +1,74 @@
+//! Many runs: one seed a thread at a time, and what they came to together.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use checker::Verdict;
+
+use crate::plan::Plan;
+use crate::record::lock;
+use crate::run::{Report, run};
+
+/// What many runs came to.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Runs.
+    pub runs: u64,
+    /// Their verdicts, added up.
+    pub verdict: Verdict,
+    /// How often each kind of fault was injected.
+    pub faults: BTreeMap<String, u64>,
+    /// Seeds that broke a rule, or gave two traces, and how.
+    pub failures: Vec<(u64, String)>,
+}
+
+impl Tally {
+    fn add(&mut self, report: Report) {
+        self.runs += 1;
+        for (kind, count) in report.faults {
+            *self.faults.entry(kind).or_insert(0) += count;
+        }
+        if !report.verdict.holds() {
+            self.failures.push((report.seed, format!("{}", report.verdict)));
+        }
+        self.verdict.add(report.verdict);
+    }
+}
+
+/// Runs the seeds' plans on so many threads. `twice`: each seed again, which must give the same
+/// trace.
+#[must_use]
+pub fn sweep(
+    seeds: Range<u64>,
+    threads: usize,
+    twice: bool,
+    plan: impl Fn(u64) -> Plan + Sync,
+) -> Tally {
+    let next = AtomicU64::new(seeds.start);
+    let tally = Mutex::new(Tally::default());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return;
+            }
+            let report = run(seed, plan(seed));
+            let differs = twice && run(seed, plan(seed)).trace() != report.trace();
+            let mut tally = lock(&tally);
+            if differs {
+                tally.failures.push((seed, "two runs of this seed differ".to_owned()));
+            }
+            tally.add(report);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(work);
+        }
+    });
+    let mut tally = tally.into_inner().unwrap_or_default();
+    tally.failures.sort();
+    tally
+}

@@ -1,0 +1,279 @@
+//! What people do: they send, in every way that the protocol allows, come and go, and add and remove
+//! each other while others send.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use checker::{Change, Event, SendId, SendOutcome};
+use client::{Api, ApiError, Outbox, SendError};
+use model::{ErrorCode, MessageId, MessageText, UserId};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::person::Person;
+use crate::record::lock;
+use crate::world::{Room, Space, World};
+
+/// Sends in one channel until `until`.
+pub(crate) async fn talk(world: World, space: Arc<Space>, at: usize, until: Instant) {
+    let chance = world.chance.fork();
+    let mut sends = JoinSet::new();
+    while Instant::now() < until {
+        sleep(chance.ms(world.plan.send_every_ms.clone())).await;
+        let Some(room) = space.channels.get(at) else { return };
+        if let Some(sender) = chance.pick(&room.members).copied() {
+            sends.spawn(send(world.clone(), Arc::clone(&space), at, sender));
+        }
+        while sends.try_join_next().is_some() {}
+    }
+    while sends.join_next().await.is_some() {}
+}
+
+/// One message, one way or another.
+async fn send(world: World, space: Arc<Space>, at: usize, sender: usize) {
+    let (Some(room), Some(user)) = (space.channels.get(at), space.users.get(sender)) else {
+        return;
+    };
+    let name = world.next_send();
+    let mut text = format!("{} of {}", name.0, user.id);
+    // Some travel as a reference that each node reads (G3).
+    if world.chance.one_in(25) {
+        text.push_str(&" and so on".repeat(450));
+    }
+    match world.chance.index(10) {
+        0 => send_without_id(&world, room, &user.id, &user.api, name, &text).await,
+        1 => send_twice(&world, room, &user.id, &user.api, name, &text).await,
+        2 => send_old(&world, room, &user.id, &user.api, name, &text).await,
+        _ => {
+            let people = world.people();
+            let own: Vec<&Arc<Person>> = people.iter().filter(|one| one.user == user.id).collect();
+            let Some(person) = world.chance.pick(&own) else { return };
+            send_by_outbox(&world, room, &user.id, person.client.outbox(), name, &text).await;
+        }
+    }
+}
+
+fn started(
+    world: &World,
+    room: &Room,
+    user: &UserId,
+    name: SendId,
+    text: &str,
+    after: Option<MessageId>,
+) {
+    let text = MessageText::from_stored(text.to_owned()).digest();
+    let (send, channel, sender) = (name, room.id.clone(), user.clone());
+    world.recorder.note(Event::SendStarted { send, channel, sender, text, after });
+}
+
+fn ended(world: &World, name: SendId, outcome: SendOutcome) {
+    world.recorder.note(Event::SendEnded { send: name, outcome });
+}
+
+/// As the reference client does it: retries under one id.
+async fn send_by_outbox(
+    world: &World,
+    room: &Room,
+    user: &UserId,
+    outbox: &Outbox,
+    name: SendId,
+    text: &str,
+) {
+    for _ in 0..2 {
+        let draft = outbox.draft(&room.id, text);
+        started(world, room, user, name, text, draft.after);
+        match outbox.send_draft(&draft).await {
+            Ok(sent) => return ended(world, name, SendOutcome::Stored(sent.message.id)),
+            Err(SendError::OutcomeUnknown { draft, .. }) => {
+                ended(world, name, SendOutcome::Unknown);
+                lock(&world.unresolved).push((name, outbox.clone(), *draft));
+                return;
+            }
+            Err(SendError::NotStored { source }) => {
+                ended(world, name, SendOutcome::NotStored);
+                if source.code() != Some(ErrorCode::IdOutOfRange) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn attempt(
+    world: &World,
+    room: &Room,
+    api: &Api,
+    name: SendId,
+    text: &str,
+    id: Option<MessageId>,
+) -> bool {
+    match api.post_message(&room.id, text, id, None).await {
+        Ok(posted) => {
+            ended(world, name, SendOutcome::Stored(posted.message.id));
+            true
+        }
+        Err(error) => {
+            ended(world, name, outcome_of(&error));
+            !error.is_retryable()
+        }
+    }
+}
+
+fn outcome_of(error: &ApiError) -> SendOutcome {
+    if error.outcome_unknown() { SendOutcome::Unknown } else { SendOutcome::NotStored }
+}
+
+/// One attempt, and whatever comes of it.
+async fn send_without_id(
+    world: &World,
+    room: &Room,
+    user: &UserId,
+    api: &Api,
+    name: SendId,
+    text: &str,
+) {
+    started(world, room, user, name, text, None);
+    attempt(world, room, api, name, text, None).await;
+}
+
+/// Two attempts at once, and more until one is answered (5).
+async fn send_twice(
+    world: &World,
+    room: &Room,
+    user: &UserId,
+    api: &Api,
+    name: SendId,
+    text: &str,
+) {
+    let id = Some(MessageId::mint(api.server_now(), world.chance.bits()));
+    for _ in 0..RAW_ATTEMPTS {
+        started(world, room, user, name, text, None);
+        started(world, room, user, name, text, None);
+        let one = attempt(world, room, api, name, text, id);
+        let other = async {
+            sleep(world.chance.ms(0..=30)).await;
+            attempt(world, room, api, name, text, id).await
+        };
+        let (one, other) = tokio::join!(one, other);
+        if one && other {
+            return;
+        }
+        sleep(world.chance.ms(500..=3_000)).await;
+    }
+}
+
+/// Under an id of another time: seconds, an hour, more than a day ago, or minutes ahead (2, 3).
+async fn send_old(world: &World, room: &Room, user: &UserId, api: &Api, name: SendId, text: &str) {
+    let now = api.server_now();
+    let at = match world.chance.index(5) {
+        0 => now.minus(Duration::from_secs(3)),
+        1 => now.minus(Duration::from_secs(15)),
+        2 => now.minus(Duration::from_secs(3_600)),
+        3 => now.minus(Duration::from_secs(25 * 3_600)),
+        _ => now.plus(Duration::from_secs(180)),
+    };
+    let id = Some(MessageId::mint(at, world.chance.bits()));
+    for _ in 0..RAW_ATTEMPTS {
+        started(world, room, user, name, text, None);
+        if attempt(world, room, api, name, text, id).await {
+            return;
+        }
+        sleep(world.chance.ms(500..=3_000)).await;
+    }
+}
+
+/// Finds out what became of drafts whose outcome nobody knows: they are sent again.
+pub(crate) async fn resolve(world: World) {
+    let mut resolving = JoinSet::new();
+    for (name, outbox, draft) in std::mem::take(&mut *lock(&world.unresolved)) {
+        let world = world.clone();
+        resolving.spawn(async move {
+            // The same send: its start stands in the history, and its outcome is still open.
+            if let Ok(sent) = outbox.send_draft(&draft).await {
+                ended(&world, name, SendOutcome::Stored(sent.message.id));
+            }
+        });
+    }
+    while resolving.join_next().await.is_some() {}
+}
+
+/// Removes members of a group and adds them again while others send, until `until` (25, 26).
+pub(crate) async fn change(world: World, space: Arc<Space>, at: usize, until: Instant) {
+    let Some(every) = world.plan.change_every_ms.clone() else { return };
+    let chance = world.chance.fork();
+    while Instant::now() < until {
+        sleep(chance.ms(every.clone())).await;
+        let Some(room) = space.channels.get(at) else { return };
+        let victims = room.members.get(1..).unwrap_or_default();
+        let Some(victim) = chance.pick(victims).copied() else { return };
+        for _ in 0..chance.within(1..=2) {
+            let racing: JoinSet<()> = (0..chance.within(1..=3))
+                .filter_map(|_| chance.pick(&room.members).copied())
+                .map(|sender| {
+                    let (world, space) = (world.clone(), Arc::clone(&space));
+                    async move {
+                        sleep(world.chance.ms(0..=60)).await;
+                        send(world.clone(), space, at, sender).await;
+                    }
+                })
+                .collect();
+            change_once(&world, &space, room, victim, Change::Remove).await;
+            // What begins now must never reach the removed.
+            let sender = room.members.first().copied().unwrap_or_default();
+            send(world.clone(), Arc::clone(&space), at, sender).await;
+            sleep(chance.ms(0..=if chance.one_in(2) { 100 } else { 3_000 })).await;
+            change_once(&world, &space, room, victim, Change::Add).await;
+            racing.join_all().await;
+        }
+    }
+}
+
+/// One call, repeated until it is answered.
+async fn change_once(world: &World, space: &Space, room: &Room, victim: usize, change: Change) {
+    let creator = room.members.first().and_then(|at| space.users.get(*at));
+    let (Some(creator), Some(user)) = (creator, space.users.get(victim)) else { return };
+    let caller = if change == Change::Remove && world.chance.one_in(4) { user } else { creator };
+    let (channel, of) = (room.id.clone(), user.id.clone());
+    world.recorder.note(Event::ChangeStarted { channel, user: of, change });
+    for _ in 0..CHANGE_ATTEMPTS {
+        let answered = match change {
+            Change::Add => caller.api.add_member(&room.id, &user.id).await,
+            Change::Remove => caller.api.remove_member(&room.id, &user.id).await,
+        };
+        match answered {
+            Ok(()) => {
+                let (channel, user) = (room.id.clone(), user.id.clone());
+                return world.recorder.note(Event::ChangeReturned { channel, user, change });
+            }
+            Err(error) if error.is_retryable() => sleep(world.chance.ms(200..=900)).await,
+            Err(_) => return,
+        }
+    }
+}
+
+/// Goes away and comes back, is cut, stops reading, until `until`.
+pub(crate) async fn be_restless(world: World, person: Arc<Person>, until: Instant) {
+    let chance = world.chance.fork();
+    while Instant::now() < until {
+        sleep(chance.s(4..=25)).await;
+        match chance.index(4) {
+            0 => person.client.cut(),
+            1 => {
+                person.client.go_offline();
+                sleep(chance.ms(100..=25_000)).await;
+                person.client.go_online();
+            }
+            2 => {
+                person.client.pause_reading();
+                sleep(chance.ms(100..=15_000)).await;
+                person.client.resume_reading();
+            }
+            _ => {}
+        }
+    }
+    person.client.go_online();
+    person.client.resume_reading();
+}
+
+const RAW_ATTEMPTS: usize = 6;
+const CHANGE_ATTEMPTS: usize = 60;

@@ -1,0 +1,356 @@
+//! Everything of one run, put together: servers, tables, functions, nodes, people, channels.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use checker::{Change, ClientId, Event, SendId};
+use client::{Api, Draft, Outbox};
+use messaging::ports::{ChannelStore, EventBus, MemberStore};
+use messaging::relay::Relay;
+use model::{ChannelId, UserId, WorkspaceId, limits};
+use runtime::wire::Parts;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::chance::Chance;
+use crate::feed::{self, TableLog};
+use crate::fleet::Fleet;
+use crate::functions::Functions;
+use crate::host::Host;
+use crate::identity::Plain;
+use crate::person::{Person, Setup};
+use crate::plan::Plan;
+use crate::planted::{Plant, Planted, SHORT_OVERLAP};
+use crate::record::{Recorder, lock};
+use crate::redis::{Redis, SimBus, SimReplay};
+use crate::store::SimStore;
+use crate::time::SimClock;
+
+/// A run's world. Clones are one world.
+#[derive(Debug, Clone)]
+pub(crate) struct World(Arc<State>);
+
+impl std::ops::Deref for World {
+    type Target = State;
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+/// What a world consists of.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// What is to happen.
+    pub plan: Plan,
+    /// The world's own chance.
+    pub chance: Chance,
+    /// A clock that is right.
+    pub clock: SimClock,
+    /// Who writes down.
+    pub recorder: Recorder,
+    /// The servers.
+    pub redis: Redis,
+    /// The tables.
+    pub store: SimStore,
+    /// Their stream.
+    pub log: TableLog,
+    /// The functions.
+    pub functions: Functions,
+    /// Their environments' clocks.
+    pub function_clocks: Vec<SimClock>,
+    /// The nodes.
+    pub fleet: Fleet,
+    /// Their clocks, by start.
+    pub node_clocks: Arc<Mutex<Vec<SimClock>>>,
+    /// The tenants.
+    pub spaces: Mutex<Vec<Arc<Space>>>,
+    /// The people, all devices that ever were.
+    pub people: Mutex<Vec<Arc<Person>>>,
+    /// Their clocks.
+    pub client_clocks: Mutex<Vec<SimClock>>,
+    /// Sends whose outcome nobody knows yet.
+    pub unresolved: Mutex<Vec<(SendId, Outbox, Draft)>>,
+    tasks: Mutex<JoinSet<()>>,
+    sends: AtomicU64,
+    clients: AtomicU32,
+}
+
+/// A tenant.
+#[derive(Debug)]
+pub(crate) struct Space {
+    /// Its id.
+    pub id: WorkspaceId,
+    /// Its users.
+    pub users: Vec<User>,
+    /// Its channels.
+    pub channels: Vec<Room>,
+}
+
+/// A user, and the REST side of a device of theirs.
+#[derive(Debug)]
+pub(crate) struct User {
+    /// Who.
+    pub id: UserId,
+    /// Their calls.
+    pub api: Api,
+}
+
+/// A channel as it was made.
+#[derive(Debug)]
+pub(crate) struct Room {
+    /// Its id.
+    pub id: ChannelId,
+    /// Indices of its first members; the first one made it.
+    pub members: Vec<usize>,
+    /// Whether members may change.
+    pub is_group: bool,
+}
+
+impl World {
+    /// Builds the servers and programs of a seed; nobody is there yet.
+    #[must_use]
+    pub(crate) fn new(seed: u64, plan: Plan) -> Self {
+        let chance = Chance::new(seed);
+        let started_at = Instant::now();
+        let clock = SimClock::new(started_at);
+        let lag = chance.ms(1..=40);
+        let redis = Redis::new(&clock, chance.fork(), plan.entries_max, lag);
+        let log = TableLog::default();
+        let store = SimStore::new(log.clone(), chance.fork());
+        let function_clocks: Vec<SimClock> =
+            (0..ENVIRONMENTS).map(|_| clock.off_by(skew(&chance))).collect();
+        let plant = plan.planted.map(Plant::new);
+        let parts = Wiring { redis: redis.clone(), store: store.clone(), plant };
+        let environments = function_clocks.iter().zip(FIRST_FUNCTION..);
+        let environments =
+            environments.map(|(clock, owner)| parts.parts(owner, clock, &chance.fork()).app());
+        let functions = Functions::new(environments.collect(), chance.fork());
+        let node_clocks: Arc<Mutex<Vec<SimClock>>> = Arc::default();
+        let fleet = {
+            let (clock, chance, clocks) = (clock.clone(), chance.fork(), Arc::clone(&node_clocks));
+            let parts = parts.clone();
+            let make = move |serial: u32| {
+                let clock = clock.off_by(skew(&chance));
+                lock(&clocks).push(clock.clone());
+                parts.parts(FIRST_NODE + serial, &clock, &chance.fork())
+            };
+            Fleet::new(Box::new(make), Chance::new(seed ^ 1), plan.pipe_bytes)
+        };
+        let world = Self(Arc::new(State {
+            plan,
+            clock,
+            recorder: Recorder::new(started_at),
+            redis,
+            store,
+            log,
+            functions,
+            function_clocks,
+            fleet,
+            node_clocks,
+            spaces: Mutex::default(),
+            people: Mutex::default(),
+            client_clocks: Mutex::default(),
+            unresolved: Mutex::default(),
+            tasks: Mutex::default(),
+            sends: AtomicU64::new(0),
+            clients: AtomicU32::new(0),
+            chance,
+        }));
+        world.start_relay(&parts);
+        world
+    }
+
+    fn start_relay(&self, parts: &Wiring) {
+        let replay = SimReplay::new(&self.redis, RELAY);
+        let replay = match self.plan.planted {
+            Some(Planted::WaitWithoutMarker) => replay.without_marker(),
+            _ => replay,
+        };
+        let clock = self.clock.off_by(skew(&self.chance));
+        let channels: Arc<dyn ChannelStore> = Arc::new(parts.store.for_process());
+        let relay = Relay::new(channels, Arc::new(replay), Arc::new(clock));
+        for shard in 0..feed::SHARDS {
+            let chance = self.chance.fork();
+            self.spawn(feed::run(self.log.clone(), shard, relay.clone(), chance));
+        }
+    }
+
+    /// Runs a task until it ends or the world does.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        lock(&self.tasks).spawn(task);
+    }
+
+    /// Ends all tasks that were spawned here.
+    pub(crate) fn stop(&self) {
+        lock(&self.tasks).abort_all();
+    }
+
+    /// A new send's name.
+    #[must_use]
+    pub(crate) fn next_send(&self) -> SendId {
+        SendId(self.sends.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A device's way to the system, its clock as wrong as phones' are.
+    #[must_use]
+    pub(crate) fn host(&self) -> Host {
+        let off_by = i64::try_from(self.chance.within(0..=400_000)).unwrap_or_default() - 200_000;
+        let clock = self.clock.off_by(if self.chance.one_in(2) { off_by } else { 0 });
+        lock(&self.client_clocks).push(clock.clone());
+        let chance = self.chance.fork();
+        let spoil = self.plan.planted.and_then(|planted| planted.spoil(&chance));
+        let (functions, fleet) = (self.functions.clone(), self.fleet.clone());
+        Host { functions, fleet, clock, chance, spoil }
+    }
+
+    /// A user's calls from a device of their own.
+    #[must_use]
+    pub(crate) fn api(&self, workspace: &WorkspaceId, user: &UserId) -> Api {
+        let token_s = if self.chance.one_in(4) { self.chance.within(20..=50) } else { 3_600 };
+        self.host().api(&self.clock, (workspace, user), token_s)
+    }
+
+    /// Starts a client on another device.
+    pub(crate) fn join(&self, workspace: &WorkspaceId, user: &UserId, cursor: Option<String>) {
+        let id = ClientId(self.clients.fetch_add(1, Ordering::Relaxed));
+        let planted = self.plan.planted;
+        let overlap = match planted {
+            Some(Planted::ShortOverlap) => SHORT_OVERLAP,
+            _ => limits::OVERLAP,
+        };
+        let drops_older = planted == Some(Planted::MaxId);
+        let setup = Setup { id, user: user.clone(), cursor, overlap, drops_older };
+        let api = self.api(workspace, user);
+        let person = Person::start(setup, api, &self.recorder, &self.chance.fork());
+        lock(&self.people).push(Arc::new(person));
+    }
+
+    /// The devices that are in use.
+    #[must_use]
+    pub(crate) fn people(&self) -> Vec<Arc<Person>> {
+        lock(&self.people).clone()
+    }
+
+    /// The tenants.
+    #[must_use]
+    pub(crate) fn spaces(&self) -> Vec<Arc<Space>> {
+        lock(&self.spaces).clone()
+    }
+
+    /// Starts the nodes, makes tenants, users and channels, and lets everybody connect.
+    pub(crate) async fn populate(&self) {
+        for _ in 0..self.plan.nodes {
+            self.fleet.start();
+        }
+        sleep(Duration::from_millis(500)).await;
+        for number in 0..self.plan.workspaces {
+            let space = self.make_space(number).await;
+            for user in &space.users {
+                for _ in 0..self.chance.within(1..=self.plan.devices) {
+                    self.join(&space.id, &user.id, None);
+                }
+            }
+            lock(&self.spaces).push(Arc::new(space));
+        }
+        sleep(Duration::from_secs(3)).await;
+    }
+
+    #[expect(clippy::expect_used, reason = "names of this file are well formed")]
+    async fn make_space(&self, number: u32) -> Space {
+        let id = WorkspaceId::parse(&format!("w{number}")).expect("a name");
+        let count = usize::try_from(self.chance.within(self.plan.users.clone())).unwrap_or(2);
+        let users: Vec<User> = (0..count + self.plan.bystanders)
+            .map(|at| {
+                let user = UserId::parse(&format!("w{number}-u{at}")).expect("a name");
+                User { api: self.api(&id, &user), id: user }
+            })
+            .collect();
+        let mut channels = Vec::new();
+        for at in 0..self.plan.groups {
+            let creator = usize::try_from(at).unwrap_or(0) % count;
+            let others = (0..count).filter(|at| *at != creator);
+            let others = others.filter(|_| !self.chance.one_in(4));
+            let members = std::iter::once(creator).chain(others).collect();
+            channels.extend(self.make_room(&users, members, true).await);
+        }
+        for at in 0..self.plan.dms.min(count.saturating_sub(1)) {
+            channels.extend(self.make_room(&users, vec![at, at + 1], false).await);
+        }
+        Space { id, users, channels }
+    }
+
+    /// Makes a channel; before faults begin, so that it succeeds.
+    async fn make_room(&self, users: &[User], members: Vec<usize>, is_group: bool) -> Option<Room> {
+        let named: Vec<UserId> =
+            members.iter().filter_map(|at| Some(users.get(*at)?.id.clone())).collect();
+        let creator = users.get(*members.first()?)?;
+        let others = named.get(1..)?;
+        let made = if is_group {
+            creator.api.create_channel("room", others).await
+        } else {
+            creator.api.create_dm(others.first()?).await
+        };
+        let channel = made.ok()?.id;
+        for user in named {
+            let change = Change::Add;
+            let (on, of) = (channel.clone(), user.clone());
+            self.recorder.note(Event::ChangeStarted { channel: on, user: of, change });
+            let (on, of) = (channel.clone(), user);
+            self.recorder.note(Event::ChangeReturned { channel: on, user: of, change });
+        }
+        Some(Room { id: channel, members, is_group })
+    }
+}
+
+/// What ports are made of.
+#[derive(Debug, Clone)]
+struct Wiring {
+    redis: Redis,
+    store: SimStore,
+    plant: Option<Plant>,
+}
+
+impl Wiring {
+    /// The ports of one process.
+    fn parts(&self, owner: u32, clock: &SimClock, chance: &Chance) -> Parts {
+        let bus = SimBus::new(&self.redis, owner, chance);
+        let nodes = Arc::new(bus.directory());
+        let store = Arc::new(self.store.for_process());
+        let mut channels: Arc<dyn ChannelStore> = Arc::<SimStore>::clone(&store);
+        let mut members: Arc<dyn MemberStore> = Arc::<SimStore>::clone(&store);
+        let mut bus: Arc<dyn EventBus> = Arc::new(bus);
+        if let Some(plant) = &self.plant {
+            bus = plant.bus(bus);
+            channels = plant.channels(channels);
+            members = plant.members(members);
+        }
+        Parts {
+            messages: Arc::<SimStore>::clone(&store),
+            channels,
+            members,
+            revocations: store,
+            bus,
+            nodes,
+            tokens: Arc::new(Plain),
+            tickets: Arc::new(Plain),
+            clock: Arc::new(clock.clone()),
+            randomness: chance.port(),
+        }
+    }
+}
+
+/// What servers' clocks may be off by.
+pub(crate) fn skew(chance: &Chance) -> i64 {
+    i64::try_from(chance.within(0..=900)).unwrap_or_default() - 450
+}
+
+/// Environments of the functions.
+pub(crate) const ENVIRONMENTS: u32 = 4;
+/// The relay's process.
+pub(crate) const RELAY: u32 = 1;
+/// The functions' processes, from here on.
+pub(crate) const FIRST_FUNCTION: u32 = 10;
+/// The nodes' processes, from here on, by start.
+pub(crate) const FIRST_NODE: u32 = 100;

@@ -1,0 +1,117 @@
+//! Seeds that hold, seeds that repeat, and bugs that are found.
+//!
+//! Two hundred seeds, in four tests so that as many cores as there are share them.
+
+use std::ops::Range;
+
+use simulation::{Kind, Plan, Planted, run, scenario, sweep};
+
+fn hold(seeds: Range<u64>) {
+    let tally = sweep(seeds, 1, false, Plan::of_seed);
+    let replay =
+        |(seed, why): &(u64, String)| format!("cargo run -p simulation -- --seed {seed}: {why}");
+    let failed: Vec<String> = tally.failures.iter().map(replay).collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    for kind in Kind::ALL {
+        let name = format!("{kind:?}");
+        assert!(tally.faults.contains_key(&name), "{name} was never injected");
+    }
+}
+
+#[test]
+fn seeds_0_to_49_hold() {
+    hold(0..50);
+}
+
+#[test]
+fn seeds_50_to_99_hold() {
+    hold(50..100);
+}
+
+#[test]
+fn seeds_100_to_149_hold() {
+    hold(100..150);
+}
+
+#[test]
+fn seeds_150_to_199_hold() {
+    hold(150..200);
+}
+
+#[test]
+fn a_seed_gives_one_trace() {
+    let tally = sweep(0..20, 1, true, Plan::of_seed);
+    assert!(tally.failures.is_empty(), "{:?}", tally.failures);
+    assert_ne!(run(1, Plan::of_seed(1)).trace(), run(2, Plan::of_seed(2)).trace());
+}
+
+#[test]
+fn a_relay_an_hour_behind_loses_nothing() {
+    let tally = sweep(0..3, 1, false, |_| Plan::hour_behind());
+    assert!(tally.failures.is_empty(), "{:?}", tally.failures);
+}
+
+/// The bug shows in its scenario, and the scenario is quiet without it.
+fn is_caught(bug: Planted) {
+    let sound = sweep(scenario::SEEDS, 1, false, |_| scenario::of(bug));
+    assert!(sound.failures.is_empty(), "without the bug: {:?}", sound.failures);
+    let planted = |_| Plan { planted: Some(bug), ..scenario::of(bug) };
+    let tally = sweep(scenario::SEEDS, 1, false, planted);
+    let rule = format!("{:?}", scenario::broken_by(bug));
+    let shows = tally.failures.iter().any(|(_, why)| why.contains(&rule));
+    assert!(shows, "{bug:?} does not break {rule}: {}", tally.verdict);
+}
+
+#[test]
+fn bugs_of_the_chain_need_a_failover_to_show() {
+    for bug in [Planted::Counter, Planted::FirstFour] {
+        let quiet = |_| Plan { planted: Some(bug), ..Plan::quiet() };
+        let tally = sweep(0..2, 1, false, quiet);
+        assert!(tally.failures.is_empty(), "{bug:?}: {:?}", tally.failures);
+    }
+}
+
+#[test]
+fn k8_dropped_frames_are_caught() {
+    is_caught(Planted::DroppedFrames);
+}
+
+#[test]
+fn k8_a_counter_instead_of_the_chain_is_caught() {
+    is_caught(Planted::Counter);
+}
+
+#[test]
+fn k8_an_overlap_of_seconds_is_caught() {
+    is_caught(Planted::ShortOverlap);
+}
+
+#[test]
+fn k8_a_stale_version_is_caught() {
+    is_caught(Planted::StaleVersion);
+}
+
+#[test]
+fn k8_rows_after_the_version_are_caught() {
+    is_caught(Planted::RowsAfterVersion);
+}
+
+#[test]
+fn k8_a_wait_without_a_marker_is_caught() {
+    is_caught(Planted::WaitWithoutMarker);
+}
+
+#[test]
+fn k8_de_duplication_by_the_greatest_id_is_caught() {
+    is_caught(Planted::MaxId);
+}
+
+#[test]
+fn k8_a_ring_without_ticks_is_caught() {
+    is_caught(Planted::NoTick);
+}
+
+#[test]
+fn k8_a_suffix_of_the_first_four_characters_is_caught() {
+    is_caught(Planted::FirstFour);
+}
