@@ -10,9 +10,13 @@
 )]
 
 pub mod cluster;
+pub mod failover;
 pub mod person;
 pub mod process;
+pub mod proxy;
+pub mod record;
 pub mod redis;
+pub mod scene;
 
 use std::time::Duration;
 

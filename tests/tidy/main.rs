@@ -48,7 +48,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What must never be compiled under these packages: they check in seconds.
-const WITHOUT_SDK: &[&str] = &["model", "protocol", "messaging", "session", "memory", "client", "checker"];
+const WITHOUT_SDK: &[&str] =
+    &["model", "protocol", "messaging", "session", "memory", "client", "checker"];
 const SDKS: &[&str] =
     &["aws-sdk-dynamodb", "aws-config", "lambda_http", "lambda_runtime", "redis", "dynoxide-rs"];
 

@@ -1,0 +1,132 @@
+//! The primary is lost, and what the replica did not get of it is lost with it (faults 11, 12).
+
+use std::time::Duration;
+
+use client::Event;
+use model::{ChannelId, MessageId};
+use tests::failover::Pair;
+use tests::person::Person;
+use tests::proxy::tcp::{Fault, Flow, Scope};
+use tests::record::Sender;
+use tests::scene::{Plan, Scene};
+use tests::{SOON, eventually};
+use tokio::time::Instant;
+
+use crate::figures::{complete_at, figure, names, strs};
+
+/// How the primary is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// Its process is killed: connections break.
+    Broken,
+    /// Nothing comes back from it, and no connection ends.
+    HalfOpen,
+    /// It lives, and some still reach it: one node and the senders; the other node is led to the
+    /// new primary.
+    Isolated,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_g4_a_primary_that_dies_with_a_tail_loses_nothing() {
+    lost_primary(Loss::Broken, Duration::from_secs(5) + SLACK).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_g4_a_primary_that_falls_silent_with_a_tail_loses_nothing() {
+    lost_primary(Loss::HalfOpen, Duration::from_secs(12) + SLACK).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_g4_a_primary_that_is_replaced_while_some_still_reach_it_loses_nothing() {
+    lost_primary(Loss::Isolated, Duration::from_secs(35) + SLACK).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: tests/run --full"]
+async fn long_a_lost_primary_costs_no_more_than_its_bar() {
+    for (loss, bar) in [(Loss::Broken, 5), (Loss::HalfOpen, 12), (Loss::Isolated, 35)] {
+        for _ in 0..3 {
+            lost_primary(loss, Duration::from_secs(bar)).await;
+        }
+    }
+}
+
+async fn talk(sender: &Sender, channel: &ChannelId, what: &str, count: usize) -> Vec<MessageId> {
+    let mut sent = Vec::new();
+    for n in 0..count {
+        sent.extend(sender.says(channel, &format!("{what} {n}")).await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(sent.len(), count, "every send is answered 2xx, whatever Redis does");
+    sent
+}
+
+async fn lost_primary(loss: Loss, bar: Duration) {
+    let mut pair = Pair::start().await;
+    // Where the old primary goes on answering, the relay must know that it should have a replica.
+    let replicas = u32::from(loss == Loss::Isolated);
+    let mut scene = Scene::start(Plan { replicas, ..Plan::on(pair.old.port()) }).await;
+    let names = names(10);
+    let channel = scene.group(&strs(&names)).await;
+    let people = scene.people(&strs(&names)).await;
+    let alice = scene.sender(&names[0]);
+
+    let mut sent = talk(&alice, &channel, "safe", 20).await;
+    let relay = scene.cluster.stack.relay().clone();
+    eventually("they are relayed", SOON, async || relay.counts().relayed >= 20).await;
+    pair.in_step().await;
+
+    // The tail: on the old primary alone. One node hears it, the other does not, and the relay has
+    // nobody to acknowledge it.
+    pair.stop_replication();
+    let deaf = Fault { down: Flow::Hold, scope: Scope::Subscribers, ..Fault::NONE };
+    scene.nodes[1].bus.set(deaf);
+    scene.recorder.fault("failover");
+    sent.extend(talk(&alice, &channel, "tail", 20).await);
+    let (old, new) = pair.entries("w");
+    assert!(old >= new + 20, "a tail was lost: {old} entries against {new}");
+    lose(loss, &mut pair, &scene);
+    sent.extend(talk(&alice, &channel, "meanwhile", 5).await);
+    pair.promote().await;
+    scene.switch_name(pair.new.port());
+    if loss == Loss::Isolated {
+        scene.nodes[1].bus.reset_all();
+    }
+    scene.nodes[1].bus.set(Fault::NONE);
+    let promoted = Instant::now();
+    scene.recorder.healed("failover");
+    sent.extend(talk(&alice, &channel, "after", 20).await);
+
+    let verdict = scene.settled(&people, bar).await;
+    let complete = complete_at(&people, &sent).unwrap_or(promoted);
+    let took = complete.saturating_duration_since(promoted);
+    let resyncs = scene.recorder.resyncs();
+    figure!(
+        "failover, {loss:?}: all {} clients complete {took:.1?} after the promotion (bar {bar:?}), {} entries lost with the old primary, {resyncs} resyncs; {verdict}",
+        people.len(),
+        old - new
+    );
+    still_works(&scene, &people, &channel, &alice).await;
+}
+
+fn lose(loss: Loss, pair: &mut Pair, scene: &Scene) {
+    match loss {
+        Loss::Broken => pair.old.kill(),
+        Loss::HalfOpen => scene.buses().for_each(tests::proxy::tcp::TcpProxy::lose_all),
+        Loss::Isolated => {}
+    }
+}
+
+/// One more message, pushed to all.
+async fn still_works(scene: &Scene, people: &[Person], channel: &ChannelId, sender: &Sender) {
+    sender.says(channel, "and on it goes").await;
+    for person in people {
+        person.hears(channel, "and on it goes").await;
+    }
+    let lost = |person: &Person| person.count(|event| matches!(event, Event::Lost { .. }));
+    let lost: usize = people.iter().map(lost).sum();
+    assert_eq!(lost, 0, "the sockets stayed");
+    assert_eq!(scene.nodes.len(), 2);
+}
+
+const SLACK: Duration = Duration::from_secs(15);
