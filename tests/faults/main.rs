@@ -17,3 +17,5 @@ mod figures;
 mod bus;
 mod failover;
 mod outage;
+mod stage;
+mod store;

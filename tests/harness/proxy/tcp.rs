@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -168,7 +168,7 @@ fn reset(stream: &TcpStream) {
 }
 
 async fn connection(client: TcpStream, made: State, mut states: watch::Receiver<State>) {
-    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, made.target)).await else {
+    let Ok(server) = connect(made.target).await else {
         return reset(&client);
     };
     for stream in [&client, &server] {
@@ -203,6 +203,13 @@ async fn connection(client: TcpStream, made: State, mut states: watch::Receiver<
         // The proxy itself is gone, or cuts.
         _ = states.wait_for(|state| state.cuts > made.cuts) => {}
     }
+}
+
+/// With a small buffer: what is held here is the sender's to keep.
+async fn connect(port: u16) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(RECEIVE_BYTES)?;
+    socket.connect((Ipv4Addr::LOCALHOST, port).into()).await
 }
 
 struct Pump {
@@ -290,4 +297,5 @@ impl Pump {
 
 const SUBSCRIBE: &[u8] = b"SUBSCRIBE";
 const BUFFER_BYTES: usize = 16 * 1024;
+const RECEIVE_BYTES: u32 = 64 * 1024;
 const LAST_BYTES: Duration = Duration::from_millis(20);
