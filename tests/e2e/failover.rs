@@ -123,11 +123,34 @@ async fn g4_nodes_outlive_a_redis_that_was_restarted_empty() {
         redis.restart();
     }
     let lost = |person: &Person| person.count(|event| matches!(event, Event::Lost { .. }));
-    eventually("what could not be replayed is a resync, and then it is there", SOON, async || {
+    eventually("the node reads what the stream has lost", SOON, async || {
         bob.texts(&channel) == ["before", "while it is gone"]
     })
     .await;
     alice.says(&channel, "after").await;
     bob.hears(&channel, "after").await;
     assert_eq!(lost(&alice) + lost(&bob), 0, "the sockets stayed");
+    let resync = |person: &Person| person.count(|event| matches!(event, Event::Resync { .. }));
+    assert_eq!(resync(&alice) + resync(&bob), 0, "and their clients did nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g4_without_redis_the_sockets_stay_and_their_ticks_say_so() {
+    let cluster = Cluster::start(Environment::Redis).await;
+    let redis = cluster.redis.as_ref().unwrap();
+    let channel = cluster.group("alice", &["bob"]).await.id;
+    let bob = cluster.person("bob").await;
+    let told = |wanted: bool| {
+        bob.count(|event| matches!(event, Event::Tick { fresh, .. } if *fresh == wanted))
+    };
+    redis.pause();
+    // The probe finds the silent link within 10 s, the next tick is at most 15 s away.
+    let noticed = Duration::from_secs(60);
+    eventually("a tick that is not fresh", noticed, async || told(false) > 0).await;
+    cluster.api("alice").post_message(&channel, "in ink", None, None).await.unwrap();
+    let before = told(true);
+    redis.resume();
+    bob.hears(&channel, "in ink").await;
+    eventually("a fresh tick", noticed, async || told(true) > before).await;
+    assert_eq!(bob.count(|event| matches!(event, Event::Lost { .. })), 0);
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use client::{OpenError, RawSocket, Received, exchange};
+use embedded_stack::StackOptions;
 use model::limits;
 use protocol::frame::ServerFrame;
 use tests::SOON;
-use tests::cluster::{Cluster, Environment};
+use tests::cluster::{Cluster, Environment, options};
 
 async fn open(url: &str) -> RawSocket {
     RawSocket::open(url, &[], SOON).await.unwrap()
@@ -105,6 +106,31 @@ async fn handshakes_are_refused_with_their_status() {
     );
     let refused = RawSocket::open(&url, &[("Origin", "null")], SOON).await;
     assert!(matches!(refused, Err(OpenError::Refused { status: 403 })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_more_handshakes_than_a_second_has_are_told_to_wait() {
+    let options = StackOptions { nodes: 1, handshakes_per_second: 3, ..options() };
+    let cluster = Cluster::of(options, None).await;
+    let url = cluster.nodes()[0].url.clone();
+    let handshake = "GET /socket HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n\
+        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let at_once = (0..12).map(|_| exchange(&url, handshake.as_bytes(), Duration::from_secs(1)));
+    let answers = futures_util::future::join_all(at_once).await;
+    let answers: Vec<String> = answers
+        .into_iter()
+        .map(|answer| String::from_utf8_lossy(&answer.unwrap()).to_lowercase())
+        .collect();
+    let taken = answers.iter().filter(|answer| answer.starts_with("http/1.1 101")).count();
+    assert!((3..12).contains(&taken), "{taken} of 12 in a moment, 3 a second");
+    for refused in answers.iter().filter(|answer| !answer.starts_with("http/1.1 101")) {
+        assert!(refused.starts_with("http/1.1 503"), "before the upgrade: {refused}");
+        assert!(refused.contains("retry-after: "), "{refused}");
+    }
+    // Whoever comes later is served: nobody is locked out.
+    let (mut socket, ..) = attach(&cluster, "alice", None).await;
+    socket.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

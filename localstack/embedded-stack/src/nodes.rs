@@ -37,7 +37,7 @@ pub(crate) struct NodeError(#[source] pub(crate) Cause);
 #[derive(Debug)]
 pub(crate) struct Fleet {
     wiring: Arc<Wiring>,
-    allowed_origins: Vec<String>,
+    config: node::Config,
     running: Mutex<Vec<Running>>,
     ended: mpsc::Sender<NodeId>,
 }
@@ -62,10 +62,19 @@ impl Fleet {
     pub(crate) fn new(
         wiring: Arc<Wiring>,
         allowed_origins: Vec<String>,
+        handshakes_per_second: u32,
     ) -> (Arc<Self>, mpsc::Receiver<NodeId>) {
         let (ended, ends) = mpsc::channel(ENDED_MAX);
         let running = Mutex::default();
-        (Arc::new(Self { wiring, allowed_origins, running, ended }), ends)
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let config = node::Config {
+            listen: any_port,
+            admin: Some(any_port),
+            url: None,
+            allowed_origins,
+            handshakes_per_second,
+        };
+        (Arc::new(Self { wiring, config, running, ended }), ends)
     }
 
     /// The nodes that run now, the oldest first.
@@ -80,12 +89,7 @@ impl Fleet {
         let (gone_tx, gone) = oneshot::channel();
         let thread = NodeThread {
             wiring: Arc::clone(&self.wiring),
-            config: node::Config {
-                listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
-                url: None,
-                allowed_origins: self.allowed_origins.clone(),
-            },
+            config: self.config.clone(),
             started,
             orders,
             ended: self.ended.clone(),

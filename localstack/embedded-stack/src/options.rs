@@ -84,7 +84,7 @@ impl Options {
             token_secrets: secrets(TOKEN_SECRET)?,
             ticket_secrets: secrets(TICKET_SECRET)?,
             seed: true,
-            allowed_origins: Vec::new(),
+            ..StackOptions::default()
         })
     }
 }

@@ -85,7 +85,7 @@ impl Stack {
         for host in ["127.0.0.1", "localhost"] {
             origins.push(format!("http://{host}:{}", address.port()));
         }
-        let (fleet, ends) = Fleet::new(Arc::clone(&wiring), origins);
+        let (fleet, ends) = Fleet::new(Arc::clone(&wiring), origins, options.handshakes_per_second);
         for _ in 0..options.nodes {
             let started = fleet.start_node().await;
             started.map_err(|NodeError(source)| StackError::Node(source))?;

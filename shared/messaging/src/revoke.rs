@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::error::{Refusal, StoreError};
 use crate::members;
 use crate::ports::Principal;
+use crate::publisher::Outcome;
 
 /// Why a user was not revoked.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,9 @@ pub enum RevokeError {
     /// The store did not acknowledge: the same call completes what is half done.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Everything is written, and the bus took none of it: the same call tells the nodes.
+    #[error("the user is revoked, and the nodes could not be told")]
+    NodesNotTold,
 }
 
 impl Refusal for RevokeError {
@@ -24,12 +28,14 @@ impl Refusal for RevokeError {
         match self {
             Self::Forbidden => ErrorCode::Forbidden,
             Self::Store(error) => error.code(),
+            Self::NodesNotTold => ErrorCode::Unavailable,
         }
     }
 }
 
 /// Revokes a user: the tombstone first, so that nothing can be added behind this call's back;
-/// then every membership; sockets close through the bus. Idempotent and resumable.
+/// then every membership; sockets close through the bus. Idempotent and resumable. A message is in
+/// ink without the bus; a socket that stays open is not revoked, so that is no success.
 ///
 /// # Errors
 /// [`RevokeError`].
@@ -44,11 +50,12 @@ pub async fn revoke_user(app: &App, caller: &Principal, user: &UserId) -> Result
         id: PublicationId::mint(now, app.randomness.bits()),
         body: PublicationBody::Revoked { user_id: user.clone() },
     };
-    app.publisher.publish(workspace, &publication).await;
+    let early = app.publisher.publish(workspace, &publication).await;
     remove_everywhere(app, caller, user).await?;
     // Once more for a bus that did not answer before; its guard makes it a no-op otherwise.
-    app.publisher.publish(workspace, &publication).await;
-    Ok(())
+    let late = app.publisher.publish(workspace, &publication).await;
+    let is_told = [early, late].contains(&Outcome::Published);
+    if is_told { Ok(()) } else { Err(RevokeError::NodesNotTold) }
 }
 
 async fn is_revoked(app: &App, caller: &Principal) -> Result<bool, StoreError> {

@@ -176,6 +176,18 @@ pub const WORKSPACE_REQUESTS_MAX: usize = 4_096;
 pub const REPLAY_TEXTS_MAX: usize = 64;
 /// Publications kept while a fill runs; more are read again by the next fill.
 pub const PENDING_ENTRIES_MAX: usize = 1_024;
+/// Channels that a workspace's back-fill reads from the store (G4); more are a `resync`.
+pub const BACK_FILL_CHANNELS_MAX: usize = 500;
+/// Channels that a node reads at once for back-fills: they are rare, and must not starve attaches.
+pub const BACK_FILLS_MAX: usize = 8;
+/// Messages of one channel in a back-fill; more, and its members read by themselves.
+pub const BACK_FILL_MESSAGES_MAX: usize = 2_000;
+/// Messages of all channels of a back-fill: each costs a few bytes in the queue of each socket.
+pub const BACK_FILL_TOTAL_MAX: usize = 20_000;
+/// Bytes of texts of one channel in a back-fill; more, as above.
+pub const BACK_FILL_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// How long a back-fill may take before everybody is told to read instead.
+pub const BACK_FILL_MAX: Duration = Duration::from_secs(60);
 /// How long a channel's publications are held for a membership refresh (G6); then they are not
 /// delivered and its members resynchronise.
 pub const HOLD_MAX: Duration = Duration::from_secs(5);

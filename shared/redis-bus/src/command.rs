@@ -151,5 +151,6 @@ pub(crate) fn is_unknown_script(err: &RedisError) -> bool {
 }
 
 /// A connection is replaced at this age: one to a primary that was isolated and replaced would
-/// otherwise answer for ever.
-pub(crate) const CONNECTION_AGE_MAX: Duration = Duration::from_secs(30);
+/// otherwise answer for ever. With the link's probe, which goes through it, such a link is noticed
+/// within 31 s.
+pub(crate) const CONNECTION_AGE_MAX: Duration = Duration::from_secs(25);

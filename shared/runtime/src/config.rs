@@ -9,11 +9,12 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 
+use model::limits;
 use redis_bus::{Endpoint, EndpointError};
 
 use crate::secret::Secrets;
 use crate::telemetry::LogConfig;
-use reader::{Reader, address, origins, replicas, socket_url};
+use reader::{Reader, address, origins, rate, replicas, socket_url};
 
 /// What stands before each table's name.
 pub const TABLE_PREFIX: &str = "INKWIRE_TABLE_PREFIX";
@@ -35,6 +36,8 @@ pub const NODE_LISTEN: &str = "INKWIRE_NODE_LISTEN";
 pub const NODE_ADMIN_LISTEN: &str = "INKWIRE_NODE_ADMIN_LISTEN";
 /// How clients reach a node: `ws://` or `wss://`.
 pub const NODE_URL: &str = "INKWIRE_NODE_URL";
+/// Handshakes a second that a node takes.
+pub const NODE_HANDSHAKES_PER_SECOND: &str = "INKWIRE_NODE_HANDSHAKES_PER_SECOND";
 /// Origins that browsers may connect from, between commas; none if unset.
 pub const ALLOWED_ORIGINS: &str = "INKWIRE_ALLOWED_ORIGINS";
 /// What is logged: directives of `tracing-subscriber`; `info` if unset.
@@ -242,6 +245,8 @@ pub struct NodeConfig {
     pub url: String,
     /// Origins that browsers may connect from.
     pub allowed_origins: Vec<String>,
+    /// Handshakes a second that it takes.
+    pub handshakes_per_second: u32,
 }
 
 impl NodeConfig {
@@ -259,11 +264,13 @@ impl NodeConfig {
         let admin_listen = reader.optional(NODE_ADMIN_LISTEN, address);
         let url = reader.required(NODE_URL, socket_url);
         let allowed_origins = reader.optional(ALLOWED_ORIGINS, origins).unwrap_or_default();
+        let handshakes_per_second = reader
+            .optional(NODE_HANDSHAKES_PER_SECOND, rate)
+            .unwrap_or(limits::HANDSHAKES_PER_SECOND_MAX);
         match (store, redis, ticket_secrets, listen, url) {
             (Some(store), Some(redis), Some(ticket_secrets), Some(listen), Some(url))
                 if reader.problems.is_empty() =>
             {
-                let (admin_listen, allowed_origins) = (admin_listen, allowed_origins);
                 Ok(Self {
                     log,
                     store,
@@ -273,6 +280,7 @@ impl NodeConfig {
                     admin_listen,
                     url,
                     allowed_origins,
+                    handshakes_per_second,
                 })
             }
             _ => Err(reader.refused()),

@@ -28,6 +28,14 @@ pub(crate) async fn run(listener: TcpListener, hub: Arc<Hub>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
+            biased;
+            // What ended is bounded by what was accepted: it cannot starve the listener.
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended && error.is_panic() {
+                    hub.metrics.panics.inc();
+                    tracing::error!("a connection's task panicked; its socket is closed");
+                }
+            }
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     connections.spawn(serve(stream, Arc::clone(&hub)));
@@ -38,12 +46,6 @@ pub(crate) async fn run(listener: TcpListener, hub: Arc<Hub>) {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
-            Some(ended) = connections.join_next() => {
-                if let Err(error) = ended && error.is_panic() {
-                    hub.metrics.panics.inc();
-                    tracing::error!("a connection's task panicked; its socket is closed");
-                }
-            }
         }
     }
 }
@@ -98,7 +100,7 @@ fn answer(
     if hub.is_draining() {
         return upgrade::unavailable("this node is leaving");
     }
-    match has_room.then(|| hub.open()).flatten() {
+    match (has_room && hub.takes_handshake()).then(|| hub.open()).flatten() {
         Some(socket) => {
             *lock(opened) = Some((on_upgrade, socket));
             upgrade::accepted(&accept)

@@ -50,8 +50,10 @@ where
             .await;
     let mut connection = Connection::new(hub.now());
     let end = tokio::select! {
-        end = read(&hub, &mut frames, &mut connection, &mut presence) => end,
+        biased;
+        // The shard's word is final, and reading can go on for as long as the peer sends.
         () = ended.notified() => End::Shard,
+        end = read(&hub, &mut frames, &mut connection, &mut presence) => end,
     };
     match end {
         End::Peer => hub.shards.order(socket.shard, Order::Finish { socket }).await,
@@ -86,9 +88,11 @@ async fn read<R: AsyncRead + Unpin>(
         let left = connection.deadline().since(hub.now());
         let workspace_ended = workspace_ended(presence.workspace.clone());
         let incoming = tokio::select! {
-            incoming = next(frames) => incoming,
-            () = tokio::time::sleep(left.min(LOOK_AGAIN)) => Incoming::Time,
+            biased;
+            // Deadlines first: a peer that never stops sending must not outlive its token.
             () = workspace_ended => return End::Close(CloseCode::Internal),
+            () = tokio::time::sleep(left.min(LOOK_AGAIN)) => Incoming::Time,
+            incoming = next(frames) => incoming,
         };
         let now = hub.now();
         let (read, begun) = frames.get_mut().take_read();

@@ -22,7 +22,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
             node_id: hub.node_id.clone(),
             url: hub.url.clone(),
             connections: u32::try_from(hub.socket_count()).unwrap_or(u32::MAX),
-            handshakes_per_second: limits::HANDSHAKES_PER_SECOND_MAX,
+            handshakes_per_second: hub.handshakes_per_second,
             draining: false,
         };
         let renewed =

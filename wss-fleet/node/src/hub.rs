@@ -1,6 +1,6 @@
 //! Who is here: the node's workspaces, sockets and spent tickets.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,7 @@ use messaging::ports::Ticket;
 use model::{ConnectionId, NodeId, Timestamp, WorkspaceId, limits};
 use protocol::close::CloseCode;
 use runtime::wire::Parts;
-use session::{Attach, SocketId, SpentTickets};
+use session::{Allowance, Attach, SocketId, SpentTickets};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -34,11 +34,16 @@ pub(crate) struct Hub {
     pub(crate) metrics: Metrics,
     /// Bounds the store reads that attaches and refreshes have in flight.
     pub(crate) reads: Semaphore,
+    /// Channels that are read for back-fills.
+    pub(crate) back_fills: Semaphore,
+    /// Bounds the handshakes in flight.
     pub(crate) handshakes: Semaphore,
+    pub(crate) handshakes_per_second: u32,
+    handshake_rate: Mutex<Allowance>,
     is_draining: AtomicBool,
     serial: AtomicU64,
     workspaces: Mutex<HashMap<WorkspaceId, mpsc::Sender<Request>>>,
-    sockets: Mutex<HashSet<SocketId>>,
+    sockets: Mutex<BTreeSet<SocketId>>,
     spent: Mutex<SpentTickets>,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -48,17 +53,22 @@ impl Hub {
         parts: Parts,
         url: String,
         allowed_origins: Vec<String>,
+        handshakes_per_second: u32,
         shards: Shards,
     ) -> Self {
+        let now = parts.clock.now();
         Self {
-            node_id: NodeId::mint(parts.clock.now(), parts.randomness.bits()),
+            node_id: NodeId::mint(now, parts.randomness.bits()),
             url,
             allowed_origins,
             parts,
             shards,
             metrics: Metrics::new(),
             reads: Semaphore::new(limits::STORE_READS_MAX),
+            back_fills: Semaphore::new(limits::BACK_FILLS_MAX),
             handshakes: Semaphore::new(limits::HANDSHAKES_MAX),
+            handshakes_per_second,
+            handshake_rate: Mutex::new(Allowance::new(handshakes_per_second, now)),
             is_draining: AtomicBool::new(false),
             serial: AtomicU64::new(0),
             workspaces: Mutex::default(),
@@ -74,6 +84,11 @@ impl Hub {
 
     pub(crate) fn connection_id(&self) -> ConnectionId {
         ConnectionId::mint(self.now(), self.parts.randomness.bits())
+    }
+
+    /// Whether this second has room for one more handshake; it is taken then.
+    pub(crate) fn takes_handshake(&self) -> bool {
+        lock(&self.handshake_rate).take(1, self.now())
     }
 
     /// Gives a new socket its number and counts it; `None` if the node is full or leaving.

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use messaging::ports::{BusError, Entry, LogEntry, ReadError};
+use messaging::ports::{BusError, Entry, LogEntry, PageQuery, ReadError};
 use messaging::publisher::chain;
 use model::{
-    ChannelId, EntryId, MessageId, MessageText, PublicationId, UserId, WorkspaceId, limits,
+    ChannelId, EntryId, Late, Message, MessageId, MessageText, Position, PublicationId, Timestamp,
+    UserId, WorkspaceId, limits,
 };
 use protocol::publication::{Publication, PublicationBody};
-use session::{ChannelMembers, Input, LoadedUser};
+use session::{ChannelMembers, History, Input, LoadedUser};
 
 use crate::hub::Hub;
 
@@ -73,6 +74,86 @@ async fn channel_rows(
             return Ok(ChannelMembers { version: found.members_version, members });
         }
     }
+}
+
+/// Reads a channel's messages from a time on, strongly, and its members after them, so that they
+/// can judge each (G6). `None` if the store does not tell, or there is too much of it.
+pub(crate) async fn history(
+    hub: Arc<Hub>,
+    workspace: WorkspaceId,
+    id: u64,
+    channel: ChannelId,
+    since: Timestamp,
+) -> Input {
+    let turn = hub.back_fills.acquire().await;
+    hub.metrics.back_fills.inc();
+    let read = || channel_history(&hub, &workspace, &channel, since);
+    let history = retried(&hub, "a channel's history", read).await.flatten();
+    drop(turn);
+    Input::HistoryRead { id, channel, history }
+}
+
+async fn channel_history(
+    hub: &Hub,
+    workspace: &WorkspaceId,
+    channel: &ChannelId,
+    since: Timestamp,
+) -> Result<Option<History>, ReadError> {
+    let Some(messages) = messages_since(hub, channel, since).await? else { return Ok(None) };
+    let members = channel_rows(hub, workspace, channel).await?;
+    Ok(Some(History { messages, members }))
+}
+
+async fn messages_since(
+    hub: &Hub,
+    channel: &ChannelId,
+    since: Timestamp,
+) -> Result<Option<Vec<Message>>, ReadError> {
+    let found = hub.parts.channels.channels(std::slice::from_ref(channel)).await?;
+    // A mark that was set after the hole began stands for a message that may have fallen into it.
+    let is_recent = |late: &Late| late.at > since.plus(limits::OVERLAP);
+    let late = found.first().and_then(|found| found.late).filter(is_recent);
+    let from_time = MessageId::first_of(since);
+    let mut query = PageQuery {
+        channel_id: channel.clone(),
+        lowest: late.map_or(from_time, |late| from_time.min(late.id)),
+        highest: MessageId::last_of(Timestamp::MAX),
+        newest_first: false,
+        limit: limits::PAGE_ROWS_MAX,
+        strong: true,
+    };
+    let (mut messages, mut bytes) = (Vec::new(), 0);
+    loop {
+        let page = hub.parts.messages.page(&query).await?;
+        let last = page.entries.last().map(LogEntry::id);
+        for entry in page.entries {
+            if let LogEntry::Message(stored) = entry {
+                bytes += stored.message.text.as_str().len();
+                messages.push(stored.message);
+            }
+        }
+        if messages.len() > limits::BACK_FILL_MESSAGES_MAX || bytes > limits::BACK_FILL_BYTES_MAX {
+            return Ok(None);
+        }
+        match last.and_then(MessageId::next).filter(|_| page.more) {
+            Some(next) => query.lowest = next,
+            None => return Ok(Some(messages)),
+        }
+    }
+}
+
+/// Looks what the stream holds from its supposed tail on. A bus that does not tell is the next
+/// audit's: the link has a watch of its own.
+pub(crate) async fn audit(hub: Arc<Hub>, workspace: WorkspaceId, tail: Position) -> Input {
+    let read = hub.parts.bus.entries(&workspace, Some(tail.entry), AUDIT_ENTRIES).await;
+    let found = match read {
+        Ok(entries) => entries.iter().map(|entry| entry.position).collect(),
+        Err(error) => {
+            tracing::warn!(cause = %chain(&error), "an audit failed");
+            vec![tail]
+        }
+    };
+    Input::Audited { tail, found }
 }
 
 /// Reads the text of a message that travels by reference, strongly.
@@ -168,4 +249,6 @@ async fn read_stream(
     }
 }
 
+/// The tail, and whatever follows it.
+const AUDIT_ENTRIES: usize = 2;
 const FIRST_RETRY: Duration = Duration::from_millis(50);

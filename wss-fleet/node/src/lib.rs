@@ -51,6 +51,9 @@ pub struct Config {
     pub url: Option<String>,
     /// Browser origins that may connect; requests without an `Origin` always may.
     pub allowed_origins: Vec<String>,
+    /// Handshakes a second; more are answered 503. The balancer sizes the ramp of a lost node's
+    /// clients by it.
+    pub handshakes_per_second: u32,
 }
 
 /// Why a node did not start.
@@ -89,7 +92,13 @@ impl Node {
         let url = config.url.unwrap_or_else(|| format!("ws://{address}{}", upgrade::PATH));
         let mut tasks = JoinSet::new();
         let shards = fanout::Shards::start(&mut tasks);
-        let hub = Arc::new(Hub::new(parts, url, config.allowed_origins, shards));
+        let hub = Arc::new(Hub::new(
+            parts,
+            url,
+            config.allowed_origins,
+            config.handshakes_per_second,
+            shards,
+        ));
         Ok(Self { hub, listener, admin, address, tasks })
     }
 
@@ -133,14 +142,16 @@ impl Node {
         let accepting = accept::run(self.listener, Arc::clone(&hub));
         tokio::pin!(accepting);
         tokio::select! {
-            () = &mut accepting => {}
+            biased;
             () = shutdown => {
                 // Still accepting: who comes now is told to go elsewhere.
                 tokio::select! {
-                    () = &mut accepting => {}
+                    biased;
                     () = drain::run(&hub) => {}
+                    () = &mut accepting => {}
                 }
             }
+            () = &mut accepting => {}
         }
         tracing::info!(node = %hub.node_id, "stopped");
     }

@@ -27,6 +27,7 @@ async fn main() -> ExitCode {
         admin: config.admin_listen,
         url: Some(config.url),
         allowed_origins: config.allowed_origins,
+        handshakes_per_second: config.handshakes_per_second,
     };
     match Node::bind(listen, parts).await {
         Ok(node) => {
@@ -57,6 +58,7 @@ fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
 }
 
 const NAMES: &str = "INKWIRE_NODE_LISTEN, INKWIRE_NODE_URL, INKWIRE_NODE_ADMIN_LISTEN, \
+    INKWIRE_NODE_HANDSHAKES_PER_SECOND, \
     INKWIRE_ALLOWED_ORIGINS, INKWIRE_REDIS_URL, INKWIRE_TABLE_PREFIX, INKWIRE_TICKET_SECRET, \
     INKWIRE_LOG, INKWIRE_LOG_FORMAT, AWS_REGION, AWS_ENDPOINT_URL (docs/operations.md)";
 /// `EX_UNAVAILABLE` of sysexits.h.

@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     pub(crate) attaches: IntCounter,
     pub(crate) publications: IntCounter,
     pub(crate) refreshes: IntCounter,
+    pub(crate) back_fills: IntCounter,
     pub(crate) heartbeats_missed: IntCounter,
     pub(crate) panics: IntCounter,
     pub(crate) closes: IntCounterVec,
@@ -53,6 +54,10 @@ impl Metrics {
             attaches: counter("inkwire_attaches_total", "Sockets that got ready."),
             publications: counter("inkwire_publications_total", "Entries taken from the bus."),
             refreshes: counter("inkwire_view_refreshes_total", "Channels whose members were read."),
+            back_fills: counter(
+                "inkwire_back_fills_total",
+                "Channels that were read from the store where the stream had lost them (G4).",
+            ),
             heartbeats_missed: counter("inkwire_heartbeats_missed_total", "Leases not renewed."),
             panics: counter("inkwire_panics_total", "Tasks that panicked."),
             closes: registered(&registry, closes(), closes),

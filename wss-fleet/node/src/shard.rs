@@ -43,14 +43,17 @@ pub(crate) async fn run(mut orders: mpsc::Receiver<Order>, counts: Arc<Counts>) 
     loop {
         let ready = Arc::clone(&shard.ready);
         tokio::select! {
+            // The timer, then sockets that became writable, of which each blocks again or is done;
+            // orders, which can come without end, are last.
+            biased;
+            _ = sweep.tick() => shard.sweep(),
+            () = ready.notify.notified() => shard.write_ready(),
             count = orders.recv_many(&mut batch, ORDERS_A_TURN) => {
                 if count == 0 {
                     return;
                 }
                 shard.take(&mut batch);
             }
-            () = ready.notify.notified() => shard.write_ready(),
-            _ = sweep.tick() => shard.sweep(),
         }
     }
 }
@@ -189,6 +192,8 @@ impl Shard {
                 socket.say_goodbye(Some(CloseCode::SlowConsumer));
             }
         }
+        // In one order always, so that a run can be repeated.
+        over.sort_unstable();
         for serial in over {
             self.remove(serial);
         }

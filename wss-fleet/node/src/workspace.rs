@@ -70,8 +70,11 @@ impl Task {
         let mut idle_since = None;
         loop {
             let event = tokio::select! {
-                request = self.requests.recv() => request.map_or(Event::Orphaned, Event::Request),
-                notice = next(&mut self.subscription) => Event::Notice(notice),
+                // Timers, then what was asked for, then sockets that come and go, all of them
+                // bounded; publications, which can come without end, are last and starve nobody.
+                biased;
+                _ = looks.tick() => Event::Time,
+                _ = ticks.tick() => Event::Tick,
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(done) => Event::Done(done),
                     // A fill that was superseded. A panic is a defect: who waits for the answer is
@@ -83,8 +86,8 @@ impl Task {
                         continue;
                     }
                 },
-                _ = ticks.tick() => Event::Tick,
-                _ = looks.tick() => Event::Time,
+                request = self.requests.recv() => request.map_or(Event::Orphaned, Event::Request),
+                notice = next(&mut self.subscription) => Event::Notice(notice),
             };
             match event {
                 Event::Request(Request::Attach(attach)) => self.input(Input::Attach(attach)).await,
@@ -150,6 +153,11 @@ impl Task {
                 hub.metrics.attaches.inc();
                 hub.shards.backlog(socket, frames).await;
             }
+            Effect::Replay { frames, to } => {
+                for socket in to.sockets() {
+                    hub.shards.backlog(socket, frames.clone()).await;
+                }
+            }
             Effect::Close { socket, code } => {
                 hub.metrics.closes.with_label_values(&[code.as_str()]).inc();
                 hub.shards.close(socket, code).await;
@@ -162,6 +170,13 @@ impl Task {
             }
             Effect::ReadText { number, channel, id } => {
                 self.job(async move { jobs::read_text(hub, number, channel, id).await });
+            }
+            Effect::Audit { tail } => {
+                self.job(async move { jobs::audit(hub, id, tail).await });
+            }
+            Effect::ReadHistory { id: reading, channel, since } => {
+                let history = jobs::history(hub, id, reading, channel, since);
+                self.job(history);
             }
             Effect::Fill { id: fill, from } => {
                 // A fill that runs may have read before what made this one necessary.

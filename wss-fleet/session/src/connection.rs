@@ -1,10 +1,10 @@
 //! The state of one connection: what its client may send, and when it ends.
 
-use std::time::Duration;
-
 use model::{Timestamp, limits};
 use protocol::close::CloseCode;
 use protocol::frame::Hello;
+
+use crate::allowance::Allowance;
 
 /// What a connection does about an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,36 +98,6 @@ impl Connection {
                     .is_some_and(|at| now >= at.plus(limits::CLIENT_MESSAGE_WAIT_MAX));
                 if is_stuck { Reaction::Close(CloseCode::Protocol) } else { Reaction::Nothing }
             }
-        }
-    }
-}
-
-/// A token bucket that holds one second's worth.
-#[derive(Debug)]
-struct Allowance {
-    per_second: u32,
-    /// Thousandths of a unit, so that refilling by the millisecond loses nothing.
-    left_milli: u64,
-    at: Timestamp,
-}
-
-impl Allowance {
-    fn new(per_second: u32, now: Timestamp) -> Self {
-        Self { per_second, left_milli: u64::from(per_second) * 1_000, at: now }
-    }
-
-    fn take(&mut self, count: u32, now: Timestamp) -> bool {
-        let passed = now.since(self.at).min(Duration::from_secs(1));
-        let refill =
-            u64::try_from(passed.as_millis()).unwrap_or(1_000) * u64::from(self.per_second);
-        self.left_milli = (self.left_milli + refill).min(u64::from(self.per_second) * 1_000);
-        self.at = now;
-        match self.left_milli.checked_sub(u64::from(count) * 1_000) {
-            Some(left) => {
-                self.left_milli = left;
-                true
-            }
-            None => false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Publications that wait for what their delivery needs: a newer view, or a text (G6).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use model::{ChannelId, Position, Timestamp, limits};
 
@@ -16,7 +16,7 @@ pub(crate) enum Need {
 /// The held publications of a workspace: by channel, in order, as numbers of ring links.
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
-    channels: HashMap<ChannelId, Hold>,
+    channels: BTreeMap<ChannelId, Hold>,
     /// Every held number and the position of the entry before it.
     before: BTreeMap<u64, Position>,
 }

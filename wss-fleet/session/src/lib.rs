@@ -11,6 +11,7 @@
 //!
 //! **Not here.** No tokio, no WebSocket framing, no store, no bus.
 
+mod allowance;
 mod audience;
 mod connection;
 mod hold;
@@ -20,8 +21,11 @@ mod roster;
 mod tickets;
 mod workspace;
 
+pub use allowance::Allowance;
 pub use audience::{Audience, SocketId};
 pub use connection::{Connection, Reaction};
 pub use meter::FrameMeter;
 pub use tickets::SpentTickets;
-pub use workspace::{Attach, ChannelMembers, Effect, Framing, Input, LoadedUser, Workspace};
+pub use workspace::{
+    Attach, ChannelMembers, Effect, Framing, History, Input, LoadedUser, Workspace,
+};

@@ -4,7 +4,7 @@
 //! "no view". An attach registers its user first and reads their rows then; what a refresh or a
 //! delta said of a channel since the registration wins over those rows.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use model::{ChannelId, UserId, limits};
 
@@ -35,7 +35,8 @@ struct View {
 
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
-    users: HashMap<UserKey, LocalUser>,
+    /// Sorted: whoever speaks to all of them does so in one order, so that a run can be repeated.
+    users: BTreeMap<UserKey, LocalUser>,
     keys: HashMap<UserId, UserKey>,
     views: HashMap<ChannelId, View>,
     everyone: Option<Audience>,
@@ -95,6 +96,18 @@ impl Roster {
             (user.id.clone(), registered_at)
         };
         self.users.values_mut().map(anew).collect()
+    }
+
+    /// Whose rows are not read yet.
+    pub(crate) fn unloaded(&self) -> BTreeSet<UserKey> {
+        let unloaded = self.users.iter().filter(|(_, user)| !user.is_loaded);
+        unloaded.map(|(key, _)| *key).collect()
+    }
+
+    /// The channels that somebody here is a member of.
+    pub(crate) fn inhabited_channels(&self) -> BTreeSet<ChannelId> {
+        let inhabited = self.views.iter().filter(|(_, view)| !view.members.is_empty());
+        inhabited.map(|(channel, _)| channel.clone()).collect()
     }
 
     pub(crate) fn user(&self, key: UserKey) -> Option<&LocalUser> {
@@ -256,7 +269,7 @@ impl Roster {
 }
 
 fn sockets<'a>(
-    users: &'a HashMap<UserKey, LocalUser>,
+    users: &'a BTreeMap<UserKey, LocalUser>,
     members: &'a BTreeSet<UserKey>,
 ) -> impl Iterator<Item = SocketId> + 'a {
     members.iter().filter_map(|key| users.get(key)).flat_map(|user| user.sockets.iter().copied())

@@ -2,6 +2,7 @@
 //! it, so that everything that happens to a workspace happens in one order.
 
 mod attach;
+mod back_fill;
 mod chain;
 mod deliver;
 
@@ -22,6 +23,9 @@ use crate::ring::Ring;
 use crate::roster::{Roster, UserKey};
 
 use attach::Waiting;
+use back_fill::Debt;
+
+pub use back_fill::History;
 
 /// A socket that wants to be attached: its ticket was taken.
 #[derive(Debug, Clone)]
@@ -69,6 +73,22 @@ pub enum Input {
         id: u64,
         /// In order.
         entries: Vec<Entry>,
+    },
+    /// The answer to [`Effect::Audit`].
+    Audited {
+        /// The tail that the effect named.
+        tail: Position,
+        /// The stream's entries from there on, inclusive; the first ones will do.
+        found: Vec<Position>,
+    },
+    /// The answer to [`Effect::ReadHistory`]; none if the store did not tell, or it is too much.
+    HistoryRead {
+        /// Which reading this answers; the answer to an older one is of no use.
+        id: u64,
+        /// Of which channel.
+        channel: ChannelId,
+        /// What was read.
+        history: Option<History>,
     },
     /// A socket wants to be attached.
     Attach(Attach),
@@ -122,6 +142,13 @@ pub enum Effect {
         /// In order. Replayed ones are the ring's own bytes, shared by all who resume.
         frames: Vec<Bytes>,
     },
+    /// Offer sockets what a back-fill found for them, before the live frames that follow.
+    Replay {
+        /// In order; paced by each socket, whatever their number.
+        frames: Vec<Bytes>,
+        /// To whom.
+        to: Audience,
+    },
     /// End a socket.
     Close {
         /// The socket.
@@ -155,6 +182,20 @@ pub enum Effect {
         /// The first entry.
         from: Option<EntryId>,
     },
+    /// Look whether the stream still ends with this entry.
+    Audit {
+        /// What it should end with.
+        tail: Position,
+    },
+    /// Read a channel's messages from a time on, strongly, and then its members.
+    ReadHistory {
+        /// To be given back with the answer.
+        id: u64,
+        /// The channel.
+        channel: ChannelId,
+        /// From when on; from its late mark on where that was set since and lies before.
+        since: Timestamp,
+    },
 }
 
 /// How a frame's text becomes the bytes that a socket carries. Done once per frame: the ring keeps
@@ -180,6 +221,9 @@ pub struct Workspace {
     reading: HashSet<u64>,
     /// Links that were given up: nobody decided who may see them, or their text could not be read.
     undecided: HashSet<u64>,
+    /// What the stream has lost and nobody was told yet.
+    debt: Option<Debt>,
+    ticks: u64,
     fills: u64,
     resyncs: u64,
 }
@@ -192,6 +236,8 @@ enum Link {
         id: u64,
         whole: bool,
     },
+    /// Waits for what the stream has lost and the store has.
+    BackFilling,
     Up,
 }
 
@@ -214,6 +260,8 @@ impl Workspace {
             waiting: Vec::new(),
             reading: HashSet::new(),
             undecided: HashSet::new(),
+            debt: None,
+            ticks: 0,
             fills: 0,
             resyncs: 0,
         }
@@ -230,8 +278,12 @@ impl Workspace {
             }
             Input::Entry(entry) => self.on_entry(entry, now, effects),
             Input::Filled { id, entries } => self.on_filled(id, entries, now, effects),
+            Input::Audited { tail, found } => self.on_audited(tail, &found, effects),
+            Input::HistoryRead { id, channel, history } => {
+                self.on_history(id, &channel, history, now, effects);
+            }
             Input::Attach(attach) => self.on_attach(attach, now, effects),
-            Input::Detach(socket) => self.detach(socket),
+            Input::Detach(socket) => self.detach(socket, now, effects),
             Input::UserLoaded { user, registration, loaded } => {
                 self.on_loaded(&user, registration, loaded, now, effects);
             }
@@ -247,7 +299,7 @@ impl Workspace {
     /// Whether [`Input::Time`] has something to look at.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty() || self.holds.safe().is_some()
+        !self.waiting.is_empty() || self.holds.safe().is_some() || self.debt.is_some()
     }
 
     /// Whether nobody is connected, or about to be.
@@ -268,9 +320,10 @@ impl Workspace {
         (self.fills, self.resyncs)
     }
 
-    /// The position that frames may carry now: the tail, or before the oldest held publication.
+    /// The position that frames may carry now: the tail, or before the oldest publication that is
+    /// held or owed.
     fn safe(&self) -> Option<Position> {
-        self.holds.safe().or(self.tail)
+        self.debt.as_ref().map(Debt::before).or_else(|| self.holds.safe()).or(self.tail)
     }
 
     fn cursor(&self) -> String {
@@ -283,6 +336,7 @@ impl Workspace {
             let (cursor, fresh) = (self.cursor(), self.is_fresh());
             let tick = ServerFrame::Tick { cursor, server_time: now, fresh };
             effects.push(Effect::Deliver { frame: (self.framing)(tick.encode()), to });
+            self.audit(effects);
         }
     }
 
@@ -291,6 +345,7 @@ impl Workspace {
             self.fail_closed(&channel, "membership could not be read", effects);
         }
         self.expire_waiting(now, effects);
+        self.expire_debt(now, effects);
     }
 
     /// Tells sockets that something could not be delivered: never silently (G4). Their delays are

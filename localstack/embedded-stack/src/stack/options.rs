@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use model::limits;
 use runtime::Secrets;
 use runtime::config::RedisUrl;
 
@@ -54,6 +55,8 @@ pub struct StackOptions {
     pub seed: bool,
     /// Origins that browsers may connect to nodes from, besides the gateway's own.
     pub allowed_origins: Vec<String>,
+    /// Handshakes a second that a node takes.
+    pub handshakes_per_second: u32,
 }
 
 impl Default for StackOptions {
@@ -71,6 +74,7 @@ impl Default for StackOptions {
             ticket_secrets: None,
             seed: false,
             allowed_origins: Vec::new(),
+            handshakes_per_second: limits::HANDSHAKES_PER_SECOND_MAX,
         }
     }
 }

@@ -149,6 +149,14 @@ impl Task {
         loop {
             let reading = self.orders.borrow_and_update().reading;
             tokio::select! {
+                // What the handle wants and what a reading came to are few; frames can come
+                // without end, and are last but for the silence that they end.
+                biased;
+                Ok(()) = self.orders.changed() => {}
+                Some(read) = self.readings.join_next() => {
+                    read.unwrap_or(Ok(()))?;
+                    continue;
+                }
                 received = socket.receive(), if reading => match received {
                     Received::Frame(frame) => self.on_frame(frame).await?,
                     Received::Closed(code) => return Err(Leave::Lost(Lost::Closed(code))),
@@ -157,11 +165,6 @@ impl Task {
                     // path behind the socket is alive.
                     Received::Text(_) | Received::Binary(_) | Received::Pong(_) => continue,
                 },
-                Some(read) = self.readings.join_next() => {
-                    read.unwrap_or(Ok(()))?;
-                    continue;
-                }
-                Ok(()) = self.orders.changed() => {}
                 () = sleep_until(silent_at), if reading => {
                     return Err(Leave::Lost(Lost::Silent));
                 }

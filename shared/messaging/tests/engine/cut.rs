@@ -1,12 +1,13 @@
 use std::collections::BTreeSet;
 
+use memory::PublishFault;
 use messaging::Refusal;
 use messaging::channels::{create_channel, list_channels, read_channel};
 use messaging::connect::connect;
 use messaging::members::{ChangeMembersError, add_member, list_members, remove_member};
 use messaging::ports::Creation;
 use messaging::revoke::revoke_user;
-use model::{ChannelId, Contract, ErrorCode};
+use model::{ChannelId, Contract, ErrorCode, limits};
 use protocol::http::{CreateChannelBody, NewChannel};
 use protocol::publication::PublicationBody;
 
@@ -171,6 +172,28 @@ async fn g8_a_revoked_user_is_nowhere_and_comes_back_nowhere() {
         matches!(entry.publication.body, PublicationBody::Revoked { .. })
     };
     assert!(told.iter().any(is_told), "their sockets are told");
+}
+
+#[tokio::test]
+async fn g8_a_revocation_that_no_node_heard_of_is_no_success() {
+    let rig = Rig::new();
+    let group = rig.group("alice", &["bob"]).await.id;
+    rig.bus.fail_publishes(PublishFault::Unavailable, u64::MAX);
+    let unheard = revoke_user(&rig.app, &caller("admin-1"), &user("bob")).await.unwrap_err();
+    assert_eq!(unheard.code(), ErrorCode::Unavailable, "try again");
+    assert_eq!(
+        members(&rig, &group).await,
+        BTreeSet::from(["alice".into()]),
+        "written all the same"
+    );
+    rig.bus.fail_publishes(PublishFault::Unavailable, 0);
+    rig.clock.advance(limits::PUBLISH_PAUSE);
+    revoke_user(&rig.app, &caller("admin-1"), &user("bob")).await.unwrap();
+    let told = rig.published().await;
+    let revoked = |entry: &messaging::ports::Entry| {
+        matches!(entry.publication.body, PublicationBody::Revoked { .. })
+    };
+    assert!(told.iter().any(revoked));
 }
 
 #[tokio::test]

@@ -117,6 +117,14 @@ pub(super) fn socket_url(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// At least one: a node that takes nobody is no node.
+pub(super) fn rate(text: &str) -> Result<u32, &'static str> {
+    match text.parse() {
+        Ok(rate @ 1..=100_000) => Ok(rate),
+        Ok(_) | Err(_) => Err("is not a number from 1 to 100000"),
+    }
+}
+
 pub(super) fn origins(text: &str) -> Result<Vec<String>, &'static str> {
     text.split(',')
         .map(|origin| {

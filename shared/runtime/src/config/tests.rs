@@ -73,6 +73,7 @@ fn every_wrong_value_is_named_and_none_is_shown() {
         NODE_LISTEN,
         NODE_ADMIN_LISTEN,
         NODE_URL,
+        NODE_HANDSHAKES_PER_SECOND,
         ALLOWED_ORIGINS,
         LOG_FORMAT,
         ENDPOINT_URL,

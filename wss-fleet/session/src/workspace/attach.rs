@@ -73,13 +73,14 @@ impl Workspace {
         let Some(key) = self.roster.key_at(user, registration) else { return };
         match loaded {
             Some(LoadedUser { is_revoked: true, .. }) => {
-                self.close_user(user, CloseCode::Revoked, effects);
+                self.close_user(user, CloseCode::Revoked, now, effects);
             }
             Some(LoadedUser { channels, .. }) => {
                 self.roster.load(key, channels);
+                self.no_longer_unloaded(key, now, effects);
                 self.settle_waiting(Some(key), now, effects);
             }
-            None => self.close_user(user, CloseCode::Internal, effects),
+            None => self.close_user(user, CloseCode::Internal, now, effects),
         }
     }
 
@@ -233,11 +234,17 @@ impl Workspace {
         for (key, socket) in overdue {
             effects.push(Effect::Close { socket, code: CloseCode::Internal });
             self.forget_socket(key, socket);
-            self.leave_if_gone(key);
+            self.leave_if_gone(key, now, effects);
         }
     }
 
-    pub(super) fn close_user(&mut self, user: &UserId, code: CloseCode, effects: &mut Vec<Effect>) {
+    pub(super) fn close_user(
+        &mut self,
+        user: &UserId,
+        code: CloseCode,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(key) = self.roster.key_of(user) else { return };
         let attached = self.roster.user(key).map(|user| user.sockets.clone()).unwrap_or_default();
         let waiting = self.waiting.iter().filter(|waiting| waiting.key == key);
@@ -247,15 +254,15 @@ impl Workspace {
             effects.push(Effect::Close { socket, code });
             self.forget_socket(key, socket);
         }
-        self.leave_if_gone(key);
+        self.leave_if_gone(key, now, effects);
     }
 
-    pub(super) fn detach(&mut self, socket: SocketId) {
+    pub(super) fn detach(&mut self, socket: SocketId, now: Timestamp, effects: &mut Vec<Effect>) {
         let attached = self.sockets.get(&socket).copied();
         let waiting = || self.waiting.iter().find(|waiting| waiting.attach.socket == socket);
         if let Some(key) = attached.or_else(|| waiting().map(|waiting| waiting.key)) {
             self.forget_socket(key, socket);
-            self.leave_if_gone(key);
+            self.leave_if_gone(key, now, effects);
         }
     }
 
@@ -265,11 +272,12 @@ impl Workspace {
         self.roster.remove_socket(key, socket);
     }
 
-    fn leave_if_gone(&mut self, key: UserKey) {
+    fn leave_if_gone(&mut self, key: UserKey, now: Timestamp, effects: &mut Vec<Effect>) {
         let is_attached = self.roster.user(key).is_some_and(|user| !user.sockets.is_empty());
         let is_waiting = self.waiting.iter().any(|waiting| waiting.key == key);
         if !is_attached && !is_waiting {
             self.roster.leave(key);
+            self.no_longer_unloaded(key, now, effects);
         }
     }
 }

@@ -28,10 +28,12 @@ impl Workspace {
                 self.pending.clear();
                 self.start_fill(self.tail, effects);
             }
-            Link::Filling { .. } if self.pending.len() < limits::PENDING_ENTRIES_MAX => {
+            Link::Filling { .. } | Link::BackFilling
+                if self.pending.len() < limits::PENDING_ENTRIES_MAX =>
+            {
                 self.pending.push_back(entry);
             }
-            Link::Filling { .. } => self.overflowed = true,
+            Link::Filling { .. } | Link::BackFilling => self.overflowed = true,
             // Whatever is pushed before the link is said to be back is read by the fill after it.
             Link::Down => {}
         }
@@ -47,7 +49,7 @@ impl Workspace {
     ) {
         let whole = match self.link {
             Link::Filling { id: expected, whole } if expected == id => whole,
-            Link::Filling { .. } | Link::Up | Link::Down => return,
+            Link::Filling { .. } | Link::BackFilling | Link::Up | Link::Down => return,
         };
         let Some(tail) = self.tail else {
             self.adopt(entries, effects);
@@ -68,7 +70,7 @@ impl Workspace {
         let there: HashSet<Position> = entries.iter().map(|entry| entry.position).collect();
         match self.ring.newest_where(|position| there.contains(&position)) {
             Some(common) => self.continue_after(common, entries, now, effects),
-            None => self.start_over(entries, effects),
+            None => self.start_over(entries, now, effects),
         }
         self.linked_up(now, effects);
     }
@@ -93,13 +95,35 @@ impl Workspace {
         }
     }
 
-    /// Nothing of ours is in the stream (trimmed, flushed): what lay between cannot be replayed.
-    fn start_over(&mut self, entries: Vec<Entry>, effects: &mut Vec<Effect>) {
+    /// Nothing of ours is in the stream (trimmed, flushed): what lay between is in the store.
+    fn start_over(&mut self, entries: Vec<Entry>, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.owe(now);
         self.holds.clear();
         self.ring.clear();
         self.adopt(entries, effects);
-        let everyone = self.roster.everyone();
-        self.resync("the stream has a hole", &everyone, effects);
+    }
+
+    /// Every second tick: a last entry that was lost on the way here is followed by nothing that
+    /// would show it.
+    pub(super) fn audit(&mut self, effects: &mut Vec<Effect>) {
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(TICKS_PER_AUDIT)
+            && self.link == Link::Up
+            && let Some(tail) = self.tail
+        {
+            effects.push(Effect::Audit { tail });
+        }
+    }
+
+    pub(super) fn on_audited(
+        &mut self,
+        tail: Position,
+        found: &[Position],
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.link == Link::Up && self.tail == Some(tail) && found != [tail] {
+            self.start_fill(self.tail, effects);
+        }
     }
 
     /// Takes entries as history: nobody who is attached waits for them. Who is here is read anew,
@@ -114,8 +138,11 @@ impl Workspace {
         }
     }
 
-    /// The link is whole: what came meanwhile, then who waits.
-    fn linked_up(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    /// The stream is read: what it has lost, what came meanwhile, then who waits.
+    pub(super) fn linked_up(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.debt.is_some() {
+            return self.start_back_fill(now, effects);
+        }
         self.link = Link::Up;
         while self.link == Link::Up
             && let Some(entry) = self.pending.pop_front()
@@ -128,3 +155,6 @@ impl Workspace {
         self.settle_waiting(None, now, effects);
     }
 }
+
+/// The audit of tails runs every 30 s.
+const TICKS_PER_AUDIT: u64 = 2;

@@ -23,7 +23,7 @@ impl Workspace {
         let channel = match &publication.body {
             PublicationBody::Message(PublishedMessage { channel_id, .. })
             | PublicationBody::Channel(PublishedChange { channel_id, .. }) => channel_id,
-            PublicationBody::Revoked { user_id } => return self.revoke(user_id, effects),
+            PublicationBody::Revoked { user_id } => return self.revoke(user_id, now, effects),
             PublicationBody::Marker | PublicationBody::Unreadable => return,
         };
         let need = self.need(&publication);
@@ -246,8 +246,8 @@ impl Workspace {
         self.undecided.extend(numbers);
     }
 
-    fn revoke(&mut self, user: &model::UserId, effects: &mut Vec<Effect>) {
-        self.close_user(user, CloseCode::Revoked, effects);
+    fn revoke(&mut self, user: &model::UserId, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.close_user(user, CloseCode::Revoked, now, effects);
     }
 }
 

@@ -10,6 +10,7 @@ use protocol::publication::{Publication, PublicationBody, PublishedChange, Publi
 use super::*;
 
 mod attach;
+mod back_fill;
 mod chain;
 mod cut;
 
@@ -134,6 +135,11 @@ impl Rig {
                 Effect::Deliver { frame, to } => {
                     delivered.extend(to.sockets().map(|socket| (socket, text_of(frame))));
                 }
+                Effect::Replay { frames, to } => {
+                    for frame in frames {
+                        delivered.extend(to.sockets().map(|socket| (socket, text_of(frame))));
+                    }
+                }
                 Effect::Ready { socket, frames } => {
                     delivered.extend(frames.iter().map(|frame| (*socket, text_of(frame))));
                 }
@@ -146,7 +152,7 @@ impl Rig {
     fn cursor_of_last(&self) -> String {
         let frames = self.effects.iter().filter_map(|effect| match effect {
             Effect::Deliver { frame, .. } => Some(frame),
-            Effect::Ready { frames, .. } => frames.last(),
+            Effect::Ready { frames, .. } | Effect::Replay { frames, .. } => frames.last(),
             _ => None,
         });
         let frame: serde_json::Value = serde_json::from_slice(frames.last().unwrap()).unwrap();

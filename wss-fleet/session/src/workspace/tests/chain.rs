@@ -87,23 +87,6 @@ fn g4_a_forked_stream_goes_on_from_the_newest_common_link() {
 }
 
 #[test]
-fn g4_a_flushed_stream_is_never_a_silent_hole() {
-    let (mut rig, c, alice) = linked_with_alice();
-    rig.entries.clear();
-    let mut fresh = rig.entry(message(&c, 1, "after the flush"));
-    fresh.position.entry.ms = 900;
-    *rig.entries.last_mut().unwrap() = fresh.clone();
-    rig.input(Input::Entry(fresh));
-    rig.answer_fill();
-    rig.answer_fill();
-    assert_eq!(rig.resynced(), [alice]);
-    rig.push(message(&c, 1, "and on"));
-    assert_eq!(rig.effects, [Effect::Refresh(c.clone())], "no view outlives a hole");
-    rig.refreshed(&c, 1, &["alice"]);
-    assert_eq!(rig.delivered(), [(alice, "and on".to_owned())]);
-}
-
-#[test]
 fn g4_what_cannot_be_read_keeps_the_chain() {
     let (mut rig, c, alice) = linked_with_alice();
     assert_eq!(rig.push(PublicationBody::Unreadable), []);
@@ -137,4 +120,31 @@ fn g4_a_pushed_entry_that_the_stream_has_lost_is_not_filled_for_ever() {
     assert!(rig.workspace.is_fresh(), "{:?}", rig.effects);
     rig.push(message(&c, 1, "and on"));
     assert_eq!(rig.delivered(), [(alice, "and on".to_owned())]);
+}
+
+#[test]
+fn g4_the_audit_finds_a_last_entry_that_was_never_pushed() {
+    let (mut rig, c, alice) = linked_with_alice();
+    let tail = rig.entries.last().unwrap().position;
+    rig.input(Input::Tick);
+    assert!(!rig.effects.contains(&Effect::Audit { tail }), "every second tick");
+    rig.input(Input::Tick);
+    assert!(rig.effects.contains(&Effect::Audit { tail }), "{:?}", rig.effects);
+    assert_eq!(rig.input(Input::Audited { tail, found: vec![tail] }), []);
+    let lost = rig.entry(message(&c, 1, "lost on the way")).position;
+    rig.input(Input::Audited { tail, found: vec![tail, lost] });
+    rig.answer_fill();
+    assert_eq!(rig.delivered(), [(alice, "lost on the way".to_owned())]);
+}
+
+#[test]
+fn g4_an_audit_that_the_chain_has_overtaken_says_nothing() {
+    let (mut rig, c, _) = linked_with_alice();
+    let tail = rig.entries.last().unwrap().position;
+    rig.push(message(&c, 1, "second"));
+    assert_eq!(rig.input(Input::Audited { tail, found: vec![tail] }), []);
+    assert_eq!(rig.input(Input::Audited { tail, found: Vec::new() }), []);
+    let tail = rig.entries.last().unwrap().position;
+    rig.input(Input::Audited { tail, found: Vec::new() });
+    assert!(matches!(rig.effects[..], [Effect::Fill { from: Some(_), .. }]), "it was flushed");
 }

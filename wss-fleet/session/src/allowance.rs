@@ -1,0 +1,38 @@
+//! So much a second: a token bucket that holds one second's worth.
+
+use std::time::Duration;
+
+use model::Timestamp;
+
+/// What is left of an allowance. A clock that is set back gives nothing, and takes nothing.
+#[derive(Debug)]
+pub struct Allowance {
+    per_second: u32,
+    /// Thousandths of a unit, so that refilling by the millisecond loses nothing.
+    left_milli: u64,
+    at: Timestamp,
+}
+
+impl Allowance {
+    /// A full bucket.
+    #[must_use]
+    pub fn new(per_second: u32, now: Timestamp) -> Self {
+        Self { per_second, left_milli: u64::from(per_second) * 1_000, at: now }
+    }
+
+    /// Takes so many units; false, and nothing is taken, if fewer are left.
+    pub fn take(&mut self, count: u32, now: Timestamp) -> bool {
+        let passed = now.since(self.at).min(Duration::from_secs(1));
+        let refill =
+            u64::try_from(passed.as_millis()).unwrap_or(1_000) * u64::from(self.per_second);
+        self.left_milli = (self.left_milli + refill).min(u64::from(self.per_second) * 1_000);
+        self.at = now;
+        match self.left_milli.checked_sub(u64::from(count) * 1_000) {
+            Some(left) => {
+                self.left_milli = left;
+                true
+            }
+            None => false,
+        }
+    }
+}

@@ -1,0 +1,177 @@
+use model::Message;
+
+use super::*;
+
+/// Alice and bob in one channel, both with what was sent first; then the stream is flushed, and
+/// holds one later message that nobody got.
+fn flushed() -> (Rig, ChannelId, SocketId, Position) {
+    let (mut rig, c) = (Rig::linked(), channel(1));
+    let alice = rig.attach("alice", &[&c]);
+    rig.push(message(&c, 1, "first"));
+    rig.refreshed(&c, 1, &["alice"]);
+    let before = rig.entries.last().unwrap().position;
+    rig.entries.clear();
+    rig.now = Timestamp::from_unix_ms(2_000_000);
+    let mut later = rig.entry(message(&c, 1, "in the new stream"));
+    later.position.entry.ms = 1_900_000;
+    *rig.entries.last_mut().unwrap() = later.clone();
+    rig.input(Input::Entry(later));
+    rig.answer_fill();
+    rig.answer_fill();
+    (rig, c, alice, before)
+}
+
+fn stored(c: &ChannelId, n: u64, text: &str) -> Message {
+    let id = MessageId::mint(Timestamp::from_unix_ms(n), u128::from(n) * 7_919);
+    let text = MessageText::from_stored(text.to_owned());
+    Message { id, channel_id: c.clone(), sender_id: user("sender"), text }
+}
+
+fn history(messages: Vec<Message>, members: &[&str]) -> Option<History> {
+    let members = members.iter().map(|name| user(name)).collect();
+    Some(History { messages, members: ChannelMembers { version: 1, members } })
+}
+
+/// What the last effects want read.
+fn readings(rig: &Rig) -> Vec<(u64, ChannelId, Timestamp)> {
+    let reading = |effect: &Effect| match effect {
+        Effect::ReadHistory { id, channel, since } => Some((*id, channel.clone(), *since)),
+        _ => None,
+    };
+    rig.effects.iter().filter_map(reading).collect()
+}
+
+fn answer(rig: &mut Rig, c: &ChannelId, history: Option<History>) {
+    let (id, ..) = readings(rig)[0].clone();
+    rig.input(Input::HistoryRead { id, channel: c.clone(), history });
+}
+
+#[test]
+fn g4_what_the_stream_has_lost_is_pushed_from_the_store() {
+    let (mut rig, c, alice, before) = flushed();
+    assert!(!rig.workspace.is_fresh());
+    rig.load("alice", &[&c]);
+    let since = Timestamp::from_unix_ms(before.entry.ms).minus(limits::OVERLAP);
+    let asked = readings(&rig);
+    assert!(matches!(&asked[..], [(_, of, from)] if *of == c && *from == since), "{asked:?}");
+    // The first has the id that was pushed before the flush: alice has had it.
+    let lost = vec![stored(&c, 2, "first"), stored(&c, 50, "lost"), stored(&c, 60, "streamed")];
+    answer(&mut rig, &c, history(lost, &["alice"]));
+    let expected = ["lost", "streamed"].map(|text| (alice, text.to_owned()));
+    assert_eq!(rig.delivered(), expected);
+    assert_eq!(rig.cursor_of_last(), before.to_string(), "the cursor from before it");
+    assert_eq!(rig.resynced(), []);
+    assert!(rig.workspace.is_fresh());
+    rig.input(Input::Tick);
+    assert_eq!(rig.cursor_of_last(), rig.entries[0].position.to_string(), "resumable again");
+    rig.push(message(&c, 1, "and on"));
+    assert_eq!(rig.delivered(), [(alice, "and on".to_owned())], "the view is new as well");
+}
+
+#[test]
+fn g4_until_it_is_read_cursors_stay_and_nobody_attaches() {
+    let (mut rig, c, alice, before) = flushed();
+    rig.input(Input::Tick);
+    assert_eq!(rig.delivered(), [(alice, "tick false".to_owned())]);
+    assert_eq!(rig.cursor_of_last(), before.to_string());
+    rig.input(Input::Linked);
+    rig.answer_fill();
+    assert_eq!(rig.workspace.safe(), Some(before), "another fill pays nothing back");
+    let bob = rig.attach_with("bob", None);
+    assert_eq!(rig.delivered(), []);
+    rig.load("bob", &[&c]);
+    assert_eq!(rig.delivered(), [], "bob waits: {bob:?}");
+}
+
+#[test]
+fn g4_rows_are_read_anew_before_the_channels_are_chosen() {
+    let (mut rig, c, alice, _) = flushed();
+    let added_in_the_hole = channel(2);
+    rig.load("alice", &[&c, &added_in_the_hole]);
+    let channels: Vec<ChannelId> = readings(&rig).into_iter().map(|(_, of, _)| of).collect();
+    assert_eq!(channels.len(), 2);
+    let ((id, ..), other) = (readings(&rig)[0].clone(), &added_in_the_hole);
+    let of_other = history(vec![stored(other, 70, "in a new channel")], &["alice"]);
+    rig.input(Input::HistoryRead { id, channel: other.clone(), history: of_other });
+    assert_eq!(rig.delivered(), [(alice, "in a new channel".to_owned())]);
+    assert!(!rig.workspace.is_fresh(), "one channel is not read yet");
+    let of_c = history(vec![stored(&c, 71, "not for alice any more")], &["bob"]);
+    rig.input(Input::HistoryRead { id, channel: c.clone(), history: of_c });
+    assert_eq!(rig.delivered(), [], "rows that were read after the messages judge them");
+    assert!(rig.workspace.is_fresh());
+}
+
+#[test]
+fn g4_a_channel_that_cannot_be_read_is_told_to_its_members() {
+    let (mut rig, c, alice, _) = flushed();
+    rig.load("alice", &[&c]);
+    answer(&mut rig, &c, None);
+    assert_eq!(rig.resynced(), [alice]);
+    assert!(rig.workspace.is_fresh());
+}
+
+#[test]
+fn g4_too_many_channels_are_a_resync() {
+    let (mut rig, _, alice, _) = flushed();
+    let channels: Vec<ChannelId> =
+        (0..=limits::BACK_FILL_CHANNELS_MAX as u64).map(|n| channel(10 + n)).collect();
+    rig.load("alice", &channels.iter().collect::<Vec<_>>());
+    assert_eq!(rig.resynced(), [alice]);
+    assert!(rig.workspace.is_fresh());
+}
+
+#[test]
+fn g4_a_back_fill_begins_again_when_the_link_was_lost_meanwhile() {
+    let (mut rig, c, alice, before) = flushed();
+    rig.load("alice", &[&c]);
+    let (stale, ..) = readings(&rig)[0].clone();
+    rig.input(Input::Lost);
+    let lost = || history(vec![stored(&c, 50, "lost")], &["alice"]);
+    rig.input(Input::HistoryRead { id: stale, channel: c.clone(), history: lost() });
+    assert_eq!(rig.effects, [], "nobody waits for it");
+    rig.input(Input::Linked);
+    rig.answer_fill();
+    assert_eq!(rig.workspace.safe(), Some(before));
+    let again = rig.effects.clone();
+    rig.input(Input::HistoryRead { id: stale, channel: c.clone(), history: lost() });
+    assert_eq!(rig.effects, [], "it may have been read before what was lost");
+    rig.effects = again;
+    answer(&mut rig, &c, lost());
+    assert_eq!(rig.delivered(), [(alice, "lost".to_owned())]);
+    assert!(rig.workspace.is_fresh());
+}
+
+#[test]
+fn g4_what_was_held_when_the_stream_was_lost_is_owed() {
+    let (mut rig, c) = (Rig::linked(), channel(1));
+    let alice = rig.attach("alice", &[&c]);
+    let safe = rig.entries.last().unwrap().position;
+    rig.push(message(&c, 1, "held for a view"));
+    rig.entries.clear();
+    rig.input(Input::Linked);
+    rig.answer_fill();
+    rig.entry(PublicationBody::Marker);
+    rig.entries[0].position.entry.ms = 1_900_000;
+    rig.answer_fill();
+    assert_eq!(rig.workspace.safe(), Some(safe));
+    rig.load("alice", &[&c]);
+    answer(&mut rig, &c, history(vec![stored(&c, 2, "held for a view")], &["alice"]));
+    assert_eq!(rig.delivered(), [(alice, "held for a view".to_owned())]);
+}
+
+#[test]
+fn g4_a_reading_that_never_ends_is_given_up_and_said_so() {
+    let (mut rig, c, alice, _) = flushed();
+    rig.load("alice", &[&c]);
+    rig.after(limits::BACK_FILL_MAX);
+    assert_eq!(rig.resynced(), [alice]);
+    assert!(rig.workspace.is_fresh());
+}
+
+#[test]
+fn g4_who_leaves_while_it_runs_is_not_waited_for() {
+    let (mut rig, c, alice, _) = flushed();
+    rig.input(Input::Detach(alice));
+    assert!(rig.workspace.is_fresh(), "{:?} of {c}", rig.effects);
+    assert_eq!(readings(&rig), []);
+}
