@@ -7,7 +7,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::print_stdout,
     clippy::wildcard_enum_match_arm,
     reason = "a test that finds something else has failed; figures are printed"
 )]
@@ -15,7 +14,9 @@
 mod figures;
 
 mod bus;
+mod clients;
 mod failover;
+mod nodes;
 mod outage;
 mod stage;
 mod store;

@@ -51,7 +51,7 @@ async fn g1_a_first_attempt_that_lands_after_its_redirect_is_no_second_message()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn g1_one_id_of_two_senders_or_two_texts_is_one_message() {
-    let mut stage = Stage::start(4).await;
+    let stage = Stage::start(4).await;
     let other = stage.scene.sender(&stage.names[1]);
     let channel = stage.channel.clone();
     let mut conflicts = 0;
