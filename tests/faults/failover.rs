@@ -95,10 +95,16 @@ async fn lost_primary(loss: Loss, bar: Duration) {
     scene.nodes[1].bus.set(Fault::NONE);
     let promoted = Instant::now();
     scene.recorder.healed("failover");
+    let before = sent.len();
     sent.extend(talk(&alice, &channel, "after", 20).await);
+    if loss == Loss::Isolated {
+        // Its subscribers are not told, and stay.
+        pair.demote_old();
+        sent.extend(talk(&alice, &channel, "demoted", 20).await);
+    }
 
     let verdict = scene.settled(&people, bar).await;
-    let complete = complete_at(&people, &sent).unwrap_or(promoted);
+    let complete = complete_at(&people, &sent[..before]).unwrap_or(promoted);
     let took = complete.saturating_duration_since(promoted);
     let resyncs = scene.recorder.resyncs();
     figure!(

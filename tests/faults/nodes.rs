@@ -6,6 +6,7 @@ use client::{Event, RawSocket};
 use model::{NodeId, limits};
 use tests::person::Person;
 use tests::proxy::tcp::Fault;
+use tests::scene::Plan;
 use tests::{SOON, eventually};
 use tokio::time::Instant;
 
@@ -111,7 +112,7 @@ async fn rolled(people: usize, nodes: usize, harder: bool) {
     for _ in 0..nodes / at_once {
         stage.fault("a node is replaced");
         for _ in 0..at_once {
-            stage.scene.add_node(None).await;
+            stage.scene.add_node().await;
         }
         let mut leaving: Vec<_> = stage.scene.nodes.drain(..at_once).collect();
         leaving.iter().for_each(|node| node.process.terminate());
@@ -160,7 +161,7 @@ async fn g7_all_nodes_restart_at_once_and_nothing_is_lost() {
     gone.iter_mut().for_each(|node| node.process.kill());
     stage.talk(10).await;
     for _ in 0..2 {
-        stage.scene.add_node(None).await;
+        stage.scene.add_node().await;
     }
     stage.healed("all nodes are killed");
     stage.talk(5).await;
@@ -210,8 +211,7 @@ async fn g7_a_registry_that_is_empty_or_lies_keeps_nobody_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn g5_a_node_without_files_keeps_who_is_there_and_recovers() {
-    let mut stage = Stage::with_nodes(4, 0).await;
-    stage.scene.add_node(Some(80)).await;
+    let mut stage = Stage::of(4, |plan| Plan { nodes: 1, open_files: Some(80), ..plan }).await;
     let node = &stage.scene.nodes[0].process;
     let base = node.open_files();
     stage.fault("no files");
@@ -222,7 +222,7 @@ async fn g5_a_node_without_files_keeps_who_is_there_and_recovers() {
         }
     }
     let (opened, most) = (sockets.len(), node.open_files());
-    assert!(opened < 80, "{opened} of 120 with 80 files");
+    assert!(opened < 120 && most <= 80, "{opened} sockets, {most} files");
     stage.talk(10).await;
     drop(sockets);
     stage.healed("no files");

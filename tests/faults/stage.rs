@@ -31,8 +31,12 @@ impl Stage {
     }
 
     pub(crate) async fn with_nodes(people: usize, nodes: usize) -> Self {
+        Self::of(people, |plan| Plan { nodes, ..plan }).await
+    }
+
+    pub(crate) async fn of(people: usize, plan: impl FnOnce(Plan) -> Plan) -> Self {
         let redis = RedisServer::start(Flavor::Redis);
-        let scene = Scene::start(Plan { nodes, ..Plan::on(redis.port()) }).await;
+        let scene = Scene::start(plan(Plan::on(redis.port()))).await;
         let names = names(people);
         let channel = scene.group(&strs(&names)).await;
         let speaker = scene.sender(&names[0]);

@@ -10,6 +10,7 @@
 )]
 
 pub mod cluster;
+pub mod crowd;
 pub mod failover;
 pub mod person;
 pub mod process;

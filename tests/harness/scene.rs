@@ -44,6 +44,7 @@ pub struct Scene {
     /// What happens.
     pub recorder: Arc<Recorder>,
     redis_port: u16,
+    plan: Plan,
 }
 
 /// What a scene is made of.
@@ -57,13 +58,17 @@ pub struct Plan {
     pub replicas: u32,
     /// What decides which calls of the store a fault hits.
     pub seed: u64,
+    /// Files that a node may have open, if not as many as this process.
+    pub open_files: Option<u32>,
+    /// Whether clients reach nodes through a proxy.
+    pub doors: bool,
 }
 
 impl Plan {
     /// Two nodes.
     #[must_use]
     pub const fn on(redis_port: u16) -> Self {
-        Self { redis_port, nodes: 2, replicas: 0, seed: 1 }
+        Self { redis_port, nodes: 2, replicas: 0, seed: 1, open_files: None, doors: true }
     }
 }
 
@@ -94,23 +99,24 @@ impl Scene {
             nodes: Vec::new(),
             recorder: Recorder::new(),
             redis_port: plan.redis_port,
+            plan,
         };
         for _ in 0..plan.nodes {
-            scene.add_node(None).await;
+            scene.add_node().await;
         }
         scene
     }
 
     /// Starts one more node and waits until it is given to clients.
-    pub async fn add_node(&mut self, open_files: Option<u32>) {
+    pub async fn add_node(&mut self) {
         let (bus, port) = (TcpProxy::start(self.redis_port).await, free_port());
         let door = TcpProxy::start(port).await;
         let setup = NodeSetup {
             redis_url: bus.redis_url(),
             store_endpoint: self.node_store.url().to_owned(),
             port,
-            door: Some(door.port()),
-            open_files,
+            door: self.plan.doors.then_some(door.port()),
+            open_files: self.plan.open_files,
         };
         let process = NodeProcess::of(&setup).await;
         let nodes = &self.cluster.stack.parts().nodes;
