@@ -24,6 +24,9 @@ pub enum Flow {
     /// They are gone, and so is everything that follows on this connection, whatever is switched
     /// later. A partition that never heals, and that nobody is told of.
     Swallow,
+    /// Pieces that hold this text are gone, and the others pass: one message is lost on a sound
+    /// connection, where messages come one at a time.
+    Lose(&'static str),
 }
 
 /// Which connections a fault concerns.
@@ -244,13 +247,14 @@ impl Pump {
             if bytes.is_empty() {
                 return;
             }
-            if self.is_up && bytes.windows(SUBSCRIBE.len()).any(|part| part == SUBSCRIBE) {
+            if self.is_up && holds(bytes, SUBSCRIBE) {
                 self.subscribes.store(true, Ordering::Relaxed);
             }
             match self.flow() {
                 Flow::Swallow => swallows = true,
                 Flow::Slow(by) => tokio::time::sleep(by).await,
-                Flow::Pass | Flow::Hold => {}
+                Flow::Lose(text) if holds(bytes, text.as_bytes()) => continue,
+                Flow::Pass | Flow::Hold | Flow::Lose(_) => {}
             }
             if swallows {
                 continue;
@@ -293,6 +297,10 @@ impl Pump {
             (true, false) => state.fault.down,
         }
     }
+}
+
+fn holds(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|part| part == text)
 }
 
 const SUBSCRIBE: &[u8] = b"SUBSCRIBE";
