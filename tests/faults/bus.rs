@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tests::proxy::tcp::{Fault, Flow, Scope};
 use tests::redis::{Flavor, RedisServer};
+use tests::scene::Plan;
 use tests::{SOON, eventually};
 use tokio::time::Instant;
 
@@ -68,7 +69,8 @@ async fn g3_g4_a_stream_that_is_flushed_trimmed_or_restarted_empty_loses_nothing
 
 #[tokio::test(flavor = "multi_thread")]
 async fn g4_a_subscriber_that_redis_cuts_off_loses_nothing() {
-    let mut stage = Stage::start(6).await;
+    // What was missed comes at once: half a megabyte a socket, which no proxy should hold up.
+    let mut stage = Stage::of(6, |plan| Plan { doors: false, ..plan }).await;
     let kill = |stage: &mut Stage| {
         let killed = stage.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
         assert_eq!(killed, "2", "one link a node");

@@ -56,7 +56,7 @@ async fn relayed(count: usize, bar: Duration) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn g3_a_post_waits_for_no_redis_that_is_silent() {
-    black_holed(60, Duration::from_millis(600)).await;
+    black_holed(50, Duration::from_millis(600)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,7 +85,7 @@ async fn black_holed(count: usize, bar: Duration) {
             times.push(begun.elapsed());
             assert!(id.is_some(), "a POST needs no Redis");
             // Over more than two pauses of five seconds, each after three time-outs.
-            tokio::time::sleep(PACE).await;
+            tokio::time::sleep(if round == "silent" { PACE } else { PACE / 10 }).await;
         }
         took.push(times);
     }
