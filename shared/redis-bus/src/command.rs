@@ -63,6 +63,11 @@ impl Commands {
         }
     }
 
+    /// Lets the next request open a connection through the endpoint's name.
+    pub(crate) async fn renew(&self) {
+        *self.slot.lock().await = None;
+    }
+
     async fn open(&self) -> RedisResult<Arc<Open>> {
         let mut slot = Arc::clone(&self.slot).lock_owned().await;
         if let Some(open) = slot.as_ref().filter(|open| open.is_usable()) {

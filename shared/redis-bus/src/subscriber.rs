@@ -143,6 +143,8 @@ impl Link {
         for some in self.topics.names().chunks(TOPICS_PER_COMMAND) {
             connection.subscribe(some).await?;
         }
+        // Who hears this reads the stream: where the name leads now, not where commands still go.
+        self.commands.renew().await;
         self.topics.tell_all(&Notice::Restored);
         if std::mem::replace(&mut self.had_one, true) {
             info!(redis = %self.commands.endpoint(), "subscriptions restored");
