@@ -1,11 +1,13 @@
 //! Many sockets: a node dies under them (B), or many of them do not read (F).
 
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 use model::{MessageId, limits};
 use tests::crowd::{Crowd, Member};
 use tests::eventually;
+use tests::process::NodeProcess;
 use tests::record::Sender;
 use tests::redis::{Flavor, RedisServer};
 use tests::scene::{Plan, Scene};
@@ -143,9 +145,12 @@ async fn slow_readers(of: Readers) {
     // Who is reading now sees it at its next look.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = node.resident_bytes();
-    let sent = burst(&speaker, &channel, "slow", of.messages, of.bytes).await;
-    let late = lags(&others, &sent).await;
-    let grown = node.resident_bytes().saturating_sub(before) >> 20;
+    let run = async {
+        let sent = burst(&speaker, &channel, "slow", of.messages, of.bytes).await;
+        lags(&others, &sent).await
+    };
+    let (late, peak) = with_peak(node, run).await;
+    let grown = peak.saturating_sub(before) >> 20;
     let cut_off = node.metric("inkwire_slow_consumers_total").await;
     let (sound, late) = (percentile(&sound, 99), percentile(&late, 99));
     let ratio = late.as_secs_f64() / sound.as_secs_f64();
@@ -162,6 +167,20 @@ async fn slow_readers(of: Readers) {
     assert!(ratio <= of.ratio, "{ratio}");
     let ended: usize = others.look(|one| one.ends.len()).iter().sum();
     assert_eq!(ended, 0, "the others stayed");
+}
+
+/// Does something, and looks what a node's memory comes to meanwhile.
+async fn with_peak<T>(node: &NodeProcess, run: impl Future<Output = T>) -> (T, u64) {
+    let mut run = pin!(run);
+    let mut peak = 0;
+    loop {
+        tokio::select! {
+            done = &mut run => return (done, peak),
+            () = tokio::time::sleep(Duration::from_millis(100)) => {
+                peak = peak.max(node.resident_bytes());
+            }
+        }
+    }
 }
 
 /// Sends so many texts, some at a time; each id with when its send began.
