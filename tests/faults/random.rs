@@ -307,5 +307,5 @@ impl World {
     }
 }
 
-const SENDERS: usize = 24;
+const SENDERS: usize = 48;
 const SETTLE: Duration = Duration::from_secs(60);
