@@ -64,6 +64,8 @@ async fn killed(users: usize, each: usize, survivors: usize, bar: Duration) {
     let times: Vec<Duration> = crowd.look(back).into_iter().flatten().collect();
     let unresumed = crowd.look(|one| one.readies.iter().skip(1).filter(|(_, is)| !is).count());
     let unresumed: usize = unresumed.iter().sum();
+    let unassigned: u32 = crowd.look(|one| one.unassigned).iter().sum();
+    let refused: u32 = crowd.look(|one| one.refused).iter().sum();
     let resyncs: u32 = crowd.look(|one| one.resyncs).iter().sum();
     let calls = |table: &str, operation: &str| {
         let now = scene.node_store.calls(table, operation);
@@ -80,7 +82,8 @@ async fn killed(users: usize, each: usize, survivors: usize, bar: Duration) {
         "B node killed with {sockets} sockets of {users} users, {survivors} left: resumed after the kill p50 {p50:.1?} \
          p99 {p99:.1?} last {last:.1?} (bar for p99: the lease's end at {:?} and {bar:?}); nodes read \
          messages {messages} times, memberships {members} times; {unresumed} not resumed, {resyncs} \
-         resyncs; most sockets ready within a second: {}",
+         resyncs; {unassigned} calls of /connect failed, {refused} sockets were refused; most sockets \
+         ready within a second: {}",
         limits::LEASE_TTL,
         peak(&times)
     );

@@ -30,6 +30,10 @@ pub struct Member {
     pub messages: Vec<(MessageId, Instant)>,
     /// Raw duplicates.
     pub again: u32,
+    /// Calls of `/connect` that failed.
+    pub unassigned: u32,
+    /// Assigned nodes that it got no socket of.
+    pub refused: u32,
 }
 
 /// Many clients; they end when it is dropped.
@@ -118,8 +122,9 @@ impl One {
                         lock(&self.member).ends.push((Instant::now(), code));
                         continue;
                     }
+                    lock(&self.member).refused += 1;
                 }
-                Err(_) => failed = None,
+                Err(_) => lock(&self.member).unassigned += 1,
             }
             tokio::time::sleep(backoff.next_wait(None)).await;
         }

@@ -60,7 +60,8 @@ pub struct Plan {
     pub seed: u64,
     /// Files that a node may have open, if not as many as this process.
     pub open_files: Option<u32>,
-    /// Whether clients reach nodes through a proxy.
+    /// Whether clients reach nodes, and functions the store, through proxies: not where thousands
+    /// do at once.
     pub doors: bool,
 }
 
@@ -82,9 +83,10 @@ impl Scene {
         let store = StoreProxy::start(engine.endpoint(), plan.seed).await;
         let node_store = StoreProxy::start(engine.endpoint(), plan.seed + 1).await;
         let bus = TcpProxy::start(plan.redis_port).await;
+        let way = if plan.doors { store.url() } else { engine.endpoint() };
         let stack = StackOptions {
             nodes: 0,
-            data: Data::Endpoint(store.url().to_owned()),
+            data: Data::Endpoint(way.to_owned()),
             engine: Some(engine),
             bus: Bus::Redis(RedisUrl::parse(&bus.redis_url()).expect("a URL of ours")),
             replicas: plan.replicas,

@@ -14,13 +14,13 @@ use memory::{MemoryBus, MemoryDirectory};
 use messaging::App;
 use messaging::ports::{Cause, Principal};
 use messaging::relay::Relay;
-use model::NodeId;
+use model::{NodeId, limits};
 use runtime::config::{StoreConfig, TokenConfig};
 use runtime::tickets::SignedTickets;
 use runtime::tokens::JwtTokens;
 use runtime::wire::Parts;
 use runtime::{Secret, Secrets};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 use crate::engine::{Engine, EngineData};
@@ -58,7 +58,7 @@ impl Stack {
     /// # Errors
     /// [`StackError`]. What was started by then is stopped again.
     pub async fn start(options: StackOptions) -> Result<Self, StackError> {
-        let listener = listen(options.port).await?;
+        let listener = listen(options.port)?;
         let port_error = |source| StackError::Port { port: options.port, source };
         let address = listener.local_addr().map_err(port_error)?;
         let (engine, endpoint) = start_engine(&options.data, options.engine.as_ref())?;
@@ -226,8 +226,15 @@ impl Stack {
     }
 }
 
-async fn listen(port: u16) -> Result<TcpListener, StackError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| {
+fn listen(port: u16) -> Result<TcpListener, StackError> {
+    let bind = || {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+        // All clients of a lost node come at once: whom the backlog drops comes a second later.
+        socket.listen(limits::LISTEN_BACKLOG)
+    };
+    bind().map_err(|source| {
         if source.kind() == io::ErrorKind::AddrInUse {
             StackError::PortTaken { port }
         } else {

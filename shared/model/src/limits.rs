@@ -86,6 +86,10 @@ pub const LEASE_MEMORY: Duration = Duration::from_secs(120);
 pub const TICKET_TTL: Duration = Duration::from_secs(30);
 /// Distinct reporters within [`REPORT_WINDOW`] that demote a node for [`DEMOTION`].
 pub const REPORTERS_MIN: usize = 3;
+/// Reports that the directory keeps, the newest of all nodes together. All clients of a lost node
+/// report it, and each of them reads the reports: more would cost the square of their number.
+/// Enough for ten nodes at a time.
+pub const REPORTS_MAX: usize = 10 * REPORTERS_MIN;
 /// The window in which reports of a node count together.
 pub const REPORT_WINDOW: Duration = Duration::from_secs(10);
 /// How long a reported node gets no new clients.
