@@ -62,6 +62,7 @@ suite! {
     renewing_drops_nothing_else
     reports_are_distinct_by_user
     old_reports_are_forgotten
+    the_newest_reports_are_kept
 }
 
 async fn a_lease_is_what_the_node_said_last(bench: &Bench) {
@@ -187,6 +188,22 @@ async fn reports_are_distinct_by_user(bench: &Bench) {
     assert_eq!(reporters, ["ann", "bob"]);
     assert_eq!(fleet["n2"].reports.len(), 1);
     assert!(fleet["n1"].reports.iter().all(|(_, age)| *age < SLACK));
+}
+
+async fn the_newest_reports_are_kept(bench: &Bench) {
+    renew(bench, "n1", 0).await;
+    renew(bench, "n2", 0).await;
+    for number in 0..20 {
+        let user = format!("user{number}");
+        report(bench, "n1", &user).await;
+        bench.age_report("n1", &user, Duration::from_millis(100));
+    }
+    for number in 0..limits::REPORTS_MAX - 10 {
+        report(bench, "n2", &format!("user{number}")).await;
+    }
+    let fleet = fleet(bench).await;
+    let kept = (fleet["n1"].reports.len(), fleet["n2"].reports.len());
+    assert_eq!(kept, (10, limits::REPORTS_MAX - 10));
 }
 
 async fn old_reports_are_forgotten(bench: &Bench) {

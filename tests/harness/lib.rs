@@ -10,9 +10,14 @@
 )]
 
 pub mod cluster;
+pub mod crowd;
+pub mod failover;
 pub mod person;
 pub mod process;
+pub mod proxy;
+pub mod record;
 pub mod redis;
+pub mod scene;
 
 use std::time::Duration;
 

@@ -27,6 +27,8 @@ pub struct Person {
     pub api: Api,
     /// Their client.
     pub client: Client,
+    /// Which client of a recorded run it is.
+    pub number: u32,
     log: Arc<Mutex<Vec<Logged>>>,
 }
 
@@ -41,16 +43,27 @@ impl Person {
     /// Starts to connect.
     #[must_use]
     pub fn start_without_waiting(name: &str, api: Api) -> Self {
+        Self::observed(name, api, 0, |_| {})
+    }
+
+    /// Starts to connect; every event is shown to an observer first.
+    pub fn observed(
+        name: &str,
+        api: Api,
+        number: u32,
+        mut observer: impl FnMut(&Event) + Send + 'static,
+    ) -> Self {
         let (client, mut events) = Client::start(Config::new(api.clone()));
         let log: Arc<Mutex<Vec<Logged>>> = Arc::default();
         let kept = Arc::clone(&log);
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
+                observer(&event);
                 let logged = Logged { at: Instant::now(), event };
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(logged);
             }
         });
-        Self { name: name.to_owned(), api, client, log }
+        Self { name: name.to_owned(), api, client, number, log }
     }
 
     /// Looks at everything that came.

@@ -14,6 +14,22 @@ pub struct NodeProcess {
     /// Where clients reach it.
     pub url: String,
     health: String,
+    admin: u16,
+}
+
+/// How a node process is set up.
+#[derive(Debug, Clone)]
+pub struct NodeSetup {
+    /// Its way to Redis.
+    pub redis_url: String,
+    /// Its way to the store.
+    pub store_endpoint: String,
+    /// Where it listens.
+    pub port: u16,
+    /// The port that it tells clients, if something stands before it.
+    pub door: Option<u16>,
+    /// How many files it may have open, if not as many as this process.
+    pub open_files: Option<u32>,
 }
 
 impl NodeProcess {
@@ -22,17 +38,40 @@ impl NodeProcess {
     /// # Panics
     /// If it does not.
     pub async fn start(redis_url: &str, store_endpoint: &str) -> Self {
-        let port = free_port();
-        let url = format!("ws://127.0.0.1:{port}/socket");
-        let process = Command::new(program("node"))
+        Self::of(&NodeSetup {
+            redis_url: redis_url.to_owned(),
+            store_endpoint: store_endpoint.to_owned(),
+            port: free_port(),
+            door: None,
+            open_files: None,
+        })
+        .await
+    }
+
+    /// Starts a node and waits until it answers.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn of(setup: &NodeSetup) -> Self {
+        let port = setup.port;
+        let url = format!("ws://127.0.0.1:{}/socket", setup.door.unwrap_or(port));
+        let admin = free_port();
+        let program = program("node");
+        let mut command = Command::new(&program);
+        if let Some(files) = setup.open_files {
+            command = Command::new("/bin/sh");
+            command.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\"")).arg(&program);
+        }
+        let process = command
             .env_clear()
             .env("INKWIRE_NODE_LISTEN", format!("127.0.0.1:{port}"))
+            .env("INKWIRE_NODE_ADMIN_LISTEN", format!("127.0.0.1:{admin}"))
             .env("INKWIRE_NODE_URL", &url)
-            .env("INKWIRE_REDIS_URL", redis_url)
+            .env("INKWIRE_REDIS_URL", &setup.redis_url)
             .env("INKWIRE_TABLE_PREFIX", embedded_stack::TABLE_PREFIX)
             .env("INKWIRE_TICKET_SECRET", TICKET_SECRET)
-            .env("INKWIRE_LOG", "warn")
-            .env("AWS_ENDPOINT_URL", store_endpoint)
+            .env("INKWIRE_LOG", "error")
+            .env("AWS_ENDPOINT_URL", &setup.store_endpoint)
             .env("AWS_REGION", "local")
             .env("AWS_ACCESS_KEY_ID", "local")
             .env("AWS_SECRET_ACCESS_KEY", "local")
@@ -40,9 +79,47 @@ impl NodeProcess {
             .spawn()
             .expect("the node's program: `tests/run` builds it");
         let health = format!("http://127.0.0.1:{port}/healthz");
-        let node = Self { process, url, health };
+        let node = Self { process, url, health, admin };
         eventually("the node answers", SOON, async || node.is_healthy().await).await;
         node
+    }
+
+    /// Resident memory in bytes, as the kernel counts it; 0 once it is gone.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+        kib.unwrap_or_default() * 1024
+    }
+
+    /// Files that it has open; 0 once it is gone.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).map_or(0, Iterator::count)
+    }
+
+    /// One of its metrics, labels summed up; 0 if it does not tell.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let url = format!("http://127.0.0.1:{}/metrics", self.admin);
+        let request = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+        let answer = client::exchange(&url, request, std::time::Duration::from_secs(2)).await;
+        let text = String::from_utf8(answer.unwrap_or_default()).unwrap_or_default();
+        let of_name =
+            |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        let value = |line: &str| line.rsplit(' ').next()?.trim().parse::<u64>().ok();
+        text.lines().filter(of_name).filter_map(value).sum()
+    }
+
+    /// SIGSTOP: it stands still, and its connections with it.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT: it goes on as if nothing had been.
+    pub fn resume(&self) {
+        self.signal("-CONT");
     }
 
     /// Whether it answers 200 on its socket port.
@@ -62,12 +139,13 @@ impl NodeProcess {
     }
 
     /// SIGTERM: it drains.
-    ///
-    /// # Panics
-    /// If the signal cannot be sent.
     pub fn terminate(&self) {
-        let sent = Command::new("kill").arg(self.process.id().to_string()).status();
-        assert!(sent.is_ok_and(|status| status.success()));
+        self.signal("-TERM");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").arg(signal).arg(self.process.id().to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill {signal} failed");
     }
 
     /// Whether it ended by itself with this exit code.

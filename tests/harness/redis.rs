@@ -201,6 +201,11 @@ fn started(binary: &Path, directory: &Path, port: u16) -> Option<Child> {
     panic!("{} on port {port} does not answer", binary.display())
 }
 
+/// Sends a command to the server on a port, which may not answer.
+pub fn tell(port: u16, words: &[&str]) {
+    command(port, words).map(drop).unwrap_or_default();
+}
+
 fn command(port: u16, words: &[&str]) -> io::Result<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;

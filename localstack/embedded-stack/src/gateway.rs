@@ -139,8 +139,9 @@ async fn accept(
     }
 }
 
-/// Connections at once.
-const CONNECTIONS_MAX: usize = 2_048;
+/// Connections at once: idle ones are kept for a while, and all clients of a lost node may come in
+/// a moment.
+const CONNECTIONS_MAX: usize = 8_192;
 /// How long a request's head may take, and a kept connection be idle.
 const HEAD_WAIT_MAX: Duration = Duration::from_secs(20);
 /// Headers of a request.

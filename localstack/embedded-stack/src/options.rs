@@ -77,6 +77,8 @@ impl Options {
                 Some(endpoint) => Data::Endpoint(endpoint.clone()),
                 None => Data::Directory(self.data_dir.clone()),
             },
+            engine: None,
+            replicas: 0,
             bus: self.redis_url.clone().map_or(Bus::InProcess, Bus::Redis),
             keep_secrets_in: Some(self.data_dir.clone()),
             token_secrets: secrets(TOKEN_SECRET)?,

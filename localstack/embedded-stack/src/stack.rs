@@ -14,13 +14,13 @@ use memory::{MemoryBus, MemoryDirectory};
 use messaging::App;
 use messaging::ports::{Cause, Principal};
 use messaging::relay::Relay;
-use model::NodeId;
+use model::{NodeId, limits};
 use runtime::config::{StoreConfig, TokenConfig};
 use runtime::tickets::SignedTickets;
 use runtime::tokens::JwtTokens;
 use runtime::wire::Parts;
 use runtime::{Secret, Secrets};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 use crate::engine::{Engine, EngineData};
@@ -49,7 +49,7 @@ pub struct Stack {
     stop: Stop,
     tasks: JoinSet<()>,
     // The last to go: everything above writes to it.
-    engine: Option<Engine>,
+    engine: Option<Arc<Engine>>,
 }
 
 impl Stack {
@@ -58,10 +58,10 @@ impl Stack {
     /// # Errors
     /// [`StackError`]. What was started by then is stopped again.
     pub async fn start(options: StackOptions) -> Result<Self, StackError> {
-        let listener = listen(options.port).await?;
+        let listener = listen(options.port)?;
         let port_error = |source| StackError::Port { port: options.port, source };
         let address = listener.local_addr().map_err(port_error)?;
-        let (engine, endpoint) = start_engine(&options.data)?;
+        let (engine, endpoint) = start_engine(&options.data, options.engine.as_ref())?;
         let wiring = Arc::new(wire(&options, endpoint).await?);
         let capacity = Capacity::default();
         let parts = wiring.parts(capacity.clone()).await?;
@@ -70,7 +70,7 @@ impl Stack {
             parts.nodes.fleet().await.map_err(silent)?;
         }
         let app = parts.app();
-        let mut feed = open_feed(engine.as_ref(), &options.data)?;
+        let mut feed = open_feed(engine.as_deref(), &options.data)?;
         let is_new = feed.as_ref().map_or(Ok(false), Feed::is_unused).map_err(feed_error)?;
         let general = match options.seed {
             true => seed::seed(&app).await.map_err(StackError::Seed)?,
@@ -172,7 +172,7 @@ impl Stack {
     /// The embedded engine, if the store is not elsewhere.
     #[must_use]
     pub fn engine(&self) -> Option<&Engine> {
-        self.engine.as_ref()
+        self.engine.as_deref()
     }
 
     /// The relay: what it did so far.
@@ -226,8 +226,15 @@ impl Stack {
     }
 }
 
-async fn listen(port: u16) -> Result<TcpListener, StackError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| {
+fn listen(port: u16) -> Result<TcpListener, StackError> {
+    let bind = || {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+        // All clients of a lost node come at once: whom the backlog drops comes a second later.
+        socket.listen(limits::LISTEN_BACKLOG)
+    };
+    bind().map_err(|source| {
         if source.kind() == io::ErrorKind::AddrInUse {
             StackError::PortTaken { port }
         } else {
@@ -236,15 +243,18 @@ async fn listen(port: u16) -> Result<TcpListener, StackError> {
     })
 }
 
-fn start_engine(data: &Data) -> Result<(Option<Engine>, String), StackError> {
+fn start_engine(
+    data: &Data,
+    running: Option<&Arc<Engine>>,
+) -> Result<(Option<Arc<Engine>>, String), StackError> {
     let data = match data {
-        Data::Endpoint(endpoint) => return Ok((None, endpoint.clone())),
+        Data::Endpoint(endpoint) => return Ok((running.cloned(), endpoint.clone())),
         Data::Memory => EngineData::Memory,
         Data::Directory(path) => EngineData::Directory(path.clone()),
     };
     let engine = Engine::start(data)?;
     let endpoint = engine.endpoint().to_owned();
-    Ok((Some(engine), endpoint))
+    Ok((Some(Arc::new(engine)), endpoint))
 }
 
 /// The stream that the relay reads, if the store is the engine. A few queries that block a little:
@@ -307,6 +317,7 @@ async fn wire(options: &StackOptions, endpoint: String) -> Result<Wiring, StackE
             Bus::InProcess => BusWiring::in_process(),
             Bus::Redis(url) => BusWiring::Redis(url.clone()),
         },
+        replicas: options.replicas,
         tokens: Arc::new(JwtTokens::new(&tokens)),
         tickets: Arc::new(SignedTickets::new(&ticket_secrets)),
     })

@@ -35,11 +35,11 @@ impl BusWiring {
         }
     }
 
-    /// Replicas that are there are waited for; none is expected.
-    fn replay(&self) -> Result<Arc<dyn Replay>, EndpointError> {
+    /// Replicas that are there are waited for; so many are expected.
+    fn replay(&self, replicas: u32) -> Result<Arc<dyn Replay>, EndpointError> {
         match self {
             Self::InProcess(bus, _) => Ok(Arc::new(bus.clone())),
-            Self::Redis(url) => replay(url, 0),
+            Self::Redis(url) => replay(url, replicas),
         }
     }
 }
@@ -49,6 +49,7 @@ impl BusWiring {
 pub(crate) struct Wiring {
     pub(crate) store: StoreConfig,
     pub(crate) bus: BusWiring,
+    pub(crate) replicas: u32,
     pub(crate) tokens: Arc<JwtTokens>,
     pub(crate) tickets: Arc<SignedTickets>,
 }
@@ -64,6 +65,6 @@ impl Wiring {
     /// Makes the relay for the runtime that this runs on. What it reads is counted nowhere.
     pub(crate) async fn relay(&self) -> Result<Relay, EndpointError> {
         let store = store(&self.store, CredentialSource::local(), Capacity::default()).await;
-        Ok(relay(store, self.bus.replay()?))
+        Ok(relay(store, self.bus.replay(self.replicas)?))
     }
 }

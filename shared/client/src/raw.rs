@@ -96,27 +96,48 @@ impl RawSocket {
         within: Duration,
         transport: Option<&dyn Transport>,
     ) -> Result<Self, OpenError> {
+        let uri: Uri = url.parse().or(Err(OpenError::BadRequest))?;
+        let authority = authority(&uri).ok_or(OpenError::BadRequest)?;
+        let upgrade = async {
+            let stream = match transport {
+                Some(transport) => transport.dial(&authority).await?,
+                None => dial_tcp(&authority).await?,
+            };
+            Self::handshake(stream, url, headers).await
+        };
+        timeout(within, upgrade).await.unwrap_or(Err(OpenError::TimedOut))
+    }
+
+    /// Upgrades a connection that was made by somebody else, who also sees to the time.
+    ///
+    /// # Errors
+    /// [`OpenError`], as for [`RawSocket::open`].
+    pub async fn over(
+        tcp: TcpStream,
+        url: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, OpenError> {
+        Self::handshake(Box::new(tcp), url, headers).await
+    }
+
+    async fn handshake(
+        stream: Box<dyn ByteStream>,
+        url: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, OpenError> {
         let mut request = url.into_client_request().or(Err(OpenError::BadRequest))?;
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).or(Err(OpenError::BadRequest))?;
             let value = HeaderValue::from_str(value).or(Err(OpenError::BadRequest))?;
             request.headers_mut().insert(name, value);
         }
-        let authority = authority(request.uri()).ok_or(OpenError::BadRequest)?;
-        let upgrade = async {
-            let stream = match transport {
-                Some(transport) => transport.dial(&authority).await?,
-                None => dial_tcp(&authority).await?,
-            };
-            match client_async_with_config(request, stream, Some(bounds())).await {
-                Ok((stream, _)) => Ok(Self { stream }),
-                Err(tungstenite::Error::Http(response)) => {
-                    Err(OpenError::Refused { status: response.status().as_u16() })
-                }
-                Err(source) => Err(OpenError::Handshake { source: Box::new(source) }),
+        match client_async_with_config(request, stream, Some(bounds())).await {
+            Ok((stream, _)) => Ok(Self { stream }),
+            Err(tungstenite::Error::Http(response)) => {
+                Err(OpenError::Refused { status: response.status().as_u16() })
             }
-        };
-        timeout(within, upgrade).await.unwrap_or(Err(OpenError::TimedOut))
+            Err(source) => Err(OpenError::Handshake { source: Box::new(source) }),
+        }
     }
 
     /// Says `hello`.

@@ -25,6 +25,25 @@ struct State {
     unavailable: bool,
 }
 
+impl State {
+    /// Keeps the newest reports of all nodes together.
+    fn forget_reports(&mut self) {
+        let all = self.nodes.values().flat_map(|node| node.reports.values().copied());
+        let mut times: Vec<Timestamp> = all.collect();
+        let Some(over) = times.len().checked_sub(limits::REPORTS_MAX + 1) else { return };
+        times.sort_unstable();
+        let Some(newest_over) = times.get(over).copied() else { return };
+        let mut left = over + 1;
+        for node in self.nodes.values_mut() {
+            node.reports.retain(|_, at| {
+                let goes = left > 0 && *at <= newest_over;
+                left -= usize::from(goes);
+                !goes
+            });
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Node {
     lease: Lease,
@@ -115,6 +134,7 @@ impl NodeDirectory for MemoryDirectory {
         if let Some(node) = state.nodes.get_mut(node) {
             node.reports.insert(reporter.clone(), now);
         }
+        state.forget_reports();
         Ok(())
     }
 }

@@ -10,10 +10,10 @@
 mod known;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::{ChannelId, Late, MessageId, WorkspaceId, limits};
+use model::{ChannelId, Late, MessageId, Timestamp, WorkspaceId, limits};
 use protocol::publication::Publication;
 use tracing::{error, info, warn};
 
@@ -74,6 +74,8 @@ struct State {
     replay: Arc<dyn Replay>,
     clock: Arc<dyn Clock>,
     known: KnownChannels,
+    /// When a batch last went on without a replica that should have been there.
+    alone_at: Mutex<Option<Timestamp>>,
     counters: Counters,
 }
 
@@ -96,8 +98,9 @@ impl Relay {
         replay: Arc<dyn Replay>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let (known, counters) = (KnownChannels::default(), Counters::default());
-        Self(Arc::new(State { channels, replay, clock, known, counters }))
+        let (known, alone_at) = (KnownChannels::default(), Mutex::default());
+        let counters = Counters::default();
+        Self(Arc::new(State { channels, replay, clock, known, alone_at, counters }))
     }
 
     /// What it did so far.
@@ -273,9 +276,13 @@ impl State {
             match self.replay.replay(batch).await {
                 Ok(replayed) => match replayed.replication {
                     Replication::Acknowledged | Replication::Single => {
+                        *self.alone_at() = None;
                         return self.told(replayed);
                     }
                     Replication::Absent if unacknowledged => {
+                        if !self.is_alone() {
+                            *self.alone_at() = Some(self.clock.now());
+                        }
                         count(&self.counters.alone, 1);
                         warn!(
                             messages = batch.len(),
@@ -284,8 +291,10 @@ impl State {
                         return self.told(replayed);
                     }
                     Replication::Lagging if unacknowledged => break,
+                    // It was waited for lately. The name is asked again all the same.
+                    Replication::Absent if self.is_alone() => {}
                     // One may be on its way, or the name may lead elsewhere soon.
-                    Replication::Absent => tokio::time::sleep(limits::REPLICA_WAIT_MAX).await,
+                    Replication::Absent => tokio::time::sleep(limits::REPLICA_ABSENT_WAIT).await,
                     Replication::Lagging => {}
                 },
                 Err(err) => {
@@ -299,6 +308,16 @@ impl State {
         }
         warn!(messages = batch.len(), "a batch is not safe on the bus; it comes again");
         None
+    }
+
+    fn is_alone(&self) -> bool {
+        let now = self.clock.now();
+        self.alone_at().is_some_and(|at| now.since(at) < limits::REPLICA_ABSENT_MEMORY)
+    }
+
+    fn alone_at(&self) -> MutexGuard<'_, Option<Timestamp>> {
+        // No code panics while it holds the lock; a poisoned one is as good as new.
+        self.alone_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the two ways out of a run read alike")]

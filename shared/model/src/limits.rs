@@ -86,6 +86,10 @@ pub const LEASE_MEMORY: Duration = Duration::from_secs(120);
 pub const TICKET_TTL: Duration = Duration::from_secs(30);
 /// Distinct reporters within [`REPORT_WINDOW`] that demote a node for [`DEMOTION`].
 pub const REPORTERS_MIN: usize = 3;
+/// Reports that the directory keeps, the newest of all nodes together. All clients of a lost node
+/// report it, and each of them reads the reports: more would cost the square of their number.
+/// Enough for ten nodes at a time.
+pub const REPORTS_MAX: usize = 10 * REPORTERS_MIN;
 /// The window in which reports of a node count together.
 pub const REPORT_WINDOW: Duration = Duration::from_secs(10);
 /// How long a reported node gets no new clients.
@@ -104,6 +108,12 @@ pub const FLEET_FRESH: Duration = Duration::from_millis(500);
 
 /// How long a batch of the relay waits for a replica to acknowledge it, or to appear (G3).
 pub const REPLICA_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long the relay waits for a replica that should be there and is not: one that lost its link
+/// is back within a second. After a failover everything unpublished waits for this.
+pub const REPLICA_ABSENT_WAIT: Duration = Duration::from_secs(2);
+/// How long the relay then takes it for granted that none is there, and only asks: a primary that
+/// was promoted stays alone for minutes, and each batch would wait for it.
+pub const REPLICA_ABSENT_MEMORY: Duration = Duration::from_secs(60);
 /// Publications of one batch of the relay: one wait for a replica covers them all, and its pipeline
 /// and the store's answers to it stay within a few MiB.
 pub const RELAY_BATCH_MAX: usize = 1_000;

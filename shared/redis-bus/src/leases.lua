@@ -11,7 +11,7 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local memory, report_memory = tonumber(ARGV[2]), tonumber(ARGV[3])
-local FORGET_MAX, REPORTS_MAX = 100, 10000
+local FORGET_MAX = 100
 
 local function pending_of(node)
   return KEYS[4] .. ':' .. node
@@ -106,11 +106,11 @@ function calls.reserve()
   return taken
 end
 
--- 4 node  5 user
+-- 4 node  5 user  6 reports that are kept, of all nodes together
 function calls.report()
   if redis.call('ZSCORE', KEYS[1], ARGV[4]) then
     redis.call('ZADD', KEYS[3], string.format('%.0f', now), ARGV[4] .. ' ' .. ARGV[5])
-    redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -REPORTS_MAX - 1)
+    redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -tonumber(ARGV[6]) - 1)
     redis.call('PEXPIRE', KEYS[3], report_memory)
   end
   return 1

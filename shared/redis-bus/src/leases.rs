@@ -93,7 +93,8 @@ impl NodeDirectory for RedisDirectory {
     }
 
     async fn report(&self, node: &NodeId, reporter: &UserId) -> Result<(), DirectoryError> {
-        self.call("report", &[node.as_str(), reporter.as_str()]).await.map(drop)
+        let most = limits::REPORTS_MAX.to_string();
+        self.call("report", &[node.as_str(), reporter.as_str(), &most]).await.map(drop)
     }
 }
 

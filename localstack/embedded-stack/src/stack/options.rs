@@ -1,10 +1,13 @@
 //! What a stack is made of.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use model::limits;
 use runtime::Secrets;
 use runtime::config::RedisUrl;
+
+use crate::engine::Engine;
 
 /// Where rows are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +38,13 @@ pub struct StackOptions {
     pub nodes: usize,
     /// Where rows are.
     pub data: Data,
+    /// An engine that runs already, behind the endpoint that `data` names: something may stand in
+    /// between. Without it nothing feeds the relay of a stack with an endpoint.
+    pub engine: Option<Arc<Engine>>,
     /// Where publications and leases are.
     pub bus: Bus,
+    /// Replicas that the bus is given: the relay takes none of them for granted.
+    pub replicas: u32,
     /// Where the stack's own secrets are kept; in memory only if nowhere.
     pub keep_secrets_in: Option<PathBuf>,
     /// What signs tokens, instead of a secret of the stack's own.
@@ -58,7 +66,9 @@ impl Default for StackOptions {
             port: 0,
             nodes: 2,
             data: Data::Memory,
+            engine: None,
             bus: Bus::InProcess,
+            replicas: 0,
             keep_secrets_in: None,
             token_secrets: None,
             ticket_secrets: None,

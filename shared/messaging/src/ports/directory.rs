@@ -77,7 +77,7 @@ pub trait NodeDirectory: Send + Sync + Debug {
     ) -> Result<Option<NodeId>, DirectoryError>;
 
     /// Notes that a user could not reach a node, or lost it. One report per user and node counts:
-    /// the last.
+    /// the last. The newest [`model::limits::REPORTS_MAX`] of all nodes are kept.
     ///
     /// # Errors
     /// [`DirectoryError`].

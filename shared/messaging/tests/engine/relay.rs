@@ -210,7 +210,7 @@ async fn g3_a_batch_is_relayed_when_a_replica_has_it_or_none_is_there_to_have_it
         (acknowledges, Outcome::Relayed, 1, 0, Duration::ZERO),
         (lags, Outcome::HeldAt(0), 2, 0, Duration::ZERO),
         (lags_unexpectedly, Outcome::HeldAt(0), 2, 0, Duration::ZERO),
-        (absent, Outcome::Relayed, 2, 1, limits::REPLICA_WAIT_MAX),
+        (absent, Outcome::Relayed, 2, 1, limits::REPLICA_ABSENT_WAIT),
     ] {
         let (rig, relay) = rig();
         let channel = rig.group("alice", &[]).await.id;
@@ -224,6 +224,25 @@ async fn g3_a_batch_is_relayed_when_a_replica_has_it_or_none_is_there_to_have_it
         // Published it is in any case: only the checkpoint waits.
         assert_eq!(published(&rig).await.len(), 1);
     }
+}
+
+/// A promoted primary has no replica for minutes: who waited for one once only asks.
+#[tokio::test(start_paused = true)]
+async fn g3_a_replica_that_stays_away_is_waited_for_once_a_minute() {
+    let (rig, relay) = rig();
+    let channel = rig.group("alice", &[]).await.id;
+    rig.post("alice", &channel, "hi").await;
+    let records = records(&rig.store, &channel).await;
+    rig.bus.set_replicas(Replicas { configured: 1, attached: 0, lag: false });
+    let mut waited = Vec::new();
+    for pause in [Duration::ZERO, Duration::ZERO, limits::REPLICA_ABSENT_MEMORY] {
+        rig.clock.advance(pause);
+        let begun = tokio::time::Instant::now();
+        assert_eq!(relay.relay(&records).await, Outcome::Relayed);
+        waited.push(begun.elapsed() >= limits::REPLICA_ABSENT_WAIT);
+    }
+    assert_eq!(waited, [true, false, true]);
+    assert_eq!((rig.bus.replays(), relay.counts().alone), (6, 3), "asked twice each time");
 }
 
 #[tokio::test]

@@ -1,0 +1,175 @@
+//! The primary is lost, and what the replica did not get of it is lost with it (faults 11, 12).
+
+use std::time::Duration;
+
+use client::Event;
+use model::{ChannelId, MessageId};
+use tests::failover::Pair;
+use tests::person::Person;
+use tests::proxy::tcp::{Fault, Flow, Scope};
+use tests::record::Sender;
+use tests::scene::{Plan, Scene};
+use tests::{SOON, eventually};
+use tokio::time::Instant;
+
+use crate::figures::{complete_at, figure, names, reached_at, strs};
+
+/// How the primary is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// Its process is killed: connections break.
+    Broken,
+    /// Nothing comes back from it, and no connection ends.
+    HalfOpen,
+    /// It lives, and some still reach it: one node and the senders; the other node is led to the
+    /// new primary. Soon it is made the new one's replica, and nobody is disconnected.
+    Demoted,
+    /// The same, and it stays a primary for as long as somebody takes it for one.
+    Isolated,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_g4_a_primary_that_dies_with_a_tail_loses_nothing() {
+    lost_primary(Loss::Broken, 0, Duration::from_secs(5) + SLACK).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_g4_a_primary_that_falls_silent_with_a_tail_loses_nothing() {
+    lost_primary(Loss::HalfOpen, 0, Duration::from_secs(12) + SLACK).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_g4_a_primary_that_is_replaced_while_some_still_reach_it_loses_nothing() {
+    lost_primary(Loss::Demoted, 1, Duration::from_secs(35) + SLACK).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: tests/run --full"]
+async fn long_a_lost_primary_costs_no_more_than_its_bar() {
+    // Where the old primary goes on answering, the relay must know that it should have a replica;
+    // elsewhere it need not.
+    let bars = [
+        (Loss::Broken, 0, 5),
+        (Loss::Broken, 1, 5),
+        (Loss::HalfOpen, 0, 12),
+        (Loss::HalfOpen, 1, 12),
+        (Loss::Demoted, 1, 35),
+        (Loss::Isolated, 1, 35),
+    ];
+    for (loss, replicas, bar) in bars {
+        for _ in 0..3 {
+            lost_primary(loss, replicas, Duration::from_secs(bar)).await;
+        }
+    }
+}
+
+/// Messages that were acknowledged, and when.
+type Sent = Vec<(MessageId, Instant)>;
+
+async fn talk(
+    sender: &Sender,
+    channel: &ChannelId,
+    what: &str,
+    count: usize,
+    pace: Duration,
+) -> Sent {
+    let mut sent = Vec::new();
+    for n in 0..count {
+        let id = sender.says(channel, &format!("{what} {n}")).await;
+        sent.extend(id.map(|id| (id, Instant::now())));
+        tokio::time::sleep(pace).await;
+    }
+    assert_eq!(sent.len(), count, "every send is answered 2xx, whatever Redis does");
+    sent
+}
+
+async fn lost_primary(loss: Loss, replicas: u32, bar: Duration) {
+    let mut pair = Pair::start().await;
+    let lives = matches!(loss, Loss::Demoted | Loss::Isolated);
+    let mut scene = Scene::start(Plan { replicas, ..Plan::on(pair.old.port()) }).await;
+    let names = names(10);
+    let channel = scene.group(&strs(&names)).await;
+    let people = scene.people(&strs(&names)).await;
+    let alice = scene.sender(&names[0]);
+
+    let mut sent = talk(&alice, &channel, "safe", 20, MOMENT).await;
+    let relay = scene.cluster.stack.relay().clone();
+    eventually("they are relayed", SOON, async || relay.counts().relayed >= 20).await;
+    pair.in_step().await;
+
+    // The tail: on the old primary alone. One node hears it, the other does not, and the relay has
+    // nobody to acknowledge it.
+    pair.stop_replication();
+    let deaf = Fault { down: Flow::Hold, scope: Scope::Subscribers, ..Fault::NONE };
+    scene.nodes[1].bus.set(deaf);
+    scene.recorder.fault("failover");
+    sent.extend(talk(&alice, &channel, "tail", 20, MOMENT).await);
+    let (old, new) = pair.entries("w");
+    assert!(old >= new + 20, "a tail was lost: {old} entries against {new}");
+    lose(loss, &mut pair, &scene);
+    sent.extend(talk(&alice, &channel, "meanwhile", 5, MOMENT).await);
+    pair.promote().await;
+    scene.switch_name(pair.new.port());
+    if lives {
+        scene.nodes[1].bus.reset_all();
+    }
+    scene.nodes[1].bus.set(Fault::NONE);
+    let promoted = Instant::now();
+    scene.recorder.healed("failover");
+    let before = sent.len();
+    sent.extend(talk(&alice, &channel, "after", 20, MOMENT).await);
+    if loss == Loss::Demoted {
+        // Its subscribers are not told, and stay.
+        pair.demote_old();
+    }
+    if lives {
+        // Longer than any connection is kept.
+        let (count, pace) = if loss == Loss::Demoted { (20, MOMENT) } else { (64, MOMENT * 25) };
+        sent.extend(talk(&alice, &channel, "and on", count, pace).await);
+    }
+
+    let verdict = scene.settled(&people, bar).await;
+    let ids: Vec<MessageId> = sent[..before].iter().map(|(id, _)| *id).collect();
+    let complete = complete_at(&people, &ids).unwrap_or(promoted);
+    let slowest = slowest(&people, &sent, promoted);
+    let took = complete.saturating_duration_since(promoted);
+    let resyncs = scene.recorder.resyncs();
+    figure!(
+        "failover, {loss:?}, {replicas} replicas configured: all {} clients complete {took:.1?} after the promotion, and have what came later within {slowest:.1?} (bar {bar:?}), {} entries lost with the old primary, {resyncs} resyncs; {verdict}",
+        people.len(),
+        old - new
+    );
+    still_works(&scene, &people, &channel, &alice).await;
+}
+
+/// How long after its 200, or the promotion, the slowest message reached the last client.
+fn slowest(people: &[Person], sent: &Sent, promoted: Instant) -> Duration {
+    let late = |person: &Person, (id, acked): &(MessageId, Instant)| {
+        Some(reached_at(person, *id)?.saturating_duration_since((*acked).max(promoted)))
+    };
+    let all = people.iter().flat_map(|person| sent.iter().filter_map(|one| late(person, one)));
+    all.max().unwrap_or_default()
+}
+
+fn lose(loss: Loss, pair: &mut Pair, scene: &Scene) {
+    match loss {
+        Loss::Broken => pair.old.kill(),
+        Loss::HalfOpen => scene.buses().for_each(tests::proxy::tcp::TcpProxy::lose_all),
+        Loss::Demoted | Loss::Isolated => {}
+    }
+}
+
+/// One more message, pushed to all.
+async fn still_works(scene: &Scene, people: &[Person], channel: &ChannelId, sender: &Sender) {
+    sender.says(channel, "and on it goes").await;
+    for person in people {
+        person.hears(channel, "and on it goes").await;
+    }
+    let lost = |person: &Person| person.count(|event| matches!(event, Event::Lost { .. }));
+    let lost: usize = people.iter().map(lost).sum();
+    assert_eq!(lost, 0, "the sockets stayed");
+    assert_eq!(scene.nodes.len(), 2);
+}
+
+const MOMENT: Duration = Duration::from_millis(20);
+const SLACK: Duration = Duration::from_secs(15);

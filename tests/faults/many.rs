@@ -1,0 +1,227 @@
+//! Many sockets: a node dies under them (B), or many of them do not read (F).
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _};
+use model::{MessageId, limits};
+use tests::crowd::{Crowd, Member};
+use tests::eventually;
+use tests::process::NodeProcess;
+use tests::record::Sender;
+use tests::redis::{Flavor, RedisServer};
+use tests::scene::{Plan, Scene};
+use tokio::time::Instant;
+
+use crate::figures::{figure, names, percentile, strs};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_a_killed_nodes_sockets_resume_elsewhere_without_reading_messages() {
+    killed(50, 4, 2, Duration::from_secs(20)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: tests/run --full"]
+async fn long_a_killed_node_with_5000_sockets_costs_five_seconds() {
+    for survivors in [1, 2] {
+        killed(500, 10, survivors, Duration::from_secs(5)).await;
+    }
+}
+
+/// Kills a node with `users` × `each` sockets; so many others are there.
+async fn killed(users: usize, each: usize, survivors: usize, bar: Duration) {
+    let redis = RedisServer::start(Flavor::Redis);
+    let plan = Plan { nodes: 1, doors: false, ..Plan::on(redis.port()) };
+    let mut scene = Scene::start(plan).await;
+    let names = names(users);
+    // A group takes a hundred members at its creation.
+    let channel = scene.group(&strs(&names[..names.len().min(100)])).await;
+    let api = scene.cluster.api(&names[0]);
+    for name in names.iter().skip(100) {
+        scene.recorder.change(&api, &channel, name, checker::Change::Add).await;
+    }
+    let speaker = scene.sender(&names[0]);
+    let crowd = Crowd::gather(&scene.cluster, &strs(&names), each).await;
+    let sockets = users * each;
+    speaker.says(&channel, "before").await;
+    let heard = |count: usize| crowd.look(|one| one.messages.len() >= count).iter().all(|is| *is);
+    eventually("all hear", Duration::from_secs(60), async || heard(1)).await;
+    for _ in 0..survivors {
+        scene.add_node().await;
+    }
+    let before = scene.node_store.counts();
+    let killed_at = Instant::now();
+    scene.nodes[0].process.kill();
+    for n in 0..5 {
+        speaker.says(&channel, &format!("meanwhile {n}")).await;
+    }
+    eventually("all are back and have all", Duration::from_secs(90), async || {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        heard(6)
+    })
+    .await;
+    let back = |one: &Member| one.readies.get(1).map(|(at, _)| *at - killed_at);
+    let times: Vec<Duration> = crowd.look(back).into_iter().flatten().collect();
+    let unresumed = crowd.look(|one| one.readies.iter().skip(1).filter(|(_, is)| !is).count());
+    let unresumed: usize = unresumed.iter().sum();
+    let unassigned: u32 = crowd.look(|one| one.unassigned).iter().sum();
+    let refused: u32 = crowd.look(|one| one.refused).iter().sum();
+    let resyncs: u32 = crowd.look(|one| one.resyncs).iter().sum();
+    let calls = |table: &str, operation: &str| {
+        let now = scene.node_store.calls(table, operation);
+        let fits = |(of, done): &&(String, String)| {
+            of.contains(table) && (operation.is_empty() || done == operation)
+        };
+        let was: u64 = before.iter().filter(|(of, _)| fits(of)).map(|(_, count)| count).sum();
+        now - was
+    };
+    let (messages, members) = (calls("messages", ""), calls("user_channels", "Query"));
+    let (p50, p99, last) =
+        (percentile(&times, 50), percentile(&times, 99), percentile(&times, 100));
+    figure!(
+        "B node killed with {sockets} sockets of {users} users, {survivors} left: resumed after the kill p50 {p50:.1?} \
+         p99 {p99:.1?} last {last:.1?} (bar for p99: the lease's end at {:?} and {bar:?}); nodes read \
+         messages {messages} times, memberships {members} times; {unresumed} not resumed, {resyncs} \
+         resyncs; {unassigned} calls of /connect failed, {refused} sockets were refused; most sockets \
+         ready within a second: {}",
+        limits::LEASE_TTL,
+        peak(&times)
+    );
+    assert_eq!(times.len(), sockets);
+    assert_eq!((messages, unresumed, resyncs), (0, 0, 0));
+    // One a user on each node that they come to.
+    let most = (users * survivors) as u64;
+    assert!(members <= most, "{members} membership queries for {users} users");
+    assert!(p99 <= limits::LEASE_TTL + bar, "{p99:?}");
+}
+
+/// Most of these times within one second.
+fn peak(times: &[Duration]) -> usize {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let within = |from: usize| {
+        let end = sorted[from] + Duration::from_secs(1);
+        sorted.partition_point(|at| *at < end) - from
+    };
+    (0..sorted.len()).map(within).max().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g5_slow_readers_cost_the_others_nothing() {
+    slow_readers(Readers { users: 10, each: 10, messages: 150, bytes: 1_000, ratio: 5.0 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: tests/run --full"]
+async fn long_a_thousand_slow_readers_cost_the_others_nothing() {
+    let readers = Readers { users: 100, each: 10, messages: 1_500, bytes: 2_000, ratio: 1.5 };
+    slow_readers(readers).await;
+}
+
+struct Readers {
+    users: usize,
+    each: usize,
+    messages: usize,
+    bytes: usize,
+    ratio: f64,
+}
+
+/// The same burst twice to the same sockets: most of them read the first, and not the second.
+async fn slow_readers(of: Readers) {
+    let redis = RedisServer::start(Flavor::Redis);
+    let plan = Plan { nodes: 1, doors: false, ..Plan::on(redis.port()) };
+    let scene = Scene::start(plan).await;
+    let names = names(of.users + 10);
+    let channel = scene.group(&strs(&names[..names.len().min(100)])).await;
+    let api = scene.cluster.api(&names[0]);
+    for name in names.iter().skip(100) {
+        scene.recorder.change(&api, &channel, name, checker::Change::Add).await;
+    }
+    let slow = Crowd::gather(&scene.cluster, &strs(&names[10..]), of.each).await;
+    let others = Crowd::gather(&scene.cluster, &strs(&names[..10]), 2).await;
+    let speaker = scene.sender(&names[0]);
+    let node = &scene.nodes[0].process;
+    burst(&speaker, &channel, "warm", of.messages / 3, of.bytes).await;
+    let sound =
+        lags(&others, &burst(&speaker, &channel, "sound", of.messages, of.bytes).await).await;
+    slow.read(false);
+    // Who is reading now sees it at its next look.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = node.resident_bytes();
+    let run = async {
+        let sent = burst(&speaker, &channel, "slow", of.messages, of.bytes).await;
+        lags(&others, &sent).await
+    };
+    let (late, peak) = with_peak(node, run).await;
+    let grown = peak.saturating_sub(before) >> 20;
+    let cut_off = node.metric("inkwire_slow_consumers_total").await;
+    let (sound, late) = (percentile(&sound, 99), percentile(&late, 99));
+    let ratio = late.as_secs_f64() / sound.as_secs_f64();
+    figure!(
+        "F {} slow readers and a burst of {} texts of {} bytes: the node grew by {grown} MiB (bar \
+         64), {cut_off} were cut off; the others' p99 {late:.1?} against {sound:.1?} when all read: \
+         x{ratio:.2} (bar x{})",
+        of.users * of.each,
+        of.messages,
+        of.bytes,
+        of.ratio
+    );
+    assert!(grown <= 64, "{grown} MiB");
+    assert!(ratio <= of.ratio, "{ratio}");
+    let ended: usize = others.look(|one| one.ends.len()).iter().sum();
+    assert_eq!(ended, 0, "the others stayed");
+}
+
+/// Does something, and looks what a node's memory comes to meanwhile.
+async fn with_peak<T>(node: &NodeProcess, run: impl Future<Output = T>) -> (T, u64) {
+    let mut run = pin!(run);
+    let mut peak = 0;
+    loop {
+        tokio::select! {
+            done = &mut run => return (done, peak),
+            () = tokio::time::sleep(Duration::from_millis(100)) => {
+                peak = peak.max(node.resident_bytes());
+            }
+        }
+    }
+}
+
+/// Sends so many texts, some at a time; each id with when its send began.
+async fn burst(
+    speaker: &Sender,
+    channel: &model::ChannelId,
+    what: &str,
+    count: usize,
+    bytes: usize,
+) -> Vec<(MessageId, Instant)> {
+    let one = |n: usize| async move {
+        let text = format!("{what} {n} {}", "x".repeat(bytes));
+        let begun = Instant::now();
+        Some((speaker.says(channel, &text).await?, begun))
+    };
+    let sent: Vec<_> = stream::iter(0..count).map(one).buffer_unordered(IN_FLIGHT).collect().await;
+    sent.into_iter().flatten().collect()
+}
+
+/// From each send's begin until each client has it; waits until all have all.
+async fn lags(crowd: &Crowd, sent: &[(MessageId, Instant)]) -> Vec<Duration> {
+    let lag = |one: &Member, (id, begun): &(MessageId, Instant)| {
+        let (_, at) = one.messages.iter().rev().find(|(of, _)| of == id)?;
+        Some(*at - *begun)
+    };
+    let mut lags = Vec::new();
+    eventually("all have all", Duration::from_secs(120), async || {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let all =
+            crowd.look(|one| sent.iter().map(|sent| lag(one, sent)).collect::<Option<Vec<_>>>());
+        match all.into_iter().collect::<Option<Vec<_>>>() {
+            Some(found) => lags = found.concat(),
+            None => return false,
+        }
+        true
+    })
+    .await;
+    lags
+}
+
+const IN_FLIGHT: usize = 4;

@@ -1,0 +1,243 @@
+//! Nodes die, stand still, leave, cannot be reached, or run out of files (faults 19, 20, 27-29, 31).
+
+use std::time::Duration;
+
+use client::{Event, RawSocket};
+use model::{NodeId, limits};
+use tests::person::Person;
+use tests::proxy::tcp::Fault;
+use tests::scene::Plan;
+use tests::{SOON, eventually};
+use tokio::time::Instant;
+
+use crate::figures::{figure, lost, names, strs};
+use crate::stage::Stage;
+
+/// The id of a node that runs, by its place.
+async fn id_of(stage: &Stage, place: usize) -> NodeId {
+    let fleet = stage.scene.cluster.stack.parts().nodes.fleet().await.unwrap();
+    let url = &stage.scene.nodes[place].process.url;
+    fleet.into_iter().find(|node| node.lease.url == *url).unwrap().lease.node_id
+}
+
+fn on(people: &[Person], node: &NodeId) -> usize {
+    people.iter().filter(|person| person.client.node_id().as_ref() == Some(node)).count()
+}
+
+fn readies(person: &Person) -> usize {
+    person.count(|event| matches!(event, Event::Ready { .. }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g4_g7_a_node_that_stood_still_goes_on_and_loses_nothing() {
+    let mut stage = Stage::start(10).await;
+    let zombie = id_of(&stage, 0).await;
+    let there = on(&stage.people, &zombie);
+    assert!(there > 0, "somebody is on it");
+    stage.fault("SIGSTOP 20 s");
+    stage.scene.nodes[0].process.pause();
+    let end = Instant::now() + Duration::from_secs(20);
+    stage.talk(40).await;
+    let late = stage.scene.people(&["user0", "user1"]).await;
+    assert_eq!(on(&late, &zombie), 0, "nobody is sent to it");
+    stage.people.extend(late);
+    // The fault's own duration.
+    tokio::time::sleep_until(end).await;
+    stage.scene.nodes[0].process.resume();
+    stage.healed("SIGSTOP 20 s");
+    stage.talk(5).await;
+    stage.settle(&format!("19 a node with {there} clients stopped for 20 s"), SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_clients_that_cannot_reach_a_node_are_elsewhere_soon() {
+    unreachable(Duration::from_secs(20)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: tests/run --full"]
+async fn long_an_unreachable_node_costs_ten_seconds() {
+    unreachable(Duration::from_secs(10)).await;
+}
+
+/// It renews its lease, and the way to it carries nothing.
+async fn unreachable(bar: Duration) {
+    let mut stage = Stage::start(4).await;
+    stage.fault("unreachable");
+    stage.scene.nodes[0].door.set(Fault::BLACK_HOLE);
+    let dark = id_of(&stage, 0).await;
+    let guests: Vec<String> = names(12);
+    let channel = stage.channel.clone();
+    let creator = stage.scene.cluster.api("user0");
+    for name in &guests[4..] {
+        let add = stage.scene.recorder.change(&creator, &channel, name, checker::Change::Add);
+        assert!(add.await);
+    }
+    let begun = Instant::now();
+    let guests = stage.scene.people(&strs(&guests[4..])).await;
+    let took = begun.elapsed();
+    assert_eq!(on(&guests, &dark), 0);
+    assert!(took <= bar, "{took:?}");
+    figure!(
+        "28 a node that renews its lease and cannot be reached: {} new clients are elsewhere after {took:.1?} (bar {bar:?})",
+        guests.len()
+    );
+    // Those who were on it hear nothing more, and leave after their own deadline.
+    stage.talk(20).await;
+    stage.people.extend(guests);
+    stage.scene.nodes[0].door.set(Fault::NONE);
+    stage.healed("unreachable");
+    stage.settle("28 clients of the unreachable node", limits::SILENCE_MAX + SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_a_fleet_is_rolled_under_load_and_loses_nothing() {
+    rolled(20, 2, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: tests/run --full"]
+async fn long_a_fleet_of_four_is_rolled_three_times() {
+    for harder in [false, true, true] {
+        rolled(60, 4, harder).await;
+    }
+}
+
+/// Replaces every node while somebody speaks: told to leave, in the harder run two at once and
+/// killed at the end of a grace that is too short.
+async fn rolled(people: usize, nodes: usize, harder: bool) {
+    let mut stage = Stage::with_nodes(people, nodes).await;
+    let begun = Instant::now();
+    let at_once = if harder { 2 } else { 1 };
+    for _ in 0..nodes / at_once {
+        stage.fault("a node is replaced");
+        for _ in 0..at_once {
+            stage.scene.add_node().await;
+        }
+        let mut leaving: Vec<_> = stage.scene.nodes.drain(..at_once).collect();
+        leaving.iter().for_each(|node| node.process.terminate());
+        stage.talk_for(GRACE).await;
+        if harder {
+            leaving.iter_mut().for_each(|node| node.process.kill());
+        } else {
+            let gone = &mut leaving[0].process;
+            eventually("it exits by itself", SOON * 2, async || gone.has_exited_with(0)).await;
+        }
+        stage.healed("a node is replaced");
+        stage.talk(3).await;
+    }
+    let took = begun.elapsed();
+    let verdict =
+        stage.settle(&format!("20 a fleet of {nodes} rolled, harder: {harder}"), SOON).await;
+    let rate = peak_readies(&stage.people);
+    figure!(
+        "20 fleet roll: {nodes} nodes in {took:.1?}, {} handshakes by {people} clients, at most {rate} in one second, {} resyncs",
+        stage.people.iter().map(readies).sum::<usize>() - people,
+        verdict.resyncs
+    );
+}
+
+/// Most sockets that were ready again in one second.
+fn peak_readies(people: &[Person]) -> usize {
+    let mut times: Vec<Instant> = Vec::new();
+    for person in people {
+        let again = |event: &Event| matches!(event, Event::Ready { after: Some(_), .. });
+        person.look(|log| {
+            times.extend(log.iter().filter(|logged| again(&logged.event)).map(|logged| logged.at));
+        });
+    }
+    times.sort_unstable();
+    let within = |from: &Instant| {
+        times.iter().filter(|at| **at >= *from && **at < *from + Duration::from_secs(1)).count()
+    };
+    times.iter().map(within).max().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_all_nodes_restart_at_once_and_nothing_is_lost() {
+    let mut stage = Stage::start(20).await;
+    stage.fault("all nodes are killed");
+    let mut gone: Vec<_> = stage.scene.nodes.drain(..).collect();
+    gone.iter_mut().for_each(|node| node.process.kill());
+    stage.talk(10).await;
+    for _ in 0..2 {
+        stage.scene.add_node().await;
+    }
+    stage.healed("all nodes are killed");
+    stage.talk(5).await;
+    // A client that found nobody waits with full jitter, up to 30 s.
+    stage.settle("29 all nodes killed and started", limits::CLIENT_BACKOFF.1 + SOON).await;
+    let people = &stage.people;
+    figure!(
+        "29 all nodes restart: at most {} of {} clients came in one second",
+        peak_readies(people),
+        people.len()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_a_registry_that_is_empty_or_lies_keeps_nobody_out() {
+    let mut stage = Stage::start(4).await;
+    stage.fault("the registry is emptied");
+    for key in ["leases", "details", "reports", "pending"] {
+        stage.redis.command(&["DEL", &format!("{{ink:fleet}}:{key}")]);
+    }
+    let begun = Instant::now();
+    let late = stage.scene.people(&["user1", "user2"]).await;
+    figure!(
+        "27 the registry is emptied: clients that come then are there after {:.1?}",
+        begun.elapsed()
+    );
+    stage.healed("the registry is emptied");
+    stage.people.extend(late);
+
+    // A node that nobody runs, and that says it has no connections, is the lightest of all.
+    stage.fault("the registry lies");
+    let lie = r#"{"url":"ws://127.0.0.1:1/socket","connections":0,"handshakes_per_second":9999,"draining":false}"#;
+    let time = stage.redis.command(&["TIME"]);
+    let (seconds, _) = time.split_once('\n').unwrap();
+    let score = format!("{seconds}000");
+    let (leases, details) = ("{ink:fleet}:leases", "{ink:fleet}:details");
+    stage.redis.command(&["ZADD", leases, &score, "01LIAR"]);
+    stage.redis.command(&["HSET", details, "01LIAR", lie]);
+    let begun = Instant::now();
+    let late = stage.scene.people(&["user1", "user2", "user3"]).await;
+    figure!("27 the registry lies: clients that come then are there after {:.1?}", begun.elapsed());
+    stage.people.extend(late);
+    stage.healed("the registry lies");
+    stage.talk(5).await;
+    stage.settle("27 registry empty, then lying", SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g5_a_node_without_files_keeps_who_is_there_and_recovers() {
+    let mut stage = Stage::of(4, |plan| Plan { nodes: 1, open_files: Some(80), ..plan }).await;
+    let node = &stage.scene.nodes[0].process;
+    let base = node.open_files();
+    stage.fault("no files");
+    let mut sockets = Vec::new();
+    for _ in 0..120 {
+        if let Ok(socket) = RawSocket::open(&node.url, &[], Duration::from_millis(500)).await {
+            sockets.push(socket);
+        }
+    }
+    let (opened, most) = (sockets.len(), node.open_files());
+    assert!(opened < 120 && most <= 80, "{opened} sockets, {most} files");
+    stage.talk(10).await;
+    drop(sockets);
+    stage.healed("no files");
+    let guests = stage.scene.people(&["user1"]).await;
+    stage.people.extend(guests);
+    stage.talk(5).await;
+    stage
+        .settle(
+            &format!("31 a node with 80 files: {opened} of 120 sockets opened, {most} files used"),
+            SOON,
+        )
+        .await;
+    assert_eq!(lost(&stage.people), 0, "who was there stayed");
+    let node = &stage.scene.nodes[0].process;
+    eventually("files come back", SOON * 3, async || node.open_files() <= base + 3).await;
+}
+
+const GRACE: Duration = Duration::from_millis(1_500);

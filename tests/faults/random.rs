@@ -1,0 +1,311 @@
+//! Everything at random: a seeded schedule of faults while some send and others are put out and in
+//! (H). A failure names its seed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use checker::{Bounds, Change, Verdict};
+use model::ChannelId;
+use tests::failover::Pair;
+use tests::person::Person;
+use tests::proxy::http::{Rule, StoreFault};
+use tests::proxy::tcp::{Fault, Flow, Scope, TcpProxy};
+use tests::record::{Recorder, Sender};
+use tests::scene::{Plan, Scene};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::figures::{figure, names, strs};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g1_g3_g4_g5_g6_g7_random_faults_lose_double_and_leak_nothing() {
+    let seconds = number("INKWIRE_FAULT_SECONDS").unwrap_or(15);
+    let seed = number("INKWIRE_FAULT_SEED").unwrap_or(1);
+    let verdict = round(seed, Duration::from_secs(seconds)).await;
+    figure!("H random faults, seed {seed}, {seconds} s: {verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: tests/run --full"]
+async fn long_random_faults_over_a_hundred_thousand_sends() {
+    let first = number("INKWIRE_FAULT_SEED").unwrap_or(100);
+    let seconds = number("INKWIRE_FAULT_SECONDS").unwrap_or(45);
+    let wanted = number("INKWIRE_FAULT_SENDS").unwrap_or(100_000);
+    let mut total = Verdict::default();
+    let begun = Instant::now();
+    for seed in first.. {
+        let verdict = round(seed, Duration::from_secs(seconds)).await;
+        figure!("H random faults, seed {seed}, {seconds} s: {verdict}");
+        total.add(verdict);
+        if total.acknowledged >= wanted {
+            let took = begun.elapsed();
+            figure!("H random faults, seeds {first}-{seed}, {took:.0?} in all: {total}");
+            return;
+        }
+    }
+}
+
+/// A number of the environment.
+fn number(name: &str) -> Option<u64> {
+    std::env::var_os(name)?.to_str()?.parse().ok()
+}
+
+/// A generator that is the same everywhere (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % sides
+    }
+
+    fn millis(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_millis(from + self.roll(to - from))
+    }
+}
+
+/// What a round plays on.
+struct World {
+    pair: Pair,
+    scene: Scene,
+    dice: Dice,
+    failed_over: bool,
+}
+
+async fn round(seed: u64, time: Duration) -> Verdict {
+    let pair = Pair::start().await;
+    let plan = Plan { seed, ..Plan::on(pair.old.port()) };
+    let mut scene = Scene::start(plan).await;
+    let names = names(8);
+    let mut channels = Vec::new();
+    for _ in 0..3 {
+        channels.push(scene.group(&strs(&names)).await);
+    }
+    let people = scene.people(&strs(&names)).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut work = JoinSet::new();
+    for number in 0..SENDERS {
+        let dice = Dice(seed ^ ((number as u64 + 1) << 32));
+        let sender = scene.sender(&names[number % 6]);
+        work.spawn(send(sender, channels.clone(), dice, number, Arc::clone(&stop)));
+    }
+    for name in names.iter().skip(6) {
+        let api = scene.cluster.api(&names[0]);
+        let recorder = Arc::clone(&scene.recorder);
+        work.spawn(race(recorder, api, channels.clone(), name.clone(), Arc::clone(&stop)));
+    }
+    let mut world = World { pair, scene, dice: Dice(seed), failed_over: false };
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        let pause = world.dice.millis(100, 800);
+        tokio::time::sleep(pause).await;
+        world.fault().await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    work.join_all().await;
+    scene = world.scene;
+    settled(&scene, &people, seed).await
+}
+
+async fn settled(scene: &Scene, people: &[Person], seed: u64) -> Verdict {
+    let people: Vec<&Person> = people.iter().collect();
+    let bounds = Bounds { settle: SETTLE, resyncs_per_fault: 2 };
+    let end = Instant::now() + SETTLE;
+    loop {
+        let parts = scene.cluster.stack.parts();
+        let verdict = scene.recorder.verdict(parts, &people, &bounds).await;
+        if verdict.holds() {
+            return verdict;
+        }
+        assert!(Instant::now() < end, "seed {seed}: {verdict}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn send(
+    sender: Sender,
+    channels: Vec<ChannelId>,
+    mut dice: Dice,
+    number: usize,
+    stop: Arc<AtomicBool>,
+) {
+    let mut n = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let channel = &channels[usize::try_from(dice.roll(3)).unwrap()];
+        sender.says(channel, &format!("{number}: {n}")).await;
+        n += 1;
+    }
+}
+
+/// Puts a member out and in again, and ends with them in.
+async fn race(
+    recorder: Arc<Recorder>,
+    api: client::Api,
+    channels: Vec<ChannelId>,
+    name: String,
+    stop: Arc<AtomicBool>,
+) {
+    while !stop.load(Ordering::Relaxed) {
+        for channel in &channels {
+            // A call without an answer may have happened: it is repeated until it has one.
+            for change in [Change::Remove, Change::Add] {
+                while !recorder.change(&api, channel, &name, change).await {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+}
+
+impl World {
+    async fn fault(&mut self) {
+        let kinds: u64 = if self.failed_over { 18 } else { 19 };
+        let kind = self.dice.roll(kinds);
+        let time = self.dice.millis(300, 2_500);
+        let node = usize::try_from(self.dice.roll(2)).unwrap();
+        let name = match kind {
+            0..=5 => self.on_the_way(kind, node, time).await,
+            6..=10 => self.in_redis(kind, time).await,
+            11..=14 => self.in_the_store(kind, time).await,
+            15..=17 => self.in_a_node(kind, node, time).await,
+            _ => self.failover().await,
+        };
+        self.scene.recorder.healed(name);
+    }
+
+    fn begins(&self, name: &'static str) -> &'static str {
+        self.scene.recorder.fault(name);
+        name
+    }
+
+    async fn on_the_way(&self, kind: u64, node: usize, time: Duration) -> &'static str {
+        let node = &self.scene.nodes[node];
+        let slow = Flow::Slow(Duration::from_millis(30));
+        let (name, way, fault) = match kind {
+            0 => ("a node's Redis refuses", &node.bus, Fault::REFUSE),
+            1 => ("a node's Redis is partitioned", &node.bus, Fault::PARTITION),
+            2 => {
+                let one_way =
+                    Fault { down: Flow::Swallow, scope: Scope::Subscribers, ..Fault::NONE };
+                ("a half-open subscription", &node.bus, one_way)
+            }
+            3 => ("the functions' Redis is a black hole", &self.scene.bus, Fault::BLACK_HOLE),
+            4 => ("a node's clients are partitioned", &node.door, Fault::PARTITION),
+            _ => {
+                ("a node's link is slow", &node.door, Fault { up: slow, down: slow, ..Fault::NONE })
+            }
+        };
+        self.begins(name);
+        way.set(fault);
+        if kind == 0 {
+            way.reset_all();
+        }
+        tokio::time::sleep(time).await;
+        way.set(Fault::NONE);
+        if kind == 4 {
+            way.reset_all();
+        }
+        name
+    }
+
+    async fn in_redis(&self, kind: u64, time: Duration) -> &'static str {
+        let redis = if self.failed_over { &self.pair.new } else { &self.pair.old };
+        match kind {
+            6 => {
+                let name = self.begins("Redis hangs");
+                redis.pause();
+                tokio::time::sleep(time).await;
+                redis.resume();
+                name
+            }
+            7 => {
+                let name = self.begins("FLUSHALL");
+                redis.command(&["FLUSHALL"]);
+                name
+            }
+            8 => {
+                let name = self.begins("CLIENT KILL TYPE pubsub");
+                redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+                name
+            }
+            9 => {
+                let name = self.begins("NOSCRIPT");
+                redis.command(&["SCRIPT", "FLUSH"]);
+                name
+            }
+            _ => {
+                let name = self.begins("OOM");
+                redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+                tokio::time::sleep(time).await;
+                redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+                name
+            }
+        }
+    }
+
+    async fn in_the_store(&self, kind: u64, time: Duration) -> &'static str {
+        let all = Rule::all;
+        let (name, rules) = match kind {
+            11 => ("answers of the store are lost", vec![all(StoreFault::LoseAnswer).share(30)]),
+            12 => {
+                let throttle = all(StoreFault::Throttle).share(30);
+                let fail = all(StoreFault::ServerError).share(10);
+                ("the store throttles and fails", vec![throttle, fail])
+            }
+            13 => ("the store is gone", vec![all(StoreFault::Refuse)]),
+            _ => {
+                let stale = all(StoreFault::Stale).of(&["Query", "GetItem", "BatchGetItem"]);
+                let twice = all(StoreFault::Twice).of(&["PutItem", "TransactWriteItems"]);
+                ("writes come twice, reads are stale", vec![stale, twice])
+            }
+        };
+        self.begins(name);
+        self.scene.store.set(rules.clone());
+        self.scene.node_store.set(rules);
+        tokio::time::sleep(time).await;
+        self.scene.store.set(Vec::new());
+        self.scene.node_store.set(Vec::new());
+        name
+    }
+
+    async fn in_a_node(&mut self, kind: u64, node: usize, time: Duration) -> &'static str {
+        if kind == 15 {
+            let name = self.begins("SIGSTOP");
+            self.scene.nodes[node].process.pause();
+            tokio::time::sleep(time).await;
+            self.scene.nodes[node].process.resume();
+            return name;
+        }
+        let name = self.begins(if kind == 16 { "SIGKILL" } else { "SIGTERM" });
+        let mut leaving = self.scene.nodes.remove(node);
+        if kind == 16 {
+            leaving.process.kill();
+        } else {
+            leaving.process.terminate();
+        }
+        self.scene.add_node().await;
+        tokio::time::sleep(time).await;
+        name
+    }
+
+    /// Once a round: the tail is lost, and connections break.
+    async fn failover(&mut self) -> &'static str {
+        let name = self.begins("failover");
+        self.failed_over = true;
+        self.pair.stop_replication();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        self.pair.old.kill();
+        self.pair.promote().await;
+        self.scene.switch_name(self.pair.new.port());
+        self.scene.buses().for_each(TcpProxy::reset_all);
+        name
+    }
+}
+
+const SENDERS: usize = 48;
+const SETTLE: Duration = Duration::from_secs(60);

@@ -1,0 +1,130 @@
+//! What most scenarios play on: one Redis, two nodes, some people in one channel.
+
+use std::time::Duration;
+
+use checker::Verdict;
+use model::{ChannelId, MessageId};
+use tests::person::Person;
+use tests::record::Sender;
+use tests::redis::{Flavor, RedisServer};
+use tests::scene::{Plan, Scene};
+use tokio::time::Instant;
+
+use crate::figures::{figure, names, reached_at, strs};
+
+/// A system with people in it, the first of whom speaks.
+pub(crate) struct Stage {
+    pub(crate) redis: RedisServer,
+    pub(crate) scene: Scene,
+    pub(crate) names: Vec<String>,
+    pub(crate) channel: ChannelId,
+    pub(crate) people: Vec<Person>,
+    pub(crate) speaker: Sender,
+    pub(crate) acknowledged: Vec<(MessageId, Instant)>,
+    healed_at: Instant,
+    said: usize,
+}
+
+impl Stage {
+    pub(crate) async fn start(people: usize) -> Self {
+        Self::with_nodes(people, 2).await
+    }
+
+    pub(crate) async fn with_nodes(people: usize, nodes: usize) -> Self {
+        Self::of(people, |plan| Plan { nodes, ..plan }).await
+    }
+
+    pub(crate) async fn of(people: usize, plan: impl FnOnce(Plan) -> Plan) -> Self {
+        let redis = RedisServer::start(Flavor::Redis);
+        let scene = Scene::start(plan(Plan::on(redis.port()))).await;
+        let names = names(people);
+        let channel = scene.group(&strs(&names)).await;
+        let speaker = scene.sender(&names[0]);
+        let people = scene.people(&strs(&names)).await;
+        let (acknowledged, healed_at, said) = (Vec::new(), Instant::now(), 0);
+        let mut stage =
+            Self { redis, scene, names, channel, people, speaker, acknowledged, healed_at, said };
+        stage.talk(5).await;
+        stage
+    }
+
+    /// Sends so many messages, a moment apart.
+    pub(crate) async fn talk(&mut self, count: usize) {
+        for _ in 0..count {
+            self.say().await;
+            tokio::time::sleep(MOMENT).await;
+        }
+    }
+
+    /// Sends for so long.
+    pub(crate) async fn talk_for(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.talk(1).await;
+        }
+    }
+
+    /// Sends one message; `None` if it is not known to be stored.
+    pub(crate) async fn say(&mut self) -> Option<MessageId> {
+        self.say_long(0).await
+    }
+
+    /// The same with so many more bytes.
+    pub(crate) async fn say_long(&mut self, bytes: usize) -> Option<MessageId> {
+        self.said += 1;
+        let text = format!("message {} {}", self.said, "x".repeat(bytes));
+        let id = self.speaker.says(&self.channel, &text).await;
+        self.acknowledged.extend(id.map(|id| (id, Instant::now())));
+        id
+    }
+
+    pub(crate) fn fault(&self, kind: &str) {
+        self.scene.recorder.fault(kind);
+    }
+
+    pub(crate) fn healed(&mut self, kind: &str) {
+        self.scene.recorder.healed(kind);
+        self.healed_at = Instant::now();
+    }
+
+    /// A fault while somebody speaks.
+    pub(crate) async fn during(
+        &mut self,
+        kind: &str,
+        time: Duration,
+        begin: impl FnOnce(&mut Self),
+        end: impl FnOnce(&mut Self),
+    ) {
+        self.fault(kind);
+        begin(self);
+        self.talk_for(time).await;
+        end(self);
+        self.healed(kind);
+        self.talk(2).await;
+    }
+
+    /// Waits until everybody has everything and prints what it came to.
+    pub(crate) async fn settle(&self, what: &str, within: Duration) -> Verdict {
+        let verdict = self.scene.settled(&self.people, within).await;
+        figure!(
+            "{what}: the slowest message came {:.1?} after its 200 and the fault's end (bar \
+             {within:?}); {verdict}",
+            self.slowest()
+        );
+        verdict
+    }
+
+    /// How long after the fault's end, or its own 200, the slowest message reached the last person.
+    pub(crate) fn slowest(&self) -> Duration {
+        let late = |person: &Person, (id, acked): &(MessageId, Instant)| {
+            let reached = reached_at(person, *id)?;
+            Some(reached.saturating_duration_since((*acked).max(self.healed_at)))
+        };
+        let all = self.people.iter();
+        all.flat_map(|person| self.acknowledged.iter().filter_map(|one| late(person, one)))
+            .max()
+            .unwrap_or_default()
+    }
+}
+
+const MOMENT: Duration = Duration::from_millis(20);

@@ -1,0 +1,203 @@
+//! Thousands of sockets with the least client that can resume: a cursor, and nothing else.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use client::{Api, Backoff, DevUser, RawSocket, Received, Target, TokenSource};
+use model::{MessageId, NodeId};
+use protocol::frame::ServerFrame;
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpSocket;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use crate::cluster::{Cluster, user};
+
+/// What happened to a socket's client.
+#[derive(Debug, Clone, Default)]
+pub struct Member {
+    /// When each of its sockets was ready, and whether it resumed.
+    pub readies: Vec<(Instant, bool)>,
+    /// When each of its sockets ended, and how.
+    pub ends: Vec<(Instant, u16)>,
+    /// How often it was told to read again.
+    pub resyncs: u32,
+    /// Messages that were pushed to it, each with when.
+    pub messages: Vec<(MessageId, Instant)>,
+    /// Raw duplicates.
+    pub again: u32,
+    /// Calls of `/connect` that failed.
+    pub unassigned: u32,
+    /// Assigned nodes that it got no socket of.
+    pub refused: u32,
+}
+
+/// Many clients; they end when it is dropped.
+#[derive(Debug)]
+pub struct Crowd {
+    members: Vec<Arc<Mutex<Member>>>,
+    reads: Arc<AtomicBool>,
+    tasks: JoinSet<()>,
+}
+
+impl Crowd {
+    /// Starts `each` clients for each of these users, no more than a few at a time, and waits until
+    /// all are ready.
+    ///
+    /// # Panics
+    /// If they are not in time.
+    pub async fn gather(cluster: &Cluster, names: &[&str], each: usize) -> Self {
+        let gate = Arc::new(Semaphore::new(AT_ONCE));
+        let reads = Arc::new(AtomicBool::new(true));
+        let mut crowd = Self { members: Vec::new(), reads, tasks: JoinSet::new() };
+        let first = cluster.api("crowd");
+        for name in names {
+            let dev = DevUser::new(cluster.workspace().clone(), user(name));
+            let api = first.with_source(TokenSource::Dev(dev));
+            for _ in 0..each {
+                let member: Arc<Mutex<Member>> = Arc::default();
+                crowd.members.push(Arc::clone(&member));
+                let one = One {
+                    api: api.clone(),
+                    member,
+                    reads: Arc::clone(&crowd.reads),
+                    seen: BTreeSet::new(),
+                    cursor: None,
+                };
+                crowd.tasks.spawn(one.live(Arc::clone(&gate)));
+            }
+        }
+        let within = Duration::from_secs(180);
+        let count = crowd.members.len();
+        crate::eventually("the crowd is there", within, async || {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            crowd.look(|member| !member.readies.is_empty()).into_iter().filter(|is| *is).count()
+                == count
+        })
+        .await;
+        crowd
+    }
+
+    /// Looks at every client.
+    pub fn look<T>(&self, look: impl Fn(&Member) -> T) -> Vec<T> {
+        self.members.iter().map(|member| look(&lock(member))).collect()
+    }
+
+    /// Whether clients read their sockets; those that do not are slow.
+    pub fn read(&self, reads: bool) {
+        self.reads.store(reads, Ordering::Relaxed);
+    }
+}
+
+fn lock(member: &Mutex<Member>) -> MutexGuard<'_, Member> {
+    member.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct One {
+    api: Api,
+    member: Arc<Mutex<Member>>,
+    reads: Arc<AtomicBool>,
+    seen: BTreeSet<MessageId>,
+    cursor: Option<String>,
+}
+
+impl One {
+    async fn live(mut self, gate: Arc<Semaphore>) {
+        let mut backoff = Backoff::default();
+        let mut failed: Option<NodeId> = None;
+        let mut permit = gate.acquire_owned().await.ok();
+        loop {
+            match self.api.connect(failed.as_ref()).await {
+                Ok(assignment) => {
+                    tokio::time::sleep(assignment.delay).await;
+                    failed = Some(assignment.target.node_id.clone());
+                    if let Some(socket) = self.open(&assignment.target).await {
+                        permit.take();
+                        backoff.reset();
+                        let code = self.follow(socket).await;
+                        lock(&self.member).ends.push((Instant::now(), code));
+                        continue;
+                    }
+                    lock(&self.member).refused += 1;
+                }
+                Err(_) => lock(&self.member).unassigned += 1,
+            }
+            tokio::time::sleep(backoff.next_wait(None)).await;
+        }
+    }
+
+    async fn open(&mut self, target: &Target) -> Option<RawSocket> {
+        let mut socket = timeout(DIAL_MAX, dial(&target.url)).await.ok()??;
+        socket.hello(&target.ticket, self.cursor.as_deref()).await.ok()?;
+        let ready =
+            socket.frame_within(READY_MAX, |frame| matches!(frame, ServerFrame::Ready(_))).await?;
+        if let ServerFrame::Ready(ready) = ready {
+            self.cursor = Some(ready.cursor);
+            lock(&self.member).readies.push((Instant::now(), ready.resumed));
+        }
+        Some(socket)
+    }
+
+    /// Takes what comes until the socket ends; with which code.
+    async fn follow(&mut self, mut socket: RawSocket) -> u16 {
+        loop {
+            while !self.reads.load(Ordering::Relaxed) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            match socket.receive_within(LOOK_AGAIN).await {
+                Some(Received::Frame(frame)) => self.take(frame),
+                Some(Received::Closed(code)) => {
+                    socket.finish().await;
+                    return code;
+                }
+                Some(Received::Broken) => return 1006,
+                Some(Received::Text(_) | Received::Binary(_) | Received::Pong(_)) | None => {}
+            }
+        }
+    }
+
+    fn take(&mut self, frame: ServerFrame) {
+        match frame {
+            ServerFrame::Message { cursor, message } => {
+                self.cursor = Some(cursor);
+                let mut member = lock(&self.member);
+                if self.seen.insert(message.id) {
+                    member.messages.push((message.id, Instant::now()));
+                } else {
+                    member.again += 1;
+                }
+            }
+            ServerFrame::Channel { cursor, .. } | ServerFrame::Tick { cursor, .. } => {
+                self.cursor = Some(cursor);
+            }
+            ServerFrame::Resync { .. } => lock(&self.member).resyncs += 1,
+            ServerFrame::Ready(_) | ServerFrame::Unknown => {}
+        }
+    }
+}
+
+/// Connects with segments of a network's size. Those of the loopback interface are so large that
+/// the kernel takes megabytes for each socket that nobody reads, and no queue of ours ever fills.
+async fn dial(url: &str) -> Option<RawSocket> {
+    let address: SocketAddr = url.strip_prefix("ws://")?.split('/').next()?.parse().ok()?;
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
+    socket.set_tcp_mss(SEGMENT_BYTES).ok()?;
+    socket.set_recv_buffer_size(RECEIVE_BYTES).ok()?;
+    socket.set_nonblocking(true).ok()?;
+    let tcp = TcpSocket::from_std_stream(socket.into()).connect(address).await.ok()?;
+    tcp.set_nodelay(true).ok()?;
+    RawSocket::over(tcp, url, &[]).await.ok()
+}
+
+const SEGMENT_BYTES: u32 = 1_448;
+const RECEIVE_BYTES: usize = 64 * 1024;
+/// Clients that connect at the same time, at the start.
+const AT_ONCE: usize = 48;
+const DIAL_MAX: Duration = Duration::from_secs(5);
+const READY_MAX: Duration = Duration::from_secs(20);
+/// How often a client looks whether it should read.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);

@@ -1,0 +1,321 @@
+//! An HTTP proxy before the store: loses answers, throttles, fails, delays, repeats, and tells old
+//! news where nobody asked for fresh ones. Counts every call by table and operation.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreFault {
+    /// It is done, and its answer is lost: the connection breaks instead.
+    LoseAnswer,
+    /// It is refused as throttled, and not done.
+    Throttle,
+    /// It fails with 500, and is not done.
+    ServerError,
+    /// It is done so much later, whether or not anybody still waits.
+    Delay(Duration),
+    /// It is done twice; the second answer is given.
+    Twice,
+    /// The connection breaks before it is done.
+    Refuse,
+    /// A read that does not ask for consistency gets an earlier answer, if there is one.
+    Stale,
+}
+
+/// A fault and the calls that it happens to.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Operations, such as `PutItem`; all, if empty.
+    pub operations: &'static [&'static str],
+    /// A part of the table's name; every table, if empty.
+    pub table: &'static str,
+    /// What happens.
+    pub fault: StoreFault,
+    /// To how many of a hundred.
+    pub percent: u64,
+}
+
+impl Rule {
+    /// A fault of every call.
+    #[must_use]
+    pub const fn all(fault: StoreFault) -> Self {
+        Self { operations: &[], table: "", fault, percent: 100 }
+    }
+
+    /// The same for some operations only.
+    #[must_use]
+    pub const fn of(self, operations: &'static [&'static str]) -> Self {
+        Self { operations, ..self }
+    }
+
+    /// The same for some of a hundred calls only.
+    #[must_use]
+    pub const fn share(self, percent: u64) -> Self {
+        Self { percent, ..self }
+    }
+
+    fn fits(&self, call: &Call) -> bool {
+        let operation = self.operations.is_empty() || self.operations.contains(&&*call.operation);
+        operation && call.tables.iter().any(|table| table.contains(self.table))
+    }
+}
+
+/// A proxy before an endpoint; it ends when it is dropped.
+#[derive(Debug)]
+pub struct StoreProxy {
+    url: String,
+    shared: Arc<Shared>,
+    accept: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: String,
+    http: reqwest::Client,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rules: Vec<Rule>,
+    calls: BTreeMap<(String, String), u64>,
+    injected: u64,
+    random: u64,
+    answers: HashMap<Bytes, Answer>,
+}
+
+#[derive(Debug, Clone)]
+struct Answer {
+    status: u16,
+    body: Bytes,
+}
+
+#[derive(Debug)]
+struct Call {
+    operation: String,
+    tables: Vec<String>,
+    consistent: bool,
+}
+
+impl StoreProxy {
+    /// Starts a proxy before an `http://` endpoint. Which calls are hit follows from the seed and
+    /// the order of their coming.
+    ///
+    /// # Panics
+    /// If no port is free.
+    pub async fn start(target: &str, seed: u64) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("a bound address"));
+        let http = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build();
+        let shared = Arc::new(Shared {
+            target: target.to_owned(),
+            http: http.expect("a client without files"),
+            state: Mutex::new(State { random: seed, ..State::default() }),
+        });
+        let accept = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
+        Self { url, shared, accept }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Switches to these faults; the first that fits and hits is taken.
+    pub fn set(&self, rules: Vec<Rule>) {
+        self.shared.lock().rules = rules;
+    }
+
+    /// Calls that a fault happened to so far.
+    #[must_use]
+    pub fn injected(&self) -> u64 {
+        self.shared.lock().injected
+    }
+
+    /// Calls so far whose table's name holds `table`, of one operation or, if empty, of all.
+    #[must_use]
+    pub fn calls(&self, table: &str, operation: &str) -> u64 {
+        let state = self.shared.lock();
+        let fits = |(of, done): &&(String, String)| {
+            of.contains(table) && (operation.is_empty() || done == operation)
+        };
+        state.calls.iter().filter(|(call, _)| fits(call)).map(|(_, count)| count).sum()
+    }
+
+    /// All counts, by table and operation.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<(String, String), u64> {
+        self.shared.lock().calls.clone()
+    }
+}
+
+impl Drop for StoreProxy {
+    fn drop(&mut self) {
+        self.accept.abort();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a call and decides what happens to it.
+    fn admit(&self, call: &Call) -> Option<StoreFault> {
+        let mut state = self.lock();
+        for table in &call.tables {
+            *state.calls.entry((table.clone(), call.operation.clone())).or_default() += 1;
+        }
+        let rule = state.rules.iter().find(|rule| rule.fits(call)).cloned()?;
+        // A linear congruential generator: its high bits are random enough for dice.
+        state.random = state.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let hit = (state.random >> 33) % 100 < rule.percent;
+        state.injected += u64::from(hit);
+        hit.then_some(rule.fault)
+    }
+
+    async fn forward(&self, head: &hyper::http::request::Parts, body: &Bytes) -> Option<Answer> {
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut headers = head.headers.clone();
+        headers.remove(hyper::header::HOST);
+        let request = self.http.request(head.method.clone(), format!("{}{path}", self.target));
+        let sent = request.headers(headers).body(body.clone()).send().await.ok()?;
+        let status = sent.status().as_u16();
+        Some(Answer { status, body: sent.bytes().await.ok()? })
+    }
+
+    /// A read's answer, or an earlier one; the earlier one stays the earlier one.
+    fn maybe_stale(&self, call: &Call, body: &Bytes, answer: Answer, stale: bool) -> Answer {
+        if call.consistent || !call.is_read() {
+            return answer;
+        }
+        let mut state = self.lock();
+        if state.answers.len() > ANSWERS_MAX {
+            state.answers.clear();
+        }
+        if stale {
+            return state.answers.entry(body.clone()).or_insert(answer).clone();
+        }
+        state.answers.insert(body.clone(), answer.clone());
+        answer
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Option<Answer> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.ok()?.to_bytes();
+        let target = head.headers.get("x-amz-target").and_then(|value| value.to_str().ok());
+        let call = Call::of(target.unwrap_or_default(), &body);
+        let fault = self.admit(&call);
+        match fault {
+            Some(StoreFault::Refuse) => None,
+            Some(StoreFault::Throttle) => {
+                Some(refusal(400, "ProvisionedThroughputExceededException"))
+            }
+            Some(StoreFault::ServerError) => Some(refusal(500, "InternalServerError")),
+            Some(StoreFault::LoseAnswer) => {
+                self.forward(&head, &body).await;
+                None
+            }
+            Some(StoreFault::Twice) => {
+                self.forward(&head, &body).await;
+                self.forward(&head, &body).await
+            }
+            Some(StoreFault::Delay(by)) => {
+                // In a task of its own: the call lands though its caller gave up.
+                let late = tokio::spawn(async move {
+                    tokio::time::sleep(by).await;
+                    self.forward(&head, &body).await
+                });
+                late.await.ok().flatten()
+            }
+            Some(StoreFault::Stale) | None => {
+                let answer = self.forward(&head, &body).await?;
+                Some(self.maybe_stale(&call, &body, answer, fault.is_some()))
+            }
+        }
+    }
+}
+
+impl Call {
+    fn of(target: &str, body: &[u8]) -> Self {
+        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let mut tables = Vec::new();
+        let mut consistent = is_true(&body) || operation.starts_with("Transact");
+        tables.extend(named(&body).map(str::to_owned));
+        for (table, items) in
+            body.get("RequestItems").and_then(Value::as_object).into_iter().flatten()
+        {
+            tables.push(table.clone());
+            consistent |= is_true(items);
+        }
+        for item in body.get("TransactItems").and_then(Value::as_array).into_iter().flatten() {
+            let parts = item.as_object().into_iter().flatten();
+            tables.extend(parts.filter_map(|(_, part)| named(part)).map(str::to_owned));
+        }
+        Self { operation, tables, consistent }
+    }
+
+    fn is_read(&self) -> bool {
+        matches!(&*self.operation, "Query" | "GetItem" | "BatchGetItem" | "Scan")
+    }
+}
+
+fn named(part: &Value) -> Option<&str> {
+    part.get("TableName").and_then(Value::as_str)
+}
+
+fn is_true(part: &Value) -> bool {
+    part.get("ConsistentRead").and_then(Value::as_bool).unwrap_or(false)
+}
+
+fn refusal(status: u16, name: &str) -> Answer {
+    let body = serde_json::json!({
+        "__type": format!("com.amazonaws.dynamodb.v20120810#{name}"),
+        "message": "injected",
+    });
+    Answer { status, body: body.to_string().into() }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        stream.set_nodelay(true).unwrap_or_default();
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let service = service_fn(|request| respond(Arc::clone(&shared), request));
+            let served = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service);
+            // An error is a connection that ended, by a fault or by its owner.
+            served.await.unwrap_or_default();
+        });
+    }
+}
+
+/// An error ends the connection without an answer.
+async fn respond(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    let broken = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    let answer = shared.answer(request).await.ok_or_else(broken)?;
+    Response::builder()
+        .status(answer.status)
+        .header("content-type", "application/x-amz-json-1.0")
+        .body(Full::<Bytes>::new(answer.body))
+        .map_err(std::io::Error::other)
+}
+
+const ANSWERS_MAX: usize = 10_000;

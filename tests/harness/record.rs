@@ -1,0 +1,245 @@
+//! Writes down what happens in a run, for the checker.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use checker::{Bounds, Change, ClientId, Event, History, SendId, SendOutcome, Shown, StoredItem};
+use client::{Api, Draft, Outbox, SendError};
+use messaging::ports::{LogEntry, PageQuery};
+use model::{Channel, ChannelId, MessageId, MessageText, Timestamp, UserId};
+use runtime::wire::Parts;
+use tokio::time::Instant;
+
+use crate::cluster::user;
+use crate::person::Person;
+
+/// The history of a run as it grows.
+#[derive(Debug)]
+pub struct Recorder {
+    began: Instant,
+    history: Mutex<History>,
+    channels: Mutex<BTreeSet<ChannelId>>,
+    sends: AtomicU64,
+    clients: AtomicU32,
+}
+
+/// A user's sending half: each message is one send of the history, however many attempts it takes.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    recorder: Arc<Recorder>,
+    outbox: Outbox,
+    name: UserId,
+}
+
+impl Recorder {
+    /// An empty history.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            history: Mutex::default(),
+            channels: Mutex::default(),
+            sends: AtomicU64::new(0),
+            clients: AtomicU32::new(0),
+        })
+    }
+
+    /// Records an event.
+    pub fn record(&self, event: Event) {
+        // Under the lock: the order of times is the order of events.
+        let mut history = self.lock();
+        history.record(self.began.elapsed(), event);
+    }
+
+    /// A fault begins.
+    pub fn fault(&self, kind: &str) {
+        self.record(Event::FaultBegan { kind: kind.to_owned() });
+    }
+
+    /// A fault ends.
+    pub fn healed(&self, kind: &str) {
+        self.record(Event::FaultEnded { kind: kind.to_owned() });
+    }
+
+    /// Creates a group.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn group(&self, creator: &str, api: &Api, members: &[&str]) -> Channel {
+        let users: Vec<UserId> = members.iter().map(|name| user(name)).collect();
+        let channel = api.create_channel("general", &users).await.expect("a channel");
+        for user in std::iter::once(user(creator)).chain(users) {
+            let (id, change) = (channel.id.clone(), Change::Add);
+            self.record(Event::ChangeStarted { channel: id.clone(), user: user.clone(), change });
+            self.record(Event::ChangeReturned { channel: id, user, change });
+        }
+        self.channels().insert(channel.id.clone());
+        channel
+    }
+
+    /// Adds or removes a member; whether the call was answered 2xx.
+    pub async fn change(&self, api: &Api, id: &ChannelId, name: &str, change: Change) -> bool {
+        let (channel, user) = (id.clone(), user(name));
+        let started = Event::ChangeStarted { channel: channel.clone(), user: user.clone(), change };
+        self.record(started);
+        let done = match change {
+            Change::Add => api.add_member(id, &user).await,
+            Change::Remove => api.remove_member(id, &user).await,
+        };
+        if done.is_ok() {
+            self.record(Event::ChangeReturned { channel, user, change });
+        }
+        done.is_ok()
+    }
+
+    /// A user's sending half.
+    #[must_use]
+    pub fn sender(self: &Arc<Self>, name: &str, api: &Api) -> Sender {
+        let outbox = Outbox::new(api.clone());
+        Sender { recorder: Arc::clone(self), outbox, name: user(name) }
+    }
+
+    /// A user with a client whose events are recorded; not waited for.
+    #[must_use]
+    pub fn follow(self: &Arc<Self>, name: &str, api: Api) -> Person {
+        let id = ClientId(self.clients.fetch_add(1, Ordering::Relaxed));
+        self.record(Event::Starts { client: id, user: user(name) });
+        let recorder = Arc::clone(self);
+        let mut follows = false;
+        Person::observed(name, api, id.0, move |event| recorder.saw(id, event, &mut follows))
+    }
+
+    fn saw(&self, client: ClientId, event: &client::Event, follows: &mut bool) {
+        match event {
+            client::Event::Message { message, fresh, .. } => {
+                let (channel, id, fresh) = (message.channel_id.clone(), message.id, *fresh);
+                self.record(Event::Seen { client, channel, id, fresh });
+            }
+            client::Event::CaughtUp { .. } if !*follows => {
+                *follows = true;
+                self.record(Event::Follows { client });
+            }
+            client::Event::Ready { resumed: false, after: Some(_), .. }
+            | client::Event::Resync { .. } => self.record(Event::Resynced { client }),
+            _ => {}
+        }
+    }
+
+    /// The verdict on what is recorded so far, with the store as it is now.
+    ///
+    /// # Panics
+    /// If the store cannot be read.
+    pub async fn verdict(
+        &self,
+        parts: &Parts,
+        people: &[&Person],
+        bounds: &Bounds,
+    ) -> checker::Verdict {
+        let channels = self.channels().clone();
+        let mut history = self.lock().clone();
+        for channel in &channels {
+            history.stored.extend(stored(parts, channel).await);
+        }
+        for person in people {
+            for channel in &channels {
+                let client = ClientId(person.number);
+                let ids = person.ids(channel);
+                history.shown.push(Shown { client, channel: channel.clone(), ids });
+            }
+        }
+        checker::check(&history, bounds)
+    }
+
+    /// How many clients were told that they cannot be resumed.
+    #[must_use]
+    pub fn resyncs(&self) -> usize {
+        let is = |(_, event): &&(Duration, Event)| matches!(event, Event::Resynced { .. });
+        self.lock().events.iter().filter(is).count()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn channels(&self) -> MutexGuard<'_, BTreeSet<ChannelId>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sender {
+    /// Sends with the client's retries; the stored id, if an attempt was answered 200.
+    pub async fn says(&self, channel: &ChannelId, text: &str) -> Option<MessageId> {
+        let draft = self.outbox.draft(channel, text);
+        self.sends(&draft).await
+    }
+
+    /// A draft that says this: to be sent, and perhaps again.
+    #[must_use]
+    pub fn draft(&self, channel: &ChannelId, text: &str) -> Draft {
+        self.outbox.draft(channel, text)
+    }
+
+    /// Sends a draft, as a send of its own.
+    pub async fn sends(&self, draft: &Draft) -> Option<MessageId> {
+        let send = SendId(self.recorder.sends.fetch_add(1, Ordering::Relaxed));
+        self.sends_as(send, draft).await
+    }
+
+    /// Sends a draft once more, as the same send.
+    pub async fn sends_as(&self, send: SendId, draft: &Draft) -> Option<MessageId> {
+        self.recorder.record(Event::SendStarted {
+            send,
+            channel: draft.channel_id.clone(),
+            sender: self.name.clone(),
+            text: MessageText::from_stored(draft.text.clone()).digest(),
+            after: draft.after,
+        });
+        let sent = self.outbox.send_draft(draft).await;
+        let outcome = match &sent {
+            Ok(sent) => SendOutcome::Stored(sent.message.id),
+            Err(SendError::NotStored { .. }) => SendOutcome::NotStored,
+            Err(SendError::OutcomeUnknown { .. }) => SendOutcome::Unknown,
+        };
+        self.recorder.record(Event::SendEnded { send, outcome });
+        sent.ok().map(|sent| sent.message.id)
+    }
+}
+
+/// A channel's messages as the store holds them.
+async fn stored(parts: &Parts, channel: &ChannelId) -> Vec<StoredItem> {
+    let mut items = Vec::new();
+    let mut lowest = MessageId::MIN;
+    loop {
+        let query = PageQuery {
+            channel_id: channel.clone(),
+            lowest,
+            highest: MessageId::last_of(Timestamp::from_unix_ms(u64::MAX >> 17)),
+            newest_first: false,
+            limit: 100,
+            strong: true,
+        };
+        let page = parts.messages.page(&query).await.expect("a page of the store");
+        let mut next = None;
+        for entry in page.entries {
+            let id = match &entry {
+                LogEntry::Message(stored) => stored.message.id,
+                LogEntry::Redirect(redirect) => redirect.id,
+            };
+            next = id.next();
+            if let LogEntry::Message(stored) = entry {
+                items.push(StoredItem {
+                    channel: channel.clone(),
+                    id,
+                    sender: stored.message.sender_id,
+                    text: stored.message.text.digest(),
+                });
+            }
+        }
+        match next {
+            Some(next) if page.more => lowest = next,
+            _ => return items,
+        }
+    }
+}
