@@ -1,6 +1,7 @@
 //! Accepting sockets: admission, the opening handshake over hyper, then the driver.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use session::SocketId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::head::Watched;
 use crate::hub::{Hub, lock};
 use crate::{driver, upgrade};
 
@@ -54,9 +56,12 @@ async fn serve(stream: TcpStream, hub: Arc<Hub>) {
         tracing::debug!(cause = %error, "no TCP_NODELAY");
     }
     let opened: Arc<Opened> = Arc::default();
+    let has_more = Arc::<AtomicBool>::default();
+    let stream = Watched::new(stream, Arc::clone(&has_more));
     let permit = hub.handshakes.try_acquire().ok();
     let service = service_fn(|request| {
-        let response = answer(&hub, permit.is_some(), request, &opened);
+        let is_early = has_more.load(Ordering::Relaxed);
+        let response = answer(&hub, permit.is_some(), is_early, request, &opened);
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let connection = http1::Builder::new()
@@ -75,14 +80,15 @@ async fn serve(stream: TcpStream, hub: Arc<Hub>) {
         Ok(Err(_)) | Err(_) => None,
     };
     let Some(parts) = upgraded else { return hub.closed(socket) };
-    let stream: TokioIo<TcpStream> = parts.io;
-    let (reader, writer) = stream.into_inner().into_split();
+    let stream: TokioIo<Watched<TcpStream>> = parts.io;
+    let (reader, writer) = stream.into_inner().into_inner().into_split();
     driver::run(hub, socket, reader, Box::new(writer), parts.read_buf).await;
 }
 
 fn answer(
     hub: &Hub,
     has_room: bool,
+    is_early: bool,
     mut request: Request<Incoming>,
     opened: &Opened,
 ) -> Response<Full<Bytes>> {
@@ -91,7 +97,7 @@ fn answer(
     if parts.uri.path() == "/healthz" {
         return crate::admin::healthz(hub);
     }
-    let accept = match upgrade::examine(&parts, &hub.allowed_origins) {
+    let accept = match upgrade::examine(&parts, is_early, &hub.allowed_origins) {
         Ok(accept) => accept,
         Err(refused) => return *refused,
     };

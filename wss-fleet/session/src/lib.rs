@@ -22,6 +22,6 @@ mod workspace;
 
 pub use audience::{Audience, SocketId};
 pub use connection::{Connection, Reaction};
-pub use meter::FrameMeter;
+pub use meter::{FrameMeter, Metered};
 pub use tickets::SpentTickets;
 pub use workspace::{Attach, ChannelMembers, Effect, Framing, Input, LoadedUser, Workspace};
