@@ -129,7 +129,9 @@ impl Drop for Presence {
         let socket = self.socket;
         // A defect of ours costs this socket only, and its client is told to come back.
         let last = if std::thread::panicking() {
-            Order::Close { socket, code: CloseCode::Internal }
+            let code = CloseCode::Internal;
+            self.hub.metrics.closes.with_label_values(&[code.as_str()]).inc();
+            Order::Close { socket, code }
         } else {
             Order::Finish { socket }
         };
