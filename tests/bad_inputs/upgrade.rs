@@ -5,6 +5,7 @@ use std::time::Duration;
 use client::exchange;
 
 use crate::door::{ANSWER_MAX, Answer, all, stack};
+use crate::raw::Socket;
 
 /// A request for a socket, and its refusal.
 pub(crate) struct Upgrade {
@@ -273,6 +274,38 @@ async fn what_is_no_upgrade_is_refused_by_its_status() {
         assert_eq!(answer.status, 101, "{origin:?}");
         assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_full_or_leaves_says_when_to_come_back() {
+    let cluster = stack(1).await;
+    let url = cluster.nodes()[0].url.clone();
+    let authority = url.trim_start_matches("ws://").trim_end_matches("/socket").to_owned();
+    let good = changed("good", ("X", &[]), b"", &[503]).header("retry-after", "1");
+    let bytes = good.bytes.clone();
+    // Each holds one of 256 handshakes until its five seconds are over.
+    let mut silent = Vec::new();
+    for _ in 0..model::limits::HANDSHAKES_MAX + 20 {
+        silent.push(tokio::net::TcpStream::connect(&authority).await.unwrap());
+    }
+    assert_eq!(check(&url, good).await, Ok(()), "full");
+    drop(silent);
+    tests::eventually("there is room again", tests::SOON, async || {
+        Socket::open(&url).await.is_ok()
+    })
+    .await;
+    // A socket whose client does not go keeps the node in its drain for a second.
+    let _stays = Socket::ready(&cluster, "alice").await.unwrap();
+    let stopping = tokio::spawn(cluster.stack.stop());
+    tests::eventually("it says that it leaves", tests::SOON, async || {
+        let answer = exchange(&url, &bytes, Duration::from_millis(50)).await.unwrap_or_default();
+        let answer = Answer::parse(&answer).filter(|answer| answer.status == 503);
+        answer.is_some_and(|answer| {
+            answer.header("retry-after") == Some("1") && answer.body == b"this node is leaving"
+        })
+    })
+    .await;
+    stopping.await.unwrap();
 }
 
 async fn check(url: &str, case: Upgrade) -> Result<(), String> {
