@@ -13,8 +13,7 @@
     reason = "a test that finds something else has failed; figures are printed"
 )]
 
-mod bad_frames;
-mod bad_requests;
+mod answers;
 mod cost;
 mod embedded;
 mod everywhere;

@@ -1,8 +1,8 @@
-//! The socket's door: handshakes, tickets, limits, cursors.
+//! Sockets: tickets, limits, cursors.
 
 use std::time::Duration;
 
-use client::{OpenError, RawSocket, Received, exchange};
+use client::{RawSocket, Received, exchange};
 use embedded_stack::StackOptions;
 use model::limits;
 use protocol::frame::ServerFrame;
@@ -27,85 +27,6 @@ async fn attach(cluster: &Cluster, name: &str, cursor: Option<&str>) -> (RawSock
     socket.hello(&target.ticket, cursor).await.unwrap();
     let (cursor, resumed) = ready(&mut socket).await;
     (socket, cursor, resumed)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::too_many_lines, reason = "one table")]
-async fn handshakes_are_refused_with_their_status() {
-    let cluster = Cluster::start(Environment::Embedded).await;
-    let url = cluster.nodes()[0].url.clone();
-    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    let version = "Sec-WebSocket-Version: 13\r\n";
-    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
-    let host = "Host: 127.0.0.1\r\n";
-    let long = format!("X-Long: {}\r\n", "x".repeat(9_000));
-    let many: String = (0..70).map(|n| format!("X-{n}: 1\r\n")).collect();
-    let cases: Vec<(&str, String, &[&str])> = vec![
-        (
-            "post",
-            format!(
-                "POST /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}Content-Length: 0\r\n\r\n"
-            ),
-            &["405"],
-        ),
-        ("plain get", format!("GET /socket HTTP/1.1\r\n{host}\r\n"), &["426"]),
-        (
-            "no upgrade",
-            format!("GET /socket HTTP/1.1\r\n{host}Connection: Upgrade\r\n{version}{key}\r\n"),
-            &["426"],
-        ),
-        (
-            "version 8",
-            format!("GET /socket HTTP/1.1\r\n{host}{upgrade}Sec-WebSocket-Version: 8\r\n{key}\r\n"),
-            &["426"],
-        ),
-        ("no version", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{key}\r\n"), &["426"]),
-        ("no key", format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}\r\n"), &["400"]),
-        (
-            "bad key",
-            format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}Sec-WebSocket-Key: x\r\n\r\n"),
-            &["400"],
-        ),
-        (
-            "two keys",
-            format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}{key}\r\n"),
-            &["400"],
-        ),
-        ("no host", format!("GET /socket HTTP/1.1\r\n{upgrade}{version}{key}\r\n"), &["400"]),
-        ("path", format!("GET /other HTTP/1.1\r\n{host}{upgrade}{version}{key}\r\n"), &["404"]),
-        (
-            "origin",
-            format!(
-                "GET /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}Origin: http://evil.example\r\n\r\n"
-            ),
-            &["403"],
-        ),
-        (
-            "long head",
-            format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}{long}\r\n"),
-            &["431"],
-        ),
-        (
-            "many headers",
-            format!("GET /socket HTTP/1.1\r\n{host}{upgrade}{version}{key}{many}\r\n"),
-            &["431"],
-        ),
-        ("garbage", "\x16\x03\x01\x02\x00\x01\r\n\r\n".to_owned(), &["400", ""]),
-        ("head not complete", format!("GET /socket HTTP/1.1\r\n{host}"), &["408", ""]),
-    ];
-    for (name, request, expected) in cases {
-        let answer = exchange(&url, request.as_bytes(), Duration::from_secs(9)).await.unwrap();
-        let answer = String::from_utf8_lossy(&answer);
-        let status = answer.split(' ').nth(1).unwrap_or_default();
-        assert!(expected.contains(&status), "{name}: {answer:.200}");
-    }
-    let own = format!("http://localhost:{}", cluster.stack.address().port());
-    assert!(
-        RawSocket::open(&url, &[("Origin", &own)], SOON).await.is_ok(),
-        "the page's own origin"
-    );
-    let refused = RawSocket::open(&url, &[("Origin", "null")], SOON).await;
-    assert!(matches!(refused, Err(OpenError::Refused { status: 403 })));
 }
 
 #[tokio::test(flavor = "multi_thread")]

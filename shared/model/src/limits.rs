@@ -145,7 +145,7 @@ pub const CLIENT_FRAME_BYTES_MAX: usize = 16 * 1024;
 pub const CLIENT_FRAMES_PER_SECOND_MAX: u32 = 20;
 /// Bytes a second from one client, measured below the parser.
 pub const CLIENT_BYTES_PER_SECOND_MAX: u32 = 64 * 1024;
-/// How long a fragmented message may stay unfinished.
+/// How long a frame, or a message in fragments, may stay unfinished.
 pub const CLIENT_MESSAGE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The longest cursor that is looked at; a longer one is unknown.
 pub const CURSOR_BYTES_MAX: usize = 128;

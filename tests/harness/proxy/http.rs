@@ -187,7 +187,7 @@ impl Shared {
         hit.then_some(rule.fault)
     }
 
-    async fn forward(&self, head: &hyper::http::request::Parts, body: &Bytes) -> Option<Answer> {
+    async fn forward(&self, head: &http::request::Parts, body: &Bytes) -> Option<Answer> {
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut headers = head.headers.clone();
         headers.remove(hyper::header::HOST);

@@ -2,6 +2,7 @@
 //! or any byte stream that somebody hands in.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::head::Watched;
 use crate::hub::{Hub, lock};
 use crate::shard::Writer;
 use crate::{driver, upgrade};
@@ -116,9 +118,12 @@ async fn accept(door: &mut Door) -> Accepted {
 
 async fn serve<S: Parted>(stream: S, hub: Arc<Hub>) {
     let opened: Arc<Opened> = Arc::default();
+    let has_more = Arc::<AtomicBool>::default();
+    let stream = Watched::new(stream, Arc::clone(&has_more));
     let permit = hub.handshakes.try_acquire().ok();
     let service = service_fn(|request| {
-        let response = answer(&hub, permit.is_some(), request, &opened);
+        let is_early = has_more.load(Ordering::Relaxed);
+        let response = answer(&hub, permit.is_some(), is_early, request, &opened);
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let connection = http1::Builder::new()
@@ -137,14 +142,15 @@ async fn serve<S: Parted>(stream: S, hub: Arc<Hub>) {
         Ok(Err(_)) | Err(_) => None,
     };
     let Some(parts) = upgraded else { return hub.closed(socket) };
-    let stream: TokioIo<S> = parts.io;
-    let (reader, writer) = stream.into_inner().parted();
+    let stream: TokioIo<Watched<S>> = parts.io;
+    let (reader, writer) = stream.into_inner().into_inner().parted();
     driver::run(hub, socket, reader, writer, parts.read_buf).await;
 }
 
 fn answer(
     hub: &Hub,
     has_room: bool,
+    is_early: bool,
     mut request: Request<Incoming>,
     opened: &Opened,
 ) -> Response<Full<Bytes>> {
@@ -153,7 +159,7 @@ fn answer(
     if parts.uri.path() == "/healthz" {
         return crate::admin::healthz(hub);
     }
-    let accept = match upgrade::examine(&parts, &hub.allowed_origins) {
+    let accept = match upgrade::examine(&parts, is_early, &hub.allowed_origins) {
         Ok(accept) => accept,
         Err(refused) => return *refused,
     };

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CONNECTION, HOST, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ALLOW, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
@@ -19,8 +19,12 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 /// Examines an upgrade request; gives the value of `Sec-WebSocket-Accept`.
 ///
 /// A bad ticket is not told here: browsers cannot see an upgrade's status, so that is a close code
-/// after the 101.
-pub(crate) fn examine(request: &Parts, allowed_origins: &[String]) -> Result<String, Box<Answer>> {
+/// after the 101. `is_early`: something came in behind the head already.
+pub(crate) fn examine(
+    request: &Parts,
+    is_early: bool,
+    allowed_origins: &[String],
+) -> Result<String, Box<Answer>> {
     let headers = &request.headers;
     if request.uri.path() != PATH {
         return Err(refuse(StatusCode::NOT_FOUND, "no such path"));
@@ -48,6 +52,11 @@ pub(crate) fn examine(request: &Parts, allowed_origins: &[String]) -> Result<Str
     let Some(key) = key else {
         return Err(refuse(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing or malformed"));
     };
+    // A client waits for the answer (RFC 6455 4.1): who does not may be a page that was tricked
+    // into sending frames to a server that takes the request for another one.
+    if is_early || announces_body(headers) {
+        return Err(refuse(StatusCode::BAD_REQUEST, "nothing may follow the request's head"));
+    }
     if headers.contains_key(ORIGIN) {
         let origin = one(headers, &ORIGIN).unwrap_or_default();
         if !allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
@@ -102,6 +111,12 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
     values.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(wanted))
 }
 
+fn announces_body(headers: &HeaderMap) -> bool {
+    let is_empty = |value: &HeaderValue| value.as_bytes() == b"0";
+    headers.contains_key(TRANSFER_ENCODING)
+        || headers.get_all(CONTENT_LENGTH).iter().any(|length| !is_empty(length))
+}
+
 /// Base 64 of 16 bytes: 22 characters and `==`.
 fn is_key(key: &str) -> bool {
     let alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
@@ -126,7 +141,7 @@ mod tests {
 
     fn status(parts: &Parts) -> u16 {
         let origins = ["http://localhost:8080".to_owned()];
-        examine(parts, &origins).map_or_else(|answer| answer.status().as_u16(), |_| 101)
+        examine(parts, false, &origins).map_or_else(|answer| answer.status().as_u16(), |_| 101)
     }
 
     fn without(name: &str) -> Parts {
@@ -143,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_good_handshake_is_accepted() {
-        let accept = examine(&request(|_| {}), &[]).unwrap();
+        let accept = examine(&request(|_| {}), false, &[]).unwrap();
         assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
@@ -169,6 +184,9 @@ mod tests {
             (without("sec-websocket-key"), 400),
             (set("sec-websocket-key", "short"), 400),
             (set("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ"), 400),
+            (set("content-length", "3"), 400),
+            (set("content-length", "0"), 101),
+            (set("transfer-encoding", "chunked"), 400),
             (set("origin", "http://evil.example"), 403),
             (set("origin", "null"), 403),
             (set("origin", "http://LOCALHOST:8080"), 101),

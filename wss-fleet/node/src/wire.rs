@@ -1,43 +1,52 @@
 //! The reading half of a socket as the frame parser sees it: bytes are counted on their way in,
-//! and what the parser wants to answer (pongs, the echo of a close) goes through the shard.
+//! and what the parser wants to answer (pongs, the echo of a close) goes to whoever writes.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use session::{FrameMeter, SocketId};
+use bytes::{Buf, Bytes};
+use session::{FrameMeter, Metered};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::fanout::{Order, Shards};
+/// Takes the frames that the parser wants to send. Must not wait.
+pub type Answers = Box<dyn FnMut(Bytes) + Send>;
 
-/// A socket for `tungstenite`: reads are real, writes are orders.
+/// A socket for `tungstenite`: reads are real, writes are handed on.
 pub(crate) struct Wire<R> {
+    /// Bytes that were read before: they count like any others.
+    early: Bytes,
     reader: R,
-    socket: SocketId,
-    shards: Shards,
-    /// Bytes read since they were last asked for, and the frames that began in them.
-    read: (usize, u32),
+    answers: Answers,
+    /// What was read since it was last asked for.
+    read: Metered,
     meter: FrameMeter,
 }
 
 impl<R> Wire<R> {
-    pub(crate) fn new(reader: R, socket: SocketId, shards: Shards) -> Self {
-        Self { reader, socket, shards, read: (0, 0), meter: FrameMeter::default() }
+    pub(crate) fn new(reader: R, early: Bytes, answers: Answers) -> Self {
+        Self { early, reader, answers, read: Metered::default(), meter: FrameMeter::default() }
     }
 
-    /// Bytes read since this was last called, and the frames that began in them.
-    pub(crate) fn take_read(&mut self) -> (usize, u32) {
+    /// What was read since this was last called.
+    pub(crate) fn take_read(&mut self) -> Metered {
         std::mem::take(&mut self.read)
     }
 
     /// Whether bytes were read that nobody asked for yet.
     pub(crate) fn has_read(&self) -> bool {
-        self.read.0 > 0
+        self.read.bytes > 0
     }
 
     pub(crate) fn reader_mut(&mut self) -> &mut R {
         &mut self.reader
+    }
+}
+
+impl<R> fmt::Debug for Wire<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("read", &self.read).finish_non_exhaustive()
     }
 }
 
@@ -48,25 +57,29 @@ impl<R: AsyncRead + Unpin> AsyncRead for Wire<R> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.reader).poll_read(context, buffer);
         let this = &mut *self;
+        let polled = if this.early.has_remaining() {
+            let count = this.early.len().min(buffer.remaining());
+            buffer.put_slice(&this.early.split_to(count));
+            Poll::Ready(Ok(()))
+        } else {
+            Pin::new(&mut this.reader).poll_read(context, buffer)
+        };
         let read = buffer.filled().get(before..).unwrap_or_default();
-        this.read.0 += read.len();
-        this.read.1 += this.meter.feed(read);
+        if !read.is_empty() {
+            this.read = this.read.then(this.meter.feed(read));
+        }
         polled
     }
 }
 
 impl<R: Unpin> AsyncWrite for Wire<R> {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // A pong that finds the shard's mailbox full is dropped: the peer pings again.
-        let frame = Bytes::copy_from_slice(bytes);
-        let _full =
-            self.shards.try_order(self.socket.shard, Order::Control { socket: self.socket, frame });
+        (self.answers)(Bytes::copy_from_slice(bytes));
         Poll::Ready(Ok(bytes.len()))
     }
 

@@ -5,6 +5,7 @@ use protocol::close::CloseCode;
 use protocol::frame::Hello;
 
 use crate::allowance::Allowance;
+use crate::meter::Metered;
 
 /// What a connection does about an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,29 +58,34 @@ impl Connection {
         unfinished.map_or(until, |unfinished| unfinished.min(until))
     }
 
-    /// Bytes came in, and in them so many frames began; measured below the frame parser: a client
-    /// can spend a node's time without ever finishing a message.
-    pub fn on_bytes(&mut self, count: usize, frames: u32, now: Timestamp) -> Reaction {
-        self.unfinished_since.get_or_insert(now);
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        if self.bytes.take(count, now) && self.frames.take(frames, now) {
-            Reaction::Nothing
-        } else {
+    /// Bytes came in, measured below the frame parser: a client can spend a node's time without
+    /// ever finishing a message.
+    pub fn on_bytes(&mut self, metered: Metered, now: Timestamp) -> Reaction {
+        if metered.finished {
+            self.unfinished_since = None;
+        }
+        if metered.unfinished {
+            self.unfinished_since.get_or_insert(now);
+        }
+        let count = u32::try_from(metered.bytes).unwrap_or(u32::MAX);
+        if !self.bytes.take(count, now) || !self.frames.take(metered.frames, now) {
             Reaction::Close(CloseCode::RateLimited)
+        } else if metered.malformed {
+            Reaction::Close(CloseCode::Protocol)
+        } else {
+            Reaction::Nothing
         }
     }
 
-    /// A frame came in whole: `text` if it was a text message, else a control frame.
-    pub fn on_frame(&mut self, text: Option<&str>) -> Reaction {
-        self.unfinished_since = None;
-        match (text, self.phase) {
-            (None, _) => Reaction::Nothing,
-            (Some(text), Phase::AwaitingHello { .. }) => match Hello::decode(text) {
+    /// A text message came in whole.
+    pub fn on_text(&mut self, text: &str) -> Reaction {
+        match self.phase {
+            Phase::AwaitingHello { .. } => match Hello::decode(text) {
                 Ok(hello) => Reaction::Hello(hello),
                 Err(code) => Reaction::Close(code),
             },
             // A client has one thing to say, and has said it.
-            (Some(_), Phase::Attached { .. }) => Reaction::Close(CloseCode::BadFrame),
+            Phase::Attached { .. } => Reaction::Close(CloseCode::BadFrame),
         }
     }
 
@@ -108,6 +114,11 @@ mod tests {
 
     const HELLO: &str = r#"{"type":"hello","ticket":"t"}"#;
 
+    /// So many bytes, in which so many frames began and ended.
+    fn whole(bytes: usize, frames: u32) -> Metered {
+        Metered { bytes, frames, finished: frames > 0, ..Metered::default() }
+    }
+
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_unix_ms(1_000_000 + ms)
     }
@@ -123,7 +134,7 @@ mod tests {
     #[test]
     fn a_connection_ends_with_its_token() {
         let mut connection = Connection::new(at(0));
-        assert!(matches!(connection.on_frame(Some(HELLO)), Reaction::Hello(_)));
+        assert!(matches!(connection.on_text(HELLO), Reaction::Hello(_)));
         connection.attached(at(9_000));
         assert_eq!(connection.on_time(at(8_999)), Reaction::Nothing);
         assert_eq!(connection.on_time(at(9_000)), Reaction::Close(CloseCode::Unauthenticated));
@@ -133,19 +144,22 @@ mod tests {
     fn a_second_hello_is_a_bad_frame() {
         let mut connection = Connection::new(at(0));
         connection.attached(at(9_000));
-        assert_eq!(connection.on_frame(Some(HELLO)), Reaction::Close(CloseCode::BadFrame));
+        assert_eq!(connection.on_text(HELLO), Reaction::Close(CloseCode::BadFrame));
     }
 
     #[test]
     fn over_twenty_frames_a_second_is_too_many() {
         let mut connection = Connection::new(at(0));
         connection.attached(at(90_000));
-        assert_eq!(connection.on_bytes(120, 20, at(10)), Reaction::Nothing);
-        assert_eq!(connection.on_bytes(6, 1, at(10)), Reaction::Close(CloseCode::RateLimited));
+        assert_eq!(connection.on_bytes(whole(120, 20), at(10)), Reaction::Nothing);
+        assert_eq!(
+            connection.on_bytes(whole(6, 1), at(10)),
+            Reaction::Close(CloseCode::RateLimited)
+        );
         let mut steady = Connection::new(at(0));
         steady.attached(at(90_000));
         for n in 0..1_000 {
-            let reaction = steady.on_bytes(6, 1, at(n * 50));
+            let reaction = steady.on_bytes(whole(6, 1), at(n * 50));
             assert_eq!(reaction, Reaction::Nothing, "20 a second, frame {n}");
         }
     }
@@ -153,20 +167,27 @@ mod tests {
     #[test]
     fn bytes_are_counted_below_the_parser() {
         let mut connection = Connection::new(at(0));
-        assert_eq!(connection.on_bytes(64 * 1024, 0, at(0)), Reaction::Nothing);
-        assert_eq!(connection.on_bytes(65, 0, at(1)), Reaction::Nothing);
-        assert_eq!(connection.on_bytes(1, 0, at(1)), Reaction::Close(CloseCode::RateLimited));
+        assert_eq!(connection.on_bytes(whole(64 * 1024, 0), at(0)), Reaction::Nothing);
+        assert_eq!(connection.on_bytes(whole(65, 0), at(1)), Reaction::Nothing);
+        assert_eq!(
+            connection.on_bytes(whole(1, 0), at(1)),
+            Reaction::Close(CloseCode::RateLimited)
+        );
     }
 
     #[test]
     fn an_unfinished_message_gets_ten_seconds() {
+        let begun = Metered { bytes: 10, frames: 1, unfinished: true, ..Metered::default() };
         let mut connection = Connection::new(at(0));
         connection.attached(at(90_000));
-        connection.on_bytes(10, 1, at(1_000));
-        connection.on_bytes(10, 1, at(9_000));
+        connection.on_bytes(begun, at(1_000));
+        connection.on_bytes(begun, at(9_000));
         assert_eq!(connection.deadline(), at(11_000));
         assert_eq!(connection.on_time(at(11_000)), Reaction::Close(CloseCode::Protocol));
-        connection.on_frame(None);
+        connection.on_bytes(whole(10, 1), at(11_000));
         assert_eq!(connection.on_time(at(11_000)), Reaction::Nothing);
+        // One read may end a message and begin the next: that one's time runs at once.
+        connection.on_bytes(Metered { finished: true, ..begun }, at(20_000));
+        assert_eq!(connection.deadline(), at(30_000));
     }
 }

@@ -24,7 +24,7 @@ mod workspace;
 pub use allowance::Allowance;
 pub use audience::{Audience, SocketId};
 pub use connection::{Connection, Reaction};
-pub use meter::FrameMeter;
+pub use meter::{FrameMeter, Metered};
 pub use tickets::SpentTickets;
 pub use workspace::{
     Attach, ChannelMembers, Effect, Framing, History, Input, LoadedUser, Workspace,

@@ -8,18 +8,50 @@ pub struct FrameMeter {
     header: [u8; HEADER_BYTES_MAX],
     have: usize,
     payload_left: u64,
+    /// A first fragment came, and its last one did not.
+    in_message: bool,
+}
+
+/// What a run of bytes holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Metered {
+    /// Bytes.
+    pub bytes: usize,
+    /// Frames that began, each counted when its header is whole.
+    pub frames: u32,
+    /// Whether the client was through with everything it had begun, at some point.
+    pub finished: bool,
+    /// Whether a frame, or a message in fragments, is begun and not finished at the end.
+    pub unfinished: bool,
+    /// Whether a length took more bytes than it needs, which RFC 6455 5.2 forbids.
+    pub malformed: bool,
+}
+
+impl Metered {
+    /// This run and the next one as one.
+    #[must_use]
+    pub fn then(self, next: Self) -> Self {
+        Self {
+            bytes: self.bytes + next.bytes,
+            frames: self.frames + next.frames,
+            finished: self.finished || next.finished,
+            unfinished: next.unfinished,
+            malformed: self.malformed || next.malformed,
+        }
+    }
 }
 
 impl FrameMeter {
-    /// Takes the next bytes; how many frames began in them, each counted when its header is whole.
-    pub fn feed(&mut self, mut bytes: &[u8]) -> u32 {
-        let mut frames = 0;
+    /// Takes the next bytes.
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Metered {
+        let mut metered = Metered { bytes: bytes.len(), ..Metered::default() };
         while let Some((first, rest)) = bytes.split_first() {
             if self.payload_left > 0 {
                 let skip =
                     usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(bytes.len());
                 self.payload_left -= skip as u64;
                 bytes = bytes.get(skip..).unwrap_or_default();
+                metered.finished |= !self.is_unfinished();
                 continue;
             }
             if let Some(place) = self.header.get_mut(self.have) {
@@ -28,12 +60,28 @@ impl FrameMeter {
             }
             bytes = rest;
             if let Some(payload) = self.payload() {
-                frames += 1;
+                metered.frames += 1;
                 self.have = 0;
                 self.payload_left = payload;
+                let [first, second, ..] = self.header;
+                metered.malformed |= match second & 0x7f {
+                    126 => payload < 126,
+                    127 => payload <= u64::from(u16::MAX),
+                    _ => false,
+                };
+                // Control frames may stand between the fragments of a message.
+                if first & CONTROL == 0 {
+                    self.in_message = first & FINAL == 0;
+                }
+                metered.finished |= !self.is_unfinished();
             }
         }
-        frames
+        metered.unfinished = self.is_unfinished();
+        metered
+    }
+
+    fn is_unfinished(&self) -> bool {
+        self.have > 0 || self.payload_left > 0 || self.in_message
     }
 
     /// The payload's length, once the header is whole.
@@ -51,6 +99,10 @@ impl FrameMeter {
     }
 }
 
+/// The first byte of a frame: its last fragment.
+const FINAL: u8 = 0x80;
+/// The first byte of a frame: not part of a message.
+const CONTROL: u8 = 0x08;
 const MASK_BYTES: usize = 4;
 const HEADER_BYTES_MAX: usize = 2 + 8 + MASK_BYTES;
 
@@ -82,8 +134,48 @@ mod tests {
         let stream: Vec<u8> = lengths.into_iter().flat_map(frame).collect();
         for piece in [1, 2, 3, 7, 1_000, stream.len()] {
             let mut meter = FrameMeter::default();
-            let counted: u32 = stream.chunks(piece).map(|bytes| meter.feed(bytes)).sum();
-            assert_eq!(counted as usize, lengths.len(), "in pieces of {piece}");
+            let metered = stream
+                .chunks(piece)
+                .map(|bytes| meter.feed(bytes))
+                .fold(Metered::default(), Metered::then);
+            assert_eq!(metered.frames as usize, lengths.len(), "in pieces of {piece}");
+            assert_eq!(metered.bytes, stream.len());
+            assert!(metered.finished && !metered.unfinished);
+        }
+    }
+
+    #[test]
+    fn what_is_begun_is_told_from_what_is_finished() {
+        let (whole, ping) = (frame(3), [&[0x89][..], &frame(0)[1..]].concat());
+        let first = [&[0x01][..], &frame(3)[1..]].concat();
+        let last = [&[0x80][..], &frame(0)[1..]].concat();
+        let begun = &whole[..1];
+        for (name, stream, finished, unfinished) in [
+            ("nothing", vec![], false, false),
+            ("one byte", begun.to_vec(), false, true),
+            ("a header without its payload", whole[..6].to_vec(), false, true),
+            ("a frame", whole.clone(), true, false),
+            ("a frame and the begin of the next", [&whole[..], begun].concat(), true, true),
+            ("a first fragment", first.clone(), false, true),
+            ("a ping behind a first fragment", [&first[..], &ping].concat(), false, true),
+            ("a message in fragments", [&first[..], &ping, &last].concat(), true, false),
+        ] {
+            let metered = FrameMeter::default().feed(&stream);
+            assert_eq!((metered.finished, metered.unfinished), (finished, unfinished), "{name}");
+        }
+    }
+
+    #[test]
+    fn lengths_in_more_bytes_than_they_need_are_malformed() {
+        for (length, malformed) in [
+            (&[125][..], false),
+            (&[126, 0, 125], true),
+            (&[126, 0, 126], false),
+            (&[127, 0, 0, 0, 0, 0, 0, 0xff, 0xff], true),
+            (&[127, 0, 0, 0, 0, 0, 1, 0, 0], false),
+        ] {
+            let metered = FrameMeter::default().feed(&[&[0x81], length].concat());
+            assert_eq!(metered.malformed, malformed, "{length:?}");
         }
     }
 

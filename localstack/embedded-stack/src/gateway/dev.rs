@@ -120,8 +120,8 @@ fn text(fields: &mut Map<String, Value>, name: &'static str) -> Result<String, P
 
 /// A field's name is the caller's input: it is repeated only where it looks like a name.
 fn named(name: &str) -> String {
-    let is_plain =
-        name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_plain = (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if is_plain { name.to_owned() } else { "?".to_owned() }
 }
 
@@ -204,6 +204,7 @@ mod tests {
             (r#"{"workspace_id":"demo","user_id":"a","ttl_s":"1"}"#, "ttl_s"),
             (r#"{"workspace_id":"demo","user_id":"a","extra":1}"#, "extra"),
             (r#"{"workspace_id":"demo","user_id":"a","<b>":1}"#, "?"),
+            (r#"{"workspace_id":"demo","user_id":"a","":1}"#, "?"),
         ] {
             let problem = Wanted::read(&token_request(body)).err().unwrap();
             assert_eq!(problem.field.as_deref(), Some(field), "{body}");

@@ -86,7 +86,7 @@ impl Fields {
 
 /// A field's name is the caller's input: it is named only where it looks like a name.
 fn known_form(name: String) -> Cow<'static, str> {
-    let harmless = name.len() <= limits::ID_CHARS_MAX
+    let harmless = (1..=limits::ID_CHARS_MAX).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if harmless { name.into() } else { "?".into() }
 }

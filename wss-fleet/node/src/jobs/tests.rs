@@ -1,23 +1,15 @@
 //! What a back-fill reads of a channel.
 
-use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
 use messaging::ports::{ChannelStore, MemberStore, MessageStore, StoredMessage};
 use model::{Channel, ChannelType, Contract, Member};
-use runtime::tickets::SignedTickets;
-use runtime::tokens::NoTokens;
-use runtime::wire::Parts;
-use runtime::{Secret, Secrets};
-use tokio::task::JoinSet;
 
 use super::*;
-use crate::fanout::Shards;
+use crate::hub::stand::Stand;
 
 /// A node over tables in memory, and one channel with one member in them.
 struct Rig {
-    hub: Arc<Hub>,
-    store: Arc<MemoryStore>,
+    stand: Stand,
     channel: ChannelId,
-    _shards: JoinSet<()>,
 }
 
 const HOLE: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
@@ -36,26 +28,10 @@ fn id(at: Timestamp, n: usize) -> MessageId {
 
 impl Rig {
     async fn new() -> Self {
-        let clock = Arc::new(ManualClock::at(HOLE));
-        let store = Arc::new(MemoryStore::new());
-        let secrets = Secrets::from(Secret::parse(&"s".repeat(32)).unwrap());
-        let parts = Parts {
-            messages: store.clone(),
-            channels: store.clone(),
-            members: store.clone(),
-            revocations: store.clone(),
-            bus: Arc::new(MemoryBus::new(clock.clone())),
-            nodes: Arc::new(MemoryDirectory::new(clock.clone())),
-            tokens: Arc::new(NoTokens),
-            tickets: Arc::new(SignedTickets::new(&secrets)),
-            clock,
-            randomness: Arc::new(SeededRandomness::new(7)),
-        };
-        let mut shards = JoinSet::new();
-        let hub = Hub::new(parts, String::new(), Vec::new(), 1, Shards::start(&mut shards));
+        let stand = Stand::at(HOLE);
         let channel = ChannelId::mint_group(HOLE, 1);
         let member = Member { user_id: user(), joined_at: HOLE };
-        store.put_members(&workspace(), &channel, &[member]).await.unwrap();
+        stand.store.put_members(&workspace(), &channel, &[member]).await.unwrap();
         let item = Channel {
             id: channel.clone(),
             workspace_id: workspace(),
@@ -67,21 +43,21 @@ impl Rig {
             members_version: 1,
             late: None,
         };
-        store.create(&item).await.unwrap();
-        Self { hub: Arc::new(hub), store, channel, _shards: shards }
+        stand.store.create(&item).await.unwrap();
+        Self { stand, channel }
     }
 
     async fn stored(&self, id: MessageId, text: &str) {
         let text = MessageText::from_stored(text.to_owned());
         let (channel_id, sender_id) = (self.channel.clone(), user());
         let message = Message { id, channel_id, sender_id, text };
-        self.store.append(&StoredMessage { message, members_version: 1 }).await.unwrap();
+        self.stand.store.append(&StoredMessage { message, members_version: 1 }).await.unwrap();
     }
 
     /// The ids that a back-fill of a hole at [`HOLE`] reads, and for whom.
     async fn read(&self) -> Option<(Vec<MessageId>, Vec<UserId>)> {
         let since = HOLE.minus(limits::OVERLAP);
-        let hub = Arc::clone(&self.hub);
+        let hub = Arc::clone(&self.stand.hub);
         let answer = history(hub, workspace(), 3, self.channel.clone(), since).await;
         let Input::HistoryRead { id: 3, channel, history } = answer else { panic!("{answer:?}") };
         assert_eq!(channel, self.channel);
@@ -107,7 +83,7 @@ async fn g4_a_back_fill_goes_back_to_a_late_mark_that_was_set_since_the_hole() {
     let rig = Rig::new().await;
     let late = id(HOLE.minus(limits::OVERLAP * 3), 1);
     rig.stored(late, "an hour late").await;
-    let mark = |at| rig.store.mark_late(&rig.channel, Late { id: late, at });
+    let mark = |at| rig.stand.store.mark_late(&rig.channel, Late { id: late, at });
     mark(HOLE.minus(limits::LATE_AHEAD)).await.unwrap();
     assert_eq!(rig.read().await, Some((Vec::new(), vec![user()])), "of an older incident");
     mark(HOLE.plus(limits::LATE_AHEAD)).await.unwrap();

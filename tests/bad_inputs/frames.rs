@@ -1,0 +1,249 @@
+//! Frames that break RFC 6455 or this protocol's limits, before the `hello` and after `ready`.
+//!
+//! The classes are those of the Autobahn test suite (2 control frames, 3 reserved bits, 4 opcodes,
+//! 5 fragmentation, 9 limits); every case ends with the same code in both phases.
+
+use crate::door::{ANSWER_MAX, all, stack};
+use crate::raw::{Socket, frame, header, text};
+
+/// Bytes behind the upgrade, and the close code that answers them.
+pub(crate) struct Frame {
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) code: u16,
+}
+
+pub(crate) fn of(name: impl Into<String>, bytes: impl Into<Vec<u8>>, code: u16) -> Frame {
+    Frame { name: name.into(), bytes: bytes.into(), code }
+}
+
+pub(crate) fn cases() -> Vec<Frame> {
+    let mut cases = opcodes();
+    cases.extend(reserved_bits());
+    cases.extend(masks());
+    cases.extend(control());
+    cases.extend(fragments());
+    cases.extend(lengths());
+    cases.extend(sizes());
+    cases.extend(rates());
+    cases
+}
+
+fn opcodes() -> Vec<Frame> {
+    let mut cases = Vec::new();
+    for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
+        cases.push(of(format!("reserved opcode {opcode}"), frame(0x80 | opcode, b"x"), 1002));
+    }
+    cases.extend([
+        of("a reserved opcode without a payload", frame(0x83, b""), 1002),
+        of("a reserved opcode in fragments", frame(0x03, b"x"), 1002),
+        of("a reserved control opcode of 126 bytes", frame(0x8b, &[0; 126]), 1002),
+        of("a reserved opcode in a message", [frame(0x01, b"a"), frame(0x84, b"b")].concat(), 1002),
+        of("a binary frame", frame(0x82, b"x"), 1003),
+        of("an empty binary frame", frame(0x82, b""), 1003),
+        of("a hello in a binary frame", frame(0x82, br#"{"type":"hello"}"#), 1003),
+        of("a binary message in fragments", [frame(0x02, b"a"), frame(0x80, b"b")].concat(), 1003),
+        of(
+            "a binary message of empty fragments",
+            [frame(0x02, b""), frame(0x80, b"")].concat(),
+            1003,
+        ),
+    ]);
+    cases
+}
+
+fn reserved_bits() -> Vec<Frame> {
+    let mut cases = Vec::new();
+    for bits in 1..8_u8 {
+        cases.push(of(
+            format!("text with reserved bits {bits:03b}"),
+            frame(0x81 | bits << 4, b"x"),
+            1002,
+        ));
+    }
+    for (name, opcode) in [("a ping", 0x89), ("a pong", 0x8a), ("a close", 0x88), ("binary", 0x82)]
+    {
+        cases.push(of(format!("{name} that is compressed"), frame(opcode | 0x40, b""), 1002));
+    }
+    let second = [frame(0x01, b"a"), frame(0xc0, b"b")].concat();
+    cases.push(of("a fragment that is compressed", second, 1002));
+    let first = [frame(0x41, b"a"), frame(0x80, b"b")].concat();
+    cases.push(of("a message that is compressed", first, 1002));
+    cases
+}
+
+fn masks() -> Vec<Frame> {
+    let mut cases = Vec::new();
+    for (name, bytes) in [
+        ("text", &b"\x81\x02hi"[..]),
+        ("an empty text", b"\x81\x00"),
+        ("a first fragment", b"\x01\x01a"),
+        ("a binary frame", b"\x82\x01a"),
+        ("a ping", b"\x89\x00"),
+        ("a pong", b"\x8a\x01a"),
+        ("a close", b"\x88\x02\x03\xe8"),
+        ("an empty close", b"\x88\x00"),
+        ("a text of 126 bytes", &[b"\x81\x7e\x00\x7e", &[b'x'; 126][..]].concat()),
+    ] {
+        cases.push(of(format!("{name} without a mask"), bytes, 1002));
+    }
+    // Two things are wrong; the length is told first.
+    let long = b"\x81\x7f\0\0\0\0\0\x01\0\0";
+    cases.push(of("a text of 64 KiB without a mask", long.as_slice(), 1009));
+    let second = [frame(0x01, b"a"), b"\x80\x01b".to_vec()].concat();
+    cases.push(of("a second fragment without a mask", second, 1002));
+    // What the mask hides is what counts: here it turns letters into no UTF-8, and back.
+    let masked: Vec<u8> = b"\x81\x82\xff\xff\xff\xff".iter().chain(b"hi").copied().collect();
+    cases.push(of("letters whose mask makes them no UTF-8", masked, 1007));
+    let hidden = [b"\x81\x82\xff\xff\xff\xff".to_vec(), vec![0x97, 0x96]].concat();
+    cases.push(of("a word that is no JSON behind a mask", hidden, 4400));
+    cases
+}
+
+fn control() -> Vec<Frame> {
+    let mut cases = Vec::new();
+    for (name, opcode) in [("a close", 0x88), ("a ping", 0x89), ("a pong", 0x8a)] {
+        cases.extend([
+            of(format!("{name} of 126 bytes"), frame(opcode, &[b'x'; 126]), 1002),
+            of(format!("{name} of 64 KiB"), header(opcode, 65_536, 8), 1009),
+            of(format!("{name} that is a first fragment"), frame(opcode & 0x0f, b""), 1002),
+        ]);
+    }
+    let rest = [frame(0x09, b"a"), frame(0x80, b"b")].concat();
+    cases.push(of("a ping in two fragments", rest, 1002));
+    let inside = [frame(0x01, b"a"), frame(0x89, &[b'x'; 126]), frame(0x80, b"b")].concat();
+    cases.push(of("a ping of 126 bytes inside a message", inside, 1002));
+    cases
+}
+
+fn fragments() -> Vec<Frame> {
+    let (first, middle, last) = (frame(0x01, b"a"), frame(0x00, b"b"), frame(0x80, b"c"));
+    let ping = frame(0x89, b"p");
+    vec![
+        of("a last fragment alone", last.clone(), 1002),
+        of("a middle fragment alone", middle.clone(), 1002),
+        of("an empty last fragment alone", frame(0x80, b""), 1002),
+        of("an empty middle fragment alone", frame(0x00, b""), 1002),
+        of("a last fragment behind a ping", [&ping[..], &last].concat(), 1002),
+        of("a last fragment behind a pong", [&frame(0x8a, b"")[..], &last].concat(), 1002),
+        of("a text inside a message", [&first[..], &text(b"x")].concat(), 1002),
+        of("an empty text inside a message", [&first[..], &text(b"")].concat(), 1002),
+        of("a first fragment inside a message", [&first[..], &first].concat(), 1002),
+        of("a binary frame inside a message", [&first[..], &frame(0x82, b"x")].concat(), 1002),
+        of("a text inside a binary message", [&frame(0x02, b"a")[..], &text(b"x")].concat(), 1002),
+        of(
+            "a text behind a middle fragment and a ping",
+            [&first[..], &middle, &ping, &text(b"x")].concat(),
+            1002,
+        ),
+        of("a message in fragments that is no JSON", [&first[..], &middle, &last].concat(), 4400),
+        of("an empty message in fragments", [frame(0x01, b""), frame(0x80, b"")].concat(), 4400),
+    ]
+}
+
+/// Lengths in more bytes than they need (RFC 6455 5.2), and with the highest bit.
+fn lengths() -> Vec<Frame> {
+    let mut cases = Vec::new();
+    for (length, encoding) in [(0, 2), (1, 2), (125, 2), (0, 8), (125, 8), (126, 8), (16_384, 8)] {
+        let bytes = [header(0x81, length, encoding), vec![b'x'; length as usize]].concat();
+        cases.push(of(format!("a length of {length} in {encoding} bytes"), bytes, 1002));
+    }
+    cases.push(of(
+        "a ping's length of 4 in 2 bytes",
+        [header(0x89, 4, 2), vec![0; 4]].concat(),
+        1002,
+    ));
+    cases.push(of(
+        "a close's length of 2 in 8 bytes",
+        [header(0x88, 2, 8), vec![3, 232]].concat(),
+        1002,
+    ));
+    for (name, length) in [
+        ("2^63", 1 << 63),
+        ("2^63 and one", (1 << 63) + 1),
+        ("2^64 less one", u64::MAX),
+        ("2^63 less one", i64::MAX as u64),
+        ("2^62", 1 << 62),
+        ("2^32", 1 << 32),
+        ("2^31 less one", i32::MAX as u64),
+        ("64 KiB", 65_536),
+    ] {
+        cases.push(of(format!("{name} bytes announced"), header(0x81, length, 8), 1009));
+    }
+    cases
+}
+
+fn sizes() -> Vec<Frame> {
+    let of_size = |first, bytes: usize| frame(first, &vec![b'x'; bytes]);
+    let grown = |first: usize, rest: usize| [of_size(0x01, first), of_size(0x80, rest)].concat();
+    let many = std::iter::once(of_size(0x01, 1_000)).chain((0..17).map(|_| of_size(0x00, 1_000)));
+    vec![
+        of("one byte over 16 KiB", of_size(0x81, 16_385), 1009),
+        of("one byte over 16 KiB, announced only", header(0x81, 16_385, 2), 1009),
+        of("the longest length in two bytes", header(0x81, 65_535, 2), 1009),
+        of("a first fragment over 16 KiB", of_size(0x01, 16_385), 1009),
+        of("a binary frame over 16 KiB", of_size(0x82, 16_385), 1009),
+        of("two fragments that are over together", grown(9_000, 9_000), 1009),
+        of("a last byte that is over", grown(16_384, 1), 1009),
+        of("18 fragments that are over together", many.flatten().collect::<Vec<u8>>(), 1009),
+        of(
+            "fragments and a ping that are over together",
+            [of_size(0x01, 16_000), frame(0x89, b""), of_size(0x80, 1_000)].concat(),
+            1009,
+        ),
+        // The last sizes that are read: what is wrong then is the text.
+        of("16 KiB of letters", of_size(0x81, 16_384), 4400),
+        of("16 KiB of letters in two fragments", grown(16_383, 1), 4400),
+        of("125 letters", of_size(0x81, 125), 4400),
+        of("126 letters", of_size(0x81, 126), 4400),
+    ]
+}
+
+/// Over 20 frames or 64 KiB a second.
+fn rates() -> Vec<Frame> {
+    let times = |count: usize, bytes: Vec<u8>| bytes.repeat(count);
+    let after = |first: Vec<u8>, count, bytes| [first, times(count, bytes)].concat();
+    let mixed: Vec<u8> = (0..26).flat_map(|n| frame(0x89 + n % 2, &[n])).collect();
+    vec![
+        of("25 pings at once", times(25, frame(0x89, b"")), 4429),
+        of("25 pongs that nobody asked for", times(25, frame(0x8a, b"x")), 4429),
+        of("pings and pongs", mixed, 4429),
+        of("25 long pings", times(25, frame(0x89, &[b'x'; 125])), 4429),
+        of("25 empty fragments", after(frame(0x01, b""), 25, frame(0x00, b"")), 4429),
+        of("25 fragments of a byte", after(frame(0x01, b"x"), 25, frame(0x00, b"x")), 4429),
+        of(
+            "fragments and pings",
+            after(frame(0x01, b""), 13, [frame(0, b""), frame(0x89, b"")].concat()),
+            4429,
+        ),
+        // Empty fragments never finish a message: only a meter below the parser sees them.
+        of("72 KB of empty fragments", after(frame(0x01, b""), 12_000, frame(0x00, b"")), 4429),
+        of("72 KB of pings", times(12_000, frame(0x89, b"")), 4429),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_frames_are_told_apart_before_and_after_ready() {
+    let cluster = stack(1).await;
+    let url = cluster.nodes()[0].url.clone();
+    let cases: Vec<(usize, Frame)> = cases().into_iter().enumerate().collect();
+    all(cases, async |(n, case)| {
+        let before = Socket::open(&url).await?;
+        check(before, &case, "before hello").await?;
+        // Each a user of its own: an eleventh socket of one would close the first.
+        let after = Socket::ready(&cluster, &format!("u{n}")).await?;
+        check(after, &case, "after ready").await
+    })
+    .await;
+    assert!(Socket::ready(&cluster, "alice").await.is_ok(), "the node is none the worse");
+}
+
+/// Sends a case's bytes, and compares the close code.
+pub(crate) async fn check(mut socket: Socket, case: &Frame, phase: &str) -> Result<(), String> {
+    socket.send(&case.bytes).await;
+    let code = socket.close(ANSWER_MAX).await;
+    if code == Some(case.code) {
+        return Ok(());
+    }
+    Err(format!("  {}, {phase}: {code:?}, not {}", case.name, case.code))
+}

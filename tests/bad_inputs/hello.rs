@@ -1,0 +1,272 @@
+//! The client's one frame: its form, its ticket, its cursor.
+
+use std::time::Duration;
+
+use messaging::ports::{Principal, Ticket, Tickets};
+use model::{NodeId, Timestamp};
+use runtime::tickets::SignedTickets;
+use serde_json::json;
+use tests::cluster::{Cluster, TICKET_SECRET, secrets};
+
+use crate::door::{ANSWER_MAX, all, stack};
+use crate::raw::{Came, Socket, text};
+use crate::tokens;
+
+pub(crate) fn names() -> Vec<String> {
+    let forms = forms().into_iter().map(|(name, ..)| format!("form: {name}"));
+    let tickets = tickets("N1", "x").into_iter().map(|(name, _)| format!("ticket: {name}"));
+    let after = AFTER.iter().map(|(name, _)| format!("after ready: {name}"));
+    let cursors = cursors("1-1-ABCD", "1-1-ABCD").into_iter();
+    forms
+        .chain(tickets)
+        .chain(after)
+        .chain(cursors.map(|(name, ..)| format!("cursor: {name}")))
+        .collect()
+}
+
+/// Texts, and the codes that answer them.
+fn forms() -> Vec<(&'static str, String, u16)> {
+    let bad = [
+        ("nothing", ""),
+        ("white space", " \n"),
+        ("a word", "x"),
+        ("null", "null"),
+        ("true", "true"),
+        ("a number", "7"),
+        ("a text", r#""hello""#),
+        ("an empty list", "[]"),
+        ("a hello in a list", r#"[{"type":"hello","ticket":"t"}]"#),
+        ("an empty object", "{}"),
+        ("an object that is not closed", r#"{"type":"hello""#),
+        ("a second value", r#"{"type":"hello","ticket":"t"} {}"#),
+        ("two hellos", r#"{"type":"hello","ticket":"t"}{"type":"hello","ticket":"t"}"#),
+        ("a byte order mark", "\u{feff}{\"type\":\"hello\",\"ticket\":\"t\"}"),
+        ("a NUL behind it", "{\"type\":\"hello\",\"ticket\":\"t\"}\0"),
+        ("a comma at its end", r#"{"type":"hello","ticket":"t",}"#),
+        ("single quotes", "{'type':'hello','ticket':'t'}"),
+        ("a comment", r#"{"type":"hello","ticket":"t"}//"#),
+        ("no type", r#"{"ticket":"t"}"#),
+        ("another type", r#"{"type":"ping"}"#),
+        ("a server's type", r#"{"type":"ready","ticket":"t"}"#),
+        ("a type in upper case", r#"{"type":"HELLO","ticket":"t"}"#),
+        ("a type with a space", r#"{"type":"hello ","ticket":"t"}"#),
+        ("an empty type", r#"{"type":"","ticket":"t"}"#),
+        ("a type that is null", r#"{"type":null,"ticket":"t"}"#),
+        ("a type that is a number", r#"{"type":7,"ticket":"t"}"#),
+        ("a type that is a list", r#"{"type":["hello"],"ticket":"t"}"#),
+        ("a ticket that is null", r#"{"type":"hello","ticket":null}"#),
+        ("a ticket that is a number", r#"{"type":"hello","ticket":7}"#),
+        ("a ticket that is true", r#"{"type":"hello","ticket":true}"#),
+        ("a ticket that is a list", r#"{"type":"hello","ticket":["t"]}"#),
+        ("a ticket that is an object", r#"{"type":"hello","ticket":{"t":1}}"#),
+        ("a cursor that is null", r#"{"type":"hello","ticket":"t","cursor":null}"#),
+        ("a cursor that is a number", r#"{"type":"hello","ticket":"t","cursor":7}"#),
+        ("a cursor that is true", r#"{"type":"hello","ticket":"t","cursor":true}"#),
+        ("a cursor that is a list", r#"{"type":"hello","ticket":"t","cursor":["1"]}"#),
+        ("a cursor that is an object", r#"{"type":"hello","ticket":"t","cursor":{}}"#),
+        ("a field that is unknown", r#"{"type":"hello","ticket":"t","extra":true}"#),
+        ("a token instead of a ticket", r#"{"type":"hello","token":"t"}"#),
+        ("a field without a name", r#"{"type":"hello","ticket":"t","":1}"#),
+        ("a type twice", r#"{"type":"hello","type":"hello","ticket":"t"}"#),
+        ("a ticket twice", r#"{"type":"hello","ticket":"t","ticket":"t"}"#),
+        ("a ticket twice by an escape", r#"{"type":"hello","ticket":"t","ticke\u0074":"t"}"#),
+        ("a lone surrogate", r#"{"type":"hello","ticket":"\ud800"}"#),
+        ("a raw line break", "{\"type\":\"hello\",\"ticket\":\"\n\"}"),
+        ("an unknown escape", r#"{"type":"hello","ticket":"\x41"}"#),
+        ("not a number", r#"{"type":"hello","ticket":NaN}"#),
+        ("a number beyond a double", r#"{"type":"hello","ticket":1e999}"#),
+        ("nine levels", "[[[[[[[[[]]]]]]]]]"),
+        ("a request", "GET /socket HTTP/1.1\r\n\r\n"),
+    ];
+    let mut forms: Vec<(&str, String, u16)> =
+        bad.into_iter().map(|(name, text)| (name, text.to_owned(), 4400)).collect();
+    forms.push(("16 KiB of lists", "[".repeat(16 * 1024), 4400));
+    forms.push(("no ticket", r#"{"type":"hello"}"#.to_owned(), 4401));
+    let cursor = r#"{"type":"hello","cursor":"1-1-ABCD"}"#;
+    forms.push(("a cursor and no ticket", cursor.to_owned(), 4401));
+    forms
+}
+
+/// Tickets that no node takes: `node` is the one that is asked, `used` was taken before.
+fn tickets(node: &str, used: &str) -> Vec<(&'static str, String)> {
+    let now = Timestamp::from_unix_ms(tokens::now_ms());
+    let later = now.plus(Duration::from_secs(60));
+    let ticket = |node: &str, token_ends, ends, secret: &str| {
+        let principal = Principal {
+            workspace_id: "w".parse().unwrap(),
+            user_id: "alice".parse().unwrap(),
+            is_admin: false,
+            expires_at: token_ends,
+        };
+        let node_id = NodeId::parse(node).unwrap();
+        let ticket = Ticket { principal, node_id, expires_at: ends, nonce: 7 };
+        SignedTickets::new(&secrets(secret)).issue(&ticket)
+    };
+    let before = Timestamp::from_unix_ms(tokens::now_ms() - 1_000);
+    let good = ticket(node, later, later, TICKET_SECRET);
+    let (message, signature) = good.rsplit_once('.').unwrap();
+    let (header, _) = message.split_once('.').unwrap();
+    let admin =
+        tokens::encode(r#"{"aud":"inkwire-node","sub":"root","workspace_id":"w","admin":true}"#);
+    let none = tokens::encode(r#"{"alg":"none","typ":"inkwire-ticket+jwt"}"#);
+    vec![
+        ("empty", String::new()),
+        ("a space", " ".to_owned()),
+        ("a word", "x".to_owned()),
+        ("three words", "a.b.c".to_owned()),
+        ("two dots", "..".to_owned()),
+        ("not ASCII", "é".repeat(40)),
+        ("a NUL in front", format!("\0{good}")),
+        ("a space behind", format!("{good} ")),
+        ("16,000 letters", "x".repeat(16_000)),
+        ("without a signature", format!("{message}.")),
+        ("with a signature cut short", good[..good.len() - 2].to_owned()),
+        ("with more behind its signature", format!("{good}AA")),
+        ("with another payload", format!("{header}.{admin}.{signature}")),
+        ("with alg none", format!("{none}.{admin}.")),
+        ("by another secret", ticket(node, later, later, "another-secret-0123456789-0123456789")),
+        ("of another node", ticket("N0", later, later, TICKET_SECRET)),
+        ("of a node in lower case", ticket(&node.to_lowercase(), later, later, TICKET_SECRET)),
+        ("that is void", ticket(node, later, before, TICKET_SECRET)),
+        ("of a token that ended", ticket(node, before, later, TICKET_SECRET)),
+        ("that is a token", tokens::good("alice")),
+        ("that was used", used.to_owned()),
+    ]
+}
+
+/// Cursors, and whether everything behind them follows; never a close.
+fn cursors(old: &str, foreign: &str) -> Vec<(&'static str, String, bool)> {
+    let (entry, suffix) = old.rsplit_once('-').unwrap();
+    let (ms, sequence) = entry.split_once('-').unwrap();
+    let other = if suffix == "ZZZZ" { "YYYY" } else { "ZZZZ" };
+    vec![
+        ("of a moment ago", old.to_owned(), true),
+        ("of another workspace", foreign.to_owned(), false),
+        ("of a stream that was forked", format!("{entry}-{other}"), false),
+        ("in lower case", format!("{entry}-{}", suffix.to_lowercase() + "x"), false),
+        ("older than the stream", format!("1-1-{suffix}"), false),
+        ("that was trimmed", format!("1700000000000-0-{suffix}"), false),
+        ("of the future", format!("9999999999999-0-{suffix}"), false),
+        ("of the end of time", format!("{}-{}-{suffix}", u64::MAX, u64::MAX), false),
+        ("beyond 64 bits", format!("18446744073709551616-0-{suffix}"), false),
+        ("with another sequence", format!("{ms}-{}9-{suffix}", sequence), false),
+        ("with a zero in front", format!("0{entry}-{suffix}"), false),
+        ("with a plus", format!("+{entry}-{suffix}"), false),
+        ("with a space behind", format!("{old} "), false),
+        ("without a suffix", entry.to_owned(), false),
+        ("with a suffix of three", format!("{entry}-{}", &suffix[1..]), false),
+        ("with a suffix of five", format!("{old}A"), false),
+        ("empty", String::new(), false),
+        ("a word", "garbage".to_owned(), false),
+        ("zero", "0".to_owned(), false),
+        ("the lowest of Redis", "0-0".to_owned(), false),
+        ("the newest of Redis", "$".to_owned(), false),
+        ("the first of Redis", "-".to_owned(), false),
+        ("the last of Redis", "+".to_owned(), false),
+        ("negative", "-1--1-ABCD".to_owned(), false),
+        ("a NUL", "\0".to_owned(), false),
+        ("a quote and a statement", "'; --".to_owned(), false),
+        ("a line break", format!("{old}\r\nDEL x"), false),
+        ("not ASCII", "１-１-ＡＢＣＤ".to_owned(), false),
+        ("129 letters", "x".repeat(129), false),
+        ("10,000 digits", "9".repeat(10_000), false),
+        ("a message's id", "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(), false),
+    ]
+}
+
+/// What a client says when it has said all.
+const AFTER: [(&str, &str); 8] = [
+    ("a second hello", r#"{"type":"hello","ticket":"t"}"#),
+    ("a ping in JSON", r#"{"type":"ping"}"#),
+    ("a message", r#"{"type":"message","channel_id":"x","message":"x"}"#),
+    ("a server's frame", r#"{"type":"tick"}"#),
+    ("an empty object", "{}"),
+    ("a word", "x"),
+    ("white space", " "),
+    ("nothing", ""),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_frame_is_a_hello_or_the_end() {
+    let cluster = stack(1).await;
+    let url = cluster.nodes()[0].url.clone();
+    all(forms(), async |(name, form, code)| {
+        let mut socket = Socket::open(&url).await?;
+        socket.send(&text(form.as_bytes())).await;
+        ends_with(&mut socket, code, name).await
+    })
+    .await;
+    all(AFTER.into_iter().enumerate().collect(), async |(n, (name, said))| {
+        let mut socket = Socket::ready(&cluster, &format!("u{n}")).await?;
+        socket.send(&text(said.as_bytes())).await;
+        ends_with(&mut socket, 4400, name).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g8_no_other_ticket_opens_a_socket() {
+    let cluster = stack(1).await;
+    let target = cluster.api("alice").connect(None).await.unwrap().target;
+    let mut first = Socket::open(&target.url).await.unwrap();
+    first.send(&hello(&target.ticket, None)).await;
+    assert!(matches!(first.next(ANSWER_MAX).await, Came::Frame(1, _)), "it is good once");
+    let tickets = tickets(cluster.nodes()[0].node_id.as_str(), &target.ticket);
+    all(tickets, async |(name, ticket)| {
+        let mut socket = Socket::open(&target.url).await?;
+        socket.send(&hello(&ticket, None)).await;
+        ends_with(&mut socket, 4401, name).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g5_a_cursor_is_known_or_it_is_not_and_never_a_close() {
+    let cluster = stack(1).await;
+    let old = cursor_of(&cluster, "w", "alice").await;
+    cluster.group("alice", &[]).await;
+    let foreign = cursor_of(&cluster, "elsewhere", "alice").await;
+    let cursors: Vec<_> = cursors(&old, &foreign).into_iter().enumerate().collect();
+    all(cursors, async |(n, (name, cursor, resumed))| {
+        let api = cluster.api(&format!("u{n}"));
+        let target = api.connect(None).await.map_err(|error| error.to_string())?.target;
+        let mut socket = Socket::open(&target.url).await?;
+        socket.send(&hello(&target.ticket, Some(&cursor))).await;
+        let wanted = format!(r#""resumed":{resumed}"#);
+        match socket.next(ANSWER_MAX).await {
+            Came::Frame(1, ready) if String::from_utf8_lossy(&ready).contains(&wanted) => {}
+            other => return Err(format!("  {name}: {other:?}")),
+        }
+        match socket.close(Duration::from_millis(50)).await {
+            None => Ok(()),
+            code => Err(format!("  {name}: {code:?}")),
+        }
+    })
+    .await;
+}
+
+/// The cursor of a user's first `ready`.
+async fn cursor_of(cluster: &Cluster, workspace: &str, name: &str) -> String {
+    let user = client::DevUser::new(workspace.parse().unwrap(), name.parse().unwrap());
+    let target = cluster.api_of(user).connect(None).await.unwrap().target;
+    let mut socket = Socket::open(&target.url).await.unwrap();
+    socket.send(&hello(&target.ticket, None)).await;
+    let Came::Frame(1, ready) = socket.next(ANSWER_MAX).await else { panic!("no ready") };
+    let ready: serde_json::Value = serde_json::from_slice(&ready).unwrap();
+    ready["cursor"].as_str().unwrap().to_owned()
+}
+
+fn hello(ticket: &str, cursor: Option<&str>) -> Vec<u8> {
+    let mut hello = json!({ "type": "hello", "ticket": ticket });
+    if let Some(cursor) = cursor {
+        hello["cursor"] = json!(cursor);
+    }
+    text(hello.to_string().as_bytes())
+}
+
+async fn ends_with(socket: &mut Socket, code: u16, name: &str) -> Result<(), String> {
+    match socket.close(ANSWER_MAX).await {
+        Some(found) if found == code => Ok(()),
+        other => Err(format!("  {name}: {other:?}, not {code}")),
+    }
+}

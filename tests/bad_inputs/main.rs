@@ -1,0 +1,84 @@
+//! What no client may send, at every door of the system, each with its exact answer.
+//!
+//! Every table is a list of named cases; one stack answers a whole table, some cases at a time.
+//! `rest_*` is the gateway's door, `upgrade` the node's before the 101, the others what comes
+//! behind it. `fuzz_smoke` feeds the entries of `tests/fuzz` for a moment.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::string_slice,
+    clippy::wildcard_enum_match_arm,
+    missing_debug_implementations,
+    reason = "a test that finds something else has failed"
+)]
+
+mod door;
+mod frames;
+mod frames_close;
+mod frames_good;
+mod frames_slow;
+mod frames_utf8;
+mod fuzz_smoke;
+mod hello;
+mod raw;
+mod rest_channels;
+mod rest_json;
+mod rest_messages;
+mod rest_pages;
+mod rest_routes;
+mod rest_tokens;
+mod rest_transport;
+mod tokens;
+mod upgrade;
+
+#[path = "../fuzz/src/client_frames.rs"]
+pub mod client_frames;
+#[path = "../fuzz/src/generator.rs"]
+pub mod generator;
+#[path = "../fuzz/src/rest_bodies.rs"]
+pub mod rest_bodies;
+
+use std::collections::BTreeSet;
+
+use door::Cast;
+
+/// The tables of each door, by the names of their cases.
+fn names() -> Vec<(&'static str, Vec<String>)> {
+    let cast = Cast::on_paper();
+    let rest = [
+        rest_routes::cases(),
+        rest_tokens::cases(),
+        rest_json::cases(&cast),
+        rest_messages::cases(&cast),
+        rest_channels::cases(&cast),
+        rest_pages::cases(&cast),
+    ];
+    let rest = rest.into_iter().flatten().map(|case| case.name);
+    let rest = rest.chain(rest_transport::cases().into_iter().map(|case| case.name));
+    let frames = [frames::cases(), frames_close::cases(), frames_utf8::cases()];
+    let frames = frames.into_iter().flatten().map(|case| case.name);
+    let frames = frames.chain(frames_slow::names());
+    vec![
+        ("rest", rest.collect()),
+        ("upgrade", upgrade::cases().into_iter().map(|case| case.name).collect()),
+        ("hello", hello::names()),
+        ("frames", frames.collect()),
+    ]
+}
+
+#[test]
+fn there_are_hundreds_of_bad_inputs_and_each_has_its_name() {
+    let doors = names();
+    let mut seen = BTreeSet::new();
+    for (door, names) in &doors {
+        for name in names {
+            assert!(seen.insert((door, name)), "{door}: {name} is there twice");
+        }
+        println!("{door}: {}", names.len());
+    }
+    println!("{} bad inputs, {} good ones", seen.len(), frames_good::cases().len());
+    assert!(seen.len() >= 400, "{} bad inputs", seen.len());
+}

@@ -1,0 +1,66 @@
+//! Paths that are none and methods that a path does not take: before the token is looked at.
+
+use crate::door::{Rest, all, stack};
+
+pub(crate) fn cases() -> Vec<Rest> {
+    let mut cases = Vec::new();
+    for (path, allow) in [
+        ("/messages", "POST"),
+        ("/scroll", "GET"),
+        ("/channels", "GET, POST"),
+        ("/channels/x", "GET"),
+        ("/channels/x/members", "GET"),
+        ("/channels/x/members/y", "PUT, DELETE"),
+        ("/users/x", "DELETE"),
+        ("/connect", "GET"),
+    ] {
+        for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "get"] {
+            if !allow.split(", ").any(|allowed| allowed == method) {
+                let case = Rest::of(format!("{method} {path}"), method, path);
+                cases.push(case.refused(405, "method_not_allowed").allow(allow));
+            }
+        }
+    }
+    for (name, path) in [
+        ("unknown path", "/nope"),
+        ("slash at the end", "/messages/"),
+        ("more behind messages", "/messages/x"),
+        ("more behind scroll", "/scroll/x"),
+        ("more behind connect", "/connect/N1"),
+        ("two slashes in front", "//messages"),
+        ("upper case", "/Messages"),
+        ("a dot segment", "/./messages"),
+        ("a parent segment", "/channels/../messages"),
+        ("an escaped slash in front", "/%2Fmessages"),
+        ("an escaped slash between", "/channels%2Fx"),
+        ("a NUL in the path", "/messages%00"),
+        ("no channel id", "/channels/"),
+        ("no user behind members", "/channels/x/members/"),
+        ("more behind a member", "/channels/x/members/y/z"),
+        ("not members", "/channels/x/messages"),
+        ("members in upper case", "/channels/x/Members"),
+        ("users without one", "/users"),
+        ("users with an empty one", "/users/"),
+        ("more behind a user", "/users/x/channels"),
+        ("a version in front", "/v1/messages"),
+        ("the development door without a call", "/dev"),
+        ("an unknown call of development", "/dev/reset"),
+        ("metrics at the gateway", "/metrics"),
+        ("a file of the page that is none", "/page/../secrets"),
+    ] {
+        cases.push(Rest::of(name, "POST", path).refused(404, "not_found"));
+    }
+    // Neither a token nor a body is looked at for a path that is none.
+    let bare = Rest::of("unknown path without a token", "GET", "/nope").without("Authorization");
+    cases.push(bare.refused(404, "not_found"));
+    let bare = Rest::of("wrong method without a token", "PUT", "/messages");
+    cases.push(bare.without("Authorization").refused(405, "method_not_allowed").allow("POST"));
+    cases
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_and_methods_come_before_everything() {
+    let cluster = stack(0).await;
+    let url = cluster.url();
+    all(cases(), |case| case.check(&url)).await;
+}

@@ -1,0 +1,233 @@
+//! Inputs with the structure that chance would take long to find. One seed, one input.
+
+use crate::client_frames::{TICKET, op};
+use crate::rest_bodies::PATHS;
+
+/// What a client sends on a socket.
+#[must_use]
+pub fn frames(seed: u64) -> Vec<u8> {
+    let mut chance = Chance(seed);
+    let mut input = vec![if chance.one_in(8) { chance.byte() } else { chance.byte() & 1 }];
+    for _ in 0..chance.below(8) {
+        match chance.below(8) {
+            0 => {
+                let count = chance.below(64);
+                input.push(op::READ | count as u8);
+                input.extend((0..=count).map(|_| chance.byte()));
+            }
+            1 => input.push(op::WAIT | chance.below(64) as u8),
+            2 => {
+                let cursor = chance.pick(CURSORS);
+                input.push(op::HELLO | cursor.len().min(63) as u8);
+                input.extend(cursor.as_bytes().iter().take(63));
+            }
+            3 => {
+                // A whole frame that arrives in two reads.
+                let text = chance.pick(TEXTS).as_bytes();
+                let whole = crate::client_frames::frame(chance.pick(HEADS), text);
+                let cut = 1 + chance.below(whole.len() as u64 - 1) as usize;
+                for piece in [&whole[..cut], &whole[cut..]].concat().chunks(64) {
+                    input.push(op::READ | (piece.len() - 1) as u8);
+                    input.extend(piece);
+                }
+            }
+            _ => {
+                let head = if chance.one_in(16) { chance.byte() } else { chance.pick(HEADS) };
+                let payload = chance.pick(TEXTS).as_bytes();
+                let payload = if chance.one_in(6) { b"\xf0\x9f\x98".as_slice() } else { payload };
+                let times = if chance.one_in(6) { chance.below(64) as u8 } else { 0 };
+                input.extend([op::FRAME | times, head, payload.len() as u8]);
+                input.extend(payload);
+            }
+        }
+    }
+    input
+}
+
+/// What a client asks of the functions.
+#[must_use]
+pub fn request(seed: u64) -> Vec<u8> {
+    let mut chance = Chance(seed);
+    let (method, path, query, body) = match chance.below(8) {
+        0..3 => (0, 0, String::new(), message(&mut chance)),
+        3 => (0, 2, String::new(), channel(&mut chance)),
+        4 => (1, 1, query(&mut chance), String::new()),
+        5 => (1, chance.pick(&[2, 4, 8, 11]), query(&mut chance), String::new()),
+        6 => (chance.pick(&[2, 3]), chance.pick(&[5, 6, 7]), String::new(), String::new()),
+        _ => {
+            let path = chance.below(PATHS.len() as u64) as u8;
+            (chance.below(8) as u8, path, query(&mut chance), message(&mut chance))
+        }
+    };
+    let token = if chance.one_in(6) { chance.byte() } else { chance.pick(&[0, 0, 1, 2, 3]) };
+    let media = if chance.one_in(8) { chance.byte() } else { 0 };
+    let own = chance.pick(SEGMENTS);
+    let mut input = vec![method, path, token, media, own.len() as u8, query.len().min(255) as u8];
+    input.extend(own.as_bytes());
+    input.extend(query.as_bytes().iter().take(255));
+    let mut body = body.into_bytes();
+    if chance.one_in(10) && !body.is_empty() {
+        let at = chance.below(body.len() as u64) as usize;
+        body[at] = chance.byte();
+    }
+    input.extend(body);
+    input
+}
+
+fn message(chance: &mut Chance) -> String {
+    let mut fields = Vec::new();
+    if !chance.one_in(20) {
+        fields.push(format!(r#""channel_id":{}"#, chance.pick(VALUES_OF_CHANNEL)));
+    }
+    if !chance.one_in(20) {
+        fields.push(format!(r#""message":{}"#, chance.pick(VALUES)));
+    }
+    for name in ["id", "after"] {
+        if chance.one_in(3) {
+            fields.push(format!(r#""{name}":{}"#, chance.pick(VALUES_OF_ID)));
+        }
+    }
+    if chance.one_in(12) {
+        fields.push(format!(r#"{}:{}"#, chance.pick(NAMES), chance.pick(VALUES)));
+    }
+    format!("{{{}}}{}", fields.join(","), if chance.one_in(30) { " x" } else { "" })
+}
+
+fn channel(chance: &mut Chance) -> String {
+    let mut fields = vec![format!(r#""type":{}"#, chance.pick(TYPES))];
+    if chance.one_in(2) {
+        fields.push(format!(r#""name":{}"#, chance.pick(VALUES)));
+    }
+    if !chance.one_in(12) {
+        fields.push(format!(r#""members":{}"#, chance.pick(VALUES_OF_MEMBERS)));
+    }
+    if chance.one_in(8) {
+        fields.push(format!(r#""contract":{}"#, chance.pick(VALUES)));
+    }
+    format!("{{{}}}", fields.join(","))
+}
+
+fn query(chance: &mut Chance) -> String {
+    let mut pairs = Vec::new();
+    if !chance.one_in(6) {
+        pairs.push("channel_id=$C".to_owned());
+    }
+    for _ in 0..chance.below(4) {
+        pairs.push(format!("{}={}", chance.pick(PARAMETERS), chance.pick(VALUES_OF_PARAMETER)));
+    }
+    pairs.join("&")
+}
+
+/// `SplitMix64`, as the seeded randomness of `memory`.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.next() as u8
+    }
+
+    fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+
+    fn pick<T: Copy>(&mut self, among: &[T]) -> T {
+        among[self.below(among.len() as u64) as usize]
+    }
+}
+
+const HEADS: &[u8] = &[0x81, 0x81, 0x01, 0x00, 0x80, 0x89, 0x8a, 0x88, 0x82, 0x09, 0xc1, 0x83];
+const TEXTS: &[&str] = &[
+    "",
+    "x",
+    "{}",
+    r#"{"type":"hello","ticket":"good"}"#,
+    r#"{"type":"hello","ticket":"bad"}"#,
+    r#"{"type":"hello"}"#,
+    r#"{"type":"hello","ticket":"good","cursor":null}"#,
+    r#"{"type":"hello","ticket":"good","ticket":"good"}"#,
+    "\u{3}\u{e8}bye",
+    "\u{10ffff}",
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+];
+const CURSORS: &[&str] = &["", "1-1-ABCD", "0-0", TICKET, "\u{0}", "\"\\"];
+const SEGMENTS: &[&str] =
+    &["$C", "$D", "bob", "alice", "root", "", "x", "a%2Fb", "%00", "%zz", "C0", "messages"];
+const NAMES: &[&str] = &[r#""extra""#, r#""message""#, r#""\u0000""#, r#""<b>""#, r#""id""#];
+const TYPES: &[&str] = &[r#""GROUP_CHANNEL""#, r#""DM""#, r#""X""#, "7", "null"];
+const VALUES: &[&str] = &[
+    r#""hi""#,
+    r#""""#,
+    r#"" \n\t ""#,
+    r#""\ud83d\ude00""#,
+    r#""\ud800""#,
+    r#""\u0000""#,
+    r#""persist_first""#,
+    "7",
+    "1e999",
+    "-0.0",
+    "null",
+    "true",
+    "[]",
+    "[[[[[[[[[]]]]]]]]]",
+    r#"{"a":{"a":1,"a":2}}"#,
+];
+const VALUES_OF_CHANNEL: &[&str] =
+    &[r#""$C""#, r#""$C""#, r#""$C""#, r#""$D""#, r#""general""#, r#""""#, "7", "null"];
+/// The first is of the workspace's first moment, the others before, after and far away.
+const VALUES_OF_ID: &[&str] = &[
+    r#""01KDVSQNC0ZZZZZZZZZZZZZZZZ""#,
+    r#""01KDVSQNC0AAAAAAAAAAAAAAAA""#,
+    r#""01KDT0000000000000000000ZZ""#,
+    r#""01KDVSZZZZZZZZZZZZZZZZZZZZ""#,
+    r#""7ZZZZZZZZZZZZZZZZZZZZZZZZZ""#,
+    r#""8ZZZZZZZZZZZZZZZZZZZZZZZZZ""#,
+    r#""00000000000000000000000000""#,
+    r#""x""#,
+    "7",
+];
+const VALUES_OF_MEMBERS: &[&str] = &[
+    "[]",
+    r#"["bob"]"#,
+    r#"["alice"]"#,
+    r#"["bob","carol"]"#,
+    r#"["bob","bob"]"#,
+    r#"["a b"]"#,
+    "[7]",
+    "{}",
+    r#""bob""#,
+];
+const PARAMETERS: &[&str] =
+    &["channel_id", "limit", "offset", "direction", "failed", "x", "l%69mit"];
+const VALUES_OF_PARAMETER: &[&str] = &[
+    "$C",
+    "1",
+    "100",
+    "0",
+    "101",
+    "-1",
+    "1e2",
+    "newer",
+    "older",
+    "both",
+    "N1",
+    "N9",
+    "",
+    "%00",
+    "%zz",
+    "%C0%AF",
+    "7ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+    "00000000000000000000000000",
+    "bob",
+    "a+b",
+];

@@ -1,0 +1,21 @@
+//! The first inputs of a fuzz run, made by code instead of kept as files.
+
+use std::fs;
+use std::path::Path;
+
+/// Writes the seeds of a target where its corpus is looked for, if they are not there yet.
+///
+/// # Panics
+/// If they cannot be written: a run from nothing would look like one from seeds.
+pub fn write(target: &str, input: impl Fn(u64) -> Vec<u8>) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    fs::create_dir_all(&corpus).expect("a directory for the corpus");
+    for seed in 0..SEEDS {
+        let path = corpus.join(format!("seed-{seed:03}"));
+        if !path.exists() {
+            fs::write(path, input(seed)).expect("a seed");
+        }
+    }
+}
+
+const SEEDS: u64 = 256;

@@ -1,0 +1,121 @@
+//! A connection while its request's head is read: whether more came in than the head.
+//!
+//! A client must wait for the answer before it sends anything else (RFC 6455 4.1). hyper would keep
+//! what came early and hand it over after the 101, so it is looked for below hyper.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A stream that notices bytes behind the first head.
+#[derive(Debug)]
+pub(crate) struct Watched<S> {
+    stream: S,
+    place: Place,
+    has_more: Arc<AtomicBool>,
+}
+
+/// Where in the head the next byte stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before the request line; empty lines there are passed over (RFC 9112 2.2).
+    Before,
+    Line,
+    LineStart,
+    Behind,
+}
+
+impl<S> Watched<S> {
+    /// Watches a stream; the flag is set once something comes in behind the head.
+    pub(crate) fn new(stream: S, has_more: Arc<AtomicBool>) -> Self {
+        Self { stream, place: Place::Before, has_more }
+    }
+
+    pub(crate) fn into_inner(self) -> S {
+        self.stream
+    }
+
+    fn look_at(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.place = match (self.place, byte) {
+                (Place::Before, b'\r' | b'\n') => Place::Before,
+                (Place::Line, b'\n') | (Place::LineStart, b'\r') => Place::LineStart,
+                (Place::LineStart, b'\n') => Place::Behind,
+                (Place::Before | Place::Line | Place::LineStart, _) => Place::Line,
+                (Place::Behind, _) => return self.has_more.store(true, Ordering::Relaxed),
+            };
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.look_at(buffer.filled().get(before..).unwrap_or_default());
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_the_head_is_noticed_however_it_is_cut() {
+        for (bytes, expected) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\nx", true),
+            ("GET / HTTP/1.1\nHost: a\n\n", false),
+            ("GET / HTTP/1.1\nHost: a\n\n\n", true),
+            ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nX: a\r\n", false),
+        ] {
+            for piece in [1, 2, 3, 100] {
+                let has_more = Arc::default();
+                let mut watched = Watched::new((), Arc::clone(&has_more));
+                bytes.as_bytes().chunks(piece).for_each(|bytes| watched.look_at(bytes));
+                assert_eq!(has_more.load(Ordering::Relaxed), expected, "{bytes:?} by {piece}");
+            }
+        }
+    }
+}

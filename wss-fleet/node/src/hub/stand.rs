@@ -1,0 +1,43 @@
+//! A node's hub for tests, on ports in memory.
+
+use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
+use model::Timestamp;
+use runtime::tickets::SignedTickets;
+use runtime::tokens::NoTokens;
+use runtime::wire::Parts;
+use runtime::{Secret, Secrets};
+use tokio::task::JoinSet;
+
+use super::*;
+
+/// A hub, what it reads from, and its shards, which end with it.
+pub(crate) struct Stand {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) store: Arc<MemoryStore>,
+    _shards: JoinSet<()>,
+}
+
+impl Stand {
+    pub(crate) fn at(now: Timestamp) -> Self {
+        let clock = Arc::new(ManualClock::at(now));
+        let store = Arc::new(MemoryStore::new());
+        let secrets = Secrets::from(Secret::parse(&"s".repeat(32)).unwrap());
+        let parts = Parts {
+            messages: store.clone(),
+            channels: store.clone(),
+            members: store.clone(),
+            revocations: store.clone(),
+            bus: Arc::new(MemoryBus::new(clock.clone())),
+            nodes: Arc::new(MemoryDirectory::new(clock.clone())),
+            tokens: Arc::new(NoTokens),
+            tickets: Arc::new(SignedTickets::new(&secrets)),
+            clock,
+            randomness: Arc::new(SeededRandomness::new(7)),
+        };
+        let mut shards = JoinSet::new();
+        let mailboxes = Shards::start(&mut shards, 2);
+        let url = "ws://node/socket".to_owned();
+        let hub = Hub::new(parts, url, Vec::new(), 1, mailboxes);
+        Self { hub: Arc::new(hub), store, _shards: shards }
+    }
+}

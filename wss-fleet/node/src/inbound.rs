@@ -1,0 +1,168 @@
+//! The reading half of a connection: bytes come in, steps come out. It needs no runtime, no clock
+//! and no node, so that anything can be fed to it.
+
+use std::fmt;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use model::{Timestamp, limits};
+use protocol::close::CloseCode;
+use protocol::frame::Hello;
+use session::{Connection, Reaction};
+use tokio::io::AsyncRead;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error as FrameError, Message, error::ProtocolError};
+
+use crate::wire::Wire;
+
+pub use crate::wire::Answers;
+
+/// How a client's side of a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The peer is gone, or said goodbye.
+    Peer,
+    /// We say goodbye.
+    Close(CloseCode),
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Read on.
+    Nothing,
+    /// Check the ticket; [`Inbound::attached`] if it is good.
+    Hello(Hello),
+    /// Read no further.
+    End(End),
+}
+
+/// What came from the peer.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A text message, whole.
+    Text(String),
+    /// A control frame, or bytes of a frame that is not whole yet.
+    Bytes,
+    /// Nothing, for a while.
+    Time,
+    /// No more.
+    End(End),
+}
+
+/// A client's frames, with every limit on them.
+pub struct Inbound<R> {
+    frames: WebSocketStream<Wire<R>>,
+    connection: Connection,
+}
+
+impl<R> fmt::Debug for Inbound<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbound").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
+impl<R: AsyncRead + Unpin> Inbound<R> {
+    /// Reads frames behind an upgrade that was just answered; `early` is what was read already.
+    pub async fn new(reader: R, early: Bytes, answers: Answers, now: Timestamp) -> Self {
+        let wire = Wire::new(reader, early, answers);
+        let frames = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config())).await;
+        Self { frames, connection: Connection::new(now) }
+    }
+
+    /// When [`Inbound::react`] has something to do at the latest: then with [`Incoming::Time`].
+    #[must_use]
+    pub fn deadline(&self) -> Timestamp {
+        self.connection.deadline()
+    }
+
+    /// The ticket was taken: the connection lasts until the caller's token ends.
+    pub fn attached(&mut self, token_expires_at: Timestamp) {
+        self.connection.attached(token_expires_at);
+    }
+
+    /// The next message, or the fact that bytes came in without completing one. Whatever it is
+    /// goes to [`Inbound::react`] before this is called again.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping the future.
+    pub async fn next(&mut self) -> Incoming {
+        let message = std::future::poll_fn(|context| {
+            let polled = self.frames.poll_next_unpin(context);
+            if polled.is_pending() && self.frames.get_ref().has_read() {
+                return std::task::Poll::Ready(None);
+            }
+            polled.map(Some)
+        });
+        match message.await {
+            None => Incoming::Bytes,
+            Some(Some(Ok(Message::Text(text)))) => Incoming::Text(text.as_str().to_owned()),
+            Some(Some(Ok(Message::Binary(_)))) => Incoming::End(End::Close(CloseCode::Unsupported)),
+            // The library answers a close; the next poll sends that answer and ends the stream.
+            Some(Some(Ok(
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) | Message::Close(_),
+            ))) => Incoming::Bytes,
+            Some(Some(Err(error))) => Incoming::End(end_of(&error)),
+            Some(None) => Incoming::End(End::Peer),
+        }
+    }
+
+    /// What to do about it. A client that sends too much is told so before anything else.
+    pub fn react(&mut self, incoming: Incoming, now: Timestamp) -> Step {
+        let read = self.frames.get_mut().take_read();
+        let metered =
+            if read.bytes > 0 { self.connection.on_bytes(read, now) } else { Reaction::Nothing };
+        let reaction = match (metered, incoming) {
+            (Reaction::Close(code), _) => Reaction::Close(code),
+            (_, Incoming::Text(text)) => self.connection.on_text(&text),
+            (_, Incoming::Bytes | Incoming::Time) => self.connection.on_time(now),
+            (_, Incoming::End(end)) => return Step::End(end),
+        };
+        match reaction {
+            Reaction::Nothing => Step::Nothing,
+            Reaction::Hello(hello) => Step::Hello(hello),
+            Reaction::Close(code) => Step::End(End::Close(code)),
+        }
+    }
+
+    /// What is read from, past the frames.
+    pub fn reader_mut(&mut self) -> &mut R {
+        self.frames.get_mut().reader_mut()
+    }
+}
+
+/// Every limit is set, none is left to the library's default.
+fn config() -> WebSocketConfig {
+    let mut config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+        .accept_unmasked_frames(false);
+    config.max_message_size = Some(limits::CLIENT_FRAME_BYTES_MAX);
+    config.max_frame_size = Some(limits::CLIENT_FRAME_BYTES_MAX);
+    config
+}
+
+fn end_of(error: &FrameError) -> End {
+    match error {
+        FrameError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Peer,
+        FrameError::Protocol(_) => End::Close(CloseCode::Protocol),
+        FrameError::Utf8(_) => End::Close(CloseCode::InvalidPayload),
+        FrameError::Capacity(_) => End::Close(CloseCode::TooBig),
+        FrameError::ConnectionClosed
+        | FrameError::AlreadyClosed
+        | FrameError::Io(_)
+        | FrameError::Tls(_)
+        | FrameError::WriteBufferFull(_)
+        | FrameError::AttackAttempt
+        | FrameError::Url(_)
+        | FrameError::Http(_)
+        | FrameError::HttpFormat(_) => End::Peer,
+    }
+}
+
+/// The parser's buffer of an idle socket; it grows for a frame that needs more.
+const READ_BUFFER_BYTES: usize = 1024;
+/// What the parser may hold back of its own answers; they go out at once.
+const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1024;
