@@ -16,7 +16,7 @@ pub(crate) fn names() -> Vec<String> {
     let forms = forms().into_iter().map(|(name, ..)| format!("form: {name}"));
     let tickets = tickets("N1", "x").into_iter().map(|(name, _)| format!("ticket: {name}"));
     let after = AFTER.iter().map(|(name, _)| format!("after ready: {name}"));
-    let cursors = cursors("1-1-ABCD", "1-1-ABCD").into_iter();
+    let cursors = cursors("1-1-0000abcd", "1-1-0000abcd").into_iter();
     forms
         .chain(tickets)
         .chain(after)
@@ -82,7 +82,7 @@ fn forms() -> Vec<(&'static str, String, u16)> {
         bad.into_iter().map(|(name, text)| (name, text.to_owned(), 4400)).collect();
     forms.push(("16 KiB of lists", "[".repeat(16 * 1024), 4400));
     forms.push(("no ticket", r#"{"type":"hello"}"#.to_owned(), 4401));
-    let cursor = r#"{"type":"hello","cursor":"1-1-ABCD"}"#;
+    let cursor = r#"{"type":"hello","cursor":"1-1-0000abcd"}"#;
     forms.push(("a cursor and no ticket", cursor.to_owned(), 4401));
     forms
 }
@@ -136,26 +136,26 @@ fn tickets(node: &str, used: &str) -> Vec<(&'static str, String)> {
 
 /// Cursors, and whether everything behind them follows; never a close.
 fn cursors(old: &str, foreign: &str) -> Vec<(&'static str, String, bool)> {
-    let (entry, suffix) = old.rsplit_once('-').unwrap();
+    let (entry, history) = old.rsplit_once('-').unwrap();
     let (ms, sequence) = entry.split_once('-').unwrap();
-    let other = if suffix == "ZZZZ" { "YYYY" } else { "ZZZZ" };
+    let other = if history == "00c0ffee" { "0badcafe" } else { "00c0ffee" };
     vec![
         ("of a moment ago", old.to_owned(), true),
         ("of another workspace", foreign.to_owned(), false),
         ("of a stream that was forked", format!("{entry}-{other}"), false),
-        ("in lower case", format!("{entry}-{}", suffix.to_lowercase() + "x"), false),
-        ("older than the stream", format!("1-1-{suffix}"), false),
-        ("that was trimmed", format!("1700000000000-0-{suffix}"), false),
-        ("of the future", format!("9999999999999-0-{suffix}"), false),
-        ("of the end of time", format!("{}-{}-{suffix}", u64::MAX, u64::MAX), false),
-        ("beyond 64 bits", format!("18446744073709551616-0-{suffix}"), false),
-        ("with another sequence", format!("{ms}-{}9-{suffix}", sequence), false),
-        ("with a zero in front", format!("0{entry}-{suffix}"), false),
-        ("with a plus", format!("+{entry}-{suffix}"), false),
+        ("in upper case", format!("{entry}-{}A", &history.to_uppercase()[1..]), false),
+        ("older than the stream", format!("1-1-{history}"), false),
+        ("that was trimmed", format!("1700000000000-0-{history}"), false),
+        ("of the future", format!("9999999999999-0-{history}"), false),
+        ("of the end of time", format!("{}-{}-{history}", u64::MAX, u64::MAX), false),
+        ("beyond 64 bits", format!("18446744073709551616-0-{history}"), false),
+        ("with another sequence", format!("{ms}-{}9-{history}", sequence), false),
+        ("with a zero in front", format!("0{entry}-{history}"), false),
+        ("with a plus", format!("+{entry}-{history}"), false),
         ("with a space behind", format!("{old} "), false),
-        ("without a suffix", entry.to_owned(), false),
-        ("with a suffix of three", format!("{entry}-{}", &suffix[1..]), false),
-        ("with a suffix of five", format!("{old}A"), false),
+        ("without a history", entry.to_owned(), false),
+        ("with a digit too few", format!("{entry}-{}", &history[1..]), false),
+        ("with a digit too many", format!("{old}0"), false),
         ("empty", String::new(), false),
         ("a word", "garbage".to_owned(), false),
         ("zero", "0".to_owned(), false),
@@ -163,7 +163,7 @@ fn cursors(old: &str, foreign: &str) -> Vec<(&'static str, String, bool)> {
         ("the newest of Redis", "$".to_owned(), false),
         ("the first of Redis", "-".to_owned(), false),
         ("the last of Redis", "+".to_owned(), false),
-        ("negative", "-1--1-ABCD".to_owned(), false),
+        ("negative", "-1--1-0000abcd".to_owned(), false),
         ("a NUL", "\0".to_owned(), false),
         ("a quote and a statement", "'; --".to_owned(), false),
         ("a line break", format!("{old}\r\nDEL x"), false),

@@ -134,7 +134,7 @@ async fn g4_g5_cursors_of_a_lost_tail_are_unknown_and_never_wrong() {
     speaker.says(&channel, "after").await;
     let mut outcome = Vec::new();
     for (kind, cursor) in
-        [("old", &*old), ("forked", &*forked), ("garbage", "1-2-3"), ("foreign", "1-0-ABCD")]
+        [("old", &*old), ("forked", &*forked), ("garbage", "1-2-3"), ("foreign", "1-0-0000abcd")]
     {
         let target = api.connect(dead.as_ref()).await.unwrap().target;
         let (_socket, _, resumed) = attach(&target, Some(cursor)).await.unwrap();

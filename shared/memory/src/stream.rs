@@ -1,10 +1,11 @@
 //! A workspace's stream: what Redis keeps under three keys.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use messaging::ports::Entry;
-use model::{EntryId, Position, Timestamp, limits};
+use model::{EntryId, Position, PublicationId, Timestamp, limits};
 use protocol::publication::Publication;
 
 /// The entries, oldest first, and the guards of a workspace.
@@ -43,7 +44,7 @@ impl Stream {
         let entry = Entry {
             position: Position {
                 entry: next_id(last.map(|position| position.entry), now),
-                suffix: publication.id.suffix(),
+                history: history(last, publication.id),
             },
             prev: last,
             // Through the wire form: what a reader of Redis would get, nothing more.
@@ -82,6 +83,13 @@ impl Stream {
             self.bytes = self.bytes.saturating_sub(oldest);
         }
     }
+}
+
+/// What tells an entry from one with the same id, or the same publication, behind other entries.
+fn history(before: Option<Position>, publication: PublicationId) -> u32 {
+    let mut digest = DefaultHasher::new();
+    (before, publication).hash(&mut digest);
+    (digest.finish() >> 32) as u32
 }
 
 /// The id that Redis gives: the clock's milliseconds, or after the last if the clock is not ahead.

@@ -126,15 +126,6 @@ macro_rules! ulid_id {
                 Timestamp::from_unix_ms(self.0.timestamp_ms())
             }
 
-            /// The last four characters: what tells two stream entries of one position apart.
-            #[must_use]
-            pub fn suffix(self) -> [u8; 4] {
-                let mut buffer = [0; ULID_CHARS];
-                match self.0.array_to_str(&mut buffer).as_bytes() {
-                    [.., a, b, c, d] => [*a, *b, *c, *d],
-                    _ => [b'0'; 4],
-                }
-            }
         }
 
         impl fmt::Display for $name {

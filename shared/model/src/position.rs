@@ -30,38 +30,43 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// A stream entry's id and the LAST four characters of its publication's ULID: a promoted replica
-/// may give an entry id out again, but not to the same publication (G5).
+/// A stream entry's id and a digest of the position before it and its own publication. Each digest
+/// takes the one before in, so equal positions have equal histories: a promoted replica may give an
+/// entry id out again, even to the same publication, but not behind the same entries (G5, ADR 0015).
 ///
 /// This is what clients carry as `cursor`, and what an entry's `prev` holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The entry.
     pub entry: EntryId,
-    /// The last four characters of the publication's id.
-    pub suffix: [u8; 4],
+    /// What lies before the entry, and its publication, as whoever appended it digested them.
+    pub history: u32,
 }
 
 impl Position {
-    /// Reads `<milliseconds>-<sequence>-<suffix>`; anything else, of any length, is `None`.
+    /// Reads `<milliseconds>-<sequence>-<8 hexadecimal digits>`, in lower case; anything else, of
+    /// any length, is `None`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > limits::CURSOR_BYTES_MAX {
             return None;
         }
-        let (entry, suffix) = text.rsplit_once('-')?;
-        let suffix = <[u8; 4]>::try_from(suffix.as_bytes()).ok()?;
-        let well_formed = suffix.iter().all(u8::is_ascii_alphanumeric);
-        Some(Self { entry: EntryId::parse(entry)?, suffix }).filter(|_| well_formed)
+        let (entry, history) = text.rsplit_once('-')?;
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let canonical = history.len() == HISTORY_DIGITS && history.bytes().all(is_digit);
+        let history = canonical.then(|| u32::from_str_radix(history, 16).ok()).flatten()?;
+        Some(Self { entry: EntryId::parse(entry)?, history })
     }
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d] = self.suffix.map(char::from);
-        write!(f, "{}-{a}{b}{c}{d}", self.entry)
+        write!(f, "{}-{:0digits$x}", self.entry, self.history, digits = HISTORY_DIGITS)
     }
 }
+
+/// How many characters 32 bits are.
+const HISTORY_DIGITS: usize = 8;
 
 fn canonical_u64(text: &str) -> Option<u64> {
     let canonical = text == "0" || (!text.starts_with('0') && !text.starts_with('+'));
@@ -74,26 +79,31 @@ mod tests {
 
     #[test]
     fn a_position_survives_its_text() {
-        let position = Position::parse("1700000000000-12-9XYZ").unwrap();
+        let position = Position::parse("1700000000000-12-00c0ffee").unwrap();
         assert_eq!(position.entry, EntryId { ms: 1_700_000_000_000, sequence: 12 });
-        assert_eq!(position.to_string(), "1700000000000-12-9XYZ");
+        assert_eq!(position.history, 0x00c0_ffee);
+        assert_eq!(position.to_string(), "1700000000000-12-00c0ffee");
     }
 
     #[test]
     fn garbage_is_no_position() {
-        let long = format!("1-1-{}", "A".repeat(500));
+        let long = format!("1-1-{}", "a".repeat(500));
         for text in [
             "",
             "-",
             "--",
             "1-1",
             "1-1-",
-            "1-1-ABC",
-            "01-1-ABCD",
-            "+1-1-ABCD",
-            "1--1-ABCD",
-            "1-1-AB\u{e9}",
-            "99999999999999999999-1-ABCD",
+            "1-1-abcdef0",
+            "1-1-abcdef012",
+            "1-1-ABCDEF01",
+            "1-1-+bcdef01",
+            "1-1-abcdefg1",
+            "01-1-abcdef01",
+            "+1-1-abcdef01",
+            "1--1-abcdef01",
+            "1-1-abcdef\u{e9}",
+            "99999999999999999999-1-abcdef01",
             "\0",
             &long,
         ] {

@@ -3,11 +3,12 @@
 -- KEYS  1 stream  2 guard of this publication  3 topic        (one hash tag: one slot)
 -- ARGV  1 publication id  2 payload  3 guard TTL, ms  4 stream TTL, ms
 --       5 entries of the stream, at most  6 bytes of its payloads, at most
--- Gives the entry's position (`<ms>-<sequence>-<last 4 of the publication id>`), or `already`.
+-- Gives the entry's position (`<ms>-<sequence>-<history>`), or `already`.
 --
--- An entry's fields: `p` position of the entry before (empty: none), `i` publication id, `c` bytes
--- of all payloads up to and with this one, `d` payload. Payloads in the stream are therefore
--- newest.c - oldest.c + #oldest.d: no counter beside the stream that a failover could set wrong.
+-- An entry's fields: `p` position of the entry before (empty: none), `h` history: a digest of `p` and
+-- `i`, and so of all that came before, `i` publication id, `c` bytes of all payloads up to and with
+-- this one, `d` payload. Payloads in the stream are therefore newest.c - oldest.c + #oldest.d: no
+-- counter beside the stream that a failover could set wrong.
 
 local TRIM_STEP, TRIM_STEPS_MAX = 16, 16
 
@@ -19,10 +20,6 @@ local function fields_of(entry)
   return fields
 end
 
-local function position_of(id, publication)
-  return id .. '-' .. string.sub(publication, -4)
-end
-
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return 'already'
 end
@@ -31,8 +28,8 @@ local prev, before = '', 0
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if last then
   local fields = fields_of(last)
-  if fields.i then
-    prev = position_of(last[1], fields.i)
+  if fields.h then
+    prev = last[1] .. '-' .. fields.h
   end
   before = tonumber(fields.c) or 0
 end
@@ -40,8 +37,9 @@ end
 -- The guard comes after the entry: if the entry is refused (memory, wrong type, read-only), no guard
 -- must make the next attempt a no-op. Once the first write was taken, memory refuses no other.
 local total = before + #ARGV[2]
+local history = string.sub(redis.sha1hex(prev .. ' ' .. ARGV[1]), 1, 8)
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '=', ARGV[5], '*',
-  'p', prev, 'i', ARGV[1], 'c', string.format('%.0f', total), 'd', ARGV[2])
+  'p', prev, 'h', history, 'i', ARGV[1], 'c', string.format('%.0f', total), 'd', ARGV[2])
 redis.call('SET', KEYS[2], '', 'PX', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 
@@ -67,5 +65,6 @@ if keep_from and oldest ~= '-' then
   redis.call('XTRIM', KEYS[1], 'MINID', '=', keep_from)
 end
 
-redis.call('PUBLISH', KEYS[3], id .. ' ' .. (prev == '' and '-' or prev) .. ' ' .. ARGV[1] .. ' ' .. ARGV[2])
-return position_of(id, ARGV[1])
+local position = id .. '-' .. history
+redis.call('PUBLISH', KEYS[3], position .. ' ' .. (prev == '' and '-' or prev) .. ' ' .. ARGV[1] .. ' ' .. ARGV[2])
+return position

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use messaging::ports::Entry;
-use model::{EntryId, Position, PublicationId, WorkspaceId};
+use model::{Position, PublicationId, WorkspaceId};
 use protocol::publication::Publication;
 use redis::Value;
 
@@ -24,13 +24,13 @@ pub(crate) fn topic(workspace: &WorkspaceId) -> String {
     format!("ink:{{{workspace}}}:topic")
 }
 
-/// Reads a push: `<entry id> <prev, or -> <publication id> <payload>`.
+/// Reads a push: `<position> <prev, or -> <publication id> <payload>`.
 pub(crate) fn entry_of_push(frame: &[u8]) -> Option<Entry> {
     let mut parts = frame.splitn(4, |byte| *byte == b' ');
     let mut word = || std::str::from_utf8(parts.next()?).ok();
-    let (id, prev, publication) = (word()?, word()?, word()?);
+    let (position, prev, publication) = (word()?, word()?, word()?);
     let prev = if prev == "-" { "" } else { prev };
-    entry(id, prev, publication, parts.next()?)
+    entry(position, prev, publication, parts.next()?)
 }
 
 /// Reads an element of a stream: `[id, [name, value, …]]`.
@@ -44,12 +44,13 @@ pub(crate) fn entry_of_stream(element: Value) -> Option<Entry> {
         })
     };
     let text = |name: &[u8]| std::str::from_utf8(field(name)?).ok();
-    entry(reply::text(&id)?, text(b"p")?, text(b"i")?, field(b"d")?)
+    let position = format!("{}-{}", reply::text(&id)?, text(b"h")?);
+    entry(&position, text(b"p")?, text(b"i")?, field(b"d")?)
 }
 
-fn entry(id: &str, prev: &str, publication: &str, payload: &[u8]) -> Option<Entry> {
+fn entry(position: &str, prev: &str, publication: &str, payload: &[u8]) -> Option<Entry> {
+    let position = Position::parse(position)?;
     let publication = PublicationId::parse(publication).ok()?;
-    let position = Position { entry: EntryId::parse(id)?, suffix: publication.suffix() };
     let prev = if prev.is_empty() { None } else { Some(Position::parse(prev)?) };
     let payload = String::from_utf8_lossy(payload);
     let publication = Arc::new(Publication::decode(publication, &payload));
@@ -66,10 +67,10 @@ mod tests {
 
     #[test]
     fn a_push_is_read_with_and_without_prev() {
-        let first = entry_of_push(format!("5-0 - {ID} {{}} x").as_bytes()).unwrap();
-        assert_eq!((first.position.to_string().as_str(), first.prev), ("5-0-5FAV", None));
+        let first = entry_of_push(format!("5-0-0a1b2c3d - {ID} {{}} x").as_bytes()).unwrap();
+        assert_eq!((first.position.to_string().as_str(), first.prev), ("5-0-0a1b2c3d", None));
         assert_eq!(first.publication.body, PublicationBody::Unreadable);
-        let next = entry_of_push(format!("6-1 5-0-5FAV {ID} ").as_bytes()).unwrap();
+        let next = entry_of_push(format!("6-1-ffffffff 5-0-0a1b2c3d {ID} ").as_bytes()).unwrap();
         assert_eq!(next.prev, Some(first.position));
     }
 
@@ -80,12 +81,13 @@ mod tests {
             "",
             " ",
             "   ",
-            "1-0",
-            "1-0 -",
-            &format!("1-0 - {ID}"),
-            "1-0 - x {}",
+            "1-0-0a1b2c3d",
+            "1-0-0a1b2c3d -",
+            &format!("1-0-0a1b2c3d - {ID}"),
+            "1-0-0a1b2c3d - x {}",
             &format!("x - {ID} {{}}"),
-            &format!("1-0 5 {ID} {{}}"),
+            &format!("1-0 - {ID} {{}}"),
+            &format!("1-0-0a1b2c3d 5 {ID} {{}}"),
             &format!("{long} - {ID} {{}}"),
         ] {
             assert_eq!(entry_of_push(frame.as_bytes()), None, "{frame}");

@@ -160,7 +160,7 @@ const TEXTS: &[&str] = &[
     "\u{10ffff}",
     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 ];
-const CURSORS: &[&str] = &["", "1-1-ABCD", "0-0", TICKET, "\u{0}", "\"\\"];
+const CURSORS: &[&str] = &["", "1-1-0000abcd", "0-0", TICKET, "\u{0}", "\"\\"];
 const SEGMENTS: &[&str] =
     &["$C", "$D", "bob", "alice", "root", "", "x", "a%2Fb", "%00", "%zz", "C0", "messages"];
 const NAMES: &[&str] = &[r#""extra""#, r#""message""#, r#""\u0000""#, r#""<b>""#, r#""id""#];

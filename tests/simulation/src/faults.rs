@@ -390,7 +390,7 @@ fn some_cursor(world: &World) -> Option<String> {
     match world.chance.index(4) {
         0 => None,
         1 => Some("not a cursor".to_owned()),
-        2 => Some("1800000000000-0-AAAA".to_owned()),
+        2 => Some("1800000000000-0-0000aaaa".to_owned()),
         _ => of_other(),
     }
 }

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     fn position(n: u64) -> Position {
-        Position { entry: EntryId { ms: n, sequence: 0 }, suffix: *b"ABCD" }
+        Position { entry: EntryId { ms: n, sequence: 0 }, history: 7 }
     }
 
     fn publication() -> Arc<Publication> {

@@ -17,7 +17,7 @@ pub(super) struct Counted {
     pub(super) numbers: Arc<Mutex<HashMap<(WorkspaceId, Position), u64>>>,
 }
 
-/// Bug 9: the suffix is the first four characters.
+/// Bug 9: what tells positions of one entry id apart is the first four characters of the ULID.
 #[derive(Debug)]
 pub(super) struct FirstFour {
     pub(super) bus: Arc<dyn EventBus>,
@@ -36,21 +36,21 @@ fn number_of(numbers: &Numbers, workspace: &WorkspaceId, entry: &Entry) -> u64 {
 
 fn counted(numbers: &Numbers, workspace: &WorkspaceId, entry: Entry) -> Entry {
     let number = number_of(numbers, workspace, &entry);
-    let at = |ms: u64| Position { entry: EntryId { ms, sequence: 0 }, suffix: *b"0000" };
+    let at = |ms: u64| Position { entry: EntryId { ms, sequence: 0 }, history: 0 };
     let prev = number.checked_sub(1).filter(|number| *number > 0).map(at);
     Entry { position: at(number), prev, publication: entry.publication }
 }
 
 fn first_four(entry: Entry) -> Entry {
-    let of = |position: Position, suffix: [u8; 4]| Position { suffix, ..position };
     let id = entry.publication.id.to_string();
-    let suffix = match id.as_bytes() {
-        [a, b, c, d, ..] => [*a, *b, *c, *d],
-        _ => *b"0000",
+    let history = match id.as_bytes() {
+        [a, b, c, d, ..] => u32::from_be_bytes([*a, *b, *c, *d]),
+        _ => 0,
     };
+    let of = |position: Position| Position { history, ..position };
     // The entry before is of the same years, and has the same first four.
-    let prev = entry.prev.map(|prev| of(prev, suffix));
-    Entry { position: of(entry.position, suffix), prev, publication: entry.publication }
+    let prev = entry.prev.map(of);
+    Entry { position: of(entry.position), prev, publication: entry.publication }
 }
 
 /// A subscription whose entries are changed on their way.

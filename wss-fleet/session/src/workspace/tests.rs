@@ -55,15 +55,11 @@ impl Rig {
     fn entry(&mut self, body: PublicationBody) -> Entry {
         let n = self.entries.len() as u64 + 1;
         let id = MessageId::mint(Timestamp::from_unix_ms(n), u128::from(n) * 7_919).into();
-        let position = self.position(n, id);
         let prev = self.entries.last().map(|entry| entry.position);
+        let position = position(n, prev, id);
         let entry = Entry { position, prev, publication: Arc::new(Publication { id, body }) };
         self.entries.push(entry.clone());
         entry
-    }
-
-    fn position(&self, n: u64, id: PublicationId) -> Position {
-        Position { entry: EntryId { ms: n, sequence: 0 }, suffix: id.suffix() }
     }
 
     /// Adds an entry to the stream and pushes it.
@@ -194,6 +190,14 @@ fn user(name: &str) -> UserId {
 
 fn channel(n: u64) -> ChannelId {
     ChannelId::mint_group(Timestamp::from_unix_ms(n), u128::from(n))
+}
+
+/// A position as Redis makes them: its history takes in the one before.
+fn position(n: u64, prev: Option<Position>, id: PublicationId) -> Position {
+    let before = prev.map_or(0, |prev| prev.history);
+    let [.., a, b, c, d] = *id.to_string().as_bytes() else { unreachable!("26 characters") };
+    let history = before.wrapping_mul(31).wrapping_add(u32::from_be_bytes([a, b, c, d]));
+    Position { entry: EntryId { ms: n, sequence: 0 }, history }
 }
 
 fn message(channel: &ChannelId, version: u64, text: &str) -> PublicationBody {

@@ -35,7 +35,7 @@ fn g5_a_known_cursor_replays_exactly_what_was_missed() {
 #[test]
 fn g5_an_unknown_cursor_is_told_and_never_a_close() {
     let mut rig = Rig::linked();
-    let unknown = ["", "garbage", "0-0-AAAA", "1-0-AAAA", "99999999999999999999-0-AAAA"];
+    let unknown = ["", "garbage", "0-0-0000aaaa", "1-0-0000aaaa", "99999999999999999999-0-0000aaaa"];
     for (n, cursor) in unknown.into_iter().enumerate() {
         let name = format!("user{n}");
         let socket = rig.attach_with(&name, Some(cursor.to_owned()));
@@ -53,7 +53,7 @@ fn g5_a_cursor_ahead_of_the_tail_is_another_nodes_lead() {
     rig.load("alice", &[&c]);
     rig.answer_fill();
     assert_eq!(rig.delivered(), [(alice, "ready+".to_owned())]);
-    let beyond = rig.attach_with("bob", Some("500-0-AAAA".to_owned()));
+    let beyond = rig.attach_with("bob", Some("500-0-0000aaaa".to_owned()));
     rig.load("bob", &[]);
     rig.answer_fill();
     assert_eq!(rig.delivered(), [(beyond, "ready".to_owned())], "nobody has it");

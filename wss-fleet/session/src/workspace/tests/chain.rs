@@ -76,14 +76,36 @@ fn g4_a_forked_stream_goes_on_from_the_newest_common_link() {
     rig.push(message(&c, 1, "lost with the old primary"));
     rig.entries.truncate(common);
     let fork = rig.entry(message(&c, 1, "of the new primary"));
-    // The new primary gave the same entry id out again: the suffix tells the two apart.
-    let fork = Entry { position: Position { suffix: *b"FORK", ..fork.position }, ..fork };
+    // The new primary gave the same entry id out again: the history tells the two apart.
+    let fork = Entry { position: Position { history: 7, ..fork.position }, ..fork };
     *rig.entries.last_mut().unwrap() = fork.clone();
     rig.input(Input::Entry(fork));
     rig.answer_fill();
     assert!(matches!(rig.effects[..], [Effect::Fill { from: None, .. }]), "{:?}", rig.effects);
     rig.answer_fill();
     assert_eq!(rig.delivered(), [(alice, "of the new primary".to_owned())]);
+}
+
+#[test]
+fn g4_a_publication_that_is_in_both_histories_is_no_common_link() {
+    let (mut rig, c, _) = linked_with_alice();
+    let common = rig.entries.len();
+    rig.push(message(&c, 1, "lost, and published again later"));
+    rig.push(message(&c, 1, "lost, and published again at the same place"));
+    let mut lost = rig.entries.split_off(common);
+    // The new primary's clock is behind: the second one gets the entry id that it had.
+    rig.entry(message(&c, 1, "of the new primary"));
+    for mut again in [lost.pop().unwrap(), lost.pop().unwrap()] {
+        let (n, prev) = (rig.entries.len() as u64 + 1, rig.entries.last().unwrap().position);
+        again.position = position(n, Some(prev), again.publication.id);
+        again.prev = Some(prev);
+        rig.entries.push(again);
+    }
+    rig.input(Input::Linked);
+    rig.answer_fill();
+    rig.answer_fill();
+    let delivered: Vec<String> = rig.delivered().into_iter().map(|(_, text)| text).collect();
+    assert!(delivered.contains(&"of the new primary".to_owned()), "{delivered:?}");
 }
 
 #[test]
