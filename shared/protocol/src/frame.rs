@@ -232,7 +232,8 @@ mod tests {
 
     #[test]
     fn a_hello_is_read() {
-        let hello = Hello::decode(r#"{"type":"hello","ticket":"t","cursor":"1-1-0000abcd"}"#).unwrap();
+        let hello =
+            Hello::decode(r#"{"type":"hello","ticket":"t","cursor":"1-1-0000abcd"}"#).unwrap();
         assert_eq!(hello, Hello { ticket: "t".into(), cursor: Some("1-1-0000abcd".into()) });
         assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
         let long = format!(r#"{{"type":"hello","ticket":"t","cursor":"{}"}}"#, "x".repeat(500));

@@ -20,6 +20,7 @@ struct Rig {
     now: Timestamp,
     effects: Vec<Effect>,
     entries: Vec<Entry>,
+    published: u64,
     serial: u64,
 }
 
@@ -31,6 +32,7 @@ impl Rig {
             now: Timestamp::from_unix_ms(1_000_000),
             effects: Vec::new(),
             entries: Vec::new(),
+            published: 0,
             serial: 0,
         }
     }
@@ -54,7 +56,9 @@ impl Rig {
     /// Adds an entry to the stream without pushing it.
     fn entry(&mut self, body: PublicationBody) -> Entry {
         let n = self.entries.len() as u64 + 1;
-        let id = MessageId::mint(Timestamp::from_unix_ms(n), u128::from(n) * 7_919).into();
+        self.published += 1;
+        let random = u128::from(self.published) * 7_919;
+        let id = MessageId::mint(Timestamp::from_unix_ms(n), random).into();
         let prev = self.entries.last().map(|entry| entry.position);
         let position = position(n, prev, id);
         let entry = Entry { position, prev, publication: Arc::new(Publication { id, body }) };

@@ -35,7 +35,8 @@ fn g5_a_known_cursor_replays_exactly_what_was_missed() {
 #[test]
 fn g5_an_unknown_cursor_is_told_and_never_a_close() {
     let mut rig = Rig::linked();
-    let unknown = ["", "garbage", "0-0-0000aaaa", "1-0-0000aaaa", "99999999999999999999-0-0000aaaa"];
+    let unknown =
+        ["", "garbage", "0-0-0000aaaa", "1-0-0000aaaa", "99999999999999999999-0-0000aaaa"];
     for (n, cursor) in unknown.into_iter().enumerate() {
         let name = format!("user{n}");
         let socket = rig.attach_with(&name, Some(cursor.to_owned()));
