@@ -12,7 +12,7 @@ use messaging::relay::Relay;
 use runtime::clock::SystemClock;
 use runtime::config::{RedisUrl, StoreConfig};
 use runtime::tickets::SignedTickets;
-use runtime::tokens::JwtTokens;
+use runtime::tokens::{JwtTokens, TokenSigner};
 use runtime::wire::{BusParts, EndpointError, Parts, redis, relay, replay, store};
 
 /// Where publications and leases go.
@@ -50,6 +50,7 @@ pub(crate) struct Wiring {
     pub(crate) store: StoreConfig,
     pub(crate) bus: BusWiring,
     pub(crate) tokens: Arc<JwtTokens>,
+    pub(crate) signer: Arc<TokenSigner>,
     pub(crate) tickets: Arc<SignedTickets>,
 }
 

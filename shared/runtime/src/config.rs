@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use model::limits;
 use redis_bus::{Endpoint, EndpointError};
 
+use crate::public_keys::PublicKeys;
 use crate::secret::Secrets;
 use crate::telemetry::LogConfig;
 use reader::{Reader, address, origins, rate, replicas, socket_url};
@@ -24,6 +25,8 @@ pub const REDIS_URL: &str = "INKWIRE_REDIS_URL";
 pub const REDIS_REPLICAS: &str = "INKWIRE_REDIS_REPLICAS";
 /// What signs bearer tokens (HS256), newest first, between commas.
 pub const TOKEN_SECRET: &str = "INKWIRE_TOKEN_SECRET";
+/// The public keys that bearer tokens are verified with: a JWK set.
+pub const TOKEN_KEYS: &str = "INKWIRE_TOKEN_KEYS";
 /// The only issuer that is taken, if set.
 pub const TOKEN_ISSUER: &str = "INKWIRE_TOKEN_ISSUER";
 /// The audience that a token must name, if set.
@@ -147,12 +150,29 @@ impl fmt::Debug for RedisUrl {
 /// Which bearer tokens are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenConfig {
-    /// What signs them.
-    pub secrets: Secrets,
+    /// What they are verified with.
+    pub keys: TokenKeys,
     /// The only issuer that is taken, if set.
     pub issuer: Option<String>,
     /// The audience that a token must name, if set.
     pub audience: Option<String>,
+}
+
+impl TokenConfig {
+    /// Tokens of a shared secret, from any issuer and for any audience: a local environment's.
+    #[must_use]
+    pub const fn shared(secrets: Secrets) -> Self {
+        Self { keys: TokenKeys::Shared(secrets), issuer: None, audience: None }
+    }
+}
+
+/// What bearer tokens are verified with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenKeys {
+    /// HS256: who verifies could sign, too.
+    Shared(Secrets),
+    /// RS256, ES256 or `EdDSA`, with an issuer's public keys.
+    Public(PublicKeys),
 }
 
 /// The environment of a function.
