@@ -8,8 +8,9 @@ use crate::secret::Secrets;
 use crate::telemetry::{self, LogConfig, LogFormat};
 
 use super::{
-    ConfigError, ENDPOINT_URL, Env, LOG, LOG_FORMAT, REGION, StoreConfig, TABLE_PREFIX,
-    TOKEN_AUDIENCE, TOKEN_ISSUER, TOKEN_KEYS, TOKEN_SECRET, TokenConfig, TokenKeys,
+    ConfigError, ENDPOINT_URL, Env, LOG, LOG_FORMAT, REDIS_CA, REDIS_URL, REGION, RedisUrl,
+    StoreConfig, TABLE_PREFIX, TOKEN_AUDIENCE, TOKEN_ISSUER, TOKEN_KEYS, TOKEN_SECRET, TokenConfig,
+    TokenKeys,
 };
 
 /// Reads values and remembers every problem.
@@ -58,6 +59,15 @@ impl<'a, E: Env> Reader<'a, E> {
             self.problems.push(format!("{name} is not set"));
         }
         value
+    }
+
+    pub(super) fn redis(&mut self) -> Option<RedisUrl> {
+        let url = self.required(REDIS_URL, RedisUrl::parse);
+        let authorities = self.optional(REDIS_CA, |text| {
+            let any = RedisUrl::parse("rediss://localhost")?;
+            any.trusting(text).map(|_usable| text.to_owned())
+        });
+        Some(RedisUrl { authorities, ..url? })
     }
 
     pub(super) fn secrets(&mut self, name: &str) -> Option<Secrets> {

@@ -69,6 +69,20 @@ fn public_keys_come_with_issuer_and_audience_and_without_a_secret() {
 }
 
 #[test]
+fn redis_may_be_reached_over_tls_by_a_private_authority() {
+    let authority = include_str!("keys/authority.pem");
+    let mut env = function();
+    env.insert(REDIS_URL, "rediss://user:password@cache.example".to_owned());
+    env.insert(REDIS_CA, authority.to_owned());
+    let redis = FunctionConfig::try_from(&env).unwrap().redis;
+    assert_eq!(redis.to_string(), "rediss://cache.example");
+    assert!(redis.endpoint().is_ok());
+    env.insert(REDIS_CA, "hunter2".to_owned());
+    let refused = FunctionConfig::try_from(&env).unwrap_err();
+    assert_eq!(refused.problems, [format!("{REDIS_CA} is not a PEM certificate")]);
+}
+
+#[test]
 fn the_relay_needs_no_secret_and_says_how_many_replicas_there_are() {
     let mut env = function();
     env.remove(TOKEN_SECRET);
