@@ -29,7 +29,7 @@ export function topicOf(stack, { settings, parameters }) {
 
 /** Makes all alarms; returns them. */
 export function alarmsOf(stack, context) {
-  const made = [
+  const all = [
     ...functionAlarms(context),
     ...relayAlarms(stack, context),
     ...apiAlarms(context),
@@ -37,6 +37,8 @@ export function alarmsOf(stack, context) {
     ...cacheAlarms(context),
     ...nodeAlarms(context),
   ];
+  const isMath = ({ metric }) => metric instanceof cloudwatch.MathExpression;
+  const made = context.settings.has('alarmsOnMath') ? all : all.filter((alarm) => !isMath(alarm));
   return made.map(({ name, metric, threshold = 0, of = 1, datapoints = of, compare = ABOVE, says }) => {
     const alarm = new cloudwatch.Alarm(stack, `Alarm-${name}`, {
       alarmName: context.settings.prefix + name,

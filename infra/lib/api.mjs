@@ -1,5 +1,5 @@
 // The HTTP API. The functions route by themselves; a path is named here only to choose a function.
-import { Duration } from 'aws-cdk-lib';
+import { ArnFormat, Duration } from 'aws-cdk-lib';
 import * as apigateway from 'aws-cdk-lib/aws-apigatewayv2';
 import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
 import { helperOf } from './helpers.mjs';
@@ -51,7 +51,7 @@ export function apiOf(stack, { settings, parameters, functions }) {
     apiId: api.apiId,
     stageName: '$default',
     autoDeploy: true,
-    accessLogSettings: { destinationArn: group.logGroupArn, format: ACCESS_LOG },
+    accessLogSettings: { destinationArn: arnOf(stack, group), format: ACCESS_LOG },
     defaultRouteSettings: {
       detailedMetricsEnabled: true,
       throttlingRateLimit: parameters.ApiRateLimit.valueAsNumber,
@@ -60,6 +60,15 @@ export function apiOf(stack, { settings, parameters, functions }) {
   });
   return api;
 }
+
+/** The group itself: its own attribute names all streams of it, which is not what is asked for. */
+const arnOf = (stack, group) =>
+  stack.formatArn({
+    service: 'logs',
+    resource: 'log-group',
+    resourceName: group.logGroupName,
+    arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+  });
 
 function corsOf(parameters) {
   return {

@@ -38,7 +38,7 @@ export function fleetOf(stack, context) {
     serviceName: `${settings.prefix}nodes`,
     cluster,
     taskDefinition: task,
-    desiredCount: parameters.NodesMin.valueAsNumber,
+    desiredCount: settings.has('countedByParameter') ? parameters.NodesMin.valueAsNumber : 2,
     assignPublicIp: true,
     vpcSubnets: { subnetType: ec2.SubnetType.PUBLIC },
     securityGroups: [network.nodesGroup],

@@ -33,24 +33,24 @@ export function redisOf(stack, { settings, parameters, network, alarms }) {
     snapshotRetentionLimit: 0,
     autoMinorVersionUpgrade: true,
   });
-  return { group, url: urlOf(stack, token, group), replicas: parameters.CacheReplicas.valueAsString };
+  return {
+    group,
+    url: urlOf(stack, settings, token, group),
+    replicas: parameters.CacheReplicas.valueAsString,
+  };
 }
 
 /**
  * The whole URL as a secret: a task is given a secret as it is, and cannot put a URL together. Its
  * password has letters and digits only, so that nothing in it needs to be escaped.
  */
-function urlOf(stack, token, group) {
-  const url = Fn.join('', [
-    'rediss://:',
-    token.secretValue.unsafeUnwrap(),
-    '@',
-    group.attrPrimaryEndPointAddress,
-    ':',
-    group.attrPrimaryEndPointPort,
-  ]);
+function urlOf(stack, settings, token, group) {
+  const place = [group.attrPrimaryEndPointAddress, ':', group.attrPrimaryEndPointPort];
+  const url = settings.has('cacheTls')
+    ? ['rediss://:', token.secretValue.unsafeUnwrap(), '@', ...place]
+    : ['redis://', ...place];
   return new secretsmanager.Secret(stack, 'CacheUrl', {
     description: 'Inkwire: URL of the cache, token included',
-    secretStringValue: SecretValue.unsafePlainText(url),
+    secretStringValue: SecretValue.unsafePlainText(Fn.join('', url)),
   });
 }

@@ -17,6 +17,9 @@ export const TABLES = JSON.parse(readFileSync(join(ROOT, 'shared/dynamo/tables.j
  * `settings.has(name)`. Each reason is what the emulator, MiniStack 1.5.33, said or lacks.
  */
 export const NOT_LOCAL = {
+  countedByParameter: "AWS::ECS::Service fails on a DesiredCount that is a parameter ('str' and 'int')",
+  alarmsOnMath: 'AWS::CloudWatch::Alarm with Metrics: metric math is not supported there',
+  cacheTls: 'its caches answer with the address of a Redis on the machine, without TLS and AUTH',
   flowLogs: 'AWS::EC2::FlowLog is not known to it',
   scaling: 'AWS::ApplicationAutoScaling::* is not known to it',
 };
@@ -26,7 +29,7 @@ const CHOICES = {
   assets: ['built', 'none'],
   local: ['0', '1'],
   node: ['1024x2048', '512x1024', '2048x4096', '4096x8192'],
-  tables: ['retain', 'destroy'],
+  tables: ['retain', 'protect', 'destroy'],
 };
 
 /** Reads the context, refuses what it does not know, and says what each setting comes to. */
@@ -44,7 +47,9 @@ export function settingsOf(node) {
     arch: chosen.arch,
     /** A node and its collector: CPU units and MiB, which go together on Fargate. */
     nodeSize: sizeOf(chosen.node),
-    keepsTables: chosen.tables === 'retain',
+    /** Whether tables outlive the stack; whether they refuse to be deleted at all. */
+    keepsTables: chosen.tables !== 'destroy',
+    protectsTables: chosen.tables === 'protect',
     cidr: text(node, 'cidr', '10.42.0.0/16', /^\d+\.\d+\.\d+\.\d+\/\d+$/),
     isLocal,
     has: (part) => !(isLocal && part in NOT_LOCAL),

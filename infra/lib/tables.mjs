@@ -19,8 +19,12 @@ function tableOf(stack, settings, shape) {
     timeToLiveAttribute: shape.ttl_attribute,
     // Not the default (a key of the service's own): this one shows in the audit log.
     encryption: dynamodb.TableEncryption.AWS_MANAGED,
-    deletionProtection: settings.keepsTables,
-    removalPolicy: settings.keepsTables ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
+    // A first deployment that fails takes its empty tables along, or the next one would find their
+    // names taken; a table with protection could not go, so that comes later (`-c tables=protect`).
+    deletionProtection: settings.protectsTables,
+    removalPolicy: settings.keepsTables
+      ? RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
+      : RemovalPolicy.DESTROY,
   });
 }
 
