@@ -38,7 +38,7 @@ export function fleetOf(stack, context) {
     serviceName: `${settings.prefix}nodes`,
     cluster,
     taskDefinition: task,
-    desiredCount: settings.has('countedByParameter') ? parameters.NodesMin.valueAsNumber : 2,
+    // No count: a deployment would reset what scaling has chosen. Scaling brings in the least.
     assignPublicIp: true,
     vpcSubnets: { subnetType: ec2.SubnetType.PUBLIC },
     securityGroups: [network.nodesGroup],

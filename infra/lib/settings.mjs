@@ -17,7 +17,6 @@ export const TABLES = JSON.parse(readFileSync(join(ROOT, 'shared/dynamo/tables.j
  * `settings.has(name)`. Each reason is what the emulator, MiniStack 1.5.33, said or lacks.
  */
 export const NOT_LOCAL = {
-  countedByParameter: "AWS::ECS::Service fails on a DesiredCount that is a parameter ('str' and 'int')",
   alarmsOnMath: 'AWS::CloudWatch::Alarm with Metrics: metric math is not supported there',
   cacheTls: 'its caches answer with the address of a Redis on the machine, without TLS and AUTH',
   flowLogs: 'AWS::EC2::FlowLog is not known to it',

@@ -46,7 +46,7 @@ test('events that come again change nothing', async () => {
 });
 
 test('a task that is gone by the time its start is told gets no name', async () => {
-  const { records, handle } = world({ address: undefined });
+  const { records, handle } = world({ address: null });
   await handle(event('RUNNING'));
   assert.equal(records.size, 0);
 });

@@ -163,6 +163,8 @@ test('a rolling deployment starts new nodes before it ends old ones, and takes i
   assert.equal(MinimumHealthyPercent, 100);
   assert.ok(MaximumPercent > 100);
   assert.deepEqual(DeploymentCircuitBreaker, { Enable: true, Rollback: true });
+  // A count in the template would end the nodes that scaling has added.
+  assert.equal(Properties.DesiredCount, undefined);
 });
 
 test('what is watched of a node is what a node counts', () => {
