@@ -2,21 +2,21 @@
 // gets in, has no default.
 import { CfnParameter } from 'aws-cdk-lib';
 
-const RETENTION_DAYS = [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653];
+const RETENTION_DAYS = [1, 3, 5, 7, 14, 30, 60, 90, 120, 180, 365, 400, 545, 731, 1827, 3653];
 
 const DEFINITIONS = {
   Domain: {
-    description: 'Nodes get names under nodes.<Domain>, such as chat.example.com',
+    description: 'Nodes get names under nodes.<Domain>; such as chat.example.com',
     allowedPattern: '^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,63}$',
   },
   ParentZoneId: {
-    description: 'Public hosted zone of Domain, to delegate nodes.<Domain> from; empty: delegate by hand',
+    description: 'Public hosted zone to delegate nodes.<Domain> from; empty: delegate by hand',
     default: '',
     allowedPattern: '^(Z[A-Z0-9]{1,31})?$',
   },
   AllowedOrigins: {
     type: 'CommaDelimitedList',
-    description: 'Origins of browser clients, such as https://chat.example.com; for CORS and for sockets',
+    description: 'Origins of browsers, for CORS and sockets; such as https://chat.example.com',
     allowedPattern: '^https?://[^/,*]+$',
   },
   TokenIssuer: { description: 'The only iss that is taken from bearer tokens', minLength: 1 },
@@ -25,7 +25,12 @@ const DEFINITIONS = {
     description: 'Tag of the node image in the repository of the images stack',
     allowedPattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$',
   },
-  NodesMin: { type: 'Number', description: 'Nodes at least; two survive the loss of one', default: 2, minValue: 1 },
+  NodesMin: {
+    type: 'Number',
+    description: 'Nodes at least; two survive the loss of one',
+    default: 2,
+    minValue: 1,
+  },
   NodesMax: { type: 'Number', description: 'Nodes at most', default: 20, minValue: 1 },
   SocketsPerNode: {
     type: 'Number',
@@ -60,8 +65,18 @@ const DEFINITIONS = {
     minValue: 128,
     maxValue: 3008,
   },
-  ApiRateLimit: { type: 'Number', description: 'Calls a second that the API takes', default: 2000, minValue: 1 },
-  ApiBurstLimit: { type: 'Number', description: 'Calls at once above that', default: 1000, minValue: 1 },
+  ApiRateLimit: {
+    type: 'Number',
+    description: 'Calls a second that the API takes',
+    default: 2000,
+    minValue: 1,
+  },
+  ApiBurstLimit: {
+    type: 'Number',
+    description: 'Calls at once above that',
+    default: 1000,
+    minValue: 1,
+  },
   LogRetentionDays: {
     type: 'Number',
     description: 'Days that logs are kept',
@@ -82,10 +97,14 @@ const DEFINITIONS = {
   },
 };
 
+/** What only a part of the stack reads: without that part nobody is asked for it. */
+const OF_SCALING = ['NodesMin', 'NodesMax', 'SocketsPerNode'];
+
 /** Adds the parameters to a stack, by name. */
-export function parametersOf(stack) {
+export function parametersOf(stack, { settings }) {
+  const isRead = ([name]) => settings.has('scaling') || !OF_SCALING.includes(name);
   return Object.fromEntries(
-    Object.entries(DEFINITIONS).map(([name, definition]) => [
+    Object.entries(DEFINITIONS).filter(isRead).map(([name, definition]) => [
       name,
       new CfnParameter(stack, name, { type: 'String', ...definition }),
     ]),

@@ -17,7 +17,7 @@ import { tablesOf } from './tables.mjs';
 export class InkwireStack extends Stack {
   constructor(scope, id, { settings }) {
     super(scope, id, { description: 'Inkwire: API, functions, tables, cache, nodes' });
-    const context = { settings, parameters: parametersOf(this) };
+    const context = { settings, parameters: parametersOf(this, { settings }) };
     context.tables = tablesOf(this, context);
     context.network = networkOf(this, context);
     context.alarms = topicOf(this, context);

@@ -25,7 +25,8 @@ export const WILDCARDS = [
   },
   {
     actions: ['dynamodb:ListStreams'],
-    reason: 'The event source mapping lists a table\'s streams, which are one resource: table/…/stream/*',
+    reason:
+      'The event source mapping lists a table\'s streams, which are one resource: table/…/stream/*',
   },
   {
     actions: ['ecr:GetAuthorizationToken'],
@@ -35,7 +36,10 @@ export const WILDCARDS = [
 
 const BY_PATH = {
   NodesGroup: [
-    ['AwsSolutions-EC23', 'The port for sockets is what nodes are for; they have no load balancer (ADR 0002)'],
+    [
+      'AwsSolutions-EC23',
+      'The port for sockets is what nodes are for; they have no load balancer (ADR 0002)',
+    ],
   ],
   Api: [
     [
@@ -62,7 +66,9 @@ export function suppress(stack) {
   for (const secret of ['TokenSecret', 'TicketSecret', 'CacheToken', 'CacheUrl']) {
     add(stack, secret, [['AwsSolutions-SMG4', ROTATION]]);
   }
-  for (const queue of ['RelayFailures', 'NamesFailures']) add(stack, queue, [['AwsSolutions-SQS3', LAST]]);
+  for (const queue of ['RelayFailures', 'NamesFailures']) {
+    add(stack, queue, [['AwsSolutions-SQS3', LAST]]);
+  }
   const [network, interfaces, streams, token] = WILDCARDS.map(({ reason }) => reason);
   for (const name of ['send', 'scroll', 'membership', 'connect', 'relay']) {
     add(stack, `Role-${name}`, [['AwsSolutions-IAM5', network, ['Resource::*']]]);

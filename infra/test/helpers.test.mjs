@@ -79,7 +79,8 @@ function sdk(answers) {
 }
 
 test('a record is deleted as it stands, and only under its own name', async () => {
-  const own = { Name: 'a.nodes.example.com.', Type: 'A', TTL: 60, ResourceRecords: [{ Value: '203.0.113.7' }] };
+  const address = { TTL: 60, ResourceRecords: [{ Value: '203.0.113.7' }] };
+  const own = { Name: 'a.nodes.example.com.', Type: 'A', ...address };
   const { client, commands, sent } = sdk({
     ListResourceRecordSets: () => ({ ResourceRecordSets: [own] }),
     ChangeResourceRecordSets: () => ({}),

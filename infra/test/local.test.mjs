@@ -18,6 +18,11 @@ test('what is left out is on the list, with a reason', () => {
   for (const [part, reason] of Object.entries(NOT_LOCAL)) assert.ok(reason.length > 20, part);
 });
 
+test('no parameter is asked for that nobody reads', () => {
+  const gone = Object.keys(whole.Parameters).filter((name) => !(name in local.Parameters));
+  assert.deepEqual(gone, ['NodesMin', 'NodesMax', 'SocketsPerNode']);
+});
+
 test('nothing is added for it', () => {
   for (const id of Object.keys(local.Resources)) assert.ok(id in whole.Resources, id);
 });

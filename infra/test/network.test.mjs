@@ -14,7 +14,8 @@ test('the world reaches the port for sockets and nothing else', () => {
   );
   assert.equal(open.length, 1);
   assert.equal(open[0].id, 'NodesGroup');
-  assert.deepEqual([open[0].IpProtocol, open[0].FromPort, open[0].ToPort], ['tcp', SOCKET_PORT, SOCKET_PORT]);
+  const { IpProtocol, FromPort, ToPort } = open[0];
+  assert.deepEqual([IpProtocol, FromPort, ToPort], ['tcp', SOCKET_PORT, SOCKET_PORT]);
   assert.deepEqual(resourcesOf(template, 'AWS::EC2::SecurityGroupIngress'), []);
   for (const [id, { Properties }] of resourcesOf(template, 'AWS::ECS::TaskDefinition')) {
     const ports = Properties.ContainerDefinitions.flatMap((one) => one.PortMappings ?? []);
@@ -50,7 +51,9 @@ test('cache and functions are in subnets without a way out, nodes in the others'
   const inside = [
     subnets.SubnetIds,
     ...['send', 'scroll', 'membership', 'connect', 'relay'].map(
-      (name) => resourceOf(template, 'AWS::Lambda::Function', `Function${name}`).Properties.VpcConfig.SubnetIds,
+      (name) =>
+        resourceOf(template, 'AWS::Lambda::Function', `Function${name}`).Properties.VpcConfig
+          .SubnetIds,
     ),
   ].flat();
   for (const subnet of inside) assert.ok(!open.includes(textOf(subnet)), textOf(subnet));

@@ -70,7 +70,8 @@ test('no function holds a secret as text', () => {
   for (const name of FUNCTIONS) {
     for (const [variable, value] of Object.entries(functionOf(name).Environment.Variables)) {
       if (!/SECRET|REDIS_URL/.test(variable)) continue;
-      assert.match(textOf(value), /^\{\{resolve:secretsmanager:\$\{\w+\}:SecretString:::\}\}$/, variable);
+      const reference = /^\{\{resolve:secretsmanager:\$\{\w+\}:SecretString:::\}\}$/;
+      assert.match(textOf(value), reference, variable);
     }
   }
 });
@@ -91,7 +92,8 @@ test('every function has a timeout, memory, a log group and a role of its own', 
 test('functions are prebuilt programs for the processor that was chosen', () => {
   for (const [arch, expected] of [['arm64', 'arm64'], ['x86_64', 'x86_64']]) {
     for (const name of FUNCTIONS) {
-      const { Properties } = resourceOf(templateOf({ arch }), 'AWS::Lambda::Function', `Function${name}`);
+      const id = `Function${name}`;
+      const { Properties } = resourceOf(templateOf({ arch }), 'AWS::Lambda::Function', id);
       assert.equal(Properties.Runtime, 'provided.al2023');
       assert.deepEqual(Properties.Architectures, [expected]);
     }
@@ -122,8 +124,11 @@ test('the relay reads the stream from its oldest record, and gives up before the
   assert.equal(functionOf('relay').Timeout, 60);
 });
 
+const routes = resourcesOf(template, 'AWS::ApiGatewayV2::Route').map(
+  ([, { Properties }]) => Properties.RouteKey,
+);
+
 test('no route takes any method: a browser\'s OPTIONS must not reach a function of ours', () => {
-  const routes = resourcesOf(template, 'AWS::ApiGatewayV2::Route').map(([, one]) => one.Properties.RouteKey);
   assert.ok(routes.includes('$default'));
   assert.ok(routes.includes('OPTIONS /{proxy+}'));
   for (const route of routes) assert.doesNotMatch(route, /^ANY/);
@@ -132,7 +137,6 @@ test('no route takes any method: a browser\'s OPTIONS must not reach a function 
 test('routes are those of the protocol', () => {
   const paths = [...source('shared/protocol/src/routes.rs').matchAll(/\/\/\/ `([A-Z]+) (\/\S*)`$/gm)]
     .map(([, method, path]) => `${method} ${path.replace(/\/\{.*$/, '/{proxy+}')}`);
-  const routes = resourcesOf(template, 'AWS::ApiGatewayV2::Route').map(([, one]) => one.Properties.RouteKey);
   const ours = routes.filter((route) => route !== '$default' && !route.startsWith('OPTIONS'));
   assert.deepEqual(new Set(paths), new Set(ours));
 });
@@ -150,16 +154,18 @@ test('a node has no rights on its machine, and time to leave', () => {
   assert.equal(node.User, '65532:65532');
   assert.equal(node.ReadonlyRootFilesystem, true);
   assert.deepEqual(node.LinuxParameters.Capabilities, { Drop: ['ALL'] });
-  const [, drain_s] = source('shared/model/src/limits.rs').match(/DRAIN_MAX: Duration = Duration::from_secs\((\d+)\)/);
+  const limits = source('shared/model/src/limits.rs');
+  const [, drain_s] = limits.match(/DRAIN_MAX: Duration = Duration::from_secs\((\d+)\)/);
   assert.ok(node.StopTimeout >= Number(drain_s) + 10);
-  const [, sockets] = source('shared/model/src/limits.rs').match(/SOCKETS_MAX: usize = ([\d_]+)/);
+  const [, sockets] = limits.match(/SOCKETS_MAX: usize = ([\d_]+)/);
   const files = node.Ulimits.find(({ Name }) => Name === 'nofile').SoftLimit;
   assert.ok(files > Number(sockets.replaceAll('_', '')) * 1.5);
 });
 
 test('a rolling deployment starts new nodes before it ends old ones, and takes itself back', () => {
   const { Properties } = resourceOf(template, 'AWS::ECS::Service', 'Nodes');
-  const { MinimumHealthyPercent, MaximumPercent, DeploymentCircuitBreaker } = Properties.DeploymentConfiguration;
+  const { MinimumHealthyPercent, MaximumPercent, DeploymentCircuitBreaker } =
+    Properties.DeploymentConfiguration;
   assert.equal(MinimumHealthyPercent, 100);
   assert.ok(MaximumPercent > 100);
   assert.deepEqual(DeploymentCircuitBreaker, { Enable: true, Rollback: true });

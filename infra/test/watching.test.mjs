@@ -41,9 +41,10 @@ test('errors, throttles, failures, losses and evictions are watched', () => {
   for (const name of ['messages', 'channels', 'memberships', 'user-channels']) {
     assert.ok(named(`${name}-throttled`), name);
   }
-  for (const name of ['relay-failures', 'names-failures', 'nodes-missing', 'cache-failover', 'cache-evictions']) {
+  for (const name of ['relay-failures', 'names-failures', 'nodes-missing']) {
     assert.ok(named(name), name);
   }
+  for (const name of ['failover', 'evictions']) assert.ok(named(`cache-${name}`), name);
 });
 
 test('the words that are looked for in the relay\'s log are in its source', () => {
