@@ -3,13 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{
-    BehaviorVersion, Config, IdentityCache, Region, SharedHttpClient, StalledStreamProtectionConfig,
+    BehaviorVersion, IdentityCache, Region, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_types::retry::RetryConfig;
@@ -60,6 +61,11 @@ impl fmt::Debug for CredentialSource {
 /// Builds a client. Opens no connection; for a plain `http://` endpoint it reads no certificates
 /// either.
 pub async fn client(config: &ClientConfig) -> Client {
+    Client::new(&sdk_config(config).await)
+}
+
+/// What every client of the SDK is made of here: for other services, with the same limits.
+pub async fn sdk_config(config: &ClientConfig) -> SdkConfig {
     let http = http_client(config.endpoint.as_deref());
     let region = Region::new(config.region.clone());
     let credentials = match &config.credentials {
@@ -81,7 +87,7 @@ pub async fn client(config: &ClientConfig) -> Client {
             SharedCredentialsProvider::new(chain.build().await)
         }
     };
-    let mut builder = Config::builder()
+    let mut builder = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(region)
         .credentials_provider(credentials)
@@ -93,7 +99,7 @@ pub async fn client(config: &ClientConfig) -> Client {
         // a task.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     builder.set_endpoint_url(config.endpoint.clone());
-    Client::from_conf(builder.build())
+    builder.build()
 }
 
 fn http_client(endpoint: Option<&str>) -> SharedHttpClient {

@@ -15,7 +15,7 @@ use crate::item::MalformedRow;
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The store answered an error.
-    #[error("{operation} was answered {code}: {message} (request {request_id})")]
+    #[error("{operation} was answered {code}: {message} (request {request_id}){}", cure_of(.code, .operation))]
     Answered {
         /// Which call.
         operation: &'static str,
@@ -69,6 +69,52 @@ const THROTTLING_CODES: [&str; 9] = [
     "TransactionInProgressException",
     "LimitExceededException",
 ];
+
+/// What is to be done about an answer that will not change by itself; empty for any other.
+pub(crate) fn cure_of(code: &str, operation: &str) -> String {
+    match Fault::of(code) {
+        Some(Fault::Denied) => format!("; cure: give the role dynamodb:{operation} on this table"),
+        Some(Fault::Missing) => "; cure: make the table, or correct INKWIRE_TABLE_PREFIX, \
+             AWS_REGION or AWS_ENDPOINT_URL"
+            .to_owned(),
+        Some(Fault::Identity) => {
+            "; cure: give the program valid credentials of this account".to_owned()
+        }
+        Some(Fault::Shape) => {
+            "; if it speaks of the key: the table was not made from tables.json".to_owned()
+        }
+        None => String::new(),
+    }
+}
+
+/// An answer that repeats until somebody mends the deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The role may not.
+    Denied,
+    /// No valid credentials.
+    Identity,
+    /// No such table.
+    Missing,
+    /// The request does not fit the table.
+    Shape,
+}
+
+impl Fault {
+    pub(crate) fn of(code: &str) -> Option<Self> {
+        match code {
+            "AccessDeniedException" | "AccessDenied" => Some(Self::Denied),
+            "UnrecognizedClientException"
+            | "InvalidSignatureException"
+            | "ExpiredTokenException"
+            | "MissingAuthenticationTokenException"
+            | "IncompleteSignatureException" => Some(Self::Identity),
+            "ResourceNotFoundException" => Some(Self::Missing),
+            "ValidationException" => Some(Self::Shape),
+            _ => None,
+        }
+    }
+}
 
 pub(crate) fn is_throttling(code: &str) -> bool {
     THROTTLING_CODES.contains(&code)
@@ -128,7 +174,14 @@ impl CallError {
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let operation = operation.as_str();
+        Self::named(operation.as_str(), err)
+    }
+
+    /// The same for a call that no port makes.
+    pub(crate) fn named<E>(operation: &'static str, err: SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
         if let Some(code) = err.code() {
             return Self::Answered {
                 operation,

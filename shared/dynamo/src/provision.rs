@@ -1,10 +1,11 @@
 //! Creates the tables in local environments, and checks that tables are what this code expects.
 //! In the cloud the IaC makes them, from the same file.
 
+use std::error::Error;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::types::{
@@ -12,8 +13,10 @@ use aws_sdk_dynamodb::types::{
     StreamSpecification, StreamViewType, TableDescription, TableStatus, TimeToLiveSpecification,
     TimeToLiveStatus,
 };
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use messaging::ports::Cause;
 
+use crate::error::CallError;
 use crate::schema::{self, Billing, KeyAttribute, StreamView, TableShape};
 
 /// Why the tables are not there, or not as they must be.
@@ -77,22 +80,43 @@ pub async fn create_tables(client: &Client, prefix: &str) -> Result<(), SchemaEr
 /// [`SchemaError`] that names the first table that differs, and in what.
 pub async fn verify_tables(client: &Client, prefix: &str) -> Result<(), SchemaError> {
     for shape in &schema::schema().tables {
-        let table = format!("{prefix}{}", shape.name);
-        let found = describe(client, &table).await?;
-        let found = found.ok_or_else(|| SchemaError::Missing { table: table.clone() })?;
-        let ttl = ttl_attribute(client, &table).await?;
-        for (what, expected, found) in [
-            ("keys", keys_of_shape(shape), keys_of_table(&found)),
-            ("billing", billing_of_shape(shape), billing_of_table(&found)),
-            ("stream", stream_of_shape(shape), stream_of_table(&found)),
-            ("time-to-live", text(shape.ttl_attribute.as_deref()), text(ttl.as_deref())),
-        ] {
-            if expected != found {
-                return Err(SchemaError::Differs { table, what, expected, found });
-            }
+        if let Some(first) = differences(client, prefix, shape).await.into_iter().next() {
+            return Err(first);
         }
     }
     Ok(())
+}
+
+/// Everything in which a table is not what its definition says.
+pub(crate) async fn differences(
+    client: &Client,
+    prefix: &str,
+    shape: &TableShape,
+) -> Vec<SchemaError> {
+    let table = format!("{prefix}{}", shape.name);
+    let found = match describe(client, &table).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return vec![SchemaError::Missing { table }],
+        Err(error) => return vec![error],
+    };
+    let ttl = match ttl_attribute(client, &table).await {
+        Ok(ttl) => ttl,
+        Err(error) => return vec![error],
+    };
+    let parts = [
+        ("keys", keys_of_shape(shape), keys_of_table(&found)),
+        ("billing", billing_of_shape(shape), billing_of_table(&found)),
+        ("stream", stream_of_shape(shape), stream_of_table(&found)),
+        ("time-to-live", text(shape.ttl_attribute.as_deref()), text(ttl.as_deref())),
+    ];
+    let differing = parts.into_iter().filter(|(_, expected, found)| expected != found);
+    let differs = |(what, expected, found)| SchemaError::Differs {
+        table: table.clone(),
+        what,
+        expected,
+        found,
+    };
+    differing.map(differs).collect()
 }
 
 async fn create_table(client: &Client, table: &str, shape: &TableShape) -> Result<(), SchemaError> {
@@ -168,19 +192,31 @@ async fn describe(client: &Client, table: &str) -> Result<Option<TableDescriptio
         {
             Ok(None)
         }
-        Err(err) => Err(failed(table, err)),
+        Err(err) => Err(unanswered(table, "DescribeTable", err)),
     }
 }
 
 /// The time-to-live attribute, if it is on or being switched on.
 async fn ttl_attribute(client: &Client, table: &str) -> Result<Option<String>, SchemaError> {
     let request = client.describe_time_to_live().table_name(table);
-    let answer = request.send().await.map_err(|err| failed(table, err))?;
+    let answer =
+        request.send().await.map_err(|err| unanswered(table, "DescribeTimeToLive", err))?;
     let description = answer.time_to_live_description;
     Ok(description.and_then(|found| match found.time_to_live_status {
         Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling) => found.attribute_name,
         _ => None,
     }))
+}
+
+fn unanswered<E>(
+    table: &str,
+    operation: &'static str,
+    err: SdkError<E, HttpResponse>,
+) -> SchemaError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    failed(table, CallError::named(operation, err))
 }
 
 fn failed(table: &str, source: impl Into<Cause>) -> SchemaError {

@@ -18,6 +18,7 @@ use crate::schema::TableNames;
 pub struct DynamoStore {
     pub(crate) client: Client,
     pub(crate) tables: TableNames,
+    pub(crate) prefix: String,
     pub(crate) capacity: Capacity,
 }
 
@@ -25,7 +26,12 @@ impl DynamoStore {
     /// Makes a store of the tables under `prefix`, which counts what it costs in `capacity`.
     #[must_use]
     pub fn new(client: Client, prefix: &str, capacity: Capacity) -> Self {
-        Self { client, tables: TableNames::with_prefix(prefix), capacity }
+        Self {
+            client,
+            tables: TableNames::with_prefix(prefix),
+            prefix: prefix.to_owned(),
+            capacity,
+        }
     }
 
     /// Reads rows by key, strongly, and asks again for what the store left out. Rows come by

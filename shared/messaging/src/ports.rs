@@ -5,6 +5,7 @@
 
 mod bus;
 mod chance;
+mod checkup;
 mod directory;
 mod identity;
 mod replay;
@@ -12,6 +13,7 @@ mod store;
 
 pub use bus::{BusError, Entry, EventBus, Notice, Published, Subscription, SubscriptionSender};
 pub use chance::{Clock, Randomness};
+pub use checkup::{Checkup, Depth, Finding, Trouble};
 pub use directory::{DirectoryError, FleetNode, Lease, NodeDirectory};
 pub use identity::{Principal, Ticket, TicketError, Tickets, TokenError, TokenVerifier};
 pub use replay::{Addressed, Replay, Replayed, Replication};

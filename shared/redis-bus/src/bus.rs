@@ -10,6 +10,7 @@ use redis::{Cmd, ErrorKind, RedisError, Script, Value};
 use tracing::warn;
 
 use crate::command::{Commands, Request, script_by_hash};
+use crate::cure::cause;
 use crate::endpoint::{Endpoint, EndpointError, Unreachable};
 use crate::leases::RedisDirectory;
 use crate::subscriber::Subscriber;
@@ -38,6 +39,10 @@ impl RedisBus {
     pub fn at(endpoint: Endpoint) -> Self {
         let commands = Commands::new(endpoint);
         Self { subscriber: Arc::new(Subscriber::new(commands.clone())), commands }
+    }
+
+    pub(crate) const fn endpoint(&self) -> &Endpoint {
+        self.commands.endpoint()
     }
 
     /// The node directory on the same server, over the same connection.
@@ -142,7 +147,8 @@ pub(crate) fn bus_error(err: RedisError) -> BusError {
             | ErrorKind::AuthenticationFailed
             | ErrorKind::UnexpectedReturnType
     );
-    if answered { BusError::Refused(err.into()) } else { BusError::Unavailable(err.into()) }
+    let cause = cause(err);
+    if answered { BusError::Refused(cause) } else { BusError::Unavailable(cause) }
 }
 
 static PUBLISH: LazyLock<Script> = LazyLock::new(|| Script::new(PUBLISH_TEXT));

@@ -48,10 +48,17 @@ impl Commands {
     /// Dropping the future makes the connection doubtful: the next request opens another one. Else
     /// callers that give up early would never find out that it is dead.
     pub(crate) async fn query<T: FromRedisValue>(&self, request: &Request) -> RedisResult<T> {
-        match self.query_once(request).await {
+        let answer = match self.query_once(request).await {
             Err(err) if is_doubtful(&err) => self.query_once(request).await,
             answer => answer,
+        };
+        match &answer {
+            // Twice, the second time through the endpoint's name.
+            Err(err) if is_doubtful(err) => self.endpoint.failed(),
+            Ok(_) if request.by_text.is_some() => self.endpoint.took_a_write(),
+            Ok(_) | Err(_) => {}
         }
+        answer
     }
 
     async fn query_once<T: FromRedisValue>(&self, request: &Request) -> RedisResult<T> {

@@ -1,26 +1,25 @@
-//! Where Redis is, and how connections to it are made.
+//! Where Redis is: an address that was given, or a group whose address is looked up.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use model::limits;
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    ProtocolVersion, PushInfo, TlsCertificates,
-};
+use redis::{PushInfo, RedisResult};
 
-/// The address of a Redis or Valkey server, and the credentials for it.
+use crate::discovery::{FindError, FindGroup, Found, GroupAccess};
+use crate::target::Target;
+
+/// The way to a Redis or Valkey server, and the credentials for it.
 ///
 /// Its name is resolved for every connection anew: after a failover it leads to another server.
 /// `Debug` and `Display` show host and port alone.
 #[derive(Clone)]
-pub struct Endpoint {
-    client: Client,
-    /// PEM certificates that are trusted instead of the public ones.
-    authorities: Option<Arc<[u8]>>,
+pub struct Endpoint(Place);
+
+#[derive(Clone)]
+enum Place {
+    Given(Target),
+    Found(Arc<Found>),
 }
 
 /// Why a URL is no endpoint. Never carries the URL: it may hold a password.
@@ -54,38 +53,34 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError`] if it is something else.
     pub fn parse(url: &str) -> Result<Self, EndpointError> {
-        match url.split_once("://").map(|(scheme, _)| scheme) {
-            Some("redis" | "valkey") => {}
-            // Anything after the `#` would switch the verification of certificates off.
-            Some("rediss" | "valkeys") if !url.contains('#') => {}
-            _ => return Err(EndpointError::Scheme),
-        }
-        let target = url.into_connection_info().map_err(EndpointError::Malformed)?;
-        // Without these a small write waits for the acknowledgement of the one before (Nagle), and
-        // unacknowledged bytes keep a dead connection for a quarter of an hour.
-        let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(UNACKNOWLEDGED_MAX);
-        let client =
-            Client::open(target.set_tcp_settings(tcp)).map_err(EndpointError::Malformed)?;
-        Ok(Self { client, authorities: None })
+        Target::parse(url).map(Place::Given).map(Self)
     }
 
-    /// Trusts these PEM certificates over TLS, and no others.
+    /// A replication group, whose primary is looked up when a connection is first needed, and again
+    /// once connecting or writing has failed for some seconds.
+    #[must_use]
+    pub fn of_group(finder: Arc<dyn FindGroup>, access: GroupAccess) -> Self {
+        Self(Place::Found(Arc::new(Found::new(finder, access))))
+    }
+
+    /// Trusts these PEM certificates over TLS, and no others. For a group, [`GroupAccess`] says it.
     ///
     /// # Errors
     /// [`EndpointError::Authority`] if they are none.
     pub fn trusting(self, authorities: &str) -> Result<Self, EndpointError> {
-        let authorities: Arc<[u8]> = authorities.as_bytes().into();
-        let info = self.client.get_connection_info().clone();
-        // A text without any is an empty list to the parser, and would trust nobody.
-        let has_one = authorities.windows(CERTIFICATE.len()).any(|part| part == CERTIFICATE);
-        let client = open(info, Some(&authorities)).ok().filter(|_| has_one);
-        let client = client.ok_or(EndpointError::Authority)?;
-        Ok(Self { client, authorities: Some(authorities) })
+        match self.0 {
+            Place::Given(target) => target.trusting(authorities).map(Place::Given).map(Self),
+            Place::Found(found) => Ok(Self(Place::Found(found))),
+        }
     }
 
     /// Opens a connection for commands.
-    pub(crate) async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
-        self.client.get_multiplexed_async_connection_with_config(&bounded()).await
+    pub(crate) async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+        let opened = self.target().await.map_err(std::io::Error::other)?.connect().await;
+        if opened.is_err() {
+            self.failed();
+        }
+        opened
     }
 
     /// Opens a connection for subscriptions. `on_push` is called by the task that reads the socket,
@@ -95,47 +90,51 @@ impl Endpoint {
     pub(crate) async fn connect_pushed(
         &self,
         on_push: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> redis::RedisResult<MultiplexedConnection> {
-        let target = self.client.get_connection_info().clone();
-        let settings = target.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = open(target.set_redis_settings(settings), self.authorities.as_deref())?;
-        let taken = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
-            on_push(push);
-            Ok(())
-        };
-        let config = bounded().set_push_sender(taken);
-        client.get_multiplexed_async_connection_with_config(&config).await
+    ) -> RedisResult<MultiplexedConnection> {
+        let target = self.target().await.map_err(std::io::Error::other)?;
+        target.connect_pushed(on_push).await
+    }
+
+    /// The address, looked up if need be.
+    pub(crate) async fn target(&self) -> Result<Target, FindError> {
+        match &self.0 {
+            Place::Given(target) => Ok(target.clone()),
+            Place::Found(found) => found.target().await,
+        }
+    }
+
+    /// Notes that there was no connection, or one that leads to a server that takes no writes.
+    pub(crate) fn failed(&self) {
+        if let Some(found) = self.group() {
+            found.failed();
+        }
+    }
+
+    /// Notes that the server took a write: it is the right one.
+    pub(crate) fn took_a_write(&self) {
+        if let Some(found) = self.group() {
+            found.took_a_write();
+        }
     }
 
     pub(crate) fn unreachable(&self, cause: &dyn fmt::Display) -> Unreachable {
         Unreachable { address: self.to_string(), cause: cause.to_string() }
     }
-}
 
-fn open(target: ConnectionInfo, authorities: Option<&[u8]>) -> redis::RedisResult<Client> {
-    match authorities {
-        Some(pem) => {
-            let trusted = TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) };
-            Client::build_with_tls(target, trusted)
+    /// The group, if it is one.
+    pub(crate) fn group(&self) -> Option<&Found> {
+        match &self.0 {
+            Place::Given(_) => None,
+            Place::Found(found) => Some(found),
         }
-        None => Client::open(target),
     }
-}
-
-/// The crate's own defaults (1 s, 500 ms) are neither the bus's nor stable between its releases.
-fn bounded() -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(limits::BUS_CONNECT_MAX))
-        .set_response_timeout(Some(limits::BUS_RESPONSE_MAX))
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addr = self.client.get_connection_info().addr();
-        // Host and port, whatever the way there.
-        match addr {
-            ConnectionAddr::TcpTls { host, port, .. } => write!(f, "{host}:{port}"),
-            ConnectionAddr::Tcp(..) | ConnectionAddr::Unix(_) | _ => addr.fmt(f),
+        match &self.0 {
+            Place::Given(target) => target.fmt(f),
+            Place::Found(found) => found.fmt(f),
         }
     }
 }
@@ -145,11 +144,6 @@ impl fmt::Debug for Endpoint {
         write!(f, "Endpoint({self})")
     }
 }
-
-/// What a PEM certificate begins with (RFC 7468, 5.1).
-const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
-/// How long sent bytes may stay unacknowledged before the kernel gives the connection up.
-const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

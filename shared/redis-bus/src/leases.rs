@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::command::{Commands, Request};
+use crate::cure::cause;
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::reply;
 
@@ -53,7 +54,7 @@ impl RedisDirectory {
         let all: Vec<&[u8]> =
             [name, &memory, &report_memory].iter().chain(args).map(|arg| arg.as_bytes()).collect();
         let request = Request::of_script(&DIRECTORY, DIRECTORY_TEXT, &KEYS, &all);
-        self.commands.query(&request).await.map_err(|err| DirectoryError(err.into()))
+        self.commands.query(&request).await.map_err(|err| DirectoryError(cause(err)))
     }
 }
 

@@ -1,0 +1,178 @@
+//! Looks at the tables by the calls that a node makes, for rows that nobody has, and at their
+//! shapes.
+
+use async_trait::async_trait;
+use messaging::ports::{
+    Cause, ChannelStore, Checkup, Depth, Finding, MemberStore, MessageStore, PageQuery, ReadError,
+    RevocationStore, Trouble,
+};
+use messaging::publisher::chain;
+use model::{ChannelId, IdError, MessageId, Timestamp, UserId, WorkspaceId};
+
+use crate::error::{CallError, Fault, cure_of};
+use crate::provision::{SchemaError, differences};
+use crate::schema::schema;
+use crate::store::DynamoStore;
+
+#[async_trait]
+impl Checkup for DynamoStore {
+    async fn look(&self, depth: Depth) -> Vec<Finding> {
+        // Its own calls tell a node that reads; one that does not read needs no answer.
+        if depth == Depth::Running {
+            return Vec::new();
+        }
+        let mut findings = match self.shapes().await {
+            Ok(findings) => findings,
+            // Nothing there: six more calls would find the same.
+            Err(silence) => return vec![silence],
+        };
+        match self.reads().await {
+            Ok(reads) => findings.extend(reads),
+            Err(no_id) => tracing::error!(cause = %no_id, "a constant id is none"),
+        }
+        if findings.is_empty() {
+            findings.push(Finding::good(TABLES, "every read that a node makes is answered".into()));
+        }
+        findings
+    }
+}
+
+impl DynamoStore {
+    /// What is wrong with the shapes. A table that is provisioned serves as well.
+    ///
+    /// # Errors
+    /// One finding, if the store does not answer at all.
+    async fn shapes(&self) -> Result<Vec<Finding>, Finding> {
+        let mut findings = Vec::new();
+        for shape in &schema().tables {
+            for difference in differences(&self.client, &self.prefix, shape).await {
+                match difference {
+                    SchemaError::Differs { what: "billing", .. } => {}
+                    SchemaError::Missing { .. } => findings.push(wrong(
+                        Trouble::TableMissing,
+                        format!(
+                            "{difference}; cure: make it from tables.json, or correct \
+                             INKWIRE_TABLE_PREFIX, AWS_REGION or AWS_ENDPOINT_URL"
+                        ),
+                    )),
+                    SchemaError::Differs { what: "keys", .. } => findings.push(wrong(
+                        Trouble::TableShape,
+                        format!("{difference}; cure: keys cannot be changed, make it anew"),
+                    )),
+                    SchemaError::Differs { .. } => findings.push(wrong(
+                        Trouble::TableShape,
+                        format!("{difference}; cure: set it as tables.json says"),
+                    )),
+                    SchemaError::NotActive { .. } | SchemaError::Call { .. } => {
+                        findings.extend(untold(&difference)?);
+                    }
+                }
+            }
+        }
+        Ok(findings)
+    }
+
+    /// What is wrong with the reads, each once.
+    async fn reads(&self) -> Result<Vec<Finding>, IdError> {
+        let (workspace, user) = (WorkspaceId::parse(NOBODY)?, UserId::parse(NOBODY)?);
+        let (channel, id) = (ChannelId::parse(NOWHERE)?, MessageId::first_of(Timestamp::MAX));
+        let query = PageQuery {
+            channel_id: channel.clone(),
+            lowest: id,
+            highest: MessageId::last_of(Timestamp::MAX),
+            newest_first: true,
+            limit: 1,
+            strong: true,
+        };
+        let answers = [
+            self.entry(&channel, id).await.map(drop),
+            self.page(&query).await.map(drop),
+            self.channels(std::slice::from_ref(&channel)).await.map(drop),
+            self.members(&channel, None, 1).await.map(drop),
+            self.channels_of(&workspace, &user, None, 1).await.map(drop),
+            self.revoked_among(&workspace, std::slice::from_ref(&user)).await.map(drop),
+        ];
+        let mut findings: Vec<Finding> = Vec::new();
+        for error in answers.into_iter().filter_map(Result::err) {
+            let finding = of_read(&error);
+            // One line a trouble for what is the same everywhere; one a table for what is not.
+            let is_new = |known: &Finding| {
+                known.trouble != finding.trouble
+                    || (finding.trouble != Some(Trouble::StoreUnreachable)
+                        && known.line != finding.line)
+            };
+            if findings.iter().all(is_new) {
+                findings.push(finding);
+            }
+        }
+        Ok(findings)
+    }
+}
+
+fn wrong(trouble: Trouble, line: String) -> Finding {
+    Finding::bad(TABLES, trouble, line)
+}
+
+/// A shape that was not told is trouble only if the role may not ask.
+fn untold(error: &SchemaError) -> Result<Option<Finding>, Finding> {
+    let SchemaError::Call { source, .. } = error else { return Ok(None) };
+    match source.downcast_ref::<CallError>() {
+        Some(CallError::Answered { code, .. }) => Ok(match Fault::of(code) {
+            Some(Fault::Denied | Fault::Identity) => {
+                Some(wrong(Trouble::StoreDenied, plain(source)))
+            }
+            Some(Fault::Missing | Fault::Shape) | None => None,
+        }),
+        Some(CallError::Unanswered { .. }) => {
+            Err(wrong(Trouble::StoreUnreachable, format!("{}{UNREACHED}", chain(error))))
+        }
+        Some(
+            CallError::Unprocessed { .. }
+            | CallError::Contended { .. }
+            | CallError::TargetOccupied
+            | CallError::Vanished,
+        )
+        | None => Ok(None),
+    }
+}
+
+/// An answer without the call's own name: the same trouble is the same line the next time.
+fn plain(cause: &Cause) -> String {
+    match cause.downcast_ref::<CallError>() {
+        Some(CallError::Answered { operation, code, message, .. }) => {
+            format!("{operation} was answered {code}: {message}{}", cure_of(code, operation))
+        }
+        Some(other) => chain(other),
+        None => chain(cause.as_ref()),
+    }
+}
+
+fn of_read(error: &ReadError) -> Finding {
+    let cause = match error {
+        ReadError::Throttled(cause) | ReadError::Unavailable(cause) => cause,
+    };
+    let code = match cause.downcast_ref::<CallError>() {
+        Some(CallError::Answered { code, .. }) => Fault::of(code),
+        Some(
+            CallError::Unanswered { .. }
+            | CallError::Unprocessed { .. }
+            | CallError::Contended { .. }
+            | CallError::TargetOccupied
+            | CallError::Vanished,
+        )
+        | None => None,
+    };
+    match code {
+        Some(Fault::Denied | Fault::Identity) => wrong(Trouble::StoreDenied, plain(cause)),
+        Some(Fault::Missing) => wrong(Trouble::TableMissing, plain(cause)),
+        Some(Fault::Shape) => wrong(Trouble::TableShape, plain(cause)),
+        None => wrong(Trouble::StoreUnreachable, format!("{}{UNREACHED}", chain(error))),
+    }
+}
+
+const TABLES: &str = "tables";
+/// An id that the demo data and the documentation leave alone; nothing is ever written under it.
+const NOBODY: &str = "inkwire-checkup";
+/// The channel of the same: no clock gives its time.
+const NOWHERE: &str = "C00000000000000000000000000";
+const UNREACHED: &str = "; cure: the way to the store (AWS_ENDPOINT_URL, network), or wait for it";

@@ -1,0 +1,66 @@
+//! What a server's refusal means, and what is to be done about it.
+
+use messaging::ports::{Cause, Trouble};
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// What an answer of the server says about the deployment; `None` for what passes by itself, and
+/// for what is no answer.
+pub(crate) fn diagnosis(err: &RedisError) -> Option<(Trouble, &'static str)> {
+    if let ErrorKind::Server(kind) = err.kind() {
+        match kind {
+            ServerErrorKind::ReadOnly => return Some((Trouble::RedisReadOnly, READ_ONLY)),
+            ServerErrorKind::NoPerm => return Some((Trouble::RedisRefuses, NO_PERMISSION)),
+            ServerErrorKind::Moved
+            | ServerErrorKind::Ask
+            | ServerErrorKind::CrossSlot
+            | ServerErrorKind::ClusterDown => return Some((Trouble::RedisGroup, CLUSTER)),
+            ServerErrorKind::ResponseError
+            | ServerErrorKind::ExecAbort
+            | ServerErrorKind::BusyLoading
+            | ServerErrorKind::NoScript
+            | ServerErrorKind::TryAgain
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::NotBusy
+            | ServerErrorKind::NoSub
+            | _ => {}
+        }
+    }
+    if err.kind() == ErrorKind::AuthenticationFailed {
+        return Some((Trouble::RedisAuth, PASSWORD));
+    }
+    match err.code()? {
+        "NOAUTH" | "WRONGPASS" => Some((Trouble::RedisAuth, PASSWORD)),
+        "OOM" => Some((Trouble::RedisRefuses, MEMORY)),
+        "MISCONF" => Some((Trouble::RedisRefuses, DISK)),
+        "NOREPLICAS" => Some((Trouble::RedisRefuses, REPLICAS)),
+        _ => None,
+    }
+}
+
+/// An error of the server for the log, with its cure where there is one.
+pub(crate) fn cause(err: RedisError) -> Cause {
+    match diagnosis(&err) {
+        Some((_, cure)) => Box::new(Explained { err, cure }),
+        None => err.into(),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{err}; cure: {cure}")]
+struct Explained {
+    err: RedisError,
+    cure: &'static str,
+}
+
+const READ_ONLY: &str = "this is a replica or a demoted primary: give the primary's endpoint, \
+     a name that follows a failover";
+const NO_PERMISSION: &str = "let this user run scripts, streams and Pub/Sub on keys `ink:*` and \
+     `{ink:*` (ACL)";
+const CLUSTER: &str = "this is a cluster: give a group of one shard with cluster mode disabled";
+const PASSWORD: &str = "the password in INKWIRE_REDIS_URL, or INKWIRE_REDIS_TOKEN, must be the \
+     server's";
+const MEMORY: &str = "its memory is full: a larger server, or less in it";
+const DISK: &str =
+    "it cannot save to its disk: mend that, or switch snapshots off (none is needed)";
+const REPLICAS: &str = "it wants more replicas than it has: bring them back, or lower \
+     min-replicas-to-write";
