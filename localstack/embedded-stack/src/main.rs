@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use embedded_stack::{Options, Stack, report};
 use messaging::publisher::chain;
-use runtime::config::{EXIT_CONFIG, Env, LOG, ProcessEnv};
+use runtime::config::{EXIT_CONFIG, Env, LOG, ProcessEnv, refuse};
 use runtime::telemetry::{self, LogConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -34,7 +34,7 @@ async fn main() -> ExitCode {
 async fn run(options: &Options) -> ExitCode {
     let options = match options.stack(&ProcessEnv) {
         Ok(options) => options,
-        Err(wrong) => return complain(&wrong, EXIT_CONFIG),
+        Err(wrong) => return refuse("inkwire", wrong.problems),
     };
     // Signals that come while the stack starts are remembered.
     let (mut interrupts, mut terms) =

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use runtime::Secrets;
-use runtime::config::{Env, RedisUrl, TICKET_SECRET, TOKEN_SECRET};
-use runtime::telemetry::LogFormat;
+use runtime::config::{ConfigError, Env, LOG, RedisUrl, TICKET_SECRET, TOKEN_SECRET};
+use runtime::telemetry::{LogFormat, is_filter};
 
 use crate::stack::{Bus, Data, StackOptions};
 
@@ -61,15 +61,25 @@ impl Options {
     /// node processes of their own share them.
     ///
     /// # Errors
-    /// A sentence that names the variable, without its value.
-    pub fn stack(&self, env: &impl Env) -> Result<StackOptions, String> {
-        let secrets = |name: &str| {
-            let Some(value) = env.value(name).filter(|value| !value.is_empty()) else {
-                return Ok(None);
+    /// Every variable that is wrong, in a sentence without its value.
+    pub fn stack(&self, env: &impl Env) -> Result<StackOptions, ConfigError> {
+        let mut problems = Vec::new();
+        let mut secrets = |name: &str| {
+            let value = env.value(name).filter(|value| !value.is_empty())?;
+            let read = match value.to_str() {
+                Some(text) => Secrets::parse(text).map_err(|wrong| format!("{name} is {wrong}")),
+                None => Err(format!("{name} is not UTF-8")),
             };
-            let text = value.to_str().ok_or_else(|| format!("{name} is not UTF-8"))?;
-            Secrets::parse(text).map(Some).map_err(|wrong| format!("{name} is {wrong}"))
+            read.map_err(|problem| problems.push(problem)).ok()
         };
+        let (token_secrets, ticket_secrets) = (secrets(TOKEN_SECRET), secrets(TICKET_SECRET));
+        let filter = env.value(LOG).filter(|value| !value.is_empty());
+        if filter.is_some_and(|filter| !filter.to_str().is_some_and(is_filter)) {
+            problems.push(format!("{LOG} is no log filter"));
+        }
+        if !problems.is_empty() {
+            return Err(ConfigError { problems });
+        }
         Ok(StackOptions {
             port: self.port,
             nodes: usize::from(self.nodes),
@@ -81,8 +91,8 @@ impl Options {
             replicas: 0,
             bus: self.redis_url.clone().map_or(Bus::InProcess, Bus::Redis),
             keep_secrets_in: Some(self.data_dir.clone()),
-            token_secrets: secrets(TOKEN_SECRET)?,
-            ticket_secrets: secrets(TICKET_SECRET)?,
+            token_secrets,
+            ticket_secrets,
             seed: true,
             ..StackOptions::default()
         })
@@ -152,8 +162,12 @@ mod tests {
 
     #[test]
     fn secrets_of_the_environment_are_checked_and_not_shown() {
-        let env = HashMap::from([(TOKEN_SECRET, "too short".to_owned())]);
+        let wrong = || "too short".to_owned();
+        let env = HashMap::from([TOKEN_SECRET, TICKET_SECRET].map(|name| (name, wrong())));
         let refused = options(&[]).unwrap().stack(&env).unwrap_err();
-        assert!(refused.starts_with(TOKEN_SECRET) && !refused.contains("too short"), "{refused}");
+        assert_eq!(refused.problems.len(), 2);
+        for (problem, name) in refused.problems.iter().zip([TOKEN_SECRET, TICKET_SECRET]) {
+            assert!(problem.starts_with(name) && !problem.contains("too short"), "{problem}");
+        }
     }
 }

@@ -3,24 +3,31 @@
 //! Nothing that decides where data goes has a default.
 
 mod reader;
+mod redis;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 
 use model::limits;
-use redis_bus::{Endpoint, EndpointError};
 
 use crate::public_keys::PublicKeys;
 use crate::secret::Secrets;
 use crate::telemetry::LogConfig;
 use reader::{Reader, address, origins, rate, replicas, socket_url};
 
+pub use redis::{RedisGroup, RedisPlace, RedisUrl};
+
 /// What stands before each table's name.
 pub const TABLE_PREFIX: &str = "INKWIRE_TABLE_PREFIX";
 /// Where Redis or Valkey is: `redis://`.
 pub const REDIS_URL: &str = "INKWIRE_REDIS_URL";
+/// The id of a replication group of ElastiCache, instead of a URL.
+pub const REDIS_GROUP: &str = "INKWIRE_REDIS_GROUP";
+/// That group's AUTH token.
+pub const REDIS_TOKEN: &str = "INKWIRE_REDIS_TOKEN";
 /// PEM certificates that are trusted over TLS to Redis, instead of the public ones.
 pub const REDIS_CA: &str = "INKWIRE_REDIS_CA";
 /// How many replicas that Redis has: what the relay waits for.
@@ -53,6 +60,8 @@ pub const LOG_FORMAT: &str = "INKWIRE_LOG_FORMAT";
 pub const REGION: &str = "AWS_REGION";
 /// Where the store listens, if it is not the region's own.
 pub const ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
+/// Where the ElastiCache API listens, if it is neither there nor the region's own.
+pub const ELASTICACHE_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL_ELASTICACHE";
 
 /// The exit code of a program whose configuration is wrong (`EX_USAGE`).
 pub const EXIT_CONFIG: u8 = 64;
@@ -99,6 +108,15 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// Says every problem of a program's configuration, on a line of its own on stderr, and gives the
+/// exit code for it.
+pub fn refuse<P: fmt::Display>(program: &str, problems: impl IntoIterator<Item = P>) -> ExitCode {
+    for problem in problems {
+        eprintln!("{program}: {problem}");
+    }
+    ExitCode::from(EXIT_CONFIG)
+}
+
 /// Where the tables are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreConfig {
@@ -108,66 +126,6 @@ pub struct StoreConfig {
     pub endpoint: Option<String>,
     /// What stands before each table's name.
     pub table_prefix: String,
-}
-
-/// Where Redis is. Its password does not show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RedisUrl {
-    url: String,
-    /// PEM certificates that are trusted over TLS, instead of the public ones.
-    authorities: Option<String>,
-}
-
-impl RedisUrl {
-    /// Takes `redis://[user[:password]@]host[:port][/db]`, or `rediss://` for TLS.
-    ///
-    /// # Errors
-    /// A sentence without the text.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        match Endpoint::parse(text) {
-            Ok(_) => Ok(Self { url: text.to_owned(), authorities: None }),
-            Err(_) => Err("is not a redis:// or rediss:// URL that can be used"),
-        }
-    }
-
-    /// Trusts these PEM certificates over TLS, and no others.
-    ///
-    /// # Errors
-    /// A sentence without the text.
-    pub fn trusting(self, authorities: &str) -> Result<Self, &'static str> {
-        let trusted = Self { authorities: Some(authorities.to_owned()), ..self };
-        match trusted.endpoint() {
-            Ok(_) => Ok(trusted),
-            Err(_) => Err("is not a PEM certificate"),
-        }
-    }
-
-    /// The endpoint that connections are made to.
-    ///
-    /// # Errors
-    /// [`EndpointError`]; not for one that [`RedisUrl::parse`] took.
-    pub fn endpoint(&self) -> Result<Endpoint, EndpointError> {
-        let endpoint = Endpoint::parse(&self.url)?;
-        match &self.authorities {
-            Some(authorities) => endpoint.trusting(authorities),
-            None => Ok(endpoint),
-        }
-    }
-}
-
-impl fmt::Display for RedisUrl {
-    /// The URL without its user and password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.url.split_once("://").unwrap_or(("redis", ""));
-        let authority = rest.rsplit_once('@').map_or(rest, |(_, authority)| authority);
-        write!(f, "{scheme}://{authority}")
-    }
-}
-
-impl fmt::Debug for RedisUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RedisUrl({self})")
-    }
 }
 
 /// Which bearer tokens are taken.
@@ -277,7 +235,7 @@ pub struct NodeConfig {
     /// The tables.
     pub store: StoreConfig,
     /// The bus and the node directory.
-    pub redis: RedisUrl,
+    pub redis: RedisPlace,
     /// What verifies tickets.
     pub ticket_secrets: Secrets,
     /// Where sockets are taken.
@@ -301,10 +259,17 @@ impl NodeConfig {
         let mut reader = Reader::new(env);
         let log = reader.log();
         let store = reader.store();
-        let redis = reader.redis();
+        let redis = reader.redis_place();
         let ticket_secrets = reader.secrets(TICKET_SECRET);
         let listen = reader.required(NODE_LISTEN, address);
         let admin_listen = reader.optional(NODE_ADMIN_LISTEN, address);
+        if let (Some(sockets), Some(admin)) = (listen, admin_listen)
+            && sockets.port() == admin.port()
+            && sockets.port() != 0
+        {
+            let both = format!("{NODE_LISTEN} and {NODE_ADMIN_LISTEN} have the same port");
+            reader.problems.push(both);
+        }
         let url = reader.required(NODE_URL, socket_url);
         let allowed_origins = reader.optional(ALLOWED_ORIGINS, origins).unwrap_or_default();
         let handshakes_per_second = reader

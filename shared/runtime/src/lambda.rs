@@ -15,7 +15,7 @@ use messaging::relay::Relay;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::config::{EXIT_CONFIG, FunctionConfig, ProcessEnv, RelayConfig};
+use crate::config::{FunctionConfig, ProcessEnv, RelayConfig, refuse};
 use crate::http::{RequestId, serve};
 use crate::telemetry;
 use crate::wire::{self, Parts};
@@ -35,7 +35,7 @@ where
     telemetry::start(&config.log);
     let app = match Parts::of_function(&config).await {
         Ok(parts) => parts.app(),
-        Err(error) => return refuse(name, &[error.to_string()]),
+        Err(error) => return refuse(name, [error]),
     };
     let service = lambda_http::service_fn(move |request: lambda_http::Request| {
         let (app, handle) = (app.clone(), handle.clone());
@@ -62,7 +62,7 @@ where
     telemetry::start(&config.log);
     let relay = match wire::relay_of_function(&config).await {
         Ok(relay) => relay,
-        Err(error) => return refuse(name, &[error.to_string()]),
+        Err(error) => return refuse(name, [error]),
     };
     let service = lambda_runtime::service_fn(move |event: LambdaEvent<Value>| {
         let (relay, handle) = (relay.clone(), handle.clone());
@@ -82,13 +82,6 @@ fn ended(name: &str, end: Result<(), lambda_runtime::Error>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn refuse(name: &str, problems: &[String]) -> ExitCode {
-    for problem in problems {
-        eprintln!("{name}: {problem}");
-    }
-    ExitCode::from(EXIT_CONFIG)
 }
 
 /// The request as the client made it: without the stage, the body in bytes.

@@ -60,7 +60,9 @@ pub fn start(config: &LogConfig) {
     }));
 }
 
-pub(crate) fn is_filter(text: &str) -> bool {
+/// Whether a text is directives that can all be used.
+#[must_use]
+pub fn is_filter(text: &str) -> bool {
     EnvFilter::try_new(text).is_ok()
 }
 

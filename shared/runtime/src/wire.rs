@@ -5,20 +5,26 @@ use std::sync::Arc;
 use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
 use messaging::fleet::FleetView;
 use messaging::ports::{
-    ChannelStore, Clock, EventBus, MemberStore, MessageStore, NodeDirectory, Randomness, Replay,
-    RevocationStore, Tickets, TokenVerifier,
+    ChannelStore, Checkup, Clock, EventBus, MemberStore, MessageStore, NodeDirectory, Randomness,
+    Replay, RevocationStore, Tickets, TokenVerifier,
 };
 use messaging::publisher::Publisher;
 use messaging::relay::Relay;
 use messaging::{App, Ports};
+#[cfg(feature = "node")]
+use redis_bus::{ElastiCache, Endpoint, GroupAccess};
 use redis_bus::{RedisBus, RedisReplay};
 
 pub use redis_bus::EndpointError;
 
 use crate::clock::{SystemClock, SystemRandomness};
-use crate::config::{FunctionConfig, NodeConfig, RedisUrl, RelayConfig, StoreConfig};
+use crate::config::{FunctionConfig, RedisUrl, RelayConfig, StoreConfig};
+#[cfg(feature = "node")]
+use crate::config::{NodeConfig, RedisPlace};
 use crate::tickets::SignedTickets;
-use crate::tokens::{JwtTokens, NoTokens};
+use crate::tokens::JwtTokens;
+#[cfg(feature = "node")]
+use crate::tokens::NoTokens;
 
 /// The ports of a program. Clones share them.
 #[derive(Debug, Clone)]
@@ -43,6 +49,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub randomness: Arc<dyn Randomness>,
+    /// What tells whether the parts that are not in this process do their work; none if all are.
+    pub checkups: Vec<Arc<dyn Checkup>>,
 }
 
 /// The bus and the node directory: both live in Redis, or both in process.
@@ -69,6 +77,7 @@ impl Parts {
             tickets,
             clock: Arc::new(SystemClock),
             randomness: Arc::new(SystemRandomness),
+            checkups: Vec::new(),
         }
     }
 
@@ -83,14 +92,20 @@ impl Parts {
         Ok(Self::new(store, redis(&config.redis)?, tokens, tickets))
     }
 
-    /// A node's: as a function's, but it takes no tokens.
+    /// A node's: as a function's, but it takes no tokens, looks its Redis up if it is told a group,
+    /// and watches what it stands on.
     ///
     /// # Errors
     /// [`EndpointError`] if the address of Redis cannot be used.
+    #[cfg(feature = "node")]
     pub async fn of_node(config: &NodeConfig) -> Result<Self, EndpointError> {
         let store = store(&config.store, CredentialSource::Environment, Capacity::default()).await;
+        let bus = RedisBus::at(endpoint(&config.redis, &config.store).await?);
+        let checkups: Vec<Arc<dyn Checkup>> = vec![Arc::new(bus.clone()), Arc::new(store.clone())];
         let tickets = Arc::new(SignedTickets::new(&config.ticket_secrets));
-        Ok(Self::new(store, redis(&config.redis)?, Arc::new(NoTokens), tickets))
+        let nodes = Arc::new(bus.directory());
+        let parts = Self::new(store, (Arc::new(bus), nodes), Arc::new(NoTokens), tickets);
+        Ok(Self { checkups, ..parts })
     }
 
     /// The handle for use cases, with a publisher and a view of the fleet of its own.
@@ -131,6 +146,23 @@ pub fn redis(url: &RedisUrl) -> Result<BusParts, EndpointError> {
     let bus = RedisBus::at(url.endpoint()?);
     let nodes = Arc::new(bus.directory());
     Ok((Arc::new(bus), nodes))
+}
+
+/// Where a node's Redis is.
+#[cfg(feature = "node")]
+async fn endpoint(place: &RedisPlace, store: &StoreConfig) -> Result<Endpoint, EndpointError> {
+    let group = match place {
+        RedisPlace::Url(url) => return url.endpoint(),
+        RedisPlace::Group(group) => group.clone(),
+    };
+    let client = ClientConfig {
+        region: store.region.clone(),
+        endpoint: group.api,
+        credentials: CredentialSource::Environment,
+    };
+    let finder = ElastiCache::new(&dynamo::sdk_config(&client).await, &group.id);
+    let access = GroupAccess { token: group.token, authorities: group.authorities };
+    Ok(Endpoint::of_group(Arc::new(finder), access))
 }
 
 /// The relay's way to Redis. Connects when it is first used.

@@ -102,6 +102,7 @@ impl State {
             tickets: Arc::new(SignedTickets::new(&secrets())),
             clock: Arc::<ManualClock>::clone(&clock),
             randomness: Arc::new(SeededRandomness::new(1)),
+            checkups: Vec::new(),
         };
         let now = clock.now();
         let token = |user: &str, workspace: &str, is_admin: bool, ttl_s: u64| {

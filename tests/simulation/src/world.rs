@@ -337,6 +337,7 @@ impl Wiring {
             tickets: Arc::new(Plain),
             clock: Arc::new(clock.clone()),
             randomness: chance.port(),
+            checkups: Vec::new(),
         }
     }
 }

@@ -156,8 +156,10 @@ fn answer(
 ) -> Response<Full<Bytes>> {
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (parts, _body) = request.into_parts();
-    if parts.uri.path() == "/healthz" {
-        return crate::admin::healthz(hub);
+    match parts.uri.path() {
+        "/healthz" => return crate::admin::healthz(hub),
+        "/readyz" => return crate::admin::readyz(hub),
+        _ => {}
     }
     let accept = match upgrade::examine(&parts, is_early, &hub.allowed_origins) {
         Ok(accept) => accept,

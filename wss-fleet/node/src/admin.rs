@@ -1,4 +1,4 @@
-//! `/healthz` and `/metrics`. Metrics are on a port of their own that only operators reach.
+//! `/healthz`, `/readyz` and `/metrics`. Metrics are on a port of their own that only operators reach.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::hub::Hub;
 use crate::upgrade::refuse;
 
-/// Answers `/metrics` and `/healthz` for ever.
+/// Answers `/metrics`, `/healthz` and `/readyz` for ever.
 pub(crate) async fn run(listener: TcpListener, hub: Arc<Hub>) {
     let mut connections = JoinSet::new();
     loop {
@@ -46,6 +46,7 @@ pub(crate) async fn run(listener: TcpListener, hub: Arc<Hub>) {
 fn answer(hub: &Hub, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     match request.uri().path() {
         "/healthz" => healthz(hub),
+        "/readyz" => readyz(hub),
         "/metrics" => {
             let mut response = Response::new(Full::from(hub.metrics.text(hub)));
             let text = HeaderValue::from_static("text/plain; version=0.0.4");
@@ -56,19 +57,66 @@ fn answer(hub: &Hub, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     }
 }
 
-/// 200 while the node serves, 503 once it leaves.
+/// Liveness. 200 while the node serves, with or without trouble: its sockets outlive Redis and the
+/// store, and who restarts it for their sake ends them. 503 before it was well for the first time,
+/// and once it leaves (ADR 0019).
 pub(crate) fn healthz(hub: &Hub) -> Response<Full<Bytes>> {
-    let (status, word) = if hub.is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    state_of(hub).answer(hub, &[State::Ok, State::Degraded])
+}
+
+/// Readiness: 200 while nothing is wrong.
+pub(crate) fn readyz(hub: &Hub) -> Response<Full<Bytes>> {
+    state_of(hub).answer(hub, &[State::Ok])
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ok,
+    /// It serves, and something that it stands on is in trouble.
+    Degraded,
+    /// It was never well, and takes no clients.
+    Starting,
+    Draining,
+}
+
+fn state_of(hub: &Hub) -> State {
+    if hub.is_draining() {
+        State::Draining
+    } else if !hub.health.was_well() {
+        State::Starting
+    } else if hub.health.troubles().is_empty() {
+        State::Ok
     } else {
-        (StatusCode::OK, "ok")
-    };
-    let (node, sockets) = (&hub.node_id, hub.socket_count());
-    let body = format!(r#"{{"status":"{word}","node_id":"{node}","connections":{sockets}}}"#);
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    response
+        State::Degraded
+    }
+}
+
+impl State {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Starting => "starting",
+            Self::Draining => "draining",
+        }
+    }
+
+    fn answer(self, hub: &Hub, good: &[Self]) -> Response<Full<Bytes>> {
+        let troubles = hub.health.troubles();
+        let problems: Vec<String> = troubles.iter().map(|one| format!("\"{one}\"")).collect();
+        let (node, sockets) = (&hub.node_id, hub.socket_count());
+        let body = format!(
+            r#"{{"status":"{}","node_id":"{node}","connections":{sockets},"problems":[{}]}}"#,
+            self.word(),
+            problems.join(",")
+        );
+        let mut response = Response::new(Full::from(body));
+        if !good.contains(&self) {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
 }

@@ -9,8 +9,9 @@ use tokio::time::MissedTickBehavior;
 
 use crate::hub::Hub;
 
-/// Renews for ever.
+/// Renews for ever, from when the node can serve: one that cannot must not draw clients.
 pub(crate) async fn run(hub: Arc<Hub>) {
+    hub.health.well().await;
     let mut renewals = tokio::time::interval(limits::LEASE_RENEW);
     renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -33,6 +34,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
             Err(_) => "timed out".to_owned(),
         };
         hub.metrics.heartbeats_missed.inc();
+        hub.health.doubt();
         tracing::warn!(node = %hub.node_id, cause = failure, "the lease was not renewed");
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::fanout::Shards;
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::workspace;
 
@@ -32,6 +33,7 @@ pub(crate) struct Hub {
     pub(crate) parts: Parts,
     pub(crate) shards: Shards,
     pub(crate) metrics: Metrics,
+    pub(crate) health: Health,
     /// Bounds the store reads that attaches and refreshes have in flight.
     pub(crate) reads: Semaphore,
     /// Channels that are read for back-fills.
@@ -57,6 +59,7 @@ impl Hub {
         shards: Shards,
     ) -> Self {
         let now = parts.clock.now();
+        let health = Health::of(&parts.checkups);
         Self {
             node_id: NodeId::mint(now, parts.randomness.bits()),
             url,
@@ -64,6 +67,7 @@ impl Hub {
             parts,
             shards,
             metrics: Metrics::new(),
+            health,
             reads: Semaphore::new(limits::STORE_READS_MAX),
             back_fills: Semaphore::new(limits::BACK_FILLS_MAX),
             handshakes: Semaphore::new(limits::HANDSHAKES_MAX),

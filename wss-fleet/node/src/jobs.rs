@@ -194,6 +194,7 @@ where
             Err(error) => error,
         };
         drop(permit);
+        hub.health.doubt();
         tracing::warn!(what, cause = %chain(&error), "a read failed");
         tokio::time::sleep(wait).await;
         wait *= 2;
@@ -213,7 +214,10 @@ pub(crate) async fn fill(
     loop {
         match read_stream(&hub, &workspace, from).await {
             Ok(entries) => return Input::Filled { id, entries },
-            Err(error) => tracing::warn!(cause = %chain(&error), "a fill failed"),
+            Err(error) => {
+                hub.health.doubt();
+                tracing::warn!(cause = %chain(&error), "a fill failed");
+            }
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(longest);

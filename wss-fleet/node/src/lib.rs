@@ -21,6 +21,7 @@ mod driver;
 mod fanout;
 mod frames;
 mod head;
+mod health;
 mod heartbeat;
 mod hub;
 pub mod inbound;
@@ -152,6 +153,9 @@ impl Node {
         let _stop = StopOnDrop(Arc::clone(&hub));
         tracing::info!(node = %hub.node_id, url = hub.url, "serving");
         self.tasks.spawn(heartbeat::run(Arc::clone(&hub)));
+        if !hub.parts.checkups.is_empty() {
+            self.tasks.spawn(health::run(Arc::clone(&hub)));
+        }
         if let Some(admin) = self.admin.take() {
             self.tasks.spawn(admin::run(admin, Arc::clone(&hub)));
         }

@@ -8,9 +8,9 @@ use crate::secret::Secrets;
 use crate::telemetry::{self, LogConfig, LogFormat};
 
 use super::{
-    ConfigError, ENDPOINT_URL, Env, LOG, LOG_FORMAT, REDIS_CA, REDIS_URL, REGION, RedisUrl,
-    StoreConfig, TABLE_PREFIX, TOKEN_AUDIENCE, TOKEN_ISSUER, TOKEN_KEYS, TOKEN_SECRET, TokenConfig,
-    TokenKeys,
+    ConfigError, ELASTICACHE_ENDPOINT_URL, ENDPOINT_URL, Env, LOG, LOG_FORMAT, REDIS_CA,
+    REDIS_GROUP, REDIS_TOKEN, REDIS_URL, REGION, RedisGroup, RedisPlace, RedisUrl, StoreConfig,
+    TABLE_PREFIX, TOKEN_AUDIENCE, TOKEN_ISSUER, TOKEN_KEYS, TOKEN_SECRET, TokenConfig, TokenKeys,
 };
 
 /// Reads values and remembers every problem.
@@ -63,11 +63,61 @@ impl<'a, E: Env> Reader<'a, E> {
 
     pub(super) fn redis(&mut self) -> Option<RedisUrl> {
         let url = self.required(REDIS_URL, RedisUrl::parse);
-        let authorities = self.optional(REDIS_CA, |text| {
+        self.with_authorities(url)
+    }
+
+    /// A URL or a group, and not both. A token is a group's: a URL carries its own.
+    pub(super) fn redis_place(&mut self) -> Option<RedisPlace> {
+        let before = self.problems.len();
+        let url = self.optional(REDIS_URL, RedisUrl::parse);
+        let id = self.optional(REDIS_GROUP, group_id);
+        let token = self.optional(REDIS_TOKEN, auth_token);
+        let api = self.optional(ELASTICACHE_ENDPOINT_URL, http_url);
+        let (is_url_set, is_group_set) = (self.is_set(REDIS_URL), self.is_set(REDIS_GROUP));
+        match (is_url_set, is_group_set) {
+            (true, true) => {
+                self.problems.push(format!("{REDIS_URL} and {REDIS_GROUP} are both set"));
+            }
+            (false, false) => {
+                self.problems.push(format!("{REDIS_URL} is not set, nor {REDIS_GROUP}"));
+            }
+            (true, false) if self.is_set(REDIS_TOKEN) => {
+                let alone =
+                    format!("{REDIS_TOKEN} is set without {REDIS_GROUP}: a URL has its own");
+                self.problems.push(alone);
+            }
+            (true | false, true) | (true, false) => {}
+        }
+        if is_url_set {
+            let url = self.with_authorities(url);
+            return url.filter(|_| self.problems.len() == before).map(RedisPlace::Url);
+        }
+        let authorities = self.authorities();
+        let api = api.or_else(|| self.env.value(ENDPOINT_URL)?.into_string().ok());
+        let api = api.filter(|api| !api.is_empty());
+        Some(RedisPlace::Group(RedisGroup { id: id?, token, authorities, api }))
+    }
+
+    fn with_authorities(&mut self, url: Option<RedisUrl>) -> Option<RedisUrl> {
+        let authorities = self.authorities();
+        let url = url?;
+        let Some(authorities) = authorities else { return Some(url) };
+        if !url.has_tls() {
+            self.problems.push(format!("{REDIS_CA} is set, and {REDIS_URL} is without TLS"));
+            return None;
+        }
+        url.trusting(&authorities).ok()
+    }
+
+    fn authorities(&mut self) -> Option<String> {
+        self.optional(REDIS_CA, |text| {
             let any = RedisUrl::parse("rediss://localhost")?;
             any.trusting(text).map(|_usable| text.to_owned())
-        });
-        Some(RedisUrl { authorities, ..url? })
+        })
+    }
+
+    fn is_set(&self, name: &str) -> bool {
+        self.env.value(name).is_some_and(|value| !value.is_empty())
     }
 
     pub(super) fn secrets(&mut self, name: &str) -> Option<Secrets> {
@@ -88,11 +138,8 @@ impl<'a, E: Env> Reader<'a, E> {
 
     pub(super) fn store(&mut self) -> Option<StoreConfig> {
         let table_prefix = self.required(TABLE_PREFIX, table_prefix);
-        let region = self.required(REGION, |text| Ok::<_, &str>(text.to_owned()));
-        let endpoint = self.optional(ENDPOINT_URL, |text| {
-            let is_http = text.starts_with("http://") || text.starts_with("https://");
-            if is_http { Ok(text.to_owned()) } else { Err("is not an http:// or https:// URL") }
-        });
+        let region = self.required(REGION, region);
+        let endpoint = self.optional(ENDPOINT_URL, http_url);
         Some(StoreConfig { region: region?, endpoint, table_prefix: table_prefix? })
     }
 
@@ -133,6 +180,37 @@ fn table_prefix(text: &str) -> Result<String, &'static str> {
     let fits = text.len() <= 200
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     if fits { Ok(text.to_owned()) } else { Err("is not the beginning of a table's name") }
+}
+
+fn region(text: &str) -> Result<String, &'static str> {
+    let is_plain =
+        text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if is_plain { Ok(text.to_owned()) } else { Err("is not the name of a region") }
+}
+
+fn http_url(text: &str) -> Result<String, &'static str> {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    match host {
+        Some(host) if !host.is_empty() => Ok(text.to_owned()),
+        Some(_) | None => Err("is not an http:// or https:// URL"),
+    }
+}
+
+/// What ElastiCache takes: 1 to 40 letters, digits and hyphens, a letter first, no hyphen last and
+/// no two of them together.
+fn group_id(text: &str) -> Result<String, &'static str> {
+    let fits = text.len() <= 40
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !text.ends_with('-')
+        && !text.contains("--");
+    if fits { Ok(text.to_owned()) } else { Err("is not the id of a replication group") }
+}
+
+/// What ElastiCache takes.
+fn auth_token(text: &str) -> Result<String, &'static str> {
+    let fits = (16..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(text.to_owned()) } else { Err("is not 16 to 128 printable characters") }
 }
 
 pub(super) fn replicas(text: &str) -> Result<u32, &'static str> {

@@ -44,7 +44,80 @@ fn nothing_that_decides_where_data_goes_has_a_default() {
         let mut env = node();
         env.insert(name, String::new());
         let refused = NodeConfig::try_from(&env).unwrap_err();
-        assert_eq!(refused.problems, [format!("{name} is not set")]);
+        let unset = match *name {
+            REDIS_URL => format!("{REDIS_URL} is not set, nor {REDIS_GROUP}"),
+            name => format!("{name} is not set"),
+        };
+        assert_eq!(refused.problems, [unset]);
+    }
+}
+
+#[test]
+fn a_node_takes_a_group_instead_of_a_url_and_never_both() {
+    let token = "hunter2/+@:hunter2";
+    let mut env = node();
+    env.insert(REDIS_GROUP, "inkwire-cache".to_owned());
+    env.insert(REDIS_TOKEN, token.to_owned());
+    let refused = NodeConfig::try_from(&env).unwrap_err();
+    assert_eq!(refused.problems, [format!("{REDIS_URL} and {REDIS_GROUP} are both set")]);
+    env.remove(REDIS_URL);
+    env.insert(ENDPOINT_URL, "http://127.0.0.1:4566".to_owned());
+    let config = NodeConfig::try_from(&env).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let RedisPlace::Group(group) = config.redis else { panic!("a group") };
+    assert_eq!((group.id.as_str(), group.token.as_deref()), ("inkwire-cache", Some(token)));
+    assert_eq!(group.api.as_deref(), Some("http://127.0.0.1:4566"));
+    env.insert(ELASTICACHE_ENDPOINT_URL, "http://127.0.0.1:1".to_owned());
+    let RedisPlace::Group(group) = NodeConfig::try_from(&env).unwrap().redis else {
+        panic!("a group")
+    };
+    assert_eq!(group.api.as_deref(), Some("http://127.0.0.1:1"));
+    for wrong in ["-a", "a-", "a--b", "1a", "a b", &"a".repeat(41)] {
+        env.insert(REDIS_GROUP, wrong.to_owned());
+        let refused = NodeConfig::try_from(&env).unwrap_err();
+        assert_eq!(
+            refused.problems,
+            [format!("{REDIS_GROUP} is not the id of a replication group")]
+        );
+    }
+}
+
+/// A set of a variable and what the program says of it.
+type Case = (&'static str, &'static str, &'static str);
+
+#[test]
+fn what_contradicts_itself_is_a_problem_of_its_own() {
+    let cases: [&[Case]; 4] = [
+        &[(
+            REDIS_TOKEN,
+            "sixteen-characters",
+            "INKWIRE_REDIS_TOKEN is set without INKWIRE_REDIS_GROUP: a URL has its own",
+        )],
+        &[(
+            REDIS_CA,
+            include_str!("keys/authority.pem"),
+            "INKWIRE_REDIS_CA is set, and INKWIRE_REDIS_URL is without TLS",
+        )],
+        &[(
+            NODE_ADMIN_LISTEN,
+            "127.0.0.1:8443",
+            "INKWIRE_NODE_LISTEN and INKWIRE_NODE_ADMIN_LISTEN have the same port",
+        )],
+        &[
+            (REDIS_TOKEN, "short", "INKWIRE_REDIS_TOKEN is not 16 to 128 printable characters"),
+            (REDIS_GROUP, "cache", "INKWIRE_REDIS_URL and INKWIRE_REDIS_GROUP are both set"),
+            (REGION, "Frankfurt", "AWS_REGION is not the name of a region"),
+            (ENDPOINT_URL, "http://", "AWS_ENDPOINT_URL is not an http:// or https:// URL"),
+        ],
+    ];
+    for case in cases {
+        let mut env = node();
+        env.extend(case.iter().map(|(name, value, _)| (*name, (*value).to_owned())));
+        let mut refused = NodeConfig::try_from(&env).unwrap_err().problems;
+        let mut expected: Vec<_> = case.iter().map(|(_, _, problem)| *problem).collect();
+        refused.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(refused, expected);
     }
 }
 
@@ -105,6 +178,7 @@ fn every_wrong_value_is_named_and_none_is_shown() {
     let names = [
         TABLE_PREFIX,
         REDIS_URL,
+        REDIS_CA,
         TICKET_SECRET,
         NODE_LISTEN,
         NODE_ADMIN_LISTEN,
@@ -113,6 +187,8 @@ fn every_wrong_value_is_named_and_none_is_shown() {
         ALLOWED_ORIGINS,
         LOG_FORMAT,
         ENDPOINT_URL,
+        ELASTICACHE_ENDPOINT_URL,
+        REGION,
     ];
     for name in names {
         env.insert(name, wrong.to_owned());

@@ -33,6 +33,7 @@ impl Stand {
             tickets: Arc::new(SignedTickets::new(&secrets)),
             clock,
             randomness: Arc::new(SeededRandomness::new(7)),
+            checkups: Vec::new(),
         };
         let mut shards = JoinSet::new();
         let mailboxes = Shards::start(&mut shards, 2);
