@@ -14,11 +14,14 @@
 )]
 
 mod answers;
+mod configuration;
 mod cost;
+mod discovery;
 mod embedded;
 mod everywhere;
 mod failover;
 mod figures;
+mod health;
 mod page;
 mod relay;
 mod sockets;

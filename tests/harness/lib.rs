@@ -18,6 +18,7 @@ pub mod proxy;
 pub mod record;
 pub mod redis;
 pub mod scene;
+pub mod watched;
 
 use std::time::Duration;
 

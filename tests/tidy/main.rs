@@ -67,8 +67,15 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// What must never be compiled under these packages: they check in seconds.
 const WITHOUT_SDK: &[&str] =
     &["model", "protocol", "messaging", "session", "memory", "client", "checker"];
-const SDKS: &[&str] =
-    &["aws-sdk-dynamodb", "aws-config", "lambda_http", "lambda_runtime", "redis", "dynoxide-rs"];
+const SDKS: &[&str] = &[
+    "aws-sdk-dynamodb",
+    "aws-sdk-elasticache",
+    "aws-config",
+    "lambda_http",
+    "lambda_runtime",
+    "redis",
+    "dynoxide-rs",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -125,6 +132,20 @@ fn the_domain_compiles_without_any_sdk() {
             open.extend(node.deps.iter().filter(|dep| normal(&dep.dep_kinds)).map(|dep| &dep.pkg));
         }
     }
+}
+
+#[test]
+fn no_function_links_what_only_nodes_use() {
+    // By cargo itself: features of the whole workspace are not those of a function built alone.
+    let mut tree = std::process::Command::new(env!("CARGO"));
+    tree.args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}"]);
+    for function in ["send", "scroll", "membership", "connect", "relay"] {
+        tree.args(["-p", function]);
+    }
+    let listed = tree.current_dir(root()).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("aws-sdk-dynamodb "), "{listed}");
+    assert!(!listed.contains("aws-sdk-elasticache "), "a function needs no cache's API");
 }
 
 /// Files of the repository that git knows or would take, with an ending.

@@ -22,6 +22,8 @@ pub enum StoreFault {
     LoseAnswer,
     /// It is refused as throttled, and not done.
     Throttle,
+    /// It is refused for want of a permission, and not done.
+    Deny,
     /// It fails with 500, and is not done.
     ServerError,
     /// It is done so much later, whether or not anybody still waits.
@@ -224,6 +226,7 @@ impl Shared {
             Some(StoreFault::Throttle) => {
                 Some(refusal(400, "ProvisionedThroughputExceededException"))
             }
+            Some(StoreFault::Deny) => Some(refusal(400, "AccessDeniedException")),
             Some(StoreFault::ServerError) => Some(refusal(500, "InternalServerError")),
             Some(StoreFault::LoseAnswer) => {
                 self.forward(&head, &body).await;

@@ -1,0 +1,121 @@
+//! A node process that may be ill: nobody waits until it is well, and its log is read.
+
+use std::fs::File;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::NamedTempFile;
+
+use crate::cluster::TICKET_SECRET;
+use crate::process::{free_port, program};
+use crate::{SOON, eventually};
+
+/// A node process with an environment of the test's choice; killed when dropped.
+#[derive(Debug)]
+pub struct WatchedNode {
+    process: Child,
+    port: u16,
+    log: NamedTempFile,
+}
+
+impl WatchedNode {
+    /// Starts it. `environment` wins over what a node on `store_endpoint` has.
+    ///
+    /// # Panics
+    /// If the program is not there.
+    #[must_use]
+    pub fn start(store_endpoint: &str, environment: &[(&str, &str)]) -> Self {
+        let port = free_port();
+        let log = NamedTempFile::new().expect("a temporary file");
+        let stderr: File = log.reopen().expect("a file of ours");
+        let process = command(port, store_endpoint, environment)
+            .stdin(Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .expect("the node's program");
+        Self { process, port, log }
+    }
+
+    /// What it answers on a path: the status and the body; nothing while it does not listen.
+    pub async fn answer(&self, path: &str) -> Option<(u16, Value)> {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
+        let answer = client::exchange(&url, request.as_bytes(), Duration::from_secs(2)).await;
+        let answer = String::from_utf8(answer.ok()?).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, serde_json::from_str(body).ok()?))
+    }
+
+    /// Waits until `/healthz` has this status, this word and these problems.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn is(&self, status: u16, word: &str, problems: &[&str]) {
+        let what = format!("/healthz says {status} {word} {problems:?}; its log: {}", self.log());
+        eventually(&what, SOON, async || {
+            let Some((found, body)) = self.answer("/healthz").await else { return false };
+            found == status
+                && body["status"] == word
+                && body["problems"] == serde_json::json!(problems)
+        })
+        .await;
+    }
+
+    /// The lines of its log that tell this trouble.
+    #[must_use]
+    pub fn told(&self, trouble: &str) -> Vec<String> {
+        let is_it = |line: &&str| {
+            let event: Value = serde_json::from_str(line).unwrap_or_default();
+            event["trouble"] == trouble && event["level"] == "ERROR"
+        };
+        self.log().lines().filter(is_it).map(str::to_owned).collect()
+    }
+
+    /// Its whole log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log.path()).unwrap_or_default()
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for WatchedNode {
+    fn drop(&mut self) {
+        // An error means that it is gone already.
+        self.process.kill().unwrap_or_default();
+        self.process.wait().map(drop).unwrap_or_default();
+    }
+}
+
+/// Runs `node --check` to its end.
+///
+/// # Panics
+/// If the program is not there.
+#[must_use]
+pub fn check(store_endpoint: &str, environment: &[(&str, &str)]) -> Output {
+    let mut command = command(1, store_endpoint, environment);
+    command.arg("--check").stdin(Stdio::null()).output().expect("the node's program")
+}
+
+fn command(port: u16, store_endpoint: &str, environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(program("node"));
+    command
+        .env_clear()
+        .env("INKWIRE_NODE_LISTEN", format!("127.0.0.1:{port}"))
+        .env("INKWIRE_NODE_URL", format!("ws://127.0.0.1:{port}/socket"))
+        .env("INKWIRE_TABLE_PREFIX", embedded_stack::TABLE_PREFIX)
+        .env("INKWIRE_TICKET_SECRET", TICKET_SECRET)
+        .env("AWS_ENDPOINT_URL", store_endpoint)
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "local")
+        .env("AWS_SECRET_ACCESS_KEY", "local")
+        .envs(environment.iter().copied());
+    command
+}
