@@ -47,9 +47,32 @@ export function statementsOf(program, tables) {
   );
 }
 
+/**
+ * What a node asks of the tables beside their rows, when it starts and while something is wrong:
+ * whether they have the shape that it expects. Nothing of their content.
+ */
+export const SHAPES = ['DescribeTable', 'DescribeTimeToLive'];
+
+/** The statements of a node beside those for rows: shapes, and the one group that it looks up. */
+export function nodeStatementsOf(tables, redis) {
+  return [
+    new PolicyStatement({
+      sid: 'Shapes',
+      actions: SHAPES.map((call) => `dynamodb:${call}`),
+      resources: Object.values(tables).map((table) => table.tableArn),
+    }),
+    new PolicyStatement({
+      sid: 'CacheGroup',
+      actions: ['elasticache:DescribeReplicationGroups'],
+      resources: [redis.arn],
+    }),
+  ];
+}
+
 /** Every call that any program makes: what the network lets through to the tables. */
 export const ALL_CALLS = [
   ...new Set(Object.values(ACCESS).flatMap((tables) => Object.values(tables).flat())),
+  ...SHAPES,
 ]
   .sort()
   .map((call) => `dynamodb:${call}`);

@@ -5,7 +5,7 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as ecr from 'aws-cdk-lib/aws-ecr';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as iam from 'aws-cdk-lib/aws-iam';
-import { statementsOf } from './access.mjs';
+import { nodeStatementsOf, statementsOf } from './access.mjs';
 import { COLLECTOR_IMAGE, collectorConfig, METRICS_NAMESPACE } from './collector.mjs';
 import { repositoryName } from './images.mjs';
 import { logGroupOf } from './logs.mjs';
@@ -56,8 +56,8 @@ export function fleetOf(stack, context) {
 }
 
 function taskOf(stack, context) {
-  const { settings, tables } = context;
-  const [taskRole, executionRole] = rolesOf(stack, settings, tables);
+  const { settings } = context;
+  const [taskRole, executionRole] = rolesOf(stack, context);
   const task = new ecs.FargateTaskDefinition(stack, 'Task', {
     family: `${settings.prefix}node`,
     ...settings.nodeSize,
@@ -92,9 +92,11 @@ function nodeContainer(stack, task, { settings, parameters, redis, secrets }) {
       streamPrefix: 'node',
       mode: ecs.AwsLogDriverMode.NON_BLOCKING,
     }),
-    environment: environmentOf(settings, parameters),
+    environment: environmentOf(settings, parameters, redis),
     secrets: {
-      INKWIRE_REDIS_URL: ecs.Secret.fromSecretsManager(redis.url),
+      ...(settings.has('cacheTls')
+        ? { INKWIRE_REDIS_TOKEN: ecs.Secret.fromSecretsManager(redis.token) }
+        : { INKWIRE_REDIS_URL: ecs.Secret.fromSecretsManager(redis.url) }),
       INKWIRE_TICKET_SECRET: ecs.Secret.fromSecretsManager(secrets.ticket),
     },
   });
@@ -103,8 +105,10 @@ function nodeContainer(stack, task, { settings, parameters, redis, secrets }) {
 }
 
 /** The names are those of shared/runtime/src/config.rs; a check compares them. */
-function environmentOf(settings, parameters) {
+function environmentOf(settings, parameters, redis) {
   return {
+    // Found by its id, at start and after it was replaced; its token is a secret.
+    ...(settings.has('cacheTls') ? { INKWIRE_REDIS_GROUP: redis.group.ref } : {}),
     INKWIRE_TABLE_PREFIX: settings.prefix,
     AWS_REGION: Aws.REGION,
     INKWIRE_NODE_LISTEN: `0.0.0.0:${SOCKET_PORT}`,
@@ -153,12 +157,14 @@ function collectorContainer(stack, task, { settings, parameters }) {
   });
 }
 
-function rolesOf(stack, settings, tables) {
+function rolesOf(stack, { tables, redis }) {
   const assumedBy = new iam.ServicePrincipal('ecs-tasks.amazonaws.com', {
     conditions: { StringEquals: { 'aws:SourceAccount': Aws.ACCOUNT_ID } },
   });
   const taskRole = new iam.Role(stack, 'Role-node', { description: 'Inkwire: a node', assumedBy });
-  for (const statement of statementsOf('node', tables)) taskRole.addToPolicy(statement);
+  for (const statement of [...statementsOf('node', tables), ...nodeStatementsOf(tables, redis)]) {
+    taskRole.addToPolicy(statement);
+  }
   const executionRole = new iam.Role(stack, 'Role-node-start', {
     description: 'Inkwire: what starts a node: its image, its secrets, its logs',
     assumedBy,

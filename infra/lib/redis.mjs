@@ -1,6 +1,6 @@
 // The bus: one shard of ElastiCache for Valkey with a replica in the other zone. It holds nothing
 // that cannot be rebuilt, so there are no snapshots, and it may be replaced.
-import { Fn, SecretValue } from 'aws-cdk-lib';
+import { ArnFormat, Fn, SecretValue, Stack } from 'aws-cdk-lib';
 import * as elasticache from 'aws-cdk-lib/aws-elasticache';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import { CACHE_PORT } from './network.mjs';
@@ -35,14 +35,23 @@ export function redisOf(stack, { settings, parameters, network, alarms }) {
   });
   return {
     group,
+    token,
+    /** What the API that finds it is asked about. */
+    arn: Stack.of(stack).formatArn({
+      service: 'elasticache',
+      resource: 'replicationgroup',
+      resourceName: group.ref,
+      arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+    }),
     url: urlOf(stack, settings, token, group),
     replicas: parameters.CacheReplicas.valueAsString,
   };
 }
 
 /**
- * The whole URL as a secret: a task is given a secret as it is, and cannot put a URL together. Its
- * password has letters and digits only, so that nothing in it needs to be escaped.
+ * The whole URL as a secret, for functions, which are told the address: no call of an API in a cold
+ * start, none to reach from their subnets. Its password has letters and digits only, so that nothing
+ * in it needs to be escaped.
  */
 function urlOf(stack, settings, token, group) {
   const place = [group.attrPrimaryEndPointAddress, ':', group.attrPrimaryEndPointPort];

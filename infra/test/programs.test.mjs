@@ -13,8 +13,15 @@ const NOT_SET = {
   function: {
     AWS_REGION: 'the platform sets it, and lets nobody else',
     AWS_ENDPOINT_URL: 'the tables are at the region\'s own endpoint',
+    INKWIRE_REDIS_CA: 'the cache\'s certificate is from an authority that everybody trusts',
+    INKWIRE_TOKEN_KEYS: 'tokens are signed with the generated secret (README, "What is missing")',
   },
-  node: { AWS_ENDPOINT_URL: 'the tables are at the region\'s own endpoint' },
+  node: {
+    AWS_ENDPOINT_URL: 'the tables are at the region\'s own endpoint',
+    AWS_ENDPOINT_URL_ELASTICACHE: 'that API is at the region\'s own endpoint',
+    INKWIRE_REDIS_CA: 'the cache\'s certificate is from an authority that everybody trusts',
+    INKWIRE_REDIS_URL: 'it is given the group instead, whose address it looks up',
+  },
 };
 
 /** All names of the configuration's source. */
@@ -24,7 +31,7 @@ const NAMES = [...source('shared/runtime/src/config.rs').matchAll(/pub const \w+
 
 /** Who reads which name: the table in docs/operations.md. */
 const READERS = Object.fromEntries(
-  [...source('docs/operations.md').matchAll(/^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|/gm)].map(
+  [...source('docs/operations.md').matchAll(/^\| `([A-Z_]+)` \| ([^|]+) \| ([^|]+) \|/gm)].map(
     ([, name, node, functions]) => [name, { node: node.trim(), functions: functions.trim() }],
   ),
 );
@@ -63,7 +70,17 @@ test('a node gets what it reads, secrets as secrets', () => {
   const open = Environment.map(({ Name }) => Name);
   const secret = Secrets.map(({ Name }) => Name);
   assert.deepEqual(new Set([...open, ...secret]), new Set(readBy('node')));
-  assert.deepEqual(secret, ['INKWIRE_REDIS_URL', 'INKWIRE_TICKET_SECRET']);
+  assert.deepEqual(secret, ['INKWIRE_REDIS_TOKEN', 'INKWIRE_TICKET_SECRET']);
+});
+
+test('a node looks its cache up, and in the emulator it is told the address', () => {
+  const groupOf = (node) =>
+    node.Environment.find(({ Name }) => Name === 'INKWIRE_REDIS_GROUP')?.Value;
+  assert.match(textOf(groupOf(containerOf('node'))), /^\$\{Cache\}$/);
+  const { Properties } = resourceOf(templateOf({ local: '1' }), 'AWS::ECS::TaskDefinition', 'Task');
+  const local = Properties.ContainerDefinitions.find(({ Name }) => Name === 'node');
+  assert.equal(groupOf(local), undefined);
+  assert.ok(local.Secrets.some(({ Name }) => Name === 'INKWIRE_REDIS_URL'));
 });
 
 test('no function holds a secret as text', () => {

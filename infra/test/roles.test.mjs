@@ -1,7 +1,7 @@
 // Who may do what: every permission names what it is for.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ACCESS } from '../lib/access.mjs';
+import { ACCESS, SHAPES } from '../lib/access.mjs';
 import { WILDCARDS } from '../lib/suppressions.mjs';
 import { resourceOf, resourcesOf, source, templateOf, textOf } from './synthesis.mjs';
 
@@ -103,7 +103,8 @@ test('the network lets through to the tables what programs call, and our tables 
   const endpoint = resourceOf(template, 'AWS::EC2::VPCEndpoint', 'Vpc');
   const [statement] = endpoint.Properties.PolicyDocument.Statement;
   const all = Object.values(ACCESS).flatMap((tables) => Object.values(tables).flat());
-  assert.deepEqual(new Set(statement.Action), new Set(all.map((call) => `dynamodb:${call}`)));
+  const calls = [...all, ...SHAPES];
+  assert.deepEqual(new Set(statement.Action), new Set(calls.map((call) => `dynamodb:${call}`)));
   assert.equal(statement.Resource.length, 4);
 });
 
@@ -111,7 +112,20 @@ test('who starts a node reads the node\'s secrets and nobody else\'s', () => {
   const read = statements().filter(({ Action }) => list(Action).includes('secretsmanager:GetSecretValue'));
   const secrets = read.map(({ Resource }) => textOf(Resource)).join();
   assert.ok(read.every(({ role }) => role.startsWith('${Rolenodestart')));
-  assert.match(secrets, /CacheUrl/);
+  assert.match(secrets, /CacheToken/);
   assert.match(secrets, /TicketSecret/);
-  assert.doesNotMatch(secrets, /TokenSecret|CacheToken/);
+  assert.doesNotMatch(secrets, /TokenSecret|CacheUrl/);
+});
+
+test('a node alone looks up its cache, and the shapes of its tables', () => {
+  const own = statements().filter(({ Action }) =>
+    list(Action).some((action) => /^elasticache:|^dynamodb:Describe(Table|TimeToLive)$/.test(action)),
+  );
+  assert.ok(own.every(({ role }) => /^\$\{Rolenode[^s]/.test(role)), own.map(({ role }) => role).join());
+  const [group] = own.filter(({ Sid }) => Sid === 'CacheGroup');
+  assert.deepEqual(list(group.Action), ['elasticache:DescribeReplicationGroups']);
+  assert.match(textOf(group.Resource), /:elasticache:\$\{AWS::Region\}:\$\{AWS::AccountId\}:replicationgroup:\$\{Cache\}$/);
+  const [shapes] = own.filter(({ Sid }) => Sid === 'Shapes');
+  assert.deepEqual(list(shapes.Action), SHAPES.map((call) => `dynamodb:${call}`));
+  assert.equal(list(shapes.Resource).length, 4);
 });
