@@ -1,0 +1,175 @@
+// What a deployment costs, from counted units, list prices and assumptions that anybody can change:
+//
+//   node infra/costs.mjs                            the tables of docs/operations.md
+//   node infra/costs.mjs receivers=50 egress=0.05   with other inputs or prices, by name
+//   node infra/costs.mjs --inputs                   every input and price, with its source
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const { region, read, prices } = JSON.parse(
+  readFileSync(fileURLToPath(new URL('prices.json', import.meta.url)), 'utf8'),
+);
+
+/** What is counted: a test of this project or a constant of it says so. */
+export const COUNTED = {
+  writesPerSend: [1, 'write units a send, text up to about 800 bytes (tests/e2e/cost.rs)'],
+  readsPerSend: [2, 'strong read units a send (tests/e2e/cost.rs)'],
+  tickSeconds: [15, 'seconds between ticks (limits::TICK)'],
+  vcpu: [1, 'vCPU a node (infra/lib/settings.mjs)'],
+  memoryGb: [2, 'GB a node (infra/lib/settings.mjs)'],
+  functionMb: [512, 'MB a function (infra/lib/parameters.mjs)'],
+  socketsPerNode: [20000, 'sockets a node that the fleet is scaled towards, of 60000 (parameters)'],
+  relayBatch: [100, 'records a call of the relay at most (infra/lib/relay.mjs)'],
+  textBytes: [100, 'bytes of text: the frame sizes below are of a message this long'],
+  messageFrame: [342, 'bytes of a message frame with that text and its header (docs/protocol.md)'],
+  tickFrame: [107, 'bytes of a tick and its header (docs/protocol.md)'],
+};
+
+/** What is assumed. */
+export const ASSUMED = {
+  receivers: [10, 'sockets that get each message'],
+  packetBytes: [74, 'bytes around a frame: IPv4 and TCP with timestamps 52, TLS record 22'],
+  sendMs: [15, 'billed ms of a send: three round trips inside the region; not measured on AWS'],
+  relayMs: [50, 'billed ms of a call of the relay; not measured on AWS'],
+  relayFill: [0.1, 'how full its batches are: 1 is a busy stream'],
+  itemBytes: [300, 'bytes that a message takes in its table'],
+  answerBytes: [900, 'bytes that go out for a send: headers, body, TLS'],
+  keptMonths: [12, 'months that a message is kept, for the cost of keeping a million'],
+  pingMinutes: [9, 'minutes between pings that keep a WebSocket API from closing (it does after 10)'],
+};
+
+const HOURS = 730;
+const MILLION = 1_000_000;
+const GB = 1_000_000_000;
+
+/** Inputs with their values, those of the command line first. */
+export function inputsOf(chosen = {}) {
+  const all = { ...COUNTED, ...ASSUMED };
+  const values = Object.fromEntries(Object.entries(all).map(([name, [value]]) => [name, value]));
+  const costs = Object.fromEntries(Object.entries(prices).map(([name, { usd, per }]) => [name, usd / per]));
+  for (const [name, value] of Object.entries(chosen)) {
+    if (!Number.isFinite(value) || value < 0) throw new Error(`${name} is not a number from 0 on`);
+    if (name in values) values[name] = value;
+    else if (name in prices) costs[name] = value / prices[name].per;
+    else throw new Error(`${name} is neither an input nor a price; --inputs lists them`);
+  }
+  return { values, costs };
+}
+
+/** A million messages, without the connections that they go to. */
+export function perMillionMessages({ values: v, costs: c }) {
+  const seconds = (ms) => (ms / 1000) * (v.functionMb / 1024);
+  const relayCalls = 1 / Math.max(1, v.relayBatch * v.relayFill);
+  const lines = {
+    'store: writes': v.writesPerSend * c.writeUnits,
+    'store: reads': v.readsPerSend * c.readUnits,
+    'API calls': c.httpCalls,
+    'function `send`': c.invocations + seconds(v.sendMs) * c.functionSeconds,
+    'function `relay`, its stream reads free': relayCalls * (c.invocations + seconds(v.relayMs) * c.functionSeconds),
+    'bytes out: answers': (v.answerBytes / GB) * c.egress,
+    'bytes out: deliveries': v.receivers * ((v.messageFrame + v.packetBytes) / GB) * c.egress,
+  };
+  const ours = scaled(lines, MILLION);
+  const kept = (v.itemBytes / GB) * (c.storage + c.restore) * v.keptMonths * MILLION;
+  const socketMessages = (1 + v.receivers) * c.socketMessages * MILLION;
+  return {
+    ours,
+    kept,
+    // The send comes over the socket, and each delivery is a message of its own. What calls its API
+    // for each delivery is not counted.
+    gateway: sum(ours) - ours['API calls'] + socketMessages,
+    hosted: (1 + v.receivers) * c.hostedMessages * MILLION,
+  };
+}
+
+/** A million connection-hours, idle but for what keeps them open. */
+export function perMillionHours({ values: v, costs: c }) {
+  const node = v.vcpu * c.vcpuHours + v.memoryGb * c.memoryHours;
+  const ticks = 3600 / v.tickSeconds;
+  const lines = {
+    'nodes': node / v.socketsPerNode,
+    'public addresses': c.addressHours / v.socketsPerNode,
+    'bytes out: ticks': ticks * ((v.tickFrame + v.packetBytes) / GB) * c.egress,
+  };
+  return {
+    ours: scaled(lines, MILLION),
+    gateway: (60 * c.socketMinutes + (60 / v.pingMinutes) * c.socketMessages) * MILLION,
+    hosted: 60 * c.hostedMinutes * MILLION,
+  };
+}
+
+/** A month of a deployment that nobody uses. */
+export function perIdleMonth({ values: v, costs: c }) {
+  const node = v.vcpu * c.vcpuHours + v.memoryGb * c.memoryHours + c.addressHours;
+  return {
+    'two nodes with their addresses': 2 * node * HOURS,
+    'cache, primary and replica': 2 * c.cacheHours * HOURS,
+    'alarms (29) and metrics (7)': 29 * c.alarms + 7 * c.metrics,
+    'secrets (4), a zone': 4 * c.secrets + c.zones,
+  };
+}
+
+const sum = (lines) => Object.values(lines).reduce((total, value) => total + value, 0);
+const scaled = (lines, by) =>
+  Object.fromEntries(Object.entries(lines).map(([name, value]) => [name, value * by]));
+const usd = (value) => value.toFixed(2);
+
+/** The tables, in Markdown. */
+export function tables(chosen = {}) {
+  const inputs = inputsOf(chosen);
+  const [messages, hours, idle] = [perMillionMessages(inputs), perMillionHours(inputs), perIdleMonth(inputs)];
+  const rows = (lines) => Object.entries(lines).map(([name, value]) => `| ${name} | ${usd(value)} |`);
+  const { receivers, keptMonths, socketsPerNode } = inputs.values;
+  return [
+    `| a million messages to ${receivers} sockets each | USD |`,
+    '| --- | --- |',
+    ...rows(messages.ours),
+    `| **Inkwire** | **${usd(sum(messages.ours))}** |`,
+    `| API Gateway WebSockets, on the same store and functions | ${usd(messages.gateway)} |`,
+    `| Ably | ${usd(messages.hosted)} |`,
+    `| beside it: keeping them ${keptMonths} months, restorable | ${usd(messages.kept)} |`,
+    '',
+    `| a million connection-hours, ${socketsPerNode} sockets a node | USD |`,
+    '| --- | --- |',
+    ...rows(hours.ours),
+    `| **Inkwire** | **${usd(sum(hours.ours))}** |`,
+    `| API Gateway WebSockets | ${usd(hours.gateway)} |`,
+    `| Ably | ${usd(hours.hosted)} |`,
+    '',
+    '| a month that nobody uses | USD |',
+    '| --- | --- |',
+    ...rows(idle),
+    `| **Inkwire** | **${usd(sum(idle))}** |`,
+  ].join('\n');
+}
+
+/** Every input and price, with its source. */
+export function listed() {
+  const input = ([name, [value, meaning]]) => `  ${name}=${value}  ${meaning}`;
+  const price = ([name, { usd: value, per, unit, source, quoted }]) =>
+    `  ${name}=${value}  USD per ${per === 1 ? '' : `${per} `}${unit}\n      ${source}` +
+    (quoted ? `\n      quoted by ${quoted}` : '\n      not verified here: look at that page');
+  return [
+    'counted:',
+    ...Object.entries(COUNTED).map(input),
+    'assumed:',
+    ...Object.entries(ASSUMED).map(input),
+    `prices, ${region}, ${read}:`,
+    ...Object.entries(prices).map(price),
+  ].join('\n');
+}
+
+function main(words) {
+  if (words.includes('--inputs')) return listed();
+  const pairs = words.map((word) => word.split('='));
+  return tables(Object.fromEntries(pairs.map(([name, value]) => [name, Number(value || NaN)])));
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    console.log(main(process.argv.slice(2)));
+  } catch (error) {
+    console.error(`infra/costs.mjs: ${error.message}`);
+    process.exit(64);
+  }
+}
