@@ -87,11 +87,22 @@ impl NodeProcess {
     /// Resident memory in bytes, as the kernel counts it; 0 once it is gone.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
+        self.status("VmRSS:") * 1024
+    }
+
+    /// Threads; 0 once it is gone.
+    #[must_use]
+    pub fn threads(&self) -> u64 {
+        self.status("Threads:")
+    }
+
+    /// A number of the kernel's account of it.
+    fn status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
         let status = status.unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
-        kib.unwrap_or_default() * 1024
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.trim().split(' ').next()?.parse().ok());
+        number.unwrap_or_default()
     }
 
     /// Files that it has open; 0 once it is gone.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use checker::{Bounds, Verdict};
 use embedded_stack::engine::{Engine, EngineData};
 use embedded_stack::{Bus, Data, StackOptions};
-use model::ChannelId;
+use model::{ChannelId, limits};
 use runtime::config::RedisUrl;
 
 use crate::cluster::{Cluster, options};
@@ -26,7 +26,49 @@ pub struct SceneNode {
     pub bus: TcpProxy,
     /// Its clients' way to it.
     pub door: TcpProxy,
+    /// What it held before anybody came.
+    base: Holding,
 }
+
+/// What a node holds of its machine.
+#[derive(Debug, Clone, Copy)]
+struct Holding {
+    files: usize,
+    threads: u64,
+    resident_bytes: u64,
+}
+
+impl Holding {
+    fn of(node: &NodeProcess) -> Self {
+        Self {
+            files: node.open_files(),
+            threads: node.threads(),
+            resident_bytes: node.resident_bytes(),
+        }
+    }
+}
+
+impl SceneNode {
+    /// What it holds beyond its start and what those who are on it need (K6); `None`: nothing.
+    async fn excess(&self) -> Option<String> {
+        let (now, base) = (Holding::of(&self.process), self.base);
+        let sockets = self.process.metric("inkwire_sockets").await;
+        let files = base.files + usize::try_from(sockets).unwrap_or_default() + FILES_SPARE;
+        let bounded = now.files <= files
+            && now.threads <= base.threads + THREADS_SPARE
+            && now.resident_bytes <= base.resident_bytes + GROWTH_MAX;
+        (!bounded).then(|| format!("{now:?}, at its start {base:?}, {sockets} sockets"))
+    }
+}
+
+/// How long a node may take to let go of what a fault made it hold.
+const REST_MAX: Duration = Duration::from_secs(60);
+/// Connections to the store, which a client of it keeps for a while, and one that is just ending.
+const FILES_SPARE: usize = limits::STORE_READS_MAX + limits::BACK_FILLS_MAX + 8;
+/// Threads that look names up, and end when there are none to look up.
+const THREADS_SPARE: u64 = 8;
+/// What a node may grow by under a fault: rings, views and an allocator that keeps what it had.
+const GROWTH_MAX: u64 = 64 << 20;
 
 /// Gateway, functions and relay in this process; nodes as processes; Redis outside.
 #[derive(Debug)]
@@ -127,7 +169,8 @@ impl Scene {
             fleet.iter().any(|node| node.lease.url == process.url)
         })
         .await;
-        self.nodes.push(SceneNode { process, bus, door });
+        let base = Holding::of(&process);
+        self.nodes.push(SceneNode { process, bus, door, base });
     }
 
     /// Leads the names of everybody's Redis to another server from here on.
@@ -180,9 +223,25 @@ impl Scene {
             let verdict = self.recorder.verdict(self.cluster.stack.parts(), &people, &bounds).await;
             if verdict.holds() || tokio::time::Instant::now() > deadline {
                 assert!(verdict.holds(), "{verdict}");
+                self.at_rest().await;
                 return verdict;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// K6: waits until each node holds no more than it did at its start, and what those who are on
+    /// it need.
+    ///
+    /// # Panics
+    /// If one still does after a minute.
+    pub async fn at_rest(&self) {
+        for node in &self.nodes {
+            let deadline = tokio::time::Instant::now() + REST_MAX;
+            while let Some(excess) = node.excess().await {
+                assert!(tokio::time::Instant::now() < deadline, "a node holds {excess}");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
         }
     }
 }
