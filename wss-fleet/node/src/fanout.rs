@@ -15,9 +15,9 @@ use crate::shard::{self, Counts, Writer};
 pub(crate) enum Order {
     /// A socket's writing half is the shard's from now on.
     Open { socket: SocketId, writer: Writer, ended: Arc<Notify> },
-    /// One frame for many sockets.
-    Frame { frame: Bytes, to: Arc<[SocketId]> },
-    /// A socket's first frames; paced by the socket, whatever their number.
+    /// One frame for many sockets. If it is not live it does not count against their queues.
+    Frame { frame: Bytes, to: Arc<[SocketId]>, is_live: bool },
+    /// What a socket missed, in order; paced by the socket, whatever its number.
     Backlog { socket: SocketId, frames: Vec<Bytes> },
     /// A control frame for one socket.
     Control { socket: SocketId, frame: Bytes },
@@ -65,14 +65,14 @@ impl Shards {
     ///
     /// Waits where a shard's mailbox is full: shards never wait for a client, so that is short, and
     /// what the workspace's subscription cannot take meanwhile is a gap, which is filled.
-    pub(crate) async fn offer(&self, frame: &Bytes, to: &Audience) {
+    pub(crate) async fn offer(&self, frame: &Bytes, to: &Audience, is_live: bool) {
         for (shard, sockets) in to.shards() {
             let (frame, to) = (frame.clone(), Arc::clone(sockets));
-            self.order(shard, Order::Frame { frame, to }).await;
+            self.order(shard, Order::Frame { frame, to, is_live }).await;
         }
     }
 
-    /// Offers a socket its first frames.
+    /// Offers a socket what it missed.
     pub(crate) async fn backlog(&self, socket: SocketId, frames: Vec<Bytes>) {
         self.order(socket.shard, Order::Backlog { socket, frames }).await;
     }

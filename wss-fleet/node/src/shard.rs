@@ -72,15 +72,29 @@ struct Shard {
 struct Socket {
     writer: Writer,
     ended: Arc<Notify>,
-    /// Replayed frames: not counted, since they are the ring's own bytes.
-    backlog: VecDeque<Bytes>,
-    queue: VecDeque<Bytes>,
-    queued_bytes: usize,
+    queue: VecDeque<Queued>,
+    live: Tally,
+    missed: Tally,
     /// Set while the kernel takes no more.
     blocked_since: Option<Instant>,
     waker: Option<Waker>,
     closing_since: Option<Instant>,
     is_dirty: bool,
+}
+
+/// A frame that waits for its socket.
+struct Queued {
+    frame: Bytes,
+    /// Otherwise it was missed: such frames come in bursts, however well a client reads, and are the
+    /// ring's own bytes, shared by all who get them. They have a bound of their own.
+    is_live: bool,
+}
+
+/// What waits of one kind.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    frames: usize,
+    bytes: usize,
 }
 
 /// What writing a socket's queue came to.
@@ -97,18 +111,20 @@ impl Shard {
         let mut dirty = Vec::new();
         for order in batch.drain(..) {
             match order {
-                Order::Frame { frame, to } => {
+                Order::Frame { frame, to, is_live } => {
                     for socket in to.iter() {
-                        self.enqueue(*socket, &frame, &mut dirty);
+                        self.enqueue(*socket, &frame, is_live, &mut dirty);
                     }
                 }
                 Order::Open { socket, writer, ended } => {
                     self.sockets.insert(socket.serial, Socket::new(writer, ended));
                 }
                 Order::Backlog { socket, frames } => {
-                    self.with(socket, &mut dirty, |socket| socket.backlog.extend(frames));
+                    for frame in frames {
+                        self.enqueue(socket, &frame, false, &mut dirty);
+                    }
                 }
-                Order::Control { socket, frame } => self.enqueue(socket, &frame, &mut dirty),
+                Order::Control { socket, frame } => self.enqueue(socket, &frame, true, &mut dirty),
                 Order::Close { socket, code } => {
                     self.with(socket, &mut dirty, |socket| socket.say_goodbye(Some(code)));
                 }
@@ -131,10 +147,10 @@ impl Shard {
         }
     }
 
-    fn enqueue(&mut self, id: SocketId, frame: &Bytes, dirty: &mut Vec<u64>) {
+    fn enqueue(&mut self, id: SocketId, frame: &Bytes, is_live: bool, dirty: &mut Vec<u64>) {
         let counts = &self.counts;
         let Some(socket) = self.sockets.get_mut(&id.serial) else { return };
-        if !socket.enqueue(frame) {
+        if !socket.enqueue(frame, is_live) {
             counts.slow_consumers.fetch_add(1, Ordering::Relaxed);
         }
         if !socket.is_dirty {
@@ -208,9 +224,9 @@ impl Socket {
         Self {
             writer,
             ended,
-            backlog: VecDeque::new(),
             queue: VecDeque::new(),
-            queued_bytes: 0,
+            live: Tally::default(),
+            missed: Tally::default(),
             blocked_since: None,
             waker: None,
             closing_since: None,
@@ -220,19 +236,28 @@ impl Socket {
 
     /// Queues a frame; false if that made the socket a slow consumer. One frame of any size may
     /// always queue.
-    fn enqueue(&mut self, frame: &Bytes) -> bool {
+    fn enqueue(&mut self, frame: &Bytes, is_live: bool) -> bool {
         if self.closing_since.is_some() {
             return true;
         }
-        let is_full = self.queue.len() >= limits::OUTBOUND_FRAMES_MAX
-            || self.queued_bytes + frame.len() > limits::OUTBOUND_BYTES_MAX;
-        if is_full && !self.queue.is_empty() {
+        let (frames_max, bytes_max) = if is_live {
+            (limits::OUTBOUND_FRAMES_MAX, limits::OUTBOUND_BYTES_MAX)
+        } else {
+            (MISSED_FRAMES_MAX, MISSED_BYTES_MAX)
+        };
+        let tally = self.tally(is_live);
+        let bytes = tally.bytes + frame.len();
+        if tally.frames >= frames_max || (tally.frames > 0 && bytes > bytes_max) {
             self.say_goodbye(Some(CloseCode::SlowConsumer));
             return false;
         }
-        self.queued_bytes += frame.len();
-        self.queue.push_back(frame.clone());
+        *tally = Tally { frames: tally.frames + 1, bytes };
+        self.queue.push_back(Queued { frame: frame.clone(), is_live });
         true
+    }
+
+    fn tally(&mut self, is_live: bool) -> &mut Tally {
+        if is_live { &mut self.live } else { &mut self.missed }
     }
 
     /// Drops what is queued behind the frame that is being written, and closes.
@@ -243,17 +268,15 @@ impl Socket {
         self.closing_since = Some(Instant::now());
         if let Some(code) = code {
             // The kernel may have half a frame: its rest must come before the close frame.
-            self.backlog.truncate(1);
-            let keep = usize::from(self.backlog.is_empty());
-            self.queue.truncate(keep);
-            self.queue.push_back(frames::close(code));
+            self.queue.truncate(1);
+            self.queue.push_back(Queued { frame: frames::close(code), is_live: false });
         }
         self.ended.notify_one();
     }
 
     fn write(&mut self, context: &mut Context<'_>, counts: &Counts) -> Written {
         loop {
-            if self.backlog.is_empty() && self.queue.is_empty() {
+            if self.queue.is_empty() {
                 self.blocked_since = None;
                 self.shrink();
                 return Written::All;
@@ -274,8 +297,8 @@ impl Socket {
     }
 
     fn write_once(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut frames = self.backlog.iter().chain(&self.queue);
-        if self.backlog.len() + self.queue.len() == 1
+        let mut frames = self.queue.iter().map(|queued| &queued.frame);
+        if self.queue.len() == 1
             && let Some(only) = frames.next()
         {
             return Pin::new(&mut self.writer).poll_write(context, only);
@@ -294,17 +317,16 @@ impl Socket {
     fn advance(&mut self, mut count: usize) -> u64 {
         let mut through = 0;
         while count > 0 {
-            let is_backlog = !self.backlog.is_empty();
-            let frames = if is_backlog { &mut self.backlog } else { &mut self.queue };
-            let Some(frame) = frames.front_mut() else { break };
+            let Some(Queued { frame, is_live }) = self.queue.front_mut() else { break };
             let taken = frame.len().min(count);
             frame.advance(taken);
             count -= taken;
-            if !is_backlog {
-                self.queued_bytes = self.queued_bytes.saturating_sub(taken);
-            }
-            if frame.is_empty() {
-                frames.pop_front();
+            let (is_live, is_through) = (*is_live, frame.is_empty());
+            let tally = self.tally(is_live);
+            tally.bytes = tally.bytes.saturating_sub(taken);
+            if is_through {
+                tally.frames = tally.frames.saturating_sub(1);
+                self.queue.pop_front();
                 through += 1;
             }
         }
@@ -313,12 +335,10 @@ impl Socket {
 
     /// Buffers exist while they are used.
     fn shrink(&mut self) {
-        for frames in [&mut self.backlog, &mut self.queue] {
-            if frames.capacity() > QUEUE_KEPT {
-                frames.shrink_to(0);
-            }
+        if self.queue.capacity() > QUEUE_KEPT {
+            self.queue.shrink_to(0);
         }
-        self.queued_bytes = 0;
+        (self.live, self.missed) = (Tally::default(), Tally::default());
     }
 }
 
@@ -347,6 +367,9 @@ const ORDERS_A_TURN: usize = 256;
 const SWEEP: Duration = Duration::from_millis(250);
 /// Queue slots that an idle socket keeps.
 const QUEUE_KEPT: usize = 4;
+/// What was missed and waits for one socket: a replay of the whole ring, and a repair that falls into it.
+const MISSED_FRAMES_MAX: usize = 2 * limits::STREAM_ENTRIES_MAX;
+const MISSED_BYTES_MAX: usize = 3 * limits::STREAM_BYTES_MAX;
 
 #[cfg(test)]
 mod tests;

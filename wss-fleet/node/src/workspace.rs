@@ -148,7 +148,9 @@ impl Task {
     async fn perform(&mut self, effect: Effect) {
         let (hub, id) = (Arc::clone(&self.hub), self.id.clone());
         match effect {
-            Effect::Deliver { frame, to } => hub.shards.offer(&frame, &to).await,
+            Effect::Deliver { frame, to, is_live } => {
+                hub.shards.offer(&frame, &to, is_live).await;
+            }
             Effect::Ready { socket, frames } => {
                 hub.metrics.attaches.inc();
                 hub.shards.backlog(socket, frames).await;

@@ -33,7 +33,8 @@ impl Rig {
     }
 
     async fn frame(&self, bytes: &'static [u8], to: &[SocketId]) {
-        self.order(Order::Frame { frame: Bytes::from_static(bytes), to: to.into() }).await;
+        self.order(Order::Frame { frame: Bytes::from_static(bytes), to: to.into(), is_live: true })
+            .await;
     }
 }
 
@@ -70,11 +71,47 @@ async fn g5_a_full_queue_closes_the_socket_as_slow_consumer_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn g5_what_was_missed_comes_in_its_place_and_is_no_slow_consumers_fault() {
+    let mut rig = Rig::start();
+    let (socket, mut peer, _) = rig.socket(3).await;
+    // The kernel has half of it when the rest comes.
+    rig.frame(b"live ", &[socket]).await;
+    let mut begun = [0; 2];
+    peer.read_exact(&mut begun).await.unwrap();
+    let missed = Bytes::from_static(b"missed ");
+    let count = limits::OUTBOUND_FRAMES_MAX + 2;
+    let frames = vec![missed.clone(); count];
+    rig.order(Order::Backlog { socket, frames }).await;
+    for _ in 0..count {
+        let to = [socket].into();
+        rig.order(Order::Frame { frame: missed.clone(), to, is_live: false }).await;
+    }
+    rig.frame(b"tick", &[socket]).await;
+    let expected = format!("live {}tick", "missed ".repeat(count * 2));
+    let mut read = vec![0; expected.len() - begun.len()];
+    peer.read_exact(&mut read).await.unwrap();
+    assert_eq!([&begun[..], &read].concat(), expected.as_bytes());
+    assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn g5_what_was_missed_has_a_bound_of_its_own() {
+    let mut rig = Rig::start();
+    let (socket, _peer, ended) = rig.socket(1).await;
+    for _ in 0..5 {
+        let frames = vec![Bytes::from_static(b"missed "); limits::STREAM_ENTRIES_MAX];
+        rig.order(Order::Backlog { socket, frames }).await;
+    }
+    ended.notified().await;
+    assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn g5_one_frame_of_any_size_may_queue() {
     let mut rig = Rig::start();
     let (socket, mut peer, _) = rig.socket(16).await;
     let huge = Bytes::from(vec![b'x'; limits::OUTBOUND_BYTES_MAX * 2]);
-    rig.order(Order::Frame { frame: huge.clone(), to: [socket].into() }).await;
+    rig.order(Order::Frame { frame: huge.clone(), to: [socket].into(), is_live: true }).await;
     let mut read = vec![0; huge.len()];
     peer.read_exact(&mut read).await.unwrap();
     assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 0);
@@ -140,7 +177,11 @@ fn everything_queued_for_a_socket_goes_out_in_one_call() {
     let writer = Box::new(Counting(Arc::clone(&calls)));
     let mut batch = vec![Order::Open { socket, writer, ended: Arc::default() }];
     for _ in 0..50 {
-        batch.push(Order::Frame { frame: Bytes::from_static(b"frame"), to: [socket].into() });
+        batch.push(Order::Frame {
+            frame: Bytes::from_static(b"frame"),
+            to: [socket].into(),
+            is_live: true,
+        });
     }
     shard.take(&mut batch);
     assert_eq!(calls.load(Ordering::Relaxed), 1);

@@ -177,7 +177,7 @@ impl Workspace {
         if is_own {
             link.frame = Some(frame.clone());
         }
-        effects.push(Effect::Deliver { frame, to });
+        effects.push(Effect::Deliver { frame, to, is_live: !self.is_repairing });
     }
 
     /// The version whose change is a delta. A channel that is not there has the last one.
