@@ -148,19 +148,28 @@ async fn slow_readers(of: Readers) {
     // Who is reading now sees it at its next look.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = node.resident_bytes();
+    // Who is cut off comes back and is slow again. The middle one of three bursts counts: a moment in
+    // which the machine did something else is a quarter of a second in one of them.
     let run = async {
-        let sent = burst(&speaker, &channel, "slow", of.messages, of.bytes).await;
-        lags(&others, &sent).await
+        let mut late = Vec::new();
+        for round in 0..3 {
+            let what = format!("slow {round}");
+            let sent = burst(&speaker, &channel, &what, of.messages, of.bytes).await;
+            late.push(percentile(&lags(&others, &sent).await, 99));
+        }
+        late
     };
     let (late, peak) = with_peak(node, run).await;
     let grown = peak.saturating_sub(before) >> 20;
     let cut_off = node.metric("inkwire_slow_consumers_total").await;
-    let (sound, late) = (percentile(&sound, 99), percentile(&late, 99));
+    let sound = percentile(&sound, 99);
+    let worst = late.iter().max().map_or(0.0, |late| late.as_secs_f64() / sound.as_secs_f64());
+    let late = percentile(&late, 50);
     let ratio = late.as_secs_f64() / sound.as_secs_f64();
     figure!(
         "F {} slow readers and a burst of {} texts of {} bytes: the node grew by {grown} MiB (bar \
          64), {cut_off} were cut off; the others' p99 {late:.1?} against {sound:.1?} when all read: \
-         x{ratio:.2} (bar x{})",
+         x{ratio:.2} (bar x{}; the worst of three bursts x{worst:.2})",
         of.users * of.each,
         of.messages,
         of.bytes,

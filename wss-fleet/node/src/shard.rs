@@ -120,9 +120,12 @@ impl Shard {
                     self.sockets.insert(socket.serial, Socket::new(writer, ended));
                 }
                 Order::Backlog { socket, frames } => {
-                    for frame in frames {
-                        self.enqueue(socket, &frame, false, &mut dirty);
-                    }
+                    let counts = Arc::clone(&self.counts);
+                    self.with(socket, &mut dirty, |socket| {
+                        if !socket.enqueue_missed(frames) {
+                            counts.slow_consumers.fetch_add(1, Ordering::Relaxed);
+                        }
+                    });
                 }
                 Order::Control { socket, frame } => self.enqueue(socket, &frame, true, &mut dirty),
                 Order::Close { socket, code } => {
@@ -240,20 +243,46 @@ impl Socket {
         if self.closing_since.is_some() {
             return true;
         }
-        let (frames_max, bytes_max) = if is_live {
-            (limits::OUTBOUND_FRAMES_MAX, limits::OUTBOUND_BYTES_MAX)
-        } else {
-            (MISSED_FRAMES_MAX, MISSED_BYTES_MAX)
-        };
-        let tally = self.tally(is_live);
-        let bytes = tally.bytes + frame.len();
-        if tally.frames >= frames_max || (tally.frames > 0 && bytes > bytes_max) {
-            self.say_goodbye(Some(CloseCode::SlowConsumer));
+        let added = Tally { frames: 1, bytes: frame.len() };
+        if !self.count(added, is_live) {
             return false;
         }
-        *tally = Tally { frames: tally.frames + 1, bytes };
         self.queue.push_back(Queued { frame: frame.clone(), is_live });
         true
+    }
+
+    /// Queues many frames that were missed; the bounds are looked at once.
+    fn enqueue_missed(&mut self, frames: Vec<Bytes>) -> bool {
+        if self.closing_since.is_some() {
+            return true;
+        }
+        let bytes = frames.iter().map(Bytes::len).sum();
+        if !self.count(Tally { frames: frames.len(), bytes }, false) {
+            return false;
+        }
+        self.queue.extend(frames.into_iter().map(|frame| Queued { frame, is_live: false }));
+        true
+    }
+
+    /// Counts what is to be queued; false if the socket is a slow consumer, and closes.
+    fn count(&mut self, added: Tally, is_live: bool) -> bool {
+        let tally = *self.tally(is_live);
+        let sum = Tally { frames: tally.frames + added.frames, bytes: tally.bytes + added.bytes };
+        let fits = |frames, bytes| sum.frames <= frames && sum.bytes <= bytes;
+        let has_room = tally.frames == 0
+            || fits(limits::OUTBOUND_FRAMES_MAX, limits::OUTBOUND_BYTES_MAX)
+            || (!is_live && !self.is_stuck() && fits(MISSED_FRAMES_MAX, MISSED_BYTES_MAX));
+        if has_room {
+            *self.tally(is_live) = sum;
+        } else {
+            self.say_goodbye(Some(CloseCode::SlowConsumer));
+        }
+        has_room
+    }
+
+    /// Whether its client takes nothing: one that reads does within a round trip of any network.
+    fn is_stuck(&self) -> bool {
+        self.blocked_since.is_some_and(|since| since.elapsed() >= STUCK)
     }
 
     fn tally(&mut self, is_live: bool) -> &mut Tally {
@@ -370,6 +399,8 @@ const QUEUE_KEPT: usize = 4;
 /// What was missed and waits for one socket: a replay of the whole ring, and a repair that falls into it.
 const MISSED_FRAMES_MAX: usize = 2 * limits::STREAM_ENTRIES_MAX;
 const MISSED_BYTES_MAX: usize = 3 * limits::STREAM_BYTES_MAX;
+/// After this long without a byte taken, what was missed counts like anything else.
+const STUCK: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

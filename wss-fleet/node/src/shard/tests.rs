@@ -107,6 +107,23 @@ async fn g5_what_was_missed_has_a_bound_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn g5_what_was_missed_counts_for_a_client_that_takes_nothing() {
+    let mut rig = Rig::start();
+    let (socket, mut peer, ended) = rig.socket(1).await;
+    rig.frame(b"never read", &[socket]).await;
+    tokio::time::sleep(STUCK).await;
+    for _ in 0..limits::OUTBOUND_FRAMES_MAX + 1 {
+        let (frame, to) = (Bytes::from_static(b"missed"), [socket].into());
+        rig.order(Order::Frame { frame, to, is_live: false }).await;
+    }
+    let ended = tokio::time::timeout(STUCK, ended.notified()).await;
+    assert!(ended.is_ok(), "long before ten seconds");
+    let mut read = Vec::new();
+    peer.read_to_end(&mut read).await.unwrap();
+    assert!(read.ends_with(b"slow_consumer"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn g5_one_frame_of_any_size_may_queue() {
     let mut rig = Rig::start();
     let (socket, mut peer, _) = rig.socket(16).await;
