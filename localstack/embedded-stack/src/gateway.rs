@@ -19,7 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use messaging::App;
-use runtime::tokens::JwtTokens;
+use runtime::tokens::TokenSigner;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -33,13 +33,13 @@ use calls::Calls;
 pub(crate) struct Gateway {
     app: App,
     fleet: Arc<Fleet>,
-    tokens: Arc<JwtTokens>,
+    signer: Arc<TokenSigner>,
     calls: Calls,
 }
 
 impl Gateway {
-    pub(crate) fn new(app: App, fleet: Arc<Fleet>, tokens: Arc<JwtTokens>) -> Arc<Self> {
-        Arc::new(Self { app, fleet, tokens, calls: Calls::default() })
+    pub(crate) fn new(app: App, fleet: Arc<Fleet>, signer: Arc<TokenSigner>) -> Arc<Self> {
+        Arc::new(Self { app, fleet, signer, calls: Calls::default() })
     }
 
     /// Takes connections until the stack stops, then lets the calls in flight end.

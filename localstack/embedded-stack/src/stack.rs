@@ -17,7 +17,7 @@ use messaging::relay::Relay;
 use model::{NodeId, limits};
 use runtime::config::{StoreConfig, TokenConfig};
 use runtime::tickets::SignedTickets;
-use runtime::tokens::JwtTokens;
+use runtime::tokens::{JwtTokens, TokenSigner};
 use runtime::wire::Parts;
 use runtime::{Secret, Secrets};
 use tokio::net::{TcpListener, TcpSocket};
@@ -94,8 +94,8 @@ impl Stack {
         let (stop, stopped) = Stop::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&fleet).replace_ended(ends, stopped.clone()));
-        let tokens = Arc::<JwtTokens>::clone(&wiring.tokens);
-        let gateway = Gateway::new(app.clone(), Arc::clone(&fleet), tokens);
+        let signer = Arc::clone(&wiring.signer);
+        let gateway = Gateway::new(app.clone(), Arc::clone(&fleet), signer);
         if let Some(feed) = feed {
             tasks.spawn(feed.serve(relay.clone(), stopped.clone()));
         }
@@ -190,7 +190,7 @@ impl Stack {
     /// Signs a token, as `POST /dev/token` does.
     #[must_use]
     pub fn token(&self, principal: &Principal) -> String {
-        self.wiring.tokens.issue(principal, self.app.clock.now())
+        self.wiring.signer.issue(principal, self.app.clock.now())
     }
 
     /// The nodes that run now, the oldest first.
@@ -306,7 +306,8 @@ async fn wire(options: &StackOptions, endpoint: String) -> Result<Wiring, StackE
     };
     let made = dynamo::create_tables(&dynamo::client(&client).await, TABLE_PREFIX).await;
     made.map_err(|source| StackError::Store { endpoint: endpoint.clone(), source })?;
-    let tokens = TokenConfig { secrets: token_secrets, issuer: None, audience: None };
+    let signer = Arc::new(TokenSigner::new(&token_secrets));
+    let tokens = TokenConfig::shared(token_secrets);
     Ok(Wiring {
         store: StoreConfig {
             region: REGION.to_owned(),
@@ -319,6 +320,7 @@ async fn wire(options: &StackOptions, endpoint: String) -> Result<Wiring, StackE
         },
         replicas: options.replicas,
         tokens: Arc::new(JwtTokens::new(&tokens)),
+        signer,
         tickets: Arc::new(SignedTickets::new(&ticket_secrets)),
     })
 }

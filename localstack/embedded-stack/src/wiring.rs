@@ -12,7 +12,7 @@ use messaging::relay::Relay;
 use runtime::clock::SystemClock;
 use runtime::config::{RedisUrl, StoreConfig};
 use runtime::tickets::SignedTickets;
-use runtime::tokens::JwtTokens;
+use runtime::tokens::{JwtTokens, TokenSigner};
 use runtime::wire::{BusParts, EndpointError, Parts, redis, relay, replay, store};
 
 /// Where publications and leases go.
@@ -51,6 +51,7 @@ pub(crate) struct Wiring {
     pub(crate) bus: BusWiring,
     pub(crate) replicas: u32,
     pub(crate) tokens: Arc<JwtTokens>,
+    pub(crate) signer: Arc<TokenSigner>,
     pub(crate) tickets: Arc<SignedTickets>,
 }
 

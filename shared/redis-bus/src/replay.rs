@@ -38,7 +38,13 @@ impl RedisReplay {
     /// # Errors
     /// [`EndpointError`].
     pub fn connect(url: &str, replicas_configured: u32) -> Result<Self, EndpointError> {
-        Ok(Self { endpoint: Endpoint::parse(url)?, replicas_configured, slot: Arc::default() })
+        Ok(Self::at(Endpoint::parse(url)?, replicas_configured))
+    }
+
+    /// Makes it for an endpoint. Connects to nothing yet.
+    #[must_use]
+    pub fn at(endpoint: Endpoint, replicas_configured: u32) -> Self {
+        Self { endpoint, replicas_configured, slot: Arc::default() }
     }
 
     async fn run(&self, link: &mut Link, batch: &[Addressed]) -> Result<Replayed, BusError> {

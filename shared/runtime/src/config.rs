@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use model::limits;
 use redis_bus::{Endpoint, EndpointError};
 
+use crate::public_keys::PublicKeys;
 use crate::secret::Secrets;
 use crate::telemetry::LogConfig;
 use reader::{Reader, address, origins, rate, replicas, socket_url};
@@ -20,10 +21,14 @@ use reader::{Reader, address, origins, rate, replicas, socket_url};
 pub const TABLE_PREFIX: &str = "INKWIRE_TABLE_PREFIX";
 /// Where Redis or Valkey is: `redis://`.
 pub const REDIS_URL: &str = "INKWIRE_REDIS_URL";
+/// PEM certificates that are trusted over TLS to Redis, instead of the public ones.
+pub const REDIS_CA: &str = "INKWIRE_REDIS_CA";
 /// How many replicas that Redis has: what the relay waits for.
 pub const REDIS_REPLICAS: &str = "INKWIRE_REDIS_REPLICAS";
 /// What signs bearer tokens (HS256), newest first, between commas.
 pub const TOKEN_SECRET: &str = "INKWIRE_TOKEN_SECRET";
+/// The public keys that bearer tokens are verified with: a JWK set.
+pub const TOKEN_KEYS: &str = "INKWIRE_TOKEN_KEYS";
 /// The only issuer that is taken, if set.
 pub const TOKEN_ISSUER: &str = "INKWIRE_TOKEN_ISSUER";
 /// The audience that a token must name, if set.
@@ -107,32 +112,53 @@ pub struct StoreConfig {
 
 /// Where Redis is. Its password does not show.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RedisUrl(String);
+pub struct RedisUrl {
+    url: String,
+    /// PEM certificates that are trusted over TLS, instead of the public ones.
+    authorities: Option<String>,
+}
 
 impl RedisUrl {
-    /// Takes `redis://[user[:password]@]host[:port][/db]`.
+    /// Takes `redis://[user[:password]@]host[:port][/db]`, or `rediss://` for TLS.
     ///
     /// # Errors
     /// A sentence without the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         match Endpoint::parse(text) {
-            Ok(_) => Ok(Self(text.to_owned())),
-            Err(EndpointError::Tls) => Err("is a rediss:// URL: TLS to Redis is not supported yet"),
-            Err(_) => Err("is not a redis:// URL that can be used"),
+            Ok(_) => Ok(Self { url: text.to_owned(), authorities: None }),
+            Err(_) => Err("is not a redis:// or rediss:// URL that can be used"),
         }
     }
 
-    /// The URL, password included.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
+    /// Trusts these PEM certificates over TLS, and no others.
+    ///
+    /// # Errors
+    /// A sentence without the text.
+    pub fn trusting(self, authorities: &str) -> Result<Self, &'static str> {
+        let trusted = Self { authorities: Some(authorities.to_owned()), ..self };
+        match trusted.endpoint() {
+            Ok(_) => Ok(trusted),
+            Err(_) => Err("is not a PEM certificate"),
+        }
+    }
+
+    /// The endpoint that connections are made to.
+    ///
+    /// # Errors
+    /// [`EndpointError`]; not for one that [`RedisUrl::parse`] took.
+    pub fn endpoint(&self) -> Result<Endpoint, EndpointError> {
+        let endpoint = Endpoint::parse(&self.url)?;
+        match &self.authorities {
+            Some(authorities) => endpoint.trusting(authorities),
+            None => Ok(endpoint),
+        }
     }
 }
 
 impl fmt::Display for RedisUrl {
     /// The URL without its user and password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or(("redis", ""));
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("redis", ""));
         let authority = rest.rsplit_once('@').map_or(rest, |(_, authority)| authority);
         write!(f, "{scheme}://{authority}")
     }
@@ -147,12 +173,29 @@ impl fmt::Debug for RedisUrl {
 /// Which bearer tokens are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenConfig {
-    /// What signs them.
-    pub secrets: Secrets,
+    /// What they are verified with.
+    pub keys: TokenKeys,
     /// The only issuer that is taken, if set.
     pub issuer: Option<String>,
     /// The audience that a token must name, if set.
     pub audience: Option<String>,
+}
+
+impl TokenConfig {
+    /// Tokens of a shared secret, from any issuer and for any audience: a local environment's.
+    #[must_use]
+    pub const fn shared(secrets: Secrets) -> Self {
+        Self { keys: TokenKeys::Shared(secrets), issuer: None, audience: None }
+    }
+}
+
+/// What bearer tokens are verified with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenKeys {
+    /// HS256: who verifies could sign, too.
+    Shared(Secrets),
+    /// RS256, ES256 or `EdDSA`, with an issuer's public keys.
+    Public(PublicKeys),
 }
 
 /// The environment of a function.
@@ -179,7 +222,7 @@ impl FunctionConfig {
         let mut reader = Reader::new(env);
         let log = reader.log();
         let store = reader.store();
-        let redis = reader.required(REDIS_URL, RedisUrl::parse);
+        let redis = reader.redis();
         let tokens = reader.tokens();
         let ticket_secrets = reader.secrets(TICKET_SECRET);
         match (store, redis, tokens, ticket_secrets) {
@@ -215,7 +258,7 @@ impl RelayConfig {
         let mut reader = Reader::new(env);
         let log = reader.log();
         let store = reader.store();
-        let redis = reader.required(REDIS_URL, RedisUrl::parse);
+        let redis = reader.redis();
         let redis_replicas = reader.required(REDIS_REPLICAS, replicas);
         match (store, redis, redis_replicas) {
             (Some(store), Some(redis), Some(redis_replicas)) if reader.problems.is_empty() => {
@@ -258,7 +301,7 @@ impl NodeConfig {
         let mut reader = Reader::new(env);
         let log = reader.log();
         let store = reader.store();
-        let redis = reader.required(REDIS_URL, RedisUrl::parse);
+        let redis = reader.redis();
         let ticket_secrets = reader.secrets(TICKET_SECRET);
         let listen = reader.required(NODE_LISTEN, address);
         let admin_listen = reader.optional(NODE_ADMIN_LISTEN, address);

@@ -1,4 +1,4 @@
-//! Compact JWS with HS256 (RFC 7515, RFC 7518): what tokens and tickets share.
+//! Compact JWS (RFC 7515, RFC 7518): what tokens and tickets share.
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::Serialize;
@@ -13,7 +13,7 @@ pub(crate) struct Key {
     /// Tells which secret it is without telling the secret.
     pub(crate) id: String,
     encoding: EncodingKey,
-    decoding: DecodingKey,
+    pub(crate) decoding: DecodingKey,
 }
 
 impl Key {
@@ -26,6 +26,9 @@ impl Key {
         Self { id, encoding, decoding: DecodingKey::from_secret(secret.bytes()) }
     }
 }
+
+/// Shared secrets sign with this and nothing else.
+pub(crate) const SHARED: Algorithm = Algorithm::HS256;
 
 /// The keys of one purpose: the first signs, all verify.
 #[derive(Debug, Clone)]
@@ -55,7 +58,7 @@ pub(crate) fn sign(key: &Key, header: &Header, claims: &impl Serialize) -> Strin
 }
 
 /// The header of a token whose signature is not checked yet, if it is one that we look at at all:
-/// HS256, and nothing that would name another key or change how the token is read.
+/// nothing that would bring a key along or change how the token is read.
 pub(crate) fn header_of(token: &str) -> Option<Header> {
     if token.len() > TOKEN_BYTES_MAX {
         return None;
@@ -73,18 +76,23 @@ pub(crate) fn header_of(token: &str) -> Option<Header> {
         || header.enc.is_some()
         || header.zip.is_some()
         || header.extras.inner().contains_key("b64");
-    (header.alg == Algorithm::HS256 && !names_a_key && !is_extended).then_some(header)
+    (!names_a_key && !is_extended).then_some(header)
 }
 
-/// The claims of a token that this key signed. Time, audience and issuer are not looked at.
-pub(crate) fn claims_of(key: &Key, token: &str) -> Option<Map<String, Value>> {
-    let mut validation = Validation::new(Algorithm::HS256);
+/// The claims of a token that was signed with this algorithm, and for this key. Time, audience and
+/// issuer are not looked at.
+pub(crate) fn claims_of(
+    key: &DecodingKey,
+    algorithm: Algorithm,
+    token: &str,
+) -> Option<Map<String, Value>> {
+    let mut validation = Validation::new(algorithm);
     validation.required_spec_claims.clear();
     // The library reads the system's clock; ours is an argument, and finer.
     validation.validate_exp = false;
     validation.validate_nbf = false;
     validation.validate_aud = false;
-    jsonwebtoken::decode(token, &key.decoding, &validation).ok().map(|token| token.claims)
+    jsonwebtoken::decode(token, key, &validation).ok().map(|token| token.claims)
 }
 
 /// The longest token that is looked at: far above what claims of ours need, below what a head

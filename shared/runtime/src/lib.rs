@@ -24,6 +24,8 @@ pub mod tokens;
 pub mod wire;
 
 mod jws;
+mod public_keys;
 mod secret;
 
+pub use public_keys::{PublicKeys, PublicKeysError};
 pub use secret::{Secret, SecretError, Secrets};

@@ -1,11 +1,11 @@
 //! Tickets: signed, bound to a node, for one socket.
 
-use jsonwebtoken::{Algorithm, Header};
+use jsonwebtoken::Header;
 use messaging::ports::{Principal, Ticket, TicketError, Tickets};
 use model::{NodeId, Timestamp, UserId, WorkspaceId};
 use serde_json::{Map, Value, json};
 
-use crate::jws::{self, Keys};
+use crate::jws::{self, Keys, SHARED};
 use crate::secret::Secrets;
 
 /// Signs and reads tickets with HS256. The key's id stands in the header, so that a secret can be
@@ -23,16 +23,17 @@ impl SignedTickets {
     }
 
     fn claims(&self, text: &str) -> Option<Map<String, Value>> {
-        let header = jws::header_of(text).filter(|header| header.typ.as_deref() == Some(TYPE))?;
+        let is_ours = |header: &Header| header.typ.as_deref() == Some(TYPE) && header.alg == SHARED;
+        let header = jws::header_of(text).filter(is_ours)?;
         let key = self.keys.iter().find(|key| Some(key.id.as_str()) == header.kid.as_deref())?;
-        jws::claims_of(key, text)
+        jws::claims_of(&key.decoding, SHARED, text)
     }
 }
 
 impl Tickets for SignedTickets {
     fn issue(&self, ticket: &Ticket) -> String {
         let key = self.keys.first();
-        let mut header = Header::new(Algorithm::HS256);
+        let mut header = Header::new(SHARED);
         header.typ = Some(TYPE.to_owned());
         header.kid = Some(key.id.clone());
         let principal = &ticket.principal;
@@ -81,7 +82,7 @@ const TYPE: &str = "inkwire-ticket+jwt";
 mod tests {
     use super::*;
     use crate::config::TokenConfig;
-    use crate::tokens::JwtTokens;
+    use crate::tokens::{JwtTokens, TokenSigner};
     use messaging::ports::{TokenError, TokenVerifier};
 
     const OLD: &str = "old-secret-old-secret-old-secret";
@@ -139,9 +140,10 @@ mod tests {
     #[test]
     fn a_token_is_no_ticket_and_a_ticket_no_token() {
         let secrets = Secrets::parse(OLD).unwrap();
-        let tokens = JwtTokens::new(&TokenConfig { secrets, issuer: None, audience: None });
+        let signer = TokenSigner::new(&secrets);
+        let tokens = JwtTokens::new(&TokenConfig::shared(secrets));
         let now = Timestamp::from_unix_ms(1);
-        let token = tokens.issue(&ticket().principal, now);
+        let token = signer.issue(&ticket().principal, now);
         assert_eq!(tickets(OLD).read(&token), Err(TicketError));
         let text = tickets(OLD).issue(&ticket());
         assert_eq!(tokens.verify(&text, now), Err(TokenError::Invalid));

@@ -1,23 +1,31 @@
-//! Bearer tokens: JWT (RFC 7519) with HS256, by the advice of RFC 8725.
+//! Bearer tokens: JWT (RFC 7519) with HS256, RS256, ES256 or `EdDSA`, by the advice of RFC 8725.
 
-use jsonwebtoken::{Algorithm, Header};
+use jsonwebtoken::Header;
 use messaging::ports::{Principal, TokenError, TokenVerifier};
 use model::{Timestamp, UserId, WorkspaceId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::config::TokenConfig;
-use crate::jws::{self, Keys};
+use crate::config::{TokenConfig, TokenKeys};
+use crate::jws::{self, Key, Keys, SHARED};
+use crate::public_keys::PublicKeys;
+use crate::secret::Secrets;
 
-/// Verifies tokens that a shared secret signed.
+/// Verifies tokens that a shared secret signed, or an issuer whose public keys are known.
 ///
-/// The algorithm is fixed: what a token says of itself chooses neither algorithm nor key. A `kid`
-/// is refused, since our secrets have no names.
+/// What a token says of itself does not choose the algorithm: each key has one. A `kid` chooses
+/// among an issuer's keys, and is refused beside shared secrets, which have no names.
 #[derive(Debug, Clone)]
 pub struct JwtTokens {
-    keys: Keys,
+    keys: Verification,
     issuer: Option<String>,
     audience: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+enum Verification {
+    Shared(Keys),
+    Public(PublicKeys),
 }
 
 impl JwtTokens {
@@ -25,32 +33,37 @@ impl JwtTokens {
     #[must_use]
     pub fn new(config: &TokenConfig) -> Self {
         let (issuer, audience) = (config.issuer.clone(), config.audience.clone());
-        Self { keys: Keys::of(&config.secrets), issuer, audience }
+        let keys = match &config.keys {
+            TokenKeys::Shared(secrets) => Verification::Shared(Keys::of(secrets)),
+            TokenKeys::Public(keys) => Verification::Public(keys.clone()),
+        };
+        Self { keys, issuer, audience }
     }
 
-    /// Signs a token, as the local environment does. A customer's own backend does it elsewhere.
-    #[must_use]
-    pub fn issue(&self, principal: &Principal, issued_at: Timestamp) -> String {
-        let claims = Claims {
-            sub: principal.user_id.as_str(),
-            workspace_id: principal.workspace_id.as_str(),
-            iat: issued_at.unix_s(),
-            exp: numeric_date(principal.expires_at),
-            role: principal.is_admin.then_some(ADMIN),
-            iss: self.issuer.as_deref(),
-            aud: self.audience.as_deref(),
-        };
-        jws::sign(self.keys.first(), &Header::new(Algorithm::HS256), &claims)
+    /// The claims of a token whose signature is good.
+    fn claims(&self, header: &Header, token: &str) -> Option<Map<String, Value>> {
+        match &self.keys {
+            Verification::Shared(keys) => {
+                let is_ours = header.alg == SHARED && header.kid.is_none();
+                let signed = |key: &Key| jws::claims_of(&key.decoding, SHARED, token);
+                is_ours.then(|| keys.iter().find_map(signed)).flatten()
+            }
+            Verification::Public(keys) => {
+                let key = keys.named(header.kid.as_deref())?;
+                let is_its = header.alg == key.algorithm;
+                is_its.then(|| jws::claims_of(&key.decoding, key.algorithm, token)).flatten()
+            }
+        }
     }
 
     fn read(&self, token: &str, now: Timestamp) -> Option<Principal> {
-        let header = jws::header_of(token).filter(|header| header.kid.is_none())?;
+        let header = jws::header_of(token)?;
         // A ticket, or a token of another purpose, is no access token (RFC 8725, 3.11).
-        if header.typ.is_some_and(|typ| !TYPES.iter().any(|taken| typ.eq_ignore_ascii_case(taken)))
-        {
+        let is_taken = |typ: &str| TYPES.iter().any(|taken| typ.eq_ignore_ascii_case(taken));
+        if header.typ.as_deref().is_some_and(|typ| !is_taken(typ)) {
             return None;
         }
-        let claims = self.keys.iter().find_map(|key| jws::claims_of(key, token))?;
+        let claims = self.claims(&header, token)?;
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         if self.issuer.as_deref().is_some_and(|issuer| text("iss") != Some(issuer)) {
             return None;
@@ -74,6 +87,34 @@ impl JwtTokens {
             is_admin,
             expires_at: time_of(claims.get("exp")?)?,
         })
+    }
+}
+
+/// Signs tokens with a shared secret, as the local environment does. A customer's own backend does
+/// it elsewhere.
+#[derive(Debug, Clone)]
+pub struct TokenSigner {
+    keys: Keys,
+}
+
+impl TokenSigner {
+    /// Signs with the first secret.
+    #[must_use]
+    pub fn new(secrets: &Secrets) -> Self {
+        Self { keys: Keys::of(secrets) }
+    }
+
+    /// Signs a token.
+    #[must_use]
+    pub fn issue(&self, principal: &Principal, issued_at: Timestamp) -> String {
+        let claims = Claims {
+            sub: principal.user_id.as_str(),
+            workspace_id: principal.workspace_id.as_str(),
+            iat: issued_at.unix_s(),
+            exp: numeric_date(principal.expires_at),
+            role: principal.is_admin.then_some(ADMIN),
+        };
+        jws::sign(self.keys.first(), &Header::new(SHARED), &claims)
     }
 }
 
@@ -103,10 +144,6 @@ struct Claims<'a> {
     exp: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    iss: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    aud: Option<&'a str>,
 }
 
 /// `aud` is one string or several (RFC 7519, 4.1.3).

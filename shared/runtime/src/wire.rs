@@ -128,7 +128,7 @@ pub async fn store(
 /// # Errors
 /// [`EndpointError`] if the address cannot be used.
 pub fn redis(url: &RedisUrl) -> Result<BusParts, EndpointError> {
-    let bus = RedisBus::connect(url.expose())?;
+    let bus = RedisBus::at(url.endpoint()?);
     let nodes = Arc::new(bus.directory());
     Ok((Arc::new(bus), nodes))
 }
@@ -138,7 +138,7 @@ pub fn redis(url: &RedisUrl) -> Result<BusParts, EndpointError> {
 /// # Errors
 /// [`EndpointError`] if the address cannot be used.
 pub fn replay(url: &RedisUrl, replicas: u32) -> Result<Arc<dyn Replay>, EndpointError> {
-    Ok(Arc::new(RedisReplay::connect(url.expose(), replicas)?))
+    Ok(Arc::new(RedisReplay::at(url.endpoint()?, replicas)))
 }
 
 /// The relay of a store and a bus, by the system's clock.

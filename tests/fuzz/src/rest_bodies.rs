@@ -19,7 +19,7 @@ use runtime::Secrets;
 use runtime::config::TokenConfig;
 use runtime::http::{respond, serve};
 use runtime::tickets::SignedTickets;
-use runtime::tokens::JwtTokens;
+use runtime::tokens::{JwtTokens, TokenSigner};
 use runtime::wire::Parts;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
@@ -78,8 +78,7 @@ impl State {
     async fn new() -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_unix_ms(1_767_225_600_000)));
         let secrets = || Secrets::parse(SECRET).expect("a secret");
-        let config = TokenConfig { secrets: secrets(), issuer: None, audience: None };
-        let tokens = Arc::new(JwtTokens::new(&config));
+        let signer = TokenSigner::new(&secrets());
         let directory = Arc::new(MemoryDirectory::new(Arc::<ManualClock>::clone(&clock)));
         for node in ["N1", "N2"] {
             let lease = Lease {
@@ -99,7 +98,7 @@ impl State {
             revocations: store,
             bus: Arc::new(MemoryBus::new(Arc::<ManualClock>::clone(&clock))),
             nodes: directory,
-            tokens: Arc::<JwtTokens>::clone(&tokens),
+            tokens: Arc::new(JwtTokens::new(&TokenConfig::shared(secrets()))),
             tickets: Arc::new(SignedTickets::new(&secrets())),
             clock: Arc::<ManualClock>::clone(&clock),
             randomness: Arc::new(SeededRandomness::new(1)),
@@ -112,7 +111,7 @@ impl State {
                 is_admin,
                 expires_at: now.plus(Duration::from_secs(ttl_s)),
             };
-            tokens.issue(&principal, now)
+            signer.issue(&principal, now)
         };
         let tokens = [
             token("alice", "w", false, 9_000),

@@ -65,7 +65,7 @@ impl Gateway {
             is_admin: wanted.is_admin,
             expires_at: now.plus(wanted.ttl),
         };
-        let token = self.tokens.issue(&principal, now);
+        let token = self.signer.issue(&principal, now);
         Ok(Answer::ok(&serde_json::json!({ "token": token })))
     }
 }

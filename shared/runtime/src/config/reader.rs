@@ -3,12 +3,14 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use crate::public_keys::PublicKeys;
 use crate::secret::Secrets;
 use crate::telemetry::{self, LogConfig, LogFormat};
 
 use super::{
-    ConfigError, ENDPOINT_URL, Env, LOG, LOG_FORMAT, REGION, StoreConfig, TABLE_PREFIX,
-    TOKEN_AUDIENCE, TOKEN_ISSUER, TOKEN_SECRET, TokenConfig,
+    ConfigError, ENDPOINT_URL, Env, LOG, LOG_FORMAT, REDIS_CA, REDIS_URL, REGION, RedisUrl,
+    StoreConfig, TABLE_PREFIX, TOKEN_AUDIENCE, TOKEN_ISSUER, TOKEN_KEYS, TOKEN_SECRET, TokenConfig,
+    TokenKeys,
 };
 
 /// Reads values and remembers every problem.
@@ -59,6 +61,15 @@ impl<'a, E: Env> Reader<'a, E> {
         value
     }
 
+    pub(super) fn redis(&mut self) -> Option<RedisUrl> {
+        let url = self.required(REDIS_URL, RedisUrl::parse);
+        let authorities = self.optional(REDIS_CA, |text| {
+            let any = RedisUrl::parse("rediss://localhost")?;
+            any.trusting(text).map(|_usable| text.to_owned())
+        });
+        Some(RedisUrl { authorities, ..url? })
+    }
+
     pub(super) fn secrets(&mut self, name: &str) -> Option<Secrets> {
         self.required(name, |text| Secrets::parse(text).map_err(|wrong| format!("is {wrong}")))
     }
@@ -85,11 +96,35 @@ impl<'a, E: Env> Reader<'a, E> {
         Some(StoreConfig { region: region?, endpoint, table_prefix: table_prefix? })
     }
 
+    /// One way to verify, not two. Public keys are an issuer's, which signs for others as well:
+    /// then both names must be said.
     pub(super) fn tokens(&mut self) -> Option<TokenConfig> {
-        let secrets = self.secrets(TOKEN_SECRET);
-        let issuer = self.optional(TOKEN_ISSUER, |text| Ok::<_, &str>(text.to_owned()));
-        let audience = self.optional(TOKEN_AUDIENCE, |text| Ok::<_, &str>(text.to_owned()));
-        Some(TokenConfig { secrets: secrets?, issuer, audience })
+        let before = self.problems.len();
+        let secrets = self.optional(TOKEN_SECRET, |text| {
+            Secrets::parse(text).map_err(|wrong| format!("is {wrong}"))
+        });
+        let public = self.optional(TOKEN_KEYS, PublicKeys::parse);
+        let name = |text: &str| Ok::<_, &str>(text.to_owned());
+        let (issuer, audience) = if public.is_some() {
+            (self.required(TOKEN_ISSUER, name), self.required(TOKEN_AUDIENCE, name))
+        } else {
+            (self.optional(TOKEN_ISSUER, name), self.optional(TOKEN_AUDIENCE, name))
+        };
+        let keys = match (secrets, public) {
+            (Some(secrets), None) => TokenKeys::Shared(secrets),
+            (None, Some(public)) => TokenKeys::Public(public),
+            (Some(_), Some(_)) => {
+                self.problems.push(format!("{TOKEN_SECRET} and {TOKEN_KEYS} are both set"));
+                return None;
+            }
+            (None, None) => {
+                if self.problems.len() == before {
+                    self.problems.push(format!("{TOKEN_KEYS} is not set, nor {TOKEN_SECRET}"));
+                }
+                return None;
+            }
+        };
+        Some(TokenConfig { keys, issuer, audience })
     }
 }
 

@@ -34,7 +34,9 @@ fn a_complete_environment_is_taken() {
 #[test]
 fn nothing_that_decides_where_data_goes_has_a_default() {
     let refused = FunctionConfig::try_from(&HashMap::new()).unwrap_err();
-    for name in [TABLE_PREFIX, REGION, REDIS_URL, TOKEN_SECRET, TICKET_SECRET] {
+    let neither = format!("{TOKEN_KEYS} is not set, nor {TOKEN_SECRET}");
+    assert!(refused.problems.contains(&neither), "{refused}");
+    for name in [TABLE_PREFIX, REGION, REDIS_URL, TICKET_SECRET] {
         assert!(refused.problems.contains(&format!("{name} is not set")), "{name}: {refused}");
     }
     assert_eq!(refused.problems.len(), 5);
@@ -44,6 +46,40 @@ fn nothing_that_decides_where_data_goes_has_a_default() {
         let refused = NodeConfig::try_from(&env).unwrap_err();
         assert_eq!(refused.problems, [format!("{name} is not set")]);
     }
+}
+
+#[test]
+fn public_keys_come_with_issuer_and_audience_and_without_a_secret() {
+    let key = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    let mut env = function();
+    env.insert(TOKEN_KEYS, key.to_owned());
+    let refused = FunctionConfig::try_from(&env).unwrap_err();
+    assert!(refused.problems.contains(&format!("{TOKEN_SECRET} and {TOKEN_KEYS} are both set")));
+    env.remove(TOKEN_SECRET);
+    let refused = FunctionConfig::try_from(&env).unwrap_err();
+    let unset = [TOKEN_ISSUER, TOKEN_AUDIENCE].map(|name| format!("{name} is not set"));
+    assert_eq!(refused.problems, unset);
+    env.insert(TOKEN_ISSUER, "https://id.example".to_owned());
+    env.insert(TOKEN_AUDIENCE, "inkwire".to_owned());
+    let config = FunctionConfig::try_from(&env).unwrap();
+    assert!(matches!(config.tokens.keys, TokenKeys::Public(_)));
+    env.insert(TOKEN_KEYS, r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#.to_owned());
+    let refused = FunctionConfig::try_from(&env).unwrap_err().to_string();
+    assert!(refused.contains(TOKEN_KEYS) && !refused.contains("c2Vj"), "{refused}");
+}
+
+#[test]
+fn redis_may_be_reached_over_tls_by_a_private_authority() {
+    let authority = include_str!("keys/authority.pem");
+    let mut env = function();
+    env.insert(REDIS_URL, "rediss://user:password@cache.example".to_owned());
+    env.insert(REDIS_CA, authority.to_owned());
+    let redis = FunctionConfig::try_from(&env).unwrap().redis;
+    assert_eq!(redis.to_string(), "rediss://cache.example");
+    assert!(redis.endpoint().is_ok());
+    env.insert(REDIS_CA, "hunter2".to_owned());
+    let refused = FunctionConfig::try_from(&env).unwrap_err();
+    assert_eq!(refused.problems, [format!("{REDIS_CA} is not a PEM certificate")]);
 }
 
 #[test]

@@ -10,14 +10,21 @@ use super::*;
 use crate::config::{StoreConfig, TokenConfig};
 use crate::secret::Secrets;
 use crate::tickets::SignedTickets;
-use crate::tokens::JwtTokens;
+use crate::tokens::{JwtTokens, TokenSigner};
 use crate::wire::{Parts, store};
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 
 fn tokens() -> JwtTokens {
-    let secrets = Secrets::parse(&"s".repeat(32)).unwrap();
-    JwtTokens::new(&TokenConfig { secrets, issuer: None, audience: None })
+    JwtTokens::new(&TokenConfig::shared(secrets()))
+}
+
+fn secrets() -> Secrets {
+    Secrets::parse(&"s".repeat(32)).unwrap()
+}
+
+fn signer() -> TokenSigner {
+    TokenSigner::new(&secrets())
 }
 
 /// An environment whose store is never asked.
@@ -97,9 +104,9 @@ async fn a_caller_is_who_the_token_says() {
     assert_eq!(code_of(None), Err(ErrorCode::Unauthenticated));
     assert_eq!(code_of(Some("Basic x".to_owned())), Err(ErrorCode::Unauthenticated));
     assert_eq!(code_of(Some("Bearer x".to_owned())), Err(ErrorCode::InvalidToken));
-    let token = tokens().issue(&alice, NOW);
+    let token = signer().issue(&alice, NOW);
     assert_eq!(code_of(Some(format!("Bearer {token}"))), Ok(alice.clone()));
-    let old = tokens().issue(&Principal { expires_at: NOW, ..alice }, NOW);
+    let old = signer().issue(&Principal { expires_at: NOW, ..alice }, NOW);
     assert_eq!(code_of(Some(format!("Bearer {old}"))), Err(ErrorCode::TokenExpired));
 }
 

@@ -1,10 +1,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::EncodingKey;
+use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::json;
 
 use super::*;
-use crate::secret::Secrets;
+
+mod public;
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_500);
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -16,7 +17,7 @@ fn tokens() -> JwtTokens {
 
 fn verifier(secrets: &str, issuer: Option<&str>, audience: Option<&str>) -> JwtTokens {
     JwtTokens::new(&TokenConfig {
-        secrets: Secrets::parse(secrets).unwrap(),
+        keys: TokenKeys::Shared(Secrets::parse(secrets).unwrap()),
         issuer: issuer.map(str::to_owned),
         audience: audience.map(str::to_owned),
     })
@@ -62,7 +63,10 @@ fn a_token_of_ours_is_taken() {
         is_admin: true,
         expires_at: Timestamp::from_unix_ms(1_700_000_001_007),
     };
-    assert_eq!(verify(&tokens().issue(&alice, NOW)), Ok(alice));
+    assert_eq!(
+        verify(&TokenSigner::new(&Secrets::parse(SECRET).unwrap()).issue(&alice, NOW)),
+        Ok(alice)
+    );
     let plain = verify(&signed(&claims())).unwrap();
     assert_eq!((plain.is_admin, plain.expires_at.unix_ms()), (false, 1_700_000_060_000));
     for header in [r#"{"alg":"HS256"}"#, r#"{"alg":"HS256","typ":"at+jwt"}"#] {

@@ -1,0 +1,249 @@
+// Alarms: each is described in docs/operations.md, with what to do. A check compares the names.
+import { CfnCondition, Duration, Fn } from 'aws-cdk-lib';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import * as actions from 'aws-cdk-lib/aws-cloudwatch-actions';
+import * as logs from 'aws-cdk-lib/aws-logs';
+import * as sns from 'aws-cdk-lib/aws-sns';
+import { METRICS_NAMESPACE } from './collector.mjs';
+
+const ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD;
+const MINUTE = Duration.minutes(1);
+
+/** Where alarms and the cache's own events are sent. */
+export function topicOf(stack, { settings, parameters }) {
+  const topic = new sns.Topic(stack, 'Alarms', {
+    topicName: `${settings.prefix}alarms`,
+    displayName: 'Inkwire',
+    enforceSSL: true,
+  });
+  const mail = new sns.CfnSubscription(stack, 'AlarmMail', {
+    topicArn: topic.topicArn,
+    protocol: 'email',
+    endpoint: parameters.AlarmEmail.valueAsString,
+  });
+  mail.cfnOptions.condition = new CfnCondition(stack, 'HasAlarmEmail', {
+    expression: Fn.conditionNot(Fn.conditionEquals(parameters.AlarmEmail.valueAsString, '')),
+  });
+  return topic;
+}
+
+/** Makes all alarms; returns them. */
+export function alarmsOf(stack, context) {
+  const all = [
+    ...functionAlarms(context),
+    ...relayAlarms(stack, context),
+    ...apiAlarms(context),
+    ...tableAlarms(context),
+    ...cacheAlarms(context),
+    ...nodeAlarms(context),
+  ];
+  const isMath = ({ metric }) => metric instanceof cloudwatch.MathExpression;
+  const made = context.settings.has('alarmsOnMath') ? all : all.filter((alarm) => !isMath(alarm));
+  return made.map(({ name, metric, threshold = 0, of = 1, datapoints = of, compare = ABOVE, says }) => {
+    const alarm = new cloudwatch.Alarm(stack, `Alarm-${name}`, {
+      alarmName: context.settings.prefix + name,
+      alarmDescription: `${says} (docs/operations.md)`,
+      metric,
+      threshold,
+      evaluationPeriods: of,
+      datapointsToAlarm: datapoints,
+      comparisonOperator: compare,
+      treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
+    });
+    alarm.addAlarmAction(new actions.SnsAction(context.alarms));
+    alarm.addOkAction(new actions.SnsAction(context.alarms));
+    return alarm;
+  });
+}
+
+function functionAlarms({ functions }) {
+  return Object.entries(functions).flatMap(([name, target]) => [
+    {
+      name: `${name}-errors`,
+      metric: target.metricErrors({ period: MINUTE, statistic: 'Sum' }),
+      of: 5,
+      datapoints: 2,
+      says: `The function ${name} ended in errors`,
+    },
+    {
+      name: `${name}-throttles`,
+      metric: target.metricThrottles({ period: MINUTE, statistic: 'Sum' }),
+      of: 5,
+      datapoints: 2,
+      says: `The function ${name} was refused environments`,
+    },
+  ]);
+}
+
+function relayAlarms(stack, { settings, functions, relay, names }) {
+  const age = functions.relay.metric('IteratorAge', { period: MINUTE, statistic: 'Maximum' });
+  const depth = (queue) =>
+    queue.metricApproximateNumberOfMessagesVisible({ period: MINUTE, statistic: 'Maximum' });
+  const said = (id, words) =>
+    new logs.MetricFilter(stack, id, {
+      logGroup: functions.relay.logGroup,
+      metricNamespace: METRICS_NAMESPACE,
+      metricName: `${settings.prefix}${id}`,
+      filterPattern: logs.FilterPattern.anyTerm(...words),
+    }).metric({ period: MINUTE, statistic: 'Sum' });
+  return [
+    { name: 'relay-age', metric: age, threshold: 10_000, of: 3, says: 'Messages are relayed over 10 s late' },
+    {
+      name: 'relay-age-critical',
+      metric: age,
+      threshold: 300_000,
+      says: 'Messages are relayed over 5 min late; at 9 min late marks begin',
+    },
+    { name: 'relay-failures', metric: depth(relay.queue), says: 'The relay gave records up' },
+    {
+      name: 'relay-skipped',
+      metric: said('relay-skipped', RELAY_SKIPS),
+      says: 'The relay skipped a record that it cannot read: a defect',
+    },
+    {
+      name: 'relay-unsafe',
+      metric: said('relay-unsafe', RELAY_HOLDS),
+      of: 5,
+      datapoints: 2,
+      says: 'A replica of the cache does not acknowledge: batches are held',
+    },
+    { name: 'names-failures', metric: depth(names.queue), says: 'A node has no name, or a dead one has' },
+  ];
+}
+
+function apiAlarms({ api }) {
+  return [
+    {
+      name: 'api-5xx',
+      metric: api.metricServerError({ period: MINUTE, statistic: 'Sum' }),
+      threshold: 5,
+      of: 5,
+      datapoints: 3,
+      says: 'The API answers 5xx',
+    },
+  ];
+}
+
+function tableAlarms({ tables }) {
+  return Object.entries(tables).map(([name, table]) => {
+    const throttled = (metricName) => table.metric(metricName, { period: MINUTE, statistic: 'Sum' });
+    return {
+      name: `${name.replace('_', '-')}-throttled`,
+      metric: new cloudwatch.MathExpression({
+        expression: 'FILL(reads, 0) + FILL(writes, 0)',
+        usingMetrics: {
+          reads: throttled('ReadThrottleEvents'),
+          writes: throttled('WriteThrottleEvents'),
+        },
+        period: MINUTE,
+      }),
+      of: 5,
+      datapoints: 2,
+      says: `Calls to the table ${name} are throttled`,
+    };
+  });
+}
+
+/** One cache node's metric: members of the group are numbered from 001. */
+export const cacheMetric = ({ redis }, member, metricName, statistic) =>
+  new cloudwatch.Metric({
+    namespace: 'AWS/ElastiCache',
+    metricName,
+    dimensionsMap: { CacheClusterId: `${redis.group.ref}-00${member}` },
+    statistic,
+    period: MINUTE,
+  });
+
+function cacheAlarms(context) {
+  const both = (metricName, statistic, join) =>
+    new cloudwatch.MathExpression({
+      expression: `${join}([one, two])`,
+      usingMetrics: {
+        one: cacheMetric(context, 1, metricName, statistic),
+        two: cacheMetric(context, 2, metricName, statistic),
+      },
+      period: MINUTE,
+    });
+  return [
+    {
+      name: 'cache-failover',
+      // The first member became the primary, or stopped being it.
+      metric: new cloudwatch.MathExpression({
+        expression: 'ABS(DIFF(primary))',
+        usingMetrics: { primary: cacheMetric(context, 1, 'IsMaster', 'Maximum') },
+        period: MINUTE,
+      }),
+      says: 'Another member of the cache became the primary',
+    },
+    { name: 'cache-evictions', metric: both('Evictions', 'Sum', 'SUM'), says: 'The cache throws keys out' },
+    {
+      name: 'cache-memory',
+      metric: both('DatabaseMemoryUsagePercentage', 'Maximum', 'MAX'),
+      threshold: 75,
+      of: 5,
+      says: 'The cache is nearly full',
+    },
+    {
+      name: 'cache-cpu',
+      metric: both('EngineCPUUtilization', 'Average', 'MAX'),
+      threshold: 70,
+      of: 5,
+      says: 'The cache has little time left: it runs on one core',
+    },
+  ];
+}
+
+/** A node's own metric, over the fleet. */
+export const nodeMetric = ({ settings }, metricName, statistic) =>
+  new cloudwatch.Metric({
+    namespace: METRICS_NAMESPACE,
+    metricName,
+    dimensionsMap: { fleet: settings.stackName },
+    statistic,
+    period: MINUTE,
+  });
+
+function nodeAlarms(context) {
+  const { settings } = context;
+  const tasks = (metricName) =>
+    new cloudwatch.Metric({
+      namespace: 'ECS/ContainerInsights',
+      metricName,
+      dimensionsMap: { ClusterName: settings.stackName, ServiceName: `${settings.prefix}nodes` },
+      statistic: 'Minimum',
+      period: MINUTE,
+    });
+  return [
+    {
+      name: 'nodes-missing',
+      metric: new cloudwatch.MathExpression({
+        expression: 'wanted - running',
+        usingMetrics: { wanted: tasks('DesiredTaskCount'), running: tasks('RunningTaskCount') },
+        period: MINUTE,
+      }),
+      of: 3,
+      says: 'Fewer nodes run than should',
+    },
+    {
+      name: 'nodes-heartbeats',
+      metric: nodeMetric(context, 'inkwire_heartbeats_missed_total', 'Sum'),
+      threshold: 2,
+      of: 3,
+      says: 'Nodes cannot renew their leases',
+    },
+    {
+      name: 'nodes-resyncs',
+      metric: nodeMetric(context, 'inkwire_resyncs_total', 'Sum'),
+      says: 'Clients were told to read again',
+    },
+    {
+      name: 'nodes-panics',
+      metric: nodeMetric(context, 'inkwire_panics_total', 'Sum'),
+      says: 'A task of a node panicked: a defect',
+    },
+  ];
+}
+
+/** Words of the relay's log, as its source has them; a check looks there. */
+export const RELAY_SKIPS = ['is skipped'];
+export const RELAY_HOLDS = ['is not safe on the bus'];

@@ -1,0 +1,98 @@
+// The HTTP API. The functions route by themselves; a path is named here only to choose a function.
+import { ArnFormat, Duration } from 'aws-cdk-lib';
+import * as apigateway from 'aws-cdk-lib/aws-apigatewayv2';
+import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
+import { helperOf } from './helpers.mjs';
+import { logGroupOf } from './logs.mjs';
+
+/**
+ * Which function serves what (`protocol::routes::Function`). Methods are named, never ANY: a route
+ * that takes any method takes a browser's OPTIONS too, and the functions refuse that.
+ *
+ * What no route names goes to a function as well, so that a wrong path or method is answered with
+ * our problem and its `Allow`: every function knows all of them.
+ */
+const ROUTES = {
+  'POST /messages': 'send',
+  'GET /scroll': 'scroll',
+  'GET /connect': 'connect',
+  'GET /channels': 'membership',
+  'POST /channels': 'membership',
+  'GET /channels/{proxy+}': 'membership',
+  'PUT /channels/{proxy+}': 'membership',
+  'DELETE /channels/{proxy+}': 'membership',
+  'DELETE /users/{proxy+}': 'membership',
+  'OPTIONS /{proxy+}': 'preflight',
+};
+const OTHERWISE = 'connect';
+
+export function apiOf(stack, { settings, parameters, functions }) {
+  const preflight = helperOf(stack, 'preflight', { settings, parameters, handler: 'index.handler' });
+  const targets = { ...functions, preflight };
+  const integrations = Object.fromEntries(
+    [...new Set(Object.values(ROUTES))].map((name) => [
+      name,
+      new HttpLambdaIntegration(`Calls-${name}`, targets[name]),
+    ]),
+  );
+  const api = new apigateway.HttpApi(stack, 'Api', {
+    apiName: settings.stackName,
+    description: 'Inkwire',
+    corsPreflight: corsOf(parameters),
+    defaultIntegration: integrations[OTHERWISE],
+    createDefaultStage: false,
+  });
+  for (const [route, name] of Object.entries(ROUTES)) {
+    const [method, path] = route.split(' ');
+    api.addRoutes({ path, methods: [method], integration: integrations[name] });
+  }
+  const group = logGroupOf(stack, 'ApiLogs', { parameters, name: `/${settings.stackName}/api` });
+  new apigateway.CfnStage(stack, 'ApiStage', {
+    apiId: api.apiId,
+    stageName: '$default',
+    autoDeploy: true,
+    accessLogSettings: { destinationArn: arnOf(stack, group), format: ACCESS_LOG },
+    defaultRouteSettings: {
+      detailedMetricsEnabled: true,
+      throttlingRateLimit: parameters.ApiRateLimit.valueAsNumber,
+      throttlingBurstLimit: parameters.ApiBurstLimit.valueAsNumber,
+    },
+  });
+  return api;
+}
+
+/** The group itself: its own attribute names all streams of it, which is not what is asked for. */
+const arnOf = (stack, group) =>
+  stack.formatArn({
+    service: 'logs',
+    resource: 'log-group',
+    resourceName: group.logGroupName,
+    arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+  });
+
+function corsOf(parameters) {
+  return {
+    allowOrigins: parameters.AllowedOrigins.valueAsList,
+    allowMethods: ['GET', 'POST', 'PUT', 'DELETE'].map((name) => apigateway.CorsHttpMethod[name]),
+    allowHeaders: ['authorization', 'content-type'],
+    exposeHeaders: ['retry-after', 'x-request-id'],
+    // Tokens travel in a header: there are no cookies to allow.
+    allowCredentials: false,
+    maxAge: Duration.hours(1),
+  };
+}
+
+/** Nothing of a caller but the address: no header, no query, no token. */
+const ACCESS_LOG = JSON.stringify({
+  at: '$context.requestTime',
+  request_id: '$context.requestId',
+  integration_request_id: '$context.integration.requestId',
+  ip: '$context.identity.sourceIp',
+  method: '$context.httpMethod',
+  route: '$context.routeKey',
+  status: '$context.status',
+  bytes: '$context.responseLength',
+  latency_ms: '$context.responseLatency',
+  integration_latency_ms: '$context.integration.latency',
+  error: '$context.integration.error',
+});

@@ -1,0 +1,78 @@
+// One page to look at when an alarm rings.
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import { Duration } from 'aws-cdk-lib';
+import { cacheMetric, nodeMetric } from './alarms.mjs';
+
+export function dashboardOf(stack, context, alarms) {
+  const { settings } = context;
+  const graph = (title, left, right = []) =>
+    new cloudwatch.GraphWidget({ title, left, right, width: 8, height: 6, period: Duration.minutes(1) });
+  new cloudwatch.Dashboard(stack, 'Dashboard', {
+    dashboardName: settings.stackName,
+    defaultInterval: Duration.hours(3),
+    widgets: [
+      [new cloudwatch.AlarmStatusWidget({ title: 'Alarms', alarms, width: 24, height: 4 })],
+      [...apiGraphs(graph, context)],
+      [...busGraphs(graph, context)],
+      [...nodeGraphs(graph, context)],
+    ],
+  });
+}
+
+function apiGraphs(graph, { api, functions, tables }) {
+  const of = Object.entries(functions);
+  return [
+    graph('Calls and failures', [api.metricCount()], [api.metricServerError(), api.metricClientError()]),
+    graph(
+      'Duration, p99',
+      of.map(([label, target]) => target.metricDuration({ label, statistic: 'p99' })),
+    ),
+    graph(
+      'Units written and read',
+      Object.entries(tables).flatMap(([name, table]) => [
+        table.metricConsumedWriteCapacityUnits({ label: `${name} written` }),
+        table.metricConsumedReadCapacityUnits({ label: `${name} read` }),
+      ]),
+    ),
+  ];
+}
+
+function busGraphs(graph, context) {
+  const { functions, relay } = context;
+  const cache = (name, statistic) => [1, 2].map((member) => cacheMetric(context, member, name, statistic));
+  return [
+    graph(
+      'Relay: age, failures',
+      [functions.relay.metric('IteratorAge', { statistic: 'Maximum' })],
+      [relay.queue.metricApproximateNumberOfMessagesVisible()],
+    ),
+    graph('Cache: processor, memory', [
+      ...cache('EngineCPUUtilization', 'Average'),
+      ...cache('DatabaseMemoryUsagePercentage', 'Maximum'),
+    ]),
+    graph('Cache: evictions, lag', cache('Evictions', 'Sum'), cache('ReplicationLag', 'Maximum')),
+  ];
+}
+
+function nodeGraphs(graph, context) {
+  const { service } = context.fleet;
+  return [
+    graph(
+      'Sockets: a node, the fullest',
+      [nodeMetric(context, 'inkwire_sockets', 'Average'), nodeMetric(context, 'inkwire_sockets', 'Maximum')],
+      [nodeMetric(context, 'inkwire_handshakes_total', 'Sum')],
+    ),
+    graph(
+      'Delivered; slow consumers, resyncs',
+      [nodeMetric(context, 'inkwire_frames_delivered_total', 'Sum')],
+      [
+        nodeMetric(context, 'inkwire_slow_consumers_total', 'Sum'),
+        nodeMetric(context, 'inkwire_resyncs_total', 'Sum'),
+      ],
+    ),
+    graph('Nodes: processor, memory', [
+      service.metricCpuUtilization(),
+      service.metricMemoryUtilization(),
+    ]),
+  ];
+}

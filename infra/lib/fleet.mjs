@@ -1,0 +1,194 @@
+// The nodes: tasks with a public address each and no load balancer, which `GET /connect` is.
+import { Aws, Duration, Fn } from 'aws-cdk-lib';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as ecr from 'aws-cdk-lib/aws-ecr';
+import * as ecs from 'aws-cdk-lib/aws-ecs';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import { statementsOf } from './access.mjs';
+import { COLLECTOR_IMAGE, collectorConfig, METRICS_NAMESPACE } from './collector.mjs';
+import { repositoryName } from './images.mjs';
+import { logGroupOf } from './logs.mjs';
+import { zoneNameOf } from './names.mjs';
+import { METRICS_PORT, SOCKET_PORT } from './network.mjs';
+
+const ARCHITECTURES = { arm64: ecs.CpuArchitecture.ARM64, x86_64: ecs.CpuArchitecture.X86_64 };
+
+/** The cluster: apart from the service, since the names of nodes follow from its events. */
+export function clusterOf(stack, { settings, parameters, network }) {
+  const clusterName = settings.stackName;
+  // The platform would make this group by itself, without an end.
+  const insights = logGroupOf(stack, 'InsightsLogs', {
+    parameters,
+    name: `/aws/ecs/containerinsights/${clusterName}/performance`,
+  });
+  const cluster = new ecs.Cluster(stack, 'Cluster', {
+    clusterName,
+    vpc: network.vpc,
+    containerInsightsV2: ecs.ContainerInsights.ENABLED,
+  });
+  cluster.node.addDependency(insights);
+  return cluster;
+}
+
+export function fleetOf(stack, context) {
+  const { settings, parameters, network, cluster } = context;
+  const task = taskOf(stack, context);
+  const service = new ecs.FargateService(stack, 'Nodes', {
+    serviceName: `${settings.prefix}nodes`,
+    cluster,
+    taskDefinition: task,
+    // No count: a deployment would reset what scaling has chosen. Scaling brings in the least.
+    assignPublicIp: true,
+    vpcSubnets: { subnetType: ec2.SubnetType.PUBLIC },
+    securityGroups: [network.nodesGroup],
+    // A rolling deployment starts new nodes first. An old one then gets SIGTERM, withdraws its
+    // lease, and sends its clients on within 20 s: they find the new ones there.
+    minHealthyPercent: 100,
+    maxHealthyPercent: 150,
+    circuitBreaker: { enable: true, rollback: true },
+    availabilityZoneRebalancing: ecs.AvailabilityZoneRebalancing.ENABLED,
+    enableExecuteCommand: false,
+    propagateTags: ecs.PropagatedTagSource.SERVICE,
+  });
+  if (settings.has('scaling')) scaleOf(settings, parameters, service);
+  return { service, task };
+}
+
+function taskOf(stack, context) {
+  const { settings, tables } = context;
+  const [taskRole, executionRole] = rolesOf(stack, settings, tables);
+  const task = new ecs.FargateTaskDefinition(stack, 'Task', {
+    family: `${settings.prefix}node`,
+    ...settings.nodeSize,
+    taskRole,
+    executionRole,
+    runtimePlatform: {
+      cpuArchitecture: ARCHITECTURES[settings.arch],
+      operatingSystemFamily: ecs.OperatingSystemFamily.LINUX,
+    },
+  });
+  nodeContainer(stack, task, context);
+  collectorContainer(stack, task, context);
+  return task;
+}
+
+function nodeContainer(stack, task, { settings, parameters, redis, secrets }) {
+  const repository = ecr.Repository.fromRepositoryName(stack, 'Images', repositoryName(settings));
+  const logGroup = logGroupOf(stack, 'NodeLogs', { parameters, name: `/${settings.stackName}/nodes` });
+  const linuxParameters = new ecs.LinuxParameters(stack, 'NodeLinux', { initProcessEnabled: false });
+  linuxParameters.dropCapabilities(ecs.Capability.ALL);
+  const container = task.addContainer('node', {
+    image: ecs.ContainerImage.fromEcrRepository(repository, parameters.NodeImageTag.valueAsString),
+    essential: true,
+    user: '65532:65532',
+    readonlyRootFilesystem: true,
+    linuxParameters,
+    // SIGTERM, 20 s of draining (`limits::DRAIN_MAX`), and some to write the last lines.
+    stopTimeout: Duration.seconds(40),
+    portMappings: [{ containerPort: SOCKET_PORT, protocol: ecs.Protocol.TCP }],
+    logging: ecs.LogDriver.awsLogs({
+      logGroup,
+      streamPrefix: 'node',
+      mode: ecs.AwsLogDriverMode.NON_BLOCKING,
+    }),
+    environment: environmentOf(settings, parameters),
+    secrets: {
+      INKWIRE_REDIS_URL: ecs.Secret.fromSecretsManager(redis.url),
+      INKWIRE_TICKET_SECRET: ecs.Secret.fromSecretsManager(secrets.ticket),
+    },
+  });
+  // 60000 sockets (`limits::SOCKETS_MAX`), and files for everything else.
+  container.addUlimits({ name: ecs.UlimitName.NOFILE, softLimit: 131072, hardLimit: 131072 });
+}
+
+/** The names are those of shared/runtime/src/config.rs; a check compares them. */
+function environmentOf(settings, parameters) {
+  return {
+    INKWIRE_TABLE_PREFIX: settings.prefix,
+    AWS_REGION: Aws.REGION,
+    INKWIRE_NODE_LISTEN: `0.0.0.0:${SOCKET_PORT}`,
+    // Its own loopback: only the collector in the same task reaches it.
+    INKWIRE_NODE_ADMIN_LISTEN: `127.0.0.1:${METRICS_PORT}`,
+    // `{task_id}` is for the node to fill in: what it does not do yet (README, "What is missing").
+    INKWIRE_NODE_URL: `wss://{task_id}.${zoneNameOf(parameters)}:${SOCKET_PORT}/socket`,
+    INKWIRE_NODE_HANDSHAKES_PER_SECOND: parameters.HandshakesPerSecond.valueAsString,
+    INKWIRE_ALLOWED_ORIGINS: originsOf(parameters),
+    INKWIRE_LOG: parameters.LogFilter.valueAsString,
+    INKWIRE_LOG_FORMAT: 'json',
+  };
+}
+
+const originsOf = (parameters) => Fn.join(',', parameters.AllowedOrigins.valueAsList);
+
+/** Beside the node: reads its metrics and hands them to CloudWatch, for scaling and alarms. */
+function collectorContainer(stack, task, { settings, parameters }) {
+  const group = logGroupOf(stack, 'MetricLogs', {
+    parameters,
+    name: `/${settings.stackName}/node-metrics`,
+  });
+  group.grantWrite(task.taskRole);
+  task.addContainer('collector', {
+    image: ecs.ContainerImage.fromRegistry(COLLECTOR_IMAGE),
+    // Without it a node still serves; it is only not seen.
+    essential: false,
+    readonlyRootFilesystem: true,
+    memoryLimitMiB: 256,
+    environment: {
+      AOT_CONFIG_CONTENT: collectorConfig({
+        port: METRICS_PORT,
+        region: Aws.REGION,
+        logGroup: group.logGroupName,
+        fleet: settings.stackName,
+      }),
+    },
+    logging: ecs.LogDriver.awsLogs({
+      logGroup: logGroupOf(stack, 'CollectorLogs', {
+        parameters,
+        name: `/${settings.stackName}/collector`,
+      }),
+      streamPrefix: 'collector',
+      mode: ecs.AwsLogDriverMode.NON_BLOCKING,
+    }),
+  });
+}
+
+function rolesOf(stack, settings, tables) {
+  const assumedBy = new iam.ServicePrincipal('ecs-tasks.amazonaws.com', {
+    conditions: { StringEquals: { 'aws:SourceAccount': Aws.ACCOUNT_ID } },
+  });
+  const taskRole = new iam.Role(stack, 'Role-node', { description: 'Inkwire: a node', assumedBy });
+  for (const statement of statementsOf('node', tables)) taskRole.addToPolicy(statement);
+  const executionRole = new iam.Role(stack, 'Role-node-start', {
+    description: 'Inkwire: what starts a node: its image, its secrets, its logs',
+    assumedBy,
+  });
+  return [taskRole, executionRole];
+}
+
+/** Follows open sockets, slowly downwards: a node that leaves sends its clients elsewhere. */
+function scaleOf(settings, parameters, service) {
+  const target = service.autoScaleTaskCount({
+    minCapacity: parameters.NodesMin.valueAsNumber,
+    maxCapacity: parameters.NodesMax.valueAsNumber,
+  });
+  target.scaleToTrackCustomMetric('Sockets', {
+    metric: new cloudwatch.Metric({
+      namespace: METRICS_NAMESPACE,
+      metricName: 'inkwire_sockets',
+      // Each node writes under the same name: their average is sockets a node.
+      dimensionsMap: { fleet: settings.stackName },
+      statistic: 'Average',
+      period: Duration.minutes(1),
+    }),
+    targetValue: parameters.SocketsPerNode.valueAsNumber,
+    scaleOutCooldown: Duration.minutes(1),
+    scaleInCooldown: Duration.minutes(15),
+  });
+  // Processor time as well: few sockets with much to say.
+  target.scaleOnCpuUtilization('Cpu', {
+    targetUtilizationPercent: 60,
+    scaleOutCooldown: Duration.minutes(1),
+    scaleInCooldown: Duration.minutes(15),
+  });
+}

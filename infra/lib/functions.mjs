@@ -1,0 +1,112 @@
+// The five functions: prebuilt programs, one role each.
+import { ArnFormat, Duration, Fn, Stack } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import * as iam from 'aws-cdk-lib/aws-iam';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import { statementsOf } from './access.mjs';
+import { logGroupOf } from './logs.mjs';
+import { resolved } from './secrets.mjs';
+
+/** What calls them waits 30 s at most; the store's calls end within 6 s (`limits::SEND_DEADLINE`). */
+const TIMEOUT_S = { send: 10, scroll: 10, membership: 29, connect: 10, relay: 60 };
+const ARCHITECTURES = { arm64: lambda.Architecture.ARM_64, x86_64: lambda.Architecture.X86_64 };
+
+/** Makes the functions; returns them by name. */
+export function functionsOf(stack, context) {
+  return Object.fromEntries(
+    Object.keys(TIMEOUT_S).map((name) => [name, functionOf(stack, name, context)]),
+  );
+}
+
+function functionOf(stack, name, context) {
+  const { settings, parameters, network } = context;
+  const functionName = settings.prefix + name;
+  const logGroup = logGroupOf(stack, `Logs-${name}`, {
+    parameters,
+    name: `/aws/lambda/${functionName}`,
+  });
+  return new lambda.Function(stack, `Function-${name}`, {
+    functionName,
+    // Their environment is read at deployment: another generation makes them read it again.
+    description: Fn.join('', [`Inkwire ${name}, secrets `, parameters.SecretsGeneration.valueAsString]),
+    runtime: lambda.Runtime.PROVIDED_AL2023,
+    architecture: ARCHITECTURES[settings.arch],
+    handler: 'bootstrap',
+    code: lambda.Code.fromAsset(settings.bootstrapOf(name)),
+    role: roleOf(stack, name, functionName, logGroup, context),
+    logGroup,
+    timeout: Duration.seconds(TIMEOUT_S[name]),
+    memorySize: parameters.FunctionMemory.valueAsNumber,
+    environment: environmentOf(name, context),
+    vpc: network.vpc,
+    vpcSubnets: { subnetType: ec2.SubnetType.PRIVATE_ISOLATED },
+    securityGroups: [network.functionsGroup],
+  });
+}
+
+/** The names are those of shared/runtime/src/config.rs; a check compares them. */
+function environmentOf(name, { settings, parameters, redis, secrets }) {
+  const all = {
+    INKWIRE_TABLE_PREFIX: settings.prefix,
+    INKWIRE_REDIS_URL: resolved(redis.url),
+    INKWIRE_LOG: parameters.LogFilter.valueAsString,
+    INKWIRE_LOG_FORMAT: 'json',
+  };
+  // The relay takes no calls: it holds nothing that signs.
+  if (name === 'relay') return { ...all, INKWIRE_REDIS_REPLICAS: redis.replicas };
+  return {
+    ...all,
+    INKWIRE_TOKEN_SECRET: resolved(secrets.token),
+    INKWIRE_TOKEN_ISSUER: parameters.TokenIssuer.valueAsString,
+    INKWIRE_TOKEN_AUDIENCE: parameters.TokenAudience.valueAsString,
+    INKWIRE_TICKET_SECRET: resolved(secrets.ticket),
+  };
+}
+
+function roleOf(stack, name, functionName, logGroup, { tables }) {
+  const statements = [
+    ...statementsOf(name, tables),
+    new iam.PolicyStatement({
+      sid: 'Logs',
+      actions: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+      resources: [logGroup.logGroupArn],
+    }),
+    ...interfaceStatements(stack, functionName),
+  ];
+  return new iam.Role(stack, `Role-${name}`, {
+    description: `Inkwire: the function ${name}`,
+    assumedBy: new iam.ServicePrincipal('lambda.amazonaws.com'),
+    inlinePolicies: { access: new iam.PolicyDocument({ statements }) },
+  });
+}
+
+/**
+ * What the platform does in the function's name to put it into the network. These calls take no
+ * narrower resource; so the function's own code is denied them.
+ */
+function interfaceStatements(stack, functionName) {
+  const actions = [
+    'ec2:AssignPrivateIpAddresses',
+    'ec2:CreateNetworkInterface',
+    'ec2:DeleteNetworkInterface',
+    'ec2:DescribeNetworkInterfaces',
+    'ec2:DescribeSubnets',
+    'ec2:UnassignPrivateIpAddresses',
+  ];
+  const self = Stack.of(stack).formatArn({
+    service: 'lambda',
+    resource: 'function',
+    resourceName: functionName,
+    arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+  });
+  return [
+    new iam.PolicyStatement({ sid: 'Interfaces', actions, resources: ['*'] }),
+    new iam.PolicyStatement({
+      sid: 'NotFromItsCode',
+      effect: iam.Effect.DENY,
+      actions,
+      resources: ['*'],
+      conditions: { ArnEquals: { 'lambda:SourceFunctionArn': self } },
+    }),
+  ];
+}

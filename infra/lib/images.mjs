@@ -1,0 +1,24 @@
+// Where the node's image lies. A stack of its own: a service cannot start before its image is there.
+import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import * as ecr from 'aws-cdk-lib/aws-ecr';
+
+/** The repository's name, which the fleet refers to without an export. */
+export const repositoryName = (settings) => `${settings.prefix}node`;
+
+export class ImageStack extends Stack {
+  constructor(scope, id, { settings }) {
+    super(scope, id, { description: 'Inkwire: the repository of the node image' });
+    new ecr.Repository(this, 'Nodes', {
+      repositoryName: repositoryName(settings),
+      // A tag is a version: what was deployed under it can be deployed again.
+      imageTagMutability: ecr.TagMutability.IMMUTABLE,
+      imageScanOnPush: true,
+      encryption: ecr.RepositoryEncryption.AES_256,
+      lifecycleRules: [
+        { description: 'untagged layers', tagStatus: ecr.TagStatus.UNTAGGED, maxImageAge: Duration.days(14) },
+        { description: 'versions to go back to', maxImageCount: 50 },
+      ],
+      removalPolicy: RemovalPolicy.RETAIN,
+    });
+  }
+}

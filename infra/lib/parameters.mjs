@@ -1,0 +1,112 @@
+// What a deployment chooses: the parameters of the template. What decides where data goes, or who
+// gets in, has no default.
+import { CfnParameter } from 'aws-cdk-lib';
+
+const RETENTION_DAYS = [1, 3, 5, 7, 14, 30, 60, 90, 120, 180, 365, 400, 545, 731, 1827, 3653];
+
+const DEFINITIONS = {
+  Domain: {
+    description: 'Nodes get names under nodes.<Domain>; such as chat.example.com',
+    allowedPattern: '^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z]{2,63}$',
+  },
+  ParentZoneId: {
+    description: 'Public hosted zone to delegate nodes.<Domain> from; empty: delegate by hand',
+    default: '',
+    allowedPattern: '^(Z[A-Z0-9]{1,31})?$',
+  },
+  AllowedOrigins: {
+    type: 'CommaDelimitedList',
+    description: 'Origins of browsers, for CORS and sockets; such as https://chat.example.com',
+    allowedPattern: '^https?://[^/,*]+$',
+  },
+  TokenIssuer: { description: 'The only iss that is taken from bearer tokens', minLength: 1 },
+  TokenAudience: { description: 'The aud that a bearer token must name', minLength: 1 },
+  NodeImageTag: {
+    description: 'Tag of the node image in the repository of the images stack',
+    allowedPattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$',
+  },
+  NodesMin: {
+    type: 'Number',
+    description: 'Nodes at least; two survive the loss of one',
+    default: 2,
+    minValue: 1,
+  },
+  NodesMax: { type: 'Number', description: 'Nodes at most', default: 20, minValue: 1 },
+  SocketsPerNode: {
+    type: 'Number',
+    description: 'Open sockets a node that the fleet is scaled towards; a node takes 60000',
+    default: 20000,
+    minValue: 100,
+    maxValue: 60000,
+  },
+  HandshakesPerSecond: {
+    type: 'Number',
+    description: 'Handshakes a second that a node takes',
+    default: 2000,
+    minValue: 1,
+    maxValue: 100000,
+  },
+  CacheNodeType: {
+    description: 'ElastiCache node type',
+    default: 'cache.t4g.small',
+    allowedPattern: '^cache\\.[a-z0-9]+\\.[a-z0-9]+$',
+  },
+  CacheReplicas: {
+    type: 'Number',
+    description: 'Replicas of the cache; the relay waits for one of them',
+    default: 1,
+    minValue: 1,
+    maxValue: 5,
+  },
+  FunctionMemory: {
+    type: 'Number',
+    description: 'MiB of each function; its share of a CPU follows',
+    default: 512,
+    minValue: 128,
+    maxValue: 3008,
+  },
+  ApiRateLimit: {
+    type: 'Number',
+    description: 'Calls a second that the API takes',
+    default: 2000,
+    minValue: 1,
+  },
+  ApiBurstLimit: {
+    type: 'Number',
+    description: 'Calls at once above that',
+    default: 1000,
+    minValue: 1,
+  },
+  LogRetentionDays: {
+    type: 'Number',
+    description: 'Days that logs are kept',
+    default: '30',
+    allowedValues: RETENTION_DAYS.map(String),
+  },
+  LogFilter: { description: 'tracing directives of functions and nodes', default: 'info', minLength: 1 },
+  SecretsGeneration: {
+    type: 'Number',
+    description: 'Raise it after a change of a secret: functions read them at deployment',
+    default: 1,
+    minValue: 1,
+  },
+  AlarmEmail: {
+    description: 'Who gets alarms by mail; empty: subscribe to the topic by hand',
+    default: '',
+    allowedPattern: '^([^@ ]+@[^@ ]+)?$',
+  },
+};
+
+/** What only a part of the stack reads: without that part nobody is asked for it. */
+const OF_SCALING = ['NodesMin', 'NodesMax', 'SocketsPerNode'];
+
+/** Adds the parameters to a stack, by name. */
+export function parametersOf(stack, { settings }) {
+  const isRead = ([name]) => settings.has('scaling') || !OF_SCALING.includes(name);
+  return Object.fromEntries(
+    Object.entries(DEFINITIONS).filter(isRead).map(([name, definition]) => [
+      name,
+      new CfnParameter(stack, name, { type: 'String', ...definition }),
+    ]),
+  );
+}

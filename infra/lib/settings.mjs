@@ -1,0 +1,86 @@
+// What is chosen at synthesis, by `-c name=value`. Everything else is a parameter of the template.
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** A setting that cannot be used: one line for the person who gave it. */
+export class SettingsError extends Error {}
+
+/** The repository's root. */
+export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+
+/** The one table shape, which the store's adapter reads as well. */
+export const TABLES = JSON.parse(readFileSync(join(ROOT, 'shared/dynamo/tables.json'), 'utf8'));
+
+/**
+ * What the local switch (`-c local=1`) leaves out, and why. The one list: a module asks
+ * `settings.has(name)`. Each reason is what the emulator, MiniStack 1.5.33, said or lacks.
+ */
+export const NOT_LOCAL = {
+  alarmsOnMath: 'AWS::CloudWatch::Alarm with Metrics: metric math is not supported there',
+  cacheTls: 'its caches answer with the address of a Redis on the machine, without TLS and AUTH',
+  flowLogs: 'AWS::EC2::FlowLog is not known to it',
+  scaling: 'AWS::ApplicationAutoScaling::* is not known to it',
+};
+
+const CHOICES = {
+  arch: ['arm64', 'x86_64'],
+  assets: ['built', 'none'],
+  local: ['0', '1'],
+  node: ['1024x2048', '512x1024', '2048x4096', '4096x8192'],
+  tables: ['retain', 'protect', 'destroy'],
+};
+
+/** Reads the context, refuses what it does not know, and says what each setting comes to. */
+export function settingsOf(node) {
+  const chosen = Object.fromEntries(
+    Object.entries(CHOICES).map(([name, values]) => [name, choice(node, name, values)]),
+  );
+  const prefix = text(node, 'prefix', TABLES.prefix, /^[a-z][a-z0-9-]{0,18}-$/);
+  const isLocal = chosen.local === '1';
+  return Object.freeze({
+    /** Stands before every name: tables, functions, log groups. Two of them are two deployments. */
+    prefix,
+    stackName: prefix.slice(0, -1),
+    imagesName: `${prefix}images`,
+    arch: chosen.arch,
+    /** A node and its collector: CPU units and MiB, which go together on Fargate. */
+    nodeSize: sizeOf(chosen.node),
+    /** Whether tables outlive the stack; whether they refuse to be deleted at all. */
+    keepsTables: chosen.tables !== 'destroy',
+    protectsTables: chosen.tables === 'protect',
+    cidr: text(node, 'cidr', '10.42.0.0/16', /^\d+\.\d+\.\d+\.\d+\/\d+$/),
+    isLocal,
+    has: (part) => !(isLocal && part in NOT_LOCAL),
+    bootstrapOf: (name) => bootstrapOf(chosen, name),
+  });
+}
+
+function sizeOf(text) {
+  const [cpu, memoryLimitMiB] = text.split('x').map(Number);
+  return { cpu, memoryLimitMiB };
+}
+
+/** The folder with a function's program, or a placeholder that can be synthesised, not run. */
+function bootstrapOf({ arch, assets }, name) {
+  if (assets === 'none') return join(ROOT, 'infra/placeholder');
+  const folder = `target/lambda/${arch}/${name}`;
+  if (!existsSync(join(ROOT, folder, 'bootstrap'))) {
+    throw new SettingsError(`${folder}/bootstrap is missing; run: infra/deploy functions`);
+  }
+  return join(ROOT, folder);
+}
+
+function choice(node, name, values) {
+  const value = String(node.tryGetContext(name) ?? values[0]);
+  if (!values.includes(value)) {
+    throw new SettingsError(`-c ${name}=${value} is none of: ${values.join(', ')}`);
+  }
+  return value;
+}
+
+function text(node, name, otherwise, form) {
+  const value = String(node.tryGetContext(name) ?? otherwise);
+  if (!form.test(value)) throw new SettingsError(`-c ${name}=${value} does not match ${form}`);
+  return value;
+}

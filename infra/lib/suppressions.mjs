@@ -1,0 +1,84 @@
+// What cdk-nag finds and we decided otherwise, each with its reason. Everything else is an error.
+import { NagSuppressions } from 'cdk-nag';
+
+/**
+ * Permissions that name no single resource, since the platform takes none: the whole list, which
+ * the checks compare with the template.
+ */
+export const WILDCARDS = [
+  {
+    actions: [
+      'ec2:AssignPrivateIpAddresses',
+      'ec2:CreateNetworkInterface',
+      'ec2:DeleteNetworkInterface',
+      'ec2:DescribeNetworkInterfaces',
+      'ec2:DescribeSubnets',
+      'ec2:UnassignPrivateIpAddresses',
+    ],
+    reason:
+      'Lambda puts a function into a network in its role\'s name and takes no narrower resource; ' +
+      'a second statement denies the same calls to the function\'s own code',
+  },
+  {
+    actions: ['ec2:DescribeNetworkInterfaces'],
+    reason: 'EC2 describes all interfaces or none: the call takes no resource',
+  },
+  {
+    actions: ['dynamodb:ListStreams'],
+    reason:
+      'The event source mapping lists a table\'s streams, which are one resource: table/…/stream/*',
+  },
+  {
+    actions: ['ecr:GetAuthorizationToken'],
+    reason: 'A token for the registry, not for a repository: the call takes no resource',
+  },
+];
+
+const BY_PATH = {
+  NodesGroup: [
+    [
+      'AwsSolutions-EC23',
+      'The port for sockets is what nodes are for; they have no load balancer (ADR 0002)',
+    ],
+  ],
+  Api: [
+    [
+      'AwsSolutions-APIG4',
+      'Functions verify tokens (HS256, a secret): no authorizer of the platform does; no route is without',
+    ],
+  ],
+  Task: [
+    [
+      'AwsSolutions-ECS2',
+      'Variables hold no secret; those come from Secrets Manager. The template is the configuration',
+    ],
+  ],
+};
+
+const ROTATION =
+  'Replaced by hand, newest first, without an outage (README, "Secrets"): functions read secrets at ' +
+  'deployment, so a rotation that the platform does alone would lock callers out';
+const LAST = 'It is where failures end up: an alarm looks at its depth, a person at its content';
+
+/** Writes the reasons into the stack. */
+export function suppress(stack) {
+  for (const [path, rules] of Object.entries(BY_PATH)) add(stack, path, rules);
+  for (const secret of ['TokenSecret', 'TicketSecret', 'CacheToken', 'CacheUrl']) {
+    add(stack, secret, [['AwsSolutions-SMG4', ROTATION]]);
+  }
+  for (const queue of ['RelayFailures', 'NamesFailures']) {
+    add(stack, queue, [['AwsSolutions-SQS3', LAST]]);
+  }
+  const [network, interfaces, streams, token] = WILDCARDS.map(({ reason }) => reason);
+  for (const name of ['send', 'scroll', 'membership', 'connect', 'relay']) {
+    add(stack, `Role-${name}`, [['AwsSolutions-IAM5', network, ['Resource::*']]]);
+  }
+  add(stack, 'Role-names', [['AwsSolutions-IAM5', interfaces, ['Resource::*']]]);
+  add(stack, 'Role-node-start', [['AwsSolutions-IAM5', token, ['Resource::*']]]);
+  add(stack, 'RelayStream', [['AwsSolutions-IAM5', streams]]);
+}
+
+function add(stack, path, rules) {
+  const suppressions = rules.map(([id, reason, appliesTo]) => ({ id, reason, appliesTo }));
+  NagSuppressions.addResourceSuppressions(stack.node.findChild(path), suppressions, true);
+}

@@ -1,0 +1,27 @@
+# syntax=docker/dockerfile:1
+# The node's image: one program, no shell, no package manager, nobody's account.
+#
+#   docker build -f infra/node.Dockerfile --platform linux/arm64 -t inkwire-node .
+#
+# The base is pinned by version; for a build that is the same tomorrow, pass digests:
+#   --build-arg RUST_IMAGE=rust@sha256:… --build-arg RUN_IMAGE=gcr.io/distroless/cc-debian12@sha256:…
+ARG RUST_IMAGE=rust:1.95-slim-bookworm
+ARG RUN_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+
+FROM ${RUST_IMAGE} AS build
+WORKDIR /src
+# What is copied decides what is built again; infra/node.Dockerfile.dockerignore leaves the rest out.
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --locked --release -p node --bin node \
+    && cp target/release/node /node
+
+FROM ${RUN_IMAGE}
+COPY --from=build --chown=0:0 --chmod=0555 /node /node
+# Distroless's `nonroot`, as a number: an orchestrator can check that it is not root.
+USER 65532:65532
+EXPOSE 8443
+# SIGTERM makes it drain; it takes no arguments.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/node"]

@@ -1,0 +1,111 @@
+// The helpers' own behaviour, without the platform.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { change, handlerOf, networkOf, zoneOf } from '../helpers/names/index.mjs';
+import { handler as preflight } from '../helpers/preflight/index.mjs';
+
+const event = (lastStatus, networkInterface = 'eni-1') => ({
+  detail: {
+    taskArn: 'arn:aws:ecs:eu-west-1:1:task/inkwire/0a1b',
+    lastStatus,
+    attachments: [
+      { type: 'eni', details: [{ name: 'networkInterfaceId', value: networkInterface }] },
+    ],
+  },
+});
+
+/** A zone and a network that remember. */
+function world({ address = '203.0.113.7', known = [] } = {}) {
+  const records = new Map(known);
+  const said = [];
+  const handle = handlerOf({
+    domain: 'nodes.example.com',
+    zone: {
+      put: async (name, at) => records.set(name, at),
+      remove: async (name) => records.delete(name),
+    },
+    network: { publicAddress: async () => address },
+    log: (line) => said.push(line),
+  });
+  return { records, said, handle };
+}
+
+test('a running task gets a name of its own, a stopped one loses it', async () => {
+  const { records, handle } = world();
+  await handle(event('RUNNING'));
+  assert.deepEqual([...records], [['0a1b.nodes.example.com', '203.0.113.7']]);
+  await handle(event('STOPPED'));
+  assert.equal(records.size, 0);
+});
+
+test('events that come again change nothing', async () => {
+  const { records, said, handle } = world();
+  for (const status of ['RUNNING', 'RUNNING', 'STOPPED', 'STOPPED']) await handle(event(status));
+  assert.equal(records.size, 0);
+  assert.deepEqual(said.map((line) => line.found), [undefined, undefined, true, false]);
+});
+
+test('a task that is gone by the time its start is told gets no name', async () => {
+  const { records, handle } = world({ address: null });
+  await handle(event('RUNNING'));
+  assert.equal(records.size, 0);
+});
+
+test('states between start and end ask for nothing', () => {
+  for (const status of ['PROVISIONING', 'PENDING', 'DEACTIVATING', 'STOPPING', 'DEPROVISIONING']) {
+    assert.deepEqual(change(event(status), 'd'), {});
+  }
+  assert.deepEqual(change({ detail: { taskArn: 'a/b', lastStatus: 'RUNNING' } }, 'd'), {});
+});
+
+/** A client that answers by the command's name, and commands that are their input. */
+function sdk(answers) {
+  const sent = [];
+  const client = {
+    send: async ({ name, input }) => {
+      sent.push([name, input]);
+      return answers[name](input);
+    },
+  };
+  const commands = Object.fromEntries(
+    Object.keys(answers).map((name) => [
+      `${name}Command`,
+      function Command(input) {
+        Object.assign(this, { name, input });
+      },
+    ]),
+  );
+  return { client, commands, sent };
+}
+
+test('a record is deleted as it stands, and only under its own name', async () => {
+  const address = { TTL: 60, ResourceRecords: [{ Value: '203.0.113.7' }] };
+  const own = { Name: 'a.nodes.example.com.', Type: 'A', ...address };
+  const { client, commands, sent } = sdk({
+    ListResourceRecordSets: () => ({ ResourceRecordSets: [own] }),
+    ChangeResourceRecordSets: () => ({}),
+  });
+  const zone = zoneOf(client, commands, 'Z1');
+  assert.equal(await zone.remove('a.nodes.example.com'), true);
+  assert.deepEqual(sent[1][1].ChangeBatch.Changes, [{ Action: 'DELETE', ResourceRecordSet: own }]);
+  // A listing begins at the name and goes on behind it.
+  assert.equal(await zone.remove('0.nodes.example.com'), false);
+  assert.equal(sent.length, 3);
+});
+
+test('an interface that is gone has no address; another failure is one', async () => {
+  const failing = (name) =>
+    sdk({
+      DescribeNetworkInterfaces: () => {
+        throw Object.assign(new Error(name), { name });
+      },
+    });
+  const gone = failing('InvalidNetworkInterfaceID.NotFound');
+  assert.equal(await networkOf(gone.client, gone.commands).publicAddress('eni-1'), undefined);
+  const refused = failing('UnauthorizedOperation');
+  await assert.rejects(networkOf(refused.client, refused.commands).publicAddress('eni-1'));
+});
+
+test('a browser\'s question is answered with yes', async () => {
+  assert.deepEqual(await preflight(), { statusCode: 204 });
+});

@@ -1,0 +1,117 @@
+// Who may do what: every permission names what it is for.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ACCESS } from '../lib/access.mjs';
+import { WILDCARDS } from '../lib/suppressions.mjs';
+import { resourceOf, resourcesOf, source, templateOf, textOf } from './synthesis.mjs';
+
+const template = templateOf();
+const list = (value) => (Array.isArray(value) ? value : [value]);
+
+/** Every statement of every role, wherever it stands. */
+function statements() {
+  const inline = resourcesOf(template, 'AWS::IAM::Role').flatMap(([id, { Properties }]) =>
+    (Properties.Policies ?? []).map((policy) => [id, policy.PolicyDocument]),
+  );
+  const apart = resourcesOf(template, 'AWS::IAM::Policy').map(([, { Properties }]) => [
+    Properties.Roles.map(textOf).join(),
+    Properties.PolicyDocument,
+  ]);
+  return [...inline, ...apart].flatMap(([role, document]) =>
+    list(document.Statement).map((statement) => ({ role, ...statement })),
+  );
+}
+
+const tableStatements = (beginning) =>
+  Object.fromEntries(
+    statements()
+      .filter(({ role, Sid }) => role.startsWith(beginning) && Sid?.startsWith('Table'))
+      .map(({ Action, Resource }) => [textOf(Resource), list(Action)]),
+  );
+
+test('no role has a managed policy', () => {
+  for (const [id, { Properties }] of resourcesOf(template, 'AWS::IAM::Role')) {
+    assert.equal(Properties.ManagedPolicyArns, undefined, id);
+  }
+});
+
+test('no permission has a wildcard but those that the platform takes no other way', () => {
+  const listed = new Set(WILDCARDS.map(({ actions }) => actions.join()));
+  const met = new Set();
+  for (const { role, Effect, Action, Resource, NotAction, NotResource } of statements()) {
+    assert.ok(!NotAction && !NotResource, `${role}: what is not named is not known`);
+    const actions = list(Action);
+    assert.ok(!actions.some((action) => action.includes('*')), `${role}: ${actions}`);
+    const isWide = list(Resource).some((resource) => textOf(resource).includes('*'));
+    if (Effect === 'Deny' || !isWide) continue;
+    assert.ok(listed.has(actions.join()), `${role}: ${actions} on ${textOf(Resource)}`);
+    met.add(actions.join());
+  }
+  assert.deepEqual(met, listed, 'a wildcard that is not needed is not listed');
+});
+
+test('a function may not use what the platform does with its role in the network', () => {
+  for (const name of ['send', 'scroll', 'membership', 'connect', 'relay']) {
+    const own = statements().filter(({ role }) => role.startsWith(`Role${name}`));
+    const allowed = own.find(({ Sid }) => Sid === 'Interfaces');
+    const denied = own.find(({ Effect }) => Effect === 'Deny');
+    assert.deepEqual(denied.Action, allowed.Action);
+    const caller = textOf(denied.Condition.ArnEquals['lambda:SourceFunctionArn']);
+    assert.ok(caller.endsWith(`:function:inkwire-${name}`), caller);
+  }
+});
+
+test('each program has exactly the calls of its use cases, on their tables', () => {
+  const tableOf = (name) => {
+    const [id] = resourcesOf(template, 'AWS::DynamoDB::Table').find(
+      ([, { Properties }]) => Properties.TableName === `inkwire-${name}`,
+    );
+    return `\${${id}.Arn}`;
+  };
+  for (const [program, tables] of Object.entries(ACCESS)) {
+    const beginning = program === 'node' ? '${Rolenode' : `Role${program}`;
+    const expected = Object.entries(tables).map(([table, calls]) => [
+      tableOf(table),
+      calls.map((call) => `dynamodb:${call}`),
+    ]);
+    assert.deepEqual(tableStatements(beginning), Object.fromEntries(expected), program);
+  }
+});
+
+test('nobody scans, and nobody changes or deletes a message', () => {
+  for (const [program, tables] of Object.entries(ACCESS)) {
+    const calls = Object.values(tables).flat();
+    assert.ok(!calls.includes('Scan'), program);
+    for (const call of ['UpdateItem', 'DeleteItem', 'BatchWriteItem']) {
+      assert.ok(!(tables.messages ?? []).includes(call), `${program}: ${call}`);
+    }
+  }
+});
+
+test('the calls are those that the store\'s adapter makes', () => {
+  const adapter = ['messages', 'channels', 'members', 'revocations', 'store']
+    .map((name) => source(`shared/dynamo/src/${name}.rs`))
+    .join();
+  const calls = /^\s+\.((?:put|update|delete|get|batch_get|batch_write)_item|query|scan)\(\)/gm;
+  const made = [...adapter.matchAll(calls)];
+  const camel = (name) => name.replace(/(^|_)(.)/g, (_, __, first) => first.toUpperCase());
+  const allowed = new Set(Object.values(ACCESS).flatMap((tables) => Object.values(tables).flat()));
+  assert.deepEqual(new Set(made.map(([, name]) => camel(name))), allowed);
+});
+
+test('the network lets through to the tables what programs call, and our tables only', () => {
+  const endpoint = resourceOf(template, 'AWS::EC2::VPCEndpoint', 'Vpc');
+  const [statement] = endpoint.Properties.PolicyDocument.Statement;
+  const all = Object.values(ACCESS).flatMap((tables) => Object.values(tables).flat());
+  assert.deepEqual(new Set(statement.Action), new Set(all.map((call) => `dynamodb:${call}`)));
+  assert.equal(statement.Resource.length, 4);
+});
+
+test('who starts a node reads the node\'s secrets and nobody else\'s', () => {
+  const read = statements().filter(({ Action }) => list(Action).includes('secretsmanager:GetSecretValue'));
+  const secrets = read.map(({ Resource }) => textOf(Resource)).join();
+  assert.ok(read.every(({ role }) => role.startsWith('${Rolenodestart')));
+  assert.match(secrets, /CacheUrl/);
+  assert.match(secrets, /TicketSecret/);
+  assert.doesNotMatch(secrets, /TokenSecret|CacheToken/);
+});

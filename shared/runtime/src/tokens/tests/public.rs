@@ -1,0 +1,140 @@
+//! Tokens of an issuer whose public keys are configured. The private ones beside this file sign for
+//! tests and nothing else.
+
+use jsonwebtoken::jwk::Jwk;
+
+use super::*;
+use crate::public_keys::PublicKeysError;
+
+fn rsa() -> EncodingKey {
+    EncodingKey::from_rsa_pem(include_bytes!("keys/rsa.pem")).unwrap()
+}
+
+fn p256() -> EncodingKey {
+    EncodingKey::from_ec_pem(include_bytes!("keys/p256.pem")).unwrap()
+}
+
+fn ed25519() -> EncodingKey {
+    EncodingKey::from_ed_pem(include_bytes!("keys/ed25519.pem")).unwrap()
+}
+
+const ALGORITHMS: [(Algorithm, fn() -> EncodingKey); 3] =
+    [(Algorithm::RS256, rsa), (Algorithm::ES256, p256), (Algorithm::EdDSA, ed25519)];
+
+/// A key as an issuer shows it.
+fn shown(key: &EncodingKey, algorithm: Algorithm, kid: Option<&str>) -> Value {
+    let mut jwk = serde_json::to_value(Jwk::from_encoding_key(key, algorithm).unwrap()).unwrap();
+    if let Some(kid) = kid {
+        jwk["kid"] = json!(kid);
+    }
+    jwk
+}
+
+fn keys(keys: &[Value]) -> Result<PublicKeys, PublicKeysError> {
+    PublicKeys::parse(&json!({ "keys": keys }).to_string())
+}
+
+fn verifier_of(shown: &[Value]) -> JwtTokens {
+    JwtTokens::new(&TokenConfig {
+        keys: TokenKeys::Public(keys(shown).unwrap()),
+        issuer: Some("https://id.example".to_owned()),
+        audience: Some("inkwire".to_owned()),
+    })
+}
+
+fn sign(key: &EncodingKey, algorithm: Algorithm, kid: Option<&str>) -> String {
+    let mut header = Header::new(algorithm);
+    header.kid = kid.map(str::to_owned);
+    let mut claims = with("iss", json!("https://id.example"));
+    claims["aud"] = json!("inkwire");
+    jsonwebtoken::encode(&header, &claims, key).unwrap()
+}
+
+#[test]
+fn each_algorithm_verifies_with_its_public_key() {
+    for (algorithm, key) in ALGORITHMS {
+        let key = key();
+        let tokens = verifier_of(&[shown(&key, algorithm, Some("k1"))]);
+        for kid in [None, Some("k1")] {
+            let taken = tokens.verify(&sign(&key, algorithm, kid), NOW);
+            assert!(taken.is_ok(), "{algorithm:?} {kid:?}: {taken:?}");
+        }
+        let other = tokens.verify(&sign(&key, algorithm, Some("k2")), NOW);
+        assert_eq!(other, Err(TokenError::Invalid), "{algorithm:?}: nobody's kid");
+        let mut torn = sign(&key, algorithm, None);
+        torn.replace_range(torn.len() - 4.., "AAAA");
+        assert_eq!(tokens.verify(&torn, NOW), Err(TokenError::Invalid), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn a_token_chooses_among_keys_and_never_the_algorithm() {
+    let set: Vec<Value> = ALGORITHMS
+        .iter()
+        .map(|(algorithm, key)| shown(&key(), *algorithm, Some(&format!("{algorithm:?}"))))
+        .collect();
+    let tokens = verifier_of(&set);
+    for (algorithm, key) in ALGORITHMS {
+        let own = format!("{algorithm:?}");
+        assert!(tokens.verify(&sign(&key(), algorithm, Some(&own)), NOW).is_ok(), "{own}");
+        let unnamed = tokens.verify(&sign(&key(), algorithm, None), NOW);
+        assert_eq!(unnamed, Err(TokenError::Invalid), "which of three?");
+        for (other, _) in ALGORITHMS.iter().filter(|(other, _)| *other != algorithm) {
+            let stolen = tokens.verify(&sign(&key(), algorithm, Some(&format!("{other:?}"))), NOW);
+            assert_eq!(stolen, Err(TokenError::Invalid), "{own} under the name of {other:?}");
+        }
+    }
+}
+
+#[test]
+fn a_public_key_is_no_shared_secret() {
+    let (algorithm, key) = (Algorithm::RS256, rsa());
+    let jwk = shown(&key, algorithm, None);
+    let tokens = verifier_of(std::slice::from_ref(&jwk));
+    let mut claims = with("iss", json!("https://id.example"));
+    claims["aud"] = json!("inkwire");
+    let public = jwk["n"].as_str().unwrap();
+    for secret in [public, SECRET] {
+        let confused = raw(r#"{"alg":"HS256"}"#, &claims.to_string(), secret);
+        assert_eq!(tokens.verify(&confused, NOW), Err(TokenError::Invalid));
+    }
+    let none = raw(r#"{"alg":"none"}"#, &claims.to_string(), SECRET);
+    assert_eq!(tokens.verify(&none, NOW), Err(TokenError::Invalid));
+    // The other way round: a verifier of shared secrets takes no public key's word.
+    assert_eq!(verify(&sign(&key, algorithm, None)), Err(TokenError::Invalid));
+}
+
+#[test]
+fn sets_that_cannot_be_used_are_told_apart() {
+    let good = || shown(&p256(), Algorithm::ES256, Some("one"));
+    let without_name = || shown(&p256(), Algorithm::ES256, None);
+    let with = |name: &str, value: Value| {
+        let mut jwk = good();
+        jwk[name] = value;
+        jwk
+    };
+    let short = EncodingKey::from_rsa_pem(include_bytes!("keys/short-rsa.pem")).unwrap();
+    let p384 = EncodingKey::from_ec_pem(include_bytes!("keys/p384.pem")).unwrap();
+    for (set, wrong) in [
+        (vec![], PublicKeysError::Empty),
+        (vec![with("d", json!("AAAA"))], PublicKeysError::Private),
+        (vec![json!({ "kty": "oct", "k": "AAAA" })], PublicKeysError::Private),
+        (vec![json!({ "kty": "oct" })], PublicKeysError::Unsupported),
+        (vec![json!(1)], PublicKeysError::Unsupported),
+        (vec![with("crv", json!("P-384"))], PublicKeysError::Unsupported),
+        (vec![with("x", json!("AAAA"))], PublicKeysError::Unsupported),
+        (vec![with("alg", json!("ES384"))], PublicKeysError::Unsupported),
+        (vec![with("use", json!("enc"))], PublicKeysError::Unsupported),
+        (vec![shown(&short, Algorithm::RS256, None)], PublicKeysError::Unsupported),
+        (vec![shown(&p384, Algorithm::ES384, None)], PublicKeysError::Unsupported),
+        (vec![good(), good()], PublicKeysError::Ambiguous),
+        (vec![good(), without_name()], PublicKeysError::Ambiguous),
+    ] {
+        assert_eq!(keys(&set).unwrap_err(), wrong, "{set:?}");
+    }
+    for text in ["", "x", "[]", "{}", r#"{"keys":{}}"#] {
+        assert_eq!(PublicKeys::parse(text), Err(PublicKeysError::NotASet), "{text}");
+    }
+    assert!(keys(&[good(), shown(&rsa(), Algorithm::RS256, Some("two"))]).is_ok());
+    assert!(keys(&[without_name()]).is_ok());
+}
