@@ -157,8 +157,8 @@ fn a_certificate_comes_with_its_key_for_the_urls_name_and_this_day() {
     let url = "wss://a.nodes.example.com:8443/socket";
     let config = NodeConfig::at(&with(url, &chain, &key), june(15)).unwrap();
     let certificate = config.certificate.clone().unwrap();
-    assert_eq!(certificate.not_before().rfc3339(), "2026-06-10T00:00:00Z");
-    assert_eq!(certificate.not_after().rfc3339(), "2026-06-20T00:00:00Z");
+    assert_eq!(certificate.not_before().rfc3339(), "2026-06-10T00:00:00.000Z");
+    assert_eq!(certificate.not_after().rfc3339(), "2026-06-20T00:00:00.000Z");
     assert_eq!(
         (certificate.serves("a.nodes.example.com"), certificate.serves("b.a.nodes.example.com")),
         (true, false)
@@ -170,9 +170,9 @@ fn a_certificate_comes_with_its_key_for_the_urls_name_and_this_day() {
     };
     let of = |name: &str, wrong: &str| vec![format!("{name} {wrong}")];
     let good = with(url, &chain, &key);
-    let expired = of(NODE_TLS_CERTIFICATE, "is expired since 2026-06-20T00:00:00Z");
+    let expired = of(NODE_TLS_CERTIFICATE, "is expired since 2026-06-20T00:00:00.000Z");
     assert_eq!(problems(&good, 21), expired);
-    let early = of(NODE_TLS_CERTIFICATE, "is not valid before 2026-06-10T00:00:00Z");
+    let early = of(NODE_TLS_CERTIFICATE, "is not valid before 2026-06-10T00:00:00.000Z");
     assert_eq!(problems(&good, 9), early);
     let strange = of(NODE_TLS_CERTIFICATE, "is not for the host of INKWIRE_NODE_URL");
     assert_eq!(problems(&with("wss://n1.example/socket", &chain, &key), 15), strange);
