@@ -241,6 +241,13 @@ function nodeAlarms(context) {
       metric: nodeMetric(context, 'inkwire_panics_total', 'Sum'),
       says: 'A task of a node panicked: a defect',
     },
+    {
+      name: 'nodes-certificate',
+      metric: nodeMetric(context, 'inkwire_certificate_seconds', 'Minimum'),
+      threshold: 21 * 24 * 3600,
+      compare: cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+      says: 'A node shows a certificate that ends within 21 days',
+    },
   ];
 }
 

@@ -51,4 +51,5 @@ export const WATCHED = [
   'inkwire_slow_consumers_total',
   'inkwire_heartbeats_missed_total',
   'inkwire_panics_total',
+  'inkwire_certificate_seconds',
 ];

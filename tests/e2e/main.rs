@@ -19,9 +19,11 @@ mod embedded;
 mod everywhere;
 mod failover;
 mod figures;
+mod own_name;
 mod page;
 mod relay;
 mod sockets;
+mod tls;
 
 /// Runs each test on each environment.
 macro_rules! on_each_environment {

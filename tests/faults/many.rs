@@ -3,8 +3,10 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use client::RawSocket;
 use futures_util::stream::{self, StreamExt as _};
 use model::{MessageId, limits};
+use protocol::frame::ServerFrame;
 use tests::crowd::{Crowd, Member};
 use tests::eventually;
 use tests::process::NodeProcess;
@@ -234,3 +236,47 @@ async fn lags(crowd: &Crowd, sent: &[(MessageId, Instant)]) -> Vec<Duration> {
 }
 
 const IN_FLIGHT: usize = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: tests/run --full"]
+async fn long_an_idle_socket_over_tls_is_small() {
+    let plain = idle(false).await;
+    let tls = idle(true).await;
+    figure!(
+        "idle sockets, attached, 1000 of 100 users: {plain} bytes each without TLS, {tls} with TLS \
+         (bar {IDLE_BYTES_MAX})"
+    );
+    assert!(tls <= IDLE_BYTES_MAX, "{tls}");
+}
+
+/// Resident bytes that each of a thousand idle sockets costs a node that has had as many.
+async fn idle(tls: bool) -> u64 {
+    let redis = RedisServer::start(Flavor::Redis);
+    let plan = Plan { nodes: 1, doors: false, tls, ..Plan::on(redis.port()) };
+    let scene = Scene::start(plan).await;
+    let node = &scene.nodes[0].process;
+    let trust = scene.api("user0").trust();
+    let mut sockets = Vec::new();
+    let mut before = 0;
+    for n in 0..1_100 {
+        // What is there once, and what the first sockets of each shard bring, is not of the sockets.
+        if n == 100 {
+            before = node.resident_bytes();
+        }
+        let target = scene.api(&format!("user{}", n % 110)).connect(None).await.unwrap().target;
+        let wait = Duration::from_secs(5);
+        let mut socket = RawSocket::open_trusting(&target.url, &[], wait, &trust).await.unwrap();
+        socket.hello(&target.ticket, None).await.unwrap();
+        let ready = |frame: &ServerFrame| matches!(frame, ServerFrame::Ready(_));
+        assert!(socket.frame_within(wait, ready).await.is_some());
+        sockets.push(socket);
+    }
+    // All have had a tick: what its way needs is there.
+    tokio::time::sleep(limits::TICK + Duration::from_secs(2)).await;
+    let grown = node.resident_bytes().saturating_sub(before);
+    drop(sockets);
+    grown / 1_000
+}
+
+/// What an idle socket may cost, session included.
+const IDLE_BYTES_MAX: u64 = 12 * 1024;

@@ -9,6 +9,7 @@
     reason = "a test whose parts do not start cannot go on"
 )]
 
+pub mod authority;
 pub mod cluster;
 pub mod crowd;
 pub mod failover;

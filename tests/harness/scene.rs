@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checker::{Bounds, Verdict};
+use client::{Api, DevUser, TokenSource, Trust};
 use embedded_stack::engine::{Engine, EngineData};
 use embedded_stack::{Bus, Data, StackOptions};
 use model::{ChannelId, limits};
 use runtime::config::RedisUrl;
 
-use crate::cluster::{Cluster, options};
+use crate::authority::Authority;
+use crate::cluster::{Cluster, options, user};
 use crate::eventually;
 use crate::person::Person;
 use crate::process::{NodeProcess, NodeSetup, free_port};
@@ -85,6 +87,8 @@ pub struct Scene {
     pub nodes: Vec<SceneNode>,
     /// What happens.
     pub recorder: Arc<Recorder>,
+    /// Who issues the nodes' certificates, if they have some.
+    pub authority: Option<Authority>,
     redis_port: u16,
     plan: Plan,
 }
@@ -105,13 +109,23 @@ pub struct Plan {
     /// Whether clients reach nodes, and functions the store, through proxies: not where thousands
     /// do at once.
     pub doors: bool,
+    /// Whether nodes show certificates: each has one of its own.
+    pub tls: bool,
 }
 
 impl Plan {
     /// Two nodes.
     #[must_use]
     pub const fn on(redis_port: u16) -> Self {
-        Self { redis_port, nodes: 2, replicas: 0, seed: 1, open_files: None, doors: true }
+        Self {
+            redis_port,
+            nodes: 2,
+            replicas: 0,
+            seed: 1,
+            open_files: None,
+            doors: true,
+            tls: false,
+        }
     }
 }
 
@@ -142,6 +156,7 @@ impl Scene {
             node_store,
             nodes: Vec::new(),
             recorder: Recorder::new(),
+            authority: plan.tls.then(Authority::new),
             redis_port: plan.redis_port,
             plan,
         };
@@ -161,6 +176,8 @@ impl Scene {
             port,
             door: self.plan.doors.then_some(door.port()),
             open_files: self.plan.open_files,
+            certificate: self.authority.as_ref().map(Authority::issue),
+            variables: Vec::new(),
         };
         let process = NodeProcess::of(&setup).await;
         let nodes = &self.cluster.stack.parts().nodes;
@@ -184,10 +201,21 @@ impl Scene {
         std::iter::once(&self.bus).chain(self.nodes.iter().map(|node| &node.bus))
     }
 
+    /// Calls as a user, who trusts the nodes' authority.
+    ///
+    /// # Panics
+    /// If the stack's URL is none.
+    #[must_use]
+    pub fn api(&self, name: &str) -> Api {
+        let source = TokenSource::Dev(DevUser::new(self.cluster.workspace().clone(), user(name)));
+        let trust = self.authority.as_ref().map_or_else(Trust::public, Authority::trust);
+        Api::trusting(&self.cluster.url(), source, trust).expect("a URL of ours")
+    }
+
     /// A user's sending half.
     #[must_use]
     pub fn sender(&self, name: &str) -> Sender {
-        self.recorder.sender(name, &self.cluster.api(name))
+        self.recorder.sender(name, &self.api(name))
     }
 
     /// A channel of these users, the first of whom makes it.
@@ -201,7 +229,7 @@ impl Scene {
 
     /// Recorded, connected and caught-up clients of these users.
     pub async fn people(&self, names: &[&str]) -> Vec<Person> {
-        let start = |name: &&str| self.recorder.follow(name, self.cluster.api(name));
+        let start = |name: &&str| self.recorder.follow(name, self.api(name));
         let people: Vec<Person> = names.iter().map(start).collect();
         for person in &people {
             person

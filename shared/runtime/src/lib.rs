@@ -13,6 +13,7 @@
 //!
 //! **Not here.** No business rule, no route, no socket.
 
+pub mod certificate;
 pub mod clock;
 pub mod config;
 pub mod http;

@@ -20,6 +20,9 @@ pub(crate) struct Metrics {
     pub(crate) heartbeats_missed: IntCounter,
     pub(crate) panics: IntCounter,
     pub(crate) closes: IntCounterVec,
+    pub(crate) tls_refusals: IntCounterVec,
+    /// Only where there is a certificate: without one, nothing is about to end.
+    certificate: Option<IntGauge>,
     fills: IntCounter,
     resyncs: IntCounter,
     delivered: IntCounter,
@@ -30,7 +33,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(has_certificate: bool) -> Self {
         let registry = Registry::new();
         let counter = |name: &str, help: &str| {
             registered(&registry, IntCounter::new(name, help).ok(), || {
@@ -47,6 +50,12 @@ impl Metrics {
             )
             .ok()
         };
+        let tls_refusals = || {
+            let help = "Connections that came to no TLS.";
+            IntCounterVec::new(Opts::new("inkwire_tls_refusals_total", help), &["reason"]).ok()
+        };
+        let certificate = has_certificate
+            .then(|| gauge("inkwire_certificate_seconds", "What is left of the certificate."));
         Self {
             sockets: gauge("inkwire_sockets", "Open sockets."),
             workspaces: gauge("inkwire_workspaces", "Workspaces that this node follows."),
@@ -61,6 +70,8 @@ impl Metrics {
             heartbeats_missed: counter("inkwire_heartbeats_missed_total", "Leases not renewed."),
             panics: counter("inkwire_panics_total", "Tasks that panicked."),
             closes: registered(&registry, closes(), closes),
+            tls_refusals: registered(&registry, tls_refusals(), tls_refusals),
+            certificate,
             fills: counter("inkwire_fills_total", "Reads of the stream to repair the chain (G4)."),
             resyncs: counter("inkwire_resyncs_total", "Sockets that were told to read again (G4)."),
             delivered: counter("inkwire_frames_delivered_total", "Frames that the kernel took."),
@@ -87,6 +98,9 @@ impl Metrics {
         catch_up(&self.delivered, delivered, &counts.delivered);
         catch_up(&self.writes, writes, &counts.writes);
         catch_up(&self.slow_consumers, slow_consumers, &counts.slow_consumers);
+        if let (Some(gauge), Some(seconds)) = (&self.certificate, hub.certificate_seconds()) {
+            gauge.set(seconds);
+        }
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::warn!(cause = %error, "metrics could not be written");
@@ -121,8 +135,11 @@ mod tests {
 
     #[test]
     fn every_metric_is_registered_once() {
-        let metrics = Metrics::new();
-        metrics.closes.with_label_values(&["restart"]).inc();
-        assert_eq!(metrics.registry.gather().len(), 15);
+        for (has_certificate, expected) in [(false, 16), (true, 17)] {
+            let metrics = Metrics::new(has_certificate);
+            metrics.closes.with_label_values(&["restart"]).inc();
+            metrics.tls_refusals.with_label_values(&["shed"]).inc();
+            assert_eq!(metrics.registry.gather().len(), expected);
+        }
     }
 }

@@ -306,9 +306,7 @@ impl Socket {
     fn write(&mut self, context: &mut Context<'_>, counts: &Counts) -> Written {
         loop {
             if self.queue.is_empty() {
-                self.blocked_since = None;
-                self.shrink();
-                return Written::All;
+                return self.flush(context);
             }
             match self.write_once(context) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Written::Gone,
@@ -321,6 +319,22 @@ impl Socket {
                     self.blocked_since.get_or_insert_with(Instant::now);
                     return Written::Blocked;
                 }
+            }
+        }
+    }
+
+    /// TLS may have taken more than the kernel takes: its rest goes out here. To TCP this is nothing.
+    fn flush(&mut self, context: &mut Context<'_>) -> Written {
+        match Pin::new(&mut self.writer).poll_flush(context) {
+            Poll::Ready(Ok(())) => {
+                self.blocked_since = None;
+                self.shrink();
+                Written::All
+            }
+            Poll::Ready(Err(_)) => Written::Gone,
+            Poll::Pending => {
+                self.blocked_since.get_or_insert_with(Instant::now);
+                Written::Blocked
             }
         }
     }

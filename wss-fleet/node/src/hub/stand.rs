@@ -37,7 +37,8 @@ impl Stand {
         let mut shards = JoinSet::new();
         let mailboxes = Shards::start(&mut shards, 2);
         let url = "ws://node/socket".to_owned();
-        let hub = Hub::new(parts, url, Vec::new(), 1, mailboxes);
+        let shown = Shown { url, own_name: None, certificate_ends_at: None };
+        let hub = Hub::new(parts, shown, Vec::new(), 1, mailboxes);
         Self { hub: Arc::new(hub), store, _shards: shards }
     }
 }

@@ -204,3 +204,55 @@ fn everything_queued_for_a_socket_goes_out_in_one_call() {
     assert_eq!(calls.load(Ordering::Relaxed), 1);
     assert_eq!(shard.counts.delivered.load(Ordering::Relaxed), 50);
 }
+
+/// Takes whatever it is given, and hands it on only when it is flushed, as TLS may.
+struct Holding {
+    inner: tokio::io::DuplexStream,
+    held: Vec<u8>,
+}
+
+impl AsyncWrite for Holding {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.held.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while !this.held.is_empty() {
+            match Pin::new(&mut this.inner).poll_write(context, &this.held) {
+                Poll::Ready(Ok(count)) => drop(this.held.drain(..count)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn g5_what_a_writer_holds_back_is_flushed_and_its_stall_noticed() {
+    let rig = Rig::start();
+    let (inner, mut peer) = tokio::io::duplex(4);
+    let (socket, ended) = (SocketId { shard: 0, serial: 1 }, Arc::new(Notify::new()));
+    let writer = Box::new(Holding { inner, held: Vec::new() });
+    rig.order(Order::Open { socket, writer, ended: Arc::clone(&ended) }).await;
+    rig.frame(b"one two three", &[socket]).await;
+    let mut read = [0; 13];
+    peer.read_exact(&mut read).await.unwrap();
+    assert_eq!(&read[..], b"one two three");
+    // A peer that takes nothing more is a slow consumer, though its writer took all.
+    rig.frame(b"four five", &[socket]).await;
+    let begun = Instant::now();
+    ended.notified().await;
+    assert!(begun.elapsed() >= limits::WRITE_STALL_MAX);
+    assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 1);
+}
