@@ -57,13 +57,14 @@ impl Hub {
         shards: Shards,
     ) -> Self {
         let now = parts.clock.now();
+        let metrics = Metrics::new(shards.counts());
         Self {
             node_id: NodeId::mint(now, parts.randomness.bits()),
             url,
             allowed_origins,
             parts,
             shards,
-            metrics: Metrics::new(),
+            metrics,
             reads: Semaphore::new(limits::STORE_READS_MAX),
             back_fills: Semaphore::new(limits::BACK_FILLS_MAX),
             handshakes: Semaphore::new(limits::HANDSHAKES_MAX),

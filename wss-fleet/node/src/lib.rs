@@ -28,6 +28,7 @@ mod jobs;
 mod metrics;
 mod shard;
 mod upgrade;
+mod watch;
 mod wire;
 mod workspace;
 
@@ -96,7 +97,7 @@ impl Node {
         let admin = config.admin.map(listen).transpose()?;
         let url = config.url.unwrap_or_else(|| format!("ws://{address}{}", upgrade::PATH));
         let mut tasks = JoinSet::new();
-        let shards = fanout::Shards::a_core(&mut tasks);
+        let shards = fanout::Shards::a_core(&mut tasks, Arc::clone(&parts.clock));
         let hub = Arc::new(Hub::new(
             parts,
             url,
@@ -118,7 +119,7 @@ impl Node {
         streams: mpsc::Receiver<Box<dyn Stream>>,
     ) -> Self {
         let mut tasks = JoinSet::new();
-        let shards = fanout::Shards::start(&mut tasks, shards);
+        let shards = fanout::Shards::start(&mut tasks, shards, Arc::clone(&parts.clock));
         let rate = limits::HANDSHAKES_PER_SECOND_MAX;
         let hub = Arc::new(Hub::new(parts, url, Vec::new(), rate, shards));
         Self { hub, door: Door::Handed(streams), admin: None, tasks }

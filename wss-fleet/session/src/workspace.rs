@@ -7,6 +7,7 @@ mod chain;
 mod deliver;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{
@@ -15,7 +16,7 @@ use model::{
 };
 use protocol::close::CloseCode;
 use protocol::frame::ServerFrame;
-use protocol::publication::Entry;
+use protocol::publication::{Entry, Publication};
 
 use crate::audience::{Audience, SocketId};
 use crate::hold::Holds;
@@ -134,6 +135,8 @@ pub enum Effect {
         frame: Bytes,
         /// To whom.
         to: Audience,
+        /// What it tells of, if it tells of one: for those who watch.
+        publication: Option<Arc<Publication>>,
     },
     /// Offer a socket its first frames: `ready`, then what it missed. Live frames come after.
     Ready {
@@ -335,7 +338,8 @@ impl Workspace {
         if !to.is_empty() {
             let (cursor, fresh) = (self.cursor(), self.is_fresh());
             let tick = ServerFrame::Tick { cursor, server_time: now, fresh };
-            effects.push(Effect::Deliver { frame: (self.framing)(tick.encode()), to });
+            let frame = (self.framing)(tick.encode());
+            effects.push(Effect::Deliver { frame, to, publication: None });
             self.audit(effects);
         }
     }
@@ -359,7 +363,8 @@ impl Workspace {
                 self.resyncs += to.sockets().count() as u64;
                 let delay_ms = spread * step / RESYNC_STEPS;
                 let frame = ServerFrame::Resync { reason: reason.to_owned(), delay_ms };
-                effects.push(Effect::Deliver { frame: (self.framing)(frame.encode()), to });
+                let frame = (self.framing)(frame.encode());
+                effects.push(Effect::Deliver { frame, to, publication: None });
             }
         }
     }
