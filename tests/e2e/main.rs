@@ -20,8 +20,10 @@ mod everywhere;
 mod failover;
 mod figures;
 mod page;
+mod redaction;
 mod relay;
 mod sockets;
+mod traces;
 
 /// Runs each test on each environment.
 macro_rules! on_each_environment {

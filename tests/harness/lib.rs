@@ -12,6 +12,7 @@
 pub mod cluster;
 pub mod crowd;
 pub mod failover;
+pub mod logs;
 pub mod person;
 pub mod process;
 pub mod proxy;

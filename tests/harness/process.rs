@@ -1,5 +1,6 @@
 //! Programs of the workspace as processes of their own.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -30,6 +31,26 @@ pub struct NodeSetup {
     pub door: Option<u16>,
     /// How many files it may have open, if not as many as this process.
     pub open_files: Option<u32>,
+    /// What its environment holds beside or instead of that.
+    pub env: Vec<(&'static str, String)>,
+    /// Where its log goes, if not to this process's own.
+    pub log: Option<PathBuf>,
+}
+
+impl NodeSetup {
+    /// A node on a free port.
+    #[must_use]
+    pub fn new(redis_url: &str, store_endpoint: &str) -> Self {
+        Self {
+            redis_url: redis_url.to_owned(),
+            store_endpoint: store_endpoint.to_owned(),
+            port: free_port(),
+            door: None,
+            open_files: None,
+            env: Vec::new(),
+            log: None,
+        }
+    }
 }
 
 impl NodeProcess {
@@ -38,14 +59,7 @@ impl NodeProcess {
     /// # Panics
     /// If it does not.
     pub async fn start(redis_url: &str, store_endpoint: &str) -> Self {
-        Self::of(&NodeSetup {
-            redis_url: redis_url.to_owned(),
-            store_endpoint: store_endpoint.to_owned(),
-            port: free_port(),
-            door: None,
-            open_files: None,
-        })
-        .await
+        Self::of(&NodeSetup::new(redis_url, store_endpoint)).await
     }
 
     /// Starts a node and waits until it answers.
@@ -62,6 +76,9 @@ impl NodeProcess {
             command = Command::new("/bin/sh");
             command.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\"")).arg(&program);
         }
+        if let Some(log) = &setup.log {
+            command.stderr(File::create(log).expect("a file for the log"));
+        }
         let process = command
             .env_clear()
             .env("INKWIRE_NODE_LISTEN", format!("127.0.0.1:{port}"))
@@ -75,6 +92,7 @@ impl NodeProcess {
             .env("AWS_REGION", "local")
             .env("AWS_ACCESS_KEY_ID", "local")
             .env("AWS_SECRET_ACCESS_KEY", "local")
+            .envs(setup.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .spawn()
             .expect("the node's program: `tests/run` builds it");

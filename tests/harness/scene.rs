@@ -119,6 +119,7 @@ impl Scene {
             port,
             door: self.plan.doors.then_some(door.port()),
             open_files: self.plan.open_files,
+            ..NodeSetup::new(&self.bus.redis_url(), self.node_store.url())
         };
         let process = NodeProcess::of(&setup).await;
         let nodes = &self.cluster.stack.parts().nodes;
