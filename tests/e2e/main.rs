@@ -21,9 +21,11 @@ mod failover;
 mod figures;
 mod own_name;
 mod page;
+mod redaction;
 mod relay;
 mod sockets;
 mod tls;
+mod traces;
 
 /// Runs each test on each environment.
 macro_rules! on_each_environment {

@@ -13,6 +13,7 @@ pub mod authority;
 pub mod cluster;
 pub mod crowd;
 pub mod failover;
+pub mod logs;
 pub mod person;
 pub mod process;
 pub mod proxy;

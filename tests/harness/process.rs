@@ -1,5 +1,6 @@
 //! Programs of the workspace as processes of their own.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -34,6 +35,8 @@ pub struct NodeSetup {
     pub open_files: Option<u32>,
     /// What it shows over TLS, by files.
     pub certificate: Option<Issued>,
+    /// Where its log goes, if not to this process's own.
+    pub log: Option<PathBuf>,
     /// Variables that are set otherwise, or besides.
     pub variables: Vec<(&'static str, String)>,
 }
@@ -49,6 +52,7 @@ impl NodeSetup {
             door: None,
             open_files: None,
             certificate: None,
+            log: None,
             variables: Vec::new(),
         }
     }
@@ -61,6 +65,9 @@ impl NodeSetup {
     }
 
     /// The program, ready to start, with its metrics on this port.
+    ///
+    /// # Panics
+    /// If its log cannot be written.
     #[must_use]
     pub fn command(&self, admin: u16) -> Command {
         let program = program("node");
@@ -85,6 +92,9 @@ impl NodeSetup {
             .stdin(Stdio::null());
         if let Some(Issued { chain, key, .. }) = &self.certificate {
             command.env("INKWIRE_NODE_TLS_CERTIFICATE", chain).env("INKWIRE_NODE_TLS_KEY", key);
+        }
+        if let Some(log) = &self.log {
+            command.stderr(File::create(log).expect("a file for the log"));
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command

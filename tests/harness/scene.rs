@@ -177,6 +177,7 @@ impl Scene {
             door: self.plan.doors.then_some(door.port()),
             open_files: self.plan.open_files,
             certificate: self.authority.as_ref().map(Authority::issue),
+            log: None,
             variables: Vec::new(),
         };
         let process = NodeProcess::of(&setup).await;

@@ -19,6 +19,7 @@ pub mod config;
 pub mod http;
 #[cfg(feature = "lambda")]
 pub mod lambda;
+pub mod metrics;
 pub mod telemetry;
 pub mod tickets;
 pub mod tokens;

@@ -70,7 +70,7 @@ impl Hub {
         shards: Shards,
     ) -> Self {
         let now = parts.clock.now();
-        let metrics = Metrics::new(shown.certificate_ends_at.is_some());
+        let metrics = Metrics::new(shards.counts(), shown.certificate_ends_at.is_some());
         Self {
             node_id: NodeId::mint(now, parts.randomness.bits()),
             shown,

@@ -31,6 +31,7 @@ mod name;
 mod shard;
 mod tls;
 mod upgrade;
+mod watch;
 mod wire;
 mod workspace;
 
@@ -112,7 +113,7 @@ impl Node {
         let tls = config.certificate.as_ref().map(Certificate::server_config);
         let certificate_ends_at = config.certificate.as_ref().map(Certificate::not_after);
         let mut tasks = JoinSet::new();
-        let shards = fanout::Shards::a_core(&mut tasks);
+        let shards = fanout::Shards::a_core(&mut tasks, Arc::clone(&parts.clock));
         let hub = Arc::new(Hub::new(
             parts,
             Shown { url, own_name, certificate_ends_at },
@@ -134,7 +135,7 @@ impl Node {
         streams: mpsc::Receiver<Box<dyn Stream>>,
     ) -> Self {
         let mut tasks = JoinSet::new();
-        let shards = fanout::Shards::start(&mut tasks, shards);
+        let shards = fanout::Shards::start(&mut tasks, shards, Arc::clone(&parts.clock));
         let rate = limits::HANDSHAKES_PER_SECOND_MAX;
         let shown = Shown { url, own_name: None, certificate_ends_at: None };
         let hub = Arc::new(Hub::new(parts, shown, Vec::new(), rate, shards));

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -21,24 +21,17 @@ use tokio::time::Instant;
 use crate::fanout::Order;
 use crate::frames;
 use crate::hub::lock;
+use crate::watch::Turn;
+
+pub(crate) use crate::watch::Counts;
 
 /// A socket's writing half: TCP, TLS or a pipe.
 pub(crate) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// What all shards of a node did.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    /// Frames taken by the kernel.
-    pub(crate) delivered: AtomicU64,
-    /// Calls that the kernel took at least a byte in.
-    pub(crate) writes: AtomicU64,
-    /// Sockets closed as slow consumers.
-    pub(crate) slow_consumers: AtomicU64,
-}
-
 /// Serves orders until the node drops its end.
 pub(crate) async fn run(mut orders: mpsc::Receiver<Order>, counts: Arc<Counts>) {
-    let mut shard = Shard { sockets: Sockets::default(), ready: Arc::default(), counts };
+    let turn = Turn::default();
+    let mut shard = Shard { sockets: Sockets::default(), ready: Arc::default(), counts, turn };
     let mut batch = Vec::new();
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
@@ -67,6 +60,7 @@ struct Shard {
     sockets: Sockets,
     ready: Arc<Ready>,
     counts: Arc<Counts>,
+    turn: Turn,
 }
 
 struct Socket {
@@ -111,10 +105,11 @@ impl Shard {
         let mut dirty = Vec::new();
         for order in batch.drain(..) {
             match order {
-                Order::Frame { frame, to, is_live } => {
+                Order::Frame { frame, to, is_live, publication } => {
                     for socket in to.iter() {
                         self.enqueue(*socket, &frame, is_live, &mut dirty);
                     }
+                    self.turn.note(publication, to);
                 }
                 Order::Open { socket, writer, ended } => {
                     self.sockets.insert(socket.serial, Socket::new(writer, ended));
@@ -139,6 +134,7 @@ impl Shard {
         for serial in dirty {
             self.write(serial);
         }
+        self.turn.written(&self.counts);
     }
 
     fn with(&mut self, id: SocketId, dirty: &mut Vec<u64>, change: impl FnOnce(&mut Socket)) {

@@ -7,6 +7,7 @@ mod chain;
 mod deliver;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{
@@ -15,7 +16,7 @@ use model::{
 };
 use protocol::close::CloseCode;
 use protocol::frame::ServerFrame;
-use protocol::publication::Entry;
+use protocol::publication::{Entry, Publication};
 
 use crate::audience::{Audience, SocketId};
 use crate::hold::Holds;
@@ -137,6 +138,8 @@ pub enum Effect {
         /// Whether it counts against what may queue for a socket. What a repair brings does not: it
         /// comes in a burst, which is no client's fault.
         is_live: bool,
+        /// What it tells of, if it tells of one: for those who watch.
+        publication: Option<Arc<Publication>>,
     },
     /// Offer a socket its first frames: `ready`, then what it missed. Live frames come after.
     Ready {
@@ -343,7 +346,7 @@ impl Workspace {
             let (cursor, fresh) = (self.cursor(), self.is_fresh());
             let tick = ServerFrame::Tick { cursor, server_time: now, fresh };
             let frame = (self.framing)(tick.encode());
-            effects.push(Effect::Deliver { frame, to, is_live: true });
+            effects.push(Effect::Deliver { frame, to, is_live: true, publication: None });
             self.audit(effects);
         }
     }
@@ -368,7 +371,7 @@ impl Workspace {
                 let delay_ms = spread * step / RESYNC_STEPS;
                 let frame = ServerFrame::Resync { reason: reason.to_owned(), delay_ms };
                 let frame = (self.framing)(frame.encode());
-                effects.push(Effect::Deliver { frame, to, is_live: true });
+                effects.push(Effect::Deliver { frame, to, is_live: true, publication: None });
             }
         }
     }

@@ -1,8 +1,15 @@
 use std::sync::atomic::AtomicUsize;
 
+use memory::ManualClock;
+use model::{ChannelId, Message, MessageId, MessageText, Timestamp, TraceId, UserId};
+use protocol::publication::{Origin, Publication};
 use tokio::io::AsyncReadExt;
 
 use super::*;
+
+fn counts_at(now: Timestamp) -> Counts {
+    Counts::new(Arc::new(ManualClock::at(now)))
+}
 
 /// A shard with sockets on pipes of a given size.
 struct Rig {
@@ -14,7 +21,7 @@ struct Rig {
 impl Rig {
     fn start() -> Self {
         let (orders, rx) = mpsc::channel(64);
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(counts_at(Timestamp::from_unix_ms(0)));
         tokio::spawn(run(rx, Arc::clone(&counts)));
         Self { orders, counts, serial: 0 }
     }
@@ -33,8 +40,8 @@ impl Rig {
     }
 
     async fn frame(&self, bytes: &'static [u8], to: &[SocketId]) {
-        self.order(Order::Frame { frame: Bytes::from_static(bytes), to: to.into(), is_live: true })
-            .await;
+        let (frame, to) = (Bytes::from_static(bytes), to.into());
+        self.order(Order::Frame { frame, to, is_live: true, publication: None }).await;
     }
 }
 
@@ -84,7 +91,8 @@ async fn g5_what_was_missed_comes_in_its_place_and_is_no_slow_consumers_fault() 
     rig.order(Order::Backlog { socket, frames }).await;
     for _ in 0..count {
         let to = [socket].into();
-        rig.order(Order::Frame { frame: missed.clone(), to, is_live: false }).await;
+        rig.order(Order::Frame { frame: missed.clone(), to, is_live: false, publication: None })
+            .await;
     }
     rig.frame(b"tick", &[socket]).await;
     let expected = format!("live {}tick", "missed ".repeat(count * 2));
@@ -114,7 +122,7 @@ async fn g5_what_was_missed_counts_for_a_client_that_takes_nothing() {
     tokio::time::sleep(STUCK).await;
     for _ in 0..limits::OUTBOUND_FRAMES_MAX + 1 {
         let (frame, to) = (Bytes::from_static(b"missed"), [socket].into());
-        rig.order(Order::Frame { frame, to, is_live: false }).await;
+        rig.order(Order::Frame { frame, to, is_live: false, publication: None }).await;
     }
     let ended = tokio::time::timeout(STUCK, ended.notified()).await;
     assert!(ended.is_ok(), "long before ten seconds");
@@ -128,7 +136,8 @@ async fn g5_one_frame_of_any_size_may_queue() {
     let mut rig = Rig::start();
     let (socket, mut peer, _) = rig.socket(16).await;
     let huge = Bytes::from(vec![b'x'; limits::OUTBOUND_BYTES_MAX * 2]);
-    rig.order(Order::Frame { frame: huge.clone(), to: [socket].into(), is_live: true }).await;
+    let (frame, to) = (huge.clone(), [socket].into());
+    rig.order(Order::Frame { frame, to, is_live: true, publication: None }).await;
     let mut read = vec![0; huge.len()];
     peer.read_exact(&mut read).await.unwrap();
     assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 0);
@@ -188,8 +197,7 @@ impl AsyncWrite for Counting {
 #[test]
 fn everything_queued_for_a_socket_goes_out_in_one_call() {
     let calls = Arc::new(AtomicUsize::new(0));
-    let mut shard =
-        Shard { sockets: Sockets::default(), ready: Arc::default(), counts: Arc::default() };
+    let mut shard = shard_at(Timestamp::from_unix_ms(0));
     let socket = SocketId { shard: 0, serial: 1 };
     let writer = Box::new(Counting(Arc::clone(&calls)));
     let mut batch = vec![Order::Open { socket, writer, ended: Arc::default() }];
@@ -198,6 +206,7 @@ fn everything_queued_for_a_socket_goes_out_in_one_call() {
             frame: Bytes::from_static(b"frame"),
             to: [socket].into(),
             is_live: true,
+            publication: None,
         });
     }
     shard.take(&mut batch);
@@ -255,4 +264,41 @@ async fn g5_what_a_writer_holds_back_is_flushed_and_its_stall_noticed() {
     ended.notified().await;
     assert!(begun.elapsed() >= limits::WRITE_STALL_MAX);
     assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 1);
+}
+
+fn shard_at(now: Timestamp) -> Shard {
+    let (sockets, ready, turn) = (Sockets::default(), Arc::default(), Turn::default());
+    Shard { sockets, ready, counts: Arc::new(counts_at(now)), turn }
+}
+
+#[test]
+fn how_late_a_message_is_written_is_observed_once_a_shard() {
+    let sent = Timestamp::from_unix_ms(1_800_000_000_000);
+    let message = |received_at: Timestamp| {
+        let stored = Message {
+            id: MessageId::mint(sent, 1),
+            channel_id: ChannelId::mint_group(sent, 1),
+            sender_id: UserId::parse("a").unwrap(),
+            text: MessageText::from_stored("hi".to_owned()),
+        };
+        let origin = Origin { received_at, trace: TraceId::of_bits(1) };
+        Publication::of_message(&stored, 1).with_origin(origin)
+    };
+    let mut shard = shard_at(sent.plus(Duration::from_millis(40)));
+    let to: Arc<[SocketId]> = (0..9).map(|serial| SocketId { shard: 0, serial }).collect();
+    let mut batch = Vec::new();
+    for publication in [message(sent), message(sent.plus(Duration::from_secs(1)))] {
+        let (frame, publication) = (Bytes::from_static(b"frame"), Some(Arc::new(publication)));
+        batch.push(Order::Frame { frame, to: Arc::clone(&to), is_live: true, publication });
+    }
+    batch.push(Order::Frame {
+        frame: Bytes::from_static(b"tick"),
+        to,
+        is_live: true,
+        publication: None,
+    });
+    shard.take(&mut batch);
+    let latency = shard.counts.latency.as_ref().unwrap();
+    assert_eq!((latency.get_sample_count(), latency.get_sample_sum()), (2, 0.04));
+    assert_eq!(shard.counts.skewed.load(Ordering::Relaxed), 1, "the other clock is ahead");
 }

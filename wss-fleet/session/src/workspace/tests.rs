@@ -218,6 +218,7 @@ fn published(channel: &ChannelId, version: u64, text: Option<MessageText>) -> Pu
         sender_id,
         text,
         members_version: version,
+        origin: None,
     })
 }
 
