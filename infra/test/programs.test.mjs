@@ -13,8 +13,11 @@ const NOT_SET = {
   function: {
     AWS_REGION: 'the platform sets it, and lets nobody else',
     AWS_ENDPOINT_URL: 'the tables are at the region\'s own endpoint',
+    INKWIRE_REDIS_CA: 'the cache\'s certificate is from an authority that everybody trusts',
+    INKWIRE_TOKEN_KEYS: 'tokens are signed with the generated secret (README, "What is missing")',
   },
   node: {
+    INKWIRE_REDIS_CA: 'the cache\'s certificate is from an authority that everybody trusts',
     AWS_ENDPOINT_URL: 'the tables are at the region\'s own endpoint',
     ECS_CONTAINER_METADATA_URI_V4: 'the platform sets it in every task',
   },
@@ -27,7 +30,7 @@ const NAMES = [...source('shared/runtime/src/config.rs').matchAll(/pub const \w+
 
 /** Who reads which name: the table in docs/operations.md. */
 const READERS = Object.fromEntries(
-  [...source('docs/operations.md').matchAll(/^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|/gm)].map(
+  [...source('docs/operations.md').matchAll(/^\| `([A-Z]\w+)` \| ([^|]+) \| ([^|]+) \|/gm)].map(
     ([, name, node, functions]) => [name, { node: node.trim(), functions: functions.trim() }],
   ),
 );
