@@ -230,14 +230,17 @@ async fn g5_a_node_without_files_keeps_who_is_there_and_recovers() {
     let node = &stage.scene.nodes[0].process;
     let base = node.open_files();
     stage.fault("no files");
-    let mut sockets = Vec::new();
-    for _ in 0..120 {
-        if let Ok(socket) = RawSocket::open(&node.url, &[], Duration::from_millis(500)).await {
-            sockets.push(socket);
+    let (mut sockets, mut refused) = (Vec::new(), 0);
+    // Soon enough that none of them has been closed for saying nothing.
+    while refused < 3 {
+        match RawSocket::open(&node.url, &[], Duration::from_millis(500)).await {
+            Ok(socket) => sockets.push(socket),
+            Err(_) => refused += 1,
         }
+        assert!(sockets.len() < 120, "80 files for 120 sockets");
     }
     let (opened, most) = (sockets.len(), node.open_files());
-    assert!(opened < 120 && most <= 80, "{opened} sockets, {most} files");
+    assert!(opened < 80 && most <= 80, "{opened} sockets, {most} files");
     stage.talk(10).await;
     drop(sockets);
     stage.healed("no files");
@@ -246,7 +249,7 @@ async fn g5_a_node_without_files_keeps_who_is_there_and_recovers() {
     stage.talk(5).await;
     stage
         .settle(
-            &format!("31 a node with 80 files: {opened} of 120 sockets opened, {most} files used"),
+            &format!("31 a node with 80 files: {opened} sockets opened, {most} files used"),
             SOON,
         )
         .await;
