@@ -256,7 +256,8 @@ async fn g5_what_a_writer_holds_back_is_flushed_and_its_stall_noticed() {
     rig.order(Order::Open { socket, writer, ended: Arc::clone(&ended) }).await;
     rig.frame(b"one two three", &[socket]).await;
     let mut read = [0; 13];
-    peer.read_exact(&mut read).await.unwrap();
+    let whole = tokio::time::timeout(limits::WRITE_STALL_MAX, peer.read_exact(&mut read)).await;
+    assert!(whole.is_ok(), "only {:?}", String::from_utf8_lossy(&read));
     assert_eq!(&read[..], b"one two three");
     // A peer that takes nothing more is a slow consumer, though its writer took all.
     rig.frame(b"four five", &[socket]).await;
