@@ -11,8 +11,6 @@ use embedded_stack::engine::{Engine, EngineData};
 use embedded_stack::{Bus, Data, StackOptions};
 use http::{Request, Response};
 use model::ChannelId;
-use reqwest::Method;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use runtime::config::RedisUrl;
 use serde_json::json;
 use tests::cluster::{Cluster, TICKET_SECRET, options, secrets, user};
@@ -104,16 +102,7 @@ impl House {
 
     /// A call with exactly these headers; whatever it is answered.
     async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) {
-        let headers: HeaderMap = headers
-            .iter()
-            .map(|(name, value)| {
-                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-                (name, HeaderValue::from_str(value).unwrap())
-            })
-            .collect();
-        let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let answer = self.cluster.api("alice").raw(method, path, headers, body.to_vec()).await;
-        assert!(answer.is_ok_and(|answer| answer.status >= 200), "{path} is answered");
+        self.cluster.call(method, path, headers, body).await;
     }
 
     /// No log holds a mark, or anything that was given out.

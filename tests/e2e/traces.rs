@@ -1,8 +1,6 @@
 //! One message, followed from its POST to the node that wrote it, by what the logs say.
 
 use client::RawAnswer;
-use reqwest::Method;
-use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, Environment};
 use tests::process::{NodeProcess, NodeSetup};
@@ -40,16 +38,12 @@ impl Street {
 
     async fn post(&self, channel: &str, text: &str, trace: Option<&str>) -> RawAnswer {
         let token = self.cluster.token("alice", 600).await;
-        let mut headers = HeaderMap::new();
-        headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
-        headers.insert("content-type", "application/json".parse().unwrap());
-        if let Some(trace) = trace {
-            let parent = format!("00-{trace}-00f067aa0ba902b7-01");
-            headers.insert("traceparent", parent.parse().unwrap());
-        }
+        let bearer = format!("Bearer {token}");
+        let parent = trace.map(|trace| format!("00-{trace}-00f067aa0ba902b7-01"));
+        let mut headers = vec![("authorization", &*bearer), ("content-type", "application/json")];
+        headers.extend(parent.as_deref().map(|parent| ("traceparent", parent)));
         let body = json!({ "channel_id": channel, "message": text }).to_string();
-        let api = self.cluster.api("alice");
-        api.raw(Method::POST, "/messages", headers, body.into_bytes()).await.unwrap()
+        self.cluster.call("POST", "/messages", &headers, body.as_bytes()).await
     }
 
     /// The node's line about a message, once it is there.
