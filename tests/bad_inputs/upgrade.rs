@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::exchange;
+use client::{exchange, exchange_for};
 
 use crate::door::{ANSWER_MAX, Answer, all, stack};
 use crate::raw::Socket;
@@ -269,7 +269,7 @@ async fn what_is_no_upgrade_is_refused_by_its_status() {
         let origins: Vec<&str> = origin.iter().map(String::as_str).collect();
         let good = changed("good", ("Origin", &origins), b"", &[101]);
         // A socket that opened stays: it is read for a moment only.
-        let answer = exchange(&url, &good.bytes, Duration::from_secs(2)).await.unwrap();
+        let answer = exchange_for(&url, &good.bytes, Duration::from_secs(2)).await.unwrap();
         let answer = Answer::parse(&answer).unwrap();
         assert_eq!(answer.status, 101, "{origin:?}");
         assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
@@ -298,7 +298,8 @@ async fn a_node_that_is_full_or_leaves_says_when_to_come_back() {
     let _stays = Socket::ready(&cluster, "alice").await.unwrap();
     let stopping = tokio::spawn(cluster.stack.stop());
     tests::eventually("it says that it leaves", tests::SOON, async || {
-        let answer = exchange(&url, &bytes, Duration::from_millis(50)).await.unwrap_or_default();
+        let answer =
+            exchange_for(&url, &bytes, Duration::from_millis(50)).await.unwrap_or_default();
         let answer = Answer::parse(&answer).filter(|answer| answer.status == 503);
         answer.is_some_and(|answer| {
             answer.header("retry-after") == Some("1") && answer.body == b"this node is leaving"

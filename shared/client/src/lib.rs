@@ -72,7 +72,7 @@ pub use backoff::Backoff;
 pub use error::ApiError;
 pub use event::Event;
 pub use live::{Client, Config};
-pub use raw::{OpenError, RawSocket, Received, exchange};
+pub use raw::{OpenError, RawSocket, Received, exchange, exchange_for};
 pub use rest::{Api, Assignment, ChannelPage, MemberPage, Page, Posted, Target};
 pub use send::{Draft, Outbox, SendError, Sent};
 pub use session::{Lost, Session, Step, StopReason};

@@ -249,12 +249,27 @@ impl RawSocket {
     }
 }
 
-/// Sends bytes to the host of an `http://` or `ws://` URL, past TLS if it names some, and reads what comes back, until the
-/// other side ends or time is up: for requests that no library would write.
+/// Sends bytes to the host of an `http://` or `ws://` URL, past TLS if it names some, and reads what
+/// comes back until the other side ends: for requests that no library would write.
 ///
 /// # Errors
-/// If there is no connection; a connection that breaks later is an answer that ends.
+/// If there is no connection, or it is still open when time is up; one that breaks is an answer that
+/// ends.
 pub async fn exchange(url: &str, bytes: &[u8], within: Duration) -> Result<Vec<u8>, OpenError> {
+    let (answer, has_ended) = talk(url, bytes, within).await?;
+    if has_ended { Ok(answer) } else { Err(OpenError::TimedOut) }
+}
+
+/// The same for an answer after which the connection may stay open: what comes back in this time.
+///
+/// # Errors
+/// If there is no connection.
+pub async fn exchange_for(url: &str, bytes: &[u8], time: Duration) -> Result<Vec<u8>, OpenError> {
+    Ok(talk(url, bytes, time).await?.0)
+}
+
+/// What came back, and whether the other side ended.
+async fn talk(url: &str, bytes: &[u8], within: Duration) -> Result<(Vec<u8>, bool), OpenError> {
     let address = Address::of(url)?;
     let deadline = Instant::now() + within;
     let connected = timeout_at(deadline, TcpStream::connect(address.authority)).await;
@@ -264,9 +279,9 @@ pub async fn exchange(url: &str, bytes: &[u8], within: Duration) -> Result<Vec<u
         tcp.write_all(bytes).await?;
         (&mut tcp).take(EXCHANGE_BYTES_MAX).read_to_end(&mut answer).await
     };
-    // Out of time, or reset: what came until then is the answer.
-    timeout_at(deadline, talk).await.ok();
-    Ok(answer)
+    // Ended or reset: what came until then is the answer.
+    let has_ended = timeout_at(deadline, talk).await.is_ok();
+    Ok((answer, has_ended))
 }
 
 /// Where a URL leads, and whether TLS comes first.
