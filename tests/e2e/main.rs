@@ -22,9 +22,13 @@ mod everywhere;
 mod failover;
 mod figures;
 mod health;
+mod own_name;
 mod page;
+mod redaction;
 mod relay;
 mod sockets;
+mod tls;
+mod traces;
 
 /// Runs each test on each environment.
 macro_rules! on_each_environment {

@@ -9,9 +9,11 @@
     reason = "a test whose parts do not start cannot go on"
 )]
 
+pub mod authority;
 pub mod cluster;
 pub mod crowd;
 pub mod failover;
+pub mod logs;
 pub mod person;
 pub mod process;
 pub mod proxy;

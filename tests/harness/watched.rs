@@ -58,8 +58,8 @@ impl WatchedNode {
         eventually(&what, SOON, async || {
             let Some((found, body)) = self.answer("/healthz").await else { return false };
             found == status
-                && body["status"] == word
-                && body["problems"] == serde_json::json!(problems)
+                && body.get("status").and_then(Value::as_str) == Some(word)
+                && body.get("problems") == Some(&serde_json::json!(problems))
         })
         .await;
     }
@@ -69,7 +69,8 @@ impl WatchedNode {
     pub fn told(&self, trouble: &str) -> Vec<String> {
         let is_it = |line: &&str| {
             let event: Value = serde_json::from_str(line).unwrap_or_default();
-            event["trouble"] == trouble && event["level"] == "ERROR"
+            let says = |name| event.get(name).and_then(Value::as_str);
+            says("trouble") == Some(trouble) && says("level") == Some("ERROR")
         };
         self.log().lines().filter(is_it).map(str::to_owned).collect()
     }

@@ -18,7 +18,7 @@ pub struct Endpoint(Place);
 
 #[derive(Clone)]
 enum Place {
-    Given(Target),
+    Given(Arc<Target>),
     Found(Arc<Found>),
 }
 
@@ -53,7 +53,7 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError`] if it is something else.
     pub fn parse(url: &str) -> Result<Self, EndpointError> {
-        Target::parse(url).map(Place::Given).map(Self)
+        Target::parse(url).map(|target| Self(Place::Given(Arc::new(target))))
     }
 
     /// A replication group, whose primary is looked up when a connection is first needed, and again
@@ -69,7 +69,10 @@ impl Endpoint {
     /// [`EndpointError::Authority`] if they are none.
     pub fn trusting(self, authorities: &str) -> Result<Self, EndpointError> {
         match self.0 {
-            Place::Given(target) => target.trusting(authorities).map(Place::Given).map(Self),
+            Place::Given(target) => {
+                let target = Arc::unwrap_or_clone(target).trusting(authorities)?;
+                Ok(Self(Place::Given(Arc::new(target))))
+            }
             Place::Found(found) => Ok(Self(Place::Found(found))),
         }
     }
@@ -96,10 +99,10 @@ impl Endpoint {
     }
 
     /// The address, looked up if need be.
-    pub(crate) async fn target(&self) -> Result<Target, FindError> {
+    pub(crate) async fn target(&self) -> Result<Arc<Target>, FindError> {
         match &self.0 {
-            Place::Given(target) => Ok(target.clone()),
-            Place::Found(found) => found.target().await,
+            Place::Given(target) => Ok(Arc::clone(target)),
+            Place::Found(found) => found.target().await.map(Arc::new),
         }
     }
 

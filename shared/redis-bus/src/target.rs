@@ -103,6 +103,7 @@ impl Target {
     }
 
     /// Whether it comes with a password.
+    #[cfg(test)]
     pub(crate) fn has_password(&self) -> bool {
         self.client.get_connection_info().redis_settings().password().is_some()
     }

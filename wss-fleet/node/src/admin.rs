@@ -57,16 +57,16 @@ fn answer(hub: &Hub, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     }
 }
 
-/// Liveness. 200 while the node serves, with or without trouble: its sockets outlive Redis and the
-/// store, and who restarts it for their sake ends them. 503 before it was well for the first time,
-/// and once it leaves (ADR 0019).
+/// Liveness. 200 while the node serves, with or without trouble: its sockets outlive Redis, the
+/// store and its certificate, and who restarts it for their sake ends them. 503 before it can take
+/// a client for the first time, and once it leaves (ADR 0019).
 pub(crate) fn healthz(hub: &Hub) -> Response<Full<Bytes>> {
-    state_of(hub).answer(hub, &[State::Ok, State::Degraded])
+    State::of(hub).answer(hub, &[State::Ok, State::Degraded, State::CertificateExpired])
 }
 
 /// Readiness: 200 while nothing is wrong.
 pub(crate) fn readyz(hub: &Hub) -> Response<Full<Bytes>> {
-    state_of(hub).answer(hub, &[State::Ok])
+    State::of(hub).answer(hub, &[State::Ok])
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,43 +74,55 @@ enum State {
     Ok,
     /// It serves, and something that it stands on is in trouble.
     Degraded,
+    /// It serves who is on it, and no client can come.
+    CertificateExpired,
     /// It was never well, and takes no clients.
     Starting,
+    /// Clients cannot find it yet.
+    AwaitingName,
     Draining,
 }
 
-fn state_of(hub: &Hub) -> State {
-    if hub.is_draining() {
-        State::Draining
-    } else if !hub.health.was_well() {
-        State::Starting
-    } else if hub.health.troubles().is_empty() {
-        State::Ok
-    } else {
-        State::Degraded
-    }
-}
-
 impl State {
+    fn of(hub: &Hub) -> Self {
+        if hub.is_draining() {
+            Self::Draining
+        } else if !hub.health.was_well() {
+            Self::Starting
+        } else if hub.shown.own_name.as_ref().is_some_and(|name| !name.is_found()) {
+            Self::AwaitingName
+        } else if hub.is_certificate_over() {
+            Self::CertificateExpired
+        } else if hub.health.troubles().is_empty() {
+            Self::Ok
+        } else {
+            Self::Degraded
+        }
+    }
+
     const fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Degraded => "degraded",
+            Self::CertificateExpired => "certificate_expired",
             Self::Starting => "starting",
+            Self::AwaitingName => "awaiting_name",
             Self::Draining => "draining",
         }
     }
 
     fn answer(self, hub: &Hub, good: &[Self]) -> Response<Full<Bytes>> {
-        let troubles = hub.health.troubles();
-        let problems: Vec<String> = troubles.iter().map(|one| format!("\"{one}\"")).collect();
-        let (node, sockets) = (&hub.node_id, hub.socket_count());
-        let body = format!(
-            r#"{{"status":"{}","node_id":"{node}","connections":{sockets},"problems":[{}]}}"#,
-            self.word(),
-            problems.join(",")
-        );
-        let mut response = Response::new(Full::from(body));
+        let problems: Vec<&str> = hub.health.troubles().iter().map(|one| one.as_str()).collect();
+        let mut body = serde_json::json!({
+            "status": self.word(),
+            "node_id": hub.node_id.as_str(),
+            "connections": hub.socket_count(),
+            "problems": problems,
+        });
+        if let (Some(left), Some(body)) = (hub.certificate_seconds(), body.as_object_mut()) {
+            body.insert("certificate_seconds".to_owned(), left.into());
+        }
+        let mut response = Response::new(Full::from(body.to_string()));
         if !good.contains(&self) {
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         }

@@ -1,38 +1,51 @@
-//! The node's program: configuration, ports, node, signals.
+//! The node's program: configuration, ports, node, signals. With `--health` it asks the node of the
+//! same environment how it is: what a container without a shell is checked with.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use messaging::ports::{Depth, Trouble};
 use node::{Config, Node};
-use runtime::config::{EXIT_CONFIG, NodeConfig, ProcessEnv, refuse};
+use runtime::config::{EXIT_CONFIG, HealthConfig, NodeConfig, ProcessEnv, TASK_ID, refuse};
 use runtime::wire::Parts;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let is_check = arguments.iter().any(|argument| argument == "--check");
-    if arguments.len() > usize::from(is_check) {
-        eprintln!("node takes no argument but --check; its environment configures it: {NAMES}");
-        return ExitCode::from(EXIT_CONFIG);
+    let mut arguments = std::env::args_os().skip(1);
+    match (arguments.next(), arguments.next()) {
+        (None, _) => serve().await,
+        (Some(only), None) if only == "--check" => check().await,
+        (Some(only), None) if only == "--health" => health().await,
+        (Some(_), _) => {
+            eprintln!(
+                "node takes --check, --health or nothing; its environment configures it: {NAMES}"
+            );
+            ExitCode::from(EXIT_CONFIG)
+        }
     }
-    let config = match NodeConfig::try_from(&ProcessEnv) {
-        Ok(config) => config,
-        Err(refused) => return refuse("node", refused.problems),
+}
+
+async fn serve() -> ExitCode {
+    let (config, parts) = match configured().await {
+        Ok(configured) => configured,
+        Err(code) => return code,
     };
-    runtime::telemetry::start(&config.log);
-    let parts = match Parts::of_node(&config).await {
-        Ok(parts) => parts,
-        Err(error) => return fail(&error, EXIT_CONFIG),
+    let awaits_name = config.task_metadata.is_some();
+    let url = match named(config.url, config.task_metadata).await {
+        Ok(url) => url,
+        Err(error) => {
+            let error = messaging::publisher::chain(&error);
+            eprintln!("node: the task's metadata do not say who this is: {error}");
+            return ExitCode::from(EXIT_UNAVAILABLE);
+        }
     };
-    if is_check {
-        return check(&parts).await;
-    }
     let listen = Config {
         listen: config.listen,
         admin: config.admin_listen,
-        url: Some(config.url),
+        url: Some(url),
+        awaits_name,
+        certificate: config.certificate,
         allowed_origins: config.allowed_origins,
         handshakes_per_second: config.handshakes_per_second,
     };
@@ -45,8 +58,20 @@ async fn main() -> ExitCode {
     }
 }
 
+async fn configured() -> Result<(NodeConfig, Parts), ExitCode> {
+    let config =
+        NodeConfig::try_from(&ProcessEnv).map_err(|refused| refuse("node", refused.problems))?;
+    runtime::telemetry::start(&config.log);
+    let parts = Parts::of_node(&config).await.map_err(|error| fail(&error, EXIT_CONFIG))?;
+    Ok((config, parts))
+}
+
 /// Looks at what a node would stand on and says it, a line each: for a deployment.
-async fn check(parts: &Parts) -> ExitCode {
+async fn check() -> ExitCode {
+    let (_, parts) = match configured().await {
+        Ok(configured) => configured,
+        Err(code) => return code,
+    };
     let mut is_good = true;
     for checkup in &parts.checkups {
         for finding in checkup.look(Depth::Whole).await {
@@ -59,6 +84,26 @@ async fn check(parts: &Parts) -> ExitCode {
         }
     }
     if is_good { ExitCode::SUCCESS } else { ExitCode::from(EXIT_UNAVAILABLE) }
+}
+
+/// The URL with the task's id in it, if it has a place for that.
+async fn named(url: String, metadata: Option<String>) -> Result<String, node::AskError> {
+    match metadata {
+        Some(metadata) => Ok(url.replace(TASK_ID, &node::task_id(&metadata).await?)),
+        None => Ok(url),
+    }
+}
+
+/// 0 if the node answers that it serves, 1 if not.
+async fn health() -> ExitCode {
+    let config = match HealthConfig::try_from(&ProcessEnv) {
+        Ok(config) => config,
+        Err(refused) => return refuse("node", refused.problems),
+    };
+    match node::health(&config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, EXIT_UNHEALTHY),
+    }
 }
 
 /// SIGTERM from a scheduler, SIGINT from a person.
@@ -81,10 +126,12 @@ fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
 }
 
 const NAMES: &str = "INKWIRE_NODE_LISTEN, INKWIRE_NODE_URL, INKWIRE_NODE_ADMIN_LISTEN, \
-    INKWIRE_NODE_HANDSHAKES_PER_SECOND, \
+    INKWIRE_NODE_TLS_CERTIFICATE, INKWIRE_NODE_TLS_KEY, INKWIRE_NODE_HANDSHAKES_PER_SECOND, \
     INKWIRE_ALLOWED_ORIGINS, INKWIRE_REDIS_URL or INKWIRE_REDIS_GROUP, INKWIRE_REDIS_TOKEN, \
     INKWIRE_REDIS_CA, INKWIRE_TABLE_PREFIX, INKWIRE_TICKET_SECRET, INKWIRE_LOG, \
     INKWIRE_LOG_FORMAT, AWS_REGION, AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_ELASTICACHE \
     (docs/operations.md)";
+/// What a container's health check calls unhealthy.
+const EXIT_UNHEALTHY: u8 = 1;
 /// `EX_UNAVAILABLE` of sysexits.h.
 const EXIT_UNAVAILABLE: u8 = 69;

@@ -86,7 +86,7 @@ impl<'a, E: Env> Reader<'a, E> {
                     format!("{REDIS_TOKEN} is set without {REDIS_GROUP}: a URL has its own");
                 self.problems.push(alone);
             }
-            (true | false, true) | (true, false) => {}
+            (false, true) | (true, false) => {}
         }
         if is_url_set {
             let url = self.with_authorities(url);
