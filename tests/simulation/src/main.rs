@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         let report = run(seed, plan(seed));
         say(&report.trace());
         say(&format!("seed {seed}, {:?} of virtual time", report.virtual_time));
-        report.stopped.iter().for_each(|why| say(&format!("a client stopped: {why}")));
+        report.unfinished.iter().for_each(|what| say(what));
         say(&report.verdict.to_string());
         report.holds()
     } else if arguments.full {

@@ -1,6 +1,6 @@
 //! One run from its seed to its verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use checker::{Bounds, Event, History, Verdict, check};
@@ -20,8 +20,9 @@ pub struct Report {
     pub history: History,
     /// What that is worth.
     pub verdict: Verdict,
-    /// Why clients stopped by themselves.
-    pub stopped: Vec<String>,
+    /// What would make the verdict one about less than it seems: clients that stopped or never
+    /// followed, of whom nothing is asked, and a relay that is behind.
+    pub unfinished: Vec<String>,
     /// How often each kind of fault was injected.
     pub faults: BTreeMap<String, u64>,
     /// How much virtual time it took.
@@ -29,10 +30,10 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether every rule held.
+    /// Whether every rule held, and was asked of everybody.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.verdict.holds()
+        self.verdict.holds() && self.unfinished.is_empty()
     }
 
     /// Events and faults with their times: equal for equal seeds.
@@ -93,7 +94,7 @@ async fn judge(world: &World, seed: u64) -> Report {
         let verdict = check(&history, &bounds);
         let is_over = Instant::now() >= until;
         if is_over || (verdict.holds() && world.log.is_drained() && is_settled(&history, world)) {
-            let stopped = world.people().iter().filter_map(|person| person.stopped()).collect();
+            let unfinished = unfinished(&history, world);
             let mut faults = BTreeMap::new();
             for (_, event) in &history.events {
                 if let Event::FaultBegan { kind } = event {
@@ -102,10 +103,30 @@ async fn judge(world: &World, seed: u64) -> Report {
             }
             let virtual_time = world.clock.elapsed();
             world.stop();
-            return Report { seed, history, verdict, stopped, faults, virtual_time };
+            return Report { seed, history, verdict, unfinished, faults, virtual_time };
         }
         sleep(LOOK_AGAIN).await;
     }
+}
+
+fn unfinished(history: &History, world: &World) -> Vec<String> {
+    let mut waiting = BTreeSet::new();
+    for (_, event) in &history.events {
+        match event {
+            Event::Starts { client, .. } => waiting.insert(*client),
+            Event::Follows { client } | Event::Leaves { client } => waiting.remove(client),
+            _ => false,
+        };
+    }
+    let people = world.people();
+    let stopped = people.iter().filter_map(|person| person.stopped());
+    let mut unfinished: Vec<String> =
+        stopped.map(|why| format!("a client stopped: {why}")).collect();
+    unfinished.extend(waiting.iter().map(|client| format!("{client:?} never followed")));
+    if !world.log.is_drained() {
+        unfinished.push("the relay is behind".to_owned());
+    }
+    unfinished
 }
 
 /// Whether nothing happened for a while: what must not happen has had its chance.

@@ -27,11 +27,12 @@ pub struct Tally {
 impl Tally {
     fn add(&mut self, report: Report) {
         self.runs += 1;
+        if !report.holds() {
+            let why = format!("{} {}", report.verdict, report.unfinished.join("; "));
+            self.failures.push((report.seed, why));
+        }
         for (kind, count) in report.faults {
             *self.faults.entry(kind).or_insert(0) += count;
-        }
-        if !report.verdict.holds() {
-            self.failures.push((report.seed, format!("{}", report.verdict)));
         }
         self.verdict.add(report.verdict);
     }

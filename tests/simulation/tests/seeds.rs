@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use checker::Verdict;
 use simulation::{Kind, Plan, Planted, run, scenario, sweep};
 
 fn hold(seeds: Range<u64>) {
@@ -12,6 +13,11 @@ fn hold(seeds: Range<u64>) {
         |(seed, why): &(u64, String)| format!("cargo run -p simulation -- --seed {seed}: {why}");
     let failed: Vec<String> = tally.failures.iter().map(replay).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+    // Half of what they are: a verdict about nothing holds as well.
+    let runs = tally.runs;
+    let Verdict { acknowledged, deliveries, removals, .. } = tally.verdict;
+    let (acked, seen, removed) = (acknowledged / runs, deliveries / runs, removals / runs);
+    assert!(acked >= 180 && seen >= 650 && removed >= 12, "{acked}, {seen}, {removed} a seed");
     for kind in Kind::ALL {
         let name = format!("{kind:?}");
         assert!(tally.faults.contains_key(&name), "{name} was never injected");
