@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use embedded_stack::{Options, Stack, report};
+use embedded_stack::{Options, Stack, StackOptions, report};
 use messaging::publisher::chain;
 use runtime::config::{EXIT_CONFIG, Env, LOG, ProcessEnv, refuse};
 use runtime::telemetry::{self, LogConfig};
@@ -23,19 +23,20 @@ async fn main() -> ExitCode {
             };
         }
     };
+    // Before logging starts, which would show a filter that is wrong.
+    let stack = match options.stack(&ProcessEnv) {
+        Ok(stack) => stack,
+        Err(wrong) => return refuse("inkwire", wrong.problems),
+    };
     let filter = ProcessEnv.value(LOG).and_then(|value| value.into_string().ok());
     // The engine warns of every refused condition; the store's adapter expects those.
     let filter =
         filter.unwrap_or_else(|| format!("{},dynoxide=error", LogConfig::default().filter));
     telemetry::start(&LogConfig { filter, format: options.log_format.into() });
-    run(&options).await
+    run(stack).await
 }
 
-async fn run(options: &Options) -> ExitCode {
-    let options = match options.stack(&ProcessEnv) {
-        Ok(options) => options,
-        Err(wrong) => return refuse("inkwire", wrong.problems),
-    };
+async fn run(options: StackOptions) -> ExitCode {
     // Signals that come while the stack starts are remembered.
     let (mut interrupts, mut terms) =
         match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {

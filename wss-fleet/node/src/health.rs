@@ -62,7 +62,14 @@ impl Health {
 
     /// Takes what was found, and tells what is new and what is over: a line each.
     fn take(&self, found: Vec<Finding>) {
-        let found: Vec<Finding> = found.into_iter().filter(|one| one.trouble.is_some()).collect();
+        let mut troubles: Vec<Finding> = Vec::new();
+        for one in found {
+            // What is wrong with four tables alike is said once.
+            if one.trouble.is_some() && !troubles.contains(&one) {
+                troubles.push(one);
+            }
+        }
+        let found = troubles;
         let before = std::mem::replace(&mut *lock(&self.findings), found.clone());
         let is_new = |one: &&Finding| before.iter().all(|known| !is_same(known, one));
         for Finding { item, line, trouble } in found.iter().filter(is_new) {
