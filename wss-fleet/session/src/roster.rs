@@ -173,10 +173,13 @@ impl Roster {
         self.sweep_empty_views();
     }
 
-    /// The count is an upper bound of the truth: counted again only when it seems too many.
+    /// The count is an upper bound of the truth: counted again only when it seems too many. A view
+    /// that is newer than rows which are still being read stays: it wins over them.
     fn sweep_empty_views(&mut self) {
         if self.empty_views > limits::EMPTY_VIEWS_MAX {
-            self.views.retain(|_, view| !view.members.is_empty());
+            let unloaded = self.users.values().filter(|user| !user.is_loaded);
+            let oldest = unloaded.map(|user| user.registered_at).min().unwrap_or(u64::MAX);
+            self.views.retain(|_, view| !view.members.is_empty() || view.touched_at > oldest);
             self.empty_views = 0;
         }
     }
@@ -273,4 +276,30 @@ fn sockets<'a>(
     members: &'a BTreeSet<UserKey>,
 ) -> impl Iterator<Item = SocketId> + 'a {
     members.iter().filter_map(|key| users.get(key)).flat_map(|user| user.sockets.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g6_a_sweep_forgets_no_refresh_that_late_rows_would_contradict() {
+        let mut roster = Roster::default();
+        let alice = UserId::parse("alice").unwrap();
+        let channel =
+            |n: u64| ChannelId::mint_group(model::Timestamp::from_unix_ms(n), u128::from(n));
+        // Her rows are read, slowly; then she is removed, which a refresh tells.
+        let (key, _) = roster.register(&alice);
+        roster.refresh(&channel(1), 2, &[]);
+        for n in 0..=limits::EMPTY_VIEWS_MAX as u64 {
+            roster.refresh(&channel(n + 2), 1, &[]);
+        }
+        roster.load(key, vec![channel(1)]);
+        assert!(!roster.is_member(&channel(1), key), "the rows were older");
+        // Nobody's rows are under way: what is empty goes.
+        for n in 0..=2 * limits::EMPTY_VIEWS_MAX as u64 {
+            roster.refresh(&channel(n + 2), 1, &[]);
+        }
+        assert!(roster.views.len() <= 2 * limits::EMPTY_VIEWS_MAX, "{}", roster.views.len());
+    }
 }

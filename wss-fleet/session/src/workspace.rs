@@ -135,8 +135,8 @@ pub enum Effect {
         frame: Bytes,
         /// To whom.
         to: Audience,
-        /// Whether it counts against what may queue for a socket. What a repair brings does not: it
-        /// comes in a burst, which is no client's fault.
+        /// Whether it counts against what may queue for a socket. What a repair brings, or what waited
+        /// for a view or a text, does not: it comes in a burst, which is no client's fault.
         is_live: bool,
         /// What it tells of, if it tells of one: for those who watch.
         publication: Option<Arc<Publication>>,
@@ -216,8 +216,8 @@ pub struct Workspace {
     framing: Framing,
     link: Link,
     tail: Option<Position>,
-    /// What is delivered now was missed, and comes in a burst.
-    is_repairing: bool,
+    /// What is delivered now was pushed now: it is not of a burst that a repair or a wait brings.
+    is_live: bool,
     ring: Ring,
     pending: VecDeque<Entry>,
     /// Entries came while a fill ran and did not fit: fill again.
@@ -259,7 +259,7 @@ impl Workspace {
             framing,
             link: Link::Down,
             tail: None,
-            is_repairing: false,
+            is_live: false,
             ring: Ring::default(),
             pending: VecDeque::new(),
             overflowed: false,
@@ -278,7 +278,7 @@ impl Workspace {
 
     /// Takes an input and puts out what is to be done about it, in order.
     pub fn handle(&mut self, input: Input, now: Timestamp, effects: &mut Vec<Effect>) {
-        self.is_repairing = matches!(input, Input::Filled { .. } | Input::HistoryRead { .. });
+        self.is_live = matches!(input, Input::Entry(_));
         match input {
             Input::Linked => self.start_fill(self.tail, effects),
             Input::Lost => {

@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use model::{ChannelId, Message, Position, PublicationId, Timestamp, limits};
 use protocol::frame::ServerFrame;
+use protocol::publication::{PublicationBody, PublishedMessage};
 
 use super::{ChannelMembers, Effect, Link, Workspace};
 use crate::roster::UserKey;
@@ -31,8 +32,8 @@ pub(super) struct Debt {
     /// No frame carries a cursor beyond this until it is paid.
     pub(super) before: Position,
     since: Timestamp,
-    /// What the sockets have had: not pushed again.
-    delivered: HashSet<PublicationId>,
+    /// What the sockets have had: not pushed again. An id is unique within a channel only.
+    delivered: HashSet<(ChannelId, PublicationId)>,
     /// Whose rows are being read.
     users: BTreeSet<UserKey>,
     /// Which channels are being read.
@@ -54,10 +55,19 @@ impl Workspace {
         let is_decided =
             |number: &u64| !self.holds.holds(*number) && !self.undecided.contains(number);
         let links = self.ring.from(0).filter(|(number, _)| is_decided(number));
+        let delivered = links.filter_map(|(_, link)| match &link.publication.body {
+            PublicationBody::Message(PublishedMessage { channel_id, .. }) => {
+                Some((channel_id.clone(), link.publication.id))
+            }
+            PublicationBody::Channel(_)
+            | PublicationBody::Revoked { .. }
+            | PublicationBody::Marker
+            | PublicationBody::Unreadable => None,
+        });
         self.debt = Some(Debt {
             before,
             since: Timestamp::from_unix_ms(before.entry.ms).minus(limits::OVERLAP),
-            delivered: links.map(|(_, link)| link.publication.id).collect(),
+            delivered: delivered.collect(),
             users: BTreeSet::new(),
             channels: BTreeSet::new(),
             paid: 0,
@@ -140,7 +150,7 @@ impl Workspace {
         let (cursor, framing) = (debt.before.to_string(), self.framing);
         let mut frames = Vec::new();
         for message in messages {
-            if debt.delivered.insert(message.id.into()) {
+            if debt.delivered.insert((channel.clone(), message.id.into())) {
                 let frame = ServerFrame::Message { cursor: cursor.clone(), message };
                 frames.push(framing(frame.encode()));
             }

@@ -177,7 +177,7 @@ impl Workspace {
         if is_own {
             link.frame = Some(frame.clone());
         }
-        let (is_live, publication) = (!self.is_repairing, Some(Arc::clone(publication)));
+        let (is_live, publication) = (self.is_live, Some(Arc::clone(publication)));
         effects.push(Effect::Deliver { frame, to, is_live, publication });
     }
 

@@ -69,6 +69,25 @@ fn g4_what_the_stream_has_lost_is_pushed_from_the_store() {
 }
 
 #[test]
+fn g4_a_back_fill_tells_one_id_in_two_channels_apart() {
+    let (mut rig, c, alice, _) = flushed();
+    let other = channel(2);
+    rig.load("alice", &[&c, &other]);
+    // An id is a client's to choose, and unique within a channel only.
+    let elsewhere = Message { channel_id: other.clone(), ..stored(&c, 2, "elsewhere") };
+    let asked = readings(&rig);
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    let mut delivered = Vec::new();
+    for (id, of, _) in asked {
+        let message = if of == c { stored(&c, 2, "first") } else { elsewhere.clone() };
+        let history = history(vec![message], &["alice"]);
+        rig.input(Input::HistoryRead { id, channel: of, history });
+        delivered.extend(rig.delivered());
+    }
+    assert_eq!(delivered, [(alice, "elsewhere".to_owned())]);
+}
+
+#[test]
 fn g4_until_it_is_read_cursors_stay_and_nobody_attaches() {
     let (mut rig, c, alice, before) = flushed();
     rig.input(Input::Tick);

@@ -41,13 +41,6 @@ fn g4_a_hole_is_filled_from_the_stream_in_order() {
 
 #[test]
 fn g5_what_a_repair_brings_is_no_clients_fault() {
-    let live = |rig: &Rig| -> Vec<bool> {
-        let live = |effect: &Effect| match effect {
-            Effect::Deliver { is_live, .. } => Some(*is_live),
-            _ => None,
-        };
-        rig.effects.iter().filter_map(live).collect()
-    };
     let (mut rig, c, _) = linked_with_alice();
     rig.push(message(&c, 1, "pushed"));
     assert_eq!(live(&rig), [true]);
@@ -57,6 +50,34 @@ fn g5_what_a_repair_brings_is_no_clients_fault() {
     assert_eq!(live(&rig), [false, false]);
     rig.push(message(&c, 1, "pushed"));
     assert_eq!(live(&rig), [true]);
+}
+
+#[test]
+fn g5_what_waited_for_its_view_or_its_text_is_no_clients_fault() {
+    let (mut rig, c, _) = linked_with_alice();
+    rig.push(message(&c, 2, "of a newer view"));
+    rig.push(message(&c, 2, "behind it"));
+    assert!(live(&rig).is_empty());
+    rig.refreshed(&c, 2, &["alice"]);
+    assert_eq!(live(&rig), [false, false], "all at once");
+    rig.push(published(&c, 2, None));
+    rig.push(message(&c, 2, "behind a long text"));
+    let last = rig.entries.len() - 2;
+    let id = rig.entries[last].publication.id;
+    let number = rig.workspace.ring.from(0).find(|(_, link)| link.publication.id == id).unwrap().0;
+    let text = Some(MessageText::from_stored("long".to_owned()));
+    rig.input(Input::TextRead { number, id, text });
+    assert_eq!(live(&rig), [false, false]);
+    rig.push(message(&c, 2, "pushed"));
+    assert_eq!(live(&rig), [true]);
+}
+
+fn live(rig: &Rig) -> Vec<bool> {
+    let live = |effect: &Effect| match effect {
+        Effect::Deliver { is_live, .. } => Some(*is_live),
+        _ => None,
+    };
+    rig.effects.iter().filter_map(live).collect()
 }
 
 #[test]
