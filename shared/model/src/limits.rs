@@ -153,8 +153,10 @@ pub const CURSOR_BYTES_MAX: usize = 128;
 pub const SOCKETS_PER_USER_MAX: usize = 10;
 /// Sockets of a node.
 pub const SOCKETS_MAX: usize = 60_000;
-/// Handshakes in flight on a node; more are answered 503.
-pub const HANDSHAKES_MAX: usize = 256;
+/// Connections of a node that are not upgraded: most of them in the middle of their request's head,
+/// for which each holds a few KB, and up to [`HEAD_WAIT_MAX`]. More are cut. Many, so that it takes
+/// many silent ones to keep others out.
+pub const HANDSHAKES_MAX: usize = 4_096;
 /// TLS handshakes that a node has in flight: they last two ways to the client and back, so more than
 /// of the others; each holds some 20 KB.
 pub const TLS_HANDSHAKES_MAX: usize = 4_096;

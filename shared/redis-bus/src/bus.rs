@@ -87,19 +87,28 @@ impl EventBus for RedisBus {
         from: Option<EntryId>,
         limit: usize,
     ) -> Result<Vec<Entry>, BusError> {
-        if limit == 0 {
-            return Ok(Vec::new());
+        let mut from = from.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        let mut entries = Vec::new();
+        let mut foreign = 0;
+        // Fewer than asked for means that the stream ends: what is not ours must not look like it.
+        while entries.len() < limit {
+            let count = limit - entries.len();
+            let mut cmd = redis::cmd("XRANGE");
+            cmd.arg(wire::stream_key(workspace)).arg(from).arg("+").arg("COUNT").arg(count);
+            let elements: Vec<Value> =
+                self.commands.query(&Request::of(cmd)).await.map_err(bus_error)?;
+            let (found, before) = (elements.len(), entries.len());
+            let last = elements.last().and_then(wire::id_of_stream);
+            entries.extend(elements.into_iter().filter_map(wire::entry_of_stream));
+            foreign += found - (entries.len() - before);
+            from = match last {
+                Some(last) if found == count => format!("({last}"),
+                Some(_) | None => break,
+            };
         }
-        let from = from.map_or_else(|| "-".to_owned(), |id| id.to_string());
-        let mut cmd = redis::cmd("XRANGE");
-        cmd.arg(wire::stream_key(workspace)).arg(from).arg("+").arg("COUNT").arg(limit);
-        let elements: Vec<Value> =
-            self.commands.query(&Request::of(cmd)).await.map_err(bus_error)?;
-        let found = elements.len();
-        let entries: Vec<Entry> = elements.into_iter().filter_map(wire::entry_of_stream).collect();
-        if entries.len() < found {
+        if foreign > 0 {
             // Not ours, so no link of the chain: the next of ours has no `prev` after it.
-            warn!(%workspace, foreign = found - entries.len(), "stream holds foreign entries");
+            warn!(%workspace, foreign, "stream holds foreign entries");
         }
         Ok(entries)
     }

@@ -48,6 +48,12 @@ pub(crate) fn entry_of_stream(element: Value) -> Option<Entry> {
     entry(&position, text(b"p")?, text(b"i")?, field(b"d")?)
 }
 
+/// The id of a stream's entry, ours or not.
+pub(crate) fn id_of_stream(element: &Value) -> Option<String> {
+    let Value::Array(parts) = element else { return None };
+    parts.first().and_then(reply::text).map(str::to_owned)
+}
+
 fn entry(position: &str, prev: &str, publication: &str, payload: &[u8]) -> Option<Entry> {
     let position = Position::parse(position)?;
     let publication = PublicationId::parse(publication).ok()?;

@@ -217,6 +217,13 @@ async fn foreign_data_is_a_gap_and_never_a_panic((server, bus): Parts) {
     let entry = next_entry(&mut subscription).await;
     assert_eq!((entry.position, entry.prev), (position, None));
     assert_eq!(bus.entries(&acme(), None, 9).await.unwrap().len(), 2);
+    // Fewer than asked for would be the end of the stream, and it is not.
+    for _ in 0..5 {
+        server.command(&["XADD", "ink:{acme}:stream", "*", "foreign", "field"]);
+    }
+    published(bus.publish(&acme(), &publication(3)).await);
+    assert_eq!(bus.entries(&acme(), None, 3).await.unwrap().len(), 3);
+    assert_eq!(bus.entries(&acme(), Some(position.entry), 2).await.unwrap().len(), 2);
 }
 
 async fn a_ping_tells_in_one_line_what_is_wrong((mut server, bus): Parts) {

@@ -148,13 +148,14 @@ async fn serve_tls(stream: TcpStream, config: Arc<ServerConfig>, hub: Arc<Hub>) 
 }
 
 async fn serve<S: Parted>(stream: S, hub: Arc<Hub>, counted: Counted) {
+    // Until it is upgraded, or refused: mostly while its head is read.
+    let Ok(place) = hub.handshakes.try_acquire() else { return hub.metrics.shed.inc() };
     let opened: Arc<Opened> = Arc::default();
     let has_more = Arc::<AtomicBool>::default();
     let stream = Watched::new(stream, Arc::clone(&has_more));
-    let permit = hub.handshakes.try_acquire().ok();
     let service = service_fn(|request| {
         let is_early = has_more.load(Ordering::Relaxed);
-        let response = answer(&hub, counted, permit.is_some(), is_early, request, &opened);
+        let response = answer(&hub, counted, is_early, request, &opened);
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let connection = http1::Builder::new()
@@ -166,7 +167,7 @@ async fn serve<S: Parted>(stream: S, hub: Arc<Hub>, counted: Counted) {
         .with_upgrades();
     let served = tokio::time::timeout(HANDSHAKE_MAX, connection).await;
     let Some((on_upgrade, socket)) = lock(&opened).take() else { return };
-    drop(permit);
+    drop(place);
     hub.metrics.handshakes.inc();
     let upgraded = match served {
         Ok(Ok(())) => on_upgrade.await.ok().and_then(|upgraded| upgraded.downcast().ok()),
@@ -181,7 +182,6 @@ async fn serve<S: Parted>(stream: S, hub: Arc<Hub>, counted: Counted) {
 fn answer(
     hub: &Hub,
     counted: Counted,
-    has_room: bool,
     is_early: bool,
     mut request: Request<Incoming>,
     opened: &Opened,
@@ -203,7 +203,7 @@ fn answer(
     if counted == Counted::Not && !hub.takes_handshake() {
         return upgrade::unavailable("this node takes no more handshakes this second");
     }
-    match has_room.then(|| hub.open()).flatten() {
+    match hub.open() {
         Some(socket) => {
             *lock(opened) = Some((on_upgrade, socket));
             upgrade::accepted(&accept)
@@ -215,4 +215,4 @@ fn answer(
 /// How long a connection may stay before its upgrade, refusals and health checks included.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(15);
 /// How long the node waits when it cannot accept: long enough for a descriptor to come free.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

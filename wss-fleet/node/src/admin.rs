@@ -15,6 +15,7 @@ use model::limits;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::accept::ACCEPT_PAUSE;
 use crate::hub::Hub;
 use crate::upgrade::refuse;
 
@@ -24,7 +25,8 @@ pub(crate) async fn run(listener: TcpListener, hub: Arc<Hub>) {
     loop {
         while connections.try_join_next().is_some() {}
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::task::yield_now().await;
+            // Out of descriptors: it would fail again at once, for as long as they are.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let hub = Arc::clone(&hub);

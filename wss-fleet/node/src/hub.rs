@@ -51,7 +51,7 @@ pub(crate) struct Hub {
     pub(crate) back_fills: Semaphore,
     /// Bounds the TLS handshakes that are not done.
     pub(crate) tls_handshakes: Semaphore,
-    /// Bounds the handshakes in flight.
+    /// Bounds the connections that are not upgraded.
     pub(crate) handshakes: Semaphore,
     pub(crate) handshakes_per_second: u32,
     handshake_rate: Mutex<Allowance>,

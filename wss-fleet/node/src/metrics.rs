@@ -28,6 +28,8 @@ pub(crate) struct Metrics {
     pub(crate) panics: IntCounter,
     pub(crate) closes: IntCounterVec,
     pub(crate) tls_refusals: IntCounterVec,
+    /// Connections that were cut before their head was read: too many were in the middle of it.
+    pub(crate) shed: IntCounter,
     /// Only where there is a certificate: without one, nothing is about to end.
     certificate: Option<IntGauge>,
     pub(crate) repairs: Arc<Repairs>,
@@ -87,6 +89,7 @@ impl Metrics {
             panics: counter("inkwire_panics_total", "Tasks that panicked."),
             closes: registered(&registry, closes),
             tls_refusals: registered(&registry, tls_refusals),
+            shed: counter("inkwire_connections_shed_total", "Connections cut before their head."),
             certificate,
             repairs: Arc::new(Repairs::new(&registry)),
             fills: counter("inkwire_fills_total", "Reads of the stream to repair the chain (G4)."),
@@ -244,7 +247,7 @@ mod tests {
         metrics.closes.with_label_values(&["restart"]).inc();
         metrics.tls_refusals.with_label_values(&["shed"]).inc();
         let gathered = metrics.registry.gather();
-        assert_eq!(gathered.len(), 22);
+        assert_eq!(gathered.len(), 23);
         let page = include_str!("../../../docs/operations.md");
         for family in gathered {
             assert!(page.contains(&format!("`{}", family.name())), "{}", family.name());
