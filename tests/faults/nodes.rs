@@ -1,5 +1,6 @@
 //! Nodes die, stand still, leave, cannot be reached, or run out of files (faults 19, 20, 27-29, 31).
 
+use std::process::Command;
 use std::time::Duration;
 
 use client::{Event, OpenError, RawSocket};
@@ -257,6 +258,18 @@ async fn g5_a_node_without_files_keeps_who_is_there_and_recovers() {
     assert_eq!(lost(&stage.people), 0, "who was there stayed");
     let node = &stage.scene.nodes[0].process;
     eventually("files come back", SOON * 3, async || node.open_files() <= base + 3).await;
+}
+
+/// The check of every scenario's end itself: what is not there holds nothing.
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "ended by itself")]
+async fn a_node_that_ended_by_itself_is_not_at_rest() {
+    let stage = Stage::of(1, |plan| Plan { nodes: 1, ..plan }).await;
+    let node = &stage.scene.nodes[0].process;
+    let killed = Command::new("kill").arg("-KILL").arg(node.id().to_string()).status();
+    assert!(killed.unwrap().success());
+    eventually("it is gone", SOON, async || !node.is_running()).await;
+    stage.scene.at_rest().await;
 }
 
 const GRACE: Duration = Duration::from_millis(1_500);

@@ -52,7 +52,14 @@ impl Holding {
 
 impl SceneNode {
     /// What it holds beyond its start and what those who are on it need (K6); `None`: nothing.
+    ///
+    /// # Panics
+    /// If it ended, and the test had not told it to.
     async fn excess(&self) -> Option<String> {
+        if !self.process.is_running() {
+            assert!(self.process.is_told_to_end(), "the node {} ended by itself", self.process.url);
+            return None;
+        }
         let (now, base) = (Holding::of(&self.process), self.base);
         let sockets = self.process.metric("inkwire_sockets").await;
         let files = base.files + usize::try_from(sockets).unwrap_or_default() + FILES_SPARE;
@@ -263,7 +270,7 @@ impl Scene {
     /// it need.
     ///
     /// # Panics
-    /// If one still does after a minute.
+    /// If one still does after a minute, or ended by itself.
     pub async fn at_rest(&self) {
         for node in &self.nodes {
             let deadline = tokio::time::Instant::now() + REST_MAX;
