@@ -6,7 +6,7 @@ use std::time::Duration;
 use client::{Api, DevUser, RawAnswer, Token, TokenSource};
 use embedded_stack::{Bus, Data, NodeHandle, Stack, StackOptions};
 use http::{HeaderName, HeaderValue, Method};
-use model::{Channel, ChannelId, Timestamp, UserId, WorkspaceId};
+use model::{Channel, UserId, WorkspaceId};
 use runtime::{Secret, Secrets};
 
 use crate::person::Person;
@@ -195,12 +195,6 @@ pub fn secrets(text: &str) -> Secrets {
 #[must_use]
 pub fn user(name: &str) -> UserId {
     UserId::parse(name).expect("a user id")
-}
-
-/// A well-formed channel id that nobody made.
-#[must_use]
-pub fn absent_channel() -> ChannelId {
-    ChannelId::mint_group(Timestamp::from_unix_ms(1), 1)
 }
 
 /// What signs tickets in tests.

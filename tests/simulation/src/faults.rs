@@ -224,7 +224,7 @@ impl Kind {
             }
             Family::Nodes => end_nodes(world).await,
             Family::Sockets => {
-                world.fleet.cables(None).iter().for_each(|cable| cable.hole(false, false));
+                world.fleet.cables().iter().for_each(|cable| cable.hole(false, false));
             }
             Family::People => {
                 for person in world.people() {
@@ -276,7 +276,7 @@ impl Kind {
             Self::RedisSlow => redis.set_trouble(Trouble::Slow(Duration::from_millis(150))),
             Self::RedisDown => {
                 redis.set_trouble(Trouble::Down);
-                redis.break_connections(None, false);
+                redis.break_connections(false);
             }
             Self::RedisReadOnly => redis.set_trouble(Trouble::Refuses(Refusal::ReadOnly)),
             Self::RedisLoading => redis.set_trouble(Trouble::Refuses(Refusal::Loading)),
@@ -305,7 +305,7 @@ impl Kind {
                 }
             }
             Self::Unsubscribed => redis.unsubscribe_all(),
-            Self::SubscribersCut => redis.break_connections(None, true),
+            Self::SubscribersCut => redis.break_connections(true),
             Self::SubscribersHoled => redis.hole_connections(None, true),
             _ => {
                 let node = world.chance.pick(&world.fleet.nodes()).copied();
@@ -328,7 +328,7 @@ impl Kind {
     }
 
     fn begin_sockets(self, world: &World) {
-        for cable in world.fleet.cables(None) {
+        for cable in world.fleet.cables() {
             if world.chance.one_in(2) {
                 match self {
                     Self::SocketsCut => cable.reset(),
