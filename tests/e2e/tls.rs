@@ -4,13 +4,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Api, DevUser, OpenError, RawSocket, TokenSource, exchange};
+use client::{Api, OpenError, RawSocket, exchange};
 use model::limits;
 use protocol::frame::ServerFrame;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use tests::authority::{Authority, Issued, trusting_nobody};
-use tests::cluster::{Cluster, Environment, user};
+use tests::cluster::{Cluster, Environment};
 use tests::process::{NodeProcess, NodeSetup, free_port, program};
 use tests::{SOON, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -40,8 +40,7 @@ impl Rig {
     }
 
     fn api(&self, name: &str) -> Api {
-        let source = TokenSource::Dev(DevUser::new(self.cluster.workspace().clone(), user(name)));
-        Api::trusting(&self.cluster.url(), source, self.authority.trust()).unwrap()
+        self.cluster.api_trusting(name, self.authority.trust())
     }
 
     async fn open(&self, node: &NodeProcess) -> Result<RawSocket, OpenError> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use client::{Api, DevUser, RawAnswer, Token, TokenSource};
+use client::{Api, DevUser, RawAnswer, Token, TokenSource, Trust};
 use embedded_stack::{Bus, Data, NodeHandle, Stack, StackOptions};
 use http::{HeaderName, HeaderValue, Method};
 use model::{Channel, UserId, WorkspaceId};
@@ -87,6 +87,16 @@ impl Cluster {
     #[must_use]
     pub fn api_of(&self, user: DevUser) -> Api {
         Api::new(&self.url(), TokenSource::Dev(user)).expect("a URL of ours")
+    }
+
+    /// Calls as a user, who trusts the authority of nodes' certificates.
+    ///
+    /// # Panics
+    /// If the stack's URL is none.
+    #[must_use]
+    pub fn api_trusting(&self, name: &str, trust: Trust) -> Api {
+        let source = TokenSource::Dev(DevUser::new(self.workspace.clone(), user(name)));
+        Api::trusting(&self.url(), source, trust).expect("a URL of ours")
     }
 
     /// Calls with one token, that may be any text.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checker::{Bounds, Verdict};
-use client::{Api, DevUser, TokenSource, Trust};
+use client::{Api, Trust};
 use embedded_stack::engine::{Engine, EngineData};
 use embedded_stack::{Bus, Data, StackOptions};
 use model::{ChannelId, limits};
 use runtime::config::RedisUrl;
 
 use crate::authority::Authority;
-use crate::cluster::{Cluster, options, user};
+use crate::cluster::{Cluster, options};
 use crate::eventually;
 use crate::person::Person;
 use crate::process::{NodeProcess, NodeSetup, free_port};
@@ -215,9 +215,8 @@ impl Scene {
     /// If the stack's URL is none.
     #[must_use]
     pub fn api(&self, name: &str) -> Api {
-        let source = TokenSource::Dev(DevUser::new(self.cluster.workspace().clone(), user(name)));
         let trust = self.authority.as_ref().map_or_else(Trust::public, Authority::trust);
-        Api::trusting(&self.cluster.url(), source, trust).expect("a URL of ours")
+        self.cluster.api_trusting(name, trust)
     }
 
     /// A user's sending half.

@@ -11,7 +11,8 @@ use crate::functions::CallTrouble;
 use crate::record::lock;
 use crate::redis::{Refusal, Trouble};
 use crate::store::StoreTrouble;
-use crate::world::{ENVIRONMENTS, FIRST_FUNCTION, FIRST_NODE, World, skew};
+use crate::time::skew;
+use crate::world::{ENVIRONMENTS, FIRST_FUNCTION, FIRST_NODE, OFF_MS_MAX, World};
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident: $family:ident,)*) => {
@@ -345,7 +346,7 @@ impl Kind {
             let nodes = lock(&world.node_clocks).clone();
             for clock in world.function_clocks.iter().chain(&nodes) {
                 if world.chance.one_in(3) {
-                    clock.set_off_by(skew(&world.chance));
+                    clock.set_off_by(skew(&world.chance, OFF_MS_MAX));
                 }
             }
             return;
@@ -354,7 +355,7 @@ impl Kind {
             return world.redis.set_clocks_back(REDIS_BACK_MS);
         }
         for clock in lock(&world.client_clocks).iter() {
-            let minutes = i64::try_from(world.chance.within(0..=600_000)).unwrap_or(0) - 300_000;
+            let minutes = skew(&world.chance, DEVICE_OFF_MS_MAX);
             let day = if world.chance.one_in(10) { 86_400_000 } else { 0 };
             if world.chance.one_in(3) {
                 clock.set_off_by(minutes + day);
@@ -395,6 +396,8 @@ fn some_cursor(world: &World) -> Option<String> {
     }
 }
 
+/// How far devices' clocks are set, each way.
+const DEVICE_OFF_MS_MAX: u64 = 300_000;
 /// How far a server's clock is set back.
 const REDIS_BACK_MS: i64 = 20_000;
 

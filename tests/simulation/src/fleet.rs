@@ -5,13 +5,13 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use memory::Chance;
 use node::Node;
 use runtime::wire::Parts;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::chance::Chance;
 use crate::network::{Cable, End, stream};
 use crate::record::lock;
 

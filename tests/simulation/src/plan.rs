@@ -3,7 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::chance::Chance;
+use memory::Chance;
+
 use crate::faults::Kind;
 use crate::planted::Planted;
 
