@@ -97,7 +97,7 @@ async fn round(seed: u64, time: Duration) -> Verdict {
 
 async fn settled(scene: &Scene, people: &[Person], seed: u64) -> Verdict {
     let people: Vec<&Person> = people.iter().collect();
-    let bounds = Bounds { settle: SETTLE, resyncs_per_fault: 2 };
+    let bounds = Bounds::of_any_fault(SETTLE, 2);
     let end = Instant::now() + SETTLE;
     loop {
         let parts = scene.cluster.stack.parts();

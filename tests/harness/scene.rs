@@ -252,7 +252,7 @@ impl Scene {
     /// If a rule is broken, or somebody misses something at the end of the time.
     pub async fn settled(&self, people: &[Person], within: Duration) -> Verdict {
         let people: Vec<&Person> = people.iter().collect();
-        let bounds = Bounds { settle: within, resyncs_per_fault: 2 };
+        let bounds = Bounds::of_any_fault(within, 2);
         let deadline = tokio::time::Instant::now() + within + Duration::from_secs(2);
         loop {
             let verdict = self.recorder.verdict(self.cluster.stack.parts(), &people, &bounds).await;

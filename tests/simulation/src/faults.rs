@@ -180,6 +180,24 @@ async fn inject(world: World, kind: Kind, lasts: Duration) {
 }
 
 impl Kind {
+    /// Whether it explains that clients are told to read again: it takes entries that they have
+    /// cursors of out of the stream, or keeps a text so long from a node that it gives up.
+    const fn explains_resyncs(self) -> bool {
+        matches!(
+            self,
+            Self::FailOver
+                | Self::FailOverIsolated
+                | Self::RedisFlushed
+                | Self::RedisRestarted
+                | Self::StoreGone
+        )
+    }
+
+    /// The same of a kind by its name in a history.
+    pub(crate) fn named_explains_resyncs(name: &str) -> bool {
+        Self::ALL.iter().any(|kind| kind.explains_resyncs() && format!("{kind:?}") == name)
+    }
+
     /// What ending it takes.
     const fn tail(self) -> Duration {
         match self.family() {

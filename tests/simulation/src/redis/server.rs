@@ -57,6 +57,7 @@ struct State {
     connections: BTreeMap<u64, Connection>,
     serial: u64,
     pushes_to_drop: u64,
+    pages_read: u64,
     chance: Chance,
 }
 
@@ -130,8 +131,16 @@ impl Redis {
             connections: BTreeMap::new(),
             serial: 0,
             pushes_to_drop: 0,
+            pages_read: 0,
             chance: chance.clone(),
         })))
+    }
+
+    /// Pages of streams that were asked for so far, to fill a gap or to begin; an audit's look at the
+    /// tail is none.
+    #[must_use]
+    pub(crate) fn pages_read(&self) -> u64 {
+        self.lock().pages_read
     }
 
     /// Opens a connection through the name.
@@ -176,6 +185,9 @@ impl Conn {
         from: Option<EntryId>,
         limit: usize,
     ) -> Result<Vec<Entry>, CommandError> {
+        if limit == limits::STREAM_READ_ENTRIES_MAX {
+            self.redis.lock().pages_read += 1;
+        }
         self.read(|keys, now| keys.entries(workspace, from, limit, now)).await
     }
 
