@@ -1,7 +1,5 @@
 //! Frames that are unusual and right: nobody is closed for them.
 
-use std::time::Duration;
-
 use tests::cluster::Cluster;
 
 use crate::door::{ANSWER_MAX, all, stack};
@@ -222,8 +220,5 @@ async fn hello(cluster: &Cluster, n: usize, case: &Good) -> Result<(), String> {
         }
         other => return Err(format!("no ready, but {other:?}")),
     }
-    match socket.close(Duration::from_millis(50)).await {
-        None => Ok(()),
-        code => Err(format!("closed behind its ready: {code:?}")),
-    }
+    socket.lives().await.map_err(|error| format!("behind its ready: {error}"))
 }

@@ -237,10 +237,7 @@ async fn g5_a_cursor_is_known_or_it_is_not_and_never_a_close() {
             Came::Frame(1, ready) if String::from_utf8_lossy(&ready).contains(&wanted) => {}
             other => return Err(format!("  {name}: {other:?}")),
         }
-        match socket.close(Duration::from_millis(50)).await {
-            None => Ok(()),
-            code => Err(format!("  {name}: {code:?}")),
-        }
+        socket.lives().await.map_err(|error| format!("  {name}: {error}"))
     })
     .await;
 }

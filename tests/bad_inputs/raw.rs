@@ -109,11 +109,27 @@ impl Socket {
         }
     }
 
+    /// That the socket lives behind everything that was sent so far: a ping of now is answered
+    /// before any close.
+    pub(crate) async fn lives(&mut self) -> Result<(), String> {
+        self.send(&frame(0x89, ALIVE)).await;
+        loop {
+            match self.next(ANSWER_MAX).await {
+                Came::Frame(10, payload) if payload == ALIVE => return Ok(()),
+                Came::Frame(8, payload) => return Err(format!("closed: {payload:?}")),
+                Came::Frame(..) => {}
+                other => return Err(format!("no pong, but {other:?}")),
+            }
+        }
+    }
+
     async fn more(&mut self, deadline: Instant) -> bool {
         let read = timeout_at(deadline, self.tcp.read_buf(&mut self.read)).await;
         matches!(read, Ok(Ok(1..)))
     }
 }
+
+const ALIVE: &[u8] = b"alive?";
 
 /// A frame of a server: final, not masked.
 fn parse(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {

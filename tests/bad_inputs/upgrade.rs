@@ -301,18 +301,13 @@ async fn a_node_that_is_full_or_leaves_says_when_to_come_back() {
         Socket::open(&url).await.is_ok()
     })
     .await;
-    // A socket whose client does not go keeps the node in its drain for a second.
-    let _stays = Socket::ready(&cluster, "alice").await.unwrap();
+    // A socket whose client is told and does not go keeps the node in its drain for a second.
+    let mut stays = Socket::ready(&cluster, "alice").await.unwrap();
     let stopping = tokio::spawn(cluster.stack.stop());
-    tests::eventually("it says that it leaves", tests::SOON, async || {
-        let answer =
-            exchange_for(&url, &bytes, Duration::from_millis(50)).await.unwrap_or_default();
-        let answer = Answer::parse(&answer).filter(|answer| answer.status == 503);
-        answer.is_some_and(|answer| {
-            answer.header("retry-after") == Some("1") && answer.body == b"this node is leaving"
-        })
-    })
-    .await;
+    assert_eq!(stays.close(ANSWER_MAX).await, Some(1012));
+    let answer = Answer::parse(&exchange(&url, &bytes, ANSWER_MAX).await.unwrap()).unwrap();
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    assert_eq!(answer.body, b"this node is leaving");
     stopping.await.unwrap();
 }
 

@@ -4,13 +4,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Api, DevUser, OpenError, RawSocket, TokenSource, exchange};
+use client::{Api, OpenError, RawSocket, exchange};
 use model::limits;
 use protocol::frame::ServerFrame;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use tests::authority::{Authority, Issued, trusting_nobody};
-use tests::cluster::{Cluster, Environment, user};
+use tests::cluster::{Cluster, Environment};
 use tests::process::{NodeProcess, NodeSetup, free_port, program};
 use tests::{SOON, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -40,8 +40,7 @@ impl Rig {
     }
 
     fn api(&self, name: &str) -> Api {
-        let source = TokenSource::Dev(DevUser::new(self.cluster.workspace().clone(), user(name)));
-        Api::trusting(&self.cluster.url(), source, self.authority.trust()).unwrap()
+        self.cluster.api_trusting(name, self.authority.trust())
     }
 
     async fn open(&self, node: &NodeProcess) -> Result<RawSocket, OpenError> {
@@ -73,9 +72,10 @@ fn hello(protocols: &[&str]) -> (ClientConnection, Vec<u8>) {
 
 /// How long the node leaves a connection open that says this and nothing more.
 async fn left_open(address: &str, said: &[u8]) -> Duration {
+    // Before the node's own clock begins, which is when it takes the connection.
+    let begun = Instant::now();
     let mut tcp = TcpStream::connect(address).await.unwrap();
     tcp.write_all(said).await.unwrap();
-    let begun = Instant::now();
     let mut heard = Vec::new();
     let ended = tokio::time::timeout(SOON, tcp.read_to_end(&mut heard)).await;
     assert!(ended.is_ok(), "it is left open");
@@ -224,8 +224,7 @@ async fn a_handshake_that_is_never_finished_is_cut_after_five_seconds() {
     let all = said.map(|said| left_open(&address, said));
     for (what, took) in begun.into_iter().zip(futures_util::future::join_all(all).await) {
         let max = limits::TLS_HANDSHAKE_MAX;
-        let about = max - Duration::from_millis(100)..max + Duration::from_secs(3);
-        assert!(about.contains(&took), "{what}: {took:?}");
+        assert!((max..max * 2).contains(&took), "{what}: {took:?}");
     }
     eventually("they are counted", SOON, async || {
         node.told("/metrics").await.contains(r#"inkwire_tls_refusals_total{reason="slow"} 3"#)
@@ -257,21 +256,23 @@ async fn g7_stalled_handshakes_lock_nobody_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn g7_more_handshakes_than_a_second_has_are_cut_before_tls() {
+    // More than a machine that is busy for seconds has places for.
+    const AT_ONCE: usize = 40;
     let rig = Rig::start().await;
     let mut setup = rig.setup(Some(rig.authority.issue()));
     setup.variables.push(("INKWIRE_NODE_HANDSHAKES_PER_SECOND", "3".to_owned()));
     let node = NodeProcess::of(&setup).await;
-    let at_once = futures_util::future::join_all((0..12).map(|_| rig.open(&node))).await;
+    let at_once = futures_util::future::join_all((0..AT_ONCE).map(|_| rig.open(&node))).await;
     let taken = at_once.iter().filter(|opened| opened.is_ok()).count();
-    assert!((3..12).contains(&taken), "{taken} of 12 in a moment, 3 a second");
+    assert!((3..AT_ONCE).contains(&taken), "{taken} of {AT_ONCE} in a moment, 3 a second");
     for opened in &at_once {
         if let Err(error) = opened {
             assert!(matches!(error, OpenError::Unreachable { .. }), "{error:?}");
         }
     }
-    let told = node.told("/metrics").await;
-    let shed = format!(r#"inkwire_tls_refusals_total{{reason="shed"}} {}"#, 12 - taken);
-    assert!(told.contains(&shed), "{told}");
+    // Each is counted a moment after it is cut.
+    let shed = format!(r#"inkwire_tls_refusals_total{{reason="shed"}} {}"#, AT_ONCE - taken);
+    eventually(&shed, SOON, async || node.told("/metrics").await.contains(&shed)).await;
     // Whoever comes later is served.
     eventually("the next second takes more", SOON, async || rig.open(&node).await.is_ok()).await;
 }

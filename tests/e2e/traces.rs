@@ -99,8 +99,12 @@ async fn a_trace_follows_a_message_from_its_post_to_the_node_that_wrote_it() {
     assert_eq!(call_line(&id)["trace_id"], TRACE);
     let of_id = model::TraceId::from(id.parse::<model::MessageId>().unwrap());
     assert_eq!(street.written(&id).await["trace_id"], of_id.to_string());
-    let relayed = logs::lines(logs::own(), "relayed");
-    assert!(relayed.iter().any(|line| line["message_id"] == id.as_str()), "{relayed:?}");
+    // It says so once its batch is safe, which may be after the node wrote it.
+    eventually("the relay says it", SOON, async || {
+        let relayed = logs::lines(logs::own(), "relayed");
+        relayed.iter().any(|line| line["message_id"] == id.as_str())
+    })
+    .await;
 
     // Who watches sees how late it was, and the socket by the name that its client has for it.
     assert_eq!(street.node.metric("inkwire_delivery_seconds_count").await, 3);

@@ -273,6 +273,8 @@ async fn idle(tls: bool) -> u64 {
     }
     // All have had a tick: what its way needs is there.
     tokio::time::sleep(limits::TICK + Duration::from_secs(2)).await;
+    // Memory of sockets that have been closed meanwhile would look like little memory.
+    assert_eq!(node.metric("inkwire_sockets").await, 1_100, "all are there");
     let grown = node.resident_bytes().saturating_sub(before);
     drop(sockets);
     grown / 1_000

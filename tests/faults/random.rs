@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use checker::{Bounds, Change, Verdict};
+use memory::Chance;
 use model::ChannelId;
 use tests::failover::Pair;
 use tests::person::Person;
@@ -51,28 +52,11 @@ fn number(name: &str) -> Option<u64> {
     std::env::var_os(name)?.to_str()?.parse().ok()
 }
 
-/// A generator that is the same everywhere (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-
-    fn millis(&mut self, from: u64, to: u64) -> Duration {
-        Duration::from_millis(from + self.roll(to - from))
-    }
-}
-
 /// What a round plays on.
 struct World {
     pair: Pair,
     scene: Scene,
-    dice: Dice,
+    chance: Chance,
     failed_over: bool,
 }
 
@@ -89,19 +73,19 @@ async fn round(seed: u64, time: Duration) -> Verdict {
     let stop = Arc::new(AtomicBool::new(false));
     let mut work = JoinSet::new();
     for number in 0..SENDERS {
-        let dice = Dice(seed ^ ((number as u64 + 1) << 32));
+        let chance = Chance::new(seed ^ ((number as u64 + 1) << 32));
         let sender = scene.sender(&names[number % 6]);
-        work.spawn(send(sender, channels.clone(), dice, number, Arc::clone(&stop)));
+        work.spawn(send(sender, channels.clone(), chance, number, Arc::clone(&stop)));
     }
     for name in names.iter().skip(6) {
         let api = scene.cluster.api(&names[0]);
         let recorder = Arc::clone(&scene.recorder);
         work.spawn(race(recorder, api, channels.clone(), name.clone(), Arc::clone(&stop)));
     }
-    let mut world = World { pair, scene, dice: Dice(seed), failed_over: false };
+    let mut world = World { pair, scene, chance: Chance::new(seed), failed_over: false };
     let end = Instant::now() + time;
     while Instant::now() < end {
-        let pause = world.dice.millis(100, 800);
+        let pause = world.chance.ms(100..=800);
         tokio::time::sleep(pause).await;
         world.fault().await;
     }
@@ -113,7 +97,7 @@ async fn round(seed: u64, time: Duration) -> Verdict {
 
 async fn settled(scene: &Scene, people: &[Person], seed: u64) -> Verdict {
     let people: Vec<&Person> = people.iter().collect();
-    let bounds = Bounds { settle: SETTLE, resyncs_per_fault: 2 };
+    let bounds = Bounds::of_any_fault(SETTLE, 2);
     let end = Instant::now() + SETTLE;
     loop {
         let parts = scene.cluster.stack.parts();
@@ -130,13 +114,13 @@ async fn settled(scene: &Scene, people: &[Person], seed: u64) -> Verdict {
 async fn send(
     sender: Sender,
     channels: Vec<ChannelId>,
-    mut dice: Dice,
+    chance: Chance,
     number: usize,
     stop: Arc<AtomicBool>,
 ) {
     let mut n = 0;
     while !stop.load(Ordering::Relaxed) {
-        let channel = &channels[usize::try_from(dice.roll(3)).unwrap()];
+        let channel = &channels[chance.index(channels.len())];
         sender.says(channel, &format!("{number}: {n}")).await;
         n += 1;
     }
@@ -166,9 +150,9 @@ async fn race(
 impl World {
     async fn fault(&mut self) {
         let kinds: u64 = if self.failed_over { 18 } else { 19 };
-        let kind = self.dice.roll(kinds);
-        let time = self.dice.millis(300, 2_500);
-        let node = usize::try_from(self.dice.roll(2)).unwrap();
+        let kind = self.chance.below(kinds);
+        let time = self.chance.ms(300..=2_500);
+        let node = self.chance.index(2);
         let name = match kind {
             0..=5 => self.on_the_way(kind, node, time).await,
             6..=10 => self.in_redis(kind, time).await,

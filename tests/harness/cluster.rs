@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use client::{Api, DevUser, RawAnswer, Token, TokenSource};
+use client::{Api, DevUser, RawAnswer, Token, TokenSource, Trust};
 use embedded_stack::{Bus, Data, NodeHandle, Stack, StackOptions};
 use http::{HeaderName, HeaderValue, Method};
-use model::{Channel, ChannelId, Timestamp, UserId, WorkspaceId};
+use model::{Channel, UserId, WorkspaceId};
 use runtime::{Secret, Secrets};
 
 use crate::person::Person;
@@ -87,6 +87,16 @@ impl Cluster {
     #[must_use]
     pub fn api_of(&self, user: DevUser) -> Api {
         Api::new(&self.url(), TokenSource::Dev(user)).expect("a URL of ours")
+    }
+
+    /// Calls as a user, who trusts the authority of nodes' certificates.
+    ///
+    /// # Panics
+    /// If the stack's URL is none.
+    #[must_use]
+    pub fn api_trusting(&self, name: &str, trust: Trust) -> Api {
+        let source = TokenSource::Dev(DevUser::new(self.workspace.clone(), user(name)));
+        Api::trusting(&self.url(), source, trust).expect("a URL of ours")
     }
 
     /// Calls with one token, that may be any text.
@@ -195,12 +205,6 @@ pub fn secrets(text: &str) -> Secrets {
 #[must_use]
 pub fn user(name: &str) -> UserId {
     UserId::parse(name).expect("a user id")
-}
-
-/// A well-formed channel id that nobody made.
-#[must_use]
-pub fn absent_channel() -> ChannelId {
-    ChannelId::mint_group(Timestamp::from_unix_ms(1), 1)
 }
 
 /// What signs tickets in tests.

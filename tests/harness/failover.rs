@@ -41,11 +41,6 @@ impl Pair {
         self.between.set(Fault { down: Flow::Hold, ..Fault::NONE });
     }
 
-    /// The replica gets what it missed.
-    pub fn resume_replication(&self) {
-        self.between.set(Fault::NONE);
-    }
-
     /// Waits until the replica has what the primary has now.
     ///
     /// # Panics

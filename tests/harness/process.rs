@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::authority::Issued;
@@ -18,6 +19,7 @@ pub struct NodeProcess {
     pub url: String,
     health: String,
     admin: u16,
+    is_told_to_end: AtomicBool,
 }
 
 /// How a node process is set up.
@@ -132,7 +134,13 @@ impl NodeProcess {
         // Over TLS a look at its health is a client's business: the admin port says the same.
         let is_plain = setup.certificate.is_none();
         let health = format!("http://127.0.0.1:{}", if is_plain { setup.port } else { admin });
-        Self { process, url, health, admin }
+        Self { process, url, health, admin, is_told_to_end: AtomicBool::new(false) }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// The port of its metrics.
@@ -160,6 +168,21 @@ impl NodeProcess {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|line| line.trim().split(' ').next()?.parse().ok());
         number.unwrap_or_default()
+    }
+
+    /// Whether its process is there; one that ended, and that nobody asked how, is not.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let state = |line: &str| line.strip_prefix("State:").map(|state| state.trim().to_owned());
+        let state = status.ok().and_then(|status| status.lines().find_map(state));
+        state.is_some_and(|state| !state.starts_with(['Z', 'X']))
+    }
+
+    /// Whether the test killed it or told it to leave: it may end then, and only then.
+    #[must_use]
+    pub fn is_told_to_end(&self) -> bool {
+        self.is_told_to_end.load(Ordering::Relaxed)
     }
 
     /// Files that it has open; 0 once it is gone.
@@ -208,12 +231,14 @@ impl NodeProcess {
 
     /// SIGKILL: no goodbye of any kind.
     pub fn kill(&mut self) {
+        self.is_told_to_end.store(true, Ordering::Relaxed);
         self.process.kill().unwrap_or_default();
         self.process.wait().map(drop).unwrap_or_default();
     }
 
     /// SIGTERM: it drains.
     pub fn terminate(&self) {
+        self.is_told_to_end.store(true, Ordering::Relaxed);
         self.signal("-TERM");
     }
 

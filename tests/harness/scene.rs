@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checker::{Bounds, Verdict};
-use client::{Api, DevUser, TokenSource, Trust};
+use client::{Api, Trust};
 use embedded_stack::engine::{Engine, EngineData};
 use embedded_stack::{Bus, Data, StackOptions};
 use model::{ChannelId, limits};
 use runtime::config::RedisUrl;
 
 use crate::authority::Authority;
-use crate::cluster::{Cluster, options, user};
+use crate::cluster::{Cluster, options};
 use crate::eventually;
 use crate::person::Person;
 use crate::process::{NodeProcess, NodeSetup, free_port};
@@ -52,7 +52,14 @@ impl Holding {
 
 impl SceneNode {
     /// What it holds beyond its start and what those who are on it need (K6); `None`: nothing.
+    ///
+    /// # Panics
+    /// If it ended, and the test had not told it to.
     async fn excess(&self) -> Option<String> {
+        if !self.process.is_running() {
+            assert!(self.process.is_told_to_end(), "the node {} ended by itself", self.process.url);
+            return None;
+        }
         let (now, base) = (Holding::of(&self.process), self.base);
         let sockets = self.process.metric("inkwire_sockets").await;
         let files = base.files + usize::try_from(sockets).unwrap_or_default() + FILES_SPARE;
@@ -208,9 +215,8 @@ impl Scene {
     /// If the stack's URL is none.
     #[must_use]
     pub fn api(&self, name: &str) -> Api {
-        let source = TokenSource::Dev(DevUser::new(self.cluster.workspace().clone(), user(name)));
         let trust = self.authority.as_ref().map_or_else(Trust::public, Authority::trust);
-        Api::trusting(&self.cluster.url(), source, trust).expect("a URL of ours")
+        self.cluster.api_trusting(name, trust)
     }
 
     /// A user's sending half.
@@ -246,7 +252,7 @@ impl Scene {
     /// If a rule is broken, or somebody misses something at the end of the time.
     pub async fn settled(&self, people: &[Person], within: Duration) -> Verdict {
         let people: Vec<&Person> = people.iter().collect();
-        let bounds = Bounds { settle: within, resyncs_per_fault: 2 };
+        let bounds = Bounds::of_any_fault(within, 2);
         let deadline = tokio::time::Instant::now() + within + Duration::from_secs(2);
         loop {
             let verdict = self.recorder.verdict(self.cluster.stack.parts(), &people, &bounds).await;
@@ -263,7 +269,7 @@ impl Scene {
     /// it need.
     ///
     /// # Panics
-    /// If one still does after a minute.
+    /// If one still does after a minute, or ended by itself.
     pub async fn at_rest(&self) {
         for node in &self.nodes {
             let deadline = tokio::time::Instant::now() + REST_MAX;

@@ -1,6 +1,7 @@
 //! In-process ports with the semantics of the real ones, not better ones.
 
 mod bus;
+mod chance;
 mod clock;
 mod leases;
 mod replay;
@@ -8,6 +9,7 @@ mod store;
 mod stream;
 
 pub use bus::{MemoryBus, PublishFault};
+pub use chance::Chance;
 pub use clock::{ManualClock, SeededRandomness};
 pub use leases::MemoryDirectory;
 pub use replay::Replicas;

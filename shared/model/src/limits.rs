@@ -75,6 +75,19 @@ pub const BUS_CONNECT_MAX: Duration = Duration::from_millis(300);
 pub const BUS_RESPONSE_MAX: Duration = Duration::from_secs(2);
 /// First and last wait between attempts to reach a lost bus.
 pub const BUS_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// A subscription, connecting included.
+pub const BUS_SUBSCRIBE_MAX: Duration = BUS_RESPONSE_MAX.saturating_add(BUS_CONNECT_MAX);
+/// Callers that wait for a subscription; one more waits to be queued.
+pub const BUS_JOINS_MAX: usize = 256;
+/// How often a process's link for subscriptions is probed.
+pub const BUS_PROBE_EVERY: Duration = Duration::from_secs(2);
+/// How long an answer may take on the link. With [`BUS_PROBE_EVERY`]: a dead one is noticed within
+/// 6 s, one that hears nothing within 10 s.
+pub const BUS_PROBE_WAIT: Duration = Duration::from_secs(4);
+/// A connection is replaced at this age: one to a primary that was isolated and replaced would
+/// otherwise answer for ever. With the link's probe, which goes through it, such a link is noticed
+/// within 31 s.
+pub const BUS_CONNECTION_AGE_MAX: Duration = Duration::from_secs(25);
 
 /// How often a node renews its lease (G7).
 pub const LEASE_RENEW: Duration = Duration::from_secs(2);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
+use model::limits;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Script, ServerErrorKind};
 use tokio::sync::Mutex;
@@ -99,7 +99,8 @@ impl Commands {
 
 impl Open {
     fn is_usable(&self) -> bool {
-        !self.doubtful.load(Ordering::Acquire) && self.opened_at.elapsed() < CONNECTION_AGE_MAX
+        !self.doubtful.load(Ordering::Acquire)
+            && self.opened_at.elapsed() < limits::BUS_CONNECTION_AGE_MAX
     }
 
     async fn send<T: FromRedisValue>(&self, cmd: &Cmd) -> RedisResult<T> {
@@ -161,8 +162,3 @@ pub(crate) fn is_doubtful(err: &RedisError) -> bool {
 pub(crate) fn is_unknown_script(err: &RedisError) -> bool {
     err.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
-
-/// A connection is replaced at this age: one to a primary that was isolated and replaced would
-/// otherwise answer for ever. With the link's probe, which goes through it, such a link is noticed
-/// within 31 s.
-pub(crate) const CONNECTION_AGE_MAX: Duration = Duration::from_secs(25);

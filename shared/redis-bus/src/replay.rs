@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::bus::{ALREADY, PUBLISH_TEXT, bus_error, publish_cmd};
-use crate::command::{CONNECTION_AGE_MAX, is_doubtful, is_unknown_script};
+use crate::command::{is_doubtful, is_unknown_script};
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::reply;
 
@@ -101,7 +101,8 @@ impl Replay for RedisReplay {
     async fn replay(&self, batch: &[Addressed]) -> Result<Replayed, BusError> {
         let mut slot = self.slot.lock().await;
         // Taken out: whatever happens to this future, a connection in doubt is not used again.
-        let kept = slot.take().filter(|link| link.opened_at.elapsed() < CONNECTION_AGE_MAX);
+        let kept =
+            slot.take().filter(|link| link.opened_at.elapsed() < limits::BUS_CONNECTION_AGE_MAX);
         let mut link = match kept {
             Some(link) => link,
             None => Link::open(&self.endpoint).await.map_err(bus_error)?,

@@ -2,7 +2,6 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use messaging::ports::{BusError, Notice, Subscription};
 use model::limits;
@@ -54,7 +53,7 @@ impl Subscriber {
             task.joins.send(Join { topic, confirmed }).await.ok()?;
             answer.await.ok()
         };
-        match tokio::time::timeout(SUBSCRIBE_MAX, confirmation).await {
+        match tokio::time::timeout(limits::BUS_SUBSCRIBE_MAX, confirmation).await {
             Ok(Some(answer)) => answer,
             Ok(None) => Err(BusError::Unavailable("the link's task has ended".into())),
             Err(elapsed) => Err(BusError::Unavailable(elapsed.into())),
@@ -64,7 +63,7 @@ impl Subscriber {
 
 impl LinkTask {
     fn start(commands: Commands) -> Self {
-        let (tx, rx) = mpsc::channel(JOINS_MAX);
+        let (tx, rx) = mpsc::channel(limits::BUS_JOINS_MAX);
         let link = Link { commands, topics: Arc::default(), joins: rx, had_one: false };
         let abort = tokio::spawn(link.run()).abort_handle();
         Self { joins: tx, abort }
@@ -138,7 +137,7 @@ impl Link {
         let (topics, told) = (Arc::clone(&self.topics), Arc::clone(signals));
         let on_push = move |push| topics.on_push(&push, &told);
         let mut connection = self.commands.endpoint().connect_pushed(on_push).await?;
-        connection.set_response_timeout(PROBE_WAIT);
+        connection.set_response_timeout(limits::BUS_PROBE_WAIT);
         connection.subscribe(&signals.probe_topic).await?;
         for some in self.topics.names().chunks(TOPICS_PER_COMMAND) {
             connection.subscribe(some).await?;
@@ -153,7 +152,10 @@ impl Link {
     }
 
     async fn serve(&mut self, connection: &mut MultiplexedConnection, signals: &Signals) -> End {
-        let mut probes = tokio::time::interval_at(Instant::now() + PROBE_EVERY, PROBE_EVERY);
+        let mut probes = tokio::time::interval_at(
+            Instant::now() + limits::BUS_PROBE_EVERY,
+            limits::BUS_PROBE_EVERY,
+        );
         probes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::new();
         loop {
@@ -227,8 +229,10 @@ impl Link {
         cmd.arg(&signals.probe_topic).arg("");
         let request = Request::of(cmd);
         let published = self.commands.query::<redis::Value>(&request);
-        match tokio::time::timeout(PROBE_WAIT, published).await {
-            Ok(Ok(_)) => tokio::time::timeout(PROBE_WAIT, signals.heard.notified()).await.is_ok(),
+        match tokio::time::timeout(limits::BUS_PROBE_WAIT, published).await {
+            Ok(Ok(_)) => {
+                tokio::time::timeout(limits::BUS_PROBE_WAIT, signals.heard.notified()).await.is_ok()
+            }
             // Nothing was published, so nothing is to be heard.
             Ok(Err(_)) | Err(_) => true,
         }
@@ -240,14 +244,5 @@ fn probe_topic() -> String {
     format!("ink:probe:{:016x}", RandomState::new().hash_one(0))
 }
 
-/// Callers that wait for a subscription; one more waits to be queued.
-const JOINS_MAX: usize = 256;
 /// Topics of one SUBSCRIBE: some 30 KB of command.
 const TOPICS_PER_COMMAND: usize = 256;
-/// How often the link is probed.
-const PROBE_EVERY: Duration = Duration::from_secs(2);
-/// How long an answer may take on the link. With [`PROBE_EVERY`]: a dead one is noticed within 6 s,
-/// one that hears nothing within 10 s.
-const PROBE_WAIT: Duration = Duration::from_secs(4);
-/// How long a subscription may take, connecting included.
-const SUBSCRIBE_MAX: Duration = limits::BUS_RESPONSE_MAX.saturating_add(limits::BUS_CONNECT_MAX);

@@ -1,6 +1,5 @@
 //! What a run did and saw, as one sequence.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::{ChannelId, MessageId, TextDigest, UserId};
@@ -166,17 +165,5 @@ impl History {
     pub fn trace(&self) -> String {
         let line = |(at, event): &(Duration, Event)| format!("{:>12} {event:?}\n", at.as_micros());
         self.events.iter().map(line).collect()
-    }
-
-    /// The kinds of faults that were injected.
-    #[must_use]
-    pub fn fault_kinds(&self) -> BTreeSet<&str> {
-        self.events
-            .iter()
-            .filter_map(|(_, event)| match event {
-                Event::FaultBegan { kind } => Some(kind.as_str()),
-                _ => None,
-            })
-            .collect()
     }
 }

@@ -6,7 +6,12 @@ use model::{ChannelId, MessageId, TextDigest, Timestamp, UserId};
 
 use super::*;
 
-const BOUNDS: Bounds = Bounds { settle: Duration::from_secs(5), resyncs_per_fault: 1 };
+const BOUNDS: Bounds = Bounds {
+    settle: Duration::from_secs(5),
+    explains: |kind| kind != "quiet",
+    resyncs_per_fault: 1,
+    resyncs_besides: 0,
+};
 
 fn channel() -> ChannelId {
     ChannelId::mint_group(Timestamp::from_unix_ms(1), 1)
@@ -217,6 +222,7 @@ fn k7_late_arrivals_and_needless_resyncs() {
     pen.1 += 6_000;
     pen.seen(1, true);
     assert!(pen.verdict().breaks(Check::K7Alive), "a second too late");
+    assert!(pen.verdict().slowest >= Duration::from_secs(6));
     pen.push(Event::FaultBegan { kind: "x".to_owned() });
     pen.push(Event::FaultEnded { kind: "x".to_owned() });
     assert!(pen.verdict().holds(), "the fault explains it");
@@ -224,4 +230,8 @@ fn k7_late_arrivals_and_needless_resyncs() {
     assert!(pen.verdict().holds());
     pen.push(Event::Resynced { client: ClientId(1) });
     assert!(pen.verdict().breaks(Check::K7Alive), "one fault, two resyncs");
+    pen.push(Event::FaultBegan { kind: "quiet".to_owned() });
+    pen.push(Event::FaultEnded { kind: "quiet".to_owned() });
+    assert!(pen.verdict().breaks(Check::K7Alive), "a fault that explains none");
+    assert_eq!((pen.verdict().resyncs_most, pen.verdict().slowest), (2, Duration::ZERO));
 }

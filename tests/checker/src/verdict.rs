@@ -14,8 +14,20 @@ use crate::members::Members;
 pub struct Bounds {
     /// How long after the last fault, or after its 200, a message may take to arrive.
     pub settle: Duration,
-    /// How often a client may be told to read again, per fault that was injected.
+    /// Whether a fault of this kind explains that clients are told to read again.
+    pub explains: fn(&str) -> bool,
+    /// How often a client may be told so, per fault that explains it.
     pub resyncs_per_fault: u32,
+    /// How often besides, whatever happens.
+    pub resyncs_besides: u32,
+}
+
+impl Bounds {
+    /// Every fault, whatever it is, explains so many.
+    #[must_use]
+    pub fn of_any_fault(settle: Duration, resyncs_per_fault: u32) -> Self {
+        Self { settle, explains: |_| true, resyncs_per_fault, resyncs_besides: 0 }
+    }
 }
 
 /// Which rule was broken.
@@ -63,6 +75,10 @@ pub struct Verdict {
     pub faults: u64,
     /// Times that a client was told to read again.
     pub resyncs: u64,
+    /// The most that one client was told so.
+    pub resyncs_most: u32,
+    /// The longest that a message took to a client, after its 200 and the last fault's end.
+    pub slowest: Duration,
     /// Every broken rule, as many as are worth reading.
     pub violations: Vec<Violation>,
     /// All broken rules, the ones that are not listed included.
@@ -93,6 +109,8 @@ impl Verdict {
         self.removals += other.removals;
         self.faults += other.faults;
         self.resyncs += other.resyncs;
+        self.resyncs_most = self.resyncs_most.max(other.resyncs_most);
+        self.slowest = self.slowest.max(other.slowest);
         self.violations_total += other.violations_total;
         self.violations.extend(other.violations);
         self.violations.truncate(LISTED_MAX);
@@ -111,7 +129,7 @@ impl fmt::Display for Verdict {
         write!(
             f,
             "{} acknowledged, {} deliveries, {} lost, {} doubled, {} leaked, {} removals, {} faults, \
-             {} resyncs, {} raw duplicates",
+             {} resyncs (at most {} of one client), {} raw duplicates, the slowest after {:.1?}",
             self.acknowledged,
             self.deliveries,
             self.lost,
@@ -120,7 +138,9 @@ impl fmt::Display for Verdict {
             self.removals,
             self.faults,
             self.resyncs,
-            self.raw_duplicates
+            self.resyncs_most,
+            self.raw_duplicates,
+            self.slowest
         )?;
         for violation in &self.violations {
             write!(f, "\n  {:?}: {}", violation.check, violation.what)?;
@@ -290,18 +310,20 @@ struct Client {
 struct Clients {
     clients: BTreeMap<ClientId, Client>,
     last_fault_end: Duration,
-    faults: u32,
+    /// The kinds of those that began, one by one.
+    faults: Vec<String>,
 }
 
 impl Clients {
     fn of(history: &History) -> Self {
-        let mut all = Self { clients: BTreeMap::new(), last_fault_end: Duration::ZERO, faults: 0 };
+        let (clients, faults) = (BTreeMap::new(), Vec::new());
+        let mut all = Self { clients, last_fault_end: Duration::ZERO, faults };
         for (index, (at, event)) in history.events.iter().enumerate() {
             match event {
                 Event::Starts { client, user } => {
                     all.clients.entry(*client).or_insert_with(|| Client::new(user));
                 }
-                Event::FaultBegan { .. } => all.faults += 1,
+                Event::FaultBegan { kind } => all.faults.push(kind.clone()),
                 Event::FaultEnded { .. } => all.last_fault_end = *at,
                 Event::Follows { client }
                 | Event::Leaves { client }
@@ -393,8 +415,12 @@ fn delivered(
             let messages = by_channel.get(&channel).into_iter().flatten();
             for (id, _, acked_at) in messages.filter(|(_, started, _)| *started > since) {
                 verdict.deliveries += 1;
-                let due = (*acked_at).max(clients.last_fault_end) + bounds.settle;
-                match client.seen.get(&(channel.clone(), *id)) {
+                let from = (*acked_at).max(clients.last_fault_end);
+                let due = from + bounds.settle;
+                let seen = client.seen.get(&(channel.clone(), *id));
+                let took = seen.map_or(Duration::ZERO, |(at, ..)| at.saturating_sub(from));
+                verdict.slowest = verdict.slowest.max(took);
+                match seen {
                     None => {
                         verdict.lost += 1;
                         verdict
@@ -416,9 +442,13 @@ fn delivered(
 
 /// K7's count.
 fn few_resyncs(clients: &Clients, bounds: &Bounds, verdict: &mut Verdict) {
-    let allowed = bounds.resyncs_per_fault.saturating_mul(clients.faults);
+    let explaining = clients.faults.iter().filter(|kind| (bounds.explains)(kind)).count();
+    let explaining = u32::try_from(explaining).unwrap_or(u32::MAX);
+    let allowed = bounds.resyncs_per_fault.saturating_mul(explaining);
+    let allowed = allowed.saturating_add(bounds.resyncs_besides);
     for (name, client) in &clients.clients {
         verdict.resyncs += u64::from(client.resyncs);
+        verdict.resyncs_most = verdict.resyncs_most.max(client.resyncs);
         if client.resyncs > allowed {
             let told = client.resyncs;
             verdict.note(

@@ -1,12 +1,14 @@
 //! Inputs with the structure that chance would take long to find. One seed, one input.
 
+use memory::Chance;
+
 use crate::client_frames::{TICKET, op};
 use crate::rest_bodies::PATHS;
 
 /// What a client sends on a socket.
 #[must_use]
 pub fn frames(seed: u64) -> Vec<u8> {
-    let mut chance = Chance(seed);
+    let chance = &Chance::new(seed);
     let mut input = vec![if chance.one_in(8) { chance.byte() } else { chance.byte() & 1 }];
     for _ in 0..chance.below(8) {
         match chance.below(8) {
@@ -17,14 +19,14 @@ pub fn frames(seed: u64) -> Vec<u8> {
             }
             1 => input.push(op::WAIT | chance.below(64) as u8),
             2 => {
-                let cursor = chance.pick(CURSORS);
+                let cursor = chance.one_of(CURSORS);
                 input.push(op::HELLO | cursor.len().min(63) as u8);
                 input.extend(cursor.as_bytes().iter().take(63));
             }
             3 => {
                 // A whole frame that arrives in two reads.
-                let text = chance.pick(TEXTS).as_bytes();
-                let whole = crate::client_frames::frame(chance.pick(HEADS), text);
+                let text = chance.one_of(TEXTS).as_bytes();
+                let whole = crate::client_frames::frame(chance.one_of(HEADS), text);
                 let cut = 1 + chance.below(whole.len() as u64 - 1) as usize;
                 for piece in [&whole[..cut], &whole[cut..]].concat().chunks(64) {
                     input.push(op::READ | (piece.len() - 1) as u8);
@@ -32,8 +34,8 @@ pub fn frames(seed: u64) -> Vec<u8> {
                 }
             }
             _ => {
-                let head = if chance.one_in(16) { chance.byte() } else { chance.pick(HEADS) };
-                let payload = chance.pick(TEXTS).as_bytes();
+                let head = if chance.one_in(16) { chance.byte() } else { chance.one_of(HEADS) };
+                let payload = chance.one_of(TEXTS).as_bytes();
                 let payload = if chance.one_in(6) { b"\xf0\x9f\x98".as_slice() } else { payload };
                 let times = if chance.one_in(6) { chance.below(64) as u8 } else { 0 };
                 input.extend([op::FRAME | times, head, payload.len() as u8]);
@@ -47,21 +49,21 @@ pub fn frames(seed: u64) -> Vec<u8> {
 /// What a client asks of the functions.
 #[must_use]
 pub fn request(seed: u64) -> Vec<u8> {
-    let mut chance = Chance(seed);
+    let chance = &Chance::new(seed);
     let (method, path, query, body) = match chance.below(8) {
-        0..3 => (0, 0, String::new(), message(&mut chance)),
-        3 => (0, 2, String::new(), channel(&mut chance)),
-        4 => (1, 1, query(&mut chance), String::new()),
-        5 => (1, chance.pick(&[2, 4, 8, 11]), query(&mut chance), String::new()),
-        6 => (chance.pick(&[2, 3]), chance.pick(&[5, 6, 7]), String::new(), String::new()),
+        0..3 => (0, 0, String::new(), message(chance)),
+        3 => (0, 2, String::new(), channel(chance)),
+        4 => (1, 1, query(chance), String::new()),
+        5 => (1, chance.one_of(&[2, 4, 8, 11]), query(chance), String::new()),
+        6 => (chance.one_of(&[2, 3]), chance.one_of(&[5, 6, 7]), String::new(), String::new()),
         _ => {
             let path = chance.below(PATHS.len() as u64) as u8;
-            (chance.below(8) as u8, path, query(&mut chance), message(&mut chance))
+            (chance.below(8) as u8, path, query(chance), message(chance))
         }
     };
-    let token = if chance.one_in(6) { chance.byte() } else { chance.pick(&[0, 0, 1, 2, 3]) };
+    let token = if chance.one_in(6) { chance.byte() } else { chance.one_of(&[0, 0, 1, 2, 3]) };
     let media = if chance.one_in(8) { chance.byte() } else { 0 };
-    let own = chance.pick(SEGMENTS);
+    let own = chance.one_of(SEGMENTS);
     let mut input = vec![method, path, token, media, own.len() as u8, query.len().min(255) as u8];
     input.extend(own.as_bytes());
     input.extend(query.as_bytes().iter().take(255));
@@ -74,75 +76,63 @@ pub fn request(seed: u64) -> Vec<u8> {
     input
 }
 
-fn message(chance: &mut Chance) -> String {
+fn message(chance: &Chance) -> String {
     let mut fields = Vec::new();
     if !chance.one_in(20) {
-        fields.push(format!(r#""channel_id":{}"#, chance.pick(VALUES_OF_CHANNEL)));
+        fields.push(format!(r#""channel_id":{}"#, chance.one_of(VALUES_OF_CHANNEL)));
     }
     if !chance.one_in(20) {
-        fields.push(format!(r#""message":{}"#, chance.pick(VALUES)));
+        fields.push(format!(r#""message":{}"#, chance.one_of(VALUES)));
     }
     for name in ["id", "after"] {
         if chance.one_in(3) {
-            fields.push(format!(r#""{name}":{}"#, chance.pick(VALUES_OF_ID)));
+            fields.push(format!(r#""{name}":{}"#, chance.one_of(VALUES_OF_ID)));
         }
     }
     if chance.one_in(12) {
-        fields.push(format!(r#"{}:{}"#, chance.pick(NAMES), chance.pick(VALUES)));
+        fields.push(format!(r#"{}:{}"#, chance.one_of(NAMES), chance.one_of(VALUES)));
     }
     format!("{{{}}}{}", fields.join(","), if chance.one_in(30) { " x" } else { "" })
 }
 
-fn channel(chance: &mut Chance) -> String {
-    let mut fields = vec![format!(r#""type":{}"#, chance.pick(TYPES))];
+fn channel(chance: &Chance) -> String {
+    let mut fields = vec![format!(r#""type":{}"#, chance.one_of(TYPES))];
     if chance.one_in(2) {
-        fields.push(format!(r#""name":{}"#, chance.pick(VALUES)));
+        fields.push(format!(r#""name":{}"#, chance.one_of(VALUES)));
     }
     if !chance.one_in(12) {
-        fields.push(format!(r#""members":{}"#, chance.pick(VALUES_OF_MEMBERS)));
+        fields.push(format!(r#""members":{}"#, chance.one_of(VALUES_OF_MEMBERS)));
     }
     if chance.one_in(8) {
-        fields.push(format!(r#""contract":{}"#, chance.pick(VALUES)));
+        fields.push(format!(r#""contract":{}"#, chance.one_of(VALUES)));
     }
     format!("{{{}}}", fields.join(","))
 }
 
-fn query(chance: &mut Chance) -> String {
+fn query(chance: &Chance) -> String {
     let mut pairs = Vec::new();
     if !chance.one_in(6) {
         pairs.push("channel_id=$C".to_owned());
     }
     for _ in 0..chance.below(4) {
-        pairs.push(format!("{}={}", chance.pick(PARAMETERS), chance.pick(VALUES_OF_PARAMETER)));
+        pairs.push(format!("{}={}", chance.one_of(PARAMETERS), chance.one_of(VALUES_OF_PARAMETER)));
     }
     pairs.join("&")
 }
 
-/// `SplitMix64`, as the seeded randomness of `memory`.
-struct Chance(u64);
+/// Draws in the form that this file needs.
+trait Draw {
+    fn byte(&self) -> u8;
+    fn one_of<T: Copy>(&self, among: &[T]) -> T;
+}
 
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+impl Draw for Chance {
+    fn byte(&self) -> u8 {
+        self.number() as u8
     }
 
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next() as u8
-    }
-
-    fn one_in(&mut self, count: u64) -> bool {
-        self.below(count) == 0
-    }
-
-    fn pick<T: Copy>(&mut self, among: &[T]) -> T {
-        among[self.below(among.len() as u64) as usize]
+    fn one_of<T: Copy>(&self, among: &[T]) -> T {
+        among[self.index(among.len())]
     }
 }
 

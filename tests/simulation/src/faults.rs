@@ -11,7 +11,8 @@ use crate::functions::CallTrouble;
 use crate::record::lock;
 use crate::redis::{Refusal, Trouble};
 use crate::store::StoreTrouble;
-use crate::world::{ENVIRONMENTS, FIRST_FUNCTION, FIRST_NODE, World, skew};
+use crate::time::skew;
+use crate::world::{ENVIRONMENTS, FIRST_FUNCTION, FIRST_NODE, OFF_MS_MAX, World};
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident: $family:ident,)*) => {
@@ -179,6 +180,24 @@ async fn inject(world: World, kind: Kind, lasts: Duration) {
 }
 
 impl Kind {
+    /// Whether it explains that clients are told to read again: it takes entries that they have
+    /// cursors of out of the stream, or keeps a text so long from a node that it gives up.
+    const fn explains_resyncs(self) -> bool {
+        matches!(
+            self,
+            Self::FailOver
+                | Self::FailOverIsolated
+                | Self::RedisFlushed
+                | Self::RedisRestarted
+                | Self::StoreGone
+        )
+    }
+
+    /// The same of a kind by its name in a history.
+    pub(crate) fn named_explains_resyncs(name: &str) -> bool {
+        Self::ALL.iter().any(|kind| kind.explains_resyncs() && format!("{kind:?}") == name)
+    }
+
     /// What ending it takes.
     const fn tail(self) -> Duration {
         match self.family() {
@@ -224,7 +243,7 @@ impl Kind {
             }
             Family::Nodes => end_nodes(world).await,
             Family::Sockets => {
-                world.fleet.cables(None).iter().for_each(|cable| cable.hole(false, false));
+                world.fleet.cables().iter().for_each(|cable| cable.hole(false, false));
             }
             Family::People => {
                 for person in world.people() {
@@ -276,7 +295,7 @@ impl Kind {
             Self::RedisSlow => redis.set_trouble(Trouble::Slow(Duration::from_millis(150))),
             Self::RedisDown => {
                 redis.set_trouble(Trouble::Down);
-                redis.break_connections(None, false);
+                redis.break_connections(false);
             }
             Self::RedisReadOnly => redis.set_trouble(Trouble::Refuses(Refusal::ReadOnly)),
             Self::RedisLoading => redis.set_trouble(Trouble::Refuses(Refusal::Loading)),
@@ -305,7 +324,7 @@ impl Kind {
                 }
             }
             Self::Unsubscribed => redis.unsubscribe_all(),
-            Self::SubscribersCut => redis.break_connections(None, true),
+            Self::SubscribersCut => redis.break_connections(true),
             Self::SubscribersHoled => redis.hole_connections(None, true),
             _ => {
                 let node = world.chance.pick(&world.fleet.nodes()).copied();
@@ -328,7 +347,7 @@ impl Kind {
     }
 
     fn begin_sockets(self, world: &World) {
-        for cable in world.fleet.cables(None) {
+        for cable in world.fleet.cables() {
             if world.chance.one_in(2) {
                 match self {
                     Self::SocketsCut => cable.reset(),
@@ -345,7 +364,7 @@ impl Kind {
             let nodes = lock(&world.node_clocks).clone();
             for clock in world.function_clocks.iter().chain(&nodes) {
                 if world.chance.one_in(3) {
-                    clock.set_off_by(skew(&world.chance));
+                    clock.set_off_by(skew(&world.chance, OFF_MS_MAX));
                 }
             }
             return;
@@ -354,7 +373,7 @@ impl Kind {
             return world.redis.set_clocks_back(REDIS_BACK_MS);
         }
         for clock in lock(&world.client_clocks).iter() {
-            let minutes = i64::try_from(world.chance.within(0..=600_000)).unwrap_or(0) - 300_000;
+            let minutes = skew(&world.chance, DEVICE_OFF_MS_MAX);
             let day = if world.chance.one_in(10) { 86_400_000 } else { 0 };
             if world.chance.one_in(3) {
                 clock.set_off_by(minutes + day);
@@ -395,6 +414,8 @@ fn some_cursor(world: &World) -> Option<String> {
     }
 }
 
+/// How far devices' clocks are set, each way.
+const DEVICE_OFF_MS_MAX: u64 = 300_000;
 /// How far a server's clock is set back.
 const REDIS_BACK_MS: i64 = 20_000;
 

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use checker::StoredItem;
+use memory::Chance;
 use messaging::ports::LogEntry;
 use messaging::relay::{Outcome, Record, Relay};
 use model::{ChannelId, MessageId, limits};
 use tokio::time::{Instant, sleep};
 
-use crate::chance::Chance;
 use crate::record::lock;
 
 /// Everything that was ever stored, in the order of the shards. Clones are one log.

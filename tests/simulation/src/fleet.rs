@@ -5,13 +5,13 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use memory::Chance;
 use node::Node;
 use runtime::wire::Parts;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::chance::Chance;
 use crate::network::{Cable, End, stream};
 use crate::record::lock;
 
@@ -57,8 +57,8 @@ impl Fleet {
         Self(Arc::new(State { make_parts, chance, pipe_bytes, running }))
     }
 
-    /// Starts one more node; its number.
-    pub(crate) fn start(&self) -> u32 {
+    /// Starts one more node.
+    pub(crate) fn start(&self) {
         let mut running = lock(&self.0.running);
         running.serial += 1;
         let serial = running.serial;
@@ -75,7 +75,6 @@ impl Fleet {
         }));
         let (cables, drain) = (Vec::new(), Some(drain));
         running.nodes.insert(serial, Process { door, cables, unreachable: false, drain, task });
-        serial
     }
 
     /// The nodes that run.
@@ -114,17 +113,15 @@ impl Fleet {
         }
     }
 
-    /// All sockets of a node, or of all.
+    /// All sockets of all nodes.
     #[must_use]
-    pub(crate) fn cables(&self, node: Option<u32>) -> Vec<Cable> {
+    pub(crate) fn cables(&self) -> Vec<Cable> {
         let mut running = lock(&self.0.running);
-        let of =
-            running.nodes.iter_mut().filter(|(serial, _)| node.is_none_or(|of| of == **serial));
-        of.flat_map(|(_, process)| {
+        let of_each = running.nodes.values_mut().flat_map(|process| {
             process.cables.retain(Cable::is_alive);
             process.cables.clone()
-        })
-        .collect()
+        });
+        of_each.collect()
     }
 
     /// Opens a client's connection.

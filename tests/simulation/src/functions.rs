@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use client::{Call, CallError, RawAnswer};
 use http::{Request, Response};
+use memory::Chance;
 use messaging::App;
 use model::limits;
 use protocol::routes::{self, Function};
@@ -16,7 +17,6 @@ use runtime::http::{respond, serve};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::chance::Chance;
 use crate::record::lock;
 
 /// What goes wrong between a client and a function, in percent of the calls.

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use client::{
     Api, ApiError, ByteStream, Call, CallError, RawAnswer, Token, TokenSource, Transport,
 };
+use memory::Chance;
 use messaging::ports::Clock;
 use model::{Timestamp, UserId, WorkspaceId};
 
-use crate::chance::Chance;
 use crate::fleet::Fleet;
 use crate::functions::Functions;
 use crate::identity;

@@ -11,13 +11,13 @@
 //!
 //! **Invariants.** One source of chance per run; no thread, no file, no socket, no clock of the
 //! machine. Two runs of one seed have byte-equal traces. A planted bug is a wrapper around a port or
-//! around what a client receives, never a switch in the product.
+//! around what a client receives, a client that was set up wrongly, or a switch in the model of Redis:
+//! never one in the product.
 //!
 //! **Not here.** No rule about what is right (`checker`), no promise that real Redis and DynamoDB
 //! behave like the models: tests with real processes look for that.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a fault and a bug are at home in one family")]
-mod chance;
 mod faults;
 mod feed;
 mod fleet;

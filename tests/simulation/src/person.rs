@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use checker::{ClientId, Event as Noted, Shown};
 use client::{Api, Backoff, Client, Config, Event, Inbox};
+use memory::Chance;
 use model::{ChannelId, MessageId, UserId};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::chance::Chance;
 use crate::record::{Recorder, lock};
 
 /// A user at a device.

@@ -3,7 +3,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::chance::Chance;
+use memory::Chance;
+use model::limits;
+
 use crate::faults::Kind;
 use crate::planted::Planted;
 
@@ -40,8 +42,8 @@ pub struct Plan {
     pub faults: Vec<(Duration, Duration, Kind)>,
     /// How long everything may take to arrive in the end.
     pub settle: Duration,
-    /// How often a client may be told to read again, per fault.
-    pub resyncs_per_fault: u32,
+    /// How often a client may be told to read again, besides once for each fault that explains it.
+    pub resyncs_besides: u32,
     /// Whether sending goes on for a while after the last fault.
     pub sends_on: bool,
     /// A bug that the checks must find.
@@ -67,8 +69,8 @@ impl Plan {
             change_every_ms: None,
             restless: false,
             faults: Vec::new(),
-            settle: Duration::from_secs(75),
-            resyncs_per_fault: 1,
+            settle: SETTLE,
+            resyncs_besides: 0,
             sends_on: true,
             planted: None,
         }
@@ -122,6 +124,7 @@ impl Plan {
             send_every_ms: 250..=900,
             change_every_ms: Some(1_000..=6_000),
             restless: true,
+            resyncs_besides: if short { RESYNCS_SHORT } else { RESYNCS_LONG },
             ..Self::quiet()
         };
         let mut at = chance.s(0..=3);
@@ -134,3 +137,13 @@ impl Plan {
         plan
     }
 }
+
+/// A client that hears nothing any more waits, in this order, for its own deadline, for its turn
+/// after attempts that failed, and for an answer.
+const SETTLE: Duration = limits::SILENCE_MAX
+    .saturating_add(limits::CLIENT_BACKOFF.1)
+    .saturating_add(Duration::from_secs(5));
+/// A device may come with a cursor of nobody; a store that is gone may keep back a second text.
+const RESYNCS_LONG: u32 = 2;
+/// Of tens of entries a stream has soon lost those that a client was away for.
+const RESYNCS_SHORT: u32 = 7;

@@ -1,22 +1,22 @@
 //! Nine bugs that this field has shipped, planted at ports and clients: the checks must find each.
 //!
-//! None is a switch in the product: each is a wrapper around a port, around what a client receives,
-//! or a client that was set up wrongly.
+//! None is a switch in the product: each is a wrapper around a port or around what a client receives,
+//! a client that was set up wrongly (3, 7), or a switch in the model of Redis (6).
 
 mod chain;
 mod rows;
 mod spoil;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use memory::Chance;
 use messaging::ports::{ChannelStore, EventBus, MemberStore};
-use model::{ChannelId, Position, WorkspaceId};
+use model::ChannelId;
 use tokio::time::Instant;
 
-use crate::chance::Chance;
-
+use chain::{Rewrite, Rewritten};
 pub(crate) use spoil::Spoil;
 
 /// A planted bug.
@@ -79,7 +79,7 @@ pub(crate) struct Plant {
     /// Which.
     pub bug: Planted,
     /// Bug 2: the counter's value of each entry.
-    numbers: Arc<Mutex<HashMap<(WorkspaceId, Position), u64>>>,
+    numbers: chain::Numbers,
     /// Bug 4: when each version began.
     versions: Versions,
 }
@@ -94,13 +94,12 @@ impl Plant {
     /// The bus with the bug.
     #[must_use]
     pub(crate) fn bus(&self, bus: Arc<dyn EventBus>) -> Arc<dyn EventBus> {
-        match self.bug {
-            Planted::Counter => {
-                Arc::new(chain::Counted { bus, numbers: Arc::clone(&self.numbers) })
-            }
-            Planted::FirstFour => Arc::new(chain::FirstFour { bus }),
-            _ => bus,
-        }
+        let rewrite = match self.bug {
+            Planted::Counter => Rewrite::Counted(Arc::clone(&self.numbers)),
+            Planted::FirstFour => Rewrite::FirstFour,
+            _ => return bus,
+        };
+        Arc::new(Rewritten { bus, rewrite })
     }
 
     /// The tables of channels with the bug.

@@ -16,11 +16,6 @@ pub(crate) use bus::SimBus;
 pub(crate) use replay::SimReplay;
 pub(crate) use server::{Redis, Refusal, Trouble};
 
-use std::time::Duration;
-
-/// A connection is replaced at this age, as in `redis-bus`.
-const CONNECTION_AGE_MAX: Duration = Duration::from_secs(25);
-
 /// Why a command has no answer of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CommandError {

@@ -7,6 +7,7 @@ use checker::{Bounds, Event, History, Verdict, check};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::faults::Kind;
 use crate::plan::Plan;
 use crate::world::World;
 use crate::{faults, work};
@@ -27,6 +28,8 @@ pub struct Report {
     pub faults: BTreeMap<String, u64>,
     /// How much virtual time it took.
     pub virtual_time: Duration,
+    /// Pages of streams that nodes read after everybody was there.
+    pub pages_read: u64,
 }
 
 impl Report {
@@ -61,6 +64,7 @@ pub fn run(seed: u64, plan: Plan) -> Report {
 async fn live(seed: u64, plan: Plan) -> Report {
     let world = World::new(seed, plan);
     world.populate().await;
+    let pages_before = world.redis.pages_read();
     let faulty_until = Instant::now() + world.plan.faulty;
     let sends_until = faulty_until + if world.plan.sends_on { SENDS_ON } else { Duration::ZERO };
     let mut work = JoinSet::new();
@@ -80,14 +84,18 @@ async fn live(seed: u64, plan: Plan) -> Report {
     work.spawn(faults::run(world.clone()));
     work.join_all().await;
     work::resolve(world.clone()).await;
-    judge(&world, seed).await
+    judge(&world, seed, pages_before).await
 }
 
 /// Waits until every rule holds, or everything had the time that it may take.
-async fn judge(world: &World, seed: u64) -> Report {
+async fn judge(world: &World, seed: u64, pages_before: u64) -> Report {
     let settle = world.plan.settle;
-    let resyncs_per_fault = world.plan.resyncs_per_fault;
-    let bounds = Bounds { settle, resyncs_per_fault };
+    let bounds = Bounds {
+        settle,
+        explains: Kind::named_explains_resyncs,
+        resyncs_per_fault: 1,
+        resyncs_besides: world.plan.resyncs_besides,
+    };
     let until = Instant::now() + settle;
     loop {
         let history = history(world);
@@ -102,8 +110,11 @@ async fn judge(world: &World, seed: u64) -> Report {
                 }
             }
             let virtual_time = world.clock.elapsed();
+            let pages_read = world.redis.pages_read() - pages_before;
+            let report =
+                Report { seed, history, verdict, unfinished, faults, virtual_time, pages_read };
             world.stop();
-            return Report { seed, history, verdict, unfinished, faults, virtual_time };
+            return report;
         }
         sleep(LOOK_AGAIN).await;
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use memory::MemoryStore;
+use memory::{Chance, MemoryStore};
 use messaging::ports::{
     Appended, Bump, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
     NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
@@ -12,7 +12,6 @@ use messaging::ports::{
 use model::{Channel, ChannelId, Late, Member, MessageId, Timestamp, UserId, WorkspaceId};
 use tokio::time::sleep;
 
-use crate::chance::Chance;
 use crate::feed::TableLog;
 use crate::record::lock;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use memory::Chance;
 use messaging::ports::Clock;
 use model::Timestamp;
 use tokio::time::Instant;
@@ -54,6 +55,12 @@ impl Clock for SimClock {
         let off_by = self.off_by_ms.load(Ordering::Relaxed);
         Timestamp::from_unix_ms(right.saturating_add_signed(off_by))
     }
+}
+
+/// What a clock is off by, up to so much each way.
+pub(crate) fn skew(chance: &Chance, ms_max: u64) -> i64 {
+    let drawn = chance.within(0..=2 * ms_max);
+    i64::try_from(drawn).unwrap_or_default() - i64::try_from(ms_max).unwrap_or_default()
 }
 
 /// When every run begins: a round time of no meaning.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use checker::{Change, ClientId, Event, SendId};
 use client::{Api, Draft, Outbox};
+use memory::Chance;
 use messaging::ports::{ChannelStore, EventBus, MemberStore};
 use messaging::relay::Relay;
 use model::{ChannelId, UserId, WorkspaceId, limits};
@@ -14,7 +15,6 @@ use runtime::wire::Parts;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::chance::Chance;
 use crate::feed::{self, TableLog};
 use crate::fleet::Fleet;
 use crate::functions::Functions;
@@ -26,7 +26,7 @@ use crate::planted::{Plant, Planted, SHORT_OVERLAP};
 use crate::record::{Recorder, lock};
 use crate::redis::{Redis, SimBus, SimReplay};
 use crate::store::SimStore;
-use crate::time::SimClock;
+use crate::time::{SimClock, skew};
 
 /// A run's world. Clones are one world.
 #[derive(Debug, Clone)]
@@ -120,7 +120,7 @@ impl World {
         let log = TableLog::default();
         let store = SimStore::new(log.clone(), chance.fork());
         let function_clocks: Vec<SimClock> =
-            (0..ENVIRONMENTS).map(|_| clock.off_by(skew(&chance))).collect();
+            (0..ENVIRONMENTS).map(|_| clock.off_by(skew(&chance, OFF_MS_MAX))).collect();
         let plant = plan.planted.map(Plant::new);
         let parts = Wiring { redis: redis.clone(), store: store.clone(), plant };
         let environments = function_clocks.iter().zip(FIRST_FUNCTION..);
@@ -132,7 +132,7 @@ impl World {
             let (clock, chance, clocks) = (clock.clone(), chance.fork(), Arc::clone(&node_clocks));
             let parts = parts.clone();
             let make = move |serial: u32| {
-                let clock = clock.off_by(skew(&chance));
+                let clock = clock.off_by(skew(&chance, OFF_MS_MAX));
                 lock(&clocks).push(clock.clone());
                 parts.parts(FIRST_NODE + serial, &clock, &chance.fork())
             };
@@ -168,7 +168,7 @@ impl World {
             Some(Planted::WaitWithoutMarker) => replay.without_marker(),
             _ => replay,
         };
-        let clock = self.clock.off_by(skew(&self.chance));
+        let clock = self.clock.off_by(skew(&self.chance, OFF_MS_MAX));
         let channels: Arc<dyn ChannelStore> = Arc::new(parts.store.for_process());
         let relay = Relay::new(channels, Arc::new(replay), Arc::new(clock));
         for shard in 0..feed::SHARDS {
@@ -196,7 +196,7 @@ impl World {
     /// A device's way to the system, its clock as wrong as phones' are.
     #[must_use]
     pub(crate) fn host(&self) -> Host {
-        let off_by = i64::try_from(self.chance.within(0..=400_000)).unwrap_or_default() - 200_000;
+        let off_by = skew(&self.chance, DEVICE_OFF_MS_MAX);
         let clock = self.clock.off_by(if self.chance.one_in(2) { off_by } else { 0 });
         lock(&self.client_clocks).push(clock.clone());
         let chance = self.chance.fork();
@@ -342,11 +342,10 @@ impl Wiring {
     }
 }
 
-/// What servers' clocks may be off by.
-pub(crate) fn skew(chance: &Chance) -> i64 {
-    i64::try_from(chance.within(0..=900)).unwrap_or_default() - 450
-}
-
+/// What clocks of nodes and functions may be off by, each way.
+pub(crate) const OFF_MS_MAX: u64 = 450;
+/// What devices' clocks may be off by, each way.
+const DEVICE_OFF_MS_MAX: u64 = 200_000;
 /// Environments of the functions.
 pub(crate) const ENVIRONMENTS: u32 = 4;
 /// The relay's process.

@@ -3,6 +3,7 @@
 //! Two hundred seeds, in four tests so that as many cores as there are share them.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use checker::Verdict;
 use simulation::{Kind, Plan, Planted, run, scenario, sweep};
@@ -49,6 +50,27 @@ fn a_seed_gives_one_trace() {
     let tally = sweep(0..20, 1, true, Plan::of_seed);
     assert!(tally.failures.is_empty(), "{:?}", tally.failures);
     assert_ne!(run(1, Plan::of_seed(1)).trace(), run(2, Plan::of_seed(2)).trace());
+}
+
+/// What is slow or read again where nothing goes wrong is a defect, however well it ends.
+#[test]
+fn a_quiet_world_delivers_at_once() {
+    let mut pages_read = 0;
+    for seed in QUIET_SEEDS {
+        let report = run(seed, Plan::quiet());
+        let Verdict { slowest, resyncs, deliveries, .. } = report.verdict;
+        assert!(report.holds() && deliveries >= 100, "seed {seed}: {}", report.verdict);
+        assert!(slowest <= AT_ONCE, "seed {seed}: {slowest:?} after the 200");
+        assert_eq!(resyncs, 0, "seed {seed}: told to read again");
+        pages_read += report.pages_read;
+    }
+    // An audit that meets a publication on its way reads a page that the push would have spared.
+    assert!(pages_read <= 2, "{pages_read} pages");
+    // And a push that is lost would show.
+    let (at, lasts) = (Duration::from_secs(2), Duration::from_secs(3));
+    let faults = vec![(at, lasts, Kind::PushesDropped)];
+    let troubled = run(0, Plan { faults, ..Plan::quiet() });
+    assert!(troubled.holds() && troubled.pages_read > 0, "{} pages", troubled.pages_read);
 }
 
 #[test]
@@ -121,3 +143,7 @@ fn k8_a_ring_without_ticks_is_caught() {
 fn k8_a_suffix_of_the_first_four_characters_is_caught() {
     is_caught(Planted::FirstFour);
 }
+
+const QUIET_SEEDS: Range<u64> = 0..20;
+/// The ways through the model's network, several times.
+const AT_ONCE: Duration = Duration::from_millis(250);

@@ -10,20 +10,33 @@ use protocol::publication::Publication;
 
 use crate::record::lock;
 
-/// Bug 2: the position is a counter's value.
+/// A bus whose entries are rewritten on their way to a node.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(super) struct Rewritten {
     pub(super) bus: Arc<dyn EventBus>,
-    pub(super) numbers: Arc<Mutex<HashMap<(WorkspaceId, Position), u64>>>,
+    pub(super) rewrite: Rewrite,
 }
 
-/// Bug 9: what tells positions of one entry id apart is the first four characters of the ULID.
-#[derive(Debug)]
-pub(super) struct FirstFour {
-    pub(super) bus: Arc<dyn EventBus>,
+/// What is done to an entry.
+#[derive(Debug, Clone)]
+pub(super) enum Rewrite {
+    /// Bug 2: the position is a counter's value.
+    Counted(Numbers),
+    /// Bug 9: what tells positions of one entry id apart is the first four characters of the ULID.
+    FirstFour,
 }
 
-type Numbers = Arc<Mutex<HashMap<(WorkspaceId, Position), u64>>>;
+/// The counter's value of each entry.
+pub(super) type Numbers = Arc<Mutex<HashMap<(WorkspaceId, Position), u64>>>;
+
+impl Rewrite {
+    fn of(&self, workspace: &WorkspaceId, entry: Entry) -> Entry {
+        match self {
+            Self::Counted(numbers) => counted(numbers, workspace, entry),
+            Self::FirstFour => first_four(entry),
+        }
+    }
+}
 
 fn number_of(numbers: &Numbers, workspace: &WorkspaceId, entry: &Entry) -> u64 {
     let mut numbers = lock(numbers);
@@ -74,7 +87,7 @@ fn changed(
 }
 
 #[async_trait]
-impl EventBus for Counted {
+impl EventBus for Rewritten {
     async fn publish(
         &self,
         workspace: &WorkspaceId,
@@ -84,9 +97,9 @@ impl EventBus for Counted {
     }
 
     async fn subscribe(&self, workspace: &WorkspaceId) -> Result<Subscription, BusError> {
-        let (numbers, of) = (Arc::clone(&self.numbers), workspace.clone());
+        let (rewrite, of) = (self.rewrite.clone(), workspace.clone());
         let subscription = self.bus.subscribe(workspace).await?;
-        Ok(changed(subscription, move |entry| counted(&numbers, &of, entry)))
+        Ok(changed(subscription, move |entry| rewrite.of(&of, entry)))
     }
 
     async fn entries(
@@ -95,34 +108,10 @@ impl EventBus for Counted {
         from: Option<EntryId>,
         limit: usize,
     ) -> Result<Vec<Entry>, BusError> {
+        // All of them: what is asked for by its rewritten position stands elsewhere.
         let all = self.bus.entries(workspace, None, usize::MAX).await?;
-        let counted = all.into_iter().map(|entry| counted(&self.numbers, workspace, entry));
+        let rewritten = all.into_iter().map(|entry| self.rewrite.of(workspace, entry));
         let from = from.unwrap_or_default();
-        Ok(counted.filter(|entry| entry.position.entry >= from).take(limit).collect())
-    }
-}
-
-#[async_trait]
-impl EventBus for FirstFour {
-    async fn publish(
-        &self,
-        workspace: &WorkspaceId,
-        publication: &Publication,
-    ) -> Result<Published, BusError> {
-        self.bus.publish(workspace, publication).await
-    }
-
-    async fn subscribe(&self, workspace: &WorkspaceId) -> Result<Subscription, BusError> {
-        Ok(changed(self.bus.subscribe(workspace).await?, first_four))
-    }
-
-    async fn entries(
-        &self,
-        workspace: &WorkspaceId,
-        from: Option<EntryId>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, BusError> {
-        let entries = self.bus.entries(workspace, from, limit).await?;
-        Ok(entries.into_iter().map(first_four).collect())
+        Ok(rewritten.filter(|entry| entry.position.entry >= from).take(limit).collect())
     }
 }

@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use memory::Chance;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::chance::Chance;
 use crate::network::End;
 use crate::record::lock;
 

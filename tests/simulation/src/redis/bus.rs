@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use memory::Chance;
 use messaging::ports::{BusError, Entry, EventBus, FleetNode, Published, Subscription};
 use model::{EntryId, WorkspaceId, limits};
 use protocol::publication::Publication;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::CommandError;
 use super::directory::SimDirectory;
 use super::keys::What;
 use super::link::Subscriber;
 use super::server::{Conn, Redis};
-use super::{CONNECTION_AGE_MAX, CommandError};
-use crate::chance::Chance;
 
 /// The bus of one process. Clones share its connections.
 #[derive(Debug, Clone)]
@@ -172,7 +172,8 @@ impl Commands {
 
 impl Open {
     fn is_usable(&self) -> bool {
-        !self.doubtful.load(Ordering::Acquire) && self.opened_at.elapsed() < CONNECTION_AGE_MAX
+        !self.doubtful.load(Ordering::Acquire)
+            && self.opened_at.elapsed() < limits::BUS_CONNECTION_AGE_MAX
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
 
 use messaging::ports::{BusError, Notice, Subscription, SubscriptionSender};
 use model::limits;
@@ -65,7 +64,7 @@ impl Subscriber {
 
     pub(super) async fn subscribe(&self, topic: String) -> Result<Subscription, BusError> {
         let task = self.task.get_or_init(|| {
-            let (tx, joins) = mpsc::channel(JOINS_MAX);
+            let (tx, joins) = mpsc::channel(limits::BUS_JOINS_MAX);
             let (commands, probe) = (self.commands.clone(), self.probes_from);
             let link = Link { commands, topics: Arc::default(), joins, probe };
             LinkTask { joins: tx, abort: tokio::spawn(link.run()).abort_handle() }
@@ -75,7 +74,7 @@ impl Subscriber {
             task.joins.send(Join { topic, confirmed }).await.ok()?;
             answer.await.ok()
         };
-        match timeout(SUBSCRIBE_MAX, confirmation).await {
+        match timeout(limits::BUS_SUBSCRIBE_MAX, confirmation).await {
             Ok(Some(answer)) => answer,
             Ok(None) => Err(BusError::Unavailable("the link's task has ended".into())),
             Err(elapsed) => Err(BusError::Unavailable(elapsed.into())),
@@ -117,7 +116,8 @@ impl Link {
     async fn establish(&self, signals: &Arc<Signals>) -> Result<(Conn, AbortOnDrop), CommandError> {
         let (tx, pushes) = mpsc::channel(OUTPUT_MAX);
         let redis = &self.commands.redis;
-        let connection = redis.connect(self.commands.owner, Some(tx), PROBE_WAIT).await?;
+        let connection =
+            redis.connect(self.commands.owner, Some(tx), limits::BUS_PROBE_WAIT).await?;
         let (topics, signals) = (Arc::clone(&self.topics), Arc::clone(signals));
         let reader = AbortOnDrop(tokio::spawn(read(pushes, topics, signals)).abort_handle());
         connection.subscribe(&[probe_topic(self.probe)]).await?;
@@ -130,7 +130,8 @@ impl Link {
     }
 
     async fn serve(&mut self, connection: &Conn, signals: &Signals) -> End {
-        let mut probes = interval_at(Instant::now() + PROBE_EVERY, PROBE_EVERY);
+        let mut probes =
+            interval_at(Instant::now() + limits::BUS_PROBE_EVERY, limits::BUS_PROBE_EVERY);
         probes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::new();
         loop {
@@ -138,7 +139,7 @@ impl Link {
                 biased;
                 () = signals.lost.notified() => return End::Lost,
                 _ = probes.tick() => self.probe(connection, signals).await,
-                count = self.joins.recv_many(&mut batch, JOINS_MAX) => {
+                count = self.joins.recv_many(&mut batch, limits::BUS_JOINS_MAX) => {
                     if count == 0 {
                         return End::Unneeded;
                     }
@@ -186,8 +187,8 @@ impl Link {
 
     async fn is_heard(&self, signals: &Signals) -> bool {
         let probe = What::Probe(self.probe);
-        match timeout(PROBE_WAIT, self.commands.write(&probe)).await {
-            Ok(Ok(_)) => timeout(PROBE_WAIT, signals.heard.notified()).await.is_ok(),
+        match timeout(limits::BUS_PROBE_WAIT, self.commands.write(&probe)).await {
+            Ok(Ok(_)) => timeout(limits::BUS_PROBE_WAIT, signals.heard.notified()).await.is_ok(),
             // Nothing was published, so nothing is to be heard.
             Ok(Err(_)) | Err(_) => true,
         }
@@ -253,13 +254,5 @@ async fn read(
     signals.lost.notify_one();
 }
 
-/// Callers that wait for a subscription.
-const JOINS_MAX: usize = 256;
-/// How often the link is probed.
-const PROBE_EVERY: Duration = Duration::from_secs(2);
-/// How long an answer may take on the link.
-const PROBE_WAIT: Duration = Duration::from_secs(4);
-/// How long a subscription may take, connecting included.
-const SUBSCRIBE_MAX: Duration = limits::BUS_RESPONSE_MAX.saturating_add(limits::BUS_CONNECT_MAX);
 /// Pushes that a server keeps for a subscriber that does not read.
 const OUTPUT_MAX: usize = 4_096;

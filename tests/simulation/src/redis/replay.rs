@@ -8,9 +8,9 @@ use model::limits;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
+use super::CommandError;
 use super::keys::What;
 use super::server::{Conn, Redis};
-use super::{CONNECTION_AGE_MAX, CommandError};
 
 /// Runs batches as `redis-bus` does.
 #[derive(Debug)]
@@ -93,7 +93,8 @@ impl Replay for SimReplay {
     async fn replay(&self, batch: &[Addressed]) -> Result<Replayed, BusError> {
         let mut slot = self.slot.lock().await;
         let kept = slot.take().filter(|link| {
-            link.opened_at.elapsed() < CONNECTION_AGE_MAX && !link.connection.is_broken()
+            link.opened_at.elapsed() < limits::BUS_CONNECTION_AGE_MAX
+                && !link.connection.is_broken()
         });
         let mut link = match kept {
             Some(link) => link,

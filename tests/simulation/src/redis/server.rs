@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use memory::Chance;
 use messaging::ports::{Clock, Entry, FleetNode, Published};
 use model::{EntryId, Timestamp, WorkspaceId, limits};
 use tokio::sync::mpsc;
@@ -11,9 +12,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::CommandError;
 use super::keys::{Keys, Push, What, Write};
-use crate::chance::Chance;
 use crate::record::lock;
-use crate::time::SimClock;
+use crate::time::{SimClock, skew};
 
 mod faults;
 
@@ -57,6 +57,7 @@ struct State {
     connections: BTreeMap<u64, Connection>,
     serial: u64,
     pushes_to_drop: u64,
+    pages_read: u64,
     chance: Chance,
 }
 
@@ -114,7 +115,7 @@ impl Redis {
     pub(crate) fn new(clock: &SimClock, chance: Chance, entries_max: usize, lag: Duration) -> Self {
         let server = |is_primary: bool| Server {
             keys: Keys::new(entries_max),
-            clock: clock.off_by(skew(&chance)),
+            clock: clock.off_by(skew(&chance, OFF_MS_MAX)),
             is_primary,
             follows: (!is_primary).then_some(0),
             lag,
@@ -130,8 +131,16 @@ impl Redis {
             connections: BTreeMap::new(),
             serial: 0,
             pushes_to_drop: 0,
+            pages_read: 0,
             chance: chance.clone(),
         })))
+    }
+
+    /// Pages of streams that were asked for so far, to fill a gap or to begin; an audit's look at the
+    /// tail is none.
+    #[must_use]
+    pub(crate) fn pages_read(&self) -> u64 {
+        self.lock().pages_read
     }
 
     /// Opens a connection through the name.
@@ -176,6 +185,9 @@ impl Conn {
         from: Option<EntryId>,
         limit: usize,
     ) -> Result<Vec<Entry>, CommandError> {
+        if limit == limits::STREAM_READ_ENTRIES_MAX {
+            self.redis.lock().pages_read += 1;
+        }
         self.read(|keys, now| keys.entries(workspace, from, limit, now)).await
     }
 
@@ -391,10 +403,7 @@ pub(super) fn probe_topic(probe: u64) -> String {
     format!("probe:{probe:016x}")
 }
 
-/// What servers' clocks may differ by.
-fn skew(chance: &Chance) -> i64 {
-    i64::try_from(chance.within(0..=1_800)).unwrap_or_default() - 900
-}
-
+/// What servers' clocks may be off by, each way.
+const OFF_MS_MAX: u64 = 900;
 /// One way between a process and a server.
 const LATENCY: Duration = Duration::from_millis(1);

@@ -82,12 +82,9 @@ impl Redis {
         }
     }
 
-    /// Breaks connections of one process, or of all; of subscribers only, or any.
-    pub(crate) fn break_connections(&self, owner: Option<u32>, subscribers_only: bool) {
-        self.lock().break_all(|connection| {
-            owner.is_none_or(|owner| owner == connection.owner)
-                && (!subscribers_only || connection.pushes.is_some())
-        });
+    /// Breaks connections: of subscribers only, or any.
+    pub(crate) fn break_connections(&self, subscribers_only: bool) {
+        self.lock().break_all(|connection| !subscribers_only || connection.pushes.is_some());
     }
 
     /// Makes connections of one process, or of all, half open for ever: new ones are good.
