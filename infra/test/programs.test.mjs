@@ -37,14 +37,14 @@ const READERS = Object.fromEntries(
   ),
 );
 
-/** What one of the function's configurations reads, by its struct in the source. */
+/** What a program reads, by the page: `required, not \`scroll\``, `\`connect\` only`. */
 function readBy(program) {
   const reads = (name) => {
     const { node, functions } = READERS[name];
     if (program === 'node') return node !== 'not read';
-    if (functions === 'not read') return false;
-    // The relay reads no secret: `RelayConfig` has none.
-    return program === 'relay' ? !/TOKEN|TICKET/.test(name) : functions !== '`relay` only';
+    const [, only] = functions.match(/^`(\w+)` only$/) ?? [];
+    const [, not] = functions.match(/, not `(\w+)`$/) ?? [];
+    return functions !== 'not read' && (only ?? program) === program && not !== program;
   };
   const kind = program === 'node' ? 'node' : 'function';
   return NAMES.filter(reads).filter((name) => !(name in NOT_SET[kind]));
