@@ -32,7 +32,7 @@ export function clusterOf(stack, { settings, parameters, network }) {
 }
 
 export function fleetOf(stack, context) {
-  const { settings, parameters, network, cluster } = context;
+  const { settings, parameters, network, cluster, names } = context;
   const task = taskOf(stack, context);
   const service = new ecs.FargateService(stack, 'Nodes', {
     serviceName: `${settings.prefix}nodes`,
@@ -51,6 +51,8 @@ export function fleetOf(stack, context) {
     enableExecuteCommand: false,
     propagateTags: ecs.PropagatedTagSource.SERVICE,
   });
+  // A task whose start nobody heard of would wait for its name in vain.
+  service.node.addDependency(names.rule, names.helper);
   if (settings.has('scaling')) scaleOf(settings, parameters, service);
   return { service, task };
 }

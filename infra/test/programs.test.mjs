@@ -1,6 +1,7 @@
 // Functions and nodes: their environment is what shared/runtime/src/config.rs reads.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { STATES } from '../helpers/names/index.mjs';
 import { WATCHED } from '../lib/collector.mjs';
 import { METRICS_PORT, SOCKET_PORT } from '../lib/network.mjs';
 import { resourceOf, resourcesOf, source, templateOf, textOf } from './synthesis.mjs';
@@ -210,6 +211,20 @@ test('a node is known by the name of its task, and asked by itself how it is', (
   const limits = source('shared/model/src/limits.rs');
   const [, wait_s] = limits.match(/NAME_WAIT_MAX: Duration = Duration::from_secs\((\d+)\)/);
   assert.ok(HealthCheck.StartPeriod >= Number(wait_s));
+});
+
+test('no task starts before somebody listens who names it', () => {
+  const [[rule, { Properties }]] = resourcesOf(template, 'AWS::Events::Rule').filter(([id]) =>
+    id.startsWith('TaskChanges'),
+  );
+  // Among them those before it runs: what a name's absence costs is lowered before anybody asks.
+  assert.deepEqual(Properties.EventPattern.detail.lastStatus, STATES);
+  const { DependsOn } = resourceOf(template, 'AWS::ECS::Service', 'Nodes');
+  const allowed = resourcesOf(template, 'AWS::Lambda::Permission')
+    .filter(([, permission]) => textOf(permission.Properties.SourceArn).includes(rule))
+    .map(([id]) => id);
+  assert.equal(allowed.length, 1);
+  for (const id of [rule, ...allowed]) assert.ok(DependsOn.includes(id), `${id}: ${DependsOn}`);
 });
 
 test('a rolling deployment starts new nodes before it ends old ones, and takes itself back', () => {
