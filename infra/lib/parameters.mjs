@@ -1,6 +1,7 @@
 // What a deployment chooses: the parameters of the template. What decides where data goes, or who
 // gets in, has no default.
 import { CfnParameter } from 'aws-cdk-lib';
+import { COLLECTOR_IMAGE } from './collector.mjs';
 
 const RETENTION_DAYS = [1, 3, 5, 7, 14, 30, 60, 90, 120, 180, 365, 400, 545, 731, 1827, 3653];
 
@@ -95,6 +96,11 @@ const DEFINITIONS = {
     description: 'Raise it after a change of a secret: functions read them at deployment',
     default: 1,
     minValue: 1,
+  },
+  CollectorImage: {
+    description: 'Image of the collector beside each node; by its digest, or whoever owns the tag decides',
+    default: COLLECTOR_IMAGE,
+    allowedPattern: '^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9_.-]+)?(@sha256:[0-9a-f]{64})?$',
   },
   AlarmEmail: {
     description: 'Who gets alarms by mail; empty: subscribe to the topic by hand',

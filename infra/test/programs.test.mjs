@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { STATES } from '../helpers/names/index.mjs';
-import { WATCHED } from '../lib/collector.mjs';
+import { COLLECTOR_USER, WATCHED } from '../lib/collector.mjs';
 import { METRICS_PORT, SOCKET_PORT } from '../lib/network.mjs';
 import { resourceOf, resourcesOf, source, templateOf, textOf } from './synthesis.mjs';
 
@@ -184,6 +184,21 @@ test('a node has no rights on its machine, and time to leave', () => {
   const [, sockets] = limits.match(/SOCKETS_MAX: usize = ([\d_]+)/);
   const files = node.Ulimits.find(({ Name }) => Name === 'nofile').SoftLimit;
   assert.ok(files > Number(sockets.replaceAll('_', '')) * 1.5);
+});
+
+test('the collector is somebody else\'s: it has no rights either, and a deployer pins it', () => {
+  const collector = containerOf('collector');
+  assert.equal(collector.User, COLLECTOR_USER);
+  assert.equal(collector.ReadonlyRootFilesystem, true);
+  assert.deepEqual(collector.LinuxParameters.Capabilities, { Drop: ['ALL'] });
+  assert.equal(collector.Secrets, undefined);
+  assert.deepEqual(collector.Image, { Ref: 'CollectorImage' });
+  const { Default, AllowedPattern } = template.Parameters.CollectorImage;
+  const digest = `@sha256:${'0a'.repeat(32)}`;
+  for (const image of [Default, Default + digest, Default.replace(/:[^:]*$/, digest)]) {
+    assert.match(image, new RegExp(AllowedPattern));
+  }
+  assert.doesNotMatch(`${Default}@sha256:0a`, new RegExp(AllowedPattern));
 });
 
 test('certificate and key come from one secret, which the deployment names', () => {
