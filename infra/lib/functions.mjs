@@ -59,7 +59,7 @@ function environmentOf(name, { settings, parameters, redis, secrets }) {
     cache: { INKWIRE_REDIS_URL: resolved(redis.url) },
     replicas: { INKWIRE_REDIS_REPLICAS: redis.replicas },
     tokens: {
-      INKWIRE_TOKEN_SECRET: resolved(secrets.token),
+      ...secrets.token.environment,
       INKWIRE_TOKEN_ISSUER: parameters.TokenIssuer.valueAsString,
       INKWIRE_TOKEN_AUDIENCE: parameters.TokenAudience.valueAsString,
     },

@@ -22,6 +22,15 @@ const DEFINITIONS = {
   },
   TokenIssuer: { description: 'The only iss that is taken from bearer tokens', minLength: 1 },
   TokenAudience: { description: 'The aud that a bearer token must name', minLength: 1 },
+  TokenKeys: {
+    description:
+      'Public keys of TokenIssuer, a JWK set in one line: {"keys":[…]}; empty: a secret is made that signs (HS256)',
+    default: '',
+    // A private key in it would be readable for whoever may look at the stack.
+    allowedPattern: '^(\\{(?!.*"(d|p|q|dp|dq|qi|oth|k)"\\s*:).*"keys"\\s*:.*\\})?$',
+    // All of a function's variables together have 4 KB.
+    maxLength: 3000,
+  },
   NodesCertificate: {
     description:
       'ARN of the secret that holds certificate and key of *.nodes.<Domain>, {"certificate", "key"} in PEM',
