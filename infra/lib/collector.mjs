@@ -1,8 +1,14 @@
 // The collector beside a node: AWS's build of the OpenTelemetry collector. It reads /metrics on the
 // node's loopback and writes them as CloudWatch metrics. Not needed by a node, only by its watchers.
 
-/** Pinned: a new version is a deliberate change. */
+/**
+ * What the parameter says if nobody does: a version, by a tag that its owner can move. A deployer
+ * looks its digest up and names that (README, "Choosing").
+ */
 export const COLLECTOR_IMAGE = 'public.ecr.aws/aws-observability/aws-otel-collector:v0.43.3';
+
+/** Its image's own user, `aoc`, which no version can change into another. */
+export const COLLECTOR_USER = '4317:4317';
 
 /** Where a node's metrics are in CloudWatch. */
 export const METRICS_NAMESPACE = 'Inkwire';

@@ -6,7 +6,7 @@ import * as ecr from 'aws-cdk-lib/aws-ecr';
 import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import { nodeStatementsOf, statementsOf } from './access.mjs';
-import { COLLECTOR_IMAGE, collectorConfig, METRICS_NAMESPACE } from './collector.mjs';
+import { COLLECTOR_USER, collectorConfig, METRICS_NAMESPACE } from './collector.mjs';
 import { repositoryName } from './images.mjs';
 import { logGroupOf } from './logs.mjs';
 import { zoneNameOf } from './names.mjs';
@@ -32,7 +32,7 @@ export function clusterOf(stack, { settings, parameters, network }) {
 }
 
 export function fleetOf(stack, context) {
-  const { settings, parameters, network, cluster } = context;
+  const { settings, parameters, network, cluster, names } = context;
   const task = taskOf(stack, context);
   const service = new ecs.FargateService(stack, 'Nodes', {
     serviceName: `${settings.prefix}nodes`,
@@ -51,6 +51,8 @@ export function fleetOf(stack, context) {
     enableExecuteCommand: false,
     propagateTags: ecs.PropagatedTagSource.SERVICE,
   });
+  // A task whose start nobody heard of would wait for its name in vain.
+  service.node.addDependency(names.rule, names.helper);
   if (settings.has('scaling')) scaleOf(settings, parameters, service);
   return { service, task };
 }
@@ -76,14 +78,12 @@ function taskOf(stack, context) {
 function nodeContainer(stack, task, { settings, parameters, redis, secrets }) {
   const repository = ecr.Repository.fromRepositoryName(stack, 'Images', repositoryName(settings));
   const logGroup = logGroupOf(stack, 'NodeLogs', { parameters, name: `/${settings.stackName}/nodes` });
-  const linuxParameters = new ecs.LinuxParameters(stack, 'NodeLinux', { initProcessEnabled: false });
-  linuxParameters.dropCapabilities(ecs.Capability.ALL);
   const container = task.addContainer('node', {
     image: ecs.ContainerImage.fromEcrRepository(repository, parameters.NodeImageTag.valueAsString),
     essential: true,
     user: '65532:65532',
     readonlyRootFilesystem: true,
-    linuxParameters,
+    linuxParameters: withoutRights(stack, 'NodeLinux'),
     // SIGTERM, 20 s of draining (`limits::DRAIN_MAX`), and some to write the last lines.
     stopTimeout: Duration.seconds(40),
     portMappings: [{ containerPort: SOCKET_PORT, protocol: ecs.Protocol.TCP }],
@@ -114,6 +114,12 @@ function nodeContainer(stack, task, { settings, parameters, redis, secrets }) {
   container.addUlimits({ name: ecs.UlimitName.NOFILE, softLimit: 131072, hardLimit: 131072 });
 }
 
+function withoutRights(stack, id) {
+  const linuxParameters = new ecs.LinuxParameters(stack, id, { initProcessEnabled: false });
+  linuxParameters.dropCapabilities(ecs.Capability.ALL);
+  return linuxParameters;
+}
+
 /** One secret with both, so that they always fit each other. */
 const certificateOf = ({ certificate }) =>
   certificate && {
@@ -142,7 +148,10 @@ function environmentOf(settings, parameters, redis) {
 
 const originsOf = (parameters) => Fn.join(',', parameters.AllowedOrigins.valueAsList);
 
-/** Beside the node: reads its metrics and hands them to CloudWatch, for scaling and alarms. */
+/**
+ * Beside the node: reads its metrics and hands them to CloudWatch, for scaling and alarms. Somebody
+ * else's program, under the task's role, which is the node's: the platform has one for both.
+ */
 function collectorContainer(stack, task, { settings, parameters }) {
   const group = logGroupOf(stack, 'MetricLogs', {
     parameters,
@@ -150,9 +159,11 @@ function collectorContainer(stack, task, { settings, parameters }) {
   });
   group.grantWrite(task.taskRole);
   task.addContainer('collector', {
-    image: ecs.ContainerImage.fromRegistry(COLLECTOR_IMAGE),
+    image: ecs.ContainerImage.fromRegistry(parameters.CollectorImage.valueAsString),
     // Without it a node still serves; it is only not seen.
     essential: false,
+    user: COLLECTOR_USER,
+    linuxParameters: withoutRights(stack, 'CollectorLinux'),
     readonlyRootFilesystem: true,
     memoryLimitMiB: 256,
     environment: {

@@ -44,23 +44,35 @@ function functionOf(stack, name, context) {
   });
 }
 
+/** What stands in a function's environment beside tables and logs: what it uses, and no more. */
+const NEEDS = {
+  send: ['cache', 'tokens'],
+  scroll: ['tokens'],
+  membership: ['cache', 'tokens'],
+  connect: ['cache', 'tokens', 'tickets'],
+  relay: ['cache', 'replicas'],
+};
+
 /** The names are those of shared/runtime/src/config.rs; a check compares them. */
 function environmentOf(name, { settings, parameters, redis, secrets }) {
-  const all = {
-    INKWIRE_TABLE_PREFIX: settings.prefix,
-    INKWIRE_REDIS_URL: resolved(redis.url),
-    INKWIRE_LOG: parameters.LogFilter.valueAsString,
-    INKWIRE_LOG_FORMAT: 'json',
+  const parts = {
+    cache: { INKWIRE_REDIS_URL: resolved(redis.url) },
+    replicas: { INKWIRE_REDIS_REPLICAS: redis.replicas },
+    tokens: {
+      ...secrets.token.environment,
+      INKWIRE_TOKEN_ISSUER: parameters.TokenIssuer.valueAsString,
+      INKWIRE_TOKEN_AUDIENCE: parameters.TokenAudience.valueAsString,
+    },
+    tickets: { INKWIRE_TICKET_SECRET: resolved(secrets.ticket) },
   };
-  // The relay takes no calls: it holds nothing that signs.
-  if (name === 'relay') return { ...all, INKWIRE_REDIS_REPLICAS: redis.replicas };
-  return {
-    ...all,
-    INKWIRE_TOKEN_SECRET: resolved(secrets.token),
-    INKWIRE_TOKEN_ISSUER: parameters.TokenIssuer.valueAsString,
-    INKWIRE_TOKEN_AUDIENCE: parameters.TokenAudience.valueAsString,
-    INKWIRE_TICKET_SECRET: resolved(secrets.ticket),
-  };
+  return Object.assign(
+    {
+      INKWIRE_TABLE_PREFIX: settings.prefix,
+      INKWIRE_LOG: parameters.LogFilter.valueAsString,
+      INKWIRE_LOG_FORMAT: 'json',
+    },
+    ...NEEDS[name].map((part) => parts[part]),
+  );
 }
 
 function roleOf(stack, name, functionName, logGroup, { tables }) {

@@ -5,6 +5,7 @@ import * as events from 'aws-cdk-lib/aws-events';
 import * as targets from 'aws-cdk-lib/aws-events-targets';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as route53 from 'aws-cdk-lib/aws-route53';
+import { STATES } from '../helpers/names/index.mjs';
 import { helperOf } from './helpers.mjs';
 import { queueOf } from './relay.mjs';
 
@@ -26,7 +27,7 @@ export function namesOf(stack, { settings, parameters, cluster }) {
     statements: statementsOf(stack, zone),
   });
   const queue = queueOf(stack, 'NamesFailures', `${settings.prefix}names-failures`);
-  new events.Rule(stack, 'TaskChanges', {
+  const rule = new events.Rule(stack, 'TaskChanges', {
     description: 'Inkwire: nodes that start and stop',
     eventPattern: {
       source: ['aws.ecs'],
@@ -34,12 +35,12 @@ export function namesOf(stack, { settings, parameters, cluster }) {
       detail: {
         clusterArn: [cluster.clusterArn],
         group: [`service:${settings.prefix}nodes`],
-        lastStatus: ['RUNNING', 'STOPPED'],
+        lastStatus: STATES,
       },
     },
     targets: [new targets.LambdaFunction(helper, { deadLetterQueue: queue, retryAttempts: 24 })],
   });
-  return { zone, helper, queue };
+  return { zone, helper, queue, rule };
 }
 
 function delegation(stack, parameters, zoneName, zone) {

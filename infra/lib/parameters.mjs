@@ -1,6 +1,7 @@
 // What a deployment chooses: the parameters of the template. What decides where data goes, or who
 // gets in, has no default.
 import { CfnParameter } from 'aws-cdk-lib';
+import { COLLECTOR_IMAGE } from './collector.mjs';
 
 const RETENTION_DAYS = [1, 3, 5, 7, 14, 30, 60, 90, 120, 180, 365, 400, 545, 731, 1827, 3653];
 
@@ -21,6 +22,15 @@ const DEFINITIONS = {
   },
   TokenIssuer: { description: 'The only iss that is taken from bearer tokens', minLength: 1 },
   TokenAudience: { description: 'The aud that a bearer token must name', minLength: 1 },
+  TokenKeys: {
+    description:
+      'Public keys of TokenIssuer, a JWK set in one line: {"keys":[…]}; empty: a secret is made that signs (HS256)',
+    default: '',
+    // A private key in it would be readable for whoever may look at the stack.
+    allowedPattern: '^(\\{(?!.*"(d|p|q|dp|dq|qi|oth|k)"\\s*:).*"keys"\\s*:.*\\})?$',
+    // All of a function's variables together have 4 KB.
+    maxLength: 3000,
+  },
   NodesCertificate: {
     description:
       'ARN of the secret that holds certificate and key of *.nodes.<Domain>, {"certificate", "key"} in PEM',
@@ -95,6 +105,11 @@ const DEFINITIONS = {
     description: 'Raise it after a change of a secret: functions read them at deployment',
     default: 1,
     minValue: 1,
+  },
+  CollectorImage: {
+    description: 'Image of the collector beside each node; by its digest, or whoever owns the tag decides',
+    default: COLLECTOR_IMAGE,
+    allowedPattern: '^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9_.-]+)?(@sha256:[0-9a-f]{64})?$',
   },
   AlarmEmail: {
     description: 'Who gets alarms by mail; empty: subscribe to the topic by hand',

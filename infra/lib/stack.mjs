@@ -33,8 +33,9 @@ export class InkwireStack extends Stack {
     suppress(this);
     new CfnOutput(this, 'ApiUrl', { value: context.api.apiEndpoint });
     new CfnOutput(this, 'TokenSecretArn', {
+      condition: context.secrets.token.isMade,
       description: 'Whoever issues bearer tokens reads what signs them here',
-      value: context.secrets.token.secretArn,
+      value: context.secrets.token.secret.secretArn,
     });
   }
 }

@@ -44,7 +44,7 @@ const BY_PATH = {
   Api: [
     [
       'AwsSolutions-APIG4',
-      'Functions verify tokens (HS256, a secret): no authorizer of the platform does; no route is without',
+      'Functions verify tokens themselves, so that a refusal has the protocol\'s form; no route is without',
     ],
   ],
   Task: [

@@ -1,7 +1,7 @@
 // The helpers' own behaviour, without the platform.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { change, handlerOf, networkOf, zoneOf } from '../helpers/names/index.mjs';
+import { change, handlerOf, networkOf, STATES, zoneOf } from '../helpers/names/index.mjs';
 import { handler as preflight } from '../helpers/preflight/index.mjs';
 
 const event = (lastStatus, networkInterface = 'eni-1') => ({
@@ -23,6 +23,7 @@ function world({ address = '203.0.113.7', known = [] } = {}) {
     zone: {
       put: async (name, at) => records.set(name, at),
       remove: async (name) => records.delete(name),
+      forgetSoon: async () => said.push('forgets') === 1,
     },
     network: { publicAddress: async () => address },
     log: (line) => said.push(line),
@@ -51,10 +52,20 @@ test('a task that is gone by the time its start is told gets no name', async () 
   assert.equal(records.size, 0);
 });
 
-test('states between start and end ask for nothing', () => {
-  for (const status of ['PROVISIONING', 'PENDING', 'DEACTIVATING', 'STOPPING', 'DEPROVISIONING']) {
+test('before a task runs, the zone is made to forget soon what it has not, and no name is written', async () => {
+  const { records, said, handle } = world();
+  await handle(event('PROVISIONING'));
+  assert.deepEqual(said, ['forgets', { awaited: '0a1b.nodes.example.com', changed: true }]);
+  await handle(event('PENDING'));
+  assert.equal(said[3].changed, false);
+  assert.equal(records.size, 0);
+});
+
+test('states on the way down ask for nothing, all others are let through', () => {
+  for (const status of ['ACTIVATING', 'DEACTIVATING', 'STOPPING', 'DEPROVISIONING']) {
     assert.deepEqual(change(event(status), 'd'), {});
   }
+  for (const status of STATES) assert.notDeepEqual(change(event(status), 'd'), {}, status);
   assert.deepEqual(change({ detail: { taskArn: 'a/b', lastStatus: 'RUNNING' } }, 'd'), {});
 });
 
@@ -93,7 +104,8 @@ test('a record is deleted as it stands, and only under its own name', async () =
   assert.equal(sent.length, 3);
 });
 
-test('a name that is not there yet is not remembered as absent for long', async () => {
+/** A zone as the platform begins it, and what is asked of it. */
+function fresh() {
   const value = (last) => [{ Value: `ns-1.example. hostmaster.example. 1 7200 900 1209600 ${last}` }];
   let soa = { Name: 'nodes.example.com.', Type: 'SOA', TTL: 900, ResourceRecords: value(86400) };
   const { client, commands, sent } = sdk({
@@ -102,15 +114,39 @@ test('a name that is not there yet is not remembered as absent for long', async 
       if (set.Type === 'SOA') soa = set;
     },
   });
-  const zone = zoneOf(client, commands, 'Z1', 'nodes.example.com');
+  const zone = () => zoneOf(client, commands, 'Z1', 'nodes.example.com');
+  return {
+    zone,
+    sent,
+    names: () => sent.map(([name]) => name),
+    lowered: () => assert.deepEqual([soa.TTL, soa.ResourceRecords], [30, value(30)]),
+  };
+}
+
+test('a zone is made to forget soon before the first name is in it, once', async () => {
+  const { zone, names, lowered } = fresh();
+  const first = zone();
+  assert.equal(await first.forgetSoon(), true);
+  lowered();
+  assert.deepEqual(names(), ['ListResourceRecordSets', 'ChangeResourceRecordSets']);
+  assert.equal(await first.forgetSoon(), false);
+  assert.equal(names().length, 2, 'it is looked at once');
+  assert.equal(await zone().forgetSoon(), false, 'another environment finds it so');
+  assert.equal(names().length, 3);
+  await first.put('a.nodes.example.com', '203.0.113.7');
+  assert.equal(names().length, 4);
+});
+
+test('a name that is not there yet is not remembered as absent for long', async () => {
+  const { zone: make, sent, names, lowered } = fresh();
+  const zone = make();
   await zone.put('a.nodes.example.com', '203.0.113.7');
-  assert.deepEqual([soa.TTL, soa.ResourceRecords], [30, value(30)]);
-  const names = () => sent.map(([name]) => name);
+  lowered();
   assert.deepEqual(names(), ['ListResourceRecordSets', 'ChangeResourceRecordSets', 'ChangeResourceRecordSets']);
   await zone.put('b.nodes.example.com', '203.0.113.8');
   assert.equal(sent.length, 4, 'it is looked at once');
   sent.length = 0;
-  const again = zoneOf(client, commands, 'Z1', 'nodes.example.com');
+  const again = make();
   await again.put('c.nodes.example.com', '203.0.113.9');
   assert.deepEqual(names(), ['ListResourceRecordSets', 'ChangeResourceRecordSets']);
 });

@@ -1,7 +1,8 @@
 // Functions and nodes: their environment is what shared/runtime/src/config.rs reads.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { WATCHED } from '../lib/collector.mjs';
+import { STATES } from '../helpers/names/index.mjs';
+import { COLLECTOR_USER, WATCHED } from '../lib/collector.mjs';
 import { METRICS_PORT, SOCKET_PORT } from '../lib/network.mjs';
 import { resourceOf, resourcesOf, source, templateOf, textOf } from './synthesis.mjs';
 
@@ -14,7 +15,6 @@ const NOT_SET = {
     AWS_REGION: 'the platform sets it, and lets nobody else',
     AWS_ENDPOINT_URL: 'the tables are at the region\'s own endpoint',
     INKWIRE_REDIS_CA: 'the cache\'s certificate is from an authority that everybody trusts',
-    INKWIRE_TOKEN_KEYS: 'tokens are signed with the generated secret (README, "What is missing")',
   },
   node: {
     AWS_ENDPOINT_URL: 'the tables are at the region\'s own endpoint',
@@ -37,18 +37,33 @@ const READERS = Object.fromEntries(
   ),
 );
 
-/** What one of the function's configurations reads, by its struct in the source. */
+/** What a program reads, by the page: `required, not \`scroll\``, `\`connect\` only`. */
 function readBy(program) {
   const reads = (name) => {
     const { node, functions } = READERS[name];
     if (program === 'node') return node !== 'not read';
-    if (functions === 'not read') return false;
-    // The relay reads no secret: `RelayConfig` has none.
-    return program === 'relay' ? !/TOKEN|TICKET/.test(name) : functions !== '`relay` only';
+    const [, only] = functions.match(/^`(\w+)` only$/) ?? [];
+    const [, not] = functions.match(/, not `(\w+)`$/) ?? [];
+    return functions !== 'not read' && (only ?? program) === program && not !== program;
   };
   const kind = program === 'node' ? 'node' : 'function';
   return NAMES.filter(reads).filter((name) => !(name in NOT_SET[kind]));
 }
+
+/** A function's variables as a deployment with these parameters sets them. */
+function variablesOf(name, parameters) {
+  const { Variables } = functionOf(name).Environment;
+  const chosen = Object.entries(Variables).map(([variable, value]) => {
+    const [condition, made, given] = value['Fn::If'] ?? ['none', value];
+    if (condition === 'none') return [variable, value];
+    const [{ Ref: parameter }, wanted] = template.Conditions[condition]['Fn::Equals'];
+    return [variable, (parameters[parameter] ?? '') === wanted ? made : given];
+  });
+  return Object.fromEntries(chosen.filter(([, { Ref }]) => Ref !== 'AWS::NoValue'));
+}
+
+/** Who issues tokens: somebody whose public keys are known, or whoever has the secret. */
+const ISSUERS = [{ TokenKeys: '{"keys":[]}' }, {}];
 
 const functionOf = (name) => resourceOf(template, 'AWS::Lambda::Function', `Function${name}`).Properties;
 const task = resourceOf(template, 'AWS::ECS::TaskDefinition', 'Task').Properties;
@@ -60,10 +75,53 @@ test('the page on operations and the source name the same variables', () => {
 });
 
 test('each function gets what it reads, and nothing else', () => {
-  for (const name of FUNCTIONS) {
-    const given = Object.keys(functionOf(name).Environment.Variables);
-    assert.deepEqual(new Set(given), new Set(readBy(name)), name);
+  for (const issuer of ISSUERS) {
+    const other = issuer.TokenKeys ? 'INKWIRE_TOKEN_SECRET' : 'INKWIRE_TOKEN_KEYS';
+    for (const name of FUNCTIONS) {
+      const given = Object.keys(variablesOf(name, issuer));
+      const read = readBy(name).filter((variable) => variable !== other);
+      assert.deepEqual(new Set(given), new Set(read), name);
+    }
   }
+});
+
+test('with an issuer\'s public keys nobody holds a secret that signs tokens, and none is made', () => {
+  const { Default, AllowedPattern } = template.Parameters.TokenKeys;
+  assert.equal(Default, '');
+  const [[id, secret]] = resourcesOf(template, 'AWS::SecretsManager::Secret').filter(([id]) =>
+    id.startsWith('TokenSecret'),
+  );
+  assert.deepEqual(template.Conditions[secret.Condition], {
+    'Fn::Equals': [{ Ref: 'TokenKeys' }, ''],
+  });
+  assert.equal(template.Outputs.TokenSecretArn.Condition, secret.Condition);
+  for (const name of FUNCTIONS) {
+    const [withKeys, without] = ISSUERS.map((issuer) => variablesOf(name, issuer));
+    assert.doesNotMatch(JSON.stringify(withKeys), new RegExp(id), name);
+    if (name === 'relay') continue;
+    assert.deepEqual(withKeys.INKWIRE_TOKEN_KEYS, { Ref: 'TokenKeys' });
+    assert.match(textOf(without.INKWIRE_TOKEN_SECRET), new RegExp(id));
+  }
+  // Wherever else it is named, it is on the same condition.
+  const { Outputs, Resources } = template;
+  const named = [...Object.entries(Outputs), ...Object.entries(Resources)]
+    .filter(([other, value]) => other !== id && JSON.stringify(value).includes(id))
+    .map(([other]) => other.replace(/[0-9A-F]{8}$/, ''));
+  assert.deepEqual(named.sort(), [
+    'Functionconnect',
+    'Functionmembership',
+    'Functionscroll',
+    'Functionsend',
+    'TokenSecretArn',
+  ]);
+  const form = new RegExp(AllowedPattern);
+  const key = '{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}';
+  for (const good of ['', `{"keys":[${key}]}`, `{ "keys" : [${key},${key}] }`]) assert.match(good, form);
+  const [, names] = source('shared/runtime/src/public_keys.rs').match(/const PRIVATE: .* = \[(.*)\];/);
+  for (const name of JSON.parse(`[${names}]`)) {
+    assert.doesNotMatch(`{"keys":[${key},{"${name}" : "AAAA"}]}`, form, name);
+  }
+  for (const wrong of [key, '[]', 'https://login.example.com/jwks']) assert.doesNotMatch(wrong, form);
 });
 
 test('a node gets what it reads, secrets as secrets', () => {
@@ -91,7 +149,7 @@ test('a node looks its cache up, and in the emulator it is told the address', ()
 
 test('no function holds a secret as text', () => {
   for (const name of FUNCTIONS) {
-    for (const [variable, value] of Object.entries(functionOf(name).Environment.Variables)) {
+    for (const [variable, value] of Object.entries(variablesOf(name, {}))) {
       if (!/SECRET|REDIS_URL/.test(variable)) continue;
       const reference = /^\{\{resolve:secretsmanager:\$\{\w+\}:SecretString:::\}\}$/;
       assert.match(textOf(value), reference, variable);
@@ -185,6 +243,21 @@ test('a node has no rights on its machine, and time to leave', () => {
   assert.ok(files > Number(sockets.replaceAll('_', '')) * 1.5);
 });
 
+test('the collector is somebody else\'s: it has no rights either, and a deployer pins it', () => {
+  const collector = containerOf('collector');
+  assert.equal(collector.User, COLLECTOR_USER);
+  assert.equal(collector.ReadonlyRootFilesystem, true);
+  assert.deepEqual(collector.LinuxParameters.Capabilities, { Drop: ['ALL'] });
+  assert.equal(collector.Secrets, undefined);
+  assert.deepEqual(collector.Image, { Ref: 'CollectorImage' });
+  const { Default, AllowedPattern } = template.Parameters.CollectorImage;
+  const digest = `@sha256:${'0a'.repeat(32)}`;
+  for (const image of [Default, Default + digest, Default.replace(/:[^:]*$/, digest)]) {
+    assert.match(image, new RegExp(AllowedPattern));
+  }
+  assert.doesNotMatch(`${Default}@sha256:0a`, new RegExp(AllowedPattern));
+});
+
 test('certificate and key come from one secret, which the deployment names', () => {
   const fromOf = (name) => textOf(containerOf('node').Secrets.find(({ Name }) => Name === name).ValueFrom);
   assert.equal(fromOf('INKWIRE_NODE_TLS_CERTIFICATE'), '${NodesCertificate}:certificate::');
@@ -210,6 +283,20 @@ test('a node is known by the name of its task, and asked by itself how it is', (
   const limits = source('shared/model/src/limits.rs');
   const [, wait_s] = limits.match(/NAME_WAIT_MAX: Duration = Duration::from_secs\((\d+)\)/);
   assert.ok(HealthCheck.StartPeriod >= Number(wait_s));
+});
+
+test('no task starts before somebody listens who names it', () => {
+  const [[rule, { Properties }]] = resourcesOf(template, 'AWS::Events::Rule').filter(([id]) =>
+    id.startsWith('TaskChanges'),
+  );
+  // Among them those before it runs: what a name's absence costs is lowered before anybody asks.
+  assert.deepEqual(Properties.EventPattern.detail.lastStatus, STATES);
+  const { DependsOn } = resourceOf(template, 'AWS::ECS::Service', 'Nodes');
+  const allowed = resourcesOf(template, 'AWS::Lambda::Permission')
+    .filter(([, permission]) => textOf(permission.Properties.SourceArn).includes(rule))
+    .map(([id]) => id);
+  assert.equal(allowed.length, 1);
+  for (const id of [rule, ...allowed]) assert.ok(DependsOn.includes(id), `${id}: ${DependsOn}`);
 });
 
 test('a rolling deployment starts new nodes before it ends old ones, and takes itself back', () => {

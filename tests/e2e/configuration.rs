@@ -12,7 +12,18 @@ struct Case {
 }
 
 const WRONG: &str = "hunter2";
-const FUNCTION: &[&str] = &[
+const READS: &[&str] = &[
+    "INKWIRE_TABLE_PREFIX is not set",
+    "AWS_REGION is not set",
+    "INKWIRE_TOKEN_KEYS is not set, nor INKWIRE_TOKEN_SECRET",
+];
+const PUBLISHES: &[&str] = &[
+    "INKWIRE_TABLE_PREFIX is not set",
+    "AWS_REGION is not set",
+    "INKWIRE_REDIS_URL is not set",
+    "INKWIRE_TOKEN_KEYS is not set, nor INKWIRE_TOKEN_SECRET",
+];
+const ISSUES_TICKETS: &[&str] = &[
     "INKWIRE_TABLE_PREFIX is not set",
     "AWS_REGION is not set",
     "INKWIRE_REDIS_URL is not set",
@@ -29,10 +40,10 @@ const NODE: &[&str] = &[
 ];
 
 const CASES: &[Case] = &[
-    Case { program: "send", set: &[], says: FUNCTION },
-    Case { program: "scroll", set: &[], says: FUNCTION },
-    Case { program: "membership", set: &[], says: FUNCTION },
-    Case { program: "connect", set: &[], says: FUNCTION },
+    Case { program: "send", set: &[], says: PUBLISHES },
+    Case { program: "scroll", set: &[], says: READS },
+    Case { program: "membership", set: &[], says: PUBLISHES },
+    Case { program: "connect", set: &[], says: ISSUES_TICKETS },
     Case {
         program: "relay",
         set: &[],
@@ -45,9 +56,9 @@ const CASES: &[Case] = &[
     },
     Case { program: "node", set: &[], says: NODE },
     Case {
-        program: "send",
+        program: "connect",
         set: &[
-            ("INKWIRE_LOG", "send=hunter2"),
+            ("INKWIRE_LOG", "connect=hunter2"),
             ("INKWIRE_LOG_FORMAT", WRONG),
             ("INKWIRE_TABLE_PREFIX", "hunter2 "),
             ("AWS_REGION", "hunter2 "),

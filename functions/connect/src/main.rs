@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use protocol::routes::Function;
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    runtime::lambda::run("connect", connect::handle).await
+    runtime::lambda::run("connect", Function::Connect, connect::handle).await
 }

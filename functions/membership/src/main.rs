@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use protocol::routes::Function;
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    runtime::lambda::run("membership", membership::handle).await
+    runtime::lambda::run("membership", Function::Membership, membership::handle).await
 }

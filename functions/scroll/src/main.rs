@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use protocol::routes::Function;
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    runtime::lambda::run("scroll", scroll::handle).await
+    runtime::lambda::run("scroll", Function::Scroll, scroll::handle).await
 }

@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use protocol::routes::Function;
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    runtime::lambda::run("send", send::handle).await
+    runtime::lambda::run("send", Function::Send, send::handle).await
 }

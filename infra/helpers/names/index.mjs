@@ -1,13 +1,18 @@
 // Keeps a name for each node: an address record while its task runs, none after it (ADR 0014).
 //
-// Main path: a change of a task's state comes in; `change` says what is to be done; a running task's
-// public address is looked up and written under its name, a stopped one's record is deleted.
+// Main path: a change of a task's state comes in; `change` says what is to be done; before a task
+// runs, the zone is made to forget soon what it has not; a running task's public address is looked up
+// and written under its name, a stopped one's record is deleted.
 
-/** What a change of a task's state asks for; nothing for what is not the end of a transition. */
+/** The states of a task that ask for something: what the rule lets through. */
+export const STATES = ['PROVISIONING', 'PENDING', 'RUNNING', 'STOPPED'];
+
+/** What a change of a task's state asks for; nothing for a state on the way down. */
 export function change(event, domain) {
   const { taskArn, lastStatus, attachments = [] } = event.detail;
   const name = `${taskArn.split('/').at(-1)}.${domain}`;
   if (lastStatus === 'STOPPED') return { remove: name };
+  if (lastStatus === 'PROVISIONING' || lastStatus === 'PENDING') return { await: name };
   if (lastStatus !== 'RUNNING') return {};
   const details = attachments.find(({ type }) => type === 'eni')?.details ?? [];
   const networkInterface = details.find((detail) => detail.name === 'networkInterfaceId')?.value;
@@ -17,8 +22,10 @@ export function change(event, domain) {
 /** Handles events with a DNS zone and a network that are given: tests have their own. */
 export const handlerOf = ({ zone, network, domain, log }) =>
   async (event) => {
-    const { add, remove, networkInterface } = change(event, domain);
-    if (remove) {
+    const { await: awaited, add, remove, networkInterface } = change(event, domain);
+    if (awaited) {
+      log({ awaited, changed: await zone.forgetSoon() });
+    } else if (remove) {
       log({ removed: remove, found: await zone.remove(remove) });
     } else if (add) {
       const address = await network.publicAddress(networkInterface);
@@ -34,7 +41,8 @@ const TTL_S = 60;
 
 /**
  * Seconds that resolvers remember a name as absent: a node asks for its own until it is there. The
- * platform begins with 900.
+ * platform begins with 900, more than a node waits: so this is lowered before the first one can ask.
+ * CloudFormation cannot: a zone comes with its SOA, and its records are created, not replaced.
  */
 const ABSENT_S = 30;
 
@@ -54,17 +62,24 @@ export function zoneOf(client, commands, zoneId, zoneName) {
     return ResourceRecordSets.find((set) => set.Name === `${name}.` && set.Type === type);
   };
   let forgets = false;
-  /** The lesser of SOA's own time and its last number holds (RFC 2308). */
-  const forgetSoon = async () => {
-    const soa = await recordAt(zoneName, 'SOA');
-    const value = soa?.ResourceRecords[0].Value.replace(/\d+$/, ABSENT_S);
-    const isSo = soa?.TTL === ABSENT_S && soa.ResourceRecords[0].Value === value;
-    if (soa && !isSo) await apply('UPSERT', { ...soa, TTL: ABSENT_S, ResourceRecords: [{ Value: value }] });
-    forgets = true;
-  };
   return {
+    /**
+     * Lowers how long a name is remembered as absent, once an environment. Says whether it had to.
+     * The lesser of SOA's own time and its last number holds (RFC 2308).
+     */
+    async forgetSoon() {
+      if (forgets) return false;
+      const soa = await recordAt(zoneName, 'SOA');
+      const value = soa?.ResourceRecords[0].Value.replace(/\d+$/, ABSENT_S);
+      const isSo = soa?.TTL === ABSENT_S && soa.ResourceRecords[0].Value === value;
+      const changes = soa !== undefined && !isSo;
+      if (changes) await apply('UPSERT', { ...soa, TTL: ABSENT_S, ResourceRecords: [{ Value: value }] });
+      forgets = true;
+      return changes;
+    },
+    /** What an earlier event should have done is done here at the latest. */
     async put(name, address) {
-      if (!forgets) await forgetSoon();
+      await this.forgetSoon();
       await apply('UPSERT', { Name: name, Type: 'A', TTL: TTL_S, ResourceRecords: [{ Value: address }] });
     },
     /** A deletion must name the record whole, so it is read first. */

@@ -1,6 +1,6 @@
 //! The bus within a send's budget: tried once, never waited for, never the send's failure (G3).
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{Timestamp, WorkspaceId, limits};
@@ -29,7 +29,6 @@ pub struct Publisher {
     clock: Arc<dyn Clock>,
     trouble: Mutex<Trouble>,
     is_on: AtomicBool,
-    failures: AtomicU64,
     tally: Arc<Tally>,
 }
 
@@ -44,18 +43,12 @@ impl Publisher {
     #[must_use]
     pub fn new(bus: Arc<dyn EventBus>, clock: Arc<dyn Clock>, tally: Arc<Tally>) -> Self {
         let (trouble, is_on) = (Mutex::default(), AtomicBool::new(true));
-        Self { bus, clock, trouble, is_on, failures: AtomicU64::new(0), tally }
+        Self { bus, clock, trouble, is_on, tally }
     }
 
     /// Switches publishing off or on: what is stored meanwhile is the relay's to publish.
     pub fn switch(&self, is_on: bool) {
         self.is_on.store(is_on, Ordering::Relaxed);
-    }
-
-    /// Publications that were not known to be taken.
-    #[must_use]
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
     }
 
     /// Offers a stored fact to the bus. Cannot fail: whatever happens is logged and counted here.
@@ -65,7 +58,7 @@ impl Publisher {
     pub async fn publish(&self, workspace: &WorkspaceId, publication: &Publication) -> Outcome {
         if !self.is_on.load(Ordering::Relaxed) || self.is_paused() {
             self.tally.count(Fact::PublishSkipped);
-            self.failed();
+            self.tally.count(Fact::PublishFailed);
             return Outcome::Skipped;
         }
         let offer = self.bus.publish(workspace, publication);
@@ -85,13 +78,8 @@ impl Publisher {
                 warn!(publication = %publication.id, "publish timed out");
             }
         }
-        self.failed();
-        Outcome::Failed
-    }
-
-    fn failed(&self) {
         self.tally.count(Fact::PublishFailed);
-        self.failures.fetch_add(1, Ordering::Relaxed);
+        Outcome::Failed
     }
 
     fn is_paused(&self) -> bool {

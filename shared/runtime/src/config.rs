@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use messaging::ports::Clock;
 use model::{Timestamp, limits};
+use protocol::routes::Function;
 
 use crate::certificate::Certificate;
 use crate::clock::SystemClock;
@@ -170,38 +171,54 @@ pub enum TokenKeys {
     Public(PublicKeys),
 }
 
-/// The environment of a function.
+/// The environment of a function that answers calls: what every one of them reads, and what only
+/// some do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionConfig {
     /// Logs.
     pub log: LogConfig,
     /// The tables.
     pub store: StoreConfig,
-    /// The bus and the node directory.
-    pub redis: RedisUrl,
     /// Bearer tokens.
     pub tokens: TokenConfig,
-    /// What signs tickets.
-    pub ticket_secrets: Secrets,
+    /// The bus and the node directory, for who publishes or reads the directory.
+    pub redis: Option<RedisUrl>,
+    /// What signs tickets, for who issues them.
+    pub ticket_secrets: Option<Secrets>,
+}
+
+/// What a function reads beside tables and tokens. What it does not read, it need not be given.
+struct Needs {
+    redis: bool,
+    tickets: bool,
+}
+
+impl Needs {
+    const fn of(function: Function) -> Self {
+        match function {
+            Function::Send | Function::Membership => Self { redis: true, tickets: false },
+            Function::Scroll => Self { redis: false, tickets: false },
+            Function::Connect => Self { redis: true, tickets: true },
+        }
+    }
 }
 
 impl FunctionConfig {
-    /// Reads it.
+    /// Reads what this function needs.
     ///
     /// # Errors
     /// [`ConfigError`] with every problem.
-    pub fn try_from(env: &impl Env) -> Result<Self, ConfigError> {
+    pub fn try_from(env: &impl Env, function: Function) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(env);
+        let needs = Needs::of(function);
         let log = reader.log();
         let store = reader.store();
-        let redis = reader.redis();
+        let redis = needs.redis.then(|| reader.redis()).flatten();
         let tokens = reader.tokens();
-        let ticket_secrets = reader.secrets(TICKET_SECRET);
-        match (store, redis, tokens, ticket_secrets) {
-            (Some(store), Some(redis), Some(tokens), Some(ticket_secrets))
-                if reader.problems.is_empty() =>
-            {
-                Ok(Self { log, store, redis, tokens, ticket_secrets })
+        let ticket_secrets = needs.tickets.then(|| reader.secrets(TICKET_SECRET)).flatten();
+        match (store, tokens) {
+            (Some(store), Some(tokens)) if reader.problems.is_empty() => {
+                Ok(Self { log, store, tokens, redis, ticket_secrets })
             }
             _ => Err(reader.refused()),
         }

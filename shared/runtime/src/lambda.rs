@@ -17,6 +17,7 @@ use messaging::ports::Clock as _;
 use messaging::relay::{Counts, Relay};
 use model::Timestamp;
 use protocol::http::AMAZON_TRACE;
+use protocol::routes::Function;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -27,15 +28,15 @@ use crate::metrics::{Metric, document};
 use crate::telemetry::{self, LogFormat};
 use crate::wire::{self, Parts};
 
-/// Runs a handler for as long as Lambda keeps the environment.
+/// Runs a function's handler for as long as Lambda keeps the environment.
 ///
 /// A wrong configuration ends it with exit code 64, every problem on a line of its own.
-pub async fn run<H, F>(name: &'static str, handle: H) -> ExitCode
+pub async fn run<H, F>(name: &'static str, function: Function, handle: H) -> ExitCode
 where
     H: Fn(App, Request<Bytes>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Bytes>> + Send + 'static,
 {
-    let config = match FunctionConfig::try_from(&ProcessEnv) {
+    let config = match FunctionConfig::try_from(&ProcessEnv, function) {
         Ok(config) => config,
         Err(refused) => return refuse(name, &refused.problems),
     };
@@ -48,9 +49,9 @@ where
     let service = lambda_http::service_fn(move |request: lambda_http::Request| {
         let (app, handle) = (app.clone(), handle.clone());
         async move {
-            let function = request.lambda_context_ref().map(|context| context.env_config.clone());
+            let named = request.lambda_context_ref().map(|context| context.env_config.clone());
             let (response, call) = attend(app.clone(), from_lambda(request), handle).await;
-            tell(&app, &call, format, function.as_ref().map(|config| &*config.function_name));
+            tell(&app, &call, format, named.as_ref().map(|config| &*config.function_name));
             Ok::<_, Infallible>(into_lambda(response))
         }
     });

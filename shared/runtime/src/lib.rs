@@ -28,6 +28,7 @@ pub mod wire;
 mod jws;
 mod public_keys;
 mod secret;
+mod without;
 
 pub use public_keys::{PublicKeys, PublicKeysError};
 pub use secret::{Secret, SecretError, Secrets};

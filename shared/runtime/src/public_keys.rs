@@ -1,6 +1,7 @@
 //! Public keys that tokens are verified with: a JWK set (RFC 7517) given as configuration.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -33,9 +34,12 @@ pub enum PublicKeysError {
     /// A private or a shared key: neither belongs into the configuration of who only verifies.
     #[error("holds a private or a shared key")]
     Private,
-    /// Not RSA of 2,048 bits or more for RS256, P-256 for ES256, Ed25519 for `EdDSA`.
-    #[error("holds a key that is none of RS256 (2048 bits or more), ES256, EdDSA (Ed25519)")]
+    /// Not RSA of 2,048 to 4,096 bits for RS256, P-256 for ES256, Ed25519 for `EdDSA`.
+    #[error("holds a key that is none of RS256 (2048 to 4096 bits), ES256, EdDSA (Ed25519)")]
     Unsupported,
+    /// Of a kind that is taken, and its numbers are no key: nothing would ever verify.
+    #[error("holds a key whose numbers are no key: an even RSA modulus, a point off the curve")]
+    Impossible,
     /// Several keys, and one of them has no `kid`, or two have the same.
     #[error("holds several keys, and their kid does not tell them apart")]
     Ambiguous,
@@ -81,15 +85,18 @@ impl PublicKey {
             serde_json::from_value(value.clone()).or(Err(PublicKeysError::Unsupported))?;
         let algorithm = algorithm_of(&jwk).ok_or(PublicKeysError::Unsupported)?;
         let decoding = DecodingKey::from_jwk(&jwk).or(Err(PublicKeysError::Unsupported))?;
+        if !is_possible(&jwk, &decoding, algorithm) {
+            return Err(PublicKeysError::Impossible);
+        }
         Ok(Self { id: jwk.common.key_id.clone(), algorithm, decoding, jwk })
     }
 }
 
 /// The one algorithm that a key is for, if it is one of ours.
 fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
-    let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).map_or(0, |bytes| bytes.len());
+    let bytes = |text: &str| bytes_of(text).len();
     let (algorithm, named) = match &jwk.algorithm {
-        AlgorithmParameters::RSA(rsa) if bytes(&rsa.n) >= RSA_BYTES_MIN => {
+        AlgorithmParameters::RSA(rsa) if RSA_BITS.contains(&bits(&bytes_of(&rsa.n))) => {
             (Algorithm::RS256, KeyAlgorithm::RS256)
         }
         AlgorithmParameters::EllipticCurve(ec)
@@ -118,6 +125,29 @@ fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
     (is_for_it && signs).then_some(algorithm)
 }
 
+/// Whether anything could verify with it. The library looks at a point when it makes a verifier,
+/// and at the numbers of RSA only while it verifies, when all that is left to say is "not valid".
+fn is_possible(jwk: &Jwk, decoding: &DecodingKey, algorithm: Algorithm) -> bool {
+    if let AlgorithmParameters::RSA(rsa) = &jwk.algorithm {
+        let (n, e) = (bytes_of(&rsa.n), bytes_of(&rsa.e));
+        let is_odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
+        return is_odd(&n) && is_odd(&e) && RSA_EXPONENT_BITS.contains(&bits(&e));
+    }
+    jsonwebtoken::crypto::verify("", b"", decoding, algorithm).is_ok()
+}
+
+/// A number as a JWK has it; none if it is not.
+fn bytes_of(text: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(text).unwrap_or_default()
+}
+
+/// How long a number is without the zeros in front.
+fn bits(number: &[u8]) -> usize {
+    let first = number.iter().position(|byte| *byte != 0);
+    let zeros = number.iter().find(|byte| **byte != 0).map_or(0, |byte| byte.leading_zeros());
+    first.map_or(0, |at| (number.len() - at) * 8 - zeros as usize)
+}
+
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PublicKey").field("id", &self.id).finish_non_exhaustive()
@@ -134,5 +164,7 @@ impl Eq for PublicKey {}
 
 /// Members that only a private or a shared key has (RFC 7518, 6; RFC 8037, 2).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-/// 2,048 bits (RFC 7518, 3.3).
-const RSA_BYTES_MIN: usize = 256;
+/// No less (RFC 7518, 3.3), and no more than the library verifies with.
+const RSA_BITS: RangeInclusive<usize> = 2_048..=4_096;
+/// Above 1, and no more than the library takes.
+const RSA_EXPONENT_BITS: RangeInclusive<usize> = 2..=33;

@@ -22,10 +22,11 @@ use crate::clock::{SystemClock, SystemRandomness};
 use crate::config::{FunctionConfig, RedisUrl, RelayConfig, StoreConfig};
 #[cfg(feature = "node")]
 use crate::config::{NodeConfig, RedisPlace};
-use crate::tickets::SignedTickets;
+use crate::tickets::{NoTickets, SignedTickets};
 use crate::tokens::JwtTokens;
 #[cfg(feature = "node")]
 use crate::tokens::NoTokens;
+use crate::without::NoRedis;
 
 /// The ports of a program. Clones share them.
 #[derive(Debug, Clone)]
@@ -82,15 +83,22 @@ impl Parts {
         }
     }
 
-    /// A function's: the tables, Redis, tokens and tickets. Connects to nothing yet.
+    /// A function's: the tables, tokens, and what else it was given. Connects to nothing yet.
     ///
     /// # Errors
     /// [`EndpointError`] if the address of Redis cannot be used.
     pub async fn of_function(config: &FunctionConfig) -> Result<Self, EndpointError> {
         let store = store(&config.store, CredentialSource::Environment, Capacity::default()).await;
         let tokens = Arc::new(JwtTokens::new(&config.tokens));
-        let tickets = Arc::new(SignedTickets::new(&config.ticket_secrets));
-        Ok(Self::new(store, redis(&config.redis)?, tokens, tickets))
+        let bus = match &config.redis {
+            Some(url) => redis(url)?,
+            None => (Arc::new(NoRedis) as _, Arc::new(NoRedis) as _),
+        };
+        let tickets: Arc<dyn Tickets> = match &config.ticket_secrets {
+            Some(secrets) => Arc::new(SignedTickets::new(secrets)),
+            None => Arc::new(NoTickets),
+        };
+        Ok(Self::new(store, bus, tokens, tickets))
     }
 
     /// A node's: as a function's, but it takes no tokens, looks its Redis up if it is told a group,

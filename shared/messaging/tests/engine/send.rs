@@ -153,7 +153,8 @@ async fn g3_what_is_stored_is_answered_whatever_the_bus_says() {
         let posted = rig.send("alice", &channel, "hi", id, None).await.unwrap();
         assert!(before.elapsed() <= limits::PUBLISH_DEADLINE + Duration::from_millis(5));
         assert_eq!(rig.published().await.len(), 1, "the creation alone");
-        assert_eq!(rig.app.publisher.failures(), 1);
+        let counted = rig.app.tally.take();
+        assert!(counted.contains(&(Fact::PublishFailed, 1)), "{counted:?}");
         // Its retry publishes what the first attempt could not.
         let retry = rig.send("alice", &channel, "hi", id, None).await.unwrap();
         assert!(retry.duplicate);

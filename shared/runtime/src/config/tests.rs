@@ -20,10 +20,10 @@ fn node() -> HashMap<&'static str, String> {
 
 #[test]
 fn a_complete_environment_is_taken() {
-    let config = FunctionConfig::try_from(&function()).unwrap();
+    let config = FunctionConfig::try_from(&function(), Function::Connect).unwrap();
     assert_eq!(config.store.endpoint, None);
     assert_eq!(config.log, LogConfig::default());
-    assert_eq!(config.ticket_secrets.older.len(), 1);
+    assert_eq!(config.ticket_secrets.unwrap().older.len(), 1);
     let mut env = node();
     env.insert(ALLOWED_ORIGINS, "https://a.example, http://localhost:8080".to_owned());
     let config = NodeConfig::try_from(&env).unwrap();
@@ -33,7 +33,7 @@ fn a_complete_environment_is_taken() {
 
 #[test]
 fn nothing_that_decides_where_data_goes_has_a_default() {
-    let refused = FunctionConfig::try_from(&HashMap::new()).unwrap_err();
+    let refused = FunctionConfig::try_from(&HashMap::new(), Function::Connect).unwrap_err();
     let neither = format!("{TOKEN_KEYS} is not set, nor {TOKEN_SECRET}");
     assert!(refused.problems.contains(&neither), "{refused}");
     for name in [TABLE_PREFIX, REGION, REDIS_URL, TICKET_SECRET] {
@@ -126,18 +126,18 @@ fn public_keys_come_with_issuer_and_audience_and_without_a_secret() {
     let key = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
     let mut env = function();
     env.insert(TOKEN_KEYS, key.to_owned());
-    let refused = FunctionConfig::try_from(&env).unwrap_err();
+    let refused = FunctionConfig::try_from(&env, Function::Connect).unwrap_err();
     assert!(refused.problems.contains(&format!("{TOKEN_SECRET} and {TOKEN_KEYS} are both set")));
     env.remove(TOKEN_SECRET);
-    let refused = FunctionConfig::try_from(&env).unwrap_err();
+    let refused = FunctionConfig::try_from(&env, Function::Connect).unwrap_err();
     let unset = [TOKEN_ISSUER, TOKEN_AUDIENCE].map(|name| format!("{name} is not set"));
     assert_eq!(refused.problems, unset);
     env.insert(TOKEN_ISSUER, "https://id.example".to_owned());
     env.insert(TOKEN_AUDIENCE, "inkwire".to_owned());
-    let config = FunctionConfig::try_from(&env).unwrap();
+    let config = FunctionConfig::try_from(&env, Function::Connect).unwrap();
     assert!(matches!(config.tokens.keys, TokenKeys::Public(_)));
     env.insert(TOKEN_KEYS, r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#.to_owned());
-    let refused = FunctionConfig::try_from(&env).unwrap_err().to_string();
+    let refused = FunctionConfig::try_from(&env, Function::Connect).unwrap_err().to_string();
     assert!(refused.contains(TOKEN_KEYS) && !refused.contains("c2Vj"), "{refused}");
 }
 
@@ -147,12 +147,37 @@ fn redis_may_be_reached_over_tls_by_a_private_authority() {
     let mut env = function();
     env.insert(REDIS_URL, "rediss://user:password@cache.example".to_owned());
     env.insert(REDIS_CA, authority.to_owned());
-    let redis = FunctionConfig::try_from(&env).unwrap().redis;
+    let redis = FunctionConfig::try_from(&env, Function::Connect).unwrap().redis.unwrap();
     assert_eq!(redis.to_string(), "rediss://cache.example");
     assert!(redis.endpoint().is_ok());
     env.insert(REDIS_CA, "hunter2".to_owned());
-    let refused = FunctionConfig::try_from(&env).unwrap_err();
+    let refused = FunctionConfig::try_from(&env, Function::Connect).unwrap_err();
     assert_eq!(refused.problems, [format!("{REDIS_CA} is not a PEM certificate")]);
+}
+
+/// Each function's names beside those of all: what it is not given, it cannot lose.
+#[test]
+fn a_function_reads_what_it_uses_and_nothing_else() {
+    for (kind, own) in [
+        (Function::Send, &[REDIS_URL][..]),
+        (Function::Membership, &[REDIS_URL]),
+        (Function::Scroll, &[]),
+        (Function::Connect, &[REDIS_URL, TICKET_SECRET]),
+    ] {
+        let mut env = function();
+        for name in [REDIS_URL, TICKET_SECRET].iter().filter(|name| !own.contains(name)) {
+            env.insert(name, "hunter2".to_owned());
+        }
+        let config = FunctionConfig::try_from(&env, kind).unwrap();
+        let read = [config.redis.map(|_| REDIS_URL), config.ticket_secrets.map(|_| TICKET_SECRET)];
+        assert_eq!(read.into_iter().flatten().collect::<Vec<_>>(), own, "{kind:?}");
+        for name in own {
+            env.remove(name);
+        }
+        let unset = own.iter().map(|name| format!("{name} is not set")).collect::<Vec<_>>();
+        let refused = FunctionConfig::try_from(&env, kind).err();
+        assert_eq!(refused.map_or(vec![], |refused| refused.problems), unset, "{kind:?}");
+    }
 }
 
 #[test]
@@ -275,7 +300,7 @@ fn a_certificate_comes_with_its_key_for_the_urls_name_and_this_day() {
 
 #[test]
 fn no_secret_shows() {
-    let shown = format!("{:?}", FunctionConfig::try_from(&function()).unwrap());
+    let shown = format!("{:?}", FunctionConfig::try_from(&function(), Function::Connect).unwrap());
     for secret in ["ttt", "nnn", "ooo", "password"] {
         assert!(!shown.contains(secret), "{shown}");
     }

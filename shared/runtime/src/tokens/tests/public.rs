@@ -138,3 +138,59 @@ fn sets_that_cannot_be_used_are_told_apart() {
     assert!(keys(&[good(), shown(&rsa(), Algorithm::RS256, Some("two"))]).is_ok());
     assert!(keys(&[without_name()]).is_ok());
 }
+
+/// A number of so many bytes, as a JWK has it.
+fn number(bytes: &[u8]) -> Value {
+    json!(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// An odd number of so many bits.
+fn odd(bits: usize) -> Value {
+    let mut bytes = vec![0xff; bits.div_ceil(8)];
+    bytes[0] = 0xff >> (bytes.len() * 8 - bits);
+    number(&bytes)
+}
+
+#[test]
+fn a_key_that_would_never_verify_is_refused_at_once() {
+    let rsa = shown(&rsa(), Algorithm::RS256, None);
+    let of_rsa = |n: Value, e: Value| {
+        let mut jwk = rsa.clone();
+        (jwk["n"], jwk["e"]) = (n, e);
+        keys(&[jwk]).map(drop)
+    };
+    let e = || rsa["e"].clone();
+    let unsupported = Err(PublicKeysError::Unsupported);
+    for (bits, verdict) in
+        [(2_047, unsupported), (2_048, Ok(())), (4_096, Ok(())), (4_097, unsupported)]
+    {
+        assert_eq!(of_rsa(odd(bits), e()), verdict, "{bits} bits");
+    }
+    // Zeros in front are no bits.
+    let padded = [vec![0; 8], vec![0xff; 255]].concat();
+    assert_eq!(of_rsa(number(&padded), e()), unsupported);
+    let even = [vec![0xff; 255], vec![0xfe]].concat();
+    let impossible = Err(PublicKeysError::Impossible);
+    assert_eq!(of_rsa(number(&even), e()), impossible, "an even modulus");
+    for exponent in [&[][..], &[0], &[1], &[4], &[2, 0, 0, 0, 1]] {
+        assert_eq!(of_rsa(rsa["n"].clone(), number(exponent)), impossible, "{exponent:?}");
+    }
+    let off_curve = |key: &Value, at: &str| {
+        let mut jwk = key.clone();
+        jwk[at] = number(&[2; 32]);
+        keys(&[jwk]).map(drop)
+    };
+    let p256 = shown(&p256(), Algorithm::ES256, None);
+    assert_eq!(off_curve(&p256, "y"), impossible, "a point off P-256");
+    let ed25519 = shown(&ed25519(), Algorithm::EdDSA, None);
+    assert_eq!(off_curve(&ed25519, "x"), impossible, "a point off Ed25519");
+}
+
+/// The longest that is taken is one that verifies: `rsa-4096.pem` signed it.
+#[test]
+fn the_longest_rsa_key_that_is_taken_verifies() {
+    let key = EncodingKey::from_rsa_pem(include_bytes!("keys/rsa-4096.pem")).unwrap();
+    let tokens = verifier_of(&[shown(&key, Algorithm::RS256, None)]);
+    let taken = tokens.verify(&sign(&key, Algorithm::RS256, None), NOW);
+    assert!(taken.is_ok(), "{taken:?}");
+}

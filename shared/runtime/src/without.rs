@@ -1,0 +1,63 @@
+//! What a program has in place of the Redis that it was not given.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use messaging::ports::{
+    BusError, DirectoryError, Entry, EventBus, FleetNode, Lease, NodeDirectory, Published,
+    Subscription,
+};
+use model::{EntryId, NodeId, UserId, WorkspaceId};
+use protocol::publication::Publication;
+
+/// Refuses everything: for functions that neither publish nor read the directory, so that whoever
+/// comes to need it hears of it at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NoRedis;
+
+#[derive(Debug, thiserror::Error)]
+#[error("this program was given no Redis")]
+struct NotGiven;
+
+#[async_trait]
+impl EventBus for NoRedis {
+    async fn publish(&self, _: &WorkspaceId, _: &Publication) -> Result<Published, BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+
+    async fn subscribe(&self, _: &WorkspaceId) -> Result<Subscription, BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+
+    async fn entries(
+        &self,
+        _: &WorkspaceId,
+        _: Option<EntryId>,
+        _: usize,
+    ) -> Result<Vec<Entry>, BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+}
+
+#[async_trait]
+impl NodeDirectory for NoRedis {
+    async fn renew(&self, _: &Lease) -> Result<(), DirectoryError> {
+        Err(DirectoryError(NotGiven.into()))
+    }
+
+    async fn withdraw(&self, _: &NodeId) -> Result<(), DirectoryError> {
+        Err(DirectoryError(NotGiven.into()))
+    }
+
+    async fn fleet(&self) -> Result<Vec<FleetNode>, DirectoryError> {
+        Err(DirectoryError(NotGiven.into()))
+    }
+
+    async fn reserve(&self, _: &[NodeId], _: Duration) -> Result<Option<NodeId>, DirectoryError> {
+        Err(DirectoryError(NotGiven.into()))
+    }
+
+    async fn report(&self, _: &NodeId, _: &UserId) -> Result<(), DirectoryError> {
+        Err(DirectoryError(NotGiven.into()))
+    }
+}
