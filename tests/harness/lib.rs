@@ -12,12 +12,14 @@
 pub mod cluster;
 pub mod crowd;
 pub mod failover;
+pub mod lambda;
 pub mod person;
 pub mod process;
 pub mod proxy;
 pub mod record;
 pub mod redis;
 pub mod scene;
+pub mod system;
 
 use std::time::Duration;
 

@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use model::NodeId;
+
 use crate::cluster::TICKET_SECRET;
 use crate::{SOON, eventually};
 
@@ -30,6 +32,26 @@ pub struct NodeSetup {
     pub door: Option<u16>,
     /// How many files it may have open, if not as many as this process.
     pub open_files: Option<u32>,
+    /// The region that it signs for.
+    pub region: String,
+    /// What signs the tickets that it takes.
+    pub ticket_secret: String,
+}
+
+impl NodeSetup {
+    /// A node on a free port, in a system of this harness.
+    #[must_use]
+    pub fn on(redis_url: &str, store_endpoint: &str) -> Self {
+        Self {
+            redis_url: redis_url.to_owned(),
+            store_endpoint: store_endpoint.to_owned(),
+            port: free_port(),
+            door: None,
+            open_files: None,
+            region: "local".to_owned(),
+            ticket_secret: TICKET_SECRET.to_owned(),
+        }
+    }
 }
 
 impl NodeProcess {
@@ -38,14 +60,7 @@ impl NodeProcess {
     /// # Panics
     /// If it does not.
     pub async fn start(redis_url: &str, store_endpoint: &str) -> Self {
-        Self::of(&NodeSetup {
-            redis_url: redis_url.to_owned(),
-            store_endpoint: store_endpoint.to_owned(),
-            port: free_port(),
-            door: None,
-            open_files: None,
-        })
-        .await
+        Self::of(&NodeSetup::on(redis_url, store_endpoint)).await
     }
 
     /// Starts a node and waits until it answers.
@@ -69,10 +84,10 @@ impl NodeProcess {
             .env("INKWIRE_NODE_URL", &url)
             .env("INKWIRE_REDIS_URL", &setup.redis_url)
             .env("INKWIRE_TABLE_PREFIX", embedded_stack::TABLE_PREFIX)
-            .env("INKWIRE_TICKET_SECRET", TICKET_SECRET)
+            .env("INKWIRE_TICKET_SECRET", &setup.ticket_secret)
             .env("INKWIRE_LOG", "error")
             .env("AWS_ENDPOINT_URL", &setup.store_endpoint)
-            .env("AWS_REGION", "local")
+            .env("AWS_REGION", &setup.region)
             .env("AWS_ACCESS_KEY_ID", "local")
             .env("AWS_SECRET_ACCESS_KEY", "local")
             .stdin(Stdio::null())
@@ -124,12 +139,18 @@ impl NodeProcess {
 
     /// Whether it answers 200 on its socket port.
     pub async fn is_healthy(&self) -> bool {
-        let answer = client::exchange(
-            &self.health,
-            b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
-            std::time::Duration::from_secs(1),
-        );
-        answer.await.is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200"))
+        self.health().await.starts_with("HTTP/1.1 200")
+    }
+
+    /// Whether this node goes by that id.
+    pub async fn is(&self, node: &NodeId) -> bool {
+        self.health().await.contains(&format!("\"node_id\":\"{node}\""))
+    }
+
+    async fn health(&self) -> String {
+        let request = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+        let answer = client::exchange(&self.health, request, std::time::Duration::from_secs(1));
+        String::from_utf8(answer.await.unwrap_or_default()).unwrap_or_default()
     }
 
     /// SIGKILL: no goodbye of any kind.
