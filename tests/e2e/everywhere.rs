@@ -9,7 +9,7 @@ use tests::system::System;
 use tests::{SOON, eventually};
 use tokio::task::JoinSet;
 
-crate::everywhere!(
+crate::on_every_system!(
     few:
     two_people_on_two_nodes_hear_each_other,
     g6_a_dm_is_one_channel_from_both_sides,

@@ -38,13 +38,13 @@ macro_rules! on_each_environment {
 pub(crate) use on_each_environment;
 
 /// Runs each test on each environment, and on a deployed system as well.
-macro_rules! everywhere {
+macro_rules! on_every_system {
     (few: $($few:ident),*; many: $($many:ident),* $(,)?) => {
         $crate::on_each_environment!($($few,)* $($many),*);
         $crate::on_a_deployed_system!(few: $($few),*; many: $($many),*);
     };
 }
-pub(crate) use everywhere;
+pub(crate) use on_every_system;
 
 /// Runs each test on a deployed system, which `tests/cloud` starts and names. Those with `many`
 /// calls at once stand apart: an emulator takes but a few.
