@@ -22,6 +22,8 @@ COPY --from=build --chown=0:0 --chmod=0555 /node /node
 # Distroless's `nonroot`, as a number: an orchestrator can check that it is not root.
 USER 65532:65532
 EXPOSE 8443
-# SIGTERM makes it drain; it takes no arguments.
+# SIGTERM makes it drain.
 STOPSIGNAL SIGTERM
+# There is no shell to ask with: the program asks itself. ECS has its own copy of this (lib/fleet.mjs).
+HEALTHCHECK --start-period=5m --interval=10s --timeout=5s --retries=6 CMD ["/node", "--health"]
 ENTRYPOINT ["/node"]

@@ -2,7 +2,6 @@
 import { CfnCondition, Duration, Fn } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as actions from 'aws-cdk-lib/aws-cloudwatch-actions';
-import * as logs from 'aws-cdk-lib/aws-logs';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import { METRICS_NAMESPACE } from './collector.mjs';
 
@@ -31,7 +30,8 @@ export function topicOf(stack, { settings, parameters }) {
 export function alarmsOf(stack, context) {
   const all = [
     ...functionAlarms(context),
-    ...relayAlarms(stack, context),
+    ...relayAlarms(context),
+    ...publishAlarms(context),
     ...apiAlarms(context),
     ...tableAlarms(context),
     ...cacheAlarms(context),
@@ -75,17 +75,31 @@ function functionAlarms({ functions }) {
   ]);
 }
 
-function relayAlarms(stack, { settings, functions, relay, names }) {
+/** A function's own metric: its lines of the log hold it (EMF). */
+export const functionMetric = (target, metricName, statistic = 'Sum') =>
+  new cloudwatch.Metric({
+    namespace: METRICS_NAMESPACE,
+    metricName,
+    dimensionsMap: { function: target.functionName },
+    statistic,
+    period: MINUTE,
+  });
+
+function publishAlarms({ functions }) {
+  return ['send', 'membership'].map((name) => ({
+    name: `${name}-publish-failures`,
+    metric: functionMetric(functions[name], 'publish_failures'),
+    threshold: 5,
+    of: 5,
+    datapoints: 3,
+    says: `What ${name} stores does not get onto the bus by itself`,
+  }));
+}
+
+function relayAlarms({ functions, relay, names }) {
   const age = functions.relay.metric('IteratorAge', { period: MINUTE, statistic: 'Maximum' });
   const depth = (queue) =>
     queue.metricApproximateNumberOfMessagesVisible({ period: MINUTE, statistic: 'Maximum' });
-  const said = (id, words) =>
-    new logs.MetricFilter(stack, id, {
-      logGroup: functions.relay.logGroup,
-      metricNamespace: METRICS_NAMESPACE,
-      metricName: `${settings.prefix}${id}`,
-      filterPattern: logs.FilterPattern.anyTerm(...words),
-    }).metric({ period: MINUTE, statistic: 'Sum' });
   return [
     { name: 'relay-age', metric: age, threshold: 10_000, of: 3, says: 'Messages are relayed over 10 s late' },
     {
@@ -97,15 +111,15 @@ function relayAlarms(stack, { settings, functions, relay, names }) {
     { name: 'relay-failures', metric: depth(relay.queue), says: 'The relay gave records up' },
     {
       name: 'relay-skipped',
-      metric: said('relay-skipped', RELAY_SKIPS),
+      metric: functionMetric(functions.relay, 'relay_skipped'),
       says: 'The relay skipped a record that it cannot read: a defect',
     },
     {
       name: 'relay-unsafe',
-      metric: said('relay-unsafe', RELAY_HOLDS),
+      metric: functionMetric(functions.relay, 'relay_held'),
       of: 5,
       datapoints: 2,
-      says: 'A replica of the cache does not acknowledge: batches are held',
+      says: 'Batches are held: the cache, its replica or the tables do not take them',
     },
     { name: 'names-failures', metric: depth(names.queue), says: 'A node has no name, or a dead one has' },
   ];
@@ -232,6 +246,20 @@ function nodeAlarms(context) {
       says: 'Nodes cannot renew their leases',
     },
     {
+      name: 'nodes-fills',
+      metric: nodeMetric(context, 'inkwire_repairs_total', 'Sum'),
+      threshold: 60,
+      of: 5,
+      datapoints: 3,
+      says: 'Nodes keep filling holes: pushes get lost',
+    },
+    {
+      name: 'nodes-stale',
+      metric: nodeMetric(context, 'inkwire_workspaces_stale', 'Maximum'),
+      of: 5,
+      says: 'Sockets are told fresh:false: nodes do not hear the bus',
+    },
+    {
       name: 'nodes-resyncs',
       metric: nodeMetric(context, 'inkwire_resyncs_total', 'Sum'),
       says: 'Clients were told to read again',
@@ -241,9 +269,12 @@ function nodeAlarms(context) {
       metric: nodeMetric(context, 'inkwire_panics_total', 'Sum'),
       says: 'A task of a node panicked: a defect',
     },
+    {
+      name: 'nodes-certificate',
+      metric: nodeMetric(context, 'inkwire_certificate_seconds', 'Minimum'),
+      threshold: 21 * 24 * 3600,
+      compare: cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+      says: 'A node shows a certificate that ends within 21 days',
+    },
   ];
 }
-
-/** Words of the relay's log, as its source has them; a check looks there. */
-export const RELAY_SKIPS = ['is skipped'];
-export const RELAY_HOLDS = ['is not safe on the bus'];

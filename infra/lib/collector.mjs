@@ -47,8 +47,11 @@ export const WATCHED = [
   'inkwire_sockets',
   'inkwire_handshakes_total',
   'inkwire_frames_delivered_total',
+  'inkwire_repairs_total',
+  'inkwire_workspaces_stale',
   'inkwire_resyncs_total',
   'inkwire_slow_consumers_total',
   'inkwire_heartbeats_missed_total',
   'inkwire_panics_total',
+  'inkwire_certificate_seconds',
 ];

@@ -1,7 +1,7 @@
 // One page to look at when an alarm rings.
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import { Duration } from 'aws-cdk-lib';
-import { cacheMetric, nodeMetric } from './alarms.mjs';
+import { cacheMetric, functionMetric, nodeMetric } from './alarms.mjs';
 
 export function dashboardOf(stack, context, alarms) {
   const { settings } = context;
@@ -42,13 +42,29 @@ function busGraphs(graph, context) {
   const cache = (name, statistic) => [1, 2].map((member) => cacheMetric(context, member, name, statistic));
   return [
     graph(
-      'Relay: age, failures',
-      [functions.relay.metric('IteratorAge', { statistic: 'Maximum' })],
+      'Stored, published, relayed first',
+      [
+        functionMetric(functions.send, 'stored'),
+        functionMetric(functions.send, 'published'),
+        functionMetric(functions.relay, 'relay_firsts'),
+      ],
+      [functionMetric(functions.send, 'publish_failures')],
+    ),
+    graph(
+      'Relay: age, lag, failures',
+      [
+        functions.relay.metric('IteratorAge', { statistic: 'Maximum' }),
+        functionMetric(functions.relay, 'relay_lag_ms', 'Maximum'),
+      ],
       [relay.queue.metricApproximateNumberOfMessagesVisible()],
     ),
     graph('Cache: processor, memory', [
       ...cache('EngineCPUUtilization', 'Average'),
       ...cache('DatabaseMemoryUsagePercentage', 'Maximum'),
+    ]),
+    graph('Connects, no capacity', [
+      functionMetric(functions.connect, 'connects'),
+      functionMetric(functions.connect, 'no_capacity'),
     ]),
     graph('Cache: evictions, lag', cache('Evictions', 'Sum'), cache('ReplicationLag', 'Maximum')),
   ];
@@ -69,6 +85,11 @@ function nodeGraphs(graph, context) {
         nodeMetric(context, 'inkwire_slow_consumers_total', 'Sum'),
         nodeMetric(context, 'inkwire_resyncs_total', 'Sum'),
       ],
+    ),
+    graph(
+      'Repairs begun; not whole now, on a node',
+      [nodeMetric(context, 'inkwire_repairs_total', 'Sum')],
+      [nodeMetric(context, 'inkwire_workspaces_stale', 'Maximum')],
     ),
     graph('Nodes: processor, memory', [
       service.metricCpuUtilization(),

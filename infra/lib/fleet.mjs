@@ -96,11 +96,28 @@ function nodeContainer(stack, task, { settings, parameters, redis, secrets }) {
     secrets: {
       INKWIRE_REDIS_URL: ecs.Secret.fromSecretsManager(redis.url),
       INKWIRE_TICKET_SECRET: ecs.Secret.fromSecretsManager(secrets.ticket),
+      ...certificateOf(secrets),
+    },
+    // The image has no shell: the program asks itself. Not healthy before its name resolves, so that
+    // a deployment does not end old nodes while nobody can find the new ones.
+    healthCheck: {
+      command: ['CMD', '/node', '--health'],
+      startPeriod: Duration.minutes(5),
+      interval: Duration.seconds(10),
+      timeout: Duration.seconds(5),
+      retries: 6,
     },
   });
   // 60000 sockets (`limits::SOCKETS_MAX`), and files for everything else.
   container.addUlimits({ name: ecs.UlimitName.NOFILE, softLimit: 131072, hardLimit: 131072 });
 }
+
+/** One secret with both, so that they always fit each other. */
+const certificateOf = ({ certificate }) =>
+  certificate && {
+    INKWIRE_NODE_TLS_CERTIFICATE: ecs.Secret.fromSecretsManager(certificate, 'certificate'),
+    INKWIRE_NODE_TLS_KEY: ecs.Secret.fromSecretsManager(certificate, 'key'),
+  };
 
 /** The names are those of shared/runtime/src/config.rs; a check compares them. */
 function environmentOf(settings, parameters) {
@@ -110,7 +127,7 @@ function environmentOf(settings, parameters) {
     INKWIRE_NODE_LISTEN: `0.0.0.0:${SOCKET_PORT}`,
     // Its own loopback: only the collector in the same task reaches it.
     INKWIRE_NODE_ADMIN_LISTEN: `127.0.0.1:${METRICS_PORT}`,
-    // `{task_id}` is for the node to fill in: what it does not do yet (README, "What is missing").
+    // `{task_id}` is for the node to fill in, from its task's metadata.
     INKWIRE_NODE_URL: `wss://{task_id}.${zoneNameOf(parameters)}:${SOCKET_PORT}/socket`,
     INKWIRE_NODE_HANDSHAKES_PER_SECOND: parameters.HandshakesPerSecond.valueAsString,
     INKWIRE_ALLOWED_ORIGINS: originsOf(parameters),

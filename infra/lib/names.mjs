@@ -1,5 +1,5 @@
 // Names of nodes: a zone of their own, and a helper that keeps an address record for each running
-// task (ADR 0014). Certificates are not here: the node cannot serve one yet.
+// task (ADR 0014).
 import { CfnCondition, CfnOutput, Fn } from 'aws-cdk-lib';
 import * as events from 'aws-cdk-lib/aws-events';
 import * as targets from 'aws-cdk-lib/aws-events-targets';
@@ -69,7 +69,8 @@ function statementsOf(stack, zone) {
       resources: [zoneArn],
       conditions: {
         'ForAllValues:StringEquals': {
-          'route53:ChangeResourceRecordSetsRecordTypes': ['A'],
+          // SOA: how long a name that is not there yet is remembered as absent.
+          'route53:ChangeResourceRecordSetsRecordTypes': ['A', 'SOA'],
           'route53:ChangeResourceRecordSetsActions': ['UPSERT', 'DELETE'],
         },
       },

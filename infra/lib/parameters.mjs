@@ -21,6 +21,12 @@ const DEFINITIONS = {
   },
   TokenIssuer: { description: 'The only iss that is taken from bearer tokens', minLength: 1 },
   TokenAudience: { description: 'The aud that a bearer token must name', minLength: 1 },
+  NodesCertificate: {
+    description:
+      'ARN of the secret that holds certificate and key of *.nodes.<Domain>, {"certificate", "key"} in PEM',
+    allowedPattern:
+      '^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}$',
+  },
   NodeImageTag: {
     description: 'Tag of the node image in the repository of the images stack',
     allowedPattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$',
@@ -102,7 +108,9 @@ const OF_SCALING = ['NodesMin', 'NodesMax', 'SocketsPerNode'];
 
 /** Adds the parameters to a stack, by name. */
 export function parametersOf(stack, { settings }) {
-  const isRead = ([name]) => settings.has('scaling') || !OF_SCALING.includes(name);
+  const isRead = ([name]) =>
+    (settings.has('scaling') || !OF_SCALING.includes(name)) &&
+    (settings.has('nodeCertificate') || name !== 'NodesCertificate');
   return Object.fromEntries(
     Object.entries(DEFINITIONS).filter(isRead).map(([name, definition]) => [
       name,

@@ -2,12 +2,20 @@
 // when they are deployed, tasks when they start (README, "Secrets").
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 
-export function secretsOf(stack) {
+export function secretsOf(stack, { settings, parameters }) {
   return {
     /** Signs bearer tokens. Whoever issues tokens reads it from here, or puts a shared one in. */
     token: generated(stack, 'TokenSecret', 'what signs bearer tokens (HS256), newest first'),
     /** Signs tickets: connect makes them, nodes check them. */
     ticket: generated(stack, 'TicketSecret', 'what signs tickets, newest first'),
+    /** What nodes show over TLS: somebody else makes it and replaces it (ADR 0017). */
+    certificate: settings.has('nodeCertificate')
+      ? secretsmanager.Secret.fromSecretCompleteArn(
+          stack,
+          'NodesCertificateSecret',
+          parameters.NodesCertificate.valueAsString,
+        )
+      : undefined,
   };
 }
 

@@ -20,6 +20,7 @@ export const NOT_LOCAL = {
   alarmsOnMath: 'AWS::CloudWatch::Alarm with Metrics: metric math is not supported there',
   cacheTls: 'its caches answer with the address of a Redis on the machine, without TLS and AUTH',
   flowLogs: 'AWS::EC2::FlowLog is not known to it',
+  nodeCertificate: 'a task is a record there, without a process that could show one',
   scaling: 'AWS::ApplicationAutoScaling::* is not known to it',
 };
 

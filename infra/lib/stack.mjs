@@ -21,7 +21,7 @@ export class InkwireStack extends Stack {
     context.tables = tablesOf(this, context);
     context.network = networkOf(this, context);
     context.alarms = topicOf(this, context);
-    context.secrets = secretsOf(this);
+    context.secrets = secretsOf(this, context);
     context.redis = redisOf(this, context);
     context.functions = functionsOf(this, context);
     context.relay = relayOf(this, context);

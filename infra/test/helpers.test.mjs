@@ -93,6 +93,28 @@ test('a record is deleted as it stands, and only under its own name', async () =
   assert.equal(sent.length, 3);
 });
 
+test('a name that is not there yet is not remembered as absent for long', async () => {
+  const value = (last) => [{ Value: `ns-1.example. hostmaster.example. 1 7200 900 1209600 ${last}` }];
+  let soa = { Name: 'nodes.example.com.', Type: 'SOA', TTL: 900, ResourceRecords: value(86400) };
+  const { client, commands, sent } = sdk({
+    ListResourceRecordSets: () => ({ ResourceRecordSets: [soa] }),
+    ChangeResourceRecordSets: ({ ChangeBatch: { Changes: [{ ResourceRecordSet: set }] } }) => {
+      if (set.Type === 'SOA') soa = set;
+    },
+  });
+  const zone = zoneOf(client, commands, 'Z1', 'nodes.example.com');
+  await zone.put('a.nodes.example.com', '203.0.113.7');
+  assert.deepEqual([soa.TTL, soa.ResourceRecords], [30, value(30)]);
+  const names = () => sent.map(([name]) => name);
+  assert.deepEqual(names(), ['ListResourceRecordSets', 'ChangeResourceRecordSets', 'ChangeResourceRecordSets']);
+  await zone.put('b.nodes.example.com', '203.0.113.8');
+  assert.equal(sent.length, 4, 'it is looked at once');
+  sent.length = 0;
+  const again = zoneOf(client, commands, 'Z1', 'nodes.example.com');
+  await again.put('c.nodes.example.com', '203.0.113.9');
+  assert.deepEqual(names(), ['ListResourceRecordSets', 'ChangeResourceRecordSets']);
+});
+
 test('an interface that is gone has no address; another failure is one', async () => {
   const failing = (name) =>
     sdk({

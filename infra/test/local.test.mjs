@@ -20,7 +20,7 @@ test('what is left out is on the list, with a reason', () => {
 
 test('no parameter is asked for that nobody reads', () => {
   const gone = Object.keys(whole.Parameters).filter((name) => !(name in local.Parameters));
-  assert.deepEqual(gone, ['NodesMin', 'NodesMax', 'SocketsPerNode']);
+  assert.deepEqual(gone, ['NodesCertificate', 'NodesMin', 'NodesMax', 'SocketsPerNode']);
 });
 
 test('nothing is added for it', () => {

@@ -13,8 +13,14 @@ const NOT_SET = {
   function: {
     AWS_REGION: 'the platform sets it, and lets nobody else',
     AWS_ENDPOINT_URL: 'the tables are at the region\'s own endpoint',
+    INKWIRE_REDIS_CA: 'the cache\'s certificate is from an authority that everybody trusts',
+    INKWIRE_TOKEN_KEYS: 'tokens are signed with the generated secret (README, "What is missing")',
   },
-  node: { AWS_ENDPOINT_URL: 'the tables are at the region\'s own endpoint' },
+  node: {
+    INKWIRE_REDIS_CA: 'the cache\'s certificate is from an authority that everybody trusts',
+    AWS_ENDPOINT_URL: 'the tables are at the region\'s own endpoint',
+    ECS_CONTAINER_METADATA_URI_V4: 'the platform sets it in every task',
+  },
 };
 
 /** All names of the configuration's source. */
@@ -24,7 +30,7 @@ const NAMES = [...source('shared/runtime/src/config.rs').matchAll(/pub const \w+
 
 /** Who reads which name: the table in docs/operations.md. */
 const READERS = Object.fromEntries(
-  [...source('docs/operations.md').matchAll(/^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|/gm)].map(
+  [...source('docs/operations.md').matchAll(/^\| `([A-Z]\w+)` \| ([^|]+) \| ([^|]+) \|/gm)].map(
     ([, name, node, functions]) => [name, { node: node.trim(), functions: functions.trim() }],
   ),
 );
@@ -63,7 +69,12 @@ test('a node gets what it reads, secrets as secrets', () => {
   const open = Environment.map(({ Name }) => Name);
   const secret = Secrets.map(({ Name }) => Name);
   assert.deepEqual(new Set([...open, ...secret]), new Set(readBy('node')));
-  assert.deepEqual(secret, ['INKWIRE_REDIS_URL', 'INKWIRE_TICKET_SECRET']);
+  assert.deepEqual(secret, [
+    'INKWIRE_REDIS_URL',
+    'INKWIRE_TICKET_SECRET',
+    'INKWIRE_NODE_TLS_CERTIFICATE',
+    'INKWIRE_NODE_TLS_KEY',
+  ]);
 });
 
 test('no function holds a secret as text', () => {
@@ -160,6 +171,33 @@ test('a node has no rights on its machine, and time to leave', () => {
   const [, sockets] = limits.match(/SOCKETS_MAX: usize = ([\d_]+)/);
   const files = node.Ulimits.find(({ Name }) => Name === 'nofile').SoftLimit;
   assert.ok(files > Number(sockets.replaceAll('_', '')) * 1.5);
+});
+
+test('certificate and key come from one secret, which the deployment names', () => {
+  const fromOf = (name) => textOf(containerOf('node').Secrets.find(({ Name }) => Name === name).ValueFrom);
+  assert.equal(fromOf('INKWIRE_NODE_TLS_CERTIFICATE'), '${NodesCertificate}:certificate::');
+  assert.equal(fromOf('INKWIRE_NODE_TLS_KEY'), '${NodesCertificate}:key::');
+  const { Default, AllowedPattern } = template.Parameters.NodesCertificate;
+  assert.equal(Default, undefined);
+  const arn = 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:nodes-certificate';
+  assert.match(`${arn}-a1B2c3`, new RegExp(AllowedPattern));
+  // Without its ending it is a name, and the permission would need a wildcard.
+  assert.doesNotMatch(arn.slice(0, -12), new RegExp(AllowedPattern));
+});
+
+test('a node is known by the name of its task, and asked by itself how it is', () => {
+  const { Environment, HealthCheck } = containerOf('node');
+  const url = textOf(Environment.find(({ Name }) => Name === 'INKWIRE_NODE_URL').Value);
+  const [, taskId] = source('shared/runtime/src/config.rs').match(/TASK_ID: &str = "(.*)"/);
+  assert.equal(url, `wss://${taskId}.nodes.\${Domain}:${SOCKET_PORT}/socket`);
+  assert.deepEqual(HealthCheck.Command, ['CMD', '/node', '--health']);
+  assert.match(source('wss-fleet/node/src/main.rs'), /"--health"/);
+  const [, entry] = source('infra/node.Dockerfile').match(/^ENTRYPOINT \["(.*)"\]$/m);
+  assert.equal(entry, HealthCheck.Command[1]);
+  // Nobody ends it before it has given up waiting for its name.
+  const limits = source('shared/model/src/limits.rs');
+  const [, wait_s] = limits.match(/NAME_WAIT_MAX: Duration = Duration::from_secs\((\d+)\)/);
+  assert.ok(HealthCheck.StartPeriod >= Number(wait_s));
 });
 
 test('a rolling deployment starts new nodes before it ends old ones, and takes itself back', () => {

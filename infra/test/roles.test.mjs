@@ -113,5 +113,7 @@ test('who starts a node reads the node\'s secrets and nobody else\'s', () => {
   assert.ok(read.every(({ role }) => role.startsWith('${Rolenodestart')));
   assert.match(secrets, /CacheUrl/);
   assert.match(secrets, /TicketSecret/);
+  // By its whole ARN, which the deployment gives.
+  assert.match(secrets, /\$\{NodesCertificate\}(,|$)/);
   assert.doesNotMatch(secrets, /TokenSecret|CacheToken/);
 });

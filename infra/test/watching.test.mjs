@@ -1,7 +1,6 @@
 // Alarms: each exists, goes somewhere, and is explained.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { RELAY_HOLDS, RELAY_SKIPS } from '../lib/alarms.mjs';
 import { resourcesOf, source, templateOf, textOf } from './synthesis.mjs';
 
 const template = templateOf();
@@ -41,15 +40,40 @@ test('errors, throttles, failures, losses and evictions are watched', () => {
   for (const name of ['messages', 'channels', 'memberships', 'user-channels']) {
     assert.ok(named(`${name}-throttled`), name);
   }
-  for (const name of ['relay-failures', 'names-failures', 'nodes-missing']) {
+  for (const name of ['relay-failures', 'names-failures', 'nodes-missing', 'nodes-fills']) {
     assert.ok(named(name), name);
   }
   for (const name of ['failover', 'evictions']) assert.ok(named(`cache-${name}`), name);
 });
 
-test('the words that are looked for in the relay\'s log are in its source', () => {
-  const relay = source('shared/messaging/src/relay.rs');
-  for (const words of [...RELAY_SKIPS, ...RELAY_HOLDS]) assert.ok(relay.includes(words), words);
+test('publishing is watched where there is some, by the functions\' own metrics', () => {
+  const own = alarms.filter(({ Namespace, Dimensions }) => Namespace === 'Inkwire' && Dimensions[0].Name === 'function');
+  assert.deepEqual(
+    own.map(({ AlarmName, MetricName }) => [AlarmName, MetricName]).sort(),
+    [
+      ['inkwire-membership-publish-failures', 'publish_failures'],
+      ['inkwire-relay-skipped', 'relay_skipped'],
+      ['inkwire-relay-unsafe', 'relay_held'],
+      ['inkwire-send-publish-failures', 'publish_failures'],
+    ],
+  );
+  const [send] = own.filter(({ AlarmName }) => AlarmName === 'inkwire-send-publish-failures');
+  assert.match(textOf(send.Dimensions[0].Value), /Functionsend/);
+});
+
+test('every metric of the functions that is looked at is in their source, under one name space', () => {
+  const programs = ['messaging/src/tally.rs', 'runtime/src/lambda.rs', 'runtime/src/http/call.rs'];
+  const text = programs.map((file) => source(`shared/${file}`)).join('');
+  const page = source('docs/operations.md');
+  const { DashboardBody } = resourcesOf(template, 'AWS::CloudWatch::Dashboard')[0][1].Properties;
+  const shown = [...textOf(DashboardBody).matchAll(/"Inkwire","([a-z_]+)","function"/g)];
+  const looked = shown.map(([, name]) => name);
+  assert.ok(looked.includes('stored') && looked.includes('relay_lag_ms'), looked.join());
+  for (const name of [...looked, 'publish_failures', 'relay_skipped', 'relay_held']) {
+    assert.ok(text.includes(`"${name}"`), `${name} is in no program`);
+    assert.ok(page.includes(`\`${name}\``), `${name} is not explained`);
+  }
+  assert.match(source('shared/runtime/src/metrics.rs'), /NAMESPACE: &str = "Inkwire"/);
 });
 
 test('the fleet is scaled by sockets a node, slowly downwards', () => {

@@ -110,7 +110,7 @@ async fn bad_closes_and_cut_sockets_end() {
     .await;
     let health = url.replace("ws://", "http://").replace("/socket", "/healthz");
     tests::eventually("the node forgets them all", tests::SOON, async || {
-        let request = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+        let request = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
         let answer = client::exchange(&health, request, tests::SOON).await.unwrap();
         String::from_utf8_lossy(&answer).contains(r#""connections":0"#)
     })

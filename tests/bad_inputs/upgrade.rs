@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use client::exchange;
+use client::{exchange, exchange_for};
+use model::limits;
 
 use crate::door::{ANSWER_MAX, Answer, all, stack};
 use crate::raw::Socket;
@@ -14,6 +15,7 @@ pub(crate) struct Upgrade {
     /// 0 is a plain close.
     statuses: &'static [u16],
     header: Option<(&'static str, &'static str)>,
+    within: Duration,
 }
 
 /// The parts of a request that is good.
@@ -26,7 +28,8 @@ const HEADERS: [(&str, &str); 5] = [
 ];
 
 fn of(name: &str, bytes: impl Into<Vec<u8>>, statuses: &'static [u16]) -> Upgrade {
-    Upgrade { name: name.to_owned(), bytes: bytes.into(), statuses, header: None }
+    let (name, bytes) = (name.to_owned(), bytes.into());
+    Upgrade { name, bytes, statuses, header: None, within: ANSWER_MAX }
 }
 
 /// A good request with one header changed (removed by `None`), and something behind its head.
@@ -97,11 +100,11 @@ fn lines() -> Vec<Upgrade> {
         line("no version", "GET /socket", &[400]),
         line("a target with a space", "GET /soc ket HTTP/1.1", &[400]),
         line("a tunnel", "CONNECT 127.0.0.1:1 HTTP/1.1", &[404]),
-        line("the preface of HTTP/2", "PRI * HTTP/2.0", &[400, 0]),
-        of("a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".repeat(9), &[400, 0]),
-        of("an SSH banner", "SSH-2.0-OpenSSH_9.9\r\n\r\n", &[400, 0]),
-        of("a frame without an upgrade", b"\x81\x82\0\0\0\0hi\r\n\r\n".to_vec(), &[400, 0]),
-        of("NULs", vec![0; 64], &[400, 0]),
+        line("the preface of HTTP/2", "PRI * HTTP/2.0", &[400]),
+        of("a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".repeat(9), &[400]),
+        of("an SSH banner", "SSH-2.0-OpenSSH_9.9\r\n\r\n", &[400]),
+        of("a frame without an upgrade", b"\x81\x82\0\0\0\0hi\r\n\r\n".to_vec(), &[400]),
+        of("NULs", vec![0; 64], &[400]),
     ]);
     cases
 }
@@ -243,7 +246,8 @@ fn heads() -> Vec<Upgrade> {
         ("a head without its end", "GET /socket HTTP/1.1\r\nHost: 127.0.0.1\r\n"),
         ("a head without its last byte", "GET /socket HTTP/1.1\r\nHost: 127.0.0.1\r\n\r"),
     ] {
-        cases.push(of(name, bytes, &[408, 0]));
+        let within = limits::HEAD_WAIT_MAX * 2;
+        cases.push(Upgrade { within, ..of(name, bytes, &[408, 0]) });
     }
     cases
 }
@@ -269,7 +273,7 @@ async fn what_is_no_upgrade_is_refused_by_its_status() {
         let origins: Vec<&str> = origin.iter().map(String::as_str).collect();
         let good = changed("good", ("Origin", &origins), b"", &[101]);
         // A socket that opened stays: it is read for a moment only.
-        let answer = exchange(&url, &good.bytes, Duration::from_secs(2)).await.unwrap();
+        let answer = exchange_for(&url, &good.bytes, Duration::from_secs(2)).await.unwrap();
         let answer = Answer::parse(&answer).unwrap();
         assert_eq!(answer.status, 101, "{origin:?}");
         assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
@@ -285,7 +289,7 @@ async fn a_node_that_is_full_or_leaves_says_when_to_come_back() {
     let bytes = good.bytes.clone();
     // Each holds one of 256 handshakes until its five seconds are over.
     let mut silent = Vec::new();
-    for _ in 0..model::limits::HANDSHAKES_MAX + 20 {
+    for _ in 0..limits::HANDSHAKES_MAX + 20 {
         silent.push(tokio::net::TcpStream::connect(&authority).await.unwrap());
     }
     assert_eq!(check(&url, good).await, Ok(()), "full");
@@ -298,7 +302,8 @@ async fn a_node_that_is_full_or_leaves_says_when_to_come_back() {
     let _stays = Socket::ready(&cluster, "alice").await.unwrap();
     let stopping = tokio::spawn(cluster.stack.stop());
     tests::eventually("it says that it leaves", tests::SOON, async || {
-        let answer = exchange(&url, &bytes, Duration::from_millis(50)).await.unwrap_or_default();
+        let answer =
+            exchange_for(&url, &bytes, Duration::from_millis(50)).await.unwrap_or_default();
         let answer = Answer::parse(&answer).filter(|answer| answer.status == 503);
         answer.is_some_and(|answer| {
             answer.header("retry-after") == Some("1") && answer.body == b"this node is leaving"
@@ -309,7 +314,8 @@ async fn a_node_that_is_full_or_leaves_says_when_to_come_back() {
 }
 
 async fn check(url: &str, case: Upgrade) -> Result<(), String> {
-    let bytes = exchange(url, &case.bytes, ANSWER_MAX).await.map_err(|error| error.to_string())?;
+    let answer = exchange(url, &case.bytes, case.within).await;
+    let bytes = answer.map_err(|error| format!("  {}: {error}", case.name))?;
     let answer = Answer::parse(&bytes);
     let status = answer.as_ref().map_or(0, |answer| answer.status);
     let header = case.header.filter(|(name, value)| {

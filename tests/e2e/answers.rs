@@ -1,8 +1,6 @@
 //! The shapes of good answers over real HTTP, and the one refusal that is about the fleet.
 
 use client::RawAnswer;
-use reqwest::Method;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tests::cluster::{Cluster, Environment};
 
 struct Door {
@@ -22,15 +20,7 @@ impl Door {
     async fn authorized(&self, method: &str, path: &str, body: &[u8]) -> RawAnswer {
         let bearer = format!("Bearer {}", self.token);
         let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-        let headers: HeaderMap = headers
-            .iter()
-            .map(|(name, value)| {
-                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-                (name, HeaderValue::from_str(value).unwrap())
-            })
-            .collect();
-        let method = Method::from_bytes(method.as_bytes()).unwrap();
-        self.cluster.api("alice").raw(method, path, headers, body.to_vec()).await.unwrap()
+        self.cluster.call(method, path, &headers, body).await
     }
 }
 

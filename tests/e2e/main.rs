@@ -20,9 +20,13 @@ mod everywhere;
 mod failover;
 mod figures;
 mod functions;
+mod own_name;
 mod page;
+mod redaction;
 mod relay;
 mod sockets;
+mod tls;
+mod traces;
 
 /// Runs each test on each environment of this process.
 macro_rules! on_each_environment {

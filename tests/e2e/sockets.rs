@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{RawSocket, Received, exchange};
+use client::{RawSocket, Received, exchange, exchange_for};
 use embedded_stack::StackOptions;
 use model::limits;
 use protocol::frame::ServerFrame;
@@ -37,7 +37,7 @@ async fn g7_more_handshakes_than_a_second_has_are_told_to_wait() {
     let handshake = "GET /socket HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n\
         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let at_once = (0..12).map(|_| exchange(&url, handshake.as_bytes(), Duration::from_secs(1)));
+    let at_once = (0..12).map(|_| exchange_for(&url, handshake.as_bytes(), Duration::from_secs(1)));
     let answers = futures_util::future::join_all(at_once).await;
     let answers: Vec<String> = answers
         .into_iter()

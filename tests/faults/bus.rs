@@ -1,5 +1,6 @@
 //! Redis misbehaves, and the subscription of nodes with it (faults 9, 13, 15-18).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tests::proxy::tcp::{Fault, Flow, Scope};
@@ -118,7 +119,7 @@ async fn g4_the_last_message_of_a_quiet_workspace_arrives() {
     let links = |stage: &Stage| {
         let list = stage.redis.command(&["CLIENT", "LIST", "TYPE", "pubsub"]);
         let ids = list.lines().filter_map(|line| Some(line.split_once(' ')?.0.to_owned()));
-        ids.collect::<Vec<String>>()
+        ids.collect::<BTreeSet<String>>()
     };
     let before = links(&stage);
     let lose = Fault { down: Flow::Lose("message 6"), scope: Scope::Subscribers, ..Fault::NONE };

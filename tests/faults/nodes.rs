@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{Event, RawSocket};
+use client::{Event, OpenError, RawSocket};
 use model::{NodeId, limits};
 use tests::person::Person;
 use tests::proxy::tcp::Fault;
@@ -92,21 +92,35 @@ async fn unreachable(bar: Duration) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn g7_a_fleet_is_rolled_under_load_and_loses_nothing() {
-    rolled(20, 2, false).await;
+    rolled(20, false, |plan| plan).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_certificates_are_replaced_by_rolling_the_fleet_and_nothing_is_lost() {
+    let stage = rolled(20, false, |plan| Plan { tls: true, ..plan }).await;
+    let url = &stage.scene.nodes[0].process.url;
+    assert!(url.starts_with("wss://"), "{url}");
+    let stranger = RawSocket::open(url, &[], SOON).await.unwrap_err();
+    assert!(matches!(stranger, OpenError::Unreachable { .. }), "{stranger:?}");
+    eventually("the node counts it", SOON, async || {
+        stage.scene.nodes[0].process.metric("inkwire_tls_refusals_total").await > 0
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: tests/run --full"]
 async fn long_a_fleet_of_four_is_rolled_three_times() {
     for harder in [false, true, true] {
-        rolled(60, 4, harder).await;
+        rolled(60, harder, |plan| Plan { nodes: 4, ..plan }).await;
     }
 }
 
 /// Replaces every node while somebody speaks: told to leave, in the harder run two at once and
 /// killed at the end of a grace that is too short.
-async fn rolled(people: usize, nodes: usize, harder: bool) {
-    let mut stage = Stage::with_nodes(people, nodes).await;
+async fn rolled(people: usize, harder: bool, plan: impl FnOnce(Plan) -> Plan) -> Stage {
+    let mut stage = Stage::of(people, plan).await;
+    let nodes = stage.scene.nodes.len();
     let begun = Instant::now();
     let at_once = if harder { 2 } else { 1 };
     for _ in 0..nodes / at_once {
@@ -135,6 +149,7 @@ async fn rolled(people: usize, nodes: usize, harder: bool) {
         stage.people.iter().map(readies).sum::<usize>() - people,
         verdict.resyncs
     );
+    stage
 }
 
 /// Most sockets that were ready again in one second.
@@ -215,14 +230,18 @@ async fn g5_a_node_without_files_keeps_who_is_there_and_recovers() {
     let node = &stage.scene.nodes[0].process;
     let base = node.open_files();
     stage.fault("no files");
-    let mut sockets = Vec::new();
-    for _ in 0..120 {
-        if let Ok(socket) = RawSocket::open(&node.url, &[], Duration::from_millis(500)).await {
-            sockets.push(socket);
+    let (mut sockets, mut refused) = (Vec::new(), 0);
+    // Soon enough that none of them has been closed for saying nothing.
+    while refused < 3 {
+        match RawSocket::open(&node.url, &[], Duration::from_millis(500)).await {
+            Ok(socket) => sockets.push(socket),
+            Err(_) => refused += 1,
         }
+        assert!(sockets.len() < 120, "80 files for 120 sockets");
     }
     let (opened, most) = (sockets.len(), node.open_files());
-    assert!(opened < 120 && most <= 80, "{opened} sockets, {most} files");
+    // A node may have inherited one more from whoever runs the tests.
+    assert!(opened < 80 && most >= 80, "{opened} sockets, {most} files");
     stage.talk(10).await;
     drop(sockets);
     stage.healed("no files");
@@ -231,7 +250,7 @@ async fn g5_a_node_without_files_keeps_who_is_there_and_recovers() {
     stage.talk(5).await;
     stage
         .settle(
-            &format!("31 a node with 80 files: {opened} of 120 sockets opened, {most} files used"),
+            &format!("31 a node with 80 files: {opened} sockets opened, {most} files used"),
             SOON,
         )
         .await;

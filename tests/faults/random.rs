@@ -119,6 +119,7 @@ async fn settled(scene: &Scene, people: &[Person], seed: u64) -> Verdict {
         let parts = scene.cluster.stack.parts();
         let verdict = scene.recorder.verdict(parts, &people, &bounds).await;
         if verdict.holds() {
+            scene.at_rest().await;
             return verdict;
         }
         assert!(Instant::now() < end, "seed {seed}: {verdict}");

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use client::{Api, DevUser, Token, TokenSource};
+use client::{Api, DevUser, RawAnswer, Token, TokenSource};
 use embedded_stack::{Bus, Data, NodeHandle, Stack, StackOptions};
+use http::{HeaderName, HeaderValue, Method};
 use model::{Channel, ChannelId, Timestamp, UserId, WorkspaceId};
 use runtime::{Secret, Secrets};
 
@@ -98,6 +99,26 @@ impl Cluster {
     #[must_use]
     pub fn api_with(&self, token: &str) -> Api {
         Api::new(&self.url(), TokenSource::Fixed(Token::new(token))).expect("a URL of ours")
+    }
+
+    /// A call with exactly these headers, whatever it is answered.
+    ///
+    /// # Panics
+    /// If nothing answers, or these are no headers.
+    pub async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> RawAnswer {
+        let header = |(name, value): &(&str, &str)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a header's name");
+            (name, HeaderValue::from_str(value).expect("a header's value"))
+        };
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let headers = headers.iter().map(header).collect();
+        self.api("nobody").raw(method, path, headers, body).await.expect("an answer")
     }
 
     /// A user's bearer token that lives so long.

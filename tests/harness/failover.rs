@@ -65,7 +65,8 @@ impl Pair {
     /// # Panics
     /// If it refuses.
     pub async fn promote(&self) {
-        self.between.set(Fault::REFUSE);
+        // What is held must not slip through before the connection ends.
+        self.between.set(Fault { down: Flow::Hold, ..Fault::REFUSE });
         self.between.reset_all();
         assert_eq!(self.new.command(&["REPLICAOF", "NO", "ONE"]), "OK");
         eventually("it takes writes", Duration::from_secs(5), async || {

@@ -9,10 +9,12 @@
     reason = "a test whose parts do not start cannot go on"
 )]
 
+pub mod authority;
 pub mod cluster;
 pub mod crowd;
 pub mod failover;
 pub mod lambda;
+pub mod logs;
 pub mod person;
 pub mod process;
 pub mod proxy;

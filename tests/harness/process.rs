@@ -1,11 +1,14 @@
 //! Programs of the workspace as processes of their own.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use model::NodeId;
 
+use crate::authority::Issued;
 use crate::cluster::TICKET_SECRET;
 use crate::{SOON, eventually};
 
@@ -32,25 +35,71 @@ pub struct NodeSetup {
     pub door: Option<u16>,
     /// How many files it may have open, if not as many as this process.
     pub open_files: Option<u32>,
-    /// The region that it signs for.
-    pub region: String,
-    /// What signs the tickets that it takes.
-    pub ticket_secret: String,
+    /// What it shows over TLS, by files.
+    pub certificate: Option<Issued>,
+    /// Where its log goes, if not to this process's own.
+    pub log: Option<PathBuf>,
+    /// Variables that are set otherwise, or besides.
+    pub variables: Vec<(&'static str, String)>,
 }
 
 impl NodeSetup {
-    /// A node on a free port, in a system of this harness.
+    /// On a free port, without TLS.
     #[must_use]
-    pub fn on(redis_url: &str, store_endpoint: &str) -> Self {
+    pub fn plain(redis_url: &str, store_endpoint: &str) -> Self {
         Self {
             redis_url: redis_url.to_owned(),
             store_endpoint: store_endpoint.to_owned(),
             port: free_port(),
             door: None,
             open_files: None,
-            region: "local".to_owned(),
-            ticket_secret: TICKET_SECRET.to_owned(),
+            certificate: None,
+            log: None,
+            variables: Vec::new(),
         }
+    }
+
+    /// What clients are told.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.certificate.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://127.0.0.1:{}/socket", self.door.unwrap_or(self.port))
+    }
+
+    /// The program, ready to start, with its metrics on this port.
+    ///
+    /// # Panics
+    /// If its log cannot be written.
+    #[must_use]
+    pub fn command(&self, admin: u16) -> Command {
+        let program = program("node");
+        let mut command = Command::new(&program);
+        if let Some(files) = self.open_files {
+            command = Command::new("/bin/sh");
+            command.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\"")).arg(&program);
+        }
+        command
+            .env_clear()
+            .env("INKWIRE_NODE_LISTEN", format!("127.0.0.1:{}", self.port))
+            .env("INKWIRE_NODE_ADMIN_LISTEN", format!("127.0.0.1:{admin}"))
+            .env("INKWIRE_NODE_URL", self.url())
+            .env("INKWIRE_REDIS_URL", &self.redis_url)
+            .env("INKWIRE_TABLE_PREFIX", embedded_stack::TABLE_PREFIX)
+            .env("INKWIRE_TICKET_SECRET", TICKET_SECRET)
+            .env("INKWIRE_LOG", "error")
+            .env("AWS_ENDPOINT_URL", &self.store_endpoint)
+            .env("AWS_REGION", "local")
+            .env("AWS_ACCESS_KEY_ID", "local")
+            .env("AWS_SECRET_ACCESS_KEY", "local")
+            .stdin(Stdio::null());
+        if let Some(Issued { chain, key, .. }) = &self.certificate {
+            command.env("INKWIRE_NODE_TLS_CERTIFICATE", chain).env("INKWIRE_NODE_TLS_KEY", key);
+        }
+        if let Some(log) = &self.log {
+            command.stderr(File::create(log).expect("a file for the log"));
+        }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
     }
 }
 
@@ -60,7 +109,7 @@ impl NodeProcess {
     /// # Panics
     /// If it does not.
     pub async fn start(redis_url: &str, store_endpoint: &str) -> Self {
-        Self::of(&NodeSetup::on(redis_url, store_endpoint)).await
+        Self::of(&NodeSetup::plain(redis_url, store_endpoint)).await
     }
 
     /// Starts a node and waits until it answers.
@@ -68,45 +117,51 @@ impl NodeProcess {
     /// # Panics
     /// If it does not.
     pub async fn of(setup: &NodeSetup) -> Self {
-        let port = setup.port;
-        let url = format!("ws://127.0.0.1:{}/socket", setup.door.unwrap_or(port));
-        let admin = free_port();
-        let program = program("node");
-        let mut command = Command::new(&program);
-        if let Some(files) = setup.open_files {
-            command = Command::new("/bin/sh");
-            command.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\"")).arg(&program);
-        }
-        let process = command
-            .env_clear()
-            .env("INKWIRE_NODE_LISTEN", format!("127.0.0.1:{port}"))
-            .env("INKWIRE_NODE_ADMIN_LISTEN", format!("127.0.0.1:{admin}"))
-            .env("INKWIRE_NODE_URL", &url)
-            .env("INKWIRE_REDIS_URL", &setup.redis_url)
-            .env("INKWIRE_TABLE_PREFIX", embedded_stack::TABLE_PREFIX)
-            .env("INKWIRE_TICKET_SECRET", &setup.ticket_secret)
-            .env("INKWIRE_LOG", "error")
-            .env("AWS_ENDPOINT_URL", &setup.store_endpoint)
-            .env("AWS_REGION", &setup.region)
-            .env("AWS_ACCESS_KEY_ID", "local")
-            .env("AWS_SECRET_ACCESS_KEY", "local")
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the node's program: `tests/run` builds it");
-        let health = format!("http://127.0.0.1:{port}/healthz");
-        let node = Self { process, url, health, admin };
+        let node = Self::started(setup);
         eventually("the node answers", SOON, async || node.is_healthy().await).await;
         node
+    }
+
+    /// Starts a node.
+    ///
+    /// # Panics
+    /// If its program is not there.
+    #[must_use]
+    pub fn started(setup: &NodeSetup) -> Self {
+        let (url, admin) = (setup.url(), free_port());
+        let mut command = setup.command(admin);
+        let process = command.spawn().expect("the node's program: `tests/run` builds it");
+        // Over TLS a look at its health is a client's business: the admin port says the same.
+        let is_plain = setup.certificate.is_none();
+        let health = format!("http://127.0.0.1:{}", if is_plain { setup.port } else { admin });
+        Self { process, url, health, admin }
+    }
+
+    /// The port of its metrics.
+    #[must_use]
+    pub const fn admin_port(&self) -> u16 {
+        self.admin
     }
 
     /// Resident memory in bytes, as the kernel counts it; 0 once it is gone.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
+        self.status("VmRSS:") * 1024
+    }
+
+    /// Threads; 0 once it is gone.
+    #[must_use]
+    pub fn threads(&self) -> u64 {
+        self.status("Threads:")
+    }
+
+    /// A number of the kernel's account of it.
+    fn status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
         let status = status.unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
-        kib.unwrap_or_default() * 1024
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.trim().split(' ').next()?.parse().ok());
+        number.unwrap_or_default()
     }
 
     /// Files that it has open; 0 once it is gone.
@@ -117,14 +172,20 @@ impl NodeProcess {
 
     /// One of its metrics, labels summed up; 0 if it does not tell.
     pub async fn metric(&self, name: &str) -> u64 {
-        let url = format!("http://127.0.0.1:{}/metrics", self.admin);
-        let request = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
-        let answer = client::exchange(&url, request, std::time::Duration::from_secs(2)).await;
-        let text = String::from_utf8(answer.unwrap_or_default()).unwrap_or_default();
+        let text = self.told("/metrics").await;
         let of_name =
             |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
         let value = |line: &str| line.rsplit(' ').next()?.trim().parse::<u64>().ok();
         text.lines().filter(of_name).filter_map(value).sum()
+    }
+
+    /// What its admin port answers on a path, head and all; nothing if it does not.
+    pub async fn told(&self, path: &str) -> String {
+        let url = format!("http://127.0.0.1:{}", self.admin);
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+        let answer = client::exchange(&url, request.as_bytes(), Duration::from_secs(2)).await;
+        String::from_utf8(answer.unwrap_or_default()).unwrap_or_default()
     }
 
     /// SIGSTOP: it stands still, and its connections with it.
@@ -137,7 +198,7 @@ impl NodeProcess {
         self.signal("-CONT");
     }
 
-    /// Whether it answers 200 on its socket port.
+    /// Whether it answers 200 on its socket port, or with TLS on its admin port.
     pub async fn is_healthy(&self) -> bool {
         self.health().await.starts_with("HTTP/1.1 200")
     }
@@ -149,7 +210,7 @@ impl NodeProcess {
 
     async fn health(&self) -> String {
         let request = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
-        let answer = client::exchange(&self.health, request, std::time::Duration::from_secs(1));
+        let answer = client::exchange(&self.health, request, Duration::from_secs(1));
         String::from_utf8(answer.await.unwrap_or_default()).unwrap_or_default()
     }
 

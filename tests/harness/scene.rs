@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checker::{Bounds, Verdict};
+use client::{Api, DevUser, TokenSource, Trust};
 use embedded_stack::engine::{Engine, EngineData};
 use embedded_stack::{Bus, Data, StackOptions};
-use model::ChannelId;
+use model::{ChannelId, limits};
 use runtime::config::RedisUrl;
 
-use crate::cluster::{Cluster, options};
+use crate::authority::Authority;
+use crate::cluster::{Cluster, options, user};
 use crate::eventually;
 use crate::person::Person;
 use crate::process::{NodeProcess, NodeSetup, free_port};
@@ -26,7 +28,49 @@ pub struct SceneNode {
     pub bus: TcpProxy,
     /// Its clients' way to it.
     pub door: TcpProxy,
+    /// What it held before anybody came.
+    base: Holding,
 }
+
+/// What a node holds of its machine.
+#[derive(Debug, Clone, Copy)]
+struct Holding {
+    files: usize,
+    threads: u64,
+    resident_bytes: u64,
+}
+
+impl Holding {
+    fn of(node: &NodeProcess) -> Self {
+        Self {
+            files: node.open_files(),
+            threads: node.threads(),
+            resident_bytes: node.resident_bytes(),
+        }
+    }
+}
+
+impl SceneNode {
+    /// What it holds beyond its start and what those who are on it need (K6); `None`: nothing.
+    async fn excess(&self) -> Option<String> {
+        let (now, base) = (Holding::of(&self.process), self.base);
+        let sockets = self.process.metric("inkwire_sockets").await;
+        let files = base.files + usize::try_from(sockets).unwrap_or_default() + FILES_SPARE;
+        let bounded = now.files <= files
+            && now.threads <= base.threads + THREADS_SPARE
+            && now.resident_bytes <= base.resident_bytes + GROWTH_MAX;
+        (!bounded).then(|| format!("{now:?}, at its start {base:?}, {sockets} sockets"))
+    }
+}
+
+/// How long a node may take to let go of what a fault made it hold.
+const REST_MAX: Duration = Duration::from_secs(60);
+/// Connections to the store, which a client of it keeps for a while, and one that is just ending.
+const FILES_SPARE: usize = limits::STORE_READS_MAX + limits::BACK_FILLS_MAX + 8;
+/// Threads that look names up, and end when there are none to look up.
+const THREADS_SPARE: u64 = 8;
+/// What a node may grow by under a fault: rings, views and an allocator that keeps what it had.
+const GROWTH_MAX: u64 = 64 << 20;
 
 /// Gateway, functions and relay in this process; nodes as processes; Redis outside.
 #[derive(Debug)]
@@ -43,6 +87,8 @@ pub struct Scene {
     pub nodes: Vec<SceneNode>,
     /// What happens.
     pub recorder: Arc<Recorder>,
+    /// Who issues the nodes' certificates, if they have some.
+    pub authority: Option<Authority>,
     redis_port: u16,
     plan: Plan,
 }
@@ -63,13 +109,23 @@ pub struct Plan {
     /// Whether clients reach nodes, and functions the store, through proxies: not where thousands
     /// do at once.
     pub doors: bool,
+    /// Whether nodes show certificates: each has one of its own.
+    pub tls: bool,
 }
 
 impl Plan {
     /// Two nodes.
     #[must_use]
     pub const fn on(redis_port: u16) -> Self {
-        Self { redis_port, nodes: 2, replicas: 0, seed: 1, open_files: None, doors: true }
+        Self {
+            redis_port,
+            nodes: 2,
+            replicas: 0,
+            seed: 1,
+            open_files: None,
+            doors: true,
+            tls: false,
+        }
     }
 }
 
@@ -100,6 +156,7 @@ impl Scene {
             node_store,
             nodes: Vec::new(),
             recorder: Recorder::new(),
+            authority: plan.tls.then(Authority::new),
             redis_port: plan.redis_port,
             plan,
         };
@@ -117,7 +174,8 @@ impl Scene {
             port,
             door: self.plan.doors.then_some(door.port()),
             open_files: self.plan.open_files,
-            ..NodeSetup::on(&bus.redis_url(), self.node_store.url())
+            certificate: self.authority.as_ref().map(Authority::issue),
+            ..NodeSetup::plain(&bus.redis_url(), self.node_store.url())
         };
         let process = NodeProcess::of(&setup).await;
         let nodes = &self.cluster.stack.parts().nodes;
@@ -126,7 +184,8 @@ impl Scene {
             fleet.iter().any(|node| node.lease.url == process.url)
         })
         .await;
-        self.nodes.push(SceneNode { process, bus, door });
+        let base = Holding::of(&process);
+        self.nodes.push(SceneNode { process, bus, door, base });
     }
 
     /// Leads the names of everybody's Redis to another server from here on.
@@ -140,10 +199,21 @@ impl Scene {
         std::iter::once(&self.bus).chain(self.nodes.iter().map(|node| &node.bus))
     }
 
+    /// Calls as a user, who trusts the nodes' authority.
+    ///
+    /// # Panics
+    /// If the stack's URL is none.
+    #[must_use]
+    pub fn api(&self, name: &str) -> Api {
+        let source = TokenSource::Dev(DevUser::new(self.cluster.workspace().clone(), user(name)));
+        let trust = self.authority.as_ref().map_or_else(Trust::public, Authority::trust);
+        Api::trusting(&self.cluster.url(), source, trust).expect("a URL of ours")
+    }
+
     /// A user's sending half.
     #[must_use]
     pub fn sender(&self, name: &str) -> Sender {
-        self.recorder.sender(name, &self.cluster.api(name))
+        self.recorder.sender(name, &self.api(name))
     }
 
     /// A channel of these users, the first of whom makes it.
@@ -157,7 +227,7 @@ impl Scene {
 
     /// Recorded, connected and caught-up clients of these users.
     pub async fn people(&self, names: &[&str]) -> Vec<Person> {
-        let start = |name: &&str| self.recorder.follow(name, self.cluster.api(name));
+        let start = |name: &&str| self.recorder.follow(name, self.api(name));
         let people: Vec<Person> = names.iter().map(start).collect();
         for person in &people {
             person
@@ -179,9 +249,25 @@ impl Scene {
             let verdict = self.recorder.verdict(self.cluster.stack.parts(), &people, &bounds).await;
             if verdict.holds() || tokio::time::Instant::now() > deadline {
                 assert!(verdict.holds(), "{verdict}");
+                self.at_rest().await;
                 return verdict;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// K6: waits until each node holds no more than it did at its start, and what those who are on
+    /// it need.
+    ///
+    /// # Panics
+    /// If one still does after a minute.
+    pub async fn at_rest(&self) {
+        for node in &self.nodes {
+            let deadline = tokio::time::Instant::now() + REST_MAX;
+            while let Some(excess) = node.excess().await {
+                assert!(tokio::time::Instant::now() < deadline, "a node holds {excess}");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
         }
     }
 }

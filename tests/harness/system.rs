@@ -160,9 +160,11 @@ impl Deployment {
     async fn node(&self) -> NodeProcess {
         let redis = format!("redis://127.0.0.1:{}", self.target.redis_port);
         NodeProcess::of(&NodeSetup {
-            region: self.target.region.clone(),
-            ticket_secret: self.target.ticket_secret.clone(),
-            ..NodeSetup::on(&redis, &self.target.store)
+            variables: vec![
+                ("AWS_REGION", self.target.region.clone()),
+                ("INKWIRE_TICKET_SECRET", self.target.ticket_secret.clone()),
+            ],
+            ..NodeSetup::plain(&redis, &self.target.store)
         })
         .await
     }

@@ -127,6 +127,17 @@ fn the_domain_compiles_without_any_sdk() {
     }
 }
 
+#[test]
+fn the_log_knows_which_packages_are_ours() {
+    let ours: BTreeSet<String> = ARROWS
+        .iter()
+        .filter(|(name, _)| !["checker", "simulation"].contains(name))
+        .map(|(name, _)| name.replace('-', "_"))
+        .collect();
+    let told = runtime::telemetry::OUR_PACKAGES.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(ours, told, "lines of others are cut at info");
+}
+
 /// Files of the repository that git knows or would take, with an ending.
 fn files(ending: &str) -> Vec<(PathBuf, String)> {
     let listed = std::process::Command::new("git")

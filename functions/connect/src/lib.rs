@@ -24,7 +24,7 @@ pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
 
 async fn assign(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
     let Route::Connect = route(request)? else { return Err(ErrorCode::NotFound.into()) };
-    let caller = authenticate(app, request.headers())?;
+    let caller = authenticate(app, request)?;
     let failed = Query::parse(request.uri().query()).failed()?;
     Ok(Answer::ok(&body_of(connect(app, &caller, failed.as_ref()).await?)))
 }

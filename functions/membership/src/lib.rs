@@ -21,7 +21,7 @@ use protocol::http::{
     path_channel, path_user, read_json,
 };
 use protocol::routes::{Function, Route};
-use runtime::http::{Answer, Failure, authenticate, respond, route};
+use runtime::http::{Answer, Failure, Notes, authenticate, respond, route};
 
 /// Answers the calls about channels, members and users; anything else is `not_found` or
 /// `method_not_allowed`.
@@ -35,25 +35,30 @@ async fn dispatch(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure
     if route.function() != Function::Membership {
         return Err(ErrorCode::NotFound.into());
     }
-    let caller = authenticate(app, request.headers())?;
+    let caller = authenticate(app, request)?;
     let query = Query::parse(request.uri().query());
+    let noted = |channel_id: &str| {
+        let channel_id = path_channel(channel_id)?;
+        Notes::of(request).channel(&channel_id);
+        Ok::<_, Failure>(channel_id)
+    };
     match route {
         Route::CreateChannel => create(app, &caller, request).await,
         Route::ListChannels => list(app, &caller, &query).await,
         Route::ReadChannel { channel_id } => {
-            let channel = read_channel(app, &caller, &path_channel(&channel_id)?).await?;
+            let channel = read_channel(app, &caller, &noted(&channel_id)?).await?;
             Ok(Answer::ok(&ChannelBody::of(&channel)))
         }
         Route::ListMembers { channel_id } => {
-            members(app, &caller, &path_channel(&channel_id)?, &query).await
+            members(app, &caller, &noted(&channel_id)?, &query).await
         }
         Route::AddMember { channel_id, user_id } => {
-            let (channel_id, user_id) = (path_channel(&channel_id)?, path_user(&user_id)?);
+            let (channel_id, user_id) = (noted(&channel_id)?, path_user(&user_id)?);
             add_member(app, &caller, &channel_id, &user_id).await?;
             Ok(Answer::ok(&ChangedBody::of_member(&channel_id, &user_id)))
         }
         Route::RemoveMember { channel_id, user_id } => {
-            let (channel_id, user_id) = (path_channel(&channel_id)?, path_user(&user_id)?);
+            let (channel_id, user_id) = (noted(&channel_id)?, path_user(&user_id)?);
             remove_member(app, &caller, &channel_id, &user_id).await?;
             Ok(Answer::ok(&ChangedBody::of_member(&channel_id, &user_id)))
         }
@@ -73,6 +78,7 @@ async fn create(
 ) -> Result<Answer, Failure> {
     let command = CreateChannelBody::try_from(read_json(request.headers(), request.body())?)?;
     let (channel, creation) = create_channel(app, caller, command).await?;
+    Notes::of(request).channel(&channel.id);
     let body = ChannelBody::of(&channel);
     Ok(match creation {
         Creation::Created => Answer::created(&body),

@@ -14,7 +14,7 @@ use messaging::scroll::{Scroll, scroll};
 use model::{ErrorCode, limits};
 use protocol::http::{MessageBody, PageBody, Query};
 use protocol::routes::Route;
-use runtime::http::{Answer, Failure, authenticate, respond, route};
+use runtime::http::{Answer, Failure, Notes, authenticate, respond, route};
 
 /// Answers `GET /scroll`; anything else is `not_found` or `method_not_allowed`.
 pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
@@ -24,14 +24,16 @@ pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
 
 async fn read(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
     let Route::Scroll = route(request)? else { return Err(ErrorCode::NotFound.into()) };
-    let caller = authenticate(app, request.headers())?;
+    let caller = authenticate(app, request)?;
     let query = Query::parse(request.uri().query());
+    let notes = Notes::of(request);
     let request = Scroll {
         channel_id: query.channel_id()?,
         offset: query.message_offset()?,
         limit: query.limit(limits::PAGE_MESSAGES_DEFAULT)?,
         direction: query.direction()?,
     };
+    notes.channel(&request.channel_id);
     let page = scroll(app, &caller, request).await?;
     Ok(Answer::ok(&PageBody {
         messages: page.messages.iter().map(MessageBody::of).collect(),

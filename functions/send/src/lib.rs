@@ -15,7 +15,7 @@ use messaging::send::{PostMessage, post_message};
 use model::ErrorCode;
 use protocol::http::{MessageBody, PostMessageBody, PostedBody, read_json};
 use protocol::routes::Route;
-use runtime::http::{Answer, Failure, authenticate, respond, route};
+use runtime::http::{Answer, Failure, Notes, authenticate, origin, respond, route};
 
 /// Answers `POST /messages`; anything else is `not_found` or `method_not_allowed`.
 pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
@@ -25,10 +25,15 @@ pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
 
 async fn post(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
     let Route::PostMessage = route(request)? else { return Err(ErrorCode::NotFound.into()) };
-    let caller = authenticate(app, request.headers())?;
+    let caller = authenticate(app, request)?;
     let body = PostMessageBody::try_from(read_json(request.headers(), request.body())?)?;
     let PostMessageBody { channel_id, text, id, after } = body;
-    let posted = post_message(app, &caller, PostMessage { channel_id, text, id, after }).await?;
+    let notes = Notes::of(request);
+    notes.channel(&channel_id);
+    let origin = origin(app, request);
+    let command = PostMessage { channel_id, text, id, after, origin };
+    let posted = post_message(app, &caller, command).await?;
+    notes.message(posted.message.id, posted.duplicate);
     Ok(Answer::ok(&PostedBody {
         message: MessageBody::of(&posted.message),
         duplicate: posted.duplicate,

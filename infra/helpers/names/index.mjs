@@ -32,8 +32,14 @@ export const handlerOf = ({ zone, network, domain, log }) =>
 /** Seconds that resolvers keep a record. Names are never reused, so none is ever wrong. */
 const TTL_S = 60;
 
+/**
+ * Seconds that resolvers remember a name as absent: a node asks for its own until it is there. The
+ * platform begins with 900.
+ */
+const ABSENT_S = 30;
+
 /** The zone at Route 53. */
-export function zoneOf(client, commands, zoneId) {
+export function zoneOf(client, commands, zoneId, zoneName) {
   const { ChangeResourceRecordSetsCommand, ListResourceRecordSetsCommand } = commands;
   const apply = (Action, ResourceRecordSet) =>
     client.send(
@@ -42,14 +48,28 @@ export function zoneOf(client, commands, zoneId) {
         ChangeBatch: { Changes: [{ Action, ResourceRecordSet }] },
       }),
     );
+  const recordAt = async (name, type) => {
+    const query = { HostedZoneId: zoneId, StartRecordName: name, StartRecordType: type, MaxItems: 1 };
+    const { ResourceRecordSets } = await client.send(new ListResourceRecordSetsCommand(query));
+    return ResourceRecordSets.find((set) => set.Name === `${name}.` && set.Type === type);
+  };
+  let forgets = false;
+  /** The lesser of SOA's own time and its last number holds (RFC 2308). */
+  const forgetSoon = async () => {
+    const soa = await recordAt(zoneName, 'SOA');
+    const value = soa?.ResourceRecords[0].Value.replace(/\d+$/, ABSENT_S);
+    const isSo = soa?.TTL === ABSENT_S && soa.ResourceRecords[0].Value === value;
+    if (soa && !isSo) await apply('UPSERT', { ...soa, TTL: ABSENT_S, ResourceRecords: [{ Value: value }] });
+    forgets = true;
+  };
   return {
-    put: (name, address) =>
-      apply('UPSERT', { Name: name, Type: 'A', TTL: TTL_S, ResourceRecords: [{ Value: address }] }),
+    async put(name, address) {
+      if (!forgets) await forgetSoon();
+      await apply('UPSERT', { Name: name, Type: 'A', TTL: TTL_S, ResourceRecords: [{ Value: address }] });
+    },
     /** A deletion must name the record whole, so it is read first. */
     async remove(name) {
-      const query = { HostedZoneId: zoneId, StartRecordName: name, StartRecordType: 'A', MaxItems: 1 };
-      const { ResourceRecordSets } = await client.send(new ListResourceRecordSetsCommand(query));
-      const record = ResourceRecordSets.find((set) => set.Name === `${name}.` && set.Type === 'A');
+      const record = await recordAt(name, 'A');
       if (record) await apply('DELETE', record);
       return record !== undefined;
     },

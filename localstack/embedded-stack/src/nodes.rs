@@ -71,6 +71,8 @@ impl Fleet {
             listen: any_port,
             admin: Some(any_port),
             url: None,
+            awaits_name: false,
+            certificate: None,
             allowed_origins,
             handshakes_per_second,
         };

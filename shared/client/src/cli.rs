@@ -1,7 +1,9 @@
 //! Arguments, and what each command does with the library.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
-use client::{Api, DevUser, Outbox, Token, TokenSource};
+use client::{Api, DevUser, Outbox, Token, TokenSource, Trust};
 use model::{Channel, UserId, WorkspaceId};
 use protocol::http::Direction;
 
@@ -72,6 +74,9 @@ struct Who {
     /// A bearer token to use instead.
     #[arg(long, env = "INKWIRE_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// A file of PEM certificates: authorities that are trusted over TLS beside the public ones.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -92,7 +97,16 @@ impl Who {
             }
             (None, None) => return Err(CliError::NoUser),
         };
-        Ok(Api::new(&self.url, source)?)
+        Ok(Api::trusting(&self.url, source, self.trust()?)?)
+    }
+
+    fn trust(&self) -> Result<Trust, CliError> {
+        let Some(file) = &self.ca else { return Ok(Trust::public()) };
+        let name = || file.display().to_string();
+        let authorities = std::fs::read_to_string(file)
+            .map_err(|source| CliError::NoAuthority { file: name(), cause: source.to_string() })?;
+        Trust::with(&authorities)
+            .map_err(|source| CliError::NoAuthority { file: name(), cause: source.to_string() })
     }
 
     fn names(&self, api: Api) -> Names {

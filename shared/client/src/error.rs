@@ -10,8 +10,8 @@ use crate::transport::CallError;
 /// Why a call has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// The base URL is not `http://host[:port]`.
-    #[error("the base url is not of the form http://host[:port]")]
+    /// The base URL is not `http://host[:port]` or `https://host[:port]`.
+    #[error("the base url is not of the form http://host[:port] or https://host[:port]")]
     BadAddress,
     /// No answer, or half of one. A write may or may not have happened.
     #[error("cannot reach {base_url}")]

@@ -24,7 +24,7 @@
 //!   unread, and its node closes it.
 //!
 //! **Not here.** No storage: keep [`Client::cursor`] and [`Client::inbox`] if a restart should
-//! resume. No TLS: where there is some, it ends before this client.
+//! resume.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -61,6 +61,7 @@ mod clock;
 mod error;
 mod raw;
 mod transport;
+mod trust;
 
 #[cfg(test)]
 mod fake;
@@ -71,13 +72,14 @@ pub use backoff::Backoff;
 pub use error::ApiError;
 pub use event::Event;
 pub use live::{Client, Config};
-pub use raw::{OpenError, RawSocket, Received, exchange};
+pub use raw::{OpenError, RawSocket, Received, exchange, exchange_for};
 pub use rest::{Api, Assignment, ChannelPage, MemberPage, Page, Posted, Target};
 pub use send::{Draft, Outbox, SendError, Sent};
 pub use session::{Lost, Session, Step, StopReason};
 pub use timeline::{CatchUpFrom, How, Inbox, Timeline};
 pub use token::{DevUser, LoginFuture, Token, TokenSource};
 pub use transport::{ByteStream, Call, CallCause, CallError, RawAnswer, Transport};
+pub use trust::{Trust, TrustError};
 
 // What raw calls and raw sockets are spelled with.
 pub use protocol::http::Direction;

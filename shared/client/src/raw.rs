@@ -14,14 +14,15 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::transport::{ByteStream, Transport, dial_tcp};
+use crate::trust::Trust;
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Not a `ws://host[:port]/path` URL, or a malformed header.
-    #[error("not a ws:// url or not a header")]
+    /// Not a `ws://` or `wss://host[:port]/path` URL, or a malformed header.
+    #[error("not a ws:// or wss:// url or not a header")]
     BadRequest,
-    /// No TCP connection.
+    /// No TCP connection, or no TLS on it: a certificate that is not trusted, too.
     #[error("the node cannot be reached")]
     Unreachable {
         /// Why.
@@ -78,7 +79,25 @@ impl RawSocket {
         headers: &[(&str, &str)],
         within: Duration,
     ) -> Result<Self, OpenError> {
-        Self::upgrade(url, headers, within, None).await
+        Self::open_trusting(url, headers, within, &Trust::public()).await
+    }
+
+    /// The same, with authorities of one's own behind `wss://`.
+    ///
+    /// # Errors
+    /// As for [`RawSocket::open`].
+    pub async fn open_trusting(
+        url: &str,
+        headers: &[(&str, &str)],
+        within: Duration,
+        trust: &Trust,
+    ) -> Result<Self, OpenError> {
+        let upgrade = async {
+            let address = Address::of(url)?;
+            let tcp = dial_tcp(&address.authority).await?;
+            Self::handshake(address.secure(tcp, trust).await?, url, headers).await
+        };
+        timeout(within, upgrade).await.unwrap_or(Err(OpenError::TimedOut))
     }
 
     /// Connects over a transport and upgrades.
@@ -87,23 +106,11 @@ impl RawSocket {
         url: &str,
         within: Duration,
     ) -> Result<Self, OpenError> {
-        Self::upgrade(url, &[], within, Some(transport)).await
-    }
-
-    async fn upgrade(
-        url: &str,
-        headers: &[(&str, &str)],
-        within: Duration,
-        transport: Option<&dyn Transport>,
-    ) -> Result<Self, OpenError> {
-        let uri: Uri = url.parse().or(Err(OpenError::BadRequest))?;
-        let authority = authority(&uri).ok_or(OpenError::BadRequest)?;
         let upgrade = async {
-            let stream = match transport {
-                Some(transport) => transport.dial(&authority).await?,
-                None => dial_tcp(&authority).await?,
-            };
-            Self::handshake(stream, url, headers).await
+            let address = Address::of(url)?;
+            let stream = transport.dial(&address.authority).await?;
+            let stream = address.secure(stream, &transport.trust()).await?;
+            Self::handshake(stream, url, &[]).await
         };
         timeout(within, upgrade).await.unwrap_or(Err(OpenError::TimedOut))
     }
@@ -242,32 +249,68 @@ impl RawSocket {
     }
 }
 
-/// Sends bytes to the host of an `http://` or `ws://` URL and reads what comes back, until the
-/// other side ends or time is up: for requests that no library would write.
+/// Sends bytes to the host of an `http://` or `ws://` URL, past TLS if it names some, and reads what
+/// comes back until the other side ends: for requests that no library would write.
 ///
 /// # Errors
-/// If there is no connection; a connection that breaks later is an answer that ends.
+/// If there is no connection, or it is still open when time is up; one that breaks is an answer that
+/// ends.
 pub async fn exchange(url: &str, bytes: &[u8], within: Duration) -> Result<Vec<u8>, OpenError> {
-    let uri: Uri = url.parse().or(Err(OpenError::BadRequest))?;
-    let authority = authority(&uri).ok_or(OpenError::BadRequest)?;
+    let (answer, has_ended) = talk(url, bytes, within).await?;
+    if has_ended { Ok(answer) } else { Err(OpenError::TimedOut) }
+}
+
+/// The same for an answer after which the connection may stay open: what comes back in this time.
+///
+/// # Errors
+/// If there is no connection.
+pub async fn exchange_for(url: &str, bytes: &[u8], time: Duration) -> Result<Vec<u8>, OpenError> {
+    Ok(talk(url, bytes, time).await?.0)
+}
+
+/// What came back, and whether the other side ended.
+async fn talk(url: &str, bytes: &[u8], within: Duration) -> Result<(Vec<u8>, bool), OpenError> {
+    let address = Address::of(url)?;
     let deadline = Instant::now() + within;
-    let connected = timeout_at(deadline, TcpStream::connect(authority)).await;
+    let connected = timeout_at(deadline, TcpStream::connect(address.authority)).await;
     let mut tcp = connected.or(Err(OpenError::TimedOut))??;
     let mut answer = Vec::new();
     let talk = async {
         tcp.write_all(bytes).await?;
         (&mut tcp).take(EXCHANGE_BYTES_MAX).read_to_end(&mut answer).await
     };
-    // Out of time, or reset: what came until then is the answer.
-    timeout_at(deadline, talk).await.ok();
-    Ok(answer)
+    // Ended or reset: what came until then is the answer.
+    let has_ended = timeout_at(deadline, talk).await.is_ok();
+    Ok((answer, has_ended))
 }
 
-fn authority(uri: &Uri) -> Option<String> {
-    if !matches!(uri.scheme_str(), Some("ws" | "http")) {
-        return None;
+/// Where a URL leads, and whether TLS comes first.
+struct Address {
+    host: String,
+    authority: String,
+    is_secure: bool,
+}
+
+impl Address {
+    fn of(url: &str) -> Result<Self, OpenError> {
+        let uri: Uri = url.parse().or(Err(OpenError::BadRequest))?;
+        let is_secure = match uri.scheme_str() {
+            Some("ws" | "http") => false,
+            Some("wss" | "https") => true,
+            Some(_) | None => return Err(OpenError::BadRequest),
+        };
+        let host = uri.host().ok_or(OpenError::BadRequest)?.to_owned();
+        let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+        Ok(Self { authority: format!("{host}:{port}"), host, is_secure })
     }
-    Some(format!("{}:{}", uri.host()?, uri.port_u16().unwrap_or(80)))
+
+    async fn secure(
+        &self,
+        stream: Box<dyn ByteStream>,
+        trust: &Trust,
+    ) -> std::io::Result<Box<dyn ByteStream>> {
+        if self.is_secure { trust.connect(&self.host, stream).await } else { Ok(stream) }
+    }
 }
 
 /// The longest text has 40,000 characters; a server that escapes them all needs 12 bytes each.

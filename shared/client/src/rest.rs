@@ -17,6 +17,7 @@ use crate::clock::ServerClock;
 use crate::error::ApiError;
 use crate::token::{Token, TokenSource};
 use crate::transport::{Call, CallError, RawAnswer, Transport, Web};
+use crate::trust::Trust;
 
 mod answers;
 mod calls;
@@ -50,13 +51,22 @@ impl RawAnswer {
 }
 
 impl Api {
-    /// A user's access to the environment at `base_url`, such as `http://127.0.0.1:8080`.
+    /// A user's access to the environment at `base_url`, such as `http://127.0.0.1:8080`. Over TLS,
+    /// `https://` and `wss://`, it believes the public authorities.
     ///
     /// # Errors
-    /// [`ApiError::BadAddress`] if that is no `http://` URL: TLS is the application's business.
+    /// [`ApiError::BadAddress`] if that is no `http://` or `https://` URL.
     pub fn new(base_url: &str, source: TokenSource) -> Result<Self, ApiError> {
+        Self::trusting(base_url, source, Trust::public())
+    }
+
+    /// The same, with authorities of one's own.
+    ///
+    /// # Errors
+    /// As for [`Api::new`].
+    pub fn trusting(base_url: &str, source: TokenSource, trust: Trust) -> Result<Self, ApiError> {
         let base_url = base_url.trim_end_matches('/').to_owned();
-        let web = Web::new(&base_url)?;
+        let web = Web::new(&base_url, trust)?;
         Ok(Self::over(Arc::new(web), &base_url, source))
     }
 
@@ -83,6 +93,12 @@ impl Api {
     #[must_use]
     pub fn base_url(&self) -> &str {
         &self.0.base_url
+    }
+
+    /// Whom its calls and sockets believe over TLS.
+    #[must_use]
+    pub fn trust(&self) -> Trust {
+        self.0.transport.trust()
     }
 
     /// The server's time, as the last answers told it.

@@ -1,5 +1,5 @@
 //! What a client needs of the world: calls, byte streams, a clock, chance. The default is HTTP over
-//! TCP and the system's own; a simulation brings others.
+//! TCP or TLS and the system's own; a simulation brings others.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::error::ApiError;
+use crate::trust::Trust;
 
 /// A connection to a node before anything was said on it.
 pub trait ByteStream: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
@@ -79,6 +80,11 @@ pub trait Transport: Send + Sync + Debug {
     /// Whatever the other end, or the way to it, says.
     async fn dial(&self, authority: &str) -> io::Result<Box<dyn ByteStream>>;
 
+    /// Whom it believes over TLS, on what it dialled.
+    fn trust(&self) -> Trust {
+        Trust::public()
+    }
+
     /// The local clock, right or wrong.
     fn now(&self) -> Timestamp;
 
@@ -91,14 +97,17 @@ pub trait Transport: Send + Sync + Debug {
 pub(crate) struct Web {
     http: reqwest::Client,
     base_url: String,
+    trust: Trust,
 }
 
 impl Web {
     /// # Errors
-    /// [`ApiError::BadAddress`] if that is no `http://` URL.
-    pub(crate) fn new(base_url: &str) -> Result<Self, ApiError> {
-        let plain = reqwest::Url::parse(base_url).is_ok_and(|url| url.scheme() == "http");
+    /// [`ApiError::BadAddress`] if that is no `http://` or `https://` URL.
+    pub(crate) fn new(base_url: &str, trust: Trust) -> Result<Self, ApiError> {
+        let is_web =
+            reqwest::Url::parse(base_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(trust.config())
             .http1_only()
             // A proxy from the environment would stand between a test and 127.0.0.1.
             .no_proxy()
@@ -108,7 +117,7 @@ impl Web {
             .tcp_nodelay(true)
             .build();
         match http {
-            Ok(http) if plain => Ok(Self { http, base_url: base_url.to_owned() }),
+            Ok(http) if is_web => Ok(Self { http, base_url: base_url.to_owned(), trust }),
             Ok(_) | Err(_) => Err(ApiError::BadAddress),
         }
     }
@@ -127,6 +136,10 @@ impl Transport for Web {
 
     async fn dial(&self, authority: &str) -> io::Result<Box<dyn ByteStream>> {
         dial_tcp(authority).await
+    }
+
+    fn trust(&self) -> Trust {
+        self.trust.clone()
     }
 
     fn now(&self) -> Timestamp {

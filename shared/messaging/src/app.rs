@@ -9,6 +9,7 @@ use crate::ports::{
     Tickets, TokenVerifier,
 };
 use crate::publisher::Publisher;
+use crate::tally::Tally;
 
 /// The ports of an environment.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub randomness: Arc<dyn Randomness>,
+    /// What is counted, by the publisher too.
+    pub tally: Arc<Tally>,
 }
 
 /// A cheap-clone handle on the ports.

@@ -9,6 +9,7 @@ use crate::error::{Refusal, StoreError};
 use crate::fleet::{candidates, ramp};
 use crate::ports::{FleetNode, Principal, Ticket};
 use crate::publisher::chain;
+use crate::tally::Fact;
 
 /// Where to connect.
 #[derive(Debug, Clone)]
@@ -103,8 +104,10 @@ pub async fn connect(
     let taken = reserve(app, compared, ttl).await.ok_or(ConnectError::NoCapacity)?;
     let expires_at = now.plus(ttl);
     let assigned = |id: &NodeId| assigned(app, caller, &fleet, id, expires_at);
+    let node = assigned(&taken).ok_or(ConnectError::NoCapacity)?;
+    app.tally.count(Fact::Connected);
     Ok(Assignment {
-        node: assigned(&taken).ok_or(ConnectError::NoCapacity)?,
+        node,
         expires_at,
         delay,
         server_time: now,

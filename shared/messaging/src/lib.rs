@@ -29,6 +29,7 @@ pub mod relay;
 pub mod revoke;
 pub mod scroll;
 pub mod send;
+pub mod tally;
 
 pub use app::{App, Ports};
 pub use error::{Refusal, StoreError};

@@ -8,6 +8,7 @@ use protocol::publication::Publication;
 use tracing::warn;
 
 use crate::ports::{BusError, Clock, EventBus};
+use crate::tally::{Fact, Tally};
 
 /// What became of an offer to the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub struct Publisher {
     trouble: Mutex<Trouble>,
     is_on: AtomicBool,
     failures: AtomicU64,
+    tally: Arc<Tally>,
 }
 
 #[derive(Debug, Default)]
@@ -38,11 +40,11 @@ struct Trouble {
 }
 
 impl Publisher {
-    /// Makes a publisher on a bus.
+    /// Makes a publisher on a bus, which counts there.
     #[must_use]
-    pub fn new(bus: Arc<dyn EventBus>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(bus: Arc<dyn EventBus>, clock: Arc<dyn Clock>, tally: Arc<Tally>) -> Self {
         let (trouble, is_on) = (Mutex::default(), AtomicBool::new(true));
-        Self { bus, clock, trouble, is_on, failures: AtomicU64::new(0) }
+        Self { bus, clock, trouble, is_on, failures: AtomicU64::new(0), tally }
     }
 
     /// Switches publishing off or on: what is stored meanwhile is the relay's to publish.
@@ -62,13 +64,15 @@ impl Publisher {
     /// Dropping the future may or may not have published.
     pub async fn publish(&self, workspace: &WorkspaceId, publication: &Publication) -> Outcome {
         if !self.is_on.load(Ordering::Relaxed) || self.is_paused() {
-            self.failures.fetch_add(1, Ordering::Relaxed);
+            self.tally.count(Fact::PublishSkipped);
+            self.failed();
             return Outcome::Skipped;
         }
         let offer = self.bus.publish(workspace, publication);
         match tokio::time::timeout(limits::PUBLISH_DEADLINE, offer).await {
             Ok(Ok(_)) => {
                 self.note(false);
+                self.tally.count(Fact::Published);
                 return Outcome::Published;
             }
             Ok(Err(error)) => {
@@ -77,11 +81,17 @@ impl Publisher {
             }
             Err(_) => {
                 self.note(true);
+                self.tally.count(Fact::PublishTimedOut);
                 warn!(publication = %publication.id, "publish timed out");
             }
         }
-        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.failed();
         Outcome::Failed
+    }
+
+    fn failed(&self) {
+        self.tally.count(Fact::PublishFailed);
+        self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
     fn is_paused(&self) -> bool {

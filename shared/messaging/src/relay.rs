@@ -12,10 +12,11 @@ mod known;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use model::{ChannelId, Late, MessageId, Timestamp, WorkspaceId, limits};
 use protocol::publication::Publication;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::ports::{
     Addressed, Cause, ChannelStore, Clock, LogEntry, Marking, Replay, Replayed, Replication,
@@ -62,6 +63,9 @@ pub struct Counts {
     pub alone: u64,
     /// Batches that were left to the feed.
     pub held: u64,
+    /// How long after it was sent the oldest message of the last batch stood in its stream, in
+    /// milliseconds, by its id. No count.
+    pub lag_ms: u64,
 }
 
 /// The relay of an environment. Clones share what it remembers and counts.
@@ -88,6 +92,7 @@ struct Counters {
     reruns: AtomicU64,
     alone: AtomicU64,
     held: AtomicU64,
+    lag_ms: AtomicU64,
 }
 
 impl Relay {
@@ -116,6 +121,7 @@ impl Relay {
             reruns: read(&counters.reruns),
             alone: read(&counters.alone),
             held: read(&counters.held),
+            lag_ms: read(&counters.lag_ms),
         }
     }
 
@@ -164,6 +170,7 @@ impl State {
             Some(replayed) => {
                 count(&self.counters.relayed, replayed.taken);
                 count(&self.counters.appended, replayed.appended);
+                self.note_relayed(addressed.iter().take(replayed.taken));
                 batch.get(replayed.taken).map(|(at, _)| *at)
             }
             None => batch.first().map(|(at, _)| *at),
@@ -308,6 +315,17 @@ impl State {
         }
         warn!(messages = batch.len(), "a batch is not safe on the bus; it comes again");
         None
+    }
+
+    fn note_relayed<'a>(&self, relayed: impl Iterator<Item = &'a Addressed>) {
+        let now = self.clock.now();
+        let mut lag = Duration::ZERO;
+        for (_, one) in relayed {
+            lag = lag.max(now.since(one.id.time()));
+            debug!(message_id = %one.id, "relayed");
+        }
+        let lag_ms = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
+        self.counters.lag_ms.store(lag_ms, Ordering::Relaxed);
     }
 
     fn is_alone(&self) -> bool {

@@ -8,6 +8,7 @@ use crate::error::{Refusal, StoreError};
 use crate::members;
 use crate::ports::Principal;
 use crate::publisher::Outcome;
+use crate::tally::Fact;
 
 /// Why a user was not revoked.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +53,7 @@ pub async fn revoke_user(app: &App, caller: &Principal, user: &UserId) -> Result
     };
     let early = app.publisher.publish(workspace, &publication).await;
     remove_everywhere(app, caller, user).await?;
+    app.tally.count(Fact::Revoked);
     // Once more for a bus that did not answer before; its guard makes it a no-op otherwise.
     let late = app.publisher.publish(workspace, &publication).await;
     let is_told = [early, late].contains(&Outcome::Published);

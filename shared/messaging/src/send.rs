@@ -1,12 +1,13 @@
 //! `POST /messages`: stored exactly once, then published (G1, G2, G3).
 
 use model::{ChannelId, ErrorCode, Message, MessageId, MessageText, Timestamp, limits};
-use protocol::publication::Publication;
+use protocol::publication::{Origin, Publication};
 
 use crate::access::{AccessError, member_channel};
 use crate::app::App;
 use crate::error::{Refusal, StoreError};
 use crate::ports::{Appended, LogEntry, Principal, Redirect, StoredMessage};
+use crate::tally::Fact;
 
 /// A message to be sent.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct PostMessage {
     pub id: Option<MessageId>,
     /// The newest message that the sender has seen: the stored id sorts after it (G2).
     pub after: Option<MessageId>,
+    /// Where its way begins: travels with the publication, for operators.
+    pub origin: Origin,
 }
 
 /// A message that is stored.
@@ -99,10 +102,12 @@ pub async fn post_message(
     }
     let sending = Sending { app, caller, command: &command, version: channel.members_version, now };
     let (stored, duplicate) = sending.store().await?;
+    app.tally.count(if duplicate { Fact::Duplicate } else { Fact::Stored });
     // A retry publishes again: its first attempt may have died in between. The guard key makes
     // that a no-op; once the guard is gone it would not be one.
     if !duplicate || now.since(stored.message.id.time()) < limits::GUARD_TTL {
-        let publication = Publication::of_message(&stored.message, stored.members_version);
+        let publication = Publication::of_message(&stored.message, stored.members_version)
+            .with_origin(command.origin);
         app.publisher.publish(&caller.workspace_id, &publication).await;
     }
     Ok(Posted { message: stored.message, duplicate, server_time: now })

@@ -126,6 +126,11 @@ macro_rules! ulid_id {
                 Timestamp::from_unix_ms(self.0.timestamp_ms())
             }
 
+            /// All of it as a number.
+            #[must_use]
+            pub fn bits(self) -> u128 {
+                self.0.into()
+            }
         }
 
         impl fmt::Display for $name {

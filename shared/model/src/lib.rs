@@ -16,6 +16,7 @@ mod ids;
 mod message;
 mod position;
 mod time;
+mod trace;
 
 pub use channel::{Channel, ChannelChange, ChannelType, Contract, Late, Member};
 pub use code::{ErrorCode, Retry};
@@ -25,3 +26,4 @@ pub use ids::{
 pub use message::{Message, MessageText, TextDigest, TextError};
 pub use position::{EntryId, Position};
 pub use time::Timestamp;
+pub use trace::TraceId;

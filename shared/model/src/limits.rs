@@ -155,6 +155,16 @@ pub const SOCKETS_PER_USER_MAX: usize = 10;
 pub const SOCKETS_MAX: usize = 60_000;
 /// Handshakes in flight on a node; more are answered 503.
 pub const HANDSHAKES_MAX: usize = 256;
+/// TLS handshakes that a node has in flight: they last two ways to the client and back, so more than
+/// of the others; each holds some 20 KB.
+pub const TLS_HANDSHAKES_MAX: usize = 4_096;
+/// How long a TLS handshake may take.
+pub const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// Bytes that TLS holds for a socket whose kernel buffer is full: a record, and what did not fit.
+pub const TLS_BUFFER_BYTES_MAX: usize = 32 * 1024;
+/// How long a node waits for its own name to resolve: an event, a record, its way to the name
+/// servers, and what resolvers remember of its absence. Longer, and another task is tried.
+pub const NAME_WAIT_MAX: Duration = Duration::from_secs(300);
 /// Handshakes a second that a node takes: what the balancer sizes a ramp by.
 pub const HANDSHAKES_PER_SECOND_MAX: u32 = 2_000;
 /// The listen backlog: the default of 128 overflows in a reconnect storm, and a dropped client

@@ -4,6 +4,7 @@ mod body;
 pub mod call;
 mod query;
 mod request;
+mod trace;
 
 pub use body::{
     AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, LateBody, MemberBody,
@@ -14,3 +15,4 @@ pub use request::{
     CreateChannelBody, Fields, NewChannel, PostMessageBody, bearer, path_channel, path_user,
     read_json,
 };
+pub use trace::{AMAZON_TRACE, trace};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use model::{
-    ChannelChange, ChannelId, Message, MessageId, MessageText, Position, PublicationId, UserId,
-    limits,
+    ChannelChange, ChannelId, Message, MessageId, MessageText, Position, PublicationId, Timestamp,
+    TraceId, UserId, limits,
 };
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,17 @@ pub struct PublishedMessage {
     pub text: Option<MessageText>,
     /// The `members_version` that its send read (G6).
     pub members_version: u64,
+    /// Where its way began, if its send published it: the store does not keep it.
+    pub origin: Option<Origin>,
+}
+
+/// Where a message's way began. For operators: clients never see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// When its `POST` was received, by the clock of the function.
+    pub received_at: Timestamp,
+    /// The trace of that request.
+    pub trace: TraceId,
 }
 
 /// A membership change on its way to the members.
@@ -77,7 +88,31 @@ impl Publication {
                 sender_id: message.sender_id.clone(),
                 text: inline.then(|| message.text.clone()),
                 members_version,
+                origin: None,
             }),
+        }
+    }
+
+    /// The same with where its way began. Only messages have a place for that.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Origin) -> Self {
+        if let PublicationBody::Message(message) = &mut self.body {
+            message.origin = Some(origin);
+        }
+        self
+    }
+
+    /// Where its way began: as its send told; else, for one that the relay was first to publish, as
+    /// its id tells, whose time may be a client's.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        let of_id = || Origin { received_at: self.id.time(), trace: self.id.into() };
+        match &self.body {
+            PublicationBody::Message(message) => message.origin.unwrap_or_else(of_id),
+            PublicationBody::Channel(_)
+            | PublicationBody::Revoked { .. }
+            | PublicationBody::Marker
+            | PublicationBody::Unreadable => of_id(),
         }
     }
 
@@ -105,6 +140,8 @@ impl Publication {
                 wire.user = Some(message.sender_id.to_string());
                 wire.text = message.text.as_ref().map(|text| text.as_str().to_owned());
                 wire.version = Some(message.members_version);
+                wire.received_ms = message.origin.map(|origin| origin.received_at.unix_ms());
+                wire.trace = message.origin.map(|origin| origin.trace);
             }
             PublicationBody::Channel(change) => {
                 wire.channel = Some(change.channel_id.to_string());
@@ -172,6 +209,50 @@ struct Wire {
     change: Option<String>,
     #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
     members: Vec<String>,
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    received_ms: Option<u64>,
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none", with = "trace_digits")]
+    trace: Option<TraceId>,
+}
+
+/// A trace in its text form, read without a copy. What is none is as good as absent: it must not
+/// cost anybody the message.
+mod trace_digits {
+    use std::fmt;
+
+    use model::TraceId;
+    use serde::de::{Deserializer, Error, Visitor};
+    use serde::ser::Serializer;
+
+    pub(super) fn serialize<S: Serializer>(
+        trace: &Option<TraceId>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match trace {
+            Some(trace) => serializer.collect_str(trace),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<TraceId>, D::Error> {
+        deserializer.deserialize_str(Digits)
+    }
+
+    struct Digits;
+
+    impl Visitor<'_> for Digits {
+        type Value = Option<TraceId>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a trace")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(TraceId::parse(text))
+        }
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
@@ -205,6 +286,10 @@ fn body_of(wire: Wire) -> Option<PublicationBody> {
             sender_id: user,
             text: wire.text.map(MessageText::from_stored),
             members_version,
+            origin: wire
+                .received_ms
+                .zip(wire.trace)
+                .map(|(ms, trace)| Origin { received_at: Timestamp::from_unix_ms(ms), trace }),
         })),
         Kind::Channel => Some(PublicationBody::Channel(PublishedChange {
             channel_id,
@@ -239,8 +324,6 @@ pub fn message_of(
 
 #[cfg(test)]
 mod tests {
-    use model::Timestamp;
-
     use super::*;
 
     fn id() -> PublicationId {
@@ -263,12 +346,17 @@ mod tests {
                 sender_id: user("a"),
                 text: Some(MessageText::from_stored("hi \"there\"\n".into())),
                 members_version: 7,
+                origin: Some(Origin {
+                    received_at: Timestamp::from_unix_ms(1_767_225_599_007),
+                    trace: TraceId::of_bits(u128::MAX >> 3),
+                }),
             }),
             PublicationBody::Message(PublishedMessage {
                 channel_id: channel(),
                 sender_id: user("a"),
                 text: None,
                 members_version: 7,
+                origin: None,
             }),
             PublicationBody::Channel(PublishedChange {
                 channel_id: channel(),
@@ -297,6 +385,28 @@ mod tests {
                 "{payload}"
             );
         }
+    }
+
+    #[test]
+    fn where_a_message_comes_from_is_small_and_may_be_missing_or_malformed() {
+        let (id, channel) = (id(), channel());
+        let old = format!(r#"{{"k":"m","i":"{id}","c":"{channel}","u":"a","t":"hi","v":7}}"#);
+        let read = Publication::decode(id, &old);
+        assert_eq!(read.encode(), old, "as versions before wrote it");
+        let by_id = Origin { received_at: id.time(), trace: id.into() };
+        assert_eq!(read.origin(), by_id);
+        let origin = Origin {
+            received_at: Timestamp::from_unix_ms(1_767_225_599_007),
+            trace: TraceId::of_bits(0xabc),
+        };
+        let new = read.clone().with_origin(origin).encode();
+        assert_eq!(
+            new.strip_prefix(old.trim_end_matches('}')),
+            Some(r#","a":1767225599007,"x":"00000000000000000000000000000abc"}"#)
+        );
+        assert_eq!(Publication::decode(id, &new).origin(), origin);
+        let none = new.replace("abc\"", "ABC\"");
+        assert_eq!(Publication::decode(id, &none), read, "no trace, and still the message");
     }
 
     #[test]

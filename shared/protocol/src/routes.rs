@@ -80,6 +80,23 @@ impl Route {
             | Self::RevokeUser { .. } => Function::Membership,
         }
     }
+
+    /// Its path, with names in place of ids: a label that no caller chooses.
+    #[must_use]
+    pub const fn template(&self) -> &'static str {
+        match self {
+            Self::PostMessage => "/messages",
+            Self::Scroll => "/scroll",
+            Self::CreateChannel | Self::ListChannels => "/channels",
+            Self::ReadChannel { .. } => "/channels/{channel_id}",
+            Self::ListMembers { .. } => "/channels/{channel_id}/members",
+            Self::AddMember { .. } | Self::RemoveMember { .. } => {
+                "/channels/{channel_id}/members/{user_id}"
+            }
+            Self::RevokeUser { .. } => "/users/{user_id}",
+            Self::Connect => "/connect",
+        }
+    }
 }
 
 /// Finds the call of a method and a path (without its query).

@@ -2,6 +2,7 @@
 //!
 //! Nothing that decides where data goes has a default.
 
+mod identity;
 mod reader;
 
 use std::collections::HashMap;
@@ -9,13 +10,17 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 
-use model::limits;
+use messaging::ports::Clock;
+use model::{Timestamp, limits};
 use redis_bus::{Endpoint, EndpointError};
 
+use crate::certificate::Certificate;
+use crate::clock::SystemClock;
 use crate::public_keys::PublicKeys;
 use crate::secret::Secrets;
 use crate::telemetry::LogConfig;
-use reader::{Reader, address, origins, rate, replicas, socket_url};
+use identity::Identity;
+use reader::{Reader, address, origins, rate, replicas};
 
 /// What stands before each table's name.
 pub const TABLE_PREFIX: &str = "INKWIRE_TABLE_PREFIX";
@@ -39,8 +44,14 @@ pub const TICKET_SECRET: &str = "INKWIRE_TICKET_SECRET";
 pub const NODE_LISTEN: &str = "INKWIRE_NODE_LISTEN";
 /// Where a node shows its metrics: address and port; nowhere if unset.
 pub const NODE_ADMIN_LISTEN: &str = "INKWIRE_NODE_ADMIN_LISTEN";
-/// How clients reach a node: `ws://` or `wss://`.
+/// How clients reach a node: `ws://` or `wss://`; [`TASK_ID`] in it is filled in.
 pub const NODE_URL: &str = "INKWIRE_NODE_URL";
+/// The certificate chain that a node shows: PEM, or a file that holds it. Plain without it.
+pub const NODE_TLS_CERTIFICATE: &str = "INKWIRE_NODE_TLS_CERTIFICATE";
+/// The key of that certificate: PEM, or a file that holds it.
+pub const NODE_TLS_KEY: &str = "INKWIRE_NODE_TLS_KEY";
+/// Where a task of ECS asks who it is; the platform sets it.
+pub const TASK_METADATA: &str = "ECS_CONTAINER_METADATA_URI_V4";
 /// Handshakes a second that a node takes.
 pub const NODE_HANDSHAKES_PER_SECOND: &str = "INKWIRE_NODE_HANDSHAKES_PER_SECOND";
 /// Origins that browsers may connect from, between commas; none if unset.
@@ -53,6 +64,9 @@ pub const LOG_FORMAT: &str = "INKWIRE_LOG_FORMAT";
 pub const REGION: &str = "AWS_REGION";
 /// Where the store listens, if it is not the region's own.
 pub const ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
+
+/// What stands in [`NODE_URL`] for the id of the node's task.
+pub const TASK_ID: &str = "{task_id}";
 
 /// The exit code of a program whose configuration is wrong (`EX_USAGE`).
 pub const EXIT_CONFIG: u8 = 64;
@@ -284,8 +298,12 @@ pub struct NodeConfig {
     pub listen: SocketAddr,
     /// Where metrics are shown, if anywhere.
     pub admin_listen: Option<SocketAddr>,
-    /// How clients reach this node.
+    /// How clients reach this node; may hold [`TASK_ID`].
     pub url: String,
+    /// Where the task's id is asked for, if the URL holds [`TASK_ID`].
+    pub task_metadata: Option<String>,
+    /// What it shows over TLS; plain without it.
+    pub certificate: Option<Certificate>,
     /// Origins that browsers may connect from.
     pub allowed_origins: Vec<String>,
     /// Handshakes a second that it takes.
@@ -293,11 +311,15 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// Reads it.
+    /// Reads it. Its certificate must be valid now.
     ///
     /// # Errors
     /// [`ConfigError`] with every problem.
     pub fn try_from(env: &impl Env) -> Result<Self, ConfigError> {
+        Self::at(env, SystemClock.now())
+    }
+
+    fn at(env: &impl Env, now: Timestamp) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(env);
         let log = reader.log();
         let store = reader.store();
@@ -305,15 +327,16 @@ impl NodeConfig {
         let ticket_secrets = reader.secrets(TICKET_SECRET);
         let listen = reader.required(NODE_LISTEN, address);
         let admin_listen = reader.optional(NODE_ADMIN_LISTEN, address);
-        let url = reader.required(NODE_URL, socket_url);
+        let identity = reader.identity(now);
         let allowed_origins = reader.optional(ALLOWED_ORIGINS, origins).unwrap_or_default();
         let handshakes_per_second = reader
             .optional(NODE_HANDSHAKES_PER_SECOND, rate)
             .unwrap_or(limits::HANDSHAKES_PER_SECOND_MAX);
-        match (store, redis, ticket_secrets, listen, url) {
-            (Some(store), Some(redis), Some(ticket_secrets), Some(listen), Some(url))
+        match (store, redis, ticket_secrets, listen, identity) {
+            (Some(store), Some(redis), Some(ticket_secrets), Some(listen), Some(identity))
                 if reader.problems.is_empty() =>
             {
+                let Identity { url, task_metadata, certificate } = identity;
                 Ok(Self {
                     log,
                     store,
@@ -322,6 +345,8 @@ impl NodeConfig {
                     listen,
                     admin_listen,
                     url,
+                    task_metadata,
+                    certificate,
                     allowed_origins,
                     handshakes_per_second,
                 })
@@ -329,6 +354,42 @@ impl NodeConfig {
             _ => Err(reader.refused()),
         }
     }
+}
+
+/// What a look at a node's health needs of its environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthConfig {
+    /// Where sockets are taken.
+    pub listen: SocketAddr,
+    /// Where metrics and health are shown, if anywhere.
+    pub admin_listen: Option<SocketAddr>,
+    /// What it shows over TLS; plain without it.
+    pub certificate: Option<Certificate>,
+}
+
+impl HealthConfig {
+    /// Reads it. The certificate's days are not looked at: the node says what becomes of them.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem.
+    pub fn try_from(env: &impl Env) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(env);
+        let listen = reader.required(NODE_LISTEN, address);
+        let admin_listen = reader.optional(NODE_ADMIN_LISTEN, address);
+        let certificate = reader.certificate();
+        match listen {
+            Some(listen) if reader.problems.is_empty() => {
+                Ok(Self { listen, admin_listen, certificate })
+            }
+            Some(_) | None => Err(reader.refused()),
+        }
+    }
+}
+
+/// The host in a URL, without its port.
+#[must_use]
+pub fn host_of(url: &str) -> Option<String> {
+    identity::host_of(url)
 }
 
 #[cfg(test)]

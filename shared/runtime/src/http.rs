@@ -1,14 +1,16 @@
 //! What the functions share between a request and its response.
 //!
 //! A status code for a failure is chosen by its public code alone; what lies underneath goes to
-//! the log, once, with the request's id.
+//! the log, once, with the request's id: in the one line that each call has there ([`Call`]).
+
+mod call;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use messaging::channels::{CreateChannelError, ReadChannelError};
 use messaging::connect::ConnectError;
 use messaging::members::ChangeMembersError;
@@ -24,6 +26,10 @@ use protocol::problem::{self, Problem};
 use protocol::routes::{self, Route};
 use serde::Serialize;
 use tracing::Instrument;
+
+use call::{Refused, begin, method_of};
+
+pub use call::{Call, Notes, origin};
 
 /// The name of one call: it stands in the answer and on every line of the log about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +54,13 @@ impl RequestId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The bits of an id that is a ULID or a UUID.
+    fn bits(&self) -> Option<u128> {
+        let ulid = MessageId::parse(&self.0).ok().map(MessageId::bits);
+        let uuid = || u128::from_str_radix(&self.0.replace('-', ""), 16).ok();
+        ulid.or_else(uuid).filter(|bits| *bits != 0)
     }
 
     fn of(app: &App, request: &Request<Bytes>) -> Self {
@@ -120,25 +133,29 @@ impl Answer {
 /// # Errors
 /// `not_found` or `method_not_allowed`.
 pub fn route(request: &Request<Bytes>) -> Result<Route, Failure> {
-    Ok(routes::resolve(request.method(), request.uri().path())?)
+    let route = routes::resolve(request.method(), request.uri().path())?;
+    Notes::of(request).route(route.template());
+    Ok(route)
 }
 
 /// Who is asking.
 ///
 /// # Errors
 /// `unauthenticated`, `invalid_token` or `token_expired`.
-pub fn authenticate(app: &App, headers: &HeaderMap) -> Result<Principal, Failure> {
-    let token = bearer(headers)?;
-    app.tokens.verify(token, app.clock.now()).map_err(|error| match error {
-        TokenError::Invalid => ErrorCode::InvalidToken.into(),
+pub fn authenticate(app: &App, request: &Request<Bytes>) -> Result<Principal, Failure> {
+    let token = bearer(request.headers())?;
+    let caller = app.tokens.verify(token, app.clock.now()).map_err(|error| match error {
+        TokenError::Invalid => Failure::from(ErrorCode::InvalidToken),
         TokenError::Expired => {
             let server_time = Some(app.clock.now());
             Problem { server_time, ..ErrorCode::TokenExpired.into() }.into()
         }
-    })
+    })?;
+    Notes::of(request).caller(&caller);
+    Ok(caller)
 }
 
-/// Writes the response of a call, and the cause of a failure to the log.
+/// Writes the response of a call. The cause of a failure goes beside it to the call's line.
 #[must_use]
 pub fn respond(
     app: &App,
@@ -158,24 +175,34 @@ pub fn respond(
 
 fn refuse(app: &App, id: &RequestId, failure: Failure) -> Response<Bytes> {
     let Failure { mut problem, cause } = failure;
-    let (code, cause) = (problem.code.as_str(), cause.unwrap_or_default());
-    match problem.code.status() {
-        503 if problem.code == ErrorCode::NoCapacity => {
-            tracing::warn!(request_id = id.as_str(), code, cause, "the call was put off");
-        }
-        503 => tracing::error!(request_id = id.as_str(), code, cause, "the call failed"),
-        429 => tracing::warn!(request_id = id.as_str(), code, cause, "the call was put off"),
-        _ => tracing::debug!(request_id = id.as_str(), code, cause, "the call was refused"),
-    }
+    let code = problem.code;
     if matches!(problem.code.status(), 422 | 429 | 503) {
         problem.server_time = Some(app.clock.now());
     }
-    problem.into_response(id.as_str())
+    let mut response = problem.into_response(id.as_str());
+    response.extensions_mut().insert(Refused { code, cause });
+    response
 }
 
-/// Runs a handler on a request, under a span with the request's id. A panic in it costs this call
-/// only: it is answered as `unavailable`, since what it had done by then is not known.
-pub async fn serve<H, F>(app: App, mut request: Request<Bytes>, handle: H) -> Response<Bytes>
+/// Runs a handler on a request, and writes the call's line to the log.
+pub async fn serve<H, F>(app: App, request: Request<Bytes>, handle: H) -> Response<Bytes>
+where
+    H: FnOnce(App, Request<Bytes>) -> F,
+    F: Future<Output = Response<Bytes>>,
+{
+    let (response, call) = attend(app, request, handle).await;
+    call.log();
+    response
+}
+
+/// Runs a handler on a request, under a span with the ids of request and trace, and tells what is
+/// to be logged about it. A panic in it costs this call only: it is answered as `unavailable`,
+/// since what it had done by then is not known.
+pub async fn attend<H, F>(
+    app: App,
+    mut request: Request<Bytes>,
+    handle: H,
+) -> (Response<Bytes>, Call)
 where
     H: FnOnce(App, Request<Bytes>) -> F,
     F: Future<Output = Response<Bytes>>,
@@ -184,9 +211,15 @@ where
     request.extensions_mut().insert(id.clone());
     let mut bare = Request::new(Bytes::new());
     bare.extensions_mut().insert(id.clone());
-    let span = tracing::info_span!("call", request_id = id.as_str(), method = %request.method());
+    let (origin, notes) = (begin(&app, &request), Notes::default());
+    request.extensions_mut().insert(origin);
+    request.extensions_mut().insert(notes.clone());
+    let method = method_of(request.method());
+    let span = tracing::info_span!(
+        "call", request_id = id.as_str(), trace_id = %origin.trace, method
+    );
     let call = AssertUnwindSafe(async { handle(app.clone(), request).await });
-    match call.catch_unwind().instrument(span).await {
+    let mut response = match call.catch_unwind().instrument(span).await {
         Ok(response) => response,
         // The text of a panic may hold what a user wrote: the log gets its place, from the hook.
         Err(_) => {
@@ -194,7 +227,9 @@ where
                 (ErrorCode::Unavailable.into(), Some("a handler panicked".to_owned()));
             respond(&app, &bare, Err(Failure { problem, cause }))
         }
-    }
+    };
+    let call = Call::new((id, origin, method), &notes, &mut response, app.clock.now());
+    (response, call)
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

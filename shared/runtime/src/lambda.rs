@@ -3,21 +3,28 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use futures_util::FutureExt;
+use http::{HeaderValue, Request, Response, Uri};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, RequestExt};
 use lambda_runtime::LambdaEvent;
 use messaging::App;
-use messaging::relay::Relay;
+use messaging::ports::Clock as _;
+use messaging::relay::{Counts, Relay};
+use model::Timestamp;
+use protocol::http::AMAZON_TRACE;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use crate::clock::SystemClock;
 use crate::config::{EXIT_CONFIG, FunctionConfig, ProcessEnv, RelayConfig};
-use crate::http::{RequestId, serve};
-use crate::telemetry;
+use crate::http::{Call, RequestId, attend};
+use crate::metrics::{Metric, document};
+use crate::telemetry::{self, LogFormat};
 use crate::wire::{self, Parts};
 
 /// Runs a handler for as long as Lambda keeps the environment.
@@ -37,9 +44,15 @@ where
         Ok(parts) => parts.app(),
         Err(error) => return refuse(name, &[error.to_string()]),
     };
+    let format = config.log.format;
     let service = lambda_http::service_fn(move |request: lambda_http::Request| {
         let (app, handle) = (app.clone(), handle.clone());
-        async move { Ok::<_, Infallible>(into_lambda(serve(app, from_lambda(request), handle).await)) }
+        async move {
+            let function = request.lambda_context_ref().map(|context| context.env_config.clone());
+            let (response, call) = attend(app.clone(), from_lambda(request), handle).await;
+            tell(&app, &call, format, function.as_ref().map(|config| &*config.function_name));
+            Ok::<_, Infallible>(into_lambda(response))
+        }
     });
     ended(name, lambda_http::run(service).await)
 }
@@ -60,6 +73,7 @@ where
         Err(refused) => return refuse(name, &refused.problems),
     };
     telemetry::start(&config.log);
+    let format = config.log.format;
     let relay = match wire::relay_of_function(&config).await {
         Ok(relay) => relay,
         Err(error) => return refuse(name, &[error.to_string()]),
@@ -67,11 +81,83 @@ where
     let service = lambda_runtime::service_fn(move |event: LambdaEvent<Value>| {
         let (relay, handle) = (relay.clone(), handle.clone());
         async move {
-            let answer = handle(relay, event.payload).await;
-            answer.map_err(|error| Box::new(error) as lambda_runtime::Error)
+            let (before, began) = (relay.counts(), SystemClock.now());
+            let handled = AssertUnwindSafe(handle(relay.clone(), event.payload));
+            // The runtime would log the text of a panic, which may hold what a user wrote.
+            let answer = match handled.catch_unwind().await {
+                Ok(answer) => answer.map_err(|error| Box::new(error) as lambda_runtime::Error),
+                Err(_) => Err("the handler panicked".into()),
+            };
+            let batch = Batch { id: event.context.request_id, before, now: relay.counts(), began };
+            batch.tell(format, &event.context.env_config.function_name, answer.is_ok());
+            answer
         }
     });
     ended(name, lambda_runtime::run(service).await)
+}
+
+/// For machines: a line with metrics in it. For people: a line.
+fn tell(app: &App, call: &Call, format: LogFormat, function: Option<&str>) {
+    match (format, function) {
+        (LogFormat::Json, Some(function)) => telemetry::write(call.document(app, function)),
+        (LogFormat::Json, None) | (LogFormat::Pretty, _) => call.log(),
+    }
+}
+
+/// One event of the stream that was relayed. An environment has one at a time, so that what its
+/// relay counted meanwhile is the event's.
+struct Batch {
+    id: String,
+    before: Counts,
+    now: Counts,
+    began: Timestamp,
+}
+
+impl Batch {
+    fn tell(&self, format: LogFormat, function: &str, is_ok: bool) {
+        let duration_ms = SystemClock.now().since(self.began).as_millis();
+        let duration_ms = u64::try_from(duration_ms).unwrap_or(u64::MAX);
+        let metrics = self.metrics();
+        match format {
+            LogFormat::Json => {
+                let level = if is_ok { "INFO" } else { "ERROR" };
+                let fields = [
+                    ("timestamp", self.began.rfc3339().into()),
+                    ("level", level.into()),
+                    ("message", "batch".into()),
+                    ("request_id", Value::from(&*self.id)),
+                    ("duration_ms", duration_ms.into()),
+                ];
+                let fields = fields.map(|(name, value)| (name.to_owned(), value));
+                let fields = Map::from_iter(fields);
+                telemetry::write(document(function, self.began, &metrics, fields));
+            }
+            LogFormat::Pretty => {
+                let request_id = self.id.as_str();
+                tracing::info!(request_id, duration_ms, is_ok, ?metrics, "batch");
+            }
+        }
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        let (before, now) = (&self.before, &self.now);
+        let counts = [
+            ("relayed", now.relayed - before.relayed),
+            ("relay_firsts", now.appended - before.appended),
+            ("relay_late", now.late - before.late),
+            ("relay_skipped", now.poisoned - before.poisoned),
+            ("relay_reruns", now.reruns - before.reruns),
+            ("relay_alone", now.alone - before.alone),
+            ("relay_held", now.held - before.held),
+        ];
+        let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+        let mut metrics: Vec<Metric> =
+            counts.map(|(name, count)| Metric::count(name, count)).collect();
+        if now.relayed > before.relayed {
+            metrics.push(Metric::milliseconds("relay_lag_ms", now.lag_ms));
+        }
+        metrics
+    }
 }
 
 fn ended(name: &str, end: Result<(), lambda_runtime::Error>) -> ExitCode {
@@ -101,7 +187,13 @@ fn from_lambda(request: lambda_http::Request) -> Request<Bytes> {
     let uri = uri_of(path, request.uri().query());
     let context = request.lambda_context_ref();
     let id = context.and_then(|context| RequestId::from_platform(&context.request_id));
+    let trace = context.and_then(|context| context.xray_trace_id.as_deref());
+    let trace = trace.and_then(|trace| HeaderValue::from_str(trace).ok());
     let (mut head, body) = request.into_parts();
+    // What called the function says it in a header of its own, if it is part of a trace.
+    if let Some(trace) = trace.filter(|_| !head.headers.contains_key(AMAZON_TRACE)) {
+        head.headers.insert(AMAZON_TRACE, trace);
+    }
     head.uri = uri;
     if let Some(id) = id {
         head.extensions.insert(id);

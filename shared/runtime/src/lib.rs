@@ -13,11 +13,13 @@
 //!
 //! **Not here.** No business rule, no route, no socket.
 
+pub mod certificate;
 pub mod clock;
 pub mod config;
 pub mod http;
 #[cfg(feature = "lambda")]
 pub mod lambda;
+pub mod metrics;
 pub mod telemetry;
 pub mod tickets;
 pub mod tokens;

@@ -10,6 +10,7 @@ use messaging::ports::{
 };
 use messaging::publisher::Publisher;
 use messaging::relay::Relay;
+use messaging::tally::Tally;
 use messaging::{App, Ports};
 use redis_bus::{RedisBus, RedisReplay};
 
@@ -96,18 +97,21 @@ impl Parts {
     /// The handle for use cases, with a publisher and a view of the fleet of its own.
     #[must_use]
     pub fn app(&self) -> App {
+        let tally = Arc::<Tally>::default();
+        let (bus, clock) = (Arc::clone(&self.bus), Arc::clone(&self.clock));
         App::new(Ports {
             messages: Arc::clone(&self.messages),
             channels: Arc::clone(&self.channels),
             members: Arc::clone(&self.members),
             revocations: Arc::clone(&self.revocations),
-            publisher: Publisher::new(Arc::clone(&self.bus), Arc::clone(&self.clock)),
+            publisher: Publisher::new(bus, clock, Arc::clone(&tally)),
             nodes: Arc::clone(&self.nodes),
             fleet: FleetView::default(),
             tokens: Arc::clone(&self.tokens),
             tickets: Arc::clone(&self.tickets),
             clock: Arc::clone(&self.clock),
             randomness: Arc::clone(&self.randomness),
+            tally,
         })
     }
 }

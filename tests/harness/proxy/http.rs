@@ -15,6 +15,8 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
+use crate::authority::trusting_nobody;
+
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreFault {
@@ -118,7 +120,12 @@ impl StoreProxy {
     pub async fn start(target: &str, seed: u64) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("a bound address"));
-        let http = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build();
+        let http = reqwest::Client::builder()
+            // It speaks none, and would look for authorities' files otherwise.
+            .tls_backend_preconfigured(trusting_nobody())
+            .no_proxy()
+            .tcp_nodelay(true)
+            .build();
         let shared = Arc::new(Shared {
             target: target.to_owned(),
             http: http.expect("a client without files"),

@@ -250,6 +250,12 @@ impl Pump {
             if self.is_up && holds(bytes, SUBSCRIBE) {
                 self.subscribes.store(true, Ordering::Relaxed);
             }
+            // What was read as the fault began is held, too.
+            while self.flow() == Flow::Hold && !swallows {
+                if self.states.changed().await.is_err() {
+                    return;
+                }
+            }
             match self.flow() {
                 Flow::Swallow => swallows = true,
                 Flow::Slow(by) => tokio::time::sleep(by).await,

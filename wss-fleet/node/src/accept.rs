@@ -1,5 +1,5 @@
-//! Accepting sockets: admission, the opening handshake over hyper, then the driver. A socket is TCP,
-//! or any byte stream that somebody hands in.
+//! Accepting sockets: admission, TLS if there is a certificate, the opening handshake over hyper,
+//! then the driver. A socket is TCP, or any byte stream that somebody hands in.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use model::limits;
+use rustls::ServerConfig;
 use session::SocketId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 use crate::head::Watched;
 use crate::hub::{Hub, lock};
 use crate::shard::Writer;
+use crate::tls::{self, TlsSocket};
 use crate::{driver, upgrade};
 
 /// A socket that was answered 101 and waits for the connection to be handed over.
@@ -37,7 +39,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// Where sockets come from.
 #[derive(Debug)]
 pub(crate) enum Door {
-    Tcp(TcpListener),
+    Tcp(TcpListener, Option<Arc<ServerConfig>>),
     Handed(mpsc::Receiver<Box<dyn Stream>>),
 }
 
@@ -49,6 +51,13 @@ trait Parted: Stream + 'static {
 impl Parted for TcpStream {
     fn parted(self) -> (impl AsyncRead + Send + Unpin, Writer) {
         let (reader, writer) = self.into_split();
+        (reader, Box::new(writer))
+    }
+}
+
+impl Parted for TlsSocket {
+    fn parted(self) -> (impl AsyncRead + Send + Unpin, Writer) {
+        let (reader, writer) = tokio::io::split(self);
         (reader, Box::new(writer))
     }
 }
@@ -76,8 +85,11 @@ pub(crate) async fn run(mut door: Door, hub: Arc<Hub>) {
             accepted = accept(&mut door) => {
                 let hub = Arc::clone(&hub);
                 match accepted {
-                    Accepted::Tcp(stream) => connections.spawn(serve(stream, hub)),
-                    Accepted::Handed(stream) => connections.spawn(serve(stream, hub)),
+                    Accepted::Tcp(stream) => connections.spawn(serve(stream, hub, Counted::Not)),
+                    Accepted::Tls(stream, config) => {
+                        connections.spawn(serve_tls(stream, config, hub))
+                    }
+                    Accepted::Handed(stream) => connections.spawn(serve(stream, hub, Counted::Not)),
                 };
             }
         }
@@ -86,12 +98,13 @@ pub(crate) async fn run(mut door: Door, hub: Arc<Hub>) {
 
 enum Accepted {
     Tcp(TcpStream),
+    Tls(TcpStream, Arc<ServerConfig>),
     Handed(Box<dyn Stream>),
 }
 
 async fn accept(door: &mut Door) -> Accepted {
-    let listener = match door {
-        Door::Tcp(listener) => listener,
+    let (listener, config) = match door {
+        Door::Tcp(listener, config) => (listener, config),
         Door::Handed(streams) => match streams.recv().await {
             Some(stream) => return Accepted::Handed(stream),
             // Nobody hands in any more; those who are here stay.
@@ -105,7 +118,10 @@ async fn accept(door: &mut Door) -> Accepted {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(cause = %error, "no TCP_NODELAY");
                 }
-                return Accepted::Tcp(stream);
+                return match config {
+                    Some(config) => Accepted::Tls(stream, Arc::clone(config)),
+                    None => Accepted::Tcp(stream),
+                };
             }
             // Out of descriptors, or a peer that was gone at once: neither is the listener's end.
             Err(error) => {
@@ -116,14 +132,29 @@ async fn accept(door: &mut Door) -> Accepted {
     }
 }
 
-async fn serve<S: Parted>(stream: S, hub: Arc<Hub>) {
+/// Whether this second's bucket was asked for a connection already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    Not,
+    BeforeTls,
+}
+
+async fn serve_tls(stream: TcpStream, config: Arc<ServerConfig>, hub: Arc<Hub>) {
+    // Boxed: its buffers are gone before the socket is there, which stays for hours.
+    let stream = Box::pin(tls::handshake(stream, config, &hub)).await;
+    if let Some(stream) = stream {
+        serve(stream, hub, Counted::BeforeTls).await;
+    }
+}
+
+async fn serve<S: Parted>(stream: S, hub: Arc<Hub>, counted: Counted) {
     let opened: Arc<Opened> = Arc::default();
     let has_more = Arc::<AtomicBool>::default();
     let stream = Watched::new(stream, Arc::clone(&has_more));
     let permit = hub.handshakes.try_acquire().ok();
     let service = service_fn(|request| {
         let is_early = has_more.load(Ordering::Relaxed);
-        let response = answer(&hub, permit.is_some(), is_early, request, &opened);
+        let response = answer(&hub, counted, permit.is_some(), is_early, request, &opened);
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let connection = http1::Builder::new()
@@ -149,6 +180,7 @@ async fn serve<S: Parted>(stream: S, hub: Arc<Hub>) {
 
 fn answer(
     hub: &Hub,
+    counted: Counted,
     has_room: bool,
     is_early: bool,
     mut request: Request<Incoming>,
@@ -166,7 +198,7 @@ fn answer(
     if hub.is_draining() {
         return upgrade::unavailable("this node is leaving");
     }
-    if !hub.takes_handshake() {
+    if counted == Counted::Not && !hub.takes_handshake() {
         return upgrade::unavailable("this node takes no more handshakes this second");
     }
     match has_room.then(|| hub.open()).flatten() {

@@ -56,19 +56,35 @@ fn answer(hub: &Hub, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     }
 }
 
-/// 200 while the node serves, 503 once it leaves.
+/// 200 while the node serves; 503 before clients can find its name, and once it leaves.
+///
+/// An expired certificate is told, and is no 503: it keeps new clients out, which the directory
+/// does too, and whoever ended the node for it would end the sockets that are open.
 pub(crate) fn healthz(hub: &Hub) -> Response<Full<Bytes>> {
-    let (status, word) = if hub.is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining")
-    } else {
-        (StatusCode::OK, "ok")
-    };
+    let (status, word) = standing(hub);
     let (node, sockets) = (&hub.node_id, hub.socket_count());
-    let body = format!(r#"{{"status":"{word}","node_id":"{node}","connections":{sockets}}}"#);
+    let certificate = hub.certificate_seconds();
+    let certificate = certificate.map(|left| format!(r#","certificate_seconds":{left}"#));
+    let certificate = certificate.unwrap_or_default();
+    let body =
+        format!(r#"{{"status":"{word}","node_id":"{node}","connections":{sockets}{certificate}}}"#);
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+fn standing(hub: &Hub) -> (StatusCode, &'static str) {
+    let name = hub.shown.own_name.as_ref().filter(|name| !name.is_found());
+    if hub.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else if name.is_some() {
+        (StatusCode::SERVICE_UNAVAILABLE, "awaiting_name")
+    } else if hub.is_certificate_over() {
+        (StatusCode::OK, "certificate_expired")
+    } else {
+        (StatusCode::OK, "ok")
+    }
 }

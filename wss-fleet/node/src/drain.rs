@@ -26,7 +26,8 @@ pub(crate) async fn run(hub: &Hub) {
     withdraw(hub).await;
 }
 
-async fn withdraw(hub: &Hub) {
+/// Leaves the directory.
+pub(crate) async fn withdraw(hub: &Hub) {
     let withdrawn = hub.parts.nodes.withdraw(&hub.node_id);
     match tokio::time::timeout(limits::LEASE_RENEW, withdrawn).await {
         Ok(Ok(())) => {}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::limits;
+use model::{ConnectionId, limits};
 use protocol::close::CloseCode;
 use protocol::frame::Hello;
 use session::{Attach, SocketId};
@@ -22,7 +22,8 @@ where
     R: AsyncRead + Send + Unpin,
 {
     // Whatever happens to this task, the node forgets the socket.
-    let mut presence = Presence { hub: Arc::clone(&hub), socket, workspace: None };
+    let mut presence =
+        Presence { hub: Arc::clone(&hub), socket, connection: None, workspace: None };
     let ended = Arc::new(Notify::new());
     let open = Order::Open { socket, writer, ended: Arc::clone(&ended) };
     hub.shards.order(socket.shard, open).await;
@@ -42,6 +43,7 @@ where
         Some(End::Peer) => hub.shards.order(socket.shard, Order::Finish { socket }).await,
         Some(End::Close(code)) => {
             hub.metrics.closes.with_label_values(&[code.as_str()]).inc();
+            tracing::debug!(socket = socket.serial, code = code.as_str(), "a socket is closed");
             hub.shards.close(socket, code).await;
             linger(inbound.reader_mut()).await;
         }
@@ -99,6 +101,17 @@ async fn attach<R: AsyncRead + Unpin>(
         user: principal.user_id,
         cursor: hello.cursor,
     };
+    tracing::debug!(
+        connection_id = %attach.connection_id,
+        socket = presence.socket.serial,
+        workspace_id = %principal.workspace_id,
+        user_id = %attach.user,
+        resumes = attach.cursor.is_some(),
+        "a socket attaches"
+    );
+    // Kept for its last line only where that is written: an idle socket is a budget.
+    presence.connection =
+        tracing::enabled!(tracing::Level::DEBUG).then(|| attach.connection_id.clone());
     let workspace = hub.workspace(&principal.workspace_id);
     let sent = workspace.send(Request::Attach(attach)).await;
     presence.workspace = Some(workspace);
@@ -124,6 +137,7 @@ async fn linger<R: AsyncRead + Unpin>(reader: &mut R) {
 struct Presence {
     hub: Arc<Hub>,
     socket: SocketId,
+    connection: Option<ConnectionId>,
     workspace: Option<mpsc::Sender<Request>>,
 }
 
@@ -131,6 +145,9 @@ impl Drop for Presence {
     fn drop(&mut self) {
         self.hub.closed(self.socket);
         let socket = self.socket;
+        if let Some(connection) = &self.connection {
+            tracing::debug!(connection_id = %connection, socket = socket.serial, "a socket ended");
+        }
         // A defect of ours costs this socket only, and its client is told to come back.
         let last = if std::thread::panicking() {
             let code = CloseCode::Internal;

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use messaging::ports::Clock;
 use model::limits;
 use protocol::close::CloseCode;
+use protocol::publication::Publication;
 use session::{Audience, SocketId};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -15,9 +17,15 @@ use crate::shard::{self, Counts, Writer};
 pub(crate) enum Order {
     /// A socket's writing half is the shard's from now on.
     Open { socket: SocketId, writer: Writer, ended: Arc<Notify> },
-    /// One frame for many sockets.
-    Frame { frame: Bytes, to: Arc<[SocketId]> },
-    /// A socket's first frames; paced by the socket, whatever their number.
+    /// One frame for many sockets, and what it tells of. If it is not live it does not count against
+    /// their queues.
+    Frame {
+        frame: Bytes,
+        to: Arc<[SocketId]>,
+        is_live: bool,
+        publication: Option<Arc<Publication>>,
+    },
+    /// What a socket missed, in order; paced by the socket, whatever its number.
     Backlog { socket: SocketId, frames: Vec<Bytes> },
     /// A control frame for one socket.
     Control { socket: SocketId, frame: Bytes },
@@ -36,13 +44,14 @@ pub(crate) struct Shards {
 
 impl Shards {
     /// Starts one shard a core.
-    pub(crate) fn a_core(tasks: &mut JoinSet<()>) -> Self {
-        Self::start(tasks, std::thread::available_parallelism().map_or(1, |cores| cores.get()))
+    pub(crate) fn a_core(tasks: &mut JoinSet<()>, clock: Arc<dyn Clock>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        Self::start(tasks, cores, clock)
     }
 
-    /// Starts so many shards.
-    pub(crate) fn start(tasks: &mut JoinSet<()>, count: usize) -> Self {
-        let counts = Arc::new(Counts::default());
+    /// Starts so many shards. They need a clock only to tell how late they wrote.
+    pub(crate) fn start(tasks: &mut JoinSet<()>, count: usize, clock: Arc<dyn Clock>) -> Self {
+        let counts = Arc::new(Counts::new(clock));
         let start = |_| {
             let (tx, rx) = mpsc::channel(limits::SHARD_ORDERS_MAX);
             tasks.spawn(shard::run(rx, Arc::clone(&counts)));
@@ -65,14 +74,21 @@ impl Shards {
     ///
     /// Waits where a shard's mailbox is full: shards never wait for a client, so that is short, and
     /// what the workspace's subscription cannot take meanwhile is a gap, which is filled.
-    pub(crate) async fn offer(&self, frame: &Bytes, to: &Audience) {
+    pub(crate) async fn offer(
+        &self,
+        frame: &Bytes,
+        to: &Audience,
+        is_live: bool,
+        publication: Option<&Arc<Publication>>,
+    ) {
         for (shard, sockets) in to.shards() {
             let (frame, to) = (frame.clone(), Arc::clone(sockets));
-            self.order(shard, Order::Frame { frame, to }).await;
+            let publication = publication.cloned();
+            self.order(shard, Order::Frame { frame, to, is_live, publication }).await;
         }
     }
 
-    /// Offers a socket its first frames.
+    /// Offers a socket what it missed.
     pub(crate) async fn backlog(&self, socket: SocketId, frames: Vec<Bytes>) {
         self.order(socket.shard, Order::Backlog { socket, frames }).await;
     }

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::fanout::Shards;
 use crate::metrics::Metrics;
+use crate::name::OwnName;
 use crate::workspace;
 
 /// What a connection asks of a workspace's task.
@@ -23,11 +24,21 @@ pub(crate) enum Request {
     Detach(SocketId),
 }
 
+/// What a node shows of itself to clients.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) url: String,
+    /// If the URL's name is written down only now.
+    pub(crate) own_name: Option<OwnName>,
+    /// The end of its certificate, if it shows one.
+    pub(crate) certificate_ends_at: Option<Timestamp>,
+}
+
 /// The node's shared state.
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(crate) node_id: NodeId,
-    pub(crate) url: String,
+    pub(crate) shown: Shown,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) parts: Parts,
     pub(crate) shards: Shards,
@@ -36,6 +47,8 @@ pub(crate) struct Hub {
     pub(crate) reads: Semaphore,
     /// Channels that are read for back-fills.
     pub(crate) back_fills: Semaphore,
+    /// Bounds the TLS handshakes that are not done.
+    pub(crate) tls_handshakes: Semaphore,
     /// Bounds the handshakes in flight.
     pub(crate) handshakes: Semaphore,
     pub(crate) handshakes_per_second: u32,
@@ -51,21 +64,23 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn new(
         parts: Parts,
-        url: String,
+        shown: Shown,
         allowed_origins: Vec<String>,
         handshakes_per_second: u32,
         shards: Shards,
     ) -> Self {
         let now = parts.clock.now();
+        let metrics = Metrics::new(shards.counts(), shown.certificate_ends_at.is_some());
         Self {
             node_id: NodeId::mint(now, parts.randomness.bits()),
-            url,
+            shown,
             allowed_origins,
             parts,
             shards,
-            metrics: Metrics::new(),
+            metrics,
             reads: Semaphore::new(limits::STORE_READS_MAX),
             back_fills: Semaphore::new(limits::BACK_FILLS_MAX),
+            tls_handshakes: Semaphore::new(limits::TLS_HANDSHAKES_MAX),
             handshakes: Semaphore::new(limits::HANDSHAKES_MAX),
             handshakes_per_second,
             handshake_rate: Mutex::new(Allowance::new(handshakes_per_second, now)),
@@ -84,6 +99,20 @@ impl Hub {
 
     pub(crate) fn connection_id(&self) -> ConnectionId {
         ConnectionId::mint(self.now(), self.parts.randomness.bits())
+    }
+
+    /// Seconds that the node's certificate is still valid, negative behind its end; `None` without
+    /// one.
+    pub(crate) fn certificate_seconds(&self) -> Option<i64> {
+        let (end, now) = (self.shown.certificate_ends_at?, self.now());
+        let apart = if now < end { end.since(now) } else { now.since(end) }.as_secs();
+        let seconds = i64::try_from(apart).unwrap_or(i64::MAX);
+        Some(if now < end { seconds } else { -seconds })
+    }
+
+    /// Whether no client takes the node's certificate any more.
+    pub(crate) fn is_certificate_over(&self) -> bool {
+        self.shown.certificate_ends_at.is_some_and(|end| self.now() >= end)
     }
 
     /// Whether this second has room for one more handshake; it is taken then.

@@ -16,6 +16,7 @@
 
 mod accept;
 mod admin;
+mod ask;
 mod drain;
 mod driver;
 mod fanout;
@@ -26,8 +27,11 @@ mod hub;
 pub mod inbound;
 mod jobs;
 mod metrics;
+mod name;
 mod shard;
+mod tls;
 mod upgrade;
+mod watch;
 mod wire;
 mod workspace;
 
@@ -36,15 +40,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use model::{NodeId, limits};
+use runtime::certificate::Certificate;
+use runtime::config::host_of;
 use runtime::wire::Parts;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use accept::Door;
-use hub::Hub;
+use hub::{Hub, Shown};
+use name::OwnName;
 
 pub use accept::Stream;
+pub use ask::{AskError, health, task_id};
 
 /// How a node listens.
 #[derive(Debug, Clone)]
@@ -55,6 +63,11 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// What clients are told; `ws://<listen>/socket` if absent.
     pub url: Option<String>,
+    /// Whether somebody writes the URL's name down only now: the node tells nobody of itself until
+    /// that resolves.
+    pub awaits_name: bool,
+    /// What is shown over TLS; plain without it.
+    pub certificate: Option<Certificate>,
     /// Browser origins that may connect; requests without an `Origin` always may.
     pub allowed_origins: Vec<String>,
     /// Handshakes a second; more are answered 503. The balancer sizes the ramp of a lost node's
@@ -95,16 +108,20 @@ impl Node {
         let address = listener.local_addr().map_err(refused)?;
         let admin = config.admin.map(listen).transpose()?;
         let url = config.url.unwrap_or_else(|| format!("ws://{address}{}", upgrade::PATH));
+        let awaited = if config.awaits_name { host_of(&url) } else { None };
+        let own_name = awaited.map(OwnName::new);
+        let tls = config.certificate.as_ref().map(Certificate::server_config);
+        let certificate_ends_at = config.certificate.as_ref().map(Certificate::not_after);
         let mut tasks = JoinSet::new();
-        let shards = fanout::Shards::a_core(&mut tasks);
+        let shards = fanout::Shards::a_core(&mut tasks, Arc::clone(&parts.clock));
         let hub = Arc::new(Hub::new(
             parts,
-            url,
+            Shown { url, own_name, certificate_ends_at },
             config.allowed_origins,
             config.handshakes_per_second,
             shards,
         ));
-        Ok(Self { hub, door: Door::Tcp(listener), admin, tasks })
+        Ok(Self { hub, door: Door::Tcp(listener, tls), admin, tasks })
     }
 
     /// A node that listens nowhere and takes the byte streams that are handed to it: behind another
@@ -118,9 +135,10 @@ impl Node {
         streams: mpsc::Receiver<Box<dyn Stream>>,
     ) -> Self {
         let mut tasks = JoinSet::new();
-        let shards = fanout::Shards::start(&mut tasks, shards);
+        let shards = fanout::Shards::start(&mut tasks, shards, Arc::clone(&parts.clock));
         let rate = limits::HANDSHAKES_PER_SECOND_MAX;
-        let hub = Arc::new(Hub::new(parts, url, Vec::new(), rate, shards));
+        let shown = Shown { url, own_name: None, certificate_ends_at: None };
+        let hub = Arc::new(Hub::new(parts, shown, Vec::new(), rate, shards));
         Self { hub, door: Door::Handed(streams), admin: None, tasks }
     }
 
@@ -133,7 +151,7 @@ impl Node {
     /// Where clients are sent.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.hub.url
+        &self.hub.shown.url
     }
 
     /// Where it answers `/metrics`, if anywhere.
@@ -150,7 +168,7 @@ impl Node {
     pub async fn serve(mut self, shutdown: impl Future<Output = ()> + Send + 'static) {
         let hub = Arc::clone(&self.hub);
         let _stop = StopOnDrop(Arc::clone(&hub));
-        tracing::info!(node = %hub.node_id, url = hub.url, "serving");
+        tracing::info!(node = %hub.node_id, url = hub.shown.url, "serving");
         self.tasks.spawn(heartbeat::run(Arc::clone(&hub)));
         if let Some(admin) = self.admin.take() {
             self.tasks.spawn(admin::run(admin, Arc::clone(&hub)));

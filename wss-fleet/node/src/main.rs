@@ -1,18 +1,29 @@
-//! The node's program: configuration, ports, node, signals.
+//! The node's program: configuration, ports, node, signals. With `--health` it asks the node of the
+//! same environment how it is: what a container without a shell is checked with.
 
 use std::process::ExitCode;
 
 use node::{Config, Node};
-use runtime::config::{EXIT_CONFIG, NodeConfig, ProcessEnv};
+use runtime::config::{EXIT_CONFIG, HealthConfig, NodeConfig, ProcessEnv, TASK_ID};
 use runtime::wire::Parts;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if std::env::args_os().len() > 1 {
-        eprintln!("node takes no arguments; it is configured by its environment: {NAMES}");
-        return ExitCode::from(EXIT_CONFIG);
+    let mut arguments = std::env::args_os().skip(1);
+    match (arguments.next(), arguments.next()) {
+        (None, _) => serve().await,
+        (Some(only), None) if only == "--health" => health().await,
+        (Some(_), _) => {
+            eprintln!(
+                "node takes no arguments but --health; it is configured by its environment: {NAMES}"
+            );
+            ExitCode::from(EXIT_CONFIG)
+        }
     }
+}
+
+async fn serve() -> ExitCode {
     let config = match NodeConfig::try_from(&ProcessEnv) {
         Ok(config) => config,
         Err(error) => return fail(&error, EXIT_CONFIG),
@@ -22,10 +33,21 @@ async fn main() -> ExitCode {
         Ok(parts) => parts,
         Err(error) => return fail(&error, EXIT_CONFIG),
     };
+    let awaits_name = config.task_metadata.is_some();
+    let url = match named(config.url, config.task_metadata).await {
+        Ok(url) => url,
+        Err(error) => {
+            let error = messaging::publisher::chain(&error);
+            eprintln!("node: the task's metadata do not say who this is: {error}");
+            return ExitCode::from(EXIT_UNAVAILABLE);
+        }
+    };
     let listen = Config {
         listen: config.listen,
         admin: config.admin_listen,
-        url: Some(config.url),
+        url: Some(url),
+        awaits_name,
+        certificate: config.certificate,
         allowed_origins: config.allowed_origins,
         handshakes_per_second: config.handshakes_per_second,
     };
@@ -35,6 +57,26 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error, EXIT_UNAVAILABLE),
+    }
+}
+
+/// The URL with the task's id in it, if it has a place for that.
+async fn named(url: String, metadata: Option<String>) -> Result<String, node::AskError> {
+    match metadata {
+        Some(metadata) => Ok(url.replace(TASK_ID, &node::task_id(&metadata).await?)),
+        None => Ok(url),
+    }
+}
+
+/// 0 if the node answers that it serves, 1 if not.
+async fn health() -> ExitCode {
+    let config = match HealthConfig::try_from(&ProcessEnv) {
+        Ok(config) => config,
+        Err(error) => return fail(&error, EXIT_CONFIG),
+    };
+    match node::health(&config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, EXIT_UNHEALTHY),
     }
 }
 
@@ -58,8 +100,10 @@ fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
 }
 
 const NAMES: &str = "INKWIRE_NODE_LISTEN, INKWIRE_NODE_URL, INKWIRE_NODE_ADMIN_LISTEN, \
-    INKWIRE_NODE_HANDSHAKES_PER_SECOND, \
+    INKWIRE_NODE_TLS_CERTIFICATE, INKWIRE_NODE_TLS_KEY, INKWIRE_NODE_HANDSHAKES_PER_SECOND, \
     INKWIRE_ALLOWED_ORIGINS, INKWIRE_REDIS_URL, INKWIRE_TABLE_PREFIX, INKWIRE_TICKET_SECRET, \
     INKWIRE_LOG, INKWIRE_LOG_FORMAT, AWS_REGION, AWS_ENDPOINT_URL (docs/operations.md)";
+/// What a container's health check calls unhealthy.
+const EXIT_UNHEALTHY: u8 = 1;
 /// `EX_UNAVAILABLE` of sysexits.h.
 const EXIT_UNAVAILABLE: u8 = 69;

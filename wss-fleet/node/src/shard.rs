@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -21,24 +21,17 @@ use tokio::time::Instant;
 use crate::fanout::Order;
 use crate::frames;
 use crate::hub::lock;
+use crate::watch::Turn;
+
+pub(crate) use crate::watch::Counts;
 
 /// A socket's writing half: TCP, TLS or a pipe.
 pub(crate) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// What all shards of a node did.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    /// Frames taken by the kernel.
-    pub(crate) delivered: AtomicU64,
-    /// Calls that the kernel took at least a byte in.
-    pub(crate) writes: AtomicU64,
-    /// Sockets closed as slow consumers.
-    pub(crate) slow_consumers: AtomicU64,
-}
-
 /// Serves orders until the node drops its end.
 pub(crate) async fn run(mut orders: mpsc::Receiver<Order>, counts: Arc<Counts>) {
-    let mut shard = Shard { sockets: Sockets::default(), ready: Arc::default(), counts };
+    let turn = Turn::default();
+    let mut shard = Shard { sockets: Sockets::default(), ready: Arc::default(), counts, turn };
     let mut batch = Vec::new();
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
@@ -67,20 +60,35 @@ struct Shard {
     sockets: Sockets,
     ready: Arc<Ready>,
     counts: Arc<Counts>,
+    turn: Turn,
 }
 
 struct Socket {
     writer: Writer,
     ended: Arc<Notify>,
-    /// Replayed frames: not counted, since they are the ring's own bytes.
-    backlog: VecDeque<Bytes>,
-    queue: VecDeque<Bytes>,
-    queued_bytes: usize,
+    queue: VecDeque<Queued>,
+    live: Tally,
+    missed: Tally,
     /// Set while the kernel takes no more.
     blocked_since: Option<Instant>,
     waker: Option<Waker>,
     closing_since: Option<Instant>,
     is_dirty: bool,
+}
+
+/// A frame that waits for its socket.
+struct Queued {
+    frame: Bytes,
+    /// Otherwise it was missed: such frames come in bursts, however well a client reads, and are the
+    /// ring's own bytes, shared by all who get them. They have a bound of their own.
+    is_live: bool,
+}
+
+/// What waits of one kind.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    frames: usize,
+    bytes: usize,
 }
 
 /// What writing a socket's queue came to.
@@ -97,18 +105,24 @@ impl Shard {
         let mut dirty = Vec::new();
         for order in batch.drain(..) {
             match order {
-                Order::Frame { frame, to } => {
+                Order::Frame { frame, to, is_live, publication } => {
                     for socket in to.iter() {
-                        self.enqueue(*socket, &frame, &mut dirty);
+                        self.enqueue(*socket, &frame, is_live, &mut dirty);
                     }
+                    self.turn.note(publication, to);
                 }
                 Order::Open { socket, writer, ended } => {
                     self.sockets.insert(socket.serial, Socket::new(writer, ended));
                 }
                 Order::Backlog { socket, frames } => {
-                    self.with(socket, &mut dirty, |socket| socket.backlog.extend(frames));
+                    let counts = Arc::clone(&self.counts);
+                    self.with(socket, &mut dirty, |socket| {
+                        if !socket.enqueue_missed(frames) {
+                            counts.slow_consumers.fetch_add(1, Ordering::Relaxed);
+                        }
+                    });
                 }
-                Order::Control { socket, frame } => self.enqueue(socket, &frame, &mut dirty),
+                Order::Control { socket, frame } => self.enqueue(socket, &frame, true, &mut dirty),
                 Order::Close { socket, code } => {
                     self.with(socket, &mut dirty, |socket| socket.say_goodbye(Some(code)));
                 }
@@ -120,6 +134,7 @@ impl Shard {
         for serial in dirty {
             self.write(serial);
         }
+        self.turn.written(&self.counts);
     }
 
     fn with(&mut self, id: SocketId, dirty: &mut Vec<u64>, change: impl FnOnce(&mut Socket)) {
@@ -131,10 +146,10 @@ impl Shard {
         }
     }
 
-    fn enqueue(&mut self, id: SocketId, frame: &Bytes, dirty: &mut Vec<u64>) {
+    fn enqueue(&mut self, id: SocketId, frame: &Bytes, is_live: bool, dirty: &mut Vec<u64>) {
         let counts = &self.counts;
         let Some(socket) = self.sockets.get_mut(&id.serial) else { return };
-        if !socket.enqueue(frame) {
+        if !socket.enqueue(frame, is_live) {
             counts.slow_consumers.fetch_add(1, Ordering::Relaxed);
         }
         if !socket.is_dirty {
@@ -208,9 +223,9 @@ impl Socket {
         Self {
             writer,
             ended,
-            backlog: VecDeque::new(),
             queue: VecDeque::new(),
-            queued_bytes: 0,
+            live: Tally::default(),
+            missed: Tally::default(),
             blocked_since: None,
             waker: None,
             closing_since: None,
@@ -220,19 +235,54 @@ impl Socket {
 
     /// Queues a frame; false if that made the socket a slow consumer. One frame of any size may
     /// always queue.
-    fn enqueue(&mut self, frame: &Bytes) -> bool {
+    fn enqueue(&mut self, frame: &Bytes, is_live: bool) -> bool {
         if self.closing_since.is_some() {
             return true;
         }
-        let is_full = self.queue.len() >= limits::OUTBOUND_FRAMES_MAX
-            || self.queued_bytes + frame.len() > limits::OUTBOUND_BYTES_MAX;
-        if is_full && !self.queue.is_empty() {
-            self.say_goodbye(Some(CloseCode::SlowConsumer));
+        let added = Tally { frames: 1, bytes: frame.len() };
+        if !self.count(added, is_live) {
             return false;
         }
-        self.queued_bytes += frame.len();
-        self.queue.push_back(frame.clone());
+        self.queue.push_back(Queued { frame: frame.clone(), is_live });
         true
+    }
+
+    /// Queues many frames that were missed; the bounds are looked at once.
+    fn enqueue_missed(&mut self, frames: Vec<Bytes>) -> bool {
+        if self.closing_since.is_some() {
+            return true;
+        }
+        let bytes = frames.iter().map(Bytes::len).sum();
+        if !self.count(Tally { frames: frames.len(), bytes }, false) {
+            return false;
+        }
+        self.queue.extend(frames.into_iter().map(|frame| Queued { frame, is_live: false }));
+        true
+    }
+
+    /// Counts what is to be queued; false if the socket is a slow consumer, and closes.
+    fn count(&mut self, added: Tally, is_live: bool) -> bool {
+        let tally = *self.tally(is_live);
+        let sum = Tally { frames: tally.frames + added.frames, bytes: tally.bytes + added.bytes };
+        let fits = |frames, bytes| sum.frames <= frames && sum.bytes <= bytes;
+        let has_room = tally.frames == 0
+            || fits(limits::OUTBOUND_FRAMES_MAX, limits::OUTBOUND_BYTES_MAX)
+            || (!is_live && !self.is_stuck() && fits(MISSED_FRAMES_MAX, MISSED_BYTES_MAX));
+        if has_room {
+            *self.tally(is_live) = sum;
+        } else {
+            self.say_goodbye(Some(CloseCode::SlowConsumer));
+        }
+        has_room
+    }
+
+    /// Whether its client takes nothing: one that reads does within a round trip of any network.
+    fn is_stuck(&self) -> bool {
+        self.blocked_since.is_some_and(|since| since.elapsed() >= STUCK)
+    }
+
+    fn tally(&mut self, is_live: bool) -> &mut Tally {
+        if is_live { &mut self.live } else { &mut self.missed }
     }
 
     /// Drops what is queued behind the frame that is being written, and closes.
@@ -243,20 +293,16 @@ impl Socket {
         self.closing_since = Some(Instant::now());
         if let Some(code) = code {
             // The kernel may have half a frame: its rest must come before the close frame.
-            self.backlog.truncate(1);
-            let keep = usize::from(self.backlog.is_empty());
-            self.queue.truncate(keep);
-            self.queue.push_back(frames::close(code));
+            self.queue.truncate(1);
+            self.queue.push_back(Queued { frame: frames::close(code), is_live: false });
         }
         self.ended.notify_one();
     }
 
     fn write(&mut self, context: &mut Context<'_>, counts: &Counts) -> Written {
         loop {
-            if self.backlog.is_empty() && self.queue.is_empty() {
-                self.blocked_since = None;
-                self.shrink();
-                return Written::All;
+            if self.queue.is_empty() {
+                return self.flush(context);
             }
             match self.write_once(context) {
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Written::Gone,
@@ -273,9 +319,25 @@ impl Socket {
         }
     }
 
+    /// TLS may have taken more than the kernel takes: its rest goes out here. To TCP this is nothing.
+    fn flush(&mut self, context: &mut Context<'_>) -> Written {
+        match Pin::new(&mut self.writer).poll_flush(context) {
+            Poll::Ready(Ok(())) => {
+                self.blocked_since = None;
+                self.shrink();
+                Written::All
+            }
+            Poll::Ready(Err(_)) => Written::Gone,
+            Poll::Pending => {
+                self.blocked_since.get_or_insert_with(Instant::now);
+                Written::Blocked
+            }
+        }
+    }
+
     fn write_once(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut frames = self.backlog.iter().chain(&self.queue);
-        if self.backlog.len() + self.queue.len() == 1
+        let mut frames = self.queue.iter().map(|queued| &queued.frame);
+        if self.queue.len() == 1
             && let Some(only) = frames.next()
         {
             return Pin::new(&mut self.writer).poll_write(context, only);
@@ -294,17 +356,16 @@ impl Socket {
     fn advance(&mut self, mut count: usize) -> u64 {
         let mut through = 0;
         while count > 0 {
-            let is_backlog = !self.backlog.is_empty();
-            let frames = if is_backlog { &mut self.backlog } else { &mut self.queue };
-            let Some(frame) = frames.front_mut() else { break };
+            let Some(Queued { frame, is_live }) = self.queue.front_mut() else { break };
             let taken = frame.len().min(count);
             frame.advance(taken);
             count -= taken;
-            if !is_backlog {
-                self.queued_bytes = self.queued_bytes.saturating_sub(taken);
-            }
-            if frame.is_empty() {
-                frames.pop_front();
+            let (is_live, is_through) = (*is_live, frame.is_empty());
+            let tally = self.tally(is_live);
+            tally.bytes = tally.bytes.saturating_sub(taken);
+            if is_through {
+                tally.frames = tally.frames.saturating_sub(1);
+                self.queue.pop_front();
                 through += 1;
             }
         }
@@ -313,12 +374,10 @@ impl Socket {
 
     /// Buffers exist while they are used.
     fn shrink(&mut self) {
-        for frames in [&mut self.backlog, &mut self.queue] {
-            if frames.capacity() > QUEUE_KEPT {
-                frames.shrink_to(0);
-            }
+        if self.queue.capacity() > QUEUE_KEPT {
+            self.queue.shrink_to(0);
         }
-        self.queued_bytes = 0;
+        (self.live, self.missed) = (Tally::default(), Tally::default());
     }
 }
 
@@ -347,6 +406,11 @@ const ORDERS_A_TURN: usize = 256;
 const SWEEP: Duration = Duration::from_millis(250);
 /// Queue slots that an idle socket keeps.
 const QUEUE_KEPT: usize = 4;
+/// What was missed and waits for one socket: a replay of the whole ring, and a repair that falls into it.
+const MISSED_FRAMES_MAX: usize = 2 * limits::STREAM_ENTRIES_MAX;
+const MISSED_BYTES_MAX: usize = 3 * limits::STREAM_BYTES_MAX;
+/// After this long without a byte taken, what was missed counts like anything else.
+const STUCK: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

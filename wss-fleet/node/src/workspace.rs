@@ -13,6 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::hub::{Hub, Request};
+use crate::metrics::Stale;
 use crate::{frames, jobs};
 
 /// What a job of the task came to.
@@ -31,6 +32,8 @@ struct Task {
     fill: Option<AbortHandle>,
     effects: Vec<Effect>,
     repairs: (u64, u64),
+    /// While the path behind the sockets is not whole.
+    stale: Option<Stale>,
 }
 
 /// What woke the task.
@@ -54,6 +57,7 @@ pub(crate) fn start(hub: Arc<Hub>, id: WorkspaceId, requests: mpsc::Receiver<Req
         fill: None,
         effects: Vec::new(),
         repairs: (0, 0),
+        stale: Some(Stale::new(&hub.metrics.repairs, true)),
         hub: Arc::clone(&hub),
     };
     hub.spawn(task.run());
@@ -143,12 +147,19 @@ impl Task {
         let repairs = self.state.repairs();
         self.hub.metrics.repaired(self.repairs, repairs);
         self.repairs = repairs;
+        match (self.state.is_fresh(), self.stale.take()) {
+            (true, Some(stale)) => stale.repaired(),
+            (false, None) => self.stale = Some(Stale::new(&self.hub.metrics.repairs, false)),
+            (_, stale) => self.stale = stale,
+        }
     }
 
     async fn perform(&mut self, effect: Effect) {
         let (hub, id) = (Arc::clone(&self.hub), self.id.clone());
         match effect {
-            Effect::Deliver { frame, to } => hub.shards.offer(&frame, &to).await,
+            Effect::Deliver { frame, to, is_live, publication } => {
+                hub.shards.offer(&frame, &to, is_live, publication.as_ref()).await;
+            }
             Effect::Ready { socket, frames } => {
                 hub.metrics.attaches.inc();
                 hub.shards.backlog(socket, frames).await;
@@ -160,6 +171,7 @@ impl Task {
             }
             Effect::Close { socket, code } => {
                 hub.metrics.closes.with_label_values(&[code.as_str()]).inc();
+                tracing::debug!(socket = socket.serial, code = code.as_str(), "a socket is closed");
                 hub.shards.close(socket, code).await;
             }
             Effect::LoadUser { user, registration } => {

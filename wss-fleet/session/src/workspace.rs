@@ -7,6 +7,7 @@ mod chain;
 mod deliver;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{
@@ -15,7 +16,7 @@ use model::{
 };
 use protocol::close::CloseCode;
 use protocol::frame::ServerFrame;
-use protocol::publication::Entry;
+use protocol::publication::{Entry, Publication};
 
 use crate::audience::{Audience, SocketId};
 use crate::hold::Holds;
@@ -134,6 +135,11 @@ pub enum Effect {
         frame: Bytes,
         /// To whom.
         to: Audience,
+        /// Whether it counts against what may queue for a socket. What a repair brings does not: it
+        /// comes in a burst, which is no client's fault.
+        is_live: bool,
+        /// What it tells of, if it tells of one: for those who watch.
+        publication: Option<Arc<Publication>>,
     },
     /// Offer a socket its first frames: `ready`, then what it missed. Live frames come after.
     Ready {
@@ -210,6 +216,8 @@ pub struct Workspace {
     framing: Framing,
     link: Link,
     tail: Option<Position>,
+    /// What is delivered now was missed, and comes in a burst.
+    is_repairing: bool,
     ring: Ring,
     pending: VecDeque<Entry>,
     /// Entries came while a fill ran and did not fit: fill again.
@@ -251,6 +259,7 @@ impl Workspace {
             framing,
             link: Link::Down,
             tail: None,
+            is_repairing: false,
             ring: Ring::default(),
             pending: VecDeque::new(),
             overflowed: false,
@@ -269,6 +278,7 @@ impl Workspace {
 
     /// Takes an input and puts out what is to be done about it, in order.
     pub fn handle(&mut self, input: Input, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.is_repairing = matches!(input, Input::Filled { .. } | Input::HistoryRead { .. });
         match input {
             Input::Linked => self.start_fill(self.tail, effects),
             Input::Lost => {
@@ -335,7 +345,8 @@ impl Workspace {
         if !to.is_empty() {
             let (cursor, fresh) = (self.cursor(), self.is_fresh());
             let tick = ServerFrame::Tick { cursor, server_time: now, fresh };
-            effects.push(Effect::Deliver { frame: (self.framing)(tick.encode()), to });
+            let frame = (self.framing)(tick.encode());
+            effects.push(Effect::Deliver { frame, to, is_live: true, publication: None });
             self.audit(effects);
         }
     }
@@ -359,7 +370,8 @@ impl Workspace {
                 self.resyncs += to.sockets().count() as u64;
                 let delay_ms = spread * step / RESYNC_STEPS;
                 let frame = ServerFrame::Resync { reason: reason.to_owned(), delay_ms };
-                effects.push(Effect::Deliver { frame: (self.framing)(frame.encode()), to });
+                let frame = (self.framing)(frame.encode());
+                effects.push(Effect::Deliver { frame, to, is_live: true, publication: None });
             }
         }
     }

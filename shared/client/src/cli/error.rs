@@ -23,6 +23,8 @@ pub(crate) enum CliError {
     NoChannel { wanted: String, known: String },
     #[error("{0} channels are named {1}: use an id from `client channels`")]
     ManyChannels(usize, String),
+    #[error("{file} cannot be trusted: {cause}")]
+    NoAuthority { file: String, cause: String },
     #[error("cannot write: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -58,6 +60,7 @@ impl CliError {
             | Self::NoDm(_)
             | Self::NoChannel { .. }
             | Self::ManyChannels(..)
+            | Self::NoAuthority { .. }
             | Self::Output(_) => None,
         }
     }

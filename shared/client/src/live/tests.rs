@@ -191,9 +191,9 @@ async fn an_unreachable_node_is_reported() {
 }
 
 #[tokio::test]
-async fn a_node_behind_tls_stops_a_client_that_has_none() {
+async fn a_node_behind_another_scheme_stops_a_client() {
     let fake = Fake::start(|call| {
-        call.line.starts_with("GET /connect").then(|| (200, assignment("wss://127.0.0.1:1/ws")))
+        call.line.starts_with("GET /connect").then(|| (200, assignment("ftp://127.0.0.1:1/ws")))
     })
     .await;
     let (_client, mut events) = fake.client();

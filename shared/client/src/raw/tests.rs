@@ -39,7 +39,9 @@ async fn an_exchange_ends_with_the_other_side_or_with_its_time() {
 
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", silent.local_addr().unwrap());
-    assert_eq!(exchange(&url, b"x", Duration::from_millis(20)).await.unwrap(), b"");
+    let moment = Duration::from_millis(20);
+    assert!(matches!(exchange(&url, b"x", moment).await, Err(OpenError::TimedOut)));
+    assert_eq!(exchange_for(&url, b"x", moment).await.unwrap(), b"");
     let error = RawSocket::open(&url, &[], Duration::from_millis(20)).await.unwrap_err();
     assert!(matches!(error, OpenError::TimedOut), "{error:?}");
 }

@@ -77,7 +77,7 @@ async fn g3_what_no_send_published_the_relay_publishes_in_order_and_once() {
         assert_eq!(published(&rig).await, sent);
     }
     let counts = relay.counts();
-    assert_eq!((counts.relayed, counts.appended), (60, 20));
+    assert_eq!((counts.relayed, counts.appended, counts.lag_ms), (60, 20, 19));
     // As its send would have done it: text, sender, and the version that the send read (G6).
     let sent_now = rig.published().await;
     rig.app.publisher.switch(true);
@@ -87,7 +87,10 @@ async fn g3_what_no_send_published_the_relay_publishes_in_order_and_once() {
         let id = Some(stored.message.id);
         rig.send("alice", &channel, stored.message.text.as_str(), id, None).await.unwrap();
         let by_send = rig.published().await.pop().unwrap();
-        assert_eq!(by_send.publication, entry.publication);
+        let relayed = (*entry.publication).clone();
+        assert_eq!(relayed.origin().trace, stored.message.id.into(), "the store keeps no trace");
+        // Only where it began does the store not know.
+        assert_eq!(*by_send.publication, relayed.with_origin(crate::rig::origin()));
     }
 }
 

@@ -11,9 +11,13 @@ use messaging::ports::{
 };
 use messaging::publisher::Publisher;
 use messaging::send::{PostMessage, PostMessageError, Posted, post_message};
+use messaging::tally::Tally;
 use messaging::{App, Ports};
-use model::{Channel, ChannelId, Contract, MessageId, MessageText, Timestamp, UserId, WorkspaceId};
+use model::{
+    Channel, ChannelId, Contract, MessageId, MessageText, Timestamp, TraceId, UserId, WorkspaceId,
+};
 use protocol::http::{CreateChannelBody, NewChannel};
+use protocol::publication::Origin;
 
 pub(crate) struct Rig {
     pub(crate) app: App,
@@ -23,24 +27,32 @@ pub(crate) struct Rig {
     pub(crate) directory: Arc<MemoryDirectory>,
 }
 
+/// Where every send of a rig says that it comes from.
+pub(crate) fn origin() -> Origin {
+    let received_at = Timestamp::from_unix_ms(1_800_000_000_000);
+    Origin { received_at, trace: TraceId::of_bits(0xfeed) }
+}
+
 impl Rig {
     pub(crate) fn new() -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_unix_ms(1_800_000_000_000)));
         let store = Arc::new(MemoryStore::new());
         let bus = Arc::new(MemoryBus::new(clock.clone()));
         let directory = Arc::new(MemoryDirectory::new(clock.clone()));
+        let tally = Arc::<Tally>::default();
         let app = App::new(Ports {
             messages: store.clone(),
             channels: store.clone(),
             members: store.clone(),
             revocations: store.clone(),
-            publisher: Publisher::new(bus.clone(), clock.clone()),
+            publisher: Publisher::new(bus.clone(), clock.clone(), tally.clone()),
             nodes: directory.clone(),
             fleet: FleetView::default(),
             tokens: Arc::new(NoTokens),
             tickets: Arc::new(NoTokens),
             clock: clock.clone(),
             randomness: Arc::new(SeededRandomness::new(7)),
+            tally,
         });
         Self { app, clock, store, bus, directory }
     }
@@ -65,7 +77,8 @@ impl Rig {
         after: Option<MessageId>,
     ) -> Result<Posted, PostMessageError> {
         let text = MessageText::parse(text.to_owned()).unwrap();
-        let command = PostMessage { channel_id: channel.clone(), text, id, after };
+        let command =
+            PostMessage { channel_id: channel.clone(), text, id, after, origin: origin() };
         post_message(&self.app, &caller(sender), command).await
     }
 

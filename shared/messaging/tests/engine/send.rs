@@ -5,6 +5,7 @@ use std::time::Duration;
 use memory::PublishFault;
 use messaging::Refusal;
 use messaging::send::{PostMessageError, Posted};
+use messaging::tally::Fact;
 use model::{ChannelId, ErrorCode, MessageId, limits};
 use tokio::task::JoinSet;
 
@@ -203,7 +204,13 @@ async fn g8_tenants_and_non_members_get_one_answer() {
         (stranger("alice"), channel),
         (caller("alice"), absent),
     ] {
-        let command = PostMessage { channel_id, text: text.clone(), id: None, after: None };
+        let command = PostMessage {
+            channel_id,
+            text: text.clone(),
+            id: None,
+            after: None,
+            origin: crate::rig::origin(),
+        };
         assert_eq!(
             code(post_message(&rig.app, &caller, command).await),
             ErrorCode::ChannelNotFound
@@ -245,4 +252,41 @@ async fn g3_one_id_in_two_channels_is_two_messages_and_both_are_published() {
         assert!(!posted.duplicate);
     }
     assert_eq!(rig.published().await.len() - before, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_sends_did_is_counted_by_guarantee() {
+    let rig = Rig::new();
+    let channel = rig.group("alice", &["bob"]).await.id;
+    rig.app.tally.take();
+    let id = Some(rig.id_at(0, 1));
+    for _ in 0..2 {
+        rig.send("alice", &channel, "hi", id, None).await.unwrap();
+    }
+    let taken = rig.app.tally.take();
+    assert_eq!(taken, [(Fact::Stored, 1), (Fact::Duplicate, 1), (Fact::Published, 2)]);
+    rig.bus.fail_publishes(PublishFault::Refused, 1);
+    rig.post("alice", &channel, "refused").await;
+    assert_eq!(rig.app.tally.take(), [(Fact::Stored, 1), (Fact::PublishFailed, 1)]);
+    rig.bus.fail_publishes(PublishFault::Hang, u64::from(limits::PUBLISH_TIMEOUTS_MAX));
+    for _ in 0..=limits::PUBLISH_TIMEOUTS_MAX {
+        rig.post("alice", &channel, "not in time, then not at all").await;
+    }
+    let timeouts = u64::from(limits::PUBLISH_TIMEOUTS_MAX);
+    let expected = [
+        (Fact::Stored, timeouts + 1),
+        (Fact::PublishFailed, timeouts + 1),
+        (Fact::PublishTimedOut, timeouts),
+        (Fact::PublishSkipped, 1),
+    ];
+    assert_eq!(rig.app.tally.take(), expected);
+}
+
+#[tokio::test]
+async fn a_publication_carries_where_its_message_began() {
+    let rig = Rig::new();
+    let channel = rig.group("alice", &["bob"]).await.id;
+    rig.post("alice", &channel, "hi").await;
+    let entry = rig.published().await.pop().unwrap();
+    assert_eq!(entry.publication.origin(), crate::rig::origin());
 }

@@ -127,6 +127,76 @@ fn every_wrong_value_is_named_and_none_is_shown() {
     assert!(!refused.to_string().contains(wrong));
 }
 
+/// A chain and its key for names, good between these days of 2026.
+fn issued(names: &[&str], days: (u8, u8)) -> (String, String) {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let mut params = rcgen::CertificateParams::new(names).unwrap();
+    params.not_before = rcgen::date_time_ymd(2026, 6, days.0);
+    params.not_after = rcgen::date_time_ymd(2026, 6, days.1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+/// Noon of a day of June 2026.
+fn june(day: u64) -> Timestamp {
+    // 2026-05-31T12:00:00Z.
+    Timestamp::from_unix_ms((1_780_228_800 + day * 24 * 3600) * 1_000)
+}
+
+#[test]
+fn a_certificate_comes_with_its_key_for_the_urls_name_and_this_day() {
+    let (chain, key) = issued(&["*.nodes.example.com"], (10, 20));
+    let (other, _) = issued(&["n1.example"], (10, 20));
+    let with = |url: &str, chain: &str, key: &str| {
+        let mut env = node();
+        env.insert(NODE_URL, url.to_owned());
+        env.insert(NODE_TLS_CERTIFICATE, chain.to_owned());
+        env.insert(NODE_TLS_KEY, key.to_owned());
+        env
+    };
+    let url = "wss://a.nodes.example.com:8443/socket";
+    let config = NodeConfig::at(&with(url, &chain, &key), june(15)).unwrap();
+    let certificate = config.certificate.clone().unwrap();
+    assert_eq!(certificate.not_before().rfc3339(), "2026-06-10T00:00:00.000Z");
+    assert_eq!(certificate.not_after().rfc3339(), "2026-06-20T00:00:00.000Z");
+    assert_eq!(
+        (certificate.serves("a.nodes.example.com"), certificate.serves("b.a.nodes.example.com")),
+        (true, false)
+    );
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("BEGIN") && shown.contains("not_after"), "{shown}");
+    let problems = |env: &HashMap<&'static str, String>, day: u64| {
+        NodeConfig::at(env, june(day)).map(drop).map_err(|error| error.problems).unwrap_err()
+    };
+    let of = |name: &str, wrong: &str| vec![format!("{name} {wrong}")];
+    let good = with(url, &chain, &key);
+    let expired = of(NODE_TLS_CERTIFICATE, "is expired since 2026-06-20T00:00:00.000Z");
+    assert_eq!(problems(&good, 21), expired);
+    let early = of(NODE_TLS_CERTIFICATE, "is not valid before 2026-06-10T00:00:00.000Z");
+    assert_eq!(problems(&good, 9), early);
+    let strange = of(NODE_TLS_CERTIFICATE, "is not for the host of INKWIRE_NODE_URL");
+    assert_eq!(problems(&with("wss://n1.example/socket", &chain, &key), 15), strange);
+    let other_key = of(NODE_TLS_KEY, "is not the key of the certificate");
+    assert_eq!(problems(&with("wss://n1.example/socket", &other, &key), 15), other_key);
+    let plain = of(NODE_URL, "is not wss://, as INKWIRE_NODE_TLS_CERTIFICATE is set");
+    assert_eq!(problems(&with("ws://a.nodes.example.com/socket", &chain, &key), 15), plain);
+    let half = of(NODE_TLS_KEY, "is not set, as INKWIRE_NODE_TLS_CERTIFICATE is");
+    assert_eq!(problems(&with(url, &chain, ""), 15), half);
+    let all = problems(&with("ws://elsewhere/socket", &chain, &key), 21);
+    assert_eq!(all.len(), 3, "{all:?}");
+    // With a place for the task's id, the wildcard has to cover it.
+    let mut placed = with("wss://{task_id}.nodes.example.com:8443/socket", &chain, &key);
+    let unset = format!("{NODE_URL} holds {{task_id}}, and {TASK_METADATA} is not set");
+    assert_eq!(problems(&placed, 15), [unset]);
+    placed.insert(TASK_METADATA, "http://169.254.170.2/v4/0a1b".to_owned());
+    let config = NodeConfig::at(&placed, june(15)).unwrap();
+    assert_eq!(config.task_metadata.as_deref(), Some("http://169.254.170.2/v4/0a1b"));
+    // Who has a URL of their own does not ask.
+    let mut own = good;
+    own.insert(TASK_METADATA, "http://169.254.170.2/v4/0a1b".to_owned());
+    assert_eq!(NodeConfig::at(&own, june(15)).unwrap().task_metadata, None);
+}
+
 #[test]
 fn no_secret_shows() {
     let shown = format!("{:?}", FunctionConfig::try_from(&function()).unwrap());

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use dynamo::{Capacity, CredentialSource};
 use memory::{ManualClock, MemoryBus, MemoryDirectory};
 use messaging::ports::Clock;
+use messaging::tally::Fact;
 use model::{Timestamp, UserId, WorkspaceId};
 use serde_json::Value;
 
@@ -95,11 +96,12 @@ async fn a_caller_is_who_the_token_says() {
         expires_at,
     };
     let code_of = |authorization: Option<String>| {
-        let mut headers = HeaderMap::new();
+        let mut request = Request::new(Bytes::new());
         if let Some(value) = authorization {
-            headers.insert("authorization", HeaderValue::from_str(&value).unwrap());
+            let value = HeaderValue::from_str(&value).unwrap();
+            request.headers_mut().insert("authorization", value);
         }
-        authenticate(&app, &headers).map_err(|failure| failure.problem.code)
+        authenticate(&app, &request).map_err(|failure| failure.problem.code)
     };
     assert_eq!(code_of(None), Err(ErrorCode::Unauthenticated));
     assert_eq!(code_of(Some("Basic x".to_owned())), Err(ErrorCode::Unauthenticated));
@@ -116,4 +118,70 @@ async fn request_ids_are_plain() {
         assert_eq!(RequestId::from_platform(text), None, "{text}");
     }
     assert_eq!(RequestId::mint(&app().await).as_str().len(), 26);
+}
+
+/// A call to a handler that was noted as `send` notes it, and what came of it.
+async fn call(app: &App, headers: &[(&'static str, &str)], status: u16) -> Call {
+    let mut request = named("c6af9ac6-7b61-11e6-9a41-93e8deadbeef");
+    *request.method_mut() = http::Method::POST;
+    *request.uri_mut() = "/messages?channel_id=secret".parse().unwrap();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    let handle = |app: App, request: Request<Bytes>| async move {
+        assert!(route(&request).is_ok());
+        let notes = Notes::of(&request);
+        notes.message(MessageId::mint(NOW, 1), false);
+        app.tally.count(Fact::Stored);
+        let failed = StoreError::Unavailable("the table is gone".into());
+        let result = if status == 200 {
+            Ok(Answer::ok(&origin(&app, &request).trace.to_string()))
+        } else {
+            Err(failed.into())
+        };
+        respond(&app, &request, result)
+    };
+    attend(app.clone(), request, handle).await.1
+}
+
+#[tokio::test]
+async fn a_call_is_one_line_with_its_metrics() {
+    let app = app().await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let called = call(&app, &[("traceparent", &parent)], 200).await;
+    let line: Value = serde_json::from_str(&called.document(&app, "inkwire-send")).unwrap();
+    let expected = serde_json::json!({
+        "_aws": {
+            "Timestamp": NOW.unix_ms(),
+            "CloudWatchMetrics": [{
+                "Namespace": "Inkwire",
+                "Dimensions": [["function"]],
+                "Metrics": [{ "Name": "stored", "Unit": "Count" }],
+            }],
+        },
+        "function": "inkwire-send", "stored": 1,
+        "timestamp": NOW.rfc3339(), "level": "INFO", "message": "call",
+        "request_id": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef", "trace_id": trace,
+        "method": "POST", "route": "/messages", "status": 200, "duration_ms": 0,
+        "message_id": MessageId::mint(NOW, 1).to_string(), "duplicate": false,
+    });
+    assert_eq!(line, expected);
+}
+
+#[tokio::test]
+async fn a_failure_says_why_and_is_counted_and_a_call_has_a_trace_of_its_own() {
+    let app = app().await;
+    let failed = call(&app, &[], 503).await;
+    let line: Value = serde_json::from_str(&failed.document(&app, "f")).unwrap();
+    assert_eq!((&line["level"], &line["code"]), (&"ERROR".into(), &"unavailable".into()));
+    assert_eq!(line["cause"], "the store is unavailable: the table is gone");
+    assert_eq!((&line["failures"], &line["stored"]), (&1.into(), &1.into()));
+    assert_eq!(line["trace_id"], "c6af9ac67b6111e69a4193e8deadbeef", "the request's id");
+    let lost = call(&app, &[("traceparent", "secret")], 200).await;
+    let line = lost.document(&app, "f");
+    assert!(
+        line.contains("c6af9ac67b6111e69a4193e8deadbeef") && !line.contains("secret"),
+        "{line}"
+    );
 }

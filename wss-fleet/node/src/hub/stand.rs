@@ -31,13 +31,14 @@ impl Stand {
             nodes: Arc::new(MemoryDirectory::new(clock.clone())),
             tokens: Arc::new(NoTokens),
             tickets: Arc::new(SignedTickets::new(&secrets)),
-            clock,
+            clock: clock.clone(),
             randomness: Arc::new(SeededRandomness::new(7)),
         };
         let mut shards = JoinSet::new();
-        let mailboxes = Shards::start(&mut shards, 2);
+        let mailboxes = Shards::start(&mut shards, 2, clock);
         let url = "ws://node/socket".to_owned();
-        let hub = Hub::new(parts, url, Vec::new(), 1, mailboxes);
+        let shown = Shown { url, own_name: None, certificate_ends_at: None };
+        let hub = Hub::new(parts, shown, Vec::new(), 1, mailboxes);
         Self { hub: Arc::new(hub), store, _shards: shards }
     }
 }

@@ -1,8 +1,15 @@
 use std::sync::atomic::AtomicUsize;
 
+use memory::ManualClock;
+use model::{ChannelId, Message, MessageId, MessageText, Timestamp, TraceId, UserId};
+use protocol::publication::{Origin, Publication};
 use tokio::io::AsyncReadExt;
 
 use super::*;
+
+fn counts_at(now: Timestamp) -> Counts {
+    Counts::new(Arc::new(ManualClock::at(now)))
+}
 
 /// A shard with sockets on pipes of a given size.
 struct Rig {
@@ -14,7 +21,7 @@ struct Rig {
 impl Rig {
     fn start() -> Self {
         let (orders, rx) = mpsc::channel(64);
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(counts_at(Timestamp::from_unix_ms(0)));
         tokio::spawn(run(rx, Arc::clone(&counts)));
         Self { orders, counts, serial: 0 }
     }
@@ -33,7 +40,8 @@ impl Rig {
     }
 
     async fn frame(&self, bytes: &'static [u8], to: &[SocketId]) {
-        self.order(Order::Frame { frame: Bytes::from_static(bytes), to: to.into() }).await;
+        let (frame, to) = (Bytes::from_static(bytes), to.into());
+        self.order(Order::Frame { frame, to, is_live: true, publication: None }).await;
     }
 }
 
@@ -70,11 +78,66 @@ async fn g5_a_full_queue_closes_the_socket_as_slow_consumer_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn g5_what_was_missed_comes_in_its_place_and_is_no_slow_consumers_fault() {
+    let mut rig = Rig::start();
+    let (socket, mut peer, _) = rig.socket(3).await;
+    // The kernel has a part of it when the rest comes.
+    rig.frame(b"live and long ", &[socket]).await;
+    let mut begun = [0; 2];
+    peer.read_exact(&mut begun).await.unwrap();
+    let missed = Bytes::from_static(b"missed ");
+    let count = limits::OUTBOUND_FRAMES_MAX + 2;
+    let frames = vec![missed.clone(); count];
+    rig.order(Order::Backlog { socket, frames }).await;
+    for _ in 0..count {
+        let to = [socket].into();
+        rig.order(Order::Frame { frame: missed.clone(), to, is_live: false, publication: None })
+            .await;
+    }
+    rig.frame(b"tick", &[socket]).await;
+    let expected = format!("live and long {}tick", "missed ".repeat(count * 2));
+    let mut read = vec![0; expected.len() - begun.len()];
+    peer.read_exact(&mut read).await.unwrap();
+    assert_eq!([&begun[..], &read].concat(), expected.as_bytes());
+    assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn g5_what_was_missed_has_a_bound_of_its_own() {
+    let mut rig = Rig::start();
+    let (socket, _peer, ended) = rig.socket(1).await;
+    for _ in 0..5 {
+        let frames = vec![Bytes::from_static(b"missed "); limits::STREAM_ENTRIES_MAX];
+        rig.order(Order::Backlog { socket, frames }).await;
+    }
+    ended.notified().await;
+    assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn g5_what_was_missed_counts_for_a_client_that_takes_nothing() {
+    let mut rig = Rig::start();
+    let (socket, mut peer, ended) = rig.socket(1).await;
+    rig.frame(b"never read", &[socket]).await;
+    tokio::time::sleep(STUCK).await;
+    for _ in 0..limits::OUTBOUND_FRAMES_MAX + 1 {
+        let (frame, to) = (Bytes::from_static(b"missed"), [socket].into());
+        rig.order(Order::Frame { frame, to, is_live: false, publication: None }).await;
+    }
+    let ended = tokio::time::timeout(STUCK, ended.notified()).await;
+    assert!(ended.is_ok(), "long before ten seconds");
+    let mut read = Vec::new();
+    peer.read_to_end(&mut read).await.unwrap();
+    assert!(read.ends_with(b"slow_consumer"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn g5_one_frame_of_any_size_may_queue() {
     let mut rig = Rig::start();
     let (socket, mut peer, _) = rig.socket(16).await;
     let huge = Bytes::from(vec![b'x'; limits::OUTBOUND_BYTES_MAX * 2]);
-    rig.order(Order::Frame { frame: huge.clone(), to: [socket].into() }).await;
+    let (frame, to) = (huge.clone(), [socket].into());
+    rig.order(Order::Frame { frame, to, is_live: true, publication: None }).await;
     let mut read = vec![0; huge.len()];
     peer.read_exact(&mut read).await.unwrap();
     assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 0);
@@ -134,15 +197,109 @@ impl AsyncWrite for Counting {
 #[test]
 fn everything_queued_for_a_socket_goes_out_in_one_call() {
     let calls = Arc::new(AtomicUsize::new(0));
-    let mut shard =
-        Shard { sockets: Sockets::default(), ready: Arc::default(), counts: Arc::default() };
+    let mut shard = shard_at(Timestamp::from_unix_ms(0));
     let socket = SocketId { shard: 0, serial: 1 };
     let writer = Box::new(Counting(Arc::clone(&calls)));
     let mut batch = vec![Order::Open { socket, writer, ended: Arc::default() }];
     for _ in 0..50 {
-        batch.push(Order::Frame { frame: Bytes::from_static(b"frame"), to: [socket].into() });
+        batch.push(Order::Frame {
+            frame: Bytes::from_static(b"frame"),
+            to: [socket].into(),
+            is_live: true,
+            publication: None,
+        });
     }
     shard.take(&mut batch);
     assert_eq!(calls.load(Ordering::Relaxed), 1);
     assert_eq!(shard.counts.delivered.load(Ordering::Relaxed), 50);
+}
+
+/// Takes whatever it is given, and hands it on only when it is flushed, as TLS may.
+struct Holding {
+    inner: tokio::io::DuplexStream,
+    held: Vec<u8>,
+}
+
+impl AsyncWrite for Holding {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.held.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while !this.held.is_empty() {
+            match Pin::new(&mut this.inner).poll_write(context, &this.held) {
+                Poll::Ready(Ok(count)) => drop(this.held.drain(..count)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn g5_what_a_writer_holds_back_is_flushed_and_its_stall_noticed() {
+    let rig = Rig::start();
+    let (inner, mut peer) = tokio::io::duplex(4);
+    let (socket, ended) = (SocketId { shard: 0, serial: 1 }, Arc::new(Notify::new()));
+    let writer = Box::new(Holding { inner, held: Vec::new() });
+    rig.order(Order::Open { socket, writer, ended: Arc::clone(&ended) }).await;
+    rig.frame(b"one two three", &[socket]).await;
+    let mut read = [0; 13];
+    let whole = tokio::time::timeout(limits::WRITE_STALL_MAX, peer.read_exact(&mut read)).await;
+    assert!(whole.is_ok(), "only {:?}", String::from_utf8_lossy(&read));
+    assert_eq!(&read[..], b"one two three");
+    // A peer that takes nothing more is a slow consumer, though its writer took all.
+    rig.frame(b"four five", &[socket]).await;
+    let begun = Instant::now();
+    ended.notified().await;
+    assert!(begun.elapsed() >= limits::WRITE_STALL_MAX);
+    assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 1);
+}
+
+fn shard_at(now: Timestamp) -> Shard {
+    let (sockets, ready, turn) = (Sockets::default(), Arc::default(), Turn::default());
+    Shard { sockets, ready, counts: Arc::new(counts_at(now)), turn }
+}
+
+#[test]
+fn how_late_a_message_is_written_is_observed_once_a_shard() {
+    let sent = Timestamp::from_unix_ms(1_800_000_000_000);
+    let message = |received_at: Timestamp| {
+        let stored = Message {
+            id: MessageId::mint(sent, 1),
+            channel_id: ChannelId::mint_group(sent, 1),
+            sender_id: UserId::parse("a").unwrap(),
+            text: MessageText::from_stored("hi".to_owned()),
+        };
+        let origin = Origin { received_at, trace: TraceId::of_bits(1) };
+        Publication::of_message(&stored, 1).with_origin(origin)
+    };
+    let mut shard = shard_at(sent.plus(Duration::from_millis(40)));
+    let to: Arc<[SocketId]> = (0..9).map(|serial| SocketId { shard: 0, serial }).collect();
+    let mut batch = Vec::new();
+    for publication in [message(sent), message(sent.plus(Duration::from_secs(1)))] {
+        let (frame, publication) = (Bytes::from_static(b"frame"), Some(Arc::new(publication)));
+        batch.push(Order::Frame { frame, to: Arc::clone(&to), is_live: true, publication });
+    }
+    batch.push(Order::Frame {
+        frame: Bytes::from_static(b"tick"),
+        to,
+        is_live: true,
+        publication: None,
+    });
+    shard.take(&mut batch);
+    let latency = shard.counts.latency.as_ref().unwrap();
+    assert_eq!((latency.get_sample_count(), latency.get_sample_sum()), (2, 0.04));
+    assert_eq!(shard.counts.skewed.load(Ordering::Relaxed), 1, "the other clock is ahead");
 }

@@ -154,7 +154,7 @@ impl Workspace {
         }
     }
 
-    fn deliver(&mut self, number: u64, publication: &Publication, effects: &mut Vec<Effect>) {
+    fn deliver(&mut self, number: u64, publication: &Arc<Publication>, effects: &mut Vec<Effect>) {
         let to = match &publication.body {
             PublicationBody::Message(message) => self.roster.audience(&message.channel_id),
             PublicationBody::Channel(change) => {
@@ -177,7 +177,8 @@ impl Workspace {
         if is_own {
             link.frame = Some(frame.clone());
         }
-        effects.push(Effect::Deliver { frame, to });
+        let (is_live, publication) = (!self.is_repairing, Some(Arc::clone(publication)));
+        effects.push(Effect::Deliver { frame, to, is_live, publication });
     }
 
     /// The version whose change is a delta. A channel that is not there has the last one.

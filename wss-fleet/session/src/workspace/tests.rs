@@ -132,7 +132,7 @@ impl Rig {
         let mut delivered = Vec::new();
         for effect in &self.effects {
             match effect {
-                Effect::Deliver { frame, to } => {
+                Effect::Deliver { frame, to, .. } => {
                     delivered.extend(to.sockets().map(|socket| (socket, text_of(frame))));
                 }
                 Effect::Replay { frames, to } => {
@@ -164,7 +164,9 @@ impl Rig {
             .effects
             .iter()
             .filter_map(|effect| match effect {
-                Effect::Deliver { frame, to } if text_of(frame) == "resync" => Some(to.sockets()),
+                Effect::Deliver { frame, to, .. } if text_of(frame) == "resync" => {
+                    Some(to.sockets())
+                }
                 _ => None,
             })
             .flatten()
@@ -216,6 +218,7 @@ fn published(channel: &ChannelId, version: u64, text: Option<MessageText>) -> Pu
         sender_id,
         text,
         members_version: version,
+        origin: None,
     })
 }
 

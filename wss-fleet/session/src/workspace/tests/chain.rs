@@ -40,6 +40,26 @@ fn g4_a_hole_is_filled_from_the_stream_in_order() {
 }
 
 #[test]
+fn g5_what_a_repair_brings_is_no_clients_fault() {
+    let live = |rig: &Rig| -> Vec<bool> {
+        let live = |effect: &Effect| match effect {
+            Effect::Deliver { is_live, .. } => Some(*is_live),
+            _ => None,
+        };
+        rig.effects.iter().filter_map(live).collect()
+    };
+    let (mut rig, c, _) = linked_with_alice();
+    rig.push(message(&c, 1, "pushed"));
+    assert_eq!(live(&rig), [true]);
+    rig.entry(message(&c, 1, "missed"));
+    rig.push(message(&c, 1, "waits for what was missed"));
+    rig.answer_fill();
+    assert_eq!(live(&rig), [false, false]);
+    rig.push(message(&c, 1, "pushed"));
+    assert_eq!(live(&rig), [true]);
+}
+
+#[test]
 fn g4_a_lost_last_message_is_found_when_the_link_is_back() {
     let (mut rig, c, alice) = linked_with_alice();
     rig.input(Input::Lost);

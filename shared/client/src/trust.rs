@@ -1,0 +1,102 @@
+//! Whom a client believes that a server is who it says.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, LazyLock};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::TlsConnector;
+
+use crate::transport::ByteStream;
+
+/// The authorities whose certificates are taken over TLS: the public ones, as Mozilla lists them
+/// and this program was built with them, and those that were added. Cheap to clone.
+#[derive(Clone)]
+pub struct Trust(Arc<ClientConfig>);
+
+/// What is to be trusted is no PEM certificate of an authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a PEM certificate of an authority")]
+pub struct TrustError;
+
+impl Trust {
+    /// The public authorities.
+    #[must_use]
+    pub fn public() -> Self {
+        static PUBLIC: LazyLock<Trust> = LazyLock::new(|| Trust::of(public_roots()));
+        PUBLIC.clone()
+    }
+
+    /// The public authorities and these, in PEM.
+    ///
+    /// # Errors
+    /// [`TrustError`] if there is none, or one that cannot be read.
+    pub fn with(authorities: &str) -> Result<Self, TrustError> {
+        let mut roots = public_roots();
+        let known = roots.len();
+        for authority in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
+            let authority = authority.or(Err(TrustError))?;
+            roots.add(authority).or(Err(TrustError))?;
+        }
+        if roots.len() == known { Err(TrustError) } else { Ok(Self::of(roots)) }
+    }
+
+    fn of(roots: RootCertStore) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider);
+        #[expect(clippy::expect_used, reason = "the provider has ciphers for its own versions")]
+        let builder =
+            builder.with_safe_default_protocol_versions().expect("ring serves both versions");
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self(Arc::new(config))
+    }
+
+    /// What an HTTP client is set up with.
+    pub(crate) fn config(&self) -> ClientConfig {
+        ClientConfig::clone(&self.0)
+    }
+
+    /// Brings a connection into TLS with this host.
+    pub(crate) async fn connect(
+        &self,
+        host: &str,
+        stream: Box<dyn ByteStream>,
+    ) -> io::Result<Box<dyn ByteStream>> {
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = ServerName::try_from(host).map_err(io::Error::other)?;
+        let tls = TlsConnector::from(Arc::clone(&self.0)).connect(name, stream).await?;
+        Ok(Box::new(tls))
+    }
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self::public()
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trust")
+    }
+}
+
+fn public_roots() -> RootCertStore {
+    RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_authority_is_refused() {
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for text in ["", "hunter2", broken] {
+            assert_eq!(Trust::with(text).map(drop), Err(TrustError), "{text}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What an environment does, counted under the names of the guarantees.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fact {
+    /// A message was stored (G1).
+    Stored,
+    /// A message was there already: a retry (G1).
+    Duplicate,
+    /// The bus took a publication, now or before (G3).
+    Published,
+    /// A publication is not known to be on the bus: what is stored is the relay's (G3).
+    PublishFailed,
+    /// One of these, because the bus did not answer in time.
+    PublishTimedOut,
+    /// One of these, because the bus did not answer lately, so that it was not tried.
+    PublishSkipped,
+    /// A client got a node (G7).
+    Connected,
+    /// A user was revoked (G8).
+    Revoked,
+}
+
+impl Fact {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Stored,
+        Self::Duplicate,
+        Self::Published,
+        Self::PublishFailed,
+        Self::PublishTimedOut,
+        Self::PublishSkipped,
+        Self::Connected,
+        Self::Revoked,
+    ];
+
+    /// Its name as a metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Duplicate => "duplicates",
+            Self::Published => "published",
+            Self::PublishFailed => "publish_failures",
+            Self::PublishTimedOut => "publish_timeouts",
+            Self::PublishSkipped => "publish_skips",
+            Self::Connected => "connects",
+            Self::Revoked => "revocations",
+        }
+    }
+}
+
+/// Counts of facts since somebody took them.
+#[derive(Debug, Default)]
+pub struct Tally([AtomicU64; Fact::ALL.len()]);
+
+impl Tally {
+    /// Counts one.
+    pub fn count(&self, fact: Fact) {
+        if let Some(count) = self.0.get(fact as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes what was counted, without what was not: each is taken once, whoever takes it.
+    pub fn take(&self) -> Vec<(Fact, u64)> {
+        let taken = |fact: Fact| {
+            let count =
+                self.0.get(fact as usize).map_or(0, |count| count.swap(0, Ordering::Relaxed));
+            (fact, count)
+        };
+        Fact::ALL.into_iter().map(taken).filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_taken_once() {
+        let tally = Tally::default();
+        for fact in Fact::ALL {
+            tally.count(fact);
+        }
+        tally.count(Fact::Revoked);
+        let taken = tally.take();
+        assert_eq!(taken.len(), Fact::ALL.len());
+        assert!(taken.iter().all(|(fact, count)| *count == 1 + u64::from(*fact == Fact::Revoked)));
+        assert_eq!(tally.take(), []);
+    }
+}

@@ -1,0 +1,228 @@
+//! One line of the log for each call: who asked for what, what came of it, and how long it took.
+//! Never a text, a token, or anything that a caller chose freely.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use messaging::App;
+use messaging::ports::Principal;
+use model::{ChannelId, ErrorCode, MessageId, Timestamp, TraceId, UserId, WorkspaceId};
+use protocol::http::trace;
+use protocol::publication::Origin;
+use serde_json::{Map, Value};
+
+use super::RequestId;
+use crate::metrics::{Metric, document};
+
+/// What a handler finds out about a call, for the call's line. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Notes(Arc<Mutex<Noted>>);
+
+#[derive(Debug, Clone, Default)]
+struct Noted {
+    route: Option<&'static str>,
+    workspace: Option<WorkspaceId>,
+    user: Option<UserId>,
+    channel: Option<ChannelId>,
+    message: Option<MessageId>,
+    duplicate: Option<bool>,
+}
+
+impl Notes {
+    /// The notes of a request; of no use where it does not come from [`super::serve`].
+    #[must_use]
+    pub fn of(request: &Request<Bytes>) -> Self {
+        request.extensions().get().cloned().unwrap_or_default()
+    }
+
+    /// Notes which channel it is about.
+    pub fn channel(&self, channel: &ChannelId) {
+        self.lock().channel = Some(channel.clone());
+    }
+
+    /// Notes which message it is about, and whether that was there before.
+    pub fn message(&self, message: MessageId, duplicate: bool) {
+        let mut noted = self.lock();
+        (noted.message, noted.duplicate) = (Some(message), Some(duplicate));
+    }
+
+    pub(super) fn route(&self, route: &'static str) {
+        self.lock().route = Some(route);
+    }
+
+    pub(super) fn caller(&self, caller: &Principal) {
+        let mut noted = self.lock();
+        noted.workspace = Some(caller.workspace_id.clone());
+        noted.user = Some(caller.user_id.clone());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Noted> {
+        // No code panics while it holds the lock; a poisoned one is as good as new.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a call begins: what [`super::serve`] noted, else now, in a trace of the call's own.
+#[must_use]
+pub fn origin(app: &App, request: &Request<Bytes>) -> Origin {
+    request.extensions().get().copied().unwrap_or_else(|| begin(app, request))
+}
+
+/// The trace that the caller or the platform names, else one of the call's own id.
+pub(super) fn begin(app: &App, request: &Request<Bytes>) -> Origin {
+    let of_id = || {
+        let bits = RequestId::of(app, request).bits();
+        TraceId::of_bits(bits.unwrap_or_else(|| app.randomness.bits()))
+    };
+    let trace = trace(request.headers()).unwrap_or_else(of_id);
+    Origin { received_at: app.clock.now(), trace }
+}
+
+/// Why a call was refused: travels beside the response to the call's line.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    pub(super) code: ErrorCode,
+    pub(super) cause: Option<String>,
+}
+
+/// A call that was answered.
+#[derive(Debug)]
+pub struct Call {
+    id: RequestId,
+    origin: Origin,
+    method: &'static str,
+    status: u16,
+    refused: Option<Refused>,
+    took: Duration,
+    noted: Noted,
+}
+
+impl Call {
+    pub(super) fn new(
+        (id, origin, method): (RequestId, Origin, &'static str),
+        notes: &Notes,
+        response: &mut Response<Bytes>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            origin,
+            method,
+            status: response.status().as_u16(),
+            refused: response.extensions_mut().remove(),
+            took: now.since(origin.received_at),
+            noted: notes.lock().clone(),
+        }
+    }
+
+    /// Writes the call's line as an event. What is wrong with us is an error, what was put off a
+    /// warning; a refusal is an answer.
+    pub fn log(&self) {
+        // The macro wants a level that is known when it is compiled.
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    request_id = self.id.as_str(),
+                    trace_id = %self.origin.trace,
+                    method = self.method,
+                    route = self.noted.route,
+                    status = self.status,
+                    code = self.code(),
+                    cause = self.cause(),
+                    duration_ms = self.duration_ms(),
+                    workspace_id = self.noted.workspace.as_ref().map(display),
+                    user_id = self.noted.user.as_ref().map(display),
+                    channel_id = self.noted.channel.as_ref().map(display),
+                    message_id = self.noted.message.map(display),
+                    duplicate = self.noted.duplicate,
+                    "call"
+                )
+            };
+        }
+        match self.level() {
+            "ERROR" => line!(error),
+            "WARN" => line!(warn),
+            _ => line!(info),
+        }
+    }
+
+    /// The call's line with metrics in it (EMF), for a function of this name: what its environment
+    /// counted since the last line, and how the call ended.
+    #[must_use]
+    pub fn document(&self, app: &App, function: &str) -> String {
+        let facts = app.tally.take().into_iter();
+        let mut metrics: Vec<Metric> =
+            facts.map(|(fact, count)| Metric::count(fact.as_str(), count)).collect();
+        let ending = match (self.status, self.code()) {
+            (503, Some("no_capacity")) => Some("no_capacity"),
+            (500.., _) => Some("failures"),
+            (429, _) => Some("put_off"),
+            (_, _) => None,
+        };
+        metrics.extend(ending.map(|name| Metric::count(name, 1)));
+        document(function, self.origin.received_at, &metrics, self.fields())
+    }
+
+    fn fields(&self) -> Map<String, Value> {
+        let noted = &self.noted;
+        let text = |id: Option<&dyn ToString>| id.map_or(Value::Null, |id| id.to_string().into());
+        let all = [
+            ("timestamp", self.origin.received_at.rfc3339().into()),
+            ("level", self.level().into()),
+            ("message", "call".into()),
+            ("request_id", self.id.as_str().into()),
+            ("trace_id", self.origin.trace.to_string().into()),
+            ("method", self.method.into()),
+            ("route", noted.route.into()),
+            ("status", self.status.into()),
+            ("code", self.code().into()),
+            ("cause", self.cause().into()),
+            ("duration_ms", self.duration_ms().into()),
+            ("workspace_id", text(noted.workspace.as_ref().map(|id| id as _))),
+            ("user_id", text(noted.user.as_ref().map(|id| id as _))),
+            ("channel_id", text(noted.channel.as_ref().map(|id| id as _))),
+            ("message_id", text(noted.message.as_ref().map(|id| id as _))),
+            ("duplicate", noted.duplicate.into()),
+        ];
+        let there = all.into_iter().filter(|(_, value)| !value.is_null());
+        there.map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    fn level(&self) -> &'static str {
+        match (self.status, self.code()) {
+            (503, Some("no_capacity")) | (429, _) => "WARN",
+            (500.., _) => "ERROR",
+            (_, _) => "INFO",
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        self.refused.as_ref().map(|refused| refused.code.as_str())
+    }
+
+    /// Of a refusal its code says everything.
+    fn cause(&self) -> Option<&str> {
+        let refused = self.refused.as_ref().filter(|_| self.status >= 429)?;
+        refused.cause.as_deref()
+    }
+
+    fn duration_ms(&self) -> u64 {
+        u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A method that is none of these is a text that the caller chose.
+pub(super) fn method_of(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        _ => "other",
+    }
+}

@@ -1,0 +1,398 @@
+//! Nodes that end TLS themselves: who gets in, who is kept out and how soon (ADR 0017).
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Api, DevUser, OpenError, RawSocket, TokenSource, exchange};
+use model::limits;
+use protocol::frame::ServerFrame;
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
+use tests::authority::{Authority, Issued, trusting_nobody};
+use tests::cluster::{Cluster, Environment, user};
+use tests::process::{NodeProcess, NodeSetup, free_port, program};
+use tests::{SOON, eventually};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// A system whose nodes are processes, and an authority for their certificates.
+pub(crate) struct Rig {
+    pub(crate) cluster: Cluster,
+    pub(crate) authority: Authority,
+}
+
+impl Rig {
+    pub(crate) async fn start() -> Self {
+        let cluster = Cluster::with_nodes(Environment::Redis, 0).await;
+        Self { cluster, authority: Authority::new() }
+    }
+
+    pub(crate) fn setup(&self, certificate: Option<Issued>) -> NodeSetup {
+        let redis = self.cluster.redis.as_ref().unwrap();
+        let plain = NodeSetup::plain(&redis.url(), self.cluster.stack.store_endpoint());
+        NodeSetup { certificate, ..plain }
+    }
+
+    async fn node(&self) -> NodeProcess {
+        NodeProcess::of(&self.setup(Some(self.authority.issue()))).await
+    }
+
+    fn api(&self, name: &str) -> Api {
+        let source = TokenSource::Dev(DevUser::new(self.cluster.workspace().clone(), user(name)));
+        Api::trusting(&self.cluster.url(), source, self.authority.trust()).unwrap()
+    }
+
+    async fn open(&self, node: &NodeProcess) -> Result<RawSocket, OpenError> {
+        RawSocket::open_trusting(&node.url, &[], SOON, &self.authority.trust()).await
+    }
+
+    /// The addresses of nodes that are given to clients.
+    pub(crate) async fn fleet(&self) -> Vec<String> {
+        let fleet = self.cluster.stack.parts().nodes.fleet().await.unwrap();
+        fleet.into_iter().map(|node| node.lease.url).collect()
+    }
+}
+
+fn address(node: &NodeProcess) -> String {
+    let rest = node.url.split_once("://").unwrap().1;
+    rest.split('/').next().unwrap().to_owned()
+}
+
+/// What a client says first, with these protocols to choose from.
+fn hello(protocols: &[&str]) -> (ClientConnection, Vec<u8>) {
+    let mut config = trusting_nobody();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut bytes = Vec::new();
+    connection.write_tls(&mut bytes).unwrap();
+    (connection, bytes)
+}
+
+/// How long the node leaves a connection open that says this and nothing more.
+async fn left_open(address: &str, said: &[u8]) -> Duration {
+    let mut tcp = TcpStream::connect(address).await.unwrap();
+    tcp.write_all(said).await.unwrap();
+    let begun = Instant::now();
+    let mut heard = Vec::new();
+    let ended = tokio::time::timeout(SOON, tcp.read_to_end(&mut heard)).await;
+    assert!(ended.is_ok(), "it is left open");
+    begun.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_trusts_the_authority_talks_over_tls() {
+    let rig = Rig::start().await;
+    let node = rig.node().await;
+    let api = rig.api("alice");
+    eventually("the node is known", SOON, async || api.connect(None).await.is_ok()).await;
+    let channel = rig.cluster.group("alice", &["bob"]).await.id;
+    let target = api.connect(None).await.unwrap().target;
+    assert_eq!(target.url, node.url);
+    let mut socket = rig.open(&node).await.unwrap();
+    socket.hello(&target.ticket, None).await.unwrap();
+    let ready = |frame: &ServerFrame| matches!(frame, ServerFrame::Ready(_));
+    assert!(socket.frame_within(SOON, ready).await.is_some());
+    // Longer than a record, so that one frame is several of them.
+    let text = "x".repeat(limits::MESSAGE_CHARS_MAX);
+    for _ in 0..20 {
+        api.post_message(&channel, &text, None, None).await.unwrap();
+    }
+    for _ in 0..20 {
+        let message = |frame: &ServerFrame| matches!(frame, ServerFrame::Message { .. });
+        assert!(socket.frame_within(SOON, message).await.is_some());
+    }
+    node.terminate();
+    assert_eq!(socket.close_within(SOON).await, Some(1012));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_takes_an_authority() {
+    let rig = Rig::start().await;
+    let _node = rig.node().await;
+    eventually("the node is known", SOON, async || rig.api("alice").connect(None).await.is_ok())
+        .await;
+    let channel = rig.cluster.group("alice", &["bob"]).await;
+    let (url, workspace) = (rig.cluster.url(), rig.cluster.workspace().to_string());
+    let listen = |more: &[&str]| {
+        let who = ["listen", "--json", "--as", "bob", "--workspace", &workspace, "--url", &url];
+        let mut command = Command::new(program("client"));
+        command.args(who).args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let refused = listen(&["--ca", "/nowhere"]).wait_with_output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said.starts_with("/nowhere cannot be trusted") && said.lines().count() == 1, "{said}");
+    let file = rig.authority.file();
+    let mut listener = Killed(listen(&["--ca", file.to_str().unwrap()]));
+    let out = listener.0.stdout.take().unwrap();
+    let heard = std::thread::spawn(move || {
+        use std::io::BufRead;
+        let lines = std::io::BufReader::new(out).lines();
+        lines.map_while(Result::ok).find(|line| line.contains("over TLS"))
+    });
+    eventually("it hears", SOON, async || {
+        rig.api("alice").post_message(&channel.id, "over TLS", None, None).await.unwrap();
+        heard.is_finished()
+    })
+    .await;
+    assert!(heard.join().unwrap().is_some());
+}
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().unwrap_or_default();
+        self.0.wait().map(drop).unwrap_or_default();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_trust_it_or_speaks_something_else_is_kept_out() {
+    let rig = Rig::start().await;
+    let node = rig.node().await;
+    let stranger = RawSocket::open(&node.url, &[], SOON).await.unwrap_err();
+    assert!(matches!(stranger, OpenError::Unreachable { .. }), "{stranger:?}");
+    let other = Authority::new();
+    let misled = RawSocket::open_trusting(&node.url, &[], SOON, &other.trust()).await.unwrap_err();
+    assert!(matches!(misled, OpenError::Unreachable { .. }), "{misled:?}");
+    // HTTP without TLS is told; anything else is cut.
+    let plain =
+        exchange(&node.url, b"GET /socket HTTP/1.1\r\nHost: x\r\n\r\n", SOON).await.unwrap();
+    let plain = String::from_utf8(plain).unwrap();
+    assert!(plain.starts_with("HTTP/1.1 400 ") && plain.ends_with("https:// or wss://"), "{plain}");
+    for garbage in [&b"\x00\x01\x02\x03"[..], b"\x16\x03\x01\x00\x05hello", b"\x80\x2e\x01"] {
+        let begun = Instant::now();
+        let answer = exchange(&node.url, garbage, SOON).await.unwrap();
+        assert!(answer.len() <= 7, "an alert at most: {answer:?}");
+        assert!(begun.elapsed() < limits::TLS_HANDSHAKE_MAX, "{garbage:?}");
+    }
+    // HTTP/1.1 is spoken, and said to be; HTTP/2 is not.
+    for (protocols, expected) in [
+        (&["h2", "http/1.1"][..], Some(true)),
+        (&["http/1.1"], Some(true)),
+        (&[], Some(false)),
+        (&["h2"], None),
+    ] {
+        assert_eq!(chosen(&node, protocols).await, expected, "{protocols:?}");
+    }
+    eventually("each is counted", SOON, async || {
+        let told = node.told("/metrics").await;
+        told.contains(r#"inkwire_tls_refusals_total{reason="failed"}"#)
+            && told.contains(r#"inkwire_tls_refusals_total{reason="plain"}"#)
+    })
+    .await;
+    // And none of it was in anybody's way.
+    rig.open(&node).await.unwrap().finish().await;
+}
+
+/// Whether HTTP/1.1 was chosen; `None` if the node broke off.
+async fn chosen(node: &NodeProcess, protocols: &[&str]) -> Option<bool> {
+    let (mut connection, bytes) = hello(protocols);
+    let mut tcp = TcpStream::connect(address(node)).await.unwrap();
+    tcp.write_all(&bytes).await.unwrap();
+    let mut answer = vec![0; 16 * 1024];
+    let mut kept = Vec::new();
+    loop {
+        let count = tokio::time::timeout(SOON, tcp.read(&mut answer)).await.unwrap().unwrap();
+        kept.extend_from_slice(&answer[..count]);
+        connection.read_tls(&mut &answer[..count]).unwrap();
+        // Whoever trusts nobody fails at the certificate, which comes after the choice.
+        match connection.process_new_packets() {
+            Err(rustls::Error::InvalidCertificate(_)) => {
+                return Some(connection.alpn_protocol() == Some(b"http/1.1"));
+            }
+            Err(rustls::Error::AlertReceived(_)) => return None,
+            Ok(_) if count > 0 => {}
+            other => panic!("{other:?} after {kept:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_is_never_finished_is_cut_after_five_seconds() {
+    let rig = Rig::start().await;
+    let node = rig.node().await;
+    let address = address(&node);
+    let (_, whole) = hello(&[]);
+    let begun = ["", "half a hello", "a whole hello"];
+    let said: [&[u8]; 3] = [&[], &whole[..whole.len() / 2], &whole];
+    let all = said.map(|said| left_open(&address, said));
+    for (what, took) in begun.into_iter().zip(futures_util::future::join_all(all).await) {
+        let max = limits::TLS_HANDSHAKE_MAX;
+        let about = max - Duration::from_millis(100)..max + Duration::from_secs(3);
+        assert!(about.contains(&took), "{what}: {took:?}");
+    }
+    eventually("they are counted", SOON, async || {
+        node.told("/metrics").await.contains(r#"inkwire_tls_refusals_total{reason="slow"} 3"#)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_stalled_handshakes_lock_nobody_out() {
+    let rig = Rig::start().await;
+    let node = rig.node().await;
+    let (_, whole) = hello(&[]);
+    let mut stalled = Vec::new();
+    for n in 0..320 {
+        let mut tcp = TcpStream::connect(address(&node)).await.unwrap();
+        let said = if n % 5 == 0 { &whole[..] } else { &whole[..n % 3] };
+        tcp.write_all(said).await.unwrap();
+        stalled.push(tcp);
+    }
+    let begun = Instant::now();
+    let mut socket = rig.open(&node).await.unwrap();
+    let took = begun.elapsed();
+    println!("{} handshakes stalled: another took {took:.1?}", stalled.len());
+    assert!(took < limits::TLS_HANDSHAKE_MAX, "{took:?}");
+    let refused = node.metric("inkwire_tls_refusals_total").await;
+    assert_eq!(refused, 0, "they were still there when it came");
+    socket.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_more_handshakes_than_a_second_has_are_cut_before_tls() {
+    let rig = Rig::start().await;
+    let mut setup = rig.setup(Some(rig.authority.issue()));
+    setup.variables.push(("INKWIRE_NODE_HANDSHAKES_PER_SECOND", "3".to_owned()));
+    let node = NodeProcess::of(&setup).await;
+    let at_once = futures_util::future::join_all((0..12).map(|_| rig.open(&node))).await;
+    let taken = at_once.iter().filter(|opened| opened.is_ok()).count();
+    assert!((3..12).contains(&taken), "{taken} of 12 in a moment, 3 a second");
+    for opened in &at_once {
+        if let Err(error) = opened {
+            assert!(matches!(error, OpenError::Unreachable { .. }), "{error:?}");
+        }
+    }
+    let told = node.told("/metrics").await;
+    let shed = format!(r#"inkwire_tls_refusals_total{{reason="shed"}} {}"#, 12 - taken);
+    assert!(told.contains(&shed), "{told}");
+    // Whoever comes later is served.
+    eventually("the next second takes more", SOON, async || rig.open(&node).await.is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_a_certificate_that_ends_keeps_who_is_there_and_brings_nobody() {
+    let rig = Rig::start().await;
+    let names = ["127.0.0.1", "localhost"];
+    let setup = rig.setup(Some(rig.authority.issue_for(&names, -60, 20)));
+    let node = NodeProcess::of(&setup).await;
+    eventually("the node is known", SOON, async || rig.fleet().await.contains(&node.url)).await;
+    let api = rig.api("alice");
+    let target = api.connect(None).await.unwrap().target;
+    let mut socket = rig.open(&node).await.unwrap();
+    socket.hello(&target.ticket, None).await.unwrap();
+    let health = node.told("/healthz").await;
+    assert!(health.contains(r#""status":"ok""#), "{health}");
+    assert!(health.contains(r#""certificate_seconds":"#), "{health}");
+    eventually("it says so", SOON * 2, async || {
+        let health = node.told("/healthz").await;
+        health.starts_with("HTTP/1.1 200") && health.contains(r#""status":"certificate_expired""#)
+    })
+    .await;
+    eventually("its metric goes below zero", SOON, async || {
+        node.told("/metrics").await.contains("inkwire_certificate_seconds -")
+    })
+    .await;
+    eventually("it is no longer known", SOON, async || rig.fleet().await.is_empty()).await;
+    assert!(rig.open(&node).await.is_err());
+    // Its socket goes on.
+    let channel = rig.cluster.group("alice", &["bob"]).await.id;
+    api.post_message(&channel, "still here", None, None).await.unwrap();
+    let message = |frame: &ServerFrame| matches!(frame, ServerFrame::Message { .. });
+    assert!(socket.frame_within(SOON, message).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_tells_its_container_how_it_is() {
+    let rig = Rig::start().await;
+    let health = |setup: &NodeSetup, admin: Option<u16>| {
+        let mut command = setup.command(admin.unwrap_or_default());
+        if admin.is_none() {
+            command.env_remove("INKWIRE_NODE_ADMIN_LISTEN");
+        }
+        let looked = command.arg("--health").output().unwrap();
+        let said = String::from_utf8(looked.stderr).unwrap();
+        assert_eq!(looked.status.success(), said.is_empty(), "{said}");
+        assert!(said.lines().count() <= 1, "{said}");
+        looked.status.code()
+    };
+    for certificate in [None, Some(rig.authority.issue())] {
+        let setup = rig.setup(certificate);
+        assert_eq!(health(&setup, None), Some(1), "nobody is there");
+        let mut node = NodeProcess::of(&setup).await;
+        assert_eq!(health(&setup, None), Some(0), "by its socket port");
+        assert_eq!(health(&setup, Some(node.admin_port())), Some(0), "by its admin port");
+        if setup.certificate.is_some() {
+            let other = NodeSetup { certificate: Some(rig.authority.issue()), ..setup.clone() };
+            assert_eq!(health(&other, None), Some(1), "somebody else's certificate");
+            let plain = NodeSetup { certificate: None, ..setup.clone() };
+            assert_eq!(health(&plain, None), Some(1), "TLS, and not asked so");
+        }
+        node.kill();
+        assert_eq!(health(&setup, None), Some(1), "it is gone");
+    }
+    let mut setup = rig.setup(None);
+    setup.variables.push(("INKWIRE_NODE_LISTEN", "here".to_owned()));
+    assert_eq!(health(&setup, None), Some(64));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_cannot_serve_is_told_at_the_start() {
+    const CERTIFICATE: &str = "INKWIRE_NODE_TLS_CERTIFICATE";
+    const KEY: &str = "INKWIRE_NODE_TLS_KEY";
+    let rig = Rig::start().await;
+    let authority = &rig.authority;
+    let (good, other) = (authority.issue(), authority.issue());
+    let (over, early) = (
+        authority.issue_for(&["127.0.0.1"], -7_200, -3_600),
+        authority.issue_for(&["127.0.0.1"], 3_600, 7_200),
+    );
+    let elsewhere = authority.issue_for(&["n1.example"], -60, 3_600);
+    let path = |file: &std::path::Path| file.to_str().unwrap().to_owned();
+    let both = |issued: &Issued| vec![(CERTIFICATE, path(&issued.chain)), (KEY, path(&issued.key))];
+    let nowhere = "/nowhere/at-all.pem".to_owned();
+    for (variables, said) in [
+        (vec![(KEY, String::new())], format!("{KEY} is not set")),
+        (vec![(CERTIFICATE, String::new())], format!("{CERTIFICATE} is not set")),
+        (vec![(CERTIFICATE, nowhere.clone())], format!("{CERTIFICATE} is neither PEM nor a file")),
+        (vec![(KEY, nowhere)], format!("{KEY} is neither PEM nor a file")),
+        (vec![(KEY, path(&other.key))], format!("{KEY} is not the key of the certificate")),
+        (vec![(KEY, path(&good.chain))], format!("{KEY} holds no PEM private key")),
+        (vec![(CERTIFICATE, path(&good.key))], format!("{CERTIFICATE} holds no PEM certificate")),
+        (both(&over), format!("{CERTIFICATE} is expired since ")),
+        (both(&early), format!("{CERTIFICATE} is not valid before ")),
+        (both(&elsewhere), format!("{CERTIFICATE} is not for the host of INKWIRE_NODE_URL")),
+        (
+            vec![("INKWIRE_NODE_URL", "ws://127.0.0.1:1/socket".to_owned())],
+            "INKWIRE_NODE_URL is not wss://".to_owned(),
+        ),
+    ] {
+        let mut setup = rig.setup(Some(good.clone()));
+        setup.variables = variables;
+        let ended = setup.command(free_port()).output().unwrap();
+        let line = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(64), "{line}");
+        assert!(line.contains(&said) && line.lines().count() == 1, "{said}: {line}");
+        assert!(!line.contains("at-all") && !line.contains("BEGIN"), "{line}");
+    }
+    // All at once.
+    let mut setup = rig.setup(Some(over));
+    setup.variables.push(("INKWIRE_NODE_URL", "ws://n2.example/socket".to_owned()));
+    setup.variables.push(("AWS_REGION", String::new()));
+    let ended = setup.command(free_port()).output().unwrap();
+    let line = String::from_utf8(ended.stderr).unwrap();
+    for said in ["is expired", "is not wss://", "is not for the host", "AWS_REGION is not set"] {
+        assert!(line.contains(said), "{said}: {line}");
+    }
+    // PEM itself is taken as well as files that hold it: what a task's secrets are.
+    let mut setup = rig.setup(Some(good.clone()));
+    setup.variables = vec![(CERTIFICATE, good.chain_pem), (KEY, good.key_pem)];
+    let node = NodeProcess::of(&setup).await;
+    rig.open(&node).await.unwrap().finish().await;
+}

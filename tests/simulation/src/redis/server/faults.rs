@@ -1,0 +1,114 @@
+//! What can happen to the servers.
+
+use super::*;
+
+impl Redis {
+    /// Lets the server behind the name misbehave.
+    pub(crate) fn set_trouble(&self, trouble: Trouble) {
+        self.lock().trouble = trouble;
+    }
+
+    /// Loses the next `count` pushes, one per publication.
+    pub(crate) fn drop_pushes(&self, count: u64) {
+        self.lock().pushes_to_drop = count;
+    }
+
+    /// Sets the servers' clocks back by so much, or right again.
+    pub(crate) fn set_clocks_back(&self, ms: i64) {
+        for server in &self.lock().servers {
+            server.clock.set_off_by(-ms);
+        }
+    }
+
+    /// Stops replication: what is written from now on is lost with the primary.
+    pub(crate) fn stall_replication(&self, is_stalled: bool) {
+        let mut state = self.lock();
+        state.settle();
+        let now = Instant::now();
+        for server in state.servers.iter_mut().filter(|server| server.follows.is_some()) {
+            server.is_stalled = is_stalled;
+            // What could not arrive before arrives now.
+            for (at, ..) in &mut server.incoming {
+                *at = (*at).max(now + server.lag);
+            }
+        }
+    }
+
+    /// Promotes the replica, with what it has, and moves the name to it. `isolates`: the old primary
+    /// lives on for who is connected to it, takes writes, and knows nothing; else it is gone with
+    /// its connections.
+    pub(crate) fn fail_over(&self, isolates: bool) {
+        let mut state = self.lock();
+        state.settle();
+        let old = state.named;
+        let Some(new) = state.servers.iter().position(|server| server.follows == Some(old)) else {
+            return;
+        };
+        if let Some(server) = state.servers.get_mut(new) {
+            server.incoming.clear();
+            (server.is_primary, server.follows, server.is_stalled) = (true, None, false);
+        }
+        state.named = new;
+        if !isolates {
+            state.break_all(|connection| connection.server == old);
+        }
+    }
+
+    /// Makes the old primary a replica of the one behind the name, from a full copy. Who is
+    /// connected to it stays so, and is not told.
+    pub(crate) fn demote_others(&self) {
+        let mut state = self.lock();
+        state.settle();
+        let named = state.named;
+        let Some(source) = state.servers.get(named) else { return };
+        let (keys, written) = (source.keys.clone(), source.written);
+        for (index, server) in state.servers.iter_mut().enumerate() {
+            if index != named && server.follows.is_none() {
+                server.keys = keys.clone();
+                (server.is_primary, server.follows) = (false, Some(named));
+                server.received = written;
+                server.incoming.clear();
+            }
+        }
+    }
+
+    /// Empties the server behind the name and its replica. `restarts`: its connections break.
+    pub(crate) fn flush(&self, restarts: bool) {
+        let mut state = self.lock();
+        let named = state.named;
+        state.write(named, What::Flush);
+        if restarts {
+            state.break_all(|connection| connection.server == named);
+        }
+    }
+
+    /// Breaks connections of one process, or of all; of subscribers only, or any.
+    pub(crate) fn break_connections(&self, owner: Option<u32>, subscribers_only: bool) {
+        self.lock().break_all(|connection| {
+            owner.is_none_or(|owner| owner == connection.owner)
+                && (!subscribers_only || connection.pushes.is_some())
+        });
+    }
+
+    /// Makes connections of one process, or of all, half open for ever: new ones are good.
+    pub(crate) fn hole_connections(&self, owner: Option<u32>, subscribers_only: bool) {
+        for connection in self.lock().connections.values_mut() {
+            let concerned = owner.is_none_or(|owner| owner == connection.owner)
+                && (!subscribers_only || connection.pushes.is_some());
+            if concerned && connection.way == Path::Open {
+                connection.way = Path::Holed;
+            }
+        }
+    }
+
+    /// Unsubscribes everybody from their topics, as a slot that moves does.
+    pub(crate) fn unsubscribe_all(&self) {
+        let mut state = self.lock();
+        let due = Instant::now() + LATENCY;
+        for connection in state.connections.values_mut() {
+            for topic in std::mem::take(&mut connection.topics) {
+                connection.push(due, Pushed::Unsubscribed(topic));
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The node's own name: clients are sent to it once it resolves, and not before (ADR 0014).
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use model::limits;
+use tokio::time::{Instant, sleep, timeout};
+
+/// A name that somebody else writes down when this node starts.
+#[derive(Debug)]
+pub(crate) struct OwnName {
+    host: String,
+    is_found: AtomicBool,
+}
+
+impl OwnName {
+    pub(crate) const fn new(host: String) -> Self {
+        Self { host, is_found: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn is_found(&self) -> bool {
+        self.is_found.load(Ordering::Relaxed)
+    }
+
+    /// Asks until there is an answer; false if there is none in the time that there is.
+    pub(crate) async fn wait(&self) -> bool {
+        let deadline = Instant::now() + limits::NAME_WAIT_MAX;
+        while Instant::now() < deadline {
+            // Before the first question, too: who asks too early is told so for as long as a
+            // resolver remembers it.
+            sleep(ASK_AGAIN).await;
+            let asked = tokio::net::lookup_host((&*self.host, 0));
+            let asked = timeout(ASK_MAX, asked).await;
+            match asked.map(|answer| answer.map(|mut addresses| addresses.next())) {
+                Ok(Ok(Some(_))) => {
+                    self.is_found.store(true, Ordering::Relaxed);
+                    tracing::info!(host = self.host, "the node's own name resolves");
+                    return true;
+                }
+                Ok(Ok(None)) => self.note(&"no address"),
+                Ok(Err(error)) => self.note(&error),
+                Err(_) => self.note(&"no answer"),
+            }
+        }
+        tracing::error!(
+            host = self.host,
+            "the node's own name never came: no clients are sent here"
+        );
+        false
+    }
+
+    fn note(&self, cause: &dyn fmt::Display) {
+        tracing::info!(host = self.host, %cause, "the node's own name does not resolve yet");
+    }
+}
+
+/// A resolver's own patience.
+const ASK_MAX: Duration = Duration::from_secs(10);
+const ASK_AGAIN: Duration = Duration::from_secs(3);

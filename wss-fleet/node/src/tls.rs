@@ -1,0 +1,113 @@
+//! TLS in front of the opening handshake: who may have one, and how long it may take (ADR 0017).
+//!
+//! What costs is the answer to a client's first message, its `hello`: a signature. So the bucket of
+//! handshakes a second is asked between the two, and who finds it empty is cut: there is no way to
+//! say 503 before TLS, and to a client both are a node that took no socket.
+
+use std::io;
+use std::sync::Arc;
+
+use model::limits;
+use rustls::ServerConfig;
+use rustls::server::Acceptor;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::hub::Hub;
+
+/// A connection inside its TLS. Boxed: it is large, and moves between tasks.
+pub(crate) type TlsSocket = Box<TlsStream<TcpStream>>;
+
+/// Why a connection came to no TLS: labels of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// More than this second, or the node, has room for.
+    Shed,
+    /// Not done in time.
+    Slow,
+    /// It speaks something else.
+    Plain,
+    /// It broke, or no agreement was found: a client that does not trust the certificate, too.
+    Failed,
+}
+
+impl Refusal {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Shed => "shed",
+            Self::Slow => "slow",
+            Self::Plain => "plain",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Brings a connection into TLS; `None` if it has come to nothing.
+pub(crate) async fn handshake(
+    tcp: TcpStream,
+    config: Arc<ServerConfig>,
+    hub: &Hub,
+) -> Option<TlsSocket> {
+    let Ok(_place) = hub.tls_handshakes.try_acquire() else {
+        return refused(hub, Refusal::Shed);
+    };
+    match tokio::time::timeout(limits::TLS_HANDSHAKE_MAX, talk(tcp, config, hub)).await {
+        Ok(Ok(stream)) => Some(Box::new(stream)),
+        Ok(Err(refusal)) => refused(hub, refusal),
+        Err(_) => refused(hub, Refusal::Slow),
+    }
+}
+
+fn refused(hub: &Hub, refusal: Refusal) -> Option<TlsSocket> {
+    hub.metrics.tls_refusals.with_label_values(&[refusal.label()]).inc();
+    None
+}
+
+async fn talk(
+    tcp: TcpStream,
+    config: Arc<ServerConfig>,
+    hub: &Hub,
+) -> Result<TlsStream<TcpStream>, Refusal> {
+    let mut first = [0];
+    let count = tcp.peek(&mut first).await.map_err(failed)?;
+    if count > 0 && first != [HANDSHAKE_RECORD] {
+        explain(tcp, first).await;
+        return Err(Refusal::Plain);
+    }
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await.map_err(failed)?;
+    if !hub.takes_handshake() {
+        return Err(Refusal::Shed);
+    }
+    let bounded = |session: &mut rustls::ServerConnection| {
+        session.set_buffer_limit(Some(limits::TLS_BUFFER_BYTES_MAX));
+    };
+    hello.into_stream_with(config, bounded).await.map_err(failed)
+}
+
+fn failed(error: io::Error) -> Refusal {
+    tracing::debug!(cause = %error, "no TLS");
+    Refusal::Failed
+}
+
+/// Tells who begins like HTTP what this port speaks. Whatever else that is, is cut.
+async fn explain(mut tcp: TcpStream, first: [u8; 1]) {
+    if !first.iter().all(u8::is_ascii_uppercase) {
+        return;
+    }
+    let talk = async {
+        tcp.write_all(PLAIN_ANSWER).await?;
+        tcp.shutdown().await?;
+        // Closing over unread bytes would reset the connection, and the answer with it.
+        let mut swallowed = [0; 512];
+        while tcp.read(&mut swallowed).await? > 0 {}
+        Ok::<_, io::Error>(())
+    };
+    let _broken_or_late = tokio::time::timeout(limits::CLOSE_LINGER, talk).await.is_err();
+}
+
+/// The type of the record that a TLS connection begins with.
+const HANDSHAKE_RECORD: u8 = 22;
+const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
+    Content-Type: text/plain\r\nContent-Length: 40\r\n\r\nthis port speaks TLS: https:// or wss://";

@@ -1,0 +1,103 @@
+//! What shards tell those who watch: how much they wrote, and how late. Once a turn and publication,
+//! never once a socket.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use messaging::ports::Clock;
+use model::Timestamp;
+use prometheus::{Histogram, HistogramOpts};
+use protocol::publication::{Publication, PublicationBody};
+use session::SocketId;
+
+/// What all shards of a node did.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    /// Frames taken by the kernel.
+    pub(crate) delivered: AtomicU64,
+    /// Calls that the kernel took at least a byte in.
+    pub(crate) writes: AtomicU64,
+    /// Sockets closed as slow consumers.
+    pub(crate) slow_consumers: AtomicU64,
+    /// Messages that were written before they were received, by the clocks of here and there.
+    pub(crate) skewed: AtomicU64,
+    /// From the receipt of a message's POST to the end of the turn that wrote it, in seconds: one
+    /// observation for each shard with a recipient.
+    pub(crate) latency: Option<Histogram>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Counts {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        let latency = HistogramOpts::new(
+            "inkwire_delivery_seconds",
+            "From a message's POST to the write that gave it to a shard's sockets.",
+        );
+        let count = || AtomicU64::new(0);
+        Self {
+            delivered: count(),
+            writes: count(),
+            slow_consumers: count(),
+            skewed: count(),
+            latency: Histogram::with_opts(latency.buckets(LATENCY_BUCKETS.to_vec())).ok(),
+            clock,
+        }
+    }
+
+    fn observe(&self, received_at: Timestamp, now: Timestamp) {
+        if received_at > now {
+            self.skewed.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(latency) = &self.latency {
+            latency.observe(now.since(received_at).as_secs_f64());
+        }
+    }
+}
+
+/// The publications of one turn of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Turn(Vec<(Arc<Publication>, Arc<[SocketId]>)>);
+
+impl Turn {
+    /// Notes what a frame tells of, if it does.
+    pub(crate) fn note(&mut self, publication: Option<Arc<Publication>>, to: Arc<[SocketId]>) {
+        if let Some(publication) = publication {
+            self.0.push((publication, to));
+        }
+    }
+
+    /// Everything noted is written, as far as its sockets take it; what waits for one is not waited
+    /// for here.
+    pub(crate) fn written(&mut self, counts: &Counts) {
+        if self.0.is_empty() {
+            return;
+        }
+        let now = counts.clock.now();
+        for (publication, to) in self.0.drain(..) {
+            let origin = publication.origin();
+            if matches!(publication.body, PublicationBody::Message(_)) {
+                counts.observe(origin.received_at, now);
+            }
+            tracing::debug!(
+                message_id = %publication.id,
+                trace_id = %origin.trace,
+                sockets = to.len(),
+                after_ms = millis(origin.received_at, now),
+                "written"
+            );
+            tracing::trace!(message_id = %publication.id, sockets = ?serials(&to), "written to");
+        }
+    }
+}
+
+fn millis(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX)
+}
+
+fn serials(to: &[SocketId]) -> Vec<u64> {
+    to.iter().map(|socket| socket.serial).collect()
+}
+
+/// From what a quiet node needs to what only a repair or the relay takes.
+const LATENCY_BUCKETS: [f64; 13] =
+    [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0];
