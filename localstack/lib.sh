@@ -52,7 +52,7 @@ await() {
   done
 }
 
-answers() { [ "$(curl -s -o /dev/null -m 300 -w '%{http_code}' "$2")" = "$1" ]; }
+answers() { [ "$(curl -s -o /dev/null -m 10 -w '%{http_code}' "$2")" = "$1" ]; }
 
 # Where cargo puts what it builds without optimisation.
 programs_folder() { (cd "${CARGO_TARGET_DIR:-target}/debug" && pwd); }
