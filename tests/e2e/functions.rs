@@ -112,6 +112,41 @@ async fn g3_a_function_whose_connection_died_while_it_was_frozen_sends_as_ever()
     assert!(relay.counts().appended < 3, "the sends published: {:?}", relay.counts());
 }
 
+/// Under `cargo lambda watch`, whose output is the functions' log.
+mod watched {
+    use runtime::config::{Env as _, ProcessEnv};
+    use tests::cluster::Environment;
+    use tests::system::System;
+    use tests::{SOON, eventually, logs};
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "tests/cloud watch runs it"]
+    async fn a_send_leaves_one_line_with_its_metrics_in_the_functions_log() {
+        let log = ProcessEnv.value("INKWIRE_TEST_LOG").expect("tests/cloud watch names the log");
+        let log = std::path::PathBuf::from(log);
+        let system = System::start(Environment::Deployed).await;
+        let channel = system.group("alice", &["bob"]).await.id;
+        let text = "words that are in no log";
+        let posted = system.api("alice").post_message(&channel, text, None, None).await.unwrap();
+        let id = posted.message.id.to_string();
+        let of_send = || {
+            let lines = logs::lines(&log, "call").into_iter();
+            lines.filter(|line| line["message_id"] == id.as_str()).collect::<Vec<_>>()
+        };
+        eventually("the line is written", SOON, async || !of_send().is_empty()).await;
+        let [line] = &of_send()[..] else { panic!("one line a call: {:?}", of_send()) };
+        assert_eq!((&line["function"], &line["status"]), (&"send".into(), &200.into()), "{line}");
+        assert_eq!((&line["stored"], &line["published"]), (&1.into(), &1.into()), "{line}");
+        let directive = &line["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(directive["Namespace"], "Inkwire", "{line}");
+        for metric in ["stored", "published"] {
+            let metrics = directive["Metrics"].as_array().unwrap();
+            assert!(metrics.iter().any(|told| told["Name"] == metric), "{metric} in {line}");
+        }
+        assert!(!logs::text(&log).contains(text), "a text is in the log");
+    }
+}
+
 /// What `tests/cloud figures` prints.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "tests/cloud figures runs it, on the programs that are deployed"]
