@@ -1,7 +1,7 @@
 //! The system by its two doors only: HTTP and WebSocket.
 //!
-//! Tests in `everywhere` run on each environment: the embedded stack, and the embedded engine with
-//! a real redis-server.
+//! Tests in `everywhere` run on each environment: the embedded stack, the embedded engine with a real
+//! redis-server, and a deployed system, which `tests/cloud` starts.
 
 #![expect(
     clippy::unwrap_used,
@@ -21,6 +21,7 @@ mod embedded;
 mod everywhere;
 mod failover;
 mod figures;
+mod functions;
 mod health;
 mod own_name;
 mod page;
@@ -30,17 +31,54 @@ mod sockets;
 mod tls;
 mod traces;
 
-/// Runs each test on each environment.
+/// Runs each test on each environment of this process.
 macro_rules! on_each_environment {
     ($($test:ident),* $(,)?) => {
         mod embedded {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(tests::cluster::Environment::Embedded).await; })*
+            $crate::on!([] Embedded: $($test)*);
         }
         mod redis {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(tests::cluster::Environment::Redis).await; })*
+            $crate::on!([] Redis: $($test)*);
         }
     };
 }
 pub(crate) use on_each_environment;
+
+/// Runs each test on each environment, and on a deployed system as well; but `here` on those of
+/// this process alone: more than 100 calls that wait for one function stop `cargo lambda watch`
+/// for good (its queue is full, and held while it is).
+macro_rules! on_every_system {
+    (few: $($few:ident),*; many: $($many:ident),*; here: $($here:ident),* $(,)?) => {
+        $crate::on_each_environment!($($few,)* $($many,)* $($here),*);
+        $crate::on_a_deployed_system!(few: $($few),*; many: $($many),*);
+    };
+}
+pub(crate) use on_every_system;
+
+/// Runs each test on a deployed system, which `tests/cloud` starts and names. Those with `many`
+/// calls at once stand apart: an emulator takes but a few.
+macro_rules! on_a_deployed_system {
+    (few: $($few:ident),*; many: $($many:ident),* $(,)?) => {
+        mod deployed {
+            $crate::on!([#[ignore = "tests/cloud runs it"]] Deployed: $($few)*);
+        }
+        mod deployed_many {
+            $crate::on!([#[ignore = "tests/cloud runs it"]] Deployed: $($many)*);
+        }
+    };
+}
+pub(crate) use on_a_deployed_system;
+
+/// Runs each test on one environment.
+macro_rules! on {
+    ($attributes:tt $environment:ident:) => {};
+    ([$($attribute:tt)*] $environment:ident: $test:ident $($rest:ident)*) => {
+        #[tokio::test(flavor = "multi_thread")]
+        $($attribute)*
+        async fn $test() {
+            super::$test(tests::cluster::Environment::$environment).await;
+        }
+        $crate::on!([$($attribute)*] $environment: $($rest)*);
+    };
+}
+pub(crate) use on;

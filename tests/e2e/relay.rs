@@ -7,6 +7,7 @@ use model::{ChannelId, MessageId};
 use protocol::publication::PublicationBody;
 use tests::cluster::{Cluster, Environment, options};
 use tests::person::Person;
+use tests::system::System;
 use tests::{SOON, eventually};
 use tokio::time::Instant;
 
@@ -16,6 +17,24 @@ crate::on_each_environment!(
     g3_everything_arrives_through_the_relay_when_the_sends_publish_is_off,
     g3_what_the_sends_published_the_relay_does_not_push_again,
 );
+
+crate::on_a_deployed_system!(
+    few: g3_a_send_that_cannot_publish_arrives_through_the_relay;
+    many:
+);
+
+/// On a system whose functions that send were deprived of their bus.
+async fn g3_a_send_that_cannot_publish_arrives_through_the_relay(environment: Environment) {
+    let system = System::start(environment).await;
+    let channel = system.group("alice", &["bob"]).await.id;
+    let (alice, bob) = system.two_people_apart("alice", "bob").await;
+    let sent: Vec<String> = (0..10).map(|n| format!("unpublished {n}")).collect();
+    for text in &sent {
+        alice.says(&channel, text).await;
+    }
+    eventually("all are pushed", SOON, async || bob.pushed(&channel).len() >= sent.len()).await;
+    assert_eq!(bob.pushed(&channel), sent, "in order, each once, none of it read");
+}
 
 /// When a message was pushed on a person's socket: live or replayed, not read.
 fn pushed_at(person: &Person, id: MessageId) -> Option<Instant> {

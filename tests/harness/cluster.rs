@@ -20,6 +20,8 @@ pub enum Environment {
     Embedded,
     /// The embedded engine, a real redis-server.
     Redis,
+    /// Functions under a Lambda runtime, somewhere: [`crate::system::Deployment`].
+    Deployed,
 }
 
 /// A running system and its users' workspace.
@@ -43,6 +45,7 @@ impl Cluster {
     /// # Panics
     /// If it does not start.
     pub async fn with_nodes(environment: Environment, nodes: usize) -> Self {
+        assert_ne!(environment, Environment::Deployed, "a `System` is for that");
         let redis = (environment == Environment::Redis).then(|| RedisServer::start(Flavor::Redis));
         let bus = redis.as_ref().map_or(Bus::InProcess, |redis| {
             Bus::Redis(runtime::config::RedisUrl::parse(&redis.url()).expect("a URL of ours"))

@@ -13,6 +13,7 @@ pub mod authority;
 pub mod cluster;
 pub mod crowd;
 pub mod failover;
+pub mod lambda;
 pub mod logs;
 pub mod person;
 pub mod process;
@@ -20,6 +21,7 @@ pub mod proxy;
 pub mod record;
 pub mod redis;
 pub mod scene;
+pub mod system;
 pub mod watched;
 
 use std::time::Duration;

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use model::NodeId;
+
 use crate::authority::Issued;
 use crate::cluster::TICKET_SECRET;
 use crate::{SOON, eventually};
@@ -221,12 +223,18 @@ impl NodeProcess {
 
     /// Whether it answers 200 on its socket port, or with TLS on its admin port.
     pub async fn is_healthy(&self) -> bool {
-        let answer = client::exchange(
-            &self.health,
-            b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
-            Duration::from_secs(1),
-        );
-        answer.await.is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200"))
+        self.health().await.starts_with("HTTP/1.1 200")
+    }
+
+    /// Whether this node goes by that id.
+    pub async fn is(&self, node: &NodeId) -> bool {
+        self.health().await.contains(&format!("\"node_id\":\"{node}\""))
+    }
+
+    async fn health(&self) -> String {
+        let request = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+        let answer = client::exchange(&self.health, request, Duration::from_secs(1));
+        String::from_utf8(answer.await.unwrap_or_default()).unwrap_or_default()
     }
 
     /// SIGKILL: no goodbye of any kind.

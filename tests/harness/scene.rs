@@ -178,14 +178,11 @@ impl Scene {
         let (bus, port) = (TcpProxy::start(self.redis_port).await, free_port());
         let door = TcpProxy::start(port).await;
         let setup = NodeSetup {
-            redis_url: bus.redis_url(),
-            store_endpoint: self.node_store.url().to_owned(),
             port,
             door: self.plan.doors.then_some(door.port()),
             open_files: self.plan.open_files,
             certificate: self.authority.as_ref().map(Authority::issue),
-            log: None,
-            variables: Vec::new(),
+            ..NodeSetup::plain(&bus.redis_url(), self.node_store.url())
         };
         let process = NodeProcess::of(&setup).await;
         let nodes = &self.cluster.stack.parts().nodes;

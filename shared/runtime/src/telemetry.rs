@@ -7,8 +7,7 @@
 use std::io::{self, IsTerminal};
 
 use tracing::{Level, Metadata};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -38,7 +37,7 @@ impl LogFormat {
 /// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
-    /// Directives of `tracing-subscriber`: `info`, `warn,node=debug`.
+    /// Levels, of all or by the start of a target: `info`, `warn,node=debug`.
     pub filter: String,
     /// How a line looks.
     pub format: LogFormat,
@@ -61,7 +60,8 @@ pub fn start_to<W>(config: &LogConfig, place: W, has_colours: bool)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse_lossy(&config.filter);
+    let directives = config.filter.split(',').filter(|directive| is_filter(directive));
+    let filter: Targets = directives.collect::<Vec<_>>().join(",").parse().unwrap_or_default();
     let limited = tracing_subscriber::registry().with(filter_fn(may_say)).with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(place);
     let started = match config.format {
@@ -101,7 +101,7 @@ pub(crate) fn write(mut line: String) {
 /// Whether a text is directives that can all be used.
 #[must_use]
 pub fn is_filter(text: &str) -> bool {
-    EnvFilter::try_new(text).is_ok()
+    text.parse::<Targets>().is_ok()
 }
 
 pub(crate) const FILTER_DEFAULT: &str = "info";

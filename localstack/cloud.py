@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""What the local scripts ask a cloud on this machine; needs botocore (MiniStack brings it along).
+
+    cloud.py api CLOUD_URL NAME                      the URL of an HTTP API
+    cloud.py secrets CLOUD_URL FUNCTION              what it verifies with, as lines for a shell
+    cloud.py set CLOUD_URL FUNCTION VARIABLE=VALUE   changes its environment
+"""
+
+import shlex
+import sys
+
+import botocore.session
+
+
+def client(service, cloud):
+    session = botocore.session.get_session()
+    session.set_credentials("test", "test")
+    return session.create_client(service, region_name="us-east-1", endpoint_url=cloud)
+
+
+def api(cloud, name):
+    apis = client("apigatewayv2", cloud).get_apis()["Items"]
+    # By path: names under localhost do not resolve everywhere.
+    (found,) = (api["ApiId"] for api in apis if api["Name"] == name)
+    print(f"{cloud}/_aws/execute-api/{found}/$default")
+
+
+def environment_of(functions, function):
+    return functions.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+
+
+def secrets(cloud, function):
+    variables = environment_of(client("lambda", cloud), function)
+    for name in ("TOKEN_SECRET", "TICKET_SECRET"):
+        print(f"export INKWIRE_TEST_{name}={shlex.quote(variables[f'INKWIRE_{name}'])}")
+
+
+def change(cloud, function, *settings):
+    functions = client("lambda", cloud)
+    variables = environment_of(functions, function) | dict(s.split("=", 1) for s in settings)
+    functions.update_function_configuration(
+        FunctionName=function, Environment={"Variables": variables}
+    )
+
+
+if __name__ == "__main__":
+    command, *arguments = sys.argv[1:]
+    {"api": api, "secrets": secrets, "set": change}[command](*arguments)

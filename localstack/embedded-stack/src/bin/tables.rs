@@ -1,0 +1,74 @@
+//! The tables alone, for functions and nodes that run elsewhere: made behind an endpoint, or served
+//! by the embedded engine. Their shape is that of `shared/dynamo/tables.json`.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use dynamo::{ClientConfig, CredentialSource};
+use embedded_stack::TABLE_PREFIX;
+use embedded_stack::engine::{Engine, EngineData};
+use messaging::publisher::chain;
+use runtime::telemetry::{self, LogConfig, LogFormat};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Makes the tables at an endpoint and ends; or serves them until it is stopped.
+#[derive(Debug, Parser)]
+#[command(name = "tables", bin_name = "cargo run --bin tables --")]
+struct Options {
+    /// The DynamoDB-compatible endpoint to make them at, instead of serving them.
+    #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
+    at: Option<String>,
+
+    /// Where served tables are kept; in memory if nowhere.
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+
+    /// The region to sign for: some endpoints keep each region's tables apart.
+    #[arg(long, value_name = "REGION", default_value = "us-east-1")]
+    region: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    telemetry::start(&LogConfig { filter: "error".to_owned(), format: LogFormat::Pretty });
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tables: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    // Signals that come while the tables are made are remembered.
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut terms = signal(SignalKind::terminate())?;
+    let engine = match &options.at {
+        Some(_) => None,
+        None => {
+            Some(Engine::start(options.data_dir.map_or(EngineData::Memory, EngineData::Directory))?)
+        }
+    };
+    let endpoint =
+        options.at.or_else(|| engine.as_ref().map(|engine| engine.endpoint().to_owned()));
+    let config = ClientConfig {
+        region: options.region,
+        endpoint: endpoint.clone(),
+        credentials: CredentialSource::local(),
+    };
+    dynamo::create_tables(&dynamo::client(&config).await, TABLE_PREFIX).await?;
+    // Whoever started this reads where the tables are, and that they are there.
+    writeln!(io::stdout(), "{}", endpoint.unwrap_or_default())?;
+    if engine.is_some() {
+        tokio::select! {
+            _ = interrupts.recv() => {}
+            _ = terms.recv() => {}
+        }
+        // It waits for its thread, which this one must not do.
+        tokio::task::spawn_blocking(move || drop(engine)).await?;
+    }
+    Ok(())
+}

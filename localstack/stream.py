@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""Hands the stream of a table to a function, as the service's own mapping does: in order, from the
+oldest record, and again from the first that the function names as failed.
+
+    stream.py TABLE STORE_URL INVOKE_URL
+
+For functions that run under `cargo lambda watch`; needs botocore (MiniStack brings it along).
+"""
+
+import base64
+import datetime
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import botocore.session
+
+RECORDS_MAX = 100
+POLL_S = 0.15
+RETRY_S = (0.2, 5.0)
+INVOKE_MAX_S = 60
+
+
+def plain(value):
+    """What JSON has no form for, as the service writes it."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, datetime.datetime):
+        return value.timestamp()
+    raise TypeError(type(value).__name__)
+
+
+def records_of(client, table):
+    """Batches of the table's one shard, for ever."""
+    arn = client.list_streams(TableName=table)["Streams"][0]["StreamArn"]
+    shard = client.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][0]["ShardId"]
+    place = {"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}
+    while True:
+        iterator = client.get_shard_iterator(**place)["ShardIterator"]
+        records = client.get_records(ShardIterator=iterator, Limit=RECORDS_MAX)["Records"]
+        if not records:
+            time.sleep(POLL_S)
+            continue
+        yield records
+        last = records[-1]["dynamodb"]["SequenceNumber"]
+        place |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last}
+
+
+def invoke(url, records):
+    """What is left of a batch after the function has seen it."""
+    body = json.dumps({"Records": records}, default=plain).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=INVOKE_MAX_S) as answer:
+            failed = json.load(answer).get("batchItemFailures", [])
+    except (urllib.error.URLError, TimeoutError, ValueError) as error:
+        print(f"stream.py: {error}", file=sys.stderr, flush=True)
+        return records
+    names = {failure["itemIdentifier"] for failure in failed}
+    at = (n for n, record in enumerate(records) if record["dynamodb"]["SequenceNumber"] in names)
+    return records[next(at, len(records)):]
+
+
+def main():
+    table, store, url = sys.argv[1:]
+    session = botocore.session.get_session()
+    session.set_credentials("local", "local")
+    client = session.create_client("dynamodbstreams", region_name="us-east-1", endpoint_url=store)
+    for records in records_of(client, table):
+        wait = RETRY_S[0]
+        while records := invoke(url, records):
+            time.sleep(wait)
+            wait = min(wait * 2, RETRY_S[1])
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,233 @@
+//! Functions under the Lambda runtime: what a thawed one costs, and what each costs at all.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::cluster::{Cluster, Environment, TICKET_SECRET};
+use tests::lambda::{Function, http_event};
+use tests::process::program;
+use tests::{SOON, eventually};
+use tokio::time::Instant;
+
+use crate::figures::percentile;
+
+const TOKEN_SECRET: &str = "tokens-of-a-test-0123456789-0123456789-0";
+
+/// A system whose functions run in a process of their own.
+struct Rig {
+    cluster: Cluster,
+    channel: String,
+    token: String,
+}
+
+impl Rig {
+    async fn start() -> Self {
+        let cluster = Cluster::with_nodes(Environment::Redis, 1).await;
+        let channel = cluster.group("alice", &["bob"]).await.id.to_string();
+        let expires = jsonwebtoken::get_current_timestamp() + 3_600;
+        let claims =
+            json!({ "sub": "alice", "workspace_id": cluster.workspace().as_str(), "exp": expires });
+        let key = jsonwebtoken::EncodingKey::from_secret(TOKEN_SECRET.as_bytes());
+        let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+        Self { cluster, channel, token }
+    }
+
+    /// Starts a function; none of them reads what another one needs.
+    async fn function(&self, program: &Path, name: &str) -> Function {
+        let redis = self.cluster.redis.as_ref().unwrap().url();
+        let mut variables = vec![
+            ("INKWIRE_TABLE_PREFIX", embedded_stack::TABLE_PREFIX.to_owned()),
+            ("INKWIRE_REDIS_URL", redis),
+            ("AWS_REGION", "local".to_owned()),
+            ("AWS_ENDPOINT_URL", self.cluster.stack.store_endpoint().to_owned()),
+            ("INKWIRE_LOG", "error".to_owned()),
+        ];
+        if name == "relay" {
+            variables.push(("INKWIRE_REDIS_REPLICAS", "0".to_owned()));
+        } else {
+            variables.push(("INKWIRE_TOKEN_SECRET", TOKEN_SECRET.to_owned()));
+            variables.push(("INKWIRE_TICKET_SECRET", TICKET_SECRET.to_owned()));
+        }
+        Function::start(program, &variables).await
+    }
+
+    /// A call that the function answers with 200.
+    fn event(&self, name: &str) -> Value {
+        let Self { channel, token, .. } = self;
+        match name {
+            "send" => {
+                let body = json!({ "channel_id": channel, "message": "hello" }).to_string();
+                http_event("POST", "/messages", "", token, &body)
+            }
+            "scroll" => http_event("GET", "/scroll", &format!("channel_id={channel}"), token, ""),
+            "membership" => http_event("GET", "/channels", "", token, ""),
+            "connect" => http_event("GET", "/connect", "", token, ""),
+            "relay" => json!({ "Records": [] }),
+            _ => panic!("no function {name}"),
+        }
+    }
+}
+
+async fn send_ok(function: &Function, event: &Value) -> Duration {
+    let asked_at = Instant::now();
+    let answer = function.invoke(event).await;
+    assert_eq!(answer.payload["statusCode"], 200, "{:?}", answer.payload);
+    answer.at.duration_since(asked_at)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_a_function_whose_connection_died_while_it_was_frozen_sends_as_ever() {
+    let rig = Rig::start().await;
+    let bob = rig.cluster.person("bob").await;
+    let redis = rig.cluster.redis.as_ref().unwrap();
+    let function = rig.function(&program("send"), "send").await;
+    let event = rig.event("send");
+    let mut warm = Vec::new();
+    for _ in 0..20 {
+        warm.push(send_ok(&function, &event).await);
+    }
+    let usual = percentile(&warm[1..], 50);
+    let mut thawed = Vec::new();
+    for frozen in [true, false, true, false, true] {
+        if frozen {
+            function.freeze();
+        }
+        // All but this one: the stack's nodes lose theirs as well, and have others at once.
+        redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        if frozen {
+            function.thaw();
+        }
+        thawed.push(send_ok(&function, &event).await);
+    }
+    println!("a send takes {usual:.1?}; with the connection lost {thawed:.1?}");
+    let worst = thawed.iter().max().unwrap();
+    // Below the budget of a publish that nobody answers (200 ms): it was not waited for.
+    assert!(*worst < usual + Duration::from_millis(150), "{usual:?} as ever, then {thawed:?}");
+    let channel = rig.channel.parse().unwrap();
+    eventually("all are pushed", SOON, async || bob.ids(&channel).len() == 25).await;
+    let relay = rig.cluster.stack.relay();
+    eventually("the relay has seen them all", SOON, async || relay.counts().relayed == 25).await;
+    // It reads every 150 ms, and may come between a send's two steps: not every time.
+    assert!(relay.counts().appended < 3, "the sends published: {:?}", relay.counts());
+}
+
+/// Under `cargo lambda watch`, whose output is the functions' log.
+mod watched {
+    use runtime::config::{Env as _, ProcessEnv};
+    use tests::cluster::Environment;
+    use tests::system::System;
+    use tests::{SOON, eventually, logs};
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "tests/cloud watch runs it"]
+    async fn a_send_leaves_one_line_with_its_metrics_in_the_functions_log() {
+        let log = ProcessEnv.value("INKWIRE_TEST_LOG").expect("tests/cloud watch names the log");
+        let log = std::path::PathBuf::from(log);
+        let system = System::start(Environment::Deployed).await;
+        let channel = system.group("alice", &["bob"]).await.id;
+        let text = "words that are in no log";
+        let posted = system.api("alice").post_message(&channel, text, None, None).await.unwrap();
+        let id = posted.message.id.to_string();
+        let of_send = || {
+            let lines = logs::lines(&log, "call").into_iter();
+            lines.filter(|line| line["message_id"] == id.as_str()).collect::<Vec<_>>()
+        };
+        eventually("the line is written", SOON, async || !of_send().is_empty()).await;
+        let [line] = &of_send()[..] else { panic!("one line a call: {:?}", of_send()) };
+        assert_eq!((&line["function"], &line["status"]), (&"send".into(), &200.into()), "{line}");
+        assert_eq!((&line["stored"], &line["published"]), (&1.into(), &1.into()), "{line}");
+        let directive = &line["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(directive["Namespace"], "Inkwire", "{line}");
+        for metric in ["stored", "published"] {
+            let metrics = directive["Metrics"].as_array().unwrap();
+            assert!(metrics.iter().any(|told| told["Name"] == metric), "{metric} in {line}");
+        }
+        assert!(!logs::text(&log).contains(text), "a text is in the log");
+    }
+}
+
+/// What `tests/cloud figures` prints.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tests/cloud figures runs it, on the programs that are deployed"]
+async fn figures_of_the_functions() {
+    let rig = Rig::start().await;
+    for name in ["send", "scroll", "membership", "connect", "relay"] {
+        let bootstrap = deployed(name);
+        let event = rig.event(name);
+        let (mut starts, mut firsts) = (Vec::new(), Vec::new());
+        for _ in 0..STARTS {
+            let function = rig.function(&bootstrap, name).await;
+            starts.push(function.initialisation().await);
+            let answer = function.invoke(&event).await;
+            firsts.push(function.age_at(answer.at));
+            let (status, failed) =
+                (&answer.payload["statusCode"], &answer.payload["batchItemFailures"]);
+            assert!(status == 200 || *failed == json!([]), "{name}: {:?}", answer.payload);
+        }
+        let function = rig.function(&bootstrap, name).await;
+        for _ in 0..CALLS / 10 {
+            function.invoke(&event).await;
+        }
+        let (before, mut took) = (function.cpu(), Vec::new());
+        for _ in 0..CALLS {
+            let asked_at = Instant::now();
+            took.push(function.invoke(&event).await.at.duration_since(asked_at));
+        }
+        let cpu = (function.cpu() - before) / CALLS;
+        let zip = zipped(&bootstrap);
+        assert!(zip <= ZIP_MEGABYTES_MAX, "{name}: {zip:.2} MB");
+        println!(
+            "figure: {name}: zip {zip:.2} MB; start to first question p50 {:.1?}; start to first \
+             answer p50 {:.1?} p90 {:.1?}; warm answer p50 {:.2?}; CPU a call {} us",
+            percentile(&starts, 50),
+            percentile(&firsts, 50),
+            percentile(&firsts, 90),
+            percentile(&took, 50),
+            cpu.as_micros(),
+        );
+    }
+    let function = rig.function(&deployed("send"), "send").await;
+    let refused = http_event("POST", "/messages", "", "none", "{}");
+    function.invoke(&refused).await;
+    let before = function.cpu();
+    for _ in 0..CALLS {
+        function.invoke(&refused).await;
+    }
+    let cpu = (function.cpu() - before) / CALLS;
+    println!(
+        "figure: send, refused at the token: CPU a call {} us: runtime and decoding alone",
+        cpu.as_micros(),
+    );
+}
+
+/// The program that `infra/deploy functions` built for this machine's processor.
+fn deployed(name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+    let bootstrap = root.join("target/lambda").join(arch).join(name).join("bootstrap");
+    assert!(bootstrap.is_file(), "{}: run tests/cloud figures", bootstrap.display());
+    bootstrap
+}
+
+/// Megabytes of it in a zip.
+fn zipped(bootstrap: &Path) -> f64 {
+    let directory = tempfile::tempdir().unwrap();
+    let zip = directory.path().join("bootstrap.zip");
+    let python = std::process::Command::new("python3")
+        .args(["-m", "zipfile", "-c"])
+        .arg(&zip)
+        .arg(bootstrap)
+        .status();
+    assert!(python.unwrap().success(), "python3 -m zipfile");
+    #[expect(clippy::cast_precision_loss, reason = "a size in megabytes, for people")]
+    let bytes = std::fs::metadata(&zip).unwrap().len() as f64;
+    bytes / 1e6
+}
+
+/// The bar: a program is read before its first call.
+const ZIP_MEGABYTES_MAX: f64 = 5.0;
+/// Cold starts of each function.
+const STARTS: usize = 20;
+/// Warm calls of each function.
+const CALLS: u32 = 1_000;

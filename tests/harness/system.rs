@@ -1,0 +1,236 @@
+//! What the end-to-end suite runs on: a cluster of this process, or a deployed system that the
+//! environment names.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Api, DevUser, Token, TokenSource};
+use jsonwebtoken::{EncodingKey, Header};
+use model::{Channel, NodeId, UserId, WorkspaceId};
+use runtime::config::{Env as _, ProcessEnv};
+use serde_json::json;
+
+use crate::cluster::{Cluster, Environment, user};
+use crate::person::Person;
+use crate::process::{NodeProcess, NodeSetup};
+use crate::{SOON, eventually};
+
+/// A running system with two nodes, and its users' workspace.
+#[derive(Debug)]
+pub enum System {
+    /// Gateway and functions in this process.
+    Local(Box<Cluster>),
+    /// Functions elsewhere.
+    Deployed(Deployment),
+}
+
+/// Functions under a Lambda runtime that somebody else started; nodes as processes of this one.
+///
+/// Its bus is emptied at the start: a test that runs beside another one would lose its nodes.
+#[derive(Debug)]
+pub struct Deployment {
+    target: Arc<Target>,
+    nodes: Vec<NodeProcess>,
+    workspace: WorkspaceId,
+}
+
+/// A deployed system, as `tests/cloud` names it. No field has a default.
+#[derive(Debug)]
+struct Target {
+    url: String,
+    store: String,
+    region: String,
+    redis_port: u16,
+    ticket_secret: String,
+    token_secret: String,
+    token_issuer: String,
+    token_audience: String,
+}
+
+impl System {
+    /// Starts a system, or connects to the one that is there.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn start(environment: Environment) -> Self {
+        match environment {
+            Environment::Deployed => Self::Deployed(Deployment::start().await),
+            Environment::Embedded | Environment::Redis => {
+                Self::Local(Box::new(Cluster::start(environment).await))
+            }
+        }
+    }
+
+    /// The workspace that people are in.
+    #[must_use]
+    pub fn workspace(&self) -> &WorkspaceId {
+        match self {
+            Self::Local(cluster) => cluster.workspace(),
+            Self::Deployed(deployment) => &deployment.workspace,
+        }
+    }
+
+    /// Calls as any principal.
+    #[must_use]
+    pub fn api_of(&self, user: DevUser) -> Api {
+        match self {
+            Self::Local(cluster) => cluster.api_of(user),
+            Self::Deployed(deployment) => deployment.api_of(user),
+        }
+    }
+
+    /// Calls as a user.
+    #[must_use]
+    pub fn api(&self, name: &str) -> Api {
+        self.api_of(DevUser::new(self.workspace().clone(), user(name)))
+    }
+
+    /// A connected user.
+    pub async fn person(&self, name: &str) -> Person {
+        Person::start(name, self.api(name)).await
+    }
+
+    /// Two connected users who are on different nodes.
+    ///
+    /// # Panics
+    /// If the balancer puts both on one: always, where it is several, which know of each other's
+    /// choices only what nodes report.
+    pub async fn two_people_apart(&self, one: &str, other: &str) -> (Person, Person) {
+        match self {
+            Self::Local(cluster) => cluster.two_people_apart(one, other).await,
+            Self::Deployed(_) => {
+                let one = self.person(one).await;
+                for _ in 0..CHOICES_MAX {
+                    let other = self.person(other).await;
+                    if other.client.node_id() != one.client.node_id() {
+                        return (one, other);
+                    }
+                }
+                panic!("{CHOICES_MAX} times the same node of two")
+            }
+        }
+    }
+
+    /// A group channel that a user made.
+    ///
+    /// # Panics
+    /// If the call is refused.
+    pub async fn group(&self, creator: &str, members: &[&str]) -> Channel {
+        let members: Vec<UserId> = members.iter().map(|name| user(name)).collect();
+        self.api(creator).create_channel("general", &members).await.expect("a channel")
+    }
+
+    /// Ends a node without goodbye.
+    ///
+    /// # Panics
+    /// If there is no such node.
+    pub async fn kill_node(&mut self, node: &NodeId) {
+        match self {
+            Self::Local(cluster) => {
+                cluster.api("anyone").kill_node(node).await.expect("a node of this stack");
+            }
+            Self::Deployed(deployment) => deployment.kill(node).await,
+        }
+    }
+}
+
+impl Deployment {
+    async fn start() -> Self {
+        let target = Arc::new(Target::named());
+        crate::redis::tell(target.redis_port, &["FLUSHALL"]);
+        let workspace = WorkspaceId::parse(&format!("w{:x}", rand::random::<u64>()));
+        let mut deployment =
+            Self { target, nodes: Vec::new(), workspace: workspace.expect("an id") };
+        for _ in 0..NODES {
+            let node = deployment.node().await;
+            deployment.nodes.push(node);
+        }
+        let ours: BTreeSet<String> = deployment.nodes.iter().map(|node| node.url.clone()).collect();
+        let api = deployment.api_of(DevUser::new(deployment.workspace.clone(), user("prober")));
+        eventually("clients are sent to the new nodes", SOON, async || {
+            let Ok(assignment) = api.connect(None).await else { return false };
+            let given = std::iter::once(&assignment.target).chain(&assignment.alternates);
+            given.map(|target| target.url.clone()).collect::<BTreeSet<_>>() == ours
+        })
+        .await;
+        deployment
+    }
+
+    async fn node(&self) -> NodeProcess {
+        let redis = format!("redis://127.0.0.1:{}", self.target.redis_port);
+        NodeProcess::of(&NodeSetup {
+            variables: vec![
+                ("AWS_REGION", self.target.region.clone()),
+                ("INKWIRE_TICKET_SECRET", self.target.ticket_secret.clone()),
+            ],
+            ..NodeSetup::plain(&redis, &self.target.store)
+        })
+        .await
+    }
+
+    fn api_of(&self, user: DevUser) -> Api {
+        let target = Arc::clone(&self.target);
+        let login = move || -> client::LoginFuture {
+            let token = target.token_of(&user);
+            Box::pin(async move { Ok(token) })
+        };
+        Api::new(&self.target.url, TokenSource::Login(Arc::new(login))).expect("an http:// URL")
+    }
+
+    async fn kill(&mut self, id: &NodeId) {
+        for node in &mut self.nodes {
+            if node.is(id).await {
+                return node.kill();
+            }
+        }
+        panic!("no node {id}")
+    }
+}
+
+impl Target {
+    /// Reads what `tests/cloud` wrote.
+    ///
+    /// # Panics
+    /// If a variable is missing.
+    fn named() -> Self {
+        let named = |name: &str| {
+            let value = ProcessEnv.value(name).and_then(|value| value.into_string().ok());
+            value.unwrap_or_else(|| panic!("{name} is missing: `tests/cloud` runs these tests"))
+        };
+        Self {
+            url: named("INKWIRE_TEST_URL"),
+            store: named("INKWIRE_TEST_STORE"),
+            region: named("INKWIRE_TEST_REGION"),
+            redis_port: named("INKWIRE_TEST_REDIS_PORT").parse().expect("a port"),
+            ticket_secret: named("INKWIRE_TEST_TICKET_SECRET"),
+            token_secret: named("INKWIRE_TEST_TOKEN_SECRET"),
+            token_issuer: named("INKWIRE_TEST_TOKEN_ISSUER"),
+            token_audience: named("INKWIRE_TEST_TOKEN_AUDIENCE"),
+        }
+    }
+
+    /// Signs as the application's login would.
+    fn token_of(&self, user: &DevUser) -> Token {
+        let now = jsonwebtoken::get_current_timestamp();
+        let mut claims = json!({
+            "sub": user.user_id.as_str(),
+            "workspace_id": user.workspace_id.as_str(),
+            "iss": self.token_issuer,
+            "aud": self.token_audience,
+            "iat": now,
+            "exp": now + user.ttl_s.unwrap_or(TOKEN_TTL.as_secs()),
+        });
+        if let (Some(role), Some(claims)) = (&user.role, claims.as_object_mut()) {
+            claims.insert("role".to_owned(), json!(role));
+        }
+        let key = EncodingKey::from_secret(self.token_secret.as_bytes());
+        let token = jsonwebtoken::encode(&Header::default(), &claims, &key);
+        Token::new(token.expect("claims that can be signed"))
+    }
+}
+
+const NODES: usize = 2;
+/// How often somebody connects to be on the other one of two nodes.
+const CHOICES_MAX: usize = 40;
+const TOKEN_TTL: Duration = Duration::from_secs(3_600);
