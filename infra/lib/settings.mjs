@@ -38,6 +38,7 @@ export function settingsOf(node) {
     Object.entries(CHOICES).map(([name, values]) => [name, choice(node, name, values)]),
   );
   const prefix = text(node, 'prefix', TABLES.prefix, /^[a-z][a-z0-9-]{0,18}-$/);
+  const programs = text(node, 'programs', 'target/lambda', /^[\w./-]+$/);
   const isLocal = chosen.local === '1';
   return Object.freeze({
     /** Stands before every name: tables, functions, log groups. Two of them are two deployments. */
@@ -53,7 +54,7 @@ export function settingsOf(node) {
     cidr: text(node, 'cidr', '10.42.0.0/16', /^\d+\.\d+\.\d+\.\d+\/\d+$/),
     isLocal,
     has: (part) => !(isLocal && part in NOT_LOCAL),
-    bootstrapOf: (name) => bootstrapOf(chosen, name),
+    bootstrapOf: (name) => bootstrapOf(chosen, programs, name),
   });
 }
 
@@ -63,9 +64,9 @@ function sizeOf(text) {
 }
 
 /** The folder with a function's program, or a placeholder that can be synthesised, not run. */
-function bootstrapOf({ arch, assets }, name) {
+function bootstrapOf({ arch, assets }, programs, name) {
   if (assets === 'none') return join(ROOT, 'infra/placeholder');
-  const folder = `target/lambda/${arch}/${name}`;
+  const folder = `${programs}/${arch}/${name}`;
   if (!existsSync(join(ROOT, folder, 'bootstrap'))) {
     throw new SettingsError(`${folder}/bootstrap is missing; run: infra/deploy functions`);
   }

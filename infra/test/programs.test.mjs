@@ -184,8 +184,8 @@ test('functions are prebuilt programs for the processor that was chosen', () => 
 });
 
 test('without programs a deployment says what to run', () => {
-  assert.throws(() => templateOf({ assets: 'built', prefix: 'nothing-', arch: 'x86_64' }), {
-    message: /^target\/lambda\/x86_64\/send\/bootstrap is missing; run: infra\/deploy functions$/,
+  assert.throws(() => templateOf({ assets: 'built', programs: 'target/none', arch: 'x86_64' }), {
+    message: /^target\/none\/x86_64\/send\/bootstrap is missing; run: infra\/deploy functions$/,
   });
 });
 
