@@ -3,12 +3,10 @@
 
     cloud.py api CLOUD_URL NAME                      the URL of an HTTP API
     cloud.py secrets CLOUD_URL FUNCTION              what it verifies with, as lines for a shell
-    cloud.py lapse CLOUD_URL PREFIX                  sets the tables' time to live
+    cloud.py logs CLOUD_URL                          what functions wrote
     cloud.py set CLOUD_URL FUNCTION VARIABLE=VALUE   changes its environment
 """
 
-import json
-import pathlib
 import shlex
 import sys
 
@@ -46,20 +44,16 @@ def change(cloud, function, *settings):
     )
 
 
-def lapse(cloud, prefix):
-    """MiniStack takes the template's time to live and does not set it; nodes look at it."""
-    shapes = pathlib.Path(__file__).parent.parent / "shared/dynamo/tables.json"
-    for table in json.loads(shapes.read_text())["tables"]:
-        if "ttl_attribute" in table:
-            client("dynamodb", cloud).update_time_to_live(
-                TableName=prefix + table["name"],
-                TimeToLiveSpecification={
-                    "Enabled": True,
-                    "AttributeName": table["ttl_attribute"],
-                },
-            )
+def logs(cloud):
+    client_of = client("logs", cloud)
+    for group in client_of.get_paginator("describe_log_groups").paginate().search("logGroups"):
+        name = group["logGroupName"]
+        if name.startswith("/aws/lambda/"):
+            pages = client_of.get_paginator("filter_log_events").paginate(logGroupName=name)
+            for event in pages.search("events"):
+                print(event["message"].rstrip())
 
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    {"api": api, "lapse": lapse, "secrets": secrets, "set": change}[command](*arguments)
+    {"api": api, "logs": logs, "secrets": secrets, "set": change}[command](*arguments)

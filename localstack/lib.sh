@@ -153,6 +153,5 @@ deploy_stack() {
       --parameters inkwire:TokenIssuer=tests --parameters inkwire:TokenAudience=inkwire \
       --parameters inkwire:NodeImageTag=none
   ) >"$work/cdk.log" 2>&1 || { show_logs; fail "cdk deploy"; }
-  .venv/bin/python localstack/cloud.py lapse "$cloud" inkwire-
   api=$(.venv/bin/python localstack/cloud.py api "$cloud" inkwire)
 }

@@ -210,11 +210,15 @@ async fn tables_of_another_shape_are_named_each_with_what_differs() {
     let odd = of("odd-");
     let odd: Vec<(&str, &str)> = odd.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let node = WatchedNode::start(endpoint, &odd);
-    node.is(503, "starting", &["table_missing", "table_shape"]).await;
-    let (shapes, missing) = (node.told("table_shape").join("\n"), node.told("table_missing"));
-    assert!(missing.iter().any(|line| line.contains("odd-user_channels")), "{missing:?}");
-    for part in ["odd-channels has keys", "odd-messages has stream none", "has time-to-live none"] {
-        assert!(shapes.contains(part), "{part}: {shapes}");
+    node.is(503, "starting", &["table_missing", "table_shape", "table_settings"]).await;
+    for (trouble, part) in [
+        ("table_missing", "odd-user_channels"),
+        ("table_shape", "odd-channels has keys"),
+        ("table_settings", "odd-messages has stream none"),
+        ("table_settings", "has time-to-live none"),
+    ] {
+        let told = node.told(trouble);
+        assert!(told.iter().any(|line| line.contains(part)), "{part}: {told:?}");
     }
     let new = of("new-");
     let new: Vec<(&str, &str)> = new.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -222,4 +226,15 @@ async fn tables_of_another_shape_are_named_each_with_what_differs() {
     node.is(503, "starting", &["table_missing"]).await;
     dynamo::create_tables(&client, "new-").await.unwrap();
     node.is(200, "ok", &[]).await;
+    // What only others need stops no node: it is told, and clients come.
+    let lapses = aws_sdk_dynamodb::types::TimeToLiveSpecification::builder()
+        .enabled(false)
+        .attribute_name("x")
+        .build()
+        .unwrap();
+    let request = client.update_time_to_live().table_name("new-messages");
+    request.time_to_live_specification(lapses).send().await.unwrap();
+    let node = WatchedNode::start(endpoint, &new);
+    node.is(200, "degraded", &["table_settings"]).await;
+    assert_eq!(node.answer("/readyz").await.unwrap().0, 503);
 }

@@ -60,7 +60,7 @@ impl DynamoStore {
                         format!("{difference}; cure: keys cannot be changed, make it anew"),
                     )),
                     SchemaError::Differs { .. } => findings.push(wrong(
-                        Trouble::TableShape,
+                        Trouble::TableSettings,
                         format!("{difference}; cure: set it as tables.json says"),
                     )),
                     SchemaError::NotActive { .. } | SchemaError::Call { .. } => {

@@ -92,7 +92,8 @@ impl EventBus for RedisBus {
         let mut foreign = 0;
         // Fewer than asked for means that the stream ends: what is not ours must not look like it.
         while entries.len() < limit {
-            let count = limit - entries.len();
+            // Many of them must not mean many calls.
+            let count = if foreign == 0 { limit } else { limits::STREAM_READ_ENTRIES_MAX };
             let mut cmd = redis::cmd("XRANGE");
             cmd.arg(wire::stream_key(workspace)).arg(from).arg("+").arg("COUNT").arg(count);
             let elements: Vec<Value> =
@@ -106,6 +107,7 @@ impl EventBus for RedisBus {
                 Some(_) | None => break,
             };
         }
+        entries.truncate(limit);
         if foreign > 0 {
             // Not ours, so no link of the chain: the next of ours has no `prev` after it.
             warn!(%workspace, foreign, "stream holds foreign entries");

@@ -37,7 +37,7 @@ impl Health {
         self.doubted.notify_one();
     }
 
-    /// Whether everything was as it must be at least once in this node's life.
+    /// Whether nothing that stops a node was found at least once in this node's life.
     pub(crate) fn was_well(&self) -> bool {
         *self.was_well.borrow()
     }
@@ -81,7 +81,8 @@ impl Health {
         for trouble in over.into_iter().flatten() {
             tracing::info!(trouble = trouble.as_str(), "cured");
         }
-        if found.is_empty() {
+        let stops = |one: &Finding| one.trouble.is_some_and(Trouble::stops_a_node);
+        if !found.iter().any(stops) {
             self.was_well.send_replace(true);
         }
     }
@@ -148,5 +149,9 @@ mod tests {
         assert!(health.troubles().is_empty() && health.was_well());
         health.take(vec![bad(Trouble::RedisReadOnly, "a replica")]);
         assert!(health.was_well(), "what was well once goes on serving");
+        let health = Health { was_well: watch::Sender::new(false), ..Health::of(&nothing) };
+        health.take(vec![bad(Trouble::TableSettings, "no time to live")]);
+        assert_eq!(health.troubles(), [Trouble::TableSettings]);
+        assert!(health.was_well(), "it is told, and stops no node");
     }
 }

@@ -26,13 +26,15 @@ pub enum Trouble {
     StoreDenied,
     /// There is no table of that name.
     TableMissing,
-    /// A table has other keys, no stream, or no time to live.
+    /// A table has other keys.
     TableShape,
+    /// A table has no stream, or no time to live: the relay, or what lapses, lacks it.
+    TableSettings,
 }
 
 impl Trouble {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::RedisGroup,
         Self::RedisUnreachable,
         Self::RedisTls,
@@ -43,6 +45,7 @@ impl Trouble {
         Self::StoreDenied,
         Self::TableMissing,
         Self::TableShape,
+        Self::TableSettings,
     ];
 
     /// Its word.
@@ -59,6 +62,25 @@ impl Trouble {
             Self::StoreDenied => "store_denied",
             Self::TableMissing => "table_missing",
             Self::TableShape => "table_shape",
+            Self::TableSettings => "table_settings",
+        }
+    }
+
+    /// Whether a node cannot serve with it.
+    #[must_use]
+    pub const fn stops_a_node(self) -> bool {
+        match self {
+            Self::RedisGroup
+            | Self::RedisUnreachable
+            | Self::RedisTls
+            | Self::RedisAuth
+            | Self::RedisReadOnly
+            | Self::RedisRefuses
+            | Self::StoreUnreachable
+            | Self::StoreDenied
+            | Self::TableMissing
+            | Self::TableShape => true,
+            Self::TableSettings => false,
         }
     }
 }
