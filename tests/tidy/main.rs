@@ -28,6 +28,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("node", &["model", "protocol", "messaging", "session", "runtime"]),
     ("checker", &["model"]),
     (
+        "load",
+        &[
+            "model",
+            "protocol",
+            "messaging",
+            "dynamo",
+            "memory",
+            "redis-bus",
+            "runtime",
+            "node",
+            "send",
+            "scroll",
+            "connect",
+            "embedded-stack",
+            "tests",
+        ],
+    ),
+    (
         "simulation",
         &[
             "model",
