@@ -37,7 +37,8 @@ impl Stand {
     {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let socket = self.hub.open().unwrap();
-        let run = run(Arc::clone(&self.hub), socket, reader, Box::new(ours), early.into());
+        let writer = crate::shard::Writer::Boxed(Box::new(ours));
+        let run = run(Arc::clone(&self.hub), socket, reader, writer, early.into());
         (tokio::spawn(run), theirs)
     }
 }
