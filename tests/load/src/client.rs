@@ -133,9 +133,9 @@ impl Client {
 /// If the kernel of this machine has none to give.
 pub(crate) fn connect(to: SocketAddr, number: usize) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    // As many ports again for each source address: 127.0.0.2 and so on.
-    let host = u8::try_from(number / SOCKETS_AN_ADDRESS).unwrap_or(u8::MAX - 2) + 2;
-    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)).into())?;
+    // As many ports again for each source address: 127.1.0.0, 127.1.0.1 and so on.
+    let source = u32::from(FIRST_SOURCE) + u32::try_from(number / SOCKETS_AN_ADDRESS).unwrap_or(0);
+    socket.bind(&SocketAddr::from((Ipv4Addr::from(source), 0)).into())?;
     socket.connect(&to.into())?;
     Ok(socket.into())
 }
@@ -183,5 +183,6 @@ fn number(payload: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits.get(..DIGITS)?).ok()?.parse().ok()
 }
 
-/// Fewer than the ports of one source address.
-const SOCKETS_AN_ADDRESS: usize = 20_000;
+/// Fewer than the ports of one source address: the kernel looks for a free one.
+const SOCKETS_AN_ADDRESS: usize = 4_000;
+const FIRST_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 0);

@@ -37,6 +37,9 @@ pub(crate) struct Crowd {
     /// Its first socket, of all that the world has.
     #[arg(long, default_value_t = 0)]
     first: usize,
+    /// Its own are so far apart.
+    #[arg(long, default_value_t = 1)]
+    stride: usize,
     /// How many of them are its own; all if absent.
     #[arg(long)]
     count: Option<usize>,
@@ -85,8 +88,9 @@ pub(crate) fn run(crowd: &Crowd) -> Result<(), Failed> {
                 steady(&mut room, &mut publisher, per_second, seconds)?
             }
             Order::Say { channel } => {
+                let at = unix_ms();
                 publisher.publish(Schedule::at_once(channel, 1))?;
-                json!({})
+                json!({ "unix_ms": at })
             }
             Order::Listen { messages, seconds } => room.listen(messages, seconds)?,
         };
@@ -101,6 +105,7 @@ struct Room {
     node_id: Option<NodeId>,
     world: World,
     first: usize,
+    stride: usize,
     count: usize,
     epoll: OwnedFd,
     clients: Vec<Client>,
@@ -118,6 +123,7 @@ impl Room {
             node_id: crowd.node_id.as_deref().map(NodeId::parse).transpose()?,
             world: crowd.world,
             first: crowd.first,
+            stride: crowd.stride,
             count: crowd.count.unwrap_or(crowd.world.sockets()),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             clients: Vec::new(),
@@ -132,27 +138,46 @@ impl Room {
     fn open(&mut self, until: usize, in_flight: usize) -> Result<serde_json::Value, Failed> {
         let until = until.min(self.count);
         let first = self.clients.len() + self.kept.len();
-        // Signed before: the clients' work is not the node's.
-        let ticket = |node_id: &NodeId, n| self.world.ticket(self.first + n, node_id);
-        let tickets: Vec<String> = match &self.node_id {
-            Some(node_id) => {
-                (first..until).map(|n| ticket(node_id, n)).collect::<Result<_, _>>()?
-            }
-            None => Vec::new(),
-        };
         let begun = Instant::now();
         let took = match &self.tls {
             Some(config) => {
-                for (n, ticket) in (first..).zip(&tickets) {
-                    self.kept.push(crate::tls::open(config, self.address, n, ticket)?);
+                for n in first..until {
+                    let ticket = self.ticket(n)?;
+                    self.kept.push(crate::tls::open(config, self.address, n, &ticket)?);
                 }
                 Vec::new()
             }
-            None => self.open_plain(first, until, in_flight, &tickets)?,
+            None => {
+                // Signed before, as long as they are good: the clients' work is not the node's.
+                let mut took = Vec::with_capacity(until - first);
+                while first + took.len() < until {
+                    let from = first + took.len();
+                    let to = until.min(from + SIGNED);
+                    let tickets: Vec<String> =
+                        (from..to).map(|n| self.ticket(n)).collect::<Result<_, _>>()?;
+                    took.extend(self.open_plain(from, to, in_flight, &tickets)?);
+                }
+                took
+            }
         };
         let at = |percent| crate::stats::percentile(&took, percent);
         Ok(json!({ "open": until - first, "seconds": begun.elapsed().as_secs_f64(),
                    "p50_ms": at(50.0), "p99_ms": at(99.0) }))
+    }
+
+    /// A ticket for its socket of this number; none for a floor.
+    fn ticket(&self, number: usize) -> Result<String, Failed> {
+        let socket = self.first + number * self.stride;
+        self.node_id
+            .as_ref()
+            .map_or(Ok(String::new()), |node_id| self.world.ticket(socket, node_id))
+    }
+
+    /// How many of its sockets get what is said in a channel.
+    fn here(&self, channel: usize) -> u64 {
+        let (first, count) = self.world.audience(channel);
+        let own = (0..self.count).map(|n| self.first + n * self.stride);
+        own.filter(|socket| (first..first + count).contains(socket)).count() as u64
     }
 
     fn open_plain(
@@ -202,7 +227,7 @@ impl Room {
 
     fn connect(&mut self) -> Result<(), Failed> {
         let number = self.clients.len();
-        let mut client = Client::connect(self.address, number)?;
+        let mut client = Client::connect(self.address, self.first + number * self.stride)?;
         if self.node_id.is_some() {
             client.upgrade(self.address)?;
         } else {
@@ -238,21 +263,17 @@ impl Room {
 
     fn listen(&mut self, messages: u64, seconds: u64) -> Result<serde_json::Value, Failed> {
         let begun = Instant::now();
-        let (mut count, mut last) = (0, begun);
-        let mut at = Vec::new();
+        let (mut count, mut last) = (0, 0);
         while count < messages && begun.elapsed().as_secs() < seconds {
             let clients = &mut self.clients;
             let wait = Duration::from_millis(100);
             pump(&self.epoll, clients, &mut self.buffer, wait, |_, _, came| {
                 if let Came::Message(_) = came {
-                    (count, last) = (count + 1, Instant::now());
-                    at.push(unix_ms());
+                    (count, last) = (count + 1, unix_ms());
                 }
             })?;
         }
-        let first = at.first().copied().unwrap_or_default();
-        Ok(json!({ "messages": count, "first_unix_ms": first,
-                   "last_unix_ms": at.last().copied().unwrap_or_default() }))
+        Ok(json!({ "messages": count, "last_unix_ms": last }))
     }
 }
 
@@ -291,10 +312,7 @@ fn burst(
     size: u64,
     pause: Duration,
 ) -> Result<serde_json::Value, Failed> {
-    let (first, count) = room.world.audience(channel);
-    let here = (first..first + count)
-        .filter(|socket| (room.first..room.first + room.count).contains(socket))
-        .count() as u64;
+    let here = room.here(channel);
     let mut last_ms = Vec::new();
     let mut lost = 0;
     let mut busy = Duration::ZERO;
@@ -325,8 +343,8 @@ fn steady(
 ) -> Result<serde_json::Value, Failed> {
     let messages = per_second * seconds;
     let channels = room.world.channels();
-    let audience = |n: u64| room.world.audience((n % channels as u64) as usize).1 as u64;
-    let expected: u64 = (0..messages).map(audience).sum();
+    let each: Vec<u64> = (0..channels).map(|channel| room.here(channel)).collect();
+    let expected: u64 = (0..messages).zip(each.iter().cycle()).map(|(_, here)| here).sum();
     let mut late_ms = Vec::with_capacity(usize::try_from(expected)?);
     publisher.publish(Schedule::paced(channels, messages, per_second))?;
     let times = Arc::clone(&publisher.times);
@@ -345,5 +363,7 @@ fn unix_ms() -> u64 {
     crate::world::now().unix_ms()
 }
 
+/// Tickets that are signed ahead: they are good for half a minute.
+const SIGNED: usize = 2_000;
 /// How long nothing may come before what is missing is lost.
 const STALL: Duration = Duration::from_secs(5);

@@ -55,6 +55,18 @@ pub(crate) fn private_bytes(id: u32) -> u64 {
     (line("Pss_Anon:") + line("SwapPss:")) * 1024
 }
 
+/// Memory that the kernel has for itself, sockets' buffers among it (`/proc/meminfo`), bytes.
+#[must_use]
+pub(crate) fn kernel_bytes() -> u64 {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = |name: &str| {
+        let found = meminfo.lines().find_map(|line| line.strip_prefix(name));
+        let number = found.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        number.unwrap_or_default()
+    };
+    line("Slab:") * 1024
+}
+
 /// What a figure was measured on.
 #[must_use]
 pub(crate) fn description() -> String {

@@ -8,7 +8,9 @@ mod client;
 mod connects;
 mod crowd;
 mod fanout;
+mod fleet;
 mod floor;
+mod growth;
 mod idle;
 mod listen;
 mod machine;
@@ -52,6 +54,10 @@ enum Scenario {
     Idle(idle::Plan),
     /// What opening a socket costs: upgrade, ticket, membership.
     Connects(connects::Plan),
+    /// One channel of 90,000 sockets on five nodes.
+    Fleet(fleet::Plan),
+    /// What grows with sockets, workspaces, members and nodes.
+    Growth(growth::Plan),
     /// A part of a run: a program that only writes.
     #[command(hide = true)]
     Floor {
@@ -87,6 +93,8 @@ fn run(arguments: &Arguments) -> Result<(), Failed> {
         Scenario::Fanout(plan) => fanout::run(plan, &mut record()?),
         Scenario::Idle(plan) => idle::run(plan, &mut record()?),
         Scenario::Connects(plan) => connects::run(plan, &mut record()?),
+        Scenario::Fleet(plan) => fleet::run(plan, &mut record()?),
+        Scenario::Growth(plan) => growth::run(plan, &mut record()?),
         Scenario::Floor { style } => floor::run(*style),
         Scenario::Serve(setup) => serve::run(setup),
         Scenario::Crowd(crowd) => crowd::run(crowd),

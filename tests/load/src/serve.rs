@@ -48,7 +48,7 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
     };
     let config = Config {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        admin: None,
+        admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         url: None,
         awaits_name: false,
         certificate,
@@ -68,7 +68,9 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
     };
     let node = Node::bind(config, parts).await?;
     let address = node.url().trim_start_matches("ws://").trim_end_matches("/socket");
-    say(&json!({ "address": address, "node_id": node.node_id().as_str() }).to_string());
+    let admin = node.admin_address().map(|admin| admin.to_string());
+    let about = json!({ "address": address, "node_id": node.node_id().as_str(), "admin": admin });
+    say(&about.to_string());
     node.serve(std::future::pending()).await;
     Ok(())
 }
