@@ -77,7 +77,8 @@ impl Task {
                 // Timers, then what was asked for, then sockets that come and go, all of them
                 // bounded; publications, which can come without end, are last and starve nobody.
                 biased;
-                _ = looks.tick() => Event::Time,
+                // Most workspaces wait for nothing: thousands of them must cost none.
+                _ = looks.tick(), if self.state.is_waiting() || self.state.is_idle() => Event::Time,
                 _ = ticks.tick() => Event::Tick,
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(done) => Event::Done(done),
