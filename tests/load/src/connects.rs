@@ -26,6 +26,13 @@ pub(crate) struct Plan {
     repetitions: usize,
 }
 
+impl Plan {
+    /// As little as shows that it works.
+    pub(crate) const fn smoke() -> Self {
+        Self { sockets: 200, repetitions: 1 }
+    }
+}
+
 /// Measures all of it.
 ///
 /// # Errors

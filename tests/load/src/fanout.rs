@@ -24,6 +24,17 @@ pub(crate) struct Plan {
     /// Also a floor of a tokio task a socket.
     #[arg(long)]
     tasks: bool,
+    /// So many times less of everything: to see that it works.
+    #[arg(long, default_value_t = 1)]
+    less: u64,
+}
+
+impl Plan {
+    /// As little as shows that it works.
+    pub(crate) fn smoke() -> Self {
+        let scenarios = vec![Scenario::A, Scenario::A16, Scenario::C];
+        Self { repetitions: 1, scenarios, tasks: true, less: 50 }
+    }
 }
 
 /// A scenario of a table of servers.
@@ -57,13 +68,13 @@ impl Scenario {
         }
     }
 
-    fn order(self) -> Order {
+    fn order(self, less: u64) -> Order {
         let burst = |rounds, size, pause_ms| Order::Burst { rounds, size, channel: 0, pause_ms };
         match self {
-            Self::A => burst(200, 1, 0),
-            Self::A16 => burst(60, 16, 0),
-            Self::B => burst(8, 1, 20),
-            Self::C => Order::Steady { per_second: 2_000, seconds: 4 },
+            Self::A => burst(200 / less + 1, 1, 0),
+            Self::A16 => burst(60 / less + 1, 16, 0),
+            Self::B => burst(8 / less + 1, 1, 20),
+            Self::C => Order::Steady { per_second: 2_000 / less, seconds: 4 / less + 1 },
         }
     }
 
@@ -112,7 +123,7 @@ fn one(scenario: Scenario, plan: &Plan, redis: &str, record: &mut Record) -> Res
         let mut pair = Pair::start(*subject, redis, scenario.world(), &Options::default())?;
         pair.crowd.ask(&Order::Open { until: usize::MAX, in_flight: 64 })?;
         // Buffers, views and wakers that the first deliveries bring.
-        pair.crowd.ask(&scenario.order())?;
+        pair.crowd.ask(&scenario.order(plan.less))?;
         pairs.push(pair);
     }
     let mut taken: Vec<Vec<Value>> = vec![Vec::new(); subjects.len()];
@@ -131,7 +142,7 @@ fn one(scenario: Scenario, plan: &Plan, redis: &str, record: &mut Record) -> Res
             else {
                 continue;
             };
-            let (mut answer, cpu) = pair.measure(scenario.order())?;
+            let (mut answer, cpu) = pair.measure(scenario.order(plan.less))?;
             let deliveries = answer.get("deliveries").and_then(Value::as_f64).unwrap_or_default();
             if let Some(fields) = answer.as_object_mut() {
                 let cpu_ns = cpu.as_nanos() as f64 / deliveries;
@@ -147,6 +158,10 @@ fn one(scenario: Scenario, plan: &Plan, redis: &str, record: &mut Record) -> Res
     for (subject, of_subject) in subjects.iter().zip(&taken) {
         let floor = taken.first().ok_or("no floor")?;
         show(scenario, *subject, of_subject, floor);
+        let lost = lost(of_subject);
+        if lost > 0 {
+            return Err(format!("{}: {} lost {lost}", scenario.name(), subject.name()).into());
+        }
     }
     Ok(())
 }
@@ -170,7 +185,7 @@ fn show(scenario: Scenario, subject: Subject, taken: &[Value], floor: &[Value]) 
         Some(Median { middle, low, high }) => format!("{middle:.2} [{low:.2}, {high:.2}]"),
         None => String::new(),
     };
-    let lost: u64 = taken.iter().filter_map(|one| one.get("lost")?.as_u64()).sum();
+    let lost = lost(taken);
     let is_met = ratio(measure).is_some_and(|ratio| ratio.low <= aim) && lost == 0;
     let verdict = match subject {
         Subject::Node if is_met => format!("aim {measure} <= {aim}: met"),
@@ -186,4 +201,8 @@ fn show(scenario: Scenario, subject: Subject, taken: &[Value], floor: &[Value]) 
         value(measure),
         shown(ratio(measure)),
     ));
+}
+
+fn lost(taken: &[Value]) -> u64 {
+    taken.iter().filter_map(|one| one.get("lost")?.as_u64()).sum()
 }

@@ -160,6 +160,13 @@ pub(crate) struct Plan {
     messages: usize,
 }
 
+impl Plan {
+    /// As little as shows that it works.
+    pub(crate) const fn smoke() -> Self {
+        Self { nodes: 2, users: 20, messages: 1 }
+    }
+}
+
 /// Measures it.
 ///
 /// # Errors
@@ -210,6 +217,9 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
                     "opened_s": opened_s, "socket_bytes": bytes, "kernel_bytes": kernel,
                     "message": message, "got": got, "last_ms": last_ms, "cpu_ns": cpu_ns }),
         )?;
+        if got < sockets as u64 {
+            return Err(format!("{} sockets do not have the message", sockets as u64 - got).into());
+        }
     }
     Ok(())
 }

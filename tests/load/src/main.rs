@@ -48,6 +48,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Scenario {
+    /// A little of each scenario of sockets, to see that they work: no figures.
+    Smoke,
     /// Fan-out: A, A16, B and C, against floors.
     Fanout(fanout::Plan),
     /// Memory of an idle socket: plain, over TLS, and of floors.
@@ -90,6 +92,12 @@ fn run(arguments: &Arguments) -> Result<(), Failed> {
     machine::open_files_max()?;
     let record = || Record::open(&arguments.out);
     match &arguments.scenario {
+        Scenario::Smoke => {
+            let mut record = record()?;
+            fanout::run(&fanout::Plan::smoke(), &mut record)?;
+            connects::run(&connects::Plan::smoke(), &mut record)?;
+            fleet::run(&fleet::Plan::smoke(), &mut record)
+        }
         Scenario::Fanout(plan) => fanout::run(plan, &mut record()?),
         Scenario::Idle(plan) => idle::run(plan, &mut record()?),
         Scenario::Connects(plan) => connects::run(plan, &mut record()?),
