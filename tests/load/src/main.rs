@@ -6,6 +6,7 @@
 
 mod machine;
 mod record;
+mod rest;
 mod stats;
 
 use std::path::PathBuf;
@@ -27,6 +28,8 @@ struct Arguments {
 enum Scenario {
     /// What this machine is.
     Machine,
+    #[command(flatten)]
+    Rest(rest::Rest),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
             record::say(&machine::description());
             Ok::<(), String>(())
         }
+        Scenario::Rest(scenario) => rest::run(scenario, &arguments.out),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
