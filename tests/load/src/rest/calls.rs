@@ -5,20 +5,25 @@
 //! CPU over the instructions of the same calls.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use embedded_stack::engine::{Engine, EngineData};
+use embedded_stack::{Bus, Data, StackOptions};
+use runtime::config::RedisUrl;
 use serde_json::{Value, json};
-use tests::cluster::{Cluster, Environment, TICKET_SECRET};
+use tests::cluster::{Cluster, TICKET_SECRET, options};
 use tests::lambda::{Function, http_event};
+use tests::redis::{Flavor, RedisServer};
 
 use super::Outcome;
-use super::handlers::{Call, TEXT_BYTES, TOKEN_SECRET, WORKSPACE, group, on_engine, redis, token};
+use super::handlers::{Call, TEXT_BYTES, TOKEN_SECRET, group, on_engine, redis, token};
 use super::operate::{Took, share};
 use super::parts::Part;
 use super::profile::Profile;
-use super::valgrind::{Counts, Heap, Tool, beside, operate};
+use super::valgrind::{Counts, Heap, Tool, beside, once_only, operate};
 use crate::machine;
 use crate::record::{Record, progress, say};
 use crate::stats::{Median, median};
@@ -35,6 +40,9 @@ pub(crate) struct Options {
     /// Calls whose time of CPU is taken, in each of 15 turns.
     #[arg(long, default_value_t = 200)]
     timed: u32,
+    /// Keeps what callgrind wrote in this folder, for `callgrind_annotate`.
+    #[arg(long)]
+    keep: Option<PathBuf>,
 }
 
 /// How a call's code is run.
@@ -60,11 +68,14 @@ struct Stage {
     cluster: Cluster,
     channel: String,
     token: String,
+    _engine: Arc<Engine>,
 }
 
 /// What was measured of a call.
 struct Measured {
     counts: Counts,
+    /// From the start to a first answer, without what every call takes.
+    start: Counts,
     heap: Heap,
     /// Microseconds of CPU a call.
     cpu_us: Median,
@@ -103,8 +114,17 @@ pub(crate) fn run(options: &Options, mut record: Record) -> Outcome<()> {
 
 impl Stage {
     async fn start() -> Outcome<Self> {
-        let cluster = Cluster::with_nodes(Environment::Redis, 1).await;
-        let url = cluster.redis.as_ref().ok_or("no redis-server")?.url();
+        // A stack that is given its engine feeds no relay, whose scripts would be counted.
+        let engine = Arc::new(Engine::start(EngineData::Memory)?);
+        let redis_server = RedisServer::start(Flavor::Redis);
+        let url = redis_server.url();
+        let setup = StackOptions {
+            nodes: 1,
+            data: Data::Endpoint(engine.endpoint().to_owned()),
+            bus: Bus::Redis(RedisUrl::parse(&url)?),
+            ..options()
+        };
+        let cluster = Cluster::of(setup, Some(redis_server)).await;
         let capacity = dynamo::Capacity::default();
         let app = on_engine(cluster.stack.store_endpoint(), redis(&url)?, capacity).await?;
         let channel = group(&app).await?.to_string();
@@ -114,7 +134,7 @@ impl Stage {
                 return Err("a message was not sent".into());
             }
         }
-        Ok(Self { cluster, channel, token: token()? })
+        Ok(Self { cluster, channel, token: token()?, _engine: engine })
     }
 
     async fn measure(&self, call: Call, place: Where, options: &Options) -> Outcome<Measured> {
@@ -124,6 +144,10 @@ impl Stage {
         for calls in [counted, counted * 2] {
             progress(&format!("{}, {}: {calls} calls under valgrind", call.name(), place.name()));
             let text = self.valgrind(call, place, Tool::Callgrind, calls).await?;
+            if let Some(folder) = &options.keep {
+                let name = format!("{}-{}-{calls}.callgrind", call.name(), place.name());
+                std::fs::write(folder.join(name), &text)?;
+            }
             profiles.push(Counts::of(&Profile::read(&text)?, &[]));
             heaps.push(Heap::read(&self.valgrind(call, place, Tool::Heap, calls).await?)?);
         }
@@ -139,6 +163,7 @@ impl Stage {
         let made = f64::from((options.timed + WARM) * TURNS);
         Ok(Measured {
             counts: Counts::per_call(once, twice, counted),
+            start: once_only(once, twice),
             heap: Heap::per_call(*less, *more, counted),
             cpu_us: median(&timed.cpu_us).ok_or("nothing was timed")?,
             user_share: timed.user_share,
@@ -248,40 +273,34 @@ impl Stage {
 }
 
 fn tell(call: Call, place: Where, measured: &Measured, record: &mut Record) -> Outcome<()> {
-    let Measured { counts, heap, cpu_us, user_share, took, redis_commands } = measured;
+    let Measured { counts, start, heap, cpu_us, user_share, took, redis_commands } = measured;
     let per_us = counts.whole / (cpu_us.middle * user_share);
-    let parts: serde_json::Map<String, Value> = Part::ALL
-        .into_iter()
-        .filter(|part| counts.share(*part) > 0.0)
-        .map(|part| {
-            let count = counts.share(part);
-            let of = json!({ "instructions": count.round(), "us": count / per_us });
-            (part.name().to_owned(), of)
-        })
-        .collect();
     say(&format!(
-        "{} ({}): CPU {:.0} us [{:.0}, {:.0}], {:.0} % of it not the kernel's; {:.0} instructions, \
-         {per_us:.0} a us; {:.0} allocations, {:.0} bytes; {redis_commands:.2} scripts",
+        "{} ({}): CPU {:.0} us [{:.0}, {:.0}], {:.0} % of it not the kernel's; {per_us:.0} \
+         instructions a us; {:.0} allocations, {:.0} bytes; {redis_commands:.2} scripts",
         call.name(),
         place.name(),
         cpu_us.middle,
         cpu_us.low,
         cpu_us.high,
         user_share * 100.0,
-        counts.whole,
         heap.allocations,
         heap.bytes,
     ));
-    for (part, of) in &parts {
-        let number = |name: &str| of.get(name).and_then(Value::as_f64).unwrap_or_default();
-        let (count, us) = (number("instructions"), number("us"));
-        say(&format!("  {part:7} {count:>9.0} instructions {us:>8.1} us"));
-    }
     if let Some(took) = took {
         let Took { store_calls, read_units, write_units, .. } = took;
         say(&format!(
             "  store: {store_calls:.2} calls, {read_units:.2} read units, {write_units:.2} write units"
         ));
+    }
+    say("  whose    a call: instructions       us    start: instructions       us");
+    let row = |name: &str, count: f64, start: f64| {
+        let (us, start_us) = (count / per_us, start / per_us);
+        say(&format!("  {name:7} {count:>20.0} {us:>8.1} {start:>22.0} {start_us:>8.0}"));
+    };
+    row("all", counts.whole, start.whole);
+    for part in Part::ALL.into_iter().filter(|part| start.share(*part) >= 1.0) {
+        row(part.name(), counts.share(part), start.share(part));
     }
     let units = took.as_ref().map(|took| {
         json!({ "store_calls": took.store_calls, "read_units": took.read_units,
@@ -293,12 +312,22 @@ fn tell(call: Call, place: Where, measured: &Measured, record: &mut Record) -> O
             "call": call.name(), "where": place.name(), "text_bytes": TEXT_BYTES,
             "cpu_us": cpu_us.middle, "cpu_low_us": cpu_us.low, "cpu_high_us": cpu_us.high,
             "user_share": user_share, "instructions": counts.whole.round(),
-            "instructions_a_us": per_us, "parts": parts, "allocations": heap.allocations,
-            "allocated_bytes": heap.bytes, "redis_scripts": redis_commands, "store": units,
-            "workspace": WORKSPACE,
+            "instructions_a_us": per_us, "parts": parts(counts, per_us),
+            "start_instructions": start.whole.round(), "start_parts": parts(start, per_us),
+            "allocations": heap.allocations, "allocated_bytes": heap.bytes,
+            "redis_scripts": redis_commands, "store": units,
         }),
     )?;
     Ok(())
+}
+
+/// By whose they are: instructions, and microseconds at a rate.
+fn parts(counts: &Counts, per_us: f64) -> Value {
+    let all = Part::ALL.into_iter().map(|part| (part.name(), counts.share(part)));
+    let all = all.filter(|(_, count)| *count >= 1.0).map(|(name, count)| {
+        (name.to_owned(), json!({ "instructions": count.round(), "us": count / per_us }))
+    });
+    Value::Object(all.collect())
 }
 
 fn microseconds(time: Duration) -> f64 {

@@ -120,10 +120,10 @@ pub(crate) async fn in_memory() -> Outcome<App> {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_unix_ms(NOW_MS)));
     let store = Arc::new(MemoryStore::new());
     let nodes = Arc::new(MemoryDirectory::new(Arc::clone(&clock)));
-    for host in ["n1", "n2", "n3"] {
+    for host in 1..=3_u8 {
         let lease = Lease {
-            node_id: NodeId::mint(clock.now(), u128::from(host.as_bytes()[1])),
-            url: format!("wss://{host}.example/socket"),
+            node_id: NodeId::mint(clock.now(), u128::from(host)),
+            url: format!("wss://n{host}.example/socket"),
             connections: 0,
             handshakes_per_second: 100,
             draining: false,
@@ -180,7 +180,7 @@ fn ticket_secrets() -> Outcome<Secrets> {
 /// With names, ids and version a row of 800 bytes and more stays below 1 KiB: one write unit.
 pub(crate) const TEXT_BYTES: usize = 800;
 pub(crate) const TOKEN_SECRET: &str = "tokens-of-a-measurement-0123456789-0123456789";
-pub(crate) const WORKSPACE: &str = "w";
+const WORKSPACE: &str = "w";
 pub(crate) const USER: &str = "alice";
 /// 2027-01-15.
 const NOW_MS: u64 = 1_800_000_000_000;

@@ -40,10 +40,38 @@ struct HotPath {
 /// name) and a line here: the fan-out's loop belongs here as well, an entry into
 /// `session::Workspace::handle` up to the encoded frame.
 const HOT_PATHS: &[HotPath] = &[
-    HotPath { name: Call::Send.name(), calls: 500, functions: &["messaging::send::post_message"] },
-    HotPath { name: Call::Scroll.name(), calls: 500, functions: &["messaging::scroll::scroll"] },
-    HotPath { name: Call::Connect.name(), calls: 500, functions: &["messaging::connect::connect"] },
+    HotPath {
+        name: Call::Send.name(),
+        calls: 500,
+        functions: &[
+            AROUND,
+            AUTHENTICATE,
+            "protocol::http::request::read_json",
+            "PostMessageBody as core::convert::TryFrom",
+            "protocol::publication::Publication::encode",
+        ],
+    },
+    HotPath {
+        name: Call::Scroll.name(),
+        calls: 500,
+        functions: &[AROUND, AUTHENTICATE, "messaging::scroll::read_page"],
+    },
+    HotPath {
+        name: Call::Connect.name(),
+        calls: 500,
+        functions: &[
+            AROUND,
+            AUTHENTICATE,
+            "messaging::fleet::candidates",
+            "SignedTickets as messaging::ports::identity::Tickets>::issue",
+        ],
+    },
 ];
+
+/// The whole of a handled call.
+const AROUND: &str = "runtime::http::attend";
+/// The check of the token.
+const AUTHENTICATE: &str = "runtime::http::authenticate";
 
 /// Counts, then compares or accepts.
 ///
@@ -89,6 +117,9 @@ impl HotPath {
         let heap = |calls| Heap::read(&operate(Tool::Heap, &self.arguments(calls))?);
         let each = Counts::per_call(&counts(self.calls)?, &counts(self.calls * 2)?, self.calls);
         let heap = Heap::per_call(heap(self.calls)?, heap(self.calls * 2)?, self.calls);
+        if let Some((name, _)) = each.named.iter().find(|(_, count)| *count < 1.0) {
+            return Err(format!("{}: {name} was not called, or is no function", self.name).into());
+        }
         let named = each.named.iter().map(|(name, count)| (name.as_str(), *count));
         let all = [
             ("all", each.whole),

@@ -2,7 +2,6 @@
 //! the embedded engine; beside them the naive schema.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use bytes::Bytes;
 use clap::Args;
@@ -14,6 +13,7 @@ use messaging::App;
 use messaging::ports::Clock as _;
 use runtime::clock::SystemClock;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::Outcome;
 use super::handlers::{Call, group, memory_bus, on_engine, token};
@@ -28,9 +28,12 @@ pub(crate) struct Options {
     /// Messages in a channel; each in an engine of its own.
     #[arg(long, value_delimiter = ',', default_values_t = SIZES)]
     sizes: Vec<u64>,
-    /// Messages up to which the naive schema is asked as well.
-    #[arg(long, default_value_t = 1_000_000)]
+    /// Messages up to which the naive table is asked as well.
+    #[arg(long, default_value_t = 100_000)]
     naive: u64,
+    /// Messages up to which the naive SQL is asked as well.
+    #[arg(long, default_value_t = 1_000_000)]
+    naive_sql: u64,
     /// Turns.
     #[arg(long, default_value_t = 15)]
     rounds: usize,
@@ -102,6 +105,8 @@ async fn measure(
                 naive_table(&folder.join(format!("naive-{messages}")), *messages).await?;
             engines.push(engine);
             subjects.push(Subject::of("naive_table", "newest", *messages, Asked::Table(client)));
+        }
+        if *messages <= options.naive_sql {
             let path = folder.join(format!("naive-{messages}.sqlite"));
             let file = naive::fill_sql(&path, *messages)?;
             subjects.push(Subject::of("naive_sql", "newest", *messages, Asked::Sql(file)));

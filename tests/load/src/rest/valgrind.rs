@@ -75,6 +75,16 @@ impl Counts {
     }
 }
 
+/// What a run does once, the first call's connecting included.
+pub(crate) fn once_only(once: &Counts, twice: &Counts) -> Counts {
+    let share = |part| (part, 2.0 * once.share(part) - twice.share(part));
+    Counts {
+        whole: 2.0 * once.whole - twice.whole,
+        shares: Part::ALL.into_iter().map(share).collect(),
+        named: Vec::new(),
+    }
+}
+
 /// Allocations of a run, or of a call of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heap {
