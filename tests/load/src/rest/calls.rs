@@ -178,12 +178,8 @@ impl Stage {
             return tokio::task::spawn_blocking(move || operate(tool, &arguments)).await?;
         }
         let folder = tempfile::tempdir()?;
-        let (script, out) = (folder.path().join("bootstrap"), folder.path().join("counted"));
-        let words = tool.words(&out).join(" ");
-        let program = beside(call.name())?;
-        std::fs::write(&script, format!("#!/bin/sh\nexec {words} {}\n", program.display()))?;
-        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
-        let function = self.function(&script).await?;
+        let out = folder.path().join("counted");
+        let function = self.function(&tool.words(&out).join(" "), call, folder.path()).await?;
         for _ in 0..calls {
             self.invoke(&function, call).await?;
         }
@@ -192,7 +188,8 @@ impl Stage {
     }
 
     async fn time_function(&self, call: Call, calls: u32) -> Outcome<Timed> {
-        let function = self.function(&beside(call.name())?).await?;
+        let folder = tempfile::tempdir()?;
+        let function = self.function("", call, folder.path()).await?;
         for _ in 0..WARM * TURNS {
             self.invoke(&function, call).await?;
         }
@@ -237,7 +234,13 @@ impl Stage {
         Ok(words.into_iter().map(str::to_owned).collect())
     }
 
-    async fn function(&self, program: &Path) -> Outcome<Function> {
+    /// Starts a function behind these words of a command. Its lines are not for this terminal.
+    async fn function(&self, words: &str, call: Call, folder: &Path) -> Outcome<Function> {
+        let script = folder.join("bootstrap");
+        let program = beside(call.name())?;
+        let text = format!("#!/bin/sh\nexec {words} {} >/dev/null\n", program.display());
+        std::fs::write(&script, text)?;
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
         let redis = self.cluster.redis.as_ref().ok_or("no redis-server")?.url();
         let variables = [
             ("INKWIRE_TABLE_PREFIX", embedded_stack::TABLE_PREFIX.to_owned()),
@@ -247,7 +250,7 @@ impl Stage {
             ("AWS_REGION", "local".to_owned()),
             ("AWS_ENDPOINT_URL", self.cluster.stack.store_endpoint().to_owned()),
         ];
-        Ok(Function::start(program, &variables).await)
+        Ok(Function::start(&script, &variables).await)
     }
 
     async fn invoke(&self, function: &Function, call: Call) -> Outcome<()> {
