@@ -49,7 +49,7 @@ pub(crate) fn document(
             fields.insert(metric.name.to_owned(), metric.value.into());
         }
     }
-    // Not by `Display`, which formats each quote and comma: three times the work.
+    // Not by `Display`, which takes each quote and comma through a formatter.
     serde_json::to_string(&fields).unwrap_or_default()
 }
 

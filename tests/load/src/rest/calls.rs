@@ -238,7 +238,7 @@ impl Stage {
     async fn function(&self, words: &str, call: Call, folder: &Path) -> Outcome<Function> {
         let script = folder.join("bootstrap");
         let program = beside(call.name())?;
-        let text = format!("#!/bin/sh\nexec {words} {} >/dev/null\n", program.display());
+        let text = format!("#!/bin/sh\nexec {words} {} >/dev/null 2>&1\n", program.display());
         std::fs::write(&script, text)?;
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
         let redis = self.cluster.redis.as_ref().ok_or("no redis-server")?.url();
@@ -302,7 +302,8 @@ fn tell(call: Call, place: Where, measured: &Measured, record: &mut Record) -> O
         say(&format!("  {name:7} {count:>20.0} {us:>8.1} {start:>22.0} {start_us:>8.0}"));
     };
     row("all", counts.whole, start.whole);
-    for part in Part::ALL.into_iter().filter(|part| start.share(*part) >= 1.0) {
+    let is_there = |part: &Part| counts.share(*part) >= 1.0 || start.share(*part) >= 1.0;
+    for part in Part::ALL.into_iter().filter(is_there) {
         row(part.name(), counts.share(part), start.share(part));
     }
     let units = took.as_ref().map(|took| {
