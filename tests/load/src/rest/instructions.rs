@@ -51,16 +51,11 @@ const HOT_PATHS: &[HotPath] = &[
             "protocol::publication::Publication::encode",
         ],
     },
-    HotPath {
-        name: Call::Scroll.name(),
-        calls: 500,
-        functions: &[AROUND, AUTHENTICATE, "messaging::scroll::read_page"],
-    },
+    HotPath { name: Call::Scroll.name(), calls: 500, functions: &[AROUND, AUTHENTICATE] },
     HotPath {
         name: Call::Connect.name(),
         calls: 500,
         functions: &[
-            AROUND,
             AUTHENTICATE,
             "messaging::fleet::candidates",
             "SignedTickets as messaging::ports::identity::Tickets>::issue",
@@ -68,7 +63,7 @@ const HOT_PATHS: &[HotPath] = &[
     },
 ];
 
-/// The whole of a handled call.
+/// The whole of a handled call; of `connect` it is part of another function.
 const AROUND: &str = "runtime::http::attend";
 /// The check of the token.
 const AUTHENTICATE: &str = "runtime::http::authenticate";
