@@ -137,6 +137,18 @@ impl Function {
         Duration::from_nanos(threads.expect("a process").filter_map(of_thread).sum())
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// SIGTERM, and waits for its end: what measures it from within writes down what it has.
+    pub fn end(mut self) {
+        self.signal("-TERM");
+        self.process.wait().map(drop).unwrap_or_default();
+    }
+
     /// SIGSTOP: frozen, as between two calls.
     pub fn freeze(&self) {
         self.signal("-STOP");

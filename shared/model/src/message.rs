@@ -41,10 +41,7 @@ impl MessageText {
         {
             return Err(TextError::TooLong);
         }
-        if text.chars().any(|char| char.is_control() && !matches!(char, '\n' | '\r' | '\t')) {
-            return Err(TextError::Control);
-        }
-        Ok(Self(text.into()))
+        if has_control(&text) { Err(TextError::Control) } else { Ok(Self(text.into())) }
     }
 
     /// Takes a text that the store or the bus holds: it was parsed before it was stored.
@@ -64,6 +61,16 @@ impl MessageText {
     pub fn digest(&self) -> TextDigest {
         TextDigest(Sha256::digest(self.0.as_bytes()).into())
     }
+}
+
+fn has_control(text: &str) -> bool {
+    if text.is_ascii() {
+        // Counted, not searched: bytes are then looked at many at once.
+        let is_refused =
+            |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\n' | b'\r' | b'\t');
+        return text.as_bytes().iter().filter(|byte| is_refused(byte)).count() > 0;
+    }
+    text.chars().any(|char| char.is_control() && !matches!(char, '\n' | '\r' | '\t'))
 }
 
 impl fmt::Debug for MessageText {

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::limits;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Script, ServerErrorKind};
+use redis::{
+    Arg, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Script, ServerErrorKind,
+};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -22,7 +24,7 @@ pub(crate) struct Commands {
 #[derive(Debug)]
 pub(crate) struct Request {
     cmd: Cmd,
-    by_text: Option<Cmd>,
+    text: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Commands {
         match &answer {
             // Twice, the second time through the endpoint's name.
             Err(err) if is_doubtful(err) => self.endpoint.failed(),
-            Ok(_) if request.by_text.is_some() => self.endpoint.took_a_write(),
+            Ok(_) if request.text.is_some() => self.endpoint.took_a_write(),
             Ok(_) | Err(_) => {}
         }
         answer
@@ -63,9 +65,11 @@ impl Commands {
 
     async fn query_once<T: FromRedisValue>(&self, request: &Request) -> RedisResult<T> {
         let open = self.open().await?;
-        match (open.send(&request.cmd).await, &request.by_text) {
+        match (open.send(&request.cmd).await, request.text) {
             // After a restart, a failover or SCRIPT FLUSH. The text also loads it.
-            (Err(err), Some(by_text)) if is_unknown_script(&err) => open.send(by_text).await,
+            (Err(err), Some(text)) if is_unknown_script(&err) => {
+                open.send(&by_text(&request.cmd, text)).await
+            }
             (answer, _) => answer,
         }
     }
@@ -125,15 +129,32 @@ impl Drop for Unanswered<'_> {
 impl Request {
     /// A plain command.
     pub(crate) const fn of(cmd: Cmd) -> Self {
-        Self { cmd, by_text: None }
+        Self { cmd, text: None }
     }
 
     /// A script's run.
-    pub(crate) fn of_script(script: &Script, text: &str, keys: &[&str], args: &[&[u8]]) -> Self {
-        let mut by_text = redis::cmd("EVAL");
-        by_text.arg(text).arg(keys.len()).arg(keys).arg(args);
-        Self { cmd: script_by_hash(script, keys, args), by_text: Some(by_text) }
+    pub(crate) fn of_script(
+        script: &Script,
+        text: &'static str,
+        keys: &[&str],
+        args: &[&[u8]],
+    ) -> Self {
+        Self { cmd: script_by_hash(script, keys, args), text: Some(text) }
     }
+}
+
+/// The same run with the script's text instead of its hash.
+fn by_text(by_hash: &Cmd, text: &str) -> Cmd {
+    let mut cmd = redis::cmd("EVAL");
+    cmd.arg(text);
+    // Behind the command's name and the hash.
+    for arg in by_hash.args_iter().skip(2) {
+        // No command of ours has a cursor.
+        if let Arg::Simple(arg) = arg {
+            cmd.arg(arg);
+        }
+    }
+    cmd
 }
 
 /// A script's run on a server that knows it.

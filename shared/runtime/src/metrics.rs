@@ -49,7 +49,8 @@ pub(crate) fn document(
             fields.insert(metric.name.to_owned(), metric.value.into());
         }
     }
-    Value::Object(fields).to_string()
+    // Not by `Display`, which takes each quote and comma through a formatter.
+    serde_json::to_string(&fields).unwrap_or_default()
 }
 
 #[cfg(test)]

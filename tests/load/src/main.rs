@@ -18,6 +18,7 @@ mod pair;
 mod process;
 mod publish;
 mod record;
+mod rest;
 mod serve;
 mod stats;
 mod tls;
@@ -73,10 +74,12 @@ enum Scenario {
     /// A part of a run: clients, and who publishes.
     #[command(hide = true)]
     Crowd(crowd::Crowd),
+    #[command(flatten)]
+    Rest(rest::Rest),
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("load: {error}");
@@ -85,26 +88,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), Failed> {
+fn run(arguments: Arguments) -> Result<(), Failed> {
     if let Some(core) = arguments.core {
         machine::pin(core)?;
     }
     machine::open_files_max()?;
     let record = || Record::open(&arguments.out);
-    match &arguments.scenario {
+    match arguments.scenario {
         Scenario::Smoke => {
             let mut record = record()?;
             fanout::run(&fanout::Plan::smoke(), &mut record)?;
             connects::run(&connects::Plan::smoke(), &mut record)?;
             fleet::run(&fleet::Plan::smoke(), &mut record)
         }
-        Scenario::Fanout(plan) => fanout::run(plan, &mut record()?),
-        Scenario::Idle(plan) => idle::run(plan, &mut record()?),
-        Scenario::Connects(plan) => connects::run(plan, &mut record()?),
-        Scenario::Fleet(plan) => fleet::run(plan, &mut record()?),
-        Scenario::Growth(plan) => growth::run(plan, &mut record()?),
-        Scenario::Floor { style } => floor::run(*style),
-        Scenario::Serve(setup) => serve::run(setup),
-        Scenario::Crowd(crowd) => crowd::run(crowd),
+        Scenario::Fanout(plan) => fanout::run(&plan, &mut record()?),
+        Scenario::Idle(plan) => idle::run(&plan, &mut record()?),
+        Scenario::Connects(plan) => connects::run(&plan, &mut record()?),
+        Scenario::Fleet(plan) => fleet::run(&plan, &mut record()?),
+        Scenario::Growth(plan) => growth::run(&plan, &mut record()?),
+        Scenario::Floor { style } => floor::run(style),
+        Scenario::Serve(setup) => serve::run(&setup),
+        Scenario::Crowd(crowd) => crowd::run(&crowd),
+        Scenario::Rest(scenario) => rest::run(scenario, &arguments.out).map_err(Into::into),
     }
 }

@@ -1,0 +1,188 @@
+//! The functions' handlers over ports of choice, and a request for each.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use clap::ValueEnum;
+use dynamo::{Capacity, CredentialSource};
+use http::{Request, Response, header};
+use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
+use messaging::channels::create_channel;
+use messaging::fleet::FleetView;
+use messaging::ports::{Clock, Lease, NodeDirectory as _, Principal};
+use messaging::publisher::Publisher;
+use messaging::tally::Tally;
+use messaging::{App, Ports};
+use model::{ChannelId, Contract, NodeId, Timestamp, UserId, WorkspaceId};
+use protocol::http::{CreateChannelBody, NewChannel};
+use runtime::clock::SystemClock;
+use runtime::config::{RedisUrl, StoreConfig, TokenConfig};
+use runtime::tickets::SignedTickets;
+use runtime::tokens::{JwtTokens, TokenSigner};
+use runtime::wire::{BusParts, Parts, store};
+use runtime::{Secret, Secrets};
+use serde_json::json;
+
+use super::Outcome;
+
+/// A call that is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Call {
+    /// `POST /messages`, a text of [`TEXT_BYTES`].
+    Send,
+    /// `GET /scroll`, the newest 20.
+    Scroll,
+    /// `GET /connect`.
+    Connect,
+}
+
+impl Call {
+    pub(crate) const ALL: [Self; 3] = [Self::Send, Self::Scroll, Self::Connect];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Scroll => "scroll",
+            Self::Connect => "connect",
+        }
+    }
+
+    /// Method, path, query and body of it in a channel.
+    pub(crate) fn parts(self, channel: &str) -> (&'static str, &'static str, String, String) {
+        let none = String::new;
+        match self {
+            Self::Send => {
+                let body = json!({ "channel_id": channel, "message": text() }).to_string();
+                ("POST", "/messages", none(), body)
+            }
+            Self::Scroll => ("GET", "/scroll", format!("channel_id={channel}&limit=20"), none()),
+            Self::Connect => ("GET", "/connect", none(), none()),
+        }
+    }
+
+    /// The request of a user with this token.
+    pub(crate) fn request(self, channel: &str, token: &str) -> Outcome<Request<Bytes>> {
+        let (method, path, query, body) = self.parts(channel);
+        let builder = Request::builder()
+            .method(method)
+            .uri(format!("{path}?{query}"))
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::CONTENT_TYPE, "application/json");
+        Ok(builder.body(Bytes::from(body))?)
+    }
+
+    /// Runs the handler, with all that stands around it in a function and in the gateway.
+    pub(crate) async fn serve(self, app: App, request: Request<Bytes>) -> Response<Bytes> {
+        match self {
+            Self::Send => runtime::http::serve(app, request, send::handle).await,
+            Self::Scroll => runtime::http::serve(app, request, scroll::handle).await,
+            Self::Connect => runtime::http::serve(app, request, connect::handle).await,
+        }
+    }
+}
+
+/// The text of every message: one write unit with its row.
+pub(crate) fn text() -> String {
+    "x".repeat(TEXT_BYTES)
+}
+
+/// What signs tokens here.
+pub(crate) fn token_secrets() -> Outcome<Secrets> {
+    Ok(Secrets::from(Secret::parse(TOKEN_SECRET)?))
+}
+
+/// A token of the user who calls.
+pub(crate) fn token() -> Outcome<String> {
+    Ok(TokenSigner::new(&token_secrets()?).issue(&caller()?, SystemClock.now()))
+}
+
+/// Who calls.
+pub(crate) fn caller() -> Outcome<Principal> {
+    Ok(Principal {
+        workspace_id: WorkspaceId::parse(WORKSPACE)?,
+        user_id: UserId::parse(USER)?,
+        is_admin: false,
+        expires_at: Timestamp::from_unix_ms(EXPIRES_MS),
+    })
+}
+
+/// Makes a group of the caller and another user.
+pub(crate) async fn group(app: &App) -> Outcome<ChannelId> {
+    let members = vec![UserId::parse("bob")?];
+    let channel = NewChannel::Group { name: "general".to_owned(), members };
+    let body = CreateChannelBody { channel, contract: Contract::PersistFirst };
+    Ok(create_channel(app, &caller()?, body).await?.0.id)
+}
+
+/// Everything in memory, by a clock that stands still and chance that repeats itself: the same
+/// instructions in every run.
+pub(crate) async fn in_memory() -> Outcome<App> {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_unix_ms(NOW_MS)));
+    let store = Arc::new(MemoryStore::new());
+    let nodes = Arc::new(MemoryDirectory::new(Arc::clone(&clock)));
+    for host in 1..=3_u8 {
+        let lease = Lease {
+            node_id: NodeId::mint(clock.now(), u128::from(host)),
+            url: format!("wss://n{host}.example/socket"),
+            connections: 0,
+            handshakes_per_second: 100,
+            draining: false,
+        };
+        nodes.renew(&lease).await?;
+    }
+    let tally = Arc::<Tally>::default();
+    let bus = Arc::new(MemoryBus::new(Arc::clone(&clock)));
+    Ok(App::new(Ports {
+        messages: Arc::<MemoryStore>::clone(&store),
+        channels: Arc::<MemoryStore>::clone(&store),
+        members: Arc::<MemoryStore>::clone(&store),
+        revocations: store,
+        publisher: Publisher::new(bus, Arc::clone(&clock), Arc::clone(&tally)),
+        nodes,
+        fleet: FleetView::default(),
+        tokens: Arc::new(JwtTokens::new(&TokenConfig::shared(token_secrets()?))),
+        tickets: Arc::new(SignedTickets::new(&ticket_secrets()?)),
+        clock,
+        randomness: Arc::new(SeededRandomness::new(7)),
+        tally,
+    }))
+}
+
+/// The real store's adapter on an engine, with a bus of choice. Counts what it costs.
+pub(crate) async fn on_engine(endpoint: &str, bus: BusParts, capacity: Capacity) -> Outcome<App> {
+    let config = StoreConfig {
+        region: "local".to_owned(),
+        endpoint: Some(endpoint.to_owned()),
+        table_prefix: embedded_stack::TABLE_PREFIX.to_owned(),
+    };
+    let store = store(&config, CredentialSource::local(), capacity).await;
+    let tokens = Arc::new(JwtTokens::new(&TokenConfig::shared(token_secrets()?)));
+    let tickets = Arc::new(SignedTickets::new(&ticket_secrets()?));
+    Ok(Parts::new(store, bus, tokens, tickets).app())
+}
+
+/// The real bus.
+pub(crate) fn redis(url: &str) -> Outcome<BusParts> {
+    Ok(runtime::wire::redis(&RedisUrl::parse(url)?)?)
+}
+
+/// A bus in this process.
+pub(crate) fn memory_bus() -> BusParts {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let bus = Arc::new(MemoryBus::new(Arc::clone(&clock)));
+    (bus, Arc::new(MemoryDirectory::new(clock)))
+}
+
+fn ticket_secrets() -> Outcome<Secrets> {
+    Ok(Secrets::from(Secret::parse(tests::cluster::TICKET_SECRET)?))
+}
+
+/// With names, ids and version a row of 800 bytes and more stays below 1 KiB: one write unit.
+pub(crate) const TEXT_BYTES: usize = 800;
+pub(crate) const TOKEN_SECRET: &str = "tokens-of-a-measurement-0123456789-0123456789";
+const WORKSPACE: &str = "w";
+pub(crate) const USER: &str = "alice";
+/// 2027-01-15.
+const NOW_MS: u64 = 1_800_000_000_000;
+/// 2096.
+const EXPIRES_MS: u64 = 4_000_000_000_000;

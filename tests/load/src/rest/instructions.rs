@@ -1,0 +1,166 @@
+//! Instructions of hot paths against the committed baseline.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::Outcome;
+use super::baseline::{Baseline, Compared, Figures, Verdict};
+use super::handlers::Call;
+use super::parts::Part;
+use super::profile::Profile;
+use super::valgrind::{Counts, Heap, Tool, operate};
+use crate::record::{Record, progress, say};
+
+/// How strictly, and whether to take what is counted.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The committed file.
+    #[arg(long, default_value = "tests/load/instructions.json")]
+    baseline: PathBuf,
+    /// How many percent more are taken for the same.
+    #[arg(long, default_value_t = 3.0)]
+    tolerance: f64,
+    /// Writes what is counted into the file, instead of comparing.
+    #[arg(long)]
+    accept: bool,
+}
+
+/// A hot path: a loop that `operate` runs, and functions in it that are told apart.
+struct HotPath {
+    name: &'static str,
+    /// Of the shorter of two runs; the difference to one of twice as many is counted.
+    calls: u32,
+    /// Parts of functions' names, as callgrind writes them.
+    functions: &'static [&'static str],
+}
+
+/// The hot paths. One more is a variant of [`Call`] (or another loop that `operate` knows by its
+/// name) and a line here: the fan-out's loop belongs here as well, an entry into
+/// `session::Workspace::handle` up to the encoded frame.
+const HOT_PATHS: &[HotPath] = &[
+    HotPath {
+        name: Call::Send.name(),
+        calls: 500,
+        functions: &[
+            AROUND,
+            AUTHENTICATE,
+            "protocol::http::request::read_json",
+            "PostMessageBody as core::convert::TryFrom",
+            "protocol::publication::Publication::encode",
+        ],
+    },
+    HotPath { name: Call::Scroll.name(), calls: 500, functions: &[AROUND, AUTHENTICATE] },
+    HotPath {
+        name: Call::Connect.name(),
+        calls: 500,
+        functions: &[
+            AUTHENTICATE,
+            "messaging::fleet::candidates",
+            "SignedTickets as messaging::ports::identity::Tickets>::issue",
+        ],
+    },
+];
+
+/// The whole of a handled call; of `connect` it is part of another function.
+const AROUND: &str = "runtime::http::attend";
+/// The check of the token.
+const AUTHENTICATE: &str = "runtime::http::authenticate";
+
+/// Counts, then compares or accepts.
+///
+/// # Errors
+/// If something cannot be counted, is above the tolerance, or was never accepted.
+pub(crate) fn run(options: &Options, mut record: Record) -> Outcome<()> {
+    let mut counted = Baseline { about: about(), ..Baseline::default() };
+    for path in HOT_PATHS {
+        progress(&format!("counting {}", path.name));
+        counted.operations.insert(path.name.to_owned(), path.count()?);
+    }
+    for (operation, figures) in &counted.operations {
+        record.write("instructions", json!({ "operation": operation, "counts": figures }))?;
+    }
+    if options.accept {
+        counted.write(&options.baseline)?;
+        say(&format!("accepted: {}", options.baseline.display()));
+        return Ok(());
+    }
+    let accepted = Baseline::read(&options.baseline)?;
+    if accepted.about != counted.about {
+        say(&format!("counted with {}, accepted with {}", counted.about, accepted.about));
+    }
+    let compared = accepted.compare(&counted, options.tolerance);
+    table(&compared);
+    let bad = |compared: &&Compared| matches!(compared.verdict, Verdict::Worse | Verdict::Unknown);
+    match compared.iter().filter(bad).count() {
+        0 => Ok(()),
+        count => Err(format!(
+            "{count} figures are more than {} % worse, or unknown; --accept takes them",
+            options.tolerance
+        )
+        .into()),
+    }
+}
+
+impl HotPath {
+    fn count(&self) -> Outcome<Figures> {
+        let counts = |calls| {
+            let text = operate(Tool::Callgrind, &self.arguments(calls))?;
+            Outcome::Ok(Counts::of(&Profile::read(&text)?, self.functions))
+        };
+        let heap = |calls| Heap::read(&operate(Tool::Heap, &self.arguments(calls))?);
+        let each = Counts::per_call(&counts(self.calls)?, &counts(self.calls * 2)?, self.calls);
+        let heap = Heap::per_call(heap(self.calls)?, heap(self.calls * 2)?, self.calls);
+        if let Some((name, _)) = each.named.iter().find(|(_, count)| *count < 1.0) {
+            return Err(format!("{}: {name} was not called, or is no function", self.name).into());
+        }
+        let named = each.named.iter().map(|(name, count)| (name.as_str(), *count));
+        let all = [
+            ("all", each.whole),
+            ("own", each.share(Part::Own)),
+            ("allocations", heap.allocations),
+            ("allocated bytes", heap.bytes),
+        ];
+        let all = all.into_iter().chain(named);
+        all.map(|(name, count)| Ok((name.to_owned(), whole_number(count)?))).collect()
+    }
+
+    fn arguments(&self, calls: u32) -> Vec<String> {
+        [self.name, "--calls", &calls.to_string()].map(str::to_owned).to_vec()
+    }
+}
+
+fn table(compared: &[Compared]) {
+    let number = |count: Option<u64>| count.map_or("-".to_owned(), |count| count.to_string());
+    for of in compared {
+        let change = match (of.accepted, of.counted) {
+            (Some(accepted), Some(counted)) => {
+                format!("{:+.2} %", (counted as f64 / accepted.max(1) as f64 - 1.0) * 100.0)
+            }
+            (_, _) => String::new(),
+        };
+        let verdict = match of.verdict {
+            Verdict::Same => "",
+            Verdict::Better => "better",
+            Verdict::Worse => "WORSE",
+            Verdict::Unknown => "UNKNOWN",
+        };
+        let (operation, figure) = (&of.operation, &of.figure);
+        let (accepted, counted) = (number(of.accepted), number(of.counted));
+        say(&format!(
+            "{operation:8} {figure:34} {accepted:>9} {counted:>9} {change:>10} {verdict}"
+        ));
+    }
+}
+
+/// A count that is one, to the nearest.
+fn whole_number(count: f64) -> Outcome<u64> {
+    Ok(format!("{:.0}", count.max(0.0)).parse()?)
+}
+
+fn about() -> String {
+    let rustc = std::process::Command::new("rustc").arg("--version").output();
+    let rustc = rustc.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    format!("{}, {}", rustc.unwrap_or_default(), std::env::consts::ARCH)
+}

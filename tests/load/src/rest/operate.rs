@@ -1,0 +1,112 @@
+//! A loop over one call on one thread, so that nothing else is in what is counted.
+
+use std::io::Write as _;
+
+use clap::Args;
+use dynamo::Capacity;
+use messaging::App;
+use serde::{Deserialize, Serialize};
+
+use super::Outcome;
+use super::handlers::{Call, group, in_memory, on_engine, redis, token};
+use crate::machine;
+
+/// Which call, how often, on what.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Which call.
+    call: Call,
+    /// How often.
+    #[arg(long)]
+    calls: u32,
+    /// Calls before those that are timed.
+    #[arg(long, default_value_t = 0)]
+    warm: u32,
+    /// The engine; ports in memory if none.
+    #[arg(long, requires = "redis")]
+    store: Option<String>,
+    /// Where publications go.
+    #[arg(long)]
+    redis: Option<String>,
+    /// A channel that is there.
+    #[arg(long)]
+    channel: Option<String>,
+}
+
+/// What the calls took.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Took {
+    /// CPU of all threads, nanoseconds a call.
+    pub(crate) cpu_ns: f64,
+    /// The part of it in its own code: the rest was the kernel's.
+    pub(crate) user_share: f64,
+    /// Calls of the store's a call.
+    pub(crate) store_calls: f64,
+    /// Units a call.
+    pub(crate) read_units: f64,
+    /// Units a call.
+    pub(crate) write_units: f64,
+}
+
+/// Makes the calls, and writes [`Took`] to the output.
+///
+/// # Errors
+/// If a call is not answered with 200.
+pub(crate) fn run(options: &Options) -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let took = runtime.block_on(operate(options))?;
+    serde_json::to_writer(std::io::stdout(), &took)?;
+    Ok(std::io::stdout().flush()?)
+}
+
+async fn operate(options: &Options) -> Outcome<Took> {
+    let capacity = Capacity::default();
+    let app = match (&options.store, &options.redis) {
+        (Some(store), Some(url)) => on_engine(store, redis(url)?, capacity.clone()).await?,
+        (_, _) => in_memory().await?,
+    };
+    let channel = match &options.channel {
+        Some(channel) => channel.clone(),
+        None => group(&app).await?.to_string(),
+    };
+    if options.store.is_none() && options.call == Call::Scroll {
+        make(Call::Send, &app, &channel, PAGE_AND_MORE).await?;
+    }
+    make(options.call, &app, &channel, options.warm).await?;
+    let (before, ticks, spent) = (machine::cpu(id()), machine::ticks(id()), capacity.snapshot());
+    make(options.call, &app, &channel, options.calls).await?;
+    let (now, after) = (machine::cpu(id()), machine::ticks(id()));
+    let calls = f64::from(options.calls.max(1));
+    let cost = capacity.since(&spent).total();
+    Ok(Took {
+        cpu_ns: (now - before).as_nanos() as f64 / calls,
+        user_share: share((after.0 - ticks.0) as f64, (after.1 - ticks.1) as f64),
+        store_calls: cost.calls as f64 / calls,
+        read_units: cost.read_units / calls,
+        write_units: cost.write_units / calls,
+    })
+}
+
+async fn make(call: Call, app: &App, channel: &str, times: u32) -> Outcome<()> {
+    let request = call.request(channel, &token()?)?;
+    for _ in 0..times {
+        let response = call.serve(app.clone(), request.clone()).await;
+        if response.status() != 200 {
+            let body = String::from_utf8_lossy(response.body()).into_owned();
+            return Err(format!("{}: {} {body}", call.name(), response.status()).into());
+        }
+    }
+    Ok(())
+}
+
+/// The first of two parts of a whole; all where nothing was counted.
+pub(crate) fn share(one: f64, other: f64) -> f64 {
+    if one + other > 0.0 { one / (one + other) } else { 1.0 }
+}
+
+fn id() -> u32 {
+    std::process::id()
+}
+
+/// Messages in a channel that a full page is read from.
+const PAGE_AND_MORE: u32 = 30;

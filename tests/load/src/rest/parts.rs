@@ -1,0 +1,223 @@
+//! Whose instructions they are: by the file that a line is of, which holds for inlined code too.
+//!
+//! What serves everybody (the standard library, the allocator, copying, JSON, hashes) is its
+//! callers', each by the share of it that its calls cost.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::profile::Profile;
+
+/// Whose code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// Inkwire's, with what it alone calls: tokens, ids, JSON.
+    Own,
+    /// The store's SDK: signing, serializing, retries.
+    Sdk,
+    /// The client library of Redis.
+    Redis,
+    /// HTTP, and the runtime of tasks, timers and sockets.
+    Http,
+    /// Lambda's runtime and the form of its events.
+    Lambda,
+    /// TLS.
+    Tls,
+    /// The ports in memory.
+    Ports,
+    /// This program.
+    Load,
+    /// The rest: the linker, threads' beginnings.
+    Rest,
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Own,
+        Self::Sdk,
+        Self::Redis,
+        Self::Http,
+        Self::Lambda,
+        Self::Tls,
+        Self::Ports,
+        Self::Load,
+        Self::Rest,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Sdk => "sdk",
+            Self::Redis => "redis",
+            Self::Http => "http",
+            Self::Lambda => "lambda",
+            Self::Tls => "tls",
+            Self::Ports => "ports",
+            Self::Load => "load",
+            Self::Rest => "rest",
+        }
+    }
+}
+
+/// Instructions by whose they are.
+pub(crate) type Shares = BTreeMap<Part, f64>;
+
+/// Tells whose a run's instructions are.
+#[must_use]
+pub(crate) fn shares(profile: &Profile) -> Shares {
+    let attributed = Attributed::of(profile);
+    let mut shares = Shares::new();
+    for ((function, file), cost) in &profile.costs {
+        let cost = *cost as f64;
+        match attributed.part(*file).or_else(|| attributed.home(*function)) {
+            Some(part) => *shares.entry(part).or_default() += cost,
+            None => {
+                for (part, share) in attributed.callers(*function) {
+                    *shares.entry(part).or_default() += cost * share;
+                }
+            }
+        }
+    }
+    shares
+}
+
+/// For each function that serves everybody, whose its calls are.
+struct Attributed {
+    parts: Vec<Option<Part>>,
+    homes: HashMap<usize, Option<Part>>,
+    callers: Vec<Row>,
+}
+
+type Row = [f64; Part::ALL.len()];
+
+impl Attributed {
+    fn of(profile: &Profile) -> Self {
+        let files = 0..profile.files.count();
+        let parts: Vec<_> = files.map(|file| part_of(profile.files.name(file))).collect();
+        let part = |file: usize| parts.get(file).copied().flatten();
+        let homes = profile.homes.iter().map(|(function, file)| (*function, part(*file))).collect();
+        let count = profile.functions.count();
+        let mut attributed = Self { parts, homes, callers: vec![Row::default(); count] };
+        for _ in 0..ROUNDS {
+            attributed.callers = attributed.passed_on(profile, count);
+        }
+        attributed
+    }
+
+    /// One step up: what each function's callers are charged with, as they were known before.
+    fn passed_on(&self, profile: &Profile, count: usize) -> Vec<Row> {
+        let mut rows = vec![Row::default(); count];
+        for (edge, cost) in &profile.calls {
+            let Some(row) = rows.get_mut(edge.callee).filter(|_| edge.callee != edge.caller) else {
+                continue;
+            };
+            let cost = *cost as f64;
+            match self.part(edge.site).or_else(|| self.home(edge.caller)) {
+                Some(part) => add(row, part, cost),
+                None => {
+                    for (part, share) in self.callers(edge.caller) {
+                        add(row, part, cost * share);
+                    }
+                }
+            }
+        }
+        for row in &mut rows {
+            let sum: f64 = row.iter().sum();
+            if sum > 0.0 {
+                row.iter_mut().for_each(|cost| *cost /= sum);
+            }
+        }
+        rows
+    }
+
+    fn part(&self, file: usize) -> Option<Part> {
+        self.parts.get(file).copied().flatten()
+    }
+
+    fn home(&self, function: usize) -> Option<Part> {
+        self.homes.get(&function).copied().flatten()
+    }
+
+    /// Whose a function's calls are; the rest's, if nobody's that is known.
+    fn callers(&self, function: usize) -> Vec<(Part, f64)> {
+        let row = self.callers.get(function).copied().unwrap_or_default();
+        let known: Vec<_> =
+            Part::ALL.into_iter().zip(row).filter(|(_, share)| *share > 0.0).collect();
+        if known.is_empty() { vec![(Part::Rest, 1.0)] } else { known }
+    }
+}
+
+fn add(row: &mut Row, part: Part, cost: f64) {
+    for (of, sum) in Part::ALL.into_iter().zip(row) {
+        if of == part {
+            *sum += cost;
+        }
+    }
+}
+
+/// Whose a file is; `None` for what serves everybody.
+fn part_of(file: &str) -> Option<Part> {
+    if let Some((_, rest)) = file.split_once("/registry/src/") {
+        let package = rest.split('/').nth(1)?;
+        return part_of_package(package);
+    }
+    let is = |folder: &str| file.contains(folder);
+    match () {
+        () if is("/rustc/") || is("/library/") => None,
+        () if is("shared/memory/") => Some(Part::Ports),
+        () if is("tests/load/") => Some(Part::Load),
+        () if is("shared/") || is("functions/") || is("wss-fleet/") => Some(Part::Own),
+        () => None,
+    }
+}
+
+/// By the start of a package's name.
+fn part_of_package(package: &str) -> Option<Part> {
+    const STARTS: &[(&str, Part)] = &[
+        ("aws_lambda", Part::Lambda),
+        ("lambda", Part::Lambda),
+        ("aws-", Part::Sdk),
+        ("redis-", Part::Redis),
+        ("hyper", Part::Http),
+        ("http", Part::Http),
+        ("h2-", Part::Http),
+        ("tower", Part::Http),
+        ("tokio", Part::Http),
+        ("mio-", Part::Http),
+        ("want-", Part::Http),
+        ("rustls", Part::Tls),
+    ];
+    STARTS.iter().find(|(start, _)| package.starts_with(start)).map(|(_, part)| *part)
+}
+
+/// How far up a chain of functions that serve everybody is followed.
+const ROUNDS: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_serves_everybody_is_its_callers_by_what_they_called_for() {
+        let profile = Profile::read(
+            "fl=(1) shared/model/src/a.rs\nfn=(1) ours\n1 10\ncfn=(2) alloc\ncalls=1 1\n1 30\n\
+             fl=(2) /x/registry/src/index/aws-sdk-1.0/src/b.rs\nfn=(3) theirs\n1 10\n\
+             cfn=(2)\ncalls=1 1\n1 90\n\
+             fl=(3) /rustc/library/alloc.rs\nfn=(2)\n1 40\ncfn=(4) malloc\ncalls=2 1\n1 80\n\
+             fl=(4) malloc.c\nfn=(4)\n1 80\n",
+        );
+        let shares = shares(&profile.unwrap());
+        // 120 of allocation, a quarter for us.
+        assert!((shares[&Part::Own] - 40.0).abs() < 1e-6, "{shares:?}");
+        assert!((shares[&Part::Sdk] - 100.0).abs() < 1e-6, "{shares:?}");
+    }
+
+    #[test]
+    fn packages_are_told_apart_by_their_folder() {
+        let of = |package: &str| part_of(&format!("/c/registry/src/index-1/{package}/src/lib.rs"));
+        assert_eq!(of("aws_lambda_events-1.0.0"), Some(Part::Lambda));
+        assert_eq!(of("aws-sigv4-1.3.0"), Some(Part::Sdk));
+        assert_eq!(of("serde_json-1.0.0"), None);
+        assert_eq!(part_of("shared/memory/src/store.rs"), Some(Part::Ports));
+        assert_eq!(part_of("/w/shared/messaging/src/send.rs"), Some(Part::Own));
+    }
+}
