@@ -43,6 +43,16 @@ pub(crate) fn cpu(id: u32) -> Duration {
     Duration::from_nanos(threads(id).iter().filter_map(of).sum())
 }
 
+/// Time in its own code and in the kernel, in the kernel's ticks of usually 10 ms (`stat`).
+#[must_use]
+pub(crate) fn ticks(id: u32) -> (u64, u64) {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    // Behind the name, which may hold anything.
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let field = |n: usize| fields.get(n).and_then(|text| text.parse().ok()).unwrap_or_default();
+    (field(11), field(12))
+}
+
 /// Memory that a process has to itself, resident or swapped: `Pss_Anon` of `smaps_rollup`, bytes.
 #[must_use]
 pub(crate) fn private_bytes(id: u32) -> u64 {
