@@ -4,14 +4,29 @@
 //! **Main path.** A scenario starts its servers (`serve`, `floor`) as processes on one core, clients
 //! (`crowd`) on the other, and takes turns between them; `record` keeps each measurement as a line.
 
+mod client;
+mod crowd;
+mod fanout;
+mod floor;
+mod listen;
 mod machine;
+mod pair;
+mod process;
+mod publish;
 mod record;
+mod serve;
 mod stats;
+mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use record::Record;
+
+/// Why a run came to nothing.
+pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// Measures Inkwire against floors in the same run.
 #[derive(Debug, Parser)]
@@ -19,29 +34,52 @@ struct Arguments {
     /// Where measurements are appended, a JSON object a line.
     #[arg(long, global = true, default_value = "target/load.jsonl")]
     out: PathBuf,
+    /// The one core to run on.
+    #[arg(long, global = true)]
+    core: Option<usize>,
     #[command(subcommand)]
     scenario: Scenario,
 }
 
 #[derive(Debug, Subcommand)]
 enum Scenario {
-    /// What this machine is.
-    Machine,
+    /// Fan-out: A, A16, B and C, against floors.
+    Fanout(fanout::Plan),
+    /// A part of a run: a program that only writes.
+    #[command(hide = true)]
+    Floor {
+        /// How it writes.
+        #[arg(long)]
+        style: floor::Style,
+    },
+    /// A part of a run: a node.
+    #[command(hide = true)]
+    Serve(serve::Setup),
+    /// A part of a run: clients, and who publishes.
+    #[command(hide = true)]
+    Crowd(crowd::Crowd),
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let done = match arguments.scenario {
-        Scenario::Machine => {
-            record::say(&machine::description());
-            Ok::<(), String>(())
-        }
-    };
-    match done {
+    match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("load: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failed> {
+    if let Some(core) = arguments.core {
+        machine::pin(core)?;
+    }
+    machine::open_files_max()?;
+    let record = || Record::open(&arguments.out);
+    match &arguments.scenario {
+        Scenario::Fanout(plan) => fanout::run(plan, &mut record()?),
+        Scenario::Floor { style } => floor::run(*style),
+        Scenario::Serve(setup) => serve::run(setup),
+        Scenario::Crowd(crowd) => crowd::run(crowd),
     }
 }

@@ -1,7 +1,7 @@
 //! What was measured: one JSON object a line, appended to a file, and a word on the terminal.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -48,16 +48,17 @@ impl Record {
 }
 
 /// Says how far it is, on a line that the next one takes the place of.
-#[expect(clippy::print_stdout, reason = "a program for people")]
 pub(crate) fn progress(text: &str) {
-    print!("\r\x1b[K{text}");
-    let _closed = io::stdout().flush().is_err();
+    if io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
+    }
 }
 
 /// Says something that stays.
 #[expect(clippy::print_stdout, reason = "a program for people")]
 pub(crate) fn say(text: &str) {
-    println!("\r\x1b[K{text}");
+    progress("");
+    println!("{text}");
 }
 
 fn commit() -> String {

@@ -36,7 +36,7 @@ fn sorted(values: &[f64]) -> Vec<f64> {
     sorted
 }
 
-/// How many values each end can spare: a median lies beyond them with at most 2.5 %.
+/// How many values each end can spare: the median lies beyond the next with at most 2.5 %.
 fn cut(count: usize) -> usize {
     let mut cut = 0;
     // Of `count` throws of a coin, the chance of exactly `heads`, then of at most so many.
@@ -47,7 +47,7 @@ fn cut(count: usize) -> usize {
         cut += 1;
         at_most += exactly;
     }
-    if at_most <= 0.025 { cut + 1 } else { 0 }
+    cut
 }
 
 #[cfg(test)]

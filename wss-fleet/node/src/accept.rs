@@ -52,21 +52,21 @@ trait Parted: Stream + 'static {
 impl Parted for TcpStream {
     fn parted(self) -> (impl AsyncRead + Send + Unpin, Writer) {
         let (reader, writer) = self.into_split();
-        (reader, Box::new(writer))
+        (reader, Writer::Tcp(writer))
     }
 }
 
 impl Parted for TlsSocket {
     fn parted(self) -> (impl AsyncRead + Send + Unpin, Writer) {
         let (reader, writer) = tokio::io::split(self);
-        (reader, Box::new(writer))
+        (reader, Writer::Boxed(Box::new(writer)))
     }
 }
 
 impl Parted for Box<dyn Stream> {
     fn parted(self) -> (impl AsyncRead + Send + Unpin, Writer) {
         let (reader, writer) = tokio::io::split(self);
-        (reader, Box::new(writer))
+        (reader, Writer::Boxed(Box::new(writer)))
     }
 }
 

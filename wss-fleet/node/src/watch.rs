@@ -21,7 +21,7 @@ pub(crate) struct Counts {
     pub(crate) slow_consumers: AtomicU64,
     /// Messages that were written before they were received, by the clocks of here and there.
     pub(crate) skewed: AtomicU64,
-    /// From the receipt of a message's POST to the end of the turn that wrote it, in seconds: one
+    /// From the receipt of a message's POST to the last write for it, in seconds: one
     /// observation for each shard with a recipient.
     pub(crate) latency: Option<Histogram>,
     clock: Arc<dyn Clock>,
@@ -44,6 +44,36 @@ impl Counts {
         }
     }
 
+    /// Adds what a shard did.
+    pub(crate) fn add(&self, written: Written) {
+        self.writes.fetch_add(written.calls, Ordering::Relaxed);
+        self.delivered.fetch_add(written.frames, Ordering::Relaxed);
+        self.slow_consumers.fetch_add(written.slow_consumers, Ordering::Relaxed);
+    }
+
+    /// All sockets of these publications were come to, and got what they take; what waits for one is
+    /// not waited for here.
+    pub(crate) fn written(&self, publications: &[Arc<Publication>], to: &[SocketId]) {
+        if publications.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        for publication in publications {
+            let origin = publication.origin();
+            if matches!(publication.body, PublicationBody::Message(_)) {
+                self.observe(origin.received_at, now);
+            }
+            tracing::debug!(
+                message_id = %publication.id,
+                trace_id = %origin.trace,
+                sockets = to.len(),
+                after_ms = millis(origin.received_at, now),
+                "written"
+            );
+            tracing::trace!(message_id = %publication.id, sockets = ?serials(to), "written to");
+        }
+    }
+
     fn observe(&self, received_at: Timestamp, now: Timestamp) {
         if received_at > now {
             self.skewed.fetch_add(1, Ordering::Relaxed);
@@ -54,40 +84,15 @@ impl Counts {
     }
 }
 
-/// The publications of one turn of a shard.
-#[derive(Debug, Default)]
-pub(crate) struct Turn(Vec<(Arc<Publication>, Arc<[SocketId]>)>);
-
-impl Turn {
-    /// Notes what a frame tells of, if it does.
-    pub(crate) fn note(&mut self, publication: Option<Arc<Publication>>, to: Arc<[SocketId]>) {
-        if let Some(publication) = publication {
-            self.0.push((publication, to));
-        }
-    }
-
-    /// Everything noted is written, as far as its sockets take it; what waits for one is not waited
-    /// for here.
-    pub(crate) fn written(&mut self, counts: &Counts) {
-        if self.0.is_empty() {
-            return;
-        }
-        let now = counts.clock.now();
-        for (publication, to) in self.0.drain(..) {
-            let origin = publication.origin();
-            if matches!(publication.body, PublicationBody::Message(_)) {
-                counts.observe(origin.received_at, now);
-            }
-            tracing::debug!(
-                message_id = %publication.id,
-                trace_id = %origin.trace,
-                sockets = to.len(),
-                after_ms = millis(origin.received_at, now),
-                "written"
-            );
-            tracing::trace!(message_id = %publication.id, sockets = ?serials(&to), "written to");
-        }
-    }
+/// What a shard did and has not told yet.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Written {
+    /// Calls that the kernel took at least a byte in.
+    pub(crate) calls: u64,
+    /// Frames that are through.
+    pub(crate) frames: u64,
+    /// Sockets closed as slow consumers.
+    pub(crate) slow_consumers: u64,
 }
 
 fn millis(from: Timestamp, to: Timestamp) -> u64 {

@@ -1,10 +1,14 @@
-use std::sync::atomic::AtomicUsize;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use memory::ManualClock;
 use model::{ChannelId, Message, MessageId, MessageText, Timestamp, TraceId, UserId};
 use protocol::publication::{Origin, Publication};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWrite};
 
+use super::socket::STUCK;
 use super::*;
 
 fn counts_at(now: Timestamp) -> Counts {
@@ -30,7 +34,7 @@ impl Rig {
         let (ours, theirs) = tokio::io::duplex(pipe);
         self.serial += 1;
         let (socket, ended) = (SocketId { shard: 0, serial: self.serial }, Arc::new(Notify::new()));
-        let open = Order::Open { socket, writer: Box::new(ours), ended: Arc::clone(&ended) };
+        let open = Order::Open { socket, writer: Writer::Boxed(Box::new(ours)), ended: Arc::clone(&ended) };
         self.order(open).await;
         (socket, theirs, ended)
     }
@@ -199,7 +203,7 @@ fn everything_queued_for_a_socket_goes_out_in_one_call() {
     let calls = Arc::new(AtomicUsize::new(0));
     let mut shard = shard_at(Timestamp::from_unix_ms(0));
     let socket = SocketId { shard: 0, serial: 1 };
-    let writer = Box::new(Counting(Arc::clone(&calls)));
+    let writer = Writer::Boxed(Box::new(Counting(Arc::clone(&calls))));
     let mut batch = vec![Order::Open { socket, writer, ended: Arc::default() }];
     for _ in 0..50 {
         batch.push(Order::Frame {
@@ -209,7 +213,7 @@ fn everything_queued_for_a_socket_goes_out_in_one_call() {
             publication: None,
         });
     }
-    shard.take(&mut batch);
+    serve_all(&mut shard, batch);
     assert_eq!(calls.load(Ordering::Relaxed), 1);
     assert_eq!(shard.counts.delivered.load(Ordering::Relaxed), 50);
 }
@@ -252,7 +256,7 @@ async fn g5_what_a_writer_holds_back_is_flushed_and_its_stall_noticed() {
     let rig = Rig::start();
     let (inner, mut peer) = tokio::io::duplex(4);
     let (socket, ended) = (SocketId { shard: 0, serial: 1 }, Arc::new(Notify::new()));
-    let writer = Box::new(Holding { inner, held: Vec::new() });
+    let writer = Writer::Boxed(Box::new(Holding { inner, held: Vec::new() }));
     rig.order(Order::Open { socket, writer, ended: Arc::clone(&ended) }).await;
     rig.frame(b"one two three", &[socket]).await;
     let mut read = [0; 13];
@@ -268,8 +272,16 @@ async fn g5_what_a_writer_holds_back_is_flushed_and_its_stall_noticed() {
 }
 
 fn shard_at(now: Timestamp) -> Shard {
-    let (sockets, ready, turn) = (Sockets::default(), Arc::default(), Turn::default());
-    Shard { sockets, ready, counts: Arc::new(counts_at(now)), turn }
+    Shard::new(Arc::new(counts_at(now)))
+}
+
+/// Takes orders and writes until nothing is left to do.
+fn serve_all(shard: &mut Shard, orders: impl IntoIterator<Item = Order>) {
+    shard.inbox.extend(orders);
+    while shard.is_behind() {
+        shard.take();
+        shard.write_some();
+    }
 }
 
 #[test]
@@ -298,8 +310,56 @@ fn how_late_a_message_is_written_is_observed_once_a_shard() {
         is_live: true,
         publication: None,
     });
-    shard.take(&mut batch);
+    serve_all(&mut shard, batch);
     let latency = shard.counts.latency.as_ref().unwrap();
     assert_eq!((latency.get_sample_count(), latency.get_sample_sum()), (2, 0.04));
     assert_eq!(shard.counts.skewed.load(Ordering::Relaxed), 1, "the other clock is ahead");
+}
+
+fn open(shard: &mut Shard, serials: std::ops::Range<u64>) -> (Arc<[SocketId]>, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let ids: Arc<[SocketId]> = serials.map(|serial| SocketId { shard: 0, serial }).collect();
+    let open = |socket: &SocketId| Order::Open {
+        socket: *socket,
+        writer: Writer::Boxed(Box::new(Counting(Arc::clone(&calls)))),
+        ended: Arc::default(),
+    };
+    serve_all(shard, ids.iter().map(open));
+    (ids, calls)
+}
+
+fn frame_to(to: &Arc<[SocketId]>, bytes: usize) -> Order {
+    let (frame, to) = (Bytes::from(vec![b'x'; bytes]), Arc::clone(to));
+    Order::Frame { frame, to, is_live: true, publication: None }
+}
+
+#[test]
+fn g5_a_burst_that_a_late_shard_finds_makes_nobody_a_slow_consumer() {
+    let mut shard = shard_at(Timestamp::from_unix_ms(0));
+    let (to, _) = open(&mut shard, 0..100);
+    // More than a socket may have waiting, and nobody was even asked to take it.
+    let frames = 4 * limits::OUTBOUND_BYTES_MAX / 4_000;
+    serve_all(&mut shard, (0..frames).map(|_| frame_to(&to, 4_000)));
+    assert_eq!(shard.counts.slow_consumers.load(Ordering::Relaxed), 0);
+    assert_eq!(shard.counts.delivered.load(Ordering::Relaxed), 100 * frames as u64);
+}
+
+#[test]
+fn a_small_audience_does_not_wait_for_a_huge_one() {
+    let mut shard = shard_at(Timestamp::from_unix_ms(0));
+    let (huge, huge_calls) = open(&mut shard, 0..50_000);
+    let (small, small_calls) = open(&mut shard, 50_000..50_010);
+    shard.inbox.extend([frame_to(&huge, 100), frame_to(&small, 100)]);
+    let mut turns = 0;
+    while small_calls.load(Ordering::Relaxed) < 10 {
+        shard.take();
+        shard.write_some();
+        turns += 1;
+    }
+    assert!(turns <= 2, "{turns} turns");
+    // Frames of one audience stay in order all the same.
+    shard.inbox.push_back(frame_to(&huge, 100));
+    serve_all(&mut shard, []);
+    assert_eq!(shard.counts.delivered.load(Ordering::Relaxed), 100_010);
+    assert!(huge_calls.load(Ordering::Relaxed) <= 100_000);
 }

@@ -1,0 +1,175 @@
+//! One client socket as the crowd sees it: what it has said, and the frames that it is given.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Instant;
+
+use memchr::memmem;
+use socket2::{Domain, Socket, Type};
+
+use crate::world::{DIGITS, MARK};
+
+/// Where a socket stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It asked for the upgrade.
+    Upgrading,
+    /// It said `hello`.
+    Greeting,
+    /// Whatever comes is counted.
+    Live,
+    /// It ended.
+    Gone,
+}
+
+/// A socket of the crowd.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    pub(crate) phase: Phase,
+    /// When it began to connect.
+    pub(crate) begun: Instant,
+    /// The beginning of a frame whose rest is on its way.
+    rest: Vec<u8>,
+}
+
+/// Something that came in.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// The upgrade was answered: `hello` is due.
+    Upgraded,
+    /// The first frame of the node: the socket is live.
+    Ready,
+    /// The message of this number.
+    Message(u64),
+    /// The other side ended it.
+    End,
+}
+
+impl Client {
+    /// Connects from the `number`-th source address. Waits only for the kernel of this machine.
+    ///
+    /// # Errors
+    /// If that fails.
+    pub(crate) fn connect(to: SocketAddr, number: usize) -> io::Result<Self> {
+        let begun = Instant::now();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        // As many ports again for each source address: 127.0.0.2 and so on.
+        let host = u8::try_from(number / SOCKETS_AN_ADDRESS).unwrap_or(u8::MAX - 2) + 2;
+        socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)).into())?;
+        socket.connect(&to.into())?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { stream: socket.into(), phase: Phase::Upgrading, begun, rest: Vec::new() })
+    }
+
+    /// Asks for the upgrade.
+    ///
+    /// # Errors
+    /// If the socket takes nothing.
+    pub(crate) fn upgrade(&mut self, to: SocketAddr) -> io::Result<()> {
+        let request = format!(
+            "GET /socket HTTP/1.1\r\nHost: {to}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        self.stream.write_all(request.as_bytes())
+    }
+
+    /// Says who it is.
+    ///
+    /// # Errors
+    /// If the socket takes nothing.
+    pub(crate) fn hello(&mut self, ticket: &str) -> io::Result<()> {
+        let text = format!(r#"{{"type":"hello","ticket":"{ticket}"}}"#);
+        let length = u16::try_from(text.len()).map_err(|_long| ErrorKind::InvalidInput)?;
+        let mut frame = vec![0x81];
+        match u8::try_from(length) {
+            Ok(short @ ..126) => frame.push(0x80 | short),
+            Ok(_) | Err(_) => {
+                frame.push(0x80 | 126);
+                frame.extend(length.to_be_bytes());
+            }
+        }
+        // A mask of zeros is a mask.
+        frame.extend([0; 4]);
+        frame.extend(text.as_bytes());
+        self.phase = Phase::Greeting;
+        self.stream.write_all(&frame)
+    }
+
+    /// Reads what there is and tells what came.
+    pub(crate) fn read(&mut self, buffer: &mut [u8], mut came: impl FnMut(Came)) {
+        loop {
+            let kept = self.rest.len();
+            let Some((head, room)) = buffer.split_at_mut_checked(kept) else { return };
+            head.copy_from_slice(&self.rest);
+            match self.stream.read(room) {
+                Ok(0) => break,
+                Ok(count) => {
+                    let is_all = count < room.len();
+                    let read = buffer.get(..kept + count).unwrap_or_default();
+                    let used = self.take(read, &mut came);
+                    let rest = read.get(used..).unwrap_or_default();
+                    // No buffer for who waits for nothing.
+                    self.rest = if rest.is_empty() { Vec::new() } else { rest.to_vec() };
+                    if is_all {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        self.phase = Phase::Gone;
+        came(Came::End);
+    }
+
+    /// Takes whole frames off the front; how many bytes they were.
+    fn take(&mut self, mut bytes: &[u8], came: &mut impl FnMut(Came)) -> usize {
+        let all = bytes.len();
+        while !bytes.is_empty() {
+            if self.phase == Phase::Upgrading {
+                let Some(end) = memmem::find(bytes, b"\r\n\r\n") else { break };
+                let is_upgraded = bytes.starts_with(b"HTTP/1.1 101");
+                bytes = bytes.get(end + 4..).unwrap_or_default();
+                came(if is_upgraded { Came::Upgraded } else { Came::End });
+                continue;
+            }
+            let Some((payload, rest)) = frame(bytes) else { break };
+            bytes = rest;
+            if self.phase == Phase::Greeting {
+                self.phase = Phase::Live;
+                came(if payload.starts_with(b"{") { Came::Ready } else { Came::End });
+            } else if let Some(number) = number(payload) {
+                came(Came::Message(number));
+            }
+        }
+        all - bytes.len()
+    }
+}
+
+/// A whole frame of a server (RFC 6455 5.2), and what is behind it.
+fn frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&[_, short], rest) = bytes.split_first_chunk::<2>()?;
+    let (length, rest) = match short {
+        ..126 => (usize::from(short), rest),
+        126 => {
+            let (length, rest) = rest.split_first_chunk::<2>()?;
+            (usize::from(u16::from_be_bytes(*length)), rest)
+        }
+        127.. => {
+            let (length, rest) = rest.split_first_chunk::<8>()?;
+            (usize::try_from(u64::from_be_bytes(*length)).ok()?, rest)
+        }
+    };
+    rest.split_at_checked(length)
+}
+
+/// The number in a message's text.
+fn number(payload: &[u8]) -> Option<u64> {
+    let digits = payload.get(memmem::find(payload, MARK.as_bytes())? + MARK.len()..)?;
+    std::str::from_utf8(digits.get(..DIGITS)?).ok()?.parse().ok()
+}
+
+/// Fewer than the ports of one source address.
+const SOCKETS_AN_ADDRESS: usize = 20_000;

@@ -1,0 +1,316 @@
+//! The clients and who publishes, in a process of their own: it opens sockets, publishes, counts
+//! what arrives and how late, and answers one JSON line for each line that it is told.
+
+use std::io::{self, BufRead as _};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use model::NodeId;
+use rustix::event::{Timespec, epoll};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::Failed;
+use crate::client::{Came, Client, Phase};
+use crate::publish::{Publisher, Schedule, Way};
+use crate::record::say;
+use crate::world::World;
+
+/// What a crowd is.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Crowd {
+    /// Where the server listens.
+    #[arg(long)]
+    address: SocketAddr,
+    /// The node's id; a floor has none.
+    #[arg(long)]
+    node_id: Option<String>,
+    /// The bus.
+    #[arg(long)]
+    redis: Option<String>,
+    /// The floor's control connection.
+    #[arg(long)]
+    control: Option<SocketAddr>,
+    /// Its first socket, of all that the world has.
+    #[arg(long, default_value_t = 0)]
+    first: usize,
+    /// How many of them are its own; all if absent.
+    #[arg(long)]
+    count: Option<usize>,
+    #[command(flatten)]
+    world: World,
+}
+
+/// What a crowd is told.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Order {
+    /// Open all sockets, so many at a time.
+    Open { in_flight: usize },
+    /// So many rounds: publish some messages at once in a channel, and wait until everybody has
+    /// all of them.
+    Burst { rounds: u64, size: u64, channel: usize, pause_ms: u64 },
+    /// So many messages a second, each in the next channel, whatever arrives.
+    Steady { per_second: u64, seconds: u64 },
+    /// Publish a message in a channel, and wait for nothing.
+    Say { channel: usize },
+    /// Count messages until there are so many, or so long; tell who has how many.
+    Listen { messages: u64, seconds: u64 },
+}
+
+/// Does what it is told until nobody tells it anything.
+pub(crate) fn run(crowd: &Crowd) -> Result<(), Failed> {
+    let way = match (&crowd.redis, crowd.control) {
+        (Some(redis), _) => Way::Bus(redis.clone()),
+        (None, Some(control)) => Way::Floor(control),
+        (None, None) => Way::None,
+    };
+    let mut room = Room::of(crowd)?;
+    let mut publisher = Publisher::start(way, crowd.world)?;
+    say("{}");
+    for line in io::stdin().lock().lines() {
+        let answer = match serde_json::from_str(&line?)? {
+            Order::Open { in_flight } => room.open(in_flight)?,
+            Order::Burst { rounds, size, channel, pause_ms } => {
+                let pause = Duration::from_millis(pause_ms);
+                burst(&mut room, &mut publisher, channel, rounds, size, pause)?
+            }
+            Order::Steady { per_second, seconds } => {
+                steady(&mut room, &mut publisher, per_second, seconds)?
+            }
+            Order::Say { channel } => {
+                publisher.publish(Schedule::at_once(channel, 1))?;
+                json!({})
+            }
+            Order::Listen { messages, seconds } => room.listen(messages, seconds)?,
+        };
+        say(&answer.to_string());
+    }
+    Ok(())
+}
+
+/// The sockets, and what came to them.
+struct Room {
+    address: SocketAddr,
+    node_id: Option<NodeId>,
+    world: World,
+    first: usize,
+    count: usize,
+    epoll: OwnedFd,
+    clients: Vec<Client>,
+    buffer: Vec<u8>,
+    gone: usize,
+}
+
+impl Room {
+    fn of(crowd: &Crowd) -> Result<Self, Failed> {
+        Ok(Self {
+            address: crowd.address,
+            node_id: crowd.node_id.as_deref().map(NodeId::parse).transpose()?,
+            world: crowd.world,
+            first: crowd.first,
+            count: crowd.count.unwrap_or(crowd.world.sockets()),
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            clients: Vec::new(),
+            buffer: vec![0; 256 * 1024],
+            gone: 0,
+        })
+    }
+
+    /// Opens all sockets; tells how long that took, all and each.
+    fn open(&mut self, in_flight: usize) -> Result<serde_json::Value, Failed> {
+        // Signed before: the clients' work is not the node's.
+        let ticket = |node_id: &NodeId, n| self.world.ticket(self.first + n, node_id);
+        let tickets: Vec<String> = match &self.node_id {
+            Some(node_id) => {
+                (0..self.count).map(|n| ticket(node_id, n)).collect::<Result<_, _>>()?
+            }
+            None => Vec::new(),
+        };
+        let begun = Instant::now();
+        let mut took = Vec::with_capacity(self.count);
+        let mut failed = 0;
+        while took.len() + failed < self.count {
+            while self.clients.len() < self.count
+                && self.clients.len() - took.len() - failed < in_flight
+            {
+                self.connect()?;
+                if self.node_id.is_none() {
+                    took.push(0.0);
+                }
+            }
+            if self.node_id.is_none() {
+                continue;
+            }
+            let clients = &mut self.clients;
+            let is_quiet = pump(&self.epoll, clients, &mut self.buffer, STALL, |n, client, came| {
+                match came {
+                    Came::Upgraded => {
+                        let hello = tickets.get(n).map(|ticket| client.hello(ticket));
+                        failed += usize::from(!matches!(hello, Some(Ok(()))));
+                    }
+                    Came::Ready => took.push(client.begun.elapsed().as_secs_f64() * 1e3),
+                    Came::End => failed += 1,
+                    Came::Message(_) => {}
+                }
+            })?;
+            if is_quiet {
+                return Err(format!("{} of {} sockets open", took.len(), self.count).into());
+            }
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        Ok(json!({ "open": took.len(), "failed": failed, "seconds": seconds,
+                   "p50_ms": crate::stats::percentile(&took, 50.0),
+                   "p99_ms": crate::stats::percentile(&took, 99.0) }))
+    }
+
+    fn connect(&mut self) -> Result<(), Failed> {
+        let number = self.clients.len();
+        let mut client = Client::connect(self.address, number)?;
+        if self.node_id.is_some() {
+            client.upgrade(self.address)?;
+        } else {
+            client.phase = Phase::Live;
+        }
+        let data = epoll::EventData::new_u64(number as u64);
+        epoll::add(&self.epoll, &client.stream, data, epoll::EventFlags::IN)?;
+        self.clients.push(client);
+        Ok(())
+    }
+
+    /// Waits until so many messages have come; tells each, with when it was read. False if it became
+    /// quiet before.
+    fn gather(&mut self, count: u64, mut each: impl FnMut(u64, Instant)) -> Result<bool, Failed> {
+        let mut left = count;
+        while left > 0 {
+            let (clients, gone) = (&mut self.clients, &mut self.gone);
+            let is_quiet = pump(&self.epoll, clients, &mut self.buffer, STALL, |_, _, came| {
+                match came {
+                    Came::Message(number) => {
+                        left = left.saturating_sub(1);
+                        each(number, Instant::now());
+                    }
+                    Came::End => *gone += 1,
+                    Came::Upgraded | Came::Ready => {}
+                }
+            })?;
+            if is_quiet {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn listen(&mut self, messages: u64, seconds: u64) -> Result<serde_json::Value, Failed> {
+        let begun = Instant::now();
+        let (mut count, mut last) = (0, begun);
+        let mut at = Vec::new();
+        while count < messages && begun.elapsed().as_secs() < seconds {
+            let clients = &mut self.clients;
+            let wait = Duration::from_millis(100);
+            pump(&self.epoll, clients, &mut self.buffer, wait, |_, _, came| {
+                if let Came::Message(_) = came {
+                    (count, last) = (count + 1, Instant::now());
+                    at.push(unix_ms());
+                }
+            })?;
+        }
+        let first = at.first().copied().unwrap_or_default();
+        Ok(json!({ "messages": count, "first_unix_ms": first,
+                   "last_unix_ms": at.last().copied().unwrap_or_default() }))
+    }
+}
+
+/// One wait for whatever comes; true if nothing did.
+fn pump(
+    epoll: &OwnedFd,
+    clients: &mut [Client],
+    buffer: &mut [u8],
+    wait: Duration,
+    mut came: impl FnMut(usize, &mut Client, Came),
+) -> Result<bool, Failed> {
+    let mut events = Vec::with_capacity(256);
+    let wait = Timespec::try_from(wait)?;
+    epoll::wait(epoll, rustix::buffer::spare_capacity(&mut events), Some(&wait))?;
+    for event in &events {
+        let number = usize::try_from(event.data.u64())?;
+        let Some(client) = clients.get_mut(number) else { continue };
+        let mut happened = Vec::new();
+        client.read(buffer, |one| happened.push(one));
+        if client.phase == Phase::Gone {
+            epoll::delete(epoll, &client.stream)?;
+        }
+        for one in happened {
+            came(number, client, one);
+        }
+    }
+    Ok(events.is_empty())
+}
+
+/// Publishes, waits for everybody, and so on: one publication after the other, or some at once.
+fn burst(
+    room: &mut Room,
+    publisher: &mut Publisher,
+    channel: usize,
+    rounds: u64,
+    size: u64,
+    pause: Duration,
+) -> Result<serde_json::Value, Failed> {
+    let (first, count) = room.world.audience(channel);
+    let here = (first..first + count)
+        .filter(|socket| (room.first..room.first + room.count).contains(socket))
+        .count() as u64;
+    let mut last_ms = Vec::new();
+    let mut lost = 0;
+    let mut busy = Duration::ZERO;
+    for _ in 0..rounds {
+        std::thread::sleep(pause);
+        let begun = Instant::now();
+        publisher.publish(Schedule::at_once(channel, size))?;
+        let mut missing = here * size;
+        let is_complete = room.gather(here * size, |_, _| missing -= 1)?;
+        busy += begun.elapsed();
+        last_ms.push(begun.elapsed().as_secs_f64() * 1e3);
+        if !is_complete {
+            lost += missing;
+        }
+    }
+    Ok(json!({ "deliveries": rounds * size * here - lost, "lost": lost, "gone": room.gone,
+               "seconds": busy.as_secs_f64(),
+               "last_p50_ms": crate::stats::percentile(&last_ms, 50.0),
+               "last_max_ms": crate::stats::percentile(&last_ms, 100.0) }))
+}
+
+/// An open loop: whoever is late makes the latency longer, not the load smaller.
+fn steady(
+    room: &mut Room,
+    publisher: &mut Publisher,
+    per_second: u64,
+    seconds: u64,
+) -> Result<serde_json::Value, Failed> {
+    let messages = per_second * seconds;
+    let channels = room.world.channels();
+    let audience = |n: u64| room.world.audience((n % channels as u64) as usize).1 as u64;
+    let expected: u64 = (0..messages).map(audience).sum();
+    let mut late_ms = Vec::with_capacity(usize::try_from(expected)?);
+    publisher.publish(Schedule::paced(channels, messages, per_second))?;
+    let times = Arc::clone(&publisher.times);
+    let mut missing = expected;
+    room.gather(expected, |number, at| {
+        missing -= 1;
+        late_ms.push((at - times.of(number)).as_secs_f64() * 1e3);
+    })?;
+    let at = |percent| crate::stats::percentile(&late_ms, percent);
+    Ok(json!({ "deliveries": expected - missing, "lost": missing, "gone": room.gone,
+               "p50_ms": at(50.0), "p90_ms": at(90.0), "p99_ms": at(99.0),
+               "p999_ms": at(99.9), "max_ms": at(100.0) }))
+}
+
+fn unix_ms() -> u64 {
+    crate::world::now().unix_ms()
+}
+
+/// How long nothing may come before what is missing is lost.
+const STALL: Duration = Duration::from_secs(5);

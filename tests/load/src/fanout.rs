@@ -1,0 +1,179 @@
+//! What a delivery costs, and how long the last receiver waits: scenarios A, A16, B and C.
+
+use serde_json::{Value, json};
+use tests::redis::{Flavor, RedisServer};
+
+use crate::Failed;
+use crate::crowd::Order;
+use crate::floor::Style;
+use crate::machine::{self, CLIENT_CORE};
+use crate::pair::{Pair, Subject};
+use crate::record::{Record, progress, say};
+use crate::stats::{Median, median};
+use crate::world::World;
+
+/// What to measure.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Plan {
+    /// Turns that node and floors take.
+    #[arg(long, default_value_t = 15)]
+    repetitions: usize,
+    /// Only these scenarios.
+    #[arg(long, value_enum, num_args = 1.., default_values = ["a", "a16", "b", "c"])]
+    scenarios: Vec<Scenario>,
+    /// Also a floor of a tokio task a socket.
+    #[arg(long)]
+    tasks: bool,
+}
+
+/// A scenario of a table of servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Scenario {
+    /// 1,000 receivers, one publication in flight: CPU of a delivery.
+    A,
+    /// 1,000 receivers, 16 publications in flight.
+    A16,
+    /// 10,000 receivers of one publication: until the last has it.
+    B,
+    /// 10,000 sockets in channels of ten, 20,000 deliveries a second: how late they are.
+    C,
+}
+
+impl Scenario {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::A16 => "A16",
+            Self::B => "B",
+            Self::C => "C",
+        }
+    }
+
+    const fn world(self) -> World {
+        match self {
+            Self::A | Self::A16 => World::one_channel(1_000),
+            Self::B => World::one_channel(10_000),
+            Self::C => World { channel_size: 10, ..World::one_channel(10_000) },
+        }
+    }
+
+    fn order(self) -> Order {
+        let burst = |rounds, size, pause_ms| Order::Burst { rounds, size, channel: 0, pause_ms };
+        match self {
+            Self::A => burst(200, 1, 0),
+            Self::A16 => burst(60, 16, 0),
+            Self::B => burst(8, 1, 20),
+            Self::C => Order::Steady { per_second: 2_000, seconds: 4 },
+        }
+    }
+
+    const fn floor(self) -> Style {
+        match self {
+            Self::A | Self::B | Self::C => Style::Write,
+            Self::A16 => Style::Writev8,
+        }
+    }
+
+    /// What is compared, the aim, and what it is called.
+    const fn aim(self) -> (&'static str, f64) {
+        match self {
+            Self::A => ("cpu_ns", 1.15),
+            Self::A16 => ("cpu_ns", 1.0),
+            Self::B => ("last_p50_ms", 1.2),
+            Self::C => ("p99_ms", 2.0),
+        }
+    }
+}
+
+/// Measures all of it.
+///
+/// # Errors
+/// If a process of the run fails.
+pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
+    machine::pin(CLIENT_CORE)?;
+    let redis = RedisServer::start(Flavor::Redis);
+    say("scenario  subject         CPU ns/delivery   × floor [95 %]      measure         × floor [95 %]");
+    for scenario in &plan.scenarios {
+        one(*scenario, plan, &redis.url(), record)?;
+    }
+    Ok(())
+}
+
+fn one(scenario: Scenario, plan: &Plan, redis: &str, record: &mut Record) -> Result<(), Failed> {
+    let mut subjects = vec![Subject::Floor(scenario.floor()), Subject::Node];
+    if plan.tasks {
+        subjects.push(Subject::Floor(Style::Tasks));
+    }
+    let mut pairs = Vec::new();
+    for subject in &subjects {
+        progress(&format!("{}: {} opens its sockets", scenario.name(), subject.name()));
+        let mut pair = Pair::start(*subject, redis, scenario.world(), None)?;
+        pair.crowd.ask(&Order::Open { in_flight: 64 })?;
+        // Buffers, views and wakers that the first deliveries bring.
+        pair.crowd.ask(&scenario.order())?;
+        pairs.push(pair);
+    }
+    let mut taken: Vec<Vec<Value>> = vec![Vec::new(); subjects.len()];
+    for repetition in 0..plan.repetitions {
+        // Whoever was first is last in the next turn.
+        let turn = |at: usize| (at + repetition) % subjects.len();
+        for at in (0..subjects.len()).map(turn) {
+            progress(&format!("{}: turn {} of {}", scenario.name(), repetition + 1, plan.repetitions));
+            let (Some(pair), Some(subject), Some(taken)) =
+                (pairs.get_mut(at), subjects.get(at), taken.get_mut(at))
+            else {
+                continue;
+            };
+            let (mut answer, cpu) = pair.measure(scenario.order())?;
+            let deliveries = answer.get("deliveries").and_then(Value::as_f64).unwrap_or_default();
+            if let Some(fields) = answer.as_object_mut() {
+                let cpu_ns = cpu.as_nanos() as f64 / deliveries;
+                fields.insert("cpu_ns".to_owned(), json!(cpu_ns));
+                fields.insert("scenario".to_owned(), json!(scenario.name()));
+                fields.insert("subject".to_owned(), json!(subject.name()));
+                fields.insert("repetition".to_owned(), json!(repetition));
+            }
+            record.write("fanout", answer.clone())?;
+            taken.push(answer);
+        }
+    }
+    for (subject, of_subject) in subjects.iter().zip(&taken) {
+        let floor = taken.first().ok_or("no floor")?;
+        show(scenario, *subject, of_subject, floor);
+    }
+    Ok(())
+}
+
+fn show(scenario: Scenario, subject: Subject, taken: &[Value], floor: &[Value]) {
+    let (measure, aim) = scenario.aim();
+    let value = |name: &str| {
+        let values: Vec<f64> = taken.iter().filter_map(|one| one.get(name)?.as_f64()).collect();
+        median(&values).map_or(f64::NAN, |median| median.middle)
+    };
+    let ratio = |name: &str| {
+        let of = |one: &Value| one.get(name).and_then(Value::as_f64);
+        let ratios: Vec<f64> =
+            taken.iter().zip(floor).filter_map(|(one, floor)| Some(of(one)? / of(floor)?)).collect();
+        median(&ratios)
+    };
+    let shown = |ratio: Option<Median>| match ratio {
+        Some(Median { middle, low, high }) => format!("{middle:.2} [{low:.2}, {high:.2}]"),
+        None => String::new(),
+    };
+    let lost: u64 = taken.iter().filter_map(|one| one.get("lost")?.as_u64()).sum();
+    let is_met = ratio(measure).is_some_and(|ratio| ratio.low <= aim) && lost == 0;
+    let verdict = match subject {
+        Subject::Node if is_met => format!("aim {measure} <= {aim}: met"),
+        Subject::Node => format!("aim {measure} <= {aim}: missed"),
+        Subject::Floor(_) => String::new(),
+    };
+    say(&format!(
+        "{:<9} {:<15} {:>15.0}   {:<18}  {measure} {:<8.3} {:<18}  lost {lost}  {verdict}",
+        scenario.name(),
+        subject.name(),
+        value("cpu_ns"),
+        shown(ratio("cpu_ns")),
+        value(measure),
+        shown(ratio(measure)),
+    ));
+}

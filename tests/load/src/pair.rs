@@ -1,0 +1,97 @@
+//! A server and its crowd: the node with Redis before it, or a floor.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum as _;
+use serde_json::Value;
+
+use crate::Failed;
+use crate::crowd::Order;
+use crate::floor::Style;
+use crate::machine::{CLIENT_CORE, SERVER_CORE};
+use crate::process::{Process, arguments_of};
+use crate::world::World;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// The node, all of it.
+    Node,
+    /// A program that only writes.
+    Floor(Style),
+}
+
+impl Subject {
+    /// Its name in tables.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Node => "node".to_owned(),
+            Self::Floor(style) => {
+                let style = style.to_possible_value();
+                format!("floor {}", style.map_or_else(String::new, |style| style.get_name().to_owned()))
+            }
+        }
+    }
+}
+
+/// A server on one core, its clients on the other.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) server: Process,
+    pub(crate) crowd: Process,
+}
+
+impl Pair {
+    /// Starts both; no socket is open yet.
+    ///
+    /// # Errors
+    /// If one of them does not start.
+    pub(crate) fn start(
+        subject: Subject,
+        redis: &str,
+        world: World,
+        certificate: Option<&[PathBuf; 2]>,
+    ) -> Result<Self, Failed> {
+        let text = |text: &str| text.to_owned();
+        let mut server = vec![text("floor"), text("--style")];
+        let mut crowd = vec![text("crowd")];
+        match subject {
+            Subject::Node => {
+                server = vec![text("serve"), text("--redis"), text(redis)];
+                if let Some([chain, key]) = certificate {
+                    let path = |path: &PathBuf| path.display().to_string();
+                    server.extend([text("--certificate"), path(chain), path(key)]);
+                }
+                server.extend(arguments_of(world));
+                crowd.extend([text("--redis"), text(redis)]);
+            }
+            Subject::Floor(style) => {
+                let style = style.to_possible_value().ok_or("no such style")?;
+                server.push(text(style.get_name()));
+            }
+        }
+        let server = Process::start(Some(SERVER_CORE), &server)?;
+        crowd.extend([text("--address"), server.text("address")]);
+        match subject {
+            Subject::Node => crowd.extend([text("--node-id"), server.text("node_id")]),
+            Subject::Floor(_) => crowd.extend([text("--control"), server.text("control")]),
+        }
+        if certificate.is_some() {
+            crowd.push(text("--tls"));
+        }
+        crowd.extend(arguments_of(world));
+        let crowd = Process::start(Some(CLIENT_CORE), &crowd)?;
+        Ok(Self { server, crowd })
+    }
+
+    /// Does something with the crowd, and tells what the server's cores had to do for it.
+    ///
+    /// # Errors
+    /// If one of them is gone.
+    pub(crate) fn measure(&mut self, order: Order) -> Result<(Value, Duration), Failed> {
+        let before = self.server.cpu();
+        let answer = self.crowd.ask(&order)?;
+        Ok((answer, self.server.cpu().saturating_sub(before)))
+    }
+}

@@ -1,0 +1,105 @@
+//! Servers and crowds as processes of their own: this program with other arguments.
+
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::world::World;
+use crate::{Failed, machine};
+
+/// A process that answers lines; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    orders: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+    /// What it said of itself when it was ready.
+    pub(crate) about: Value,
+}
+
+impl Process {
+    /// Starts this program on a core, or where the kernel likes, and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub(crate) fn start(core: Option<usize>, arguments: &[String]) -> Result<Self, Failed> {
+        let mut command = Command::new(std::env::current_exe()?);
+        if let Some(core) = core {
+            command.args(["--core", &core.to_string()]);
+        }
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let orders = child.stdin.take().ok_or("no stdin")?;
+        let out = child.stdout.take().ok_or("no stdout")?;
+        let answers = BufReader::new(out).lines();
+        let mut process = Self { child, orders, answers, about: Value::Null };
+        process.about = process.answer()?;
+        Ok(process)
+    }
+
+    /// Tells it something and waits for its answer.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub(crate) fn ask(&mut self, order: &impl Serialize) -> Result<Value, Failed> {
+        self.tell(order)?;
+        self.answer()
+    }
+
+    /// Tells it something; [`Self::answer`] is due.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub(crate) fn tell(&mut self, order: &impl Serialize) -> Result<(), Failed> {
+        writeln!(self.orders, "{}", serde_json::to_string(order)?)?;
+        Ok(self.orders.flush()?)
+    }
+
+    /// Its next answer.
+    ///
+    /// # Errors
+    /// If it ended instead.
+    pub(crate) fn answer(&mut self) -> Result<Value, Failed> {
+        let line = self.answers.next().ok_or("a process of the run ended")??;
+        Ok(serde_json::from_str(&line)?)
+    }
+
+    /// Time that it had a core so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        machine::cpu(self.child.id())
+    }
+
+    /// Memory of its own.
+    pub(crate) fn private_bytes(&self) -> u64 {
+        machine::private_bytes(self.child.id())
+    }
+
+    /// Text of what it said when it was ready.
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.about.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // An error means that it is gone already.
+        self.child.kill().unwrap_or_default();
+        self.child.wait().map(drop).unwrap_or_default();
+    }
+}
+
+/// The arguments that say a world.
+pub(crate) fn arguments_of(world: World) -> Vec<String> {
+    [
+        ("--workspaces", world.workspaces),
+        ("--users", world.users),
+        ("--channel-size", world.channel_size),
+        ("--sockets-per-user", world.sockets_per_user),
+    ]
+    .into_iter()
+    .flat_map(|(name, value)| [name.to_owned(), value.to_string()])
+    .collect()
+}

@@ -1,0 +1,246 @@
+//! Who publishes: a thread of its own, so that a pace is kept whatever the receivers do.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use messaging::ports::EventBus as _;
+use model::{Message, WorkspaceId};
+use protocol::frame::ServerFrame;
+use redis_bus::RedisBus;
+
+use crate::Failed;
+use crate::world::{self, World};
+
+/// Where publications go.
+#[derive(Debug, Clone)]
+pub(crate) enum Way {
+    /// Through the publish script.
+    Bus(String),
+    /// To a floor, encoded.
+    Floor(SocketAddr),
+    /// Somebody else publishes.
+    None,
+}
+
+/// What to publish.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Schedule {
+    channels: (usize, usize),
+    messages: u64,
+    /// All at once without one.
+    per_second: Option<u64>,
+}
+
+impl Schedule {
+    /// Messages in one channel, all at once.
+    pub(crate) const fn at_once(channel: usize, messages: u64) -> Self {
+        Self { channels: (channel, 1), messages, per_second: None }
+    }
+
+    /// Messages in the first channels in turn, so many a second.
+    pub(crate) const fn paced(channels: usize, messages: u64, per_second: u64) -> Self {
+        Self { channels: (0, channels), messages, per_second: Some(per_second) }
+    }
+}
+
+/// When each message was due, by its number.
+#[derive(Debug)]
+pub(crate) struct Times {
+    start: Instant,
+    nanos: Vec<AtomicU64>,
+}
+
+impl Times {
+    fn new() -> Self {
+        let nanos = (0..TIMES_KEPT).map(|_| AtomicU64::new(0)).collect();
+        Self { start: Instant::now(), nanos }
+    }
+
+    fn slot(&self, number: u64) -> Option<&AtomicU64> {
+        self.nanos.get((number % TIMES_KEPT) as usize)
+    }
+
+    fn set(&self, number: u64, at: Instant) {
+        let nanos = u64::try_from((at - self.start).as_nanos()).unwrap_or(u64::MAX);
+        if let Some(slot) = self.slot(number) {
+            slot.store(nanos, Ordering::Release);
+        }
+    }
+
+    /// When the message of this number was due.
+    pub(crate) fn of(&self, number: u64) -> Instant {
+        let nanos = self.slot(number).map_or(0, |slot| slot.load(Ordering::Acquire));
+        self.start + Duration::from_nanos(nanos)
+    }
+}
+
+/// A handle to the thread.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    schedules: mpsc::Sender<Schedule>,
+    /// When messages were due.
+    pub(crate) times: Arc<Times>,
+}
+
+impl Publisher {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the way leads nowhere.
+    pub(crate) fn start(way: Way, world: World) -> Result<Self, Failed> {
+        let (tx, schedules) = mpsc::channel();
+        let times = Arc::new(Times::new());
+        let mut thread = Thread {
+            way: Open::of(way)?,
+            world,
+            next: 0,
+            times: Arc::clone(&times),
+        };
+        std::thread::spawn(move || {
+            for schedule in schedules {
+                if let Err(error) = thread.publish(schedule) {
+                    eprintln!("load: publishing failed: {error}");
+                }
+            }
+        });
+        Ok(Self { schedules: tx, times })
+    }
+
+    /// Publishes by a schedule, from now on.
+    ///
+    /// # Errors
+    /// If the thread ended.
+    pub(crate) fn publish(&self, schedule: Schedule) -> Result<(), Failed> {
+        Ok(self.schedules.send(schedule)?)
+    }
+}
+
+struct Thread {
+    way: Open,
+    world: World,
+    next: u64,
+    times: Arc<Times>,
+}
+
+enum Open {
+    Bus(RedisBus, tokio::runtime::Runtime),
+    Floor(TcpStream),
+    None,
+}
+
+impl Open {
+    fn of(way: Way) -> Result<Self, Failed> {
+        Ok(match way {
+            Way::Bus(url) => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                Self::Bus(RedisBus::connect(&url)?, runtime)
+            }
+            Way::Floor(control) => {
+                let stream = TcpStream::connect(control)?;
+                stream.set_nodelay(true)?;
+                Self::Floor(stream)
+            }
+            Way::None => Self::None,
+        })
+    }
+}
+
+impl Thread {
+    fn publish(&mut self, schedule: Schedule) -> Result<(), Failed> {
+        let (first, channels) = schedule.channels;
+        let begun = Instant::now();
+        let Some(per_second) = schedule.per_second else {
+            let numbers = self.take(schedule.messages);
+            return self.say(first, numbers, begun);
+        };
+        for n in 0..schedule.messages {
+            let due = begun + Duration::from_nanos(n * 1_000_000_000 / per_second);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let channel = first + (n % channels as u64) as usize;
+            let numbers = self.take(1);
+            self.say(channel, numbers, due)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, count: u64) -> std::ops::Range<u64> {
+        let numbers = self.next..self.next + count;
+        self.next += count;
+        numbers
+    }
+
+    fn say(
+        &mut self,
+        channel: usize,
+        numbers: std::ops::Range<u64>,
+        due: Instant,
+    ) -> Result<(), Failed> {
+        let times = Arc::clone(&self.times);
+        let message = |number| {
+            times.set(number, due);
+            self.world.message(channel, number, TEXT_BYTES)
+        };
+        let messages: Vec<(WorkspaceId, Message)> =
+            numbers.map(message).collect::<Result<_, _>>()?;
+        match &mut self.way {
+            Open::Bus(bus, runtime) => {
+                let bus = &*bus;
+                let publish = |(workspace, message): (WorkspaceId, Message)| async move {
+                    bus.publish(&workspace, &world::publication(&message)).await
+                };
+                let done = runtime.block_on(join_all(messages.into_iter().map(publish)));
+                done.into_iter().collect::<Result<Vec<_>, _>>()?;
+            }
+            Open::Floor(control) => {
+                let (first, count) = self.world.audience(channel);
+                let frames = messages.into_iter().map(|(_, message)| framed(message));
+                control.write_all(&order(first, count, &frames.collect::<Vec<_>>())?)?;
+            }
+            Open::None => {}
+        }
+        Ok(())
+    }
+}
+
+/// The frame that a node makes of a message (RFC 6455 5.2).
+fn framed(message: Message) -> Bytes {
+    let cursor = "1700000000000-0-0000".to_owned();
+    let payload = ServerFrame::Message { cursor, message }.encode();
+    let mut frame = vec![0x81];
+    match u16::try_from(payload.len()) {
+        Ok(length @ ..126) => frame.push(length.to_le_bytes()[0]),
+        Ok(length) => {
+            frame.push(126);
+            frame.extend(length.to_be_bytes());
+        }
+        Err(_) => {
+            frame.push(127);
+            frame.extend((payload.len() as u64).to_be_bytes());
+        }
+    }
+    frame.extend(payload.as_bytes());
+    frame.into()
+}
+
+/// What the floor is told: see `floor`.
+fn order(first: usize, count: usize, frames: &[Bytes]) -> Result<Vec<u8>, Failed> {
+    let mut order = Vec::new();
+    for number in [first, count, frames.len()] {
+        order.extend(u32::try_from(number)?.to_le_bytes());
+    }
+    for frame in frames {
+        order.extend(u32::try_from(frame.len())?.to_le_bytes());
+        order.extend(frame);
+    }
+    Ok(order)
+}
+
+/// How much a message says besides its number.
+const TEXT_BYTES: usize = 100;
+/// Messages whose times are remembered.
+const TIMES_KEPT: u64 = 1 << 17;

@@ -1,0 +1,76 @@
+//! The node under test: the node's own library and a real Redis, over a store in memory that has
+//! the world's rows, or over a store at an endpoint that has them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use messaging::ports::TokenVerifier;
+use node::{Config, Node};
+use redis_bus::RedisBus;
+use runtime::certificate::Certificate;
+use runtime::clock::{SystemClock, SystemRandomness};
+use runtime::tokens::NoTokens;
+use runtime::wire::Parts;
+use serde_json::json;
+
+use crate::Failed;
+use crate::record::say;
+use crate::world::{self, World};
+
+/// How a node under test is set up.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Setup {
+    /// The bus.
+    #[arg(long)]
+    pub(crate) redis: String,
+    /// Files with a chain and its key, if it speaks TLS.
+    #[arg(long, num_args = 2)]
+    pub(crate) certificate: Option<Vec<PathBuf>>,
+    #[command(flatten)]
+    pub(crate) world: World,
+}
+
+/// Serves until it is killed.
+#[tokio::main]
+pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
+    let certificate = match setup.certificate.as_deref() {
+        Some([chain, key]) => {
+            let read = std::fs::read_to_string;
+            Some(Certificate::parse(&read(chain)?, &read(key)?)?)
+        }
+        _ => None,
+    };
+    let config = Config {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        admin: None,
+        url: None,
+        awaits_name: false,
+        certificate,
+        allowed_origins: Vec::new(),
+        // The bound of a second is not what is measured.
+        handshakes_per_second: u32::MAX,
+    };
+    let bus = RedisBus::connect(&setup.redis)?;
+    let nodes = Arc::new(bus.directory());
+    let store = Arc::new(setup.world.store().await?);
+    let tokens: Arc<dyn TokenVerifier> = Arc::new(NoTokens);
+    let parts = Parts {
+        messages: Arc::<memory::MemoryStore>::clone(&store),
+        channels: Arc::<memory::MemoryStore>::clone(&store),
+        members: Arc::<memory::MemoryStore>::clone(&store),
+        revocations: store,
+        bus: Arc::new(bus),
+        nodes,
+        tokens,
+        tickets: Arc::new(world::tickets()?),
+        clock: Arc::new(SystemClock),
+        randomness: Arc::new(SystemRandomness),
+        checkups: Vec::new(),
+    };
+    let node = Node::bind(config, parts).await?;
+    let address = node.url().trim_start_matches("ws://").trim_end_matches("/socket");
+    say(&json!({ "address": address, "node_id": node.node_id().as_str() }).to_string());
+    node.serve(std::future::pending()).await;
+    Ok(())
+}

@@ -1,0 +1,266 @@
+//! One socket of a shard: what waits for it, within its bounds, and how that is written.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use model::limits;
+use protocol::close::CloseCode;
+use tokio::io::AsyncWrite;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::frames;
+use crate::watch::Written;
+
+/// A socket's writing half. TCP has a place of its own: most sockets are that, and a box would be
+/// one more miss of the cache for each frame.
+pub(crate) enum Writer {
+    Tcp(OwnedWriteHalf),
+    /// TLS or a pipe.
+    Boxed(Box<dyn AsyncWrite + Send + Unpin>),
+}
+
+impl Writer {
+    fn pinned(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
+        match self {
+            Self::Tcp(half) => Pin::new(half),
+            Self::Boxed(half) => Pin::new(half),
+        }
+    }
+}
+
+/// What waits for one socket.
+pub(super) struct Socket {
+    pub(super) serial: u64,
+    pub(super) ended: Arc<Notify>,
+    writer: Writer,
+    queue: VecDeque<Queued>,
+    live: Tally,
+    missed: Tally,
+    /// Set while the kernel takes no more; then `waker` tells when it does.
+    pub(super) blocked_since: Option<Instant>,
+    waker: Option<Waker>,
+    pub(super) closing_since: Option<Instant>,
+}
+
+/// A frame that waits for its socket.
+struct Queued {
+    frame: Bytes,
+    /// Otherwise it was missed: such frames come in bursts, however well a client reads, and are the
+    /// ring's own bytes, shared by all who get them. They have a bound of their own.
+    is_live: bool,
+}
+
+/// What waits of one kind.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    frames: usize,
+    bytes: usize,
+}
+
+/// What writing a socket's queue came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// All is written, or a waker waits.
+    Open,
+    /// It is gone, or has said its last.
+    Over,
+}
+
+impl Socket {
+    pub(super) fn new(serial: u64, writer: Writer, ended: Arc<Notify>) -> Self {
+        Self {
+            serial,
+            ended,
+            writer,
+            queue: VecDeque::new(),
+            live: Tally::default(),
+            missed: Tally::default(),
+            blocked_since: None,
+            waker: None,
+            closing_since: None,
+        }
+    }
+
+    /// Queues a frame; false if that made the socket a slow consumer. One frame of any size may
+    /// always queue.
+    pub(super) fn enqueue(&mut self, frame: &Bytes, is_live: bool) -> bool {
+        if self.closing_since.is_some() {
+            return true;
+        }
+        let added = Tally { frames: 1, bytes: frame.len() };
+        if !self.count(added, is_live) {
+            return false;
+        }
+        self.queue.push_back(Queued { frame: frame.clone(), is_live });
+        true
+    }
+
+    /// Queues many frames that were missed; the bounds are looked at once.
+    pub(super) fn enqueue_missed(&mut self, frames: Vec<Bytes>) -> bool {
+        if self.closing_since.is_some() {
+            return true;
+        }
+        let bytes = frames.iter().map(Bytes::len).sum();
+        if !self.count(Tally { frames: frames.len(), bytes }, false) {
+            return false;
+        }
+        self.queue.extend(frames.into_iter().map(|frame| Queued { frame, is_live: false }));
+        true
+    }
+
+    /// Counts what is to be queued; false if the socket is a slow consumer, and closes.
+    fn count(&mut self, added: Tally, is_live: bool) -> bool {
+        let tally = *self.tally(is_live);
+        let sum = Tally { frames: tally.frames + added.frames, bytes: tally.bytes + added.bytes };
+        let fits = |frames, bytes| sum.frames <= frames && sum.bytes <= bytes;
+        let has_room = tally.frames == 0
+            || fits(limits::OUTBOUND_FRAMES_MAX, limits::OUTBOUND_BYTES_MAX)
+            || (!is_live && !self.is_stuck() && fits(MISSED_FRAMES_MAX, MISSED_BYTES_MAX));
+        if has_room {
+            *self.tally(is_live) = sum;
+        } else {
+            self.say_goodbye(Some(CloseCode::SlowConsumer));
+        }
+        has_room
+    }
+
+    /// Whether its client takes nothing: one that reads does within a round trip of any network.
+    fn is_stuck(&self) -> bool {
+        self.blocked_since.is_some_and(|since| since.elapsed() >= STUCK)
+    }
+
+    fn tally(&mut self, is_live: bool) -> &mut Tally {
+        if is_live { &mut self.live } else { &mut self.missed }
+    }
+
+    /// Drops what is queued behind the frame that is being written, and closes.
+    pub(super) fn say_goodbye(&mut self, code: Option<CloseCode>) {
+        if self.closing_since.is_some() {
+            return;
+        }
+        self.closing_since = Some(Instant::now());
+        if let Some(code) = code {
+            // The kernel may have half a frame: its rest must come before the close frame.
+            self.queue.truncate(1);
+            self.queue.push_back(Queued { frame: frames::close(code), is_live: false });
+        }
+        self.ended.notify_one();
+    }
+
+    /// Writes what is queued. One that is blocked waits until it is ready.
+    pub(super) fn write(
+        &mut self,
+        is_ready: bool,
+        waker: &impl Fn() -> Waker,
+        written: &mut Written,
+    ) -> State {
+        if self.blocked_since.is_some() && !is_ready {
+            return State::Open;
+        }
+        while !self.queue.is_empty() {
+            match self.poll(waker, Self::write_once) {
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return State::Over,
+                Poll::Ready(Ok(count)) => {
+                    self.blocked_since = None;
+                    written.calls += 1;
+                    written.frames += self.advance(count);
+                }
+                Poll::Pending => return self.blocked(),
+            }
+        }
+        // TLS may have taken more than the kernel takes: its rest goes out here.
+        if let Writer::Boxed(_) = self.writer {
+            match self.poll(waker, |socket, context| socket.writer.pinned().poll_flush(context)) {
+                Poll::Ready(Ok(())) => self.blocked_since = None,
+                Poll::Ready(Err(_)) => return State::Over,
+                Poll::Pending => return self.blocked(),
+            }
+        }
+        self.rest();
+        if self.closing_since.is_none() {
+            return State::Open;
+        }
+        // Shutting down a TCP half never waits; a TLS one may, and is then cut.
+        let mut context = Context::from_waker(Waker::noop());
+        let _sent = self.writer.pinned().poll_shutdown(&mut context);
+        State::Over
+    }
+
+    /// Asks the writer; only who must wait gets a waker, and then asks again with it.
+    fn poll<T>(
+        &mut self,
+        waker: &impl Fn() -> Waker,
+        mut ask: impl FnMut(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let polled = ask(self, &mut Context::from_waker(Waker::noop()));
+        if polled.is_ready() {
+            return polled;
+        }
+        let waker = self.waker.take().unwrap_or_else(waker);
+        let polled = ask(self, &mut Context::from_waker(&waker));
+        self.waker = Some(waker);
+        polled
+    }
+
+    fn blocked(&mut self) -> State {
+        self.blocked_since.get_or_insert_with(Instant::now);
+        State::Open
+    }
+
+    fn write_once(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut frames = self.queue.iter().map(|queued| &queued.frame);
+        if self.queue.len() == 1
+            && let Some(only) = frames.next()
+        {
+            return self.writer.pinned().poll_write(context, only);
+        }
+        let mut slices = [IoSlice::new(&[]); limits::WRITE_BATCH_FRAMES_MAX];
+        let mut count = 0;
+        for (slice, frame) in slices.iter_mut().zip(frames) {
+            *slice = IoSlice::new(frame);
+            count += 1;
+        }
+        let slices = slices.get(..count).unwrap_or(&[]);
+        self.writer.pinned().poll_write_vectored(context, slices)
+    }
+
+    /// Takes written bytes off the front; the number of frames that are through.
+    fn advance(&mut self, mut count: usize) -> u64 {
+        let mut through = 0;
+        while count > 0 {
+            let Some(Queued { frame, is_live }) = self.queue.front_mut() else { break };
+            let taken = frame.len().min(count);
+            frame.advance(taken);
+            count -= taken;
+            let (is_live, is_through) = (*is_live, frame.is_empty());
+            let tally = self.tally(is_live);
+            tally.bytes = tally.bytes.saturating_sub(taken);
+            if is_through {
+                tally.frames = tally.frames.saturating_sub(1);
+                self.queue.pop_front();
+                through += 1;
+            }
+        }
+        through
+    }
+
+    /// All is written: what waiting needs exists while somebody waits.
+    fn rest(&mut self) {
+        self.queue = VecDeque::new();
+        self.waker = None;
+        (self.live, self.missed) = (Tally::default(), Tally::default());
+    }
+}
+
+/// What was missed and waits for one socket: a replay of the whole ring, and a repair that falls into it.
+const MISSED_FRAMES_MAX: usize = 2 * limits::STREAM_ENTRIES_MAX;
+const MISSED_BYTES_MAX: usize = 3 * limits::STREAM_BYTES_MAX;
+/// After this long without a byte taken, what was missed counts like anything else.
+pub(super) const STUCK: Duration = Duration::from_secs(1);
