@@ -177,19 +177,24 @@ impl Node {
         if let Some(admin) = self.admin.take() {
             self.tasks.spawn(admin::run(admin, Arc::clone(&hub)));
         }
-        let accepting = accept::run(self.door, Arc::clone(&hub));
-        tokio::pin!(accepting);
+        // A task of its own: connections start where they are accepted, and this future may be polled
+        // by a thread that is none of the runtime's workers.
+        let mut accepting = JoinSet::new();
+        accepting.spawn(accept::run(self.door, Arc::clone(&hub)));
+        let left = async {
+            shutdown.await;
+            // Still accepting: who comes now is told to go elsewhere.
+            drain::run(&hub).await;
+        };
         tokio::select! {
             biased;
-            () = shutdown => {
-                // Still accepting: who comes now is told to go elsewhere.
-                tokio::select! {
-                    biased;
-                    () = drain::run(&hub) => {}
-                    () = &mut accepting => {}
+            () = left => {}
+            // It ends by a defect only.
+            Some(Err(defect)) = accepting.join_next() => {
+                if let Ok(panic) = defect.try_into_panic() {
+                    std::panic::resume_unwind(panic);
                 }
             }
-            () = &mut accepting => {}
         }
         tracing::info!(node = %hub.node_id, "stopped");
     }
