@@ -53,13 +53,9 @@ impl Client {
     /// If that fails.
     pub(crate) fn connect(to: SocketAddr, number: usize) -> io::Result<Self> {
         let begun = Instant::now();
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        // As many ports again for each source address: 127.0.0.2 and so on.
-        let host = u8::try_from(number / SOCKETS_AN_ADDRESS).unwrap_or(u8::MAX - 2) + 2;
-        socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)).into())?;
-        socket.connect(&to.into())?;
-        socket.set_nonblocking(true)?;
-        Ok(Self { stream: socket.into(), phase: Phase::Upgrading, begun, rest: Vec::new() })
+        let stream = connect(to, number)?;
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream, phase: Phase::Upgrading, begun, rest: Vec::new() })
     }
 
     /// Asks for the upgrade.
@@ -67,11 +63,7 @@ impl Client {
     /// # Errors
     /// If the socket takes nothing.
     pub(crate) fn upgrade(&mut self, to: SocketAddr) -> io::Result<()> {
-        let request = format!(
-            "GET /socket HTTP/1.1\r\nHost: {to}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        self.stream.write_all(request.as_bytes())
+        self.stream.write_all(upgrade(to).as_bytes())
     }
 
     /// Says who it is.
@@ -79,21 +71,8 @@ impl Client {
     /// # Errors
     /// If the socket takes nothing.
     pub(crate) fn hello(&mut self, ticket: &str) -> io::Result<()> {
-        let text = format!(r#"{{"type":"hello","ticket":"{ticket}"}}"#);
-        let length = u16::try_from(text.len()).map_err(|_long| ErrorKind::InvalidInput)?;
-        let mut frame = vec![0x81];
-        match u8::try_from(length) {
-            Ok(short @ ..126) => frame.push(0x80 | short),
-            Ok(_) | Err(_) => {
-                frame.push(0x80 | 126);
-                frame.extend(length.to_be_bytes());
-            }
-        }
-        // A mask of zeros is a mask.
-        frame.extend([0; 4]);
-        frame.extend(text.as_bytes());
         self.phase = Phase::Greeting;
-        self.stream.write_all(&frame)
+        self.stream.write_all(&hello(ticket))
     }
 
     /// Reads what there is and tells what came.
@@ -146,6 +125,39 @@ impl Client {
         }
         all - bytes.len()
     }
+}
+
+/// A connection from the `number`-th source address.
+///
+/// # Errors
+/// If the kernel of this machine has none to give.
+pub(crate) fn connect(to: SocketAddr, number: usize) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    // As many ports again for each source address: 127.0.0.2 and so on.
+    let host = u8::try_from(number / SOCKETS_AN_ADDRESS).unwrap_or(u8::MAX - 2) + 2;
+    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0)).into())?;
+    socket.connect(&to.into())?;
+    Ok(socket.into())
+}
+
+/// The request that asks for the upgrade (RFC 6455 4.1).
+pub(crate) fn upgrade(to: SocketAddr) -> String {
+    format!(
+        "GET /socket HTTP/1.1\r\nHost: {to}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+/// The frame that says who it is.
+pub(crate) fn hello(ticket: &str) -> Vec<u8> {
+    let text = format!(r#"{{"type":"hello","ticket":"{ticket}"}}"#);
+    let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
+    let mut frame = vec![0x81, 0x80 | 126];
+    frame.extend(length.to_be_bytes());
+    // A mask of zeros is a mask.
+    frame.extend([0; 4]);
+    frame.extend(text.as_bytes());
+    frame
 }
 
 /// A whole frame of a server (RFC 6455 5.2), and what is behind it.

@@ -4,6 +4,7 @@
 use std::io::{self, BufRead as _};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,9 @@ pub(crate) struct Crowd {
     /// How many of them are its own; all if absent.
     #[arg(long)]
     count: Option<usize>,
+    /// Over TLS: the file of an authority that is trusted.
+    #[arg(long)]
+    tls: Option<PathBuf>,
     #[command(flatten)]
     world: World,
 }
@@ -47,8 +51,8 @@ pub(crate) struct Crowd {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Order {
-    /// Open all sockets, so many at a time.
-    Open { in_flight: usize },
+    /// Open sockets until there are so many of them, so many at a time.
+    Open { until: usize, in_flight: usize },
     /// So many rounds: publish some messages at once in a channel, and wait until everybody has
     /// all of them.
     Burst { rounds: u64, size: u64, channel: usize, pause_ms: u64 },
@@ -72,7 +76,7 @@ pub(crate) fn run(crowd: &Crowd) -> Result<(), Failed> {
     say("{}");
     for line in io::stdin().lock().lines() {
         let answer = match serde_json::from_str(&line?)? {
-            Order::Open { in_flight } => room.open(in_flight)?,
+            Order::Open { until, in_flight } => room.open(until, in_flight)?,
             Order::Burst { rounds, size, channel, pause_ms } => {
                 let pause = Duration::from_millis(pause_ms);
                 burst(&mut room, &mut publisher, channel, rounds, size, pause)?
@@ -102,6 +106,9 @@ struct Room {
     clients: Vec<Client>,
     buffer: Vec<u8>,
     gone: usize,
+    /// Sockets that speak TLS are opened one by one, and then only kept.
+    tls: Option<Arc<rustls::ClientConfig>>,
+    kept: Vec<crate::tls::Socket>,
 }
 
 impl Room {
@@ -116,25 +123,50 @@ impl Room {
             clients: Vec::new(),
             buffer: vec![0; 256 * 1024],
             gone: 0,
+            tls: crowd.tls.as_deref().map(crate::tls::config).transpose()?,
+            kept: Vec::new(),
         })
     }
 
-    /// Opens all sockets; tells how long that took, all and each.
-    fn open(&mut self, in_flight: usize) -> Result<serde_json::Value, Failed> {
+    /// Opens sockets; tells how long that took, all and each.
+    fn open(&mut self, until: usize, in_flight: usize) -> Result<serde_json::Value, Failed> {
+        let until = until.min(self.count);
+        let first = self.clients.len() + self.kept.len();
         // Signed before: the clients' work is not the node's.
         let ticket = |node_id: &NodeId, n| self.world.ticket(self.first + n, node_id);
         let tickets: Vec<String> = match &self.node_id {
             Some(node_id) => {
-                (0..self.count).map(|n| ticket(node_id, n)).collect::<Result<_, _>>()?
+                (first..until).map(|n| ticket(node_id, n)).collect::<Result<_, _>>()?
             }
             None => Vec::new(),
         };
         let begun = Instant::now();
-        let mut took = Vec::with_capacity(self.count);
+        let took = match &self.tls {
+            Some(config) => {
+                for (n, ticket) in (first..).zip(&tickets) {
+                    self.kept.push(crate::tls::open(config, self.address, n, ticket)?);
+                }
+                Vec::new()
+            }
+            None => self.open_plain(first, until, in_flight, &tickets)?,
+        };
+        let at = |percent| crate::stats::percentile(&took, percent);
+        Ok(json!({ "open": until - first, "seconds": begun.elapsed().as_secs_f64(),
+                   "p50_ms": at(50.0), "p99_ms": at(99.0) }))
+    }
+
+    fn open_plain(
+        &mut self,
+        first: usize,
+        until: usize,
+        in_flight: usize,
+        tickets: &[String],
+    ) -> Result<Vec<f64>, Failed> {
+        let mut took = Vec::with_capacity(until - first);
         let mut failed = 0;
-        while took.len() + failed < self.count {
-            while self.clients.len() < self.count
-                && self.clients.len() - took.len() - failed < in_flight
+        while first + took.len() + failed < until {
+            while self.clients.len() < until
+                && self.clients.len() - first - took.len() - failed < in_flight
             {
                 self.connect()?;
                 if self.node_id.is_none() {
@@ -145,25 +177,27 @@ impl Room {
                 continue;
             }
             let clients = &mut self.clients;
-            let is_quiet = pump(&self.epoll, clients, &mut self.buffer, STALL, |n, client, came| {
-                match came {
+            let is_quiet = pump(
+                &self.epoll,
+                clients,
+                &mut self.buffer,
+                STALL,
+                |n, client, came| match came {
                     Came::Upgraded => {
-                        let hello = tickets.get(n).map(|ticket| client.hello(ticket));
+                        let ticket = n.checked_sub(first).and_then(|n| tickets.get(n));
+                        let hello = ticket.map(|ticket| client.hello(ticket));
                         failed += usize::from(!matches!(hello, Some(Ok(()))));
                     }
                     Came::Ready => took.push(client.begun.elapsed().as_secs_f64() * 1e3),
                     Came::End => failed += 1,
                     Came::Message(_) => {}
-                }
-            })?;
-            if is_quiet {
-                return Err(format!("{} of {} sockets open", took.len(), self.count).into());
+                },
+            )?;
+            if is_quiet || failed > 0 {
+                return Err(format!("{} open, {failed} failed, of {until}", took.len()).into());
             }
         }
-        let seconds = begun.elapsed().as_secs_f64();
-        Ok(json!({ "open": took.len(), "failed": failed, "seconds": seconds,
-                   "p50_ms": crate::stats::percentile(&took, 50.0),
-                   "p99_ms": crate::stats::percentile(&took, 99.0) }))
+        Ok(took)
     }
 
     fn connect(&mut self) -> Result<(), Failed> {
@@ -186,16 +220,15 @@ impl Room {
         let mut left = count;
         while left > 0 {
             let (clients, gone) = (&mut self.clients, &mut self.gone);
-            let is_quiet = pump(&self.epoll, clients, &mut self.buffer, STALL, |_, _, came| {
-                match came {
+            let is_quiet =
+                pump(&self.epoll, clients, &mut self.buffer, STALL, |_, _, came| match came {
                     Came::Message(number) => {
                         left = left.saturating_sub(1);
                         each(number, Instant::now());
                     }
                     Came::End => *gone += 1,
                     Came::Upgraded | Came::Ready => {}
-                }
-            })?;
+                })?;
             if is_quiet {
                 return Ok(false);
             }

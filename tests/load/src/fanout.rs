@@ -7,7 +7,7 @@ use crate::Failed;
 use crate::crowd::Order;
 use crate::floor::Style;
 use crate::machine::{self, CLIENT_CORE};
-use crate::pair::{Pair, Subject};
+use crate::pair::{Options, Pair, Subject};
 use crate::record::{Record, progress, say};
 use crate::stats::{Median, median};
 use crate::world::World;
@@ -92,7 +92,9 @@ impl Scenario {
 pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     machine::pin(CLIENT_CORE)?;
     let redis = RedisServer::start(Flavor::Redis);
-    say("scenario  subject         CPU ns/delivery   × floor [95 %]      measure         × floor [95 %]");
+    say(
+        "scenario  subject         CPU ns/delivery   × floor [95 %]      measure         × floor [95 %]",
+    );
     for scenario in &plan.scenarios {
         one(*scenario, plan, &redis.url(), record)?;
     }
@@ -107,8 +109,8 @@ fn one(scenario: Scenario, plan: &Plan, redis: &str, record: &mut Record) -> Res
     let mut pairs = Vec::new();
     for subject in &subjects {
         progress(&format!("{}: {} opens its sockets", scenario.name(), subject.name()));
-        let mut pair = Pair::start(*subject, redis, scenario.world(), None)?;
-        pair.crowd.ask(&Order::Open { in_flight: 64 })?;
+        let mut pair = Pair::start(*subject, redis, scenario.world(), &Options::default())?;
+        pair.crowd.ask(&Order::Open { until: usize::MAX, in_flight: 64 })?;
         // Buffers, views and wakers that the first deliveries bring.
         pair.crowd.ask(&scenario.order())?;
         pairs.push(pair);
@@ -118,7 +120,12 @@ fn one(scenario: Scenario, plan: &Plan, redis: &str, record: &mut Record) -> Res
         // Whoever was first is last in the next turn.
         let turn = |at: usize| (at + repetition) % subjects.len();
         for at in (0..subjects.len()).map(turn) {
-            progress(&format!("{}: turn {} of {}", scenario.name(), repetition + 1, plan.repetitions));
+            progress(&format!(
+                "{}: turn {} of {}",
+                scenario.name(),
+                repetition + 1,
+                plan.repetitions
+            ));
             let (Some(pair), Some(subject), Some(taken)) =
                 (pairs.get_mut(at), subjects.get(at), taken.get_mut(at))
             else {
@@ -152,8 +159,11 @@ fn show(scenario: Scenario, subject: Subject, taken: &[Value], floor: &[Value]) 
     };
     let ratio = |name: &str| {
         let of = |one: &Value| one.get(name).and_then(Value::as_f64);
-        let ratios: Vec<f64> =
-            taken.iter().zip(floor).filter_map(|(one, floor)| Some(of(one)? / of(floor)?)).collect();
+        let ratios: Vec<f64> = taken
+            .iter()
+            .zip(floor)
+            .filter_map(|(one, floor)| Some(of(one)? / of(floor)?))
+            .collect();
         median(&ratios)
     };
     let shown = |ratio: Option<Median>| match ratio {

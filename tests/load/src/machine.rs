@@ -22,19 +22,6 @@ pub(crate) fn pin(core: usize) -> io::Result<()> {
     Ok(sched_setaffinity(None, &cores)?)
 }
 
-/// Keeps another process, as far as its threads are there by now, on one core.
-///
-/// # Errors
-/// If it is gone, or there is no such core for it.
-pub(crate) fn pin_process(id: u32, core: usize) -> io::Result<()> {
-    let mut cores = CpuSet::new();
-    cores.set(core);
-    for thread in threads(id) {
-        sched_setaffinity(rustix::process::Pid::from_raw(thread), &cores)?;
-    }
-    Ok(())
-}
-
 /// Raises this process's limit of open files as far as it may.
 ///
 /// # Errors
@@ -54,16 +41,6 @@ pub(crate) fn cpu(id: u32) -> Duration {
         text.split(' ').next()?.parse::<u64>().ok()
     };
     Duration::from_nanos(threads(id).iter().filter_map(of).sum())
-}
-
-/// Time in its own code and in the kernel, in the kernel's ticks of usually 10 ms (`stat`).
-#[must_use]
-pub(crate) fn ticks(id: u32) -> (u64, u64) {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    // Behind the name, which may hold anything.
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let field = |n: usize| fields.get(n).and_then(|text| text.parse().ok()).unwrap_or_default();
-    (field(11), field(12))
 }
 
 /// Memory that a process has to itself, resident or swapped: `Pss_Anon` of `smaps_rollup`, bytes.

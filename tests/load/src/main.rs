@@ -5,9 +5,11 @@
 //! (`crowd`) on the other, and takes turns between them; `record` keeps each measurement as a line.
 
 mod client;
+mod connects;
 mod crowd;
 mod fanout;
 mod floor;
+mod idle;
 mod listen;
 mod machine;
 mod pair;
@@ -16,6 +18,7 @@ mod publish;
 mod record;
 mod serve;
 mod stats;
+mod tls;
 mod world;
 
 use std::path::PathBuf;
@@ -45,6 +48,10 @@ struct Arguments {
 enum Scenario {
     /// Fan-out: A, A16, B and C, against floors.
     Fanout(fanout::Plan),
+    /// Memory of an idle socket: plain, over TLS, and of floors.
+    Idle(idle::Plan),
+    /// What opening a socket costs: upgrade, ticket, membership.
+    Connects(connects::Plan),
     /// A part of a run: a program that only writes.
     #[command(hide = true)]
     Floor {
@@ -78,6 +85,8 @@ fn run(arguments: &Arguments) -> Result<(), Failed> {
     let record = || Record::open(&arguments.out);
     match &arguments.scenario {
         Scenario::Fanout(plan) => fanout::run(plan, &mut record()?),
+        Scenario::Idle(plan) => idle::run(plan, &mut record()?),
+        Scenario::Connects(plan) => connects::run(plan, &mut record()?),
         Scenario::Floor { style } => floor::run(*style),
         Scenario::Serve(setup) => serve::run(setup),
         Scenario::Crowd(crowd) => crowd::run(crowd),

@@ -29,10 +29,24 @@ impl Subject {
             Self::Node => "node".to_owned(),
             Self::Floor(style) => {
                 let style = style.to_possible_value();
-                format!("floor {}", style.map_or_else(String::new, |style| style.get_name().to_owned()))
+                format!(
+                    "floor {}",
+                    style.map_or_else(String::new, |style| style.get_name().to_owned())
+                )
             }
         }
     }
+}
+
+/// How a node is set up, if not plain and over a store in memory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Options {
+    /// Files of a chain and its key.
+    pub(crate) certificate: Option<[PathBuf; 2]>,
+    /// The file of who issued it.
+    pub(crate) authority: Option<PathBuf>,
+    /// The endpoint of a store that has the world's rows.
+    pub(crate) store: Option<String>,
 }
 
 /// A server on one core, its clients on the other.
@@ -51,8 +65,9 @@ impl Pair {
         subject: Subject,
         redis: &str,
         world: World,
-        certificate: Option<&[PathBuf; 2]>,
+        options: &Options,
     ) -> Result<Self, Failed> {
+        let certificate = options.certificate.as_ref();
         let text = |text: &str| text.to_owned();
         let mut server = vec![text("floor"), text("--style")];
         let mut crowd = vec![text("crowd")];
@@ -62,6 +77,9 @@ impl Pair {
                 if let Some([chain, key]) = certificate {
                     let path = |path: &PathBuf| path.display().to_string();
                     server.extend([text("--certificate"), path(chain), path(key)]);
+                }
+                if let Some(store) = &options.store {
+                    server.extend([text("--store"), text(store)]);
                 }
                 server.extend(arguments_of(world));
                 crowd.extend([text("--redis"), text(redis)]);
@@ -77,8 +95,8 @@ impl Pair {
             Subject::Node => crowd.extend([text("--node-id"), server.text("node_id")]),
             Subject::Floor(_) => crowd.extend([text("--control"), server.text("control")]),
         }
-        if certificate.is_some() {
-            crowd.push(text("--tls"));
+        if let Some(authority) = &options.authority {
+            crowd.extend([text("--tls"), authority.display().to_string()]);
         }
         crowd.extend(arguments_of(world));
         let crowd = Process::start(Some(CLIENT_CORE), &crowd)?;

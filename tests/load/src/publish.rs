@@ -95,12 +95,7 @@ impl Publisher {
     pub(crate) fn start(way: Way, world: World) -> Result<Self, Failed> {
         let (tx, schedules) = mpsc::channel();
         let times = Arc::new(Times::new());
-        let mut thread = Thread {
-            way: Open::of(way)?,
-            world,
-            next: 0,
-            times: Arc::clone(&times),
-        };
+        let mut thread = Thread { way: Open::of(way)?, world, next: 0, times: Arc::clone(&times) };
         std::thread::spawn(move || {
             for schedule in schedules {
                 if let Err(error) = thread.publish(schedule) {

@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use messaging::ports::TokenVerifier;
+use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
+use memory::MemoryStore;
+use messaging::ports::{ChannelStore, MemberStore, MessageStore, NodeDirectory, RevocationStore};
 use node::{Config, Node};
 use redis_bus::RedisBus;
 use runtime::certificate::Certificate;
@@ -27,6 +29,9 @@ pub(crate) struct Setup {
     /// Files with a chain and its key, if it speaks TLS.
     #[arg(long, num_args = 2)]
     pub(crate) certificate: Option<Vec<PathBuf>>,
+    /// A store that has the world's rows; one in memory if absent.
+    #[arg(long)]
+    pub(crate) store: Option<String>,
     #[command(flatten)]
     pub(crate) world: World,
 }
@@ -53,24 +58,56 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
     };
     let bus = RedisBus::connect(&setup.redis)?;
     let nodes = Arc::new(bus.directory());
-    let store = Arc::new(setup.world.store().await?);
-    let tokens: Arc<dyn TokenVerifier> = Arc::new(NoTokens);
-    let parts = Parts {
-        messages: Arc::<memory::MemoryStore>::clone(&store),
-        channels: Arc::<memory::MemoryStore>::clone(&store),
-        members: Arc::<memory::MemoryStore>::clone(&store),
-        revocations: store,
-        bus: Arc::new(bus),
-        nodes,
-        tokens,
-        tickets: Arc::new(world::tickets()?),
-        clock: Arc::new(SystemClock),
-        randomness: Arc::new(SystemRandomness),
-        checkups: Vec::new(),
+    let parts = match &setup.store {
+        Some(endpoint) => on(store(endpoint).await, bus, nodes)?,
+        None => {
+            let store = MemoryStore::new();
+            setup.world.fill(&store).await?;
+            on(store, bus, nodes)?
+        }
     };
     let node = Node::bind(config, parts).await?;
     let address = node.url().trim_start_matches("ws://").trim_end_matches("/socket");
     say(&json!({ "address": address, "node_id": node.node_id().as_str() }).to_string());
     node.serve(std::future::pending()).await;
     Ok(())
+}
+
+/// A node's ports on a store.
+fn on<S>(store: S, bus: RedisBus, nodes: Arc<dyn NodeDirectory>) -> Result<Parts, Failed>
+where
+    S: MessageStore + ChannelStore + MemberStore + RevocationStore + 'static,
+{
+    let store = Arc::new(store);
+    Ok(Parts {
+        messages: Arc::<S>::clone(&store),
+        channels: Arc::<S>::clone(&store),
+        members: Arc::<S>::clone(&store),
+        revocations: store,
+        bus: Arc::new(bus),
+        nodes,
+        tokens: Arc::new(NoTokens),
+        tickets: Arc::new(world::tickets()?),
+        clock: Arc::new(SystemClock),
+        randomness: Arc::new(SystemRandomness),
+        checkups: Vec::new(),
+    })
+}
+
+/// How an engine at an endpoint is reached.
+pub(crate) fn client(endpoint: &str) -> ClientConfig {
+    ClientConfig {
+        region: "local".to_owned(),
+        endpoint: Some(endpoint.to_owned()),
+        credentials: CredentialSource::Given {
+            access_key_id: "local".to_owned(),
+            secret_access_key: "local".to_owned(),
+        },
+    }
+}
+
+/// The adapter on an engine at an endpoint.
+pub(crate) async fn store(endpoint: &str) -> DynamoStore {
+    let client = dynamo::client(&client(endpoint)).await;
+    DynamoStore::new(client, embedded_stack::TABLE_PREFIX, Capacity::default())
 }

@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use memory::MemoryStore;
-use messaging::ports::{ChannelStore as _, MemberStore as _, Principal, Ticket, Tickets as _};
+use messaging::ports::{ChannelStore, MemberStore, Principal, Ticket, Tickets as _};
 use model::{
     Channel, ChannelId, ChannelType, Contract, Member, Message, MessageId, MessageText, NodeId,
-    Timestamp, UserId, WorkspaceId,
+    Timestamp, UserId, WorkspaceId, limits,
 };
 use protocol::publication::Publication;
 use runtime::tickets::SignedTickets;
@@ -74,9 +73,11 @@ impl World {
         ChannelId::mint_group(Timestamp::from_unix_ms(1_700_000_000_000), number as u128)
     }
 
-    /// A store that has all of it.
-    pub(crate) async fn store(&self) -> Result<MemoryStore, Failed> {
-        let store = MemoryStore::new();
+    /// Writes all of it into a store.
+    pub(crate) async fn fill(
+        &self,
+        store: &(impl ChannelStore + MemberStore),
+    ) -> Result<(), Failed> {
         let at = Timestamp::from_unix_ms(1_700_000_000_000);
         for number in 0..self.channels() {
             let workspace_id = self.workspace(number / self.channels_each())?;
@@ -99,9 +100,11 @@ impl World {
                     late: None,
                 })
                 .await?;
-            store.put_members(&workspace_id, &id, &members).await?;
+            for members in members.chunks(limits::CREATE_MEMBERS_MAX) {
+                store.put_members(&workspace_id, &id, members).await?;
+            }
         }
-        Ok(store)
+        Ok(())
     }
 
     /// The ticket of a socket.
@@ -116,7 +119,7 @@ impl World {
                 expires_at: now.plus(Duration::from_secs(24 * 3600)),
             },
             node_id: node_id.clone(),
-            expires_at: now.plus(Duration::from_secs(3600)),
+            expires_at: now.plus(limits::TICKET_TTL),
             nonce: socket as u128,
         }))
     }

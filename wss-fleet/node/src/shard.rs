@@ -163,7 +163,9 @@ impl Shard {
     ) {
         for id in to.iter() {
             let place = self.places.get(&id.serial);
-            let Some(socket) = place.and_then(|place| self.sockets.get_mut(*place)) else { continue };
+            let Some(socket) = place.and_then(|place| self.sockets.get_mut(*place)) else {
+                continue;
+            };
             self.written.slow_consumers += u64::from(!socket.enqueue(frame, is_live));
         }
         let added = Behind { frames: 1, bytes: frame.len() };

@@ -34,7 +34,11 @@ impl Rig {
         let (ours, theirs) = tokio::io::duplex(pipe);
         self.serial += 1;
         let (socket, ended) = (SocketId { shard: 0, serial: self.serial }, Arc::new(Notify::new()));
-        let open = Order::Open { socket, writer: Writer::Boxed(Box::new(ours)), ended: Arc::clone(&ended) };
+        let open = Order::Open {
+            socket,
+            writer: Writer::Boxed(Box::new(ours)),
+            ended: Arc::clone(&ended),
+        };
         self.order(open).await;
         (socket, theirs, ended)
     }
@@ -350,16 +354,14 @@ fn a_small_audience_does_not_wait_for_a_huge_one() {
     let (huge, huge_calls) = open(&mut shard, 0..50_000);
     let (small, small_calls) = open(&mut shard, 50_000..50_010);
     shard.inbox.extend([frame_to(&huge, 100), frame_to(&small, 100)]);
-    let mut turns = 0;
     while small_calls.load(Ordering::Relaxed) < 10 {
         shard.take();
         shard.write_some();
-        turns += 1;
     }
-    assert!(turns <= 2, "{turns} turns");
+    let before = huge_calls.load(Ordering::Relaxed);
+    assert!(before <= 200, "{before} of the huge one's sockets came first");
     // Frames of one audience stay in order all the same.
     shard.inbox.push_back(frame_to(&huge, 100));
     serve_all(&mut shard, []);
     assert_eq!(shard.counts.delivered.load(Ordering::Relaxed), 100_010);
-    assert!(huge_calls.load(Ordering::Relaxed) <= 100_000);
 }

@@ -1,0 +1,79 @@
+//! Memory of an idle socket: what a node has grown by when many are attached and nothing happens.
+
+use std::time::Duration;
+
+use model::limits;
+use serde_json::json;
+use tests::authority::Authority;
+use tests::redis::{Flavor, RedisServer};
+
+use crate::Failed;
+use crate::crowd::Order;
+use crate::floor::Style;
+use crate::machine::{self, CLIENT_CORE};
+use crate::pair::{Options, Pair, Subject};
+use crate::record::{Record, progress, say};
+use crate::world::World;
+
+/// What to measure.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Plan {
+    /// Sockets that are measured, after a thousand that bring what is there once.
+    #[arg(long, default_value_t = 9_000)]
+    sockets: usize,
+    /// Seconds that all are idle before memory is read: longer than a ticket is remembered.
+    #[arg(long, default_value_t = 50)]
+    wait_s: u64,
+}
+
+/// Measures all of it.
+///
+/// # Errors
+/// If a process of the run fails.
+pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
+    machine::pin(CLIENT_CORE)?;
+    let redis = RedisServer::start(Flavor::Redis);
+    let authority = Authority::new();
+    let issued = authority.issue();
+    let tls = Options {
+        certificate: Some([issued.chain, issued.key]),
+        authority: Some(authority.file()),
+        ..Options::default()
+    };
+    let all = plan.sockets + FIRST;
+    let world = World::one_channel(all);
+    let ten = World { users: all / 10, channel_size: all / 10, sockets_per_user: 10, ..world };
+    let plain = Options::default();
+    let cases = [
+        ("floor write", Subject::Floor(Style::Write), world, &plain, None),
+        ("floor tasks", Subject::Floor(Style::Tasks), world, &plain, None),
+        ("node, plain", Subject::Node, world, &plain, Some(4_096)),
+        ("node, plain, ten sockets a user", Subject::Node, ten, &plain, None),
+        ("node, TLS", Subject::Node, world, &tls, Some(12_288)),
+    ];
+    say("idle sockets                      bytes a socket   aim");
+    for (name, subject, world, options, aim) in cases {
+        progress(&format!("{name}: opening {all} sockets"));
+        let mut pair = Pair::start(subject, &redis.url(), world, options)?;
+        pair.crowd.ask(&Order::Open { until: FIRST, in_flight: 64 })?;
+        // Each has had a tick: what its way needs is there.
+        std::thread::sleep(limits::TICK + Duration::from_secs(1));
+        let before = pair.server.private_bytes();
+        pair.crowd.ask(&Order::Open { until: all, in_flight: 64 })?;
+        progress(&format!("{name}: {all} sockets are idle"));
+        std::thread::sleep(Duration::from_secs(plan.wait_s));
+        let bytes = pair.server.private_bytes().saturating_sub(before) / plan.sockets as u64;
+        let verdict = aim.map_or(String::new(), |aim: u64| {
+            format!("{aim}: {}", if bytes <= aim { "met" } else { "missed" })
+        });
+        say(&format!("{name:<33} {bytes:>14}   {verdict}"));
+        record.write(
+            "idle",
+            json!({ "subject": name, "sockets": plan.sockets, "bytes": bytes, "aim": aim }),
+        )?;
+    }
+    Ok(())
+}
+
+/// Sockets that are there before memory is read first.
+const FIRST: usize = 1_000;
