@@ -115,10 +115,6 @@ async fn accept(door: &mut Door) -> Accepted {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // A frame is one write: waiting for more would only delay it.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(cause = %error, "no TCP_NODELAY");
-                }
                 return match config {
                     Some(config) => Accepted::Tls(stream, Arc::clone(config)),
                     None => Accepted::Tcp(stream),
@@ -151,20 +147,20 @@ async fn serve_tls(stream: TcpStream, config: Arc<ServerConfig>, hub: Arc<Hub>) 
 /// From the request's head to the socket's end.
 fn serve<S: Parted>(stream: S, hub: Arc<Hub>, counted: Counted) -> impl Future<Output = ()> + Send {
     // Boxed for the same reason.
-    let driver = Box::pin(upgraded(stream, hub, counted));
+    let upgraded = Box::pin(upgraded(stream, Arc::clone(&hub), counted));
     async move {
-        if let Some(driver) = driver.await {
-            driver.await;
+        if let Some(upgraded) = upgraded.await {
+            driver::run(hub, upgraded).await;
         }
     }
 }
 
-/// The opening handshake; what drives the socket then, if it comes to one.
+/// The opening handshake; the socket, if it comes to one.
 async fn upgraded<S: Parted>(
     stream: S,
     hub: Arc<Hub>,
     counted: Counted,
-) -> Option<impl Future<Output = ()> + Send> {
+) -> Option<Upgraded<impl AsyncRead + Send + Unpin>> {
     // Until it is upgraded, or refused: mostly while its head is read.
     let Ok(place) = hub.handshakes.try_acquire() else {
         hub.metrics.shed.inc();
@@ -199,7 +195,7 @@ async fn upgraded<S: Parted>(
     };
     let stream: TokioIo<Watched<S>> = parts.io;
     let (reader, writer) = stream.into_inner().into_inner().parted();
-    Some(driver::run(hub, Upgraded { socket, reader, writer, early: parts.read_buf }))
+    Some(Upgraded { socket, reader, writer, early: parts.read_buf })
 }
 
 fn answer(

@@ -177,3 +177,47 @@ fn end_of(error: &FrameError) -> End {
 const READ_BUFFER_BYTES: usize = 1024;
 /// What the parser may hold back of its own answers; they go out at once.
 const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Waker;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_parser_is_there_while_something_is_unfinished() {
+        let now = Timestamp::from_unix_ms(1_767_225_600_000);
+        let (mut client, reader) = tokio::io::duplex(1024);
+        let mut inbound = Inbound::new(reader, Bytes::new(), now);
+        let mut answered = Vec::new();
+        for (name, bytes, is_kept) in [
+            ("nothing", &b""[..], false),
+            ("a ping", b"\x89\x81\0\0\0\0a", false),
+            ("half a header", b"\x89\x81\0", true),
+            ("its other half", b"\0\0\0", true),
+            ("its payload", b"b", false),
+            ("a first fragment", b"\x01\x81\0\0\0\0c", true),
+            ("a ping between fragments", b"\x89\x81\0\0\0\0d", true),
+            ("a close", b"\x88\x80\0\0\0\0", true),
+        ] {
+            client.write_all(bytes).await.unwrap();
+            let mut poll = || {
+                let polled = {
+                    let mut answers = |frame: Bytes| answered.extend_from_slice(&frame);
+                    let next = pin!(inbound.next(&mut answers));
+                    next.poll(&mut Context::from_waker(Waker::noop()))
+                };
+                match polled {
+                    Poll::Ready(incoming) => inbound.react(incoming, now) == Step::Nothing,
+                    Poll::Pending => false,
+                }
+            };
+            while poll() {}
+            assert_eq!(inbound.parser.is_some(), is_kept, "after {name}");
+        }
+        assert_eq!(answered, b"\x8a\x01a\x8a\x01b\x8a\x01d\x88\0", "each answer once");
+    }
+}

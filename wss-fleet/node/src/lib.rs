@@ -213,8 +213,25 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     let bind = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
+        // A frame is one write: waiting for more would only delay it. Accepted sockets inherit it.
+        socket.set_nodelay(true)?;
         socket.bind(address)?;
         socket.listen(limits::LISTEN_BACKLOG)
     };
     bind().map_err(|source| StartError::Listen { address, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_sockets_wait_for_no_second_write() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) =
+            tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+        assert!(!client.unwrap().nodelay().unwrap(), "not the system's default");
+        assert!(accepted.unwrap().0.nodelay().unwrap());
+    }
 }

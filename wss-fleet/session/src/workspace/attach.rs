@@ -225,10 +225,10 @@ impl Workspace {
     }
 
     pub(super) fn expire_waiting(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let all = self.waiting.iter().flat_map(|(key, waiting)| waiting.iter().map(|one| (*key, one)));
-        let is_overdue = |(_, one): &(UserKey, &Waiting)| {
-            now.since(one.since) >= limits::SILENCE_MAX
-        };
+        let all =
+            self.waiting.iter().flat_map(|(key, waiting)| waiting.iter().map(|one| (*key, one)));
+        let is_overdue =
+            |(_, one): &(UserKey, &Waiting)| now.since(one.since) >= limits::SILENCE_MAX;
         let overdue: Vec<(UserKey, SocketId)> =
             all.filter(is_overdue).map(|(key, one)| (key, one.attach.socket)).collect();
         for (key, socket) in overdue {
