@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
@@ -26,8 +27,10 @@ pub enum IdError {
 macro_rules! name_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
+        ///
+        /// Clones share it.
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Takes a string of the identifier's form.
@@ -193,9 +196,9 @@ impl From<MessageId> for PublicationId {
 }
 
 /// A channel: `C` + ULID for a group, `D` + 26 Crockford characters derived from its two members
-/// for a DM. Globally unique.
+/// for a DM. Globally unique. Clones share it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ChannelId(Box<str>);
+pub struct ChannelId(Arc<str>);
 
 impl ChannelId {
     /// Takes a string of either form.

@@ -8,8 +8,6 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -99,22 +97,14 @@ struct Client {
     inbound: Inbound<Reads>,
     now: Timestamp,
     sent: usize,
-    answered: Arc<AtomicUsize>,
+    answered: usize,
 }
 
 impl Client {
     fn connect(early: Bytes) -> Self {
         let now = Timestamp::from_unix_ms(1_767_225_600_000);
-        let (answered, sent) = (Arc::<AtomicUsize>::default(), early.len());
-        let count = Arc::clone(&answered);
-        let answers = Box::new(move |frame: Bytes| {
-            count.fetch_add(frame.len(), Ordering::Relaxed);
-        });
-        let inbound = match poll(Inbound::new(Reads::default(), early, answers, now)) {
-            Poll::Ready(inbound) => inbound,
-            Poll::Pending => panic!("a new connection waits for nothing"),
-        };
-        Self { inbound, now, sent, answered }
+        let sent = early.len();
+        Self { inbound: Inbound::new(Reads::default(), early, now), now, sent, answered: 0 }
     }
 
     fn send(&mut self, bytes: &[u8]) {
@@ -135,7 +125,8 @@ impl Client {
         }
         // Each turn takes a byte in or a message out.
         for _ in 0..2 * self.sent + 8 {
-            match poll(self.inbound.next()) {
+            let answered = &mut self.answered;
+            match poll(self.inbound.next(&mut |frame| *answered += frame.len())) {
                 Poll::Pending => return None,
                 Poll::Ready(incoming) => {
                     if let Some(end) = self.step(incoming) {
@@ -175,8 +166,7 @@ impl Client {
 
     fn over(self, end: End) -> End {
         // A pong repeats its ping's payload without the mask; a close is answered once.
-        let answered = self.answered.load(Ordering::Relaxed);
-        assert!(answered <= self.sent + 256, "{answered} for {}", self.sent);
+        assert!(self.answered <= self.sent + 256, "{} for {}", self.answered, self.sent);
         if let End::Close(code) = end {
             let number = code.number();
             let is_ours = matches!(number, 1002 | 1003 | 1007 | 1009 | 4400 | 4401 | 4408 | 4429);

@@ -22,11 +22,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::driver::{self, Upgraded};
 use crate::head::Watched;
 use crate::hub::{Hub, lock};
 use crate::shard::Writer;
 use crate::tls::{self, TlsSocket};
-use crate::{driver, upgrade};
+use crate::upgrade;
 
 /// A socket that was answered 101 and waits for the connection to be handed over.
 type Opened = Mutex<Option<(OnUpgrade, SocketId)>>;
@@ -114,10 +115,6 @@ async fn accept(door: &mut Door) -> Accepted {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // A frame is one write: waiting for more would only delay it.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(cause = %error, "no TCP_NODELAY");
-                }
                 return match config {
                     Some(config) => Accepted::Tls(stream, Arc::clone(config)),
                     None => Accepted::Tcp(stream),
@@ -141,15 +138,34 @@ enum Counted {
 
 async fn serve_tls(stream: TcpStream, config: Arc<ServerConfig>, hub: Arc<Hub>) {
     // Boxed: its buffers are gone before the socket is there, which stays for hours.
-    let stream = Box::pin(tls::handshake(stream, config, &hub)).await;
+    let stream = Box::pin(tls::handshake(stream, config, Arc::clone(&hub))).await;
     if let Some(stream) = stream {
         serve(stream, hub, Counted::BeforeTls).await;
     }
 }
 
-async fn serve<S: Parted>(stream: S, hub: Arc<Hub>, counted: Counted) {
+/// From the request's head to the socket's end.
+fn serve<S: Parted>(stream: S, hub: Arc<Hub>, counted: Counted) -> impl Future<Output = ()> + Send {
+    // Boxed for the same reason.
+    let upgraded = Box::pin(upgraded(stream, Arc::clone(&hub), counted));
+    async move {
+        if let Some(upgraded) = upgraded.await {
+            driver::run(hub, upgraded).await;
+        }
+    }
+}
+
+/// The opening handshake; the socket, if it comes to one.
+async fn upgraded<S: Parted>(
+    stream: S,
+    hub: Arc<Hub>,
+    counted: Counted,
+) -> Option<Upgraded<impl AsyncRead + Send + Unpin>> {
     // Until it is upgraded, or refused: mostly while its head is read.
-    let Ok(place) = hub.handshakes.try_acquire() else { return hub.metrics.shed.inc() };
+    let Ok(place) = hub.handshakes.try_acquire() else {
+        hub.metrics.shed.inc();
+        return None;
+    };
     let opened: Arc<Opened> = Arc::default();
     let has_more = Arc::<AtomicBool>::default();
     let stream = Watched::new(stream, Arc::clone(&has_more));
@@ -166,17 +182,20 @@ async fn serve<S: Parted>(stream: S, hub: Arc<Hub>, counted: Counted) {
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let served = tokio::time::timeout(HANDSHAKE_MAX, connection).await;
-    let Some((on_upgrade, socket)) = lock(&opened).take() else { return };
+    let (on_upgrade, socket) = lock(&opened).take()?;
     drop(place);
     hub.metrics.handshakes.inc();
     let upgraded = match served {
         Ok(Ok(())) => on_upgrade.await.ok().and_then(|upgraded| upgraded.downcast().ok()),
         Ok(Err(_)) | Err(_) => None,
     };
-    let Some(parts) = upgraded else { return hub.closed(socket) };
+    let Some(parts) = upgraded else {
+        hub.closed(socket);
+        return None;
+    };
     let stream: TokioIo<Watched<S>> = parts.io;
     let (reader, writer) = stream.into_inner().into_inner().parted();
-    driver::run(hub, socket, reader, writer, parts.read_buf).await;
+    Some(Upgraded { socket, reader, writer, early: parts.read_buf })
 }
 
 fn answer(

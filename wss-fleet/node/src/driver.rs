@@ -13,72 +13,88 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::fanout::Order;
 use crate::hub::{Hub, Request};
-use crate::inbound::{Answers, End, Inbound, Incoming, Step};
+use crate::inbound::{End, Inbound, Incoming, Step};
 use crate::shard::Writer;
 
-/// Drives a socket from its upgrade to its end. `early` are bytes that came with the upgrade.
-pub(crate) async fn run<R>(hub: Arc<Hub>, socket: SocketId, reader: R, writer: Writer, early: Bytes)
+/// A socket that was just upgraded.
+pub(crate) struct Upgraded<R> {
+    pub(crate) socket: SocketId,
+    pub(crate) reader: R,
+    pub(crate) writer: Writer,
+    /// Bytes that came with the upgrade.
+    pub(crate) early: Bytes,
+}
+
+/// Drives a socket from its upgrade to its end. This future is there as long as the socket, so what
+/// is needed for a moment only is boxed, and is no part of it (ADR 0020).
+pub(crate) fn run<R>(hub: Arc<Hub>, upgraded: Upgraded<R>) -> impl Future<Output = ()> + Send
 where
     R: AsyncRead + Send + Unpin,
 {
-    // Whatever happens to this task, the node forgets the socket.
-    let mut presence =
-        Presence { hub: Arc::clone(&hub), socket, connection: None, workspace: None };
+    let Upgraded { socket, reader, writer, early } = upgraded;
+    let mut inbound = Inbound::new(reader, early, hub.now());
     let ended = Arc::new(Notify::new());
-    let open = Order::Open { socket, writer, ended: Arc::clone(&ended) };
-    hub.shards.order(socket.shard, open).await;
+    let open = Box::pin(open(Arc::clone(&hub), socket, writer, Arc::clone(&ended)));
+    // Whatever happens to this task, the node forgets the socket.
+    let mut presence = Presence { hub, socket, connection: None, workspace: None };
+    async move {
+        open.await;
+        let end = tokio::select! {
+            biased;
+            // The shard said goodbye already (slow consumer, revoked, drained). Its word is final,
+            // and reading can go on for as long as the peer sends.
+            () = ended.notified() => None,
+            end = read(&mut inbound, &mut presence) => Some(end),
+        };
+        Box::pin(goodbye(&presence, end, inbound.reader_mut())).await;
+    }
+}
+
+async fn open(hub: Arc<Hub>, socket: SocketId, writer: Writer, ended: Arc<Notify>) {
+    hub.shards.order(socket.shard, Order::Open { socket, writer, ended }).await;
     // A drain that began before the shard knew the socket has closed everything but this one.
     if hub.is_draining() {
         hub.shards.close(socket, CloseCode::Restart).await;
     }
-    let mut inbound = Inbound::new(reader, early, answers(&hub, socket), hub.now()).await;
-    let end = tokio::select! {
-        biased;
-        // The shard said goodbye already (slow consumer, revoked, drained). Its word is final, and
-        // reading can go on for as long as the peer sends.
-        () = ended.notified() => None,
-        end = read(&hub, &mut inbound, &mut presence) => Some(end),
-    };
+}
+
+async fn goodbye<R: AsyncRead + Unpin>(presence: &Presence, end: Option<End>, reader: &mut R) {
+    let (hub, socket) = (&presence.hub, presence.socket);
     match end {
         Some(End::Peer) => hub.shards.order(socket.shard, Order::Finish { socket }).await,
         Some(End::Close(code)) => {
             hub.metrics.closes.with_label_values(&[code.as_str()]).inc();
             tracing::debug!(socket = socket.serial, code = code.as_str(), "a socket is closed");
             hub.shards.close(socket, code).await;
-            linger(inbound.reader_mut()).await;
+            linger(reader).await;
         }
-        None => linger(inbound.reader_mut()).await,
+        None => linger(reader).await,
     }
 }
 
-/// A pong that finds the shard's mailbox full is dropped: the peer pings again.
-fn answers(hub: &Hub, socket: SocketId) -> Answers {
-    let shards = hub.shards.clone();
-    Box::new(move |frame| {
-        let _full = shards.try_order(socket.shard, Order::Control { socket, frame });
-    })
-}
-
-async fn read<R: AsyncRead + Unpin>(
-    hub: &Arc<Hub>,
-    inbound: &mut Inbound<R>,
-    presence: &mut Presence,
-) -> End {
+async fn read<R: AsyncRead + Unpin>(inbound: &mut Inbound<R>, presence: &mut Presence) -> End {
     loop {
+        let hub = &presence.hub;
         let left = inbound.deadline().since(hub.now());
-        let workspace_ended = workspace_ended(presence.workspace.clone());
+        let (shards, socket) = (&hub.shards, presence.socket);
+        // A pong that finds the shard's mailbox full is dropped: the peer pings again.
+        let mut answers = |frame| {
+            let _full = shards.try_order(socket.shard, Order::Control { socket, frame });
+        };
         let incoming = tokio::select! {
             biased;
             // Deadlines first: a peer that never stops sending must not outlive its token.
-            () = workspace_ended => return End::Close(CloseCode::Internal),
+            () = workspace_ended(presence.workspace.as_ref()) => {
+                return End::Close(CloseCode::Internal);
+            }
             () = tokio::time::sleep(left.min(LOOK_AGAIN)) => Incoming::Time,
-            incoming = inbound.next() => incoming,
+            incoming = inbound.next(&mut answers) => incoming,
         };
-        match inbound.react(incoming, hub.now()) {
+        match inbound.react(incoming, presence.hub.now()) {
             Step::Nothing => {}
             Step::End(end) => return end,
             Step::Hello(hello) => {
-                if let Err(code) = attach(hub, hello, inbound, presence).await {
+                if let Err(code) = Box::pin(attach(hello, inbound, presence)).await {
                     return End::Close(code);
                 }
             }
@@ -88,11 +104,11 @@ async fn read<R: AsyncRead + Unpin>(
 
 /// Checks the ticket and asks the workspace's task to attach.
 async fn attach<R: AsyncRead + Unpin>(
-    hub: &Arc<Hub>,
     hello: Hello,
     inbound: &mut Inbound<R>,
     presence: &mut Presence,
 ) -> Result<(), CloseCode> {
+    let hub = &presence.hub;
     let principal = hub.admit(&hello.ticket)?.principal;
     inbound.attached(principal.expires_at);
     let attach = Attach {
@@ -112,13 +128,11 @@ async fn attach<R: AsyncRead + Unpin>(
     // Kept for its last line only where that is written: an idle socket is a budget.
     presence.connection =
         tracing::enabled!(tracing::Level::DEBUG).then(|| attach.connection_id.clone());
-    let workspace = hub.workspace(&principal.workspace_id);
-    let sent = workspace.send(Request::Attach(attach)).await;
-    presence.workspace = Some(workspace);
-    sent.map_err(|_gone| CloseCode::Internal)
+    let workspace = presence.workspace.insert(hub.workspace(&principal.workspace_id));
+    workspace.send(Request::Attach(attach)).await.map_err(|_gone| CloseCode::Internal)
 }
 
-async fn workspace_ended(workspace: Option<mpsc::Sender<Request>>) {
+async fn workspace_ended(workspace: Option<&mpsc::Sender<Request>>) {
     match workspace {
         Some(workspace) => workspace.closed().await,
         None => std::future::pending().await,

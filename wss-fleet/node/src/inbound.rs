@@ -2,16 +2,16 @@
 //! and no node, so that anything can be fed to it.
 
 use std::fmt;
+use std::io::ErrorKind;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use model::{Timestamp, limits};
 use protocol::close::CloseCode;
 use protocol::frame::Hello;
 use session::{Connection, Reaction};
 use tokio::io::AsyncRead;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error as FrameError, Message, error::ProtocolError};
 
 use crate::wire::Wire;
@@ -53,7 +53,10 @@ pub enum Incoming {
 
 /// A client's frames, with every limit on them.
 pub struct Inbound<R> {
-    frames: WebSocketStream<Wire<R>>,
+    wire: Wire<R>,
+    /// Only while a frame or a message is unfinished, or the client says goodbye: an idle socket
+    /// costs no buffers (ADR 0020).
+    parser: Option<Box<WebSocketContext>>,
     connection: Connection,
 }
 
@@ -65,10 +68,8 @@ impl<R> fmt::Debug for Inbound<R> {
 
 impl<R: AsyncRead + Unpin> Inbound<R> {
     /// Reads frames behind an upgrade that was just answered; `early` is what was read already.
-    pub async fn new(reader: R, early: Bytes, answers: Answers, now: Timestamp) -> Self {
-        let wire = Wire::new(reader, early, answers);
-        let frames = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config())).await;
-        Self { frames, connection: Connection::new(now) }
+    pub fn new(reader: R, early: Bytes, now: Timestamp) -> Self {
+        Self { wire: Wire::new(reader, early), parser: None, connection: Connection::new(now) }
     }
 
     /// When [`Inbound::react`] has something to do at the latest: then with [`Incoming::Time`].
@@ -87,30 +88,40 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
     ///
     /// # Cancel safety
     /// Nothing is lost by dropping the future.
-    pub async fn next(&mut self) -> Incoming {
-        let message = std::future::poll_fn(|context| {
-            let polled = self.frames.poll_next_unpin(context);
-            if polled.is_pending() && self.frames.get_ref().has_read() {
-                return std::task::Poll::Ready(None);
-            }
-            polled.map(Some)
-        });
-        match message.await {
-            None => Incoming::Bytes,
-            Some(Some(Ok(Message::Text(text)))) => Incoming::Text(text.as_str().to_owned()),
-            Some(Some(Ok(Message::Binary(_)))) => Incoming::End(End::Close(CloseCode::Unsupported)),
-            // The library answers a close; the next poll sends that answer and ends the stream.
-            Some(Some(Ok(
-                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) | Message::Close(_),
-            ))) => Incoming::Bytes,
-            Some(Some(Err(error))) => Incoming::End(end_of(&error)),
-            Some(None) => Incoming::End(End::Peer),
+    pub async fn next(&mut self, answers: Answers<'_>) -> Incoming {
+        std::future::poll_fn(|context| self.poll_next(context, &mut *answers)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>, answers: Answers<'_>) -> Poll<Incoming> {
+        let mut parser = self.parser.take().unwrap_or_else(parser);
+        let read = parser.read(&mut self.wire.tap(context, answers));
+        let is_blocked =
+            matches!(&read, Err(FrameError::Io(error)) if error.kind() == ErrorKind::WouldBlock);
+        // It holds nothing then, and owes nothing: its answers are taken at once.
+        if !(is_blocked && self.wire.is_between_messages() && parser.can_write()) {
+            self.parser = Some(parser);
         }
+        Poll::Ready(match read {
+            Err(_) if is_blocked => {
+                return if self.wire.has_read() {
+                    Poll::Ready(Incoming::Bytes)
+                } else {
+                    Poll::Pending
+                };
+            }
+            Ok(Message::Text(text)) => Incoming::Text(text.as_str().to_owned()),
+            Ok(Message::Binary(_)) => Incoming::End(End::Close(CloseCode::Unsupported)),
+            // The library answers a close; the next poll sends that answer and ends the stream.
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_) | Message::Close(_)) => {
+                Incoming::Bytes
+            }
+            Err(error) => Incoming::End(end_of(&error)),
+        })
     }
 
     /// What to do about it. A client that sends too much is told so before anything else.
     pub fn react(&mut self, incoming: Incoming, now: Timestamp) -> Step {
-        let read = self.frames.get_mut().take_read();
+        let read = self.wire.take_read();
         let metered =
             if read.bytes > 0 { self.connection.on_bytes(read, now) } else { Reaction::Nothing };
         let reaction = match (metered, incoming) {
@@ -128,12 +139,12 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
 
     /// What is read from, past the frames.
     pub fn reader_mut(&mut self) -> &mut R {
-        self.frames.get_mut().reader_mut()
+        self.wire.reader_mut()
     }
 }
 
 /// Every limit is set, none is left to the library's default.
-fn config() -> WebSocketConfig {
+fn parser() -> Box<WebSocketContext> {
     let mut config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
@@ -141,7 +152,7 @@ fn config() -> WebSocketConfig {
         .accept_unmasked_frames(false);
     config.max_message_size = Some(limits::CLIENT_FRAME_BYTES_MAX);
     config.max_frame_size = Some(limits::CLIENT_FRAME_BYTES_MAX);
-    config
+    Box::new(WebSocketContext::new(Role::Server, Some(config)))
 }
 
 fn end_of(error: &FrameError) -> End {
@@ -162,7 +173,51 @@ fn end_of(error: &FrameError) -> End {
     }
 }
 
-/// The parser's buffer of an idle socket; it grows for a frame that needs more.
+/// What the parser reads at once; its buffer grows for a frame that needs more.
 const READ_BUFFER_BYTES: usize = 1024;
 /// What the parser may hold back of its own answers; they go out at once.
 const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Waker;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_parser_is_there_while_something_is_unfinished() {
+        let now = Timestamp::from_unix_ms(1_767_225_600_000);
+        let (mut client, reader) = tokio::io::duplex(1024);
+        let mut inbound = Inbound::new(reader, Bytes::new(), now);
+        let mut answered = Vec::new();
+        for (name, bytes, is_kept) in [
+            ("nothing", &b""[..], false),
+            ("a ping", b"\x89\x81\0\0\0\0a", false),
+            ("half a header", b"\x89\x81\0", true),
+            ("its other half", b"\0\0\0", true),
+            ("its payload", b"b", false),
+            ("a first fragment", b"\x01\x81\0\0\0\0c", true),
+            ("a ping between fragments", b"\x89\x81\0\0\0\0d", true),
+            ("a close", b"\x88\x80\0\0\0\0", true),
+        ] {
+            client.write_all(bytes).await.unwrap();
+            let mut poll = || {
+                let polled = {
+                    let mut answers = |frame: Bytes| answered.extend_from_slice(&frame);
+                    let next = pin!(inbound.next(&mut answers));
+                    next.poll(&mut Context::from_waker(Waker::noop()))
+                };
+                match polled {
+                    Poll::Ready(incoming) => inbound.react(incoming, now) == Step::Nothing,
+                    Poll::Pending => false,
+                }
+            };
+            while poll() {}
+            assert_eq!(inbound.parser.is_some(), is_kept, "after {name}");
+        }
+        assert_eq!(answered, b"\x8a\x01a\x8a\x01b\x8a\x01d\x88\0", "each answer once");
+    }
+}

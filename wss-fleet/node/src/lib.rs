@@ -177,19 +177,24 @@ impl Node {
         if let Some(admin) = self.admin.take() {
             self.tasks.spawn(admin::run(admin, Arc::clone(&hub)));
         }
-        let accepting = accept::run(self.door, Arc::clone(&hub));
-        tokio::pin!(accepting);
+        // A task of its own: connections start where they are accepted, and this future may be polled
+        // by a thread that is none of the runtime's workers.
+        let mut accepting = JoinSet::new();
+        accepting.spawn(accept::run(self.door, Arc::clone(&hub)));
+        let left = async {
+            shutdown.await;
+            // Still accepting: who comes now is told to go elsewhere.
+            drain::run(&hub).await;
+        };
         tokio::select! {
             biased;
-            () = shutdown => {
-                // Still accepting: who comes now is told to go elsewhere.
-                tokio::select! {
-                    biased;
-                    () = drain::run(&hub) => {}
-                    () = &mut accepting => {}
+            () = left => {}
+            // It ends by a defect only.
+            Some(Err(defect)) = accepting.join_next() => {
+                if let Ok(panic) = defect.try_into_panic() {
+                    std::panic::resume_unwind(panic);
                 }
             }
-            () = &mut accepting => {}
         }
         tracing::info!(node = %hub.node_id, "stopped");
     }
@@ -208,8 +213,25 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     let bind = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
+        // A frame is one write: waiting for more would only delay it. Accepted sockets inherit it.
+        socket.set_nodelay(true)?;
         socket.bind(address)?;
         socket.listen(limits::LISTEN_BACKLOG)
     };
     bind().map_err(|source| StartError::Listen { address, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_sockets_wait_for_no_second_write() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) =
+            tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+        assert!(!client.unwrap().nodelay().unwrap(), "not the system's default");
+        assert!(accepted.unwrap().0.nodelay().unwrap());
+    }
 }

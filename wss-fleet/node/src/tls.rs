@@ -48,15 +48,15 @@ impl Refusal {
 pub(crate) async fn handshake(
     tcp: TcpStream,
     config: Arc<ServerConfig>,
-    hub: &Hub,
+    hub: Arc<Hub>,
 ) -> Option<TlsSocket> {
     let Ok(_place) = hub.tls_handshakes.try_acquire() else {
-        return refused(hub, Refusal::Shed);
+        return refused(&hub, Refusal::Shed);
     };
-    match tokio::time::timeout(limits::TLS_HANDSHAKE_MAX, talk(tcp, config, hub)).await {
+    match tokio::time::timeout(limits::TLS_HANDSHAKE_MAX, talk(tcp, config, &hub)).await {
         Ok(Ok(stream)) => Some(Box::new(stream)),
-        Ok(Err(refusal)) => refused(hub, refusal),
-        Err(_) => refused(hub, Refusal::Slow),
+        Ok(Err(refusal)) => refused(&hub, refusal),
+        Err(_) => refused(&hub, Refusal::Slow),
     }
 }
 

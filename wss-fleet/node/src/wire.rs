@@ -2,31 +2,32 @@
 //! and what the parser wants to answer (pongs, the echo of a close) goes to whoever writes.
 
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use session::{FrameMeter, Metered};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// Takes the frames that the parser wants to send. Must not wait.
-pub type Answers = Box<dyn FnMut(Bytes) + Send>;
+pub type Answers<'a> = &'a mut (dyn FnMut(Bytes) + Send);
 
-/// A socket for `tungstenite`: reads are real, writes are handed on.
+/// What is read from, and what was seen of it.
 pub(crate) struct Wire<R> {
     /// Bytes that were read before: they count like any others.
     early: Bytes,
     reader: R,
-    answers: Answers,
     /// What was read since it was last asked for.
     read: Metered,
     meter: FrameMeter,
 }
 
 impl<R> Wire<R> {
-    pub(crate) fn new(reader: R, early: Bytes, answers: Answers) -> Self {
-        Self { early, reader, answers, read: Metered::default(), meter: FrameMeter::default() }
+    pub(crate) fn new(reader: R, early: Bytes) -> Self {
+        // None of it may still be a part of some large buffer.
+        let early = if early.is_empty() { Bytes::new() } else { early };
+        Self { early, reader, read: Metered::default(), meter: FrameMeter::default() }
     }
 
     /// What was read since this was last called.
@@ -39,8 +40,22 @@ impl<R> Wire<R> {
         self.read.bytes > 0
     }
 
+    /// Whether all that came in were whole frames, and whole messages.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.early.is_empty() && !self.meter.is_unfinished()
+    }
+
     pub(crate) fn reader_mut(&mut self) -> &mut R {
         &mut self.reader
+    }
+
+    /// The socket for one call of the parser.
+    pub(crate) fn tap<'a, 'b>(
+        &'a mut self,
+        context: &'a mut Context<'b>,
+        answers: Answers<'a>,
+    ) -> Tap<'a, 'b, R> {
+        Tap { wire: self, context, answers }
     }
 }
 
@@ -50,44 +65,44 @@ impl<R> fmt::Debug for Wire<R> {
     }
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for Wire<R> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let this = &mut *self;
-        let polled = if this.early.has_remaining() {
-            let count = this.early.len().min(buffer.remaining());
-            buffer.put_slice(&this.early.split_to(count));
-            Poll::Ready(Ok(()))
+/// A socket for `tungstenite`: reads are real and do not wait, writes are handed on.
+pub(crate) struct Tap<'a, 'b, R> {
+    wire: &'a mut Wire<R>,
+    context: &'a mut Context<'b>,
+    answers: Answers<'a>,
+}
+
+impl<R: AsyncRead + Unpin> Read for Tap<'_, '_, R> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let wire = &mut *self.wire;
+        let mut buffer = ReadBuf::new(bytes);
+        if wire.early.is_empty() {
+            match Pin::new(&mut wire.reader).poll_read(self.context, &mut buffer) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => return Err(ErrorKind::WouldBlock.into()),
+            }
         } else {
-            Pin::new(&mut this.reader).poll_read(context, buffer)
-        };
-        let read = buffer.filled().get(before..).unwrap_or_default();
-        if !read.is_empty() {
-            this.read = this.read.then(this.meter.feed(read));
+            let count = wire.early.len().min(buffer.remaining());
+            buffer.put_slice(&wire.early.split_to(count));
+            if wire.early.is_empty() {
+                wire.early = Bytes::new();
+            }
         }
-        polled
+        let read = buffer.filled();
+        if !read.is_empty() {
+            wire.read = wire.read.then(wire.meter.feed(read));
+        }
+        Ok(read.len())
     }
 }
 
-impl<R: Unpin> AsyncWrite for Wire<R> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+impl<R> Write for Tap<'_, '_, R> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         (self.answers)(Bytes::copy_from_slice(bytes));
-        Poll::Ready(Ok(bytes.len()))
+        Ok(bytes.len())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

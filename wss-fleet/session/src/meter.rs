@@ -80,7 +80,9 @@ impl FrameMeter {
         metered
     }
 
-    fn is_unfinished(&self) -> bool {
+    /// Whether a frame, or a message in fragments, is begun and not finished.
+    #[must_use]
+    pub const fn is_unfinished(&self) -> bool {
         self.have > 0 || self.payload_left > 0 || self.in_message
     }
 

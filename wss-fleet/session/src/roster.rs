@@ -4,7 +4,8 @@
 //! "no view". An attach registers its user first and reads their rows then; what a refresh or a
 //! delta said of a channel since the registration wins over those rows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::{ChannelId, UserId, limits};
 
@@ -20,9 +21,41 @@ pub(crate) struct LocalUser {
     /// Whether their rows were read.
     pub(crate) is_loaded: bool,
     registered_at: u64,
-    channels: HashSet<ChannelId>,
+    /// As their views name them: an id is there once, whoever is in the channel.
+    channels: ChannelSet,
     /// Channels of which a delta spoke about this user since the registration.
-    decided: HashSet<ChannelId>,
+    decided: ChannelSet,
+}
+
+/// Channels in order, in as little memory as they take: most users have few, and most of a node's
+/// users have nothing else.
+#[derive(Debug, Default)]
+struct ChannelSet(Vec<ChannelId>);
+
+impl ChannelSet {
+    fn contains(&self, channel: &ChannelId) -> bool {
+        self.0.binary_search(channel).is_ok()
+    }
+
+    fn insert(&mut self, channel: ChannelId) {
+        if let Err(place) = self.0.binary_search(&channel) {
+            // Doubled only where there are many.
+            if self.0.len() < EXACT_MAX {
+                self.0.reserve_exact(1);
+            }
+            self.0.insert(place, channel);
+        }
+    }
+
+    fn remove(&mut self, channel: &ChannelId) {
+        if let Ok(place) = self.0.binary_search(channel) {
+            self.0.remove(place);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.0 = Vec::new();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -62,11 +95,11 @@ impl Roster {
             sockets: Vec::new(),
             is_loaded: false,
             registered_at: key,
-            channels: HashSet::new(),
-            decided: HashSet::new(),
+            channels: ChannelSet::default(),
+            decided: ChannelSet::default(),
         };
+        self.keys.insert(local.id.clone(), key);
         self.users.insert(key, local);
-        self.keys.insert(user.clone(), key);
         (key, true)
     }
 
@@ -118,8 +151,14 @@ impl Roster {
     pub(crate) fn load(&mut self, key: UserKey, channels: Vec<ChannelId>) {
         let Some(user) = self.users.get_mut(&key) else { return };
         user.is_loaded = true;
+        user.channels.0.reserve_exact(channels.len());
         for channel in channels {
-            let view = self.views.entry(channel.clone()).or_default();
+            let view = match self.views.entry(channel) {
+                Entry::Occupied(view) => view,
+                Entry::Vacant(place) => place.insert_entry(View::default()),
+            };
+            let channel = view.key().clone();
+            let view = view.into_mut();
             // A refresh spoke about everybody who was registered, a delta about one.
             let is_open = view.touched_at <= user.registered_at && !user.decided.contains(&channel);
             if is_open && view.members.insert(key) {
@@ -132,6 +171,8 @@ impl Roster {
 
     pub(crate) fn add_socket(&mut self, key: UserKey, socket: SocketId) {
         if let Some(user) = self.users.get_mut(&key) {
+            // Most users have one.
+            user.sockets.reserve_exact(1);
             user.sockets.push(socket);
         }
         self.forget_audiences(key);
@@ -147,7 +188,7 @@ impl Roster {
     fn forget_audiences(&mut self, key: UserKey) {
         self.everyone = None;
         let Some(user) = self.users.get(&key) else { return };
-        for channel in &user.channels {
+        for channel in &user.channels.0 {
             if let Some(view) = self.views.get_mut(channel) {
                 view.audience = None;
             }
@@ -159,7 +200,7 @@ impl Roster {
         self.forget_audiences(key);
         let Some(user) = self.users.remove(&key) else { return };
         self.keys.remove(&user.id);
-        for channel in user.channels {
+        for channel in user.channels.0 {
             if let Some(view) = self.views.get_mut(&channel) {
                 view.members.remove(&key);
                 if view.members.is_empty() {
@@ -198,6 +239,7 @@ impl Roster {
         let local: BTreeSet<UserKey> =
             members.iter().filter_map(|user| self.keys.get(user).copied()).collect();
         let touched_at = self.tick();
+        let channel = &self.named(channel);
         let view = self.views.entry(channel.clone()).or_default();
         for gone in view.members.difference(&local) {
             if let Some(user) = self.users.get_mut(gone) {
@@ -223,6 +265,7 @@ impl Roster {
         is_member: bool,
     ) {
         let key = self.keys.get(user).copied();
+        let channel = &self.named(channel);
         let view = self.views.entry(channel.clone()).or_default();
         (view.version, view.audience) = (version, None);
         let Some(key) = key else { return };
@@ -237,6 +280,12 @@ impl Roster {
             view.members.remove(&key);
             local.channels.remove(channel);
         }
+    }
+
+    /// The id as the channel's view has it, if there is one.
+    fn named(&self, channel: &ChannelId) -> ChannelId {
+        let known = self.views.get_key_value(channel);
+        known.map_or_else(|| channel.clone(), |(known, _)| known.clone())
     }
 
     pub(crate) fn is_member(&self, channel: &ChannelId, key: UserKey) -> bool {
@@ -277,6 +326,9 @@ fn sockets<'a>(
 ) -> impl Iterator<Item = SocketId> + 'a {
     members.iter().filter_map(|key| users.get(key)).flat_map(|user| user.sockets.iter().copied())
 }
+
+/// A list of more channels grows ahead of its need.
+const EXACT_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ mod back_fill;
 mod chain;
 mod deliver;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -225,7 +225,8 @@ pub struct Workspace {
     holds: Holds,
     roster: Roster,
     sockets: HashMap<SocketId, UserKey>,
-    waiting: Vec<Waiting>,
+    /// By user, in the order in which they came: of a herd, one user is found at once.
+    waiting: BTreeMap<UserKey, Vec<Waiting>>,
     reading: HashSet<u64>,
     /// Links that were given up: nobody decided who may see them, or their text could not be read.
     undecided: HashSet<u64>,
@@ -266,7 +267,7 @@ impl Workspace {
             holds: Holds::default(),
             roster: Roster::default(),
             sockets: HashMap::new(),
-            waiting: Vec::new(),
+            waiting: BTreeMap::new(),
             reading: HashSet::new(),
             undecided: HashSet::new(),
             debt: None,

@@ -37,8 +37,8 @@ impl Stand {
     {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let socket = self.hub.open().unwrap();
-        let writer = crate::shard::Writer::Boxed(Box::new(ours));
-        let run = run(Arc::clone(&self.hub), socket, reader, writer, early.into());
+        let (writer, early) = (Writer::Boxed(Box::new(ours)), early.into());
+        let run = run(Arc::clone(&self.hub), Upgraded { socket, reader, writer, early });
         (tokio::spawn(run), theirs)
     }
 }

@@ -1,7 +1,5 @@
 //! Attaching sockets: register, read rows, then `ready` and what was missed, in one step (G5).
 
-use std::mem;
-
 use bytes::Bytes;
 use model::{Position, Timestamp, UserId, limits};
 use protocol::close::CloseCode;
@@ -16,7 +14,6 @@ use crate::roster::UserKey;
 #[derive(Debug)]
 pub(super) struct Waiting {
     attach: Attach,
-    key: UserKey,
     since: Timestamp,
     /// Whether its cursor, ahead of our tail, already caused a fill.
     has_filled: bool,
@@ -41,21 +38,21 @@ impl Workspace {
             let user = attach.user.clone();
             effects.push(Effect::LoadUser { user, registration: key });
         }
-        self.waiting.push(Waiting { attach, key, since: now, has_filled: false });
+        let waiting = Waiting { attach, since: now, has_filled: false };
+        self.waiting.entry(key).or_default().push(waiting);
         self.settle_waiting(Some(key), now, effects);
     }
 
     /// One socket too many of a user closes their oldest.
     fn make_room(&mut self, key: UserKey, effects: &mut Vec<Effect>) {
         let attached = self.roster.user(key).map_or(0, |user| user.sockets.len());
-        let waiting = self.waiting.iter().filter(|waiting| waiting.key == key).count();
+        let waiting = self.waiting.get(&key).map_or(0, Vec::len);
         if attached + waiting < limits::SOCKETS_PER_USER_MAX {
             return;
         }
         let oldest_attached = self.roster.user(key).and_then(|user| user.sockets.first().copied());
-        let oldest_waiting = || self.waiting.iter().find(|waiting| waiting.key == key);
-        let oldest =
-            oldest_attached.or_else(|| oldest_waiting().map(|waiting| waiting.attach.socket));
+        let oldest_waiting = || Some(self.waiting.get(&key)?.first()?.attach.socket);
+        let oldest = oldest_attached.or_else(oldest_waiting);
         if let Some(socket) = oldest {
             effects.push(Effect::Close { socket, code: CloseCode::TooManySockets });
             self.forget_socket(key, socket);
@@ -94,24 +91,27 @@ impl Workspace {
         if self.link != Link::Up {
             return;
         }
-        let mut still = Vec::new();
-        for mut waiting in mem::take(&mut self.waiting) {
-            let concerns = of.is_none_or(|key| key == waiting.key);
-            if !concerns || !self.try_attach(&mut waiting, now, effects) {
-                still.push(waiting);
+        let of: Vec<UserKey> = match of {
+            Some(key) => vec![key],
+            None => self.waiting.keys().copied().collect(),
+        };
+        for key in of {
+            let Some(mut waiting) = self.waiting.remove(&key) else { continue };
+            waiting.retain_mut(|waiting| !self.try_attach(key, waiting, now, effects));
+            if !waiting.is_empty() {
+                self.waiting.insert(key, waiting);
             }
         }
-        still.append(&mut self.waiting);
-        self.waiting = still;
     }
 
     fn try_attach(
         &mut self,
+        key: UserKey,
         waiting: &mut Waiting,
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let is_loaded = self.roster.user(waiting.key).is_some_and(|user| user.is_loaded);
+        let is_loaded = self.roster.user(key).is_some_and(|user| user.is_loaded);
         if !is_loaded || self.link != Link::Up {
             return false;
         }
@@ -124,16 +124,16 @@ impl Workspace {
             Start::After(number) => Some(number),
             Start::Ahead | Start::Afresh => None,
         };
-        match start.map_or(Replay::Impossible, |number| self.replay(waiting.key, number, effects)) {
+        match start.map_or(Replay::Impossible, |number| self.replay(key, number, effects)) {
             Replay::Frames(frames) => {
                 // Until the replay is through, the client's own cursor is the safe one.
                 let cursor = waiting.attach.cursor.clone().unwrap_or_default();
                 let ready = self.ready(&waiting.attach, cursor, true, now);
-                self.attach(waiting, ready, frames, effects);
+                self.attach(key, waiting, ready, frames, effects);
             }
             Replay::Impossible => {
                 let ready = self.ready(&waiting.attach, self.cursor(), false, now);
-                self.attach(waiting, ready, Vec::new(), effects);
+                self.attach(key, waiting, ready, Vec::new(), effects);
             }
             Replay::WaitsForText => return false,
         }
@@ -209,14 +209,15 @@ impl Workspace {
 
     fn attach(
         &mut self,
+        key: UserKey,
         waiting: &Waiting,
         ready: Bytes,
         replay: Vec<Bytes>,
         effects: &mut Vec<Effect>,
     ) {
         let socket = waiting.attach.socket;
-        self.sockets.insert(socket, waiting.key);
-        self.roster.add_socket(waiting.key, socket);
+        self.sockets.insert(socket, key);
+        self.roster.add_socket(key, socket);
         let mut frames = Vec::with_capacity(1 + replay.len());
         frames.push(ready);
         frames.extend(replay);
@@ -224,13 +225,12 @@ impl Workspace {
     }
 
     pub(super) fn expire_waiting(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let is_overdue = |waiting: &&Waiting| now.since(waiting.since) >= limits::SILENCE_MAX;
-        let overdue: Vec<(UserKey, SocketId)> = self
-            .waiting
-            .iter()
-            .filter(is_overdue)
-            .map(|waiting| (waiting.key, waiting.attach.socket))
-            .collect();
+        let all =
+            self.waiting.iter().flat_map(|(key, waiting)| waiting.iter().map(|one| (*key, one)));
+        let is_overdue =
+            |(_, one): &(UserKey, &Waiting)| now.since(one.since) >= limits::SILENCE_MAX;
+        let overdue: Vec<(UserKey, SocketId)> =
+            all.filter(is_overdue).map(|(key, one)| (key, one.attach.socket)).collect();
         for (key, socket) in overdue {
             effects.push(Effect::Close { socket, code: CloseCode::Internal });
             self.forget_socket(key, socket);
@@ -247,7 +247,7 @@ impl Workspace {
     ) {
         let Some(key) = self.roster.key_of(user) else { return };
         let attached = self.roster.user(key).map(|user| user.sockets.clone()).unwrap_or_default();
-        let waiting = self.waiting.iter().filter(|waiting| waiting.key == key);
+        let waiting = self.waiting.get(&key).into_iter().flatten();
         let sockets: Vec<SocketId> =
             attached.into_iter().chain(waiting.map(|waiting| waiting.attach.socket)).collect();
         for socket in sockets {
@@ -259,8 +259,9 @@ impl Workspace {
 
     pub(super) fn detach(&mut self, socket: SocketId, now: Timestamp, effects: &mut Vec<Effect>) {
         let attached = self.sockets.get(&socket).copied();
-        let waiting = || self.waiting.iter().find(|waiting| waiting.attach.socket == socket);
-        if let Some(key) = attached.or_else(|| waiting().map(|waiting| waiting.key)) {
+        let is_its = |waiting: &Waiting| waiting.attach.socket == socket;
+        let waiting = || self.waiting.iter().find(|(_, waiting)| waiting.iter().any(is_its));
+        if let Some(key) = attached.or_else(|| waiting().map(|(key, _)| *key)) {
             self.forget_socket(key, socket);
             self.leave_if_gone(key, now, effects);
         }
@@ -268,13 +269,18 @@ impl Workspace {
 
     fn forget_socket(&mut self, key: UserKey, socket: SocketId) {
         self.sockets.remove(&socket);
-        self.waiting.retain(|waiting| waiting.attach.socket != socket);
+        if let Some(waiting) = self.waiting.get_mut(&key) {
+            waiting.retain(|waiting| waiting.attach.socket != socket);
+            if waiting.is_empty() {
+                self.waiting.remove(&key);
+            }
+        }
         self.roster.remove_socket(key, socket);
     }
 
     fn leave_if_gone(&mut self, key: UserKey, now: Timestamp, effects: &mut Vec<Effect>) {
         let is_attached = self.roster.user(key).is_some_and(|user| !user.sockets.is_empty());
-        let is_waiting = self.waiting.iter().any(|waiting| waiting.key == key);
+        let is_waiting = self.waiting.contains_key(&key);
         if !is_attached && !is_waiting {
             self.roster.leave(key);
             self.no_longer_unloaded(key, now, effects);
