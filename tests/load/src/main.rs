@@ -4,6 +4,8 @@
 //! **Main path.** A scenario starts its servers (`serve`, `floor`) as processes on one core, clients
 //! (`crowd`) on the other, and takes turns between them; `record` keeps each measurement as a line.
 
+#![expect(clippy::disallowed_methods, reason = "it measures time, and hands none to anybody")]
+
 mod client;
 mod connects;
 mod crowd;
