@@ -156,7 +156,7 @@ impl Thread {
         for n in 0..schedule.messages {
             let due = begun + Duration::from_nanos(n * 1_000_000_000 / per_second);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            let channel = first + (n % channels as u64) as usize;
+            let channel = first + usize::try_from(n)? % channels;
             let numbers = self.take(1);
             self.say(channel, numbers, due)?;
         }
