@@ -161,7 +161,7 @@ pub(crate) fn hello(ticket: &str) -> Vec<u8> {
 }
 
 /// A whole frame of a server (RFC 6455 5.2), and what is behind it.
-fn frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&[_, short], rest) = bytes.split_first_chunk::<2>()?;
     let (length, rest) = match short {
         ..126 => (usize::from(short), rest),
@@ -178,7 +178,7 @@ fn frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The number in a message's text.
-fn number(payload: &[u8]) -> Option<u64> {
+pub(crate) fn number(payload: &[u8]) -> Option<u64> {
     let digits = payload.get(memmem::find(payload, MARK.as_bytes())? + MARK.len()..)?;
     std::str::from_utf8(digits.get(..DIGITS)?).ok()?.parse().ok()
 }

@@ -8,6 +8,7 @@
 
 mod baseline;
 mod calls;
+mod fan_out;
 mod handlers;
 mod instructions;
 mod naive;

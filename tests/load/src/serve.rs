@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
 use memory::MemoryStore;
-use messaging::ports::{ChannelStore, MemberStore, MessageStore, NodeDirectory, RevocationStore};
+use messaging::ports::{
+    ChannelStore, EventBus, MemberStore, MessageStore, NodeDirectory, RevocationStore,
+};
 use node::{Config, Node};
 use redis_bus::RedisBus;
 use runtime::certificate::Certificate;
@@ -58,6 +60,7 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
     };
     let bus = RedisBus::connect(&setup.redis)?;
     let nodes = Arc::new(bus.directory());
+    let bus = Arc::new(bus);
     let parts = match &setup.store {
         Some(endpoint) => on(store(endpoint).await, bus, nodes)?,
         None => {
@@ -76,7 +79,11 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
 }
 
 /// A node's ports on a store.
-fn on<S>(store: S, bus: RedisBus, nodes: Arc<dyn NodeDirectory>) -> Result<Parts, Failed>
+pub(crate) fn on<S>(
+    store: S,
+    bus: Arc<dyn EventBus>,
+    nodes: Arc<dyn NodeDirectory>,
+) -> Result<Parts, Failed>
 where
     S: MessageStore + ChannelStore + MemberStore + RevocationStore + 'static,
 {
@@ -86,7 +93,7 @@ where
         channels: Arc::<S>::clone(&store),
         members: Arc::<S>::clone(&store),
         revocations: store,
-        bus: Arc::new(bus),
+        bus,
         nodes,
         tokens: Arc::new(NoTokens),
         tickets: Arc::new(world::tickets()?),

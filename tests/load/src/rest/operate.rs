@@ -2,20 +2,21 @@
 
 use std::io::Write as _;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use dynamo::Capacity;
 use messaging::App;
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
+use super::fan_out::FanOut;
 use super::handlers::{Call, group, in_memory, on_engine, redis, token};
 use crate::machine;
 
 /// Which call, how often, on what.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Which call.
-    call: Call,
+    /// Which call, or `fan-out`.
+    operation: Operation,
     /// How often.
     #[arg(long)]
     calls: u32,
@@ -31,6 +32,30 @@ pub(crate) struct Options {
     /// A channel that is there.
     #[arg(long)]
     channel: Option<String>,
+}
+
+/// What is done over and over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Operation {
+    /// [`Call::Send`].
+    Send,
+    /// [`Call::Scroll`].
+    Scroll,
+    /// [`Call::Connect`].
+    Connect,
+    /// A publication on its way through a node.
+    FanOut,
+}
+
+impl Operation {
+    const fn call(self) -> Option<Call> {
+        match self {
+            Self::Send => Some(Call::Send),
+            Self::Scroll => Some(Call::Scroll),
+            Self::Connect => Some(Call::Connect),
+            Self::FanOut => None,
+        }
+    }
 }
 
 /// What the calls took.
@@ -54,12 +79,24 @@ pub(crate) struct Took {
 /// If a call is not answered with 200.
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let took = runtime.block_on(operate(options))?;
+    let took = match options.operation.call() {
+        Some(call) => runtime.block_on(operate(call, options))?,
+        None => runtime.block_on(fan_out(options))?,
+    };
     serde_json::to_writer(std::io::stdout(), &took)?;
     Ok(std::io::stdout().flush()?)
 }
 
-async fn operate(options: &Options) -> Outcome<Took> {
+async fn fan_out(options: &Options) -> Outcome<Took> {
+    let mut node = FanOut::start().await?;
+    node.publish(options.warm.max(1)).await?;
+    let before = machine::cpu(id());
+    node.publish(options.calls).await?;
+    let cpu_ns = (machine::cpu(id()) - before).as_nanos() as f64 / f64::from(options.calls.max(1));
+    Ok(Took { cpu_ns, user_share: 1.0, store_calls: 0.0, read_units: 0.0, write_units: 0.0 })
+}
+
+async fn operate(call: Call, options: &Options) -> Outcome<Took> {
     let capacity = Capacity::default();
     let app = match (&options.store, &options.redis) {
         (Some(store), Some(url)) => on_engine(store, redis(url)?, capacity.clone()).await?,
@@ -69,12 +106,12 @@ async fn operate(options: &Options) -> Outcome<Took> {
         Some(channel) => channel.clone(),
         None => group(&app).await?.to_string(),
     };
-    if options.store.is_none() && options.call == Call::Scroll {
+    if options.store.is_none() && call == Call::Scroll {
         make(Call::Send, &app, &channel, PAGE_AND_MORE).await?;
     }
-    make(options.call, &app, &channel, options.warm).await?;
+    make(call, &app, &channel, options.warm).await?;
     let (before, ticks, spent) = (machine::cpu(id()), machine::ticks(id()), capacity.snapshot());
-    make(options.call, &app, &channel, options.calls).await?;
+    make(call, &app, &channel, options.calls).await?;
     let (now, after) = (machine::cpu(id()), machine::ticks(id()));
     let calls = f64::from(options.calls.max(1));
     let cost = capacity.since(&spent).total();

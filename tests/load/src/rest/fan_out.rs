@@ -1,0 +1,101 @@
+//! A loop over one publication on its way through a node: from the bus in process to a hundred
+//! sockets on pipes, so that no kernel and no Redis is in what is counted.
+
+use std::sync::Arc;
+
+use memory::{MemoryBus, MemoryDirectory, MemoryStore};
+use messaging::ports::{Clock, EventBus as _};
+use node::{Node, Stream};
+use runtime::clock::SystemClock;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::sync::mpsc;
+
+use super::Outcome;
+use crate::client::{frame, hello, number, upgrade};
+use crate::world::{World, publication};
+use crate::{Failed, serve};
+
+/// A node and its clients in this process.
+pub(crate) struct FanOut {
+    bus: MemoryBus,
+    world: World,
+    clients: Vec<(DuplexStream, Vec<u8>)>,
+    next: u64,
+}
+
+impl FanOut {
+    /// Starts the node and attaches its clients.
+    ///
+    /// # Errors
+    /// If one does not attach.
+    pub(crate) async fn start() -> Outcome<Self> {
+        let world = World::one_channel(SOCKETS);
+        let store = MemoryStore::new();
+        world.fill(&store).await?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let bus = MemoryBus::new(Arc::clone(&clock));
+        let directory = Arc::new(MemoryDirectory::new(clock));
+        let parts = serve::on(store, Arc::new(bus.clone()), directory)?;
+        let (streams, accepted) = mpsc::channel::<Box<dyn Stream>>(SOCKETS);
+        let node = Node::handed("ws://node.example/socket".to_owned(), parts, 1, accepted);
+        let node_id = node.node_id().clone();
+        tokio::spawn(node.serve(std::future::pending()));
+        let mut clients = Vec::new();
+        for socket in 0..SOCKETS {
+            let (mut ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+            streams.send(Box::new(theirs)).await.map_err(|_gone| "the node is gone")?;
+            ours.write_all(upgrade(([127, 0, 0, 1], 80).into()).as_bytes()).await?;
+            let mut read = Vec::new();
+            while !read.ends_with(b"\r\n\r\n") {
+                ours.read_buf(&mut read).await?;
+            }
+            ours.write_all(&hello(&world.ticket(socket, &node_id)?)).await?;
+            read.clear();
+            while frame(&read).is_none() {
+                ours.read_buf(&mut read).await?;
+            }
+            read.clear();
+            clients.push((ours, read));
+        }
+        Ok(Self { bus, world, clients, next: 0 })
+    }
+
+    /// Publishes messages, one after the other, each until every client has it.
+    ///
+    /// # Errors
+    /// If the node ends.
+    pub(crate) async fn publish(&mut self, times: u32) -> Result<(), Failed> {
+        for _ in 0..times {
+            let (workspace, message) = self.world.message(0, self.next, TEXT_BYTES)?;
+            self.bus.publish(&workspace, &publication(&message)).await?;
+            for (client, read) in &mut self.clients {
+                while !take(read, self.next) {
+                    if client.read_buf(read).await? == 0 {
+                        return Err("the node ended a socket".into());
+                    }
+                }
+            }
+            self.next += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Takes whole frames off; whether the message of this number was among them.
+fn take(read: &mut Vec<u8>, wanted: u64) -> bool {
+    while let Some((payload, rest)) = frame(read) {
+        let (is_wanted, left) = (number(payload) == Some(wanted), rest.len());
+        read.drain(..read.len() - left);
+        if is_wanted {
+            return true;
+        }
+    }
+    false
+}
+
+/// Sockets of the one channel.
+const SOCKETS: usize = 100;
+/// What a pipe holds.
+const PIPE_BYTES: usize = 64 * 1024;
+/// What a message says besides its number.
+const TEXT_BYTES: usize = 100;
