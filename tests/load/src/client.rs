@@ -136,6 +136,8 @@ pub(crate) fn connect(to: SocketAddr, number: usize) -> io::Result<TcpStream> {
     // As many ports again for each source address: 127.1.0.0, 127.1.0.1 and so on.
     let source = u32::from(FIRST_SOURCE) + u32::try_from(number / SOCKETS_AN_ADDRESS).unwrap_or(0);
     socket.bind(&SocketAddr::from((Ipv4Addr::from(source), 0)).into())?;
+    // Else the kernel holds the second of two small writes back until the first is acknowledged.
+    socket.set_tcp_nodelay(true)?;
     socket.connect(&to.into())?;
     Ok(socket.into())
 }
