@@ -63,7 +63,7 @@ const HOT_PATHS: &[HotPath] = &[
         // One publication to a hundred sockets, each of which is one delivery.
         name: "fan-out",
         calls: 300,
-        functions: &["node::shard::Shard>::take", "node::shard::Shard>::write_some"],
+        functions: &["node::shard::Shard::take", "node::shard::Shard::write_some"],
     },
 ];
 
