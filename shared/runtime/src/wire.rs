@@ -61,17 +61,20 @@ pub type BusParts = (Arc<dyn EventBus>, Arc<dyn NodeDirectory>);
 impl Parts {
     /// The parts that differ between environments, by the system's clock and randomness.
     #[must_use]
-    pub fn new(
-        store: DynamoStore,
+    pub fn new<S>(
+        store: S,
         (bus, nodes): BusParts,
         tokens: Arc<dyn TokenVerifier>,
         tickets: Arc<dyn Tickets>,
-    ) -> Self {
+    ) -> Self
+    where
+        S: MessageStore + ChannelStore + MemberStore + RevocationStore + 'static,
+    {
         let store = Arc::new(store);
         Self {
-            messages: Arc::<DynamoStore>::clone(&store),
-            channels: Arc::<DynamoStore>::clone(&store),
-            members: Arc::<DynamoStore>::clone(&store),
+            messages: Arc::<S>::clone(&store),
+            channels: Arc::<S>::clone(&store),
+            members: Arc::<S>::clone(&store),
             revocations: store,
             bus,
             nodes,

@@ -1,8 +1,9 @@
 //! What opening a socket costs a node: accept, upgrade, ticket, membership, first frame.
 
+use dynamo::{Capacity, ClientConfig, CredentialSource};
 use embedded_stack::TABLE_PREFIX;
 use embedded_stack::engine::{Engine, EngineData};
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::authority::Authority;
 use tests::redis::{Flavor, RedisServer};
 
@@ -11,8 +12,8 @@ use crate::crowd::Order;
 use crate::machine::{self, CLIENT_CORE};
 use crate::pair::{Options, Pair, Subject};
 use crate::record::{Record, progress, say};
-use crate::serve::{client, store};
-use crate::stats::median;
+use crate::serve::store;
+use crate::stats::middle_of;
 use crate::world::World;
 
 /// What to measure.
@@ -41,12 +42,7 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     machine::pin(CLIENT_CORE)?;
     let redis = RedisServer::start(Flavor::Redis);
     let authority = Authority::new();
-    let issued = authority.issue();
-    let tls = Options {
-        certificate: Some([issued.chain, issued.key]),
-        authority: Some(authority.file()),
-        ..Options::default()
-    };
+    let tls = Options::over_tls(&authority);
     let world = World { channel_size: 10, ..World::one_channel(plan.sockets) };
     let engine = Engine::start(EngineData::Memory)?;
     progress("filling the engine");
@@ -76,11 +72,7 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
             record.write("connects", answer.clone())?;
             taken.push(answer);
         }
-        let middle = |field: &str| {
-            let values: Vec<f64> =
-                taken.iter().filter_map(|one: &Value| one.get(field)?.as_f64()).collect();
-            median(&values).map_or(f64::NAN, |median| median.middle)
-        };
+        let middle = |field| middle_of(&taken, field);
         let a_second = 1e6 / middle("cpu_us");
         let verdict = aim.map_or(String::new(), |aim: f64| {
             format!("{aim}: {}", if a_second >= aim { "met" } else { "missed" })
@@ -97,6 +89,11 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
 
 #[tokio::main]
 async fn fill(world: &World, engine: &Engine) -> Result<(), Failed> {
-    dynamo::create_tables(&dynamo::client(&client(engine.endpoint())).await, TABLE_PREFIX).await?;
-    world.fill(&store(engine.endpoint()).await).await
+    let client = ClientConfig {
+        region: "local".to_owned(),
+        endpoint: Some(engine.endpoint().to_owned()),
+        credentials: CredentialSource::local(),
+    };
+    dynamo::create_tables(&dynamo::client(&client).await, TABLE_PREFIX).await?;
+    world.fill(&store(engine.endpoint(), Capacity::default()).await).await
 }

@@ -9,7 +9,7 @@ use crate::floor::Style;
 use crate::machine::{self, CLIENT_CORE};
 use crate::pair::{Options, Pair, Subject};
 use crate::record::{Record, progress, say};
-use crate::stats::{Median, median};
+use crate::stats::{Median, median, middle_of};
 use crate::world::World;
 
 /// What to measure.
@@ -168,10 +168,7 @@ fn one(scenario: Scenario, plan: &Plan, redis: &str, record: &mut Record) -> Res
 
 fn show(scenario: Scenario, subject: Subject, taken: &[Value], floor: &[Value]) {
     let (measure, aim) = scenario.aim();
-    let value = |name: &str| {
-        let values: Vec<f64> = taken.iter().filter_map(|one| one.get(name)?.as_f64()).collect();
-        median(&values).map_or(f64::NAN, |median| median.middle)
-    };
+    let value = |name| middle_of(taken, name);
     let ratio = |name: &str| {
         let of = |one: &Value| one.get(name).and_then(Value::as_f64);
         let ratios: Vec<f64> = taken

@@ -76,14 +76,14 @@ fn steps(kind: Kind) -> Vec<Step> {
                 per_second: 500,
             })
             .into(),
-        Kind::Workspaces => [1, 10, 100, 1_000, 4_500]
-            .map(|x| Step {
+        Kind::Workspaces => [1, 10, 100, 1_000, 4_500, 10_000]
+            .map(|x: usize| Step {
                 kind: "workspaces",
                 x,
                 nodes: 1,
                 world: World {
                     workspaces: x,
-                    users: 9_000 / x,
+                    users: 9_000_usize.div_ceil(x),
                     channel_size: 2,
                     sockets_per_user: 1,
                 },

@@ -34,12 +34,7 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     machine::pin(CLIENT_CORE)?;
     let redis = RedisServer::start(Flavor::Redis);
     let authority = Authority::new();
-    let issued = authority.issue();
-    let tls = Options {
-        certificate: Some([issued.chain, issued.key]),
-        authority: Some(authority.file()),
-        ..Options::default()
-    };
+    let tls = Options::over_tls(&authority);
     let all = plan.sockets + FIRST;
     let world = World::one_channel(all);
     let ten = World { users: all / 10, channel_size: all / 10, sockets_per_user: 10, ..world };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::ValueEnum as _;
 use serde_json::Value;
+use tests::authority::Authority;
 
 use crate::Failed;
 use crate::crowd::Order;
@@ -47,6 +48,18 @@ pub(crate) struct Options {
     pub(crate) authority: Option<PathBuf>,
     /// The endpoint of a store that has the world's rows.
     pub(crate) store: Option<String>,
+}
+
+impl Options {
+    /// A node that shows a certificate of this authority's.
+    pub(crate) fn over_tls(authority: &Authority) -> Self {
+        let issued = authority.issue();
+        Self {
+            certificate: Some([issued.chain, issued.key]),
+            authority: Some(authority.file()),
+            store: None,
+        }
+    }
 }
 
 /// A server on one core, its clients on the other.

@@ -194,7 +194,8 @@ impl Thread {
             Open::Floor(control) => {
                 let (first, count) = self.world.audience(channel);
                 let frames = messages.into_iter().map(|(_, message)| framed(message));
-                control.write_all(&order(first, count, &frames.collect::<Vec<_>>())?)?;
+                let frames: Vec<Bytes> = frames.collect::<Result<_, _>>()?;
+                control.write_all(&order(first, count, &frames)?)?;
             }
             Open::None => {}
         }
@@ -202,24 +203,14 @@ impl Thread {
     }
 }
 
-/// The frame that a node makes of a message (RFC 6455 5.2).
-fn framed(message: Message) -> Bytes {
+/// The frame that a node makes of a message (RFC 6455 5.2): of so many bytes that two say how many.
+fn framed(message: Message) -> Result<Bytes, Failed> {
     let cursor = "1700000000000-0-0000".to_owned();
     let payload = ServerFrame::Message { cursor, message }.encode();
-    let mut frame = vec![0x81];
-    match u16::try_from(payload.len()) {
-        Ok(length @ ..126) => frame.push(length.to_le_bytes()[0]),
-        Ok(length) => {
-            frame.push(126);
-            frame.extend(length.to_be_bytes());
-        }
-        Err(_) => {
-            frame.push(127);
-            frame.extend((payload.len() as u64).to_be_bytes());
-        }
-    }
+    let mut frame = vec![0x81, 126];
+    frame.extend(u16::try_from(payload.len())?.to_be_bytes());
     frame.extend(payload.as_bytes());
-    frame.into()
+    Ok(frame.into())
 }
 
 /// What the floor is told: see `floor`.

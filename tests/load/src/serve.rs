@@ -5,17 +5,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
+use dynamo::{Capacity, CredentialSource, DynamoStore};
 use memory::MemoryStore;
-use messaging::ports::{
-    ChannelStore, EventBus, MemberStore, MessageStore, NodeDirectory, RevocationStore,
-};
+use messaging::ports::{ChannelStore, MemberStore, MessageStore, RevocationStore};
 use node::{Config, Node};
-use redis_bus::RedisBus;
 use runtime::certificate::Certificate;
-use runtime::clock::{SystemClock, SystemRandomness};
+use runtime::config::{RedisUrl, StoreConfig};
 use runtime::tokens::NoTokens;
-use runtime::wire::Parts;
+use runtime::wire::{BusParts, Parts};
 use serde_json::json;
 
 use crate::Failed;
@@ -58,15 +55,13 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
         // The bound of a second is not what is measured.
         handshakes_per_second: u32::MAX,
     };
-    let bus = RedisBus::connect(&setup.redis)?;
-    let nodes = Arc::new(bus.directory());
-    let bus = Arc::new(bus);
+    let bus = runtime::wire::redis(&RedisUrl::parse(&setup.redis)?)?;
     let parts = match &setup.store {
-        Some(endpoint) => on(store(endpoint).await, bus, nodes)?,
+        Some(endpoint) => parts(store(endpoint, Capacity::default()).await, bus)?,
         None => {
             let store = MemoryStore::new();
             setup.world.fill(&store).await?;
-            on(store, bus, nodes)?
+            parts(store, bus)?
         }
     };
     let node = Node::bind(config, parts).await?;
@@ -78,45 +73,20 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A node's ports on a store.
-pub(crate) fn on<S>(
-    store: S,
-    bus: Arc<dyn EventBus>,
-    nodes: Arc<dyn NodeDirectory>,
-) -> Result<Parts, Failed>
+/// A node's ports.
+pub(crate) fn parts<S>(store: S, bus: BusParts) -> Result<Parts, Failed>
 where
     S: MessageStore + ChannelStore + MemberStore + RevocationStore + 'static,
 {
-    let store = Arc::new(store);
-    Ok(Parts {
-        messages: Arc::<S>::clone(&store),
-        channels: Arc::<S>::clone(&store),
-        members: Arc::<S>::clone(&store),
-        revocations: store,
-        bus,
-        nodes,
-        tokens: Arc::new(NoTokens),
-        tickets: Arc::new(world::tickets()?),
-        clock: Arc::new(SystemClock),
-        randomness: Arc::new(SystemRandomness),
-        checkups: Vec::new(),
-    })
+    Ok(Parts::new(store, bus, Arc::new(NoTokens), Arc::new(world::tickets()?)))
 }
 
-/// How an engine at an endpoint is reached.
-pub(crate) fn client(endpoint: &str) -> ClientConfig {
-    ClientConfig {
+/// The adapter on an engine at an endpoint. Counts what it costs.
+pub(crate) async fn store(endpoint: &str, capacity: Capacity) -> DynamoStore {
+    let config = StoreConfig {
         region: "local".to_owned(),
         endpoint: Some(endpoint.to_owned()),
-        credentials: CredentialSource::Given {
-            access_key_id: "local".to_owned(),
-            secret_access_key: "local".to_owned(),
-        },
-    }
-}
-
-/// The adapter on an engine at an endpoint.
-pub(crate) async fn store(endpoint: &str) -> DynamoStore {
-    let client = dynamo::client(&client(endpoint)).await;
-    DynamoStore::new(client, embedded_stack::TABLE_PREFIX, Capacity::default())
+        table_prefix: embedded_stack::TABLE_PREFIX.to_owned(),
+    };
+    runtime::wire::store(&config, CredentialSource::local(), capacity).await
 }

@@ -1,5 +1,7 @@
 //! Medians, and how sure they are.
 
+use serde_json::Value;
+
 /// The middle of the values, and the order statistics around it that enclose the median of what
 /// they are drawn from with at least 95 %, whatever its distribution (binomial; for 15 values the
 /// 4th and the 12th).
@@ -19,6 +21,13 @@ pub(crate) fn median(values: &[f64]) -> Option<Median> {
     let middle = f64::midpoint(at((count.checked_sub(1)?) / 2)?, at(count / 2)?);
     let cut = cut(count);
     Some(Median { middle, low: at(cut)?, high: at(count - 1 - cut)? })
+}
+
+/// The middle of a field of measurements; not a number where there is none.
+#[must_use]
+pub(crate) fn middle_of(measured: &[Value], field: &str) -> f64 {
+    let values: Vec<f64> = measured.iter().filter_map(|one| one.get(field)?.as_f64()).collect();
+    median(&values).map_or(f64::NAN, |median| median.middle)
 }
 
 /// The value below which so many percent lie (nearest rank).

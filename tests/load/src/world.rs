@@ -150,7 +150,7 @@ pub(crate) fn publication(message: &Message) -> Publication {
 
 /// Signs tickets, and reads them in the node.
 pub(crate) fn tickets() -> Result<SignedTickets, Failed> {
-    let secret = Secret::parse("a secret of this machine, for an hour")?;
+    let secret = Secret::parse(tests::cluster::TICKET_SECRET)?;
     Ok(SignedTickets::new(&Secrets::from(secret)))
 }
 

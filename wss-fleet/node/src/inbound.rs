@@ -54,8 +54,7 @@ pub enum Incoming {
 /// A client's frames, with every limit on them.
 pub struct Inbound<R> {
     wire: Wire<R>,
-    /// Only while a frame or a message is unfinished, or the client says goodbye: an idle socket
-    /// costs no buffers (ADR 0020).
+    /// Only while a frame or a message is unfinished: an idle socket costs no buffers (ADR 0020).
     parser: Option<Box<WebSocketContext>>,
     connection: Connection,
 }
@@ -97,8 +96,9 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         let read = parser.read(&mut self.wire.tap(context, answers));
         let is_blocked =
             matches!(&read, Err(FrameError::Io(error)) if error.kind() == ErrorKind::WouldBlock);
-        // It holds nothing then, and owes nothing: its answers are taken at once.
-        if !(is_blocked && self.wire.is_between_messages() && parser.can_write()) {
+        // It holds nothing then, and owes nothing: its answers are taken at once, and behind a
+        // close it ends rather than blocks.
+        if !(is_blocked && self.wire.is_between_messages()) {
             self.parser = Some(parser);
         }
         Poll::Ready(match read {

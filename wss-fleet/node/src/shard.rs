@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use crate::fanout::Order;
 use crate::hub::lock;
 use crate::watch::Written;
-use socket::{Socket, State};
+use socket::{Socket, State, Tally};
 
 pub(crate) use crate::watch::Counts;
 pub(crate) use socket::Writer;
@@ -76,7 +76,7 @@ struct Shard {
     /// What is queued, and whose sockets were not all come to.
     runs: VecDeque<Run>,
     /// Frames in `runs`, each once.
-    behind: Behind,
+    behind: Tally,
     written: Written,
 }
 
@@ -84,14 +84,8 @@ struct Shard {
 struct Run {
     to: Arc<[SocketId]>,
     next: usize,
-    frames: Behind,
+    frames: Tally,
     publications: Vec<Arc<Publication>>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Behind {
-    frames: usize,
-    bytes: usize,
 }
 
 impl Shard {
@@ -103,7 +97,7 @@ impl Shard {
             counts,
             inbox: VecDeque::new(),
             runs: VecDeque::new(),
-            behind: Behind::default(),
+            behind: Tally::default(),
             written: Written::default(),
         }
     }
@@ -132,22 +126,16 @@ impl Shard {
                     self.places.insert(socket.serial, place);
                 }
                 Order::Backlog { socket, frames } => {
-                    self.with(socket, |socket| socket.enqueue_missed(frames));
+                    self.with(socket, |socket, written| socket.enqueue_missed(frames, written));
                 }
                 Order::Control { socket, frame } => {
-                    self.with(socket, |socket| socket.enqueue(&frame, true));
+                    self.with(socket, |socket, written| socket.enqueue(&frame, true, written));
                 }
                 Order::Close { socket, code } => {
-                    self.with(socket, |socket| {
-                        socket.say_goodbye(Some(code));
-                        true
-                    });
+                    self.with(socket, |socket, _| socket.say_goodbye(Some(code)));
                 }
                 Order::Finish { socket } => {
-                    self.with(socket, |socket| {
-                        socket.say_goodbye(None);
-                        true
-                    });
+                    self.with(socket, |socket, _| socket.say_goodbye(None));
                 }
             }
         }
@@ -166,13 +154,13 @@ impl Shard {
             let Some(socket) = place.and_then(|place| self.sockets.get_mut(*place)) else {
                 continue;
             };
-            self.written.slow_consumers += u64::from(!socket.enqueue(frame, is_live));
+            socket.enqueue(frame, is_live, &mut self.written);
         }
-        let added = Behind { frames: 1, bytes: frame.len() };
-        self.behind.add(added);
+        let added = Tally { frames: 1, bytes: frame.len() };
+        self.behind = self.behind.plus(added);
         match self.runs.back_mut() {
             Some(run) if run.next == 0 && Arc::ptr_eq(&run.to, &to) => {
-                run.frames.add(added);
+                run.frames = run.frames.plus(added);
                 run.publications.extend(publication);
             }
             Some(_) | None => {
@@ -182,21 +170,22 @@ impl Shard {
         }
     }
 
-    /// Changes one socket and writes what it has; the change says whether it was no slow consumer.
-    fn with(&mut self, id: SocketId, change: impl FnOnce(&mut Socket) -> bool) {
+    /// Changes one socket and writes what it has.
+    fn with(&mut self, id: SocketId, change: impl FnOnce(&mut Socket, &mut Written)) {
         let Some(place) = self.places.get(&id.serial).copied() else { return };
         let Some(socket) = self.sockets.get_mut(place) else { return };
-        self.written.slow_consumers += u64::from(!change(socket));
+        change(socket, &mut self.written);
         self.write(place, false);
     }
 
     /// Comes to some sockets: of one run, then of the next.
     fn write_some(&mut self) {
         let enough = self.written.calls + WRITES_A_TURN;
+        let mut visits = 0;
         while self.written.calls < enough
+            && visits < VISITS_A_TURN
             && let Some(mut run) = self.runs.pop_front()
         {
-            let mut visits = 0;
             while self.written.calls < enough
                 && visits < VISITS_A_TURN
                 && let Some(id) = run.to.get(run.next)
@@ -209,7 +198,7 @@ impl Shard {
             if run.next < run.to.len() {
                 self.runs.push_back(run);
             } else {
-                self.behind.subtract(run.frames);
+                self.behind = self.behind.minus(run.frames);
                 self.counts.written(&run.publications, &run.to);
             }
         }
@@ -267,17 +256,6 @@ impl Shard {
     }
 }
 
-impl Behind {
-    fn add(&mut self, other: Self) {
-        (self.frames, self.bytes) = (self.frames + other.frames, self.bytes + other.bytes);
-    }
-
-    fn subtract(&mut self, other: Self) {
-        self.frames = self.frames.saturating_sub(other.frames);
-        self.bytes = self.bytes.saturating_sub(other.bytes);
-    }
-}
-
 /// The sockets whose kernel buffers drained since the shard last looked.
 #[derive(Debug, Default)]
 struct Ready {
@@ -301,8 +279,8 @@ impl Wake for SocketWaker {
 const ORDERS_A_TURN: usize = 256;
 /// Calls after which a turn ends: others wait for the thread, and so long for their frames.
 const WRITES_A_TURN: u64 = 64;
-/// Sockets of one run that a turn looks at; most have been come to in another run, if more than
-/// this are.
+/// Sockets after which a turn ends as well: blocked ones, and those that another run came to before,
+/// need no call.
 const VISITS_A_TURN: usize = 4_096;
 /// How often stalled sockets are looked for.
 const SWEEP: Duration = Duration::from_millis(250);

@@ -3,21 +3,21 @@
 
 use std::sync::Arc;
 
-use memory::{MemoryBus, MemoryDirectory, MemoryStore};
-use messaging::ports::{Clock, EventBus as _};
+use memory::MemoryStore;
+use messaging::ports::EventBus;
 use node::{Node, Stream};
-use runtime::clock::SystemClock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 
 use super::Outcome;
+use super::handlers::memory_bus;
 use crate::client::{frame, hello, number, upgrade};
 use crate::world::{World, publication};
 use crate::{Failed, serve};
 
 /// A node and its clients in this process.
 pub(crate) struct FanOut {
-    bus: MemoryBus,
+    bus: Arc<dyn EventBus>,
     world: World,
     clients: Vec<(DuplexStream, Vec<u8>)>,
     next: u64,
@@ -32,10 +32,8 @@ impl FanOut {
         let world = World::one_channel(SOCKETS);
         let store = MemoryStore::new();
         world.fill(&store).await?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let bus = MemoryBus::new(Arc::clone(&clock));
-        let directory = Arc::new(MemoryDirectory::new(clock));
-        let parts = serve::on(store, Arc::new(bus.clone()), directory)?;
+        let (bus, directory) = memory_bus();
+        let parts = serve::parts(store, (Arc::clone(&bus), directory))?;
         let (streams, accepted) = mpsc::channel::<Box<dyn Stream>>(SOCKETS);
         let node = Node::handed("ws://node.example/socket".to_owned(), parts, 1, accepted);
         let node_id = node.node_id().clone();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use clap::ValueEnum;
-use dynamo::{Capacity, CredentialSource};
+use dynamo::Capacity;
 use http::{Request, Response, header};
 use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
 use messaging::channels::create_channel;
@@ -16,14 +16,15 @@ use messaging::{App, Ports};
 use model::{ChannelId, Contract, NodeId, Timestamp, UserId, WorkspaceId};
 use protocol::http::{CreateChannelBody, NewChannel};
 use runtime::clock::SystemClock;
-use runtime::config::{RedisUrl, StoreConfig, TokenConfig};
-use runtime::tickets::SignedTickets;
+use runtime::config::{RedisUrl, TokenConfig};
 use runtime::tokens::{JwtTokens, TokenSigner};
-use runtime::wire::{BusParts, Parts, store};
+use runtime::wire::{BusParts, Parts};
 use runtime::{Secret, Secrets};
 use serde_json::json;
 
 use super::Outcome;
+use crate::serve::store;
+use crate::world::tickets;
 
 /// A call that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -141,7 +142,7 @@ pub(crate) async fn in_memory() -> Outcome<App> {
         nodes,
         fleet: FleetView::default(),
         tokens: Arc::new(JwtTokens::new(&TokenConfig::shared(token_secrets()?))),
-        tickets: Arc::new(SignedTickets::new(&ticket_secrets()?)),
+        tickets: Arc::new(tickets()?),
         clock,
         randomness: Arc::new(SeededRandomness::new(7)),
         tally,
@@ -150,15 +151,9 @@ pub(crate) async fn in_memory() -> Outcome<App> {
 
 /// The real store's adapter on an engine, with a bus of choice. Counts what it costs.
 pub(crate) async fn on_engine(endpoint: &str, bus: BusParts, capacity: Capacity) -> Outcome<App> {
-    let config = StoreConfig {
-        region: "local".to_owned(),
-        endpoint: Some(endpoint.to_owned()),
-        table_prefix: embedded_stack::TABLE_PREFIX.to_owned(),
-    };
-    let store = store(&config, CredentialSource::local(), capacity).await;
+    let store = store(endpoint, capacity).await;
     let tokens = Arc::new(JwtTokens::new(&TokenConfig::shared(token_secrets()?)));
-    let tickets = Arc::new(SignedTickets::new(&ticket_secrets()?));
-    Ok(Parts::new(store, bus, tokens, tickets).app())
+    Ok(Parts::new(store, bus, tokens, Arc::new(tickets()?)).app())
 }
 
 /// The real bus.
@@ -171,10 +166,6 @@ pub(crate) fn memory_bus() -> BusParts {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let bus = Arc::new(MemoryBus::new(Arc::clone(&clock)));
     (bus, Arc::new(MemoryDirectory::new(clock)))
-}
-
-fn ticket_secrets() -> Outcome<Secrets> {
-    Ok(Secrets::from(Secret::parse(tests::cluster::TICKET_SECRET)?))
 }
 
 /// With names, ids and version a row of 800 bytes and more stays below 1 KiB: one write unit.

@@ -57,11 +57,24 @@ struct Queued {
     is_live: bool,
 }
 
-/// What waits of one kind.
+/// How much waits.
 #[derive(Debug, Clone, Copy, Default)]
-struct Tally {
-    frames: usize,
-    bytes: usize,
+pub(super) struct Tally {
+    pub(super) frames: usize,
+    pub(super) bytes: usize,
+}
+
+impl Tally {
+    pub(super) const fn plus(self, other: Self) -> Self {
+        Self { frames: self.frames + other.frames, bytes: self.bytes + other.bytes }
+    }
+
+    pub(super) const fn minus(self, other: Self) -> Self {
+        Self {
+            frames: self.frames.saturating_sub(other.frames),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
 }
 
 /// What writing a socket's queue came to.
@@ -88,37 +101,28 @@ impl Socket {
         }
     }
 
-    /// Queues a frame; false if that made the socket a slow consumer. One frame of any size may
-    /// always queue.
-    pub(super) fn enqueue(&mut self, frame: &Bytes, is_live: bool) -> bool {
-        if self.closing_since.is_some() {
-            return true;
+    /// Queues a frame, or closes a slow consumer. One frame of any size may always queue.
+    pub(super) fn enqueue(&mut self, frame: &Bytes, is_live: bool, written: &mut Written) {
+        if self.takes(Tally { frames: 1, bytes: frame.len() }, is_live, written) {
+            self.queue.push_back(Queued { frame: frame.clone(), is_live });
         }
-        let added = Tally { frames: 1, bytes: frame.len() };
-        if !self.count(added, is_live) {
-            return false;
-        }
-        self.queue.push_back(Queued { frame: frame.clone(), is_live });
-        true
     }
 
     /// Queues many frames that were missed; the bounds are looked at once.
-    pub(super) fn enqueue_missed(&mut self, frames: Vec<Bytes>) -> bool {
-        if self.closing_since.is_some() {
-            return true;
-        }
+    pub(super) fn enqueue_missed(&mut self, frames: Vec<Bytes>, written: &mut Written) {
         let bytes = frames.iter().map(Bytes::len).sum();
-        if !self.count(Tally { frames: frames.len(), bytes }, false) {
-            return false;
+        if self.takes(Tally { frames: frames.len(), bytes }, false, written) {
+            self.queue.extend(frames.into_iter().map(|frame| Queued { frame, is_live: false }));
         }
-        self.queue.extend(frames.into_iter().map(|frame| Queued { frame, is_live: false }));
-        true
     }
 
-    /// Counts what is to be queued; false if the socket is a slow consumer, and closes.
-    fn count(&mut self, added: Tally, is_live: bool) -> bool {
+    /// Counts what is to be queued. A socket that closes takes nothing; a slow consumer closes.
+    fn takes(&mut self, added: Tally, is_live: bool, written: &mut Written) -> bool {
+        if self.closing_since.is_some() {
+            return false;
+        }
         let tally = *self.tally(is_live);
-        let sum = Tally { frames: tally.frames + added.frames, bytes: tally.bytes + added.bytes };
+        let sum = tally.plus(added);
         let fits = |frames, bytes| sum.frames <= frames && sum.bytes <= bytes;
         let has_room = tally.frames == 0
             || fits(limits::OUTBOUND_FRAMES_MAX, limits::OUTBOUND_BYTES_MAX)
@@ -126,6 +130,7 @@ impl Socket {
         if has_room {
             *self.tally(is_live) = sum;
         } else {
+            written.slow_consumers += 1;
             self.say_goodbye(Some(CloseCode::SlowConsumer));
         }
         has_room
@@ -241,9 +246,8 @@ impl Socket {
             count -= taken;
             let (is_live, is_through) = (*is_live, frame.is_empty());
             let tally = self.tally(is_live);
-            tally.bytes = tally.bytes.saturating_sub(taken);
+            *tally = tally.minus(Tally { frames: usize::from(is_through), bytes: taken });
             if is_through {
-                tally.frames = tally.frames.saturating_sub(1);
                 self.queue.pop_front();
                 through += 1;
             }
