@@ -353,8 +353,11 @@ fn steady(
         missing -= 1;
         late_ms.push((at - times.of(number)).as_secs_f64() * 1e3);
     })?;
+    let windows: Vec<f64> =
+        late_ms.chunks(2_000).map(|window| crate::stats::percentile(window, 99.0)).collect();
+    let calm = crate::stats::percentile(&windows, 50.0);
     let at = |percent| crate::stats::percentile(&late_ms, percent);
-    Ok(json!({ "deliveries": expected - missing, "lost": missing, "gone": room.gone,
+    Ok(json!({ "calm_p99_ms": calm, "deliveries": expected - missing, "lost": missing, "gone": room.gone,
                "p50_ms": at(50.0), "p90_ms": at(90.0), "p99_ms": at(99.0),
                "p999_ms": at(99.9), "max_ms": at(100.0) }))
 }

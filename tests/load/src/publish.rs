@@ -150,52 +150,53 @@ impl Thread {
         let (first, channels) = schedule.channels;
         let begun = Instant::now();
         let Some(per_second) = schedule.per_second else {
-            let numbers = self.take(schedule.messages);
-            return self.say(first, numbers, begun);
+            let said = (0..schedule.messages).map(|_| (first, begun)).collect();
+            return self.say(said);
         };
-        for n in 0..schedule.messages {
-            let due = begun + Duration::from_nanos(n * 1_000_000_000 / per_second);
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            let channel = first + usize::try_from(n)? % channels;
-            let numbers = self.take(1);
-            self.say(channel, numbers, due)?;
+        let due = |n: u64| begun + Duration::from_nanos(n * 1_000_000_000 / per_second);
+        let mut said = 0;
+        while said < schedule.messages {
+            std::thread::sleep(due(said).saturating_duration_since(Instant::now()));
+            // All that is due goes at once: senders do not wait for each other.
+            let now = Instant::now();
+            let from = said;
+            while said < schedule.messages && due(said) <= now {
+                said += 1;
+            }
+            let one = |n| Ok((first + usize::try_from(n)? % channels, due(n)));
+            self.say((from..said).map(one).collect::<Result<_, Failed>>()?)?;
         }
         Ok(())
     }
 
-    fn take(&mut self, count: u64) -> std::ops::Range<u64> {
-        let numbers = self.next..self.next + count;
-        self.next += count;
-        numbers
-    }
-
-    fn say(
-        &mut self,
-        channel: usize,
-        numbers: std::ops::Range<u64>,
-        due: Instant,
-    ) -> Result<(), Failed> {
-        let times = Arc::clone(&self.times);
-        let message = |number| {
-            times.set(number, due);
-            self.world.message(channel, number, TEXT_BYTES)
-        };
-        let messages: Vec<(WorkspaceId, Message)> =
-            numbers.map(message).collect::<Result<_, _>>()?;
+    /// Publishes a message in each of these channels, at once. Each was due then.
+    fn say(&mut self, said: Vec<(usize, Instant)>) -> Result<(), Failed> {
+        let mut messages = Vec::with_capacity(said.len());
+        for (channel, due) in said {
+            self.times.set(self.next, due);
+            messages.push((channel, self.world.message(channel, self.next, TEXT_BYTES)?));
+            self.next += 1;
+        }
         match &mut self.way {
             Open::Bus(bus, runtime) => {
                 let bus = &*bus;
-                let publish = |(workspace, message): (WorkspaceId, Message)| async move {
+                let publish = |(_, (workspace, message)): (usize, (WorkspaceId, Message))| async move {
                     bus.publish(&workspace, &world::publication(&message)).await
                 };
                 let done = runtime.block_on(join_all(messages.into_iter().map(publish)));
                 done.into_iter().collect::<Result<Vec<_>, _>>()?;
             }
             Open::Floor(control) => {
-                let (first, count) = self.world.audience(channel);
-                let frames = messages.into_iter().map(|(_, message)| framed(message));
-                let frames: Vec<Bytes> = frames.collect::<Result<_, _>>()?;
-                control.write_all(&order(first, count, &frames)?)?;
+                let mut orders = Vec::new();
+                // What is said in one channel is one order.
+                for of_one in messages.chunk_by(|(one, _), (other, _)| one == other) {
+                    let Some((channel, _)) = of_one.first() else { continue };
+                    let (first, count) = self.world.audience(*channel);
+                    let frames = of_one.iter().map(|(_, (_, message))| framed(message.clone()));
+                    let frames: Vec<Bytes> = frames.collect::<Result<_, _>>()?;
+                    orders.extend(order(first, count, &frames)?);
+                }
+                control.write_all(&orders)?;
             }
             Open::None => {}
         }

@@ -1,6 +1,7 @@
 //! The task of one workspace: inputs from the bus, the sockets and its own reads go into the
 //! workspace's state, its effects go to the shards and to new reads. It never writes to a socket.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ enum Event {
 /// Starts the task of a workspace.
 pub(crate) fn start(hub: Arc<Hub>, id: WorkspaceId, requests: mpsc::Receiver<Request>) {
     let task = Task {
-        state: Workspace::new(id.clone(), hub.node_id.clone(), frames::text),
+        state: Workspace::new(id.clone(), hub.node_id.clone(), frames::text, hub.now()),
         id,
         requests,
         subscription: None,
@@ -66,9 +67,8 @@ pub(crate) fn start(hub: Arc<Hub>, id: WorkspaceId, requests: mpsc::Receiver<Req
 impl Task {
     async fn run(mut self) {
         self.subscribe();
-        let mut ticks = tokio::time::interval_at(Instant::now() + limits::TICK, limits::TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Timers of their own: one that a busy workspace starts anew with every event never fires.
+        let mut tick = pin!(tokio::time::sleep(limits::TICK));
         let mut looks = tokio::time::interval(LOOK_AGAIN);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut idle_since = None;
@@ -79,7 +79,7 @@ impl Task {
                 biased;
                 // Most workspaces wait for nothing: thousands of them must cost none.
                 _ = looks.tick(), if self.state.is_waiting() || self.state.is_idle() => Event::Time,
-                _ = ticks.tick() => Event::Tick,
+                () = &mut tick => Event::Tick,
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(done) => Event::Done(done),
                     // A fill that was superseded. A panic is a defect: who waits for the answer is
@@ -94,6 +94,7 @@ impl Task {
                 request = self.requests.recv() => request.map_or(Event::Orphaned, Event::Request),
                 notice = next(&mut self.subscription) => Event::Notice(notice),
             };
+            let moves_ticks = !matches!(event, Event::Notice(_) | Event::Time);
             match event {
                 Event::Request(Request::Attach(attach)) => self.input(Input::Attach(attach)).await,
                 Event::Request(Request::Detach(socket)) => self.input(Input::Detach(socket)).await,
@@ -122,6 +123,11 @@ impl Task {
                     }
                 }
                 Event::Orphaned => return,
+            }
+            if moves_ticks {
+                // No longer than an interval: the clock may have been set back.
+                let wait = self.state.next_tick().since(self.hub.now()).min(limits::TICK);
+                tick.as_mut().reset(Instant::now() + wait);
             }
         }
     }

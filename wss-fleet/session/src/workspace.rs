@@ -5,6 +5,7 @@ mod attach;
 mod back_fill;
 mod chain;
 mod deliver;
+mod ticks;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::roster::{Roster, UserKey};
 
 use attach::Waiting;
 use back_fill::Debt;
+use ticks::Ticks;
 
 pub use back_fill::History;
 
@@ -120,7 +122,7 @@ pub enum Input {
         /// The text.
         text: Option<MessageText>,
     },
-    /// It is time for a tick.
+    /// It is time for ticks: [`Workspace::next_tick`] tells when.
     Tick,
     /// Time passed: holds and attaches may be overdue.
     Time,
@@ -232,7 +234,7 @@ pub struct Workspace {
     undecided: HashSet<u64>,
     /// What the stream has lost and nobody was told yet.
     debt: Option<Debt>,
-    ticks: u64,
+    ticks: Ticks,
     fills: u64,
     resyncs: u64,
 }
@@ -253,7 +255,7 @@ enum Link {
 impl Workspace {
     /// A workspace that nobody is connected to yet.
     #[must_use]
-    pub fn new(id: WorkspaceId, node_id: NodeId, framing: Framing) -> Self {
+    pub fn new(id: WorkspaceId, node_id: NodeId, framing: Framing, now: Timestamp) -> Self {
         Self {
             id,
             node_id,
@@ -271,7 +273,7 @@ impl Workspace {
             reading: HashSet::new(),
             undecided: HashSet::new(),
             debt: None,
-            ticks: 0,
+            ticks: Ticks::new(now),
             fills: 0,
             resyncs: 0,
         }
@@ -339,17 +341,6 @@ impl Workspace {
 
     fn cursor(&self) -> String {
         self.safe().map(|position| position.to_string()).unwrap_or_default()
-    }
-
-    fn on_tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let to = self.roster.everyone();
-        if !to.is_empty() {
-            let (cursor, fresh) = (self.cursor(), self.is_fresh());
-            let tick = ServerFrame::Tick { cursor, server_time: now, fresh };
-            let frame = (self.framing)(tick.encode());
-            effects.push(Effect::Deliver { frame, to, is_live: true, publication: None });
-            self.audit(effects);
-        }
     }
 
     fn on_time(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {

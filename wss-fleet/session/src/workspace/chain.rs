@@ -103,12 +103,10 @@ impl Workspace {
         self.adopt(entries, effects);
     }
 
-    /// Every second tick: a last entry that was lost on the way here is followed by nothing that
+    /// From time to time: a last entry that was lost on the way here is followed by nothing that
     /// would show it.
     pub(super) fn audit(&mut self, effects: &mut Vec<Effect>) {
-        self.ticks += 1;
-        if self.ticks.is_multiple_of(TICKS_PER_AUDIT)
-            && self.link == Link::Up
+        if self.link == Link::Up
             && let Some(tail) = self.tail
         {
             effects.push(Effect::Audit { tail });
@@ -155,6 +153,3 @@ impl Workspace {
         self.settle_waiting(None, now, effects);
     }
 }
-
-/// The audit of tails runs every 30 s.
-const TICKS_PER_AUDIT: u64 = 2;

@@ -13,6 +13,7 @@ mod attach;
 mod back_fill;
 mod chain;
 mod cut;
+mod ticks;
 
 /// A workspace, its clock, and the effects of the last input.
 struct Rig {
@@ -27,9 +28,10 @@ struct Rig {
 impl Rig {
     /// A workspace that has not heard of its stream.
     fn unlinked() -> Self {
+        let now = Timestamp::from_unix_ms(1_000_000);
         Self {
-            workspace: Workspace::new("w".parse().unwrap(), "N1".parse().unwrap(), Bytes::from),
-            now: Timestamp::from_unix_ms(1_000_000),
+            workspace: Workspace::new("w".parse().unwrap(), "N1".parse().unwrap(), Bytes::from, now),
+            now,
             effects: Vec::new(),
             entries: Vec::new(),
             published: 0,
@@ -125,6 +127,12 @@ impl Rig {
     fn after(&mut self, duration: Duration) -> &[Effect] {
         self.now = self.now.plus(duration);
         self.input(Input::Time)
+    }
+
+    /// An interval of ticks passes.
+    fn tick(&mut self) -> &[Effect] {
+        self.now = self.now.plus(limits::TICK);
+        self.input(Input::Tick)
     }
 
     /// Who got which message texts by the last effects, in order.

@@ -162,7 +162,7 @@ fn rows_read_for_an_earlier_registration_are_not_taken() {
 fn ticks_carry_the_cursor_and_whether_the_path_is_whole() {
     let mut rig = Rig::linked();
     rig.attach("alice", &[]);
-    rig.input(Input::Tick);
+    rig.tick();
     assert_eq!(
         text_of(match &rig.effects[0] {
             Effect::Deliver { frame, .. } => frame,
@@ -172,7 +172,7 @@ fn ticks_carry_the_cursor_and_whether_the_path_is_whole() {
     );
     assert_eq!(rig.cursor_of_last(), rig.entries[0].position.to_string());
     rig.input(Input::Lost);
-    rig.input(Input::Tick);
+    rig.tick();
     assert_eq!(rig.delivered()[0].1, "tick false");
 }
 

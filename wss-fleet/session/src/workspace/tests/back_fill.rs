@@ -62,7 +62,7 @@ fn g4_what_the_stream_has_lost_is_pushed_from_the_store() {
     assert_eq!(rig.cursor_of_last(), before.to_string(), "the cursor from before it");
     assert_eq!(rig.resynced(), []);
     assert!(rig.workspace.is_fresh());
-    rig.input(Input::Tick);
+    rig.tick();
     assert_eq!(rig.cursor_of_last(), rig.entries[0].position.to_string(), "resumable again");
     rig.push(message(&c, 1, "and on"));
     assert_eq!(rig.delivered(), [(alice, "and on".to_owned())], "the view is new as well");
@@ -90,7 +90,7 @@ fn g4_a_back_fill_tells_one_id_in_two_channels_apart() {
 #[test]
 fn g4_until_it_is_read_cursors_stay_and_nobody_attaches() {
     let (mut rig, c, alice, before) = flushed();
-    rig.input(Input::Tick);
+    rig.tick();
     assert_eq!(rig.delivered(), [(alice, "tick false".to_owned())]);
     assert_eq!(rig.cursor_of_last(), before.to_string());
     rig.input(Input::Linked);

@@ -187,9 +187,9 @@ fn g4_a_pushed_entry_that_the_stream_has_lost_is_not_filled_for_ever() {
 fn g4_the_audit_finds_a_last_entry_that_was_never_pushed() {
     let (mut rig, c, alice) = linked_with_alice();
     let tail = rig.entries.last().unwrap().position;
-    rig.input(Input::Tick);
-    assert!(!rig.effects.contains(&Effect::Audit { tail }), "every second tick");
-    rig.input(Input::Tick);
+    rig.tick();
+    assert!(!rig.effects.contains(&Effect::Audit { tail }), "every second interval");
+    rig.tick();
     assert!(rig.effects.contains(&Effect::Audit { tail }), "{:?}", rig.effects);
     assert_eq!(rig.input(Input::Audited { tail, found: vec![tail] }), []);
     let lost = rig.entry(message(&c, 1, "lost on the way")).position;
