@@ -9,7 +9,7 @@ use crate::floor::Style;
 use crate::machine::{self, CLIENT_CORE};
 use crate::pair::{Options, Pair, Subject};
 use crate::record::{Record, progress, say};
-use crate::stats::{Median, median, middle_of};
+use crate::stats::{Median, middle_of, ratio};
 use crate::world::World;
 
 /// What to measure.
@@ -74,7 +74,12 @@ impl Scenario {
             Self::A => burst(200 / less + 1, 1, 0),
             Self::A16 => burst(60 / less + 1, 16, 0),
             Self::B => burst(8 / less + 1, 1, 20),
-            Self::C => Order::Steady { per_second: 2_000 / less, seconds: 4 / less + 1 },
+            Self::C => Order::Steady {
+                per_second: 2_000 / less,
+                seconds: 4 / less + 1,
+                channel: 0,
+                channels: self.world().channels(),
+            },
         }
     }
 
@@ -124,6 +129,7 @@ fn one(scenario: Scenario, plan: &Plan, redis: &str, record: &mut Record) -> Res
         pair.crowd.ask(&Order::Open { until: usize::MAX, in_flight: 64 })?;
         // Buffers, views and wakers that the first deliveries bring.
         pair.crowd.ask(&scenario.order(plan.less))?;
+        pair.pause()?;
         pairs.push(pair);
     }
     let mut taken: Vec<Vec<Value>> = vec![Vec::new(); subjects.len()];
@@ -142,7 +148,9 @@ fn one(scenario: Scenario, plan: &Plan, redis: &str, record: &mut Record) -> Res
             else {
                 continue;
             };
+            pair.resume(&scenario.order(plan.less * 8))?;
             let (mut answer, cpu) = pair.measure(scenario.order(plan.less))?;
+            pair.pause()?;
             let deliveries = answer.get("deliveries").and_then(Value::as_f64).unwrap_or_default();
             if let Some(fields) = answer.as_object_mut() {
                 let cpu_ns = cpu.as_nanos() as f64 / deliveries;
@@ -169,15 +177,7 @@ fn one(scenario: Scenario, plan: &Plan, redis: &str, record: &mut Record) -> Res
 fn show(scenario: Scenario, subject: Subject, taken: &[Value], floor: &[Value]) {
     let (measure, aim) = scenario.aim();
     let value = |name| middle_of(taken, name);
-    let ratio = |name: &str| {
-        let of = |one: &Value| one.get(name).and_then(Value::as_f64);
-        let ratios: Vec<f64> = taken
-            .iter()
-            .zip(floor)
-            .filter_map(|(one, floor)| Some(of(one)? / of(floor)?))
-            .collect();
-        median(&ratios)
-    };
+    let ratio = |name: &str| ratio(taken, floor, name);
     let shown = |ratio: Option<Median>| match ratio {
         Some(Median { middle, low, high }) => format!("{middle:.2} [{low:.2}, {high:.2}]"),
         None => String::new(),

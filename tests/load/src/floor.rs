@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use bytes::Bytes;
 use rustix::event::epoll;
+use rustix::io::retry_on_intr;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -81,7 +82,8 @@ fn threads(listener: &TcpListener, mut control: TcpStream, a_call: usize) -> Res
     let mut events = Vec::with_capacity(64);
     loop {
         events.clear();
-        epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None)?;
+        // Going on after a stop interrupts it.
+        retry_on_intr(|| epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None))?;
         for event in &events {
             match event.data.u64() {
                 LISTENER => {

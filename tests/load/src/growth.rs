@@ -66,7 +66,7 @@ fn steps(kind: Kind) -> Vec<Step> {
     let tens = |sockets| World { channel_size: 10, ..World::one_channel(sockets) };
     let together = Spread::Together;
     match kind {
-        Kind::Sockets => [10, 100, 1_000, 10_000, 50_000, 90_000]
+        Kind::Sockets => [10, 100, 1_000, 10_000, 50_000, 100_000]
             .map(|x: usize| Step {
                 kind: "sockets",
                 x,
@@ -160,7 +160,7 @@ fn drive(fleet: &mut Fleet, step: &Step, seconds: u64) -> Result<(u64, u64), Fai
         crowd.tell(&Order::Listen { messages: *messages, seconds: seconds + 10 })?;
     }
     let first = fleet.crowds.first_mut().ok_or("no clients")?;
-    first.tell(&Order::Steady { per_second: step.per_second, seconds })?;
+    first.tell(&Order::Steady { per_second: step.per_second, seconds, channel: 0, channels })?;
     let number = |value: &Value, name| value.get(name).and_then(Value::as_u64).unwrap_or(0);
     let answers: Vec<Value> =
         fleet.crowds.iter_mut().map(Process::answer).collect::<Result<_, _>>()?;

@@ -87,7 +87,17 @@ pub(crate) fn description() -> String {
     };
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get());
-    format!("{} cores, {}, Linux {}", cores, first("/proc/cpuinfo", "model name"), kernel.trim())
+    let scheduling = if is_real_time() { ", real-time scheduling" } else { "" };
+    let processor = first("/proc/cpuinfo", "model name");
+    format!("{cores} cores, {processor}, Linux {}{scheduling}", kernel.trim())
+}
+
+/// Whether the kernel lets others have a core only when this process, and what it starts, wants none:
+/// `chrt --fifo` starts it so (`policy` of proc(5)'s `stat`; sched(7)).
+fn is_real_time() -> bool {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let policy = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(38));
+    matches!(policy, Some("1" | "2"))
 }
 
 fn threads(id: u32) -> Vec<i32> {

@@ -9,6 +9,7 @@
 mod client;
 mod connects;
 mod crowd;
+mod fairness;
 mod fanout;
 mod fleet;
 mod floor;
@@ -55,6 +56,8 @@ enum Scenario {
     Smoke,
     /// Fan-out: A, A16, B and C, against floors.
     Fanout(fanout::Plan),
+    /// What a small channel waits for beside a huge one.
+    Fairness(fairness::Plan),
     /// Memory of an idle socket: plain, over TLS, and of floors.
     Idle(idle::Plan),
     /// What opening a socket costs: upgrade, ticket, membership.
@@ -100,10 +103,12 @@ fn run(arguments: Arguments) -> Result<(), Failed> {
         Scenario::Smoke => {
             let mut record = record()?;
             fanout::run(&fanout::Plan::smoke(), &mut record)?;
+            fairness::run(&fairness::Plan::smoke(), &mut record)?;
             connects::run(&connects::Plan::smoke(), &mut record)?;
             fleet::run(&fleet::Plan::smoke(), &mut record)
         }
         Scenario::Fanout(plan) => fanout::run(&plan, &mut record()?),
+        Scenario::Fairness(plan) => fairness::run(&plan, &mut record()?),
         Scenario::Idle(plan) => idle::run(&plan, &mut record()?),
         Scenario::Connects(plan) => connects::run(&plan, &mut record()?),
         Scenario::Fleet(plan) => fleet::run(&plan, &mut record()?),

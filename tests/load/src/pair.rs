@@ -67,6 +67,8 @@ impl Options {
 pub(crate) struct Pair {
     pub(crate) server: Process,
     pub(crate) crowd: Process,
+    /// What the crowd was started with.
+    arguments: Vec<String>,
 }
 
 impl Pair {
@@ -112,8 +114,39 @@ impl Pair {
             crowd.extend([text("--tls"), authority.display().to_string()]);
         }
         crowd.extend(arguments_of(world));
-        let crowd = Process::start(Some(CLIENT_CORE), &crowd)?;
-        Ok(Self { server, crowd })
+        let arguments = crowd;
+        let crowd = Process::start(Some(CLIENT_CORE), &arguments)?;
+        Ok(Self { server, crowd, arguments })
+    }
+
+    /// One more crowd of the server, with so many of the world's sockets.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub(crate) fn crowd_of(&self, first: usize, count: usize) -> Result<Process, Failed> {
+        let share =
+            ["--first".to_owned(), first.to_string(), "--count".to_owned(), count.to_string()];
+        Process::start(Some(CLIENT_CORE), &[&self.arguments[..], &share].concat())
+    }
+
+    /// Stops both where they are: who is not measured takes no core from who is.
+    ///
+    /// # Errors
+    /// If one of them is gone.
+    pub(crate) fn pause(&self) -> Result<(), Failed> {
+        self.crowd.pause()?;
+        self.server.pause()
+    }
+
+    /// Lets both go on, and waits until what they put off is done.
+    ///
+    /// # Errors
+    /// If one of them is gone.
+    pub(crate) fn resume(&mut self, settle: &Order) -> Result<(), Failed> {
+        self.server.resume()?;
+        self.crowd.resume()?;
+        std::thread::sleep(SETTLE);
+        self.crowd.ask(settle).map(drop)
     }
 
     /// Does something with the crowd, and tells what the server's cores had to do for it.
@@ -126,3 +159,7 @@ impl Pair {
         Ok((answer, self.server.cpu().saturating_sub(before)))
     }
 }
+
+/// How long a server that was stopped needs for its own affairs: a node has a lease to renew, and to
+/// look whether its subscription still hears.
+const SETTLE: Duration = Duration::from_millis(1_500);

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -65,6 +66,27 @@ impl Process {
     pub(crate) fn answer(&mut self) -> Result<Value, Failed> {
         let line = self.answers.next().ok_or("a process of the run ended")??;
         Ok(serde_json::from_str(&line)?)
+    }
+
+    /// Stops it where it is; [`Self::resume`] lets it go on.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub(crate) fn pause(&self) -> Result<(), Failed> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a stopped one go on.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub(crate) fn resume(&self) -> Result<(), Failed> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Failed> {
+        let id = i32::try_from(self.child.id())?;
+        Ok(kill_process(Pid::from_raw(id).ok_or("no process")?, signal)?)
     }
 
     /// Time that it had a core so far.

@@ -30,8 +30,9 @@ pub(crate) enum Way {
 /// What to publish.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Schedule {
+    /// The first, and how many.
     channels: (usize, usize),
-    messages: u64,
+    pub(crate) messages: u64,
     /// All at once without one.
     per_second: Option<u64>,
 }
@@ -42,9 +43,14 @@ impl Schedule {
         Self { channels: (channel, 1), messages, per_second: None }
     }
 
-    /// Messages in the first channels in turn, so many a second.
-    pub(crate) const fn paced(channels: usize, messages: u64, per_second: u64) -> Self {
-        Self { channels: (0, channels), messages, per_second: Some(per_second) }
+    /// Messages in so many channels from one on, in turn, so many a second.
+    pub(crate) const fn paced(channels: (usize, usize), messages: u64, per_second: u64) -> Self {
+        Self { channels, messages, per_second: Some(per_second) }
+    }
+
+    /// The channels, in their turns.
+    pub(crate) fn channels(&self) -> std::ops::Range<usize> {
+        self.channels.0..self.channels.0 + self.channels.1
     }
 }
 

@@ -30,6 +30,14 @@ pub(crate) fn middle_of(measured: &[Value], field: &str) -> f64 {
     median(&values).map_or(f64::NAN, |median| median.middle)
 }
 
+/// The median of the ratios of a field, turn by turn.
+#[must_use]
+pub(crate) fn ratio(taken: &[Value], floor: &[Value], field: &str) -> Option<Median> {
+    let of = |one: &Value| one.get(field).and_then(Value::as_f64);
+    let ratios = taken.iter().zip(floor).filter_map(|(one, floor)| Some(of(one)? / of(floor)?));
+    median(&ratios.collect::<Vec<f64>>())
+}
+
 /// The value below which so many percent lie (nearest rank).
 #[must_use]
 pub(crate) fn percentile(values: &[f64], percent: f64) -> f64 {

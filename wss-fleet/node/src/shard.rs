@@ -112,13 +112,17 @@ impl Shard {
         self.behind.frames < ORDERS_A_TURN && self.behind.bytes < limits::OUTBOUND_BYTES_MAX / 2
     }
 
-    /// Takes orders as long as there is room.
+    /// Takes orders as long as there is room, and not more sockets' than a turn comes to: of 50,000
+    /// even queueing takes a millisecond.
     fn take(&mut self) {
+        let mut queued = 0;
         while self.has_room()
+            && queued < VISITS_A_TURN
             && let Some(order) = self.inbox.pop_front()
         {
             match order {
                 Order::Frame { frame, to, is_live, publication } => {
+                    queued += to.len();
                     self.frame(&frame, to, is_live, publication);
                 }
                 Order::Open { socket, writer, ended } => {
@@ -278,7 +282,7 @@ impl Wake for SocketWaker {
 /// Orders that a turn takes at most, and frames that may wait for a socket to be come to.
 const ORDERS_A_TURN: usize = 256;
 /// Calls after which a turn ends: others wait for the thread, and so long for their frames.
-const WRITES_A_TURN: u64 = 64;
+const WRITES_A_TURN: u64 = 16;
 /// Sockets after which a turn ends as well: blocked ones, and those that another run came to before,
 /// need no call.
 const VISITS_A_TURN: usize = 4_096;

@@ -30,7 +30,12 @@ impl Rig {
     fn unlinked() -> Self {
         let now = Timestamp::from_unix_ms(1_000_000);
         Self {
-            workspace: Workspace::new("w".parse().unwrap(), "N1".parse().unwrap(), Bytes::from, now),
+            workspace: Workspace::new(
+                "w".parse().unwrap(),
+                "N1".parse().unwrap(),
+                Bytes::from,
+                now,
+            ),
             now,
             effects: Vec::new(),
             entries: Vec::new(),

@@ -57,8 +57,7 @@ impl Workspace {
             let to = Audience::of(due);
             effects.push(Effect::Deliver { frame, to, is_live: true, publication: None });
         }
-        let is_audit_due =
-            now >= self.ticks.audit_at || self.ticks.audit_at.since(now) > AUDIT;
+        let is_audit_due = now >= self.ticks.audit_at || self.ticks.audit_at.since(now) > AUDIT;
         if is_audit_due && !self.sockets.is_empty() {
             self.ticks.audit_at = now.plus(AUDIT);
             self.audit(effects);
@@ -72,7 +71,7 @@ fn moment_of(now: Timestamp) -> u64 {
 
 /// Into how many moments an interval is divided: of 10,000 sockets 167 are written to in one, some
 /// milliseconds of a core.
-const MOMENTS: u64 = 60;
+const MOMENTS: u64 = 300;
 /// More sockets than this are looked at in each moment.
 const CROWD: usize = 256;
 const MOMENT_MS: u64 = limits::TICK.as_secs() * 1_000 / MOMENTS;
