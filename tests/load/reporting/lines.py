@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 # different on each line of one run. A line that repeats another one's begins the next run.
 FIGURES = {
     "fanout": (["scenario"], ["subject", "repetition"]),
+    "fairness": ([], ["neighbour", "repetition"]),
     "idle": ([], ["subject"]),
     "connects": ([], ["subject", "repetition"]),
     "fleet": ([], ["message"]),
@@ -167,8 +168,13 @@ LATE = [
 def ratios(measured, scenario, subject, measure):
     """A subject's values over the floor's of the same turn."""
     turns = measured.lines("fanout", scenario=scenario.name, subject=subject)
-    of = {line["repetition"]: line for line in turns}
     floor = measured.lines("fanout", scenario=scenario.name, subject=scenario.floor)
+    return turn_by_turn(turns, floor, measure)
+
+
+def turn_by_turn(lines, floor, measure):
+    """Values over those of other lines of the same turns."""
+    of = {line["repetition"]: line for line in lines}
     return [
         of[line["repetition"]][measure] / line[measure]
         for line in floor

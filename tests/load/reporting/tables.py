@@ -1,6 +1,6 @@
 """The page's tables, as Markdown. None of their figures is typed by hand."""
 
-from .lines import LATE, SCENARIOS, Median, peers_of, ratios
+from .lines import LATE, SCENARIOS, Median, peers_of, ratios, turn_by_turn
 
 ABSENT = "*not measured*"
 CONNECTS_A_SECOND = 10_000
@@ -16,6 +16,7 @@ def all_of(measured, peers, drawn):
         "fanout": fanout(measured),
         "peers": others(peers),
         "latency": latency(measured),
+        "fairness": fairness(measured),
         "idle": idle(measured),
         "connects": connects(measured),
         "growth": growth(measured),
@@ -246,6 +247,25 @@ def latency(measured):
         rows.append([subject, *(around(median, 0) for median in medians)])
     text += "\n\nB, ms until the last of 10,000 has it, of the eight messages of a turn:\n\n"
     return text + table(["server", "p50", "greatest"], rows)
+
+
+def fairness(measured):
+    of = {name: measured.lines("fairness", neighbour=name) for name in ("none", "huge")}
+    if not of["none"] or not of["huge"]:
+        return ABSENT
+    members = f"{of['huge'][0]['members']:,}"
+    rows = []
+    for name, said in [("none", "alone"), ("huge", f"beside a channel of {members}")]:
+        medians = [Median.of([line[field] for line in of[name]]) for field in ("p50_ms", "p99_ms", "max_ms")]
+        lost = sum(line["lost"] for line in of[name])
+        rows.append([said, *(around(median, 2) for median in medians), lost, len(of[name])])
+    ratio = Median.of(turn_by_turn(of["huge"], of["none"], "p99_ms"))
+    last = Median.of([line["huge_last_ms"] for line in of["huge"]])
+    text = table(["a channel of 100", "p50, ms", "p99, ms", "greatest, ms", "lost", "turns"], rows)
+    return text + (
+        f"\n\np99 beside it is × {around(ratio, 2)} of alone. Until the last of the {members} has a message "
+        f"it takes {middle(last, 0)} ms: that is what the small one would wait if it stood in line behind it."
+    )
 
 
 def idle(measured):

@@ -359,7 +359,7 @@ fn a_small_audience_does_not_wait_for_a_huge_one() {
         shard.write_some();
     }
     let before = huge_calls.load(Ordering::Relaxed);
-    assert!(before <= 200, "{before} of the huge one's sockets came first");
+    assert!(before <= 50, "{before} of the huge one's sockets came first");
     // Frames of one audience stay in order all the same.
     shard.inbox.push_back(frame_to(&huge, 100));
     serve_all(&mut shard, []);
@@ -375,9 +375,10 @@ fn a_turn_ends_where_nothing_can_be_written() {
         let copy: Arc<[SocketId]> = ids.iter().copied().collect();
         shard.inbox.push_back(frame_to(&copy, 100));
     }
-    shard.take();
     let mut turns = 0;
     while shard.is_behind() {
+        shard.take();
+        assert!(turns > 0 || shard.inbox.len() == 7, "one frame for so many is enough for a turn");
         shard.write_some();
         turns += 1;
     }
