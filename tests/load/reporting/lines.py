@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 FIGURES = {
     "fanout": (["scenario"], ["subject", "repetition"]),
     "idle": ([], ["subject"]),
+    "idle_part": ([], ["subject", "part"]),
     "connects": ([], ["subject", "repetition"]),
     "fleet": ([], ["message"]),
     "growth": (["kind"], ["x"]),
