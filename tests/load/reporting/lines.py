@@ -11,6 +11,7 @@ FIGURES = {
     "fanout": (["scenario"], ["subject", "repetition"]),
     "fairness": ([], ["neighbour", "repetition"]),
     "idle": ([], ["subject"]),
+    "idle_part": ([], ["subject", "part"]),
     "connects": ([], ["subject", "repetition"]),
     "fleet": ([], ["message"]),
     "growth": (["kind"], ["x"]),

@@ -18,6 +18,7 @@ def all_of(measured, peers, drawn):
         "latency": latency(measured),
         "fairness": fairness(measured),
         "idle": idle(measured),
+        "idle_parts": idle_parts(measured),
         "connects": connects(measured),
         "growth": growth(measured),
         "fleet": fleet(measured),
@@ -275,6 +276,47 @@ def idle(measured):
         verdict = "" if not line["aim"] else "met" if line["bytes"] <= line["aim"] else "**missed**"
         rows.append([line["subject"], f"{line['bytes']:,}", aim, verdict])
     return table(["", "bytes a socket", "aim", ""], rows)
+
+
+PARTS = {
+    "task": "task: the driver with its reading half, what both halves share",
+    "registration": "the runtime's registration of the socket",
+    "shard": "shard: the socket's writing half and queue, where to find it",
+    "session": "session: the user, channels, views, audiences",
+    "node": "node: sockets' numbers, spent tickets, workspaces",
+    "buffers": "buffers: heads, parsers, frames that are not done",
+    "tls": "TLS",
+    "load": "the load tool's own, its store in memory among it",
+    "other": "other",
+}
+
+
+def idle_parts(measured):
+    subjects = measured.subjects("idle_part")
+    columns = [idle_column(measured, subject) for subject in subjects]
+    names = [*PARTS.values(), "all blocks of the heap", "allocator and rounding", "measured"]
+    rows = [
+        [name, *(cell for column in columns for cell in column.get(name, ["", ""]))]
+        for name in names
+        if any(name in column for column in columns)
+    ]
+    head = [cell for subject in subjects for cell in (f"{subject}: bytes a socket", "blocks")]
+    return table(["", *head], rows)
+
+
+def idle_column(measured, subject):
+    """A subject's bytes and blocks by row; the rest, if its memory was measured as well."""
+    lines = measured.lines("idle_part", subject=subject)
+    column = {
+        PARTS[line["part"]]: [number(line["bytes"], 0), number(line["blocks"], 2)] for line in lines
+    }
+    whole = sum(line["bytes"] for line in lines)
+    blocks = sum(line["blocks"] for line in lines)
+    column["all blocks of the heap"] = [number(whole, 0), number(blocks, 2)]
+    for line in measured.lines("idle", subject=subject):
+        column["allocator and rounding"] = [number(line["bytes"] - whole, 0), ""]
+        column["measured"] = [number(line["bytes"], 0), ""]
+    return column
 
 
 def connects(measured):

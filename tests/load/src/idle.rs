@@ -20,10 +20,10 @@ use crate::world::World;
 pub(crate) struct Plan {
     /// Sockets that are measured, after a thousand that bring what is there once.
     #[arg(long, default_value_t = 9_000)]
-    sockets: usize,
+    pub(crate) sockets: usize,
     /// Seconds that all are idle before memory is read: longer than a ticket is remembered.
     #[arg(long, default_value_t = 50)]
-    wait_s: u64,
+    pub(crate) wait_s: u64,
 }
 
 /// Measures all of it.
@@ -71,4 +71,4 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
 }
 
 /// Sockets that are there before memory is read first.
-const FIRST: usize = 1_000;
+pub(crate) const FIRST: usize = 1_000;

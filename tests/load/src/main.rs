@@ -15,6 +15,7 @@ mod fleet;
 mod floor;
 mod growth;
 mod idle;
+mod idle_parts;
 mod listen;
 mod machine;
 mod pair;
@@ -60,6 +61,8 @@ enum Scenario {
     Fairness(fairness::Plan),
     /// Memory of an idle socket: plain, over TLS, and of floors.
     Idle(idle::Plan),
+    /// The same memory by whose it is: blocks of the heap, under valgrind.
+    IdleParts(idle_parts::Plan),
     /// What opening a socket costs: upgrade, ticket, membership.
     Connects(connects::Plan),
     /// One channel of 90,000 sockets on five nodes.
@@ -110,6 +113,7 @@ fn run(arguments: Arguments) -> Result<(), Failed> {
         Scenario::Fanout(plan) => fanout::run(&plan, &mut record()?),
         Scenario::Fairness(plan) => fairness::run(&plan, &mut record()?),
         Scenario::Idle(plan) => idle::run(&plan, &mut record()?),
+        Scenario::IdleParts(plan) => idle_parts::run(&plan, &mut record()?),
         Scenario::Connects(plan) => connects::run(&plan, &mut record()?),
         Scenario::Fleet(plan) => fleet::run(&plan, &mut record()?),
         Scenario::Growth(plan) => growth::run(&plan, &mut record()?),

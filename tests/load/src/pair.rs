@@ -48,6 +48,8 @@ pub(crate) struct Options {
     pub(crate) authority: Option<PathBuf>,
     /// The endpoint of a store that has the world's rows.
     pub(crate) store: Option<String>,
+    /// The words of a tool that the node runs under.
+    pub(crate) under: Vec<String>,
 }
 
 impl Options {
@@ -57,7 +59,7 @@ impl Options {
         Self {
             certificate: Some([issued.chain, issued.key]),
             authority: Some(authority.file()),
-            store: None,
+            ..Self::default()
         }
     }
 }
@@ -104,7 +106,7 @@ impl Pair {
                 server.push(text(style.get_name()));
             }
         }
-        let server = Process::start(Some(SERVER_CORE), &server)?;
+        let server = Process::start_under(&options.under, Some(SERVER_CORE), &server)?;
         crowd.extend([text("--address"), server.text("address")]);
         match subject {
             Subject::Node => crowd.extend([text("--node-id"), server.text("node_id")]),

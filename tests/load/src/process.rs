@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::world::World;
 use crate::{Failed, machine};
 
-/// A process that answers lines; killed when dropped.
+/// A process that answers lines; killed when dropped, if it was not ended before.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -27,12 +27,34 @@ impl Process {
     /// # Errors
     /// If it does not start.
     pub(crate) fn start(core: Option<usize>, arguments: &[String]) -> Result<Self, Failed> {
-        let mut command = Command::new(std::env::current_exe()?);
+        Self::start_under(&[], core, arguments)
+    }
+
+    /// Starts this program as [`Self::start`] does, under a tool with these words, if there are any.
+    ///
+    /// # Errors
+    /// If one of them does not start.
+    pub(crate) fn start_under(
+        tool: &[String],
+        core: Option<usize>,
+        arguments: &[String],
+    ) -> Result<Self, Failed> {
+        let program = std::env::current_exe()?;
+        let mut command = match tool.split_first() {
+            Some((tool, words)) => {
+                let mut command = Command::new(tool);
+                command.args(words).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         if let Some(core) = core {
             command.args(["--core", &core.to_string()]);
         }
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn()?;
+        let spawned = command.spawn();
+        let mut child =
+            spawned.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
         let orders = child.stdin.take().ok_or("no stdin")?;
         let out = child.stdout.take().ok_or("no stdout")?;
         let answers = BufReader::new(out).lines();
@@ -85,8 +107,23 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Failed> {
-        let id = i32::try_from(self.child.id())?;
-        Ok(kill_process(Pid::from_raw(id).ok_or("no process")?, signal)?)
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// Tells it to end, and waits until it has: a tool that it ran under has written all then.
+    ///
+    /// # Errors
+    /// If it is gone, or does not end.
+    pub(crate) fn end(mut self) -> Result<(), Failed> {
+        self.signal(Signal::TERM)?;
+        let begun = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if begun.elapsed() > END_MAX {
+                return Err("a process of the run does not end".into());
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        Ok(())
     }
 
     /// Time that it had a core so far.
@@ -125,3 +162,7 @@ pub(crate) fn arguments_of(world: World) -> Vec<String> {
     .flat_map(|(name, value)| [name.to_owned(), value.to_string()])
     .collect()
 }
+
+/// How long a process may take to end. A tool writes megabytes then.
+const END_MAX: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);

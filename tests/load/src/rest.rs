@@ -17,7 +17,7 @@ mod parts;
 mod profile;
 mod scroll;
 mod seed;
-mod valgrind;
+pub(crate) mod valgrind;
 
 use std::error::Error;
 use std::path::Path;

@@ -14,6 +14,8 @@ pub(crate) enum Tool {
     Callgrind,
     /// Allocations and their bytes.
     Heap,
+    /// Blocks that are there at the end, by the calls that asked for them.
+    Live,
 }
 
 impl Tool {
@@ -31,6 +33,15 @@ impl Tool {
                 "--leak-check=no".to_owned(),
                 "--undef-value-errors=no".to_owned(),
                 format!("--log-file={out}"),
+            ],
+            Self::Live => vec![
+                "--tool=dhat".to_owned(),
+                // A map within a task within a runtime: less ends before whose it is.
+                "--num-callers=40".to_owned(),
+                // Folders too: each of our packages and of others' has a `lib.rs`.
+                "--fullpath-after=".to_owned(),
+                format!("--dhat-out-file={out}"),
+                "--log-file=/dev/null".to_owned(),
             ],
         };
         [vec!["valgrind".to_owned()], words].concat()

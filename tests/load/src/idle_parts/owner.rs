@@ -1,0 +1,179 @@
+//! Whose a block of a node's heap is: the first call, from the innermost outwards, whose file is of
+//! a known part's code. What serves everybody (the standard library, slabs, bytes) is its callers'.
+
+use std::collections::BTreeMap;
+
+use super::heap::{Amount, Heap};
+
+/// A part of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Owner {
+    /// The socket's task: its driver, the reading half, its place among the tasks.
+    Task,
+    /// What the runtime knows of the socket: readiness, who waits for it.
+    Registration,
+    /// The shard's: the writing half, the queue, the place of it.
+    Shard,
+    /// The workspace's: users, their channels, views, audiences, attached sockets.
+    Session,
+    /// The node's: numbers of sockets, spent tickets, workspaces.
+    Node,
+    /// Parsers, heads and frames that are not done.
+    Buffers,
+    /// TLS.
+    Tls,
+    /// This program's, the store in memory among it: no socket should have any.
+    Load,
+    /// The rest.
+    Other,
+}
+
+impl Owner {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Task,
+        Self::Registration,
+        Self::Shard,
+        Self::Session,
+        Self::Node,
+        Self::Buffers,
+        Self::Tls,
+        Self::Load,
+        Self::Other,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Registration => "registration",
+            Self::Shard => "shard",
+            Self::Session => "session",
+            Self::Node => "node",
+            Self::Buffers => "buffers",
+            Self::Tls => "tls",
+            Self::Load => "load",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Amounts by whose they are.
+pub(crate) type Shares = BTreeMap<Owner, Amount>;
+
+/// A socket's, from a heap with the first sockets and one with so many more.
+#[must_use]
+pub(crate) fn each(first: &Heap, all: &Heap, more: usize) -> Shares {
+    let (first, mut shares) = (shares(first), shares(all));
+    for (owner, amount) in first {
+        let share = shares.entry(owner).or_default();
+        *share = share.plus(amount.times(-1.0));
+    }
+    shares.into_iter().map(|(owner, share)| (owner, share.times(1.0 / more as f64))).collect()
+}
+
+fn shares(heap: &Heap) -> Shares {
+    let mut shares = Shares::new();
+    for (amount, mut files) in heap.points() {
+        let owner = files.find_map(owner_of).unwrap_or(Owner::Other);
+        let share = shares.entry(owner).or_default();
+        *share = share.plus(amount);
+    }
+    shares
+}
+
+/// Whose a file is; `None` for what serves everybody.
+fn owner_of(file: &str) -> Option<Owner> {
+    let Some((_, package)) = file.split_once("/registry/src/") else {
+        return OWN.iter().find(|(part, _)| file.contains(part)).map(|(_, owner)| *owner);
+    };
+    let (_index, package) = package.split_once('/')?;
+    let (package, path) = package.split_once('/')?;
+    let (name, _version) = package.rsplit_once('-')?;
+    let is_it = |of: &str, start: &str| name == of && path.starts_with(start);
+    PACKAGES.iter().find(|(of, start, _)| is_it(of, start)).map(|(_, _, owner)| *owner)
+}
+
+/// Our own files, by a part of their path: the first that fits.
+const OWN: &[(&str, Owner)] = &[
+    // The session's rule, but a node has one of it.
+    ("wss-fleet/session/src/tickets.rs", Owner::Node),
+    ("wss-fleet/session/", Owner::Session),
+    ("wss-fleet/node/src/workspace.rs", Owner::Session),
+    ("wss-fleet/node/src/jobs", Owner::Session),
+    ("wss-fleet/node/src/ask.rs", Owner::Session),
+    // What outlives the reading of a ticket is the user's id, which the session keeps.
+    ("shared/runtime/src/tickets.rs", Owner::Session),
+    ("wss-fleet/node/src/shard", Owner::Shard),
+    ("wss-fleet/node/src/fanout.rs", Owner::Shard),
+    ("wss-fleet/node/src/frames.rs", Owner::Shard),
+    ("wss-fleet/node/src/watch.rs", Owner::Shard),
+    ("wss-fleet/node/src/inbound.rs", Owner::Buffers),
+    ("wss-fleet/node/src/wire.rs", Owner::Buffers),
+    ("wss-fleet/node/src/head.rs", Owner::Buffers),
+    ("wss-fleet/node/src/upgrade.rs", Owner::Buffers),
+    ("wss-fleet/node/src/tls.rs", Owner::Tls),
+    ("wss-fleet/node/src/hub.rs", Owner::Node),
+    // What is left of these: the futures' own boxes, and what both halves of a socket share.
+    ("wss-fleet/node/src/driver.rs", Owner::Task),
+    ("wss-fleet/node/src/accept.rs", Owner::Task),
+    ("shared/memory/", Owner::Load),
+    ("tests/load/", Owner::Load),
+];
+
+/// Others' files, by their package and the beginning of their path in it. Of the runtime's tasks
+/// only what makes one: every other call of a task's is within its poll.
+const PACKAGES: &[(&str, &str, Owner)] = &[
+    ("tokio", "src/runtime/task/list.rs", Owner::Task),
+    ("tokio", "src/util/idle_notified_set.rs", Owner::Task),
+    ("tokio", "src/runtime/io/", Owner::Registration),
+    ("rustls", "", Owner::Tls),
+    ("rustls-webpki", "", Owner::Tls),
+    ("tokio-rustls", "", Owner::Tls),
+    ("ring", "", Owner::Tls),
+    ("hyper", "", Owner::Buffers),
+    ("hyper-util", "", Owner::Buffers),
+    ("http", "", Owner::Buffers),
+    ("httparse", "", Owner::Buffers),
+    ("tungstenite", "", Owner::Buffers),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::super::heap::tests::TEXT;
+    use super::*;
+
+    #[test]
+    fn a_block_is_the_innermost_known_callers() {
+        let of = |files: &[&str]| files.iter().find_map(|file| owner_of(file));
+        let tokio = "/c/registry/src/index-1/tokio-1.54.1/src";
+        let spawn = format!("{tokio}/runtime/task/list.rs");
+        let poll = format!("{tokio}/runtime/task/harness.rs");
+        let accept = "/w/wss-fleet/node/src/accept.rs";
+        assert_eq!(of(&["library/alloc/src/boxed.rs", &spawn, accept]), Some(Owner::Task));
+        // A task's poll is around everything.
+        assert_eq!(of(&["/w/wss-fleet/node/src/hub.rs", accept, &poll]), Some(Owner::Node));
+        assert_eq!(of(&["library/alloc/src/vec.rs", &poll]), None);
+        let source = format!("{tokio}/runtime/io/registration_set.rs");
+        assert_eq!(of(&[&source, accept]), Some(Owner::Registration));
+    }
+
+    #[test]
+    fn packages_are_told_apart_by_their_whole_name() {
+        let of = |package: &str| owner_of(&format!("/c/registry/src/index-1/{package}/src/a.rs"));
+        assert_eq!(of("rustls-0.23.31"), Some(Owner::Tls));
+        assert_eq!(of("tokio-rustls-0.26.2"), Some(Owner::Tls));
+        assert_eq!(of("tokio-1.54.1"), None);
+        assert_eq!(of("hashbrown-0.16.1"), None);
+        assert_eq!(owner_of("/w/wss-fleet/session/src/tickets.rs"), Some(Owner::Node));
+        assert_eq!(owner_of("/w/wss-fleet/session/src/roster.rs"), Some(Owner::Session));
+        assert_eq!(owner_of("/w/wss-fleet/node/src/shard/socket.rs"), Some(Owner::Shard));
+    }
+
+    #[test]
+    fn a_sockets_share_is_the_difference_over_the_sockets() {
+        let first = Heap::read(TEXT).unwrap();
+        let more = TEXT.replace(r#""eb":72,"ebk":3"#, r#""eb":1072,"ebk":13"#);
+        let each = each(&first, &Heap::read(&more).unwrap(), 10);
+        assert_eq!(each[&Owner::Shard], Amount { bytes: 100.0, blocks: 1.0 });
+        assert_eq!(each.len(), 1);
+    }
+}
