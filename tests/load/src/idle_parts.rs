@@ -72,7 +72,7 @@ fn heap_with(
     let world = World::one_channel(FIRST + plan.idle.sockets);
     let options = Options { under: Tool::Live.words(&out), ..options.clone() };
     progress(&format!("{subject}: opening {sockets} sockets, under valgrind"));
-    let Pair { server, mut crowd } = Pair::start(Subject::Node, redis, world, &options)?;
+    let Pair { server, mut crowd, .. } = Pair::start(Subject::Node, redis, world, &options)?;
     crowd.ask(&Order::Open { until: sockets, in_flight: 64 })?;
     progress(&format!("{subject}: {sockets} sockets are idle"));
     std::thread::sleep(Duration::from_secs(plan.idle.wait_s));
