@@ -160,6 +160,7 @@ SCENARIOS = [
 LATE = [
     ("p50_ms", "p50"),
     ("p90_ms", "p90"),
+    ("p99_tenth_ms", "p99 of tenths"),
     ("p99_ms", "p99"),
     ("p999_ms", "p99.9"),
     ("max_ms", "greatest"),

@@ -48,6 +48,12 @@ impl Schedule {
         Self { channels, messages, per_second: Some(per_second) }
     }
 
+    /// Tenths of a second that it takes; one if it has no pace.
+    pub(crate) fn tenths(&self) -> usize {
+        let tenths = self.per_second.map_or(1, |per_second| self.messages * 10 / per_second);
+        usize::try_from(tenths).unwrap_or(1).max(1)
+    }
+
     /// The channels, in their turns.
     pub(crate) fn channels(&self) -> std::ops::Range<usize> {
         self.channels.0..self.channels.0 + self.channels.1

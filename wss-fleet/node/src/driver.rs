@@ -129,7 +129,7 @@ async fn attach<R: AsyncRead + Unpin>(
     presence.connection =
         tracing::enabled!(tracing::Level::DEBUG).then(|| attach.connection_id.clone());
     let workspace = presence.workspace.insert(hub.workspace(&principal.workspace_id));
-    workspace.send(Request::Attach(attach)).await.map_err(|_gone| CloseCode::Internal)
+    workspace.send(Request::Attach(Box::new(attach))).await.map_err(|_gone| CloseCode::Internal)
 }
 
 async fn workspace_ended(workspace: Option<&mpsc::Sender<Request>>) {

@@ -21,7 +21,8 @@ use crate::workspace;
 /// What a connection asks of a workspace's task.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Attach(Attach),
+    /// Boxed: a queue has room for many from its beginning, and most workspaces are small.
+    Attach(Box<Attach>),
     Detach(SocketId),
 }
 

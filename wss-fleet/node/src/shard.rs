@@ -61,7 +61,10 @@ async fn serve(mut orders: mpsc::Receiver<Order>, counts: Arc<Counts>) {
         }
         shard.take();
         shard.write_some();
-        tokio::task::yield_now().await;
+        // Where nothing is left, waiting is what lets others go on.
+        if shard.is_behind() || shard.ready.is_some() || !orders.is_empty() {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -265,6 +268,12 @@ impl Shard {
 struct Ready {
     sockets: Mutex<Vec<u64>>,
     notify: Notify,
+}
+
+impl Ready {
+    fn is_some(&self) -> bool {
+        !lock(&self.sockets).is_empty()
+    }
 }
 
 struct SocketWaker {

@@ -96,7 +96,7 @@ impl Task {
             };
             let moves_ticks = !matches!(event, Event::Notice(_) | Event::Time);
             match event {
-                Event::Request(Request::Attach(attach)) => self.input(Input::Attach(attach)).await,
+                Event::Request(Request::Attach(attach)) => self.input(Input::Attach(*attach)).await,
                 Event::Request(Request::Detach(socket)) => self.input(Input::Detach(socket)).await,
                 Event::Notice(Some(notice)) => self.notice(notice).await,
                 Event::Notice(None) => {
@@ -104,7 +104,12 @@ impl Task {
                     self.input(Input::Lost).await;
                     self.subscribe();
                 }
-                Event::Done(Done::Input(input)) => self.input(input).await,
+                Event::Done(Done::Input(input)) => {
+                    // A handle keeps what its task needed.
+                    let is_running = |fill: &AbortHandle| !fill.is_finished();
+                    self.fill = self.fill.take().filter(is_running);
+                    self.input(input).await;
+                }
                 Event::Done(Done::Subscribed(subscription)) => {
                     self.subscription = Some(subscription);
                     self.input(Input::Linked).await;
