@@ -31,7 +31,7 @@ enum Kind {
     Sockets,
     /// Workspaces of one node, with 9,000 sockets in all.
     Workspaces,
-    /// Members of a channel, of whom a hundred are here.
+    /// Members of a channel, of whom a hundred at most are here.
     Members,
     /// Nodes, with the same sockets: a workspace kept together, and spread.
     Nodes,
@@ -91,7 +91,7 @@ fn steps(kind: Kind) -> Vec<Step> {
                 per_second: 1_000,
             })
             .into(),
-        Kind::Members => [100, 1_000, 10_000, 50_000]
+        Kind::Members => [2, 10, 100, 1_000, 10_000, 50_000]
             .map(|x| Step {
                 kind: "members",
                 x,

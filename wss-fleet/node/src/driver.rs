@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::{ConnectionId, limits};
+use model::limits;
 use protocol::close::CloseCode;
 use protocol::frame::Hello;
 use session::{Attach, SocketId};
@@ -36,7 +36,7 @@ where
     let ended = Arc::new(Notify::new());
     let open = Box::pin(open(Arc::clone(&hub), socket, writer, Arc::clone(&ended)));
     // Whatever happens to this task, the node forgets the socket.
-    let mut presence = Presence { hub, socket, connection: None, workspace: None };
+    let mut presence = Presence { hub, socket, workspace: None };
     async move {
         open.await;
         let end = tokio::select! {
@@ -125,9 +125,6 @@ async fn attach<R: AsyncRead + Unpin>(
         resumes = attach.cursor.is_some(),
         "a socket attaches"
     );
-    // Kept for its last line only where that is written: an idle socket is a budget.
-    presence.connection =
-        tracing::enabled!(tracing::Level::DEBUG).then(|| attach.connection_id.clone());
     let workspace = presence.workspace.insert(hub.workspace(&principal.workspace_id));
     workspace.send(Request::Attach(Box::new(attach))).await.map_err(|_gone| CloseCode::Internal)
 }
@@ -151,7 +148,6 @@ async fn linger<R: AsyncRead + Unpin>(reader: &mut R) {
 struct Presence {
     hub: Arc<Hub>,
     socket: SocketId,
-    connection: Option<ConnectionId>,
     workspace: Option<mpsc::Sender<Request>>,
 }
 
@@ -159,9 +155,8 @@ impl Drop for Presence {
     fn drop(&mut self) {
         self.hub.closed(self.socket);
         let socket = self.socket;
-        if let Some(connection) = &self.connection {
-            tracing::debug!(connection_id = %connection, socket = socket.serial, "a socket ended");
-        }
+        // Its number leads to the line of its attach: ids are not kept for this one.
+        tracing::debug!(socket = socket.serial, "a socket ended");
         // A defect of ours costs this socket only, and its client is told to come back.
         let last = if std::thread::panicking() {
             let code = CloseCode::Internal;
