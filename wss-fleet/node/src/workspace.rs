@@ -131,7 +131,8 @@ impl Task {
             }
             if moves_ticks {
                 // No longer than an interval: the clock may have been set back.
-                let wait = self.state.next_tick().since(self.hub.now()).min(limits::TICK);
+                let now = self.hub.now();
+                let wait = self.state.next_tick(now).since(now).min(limits::TICK);
                 tick.as_mut().reset(Instant::now() + wait);
             }
         }

@@ -26,7 +26,7 @@ use crate::roster::{Roster, UserKey};
 
 use attach::Waiting;
 use back_fill::Debt;
-use ticks::Ticks;
+use ticks::{AUDIT, Attached};
 
 pub use back_fill::History;
 
@@ -226,7 +226,7 @@ pub struct Workspace {
     overflowed: bool,
     holds: Holds,
     roster: Roster,
-    sockets: HashMap<SocketId, UserKey>,
+    sockets: HashMap<SocketId, Attached>,
     /// By user, in the order in which they came: of a herd, one user is found at once.
     waiting: BTreeMap<UserKey, Vec<Waiting>>,
     reading: HashSet<u64>,
@@ -234,7 +234,7 @@ pub struct Workspace {
     undecided: HashSet<u64>,
     /// What the stream has lost and nobody was told yet.
     debt: Option<Debt>,
-    ticks: Ticks,
+    audit_at: Timestamp,
     fills: u64,
     resyncs: u64,
 }
@@ -273,7 +273,7 @@ impl Workspace {
             reading: HashSet::new(),
             undecided: HashSet::new(),
             debt: None,
-            ticks: Ticks::new(now),
+            audit_at: now.plus(AUDIT),
             fills: 0,
             resyncs: 0,
         }

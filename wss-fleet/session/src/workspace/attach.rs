@@ -6,7 +6,7 @@ use protocol::close::CloseCode;
 use protocol::frame::{Ready, ServerFrame};
 use protocol::publication::PublicationBody;
 
-use super::{Attach, Effect, Link, LoadedUser, Workspace};
+use super::{Attach, Attached, Effect, Link, LoadedUser, Workspace};
 use crate::audience::SocketId;
 use crate::roster::UserKey;
 
@@ -129,11 +129,12 @@ impl Workspace {
                 // Until the replay is through, the client's own cursor is the safe one.
                 let cursor = waiting.attach.cursor.clone().unwrap_or_default();
                 let ready = self.ready(&waiting.attach, cursor, true, now);
-                self.attach(key, waiting, ready, frames, effects);
+                let frames = std::iter::once(ready).chain(frames).collect();
+                self.attach(key, waiting, frames, now, effects);
             }
             Replay::Impossible => {
                 let ready = self.ready(&waiting.attach, self.cursor(), false, now);
-                self.attach(key, waiting, ready, Vec::new(), effects);
+                self.attach(key, waiting, vec![ready], now, effects);
             }
             Replay::WaitsForText => return false,
         }
@@ -211,16 +212,13 @@ impl Workspace {
         &mut self,
         key: UserKey,
         waiting: &Waiting,
-        ready: Bytes,
-        replay: Vec<Bytes>,
+        frames: Vec<Bytes>,
+        now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
         let socket = waiting.attach.socket;
-        self.sockets.insert(socket, key);
+        self.sockets.insert(socket, Attached::new(key, socket, now));
         self.roster.add_socket(key, socket);
-        let mut frames = Vec::with_capacity(1 + replay.len());
-        frames.push(ready);
-        frames.extend(replay);
         effects.push(Effect::Ready { socket, frames });
     }
 
@@ -258,7 +256,7 @@ impl Workspace {
     }
 
     pub(super) fn detach(&mut self, socket: SocketId, now: Timestamp, effects: &mut Vec<Effect>) {
-        let attached = self.sockets.get(&socket).copied();
+        let attached = self.sockets.get(&socket).map(|attached| attached.key);
         let is_its = |waiting: &Waiting| waiting.attach.socket == socket;
         let waiting = || self.waiting.iter().find(|(_, waiting)| waiting.iter().any(is_its));
         if let Some(key) = attached.or_else(|| waiting().map(|(key, _)| *key)) {

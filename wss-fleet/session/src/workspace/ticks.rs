@@ -1,53 +1,69 @@
-//! Ticks: each socket has a moment of the interval of its own, so that a workspace of many does not
-//! write to all of them at once. The moments are the clock's: who comes in a herd is spread as well.
+//! Ticks: each socket has a moment of its own, an interval after its `ready` and after each tick, so
+//! that a workspace of many does not write to all of them at once.
+
+use std::time::Duration;
 
 use model::{Timestamp, limits};
 use protocol::frame::ServerFrame;
 
 use super::{Effect, Workspace};
 use crate::audience::{Audience, SocketId};
+use crate::roster::UserKey;
 
-/// How far a workspace's ticks and audits are.
-#[derive(Debug)]
-pub(super) struct Ticks {
-    /// The last moment whose sockets had theirs.
-    moment: u64,
-    audit_at: Timestamp,
+/// A socket that is attached.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attached {
+    /// Whose it is.
+    pub(super) key: UserKey,
+    /// The last bits of the moment of its next tick: within an interval from now, else long ago.
+    tick: u16,
 }
 
-impl Ticks {
-    pub(super) fn new(now: Timestamp) -> Self {
-        Self { moment: moment_of(now), audit_at: now.plus(AUDIT) }
+impl Attached {
+    /// Who comes in a herd is spread a little.
+    pub(super) fn new(key: UserKey, socket: SocketId, now: Timestamp) -> Self {
+        let earlier = bits(socket.serial % SPREAD);
+        Self { key, tick: bits(moment_of(now)).wrapping_add(MOMENTS).wrapping_sub(earlier) }
     }
 
-    /// How many moments after the last one a socket is due: 1 to all of them.
-    fn ahead(&self, socket: SocketId) -> u64 {
-        let (last, own) = (self.moment % MOMENTS, socket.serial % MOMENTS);
-        (own + MOMENTS - last - 1) % MOMENTS + 1
+    /// Moments until it is due; none if it is. A clock that was set leaves it behind: due.
+    fn ahead(&self, moment: u16) -> u16 {
+        let ahead = self.tick.wrapping_sub(moment);
+        if ahead > MOMENTS { 0 } else { ahead }
+    }
+
+    /// An interval after the moment that it had, or from now if that is over as well.
+    fn go_on(&mut self, moment: u16) {
+        self.tick = self.tick.wrapping_add(MOMENTS);
+        if self.ahead(moment) == 0 {
+            self.tick = moment.wrapping_add(MOMENTS);
+        }
     }
 }
 
 impl Workspace {
-    /// When [`super::Input::Tick`] has something to do. Earlier once a socket was attached whose
-    /// moment comes before.
+    /// When [`super::Input::Tick`] has something to do. Asked again whenever a socket was attached.
     #[must_use]
-    pub fn next_tick(&self) -> Timestamp {
-        let ahead = self.sockets.keys().map(|socket| self.ticks.ahead(*socket));
+    pub fn next_tick(&self, now: Timestamp) -> Timestamp {
+        let moment = moment_of(now);
+        let ahead = self.sockets.values().map(|attached| attached.ahead(bits(moment)));
         // Of many sockets some are in the next moment: not worth a look at each.
         let is_crowded = self.sockets.len() > CROWD;
         let soonest = if is_crowded { 1 } else { ahead.min().unwrap_or(MOMENTS) };
-        let next = Timestamp::from_unix_ms((self.ticks.moment + soonest) * MOMENT_MS);
-        if self.sockets.is_empty() { next } else { next.min(self.ticks.audit_at) }
+        let next = Timestamp::from_unix_ms((moment + u64::from(soonest)) * MOMENT_MS);
+        if self.sockets.is_empty() { next } else { next.min(self.audit_at) }
     }
 
-    /// Ticks for the sockets whose moment has come since the last time.
+    /// Ticks for the sockets that are due.
     pub(super) fn on_tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let moment = moment_of(now);
-        // A clock that was set back, or far ahead, has left all of them behind.
-        let passed = moment.checked_sub(self.ticks.moment).unwrap_or(MOMENTS);
-        let is_due = |socket: &SocketId| self.ticks.ahead(*socket) <= passed;
-        let mut due: Vec<SocketId> = self.sockets.keys().copied().filter(is_due).collect();
-        self.ticks.moment = moment;
+        let moment = bits(moment_of(now));
+        let mut due = Vec::new();
+        for (socket, attached) in &mut self.sockets {
+            if attached.ahead(moment) == 0 {
+                attached.go_on(moment);
+                due.push(*socket);
+            }
+        }
         if !due.is_empty() {
             // In one order, so that a run can be repeated.
             due.sort_unstable();
@@ -57,9 +73,9 @@ impl Workspace {
             let to = Audience::of(due);
             effects.push(Effect::Deliver { frame, to, is_live: true, publication: None });
         }
-        let is_audit_due = now >= self.ticks.audit_at || self.ticks.audit_at.since(now) > AUDIT;
+        let is_audit_due = now >= self.audit_at || self.audit_at.since(now) > AUDIT;
         if is_audit_due && !self.sockets.is_empty() {
-            self.ticks.audit_at = now.plus(AUDIT);
+            self.audit_at = now.plus(AUDIT);
             self.audit(effects);
         }
     }
@@ -69,11 +85,17 @@ fn moment_of(now: Timestamp) -> u64 {
     now.unix_ms() / MOMENT_MS
 }
 
-/// Into how many moments an interval is divided: of 10,000 sockets 167 are written to in one, some
-/// milliseconds of a core.
-const MOMENTS: u64 = 300;
+#[expect(clippy::cast_possible_truncation, reason = "the last bits are what is wanted")]
+const fn bits(moment: u64) -> u16 {
+    moment as u16
+}
+
+/// Moments of an interval. Sockets of one moment are written to together.
+const MOMENTS: u16 = 300;
+const MOMENT_MS: u64 = limits::TICK.as_secs() * 1_000 / MOMENTS as u64;
+/// Over so many moments, two seconds, first ticks of sockets that were attached at once are spread.
+const SPREAD: u64 = 40;
 /// More sockets than this are looked at in each moment.
 const CROWD: usize = 256;
-const MOMENT_MS: u64 = limits::TICK.as_secs() * 1_000 / MOMENTS;
 /// How often the tail is compared with the stream's.
-const AUDIT: std::time::Duration = std::time::Duration::from_secs(30);
+pub(super) const AUDIT: Duration = Duration::from_secs(30);

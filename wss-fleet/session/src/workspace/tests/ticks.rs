@@ -5,18 +5,23 @@ use std::collections::BTreeMap;
 use super::*;
 
 /// Ticks that each socket gets within so long, looked at whenever the workspace wants to be.
-fn ticks_within(rig: &mut Rig, time: Duration) -> BTreeMap<SocketId, Vec<Timestamp>> {
+fn ticks_within(rig: &mut Rig, time: Duration) -> (BTreeMap<SocketId, Vec<Timestamp>>, usize) {
     let mut ticks: BTreeMap<_, Vec<Timestamp>> = BTreeMap::new();
-    let end = rig.now.plus(time);
-    while rig.workspace.next_tick() <= end {
-        rig.now = rig.now.max(rig.workspace.next_tick());
+    let (end, mut looks) = (rig.now.plus(time), 0);
+    loop {
+        let next = rig.workspace.next_tick(rig.now);
+        if next > end {
+            rig.now = end;
+            return (ticks, looks);
+        }
+        assert!(next > rig.now, "it would never end");
+        rig.now = next;
+        looks += 1;
         rig.input(Input::Tick);
         for (socket, _) in rig.delivered() {
             ticks.entry(socket).or_default().push(rig.now);
         }
     }
-    rig.now = end;
-    ticks
 }
 
 #[test]
@@ -26,56 +31,54 @@ fn everybody_has_a_tick_an_interval_and_few_have_it_at_once() {
         rig.attach(&format!("user{n}"), &[]);
     }
     let begun = rig.now;
-    let ticks = ticks_within(&mut rig, 4 * limits::TICK);
+    let (ticks, _) = ticks_within(&mut rig, 4 * limits::TICK);
     assert_eq!(ticks.len(), 600);
     let mut at_once: BTreeMap<Timestamp, usize> = BTreeMap::new();
     for times in ticks.values() {
         assert_eq!(times.len(), 4);
-        let mut before = begun;
-        for at in times {
-            assert!(at.since(before) <= limits::TICK);
-            *at_once.entry(*at).or_default() += 1;
-            before = *at;
-        }
+        let first = times[0].since(begun);
+        assert!(
+            first <= limits::TICK && first > limits::TICK - Duration::from_secs(2),
+            "{first:?}"
+        );
+        assert!(times.windows(2).all(|two| two[1].since(two[0]) == limits::TICK), "{times:?}");
+        times.iter().for_each(|at| *at_once.entry(*at).or_default() += 1);
     }
-    assert!(at_once.values().all(|count| *count == 2), "{at_once:?}");
+    assert!(at_once.values().all(|count| *count == 15), "{at_once:?}");
 }
 
 #[test]
 fn a_workspace_of_one_is_looked_at_once_an_interval() {
     let mut rig = Rig::linked();
-    let alice = rig.attach("alice", &[]);
-    let mut looks = 0;
-    let end = rig.now.plus(10 * limits::TICK);
-    while rig.workspace.next_tick() <= end {
-        rig.now = rig.workspace.next_tick();
-        rig.input(Input::Tick);
-        looks += 1;
-    }
+    rig.attach("alice", &[]);
+    let (ticks, looks) = ticks_within(&mut rig, 10 * limits::TICK);
+    assert_eq!(ticks.values().map(Vec::len).sum::<usize>(), 10);
     // And for audits, every other interval.
-    assert!(looks <= 15, "{looks} for {alice:?}");
+    assert!(looks <= 15, "{looks}");
 }
 
 #[test]
-fn who_attaches_between_two_looks_has_a_tick_within_an_interval() {
+fn who_attaches_has_the_first_tick_an_interval_later() {
     let mut rig = Rig::linked();
-    let far = rig.workspace.next_tick();
-    rig.now = far.minus(Duration::from_millis(1));
-    let sockets: Vec<SocketId> = (0..60).map(|n| rig.attach(&format!("u{n}"), &[])).collect();
-    let ticks = ticks_within(&mut rig, limits::TICK);
-    assert!(sockets.iter().all(|socket| ticks.contains_key(socket)), "{ticks:?}");
+    rig.attach("alice", &[]);
+    ticks_within(&mut rig, limits::TICK / 2);
+    let (bob, begun) = (rig.attach("bob", &[]), rig.now);
+    let (ticks, _) = ticks_within(&mut rig, limits::TICK);
+    let first = ticks[&bob][0].since(begun);
+    assert!(first > limits::TICK - Duration::from_secs(2), "{first:?}");
+    assert_eq!(ticks.len(), 2, "alice has hers in between");
 }
 
 #[test]
 fn a_clock_that_is_set_leaves_nobody_without_ticks() {
     let mut rig = Rig::linked();
     let alice = rig.attach("alice", &[]);
-    let hour = Duration::from_secs(3_600);
-    for set in [rig.now.plus(hour), rig.now.minus(Duration::from_secs(600))] {
+    let (hour, minutes) = (Duration::from_secs(3_600), Duration::from_secs(600));
+    for set in [rig.now.plus(hour), rig.now.minus(minutes), rig.now.plus(minutes)] {
         rig.now = set;
         rig.input(Input::Tick);
         assert_eq!(rig.delivered(), [(alice, "tick true".to_owned())], "at once");
-        let next = rig.workspace.next_tick();
+        let next = rig.workspace.next_tick(rig.now);
         assert!(next > rig.now && next.since(rig.now) <= limits::TICK, "and on from there");
     }
 }
