@@ -19,7 +19,7 @@ use model::Timestamp;
 use protocol::http::AMAZON_TRACE;
 use protocol::routes::Function;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::clock::SystemClock;
 use crate::config::{FunctionConfig, ProcessEnv, RelayConfig, refuse};
@@ -114,6 +114,16 @@ struct Batch {
     began: Timestamp,
 }
 
+/// A batch's line, for machines.
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: String,
+    level: &'static str,
+    message: &'static str,
+    request_id: &'a str,
+    duration_ms: u64,
+}
+
 impl Batch {
     fn tell(&self, format: LogFormat, function: &str, is_ok: bool) {
         let duration_ms = SystemClock.now().since(self.began).as_millis();
@@ -122,16 +132,10 @@ impl Batch {
         match format {
             LogFormat::Json => {
                 let level = if is_ok { "INFO" } else { "ERROR" };
-                let fields = [
-                    ("timestamp", self.began.rfc3339().into()),
-                    ("level", level.into()),
-                    ("message", "batch".into()),
-                    ("request_id", Value::from(&*self.id)),
-                    ("duration_ms", duration_ms.into()),
-                ];
-                let fields = fields.map(|(name, value)| (name.to_owned(), value));
-                let fields = Map::from_iter(fields);
-                telemetry::write(document(function, self.began, &metrics, fields));
+                let timestamp = self.began.rfc3339();
+                let (message, request_id) = ("batch", &*self.id);
+                let line = Line { timestamp, level, message, request_id, duration_ms };
+                telemetry::write(document(function, self.began, &metrics, &line));
             }
             LogFormat::Pretty => {
                 let request_id = self.id.as_str();

@@ -4,16 +4,19 @@
 //! One dimension, the function: no metric names a workspace, a channel or a user.
 
 use model::Timestamp;
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
 
 /// Where the metrics of functions and nodes are.
 pub const NAMESPACE: &str = "Inkwire";
 
 /// One metric of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Metric {
+    #[serde(rename = "Name")]
     name: &'static str,
+    #[serde(rename = "Unit")]
     unit: &'static str,
+    #[serde(skip)]
     value: u64,
 }
 
@@ -28,40 +31,76 @@ impl Metric {
     }
 }
 
-/// A line of these fields with these metrics in it; without any it is a line like others.
+/// A line of these fields, a struct's, with these metrics in it; without any it is a line like
+/// others. Each call writes one, so it is written as it goes: no map of it is made before.
 pub(crate) fn document(
     function: &str,
     at: Timestamp,
     metrics: &[Metric],
-    mut fields: Map<String, Value>,
+    fields: &impl Serialize,
 ) -> String {
-    fields.insert("function".to_owned(), function.into());
-    if !metrics.is_empty() {
-        let names: Vec<Value> = metrics
-            .iter()
-            .map(|metric| json!({ "Name": metric.name, "Unit": metric.unit }))
-            .collect();
-        let directive =
-            json!({ "Namespace": NAMESPACE, "Dimensions": [["function"]], "Metrics": names });
-        let aws = json!({ "Timestamp": at.unix_ms(), "CloudWatchMetrics": [directive] });
-        fields.insert("_aws".to_owned(), aws);
-        for metric in metrics {
-            fields.insert(metric.name.to_owned(), metric.value.into());
-        }
-    }
+    let aws = (!metrics.is_empty()).then(|| About {
+        timestamp: at.unix_ms(),
+        directives: [Directive { namespace: NAMESPACE, dimensions: [["function"]], metrics }],
+    });
+    let document = Document { function, aws, fields, values: Values(metrics) };
     // Not by `Display`, which takes each quote and comma through a formatter.
-    serde_json::to_string(&fields).unwrap_or_default()
+    serde_json::to_string(&document).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct Document<'a, F> {
+    function: &'a str,
+    #[serde(rename = "_aws", skip_serializing_if = "Option::is_none")]
+    aws: Option<About<'a>>,
+    #[serde(flatten)]
+    fields: &'a F,
+    #[serde(flatten)]
+    values: Values<'a>,
+}
+
+/// What the platform takes out of the line.
+#[derive(Serialize)]
+struct About<'a> {
+    #[serde(rename = "Timestamp")]
+    timestamp: u64,
+    #[serde(rename = "CloudWatchMetrics")]
+    directives: [Directive<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive<'a> {
+    namespace: &'static str,
+    dimensions: [[&'static str; 1]; 1],
+    metrics: &'a [Metric],
+}
+
+/// The metrics' values, by their names.
+struct Values<'a>(&'a [Metric]);
+
+impl Serialize for Values<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|metric| (metric.name, metric.value)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    #[derive(Serialize)]
+    struct Fields {
+        status: u16,
+    }
 
     #[test]
     fn a_document_is_what_the_platform_reads() {
-        let fields = Map::from_iter([("status".to_owned(), 200.into())]);
+        let fields = Fields { status: 200 };
         let metrics = [Metric::count("stored", 1), Metric::milliseconds("relay_lag_ms", 7)];
-        let line = document("inkwire-send", Timestamp::from_unix_ms(9), &metrics, fields.clone());
+        let line = document("inkwire-send", Timestamp::from_unix_ms(9), &metrics, &fields);
         assert!(!line.contains('\n'));
         let read: Value = serde_json::from_str(&line).unwrap();
         let expected = json!({
@@ -79,7 +118,7 @@ mod tests {
             "function": "inkwire-send", "status": 200, "stored": 1, "relay_lag_ms": 7,
         });
         assert_eq!(read, expected);
-        let plain = document("inkwire-send", Timestamp::from_unix_ms(9), &[], fields);
+        let plain = document("inkwire-send", Timestamp::from_unix_ms(9), &[], &fields);
         assert_eq!(plain, r#"{"function":"inkwire-send","status":200}"#);
     }
 }

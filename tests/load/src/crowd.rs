@@ -358,11 +358,10 @@ fn steady(
     let tenths: Vec<f64> =
         late_ms.chunks(tenth).map(|tenth| crate::stats::percentile(tenth, 99.0)).collect();
     let at = |percent| crate::stats::percentile(&late_ms, percent);
-    Ok(
-        json!({ "p99_tenth_ms": crate::stats::percentile(&tenths, 50.0), "deliveries": expected - missing, "lost": missing, "gone": room.gone,
-               "p50_ms": at(50.0), "p90_ms": at(90.0), "p99_ms": at(99.0),
-               "p999_ms": at(99.9), "max_ms": at(100.0) }),
-    )
+    let tenths = crate::stats::percentile(&tenths, 50.0);
+    Ok(json!({ "deliveries": expected - missing, "lost": missing, "gone": room.gone,
+               "p50_ms": at(50.0), "p90_ms": at(90.0), "p99_ms": at(99.0), "p99_tenth_ms": tenths,
+               "p999_ms": at(99.9), "max_ms": at(100.0) }))
 }
 
 fn unix_ms() -> u64 {

@@ -11,7 +11,7 @@ use messaging::ports::Principal;
 use model::{ChannelId, ErrorCode, MessageId, Timestamp, TraceId, UserId, WorkspaceId};
 use protocol::http::trace;
 use protocol::publication::Origin;
-use serde_json::{Map, Value};
+use serde::Serialize;
 
 use super::RequestId;
 use crate::metrics::{Metric, document};
@@ -162,32 +162,29 @@ impl Call {
             (_, _) => None,
         };
         metrics.extend(ending.map(|name| Metric::count(name, 1)));
-        document(function, self.origin.received_at, &metrics, self.fields())
+        document(function, self.origin.received_at, &metrics, &self.line())
     }
 
-    fn fields(&self) -> Map<String, Value> {
+    fn line(&self) -> Line<'_> {
         let noted = &self.noted;
-        let text = |id: Option<&dyn ToString>| id.map_or(Value::Null, |id| id.to_string().into());
-        let all = [
-            ("timestamp", self.origin.received_at.rfc3339().into()),
-            ("level", self.level().into()),
-            ("message", "call".into()),
-            ("request_id", self.id.as_str().into()),
-            ("trace_id", self.origin.trace.to_string().into()),
-            ("method", self.method.into()),
-            ("route", noted.route.into()),
-            ("status", self.status.into()),
-            ("code", self.code().into()),
-            ("cause", self.cause().into()),
-            ("duration_ms", self.duration_ms().into()),
-            ("workspace_id", text(noted.workspace.as_ref().map(|id| id as _))),
-            ("user_id", text(noted.user.as_ref().map(|id| id as _))),
-            ("channel_id", text(noted.channel.as_ref().map(|id| id as _))),
-            ("message_id", text(noted.message.as_ref().map(|id| id as _))),
-            ("duplicate", noted.duplicate.into()),
-        ];
-        let there = all.into_iter().filter(|(_, value)| !value.is_null());
-        there.map(|(name, value)| (name.to_owned(), value)).collect()
+        Line {
+            timestamp: self.origin.received_at.rfc3339(),
+            level: self.level(),
+            message: "call",
+            request_id: self.id.as_str(),
+            trace_id: self.origin.trace.to_string(),
+            method: self.method,
+            route: noted.route,
+            status: self.status,
+            code: self.code(),
+            cause: self.cause(),
+            duration_ms: self.duration_ms(),
+            workspace_id: noted.workspace.as_ref().map(WorkspaceId::as_str),
+            user_id: noted.user.as_ref().map(UserId::as_str),
+            channel_id: noted.channel.as_ref().map(ChannelId::as_str),
+            message_id: noted.message.map(|id| id.to_string()),
+            duplicate: noted.duplicate,
+        }
     }
 
     fn level(&self) -> &'static str {
@@ -211,6 +208,35 @@ impl Call {
     fn duration_ms(&self) -> u64 {
         u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// A call's line, for machines; what is not there is left out.
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: String,
+    level: &'static str,
+    message: &'static str,
+    request_id: &'a str,
+    trace_id: String,
+    method: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'static str>,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'a str>,
+    duration_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workspace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicate: Option<bool>,
 }
 
 /// A method that is none of these is a text that the caller chose.
