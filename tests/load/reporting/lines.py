@@ -41,6 +41,8 @@ class Measured:
 
     def __init__(self, lines):
         self.runs, self.ignored, self.unknown = {}, {}, {}
+        # A line that is in two files is one.
+        lines = {json.dumps(line, sort_keys=True): line for line in lines}.values()
         for line in sorted(lines, key=lambda line: line["at"]):
             self._take(line)
 

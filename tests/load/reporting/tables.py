@@ -186,11 +186,8 @@ def machine(measured):
     rows = []
     for key, run in sorted(measured.runs.items()):
         about = sorted({line["machine"] for line in run.lines})
-        ignored = measured.ignored.get(key, 0)
-        row = [" ".join(key), len(run.lines), f"`{run.commit}`", run.date, ", ".join(about)]
-        rows.append([*row, ignored])
-    head = ["figure", "lines", "commit", "date", "machine", "lines of older runs, ignored"]
-    return table(head, rows)
+        rows.append([" ".join(key), len(run.lines), f"`{run.commit}`", run.date, ", ".join(about)])
+    return table(["figure", "lines", "commit", "date", "machine"], rows)
 
 
 # Sockets
