@@ -214,7 +214,8 @@ def aims(measured, late, last):
         if axes is last:
             axes.axhline(aim, color=AIM, linestyle="--", linewidth=1.4)
         else:
-            axes.plot([1.6, 2.4], [aim, aim], color=AIM, linestyle="--", linewidth=1.4)
+            at = [name for name, _ in LATE].index(scenario.measure)
+            axes.plot([at - 0.4, at + 0.4], [aim, aim], color=AIM, linestyle="--", linewidth=1.4)
 
 
 def idle(measured, peers):
@@ -301,7 +302,7 @@ def growth(measured, _):
     one = [
         (panels[0][0], "sockets", cpu, "sockets, in channels of ten", "CPU a delivery, µs"),
         (panels[0][1], "workspaces", cpu, "workspaces of one node", "CPU a delivery, µs"),
-        (panels[0][2], "members", cpu, "members, 100 of them here", "CPU a delivery, µs"),
+        (panels[0][2], "members", cpu, "members, 100 of them here at most", "CPU a delivery, µs"),
         (panels[1][0], "workspaces", idle_cpu, "workspaces of one node", "idle node, % of a core"),
     ]
     for axes, kind, value, what, unit in one:
