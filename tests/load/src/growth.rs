@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use model::limits;
 use serde_json::{Value, json};
 use tests::redis::{Flavor, RedisServer};
 
@@ -171,5 +172,5 @@ fn drive(fleet: &mut Fleet, step: &Step, seconds: u64) -> Result<(u64, u64), Fai
     Ok((got, wanted.iter().sum::<u64>().saturating_sub(got)))
 }
 
-/// How long nothing is done, to see what that costs.
-const IDLE: Duration = Duration::from_secs(4);
+/// How long nothing is done, to see what that costs: each socket has a tick in it.
+const IDLE: Duration = limits::TICK;
