@@ -94,7 +94,8 @@ impl Task {
                 request = self.requests.recv() => request.map_or(Event::Orphaned, Event::Request),
                 notice = next(&mut self.subscription) => Event::Notice(notice),
             };
-            let moves_ticks = !matches!(event, Event::Notice(_) | Event::Time);
+            let (has_ticked, moves_ticks) =
+                (matches!(event, Event::Tick), !matches!(event, Event::Notice(_) | Event::Time));
             match event {
                 Event::Request(Request::Attach(attach)) => self.input(Input::Attach(*attach)).await,
                 Event::Request(Request::Detach(socket)) => self.input(Input::Detach(socket)).await,
@@ -133,7 +134,11 @@ impl Task {
                 // No longer than an interval: the clock may have been set back.
                 let now = self.hub.now();
                 let wait = self.state.next_tick(now).since(now).min(limits::TICK);
-                tick.as_mut().reset(Instant::now() + wait);
+                let next = Instant::now() + wait;
+                // Only sooner until it has fired, or a storm of attaches would put it off for ever.
+                if has_ticked || next < tick.deadline() {
+                    tick.as_mut().reset(next);
+                }
             }
         }
     }
