@@ -63,12 +63,16 @@ close_codes! {
     TooBig = 1009, "frame_too_big", Stop, "A frame over 16 KiB.";
     Internal = 1011, "internal", ResumeElsewhere, "A defect of ours.";
     Restart = 1012, "restart", ResumeElsewhere, "The node drains.";
+    Busy = 1013, "busy", ResumeAfterWait,
+        "The node cannot attach more sockets now; the reason says `delay_ms=<n>`.";
     BadFrame = 4400, "bad_frame", Stop, "Not JSON, an unknown type, a wrong field.";
     Unauthenticated = 4401, "unauthenticated", WithFreshToken,
         "Ticket missing, expired, used or of another node; or the token's end.";
     Revoked = 4403, "revoked", Stop, "The user was revoked.";
     HelloTimeout = 4408, "hello_timeout", Resume, "No hello in time.";
     TooManySockets = 4409, "too_many_sockets", Stop, "The oldest of over 10 sockets of one user.";
+    ForeignTicket = 4411, "foreign_ticket", ResumeElsewhere,
+        "A ticket that this node cannot judge: unknown secret, or outside its clock.";
     RateLimited = 4429, "rate_limited", ResumeAfterWait, "Over 20 frames or 64 KiB a second.";
     SlowConsumer = 4508, "slow_consumer", Resume, "The socket's queue is full.";
 }
@@ -84,7 +88,7 @@ mod tests {
             .filter(|code| !matches!(code.after(), AfterClose::Stop | AfterClose::WithFreshToken))
             .map(|code| code.number())
             .collect();
-        assert_eq!(resumable, [1001, 1011, 1012, 4408, 4429, 4508]);
+        assert_eq!(resumable, [1001, 1011, 1012, 1013, 4408, 4411, 4429, 4508]);
         assert_eq!(
             CloseCode::of_number(4401).map(CloseCode::after),
             Some(AfterClose::WithFreshToken)

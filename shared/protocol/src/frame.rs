@@ -102,6 +102,8 @@ pub enum ServerFrame {
         reason: String,
         /// How long to wait, so that many clients do not come at once.
         delay_ms: u64,
+        /// The channels to read again; all of them if `None`.
+        channels: Option<Vec<ChannelId>>,
     },
     /// A type that this version does not know: ignored.
     Unknown,
@@ -176,8 +178,13 @@ impl ServerFrame {
             Self::Tick { cursor, server_time, fresh } => json!({
                 "type": "tick", "cursor": cursor, "server_time": server_time.unix_ms(), "fresh": fresh,
             }),
-            Self::Resync { reason, delay_ms } => {
-                json!({ "type": "resync", "reason": reason, "delay_ms": delay_ms })
+            Self::Resync { reason, delay_ms, channels } => {
+                let mut frame = json!({ "type": "resync", "reason": reason, "delay_ms": delay_ms });
+                if let (Some(channels), Some(fields)) = (channels, frame.as_object_mut()) {
+                    let ids: Vec<&str> = channels.iter().map(ChannelId::as_str).collect();
+                    fields.insert("channels".into(), ids.into());
+                }
+                frame
             }
             Self::Unknown => json!({}),
         }
@@ -212,7 +219,14 @@ impl ServerFrame {
                 server_time: Timestamp::from_unix_ms(wire.server_time?),
                 fresh: wire.fresh?,
             }),
-            "resync" => Some(Self::Resync { reason: wire.reason?, delay_ms: wire.delay_ms? }),
+            "resync" => Some(Self::Resync {
+                reason: wire.reason?,
+                delay_ms: wire.delay_ms?,
+                // A list with an id that cannot be read names less than it means: read all channels.
+                channels: wire.channels.and_then(|channels| {
+                    channels.iter().map(|id| ChannelId::parse(id).ok()).collect()
+                }),
+            }),
             _ => Some(Self::Unknown),
         }
     }
@@ -235,6 +249,7 @@ struct Wire {
     fresh: Option<bool>,
     reason: Option<String>,
     delay_ms: Option<u64>,
+    channels: Option<Vec<String>>,
 }
 
 impl MessageBody {
@@ -323,7 +338,12 @@ mod tests {
                 server_time: Timestamp::from_unix_ms(5),
                 fresh: false,
             },
-            ServerFrame::Resync { reason: "hole".into(), delay_ms: 12 },
+            ServerFrame::Resync { reason: "hole".into(), delay_ms: 12, channels: None },
+            ServerFrame::Resync {
+                reason: "hole".into(),
+                delay_ms: 12,
+                channels: Some(vec![ChannelId::mint_group(Timestamp::from_unix_ms(1), 1)]),
+            },
         ];
         for frame in frames {
             assert_eq!(ServerFrame::decode(&frame.encode()), Some(frame));

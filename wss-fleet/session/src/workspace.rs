@@ -361,7 +361,8 @@ impl Workspace {
             if !to.is_empty() {
                 self.resyncs += to.sockets().count() as u64;
                 let delay_ms = spread * step / RESYNC_STEPS;
-                let frame = ServerFrame::Resync { reason: reason.to_owned(), delay_ms };
+                let frame =
+                    ServerFrame::Resync { reason: reason.to_owned(), delay_ms, channels: None };
                 let frame = (self.framing)(frame.encode());
                 effects.push(Effect::Deliver { frame, to, is_live: true, publication: None });
             }

@@ -195,7 +195,7 @@ impl Task {
                 let (server_time, fresh) = (*server_time, *fresh);
                 shared.place().await?.send(Event::Tick { server_time, fresh });
             }
-            ServerFrame::Resync { reason, delay_ms } => {
+            ServerFrame::Resync { reason, delay_ms, .. } => {
                 let place = shared.place().await?;
                 shared.inbox().open_gap();
                 let delay = resync_delay(*delay_ms);

@@ -138,7 +138,7 @@ async fn a_resync_waits_and_reads() {
     let mut peer = fake.accept_ready("c1", false).await;
     until_caught_up(&mut events).await;
     let started_at = tokio::time::Instant::now();
-    peer.send(&ServerFrame::Resync { reason: "hole".into(), delay_ms: 60 }).await;
+    peer.send(&ServerFrame::Resync { reason: "hole".into(), delay_ms: 60, channels: None }).await;
     event(&mut events, |event| matches!(event, Event::Resync { .. })).await;
     until_caught_up(&mut events).await;
     assert!(started_at.elapsed() >= Duration::from_millis(60));
@@ -256,7 +256,7 @@ async fn a_queue_of_one_event_slows_a_reading_down_and_loses_nothing() {
     let (client, mut events) = Client::start(Config { events_max: 1, ..fake.config() });
     let mut peer = fake.accept_ready("c1", false).await;
     until_caught_up(&mut events).await;
-    peer.send(&ServerFrame::Resync { reason: "hole".into(), delay_ms: 0 }).await;
+    peer.send(&ServerFrame::Resync { reason: "hole".into(), delay_ms: 0, channels: None }).await;
     for ms in 20..40 {
         peer.push("c", &message(ms)).await;
     }

@@ -102,7 +102,7 @@ fn a_cursor_moves_with_its_frames_and_outlives_the_socket() {
         fresh: false,
     };
     session.on_frame(&tick);
-    session.on_frame(&ServerFrame::Resync { reason: "hole".into(), delay_ms: 5 });
+    session.on_frame(&ServerFrame::Resync { reason: "hole".into(), delay_ms: 5, channels: None });
     session.on_frame(&ServerFrame::Unknown);
     session.on_lost(Lost::Silent, LONG);
     assert_eq!(session.cursor(), Some("c2"));
