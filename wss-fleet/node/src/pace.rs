@@ -17,7 +17,10 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Pace {
     limit: usize,
+    /// Reads in flight that were started since the last trouble ended: those that a silent store left
+    /// hanging must not keep others back once it answers.
     in_flight: usize,
+    troubles: u64,
     /// Counts changes of the limit: a read that was started before one says nothing new.
     epoch: u64,
     /// In a trouble: the failure that began it, and the probes since, answered or not.
@@ -32,6 +35,7 @@ pub(crate) struct Pace {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Started {
     epoch: u64,
+    troubles: u64,
     /// How long to wait for its answer.
     pub(crate) patience: Duration,
 }
@@ -41,6 +45,7 @@ impl Pace {
         Self {
             limit: limits::WORKSPACE_READS_MAX,
             in_flight: 0,
+            troubles: 0,
             epoch: 0,
             probes: 0,
             trouble: None,
@@ -55,20 +60,28 @@ impl Pace {
         (now - last < TROUBLE).then_some(first)
     }
 
-    /// Starts a read if one may start now.
-    pub(crate) fn start(&mut self, now: Instant) -> Option<Started> {
+    /// Whether a read may start now.
+    pub(crate) fn may_start(&self, now: Instant) -> bool {
         // Probes that hang must not keep later ones from finding the store back.
-        let is_probe = self.probes > 0;
-        let most = if is_probe { limits::WORKSPACE_READS_MAX } else { self.limit };
-        if now < self.next_at || self.in_flight >= most {
-            return None;
-        }
+        let most = if self.probes > 0 { limits::WORKSPACE_READS_MAX } else { self.limit };
+        now >= self.next_at && self.in_flight < most
+    }
+
+    /// Starts a read.
+    pub(crate) fn start(&mut self, now: Instant) -> Started {
         self.in_flight += 1;
-        if is_probe {
+        if self.probes > 0 {
             self.probes = self.probes.saturating_add(1);
             self.next_at = now + wait(self.probes);
         }
-        Some(Started { epoch: self.epoch, patience: self.patience })
+        let Self { epoch, troubles, patience, .. } = *self;
+        Started { epoch, troubles, patience }
+    }
+
+    fn end(&mut self, started: Started) {
+        if started.troubles == self.troubles {
+            self.in_flight = self.in_flight.saturating_sub(1);
+        }
     }
 
     /// When a read may start that may not start now, if only time keeps it.
@@ -77,10 +90,12 @@ impl Pace {
     }
 
     /// A read was answered.
-    pub(crate) fn succeeded(&mut self, took: Duration, now: Instant) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+    pub(crate) fn succeeded(&mut self, started: Started, took: Duration, now: Instant) {
+        self.end(started);
         if self.probes > 0 {
             self.epoch += 1;
+            self.troubles += 1;
+            self.in_flight = 0;
         }
         (self.probes, self.next_at) = (0, now);
         self.limit = (self.limit * 2).min(limits::WORKSPACE_READS_MAX);
@@ -90,7 +105,7 @@ impl Pace {
 
     /// A read failed, or was not answered in time. `jitter` is random, from 0 to 1.
     pub(crate) fn failed(&mut self, started: Started, timed_out: bool, jitter: f64, now: Instant) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+        self.end(started);
         let first = self.troubled_since(now).unwrap_or(now);
         self.trouble = Some((first, now));
         if timed_out {
@@ -127,20 +142,28 @@ mod tests {
     async fn failures_of_one_moment_halve_the_limit_once_and_a_success_ends_the_wait() {
         let now = Instant::now();
         let mut pace = Pace::new(now);
-        let started: Vec<Started> = std::iter::from_fn(|| pace.start(now)).collect();
+        let all = |pace: &mut Pace, now| {
+            std::iter::from_fn(|| pace.may_start(now).then(|| pace.start(now))).collect::<Vec<_>>()
+        };
+        let started = all(&mut pace, now);
         assert_eq!(started.len(), limits::WORKSPACE_READS_MAX);
         for one in started {
             pace.failed(one, true, 1.0, now);
         }
         assert_eq!(pace.limit, limits::WORKSPACE_READS_MAX / 2);
-        assert!(pace.start(now).is_none(), "it waits first");
-        let later = now + limits::STORE_RETRY.0;
-        let probe = pace.start(later).unwrap();
-        assert_eq!(probe.patience, limits::STORE_PATIENCE.0 * 2);
-        assert!(pace.start(later).is_none(), "one at a time");
-        pace.succeeded(Duration::from_millis(5), later);
+        assert!(!pace.may_start(now), "it waits first");
+        let mut later = now + limits::STORE_RETRY.0;
+        let hangs = pace.start(later);
+        assert_eq!(hangs.patience, limits::STORE_PATIENCE.0 * 2);
+        assert!(!pace.may_start(later), "one at a time");
+        later += limits::STORE_RETRY.1;
+        let probe = pace.start(later);
+        pace.succeeded(probe, Duration::from_millis(5), later);
         assert!(pace.troubled_since(later + TROUBLE).is_none());
-        assert_eq!(std::iter::from_fn(|| pace.start(later)).count(), limits::WORKSPACE_READS_MAX);
+        let started = all(&mut pace, later);
+        assert_eq!(started.len(), limits::WORKSPACE_READS_MAX, "what hangs takes no place");
+        pace.failed(hangs, true, 1.0, later);
+        assert!(!pace.may_start(later), "nor gives one back");
     }
 
     #[tokio::test(start_paused = true)]
@@ -157,7 +180,8 @@ mod tests {
             for (_, one) in over {
                 pace.failed(one, true, 1.0, now);
             }
-            while let Some(one) = pace.start(now) {
+            while pace.may_start(now) {
+                let one = pace.start(now);
                 waiting.push((now + one.patience, one));
                 (probes, longest) = (probes + 1, longest.max(now - last));
                 last = now;

@@ -158,18 +158,11 @@ impl Reads {
 
     /// The next read that may start now and whose answer somebody awaits.
     pub(crate) fn next(&mut self, state: &Workspace, now: Instant) -> Option<Running> {
-        if self.is_empty() {
+        if self.is_empty() || !self.pace.may_start(now) {
             return None;
         }
-        // Before a read is taken out, or a wait would lose it.
-        let started = self.pace.start(now)?;
-        match self.take(state) {
-            Some(read) => Some(Running { read, started }),
-            None => {
-                self.pace.succeeded(Duration::ZERO, now);
-                None
-            }
-        }
+        let read = self.take(state)?;
+        Some(Running { read, started: self.pace.start(now) })
     }
 
     fn take(&mut self, state: &Workspace) -> Option<Read> {
@@ -210,7 +203,7 @@ impl Reads {
             }
             Some(_) | None => {
                 self.answers += 1;
-                self.pace.succeeded(took, now);
+                self.pace.succeeded(started, took, now);
             }
         }
         self.forget_refusals(&inputs);

@@ -60,7 +60,7 @@ impl Rig {
         let since = HOLE.minus(limits::OVERLAP);
         let hub = Arc::clone(&self.stand.hub);
         let read = Read::History { reading: 3, channel: self.channel.clone(), since };
-        let started = Pace::new(Instant::now()).start(Instant::now()).unwrap();
+        let started = Pace::new(Instant::now()).start(Instant::now());
         let mut ended = super::read(hub, workspace(), Running { read, started }).await;
         assert!(ended.failed.is_none());
         let Some(Input::HistoryRead { id: 3, channel, history }) = ended.inputs.pop() else {
