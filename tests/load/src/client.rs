@@ -123,7 +123,7 @@ impl Client {
                 came(if payload.starts_with(b"{") { Came::Ready } else { Came::End });
             } else if let Some(number) = number(payload) {
                 came(Came::Message(number));
-            } else if payload.starts_with(RESYNC) {
+            } else if memmem::find(payload, RESYNC).is_some() {
                 came(Came::Resync);
             }
         }
@@ -189,8 +189,8 @@ pub(crate) fn number(payload: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits.get(..DIGITS)?).ok()?.parse().ok()
 }
 
-/// How a frame begins that tells to read again.
-const RESYNC: &[u8] = br#"{"type":"resync""#;
+/// What a frame holds that tells to read again, and no other one has.
+const RESYNC: &[u8] = br#""type":"resync""#;
 /// Fewer than the ports of one source address: the kernel looks for a free one.
 const SOCKETS_AN_ADDRESS: usize = 4_000;
 const FIRST_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 0);
