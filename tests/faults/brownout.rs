@@ -28,7 +28,7 @@ use crate::figures::{figure, lost, names, percentile, strs};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_slow_or_silent_costs_little_and_is_over_soon() {
-    rows(&[Trouble::StoreSlow, Trouble::StoreSilent], IN_CI).await;
+    rows(&[Trouble::StoreSlow, Trouble::StoreSilent, Trouble::NodesStoreSilent], IN_CI).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,8 +55,13 @@ async fn long_a_minute_of_any_brownout_costs_little_and_is_over_soon() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: tests/run --full"]
 async fn long_ten_minutes_of_a_silent_store_or_redis_cost_little_and_are_over_soon() {
-    let rows_of = [Trouble::StoreSilent, Trouble::CommandsSilent, Trouble::PushesSilent];
-    rows(&rows_of, Duration::from_secs(600)).await;
+    let silent = [
+        Trouble::StoreSilent,
+        Trouble::NodesStoreSilent,
+        Trouble::CommandsSilent,
+        Trouble::PushesSilent,
+    ];
+    rows(&silent, Duration::from_secs(600)).await;
 }
 
 /// What goes wrong, for functions and nodes alike.
@@ -64,6 +69,8 @@ async fn long_ten_minutes_of_a_silent_store_or_redis_cost_little_and_are_over_so
 enum Trouble {
     StoreSlow,
     StoreSilent,
+    /// To nodes only: functions go on to store and publish.
+    NodesStoreSilent,
     StoreThrottles,
     StoreFlaps,
     CommandsSilent,
@@ -73,9 +80,10 @@ enum Trouble {
 }
 
 impl Trouble {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::StoreSlow,
         Self::StoreSilent,
+        Self::NodesStoreSilent,
         Self::StoreThrottles,
         Self::StoreFlaps,
         Self::CommandsSilent,
@@ -88,6 +96,7 @@ impl Trouble {
         match self {
             Self::StoreSlow => "DynamoDB slow, p50 2 s",
             Self::StoreSilent => "DynamoDB silent",
+            Self::NodesStoreSilent => "DynamoDB silent to nodes",
             Self::StoreThrottles => "DynamoDB throttles 90 %",
             Self::StoreFlaps => "DynamoDB silent every other 3 s",
             Self::CommandsSilent => "Redis commands silent",
@@ -103,6 +112,10 @@ impl Trouble {
             Self::StoreSlow => store(scene, is_on, Rule::all(StoreFault::Slow(SLOW))),
             Self::StoreSilent | Self::StoreFlaps => {
                 store(scene, is_on, Rule::all(StoreFault::Silent));
+            }
+            Self::NodesStoreSilent => {
+                let silent = vec![Rule::all(StoreFault::Silent)];
+                scene.node_store.set(if is_on { silent } else { Vec::new() });
             }
             Self::StoreThrottles => {
                 store(scene, is_on, Rule::all(StoreFault::Throttle).share(90));
@@ -167,7 +180,8 @@ struct Play {
     scene: Scene,
     names: Vec<String>,
     people: Vec<Person>,
-    speaker: Sender,
+    /// Many who speak now and then: a client's pauses after failures are its own.
+    speakers: Vec<Sender>,
     warm: Vec<ChannelId>,
     /// Channels for each phase in which nobody has spoken before it.
     cold: VecDeque<Vec<ChannelId>>,
@@ -204,15 +218,16 @@ impl Play {
         let mut sets = channels.chunks(CHANNELS).map(<[_]>::to_vec);
         let warm = sets.next().unwrap_or_default();
         let cold = sets.collect();
-        let speaker = scene.sender(&names[0]);
+        let stay = names.iter().take(PEOPLE - 1).cycle();
+        let speakers: Vec<Sender> = stay.take(SPEAKERS).map(|name| scene.sender(name)).collect();
         let people = scene.people(&strs(&names)).await;
         for channel in &warm {
-            speaker.says(channel, "warm").await;
+            speakers[0].says(channel, "warm").await;
             for person in &people {
                 person.hears(channel, "warm").await;
             }
         }
-        Self { _redis: redis, scene, names, people, speaker, warm, cold }
+        Self { _redis: redis, scene, names, people, speakers, warm, cold }
     }
 
     async fn counts(&self) -> (u64, u64) {
@@ -284,13 +299,13 @@ impl Play {
         let mut sends = JoinSet::new();
         let mut pace = tokio::time::interval(PACE);
         let end = Instant::now() + time;
-        for channel in channels.iter().cycle() {
+        for (channel, speaker) in channels.iter().cycle().zip(self.speakers.iter().cycle()) {
             pace.tick().await;
             let started = Instant::now();
             if started >= end {
                 break;
             }
-            let (speaker, channel) = (self.speaker.clone(), channel.clone());
+            let (speaker, channel) = (speaker.clone(), channel.clone());
             sends.spawn(async move {
                 let id = speaker.says(&channel, "in time or late").await;
                 Sent { started, stored: id.map(|id| (id, Instant::now())) }
@@ -436,10 +451,11 @@ const QUIET_MAX: Duration = Duration::from_secs(14);
 const SLOW: Duration = Duration::from_secs(2);
 const FLAP: Duration = Duration::from_secs(3);
 const SETTLE: Duration = Duration::from_secs(40);
-const PEOPLE: usize = 12;
+const PEOPLE: usize = 8;
 /// Channels of a set: in a phase somebody speaks in two sets, a warm one and a cold one.
-const CHANNELS: usize = 4;
-const PACE: Duration = Duration::from_millis(100);
+const CHANNELS: usize = 3;
+const SPEAKERS: usize = 21;
+const PACE: Duration = Duration::from_millis(200);
 /// Bars, and what two cores that do something else may add to a p99.
 const AMPLIFICATION_MAX: f64 = 2.0;
 const CALM_MAX: Duration = Duration::from_secs(5);

@@ -118,6 +118,8 @@ pub struct Plan {
     /// Whether clients reach nodes, and functions the store, through proxies: not where thousands
     /// do at once.
     pub doors: bool,
+    /// Whether functions reach the store through the proxy even where there are no doors.
+    pub store_proxy: bool,
     /// Whether nodes show certificates: each has one of its own.
     pub tls: bool,
 }
@@ -133,6 +135,7 @@ impl Plan {
             seed: 1,
             open_files: None,
             doors: true,
+            store_proxy: false,
             tls: false,
         }
     }
@@ -148,7 +151,7 @@ impl Scene {
         let store = StoreProxy::start(engine.endpoint(), plan.seed).await;
         let node_store = StoreProxy::start(engine.endpoint(), plan.seed + 1).await;
         let bus = TcpProxy::start(plan.redis_port).await;
-        let way = if plan.doors { store.url() } else { engine.endpoint() };
+        let way = if plan.doors || plan.store_proxy { store.url() } else { engine.endpoint() };
         let stack = StackOptions {
             nodes: 0,
             data: Data::Endpoint(way.to_owned()),

@@ -22,6 +22,7 @@ mod machine;
 mod pair;
 mod process;
 mod publish;
+mod reconnect;
 mod record;
 mod rest;
 mod serve;
@@ -71,6 +72,8 @@ enum Scenario {
     Fleet(fleet::Plan),
     /// What a store that does not answer costs, while it lasts and afterwards.
     Brownout(brownout::Plan),
+    /// What the store is asked when thousands of clients come back after it was away.
+    Reconnect(reconnect::Plan),
     /// What grows with sockets, workspaces, members and nodes.
     Growth(growth::Plan),
     /// A part of a run: a program that only writes.
@@ -113,7 +116,8 @@ fn run(arguments: Arguments) -> Result<(), Failed> {
             fairness::run(&fairness::Plan::smoke(), &mut record)?;
             connects::run(&connects::Plan::smoke(), &mut record)?;
             fleet::run(&fleet::Plan::smoke(), &mut record)?;
-            brownout::run(&brownout::Plan::smoke(), &mut record)
+            brownout::run(&brownout::Plan::smoke(), &mut record)?;
+            reconnect::run(&reconnect::Plan::smoke(), &mut record)
         }
         Scenario::Fanout(plan) => fanout::run(&plan, &mut record()?),
         Scenario::Fairness(plan) => fairness::run(&plan, &mut record()?),
@@ -122,6 +126,7 @@ fn run(arguments: Arguments) -> Result<(), Failed> {
         Scenario::Connects(plan) => connects::run(&plan, &mut record()?),
         Scenario::Fleet(plan) => fleet::run(&plan, &mut record()?),
         Scenario::Brownout(plan) => brownout::run(&plan, &mut record()?),
+        Scenario::Reconnect(plan) => reconnect::run(&plan, &mut record()?),
         Scenario::Growth(plan) => growth::run(&plan, &mut record()?),
         Scenario::Floor { style } => floor::run(style),
         Scenario::Serve(setup) => serve::run(&setup),

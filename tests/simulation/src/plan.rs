@@ -101,18 +101,16 @@ impl Plan {
         }
     }
 
-    /// One trouble of a store or of Redis, in a world that is quiet without it. Half of the channels
-    /// are spoken in for the first time while it lasts.
+    /// One trouble of a store or of Redis, in a world of many channels that is quiet without it. Half
+    /// of the channels are spoken in for the first time while it lasts.
     #[must_use]
     pub fn brownout(kind: Kind) -> Self {
         Self {
-            users: 6..=6,
-            devices: 2,
-            groups: 6,
-            faulty: Duration::from_secs(36),
-            send_every_ms: 300..=900,
+            users: 5..=5,
+            groups: 24,
+            faulty: Duration::from_secs(34),
+            send_every_ms: 1_500..=3_500,
             half_silent: BROWNOUT_AT,
-            change_every_ms: Some(4_000..=9_000),
             faults: vec![(BROWNOUT_AT, BROWNOUT, kind)],
             ..Self::quiet()
         }
