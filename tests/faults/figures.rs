@@ -1,10 +1,12 @@
 //! Times, and how they are told.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::time::Duration;
 
 use client::{Event, How};
 use model::MessageId;
-use tests::person::Person;
+use tests::person::{Logged, Person};
 use tokio::time::Instant;
 
 /// A figure's line.
@@ -50,6 +52,71 @@ pub(crate) fn complete_at(people: &[Person], ids: &[MessageId]) -> Option<Instan
         }
     }
     latest
+}
+
+/// What clients got, and what of it they had before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wire {
+    /// Messages that came on sockets.
+    pub(crate) pushed: usize,
+    /// Those of them that had come on a socket of this client before.
+    pub(crate) pushed_again: usize,
+    /// Messages that readings after a gap brought. The first reading of a client is none.
+    pub(crate) read: usize,
+    /// Those of them that the client had.
+    pub(crate) read_again: usize,
+}
+
+impl Wire {
+    /// Of these people's clients together.
+    pub(crate) fn of(people: &[Person]) -> Self {
+        let mut wire = Self::default();
+        people.iter().for_each(|person| person.look(|log| wire.add(log)));
+        wire
+    }
+
+    fn add(&mut self, log: &[Logged]) {
+        let mut pushed = HashSet::new();
+        let mut is_first = true;
+        for logged in log {
+            match &logged.event {
+                Event::Message { message, how: How::Pushed, .. } => {
+                    self.pushed += 1;
+                    let key = (message.channel_id.clone(), message.id);
+                    self.pushed_again += usize::from(!pushed.insert(key));
+                }
+                Event::Message { how: How::CaughtUp, fresh, .. } if !is_first => {
+                    self.read += 1;
+                    self.read_again += usize::from(!fresh);
+                }
+                Event::CaughtUp { .. } => is_first = false,
+                _ => {}
+            }
+        }
+    }
+
+    /// The share of pushes that were duplicates.
+    pub(crate) fn pushed_again_share(&self) -> f64 {
+        self.pushed_again as f64 / self.pushed.max(1) as f64
+    }
+
+    /// The share of rows of readings that were known.
+    pub(crate) fn read_again_share(&self) -> f64 {
+        self.read_again as f64 / self.read.max(1) as f64
+    }
+}
+
+impl fmt::Display for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pushed, pushed_again, read, read_again } = self;
+        write!(
+            f,
+            "{pushed} pushes, {pushed_again} of them again ({:.1} %); {read} rows read after gaps, \
+             {read_again} of them known ({:.1} %)",
+            self.pushed_again_share() * 100.0,
+            self.read_again_share() * 100.0
+        )
+    }
 }
 
 /// How often sockets ended without a word of the node's.

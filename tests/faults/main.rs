@@ -13,9 +13,11 @@
 
 mod figures;
 
+mod brownout;
 mod bus;
 mod clients;
 mod failover;
+mod incidents;
 mod many;
 mod nodes;
 mod outage;

@@ -17,14 +17,14 @@ use tests::scene::{Plan, Scene};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::figures::{figure, names, strs};
+use crate::figures::{Wire, figure, names, strs};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn g1_g3_g4_g5_g6_g7_random_faults_lose_double_and_leak_nothing() {
     let seconds = number("INKWIRE_FAULT_SECONDS").unwrap_or(15);
     let seed = number("INKWIRE_FAULT_SEED").unwrap_or(1);
-    let verdict = round(seed, Duration::from_secs(seconds)).await;
-    figure!("H random faults, seed {seed}, {seconds} s: {verdict}");
+    let (verdict, wire) = round(seed, Duration::from_secs(seconds), SENDERS).await;
+    figure!("H random faults, seed {seed}, {seconds} s: {verdict}; {wire}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,8 +36,8 @@ async fn long_random_faults_over_a_hundred_thousand_sends() {
     let mut total = Verdict::default();
     let begun = Instant::now();
     for seed in first.. {
-        let verdict = round(seed, Duration::from_secs(seconds)).await;
-        figure!("H random faults, seed {seed}, {seconds} s: {verdict}");
+        let (verdict, wire) = round(seed, Duration::from_secs(seconds), SENDERS).await;
+        figure!("H random faults, seed {seed}, {seconds} s: {verdict}; {wire}");
         total.add(verdict);
         if total.acknowledged >= wanted {
             let took = begun.elapsed();
@@ -60,7 +60,8 @@ struct World {
     failed_over: bool,
 }
 
-async fn round(seed: u64, time: Duration) -> Verdict {
+/// Faults at random for so long, while so many speak: the verdict, and what the clients got.
+pub(crate) async fn round(seed: u64, time: Duration, senders: usize) -> (Verdict, Wire) {
     let pair = Pair::start().await;
     let plan = Plan { seed, ..Plan::on(pair.old.port()) };
     let mut scene = Scene::start(plan).await;
@@ -72,7 +73,7 @@ async fn round(seed: u64, time: Duration) -> Verdict {
     let people = scene.people(&strs(&names)).await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut work = JoinSet::new();
-    for number in 0..SENDERS {
+    for number in 0..senders {
         let chance = Chance::new(seed ^ ((number as u64 + 1) << 32));
         let sender = scene.sender(&names[number % 6]);
         work.spawn(send(sender, channels.clone(), chance, number, Arc::clone(&stop)));
@@ -92,7 +93,8 @@ async fn round(seed: u64, time: Duration) -> Verdict {
     stop.store(true, Ordering::Relaxed);
     work.join_all().await;
     scene = world.scene;
-    settled(&scene, &people, seed).await
+    let verdict = settled(&scene, &people, seed).await;
+    (verdict, Wire::of(&people))
 }
 
 async fn settled(scene: &Scene, people: &[Person], seed: u64) -> Verdict {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +41,7 @@ pub struct Member {
 pub struct Crowd {
     members: Vec<Arc<Mutex<Member>>>,
     reads: Arc<AtomicBool>,
+    cuts: Arc<AtomicU64>,
     tasks: JoinSet<()>,
 }
 
@@ -53,7 +54,8 @@ impl Crowd {
     pub async fn gather(cluster: &Cluster, names: &[&str], each: usize) -> Self {
         let gate = Arc::new(Semaphore::new(AT_ONCE));
         let reads = Arc::new(AtomicBool::new(true));
-        let mut crowd = Self { members: Vec::new(), reads, tasks: JoinSet::new() };
+        let cuts = Arc::default();
+        let mut crowd = Self { members: Vec::new(), reads, cuts, tasks: JoinSet::new() };
         let first = cluster.api("crowd");
         for name in names {
             let dev = DevUser::new(cluster.workspace().clone(), user(name));
@@ -65,6 +67,7 @@ impl Crowd {
                     api: api.clone(),
                     member,
                     reads: Arc::clone(&crowd.reads),
+                    cuts: Arc::clone(&crowd.cuts),
                     seen: BTreeSet::new(),
                     cursor: None,
                 };
@@ -87,6 +90,11 @@ impl Crowd {
         self.members.iter().map(|member| look(&lock(member))).collect()
     }
 
+    /// Cuts every socket that is open, and says so to nobody; clients come back as they do.
+    pub fn cut(&self) {
+        self.cuts.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Whether clients read their sockets; those that do not are slow.
     pub fn read(&self, reads: bool) {
         self.reads.store(reads, Ordering::Relaxed);
@@ -101,6 +109,7 @@ struct One {
     api: Api,
     member: Arc<Mutex<Member>>,
     reads: Arc<AtomicBool>,
+    cuts: Arc<AtomicU64>,
     seen: BTreeSet<MessageId>,
     cursor: Option<String>,
 }
@@ -111,6 +120,7 @@ impl One {
         let mut failed: Option<NodeId> = None;
         let mut permit = gate.acquire_owned().await.ok();
         loop {
+            let mut retry_after = None;
             match self.api.connect(failed.as_ref()).await {
                 Ok(assignment) => {
                     tokio::time::sleep(assignment.delay).await;
@@ -124,9 +134,12 @@ impl One {
                     }
                     lock(&self.member).refused += 1;
                 }
-                Err(_) => lock(&self.member).unassigned += 1,
+                Err(error) => {
+                    retry_after = error.retry_after();
+                    lock(&self.member).unassigned += 1;
+                }
             }
-            tokio::time::sleep(backoff.next_wait(None)).await;
+            tokio::time::sleep(backoff.next_wait(retry_after)).await;
         }
     }
 
@@ -144,7 +157,11 @@ impl One {
 
     /// Takes what comes until the socket ends; with which code.
     async fn follow(&mut self, mut socket: RawSocket) -> u16 {
+        let cuts = self.cuts.load(Ordering::Relaxed);
         loop {
+            if self.cuts.load(Ordering::Relaxed) != cuts {
+                return 1006;
+            }
             while !self.reads.load(Ordering::Relaxed) {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }

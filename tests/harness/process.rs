@@ -267,21 +267,18 @@ impl Drop for NodeProcess {
     }
 }
 
-/// A program of the workspace, built beside this test.
+/// A program of the workspace, built beside this test or program.
 ///
 /// # Panics
 /// If it is not there.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    // target/<profile>/deps/<test>
-    let profile = test.parent().and_then(|deps| deps.parent()).expect("a target directory");
-    let program = profile.join(name);
-    assert!(
-        program.is_file(),
-        "{name} is not built: `tests/run` does it, or `cargo build -p {name}`"
-    );
-    program
+    let own = std::env::current_exe().expect("a test has a path");
+    // target/<profile>/deps/<test>, or target/<profile>/<program>
+    let mut folders = own.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    folders.find(|program| program.is_file()).unwrap_or_else(|| {
+        panic!("{name} is not built: `tests/run` does it, or `cargo build -p {name}`")
+    })
 }
 
 /// A port that was free a moment ago.

@@ -70,6 +70,8 @@ impl SceneNode {
     }
 }
 
+/// How often a client may be told to read again, for each fault.
+const RESYNCS_A_FAULT: u32 = 2;
 /// How long a node may take to let go of what a fault made it hold.
 const REST_MAX: Duration = Duration::from_secs(60);
 /// Connections to the store, which a client of it keeps for a while, and one that is just ending.
@@ -116,6 +118,8 @@ pub struct Plan {
     /// Whether clients reach nodes, and functions the store, through proxies: not where thousands
     /// do at once.
     pub doors: bool,
+    /// Whether functions reach the store through the proxy even where there are no doors.
+    pub store_proxy: bool,
     /// Whether nodes show certificates: each has one of its own.
     pub tls: bool,
 }
@@ -131,6 +135,7 @@ impl Plan {
             seed: 1,
             open_files: None,
             doors: true,
+            store_proxy: false,
             tls: false,
         }
     }
@@ -146,7 +151,7 @@ impl Scene {
         let store = StoreProxy::start(engine.endpoint(), plan.seed).await;
         let node_store = StoreProxy::start(engine.endpoint(), plan.seed + 1).await;
         let bus = TcpProxy::start(plan.redis_port).await;
-        let way = if plan.doors { store.url() } else { engine.endpoint() };
+        let way = if plan.doors || plan.store_proxy { store.url() } else { engine.endpoint() };
         let stack = StackOptions {
             nodes: 0,
             data: Data::Endpoint(way.to_owned()),
@@ -248,14 +253,25 @@ impl Scene {
     /// # Panics
     /// If a rule is broken, or somebody misses something at the end of the time.
     pub async fn settled(&self, people: &[Person], within: Duration) -> Verdict {
+        let verdict = self.judged(people, within, RESYNCS_A_FAULT).await;
+        assert!(verdict.holds(), "{verdict}");
+        self.at_rest().await;
+        verdict
+    }
+
+    /// The verdict as soon as it holds, or at the end of the time.
+    pub async fn judged(
+        &self,
+        people: &[Person],
+        within: Duration,
+        resyncs_a_fault: u32,
+    ) -> Verdict {
         let people: Vec<&Person> = people.iter().collect();
-        let bounds = Bounds::of_any_fault(within, 2);
+        let bounds = Bounds::of_any_fault(within, resyncs_a_fault);
         let deadline = tokio::time::Instant::now() + within + Duration::from_secs(2);
         loop {
             let verdict = self.recorder.verdict(self.cluster.stack.parts(), &people, &bounds).await;
             if verdict.holds() || tokio::time::Instant::now() > deadline {
-                assert!(verdict.holds(), "{verdict}");
-                self.at_rest().await;
                 return verdict;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

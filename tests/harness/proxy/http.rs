@@ -1,5 +1,6 @@
-//! An HTTP proxy before the store: loses answers, throttles, fails, delays, repeats, and tells old
-//! news where nobody asked for fresh ones. Counts every call by table and operation.
+//! An HTTP proxy before the store: loses answers, throttles, fails, delays, falls silent, repeats,
+//! and tells old news where nobody asked for fresh ones. Counts every call by table and operation,
+//! and by the second.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
@@ -13,7 +14,9 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::authority::trusting_nobody;
 
@@ -30,6 +33,12 @@ pub enum StoreFault {
     ServerError,
     /// It is done so much later, whether or not anybody still waits.
     Delay(Duration),
+    /// It takes a time that is drawn for it, and is done then, whether or not anybody still waits:
+    /// half of the calls take this or less, the fastest a quarter of it, the slowest four times it.
+    Slow(Duration),
+    /// It is taken, and nothing comes back until the fault ends. Then half of the calls that are
+    /// held are done and answered, and the connections of the others break.
+    Silent,
     /// It is done twice; the second answer is given.
     Twice,
     /// The connection breaks before it is done.
@@ -89,16 +98,23 @@ struct Shared {
     target: String,
     http: reqwest::Client,
     state: Mutex<State>,
+    /// Grows with each switch of the faults: held calls look again then.
+    switches: watch::Sender<u64>,
+    began: Instant,
 }
 
 #[derive(Debug, Default)]
 struct State {
     rules: Vec<Rule>,
     calls: BTreeMap<(String, String), u64>,
+    a_second: Vec<Second>,
     injected: u64,
     random: u64,
     answers: HashMap<Bytes, Answer>,
 }
+
+/// The calls of one second, by operation.
+pub type Second = BTreeMap<String, u64>;
 
 #[derive(Debug, Clone)]
 struct Answer {
@@ -132,6 +148,8 @@ impl StoreProxy {
             target: target.to_owned(),
             http: http.expect("a client without files"),
             state: Mutex::new(State { random: seed, ..State::default() }),
+            switches: watch::Sender::new(0),
+            began: Instant::now(),
         });
         let accept = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
         Self { url, shared, accept }
@@ -146,6 +164,7 @@ impl StoreProxy {
     /// Switches to these faults; the first that fits and hits is taken.
     pub fn set(&self, rules: Vec<Rule>) {
         self.shared.lock().rules = rules;
+        self.shared.switches.send_modify(|switches| *switches += 1);
     }
 
     /// Calls that a fault happened to so far.
@@ -162,6 +181,20 @@ impl StoreProxy {
             of.contains(table) && (operation.is_empty() || done == operation)
         };
         state.calls.iter().filter(|(call, _)| fits(call)).map(|(_, count)| count).sum()
+    }
+
+    /// Reads so far, of all tables: what was asked, answered or not.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        let state = self.shared.lock();
+        let reads = state.calls.iter().filter(|((_, operation), _)| is_read(operation));
+        reads.map(|(_, count)| count).sum()
+    }
+
+    /// The calls of each second since the proxy started, by operation.
+    #[must_use]
+    pub fn by_second(&self) -> Vec<Second> {
+        self.shared.lock().a_second.clone()
     }
 
     /// All counts, by table and operation.
@@ -188,12 +221,36 @@ impl Shared {
         for table in &call.tables {
             *state.calls.entry((table.clone(), call.operation.clone())).or_default() += 1;
         }
+        let second = usize::try_from(self.began.elapsed().as_secs()).unwrap_or_default();
+        if state.a_second.len() <= second {
+            state.a_second.resize(second + 1, Second::new());
+        }
+        if let Some(calls) = state.a_second.get_mut(second) {
+            *calls.entry(call.operation.clone()).or_default() += 1;
+        }
         let rule = state.rules.iter().find(|rule| rule.fits(call)).cloned()?;
-        // A linear congruential generator: its high bits are random enough for dice.
-        state.random = state.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let hit = (state.random >> 33) % 100 < rule.percent;
+        let hit = state.percent() < rule.percent;
         state.injected += u64::from(hit);
         hit.then_some(rule.fault)
+    }
+
+    /// Waits until the store is not silent to such a call; whether the call is done then.
+    async fn held(&self, call: &Call) -> bool {
+        let mut switches = self.switches.subscribe();
+        let is_silent = |state: &State| {
+            let rule = state.rules.iter().find(|rule| rule.fits(call));
+            rule.is_some_and(|rule| rule.fault == StoreFault::Silent)
+        };
+        // The sender is this proxy's own: it ends with it.
+        let ended = switches.wait_for(|_| !is_silent(&self.lock())).await;
+        ended.is_ok() && self.lock().percent() < 50
+    }
+
+    /// How long a slow call takes.
+    fn slow(&self, half: Duration) -> Duration {
+        let percent = self.lock().percent();
+        // From a quarter to four times: each four points of a hundred take as much more again.
+        half.mul_f64(2_f64.powf((percent as f64 - 50.0) / 25.0))
     }
 
     async fn forward(&self, head: &http::request::Parts, body: &Bytes) -> Option<Answer> {
@@ -204,6 +261,20 @@ impl Shared {
         let sent = request.headers(headers).body(body.clone()).send().await.ok()?;
         let status = sent.status().as_u16();
         Some(Answer { status, body: sent.bytes().await.ok()? })
+    }
+
+    /// In a task of its own: the call lands though its caller gave up.
+    async fn later(
+        self: Arc<Self>,
+        by: Duration,
+        head: http::request::Parts,
+        body: Bytes,
+    ) -> Option<Answer> {
+        let late = tokio::spawn(async move {
+            tokio::time::sleep(by).await;
+            self.forward(&head, &body).await
+        });
+        late.await.ok().flatten()
     }
 
     /// A read's answer, or an earlier one; the earlier one stays the earlier one.
@@ -243,13 +314,16 @@ impl Shared {
                 self.forward(&head, &body).await;
                 self.forward(&head, &body).await
             }
-            Some(StoreFault::Delay(by)) => {
-                // In a task of its own: the call lands though its caller gave up.
-                let late = tokio::spawn(async move {
-                    tokio::time::sleep(by).await;
-                    self.forward(&head, &body).await
-                });
-                late.await.ok().flatten()
+            Some(StoreFault::Silent) => {
+                if !self.held(&call).await {
+                    return None;
+                }
+                self.forward(&head, &body).await
+            }
+            Some(StoreFault::Delay(by)) => self.later(by, head, body).await,
+            Some(StoreFault::Slow(half)) => {
+                let by = self.slow(half);
+                self.later(by, head, body).await
             }
             Some(StoreFault::Stale) | None => {
                 let answer = self.forward(&head, &body).await?;
@@ -280,8 +354,21 @@ impl Call {
     }
 
     fn is_read(&self) -> bool {
-        matches!(&*self.operation, "Query" | "GetItem" | "BatchGetItem" | "Scan")
+        is_read(&self.operation)
     }
+}
+
+impl State {
+    /// A number below a hundred, from a linear congruential generator: its high bits are random
+    /// enough for dice.
+    const fn percent(&mut self) -> u64 {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.random >> 33) % 100
+    }
+}
+
+fn is_read(operation: &str) -> bool {
+    matches!(operation, "Query" | "GetItem" | "BatchGetItem" | "Scan")
 }
 
 fn named(part: &Value) -> Option<&str> {

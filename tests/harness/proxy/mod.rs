@@ -2,3 +2,19 @@
 
 pub mod http;
 pub mod tcp;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Switches a fault on and off, each for so long, until the time is over; it ends switched off.
+pub async fn flap(time: Duration, every: Duration, mut switch: impl FnMut(bool)) {
+    let end = Instant::now() + time;
+    let mut is_on = false;
+    while Instant::now() < end {
+        is_on = !is_on;
+        switch(is_on);
+        tokio::time::sleep_until((Instant::now() + every).min(end)).await;
+    }
+    switch(false);
+}

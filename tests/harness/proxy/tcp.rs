@@ -1,5 +1,6 @@
 //! A TCP proxy whose faults are switched while it runs.
 
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,6 +11,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// What happens to the bytes of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,8 +19,10 @@ pub enum Flow {
     /// They pass.
     #[default]
     Pass,
-    /// They pass, each piece so much later.
+    /// They pass, each piece so much later than the one before: a link of little capacity.
     Slow(Duration),
+    /// They pass, all so much later: a link that is long, or a server that is slow to answer.
+    Late(Duration),
     /// They wait: nothing passes until this ends, then everything does. A partition that heals.
     Hold,
     /// They are gone, and so is everything that follows on this connection, whatever is switched
@@ -35,7 +39,8 @@ pub enum Scope {
     /// All.
     #[default]
     All,
-    /// Those on which something was subscribed to.
+    /// Those on which something is subscribed to, or will be: they begin with HELLO, since pushes
+    /// among answers are RESP3, and connections for commands speak RESP2.
     Subscribers,
     /// The other ones.
     Commands,
@@ -230,6 +235,12 @@ impl Pump {
         let mut buffer = vec![0; BUFFER_BYTES];
         let mut swallows = false;
         loop {
+            if let Flow::Late(by) = self.flow()
+                && !swallows
+                && self.late(by, &mut buffer).await.is_none()
+            {
+                return;
+            }
             if self.flow() == Flow::Hold && !swallows {
                 if self.states.changed().await.is_err() {
                     return;
@@ -247,7 +258,7 @@ impl Pump {
             if bytes.is_empty() {
                 return;
             }
-            if self.is_up && holds(bytes, SUBSCRIBE) {
+            if self.is_up && (holds(bytes, SUBSCRIBE) || holds(bytes, HELLO)) {
                 self.subscribes.store(true, Ordering::Relaxed);
             }
             // What was read as the fault began is held, too.
@@ -260,7 +271,8 @@ impl Pump {
                 Flow::Swallow => swallows = true,
                 Flow::Slow(by) => tokio::time::sleep(by).await,
                 Flow::Lose(text) if holds(bytes, text.as_bytes()) => continue,
-                Flow::Pass | Flow::Hold | Flow::Lose(_) => {}
+                // What was read as the fault began passes at once; it is one piece.
+                Flow::Pass | Flow::Hold | Flow::Late(_) | Flow::Lose(_) => {}
             }
             if swallows {
                 continue;
@@ -286,6 +298,36 @@ impl Pump {
         }
     }
 
+    /// Passes everything so much later, until the fault is another one; what is on its way passes
+    /// at once then. `None` if the connection ended.
+    async fn late(&mut self, by: Duration, buffer: &mut [u8]) -> Option<()> {
+        let mut on_its_way: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+        let mut kept = 0;
+        while self.flow() == Flow::Late(by) {
+            let due = on_its_way.front().map(|(due, _)| *due);
+            tokio::select! {
+                read = self.from.read(buffer), if kept < LATE_BYTES_MAX => {
+                    let bytes = buffer.get(..read.ok()?).filter(|bytes| !bytes.is_empty())?;
+                    if self.is_up && (holds(bytes, SUBSCRIBE) || holds(bytes, HELLO)) {
+                        self.subscribes.store(true, Ordering::Relaxed);
+                    }
+                    kept += bytes.len();
+                    on_its_way.push_back((Instant::now() + by, bytes.to_vec()));
+                }
+                () = at(due) => {
+                    let (_, bytes) = on_its_way.pop_front()?;
+                    kept -= bytes.len();
+                    self.to.write_all(&bytes).await.ok()?;
+                }
+                changed = self.states.changed() => changed.ok()?,
+            }
+        }
+        for (_, bytes) in on_its_way {
+            self.to.write_all(&bytes).await.ok()?;
+        }
+        Some(())
+    }
+
     fn flow(&mut self) -> Flow {
         let state = *self.states.borrow_and_update();
         if state.lost > self.lost {
@@ -305,11 +347,22 @@ impl Pump {
     }
 }
 
+/// Returns then, or never.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn holds(bytes: &[u8], text: &[u8]) -> bool {
     bytes.windows(text.len()).any(|part| part == text)
 }
 
 const SUBSCRIBE: &[u8] = b"SUBSCRIBE";
+const HELLO: &[u8] = b"HELLO\r\n";
+/// What a late direction keeps on its way; more waits with the sender.
+const LATE_BYTES_MAX: usize = 1024 * 1024;
 const BUFFER_BYTES: usize = 16 * 1024;
 const RECEIVE_BYTES: u32 = 64 * 1024;
 const LAST_BYTES: Duration = Duration::from_millis(20);

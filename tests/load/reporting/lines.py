@@ -15,6 +15,8 @@ FIGURES = {
     "connects": ([], ["subject", "repetition"]),
     "fleet": ([], ["message"]),
     "growth": (["kind"], ["x"]),
+    "brownout": (["variant", "silent_s"], ["variant"]),
+    "reconnect": ([], ["clients"]),
     "scroll_page": ([], ["schema", "position", "messages"]),
     "scroll_ratio": ([], ["schema", "position", "messages"]),
     "rest_call": (["call"], ["where"]),

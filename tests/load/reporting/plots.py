@@ -373,6 +373,29 @@ def fleet(measured, _):
     return figure
 
 
+def reconnect(measured, _):
+    lines = measured.lines("reconnect")
+    if not lines:
+        return None
+    line = lines[-1]
+    figure, axes = pyplot.subplots(figsize=(9.6, 3.2), layout="constrained")
+    entries = []
+    after = f"after {line['away_s']} s without a store"
+    for key, name, colour in [("quiet", "in quiet times", FLOOR), ("after", after, NODE)]:
+        a_second = line[f"{key}_a_second"]
+        axes.plot(range(len(a_second)), a_second, color=colour, linewidth=1.8)
+        entries.append((name, "-", colour, True))
+    axes.axhline(2 * line["quiet_peak"], color=AIM, linewidth=1.2, linestyle="--")
+    entries.append(("bar: twice the quiet return", "--", AIM, True))
+    from_zero(axes)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("s since the clients could come back")
+    axes.set_ylabel("requests of the store a second")
+    axes.set_title(f"{line['clients']:,} clients come back")
+    legend(figure, entries, 3)
+    return figure
+
+
 SCHEMAS = [
     ("log", "newest", "Inkwire, the newest page", NODE, "D"),
     ("log", "middle", "Inkwire, a page in the middle", SECOND, "o"),
@@ -415,4 +438,5 @@ PLOTS = {
     "growth": growth,
     "fleet": fleet,
     "scroll": scroll,
+    "reconnect": reconnect,
 }

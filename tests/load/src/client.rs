@@ -42,6 +42,8 @@ pub(crate) enum Came {
     Ready,
     /// The message of this number.
     Message(u64),
+    /// The node tells it to read again.
+    Resync,
     /// The other side ended it.
     End,
 }
@@ -121,6 +123,8 @@ impl Client {
                 came(if payload.starts_with(b"{") { Came::Ready } else { Came::End });
             } else if let Some(number) = number(payload) {
                 came(Came::Message(number));
+            } else if memmem::find(payload, RESYNC).is_some() {
+                came(Came::Resync);
             }
         }
         all - bytes.len()
@@ -185,6 +189,8 @@ pub(crate) fn number(payload: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits.get(..DIGITS)?).ok()?.parse().ok()
 }
 
+/// What a frame holds that tells to read again, and no other one has.
+const RESYNC: &[u8] = br#""type":"resync""#;
 /// Fewer than the ports of one source address: the kernel looks for a free one.
 const SOCKETS_AN_ADDRESS: usize = 4_000;
 const FIRST_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 0);

@@ -62,6 +62,16 @@ pub(crate) enum Order {
     Burst { rounds: u64, size: u64, channel: usize, pause_ms: u64 },
     /// So many messages a second, each in the next of some channels, whatever arrives.
     Steady { per_second: u64, seconds: u64, channel: usize, channels: usize },
+    /// So many messages a second for so long, each in the next of some channels, through a brownout
+    /// that ends so long after now. What comes until `listen_s` is counted.
+    Through {
+        per_second: u64,
+        publish_s: u64,
+        channel: usize,
+        channels: usize,
+        back_ms: u64,
+        listen_s: u64,
+    },
     /// Publish a message in a channel, and wait for nothing.
     Say { channel: usize },
     /// Count messages until there are so many, or so long; tell who has how many.
@@ -89,6 +99,12 @@ pub(crate) fn run(crowd: &Crowd) -> Result<(), Failed> {
                 let schedule =
                     Schedule::paced((channel, channels), per_second * seconds, per_second);
                 steady(&mut room, &mut publisher, schedule)?
+            }
+            Order::Through { per_second, publish_s, channel, channels, back_ms, listen_s } => {
+                let schedule =
+                    Schedule::paced((channel, channels), per_second * publish_s, per_second);
+                let back_s = Duration::from_millis(back_ms).as_secs_f64();
+                through(&mut room, &mut publisher, schedule, per_second, back_s, listen_s)?
             }
             Order::Say { channel } => {
                 let at = unix_ms();
@@ -218,7 +234,7 @@ impl Room {
                     }
                     Came::Ready => took.push(client.begun.elapsed().as_secs_f64() * 1e3),
                     Came::End => failed += 1,
-                    Came::Message(_) => {}
+                    Came::Message(_) | Came::Resync => {}
                 },
             )?;
             if is_quiet || failed > 0 {
@@ -255,7 +271,7 @@ impl Room {
                         each(number, Instant::now());
                     }
                     Came::End => *gone += 1,
-                    Came::Upgraded | Came::Ready => {}
+                    Came::Upgraded | Came::Ready | Came::Resync => {}
                 })?;
             if is_quiet {
                 return Ok(false);
@@ -364,11 +380,133 @@ fn steady(
                "p999_ms": at(99.9), "max_ms": at(100.0) }))
 }
 
+/// An open loop through a brownout: what arrived of what was published before its end and after,
+/// how late, and how often each socket was told to read again.
+fn through(
+    room: &mut Room,
+    publisher: &mut Publisher,
+    schedule: Schedule,
+    per_second: u64,
+    back_s: f64,
+    listen_s: u64,
+) -> Result<serde_json::Value, Failed> {
+    let each: Vec<u64> = schedule.channels().map(|channel| room.here(channel)).collect();
+    let mut due: Vec<u64> =
+        each.iter().copied().cycle().take(usize::try_from(schedule.messages)?).collect();
+    let before = |number: u64| (number as f64) < back_s * per_second as f64;
+    let mut tally = Tally::new(room.clients.len(), due.iter().sum());
+    let numbers = (0..schedule.messages).zip(&due);
+    tally.backlog = numbers.filter(|(number, _)| before(*number)).map(|(_, due)| due).sum();
+    let gone_before = room.gone;
+    let begun = Instant::now();
+    publisher.publish(schedule)?;
+    let times = Arc::clone(&publisher.times);
+    while begun.elapsed().as_secs() < listen_s {
+        let (clients, gone) = (&mut room.clients, &mut room.gone);
+        let now = || begun.elapsed().as_secs_f64();
+        pump(&room.epoll, clients, &mut room.buffer, LISTEN, |client, _, came| match came {
+            Came::Message(number) => {
+                let left = usize::try_from(number).ok().and_then(|number| due.get_mut(number));
+                let Some(left) = left.filter(|left| **left > 0) else {
+                    tally.again += 1;
+                    return;
+                };
+                *left -= 1;
+                let late = times.of(number).elapsed().as_secs_f64() * 1e3;
+                tally.delivered(now(), back_s, before(number), late);
+            }
+            Came::Resync => tally.resync(client, now()),
+            Came::End => *gone += 1,
+            Came::Upgraded | Came::Ready => {}
+        })?;
+    }
+    Ok(tally.json(room.gone - gone_before))
+}
+
+/// What came in a brownout and after it.
+#[derive(Debug)]
+struct Tally {
+    due: u64,
+    missing: u64,
+    /// What was published before the end and did not arrive yet.
+    backlog: u64,
+    /// Seconds from the end until all of it had arrived.
+    backlog_s: Option<f64>,
+    while_silent: u64,
+    again: u64,
+    live_ms: Vec<f64>,
+    resyncs: Vec<u32>,
+    deliveries_a_second: Vec<u64>,
+    resyncs_a_second: Vec<u64>,
+}
+
+impl Tally {
+    fn new(sockets: usize, due: u64) -> Self {
+        Self {
+            due,
+            missing: due,
+            backlog: 0,
+            backlog_s: None,
+            while_silent: 0,
+            again: 0,
+            live_ms: Vec::new(),
+            resyncs: vec![0; sockets],
+            deliveries_a_second: Vec::new(),
+            resyncs_a_second: Vec::new(),
+        }
+    }
+
+    fn delivered(&mut self, now: f64, back_s: f64, is_backlog: bool, late_ms: f64) {
+        self.missing -= 1;
+        add(&mut self.deliveries_a_second, now);
+        self.while_silent += u64::from(now < back_s);
+        if is_backlog {
+            self.backlog -= 1;
+            if self.backlog == 0 {
+                self.backlog_s = Some((now - back_s).max(0.0));
+            }
+        } else {
+            self.live_ms.push(late_ms);
+        }
+    }
+
+    fn resync(&mut self, client: usize, now: f64) {
+        add(&mut self.resyncs_a_second, now);
+        if let Some(count) = self.resyncs.get_mut(client) {
+            *count += 1;
+        }
+    }
+
+    fn json(&self, gone: usize) -> serde_json::Value {
+        let resyncs: u64 = self.resyncs.iter().map(|count| u64::from(*count)).sum();
+        json!({ "due": self.due, "delivered": self.due - self.missing, "missing": self.missing,
+                "while_silent": self.while_silent, "again": self.again,
+                "backlog_s": self.backlog_s,
+                "live_p99_ms": crate::stats::percentile(&self.live_ms, 99.0),
+                "resyncs": resyncs, "resyncs_a_socket": self.resyncs.iter().max(),
+                "gone": gone, "deliveries_a_second": self.deliveries_a_second,
+                "resyncs_a_second": self.resyncs_a_second })
+    }
+}
+
+/// Counts one in its second.
+fn add(a_second: &mut Vec<u64>, now: f64) {
+    let second = now as usize;
+    if a_second.len() <= second {
+        a_second.resize(second + 1, 0);
+    }
+    if let Some(count) = a_second.get_mut(second) {
+        *count += 1;
+    }
+}
+
 fn unix_ms() -> u64 {
     crate::world::now().unix_ms()
 }
 
 /// Tickets that are signed ahead: they are good for half a minute.
 const SIGNED: usize = 2_000;
+/// How long is waited for the next thing that comes, where everything is counted to a time.
+const LISTEN: Duration = Duration::from_millis(100);
 /// How long nothing may come before what is missing is lost.
 const STALL: Duration = Duration::from_secs(5);

@@ -137,8 +137,12 @@ impl Fleet {
 }
 
 /// One of a node's metrics.
-fn metric(admin: &str, name: &str) -> Result<u64, Failed> {
+///
+/// # Errors
+/// If the node does not tell it soon.
+pub(crate) fn metric(admin: &str, name: &str) -> Result<u64, Failed> {
     let mut stream = TcpStream::connect(admin)?;
+    stream.set_read_timeout(Some(METRIC_WAIT))?;
     write!(stream, "GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n")?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
@@ -224,5 +228,7 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     Ok(())
 }
 
+/// How long a node may take to tell a metric.
+const METRIC_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
 /// How long is waited for a message.
 const WAIT_S: u64 = 60;

@@ -65,6 +65,15 @@ pub(crate) fn private_bytes(id: u32) -> u64 {
     (line("Pss_Anon:") + line("SwapPss:")) * 1024
 }
 
+/// The most that a process had resident so far: `VmHWM` of `status`, bytes.
+#[must_use]
+pub(crate) fn peak_resident_bytes(id: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let found = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = found.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    number.unwrap_or_default() * 1024
+}
+
 /// Memory that the kernel has for itself, sockets' buffers among it (`/proc/meminfo`), bytes.
 #[must_use]
 pub(crate) fn kernel_bytes() -> u64 {

@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "it measures time, and hands none to anybody")]
 
+mod brownout;
 mod client;
 mod connects;
 mod crowd;
@@ -21,9 +22,11 @@ mod machine;
 mod pair;
 mod process;
 mod publish;
+mod reconnect;
 mod record;
 mod rest;
 mod serve;
+mod silent;
 mod stats;
 mod tls;
 mod world;
@@ -67,6 +70,10 @@ enum Scenario {
     Connects(connects::Plan),
     /// One channel of 90,000 sockets on five nodes.
     Fleet(fleet::Plan),
+    /// What a store that does not answer costs, while it lasts and afterwards.
+    Brownout(brownout::Plan),
+    /// What the store is asked when thousands of clients come back after it was away.
+    Reconnect(reconnect::Plan),
     /// What grows with sockets, workspaces, members and nodes.
     Growth(growth::Plan),
     /// A part of a run: a program that only writes.
@@ -108,7 +115,9 @@ fn run(arguments: Arguments) -> Result<(), Failed> {
             fanout::run(&fanout::Plan::smoke(), &mut record)?;
             fairness::run(&fairness::Plan::smoke(), &mut record)?;
             connects::run(&connects::Plan::smoke(), &mut record)?;
-            fleet::run(&fleet::Plan::smoke(), &mut record)
+            fleet::run(&fleet::Plan::smoke(), &mut record)?;
+            brownout::run(&brownout::Plan::smoke(), &mut record)?;
+            reconnect::run(&reconnect::Plan::smoke(), &mut record)
         }
         Scenario::Fanout(plan) => fanout::run(&plan, &mut record()?),
         Scenario::Fairness(plan) => fairness::run(&plan, &mut record()?),
@@ -116,6 +125,8 @@ fn run(arguments: Arguments) -> Result<(), Failed> {
         Scenario::IdleParts(plan) => idle_parts::run(&plan, &mut record()?),
         Scenario::Connects(plan) => connects::run(&plan, &mut record()?),
         Scenario::Fleet(plan) => fleet::run(&plan, &mut record()?),
+        Scenario::Brownout(plan) => brownout::run(&plan, &mut record()?),
+        Scenario::Reconnect(plan) => reconnect::run(&plan, &mut record()?),
         Scenario::Growth(plan) => growth::run(&plan, &mut record()?),
         Scenario::Floor { style } => floor::run(style),
         Scenario::Serve(setup) => serve::run(&setup),

@@ -136,6 +136,11 @@ impl Process {
         machine::private_bytes(self.child.id())
     }
 
+    /// The most memory that it had resident so far.
+    pub(crate) fn peak_resident_bytes(&self) -> u64 {
+        machine::peak_resident_bytes(self.child.id())
+    }
+
     /// Text of what it said when it was ready.
     pub(crate) fn text(&self, name: &str) -> String {
         self.about.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()

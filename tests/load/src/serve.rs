@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::Failed;
 use crate::record::say;
+use crate::silent::MaybeSilent;
 use crate::world::{self, World};
 
 /// How a node under test is set up.
@@ -61,7 +62,7 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
         None => {
             let store = MemoryStore::new();
             setup.world.fill(&store).await?;
-            parts(store, bus)?
+            parts(MaybeSilent::ordered(store), bus)?
         }
     };
     let node = Node::bind(config, parts).await?;

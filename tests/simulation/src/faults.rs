@@ -71,6 +71,14 @@ kinds! {
     StoreSlow: Store,
     /// What is read without strong consistency is old (6).
     StoreStale: Store,
+    /// It answers nothing: callers wait as long as they do.
+    StoreSilent: Store,
+    /// The same to nodes only, while functions store and publish.
+    StoreSilentToNodes: Store,
+    /// Nine tenths of its calls are throttled.
+    StoreThrottlesMost: Store,
+    /// It is silent for three seconds, answers for three, and so on.
+    StoreFlaps: Store,
     /// Calls never leave, or are lost on their way (1).
     CallsLost: Calls,
     /// Answers are lost (1).
@@ -83,6 +91,10 @@ kinds! {
     FunctionsThawed: Connections,
     /// Redis takes everything and answers nothing (9).
     RedisHangs: Server,
+    /// It answers no command, and pushes what it has.
+    RedisCommandsSilent: Server,
+    /// It answers commands, and nothing comes on connections for pushes.
+    RedisPushesSilent: Server,
     /// Redis answers late (9).
     RedisSlow: Server,
     /// Nobody gets a connection (9).
@@ -173,10 +185,32 @@ pub(crate) async fn run(world: World) {
 async fn inject(world: World, kind: Kind, lasts: Duration) {
     let name = format!("{kind:?}");
     world.recorder.note(Event::FaultBegan { kind: name.clone() });
-    kind.begin(&world).await;
-    sleep(lasts).await;
+    if kind == Kind::StoreFlaps {
+        flap(&world, kind, lasts).await;
+    } else {
+        kind.begin(&world).await;
+        sleep(lasts).await;
+    }
     kind.end(&world).await;
     world.recorder.note(Event::FaultEnded { kind: name });
+}
+
+/// A fault that comes and goes until its time is over.
+async fn flap(world: &World, kind: Kind, lasts: Duration) {
+    let end = tokio::time::Instant::now() + lasts;
+    loop {
+        for is_on in [true, false] {
+            if is_on {
+                kind.begin(world).await;
+            } else {
+                kind.end(world).await;
+            }
+            sleep_until(end.min(tokio::time::Instant::now() + FLAP)).await;
+            if tokio::time::Instant::now() >= end {
+                return;
+            }
+        }
+    }
 }
 
 impl Kind {
@@ -190,6 +224,9 @@ impl Kind {
                 | Self::RedisFlushed
                 | Self::RedisRestarted
                 | Self::StoreGone
+                | Self::StoreSilent
+                | Self::StoreSilentToNodes
+                | Self::StoreThrottlesMost
         )
     }
 
@@ -264,6 +301,9 @@ impl Kind {
             Self::StoreGone => StoreTrouble { refused: 90, answers_lost: 10, ..none },
             Self::StoreAnswersLost => StoreTrouble { answers_lost: 25, ..none },
             Self::StoreSlow => StoreTrouble { slower_ms: 2_500, ..none },
+            Self::StoreSilent | Self::StoreFlaps => StoreTrouble { silent: true, ..none },
+            Self::StoreSilentToNodes => StoreTrouble { silent: true, of_nodes: true, ..none },
+            Self::StoreThrottlesMost => StoreTrouble { throttled: 90, ..none },
             _ => StoreTrouble { stale_ms: 4_000, ..none },
         }
     }
@@ -292,6 +332,8 @@ impl Kind {
         let redis = &world.redis;
         match self {
             Self::RedisHangs => redis.set_trouble(Trouble::Hangs),
+            Self::RedisCommandsSilent => redis.set_trouble(Trouble::CommandsHang),
+            Self::RedisPushesSilent => redis.set_trouble(Trouble::PushesHang),
             Self::RedisSlow => redis.set_trouble(Trouble::Slow(Duration::from_millis(150))),
             Self::RedisDown => {
                 redis.set_trouble(Trouble::Down);
@@ -430,3 +472,5 @@ async fn end_nodes(world: &World) {
         world.fleet.start();
     }
 }
+/// How long a store that flaps is silent, and how long it answers.
+const FLAP: Duration = Duration::from_secs(3);

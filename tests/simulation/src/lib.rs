@@ -24,6 +24,7 @@ mod fleet;
 mod functions;
 mod host;
 mod identity;
+mod judgement;
 mod network;
 mod person;
 mod plan;
@@ -39,6 +40,7 @@ mod work;
 mod world;
 
 pub use faults::{Family, Kind};
+pub use judgement::Judgement;
 pub use plan::Plan;
 pub use planted::Planted;
 pub use run::{Report, run};

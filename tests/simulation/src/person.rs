@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use checker::{ClientId, Event as Noted, Shown};
-use client::{Api, Backoff, Client, Config, Event, Inbox};
+use client::{Api, Backoff, Client, Config, Event, How, Inbox};
 use memory::Chance;
 use model::{ChannelId, MessageId, UserId};
 use tokio::sync::mpsc;
@@ -104,6 +104,9 @@ impl Program {
     async fn run(self: Arc<Self>, mut events: mpsc::Receiver<Event>, mut has_cursor: bool) {
         let (client, mut follows) = (self.id, false);
         while let Some(event) = events.recv().await {
+            if is_frame(&event) {
+                self.recorder.frame();
+            }
             match event {
                 Event::Message { message, fresh, .. } => {
                     if !self.drops(&message.channel_id, message.id) {
@@ -148,6 +151,18 @@ impl Program {
         }
         drops
     }
+}
+
+/// Whether an event is a frame of a node's.
+const fn is_frame(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Ready { .. }
+            | Event::Message { how: How::Pushed, .. }
+            | Event::Channel { .. }
+            | Event::Tick { .. }
+            | Event::Resync { .. }
+    )
 }
 
 const MESSAGES_MAX: usize = 100_000;

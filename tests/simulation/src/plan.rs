@@ -34,6 +34,8 @@ pub struct Plan {
     pub faulty: Duration,
     /// Between two sends of a channel, in milliseconds.
     pub send_every_ms: RangeInclusive<u64>,
+    /// When somebody first speaks in every other group: until then no node has a view of it.
+    pub half_silent: Duration,
     /// Between two rounds of membership changes of a group, in milliseconds; none if absent.
     pub change_every_ms: Option<RangeInclusive<u64>>,
     /// Whether clients come and go by themselves.
@@ -66,6 +68,7 @@ impl Plan {
             pipe_bytes: 8 * 1024,
             faulty: Duration::from_secs(20),
             send_every_ms: 100..=400,
+            half_silent: Duration::ZERO,
             change_every_ms: None,
             restless: false,
             faults: Vec::new(),
@@ -94,6 +97,21 @@ impl Plan {
                 fault(3_640, 1, Kind::RedisFlushed),
                 fault(3_642, 1, Kind::NodesReplaced),
             ],
+            ..Self::quiet()
+        }
+    }
+
+    /// One trouble of a store or of Redis, in a world of many channels that is quiet without it. Half
+    /// of the channels are spoken in for the first time while it lasts.
+    #[must_use]
+    pub fn brownout(kind: Kind) -> Self {
+        Self {
+            users: 5..=5,
+            groups: 24,
+            faulty: Duration::from_secs(34),
+            send_every_ms: 1_500..=3_500,
+            half_silent: BROWNOUT_AT,
+            faults: vec![(BROWNOUT_AT, BROWNOUT, kind)],
             ..Self::quiet()
         }
     }
@@ -138,6 +156,9 @@ impl Plan {
     }
 }
 
+/// When a brownout begins, and how long it lasts.
+const BROWNOUT_AT: Duration = Duration::from_secs(8);
+const BROWNOUT: Duration = Duration::from_secs(12);
 /// A client that hears nothing any more waits, in this order, for its own deadline, for its turn
 /// after attempts that failed, and for an answer.
 const SETTLE: Duration = limits::SILENCE_MAX

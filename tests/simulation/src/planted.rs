@@ -1,4 +1,4 @@
-//! Nine bugs that this field has shipped, planted at ports and clients: the checks must find each.
+//! Ten bugs that this field has shipped, planted at ports and clients: the checks must find each.
 //!
 //! None is a switch in the product: each is a wrapper around a port or around what a client receives,
 //! a client that was set up wrongly (3, 7), or a switch in the model of Redis (6).
@@ -6,8 +6,10 @@
 mod chain;
 mod rows;
 mod spoil;
+mod storm;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +42,8 @@ pub enum Planted {
     NoTick,
     /// 9: a position holds the first four characters of the publication's id, not the last.
     FirstFour,
+    /// 10: every read of a channel's members that takes long tells every client to read again.
+    ResyncStorm,
 }
 
 impl Planted {
@@ -54,23 +58,8 @@ impl Planted {
         ("max_id", Self::MaxId),
         ("no_tick", Self::NoTick),
         ("first_four", Self::FirstFour),
+        ("resync_storm", Self::ResyncStorm),
     ];
-
-    /// What it does to what a client receives.
-    #[must_use]
-    pub(crate) fn spoil(self, chance: &Chance) -> Option<Spoil> {
-        match self {
-            Self::DroppedFrames => Some(Spoil::dropping(chance.fork())),
-            Self::NoTick => Some(Spoil::without_ticks()),
-            Self::Counter
-            | Self::ShortOverlap
-            | Self::StaleVersion
-            | Self::RowsAfterVersion
-            | Self::WaitWithoutMarker
-            | Self::MaxId
-            | Self::FirstFour => None,
-        }
-    }
 }
 
 /// A planted bug and what its wrappers in all processes share.
@@ -82,13 +71,32 @@ pub(crate) struct Plant {
     numbers: chain::Numbers,
     /// Bug 4: when each version began.
     versions: Versions,
+    /// Bug 10: how often everybody is to be told.
+    storms: Arc<AtomicU64>,
 }
 
 impl Plant {
     /// Plants a bug.
     #[must_use]
     pub(crate) fn new(bug: Planted) -> Self {
-        Self { bug, numbers: Arc::default(), versions: Arc::default() }
+        Self { bug, numbers: Arc::default(), versions: Arc::default(), storms: Arc::default() }
+    }
+
+    /// What it does to what a client receives.
+    #[must_use]
+    pub(crate) fn spoil(&self, chance: &Chance) -> Option<Spoil> {
+        match self.bug {
+            Planted::DroppedFrames => Some(Spoil::dropping(chance.fork())),
+            Planted::NoTick => Some(Spoil::without_ticks()),
+            Planted::ResyncStorm => Some(Spoil::storming(Arc::clone(&self.storms))),
+            Planted::Counter
+            | Planted::ShortOverlap
+            | Planted::StaleVersion
+            | Planted::RowsAfterVersion
+            | Planted::WaitWithoutMarker
+            | Planted::MaxId
+            | Planted::FirstFour => None,
+        }
     }
 
     /// The bus with the bug.
@@ -109,6 +117,9 @@ impl Plant {
             Planted::StaleVersion => {
                 let versions = Arc::clone(&self.versions);
                 Arc::new(rows::StaleVersion { channels, versions })
+            }
+            Planted::ResyncStorm => {
+                Arc::new(storm::Stormy { channels, storms: Arc::clone(&self.storms) })
             }
             _ => channels,
         }

@@ -1,5 +1,6 @@
 //! What happens in a run is written down once, in order.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use checker::{Event, History};
@@ -10,18 +11,30 @@ use tokio::time::Instant;
 pub(crate) struct Recorder {
     started_at: Instant,
     history: Arc<Mutex<History>>,
+    frames: Arc<AtomicU64>,
 }
 
 impl Recorder {
     /// An empty history that begins now.
     #[must_use]
     pub(crate) fn new(started_at: Instant) -> Self {
-        Self { started_at, history: Arc::default() }
+        Self { started_at, history: Arc::default(), frames: Arc::default() }
     }
 
     /// Writes an event down with the time.
     pub(crate) fn note(&self, event: Event) {
         lock(&self.history).record(self.started_at.elapsed(), event);
+    }
+
+    /// Counts a frame that a client got.
+    pub(crate) fn frame(&self) {
+        self.frames.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Frames that clients got so far.
+    #[must_use]
+    pub(crate) fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
     }
 
     /// What was written so far.

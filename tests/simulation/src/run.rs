@@ -1,6 +1,7 @@
 //! One run from its seed to its verdict.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use checker::{Bounds, Event, History, Verdict, check};
@@ -9,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::faults::Kind;
 use crate::plan::Plan;
+use crate::record::lock;
 use crate::world::World;
 use crate::{faults, work};
 
@@ -30,6 +32,8 @@ pub struct Report {
     pub virtual_time: Duration,
     /// Pages of streams that nodes read after everybody was there.
     pub pages_read: u64,
+    /// For each second: when it ended, and the calls of the store and frames to clients by then.
+    pub work: Vec<(Duration, u64)>,
 }
 
 impl Report {
@@ -82,9 +86,22 @@ async fn live(seed: u64, plan: Plan) -> Report {
         }
     }
     work.spawn(faults::run(world.clone()));
+    let counted: Arc<Mutex<Vec<(Duration, u64)>>> = Arc::default();
+    world.spawn(count(world.clone(), Arc::clone(&counted)));
     work.join_all().await;
     work::resolve(world.clone()).await;
-    judge(&world, seed, pages_before).await
+    let mut report = judge(&world, seed, pages_before).await;
+    report.work = std::mem::take(&mut lock(&counted));
+    report
+}
+
+/// Writes down each second how much was done by then.
+async fn count(world: World, counted: Arc<Mutex<Vec<(Duration, u64)>>>) {
+    loop {
+        let done = world.store.calls() + world.recorder.frames();
+        lock(&counted).push((world.clock.elapsed(), done));
+        sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// Waits until every rule holds, or everything had the time that it may take.
@@ -111,8 +128,17 @@ async fn judge(world: &World, seed: u64, pages_before: u64) -> Report {
             }
             let virtual_time = world.clock.elapsed();
             let pages_read = world.redis.pages_read() - pages_before;
-            let report =
-                Report { seed, history, verdict, unfinished, faults, virtual_time, pages_read };
+            let work = Vec::new();
+            let report = Report {
+                seed,
+                history,
+                verdict,
+                unfinished,
+                faults,
+                virtual_time,
+                pages_read,
+                work,
+            };
             world.stop();
             return report;
         }

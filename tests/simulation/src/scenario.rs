@@ -24,7 +24,7 @@ pub const fn broken_by(bug: Planted) -> Check {
         | Planted::MaxId
         | Planted::FirstFour => Check::K2Delivered,
         Planted::StaleVersion | Planted::RowsAfterVersion => Check::K4Leak,
-        Planted::NoTick => Check::K7Alive,
+        Planted::NoTick | Planted::ResyncStorm => Check::K7Alive,
     }
 }
 
@@ -40,6 +40,7 @@ pub fn of(bug: Planted) -> Plan {
         Planted::MaxId => published_late(),
         Planted::NoTick => quiet_clients_and_a_busy_channel(),
         Planted::FirstFour => forked_with_repeated_ids(),
+        Planted::ResyncStorm => Plan::brownout(Kind::StoreSilentToNodes),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The model store: the tables in memory, behind everything that a distant store does to a caller.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,10 +11,10 @@ use messaging::ports::{
     NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
 };
 use model::{Channel, ChannelId, Late, Member, MessageId, Timestamp, UserId, WorkspaceId};
-use tokio::time::sleep;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 use crate::feed::TableLog;
-use crate::record::lock;
 
 /// What goes wrong at the store, in percent of its calls.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,6 +27,10 @@ pub(crate) struct StoreTrouble {
     pub answers_lost: u64,
     /// How much longer a call takes at most, in milliseconds.
     pub slower_ms: u64,
+    /// Whether nothing is answered: half of what was asked is done when this ends.
+    pub silent: bool,
+    /// Whether all this concerns nodes only: functions reach their tables.
+    pub of_nodes: bool,
     /// How old a copy a read may see that is not strongly consistent, in milliseconds.
     pub stale_ms: u64,
 }
@@ -35,8 +40,10 @@ pub(crate) struct StoreTrouble {
 pub(crate) struct SimStore {
     inner: MemoryStore,
     log: TableLog,
-    trouble: Arc<Mutex<StoreTrouble>>,
+    trouble: Arc<watch::Sender<StoreTrouble>>,
+    calls: Arc<AtomicU64>,
     chance: Chance,
+    is_nodes: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,29 +55,55 @@ enum Mishap {
     Throttled,
     Refused,
     AnswerLost,
+    /// The caller stopped waiting; the call may still be done.
+    Unanswered,
 }
 
 impl SimStore {
     /// An empty store whose messages table feeds `log`.
     #[must_use]
     pub(crate) fn new(log: TableLog, chance: Chance) -> Self {
-        Self { inner: MemoryStore::new(), log, trouble: Arc::default(), chance }
+        let (trouble, calls) = (Arc::new(watch::Sender::default()), Arc::default());
+        Self { inner: MemoryStore::new(), log, trouble, calls, chance, is_nodes: false }
     }
 
-    /// The same tables for another process.
+    /// The same tables for another process, which is a node or not.
     #[must_use]
-    pub(crate) fn for_process(&self) -> Self {
-        Self { chance: self.chance.fork(), ..self.clone() }
+    pub(crate) fn for_process(&self, is_nodes: bool) -> Self {
+        Self { chance: self.chance.fork(), is_nodes, ..self.clone() }
+    }
+
+    /// Calls so far, of all processes, answered or not.
+    #[must_use]
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
     }
 
     /// Sets what goes wrong from now on.
     pub(crate) fn set_trouble(&self, trouble: StoreTrouble) {
-        *lock(&self.trouble) = trouble;
+        self.trouble.send_replace(trouble);
+    }
+
+    /// What goes wrong for this process.
+    fn trouble(&self) -> StoreTrouble {
+        let trouble = *self.trouble.borrow();
+        if trouble.of_nodes && !self.is_nodes { StoreTrouble::default() } else { trouble }
     }
 
     async fn there(&self) -> Mishap {
-        let trouble = *lock(&self.trouble);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let trouble = self.trouble();
         sleep(self.chance.ms(1..=3)).await;
+        if trouble.silent {
+            let mut troubles = self.trouble.subscribe();
+            let ends = troubles.wait_for(|trouble| !trouble.silent);
+            let is_answered = timeout(ADAPTER_PATIENCE, ends).await.is_ok();
+            return if is_answered && self.chance.one_in(2) {
+                Mishap::None
+            } else {
+                Mishap::Unanswered
+            };
+        }
         if trouble.slower_ms > 0 {
             sleep(self.chance.ms(0..=trouble.slower_ms)).await;
         }
@@ -105,6 +138,12 @@ impl SimStore {
                 sleep(LOST_ANSWER).await;
                 Err(WriteError::OutcomeUnknown(Simulated.into()))
             }
+            Mishap::Unanswered => {
+                if self.chance.one_in(2) {
+                    let _late = write.await.is_ok();
+                }
+                Err(WriteError::OutcomeUnknown(Simulated.into()))
+            }
         }
     }
 
@@ -119,7 +158,9 @@ impl SimStore {
                 found
             }
             Mishap::Throttled => Err(ReadError::Throttled(Simulated.into())),
-            Mishap::Refused | Mishap::AnswerLost => Err(ReadError::Unavailable(Simulated.into())),
+            Mishap::Refused | Mishap::AnswerLost | Mishap::Unanswered => {
+                Err(ReadError::Unavailable(Simulated.into()))
+            }
         }
     }
 }
@@ -163,7 +204,7 @@ impl MessageStore for SimStore {
 
     async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
         let mut page = self.read(self.inner.page(query)).await?;
-        let stale_ms = lock(&self.trouble).stale_ms;
+        let stale_ms = self.trouble().stale_ms;
         if !query.strong && stale_ms > 0 {
             let age = self.chance.ms(0..=stale_ms);
             page.entries.retain(|entry| self.log.is_older_than(&query.channel_id, entry.id(), age));
@@ -280,3 +321,5 @@ impl RevocationStore for SimStore {
 
 /// What it takes to find out that an answer does not come.
 const LOST_ANSWER: Duration = Duration::from_millis(900);
+/// How long the adapter waits for all attempts of one call.
+const ADAPTER_PATIENCE: Duration = Duration::from_secs(5);

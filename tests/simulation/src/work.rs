@@ -18,6 +18,9 @@ use crate::world::{Room, Space, World};
 pub(crate) async fn talk(world: World, space: Arc<Space>, at: usize, until: Instant) {
     let chance = world.chance.fork();
     let mut sends = JoinSet::new();
+    if at % 2 == 1 {
+        sleep(world.plan.half_silent).await;
+    }
     while Instant::now() < until {
         sleep(chance.ms(world.plan.send_every_ms.clone())).await;
         let Some(room) = space.channels.get(at) else { return };

@@ -44,6 +44,8 @@ impl std::ops::Deref for World {
 pub(crate) struct State {
     /// What is to happen.
     pub plan: Plan,
+    /// The planted bug, if there is one.
+    plant: Option<Plant>,
     /// The world's own chance.
     pub chance: Chance,
     /// A clock that is right.
@@ -122,7 +124,7 @@ impl World {
         let function_clocks: Vec<SimClock> =
             (0..ENVIRONMENTS).map(|_| clock.off_by(skew(&chance, OFF_MS_MAX))).collect();
         let plant = plan.planted.map(Plant::new);
-        let parts = Wiring { redis: redis.clone(), store: store.clone(), plant };
+        let parts = Wiring { redis: redis.clone(), store: store.clone(), plant: plant.clone() };
         let environments = function_clocks.iter().zip(FIRST_FUNCTION..);
         let environments =
             environments.map(|(clock, owner)| parts.parts(owner, clock, &chance.fork()).app());
@@ -140,6 +142,7 @@ impl World {
         };
         let world = Self(Arc::new(State {
             plan,
+            plant,
             clock,
             recorder: Recorder::new(started_at),
             redis,
@@ -169,7 +172,7 @@ impl World {
             _ => replay,
         };
         let clock = self.clock.off_by(skew(&self.chance, OFF_MS_MAX));
-        let channels: Arc<dyn ChannelStore> = Arc::new(parts.store.for_process());
+        let channels: Arc<dyn ChannelStore> = Arc::new(parts.store.for_process(false));
         let relay = Relay::new(channels, Arc::new(replay), Arc::new(clock));
         for shard in 0..feed::SHARDS {
             let chance = self.chance.fork();
@@ -200,7 +203,7 @@ impl World {
         let clock = self.clock.off_by(if self.chance.one_in(2) { off_by } else { 0 });
         lock(&self.client_clocks).push(clock.clone());
         let chance = self.chance.fork();
-        let spoil = self.plan.planted.and_then(|planted| planted.spoil(&chance));
+        let spoil = self.plant.as_ref().and_then(|plant| plant.spoil(&chance));
         let (functions, fleet) = (self.functions.clone(), self.fleet.clone());
         Host { functions, fleet, clock, chance, spoil }
     }
@@ -317,7 +320,7 @@ impl Wiring {
     fn parts(&self, owner: u32, clock: &SimClock, chance: &Chance) -> Parts {
         let bus = SimBus::new(&self.redis, owner, chance);
         let nodes = Arc::new(bus.directory());
-        let store = Arc::new(self.store.for_process());
+        let store = Arc::new(self.store.for_process(owner >= FIRST_NODE));
         let mut channels: Arc<dyn ChannelStore> = Arc::<SimStore>::clone(&store);
         let mut members: Arc<dyn MemberStore> = Arc::<SimStore>::clone(&store);
         let mut bus: Arc<dyn EventBus> = Arc::new(bus);

@@ -1,7 +1,8 @@
-//! Bugs 1 and 8: what reaches a client is not what its node sent.
+//! Bugs 1, 8 and 10: what reaches a client is not what its node sent.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -21,6 +22,8 @@ enum Kind {
     Dropping(Chance),
     /// A tick's cursor is the one of the last frame that brought something.
     WithoutTicks,
+    /// So many `resync` frames come as something counts.
+    Storming(Arc<AtomicU64>),
 }
 
 /// A connection whose frames are spoiled on their way in.
@@ -34,6 +37,8 @@ pub(crate) struct Spoiled {
     ready: Vec<u8>,
     has_upgraded: bool,
     cursor: Option<String>,
+    /// How many were counted when it last looked.
+    storms: Option<u64>,
 }
 
 impl Spoil {
@@ -45,11 +50,16 @@ impl Spoil {
         Self(Arc::new(Mutex::new(Kind::WithoutTicks)))
     }
 
+    pub(super) fn storming(storms: Arc<AtomicU64>) -> Self {
+        Self(Arc::new(Mutex::new(Kind::Storming(storms))))
+    }
+
     /// A connection with this done to it.
     #[must_use]
     pub(crate) fn over(&self, end: End) -> Spoiled {
         let (raw, ready) = (Vec::new(), Vec::new());
-        Spoiled { end, spoil: self.clone(), raw, ready, has_upgraded: false, cursor: None }
+        let (spoil, cursor, storms) = (self.clone(), None, None);
+        Spoiled { end, spoil, raw, ready, has_upgraded: false, cursor, storms }
     }
 }
 
@@ -96,6 +106,16 @@ impl Spoiled {
                 }
                 _ => self.ready.extend(frame),
             },
+            Kind::Storming(storms) => {
+                self.ready.extend(frame);
+                let now = storms.load(Ordering::Relaxed);
+                // The first frame is `ready`: nothing that was before it is told.
+                for _ in self.storms.unwrap_or(now)..now {
+                    let resync = r#"{"type":"resync","reason":"a hold ended","delay_ms":0}"#;
+                    self.ready.extend(text_frame(resync));
+                }
+                self.storms = Some(now);
+            }
         }
     }
 }

@@ -40,12 +40,28 @@ pub(crate) enum Trouble {
     None,
     /// It takes connections and commands, and says nothing.
     Hangs,
+    /// The same on connections for commands only.
+    CommandsHang,
+    /// The same on connections for pushes only: what is pushed waits with the server.
+    PushesHang,
     /// It says everything so much later.
     Slow(Duration),
     /// It refuses writes.
     Refuses(Refusal),
     /// Nobody gets a connection.
     Down,
+}
+
+impl Trouble {
+    /// Whether nothing comes on a connection of one kind.
+    const fn hangs(self, is_for_pushes: bool) -> bool {
+        match self {
+            Self::Hangs => true,
+            Self::CommandsHang => !is_for_pushes,
+            Self::PushesHang => is_for_pushes,
+            Self::None | Self::Slow(_) | Self::Refuses(_) | Self::Down => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -83,6 +99,8 @@ struct Connection {
     way: Path,
     topics: BTreeSet<String>,
     pushes: Option<mpsc::Sender<(Instant, Pushed)>>,
+    /// Pushes that wait until the server is no longer silent.
+    held: Vec<Pushed>,
 }
 
 /// What a subscribed connection brings.
@@ -106,6 +124,7 @@ enum Path {
 pub(super) struct Conn {
     redis: Redis,
     id: u64,
+    is_for_pushes: bool,
     response_max: Duration,
 }
 
@@ -154,17 +173,19 @@ impl Redis {
             sleep(LATENCY).await;
             let trouble = self.lock().trouble;
             match trouble {
+                _ if trouble.hangs(pushes.is_some()) => std::future::pending().await,
                 Trouble::Down => return Err(CommandError::Broken),
-                Trouble::Hangs => std::future::pending().await,
                 Trouble::Slow(wait) => sleep(wait).await,
-                Trouble::None | Trouble::Refuses(_) => {}
+                _ => {}
             }
             let mut state = self.lock();
             state.serial += 1;
             let (id, server) = (state.serial, state.named);
-            let (way, topics) = (Path::Open, BTreeSet::new());
-            state.connections.insert(id, Connection { server, owner, way, topics, pushes });
-            Ok(Conn { redis: self.clone(), id, response_max })
+            let (way, topics, held) = (Path::Open, BTreeSet::new(), Vec::new());
+            let is_for_pushes = pushes.is_some();
+            let connection = Connection { server, owner, way, topics, pushes, held };
+            state.connections.insert(id, connection);
+            Ok(Conn { redis: self.clone(), id, is_for_pushes, response_max })
         };
         timeout(limits::BUS_CONNECT_MAX, connecting).await.unwrap_or(Err(CommandError::TimedOut))
     }
@@ -265,11 +286,11 @@ impl Conn {
             sleep(LATENCY).await;
             let (server, trouble) = self.arrive().await?;
             match trouble {
-                Trouble::Hangs => std::future::pending().await,
+                _ if trouble.hangs(self.is_for_pushes) => std::future::pending().await,
                 Trouble::Slow(wait) => sleep(wait).await,
                 Trouble::Down => return Err(CommandError::Broken),
                 Trouble::Refuses(refusal) if writes => return Err(refusal.into()),
-                Trouble::None | Trouble::Refuses(_) => {}
+                _ => {}
             }
             let answer = {
                 let mut state = self.redis.lock();
@@ -360,9 +381,14 @@ impl State {
             }
             Push::Probe(probe) => (probe_topic(probe), Pushed::Probe),
         };
+        let is_silent = self.trouble == Trouble::PushesHang && server == self.named;
         for connection in self.connections.values_mut() {
             if connection.server == server && connection.topics.contains(&topic) {
-                connection.push(due, pushed.clone());
+                if is_silent && connection.held.len() < HELD_MAX {
+                    connection.held.push(pushed.clone());
+                } else {
+                    connection.push(due, pushed.clone());
+                }
             }
         }
     }
@@ -403,6 +429,8 @@ pub(super) fn probe_topic(probe: u64) -> String {
     format!("probe:{probe:016x}")
 }
 
+/// Pushes that wait for one connection: no link waits longer than its probe.
+const HELD_MAX: usize = 4_096;
 /// What servers' clocks may be off by, each way.
 const OFF_MS_MAX: u64 = 900;
 /// One way between a process and a server.

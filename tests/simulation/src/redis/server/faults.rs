@@ -5,7 +5,16 @@ use super::*;
 impl Redis {
     /// Lets the server behind the name misbehave.
     pub(crate) fn set_trouble(&self, trouble: Trouble) {
-        self.lock().trouble = trouble;
+        let mut state = self.lock();
+        state.trouble = trouble;
+        if trouble != Trouble::PushesHang {
+            let due = Instant::now() + LATENCY;
+            for connection in state.connections.values_mut() {
+                for pushed in std::mem::take(&mut connection.held) {
+                    connection.push(due, pushed);
+                }
+            }
+        }
     }
 
     /// Loses the next `count` pushes, one per publication.

@@ -1,0 +1,465 @@
+//! What a slow or silent store or Redis costs while it lasts, and how soon it is over.
+//!
+//! Each row is one trouble. The same messages are sent at the same pace with it and without it, half
+//! of them in channels of which no node has a view when it begins. Three numbers judge a row:
+//!
+//! - amplification: reads of the store and frames to sockets, in the trouble and the ten seconds
+//!   after it, over those of a quiet time with as many messages;
+//! - calm: seconds from the end of the trouble until the p99 of deliveries is the quiet one again;
+//! - what the checker finds lost, doubled or leaked.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use checker::Change;
+use client::Event;
+use model::{ChannelId, MessageId};
+use tests::person::Person;
+use tests::proxy::flap;
+use tests::proxy::http::{Rule, StoreFault};
+use tests::proxy::tcp::{Fault, Flow, Scope};
+use tests::record::Sender;
+use tests::redis::{Flavor, RedisServer};
+use tests::scene::{Plan, Scene};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::figures::{figure, lost, names, percentile, strs};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_slow_or_silent_costs_little_and_is_over_soon() {
+    rows(&[Trouble::StoreSlow, Trouble::StoreSilent, Trouble::NodesStoreSilent], IN_CI).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_throttles_or_flaps_costs_little_and_is_over_soon() {
+    rows(&[Trouble::StoreThrottles, Trouble::StoreFlaps], IN_CI).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_commands_that_are_silent_or_slow_cost_little_and_are_over_soon() {
+    rows(&[Trouble::CommandsSilent, Trouble::CommandsSlow], IN_CI).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_pushes_that_are_silent_or_slow_cost_little_and_are_over_soon() {
+    rows(&[Trouble::PushesSilent, Trouble::PushesSlow], IN_CI).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: tests/run --full"]
+async fn long_a_minute_of_any_brownout_costs_little_and_is_over_soon() {
+    rows(&Trouble::ALL, Duration::from_secs(60)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: tests/run --full"]
+async fn long_ten_minutes_of_a_silent_store_or_redis_cost_little_and_are_over_soon() {
+    let silent = [
+        Trouble::StoreSilent,
+        Trouble::NodesStoreSilent,
+        Trouble::CommandsSilent,
+        Trouble::PushesSilent,
+    ];
+    rows(&silent, Duration::from_secs(600)).await;
+}
+
+/// What goes wrong, for functions and nodes alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    StoreSlow,
+    StoreSilent,
+    /// To nodes only: functions go on to store and publish.
+    NodesStoreSilent,
+    StoreThrottles,
+    StoreFlaps,
+    CommandsSilent,
+    CommandsSlow,
+    PushesSilent,
+    PushesSlow,
+}
+
+impl Trouble {
+    const ALL: [Self; 9] = [
+        Self::StoreSlow,
+        Self::StoreSilent,
+        Self::NodesStoreSilent,
+        Self::StoreThrottles,
+        Self::StoreFlaps,
+        Self::CommandsSilent,
+        Self::CommandsSlow,
+        Self::PushesSilent,
+        Self::PushesSlow,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::StoreSlow => "DynamoDB slow, p50 2 s",
+            Self::StoreSilent => "DynamoDB silent",
+            Self::NodesStoreSilent => "DynamoDB silent to nodes",
+            Self::StoreThrottles => "DynamoDB throttles 90 %",
+            Self::StoreFlaps => "DynamoDB silent every other 3 s",
+            Self::CommandsSilent => "Redis commands silent",
+            Self::CommandsSlow => "Redis commands 2 s slow",
+            Self::PushesSilent => "Redis pushes silent",
+            Self::PushesSlow => "Redis pushes 2 s slow",
+        }
+    }
+
+    fn switch(self, scene: &Scene, is_on: bool) {
+        let late = Flow::Late(SLOW);
+        match self {
+            Self::StoreSlow => store(scene, is_on, Rule::all(StoreFault::Slow(SLOW))),
+            Self::StoreSilent | Self::StoreFlaps => {
+                store(scene, is_on, Rule::all(StoreFault::Silent));
+            }
+            Self::NodesStoreSilent => {
+                let silent = vec![Rule::all(StoreFault::Silent)];
+                scene.node_store.set(if is_on { silent } else { Vec::new() });
+            }
+            Self::StoreThrottles => {
+                store(scene, is_on, Rule::all(StoreFault::Throttle).share(90));
+            }
+            Self::CommandsSilent => {
+                redis(scene, is_on, Fault { scope: Scope::Commands, ..Fault::PARTITION });
+            }
+            Self::CommandsSlow => {
+                redis(scene, is_on, Fault { down: late, scope: Scope::Commands, ..Fault::NONE });
+            }
+            Self::PushesSilent => {
+                redis(scene, is_on, Fault { scope: Scope::Subscribers, ..Fault::PARTITION });
+            }
+            Self::PushesSlow => {
+                redis(scene, is_on, Fault { down: late, scope: Scope::Subscribers, ..Fault::NONE });
+            }
+        }
+    }
+
+    async fn last(self, scene: &Scene, time: Duration) {
+        if self == Self::StoreFlaps {
+            return flap(time, FLAP, |is_on| self.switch(scene, is_on)).await;
+        }
+        self.switch(scene, true);
+        tokio::time::sleep(time).await;
+        self.switch(scene, false);
+    }
+}
+
+fn store(scene: &Scene, is_on: bool, rule: Rule) {
+    let rules = if is_on { vec![rule] } else { Vec::new() };
+    scene.store.set(rules.clone());
+    scene.node_store.set(rules);
+}
+
+fn redis(scene: &Scene, is_on: bool, fault: Fault) {
+    let fault = if is_on { fault } else { Fault::NONE };
+    scene.buses().for_each(|bus| bus.set(fault));
+}
+
+/// Plays some troubles, one after the other, and judges each.
+async fn rows(troubles: &[Trouble], time: Duration) {
+    let mut play = Play::start(troubles.len()).await;
+    let quiet = play.phase(None, (time + AFTER).min(QUIET_MAX) - AFTER).await;
+    let mut missed = Vec::new();
+    for trouble in troubles {
+        let phase = play.phase(Some(*trouble), time).await;
+        let row = phase.against(&quiet);
+        figure!("brownout, {} for {time:?}: {row}", trouble.name());
+        missed.extend(row.missed(trouble.name()));
+    }
+    let verdict = play.scene.judged(&play.people, SETTLE, RESYNCS_A_FAULT).await;
+    figure!("brownout, {} rows: {verdict}", troubles.len());
+    assert!(missed.is_empty(), "{}", missed.join("; "));
+    assert!(verdict.holds(), "{verdict}");
+    play.scene.at_rest().await;
+}
+
+/// Who is there: some people in all channels, one of whom is put out of some and in again.
+struct Play {
+    _redis: RedisServer,
+    scene: Scene,
+    names: Vec<String>,
+    people: Vec<Person>,
+    /// Many who speak now and then: a client's pauses after failures are its own.
+    speakers: Vec<Sender>,
+    warm: Vec<ChannelId>,
+    /// Channels for each phase in which nobody has spoken before it.
+    cold: VecDeque<Vec<ChannelId>>,
+}
+
+/// A message that was sent.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    started: Instant,
+    stored: Option<(MessageId, Instant)>,
+}
+
+/// What was counted from a phase's beginning until some seconds after the end of its trouble.
+struct Phase {
+    ended: Instant,
+    reads: u64,
+    frames: u64,
+    resyncs: usize,
+    closed: usize,
+    sent: Vec<Sent>,
+    /// When each message reached each person.
+    reached: Vec<HashMap<MessageId, Instant>>,
+}
+
+impl Play {
+    async fn start(rows: usize) -> Self {
+        let redis = RedisServer::start(Flavor::Redis);
+        let scene = Scene::start(Plan::on(redis.port())).await;
+        let names = names(PEOPLE);
+        let mut channels = Vec::new();
+        for _ in 0..CHANNELS * (rows + 2) {
+            channels.push(scene.group(&strs(&names)).await);
+        }
+        let mut sets = channels.chunks(CHANNELS).map(<[_]>::to_vec);
+        let warm = sets.next().unwrap_or_default();
+        let cold = sets.collect();
+        let stay = names.iter().take(PEOPLE - 1).cycle();
+        let speakers: Vec<Sender> = stay.take(SPEAKERS).map(|name| scene.sender(name)).collect();
+        let people = scene.people(&strs(&names)).await;
+        for channel in &warm {
+            speakers[0].says(channel, "warm").await;
+            for person in &people {
+                person.hears(channel, "warm").await;
+            }
+        }
+        Self { _redis: redis, scene, names, people, speakers, warm, cold }
+    }
+
+    async fn counts(&self) -> (u64, u64) {
+        let mut frames = 0;
+        for node in &self.scene.nodes {
+            frames += node.process.metric("inkwire_frames_delivered_total").await;
+        }
+        (self.scene.store.reads() + self.scene.node_store.reads(), frames)
+    }
+
+    fn resyncs(&self) -> usize {
+        let is = |event: &Event| matches!(event, Event::Resync { .. });
+        self.people.iter().map(|person| person.count(is)).sum()
+    }
+
+    /// Sends at a steady pace through a trouble, or none, and some seconds more.
+    async fn phase(&mut self, trouble: Option<Trouble>, time: Duration) -> Phase {
+        let cold = self.cold.pop_front().unwrap();
+        let channels: Vec<ChannelId> = self.warm.iter().chain(&cold).cloned().collect();
+        let guest = self.names.last().cloned().unwrap();
+        let (resyncs, closed) = (self.resyncs(), lost(&self.people));
+        let (reads_before, frames_before) = self.counts().await;
+        let lasts = async {
+            // Everything in a quiet time counts from its sending.
+            let Some(trouble) = trouble else { return Instant::now() };
+            self.scene.recorder.fault(trouble.name());
+            trouble.last(&self.scene, time).await;
+            self.scene.recorder.healed(trouble.name());
+            Instant::now()
+        };
+        let removes = async {
+            tokio::time::sleep(time / 4).await;
+            for channel in [&self.warm[0], &cold[0]] {
+                self.change(channel, &guest, Change::Remove).await;
+            }
+        };
+        let sends = self.send(&channels, time + AFTER);
+        let (ended, (), mut sends) = tokio::join!(lasts, removes, sends);
+        let (reads, frames) = self.counts().await;
+        let mut sent = Vec::new();
+        while let Some(one) = sends.join_next().await {
+            sent.push(one.unwrap());
+        }
+        let reached = self.drained(&sent).await;
+        for channel in [&self.warm[0], &cold[0]] {
+            self.change(channel, &guest, Change::Add).await;
+        }
+        Phase {
+            ended,
+            reads: reads - reads_before,
+            frames: frames - frames_before,
+            resyncs: self.resyncs() - resyncs,
+            closed: lost(&self.people) - closed,
+            sent,
+            reached,
+        }
+    }
+
+    /// Changes until it is answered: a call without an answer may have happened.
+    async fn change(&self, channel: &ChannelId, name: &str, change: Change) {
+        let api = self.scene.api(&self.names[0]);
+        while !self.scene.recorder.change(&api, channel, name, change).await {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// An open loop: who waits for an answer holds nobody up.
+    async fn send(&self, channels: &[ChannelId], time: Duration) -> JoinSet<Sent> {
+        let mut sends = JoinSet::new();
+        let mut pace = tokio::time::interval(PACE);
+        let end = Instant::now() + time;
+        for (channel, speaker) in channels.iter().cycle().zip(self.speakers.iter().cycle()) {
+            pace.tick().await;
+            let started = Instant::now();
+            if started >= end {
+                break;
+            }
+            let (speaker, channel) = (speaker.clone(), channel.clone());
+            sends.spawn(async move {
+                let id = speaker.says(&channel, "in time or late").await;
+                Sent { started, stored: id.map(|id| (id, Instant::now())) }
+            });
+        }
+        sends
+    }
+
+    /// Waits until all that is stored is with everybody who stays; when each came.
+    async fn drained(&self, sent: &[Sent]) -> Vec<HashMap<MessageId, Instant>> {
+        let stay = &self.people[..self.people.len() - 1];
+        let reached = || stay.iter().map(first_seen).collect::<Vec<_>>();
+        let stored: Vec<MessageId> = sent.iter().filter_map(|one| Some(one.stored?.0)).collect();
+        let end = Instant::now() + SETTLE;
+        while Instant::now() < end {
+            let now = reached();
+            if now.iter().all(|seen| stored.iter().all(|id| seen.contains_key(id))) {
+                return now;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        reached()
+    }
+}
+
+/// When each message reached a person first, on whatever path.
+fn first_seen(person: &Person) -> HashMap<MessageId, Instant> {
+    let mut seen = HashMap::new();
+    person.look(|log| {
+        for logged in log {
+            if let Event::Message { message, .. } = &logged.event {
+                seen.entry(message.id).or_insert(logged.at);
+            }
+        }
+    });
+    seen
+}
+
+/// How a trouble compares with a quiet time.
+struct Row {
+    work: (u64, u64),
+    quiet_work: (f64, f64),
+    quiet_p99: Duration,
+    calm: Option<Duration>,
+    missing: usize,
+    resyncs: usize,
+    closed: usize,
+    not_stored: usize,
+    sent: usize,
+}
+
+impl Phase {
+    fn against(&self, quiet: &Self) -> Row {
+        let scale = self.sent.len() as f64 / quiet.sent.len().max(1) as f64;
+        let latencies: Vec<Duration> = quiet.arrivals().iter().map(|(_, late)| *late).collect();
+        let quiet_p99 = percentile(&latencies, 99);
+        let stored = self.sent.iter().filter(|one| one.stored.is_some()).count();
+        let missing = stored * self.reached.len() - self.arrivals().len();
+        Row {
+            work: (self.reads, self.frames),
+            quiet_work: (quiet.reads as f64 * scale, quiet.frames as f64 * scale),
+            quiet_p99,
+            calm: (missing == 0).then(|| self.calm(quiet_p99.mul_f64(1.5) + NOISE)),
+            missing,
+            resyncs: self.resyncs,
+            closed: self.closed,
+            not_stored: self.sent.len() - stored,
+            sent: self.sent.len(),
+        }
+    }
+
+    /// Each arrival: when, and how late it was. What was sent in the trouble is late from its answer
+    /// or the trouble's end, whichever is later; what was sent afterwards, from its sending.
+    fn arrivals(&self) -> Vec<(Instant, Duration)> {
+        let mut arrivals = Vec::new();
+        for Sent { started, stored } in &self.sent {
+            let Some((id, answered)) = stored else { continue };
+            let due = if *started >= self.ended { *started } else { (*answered).max(self.ended) };
+            for seen in &self.reached {
+                let at = seen.get(id).copied();
+                arrivals.extend(at.map(|at| (at, at.saturating_duration_since(due))));
+            }
+        }
+        arrivals
+    }
+
+    /// From the trouble's end until the p99 of what arrives in each half of a second is no more than
+    /// this.
+    fn calm(&self, bar: Duration) -> Duration {
+        let mut windows: HashMap<u32, Vec<Duration>> = HashMap::new();
+        for (at, late) in self.arrivals() {
+            if let Some(after) = at.checked_duration_since(self.ended) {
+                let window = after.as_millis() / WINDOW.as_millis();
+                windows.entry(u32::try_from(window).unwrap()).or_default().push(late);
+            }
+        }
+        let restless = windows.iter().filter(|(_, late)| percentile(late, 99) > bar);
+        restless.map(|(window, _)| WINDOW * (window + 1)).max().unwrap_or_default()
+    }
+}
+
+impl Row {
+    fn amplification(&self) -> f64 {
+        (self.work.0 + self.work.1) as f64 / (self.quiet_work.0 + self.quiet_work.1).max(1.0)
+    }
+
+    fn missed(&self, name: &str) -> Option<String> {
+        let is_met = self.amplification() <= AMPLIFICATION_MAX
+            && self.calm.is_some_and(|calm| calm <= CALM_MAX)
+            && self.closed == 0;
+        (!is_met).then(|| format!("{name}: {self}"))
+    }
+}
+
+impl std::fmt::Display for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ((reads, frames), (quiet_reads, quiet_frames)) = (self.work, self.quiet_work);
+        let calm = match self.calm {
+            Some(calm) => format!("calm after {calm:.1?}"),
+            None => format!("never calm, {} deliveries missing", self.missing),
+        };
+        write!(
+            f,
+            "amplification x{:.2} (bar x{AMPLIFICATION_MAX:.0}; reads {reads}, quiet {quiet_reads:.0}; \
+             frames {frames}, quiet {quiet_frames:.0}); {calm} (bar {CALM_MAX:?}, quiet p99 {:.0?}); \
+             {} resyncs, {} sockets lost; {} of {} sends not stored",
+            self.amplification(),
+            self.quiet_p99,
+            self.resyncs,
+            self.closed,
+            self.not_stored,
+            self.sent
+        )
+    }
+}
+
+/// How long a trouble lasts in the part for CI.
+const IN_CI: Duration = Duration::from_secs(12);
+/// What is counted after the trouble's end.
+const AFTER: Duration = Duration::from_secs(10);
+/// A quiet time is as long as a trouble and what is counted after it, or this.
+const QUIET_MAX: Duration = Duration::from_secs(14);
+const SLOW: Duration = Duration::from_secs(2);
+const FLAP: Duration = Duration::from_secs(3);
+const SETTLE: Duration = Duration::from_secs(40);
+const PEOPLE: usize = 8;
+/// Channels of a set: in a phase somebody speaks in two sets, a warm one and a cold one.
+const CHANNELS: usize = 3;
+const SPEAKERS: usize = 21;
+const PACE: Duration = Duration::from_millis(200);
+/// Bars, and what two cores that do something else may add to a p99.
+const AMPLIFICATION_MAX: f64 = 2.0;
+const CALM_MAX: Duration = Duration::from_secs(5);
+const NOISE: Duration = Duration::from_millis(150);
+const WINDOW: Duration = Duration::from_millis(500);
+/// How often a client may be told to read again, for each trouble.
+const RESYNCS_A_FAULT: u32 = 1;

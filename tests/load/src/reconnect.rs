@@ -1,0 +1,138 @@
+//! Thousands of clients that come back together: what the store is asked a second, after their
+//! sockets were cut in quiet times, and after an outage of the store.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tests::cluster::user;
+use tests::crowd::Crowd;
+use tests::proxy::http::{Rule, Second, StoreFault};
+use tests::redis::{Flavor, RedisServer};
+use tests::scene::{Plan as ScenePlan, Scene};
+use tokio::time::{Instant, sleep};
+
+use crate::Failed;
+use crate::record::{Record, progress, say};
+
+/// What to measure.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Plan {
+    /// Users, of ten clients each.
+    #[arg(long, default_value_t = 1_000)]
+    users: usize,
+    /// Seconds that the store is away: long enough for the clients' longest waits.
+    #[arg(long, default_value_t = 75)]
+    away_s: u64,
+}
+
+impl Plan {
+    /// As little as shows that it works.
+    pub(crate) const fn smoke() -> Self {
+        Self { users: 10, away_s: 3 }
+    }
+}
+
+/// What a return of all clients asked of the store.
+#[derive(Debug)]
+struct Return {
+    /// Requests of each second, from the moment when they could come back.
+    a_second: Vec<u64>,
+    seconds: f64,
+}
+
+impl Return {
+    /// The most of any three seconds in a row, a second: one alone is a matter of luck.
+    fn peak(&self) -> f64 {
+        let sums = self.a_second.windows(3).map(|three| three.iter().sum::<u64>());
+        sums.max().unwrap_or_default() as f64 / 3.0
+    }
+}
+
+/// Measures it.
+///
+/// # Errors
+/// If somebody does not come back, or the bar is missed.
+#[tokio::main]
+pub(crate) async fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
+    let redis = RedisServer::start(Flavor::Redis);
+    let scene_plan = ScenePlan { doors: false, store_proxy: true, ..ScenePlan::on(redis.port()) };
+    let scene = Scene::start(scene_plan).await;
+    let names: Vec<String> = (0..plan.users).map(|n| format!("user{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let clients = plan.users * EACH;
+    // A channel of some of them, so that there is something to attach to.
+    let members: Vec<_> = names.iter().take(100).map(|name| user(name)).collect();
+    scene
+        .cluster
+        .api("user0")
+        .create_channel("general", members.get(1..).unwrap_or_default())
+        .await?;
+    progress(&format!("{clients} clients come for the first time"));
+    let crowd = Crowd::gather(&scene.cluster, &names, EACH).await;
+
+    progress("cut in quiet times");
+    let from = scene.store.by_second().len();
+    crowd.cut();
+    let quiet = back(&scene, &crowd, 2, from).await?;
+
+    progress(&format!("cut, and the store away for {} s", plan.away_s));
+    let away = || vec![Rule::all(StoreFault::Refuse)];
+    scene.store.set(away());
+    scene.node_store.set(away());
+    crowd.cut();
+    sleep(Duration::from_secs(plan.away_s)).await;
+    let tries: u32 = crowd.look(|one| one.unassigned + one.refused).iter().sum();
+    let from = scene.store.by_second().len();
+    scene.store.set(Vec::new());
+    scene.node_store.set(Vec::new());
+    let after = back(&scene, &crowd, 3, from).await?;
+
+    let ratio = after.peak() / quiet.peak().max(1.0);
+    say(&format!(
+        "{clients} clients come back: in quiet times within {:.0} s, at most {:.0} requests of the store a second; \
+         after {} s without a store ({tries} tries) within {:.0} s, at most {:.0}: x {ratio:.2} (bar x {RATIO_MAX})",
+        quiet.seconds,
+        quiet.peak(),
+        plan.away_s,
+        after.seconds,
+        after.peak(),
+    ));
+    record.write(
+        "reconnect",
+        json!({ "clients": clients, "away_s": plan.away_s, "tries": tries, "ratio": ratio,
+                "quiet_s": quiet.seconds, "quiet_peak": quiet.peak(), "quiet_a_second": quiet.a_second,
+                "after_s": after.seconds, "after_peak": after.peak(), "after_a_second": after.a_second }),
+    )?;
+    if ratio > RATIO_MAX {
+        return Err(format!("{ratio:.2} times the quiet rate, bar {RATIO_MAX}").into());
+    }
+    Ok(())
+}
+
+/// Waits until everybody was ready so many times; what was asked of the store from that second on.
+async fn back(scene: &Scene, crowd: &Crowd, times: usize, from: usize) -> Result<Return, Failed> {
+    let begun = Instant::now();
+    loop {
+        let there = crowd.look(|one| one.readies.len() >= times);
+        if there.iter().all(|is| *is) {
+            break;
+        }
+        if begun.elapsed() > BACK_MAX {
+            let missing = there.iter().filter(|is| !**is).count();
+            return Err(format!("{missing} clients are not back after {BACK_MAX:?}").into());
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let (of_functions, of_nodes) = (scene.store.by_second(), scene.node_store.by_second());
+    let of = |calls: Option<&Second>| calls.map_or(0, |calls| calls.values().sum());
+    let count = of_functions.len().max(of_nodes.len());
+    let a_second = (from..count).map(|n| of(of_functions.get(n)) + of(of_nodes.get(n))).collect();
+    Ok(Return { a_second, seconds })
+}
+
+const EACH: usize = 10;
+/// Bar: requests a second, over those of the quiet return.
+const RATIO_MAX: f64 = 2.0;
+/// How long a return may take.
+const BACK_MAX: Duration = Duration::from_secs(180);

@@ -1,0 +1,203 @@
+//! A store in memory whose reads go unanswered on command, as those of a distant store do in a
+//! brownout.
+
+use std::io::{self, BufRead as _};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use memory::MemoryStore;
+use messaging::ports::{
+    Appended, Bump, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
+    NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
+};
+use model::{Channel, ChannelId, Late, Member, MessageId, Timestamp, UserId, WorkspaceId};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::record::say;
+
+/// What a node under test is told.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StoreOrder {
+    /// Reads of the store are answered, or not.
+    Silent(bool),
+}
+
+/// A store in memory, and whether it answers reads.
+#[derive(Debug)]
+pub(crate) struct MaybeSilent {
+    inner: MemoryStore,
+    is_silent: watch::Receiver<bool>,
+}
+
+impl MaybeSilent {
+    /// Answers until the orders on this process's standard input say otherwise. Each order is
+    /// answered with a line.
+    pub(crate) fn ordered(inner: MemoryStore) -> Self {
+        let (switch, is_silent) = watch::channel(false);
+        std::thread::spawn(move || {
+            for line in io::stdin().lock().lines().map_while(Result::ok) {
+                let Ok(StoreOrder::Silent(silent)) = serde_json::from_str(&line) else { continue };
+                switch.send_replace(silent);
+                say("{}");
+            }
+        });
+        Self { inner, is_silent }
+    }
+
+    /// Returns when the store answers; fails when the adapter would stop waiting.
+    async fn answers(&self) -> Result<(), ReadError> {
+        let mut is_silent = self.is_silent.clone();
+        let answers = is_silent.wait_for(|is| !is);
+        match timeout(ADAPTER_PATIENCE, answers).await {
+            Ok(_) => Ok(()),
+            Err(elapsed) => Err(ReadError::Unavailable(elapsed.into())),
+        }
+    }
+}
+
+#[async_trait]
+impl MessageStore for MaybeSilent {
+    async fn append(&self, stored: &StoredMessage) -> Result<Appended, WriteError> {
+        self.inner.append(stored).await
+    }
+
+    async fn append_redirected(
+        &self,
+        redirect: &Redirect,
+        stored: &StoredMessage,
+    ) -> Result<Appended, WriteError> {
+        self.inner.append_redirected(redirect, stored).await
+    }
+
+    async fn entry(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+    ) -> Result<Option<LogEntry>, ReadError> {
+        self.answers().await?;
+        self.inner.entry(channel, id).await
+    }
+
+    async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
+        self.answers().await?;
+        self.inner.page(query).await
+    }
+}
+
+#[async_trait]
+impl ChannelStore for MaybeSilent {
+    async fn create(&self, channel: &Channel) -> Result<Creation, WriteError> {
+        self.inner.create(channel).await
+    }
+
+    async fn channels(&self, ids: &[ChannelId]) -> Result<Vec<Channel>, ReadError> {
+        self.answers().await?;
+        self.inner.channels(ids).await
+    }
+
+    async fn standing(&self, channel: &ChannelId, user: &UserId) -> Result<Standing, ReadError> {
+        self.answers().await?;
+        self.inner.standing(channel, user).await
+    }
+
+    async fn bump_members_version(
+        &self,
+        channel: &ChannelId,
+        expected: u64,
+    ) -> Result<Bump, WriteError> {
+        self.inner.bump_members_version(channel, expected).await
+    }
+
+    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
+        self.inner.mark_late(channel, late).await
+    }
+}
+
+#[async_trait]
+impl MemberStore for MaybeSilent {
+    async fn put_members(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        members: &[Member],
+    ) -> Result<(), WriteError> {
+        self.inner.put_members(workspace, channel, members).await
+    }
+
+    async fn delete_member(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+    ) -> Result<(), WriteError> {
+        self.inner.delete_member(workspace, channel, user).await
+    }
+
+    async fn mark_leaving(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+        at: Timestamp,
+    ) -> Result<(), WriteError> {
+        self.inner.mark_leaving(workspace, channel, user, at).await
+    }
+
+    async fn was_leaving(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+    ) -> Result<bool, ReadError> {
+        self.answers().await?;
+        self.inner.was_leaving(workspace, channel, user).await
+    }
+
+    async fn members(
+        &self,
+        channel: &ChannelId,
+        after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<NamePage<Member>, ReadError> {
+        self.answers().await?;
+        self.inner.members(channel, after, limit).await
+    }
+
+    async fn channels_of(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<ChannelId>, ReadError> {
+        self.answers().await?;
+        self.inner.channels_of(workspace, user, after, limit).await
+    }
+}
+
+#[async_trait]
+impl RevocationStore for MaybeSilent {
+    async fn revoke(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        at: Timestamp,
+    ) -> Result<(), WriteError> {
+        self.inner.revoke(workspace, user, at).await
+    }
+
+    async fn revoked_among(
+        &self,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<Vec<UserId>, ReadError> {
+        self.answers().await?;
+        self.inner.revoked_among(workspace, users).await
+    }
+}
+
+/// How long the adapter of a distant store waits for all attempts of one call.
+const ADAPTER_PATIENCE: Duration = Duration::from_secs(5);
