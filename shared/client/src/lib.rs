@@ -44,12 +44,14 @@
 //! # }
 //! ```
 
+mod inbox;
 mod live;
 mod session;
 mod timeline;
 
 mod catch_up;
 mod event;
+mod pace;
 
 mod send;
 
@@ -71,12 +73,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use backoff::Backoff;
 pub use error::ApiError;
 pub use event::Event;
+pub use inbox::{CatchUpFrom, Inbox};
 pub use live::{Client, Config};
 pub use raw::{OpenError, RawSocket, Received, exchange, exchange_for};
 pub use rest::{Api, Assignment, ChannelPage, MemberPage, Page, Posted, Target};
 pub use send::{Draft, Outbox, SendError, Sent};
 pub use session::{Lost, Session, Step, StopReason};
-pub use timeline::{CatchUpFrom, How, Inbox, Timeline};
+pub use timeline::{How, Timeline};
 pub use token::{DevUser, LoginFuture, Token, TokenSource};
 pub use transport::{ByteStream, Call, CallCause, CallError, RawAnswer, Transport};
 pub use trust::{Trust, TrustError};
