@@ -57,6 +57,16 @@ pub(crate) fn lost(people: &[Person]) -> usize {
     people.iter().map(|person| person.count(|event| matches!(event, Event::Lost { .. }))).sum()
 }
 
+/// Messages that these people's catch-ups brought, and how many of them they had.
+pub(crate) fn caught_up(people: &[Person]) -> (u64, u64) {
+    people.iter().fold((0, 0), |counts, person| {
+        let inbox = person.client.inbox();
+        inbox.timelines().fold(counts, |(read, known), (_, timeline)| {
+            (read + timeline.caught_up(), known + timeline.caught_up_again())
+        })
+    })
+}
+
 /// Names of so many users.
 pub(crate) fn names(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("user{n}")).collect()

@@ -17,7 +17,7 @@ use tests::scene::{Plan, Scene};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::figures::{figure, names, strs};
+use crate::figures::{caught_up, figure, names, strs};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn g1_g3_g4_g5_g6_g7_random_faults_lose_double_and_leak_nothing() {
@@ -92,7 +92,12 @@ async fn round(seed: u64, time: Duration) -> Verdict {
     stop.store(true, Ordering::Relaxed);
     work.join_all().await;
     scene = world.scene;
-    settled(&scene, &people, seed).await
+    let verdict = settled(&scene, &people, seed).await;
+    let (read, known) = caught_up(&people);
+    figure!("seed {seed}: {read} rows read by catch-ups, {known} of them known");
+    let is_news = known * 100 <= read * KNOWN_PERCENT_MAX || read < ROWS_MIN;
+    assert!(is_news, "seed {seed}: {known} of {read} rows of catch-ups were known");
+    verdict
 }
 
 async fn settled(scene: &Scene, people: &[Person], seed: u64) -> Verdict {
@@ -293,4 +298,7 @@ impl World {
 }
 
 const SENDERS: usize = 48;
+/// The share of rows that catch-ups may read for nothing; of a few rows it says nothing.
+const KNOWN_PERCENT_MAX: u64 = 30;
+const ROWS_MIN: u64 = 500;
 const SETTLE: Duration = Duration::from_secs(60);
