@@ -117,13 +117,14 @@ mod tests {
 
     #[test]
     fn other_forms_are_refused() {
-        let hex = "0123456789abcdef0123456789abcdef";
+        let short = "123456789abcdef0123456789abcdef";
+        let hex = format!("0{short}");
         assert!(KnownMessages::parse(&format!("1:{hex}")).is_ok());
         assert!(KnownMessages::parse(&format!("500:{hex}")).is_ok());
         for bad in [
             String::new(),
             ":".to_owned(),
-            hex.to_owned(),
+            hex.clone(),
             format!(":{hex}"),
             format!("0:{hex}"),
             format!("01:{hex}"),
@@ -135,8 +136,8 @@ mod tests {
             format!(" 1:{hex}"),
             format!("1:{hex} "),
             format!("1:{hex}0"),
-            format!("1:{}", &hex[1..]),
-            format!("1:+{}", &hex[1..]),
+            format!("1:{short}"),
+            format!("1:+{short}"),
             format!("1:{}", hex.to_uppercase()),
             format!("1:{hex}:{hex}"),
             format!("1:{}", "é".repeat(16)),

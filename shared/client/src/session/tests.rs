@@ -168,10 +168,10 @@ fn sockets_that_end_as_soon_as_they_are_ready_are_a_loop_with_waits() {
 fn a_busy_node_says_how_long_to_wait_and_is_not_reported() {
     let waits = |reason: &str| {
         let reason = reason.to_owned();
-        match live().on_lost(&Lost::Closed { code: 1013, reason }, LONG) {
-            Step::Connect { wait, failed: None, fresh_token: false } => wait,
-            step => panic!("{step:?}"),
-        }
+        let step = live().on_lost(&Lost::Closed { code: 1013, reason }, LONG);
+        assert_eq!(short(&step), "wait, /connect");
+        let Step::Connect { wait, .. } = step else { panic!("{step:?}") };
+        wait
     };
     let (first, _) = limits::CLIENT_BACKOFF;
     let asked = waits("delay_ms=7000");
