@@ -27,12 +27,11 @@ async fn read(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
     let caller = authenticate(app, request)?;
     let query = Query::parse(request.uri().query());
     let notes = Notes::of(request);
-    let request = Scroll {
-        channel_id: query.channel_id()?,
-        offset: query.message_offset()?,
-        limit: query.limit(limits::PAGE_MESSAGES_DEFAULT)?,
-        direction: query.direction()?,
-    };
+    let (channel_id, offset) = (query.channel_id()?, query.message_offset()?);
+    let limit = query.limit(limits::PAGE_MESSAGES_DEFAULT)?;
+    let direction = query.direction()?;
+    let known = query.known(direction)?;
+    let request = Scroll { channel_id, offset, limit, direction, known };
     notes.channel(&request.channel_id);
     let page = scroll(app, &caller, request).await?;
     Ok(Answer::ok(&PageBody {

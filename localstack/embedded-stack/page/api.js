@@ -4,8 +4,8 @@
 // missing answer into `Unreachable`. Invariants: an expired token is renewed and the call repeated
 // once; nothing here retries a write, because only its caller knows whether a repeat is safe.
 
-const BACKOFF_BASE_MS = 1_000;
-const BACKOFF_CAP_MS = 30_000;
+import { Pace } from "./pace.js";
+
 // The longest a send takes on the server is 6 s; past 10 s the outcome counts as unknown.
 const REQUEST_TIMEOUT_MS = 10_000;
 const TOKEN_MARGIN_MS = 30_000;
@@ -31,25 +31,6 @@ export class Unreachable extends Error {
     this.retryable = true;
     this.retryAfterMs = 0;
   }
-}
-
-/** Full jitter: anything from nothing to the exponential step, so that a crowd spreads out. */
-export function fullJitter(attempt) {
-  return Math.random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** Math.min(attempt, 10));
-}
-
-/** Waits, or returns at once when the signal aborts. */
-export function sleep(ms, signal) {
-  return new Promise((resolve) => {
-    if (signal?.aborted) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal?.addEventListener("abort", done);
-  });
 }
 
 /** The server's time as this page knows it, so that a wrong local clock does not reach an id. */
@@ -81,6 +62,7 @@ export class Api {
   #renewal = null;
   #offline = false;
   #cut = new AbortController();
+  #pace = new Pace();
 
   constructor(workspaceId, userId) {
     this.#workspaceId = workspaceId;
@@ -113,6 +95,10 @@ export class Api {
   /** All channels of the caller, every page. */
   channels(signal) {
     return this.#pages("/channels", "channels", signal);
+  }
+
+  channel(channelId, signal) {
+    return this.#get(`/channels/${encodeURIComponent(channelId)}`, {}, signal);
   }
 
   members(channelId, signal) {
@@ -154,16 +140,9 @@ export class Api {
   }
 
   /** Repeats a read until it is answered, refused for good, or the signal aborts. */
-  async untilAnswered(read, signal) {
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        return await read();
-      } catch (error) {
-        if (!error.retryable || signal?.aborted || this.#offline) throw error;
-        await sleep(Math.max(error.retryAfterMs, fullJitter(attempt)), signal);
-        if (signal?.aborted) throw error;
-      }
-    }
+  untilAnswered(read, signal) {
+    const isOver = () => signal?.aborted || this.#offline;
+    return this.#pace.untilAnswered(read, signal, isOver);
   }
 
   #get(path, query, signal) {

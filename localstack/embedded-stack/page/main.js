@@ -25,8 +25,11 @@ const userId = named(query.get("as"), PEOPLE[0]);
 
 const api = new Api(workspaceId, userId);
 const store = new Store(workspaceId, userId);
-const sync = new Sync(api, store);
-const outbox = new Outbox(api, store);
+const sync = new Sync(api, store, {
+  listRead: releaseOutbox,
+  channelRead: (channelId) => outbox.channelRead(channelId),
+});
+const outbox = new Outbox(api, store, (channelId) => sync.isBehind(channelId));
 const connection = new Connection(api, store.log, {
   ready: (frame, session) => sync.onReady(frame, session),
   frame: (frame, session) => sync.onFrame(frame, session),
@@ -76,7 +79,7 @@ prepareDialogs(store, {
 
 let drawDue = false;
 let restored = false;
-let wasLive = false;
+let phaseBefore = null;
 store.onChange(draw);
 start();
 
@@ -115,14 +118,21 @@ function draw() {
 }
 
 function onConnectionChange() {
-  const live = connection.phase === "live";
-  if (live && !wasLive) {
-    if (!restored) outbox.restore();
-    restored = true;
-    outbox.release();
+  const { phase } = connection;
+  if (phase !== phaseBefore) {
+    phaseBefore = phase;
+    if (phase === "live") releaseOutbox();
+    // Nothing is caught up without a socket: what waited for that goes by REST.
+    else if (phase === "reconnecting") outbox.pumpAll();
   }
-  wasLive = live;
   draw();
+}
+
+/** The channels are known: what was typed may go, in each channel as soon as that has caught up. */
+function releaseOutbox() {
+  if (!restored) outbox.restore();
+  restored = true;
+  outbox.release();
 }
 
 /** The open channel is the one of the address; without one, or when it is gone, the first. */

@@ -3,7 +3,7 @@
 // Invariants: one message of a channel is under way at a time, so that they are stored in the order
 // typed; once an id has left this page every retry repeats the same request, which makes it safe.
 
-import { fullJitter, sleep } from "./api.js";
+import { fullJitter, sleep } from "./pace.js";
 import { mintId, readJson, timeOf, writeJson } from "./store.js";
 
 /** After that many unanswered attempts in a row a person decides. */
@@ -18,11 +18,14 @@ export class Outbox {
   #running = new Set();
   #wake = new AbortController();
   #held = true;
+  #isBehind;
   #storageKey;
 
-  constructor(api, store) {
+  /** `isBehind(channelId)`: what was missed in a channel comes before what is typed there. */
+  constructor(api, store, isBehind) {
     this.#api = api;
     this.#store = store;
+    this.#isBehind = isBehind;
     this.#storageKey = `inkwire.outbox.${store.workspaceId}.${store.userId}`;
   }
 
@@ -43,7 +46,7 @@ export class Outbox {
     }
   }
 
-  /** While held, messages queue: after a gap what was missed comes before what was typed. */
+  /** While held, messages queue. */
   hold() {
     this.#held = true;
   }
@@ -53,9 +56,19 @@ export class Outbox {
     // Waiting out a backoff would be for nothing: there is a connection again.
     this.#wake.abort();
     this.#wake = new AbortController();
+    this.pumpAll();
+  }
+
+  /** Sends what nothing holds up any more. */
+  pumpAll() {
     for (const channelId of new Set(this.#entries.map((entry) => entry.channel_id))) {
       this.#pump(channelId);
     }
+  }
+
+  /** A channel has caught up: what waits there may go. */
+  channelRead(channelId) {
+    this.#pump(channelId);
   }
 
   retry(id) {
@@ -99,7 +112,7 @@ export class Outbox {
   async #pump(channelId) {
     if (this.#running.has(channelId)) return;
     this.#running.add(channelId);
-    while (!this.#held && !this.#api.offline) {
+    while (!this.#held && !this.#api.offline && !this.#isBehind(channelId)) {
       const entry = this.#entries.find(
         ({ channel_id: id, message }) => id === channelId && message.delivery !== "failed",
       );

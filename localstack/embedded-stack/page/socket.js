@@ -5,15 +5,16 @@
 // time (an older one finds its signal aborted and stops); the cursor moves only with frames that
 // were handed over. Not here: what messages mean, and the document.
 
-import { fullJitter, sleep } from "./api.js";
+import { fullJitter, sleep, WAIT_MAX_MS } from "./pace.js";
 
-// Ticks come every 15 s: 25 s without any frame means that the path is dead though TCP is not.
+// No frame for one and a half ticks, and for 25 s at least: the path is dead though TCP is not.
 const SILENCE_MS = 25_000;
+const SILENT_TICKS = 1.5;
 // A connection that died younger than this is no proof that the next one will live.
 const SETTLED_MS = 2_000;
 const FLOOD_WAIT_MS = 5_000;
 /** Local verdicts, beside the protocol's close codes. */
-const SILENT = "silent for 25 s";
+const SILENT = "silent for too long";
 
 /** What a close code asks for: `elsewhere` reports the node as failed, `stop` stays closed. */
 export function closePolicy(code) {
@@ -23,6 +24,8 @@ export function closePolicy(code) {
     case 1007:
     case 1009:
       return { next: "stop", why: "the node refused a frame of this page" };
+    case 1013:
+      return { next: "wait", why: "the node is busy" };
     case 4400:
       return { next: "stop", why: "the node did not understand this page" };
     case 4401:
@@ -47,7 +50,14 @@ const CLOSE_WORDS = new Map([
   [1006, "connection lost"],
   [1011, "node failed inside"],
   [1012, "node restarting"],
+  [4411, "that node cannot judge this ticket"],
 ]);
+
+/** How long a close asks to wait: 1013 says it in its reason, `delay_ms=<n>`. */
+export function closeWait(code, reason) {
+  const asked = code === 1013 ? /^delay_ms=(\d+)$/.exec(reason ?? "") : null;
+  return asked ? Math.min(Number(asked[1]), WAIT_MAX_MS) : FLOOD_WAIT_MS;
+}
 
 /** The recognisable part of a node id: its end, because ids of one minute begin alike. */
 export function shortNode(nodeId) {
@@ -75,8 +85,7 @@ export class Connection {
   #failures = 0;
 
   /**
-   * `handler` has `ready(frame, session)` returning a promise that ends when caught up,
-   * `frame(frame, session)` and `changed()`. A session has `signal` (aborted at its end), `story`
+   * `handler` has `ready(frame, session)`, `frame(frame, session)` and `changed()`. A session has `signal` (aborted at its end), `story`
    * (the log line of this reconnect) and `lostAt` (when the
    * connection was lost, or sought again; null on the first visit).
    */
@@ -100,7 +109,7 @@ export class Connection {
   goOnline() {
     const awayS = Math.round((Date.now() - this.phaseSince) / 1_000);
     // The reconnect is timed from here: how long one stayed away says nothing about it.
-    if (this.#lostAt !== null) this.#lostAt = Date.now();
+    if (this.#lostAt !== null) this.#lostAt = performance.now();
     this.#begin(null, this.#log.add(`back online after ${awayS} s`));
   }
 
@@ -156,7 +165,8 @@ export class Connection {
       this.#failures = end.livedMs >= SETTLED_MS ? 0 : this.#failures + 1;
       this.#enter("reconnecting");
       // The first attempt goes out at once: the spread is the server's, in `delay_ms`.
-      if (policy.next === "wait") await this.#wait(FLOOD_WAIT_MS + fullJitter(0), signal);
+      if (policy.next === "wait")
+        await this.#wait(closeWait(end.code, end.reason) + fullJitter(this.#failures), signal);
       else if (this.#failures > 1) await this.#wait(fullJitter(this.#failures - 2), signal);
     }
   }
@@ -184,7 +194,8 @@ export class Connection {
         this.alternates = [];
         if (attempt === 0)
           story.then(`/connect: ${error.code}, trying again with full jitter`, "warn");
-        await this.#wait(Math.max(error.retryAfterMs, fullJitter(attempt)), signal);
+        const retryAfterMs = Math.min(error.retryAfterMs, WAIT_MAX_MS);
+        await this.#wait(retryAfterMs + fullJitter(attempt), signal);
       }
     }
     return null;
@@ -196,10 +207,12 @@ export class Connection {
       const end = new AbortController();
       const session = { signal: end.signal, story, lostAt: this.#lostAt };
       let readyAt = null;
-      let heardAt = Date.now();
+      // By a clock that nobody sets: a jump of the wall clock is no silence, and hides none.
+      let heardAt = performance.now();
+      let silenceMs = SILENCE_MS;
       let socket;
 
-      const finish = (code) => {
+      const finish = (code, reason = "") => {
         if (end.signal.aborted) return;
         clearInterval(watch);
         end.abort();
@@ -207,12 +220,12 @@ export class Connection {
         // Detached before closing: a late frame or close of this socket must not reach the next.
         if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
         socket?.close();
-        const livedMs = readyAt === null ? 0 : Date.now() - readyAt;
-        resolve({ code, wasReady: readyAt !== null, livedMs });
+        const livedMs = readyAt === null ? 0 : performance.now() - readyAt;
+        resolve({ code, reason, wasReady: readyAt !== null, livedMs });
       };
       const leave = () => finish(1000);
       const watch = setInterval(() => {
-        if (Date.now() - heardAt > SILENCE_MS) finish(SILENT);
+        if (performance.now() - heardAt > silenceMs) finish(SILENT);
       }, 1_000);
       signal.addEventListener("abort", leave);
 
@@ -227,13 +240,15 @@ export class Connection {
         socket.send(JSON.stringify(hello));
       };
       socket.onmessage = ({ data }) => {
-        heardAt = Date.now();
+        heardAt = performance.now();
         const frame = parseFrame(data);
         if (!frame) return;
-        if (frame.type === "ready") readyAt = Date.now();
+        if (frame.type === "ready") readyAt = performance.now();
+        if ((frame.type === "ready" || frame.type === "tick") && Number.isFinite(frame.tick_ms))
+          silenceMs = Math.max(SILENCE_MS, SILENT_TICKS * frame.tick_ms);
         this.#receive(frame, session);
       };
-      socket.onclose = ({ code }) => finish(code);
+      socket.onclose = ({ code, reason }) => finish(code, reason);
     });
   }
 
@@ -283,7 +298,7 @@ export class Connection {
 
   /** Before the first `ready` there is nothing to lose, and no cursor. */
   #noteLoss() {
-    if (this.cursor !== null) this.#lostAt ??= Date.now();
+    if (this.cursor !== null) this.#lostAt ??= performance.now();
   }
 
   #enter(phase) {

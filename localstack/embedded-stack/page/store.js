@@ -53,6 +53,9 @@ class Timeline {
   historyOffset = undefined;
   loadingOlder = false;
   olderFailed = false;
+  /** What may be missing here, and when the last complete reading started: gaps.js. */
+  gap = null;
+  verifiedAt = 0;
   unread = new Set();
   /** What the latest reconnect brought: shown under a divider. */
   missed = new Set();
@@ -78,6 +81,17 @@ class Timeline {
 
   newestStoredId() {
     return this.order.findLast((id) => this.messages.get(id).delivery === "stored") ?? null;
+  }
+
+  /** The first stored messages after one id, up to another one, oldest first. */
+  storedBetween(after, until, most) {
+    const ids = [];
+    for (const id of this.order) {
+      if (id <= after || this.messages.get(id).delivery !== "stored") continue;
+      if (id > until || ids.length === most) break;
+      ids.push(id);
+    }
+    return ids;
   }
 }
 

@@ -3,16 +3,17 @@
 // Main path: `ready` → (resumed) count what is replayed, or (not resumed) re-read the channels,
 // scroll each one from before the gap → caught up. Invariants: attach first, read then: what is
 // stored before the read is in it, what comes after is pushed; a catch-up that broke off is due
-// again at the next `ready`, even if that one resumes.
+// again at the next `ready`, even if that one resumes, for the channels that it had not done.
 
-import { sleep } from "./api.js";
-import { lowestIdAt, idBefore, timeOf } from "./store.js";
+import { Gaps } from "./gaps.js";
+import { spread, WAIT_MAX_MS } from "./pace.js";
+import { timeOf } from "./store.js";
 
-// The server's OVERLAP: how far back a message may still appear without a `late` mark.
-const OVERLAP_MS = 10 * 60_000;
 const HISTORY_PAGE = 20;
 const CATCH_UP_PAGE = 100;
 const CATCH_UP_PARALLEL = 4;
+/** When a list of channels that was refused for good is asked for again. */
+const REFUSED_WAIT_MS = 30_000;
 /** A replay has no end mark: this much quiet after it counts as one. */
 const REPLAY_QUIET_MS = 250;
 const REPLAY_WATCH_MS = 30_000;
@@ -22,20 +23,28 @@ const CHANNELS_READ_MS = 10_000;
 export class Sync {
   #api;
   #store;
+  #handler;
+  #gaps;
   #connection = null;
-  #scrollDue = false;
+  #session = null;
   #firstVisit;
-  /** Server time up to which nothing can be missing here: `late` marks after it concern us. */
-  #syncedUntil = 0;
+  #wasCaughtUp = false;
+  /** The next catch-up: when it is due, by `performance.now()`, and by when at the latest. */
+  #pending = null;
+  #pendingTimer = null;
+  #isReading = false;
   #gap = null;
   #channelsTimer = null;
   #channelsDue = false;
   #staleMembers = new Set();
-  #channelsRead = Promise.resolve();
+  #listRead = Promise.resolve();
 
-  constructor(api, store) {
+  /** `handler` has `listRead()` and `channelRead(channelId)`: how far a catch-up has come. */
+  constructor(api, store, handler) {
     this.#api = api;
     this.#store = store;
+    this.#handler = handler;
+    this.#gaps = new Gaps(store);
     this.#firstVisit = !store.hasReadMarks;
   }
 
@@ -43,27 +52,35 @@ export class Sync {
     this.#connection = connection;
   }
 
-  async onReady(frame, session) {
-    const first = this.#syncedUntil === 0;
+  /** Whether a catch-up under way has yet to bring what was missed in a channel. */
+  isBehind(channelId) {
+    const isCatchingUp = this.#isReading && this.#connection.phase === "catching_up";
+    return isCatchingUp && this.#gaps.isBehind(channelId);
+  }
+
+  onReady(frame, session) {
     const story = session.story.then("attached");
+    this.#session = session;
     this.#gap = newGap(frame.resumed, frame.server_time, story);
     if (session.lostAt !== null) {
       this.#store.clearMissed();
-      const tookMs = Date.now() - session.lostAt;
+      const tookMs = performance.now() - session.lostAt;
       this.#store.reconnect = { tookMs, catchUpMs: null, resumed: frame.resumed, missed: 0 };
     }
-    if (!frame.resumed) this.#scrollDue = true;
-    if (this.#scrollDue) return this.#scrollAll(this.#gap, session, first);
-    this.#armQuiet(this.#gap, session);
+    // Before this node's clock is learned: the gap begins where the last socket was heard.
+    if (!frame.resumed) this.#gaps.open(null);
+    this.#gaps.learnClock(frame.server_time);
+    if (this.#gaps.any) this.#readAfter(0);
+    else this.#armQuiet(this.#gap, session);
   }
 
   onFrame(frame, session) {
+    if (frame.type === "tick") this.#gaps.learnClock(frame.server_time);
     if (frame.type === "message") this.#onMessage(frame.message, session);
     else if (frame.type === "channel") this.#onChannel(frame);
-    else if (frame.type === "resync") this.#onResync(frame, session);
-    else if (frame.type === "tick" && frame.fresh && !this.#scrollDue) {
-      this.#syncedUntil = Math.max(this.#syncedUntil, frame.server_time);
-    }
+    else if (frame.type === "resync") this.#onResync(frame);
+    else if (frame.type === "tick" && frame.fresh) this.#gaps.inStep(frame.server_time);
+    this.#gaps.heard();
   }
 
   #onMessage(message, session) {
@@ -96,21 +113,57 @@ export class Sync {
     this.refreshChannelsSoon();
   }
 
-  async #onResync(frame, session) {
-    const story = this.#store.log.add(`asked to re-read (${frame.reason})`, "warn");
-    this.#scrollDue = true;
+  #onResync(frame) {
+    const named = Array.isArray(frame.channels) ? frame.channels : null;
+    const what = named === null ? "all channels" : `${named.length} of the channels`;
+    const story = this.#store.log.add(`asked to re-read ${what} (${frame.reason})`, "warn");
+    this.#gaps.heard();
+    this.#gaps.open(named);
+    // A channel that this page has not heard of: the list has it.
+    if (named?.some((id) => !this.#store.channels.has(id))) this.refreshChannelsSoon();
+    const asked = Number.isFinite(frame.delay_ms) ? frame.delay_ms : 0;
+    const delayMs = Math.round(Math.min(asked, WAIT_MAX_MS));
+    const waitMs = delayMs + spread(delayMs);
+    const joins = this.#pending !== null || this.#isReading;
     this.#connection.catchingUp();
-    const delayMs = frame.delay_ms ?? 0;
-    await sleep(delayMs, session.signal);
-    if (session.signal.aborted) return;
-    this.#store.clearMissed();
-    this.#store.reconnect = { tookMs: null, catchUpMs: null, resumed: false, missed: 0 };
-    this.#gap = newGap(
-      false,
-      this.#api.clock.now(),
-      story.then(`waited ${delayMs} ms`).then("reading"),
-    );
-    await this.#scrollAll(this.#gap, session, false);
+    if (joins) story.then("joins the catch-up under way");
+    else {
+      this.#store.clearMissed();
+      this.#store.reconnect = { tookMs: null, catchUpMs: null, resumed: false, missed: 0 };
+      story.then(`waits ${Math.round(waitMs)} ms`).then("reading");
+      this.#gap = newGap(false, this.#gaps.now(), story);
+    }
+    this.#readAfter(waitMs);
+  }
+
+  /**
+   * Lets a catch-up begin after a wait. It joins one that waits already, and begins when the later
+   * of the two would; but not later and later with each that joins.
+   */
+  #readAfter(ms) {
+    const now = performance.now();
+    const first = this.#pending;
+    const latest = first?.latest ?? now + 2 * WAIT_MAX_MS;
+    const dueAt = Math.max(first?.dueAt ?? 0, Math.min(now + ms, latest));
+    this.#pending = { dueAt, latest };
+    this.#readWhenDue();
+  }
+
+  async #readWhenDue() {
+    clearTimeout(this.#pendingTimer);
+    const session = this.#session;
+    if (this.#pending === null || this.#isReading || session.signal.aborted) return;
+    const waitMs = this.#pending.dueAt - performance.now();
+    if (waitMs > 0) {
+      this.#pendingTimer = setTimeout(() => this.#readWhenDue(), waitMs);
+      return;
+    }
+    this.#pending = null;
+    this.#isReading = true;
+    await this.#catchUp(this.#gap, session);
+    this.#isReading = false;
+    // Another one may have become due, on this socket or on the next.
+    this.#readWhenDue();
   }
 
   /** Every replayed frame starts the quiet anew; when it passes, the gap is closed. */
@@ -124,7 +177,6 @@ export class Sync {
   }
 
   #closeGap(gap) {
-    this.#syncedUntil = Math.max(this.#syncedUntil, gap.attachedAt);
     this.#tellGap(gap);
     this.#connection.caughtUp();
     if (this.#channelsDue) this.refreshChannelsSoon();
@@ -151,72 +203,104 @@ export class Sync {
     this.#store.changed();
   }
 
-  async #scrollAll(gap, session, first) {
-    const { signal } = session;
-    const until = gap.attachedAt;
+  /** Reads the channels that have a gap, all of them if the gap concerns all. */
+  async #catchUp(gap, { signal }) {
+    const firstVisit = this.#firstVisit && !this.#wasCaughtUp;
+    const startedAt = this.#gaps.now();
+    const { list } = this.#gaps;
     try {
-      const channels = await this.#readChannels(signal);
-      const queue = [...channels];
+      if (list !== null) {
+        await this.#readList(signal);
+        this.#handler.listRead();
+      }
+      const queue = this.#gaps.due();
       const worker = async () => {
         for (let next = queue.shift(); next; next = queue.shift()) {
-          const missed = await this.#scrollChannel(next, signal, first && this.#firstVisit);
+          const missed = await this.#readIfDue(next, list !== null, signal, firstVisit);
           // After the wait: `+= await` would add to what was there before the other workers did.
           gap.scrolled += missed;
         }
       };
-      await Promise.all(Array.from({ length: CATCH_UP_PARALLEL }, worker));
+      const names = list === null ? [] : [this.#readNames(signal)];
+      await Promise.all([...names, ...Array.from({ length: CATCH_UP_PARALLEL }, worker)]);
     } catch (error) {
-      // The session ended in the middle: `#scrollDue` makes the next one begin again.
-      if (!signal.aborted) gap.story.then(`catch-up failed: ${error.code ?? error.message}`, "bad");
+      // The session ended in the middle, or nothing else than a retry later can help.
+      if (!signal.aborted) this.#catchUpRefused(gap, error);
       return;
     }
     if (signal.aborted) return;
-    this.#scrollDue = false;
+    this.#gaps.allRead(list, startedAt);
+    // It opened again meanwhile: the next catch-up is pending, and closes it.
+    if (this.#gaps.any && this.#pending !== null) return;
+    this.#wasCaughtUp = true;
     gap.lastAt = performance.now();
     this.#store.counters.scrolled += gap.scrolled;
-    this.#syncedUntil = Math.max(this.#syncedUntil, until);
     this.#closeGap(gap);
   }
 
-  /** Reads what a channel may miss; answers how many messages were new and had been missed. */
-  async #scrollChannel(channel, signal, firstVisit) {
-    const timeline = this.#store.timeline(channel.channel_id);
-    try {
-      if (timeline.historyOffset === undefined) {
-        await this.#readNewest(channel.channel_id, signal, firstVisit);
-        return 0;
-      }
-      return await this.#scrollNewer(channel, timeline, signal);
-    } catch (error) {
-      // Removed meanwhile: the list of channels tells it too.
-      if (error.code === "channel_not_found") return 0;
-      throw error;
-    }
+  /** The list of channels is refused for good: live frames are shown, and it is asked for later. */
+  #catchUpRefused(gap, error) {
+    gap.story.then(`catch-up failed: ${error.code ?? error.message}`, "bad");
+    this.#connection.caughtUp();
+    this.#readAfter(REFUSED_WAIT_MS + spread(REFUSED_WAIT_MS));
   }
 
-  async #scrollNewer(channel, timeline, signal) {
-    const newest = timeline.newestStoredId();
-    let offset = newest === null ? null : lowestIdAt(timeOf(newest) - OVERLAP_MS);
-    const late = channel.late;
-    if (offset !== null && late && millis(late.at) > this.#syncedUntil) {
-      const before = idBefore(late.id);
-      if (before < offset) offset = before;
-    }
-    // Older than what was on the page: unread history, not something that was missed.
-    const known = timeline.historyOffset;
+  /** Reads what a channel may miss; answers how many messages were new and had been missed. */
+  async #readIfDue(channel, isListed, signal, firstVisit) {
+    const id = channel.channel_id;
+    if (!this.#gaps.isBehind(id)) return 0;
+    const opening = this.#gaps.openingOf(id);
+    const startedAt = this.#gaps.now();
     let missed = 0;
-    do {
-      const query = { channel_id: channel.channel_id, direction: "newer", limit: CATCH_UP_PAGE };
-      if (offset !== null) query.offset = offset;
+    try {
+      if (this.#store.timeline(id).historyOffset === undefined) {
+        await this.#readNewest(id, signal, firstVisit);
+      } else missed = await this.#scrollNewer(channel, isListed, signal);
+      this.#gaps.channelRead(id, opening, startedAt);
+    } catch (error) {
+      // Removed meanwhile: the list of channels tells it too.
+      if (error.code === "channel_not_found") this.#gaps.channelGone(id);
+      else if (error.retryable || signal.aborted) throw error;
+      else this.#channelRefused(channel, error);
+    }
+    this.#handler.channelRead(id);
+    return missed;
+  }
+
+  /** One channel that cannot be read holds up nothing else. */
+  #channelRefused(channel, error) {
+    this.#gaps.channelRefused(channel.channel_id);
+    this.#store.log.add(`cannot read ${this.#store.nameOf(channel)}: ${error.code}`, "bad");
+  }
+
+  async #scrollNewer(channel, isListed, signal) {
+    const id = channel.channel_id;
+    const timeline = this.#store.timeline(id);
+    let { late } = channel;
+    if (!isListed && this.#gaps.needsLate(id)) {
+      const read = await this.#api.untilAnswered(() => this.#api.channel(id, signal), signal);
+      late = read.late;
+    }
+    let offset = this.#gaps.startOf(id, late);
+    // Older than what was on the page: unread history, not something that was missed.
+    const oldest = timeline.historyOffset;
+    let missed = 0;
+    for (;;) {
+      const query = { channel_id: id, direction: "newer", limit: CATCH_UP_PAGE, offset };
+      const known = await this.#gaps.known(id, offset);
+      // An old server ignores it, and answers what is known too: that is dropped by its id.
+      if (known !== null) query.known = known;
       const page = await this.#api.untilAnswered(() => this.#api.scroll(query, signal), signal);
       for (const message of page.messages) {
-        const history = known !== null && message.id <= known;
+        const history = oldest !== null && message.id <= oldest;
         const outcome = this.#store.deliver(message, history ? "history" : "scroll");
         if (outcome === "new" && !history) missed += 1;
       }
+      // An offset that does not move would be an endless loop of ours.
+      if (page.next_offset === null || page.next_offset <= offset) return missed;
       offset = page.next_offset;
-    } while (offset !== null);
-    return missed;
+      this.#gaps.pageRead(id, offset);
+    }
   }
 
   async #readNewest(channelId, signal, firstVisit) {
@@ -257,10 +341,13 @@ export class Sync {
     // Bounded: a read that hangs here would hold up the one of the next catch-up.
     const signal = AbortSignal.timeout(CHANNELS_READ_MS);
     try {
-      const channels = await this.#readChannels(signal);
+      const channels = await this.#readList(signal);
+      await this.#readNames(signal);
       for (const { channel_id: id } of channels) {
         if (this.#store.timeline(id).historyOffset === undefined) {
+          const [opening, startedAt] = [this.#gaps.openingOf(id), this.#gaps.now()];
           await this.#readNewest(id, signal, false);
+          this.#gaps.channelRead(id, opening, startedAt);
         }
       }
       this.#channelsDue = false;
@@ -270,18 +357,17 @@ export class Sync {
   }
 
   /** One read at a time, so that an older answer never overwrites a newer one. */
-  #readChannels(signal) {
+  #readList(signal) {
     const read = async () => {
       const list = await this.#api.untilAnswered(() => this.#api.channels(signal), signal);
       const { gone } = this.#store.setChannels(list);
       for (const channel of gone) {
         this.#store.log.add(`left ${channel.type === "DM" ? "a DM" : `# ${channel.name}`}`);
       }
-      await this.#readNames(signal);
       return list;
     };
-    this.#channelsRead = this.#channelsRead.then(read, read);
-    return this.#channelsRead;
+    this.#listRead = this.#listRead.then(read, read);
+    return this.#listRead;
   }
 
   /** DMs are named after their other member; the open channel shows its members. */
@@ -317,9 +403,4 @@ function newGap(resumed, attachedAt, story) {
 
 function count(messages) {
   return messages === 1 ? "1 missed message" : `${messages} missed messages`;
-}
-
-/** Unix ms of a time that is RFC 3339 or already a number. */
-function millis(time) {
-  return typeof time === "number" ? time : Date.parse(time);
 }

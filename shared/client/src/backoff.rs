@@ -52,13 +52,20 @@ impl Backoff {
     ///
     /// `retry_after` is what the answer asked for: the wait is never shorter than that, and the
     /// jitter comes on top, or everybody who was refused would return in the same millisecond. It
-    /// is believed up to five minutes.
+    /// is believed up to [`limits::CLIENT_WAIT_MAX`].
     pub fn next_wait(&mut self, retry_after: Option<Duration>) -> Duration {
         let doublings = self.failures.min(DOUBLINGS_MAX);
         let window = self.base.saturating_mul(1 << doublings).min(self.cap);
         self.failures = self.failures.saturating_add(1);
         let jitter = window.mul_f64(self.rng.random::<f64>());
-        retry_after.unwrap_or_default().min(RETRY_AFTER_MAX) + jitter
+        retry_after.unwrap_or_default().min(limits::CLIENT_WAIT_MAX) + jitter
+    }
+
+    /// A share of a wait that somebody else chose for many clients, on top of it: evenly from zero
+    /// to half of the wait, or to the first window where that is more. So clients that were told
+    /// the same do not come together.
+    pub fn spread(&mut self, wait: Duration) -> Duration {
+        self.base.max(wait / 2).mul_f64(self.rng.random::<f64>())
     }
 
     /// Forgets the failures: something worked.
@@ -68,7 +75,6 @@ impl Backoff {
 }
 
 const DOUBLINGS_MAX: u32 = 20;
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
@@ -99,6 +105,16 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next_wait(None) <= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_wait_for_many_is_spread_by_half_of_it_and_at_least_by_the_first_window() {
+        for (wait_s, most_s) in [(0, 1.0), (2, 1.0), (20, 10.0)] {
+            let mut backoff = Backoff::seeded(3);
+            let shares = [(); 200].map(|()| backoff.spread(Duration::from_secs(wait_s)));
+            let longest = shares.iter().max().unwrap().as_secs_f64();
+            assert!(longest <= most_s && longest > most_s * 0.9, "{wait_s} s: {longest}");
+        }
     }
 
     #[test]

@@ -1,21 +1,22 @@
 //! Reading what the socket could not bring: after `resumed:false` and after `resync`.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
-use model::{Channel, ErrorCode, Message, MessageId, limits};
+use futures_util::stream::{self, TryStreamExt};
+use model::{Channel, ChannelId, ErrorCode, Late, Message, MessageId, Timestamp, limits};
 use protocol::http::Direction;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::Permit;
-use tokio::time::sleep;
+use tokio::time::Instant;
 
-use crate::backoff::Backoff;
 use crate::error::ApiError;
 use crate::event::Event;
+use crate::inbox::{CatchUpFrom, Due, Inbox};
 use crate::lock;
+use crate::pace::Pace;
 use crate::rest::Api;
 use crate::session::StopReason;
-use crate::timeline::{CatchUpFrom, How, Inbox};
+use crate::timeline::How;
 
 /// What the socket's task and a reading share.
 #[derive(Debug, Clone)]
@@ -24,6 +25,9 @@ pub(crate) struct Shared {
     pub(crate) inbox: Arc<Mutex<Inbox>>,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) first_visit_messages: u32,
+    pub(crate) pace: Pace,
+    /// The node's clock in the last frame that told it, and when that came.
+    pub(crate) node_clock: Arc<Mutex<Option<(Timestamp, Instant)>>>,
 }
 
 impl Shared {
@@ -45,68 +49,113 @@ impl Shared {
         Ok(())
     }
 
-    /// Reads all channels after `delay`, and closes the gap.
+    /// A frame told the node's clock.
+    pub(crate) fn learn_node_clock(&self, server_time: Timestamp) {
+        *lock(&self.node_clock) = Some((server_time, Instant::now()));
+    }
+
+    /// The server's time, or a little before it: what a frame told, and what passed here since it
+    /// came, by a clock that nobody sets. The frame's way is not counted, so a reading never says
+    /// to have started later than it did.
+    pub(crate) fn node_now(&self) -> Timestamp {
+        let told = *lock(&self.node_clock);
+        told.map_or_else(|| self.api.server_now(), |(time, at)| time.plus(at.elapsed()))
+    }
+
+    /// Reads the channels that have a gap, all of them if the gap concerns all.
+    ///
+    /// A gap that opens again meanwhile stays open, for the next reading.
     ///
     /// # Errors
     /// Only what no retry will mend.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the gap open; the next reading starts over, and the timelines
-    /// know what this one brought.
-    pub(crate) async fn catch_up(
-        self,
-        delay: Duration,
-        mut backoff: Backoff,
-    ) -> Result<(), StopReason> {
-        sleep(delay).await;
-        let started_at = self.api.server_now();
-        let channels = patiently(&mut backoff, || self.api.channels()).await?;
-        for channel in &channels {
-            match self.read_channel(channel, &mut backoff).await {
-                // Removed in the meantime: there is nothing to read any more.
-                Err(StopReason::Refused(error))
-                    if error.code() == Some(ErrorCode::ChannelNotFound) => {}
-                other => other?,
+    /// Dropping the future keeps what it read. The gaps of channels that it did not finish stay
+    /// open.
+    pub(crate) async fn catch_up(self) -> Result<(), StopReason> {
+        let started_at = self.node_now();
+        let Due { list, channels } = self.inbox().due();
+        let work: Vec<Work> = match list {
+            Some(opening) => {
+                let listed = self.pace.patiently(|| self.api.channels()).await?;
+                self.inbox().list_read(opening, &listed, started_at);
+                listed.into_iter().map(Work::of).collect()
             }
-            self.inbox().note_channel(&channel.id, started_at);
-        }
+            None => channels.into_iter().map(|id| Work { id, late: None }).collect(),
+        };
+        let count = work.len();
+        stream::iter(work.into_iter().map(Ok))
+            .try_for_each_concurrent(limits::CLIENT_READS_MAX, |work| self.read_if_due(work))
+            .await?;
         let place = self.place().await?;
-        self.inbox().close_gap(started_at);
-        place.send(Event::CaughtUp { channels: channels.len() });
+        let has_gap = {
+            let mut inbox = self.inbox();
+            inbox.all_read(list, started_at);
+            inbox.has_gap()
+        };
+        if !has_gap {
+            place.send(Event::CaughtUp { channels: count });
+        }
         Ok(())
     }
 
-    async fn read_channel(
-        &self,
-        channel: &Channel,
-        backoff: &mut Backoff,
-    ) -> Result<(), StopReason> {
-        let from = self.inbox().catch_up_from(channel);
-        match from {
-            CatchUpFrom::NewerThan(offset) => self.read_newer(channel, offset, backoff).await,
-            CatchUpFrom::FirstVisit if self.first_visit_messages == 0 => Ok(()),
-            CatchUpFrom::FirstVisit => {
-                let limit = self.first_visit_messages.min(limits::PAGE_ROWS_MAX);
-                let newest = || self.api.scroll(&channel.id, None, limit, Direction::Older);
-                let page = patiently(backoff, newest).await?;
-                for message in page.messages.into_iter().rev() {
-                    self.take(message, How::CaughtUp).await?;
-                }
-                Ok(())
+    async fn read_if_due(&self, work: Work) -> Result<(), StopReason> {
+        // A reading that was cut off may have done this channel already.
+        let Some(opening) = self.inbox().opening_of(&work.id) else { return Ok(()) };
+        let started_at = self.node_now();
+        match self.read_channel(&work).await {
+            Ok(()) => self.inbox().channel_read(&work.id, opening, started_at),
+            // Removed in the meantime: there is nothing to read any more.
+            Err(StopReason::Refused(error)) if error.code() == Some(ErrorCode::ChannelNotFound) => {
+                self.inbox().channel_gone(&work.id);
             }
+            Err(reason) => return Err(reason),
         }
+        Ok(())
+    }
+
+    async fn read_channel(&self, work: &Work) -> Result<(), StopReason> {
+        let late = self.late_of(work).await?;
+        let from = self.inbox().catch_up_from(&work.id, late);
+        match from {
+            CatchUpFrom::NewerThan(offset) => self.read_newer(&work.id, offset).await,
+            CatchUpFrom::FirstVisit if self.first_visit_messages == 0 => Ok(()),
+            CatchUpFrom::FirstVisit => self.read_newest(&work.id).await,
+        }
+    }
+
+    /// The channel's `late` mark, read where no list told it and it could matter.
+    async fn late_of(&self, work: &Work) -> Result<Option<Late>, ApiError> {
+        let unknown = work.late.is_none() && self.inbox().needs_late(&work.id);
+        match work.late {
+            Some(late) => Ok(late),
+            None if unknown => {
+                let channel = self.pace.patiently(|| self.api.channel(&work.id)).await?;
+                Ok(channel.late)
+            }
+            None => Ok(None),
+        }
+    }
+
+    async fn read_newest(&self, channel: &ChannelId) -> Result<(), StopReason> {
+        let limit = self.first_visit_messages.min(limits::PAGE_ROWS_MAX);
+        let newest = || self.api.scroll(channel, None, limit, Direction::Older);
+        let page = self.pace.patiently(newest).await?;
+        for message in page.messages.into_iter().rev() {
+            self.take(message, How::CaughtUp).await?;
+        }
+        Ok(())
     }
 
     async fn read_newer(
         &self,
-        channel: &Channel,
+        channel: &ChannelId,
         mut offset: MessageId,
-        backoff: &mut Backoff,
     ) -> Result<(), StopReason> {
-        let limit = limits::PAGE_ROWS_MAX;
         loop {
-            let newer = || self.api.scroll(&channel.id, Some(offset), limit, Direction::Newer);
-            let page = patiently(backoff, newer).await?;
+            let known = self.inbox().known_after(channel, offset);
+            let newer = || self.api.scroll_newer(channel, offset, limits::PAGE_ROWS_MAX, known);
+            let page = self.pace.patiently(newer).await?;
             for message in page.messages {
                 self.take(message, How::CaughtUp).await?;
             }
@@ -116,24 +165,23 @@ impl Shared {
                 Some(next) if next > offset => offset = next,
                 Some(_) | None => return Ok(()),
             }
+            self.inbox().page_read(channel, offset);
         }
     }
 }
 
-/// Repeats a read until it is answered, or refused for good.
-async fn patiently<T, F>(backoff: &mut Backoff, call: impl Fn() -> F) -> Result<T, ApiError>
-where
-    F: Future<Output = Result<T, ApiError>>,
-{
-    loop {
-        match call().await {
-            Err(error) if error.is_retryable() => {
-                sleep(backoff.next_wait(error.retry_after())).await;
-            }
-            other => {
-                backoff.reset();
-                return other;
-            }
-        }
+/// One channel to read.
+struct Work {
+    id: ChannelId,
+    /// What the list said, if it was read.
+    late: Option<Option<Late>>,
+}
+
+impl Work {
+    fn of(channel: Channel) -> Self {
+        Self { id: channel.id, late: Some(channel.late) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -119,7 +119,11 @@ impl Peer {
     }
 
     pub(crate) async fn close(&mut self, code: u16) {
-        let frame = CloseFrame { code: code.into(), reason: "".into() };
+        self.close_because(code, "").await;
+    }
+
+    pub(crate) async fn close_because(&mut self, code: u16, reason: &str) {
+        let frame = CloseFrame { code: code.into(), reason: reason.into() };
         self.stream.send(WsMessage::Close(Some(frame))).await.unwrap();
     }
 }
@@ -204,9 +208,13 @@ fn ready(cursor: &str, resumed: bool) -> ServerFrame {
         user_id: "bob".parse().unwrap(),
         cursor: cursor.into(),
         resumed,
+        tick: TICK,
         server_time: at(0),
     })
 }
+
+/// Short, so that it does not hide the bounds that tests set.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 fn channels() -> Value {
     json!({ "next_offset": null, "channels": [{

@@ -4,20 +4,25 @@
 //! 1. [`Client::start`] asks `GET /connect` for a node ([`Api::connect`]) and waits `delay_ms`.
 //! 2. It opens the node's socket and says `hello` with the ticket and, to resume, its cursor.
 //! 3. `ready` with `resumed:true`: everything after the cursor follows. With `false`, or on
-//!    `resync`: a gap is open. [`Inbox::open_gap`] freezes where each channel stood,
-//!    `GET /channels` and `GET /scroll` newer read on from ten minutes before
-//!    ([`Inbox::catch_up_from`]), while the socket goes on pushing.
-//! 4. Each message, pushed or read, is upserted by id into its [`Timeline`] and told as an
+//!    `resync`: gaps are open, of all channels or of those that the frame names
+//!    ([`Inbox::open_gap`]). After the node's delay and a random share, `GET /channels` (where all
+//!    are concerned) and `GET /scroll` newer read each of them from where it can miss something
+//!    ([`Inbox::catch_up_from`]), four at once, while the socket goes on pushing.
+//! 4. Each message, pushed or read, is upserted by id into its [`Timeline`] and reported as an
 //!    [`Event`]; only then does the cursor move.
-//! 5. The socket ends, or is silent for 25 s: [`Session::on_lost`] names the next [`Step`], and it
-//!    begins again at 1, elsewhere.
+//! 5. The socket ends, or is silent for 25 s or one and a half ticks: [`Session::on_lost`] names
+//!    the next [`Step`], and it begins again at 1, elsewhere.
 //! 6. [`Client::send`] mints the message's id and repeats `POST /messages` with it until it is
 //!    stored or refused ([`Outbox`]).
 //!
 //! **Invariants.**
 //! - The cursor is never ahead of what the program was given; so a crash repeats, and loses
 //!   nothing.
-//! - A gap stays open over any number of sockets, until one reading was complete.
+//! - A channel's gap stays open over any number of sockets, until a reading of it was complete that
+//!   began after the gap last opened. Channels without a gap move on.
+//! - A reading is not repeated: it goes on over lost sockets, starts where the last complete one of
+//!   the channel did, and tells the server what is here already (ADR 0023).
+//! - While the server is in trouble, one read asks for all.
 //! - Per message, exactly one event is `fresh`.
 //! - A retry carries the id of its first attempt.
 //! - Every wait ends by itself, every queue has a bound: events that are not taken leave the socket
@@ -44,12 +49,14 @@
 //! # }
 //! ```
 
+mod inbox;
 mod live;
 mod session;
 mod timeline;
 
 mod catch_up;
 mod event;
+mod pace;
 
 mod send;
 
@@ -71,12 +78,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use backoff::Backoff;
 pub use error::ApiError;
 pub use event::Event;
+pub use inbox::{CatchUpFrom, Inbox};
 pub use live::{Client, Config};
 pub use raw::{OpenError, RawSocket, Received, exchange, exchange_for};
 pub use rest::{Api, Assignment, ChannelPage, MemberPage, Page, Posted, Target};
 pub use send::{Draft, Outbox, SendError, Sent};
 pub use session::{Lost, Session, Step, StopReason};
-pub use timeline::{CatchUpFrom, How, Inbox, Timeline};
+pub use timeline::{How, Timeline};
 pub use token::{DevUser, LoginFuture, Token, TokenSource};
 pub use transport::{ByteStream, Call, CallCause, CallError, RawAnswer, Transport};
 pub use trust::{Trust, TrustError};

@@ -10,11 +10,13 @@ use tokio::task::JoinSet;
 use crate::backoff::Backoff;
 use crate::catch_up::Shared;
 use crate::event::Event;
+use crate::inbox::Inbox;
 use crate::lock;
+use crate::pace::Pace;
 use crate::rest::Api;
 use crate::send::{Outbox, SendError, Sent};
 use crate::session::Session;
-use crate::timeline::{Inbox, Timeline};
+use crate::timeline::Timeline;
 
 mod task;
 
@@ -35,7 +37,7 @@ pub struct Config {
     pub events_max: usize,
     /// How long to wait between attempts.
     pub backoff: Backoff,
-    /// How long a socket may be silent.
+    /// How long a socket may be silent; or one and a half of its ticks, where that is longer.
     pub silence_max: Duration,
 }
 
@@ -88,25 +90,29 @@ impl Client {
     pub fn start(config: Config) -> (Self, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(config.events_max.max(1));
         let inbox = Arc::new(Mutex::new(config.inbox));
+        let (api, mut backoff) = (config.api, config.backoff);
         let shared = Shared {
-            api: config.api.clone(),
+            api: api.clone(),
             inbox: Arc::clone(&inbox),
             events,
             first_visit_messages: config.first_visit_messages,
+            pace: Pace::new(backoff.fork()),
+            node_clock: Arc::default(),
         };
         let control = Control { online: true, reading: true, cuts: 0 };
         let (control, orders) = watch::channel(control);
         let view = Arc::new(Mutex::new(View { node_id: None, cursor: config.cursor.clone() }));
-        let (api, mut backoff) = (config.api, config.backoff);
         let outbox = Outbox::beside(api.clone(), Arc::clone(&inbox), backoff.fork());
         let task = Task {
             shared,
             view: Arc::clone(&view),
             orders,
             readings: JoinSet::new(),
-            reading_backoff: backoff.fork(),
+            pending: None,
+            spread: backoff.fork(),
             session: Session::new(config.cursor, backoff),
             silence_max: config.silence_max,
+            tick: Duration::ZERO,
             ready_at: None,
             lost_at: None,
         };

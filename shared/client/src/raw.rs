@@ -67,6 +67,7 @@ pub enum Received {
 #[derive(Debug)]
 pub struct RawSocket {
     stream: WebSocketStream<Box<dyn ByteStream>>,
+    close_reason: String,
 }
 
 impl RawSocket {
@@ -139,7 +140,7 @@ impl RawSocket {
             request.headers_mut().insert(name, value);
         }
         match client_async_with_config(request, stream, Some(bounds())).await {
-            Ok((stream, _)) => Ok(Self { stream }),
+            Ok((stream, _)) => Ok(Self { stream, close_reason: String::new() }),
             Err(tungstenite::Error::Http(response)) => {
                 Err(OpenError::Refused { status: response.status().as_u16() })
             }
@@ -191,7 +192,9 @@ impl RawSocket {
                 Some(Ok(Message::Pong(bytes))) => Received::Pong(bytes.to_vec()),
                 Some(Ok(Message::Ping(_) | Message::Frame(_))) => continue,
                 Some(Ok(Message::Close(frame))) => {
-                    Received::Closed(frame.map_or(NO_CODE, |frame| frame.code.into()))
+                    let Some(frame) = frame else { return Received::Closed(NO_CODE) };
+                    self.close_reason = frame.reason.to_string();
+                    Received::Closed(frame.code.into())
                 }
                 Some(Err(_)) | None => Received::Broken,
             };
@@ -240,6 +243,12 @@ impl RawSocket {
                 | Received::Pong(_) => {}
             }
         }
+    }
+
+    /// The reason of the close frame that came; empty if there was none.
+    #[must_use]
+    pub fn close_reason(&self) -> &str {
+        &self.close_reason
     }
 
     /// Answers a close frame, so that the node need not wait for it.

@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::backoff::Backoff;
 use crate::error::ApiError;
+use crate::inbox::Inbox;
 use crate::lock;
 use crate::rest::{Api, Posted};
-use crate::timeline::Inbox;
 
 /// A message before it is stored. Sending the same draft again can never store it twice.
 #[derive(Debug, Clone, PartialEq, Eq)]

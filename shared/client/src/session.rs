@@ -12,22 +12,27 @@ use crate::error::ApiError;
 use crate::rest::{Assignment, Target};
 
 /// How a socket ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Lost {
     /// With a close frame.
-    Closed(u16),
+    Closed {
+        /// Its code; 1005 if it held none.
+        code: u16,
+        /// Its reason: code 1013 says there how long to wait.
+        reason: String,
+    },
     /// TCP broke.
     Broken,
-    /// No frame for [`limits::SILENCE_MAX`].
+    /// No frame for [`limits::SILENCE_MAX`], or one and a half ticks where that is longer.
     Silent,
 }
 
 impl Lost {
     /// The close code, or 1006 where there was none (RFC 6455 7.1.5).
     #[must_use]
-    pub const fn code(self) -> u16 {
+    pub const fn code(&self) -> u16 {
         match self {
-            Self::Closed(code) => code,
+            Self::Closed { code, .. } => *code,
             Self::Broken | Self::Silent => ABNORMAL,
         }
     }
@@ -168,10 +173,12 @@ impl Session {
     }
 
     /// The socket ended, `lived` after its `ready` (`None`: before it).
-    pub fn on_lost(&mut self, lost: Lost, lived: Option<Duration>) -> Step {
-        let code = match lost {
-            Lost::Closed(number) => CloseCode::of_number(number),
-            Lost::Broken | Lost::Silent => Some(CloseCode::GoingAway),
+    pub fn on_lost(&mut self, lost: &Lost, lived: Option<Duration>) -> Step {
+        let (code, asked) = match lost {
+            Lost::Closed { code, reason } => {
+                (CloseCode::of_number(*code), CloseCode::delay_of_reason(reason))
+            }
+            Lost::Broken | Lost::Silent => (Some(CloseCode::GoingAway), None),
         };
         // A node whose sockets end as soon as they are ready is a failure too, or this would be a
         // loop without a wait.
@@ -184,9 +191,12 @@ impl Session {
             (AfterClose::Stop, Some(code)) => return Step::Stop(StopReason::Closed(code)),
             (AfterClose::ResumeElsewhere, _) => self.failed = self.node_id.clone(),
             (AfterClose::WithFreshToken, _) => self.fresh_token = true,
-            (AfterClose::ResumeAfterWait, _) => {
+            (AfterClose::ResumeAfterWait, code) => {
+                // The node is well: it is busy, or this client was too fast. No report.
                 self.failures += 1;
-                let wait = self.backoff.next_wait(Some(limits::CLIENT_BACKOFF.0));
+                let asked = asked.filter(|_| code == Some(CloseCode::Busy));
+                let wait = asked.unwrap_or(limits::CLIENT_BACKOFF.0);
+                let wait = self.backoff.next_wait(Some(wait));
                 return self.connect(wait);
             }
             (AfterClose::Resume | AfterClose::Stop, _) => {}

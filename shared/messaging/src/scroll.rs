@@ -1,6 +1,6 @@
 //! `GET /scroll`: pages of a channel's history, for its members only.
 
-use model::{ChannelId, ErrorCode, Message, MessageId, limits};
+use model::{ChannelId, ErrorCode, KnownMessages, Message, MessageId, limits};
 use protocol::http::Direction;
 
 use crate::access::{AccessError, member_channel};
@@ -19,6 +19,9 @@ pub struct Scroll {
     pub limit: u32,
     /// Which way.
     pub direction: Direction,
+    /// What the caller says to have of the messages that the page begins with: if that is so, they
+    /// are left out.
+    pub known: Option<KnownMessages>,
 }
 
 /// A page.
@@ -71,10 +74,27 @@ pub async fn scroll(app: &App, caller: &Principal, request: Scroll) -> Result<Pa
 }
 
 async fn read_page(app: &App, request: &Scroll) -> Result<Page, StoreError> {
+    let limit = request.limit as usize;
+    let Some(known) = request.known else { return read_messages(app, request, limit).await };
+    // One strong read of both: what the caller has is compared with the store, never believed.
+    let mut page = read_messages(app, request, known.count() + limit).await?;
+    if KnownMessages::of(page.messages.iter().map(|message| message.id).take(known.count()))
+        == Some(known)
+    {
+        page.messages.drain(..known.count());
+    } else if page.messages.len() > limit {
+        page.messages.truncate(limit);
+        page.next_offset = page.messages.last().map(|message| message.id);
+    }
+    Ok(page)
+}
+
+/// Reads up to `wanted` messages.
+async fn read_messages(app: &App, request: &Scroll, wanted: usize) -> Result<Page, StoreError> {
     let newest_first = request.direction == Direction::Older;
     let mut page = Page { messages: Vec::new(), next_offset: None };
     let Some((mut lowest, mut highest)) = bounds(app, request) else { return Ok(page) };
-    let wanted = request.limit as usize;
+    let rows_max = u32::try_from(wanted).unwrap_or(u32::MAX).min(limits::PAGE_ROWS_MAX);
     // Redirects hide rows: go on until the page is full or the end is reached, within bounds.
     for _ in 0..limits::PAGE_QUERIES_MAX {
         let query = PageQuery {
@@ -82,7 +102,7 @@ async fn read_page(app: &App, request: &Scroll) -> Result<Page, StoreError> {
             lowest,
             highest,
             newest_first,
-            limit: request.limit,
+            limit: rows_max,
             strong: !newest_first || request.offset.is_none(),
         };
         let read = app.messages.page(&query).await?;

@@ -275,3 +275,23 @@ pub const WORKSPACE_IDLE: Duration = Duration::from_secs(60);
 pub const DRAIN_MAX: Duration = Duration::from_secs(20);
 /// First and last wait of a client between attempts (full jitter).
 pub const CLIENT_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+// How clients catch up (ADR 0023).
+
+/// How far before the start of a complete read a message may lie that was stored after it. An id is
+/// at most [`PAST`] old when its function looks at the clock, the write is given up
+/// [`SEND_DEADLINE`] later, and clocks of servers differ by [`FUTURE`]: 17 s. The rest is for a
+/// write that the store carries out after its function gave up, and for a clock that is off.
+pub const VERIFIED_OVERLAP: Duration = Duration::from_secs(30);
+/// Messages that `known` of `GET /scroll` may sum up. With a page of [`PAGE_ROWS_MAX`] after them
+/// they take six of the queries of [`PAGE_QUERIES_MAX`].
+pub const KNOWN_MESSAGES_MAX: u32 = 500;
+/// How long before the last frame a client leaves out of `known`: messages are published a moment
+/// after their ids' times and not in the order of ids, so one of that moment may be missing, and
+/// the whole digest would be wrong.
+pub const KNOWN_MARGIN: Duration = Duration::from_millis(500);
+/// Channels that a catch-up reads at once.
+pub const CLIENT_READS_MAX: usize = 4;
+/// The longest wait that a client believes a server: `Retry-After`, `delay_ms` of a `resync` and of
+/// close code 1013.
+pub const CLIENT_WAIT_MAX: Duration = Duration::from_secs(300);

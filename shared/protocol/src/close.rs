@@ -1,5 +1,7 @@
 //! Why a socket ends (RFC 6455 7.4, and this protocol's own codes).
 
+use std::time::Duration;
+
 /// What a client does after a socket ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AfterClose {
@@ -77,9 +79,33 @@ close_codes! {
     SlowConsumer = 4508, "slow_consumer", Resume, "The socket's queue is full.";
 }
 
+impl CloseCode {
+    /// The wait that the reason of a close frame asks for, `delay_ms=<n>`; `None` for any other
+    /// reason.
+    #[must_use]
+    pub fn delay_of_reason(reason: &str) -> Option<Duration> {
+        let digits = reason.strip_prefix(DELAY_PREFIX)?;
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| digits.parse().ok()).flatten().map(Duration::from_millis)
+    }
+}
+
+const DELAY_PREFIX: &str = "delay_ms=";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_asks_for_a_wait_or_it_does_not() {
+        let delay = CloseCode::delay_of_reason;
+        assert_eq!(delay("delay_ms=1500"), Some(Duration::from_millis(1_500)));
+        assert_eq!(delay("delay_ms=0"), Some(Duration::ZERO));
+        for other in ["", "busy", "delay_ms=", "delay_ms=-1", "delay_ms=+1", "delay_ms=1 ", "1"] {
+            assert_eq!(delay(other), None, "{other}");
+        }
+        assert_eq!(delay("delay_ms=99999999999999999999"), None);
+    }
 
     #[test]
     fn the_resumable_codes_are_those_of_the_protocol() {

@@ -1,5 +1,7 @@
 //! What a socket carries: text frames of JSON.
 
+use std::time::Duration;
+
 use model::{
     ChannelChange, ChannelId, ConnectionId, Message, MessageId, MessageText, NodeId, Timestamp,
     UserId, WorkspaceId, limits,
@@ -95,6 +97,8 @@ pub enum ServerFrame {
         server_time: Timestamp,
         /// Whether the path behind the socket is whole.
         fresh: bool,
+        /// How often ticks come from now on, where that has changed.
+        every: Option<Duration>,
     },
     /// Something could not be replayed: wait, then read again as after `resumed:false`.
     Resync {
@@ -124,6 +128,8 @@ pub struct Ready {
     pub cursor: String,
     /// Whether everything after the client's cursor follows.
     pub resumed: bool,
+    /// How often ticks come.
+    pub tick: Duration,
     /// The node's clock.
     pub server_time: Timestamp,
 }
@@ -137,7 +143,7 @@ impl Ready {
             node_id: self.node_id.as_str(),
             resumed: self.resumed,
             server_time: self.server_time.unix_ms(),
-            tick_ms: limits::TICK.as_secs() * 1_000,
+            tick_ms: millis(self.tick),
             kind: "ready",
             user_id: self.user_id.as_str(),
             workspace_id: self.workspace_id.as_str(),
@@ -175,9 +181,16 @@ impl ServerFrame {
                 "type": "channel", "cursor": cursor, "change": change.as_str(),
                 "channel_id": channel_id.as_str(), "user_id": user_id.as_str(),
             }),
-            Self::Tick { cursor, server_time, fresh } => json!({
-                "type": "tick", "cursor": cursor, "server_time": server_time.unix_ms(), "fresh": fresh,
-            }),
+            Self::Tick { cursor, server_time, fresh, every } => {
+                let mut frame = json!({
+                    "type": "tick", "cursor": cursor, "server_time": server_time.unix_ms(),
+                    "fresh": fresh,
+                });
+                if let (Some(every), Some(fields)) = (every, frame.as_object_mut()) {
+                    fields.insert("tick_ms".into(), millis(*every).into());
+                }
+                frame
+            }
             Self::Resync { reason, delay_ms, channels } => {
                 let mut frame = json!({ "type": "resync", "reason": reason, "delay_ms": delay_ms });
                 if let (Some(channels), Some(fields)) = (channels, frame.as_object_mut()) {
@@ -203,6 +216,7 @@ impl ServerFrame {
                 user_id: wire.user_id?.parse().ok()?,
                 cursor: wire.cursor?,
                 resumed: wire.resumed?,
+                tick: wire.tick_ms.map_or(limits::TICK, Duration::from_millis),
                 server_time: Timestamp::from_unix_ms(wire.server_time?),
             })),
             "message" => {
@@ -218,6 +232,7 @@ impl ServerFrame {
                 cursor: wire.cursor?,
                 server_time: Timestamp::from_unix_ms(wire.server_time?),
                 fresh: wire.fresh?,
+                every: wire.tick_ms.map(Duration::from_millis),
             }),
             "resync" => Some(Self::Resync {
                 reason: wire.reason?,
@@ -230,6 +245,10 @@ impl ServerFrame {
             _ => Some(Self::Unknown),
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[derive(Deserialize)]
@@ -249,6 +268,7 @@ struct Wire {
     fresh: Option<bool>,
     reason: Option<String>,
     delay_ms: Option<u64>,
+    tick_ms: Option<u64>,
     channels: Option<Vec<String>>,
 }
 
@@ -324,6 +344,7 @@ mod tests {
                 user_id: "a".parse().unwrap(),
                 cursor: "c".into(),
                 resumed: true,
+                tick: Duration::from_millis(20_000),
                 server_time: Timestamp::from_unix_ms(5),
             }),
             ServerFrame::Message { cursor: "c".into(), message: message.clone() },
@@ -337,6 +358,13 @@ mod tests {
                 cursor: "c".into(),
                 server_time: Timestamp::from_unix_ms(5),
                 fresh: false,
+                every: None,
+            },
+            ServerFrame::Tick {
+                cursor: "c".into(),
+                server_time: Timestamp::from_unix_ms(5),
+                fresh: true,
+                every: Some(Duration::from_secs(30)),
             },
             ServerFrame::Resync { reason: "hole".into(), delay_ms: 12, channels: None },
             ServerFrame::Resync {

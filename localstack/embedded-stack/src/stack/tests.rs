@@ -34,7 +34,8 @@ async fn history(stack: &Stack) -> Vec<MessageId> {
     let mut offset = None;
     loop {
         let channel_id = channel_id.clone();
-        let page = Scroll { channel_id, offset, limit: 20, direction: Direction::Older };
+        let direction = Direction::Older;
+        let page = Scroll { channel_id, offset, limit: 20, direction, known: None };
         let page = scroll(stack.app(), &alice(), page).await.unwrap();
         ids.extend(page.messages.iter().map(|message| message.id));
         offset = page.next_offset;

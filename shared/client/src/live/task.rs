@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::NodeId;
+use model::{ChannelId, NodeId, limits};
 use protocol::frame::{Ready, ServerFrame};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -26,13 +26,26 @@ pub(super) struct Task {
     pub(super) shared: Shared,
     pub(super) view: Arc<Mutex<View>>,
     pub(super) orders: watch::Receiver<Control>,
-    /// At most one reading at a time.
+    /// At most one reading at a time. It outlives sockets: what it reads is stored, and a gap that
+    /// opens again meanwhile stays open.
     pub(super) readings: JoinSet<Result<(), StopReason>>,
-    pub(super) reading_backoff: Backoff,
+    /// The next reading.
+    pub(super) pending: Option<Pending>,
+    pub(super) spread: Backoff,
     pub(super) session: Session,
     pub(super) silence_max: Duration,
+    /// How often this node's ticks come.
+    pub(super) tick: Duration,
     pub(super) ready_at: Option<Instant>,
     pub(super) lost_at: Option<Instant>,
+}
+
+/// A reading that waits for its time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pending {
+    due_at: Instant,
+    /// The first wait of those that were joined ends here at the latest.
+    latest: Instant,
 }
 
 /// Why a socket is left.
@@ -84,7 +97,11 @@ impl Task {
 
     /// The step was dropped, and with it the socket, if there was one.
     async fn interrupted(&mut self) -> Step {
-        if self.ready_at.is_some() { self.lost(Lost::Broken).await } else { self.session.start() }
+        if !self.orders.borrow().online {
+            // No call until it is online again. The gaps stay open.
+            self.readings.shutdown().await;
+        }
+        if self.ready_at.is_some() { self.lost(&Lost::Broken).await } else { self.session.start() }
     }
 
     async fn perform(&mut self, step: Step) -> Step {
@@ -128,8 +145,6 @@ impl Task {
 
     /// Holds a socket until it ends.
     async fn hold(&mut self, mut socket: RawSocket, ticket: &str) -> Step {
-        // A reading of the socket before must not close a gap that this one opens.
-        self.readings.shutdown().await;
         let leave = match socket.hello(ticket, self.session.cursor()).await {
             Ok(()) => match self.follow(&mut socket).await {
                 Err(leave) => leave,
@@ -139,16 +154,18 @@ impl Task {
         match leave {
             Leave::Lost(lost) => {
                 socket.finish().await;
-                self.lost(lost).await
+                self.lost(&lost).await
             }
             Leave::Stop(reason) => Step::Stop(reason),
         }
     }
 
     async fn follow(&mut self, socket: &mut RawSocket) -> Result<Infallible, Leave> {
-        let mut silent_at = Instant::now() + self.silence_max;
+        self.tick = Duration::ZERO;
+        let mut silent_at = Instant::now() + self.silence_max();
         loop {
             let reading = self.orders.borrow_and_update().reading;
+            let due_at = self.pending.filter(|_| self.readings.is_empty()).map(|next| next.due_at);
             tokio::select! {
                 // What the handle wants and what a reading came to are few; frames can come
                 // without end, and are last but for the silence that they end.
@@ -156,11 +173,20 @@ impl Task {
                 Ok(()) = self.orders.changed() => {}
                 Some(read) = self.readings.join_next() => {
                     read.unwrap_or(Ok(()))?;
+                    self.read_what_is_left();
+                    continue;
+                }
+                () = sleep_until(due_at.unwrap_or_else(Instant::now)), if due_at.is_some() => {
+                    self.pending = None;
+                    self.readings.spawn(self.shared.clone().catch_up());
                     continue;
                 }
                 received = socket.receive(), if reading => match received {
                     Received::Frame(frame) => self.on_frame(frame).await?,
-                    Received::Closed(code) => return Err(Leave::Lost(Lost::Closed(code))),
+                    Received::Closed(code) => {
+                        let reason = socket.close_reason().to_owned();
+                        return Err(Leave::Lost(Lost::Closed { code, reason }));
+                    }
                     Received::Broken => return Err(Leave::Lost(Lost::Broken)),
                     // Neither breaks anything, and only a frame of the protocol proves that the
                     // path behind the socket is alive.
@@ -171,8 +197,12 @@ impl Task {
                 }
             }
             // Counted from when a frame was handled: a program that was slow is not silence.
-            silent_at = Instant::now() + self.silence_max;
+            silent_at = Instant::now() + self.silence_max();
         }
+    }
+
+    fn silence_max(&self) -> Duration {
+        self.silence_max.max(self.tick.mul_f64(SILENT_TICKS))
     }
 
     async fn on_frame(&mut self, frame: ServerFrame) -> Result<(), StopReason> {
@@ -187,44 +217,45 @@ impl Task {
             }
             ServerFrame::Channel { change, channel_id, user_id, .. } => {
                 let place = shared.place().await?;
-                shared.inbox().note_channel(channel_id, shared.api.server_now());
+                shared.inbox().note_channel(channel_id, shared.node_now());
                 let (channel_id, user_id) = (channel_id.clone(), user_id.clone());
                 place.send(Event::Channel { change: *change, channel_id, user_id });
             }
-            ServerFrame::Tick { server_time, fresh, .. } => {
+            ServerFrame::Tick { server_time, fresh, every, .. } => {
                 let (server_time, fresh) = (*server_time, *fresh);
-                shared.place().await?.send(Event::Tick { server_time, fresh });
-            }
-            ServerFrame::Resync { reason, delay_ms, .. } => {
                 let place = shared.place().await?;
-                shared.inbox().open_gap();
-                let delay = resync_delay(*delay_ms);
+                self.tick = every.unwrap_or(self.tick);
+                shared.learn_node_clock(server_time);
+                if fresh {
+                    shared.inbox().in_step(server_time);
+                }
+                place.send(Event::Tick { server_time, fresh });
+            }
+            ServerFrame::Resync { reason, delay_ms, channels } => {
+                let place = shared.place().await?;
+                let delay = self.resync(*delay_ms, channels.as_deref());
                 place.send(Event::Resync { reason: reason.clone(), delay });
             }
             ServerFrame::Unknown => {}
         }
+        shared.inbox().heard(shared.node_now());
         // Only now: a cursor must never be ahead of what the program was given.
         self.session.on_frame(&frame);
         lock(&self.view).cursor = self.session.cursor().map(str::to_owned);
-        match frame {
-            ServerFrame::Ready(_) if self.shared.inbox().has_gap() => {
-                self.read_after(Duration::ZERO).await;
-            }
-            ServerFrame::Resync { delay_ms, .. } => self.read_after(resync_delay(delay_ms)).await,
-            ServerFrame::Ready(_)
-            | ServerFrame::Message { .. }
-            | ServerFrame::Channel { .. }
-            | ServerFrame::Tick { .. }
-            | ServerFrame::Unknown => {}
-        }
         Ok(())
     }
 
     fn ready(&mut self, ready: &Ready) -> Event {
         self.ready_at = Some(Instant::now());
+        self.tick = ready.tick;
         lock(&self.view).node_id = Some(ready.node_id.clone());
+        // Before the clock of this node is learned: the gap begins where the last socket was heard.
         if !ready.resumed {
-            self.shared.inbox().open_gap();
+            self.shared.inbox().open_gap(None);
+        }
+        self.shared.learn_node_clock(ready.server_time);
+        if self.shared.inbox().has_gap() {
+            self.read_after(Duration::ZERO);
         }
         Event::Ready {
             node_id: ready.node_id.clone(),
@@ -234,14 +265,39 @@ impl Task {
         }
     }
 
-    /// Starts a reading. One that runs is given up first: it may have passed what is missing now.
-    async fn read_after(&mut self, delay: Duration) {
-        self.readings.shutdown().await;
-        let backoff = self.reading_backoff.fork();
-        self.readings.spawn(self.shared.clone().catch_up(delay, backoff));
+    /// Opens the gap that a `resync` tells of, and says how long its reading waits: as long as the
+    /// node says, and a random share on top.
+    fn resync(&mut self, delay_ms: u64, channels: Option<&[ChannelId]>) -> Duration {
+        let mut inbox = self.shared.inbox();
+        inbox.heard(self.shared.node_now());
+        inbox.open_gap(channels);
+        drop(inbox);
+        let delay = Duration::from_millis(delay_ms).min(limits::CLIENT_WAIT_MAX);
+        let delay = delay + self.spread.spread(delay);
+        self.read_after(delay);
+        delay
     }
 
-    async fn lost(&mut self, lost: Lost) -> Step {
+    /// Lets a reading begin after `delay`. It joins one that waits already, and begins when the
+    /// later of the two would; but not later and later with each that joins.
+    fn read_after(&mut self, delay: Duration) {
+        let now = Instant::now();
+        let due_at = now + delay;
+        self.pending = Some(match self.pending {
+            Some(first) => Pending { due_at: first.due_at.max(due_at.min(first.latest)), ..first },
+            None => Pending { due_at, latest: now + limits::CLIENT_WAIT_MAX * 2 },
+        });
+    }
+
+    /// A channel may have appeared in the middle of a reading, behind its list.
+    fn read_what_is_left(&mut self) {
+        if self.pending.is_none() && self.shared.inbox().has_gap() {
+            let wait = self.spread.spread(Duration::ZERO);
+            self.read_after(wait);
+        }
+    }
+
+    async fn lost(&mut self, lost: &Lost) -> Step {
         let lived = self.ready_at.take().map(|ready_at| ready_at.elapsed());
         if lived.is_some() {
             self.lost_at = Some(Instant::now());
@@ -253,9 +309,7 @@ impl Task {
     }
 }
 
-fn resync_delay(delay_ms: u64) -> Duration {
-    Duration::from_millis(delay_ms).min(model::limits::DELAY_MAX)
-}
-
+/// Ticks after which a socket without a frame is dead.
+const SILENT_TICKS: f64 = 1.5;
 /// Connecting and upgrading. A node that takes longer would be a bad home.
 const DIAL_WAIT_MAX: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use model::{Message, MessageId};
+use model::{ChannelId, Message, MessageId, limits};
 use protocol::frame::ServerFrame;
 use serde_json::json;
 
@@ -19,7 +19,7 @@ fn is_message(event: &Event) -> bool {
 }
 
 fn tick(cursor: &str) -> ServerFrame {
-    ServerFrame::Tick { cursor: cursor.into(), server_time: at(0), fresh: true }
+    ServerFrame::Tick { cursor: cursor.into(), server_time: at(0), fresh: true, every: None }
 }
 
 /// Pages of two over a history, as `GET /scroll` gives them.
@@ -79,7 +79,7 @@ async fn a_broken_socket_reports_its_node_and_resumes_with_the_cursor() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_resumed_is_read_from_the_overlap_to_the_end() {
+async fn what_cannot_be_resumed_is_read_from_the_last_reading_to_the_end() {
     let history: Vec<_> = (1..=7).map(message).collect();
     let mut fake = Fake::start(move |call| scroll(call, &history)).await;
     let (client, mut events) = fake.client();
@@ -97,10 +97,14 @@ async fn what_cannot_be_resumed_is_read_from_the_overlap_to_the_end() {
     }
     fresh.sort();
     assert_eq!(fresh, [1, 2, 3, 4, 5, 90].map(|ms| message(ms).id));
-    let overlap = MessageId::first_of(message(7).id.time().minus(limits::OVERLAP));
+    // Nothing stored before the first reading can be missing, however old the newest message is.
     let newer: Vec<_> =
         fake.lines("GET /scroll").into_iter().filter(|line| line.contains("newer")).collect();
-    assert!(newer[0].ends_with(&format!("&offset={overlap}")), "{newer:?}");
+    let (_, offset) = newer[0].rsplit_once("&offset=").unwrap();
+    let offset: MessageId = offset.parse().unwrap();
+    let verified = at(0).minus(limits::VERIFIED_OVERLAP);
+    let late = offset.time().since(verified);
+    assert!(offset.time() >= verified && late < Duration::from_secs(20), "{newer:?}");
     // Four pages with messages, and the empty one that says there is no more.
     assert_eq!(newer.len(), 5);
     assert!(!client.inbox().has_gap());
@@ -117,7 +121,7 @@ async fn a_gap_that_a_lost_socket_leaves_open_is_read_after_the_next_one() {
     .await;
     let (client, mut events) = Client::start(Config {
         // The first failure of the reading waits for longer than the socket lives.
-        backoff: Backoff::seeded(1).with_windows(Duration::from_secs(50), Duration::from_secs(50)),
+        backoff: Backoff::seeded(1).with_windows(Duration::from_secs(2), Duration::from_secs(2)),
         ..fake.config()
     });
     let peer = fake.accept_ready("c1", false).await;
@@ -143,6 +147,103 @@ async fn a_resync_waits_and_reads() {
     until_caught_up(&mut events).await;
     assert!(started_at.elapsed() >= Duration::from_millis(60));
     assert_eq!(fake.lines("GET /connect").len(), 1);
+}
+
+/// Two channels, as `GET /channels` tells them.
+fn two_channels(call: &Call) -> Option<(u16, serde_json::Value)> {
+    let object = |id: &ChannelId| {
+        json!({
+            "channel_id": id.as_str(), "workspace_id": "demo", "type": "GROUP_CHANNEL",
+            "name": "general", "contract": "persist_first", "created_at": at(0).rfc3339(),
+            "created_by": "alice", "members_version": 1, "late": null,
+        })
+    };
+    let channels = [general(), other()].map(|id| object(&id));
+    call.line
+        .starts_with("GET /channels?")
+        .then(|| (200, json!({ "next_offset": null, "channels": channels })))
+}
+
+fn other() -> ChannelId {
+    ChannelId::mint_group(at(0), 2)
+}
+
+fn resync(delay_ms: u64, channels: &[ChannelId]) -> ServerFrame {
+    let channels = (!channels.is_empty()).then(|| channels.to_vec());
+    ServerFrame::Resync { reason: "hole".into(), delay_ms, channels }
+}
+
+#[tokio::test]
+async fn a_resync_reads_the_channels_that_it_names() {
+    let mut fake = Fake::start(two_channels).await;
+    let (_client, mut events) = fake.client();
+    let mut peer = fake.accept_ready("c1", false).await;
+    until_caught_up(&mut events).await;
+    let calls = fake.calls().len();
+    peer.send(&resync(0, &[other()])).await;
+    until_caught_up(&mut events).await;
+    let lines: Vec<_> = fake.calls().split_off(calls).into_iter().map(|call| call.line).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with(&format!("GET /scroll?channel_id={}", other())), "{lines:?}");
+}
+
+#[tokio::test]
+async fn resyncs_that_wait_join_and_all_channels_are_more_than_some() {
+    let mut fake = Fake::start(two_channels).await;
+    let (_client, mut events) = fake.client();
+    let mut peer = fake.accept_ready("c1", false).await;
+    until_caught_up(&mut events).await;
+    for (frames, list) in [
+        ([resync(150, &[other()]), resync(100, &[general()])], 0),
+        ([resync(150, &[other()]), resync(100, &[])], 1),
+    ] {
+        let calls = fake.calls().len();
+        let started_at = tokio::time::Instant::now();
+        for frame in frames {
+            peer.send(&frame).await;
+        }
+        until_caught_up(&mut events).await;
+        assert!(started_at.elapsed() >= Duration::from_millis(150));
+        let lines: Vec<_> =
+            fake.calls().split_off(calls).into_iter().map(|call| call.line).collect();
+        let count = |start: &str| lines.iter().filter(|line| line.starts_with(start)).count();
+        let found = (count("GET /channels?"), count("GET /scroll"), lines.len());
+        assert_eq!(found, (list, 2, 2 + list), "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_busy_node_is_left_for_as_long_as_it_says_and_not_reported() {
+    let mut fake = Fake::start(|_| None).await;
+    let (_client, mut events) = fake.client();
+    let mut peer = fake.accept_ready("c1", false).await;
+    until_caught_up(&mut events).await;
+    let started_at = tokio::time::Instant::now();
+    peer.close_because(1013, "delay_ms=300").await;
+    event(&mut events, |event| matches!(event, Event::Lost { code: 1013 })).await;
+    let peer = fake.accept_ready("c1", true).await;
+    assert!(started_at.elapsed() >= Duration::from_millis(300));
+    assert_eq!(peer.hello.cursor.as_deref(), Some("c1"));
+    assert_eq!(fake.lines("GET /connect"), ["GET /connect", "GET /connect"]);
+}
+
+#[tokio::test]
+async fn silence_is_measured_by_the_ticks_of_the_node() {
+    let mut fake = Fake::start(|_| None).await;
+    let silence_max = Duration::from_millis(50);
+    let (_client, mut events) = Client::start(Config { silence_max, ..fake.config() });
+    let mut peer = fake.accept_ready("c1", false).await;
+    let tick = |every| ServerFrame::Tick {
+        cursor: "c1".into(),
+        server_time: at(0),
+        fresh: true,
+        every: Some(Duration::from_millis(every)),
+    };
+    peer.send(&tick(400)).await;
+    event(&mut events, |event| matches!(event, Event::Tick { .. })).await;
+    let heard_at = tokio::time::Instant::now();
+    event(&mut events, |event| matches!(event, Event::Lost { code: 1006 })).await;
+    assert!(heard_at.elapsed() >= Duration::from_millis(550), "{:?}", heard_at.elapsed());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The calls of PROTOCOL section 2, and the local ones of section 4.
 
-use model::{Channel, ChannelId, MessageId, NodeId, UserId};
+use model::{Channel, ChannelId, KnownMessages, MessageId, NodeId, UserId};
 use protocol::http::call::{self, TokenBody};
 use protocol::http::{ChannelBody, Direction};
 use reqwest::Method;
@@ -40,6 +40,20 @@ impl Api {
         };
         let path = format!("/scroll?channel_id={channel}&limit={limit}&direction={direction}");
         self.typed(Method::GET, &with_offset(path, offset), None, Page::read).await
+    }
+
+    /// `GET /scroll` newer, oldest first: up to `limit` messages beyond `offset` and beyond what is
+    /// known there. A server that does not know the parameter answers the known ones too.
+    pub async fn scroll_newer(
+        &self,
+        channel: &ChannelId,
+        offset: MessageId,
+        limit: u32,
+        known: Option<KnownMessages>,
+    ) -> Result<Page, ApiError> {
+        let known = known.map_or_else(String::new, |known| format!("&known={known}"));
+        let path = format!("/scroll?channel_id={channel}&limit={limit}&direction=newer{known}");
+        self.typed(Method::GET, &with_offset(path, Some(offset)), None, Page::read).await
     }
 
     /// `POST /channels` for a group. Not idempotent: two calls make two channels.

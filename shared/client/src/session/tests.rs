@@ -29,6 +29,7 @@ fn ready(cursor: &str) -> ServerFrame {
         user_id: "bob".parse().unwrap(),
         cursor: cursor.into(),
         resumed: false,
+        tick: limits::TICK,
         server_time: Timestamp::from_unix_ms(0),
     })
 }
@@ -38,6 +39,10 @@ fn live() -> Session {
     session.on_assigned(assignment(0, &["N2"]));
     session.on_frame(&ready("c1"));
     session
+}
+
+fn closed(code: u16) -> Lost {
+    Lost::Closed { code, reason: String::new() }
 }
 
 fn refused(code: ErrorCode) -> ApiError {
@@ -64,31 +69,31 @@ fn short(step: &Step) -> String {
 fn every_end_of_a_socket_leads_where_the_protocol_says() {
     let elsewhere = "/connect?failed=N1";
     let cases = [
-        (Lost::Closed(1001), elsewhere),
-        (Lost::Closed(1011), elsewhere),
-        (Lost::Closed(1012), elsewhere),
+        (closed(1001), elsewhere),
+        (closed(1011), elsewhere),
+        (closed(1012), elsewhere),
         (Lost::Broken, elsewhere),
         (Lost::Silent, elsewhere),
-        (Lost::Closed(3999), elsewhere),
-        (Lost::Closed(4401), "fresh token, /connect"),
-        (Lost::Closed(4408), "/connect"),
-        (Lost::Closed(4429), "wait, /connect"),
-        (Lost::Closed(4508), "/connect"),
-        (Lost::Closed(1000), "stop: the node closed the socket: 1000 (closed)"),
-        (Lost::Closed(1002), "stop: the node closed the socket: 1002 (protocol_error)"),
-        (Lost::Closed(1003), "stop: the node closed the socket: 1003 (binary_frame)"),
-        (Lost::Closed(1007), "stop: the node closed the socket: 1007 (bad_utf8)"),
-        (Lost::Closed(1009), "stop: the node closed the socket: 1009 (frame_too_big)"),
-        (Lost::Closed(4400), "stop: the node closed the socket: 4400 (bad_frame)"),
-        (Lost::Closed(4403), "stop: the node closed the socket: 4403 (revoked)"),
-        (Lost::Closed(4409), "stop: the node closed the socket: 4409 (too_many_sockets)"),
+        (closed(3999), elsewhere),
+        (closed(4401), "fresh token, /connect"),
+        (closed(4408), "/connect"),
+        (closed(1013), "wait, /connect"),
+        (closed(4411), elsewhere),
+        (closed(4429), "wait, /connect"),
+        (closed(4508), "/connect"),
+        (closed(1000), "stop: the node closed the socket: 1000 (closed)"),
+        (closed(1002), "stop: the node closed the socket: 1002 (protocol_error)"),
+        (closed(1003), "stop: the node closed the socket: 1003 (binary_frame)"),
+        (closed(1007), "stop: the node closed the socket: 1007 (bad_utf8)"),
+        (closed(1009), "stop: the node closed the socket: 1009 (frame_too_big)"),
+        (closed(4400), "stop: the node closed the socket: 4400 (bad_frame)"),
+        (closed(4403), "stop: the node closed the socket: 4403 (revoked)"),
+        (closed(4409), "stop: the node closed the socket: 4409 (too_many_sockets)"),
     ];
-    for (lost, expected) in cases {
-        assert_eq!(short(&live().on_lost(lost, LONG)), expected, "{lost:?}");
+    for (lost, expected) in &cases {
+        assert_eq!(short(&live().on_lost(lost, LONG)), *expected, "{lost:?}");
     }
-    let covered = |code: &&CloseCode| {
-        cases.iter().any(|(lost, _)| matches!(lost, Lost::Closed(n) if *n == code.number()))
-    };
+    let covered = |code: &&CloseCode| cases.iter().any(|(lost, _)| *lost == closed(code.number()));
     assert!(CloseCode::ALL.iter().all(|code| covered(&code)), "a close code without a case");
 }
 
@@ -100,11 +105,12 @@ fn a_cursor_moves_with_its_frames_and_outlives_the_socket() {
         cursor: "c2".into(),
         server_time: Timestamp::from_unix_ms(0),
         fresh: false,
+        every: None,
     };
     session.on_frame(&tick);
     session.on_frame(&ServerFrame::Resync { reason: "hole".into(), delay_ms: 5, channels: None });
     session.on_frame(&ServerFrame::Unknown);
-    session.on_lost(Lost::Silent, LONG);
+    session.on_lost(&Lost::Silent, LONG);
     assert_eq!(session.cursor(), Some("c2"));
     assert_eq!(Lost::Silent.code(), 1006);
 }
@@ -130,7 +136,7 @@ fn the_second_node_helps_where_connect_fails() {
     assert_eq!(short(&step), "wait, /connect?failed=N2");
     // What a failed call had to tell, the next one tells.
     let mut session = live();
-    session.on_lost(Lost::Closed(4401), LONG);
+    session.on_lost(&closed(4401), LONG);
     let step = session.on_connect_failed(refused(ErrorCode::Unavailable));
     assert_eq!(short(&step), "wait, fresh token, /connect");
     assert!(matches!(step, Step::Connect { wait, .. } if wait >= Duration::from_secs(4)));
@@ -153,7 +159,30 @@ fn what_connect_refuses_for_good_stops() {
 fn sockets_that_end_as_soon_as_they_are_ready_are_a_loop_with_waits() {
     let mut session = live();
     let short_lived = Some(Duration::from_millis(3));
-    assert_eq!(short(&session.on_lost(Lost::Closed(1011), short_lived)), "/connect?failed=N1");
-    assert_eq!(short(&session.on_lost(Lost::Closed(1011), None)), "wait, /connect?failed=N1");
-    assert_eq!(short(&session.on_lost(Lost::Closed(1011), LONG)), "/connect?failed=N1");
+    assert_eq!(short(&session.on_lost(&closed(1011), short_lived)), "/connect?failed=N1");
+    assert_eq!(short(&session.on_lost(&closed(1011), None)), "wait, /connect?failed=N1");
+    assert_eq!(short(&session.on_lost(&closed(1011), LONG)), "/connect?failed=N1");
+}
+
+#[test]
+fn a_busy_node_says_how_long_to_wait_and_is_not_reported() {
+    let waits = |reason: &str| {
+        let reason = reason.to_owned();
+        let step = live().on_lost(&Lost::Closed { code: 1013, reason }, LONG);
+        assert_eq!(short(&step), "wait, /connect");
+        let Step::Connect { wait, .. } = step else { panic!("{step:?}") };
+        wait
+    };
+    let (first, _) = limits::CLIENT_BACKOFF;
+    let asked = waits("delay_ms=7000");
+    assert!(asked > Duration::from_secs(7) && asked <= Duration::from_secs(7) + first, "{asked:?}");
+    // Bad or absent: as after 4429.
+    for reason in ["", "busy", "delay_ms=soon", "delay_ms=-1"] {
+        assert!(waits(reason) >= first && waits(reason) <= first * 2, "{reason}");
+    }
+    assert!(waits("delay_ms=99999999999") <= limits::CLIENT_WAIT_MAX + first);
+    // Only this code asks for a wait.
+    let reason = "delay_ms=7000".to_owned();
+    let step = live().on_lost(&Lost::Closed { code: 1012, reason }, LONG);
+    assert_eq!(short(&step), "/connect?failed=N1");
 }

@@ -1,6 +1,6 @@
 use messaging::Refusal;
 use messaging::scroll::{Page, Scroll, ScrollError, scroll};
-use model::{ChannelId, ErrorCode, MessageId};
+use model::{ChannelId, ErrorCode, KnownMessages, MessageId, limits};
 use protocol::http::Direction;
 
 use crate::rig::{Rig, caller};
@@ -13,8 +13,35 @@ async fn page(
     offset: Option<MessageId>,
     limit: u32,
 ) -> Result<Page, ScrollError> {
-    let request = Scroll { channel_id: channel.clone(), offset, limit, direction };
+    let known = None;
+    let request = Scroll { channel_id: channel.clone(), offset, limit, direction, known };
     scroll(&rig.app, &caller(name), request).await
+}
+
+/// The ids of a page newer than `offset` for a client that says to have `known`, and its end.
+async fn newer(
+    rig: &Rig,
+    channel: &ChannelId,
+    offset: Option<MessageId>,
+    limit: u32,
+    known: &[MessageId],
+) -> (Vec<MessageId>, Option<MessageId>) {
+    let direction = Direction::Newer;
+    let known = KnownMessages::of(known.iter().copied());
+    let request = Scroll { channel_id: channel.clone(), offset, limit, direction, known };
+    let page = scroll(&rig.app, &caller("alice"), request).await.unwrap();
+    (page.messages.into_iter().map(|message| message.id).collect(), page.next_offset)
+}
+
+/// A channel with so many messages, a millisecond apart.
+async fn filled(rig: &Rig, count: usize) -> (ChannelId, Vec<MessageId>) {
+    let channel = rig.group("alice", &[]).await.id;
+    let mut ids = Vec::with_capacity(count);
+    for n in 0..count {
+        rig.clock.advance(std::time::Duration::from_millis(1));
+        ids.push(rig.post("alice", &channel, &n.to_string()).await.message.id);
+    }
+    (channel, ids)
 }
 
 async fn all(rig: &Rig, channel: &ChannelId, direction: Direction, limit: u32) -> Vec<String> {
@@ -115,4 +142,87 @@ async fn g6_nobody_scrolls_a_channel_they_are_not_in() {
     .unwrap();
     let removed = page(&rig, "bob", &channel, Direction::Older, None, 20).await.unwrap_err();
     assert_eq!(removed.code(), ErrorCode::ChannelNotFound);
+}
+
+#[tokio::test]
+async fn what_a_client_has_is_left_out_and_the_rest_follows() {
+    let rig = Rig::new();
+    let (channel, ids) = filled(&rig, 30).await;
+    let offset = ids[9];
+    // It has some, all but one, or all of what follows the offset.
+    for has in [1, 10, 19] {
+        let read = newer(&rig, &channel, Some(offset), 100, &ids[10..10 + has]).await;
+        assert_eq!(read, (ids[10 + has..].to_vec(), None), "{has}");
+    }
+    assert_eq!(newer(&rig, &channel, Some(offset), 100, &ids[10..]).await, (Vec::new(), None));
+    // Without an offset: from the oldest on.
+    assert_eq!(newer(&rig, &channel, None, 100, &ids[..25]).await, (ids[25..].to_vec(), None));
+    // The limit counts what is answered, and the page says where to go on.
+    let read = newer(&rig, &channel, Some(offset), 3, &ids[10..15]).await;
+    assert_eq!(read, (ids[15..18].to_vec(), Some(ids[17])));
+}
+
+#[tokio::test]
+async fn what_a_client_only_thinks_that_it_has_is_answered_like_nothing() {
+    let rig = Rig::new();
+    let (channel, ids) = filled(&rig, 30).await;
+    let offset = ids[9];
+    let mut with_a_hole = ids[10..20].to_vec();
+    with_a_hole.remove(4);
+    let mut with_a_stranger = ids[10..20].to_vec();
+    with_a_stranger[3] = rig.id_at(0, 77);
+    let more_than_there_is: Vec<_> = ids[10..].iter().chain(&ids[..1]).copied().collect();
+    for known in [with_a_hole, with_a_stranger, ids[9..19].to_vec(), more_than_there_is] {
+        for limit in [5, 20, 100] {
+            let (plain, next) = newer(&rig, &channel, Some(offset), limit, &[]).await;
+            let (read, read_next) = newer(&rig, &channel, Some(offset), limit, &known).await;
+            assert_eq!(read, plain, "{limit}");
+            // The longer read may have met the end where the plain one stopped just before it.
+            assert!(read_next == next || read.last() == ids.last(), "{limit}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_pages_on_gets_each_missing_message_once() {
+    let rig = Rig::new();
+    let (channel, ids) = filled(&rig, 700).await;
+    // It misses two messages in the middle, and everything after 650.
+    let missing = [ids[300], ids[620]];
+    let mut has: Vec<_> = ids[..650].iter().filter(|id| !missing.contains(id)).copied().collect();
+    let (mut offset, mut calls, mut again) = (None, 0, 0);
+    loop {
+        let after: Vec<_> = has.iter().filter(|id| Some(**id) > offset).copied().collect();
+        let before = rig.store.calls().get("page").copied().unwrap_or(0);
+        let (read, next) = newer(&rig, &channel, offset, 100, &after).await;
+        let queries = rig.store.calls()["page"] - before;
+        assert!(queries <= u64::from(limits::PAGE_QUERIES_MAX), "{queries} queries");
+        again += read.iter().filter(|id| has.contains(id)).count();
+        has.extend(read.iter().filter(|id| !after.contains(id)));
+        has.sort();
+        calls += 1;
+        offset = next;
+        if offset.is_none() {
+            break;
+        }
+    }
+    has.dedup();
+    assert_eq!(has, ids);
+    println!("{calls} calls, {again} rows again");
+    assert!(calls <= 8);
+}
+
+#[tokio::test]
+async fn redirects_are_no_part_of_what_a_client_has() {
+    let rig = Rig::new();
+    let channel = rig.group("alice", &[]).await.id;
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        rig.clock.advance(std::time::Duration::from_millis(1));
+        let id = rig.id_at(if n % 2 == 0 { 0 } else { -20_000 }, n + 1);
+        let posted = rig.send("alice", &channel, &n.to_string(), Some(id), None).await.unwrap();
+        ids.push(posted.message.id);
+    }
+    ids.sort();
+    assert_eq!(newer(&rig, &channel, None, 100, &ids[..15]).await, (ids[15..].to_vec(), None));
 }

@@ -1,6 +1,6 @@
 //! Queries: unknown parameters are ignored, repeated ones refused.
 
-use model::{ChannelId, ErrorCode, MessageId, NodeId, UserId, limits};
+use model::{ChannelId, ErrorCode, KnownMessages, MessageId, NodeId, UserId, limits};
 use percent_encoding::percent_decode_str;
 
 use crate::problem::Problem;
@@ -84,6 +84,24 @@ impl Query {
     /// `invalid_offset`, `invalid_field` if repeated.
     pub fn message_offset(&self) -> Result<Option<MessageId>, Problem> {
         self.offset(|text| MessageId::parse(text).ok())
+    }
+
+    /// `known`: what the client has of the messages that a page of `direction` begins with.
+    ///
+    /// # Errors
+    /// `invalid_field` if it has another form, is repeated, or `direction` is not `newer`: a page of
+    /// older messages has no such beginning.
+    pub fn known(&self, direction: Direction) -> Result<Option<KnownMessages>, Problem> {
+        let Some(text) = self.one("known")? else { return Ok(None) };
+        let known = KnownMessages::parse(text).map_err(|_form| {
+            Problem::invalid_field("known", "Not a count, a colon and 32 hex digits")
+        })?;
+        match direction {
+            Direction::Newer => Ok(Some(known)),
+            Direction::Older => {
+                Err(Problem::invalid_field("known", "Only with the direction newer"))
+            }
+        }
     }
 
     /// `offset` as a position in a list of channels.

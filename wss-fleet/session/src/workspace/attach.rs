@@ -226,6 +226,7 @@ impl Workspace {
             user_id: attach.user.clone(),
             cursor,
             resumed,
+            tick: limits::TICK,
             server_time: now,
         });
         (self.framing)(ready.encode())

@@ -72,7 +72,7 @@ impl Workspace {
             // In one order, so that a run can be repeated.
             due.sort_unstable();
             let (cursor, fresh) = (self.cursor(), self.is_fresh());
-            let tick = ServerFrame::Tick { cursor, server_time: now, fresh };
+            let tick = ServerFrame::Tick { cursor, server_time: now, fresh, every: None };
             let frame = (self.framing)(tick.encode());
             let to = Audience::of(due);
             effects.push(Effect::Deliver { frame, to, is_live: true, publication: None });

@@ -1,0 +1,386 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use model::{KnownMessages, MessageText};
+use protocol::http::{MessageBody, Query};
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::*;
+use crate::backoff::Backoff;
+use crate::transport::{ByteStream, Call, CallError, RawAnswer, Transport};
+use crate::{Token, TokenSource};
+
+const BASE_MS: u64 = 1_800_000_000_000;
+
+fn channel(n: u128) -> ChannelId {
+    ChannelId::mint_group(Timestamp::from_unix_ms(BASE_MS), n)
+}
+
+/// The functions and the store behind them, as a transport sees them.
+#[derive(Debug)]
+struct Server {
+    began: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stored: BTreeMap<ChannelId, BTreeMap<MessageId, Message>>,
+    minted: u128,
+    late: Option<Late>,
+    lines: Vec<String>,
+    at_once: usize,
+    most_at_once: usize,
+    away_until: Option<Instant>,
+    /// An old server ignores the parameter.
+    ignores_known: bool,
+}
+
+impl Server {
+    fn new(channels: u128) -> Arc<Self> {
+        let stored = (0..channels).map(|n| (channel(n), BTreeMap::new())).collect();
+        let state = Mutex::new(State { stored, ..State::default() });
+        Arc::new(Self { began: Instant::now(), state })
+    }
+
+    fn time(&self) -> Timestamp {
+        Timestamp::from_unix_ms(BASE_MS).plus(self.began.elapsed())
+    }
+
+    /// Stores a message whose id is so old.
+    fn store(&self, channel: &ChannelId, age: Duration) -> Message {
+        let mut state = lock(&self.state);
+        state.minted += 1;
+        let id = MessageId::mint(self.time().minus(age), state.minted * 7_919);
+        let message = Message {
+            id,
+            channel_id: channel.clone(),
+            sender_id: "alice".parse().unwrap(),
+            text: MessageText::from_stored("x".into()),
+        };
+        state.stored.get_mut(channel).unwrap().insert(id, message.clone());
+        message
+    }
+
+    fn lines(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.state).lines)
+    }
+
+    fn answer(&self, path: &str) -> (u16, Value) {
+        let mut state = lock(&self.state);
+        state.lines.push(path.to_owned());
+        if state.away_until.is_some_and(|until| Instant::now() < until) {
+            return (503, json!({ "code": "unavailable", "status": 503, "retryable": true }));
+        }
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let query = Query::parse(Some(query));
+        let object = |id: &ChannelId| {
+            let late = state
+                .late
+                .map(|late| json!({ "id": late.id.to_string(), "at": late.at.rfc3339() }));
+            json!({
+                "channel_id": id.as_str(), "workspace_id": "demo", "type": "GROUP_CHANNEL",
+                "name": "general", "contract": "persist_first",
+                "created_at": self.time().rfc3339(), "created_by": "alice", "members_version": 1,
+                "late": late,
+            })
+        };
+        match path {
+            "/channels" => {
+                let channels: Vec<Value> = state.stored.keys().map(object).collect();
+                (200, json!({ "channels": channels, "next_offset": null }))
+            }
+            "/scroll" => scroll(&state, &query),
+            _ => {
+                let id = path.trim_start_matches("/channels/").parse().unwrap();
+                (200, object(&id))
+            }
+        }
+    }
+}
+
+/// What `GET /scroll` answers.
+fn scroll(state: &State, query: &Query) -> (u16, Value) {
+    let Some(stored) = state.stored.get(&query.channel_id().unwrap()) else {
+        return (404, json!({ "code": "channel_not_found", "status": 404, "retryable": false }));
+    };
+    let limit = query.limit(20).unwrap() as usize;
+    let (offset, direction) = (query.message_offset().unwrap(), query.direction().unwrap());
+    let mut page: Vec<&Message> = match direction {
+        Direction::Older => stored.values().rev().collect(),
+        Direction::Newer => stored.values().filter(|message| Some(message.id) > offset).collect(),
+    };
+    let known = query.known(direction).unwrap().filter(|_| !state.ignores_known);
+    if let Some(known) = known {
+        let first = page.iter().take(known.count()).map(|message| message.id);
+        if KnownMessages::of(first) == Some(known) {
+            page.drain(..known.count());
+        }
+    }
+    let more = page.len() > limit;
+    page.truncate(limit);
+    let next = page.last().filter(|_| more).map(|message| message.id.to_string());
+    let messages: Vec<_> = page.into_iter().map(MessageBody::of).collect();
+    (200, json!({ "messages": messages, "next_offset": next }))
+}
+
+#[derive(Debug)]
+struct Wire(Arc<Server>);
+
+#[async_trait]
+impl Transport for Wire {
+    async fn call(&self, call: Call) -> Result<RawAnswer, CallError> {
+        let count = |by: isize| {
+            let mut state = lock(&self.0.state);
+            state.at_once = state.at_once.saturating_add_signed(by);
+            state.most_at_once = state.most_at_once.max(state.at_once);
+        };
+        count(1);
+        sleep(Duration::from_millis(20)).await;
+        let (status, body) = self.0.answer(&call.path);
+        count(-1);
+        Ok(RawAnswer { status, headers: HeaderMap::new(), body: body.to_string().into_bytes() })
+    }
+
+    async fn dial(&self, _: &str) -> io::Result<Box<dyn ByteStream>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.time()
+    }
+
+    fn random(&self) -> u128 {
+        7
+    }
+}
+
+/// A client without its socket: what that would bring is called by hand.
+struct Device {
+    server: Arc<Server>,
+    shared: Shared,
+    events: mpsc::Receiver<Event>,
+}
+
+impl Device {
+    fn of(server: &Arc<Server>) -> Self {
+        let wire = Arc::new(Wire(Arc::clone(server)));
+        let api = Api::over(wire, "test", TokenSource::Fixed(Token::new("t")));
+        let (tx, events) = mpsc::channel(100_000);
+        let shared = Shared {
+            api,
+            inbox: Arc::new(Mutex::new(Inbox::new(100_000))),
+            events: tx,
+            first_visit_messages: 20,
+            pace: Pace::new(Backoff::seeded(1)),
+            node_clock: Arc::default(),
+        };
+        shared.learn_node_clock(server.time());
+        Self { server: Arc::clone(server), shared, events }
+    }
+
+    fn push(&self, message: &Message) {
+        self.shared.inbox().upsert(message.clone(), How::Pushed);
+        self.shared.inbox().heard(self.server.time());
+    }
+
+    fn tick(&self) {
+        self.shared.learn_node_clock(self.server.time());
+        let mut inbox = self.shared.inbox();
+        inbox.in_step(self.server.time());
+        inbox.heard(self.server.time());
+    }
+
+    /// Reads what is missing; whether that was all.
+    async fn catch_up(&mut self, gap: Option<&[ChannelId]>) -> bool {
+        self.shared.inbox().open_gap(gap);
+        self.shared.clone().catch_up().await.unwrap();
+        let mut caught_up = false;
+        while let Ok(event) = self.events.try_recv() {
+            caught_up |= matches!(event, Event::CaughtUp { .. });
+        }
+        caught_up
+    }
+
+    /// Rows that readings brought, and how many of them were known.
+    fn rows(&self) -> (u64, u64) {
+        let inbox = self.shared.inbox();
+        inbox.timelines().fold((0, 0), |(rows, again), (_, timeline)| {
+            (rows + timeline.caught_up(), again + timeline.caught_up_again())
+        })
+    }
+
+    fn assert_complete(&self) {
+        let state = lock(&self.server.state);
+        let inbox = self.shared.inbox();
+        for (channel, stored) in &state.stored {
+            let here = inbox.timeline(channel).map(|timeline| timeline.ids()).unwrap_or_default();
+            let stored: Vec<_> = stored.keys().copied().collect();
+            assert_eq!(here, stored, "{channel}");
+        }
+    }
+}
+
+/// An even draw, the same in each run.
+fn draw(seed: &mut u64, below: u64) -> u64 {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*seed >> 33) % below
+}
+
+/// Ten minutes in 12 channels, busy and quiet ones. Every 40 s on average the socket is cut, or the
+/// node says `resync`, and what was published in the two seconds before was not pushed. The share
+/// of known rows among those that readings brought, in percent.
+async fn known_share(ignores_known: bool) -> f64 {
+    let server = Server::new(12);
+    lock(&server.state).ignores_known = ignores_known;
+    let mut device = Device::of(&server);
+    assert!(device.catch_up(None).await);
+    let (mut seed, mut next_gap, mut gaps) = (7, 30_000, 0);
+    let mut held: Vec<Message> = Vec::new();
+    for step in 0..6_000_u64 {
+        sleep(Duration::from_millis(100)).await;
+        for n in 0..12 {
+            // From three messages a second to one in two minutes.
+            if draw(&mut seed, 10_000) < 3_000 >> n {
+                let age = Duration::from_millis(draw(&mut seed, 300));
+                let message = server.store(&channel(n), age);
+                // The one that is published a moment later than its id.
+                if step * 100 + 2_000 < next_gap {
+                    device.push(&message)
+                } else {
+                    held.push(message)
+                }
+            }
+        }
+        if step % 150 == 0 && step * 100 + 2_000 < next_gap {
+            device.tick();
+        }
+        if step * 100 >= next_gap {
+            gaps += 1;
+            next_gap += 20_000 + draw(&mut seed, 40_000);
+            held.clear();
+            let named: Vec<_> = (0..12).map(channel).collect();
+            let gap = if gaps % 3 == 0 { Some(named.as_slice()) } else { None };
+            assert!(device.catch_up(gap).await);
+            device.assert_complete();
+        }
+    }
+    let (rows, again) = device.rows();
+    let share = again as f64 * 100.0 / rows as f64;
+    println!("figure: {gaps} catch-ups, {rows} rows read, {again} known: {share:.1} %");
+    assert!(gaps >= 12 && rows > 200);
+    share
+}
+
+#[tokio::test(start_paused = true)]
+async fn most_rows_of_a_catch_up_are_news() {
+    let share = known_share(false).await;
+    assert!(share <= 30.0, "{share:.1} % of the rows were known");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_server_answers_what_is_known_and_nothing_is_lost() {
+    assert!(known_share(true).await > 30.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn four_channels_are_read_at_once() {
+    let server = Server::new(40);
+    for n in 0..40 {
+        server.store(&channel(n), Duration::ZERO);
+    }
+    let mut device = Device::of(&server);
+    assert!(device.catch_up(None).await);
+    device.assert_complete();
+    assert_eq!(lock(&server.state).most_at_once, limits::CLIENT_READS_MAX);
+    assert_eq!(server.lines().len(), 41);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_away_is_asked_by_one_reader_alone() {
+    let server = Server::new(40);
+    for n in 0..40 {
+        server.store(&channel(n), Duration::ZERO);
+    }
+    let mut device = Device::of(&server);
+    let away = Instant::now() + Duration::from_secs(120);
+    sleep(Duration::from_millis(1)).await;
+    let (away_server, later) = (Arc::clone(&server), Duration::from_millis(100));
+    tokio::spawn(async move {
+        sleep(later).await;
+        lock(&away_server.state).away_until = Some(away);
+    });
+    assert!(device.catch_up(None).await);
+    device.assert_complete();
+    let asked = server.lines().len();
+    println!("figure: {asked} calls for 41 answers through 120 s of 503");
+    // The calls that were under way, and a probe about every 15 s on average.
+    assert!(asked < 41 + 4 + 20, "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_of_one_channel_reads_one_channel() {
+    let server = Server::new(5);
+    let mut device = Device::of(&server);
+    assert!(device.catch_up(None).await);
+    server.lines();
+    let missed = server.store(&channel(3), Duration::ZERO);
+    assert!(device.catch_up(Some(&[channel(3)])).await);
+    let lines = server.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with(&format!("/scroll?channel_id={}", channel(3))), "{lines:?}");
+    let inbox = device.shared.inbox();
+    assert!(inbox.timeline(&channel(3)).unwrap().contains(missed.id));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_late_mark_is_read_where_it_could_matter() {
+    let server = Server::new(2);
+    let mut device = Device::of(&server);
+    assert!(device.catch_up(None).await);
+    // An hour later: the last reading is long ago, the client has been in step since.
+    sleep(Duration::from_secs(1_800)).await;
+    let late = server.store(&channel(1), Duration::ZERO);
+    sleep(Duration::from_secs(1_800)).await;
+    device.tick();
+    let at = server.time().plus(limits::LATE_AHEAD);
+    lock(&server.state).late = Some(Late { id: late.id, at });
+    server.lines();
+    assert!(device.catch_up(Some(&[channel(1)])).await);
+    let lines = server.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0], format!("/channels/{}", channel(1)));
+    let inbox = device.shared.inbox();
+    assert!(inbox.timeline(&channel(1)).unwrap().contains(late.id));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reading_that_is_cut_off_goes_on_where_it_was() {
+    let server = Server::new(30);
+    let mut device = Device::of(&server);
+    assert!(device.catch_up(None).await);
+    for n in 0..30 {
+        for _ in 0..150 {
+            server.store(&channel(n), Duration::ZERO);
+        }
+    }
+    device.shared.inbox().open_gap(None);
+    let mut cuts = 0;
+    loop {
+        let reading = device.shared.clone().catch_up();
+        match tokio::time::timeout(Duration::from_millis(90), reading).await {
+            Ok(read) => break read.unwrap(),
+            Err(_) => cuts += 1,
+        }
+        assert!(cuts < 100, "it never ends");
+    }
+    device.assert_complete();
+    let (rows, again) = device.rows();
+    println!("figure: cut off {cuts} times, {rows} rows read, {again} known");
+    assert!(cuts > 3 && again * 10 < rows, "{cuts} cuts, {again} of {rows} rows were known");
+    assert!(matches!(device.events.try_recv(), Ok(Event::Message { .. })));
+}

@@ -1,0 +1,267 @@
+use model::{ChannelType, Contract, MessageText};
+
+use super::*;
+
+const HOUR_MS: u64 = 3_600_000;
+const SECOND_MS: u64 = 1_000;
+
+fn at(ms: u64) -> Timestamp {
+    Timestamp::from_unix_ms(100 * HOUR_MS + ms)
+}
+
+fn id(ms: u64) -> MessageId {
+    MessageId::mint(at(ms), 7)
+}
+
+fn general() -> ChannelId {
+    ChannelId::mint_group(at(0), 1)
+}
+
+fn random() -> ChannelId {
+    ChannelId::mint_group(at(0), 2)
+}
+
+fn message(channel: &ChannelId, ms: u64) -> Message {
+    Message {
+        id: id(ms),
+        channel_id: channel.clone(),
+        sender_id: "alice".parse().unwrap(),
+        text: MessageText::from_stored(format!("at {ms}")),
+    }
+}
+
+fn channel(id: &ChannelId) -> Channel {
+    Channel {
+        id: id.clone(),
+        workspace_id: "demo".parse().unwrap(),
+        channel_type: ChannelType::Group,
+        name: Some("general".into()),
+        contract: Contract::PersistFirst,
+        created_at: at(0),
+        created_by: "alice".parse().unwrap(),
+        members_version: 1,
+        late: None,
+    }
+}
+
+fn newer_than(at: Timestamp) -> CatchUpFrom {
+    CatchUpFrom::NewerThan(MessageId::first_of(at))
+}
+
+fn overlap_before(ms: u64) -> CatchUpFrom {
+    newer_than(at(ms).minus(limits::OVERLAP))
+}
+
+fn verified(ms: u64) -> CatchUpFrom {
+    newer_than(at(ms).minus(limits::VERIFIED_OVERLAP))
+}
+
+/// A reading of everything that is due, begun at a time.
+fn read_all(inbox: &mut Inbox, ms: u64, list: &[&ChannelId]) {
+    let due = inbox.due();
+    if let Some(opening) = due.list {
+        let list: Vec<_> = list.iter().map(|id| channel(id)).collect();
+        inbox.list_read(opening, &list, at(ms));
+    }
+    for id in inbox.due().channels {
+        let opening = inbox.opening_of(&id).unwrap();
+        inbox.channel_read(&id, opening, at(ms));
+    }
+    inbox.all_read(due.list, at(ms));
+}
+
+#[test]
+fn the_newest_seen_counts_own_messages_too() {
+    let mut inbox = Inbox::new(10);
+    assert_eq!(inbox.newest_seen(&general()), None);
+    inbox.note_sent(&general(), id(5));
+    inbox.upsert(message(&general(), 3), How::Pushed);
+    assert_eq!(inbox.newest_seen(&general()), Some(id(5)));
+    inbox.upsert(message(&general(), 9), How::Pushed);
+    assert_eq!(inbox.newest_seen(&general()), Some(id(9)));
+}
+
+#[test]
+fn a_gap_starts_where_the_channel_was_in_step_not_where_pushes_went_on() {
+    let mut inbox = Inbox::new(10);
+    inbox.upsert(message(&general(), HOUR_MS), How::Pushed);
+    inbox.in_step(at(HOUR_MS + 5));
+    inbox.open_gap(None);
+    inbox.upsert(message(&general(), 3 * HOUR_MS), How::Pushed);
+    inbox.in_step(at(3 * HOUR_MS));
+    // A second loss before the gap is closed does not move it.
+    inbox.open_gap(None);
+    assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(HOUR_MS + 5));
+    read_all(&mut inbox, 3 * HOUR_MS, &[&general()]);
+    assert!(!inbox.has_gap());
+    inbox.in_step(at(5 * HOUR_MS));
+    inbox.open_gap(None);
+    assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(5 * HOUR_MS));
+}
+
+#[test]
+fn without_a_time_in_step_a_gap_starts_at_the_newest_message() {
+    let mut inbox = Inbox::new(10);
+    inbox.upsert(message(&general(), HOUR_MS), How::Pushed);
+    inbox.open_gap(None);
+    assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(HOUR_MS));
+}
+
+#[test]
+fn what_a_reading_verified_is_not_read_again() {
+    let mut inbox = Inbox::new(10);
+    inbox.note_channel(&general(), at(0));
+    inbox.open_gap(None);
+    read_all(&mut inbox, HOUR_MS, &[&general()]);
+    // The next gap comes a minute later: the overlap would reach ten minutes back.
+    inbox.in_step(at(HOUR_MS + 60 * SECOND_MS));
+    inbox.open_gap(Some(&[general()]));
+    assert_eq!(inbox.catch_up_from(&general(), None), verified(HOUR_MS));
+    // An hour later the overlap is the nearer one.
+    inbox.channel_gone(&general());
+    inbox.in_step(at(2 * HOUR_MS));
+    inbox.open_gap(Some(&[general()]));
+    assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(2 * HOUR_MS));
+}
+
+#[test]
+fn a_gap_of_one_channel_leaves_the_others_alone() {
+    let mut inbox = Inbox::new(10);
+    for channel in [general(), random()] {
+        inbox.note_channel(&channel, at(0));
+    }
+    inbox.in_step(at(HOUR_MS));
+    inbox.open_gap(Some(&[general()]));
+    let due = inbox.due();
+    assert_eq!((due.list, due.channels), (None, vec![general()]));
+    inbox.in_step(at(2 * HOUR_MS));
+    // Two openings join, and all channels are more than some.
+    inbox.open_gap(Some(&[random()]));
+    inbox.open_gap(None);
+    assert!(inbox.due().list.is_some());
+    assert_eq!(inbox.due().channels.len(), 2);
+    assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(HOUR_MS));
+    assert_eq!(inbox.catch_up_from(&random(), None), overlap_before(2 * HOUR_MS));
+}
+
+#[test]
+fn a_gap_that_opens_again_in_the_middle_of_its_reading_stays_open() {
+    let mut inbox = Inbox::new(10);
+    inbox.note_channel(&general(), at(0));
+    inbox.in_step(at(HOUR_MS));
+    inbox.open_gap(Some(&[general()]));
+    let opening = inbox.opening_of(&general()).unwrap();
+    inbox.open_gap(Some(&[general()]));
+    inbox.channel_read(&general(), opening, at(HOUR_MS + 1));
+    inbox.all_read(None, at(HOUR_MS + 1));
+    assert!(inbox.has_gap());
+    // And what the reading verified need not be read again.
+    assert_eq!(inbox.catch_up_from(&general(), None), verified(HOUR_MS + 1));
+    // The same for a gap of all channels.
+    inbox.open_gap(None);
+    let list = inbox.due().list;
+    inbox.open_gap(None);
+    inbox.all_read(list, at(HOUR_MS + 2));
+    assert!(inbox.due().list.is_some());
+}
+
+#[test]
+fn an_unknown_channel_is_a_first_visit_and_a_known_empty_one_is_not() {
+    let mut inbox = Inbox::new(10);
+    inbox.open_gap(None);
+    assert_eq!(inbox.catch_up_from(&general(), None), CatchUpFrom::FirstVisit);
+    inbox.note_channel(&general(), at(HOUR_MS));
+    assert_eq!(inbox.catch_up_from(&general(), None), CatchUpFrom::FirstVisit);
+    read_all(&mut inbox, HOUR_MS, &[&general()]);
+    inbox.open_gap(None);
+    assert_eq!(inbox.catch_up_from(&general(), None), verified(HOUR_MS));
+    // Nobody has heard of this one before the node names it.
+    inbox.open_gap(Some(&[random()]));
+    assert_eq!(inbox.catch_up_from(&random(), None), CatchUpFrom::FirstVisit);
+}
+
+#[test]
+fn a_channel_that_is_not_on_the_list_has_nothing_to_read() {
+    let mut inbox = Inbox::new(10);
+    inbox.note_channel(&general(), at(0));
+    inbox.open_gap(None);
+    read_all(&mut inbox, HOUR_MS, &[&random()]);
+    assert!(!inbox.has_gap());
+    assert!(inbox.timeline(&random()).is_some());
+}
+
+#[test]
+fn a_late_mark_after_the_time_in_step_reaches_back_to_the_late_message() {
+    let mut inbox = Inbox::new(10);
+    inbox.note_channel(&general(), at(0));
+    inbox.in_step(at(5 * HOUR_MS));
+    inbox.open_gap(None);
+    let late = |id_ms, at_ms| Some(Late { id: id(id_ms), at: at(at_ms) });
+    let from = inbox.catch_up_from(&general(), late(HOUR_MS, 6 * HOUR_MS));
+    assert_eq!(from, CatchUpFrom::NewerThan(id(HOUR_MS).previous().unwrap()));
+    assert!(inbox.needs_late(&general()));
+    // Published before the channel was in step, or within the overlap: it changes nothing.
+    for old in [late(HOUR_MS, 4 * HOUR_MS), late(5 * HOUR_MS, 6 * HOUR_MS)] {
+        assert_eq!(inbox.catch_up_from(&general(), old), overlap_before(5 * HOUR_MS));
+    }
+}
+
+#[test]
+fn a_late_mark_reaches_no_further_back_than_a_complete_reading() {
+    let mut inbox = Inbox::new(10);
+    inbox.note_channel(&general(), at(0));
+    inbox.open_gap(None);
+    read_all(&mut inbox, 5 * HOUR_MS, &[&general()]);
+    inbox.open_gap(None);
+    // It was stored when the reading began, whenever it is published.
+    let late = |id_ms| Some(Late { id: id(id_ms), at: at(6 * HOUR_MS) });
+    assert_eq!(inbox.catch_up_from(&general(), late(HOUR_MS)), verified(5 * HOUR_MS));
+    assert!(!inbox.needs_late(&general()));
+    // Hours later one that was stored since is above that.
+    read_all(&mut inbox, 5 * HOUR_MS, &[&general()]);
+    inbox.in_step(at(9 * HOUR_MS));
+    inbox.open_gap(None);
+    let late = Some(Late { id: id(6 * HOUR_MS), at: at(10 * HOUR_MS) });
+    let from = inbox.catch_up_from(&general(), late);
+    assert_eq!(from, CatchUpFrom::NewerThan(id(6 * HOUR_MS).previous().unwrap()));
+}
+
+#[test]
+fn a_client_says_to_have_what_came_before_the_gap_and_what_its_reading_brought() {
+    let mut inbox = Inbox::new(10);
+    let known = |ms: &[u64]| KnownMessages::of(ms.iter().map(|ms| id(*ms)));
+    for ms in [1_000, 2_000, 9_000] {
+        inbox.upsert(message(&general(), ms), How::Pushed);
+    }
+    inbox.heard(at(9_200));
+    inbox.open_gap(Some(&[general()]));
+    inbox.heard(at(20_000));
+    inbox.upsert(message(&general(), 19_000), How::Pushed);
+    let after = |inbox: &Inbox, ms| inbox.known_after(&general(), id(ms));
+    // One of the last moment may be missing beside the newest, so that one is not counted.
+    assert_eq!(after(&inbox, 0), known(&[1_000, 2_000]));
+    assert_eq!(after(&inbox, 1_000), known(&[2_000]));
+    assert_eq!(after(&inbox, 9_000), None);
+    // Its reading came to 15 s and was cut off.
+    for ms in [12_000, 15_000] {
+        inbox.upsert(message(&general(), ms), How::CaughtUp);
+    }
+    inbox.page_read(&general(), id(15_000));
+    assert_eq!(after(&inbox, 0), known(&[1_000, 2_000, 9_000, 12_000, 15_000]));
+    inbox.open_gap(None);
+    assert_eq!(after(&inbox, 2_000), known(&[9_000, 12_000, 15_000]));
+    // Without a gap there is no reading.
+    inbox.channel_gone(&general());
+    assert_eq!(after(&inbox, 0), None);
+}
+
+#[test]
+fn nothing_below_what_was_dropped_is_read() {
+    let mut inbox = Inbox::new(2);
+    for ms in [HOUR_MS, HOUR_MS + 1, HOUR_MS + 2] {
+        inbox.upsert(message(&general(), ms), How::Pushed);
+    }
+    inbox.in_step(at(HOUR_MS + 3));
+    inbox.open_gap(None);
+    assert_eq!(inbox.catch_up_from(&general(), None), CatchUpFrom::NewerThan(id(HOUR_MS)));
+}

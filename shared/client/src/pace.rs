@@ -1,0 +1,91 @@
+//! One back-off for all reads of a client that run at once.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::backoff::Backoff;
+use crate::error::ApiError;
+use crate::lock;
+
+/// Repeats reads until they are answered. While the server is in trouble (unreachable, 429, 5xx)
+/// one call at a time asks, after a wait of full jitter that grows; the others wait for its answer.
+/// So many parallel reads ask a server in trouble no more often than one would. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Pace {
+    state: Arc<Mutex<State>>,
+    probe: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Debug)]
+struct State {
+    backoff: Backoff,
+    /// While in trouble: when the next call may go out.
+    resume_at: Option<Instant>,
+}
+
+impl Pace {
+    pub(crate) fn new(backoff: Backoff) -> Self {
+        let state = State { backoff, resume_at: None };
+        Self { state: Arc::new(Mutex::new(state)), probe: Arc::default() }
+    }
+
+    /// Repeats a read until it is answered, or refused for good.
+    ///
+    /// # Errors
+    /// What no retry will mend.
+    ///
+    /// # Cancel safety
+    /// Dropping the future lets another call ask in its place.
+    pub(crate) async fn patiently<T, F>(&self, call: impl Fn() -> F) -> Result<T, ApiError>
+    where
+        F: Future<Output = Result<T, ApiError>>,
+    {
+        loop {
+            let probe = match self.resume_at() {
+                Some(_) => Some(self.probe.lock().await),
+                None => None,
+            };
+            // The trouble may be over, or have grown, while this call waited for its turn.
+            let resume_at = self.resume_at();
+            let is_probe = probe.is_some() && resume_at.is_some();
+            let turn = probe.filter(|_| is_probe);
+            if let Some(resume_at) = resume_at.filter(|_| is_probe) {
+                sleep_until(resume_at).await;
+            }
+            match call().await {
+                Err(error) if error.is_retryable() => self.failed(is_probe, error.retry_after()),
+                answered => {
+                    self.answered(is_probe);
+                    return answered;
+                }
+            }
+            drop(turn);
+        }
+    }
+
+    fn resume_at(&self) -> Option<Instant> {
+        lock(&self.state).resume_at
+    }
+
+    /// Calls that were under way when the trouble began fail too: they are the same failure.
+    fn failed(&self, was_probe: bool, retry_after: Option<Duration>) {
+        let mut state = lock(&self.state);
+        if state.resume_at.is_none() || was_probe {
+            let wait = state.backoff.next_wait(retry_after);
+            state.resume_at = Some(Instant::now() + wait);
+        }
+    }
+
+    fn answered(&self, was_probe: bool) {
+        let mut state = lock(&self.state);
+        if state.resume_at.is_none() || was_probe {
+            state.backoff.reset();
+            state.resume_at = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
