@@ -23,6 +23,7 @@ mod failover;
 mod figures;
 mod functions;
 mod health;
+mod invites;
 mod own_name;
 mod page;
 mod redaction;

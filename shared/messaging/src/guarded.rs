@@ -1,0 +1,195 @@
+//! The store's ports behind one circuit: when the store failed the last calls, the next ones are
+//! refused without touching it.
+//!
+//! Throttling is an answer: one hot key does not close the store to other channels. A row that
+//! cannot be read is one, too.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{Channel, ChannelId, Late, Member, MessageId, Timestamp, UserId, WorkspaceId};
+
+use crate::circuit::Circuit;
+use crate::ports::{
+    Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
+    NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
+};
+
+/// A port of the store, and the circuit that all of them share.
+#[derive(Debug)]
+pub(crate) struct Guarded<P: ?Sized> {
+    pub(crate) port: Arc<P>,
+    pub(crate) circuit: Arc<Circuit>,
+}
+
+impl<P: ?Sized> Guarded<P> {
+    pub(crate) fn new(port: Arc<P>, circuit: &Arc<Circuit>) -> Arc<Self> {
+        Arc::new(Self { port, circuit: Arc::clone(circuit) })
+    }
+
+    async fn read<T>(
+        &self,
+        call: impl Future<Output = Result<T, ReadError>> + Send,
+    ) -> Result<T, ReadError> {
+        let permit = self.circuit.admit().map_err(|open| ReadError::Unavailable(open.into()))?;
+        let answer = call.await;
+        match &answer {
+            Err(ReadError::Unavailable(_)) => permit.fail(),
+            Ok(_) | Err(ReadError::Throttled(_) | ReadError::Unreadable(_)) => permit.succeed(),
+        }
+        answer
+    }
+
+    async fn write<T>(
+        &self,
+        call: impl Future<Output = Result<T, WriteError>> + Send,
+    ) -> Result<T, WriteError> {
+        let permit = self.circuit.admit().map_err(|open| WriteError::NotStored(open.into()))?;
+        let answer = call.await;
+        match &answer {
+            Err(WriteError::NotStored(_) | WriteError::OutcomeUnknown(_)) => permit.fail(),
+            Ok(_) | Err(WriteError::Throttled(_)) => permit.succeed(),
+        }
+        answer
+    }
+}
+
+#[async_trait]
+impl MessageStore for Guarded<dyn MessageStore> {
+    async fn append(&self, message: &StoredMessage) -> Result<Appended, WriteError> {
+        self.write(self.port.append(message)).await
+    }
+
+    async fn append_redirected(
+        &self,
+        redirect: &Redirect,
+        message: &StoredMessage,
+    ) -> Result<Appended, WriteError> {
+        self.write(self.port.append_redirected(redirect, message)).await
+    }
+
+    async fn entry(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+    ) -> Result<Option<LogEntry>, ReadError> {
+        self.read(self.port.entry(channel, id)).await
+    }
+
+    async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
+        self.read(self.port.page(query)).await
+    }
+}
+
+#[async_trait]
+impl ChannelStore for Guarded<dyn ChannelStore> {
+    async fn create(&self, channel: &Channel) -> Result<Creation, WriteError> {
+        self.write(self.port.create(channel)).await
+    }
+
+    async fn channels(&self, ids: &[ChannelId]) -> Result<Vec<Channel>, ReadError> {
+        self.read(self.port.channels(ids)).await
+    }
+
+    async fn standing(&self, channel: &ChannelId, user: &UserId) -> Result<Standing, ReadError> {
+        self.read(self.port.standing(channel, user)).await
+    }
+
+    async fn bump_members_version(&self, channel: &ChannelId) -> Result<Option<u64>, WriteError> {
+        self.write(self.port.bump_members_version(channel)).await
+    }
+
+    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
+        self.write(self.port.mark_late(channel, late)).await
+    }
+}
+
+#[async_trait]
+impl MemberStore for Guarded<dyn MemberStore> {
+    async fn put_members(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        members: &[Member],
+    ) -> Result<(), WriteError> {
+        self.write(self.port.put_members(workspace, channel, members)).await
+    }
+
+    async fn delete_member(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+    ) -> Result<(), WriteError> {
+        self.write(self.port.delete_member(workspace, channel, user)).await
+    }
+
+    async fn mark_leaving(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+        at: Timestamp,
+    ) -> Result<(), WriteError> {
+        self.write(self.port.mark_leaving(workspace, channel, user, at)).await
+    }
+
+    async fn was_leaving(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+    ) -> Result<bool, ReadError> {
+        self.read(self.port.was_leaving(workspace, channel, user)).await
+    }
+
+    async fn are_settled(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        users: &[UserId],
+        as_members: bool,
+    ) -> Result<bool, ReadError> {
+        self.read(self.port.are_settled(workspace, channel, users, as_members)).await
+    }
+
+    async fn members(
+        &self,
+        channel: &ChannelId,
+        after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<NamePage<Member>, ReadError> {
+        self.read(self.port.members(channel, after, limit)).await
+    }
+
+    async fn channels_of(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<ChannelId>, ReadError> {
+        self.read(self.port.channels_of(workspace, user, after, limit)).await
+    }
+}
+
+#[async_trait]
+impl RevocationStore for Guarded<dyn RevocationStore> {
+    async fn revoke(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        at: Timestamp,
+    ) -> Result<(), WriteError> {
+        self.write(self.port.revoke(workspace, user, at)).await
+    }
+
+    async fn revoked_among(
+        &self,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<Vec<UserId>, ReadError> {
+        self.read(self.port.revoked_among(workspace, users)).await
+    }
+}
