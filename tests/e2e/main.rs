@@ -14,6 +14,7 @@
 )]
 
 mod answers;
+mod brownout;
 mod configuration;
 mod cost;
 mod discovery;
