@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::ErrorCode;
+use client::Event;
+use model::{ChannelChange, ErrorCode, UserId};
 use tests::cluster::{Cluster, Environment, user};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -19,6 +20,33 @@ async fn inviting_in_parallel_is_no_slower_than_one_by_one() {
     println!("  32 at a time  {:>7.1}  {:.2?}", parallel.rate(), parallel.slowest);
     assert_eq!(parallel.done, 64, "{:?}", parallel.refused);
     assert!(parallel.rate() >= one_by_one.rate() * 0.8, "the parallel calls hold each other up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_at_once_hear_of_it_in_one_frame() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    let channel = cluster.group("alice", &[]).await.id;
+    let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
+    cluster.api("gone").revoke_user(&user("gone")).await.unwrap();
+    let many: Vec<UserId> = (0..97).map(|n| user(&format!("u{n}"))).collect();
+    let wanted = [vec![user("bob"), user("gone"), user("alice")], many].concat();
+    let refused = alice.api.add_members(&channel, &wanted).await.unwrap();
+    assert_eq!(refused, [(user("gone"), "user_not_found".to_owned())]);
+    assert_eq!(alice.api.channel(&channel).await.unwrap().members_version, 2);
+    alice.says(&channel, "welcome").await;
+    for person in [&alice, &bob] {
+        person.hears(&channel, "welcome").await;
+        let told: Vec<Vec<UserId>> = person.look(|log| {
+            let added = log.iter().filter_map(|logged| match &logged.event {
+                Event::Channel { change: ChannelChange::MembersAdded, user_ids, .. } => {
+                    Some(user_ids.clone())
+                }
+                _ => None,
+            });
+            added.collect()
+        });
+        assert_eq!(told.iter().map(Vec::len).collect::<Vec<_>>(), [99], "one frame, all of them");
+    }
 }
 
 struct Invited {

@@ -42,7 +42,8 @@ pub struct Ports {
     pub tally: Arc<Tally>,
 }
 
-/// A cheap-clone handle on the ports. The store's are behind one circuit.
+/// A cheap-clone handle on the ports. The store's are behind one circuit, the node directory is
+/// behind another.
 #[derive(Debug, Clone)]
 pub struct App(Arc<Shared>);
 
@@ -50,6 +51,7 @@ pub struct App(Arc<Shared>);
 struct Shared {
     ports: Ports,
     store: Arc<Circuit>,
+    nodes: Arc<Circuit>,
 }
 
 impl App {
@@ -57,21 +59,29 @@ impl App {
     #[must_use]
     pub fn new(ports: Ports) -> Self {
         let (clock, randomness) = (Arc::clone(&ports.clock), Arc::clone(&ports.randomness));
-        let store = Arc::new(Circuit::new(clock, randomness));
+        let circuit = || Arc::new(Circuit::new(Arc::clone(&clock), Arc::clone(&randomness)));
+        let (store, nodes) = (circuit(), circuit());
         let ports = Ports {
             messages: Guarded::new(ports.messages, &store),
             channels: Guarded::new(ports.channels, &store),
             members: Guarded::new(ports.members, &store),
             revocations: Guarded::new(ports.revocations, &store),
+            nodes: Guarded::new(ports.nodes, &nodes),
             ..ports
         };
-        Self(Arc::new(Shared { ports, store }))
+        Self(Arc::new(Shared { ports, store, nodes }))
     }
 
     /// Whether the store answered lately.
     #[must_use]
     pub fn store_circuit(&self) -> &Circuit {
         &self.0.store
+    }
+
+    /// Whether the node directory answered lately.
+    #[must_use]
+    pub fn nodes_circuit(&self) -> &Circuit {
+        &self.0.nodes
     }
 }
 

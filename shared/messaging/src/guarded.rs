@@ -1,22 +1,24 @@
-//! The store's ports behind one circuit: when the store failed the last calls, the next ones are
-//! refused without touching it.
+//! The store's ports behind one circuit, and the node directory behind another: when the last calls
+//! failed, the next ones are refused without being tried.
 //!
 //! Throttling is an answer: one hot key does not close the store to other channels. A row that
 //! cannot be read is one, too.
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{Channel, ChannelId, Late, Member, MessageId, Timestamp, UserId, WorkspaceId};
+use model::{Channel, ChannelId, Late, Member, MessageId, NodeId, Timestamp, UserId, WorkspaceId};
 
 use crate::circuit::Circuit;
 use crate::ports::{
-    Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
-    NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
+    Appended, ChannelStore, Creation, DirectoryError, FleetNode, Lease, LogEntry, LogPage, Marking,
+    MemberStore, MessageStore, NamePage, NodeDirectory, PageQuery, ReadError, Redirect,
+    RevocationStore, Standing, StoredMessage, WriteError,
 };
 
-/// A port of the store, and the circuit that all of them share.
+/// A port, and the circuit that it shares with the others that fail together with it.
 #[derive(Debug)]
 pub(crate) struct Guarded<P: ?Sized> {
     pub(crate) port: Arc<P>,
@@ -37,6 +39,20 @@ impl<P: ?Sized> Guarded<P> {
         match &answer {
             Err(ReadError::Unavailable(_)) => permit.fail(),
             Ok(_) | Err(ReadError::Throttled(_) | ReadError::Unreadable(_)) => permit.succeed(),
+        }
+        answer
+    }
+
+    async fn ask<T>(
+        &self,
+        call: impl Future<Output = Result<T, DirectoryError>> + Send,
+    ) -> Result<T, DirectoryError> {
+        let permit = self.circuit.admit().map_err(|open| DirectoryError(open.into()))?;
+        let answer = call.await;
+        if answer.is_ok() {
+            permit.succeed()
+        } else {
+            permit.fail()
         }
         answer
     }
@@ -191,5 +207,32 @@ impl RevocationStore for Guarded<dyn RevocationStore> {
         users: &[UserId],
     ) -> Result<Vec<UserId>, ReadError> {
         self.read(self.port.revoked_among(workspace, users)).await
+    }
+}
+
+#[async_trait]
+impl NodeDirectory for Guarded<dyn NodeDirectory> {
+    async fn renew(&self, lease: &Lease) -> Result<(), DirectoryError> {
+        self.ask(self.port.renew(lease)).await
+    }
+
+    async fn withdraw(&self, node: &NodeId) -> Result<(), DirectoryError> {
+        self.ask(self.port.withdraw(node)).await
+    }
+
+    async fn fleet(&self) -> Result<Vec<FleetNode>, DirectoryError> {
+        self.ask(self.port.fleet()).await
+    }
+
+    async fn reserve(
+        &self,
+        candidates: &[NodeId],
+        ttl: Duration,
+    ) -> Result<Option<NodeId>, DirectoryError> {
+        self.ask(self.port.reserve(candidates, ttl)).await
+    }
+
+    async fn report(&self, node: &NodeId, reporter: &UserId) -> Result<(), DirectoryError> {
+        self.ask(self.port.report(node, reporter)).await
     }
 }

@@ -181,7 +181,11 @@ fn refuse(app: &App, id: &RequestId, failure: Failure) -> Response<Bytes> {
         problem.server_time = Some(app.clock.now());
     }
     if problem.code.retry() == Retry::AfterBackoff {
-        problem.retry_after = Some(app.store_circuit().retry_after());
+        let circuit = match problem.code {
+            ErrorCode::NoCapacity => app.nodes_circuit(),
+            _ => app.store_circuit(),
+        };
+        problem.retry_after = Some(circuit.retry_after());
     }
     let mut response = problem.into_response(id.as_str());
     response.extensions_mut().insert(Refused { code, cause });

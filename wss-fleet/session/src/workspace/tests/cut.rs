@@ -33,6 +33,28 @@ fn g6_the_next_versions_change_is_a_delta() {
 }
 
 #[test]
+fn g6_members_who_are_added_at_once_are_one_delta() {
+    let (mut rig, c, alice, bob) = two_members();
+    let carol = rig.attach("carol", &[]);
+    rig.attach("eve", &[]);
+    rig.push(PublicationBody::Channel(PublishedChange {
+        channel_id: c.clone(),
+        change: ChannelChange::MembersAdded,
+        user_id: user("carol"),
+        members_version: 2,
+        members: vec![user("carol"), user("zoe")],
+    }));
+    let mut told = rig.delivered();
+    told.sort_unstable();
+    let expected = |text: &str| [alice, bob, carol].map(|socket| (socket, text.to_owned()));
+    assert_eq!(told, expected("members_added"));
+    rig.push(message(&c, 2, "hello carol"));
+    let mut heard = rig.delivered();
+    heard.sort_unstable();
+    assert_eq!(heard, expected("hello carol"), "without asking the store");
+}
+
+#[test]
 fn g6_a_message_newer_than_the_view_waits_for_the_rows() {
     let (mut rig, c, alice, _) = two_members();
     rig.push(message(&c, 2, "after the removal"));
