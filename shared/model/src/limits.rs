@@ -44,8 +44,8 @@ pub const MESSAGE_CHARS_MAX: usize = 40_000;
 pub const CHANNEL_NAME_CHARS_MAX: usize = 80;
 /// Members that one `POST /channels` may name.
 pub const CREATE_MEMBERS_MAX: usize = 100;
-/// Bytes of a REST body: [`MESSAGE_CHARS_MAX`] characters beyond the basic plane, each escaped as two
-/// `\\uXXXX` (12 bytes), fit.
+/// Bytes of a REST body: [`MESSAGE_CHARS_MAX`] characters beyond the basic plane, each
+/// escaped as a pair of surrogates (12 bytes), fit.
 pub const BODY_BYTES_MAX: usize = 768 * 1024;
 /// Nesting of a JSON body.
 pub const JSON_DEPTH_MAX: usize = 8;
