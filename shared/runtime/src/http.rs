@@ -181,10 +181,8 @@ fn refuse(app: &App, id: &RequestId, failure: Failure) -> Response<Bytes> {
         problem.server_time = Some(app.clock.now());
     }
     if problem.code.retry() == Retry::AfterBackoff {
-        let circuit = match problem.code {
-            ErrorCode::NoCapacity => app.nodes_circuit(),
-            _ => app.store_circuit(),
-        };
+        let is_fleet = code == ErrorCode::NoCapacity;
+        let circuit = if is_fleet { app.nodes_circuit() } else { app.store_circuit() };
         problem.retry_after = Some(circuit.retry_after());
     }
     let mut response = problem.into_response(id.as_str());
