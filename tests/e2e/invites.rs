@@ -17,10 +17,9 @@ async fn inviting_in_parallel_costs_what_inviting_one_by_one_does() {
     let parallel = invite(&cluster, 64, 32).await;
     println!("64 users invited: calls a second, the slowest call, calls of the store");
     for (how, invited) in [("one by one", &one_by_one), ("32 at a time", &parallel)] {
-        let Invited { slowest, store_calls, .. } = invited;
-        println!("  {how:<12} {:>7.1}  {slowest:>8.2?}  {store_calls:>5}", invited.rate());
+        let Invited { rate, put_off, slowest, store_calls } = invited;
+        println!("  {how:<12} {rate:>7.1}  {slowest:>8.2?}  {store_calls:>5}, {put_off} put off");
     }
-    assert_eq!(parallel.done, 64, "{:?}", parallel.refused);
     // Standing, two looks for a revocation, two rows, the version, and the rows once more.
     let expected = 64 * 7;
     assert_eq!((one_by_one.store_calls, parallel.store_calls), (expected, expected));
@@ -54,21 +53,13 @@ async fn members_at_once_hear_of_it_in_one_frame() {
 }
 
 struct Invited {
-    done: usize,
-    refused: Vec<Option<ErrorCode>>,
-    took: Duration,
+    rate: f64,
+    put_off: usize,
     slowest: Duration,
     store_calls: u64,
 }
 
-impl Invited {
-    fn rate(&self) -> f64 {
-        let calls = u32::try_from(self.done + self.refused.len()).unwrap();
-        f64::from(calls) / self.took.as_secs_f64()
-    }
-}
-
-/// Invites so many users to a new channel, so many at a time. No call is repeated.
+/// Invites so many users to a new channel, so many at a time.
 async fn invite(cluster: &Cluster, users: usize, at_a_time: usize) -> Invited {
     let channel = cluster.group("alice", &[]).await.id;
     let (api, slots) = (cluster.api("alice"), Arc::new(Semaphore::new(at_a_time)));
@@ -80,16 +71,23 @@ async fn invite(cluster: &Cluster, users: usize, at_a_time: usize) -> Invited {
         calls.spawn(async move {
             let _slot = slots.acquire_owned().await.unwrap();
             let at = Instant::now();
-            (api.add_member(&channel, &user(&format!("u{n}"))).await, at.elapsed())
+            let mut put_off = 0;
+            while let Err(refused) = api.add_member(&channel, &user(&format!("u{n}"))).await {
+                // All environments of this busy machine were taken for too long.
+                assert_eq!(refused.code(), Some(ErrorCode::Unavailable), "{refused:?}");
+                put_off += 1;
+                tokio::time::sleep(refused.retry_after().unwrap()).await;
+            }
+            (put_off, at.elapsed())
         });
     }
     let answers = calls.join_all().await;
     let took = began.elapsed();
     let store_calls = cluster.stack.capacity().since(&before).total().calls;
     let slowest = answers.iter().map(|(_, took)| *took).max().unwrap();
-    let refused: Vec<_> =
-        answers.iter().filter_map(|(answer, _)| Some(answer.as_ref().err()?.code())).collect();
+    let put_off = answers.iter().map(|(put_off, _)| put_off).sum();
     let members = api.members(&channel, None).await.unwrap().members;
-    assert_eq!(members.len(), answers.len() - refused.len() + 1);
-    Invited { done: answers.len() - refused.len(), refused, took, slowest, store_calls }
+    assert_eq!(members.len(), users + 1);
+    let rate = f64::from(u32::try_from(users).unwrap()) / took.as_secs_f64();
+    Invited { rate, put_off, slowest, store_calls }
 }

@@ -115,7 +115,7 @@ async fn a_refusal_is_its_code_and_nothing_of_its_cause() {
 #[tokio::test]
 async fn a_caller_is_who_the_token_says() {
     let app = app().await;
-    let expires_at = NOW.plus(std::time::Duration::from_millis(1));
+    let expires_at = NOW.plus(Duration::from_millis(1));
     let alice = Principal {
         workspace_id: WorkspaceId::parse("demo").unwrap(),
         user_id: UserId::parse("alice").unwrap(),
