@@ -86,8 +86,8 @@ async fn a_store_that_is_away_is_left_alone_and_used_again_when_it_is_back() {
     );
     // A probe is three attempts of the store's client; there are at most nine in six seconds.
     assert!(asked <= 27, "{asked}");
-    let (base, most) = limits::RETRY_AFTER;
-    let (base, most) = (base.as_millis() as u64, most.as_millis() as u64);
+    let ms = |wait: Duration| u64::try_from(wait.as_millis()).unwrap();
+    let (base, most) = (ms(limits::RETRY_AFTER.0), ms(limits::RETRY_AFTER.1));
     assert!(last.iter().all(|ms| (most..=2 * most).contains(ms)), "{last:?}");
     assert!(first.iter().take(2).all(|ms| (base..=2 * base).contains(ms)), "{first:?}");
     assert!(last.iter().min() != last.iter().max(), "jittered");
