@@ -19,6 +19,7 @@ const ROUTES = {
   'GET /channels': 'membership',
   'POST /channels': 'membership',
   'GET /channels/{proxy+}': 'membership',
+  'POST /channels/{proxy+}': 'membership',
   'PUT /channels/{proxy+}': 'membership',
   'DELETE /channels/{proxy+}': 'membership',
   'DELETE /users/{proxy+}': 'membership',

@@ -7,7 +7,10 @@ import { statementsOf } from './access.mjs';
 import { logGroupOf } from './logs.mjs';
 import { resolved } from './secrets.mjs';
 
-/** What calls them waits 30 s at most; the store's calls end within 6 s (`limits::SEND_DEADLINE`). */
+/**
+ * What calls them waits 30 s at most. Each call has a wall below these: `limits::SEND_DEADLINE`,
+ * `CALL_DEADLINE` and `MEMBERSHIP_DEADLINE`.
+ */
 const TIMEOUT_S = { send: 10, scroll: 10, membership: 29, connect: 10, relay: 60 };
 const ARCHITECTURES = { arm64: lambda.Architecture.ARM_64, x86_64: lambda.Architecture.X86_64 };
 

@@ -15,6 +15,7 @@ const NOT_SET = {
     AWS_REGION: 'the platform sets it, and lets nobody else',
     AWS_ENDPOINT_URL: 'the tables are at the region\'s own endpoint',
     INKWIRE_REDIS_CA: 'the cache\'s certificate is from an authority that everybody trusts',
+    INKWIRE_SOCKET_SECONDS_MAX: 'a day is right for the stack',
   },
   node: {
     AWS_ENDPOINT_URL: 'the tables are at the region\'s own endpoint',

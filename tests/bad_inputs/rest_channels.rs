@@ -8,6 +8,7 @@ use crate::tokens;
 pub(crate) fn cases(cast: &Cast) -> Vec<Rest> {
     let mut cases = bodies();
     cases.extend(people());
+    cases.extend(many(cast));
     cases.extend(paths(cast));
     cases.extend(rights(cast));
     cases
@@ -43,6 +44,8 @@ fn bodies() -> Vec<Rest> {
         ("no name", "name", without(group("name", json!("")), "name")),
         ("an empty name", "name", group("name", json!(""))),
         ("a name that is white space", "name", group("name", json!(" \u{3000}"))),
+        ("a name of zero-width spaces", "name", group("name", json!("\u{200b}\u{200b}"))),
+        ("a name that is a Hangul filler", "name", group("name", json!("\u{3164} "))),
         ("a name of 81 characters", "name", group("name", json!("x".repeat(81)))),
         ("a name of 81 characters of four bytes", "name", group("name", json!("😀".repeat(81)))),
         ("a name with a line break", "name", group("name", json!("a\nb"))),
@@ -86,6 +89,47 @@ fn bodies() -> Vec<Rest> {
         create(format!("channels: {name}"), &body).refused(400, "invalid_field").field(field)
     })
     .collect()
+}
+
+/// Members who are added at once.
+fn many(cast: &Cast) -> Vec<Rest> {
+    let Cast { channel, dm, bobs, foreign, .. } = cast;
+    let add = |name: &str, channel: &str, body: Value| {
+        let path = format!("/channels/{channel}/members");
+        Rest::of(format!("add at once: {name}"), "POST", path).body(body.to_string())
+    };
+    let members = |value: Value| json!({ "members": value });
+    let hundred_and_one: Vec<String> = (0..101).map(|n| format!("u{n}")).collect();
+    let mut cases: Vec<Rest> = [
+        ("no members", "members", json!({})),
+        ("an empty list", "members", members(json!([]))),
+        ("101 members", "members", members(json!(hundred_and_one))),
+        ("a text", "members", members(json!("bob"))),
+        ("an object", "members", members(json!({ "bob": true }))),
+        ("null", "members", members(json!(null))),
+        ("a member that is null", "members", members(json!(["bob", null]))),
+        ("a member that is empty", "members", members(json!(["bob", ""]))),
+        ("a malformed member", "members", members(json!(["bob", "a b"]))),
+        ("a member of 65 characters", "members", members(json!(["x".repeat(65)]))),
+        ("a field that is unknown", "role", json!({ "members": ["bob"], "role": "admin" })),
+    ]
+    .into_iter()
+    .map(|(name, field, body)| add(name, channel, body).refused(400, "invalid_field").field(field))
+    .collect();
+    let (carol, eve, absent) = (members(json!(["carol"])), tokens::good("eve"), absent());
+    cases.extend([
+        add("to a DM", dm, carol.clone()).refused(409, "dm_immutable"),
+        add("by a stranger", channel, carol.clone()).by(&eve).refused(404, NONE),
+        add("a stranger themselves", channel, members(json!(["eve"]))).by(&eve).refused(404, NONE),
+        add("an admin who is no member", channel, members(json!(["root"])))
+            .by(&tokens::admin())
+            .refused(404, NONE),
+        add("to a channel that nobody made", &absent, carol.clone()).refused(404, NONE),
+        add("to a channel of others", bobs, carol.clone()).refused(404, NONE),
+        add("to a channel of another workspace", foreign, carol.clone()).refused(404, NONE),
+        add("to no channel", "general", carol).refused(400, "invalid_field").field("channel_id"),
+    ]);
+    cases
 }
 
 /// Callers and members who were revoked.

@@ -25,6 +25,10 @@ fn media() -> Vec<Rest> {
     let of = |name: &str, media: &str| {
         call(name).with("Content-Type", media).refused(415, "unsupported_media_type")
     };
+    let coded = |name: &str, coding: &[u8]| {
+        let call = self::call(name).body("{}").with("Content-Encoding", coding.to_vec());
+        call.refused(415, "unsupported_media_type")
+    };
     vec![
         call("no media type").refused(415, "unsupported_media_type"),
         of("an empty media type", ""),
@@ -42,22 +46,35 @@ fn media() -> Vec<Rest> {
         call("a media type that is not ASCII")
             .with("Content-Type", b"application/json\xff".to_vec())
             .refused(415, "unsupported_media_type"),
-        of("a wrong media type, and too much", "text/plain").body(vec![b'x'; 300 * 1024]),
+        of("a wrong media type, and too much", "text/plain").body(vec![b'x'; 800 * 1024]),
+        coded("a body in gzip", b"gzip").body(b"\x1f\x8b\x08\x00".to_vec()),
+        coded("a body in deflate", b"deflate"),
+        coded("a body in br", b"br"),
+        coded("two content codings", b"identity, gzip"),
+        coded("an unknown content coding", b"x"),
+        coded("an empty content coding", b""),
+        coded("a content coding that is not ASCII", b"\xff"),
+        coded("a content coding, and too much", b"gzip").body(vec![b'x'; 800 * 1024]),
+        self::call("identity is no coding")
+            .with("Content-Encoding", "Identity")
+            .body("{}")
+            .refused(400, "invalid_field")
+            .field("channel_id"),
     ]
 }
 
 fn sizes() -> Vec<Rest> {
     let blank = |bytes: usize| [b"{".to_vec(), vec![b' '; bytes - 2], b"}".to_vec()].concat();
     vec![
-        call("one byte over 256 KiB").body(blank(256 * 1024 + 1)).refused(413, "too_large"),
+        call("one byte over 768 KiB").body(blank(768 * 1024 + 1)).refused(413, "too_large"),
         call("2 MB of spaces").body(blank(2_000_000)).refused(413, "too_large"),
-        call("300 KiB that are no JSON").body(vec![b'{'; 300 * 1024]).refused(413, "too_large"),
+        call("800 KiB that are no JSON").body(vec![b'{'; 800 * 1024]).refused(413, "too_large"),
         // The last size that is read: what is wrong then is the form.
-        call("256 KiB of spaces")
-            .body(blank(256 * 1024))
+        call("768 KiB of spaces")
+            .body(blank(768 * 1024))
             .refused(400, "invalid_field")
             .field("channel_id"),
-        call("256 KiB of lists").body(vec![b'['; 256 * 1024]).refused(400, "bad_json"),
+        call("768 KiB of lists").body(vec![b'['; 768 * 1024]).refused(400, "bad_json"),
     ]
 }
 

@@ -131,6 +131,12 @@ fn texts(cast: &Cast) -> Vec<Rest> {
         ("a line separator", "\u{2028}"),
         ("a next line alone", "\u{85}"),
         ("a vertical tab alone", "\u{b}"),
+        ("a zero-width space", "\u{200b}"),
+        ("byte order marks and a space", "\u{feff} \u{feff}"),
+        ("a Hangul filler", "\u{3164}"),
+        ("a right-to-left override alone", "\u{202e}"),
+        ("tags alone", "\u{e0001}\u{e0041}\u{e007f}"),
+        ("a variation selector alone", "\u{fe0f}"),
     ] {
         let case = of(name.to_owned(), text);
         cases.push(case.refused(400, "empty_message").field("message"));

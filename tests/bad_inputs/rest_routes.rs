@@ -9,7 +9,7 @@ pub(crate) fn cases() -> Vec<Rest> {
         ("/scroll", "GET"),
         ("/channels", "GET, POST"),
         ("/channels/x", "GET"),
-        ("/channels/x/members", "GET"),
+        ("/channels/x/members", "GET, POST"),
         ("/channels/x/members/y", "PUT, DELETE"),
         ("/users/x", "DELETE"),
         ("/connect", "GET"),

@@ -118,6 +118,7 @@ fn bad_claims() -> Vec<Rest> {
         ("nbf is a text", with("nbf", json!("0"))),
         ("nbf is null", with("nbf", json!(null))),
         ("nbf is in an hour", with("nbf", json!(now + 3_600))),
+        ("exp is in milliseconds", with("exp", json!((now + 60) * 1_000))),
         ("sub is empty", with("sub", json!(""))),
         ("sub has a space", with("sub", json!("a b"))),
         ("sub is not ASCII", with("sub", json!("é"))),

@@ -43,7 +43,18 @@ fn lines() -> Vec<Bytes> {
         line("a version in lower case", b"GET /connect http/1.1"),
         line("another protocol", b"GET /connect ICY/1.1"),
         // The form of a tunnel's target: there is no such route.
-        of("a target that is no path", "GET connect HTTP/1.1\r\nConnection: close\r\n\r\n", &[404]),
+        of(
+            "a target that is no path",
+            "GET connect HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            &[404],
+        ),
+        of("no host", "GET /connect HTTP/1.1\r\nConnection: close\r\n\r\n", &[400]),
+        of(
+            "two hosts",
+            "GET /connect HTTP/1.1\r\nHost: a\r\nHost: a\r\nConnection: close\r\n\r\n",
+            &[400],
+        ),
+        of("version 1.0 without a host", "GET /connect HTTP/1.0\r\n\r\n", &[401]),
         of("a TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".repeat(9), &[400]),
         of("an SSH banner", "SSH-2.0-OpenSSH_9.9\r\n\r\n", &[400]),
         of("the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[0]),
@@ -86,7 +97,7 @@ fn bodies() -> Vec<Bytes> {
         of(name, request, statuses)
     };
     let chunked = "Transfer-Encoding: chunked";
-    let big = format!("{:x}\r\n{}\r\n0\r\n\r\n", 300 * 1024, "x".repeat(300 * 1024));
+    let big = format!("{:x}\r\n{}\r\n0\r\n\r\n", 800 * 1024, "x".repeat(800 * 1024));
     vec![
         post("a length that is negative", "Content-Length: -1", "", &[400]),
         post("a length with a plus", "Content-Length: +2", "{}", &[400]),
@@ -106,7 +117,7 @@ fn bodies() -> Vec<Bytes> {
         post("a chunk's size that is negative", chunked, "-2\r\n{}\r\n0\r\n\r\n", &[400]),
         post("a chunk's size beyond 64 bits", chunked, "fffffffffffffffff\r\n{}", &[400]),
         post("a chunk that is longer than it says", chunked, "1\r\n{}\r\n0\r\n\r\n", &[400]),
-        post("chunks of 300 KiB", chunked, &big, &[413]),
+        post("chunks of 800 KiB", chunked, &big, &[413]),
         // What is wrong with it is known before it comes.
         post("a length of 8 MB that never comes", "Content-Length: 8000000", "{", &[413]),
         post("a body that stops", "Content-Length: 100", "{", &[408]),

@@ -14,6 +14,7 @@
 )]
 
 mod answers;
+mod brownout;
 mod configuration;
 mod cost;
 mod discovery;
@@ -23,6 +24,7 @@ mod failover;
 mod figures;
 mod functions;
 mod health;
+mod invites;
 mod own_name;
 mod page;
 mod redaction;

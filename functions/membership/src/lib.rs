@@ -12,13 +12,13 @@ use bytes::Bytes;
 use http::{Request, Response};
 use messaging::App;
 use messaging::channels::{create_channel, list_channels, read_channel};
-use messaging::members::{add_member, list_members, remove_member};
+use messaging::members::{AddedMembers, add_member, add_members, list_members, remove_member};
 use messaging::ports::{Creation, Principal};
 use messaging::revoke::revoke_user;
 use model::{ChannelId, ErrorCode, limits};
 use protocol::http::{
-    ChangedBody, ChannelBody, ChannelsBody, CreateChannelBody, MemberBody, MembersBody, Query,
-    path_channel, path_user, read_json,
+    AddMembersBody, AddedBody, ChangedBody, ChannelBody, ChannelsBody, CreateChannelBody,
+    MemberBody, MembersBody, Query, path_channel, path_user, read_json,
 };
 use protocol::routes::{Function, Route};
 use runtime::http::{Answer, Failure, Notes, authenticate, respond, route};
@@ -51,6 +51,13 @@ async fn dispatch(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure
         }
         Route::ListMembers { channel_id } => {
             members(app, &caller, &noted(&channel_id)?, &query).await
+        }
+        Route::AddMembers { channel_id } => {
+            let channel_id = noted(&channel_id)?;
+            let body = AddMembersBody::try_from(read_json(request.headers(), request.body())?)?;
+            let AddedMembers { added, refused } =
+                add_members(app, &caller, &channel_id, &body.members).await?;
+            Ok(Answer::ok(&AddedBody::of(&added, &refused)))
         }
         Route::AddMember { channel_id, user_id } => {
             let (channel_id, user_id) = (noted(&channel_id)?, path_user(&user_id)?);

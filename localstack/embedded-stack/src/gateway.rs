@@ -3,7 +3,9 @@
 mod body;
 mod calls;
 mod dev;
+mod host;
 mod page;
+mod stream;
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -27,6 +29,7 @@ use tokio::task::JoinSet;
 use crate::nodes::Fleet;
 use crate::stop::Stopped;
 use calls::Calls;
+use stream::{Peer, Stream};
 
 /// What the gateway serves.
 #[derive(Debug)]
@@ -72,9 +75,11 @@ impl Gateway {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection without TCP_NODELAY");
         }
+        let stream = Stream::new(stream);
+        let peer = stream.peer();
         let service = service_fn(|request| {
-            let gateway = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(gateway.answer(request).await) }
+            let (gateway, peer) = (Arc::clone(&self), peer.clone());
+            async move { Ok::<_, Infallible>(gateway.answer(request, peer).await) }
         });
         let mut builder = http1::Builder::new();
         builder
@@ -97,12 +102,19 @@ impl Gateway {
         }
     }
 
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> Response<Full<Bytes>> {
+        if !host::is_valid(&request) {
+            return body::refusal(StatusCode::BAD_REQUEST).map(Full::new);
+        }
         let (request, is_whole) = match body::read(request).await {
             Ok(read) => read,
             Err(late) => return late.map(Full::new),
         };
-        let mut response = self.respond(request).await;
+        let mut response = self.respond(request, peer).await;
         let headers = response.headers_mut();
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if !is_whole {
@@ -111,14 +123,14 @@ impl Gateway {
         response.map(Full::new)
     }
 
-    async fn respond(&self, request: Request<Bytes>) -> Response<Bytes> {
+    async fn respond(&self, request: Request<Bytes>, peer: Peer) -> Response<Bytes> {
         if let Some(response) = page::respond(&request) {
             return response;
         }
         if let Some(response) = self.dev(&request).await {
             return response;
         }
-        self.calls.respond(&self.app, request).await
+        self.calls.respond(&self.app, request, peer).await
     }
 }
 

@@ -38,8 +38,8 @@ pub enum Event {
         change: ChannelChange,
         /// Which channel.
         channel_id: ChannelId,
-        /// Whom it concerns.
-        user_id: UserId,
+        /// Whom it concerns: one user, or those that a `members_added` names.
+        user_ids: Vec<UserId>,
     },
     /// The socket and the path behind it are alive.
     Tick {

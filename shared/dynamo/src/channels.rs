@@ -8,13 +8,13 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
 };
-use messaging::ports::{Bump, ChannelStore, Creation, Marking, ReadError, Standing, WriteError};
+use messaging::ports::{ChannelStore, Creation, Marking, ReadError, Standing, WriteError};
 use model::limits::OVERLAP;
 use model::{Channel, ChannelId, Late, UserId};
 
 use crate::attempt::Attempts;
 use crate::capacity::Operation;
-use crate::error::{CallError, unreadable};
+use crate::error::unreadable;
 use crate::item::{self, billed_bytes, decode_channel};
 use crate::keys;
 use crate::store::{BATCH_KEYS_MAX, DynamoStore};
@@ -86,11 +86,7 @@ impl ChannelStore for DynamoStore {
         })
     }
 
-    async fn bump_members_version(
-        &self,
-        channel: &ChannelId,
-        expected: u64,
-    ) -> Result<Bump, WriteError> {
+    async fn bump_members_version(&self, channel: &ChannelId) -> Result<Option<u64>, WriteError> {
         let attempts = Attempts::default();
         self.capacity.count_call(Operation::Update);
         let answer = self
@@ -98,11 +94,10 @@ impl ChannelStore for DynamoStore {
             .update_item()
             .table_name(&self.tables.channels)
             .set_key(Some(keys::channel(channel)))
-            .update_expression("SET #v = :next")
-            .condition_expression("#v = :expected")
+            .update_expression("SET #v = #v + :one")
+            .condition_expression("attribute_exists(channel_id)")
             .expression_attribute_names("#v", item::VERSION)
-            .expression_attribute_values(":expected", item::number(expected))
-            .expression_attribute_values(":next", item::number(expected.saturating_add(1)))
+            .expression_attribute_values(":one", item::number(1))
             .return_values(ReturnValue::UpdatedNew)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .customize()
@@ -112,18 +107,16 @@ impl ChannelStore for DynamoStore {
         match answer {
             Ok(answer) => {
                 self.capacity.count_units(Operation::Update, answer.consumed_capacity());
-                let version = answer.attributes().and_then(|row| item::decode_version(row).ok());
-                Ok(Bump::Bumped(version.unwrap_or_else(|| expected.saturating_add(1))))
+                let row = answer.attributes().ok_or("the update returned no row");
+                let version = row.map_err(|cause| WriteError::OutcomeUnknown(cause.into()))?;
+                let version = item::decode_version(version);
+                version.map(Some).map_err(|cause| WriteError::OutcomeUnknown(cause.into()))
             }
             Err(err) => match err.as_service_error() {
+                // Channels are never deleted: it is not there, and no attempt has written.
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => {
                     self.capacity.count_refused_write(Operation::Update, 0);
-                    if attempts.may_have_written() {
-                        // Somebody's bump, or this one's first attempt: nobody can tell.
-                        let cause = CallError::of(Operation::Update, err);
-                        return Err(WriteError::OutcomeUnknown(Box::new(cause)));
-                    }
-                    Ok(Bump::Stale)
+                    Ok(None)
                 }
                 _ => Err(attempts.write_error(Operation::Update, err)),
             },

@@ -149,7 +149,9 @@ fn plain(cause: &Cause) -> String {
 
 fn of_read(error: &ReadError) -> Finding {
     let cause = match error {
-        ReadError::Throttled(cause) | ReadError::Unavailable(cause) => cause,
+        ReadError::Throttled(cause)
+        | ReadError::Unavailable(cause)
+        | ReadError::Unreadable(cause) => cause,
     };
     let code = match cause.downcast_ref::<CallError>() {
         Some(CallError::Answered { code, .. }) => Fault::of(code),

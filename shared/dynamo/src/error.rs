@@ -130,9 +130,9 @@ where
     if throttled { ReadError::Throttled(cause) } else { ReadError::Unavailable(cause) }
 }
 
-/// A row that cannot be read is as good as an answer that did not come.
+/// A row that this version cannot read.
 pub(crate) fn unreadable(row: MalformedRow) -> ReadError {
-    ReadError::Unavailable(Box::new(row))
+    ReadError::Unreadable(Box::new(row))
 }
 
 impl Attempts {

@@ -1,5 +1,7 @@
 //! Memberships, in both directions.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
@@ -13,7 +15,7 @@ use crate::capacity::Operation;
 use crate::error::{read_error, unreadable};
 use crate::item::{self, Item, MalformedRow};
 use crate::keys::{self, Key};
-use crate::store::DynamoStore;
+use crate::store::{BATCH_KEYS_MAX, DynamoStore};
 
 #[async_trait]
 impl MemberStore for DynamoStore {
@@ -72,6 +74,32 @@ impl MemberStore for DynamoStore {
         let keys = vec![keys::leaving(workspace, user, channel)];
         let found = self.batch_get(vec![(table, keys)]).await?;
         Ok(found.values().any(|rows| !rows.is_empty()))
+    }
+
+    async fn are_settled(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        users: &[UserId],
+        as_members: bool,
+    ) -> Result<bool, ReadError> {
+        let (by_channel, by_user) = (&self.tables.memberships, &self.tables.user_channels);
+        // One key named twice makes the store refuse the whole batch.
+        let users: Vec<&UserId> = users.iter().collect::<BTreeSet<_>>().into_iter().collect();
+        for users in users.chunks(BATCH_KEYS_MAX / 2) {
+            let memberships = users.iter().map(|user| keys::membership(channel, user)).collect();
+            let user_channels =
+                users.iter().map(|user| keys::user_channel(workspace, user, channel)).collect();
+            let keys: Vec<(&str, Vec<Key>)> =
+                vec![(by_channel, memberships), (by_user, user_channels)];
+            let found = self.batch_get(keys).await?;
+            let expected = if as_members { users.len() } else { 0 };
+            let rows_of = |table: &String| found.get(table).map_or(0, Vec::len);
+            if rows_of(by_channel) != expected || rows_of(by_user) != expected {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn members(

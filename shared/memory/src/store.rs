@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use messaging::ports::{
-    Appended, Bump, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
+    Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
     NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
 };
 use model::limits::{MEMBERS_READ_MAX, OVERLAP, PAGE_ROWS_MAX};
@@ -145,20 +145,12 @@ impl ChannelStore for MemoryStore {
         })
     }
 
-    async fn bump_members_version(
-        &self,
-        channel: &ChannelId,
-        expected: u64,
-    ) -> Result<Bump, WriteError> {
+    async fn bump_members_version(&self, channel: &ChannelId) -> Result<Option<u64>, WriteError> {
         let mut tables = self.call("bump_members_version");
-        let channel = tables.channels.get_mut(channel);
-        match channel.filter(|channel| channel.members_version == expected) {
-            Some(channel) => {
-                channel.members_version = expected.saturating_add(1);
-                Ok(Bump::Bumped(channel.members_version))
-            }
-            None => Ok(Bump::Stale),
-        }
+        Ok(tables.channels.get_mut(channel).map(|channel| {
+            channel.members_version = channel.members_version.saturating_add(1);
+            channel.members_version
+        }))
     }
 
     async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
@@ -228,6 +220,23 @@ impl MemberStore for MemoryStore {
     ) -> Result<bool, ReadError> {
         let mark = (workspace.clone(), user.clone(), channel.clone());
         Ok(self.call("was_leaving").leaving.contains(&mark))
+    }
+
+    async fn are_settled(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        users: &[UserId],
+        as_members: bool,
+    ) -> Result<bool, ReadError> {
+        let tables = self.call("are_settled");
+        let of_channel = tables.memberships.get(channel);
+        Ok(users.iter().all(|user| {
+            let of_user = tables.user_channels.get(&(workspace.clone(), user.clone()));
+            let is_member = of_channel.is_some_and(|members| members.contains_key(user));
+            let has_channel = of_user.is_some_and(|channels| channels.contains(channel));
+            is_member == as_members && has_channel == as_members
+        }))
     }
 
     async fn members(

@@ -3,7 +3,9 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::circuit::Circuit;
 use crate::fleet::FleetView;
+use crate::guarded::Guarded;
 use crate::ports::{
     ChannelStore, Clock, MemberStore, MessageStore, NodeDirectory, Randomness, RevocationStore,
     Tickets, TokenVerifier,
@@ -40,21 +42,52 @@ pub struct Ports {
     pub tally: Arc<Tally>,
 }
 
-/// A cheap-clone handle on the ports.
+/// A cheap-clone handle on the ports. The store's are behind one circuit, the node directory is
+/// behind another.
 #[derive(Debug, Clone)]
-pub struct App(Arc<Ports>);
+pub struct App(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    ports: Ports,
+    store: Arc<Circuit>,
+    nodes: Arc<Circuit>,
+}
 
 impl App {
     /// Shares the ports.
     #[must_use]
     pub fn new(ports: Ports) -> Self {
-        Self(Arc::new(ports))
+        let (clock, randomness) = (Arc::clone(&ports.clock), Arc::clone(&ports.randomness));
+        let circuit = || Arc::new(Circuit::new(Arc::clone(&clock), Arc::clone(&randomness)));
+        let (store, nodes) = (circuit(), circuit());
+        let ports = Ports {
+            messages: Guarded::new(ports.messages, &store),
+            channels: Guarded::new(ports.channels, &store),
+            members: Guarded::new(ports.members, &store),
+            revocations: Guarded::new(ports.revocations, &store),
+            nodes: Guarded::new(ports.nodes, &nodes),
+            ..ports
+        };
+        Self(Arc::new(Shared { ports, store, nodes }))
+    }
+
+    /// Whether the store answered lately.
+    #[must_use]
+    pub fn store_circuit(&self) -> &Circuit {
+        &self.0.store
+    }
+
+    /// Whether the node directory answered lately.
+    #[must_use]
+    pub fn nodes_circuit(&self) -> &Circuit {
+        &self.0.nodes
     }
 }
 
 impl Deref for App {
     type Target = Ports;
     fn deref(&self) -> &Ports {
-        &self.0
+        &self.0.ports
     }
 }

@@ -40,7 +40,7 @@ impl From<ReadError> for StoreError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Throttled(_) => Self::Busy(error.into()),
-            ReadError::Unavailable(_) => Self::Unavailable(error.into()),
+            ReadError::Unavailable(_) | ReadError::Unreadable(_) => Self::Unavailable(error.into()),
         }
     }
 }

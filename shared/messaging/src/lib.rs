@@ -19,9 +19,11 @@ pub mod ports;
 mod access;
 mod app;
 mod error;
+mod guarded;
 pub mod publisher;
 
 pub mod channels;
+pub mod circuit;
 pub mod connect;
 pub mod fleet;
 pub mod members;

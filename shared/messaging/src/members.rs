@@ -1,6 +1,7 @@
 //! Membership: who is in a channel, and the cut after which a removed member gets nothing (G6).
 
-use std::time::Duration;
+mod change;
+mod rights;
 
 use model::{Channel, ChannelChange, ChannelId, ChannelType, ErrorCode, Member, UserId};
 
@@ -8,7 +9,10 @@ use crate::access::{AccessError, member_channel, within};
 use crate::app::App;
 use crate::channels::{self, ReadChannelError};
 use crate::error::{Refusal, StoreError};
-use crate::ports::{Bump, Principal};
+use crate::ports::Principal;
+
+use change::{admit, change};
+use rights::{joinable_channel, may_remove_others};
 
 /// Why a membership was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +20,7 @@ pub enum ChangeMembersError {
     /// No such channel for the caller.
     #[error("no such channel for the caller")]
     ChannelNotFound,
-    /// Neither oneself, nor the creator, nor an admin.
+    /// Neither oneself, nor the owner, nor an admin.
     #[error("the caller may not remove others")]
     Forbidden,
     /// The user to be added is revoked.
@@ -68,7 +72,7 @@ pub async fn list_members(
     Ok((page.rows, next))
 }
 
-/// Makes a user a member. Idempotent.
+/// Makes a user a member. Idempotent. The caller is a member, or an admin who joins.
 ///
 /// # Errors
 /// [`ChangeMembersError`].
@@ -78,21 +82,56 @@ pub async fn add_member(
     id: &ChannelId,
     user: &UserId,
 ) -> Result<(), ChangeMembersError> {
+    let channel = joinable_channel(app, caller, id, user).await?;
+    if channel.channel_type == ChannelType::Dm {
+        return Err(ChangeMembersError::DmImmutable);
+    }
+    match admit(app, &channel, std::slice::from_ref(user)).await? {
+        Some((version, _)) => {
+            let change = ChannelChange::MemberAdded;
+            channels::publish(app, &channel, change, user, version, Vec::new()).await;
+            Ok(())
+        }
+        None => Err(ChangeMembersError::UserNotFound),
+    }
+}
+
+/// What became of several invitations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddedMembers {
+    /// They are members now; some may have been before.
+    pub added: Vec<UserId>,
+    /// They are not, and why.
+    pub refused: Vec<(UserId, ErrorCode)>,
+}
+
+/// Makes up to [`model::limits::ADD_MEMBERS_MAX`] users members in one change: one version, one
+/// publication. Idempotent.
+///
+/// # Errors
+/// [`ChangeMembersError`], without `UserNotFound`: who is revoked is named in the answer.
+pub async fn add_members(
+    app: &App,
+    caller: &Principal,
+    id: &ChannelId,
+    users: &[UserId],
+) -> Result<AddedMembers, ChangeMembersError> {
     let channel = member_channel(app, caller, id).await?;
     if channel.channel_type == ChannelType::Dm {
         return Err(ChangeMembersError::DmImmutable);
     }
-    if is_revoked(app, caller, user).await? {
-        return Err(ChangeMembersError::UserNotFound);
+    let admitted = admit(app, &channel, users).await?;
+    if let Some((version, added)) = &admitted
+        && let Some(first) = added.first()
+    {
+        let change = ChannelChange::MembersAdded;
+        channels::publish(app, &channel, change, first, *version, added.clone()).await;
     }
-    let version = change(app, &channel, user, ChannelChange::MemberAdded).await?;
-    // A revocation between the look and the rows has not seen them: look again, and undo.
-    if is_revoked(app, caller, user).await? {
-        change(app, &channel, user, ChannelChange::MemberRemoved).await?;
-        return Err(ChangeMembersError::UserNotFound);
-    }
-    channels::publish(app, &channel, ChannelChange::MemberAdded, user, version, Vec::new()).await;
-    Ok(())
+    let added = admitted.map(|(_, added)| added).unwrap_or_default();
+    let is_refused = |user: &&UserId| !added.contains(user);
+    let refused = users.iter().filter(is_refused);
+    let refused = refused.map(|user| (user.clone(), ErrorCode::UserNotFound)).collect();
+    Ok(AddedMembers { added, refused })
 }
 
 /// Makes a user no member any more. Idempotent. What is posted after this returned never reaches
@@ -120,7 +159,7 @@ pub async fn remove_member(
     if is_dm {
         return Err(ChangeMembersError::DmImmutable);
     }
-    if !(user == me || channel.created_by == *me || caller.is_admin) {
+    if user != me && !caller.is_admin && !may_remove_others(app, caller, &channel).await? {
         return Err(ChangeMembersError::Forbidden);
     }
     if user == me && is_member {
@@ -139,45 +178,12 @@ async fn was_leaving(app: &App, caller: &Principal, id: &ChannelId) -> Result<bo
 
 /// Removes a member whoever asks, and tells so.
 pub(crate) async fn remove(app: &App, channel: &Channel, user: &UserId) -> Result<(), StoreError> {
-    let version = change(app, channel, user, ChannelChange::MemberRemoved).await?;
+    let version = change(app, channel, std::slice::from_ref(user), false).await?;
     channels::publish(app, channel, ChannelChange::MemberRemoved, user, version, Vec::new()).await;
     Ok(())
-}
-
-/// The writer's half of the cut: both rows, then the version if it is still the one read before
-/// the rows, else all again. An unchanged row bumps too: it may finish a crashed attempt.
-async fn change(
-    app: &App,
-    channel: &Channel,
-    user: &UserId,
-    change: ChannelChange,
-) -> Result<u64, StoreError> {
-    let (workspace, id) = (&channel.workspace_id, &channel.id);
-    let mut version = channel.members_version;
-    for attempt in 0..BUMP_ATTEMPTS_MAX {
-        if change == ChannelChange::MemberRemoved {
-            app.members.delete_member(workspace, id, user).await?;
-        } else {
-            let row = Member { user_id: user.clone(), joined_at: app.clock.now() };
-            app.members.put_members(workspace, id, &[row]).await?;
-        }
-        if let Bump::Bumped(version) = app.channels.bump_members_version(id, version).await? {
-            return Ok(version);
-        }
-        let jitter = app.randomness.up_to(u64::from(attempt.min(10)) * 2);
-        tokio::time::sleep(Duration::from_millis(jitter)).await;
-        let read = app.channels.channels(std::slice::from_ref(id)).await?;
-        let read =
-            read.first().ok_or_else(|| StoreError::Unavailable("the channel is gone".into()))?;
-        version = read.members_version;
-    }
-    Err(StoreError::Busy("the channel's members change too often".into()))
 }
 
 async fn is_revoked(app: &App, caller: &Principal, user: &UserId) -> Result<bool, StoreError> {
     let users = std::slice::from_ref(user);
     Ok(!app.revocations.revoked_among(&caller.workspace_id, users).await?.is_empty())
 }
-
-/// Of all writers that race, one wins each round: this many may race before one gives up.
-const BUMP_ATTEMPTS_MAX: u32 = 100;

@@ -18,7 +18,7 @@ pub use directory::{DirectoryError, FleetNode, Lease, NodeDirectory};
 pub use identity::{Principal, Ticket, TicketError, Tickets, TokenError, TokenVerifier};
 pub use replay::{Addressed, Replay, Replayed, Replication};
 pub use store::{
-    Appended, Bump, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
+    Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
     NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
 };
 

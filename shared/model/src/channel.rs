@@ -109,6 +109,8 @@ pub enum ChannelChange {
     Created,
     /// A user became a member.
     MemberAdded,
+    /// Several users became members in one change.
+    MembersAdded,
     /// A user is no member any more.
     MemberRemoved,
 }
@@ -120,6 +122,7 @@ impl ChannelChange {
         match self {
             Self::Created => "created",
             Self::MemberAdded => "member_added",
+            Self::MembersAdded => "members_added",
             Self::MemberRemoved => "member_removed",
         }
     }
@@ -127,7 +130,7 @@ impl ChannelChange {
     /// Reads the name on the wire.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Created, Self::MemberAdded, Self::MemberRemoved]
+        [Self::Created, Self::MemberAdded, Self::MembersAdded, Self::MemberRemoved]
             .into_iter()
             .find(|change| change.as_str() == text)
     }

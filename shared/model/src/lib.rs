@@ -13,6 +13,7 @@ pub mod limits;
 mod channel;
 mod code;
 mod ids;
+mod invisible;
 mod known;
 mod message;
 mod position;
@@ -24,6 +25,7 @@ pub use code::{ErrorCode, Retry};
 pub use ids::{
     ChannelId, ConnectionId, IdError, MessageId, NodeId, PublicationId, UserId, WorkspaceId,
 };
+pub use invisible::is_invisible;
 pub use known::{KnownError, KnownMessages};
 pub use message::{Message, MessageText, TextDigest, TextError};
 pub use position::{EntryId, Position};

@@ -44,8 +44,9 @@ pub const MESSAGE_CHARS_MAX: usize = 40_000;
 pub const CHANNEL_NAME_CHARS_MAX: usize = 80;
 /// Members that one `POST /channels` may name.
 pub const CREATE_MEMBERS_MAX: usize = 100;
-/// Bytes of a REST body.
-pub const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of a REST body: [`MESSAGE_CHARS_MAX`] characters beyond the basic plane, each
+/// escaped as a pair of surrogates (12 bytes), fit.
+pub const BODY_BYTES_MAX: usize = 768 * 1024;
 /// Nesting of a JSON body.
 pub const JSON_DEPTH_MAX: usize = 8;
 /// Rows of one page.
@@ -295,3 +296,47 @@ pub const CLIENT_READS_MAX: usize = 4;
 /// The longest wait that a client believes a server: `Retry-After`, `delay_ms` of a `resync` and of
 /// close code 1013.
 pub const CLIENT_WAIT_MAX: Duration = Duration::from_secs(300);
+
+// Calls of the functions while the store or Redis is in trouble.
+
+/// The wall of a call that reads: below the functions' time-out of 10 s.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(8);
+/// The wall of a call that changes channels, members or users: below their time-out of 29 s. A
+/// revocation writes to each channel of a user.
+pub const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(25);
+/// Failures in a row that open a circuit.
+pub const CIRCUIT_FAILURES_MAX: u32 = 3;
+/// How long a circuit is open, at first and at most: an environment notices within this that the
+/// store is back.
+pub const CIRCUIT_OPEN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
+/// How long a circuit remembers that it was open.
+pub const CIRCUIT_MEMORY: Duration = Duration::from_secs(30);
+/// A call that was cut after this long counts as a failure: one attempt of the store's client.
+pub const CIRCUIT_SLOW: Duration = Duration::from_secs(2);
+/// The shortest `Retry-After`, and the longest; jitter adds up to as much again.
+pub const RETRY_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(4));
+/// How long a call may wait for a free environment of the local gateway: with [`SEND_DEADLINE`] what
+/// clients wait for an answer.
+pub const SLOT_WAIT_MAX: Duration = Duration::from_secs(4);
+
+// Tokens.
+
+/// How far an issuer's clock may be ahead of ours: `nbf` is taken so much earlier.
+pub const TOKEN_LEEWAY: Duration = Duration::from_secs(5);
+/// An `exp` further away than this is no time in seconds (10 years).
+pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// How long a socket may live on one ticket, if the environment does not say: a token that lives
+/// longer must not keep a socket open for ever.
+pub const SOCKET_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+// Membership changes.
+
+/// Users that one `POST /channels/{channel_id}/members` may name.
+pub const ADD_MEMBERS_MAX: usize = 100;
+/// Rounds of a membership change that meets changes of the same users; then it is `channel_busy`.
+pub const CHANGE_ROUNDS_MAX: u32 = 8;
+/// First and last wait between these rounds.
+pub const CHANGE_BACKOFF: (Duration, Duration) =
+    (Duration::from_millis(10), Duration::from_millis(500));
+/// Pages of [`MEMBERS_READ_MAX`] members that are read to find the longest member.
+pub const OWNER_PAGES_MAX: u32 = 20;

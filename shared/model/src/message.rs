@@ -5,12 +5,13 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use crate::ids::{ChannelId, MessageId, UserId};
+use crate::invisible::is_invisible;
 use crate::limits;
 
 /// Why a text is not a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
-    /// Nothing but white space.
+    /// Nothing that a reader sees.
     #[error("the text is empty")]
     Empty,
     /// Over 40,000 characters.
@@ -21,7 +22,7 @@ pub enum TextError {
     Control,
 }
 
-/// A message's text: 1-40,000 Unicode scalar values, not only white space, no control characters
+/// A message's text: 1-40,000 Unicode scalar values, not only invisible ones, no control characters
 /// but `\n \r \t`. Kept as it came: never stripped, never escaped. `Debug` shows no content.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MessageText(Box<str>);
@@ -32,7 +33,7 @@ impl MessageText {
     /// # Errors
     /// [`TextError`], by the first rule that it breaks.
     pub fn parse(text: String) -> Result<Self, TextError> {
-        if text.chars().all(char::is_whitespace) {
+        if is_invisible(&text) {
             return Err(TextError::Empty);
         }
         // A scalar value is at most four bytes: texts that cannot be over are not counted.
@@ -106,7 +107,7 @@ mod tests {
 
     #[test]
     fn white_space_alone_is_empty() {
-        for text in ["", " ", "\n\t\r ", "\u{2003}\u{3000}"] {
+        for text in ["", " ", "\n\t\r ", "\u{2003}\u{3000}", "\u{200b}", "\u{feff}\n", "\u{202e}"] {
             assert_eq!(parse(text), Err(TextError::Empty), "{text:?}");
         }
     }

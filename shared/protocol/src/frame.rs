@@ -86,8 +86,8 @@ pub enum ServerFrame {
         change: ChannelChange,
         /// Which channel.
         channel_id: ChannelId,
-        /// Whom it concerns.
-        user_id: UserId,
+        /// Whom it concerns: one user, or those of a `members_added`.
+        user_ids: Vec<UserId>,
     },
     /// The socket and the path behind it are alive.
     Tick {
@@ -177,10 +177,22 @@ impl ServerFrame {
             Self::Message { cursor, message } => {
                 json!({ "type": "message", "cursor": cursor, "message": MessageBody::of(message) })
             }
-            Self::Channel { cursor, change, channel_id, user_id } => json!({
-                "type": "channel", "cursor": cursor, "change": change.as_str(),
-                "channel_id": channel_id.as_str(), "user_id": user_id.as_str(),
-            }),
+            Self::Channel { cursor, change, channel_id, user_ids } => {
+                let mut frame = json!({
+                    "type": "channel", "cursor": cursor, "change": change.as_str(),
+                    "channel_id": channel_id.as_str(),
+                });
+                if let Some(fields) = frame.as_object_mut() {
+                    let ids: Vec<&str> = user_ids.iter().map(UserId::as_str).collect();
+                    match (change, ids.first()) {
+                        (ChannelChange::MembersAdded, _) => {
+                            fields.insert("user_ids".into(), ids.into())
+                        }
+                        (_, first) => fields.insert("user_id".into(), first.copied().into()),
+                    };
+                }
+                frame
+            }
             Self::Tick { cursor, server_time, fresh, every } => {
                 let mut frame = json!({
                     "type": "tick", "cursor": cursor, "server_time": server_time.unix_ms(),
@@ -226,7 +238,13 @@ impl ServerFrame {
                 cursor: wire.cursor?,
                 change: ChannelChange::parse(&wire.change?)?,
                 channel_id: wire.channel_id?.parse().ok()?,
-                user_id: wire.user_id?.parse().ok()?,
+                user_ids: match (wire.user_ids, wire.user_id) {
+                    (Some(ids), _) => ids,
+                    (None, id) => vec![id?],
+                }
+                .iter()
+                .map(|id| UserId::parse(id).ok())
+                .collect::<Option<_>>()?,
             }),
             "tick" => Some(Self::Tick {
                 cursor: wire.cursor?,
@@ -259,6 +277,7 @@ struct Wire {
     node_id: Option<String>,
     workspace_id: Option<String>,
     user_id: Option<String>,
+    user_ids: Option<Vec<String>>,
     cursor: Option<String>,
     resumed: Option<bool>,
     server_time: Option<u64>,
@@ -351,8 +370,14 @@ mod tests {
             ServerFrame::Channel {
                 cursor: "c".into(),
                 change: ChannelChange::MemberRemoved,
+                channel_id: message.channel_id.clone(),
+                user_ids: vec![message.sender_id.clone()],
+            },
+            ServerFrame::Channel {
+                cursor: "c".into(),
+                change: ChannelChange::MembersAdded,
                 channel_id: message.channel_id,
-                user_id: message.sender_id,
+                user_ids: vec![message.sender_id, UserId::parse("b").unwrap()],
             },
             ServerFrame::Tick {
                 cursor: "c".into(),

@@ -7,12 +7,12 @@ mod request;
 mod trace;
 
 pub use body::{
-    AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, LateBody, MemberBody,
-    MembersBody, MessageBody, PageBody, PostedBody,
+    AddedBody, AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, LateBody,
+    MemberBody, MembersBody, MessageBody, PageBody, PostedBody, RefusedBody,
 };
 pub use query::{Direction, Query};
 pub use request::{
-    CreateChannelBody, Fields, NewChannel, PostMessageBody, bearer, path_channel, path_user,
-    read_json,
+    AddMembersBody, CreateChannelBody, Fields, NewChannel, PostMessageBody, bearer, path_channel,
+    path_user, read_json,
 };
 pub use trace::{AMAZON_TRACE, trace};

@@ -68,12 +68,26 @@ pub struct PublishedChange {
     pub channel_id: ChannelId,
     /// What changed.
     pub change: ChannelChange,
-    /// Whom it concerns: the creator, the added or the removed user.
+    /// Whom it concerns: the creator, the added or the removed user, the first of several added.
     pub user_id: UserId,
     /// The version after the change (G6).
     pub members_version: u64,
-    /// All first members, where `change` is `created`; else empty.
+    /// All first members where `change` is `created`, all added ones where it is `members_added`;
+    /// else empty.
     pub members: Vec<UserId>,
+}
+
+impl PublishedChange {
+    /// Whom it concerns, whether they are members or not.
+    #[must_use]
+    pub fn concerned(&self) -> &[UserId] {
+        match self.change {
+            ChannelChange::MembersAdded => &self.members,
+            ChannelChange::Created | ChannelChange::MemberAdded | ChannelChange::MemberRemoved => {
+                std::slice::from_ref(&self.user_id)
+            }
+        }
+    }
 }
 
 impl Publication {
@@ -391,6 +405,13 @@ mod tests {
                 change: ChannelChange::Created,
                 user_id: user("a"),
                 members_version: 1,
+                members: vec![user("a"), user("b")],
+            }),
+            PublicationBody::Channel(PublishedChange {
+                channel_id: channel(),
+                change: ChannelChange::MembersAdded,
+                user_id: user("a"),
+                members_version: 9,
                 members: vec![user("a"), user("b")],
             }),
             PublicationBody::Revoked { user_id: user("z") },

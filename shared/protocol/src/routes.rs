@@ -40,6 +40,11 @@ pub enum Route {
         /// As it stands in the path.
         channel_id: String,
     },
+    /// `POST /channels/{channel_id}/members`
+    AddMembers {
+        /// As it stands in the path.
+        channel_id: String,
+    },
     /// `PUT /channels/{channel_id}/members/{user_id}`
     AddMember {
         /// As it stands in the path.
@@ -75,6 +80,7 @@ impl Route {
             | Self::ListChannels
             | Self::ReadChannel { .. }
             | Self::ListMembers { .. }
+            | Self::AddMembers { .. }
             | Self::AddMember { .. }
             | Self::RemoveMember { .. }
             | Self::RevokeUser { .. } => Function::Membership,
@@ -89,7 +95,7 @@ impl Route {
             Self::Scroll => "/scroll",
             Self::CreateChannel | Self::ListChannels => "/channels",
             Self::ReadChannel { .. } => "/channels/{channel_id}",
-            Self::ListMembers { .. } => "/channels/{channel_id}/members",
+            Self::ListMembers { .. } | Self::AddMembers { .. } => "/channels/{channel_id}/members",
             Self::AddMember { .. } | Self::RemoveMember { .. } => {
                 "/channels/{channel_id}/members/{user_id}"
             }
@@ -125,7 +131,10 @@ pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
         ["channels", id, "members"] if is(&Method::GET) => {
             Ok(Route::ListMembers { channel_id: own(id) })
         }
-        ["channels", _, "members"] => Err(not_allowed("GET")),
+        ["channels", id, "members"] if is(&Method::POST) => {
+            Ok(Route::AddMembers { channel_id: own(id) })
+        }
+        ["channels", _, "members"] => Err(not_allowed("GET, POST")),
         ["channels", _, "members", ""] => Err(ErrorCode::NotFound.into()),
         ["channels", id, "members", user] if is(&Method::PUT) => {
             Ok(Route::AddMember { channel_id: own(id), user_id: own(user) })
@@ -201,7 +210,7 @@ mod tests {
             ("/connect", "GET"),
             ("/channels", "GET, POST"),
             ("/channels/a", "GET"),
-            ("/channels/a/members", "GET"),
+            ("/channels/a/members", "GET, POST"),
             ("/channels/a/members/b", "PUT, DELETE"),
             ("/users/a", "DELETE"),
         ] {

@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use messaging::ports::Clock;
 use model::{Timestamp, limits};
@@ -46,6 +47,8 @@ pub const TOKEN_KEYS: &str = "INKWIRE_TOKEN_KEYS";
 pub const TOKEN_ISSUER: &str = "INKWIRE_TOKEN_ISSUER";
 /// The audience that a token must name, if set.
 pub const TOKEN_AUDIENCE: &str = "INKWIRE_TOKEN_AUDIENCE";
+/// Seconds that a socket may live at most, whatever its token's `exp`; a day if unset.
+pub const SOCKET_SECONDS_MAX: &str = "INKWIRE_SOCKET_SECONDS_MAX";
 /// What signs tickets, newest first, between commas.
 pub const TICKET_SECRET: &str = "INKWIRE_TICKET_SECRET";
 /// Where a node takes sockets: address and port.
@@ -152,13 +155,16 @@ pub struct TokenConfig {
     pub issuer: Option<String>,
     /// The audience that a token must name, if set.
     pub audience: Option<String>,
+    /// How long what a token opens may live at most, whatever its `exp`: a socket.
+    pub session_max: Duration,
 }
 
 impl TokenConfig {
     /// Tokens of a shared secret, from any issuer and for any audience: a local environment's.
     #[must_use]
     pub const fn shared(secrets: Secrets) -> Self {
-        Self { keys: TokenKeys::Shared(secrets), issuer: None, audience: None }
+        let session_max = limits::SOCKET_LIFETIME;
+        Self { keys: TokenKeys::Shared(secrets), issuer: None, audience: None, session_max }
     }
 }
 

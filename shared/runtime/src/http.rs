@@ -7,6 +7,7 @@ mod call;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -20,10 +21,10 @@ use messaging::revoke::RevokeError;
 use messaging::scroll::ScrollError;
 use messaging::send::PostMessageError;
 use messaging::{App, Refusal, StoreError};
-use model::{ErrorCode, MessageId};
+use model::{ErrorCode, MessageId, Retry, limits};
 use protocol::http::bearer;
 use protocol::problem::{self, Problem};
-use protocol::routes::{self, Route};
+use protocol::routes::{self, Function, Route};
 use serde::Serialize;
 use tracing::Instrument;
 
@@ -179,6 +180,11 @@ fn refuse(app: &App, id: &RequestId, failure: Failure) -> Response<Bytes> {
     if matches!(problem.code.status(), 422 | 429 | 503) {
         problem.server_time = Some(app.clock.now());
     }
+    if problem.code.retry() == Retry::AfterBackoff {
+        let is_fleet = code == ErrorCode::NoCapacity;
+        let circuit = if is_fleet { app.nodes_circuit() } else { app.store_circuit() };
+        problem.retry_after = Some(circuit.retry_after());
+    }
     let mut response = problem.into_response(id.as_str());
     response.extensions_mut().insert(Refused { code, cause });
     response
@@ -197,7 +203,7 @@ where
 
 /// Runs a handler on a request, under a span with the ids of request and trace, and tells what is
 /// to be logged about it. A panic in it costs this call only: it is answered as `unavailable`,
-/// since what it had done by then is not known.
+/// since what it had done by then is not known. So is a call that takes longer than its wall.
 pub async fn attend<H, F>(
     app: App,
     mut request: Request<Bytes>,
@@ -218,18 +224,30 @@ where
     let span = tracing::info_span!(
         "call", request_id = id.as_str(), trace_id = %origin.trace, method
     );
+    let wall = wall_of(&request);
     let call = AssertUnwindSafe(async { handle(app.clone(), request).await });
-    let mut response = match call.catch_unwind().instrument(span).await {
-        Ok(response) => response,
+    let call = tokio::time::timeout(wall, call.catch_unwind().instrument(span));
+    let unavailable = |cause: &str| {
+        let (problem, cause) = (ErrorCode::Unavailable.into(), Some(cause.to_owned()));
+        respond(&app, &bare, Err(Failure { problem, cause }))
+    };
+    let mut response = match call.await {
+        Ok(Ok(response)) => response,
         // The text of a panic may hold what a user wrote: the log gets its place, from the hook.
-        Err(_) => {
-            let (problem, cause) =
-                (ErrorCode::Unavailable.into(), Some("a handler panicked".to_owned()));
-            respond(&app, &bare, Err(Failure { problem, cause }))
-        }
+        Ok(Err(_)) => unavailable("a handler panicked"),
+        Err(_) => unavailable("the call took too long and was cut"),
     };
     let call = Call::new((id, origin, method), &notes, &mut response, app.clock.now());
     (response, call)
+}
+
+/// How long a call may take: below the functions' time-outs, so that its caller hears why.
+fn wall_of(request: &Request<Bytes>) -> Duration {
+    match routes::resolve(request.method(), request.uri().path()).map(|route| route.function()) {
+        Ok(Function::Send) => limits::SEND_DEADLINE,
+        Ok(Function::Membership) => limits::MEMBERSHIP_DEADLINE,
+        Ok(Function::Scroll | Function::Connect) | Err(_) => limits::CALL_DEADLINE,
+    }
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -1,8 +1,10 @@
 //! Bearer tokens: JWT (RFC 7519) with HS256, RS256, ES256 or `EdDSA`, by the advice of RFC 8725.
 
+use std::time::Duration;
+
 use jsonwebtoken::Header;
 use messaging::ports::{Principal, TokenError, TokenVerifier};
-use model::{Timestamp, UserId, WorkspaceId};
+use model::{Timestamp, UserId, WorkspaceId, limits};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -15,11 +17,14 @@ use crate::secret::Secrets;
 ///
 /// What a token says of itself does not choose the algorithm: each key has one. A `kid` chooses
 /// among an issuer's keys, and is refused beside shared secrets, which have no names.
+///
+/// A principal ends with its token, or sooner: `TokenConfig::session_max` after the token was shown.
 #[derive(Debug, Clone)]
 pub struct JwtTokens {
     keys: Verification,
     issuer: Option<String>,
     audience: Option<String>,
+    session_max: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -37,7 +42,7 @@ impl JwtTokens {
             TokenKeys::Shared(secrets) => Verification::Shared(Keys::of(secrets)),
             TokenKeys::Public(keys) => Verification::Public(keys.clone()),
         };
-        Self { keys, issuer, audience }
+        Self { keys, issuer, audience, session_max: config.session_max }
     }
 
     /// The claims of a token whose signature is good.
@@ -72,8 +77,13 @@ impl JwtTokens {
             return None;
         }
         if let Some(not_before) = claims.get("nbf")
-            && time_of(not_before)? > now
+            && time_of(not_before)? > now.plus(limits::TOKEN_LEEWAY)
         {
+            return None;
+        }
+        let expires_at = time_of(claims.get("exp")?)?;
+        // Milliseconds, most likely: such a token would live for thousands of years.
+        if expires_at > now.plus(limits::TOKEN_LIFETIME_MAX) {
             return None;
         }
         let is_admin = match claims.get("role") {
@@ -85,7 +95,7 @@ impl JwtTokens {
             workspace_id: WorkspaceId::parse(text("workspace_id")?).ok()?,
             user_id: UserId::parse(text("sub")?).ok()?,
             is_admin,
-            expires_at: time_of(claims.get("exp")?)?,
+            expires_at: expires_at.min(now.plus(self.session_max)),
         })
     }
 }

@@ -13,12 +13,32 @@ on_every_store!(
     channels_of_a_user_come_in_pages_by_id,
     deleting_a_member_takes_both_rows_and_is_idempotent,
     one_user_id_in_two_workspaces_is_two_users,
+    members_are_settled_by_both_rows_of_all,
     a_hundred_and_one_members_are_put_at_once,
     a_leaving_mark_is_one_users_and_no_channel,
 );
 
 fn names(members: &[Member]) -> Vec<&str> {
     members.iter().map(|member| member.user_id.as_str()).collect()
+}
+
+async fn members_are_settled_by_both_rows_of_all(stores: Stores) {
+    let (acme, zeta, general) = (workspace("acme"), workspace("zeta"), channel_id(1));
+    let all: Vec<UserId> = (0..101).map(|n| user(&format!("u{n}"))).collect();
+    let members: Vec<Member> = all.iter().map(|user| member(user.as_str(), 0)).collect();
+    let settled = async |of: &model::WorkspaceId, users: &[UserId], as_members| {
+        stores.members.are_settled(of, &general, users, as_members).await.unwrap()
+    };
+    assert!(settled(&acme, &all, false).await && !settled(&acme, &all, true).await);
+    stores.members.put_members(&acme, &general, &members[..100]).await.unwrap();
+    assert!(!settled(&acme, &all, true).await, "one is missing");
+    assert!(!settled(&acme, &all, false).await);
+    stores.members.put_members(&acme, &general, &members[100..]).await.unwrap();
+    assert!(settled(&acme, &all, true).await);
+    assert!(settled(&acme, &[user("u1"), user("u1")], true).await, "named twice");
+    // The rows by channel are those of acme's users; by user there are none in zeta.
+    assert!(!settled(&zeta, &all[..1], true).await && !settled(&zeta, &all[..1], false).await);
+    assert!(settled(&acme, &[user("eve")], false).await);
 }
 
 async fn members_are_found_from_both_sides(stores: Stores) {

@@ -19,10 +19,11 @@ enum Call {
     Create { channel: u128, user: usize },
     Channels(Vec<u128>),
     Standing { channel: u128, user: usize },
-    Bump { channel: u128, expected: u64 },
+    Bump { channel: u128 },
     MarkLate { channel: u128, id: u128, at: u64 },
     PutMembers { workspace: usize, channel: u128, users: Vec<usize>, at: u64 },
     DeleteMember { workspace: usize, channel: u128, user: usize },
+    AreSettled { workspace: usize, channel: u128, users: Vec<usize>, as_members: bool },
     Members { channel: u128, after: Option<usize>, limit: u32 },
     ChannelsOf { workspace: usize, user: usize, after: Option<u128>, limit: u32 },
     Revoke { workspace: usize, user: usize },
@@ -64,8 +65,12 @@ fn channel_call() -> impl Strategy<Value = Call> {
         proptest::collection::vec(channel.clone(), 0..4).prop_map(Call::Channels),
         (channel.clone(), user.clone())
             .prop_map(|(channel, user)| Call::Standing { channel, user }),
-        (channel.clone(), 1..4_u64)
-            .prop_map(|(channel, expected)| Call::Bump { channel, expected }),
+        channel.clone().prop_map(|channel| Call::Bump { channel }),
+        (workspace.clone(), channel.clone(), users.clone(), any::<bool>()).prop_map(
+            |(workspace, channel, users, as_members)| {
+                Call::AreSettled { workspace, channel, users, as_members }
+            }
+        ),
         (channel.clone(), 0..6_u128, 0..4_u64).prop_map(|(channel, id, at)| Call::MarkLate {
             channel,
             id,
@@ -120,6 +125,7 @@ async fn answer(stores: &Stores, call: &Call) -> String {
         | Call::MarkLate { .. }
         | Call::PutMembers { .. }
         | Call::DeleteMember { .. }
+        | Call::AreSettled { .. }
         | Call::Members { .. }
         | Call::ChannelsOf { .. }
         | Call::Revoke { .. }
@@ -148,8 +154,13 @@ async fn answer_of_channels(
         Call::Standing { channel, user } => {
             read(stores.channels.standing(&channel_id(*channel), &name(user)).await)
         }
-        Call::Bump { channel, expected } => {
-            written(stores.channels.bump_members_version(&channel_id(*channel), *expected).await)
+        Call::Bump { channel } => {
+            written(stores.channels.bump_members_version(&channel_id(*channel)).await)
+        }
+        Call::AreSettled { workspace: of, channel, users, as_members } => {
+            let (of, channel) = (workspace(WORKSPACES[*of]), channel_id(*channel));
+            let users: Vec<_> = users.iter().map(&name).collect();
+            read(stores.members.are_settled(&of, &channel, &users, *as_members).await)
         }
         Call::MarkLate { channel, id: random, at: offset } => {
             let late = model::Late { id: id(0, *random), at: at(*offset) };
@@ -203,6 +214,7 @@ fn read<T: Debug>(outcome: Result<T, ReadError>) -> String {
         Ok(value) => format!("{value:?}"),
         Err(ReadError::Throttled(_)) => "throttled".to_owned(),
         Err(ReadError::Unavailable(_)) => "unavailable".to_owned(),
+        Err(ReadError::Unreadable(_)) => "unreadable".to_owned(),
     }
 }
 

@@ -99,7 +99,7 @@ async fn a_row_that_is_none_of_ours_is_an_error_and_no_panic() {
         .item("s", AttributeValue::S("ada".to_owned()));
     request.send().await.unwrap();
     let err = tables.store.entry(&channel_id(1), id(0, 1)).await.unwrap_err();
-    let ReadError::Unavailable(cause) = err else { panic!("{err:?}") };
+    let ReadError::Unreadable(cause) = err else { panic!("{err:?}") };
     let row = cause.downcast_ref::<MalformedRow>().unwrap();
     assert_eq!(*row, MalformedRow { table: "messages", attribute: "t" });
 }

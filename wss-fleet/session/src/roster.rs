@@ -308,16 +308,18 @@ impl Roster {
     }
 
     /// The same and the sockets of one more user.
-    pub(crate) fn audience_and(&mut self, channel: &ChannelId, user: &UserId) -> Audience {
+    pub(crate) fn audience_and(&mut self, channel: &ChannelId, users: &[UserId]) -> Audience {
         let members = self.audience(channel);
-        match self.keys.get(user).copied() {
-            Some(key) if !self.is_member(channel, key) => {
-                let concerned =
-                    self.users.get(&key).into_iter().flat_map(|user| user.sockets.iter());
-                Audience::of(members.sockets().chain(concerned.copied()))
-            }
-            _ => members,
+        let keys = users.iter().filter_map(|user| self.keys.get(user));
+        let mut concerned = keys
+            .filter(|key| !self.is_member(channel, **key))
+            .filter_map(|key| self.users.get(key))
+            .flat_map(|user| user.sockets.iter().copied())
+            .peekable();
+        if concerned.peek().is_none() {
+            return members;
         }
+        Audience::of(members.sockets().chain(concerned))
     }
 }
 

@@ -63,7 +63,7 @@ async fn collect(body: &mut Incoming, most: u64) -> Result<(Bytes, bool), hyper:
 }
 
 /// An answer below the protocol: there was no request yet.
-fn refusal(status: StatusCode) -> Response<Bytes> {
+pub(super) fn refusal(status: StatusCode) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
     let headers = response.headers_mut();

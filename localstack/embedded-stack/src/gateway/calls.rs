@@ -6,11 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use messaging::App;
-use model::ErrorCode;
+use model::{ErrorCode, limits};
 use protocol::routes::{self, Function};
 use runtime::http::{RequestId, respond, serve};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
+
+use super::stream::Peer;
 
 /// The calls in flight.
 #[derive(Debug, Default)]
@@ -23,7 +25,7 @@ pub(super) struct Calls {
 }
 
 /// Room for calls of one function: one call at a time and environment, as on Lambda. Calls wait
-/// for it; the connections bound how many.
+/// for it up to [`limits::SLOT_WAIT_MAX`]; the connections bound how many.
 #[derive(Debug, Clone)]
 struct Slots(Arc<Semaphore>);
 
@@ -33,22 +35,57 @@ impl Default for Slots {
     }
 }
 
+/// Why a call was not started.
+enum NotStarted {
+    /// Every environment was busy for too long.
+    Busy,
+    /// Nobody waits for its answer any more.
+    ClientGone,
+}
+
+impl Slots {
+    /// An environment for a call. A client that gave up while the call waited has no use for an
+    /// answer, and most likely repeats the call: executing both would add up.
+    async fn take(&self, peer: &Peer) -> Result<OwnedSemaphorePermit, NotStarted> {
+        if let Ok(slot) = Arc::clone(&self.0).try_acquire_owned() {
+            return Ok(slot);
+        }
+        let slot = Arc::clone(&self.0).acquire_owned();
+        match tokio::time::timeout(limits::SLOT_WAIT_MAX, slot).await {
+            Ok(Ok(slot)) if !peer.is_gone() => Ok(slot),
+            Ok(Ok(_)) => Err(NotStarted::ClientGone),
+            // The semaphore is never closed.
+            Ok(Err(_)) | Err(_) => Err(NotStarted::Busy),
+        }
+    }
+}
+
 impl Calls {
-    /// Finds a request's function and runs its handler. The call goes on when the client does not
-    /// wait for it: a Lambda does not learn of that either, and a message that is stored must
-    /// still be published.
-    pub(super) async fn respond(&self, app: &App, mut request: Request<Bytes>) -> Response<Bytes> {
+    /// Finds a request's function and runs its handler. A call that was started goes on when the
+    /// client does not wait for it: a Lambda does not learn of that either, and a message that is
+    /// stored must still be published. One that still waits for an environment then is not started.
+    pub(super) async fn respond(
+        &self,
+        app: &App,
+        mut request: Request<Bytes>,
+        peer: Peer,
+    ) -> Response<Bytes> {
         request.extensions_mut().insert(RequestId::mint(app));
         let function = match routes::resolve(request.method(), request.uri().path()) {
             Ok(route) => route.function(),
             Err(problem) => return respond(app, &request, Err(problem.into())),
         };
+        let slot = match self.slots_of(function).take(&peer).await {
+            Ok(slot) => slot,
+            Err(not_started) => {
+                let is_busy = matches!(not_started, NotStarted::Busy);
+                tracing::debug!(?function, is_busy, "a call was not started");
+                return respond(app, &request, Err(ErrorCode::Unavailable.into()));
+            }
+        };
         let (tx, answered) = oneshot::channel();
-        let slots = self.slots_of(function).clone();
         let app_of_call = app.clone();
         self.spawn(async move {
-            // The semaphore is never closed; without a slot the call would run all the same.
-            let slot = slots.0.acquire().await;
             let response = run(function, app_of_call, request).await;
             drop(slot);
             // A client that went away reads no answer.

@@ -53,7 +53,9 @@ async fn a_restart_keeps_everything_and_adds_nothing() {
     assert!(before.len() > 40, "{}", before.len());
     assert_eq!(before.iter().collect::<HashSet<_>>().len(), before.len());
     assert!(before.iter().all(|id| id.time() <= first.app().clock.now()));
-    let (general, token) = (first.general_channel().map(str::to_owned), first.token(&alice()));
+    let for_an_hour = first.app().clock.now().plus(Duration::from_secs(3_600));
+    let token = first.token(&Principal { expires_at: for_an_hour, ..alice() });
+    let general = first.general_channel().map(str::to_owned);
     first.stop().await;
     let second = Stack::start(seeded(directory.path())).await.unwrap();
     assert_eq!(history(&second).await, before);

@@ -3,6 +3,7 @@
 use std::io;
 
 use client::{Api, Client, Config, Event, How};
+use model::{ChannelChange, UserId};
 use protocol::http::MessageBody;
 use serde_json::{Value, json};
 
@@ -49,9 +50,10 @@ async fn show(event: &Event, names: &mut Names, terminal: &mut Terminal) -> io::
         }
         Event::Lost { code } => terminal.note(&format!("connection lost ({code})")),
         Event::Resync { .. } => terminal.note("reading what was missed"),
-        Event::Channel { change, channel_id, user_id } => {
+        Event::Channel { change, channel_id, user_ids } => {
             let label = super::escape(&names.label(channel_id).await);
-            terminal.note(&format!("{label}: {} {user_id}", change.as_str().replace('_', " ")))
+            let users = names_of(user_ids).join(", ");
+            terminal.note(&format!("{label}: {} {users}", change.as_str().replace('_', " ")))
         }
         Event::Tick { fresh: false, .. } => terminal.note("messages may be late"),
         Event::Message { .. }
@@ -59,6 +61,10 @@ async fn show(event: &Event, names: &mut Names, terminal: &mut Terminal) -> io::
         | Event::CaughtUp { .. }
         | Event::Stopped { .. } => Ok(()),
     }
+}
+
+fn names_of(users: &[UserId]) -> Vec<&str> {
+    users.iter().map(UserId::as_str).collect()
 }
 
 fn record(event: &Event) -> Value {
@@ -75,9 +81,13 @@ fn record(event: &Event) -> Value {
             let message = MessageBody::of(message);
             json!({ "event": "message", "how": how, "fresh": fresh, "message": message })
         }
-        Event::Channel { change, channel_id, user_id } => json!({
+        Event::Channel { change: ChannelChange::MembersAdded, channel_id, user_ids } => json!({
+            "event": "channel", "change": ChannelChange::MembersAdded.as_str(),
+            "channel_id": channel_id.as_str(), "user_ids": names_of(user_ids),
+        }),
+        Event::Channel { change, channel_id, user_ids } => json!({
             "event": "channel", "change": change.as_str(), "channel_id": channel_id.as_str(),
-            "user_id": user_id.as_str(),
+            "user_id": user_ids.first().map(UserId::as_str),
         }),
         Event::Tick { server_time, fresh } => {
             json!({ "event": "tick", "server_time": server_time.unix_ms(), "fresh": fresh })

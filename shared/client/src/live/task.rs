@@ -215,11 +215,11 @@ impl Task {
                 let place = shared.place().await?;
                 place.send(self.ready(ready));
             }
-            ServerFrame::Channel { change, channel_id, user_id, .. } => {
+            ServerFrame::Channel { change, channel_id, user_ids, .. } => {
                 let place = shared.place().await?;
                 shared.inbox().note_channel(channel_id, shared.node_now());
-                let (channel_id, user_id) = (channel_id.clone(), user_id.clone());
-                place.send(Event::Channel { change: *change, channel_id, user_id });
+                let (channel_id, user_ids) = (channel_id.clone(), user_ids.clone());
+                place.send(Event::Channel { change: *change, channel_id, user_ids });
             }
             ServerFrame::Tick { server_time, fresh, every, .. } => {
                 let (server_time, fresh) = (*server_time, *fresh);

@@ -2,7 +2,7 @@
 
 use model::{Channel, ChannelId, KnownMessages, MessageId, NodeId, UserId};
 use protocol::http::call::{self, TokenBody};
-use protocol::http::{ChannelBody, Direction};
+use protocol::http::{AddedBody, ChannelBody, Direction};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -113,6 +113,22 @@ impl Api {
     pub async fn add_member(&self, channel: &ChannelId, user: &UserId) -> Result<(), ApiError> {
         let path = format!("/channels/{channel}/members/{user}");
         self.call::<Value>(Method::PUT, &path, None).await.map(drop)
+    }
+
+    /// `POST /channels/{id}/members`: up to 100 users in one change; idempotent. Returns who was
+    /// refused, with the code that says why.
+    pub async fn add_members(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+    ) -> Result<Vec<(UserId, String)>, ApiError> {
+        let path = format!("/channels/{channel}/members");
+        let body = call::add_members(users);
+        let read = |added: AddedBody| {
+            let refused = added.refused.into_iter();
+            refused.map(|one| Some((UserId::parse(&one.user_id).ok()?, one.code))).collect()
+        };
+        self.typed(Method::POST, &path, Some(&body), read).await
     }
 
     /// `DELETE /channels/{id}/members/{user_id}`; idempotent.

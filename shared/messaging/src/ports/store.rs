@@ -86,9 +86,12 @@ pub enum ReadError {
     /// The store throttled it.
     #[error("the store throttled the read")]
     Throttled(#[source] Cause),
-    /// The store did not answer, or answered something that is no row of ours.
+    /// The store did not answer, or by an error.
     #[error("the store did not answer the read")]
     Unavailable(#[source] Cause),
+    /// The store answered with a row that this version cannot read.
+    #[error("a row could not be read")]
+    Unreadable(#[source] Cause),
 }
 
 /// A write that failed. Three outcomes, never two: it may have happened.
@@ -164,15 +167,6 @@ pub enum Creation {
     Existed,
 }
 
-/// What became of a version's increment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bump {
-    /// The version is this now.
-    Bumped(u64),
-    /// It was not the one expected (or the channel is gone); nothing was written.
-    Stale,
-}
-
 /// What became of a late mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Marking {
@@ -203,15 +197,12 @@ pub trait ChannelStore: Send + Sync + Debug {
     /// [`ReadError`].
     async fn standing(&self, channel: &ChannelId, user: &UserId) -> Result<Standing, ReadError>;
 
-    /// Increments `members_version` if it still is `expected` (G6).
+    /// Increments `members_version` and returns the new one (G6); `None` if there is no such
+    /// channel. Parallel calls get different versions. A repeated attempt may skip some.
     ///
     /// # Errors
     /// [`WriteError`].
-    async fn bump_members_version(
-        &self,
-        channel: &ChannelId,
-        expected: u64,
-    ) -> Result<Bump, WriteError>;
+    async fn bump_members_version(&self, channel: &ChannelId) -> Result<Option<u64>, WriteError>;
 
     /// Sets a channel's late mark (G3), unless the one that is there has an equal or lower id and is
     /// at most [`model::limits::OVERLAP`] older: an incident is one write. So the lowest id of an
@@ -279,6 +270,19 @@ pub trait MemberStore: Send + Sync + Debug {
         workspace: &WorkspaceId,
         channel: &ChannelId,
         user: &UserId,
+    ) -> Result<bool, ReadError>;
+
+    /// Whether both rows of each of these users (at most 101) are there, or with `as_members` false
+    /// neither row of any of them is, read strongly.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn are_settled(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        users: &[UserId],
+        as_members: bool,
     ) -> Result<bool, ReadError>;
 
     /// Reads a channel's members by user id, strongly, after (exclusive) `after`; at most

@@ -10,7 +10,9 @@
 
 mod balancer;
 mod cut;
+mod members;
 mod relay;
 mod rig;
 mod scroll;
 mod send;
+mod trouble;

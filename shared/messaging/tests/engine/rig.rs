@@ -6,8 +6,8 @@ use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomn
 use messaging::channels::create_channel;
 use messaging::fleet::FleetView;
 use messaging::ports::{
-    Entry, EventBus, Lease, NodeDirectory, Principal, Ticket, TicketError, Tickets, TokenError,
-    TokenVerifier,
+    ChannelStore, Entry, EventBus, Lease, NodeDirectory, Principal, Ticket, TicketError, Tickets,
+    TokenError, TokenVerifier,
 };
 use messaging::publisher::Publisher;
 use messaging::send::{PostMessage, PostMessageError, Posted, post_message};
@@ -35,6 +35,13 @@ pub(crate) fn origin() -> Origin {
 
 impl Rig {
     pub(crate) fn new() -> Self {
+        Self::with_channels(|store| store)
+    }
+
+    /// A rig whose channels table is another one in front of the store.
+    pub(crate) fn with_channels<C: ChannelStore + 'static>(
+        channels: impl FnOnce(Arc<MemoryStore>) -> Arc<C>,
+    ) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_unix_ms(1_800_000_000_000)));
         let store = Arc::new(MemoryStore::new());
         let bus = Arc::new(MemoryBus::new(clock.clone()));
@@ -42,7 +49,7 @@ impl Rig {
         let tally = Arc::<Tally>::default();
         let app = App::new(Ports {
             messages: store.clone(),
-            channels: store.clone(),
+            channels: channels(store.clone()),
             members: store.clone(),
             revocations: store.clone(),
             publisher: Publisher::new(bus.clone(), clock.clone(), tally.clone()),
@@ -62,6 +69,12 @@ impl Rig {
         let channel = NewChannel::Group { name: "general".to_owned(), members };
         let body = CreateChannelBody { channel, contract: Contract::PersistFirst };
         create_channel(&self.app, &caller(creator), body).await.unwrap().0
+    }
+
+    pub(crate) async fn dm(&self, one: &str, other: &str) -> Channel {
+        let channel = NewChannel::Dm { other: user(other) };
+        let body = CreateChannelBody { channel, contract: Contract::PersistFirst };
+        create_channel(&self.app, &caller(one), body).await.unwrap().0
     }
 
     pub(crate) async fn post(&self, sender: &str, channel: &ChannelId, text: &str) -> Posted {

@@ -1,6 +1,6 @@
 //! What answers hold. Clients ignore fields that they do not know.
 
-use model::{Channel, ChannelId, Member, Message, UserId};
+use model::{Channel, ChannelId, ErrorCode, Member, Message, UserId};
 use serde::{Deserialize, Serialize};
 
 /// A message: `{"id","channel_id","sender_id","message","created_at"}`.
@@ -139,6 +139,36 @@ pub struct MembersBody {
     pub members: Vec<MemberBody>,
     /// Where to go on.
     pub next_offset: Option<String>,
+}
+
+/// The answer of `POST /channels/{channel_id}/members`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedBody {
+    /// They are members now; some may have been before.
+    pub added: Vec<String>,
+    /// They are not.
+    pub refused: Vec<RefusedBody>,
+}
+
+/// A user who was not added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedBody {
+    /// Who.
+    pub user_id: String,
+    /// Why: a code of this protocol.
+    pub code: String,
+}
+
+impl AddedBody {
+    /// Several users were added, or were not.
+    #[must_use]
+    pub fn of(added: &[UserId], refused: &[(UserId, ErrorCode)]) -> Self {
+        let refused = refused
+            .iter()
+            .map(|(user, code)| (user.to_string(), code.as_str().to_owned()))
+            .map(|(user_id, code)| RefusedBody { user_id, code });
+        Self { added: added.iter().map(UserId::to_string).collect(), refused: refused.collect() }
+    }
 }
 
 /// The answer of a membership change: what it was about, as it is now.

@@ -41,6 +41,13 @@ pub fn create_dm(other: &UserId) -> Value {
     json!({ "type": ChannelType::Dm.as_str(), "members": [other.as_str()] })
 }
 
+/// The body of `POST /channels/{channel_id}/members`.
+#[must_use]
+pub fn add_members(members: &[UserId]) -> Value {
+    let members: Vec<&str> = members.iter().map(UserId::as_str).collect();
+    json!({ "members": members })
+}
+
 /// The body of `POST /dev/token`, which only a local environment serves.
 #[must_use]
 pub fn dev_token(

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use model::{ChannelId, Contract, ErrorCode, MessageId, MessageText, TextError, UserId, limits};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
+use model::{
+    ChannelId, Contract, ErrorCode, MessageId, MessageText, TextError, UserId, is_invisible, limits,
+};
 use serde_json::{Map, Value};
 
 use crate::json;
@@ -29,7 +31,7 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
         .ok_or_else(|| ErrorCode::Unauthenticated.into())
 }
 
-/// Reads a request's JSON: media type, then size, then form.
+/// Reads a request's JSON: media type, content coding, then size, then form.
 ///
 /// # Errors
 /// `unsupported_media_type`, `too_large`, `bad_json`, or `invalid_field` where the body is no
@@ -40,6 +42,10 @@ pub fn read_json(headers: &HeaderMap, body: &[u8]) -> Result<Fields, Problem> {
     if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
         return Err(ErrorCode::UnsupportedMediaType.into());
     }
+    if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !is_identity(coding)) {
+        let refused = Problem::from(ErrorCode::UnsupportedMediaType);
+        return Err(refused.because("The body has a content coding other than identity"));
+    }
     if body.len() > limits::BODY_BYTES_MAX {
         return Err(ErrorCode::TooLarge.into());
     }
@@ -48,6 +54,12 @@ pub fn read_json(headers: &HeaderMap, body: &[u8]) -> Result<Fields, Problem> {
         Ok(_) => Err(Problem::invalid_field("body", "The body is not an object")),
         Err(_) => Err(ErrorCode::BadJson.into()),
     }
+}
+
+/// Whether these content codings leave the body as it is.
+fn is_identity(codings: &HeaderValue) -> bool {
+    let names = codings.to_str().ok().map(|text| text.split(','));
+    names.is_some_and(|mut names| names.all(|name| name.trim().eq_ignore_ascii_case("identity")))
 }
 
 /// The fields of a body that are not read yet.
@@ -186,6 +198,26 @@ impl TryFrom<Fields> for CreateChannelBody {
     }
 }
 
+/// The body of `POST /channels/{channel_id}/members`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddMembersBody {
+    /// 1 to 100, distinct.
+    pub members: Vec<UserId>,
+}
+
+impl TryFrom<Fields> for AddMembersBody {
+    type Error = Problem;
+
+    fn try_from(mut fields: Fields) -> Result<Self, Problem> {
+        let members = members_of(&mut fields)?;
+        fields.finish()?;
+        if members.is_empty() {
+            return Err(Problem::invalid_field("members", "No members"));
+        }
+        Ok(Self { members })
+    }
+}
+
 fn members_of(fields: &mut Fields) -> Result<Vec<UserId>, Problem> {
     let refused = |detail| Problem::invalid_field("members", detail);
     let listed = match fields.0.remove("members") {
@@ -222,7 +254,7 @@ fn channel_name(name: String) -> Result<String, Problem> {
     if name.chars().any(char::is_control) {
         return refused("The name holds a control character");
     }
-    if name.chars().all(char::is_whitespace) {
+    if is_invisible(&name) {
         return refused("The name is empty");
     }
     Ok(name)

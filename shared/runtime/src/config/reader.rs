@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
+
+use model::limits;
 
 use crate::public_keys::PublicKeys;
 use crate::secret::Secrets;
@@ -9,8 +12,9 @@ use crate::telemetry::{self, LogConfig, LogFormat};
 
 use super::{
     ConfigError, ELASTICACHE_ENDPOINT_URL, ENDPOINT_URL, Env, LOG, LOG_FORMAT, REDIS_CA,
-    REDIS_GROUP, REDIS_TOKEN, REDIS_URL, REGION, RedisGroup, RedisPlace, RedisUrl, StoreConfig,
-    TABLE_PREFIX, TOKEN_AUDIENCE, TOKEN_ISSUER, TOKEN_KEYS, TOKEN_SECRET, TokenConfig, TokenKeys,
+    REDIS_GROUP, REDIS_TOKEN, REDIS_URL, REGION, RedisGroup, RedisPlace, RedisUrl,
+    SOCKET_SECONDS_MAX, StoreConfig, TABLE_PREFIX, TOKEN_AUDIENCE, TOKEN_ISSUER, TOKEN_KEYS,
+    TOKEN_SECRET, TokenConfig, TokenKeys,
 };
 
 /// Reads values and remembers every problem.
@@ -157,6 +161,8 @@ impl<'a, E: Env> Reader<'a, E> {
         } else {
             (self.optional(TOKEN_ISSUER, name), self.optional(TOKEN_AUDIENCE, name))
         };
+        let session_max = self.optional(SOCKET_SECONDS_MAX, socket_seconds);
+        let session_max = session_max.unwrap_or(limits::SOCKET_LIFETIME);
         let keys = match (secrets, public) {
             (Some(secrets), None) => TokenKeys::Shared(secrets),
             (None, Some(public)) => TokenKeys::Public(public),
@@ -171,7 +177,7 @@ impl<'a, E: Env> Reader<'a, E> {
                 return None;
             }
         };
-        Some(TokenConfig { keys, issuer, audience })
+        Some(TokenConfig { keys, issuer, audience, session_max })
     }
 }
 
@@ -227,6 +233,14 @@ pub(super) fn socket_url(text: &str) -> Result<String, &'static str> {
     match rest {
         Some(rest) if !rest.is_empty() => Ok(text.to_owned()),
         Some(_) | None => Err("is not a ws:// or wss:// URL"),
+    }
+}
+
+/// A minute to a year.
+fn socket_seconds(text: &str) -> Result<Duration, &'static str> {
+    match text.parse() {
+        Ok(seconds @ 60..=31_536_000) => Ok(Duration::from_secs(seconds)),
+        Ok(_) | Err(_) => Err("is not a number of seconds from 60 to 31536000"),
     }
 }
 

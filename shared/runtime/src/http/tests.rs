@@ -68,6 +68,31 @@ async fn a_panic_costs_one_call() {
     assert!(!body(&response).to_string().contains("secret"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_that_takes_too_long_is_cut_and_its_outcome_is_unknown() {
+    for (method, path, wall) in [
+        ("POST", "/messages", limits::SEND_DEADLINE),
+        ("GET", "/scroll", limits::CALL_DEADLINE),
+        ("GET", "/connect", limits::CALL_DEADLINE),
+        ("PUT", "/channels/c/members/u", limits::MEMBERSHIP_DEADLINE),
+        ("GET", "/nothing", limits::CALL_DEADLINE),
+    ] {
+        let mut request = named("R-4");
+        *request.method_mut() = method.parse().unwrap();
+        *request.uri_mut() = path.parse().unwrap();
+        let hangs = |_app: App, _request: Request<Bytes>| std::future::pending();
+        let began = tokio::time::Instant::now();
+        let response = serve(app().await, request, hangs).await;
+        // Timers count in milliseconds.
+        assert!(began.elapsed() - wall < Duration::from_millis(2), "{path}");
+        assert_eq!(
+            (response.status().as_u16(), &body(&response)["code"]),
+            (503, &"unavailable".into())
+        );
+        assert_eq!(response.headers()["x-request-id"], "R-4");
+    }
+}
+
 #[tokio::test]
 async fn a_refusal_is_its_code_and_nothing_of_its_cause() {
     let app = app().await;
@@ -75,7 +100,9 @@ async fn a_refusal_is_its_code_and_nothing_of_its_cause() {
     let unavailable = PostMessageError::Store(StoreError::Unavailable(cause()));
     let response = respond(&app, &named("R-2"), Err(unavailable.into()));
     assert_eq!(response.status(), 503);
-    assert_eq!(response.headers()["retry-after"], "1");
+    let ms = body(&response)["retry_after_ms"].as_u64().unwrap();
+    assert!((1_000..=2_000).contains(&ms), "{ms}");
+    assert_eq!(response.headers()["retry-after"], ms.div_ceil(1_000).to_string());
     assert_eq!(body(&response)["server_time"], NOW.unix_ms());
     assert!(!body(&response).to_string().contains("secret"));
     let out_of_range = PostMessageError::IdOutOfRange { field: "after" };
@@ -88,7 +115,7 @@ async fn a_refusal_is_its_code_and_nothing_of_its_cause() {
 #[tokio::test]
 async fn a_caller_is_who_the_token_says() {
     let app = app().await;
-    let expires_at = NOW.plus(std::time::Duration::from_millis(1));
+    let expires_at = NOW.plus(Duration::from_millis(1));
     let alice = Principal {
         workspace_id: WorkspaceId::parse("demo").unwrap(),
         user_id: UserId::parse("alice").unwrap(),

@@ -20,6 +20,7 @@ fn verifier(secrets: &str, issuer: Option<&str>, audience: Option<&str>) -> JwtT
         keys: TokenKeys::Shared(Secrets::parse(secrets).unwrap()),
         issuer: issuer.map(str::to_owned),
         audience: audience.map(str::to_owned),
+        session_max: limits::SOCKET_LIFETIME,
     })
 }
 
@@ -83,7 +84,25 @@ fn a_token_ends_at_its_expiry_to_the_millisecond() {
     for exp in [json!(0), json!(1_700_000_000), json!(1.5)] {
         assert_eq!(verify(&signed(&with("exp", exp.clone()))), Err(TokenError::Expired), "{exp}");
     }
-    assert!(verify(&signed(&with("exp", json!(u64::MAX)))).is_ok());
+}
+
+#[test]
+fn an_expiry_in_milliseconds_is_no_time() {
+    let years = |years: u64| json!(1_700_000_000 + years * 365 * 24 * 3600);
+    assert!(verify(&signed(&with("exp", years(10)))).is_ok());
+    for exp in [json!(1_700_000_060_000_u64), years(11), json!(u64::MAX), json!(1e300)] {
+        let refused = verify(&signed(&with("exp", exp.clone())));
+        assert_eq!(refused, Err(TokenError::Invalid), "{exp}");
+    }
+}
+
+#[test]
+fn what_a_token_opens_ends_a_day_after_it_was_shown() {
+    let day = 24 * 3600;
+    for (exp, ends) in [(day - 1, day * 1_000 - 1_000), (day + 1, day * 1_000 + 500)] {
+        let caller = verify(&signed(&with("exp", json!(1_700_000_000 + exp)))).unwrap();
+        assert_eq!(caller.expires_at.unix_ms() - 1_700_000_000_000, ends);
+    }
 }
 
 #[test]
@@ -97,7 +116,7 @@ fn wrong_claims_are_refused() {
         with("exp", json!(null)),
         with("exp", json!([1_700_000_060])),
         with("nbf", json!("0")),
-        with("nbf", json!(1_700_000_001)),
+        with("nbf", json!(1_700_000_006)),
         with("nbf", json!(null)),
         with("sub", json!("")),
         with("sub", json!("a b")),
@@ -114,7 +133,12 @@ fn wrong_claims_are_refused() {
     ] {
         assert_eq!(verify(&signed(&claims)), Err(TokenError::Invalid), "{claims}");
     }
-    assert!(verify(&signed(&with("nbf", json!(1_700_000_000)))).is_ok());
+    for nbf in [1_700_000_000, 1_700_000_005] {
+        assert!(
+            verify(&signed(&with("nbf", json!(nbf)))).is_ok(),
+            "an issuer's clock may be ahead"
+        );
+    }
     assert!(!verify(&signed(&with("role", json!("Admin")))).unwrap().is_admin);
 }
 

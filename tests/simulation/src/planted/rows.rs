@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use messaging::ports::{
-    Bump, ChannelStore, Creation, Marking, MemberStore, NamePage, ReadError, Standing, WriteError,
+    ChannelStore, Creation, Marking, MemberStore, NamePage, ReadError, Standing, WriteError,
 };
 use model::{Channel, ChannelId, Late, Member, Timestamp, UserId, WorkspaceId};
 use tokio::time::{Instant, sleep};
@@ -47,14 +47,9 @@ impl ChannelStore for StaleVersion {
         Ok(standing)
     }
 
-    async fn bump_members_version(
-        &self,
-        channel: &ChannelId,
-        expected: u64,
-    ) -> Result<Bump, WriteError> {
-        let bump = self.channels.bump_members_version(channel, expected).await;
-        // A writer whose read was stale finds out, and goes on with what it is told then.
-        if let Ok(Bump::Bumped(version)) = &bump {
+    async fn bump_members_version(&self, channel: &ChannelId) -> Result<Option<u64>, WriteError> {
+        let bump = self.channels.bump_members_version(channel).await;
+        if let Ok(Some(version)) = &bump {
             let mut versions = lock(&self.versions);
             versions.entry(channel.clone()).or_default().push((Instant::now(), *version));
         }
@@ -109,6 +104,16 @@ impl MemberStore for RowsAfterVersion {
         user: &UserId,
     ) -> Result<bool, ReadError> {
         self.members.was_leaving(workspace, channel, user).await
+    }
+
+    async fn are_settled(
+        &self,
+        _workspace: &WorkspaceId,
+        _channel: &ChannelId,
+        _users: &[UserId],
+        _as_members: bool,
+    ) -> Result<bool, ReadError> {
+        Ok(true)
     }
 
     async fn members(

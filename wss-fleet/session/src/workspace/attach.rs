@@ -210,7 +210,10 @@ impl Workspace {
             PublicationBody::Message(message) => self.roster.is_member(&message.channel_id, key),
             PublicationBody::Channel(change) => {
                 self.roster.is_member(&change.channel_id, key)
-                    || self.roster.user(key).is_some_and(|user| user.id == change.user_id)
+                    || self
+                        .roster
+                        .user(key)
+                        .is_some_and(|user| change.concerned().contains(&user.id))
             }
             PublicationBody::Revoked { .. }
             | PublicationBody::Marker

@@ -179,7 +179,7 @@ impl Workspace {
             }
             PublicationBody::Channel(change) => {
                 self.apply(change);
-                self.roster.audience_and(&change.channel_id, &change.user_id)
+                self.roster.audience_and(&change.channel_id, change.concerned())
             }
             PublicationBody::Revoked { .. }
             | PublicationBody::Marker
@@ -215,6 +215,11 @@ impl Workspace {
             ChannelChange::Created => self.roster.refresh(channel, version, &change.members),
             ChannelChange::MemberAdded => {
                 self.roster.apply(channel, version, &change.user_id, true)
+            }
+            ChannelChange::MembersAdded => {
+                for user in &change.members {
+                    self.roster.apply(channel, version, user, true);
+                }
             }
             ChannelChange::MemberRemoved => {
                 self.roster.apply(channel, version, &change.user_id, false);
@@ -281,7 +286,7 @@ fn encode(publication: &Publication, cursor: String) -> Option<String> {
             cursor,
             change: change.change,
             channel_id: change.channel_id.clone(),
-            user_id: change.user_id.clone(),
+            user_ids: change.concerned().to_vec(),
         },
         PublicationBody::Revoked { .. } | PublicationBody::Marker | PublicationBody::Unreadable => {
             return None;

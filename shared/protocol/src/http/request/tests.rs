@@ -75,6 +75,47 @@ fn bad_channels_are_refused_by_name() {
 }
 
 #[test]
+fn the_longest_text_fits_however_it_is_escaped() {
+    let escaped = "\\ud83d\\ude00".repeat(limits::MESSAGE_CHARS_MAX);
+    let body = format!(r#"{{"channel_id":"{CHANNEL}","message":"{escaped}"}}"#);
+    let fields = read_json(&json_headers(), body.as_bytes()).unwrap();
+    let text = PostMessageBody::try_from(fields).unwrap().text;
+    assert_eq!(text.as_str().chars().count(), limits::MESSAGE_CHARS_MAX);
+}
+
+#[test]
+fn content_codings_are_refused_but_identity() {
+    let coded = |coding: &str| {
+        let mut headers = json_headers();
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_str(coding).unwrap());
+        read_json(&headers, b"{}").map_err(|problem| problem.code).map(drop)
+    };
+    for coding in ["identity", "Identity", "identity, identity"] {
+        assert_eq!(coded(coding), Ok(()), "{coding}");
+    }
+    for coding in ["gzip", "br", "identity, gzip", "x-gzip", "", ","] {
+        assert_eq!(coded(coding), Err(ErrorCode::UnsupportedMediaType), "{coding}");
+    }
+}
+
+#[test]
+fn several_members_are_1_to_100_user_ids() {
+    let many = |n: usize| {
+        let ids: Vec<String> = (0..n).map(|n| format!("u{n}")).collect();
+        format!(r#"{{"members":{ids:?}}}"#)
+    };
+    let read = |body: &str| {
+        let fields = read_json(&json_headers(), body.as_bytes()).unwrap();
+        AddMembersBody::try_from(fields).map(|body| body.members.len()).map_err(|e| e.code)
+    };
+    assert_eq!(read(&many(100)), Ok(100));
+    assert_eq!(read(r#"{"members":["a","b","a"]}"#), Ok(2), "named twice, added once");
+    for body in [many(0), many(101), r#"{"members":["a",""]}"#.into(), "{}".into()] {
+        assert_eq!(read(&body), Err(ErrorCode::InvalidField), "{body:.60}");
+    }
+}
+
+#[test]
 fn media_types_are_json_only() {
     for bad in ["", "text/plain", "application/jsonx", "application/problem+json"] {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_str(bad).unwrap())]);

@@ -39,6 +39,7 @@ fn verifier_of(shown: &[Value]) -> JwtTokens {
         keys: TokenKeys::Public(keys(shown).unwrap()),
         issuer: Some("https://id.example".to_owned()),
         audience: Some("inkwire".to_owned()),
+        session_max: limits::SOCKET_LIFETIME,
     })
 }
 

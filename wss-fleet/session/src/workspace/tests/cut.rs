@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 
 /// Alice and bob are in the channel, the view is of version 1.
@@ -30,6 +32,25 @@ fn g6_the_next_versions_change_is_a_delta() {
     rig.push(change(&c, 3, ChannelChange::MemberAdded, "bob"));
     rig.push(message(&c, 3, "with bob"));
     assert_eq!(rig.delivered().len(), 2);
+}
+
+#[test]
+fn g6_members_who_are_added_at_once_are_one_delta() {
+    let (mut rig, c, alice, bob) = two_members();
+    let carol = rig.attach("carol", &[]);
+    rig.attach("eve", &[]);
+    rig.push(PublicationBody::Channel(PublishedChange {
+        channel_id: c.clone(),
+        change: ChannelChange::MembersAdded,
+        user_id: user("carol"),
+        members_version: 2,
+        members: vec![user("carol"), user("zoe")],
+    }));
+    let sockets = BTreeSet::from([alice, bob, carol]);
+    let told = |text: &str| sockets.iter().map(|socket| (*socket, text.to_owned())).collect();
+    assert_eq!(BTreeSet::from_iter(rig.delivered()), told("members_added"));
+    rig.push(message(&c, 2, "hello carol"));
+    assert_eq!(BTreeSet::from_iter(rig.delivered()), told("hello carol"), "the store is not asked");
 }
 
 #[test]

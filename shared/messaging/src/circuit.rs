@@ -1,0 +1,182 @@
+//! A circuit breaker: while something that calls depend on is away, calls are refused at once
+//! instead of waiting for it, and one call at a time finds out whether it is back.
+//!
+//! - *Closed*: every call passes. [`limits::CIRCUIT_FAILURES_MAX`] failures in a row open it.
+//! - *Open*: no call passes, for a jittered period that doubles each time it opens again.
+//! - *Half-open*: the period is over. One call passes as a probe; the others are still refused.
+//!
+//! Any success closes it. Trouble is remembered for [`limits::CIRCUIT_MEMORY`], so that a dependency
+//! that fails again and again is given longer pauses, and so are callers ([`Circuit::retry_after`]).
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::{Timestamp, limits};
+
+use crate::ports::{Clock, Randomness};
+
+/// The state of one dependency, shared by all calls of a process that use it.
+#[derive(Debug)]
+pub struct Circuit {
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Failures since the last success.
+    failures: u32,
+    /// How often it opened within [`limits::CIRCUIT_MEMORY`].
+    openings: u32,
+    last_failure: Option<Timestamp>,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    since: Timestamp,
+    until: Timestamp,
+    is_probed: bool,
+}
+
+/// A call was refused without being tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not tried: it failed lately")]
+pub struct CircuitOpen;
+
+/// Leave to make one call. Dropped without an outcome it counts as a failure if the call took
+/// [`limits::CIRCUIT_SLOW`] or longer, else as nothing.
+#[derive(Debug)]
+#[must_use]
+pub struct Permit<'a> {
+    circuit: &'a Circuit,
+    since: Timestamp,
+    is_probe: bool,
+    is_settled: bool,
+}
+
+impl Circuit {
+    /// A closed circuit.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, randomness: Arc<dyn Randomness>) -> Self {
+        Self { clock, randomness, state: Mutex::default() }
+    }
+
+    /// Lets a call through, or refuses it.
+    ///
+    /// # Errors
+    /// [`CircuitOpen`] while it is open, and while it is half-open and another call probes.
+    pub fn admit(&self) -> Result<Permit<'_>, CircuitOpen> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let is_probe = match &mut state.open {
+            None => false,
+            // A clock that was set back must not keep it open.
+            Some(open) if !open.is_probed && (now >= open.until || now < open.since) => {
+                open.is_probed = true;
+                true
+            }
+            Some(_) => return Err(CircuitOpen),
+        };
+        Ok(Permit { circuit: self, since: now, is_probe, is_settled: false })
+    }
+
+    /// Whether calls are refused now, but for a probe.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.lock().open.is_some()
+    }
+
+    /// How long a refused caller should wait: longer the more often the circuit opened lately, and
+    /// jittered, so that callers who were refused together do not come back together.
+    #[must_use]
+    pub fn retry_after(&self) -> Duration {
+        let openings = self.lock().recent_openings(self.clock.now());
+        let (first, most) = limits::RETRY_AFTER;
+        let wait = doubled(first, openings).min(most);
+        wait + self.up_to(wait)
+    }
+
+    fn succeed(&self) {
+        let mut state = self.lock();
+        state.failures = 0;
+        state.open = None;
+    }
+
+    fn fail(&self, is_probe: bool) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        state.openings = state.recent_openings(now);
+        state.last_failure = Some(now);
+        state.failures = state.failures.saturating_add(1);
+        let opens = match &state.open {
+            Some(_) => is_probe,
+            None => state.failures >= limits::CIRCUIT_FAILURES_MAX,
+        };
+        if opens {
+            let (first, most) = limits::CIRCUIT_OPEN;
+            let period = doubled(first, state.openings).min(most);
+            let until = now.plus(period / 2 + self.up_to(period / 2));
+            state.openings = state.openings.saturating_add(1);
+            state.open = Some(Open { since: now, until, is_probed: false });
+        }
+    }
+
+    fn give_back(&self, is_probe: bool) {
+        if is_probe && let Some(open) = &mut self.lock().open {
+            open.is_probed = false;
+        }
+    }
+
+    fn up_to(&self, most: Duration) -> Duration {
+        let ms = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.randomness.up_to(ms))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn recent_openings(&self, now: Timestamp) -> u32 {
+        let is_recent = self.last_failure.is_some_and(|at| now.since(at) < limits::CIRCUIT_MEMORY);
+        if is_recent { self.openings } else { 0 }
+    }
+}
+
+impl Permit<'_> {
+    /// The call was answered.
+    pub fn succeed(mut self) {
+        self.is_settled = true;
+        self.circuit.succeed();
+    }
+
+    /// The call was not answered, or by an error that is not about this call alone.
+    pub fn fail(mut self) {
+        self.is_settled = true;
+        self.circuit.fail(self.is_probe);
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if self.is_settled {
+            return;
+        }
+        if self.circuit.clock.now().since(self.since) >= limits::CIRCUIT_SLOW {
+            self.circuit.fail(self.is_probe);
+        } else {
+            self.circuit.give_back(self.is_probe);
+        }
+    }
+}
+
+fn doubled(first: Duration, times: u32) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(times))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! The store's ports behind one circuit, and the node directory behind another: when the last calls
+//! failed, the next ones are refused without being tried.
+//!
+//! Throttling is an answer: one hot key does not close the store to other channels. A row that
+//! cannot be read is one, too.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use model::{Channel, ChannelId, Late, Member, MessageId, NodeId, Timestamp, UserId, WorkspaceId};
+
+use crate::circuit::Circuit;
+use crate::ports::{
+    Appended, ChannelStore, Creation, DirectoryError, FleetNode, Lease, LogEntry, LogPage, Marking,
+    MemberStore, MessageStore, NamePage, NodeDirectory, PageQuery, ReadError, Redirect,
+    RevocationStore, Standing, StoredMessage, WriteError,
+};
+
+/// A port, and the circuit that it shares with the others that fail together with it.
+#[derive(Debug)]
+pub(crate) struct Guarded<P: ?Sized> {
+    pub(crate) port: Arc<P>,
+    pub(crate) circuit: Arc<Circuit>,
+}
+
+impl<P: ?Sized> Guarded<P> {
+    pub(crate) fn new(port: Arc<P>, circuit: &Arc<Circuit>) -> Arc<Self> {
+        Arc::new(Self { port, circuit: Arc::clone(circuit) })
+    }
+
+    async fn read<T>(
+        &self,
+        call: impl Future<Output = Result<T, ReadError>> + Send,
+    ) -> Result<T, ReadError> {
+        let permit = self.circuit.admit().map_err(|open| ReadError::Unavailable(open.into()))?;
+        let answer = call.await;
+        match &answer {
+            Err(ReadError::Unavailable(_)) => permit.fail(),
+            Ok(_) | Err(ReadError::Throttled(_) | ReadError::Unreadable(_)) => permit.succeed(),
+        }
+        answer
+    }
+
+    async fn ask<T>(
+        &self,
+        call: impl Future<Output = Result<T, DirectoryError>> + Send,
+    ) -> Result<T, DirectoryError> {
+        let permit = self.circuit.admit().map_err(|open| DirectoryError(open.into()))?;
+        let answer = call.await;
+        if answer.is_ok() {
+            permit.succeed()
+        } else {
+            permit.fail()
+        }
+        answer
+    }
+
+    async fn write<T>(
+        &self,
+        call: impl Future<Output = Result<T, WriteError>> + Send,
+    ) -> Result<T, WriteError> {
+        let permit = self.circuit.admit().map_err(|open| WriteError::NotStored(open.into()))?;
+        let answer = call.await;
+        match &answer {
+            Err(WriteError::NotStored(_) | WriteError::OutcomeUnknown(_)) => permit.fail(),
+            Ok(_) | Err(WriteError::Throttled(_)) => permit.succeed(),
+        }
+        answer
+    }
+}
+
+#[async_trait]
+impl MessageStore for Guarded<dyn MessageStore> {
+    async fn append(&self, message: &StoredMessage) -> Result<Appended, WriteError> {
+        self.write(self.port.append(message)).await
+    }
+
+    async fn append_redirected(
+        &self,
+        redirect: &Redirect,
+        message: &StoredMessage,
+    ) -> Result<Appended, WriteError> {
+        self.write(self.port.append_redirected(redirect, message)).await
+    }
+
+    async fn entry(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+    ) -> Result<Option<LogEntry>, ReadError> {
+        self.read(self.port.entry(channel, id)).await
+    }
+
+    async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
+        self.read(self.port.page(query)).await
+    }
+}
+
+#[async_trait]
+impl ChannelStore for Guarded<dyn ChannelStore> {
+    async fn create(&self, channel: &Channel) -> Result<Creation, WriteError> {
+        self.write(self.port.create(channel)).await
+    }
+
+    async fn channels(&self, ids: &[ChannelId]) -> Result<Vec<Channel>, ReadError> {
+        self.read(self.port.channels(ids)).await
+    }
+
+    async fn standing(&self, channel: &ChannelId, user: &UserId) -> Result<Standing, ReadError> {
+        self.read(self.port.standing(channel, user)).await
+    }
+
+    async fn bump_members_version(&self, channel: &ChannelId) -> Result<Option<u64>, WriteError> {
+        self.write(self.port.bump_members_version(channel)).await
+    }
+
+    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
+        self.write(self.port.mark_late(channel, late)).await
+    }
+}
+
+#[async_trait]
+impl MemberStore for Guarded<dyn MemberStore> {
+    async fn put_members(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        members: &[Member],
+    ) -> Result<(), WriteError> {
+        self.write(self.port.put_members(workspace, channel, members)).await
+    }
+
+    async fn delete_member(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+    ) -> Result<(), WriteError> {
+        self.write(self.port.delete_member(workspace, channel, user)).await
+    }
+
+    async fn mark_leaving(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+        at: Timestamp,
+    ) -> Result<(), WriteError> {
+        self.write(self.port.mark_leaving(workspace, channel, user, at)).await
+    }
+
+    async fn was_leaving(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        user: &UserId,
+    ) -> Result<bool, ReadError> {
+        self.read(self.port.was_leaving(workspace, channel, user)).await
+    }
+
+    async fn are_settled(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        users: &[UserId],
+        as_members: bool,
+    ) -> Result<bool, ReadError> {
+        self.read(self.port.are_settled(workspace, channel, users, as_members)).await
+    }
+
+    async fn members(
+        &self,
+        channel: &ChannelId,
+        after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<NamePage<Member>, ReadError> {
+        self.read(self.port.members(channel, after, limit)).await
+    }
+
+    async fn channels_of(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<ChannelId>, ReadError> {
+        self.read(self.port.channels_of(workspace, user, after, limit)).await
+    }
+}
+
+#[async_trait]
+impl RevocationStore for Guarded<dyn RevocationStore> {
+    async fn revoke(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        at: Timestamp,
+    ) -> Result<(), WriteError> {
+        self.write(self.port.revoke(workspace, user, at)).await
+    }
+
+    async fn revoked_among(
+        &self,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<Vec<UserId>, ReadError> {
+        self.read(self.port.revoked_among(workspace, users)).await
+    }
+}
+
+#[async_trait]
+impl NodeDirectory for Guarded<dyn NodeDirectory> {
+    async fn renew(&self, lease: &Lease) -> Result<(), DirectoryError> {
+        self.ask(self.port.renew(lease)).await
+    }
+
+    async fn withdraw(&self, node: &NodeId) -> Result<(), DirectoryError> {
+        self.ask(self.port.withdraw(node)).await
+    }
+
+    async fn fleet(&self) -> Result<Vec<FleetNode>, DirectoryError> {
+        self.ask(self.port.fleet()).await
+    }
+
+    async fn reserve(
+        &self,
+        candidates: &[NodeId],
+        ttl: Duration,
+    ) -> Result<Option<NodeId>, DirectoryError> {
+        self.ask(self.port.reserve(candidates, ttl)).await
+    }
+
+    async fn report(&self, node: &NodeId, reporter: &UserId) -> Result<(), DirectoryError> {
+        self.ask(self.port.report(node, reporter)).await
+    }
+}

@@ -1,0 +1,86 @@
+//! The writer's half of the membership cut (G6, ADR 0025).
+
+use std::time::Duration;
+
+use model::{Channel, Member, UserId, limits};
+
+use crate::app::App;
+use crate::error::StoreError;
+
+/// Makes users members, or with `as_members` false no members any more, and returns the version of
+/// this change.
+///
+/// 1. Write both rows of each user.
+/// 2. Increment the version. Nobody waits for anybody: each call gets a version of its own.
+/// 3. Read the rows again. If they are not as written, another change of the same user wrote in
+///    between: begin again, so that the one with the last version also has the last word in the rows.
+///
+/// Only then may the change be published: its publication says what the rows said after its version.
+/// Rows that are there already are no reason to skip step 2: they may be of a call that broke off.
+pub(super) async fn change(
+    app: &App,
+    channel: &Channel,
+    users: &[UserId],
+    as_members: bool,
+) -> Result<u64, StoreError> {
+    let (workspace, id) = (&channel.workspace_id, &channel.id);
+    let (mut wait, longest) = limits::CHANGE_BACKOFF;
+    for _ in 0..limits::CHANGE_ROUNDS_MAX {
+        if as_members {
+            let joined_at = app.clock.now();
+            let row = |user: &UserId| Member { user_id: user.clone(), joined_at };
+            let rows: Vec<Member> = users.iter().map(row).collect();
+            app.members.put_members(workspace, id, &rows).await?;
+        } else {
+            for user in users {
+                app.members.delete_member(workspace, id, user).await?;
+            }
+        }
+        let version = app.channels.bump_members_version(id).await?;
+        let version =
+            version.ok_or_else(|| StoreError::Unavailable("the channel is gone".into()))?;
+        if app.members.are_settled(workspace, id, users, as_members).await? {
+            return Ok(version);
+        }
+        tokio::time::sleep(jittered(app, wait)).await;
+        wait = (wait * 2).min(longest);
+    }
+    Err(StoreError::Busy("the same users are added and removed at once".into()))
+}
+
+/// Adds those users who are not revoked. Returns the version and who was added; `None` if all are
+/// revoked.
+pub(super) async fn admit(
+    app: &App,
+    channel: &Channel,
+    users: &[UserId],
+) -> Result<Option<(u64, Vec<UserId>)>, StoreError> {
+    let wanted = without_revoked(app, channel, users).await?;
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let version = change(app, channel, &wanted, true).await?;
+    // A revocation may have begun after the first check and have missed these rows.
+    let added = without_revoked(app, channel, &wanted).await?;
+    let revoked: Vec<UserId> = wanted.into_iter().filter(|user| !added.contains(user)).collect();
+    if !revoked.is_empty() {
+        change(app, channel, &revoked, false).await?;
+    }
+    Ok((!added.is_empty()).then_some((version, added)))
+}
+
+async fn without_revoked(
+    app: &App,
+    channel: &Channel,
+    users: &[UserId],
+) -> Result<Vec<UserId>, StoreError> {
+    let revoked = app.revocations.revoked_among(&channel.workspace_id, users).await?;
+    Ok(users.iter().filter(|user| !revoked.contains(user)).cloned().collect())
+}
+
+/// From half of a wait to all of it.
+fn jittered(app: &App, wait: Duration) -> Duration {
+    let half = wait / 2;
+    let ms = u64::try_from(half.as_millis()).unwrap_or(u64::MAX);
+    half + Duration::from_millis(app.randomness.up_to(ms))
+}

@@ -1,0 +1,68 @@
+//! Who may change a group's members (ADR 0026).
+
+use model::{Channel, ChannelId, ChannelType, Timestamp, UserId, limits};
+
+use super::{ChangeMembersError, is_revoked};
+use crate::access::within;
+use crate::app::App;
+use crate::error::StoreError;
+use crate::ports::Principal;
+
+/// The channel, if the caller may add this user: a member adds anybody. An admin may join any group,
+/// so that one whose members have all left is not lost.
+pub(super) async fn joinable_channel(
+    app: &App,
+    caller: &Principal,
+    id: &ChannelId,
+    user: &UserId,
+) -> Result<Channel, ChangeMembersError> {
+    let standing = app.channels.standing(id, &caller.user_id).await.map_err(StoreError::from)?;
+    let (channel, is_member) =
+        within(caller, standing).ok_or(ChangeMembersError::ChannelNotFound)?;
+    let may_join =
+        caller.is_admin && *user == caller.user_id && channel.channel_type == ChannelType::Group;
+    if is_member || (may_join && !is_revoked(app, caller, user).await?) {
+        Ok(channel)
+    } else {
+        Err(ChangeMembersError::ChannelNotFound)
+    }
+}
+
+/// Whether a caller who is a member may remove other members: the creator, or while the creator is no
+/// member, whoever has been one for the longest time. Nothing is written when that changes.
+pub(super) async fn may_remove_others(
+    app: &App,
+    caller: &Principal,
+    channel: &Channel,
+) -> Result<bool, StoreError> {
+    if channel.created_by == caller.user_id {
+        return Ok(true);
+    }
+    let creator = app.channels.standing(&channel.id, &channel.created_by).await?;
+    if creator.is_member {
+        return Ok(false);
+    }
+    Ok(longest_member(app, &channel.id).await?.as_ref() == Some(&caller.user_id))
+}
+
+/// The member with the lowest (`joined_at`, `user_id`); `None` in a channel of more than
+/// [`limits::OWNER_PAGES_MAX`] pages, which is not read whole.
+async fn longest_member(app: &App, id: &ChannelId) -> Result<Option<UserId>, StoreError> {
+    let mut longest: Option<(Timestamp, UserId)> = None;
+    let mut after = None;
+    for _ in 0..limits::OWNER_PAGES_MAX {
+        let limit = limits::MEMBERS_READ_MAX;
+        let page = app.members.members(id, after.as_ref(), limit).await?;
+        after = page.rows.last().map(|member| member.user_id.clone());
+        for member in page.rows {
+            let joined = (member.joined_at, member.user_id);
+            if longest.as_ref().is_none_or(|longest| joined < *longest) {
+                longest = Some(joined);
+            }
+        }
+        if !page.more {
+            return Ok(longest.map(|(_, user)| user));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,121 @@
+//! A store in trouble: shed at once while it is away, and probed until it is back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use memory::MemoryStore;
+use messaging::Refusal;
+use messaging::channels::read_channel;
+use messaging::ports::{ChannelStore, Creation, Marking, ReadError, Standing, WriteError};
+use model::{Channel, ChannelId, ErrorCode, Late, UserId, limits};
+
+use crate::rig::{Rig, caller};
+
+/// A channels table whose reads of a user's standing fail as they are told to.
+#[derive(Debug)]
+struct Troubled {
+    store: Arc<MemoryStore>,
+    reads: AtomicU64,
+    trouble: AtomicU64,
+}
+
+const WELL: u64 = 0;
+const AWAY: u64 = 1;
+const THROTTLING: u64 = 2;
+const UNREADABLE: u64 = 3;
+
+#[async_trait]
+impl ChannelStore for Troubled {
+    async fn create(&self, channel: &Channel) -> Result<Creation, WriteError> {
+        self.store.create(channel).await
+    }
+
+    async fn channels(&self, ids: &[ChannelId]) -> Result<Vec<Channel>, ReadError> {
+        self.store.channels(ids).await
+    }
+
+    async fn standing(&self, channel: &ChannelId, user: &UserId) -> Result<Standing, ReadError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        match self.trouble.load(Ordering::Relaxed) {
+            AWAY => Err(ReadError::Unavailable("away".into())),
+            THROTTLING => Err(ReadError::Throttled("too much".into())),
+            UNREADABLE => Err(ReadError::Unreadable("of another version".into())),
+            _ => self.store.standing(channel, user).await,
+        }
+    }
+
+    async fn bump_members_version(&self, channel: &ChannelId) -> Result<Option<u64>, WriteError> {
+        self.store.bump_members_version(channel).await
+    }
+
+    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
+        self.store.mark_late(channel, late).await
+    }
+}
+
+struct Scene {
+    rig: Rig,
+    channel: ChannelId,
+    troubled: Arc<Troubled>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let mut troubled = None;
+        let rig = Rig::with_channels(|store| {
+            let made = Arc::new(Troubled {
+                store,
+                reads: AtomicU64::new(0),
+                trouble: AtomicU64::new(WELL),
+            });
+            troubled = Some(Arc::clone(&made));
+            made
+        });
+        let channel = rig.group("alice", &[]).await.id;
+        Self { rig, channel, troubled: troubled.unwrap() }
+    }
+
+    fn is(&self, trouble: u64) {
+        self.troubled.trouble.store(trouble, Ordering::Relaxed);
+    }
+
+    /// Calls so often, and tells how many of these calls asked the store.
+    async fn reads_of(&self, calls: u32, code: Option<ErrorCode>) -> u64 {
+        let before = self.troubled.reads.load(Ordering::Relaxed);
+        for _ in 0..calls {
+            let read = read_channel(&self.rig.app, &caller("alice"), &self.channel).await;
+            assert_eq!(read.err().map(|refused| refused.code()), code);
+        }
+        self.troubled.reads.load(Ordering::Relaxed) - before
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_asked_by_probes_only() {
+    let scene = Scene::new().await;
+    scene.is(AWAY);
+    let failures = u64::from(limits::CIRCUIT_FAILURES_MAX);
+    assert_eq!(scene.reads_of(100, Some(ErrorCode::Unavailable)).await, failures);
+    let refused = scene.rig.send("alice", &scene.channel, "x", None, None).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Unavailable, "all ports share the circuit");
+    for _ in 0..5 {
+        scene.rig.clock.advance(limits::CIRCUIT_OPEN.1);
+        assert_eq!(scene.reads_of(20, Some(ErrorCode::Unavailable)).await, 1);
+    }
+    scene.is(WELL);
+    assert_eq!(scene.reads_of(5, Some(ErrorCode::Unavailable)).await, 0);
+    scene.rig.clock.advance(limits::CIRCUIT_OPEN.1);
+    assert_eq!(scene.reads_of(5, None).await, 5, "one probe, and all is well");
+}
+
+#[tokio::test]
+async fn a_throttled_key_and_a_row_that_cannot_be_read_shut_nobody_out() {
+    let scene = Scene::new().await;
+    scene.is(THROTTLING);
+    assert_eq!(scene.reads_of(50, Some(ErrorCode::ChannelBusy)).await, 50);
+    scene.is(UNREADABLE);
+    assert_eq!(scene.reads_of(50, Some(ErrorCode::Unavailable)).await, 50);
+    scene.is(WELL);
+    assert_eq!(scene.reads_of(2, None).await, 2);
+}
