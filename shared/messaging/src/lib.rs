@@ -19,6 +19,7 @@ pub mod ports;
 mod access;
 mod app;
 mod error;
+pub mod outage;
 pub mod publisher;
 
 pub mod channels;
