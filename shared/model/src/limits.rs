@@ -269,6 +269,7 @@ pub const GIVEN_PER_NODE_MAX: usize = 2_048;
 /// not push out those of others ([`REPORTS_MAX`]).
 pub const REPORTS_PER_WORKSPACE_MAX: usize = 2 * REPORTERS_MIN;
 /// How long sent bytes may stay unacknowledged on a client's socket before the kernel gives it up: a
-/// client that vanished is no load after the next tick and this. Long enough for a slow consumer to
-/// be told why first ([`WRITE_STALL_MAX`] + [`GOODBYE_MAX`]).
-pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
+/// client that vanished is no load after the next tick and this. The kernel counts a closed window
+/// too, and takes megabytes before a node sees a stalled write: long enough for a slow consumer to
+/// be told why first ([`WRITE_STALL_MAX`] + [`GOODBYE_MAX`], and filling the kernel's buffers).
+pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);

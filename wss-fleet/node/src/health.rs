@@ -94,7 +94,7 @@ impl Health {
                 "this clock is {ahead_ms} ms ahead of Redis's, so the node gets no new clients \
                  where others can take them; cure: synchronise both hosts with NTP"
             );
-            self.log_trouble(kind, &line);
+            self.log_trouble(kind, &[&line]);
         } else {
             self.log_cures(&BTreeSet::from([kind.0]));
         }
@@ -111,11 +111,15 @@ impl Health {
         }
         let found = troubles;
         let before = std::mem::replace(&mut *lock(&self.findings), found.clone());
+        let mut kinds: BTreeMap<Kind, Vec<&str>> = BTreeMap::new();
         for Finding { item, line, trouble } in &found {
             if let Some(trouble) = trouble {
                 let cure = line.rsplit_once("cure: ").map(|(_, cure)| cure.to_owned());
-                self.log_trouble((*trouble, item, cure), line);
+                kinds.entry((*trouble, item, cure)).or_default().push(line);
             }
+        }
+        for (kind, lines) in kinds {
+            self.log_trouble(kind, &lines);
         }
         let is_over = |one: &&Finding| found.iter().all(|now| now.trouble != one.trouble);
         let over = before.iter().filter(is_over).filter_map(|one| one.trouble);
@@ -126,7 +130,8 @@ impl Health {
         }
     }
 
-    fn log_trouble(&self, kind: Kind, line: &str) {
+    /// Logs what was found of one kind, unless that was logged within the last minute.
+    fn log_trouble(&self, kind: Kind, lines: &[&str]) {
         let (trouble, item) = (kind.0.as_str(), kind.1);
         let mut outages = lock(&self.outages);
         if outages.len() >= KINDS_MAX {
@@ -134,7 +139,9 @@ impl Health {
         }
         if let Some(failing) = outages.entry(kind).or_default().failed(Instant::now()) {
             let lasting_ms = failing.lasting_ms();
-            tracing::error!(trouble, item, lasting_ms, "{line}");
+            for line in lines {
+                tracing::error!(trouble, item, lasting_ms, "{line}");
+            }
         }
     }
 
