@@ -30,13 +30,11 @@ pub(crate) enum Speech {
 /// them apart.
 pub(crate) async fn speech(host: &str, port: u16) -> Speech {
     let in_plain = ask(host, port, b"PING\r\n").await;
-    match in_plain {
-        Speech::Silent | Speech::HangsUp => match ask(host, port, CLIENT_HELLO).await {
-            Speech::Tls => Speech::Tls,
-            _ => in_plain,
-        },
-        answered => answered,
+    let is_answered = !matches!(in_plain, Speech::Silent | Speech::HangsUp);
+    if is_answered || ask(host, port, CLIENT_HELLO).await != Speech::Tls {
+        return in_plain;
     }
+    Speech::Tls
 }
 
 async fn ask(host: &str, port: u16, question: &[u8]) -> Speech {
