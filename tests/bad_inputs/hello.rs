@@ -87,21 +87,39 @@ fn forms() -> Vec<(&'static str, String, u16)> {
     forms
 }
 
+/// A ticket of a minute, by these times and this secret.
+fn ticket(node: &str, token_ends: Timestamp, ends: Timestamp, secret: &str) -> String {
+    let principal = Principal {
+        workspace_id: "w".parse().unwrap(),
+        user_id: "alice".parse().unwrap(),
+        is_admin: false,
+        expires_at: token_ends,
+    };
+    let node_id = NodeId::parse(node).unwrap();
+    let issued_at = ends.minus(Duration::from_secs(60));
+    let ticket = Ticket { principal, node_id, issued_at, expires_at: ends, nonce: 7 };
+    SignedTickets::new(&secrets(secret)).issue(&ticket)
+}
+
+/// Tickets that a node cannot judge.
+fn foreign_tickets(node: &str) -> Vec<(&'static str, String)> {
+    let now = Timestamp::from_unix_ms(tokens::now_ms());
+    let (hour, later) = (Duration::from_secs(3_600), now.plus(Duration::from_secs(60)));
+    let by_another = ticket(node, later, later, "another-secret-0123456789-0123456789");
+    let (message, _) = by_another.rsplit_once('.').unwrap();
+    vec![
+        ("by another secret, forged", format!("{message}.AAAA")),
+        ("by another secret", by_another),
+        ("of another secret and node", ticket("N0", later, later, &"x".repeat(40))),
+        ("of an hour ago", ticket(node, later, now.minus(hour), TICKET_SECRET)),
+        ("of the next hour", ticket(node, later.plus(hour), later.plus(hour), TICKET_SECRET)),
+    ]
+}
+
 /// Tickets that no node takes: `node` is the one that is asked, `used` was taken before.
 fn tickets(node: &str, used: &str) -> Vec<(&'static str, String)> {
     let now = Timestamp::from_unix_ms(tokens::now_ms());
     let later = now.plus(Duration::from_secs(60));
-    let ticket = |node: &str, token_ends, ends, secret: &str| {
-        let principal = Principal {
-            workspace_id: "w".parse().unwrap(),
-            user_id: "alice".parse().unwrap(),
-            is_admin: false,
-            expires_at: token_ends,
-        };
-        let node_id = NodeId::parse(node).unwrap();
-        let ticket = Ticket { principal, node_id, expires_at: ends, nonce: 7 };
-        SignedTickets::new(&secrets(secret)).issue(&ticket)
-    };
     let before = Timestamp::from_unix_ms(tokens::now_ms() - 1_000);
     let good = ticket(node, later, later, TICKET_SECRET);
     let (message, signature) = good.rsplit_once('.').unwrap();
@@ -124,7 +142,6 @@ fn tickets(node: &str, used: &str) -> Vec<(&'static str, String)> {
         ("with more behind its signature", format!("{good}AA")),
         ("with another payload", format!("{header}.{admin}.{signature}")),
         ("with alg none", format!("{none}.{admin}.")),
-        ("by another secret", ticket(node, later, later, "another-secret-0123456789-0123456789")),
         ("of another node", ticket("N0", later, later, TICKET_SECRET)),
         ("of a node in lower case", ticket(&node.to_lowercase(), later, later, TICKET_SECRET)),
         ("that is void", ticket(node, later, before, TICKET_SECRET)),
@@ -216,6 +233,12 @@ async fn g8_no_other_ticket_opens_a_socket() {
         let mut socket = Socket::open(&target.url).await?;
         socket.send(&hello(&ticket, None)).await;
         ends_with(&mut socket, 4401, name).await
+    })
+    .await;
+    all(foreign_tickets(cluster.nodes()[0].node_id.as_str()), async |(name, ticket)| {
+        let mut socket = Socket::open(&target.url).await?;
+        socket.send(&hello(&ticket, None)).await;
+        ends_with(&mut socket, 4411, name).await
     })
     .await;
 }

@@ -406,7 +406,7 @@ pub(crate) fn assert_chain(entries: &[Entry]) {
 }
 
 /// Asserts that each entry names the one before it.
-fn assert_links(entries: &[Entry]) {
+pub(crate) fn assert_links(entries: &[Entry]) {
     for pair in entries.windows(2) {
         assert_eq!(pair[1].prev, Some(pair[0].position));
         assert!(pair[0].position.entry < pair[1].position.entry);

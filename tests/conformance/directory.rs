@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use memory::{ManualClock, MemoryDirectory};
 use messaging::ports::{FleetNode, Lease, NodeDirectory};
-use model::{NodeId, Timestamp, UserId, limits};
+use model::{NodeId, Timestamp, UserId, WorkspaceId, limits};
 use redis_bus::RedisDirectory;
 use tests::redis::{Flavor, RedisServer};
 
@@ -63,6 +63,10 @@ suite! {
     reports_are_distinct_by_user
     old_reports_are_forgotten
     the_newest_reports_are_kept
+    a_node_that_was_not_given_to_a_user_cannot_be_reported_by_them
+    reports_of_one_workspace_push_out_none_of_another
+    a_node_is_remembered_as_given_for_a_while_and_to_the_newest
+    a_clock_that_differs_is_seen
 }
 
 async fn a_lease_is_what_the_node_said_last(bench: &Bench) {
@@ -74,6 +78,8 @@ async fn a_lease_is_what_the_node_said_last(bench: &Bench) {
         connections: u32::MAX,
         handshakes_per_second: 2_000,
         draining: true,
+        clock: Some(Timestamp::from_unix_ms(1_000_000)),
+        ticket_keys: vec!["one".to_owned(), "other".to_owned()],
     };
     bench.directory.renew(&last).await.unwrap();
     renew(bench, "n2", 0).await;
@@ -135,7 +141,9 @@ async fn pending_assignments_count_at_once(bench: &Bench) {
     renew(bench, "n1", 3).await;
     renew(bench, "n2", 3).await;
     let candidates = [node("n1"), node("n2")];
-    let calls = (0..100).map(|_| bench.directory.reserve(&candidates, limits::TICKET_TTL));
+    let (workspace, user) = (workspace("w"), user("ann"));
+    let calls = (0..100)
+        .map(|_| bench.directory.reserve(&candidates, limits::TICKET_TTL, &workspace, &user));
     let mut taken: HashMap<NodeId, u32> = HashMap::new();
     for outcome in futures_util::future::join_all(calls).await {
         *taken.entry(outcome.unwrap().unwrap()).or_default() += 1;
@@ -150,8 +158,11 @@ async fn an_expired_assignment_does_not_count(bench: &Bench) {
     renew(bench, "n2", 1).await;
     let ttl = Duration::from_millis(50);
     let candidates = [node("n1"), node("n2")];
-    assert_eq!(bench.directory.reserve(&candidates, ttl).await.unwrap(), Some(node("n1")));
-    bench.directory.reserve(&[node("n1")], limits::TICKET_TTL).await.unwrap();
+    let reserve_for = async |candidates: &[NodeId], ttl| {
+        bench.directory.reserve(candidates, ttl, &workspace("w"), &user("ann")).await.unwrap()
+    };
+    assert_eq!(reserve_for(&candidates, ttl).await, Some(node("n1")));
+    reserve_for(&[node("n1")], limits::TICKET_TTL).await;
     bench.let_pass(ttl);
     eventually(async || fleet(bench).await["n1"].pending == 1).await;
     assert_eq!(reserve(bench, &["n1", "n2"]).await.as_deref(), Some("n1"));
@@ -166,7 +177,6 @@ async fn candidates_without_a_lease_are_passed_over(bench: &Bench) {
 
 async fn renewing_drops_nothing_else(bench: &Bench) {
     renew(bench, "n1", 0).await;
-    reserve(bench, &["n1"]).await;
     report(bench, "n1", "ann").await;
     renew(bench, "n1", 1).await;
     let seen = &fleet(bench).await["n1"];
@@ -183,23 +193,23 @@ async fn reports_are_distinct_by_user(bench: &Bench) {
     report(bench, "unknown", "ann").await;
     let fleet = fleet(bench).await;
     let mut reporters: Vec<&str> =
-        fleet["n1"].reports.iter().map(|(user, _)| user.as_str()).collect();
+        fleet["n1"].reports.iter().map(|report| report.user_id.as_str()).collect();
     reporters.sort_unstable();
     assert_eq!(reporters, ["ann", "bob"]);
     assert_eq!(fleet["n2"].reports.len(), 1);
-    assert!(fleet["n1"].reports.iter().all(|(_, age)| *age < SLACK));
+    assert!(fleet["n1"].reports.iter().all(|report| report.age < SLACK));
 }
 
 async fn the_newest_reports_are_kept(bench: &Bench) {
     renew(bench, "n1", 0).await;
     renew(bench, "n2", 0).await;
     for number in 0..20 {
-        let user = format!("user{number}");
-        report(bench, "n1", &user).await;
-        bench.age_report("n1", &user, Duration::from_millis(100));
+        let workspace = format!("w{number}");
+        report_in(bench, "n1", &workspace, "ann").await;
+        bench.age_report("n1", &format!("{workspace} ann"), Duration::from_millis(100));
     }
     for number in 0..limits::REPORTS_MAX - 10 {
-        report(bench, "n2", &format!("user{number}")).await;
+        report_in(bench, "n2", &format!("w{number}"), "ann").await;
     }
     let fleet = fleet(bench).await;
     let kept = (fleet["n1"].reports.len(), fleet["n2"].reports.len());
@@ -210,12 +220,101 @@ async fn old_reports_are_forgotten(bench: &Bench) {
     let window = limits::REPORT_WINDOW + limits::DEMOTION;
     renew(bench, "n1", 0).await;
     report(bench, "n1", "ann").await;
-    bench.age_report("n1", "ann", window - SLACK);
+    bench.age_report("n1", "w ann", window - SLACK);
     report(bench, "n1", "bob").await;
     assert_eq!(fleet(bench).await["n1"].reports.len(), 2);
-    bench.age_report("n1", "ann", SLACK + Duration::from_millis(1));
+    bench.age_report("n1", "w ann", SLACK + Duration::from_millis(1));
     let left = fleet(bench).await.remove("n1").unwrap().reports;
-    assert_eq!(left.iter().map(|(user, _)| user.as_str()).collect::<Vec<_>>(), ["bob"]);
+    let left: Vec<&str> = left.iter().map(|report| report.user_id.as_str()).collect();
+    assert_eq!(left, ["bob"]);
+}
+
+async fn a_node_that_was_not_given_to_a_user_cannot_be_reported_by_them(bench: &Bench) {
+    renew(bench, "n1", 0).await;
+    renew(bench, "n2", 0).await;
+    renew(bench, "n3", 0).await;
+    let given = [node("n1"), node("n2")];
+    let (w, ann) = (workspace("w"), user("ann"));
+    bench.directory.reserve(&given, limits::TICKET_TTL, &w, &ann).await.unwrap();
+    for (id, workspace_of, name) in [
+        ("n1", "w", "ann"),
+        ("n2", "w", "ann"),
+        ("n3", "w", "ann"),
+        ("n1", "x", "ann"),
+        ("n1", "w", "bob"),
+    ] {
+        let (of, by) = (workspace(workspace_of), user(name));
+        bench.directory.report(&node(id), &of, &by).await.unwrap();
+    }
+    let fleet = fleet(bench).await;
+    let counts = ["n1", "n2", "n3"].map(|id| fleet[id].reports.len());
+    assert_eq!(counts, [1, 1, 0], "the alternate was given too");
+    let report = &fleet["n1"].reports[0];
+    assert_eq!((&report.workspace_id, &report.user_id), (&w, &ann));
+    // A node of the same name that starts anew was given to nobody.
+    bench.directory.withdraw(&node("n1")).await.unwrap();
+    renew(bench, "n1", 0).await;
+    let before = self::fleet(bench).await["n1"].reports.len();
+    bench.directory.report(&node("n1"), &w, &ann).await.unwrap();
+    assert_eq!(self::fleet(bench).await["n1"].reports.len(), before);
+}
+
+async fn reports_of_one_workspace_push_out_none_of_another(bench: &Bench) {
+    renew(bench, "n1", 0).await;
+    report_in(bench, "n1", "quiet", "ann").await;
+    bench.age_report("n1", "quiet ann", Duration::from_secs(1));
+    for number in 0..2 * limits::REPORTS_MAX {
+        let name = format!("user{number}");
+        report_in(bench, "n1", "loud", &name).await;
+        bench.let_pass(Duration::from_millis(1));
+    }
+    let reports = fleet(bench).await.remove("n1").unwrap().reports;
+    let of = |name: &str| reports.iter().filter(|one| one.workspace_id.as_str() == name).count();
+    assert_eq!((of("quiet"), of("loud")), (1, limits::REPORTS_PER_WORKSPACE_MAX));
+}
+
+async fn a_node_is_remembered_as_given_for_a_while_and_to_the_newest(bench: &Bench) {
+    renew(bench, "n1", 0).await;
+    let given = [node("n1")];
+    let (w, ann) = (workspace("w"), user("ann"));
+    bench.directory.reserve(&given, limits::TICKET_TTL, &w, &ann).await.unwrap();
+    for number in 1..limits::GIVEN_PER_NODE_MAX {
+        bench.let_pass(Duration::from_millis(1));
+        let other = user(&format!("user{number}"));
+        bench.directory.reserve(&given, limits::TICKET_TTL, &w, &other).await.unwrap();
+    }
+    bench.directory.report(&node("n1"), &w, &ann).await.unwrap();
+    assert_eq!(fleet(bench).await["n1"].reports.len(), 1, "the oldest still counts");
+    bench.let_pass(Duration::from_millis(1));
+    bench.age("{ink:fleet}:given:n1", "w ann", Duration::from_millis(1));
+    bench.directory.reserve(&given, limits::TICKET_TTL, &w, &user("one-more")).await.unwrap();
+    renew(bench, "n2", 0).await;
+    bench.directory.reserve(&[node("n2")], limits::TICKET_TTL, &w, &user("bob")).await.unwrap();
+    for id in ["n1", "n2"] {
+        bench.age(&format!("{{ink:fleet}}:given:{id}"), "w bob", limits::GIVEN_MEMORY + SLACK);
+        renew(bench, id, 0).await;
+    }
+    bench.directory.report(&node("n2"), &w, &user("bob")).await.unwrap();
+    assert_eq!(fleet(bench).await["n2"].reports.len(), 0, "it was given too long ago");
+}
+
+async fn a_clock_that_differs_is_seen(bench: &Bench) {
+    let now = bench.directory.renew(&lease("n1", 0)).await.unwrap();
+    for (id, clock) in [
+        ("ahead", now.plus(Duration::from_secs(40))),
+        ("behind", now.minus(Duration::from_secs(40))),
+        ("right", now),
+    ] {
+        let lease = Lease { clock: Some(clock), ..lease(id, 0) };
+        bench.directory.renew(&lease).await.unwrap();
+    }
+    let fleet = fleet(bench).await;
+    let slack = i64::try_from(SLACK.as_millis()).unwrap();
+    for (id, expected) in [("ahead", 40_000), ("behind", -40_000), ("right", 0), ("n1", 0)] {
+        let ahead = fleet[id].clock_ahead_ms;
+        // What a busy machine takes in between makes a clock look slow.
+        assert!(ahead <= expected && ahead > expected - slack, "{id}: {ahead}");
+    }
 }
 
 impl Bench {
@@ -224,8 +323,8 @@ impl Bench {
         self.age("{ink:fleet}:leases", node, by);
     }
 
-    fn age_report(&self, node: &str, user: &str, by: Duration) {
-        self.age("{ink:fleet}:reports", &format!("{node} {user}"), by);
+    fn age_report(&self, node: &str, workspace_and_user: &str, by: Duration) {
+        self.age("{ink:fleet}:reports", &format!("{node} {workspace_and_user}"), by);
     }
 
     fn age(&self, key: &str, member: &str, by: Duration) {
@@ -256,12 +355,29 @@ async fn renew(bench: &Bench, id: &str, connections: u32) {
 
 async fn reserve(bench: &Bench, candidates: &[&str]) -> Option<String> {
     let candidates: Vec<NodeId> = candidates.iter().map(|id| node(id)).collect();
-    let taken = bench.directory.reserve(&candidates, limits::TICKET_TTL).await.unwrap();
-    taken.map(|node| node.to_string())
+    let (workspace, user) = (workspace("w"), user("ann"));
+    let taken = bench.directory.reserve(&candidates, limits::TICKET_TTL, &workspace, &user);
+    taken.await.unwrap().map(|node| node.to_string())
 }
 
-async fn report(bench: &Bench, id: &str, user: &str) {
-    bench.directory.report(&node(id), &UserId::parse(user).unwrap()).await.unwrap();
+async fn report(bench: &Bench, id: &str, name: &str) {
+    report_in(bench, id, "w", name).await;
+}
+
+/// Somebody is given a node, and reports it.
+async fn report_in(bench: &Bench, id: &str, workspace_name: &str, name: &str) {
+    let (workspace, user) = (workspace(workspace_name), user(name));
+    let given = [node(id)];
+    bench.directory.reserve(&given, limits::TICKET_TTL, &workspace, &user).await.unwrap();
+    bench.directory.report(&node(id), &workspace, &user).await.unwrap();
+}
+
+fn workspace(name: &str) -> WorkspaceId {
+    WorkspaceId::parse(name).unwrap()
+}
+
+fn user(name: &str) -> UserId {
+    UserId::parse(name).unwrap()
 }
 
 fn lease(id: &str, connections: u32) -> Lease {
@@ -271,6 +387,8 @@ fn lease(id: &str, connections: u32) -> Lease {
         connections,
         handshakes_per_second: 100,
         draining: false,
+        clock: None,
+        ticket_keys: Vec::new(),
     }
 }
 

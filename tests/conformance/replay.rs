@@ -13,7 +13,7 @@ use redis_bus::{RedisBus, RedisReplay};
 use tests::redis::{Flavor, RedisServer};
 use tokio::time::Instant;
 
-use crate::bus::{acme, assert_chain, name_of, other, publication};
+use crate::bus::{acme, assert_chain, assert_links, name_of, other, publication};
 
 /// A bus, the relay's way to it, and a replica to do things to.
 struct Bench {
@@ -308,4 +308,71 @@ mod relayed {
         assert_eq!(relay.relay(&records[4..]).await, Outcome::Relayed);
         assert_eq!(standing(&server.url()).await, 20);
     }
+}
+
+/// Relays of this many shards work off their part of a backlog at once.
+const SHARDS: u128 = 4;
+const BACKLOG: u128 = 20_000;
+const QUIET: u128 = 300;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g3_a_backlog_leaves_live_publications_their_budget_and_keeps_its_order() {
+    let server = RedisServer::start(Flavor::Redis);
+    let bus = RedisBus::connect(&server.url()).unwrap();
+    let mut quiet = Vec::new();
+    for number in 0..QUIET {
+        quiet.push(live(&bus, BACKLOG + number).await);
+    }
+    let begun = Instant::now();
+    let relays: Vec<_> = (0..SHARDS)
+        .map(|shard| {
+            let replay = RedisReplay::connect(&server.url(), 0).unwrap();
+            let part = BACKLOG / SHARDS;
+            let backlog = batch(shard * part..(shard + 1) * part);
+            tokio::spawn(async move {
+                for batch in backlog.chunks(limits::RELAY_BATCH_MAX) {
+                    let replayed = replay.replay(batch).await.unwrap();
+                    assert_eq!(replayed.taken, batch.len());
+                }
+            })
+        })
+        .collect();
+    let (mut busy, mut number) = (Vec::new(), BACKLOG + QUIET);
+    while !relays.iter().all(tokio::task::JoinHandle::is_finished) {
+        busy.push(live(&bus, number).await);
+        number += 1;
+    }
+    let took = begun.elapsed();
+    for relay in relays {
+        relay.await.unwrap();
+    }
+    let (quiet, busy_p99) = (p99(quiet), p99(busy.clone()));
+    println!(
+        "a backlog of {BACKLOG} in {took:?}; live p99 {quiet:?} before, {busy_p99:?} meanwhile \
+         ({} publications)",
+        busy.len()
+    );
+    assert!(busy.len() > 100, "live publications went on: {}", busy.len());
+    assert!(busy_p99 < limits::PUBLISH_DEADLINE / 2, "{busy_p99:?}");
+    let entries = bus.entries(&acme(), None, limits::STREAM_ENTRIES_MAX).await.unwrap();
+    assert_links(&entries);
+    let ids: Vec<_> = entries.iter().map(|entry| entry.publication.id).collect();
+    for shard in 0..SHARDS {
+        let part = BACKLOG / SHARDS;
+        let of_shard: std::collections::HashSet<_> =
+            (shard * part..(shard + 1) * part).map(|number| publication(number).id).collect();
+        let of_shard: Vec<_> = ids.iter().filter(|id| of_shard.contains(id)).collect();
+        assert!(of_shard.is_sorted(), "a shard's messages stand in its order");
+    }
+}
+
+async fn live(bus: &RedisBus, number: u128) -> Duration {
+    let begun = Instant::now();
+    bus.publish(&acme(), &publication(number)).await.unwrap();
+    begun.elapsed()
+}
+
+fn p99(mut took: Vec<Duration>) -> Duration {
+    took.sort_unstable();
+    took.get(took.len() * 99 / 100).copied().unwrap_or_default()
 }

@@ -171,13 +171,14 @@ async fn g5_a_slow_consumer_is_closed_resumably_and_nobody_else_notices() {
     let (mut slow, cursor, _) = attach(&cluster, "slow", None).await;
     let bob = cluster.person("bob").await;
     let alice = cluster.api("alice");
-    // The kernel's buffers take some megabytes before the queue of 256 KiB fills.
-    let text = "x".repeat(4_000);
+    // The kernel's buffers take some megabytes before the queue of 256 KiB fills; they must be full
+    // before the kernel itself gives the client up (`UNACKNOWLEDGED_MAX`).
+    let text = "x".repeat(30_000);
     let mut sent = 0;
-    while cluster.stack.nodes().len() == 1 && sent < 3_000 {
+    while cluster.stack.nodes().len() == 1 && sent < 1_000 {
         alice.post_message(&channel, &text, None, None).await.unwrap();
         sent += 1;
-        if sent % 250 == 0 && is_slow_consumer_counted(&cluster).await {
+        if sent % 25 == 0 && is_slow_consumer_counted(&cluster).await {
             break;
         }
     }

@@ -104,7 +104,8 @@ impl Feed {
                 Step::Held
             });
             let wait = match step {
-                Step::Relayed => Duration::ZERO,
+                // A backlog: calls use the same engine, and get it for half of the time.
+                Step::Relayed { read } => read.min(BACKLOG_PAUSE_MAX),
                 // The engine looks through all of its records each time: a large table must not
                 // be looked through without pause.
                 Step::Nothing => POLL.max(begun.elapsed() * POLL_SHARE),
@@ -121,8 +122,10 @@ impl Feed {
 
     async fn step(&mut self, relay: &Relay) -> Result<Step, FeedError> {
         let (shard, after) = (Arc::clone(&self.shard), self.checkpoint.last().map(str::to_owned));
+        let begun = Instant::now();
         let read = move || shard.read(after.as_deref(), RECORDS_MAX);
         let records = tokio::task::spawn_blocking(read).await??;
+        let read = begun.elapsed();
         if records.is_empty() {
             return Ok(Step::Nothing);
         }
@@ -142,14 +145,17 @@ impl Feed {
         if let Some(last) = done.checked_sub(1).and_then(|last| numbers.get(last)) {
             self.checkpoint.move_to(last);
         }
-        Ok(if held.is_some() { Step::Held } else { Step::Relayed })
+        Ok(if held.is_some() { Step::Held } else { Step::Relayed { read } })
     }
 }
 
 /// What one look at the stream came to.
 enum Step {
     Nothing,
-    Relayed,
+    /// All of it; reading it took so long.
+    Relayed {
+        read: Duration,
+    },
     Held,
 }
 
@@ -170,8 +176,11 @@ impl Shard {
     }
 }
 
-/// Records of one look: what one event holds by default.
-const RECORDS_MAX: usize = 100;
+/// Records of one look, and one batch of the relay. Each look costs the engine the same however few
+/// it gives, so that a backlog is read in few of them.
+const RECORDS_MAX: usize = limits::RELAY_BATCH_MAX;
+/// The longest pause between two looks while there is a backlog.
+const BACKLOG_PAUSE_MAX: Duration = Duration::from_millis(200);
 /// How often an idle stream is looked at.
 const POLL: Duration = Duration::from_millis(150);
 /// A look may take this part of the time at most, whatever it costs.

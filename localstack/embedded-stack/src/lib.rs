@@ -28,7 +28,7 @@ mod stop;
 mod wiring;
 
 pub use nodes::NodeHandle;
-pub use options::{Format, Options};
+pub use options::{Format, GivenUrl, Options};
 pub use report::report;
 pub use secrets::SecretsError;
 pub use stack::{Bus, Data, Stack, StackError, StackOptions, TABLE_PREFIX};

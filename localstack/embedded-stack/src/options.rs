@@ -11,7 +11,7 @@ use crate::stack::{Bus, Data, StackOptions};
 
 /// Inkwire in one process: gateway, functions, store, bus and nodes, with a demo workspace.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "inkwire", bin_name = "cargo run --")]
+#[command(name = "inkwire", bin_name = "cargo run --", version)]
 pub struct Options {
     /// Port of the gateway on 127.0.0.1; 0 picks a free one.
     #[arg(long, value_name = "PORT", default_value_t = PORT_DEFAULT)]
@@ -26,8 +26,8 @@ pub struct Options {
     pub data_dir: PathBuf,
 
     /// A real Redis or Valkey for bus and leases, instead of the one in process.
-    #[arg(long, value_name = "URL", value_parser = redis_url)]
-    pub redis_url: Option<RedisUrl>,
+    #[arg(long, value_name = "URL", value_parser = given_url)]
+    pub redis_url: Option<GivenUrl>,
 
     /// A DynamoDB-compatible endpoint instead of the embedded engine; tables are made there.
     #[arg(long, value_name = "URL", value_parser = endpoint)]
@@ -36,6 +36,18 @@ pub struct Options {
     /// How log lines on stderr look. INKWIRE_LOG chooses which there are: warn, info, node=debug.
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     pub log_format: Format,
+}
+
+/// What was given as the address of Redis. One that cannot be used is refused by
+/// [`Options::stack`] and not by the parser of the command line, which would show it, and with it
+/// its password.
+#[derive(Debug, Clone)]
+pub struct GivenUrl(Result<RedisUrl, &'static str>);
+
+impl From<&str> for GivenUrl {
+    fn from(text: &str) -> Self {
+        Self(RedisUrl::parse(text))
+    }
 }
 
 /// How a log line looks.
@@ -77,6 +89,12 @@ impl Options {
         if filter.is_some_and(|filter| !filter.to_str().is_some_and(is_filter)) {
             problems.push(format!("{LOG} is no log filter"));
         }
+        let mut bus = Bus::InProcess;
+        match self.redis_url.as_ref().map(|given| &given.0) {
+            Some(Ok(url)) => bus = Bus::Redis(url.clone()),
+            Some(Err(wrong)) => problems.push(format!("--redis-url {wrong}")),
+            None => {}
+        }
         if !problems.is_empty() {
             return Err(ConfigError { problems });
         }
@@ -89,7 +107,7 @@ impl Options {
             },
             engine: None,
             replicas: 0,
-            bus: self.redis_url.clone().map_or(Bus::InProcess, Bus::Redis),
+            bus,
             keep_secrets_in: Some(self.data_dir.clone()),
             token_secrets,
             ticket_secrets,
@@ -99,8 +117,9 @@ impl Options {
     }
 }
 
-fn redis_url(text: &str) -> Result<RedisUrl, String> {
-    RedisUrl::parse(text).map_err(|wrong| format!("it {wrong}"))
+#[expect(clippy::unnecessary_wraps, reason = "the parser of the command line wants a result")]
+fn given_url(text: &str) -> Result<GivenUrl, String> {
+    Ok(GivenUrl::from(text))
 }
 
 fn endpoint(text: &str) -> Result<String, String> {
@@ -149,14 +168,25 @@ mod tests {
             "--port=65536",
             "--nodes=-1",
             "--nodes=65",
-            "--redis-url=http://h",
-            "--redis-url=",
             "--dynamodb-endpoint=h:2",
             "--log-format=xml",
             "--unknown",
             "extra",
         ] {
             assert!(options(&[flag]).is_err(), "{flag}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_address_of_redis_is_refused_and_its_password_is_not_shown() {
+        let none = HashMap::<&str, String>::new();
+        for url in ["http://:hunter2@h", "", "redis://:hunter2@h:99999", "redis://:hunter2@h:port"]
+        {
+            let options = options(&["--redis-url", url]).unwrap();
+            assert!(!format!("{options:?}").contains("hunter2"), "{url}");
+            let refused = options.stack(&none).unwrap_err();
+            let [problem] = refused.problems.as_slice() else { panic!("{refused:?}") };
+            assert!(problem.starts_with("--redis-url ") && !problem.contains("hunter2"));
         }
     }
 

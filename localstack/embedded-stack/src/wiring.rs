@@ -13,7 +13,7 @@ use runtime::clock::SystemClock;
 use runtime::config::{RedisUrl, StoreConfig};
 use runtime::tickets::SignedTickets;
 use runtime::tokens::{JwtTokens, TokenSigner};
-use runtime::wire::{BusParts, EndpointError, Parts, redis, relay, replay, store};
+use runtime::wire::{BusParts, EndpointError, Parts, redis, redis_checkup, relay, replay, store};
 
 /// Where publications and leases go.
 #[derive(Debug, Clone)]
@@ -60,7 +60,14 @@ impl Wiring {
     pub(crate) async fn parts(&self, capacity: Capacity) -> Result<Parts, EndpointError> {
         let store = store(&self.store, CredentialSource::local(), capacity).await;
         let tokens = Arc::<JwtTokens>::clone(&self.tokens);
-        Ok(Parts::new(store, self.bus.parts()?, tokens, Arc::<SignedTickets>::clone(&self.tickets)))
+        let tickets = Arc::<SignedTickets>::clone(&self.tickets);
+        let parts = Parts::new(store, self.bus.parts()?, tokens, tickets);
+        // Nodes look at what is not in this process.
+        let checkups = match &self.bus {
+            BusWiring::InProcess(..) => Vec::new(),
+            BusWiring::Redis(url) => vec![redis_checkup(url)?],
+        };
+        Ok(Parts { checkups, ..parts })
     }
 
     /// Makes the relay for the runtime that this runs on. What it reads is counted nowhere.

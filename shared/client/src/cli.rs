@@ -18,7 +18,7 @@ use terminal::{Terminal, escape};
 
 /// Talks to an Inkwire environment.
 #[derive(Debug, Parser)]
-#[command(name = "client")]
+#[command(name = "client", version)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use messaging::ports::{Clock, DirectoryError, FleetNode, Lease, NodeDirectory};
-use model::{NodeId, Timestamp, UserId, limits};
+use messaging::ports::{Clock, DirectoryError, FleetNode, Lease, NodeDirectory, Report};
+use model::{NodeId, Timestamp, UserId, WorkspaceId, limits};
 
 /// A directory that lives by a clock. Clones share one directory.
 ///
@@ -49,7 +49,8 @@ struct Node {
     lease: Lease,
     renewed_at: Timestamp,
     pending_until: Vec<Timestamp>,
-    reports: BTreeMap<UserId, Timestamp>,
+    reports: BTreeMap<(WorkspaceId, UserId), Timestamp>,
+    given: BTreeMap<(WorkspaceId, UserId), Timestamp>,
 }
 
 impl MemoryDirectory {
@@ -79,6 +80,7 @@ impl MemoryDirectory {
         state.nodes.retain(|_, node| now.since(node.renewed_at) <= limits::LEASE_MEMORY);
         for node in state.nodes.values_mut() {
             node.pending_until.retain(|until| *until > now);
+            node.given.retain(|_, at| now.since(*at) <= limits::GIVEN_MEMORY);
             node.reports.retain(|_, at| now.since(*at) <= limits::REPORT_WINDOW + limits::DEMOTION);
         }
         Ok((state, now))
@@ -87,17 +89,18 @@ impl MemoryDirectory {
 
 #[async_trait]
 impl NodeDirectory for MemoryDirectory {
-    async fn renew(&self, lease: &Lease) -> Result<(), DirectoryError> {
+    async fn renew(&self, lease: &Lease) -> Result<Timestamp, DirectoryError> {
         let (mut state, now) = self.current()?;
         let node = state.nodes.entry(lease.node_id.clone()).or_insert_with(|| Node {
             lease: lease.clone(),
             renewed_at: now,
             pending_until: Vec::new(),
             reports: BTreeMap::new(),
+            given: BTreeMap::new(),
         });
         node.lease = lease.clone();
         node.renewed_at = now;
-        Ok(())
+        Ok(now)
     }
 
     async fn withdraw(&self, node: &NodeId) -> Result<(), DirectoryError> {
@@ -114,8 +117,16 @@ impl NodeDirectory for MemoryDirectory {
         &self,
         candidates: &[NodeId],
         ttl: Duration,
+        workspace: &WorkspaceId,
+        user: &UserId,
     ) -> Result<Option<NodeId>, DirectoryError> {
         let (mut state, now) = self.current()?;
+        for candidate in candidates {
+            if let Some(node) = state.nodes.get_mut(candidate) {
+                node.given.insert((workspace.clone(), user.clone()), now);
+                keep_newest(&mut node.given, limits::GIVEN_PER_NODE_MAX, |_| true);
+            }
+        }
         // `min_by_key` takes the first of equals, as the port wants it.
         let lightest = candidates
             .iter()
@@ -129,10 +140,18 @@ impl NodeDirectory for MemoryDirectory {
         Ok(Some(taken))
     }
 
-    async fn report(&self, node: &NodeId, reporter: &UserId) -> Result<(), DirectoryError> {
+    async fn report(
+        &self,
+        node: &NodeId,
+        workspace: &WorkspaceId,
+        reporter: &UserId,
+    ) -> Result<(), DirectoryError> {
         let (mut state, now) = self.current()?;
-        if let Some(node) = state.nodes.get_mut(node) {
-            node.reports.insert(reporter.clone(), now);
+        let who = (workspace.clone(), reporter.clone());
+        if let Some(node) = state.nodes.get_mut(node).filter(|node| node.given.contains_key(&who)) {
+            node.reports.insert(who, now);
+            let of_one = |of: &WorkspaceId| of == workspace;
+            keep_newest(&mut node.reports, limits::REPORTS_PER_WORKSPACE_MAX, of_one);
         }
         state.forget_reports();
         Ok(())
@@ -145,14 +164,35 @@ impl Node {
     }
 
     fn seen_at(&self, now: Timestamp) -> FleetNode {
-        let mut reports: Vec<(UserId, Duration)> =
-            self.reports.iter().map(|(user, at)| (user.clone(), now.since(*at))).collect();
-        reports.sort_by_key(|(_, age)| Reverse(*age));
+        let report = |((workspace, user), at): (&(WorkspaceId, UserId), &Timestamp)| Report {
+            workspace_id: workspace.clone(),
+            user_id: user.clone(),
+            age: now.since(*at),
+        };
+        let mut reports: Vec<Report> = self.reports.iter().map(report).collect();
+        reports.sort_by_key(|report| Reverse(report.age));
+        let ahead = |clock: Timestamp| clock.ms_after(self.renewed_at);
         FleetNode {
             lease: self.lease.clone(),
             age: now.since(self.renewed_at),
+            clock_ahead_ms: self.lease.clock.map_or(0, ahead),
             pending: u32::try_from(self.pending_until.len()).unwrap_or(u32::MAX),
             reports,
         }
+    }
+}
+
+/// Drops the oldest of those whose workspace is meant, where they are more than `most`.
+fn keep_newest(
+    noted: &mut BTreeMap<(WorkspaceId, UserId), Timestamp>,
+    most: usize,
+    is_meant: impl Fn(&WorkspaceId) -> bool,
+) {
+    let meant = noted.iter().filter(|((workspace, _), _)| is_meant(workspace));
+    let mut by_time: Vec<_> = meant.map(|(who, at)| (*at, who.clone())).collect();
+    let Some(over) = by_time.len().checked_sub(most).filter(|over| *over > 0) else { return };
+    by_time.sort_unstable();
+    for (_, who) in by_time.into_iter().take(over) {
+        noted.remove(&who);
     }
 }

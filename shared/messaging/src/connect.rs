@@ -8,7 +8,6 @@ use crate::app::App;
 use crate::error::{Refusal, StoreError};
 use crate::fleet::{candidates, ramp};
 use crate::ports::{FleetNode, Principal, Ticket};
-use crate::publisher::chain;
 use crate::tally::Fact;
 
 /// Where to connect.
@@ -83,27 +82,29 @@ pub async fn connect(
         return Err(ConnectError::Forbidden);
     }
     if let Some(failed) = failed
-        && let Err(error) = app.nodes.report(failed, &caller.user_id).await
+        && let Err(error) = app.nodes.report(failed, &caller.workspace_id, &caller.user_id).await
     {
-        tracing::warn!(node = %failed, cause = %chain(&error), "a report was not noted");
+        app.fleet.log_silence(&error, "a report was not noted");
     }
     let now = app.clock.now();
     let fleet = app.fleet.read(app.nodes.as_ref(), now, failed.is_some()).await;
     let fleet = fleet.map_err(|error| {
-        tracing::warn!(cause = %chain(&error), "the fleet is not known");
+        app.fleet.log_silence(&error, "the fleet is not known");
         ConnectError::NoCapacity
     })?;
     let delay = failed.map_or(Duration::ZERO, |failed| ramp(&fleet, failed));
     let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     let delay = Duration::from_millis(app.randomness.up_to(delay_ms));
     let ttl = delay + limits::TICKET_TTL;
-    let two = candidates(&caller.workspace_id, &fleet, failed);
+    let ticket_key = app.tickets.key_ids().first().map(String::as_str);
+    app.fleet.log_differing(&fleet, ticket_key);
+    let two = candidates(&caller.workspace_id, &fleet, failed, ticket_key);
     let two = two.get(..2).unwrap_or(&two);
     // The failed node stands last: where there is another, it is not compared with.
     let compared = if two.get(1) == failed { two.get(..1).unwrap_or(two) } else { two };
-    let taken = reserve(app, compared, ttl).await.ok_or(ConnectError::NoCapacity)?;
+    let taken = reserve(app, caller, compared, ttl).await.ok_or(ConnectError::NoCapacity)?;
     let expires_at = now.plus(ttl);
-    let assigned = |id: &NodeId| assigned(app, caller, &fleet, id, expires_at);
+    let assigned = |id: &NodeId| assigned(app, caller, &fleet, id, (now, expires_at));
     let node = assigned(&taken).ok_or(ConnectError::NoCapacity)?;
     app.tally.count(Fact::Connected);
     Ok(Assignment {
@@ -120,11 +121,20 @@ pub async fn connect(
 }
 
 /// Without the directory the best candidate is taken as the last view ranks it.
-async fn reserve(app: &App, candidates: &[NodeId], ttl: Duration) -> Option<NodeId> {
-    match app.nodes.reserve(candidates, ttl).await {
-        Ok(taken) => taken,
+async fn reserve(
+    app: &App,
+    caller: &Principal,
+    candidates: &[NodeId],
+    ttl: Duration,
+) -> Option<NodeId> {
+    let (workspace, user) = (&caller.workspace_id, &caller.user_id);
+    match app.nodes.reserve(candidates, ttl, workspace, user).await {
+        Ok(taken) => {
+            app.fleet.log_answer();
+            taken
+        }
         Err(error) => {
-            tracing::warn!(cause = %chain(&error), "an assignment was not counted");
+            app.fleet.log_silence(&error, "an assignment was not counted");
             candidates.first().cloned()
         }
     }
@@ -135,11 +145,12 @@ fn assigned(
     caller: &Principal,
     fleet: &[FleetNode],
     id: &NodeId,
-    expires_at: Timestamp,
+    (issued_at, expires_at): (Timestamp, Timestamp),
 ) -> Option<AssignedNode> {
     let node = fleet.iter().find(|node| node.lease.node_id == *id)?;
     let nonce = app.randomness.bits();
-    let ticket = Ticket { principal: caller.clone(), node_id: id.clone(), expires_at, nonce };
+    let (principal, node_id) = (caller.clone(), id.clone());
+    let ticket = Ticket { principal, node_id, issued_at, expires_at, nonce };
     Some(AssignedNode {
         node_id: id.clone(),
         url: node.lease.url.clone(),

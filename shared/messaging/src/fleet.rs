@@ -7,13 +7,19 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use model::{NodeId, Timestamp, WorkspaceId, limits};
+use tokio::time::Instant;
+use tracing::{info, warn};
 
-use crate::ports::{DirectoryError, FleetNode, NodeDirectory};
+use crate::outage::Outage;
+use crate::ports::{DirectoryError, FleetNode, NodeDirectory, Report};
+use crate::publisher::chain;
 
 /// Which nodes may take a client of a workspace, best first; the balancer compares the first two.
 ///
 /// Only healthy leases; the node that this client just failed at comes last, since it may be the
-/// only one; reported nodes are demoted. The order is the workspace's own (rendezvous hashing), so
+/// only one; reported nodes are demoted. A node that would refuse our tickets comes into question
+/// only where all would: one that does not know `ticket_key`, the secret that signs here, or whose
+/// clock is wrong. The order is the workspace's own (rendezvous hashing), so
 /// that its clients meet on few nodes, as long as those carry no more than 125 % of the mean
 /// (consistent hashing with bounded loads); the overloaded follow, lightest first.
 #[must_use]
@@ -21,12 +27,14 @@ pub fn candidates(
     workspace: &WorkspaceId,
     fleet: &[FleetNode],
     failed: Option<&NodeId>,
+    ticket_key: Option<&str>,
 ) -> Vec<NodeId> {
-    let demoted = demoted(fleet);
-    let mut healthy: Vec<&FleetNode> = fleet
-        .iter()
-        .filter(|node| is_healthy(node) && !demoted.contains(&node.lease.node_id))
-        .collect();
+    let mut healthy: Vec<&FleetNode> = fleet.iter().filter(|node| is_healthy(node)).collect();
+    if healthy.iter().any(|node| takes_our_tickets(node, ticket_key)) {
+        healthy.retain(|node| takes_our_tickets(node, ticket_key));
+    }
+    let demoted = demoted(workspace, &healthy);
+    healthy.retain(|node| !demoted.contains(&node.lease.node_id));
     let total: u64 = healthy.iter().map(|node| load(node)).sum();
     let mean = total.div_ceil(healthy.len().max(1) as u64);
     let bound = (mean * limits::AFFINITY_LOAD_PERCENT / 100).max(limits::AFFINITY_LOAD_FREE);
@@ -45,6 +53,15 @@ pub fn is_healthy(node: &FleetNode) -> bool {
     node.age < limits::LEASE_TTL && !node.lease.draining
 }
 
+/// Whether nothing that a node tells of itself says that it would refuse our tickets.
+#[must_use]
+pub fn takes_our_tickets(node: &FleetNode, ticket_key: Option<&str>) -> bool {
+    let skew = Duration::from_millis(node.clock_ahead_ms.unsigned_abs());
+    let keys = &node.lease.ticket_keys;
+    let knows_key = |key: &str| keys.is_empty() || keys.iter().any(|known| known == key);
+    skew <= limits::CLOCK_SKEW_MAX && ticket_key.is_none_or(knows_key)
+}
+
 /// How long the clients of a lost node are spread: its sockets over the handshakes that the rest
 /// of the fleet takes.
 #[must_use]
@@ -61,29 +78,33 @@ pub fn ramp(fleet: &[FleetNode], failed: &NodeId) -> Duration {
 
 /// Nodes that three people could not reach within ten seconds get nobody for thirty: at most a
 /// tenth of the fleet (but one), never the last, so that reports cannot be used as an attack.
-fn demoted(fleet: &[FleetNode]) -> HashSet<NodeId> {
-    let healthy: Vec<&FleetNode> = fleet.iter().filter(|node| is_healthy(node)).collect();
+fn demoted(workspace: &WorkspaceId, healthy: &[&FleetNode]) -> HashSet<NodeId> {
     let most = (healthy.len() / 10).max(1).min(healthy.len().saturating_sub(1));
+    let voters = |node: &FleetNode| most_voters(node, workspace);
     let mut reported: Vec<(usize, &NodeId)> = healthy
         .iter()
-        .filter(|node| is_reported(node))
-        .map(|node| (node.reports.len(), &node.lease.node_id))
+        .map(|node| (voters(node), &node.lease.node_id))
+        .filter(|(voters, _)| *voters >= limits::REPORTERS_MIN)
         .collect();
     reported.sort_by(|one, other| other.cmp(one));
     reported.into_iter().take(most).map(|(_, id)| id.clone()).collect()
 }
 
-fn is_reported(node: &FleetNode) -> bool {
-    // Each report is one user's last. Some window of ten seconds that ended within the last thirty
-    // holds three of them.
-    let mut ages: Vec<Duration> = node.reports.iter().map(|(_, age)| *age).collect();
-    ages.sort_unstable();
-    ages.windows(limits::REPORTERS_MIN).any(|window| match (window.first(), window.last()) {
-        (Some(last), Some(first)) => {
-            *last < limits::DEMOTION && first.saturating_sub(*last) <= limits::REPORT_WINDOW
-        }
-        _ => false,
-    })
+/// The most reports that count in one window of ten seconds that ended within the last thirty. For a
+/// workspace each of its own users counts, and each other workspace once, however many its users
+/// are: one workspace alone moves nobody but itself.
+fn most_voters(node: &FleetNode, workspace: &WorkspaceId) -> usize {
+    let voters_until = |last: &Report| {
+        let window = last.age..=last.age.saturating_add(limits::REPORT_WINDOW);
+        let reports = node.reports.iter().filter(|report| window.contains(&report.age));
+        let voter = |report: &Report| {
+            let is_own = report.workspace_id == *workspace;
+            (report.workspace_id.clone(), is_own.then(|| report.user_id.clone()))
+        };
+        reports.map(voter).collect::<HashSet<_>>().len()
+    };
+    let recent = node.reports.iter().filter(|report| report.age < limits::DEMOTION);
+    recent.map(voters_until).max().unwrap_or(0)
 }
 
 fn load(node: &FleetNode) -> u64 {
@@ -100,7 +121,11 @@ fn rank(workspace: &WorkspaceId, node: &NodeId) -> u64 {
 /// The last view of the fleet that this environment read: fresh for half a second, and good for
 /// thirty when the directory is gone.
 #[derive(Debug, Default)]
-pub struct FleetView(Mutex<Option<(Timestamp, Vec<FleetNode>)>>);
+pub struct FleetView {
+    last: Mutex<Option<(Timestamp, Vec<FleetNode>)>>,
+    silence: Outage,
+    differing: Outage,
+}
 
 impl FleetView {
     /// The fleet, from the last view where that is fresh enough and `refresh` is not asked for.
@@ -118,7 +143,8 @@ impl FleetView {
         }
         match directory.fleet().await {
             Ok(fleet) => {
-                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, fleet.clone()));
+                *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some((now, fleet.clone()));
                 Ok(fleet)
             }
             Err(error) => self.younger_than(limits::FLEET_STALE_MAX, now).ok_or(error),
@@ -126,8 +152,43 @@ impl FleetView {
     }
 
     fn younger_than(&self, age: Duration, now: Timestamp) -> Option<Vec<FleetNode>> {
-        let view = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         view.as_ref().filter(|(at, _)| now.since(*at) < age).map(|(_, fleet)| fleet.clone())
+    }
+
+    /// Logs that the directory did not do something, unless it was logged lately.
+    pub(crate) fn log_silence(&self, error: &DirectoryError, what: &'static str) {
+        if let Some(failing) = self.silence.failed(Instant::now()) {
+            let (failures, lasting_ms) = (failing.failures, failing.lasting_ms());
+            warn!(failures, lasting_ms, cause = chain(error), "{what}");
+        }
+    }
+
+    /// Logs that the directory answers again, where it was said that it does not.
+    pub(crate) fn log_answer(&self) {
+        if let Some(over) = self.silence.succeeded(Instant::now()) {
+            let (failures, lasted_ms) = (over.failures, over.lasted_ms());
+            info!(failures, lasted_ms, "the node directory answers again");
+        }
+    }
+
+    /// Logs which healthy nodes would refuse our tickets, unless it was logged lately.
+    pub(crate) fn log_differing(&self, fleet: &[FleetNode], ticket_key: Option<&str>) {
+        let differs = |node: &&FleetNode| is_healthy(node) && !takes_our_tickets(node, ticket_key);
+        let Some(node) = fleet.iter().find(differs) else {
+            if let Some(over) = self.differing.succeeded(Instant::now()) {
+                info!(lasted_ms = over.lasted_ms(), "all nodes would take our tickets again");
+            }
+            return;
+        };
+        if self.differing.failed(Instant::now()).is_some() {
+            let nodes = fleet.iter().filter(differs).count();
+            let (node, clock_ahead_ms) = (&node.lease.node_id, node.clock_ahead_ms);
+            warn!(
+                nodes, first = %node, clock_ahead_ms,
+                "nodes get no clients: their clock is wrong, or they lack our ticket secret"
+            );
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod access;
 mod app;
 mod error;
 mod guarded;
+pub mod outage;
 pub mod publisher;
 
 pub mod channels;

@@ -14,7 +14,7 @@ mod store;
 pub use bus::{BusError, Entry, EventBus, Notice, Published, Subscription, SubscriptionSender};
 pub use chance::{Clock, Randomness};
 pub use checkup::{Checkup, Depth, Finding, Trouble};
-pub use directory::{DirectoryError, FleetNode, Lease, NodeDirectory};
+pub use directory::{DirectoryError, FleetNode, Lease, NodeDirectory, Report};
 pub use identity::{Principal, Ticket, TicketError, Tickets, TokenError, TokenVerifier};
 pub use replay::{Addressed, Replay, Replayed, Replication};
 pub use store::{

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{Timestamp, WorkspaceId, limits};
 use protocol::publication::Publication;
-use tracing::warn;
+use tokio::time::Instant;
+use tracing::{info, warn};
 
+use crate::outage::Outage;
 use crate::ports::{BusError, Clock, EventBus};
 use crate::tally::{Fact, Tally};
 
@@ -30,6 +32,10 @@ pub struct Publisher {
     trouble: Mutex<Trouble>,
     is_on: AtomicBool,
     tally: Arc<Tally>,
+    /// The bus refuses, or cannot be reached.
+    failures: Outage,
+    /// The bus is silent.
+    silence: Outage,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +49,8 @@ impl Publisher {
     #[must_use]
     pub fn new(bus: Arc<dyn EventBus>, clock: Arc<dyn Clock>, tally: Arc<Tally>) -> Self {
         let (trouble, is_on) = (Mutex::default(), AtomicBool::new(true));
-        Self { bus, clock, trouble, is_on, tally }
+        let (failures, silence) = (Outage::default(), Outage::default());
+        Self { bus, clock, trouble, is_on, tally, failures, silence }
     }
 
     /// Switches publishing off or on: what is stored meanwhile is the relay's to publish.
@@ -65,21 +72,46 @@ impl Publisher {
         match tokio::time::timeout(limits::PUBLISH_DEADLINE, offer).await {
             Ok(Ok(_)) => {
                 self.note(false);
+                self.log_recovery();
                 self.tally.count(Fact::Published);
                 return Outcome::Published;
             }
             Ok(Err(error)) => {
                 self.note(matches!(error, BusError::Unavailable(_)));
-                warn!(publication = %publication.id, cause = %chain(&error), "publish failed");
+                self.log_failure(publication, &error);
             }
             Err(_) => {
                 self.note(true);
                 self.tally.count(Fact::PublishTimedOut);
-                warn!(publication = %publication.id, "publish timed out");
+                self.log_silence(publication);
             }
         }
         self.tally.count(Fact::PublishFailed);
         Outcome::Failed
+    }
+
+    fn log_failure(&self, publication: &Publication, error: &BusError) {
+        if let Some(failing) = self.failures.failed(Instant::now()) {
+            let (failures, lasting_ms) = (failing.failures, failing.lasting_ms());
+            let (publication, cause) = (publication.id, chain(error));
+            warn!(%publication, failures, lasting_ms, cause, "publish failed");
+        }
+    }
+
+    fn log_silence(&self, publication: &Publication) {
+        if let Some(failing) = self.silence.failed(Instant::now()) {
+            let (failures, lasting_ms) = (failing.failures, failing.lasting_ms());
+            warn!(publication = %publication.id, failures, lasting_ms, "publish timed out");
+        }
+    }
+
+    fn log_recovery(&self) {
+        let now = Instant::now();
+        for over in [&self.failures, &self.silence].into_iter().filter_map(|one| one.succeeded(now))
+        {
+            let (failures, lasted_ms) = (over.failures, over.lasted_ms());
+            info!(failures, lasted_ms, "publishing works again");
+        }
     }
 
     fn is_paused(&self) -> bool {
@@ -105,9 +137,33 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let next = error.to_string();
+        // Some libraries repeat their cause in their own text.
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Repeats(#[source] io::Error);
+
+    #[test]
+    fn a_cause_that_is_repeated_is_shown_once() {
+        let refused = || io::Error::other("Connection refused (os error 111)");
+        let error = BusError::Unavailable(Repeats(refused()).into());
+        assert_eq!(chain(&error), "the bus did not answer: Connection refused (os error 111)");
+        let error = BusError::Refused(refused().into());
+        assert_eq!(chain(&error), "the bus refused: Connection refused (os error 111)");
+    }
 }

@@ -16,8 +16,10 @@ use std::time::Duration;
 
 use model::{ChannelId, Late, MessageId, Timestamp, WorkspaceId, limits};
 use protocol::publication::Publication;
+use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
+use crate::outage::Outage;
 use crate::ports::{
     Addressed, Cause, ChannelStore, Clock, LogEntry, Marking, Replay, Replayed, Replication,
     StoredMessage,
@@ -80,6 +82,8 @@ struct State {
     known: KnownChannels,
     /// When a batch last went on without a replica that should have been there.
     alone_at: Mutex<Option<Timestamp>>,
+    /// The bus, as far as batches break off.
+    outage: Outage,
     counters: Counters,
 }
 
@@ -104,8 +108,8 @@ impl Relay {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (known, alone_at) = (KnownChannels::default(), Mutex::default());
-        let counters = Counters::default();
-        Self(Arc::new(State { channels, replay, clock, known, alone_at, counters }))
+        let (outage, counters) = (Outage::default(), Counters::default());
+        Self(Arc::new(State { channels, replay, clock, known, alone_at, outage, counters }))
     }
 
     /// What it did so far.
@@ -305,7 +309,10 @@ impl State {
                     Replication::Lagging => {}
                 },
                 Err(err) => {
-                    warn!(cause = %chain(&err), run, "a batch broke off");
+                    if let Some(failing) = self.outage.failed(Instant::now()) {
+                        let (failures, lasting_ms) = (failing.failures, failing.lasting_ms());
+                        warn!(failures, lasting_ms, cause = chain(&err), "a batch broke off");
+                    }
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                     continue;
@@ -340,6 +347,10 @@ impl State {
 
     #[expect(clippy::unnecessary_wraps, reason = "the two ways out of a run read alike")]
     fn told(&self, replayed: Replayed) -> Option<Replayed> {
+        if let Some(over) = self.outage.succeeded(Instant::now()) {
+            let (failures, lasted_ms) = (over.failures, over.lasted_ms());
+            info!(failures, lasted_ms, "batches reach the bus again");
+        }
         if let Some(refusal) = &replayed.refusal {
             warn!(cause = %chain(refusal), "the bus refused a message; it comes again");
         }

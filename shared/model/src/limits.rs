@@ -340,3 +340,34 @@ pub const CHANGE_BACKOFF: (Duration, Duration) =
     (Duration::from_millis(10), Duration::from_millis(500));
 /// Pages of [`MEMBERS_READ_MAX`] members that are read to find the longest member.
 pub const OWNER_PAGES_MAX: u32 = 20;
+
+// Nodes beside each other, Redis, and the log of their troubles.
+
+/// Publications that the relay sends together: a live one waits for some 2 ms of them in Redis, of
+/// its 200 ([`PUBLISH_DEADLINE`]).
+pub const RELAY_PIPELINE_MAX: usize = 32;
+/// The longest pause of the relay between two pipelines of a batch. It lasts as long as the last
+/// pipeline took, so that a backlog takes half of Redis at most; this bounds what a slow server
+/// makes of it.
+pub const RELAY_PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// How often an outage that goes on is logged again.
+pub const OUTAGE_LOG_EVERY: Duration = Duration::from_secs(60);
+/// How far a node's clock may be from Redis's: ids and tickets allow for a second or a few. Above
+/// it the node says so, and the balancer prefers others.
+pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(5);
+/// Ids of ticket secrets that a lease carries: one secret, or two while it is replaced.
+pub const LEASE_TICKET_KEYS_MAX: usize = 8;
+/// How long the directory remembers to whom a node was given: only they may report it. Covers a
+/// ticket's delay and life, a handshake, silence, and a few attempts.
+pub const GIVEN_MEMORY: Duration = Duration::from_secs(600);
+/// Users that the directory remembers for one node, the newest: some 200 KB of Redis.
+pub const GIVEN_PER_NODE_MAX: usize = 2_048;
+/// Reports of one node that one workspace may have in the directory: one workspace's reports must
+/// not push out those of others ([`REPORTS_MAX`]).
+pub const REPORTS_PER_WORKSPACE_MAX: usize = 2 * REPORTERS_MIN;
+/// How long sent bytes may stay unacknowledged on a client's socket before the kernel gives it up: a
+/// client that vanished is no load after the next tick and this. The kernel counts a closed window
+/// too, and takes megabytes before a node sees a stalled write: long enough for a slow consumer to
+/// be told why first ([`WRITE_STALL_MAX`] + [`GOODBYE_MAX`], and filling the kernel's buffers).
+pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);

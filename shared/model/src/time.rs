@@ -53,6 +53,13 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// How many milliseconds this time is after another one; negative if it is before.
+    #[must_use]
+    pub fn ms_after(self, other: Self) -> i64 {
+        let apart = i64::try_from(self.0.abs_diff(other.0)).unwrap_or(i64::MAX);
+        if self >= other { apart } else { -apart }
+    }
+
     /// RFC 3339 in UTC with milliseconds: `2026-01-31T12:00:00.123Z`.
     ///
     /// Years past 9999, which no clock of ours shows, are written as the end of 9999.

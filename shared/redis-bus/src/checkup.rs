@@ -1,19 +1,15 @@
 //! Looks at the server as a program would use it: by the endpoint's name, on a connection of its
 //! own, with a write.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use messaging::ports::{Checkup, Depth, Finding, Trouble};
-use model::limits;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::bus::RedisBus;
 use crate::cure::diagnosis;
 use crate::endpoint::Endpoint;
+use crate::probe::{self, Speech};
 use crate::target::Target;
 
 #[async_trait]
@@ -112,65 +108,84 @@ async fn refused(target: &Target, err: &RedisError) -> Finding {
     }
 }
 
-/// Why there is no connection: the same bytes tell a wrong password, TLS on one side only, and
-/// nobody there apart.
+/// Why there is no connection. What the port itself says to a new client decides, so that silence
+/// and resets are never taken for TLS.
 async fn unconnected(target: &Target, err: &RedisError) -> Finding {
     if let Some((trouble, cure)) = diagnosis(err) {
         let line = format!("{target} refuses the login: {err}; cure: {cure}");
         return Finding::bad(CONNECT, trouble, line);
     }
-    let speaks = match target.host_and_port() {
-        Some(address) => spoken_at(address).await,
-        None => None,
+    let speech = match target.host_and_port() {
+        Some((host, port)) => probe::speech(host, port).await,
+        None => Speech::Unreached,
     };
-    let (trouble, cure) = match (speaks, target.has_tls()) {
-        (None, _) => (
+    let (trouble, cure) = verdict(speech, target.has_tls(), Failure::of(err));
+    Finding::bad(CONNECT, trouble, format!("no connection to {target}: {err}; cure: {cure}"))
+}
+
+/// How the program's own attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    /// No answer in time.
+    Late,
+    /// The connection was reset or closed.
+    Cut,
+    /// Something else: over TLS the handshake failed.
+    Other,
+}
+
+impl Failure {
+    fn of(err: &RedisError) -> Self {
+        if err.is_timeout() {
+            Self::Late
+        } else if err.is_connection_dropped() {
+            Self::Cut
+        } else {
+            Self::Other
+        }
+    }
+}
+
+fn verdict(speech: Speech, has_tls: bool, failure: Failure) -> (Trouble, &'static str) {
+    match (speech, has_tls, failure) {
+        (Speech::Refused, _, _) => (
             Trouble::RedisUnreachable,
-            "nothing answers there: correct host and port, or the way to them (security group)",
+            "nothing answers there: start the server, or correct host and port",
         ),
-        (Some(Speech::Plain), true) => {
+        (Speech::Unreached, _, _) => (
+            Trouble::RedisUnreachable,
+            "no connection is accepted there: correct host and port, the way to them (security \
+             group), or look whether the server is overloaded",
+        ),
+        (Speech::Foreign, _, _) => {
+            (Trouble::RedisUnreachable, "what answers there is not Redis: correct host and port")
+        }
+        (Speech::Plain, true, _) => {
             (Trouble::RedisTls, "the server speaks no TLS there: use redis://, or switch TLS on")
         }
-        (Some(Speech::Other), true) => (
+        (Speech::Tls, false, _) => {
+            (Trouble::RedisTls, "the server expects TLS there: use rediss://")
+        }
+        (Speech::Tls, true, Failure::Other) => (
             Trouble::RedisTls,
             "its certificate must be for this host, in time, and from an authority that is \
              trusted (INKWIRE_REDIS_CA)",
         ),
-        (Some(Speech::Other), false) => {
-            (Trouble::RedisTls, "the server expects TLS there: use rediss://")
+        (Speech::Silent, _, _) => (Trouble::RedisSilent, SILENT),
+        (Speech::HangsUp, _, _)
+        | (Speech::Tls, true, Failure::Cut)
+        | (Speech::Plain, false, Failure::Cut) => (Trouble::RedisReset, RESET),
+        (Speech::Tls, true, Failure::Late)
+        | (Speech::Plain, false, Failure::Late | Failure::Other) => {
+            (Trouble::RedisSilent, "it answers, but too slowly: look at its load")
         }
-        (Some(Speech::Plain), false) => {
-            (Trouble::RedisUnreachable, "it answers, but too slowly: look at its load")
-        }
-    };
-    Finding::bad(CONNECT, trouble, format!("no connection to {target}: {err}; cure: {cure}"))
+    }
 }
 
-/// What a port speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Speech {
-    /// Redis's protocol without TLS.
-    Plain,
-    /// Something that a plain PING ends: TLS, as a rule.
-    Other,
-}
-
-/// Says PING in plain text; `None` if nobody takes the call.
-async fn spoken_at((host, port): (&str, u16)) -> Option<Speech> {
-    let call = async {
-        let mut stream = TcpStream::connect((host, port)).await.ok()?;
-        stream.write_all(b"PING\r\n").await.ok()?;
-        let mut first = [0];
-        let read = tokio::time::timeout(SPEECH_MAX, stream.read(&mut first)).await;
-        // `+PONG`, or `-NOAUTH`: both are Redis. A TLS server sends an alert or hangs up.
-        Some(match (read, first) {
-            (Ok(Ok(1..)), [b'+' | b'-']) => Speech::Plain,
-            (Ok(_) | Err(_), _) => Speech::Other,
-        })
-    };
-    tokio::time::timeout(limits::BUS_CONNECT_MAX + SPEECH_MAX, call).await.ok().flatten()
-}
-
+const SILENT: &str = "it accepts connections and answers nothing: look whether the server is \
+     paused, overloaded or swapping";
+const RESET: &str = "it ends connections without an answer: look whether the server, or a proxy \
+     in front of it, restarts or fails over";
 const GROUP: &str = "redis group";
 const ENDPOINTS: &str = "redis endpoints";
 const CONNECT: &str = "redis connection";
@@ -181,5 +196,24 @@ const EVICTION: &str = "redis eviction";
 const WRITES: &str = "redis writes";
 const CHECKUP_KEY: &str = "{ink:fleet}:checkup";
 const CHECKUP_TTL_MS: u32 = 1_000;
-/// How long an answer to the plain PING is waited for.
-const SPEECH_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_port_that_answered_in_tls_is_called_a_tls_port() {
+        use Speech::{Foreign, HangsUp, Plain, Refused, Silent, Tls, Unreached};
+        for speech in [Refused, Unreached, Plain, Tls, Silent, HangsUp, Foreign] {
+            for failure in [Failure::Late, Failure::Cut, Failure::Other] {
+                let (trouble, cure) = verdict(speech, false, failure);
+                let is_tls = trouble == Trouble::RedisTls;
+                assert_eq!(is_tls, speech == Tls, "{speech:?} {failure:?}");
+                assert_eq!(is_tls, cure.contains("rediss://"), "{speech:?} {failure:?}");
+                let (trouble, _) = verdict(speech, true, failure);
+                let is_tls = speech == Plain || (speech == Tls && failure == Failure::Other);
+                assert_eq!(trouble == Trouble::RedisTls, is_tls, "{speech:?} {failure:?}");
+            }
+        }
+    }
+}

@@ -57,8 +57,8 @@ const READ_ONLY: &str = "this is a replica or a demoted primary: give the primar
 const NO_PERMISSION: &str = "let this user run scripts, streams and Pub/Sub on keys `ink:*` and \
      `{ink:*` (ACL)";
 const CLUSTER: &str = "this is a cluster: give a group of one shard with cluster mode disabled";
-const PASSWORD: &str = "the password in INKWIRE_REDIS_URL, or INKWIRE_REDIS_TOKEN, must be the \
-     server's";
+const PASSWORD: &str = "give the server's own password, in its URL (INKWIRE_REDIS_URL, \
+     --redis-url) or in INKWIRE_REDIS_TOKEN";
 const MEMORY: &str = "its memory is full: a larger server, or less in it";
 const DISK: &str =
     "it cannot save to its disk: mend that, or switch snapshots off (none is needed)";

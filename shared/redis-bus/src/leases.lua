@@ -3,9 +3,11 @@
 -- KEYS  1 leases: sorted set of nodes by the time of their last renewal, ms. No time-to-live:
 --         eviction must not hit it.
 --       2 details: hash, node -> JSON
---       3 reports: sorted set of `<node> <user>` by time, ms
+--       3 reports: sorted set of `<node> <workspace> <user>` by time, ms
 --       4 pending: the head of the names `<head>:<node>`, each a sorted set of assignments by their
 --         expiry, ms. The names are made here; the hash tag keeps them in the slot of the rest.
+--       5 given: the head of names as above, each a sorted set of `<workspace> <user>` by the time at
+--         which the node was given to them, ms
 -- ARGV  1 what to do  2 how long a lease is remembered, ms  3 how long a report is, ms  4… see below
 
 local time = redis.call('TIME')
@@ -17,10 +19,14 @@ local function pending_of(node)
   return KEYS[4] .. ':' .. node
 end
 
+local function given_of(node)
+  return KEYS[5] .. ':' .. node
+end
+
 local function remove(node)
   redis.call('ZREM', KEYS[1], node)
   redis.call('HDEL', KEYS[2], node)
-  redis.call('DEL', pending_of(node))
+  redis.call('DEL', pending_of(node), given_of(node))
 end
 
 local function forget()
@@ -45,12 +51,12 @@ end
 
 local calls = {}
 
--- 4 node  5 details
+-- 4 node  5 details. Gives the time, ms.
 function calls.renew()
   redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[4])
   redis.call('HSET', KEYS[2], ARGV[4], ARGV[5])
   forget()
-  return 1
+  return now
 end
 
 -- 4 node
@@ -59,7 +65,8 @@ function calls.withdraw()
   return 1
 end
 
--- Gives {{node, age in ms, details, pending}…} and {{`<node> <user>`, age in ms}…}.
+-- Gives {{node, age in ms, details, pending, time of renewal in ms}…} and
+-- {{`<node> <workspace> <user>`, age in ms}…}.
 function calls.fleet()
   forget()
   local nodes, reports = {}, {}
@@ -68,7 +75,7 @@ function calls.fleet()
     local node = leases[at]
     nodes[#nodes + 1] = {
       node, now - tonumber(leases[at + 1]), redis.call('HGET', KEYS[2], node) or '',
-      pending_count(node),
+      pending_count(node), tonumber(leases[at + 1]),
     }
   end
   local noted = redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES')
@@ -78,13 +85,23 @@ function calls.fleet()
   return { nodes, reports }
 end
 
--- 4 time-to-live of the assignment, ms  5… candidates. Gives the node taken, or nothing.
+-- Remembers that a node was given to a user; of each node only the newest.
+local function give(node, user, memory_ms, most)
+  local key = given_of(node)
+  redis.call('ZADD', key, string.format('%.0f', now), user)
+  redis.call('ZREMRANGEBYRANK', key, 0, -tonumber(most) - 1)
+  redis.call('PEXPIRE', key, memory_ms)
+end
+
+-- 4 time-to-live of the assignment, ms  5 workspace  6 user  7 how long it is remembered to whom a
+-- node was given, ms  8 of how many users  9… candidates. Gives the node taken, or nothing.
 function calls.reserve()
   local ttl = tonumber(ARGV[4])
   local taken, lightest
-  for at = 5, #ARGV do
+  for at = 9, #ARGV do
     local node = ARGV[at]
     if redis.call('ZSCORE', KEYS[1], node) then
+      give(node, ARGV[5] .. ' ' .. ARGV[6], ARGV[7], ARGV[8])
       local load = connections_of(node) + pending_count(node)
       if not lightest or load < lightest then
         taken, lightest = node, load
@@ -106,13 +123,32 @@ function calls.reserve()
   return taken
 end
 
--- 4 node  5 user  6 reports that are kept, of all nodes together
+-- Whether a node that has a lease was given to a user lately.
+local function was_given(node, user, memory_ms)
+  local at = redis.call('ZSCORE', given_of(node), user)
+  return at and now - tonumber(at) <= memory_ms and redis.call('ZSCORE', KEYS[1], node)
+end
+
+-- 4 node  5 workspace  6 user  7 how long it is remembered to whom a node was given, ms  8 reports
+-- that are kept, of all nodes together  9 of these, of one workspace about one node
 function calls.report()
-  if redis.call('ZSCORE', KEYS[1], ARGV[4]) then
-    redis.call('ZADD', KEYS[3], string.format('%.0f', now), ARGV[4] .. ' ' .. ARGV[5])
-    redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -tonumber(ARGV[6]) - 1)
-    redis.call('PEXPIRE', KEYS[3], report_memory)
+  local of_workspace = ARGV[4] .. ' ' .. ARGV[5] .. ' '
+  if not was_given(ARGV[4], ARGV[5] .. ' ' .. ARGV[6], tonumber(ARGV[7])) then
+    return 0
   end
+  redis.call('ZADD', KEYS[3], string.format('%.0f', now), of_workspace .. ARGV[6])
+  local kept = 0
+  -- A few dozen at most: this call keeps no more.
+  for _, report in ipairs(redis.call('ZREVRANGE', KEYS[3], 0, -1)) do
+    if string.sub(report, 1, #of_workspace) == of_workspace then
+      kept = kept + 1
+      if kept > tonumber(ARGV[9]) then
+        redis.call('ZREM', KEYS[3], report)
+      end
+    end
+  end
+  redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -tonumber(ARGV[8]) - 1)
+  redis.call('PEXPIRE', KEYS[3], report_memory)
   return 1
 end
 

@@ -25,6 +25,7 @@ mod discovery;
 mod elasticache;
 mod endpoint;
 mod leases;
+mod probe;
 mod replay;
 mod reply;
 mod subscriber;

@@ -49,9 +49,15 @@ impl RedisReplay {
 
     async fn run(&self, link: &mut Link, batch: &[Addressed]) -> Result<Replayed, BusError> {
         let (mut taken, mut appended, mut refusal) = (0, 0, None);
-        'batch: for part in batch.chunks(PIPELINE_MAX) {
-            let cmds = part.iter().map(|(workspace, one)| publish_cmd(workspace, one));
-            for answer in link.pipeline(cmds).await.map_err(bus_error)? {
+        let mut pause = Duration::ZERO;
+        'batch: for part in batch.chunks(limits::RELAY_PIPELINE_MAX) {
+            // Redis does one thing at a time: a backlog must leave it time for live publications.
+            tokio::time::sleep(pause).await;
+            let (cmds, sent_at) =
+                (part.iter().map(|(workspace, one)| publish_cmd(workspace, one)), Instant::now());
+            let answers = link.pipeline(cmds).await.map_err(bus_error)?;
+            pause = sent_at.elapsed().min(limits::RELAY_PAUSE_MAX);
+            for answer in answers {
                 match answer.extract_error() {
                     Ok(position) => {
                         taken += 1;
@@ -147,8 +153,6 @@ fn attached_in(info: &str) -> Option<u64> {
     lines.find_map(|line| line.strip_prefix("connected_slaves:"))?.trim().parse().ok()
 }
 
-/// Scripts that are sent together: some 400 KiB at most.
-const PIPELINE_MAX: usize = 100;
 /// What the answer of a `WAIT` may take beyond its own time.
 const WAIT_SLACK: Duration = Duration::from_secs(1);
 const MARKER_KEY: &str = "{ink:relay}:marker";

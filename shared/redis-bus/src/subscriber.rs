@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, OnceLock};
 
+use messaging::outage::Outage;
 use messaging::ports::{BusError, Notice, Subscription};
 use model::limits;
 use redis::RedisError;
@@ -10,7 +11,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::command::{Commands, Request};
 use crate::topics::{Signals, Topics};
@@ -64,7 +65,8 @@ impl Subscriber {
 impl LinkTask {
     fn start(commands: Commands) -> Self {
         let (tx, rx) = mpsc::channel(limits::BUS_JOINS_MAX);
-        let link = Link { commands, topics: Arc::default(), joins: rx, had_one: false };
+        let (topics, outage) = (Arc::default(), Outage::default());
+        let link = Link { commands, topics, joins: rx, outage };
         let abort = tokio::spawn(link.run()).abort_handle();
         Self { joins: tx, abort }
     }
@@ -80,7 +82,7 @@ struct Link {
     commands: Commands,
     topics: Arc<Topics>,
     joins: mpsc::Receiver<Join>,
-    had_one: bool,
+    outage: Outage,
 }
 
 /// Why a connection is no longer served.
@@ -107,7 +109,7 @@ impl Link {
                     match self.serve(&mut connection, &signals).await {
                         End::Unneeded => return,
                         End::Lost(why) => {
-                            warn!(redis = %self.commands.endpoint(), why, "subscriptions lost");
+                            self.log_failure(&why, "subscriptions lost");
                         }
                     }
                     // A link that breaks as soon as it is made is no reason to hurry.
@@ -118,11 +120,7 @@ impl Link {
                     drop(connection);
                     self.topics.tell_all(&Notice::Lost);
                 }
-                // The first failure after a success is news, the rest is repetition.
-                Err(err) if wait == first_wait => {
-                    warn!("{}", self.commands.endpoint().unreachable(&err))
-                }
-                Err(err) => debug!("{}", self.commands.endpoint().unreachable(&err)),
+                Err(err) => self.log_failure(&err.to_string(), "no subscriptions"),
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(last_wait);
@@ -145,10 +143,19 @@ impl Link {
         // Who hears this reads the stream: where the name leads now, not where commands still go.
         self.commands.renew().await;
         self.topics.tell_all(&Notice::Restored);
-        if std::mem::replace(&mut self.had_one, true) {
-            info!(redis = %self.commands.endpoint(), "subscriptions restored");
+        if let Some(over) = self.outage.succeeded(Instant::now()) {
+            let (failures, lasted_ms) = (over.failures, over.lasted_ms());
+            let redis = self.commands.endpoint();
+            info!(%redis, failures, lasted_ms, "subscriptions restored");
         }
         Ok(connection)
+    }
+
+    fn log_failure(&self, cause: &str, what: &'static str) {
+        if let Some(failing) = self.outage.failed(Instant::now()) {
+            let (failures, lasting_ms) = (failing.failures, failing.lasting_ms());
+            warn!(redis = %self.commands.endpoint(), failures, lasting_ms, cause, "{what}");
+        }
     }
 
     async fn serve(&mut self, connection: &mut MultiplexedConnection, signals: &Signals) -> End {

@@ -2,7 +2,7 @@
 
 use jsonwebtoken::Header;
 use messaging::ports::{Principal, Ticket, TicketError, Tickets};
-use model::{NodeId, Timestamp, UserId, WorkspaceId};
+use model::{NodeId, Timestamp, UserId, WorkspaceId, limits};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -14,21 +14,25 @@ use crate::secret::Secrets;
 #[derive(Debug, Clone)]
 pub struct SignedTickets {
     keys: Keys,
+    key_ids: Vec<String>,
 }
 
 impl SignedTickets {
     /// Signs with the first secret and reads with all.
     #[must_use]
     pub fn new(secrets: &Secrets) -> Self {
-        Self { keys: Keys::of(secrets) }
+        let keys = Keys::of(secrets);
+        let key_ids = keys.iter().map(|key| key.id.clone()).collect();
+        Self { keys, key_ids }
     }
 
     /// The claims of a ticket whose signature is good.
-    fn payload(&self, text: &str) -> Option<Vec<u8>> {
+    fn payload(&self, text: &str) -> Result<Vec<u8>, TicketError> {
         let is_ours = |header: &Header| header.typ.as_deref() == Some(TYPE) && header.alg == SHARED;
-        let header = jws::header_of(text).filter(is_ours)?;
-        let key = self.keys.iter().find(|key| Some(key.id.as_str()) == header.kid.as_deref())?;
-        jws::payload_of(&key.decoding, SHARED, text)
+        let header = jws::header_of(text).filter(is_ours);
+        let key_id = header.and_then(|header| header.kid).ok_or(TicketError::Invalid)?;
+        let key = self.keys.iter().find(|key| key.id == key_id).ok_or(TicketError::Foreign)?;
+        jws::payload_of(&key.decoding, SHARED, text).ok_or(TicketError::Invalid)
     }
 }
 
@@ -46,6 +50,7 @@ impl Tickets for SignedTickets {
             "admin": principal.is_admin,
             "token_exp_ms": principal.expires_at.unix_ms(),
             "node_id": ticket.node_id.as_str(),
+            "iat_ms": ticket.issued_at.unix_ms(),
             "exp_ms": ticket.expires_at.unix_ms(),
             "jti": format!("{:032x}", ticket.nonce),
         });
@@ -53,7 +58,11 @@ impl Tickets for SignedTickets {
     }
 
     fn read(&self, text: &str) -> Result<Ticket, TicketError> {
-        self.payload(text).and_then(|payload| ticket_of(&payload)).ok_or(TicketError)
+        ticket_of(&self.payload(text)?).ok_or(TicketError::Invalid)
+    }
+
+    fn key_ids(&self) -> &[String] {
+        &self.key_ids
     }
 }
 
@@ -68,7 +77,11 @@ impl Tickets for NoTickets {
     }
 
     fn read(&self, _text: &str) -> Result<Ticket, TicketError> {
-        Err(TicketError)
+        Err(TicketError::Invalid)
+    }
+
+    fn key_ids(&self) -> &[String] {
+        &[]
     }
 }
 
@@ -81,6 +94,8 @@ struct Claims<'a> {
     admin: bool,
     token_exp_ms: u64,
     node_id: &'a str,
+    /// Not in tickets of the version before.
+    iat_ms: Option<u64>,
     exp_ms: u64,
     jti: &'a str,
 }
@@ -90,6 +105,8 @@ fn ticket_of(payload: &[u8]) -> Option<Ticket> {
     if claims.aud != AUDIENCE {
         return None;
     }
+    let expires_at = Timestamp::from_unix_ms(claims.exp_ms);
+    let issued_at = claims.iat_ms.map(Timestamp::from_unix_ms);
     Some(Ticket {
         principal: Principal {
             workspace_id: WorkspaceId::parse(claims.workspace_id).ok()?,
@@ -98,7 +115,8 @@ fn ticket_of(payload: &[u8]) -> Option<Ticket> {
             expires_at: Timestamp::from_unix_ms(claims.token_exp_ms),
         },
         node_id: NodeId::parse(claims.node_id).ok()?,
-        expires_at: Timestamp::from_unix_ms(claims.exp_ms),
+        issued_at: issued_at.unwrap_or_else(|| expires_at.minus(limits::TICKET_TTL)),
+        expires_at,
         nonce: u128::from_str_radix(claims.jti, 16).ok()?,
     })
 }
@@ -130,6 +148,7 @@ mod tests {
                 expires_at: Timestamp::from_unix_ms(1_700_000_000_123),
             },
             node_id: NodeId::parse("N1").unwrap(),
+            issued_at: Timestamp::from_unix_ms(1_599_999_970_456),
             expires_at: Timestamp::from_unix_ms(1_600_000_000_456),
             nonce: u128::MAX - 7,
         }
@@ -149,7 +168,10 @@ mod tests {
         assert_eq!(both.read(&old), Ok(ticket()));
         let new = both.issue(&ticket());
         assert_eq!(tickets(NEW).read(&new), Ok(ticket()));
-        assert_eq!(tickets(OLD).read(&new), Err(TicketError));
+        assert_eq!(tickets(OLD).read(&new), Err(TicketError::Foreign));
+        assert_eq!(both.key_ids().len(), 2);
+        assert_eq!(both.key_ids().first(), tickets(NEW).key_ids().first());
+        assert!(both.key_ids().iter().all(|id| !NEW.contains(id) && !OLD.contains(id)));
     }
 
     #[test]
@@ -159,10 +181,15 @@ mod tests {
             let mut changed = text.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            assert_eq!(tickets(OLD).read(&changed), Err(TicketError), "{at}");
+            assert!(tickets(OLD).read(&changed).is_err(), "{at}");
         }
+        // A change of anything but the header leaves the secret known, and the signature wrong.
+        let (message, signature) = text.rsplit_once('.').unwrap();
+        let swapped: String = signature.chars().rev().collect();
+        let changed = format!("{message}.{swapped}");
+        assert_eq!(tickets(OLD).read(&changed), Err(TicketError::Invalid));
         for garbage in ["", ".", "..", "a.b.c", "a.b.", &format!("{text}A")] {
-            assert_eq!(tickets(OLD).read(garbage), Err(TicketError), "{garbage}");
+            assert_eq!(tickets(OLD).read(garbage), Err(TicketError::Invalid), "{garbage}");
         }
     }
 
@@ -173,7 +200,7 @@ mod tests {
         let tokens = JwtTokens::new(&TokenConfig::shared(secrets));
         let now = Timestamp::from_unix_ms(1);
         let token = signer.issue(&ticket().principal, now);
-        assert_eq!(tickets(OLD).read(&token), Err(TicketError));
+        assert_eq!(tickets(OLD).read(&token), Err(TicketError::Invalid));
         let text = tickets(OLD).issue(&ticket());
         assert_eq!(tokens.verify(&text, now), Err(TokenError::Invalid));
     }

@@ -174,6 +174,14 @@ pub fn redis(url: &RedisUrl) -> Result<BusParts, EndpointError> {
     Ok((Arc::new(bus), nodes))
 }
 
+/// What tells whether Redis does its work. Connects when it looks.
+///
+/// # Errors
+/// [`EndpointError`] if the address cannot be used.
+pub fn redis_checkup(url: &RedisUrl) -> Result<Arc<dyn Checkup>, EndpointError> {
+    Ok(Arc::new(RedisBus::at(url.endpoint()?)))
+}
+
 /// Where a node's Redis is.
 #[cfg(feature = "node")]
 async fn endpoint(place: &RedisPlace, store: &StoreConfig) -> Result<Endpoint, EndpointError> {

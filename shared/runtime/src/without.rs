@@ -7,7 +7,7 @@ use messaging::ports::{
     BusError, DirectoryError, Entry, EventBus, FleetNode, Lease, NodeDirectory, Published,
     Subscription,
 };
-use model::{EntryId, NodeId, UserId, WorkspaceId};
+use model::{EntryId, NodeId, Timestamp, UserId, WorkspaceId};
 use protocol::publication::Publication;
 
 /// Refuses everything: for functions that neither publish nor read the directory, so that whoever
@@ -41,7 +41,7 @@ impl EventBus for NoRedis {
 
 #[async_trait]
 impl NodeDirectory for NoRedis {
-    async fn renew(&self, _: &Lease) -> Result<(), DirectoryError> {
+    async fn renew(&self, _: &Lease) -> Result<Timestamp, DirectoryError> {
         Err(DirectoryError(NotGiven.into()))
     }
 
@@ -53,11 +53,17 @@ impl NodeDirectory for NoRedis {
         Err(DirectoryError(NotGiven.into()))
     }
 
-    async fn reserve(&self, _: &[NodeId], _: Duration) -> Result<Option<NodeId>, DirectoryError> {
+    async fn reserve(
+        &self,
+        _: &[NodeId],
+        _: Duration,
+        _: &WorkspaceId,
+        _: &UserId,
+    ) -> Result<Option<NodeId>, DirectoryError> {
         Err(DirectoryError(NotGiven.into()))
     }
 
-    async fn report(&self, _: &NodeId, _: &UserId) -> Result<(), DirectoryError> {
+    async fn report(&self, _: &NodeId, _: &WorkspaceId, _: &UserId) -> Result<(), DirectoryError> {
         Err(DirectoryError(NotGiven.into()))
     }
 }

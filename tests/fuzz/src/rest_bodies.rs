@@ -87,6 +87,8 @@ impl State {
                 connections: 0,
                 handshakes_per_second: 1_000,
                 draining: false,
+                clock: None,
+                ticket_keys: Vec::new(),
             };
             directory.renew(&lease).await.expect("a directory in memory");
         }

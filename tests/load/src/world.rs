@@ -119,6 +119,7 @@ impl World {
                 expires_at: now.plus(Duration::from_secs(24 * 3600)),
             },
             node_id: node_id.clone(),
+            issued_at: now,
             expires_at: now.plus(limits::TICKET_TTL),
             nonce: socket as u128,
         }))

@@ -34,7 +34,8 @@ impl Tickets for Plain {
     fn issue(&self, ticket: &Ticket) -> String {
         let Principal { workspace_id, user_id, expires_at, .. } = &ticket.principal;
         let of = token(workspace_id, user_id, *expires_at);
-        format!("{of}~{}~{}~{}", ticket.node_id, ticket.expires_at.unix_ms(), ticket.nonce)
+        let (issued_at, expires_at) = (ticket.issued_at.unix_ms(), ticket.expires_at.unix_ms());
+        format!("{of}~{}~{issued_at}~{expires_at}~{}", ticket.node_id, ticket.nonce)
     }
 
     fn read(&self, text: &str) -> Result<Ticket, TicketError> {
@@ -43,10 +44,15 @@ impl Tickets for Plain {
             Some(Ticket {
                 principal: principal(parts.next()?)?,
                 node_id: NodeId::parse(parts.next()?).ok()?,
+                issued_at: Timestamp::from_unix_ms(parts.next()?.parse().ok()?),
                 expires_at: Timestamp::from_unix_ms(parts.next()?.parse().ok()?),
                 nonce: parts.next()?.parse().ok()?,
             })
         };
-        read().ok_or(TicketError)
+        read().ok_or(TicketError::Invalid)
+    }
+
+    fn key_ids(&self) -> &[String] {
+        &[]
     }
 }

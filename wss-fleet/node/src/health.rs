@@ -3,21 +3,34 @@
 //!
 //! Trouble never ends a socket: sockets outlive Redis and the store (ADR 0019).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use messaging::outage::Outage;
 use messaging::ports::{Checkup, Depth, Finding, Trouble};
+use model::limits;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::hub::{Hub, lock};
 
+/// A trouble, where it was found and its cure. What the system says in between may differ each time:
+/// a reset once, an end the next time.
+type Kind = (Trouble, &'static str, Option<String>);
+
 /// What was found last.
 #[derive(Debug)]
 pub(crate) struct Health {
     findings: Mutex<Vec<Finding>>,
+    /// What the log has of each kind of trouble.
+    outages: Mutex<BTreeMap<Kind, Outage>>,
+    /// A look at all of it that was not done in time.
+    overdue: Outage,
+    /// How far this clock was ahead of Redis's when that was last known, in ms.
+    clock_ahead_ms: AtomicI64,
     was_well: watch::Sender<bool>,
     doubted: Notify,
 }
@@ -27,6 +40,9 @@ impl Health {
     pub(crate) fn of(checkups: &[Arc<dyn Checkup>]) -> Self {
         Self {
             findings: Mutex::default(),
+            outages: Mutex::default(),
+            overdue: Outage::default(),
+            clock_ahead_ms: AtomicI64::new(0),
             was_well: watch::Sender::new(checkups.is_empty()),
             doubted: Notify::new(),
         }
@@ -56,11 +72,35 @@ impl Health {
     /// What is wrong, each kind once, in the order of the list.
     pub(crate) fn troubles(&self) -> Vec<Trouble> {
         let findings = lock(&self.findings);
-        let kinds: BTreeSet<Trouble> = findings.iter().filter_map(|one| one.trouble).collect();
+        let mut kinds: BTreeSet<Trouble> = findings.iter().filter_map(|one| one.trouble).collect();
+        if self.is_clock_doubted() {
+            kinds.insert(Trouble::ClockSkew);
+        }
         kinds.into_iter().collect()
     }
 
-    /// Takes what was found, and tells what is new and what is over: a line each.
+    /// Whether this clock and Redis's are so far apart that one of them is wrong.
+    pub(crate) fn is_clock_doubted(&self) -> bool {
+        let ahead_ms = self.clock_ahead_ms.load(Ordering::Relaxed);
+        Duration::from_millis(ahead_ms.unsigned_abs()) > limits::CLOCK_SKEW_MAX
+    }
+
+    /// Takes how far this clock is ahead of Redis's.
+    pub(crate) fn note_clock(&self, ahead_ms: i64) {
+        self.clock_ahead_ms.store(ahead_ms, Ordering::Relaxed);
+        let kind = (Trouble::ClockSkew, "clock", None);
+        if self.is_clock_doubted() {
+            let line = format!(
+                "this clock is {ahead_ms} ms ahead of Redis's, so the node gets no new clients \
+                 where others can take them; cure: synchronise both hosts with NTP"
+            );
+            self.log_trouble(kind, &[&line]);
+        } else {
+            self.log_cures(&BTreeSet::from([kind.0]));
+        }
+    }
+
+    /// Takes what was found, and logs what is new, what goes on and what is over.
     fn take(&self, found: Vec<Finding>) {
         let mut troubles: Vec<Finding> = Vec::new();
         for one in found {
@@ -71,28 +111,50 @@ impl Health {
         }
         let found = troubles;
         let before = std::mem::replace(&mut *lock(&self.findings), found.clone());
-        let is_new = |one: &&Finding| before.iter().all(|known| !is_same(known, one));
-        for Finding { item, line, trouble } in found.iter().filter(is_new) {
-            let trouble = trouble.map_or("", Trouble::as_str);
-            tracing::error!(trouble, item, "{line}");
+        let mut kinds: BTreeMap<Kind, Vec<&str>> = BTreeMap::new();
+        for Finding { item, line, trouble } in &found {
+            if let Some(trouble) = trouble {
+                let cure = line.rsplit_once("cure: ").map(|(_, cure)| cure.to_owned());
+                kinds.entry((*trouble, item, cure)).or_default().push(line);
+            }
+        }
+        for (kind, lines) in kinds {
+            self.log_trouble(kind, &lines);
         }
         let is_over = |one: &&Finding| found.iter().all(|now| now.trouble != one.trouble);
-        let over: BTreeSet<_> = before.iter().filter(is_over).map(|one| one.trouble).collect();
-        for trouble in over.into_iter().flatten() {
-            tracing::info!(trouble = trouble.as_str(), "cured");
-        }
+        let over = before.iter().filter(is_over).filter_map(|one| one.trouble);
+        self.log_cures(&over.collect());
         let stops = |one: &Finding| one.trouble.is_some_and(Trouble::stops_a_node);
         if !found.iter().any(stops) {
             self.was_well.send_replace(true);
         }
     }
-}
 
-/// Whether one cure is for both. What the system says in between may differ each time: a reset once,
-/// an end the next time.
-fn is_same(one: &Finding, other: &Finding) -> bool {
-    let cure = |of: &Finding| of.line.rsplit_once("cure: ").map(|(_, cure)| cure.to_owned());
-    one.trouble == other.trouble && one.item == other.item && cure(one) == cure(other)
+    /// Logs what was found of one kind, unless that was logged within the last minute.
+    fn log_trouble(&self, kind: Kind, lines: &[&str]) {
+        let (trouble, item) = (kind.0.as_str(), kind.1);
+        let mut outages = lock(&self.outages);
+        if outages.len() >= KINDS_MAX {
+            outages.clear();
+        }
+        if let Some(failing) = outages.entry(kind).or_default().failed(Instant::now()) {
+            let lasting_ms = failing.lasting_ms();
+            for line in lines {
+                tracing::error!(trouble, item, lasting_ms, "{line}");
+            }
+        }
+    }
+
+    fn log_cures(&self, over: &BTreeSet<Trouble>) {
+        let outages = lock(&self.outages);
+        for trouble in over {
+            let of_it = outages.iter().filter(|((kind, ..), _)| kind == trouble);
+            let ended = of_it.filter_map(|(_, outage)| outage.succeeded(Instant::now()));
+            if let Some(lasted_ms) = ended.map(|over| over.lasted_ms()).max() {
+                tracing::info!(trouble = trouble.as_str(), lasted_ms, "cured");
+            }
+        }
+    }
 }
 
 /// Looks for as long as the node lives.
@@ -103,8 +165,16 @@ pub(crate) async fn run(hub: Arc<Hub>) {
         let looked_at = Instant::now();
         let looks = hub.parts.checkups.iter().map(|checkup| checkup.look(depth));
         match timeout(LOOK_MAX, join_all(looks)).await {
-            Ok(found) => health.take(found.into_iter().flatten().collect()),
-            Err(_) => tracing::warn!("a look at Redis and the store took too long"),
+            Ok(found) => {
+                health.overdue.succeeded(Instant::now());
+                health.take(found.into_iter().flatten().collect());
+            }
+            Err(_) => {
+                if let Some(failing) = health.overdue.failed(Instant::now()) {
+                    let failures = failing.failures;
+                    tracing::warn!(failures, "a look at Redis and the store took too long");
+                }
+            }
         }
         depth = Depth::Whole;
         if health.troubles().is_empty() && health.was_well() {
@@ -123,6 +193,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 /// A look: the calls' own deadlines in a row, when nothing answers.
 const LOOK_MAX: Duration = Duration::from_secs(45);
+
+/// Kinds of trouble that are told apart in the log; more than there are of them and of tables.
+const KINDS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -153,5 +226,19 @@ mod tests {
         health.take(vec![bad(Trouble::TableSettings, "no time to live")]);
         assert_eq!(health.troubles(), [Trouble::TableSettings]);
         assert!(health.was_well(), "it is told, and stops no node");
+    }
+
+    #[test]
+    fn a_clock_that_is_five_seconds_off_is_a_trouble_until_it_is_right() {
+        let nothing: Vec<Arc<dyn Checkup>> = Vec::new();
+        let health = Health::of(&nothing);
+        for (ahead_ms, is_doubted) in
+            [(0, false), (5_000, false), (5_001, true), (-5_001, true), (-40, false)]
+        {
+            health.note_clock(ahead_ms);
+            assert_eq!(health.is_clock_doubted(), is_doubted, "{ahead_ms}");
+            assert_eq!(health.troubles().contains(&Trouble::ClockSkew), is_doubted, "{ahead_ms}");
+        }
+        assert!(health.was_well(), "it stops no node");
     }
 }

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use messaging::ports::Ticket;
+use messaging::outage::Outage;
+use messaging::ports::{Ticket, TicketError};
 use model::{ConnectionId, NodeId, Timestamp, WorkspaceId, limits};
 use protocol::close::CloseCode;
 use runtime::wire::Parts;
 use session::{Allowance, Attach, SocketId, SpentTickets};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::fanout::Shards;
 use crate::health::Health;
@@ -95,6 +97,7 @@ pub(crate) struct Hub {
     workspaces: Mutex<BTreeMap<WorkspaceId, mpsc::Sender<Request>>>,
     sockets: Mutex<BTreeSet<SocketId>>,
     spent: Mutex<SpentTickets>,
+    foreign_tickets: Outage,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -129,6 +132,7 @@ impl Hub {
             workspaces: Mutex::default(),
             sockets: Mutex::default(),
             spent: Mutex::default(),
+            foreign_tickets: Outage::default(),
             tasks: Mutex::default(),
         }
     }
@@ -198,13 +202,32 @@ impl Hub {
     /// Checks a ticket: ours, of this start, not void, not used.
     pub(crate) fn admit(&self, ticket: &str) -> Result<Ticket, CloseCode> {
         let now = self.now();
-        let ticket =
-            self.parts.tickets.read(ticket).map_err(|_invalid| CloseCode::Unauthenticated)?;
-        let is_good = ticket.node_id == self.node_id
-            && now < ticket.expires_at
-            && now < ticket.principal.expires_at
-            && lock(&self.spent).spend(ticket.nonce, ticket.expires_at, now);
-        if is_good { Ok(ticket) } else { Err(CloseCode::Unauthenticated) }
+        let ticket = self.parts.tickets.read(ticket).map_err(|error| self.refusal(error))?;
+        if ticket.node_id != self.node_id {
+            return Err(CloseCode::Unauthenticated);
+        }
+        let checked = ticket.check_times(now, self.health.is_clock_doubted());
+        checked.map_err(|error| self.refusal(error))?;
+        let is_first = lock(&self.spent).spend(ticket.nonce, ticket.expires_at, now);
+        if is_first { Ok(ticket) } else { Err(CloseCode::Unauthenticated) }
+    }
+
+    /// The close code of a ticket that is not taken. Foreign ones are a fault of the deployment, or
+    /// forged: they are logged, and change nothing else.
+    fn refusal(&self, error: TicketError) -> CloseCode {
+        match error {
+            TicketError::Invalid => CloseCode::Unauthenticated,
+            TicketError::Foreign => {
+                if let Some(failing) = self.foreign_tickets.failed(Instant::now()) {
+                    tracing::warn!(
+                        tickets = failing.failures,
+                        "tickets refused: signed with a secret that this node does not have, or \
+                         at a time that its clock excludes"
+                    );
+                }
+                CloseCode::ForeignTicket
+            }
+        }
     }
 
     /// The task of a workspace, started if there is none.

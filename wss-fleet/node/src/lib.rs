@@ -47,6 +47,7 @@ use model::{NodeId, limits};
 use runtime::certificate::Certificate;
 use runtime::config::host_of;
 use runtime::wire::Parts;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -218,6 +219,8 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
         socket.set_reuseaddr(true)?;
         // A frame is one write: waiting for more would only delay it. Accepted sockets inherit it.
         socket.set_nodelay(true)?;
+        // So is this: the kernel would keep a client that vanished for a quarter of an hour.
+        SockRef::from(&socket).set_tcp_user_timeout(Some(limits::UNACKNOWLEDGED_MAX))?;
         socket.bind(address)?;
         socket.listen(limits::LISTEN_BACKLOG)
     };
@@ -229,12 +232,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn accepted_sockets_wait_for_no_second_write() {
+    async fn accepted_sockets_wait_for_no_second_write_and_not_for_clients_that_vanished() {
         let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let (client, accepted) =
             tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
         assert!(!client.unwrap().nodelay().unwrap(), "not the system's default");
-        assert!(accepted.unwrap().0.nodelay().unwrap());
+        let accepted = accepted.unwrap().0;
+        assert!(accepted.nodelay().unwrap());
+        let unacknowledged = SockRef::from(&accepted).tcp_user_timeout().unwrap();
+        assert_eq!(unacknowledged, Some(limits::UNACKNOWLEDGED_MAX));
     }
 }

@@ -17,12 +17,22 @@ async fn main() -> ExitCode {
         (None, _) => serve().await,
         (Some(only), None) if only == "--check" => check().await,
         (Some(only), None) if only == "--health" => health().await,
+        (Some(only), None) if only == "--version" || only == "-V" => version(),
         (Some(_), _) => {
             eprintln!(
-                "node takes --check, --health or nothing; its environment configures it: {NAMES}"
+                "node takes --check, --health, --version or nothing; its environment configures \
+                 it: {NAMES}"
             );
             ExitCode::from(EXIT_CONFIG)
         }
+    }
+}
+
+fn version() -> ExitCode {
+    let line = concat!("node ", env!("CARGO_PKG_VERSION"), "\n");
+    match std::io::stdout().write_all(line.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(EXIT_UNAVAILABLE),
     }
 }
 

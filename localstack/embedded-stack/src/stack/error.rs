@@ -4,6 +4,7 @@ use std::io;
 
 use dynamo::SchemaError;
 use messaging::ports::{Cause, DirectoryError};
+use messaging::publisher::chain;
 use runtime::SecretError;
 use runtime::wire::EndpointError;
 
@@ -79,6 +80,10 @@ impl StackError {
             Self::Engine(_) | Self::Secrets(_) => "choose another directory with --data-dir",
             Self::Store { .. } => "start it, or correct --dynamodb-endpoint",
             Self::RedisAddress(_) => "correct --redis-url",
+            // What Redis answered has its own cure in its text.
+            Self::Redis { source, .. } if chain(source).contains("cure: ") => {
+                "correct --redis-url, or the server's settings"
+            }
             Self::Redis { .. } => "start it, or correct --redis-url",
             Self::Feed(_) | Self::Seed(_) => {
                 "the data may be damaged: try another directory with --data-dir"

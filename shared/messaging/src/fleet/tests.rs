@@ -11,7 +11,10 @@ fn node(name: &str, connections: u32) -> FleetNode {
             connections,
             handshakes_per_second: 1_000,
             draining: false,
+            clock: None,
+            ticket_keys: Vec::new(),
         },
+        clock_ahead_ms: 0,
         age: Duration::ZERO,
         pending: 0,
         reports: Vec::new(),
@@ -19,8 +22,10 @@ fn node(name: &str, connections: u32) -> FleetNode {
 }
 
 fn reported(mut node: FleetNode, ages_s: &[u64]) -> FleetNode {
-    let report = |(n, age): (usize, &u64)| {
-        (UserId::parse(&format!("u{n}")).unwrap(), Duration::from_secs(*age))
+    let report = |(n, age): (usize, &u64)| Report {
+        workspace_id: workspace("w"),
+        user_id: UserId::parse(&format!("u{n}")).unwrap(),
+        age: Duration::from_secs(*age),
     };
     node.reports = ages_s.iter().enumerate().map(report).collect();
     node
@@ -32,7 +37,8 @@ fn workspace(name: &str) -> WorkspaceId {
 
 fn names(fleet: &[FleetNode], failed: Option<&str>) -> Vec<String> {
     let failed = failed.map(|name| NodeId::parse(name).unwrap());
-    candidates(&workspace("w"), fleet, failed.as_ref()).iter().map(ToString::to_string).collect()
+    let ranked = candidates(&workspace("w"), fleet, failed.as_ref(), None);
+    ranked.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -66,7 +72,7 @@ fn workspaces_spread_over_the_fleet() {
     let fleet: Vec<_> = (0..4).map(|n| node(&format!("n{n}"), 0)).collect();
     let mut firsts = std::collections::HashMap::new();
     for n in 0..400 {
-        let ranked = candidates(&workspace(&format!("w{n}")), &fleet, None);
+        let ranked = candidates(&workspace(&format!("w{n}")), &fleet, None, None);
         *firsts.entry(ranked[0].clone()).or_insert(0) += 1;
     }
     assert!(
@@ -99,4 +105,31 @@ fn a_lost_node_returns_as_a_ramp() {
     assert_eq!(ramp(&fleet, &NodeId::parse("a").unwrap()), Duration::from_millis(2_500));
     assert_eq!(ramp(&fleet, &NodeId::parse("x").unwrap()), Duration::ZERO);
     assert_eq!(ramp(&fleet[..1], &NodeId::parse("a").unwrap()), limits::DELAY_MAX);
+}
+
+#[test]
+fn one_workspace_counts_once_for_the_others() {
+    let of = |workspaces: &[&str]| {
+        let mut node = node("a", 0);
+        let report = |(n, name): (usize, &&str)| Report {
+            workspace_id: workspace(name),
+            user_id: UserId::parse(&format!("u{n}")).unwrap(),
+            age: Duration::from_secs(1),
+        };
+        node.reports = workspaces.iter().enumerate().map(report).collect();
+        names(&[node, self::node("b", 0)], None).len()
+    };
+    assert_eq!(of(&["w", "w", "w"]), 1, "of one's own three are enough");
+    assert_eq!(of(&["x", "x", "x", "x", "x", "x"]), 2);
+    assert_eq!(of(&["x", "x", "y", "y"]), 2);
+    assert_eq!(of(&["x", "y", "z"]), 1);
+    assert_eq!(of(&["w", "x", "y"]), 1);
+    assert_eq!(of(&["w", "w", "x"]), 1);
+}
+
+#[test]
+fn the_only_node_that_takes_our_tickets_is_never_demoted() {
+    let foreign = FleetNode { clock_ahead_ms: 60_000, ..node("foreign", 0) };
+    let fleet = [foreign, reported(node("ours", 0), &[1, 1, 1])];
+    assert_eq!(names(&fleet, None), ["ours"]);
 }

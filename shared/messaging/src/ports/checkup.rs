@@ -12,6 +12,10 @@ pub enum Trouble {
     RedisGroup,
     /// Nothing answers where Redis should be.
     RedisUnreachable,
+    /// It accepts connections and answers nothing, or too late.
+    RedisSilent,
+    /// It closes or resets connections without an answer.
+    RedisReset,
     /// One side speaks TLS and the other does not, or the certificate is not good.
     RedisTls,
     /// A password is wrong, missing, or not wanted.
@@ -30,13 +34,18 @@ pub enum Trouble {
     TableShape,
     /// A table has no stream, or no time to live: the relay, or what lapses, lacks it.
     TableSettings,
+    /// The program's clock differs from Redis's by more than
+    /// [`model::limits::CLOCK_SKEW_MAX`].
+    ClockSkew,
 }
 
 impl Trouble {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::RedisGroup,
         Self::RedisUnreachable,
+        Self::RedisSilent,
+        Self::RedisReset,
         Self::RedisTls,
         Self::RedisAuth,
         Self::RedisReadOnly,
@@ -46,6 +55,7 @@ impl Trouble {
         Self::TableMissing,
         Self::TableShape,
         Self::TableSettings,
+        Self::ClockSkew,
     ];
 
     /// Its word.
@@ -54,6 +64,8 @@ impl Trouble {
         match self {
             Self::RedisGroup => "redis_group",
             Self::RedisUnreachable => "redis_unreachable",
+            Self::RedisSilent => "redis_silent",
+            Self::RedisReset => "redis_reset",
             Self::RedisTls => "redis_tls",
             Self::RedisAuth => "redis_auth",
             Self::RedisReadOnly => "redis_read_only",
@@ -63,6 +75,7 @@ impl Trouble {
             Self::TableMissing => "table_missing",
             Self::TableShape => "table_shape",
             Self::TableSettings => "table_settings",
+            Self::ClockSkew => "clock_skew",
         }
     }
 
@@ -72,6 +85,8 @@ impl Trouble {
         match self {
             Self::RedisGroup
             | Self::RedisUnreachable
+            | Self::RedisSilent
+            | Self::RedisReset
             | Self::RedisTls
             | Self::RedisAuth
             | Self::RedisReadOnly
@@ -80,7 +95,7 @@ impl Trouble {
             | Self::StoreDenied
             | Self::TableMissing
             | Self::TableShape => true,
-            Self::TableSettings => false,
+            Self::TableSettings | Self::ClockSkew => false,
         }
     }
 }

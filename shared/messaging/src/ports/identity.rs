@@ -1,6 +1,7 @@
 //! Who is asking, and until when: bearer tokens and tickets.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use model::{NodeId, Timestamp, UserId, WorkspaceId};
 
@@ -44,6 +45,8 @@ pub struct Ticket {
     pub principal: Principal,
     /// The one node that takes it.
     pub node_id: NodeId,
+    /// When it was signed, by the signer's clock.
+    pub issued_at: Timestamp,
     /// When it is void.
     pub expires_at: Timestamp,
     /// Makes it single use: the node remembers it until it is void.
@@ -52,8 +55,43 @@ pub struct Ticket {
 
 /// Why a ticket is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the ticket is not valid")]
-pub struct TicketError;
+pub enum TicketError {
+    /// Its form or its signature is wrong, or its time is over.
+    #[error("the ticket is not valid")]
+    Invalid,
+    /// Nobody here can judge it: it is signed with a secret that is not known here, or its times
+    /// are impossible by the clock here.
+    #[error("the ticket cannot be judged here")]
+    Foreign,
+}
+
+impl Ticket {
+    /// How long it was made to live.
+    #[must_use]
+    pub fn life(&self) -> Duration {
+        self.expires_at.since(self.issued_at)
+    }
+
+    /// Checks its times at `now`. `is_clock_doubted`: the clock is known to be wrong, so that it
+    /// proves nothing against a ticket.
+    ///
+    /// # Errors
+    /// [`TicketError::Invalid`] if it, or the token behind it, has expired;
+    /// [`TicketError::Foreign`] if it was signed in the future, or expired in the past, by more than
+    /// its own life: one of both clocks is wrong.
+    pub fn check_times(&self, now: Timestamp, is_clock_doubted: bool) -> Result<(), TicketError> {
+        let life = self.life();
+        let is_over = now >= self.expires_at || now >= self.principal.expires_at;
+        if now.plus(life) < self.issued_at || now >= self.expires_at.plus(life) {
+            return Err(TicketError::Foreign);
+        }
+        match (is_over, is_clock_doubted) {
+            (false, _) => Ok(()),
+            (true, false) => Err(TicketError::Invalid),
+            (true, true) => Err(TicketError::Foreign),
+        }
+    }
+}
 
 /// Signs and reads tickets.
 pub trait Tickets: Send + Sync + Debug {
@@ -66,4 +104,59 @@ pub trait Tickets: Send + Sync + Debug {
     /// # Errors
     /// [`TicketError`].
     fn read(&self, text: &str) -> Result<Ticket, TicketError>;
+
+    /// Names the secrets whose tickets are read here, without telling them: the one that signs
+    /// first. Empty where none are.
+    fn key_ids(&self) -> &[String];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000;
+    const ISSUED: u64 = 1_000_000 * SECOND;
+
+    fn ticket() -> Ticket {
+        Ticket {
+            principal: Principal {
+                workspace_id: WorkspaceId::parse("w").unwrap(),
+                user_id: UserId::parse("alice").unwrap(),
+                is_admin: false,
+                expires_at: Timestamp::from_unix_ms(ISSUED + 3_600 * SECOND),
+            },
+            node_id: NodeId::parse("N1").unwrap(),
+            issued_at: Timestamp::from_unix_ms(ISSUED),
+            expires_at: Timestamp::from_unix_ms(ISSUED + 30 * SECOND),
+            nonce: 1,
+        }
+    }
+
+    #[test]
+    fn a_ticket_is_judged_within_its_own_life_around_its_times() {
+        use TicketError::{Foreign, Invalid};
+        for (offset_s, sound, doubted) in [
+            (-3_600, Err(Foreign), Err(Foreign)),
+            (-31, Err(Foreign), Err(Foreign)),
+            (-30, Ok(()), Ok(())),
+            (0, Ok(()), Ok(())),
+            (29, Ok(()), Ok(())),
+            (30, Err(Invalid), Err(Foreign)),
+            (59, Err(Invalid), Err(Foreign)),
+            (60, Err(Foreign), Err(Foreign)),
+            (3_700, Err(Foreign), Err(Foreign)),
+        ] {
+            let now = Timestamp::from_unix_ms(ISSUED.saturating_add_signed(offset_s * 1_000));
+            assert_eq!(ticket().check_times(now, false), sound, "{offset_s}");
+            assert_eq!(ticket().check_times(now, true), doubted, "{offset_s}, doubted");
+        }
+    }
+
+    #[test]
+    fn a_ticket_ends_with_its_token() {
+        let mut ticket = ticket();
+        ticket.principal.expires_at = Timestamp::from_unix_ms(ISSUED + 10 * SECOND);
+        let now = Timestamp::from_unix_ms(ISSUED + 10 * SECOND);
+        assert_eq!(ticket.check_times(now, false), Err(TicketError::Invalid));
+    }
 }

@@ -5,7 +5,7 @@ use messaging::connect::connect;
 use messaging::ports::NodeDirectory;
 use model::{ErrorCode, NodeId, limits};
 
-use crate::rig::{Rig, caller};
+use crate::rig::{Rig, caller, caller_in};
 
 fn node(name: &str) -> NodeId {
     NodeId::parse(name).unwrap()
@@ -59,17 +59,86 @@ async fn g7_a_failed_node_is_not_given_again_and_its_clients_come_as_a_ramp() {
 }
 
 #[tokio::test]
-async fn g7_three_reporters_take_a_node_out_for_everybody() {
+async fn g7_three_reporters_take_a_node_out_for_their_workspace() {
     let rig = Rig::new();
     rig.node("n1", 0).await;
     rig.node("n2", 0).await;
     for name in ["a", "b", "c"] {
+        connect(&rig.app, &caller(name), None).await.unwrap();
         connect(&rig.app, &caller(name), Some(&node("n1"))).await.unwrap();
     }
     for name in ["d", "e", "f", "g"] {
         let assignment = connect(&rig.app, &caller(name), None).await.unwrap();
         assert_eq!(assignment.node.node_id, node("n2"));
     }
+    assert!(given_to_others(&rig).await.contains(&node("n1")), "one tenant moves only itself");
+}
+
+#[tokio::test]
+async fn g7_reporters_of_three_workspaces_take_a_node_out_for_everybody() {
+    let rig = Rig::new();
+    rig.node("n1", 0).await;
+    rig.node("n2", 0).await;
+    for workspace in ["w1", "w2", "w3"] {
+        let caller = caller_in(workspace, "a");
+        connect(&rig.app, &caller, None).await.unwrap();
+        connect(&rig.app, &caller, Some(&node("n1"))).await.unwrap();
+    }
+    assert!(!given_to_others(&rig).await.contains(&node("n1")));
+}
+
+#[tokio::test]
+async fn g7_who_was_not_given_a_node_cannot_report_it() {
+    let rig = Rig::new();
+    rig.node("n1", 0).await;
+    rig.node("n2", 0).await;
+    for workspace in ["w1", "w2", "w3"] {
+        for name in ["a", "b", "c"] {
+            connect(&rig.app, &caller_in(workspace, name), Some(&node("n1"))).await.unwrap();
+        }
+    }
+    let reported = rig.directory.fleet().await.unwrap();
+    assert!(reported.iter().all(|node| node.reports.is_empty()), "{reported:?}");
+    assert!(given_to_others(&rig).await.contains(&node("n1")));
+}
+
+/// The nodes that people of another workspace are given.
+async fn given_to_others(rig: &Rig) -> Vec<NodeId> {
+    let mut given = Vec::new();
+    for name in ["p", "q", "r", "s"] {
+        let assignment = connect(&rig.app, &caller_in("other", name), None).await.unwrap();
+        given.push(assignment.node.node_id);
+    }
+    given
+}
+
+#[tokio::test]
+async fn g7_a_node_that_would_refuse_our_tickets_gets_nobody_while_another_takes_them() {
+    for (ahead_ms, keys) in
+        [(5_001, &["our-key"][..]), (-40_000, &["our-key"]), (0, &["another-key"])]
+    {
+        let rig = Rig::new();
+        rig.node_that_tells("n1", ahead_ms, keys).await;
+        rig.node_that_tells("n2", 300, &["newer-key", "our-key"]).await;
+        for name in ["a", "b", "c", "d"] {
+            let assignment = connect(&rig.app, &caller(name), None).await.unwrap();
+            assert_eq!(assignment.node.node_id, node("n2"), "{ahead_ms} {keys:?}");
+            assert!(assignment.alternates.is_empty());
+        }
+        rig.directory.withdraw(&node("n2")).await.unwrap();
+        rig.clock.advance(limits::FLEET_FRESH);
+        let assignment = connect(&rig.app, &caller("e"), None).await.unwrap();
+        assert_eq!(assignment.node.node_id, node("n1"), "better than none");
+    }
+}
+
+#[tokio::test]
+async fn g7_a_node_that_tells_neither_clock_nor_secrets_is_taken_as_it_was() {
+    let rig = Rig::new();
+    rig.node("n1", 0).await;
+    rig.node_that_tells("n2", 0, &["another-key"]).await;
+    let assignment = connect(&rig.app, &caller("a"), None).await.unwrap();
+    assert_eq!(assignment.node.node_id, node("n1"));
 }
 
 #[tokio::test]

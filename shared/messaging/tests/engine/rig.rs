@@ -56,7 +56,7 @@ impl Rig {
             nodes: directory.clone(),
             fleet: FleetView::default(),
             tokens: Arc::new(NoTokens),
-            tickets: Arc::new(NoTokens),
+            tickets: Arc::new(NamedTickets(vec!["our-key".to_owned()])),
             clock: clock.clone(),
             randomness: Arc::new(SeededRandomness::new(7)),
             tally,
@@ -113,6 +113,24 @@ impl Rig {
             connections,
             handshakes_per_second: 1_000,
             draining: false,
+            clock: None,
+            ticket_keys: Vec::new(),
+        };
+        self.directory.renew(&lease).await.unwrap();
+    }
+
+    /// A node that says what its clock shows, off by so much, and which secrets it knows.
+    pub(crate) async fn node_that_tells(&self, name: &str, ahead_ms: i64, keys: &[&str]) {
+        use messaging::ports::Clock;
+        let now = self.clock.now().unix_ms().saturating_add_signed(ahead_ms);
+        let lease = Lease {
+            node_id: name.parse().unwrap(),
+            url: format!("ws://{name}/socket"),
+            connections: 0,
+            handshakes_per_second: 1_000,
+            draining: false,
+            clock: Some(Timestamp::from_unix_ms(now)),
+            ticket_keys: keys.iter().map(|key| (*key).to_owned()).collect(),
         };
         self.directory.renew(&lease).await.unwrap();
     }
@@ -124,6 +142,10 @@ pub(crate) fn workspace() -> WorkspaceId {
 
 pub(crate) fn user(name: &str) -> UserId {
     UserId::parse(name).unwrap()
+}
+
+pub(crate) fn caller_in(workspace: &str, name: &str) -> Principal {
+    Principal { workspace_id: WorkspaceId::parse(workspace).unwrap(), ..caller(name) }
 }
 
 pub(crate) fn caller(name: &str) -> Principal {
@@ -149,11 +171,19 @@ impl TokenVerifier for NoTokens {
     }
 }
 
-impl Tickets for NoTokens {
+/// Tickets that say which node they are for, by a secret of a name.
+#[derive(Debug)]
+struct NamedTickets(Vec<String>);
+
+impl Tickets for NamedTickets {
     fn issue(&self, ticket: &Ticket) -> String {
         format!("{}/{}/{:032x}", ticket.principal.user_id, ticket.node_id, ticket.nonce)
     }
     fn read(&self, _: &str) -> Result<Ticket, TicketError> {
-        Err(TicketError)
+        Err(TicketError::Invalid)
+    }
+
+    fn key_ids(&self) -> &[String] {
+        &self.0
     }
 }

@@ -128,6 +128,8 @@ pub(crate) async fn in_memory() -> Outcome<App> {
             connections: 0,
             handshakes_per_second: 100,
             draining: false,
+            clock: None,
+            ticket_keys: Vec::new(),
         };
         nodes.renew(&lease).await?;
     }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use memory::Chance;
-use messaging::ports::{BusError, Entry, EventBus, FleetNode, Published, Subscription};
-use model::{EntryId, WorkspaceId, limits};
+use messaging::ports::{BusError, Entry, EventBus, FleetNode, Lease, Published, Subscription};
+use model::{EntryId, Timestamp, WorkspaceId, limits};
 use protocol::publication::Publication;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -80,7 +80,7 @@ impl EventBus for SimBus {
         let question = Question::Entries(workspace.clone(), from, limit);
         match self.commands.query(&question).await? {
             Reply::Entries(entries) => Ok(entries),
-            Reply::Done(_) | Reply::Fleet(_) => Ok(Vec::new()),
+            Reply::Done(_) | Reply::Fleet(_) | Reply::Time(_) => Ok(Vec::new()),
         }
     }
 }
@@ -88,6 +88,7 @@ impl EventBus for SimBus {
 /// What is asked of a server.
 enum Question {
     Write(What),
+    Renew(Lease),
     Entries(WorkspaceId, Option<EntryId>, usize),
     Fleet,
 }
@@ -96,12 +97,16 @@ enum Reply {
     Done(Option<Published>),
     Entries(Vec<Entry>),
     Fleet(Vec<FleetNode>),
+    Time(Timestamp),
 }
 
 impl Question {
     async fn ask(&self, connection: &Conn) -> Result<Reply, CommandError> {
         Ok(match self {
             Self::Write(what) => Reply::Done(connection.write(what.clone()).await?),
+            Self::Renew(lease) => {
+                Reply::Time(connection.timed_write(What::Renew(lease.clone())).await?)
+            }
             Self::Entries(workspace, from, limit) => {
                 Reply::Entries(connection.entries(workspace, *from, *limit).await?)
             }
@@ -114,14 +119,21 @@ impl Commands {
     pub(super) async fn write(&self, what: &What) -> Result<Option<Published>, CommandError> {
         match self.query(&Question::Write(what.clone())).await? {
             Reply::Done(published) => Ok(published),
-            Reply::Entries(_) | Reply::Fleet(_) => Ok(None),
+            Reply::Entries(_) | Reply::Fleet(_) | Reply::Time(_) => Ok(None),
+        }
+    }
+
+    pub(super) async fn renew_lease(&self, lease: &Lease) -> Result<Timestamp, CommandError> {
+        match self.query(&Question::Renew(lease.clone())).await? {
+            Reply::Time(time) => Ok(time),
+            Reply::Done(_) | Reply::Entries(_) | Reply::Fleet(_) => Err(CommandError::Broken),
         }
     }
 
     pub(super) async fn fleet(&self) -> Result<Vec<FleetNode>, CommandError> {
         match self.query(&Question::Fleet).await? {
             Reply::Fleet(fleet) => Ok(fleet),
-            Reply::Done(_) | Reply::Entries(_) => Ok(Vec::new()),
+            Reply::Done(_) | Reply::Entries(_) | Reply::Time(_) => Ok(Vec::new()),
         }
     }
 

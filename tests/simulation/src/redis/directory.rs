@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use messaging::ports::{DirectoryError, FleetNode, Lease, NodeDirectory};
-use model::{NodeId, UserId};
+use model::{NodeId, Timestamp, UserId, WorkspaceId};
 
 use super::CommandError;
 use super::bus::Commands;
@@ -30,8 +30,8 @@ fn failed(error: CommandError) -> DirectoryError {
 
 #[async_trait]
 impl NodeDirectory for SimDirectory {
-    async fn renew(&self, lease: &Lease) -> Result<(), DirectoryError> {
-        self.write(What::Renew(lease.clone())).await
+    async fn renew(&self, lease: &Lease) -> Result<Timestamp, DirectoryError> {
+        self.0.renew_lease(lease).await.map_err(failed)
     }
 
     async fn withdraw(&self, node: &NodeId) -> Result<(), DirectoryError> {
@@ -46,6 +46,8 @@ impl NodeDirectory for SimDirectory {
         &self,
         candidates: &[NodeId],
         ttl: Duration,
+        workspace: &WorkspaceId,
+        user: &UserId,
     ) -> Result<Option<NodeId>, DirectoryError> {
         // Two commands where Redis runs one script: an assignment in between is counted late, and
         // costs balance only.
@@ -56,11 +58,17 @@ impl NodeDirectory for SimDirectory {
         };
         let loads = candidates.iter().filter_map(|id| Some((id, load(id)?)));
         let Some((taken, _)) = loads.min_by_key(|(_, load)| *load) else { return Ok(None) };
-        self.write(What::Assign(taken.clone(), ttl)).await?;
+        let who = (workspace.clone(), user.clone());
+        self.write(What::Assign(taken.clone(), ttl, candidates.to_vec(), who)).await?;
         Ok(Some(taken.clone()))
     }
 
-    async fn report(&self, node: &NodeId, reporter: &UserId) -> Result<(), DirectoryError> {
-        self.write(What::Report(node.clone(), reporter.clone())).await
+    async fn report(
+        &self,
+        node: &NodeId,
+        workspace: &WorkspaceId,
+        reporter: &UserId,
+    ) -> Result<(), DirectoryError> {
+        self.write(What::Report(node.clone(), (workspace.clone(), reporter.clone()))).await
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use memory::Stream;
-use messaging::ports::{Entry, FleetNode, Lease, Published};
+use messaging::ports::{Entry, FleetNode, Lease, Published, Report};
 use model::{EntryId, NodeId, Timestamp, UserId, WorkspaceId, limits};
 use protocol::publication::Publication;
 
@@ -23,8 +23,9 @@ pub(crate) enum What {
     Flush,
     Renew(Lease),
     Withdraw(NodeId),
-    Assign(NodeId, Duration),
-    Report(NodeId, UserId),
+    /// Which was taken, for how long; which were given, and to whom.
+    Assign(NodeId, Duration, Vec<NodeId>, (WorkspaceId, UserId)),
+    Report(NodeId, (WorkspaceId, UserId)),
 }
 
 /// What a write has for who is subscribed.
@@ -46,7 +47,8 @@ struct Leased {
     lease: Lease,
     renewed_at: Timestamp,
     pending_until: Vec<Timestamp>,
-    reports: BTreeMap<UserId, Timestamp>,
+    reports: BTreeMap<(WorkspaceId, UserId), Timestamp>,
+    given: BTreeMap<(WorkspaceId, UserId), Timestamp>,
 }
 
 impl Keys {
@@ -75,13 +77,21 @@ impl Keys {
             What::Flush => *self = Self::new(self.entries_max),
             What::Renew(lease) => self.renew(lease, at),
             What::Withdraw(node) => drop(self.fleet.remove(&node)),
-            What::Assign(node, ttl) => {
+            What::Assign(node, ttl, given, user) => {
+                for node in &given {
+                    if let Some(leased) = self.fleet.get_mut(node) {
+                        leased.given.insert(user.clone(), at);
+                    }
+                }
                 if let Some(leased) = self.fleet.get_mut(&node) {
                     leased.pending_until.push(at.plus(ttl));
                 }
             }
             What::Report(node, user) => {
-                if let Some(leased) = self.fleet.get_mut(&node) {
+                let lately = |given: &Timestamp| at.since(*given) <= limits::GIVEN_MEMORY;
+                if let Some(leased) = self.fleet.get_mut(&node)
+                    && leased.given.get(&user).is_some_and(lately)
+                {
                     leased.reports.insert(user, at);
                 }
             }
@@ -95,6 +105,7 @@ impl Keys {
             renewed_at: at,
             pending_until: Vec::new(),
             reports: BTreeMap::new(),
+            given: BTreeMap::new(),
         };
         let leased = self.fleet.entry(lease.node_id.clone()).or_insert_with(first);
         leased.lease = lease;
@@ -120,11 +131,16 @@ impl Keys {
             FleetNode {
                 lease: node.lease.clone(),
                 age: now.since(node.renewed_at),
+                clock_ahead_ms: node.lease.clock.map_or(0, |clock| clock.ms_after(node.renewed_at)),
                 pending: u32::try_from(node.pending_until.len()).unwrap_or(u32::MAX),
                 reports: node
                     .reports
                     .iter()
-                    .map(|(user, at)| (user.clone(), now.since(*at)))
+                    .map(|((workspace_id, user_id), at)| Report {
+                        workspace_id: workspace_id.clone(),
+                        user_id: user_id.clone(),
+                        age: now.since(*at),
+                    })
                     .collect(),
             }
         };

@@ -200,6 +200,15 @@ impl Conn {
         self.ask(true, |state, server| state.write(server, what)).await
     }
 
+    /// A write, and the server's time then.
+    pub(super) async fn timed_write(&self, what: What) -> Result<Timestamp, CommandError> {
+        let write = |state: &mut State, server: usize| {
+            state.write(server, what);
+            state.servers.get(server).map_or_else(Timestamp::default, |server| server.clock.now())
+        };
+        self.ask(true, write).await
+    }
+
     pub(super) async fn entries(
         &self,
         workspace: &WorkspaceId,

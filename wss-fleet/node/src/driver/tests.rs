@@ -23,7 +23,8 @@ impl Stand {
             expires_at,
         };
         let (node_id, nonce) = (self.hub.node_id.clone(), self.hub.parts.randomness.bits());
-        let ticket = Ticket { principal, node_id, expires_at, nonce };
+        let issued_at = self.hub.now();
+        let ticket = Ticket { principal, node_id, issued_at, expires_at, nonce };
         let ticket = self.hub.parts.tickets.issue(&ticket);
         let payload = Hello { ticket, cursor: None }.encode().into_bytes();
         let length = u16::try_from(payload.len()).unwrap().to_be_bytes();

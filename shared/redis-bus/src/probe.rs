@@ -1,0 +1,191 @@
+//! Finds out what a port speaks by what it answers to a new client, first in plain text, then in TLS.
+
+use std::time::Duration;
+
+use model::limits;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// What a port answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speech {
+    /// The connection is refused.
+    Refused,
+    /// The connection is not accepted in time, or there is no way to it.
+    Unreached,
+    /// Redis without TLS.
+    Plain,
+    /// TLS: a TLS record came back. Nothing less counts as TLS.
+    Tls,
+    /// The connection is accepted, and no byte comes back in time.
+    Silent,
+    /// The connection is accepted, then closed or reset without a byte.
+    HangsUp,
+    /// Bytes that belong to neither protocol.
+    Foreign,
+}
+
+/// Asks a port what it speaks. A TLS server may answer plain text with an alert, with a reset or not
+/// at all, and so may a server that is paused or restarting: only a second question in TLS tells
+/// them apart.
+pub(crate) async fn speech(host: &str, port: u16) -> Speech {
+    let in_plain = ask(host, port, b"PING\r\n").await;
+    let is_answered = !matches!(in_plain, Speech::Silent | Speech::HangsUp);
+    if is_answered || ask(host, port, CLIENT_HELLO).await != Speech::Tls {
+        return in_plain;
+    }
+    Speech::Tls
+}
+
+async fn ask(host: &str, port: u16, question: &[u8]) -> Speech {
+    let connected = TcpStream::connect((host, port));
+    let mut stream = match tokio::time::timeout(limits::BUS_CONNECT_MAX, connected).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(err)) if err.kind() == std::io::ErrorKind::ConnectionRefused => {
+            return Speech::Refused;
+        }
+        Ok(Err(_)) | Err(_) => return Speech::Unreached,
+    };
+    let answer = async {
+        stream.write_all(question).await?;
+        let mut first = [0];
+        let count = stream.read(&mut first).await?;
+        Ok::<_, std::io::Error>(first.into_iter().take(count).next())
+    };
+    match tokio::time::timeout(ANSWER_MAX, answer).await {
+        Err(_) => Speech::Silent,
+        Ok(Err(_) | Ok(None)) => Speech::HangsUp,
+        Ok(Ok(Some(byte))) => speech_of(byte),
+    }
+}
+
+/// What the first byte of an answer says. `+PONG` and `-NOAUTH` are Redis.
+const fn speech_of(byte: u8) -> Speech {
+    match byte {
+        b'+' | b'-' => Speech::Plain,
+        TLS_ALERT | TLS_HANDSHAKE => Speech::Tls,
+        _ => Speech::Foreign,
+    }
+}
+
+/// The content types of TLS records (RFC 8446, 5.1) with which a server answers a hello.
+const TLS_ALERT: u8 = 21;
+const TLS_HANDSHAKE: u8 = 22;
+/// How long an answer is waited for. Twice this, and connecting twice, bounds the whole.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// The smallest ClientHello (RFC 5246, 7.4.1.2): TLS 1.2, one suite, no extensions. Every TLS server
+/// answers it, by a hello of its own or by an alert.
+const CLIENT_HELLO: &[u8] = &[
+    TLS_HANDSHAKE,
+    3,
+    1,
+    0,
+    45, // record: handshake of 45 bytes
+    1,
+    0,
+    0,
+    41,
+    3,
+    3, // client hello of 41 bytes, TLS 1.2
+    b'i',
+    b'n',
+    b'k',
+    b'w',
+    b'i',
+    b'r',
+    b'e',
+    b' ',
+    b'a',
+    b's',
+    b'k',
+    b's',
+    b' ',
+    b'w',
+    b'h',
+    b'a',
+    b't',
+    b' ',
+    b't',
+    b'h',
+    b'i',
+    b's',
+    b' ',
+    b'p',
+    b'o',
+    b'r',
+    b't',
+    b' ',
+    b's',
+    b'p',
+    b'k',
+    b's',
+    0, // no session
+    0,
+    2,
+    0xc0,
+    0x2f, // one suite: ECDHE-RSA with AES-128-GCM
+    1,
+    0, // no compression
+];
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A port that answers each connection by what was said on it: `None` hangs up, and with a
+    /// reset where something was left unread.
+    async fn answering(answer: fn(&[u8]) -> Option<&'static [u8]>) -> u16 {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = [0; 5];
+                stream.read_exact(&mut head).await.map(drop).unwrap_or_default();
+                if let Some(bytes) = answer(&head) {
+                    stream.write_all(bytes).await.unwrap_or_default();
+                }
+            }
+        });
+        port
+    }
+
+    async fn heard(port: u16) -> Speech {
+        speech("127.0.0.1", port).await
+    }
+
+    #[test]
+    fn the_hello_has_the_lengths_that_it_says() {
+        assert_eq!(CLIENT_HELLO.len(), 5 + 45);
+        assert_eq!(CLIENT_HELLO[4], 45);
+        assert_eq!(CLIENT_HELLO[8], 41);
+    }
+
+    #[tokio::test]
+    async fn each_kind_of_answer_is_told_apart() {
+        let redis = answering(|_| Some(b"-NOAUTH Authentication required.\r\n")).await;
+        assert_eq!(heard(redis).await, Speech::Plain);
+        let with_alert = answering(|_| Some(&[21, 3, 3, 0, 2, 2, 70])).await;
+        assert_eq!(heard(with_alert).await, Speech::Tls);
+        let http = answering(|_| Some(b"HTTP/1.1 400 Bad Request\r\n")).await;
+        assert_eq!(heard(http).await, Speech::Foreign);
+    }
+
+    #[tokio::test]
+    async fn a_tls_port_that_hangs_up_on_plain_text_is_still_found() {
+        let tls =
+            answering(|said| (said.first() == Some(&TLS_HANDSHAKE)).then_some(&[22, 3, 3][..]));
+        assert_eq!(heard(tls.await).await, Speech::Tls);
+    }
+
+    #[tokio::test]
+    async fn resets_silence_and_refusals_are_no_tls() {
+        assert_eq!(heard(answering(|_| None).await).await, Speech::HangsUp);
+        let silent = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        assert_eq!(heard(silent.local_addr().unwrap().port()).await, Speech::Silent);
+        let gone = silent.local_addr().unwrap().port();
+        drop(silent);
+        assert_eq!(heard(gone).await, Speech::Refused);
+    }
+}

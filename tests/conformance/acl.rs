@@ -1,0 +1,56 @@
+//! The permissions that docs/operations.md names are enough for all that nodes and functions do.
+
+use messaging::ports::{
+    Checkup as _, Depth, EventBus as _, Lease, NodeDirectory as _, Replay as _, Replication,
+};
+use model::limits;
+use redis_bus::{RedisBus, RedisReplay};
+use tests::redis::{Flavor, RedisServer};
+
+use crate::bus::{acme, next_entry, publication};
+
+const OPERATIONS: &str = include_str!("../../docs/operations.md");
+const PASSWORD: &str = "password-of-a-test";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documented_permissions_are_enough() {
+    let server = RedisServer::start(Flavor::Redis);
+    let line = OPERATIONS.lines().find(|line| line.trim().starts_with("ACL SETUSER inkwire"));
+    let words: Vec<String> =
+        line.unwrap().split_whitespace().map(|word| word.replace("PASSWORD", PASSWORD)).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    assert_eq!(server.command(&words), "OK");
+    let _replica = RedisServer::replica_of(&server, Flavor::Redis);
+    let url = format!("redis://inkwire:{PASSWORD}@127.0.0.1:{}", server.port());
+    let bus = RedisBus::connect(&url).unwrap();
+    let found = bus.look(Depth::Whole).await;
+    assert!(found.iter().all(|finding| finding.trouble.is_none()), "{found:?}");
+    assert!(found.iter().any(|finding| finding.item == "redis role"), "{found:?}");
+    let mut subscription = bus.subscribe(&acme()).await.unwrap();
+    bus.publish(&acme(), &publication(1)).await.unwrap();
+    assert_eq!(next_entry(&mut subscription).await.publication.id, publication(1).id);
+    assert_eq!(bus.entries(&acme(), None, 9).await.unwrap().len(), 1);
+    let replay = RedisReplay::connect(&url, 1).unwrap();
+    let replayed = replay.replay(&[(acme(), publication(2))]).await.unwrap();
+    assert_eq!((replayed.appended, replayed.replication), (1, Replication::Acknowledged));
+    directory_of(&bus).await;
+}
+
+async fn directory_of(bus: &RedisBus) {
+    let (directory, node) = (bus.directory(), "N1".parse().unwrap());
+    let (user, given) = ("ann".parse().unwrap(), ["N1".parse().unwrap()]);
+    let lease = Lease {
+        node_id: "N1".parse().unwrap(),
+        url: "ws://n1/socket".to_owned(),
+        connections: 0,
+        handshakes_per_second: 1,
+        draining: false,
+        clock: None,
+        ticket_keys: Vec::new(),
+    };
+    directory.renew(&lease).await.unwrap();
+    directory.reserve(&given, limits::TICKET_TTL, &acme(), &user).await.unwrap();
+    directory.report(&node, &acme(), &user).await.unwrap();
+    assert_eq!(directory.fleet().await.unwrap()[0].reports.len(), 1);
+    directory.withdraw(&node).await.unwrap();
+}
