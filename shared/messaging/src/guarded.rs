@@ -212,7 +212,7 @@ impl RevocationStore for Guarded<dyn RevocationStore> {
 
 #[async_trait]
 impl NodeDirectory for Guarded<dyn NodeDirectory> {
-    async fn renew(&self, lease: &Lease) -> Result<(), DirectoryError> {
+    async fn renew(&self, lease: &Lease) -> Result<Timestamp, DirectoryError> {
         self.ask(self.port.renew(lease)).await
     }
 
@@ -228,11 +228,18 @@ impl NodeDirectory for Guarded<dyn NodeDirectory> {
         &self,
         candidates: &[NodeId],
         ttl: Duration,
+        workspace: &WorkspaceId,
+        user: &UserId,
     ) -> Result<Option<NodeId>, DirectoryError> {
-        self.ask(self.port.reserve(candidates, ttl)).await
+        self.ask(self.port.reserve(candidates, ttl, workspace, user)).await
     }
 
-    async fn report(&self, node: &NodeId, reporter: &UserId) -> Result<(), DirectoryError> {
-        self.ask(self.port.report(node, reporter)).await
+    async fn report(
+        &self,
+        node: &NodeId,
+        workspace: &WorkspaceId,
+        reporter: &UserId,
+    ) -> Result<(), DirectoryError> {
+        self.ask(self.port.report(node, workspace, reporter)).await
     }
 }

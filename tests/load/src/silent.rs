@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memory::MemoryStore;
 use messaging::ports::{
-    Appended, Bump, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
+    Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
     NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
 };
 use model::{Channel, ChannelId, Late, Member, MessageId, Timestamp, UserId, WorkspaceId};
@@ -103,12 +103,8 @@ impl ChannelStore for MaybeSilent {
         self.inner.standing(channel, user).await
     }
 
-    async fn bump_members_version(
-        &self,
-        channel: &ChannelId,
-        expected: u64,
-    ) -> Result<Bump, WriteError> {
-        self.inner.bump_members_version(channel, expected).await
+    async fn bump_members_version(&self, channel: &ChannelId) -> Result<Option<u64>, WriteError> {
+        self.inner.bump_members_version(channel).await
     }
 
     async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
@@ -154,6 +150,17 @@ impl MemberStore for MaybeSilent {
     ) -> Result<bool, ReadError> {
         self.answers().await?;
         self.inner.was_leaving(workspace, channel, user).await
+    }
+
+    async fn are_settled(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+        users: &[UserId],
+        as_members: bool,
+    ) -> Result<bool, ReadError> {
+        self.answers().await?;
+        self.inner.are_settled(workspace, channel, users, as_members).await
     }
 
     async fn members(

@@ -25,10 +25,12 @@ pub(crate) async fn read(hub: Arc<Hub>, workspace: WorkspaceId, running: Running
     let from = Source { hub: &hub, workspace: &workspace, patience: started.patience };
     let (inputs, failed) = match read {
         Read::Members(channels) => from.members_of_many(channels).await,
-        one => match from.one(&one).await {
-            Ok(input) => (vec![input], None),
-            Err(failure) => (Vec::new(), Some((one, failure))),
-        },
+        one @ (Read::User { .. } | Read::Text { .. } | Read::History { .. }) => {
+            match from.one(&one).await {
+                Ok(input) => (vec![input], None),
+                Err(failure) => (Vec::new(), Some((one, failure))),
+            }
+        }
     };
     if failed.is_some() {
         hub.health.doubt();
@@ -52,17 +54,22 @@ impl Source<'_> {
         let turn = self.hub.store.turn().await;
         let answer = tokio::time::timeout(self.patience, call).await;
         drop(turn);
-        self.hub.store.ended(matches!(answer, Ok(Ok(_))));
         match answer {
-            Ok(Ok(found)) => Ok(found),
+            Ok(Ok(found)) => {
+                self.hub.store.answered();
+                Ok(found)
+            }
             Ok(Err(error)) => {
-                tracing::debug!(cause = %chain(&error), "a read failed");
+                self.hub.store.failed(|| chain(&error));
                 Err(match error {
                     ReadError::Throttled(_) => Failure::Throttled,
-                    ReadError::Unavailable(_) => Failure::Refused,
+                    ReadError::Unavailable(_) | ReadError::Unreadable(_) => Failure::Refused,
                 })
             }
-            Err(_elapsed) => Err(Failure::Silent),
+            Err(_elapsed) => {
+                self.hub.store.failed(|| format!("no answer within {:?}", self.patience));
+                Err(Failure::Silent)
+            }
         }
     }
 

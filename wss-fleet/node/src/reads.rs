@@ -73,6 +73,8 @@ pub(crate) struct Reads {
     /// Attaches and back-fills.
     others: VecDeque<Read>,
     turn: u32,
+    /// So many channels are read one by one: they were refused together.
+    alone: usize,
     /// Reads that were refused while the store answered others.
     refusals: HashMap<Read, Refusals>,
     /// Reads that were answered.
@@ -101,10 +103,10 @@ impl Channels {
         }
     }
 
-    /// Up to a batch of those that are still wanted.
-    fn take(&mut self, state: &Workspace) -> Option<Read> {
+    /// Up to so many of those that are still wanted.
+    fn take(&mut self, most: usize, state: &Workspace) -> Option<Read> {
         let mut batch = Vec::new();
-        while batch.len() < limits::MEMBERS_BATCH_MAX
+        while batch.len() < most
             && let Some(channel) = self.queue.pop_front()
         {
             self.known.remove(&channel);
@@ -125,6 +127,7 @@ impl Reads {
             ahead: Channels::default(),
             others: VecDeque::new(),
             turn: 0,
+            alone: 0,
             refusals: HashMap::new(),
             answers: 0,
             loads: Rate::new(now),
@@ -168,18 +171,30 @@ impl Reads {
     fn take(&mut self, state: &Workspace) -> Option<Read> {
         self.turn = self.turn.wrapping_add(1);
         let others_first = self.turn.is_multiple_of(4);
-        let mut urgent = || self.members.take(state).or_else(|| self.texts.pop_front());
-        if !others_first && let Some(read) = urgent() {
-            return Some(read);
-        }
+        let early = if others_first { None } else { self.take_urgent(state) };
+        early
+            .or_else(|| self.take_other(state))
+            .or_else(|| self.take_urgent(state))
+            .or_else(|| self.ahead.take(limits::MEMBERS_BATCH_MAX, state))
+    }
+
+    fn take_urgent(&mut self, state: &Workspace) -> Option<Read> {
+        let most = if self.alone > 0 { 1 } else { limits::MEMBERS_BATCH_MAX };
+        self.alone = self.alone.saturating_sub(1);
+        self.members.take(most, state).or_else(|| self.texts.pop_front())
+    }
+
+    fn take_other(&mut self, state: &Workspace) -> Option<Read> {
         while let Some(read) = self.others.pop_front() {
-            match &read {
-                Read::User { user, registration } if !state.awaits_user(user, *registration) => {}
-                _ => return Some(read),
+            let is_wanted = match &read {
+                Read::User { user, registration } => state.awaits_user(user, *registration),
+                Read::Members(_) | Read::Text { .. } | Read::History { .. } => true,
+            };
+            if is_wanted {
+                return Some(read);
             }
         }
-        let mut urgent = || self.members.take(state).or_else(|| self.texts.pop_front());
-        urgent().or_else(|| self.ahead.take(state))
+        None
     }
 
     fn is_empty(&self) -> bool {
@@ -217,25 +232,22 @@ impl Reads {
 
     /// Queues a read that failed once more; or gives it up, which is an answer.
     fn again(&mut self, read: Read, failure: Failure) -> Option<Input> {
-        match read {
-            Read::Members(channels) if channels.len() > 1 => {
-                channels.into_iter().for_each(|channel| self.members.push(channel));
-                None
-            }
-            one if failure == Failure::Refused && self.is_given_up(&one) => answer_without(one),
-            Read::Members(channels) => {
-                channels.into_iter().for_each(|channel| self.members.push(channel));
-                None
-            }
-            text @ Read::Text { .. } => {
-                self.texts.push_back(text);
-                None
-            }
-            other @ (Read::User { .. } | Read::History { .. }) => {
-                self.others.push_back(other);
-                None
-            }
+        let is_one = !matches!(&read, Read::Members(channels) if channels.len() > 1);
+        if is_one && failure == Failure::Refused && self.is_given_up(&read) {
+            return answer_without(read);
         }
+        match read {
+            Read::Members(channels) => {
+                // One of them may be what the store refuses: the others must not share its fate.
+                if failure == Failure::Refused {
+                    self.alone = channels.len();
+                }
+                channels.into_iter().for_each(|channel| self.members.push(channel));
+            }
+            text @ Read::Text { .. } => self.texts.push_back(text),
+            other @ (Read::User { .. } | Read::History { .. }) => self.others.push_back(other),
+        }
+        None
     }
 
     /// Counts a refusal if the store answered another read since the last one.
@@ -257,14 +269,12 @@ impl Reads {
             return;
         }
         for input in inputs {
-            let read = match input {
-                Input::Refreshed { channel, .. } => Read::Members(vec![channel.clone()]),
-                Input::UserLoaded { user, registration, .. } => {
-                    Read::User { user: user.clone(), registration: *registration }
-                }
-                _ => continue,
-            };
-            self.refusals.remove(&read);
+            if let Input::Refreshed { channel, .. } = input {
+                self.refusals.remove(&Read::Members(vec![channel.clone()]));
+            } else if let Input::UserLoaded { user, registration, .. } = input {
+                let (user, registration) = (user.clone(), *registration);
+                self.refusals.remove(&Read::User { user, registration });
+            }
         }
     }
 

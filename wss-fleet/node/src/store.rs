@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use messaging::outage::Outage;
 use model::limits;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -17,10 +18,11 @@ pub(crate) struct Store {
     calls: Semaphore,
     state: Mutex<State>,
     /// Wakes whoever waits for a turn when a call was answered.
-    answered: Notify,
+    back: Notify,
+    outage: Outage,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     /// Failures since the last answer, of whatever workspace.
     failures: u32,
@@ -30,19 +32,20 @@ struct State {
 
 impl Store {
     pub(crate) fn new() -> Self {
-        let state = Mutex::new(State { failures: 0, next_at: None });
-        Self { calls: Semaphore::new(limits::STORE_READS_MAX), state, answered: Notify::new() }
+        let state = Mutex::default();
+        let calls = Semaphore::new(limits::STORE_READS_MAX);
+        Self { calls, state, back: Notify::new(), outage: Outage::default() }
     }
 
     /// Waits for room for one call. While the store answers nobody, calls begin one after the other:
     /// thousands of workspaces with a probe a second each must not be what keeps it down.
     pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        let answered = self.answered.notified();
+        let back = self.back.notified();
         let wait = self.reserve(Instant::now());
         if !wait.is_zero() {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = answered => {}
+                () = back => {}
             }
         }
         // It is never closed.
@@ -59,18 +62,28 @@ impl Store {
         at - now
     }
 
-    /// A call ended.
-    pub(crate) fn ended(&self, is_answered: bool) {
-        let mut state = lock(&self.state);
-        if !is_answered {
-            state.failures = state.failures.saturating_add(1);
-            return;
+    /// A call was answered.
+    pub(crate) fn answered(&self) {
+        let failures = std::mem::take(&mut *lock(&self.state)).failures;
+        if failures >= limits::STORE_FAILURES_MAX {
+            self.back.notify_waiters();
         }
-        let was_slowed = state.failures >= limits::STORE_FAILURES_MAX;
-        *state = State { failures: 0, next_at: None };
+        if failures > 0
+            && let Some(over) = self.outage.succeeded(Instant::now())
+        {
+            let (failures, lasted_ms) = (over.failures, over.lasted_ms());
+            tracing::info!(failures, lasted_ms, "the store answers again");
+        }
+    }
+
+    /// A call failed, or was not answered in time.
+    pub(crate) fn failed(&self, cause: impl FnOnce() -> String) {
+        let mut state = lock(&self.state);
+        state.failures = state.failures.saturating_add(1);
         drop(state);
-        if was_slowed {
-            self.answered.notify_waiters();
+        if let Some(failing) = self.outage.failed(Instant::now()) {
+            let (failures, lasting_ms) = (failing.failures, failing.lasting_ms());
+            tracing::warn!(failures, lasting_ms, cause = cause(), "reads of the store fail");
         }
     }
 }
@@ -84,15 +97,15 @@ mod tests {
         let (store, begun) = (Store::new(), Instant::now());
         for _ in 0..limits::STORE_FAILURES_MAX {
             let _turn = store.turn().await;
-            store.ended(false);
+            store.failed(String::new);
         }
         assert_eq!(begun.elapsed(), Duration::ZERO);
         for _ in 0..=50 {
             let _turn = store.turn().await;
-            store.ended(false);
+            store.failed(String::new);
         }
         assert_eq!(begun.elapsed(), limits::STORE_PROBE_EVERY * 50);
-        store.ended(true);
+        store.answered();
         let _turn = store.turn().await;
         assert_eq!(begun.elapsed(), limits::STORE_PROBE_EVERY * 50);
     }

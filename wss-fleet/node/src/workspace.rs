@@ -1,6 +1,7 @@
 //! The task of one workspace: inputs from the bus, the sockets and its own reads go into the
 //! workspace's state, its effects go to the shards and to new reads. It never writes to a socket.
 
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,46 +108,16 @@ impl Task {
             };
             let (has_ticked, moves_ticks) =
                 (matches!(event, Event::Tick), !matches!(event, Event::Notice(_) | Event::Time));
-            match event {
-                Event::Request(Request::Attach(attach)) => self.attach(*attach).await,
-                Event::Request(Request::Detach(socket)) => self.input(Input::Detach(socket)).await,
-                Event::Notice(Some(notice)) => self.notice(notice).await,
-                Event::Notice(None) => {
-                    self.subscription = None;
-                    self.input(Input::Lost).await;
-                    self.subscribe();
+            if matches!(event, Event::Time) {
+                let since = idle_since.filter(|_| self.state.is_idle());
+                idle_since = self.state.is_idle().then(|| since.unwrap_or_else(Instant::now));
+                let is_over = since.is_some_and(|since| since.elapsed() >= limits::WORKSPACE_IDLE);
+                if is_over && self.hub.retire(&self.id, &self.requests) {
+                    return;
                 }
-                Event::Done(Done::Input(input)) => {
-                    // A handle keeps what its task needed.
-                    let is_running = |fill: &AbortHandle| !fill.is_finished();
-                    self.fill = self.fill.take().filter(is_running);
-                    self.input(input).await;
-                }
-                Event::Done(Done::Read(ended)) => {
-                    let jitter = self.jitter();
-                    for input in self.reads.done(ended, jitter, Instant::now()) {
-                        self.input(input).await;
-                    }
-                }
-                Event::Reads => {}
-                Event::Done(Done::Subscribed(subscription)) => {
-                    self.subscription = Some(subscription);
-                    self.input(Input::Linked).await;
-                }
-                Event::Tick => self.input(Input::Tick).await,
-                Event::Time => {
-                    if self.state.is_waiting() {
-                        self.input(Input::Time).await;
-                    }
-                    let since = idle_since.filter(|_| self.state.is_idle());
-                    idle_since = self.state.is_idle().then(|| since.unwrap_or_else(Instant::now));
-                    let is_over =
-                        since.is_some_and(|since| since.elapsed() >= limits::WORKSPACE_IDLE);
-                    if is_over && self.hub.retire(&self.id, &self.requests) {
-                        return;
-                    }
-                }
-                Event::Orphaned => return,
+            }
+            if self.on_event(event).await.is_break() {
+                return;
             }
             self.start_reads();
             if moves_ticks {
@@ -160,6 +131,40 @@ impl Task {
                 }
             }
         }
+    }
+
+    /// Handles an event; breaks if the task is to end.
+    async fn on_event(&mut self, event: Event) -> ControlFlow<()> {
+        match event {
+            Event::Request(Request::Attach(attach)) => self.attach(*attach).await,
+            Event::Request(Request::Detach(socket)) => self.input(Input::Detach(socket)).await,
+            Event::Notice(Some(notice)) => self.notice(notice).await,
+            Event::Notice(None) => {
+                self.subscription = None;
+                self.input(Input::Lost).await;
+                self.subscribe();
+            }
+            Event::Done(Done::Input(input)) => {
+                // A handle keeps what its task needed.
+                self.fill = self.fill.take().filter(|fill| !fill.is_finished());
+                self.input(input).await;
+            }
+            Event::Done(Done::Read(ended)) => {
+                let jitter = self.jitter();
+                for input in self.reads.done(ended, jitter, Instant::now()) {
+                    self.input(input).await;
+                }
+            }
+            Event::Done(Done::Subscribed(subscription)) => {
+                self.subscription = Some(subscription);
+                self.input(Input::Linked).await;
+            }
+            Event::Tick => self.input(Input::Tick).await,
+            Event::Time if self.state.is_waiting() => self.input(Input::Time).await,
+            Event::Time | Event::Reads => {}
+            Event::Orphaned => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
     }
 
     /// Attaches a socket, unless so many wait already that its client had better come later.

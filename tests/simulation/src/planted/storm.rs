@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use messaging::ports::{Bump, ChannelStore, Creation, Marking, ReadError, Standing, WriteError};
+use messaging::ports::{ChannelStore, Creation, Marking, ReadError, Standing, WriteError};
 use model::{Channel, ChannelId, Late, UserId};
 use tokio::time::Instant;
 
@@ -45,12 +45,8 @@ impl ChannelStore for Stormy {
         self.channels.standing(channel, user).await
     }
 
-    async fn bump_members_version(
-        &self,
-        channel: &ChannelId,
-        expected: u64,
-    ) -> Result<Bump, WriteError> {
-        self.channels.bump_members_version(channel, expected).await
+    async fn bump_members_version(&self, channel: &ChannelId) -> Result<Option<u64>, WriteError> {
+        self.channels.bump_members_version(channel).await
     }
 
     async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
