@@ -64,6 +64,20 @@ pub async fn client(config: &ClientConfig) -> Client {
     Client::new(&sdk_config(config).await)
 }
 
+/// The same client for a caller that paces its own retries: each call is one attempt, and may take as
+/// long as a call with all its attempts. Retries of retries would be a storm.
+#[must_use]
+pub fn paced(client: &Client) -> Client {
+    let timeouts = timeouts()
+        .to_builder()
+        .read_timeout(OPERATION_MAX)
+        .operation_attempt_timeout(OPERATION_MAX)
+        .build();
+    let config = client.config().to_builder();
+    let config = config.retry_config(RetryConfig::disabled()).timeout_config(timeouts);
+    Client::from_conf(config.build())
+}
+
 /// What every client of the SDK is made of here: for other services, with the same limits.
 pub async fn sdk_config(config: &ClientConfig) -> SdkConfig {
     let http = http_client(config.endpoint.as_deref());

@@ -29,7 +29,7 @@ mod schema;
 mod store;
 
 pub use capacity::{Capacity, Consumed, Cost, Operation};
-pub use client::{ClientConfig, CredentialSource, client, sdk_config};
+pub use client::{ClientConfig, CredentialSource, client, paced, sdk_config};
 pub use error::CallError;
 pub use image::decode_log_image;
 pub use item::{MalformedRow, decode_log_entry};

@@ -193,12 +193,35 @@ pub const OUTBOUND_BYTES_MAX: usize = 256 * 1024;
 pub const WRITE_BATCH_FRAMES_MAX: usize = 64;
 /// How long a socket may swallow nothing of what is queued; then it is a slow consumer.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
-/// Reads of the store that a node has in flight for attaches and refreshes.
-pub const STORE_READS_MAX: usize = 64;
+/// Reads of the store that a node has in flight.
+pub const STORE_READS_MAX: usize = 128;
+/// Reads that one workspace has in flight: one whose reads hang takes no more from the others.
+pub const WORKSPACE_READS_MAX: usize = 32;
+/// First and last wait between two reads of a workspace while the store fails.
+pub const STORE_RETRY: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_millis(1_000));
+/// How long a read may take before it counts as failed, at first and at most: a store that got slow
+/// is still read, one that is silent is noticed early.
+pub const STORE_PATIENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(4));
+/// After this many failures in a row, whoever had them, a node reads no faster than
+/// [`STORE_PROBE_EVERY`].
+pub const STORE_FAILURES_MAX: u32 = 64;
+/// The least time between two reads of a node whose store fails.
+pub const STORE_PROBE_EVERY: Duration = Duration::from_millis(20);
+/// How often one read may fail while the store answers others; then it is given up.
+pub const STORE_REFUSALS_MAX: u32 = 8;
+/// Channels whose members one read joins: their versions come with one call.
+pub const MEMBERS_BATCH_MAX: usize = 32;
+/// Sockets that may wait for their user's rows while the store is in trouble and nothing is known of
+/// its speed; those that come then are told to come later.
+pub const ATTACHES_IN_TROUBLE_MIN: usize = 16;
+/// How long a socket may wait to be attached: well below the time after which its client takes it
+/// for dead.
+pub const ATTACH_WAIT_MAX: Duration = Duration::from_secs(10);
+/// The shortest and the longest `delay_ms` that a busy node names, without its jitter.
+pub const BUSY_DELAY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 /// Members that one query of a refresh reads: a page of 1 MB holds them.
 pub const MEMBERS_READ_MAX: u32 = 1_000;
-/// How often a read of the store is tried for a socket that waits.
-pub const STORE_READ_ATTEMPTS_MAX: u32 = 5;
 /// How long a closing socket may take to swallow its close frame: a slow consumer should see why.
 pub const GOODBYE_MAX: Duration = Duration::from_secs(10);
 /// How long a connection is read on after its close frame, so that closing does not reset it.
@@ -221,21 +244,31 @@ pub const BACK_FILL_MESSAGES_MAX: usize = 2_000;
 pub const BACK_FILL_TOTAL_MAX: usize = 20_000;
 /// Bytes of texts of one channel in a back-fill; more, as above.
 pub const BACK_FILL_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// How long a back-fill may take before everybody is told to read instead.
-pub const BACK_FILL_MAX: Duration = Duration::from_secs(60);
-/// How long a channel's publications are held for a membership refresh (G6); then they are not
-/// delivered and its members resynchronise.
-pub const HOLD_MAX: Duration = Duration::from_secs(5);
-/// Publications held per channel; one more gives the hold up as [`HOLD_MAX`] does.
-pub const HELD_PUBLICATIONS_MAX: usize = 2_000;
+/// Delivered messages that a workspace remembers at least, and at most twice as many: as many as a
+/// back-fill may push.
+pub const DELIVERED_MIN: usize = BACK_FILL_TOTAL_MAX / 2;
+/// Bytes of publications that a workspace holds for views and texts that the store does not tell
+/// (G6). Beyond them channels are given up, and their members read them again.
+pub const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The same of a whole node; a workspace over its share of it gives up.
+pub const HELD_NODE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// A hold of this age makes ticks say `fresh:false`: a refresh takes milliseconds.
+pub const HOLD_STALE: Duration = Duration::from_secs(1);
 /// Channels whose view a workspace's task keeps without a local member.
 pub const EMPTY_VIEWS_MAX: usize = 10_000;
 /// How often every socket gets a `tick`.
 pub const TICK: Duration = Duration::from_secs(15);
 /// A client that hears nothing for this long gives its socket up.
 pub const SILENCE_MAX: Duration = Duration::from_secs(25);
-/// The longest `delay_ms` of a `resync`: its readers must not come as a herd.
-pub const RESYNC_SPREAD: Duration = Duration::from_secs(2);
+/// How many clients a second a `resync` sends to the store: its `delay_ms` grows with the number of
+/// sockets.
+pub const RESYNCS_PER_SECOND: u64 = 500;
+/// The longest `delay_ms` of a `resync`.
+pub const RESYNC_SPREAD_MAX: Duration = Duration::from_secs(60);
+/// Channels that a `resync` names; a client with more reads all.
+pub const RESYNC_CHANNELS_MAX: usize = 200;
+/// How long the channels of an incident are joined into one `resync` at most.
+pub const RESYNC_JOIN_MAX: Duration = Duration::from_secs(30);
 /// How long a workspace's task outlives its last socket.
 pub const WORKSPACE_IDLE: Duration = Duration::from_secs(60);
 /// How long SIGTERM waits for the sockets to go.

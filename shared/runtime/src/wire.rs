@@ -111,7 +111,7 @@ impl Parts {
     /// [`EndpointError`] if the address of Redis cannot be used.
     #[cfg(feature = "node")]
     pub async fn of_node(config: &NodeConfig) -> Result<Self, EndpointError> {
-        let store = store(&config.store, CredentialSource::Environment, Capacity::default()).await;
+        let store = paced_store(&config.store).await;
         let bus = RedisBus::at(endpoint(&config.redis, &config.store).await?);
         let checkups: Vec<Arc<dyn Checkup>> = vec![Arc::new(bus.clone()), Arc::new(store.clone())];
         let tickets = Arc::new(SignedTickets::new(&config.ticket_secrets));
@@ -148,9 +148,20 @@ pub async fn store(
     credentials: CredentialSource,
     capacity: Capacity,
 ) -> DynamoStore {
-    let StoreConfig { region, endpoint, table_prefix } = config.clone();
-    let client = dynamo::client(&ClientConfig { region, endpoint, credentials }).await;
-    DynamoStore::new(client, &table_prefix, capacity)
+    let client = dynamo::client(&client_config(config, credentials)).await;
+    DynamoStore::new(client, &config.table_prefix, capacity)
+}
+
+/// A node's store: nodes pace their reads, and repeat them, by themselves.
+#[cfg(feature = "node")]
+async fn paced_store(config: &StoreConfig) -> DynamoStore {
+    let client = dynamo::client(&client_config(config, CredentialSource::Environment)).await;
+    DynamoStore::new(dynamo::paced(&client), &config.table_prefix, Capacity::default())
+}
+
+fn client_config(config: &StoreConfig, credentials: CredentialSource) -> ClientConfig {
+    let StoreConfig { region, endpoint, .. } = config.clone();
+    ClientConfig { region, endpoint, credentials }
 }
 
 /// The bus and the node directory on Redis. Connects when it is first used.

@@ -161,7 +161,7 @@ impl Drop for Presence {
         let last = if std::thread::panicking() {
             let code = CloseCode::Internal;
             self.hub.metrics.closes.with_label_values(&[code.as_str()]).inc();
-            Order::Close { socket, code }
+            Order::Close { socket, code, delay: None }
         } else {
             Order::Finish { socket }
         };

@@ -1,6 +1,7 @@
 //! From effects to shards: the fixed set of tasks that write to sockets (G5).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use messaging::ports::Clock;
@@ -29,8 +30,8 @@ pub(crate) enum Order {
     Backlog { socket: SocketId, frames: Vec<Bytes> },
     /// A control frame for one socket.
     Control { socket: SocketId, frame: Bytes },
-    /// Say why and end.
-    Close { socket: SocketId, code: CloseCode },
+    /// Say why, and when to come again if the client should wait, and end.
+    Close { socket: SocketId, code: CloseCode, delay: Option<Duration> },
     /// The peer is gone, or answered our close: flush what is left of the closing handshake, end.
     Finish { socket: SocketId },
 }
@@ -95,7 +96,13 @@ impl Shards {
 
     /// Ends a socket.
     pub(crate) async fn close(&self, socket: SocketId, code: CloseCode) {
-        self.order(socket.shard, Order::Close { socket, code }).await;
+        self.order(socket.shard, Order::Close { socket, code, delay: None }).await;
+    }
+
+    /// Ends a socket that cannot be served now: its client comes again after the delay.
+    pub(crate) async fn refuse(&self, socket: SocketId, delay: Duration) {
+        let (code, delay) = (CloseCode::Busy, Some(delay));
+        self.order(socket.shard, Order::Close { socket, code, delay }).await;
     }
 
     /// Gives a shard an order. A shard that is gone went with its node.

@@ -1,5 +1,7 @@
 //! WebSocket framing of what a node sends (RFC 6455 5.2): done once per frame, for all its readers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use protocol::close::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -11,9 +13,12 @@ pub(crate) fn text(payload: String) -> Bytes {
     format(Frame::message(payload, OpCode::Data(Data::Text), true))
 }
 
-/// A close frame with its code and reason.
-pub(crate) fn close(code: CloseCode) -> Bytes {
-    let reason = code.as_str().into();
+/// A close frame with its code and reason: what the code means, or when to come again.
+pub(crate) fn close(code: CloseCode, delay: Option<Duration>) -> Bytes {
+    let reason = match delay {
+        Some(delay) => format!("delay_ms={}", delay.as_millis()).into(),
+        None => code.as_str().into(),
+    };
     format(Frame::close(Some(CloseFrame { code: code.number().into(), reason })))
 }
 
@@ -36,7 +41,9 @@ mod tests {
         let long = text("x".repeat(300));
         assert_eq!(&long[..4], [0x81, 126, 1, 44]);
         assert_eq!(long.len(), 304);
-        let close = close(CloseCode::SlowConsumer);
+        let busy = close(CloseCode::Busy, Some(Duration::from_millis(2_500)));
+        assert_eq!(&busy[2..], b"\x03\xf5delay_ms=2500");
+        let close = close(CloseCode::SlowConsumer, None);
         assert_eq!(&close[..4], [0x88, 15, 0x11, 0x9c]);
         assert_eq!(&close[4..], b"slow_consumer");
     }

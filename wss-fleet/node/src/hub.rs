@@ -1,7 +1,7 @@
 //! Who is here: the node's workspaces, sockets and spent tickets.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use messaging::ports::Ticket;
@@ -16,6 +16,7 @@ use crate::fanout::Shards;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::name::OwnName;
+use crate::store::Store;
 use crate::workspace;
 
 /// What a connection asks of a workspace's task.
@@ -36,6 +37,38 @@ pub(crate) struct Shown {
     pub(crate) certificate_ends_at: Option<Timestamp>,
 }
 
+/// Bytes of publications that the workspaces hold, and how many workspaces hold some.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    bytes: AtomicUsize,
+    holders: AtomicUsize,
+}
+
+impl Held {
+    /// A workspace that held `before` holds `now`. If the node holds too much, and this workspace more
+    /// than its share of what it may: that share.
+    pub(crate) fn change(&self, before: usize, now: usize) -> Option<usize> {
+        if before == now {
+            return None;
+        }
+        if before == 0 {
+            self.holders.fetch_add(1, Ordering::Relaxed);
+        } else if now == 0 {
+            self.holders.fetch_sub(1, Ordering::Relaxed);
+        }
+        // Added first: the sum never falls below nothing.
+        let sum = self.bytes.fetch_add(now, Ordering::Relaxed) + now - before;
+        self.bytes.fetch_sub(before, Ordering::Relaxed);
+        let share = limits::HELD_NODE_BYTES_MAX / self.holders.load(Ordering::Relaxed).max(1);
+        (sum > limits::HELD_NODE_BYTES_MAX && now > share).then_some(share)
+    }
+
+    /// Bytes that are held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
 /// The node's shared state.
 #[derive(Debug)]
 pub(crate) struct Hub {
@@ -46,8 +79,9 @@ pub(crate) struct Hub {
     pub(crate) shards: Shards,
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
-    /// Bounds the store reads that attaches and refreshes have in flight.
-    pub(crate) reads: Semaphore,
+    pub(crate) store: Store,
+    /// What workspaces hold for the store, and how many do.
+    pub(crate) held: Held,
     /// Channels that are read for back-fills.
     pub(crate) back_fills: Semaphore,
     /// Bounds the TLS handshakes that are not done.
@@ -83,7 +117,8 @@ impl Hub {
             shards,
             metrics,
             health,
-            reads: Semaphore::new(limits::STORE_READS_MAX),
+            store: Store::new(),
+            held: Held::default(),
             back_fills: Semaphore::new(limits::BACK_FILLS_MAX),
             tls_handshakes: Semaphore::new(limits::TLS_HANDSHAKES_MAX),
             handshakes: Semaphore::new(limits::HANDSHAKES_MAX),

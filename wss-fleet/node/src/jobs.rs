@@ -4,141 +4,241 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _};
 use messaging::ports::{BusError, Entry, LogEntry, PageQuery, ReadError};
 use messaging::publisher::chain;
 use model::{
-    ChannelId, EntryId, Late, Message, MessageId, MessageText, Position, PublicationId, Timestamp,
-    UserId, WorkspaceId, limits,
+    Channel, ChannelId, EntryId, Late, Message, MessageId, MessageText, Position, PublicationId,
+    Timestamp, UserId, WorkspaceId, limits,
 };
 use protocol::publication::{Publication, PublicationBody};
 use session::{ChannelMembers, History, Input, LoadedUser};
+use tokio::time::Instant;
 
 use crate::hub::Hub;
+use crate::reads::{Ended, Failure, Read, Running};
 
-/// Reads a user's channels and tombstone, strongly.
-pub(crate) async fn load_user(
-    hub: Arc<Hub>,
-    workspace: WorkspaceId,
-    user: UserId,
-    registration: u64,
-) -> Input {
-    let loaded = retried(&hub, "a user's channels", || user_rows(&hub, &workspace, &user)).await;
-    Input::UserLoaded { user, registration, loaded }
+/// Does a read of the store.
+pub(crate) async fn read(hub: Arc<Hub>, workspace: WorkspaceId, running: Running) -> Ended {
+    let Running { read, started } = running;
+    let begun = Instant::now();
+    let from = Source { hub: &hub, workspace: &workspace, patience: started.patience };
+    let (inputs, failed) = match read {
+        Read::Members(channels) => from.members_of_many(channels).await,
+        one => match from.one(&one).await {
+            Ok(input) => (vec![input], None),
+            Err(failure) => (Vec::new(), Some((one, failure))),
+        },
+    };
+    if failed.is_some() {
+        hub.health.doubt();
+    }
+    Ended { started, inputs, failed, took: begun.elapsed() }
 }
 
-async fn user_rows(
-    hub: &Hub,
-    workspace: &WorkspaceId,
-    user: &UserId,
-) -> Result<LoadedUser, ReadError> {
-    let mut channels: Vec<ChannelId> = Vec::new();
-    loop {
-        let (after, limit) = (channels.last().cloned(), limits::PAGE_ROWS_MAX);
-        let members = &hub.parts.members;
-        let page = members.channels_of(workspace, user, after.as_ref(), limit).await?;
-        channels.extend(page.rows);
-        if !page.more {
-            break;
+/// The store, as one workspace reads it: every call has a bound, and is counted by the node.
+struct Source<'a> {
+    hub: &'a Hub,
+    workspace: &'a WorkspaceId,
+    patience: Duration,
+}
+
+impl Source<'_> {
+    /// One call of the store, when the node has room for it.
+    async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, ReadError>>,
+    ) -> Result<T, Failure> {
+        let turn = self.hub.store.turn().await;
+        let answer = tokio::time::timeout(self.patience, call).await;
+        drop(turn);
+        self.hub.store.ended(matches!(answer, Ok(Ok(_))));
+        match answer {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(error)) => {
+                tracing::debug!(cause = %chain(&error), "a read failed");
+                Err(match error {
+                    ReadError::Throttled(_) => Failure::Throttled,
+                    ReadError::Unavailable(_) => Failure::Refused,
+                })
+            }
+            Err(_elapsed) => Err(Failure::Silent),
         }
     }
-    // Last, so that a revocation which deleted some of these rows is seen.
-    let revoked =
-        hub.parts.revocations.revoked_among(workspace, std::slice::from_ref(user)).await?;
-    Ok(LoadedUser { is_revoked: !revoked.is_empty(), channels })
-}
 
-/// Reads a channel's version first and its rows last, strongly (G6).
-pub(crate) async fn refresh(hub: Arc<Hub>, workspace: WorkspaceId, channel: ChannelId) -> Input {
-    hub.metrics.refreshes.inc();
-    let members =
-        retried(&hub, "a channel's members", || channel_rows(&hub, &workspace, &channel)).await;
-    Input::Refreshed { channel, members }
-}
-
-async fn channel_rows(
-    hub: &Hub,
-    workspace: &WorkspaceId,
-    channel: &ChannelId,
-) -> Result<ChannelMembers, ReadError> {
-    let read = hub.parts.channels.channels(std::slice::from_ref(channel)).await?;
-    let Some(found) = read.first().filter(|found| found.workspace_id == *workspace) else {
-        // A publication of a channel that is not there, or not ours: nobody here is a member.
-        return Ok(ChannelMembers { version: u64::MAX, members: Vec::new() });
-    };
-    let mut members: Vec<UserId> = Vec::new();
-    loop {
-        let (after, limit) = (members.last().cloned(), limits::MEMBERS_READ_MAX);
-        let page = hub.parts.members.members(channel, after.as_ref(), limit).await?;
-        members.extend(page.rows.into_iter().map(|member| member.user_id));
-        if !page.more {
-            return Ok(ChannelMembers { version: found.members_version, members });
+    async fn one(&self, read: &Read) -> Result<Input, Failure> {
+        match read {
+            Read::User { user, registration } => {
+                let loaded = Some(self.user(user).await?);
+                Ok(Input::UserLoaded { user: user.clone(), registration: *registration, loaded })
+            }
+            Read::Text { channel, number, id } => {
+                let text = self.text(channel, *id).await?;
+                Ok(Input::TextRead { channel: channel.clone(), number: *number, id: *id, text })
+            }
+            Read::History { reading, channel, since } => {
+                let history = self.history(channel, *since).await?;
+                Ok(Input::HistoryRead { id: *reading, channel: channel.clone(), history })
+            }
+            Read::Members(_) => Err(Failure::Refused),
         }
     }
-}
 
-/// Reads a channel's messages from a time on, strongly, and its members after them, so that they
-/// can judge each (G6). `None` if the store does not tell, or there is too much of it.
-pub(crate) async fn history(
-    hub: Arc<Hub>,
-    workspace: WorkspaceId,
-    id: u64,
-    channel: ChannelId,
-    since: Timestamp,
-) -> Input {
-    let turn = hub.back_fills.acquire().await;
-    hub.metrics.back_fills.inc();
-    let read = || channel_history(&hub, &workspace, &channel, since);
-    let history = retried(&hub, "a channel's history", read).await.flatten();
-    drop(turn);
-    Input::HistoryRead { id, channel, history }
-}
-
-async fn channel_history(
-    hub: &Hub,
-    workspace: &WorkspaceId,
-    channel: &ChannelId,
-    since: Timestamp,
-) -> Result<Option<History>, ReadError> {
-    let Some(messages) = messages_since(hub, channel, since).await? else { return Ok(None) };
-    let members = channel_rows(hub, workspace, channel).await?;
-    Ok(Some(History { messages, members }))
-}
-
-async fn messages_since(
-    hub: &Hub,
-    channel: &ChannelId,
-    since: Timestamp,
-) -> Result<Option<Vec<Message>>, ReadError> {
-    let found = hub.parts.channels.channels(std::slice::from_ref(channel)).await?;
-    // A mark that was set after the hole began stands for a message that may have fallen into it.
-    let is_recent = |late: &Late| late.at > since.plus(limits::OVERLAP);
-    let late = found.first().and_then(|found| found.late).filter(is_recent);
-    let from_time = MessageId::first_of(since);
-    let mut query = PageQuery {
-        channel_id: channel.clone(),
-        lowest: late.map_or(from_time, |late| from_time.min(late.id)),
-        highest: MessageId::last_of(Timestamp::MAX),
-        newest_first: false,
-        limit: limits::PAGE_ROWS_MAX,
-        strong: true,
-    };
-    let (mut messages, mut bytes) = (Vec::new(), 0);
-    loop {
-        let page = hub.parts.messages.page(&query).await?;
-        let last = page.entries.last().map(LogEntry::id);
-        for entry in page.entries {
-            if let LogEntry::Message(stored) = entry {
-                bytes += stored.message.text.as_str().len();
-                messages.push(stored.message);
+    /// Reads a user's channels and tombstone, strongly.
+    async fn user(&self, user: &UserId) -> Result<LoadedUser, Failure> {
+        let (members, workspace) = (&self.hub.parts.members, self.workspace);
+        let mut channels: Vec<ChannelId> = Vec::new();
+        loop {
+            let (after, limit) = (channels.last().cloned(), limits::PAGE_ROWS_MAX);
+            let page = members.channels_of(workspace, user, after.as_ref(), limit);
+            let page = self.call(page).await?;
+            channels.extend(page.rows);
+            if !page.more {
+                break;
             }
         }
-        if messages.len() > limits::BACK_FILL_MESSAGES_MAX || bytes > limits::BACK_FILL_BYTES_MAX {
-            return Ok(None);
+        // Last, so that a revocation which deleted some of these rows is seen.
+        let users = std::slice::from_ref(user);
+        let revoked = self.hub.parts.revocations.revoked_among(workspace, users);
+        let is_revoked = !self.call(revoked).await?.is_empty();
+        Ok(LoadedUser { is_revoked, channels })
+    }
+
+    /// Reads channels' versions first, all with one call, and then each one's rows, strongly (G6).
+    /// What was read counts, whatever became of the rest.
+    async fn members_of_many(
+        &self,
+        channels: Vec<ChannelId>,
+    ) -> (Vec<Input>, Option<(Read, Failure)>) {
+        self.hub.metrics.refreshes.inc_by(channels.len() as u64);
+        let versions = match self.call(self.hub.parts.channels.channels(&channels)).await {
+            Ok(versions) => versions,
+            Err(failure) => return (Vec::new(), Some((Read::Members(channels), failure))),
+        };
+        let rows = channels.into_iter().map(|channel| {
+            let version = self.version_in(&versions, &channel);
+            async move {
+                let members = self.rows_after(&channel, version).await;
+                (channel, members)
+            }
+        });
+        let read: Vec<_> = stream::iter(rows).buffer_unordered(MEMBERS_AT_ONCE).collect().await;
+        let (mut inputs, mut failed, mut failure) = (Vec::new(), Vec::new(), Failure::Refused);
+        for (channel, members) in read {
+            match members {
+                Ok(members) => inputs.push(Input::Refreshed { channel, members: Some(members) }),
+                Err(why) => {
+                    failed.push(channel);
+                    failure = why;
+                }
+            }
         }
-        match last.and_then(MessageId::next).filter(|_| page.more) {
-            Some(next) => query.lowest = next,
-            None => return Ok(Some(messages)),
+        (inputs, (!failed.is_empty()).then_some((Read::Members(failed), failure)))
+    }
+
+    /// The version that was read of a channel; none if it is not there, or not of this workspace.
+    fn version_in(&self, found: &[Channel], id: &ChannelId) -> Option<u64> {
+        let is_it = |found: &&Channel| found.id == *id && found.workspace_id == *self.workspace;
+        found.iter().find(is_it).map(|found| found.members_version)
+    }
+
+    async fn channel(&self, id: &ChannelId) -> Result<Vec<Channel>, Failure> {
+        self.call(self.hub.parts.channels.channels(std::slice::from_ref(id))).await
+    }
+
+    async fn members_of(&self, channel: &ChannelId) -> Result<ChannelMembers, Failure> {
+        let found = self.channel(channel).await?;
+        self.rows_after(channel, self.version_in(&found, channel)).await
+    }
+
+    /// Reads the rows of a channel whose version was read before.
+    async fn rows_after(
+        &self,
+        channel: &ChannelId,
+        version: Option<u64>,
+    ) -> Result<ChannelMembers, Failure> {
+        let Some(version) = version else {
+            // A publication of a channel that is not there, or not ours: nobody here is a member.
+            return Ok(ChannelMembers { version: u64::MAX, members: Vec::new() });
+        };
+        let mut members: Vec<UserId> = Vec::new();
+        loop {
+            let (after, limit) = (members.last().cloned(), limits::MEMBERS_READ_MAX);
+            let page = self.hub.parts.members.members(channel, after.as_ref(), limit);
+            let page = self.call(page).await?;
+            members.extend(page.rows.into_iter().map(|member| member.user_id));
+            if !page.more {
+                return Ok(ChannelMembers { version, members });
+            }
         }
+    }
+
+    /// Reads a channel's messages from a time on, strongly, and its members after them, so that they
+    /// can judge each (G6). `None` if there is too much of it.
+    async fn history(
+        &self,
+        channel: &ChannelId,
+        since: Timestamp,
+    ) -> Result<Option<History>, Failure> {
+        let turn = self.hub.back_fills.acquire().await;
+        self.hub.metrics.back_fills.inc();
+        let Some(messages) = self.messages_since(channel, since).await? else { return Ok(None) };
+        let members = self.members_of(channel).await?;
+        drop(turn);
+        Ok(Some(History { messages, members }))
+    }
+
+    async fn messages_since(
+        &self,
+        channel: &ChannelId,
+        since: Timestamp,
+    ) -> Result<Option<Vec<Message>>, Failure> {
+        let found = self.channel(channel).await?;
+        // A mark that was set after the hole began stands for a message that may have fallen into it.
+        let is_recent = |late: &Late| late.at > since.plus(limits::OVERLAP);
+        let late = found.first().and_then(|found| found.late).filter(is_recent);
+        let from_time = MessageId::first_of(since);
+        let mut query = PageQuery {
+            channel_id: channel.clone(),
+            lowest: late.map_or(from_time, |late| from_time.min(late.id)),
+            highest: MessageId::last_of(Timestamp::MAX),
+            newest_first: false,
+            limit: limits::PAGE_ROWS_MAX,
+            strong: true,
+        };
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        loop {
+            let page = self.call(self.hub.parts.messages.page(&query)).await?;
+            let last = page.entries.last().map(LogEntry::id);
+            for entry in page.entries {
+                if let LogEntry::Message(stored) = entry {
+                    bytes += stored.message.text.as_str().len();
+                    messages.push(stored.message);
+                }
+            }
+            let is_too_much = messages.len() > limits::BACK_FILL_MESSAGES_MAX
+                || bytes > limits::BACK_FILL_BYTES_MAX;
+            if is_too_much {
+                return Ok(None);
+            }
+            match last.and_then(MessageId::next).filter(|_| page.more) {
+                Some(next) => query.lowest = next,
+                None => return Ok(Some(messages)),
+            }
+        }
+    }
+
+    /// Reads the text of a message that travels by reference, strongly; `None` if there is none.
+    async fn text(
+        &self,
+        channel: &ChannelId,
+        id: PublicationId,
+    ) -> Result<Option<MessageText>, Failure> {
+        let Ok(id) = MessageId::parse(&id.to_string()) else { return Ok(None) };
+        Ok(match self.call(self.hub.parts.messages.entry(channel, id)).await? {
+            Some(LogEntry::Message(stored)) => Some(stored.message.text),
+            Some(LogEntry::Redirect(_)) | None => None,
+        })
     }
 }
 
@@ -154,52 +254,6 @@ pub(crate) async fn audit(hub: Arc<Hub>, workspace: WorkspaceId, tail: Position)
         }
     };
     Input::Audited { tail, found }
-}
-
-/// Reads the text of a message that travels by reference, strongly.
-pub(crate) async fn read_text(
-    hub: Arc<Hub>,
-    number: u64,
-    channel: ChannelId,
-    id: PublicationId,
-) -> Input {
-    let text = retried(&hub, "a message's text", || text_of(&hub, &channel, id)).await;
-    Input::TextRead { number, id, text: text.flatten() }
-}
-
-async fn text_of(
-    hub: &Hub,
-    channel: &ChannelId,
-    id: PublicationId,
-) -> Result<Option<MessageText>, ReadError> {
-    let Ok(id) = MessageId::parse(&id.to_string()) else { return Ok(None) };
-    Ok(match hub.parts.messages.entry(channel, id).await? {
-        Some(LogEntry::Message(stored)) => Some(stored.message.text),
-        Some(LogEntry::Redirect(_)) | None => None,
-    })
-}
-
-/// Tries a read a few times; `None` if the store does not tell. Never faster than a failing store
-/// can take: the wait doubles.
-async fn retried<T, F, R>(hub: &Hub, what: &'static str, read: F) -> Option<T>
-where
-    F: Fn() -> R,
-    R: Future<Output = Result<T, ReadError>>,
-{
-    let mut wait = FIRST_RETRY;
-    for _ in 0..limits::STORE_READ_ATTEMPTS_MAX {
-        let permit = hub.reads.acquire().await.ok()?;
-        let error = match read().await {
-            Ok(found) => return Some(found),
-            Err(error) => error,
-        };
-        drop(permit);
-        hub.health.doubt();
-        tracing::warn!(what, cause = %chain(&error), "a read failed");
-        tokio::time::sleep(wait).await;
-        wait *= 2;
-    }
-    None
 }
 
 /// Reads the stream from an entry, inclusive, to its end; tries until it can. A stream that is
@@ -255,7 +309,8 @@ async fn read_stream(
 
 /// The tail, and whatever follows it.
 const AUDIT_ENTRIES: usize = 2;
-const FIRST_RETRY: Duration = Duration::from_millis(50);
+/// Channels of a batch whose rows are read at once.
+const MEMBERS_AT_ONCE: usize = 4;
 
 #[cfg(test)]
 mod tests;

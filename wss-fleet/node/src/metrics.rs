@@ -19,6 +19,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) sockets: IntGauge,
     pub(crate) workspaces: IntGauge,
+    held_bytes: IntGauge,
     pub(crate) handshakes: IntCounter,
     pub(crate) attaches: IntCounter,
     pub(crate) publications: IntCounter,
@@ -77,6 +78,10 @@ impl Metrics {
         Self {
             sockets: gauge("inkwire_sockets", "Open sockets."),
             workspaces: gauge("inkwire_workspaces", "Workspaces that this node follows."),
+            held_bytes: gauge(
+                "inkwire_held_bytes",
+                "Publications that wait for the store, in bytes (G6).",
+            ),
             handshakes: counter("inkwire_handshakes_total", "Upgrades answered with 101."),
             attaches: counter("inkwire_attaches_total", "Sockets that got ready."),
             publications: counter("inkwire_publications_total", "Entries taken from the bus."),
@@ -110,6 +115,7 @@ impl Metrics {
         if let (Some(gauge), Some(seconds)) = (&self.certificate, hub.certificate_seconds()) {
             gauge.set(seconds);
         }
+        self.held_bytes.set(i64::try_from(hub.held.bytes()).unwrap_or(i64::MAX));
         self.shards.catch_up(hub.shards.counts());
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
@@ -247,7 +253,7 @@ mod tests {
         metrics.closes.with_label_values(&["restart"]).inc();
         metrics.tls_refusals.with_label_values(&["shed"]).inc();
         let gathered = metrics.registry.gather();
-        assert_eq!(gathered.len(), 23);
+        assert_eq!(gathered.len(), 24);
         let page = include_str!("../../../docs/operations.md");
         for family in gathered {
             assert!(page.contains(&format!("`{}", family.name())), "{}", family.name());

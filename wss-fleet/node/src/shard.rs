@@ -138,11 +138,11 @@ impl Shard {
                 Order::Control { socket, frame } => {
                     self.with(socket, |socket, written| socket.enqueue(&frame, true, written));
                 }
-                Order::Close { socket, code } => {
-                    self.with(socket, |socket, _| socket.say_goodbye(Some(code)));
+                Order::Close { socket, code, delay } => {
+                    self.with(socket, |socket, _| socket.say_goodbye(Some(code), delay));
                 }
                 Order::Finish { socket } => {
-                    self.with(socket, |socket, _| socket.say_goodbye(None));
+                    self.with(socket, |socket, _| socket.say_goodbye(None, None));
                 }
             }
         }
@@ -254,7 +254,7 @@ impl Shard {
                 && stalled(socket.blocked_since, limits::WRITE_STALL_MAX)
             {
                 self.written.slow_consumers += 1;
-                socket.say_goodbye(Some(CloseCode::SlowConsumer));
+                socket.say_goodbye(Some(CloseCode::SlowConsumer), None);
             }
         }
         for serial in over {

@@ -8,18 +8,21 @@ use std::time::Duration;
 use messaging::ports::{Notice, Subscription};
 use messaging::publisher::chain;
 use model::{WorkspaceId, limits};
-use session::{Effect, Input, Workspace};
+use protocol::close::CloseCode;
+use session::{Attach, Effect, Input, SocketId, Workspace};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::hub::{Hub, Request};
 use crate::metrics::Stale;
+use crate::reads::{Ended, Reads};
 use crate::{frames, jobs};
 
 /// What a job of the task came to.
 enum Done {
     Input(Input),
+    Read(Ended),
     Subscribed(Subscription),
 }
 
@@ -31,8 +34,10 @@ struct Task {
     subscription: Option<Subscription>,
     jobs: JoinSet<Done>,
     fill: Option<AbortHandle>,
+    reads: Reads,
     effects: Vec<Effect>,
     repairs: (u64, u64),
+    held: usize,
     /// While the path behind the sockets is not whole.
     stale: Option<Stale>,
 }
@@ -44,6 +49,8 @@ enum Event {
     Done(Done),
     Tick,
     Time,
+    /// A read may start that had to wait.
+    Reads,
     Orphaned,
 }
 
@@ -56,8 +63,10 @@ pub(crate) fn start(hub: Arc<Hub>, id: WorkspaceId, requests: mpsc::Receiver<Req
         subscription: None,
         jobs: JoinSet::new(),
         fill: None,
+        reads: Reads::new(Instant::now()),
         effects: Vec::new(),
         repairs: (0, 0),
+        held: 0,
         stale: Some(Stale::new(&hub.metrics.repairs, true)),
         hub: Arc::clone(&hub),
     };
@@ -73,6 +82,7 @@ impl Task {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut idle_since = None;
         loop {
+            let reads_at = self.reads.next_at(Instant::now());
             let event = tokio::select! {
                 // Timers, then what was asked for, then sockets that come and go, all of them
                 // bounded; publications, which can come without end, are last and starve nobody.
@@ -80,6 +90,7 @@ impl Task {
                 // Most workspaces wait for nothing: thousands of them must cost none.
                 _ = looks.tick(), if self.state.is_waiting() || self.state.is_idle() => Event::Time,
                 () = &mut tick => Event::Tick,
+                () = until(reads_at), if reads_at.is_some() => Event::Reads,
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(done) => Event::Done(done),
                     // A fill that was superseded. A panic is a defect: who waits for the answer is
@@ -97,7 +108,7 @@ impl Task {
             let (has_ticked, moves_ticks) =
                 (matches!(event, Event::Tick), !matches!(event, Event::Notice(_) | Event::Time));
             match event {
-                Event::Request(Request::Attach(attach)) => self.input(Input::Attach(*attach)).await,
+                Event::Request(Request::Attach(attach)) => self.attach(*attach).await,
                 Event::Request(Request::Detach(socket)) => self.input(Input::Detach(socket)).await,
                 Event::Notice(Some(notice)) => self.notice(notice).await,
                 Event::Notice(None) => {
@@ -111,6 +122,13 @@ impl Task {
                     self.fill = self.fill.take().filter(is_running);
                     self.input(input).await;
                 }
+                Event::Done(Done::Read(ended)) => {
+                    let jitter = self.jitter();
+                    for input in self.reads.done(ended, jitter, Instant::now()) {
+                        self.input(input).await;
+                    }
+                }
+                Event::Reads => {}
                 Event::Done(Done::Subscribed(subscription)) => {
                     self.subscription = Some(subscription);
                     self.input(Input::Linked).await;
@@ -130,6 +148,7 @@ impl Task {
                 }
                 Event::Orphaned => return,
             }
+            self.start_reads();
             if moves_ticks {
                 // No longer than an interval: the clock may have been set back.
                 let now = self.hub.now();
@@ -140,6 +159,37 @@ impl Task {
                     tick.as_mut().reset(next);
                 }
             }
+        }
+    }
+
+    /// Attaches a socket, unless so many wait already that its client had better come later.
+    async fn attach(&mut self, attach: Attach) {
+        if self.reads.admits(self.state.waiting(), Instant::now()) {
+            return self.input(Input::Attach(attach)).await;
+        }
+        self.refuse(attach.socket).await;
+    }
+
+    async fn refuse(&self, socket: SocketId) {
+        let now = Instant::now();
+        let delay = self.reads.busy_delay(self.state.waiting(), self.jitter(), now);
+        let code = CloseCode::Busy;
+        self.hub.metrics.closes.with_label_values(&[code.as_str()]).inc();
+        tracing::debug!(socket = socket.serial, code = code.as_str(), "a socket is closed");
+        self.hub.shards.refuse(socket, delay).await;
+    }
+
+    /// Random, from 0 to 1.
+    fn jitter(&self) -> f64 {
+        const STEPS: u32 = 1 << 20;
+        let step = self.hub.parts.randomness.up_to(u64::from(STEPS));
+        f64::from(u32::try_from(step).unwrap_or(STEPS)) / f64::from(STEPS)
+    }
+
+    fn start_reads(&mut self) {
+        while let Some(running) = self.reads.next(&self.state, Instant::now()) {
+            let (hub, id) = (Arc::clone(&self.hub), self.id.clone());
+            self.jobs.spawn(async move { Done::Read(jobs::read(hub, id, running).await) });
         }
     }
 
@@ -157,9 +207,15 @@ impl Task {
 
     async fn input(&mut self, input: Input) {
         let mut effects = std::mem::take(&mut self.effects);
-        self.state.handle(input, self.hub.now(), &mut effects);
-        for effect in effects.drain(..) {
-            self.perform(effect).await;
+        let mut next = Some(input);
+        while let Some(input) = next.take() {
+            self.state.handle(input, self.hub.now(), &mut effects);
+            for effect in effects.drain(..) {
+                if let Some(effect) = self.reads.ask(effect) {
+                    self.perform(effect).await;
+                }
+            }
+            next = self.count_held().map(|bytes| Input::Shed { bytes });
         }
         self.effects = effects;
         let repairs = self.state.repairs();
@@ -192,21 +248,15 @@ impl Task {
                 tracing::debug!(socket = socket.serial, code = code.as_str(), "a socket is closed");
                 hub.shards.close(socket, code).await;
             }
-            Effect::LoadUser { user, registration } => {
-                self.job(async move { jobs::load_user(hub, id, user, registration).await });
-            }
-            Effect::Refresh(channel) => {
-                self.job(async move { jobs::refresh(hub, id, channel).await });
-            }
-            Effect::ReadText { number, channel, id } => {
-                self.job(async move { jobs::read_text(hub, number, channel, id).await });
-            }
+            Effect::Refuse { socket } => self.refuse(socket).await,
+            // These are `Reads`'.
+            Effect::LoadUser { .. }
+            | Effect::Refresh(_)
+            | Effect::ReadAhead(_)
+            | Effect::ReadText { .. }
+            | Effect::ReadHistory { .. } => {}
             Effect::Audit { tail } => {
                 self.job(async move { jobs::audit(hub, id, tail).await });
-            }
-            Effect::ReadHistory { id: reading, channel, since } => {
-                let history = jobs::history(hub, id, reading, channel, since);
-                self.job(history);
             }
             Effect::Fill { id: fill, from } => {
                 // A fill that runs may have read before what made this one necessary.
@@ -217,6 +267,14 @@ impl Task {
                 self.fill = Some(self.job(fill));
             }
         }
+    }
+
+    /// Tells the node what this workspace holds; what may stay of it, if that is too much.
+    fn count_held(&mut self) -> Option<usize> {
+        let now = self.state.held_bytes();
+        let share = self.hub.held.change(self.held, now);
+        self.held = now;
+        share
     }
 
     fn job(&mut self, job: impl Future<Output = Input> + Send + 'static) -> AbortHandle {
@@ -237,6 +295,19 @@ impl Task {
                 wait = (wait * 2).min(longest);
             }
         });
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.hub.held.change(self.held, 0);
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,8 +1,16 @@
 //! Publications that wait for what their delivery needs: a newer view, or a text (G6).
+//!
+//! A hold lasts as long as it fits its bounds. What it holds is stored, so there is no hurry to give
+//! it up while the store is slow. Beyond the bounds the channel is *lost*: its publications are
+//! dropped, and once the store tells who its members are, they read it again.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use model::{ChannelId, Position, Timestamp, limits};
+use model::{ChannelId, Position, Timestamp};
+use protocol::publication::Publication;
+
+use crate::ring::weight;
 
 /// What the first publication of a hold needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,19 +21,38 @@ pub(crate) enum Need {
     Text,
 }
 
-/// The held publications of a workspace: by channel, in order, as numbers of ring links.
+/// The held publications of a workspace: by channel, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
     channels: BTreeMap<ChannelId, Hold>,
-    /// Every held number and the position of the entry before it.
-    before: BTreeMap<u64, Position>,
+    lost: BTreeMap<ChannelId, Lost>,
+    /// Ring numbers that no cursor may pass, with the position of the entry before each.
+    before: BTreeMap<u64, Barrier>,
+    bytes: usize,
 }
 
 #[derive(Debug)]
 struct Hold {
-    numbers: VecDeque<u64>,
+    publications: VecDeque<(u64, Arc<Publication>)>,
+    bytes: usize,
     since: Timestamp,
     asked_for: Option<Need>,
+}
+
+/// A channel whose publications were dropped before anybody could tell whose they are.
+#[derive(Debug)]
+struct Lost {
+    /// Ring number of the first of them.
+    first: u64,
+    /// The newest membership version that one of them needs.
+    version: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Barrier {
+    position: Position,
+    /// Whether a publication is held there; otherwise its channel's members are to read it.
+    is_held: bool,
 }
 
 impl Holds {
@@ -33,34 +60,58 @@ impl Holds {
         self.channels.contains_key(channel)
     }
 
-    pub(crate) fn holds(&self, number: u64) -> bool {
-        self.before.contains_key(&number)
+    pub(crate) fn is_lost(&self, channel: &ChannelId) -> bool {
+        self.lost.contains_key(channel)
     }
 
-    /// Holds a publication behind those of its channel; false if the hold is too long.
+    pub(crate) fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// Whether the publication of this number waits here.
+    pub(crate) fn holds(&self, number: u64) -> bool {
+        self.before.get(&number).is_some_and(|barrier| barrier.is_held)
+    }
+
+    /// Whether nobody knows who may see this publication of a channel.
+    pub(crate) fn is_unresolved(&self, channel: &ChannelId, number: u64) -> bool {
+        self.lost.get(channel).is_some_and(|lost| number >= lost.first)
+    }
+
+    /// Bytes that are held.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Holds a publication after those of its channel.
     pub(crate) fn push(
         &mut self,
         channel: &ChannelId,
         number: u64,
         before: Position,
+        publication: Arc<Publication>,
         now: Timestamp,
-    ) -> bool {
+    ) {
         let hold = self.channels.entry(channel.clone()).or_insert_with(|| Hold {
-            numbers: VecDeque::new(),
+            publications: VecDeque::new(),
+            bytes: 0,
             since: now,
             asked_for: None,
         });
-        hold.numbers.push_back(number);
-        self.before.insert(number, before);
-        hold.numbers.len() <= limits::HELD_PUBLICATIONS_MAX
+        let bytes = weight(&publication);
+        hold.publications.push_back((number, publication));
+        hold.bytes += bytes;
+        self.bytes += bytes;
+        self.before.insert(number, Barrier { position: before, is_held: true });
     }
 
-    /// The first held publication of a channel.
-    pub(crate) fn first(&self, channel: &ChannelId) -> Option<u64> {
-        self.channels.get(channel)?.numbers.front().copied()
+    /// The first held publication of a channel, and its number.
+    pub(crate) fn first(&self, channel: &ChannelId) -> Option<(u64, &Arc<Publication>)> {
+        let (number, publication) = self.channels.get(channel)?.publications.front()?;
+        Some((*number, publication))
     }
 
-    /// Notes what the first one needs; true if that was not asked for yet.
+    /// Records what the first one needs; true if that was not asked for yet.
     pub(crate) fn ask(&mut self, channel: &ChannelId, need: Need) -> bool {
         match self.channels.get_mut(channel) {
             Some(hold) if hold.asked_for != Some(need) => {
@@ -78,47 +129,127 @@ impl Holds {
         }
     }
 
-    /// Lets the first publication of a channel go; the time of the next one starts now.
+    /// Puts a publication whose text was read in the place of the one without.
+    pub(crate) fn set_publication(
+        &mut self,
+        channel: &ChannelId,
+        number: u64,
+        publication: &Arc<Publication>,
+    ) {
+        let Some(hold) = self.channels.get_mut(channel) else { return };
+        let held = hold.publications.iter_mut().find(|(of, _)| *of == number);
+        if let Some((_, held)) = held {
+            let (less, more) = (weight(held), weight(publication));
+            hold.bytes = (hold.bytes + more).saturating_sub(less);
+            self.bytes = (self.bytes + more).saturating_sub(less);
+            *held = Arc::clone(publication);
+        }
+    }
+
+    /// Lets the first publication of a channel go.
     pub(crate) fn pop(&mut self, channel: &ChannelId, now: Timestamp) {
         let Some(hold) = self.channels.get_mut(channel) else { return };
-        if let Some(number) = hold.numbers.pop_front() {
+        if let Some((number, publication)) = hold.publications.pop_front() {
+            let bytes = weight(&publication);
+            hold.bytes = hold.bytes.saturating_sub(bytes);
+            self.bytes = self.bytes.saturating_sub(bytes);
             self.before.remove(&number);
         }
         hold.since = now;
-        if hold.numbers.is_empty() {
+        if hold.publications.is_empty() {
             self.channels.remove(channel);
         }
     }
 
-    /// Gives a channel's hold up; the numbers that nobody decided upon.
-    pub(crate) fn drop_channel(&mut self, channel: &ChannelId) -> VecDeque<u64> {
-        let numbers = self.channels.remove(channel).map(|hold| hold.numbers).unwrap_or_default();
+    /// Drops a channel's hold; the numbers of what it held.
+    pub(crate) fn remove(&mut self, channel: &ChannelId) -> Vec<u64> {
+        let Some(hold) = self.channels.remove(channel) else { return Vec::new() };
+        self.bytes = self.bytes.saturating_sub(hold.bytes);
+        let numbers: Vec<u64> = hold.publications.iter().map(|(number, _)| *number).collect();
         for number in &numbers {
             self.before.remove(number);
         }
         numbers
     }
 
-    /// Gives all holds up; the numbers that nobody decided upon.
-    pub(crate) fn clear(&mut self) -> Vec<u64> {
-        self.channels.clear();
-        std::mem::take(&mut self.before).into_keys().collect()
+    /// The channel that holds the most.
+    pub(crate) fn largest(&self) -> Option<ChannelId> {
+        let largest = self.channels.iter().max_by_key(|(_, hold)| hold.bytes);
+        largest.map(|(channel, _)| channel.clone())
     }
 
-    /// Channels that were held for too long.
-    pub(crate) fn overdue(&self, now: Timestamp) -> Vec<ChannelId> {
-        let is_overdue = |hold: &Hold| now.since(hold.since) >= limits::HOLD_MAX;
-        let overdue = self.channels.iter().filter(|(_, hold)| is_overdue(hold));
-        overdue.map(|(channel, _)| channel.clone()).collect()
+    /// Gives up what a channel holds, to keep the bounds. `version_of` tells which membership
+    /// version a publication needs.
+    pub(crate) fn lose(&mut self, channel: &ChannelId, version_of: impl Fn(&Publication) -> u64) {
+        let Some(hold) = self.channels.get(channel) else { return };
+        let version =
+            hold.publications.iter().map(|(_, publication)| version_of(publication)).max();
+        let first = hold.publications.front().map(|(number, _)| *number);
+        let (Some(first), Some(version)) = (first, version) else { return };
+        let position = self.before.get(&first).map(|barrier| barrier.position);
+        self.remove(channel);
+        self.lost.insert(channel.clone(), Lost { first, version });
+        if let Some(position) = position {
+            self.before.insert(first, Barrier { position, is_held: false });
+        }
     }
 
-    /// The position before the oldest held publication: no cursor goes beyond it.
+    /// One more publication of a lost channel is dropped.
+    pub(crate) fn lose_another(&mut self, channel: &ChannelId, version: u64) {
+        if let Some(lost) = self.lost.get_mut(channel) {
+            lost.version = lost.version.max(version);
+        }
+    }
+
+    /// A view of this version is here. True if it ends the loss: whoever it names is to read the
+    /// channel, and no cursor passes what was dropped until [`Holds::told`].
+    pub(crate) fn find(&mut self, channel: &ChannelId, version: u64) -> bool {
+        let is_found = self.lost.get(channel).is_some_and(|lost| version >= lost.version);
+        if is_found {
+            self.lost.remove(channel);
+        }
+        is_found
+    }
+
+    /// Everybody who is to read was told so.
+    pub(crate) fn told(&mut self) {
+        let lost: Vec<u64> = self.lost.values().map(|lost| lost.first).collect();
+        self.before.retain(|number, barrier| barrier.is_held || lost.contains(number));
+    }
+
+    /// The stream was forked after this number: what came later is not in it.
+    pub(crate) fn cut_after(&mut self, number: u64) {
+        let numbers: Vec<u64> =
+            self.before.range(number + 1..).map(|(number, _)| *number).collect();
+        for number in &numbers {
+            self.before.remove(number);
+        }
+        self.lost.retain(|_, lost| lost.first <= number);
+        for hold in self.channels.values_mut() {
+            while hold.publications.back().is_some_and(|(last, _)| *last > number)
+                && let Some((_, publication)) = hold.publications.pop_back()
+            {
+                let bytes = weight(&publication);
+                hold.bytes = hold.bytes.saturating_sub(bytes);
+                self.bytes = self.bytes.saturating_sub(bytes);
+            }
+        }
+        self.channels.retain(|_, hold| !hold.publications.is_empty());
+    }
+
+    /// Since when the oldest hold has waited.
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
+        self.channels.values().map(|hold| hold.since).min()
+    }
+
+    /// The position before the oldest publication that is held or to be read again: no cursor goes
+    /// beyond it.
     pub(crate) fn safe(&self) -> Option<Position> {
-        self.before.first_key_value().map(|(_, position)| *position)
+        self.before.first_key_value().map(|(_, barrier)| barrier.position)
     }
 
     /// The same for the links up to `number`: what a replayed link may carry.
     pub(crate) fn safe_at(&self, number: u64) -> Option<Position> {
-        self.before.range(..=number).next().map(|(_, position)| *position)
+        self.before.range(..=number).next().map(|(_, barrier)| barrier.position)
     }
 }

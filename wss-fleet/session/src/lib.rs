@@ -14,6 +14,7 @@
 mod allowance;
 mod audience;
 mod connection;
+mod delivered;
 mod hold;
 mod meter;
 mod ring;

@@ -111,7 +111,7 @@ impl Ring {
 }
 
 /// What a link costs in memory, near enough: its text and a few hundred bytes of names.
-fn weight(publication: &Publication) -> usize {
+pub(crate) fn weight(publication: &Publication) -> usize {
     const NAMES: usize = 256;
     NAMES
         + match &publication.body {

@@ -72,7 +72,6 @@ pub(crate) struct Roster {
     users: BTreeMap<UserKey, LocalUser>,
     keys: HashMap<UserId, UserKey>,
     views: HashMap<ChannelId, View>,
-    everyone: Option<Audience>,
     /// Counts registrations and membership changes, so that "since" has a meaning.
     sequence: u64,
     empty_views: usize,
@@ -186,7 +185,6 @@ impl Roster {
     }
 
     fn forget_audiences(&mut self, key: UserKey) {
-        self.everyone = None;
         let Some(user) = self.users.get(&key) else { return };
         for channel in &user.channels.0 {
             if let Some(view) = self.views.get_mut(channel) {
@@ -288,6 +286,16 @@ impl Roster {
         known.map_or_else(|| channel.clone(), |(known, _)| known.clone())
     }
 
+    /// The local members of a channel.
+    pub(crate) fn members(&self, channel: &ChannelId) -> impl Iterator<Item = UserKey> {
+        self.views.get(channel).into_iter().flat_map(|view| view.members.iter().copied())
+    }
+
+    /// Everybody who is here.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = UserKey> {
+        self.users.keys().copied()
+    }
+
     pub(crate) fn is_member(&self, channel: &ChannelId, key: UserKey) -> bool {
         self.views.get(channel).is_some_and(|view| view.members.contains(&key))
     }
@@ -310,13 +318,6 @@ impl Roster {
             }
             _ => members,
         }
-    }
-
-    /// All sockets of the workspace.
-    pub(crate) fn everyone(&mut self) -> Audience {
-        let users = &self.users;
-        let all = || Audience::of(users.values().flat_map(|user| user.sockets.iter().copied()));
-        self.everyone.get_or_insert_with(all).clone()
     }
 }
 

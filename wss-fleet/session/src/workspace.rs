@@ -5,6 +5,7 @@ mod attach;
 mod back_fill;
 mod chain;
 mod deliver;
+mod resync;
 mod ticks;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -16,16 +17,17 @@ use model::{
     UserId, WorkspaceId, limits,
 };
 use protocol::close::CloseCode;
-use protocol::frame::ServerFrame;
 use protocol::publication::{Entry, Publication};
 
 use crate::audience::{Audience, SocketId};
+use crate::delivered::{Delivered, Era};
 use crate::hold::Holds;
 use crate::ring::Ring;
 use crate::roster::{Roster, UserKey};
 
 use attach::Waiting;
 use back_fill::Debt;
+use resync::Resyncs;
 use ticks::{AUDIT, Attached};
 
 pub use back_fill::History;
@@ -84,7 +86,7 @@ pub enum Input {
         /// The stream's entries from there on, inclusive; the first ones will do.
         found: Vec<Position>,
     },
-    /// The answer to [`Effect::ReadHistory`]; none if the store did not tell, or it is too much.
+    /// The answer to [`Effect::ReadHistory`]; none if it is too much, or the store refuses this read.
     HistoryRead {
         /// Which reading this answers; the answer to an older one is of no use.
         id: u64,
@@ -97,7 +99,7 @@ pub enum Input {
     Attach(Attach),
     /// A socket is gone.
     Detach(SocketId),
-    /// The answer to [`Effect::LoadUser`]; none if the store did not tell.
+    /// The answer to [`Effect::LoadUser`]; none if the store refuses this read and answers others.
     UserLoaded {
         /// Whose.
         user: UserId,
@@ -106,15 +108,19 @@ pub enum Input {
         /// Their rows.
         loaded: Option<LoadedUser>,
     },
-    /// The answer to [`Effect::Refresh`]; none if the store did not tell.
+    /// The answer to [`Effect::Refresh`] or [`Effect::ReadAhead`]; none if the store refuses this read
+    /// and answers others.
     Refreshed {
         /// Of which channel.
         channel: ChannelId,
         /// What was read.
         members: Option<ChannelMembers>,
     },
-    /// The answer to [`Effect::ReadText`]; none if the store did not tell.
+    /// The answer to [`Effect::ReadText`]; none if the store has no such message, or refuses this read
+    /// and answers others.
     TextRead {
+        /// The channel that the effect named.
+        channel: ChannelId,
         /// The link that the effect named.
         number: u64,
         /// The message that the effect named: after a fork the number may be another link's.
@@ -124,8 +130,13 @@ pub enum Input {
     },
     /// It is time for ticks: [`Workspace::next_tick`] tells when.
     Tick,
-    /// Time passed: holds and attaches may be overdue.
+    /// Time passed: attaches may be overdue, resyncs due.
     Time,
+    /// The node holds more than it may: give up holds until this many bytes are left.
+    Shed {
+        /// What may stay.
+        bytes: usize,
+    },
 }
 
 /// What the node does for a workspace, in order.
@@ -157,6 +168,11 @@ pub enum Effect {
         /// To whom.
         to: Audience,
     },
+    /// End a socket that cannot be attached soon: its client is to come back later.
+    Refuse {
+        /// The socket.
+        socket: SocketId,
+    },
     /// End a socket.
     Close {
         /// The socket.
@@ -171,8 +187,10 @@ pub enum Effect {
         /// To be given back with the answer.
         registration: u64,
     },
-    /// Read a channel's members, strongly, version first.
+    /// Read a channel's members, strongly, version first: publications wait for them.
     Refresh(ChannelId),
+    /// The same, before any publication waits for it.
+    ReadAhead(ChannelId),
     /// Read a message's text, strongly.
     ReadText {
         /// Names the link in the answer.
@@ -230,13 +248,20 @@ pub struct Workspace {
     /// By user, in the order in which they came: of a herd, one user is found at once.
     waiting: BTreeMap<UserKey, Vec<Waiting>>,
     reading: HashSet<u64>,
-    /// Links that were given up: nobody decided who may see them, or their text could not be read.
-    undecided: HashSet<u64>,
+    /// Links whose audience the store refuses to tell.
+    unresolved: HashSet<u64>,
+    /// Channels of the stream's past whose members were not read: the next publication would wait.
+    unread: HashSet<ChannelId>,
+    delivered: Delivered,
+    era: Era,
     /// What the stream has lost and nobody was told yet.
     debt: Option<Debt>,
+    resyncs: Resyncs,
+    /// Publications have waited for so long that ticks say so.
+    is_held_up: bool,
     audit_at: Timestamp,
     fills: u64,
-    resyncs: u64,
+    resyncs_told: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -271,11 +296,16 @@ impl Workspace {
             sockets: HashMap::new(),
             waiting: BTreeMap::new(),
             reading: HashSet::new(),
-            undecided: HashSet::new(),
+            unresolved: HashSet::new(),
+            unread: HashSet::new(),
+            delivered: Delivered::default(),
+            era: 0,
             debt: None,
+            resyncs: Resyncs::default(),
+            is_held_up: false,
             audit_at: now.plus(AUDIT),
             fills: 0,
-            resyncs: 0,
+            resyncs_told: 0,
         }
     }
 
@@ -303,16 +333,23 @@ impl Workspace {
             Input::Refreshed { channel, members } => {
                 self.on_refreshed(&channel, members, now, effects);
             }
-            Input::TextRead { number, id, text } => self.on_text(number, id, text, now, effects),
+            Input::TextRead { channel, number, id, text } => {
+                self.on_text((&channel, number, id), text, now, effects);
+            }
             Input::Tick => self.on_tick(now, effects),
             Input::Time => self.on_time(now, effects),
+            Input::Shed { bytes } => self.shed(bytes, effects),
         }
+        self.tell_resyncs(now, effects);
     }
 
     /// Whether [`Input::Time`] has something to look at.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty() || self.holds.safe().is_some() || self.debt.is_some()
+        !self.waiting.is_empty()
+            || self.holds.safe().is_some()
+            || !self.resyncs.is_empty()
+            || self.is_held_up
     }
 
     /// Whether nobody is connected, or about to be.
@@ -324,13 +361,40 @@ impl Workspace {
     /// Whether the path behind the sockets is whole.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        self.link == Link::Up
+        self.link == Link::Up && !self.is_held_up
     }
 
     /// Fills that were started, and resyncs that were told to sockets.
     #[must_use]
     pub fn repairs(&self) -> (u64, u64) {
-        (self.fills, self.resyncs)
+        (self.fills, self.resyncs_told)
+    }
+
+    /// Bytes of publications that wait for the store.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.holds.bytes()
+    }
+
+    /// Sockets that wait to be attached.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.values().map(Vec::len).sum()
+    }
+
+    /// Whether the answer to a [`Effect::LoadUser`] is still of use.
+    #[must_use]
+    pub fn awaits_user(&self, user: &UserId, registration: u64) -> bool {
+        let key = self.roster.key_at(user, registration);
+        key.and_then(|key| self.roster.user(key)).is_some_and(|user| !user.is_loaded)
+    }
+
+    /// Whether the answer to a [`Effect::Refresh`] or [`Effect::ReadAhead`] is still of use.
+    #[must_use]
+    pub fn awaits_members(&self, channel: &ChannelId) -> bool {
+        self.holds.is_held(channel)
+            || self.holds.is_lost(channel)
+            || self.roster.version(channel) == 0
     }
 
     /// The position that frames may carry now: the tail, or before the oldest publication that is
@@ -344,34 +408,11 @@ impl Workspace {
     }
 
     fn on_time(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        for channel in self.holds.overdue(now) {
-            self.fail_closed(&channel, "membership could not be read", effects);
-        }
+        let oldest = self.holds.oldest();
+        self.is_held_up = oldest.is_some_and(|since| now.since(since) >= limits::HOLD_STALE);
         self.expire_waiting(now, effects);
-        self.expire_debt(now, effects);
-    }
-
-    /// Tells sockets that something could not be delivered: never silently (G4). Their delays are
-    /// spread, so that they do not come as a herd.
-    fn resync(&mut self, reason: &str, to: &Audience, effects: &mut Vec<Effect>) {
-        let spread = limits::RESYNC_SPREAD.as_secs() * 1_000;
-        for step in 0..RESYNC_STEPS {
-            let sockets = to.sockets().filter(|socket| socket.serial % RESYNC_STEPS == step);
-            let to = Audience::of(sockets);
-            if !to.is_empty() {
-                self.resyncs += to.sockets().count() as u64;
-                let delay_ms = spread * step / RESYNC_STEPS;
-                let frame =
-                    ServerFrame::Resync { reason: reason.to_owned(), delay_ms, channels: None };
-                let frame = (self.framing)(frame.encode());
-                effects.push(Effect::Deliver { frame, to, is_live: true, publication: None });
-            }
-        }
     }
 }
-
-/// Into how many groups a resync's readers are spread.
-const RESYNC_STEPS: u64 = 16;
 
 #[cfg(test)]
 mod tests;

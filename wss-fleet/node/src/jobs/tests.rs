@@ -5,6 +5,7 @@ use model::{Channel, ChannelType, Contract, Member};
 
 use super::*;
 use crate::hub::stand::Stand;
+use crate::pace::Pace;
 
 /// A node over tables in memory, and one channel with one member in them.
 struct Rig {
@@ -58,8 +59,13 @@ impl Rig {
     async fn read(&self) -> Option<(Vec<MessageId>, Vec<UserId>)> {
         let since = HOLE.minus(limits::OVERLAP);
         let hub = Arc::clone(&self.stand.hub);
-        let answer = history(hub, workspace(), 3, self.channel.clone(), since).await;
-        let Input::HistoryRead { id: 3, channel, history } = answer else { panic!("{answer:?}") };
+        let read = Read::History { reading: 3, channel: self.channel.clone(), since };
+        let started = Pace::new(Instant::now()).start(Instant::now()).unwrap();
+        let mut ended = super::read(hub, workspace(), Running { read, started }).await;
+        assert!(ended.failed.is_none());
+        let Some(Input::HistoryRead { id: 3, channel, history }) = ended.inputs.pop() else {
+            panic!("{ended:?}")
+        };
         assert_eq!(channel, self.channel);
         let read = history?;
         let ids = read.messages.iter().map(|message| message.id).collect();

@@ -131,7 +131,7 @@ impl Socket {
             *self.tally(is_live) = sum;
         } else {
             written.slow_consumers += 1;
-            self.say_goodbye(Some(CloseCode::SlowConsumer));
+            self.say_goodbye(Some(CloseCode::SlowConsumer), None);
         }
         has_room
     }
@@ -145,8 +145,9 @@ impl Socket {
         if is_live { &mut self.live } else { &mut self.missed }
     }
 
-    /// Drops what is queued behind the frame that is being written, and closes.
-    pub(super) fn say_goodbye(&mut self, code: Option<CloseCode>) {
+    /// Drops what is queued behind the frame that is being written, and closes. The close frame says
+    /// when to come again, if there is a `delay`.
+    pub(super) fn say_goodbye(&mut self, code: Option<CloseCode>, delay: Option<Duration>) {
         if self.closing_since.is_some() {
             return;
         }
@@ -154,7 +155,7 @@ impl Socket {
         if let Some(code) = code {
             // The kernel may have half a frame: its rest must come before the close frame.
             self.queue.truncate(1);
-            self.queue.push_back(Queued { frame: frames::close(code), is_live: false });
+            self.queue.push_back(Queued { frame: frames::close(code, delay), is_live: false });
         }
         self.ended.notify_one();
     }

@@ -166,7 +166,7 @@ async fn g5_a_socket_that_swallows_nothing_is_a_slow_consumer() {
 async fn a_close_says_why_and_ends_the_stream() {
     let mut rig = Rig::start();
     let (socket, mut peer, ended) = rig.socket(1_024).await;
-    rig.order(Order::Close { socket, code: CloseCode::Revoked }).await;
+    rig.order(Order::Close { socket, code: CloseCode::Revoked, delay: None }).await;
     ended.notified().await;
     let mut read = Vec::new();
     peer.read_to_end(&mut read).await.unwrap();

@@ -1,7 +1,7 @@
 //! Attaching sockets: register, read rows, then `ready` and what was missed, in one step (G5).
 
 use bytes::Bytes;
-use model::{Position, Timestamp, UserId, limits};
+use model::{ChannelId, Position, Timestamp, UserId, limits};
 use protocol::close::CloseCode;
 use protocol::frame::{Ready, ServerFrame};
 use protocol::publication::PublicationBody;
@@ -73,11 +73,22 @@ impl Workspace {
                 self.close_user(user, CloseCode::Revoked, now, effects);
             }
             Some(LoadedUser { channels, .. }) => {
+                self.read_ahead(&channels, effects);
                 self.roster.load(key, channels);
                 self.no_longer_unloaded(key, now, effects);
                 self.settle_waiting(Some(key), now, effects);
             }
             None => self.close_user(user, CloseCode::Internal, now, effects),
+        }
+    }
+
+    /// Asks for the members of those channels whose next publication would wait for them: the
+    /// stream's past names them, so it will come. Whatever is asked for together is read together.
+    fn read_ahead(&mut self, channels: &[ChannelId], effects: &mut Vec<Effect>) {
+        for channel in channels {
+            if self.unread.remove(channel) && self.roster.version(channel) == 0 {
+                effects.push(Effect::ReadAhead(channel.clone()));
+            }
         }
     }
 
@@ -155,7 +166,7 @@ impl Workspace {
         let mut numbers = Vec::new();
         let mut texts = Vec::new();
         for (number, link) in self.ring.from(after + 1) {
-            if self.undecided.contains(&number) {
+            if self.is_unresolved(number, &link.publication.body) {
                 return Replay::Impossible;
             }
             if self.holds.holds(number) || !self.is_visible(key, &link.publication.body) {
@@ -180,6 +191,18 @@ impl Workspace {
         let frames: Vec<Bytes> =
             numbers.into_iter().filter_map(|number| self.replay_frame(number)).collect();
         Replay::Frames(frames)
+    }
+
+    /// Whether nobody knows who may see this link.
+    fn is_unresolved(&self, number: u64, body: &PublicationBody) -> bool {
+        let channel = match body {
+            PublicationBody::Message(message) => &message.channel_id,
+            PublicationBody::Channel(change) => &change.channel_id,
+            PublicationBody::Revoked { .. }
+            | PublicationBody::Marker
+            | PublicationBody::Unreadable => return false,
+        };
+        self.unresolved.contains(&number) || self.holds.is_unresolved(channel, number)
     }
 
     fn is_visible(&self, key: UserKey, body: &PublicationBody) -> bool {
@@ -217,7 +240,7 @@ impl Workspace {
         effects: &mut Vec<Effect>,
     ) {
         let socket = waiting.attach.socket;
-        self.sockets.insert(socket, Attached::new(key, socket, now));
+        self.sockets.insert(socket, Attached::new(key, socket, self.era, now));
         self.roster.add_socket(key, socket);
         effects.push(Effect::Ready { socket, frames });
     }
@@ -226,11 +249,11 @@ impl Workspace {
         let all =
             self.waiting.iter().flat_map(|(key, waiting)| waiting.iter().map(|one| (*key, one)));
         let is_overdue =
-            |(_, one): &(UserKey, &Waiting)| now.since(one.since) >= limits::SILENCE_MAX;
+            |(_, one): &(UserKey, &Waiting)| now.since(one.since) >= limits::ATTACH_WAIT_MAX;
         let overdue: Vec<(UserKey, SocketId)> =
             all.filter(is_overdue).map(|(key, one)| (key, one.attach.socket)).collect();
         for (key, socket) in overdue {
-            effects.push(Effect::Close { socket, code: CloseCode::Internal });
+            effects.push(Effect::Refuse { socket });
             self.forget_socket(key, socket);
             self.leave_if_gone(key, now, effects);
         }

@@ -1,20 +1,22 @@
 //! What the stream has lost is read from the store (G4): the node catches up, its clients do
 //! nothing.
 //!
-//! 1. [`Workspace::owe`]: the stream holds no link of ours. What was delivered is noted, and where
-//!    cursors have to stay.
+//! 1. [`Workspace::owe`]: the stream holds no link of ours. Cursors stay where they are.
 //! 2. Everybody's rows are read anew; they name the channels.
 //! 3. Each channel is read from [`limits::OVERLAP`] before the last link on, its members last, and
 //!    its members' sockets get what they have not had.
-//! 4. When all channels are read, or given up with a `resync`, the link is up.
+//! 4. When all channels are read, or are too much and given up with a `resync`, the link is up. While
+//!    the store is away the workspace waits: its clients would read from the same store.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
-use model::{ChannelId, Message, Position, PublicationId, Timestamp, limits};
+use bytes::Bytes;
+use model::{ChannelId, Message, Position, Timestamp, limits};
 use protocol::frame::ServerFrame;
-use protocol::publication::{PublicationBody, PublishedMessage};
 
 use super::{ChannelMembers, Effect, Link, Workspace};
+use crate::audience::{Audience, SocketId};
+use crate::delivered::{ALL, Era};
 use crate::roster::UserKey;
 
 /// What the store holds of a channel since a time.
@@ -32,8 +34,6 @@ pub(super) struct Debt {
     /// No frame carries a cursor beyond this until it is paid.
     pub(super) before: Position,
     since: Timestamp,
-    /// What the sockets have had: not pushed again. An id is unique within a channel only.
-    delivered: HashSet<(ChannelId, PublicationId)>,
     /// Whose rows are being read.
     users: BTreeSet<UserKey>,
     /// Which channels are being read.
@@ -41,38 +41,23 @@ pub(super) struct Debt {
     /// Messages that were pushed from the store.
     paid: usize,
     reading: u64,
-    reading_since: Timestamp,
 }
 
 impl Workspace {
     /// Notes what sockets are owed. A debt that is there already reaches further back, and what
     /// was taken since was delivered to nobody.
-    pub(super) fn owe(&mut self, now: Timestamp) {
+    pub(super) fn owe(&mut self) {
         let Some(before) = self.safe().filter(|_| self.debt.is_none()) else { return };
         if self.sockets.is_empty() {
             return;
         }
-        let is_decided =
-            |number: &u64| !self.holds.holds(*number) && !self.undecided.contains(number);
-        let links = self.ring.from(0).filter(|(number, _)| is_decided(number));
-        let delivered = links.filter_map(|(_, link)| match &link.publication.body {
-            PublicationBody::Message(PublishedMessage { channel_id, .. }) => {
-                Some((channel_id.clone(), link.publication.id))
-            }
-            PublicationBody::Channel(_)
-            | PublicationBody::Revoked { .. }
-            | PublicationBody::Marker
-            | PublicationBody::Unreadable => None,
-        });
         self.debt = Some(Debt {
             before,
             since: Timestamp::from_unix_ms(before.entry.ms).minus(limits::OVERLAP),
-            delivered: delivered.collect(),
             users: BTreeSet::new(),
             channels: BTreeSet::new(),
             paid: 0,
             reading: 0,
-            reading_since: now,
         });
     }
 
@@ -81,7 +66,7 @@ impl Workspace {
         let Some(debt) = &mut self.debt else { return };
         self.link = Link::BackFilling;
         self.fills += 1;
-        (debt.reading, debt.reading_since) = (self.fills, now);
+        debt.reading = self.fills;
         debt.users = self.roster.unloaded();
         debt.channels.clear();
         self.read_channels_when_known(now, effects);
@@ -137,50 +122,65 @@ impl Workspace {
         match history.filter(fits) {
             Some(History { messages, .. }) => self.pay(channel, messages, effects),
             None => {
-                let to = self.roster.audience(channel);
-                self.resync("a channel could not be read", &to, effects);
+                let members: Vec<UserKey> = self.roster.members(channel).collect();
+                self.resyncs.owe(members, Some(channel), "a channel could not be read", now);
             }
         }
         self.settle_debt(now, effects);
     }
 
+    /// Pushes to each socket of the channel what it has not had.
     fn pay(&mut self, channel: &ChannelId, messages: Vec<Message>, effects: &mut Vec<Effect>) {
         let to = self.roster.audience(channel);
+        let next = self.era.wrapping_add(1);
         let Some(debt) = self.debt.as_mut().filter(|_| !to.is_empty()) else { return };
         let (cursor, framing) = (debt.before.to_string(), self.framing);
-        let mut frames = Vec::new();
+        let mut frames: BTreeMap<Era, Vec<Bytes>> = BTreeMap::new();
         for message in messages {
-            if debt.delivered.insert((channel.clone(), message.id.into())) {
-                let frame = ServerFrame::Message { cursor: cursor.clone(), message };
-                frames.push(framing(frame.encode()));
+            let id = message.id.into();
+            let reached = self.delivered.reached(channel, id).unwrap_or(0);
+            if reached == ALL {
+                continue;
+            }
+            self.delivered.insert(channel, id, next);
+            let frame = ServerFrame::Message { cursor: cursor.clone(), message };
+            frames.entry(reached).or_default().push(framing(frame.encode()));
+            debt.paid += 1;
+        }
+        for (era, frames) in frames {
+            let to = if era == 0 { to.clone() } else { self.since_era(&to, era) };
+            if !to.is_empty() {
+                effects.push(Effect::Replay { frames, to });
             }
         }
-        debt.paid += frames.len();
-        if !frames.is_empty() {
-            effects.push(Effect::Replay { frames, to });
-        }
+    }
+
+    /// The sockets that attached in an era or later.
+    fn since_era(&self, to: &Audience, era: Era) -> Audience {
+        let is_later = |socket: &SocketId| {
+            self.sockets.get(socket).is_some_and(|attached| attached.era >= era)
+        };
+        Audience::of(to.sockets().filter(is_later))
     }
 
     fn settle_debt(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         if self.debt.as_ref().is_some_and(|debt| debt.users.is_empty() && debt.channels.is_empty())
         {
-            self.debt = None;
+            self.end_debt();
             self.linked_up(now, effects);
         }
     }
 
-    /// Gives a reading up that takes too long, whatever became of it.
-    pub(super) fn expire_debt(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let is_overdue = |debt: &Debt| now.since(debt.reading_since) >= limits::BACK_FILL_MAX;
-        if self.link == Link::BackFilling && self.debt.as_ref().is_some_and(is_overdue) {
-            self.give_up_debt("reading took too long", now, effects);
-        }
+    fn give_up_debt(&mut self, why: &'static str, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.end_debt();
+        let everyone: Vec<UserKey> = self.roster.keys().collect();
+        self.resyncs.owe(everyone, None, why, now);
+        self.linked_up(now, effects);
     }
 
-    fn give_up_debt(&mut self, why: &str, now: Timestamp, effects: &mut Vec<Effect>) {
+    /// Sockets that attach from now on have not had what was pushed from the store.
+    fn end_debt(&mut self) {
         self.debt = None;
-        let everyone = self.roster.everyone();
-        self.resync(why, &everyone, effects);
-        self.linked_up(now, effects);
+        self.era = self.era.wrapping_add(1);
     }
 }

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::mem;
 
 use model::{Position, Timestamp, limits};
-use protocol::publication::Entry;
+use protocol::publication::{Entry, PublicationBody};
 
 use super::{Effect, Link, Workspace};
+use crate::hold::Holds;
 
 impl Workspace {
     /// Reads the stream from a position on. A fill that runs is superseded: it may have read
@@ -70,7 +71,7 @@ impl Workspace {
         let there: HashSet<Position> = entries.iter().map(|entry| entry.position).collect();
         match self.ring.newest_where(|position| there.contains(&position)) {
             Some(common) => self.continue_after(common, entries, now, effects),
-            None => self.start_over(entries, now, effects),
+            None => self.start_over(entries, effects),
         }
         self.linked_up(now, effects);
     }
@@ -84,10 +85,7 @@ impl Workspace {
         effects: &mut Vec<Effect>,
     ) {
         let Some(position) = self.ring.link_mut(common).map(|link| link.position) else { return };
-        self.give_up_holds(effects);
-        self.ring.cut_after(common);
-        self.reading.retain(|number| *number <= common);
-        self.undecided.retain(|number| *number <= common);
+        self.leave_the_fork(common);
         self.tail = Some(position);
         let new = entries.into_iter().skip_while(|entry| entry.position != position).skip(1);
         for entry in new {
@@ -95,11 +93,31 @@ impl Workspace {
         }
     }
 
+    /// Forgets the links that a failover took out of the stream. What they told is stored, and the
+    /// relay publishes it again: nothing is lost with them, whether it was delivered or held.
+    fn leave_the_fork(&mut self, common: u64) {
+        self.era = self.era.wrapping_add(1);
+        for (_, link) in self.ring.from(common + 1) {
+            if let PublicationBody::Message(message) = &link.publication.body {
+                let (channel, id) = (&message.channel_id, link.publication.id);
+                if self.delivered.reached(channel, id).is_some() {
+                    self.delivered.insert(channel, id, self.era);
+                }
+            }
+        }
+        self.holds.cut_after(common);
+        self.ring.cut_after(common);
+        self.reading.retain(|number| *number <= common);
+        self.unresolved.retain(|number| *number <= common);
+    }
+
     /// Nothing of ours is in the stream (trimmed, flushed): what lay between is in the store.
-    fn start_over(&mut self, entries: Vec<Entry>, now: Timestamp, effects: &mut Vec<Effect>) {
-        self.owe(now);
-        self.holds.clear();
+    fn start_over(&mut self, entries: Vec<Entry>, effects: &mut Vec<Effect>) {
+        self.owe();
+        self.holds = Holds::default();
         self.ring.clear();
+        self.reading.clear();
+        self.unresolved.clear();
         self.adopt(entries, effects);
     }
 
@@ -127,8 +145,12 @@ impl Workspace {
     /// Takes entries as history: nobody who is attached waits for them. Who is here is read anew,
     /// after it: nothing that was read before can say who may see it, or who was revoked in it.
     fn adopt(&mut self, entries: Vec<Entry>, effects: &mut Vec<Effect>) {
+        self.unread.clear();
         for entry in entries {
             self.tail = Some(entry.position);
+            if let PublicationBody::Message(message) = &entry.publication.body {
+                self.unread.insert(message.channel_id.clone());
+            }
             self.ring.push(entry.position, entry.publication);
         }
         for (user, registration) in self.roster.forget_views() {

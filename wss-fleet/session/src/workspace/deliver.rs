@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{ChannelChange, ChannelId, MessageText, PublicationId, Timestamp};
+use model::{ChannelChange, ChannelId, MessageText, PublicationId, Timestamp, limits};
 use protocol::close::CloseCode;
 use protocol::frame::ServerFrame;
 use protocol::publication::{
@@ -11,7 +11,9 @@ use protocol::publication::{
 };
 
 use super::{ChannelMembers, Effect, Workspace};
+use crate::delivered::ALL;
 use crate::hold::Need;
+use crate::roster::UserKey;
 
 impl Workspace {
     /// Takes the next link of the chain.
@@ -26,17 +28,29 @@ impl Workspace {
             PublicationBody::Revoked { user_id } => return self.revoke(user_id, now, effects),
             PublicationBody::Marker | PublicationBody::Unreadable => return,
         };
+        if self.holds.is_lost(channel) {
+            return self.holds.lose_another(channel, version_of(&publication));
+        }
         let need = self.need(&publication);
         if need.is_none() && !self.holds.is_held(channel) {
             return self.deliver(number, &publication, effects);
         }
         // There always is one before: sockets attach only after the first fill.
         let before = before.unwrap_or(entry.position);
-        if !self.holds.push(channel, number, before, now) {
-            return self.fail_closed(channel, "too much is held", effects);
-        }
-        if self.holds.first(channel) == Some(number) {
+        self.holds.push(channel, number, before, Arc::clone(&publication), now);
+        if self.holds.first(channel).is_some_and(|(first, _)| first == number) {
             self.ask(channel, number, &publication, need, effects);
+        }
+        self.shed(limits::HELD_BYTES_MAX, effects);
+    }
+
+    /// Gives up the largest holds until no more than this is held.
+    pub(super) fn shed(&mut self, bytes: usize, effects: &mut Vec<Effect>) {
+        while self.holds.bytes() > bytes
+            && let Some(channel) = self.holds.largest()
+        {
+            self.holds.lose(&channel, version_of);
+            effects.push(Effect::Refresh(channel));
         }
     }
 
@@ -101,51 +115,54 @@ impl Workspace {
         effects: &mut Vec<Effect>,
     ) {
         self.holds.answered(channel);
-        if let Some(ChannelMembers { version, members }) = members {
-            self.roster.refresh(channel, version, &members);
+        let Some(ChannelMembers { version, members }) = members else {
+            return self.fail_closed(channel, now);
+        };
+        self.unread.remove(channel);
+        self.roster.refresh(channel, version, &members);
+        if self.holds.find(channel, self.roster.version(channel)) {
+            let users: Vec<UserKey> = self.roster.members(channel).collect();
+            self.resyncs.owe(users, Some(channel), "too much was held", now);
+        } else if self.holds.is_lost(channel) {
+            effects.push(Effect::Refresh(channel.clone()));
         }
         self.release(channel, now, effects);
     }
 
+    /// A text was read. Its link may have left the ring, and its number may be another link's: after
+    /// a fork they are given again.
     pub(super) fn on_text(
         &mut self,
-        number: u64,
-        id: PublicationId,
+        (channel, number, id): (&ChannelId, u64, PublicationId),
         text: Option<MessageText>,
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(link) = self.ring.link_mut(number).filter(|link| link.publication.id == id) else {
-            return;
-        };
-        let PublicationBody::Message(message) = &link.publication.body else { return };
-        let (channel, message) = (message.channel_id.clone(), message.clone());
+        let of_ring = self.ring.link_mut(number).map(|link| Arc::clone(&link.publication));
+        let of_hold = self.holds.first(channel).filter(|(first, _)| *first == number);
+        let known = of_ring.or_else(|| of_hold.map(|(_, publication)| Arc::clone(publication)));
+        let Some(known) = known.filter(|publication| publication.id == id) else { return };
+        let PublicationBody::Message(message) = &known.body else { return };
         self.reading.remove(&number);
-        match text {
+        let body = match text {
             Some(text) => {
-                let message = PublishedMessage { text: Some(text), ..message };
-                let body = PublicationBody::Message(message);
-                self.ring.set_publication(number, Arc::new(Publication { id, body }));
-                self.holds.answered(&channel);
-                self.release(&channel, now, effects);
+                PublicationBody::Message(PublishedMessage { text: Some(text), ..message.clone() })
             }
-            None => {
-                self.give_up([number]);
-                if self.holds.first(&channel) == Some(number) {
-                    self.fail_closed(&channel, "a message could not be read", effects);
-                }
-            }
-        }
+            // There is no such message: nobody ever reads it.
+            None => PublicationBody::Unreadable,
+        };
+        let publication = Arc::new(Publication { id, body });
+        self.ring.set_publication(number, Arc::clone(&publication));
+        self.holds.set_publication(channel, number, &publication);
+        self.holds.answered(channel);
+        self.release(channel, now, effects);
         self.settle_waiting(None, now, effects);
     }
 
     /// Delivers what a channel's hold has no reason to keep any more, in order.
     fn release(&mut self, channel: &ChannelId, now: Timestamp, effects: &mut Vec<Effect>) {
-        while let Some(number) = self.holds.first(channel) {
-            let Some(link) = self.ring.link_mut(number) else {
-                return self.fail_closed(channel, "too much is held", effects);
-            };
-            let publication = Arc::clone(&link.publication);
+        while let Some((number, publication)) = self.holds.first(channel) {
+            let publication = Arc::clone(publication);
             if let Some(need) = self.need(&publication) {
                 return self.ask(channel, number, &publication, Some(need), effects);
             }
@@ -156,7 +173,10 @@ impl Workspace {
 
     fn deliver(&mut self, number: u64, publication: &Arc<Publication>, effects: &mut Vec<Effect>) {
         let to = match &publication.body {
-            PublicationBody::Message(message) => self.roster.audience(&message.channel_id),
+            PublicationBody::Message(message) => {
+                self.delivered.insert(&message.channel_id, publication.id, ALL);
+                self.roster.audience(&message.channel_id)
+            }
             PublicationBody::Channel(change) => {
                 self.apply(change);
                 self.roster.audience_and(&change.channel_id, &change.user_id)
@@ -168,13 +188,13 @@ impl Workspace {
         if to.is_empty() {
             return;
         }
-        let safe = self.safe();
-        let Some(link) = self.ring.link_mut(number) else { return };
-        let is_own = safe == Some(link.position);
+        let (safe, framing) = (self.safe(), self.framing);
         let cursor = safe.map(|position| position.to_string()).unwrap_or_default();
-        let framing = self.framing;
         let Some(frame) = encode(publication, cursor).map(framing) else { return };
-        if is_own {
+        // What was held for long may have left the ring.
+        if let Some(link) = self.ring.link_mut(number)
+            && safe == Some(link.position)
+        {
             link.frame = Some(frame.clone());
         }
         let (is_live, publication) = (self.is_live, Some(Arc::clone(publication)));
@@ -217,38 +237,35 @@ impl Workspace {
         Some(frame)
     }
 
-    /// A hold that cannot end: what it holds is not delivered, and its readers are told (G6).
-    pub(super) fn fail_closed(
-        &mut self,
-        channel: &ChannelId,
-        why: &str,
-        effects: &mut Vec<Effect>,
-    ) {
-        let dropped = self.holds.drop_channel(channel);
-        self.give_up(dropped);
-        // The view is of another version: whom it does not name may be concerned as well.
-        let everyone = self.roster.everyone();
-        self.resync(why, &everyone, effects);
-    }
-
-    pub(super) fn give_up_holds(&mut self, effects: &mut Vec<Effect>) {
-        let dropped = self.holds.clear();
-        if !dropped.is_empty() {
-            self.give_up(dropped);
-            let everyone = self.roster.everyone();
-            self.resync("the stream was forked", &everyone, effects);
+    /// The store answers, but refuses to tell a channel's members, again and again. What is held is
+    /// not delivered, nobody resumes across it, and everybody is told: the view is of another
+    /// version, so whom it does not name may be concerned as well (G6).
+    fn fail_closed(&mut self, channel: &ChannelId, now: Timestamp) {
+        let held = self.holds.remove(channel);
+        let was_lost = self.holds.find(channel, u64::MAX);
+        if held.is_empty() && !was_lost {
+            return;
         }
-    }
-
-    /// Nobody resumes across these links: they stay in the ring, and nobody knows whose they are.
-    fn give_up(&mut self, numbers: impl IntoIterator<Item = u64>) {
         let oldest = self.ring.from(0).next().map_or(0, |(number, _)| number);
-        self.undecided.retain(|number| *number >= oldest);
-        self.undecided.extend(numbers);
+        self.unresolved.retain(|number| *number >= oldest);
+        self.unresolved.extend(held);
+        let everyone: Vec<UserKey> = self.roster.keys().collect();
+        self.resyncs.owe(everyone, Some(channel), "membership could not be read", now);
     }
 
     fn revoke(&mut self, user: &model::UserId, now: Timestamp, effects: &mut Vec<Effect>) {
         self.close_user(user, CloseCode::Revoked, now, effects);
+    }
+}
+
+/// The membership version that the view must have which a publication is delivered through.
+fn version_of(publication: &Publication) -> u64 {
+    match &publication.body {
+        PublicationBody::Message(message) => message.members_version,
+        PublicationBody::Channel(change) => change.members_version,
+        PublicationBody::Revoked { .. } | PublicationBody::Marker | PublicationBody::Unreadable => {
+            0
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{ChannelChange, EntryId, MessageId};
+use protocol::frame::ServerFrame;
 use protocol::publication::{Publication, PublicationBody, PublishedChange, PublishedMessage};
 
 use super::*;
@@ -13,6 +14,7 @@ mod attach;
 mod back_fill;
 mod chain;
 mod cut;
+mod hold;
 mod ticks;
 
 /// A workspace, its clock, and the effects of the last input.
@@ -170,6 +172,21 @@ impl Rig {
         });
         let frame: serde_json::Value = serde_json::from_slice(frames.last().unwrap()).unwrap();
         frame["cursor"].as_str().unwrap().to_owned()
+    }
+
+    /// What the last effects tell sockets to read again: `None` is all channels.
+    fn rereads(&self) -> Vec<(SocketId, Option<Vec<ChannelId>>)> {
+        let mut rereads = Vec::new();
+        for effect in &self.effects {
+            if let Effect::Deliver { frame, to, .. } = effect
+                && let Some(ServerFrame::Resync { channels, .. }) =
+                    ServerFrame::decode(std::str::from_utf8(frame).unwrap())
+            {
+                rereads.extend(to.sockets().map(|socket| (socket, channels.clone())));
+            }
+        }
+        rereads.sort();
+        rereads
     }
 
     fn resynced(&self) -> Vec<SocketId> {

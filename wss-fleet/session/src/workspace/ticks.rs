@@ -8,6 +8,7 @@ use protocol::frame::ServerFrame;
 
 use super::{Effect, Workspace};
 use crate::audience::{Audience, SocketId};
+use crate::delivered::Era;
 use crate::roster::UserKey;
 
 /// A socket that is attached.
@@ -15,15 +16,18 @@ use crate::roster::UserKey;
 pub(super) struct Attached {
     /// Whose it is.
     pub(super) key: UserKey,
+    /// The era in which it attached.
+    pub(super) era: Era,
     /// The last bits of the moment of its next tick: within an interval from now, else long ago.
     tick: u16,
 }
 
 impl Attached {
     /// Who comes in a herd is spread a little.
-    pub(super) fn new(key: UserKey, socket: SocketId, now: Timestamp) -> Self {
+    pub(super) fn new(key: UserKey, socket: SocketId, era: Era, now: Timestamp) -> Self {
         let earlier = bits(socket.serial % SPREAD);
-        Self { key, tick: bits(moment_of(now)).wrapping_add(MOMENTS).wrapping_sub(earlier) }
+        let tick = bits(moment_of(now)).wrapping_add(MOMENTS).wrapping_sub(earlier);
+        Self { key, era, tick }
     }
 
     /// Moments until it is due; none if it is. A clock that was set leaves it behind: due.

@@ -103,11 +103,12 @@ fn g5_a_long_text_is_read_once_for_live_and_replay() {
     };
     let other = MessageId::mint(rig.now, 1).into();
     let foreign = Some(MessageText::from_stored("of another link".into()));
-    assert_eq!(rig.input(Input::TextRead { number, id: other, text: foreign }), []);
+    let foreign = Input::TextRead { channel: c.clone(), number, id: other, text: foreign };
+    assert_eq!(rig.input(foreign), []);
     let bob = rig.attach_with("bob", Some(start));
     assert!(rig.load("bob", &[&c]).iter().all(|effect| !matches!(effect, Effect::ReadText { .. })));
     let text = Some(MessageText::from_stored("long".into()));
-    rig.input(Input::TextRead { number, id, text });
+    rig.input(Input::TextRead { channel: c.clone(), number, id, text });
     let delivered = rig.delivered();
     assert!(delivered.contains(&(alice, "long".to_owned())));
     assert_eq!(

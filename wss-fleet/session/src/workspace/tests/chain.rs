@@ -66,7 +66,7 @@ fn g5_what_waited_for_its_view_or_its_text_is_no_clients_fault() {
     let id = rig.entries[last].publication.id;
     let number = rig.workspace.ring.from(0).find(|(_, link)| link.publication.id == id).unwrap().0;
     let text = Some(MessageText::from_stored("long".to_owned()));
-    rig.input(Input::TextRead { number, id, text });
+    rig.input(Input::TextRead { channel: c.clone(), number, id, text });
     assert_eq!(live(&rig), [false, false]);
     rig.push(message(&c, 2, "pushed"));
     assert_eq!(live(&rig), [true]);

@@ -1,0 +1,355 @@
+//! The reads of the store that one workspace waits for: what is read next, joined where it can be,
+//! and again where it failed.
+//!
+//! **Main path.** [`Reads::ask`] queues what an effect wants; [`Reads::next`] hands out the next read
+//! when the workspace's [`Pace`] allows one; `jobs::read` does it; [`Reads::done`] records how it
+//! ended and queues again what failed. Reads that publications wait for come first; every fourth one
+//! is of the others, so that attaches are not starved.
+//!
+//! **Invariants.** A read is repeated for as long as somebody waits for it: the store may be away for
+//! minutes. Only one that fails while the store answers others is given up, after
+//! [`limits::STORE_REFUSALS_MAX`] failures.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use model::{ChannelId, PublicationId, Timestamp, UserId, limits};
+use session::{Effect, Input, Workspace};
+use tokio::time::Instant;
+
+use crate::pace::{Pace, Started};
+
+/// One read, which may join several of the same kind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Read {
+    /// A user's channels and tombstone.
+    User { user: UserId, registration: u64 },
+    /// Channels' versions and members.
+    Members(Vec<ChannelId>),
+    /// A message's text.
+    Text { channel: ChannelId, number: u64, id: PublicationId },
+    /// A channel's messages from a time on.
+    History { reading: u64, channel: ChannelId, since: Timestamp },
+}
+
+/// A read on its way.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) read: Read,
+    pub(crate) started: Started,
+}
+
+/// How a read ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) started: Started,
+    /// What was read, as inputs.
+    pub(crate) inputs: Vec<Input>,
+    /// What was not read, and why.
+    pub(crate) failed: Option<(Read, Failure)>,
+    pub(crate) took: Duration,
+}
+
+/// Why a read failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// There was no answer in time.
+    Silent,
+    /// The store throttled it.
+    Throttled,
+    /// The store could not be reached, or answered an error.
+    Refused,
+}
+
+/// The queues of a workspace.
+#[derive(Debug)]
+pub(crate) struct Reads {
+    pace: Pace,
+    /// Texts that publications wait for.
+    texts: VecDeque<Read>,
+    /// Channels whose members publications wait for, and those that are read ahead.
+    members: Channels,
+    ahead: Channels,
+    /// Attaches and back-fills.
+    others: VecDeque<Read>,
+    turn: u32,
+    /// Reads that were refused while the store answered others.
+    refusals: HashMap<Read, Refusals>,
+    /// Reads that were answered.
+    answers: u64,
+    loads: Rate,
+}
+
+#[derive(Debug, Default)]
+struct Refusals {
+    count: u32,
+    /// [`Reads::answers`] at the last one.
+    answers: u64,
+}
+
+/// Channels in order, each once.
+#[derive(Debug, Default)]
+struct Channels {
+    queue: VecDeque<ChannelId>,
+    known: HashSet<ChannelId>,
+}
+
+impl Channels {
+    fn push(&mut self, channel: ChannelId) {
+        if self.known.insert(channel.clone()) {
+            self.queue.push_back(channel);
+        }
+    }
+
+    /// Up to a batch of those that are still wanted.
+    fn take(&mut self, state: &Workspace) -> Option<Read> {
+        let mut batch = Vec::new();
+        while batch.len() < limits::MEMBERS_BATCH_MAX
+            && let Some(channel) = self.queue.pop_front()
+        {
+            self.known.remove(&channel);
+            if state.awaits_members(&channel) {
+                batch.push(channel);
+            }
+        }
+        (!batch.is_empty()).then_some(Read::Members(batch))
+    }
+}
+
+impl Reads {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            pace: Pace::new(now),
+            texts: VecDeque::new(),
+            members: Channels::default(),
+            ahead: Channels::default(),
+            others: VecDeque::new(),
+            turn: 0,
+            refusals: HashMap::new(),
+            answers: 0,
+            loads: Rate::new(now),
+        }
+    }
+
+    /// Queues what an effect wants read; gives back one that wants none.
+    pub(crate) fn ask(&mut self, effect: Effect) -> Option<Effect> {
+        match effect {
+            Effect::LoadUser { user, registration } => {
+                self.others.push_back(Read::User { user, registration });
+            }
+            Effect::Refresh(channel) => self.members.push(channel),
+            Effect::ReadAhead(channel) => self.ahead.push(channel),
+            Effect::ReadText { number, channel, id } => {
+                self.texts.push_back(Read::Text { channel, number, id });
+            }
+            Effect::ReadHistory { id, channel, since } => {
+                self.others.push_back(Read::History { reading: id, channel, since });
+            }
+            other @ (Effect::Deliver { .. }
+            | Effect::Ready { .. }
+            | Effect::Replay { .. }
+            | Effect::Refuse { .. }
+            | Effect::Close { .. }
+            | Effect::Fill { .. }
+            | Effect::Audit { .. }) => return Some(other),
+        }
+        None
+    }
+
+    /// The next read that may start now and whose answer somebody awaits.
+    pub(crate) fn next(&mut self, state: &Workspace, now: Instant) -> Option<Running> {
+        if self.is_empty() {
+            return None;
+        }
+        // Before a read is taken out, or a wait would lose it.
+        let started = self.pace.start(now)?;
+        match self.take(state) {
+            Some(read) => Some(Running { read, started }),
+            None => {
+                self.pace.succeeded(Duration::ZERO, now);
+                None
+            }
+        }
+    }
+
+    fn take(&mut self, state: &Workspace) -> Option<Read> {
+        self.turn = self.turn.wrapping_add(1);
+        let others_first = self.turn.is_multiple_of(4);
+        let mut urgent = || self.members.take(state).or_else(|| self.texts.pop_front());
+        if !others_first && let Some(read) = urgent() {
+            return Some(read);
+        }
+        while let Some(read) = self.others.pop_front() {
+            match &read {
+                Read::User { user, registration } if !state.awaits_user(user, *registration) => {}
+                _ => return Some(read),
+            }
+        }
+        let mut urgent = || self.members.take(state).or_else(|| self.texts.pop_front());
+        urgent().or_else(|| self.ahead.take(state))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+            && self.members.queue.is_empty()
+            && self.ahead.queue.is_empty()
+            && self.others.is_empty()
+    }
+
+    /// When [`Reads::next`] has something again, if only time keeps it.
+    pub(crate) fn next_at(&self, now: Instant) -> Option<Instant> {
+        if self.is_empty() { None } else { self.pace.next_at(now) }
+    }
+
+    /// A read ended: what the workspace learns from it. `jitter` is random, from 0 to 1.
+    pub(crate) fn done(&mut self, ended: Ended, jitter: f64, now: Instant) -> Vec<Input> {
+        let Ended { started, mut inputs, failed, took } = ended;
+        match failed {
+            Some((_, failure)) if inputs.is_empty() => {
+                self.pace.failed(started, failure == Failure::Silent, jitter, now);
+            }
+            Some(_) | None => {
+                self.answers += 1;
+                self.pace.succeeded(took, now);
+            }
+        }
+        self.forget_refusals(&inputs);
+        let is_load = |input: &&Input| matches!(input, Input::UserLoaded { .. });
+        self.loads.add(inputs.iter().filter(is_load).count(), now);
+        if let Some((read, failure)) = failed {
+            inputs.extend(self.again(read, failure));
+        }
+        inputs
+    }
+
+    /// Queues a read that failed once more; or gives it up, which is an answer.
+    fn again(&mut self, read: Read, failure: Failure) -> Option<Input> {
+        match read {
+            Read::Members(channels) if channels.len() > 1 => {
+                channels.into_iter().for_each(|channel| self.members.push(channel));
+                None
+            }
+            one if failure == Failure::Refused && self.is_given_up(&one) => answer_without(one),
+            Read::Members(channels) => {
+                channels.into_iter().for_each(|channel| self.members.push(channel));
+                None
+            }
+            text @ Read::Text { .. } => {
+                self.texts.push_back(text);
+                None
+            }
+            other @ (Read::User { .. } | Read::History { .. }) => {
+                self.others.push_back(other);
+                None
+            }
+        }
+    }
+
+    /// Counts a refusal if the store answered another read since the last one.
+    fn is_given_up(&mut self, read: &Read) -> bool {
+        let answers = self.answers;
+        let refusals = self.refusals.entry(read.clone()).or_default();
+        if answers > refusals.answers {
+            *refusals = Refusals { count: refusals.count + 1, answers };
+        }
+        let is_given_up = refusals.count >= limits::STORE_REFUSALS_MAX;
+        if is_given_up {
+            self.refusals.remove(read);
+        }
+        is_given_up
+    }
+
+    fn forget_refusals(&mut self, inputs: &[Input]) {
+        if self.refusals.is_empty() {
+            return;
+        }
+        for input in inputs {
+            let read = match input {
+                Input::Refreshed { channel, .. } => Read::Members(vec![channel.clone()]),
+                Input::UserLoaded { user, registration, .. } => {
+                    Read::User { user: user.clone(), registration: *registration }
+                }
+                _ => continue,
+            };
+            self.refusals.remove(&read);
+        }
+    }
+
+    /// Whether one more socket may wait for its user's rows: all may while the store is well, and as
+    /// many as can be attached in time while it is not.
+    pub(crate) fn admits(&self, waiting: usize, now: Instant) -> bool {
+        self.pace.troubled_since(now).is_none()
+            || waiting < limits::ATTACHES_IN_TROUBLE_MIN.max(self.loads.within(ADMIT_AHEAD, now))
+    }
+
+    /// When a socket that is not admitted may come again: when those before it are attached, or, if
+    /// none is, the later the longer that lasts. `jitter` is random, from 0 to 1.
+    pub(crate) fn busy_delay(&self, waiting: usize, jitter: f64, now: Instant) -> Duration {
+        let (least, most) = limits::BUSY_DELAY;
+        let each = self.loads.within(Duration::from_secs(1), now);
+        let since = self.pace.troubled_since(now).unwrap_or(now);
+        let wait = match each {
+            0 => (now - since) / 2,
+            each => Duration::from_secs((waiting / each) as u64),
+        };
+        wait.clamp(least, most).mul_f64(1.0 + jitter.clamp(0.0, 1.0))
+    }
+}
+
+/// The answer to a read that is given up.
+fn answer_without(read: Read) -> Option<Input> {
+    Some(match read {
+        Read::User { user, registration } => Input::UserLoaded { user, registration, loaded: None },
+        Read::Members(channels) => {
+            Input::Refreshed { channel: channels.into_iter().next()?, members: None }
+        }
+        Read::Text { channel, number, id } => Input::TextRead { channel, number, id, text: None },
+        Read::History { reading, channel, .. } => {
+            Input::HistoryRead { id: reading, channel, history: None }
+        }
+    })
+}
+
+/// How many reads of a kind end in a time, over the last few seconds.
+#[derive(Debug)]
+struct Rate {
+    since: Instant,
+    this: usize,
+    last: usize,
+}
+
+impl Rate {
+    const fn new(now: Instant) -> Self {
+        Self { since: now, this: 0, last: 0 }
+    }
+
+    fn add(&mut self, count: usize, now: Instant) {
+        if count == 0 {
+            return;
+        }
+        let passed = now - self.since;
+        if passed >= RATE_WINDOW {
+            let last = if passed < RATE_WINDOW * 2 { self.this } else { 0 };
+            *self = Self { since: now, this: 0, last };
+        }
+        self.this += count;
+    }
+
+    /// How many end in such a time, as it was lately.
+    fn within(&self, time: Duration, now: Instant) -> usize {
+        let passed = now - self.since;
+        let (count, over) = match passed {
+            passed if passed >= RATE_WINDOW * 2 => return 0,
+            passed if passed >= RATE_WINDOW => (self.this, passed),
+            passed => (self.this + self.last, passed + RATE_WINDOW),
+        };
+        usize::try_from(count as u128 * time.as_millis() / over.as_millis().max(1)).unwrap_or(0)
+    }
+}
+
+/// As many sockets wait in a trouble as are attached in this time.
+const ADMIT_AHEAD: Duration = Duration::from_secs(5);
+const RATE_WINDOW: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

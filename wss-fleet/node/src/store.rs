@@ -1,0 +1,99 @@
+//! The node's way to its store: how many calls are on it at once, and how fast they go while none is
+//! answered.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use model::limits;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use crate::hub::lock;
+
+/// Bounds the calls of all workspaces together. The semaphore is fair, and each workspace has a bound
+/// of its own (`pace`), so that one whose calls hang leaves room for the others.
+#[derive(Debug)]
+pub(crate) struct Store {
+    calls: Semaphore,
+    state: Mutex<State>,
+    /// Wakes whoever waits for a turn when a call was answered.
+    answered: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Failures since the last answer, of whatever workspace.
+    failures: u32,
+    /// When the next call may begin while nothing is answered.
+    next_at: Option<Instant>,
+}
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        let state = Mutex::new(State { failures: 0, next_at: None });
+        Self { calls: Semaphore::new(limits::STORE_READS_MAX), state, answered: Notify::new() }
+    }
+
+    /// Waits for room for one call. While the store answers nobody, calls begin one after the other:
+    /// thousands of workspaces with a probe a second each must not be what keeps it down.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        let answered = self.answered.notified();
+        let wait = self.reserve(Instant::now());
+        if !wait.is_zero() {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = answered => {}
+            }
+        }
+        // It is never closed.
+        self.calls.acquire().await.ok()
+    }
+
+    fn reserve(&self, now: Instant) -> Duration {
+        let mut state = lock(&self.state);
+        if state.failures < limits::STORE_FAILURES_MAX {
+            return Duration::ZERO;
+        }
+        let at = state.next_at.map_or(now, |next_at| next_at.max(now));
+        state.next_at = Some(at + limits::STORE_PROBE_EVERY);
+        at - now
+    }
+
+    /// A call ended.
+    pub(crate) fn ended(&self, is_answered: bool) {
+        let mut state = lock(&self.state);
+        if !is_answered {
+            state.failures = state.failures.saturating_add(1);
+            return;
+        }
+        let was_slowed = state.failures >= limits::STORE_FAILURES_MAX;
+        *state = State { failures: 0, next_at: None };
+        drop(state);
+        if was_slowed {
+            self.answered.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_are_spaced_while_nothing_is_answered_and_free_after_one_answer() {
+        let (store, begun) = (Store::new(), Instant::now());
+        for _ in 0..limits::STORE_FAILURES_MAX {
+            let _turn = store.turn().await;
+            store.ended(false);
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        for _ in 0..=50 {
+            let _turn = store.turn().await;
+            store.ended(false);
+        }
+        assert_eq!(begun.elapsed(), limits::STORE_PROBE_EVERY * 50);
+        store.ended(true);
+        let _turn = store.turn().await;
+        assert_eq!(begun.elapsed(), limits::STORE_PROBE_EVERY * 50);
+    }
+}

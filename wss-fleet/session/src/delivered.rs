@@ -1,0 +1,93 @@
+//! Which messages the sockets of a workspace have had, so that a back-fill pushes none of them again.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+
+use model::{ChannelId, PublicationId, limits};
+
+/// Counts the events after which a socket that resumes may lack what others were pushed: back-fills,
+/// which push what no link of the chain names, and forks, which take links out of it. A socket is of
+/// the era in which it attached.
+pub(crate) type Era = u32;
+
+/// The messages that were delivered lately: at least the newest [`limits::DELIVERED_MIN`], at most
+/// twice as many. It outlives the ring: a stream that is lost twice within ten minutes is read from
+/// the store twice, and the second reading meets what the first one brought.
+///
+/// An id is unique within its channel only, so both are hashed, with keys of this process: nobody
+/// can choose ids that collide, and by chance two of 2^64 do not.
+#[derive(Debug, Default)]
+pub(crate) struct Delivered {
+    keys: RandomState,
+    newer: Reached,
+    older: Reached,
+}
+
+/// Which sockets a message reached, by its hash: those of an era before this one.
+type Reached = HashMap<u64, Era, BuildHasherDefault<AsItIs>>;
+
+/// Every socket has had it, by push, by replay, or by its own reading.
+pub(crate) const ALL: Era = Era::MAX;
+
+impl Delivered {
+    /// Remembers that a message reached the sockets of the eras before `before`.
+    pub(crate) fn insert(&mut self, channel: &ChannelId, id: PublicationId, before: Era) {
+        if self.newer.len() >= limits::DELIVERED_MIN {
+            self.older = std::mem::take(&mut self.newer);
+        }
+        self.newer.insert(self.keys.hash_one((channel, id)), before);
+    }
+
+    /// Whom a message reached: sockets of the eras before this one; nobody if `None`.
+    pub(crate) fn reached(&self, channel: &ChannelId, id: PublicationId) -> Option<Era> {
+        let hash = self.keys.hash_one((channel, id));
+        self.newer.get(&hash).or_else(|| self.older.get(&hash)).copied()
+    }
+}
+
+/// Passes a `u64` on: the keys of [`Reached`] are hashes already.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{MessageId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn it_remembers_the_newest_messages_and_a_bounded_number_of_them() {
+        let mut delivered = Delivered::default();
+        let channel = |n: u64| ChannelId::mint_group(Timestamp::from_unix_ms(n), 1);
+        let id =
+            |n: usize| PublicationId::from(MessageId::mint(Timestamp::from_unix_ms(5), n as u128));
+        delivered.insert(&channel(1), id(0), 3);
+        assert_eq!(delivered.reached(&channel(1), id(0)), Some(3));
+        assert_eq!(delivered.reached(&channel(2), id(0)), None, "unique within a channel only");
+        let count = 3 * limits::DELIVERED_MIN;
+        for n in 1..=count {
+            delivered.insert(&channel(1), id(n), ALL);
+        }
+        assert_eq!(delivered.reached(&channel(1), id(0)), None);
+        let mut newest = count + 1 - limits::DELIVERED_MIN..=count;
+        assert!(newest.all(|n| delivered.reached(&channel(1), id(n)) == Some(ALL)));
+        let held = delivered.newer.len() + delivered.older.len();
+        assert!(held <= 2 * limits::DELIVERED_MIN, "{held}");
+    }
+}

@@ -1,0 +1,123 @@
+//! Resyncs: which users have to read which channels again, told once an incident (G4).
+//!
+//! A client that reads again reads from a store that may have just come back. So nobody is told for
+//! a channel that they are not in, what several channels of an incident cost is told in one frame,
+//! and the more sockets are told, the longer the time over which they come.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{ChannelId, Timestamp, limits};
+use protocol::frame::ServerFrame;
+
+use super::{Effect, Link, Workspace};
+use crate::audience::{Audience, SocketId};
+use crate::roster::UserKey;
+
+/// What users have to read and were not told yet.
+#[derive(Debug, Default)]
+pub(super) struct Resyncs {
+    owed: BTreeMap<UserKey, Reread>,
+    reason: &'static str,
+    since: Timestamp,
+}
+
+/// What a user has to read again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Reread {
+    /// These channels.
+    Channels(BTreeSet<ChannelId>),
+    /// All of them.
+    All,
+}
+
+impl Resyncs {
+    pub(super) fn is_empty(&self) -> bool {
+        self.owed.is_empty()
+    }
+
+    /// Adds a channel, or all, to what users have to read.
+    pub(super) fn owe(
+        &mut self,
+        users: impl IntoIterator<Item = UserKey>,
+        channel: Option<&ChannelId>,
+        reason: &'static str,
+        now: Timestamp,
+    ) {
+        if self.owed.is_empty() {
+            (self.reason, self.since) = (reason, now);
+        }
+        for user in users {
+            let reread = self.owed.entry(user).or_insert_with(|| Reread::Channels(BTreeSet::new()));
+            reread.add(channel);
+        }
+    }
+}
+
+impl Reread {
+    fn add(&mut self, channel: Option<&ChannelId>) {
+        match (&mut *self, channel) {
+            (Self::Channels(channels), Some(channel))
+                if channels.len() < limits::RESYNC_CHANNELS_MAX =>
+            {
+                channels.insert(channel.clone());
+            }
+            (Self::Channels(_), _) => *self = Self::All,
+            (Self::All, _) => {}
+        }
+    }
+
+    fn channels(&self) -> Option<Vec<ChannelId>> {
+        match self {
+            Self::Channels(channels) => Some(channels.iter().cloned().collect()),
+            Self::All => None,
+        }
+    }
+}
+
+impl Workspace {
+    /// Tells the users who have to read again, once the incident is over: the link is up, and no
+    /// channel is lost whose members are not known yet. An incident without an end is told in parts,
+    /// [`limits::RESYNC_JOIN_MAX`] apart.
+    pub(super) fn tell_resyncs(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.resyncs.is_empty() || self.link != Link::Up || self.debt.is_some() {
+            return;
+        }
+        let is_over =
+            !self.holds.has_lost() || now.since(self.resyncs.since) >= limits::RESYNC_JOIN_MAX;
+        if !is_over {
+            return;
+        }
+        let Resyncs { owed, reason, .. } = std::mem::take(&mut self.resyncs);
+        let sockets = |key: &UserKey| self.roster.user(*key).map_or(&[][..], |user| &user.sockets);
+        let told: Vec<(SocketId, Reread)> = owed
+            .iter()
+            .flat_map(|(key, reread)| sockets(key).iter().map(|socket| (*socket, reread.clone())))
+            .collect();
+        for ((delay_ms, reread), sockets) in spread(told) {
+            self.resyncs_told += sockets.len() as u64;
+            let (reason, channels) = (reason.to_owned(), reread.channels());
+            let frame = ServerFrame::Resync { reason, delay_ms, channels };
+            let (frame, to) = ((self.framing)(frame.encode()), Audience::of(sockets));
+            effects.push(Effect::Deliver { frame, to, is_live: true, publication: None });
+        }
+        self.holds.told();
+    }
+}
+
+/// Groups sockets by what they are told. The delays grow with the number of sockets: the same
+/// number of clients comes each second, however many they are.
+fn spread(told: Vec<(SocketId, Reread)>) -> BTreeMap<(u64, Reread), Vec<SocketId>> {
+    let count = told.len() as u64;
+    let longest_ms = limits::RESYNC_SPREAD_MAX.as_secs() * 1_000;
+    let all_ms = (count * 1_000 / limits::RESYNCS_PER_SECOND).min(longest_ms);
+    let steps = RESYNC_STEPS.min(count.max(1));
+    let mut groups: BTreeMap<(u64, Reread), Vec<SocketId>> = BTreeMap::new();
+    for (n, (socket, reread)) in told.into_iter().enumerate() {
+        let step = n as u64 * steps / count.max(1);
+        groups.entry((all_ms * step / steps, reread)).or_default().push(socket);
+    }
+    groups
+}
+
+/// Into how many groups a resync's readers are spread: each is a frame of its own.
+const RESYNC_STEPS: u64 = 64;
