@@ -9,6 +9,7 @@
 //! - what the checker finds lost, doubled or leaked.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use checker::Change;
@@ -185,6 +186,8 @@ struct Play {
     warm: Vec<ChannelId>,
     /// Channels for each phase in which nobody has spoken before it.
     cold: VecDeque<Vec<ChannelId>>,
+    /// Messages so far: each says another number, by which the checker tells them apart.
+    said: AtomicU64,
 }
 
 /// A message that was sent.
@@ -227,7 +230,7 @@ impl Play {
                 person.hears(channel, "warm").await;
             }
         }
-        Self { _redis: redis, scene, names, people, speakers, warm, cold }
+        Self { _redis: redis, scene, names, people, speakers, warm, cold, said: AtomicU64::new(0) }
     }
 
     async fn counts(&self) -> (u64, u64) {
@@ -306,8 +309,9 @@ impl Play {
                 break;
             }
             let (speaker, channel) = (speaker.clone(), channel.clone());
+            let text = format!("number {}", self.said.fetch_add(1, Ordering::Relaxed));
             sends.spawn(async move {
-                let id = speaker.says(&channel, "in time or late").await;
+                let id = speaker.says(&channel, &text).await;
                 Sent { started, stored: id.map(|id| (id, Instant::now())) }
             });
         }

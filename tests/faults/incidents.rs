@@ -24,6 +24,12 @@ async fn g4_a_stream_that_is_lost_twice_brings_only_what_is_new() {
     stage.settle("B messages before the first loss", SOON).await;
     let mut frames = Vec::new();
     for round in ["first", "second"] {
+        // What the relay publishes a second time after the loss is another fault.
+        let stored = stage.people[0].texts(&stage.channel).len() as u64;
+        eventually("the relay has seen all", SOON, async || {
+            stage.scene.cluster.stack.relay().counts().relayed >= stored
+        })
+        .await;
         let before = pushed(&stage.people, &stage.channel);
         stage.fault("FLUSHALL");
         stage.redis.command(&["FLUSHALL"]);

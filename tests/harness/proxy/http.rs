@@ -34,7 +34,8 @@ pub enum StoreFault {
     /// It is done so much later, whether or not anybody still waits.
     Delay(Duration),
     /// It takes a time that is drawn for it, and is done then, whether or not anybody still waits:
-    /// half of the calls take this or less, the fastest a quarter of it, the slowest four times it.
+    /// half of the calls take this or less, the fastest a quarter of it, the slowest four times it,
+    /// and none longer than the fault.
     Slow(Duration),
     /// It is taken, and nothing comes back until the fault ends. Then half of the calls that are
     /// held are done and answered, and the connections of the others break.
@@ -234,16 +235,14 @@ impl Shared {
         hit.then_some(rule.fault)
     }
 
-    /// Waits until the store is not silent to such a call; whether the call is done then.
-    async fn held(&self, call: &Call) -> bool {
+    /// Waits until no fault of this kind concerns such a call; false if the proxy ends before.
+    async fn ends(&self, call: &Call, is: fn(StoreFault) -> bool) -> bool {
         let mut switches = self.switches.subscribe();
-        let is_silent = |state: &State| {
+        let lasts = |state: &State| {
             let rule = state.rules.iter().find(|rule| rule.fits(call));
-            rule.is_some_and(|rule| rule.fault == StoreFault::Silent)
+            rule.is_some_and(|rule| is(rule.fault))
         };
-        // The sender is this proxy's own: it ends with it.
-        let ended = switches.wait_for(|_| !is_silent(&self.lock())).await;
-        ended.is_ok() && self.lock().percent() < 50
+        switches.wait_for(|_| !lasts(&self.lock())).await.is_ok()
     }
 
     /// How long a slow call takes.
@@ -315,7 +314,8 @@ impl Shared {
                 self.forward(&head, &body).await
             }
             Some(StoreFault::Silent) => {
-                if !self.held(&call).await {
+                let ended = self.ends(&call, |fault| fault == StoreFault::Silent).await;
+                if !ended || self.lock().percent() < 50 {
                     return None;
                 }
                 self.forward(&head, &body).await
@@ -323,7 +323,13 @@ impl Shared {
             Some(StoreFault::Delay(by)) => self.later(by, head, body).await,
             Some(StoreFault::Slow(half)) => {
                 let by = self.slow(half);
-                self.later(by, head, body).await
+                let late = tokio::spawn(async move {
+                    // What is on its way when the fault ends is done then.
+                    let ends = self.ends(&call, |fault| matches!(fault, StoreFault::Slow(_)));
+                    tokio::time::timeout(by, ends).await.unwrap_or_default();
+                    self.forward(&head, &body).await
+                });
+                late.await.ok().flatten()
             }
             Some(StoreFault::Stale) | None => {
                 let answer = self.forward(&head, &body).await?;
