@@ -491,7 +491,7 @@ impl Tally {
 
 /// Counts one in its second.
 fn add(a_second: &mut Vec<u64>, now: f64) {
-    let second = now as usize;
+    let second = usize::try_from(Duration::from_secs_f64(now.max(0.0)).as_secs()).unwrap_or(0);
     if a_second.len() <= second {
         a_second.resize(second + 1, 0);
     }

@@ -1,4 +1,5 @@
 //! Troubles of the store and of Redis, judged by what they cost and by how soon they are over.
+#![expect(clippy::print_stdout, reason = "figures are for people")]
 
 use std::ops::Range;
 

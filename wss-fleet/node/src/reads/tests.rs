@@ -37,9 +37,9 @@ async fn channels_are_joined_each_once_and_those_that_are_waited_for_come_first(
         reads.ask(Effect::Refresh(channel(n)));
     }
     let sizes: Vec<usize> = std::iter::from_fn(|| reads.next(&state, now))
-        .map(|running| match running.read {
-            Read::Members(channels) => channels.len(),
-            other => panic!("{other:?}"),
+        .map(|running| {
+            let Read::Members(channels) = running.read else { panic!("{:?}", running.read) };
+            channels.len()
         })
         .collect();
     assert_eq!(sizes, [limits::MEMBERS_BATCH_MAX, 2, 1]);
