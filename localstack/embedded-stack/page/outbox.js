@@ -3,7 +3,7 @@
 // Invariants: one message of a channel is under way at a time, so that they are stored in the order
 // typed; once an id has left this page every retry repeats the same request, which makes it safe.
 
-import { fullJitter, sleep } from "./pace.js";
+import { retryWait, sleep } from "./pace.js";
 import { mintId, readJson, timeOf, writeJson } from "./store.js";
 
 /** After that many unanswered attempts in a row a person decides. */
@@ -172,7 +172,7 @@ export class Outbox {
       entry.refusedId = error.code === "id_out_of_range" || error.code === "id_conflict";
       return this.#show(entry, "failed", reasonOf(error));
     }
-    const waitMs = Math.max(error.retryAfterMs, fullJitter(entry.attempts));
+    const waitMs = retryWait(error.retryAfterMs, entry.attempts);
     entry.attempts += 1;
     entry.message.retryAt = Date.now() + waitMs;
     this.#show(entry, "waiting", reasonOf(error));

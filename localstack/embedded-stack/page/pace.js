@@ -22,6 +22,13 @@ export function spread(waitMs) {
   return Math.random() * Math.max(BACKOFF_BASE_MS, waitMs / 2);
 }
 
+/** The wait before the next attempt: what the answer asked for and a share of it, else full jitter. */
+export function retryWait(retryAfterMs, attempt) {
+  if (!(retryAfterMs > 0)) return fullJitter(attempt);
+  const waitMs = Math.min(retryAfterMs, WAIT_MAX_MS);
+  return waitMs + spread(waitMs);
+}
+
 /** Waits, or returns at once when the signal aborts. */
 export function sleep(ms, signal) {
   return new Promise((resolve) => {
@@ -83,7 +90,7 @@ export class Pace {
   /** Reads that were under way when the trouble began fail too: they are the same failure. */
   #failed(wasProbe, retryAfterMs) {
     if (this.#resumeAt !== null && !wasProbe) return;
-    const waitMs = Math.min(retryAfterMs, WAIT_MAX_MS) + fullJitter(this.#failures);
+    const waitMs = retryWait(retryAfterMs, this.#failures);
     this.#failures += 1;
     this.#resumeAt = performance.now() + waitMs;
   }

@@ -5,7 +5,7 @@
 // time (an older one finds its signal aborted and stops); the cursor moves only with frames that
 // were handed over. Not here: what messages mean, and the document.
 
-import { fullJitter, sleep, WAIT_MAX_MS } from "./pace.js";
+import { fullJitter, retryWait, sleep, WAIT_MAX_MS } from "./pace.js";
 
 // No frame for one and a half ticks, and for 25 s at least: the path is dead though TCP is not.
 const SILENCE_MS = 25_000;
@@ -194,8 +194,7 @@ export class Connection {
         this.alternates = [];
         if (attempt === 0)
           story.then(`/connect: ${error.code}, trying again with full jitter`, "warn");
-        const retryAfterMs = Math.min(error.retryAfterMs, WAIT_MAX_MS);
-        await this.#wait(retryAfterMs + fullJitter(attempt), signal);
+        await this.#wait(retryWait(error.retryAfterMs, attempt), signal);
       }
     }
     return null;

@@ -50,15 +50,20 @@ impl Backoff {
 
     /// The wait after one more failure.
     ///
-    /// `retry_after` is what the answer asked for: the wait is never shorter than that, and the
-    /// jitter comes on top, or everybody who was refused would return in the same millisecond. It
-    /// is believed up to [`limits::CLIENT_WAIT_MAX`].
+    /// `retry_after` is what the answer asked for, which knows more than this client: the wait is
+    /// that and a share of it ([`Self::spread`]), or everybody who was refused would return in the
+    /// same millisecond. It is believed up to [`limits::CLIENT_WAIT_MAX`].
     pub fn next_wait(&mut self, retry_after: Option<Duration>) -> Duration {
         let doublings = self.failures.min(DOUBLINGS_MAX);
         let window = self.base.saturating_mul(1 << doublings).min(self.cap);
         self.failures = self.failures.saturating_add(1);
-        let jitter = window.mul_f64(self.rng.random::<f64>());
-        retry_after.unwrap_or_default().min(limits::CLIENT_WAIT_MAX) + jitter
+        match retry_after
+            .filter(|wait| !wait.is_zero())
+            .map(|wait| wait.min(limits::CLIENT_WAIT_MAX))
+        {
+            Some(wait) => wait + self.spread(wait),
+            None => window.mul_f64(self.rng.random::<f64>()),
+        }
     }
 
     /// A share of a wait that somebody else chose for many clients, on top of it: evenly from zero
@@ -121,8 +126,8 @@ mod tests {
     fn retry_after_is_a_floor_that_is_believed_up_to_five_minutes() {
         let mut backoff = Backoff::seeded(1);
         let wait = backoff.next_wait(Some(Duration::from_secs(7)));
-        assert!(wait >= Duration::from_secs(7) && wait <= Duration::from_secs(8));
+        assert!(wait >= Duration::from_secs(7) && wait <= Duration::from_millis(10_500));
         let wait = backoff.next_wait(Some(Duration::from_secs(1 << 40)));
-        assert!(wait <= Duration::from_secs(302));
+        assert!(wait <= Duration::from_secs(450));
     }
 }

@@ -314,7 +314,8 @@ pub const CIRCUIT_MEMORY: Duration = Duration::from_secs(30);
 /// A call that was cut after this long counts as a failure: one attempt of the store's client.
 pub const CIRCUIT_SLOW: Duration = Duration::from_secs(2);
 /// The shortest `Retry-After`, and the longest; jitter adds up to as much again.
-pub const RETRY_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(4));
+pub const RETRY_AFTER: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_millis(1_500));
 /// How long a call may wait for a free environment of the local gateway: with [`SEND_DEADLINE`] what
 /// clients wait for an answer.
 pub const SLOT_WAIT_MAX: Duration = Duration::from_secs(4);

@@ -1,7 +1,7 @@
 //! The model store: the tables in memory, behind everything that a distant store does to a caller.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,10 +11,11 @@ use messaging::ports::{
     NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
 };
 use model::{Channel, ChannelId, Late, Member, MessageId, Timestamp, UserId, WorkspaceId};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::feed::TableLog;
+use crate::record::lock;
 
 /// What goes wrong at the store, in percent of its calls.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,7 +41,9 @@ pub(crate) struct StoreTrouble {
 pub(crate) struct SimStore {
     inner: MemoryStore,
     log: TableLog,
-    trouble: Arc<watch::Sender<StoreTrouble>>,
+    trouble: Arc<Mutex<StoreTrouble>>,
+    /// Wakes those who wait for a silent store: in their order, so that a run can be repeated.
+    changed: Arc<Notify>,
     calls: Arc<AtomicU64>,
     chance: Chance,
     is_nodes: bool,
@@ -63,8 +66,8 @@ impl SimStore {
     /// An empty store whose messages table feeds `log`.
     #[must_use]
     pub(crate) fn new(log: TableLog, chance: Chance) -> Self {
-        let (trouble, calls) = (Arc::new(watch::Sender::default()), Arc::default());
-        Self { inner: MemoryStore::new(), log, trouble, calls, chance, is_nodes: false }
+        let (trouble, changed, calls) = (Arc::default(), Arc::default(), Arc::default());
+        Self { inner: MemoryStore::new(), log, trouble, changed, calls, chance, is_nodes: false }
     }
 
     /// The same tables for another process, which is a node or not.
@@ -81,13 +84,24 @@ impl SimStore {
 
     /// Sets what goes wrong from now on.
     pub(crate) fn set_trouble(&self, trouble: StoreTrouble) {
-        self.trouble.send_replace(trouble);
+        *lock(&self.trouble) = trouble;
+        self.changed.notify_waiters();
     }
 
     /// What goes wrong for this process.
     fn trouble(&self) -> StoreTrouble {
-        let trouble = *self.trouble.borrow();
+        let trouble = *lock(&self.trouble);
         if trouble.of_nodes && !self.is_nodes { StoreTrouble::default() } else { trouble }
+    }
+
+    async fn silence_ends(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if !self.trouble().silent {
+                return;
+            }
+            changed.await;
+        }
     }
 
     async fn there(&self) -> Mishap {
@@ -95,9 +109,7 @@ impl SimStore {
         let trouble = self.trouble();
         sleep(self.chance.ms(1..=3)).await;
         if trouble.silent {
-            let mut troubles = self.trouble.subscribe();
-            let ends = troubles.wait_for(|trouble| !trouble.silent);
-            let is_answered = timeout(ADAPTER_PATIENCE, ends).await.is_ok();
+            let is_answered = timeout(ADAPTER_PATIENCE, self.silence_ends()).await.is_ok();
             return if is_answered && self.chance.one_in(2) {
                 Mishap::None
             } else {

@@ -44,6 +44,7 @@ impl Store {
         let wait = self.reserve(Instant::now());
         if !wait.is_zero() {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(wait) => {}
                 () = back => {}
             }

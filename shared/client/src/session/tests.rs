@@ -175,12 +175,12 @@ fn a_busy_node_says_how_long_to_wait_and_is_not_reported() {
     };
     let (first, _) = limits::CLIENT_BACKOFF;
     let asked = waits("delay_ms=7000");
-    assert!(asked > Duration::from_secs(7) && asked <= Duration::from_secs(7) + first, "{asked:?}");
+    assert!(asked > Duration::from_secs(7) && asked <= Duration::from_millis(10_500), "{asked:?}");
     // Bad or absent: as after 4429.
     for reason in ["", "busy", "delay_ms=soon", "delay_ms=-1"] {
         assert!(waits(reason) >= first && waits(reason) <= first * 2, "{reason}");
     }
-    assert!(waits("delay_ms=99999999999") <= limits::CLIENT_WAIT_MAX + first);
+    assert!(waits("delay_ms=99999999999") <= limits::CLIENT_WAIT_MAX * 3 / 2);
     // Only this code asks for a wait.
     let reason = "delay_ms=7000".to_owned();
     let step = live().on_lost(&Lost::Closed { code: 1012, reason }, LONG);

@@ -156,7 +156,7 @@ impl Workspace {
     }
 
     /// The sockets that attached in an era or later.
-    fn since_era(&self, to: &Audience, era: Era) -> Audience {
+    pub(super) fn since_era(&self, to: &Audience, era: Era) -> Audience {
         let is_later = |socket: &SocketId| {
             self.sockets.get(socket).is_some_and(|attached| attached.era >= era)
         };

@@ -11,6 +11,7 @@ use protocol::publication::{
 };
 
 use super::{ChannelMembers, Effect, Workspace};
+use crate::audience::Audience;
 use crate::delivered::ALL;
 use crate::hold::Need;
 use crate::roster::UserKey;
@@ -173,10 +174,7 @@ impl Workspace {
 
     fn deliver(&mut self, number: u64, publication: &Arc<Publication>, effects: &mut Vec<Effect>) {
         let to = match &publication.body {
-            PublicationBody::Message(message) => {
-                self.delivered.insert(&message.channel_id, publication.id, ALL);
-                self.roster.audience(&message.channel_id)
-            }
+            PublicationBody::Message(message) => self.readers(&message.channel_id, publication.id),
             PublicationBody::Channel(change) => {
                 self.apply(change);
                 self.roster.audience_and(&change.channel_id, change.concerned())
@@ -199,6 +197,21 @@ impl Workspace {
         }
         let (is_live, publication) = (self.is_live, Some(Arc::clone(publication)));
         effects.push(Effect::Deliver { frame, to, is_live, publication });
+    }
+
+    /// The sockets of a channel that have not had a message: all of them, but after a repair, which
+    /// brings what is then pushed as well.
+    fn readers(&mut self, channel: &ChannelId, id: PublicationId) -> Audience {
+        let reached = self.delivered.reached(channel, id);
+        self.delivered.insert(channel, id, ALL);
+        match reached {
+            None => self.roster.audience(channel),
+            Some(ALL) => Audience::default(),
+            Some(era) => {
+                let to = self.roster.audience(channel);
+                self.since_era(&to, era)
+            }
+        }
     }
 
     /// The version whose change is a delta. A channel that is not there has the last one.

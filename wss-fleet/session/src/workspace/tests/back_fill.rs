@@ -231,6 +231,21 @@ fn g4_a_second_loss_of_the_stream_pushes_nothing_twice() {
 }
 
 #[test]
+fn g4_what_was_pushed_while_a_back_fill_ran_comes_once() {
+    let (mut rig, c, alice, _) = flushed();
+    let load = rig.effects.clone();
+    // Stored and published while the store does not answer the node.
+    let pushed = rig.entry(message(&c, 1, "in the outage"));
+    let id = MessageId::parse(&pushed.publication.id.to_string()).unwrap();
+    rig.input(Input::Entry(pushed));
+    rig.effects = load;
+    rig.load("alice", &[&c]);
+    let in_the_outage = Message { id, ..stored(&c, 1, "in the outage") };
+    answer(&mut rig, &c, history(vec![in_the_outage], &["alice"]));
+    assert_eq!(rig.delivered(), [(alice, "in the outage".to_owned())]);
+}
+
+#[test]
 fn g4_who_attached_after_a_back_fill_gets_what_it_pushed_from_the_next() {
     let (mut rig, c, _, _) = flushed();
     rig.load("alice", &[&c]);
