@@ -1,9 +1,10 @@
 //! Which messages the sockets of a workspace have had, so that a back-fill pushes none of them again.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 
 use model::{ChannelId, PublicationId, limits};
+use rustc_hash::FxBuildHasher;
 
 /// Counts the events after which a socket that resumes may lack what others were pushed: back-fills,
 /// which push what no link of the chain names, and forks, which take links out of it. A socket is of
@@ -23,8 +24,9 @@ pub(crate) struct Delivered {
     older: Reached,
 }
 
-/// Which sockets a message reached, by its hash: those of an era before this one.
-type Reached = HashMap<u64, Era, BuildHasherDefault<AsItIs>>;
+/// Which sockets a message reached, by its keyed hash, which needs no second key: those of an era
+/// before this one.
+type Reached = HashMap<u64, Era, FxBuildHasher>;
 
 /// Every socket has had it, by push, by replay, or by its own reading.
 pub(crate) const ALL: Era = Era::MAX;
@@ -42,26 +44,6 @@ impl Delivered {
     pub(crate) fn reached(&self, channel: &ChannelId, id: PublicationId) -> Option<Era> {
         let hash = self.keys.hash_one((channel, id));
         self.newer.get(&hash).or_else(|| self.older.get(&hash)).copied()
-    }
-}
-
-/// Passes a `u64` on: the keys of [`Reached`] are hashes already.
-#[derive(Debug, Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
     }
 }
 
