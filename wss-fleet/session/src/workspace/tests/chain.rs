@@ -199,6 +199,19 @@ fn g4_the_audit_finds_a_last_entry_that_was_never_pushed() {
 }
 
 #[test]
+fn g4_a_message_that_is_published_again_is_pushed_once() {
+    let (mut rig, c, alice) = linked_with_alice();
+    rig.push(message(&c, 1, "second"));
+    let published = Arc::clone(&rig.entries.last().unwrap().publication);
+    // Its guard is gone: the relay adds another link.
+    let again = rig.entry(message(&c, 1, "second"));
+    rig.input(Input::Entry(Entry { publication: published, ..again }));
+    assert_eq!(rig.delivered(), []);
+    rig.push(message(&c, 1, "third"));
+    assert_eq!(rig.delivered(), [(alice, "third".to_owned())]);
+}
+
+#[test]
 fn g4_an_audit_that_the_chain_has_overtaken_says_nothing() {
     let (mut rig, c, _) = linked_with_alice();
     let tail = rig.entries.last().unwrap().position;
