@@ -203,14 +203,11 @@ impl NodeThread {
         };
         tell(started, Ok(handle));
         let drained = live(&runtime, node, orders);
-        if drained {
-            runtime.shutdown_timeout(RUNTIME_STOP_MAX);
-        } else {
-            // Tasks are dropped where they stand and their sockets with them: no goodbye.
-            runtime.shutdown_background();
-            if ended.try_send(node_id).is_err() {
-                tracing::debug!("nobody replaces nodes any more");
-            }
+        // Drops the tasks of a killed node where they stand, and their sockets without a goodbye.
+        // It waits for them: a node that is said to be gone must not accept one more socket.
+        runtime.shutdown_timeout(RUNTIME_STOP_MAX);
+        if !drained && ended.try_send(node_id).is_err() {
+            tracing::debug!("nobody replaces nodes any more");
         }
         tell(gone, ());
     }
@@ -257,7 +254,7 @@ const REPLACE_AFTER: Duration = Duration::from_secs(10);
 const KILL_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How long a node may take to leave in order, runtime included.
 const DRAIN_WAIT_MAX: Duration = limits::DRAIN_MAX.saturating_add(Duration::from_secs(3));
-/// How long what is left of a drained node may hold its thread up.
+/// How long the tasks of a node that ended may hold its thread up.
 const RUNTIME_STOP_MAX: Duration = Duration::from_secs(1);
 /// Nodes that ended and are not seen to yet; more cannot run on one machine.
 const ENDED_MAX: usize = 256;
