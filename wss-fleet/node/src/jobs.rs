@@ -1,9 +1,11 @@
 //! What a workspace's task has done for it: reads of the store and of the stream. Each ends as an
 //! input for the workspace's state.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
 use messaging::ports::{BusError, Entry, LogEntry, PageQuery, ReadError};
 use messaging::publisher::chain;
@@ -18,20 +20,14 @@ use tokio::time::Instant;
 use crate::hub::Hub;
 use crate::reads::{Ended, Failure, Read, Running};
 
-/// Does a read of the store.
+/// Does a read of the store. One that panics has failed: publications wait for its answer.
 pub(crate) async fn read(hub: Arc<Hub>, workspace: WorkspaceId, running: Running) -> Ended {
     let Running { read, started } = running;
     let begun = Instant::now();
     let from = Source { hub: &hub, workspace: &workspace, patience: started.patience };
-    let (inputs, failed) = match read {
-        Read::Members(channels) => from.members_of_many(channels).await,
-        one @ (Read::User { .. } | Read::Text { .. } | Read::History { .. }) => {
-            match from.one(&one).await {
-                Ok(input) => (vec![input], None),
-                Err(failure) => (Vec::new(), Some((one, failure))),
-            }
-        }
-    };
+    let (inputs, failed) = caught(&hub, from.read(&read))
+        .await
+        .unwrap_or_else(|| (Vec::new(), Some((read, Failure::Refused))));
     if failed.is_some() {
         hub.health.doubt();
     }
@@ -70,6 +66,17 @@ impl Source<'_> {
                 self.hub.store.failed(|| format!("no answer within {:?}", self.patience));
                 Err(Failure::Silent)
             }
+        }
+    }
+
+    /// What was read, and what was not.
+    async fn read(&self, read: &Read) -> (Vec<Input>, Option<(Read, Failure)>) {
+        if let Read::Members(channels) = read {
+            return self.members_of_many(channels.clone()).await;
+        }
+        match self.one(read).await {
+            Ok(input) => (vec![input], None),
+            Err(failure) => (Vec::new(), Some((read.clone(), failure))),
         }
     }
 
@@ -273,16 +280,26 @@ pub(crate) async fn fill(
 ) -> Input {
     let (mut wait, longest) = limits::BUS_RETRY;
     loop {
-        match read_stream(&hub, &workspace, from).await {
-            Ok(entries) => return Input::Filled { id, entries },
-            Err(error) => {
+        match caught(&hub, read_stream(&hub, &workspace, from)).await {
+            Some(Ok(entries)) => return Input::Filled { id, entries },
+            Some(Err(error)) => {
                 hub.health.doubt();
                 tracing::warn!(cause = %chain(&error), "a fill failed");
             }
+            None => {}
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(longest);
     }
+}
+
+/// Does a part of a job; none if it panicked, which is counted here and logged by the panic hook.
+async fn caught<T>(hub: &Hub, part: impl Future<Output = T>) -> Option<T> {
+    let done = AssertUnwindSafe(part).catch_unwind().await.ok();
+    if done.is_none() {
+        hub.metrics.panics.inc();
+    }
+    done
 }
 
 async fn read_stream(

@@ -94,8 +94,8 @@ impl Task {
                 () = until(reads_at), if reads_at.is_some() => Event::Reads,
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(done) => Event::Done(done),
-                    // A fill that was superseded. A panic is a defect: who waits for the answer is
-                    // told by their own deadline.
+                    // A fill that was superseded. What waits for a job's answer is safe from its
+                    // panics: `jobs` counts one as a failure.
                     Err(error) => {
                         if error.is_panic() {
                             self.hub.metrics.panics.inc();

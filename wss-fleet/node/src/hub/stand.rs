@@ -19,10 +19,15 @@ pub(crate) struct Stand {
 
 impl Stand {
     pub(crate) fn at(now: Timestamp) -> Self {
+        Self::with(now, |_parts| {})
+    }
+
+    /// A stand some of whose ports are others.
+    pub(crate) fn with(now: Timestamp, change: impl FnOnce(&mut Parts)) -> Self {
         let clock = Arc::new(ManualClock::at(now));
         let store = Arc::new(MemoryStore::new());
         let secrets = Secrets::from(Secret::parse(&"s".repeat(32)).unwrap());
-        let parts = Parts {
+        let mut parts = Parts {
             messages: store.clone(),
             channels: store.clone(),
             members: store.clone(),
@@ -35,6 +40,7 @@ impl Stand {
             randomness: Arc::new(SeededRandomness::new(7)),
             checkups: Vec::new(),
         };
+        change(&mut parts);
         let mut shards = JoinSet::new();
         let mailboxes = Shards::start(&mut shards, 2, clock);
         let url = "ws://node/socket".to_owned();

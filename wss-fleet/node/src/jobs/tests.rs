@@ -1,6 +1,9 @@
-//! What a back-fill reads of a channel.
+//! What a back-fill reads of a channel, and what a read that panics leaves behind.
 
-use messaging::ports::{ChannelStore, MemberStore, MessageStore, StoredMessage};
+use async_trait::async_trait;
+use messaging::ports::{
+    ChannelStore, MemberStore, MessageStore, RevocationStore, StoredMessage, WriteError,
+};
 use model::{Channel, ChannelType, Contract, Member};
 
 use super::*;
@@ -109,4 +112,39 @@ async fn g4_a_channel_with_too_much_to_read_is_given_up() {
         long.stored(id(HOLE, n), &text).await;
     }
     assert_eq!(long.read().await, None);
+}
+
+/// A store with a defect.
+#[derive(Debug)]
+struct Broken;
+
+#[async_trait]
+impl RevocationStore for Broken {
+    async fn revoke(
+        &self,
+        _workspace: &WorkspaceId,
+        _user: &UserId,
+        _at: Timestamp,
+    ) -> Result<(), WriteError> {
+        panic!("a defect")
+    }
+
+    async fn revoked_among(
+        &self,
+        _workspace: &WorkspaceId,
+        _users: &[UserId],
+    ) -> Result<Vec<UserId>, ReadError> {
+        panic!("a defect")
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_panics_has_failed() {
+    let stand = Stand::with(HOLE, |parts| parts.revocations = Arc::new(Broken));
+    let wanted = Read::User { user: user(), registration: 1 };
+    let started = Pace::new(Instant::now()).start(Instant::now());
+    let running = Running { read: wanted.clone(), started };
+    let ended = read(Arc::clone(&stand.hub), workspace(), running).await;
+    assert_eq!(ended.failed, Some((wanted, Failure::Refused)));
+    assert_eq!(stand.hub.metrics.panics.get(), 1);
 }
