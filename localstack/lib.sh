@@ -144,6 +144,9 @@ deploy_stack() {
   (
     export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1
     export AWS_ENDPOINT_URL=$cloud AWS_ENDPOINT_URL_S3=$cloud CDK_DISABLE_CLI_TELEMETRY=true
+    # Nothing of the home folder: the CDK's cache there may know the key `test` by another account.
+    export CDK_HOME=$work/cdk AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
+    unset AWS_PROFILE AWS_SESSION_TOKEN
     cd infra
     npx --no-install cdk bootstrap "${context[@]}" --no-notices aws://000000000000/us-east-1
     npx --no-install cdk deploy --all "${context[@]}" --no-notices --require-approval never \

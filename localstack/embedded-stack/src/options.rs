@@ -38,9 +38,8 @@ pub struct Options {
     pub log_format: Format,
 }
 
-/// What was given as the address of Redis. One that cannot be used is refused by
-/// [`Options::stack`] and not by the parser of the command line, which would show it, and with it
-/// its password.
+/// The value of `--redis-url`, parsed. [`Options::stack`] refuses one that cannot be used: the
+/// parser of the command line would print it, password included.
 #[derive(Debug, Clone)]
 pub struct GivenUrl(Result<RedisUrl, &'static str>);
 

@@ -38,7 +38,7 @@ pub enum Event {
         change: ChannelChange,
         /// Which channel.
         channel_id: ChannelId,
-        /// Whom it concerns: one user, or those that a `members_added` names.
+        /// The users that the change is about: one, or all that a `members_added` names.
         user_ids: Vec<UserId>,
     },
     /// The socket and the path behind it are alive.

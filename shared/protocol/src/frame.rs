@@ -86,7 +86,7 @@ pub enum ServerFrame {
         change: ChannelChange,
         /// Which channel.
         channel_id: ChannelId,
-        /// Whom it concerns: one user, or those of a `members_added`.
+        /// The users that the change is about: one, or all that a `members_added` names.
         user_ids: Vec<UserId>,
     },
     /// The socket and the path behind it are alive.

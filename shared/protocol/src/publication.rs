@@ -68,7 +68,8 @@ pub struct PublishedChange {
     pub channel_id: ChannelId,
     /// What changed.
     pub change: ChannelChange,
-    /// Whom it concerns: the creator, the added or the removed user, the first of several added.
+    /// The user that the change is about: the creator, the added or the removed one, the first of
+    /// several added.
     pub user_id: UserId,
     /// The version after the change (G6).
     pub members_version: u64,
@@ -78,7 +79,7 @@ pub struct PublishedChange {
 }
 
 impl PublishedChange {
-    /// Whom it concerns, whether they are members or not.
+    /// The users that the change is about, members or not.
     #[must_use]
     pub fn concerned(&self) -> &[UserId] {
         match self.change {
