@@ -55,14 +55,26 @@ async fn long_a_minute_of_any_brownout_costs_little_and_is_over_soon() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: tests/run --full"]
-async fn long_ten_minutes_of_a_silent_store_or_redis_cost_little_and_are_over_soon() {
-    let silent = [
-        Trouble::StoreSilent,
-        Trouble::NodesStoreSilent,
-        Trouble::CommandsSilent,
-        Trouble::PushesSilent,
-    ];
-    rows(&silent, Duration::from_secs(600)).await;
+async fn long_ten_minutes_of_a_silent_store_cost_little_and_are_over_soon() {
+    rows(&[Trouble::StoreSilent], TEN_MINUTES).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: tests/run --full"]
+async fn long_ten_minutes_of_a_store_silent_to_nodes_cost_little_and_are_over_soon() {
+    rows(&[Trouble::NodesStoreSilent], TEN_MINUTES).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: tests/run --full"]
+async fn long_ten_minutes_of_silent_redis_commands_cost_little_and_are_over_soon() {
+    rows(&[Trouble::CommandsSilent], TEN_MINUTES).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: tests/run --full"]
+async fn long_ten_minutes_of_silent_redis_pushes_cost_little_and_are_over_soon() {
+    rows(&[Trouble::PushesSilent], TEN_MINUTES).await;
 }
 
 /// What goes wrong, for functions and nodes alike.
@@ -448,6 +460,7 @@ impl std::fmt::Display for Row {
 
 /// How long a trouble lasts in the part for CI.
 const IN_CI: Duration = Duration::from_secs(12);
+const TEN_MINUTES: Duration = Duration::from_secs(600);
 /// What is counted after the trouble's end.
 const AFTER: Duration = Duration::from_secs(10);
 /// A quiet time is as long as a trouble and what is counted after it, or this.
