@@ -53,6 +53,7 @@ impl Crowd {
     /// If they are not in time.
     pub async fn gather(cluster: &Cluster, names: &[&str], each: usize) -> Self {
         let gate = Arc::new(Semaphore::new(AT_ONCE));
+        let calls = Arc::new(Semaphore::new(CALLS_AT_ONCE));
         let reads = Arc::new(AtomicBool::new(true));
         let cuts = Arc::default();
         let mut crowd = Self { members: Vec::new(), reads, cuts, tasks: JoinSet::new() };
@@ -68,6 +69,7 @@ impl Crowd {
                     member,
                     reads: Arc::clone(&crowd.reads),
                     cuts: Arc::clone(&crowd.cuts),
+                    calls: Arc::clone(&calls),
                     seen: BTreeSet::new(),
                     cursor: None,
                 };
@@ -110,6 +112,7 @@ struct One {
     member: Arc<Mutex<Member>>,
     reads: Arc<AtomicBool>,
     cuts: Arc<AtomicU64>,
+    calls: Arc<Semaphore>,
     seen: BTreeSet<MessageId>,
     cursor: Option<String>,
 }
@@ -121,7 +124,10 @@ impl One {
         let mut permit = gate.acquire_owned().await.ok();
         loop {
             let mut retry_after = None;
-            match self.api.connect(failed.as_ref()).await {
+            let call = self.calls.acquire().await.ok();
+            let answer = self.api.connect(failed.as_ref()).await;
+            drop(call);
+            match answer {
                 Ok(assignment) => {
                     tokio::time::sleep(assignment.delay).await;
                     failed = Some(assignment.target.node_id.clone());
@@ -214,6 +220,8 @@ const SEGMENT_BYTES: u32 = 1_448;
 const RECEIVE_BYTES: usize = 64 * 1024;
 /// Clients that connect at the same time, at the start.
 const AT_ONCE: usize = 48;
+/// Calls of `/connect` in flight: each takes two of this process's 20,000 files, beside a socket's.
+const CALLS_AT_ONCE: usize = 4_000;
 const DIAL_MAX: Duration = Duration::from_secs(5);
 const READY_MAX: Duration = Duration::from_secs(20);
 /// How often a client looks whether it should read.
