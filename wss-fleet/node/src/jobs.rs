@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
-use messaging::ports::{BusError, Entry, LogEntry, PageQuery, ReadError};
+use messaging::ports::{BusError, Entry, LogEntry, PageQuery, ReadError, Subscription};
 use messaging::publisher::chain;
 use model::{
     Channel, ChannelId, EntryId, Late, Message, MessageId, MessageText, Position, PublicationId,
@@ -69,7 +69,7 @@ impl Source<'_> {
         }
     }
 
-    /// What was read, and what was not.
+    /// Does a read: the inputs that it brought, and what of it failed.
     async fn read(&self, read: &Read) -> (Vec<Input>, Option<(Read, Failure)>) {
         if let Read::Members(channels) = read {
             return self.members_of_many(channels.clone()).await;
@@ -278,13 +278,27 @@ pub(crate) async fn fill(
     id: u64,
     from: Option<EntryId>,
 ) -> Input {
+    let entries = until_done(&hub, "a fill", || read_stream(&hub, &workspace, from)).await;
+    Input::Filled { id, entries }
+}
+
+/// Subscribes, however long it takes: sockets that wait have a deadline of their own.
+pub(crate) async fn subscribe(hub: Arc<Hub>, workspace: WorkspaceId) -> Subscription {
+    until_done(&hub, "subscribing", || hub.parts.bus.subscribe(&workspace)).await
+}
+
+/// Asks the bus again and again, less and less often, until it answers.
+async fn until_done<T, F>(hub: &Hub, what: &'static str, attempt: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, BusError>>,
+{
     let (mut wait, longest) = limits::BUS_RETRY;
     loop {
-        match caught(&hub, read_stream(&hub, &workspace, from)).await {
-            Some(Ok(entries)) => return Input::Filled { id, entries },
+        match caught(hub, attempt()).await {
+            Some(Ok(done)) => return done,
             Some(Err(error)) => {
                 hub.health.doubt();
-                tracing::warn!(cause = %chain(&error), "a fill failed");
+                tracing::warn!(cause = %chain(&error), "{what} failed");
             }
             None => {}
         }
@@ -293,7 +307,7 @@ pub(crate) async fn fill(
     }
 }
 
-/// Does a part of a job; none if it panicked, which is counted here and logged by the panic hook.
+/// Does a part of a job; none if it panicked, which the panic hook logs.
 async fn caught<T>(hub: &Hub, part: impl Future<Output = T>) -> Option<T> {
     let done = AssertUnwindSafe(part).catch_unwind().await.ok();
     if done.is_none() {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use messaging::ports::{Notice, Subscription};
-use messaging::publisher::chain;
 use model::{WorkspaceId, limits};
 use protocol::close::CloseCode;
 use session::{Attach, Effect, Input, SocketId, Workspace};
@@ -94,8 +93,8 @@ impl Task {
                 () = until(reads_at), if reads_at.is_some() => Event::Reads,
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(done) => Event::Done(done),
-                    // A fill that was superseded. What waits for a job's answer is safe from its
-                    // panics: `jobs` counts one as a failure.
+                    // A fill that was superseded, or an audit that panicked: the next one asks
+                    // again. `jobs` counts a panic of anything else as a failure.
                     Err(error) => {
                         if error.is_panic() {
                             self.hub.metrics.panics.inc();
@@ -286,20 +285,9 @@ impl Task {
         self.jobs.spawn(async move { Done::Input(job.await) })
     }
 
-    /// Subscribes, however long it takes: sockets that wait are told by their own deadline.
     fn subscribe(&mut self) {
         let (hub, id) = (Arc::clone(&self.hub), self.id.clone());
-        self.jobs.spawn(async move {
-            let (mut wait, longest) = limits::BUS_RETRY;
-            loop {
-                match hub.parts.bus.subscribe(&id).await {
-                    Ok(subscription) => return Done::Subscribed(subscription),
-                    Err(error) => tracing::warn!(cause = %chain(&error), "subscribing failed"),
-                }
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(longest);
-            }
-        });
+        self.jobs.spawn(async move { Done::Subscribed(jobs::subscribe(hub, id).await) });
     }
 }
 

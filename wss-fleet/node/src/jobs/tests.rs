@@ -1,8 +1,11 @@
-//! What a back-fill reads of a channel, and what a read that panics leaves behind.
+//! What a back-fill reads of a channel, and what becomes of a read that panics.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use messaging::ports::{
-    ChannelStore, MemberStore, MessageStore, RevocationStore, StoredMessage, WriteError,
+    ChannelStore, EventBus, MemberStore, MessageStore, Published, RevocationStore, StoredMessage,
+    WriteError,
 };
 use model::{Channel, ChannelType, Contract, Member};
 
@@ -146,5 +149,60 @@ async fn a_read_that_panics_has_failed() {
     let running = Running { read: wanted.clone(), started };
     let ended = read(Arc::clone(&stand.hub), workspace(), running).await;
     assert_eq!(ended.failed, Some((wanted, Failure::Refused)));
+    assert_eq!(stand.hub.metrics.panics.get(), 1);
+}
+
+/// A bus whose first call of a kind panics.
+#[derive(Debug)]
+struct PanicsOnce {
+    bus: Arc<dyn EventBus>,
+    has_panicked: AtomicBool,
+}
+
+impl PanicsOnce {
+    fn around(bus: &mut Arc<dyn EventBus>) {
+        let inner = Arc::clone(bus);
+        *bus = Arc::new(Self { bus: inner, has_panicked: AtomicBool::new(false) });
+    }
+
+    fn panic_once(&self) {
+        assert!(self.has_panicked.swap(true, Ordering::Relaxed), "a defect");
+    }
+}
+
+#[async_trait]
+impl EventBus for PanicsOnce {
+    async fn publish(
+        &self,
+        workspace: &WorkspaceId,
+        publication: &Publication,
+    ) -> Result<Published, BusError> {
+        self.bus.publish(workspace, publication).await
+    }
+
+    async fn subscribe(&self, workspace: &WorkspaceId) -> Result<Subscription, BusError> {
+        self.panic_once();
+        self.bus.subscribe(workspace).await
+    }
+
+    async fn entries(
+        &self,
+        workspace: &WorkspaceId,
+        from: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, BusError> {
+        self.panic_once();
+        self.bus.entries(workspace, from, limit).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn g4_a_fill_or_a_subscription_that_panics_is_tried_again() {
+    let stand = Stand::with(HOLE, |parts| PanicsOnce::around(&mut parts.bus));
+    let filled = fill(Arc::clone(&stand.hub), workspace(), 3, None).await;
+    let is_filled = matches!(&filled, Input::Filled { id: 3, entries } if entries.len() == 1);
+    assert!(is_filled, "a stream that was empty has a marker: {filled:?}");
+    let stand = Stand::with(HOLE, |parts| PanicsOnce::around(&mut parts.bus));
+    subscribe(Arc::clone(&stand.hub), workspace()).await;
     assert_eq!(stand.hub.metrics.panics.get(), 1);
 }
