@@ -11,7 +11,7 @@ use tests::redis::{Flavor, RedisServer};
 use tests::scene::{Plan, Scene};
 use tests::{SOON, eventually};
 
-use crate::figures::{figure, lost, names, strs};
+use crate::figures::{Wire, figure, lost, names, strs};
 use crate::random::round;
 use crate::stage::Stage;
 
@@ -142,21 +142,25 @@ async fn g4_an_outage_that_concerns_eight_channels_tells_a_socket_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn little_of_what_clients_get_under_faults_is_known_to_them() {
+async fn little_of_what_clients_are_pushed_under_faults_is_known_to_them() {
     known(Duration::from_secs(60)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: tests/run --full"]
 async fn long_little_of_what_clients_get_in_ten_minutes_of_faults_is_known_to_them() {
-    known(Duration::from_secs(600)).await;
+    let wire = known(Duration::from_secs(600)).await;
+    assert!(wire.read > 0, "no client had a gap: {wire}");
+    assert!(wire.read_again_share() <= 0.30, "{wire}");
 }
 
-async fn known(time: Duration) {
+/// Random faults for so long; what clients got. Few of them have gaps within a minute, so rows that
+/// are read are judged in the long run.
+async fn known(time: Duration) -> Wire {
     let (verdict, wire) = round(SEED, time, SENDERS).await;
     figure!("random faults for {time:?}: {wire}; bars 5 % and 30 %; {verdict}");
     assert!(wire.pushed_again_share() <= 0.05, "{wire}");
-    assert!(wire.read_again_share() <= 0.30, "{wire}");
+    wire
 }
 
 const STORED: usize = 300;
