@@ -142,8 +142,8 @@ pub const LATE_AGE: Duration = Duration::from_secs(540);
 /// How far ahead of the clock a late mark's time lies: it is written before the message is
 /// published, and stands for what follows in the next [`OVERLAP`], plus that minute.
 pub const LATE_AHEAD: Duration = Duration::from_secs(660);
-/// The first and the last wait of the local feed before records that were held are tried again:
-/// what was stored while Redis was away is published within the last one after its return.
+/// The first and the longest wait of the local feed between two tries to relay records that Redis
+/// did not take. After an outage it adds to the seconds that a try itself may take.
 pub const RELAY_RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 
 /// Bytes of an upgrade request's head.
