@@ -5,7 +5,11 @@
 //! - *Open*: no call passes, for a jittered period that doubles each time it opens again.
 //! - *Half-open*: the period is over. One call passes as a probe; the others are still refused.
 //!
-//! Any success closes it. Trouble is remembered for [`limits::CIRCUIT_MEMORY`], so that a dependency
+//! Any success closes it. A dependency that throttles answers, so it does not open the circuit. But
+//! while it throttles most calls, so many of them are refused that those which pass are a few times
+//! the answered ones ([`Throttling`]): trying again does not become the larger part of its work.
+//!
+//! Trouble is remembered for [`limits::CIRCUIT_MEMORY`], so that a dependency
 //! that fails again and again is given longer pauses, and so are callers ([`Circuit::retry_after`]).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +18,10 @@ use std::time::Duration;
 use model::{Timestamp, limits};
 
 use crate::ports::{Clock, Randomness};
+
+use self::throttling::Throttling;
+
+mod throttling;
 
 /// The state of one dependency, shared by all calls of a process that use it.
 #[derive(Debug)]
@@ -31,6 +39,7 @@ struct State {
     openings: u32,
     last_failure: Option<Timestamp>,
     open: Option<Open>,
+    throttling: Throttling,
 }
 
 #[derive(Debug)]
@@ -42,8 +51,14 @@ struct Open {
 
 /// A call was refused without being tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not tried: it failed lately")]
-pub struct CircuitOpen;
+pub enum NotTried {
+    /// The circuit is open.
+    #[error("not tried: the last calls failed")]
+    Open,
+    /// Most calls are throttled.
+    #[error("not tried: most calls of the last second were throttled")]
+    Throttled,
+}
 
 /// Leave to make one call. Dropped without an outcome it counts as a failure if the call took
 /// [`limits::CIRCUIT_SLOW`] or longer, else as nothing.
@@ -66,10 +81,14 @@ impl Circuit {
     /// Lets a call through, or refuses it.
     ///
     /// # Errors
-    /// [`CircuitOpen`] while it is open, and while it is half-open and another call probes.
-    pub fn admit(&self) -> Result<Permit<'_>, CircuitOpen> {
+    /// [`NotTried::Open`] while it is open, and while it is half-open and another call probes.
+    /// [`NotTried::Throttled`] for a random share of calls while most are throttled.
+    pub fn admit(&self) -> Result<Permit<'_>, NotTried> {
         let now = self.clock.now();
         let mut state = self.lock();
+        if state.throttling.refuses(now, &*self.randomness) {
+            return Err(NotTried::Throttled);
+        }
         let is_probe = match &mut state.open {
             None => false,
             // A clock that was set back must not keep it open.
@@ -77,7 +96,7 @@ impl Circuit {
                 open.is_probed = true;
                 true
             }
-            Some(_) => return Err(CircuitOpen),
+            Some(_) => return Err(NotTried::Open),
         };
         Ok(Permit { circuit: self, since: now, is_probe, is_settled: false })
     }
@@ -98,10 +117,12 @@ impl Circuit {
         wait + self.up_to(wait)
     }
 
-    fn succeed(&self) {
+    fn answered(&self, is_throttled: bool) {
+        let now = self.clock.now();
         let mut state = self.lock();
         state.failures = 0;
         state.open = None;
+        state.throttling.count(now, is_throttled);
     }
 
     fn fail(&self, is_probe: bool) {
@@ -151,7 +172,13 @@ impl Permit<'_> {
     /// The call was answered.
     pub fn succeed(mut self) {
         self.is_settled = true;
-        self.circuit.succeed();
+        self.circuit.answered(false);
+    }
+
+    /// The call was throttled.
+    pub fn throttled(mut self) {
+        self.is_settled = true;
+        self.circuit.answered(true);
     }
 
     /// The call was not answered, or by an error that is not about this call alone.

@@ -1,8 +1,8 @@
 //! The store's ports behind one circuit, and the node directory behind another: when the last calls
 //! failed, the next ones are refused without being tried.
 //!
-//! Throttling is an answer: one hot key does not close the store to other channels. A row that
-//! cannot be read is one, too.
+//! Throttling is an answer: one hot key does not close the store to other channels. Only while most
+//! calls are throttled some are refused. A row that cannot be read is an answer, too.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -38,7 +38,8 @@ impl<P: ?Sized> Guarded<P> {
         let answer = call.await;
         match &answer {
             Err(ReadError::Unavailable(_)) => permit.fail(),
-            Ok(_) | Err(ReadError::Throttled(_) | ReadError::Unreadable(_)) => permit.succeed(),
+            Err(ReadError::Throttled(_)) => permit.throttled(),
+            Ok(_) | Err(ReadError::Unreadable(_)) => permit.succeed(),
         }
         answer
     }
@@ -65,7 +66,8 @@ impl<P: ?Sized> Guarded<P> {
         let answer = call.await;
         match &answer {
             Err(WriteError::NotStored(_) | WriteError::OutcomeUnknown(_)) => permit.fail(),
-            Ok(_) | Err(WriteError::Throttled(_)) => permit.succeed(),
+            Err(WriteError::Throttled(_)) => permit.throttled(),
+            Ok(_) => permit.succeed(),
         }
         answer
     }

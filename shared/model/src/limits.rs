@@ -312,6 +312,11 @@ pub const CIRCUIT_FAILURES_MAX: u32 = 3;
 pub const CIRCUIT_OPEN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
 /// How long a circuit remembers that it was open.
 pub const CIRCUIT_MEMORY: Duration = Duration::from_secs(30);
+/// Calls that the store may get for each one that it does not throttle, while it throttles: with 4,
+/// nothing is refused until it throttles three of four.
+pub const CALLS_AN_ANSWER: f64 = 4.0;
+/// How long a throttled call counts: short, so that all calls pass soon after the last of them.
+pub const THROTTLED_WINDOW: Duration = Duration::from_secs(1);
 /// A call that was cut after this long counts as a failure: one attempt of the store's client.
 pub const CIRCUIT_SLOW: Duration = Duration::from_secs(2);
 /// The shortest `Retry-After`, and the longest; jitter adds up to as much again.

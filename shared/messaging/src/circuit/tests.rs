@@ -53,7 +53,7 @@ fn it_opens_after_failures_in_a_row_and_refuses_at_once() {
     fail(&circuit, FAILURES - 1);
     assert!(!circuit.is_open(), "a success in between starts the count anew");
     fail(&circuit, 1);
-    assert_eq!(circuit.admit().unwrap_err(), CircuitOpen);
+    assert_eq!(circuit.admit().unwrap_err(), NotTried::Open);
 }
 
 #[test]
@@ -152,4 +152,77 @@ fn a_clock_that_is_set_back_does_not_keep_it_open() {
     fail(&circuit, FAILURES);
     clock.0.store(5, Ordering::Relaxed);
     assert!(circuit.admit().is_ok());
+}
+
+/// Draws that are spread evenly: those of a Weyl sequence.
+#[derive(Debug, Default)]
+struct Spread(AtomicU64);
+
+impl Randomness for Spread {
+    fn bits(&self) -> u128 {
+        0
+    }
+
+    fn up_to(&self, max: u64) -> u64 {
+        let drawn = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        u64::try_from((u128::from(drawn) * (u128::from(max) + 1)) >> 64).unwrap()
+    }
+}
+
+/// A circuit whose calls are wanted 100 times a second.
+struct Wanted {
+    clock: Arc<Hand>,
+    circuit: Circuit,
+    passed: u32,
+}
+
+impl Wanted {
+    fn new() -> Self {
+        let clock = Arc::new(Hand(AtomicU64::new(1_000_000)));
+        let circuit = Circuit::new(Arc::<Hand>::clone(&clock), Arc::new(Spread::default()));
+        Self { clock, circuit, passed: 0 }
+    }
+
+    /// How many calls pass in so many seconds while so many of a hundred are throttled.
+    fn passed(&mut self, seconds: u32, percent: u32) -> u32 {
+        let before = self.passed;
+        for _ in 0..seconds * 100 {
+            self.clock.advance(Duration::from_millis(10));
+            let Ok(permit) = self.circuit.admit() else { continue };
+            self.passed += 1;
+            // 37 has no factor in common with 100: throttled calls are spread.
+            if self.passed * 37 % 100 < percent {
+                permit.throttled();
+            } else {
+                permit.succeed();
+            }
+        }
+        self.passed - before
+    }
+}
+
+#[test]
+fn calls_pass_while_fewer_than_three_of_four_are_throttled() {
+    let mut wanted = Wanted::new();
+    assert_eq!(wanted.passed(5, 0), 500);
+    assert_eq!(wanted.passed(60, 30), 6_000);
+    assert_eq!(wanted.passed(60, 60), 6_000);
+}
+
+#[test]
+fn a_dependency_that_throttles_nearly_all_is_asked_by_a_tenth_of_the_calls() {
+    let mut wanted = Wanted::new();
+    wanted.passed(5, 0);
+    let passed = wanted.passed(60, 90);
+    assert!((60..=600).contains(&passed), "{passed} of 6,000");
+    let passed = wanted.passed(60, 100);
+    assert!((30..=120).contains(&passed), "{passed} of 6,000");
+}
+
+#[test]
+fn all_calls_pass_soon_after_the_throttling() {
+    let mut wanted = Wanted::new();
+    wanted.passed(60, 90);
+    wanted.passed(3, 0);
+    assert_eq!(wanted.passed(10, 0), 1_000);
 }

@@ -1,7 +1,9 @@
 //! A store in trouble: shed at once while it is away, and probed until it is back.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use memory::MemoryStore;
@@ -110,12 +112,36 @@ async fn a_store_that_is_away_is_asked_by_probes_only() {
 }
 
 #[tokio::test]
-async fn a_throttled_key_and_a_row_that_cannot_be_read_shut_nobody_out() {
+async fn a_throttled_key_among_others_and_a_row_that_cannot_be_read_shut_nobody_out() {
     let scene = Scene::new().await;
-    scene.is(THROTTLING);
-    assert_eq!(scene.reads_of(50, Some(ErrorCode::ChannelBusy)).await, 50);
+    for _ in 0..50 {
+        scene.is(THROTTLING);
+        assert_eq!(scene.reads_of(1, Some(ErrorCode::ChannelBusy)).await, 1);
+        scene.is(WELL);
+        assert_eq!(scene.reads_of(1, None).await, 1);
+    }
     scene.is(UNREADABLE);
     assert_eq!(scene.reads_of(50, Some(ErrorCode::Unavailable)).await, 50);
     scene.is(WELL);
     assert_eq!(scene.reads_of(2, None).await, 2);
+}
+
+#[tokio::test]
+async fn a_store_that_throttles_all_calls_is_asked_by_few_of_them() {
+    let scene = Scene::new().await;
+    scene.rig.clock.advance(limits::THROTTLED_WINDOW * 10);
+    scene.is(THROTTLING);
+    let (mut asked, mut codes) = (0, HashSet::new());
+    for _ in 0..1_000 {
+        scene.rig.clock.advance(Duration::from_millis(10));
+        let before = scene.troubled.reads.load(Ordering::Relaxed);
+        let read = read_channel(&scene.rig.app, &caller("alice"), &scene.channel).await;
+        codes.insert(read.unwrap_err().code());
+        asked += scene.troubled.reads.load(Ordering::Relaxed) - before;
+    }
+    assert!((5..=30).contains(&asked), "{asked} reads in 10 s");
+    assert_eq!(codes, HashSet::from([ErrorCode::ChannelBusy, ErrorCode::Unavailable]));
+    scene.is(WELL);
+    scene.rig.clock.advance(limits::THROTTLED_WINDOW * 10);
+    assert_eq!(scene.reads_of(20, None).await, 20);
 }
