@@ -2,8 +2,9 @@
 //! instead of waiting for it, and one call at a time finds out whether it is back.
 //!
 //! - *Closed*: every call passes. [`limits::CIRCUIT_FAILURES_MAX`] failures in a row open it.
-//! - *Open*: no call passes, for a jittered period that doubles each time it opens again.
-//! - *Half-open*: the period is over. One call passes as a probe; the others are still refused.
+//! - *Open*: one call passes as a probe after a jittered period, and the next one after another
+//!   period, whether the first was answered or hangs. The period doubles with each failure. All other
+//!   calls are refused.
 //!
 //! Any success closes it. A dependency that throttles answers, so it does not open the circuit. But
 //! while it throttles most calls, so many of them are refused that those which pass are a few times
@@ -35,9 +36,10 @@ pub struct Circuit {
 struct State {
     /// Failures since the last success.
     failures: u32,
-    /// How often it opened within [`limits::CIRCUIT_MEMORY`].
+    /// How often it opened, or a probe failed, within [`limits::CIRCUIT_MEMORY`].
     openings: u32,
     last_failure: Option<Timestamp>,
+    last_answer: Option<Timestamp>,
     open: Option<Open>,
     throttling: Throttling,
 }
@@ -45,8 +47,8 @@ struct State {
 #[derive(Debug)]
 struct Open {
     since: Timestamp,
-    until: Timestamp,
-    is_probed: bool,
+    /// When the next probe passes.
+    probe_at: Timestamp,
 }
 
 /// A call was refused without being tried.
@@ -81,7 +83,7 @@ impl Circuit {
     /// Lets a call through, or refuses it.
     ///
     /// # Errors
-    /// [`NotTried::Open`] while it is open, and while it is half-open and another call probes.
+    /// [`NotTried::Open`] while it is open, but for probes.
     /// [`NotTried::Throttled`] for a random share of calls while most are throttled.
     pub fn admit(&self) -> Result<Permit<'_>, NotTried> {
         let now = self.clock.now();
@@ -89,15 +91,16 @@ impl Circuit {
         if state.throttling.refuses(now, &*self.randomness) {
             return Err(NotTried::Throttled);
         }
-        let is_probe = match &mut state.open {
-            None => false,
+        let is_probe = state.open.is_some();
+        if let Some(open) = &state.open {
             // A clock that was set back must not keep it open.
-            Some(open) if !open.is_probed && (now >= open.until || now < open.since) => {
-                open.is_probed = true;
-                true
+            if now < open.probe_at && now >= open.since {
+                return Err(NotTried::Open);
             }
-            Some(_) => return Err(NotTried::Open),
-        };
+            // A probe that hangs must not keep a later one from finding the dependency back.
+            let probe_at = now.plus(self.period(&state, now));
+            state.open = Some(Open { since: now, probe_at });
+        }
         Ok(Permit { circuit: self, since: now, is_probe, is_settled: false })
     }
 
@@ -121,32 +124,40 @@ impl Circuit {
         let now = self.clock.now();
         let mut state = self.lock();
         state.failures = 0;
+        state.last_answer = Some(now);
         state.open = None;
         state.throttling.count(now, is_throttled);
     }
 
-    fn fail(&self, is_probe: bool) {
+    fn fail(&self, since: Timestamp, is_probe: bool) {
         let now = self.clock.now();
         let mut state = self.lock();
+        // A call that hung since before the last answer says nothing of the time after it.
+        if state.last_answer.is_some_and(|at| at > since && at <= now) {
+            return;
+        }
         state.openings = state.recent_openings(now);
         state.last_failure = Some(now);
         state.failures = state.failures.saturating_add(1);
-        let opens = match &state.open {
-            Some(_) => is_probe,
-            None => state.failures >= limits::CIRCUIT_FAILURES_MAX,
-        };
-        if opens {
-            let (first, most) = limits::CIRCUIT_OPEN;
-            let period = doubled(first, state.openings).min(most);
-            let until = now.plus(period / 2 + self.up_to(period / 2));
+        if state.open.is_none() && state.failures >= limits::CIRCUIT_FAILURES_MAX {
+            let probe_at = now.plus(self.period(&state, now));
+            state.open = Some(Open { since: now, probe_at });
             state.openings = state.openings.saturating_add(1);
-            state.open = Some(Open { since: now, until, is_probed: false });
+        } else if is_probe {
+            state.openings = state.openings.saturating_add(1);
         }
+    }
+
+    /// How long it is open until the next probe: half of the period to all of it.
+    fn period(&self, state: &State, now: Timestamp) -> Duration {
+        let (first, most) = limits::CIRCUIT_OPEN;
+        let period = doubled(first, state.recent_openings(now)).min(most);
+        period / 2 + self.up_to(period / 2)
     }
 
     fn give_back(&self, is_probe: bool) {
         if is_probe && let Some(open) = &mut self.lock().open {
-            open.is_probed = false;
+            open.probe_at = open.since;
         }
     }
 
@@ -184,7 +195,7 @@ impl Permit<'_> {
     /// The call was not answered, or by an error that is not about this call alone.
     pub fn fail(mut self) {
         self.is_settled = true;
-        self.circuit.fail(self.is_probe);
+        self.circuit.fail(self.since, self.is_probe);
     }
 }
 
@@ -194,7 +205,7 @@ impl Drop for Permit<'_> {
             return;
         }
         if self.circuit.clock.now().since(self.since) >= limits::CIRCUIT_SLOW {
-            self.circuit.fail(self.is_probe);
+            self.circuit.fail(self.since, self.is_probe);
         } else {
             self.circuit.give_back(self.is_probe);
         }

@@ -57,7 +57,7 @@ fn it_opens_after_failures_in_a_row_and_refuses_at_once() {
 }
 
 #[test]
-fn half_open_lets_one_probe_through_and_closes_when_it_succeeds() {
+fn it_lets_one_probe_through_and_closes_when_that_succeeds() {
     let (clock, circuit) = circuit(1);
     fail(&circuit, FAILURES);
     clock.advance(limits::CIRCUIT_OPEN.0 - Duration::from_millis(1));
@@ -67,6 +67,22 @@ fn half_open_lets_one_probe_through_and_closes_when_it_succeeds() {
     assert!(circuit.admit().is_err(), "one at a time");
     probe.succeed();
     assert!(circuit.admit().is_ok() && circuit.admit().is_ok());
+}
+
+#[test]
+fn a_probe_that_hangs_does_not_keep_the_next_one_back() {
+    let (clock, circuit) = circuit(1);
+    fail(&circuit, FAILURES);
+    let mut hanging = Vec::new();
+    for _ in 0..3 {
+        clock.advance(limits::CIRCUIT_OPEN.1);
+        hanging.push(circuit.admit().unwrap());
+        assert!(circuit.admit().is_err(), "one in a period");
+    }
+    clock.advance(limits::CIRCUIT_OPEN.1);
+    circuit.admit().unwrap().succeed();
+    hanging.into_iter().for_each(Permit::fail);
+    assert!(circuit.admit().is_ok());
 }
 
 #[test]
