@@ -166,41 +166,32 @@ fn directions(cast: &Cast) -> Vec<Rest> {
 }
 
 fn known(cast: &Cast) -> Vec<Rest> {
-    let (c, hex) = (&cast.channel, "0123456789abcdef0123456789abcdef");
+    let c = &cast.channel;
     let of = |name: &str, rest: &str| {
         let target = format!("/scroll?channel_id={c}&{rest}");
         get(format!("known: {name}"), target).refused(400, "invalid_field").field("known")
     };
     let newer = |name: &str, known: String| of(name, &format!("direction=newer&known={known}"));
+    let mark = "aB3-_zZ9";
     vec![
         newer("empty", String::new()),
         newer("a word", "x".to_owned()),
-        newer("a count alone", "5".to_owned()),
-        newer("a digest alone", hex.to_owned()),
-        newer("no count", format!(":{hex}")),
-        newer("no digest", "5:".to_owned()),
-        newer("zero", format!("0:{hex}")),
-        newer("501", format!("501:{hex}")),
-        newer("beyond 64 bits", format!("18446744073709551617:{hex}")),
-        newer("negative", format!("-1:{hex}")),
-        newer("with a plus", format!("%2B5:{hex}")),
-        newer("with a leading zero", format!("05:{hex}")),
-        newer("a fraction", format!("1.5:{hex}")),
-        newer("in other digits", format!("%D9%A5:{hex}")),
-        newer("a digest cut short", format!("5:{}", &hex[1..])),
-        newer("a digest too long", format!("5:{hex}0")),
-        newer("a digest of a whole SHA-256", format!("5:{hex}{hex}")),
-        newer("a digest in upper case", format!("5:{}", hex.to_uppercase())),
-        newer("a digest with a sign", format!("5:%2B{}", &hex[1..])),
-        newer("a digest that is not hex", format!("5:g{}", &hex[1..])),
-        newer("a digest that is not ASCII", format!("5:{}", "%C3%A9".repeat(16))),
-        newer("a second colon", format!("5:{hex}:")),
-        newer("with a space", format!("5:{hex}%20")),
-        newer("with a NUL", format!("5:{hex}%00")),
-        newer("twice", format!("5:{hex}&known=5:{hex}")),
-        newer("twice, by an escape", format!("5:{hex}&k%6Eown=5:{hex}")),
-        of("of older messages", &format!("direction=older&known=5:{hex}")),
-        of("without a direction", &format!("known=5:{hex}")),
+        newer("a mark cut short", mark[1..].to_owned()),
+        newer("a mark too long", format!("{mark}0")),
+        newer("a second mark cut short", format!("{mark}{}", &mark[1..])),
+        newer("401 marks", mark.repeat(401)),
+        newer("5,000 marks", mark.repeat(5_000)),
+        newer("padded", "aB3-_z==".to_owned()),
+        newer("of plain base64", "aB3%2B%2FzZ9".to_owned()),
+        newer("with a comma", format!("{mark},{}", &mark[1..])),
+        newer("a digest", format!("5:{}", "0".repeat(32))),
+        newer("not ASCII", "%C3%A9".repeat(4)),
+        newer("with a space", format!("{}%20", &mark[1..])),
+        newer("with a NUL", format!("{}%00", &mark[1..])),
+        newer("twice", format!("{mark}&known={mark}")),
+        newer("twice, by an escape", format!("{mark}&k%6Eown={mark}")),
+        of("of older messages", &format!("direction=older&known={mark}")),
+        of("without a direction", &format!("known={mark}")),
     ]
 }
 

@@ -14,9 +14,8 @@ const OVERLAP_MS = 10 * 60_000;
 const VERIFIED_OVERLAP_MS = 30_000;
 // Clocks of two servers differ by no more.
 const FUTURE_MS = 1_000;
-// Messages are published a moment after their ids' times: one of the last moment may be missing.
-const KNOWN_MARGIN_MS = 500;
-const KNOWN_MESSAGES_MAX = 500;
+const KNOWN_MESSAGES_MAX = 400;
+const MARK_BYTES = 6;
 
 export class Gaps {
   #store;
@@ -24,7 +23,6 @@ export class Gaps {
   /** Set while a gap concerns all channels, the unknown ones too. */
   #list = null;
   #inStepAt = 0;
-  #heardAt = 0;
   #clock = null;
 
   constructor(store) {
@@ -43,11 +41,6 @@ export class Gaps {
   now() {
     if (this.#clock === null) return 0;
     return Math.floor(this.#clock.serverTime + performance.now() - this.#clock.at);
-  }
-
-  /** A frame came: what was published before it is here, or in a gap that is open. */
-  heard() {
-    this.#heardAt = Math.max(this.#heardAt, this.now());
   }
 
   inStep(serverTime) {
@@ -75,9 +68,8 @@ export class Gaps {
     }
     const newest = timeline.newestStoredId();
     const at = this.#inStepAt || (newest === null ? 0 : timeOf(newest));
-    const knownUntil = lowestIdAt(this.#heardAt - KNOWN_MARGIN_MS);
     const wasInStep = this.#inStepAt > 0;
-    timeline.gap = { opening: this.#openings, at, wasInStep, knownUntil, refused: false };
+    timeline.gap = { opening: this.#openings, at, wasInStep, refused: false };
   }
 
   /** Whether something has to be read. */
@@ -120,21 +112,16 @@ export class Gaps {
 
   /** What the page has of a channel after `offset`, as `known` of `GET /scroll`; null for nothing. */
   async known(channelId, offset) {
-    const timeline = this.#store.timeline(channelId);
-    if (timeline.gap === null) return null;
-    const ids = timeline.storedBetween(offset, timeline.gap.knownUntil, KNOWN_MESSAGES_MAX);
+    const ids = this.#store.timeline(channelId).storedAfter(offset, KNOWN_MESSAGES_MAX);
     // Absent where the page comes over plain HTTP from another host: then everything is answered.
     const subtle = globalThis.crypto?.subtle;
     if (ids.length === 0 || !subtle) return null;
-    const digest = await subtle.digest("SHA-256", new TextEncoder().encode(ids.join("")));
-    const first = [...new Uint8Array(digest, 0, 16)];
-    return `${ids.length}:${first.map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
-  }
-
-  /** A page of the reading is here: if it is cut off, the next one says so. */
-  pageRead(channelId, offset) {
-    const { gap } = this.#store.timeline(channelId);
-    if (gap !== null && offset > gap.knownUntil) gap.knownUntil = offset;
+    const text = new TextEncoder();
+    const digests = ids.map((id) => subtle.digest("SHA-256", text.encode(offset + id)));
+    const marks = (await Promise.all(digests)).map((digest) => {
+      return btoa(String.fromCharCode(...new Uint8Array(digest, 0, MARK_BYTES)));
+    });
+    return marks.join("").replaceAll("+", "-").replaceAll("/", "_");
   }
 
   openingOf(channelId) {

@@ -83,12 +83,12 @@ class Timeline {
     return this.order.findLast((id) => this.messages.get(id).delivery === "stored") ?? null;
   }
 
-  /** The first stored messages after one id, up to another one, oldest first. */
-  storedBetween(after, until, most) {
+  /** The ids of the first stored messages after one, oldest first. */
+  storedAfter(after, most) {
     const ids = [];
     for (const id of this.order) {
       if (id <= after || this.messages.get(id).delivery !== "stored") continue;
-      if (id > until || ids.length === most) break;
+      if (ids.length === most) break;
       ids.push(id);
     }
     return ids;

@@ -80,7 +80,6 @@ export class Sync {
     else if (frame.type === "channel") this.#onChannel(frame);
     else if (frame.type === "resync") this.#onResync(frame);
     else if (frame.type === "tick" && frame.fresh) this.#gaps.inStep(frame.server_time);
-    this.#gaps.heard();
   }
 
   #onMessage(message, session) {
@@ -117,7 +116,6 @@ export class Sync {
     const named = Array.isArray(frame.channels) ? frame.channels : null;
     const what = named === null ? "all channels" : `${named.length} of the channels`;
     const story = this.#store.log.add(`asked to re-read ${what} (${frame.reason})`, "warn");
-    this.#gaps.heard();
     this.#gaps.open(named);
     // A channel that this page has not heard of: the list has it.
     if (named?.some((id) => !this.#store.channels.has(id))) this.refreshChannelsSoon();
@@ -299,7 +297,6 @@ export class Sync {
       // An offset that does not move would be an endless loop of ours.
       if (page.next_offset === null || page.next_offset <= offset) return missed;
       offset = page.next_offset;
-      this.#gaps.pageRead(id, offset);
     }
   }
 

@@ -154,7 +154,8 @@ impl Shared {
     ) -> Result<(), StopReason> {
         loop {
             let known = self.inbox().known_after(channel, offset);
-            let newer = || self.api.scroll_newer(channel, offset, limits::PAGE_ROWS_MAX, known);
+            let newer =
+                || self.api.scroll_newer(channel, offset, limits::PAGE_ROWS_MAX, known.as_ref());
             let page = self.pace.patiently(newer).await?;
             for message in page.messages {
                 self.take(message, How::CaughtUp).await?;
@@ -165,7 +166,6 @@ impl Shared {
                 Some(next) if next > offset => offset = next,
                 Some(_) | None => return Ok(()),
             }
-            self.inbox().page_read(channel, offset);
         }
     }
 }

@@ -29,7 +29,6 @@ pub struct Inbox {
     list_gap: Option<Opening>,
     openings: u64,
     in_step_at: Option<Timestamp>,
-    heard_at: Option<Timestamp>,
     messages_max: usize,
     overlap: Duration,
 }
@@ -63,9 +62,6 @@ struct Stood {
     /// When the channel was last in step, or the time of its newest message if it never was.
     at: Timestamp,
     was_in_step: bool,
-    /// Up to here, exclusive, this client has what it will say to have: what was there before the
-    /// gap opened, and what the reading has brought since.
-    known_until: MessageId,
 }
 
 /// What a reading has to do.
@@ -86,7 +82,6 @@ impl Inbox {
             list_gap: None,
             openings: 0,
             in_step_at: None,
-            heard_at: None,
             messages_max,
             overlap: limits::OVERLAP,
         }
@@ -133,11 +128,6 @@ impl Inbox {
         self.entry(channel, at);
     }
 
-    /// Notes that a frame came: what was published before it is here, or in a gap that is open.
-    pub fn heard(&mut self, at: Timestamp) {
-        self.heard_at = self.heard_at.max(Some(at));
-    }
-
     /// Notes that every channel without a gap is in step: a frame with `fresh:true` said so.
     pub fn in_step(&mut self, at: Timestamp) {
         self.in_step_at = self.in_step_at.max(Some(at));
@@ -150,7 +140,7 @@ impl Inbox {
     pub fn open_gap(&mut self, channels: Option<&[ChannelId]>) {
         self.openings += 1;
         let opening = Opening(self.openings);
-        let (in_step_at, heard_at) = (self.in_step_at, self.heard_at);
+        let in_step_at = self.in_step_at;
         match channels {
             Some(named) => {
                 for id in named {
@@ -158,13 +148,13 @@ impl Inbox {
                     self.channels
                         .entry(id.clone())
                         .or_insert_with(seen_first)
-                        .open_gap(opening, in_step_at, heard_at);
+                        .open_gap(opening, in_step_at);
                 }
             }
             None => {
                 self.list_gap = Some(opening);
                 for entry in self.channels.values_mut() {
-                    entry.open_gap(opening, in_step_at, heard_at);
+                    entry.open_gap(opening, in_step_at);
                 }
             }
         }
@@ -208,22 +198,9 @@ impl Inbox {
     }
 
     /// What this client has of a channel after `offset`, for the next page of its reading.
-    ///
-    /// Nothing that was pushed since the gap opened: what is missing lies before it.
     #[must_use]
     pub fn known_after(&self, channel: &ChannelId, offset: MessageId) -> Option<KnownMessages> {
-        let entry = self.channels.get(channel)?;
-        entry.timeline.known(offset, entry.gap?.stood?.known_until)
-    }
-
-    /// Notes that a page of a channel's reading was taken up to `offset`: if the reading is cut
-    /// off, the next one says so.
-    pub(crate) fn page_read(&mut self, channel: &ChannelId, offset: MessageId) {
-        let entry = self.channels.get_mut(channel);
-        let gap = entry.and_then(|entry| entry.gap.as_mut());
-        if let Some(stood) = gap.and_then(|gap| gap.stood.as_mut()) {
-            stood.known_until = stood.known_until.max(offset.next().unwrap_or(offset));
-        }
+        self.channels.get(channel)?.timeline.known(offset)
     }
 
     /// What has to be read.
@@ -299,23 +276,14 @@ impl Entry {
         }
     }
 
-    fn open_gap(
-        &mut self,
-        opening: Opening,
-        in_step_at: Option<Timestamp>,
-        heard_at: Option<Timestamp>,
-    ) {
+    fn open_gap(&mut self, opening: Opening, in_step_at: Option<Timestamp>) {
         if let Some(gap) = &mut self.gap {
             gap.opening = opening;
             return;
         }
         let newest = || self.timeline.newest().map_or(self.known_at, MessageId::time);
-        let known_until = heard_at.map_or(Timestamp::MAX, |at| at.minus(limits::KNOWN_MARGIN));
-        let stood = Stood {
-            at: in_step_at.unwrap_or_else(newest),
-            was_in_step: in_step_at.is_some(),
-            known_until: MessageId::first_of(known_until),
-        };
+        let stood =
+            Stood { at: in_step_at.unwrap_or_else(newest), was_in_step: in_step_at.is_some() };
         self.gap = Some(Gap { opening, stood: Some(stood) });
     }
 

@@ -1,7 +1,7 @@
 //! The messages of one channel, one per id, in id order.
 
 use std::collections::BTreeMap;
-use std::ops::Bound::Excluded;
+use std::ops::Bound::{Excluded, Unbounded};
 
 use model::{KnownMessages, Message, MessageId};
 
@@ -103,13 +103,10 @@ impl Timeline {
         self.dropped
     }
 
-    /// Sums up the messages between two positions, both exclusive; `None` if there are none.
-    pub(crate) fn known(&self, after: MessageId, until: MessageId) -> Option<KnownMessages> {
-        if after >= until {
-            return None;
-        }
-        let within = self.messages.range((Excluded(after), Excluded(until)));
-        KnownMessages::of(within.map(|(id, _)| *id))
+    /// The first messages after a position; `None` if there are none.
+    pub(crate) fn known(&self, after: MessageId) -> Option<KnownMessages> {
+        let beyond = self.messages.range((Excluded(after), Unbounded));
+        KnownMessages::of(Some(after), beyond.map(|(id, _)| *id))
     }
 }
 

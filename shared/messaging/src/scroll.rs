@@ -75,16 +75,21 @@ pub async fn scroll(app: &App, caller: &Principal, request: Scroll) -> Result<Pa
 
 async fn read_page(app: &App, request: &Scroll) -> Result<Page, StoreError> {
     let limit = request.limit as usize;
-    let Some(known) = request.known else { return read_messages(app, request, limit).await };
+    let Some(known) = &request.known else { return read_messages(app, request, limit).await };
     // One strong read of both: what the caller has is compared with the store, never believed.
     let mut page = read_messages(app, request, known.count() + limit).await?;
-    if KnownMessages::of(page.messages.iter().map(|message| message.id).take(known.count()))
-        == Some(known)
-    {
-        page.messages.drain(..known.count());
-    } else if page.messages.len() > limit {
-        page.messages.truncate(limit);
-        page.next_offset = page.messages.last().map(|message| message.id);
+    let mut scan = known.scan(request.offset);
+    let mut last = None;
+    for message in std::mem::take(&mut page.messages) {
+        // What follows a full list the caller may have too: it says so for the next page.
+        if page.messages.len() == limit || scan.is_used_up() {
+            page.next_offset = last;
+            break;
+        }
+        last = Some(message.id);
+        if !scan.has(message.id) {
+            page.messages.push(message);
+        }
     }
     Ok(page)
 }

@@ -1,52 +1,46 @@
-//! What a client already has of a range of messages, in a few bytes.
+//! What a client already has of a range of messages, eight characters each.
 
 use std::fmt;
-use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use crate::ids::MessageId;
 use crate::limits;
 
-/// "I have the first `count` messages of this range": their number, and 128 bits of a digest over
-/// their ids. On the wire `<count>:<32 lower-case hex digits>`.
+/// "Of the messages after `offset` I have these": a mark of each, in ascending order of the ids, at
+/// most [`limits::KNOWN_MESSAGES_MAX`]. On the wire base64url without padding (RFC 4648, section 5).
 ///
-/// The digest is the first 16 bytes of SHA-256 over the ids in ascending order, each as its 26
-/// ASCII characters, without separators: all have the same length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KnownMessages {
-    count: u32,
-    digest: u128,
-}
+/// A mark is the first 48 bits of SHA-256 over `offset`, nothing if there is none, and the message's
+/// id, each as its 26 ASCII characters. The offset makes marks of one page useless for another, so
+/// nobody can choose an id that a later reading takes for a known one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownMessages(Vec<Mark>);
 
 /// Why a string is not of that form. Never carries the string itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "not a number from 1 to {}, a colon and 32 lower-case hex digits",
-    limits::KNOWN_MESSAGES_MAX
-)]
+#[error("not 1 to {} marks of 8 base64url characters", limits::KNOWN_MESSAGES_MAX)]
 pub struct KnownError;
 
-impl KnownMessages {
-    /// Sums up ids in ascending order, at most the first [`limits::KNOWN_MESSAGES_MAX`]; `None` if
-    /// there are none.
-    #[must_use]
-    pub fn of(ids: impl IntoIterator<Item = MessageId>) -> Option<Self> {
-        let mut hash = Sha256::new();
-        let mut count = 0;
-        for id in ids.into_iter().take(limits::KNOWN_MESSAGES_MAX as usize) {
-            hash.update(id.to_string().as_bytes());
-            count += 1;
-        }
-        let hash = hash.finalize();
-        let digest = hash.iter().take(16).fold(0, |bits, byte| (bits << 8) | u128::from(*byte));
-        (count > 0).then_some(Self { count, digest })
-    }
+/// Compares messages in ascending order with what a client has.
+#[derive(Debug)]
+pub struct KnownScan<'a> {
+    offset: Option<MessageId>,
+    known: &'a KnownMessages,
+    passed: usize,
+}
 
-    /// How many messages these are: 1 to [`limits::KNOWN_MESSAGES_MAX`].
+type Mark = [u8; MARK_BYTES];
+
+impl KnownMessages {
+    /// Marks of ids in ascending order, of the first [`limits::KNOWN_MESSAGES_MAX`]; `None` if there
+    /// are none.
     #[must_use]
-    pub const fn count(self) -> usize {
-        self.count as usize
+    pub fn of(offset: Option<MessageId>, ids: impl IntoIterator<Item = MessageId>) -> Option<Self> {
+        let first = ids.into_iter().take(limits::KNOWN_MESSAGES_MAX as usize);
+        let marks: Vec<Mark> = first.map(|id| mark(offset, id)).collect();
+        (!marks.is_empty()).then_some(Self(marks))
     }
 
     /// Reads the form on the wire.
@@ -54,95 +48,125 @@ impl KnownMessages {
     /// # Errors
     /// [`KnownError`] if the string has another form.
     pub fn parse(text: &str) -> Result<Self, KnownError> {
-        let (count, digest) = text.split_once(':').ok_or(KnownError)?;
-        let is_number = !count.starts_with('0') && count.bytes().all(|byte| byte.is_ascii_digit());
-        let is_digest = digest.len() == DIGEST_CHARS
-            && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if !is_number || !is_digest {
+        // Before anything is decoded: what is too long costs nothing.
+        let most = limits::KNOWN_MESSAGES_MAX as usize * MARK_CHARS;
+        if text.is_empty() || text.len() > most || !text.len().is_multiple_of(MARK_CHARS) {
             return Err(KnownError);
         }
-        let count = count.parse().or(Err(KnownError))?;
-        let digest = u128::from_str_radix(digest, 16).or(Err(KnownError))?;
-        if (1..=limits::KNOWN_MESSAGES_MAX).contains(&count) {
-            Ok(Self { count, digest })
-        } else {
-            Err(KnownError)
-        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).or(Err(KnownError))?;
+        let (marks, _) = bytes.as_chunks::<MARK_BYTES>();
+        Ok(Self(marks.to_vec()))
+    }
+
+    /// How many messages these are: 1 to [`limits::KNOWN_MESSAGES_MAX`].
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Begins to compare with the messages after `offset`.
+    #[must_use]
+    pub const fn scan(&self, offset: Option<MessageId>) -> KnownScan<'_> {
+        KnownScan { offset, known: self, passed: 0 }
+    }
+}
+
+impl KnownScan<'_> {
+    /// Whether the client has this message. One that it has and the log does not have ends the
+    /// comparison: from there on nothing is known.
+    pub fn has(&mut self, id: MessageId) -> bool {
+        let next = self.known.0.get(self.passed);
+        let has = next.is_some_and(|next| *next == mark(self.offset, id));
+        self.passed += usize::from(has);
+        has
+    }
+
+    /// Whether the client may have more than it could say, and all that it said is behind.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.passed == limits::KNOWN_MESSAGES_MAX as usize
     }
 }
 
 impl fmt::Display for KnownMessages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{:032x}", self.count, self.digest)
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0.as_flattened()))
     }
 }
 
-impl FromStr for KnownMessages {
-    type Err = KnownError;
-    fn from_str(text: &str) -> Result<Self, KnownError> {
-        Self::parse(text)
+fn mark(offset: Option<MessageId>, id: MessageId) -> Mark {
+    let mut hash = Sha256::new();
+    if let Some(offset) = offset {
+        hash.update(offset.to_string().as_bytes());
     }
+    hash.update(id.to_string().as_bytes());
+    let hash: [u8; 32] = hash.finalize().into();
+    let mut mark = Mark::default();
+    mark.copy_from_slice(&hash[..MARK_BYTES]);
+    mark
 }
 
-const DIGEST_CHARS: usize = 32;
+const MARK_BYTES: usize = 6;
+const MARK_CHARS: usize = 8;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::time::Timestamp;
 
-    fn ids(count: u128) -> impl Iterator<Item = MessageId> {
-        (0..count).map(|n| MessageId::mint(Timestamp::from_unix_ms(1_800_000_000_000), n))
+    fn ids(count: u128) -> Vec<MessageId> {
+        let time = Timestamp::from_unix_ms(1_800_000_000_000);
+        (0..count).map(|n| MessageId::mint(time, n)).collect()
     }
 
     #[test]
     fn the_form_on_the_wire_is_fixed() {
-        // By `printf %s ID ID | sha256sum`: clients in other languages must get the same.
-        let known = KnownMessages::of(ids(2)).unwrap();
-        assert_eq!(known.to_string(), "2:c072d924ad96c5ffb1174987f89465d7");
+        // By `printf %s OFFSET ID | sha256sum`: clients in other languages must get the same.
+        let ids = ids(3);
+        let known = KnownMessages::of(Some(ids[0]), ids[1..].iter().copied()).unwrap();
+        assert_eq!(known.to_string(), "wHLZJK2WeTPEO37B");
         assert_eq!(KnownMessages::parse(&known.to_string()), Ok(known));
-        assert_eq!((known.count(), KnownMessages::of(ids(0))), (2, None));
+        let first = KnownMessages::of(None, [ids[0]]).unwrap();
+        assert_eq!(first.to_string(), "uuVj3T3n");
+        assert_eq!(KnownMessages::of(None, []), None);
     }
 
     #[test]
-    fn count_order_and_every_id_matter() {
-        let of = |ids: &[MessageId]| KnownMessages::of(ids.iter().copied()).unwrap();
-        let all: Vec<_> = ids(4).collect();
-        let swapped = [all[1], all[0], all[2], all[3]];
-        assert_ne!(of(&all), of(&all[..3]));
-        assert_ne!(of(&all), of(&swapped));
-        assert_eq!(KnownMessages::of(ids(501)), KnownMessages::of(ids(500)));
-        assert_eq!(KnownMessages::of(ids(501)).unwrap().count(), 500);
+    fn holes_are_found_anywhere_and_a_stranger_ends_it() {
+        let ids = ids(10);
+        let has = [1, 2, 4, 7, 9];
+        let known = KnownMessages::of(Some(ids[0]), has.map(|n| ids[n])).unwrap();
+        let mut scan = known.scan(Some(ids[0]));
+        let found: Vec<usize> = (1..10).filter(|n| scan.has(ids[*n])).collect();
+        assert_eq!(found, has);
+        let mut elsewhere = known.scan(Some(ids[1]));
+        assert!(!ids.iter().any(|id| elsewhere.has(*id)), "marks of another offset");
+        let mut stranger = known.scan(Some(ids[0]));
+        let without_2 = (1..10).filter(|n| *n != 2 && stranger.has(ids[*n]));
+        assert_eq!(without_2.collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn only_a_full_list_is_used_up() {
+        let most = limits::KNOWN_MESSAGES_MAX as usize;
+        let ids = ids(limits::KNOWN_MESSAGES_MAX.into());
+        for (count, used_up) in [(most - 1, false), (most, true)] {
+            let known = KnownMessages::of(None, ids[..count].iter().copied()).unwrap();
+            assert_eq!(known.count(), count);
+            let mut scan = known.scan(None);
+            assert!(ids[..count].iter().all(|id| scan.has(*id)));
+            assert_eq!(scan.is_used_up(), used_up);
+        }
     }
 
     #[test]
     fn other_forms_are_refused() {
-        let short = "123456789abcdef0123456789abcdef";
-        let hex = format!("0{short}");
-        assert!(KnownMessages::parse(&format!("1:{hex}")).is_ok());
-        assert!(KnownMessages::parse(&format!("500:{hex}")).is_ok());
-        for bad in [
-            String::new(),
-            ":".to_owned(),
-            hex.clone(),
-            format!(":{hex}"),
-            format!("0:{hex}"),
-            format!("01:{hex}"),
-            format!("501:{hex}"),
-            format!("99999999999:{hex}"),
-            format!("-1:{hex}"),
-            format!("+1:{hex}"),
-            format!("1.0:{hex}"),
-            format!(" 1:{hex}"),
-            format!("1:{hex} "),
-            format!("1:{hex}0"),
-            format!("1:{short}"),
-            format!("1:+{short}"),
-            format!("1:{}", hex.to_uppercase()),
-            format!("1:{hex}:{hex}"),
-            format!("1:{}", "é".repeat(16)),
-        ] {
-            assert_eq!(KnownMessages::parse(&bad), Err(KnownError), "{bad}");
+        let most = limits::KNOWN_MESSAGES_MAX as usize;
+        assert!(KnownMessages::parse(&"aB-_09zZ".repeat(most)).is_ok());
+        for bad in ["", "a", "aaaaaaa", "aaaaaaaaa", "aaaaaa==", "aaaa+aaa", "aaaa/aaa", "aaaaaaé"]
+        {
+            assert_eq!(KnownMessages::parse(bad), Err(KnownError), "{bad}");
         }
+        assert_eq!(KnownMessages::parse(&"aaaaaaaa".repeat(most + 1)), Err(KnownError));
     }
 }

@@ -26,7 +26,7 @@ pub use ids::{
     ChannelId, ConnectionId, IdError, MessageId, NodeId, PublicationId, UserId, WorkspaceId,
 };
 pub use invisible::is_invisible;
-pub use known::{KnownError, KnownMessages};
+pub use known::{KnownError, KnownMessages, KnownScan};
 pub use message::{Message, MessageText, TextDigest, TextError};
 pub use position::{EntryId, Position};
 pub use time::Timestamp;

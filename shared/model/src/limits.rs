@@ -285,13 +285,10 @@ pub const CLIENT_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Durati
 /// [`SEND_DEADLINE`] later, and clocks of servers differ by [`FUTURE`]: 17 s. The rest is for a
 /// write that the store carries out after its function gave up, and for a clock that is off.
 pub const VERIFIED_OVERLAP: Duration = Duration::from_secs(30);
-/// Messages that `known` of `GET /scroll` may sum up. With a page of [`PAGE_ROWS_MAX`] after them
-/// they take six of the queries of [`PAGE_QUERIES_MAX`].
-pub const KNOWN_MESSAGES_MAX: u32 = 500;
-/// How long before the last frame a client leaves out of `known`: messages are published a moment
-/// after their ids' times and not in the order of ids, so one of that moment may be missing, and
-/// the whole digest would be wrong.
-pub const KNOWN_MARGIN: Duration = Duration::from_millis(500);
+/// Messages that `known` of `GET /scroll` may name: 3,200 characters, so that a line of a request
+/// stays below the 8 KiB that proxies take. With a page of [`PAGE_ROWS_MAX`] between them they take
+/// five of the queries of [`PAGE_QUERIES_MAX`].
+pub const KNOWN_MESSAGES_MAX: u32 = 400;
 /// Channels that a catch-up reads at once.
 pub const CLIENT_READS_MAX: usize = 4;
 /// The longest wait that a client believes a server: `Retry-After`, `delay_ms` of a `resync` and of

@@ -3,7 +3,7 @@ use std::io;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{KnownMessages, MessageText};
+use model::MessageText;
 use protocol::http::{MessageBody, Query};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -116,10 +116,8 @@ fn scroll(state: &State, query: &Query) -> (u16, Value) {
     };
     let known = query.known(direction).unwrap().filter(|_| !state.ignores_known);
     if let Some(known) = known {
-        let first = page.iter().take(known.count()).map(|message| message.id);
-        if KnownMessages::of(first) == Some(known) {
-            page.drain(..known.count());
-        }
+        let mut scan = known.scan(offset);
+        page.retain(|message| !scan.has(message.id));
     }
     let more = page.len() > limit;
     page.truncate(limit);
@@ -185,14 +183,12 @@ impl Device {
 
     fn push(&self, message: &Message) {
         self.shared.inbox().upsert(message.clone(), How::Pushed);
-        self.shared.inbox().heard(self.server.time());
     }
 
     fn tick(&self) {
         self.shared.learn_node_clock(self.server.time());
         let mut inbox = self.shared.inbox();
         inbox.in_step(self.server.time());
-        inbox.heard(self.server.time());
     }
 
     /// Reads what is missing; whether that was all.
@@ -272,14 +268,14 @@ async fn known_share(ignores_known: bool) -> f64 {
     let (rows, again) = device.rows();
     let share = again as f64 * 100.0 / rows as f64;
     println!("figure: {gaps} catch-ups, {rows} rows read, {again} known: {share:.1} %");
-    assert!(gaps >= 12 && rows > 200);
+    assert!(gaps >= 12 && rows > 150);
     share
 }
 
 #[tokio::test(start_paused = true)]
-async fn most_rows_of_a_catch_up_are_news() {
+async fn all_rows_of_a_catch_up_are_news() {
     let share = known_share(false).await;
-    assert!(share <= 30.0, "{share:.1} % of the rows were known");
+    assert!(share < 0.1, "{share:.1} % of the rows were known");
 }
 
 #[tokio::test(start_paused = true)]

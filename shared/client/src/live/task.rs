@@ -238,7 +238,6 @@ impl Task {
             }
             ServerFrame::Unknown => {}
         }
-        shared.inbox().heard(shared.node_now());
         // Only now: a cursor must never be ahead of what the program was given.
         self.session.on_frame(&frame);
         lock(&self.view).cursor = self.session.cursor().map(str::to_owned);
@@ -249,7 +248,6 @@ impl Task {
         self.ready_at = Some(Instant::now());
         self.tick = ready.tick;
         lock(&self.view).node_id = Some(ready.node_id.clone());
-        // Before the clock of this node is learned: the gap begins where the last socket was heard.
         if !ready.resumed {
             self.shared.inbox().open_gap(None);
         }
@@ -268,10 +266,7 @@ impl Task {
     /// Opens the gap that a `resync` tells of, and says how long its reading waits: as long as the
     /// node says, and a random share on top.
     fn resync(&mut self, delay_ms: u64, channels: Option<&[ChannelId]>) -> Duration {
-        let mut inbox = self.shared.inbox();
-        inbox.heard(self.shared.node_now());
-        inbox.open_gap(channels);
-        drop(inbox);
+        self.shared.inbox().open_gap(channels);
         let delay = Duration::from_millis(delay_ms).min(limits::CLIENT_WAIT_MAX);
         let delay = delay + self.spread.spread(delay);
         self.read_after(delay);

@@ -42,14 +42,14 @@ impl Api {
         self.typed(Method::GET, &with_offset(path, offset), None, Page::read).await
     }
 
-    /// `GET /scroll` newer, oldest first: up to `limit` messages beyond `offset` and beyond what is
-    /// known there. A server that does not know the parameter answers the known ones too.
+    /// `GET /scroll` newer, oldest first: up to `limit` messages beyond `offset` that are not
+    /// known. A server that does not know the parameter answers the known ones too.
     pub async fn scroll_newer(
         &self,
         channel: &ChannelId,
         offset: MessageId,
         limit: u32,
-        known: Option<KnownMessages>,
+        known: Option<&KnownMessages>,
     ) -> Result<Page, ApiError> {
         let known = known.map_or_else(String::new, |known| format!("&known={known}"));
         let path = format!("/scroll?channel_id={channel}&limit={limit}&direction=newer{known}");

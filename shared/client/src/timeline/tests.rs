@@ -37,17 +37,3 @@ fn a_full_timeline_drops_its_oldest_and_does_not_take_them_for_new() {
     assert!(!timeline.upsert(message(1), How::CaughtUp, 2));
     assert_eq!((timeline.ids(), timeline.dropped()), (vec![id(3), id(4)], Some(id(2))));
 }
-
-#[test]
-fn what_is_known_lies_between_two_positions() {
-    let mut timeline = Timeline::default();
-    for ms in 1..=5 {
-        timeline.upsert(message(ms), How::Pushed, 10);
-    }
-    let of = |ms: &[u64]| KnownMessages::of(ms.iter().map(|ms| id(*ms)));
-    assert_eq!(timeline.known(id(1), id(5)), of(&[2, 3, 4]));
-    assert_eq!(timeline.known(MessageId::MIN, id(9)), of(&[1, 2, 3, 4, 5]));
-    for (after, until) in [(5, 9), (3, 4), (3, 3), (4, 2)] {
-        assert_eq!(timeline.known(id(after), id(until)), None, "{after} {until}");
-    }
-}

@@ -86,15 +86,15 @@ impl Query {
         self.offset(|text| MessageId::parse(text).ok())
     }
 
-    /// `known`: what the client has of the messages that a page of `direction` begins with.
+    /// `known`: what the client has of the messages after the offset.
     ///
     /// # Errors
-    /// `invalid_field` if it has another form, is repeated, or `direction` is not `newer`: a page of
-    /// older messages has no such beginning.
+    /// `invalid_field` if it has another form, is repeated, or `direction` is not `newer`: marks are in
+    /// ascending order.
     pub fn known(&self, direction: Direction) -> Result<Option<KnownMessages>, Problem> {
         let Some(text) = self.one("known")? else { return Ok(None) };
         let known = KnownMessages::parse(text).map_err(|_form| {
-            Problem::invalid_field("known", "Not a count, a colon and 32 hex digits")
+            Problem::invalid_field("known", "Not 1 to 400 marks of 8 base64url characters")
         })?;
         match direction {
             Direction::Newer => Ok(Some(known)),
