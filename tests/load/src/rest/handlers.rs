@@ -177,5 +177,5 @@ const WORKSPACE: &str = "w";
 pub(crate) const USER: &str = "alice";
 /// 2027-01-15.
 const NOW_MS: u64 = 1_800_000_000_000;
-/// 2096.
-const EXPIRES_MS: u64 = 4_000_000_000_000;
+/// 2030-03-17: a token may not live for more than ten years.
+const EXPIRES_MS: u64 = 1_900_000_000_000;
