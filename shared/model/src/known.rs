@@ -26,12 +26,16 @@ pub struct KnownError;
 /// Compares messages in ascending order with what a client has.
 #[derive(Debug)]
 pub struct KnownScan<'a> {
-    offset: Option<MessageId>,
+    marker: Marker,
     known: &'a KnownMessages,
     passed: usize,
 }
 
 type Mark = [u8; MARK_BYTES];
+
+/// Makes the marks of one page.
+#[derive(Debug)]
+struct Marker(Sha256);
 
 impl KnownMessages {
     /// Marks of ids in ascending order, of the first [`limits::KNOWN_MESSAGES_MAX`]; `None` if there
@@ -39,7 +43,8 @@ impl KnownMessages {
     #[must_use]
     pub fn of(offset: Option<MessageId>, ids: impl IntoIterator<Item = MessageId>) -> Option<Self> {
         let first = ids.into_iter().take(limits::KNOWN_MESSAGES_MAX as usize);
-        let marks: Vec<Mark> = first.map(|id| mark(offset, id)).collect();
+        let marker = Marker::new(offset);
+        let marks: Vec<Mark> = first.map(|id| marker.mark(id)).collect();
         (!marks.is_empty()).then_some(Self(marks))
     }
 
@@ -66,8 +71,8 @@ impl KnownMessages {
 
     /// Begins to compare with the messages after `offset`.
     #[must_use]
-    pub const fn scan(&self, offset: Option<MessageId>) -> KnownScan<'_> {
-        KnownScan { offset, known: self, passed: 0 }
+    pub fn scan(&self, offset: Option<MessageId>) -> KnownScan<'_> {
+        KnownScan { marker: Marker::new(offset), known: self, passed: 0 }
     }
 }
 
@@ -76,7 +81,7 @@ impl KnownScan<'_> {
     /// comparison: from there on nothing is known.
     pub fn has(&mut self, id: MessageId) -> bool {
         let next = self.known.0.get(self.passed);
-        let has = next.is_some_and(|next| *next == mark(self.offset, id));
+        let has = next.is_some_and(|next| *next == self.marker.mark(id));
         self.passed += usize::from(has);
         has
     }
@@ -94,16 +99,22 @@ impl fmt::Display for KnownMessages {
     }
 }
 
-fn mark(offset: Option<MessageId>, id: MessageId) -> Mark {
-    let mut hash = Sha256::new();
-    if let Some(offset) = offset {
-        hash.update(offset.to_string().as_bytes());
+impl Marker {
+    fn new(offset: Option<MessageId>) -> Self {
+        let mut hash = Sha256::new();
+        if let Some(offset) = offset {
+            hash.update(offset.to_string().as_bytes());
+        }
+        Self(hash)
     }
-    hash.update(id.to_string().as_bytes());
-    let hash: [u8; 32] = hash.finalize().into();
-    let mut mark = Mark::default();
-    mark.copy_from_slice(&hash[..MARK_BYTES]);
-    mark
+
+    fn mark(&self, id: MessageId) -> Mark {
+        let hash: [u8; 32] =
+            self.0.clone().chain_update(id.to_string().as_bytes()).finalize().into();
+        let mut mark = Mark::default();
+        mark.copy_from_slice(&hash[..MARK_BYTES]);
+        mark
+    }
 }
 
 const MARK_BYTES: usize = 6;
