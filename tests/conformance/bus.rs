@@ -14,7 +14,7 @@ use messaging::ports::{BusError, Entry, EventBus, Notice, Published, Subscriptio
 use model::{
     ChannelId, Message, MessageId, MessageText, Position, Timestamp, UserId, WorkspaceId, limits,
 };
-use protocol::publication::{Publication, PublicationBody};
+use protocol::publication::Publication;
 use redis_bus::RedisBus;
 use tests::redis::{Flavor, RedisServer};
 
@@ -304,7 +304,7 @@ async fn g4_a_position_tells_what_came_before(bench: &Bench) {
 async fn an_unreadable_publication_keeps_its_place(bench: &Bench) {
     let mut subscription = bench.bus.subscribe(&acme()).await.unwrap();
     publish(bench, &acme(), 1).await;
-    let unreadable = Publication { body: PublicationBody::Unreadable, ..publication(2) };
+    let unreadable = Publication::unknown(publication(2).id);
     bench.bus.publish(&acme(), &unreadable).await.unwrap();
     publish(bench, &acme(), 3).await;
     let mut pushed = Vec::new();

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use client::{Event, How};
 use model::{ChannelId, MessageId};
-use protocol::publication::PublicationBody;
 use tests::cluster::{Cluster, Environment, options};
 use tests::person::Person;
 use tests::system::System;
@@ -156,10 +155,8 @@ async fn g3_what_was_stored_while_redis_was_gone_is_published_though_it_comes_ba
     let bus = &cluster.stack.parts().bus;
     eventually("all stand in the new stream, in order", SOON, async || {
         let entries = bus.entries(cluster.workspace(), None, 99).await.unwrap_or_default();
-        let ids = entries.iter().filter_map(|entry| match &entry.publication.body {
-            PublicationBody::Message(_) => Some(entry.publication.id),
-            _ => None,
-        });
+        let messages = entries.iter().filter(|entry| entry.publication.subject.is_some());
+        let ids = messages.map(|entry| entry.publication.id);
         ids.eq(stored.iter().map(|(id, _)| (*id).into()))
     })
     .await;

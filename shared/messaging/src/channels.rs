@@ -4,7 +4,7 @@ use model::{
     Channel, ChannelChange, ChannelId, ChannelType, ErrorCode, Member, PublicationId, UserId,
 };
 use protocol::http::{CreateChannelBody, NewChannel};
-use protocol::publication::{Publication, PublicationBody, PublishedChange};
+use protocol::publication::Publication;
 
 use crate::access::{AccessError, member_channel};
 use crate::app::App;
@@ -144,7 +144,8 @@ async fn write(
     second_look?;
     match app.channels.create(channel).await.map_err(StoreError::from)? {
         Creation::Created => {
-            publish(app, channel, ChannelChange::Created, &caller.user_id, 1, users.to_vec()).await;
+            let creator = std::slice::from_ref(&caller.user_id);
+            publish(app, channel, ChannelChange::Created, 1, creator, users).await;
             Ok((channel.clone(), Creation::Created))
         }
         Creation::Existed => {
@@ -167,25 +168,19 @@ async fn refuse_revoked(
     if revoked.is_empty() { Ok(()) } else { Err(CreateChannelError::UserNotFound) }
 }
 
-/// Offers a change to the bus: a hint for clients, a delta for nodes (G6).
+/// Offers a change to the bus: a hint for clients, a delta for nodes (G6). It is `about` these users;
+/// `changed` are those who became members, or ceased to be.
 pub(crate) async fn publish(
     app: &App,
     channel: &Channel,
     change: ChannelChange,
-    user_id: &UserId,
     members_version: u64,
-    members: Vec<UserId>,
+    about: &[UserId],
+    changed: &[UserId],
 ) {
-    let publication = Publication {
-        id: PublicationId::mint(app.clock.now(), app.randomness.bits()),
-        body: PublicationBody::Channel(PublishedChange {
-            channel_id: channel.id.clone(),
-            change,
-            user_id: user_id.clone(),
-            members_version,
-            members,
-        }),
-    };
+    let id = PublicationId::mint(app.clock.now(), app.randomness.bits());
+    let publication =
+        Publication::of_change(id, &channel.id, change, members_version, about, changed);
     app.publisher.publish(&channel.workspace_id, &publication).await;
 }
 

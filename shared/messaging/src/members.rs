@@ -88,8 +88,8 @@ pub async fn add_member(
     }
     match admit(app, &channel, std::slice::from_ref(user)).await? {
         Some((version, _)) => {
-            let change = ChannelChange::MemberAdded;
-            channels::publish(app, &channel, change, user, version, Vec::new()).await;
+            let (change, user) = (ChannelChange::MemberAdded, std::slice::from_ref(user));
+            channels::publish(app, &channel, change, version, user, user).await;
             Ok(())
         }
         None => Err(ChangeMembersError::UserNotFound),
@@ -121,11 +121,9 @@ pub async fn add_members(
         return Err(ChangeMembersError::DmImmutable);
     }
     let admitted = admit(app, &channel, users).await?;
-    if let Some((version, added)) = &admitted
-        && let Some(first) = added.first()
-    {
+    if let Some((version, added)) = admitted.as_ref().filter(|(_, added)| !added.is_empty()) {
         let change = ChannelChange::MembersAdded;
-        channels::publish(app, &channel, change, first, *version, added.clone()).await;
+        channels::publish(app, &channel, change, *version, added, added).await;
     }
     let added = admitted.map(|(_, added)| added).unwrap_or_default();
     let is_refused = |user: &&UserId| !added.contains(user);
@@ -178,8 +176,9 @@ async fn was_leaving(app: &App, caller: &Principal, id: &ChannelId) -> Result<bo
 
 /// Removes a member whoever asks, and tells so.
 pub(crate) async fn remove(app: &App, channel: &Channel, user: &UserId) -> Result<(), StoreError> {
-    let version = change(app, channel, std::slice::from_ref(user), false).await?;
-    channels::publish(app, channel, ChannelChange::MemberRemoved, user, version, Vec::new()).await;
+    let user = std::slice::from_ref(user);
+    let version = change(app, channel, user, false).await?;
+    channels::publish(app, channel, ChannelChange::MemberRemoved, version, user, user).await;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! `DELETE /users/{user_id}`: out of the workspace, everywhere, at once (G8).
 
 use model::{ChannelType, ErrorCode, PublicationId, UserId, limits};
-use protocol::publication::{Publication, PublicationBody};
+use protocol::publication::Publication;
 
 use crate::app::App;
 use crate::error::{Refusal, StoreError};
@@ -47,10 +47,8 @@ pub async fn revoke_user(app: &App, caller: &Principal, user: &UserId) -> Result
     }
     let now = app.clock.now();
     app.revocations.revoke(workspace, user, now).await.map_err(StoreError::from)?;
-    let publication = Publication {
-        id: PublicationId::mint(now, app.randomness.bits()),
-        body: PublicationBody::Revoked { user_id: user.clone() },
-    };
+    let id = PublicationId::mint(now, app.randomness.bits());
+    let publication = Publication::of_revocation(id, user.clone());
     let early = app.publisher.publish(workspace, &publication).await;
     remove_everywhere(app, caller, user).await?;
     app.tally.count(Fact::Revoked);

@@ -174,24 +174,9 @@ impl ServerFrame {
     pub fn encode(&self) -> String {
         match self {
             Self::Ready(ready) => return ready.encode(),
-            Self::Message { cursor, message } => {
-                json!({ "type": "message", "cursor": cursor, "message": MessageBody::of(message) })
-            }
+            Self::Message { cursor, message: said } => return with_cursor(&message(said), cursor),
             Self::Channel { cursor, change, channel_id, user_ids } => {
-                let mut frame = json!({
-                    "type": "channel", "cursor": cursor, "change": change.as_str(),
-                    "channel_id": channel_id.as_str(),
-                });
-                if let Some(fields) = frame.as_object_mut() {
-                    let ids: Vec<&str> = user_ids.iter().map(UserId::as_str).collect();
-                    match (change, ids.first()) {
-                        (ChannelChange::MembersAdded, _) => {
-                            fields.insert("user_ids".into(), ids.into())
-                        }
-                        (_, first) => fields.insert("user_id".into(), first.copied().into()),
-                    };
-                }
-                frame
+                return with_cursor(&channel(*change, channel_id, user_ids), cursor);
             }
             Self::Tick { cursor, server_time, fresh, every } => {
                 let mut frame = json!({
@@ -263,6 +248,44 @@ impl ServerFrame {
             _ => Some(Self::Unknown),
         }
     }
+}
+
+/// The JSON of a `message` frame without its cursor.
+#[must_use]
+pub fn message(message: &Message) -> String {
+    #[derive(Serialize)]
+    struct Frame {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        message: MessageBody,
+    }
+    // Strings always have a JSON.
+    serde_json::to_string(&Frame { kind: "message", message: MessageBody::of(message) })
+        .unwrap_or_default()
+}
+
+/// The JSON of a `channel` frame without its cursor; `users` are those that the change is about.
+#[must_use]
+pub fn channel(change: ChannelChange, channel_id: &ChannelId, users: &[UserId]) -> String {
+    let mut frame = json!({
+        "type": "channel", "change": change.as_str(), "channel_id": channel_id.as_str(),
+    });
+    if let Some(fields) = frame.as_object_mut() {
+        let ids: Vec<&str> = users.iter().map(UserId::as_str).collect();
+        match (change, ids.first()) {
+            (ChannelChange::MembersAdded, _) => fields.insert("user_ids".into(), ids.into()),
+            (_, first) => fields.insert("user_id".into(), first.copied().into()),
+        };
+    }
+    frame.to_string()
+}
+
+/// Puts a cursor, which is plain ASCII, before the fields of a frame's JSON.
+#[must_use]
+pub fn with_cursor(frame: &str, cursor: &str) -> String {
+    let fields = frame.strip_prefix('{').unwrap_or(frame);
+    let comma = if fields.starts_with('}') { "" } else { "," };
+    format!(r#"{{"cursor":"{cursor}"{comma}{fields}"#)
 }
 
 fn millis(duration: Duration) -> u64 {

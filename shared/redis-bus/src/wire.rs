@@ -65,7 +65,7 @@ fn entry(position: &str, prev: &str, publication: &str, payload: &[u8]) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use protocol::publication::PublicationBody;
+    use protocol::publication::Recipients;
 
     use super::*;
 
@@ -75,7 +75,7 @@ mod tests {
     fn a_push_is_read_with_and_without_prev() {
         let first = entry_of_push(format!("5-0-0a1b2c3d - {ID} {{}} x").as_bytes()).unwrap();
         assert_eq!((first.position.to_string().as_str(), first.prev), ("5-0-0a1b2c3d", None));
-        assert_eq!(first.publication.body, PublicationBody::Unreadable);
+        assert_eq!(first.publication.to, Recipients::Unknown);
         let next = entry_of_push(format!("6-1-ffffffff 5-0-0a1b2c3d {ID} ").as_bytes()).unwrap();
         assert_eq!(next.prev, Some(first.position));
     }

@@ -10,10 +10,10 @@ use futures_util::stream::{self, StreamExt as _};
 use messaging::ports::{BusError, Entry, LogEntry, PageQuery, ReadError, Subscription};
 use messaging::publisher::chain;
 use model::{
-    Channel, ChannelId, EntryId, Late, Message, MessageId, MessageText, Position, PublicationId,
-    Timestamp, UserId, WorkspaceId, limits,
+    Channel, ChannelId, EntryId, Late, Message, MessageId, Position, PublicationId, Timestamp,
+    UserId, WorkspaceId, limits,
 };
-use protocol::publication::{Publication, PublicationBody};
+use protocol::publication::Publication;
 use session::{ChannelMembers, History, Input, LoadedUser};
 use tokio::time::Instant;
 
@@ -86,9 +86,14 @@ impl Source<'_> {
                 let loaded = Some(self.user(user).await?);
                 Ok(Input::UserLoaded { user: user.clone(), registration: *registration, loaded })
             }
-            Read::Text { channel, number, id } => {
-                let text = self.text(channel, *id).await?;
-                Ok(Input::TextRead { channel: channel.clone(), number: *number, id: *id, text })
+            Read::Message { channel, number, id, message } => {
+                let message = self.message(channel, *message).await?;
+                Ok(Input::StoredRead {
+                    channel: channel.clone(),
+                    number: *number,
+                    id: *id,
+                    message,
+                })
             }
             Read::History { reading, channel, since } => {
                 let history = self.history(channel, *since).await?;
@@ -242,15 +247,14 @@ impl Source<'_> {
         }
     }
 
-    /// Reads the text of a message that travels by reference, strongly; `None` if there is none.
-    async fn text(
+    /// Reads a message, strongly; `None` if there is none.
+    async fn message(
         &self,
         channel: &ChannelId,
-        id: PublicationId,
-    ) -> Result<Option<MessageText>, Failure> {
-        let Ok(id) = MessageId::parse(&id.to_string()) else { return Ok(None) };
+        id: MessageId,
+    ) -> Result<Option<Message>, Failure> {
         Ok(match self.call(self.hub.parts.messages.entry(channel, id)).await? {
-            Some(LogEntry::Message(stored)) => Some(stored.message.text),
+            Some(LogEntry::Message(stored)) => Some(stored.message),
             Some(LogEntry::Redirect(_)) | None => None,
         })
     }
@@ -339,7 +343,7 @@ async fn read_stream(
         }
         if entries.is_empty() {
             let id = PublicationId::mint(hub.now(), hub.parts.randomness.bits());
-            bus.publish(workspace, &Publication { id, body: PublicationBody::Marker }).await?;
+            bus.publish(workspace, &Publication::marker(id)).await?;
         }
         next = entries.last().map(|entry| entry.position.entry);
     }

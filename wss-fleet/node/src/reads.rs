@@ -13,7 +13,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use model::{ChannelId, PublicationId, Timestamp, UserId, limits};
+use model::{ChannelId, MessageId, PublicationId, Timestamp, UserId, limits};
 use session::{Effect, Input, Workspace};
 use tokio::time::Instant;
 
@@ -26,8 +26,8 @@ pub(crate) enum Read {
     User { user: UserId, registration: u64 },
     /// Channels' versions and members.
     Members(Vec<ChannelId>),
-    /// A message's text.
-    Text { channel: ChannelId, number: u64, id: PublicationId },
+    /// A message that did not travel with its publication.
+    Message { channel: ChannelId, number: u64, id: PublicationId, message: MessageId },
     /// A channel's messages from a time on.
     History { reading: u64, channel: ChannelId, since: Timestamp },
 }
@@ -65,8 +65,8 @@ pub(crate) enum Failure {
 #[derive(Debug)]
 pub(crate) struct Reads {
     pace: Pace,
-    /// Texts that publications wait for.
-    texts: VecDeque<Read>,
+    /// Messages that publications wait for.
+    messages: VecDeque<Read>,
     /// Channels whose members publications wait for, and those that are read ahead.
     members: Channels,
     ahead: Channels,
@@ -122,7 +122,7 @@ impl Reads {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             pace: Pace::new(now),
-            texts: VecDeque::new(),
+            messages: VecDeque::new(),
             members: Channels::default(),
             ahead: Channels::default(),
             others: VecDeque::new(),
@@ -142,8 +142,8 @@ impl Reads {
             }
             Effect::Refresh(channel) => self.members.push(channel),
             Effect::ReadAhead(channel) => self.ahead.push(channel),
-            Effect::ReadText { number, channel, id } => {
-                self.texts.push_back(Read::Text { channel, number, id });
+            Effect::ReadStored { number, channel, id, message } => {
+                self.messages.push_back(Read::Message { channel, number, id, message });
             }
             Effect::ReadHistory { id, channel, since } => {
                 self.others.push_back(Read::History { reading: id, channel, since });
@@ -181,14 +181,14 @@ impl Reads {
     fn take_urgent(&mut self, state: &Workspace) -> Option<Read> {
         let most = if self.alone > 0 { 1 } else { limits::MEMBERS_BATCH_MAX };
         self.alone = self.alone.saturating_sub(1);
-        self.members.take(most, state).or_else(|| self.texts.pop_front())
+        self.members.take(most, state).or_else(|| self.messages.pop_front())
     }
 
     fn take_other(&mut self, state: &Workspace) -> Option<Read> {
         while let Some(read) = self.others.pop_front() {
             let is_wanted = match &read {
                 Read::User { user, registration } => state.awaits_user(user, *registration),
-                Read::Members(_) | Read::Text { .. } | Read::History { .. } => true,
+                Read::Members(_) | Read::Message { .. } | Read::History { .. } => true,
             };
             if is_wanted {
                 return Some(read);
@@ -198,7 +198,7 @@ impl Reads {
     }
 
     fn is_empty(&self) -> bool {
-        self.texts.is_empty()
+        self.messages.is_empty()
             && self.members.queue.is_empty()
             && self.ahead.queue.is_empty()
             && self.others.is_empty()
@@ -244,7 +244,7 @@ impl Reads {
                 }
                 channels.into_iter().for_each(|channel| self.members.push(channel));
             }
-            text @ Read::Text { .. } => self.texts.push_back(text),
+            message @ Read::Message { .. } => self.messages.push_back(message),
             other @ (Read::User { .. } | Read::History { .. }) => self.others.push_back(other),
         }
         None
@@ -306,7 +306,9 @@ fn answer_without(read: Read) -> Option<Input> {
         Read::Members(channels) => {
             Input::Refreshed { channel: channels.into_iter().next()?, members: None }
         }
-        Read::Text { channel, number, id } => Input::TextRead { channel, number, id, text: None },
+        Read::Message { channel, number, id, .. } => {
+            Input::StoredRead { channel, number, id, message: None }
+        }
         Read::History { reading, channel, .. } => {
             Input::HistoryRead { id: reading, channel, history: None }
         }

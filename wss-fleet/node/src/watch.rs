@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use messaging::ports::Clock;
 use model::Timestamp;
 use prometheus::{Histogram, HistogramOpts};
-use protocol::publication::{Publication, PublicationBody};
+use protocol::publication::Publication;
 use session::SocketId;
 
 /// What all shards of a node did.
@@ -60,7 +60,8 @@ impl Counts {
         let now = self.clock.now();
         for publication in publications {
             let origin = publication.origin();
-            if matches!(publication.body, PublicationBody::Message(_)) {
+            // Only messages have one.
+            if publication.subject.is_some() {
                 self.observe(origin.received_at, now);
             }
             tracing::debug!(

@@ -257,7 +257,7 @@ impl Task {
             Effect::LoadUser { .. }
             | Effect::Refresh(_)
             | Effect::ReadAhead(_)
-            | Effect::ReadText { .. }
+            | Effect::ReadStored { .. }
             | Effect::ReadHistory { .. } => {}
             Effect::Audit { tail } => {
                 self.job(async move { jobs::audit(hub, id, tail).await });

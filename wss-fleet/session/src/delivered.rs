@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-use model::{ChannelId, PublicationId, limits};
+use model::limits;
+use protocol::publication::Subject;
 use rustc_hash::FxBuildHasher;
 
 /// Counts the events after which a socket that resumes may lack what others were pushed: back-fills,
@@ -15,8 +16,8 @@ pub(crate) type Era = u32;
 /// twice as many. It outlives the ring: a stream that is lost twice within ten minutes is read from
 /// the store twice, and the second reading meets what the first one brought.
 ///
-/// An id is unique within its channel only, so both are hashed, with keys of this process: nobody
-/// can choose ids that collide, and by chance two of 2^64 do not.
+/// A subject and its revision are hashed with keys of this process: nobody can choose ones that
+/// collide, and by chance two of 2^64 do not.
 #[derive(Debug, Default)]
 pub(crate) struct Delivered {
     keys: RandomState,
@@ -33,42 +34,45 @@ pub(crate) const ALL: Era = Era::MAX;
 
 impl Delivered {
     /// Remembers that a message reached the sockets of the eras before `before`.
-    pub(crate) fn insert(&mut self, channel: &ChannelId, id: PublicationId, before: Era) {
+    pub(crate) fn insert(&mut self, state: &Subject, before: Era) {
         if self.newer.len() >= limits::DELIVERED_MIN {
             self.older = std::mem::take(&mut self.newer);
         }
-        self.newer.insert(self.keys.hash_one((channel, id)), before);
+        self.newer.insert(self.hash(state), before);
     }
 
     /// Whom a message reached: sockets of the eras before this one; nobody if `None`.
-    pub(crate) fn reached(&self, channel: &ChannelId, id: PublicationId) -> Option<Era> {
-        let hash = self.keys.hash_one((channel, id));
+    pub(crate) fn reached(&self, state: &Subject) -> Option<Era> {
+        let hash = self.hash(state);
         self.newer.get(&hash).or_else(|| self.older.get(&hash)).copied()
+    }
+
+    fn hash(&self, state: &Subject) -> u64 {
+        self.keys.hash_one((&state.of, &state.rev))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use model::{MessageId, Timestamp};
-
     use super::*;
 
     #[test]
     fn it_remembers_the_newest_messages_and_a_bounded_number_of_them() {
         let mut delivered = Delivered::default();
-        let channel = |n: u64| ChannelId::mint_group(Timestamp::from_unix_ms(n), 1);
-        let id =
-            |n: usize| PublicationId::from(MessageId::mint(Timestamp::from_unix_ms(5), n as u128));
-        delivered.insert(&channel(1), id(0), 3);
-        assert_eq!(delivered.reached(&channel(1), id(0)), Some(3));
-        assert_eq!(delivered.reached(&channel(2), id(0)), None, "unique within a channel only");
+        let state = |of: &str, rev: usize| {
+            let rev = rev.to_string().into();
+            Subject { of: of.into(), rev, is_whole: true }
+        };
+        delivered.insert(&state("a", 0), 3);
+        assert_eq!(delivered.reached(&state("a", 0)), Some(3));
+        assert_eq!(delivered.reached(&state("b", 0)), None, "another subject");
         let count = 3 * limits::DELIVERED_MIN;
-        for n in 1..=count {
-            delivered.insert(&channel(1), id(n), ALL);
+        for rev in 1..=count {
+            delivered.insert(&state("a", rev), ALL);
         }
-        assert_eq!(delivered.reached(&channel(1), id(0)), None);
+        assert_eq!(delivered.reached(&state("a", 0)), None);
         let mut newest = count + 1 - limits::DELIVERED_MIN..=count;
-        assert!(newest.all(|n| delivered.reached(&channel(1), id(n)) == Some(ALL)));
+        assert!(newest.all(|rev| delivered.reached(&state("a", rev)) == Some(ALL)));
         let held = delivered.newer.len() + delivered.older.len();
         assert!(held <= 2 * limits::DELIVERED_MIN, "{held}");
     }

@@ -17,8 +17,8 @@ use crate::ring::weight;
 pub(crate) enum Need {
     /// A view of at least this version.
     View(u64),
-    /// Its text, which travels by reference.
-    Text,
+    /// Its message, which did not travel with it.
+    Stored,
 }
 
 /// The held publications of a workspace: by channel, in order.
@@ -105,6 +105,11 @@ impl Holds {
         self.before.insert(number, Barrier { position: before, is_held: true });
     }
 
+    /// No cursor passes this link until [`Holds::told`]: nobody knows who must get it.
+    pub(crate) fn bar(&mut self, number: u64, before: Position) {
+        self.before.insert(number, Barrier { position: before, is_held: false });
+    }
+
     /// The first held publication of a channel, and its number.
     pub(crate) fn first(&self, channel: &ChannelId) -> Option<(u64, &Arc<Publication>)> {
         let (number, publication) = self.channels.get(channel)?.publications.front()?;
@@ -129,7 +134,7 @@ impl Holds {
         }
     }
 
-    /// Puts a publication whose text was read in the place of the one without.
+    /// Puts a publication with another payload in the place of a held one.
     pub(crate) fn set_publication(
         &mut self,
         channel: &ChannelId,

@@ -307,7 +307,18 @@ impl Roster {
         view.audience.get_or_insert_with(|| Audience::of(sockets(users, &view.members))).clone()
     }
 
-    /// The same and the sockets of one more user.
+    /// The sockets of a user.
+    pub(crate) fn audience_of(&self, user: &UserId) -> Audience {
+        let user = self.keys.get(user).and_then(|key| self.users.get(key));
+        Audience::of(user.into_iter().flat_map(|user| user.sockets.iter().copied()))
+    }
+
+    /// All sockets.
+    pub(crate) fn everyone(&self) -> Audience {
+        Audience::of(self.users.values().flat_map(|user| user.sockets.iter().copied()))
+    }
+
+    /// The sockets of a channel's members, and of more users.
     pub(crate) fn audience_and(&mut self, channel: &ChannelId, users: &[UserId]) -> Audience {
         let members = self.audience(channel);
         let keys = users.iter().filter_map(|user| self.keys.get(user));

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{
-    ChannelId, ConnectionId, EntryId, MessageText, NodeId, Position, PublicationId, Timestamp,
-    UserId, WorkspaceId, limits,
+    ChannelId, ConnectionId, EntryId, Message, MessageId, NodeId, Position, PublicationId,
+    Timestamp, UserId, WorkspaceId, limits,
 };
 use protocol::close::CloseCode;
 use protocol::publication::{Entry, Publication};
@@ -116,17 +116,17 @@ pub enum Input {
         /// What was read.
         members: Option<ChannelMembers>,
     },
-    /// The answer to [`Effect::ReadText`]; none if the store has no such message, or refuses this read
-    /// and answers others.
-    TextRead {
+    /// The answer to [`Effect::ReadStored`]; none if the store has no such message, or refuses this
+    /// read and answers others.
+    StoredRead {
         /// The channel that the effect named.
         channel: ChannelId,
         /// The link that the effect named.
         number: u64,
-        /// The message that the effect named: after a fork the number may be another link's.
+        /// The publication that the effect named: after a fork the number may be another link's.
         id: PublicationId,
-        /// The text.
-        text: Option<MessageText>,
+        /// What was read.
+        message: Option<Message>,
     },
     /// It is time for ticks: [`Workspace::next_tick`] tells when.
     Tick,
@@ -191,14 +191,16 @@ pub enum Effect {
     Refresh(ChannelId),
     /// The same, before any publication waits for it.
     ReadAhead(ChannelId),
-    /// Read a message's text, strongly.
-    ReadText {
+    /// Read a message that did not travel with its publication, strongly.
+    ReadStored {
         /// Names the link in the answer.
         number: u64,
         /// The channel.
         channel: ChannelId,
-        /// The message.
+        /// The publication, to be given back with the answer.
         id: PublicationId,
+        /// The message.
+        message: MessageId,
     },
     /// Read the stream from an entry, inclusive, to its end; from its beginning if none. A stream
     /// that is empty gets a marker first.
@@ -333,8 +335,8 @@ impl Workspace {
             Input::Refreshed { channel, members } => {
                 self.on_refreshed(&channel, members, now, effects);
             }
-            Input::TextRead { channel, number, id, text } => {
-                self.on_text((&channel, number, id), text, now, effects);
+            Input::StoredRead { channel, number, id, message } => {
+                self.on_stored((&channel, number, id), message.as_ref(), now, effects);
             }
             Input::Tick => self.on_tick(now, effects),
             Input::Time => self.on_time(now, effects),

@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use model::{MessageId, UserId};
-use protocol::publication::PublicationBody;
 
 use super::*;
 use crate::ManualClock;
@@ -17,7 +16,7 @@ fn workspace() -> WorkspaceId {
 
 fn publication(number: u128) -> Publication {
     let id = MessageId::mint(Timestamp::from_unix_ms(1), number).into();
-    Publication { id, body: PublicationBody::Revoked { user_id: UserId::parse("u").unwrap() } }
+    Publication::of_revocation(id, UserId::parse("u").unwrap())
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ use messaging::ports::{
 };
 use messaging::revoke::revoke_user;
 use model::{Channel, ChannelChange, ChannelId, ErrorCode, Late, UserId};
-use protocol::publication::{PublicationBody, PublishedChange};
+use protocol::frame::ServerFrame;
+use protocol::publication::{ChannelRecipients, Payload};
 
 use crate::rig::{Rig, caller, stranger, user, workspace};
 
@@ -21,13 +22,19 @@ async fn names(rig: &Rig, by: &str, channel: &ChannelId) -> Vec<String> {
     members.iter().map(|member| member.user_id.to_string()).collect()
 }
 
-async fn changes(rig: &Rig) -> Vec<PublishedChange> {
+/// The changes of channels that were published, and what their frames call them.
+async fn changes(rig: &Rig) -> Vec<(ChannelChange, ChannelRecipients)> {
     let entries = rig.published().await;
-    let change = |body: &PublicationBody| match body {
-        PublicationBody::Channel(change) => Some(change.clone()),
-        _ => None,
+    let change = |entry: &messaging::ports::Entry| {
+        let Payload::Frame(frame) = &entry.publication.payload else { return None };
+        match ServerFrame::decode(&protocol::frame::with_cursor(frame, "")) {
+            Some(ServerFrame::Channel { change, .. }) => {
+                Some((change, entry.publication.channel().cloned()?))
+            }
+            _ => None,
+        }
     };
-    entries.iter().filter_map(|entry| change(&entry.publication.body)).collect()
+    entries.iter().filter_map(change).collect()
 }
 
 fn users(names: &[&str]) -> Vec<UserId> {
@@ -49,9 +56,9 @@ async fn members_at_once_are_one_change() {
     assert_eq!(names(&rig, "alice", &channel).await, ["alice", "bob", "carol", "dave"]);
     let told = changes(&rig).await;
     assert_eq!(told.len(), 2, "created, and one more");
-    let last = told.last().unwrap();
-    assert_eq!((last.change, last.members_version), (ChannelChange::MembersAdded, 2));
-    assert_eq!(last.concerned(), users(&["bob", "carol", "dave"]));
+    let (change, to) = told.last().unwrap();
+    assert_eq!((*change, to.members_version), (ChannelChange::MembersAdded, 2));
+    assert_eq!(to.also, users(&["bob", "carol", "dave"]));
 
     let none = add_members(&rig.app, &caller("bob"), &channel, &users(&["gone"])).await.unwrap();
     assert_eq!((none.added, none.refused.len()), (Vec::new(), 1));
@@ -105,7 +112,7 @@ async fn g6_the_change_with_the_last_version_has_the_last_word_in_the_rows() {
     assert_eq!(names(&rig, "alice", &channel).await, ["alice", "carol"]);
     let last = changes(&rig).await.pop().unwrap();
     // 1 created, 2 removed, 3 the first round, which found her rows gone and was told to nobody.
-    assert_eq!((last.change, last.members_version), (ChannelChange::MemberAdded, 4));
+    assert_eq!((last.0, last.1.members_version), (ChannelChange::MemberAdded, 4));
     assert_eq!(changes(&rig).await.len(), 2);
 }
 
@@ -127,9 +134,9 @@ async fn g6_adding_and_removing_one_user_at_once_ends_as_the_last_publication_sa
             });
         }
         racing.join_all().await.into_iter().for_each(Result::unwrap);
-        let last = changes(&rig).await.into_iter().max_by_key(|change| change.members_version);
+        let last = changes(&rig).await.into_iter().max_by_key(|(_, to)| to.members_version);
         let is_member = names(&rig, "alice", &channel).await.len() == 2;
-        assert_eq!(is_member, last.unwrap().change == ChannelChange::MemberAdded);
+        assert_eq!(is_member, last.unwrap().0 == ChannelChange::MemberAdded);
     }
 }
 

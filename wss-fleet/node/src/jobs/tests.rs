@@ -7,7 +7,7 @@ use messaging::ports::{
     ChannelStore, EventBus, MemberStore, MessageStore, Published, RevocationStore, StoredMessage,
     WriteError,
 };
-use model::{Channel, ChannelType, Contract, Member};
+use model::{Channel, ChannelType, Contract, Member, MessageText};
 
 use super::*;
 use crate::hub::stand::Stand;

@@ -13,8 +13,8 @@ fn state() -> Workspace {
 }
 
 fn text(number: u64) -> Effect {
-    let id = model::MessageId::mint(Timestamp::from_unix_ms(number), 1).into();
-    Effect::ReadText { number, channel: channel(1), id }
+    let message = MessageId::mint(Timestamp::from_unix_ms(number), 1);
+    Effect::ReadStored { number, channel: channel(1), id: message.into(), message }
 }
 
 fn failed(running: Running, failure: Failure) -> Ended {

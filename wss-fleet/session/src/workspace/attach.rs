@@ -4,7 +4,7 @@ use bytes::Bytes;
 use model::{ChannelId, Position, Timestamp, UserId, limits};
 use protocol::close::CloseCode;
 use protocol::frame::{Ready, ServerFrame};
-use protocol::publication::PublicationBody;
+use protocol::publication::{Payload, Publication, Recipients};
 
 use super::{Attach, Attached, Effect, Link, LoadedUser, Workspace};
 use crate::audience::SocketId;
@@ -166,17 +166,17 @@ impl Workspace {
         let mut numbers = Vec::new();
         let mut texts = Vec::new();
         for (number, link) in self.ring.from(after + 1) {
-            if self.is_unresolved(number, &link.publication.body) {
+            if self.is_unresolved(number, &link.publication) {
                 return Replay::Impossible;
             }
-            if self.holds.holds(number) || !self.is_visible(key, &link.publication.body) {
+            if self.holds.holds(number) || !self.is_visible(key, &link.publication) {
                 continue;
             }
             numbers.push(number);
-            if let PublicationBody::Message(message) = &link.publication.body
-                && message.text.is_none()
+            if let (Payload::Stored(_), Some(to)) =
+                (&link.publication.payload, link.publication.channel())
             {
-                texts.push((number, message.channel_id.clone(), link.publication.clone()));
+                texts.push((number, to.channel_id.clone(), link.publication.clone()));
             }
         }
         if texts.len() > limits::REPLAY_TEXTS_MAX {
@@ -184,7 +184,7 @@ impl Workspace {
         }
         if !texts.is_empty() {
             for (number, channel, publication) in texts {
-                self.read_text(number, &channel, &publication, effects);
+                self.read_stored(number, &channel, &publication, effects);
             }
             return Replay::WaitsForText;
         }
@@ -194,30 +194,27 @@ impl Workspace {
     }
 
     /// Whether nobody knows who may see this link.
-    fn is_unresolved(&self, number: u64, body: &PublicationBody) -> bool {
-        let channel = match body {
-            PublicationBody::Message(message) => &message.channel_id,
-            PublicationBody::Channel(change) => &change.channel_id,
-            PublicationBody::Revoked { .. }
-            | PublicationBody::Marker
-            | PublicationBody::Unreadable => return false,
-        };
-        self.unresolved.contains(&number) || self.holds.is_unresolved(channel, number)
+    fn is_unresolved(&self, number: u64, publication: &Publication) -> bool {
+        match &publication.to {
+            Recipients::Channel(to) => {
+                self.unresolved.contains(&number)
+                    || self.holds.is_unresolved(&to.channel_id, number)
+            }
+            Recipients::Unknown => true,
+            Recipients::User(_) | Recipients::Workspace | Recipients::Nobody => false,
+        }
     }
 
-    fn is_visible(&self, key: UserKey, body: &PublicationBody) -> bool {
-        match body {
-            PublicationBody::Message(message) => self.roster.is_member(&message.channel_id, key),
-            PublicationBody::Channel(change) => {
-                self.roster.is_member(&change.channel_id, key)
-                    || self
-                        .roster
-                        .user(key)
-                        .is_some_and(|user| change.concerned().contains(&user.id))
+    fn is_visible(&self, key: UserKey, publication: &Publication) -> bool {
+        let id = || self.roster.user(key).map(|user| &user.id);
+        match &publication.to {
+            Recipients::Channel(to) => {
+                self.roster.is_member(&to.channel_id, key)
+                    || id().is_some_and(|id| to.also.contains(id))
             }
-            PublicationBody::Revoked { .. }
-            | PublicationBody::Marker
-            | PublicationBody::Unreadable => false,
+            Recipients::User(user) => id() == Some(user),
+            Recipients::Workspace => true,
+            Recipients::Nobody | Recipients::Unknown => false,
         }
     }
 

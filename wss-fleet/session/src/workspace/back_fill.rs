@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use model::{ChannelId, Message, Position, Timestamp, limits};
-use protocol::frame::ServerFrame;
+use protocol::frame;
+use protocol::publication::Subject;
 
 use super::{ChannelMembers, Effect, Link, Workspace};
 use crate::audience::{Audience, SocketId};
@@ -137,14 +138,14 @@ impl Workspace {
         let (cursor, framing) = (debt.before.to_string(), self.framing);
         let mut frames: BTreeMap<Era, Vec<Bytes>> = BTreeMap::new();
         for message in messages {
-            let id = message.id.into();
-            let reached = self.delivered.reached(channel, id).unwrap_or(0);
+            let state = Subject::of_message(&message);
+            let reached = self.delivered.reached(&state).unwrap_or(0);
             if reached == ALL {
                 continue;
             }
-            self.delivered.insert(channel, id, next);
-            let frame = ServerFrame::Message { cursor: cursor.clone(), message };
-            frames.entry(reached).or_default().push(framing(frame.encode()));
+            self.delivered.insert(&state, next);
+            let frame = frame::with_cursor(&frame::message(&message), &cursor);
+            frames.entry(reached).or_default().push(framing(frame));
             debt.paid += 1;
         }
         for (era, frames) in frames {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::mem;
 
 use model::{Position, Timestamp, limits};
-use protocol::publication::{Entry, PublicationBody};
+use protocol::publication::{Entry, Recipients};
 
 use super::{Effect, Link, Workspace};
 use crate::hold::Holds;
@@ -53,7 +53,7 @@ impl Workspace {
             Link::Filling { .. } | Link::BackFilling | Link::Up | Link::Down => return,
         };
         let Some(tail) = self.tail else {
-            self.adopt(entries, effects);
+            self.adopt(entries, now, effects);
             return self.linked_up(now, effects);
         };
         if entries.first().is_some_and(|first| first.position == tail) {
@@ -71,7 +71,7 @@ impl Workspace {
         let there: HashSet<Position> = entries.iter().map(|entry| entry.position).collect();
         match self.ring.newest_where(|position| there.contains(&position)) {
             Some(common) => self.continue_after(common, entries, now, effects),
-            None => self.start_over(entries, effects),
+            None => self.start_over(entries, now, effects),
         }
         self.linked_up(now, effects);
     }
@@ -98,11 +98,10 @@ impl Workspace {
     fn leave_the_fork(&mut self, common: u64) {
         self.era = self.era.wrapping_add(1);
         for (_, link) in self.ring.from(common + 1) {
-            if let PublicationBody::Message(message) = &link.publication.body {
-                let (channel, id) = (&message.channel_id, link.publication.id);
-                if self.delivered.reached(channel, id).is_some() {
-                    self.delivered.insert(channel, id, self.era);
-                }
+            if let Some(state) = &link.publication.subject
+                && self.delivered.reached(state).is_some()
+            {
+                self.delivered.insert(state, self.era);
             }
         }
         self.holds.cut_after(common);
@@ -112,13 +111,13 @@ impl Workspace {
     }
 
     /// Nothing of ours is in the stream (trimmed, flushed): what lay between is in the store.
-    fn start_over(&mut self, entries: Vec<Entry>, effects: &mut Vec<Effect>) {
+    fn start_over(&mut self, entries: Vec<Entry>, now: Timestamp, effects: &mut Vec<Effect>) {
         self.owe();
         self.holds = Holds::default();
         self.ring.clear();
         self.reading.clear();
         self.unresolved.clear();
-        self.adopt(entries, effects);
+        self.adopt(entries, now, effects);
     }
 
     /// From time to time: a last entry that was lost on the way here is followed by nothing that
@@ -144,12 +143,22 @@ impl Workspace {
 
     /// Takes entries as history: nobody who is attached waits for them. Who is here is read anew,
     /// after it: nothing that was read before can say who may see it, or who was revoked in it.
-    fn adopt(&mut self, entries: Vec<Entry>, effects: &mut Vec<Effect>) {
+    fn adopt(&mut self, entries: Vec<Entry>, now: Timestamp, effects: &mut Vec<Effect>) {
         self.unread.clear();
         for entry in entries {
             self.tail = Some(entry.position);
-            if let PublicationBody::Message(message) = &entry.publication.body {
-                self.unread.insert(message.channel_id.clone());
+            match &entry.publication.to {
+                Recipients::Channel(to) => {
+                    self.unread.insert(to.channel_id.clone());
+                }
+                // A back-fill does not bring what it says.
+                Recipients::Unknown if !self.sockets.is_empty() => {
+                    self.resyncs.owe_unknown(self.roster.keys(), now);
+                }
+                Recipients::User(_)
+                | Recipients::Workspace
+                | Recipients::Nobody
+                | Recipients::Unknown => {}
             }
             self.ring.push(entry.position, entry.publication);
         }

@@ -3,46 +3,86 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{ChannelChange, ChannelId, MessageText, PublicationId, Timestamp, limits};
-use protocol::close::CloseCode;
-use protocol::frame::ServerFrame;
-use protocol::publication::{
-    Entry, Publication, PublicationBody, PublishedChange, PublishedMessage, message_of,
-};
+use model::{ChannelId, Message, Position, PublicationId, Timestamp, limits};
+use protocol::frame;
+use protocol::publication::{ChannelRecipients, Entry, Payload, Publication, Recipients, Subject};
 
 use super::{ChannelMembers, Effect, Workspace};
 use crate::audience::Audience;
 use crate::delivered::ALL;
 use crate::hold::Need;
+use crate::ring::Pushed;
 use crate::roster::UserKey;
 
 impl Workspace {
     /// Takes the next link of the chain.
     pub(super) fn accept(&mut self, entry: Entry, now: Timestamp, effects: &mut Vec<Effect>) {
-        let before = self.tail;
-        self.tail = Some(entry.position);
-        let publication = Arc::clone(&entry.publication);
-        let number = self.ring.push(entry.position, entry.publication);
-        let channel = match &publication.body {
-            PublicationBody::Message(PublishedMessage { channel_id, .. })
-            | PublicationBody::Channel(PublishedChange { channel_id, .. }) => channel_id,
-            PublicationBody::Revoked { user_id } => return self.revoke(user_id, now, effects),
-            PublicationBody::Marker | PublicationBody::Unreadable => return,
-        };
-        if self.holds.is_lost(channel) {
-            return self.holds.lose_another(channel, version_of(&publication));
-        }
-        let need = self.need(&publication);
-        if need.is_none() && !self.holds.is_held(channel) {
-            return self.deliver(number, &publication, effects);
-        }
         // There always is one before: sockets attach only after the first fill.
-        let before = before.unwrap_or(entry.position);
-        self.holds.push(channel, number, before, Arc::clone(&publication), now);
+        let before = self.tail.unwrap_or(entry.position);
+        self.tail = Some(entry.position);
+        let Pushed { number, publication, replaced } =
+            self.ring.push(entry.position, entry.publication);
+        match &publication.to {
+            Recipients::Channel(to) => {
+                self.accept_of_channel(to, number, before, &publication, now, effects);
+            }
+            Recipients::User(user) => match &publication.payload {
+                Payload::Close(code) => self.close_user(user, *code, now, effects),
+                Payload::Frame(_) | Payload::Stored(_) | Payload::Nothing => {
+                    self.deliver(number, &publication, effects);
+                }
+            },
+            Recipients::Workspace => self.deliver(number, &publication, effects),
+            Recipients::Nobody => {}
+            Recipients::Unknown => {
+                let everyone: Vec<UserKey> = self.roster.keys().collect();
+                if !everyone.is_empty() {
+                    self.holds.bar(number, before);
+                    self.resyncs.owe_unknown(everyone, now);
+                }
+            }
+        }
+        for number in replaced {
+            self.empty_held(number, now, effects);
+        }
+    }
+
+    /// Takes a link for a channel's members: delivers it, or holds it until that is possible.
+    fn accept_of_channel(
+        &mut self,
+        to: &ChannelRecipients,
+        number: u64,
+        before: Position,
+        publication: &Arc<Publication>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let channel = &to.channel_id;
+        if self.holds.is_lost(channel) {
+            return self.holds.lose_another(channel, to.members_version);
+        }
+        let need = self.need(to, &publication.payload);
+        if need.is_none() && !self.holds.is_held(channel) {
+            return self.deliver(number, publication, effects);
+        }
+        self.holds.push(channel, number, before, Arc::clone(publication), now);
         if self.holds.first(channel).is_some_and(|(first, _)| first == number) {
-            self.ask(channel, number, &publication, need, effects);
+            self.ask(channel, number, publication, need, effects);
         }
         self.shed(limits::HELD_BYTES_MAX, effects);
+    }
+
+    /// A newer state replaced a link's payload: where the link is held, it waits for that no more.
+    fn empty_held(&mut self, number: u64, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Some(publication) =
+            self.ring.link_mut(number).map(|link| Arc::clone(&link.publication))
+        else {
+            return;
+        };
+        let Some(to) = publication.channel().filter(|_| self.holds.holds(number)) else { return };
+        self.holds.set_publication(&to.channel_id, number, &publication);
+        self.holds.answered(&to.channel_id);
+        self.release(&to.channel_id, now, effects);
     }
 
     /// Gives up the largest holds until no more than this is held.
@@ -56,25 +96,18 @@ impl Workspace {
     }
 
     /// What a publication's delivery needs and is not there.
-    fn need(&mut self, publication: &Publication) -> Option<Need> {
-        match &publication.body {
-            PublicationBody::Message(message) => {
-                if message.members_version > self.roster.version(&message.channel_id) {
-                    return Some(Need::View(message.members_version));
-                }
-                let is_wanted =
-                    message.text.is_none() && !self.roster.audience(&message.channel_id).is_empty();
-                is_wanted.then_some(Need::Text)
-            }
-            // The next version's change is a delta; any newer one needs the rows.
-            PublicationBody::Channel(change) => {
-                let is_known = change.members_version <= self.next_version(&change.channel_id);
-                (!is_known).then_some(Need::View(change.members_version))
-            }
-            PublicationBody::Revoked { .. }
-            | PublicationBody::Marker
-            | PublicationBody::Unreadable => None,
+    fn need(&mut self, to: &ChannelRecipients, payload: &Payload) -> Option<Need> {
+        // The next version's changes are a delta; any newer version needs the rows.
+        let version = match to.changes.is_empty() {
+            true => self.roster.version(&to.channel_id),
+            false => self.next_version(&to.channel_id),
+        };
+        if to.members_version > version {
+            return Some(Need::View(to.members_version));
         }
+        let is_wanted = matches!(payload, Payload::Stored(_))
+            && !self.roster.audience_and(&to.channel_id, &to.also).is_empty();
+        is_wanted.then_some(Need::Stored)
     }
 
     fn ask(
@@ -91,20 +124,22 @@ impl Workspace {
         }
         match need {
             Need::View(_) => effects.push(Effect::Refresh(channel.clone())),
-            Need::Text => self.read_text(number, channel, publication, effects),
+            Need::Stored => self.read_stored(number, channel, publication, effects),
         }
     }
 
-    pub(super) fn read_text(
+    pub(super) fn read_stored(
         &mut self,
         number: u64,
         channel: &ChannelId,
         publication: &Publication,
         effects: &mut Vec<Effect>,
     ) {
-        if self.reading.insert(number) {
+        if let Payload::Stored(message) = publication.payload
+            && self.reading.insert(number)
+        {
             let (channel, id) = (channel.clone(), publication.id);
-            effects.push(Effect::ReadText { number, channel, id });
+            effects.push(Effect::ReadStored { number, channel, id, message });
         }
     }
 
@@ -130,12 +165,12 @@ impl Workspace {
         self.release(channel, now, effects);
     }
 
-    /// A text was read. Its link may have left the ring, and its number may be another link's: after
-    /// a fork they are given again.
-    pub(super) fn on_text(
+    /// A message was read. Its link may have left the ring, and its number may be another link's:
+    /// after a fork they are given again.
+    pub(super) fn on_stored(
         &mut self,
         (channel, number, id): (&ChannelId, u64, PublicationId),
-        text: Option<MessageText>,
+        message: Option<&Message>,
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
@@ -143,16 +178,13 @@ impl Workspace {
         let of_hold = self.holds.first(channel).filter(|(first, _)| *first == number);
         let known = of_ring.or_else(|| of_hold.map(|(_, publication)| Arc::clone(publication)));
         let Some(known) = known.filter(|publication| publication.id == id) else { return };
-        let PublicationBody::Message(message) = &known.body else { return };
         self.reading.remove(&number);
-        let body = match text {
-            Some(text) => {
-                PublicationBody::Message(PublishedMessage { text: Some(text), ..message.clone() })
-            }
-            // There is no such message: nobody ever reads it.
-            None => PublicationBody::Unreadable,
-        };
-        let publication = Arc::new(Publication { id, body });
+        if !matches!(known.payload, Payload::Stored(_)) {
+            return;
+        }
+        // If there is no such message, nobody ever reads it.
+        let payload = message.map_or(Payload::Nothing, Payload::message);
+        let publication = Arc::new(known.with_payload(payload));
         self.ring.set_publication(number, Arc::clone(&publication));
         self.holds.set_publication(channel, number, &publication);
         self.holds.answered(channel);
@@ -164,8 +196,9 @@ impl Workspace {
     fn release(&mut self, channel: &ChannelId, now: Timestamp, effects: &mut Vec<Effect>) {
         while let Some((number, publication)) = self.holds.first(channel) {
             let publication = Arc::clone(publication);
-            if let Some(need) = self.need(&publication) {
-                return self.ask(channel, number, &publication, Some(need), effects);
+            let need = publication.channel().and_then(|to| self.need(to, &publication.payload));
+            if need.is_some() {
+                return self.ask(channel, number, &publication, need, effects);
             }
             self.holds.pop(channel, now);
             self.deliver(number, &publication, effects);
@@ -173,22 +206,22 @@ impl Workspace {
     }
 
     fn deliver(&mut self, number: u64, publication: &Arc<Publication>, effects: &mut Vec<Effect>) {
-        let to = match &publication.body {
-            PublicationBody::Message(message) => self.readers(&message.channel_id, publication.id),
-            PublicationBody::Channel(change) => {
-                self.apply(change);
-                self.roster.audience_and(&change.channel_id, change.concerned())
+        let to = match &publication.to {
+            Recipients::Channel(to) => {
+                self.apply(to);
+                self.roster.audience_and(&to.channel_id, &to.also)
             }
-            PublicationBody::Revoked { .. }
-            | PublicationBody::Marker
-            | PublicationBody::Unreadable => return,
+            Recipients::User(user) => self.roster.audience_of(user),
+            Recipients::Workspace => self.roster.everyone(),
+            Recipients::Nobody | Recipients::Unknown => return,
         };
+        let Payload::Frame(payload) = &publication.payload else { return };
+        let to = self.without_those_that_had_it(to, publication.subject.as_ref());
         if to.is_empty() {
             return;
         }
-        let (safe, framing) = (self.safe(), self.framing);
-        let cursor = safe.map(|position| position.to_string()).unwrap_or_default();
-        let Some(frame) = encode(publication, cursor).map(framing) else { return };
+        let safe = self.safe();
+        let frame = (self.framing)(frame::with_cursor(payload, &self.cursor()));
         // What was held for long may have left the ring.
         if let Some(link) = self.ring.link_mut(number)
             && safe == Some(link.position)
@@ -199,18 +232,16 @@ impl Workspace {
         effects.push(Effect::Deliver { frame, to, is_live, publication });
     }
 
-    /// The sockets of a channel that have not had a message: all of them, but after a repair, which
-    /// brings what is then pushed as well.
-    fn readers(&mut self, channel: &ChannelId, id: PublicationId) -> Audience {
-        let reached = self.delivered.reached(channel, id);
-        self.delivered.insert(channel, id, ALL);
+    /// Of some sockets, those that have not had this state of a subject: all, but after a repair,
+    /// which brings what is then pushed as well.
+    fn without_those_that_had_it(&mut self, to: Audience, state: Option<&Subject>) -> Audience {
+        let Some(state) = state else { return to };
+        let reached = self.delivered.reached(state);
+        self.delivered.insert(state, ALL);
         match reached {
-            None => self.roster.audience(channel),
+            None => to,
             Some(ALL) => Audience::default(),
-            Some(era) => {
-                let to = self.roster.audience(channel);
-                self.since_era(&to, era)
-            }
+            Some(era) => self.since_era(&to, era),
         }
     }
 
@@ -219,23 +250,11 @@ impl Workspace {
         self.roster.version(channel).saturating_add(1)
     }
 
-    fn apply(&mut self, change: &PublishedChange) {
-        let (channel, version) = (&change.channel_id, change.members_version);
-        if version != self.next_version(channel) {
-            return;
-        }
-        match change.change {
-            ChannelChange::Created => self.roster.refresh(channel, version, &change.members),
-            ChannelChange::MemberAdded => {
-                self.roster.apply(channel, version, &change.user_id, true)
-            }
-            ChannelChange::MembersAdded => {
-                for user in &change.members {
-                    self.roster.apply(channel, version, user, true);
-                }
-            }
-            ChannelChange::MemberRemoved => {
-                self.roster.apply(channel, version, &change.user_id, false);
+    fn apply(&mut self, to: &ChannelRecipients) {
+        let (channel, version) = (&to.channel_id, to.members_version);
+        if version == self.next_version(channel) {
+            for change in &to.changes {
+                self.roster.apply(channel, version, &change.user_id, change.is_member);
             }
         }
     }
@@ -247,8 +266,9 @@ impl Workspace {
         if safe.is_none() && link.frame.is_some() {
             return link.frame.clone();
         }
-        let frame =
-            encode(&link.publication, safe.unwrap_or(link.position).to_string()).map(framing)?;
+        let Payload::Frame(payload) = &link.publication.payload else { return None };
+        let cursor = safe.unwrap_or(link.position).to_string();
+        let frame = framing(frame::with_cursor(payload, &cursor));
         if safe.is_none() {
             link.frame = Some(frame.clone());
         }
@@ -270,40 +290,9 @@ impl Workspace {
         let everyone: Vec<UserKey> = self.roster.keys().collect();
         self.resyncs.owe(everyone, Some(channel), "membership could not be read", now);
     }
-
-    fn revoke(&mut self, user: &model::UserId, now: Timestamp, effects: &mut Vec<Effect>) {
-        self.close_user(user, CloseCode::Revoked, now, effects);
-    }
 }
 
 /// The membership version that the view must have which a publication is delivered through.
 fn version_of(publication: &Publication) -> u64 {
-    match &publication.body {
-        PublicationBody::Message(message) => message.members_version,
-        PublicationBody::Channel(change) => change.members_version,
-        PublicationBody::Revoked { .. } | PublicationBody::Marker | PublicationBody::Unreadable => {
-            0
-        }
-    }
-}
-
-/// The frame of a publication; none for one that is not for clients, or whose text is not here.
-fn encode(publication: &Publication, cursor: String) -> Option<String> {
-    let frame = match &publication.body {
-        PublicationBody::Message(published) => {
-            let text = published.text.clone()?;
-            let message = message_of(publication.id, published, text)?;
-            ServerFrame::Message { cursor, message }
-        }
-        PublicationBody::Channel(change) => ServerFrame::Channel {
-            cursor,
-            change: change.change,
-            channel_id: change.channel_id.clone(),
-            user_ids: change.concerned().to_vec(),
-        },
-        PublicationBody::Revoked { .. } | PublicationBody::Marker | PublicationBody::Unreadable => {
-            return None;
-        }
-    };
-    Some(frame.encode())
+    publication.channel().map_or(0, |to| to.members_version)
 }

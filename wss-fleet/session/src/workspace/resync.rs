@@ -19,6 +19,11 @@ pub(super) struct Resyncs {
     owed: BTreeMap<UserKey, Reread>,
     reason: &'static str,
     since: Timestamp,
+    /// When users are told of links of a later version, at the earliest: while nodes are replaced
+    /// there may be many.
+    unknown_at: Option<Timestamp>,
+    /// When they were told of such links last.
+    unknown_told_at: Option<Timestamp>,
 }
 
 /// What a user has to read again.
@@ -50,6 +55,18 @@ impl Resyncs {
             let reread = self.owed.entry(user).or_insert_with(|| Reread::Channels(BTreeSet::new()));
             reread.add(channel);
         }
+    }
+
+    /// Everybody has to read again: a link of a later version says whom it is for in a form that
+    /// this version cannot read.
+    pub(super) fn owe_unknown(
+        &mut self,
+        everyone: impl IntoIterator<Item = UserKey>,
+        now: Timestamp,
+    ) {
+        let next = |told: Timestamp| told.plus(limits::RESYNC_JOIN_MAX);
+        self.unknown_at = Some(self.unknown_told_at.map_or(now, next));
+        self.owe(everyone, None, "an event of a later version", now);
     }
 }
 
@@ -84,10 +101,12 @@ impl Workspace {
         }
         let is_over =
             !self.holds.has_lost() || now.since(self.resyncs.since) >= limits::RESYNC_JOIN_MAX;
-        if !is_over {
+        if !is_over || self.resyncs.unknown_at.is_some_and(|at| now < at) {
             return;
         }
-        let Resyncs { owed, reason, .. } = std::mem::take(&mut self.resyncs);
+        let Resyncs { owed, reason, unknown_at, unknown_told_at, .. } =
+            std::mem::take(&mut self.resyncs);
+        self.resyncs.unknown_told_at = unknown_at.map(|_| now).or(unknown_told_at);
         let sockets = |key: &UserKey| self.roster.user(*key).map_or(&[][..], |user| &user.sockets);
         let told: Vec<(SocketId, Reread)> = owed
             .iter()

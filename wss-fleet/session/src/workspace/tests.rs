@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ChannelChange, EntryId, MessageId};
+use model::{ChannelChange, EntryId, MessageId, MessageText};
 use protocol::frame::ServerFrame;
-use protocol::publication::{Publication, PublicationBody, PublishedChange, PublishedMessage};
+use protocol::publication::Payload;
 
 use super::*;
 
@@ -49,7 +49,7 @@ impl Rig {
     /// A workspace whose stream holds one marker.
     fn linked() -> Self {
         let mut rig = Self::unlinked();
-        rig.entry(PublicationBody::Marker);
+        rig.entry(marker());
         rig.input(Input::Linked);
         assert!(matches!(rig.effects[..], [Effect::Fill { from: None, .. }]), "{:?}", rig.effects);
         rig.answer_fill();
@@ -63,21 +63,21 @@ impl Rig {
     }
 
     /// Adds an entry to the stream without pushing it.
-    fn entry(&mut self, body: PublicationBody) -> Entry {
+    fn entry(&mut self, what: What) -> Entry {
         let n = self.entries.len() as u64 + 1;
         self.published += 1;
         let random = u128::from(self.published) * 7_919;
         let id = MessageId::mint(Timestamp::from_unix_ms(n), random).into();
         let prev = self.entries.last().map(|entry| entry.position);
         let position = position(n, prev, id);
-        let entry = Entry { position, prev, publication: Arc::new(Publication { id, body }) };
+        let entry = Entry { position, prev, publication: Arc::new(what(id)) };
         self.entries.push(entry.clone());
         entry
     }
 
     /// Adds an entry to the stream and pushes it.
-    fn push(&mut self, body: PublicationBody) -> &[Effect] {
-        let entry = self.entry(body);
+    fn push(&mut self, what: What) -> &[Effect] {
+        let entry = self.entry(what);
         self.input(Input::Entry(entry))
     }
 
@@ -236,28 +236,58 @@ fn position(n: u64, prev: Option<Position>, id: PublicationId) -> Position {
     Position { entry: EntryId { ms: n, sequence: 0 }, history }
 }
 
-fn message(channel: &ChannelId, version: u64, text: &str) -> PublicationBody {
-    let text = Some(MessageText::from_stored(text.to_owned()));
-    published(channel, version, text)
+/// Makes a publication of an id.
+type What = Box<dyn Fn(PublicationId) -> Publication>;
+
+fn marker() -> What {
+    Box::new(Publication::marker)
 }
 
-fn published(channel: &ChannelId, version: u64, text: Option<MessageText>) -> PublicationBody {
-    let (channel_id, sender_id) = (channel.clone(), user("sender"));
-    PublicationBody::Message(PublishedMessage {
-        channel_id,
-        sender_id,
-        text,
-        members_version: version,
-        origin: None,
+fn unknown() -> What {
+    Box::new(Publication::unknown)
+}
+
+fn message(channel: &ChannelId, version: u64, text: &str) -> What {
+    let (channel, text) = (channel.clone(), text.to_owned());
+    Box::new(move |id| {
+        let payload = Payload::message(&said(&channel, id, &text));
+        Publication::of_message(&said(&channel, id, ""), version).with_payload(payload)
     })
 }
 
-fn change(channel: &ChannelId, version: u64, change: ChannelChange, name: &str) -> PublicationBody {
-    PublicationBody::Channel(PublishedChange {
+/// A message that is too long to travel.
+fn long_message(channel: &ChannelId, version: u64) -> What {
+    let channel = channel.clone();
+    Box::new(move |id| {
+        let long = said(&channel, id, "");
+        let payload = Payload::Stored(long.id);
+        Publication::of_message(&long, version).with_payload(payload)
+    })
+}
+
+/// A message of a publication's id.
+fn said(channel: &ChannelId, id: PublicationId, text: &str) -> Message {
+    Message {
+        id: MessageId::parse(&id.to_string()).unwrap(),
         channel_id: channel.clone(),
-        change,
-        user_id: user(name),
-        members_version: version,
-        members: Vec::new(),
-    })
+        sender_id: user("sender"),
+        text: MessageText::from_stored(text.to_owned()),
+    }
+}
+
+fn change(channel: &ChannelId, version: u64, change: ChannelChange, name: &str) -> What {
+    changes(channel, version, change, &[name], &[])
+}
+
+fn changes(
+    channel: &ChannelId,
+    version: u64,
+    change: ChannelChange,
+    names: &[&str],
+    members: &[&str],
+) -> What {
+    let users = |names: &[&str]| names.iter().map(|name| user(name)).collect::<Vec<_>>();
+    let (channel, names, members) = (channel.clone(), users(names), users(members));
+    let members = if members.is_empty() { names.clone() } else { members };
+    Box::new(move |id| Publication::of_change(id, &channel, change, version, &names, &members))
 }

@@ -95,20 +95,22 @@ fn g5_a_long_text_is_read_once_for_live_and_replay() {
     let (mut rig, c) = (Rig::linked(), channel(1));
     let start = rig.entries[0].position.to_string();
     let alice = rig.attach("alice", &[&c]);
-    rig.push(published(&c, 1, None));
+    rig.push(long_message(&c, 1));
     rig.refreshed(&c, 1, &["alice", "bob"]);
     let (number, id) = match rig.effects[..] {
-        [Effect::ReadText { number, id, .. }] => (number, id),
+        [Effect::ReadStored { number, id, .. }] => (number, id),
         _ => panic!("{:?}", rig.effects),
     };
     let other = MessageId::mint(rig.now, 1).into();
-    let foreign = Some(MessageText::from_stored("of another link".into()));
-    let foreign = Input::TextRead { channel: c.clone(), number, id: other, text: foreign };
+    let message = Some(said(&c, other, "of another link"));
+    let foreign = Input::StoredRead { channel: c.clone(), number, id: other, message };
     assert_eq!(rig.input(foreign), []);
     let bob = rig.attach_with("bob", Some(start));
-    assert!(rig.load("bob", &[&c]).iter().all(|effect| !matches!(effect, Effect::ReadText { .. })));
-    let text = Some(MessageText::from_stored("long".into()));
-    rig.input(Input::TextRead { channel: c.clone(), number, id, text });
+    assert!(
+        rig.load("bob", &[&c]).iter().all(|effect| !matches!(effect, Effect::ReadStored { .. }))
+    );
+    let long = Some(said(&c, id, "long"));
+    rig.input(Input::StoredRead { channel: c.clone(), number, id, message: long });
     let delivered = rig.delivered();
     assert!(delivered.contains(&(alice, "long".to_owned())));
     assert_eq!(
@@ -122,7 +124,7 @@ fn g5_a_long_text_is_read_once_for_live_and_replay() {
 fn g8_a_revoked_user_is_closed_and_does_not_come_back() {
     let (mut rig, c) = (Rig::linked(), channel(1));
     let alice = rig.attach("alice", &[&c]);
-    rig.push(PublicationBody::Revoked { user_id: user("alice") });
+    rig.push(Box::new(|id| Publication::of_revocation(id, user("alice"))));
     assert_eq!(rig.effects, [Effect::Close { socket: alice, code: CloseCode::Revoked }]);
     rig.push(message(&c, 1, "later"));
     assert_eq!(rig.delivered(), []);
@@ -180,7 +182,7 @@ fn ticks_carry_the_cursor_and_whether_the_path_is_whole() {
 #[test]
 fn g6_rows_are_read_after_the_history_that_they_judge() {
     let mut rig = Rig::unlinked();
-    rig.entry(PublicationBody::Marker);
+    rig.entry(marker());
     let start = rig.entries[0].position.to_string();
     let bob = rig.attach_with("bob", Some(start));
     assert_eq!(rig.effects, [], "rows read now could be older than what the fill will read");
@@ -198,7 +200,7 @@ fn g8_who_is_here_is_read_anew_after_a_hole() {
     let (mut rig, c) = (Rig::linked(), channel(1));
     let alice = rig.attach("alice", &[&c]);
     rig.entries.clear();
-    let mut fresh = rig.entry(PublicationBody::Marker);
+    let mut fresh = rig.entry(marker());
     fresh.position.entry.ms = 900;
     *rig.entries.last_mut().unwrap() = fresh.clone();
     rig.input(Input::Entry(fresh));

@@ -181,7 +181,7 @@ fn g4_what_was_held_when_the_stream_was_lost_is_owed() {
     rig.entries.clear();
     rig.input(Input::Linked);
     rig.answer_fill();
-    rig.entry(PublicationBody::Marker);
+    rig.entry(marker());
     rig.entries[0].position.entry.ms = 1_900_000;
     rig.answer_fill();
     assert_eq!(rig.workspace.safe(), Some(safe));
@@ -208,7 +208,7 @@ fn g4_a_back_fill_waits_for_a_store_that_is_away_and_closes_nobody() {
 /// The stream is lost once more; what it holds then.
 fn flush_again(rig: &mut Rig, ms: u64) {
     rig.entries.clear();
-    rig.entry(PublicationBody::Marker);
+    rig.entry(marker());
     rig.entries[0].position.entry.ms = ms;
     rig.input(Input::Linked);
     rig.answer_fill();
@@ -278,7 +278,7 @@ fn g4_what_a_fork_took_back_is_pushed_to_who_came_after_it() {
     rig.push(message(&c, 1, "taken back"));
     let id = rig.entries.pop().unwrap().publication.id;
     rig.entries.truncate(kept);
-    rig.entry(PublicationBody::Marker);
+    rig.entry(marker());
     rig.input(Input::Linked);
     rig.answer_fill();
     rig.answer_fill();

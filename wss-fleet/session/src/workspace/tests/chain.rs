@@ -1,3 +1,5 @@
+use protocol::publication::{ChannelRecipients, Recipients, Subject};
+
 use super::*;
 
 fn linked_with_alice() -> (Rig, ChannelId, SocketId) {
@@ -60,13 +62,13 @@ fn g5_what_waited_for_its_view_or_its_text_is_no_clients_fault() {
     assert!(live(&rig).is_empty());
     rig.refreshed(&c, 2, &["alice"]);
     assert_eq!(live(&rig), [false, false], "all at once");
-    rig.push(published(&c, 2, None));
+    rig.push(long_message(&c, 2));
     rig.push(message(&c, 2, "behind a long text"));
     let last = rig.entries.len() - 2;
     let id = rig.entries[last].publication.id;
     let number = rig.workspace.ring.from(0).find(|(_, link)| link.publication.id == id).unwrap().0;
-    let text = Some(MessageText::from_stored("long".to_owned()));
-    rig.input(Input::TextRead { channel: c.clone(), number, id, text });
+    let long = Some(said(&c, id, "long"));
+    rig.input(Input::StoredRead { channel: c.clone(), number, id, message: long });
     assert_eq!(live(&rig), [false, false]);
     rig.push(message(&c, 2, "pushed"));
     assert_eq!(live(&rig), [true]);
@@ -148,11 +150,119 @@ fn g4_a_publication_that_is_in_both_histories_is_no_common_link() {
 }
 
 #[test]
-fn g4_what_cannot_be_read_keeps_the_chain() {
+fn g4_a_link_of_a_later_version_tells_everybody_to_read_again() {
     let (mut rig, c, alice) = linked_with_alice();
-    assert_eq!(rig.push(PublicationBody::Unreadable), []);
+    let before = rig.entries.last().unwrap().position.to_string();
+    rig.push(unknown());
+    assert_eq!(rig.rereads(), [(alice, None)]);
     rig.push(message(&c, 1, "next"));
     assert_eq!(rig.delivered(), [(alice, "next".to_owned())]);
+    assert_eq!(rig.cursor_of_last(), rig.entries.last().unwrap().position.to_string());
+    rig.attach_with("alice", Some(before));
+    assert_eq!(rig.delivered()[0].1, "ready", "nobody knows whether it was for her");
+}
+
+#[test]
+fn g4_many_links_of_a_later_version_are_told_together() {
+    let (mut rig, c, alice) = linked_with_alice();
+    rig.push(unknown());
+    let before = rig.entries.last().unwrap().position.to_string();
+    for _ in 0..5 {
+        rig.push(unknown());
+        assert_eq!(rig.effects, []);
+        rig.push(message(&c, 1, "between"));
+        assert_eq!(rig.cursor_of_last(), before, "who resumes before she is told is told");
+    }
+    assert!(rig.workspace.is_waiting());
+    rig.after(limits::RESYNC_JOIN_MAX);
+    assert_eq!(rig.rereads(), [(alice, None)]);
+    rig.push(message(&c, 1, "after"));
+    assert_eq!(rig.cursor_of_last(), rig.entries.last().unwrap().position.to_string());
+}
+
+#[test]
+fn g4_an_unknown_link_that_nobody_was_here_for_holds_no_cursor_back() {
+    let (mut rig, c) = (Rig::linked(), channel(1));
+    rig.push(unknown());
+    rig.attach("alice", &[&c]);
+    assert_eq!(rig.cursor_of_last(), rig.entries.last().unwrap().position.to_string());
+}
+
+#[test]
+fn g4_an_unknown_kind_of_event_reaches_its_recipients() {
+    let (mut rig, c, alice) = linked_with_alice();
+    let (bob, frame) = (rig.attach("bob", &[]), r#"{"type":"hologram","depth":[1]}"#);
+    let to = |to: Recipients| -> What {
+        let to = Box::new(to);
+        Box::new(move |id| Publication {
+            to: (*to).clone(),
+            payload: Payload::Frame(frame.into()),
+            ..Publication::marker(id)
+        })
+    };
+    let of_channel = ChannelRecipients {
+        channel_id: c,
+        members_version: 1,
+        changes: Vec::new(),
+        also: Vec::new(),
+    };
+    let got = |rig: &Rig| rig.delivered().into_iter().map(|(socket, _)| socket).collect::<Vec<_>>();
+    rig.push(to(Recipients::Channel(of_channel.clone())));
+    assert_eq!(got(&rig), [alice]);
+    let cursor = rig.entries.last().unwrap().position;
+    let told = rig.effects.iter().find_map(|effect| match effect {
+        Effect::Deliver { frame, .. } => Some(frame.clone()),
+        _ => None,
+    });
+    assert_eq!(told.unwrap(), format!(r#"{{"cursor":"{cursor}","type":"hologram","depth":[1]}}"#));
+    rig.push(to(Recipients::Channel(ChannelRecipients { also: vec![user("bob")], ..of_channel })));
+    assert_eq!(got(&rig).len(), 2);
+    rig.push(to(Recipients::User(user("bob"))));
+    assert_eq!(got(&rig), [bob]);
+    rig.push(to(Recipients::Workspace));
+    assert_eq!(got(&rig).len(), 2);
+    rig.push(to(Recipients::Nobody));
+    assert_eq!(rig.effects, []);
+    // Bob resumes from before all of them: one was for the channel, which he is not in.
+    rig.attach_with("bob", Some(cursor.to_string()));
+    assert_eq!(rig.delivered().len(), 1 + 3);
+}
+
+#[test]
+fn g5_a_state_that_was_replaced_is_replayed_to_nobody() {
+    let (mut rig, c, _) = linked_with_alice();
+    let before = rig.entries.last().unwrap().position.to_string();
+    let state = |rev: &'static str| -> What {
+        let c = c.clone();
+        Box::new(move |id| {
+            let (to, is_whole) = (Publication::of_message(&said(&c, id, ""), 1).to, true);
+            let frame = format!(r#"{{"type":"message","rev":"{rev}"}}"#);
+            Publication {
+                to,
+                subject: Some(Subject { of: "it".into(), rev: rev.into(), is_whole }),
+                payload: Payload::Frame(frame.into()),
+                ..Publication::marker(id)
+            }
+        })
+    };
+    let frames = |rig: &Rig| -> Vec<String> {
+        let effects = rig.effects.iter();
+        let frames = effects.flat_map(|effect| match effect {
+            Effect::Deliver { frame, .. } => vec![frame.clone()],
+            Effect::Ready { frames, .. } => frames[1..].to_vec(),
+            _ => Vec::new(),
+        });
+        frames.map(|frame| String::from_utf8(frame.to_vec()).unwrap()).collect()
+    };
+    rig.push(state("2"));
+    assert_eq!(frames(&rig).len(), 1);
+    rig.push(state("1"));
+    assert_eq!(frames(&rig), [""; 0], "an older one that comes late");
+    rig.push(state("3"));
+    assert_eq!(frames(&rig).len(), 1);
+    rig.attach_with("alice", Some(before));
+    let replayed = frames(&rig);
+    assert!(matches!(&replayed[..], [one] if one.contains(r#""rev":"3""#)), "{replayed:?}");
 }
 
 #[test]

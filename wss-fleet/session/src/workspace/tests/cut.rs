@@ -39,13 +39,7 @@ fn g6_members_who_are_added_at_once_are_one_delta() {
     let (mut rig, c, alice, bob) = two_members();
     let carol = rig.attach("carol", &[]);
     rig.attach("eve", &[]);
-    rig.push(PublicationBody::Channel(PublishedChange {
-        channel_id: c.clone(),
-        change: ChannelChange::MembersAdded,
-        user_id: user("carol"),
-        members_version: 2,
-        members: vec![user("carol"), user("zoe")],
-    }));
+    rig.push(changes(&c, 2, ChannelChange::MembersAdded, &["carol", "zoe"], &[]));
     let sockets = BTreeSet::from([alice, bob, carol]);
     let told = |text: &str| sockets.iter().map(|socket| (*socket, text.to_owned())).collect();
     assert_eq!(BTreeSet::from_iter(rig.delivered()), told("members_added"));
@@ -116,13 +110,7 @@ fn g6_a_new_channel_brings_its_members_along() {
     let (mut rig, c) = (Rig::linked(), channel(1));
     let alice = rig.attach("alice", &[]);
     rig.attach("bob", &[]);
-    rig.push(PublicationBody::Channel(PublishedChange {
-        channel_id: c.clone(),
-        change: ChannelChange::Created,
-        user_id: user("alice"),
-        members_version: 1,
-        members: vec![user("alice"), user("zoe")],
-    }));
+    rig.push(changes(&c, 1, ChannelChange::Created, &["alice"], &["alice", "zoe"]));
     assert_eq!(rig.delivered(), [(alice, "created".to_owned())]);
     rig.push(message(&c, 1, "first"));
     assert_eq!(rig.delivered(), [(alice, "first".to_owned())], "without asking the store");

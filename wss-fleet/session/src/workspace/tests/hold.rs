@@ -8,11 +8,15 @@ fn one_member() -> (Rig, ChannelId, SocketId) {
     (rig, c, alice)
 }
 
-/// Pushes messages of a channel until it had to be given up; the last one's text.
+/// Pushes large messages of a channel until it had to be given up.
 fn overflow(rig: &mut Rig, channel: &ChannelId) {
-    let text = "x".repeat(1024 * 1024);
+    let large = "x".repeat(1024 * 1024);
     while !rig.workspace.holds.is_lost(channel) {
-        rig.push(message(channel, 1, &text));
+        let (channel, large) = (channel.clone(), large.clone());
+        rig.push(Box::new(move |id| {
+            Publication::of_message(&said(&channel, id, ""), 1)
+                .with_payload(Payload::Frame(large.clone().into()))
+        }));
     }
 }
 
@@ -54,16 +58,16 @@ fn g6_a_long_text_is_delivered_though_the_ring_has_forgotten_its_link() {
     let (mut rig, c, alice) = one_member();
     rig.push(message(&c, 1, "first"));
     rig.refreshed(&c, 1, &["alice"]);
-    rig.push(published(&c, 1, None));
-    let Some(Effect::ReadText { number, id, .. }) = rig.effects.last().cloned() else { panic!() };
+    rig.push(long_message(&c, 1));
+    let Some(Effect::ReadStored { number, id, .. }) = rig.effects.last().cloned() else { panic!() };
     let other = channel(2);
     rig.push(message(&other, 1, "of another channel"));
     rig.refreshed(&other, 1, &["bob"]);
     for _ in 0..limits::STREAM_ENTRIES_MAX {
         rig.push(message(&other, 1, "of another channel"));
     }
-    let text = Some(MessageText::from_stored("long".to_owned()));
-    rig.input(Input::TextRead { channel: c.clone(), number, id, text });
+    let long = Some(said(&c, id, "long"));
+    rig.input(Input::StoredRead { channel: c.clone(), number, id, message: long });
     assert_eq!(rig.delivered(), [(alice, "long".to_owned())]);
 }
 
@@ -72,10 +76,10 @@ fn g5_a_text_that_is_not_stored_is_skipped_and_holds_nothing_up() {
     let (mut rig, c, alice) = one_member();
     rig.push(message(&c, 1, "first"));
     rig.refreshed(&c, 1, &["alice"]);
-    rig.push(published(&c, 1, None));
-    let Some(Effect::ReadText { number, id, .. }) = rig.effects.last().cloned() else { panic!() };
+    rig.push(long_message(&c, 1));
+    let Some(Effect::ReadStored { number, id, .. }) = rig.effects.last().cloned() else { panic!() };
     rig.push(message(&c, 1, "next"));
-    rig.input(Input::TextRead { channel: c.clone(), number, id, text: None });
+    rig.input(Input::StoredRead { channel: c.clone(), number, id, message: None });
     assert_eq!(rig.delivered(), [(alice, "next".to_owned())]);
 }
 
@@ -183,7 +187,7 @@ fn g4_a_fork_keeps_what_is_held_before_it_and_drops_what_came_after() {
     let common = rig.entries.len();
     rig.push(message(&c, 1, "held, and taken back"));
     rig.entries.truncate(common);
-    rig.entry(PublicationBody::Marker);
+    rig.entry(marker());
     rig.input(Input::Linked);
     rig.answer_fill();
     rig.answer_fill();
