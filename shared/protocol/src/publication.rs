@@ -372,11 +372,12 @@ mod text {
         to.collect_str(id)
     }
 
-    pub(super) fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<T, D::Error> {
+    pub(super) fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(from: D) -> Result<T, D::Error>
+    where
+        T::Err: Display,
+    {
         let text: Cow<'de, str> = Cow::deserialize(from)?;
-        text.parse().map_err(|_| D::Error::custom("not an id"))
+        text.parse().map_err(D::Error::custom)
     }
 }
 
@@ -397,10 +398,13 @@ mod texts {
 
     pub(super) fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(
         from: D,
-    ) -> Result<Vec<T>, D::Error> {
+    ) -> Result<Vec<T>, D::Error>
+    where
+        T::Err: Display,
+    {
         let ids: Vec<String> = Vec::deserialize(from)?;
         let parsed: Result<_, _> = ids.iter().map(|id| id.parse()).collect();
-        parsed.map_err(|_| D::Error::custom("not a list of ids"))
+        parsed.map_err(D::Error::custom)
     }
 }
 

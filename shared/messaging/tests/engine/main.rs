@@ -3,7 +3,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::wildcard_enum_match_arm,
     clippy::indexing_slicing,
     reason = "a test that finds something else has failed"
 )]
