@@ -232,21 +232,21 @@ mod tests {
 
     #[test]
     fn a_newer_state_replaces_what_it_makes_superfluous() {
-        let cases: [(&[(&str, bool)], &[&str]); 6] = [
-            (&[("1", true), ("2", true)], &["-", "2"]),
-            // Its text is in the first one, and in no other.
-            (&[("1", true), ("2", false)], &["1", "2"]),
-            (&[("1", true), ("2", false), ("3", false)], &["1", "-", "3"]),
-            (&[("1", true), ("2", false), ("3", true)], &["-", "-", "3"]),
-            (&[("2", true), ("1", true), ("3", false)], &["2", "-", "3"]),
-            (&[("1", true), ("1", true)], &["1", "1"]),
-        ];
-        for (states, wanted) in cases {
+        // `+` is whole; `-` leaves out what is in an older one.
+        for (states, wanted) in [
+            ("1+ 2+", "- 2"),
+            ("1+ 2-", "1 2"),
+            ("1+ 2- 3-", "1 - 3"),
+            ("1+ 2- 3+", "- - 3"),
+            ("2+ 1+ 3-", "2 - 3"),
+            ("1+ 1+", "1 1"),
+        ] {
             let mut ring = Ring::default();
-            for (n, (rev, is_whole)) in (1..).zip(states) {
-                ring.push(position(n), state(rev, *is_whole));
+            for (n, one) in (1..).zip(states.split(' ')) {
+                let (rev, is_whole) = (one.trim_end_matches(['+', '-']), one.ends_with('+'));
+                ring.push(position(n), state(rev, is_whole));
             }
-            assert_eq!(said(&ring), wanted, "{states:?}");
+            assert_eq!(said(&ring).join(" "), wanted, "{states}");
         }
     }
 
