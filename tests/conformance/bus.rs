@@ -353,12 +353,12 @@ pub(crate) fn publication(number: u128) -> Publication {
 }
 
 fn saying(number: u128, text: &str) -> Publication {
-    let message = Message {
-        id: MessageId::mint(Timestamp::from_unix_ms(1), number),
-        channel_id: ChannelId::mint_group(Timestamp::from_unix_ms(1), 1),
-        sender_id: UserId::parse("ann").unwrap(),
-        text: MessageText::from_stored(text.to_owned()),
-    };
+    let message = Message::new(
+        MessageId::mint(Timestamp::from_unix_ms(1), number),
+        ChannelId::mint_group(Timestamp::from_unix_ms(1), 1),
+        UserId::parse("ann").unwrap(),
+        MessageText::from_stored(text.to_owned()),
+    );
     Publication::of_message(&message, 7)
 }
 

@@ -218,12 +218,12 @@ mod relayed {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(crate::store::at(0)));
         let replay = Arc::new(RedisReplay::connect(url, configured).unwrap());
         let records = (0..20).map(|number| {
-            let message = Message {
-                id: MessageId::mint(crate::store::at(0), number),
-                channel_id: channel_id(1),
-                sender_id: UserId::parse("ada").unwrap(),
-                text: MessageText::from_stored("hi".to_owned()),
-            };
+            let message = Message::new(
+                MessageId::mint(crate::store::at(0), number),
+                channel_id(1),
+                UserId::parse("ada").unwrap(),
+                MessageText::from_stored("hi".to_owned()),
+            );
             Record::Inserted(LogEntry::Message(StoredMessage { message, members_version: 1 }))
         });
         (Relay::new(Arc::new(store), replay, clock), records.collect())

@@ -144,12 +144,12 @@ pub(crate) fn member(name: &str, offset_ms: u64) -> Member {
 
 pub(crate) fn message(channel: u128, id: MessageId, sender: &str, text: &str) -> StoredMessage {
     StoredMessage {
-        message: Message {
+        message: Message::new(
             id,
-            channel_id: channel_id(channel),
-            sender_id: user(sender),
-            text: MessageText::parse(text.to_owned()).unwrap(),
-        },
+            channel_id(channel),
+            user(sender),
+            MessageText::parse(text.to_owned()).unwrap(),
+        ),
         members_version: 1,
     }
 }

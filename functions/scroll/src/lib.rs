@@ -12,7 +12,7 @@ use http::{Request, Response};
 use messaging::App;
 use messaging::scroll::{Scroll, scroll};
 use model::{ErrorCode, limits};
-use protocol::http::{MessageBody, PageBody, Query};
+use protocol::http::{PageBody, Query};
 use protocol::routes::Route;
 use runtime::http::{Answer, Failure, Notes, authenticate, respond, route};
 
@@ -35,7 +35,7 @@ async fn read(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
     notes.channel(&request.channel_id);
     let page = scroll(app, &caller, request).await?;
     Ok(Answer::ok(&PageBody {
-        messages: page.messages.iter().map(MessageBody::of).collect(),
+        messages: page.messages,
         next_offset: page.next_offset.map(|offset| offset.to_string()),
     }))
 }

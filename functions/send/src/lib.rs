@@ -13,7 +13,7 @@ use http::{Request, Response};
 use messaging::App;
 use messaging::send::{PostMessage, post_message};
 use model::ErrorCode;
-use protocol::http::{MessageBody, PostMessageBody, PostedBody, read_json};
+use protocol::http::{PostMessageBody, PostedBody, read_json};
 use protocol::routes::Route;
 use runtime::http::{Answer, Failure, Notes, authenticate, origin, respond, route};
 
@@ -35,7 +35,7 @@ async fn post(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
     let posted = post_message(app, &caller, command).await?;
     notes.message(posted.message.id, posted.duplicate);
     Ok(Answer::ok(&PostedBody {
-        message: MessageBody::of(&posted.message),
+        message: posted.message,
         duplicate: posted.duplicate,
         server_time: posted.server_time.unix_ms(),
     }))

@@ -213,7 +213,9 @@ export class Store {
     const known = timeline.messages.get(message.id);
     if (known) {
       const first = !known.seenOnWire;
-      Object.assign(known, message, { delivery: "stored", seenOnWire: true });
+      // Of two copies the one with the greatest revision stays, in whatever order they come.
+      const fields = isNewer(message, known) ? message : {};
+      Object.assign(known, fields, { delivery: "stored", seenOnWire: true });
       this.changed();
       return first ? "confirmed" : "duplicate";
     }
@@ -241,11 +243,13 @@ export class Store {
   /** The server stored a local message, maybe under another id: that one replaces the copy. */
   settleLocal(local, stored) {
     const timeline = this.timeline(local.channel_id);
-    const seenOnWire = timeline.messages.get(stored.id)?.seenOnWire ?? false;
+    const here = timeline.messages.get(stored.id);
+    const seenOnWire = here?.seenOnWire ?? false;
     timeline.remove(local.id);
     timeline.remove(stored.id);
-    const { id, channel_id, sender_id, message, created_at } = stored;
-    const fields = { id, channel_id, sender_id, message, created_at };
+    const newest = here && !isNewer(stored, here) ? here : stored;
+    const { id, channel_id, sender_id, message, created_at, rev } = newest;
+    const fields = { id, channel_id, sender_id, message, created_at, rev };
     timeline.insert({ ...fields, delivery: "stored", seenOnWire });
     this.changed();
   }
@@ -307,4 +311,9 @@ export function writeJson(storage, key, value) {
   } catch {
     // Private windows may refuse storage: marks then last as long as the page.
   }
+}
+
+/** Whether a copy of a message is newer than the one that is here: revisions compare by bytes. */
+function isNewer(copy, here) {
+  return here.rev === undefined || (copy.rev ?? "") > here.rev;
 }

@@ -120,12 +120,12 @@ impl Seeding<'_> {
             // Nobody types to the full minute.
             let seconds = 60 * minutes + self.app.randomness.up_to(4);
             at = at.plus(Duration::from_secs(seconds)).min(self.now);
-            let message = Message {
-                id: MessageId::mint(at, self.app.randomness.bits()),
-                channel_id: id.clone(),
-                sender_id: UserId::parse(sender)?,
-                text: MessageText::parse((*text).to_owned())?,
-            };
+            let message = Message::new(
+                MessageId::mint(at, self.app.randomness.bits()),
+                id.clone(),
+                UserId::parse(sender)?,
+                MessageText::parse((*text).to_owned())?,
+            );
             let stored = StoredMessage { message, members_version: 1 };
             self.app.messages.append(&stored).await?;
         }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use model::{ChannelId, Message, MessageId, MessageText, Timestamp};
 use protocol::frame::{Hello, Ready, ServerFrame};
-use protocol::http::MessageBody;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -175,16 +174,15 @@ pub(crate) fn general() -> ChannelId {
 }
 
 pub(crate) fn message(ms: u64) -> Message {
-    Message {
-        id: MessageId::mint(at(ms), 7),
-        channel_id: general(),
-        sender_id: "alice".parse().unwrap(),
-        text: MessageText::from_stored(format!("at {ms}")),
-    }
+    Message::new(
+        MessageId::mint(at(ms), 7),
+        general(),
+        "alice".parse().unwrap(),
+        MessageText::from_stored(format!("at {ms}")),
+    )
 }
 
 pub(crate) fn page(messages: &[Message], next_offset: Option<MessageId>) -> (u16, Value) {
-    let messages: Vec<MessageBody> = messages.iter().map(MessageBody::of).collect();
     let next_offset = next_offset.map(|id| id.to_string());
     (200, json!({ "messages": messages, "next_offset": next_offset }))
 }

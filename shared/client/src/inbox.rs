@@ -93,7 +93,7 @@ impl Inbox {
         Self { overlap, ..self }
     }
 
-    /// Takes a message by its id; `true` if it is new here.
+    /// Takes a message by its id; `true` if it is new here, or a newer revision of what is here.
     pub fn upsert(&mut self, message: Message, how: How) -> bool {
         let messages_max = self.messages_max;
         let known_at = message.id.time();

@@ -1,6 +1,7 @@
 //! The messages of one channel, one per id, in id order.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound::{Excluded, Unbounded};
 
 use model::{KnownMessages, Message, MessageId};
@@ -26,14 +27,27 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Takes a message; `true` if it is new here.
+    /// Takes a message; `true` if it is new here, or a newer revision of what is here. Of two copies
+    /// the one with the greatest revision stays, in whatever order they come.
     pub(crate) fn upsert(&mut self, message: Message, how: How, messages_max: usize) -> bool {
         self.caught_up += u64::from(how == How::CaughtUp);
         if self.dropped.is_some_and(|dropped| message.id <= dropped) {
             return false;
         }
         // A pushed message may be older than the newest one: the map sorts it in.
-        let fresh = self.messages.insert(message.id, message).is_none();
+        let fresh = match self.messages.entry(message.id) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(message);
+                true
+            }
+            Entry::Occupied(mut here) => {
+                let is_newer = message.rev > here.get().rev;
+                if is_newer {
+                    here.insert(message);
+                }
+                is_newer
+            }
+        };
         match how {
             _ if fresh => {}
             How::Pushed => self.pushed_again += 1,

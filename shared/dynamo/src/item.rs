@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use messaging::ports::{LogEntry, Redirect, StoredMessage};
 use model::{
-    Channel, ChannelId, ChannelType, Contract, Late, Member, Message, MessageId, MessageText,
+    Channel, ChannelId, ChannelType, Contract, Late, Member, Message, MessageId, MessageText, Rev,
     TextDigest, Timestamp, UserId, WorkspaceId,
 };
 
@@ -23,6 +23,8 @@ pub(crate) const SENDER: &str = "s";
 pub(crate) const TEXT: &str = "t";
 pub(crate) const TARGET: &str = "r";
 pub(crate) const DIGEST: &str = "d";
+/// A message's revision; absent from one that did not change.
+pub(crate) const REV: &str = "e";
 /// Epoch seconds: the table's time-to-live attribute.
 pub(crate) const EXPIRES_AT: &str = "x";
 
@@ -62,6 +64,9 @@ pub(crate) fn encode_message(stored: &StoredMessage) -> Item {
     item.insert(SENDER.to_owned(), keys::string(message.sender_id.as_str()));
     item.insert(TEXT.to_owned(), keys::string(message.text.as_str()));
     item.insert(VERSION.to_owned(), number(stored.members_version));
+    if message.rev != Rev::first_of(message.id) {
+        item.insert(REV.to_owned(), keys::string(message.rev.as_str()));
+    }
     item
 }
 
@@ -97,10 +102,11 @@ pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEnt
         }));
     }
     let text = MessageText::from_stored(row.text(TEXT)?.to_owned());
-    Ok(LogEntry::Message(StoredMessage {
-        message: Message { id, channel_id, sender_id, text },
-        members_version: row.number(VERSION)?,
-    }))
+    let mut message = Message::new(id, channel_id, sender_id, text);
+    if item.contains_key(REV) {
+        message.rev = row.parsed(REV, |text| Rev::parse(text).ok())?;
+    }
+    Ok(LogEntry::Message(StoredMessage { message, members_version: row.number(VERSION)? }))
 }
 
 pub(crate) fn encode_channel(channel: &Channel) -> Item {

@@ -167,12 +167,12 @@ impl Sending<'_> {
     }
 
     fn stored_as(&self, id: MessageId) -> StoredMessage {
-        let message = Message {
+        let message = Message::new(
             id,
-            channel_id: self.command.channel_id.clone(),
-            sender_id: self.caller.user_id.clone(),
-            text: self.command.text.clone(),
-        };
+            self.command.channel_id.clone(),
+            self.caller.user_id.clone(),
+            self.command.text.clone(),
+        );
         StoredMessage { message, members_version: self.version }
     }
 

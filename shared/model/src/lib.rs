@@ -27,7 +27,7 @@ pub use ids::{
 };
 pub use invisible::is_invisible;
 pub use known::{KnownError, KnownMessages, KnownScan};
-pub use message::{Message, MessageText, TextDigest, TextError};
+pub use message::{Message, MessageText, Rev, RevError, TextDigest, TextError};
 pub use position::{EntryId, Position};
 pub use time::Timestamp;
 pub use trace::TraceId;

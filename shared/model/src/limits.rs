@@ -40,6 +40,8 @@ pub const PAGE_QUERIES_MAX: u32 = 8;
 pub const ID_CHARS_MAX: usize = 64;
 /// Characters of one message: a long paste, below the store's item limit of 400 KiB at 4 bytes each.
 pub const MESSAGE_CHARS_MAX: usize = 40_000;
+/// A message's revision is no longer than this: two ULIDs and a mark between them.
+pub const REV_BYTES_MAX: usize = 64;
 /// Characters of a channel's name.
 pub const CHANNEL_NAME_CHARS_MAX: usize = 80;
 /// Members that one `POST /channels` may name.

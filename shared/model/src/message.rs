@@ -1,12 +1,15 @@
 //! Messages and their texts.
 
 use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use crate::ids::{ChannelId, MessageId, UserId};
 use crate::invisible::is_invisible;
 use crate::limits;
+
+mod json;
 
 /// Why a text is not a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +28,7 @@ pub enum TextError {
 /// A message's text: 1-40,000 Unicode scalar values, not only invisible ones, no control characters
 /// but `\n \r \t`. Kept as it came: never stripped, never escaped. `Debug` shows no content.
 #[derive(Clone, PartialEq, Eq)]
-pub struct MessageText(Box<str>);
+pub struct MessageText(Arc<str>);
 
 impl MessageText {
     /// Takes a text that a person wrote.
@@ -95,6 +98,49 @@ pub struct Message {
     pub sender_id: UserId,
     /// What it says.
     pub text: MessageText,
+    /// Which state of it this is.
+    pub rev: Rev,
+}
+
+impl Message {
+    /// A message as it was sent.
+    #[must_use]
+    pub fn new(id: MessageId, channel_id: ChannelId, sender_id: UserId, text: MessageText) -> Self {
+        Self { id, channel_id, sender_id, text, rev: Rev::first_of(id) }
+    }
+}
+
+/// A revision: of two copies of one message the one whose revision is greater, byte by byte, is the
+/// newer. Opaque to readers: 1 to [`limits::REV_BYTES_MAX`] bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rev(Box<str>);
+
+/// Why a string is no revision. Never carries the string itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not 1 to {} bytes", limits::REV_BYTES_MAX)]
+pub struct RevError;
+
+impl Rev {
+    /// The revision of a message that did not change since it was sent: its id.
+    #[must_use]
+    pub fn first_of(id: MessageId) -> Self {
+        Self(id.to_string().into())
+    }
+
+    /// Reads a revision that a server made.
+    ///
+    /// # Errors
+    /// [`RevError`] if it is empty or over-long.
+    pub fn parse(text: &str) -> Result<Self, RevError> {
+        let is_rev = (1..=limits::REV_BYTES_MAX).contains(&text.len());
+        if is_rev { Ok(Self(text.into())) } else { Err(RevError) }
+    }
+
+    /// The revision's bytes as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 #[cfg(test)]

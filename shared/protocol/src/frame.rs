@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use model::{
-    ChannelChange, ChannelId, ConnectionId, Message, MessageId, MessageText, NodeId, Timestamp,
-    UserId, WorkspaceId, limits,
+    ChannelChange, ChannelId, ConnectionId, Message, NodeId, Timestamp, UserId, WorkspaceId, limits,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::close::CloseCode;
-use crate::http::MessageBody;
 use crate::json;
 
 /// The one frame that a client sends.
@@ -216,9 +214,7 @@ impl ServerFrame {
                 tick: wire.tick_ms.map_or(limits::TICK, Duration::from_millis),
                 server_time: Timestamp::from_unix_ms(wire.server_time?),
             })),
-            "message" => {
-                Some(Self::Message { cursor: wire.cursor?, message: wire.message?.read()? })
-            }
+            "message" => Some(Self::Message { cursor: wire.cursor?, message: wire.message? }),
             "channel" => Some(Self::Channel {
                 cursor: wire.cursor?,
                 change: ChannelChange::parse(&wire.change?)?,
@@ -254,14 +250,13 @@ impl ServerFrame {
 #[must_use]
 pub fn message(message: &Message) -> String {
     #[derive(Serialize)]
-    struct Frame {
+    struct Frame<'a> {
         #[serde(rename = "type")]
         kind: &'static str,
-        message: MessageBody,
+        message: &'a Message,
     }
     // Strings always have a JSON.
-    serde_json::to_string(&Frame { kind: "message", message: MessageBody::of(message) })
-        .unwrap_or_default()
+    serde_json::to_string(&Frame { kind: "message", message }).unwrap_or_default()
 }
 
 /// The JSON of a `channel` frame without its cursor; `users` are those that the change is about.
@@ -304,7 +299,7 @@ struct Wire {
     cursor: Option<String>,
     resumed: Option<bool>,
     server_time: Option<u64>,
-    message: Option<MessageBody>,
+    message: Option<Message>,
     change: Option<String>,
     channel_id: Option<String>,
     fresh: Option<bool>,
@@ -314,21 +309,10 @@ struct Wire {
     channels: Option<Vec<String>>,
 }
 
-impl MessageBody {
-    /// The message that a body tells of; `None` if an id in it is malformed.
-    #[must_use]
-    pub fn read(self) -> Option<Message> {
-        Some(Message {
-            id: MessageId::parse(&self.id).ok()?,
-            channel_id: ChannelId::parse(&self.channel_id).ok()?,
-            sender_id: UserId::parse(&self.sender_id).ok()?,
-            text: MessageText::from_stored(self.message),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use model::{MessageId, MessageText};
+
     use super::*;
 
     #[test]
@@ -372,12 +356,12 @@ mod tests {
 
     #[test]
     fn server_frames_survive_the_wire() {
-        let message = Message {
-            id: MessageId::mint(Timestamp::from_unix_ms(1_000), 5),
-            channel_id: ChannelId::mint_group(Timestamp::from_unix_ms(1), 1),
-            sender_id: UserId::parse("a").unwrap(),
-            text: MessageText::from_stored("\u{2028}</script>".into()),
-        };
+        let message = Message::new(
+            MessageId::mint(Timestamp::from_unix_ms(1_000), 5),
+            ChannelId::mint_group(Timestamp::from_unix_ms(1), 1),
+            UserId::parse("a").unwrap(),
+            MessageText::from_stored("\u{2028}</script>".into()),
+        );
         let frames = [
             ServerFrame::Ready(Ready {
                 connection_id: "S1".parse().unwrap(),

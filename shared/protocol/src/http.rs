@@ -8,7 +8,7 @@ mod trace;
 
 pub use body::{
     AddedBody, AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, LateBody,
-    MemberBody, MembersBody, MessageBody, PageBody, PostedBody, RefusedBody,
+    MemberBody, MembersBody, PageBody, PostedBody, RefusedBody,
 };
 pub use query::{Direction, Query};
 pub use request::{

@@ -118,11 +118,14 @@ pub struct Origin {
 }
 
 impl Subject {
-    /// A message, as it was sent.
+    /// The state of a message.
     #[must_use]
     pub fn of_message(message: &Message) -> Self {
-        let rev = message.id.to_string();
-        Self { of: format!("{}:{rev}", message.channel_id).into(), rev: rev.into(), is_whole: true }
+        Self {
+            of: format!("{}:{}", message.channel_id, message.id).into(),
+            rev: message.rev.as_str().into(),
+            is_whole: true,
+        }
     }
 }
 

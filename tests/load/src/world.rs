@@ -134,12 +134,12 @@ impl World {
     ) -> Result<(WorkspaceId, Message), Failed> {
         let (first, _) = self.audience(channel);
         let text = format!("{MARK}{number:0digits$}{}", "x".repeat(bytes), digits = DIGITS);
-        let message = Message {
-            id: MessageId::mint(now(), runtime_bits()),
-            channel_id: Self::channel(channel),
-            sender_id: Self::user(first / self.sockets_per_user)?,
-            text: MessageText::parse(text)?,
-        };
+        let message = Message::new(
+            MessageId::mint(now(), runtime_bits()),
+            Self::channel(channel),
+            Self::user(first / self.sockets_per_user)?,
+            MessageText::parse(text)?,
+        );
         Ok((self.workspace(channel / self.channels_each())?, message))
     }
 }

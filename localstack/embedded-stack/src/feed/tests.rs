@@ -35,12 +35,12 @@ async fn make_channel(parts: &Parts) {
 }
 
 async fn store(parts: &Parts, n: u128) -> MessageId {
-    let message = Message {
-        id: MessageId::mint(parts.clock.now(), n),
-        channel_id: channel(),
-        sender_id: UserId::parse("ada").unwrap(),
-        text: MessageText::parse("hi".to_owned()).unwrap(),
-    };
+    let message = Message::new(
+        MessageId::mint(parts.clock.now(), n),
+        channel(),
+        UserId::parse("ada").unwrap(),
+        MessageText::parse("hi".to_owned()).unwrap(),
+    );
     let id = message.id;
     let stored = parts.messages.append(&StoredMessage { message, members_version: 1 }).await;
     assert_eq!(stored.unwrap(), Appended::Stored);

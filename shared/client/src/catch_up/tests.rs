@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::MessageText;
-use protocol::http::{MessageBody, Query};
+use protocol::http::Query;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -56,12 +56,12 @@ impl Server {
         let mut state = lock(&self.state);
         state.minted += 1;
         let id = MessageId::mint(self.time().minus(age), state.minted * 7_919);
-        let message = Message {
+        let message = Message::new(
             id,
-            channel_id: channel.clone(),
-            sender_id: "alice".parse().unwrap(),
-            text: MessageText::from_stored("x".into()),
-        };
+            channel.clone(),
+            "alice".parse().unwrap(),
+            MessageText::from_stored("x".into()),
+        );
         state.stored.get_mut(channel).unwrap().insert(id, message.clone());
         message
     }
@@ -122,8 +122,7 @@ fn scroll(state: &State, query: &Query) -> (u16, Value) {
     let more = page.len() > limit;
     page.truncate(limit);
     let next = page.last().filter(|_| more).map(|message| message.id.to_string());
-    let messages: Vec<_> = page.into_iter().map(MessageBody::of).collect();
-    (200, json!({ "messages": messages, "next_offset": next }))
+    (200, json!({ "messages": page, "next_offset": next }))
 }
 
 #[derive(Debug)]

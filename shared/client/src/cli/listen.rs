@@ -4,7 +4,6 @@ use std::io;
 
 use client::{Api, Client, Config, Event, How};
 use model::{ChannelChange, UserId};
-use protocol::http::MessageBody;
 use serde_json::{Value, json};
 
 use super::error::CliError;
@@ -78,7 +77,6 @@ fn record(event: &Event) -> Value {
                 How::Pushed => "pushed",
                 How::CaughtUp => "caught_up",
             };
-            let message = MessageBody::of(message);
             json!({ "event": "message", "how": how, "fresh": fresh, "message": message })
         }
         Event::Channel { change: ChannelChange::MembersAdded, channel_id, user_ids } => json!({

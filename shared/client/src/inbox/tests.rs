@@ -22,12 +22,12 @@ fn random() -> ChannelId {
 }
 
 fn message(channel: &ChannelId, ms: u64) -> Message {
-    Message {
-        id: id(ms),
-        channel_id: channel.clone(),
-        sender_id: "alice".parse().unwrap(),
-        text: MessageText::from_stored(format!("at {ms}")),
-    }
+    Message::new(
+        id(ms),
+        channel.clone(),
+        "alice".parse().unwrap(),
+        MessageText::from_stored(format!("at {ms}")),
+    )
 }
 
 fn channel(id: &ChannelId) -> Channel {

@@ -4,10 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use model::{Channel, ChannelId, Member, Message, MessageId, NodeId, Timestamp, UserId, limits};
+use protocol::http::ChannelBody;
 use protocol::http::{
     AlternateBody, ChannelsBody, ConnectBody, MemberBody, MembersBody, PageBody, PostedBody,
 };
-use protocol::http::{ChannelBody, MessageBody};
 
 /// The answer of `POST /messages`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl fmt::Debug for Target {
 impl Posted {
     pub(super) fn read(body: PostedBody) -> Option<Self> {
         Some(Self {
-            message: body.message.read()?,
+            message: body.message,
             duplicate: body.duplicate,
             server_time: Timestamp::from_unix_ms(body.server_time),
         })
@@ -91,8 +91,7 @@ impl Posted {
 
 impl Page {
     pub(super) fn read(body: PageBody) -> Option<Self> {
-        let messages = body.messages.into_iter().map(MessageBody::read).collect::<Option<_>>()?;
-        Some(Self { messages, next_offset: offset(body.next_offset)? })
+        Some(Self { messages: body.messages, next_offset: offset(body.next_offset)? })
     }
 }
 

@@ -1,4 +1,4 @@
-use model::{ChannelId, MessageText, Timestamp};
+use model::{ChannelId, MessageText, Rev, Timestamp};
 
 use super::*;
 
@@ -7,12 +7,12 @@ fn id(ms: u64) -> MessageId {
 }
 
 fn message(ms: u64) -> Message {
-    Message {
-        id: id(ms),
-        channel_id: ChannelId::mint_group(Timestamp::from_unix_ms(0), 1),
-        sender_id: "alice".parse().unwrap(),
-        text: MessageText::from_stored(format!("at {ms}")),
-    }
+    Message::new(
+        id(ms),
+        ChannelId::mint_group(Timestamp::from_unix_ms(0), 1),
+        "alice".parse().unwrap(),
+        MessageText::from_stored(format!("at {ms}")),
+    )
 }
 
 #[test]
@@ -36,4 +36,28 @@ fn a_full_timeline_drops_its_oldest_and_does_not_take_them_for_new() {
     }
     assert!(!timeline.upsert(message(1), How::CaughtUp, 2));
     assert_eq!((timeline.ids(), timeline.dropped()), (vec![id(3), id(4)], Some(id(2))));
+}
+
+#[test]
+fn the_greatest_revision_stays_in_whatever_order_copies_come() {
+    let copy = |rev: &str, text: &str| Message {
+        rev: Rev::parse(rev).unwrap(),
+        text: MessageText::from_stored(text.to_owned()),
+        ..message(1)
+    };
+    let copies = [copy("1", "sent"), copy("2", "edited"), copy("3", "edited again")];
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let mut timeline = Timeline::default();
+        for (n, how) in order.into_iter().zip([How::Pushed, How::CaughtUp, How::Pushed]) {
+            let newest = timeline.messages().next().map(|here| here.rev.clone());
+            let fresh = timeline.upsert(copies[n].clone(), how, 10);
+            assert_eq!(fresh, newest < Some(copies[n].rev.clone()), "{order:?}");
+        }
+        let here: Vec<_> = timeline.messages().map(|here| here.text.as_str()).collect();
+        assert_eq!(here, ["edited again"], "{order:?}");
+        // The same again, as a late relay or a page brings it.
+        assert!(!timeline.upsert(copies[0].clone(), How::Pushed, 10));
+        assert!(!timeline.upsert(copies[2].clone(), How::CaughtUp, 10));
+        assert_eq!(timeline.messages().next().unwrap().rev, copies[2].rev);
+    }
 }

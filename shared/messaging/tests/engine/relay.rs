@@ -45,12 +45,12 @@ fn poison() -> Record {
 /// Puts a message where it would have been stored some time ago.
 async fn stored_ago(rig: &Rig, channel: &ChannelId, ago: Duration, n: u128) -> MessageId {
     use messaging::ports::Clock;
-    let message = Message {
-        id: MessageId::mint(rig.clock.now().minus(ago), n),
-        channel_id: channel.clone(),
-        sender_id: user("alice"),
-        text: MessageText::parse("late".to_owned()).unwrap(),
-    };
+    let message = Message::new(
+        MessageId::mint(rig.clock.now().minus(ago), n),
+        channel.clone(),
+        user("alice"),
+        MessageText::parse("late".to_owned()).unwrap(),
+    );
     let id = message.id;
     let appended = rig.store.append(&StoredMessage { message, members_version: 1 }).await.unwrap();
     assert_eq!(appended, Appended::Stored);
@@ -122,12 +122,12 @@ async fn g3_a_poisoned_record_is_skipped_and_holds_nothing_up() {
     records.insert(0, poison());
     records.insert(2, Record::Other);
     // A message whose channel does not exist is as good as unreadable.
-    let nowhere = Message {
-        id: MessageId::mint(Timestamp::from_unix_ms(1_800_000_000_000), 9),
-        channel_id: ChannelId::mint_group(Timestamp::from_unix_ms(1), 1),
-        sender_id: user("alice"),
-        text: MessageText::parse("x".to_owned()).unwrap(),
-    };
+    let nowhere = Message::new(
+        MessageId::mint(Timestamp::from_unix_ms(1_800_000_000_000), 9),
+        ChannelId::mint_group(Timestamp::from_unix_ms(1), 1),
+        user("alice"),
+        MessageText::parse("x".to_owned()).unwrap(),
+    );
     let nowhere = StoredMessage { message: nowhere, members_version: 1 };
     records.insert(3, Record::Inserted(LogEntry::Message(nowhere)));
     assert_eq!(relay.relay(&records).await, Outcome::Relayed);

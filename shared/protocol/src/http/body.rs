@@ -3,41 +3,12 @@
 use model::{Channel, ChannelId, ErrorCode, Member, Message, UserId};
 use serde::{Deserialize, Serialize};
 
-/// A message: `{"id","channel_id","sender_id","message","created_at"}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MessageBody {
-    /// ULID.
-    pub id: String,
-    /// The channel.
-    pub channel_id: String,
-    /// The sender.
-    pub sender_id: String,
-    /// The text.
-    pub message: String,
-    /// RFC 3339 in UTC with milliseconds, from the id.
-    pub created_at: String,
-}
-
-impl MessageBody {
-    /// Writes a message.
-    #[must_use]
-    pub fn of(message: &Message) -> Self {
-        Self {
-            id: message.id.to_string(),
-            channel_id: message.channel_id.to_string(),
-            sender_id: message.sender_id.to_string(),
-            message: message.text.as_str().to_owned(),
-            created_at: message.id.time().rfc3339(),
-        }
-    }
-}
-
 /// The answer of `POST /messages`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostedBody {
     /// The stored message.
     #[serde(flatten)]
-    pub message: MessageBody,
+    pub message: Message,
     /// Whether it was stored before.
     pub duplicate: bool,
     /// Unix milliseconds.
@@ -48,7 +19,7 @@ pub struct PostedBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageBody {
     /// In the order asked for.
-    pub messages: Vec<MessageBody>,
+    pub messages: Vec<Message>,
     /// Where to go on; `null`: nothing further that way now.
     pub next_offset: Option<String>,
 }

@@ -15,12 +15,12 @@ fn user(text: &str) -> UserId {
 }
 
 fn message(text: &str) -> Message {
-    Message {
-        id: MessageId::mint(Timestamp::from_unix_ms(1), 2),
-        channel_id: channel(),
-        sender_id: user("a"),
-        text: MessageText::from_stored(text.into()),
-    }
+    Message::new(
+        MessageId::mint(Timestamp::from_unix_ms(1), 2),
+        channel(),
+        user("a"),
+        MessageText::from_stored(text.into()),
+    )
 }
 
 fn said(text: &str) -> Publication {

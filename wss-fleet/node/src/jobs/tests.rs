@@ -57,7 +57,7 @@ impl Rig {
     async fn stored(&self, id: MessageId, text: &str) {
         let text = MessageText::from_stored(text.to_owned());
         let (channel_id, sender_id) = (self.channel.clone(), user());
-        let message = Message { id, channel_id, sender_id, text };
+        let message = Message::new(id, channel_id, sender_id, text);
         self.stand.store.append(&StoredMessage { message, members_version: 1 }).await.unwrap();
     }
 

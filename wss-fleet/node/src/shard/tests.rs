@@ -292,12 +292,12 @@ fn serve_all(shard: &mut Shard, orders: impl IntoIterator<Item = Order>) {
 fn how_late_a_message_is_written_is_observed_once_a_shard() {
     let sent = Timestamp::from_unix_ms(1_800_000_000_000);
     let message = |received_at: Timestamp| {
-        let stored = Message {
-            id: MessageId::mint(sent, 1),
-            channel_id: ChannelId::mint_group(sent, 1),
-            sender_id: UserId::parse("a").unwrap(),
-            text: MessageText::from_stored("hi".to_owned()),
-        };
+        let stored = Message::new(
+            MessageId::mint(sent, 1),
+            ChannelId::mint_group(sent, 1),
+            UserId::parse("a").unwrap(),
+            MessageText::from_stored("hi".to_owned()),
+        );
         let origin = Origin { received_at, trace: TraceId::of_bits(1) };
         Publication::of_message(&stored, 1).with_origin(origin)
     };

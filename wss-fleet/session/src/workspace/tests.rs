@@ -267,12 +267,12 @@ fn long_message(channel: &ChannelId, version: u64) -> What {
 
 /// A message of a publication's id.
 fn said(channel: &ChannelId, id: PublicationId, text: &str) -> Message {
-    Message {
-        id: MessageId::parse(&id.to_string()).unwrap(),
-        channel_id: channel.clone(),
-        sender_id: user("sender"),
-        text: MessageText::from_stored(text.to_owned()),
-    }
+    Message::new(
+        MessageId::parse(&id.to_string()).unwrap(),
+        channel.clone(),
+        user("sender"),
+        MessageText::from_stored(text.to_owned()),
+    )
 }
 
 fn change(channel: &ChannelId, version: u64, change: ChannelChange, name: &str) -> What {

@@ -24,7 +24,7 @@ fn flushed() -> (Rig, ChannelId, SocketId, Position) {
 fn stored(c: &ChannelId, n: u64, text: &str) -> Message {
     let id = MessageId::mint(Timestamp::from_unix_ms(n), u128::from(n) * 7_919);
     let text = MessageText::from_stored(text.to_owned());
-    Message { id, channel_id: c.clone(), sender_id: user("sender"), text }
+    Message::new(id, c.clone(), user("sender"), text)
 }
 
 fn history(messages: Vec<Message>, members: &[&str]) -> Option<History> {

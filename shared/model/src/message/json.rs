@@ -1,0 +1,54 @@
+//! A message in JSON: `{"id","channel_id","sender_id","message","created_at","rev"}`, the same in
+//! answers, in frames and on the bus.
+
+use serde::de::Error;
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Message, MessageText, Rev};
+use crate::ids::{ChannelId, MessageId, UserId};
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Message", 6)?;
+        fields.serialize_field("id", &self.id.to_string())?;
+        fields.serialize_field("channel_id", self.channel_id.as_str())?;
+        fields.serialize_field("sender_id", self.sender_id.as_str())?;
+        fields.serialize_field("message", self.text.as_str())?;
+        fields.serialize_field("created_at", &self.id.time().rfc3339())?;
+        fields.serialize_field("rev", self.rev.as_str())?;
+        fields.end()
+    }
+}
+
+/// Fields that this version does not know are passed over. `created_at` is in the id.
+#[derive(Deserialize)]
+struct Fields {
+    id: String,
+    channel_id: String,
+    sender_id: String,
+    message: String,
+    /// Absent in what a server of before revisions wrote.
+    rev: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Fields { id, channel_id, sender_id, message, rev } = Fields::deserialize(deserializer)?;
+        let malformed = |field| D::Error::custom(format_args!("`{field}` is malformed"));
+        let id = MessageId::parse(&id).map_err(|_| malformed("id"))?;
+        let message = Self::new(
+            id,
+            ChannelId::parse(&channel_id).map_err(|_| malformed("channel_id"))?,
+            UserId::parse(&sender_id).map_err(|_| malformed("sender_id"))?,
+            MessageText::from_stored(message),
+        );
+        match rev {
+            None => Ok(message),
+            Some(rev) => {
+                let rev = Rev::parse(&rev).map_err(|_| malformed("rev"))?;
+                Ok(Self { rev, ..message })
+            }
+        }
+    }
+}
