@@ -36,6 +36,7 @@ macro_rules! on_every_store {
 mod channels;
 mod costs;
 mod faults;
+mod later;
 mod log;
 mod members;
 mod reference;
@@ -163,13 +164,6 @@ pub(crate) fn redirect(from: MessageId, to: &StoredMessage) -> Redirect {
         sender_id: to.message.sender_id.clone(),
         digest: to.message.text.digest(),
         expires_at: Timestamp::from_unix_ms(4_000_000_000_000),
-    }
-}
-
-pub(crate) fn entry_id(entry: &LogEntry) -> MessageId {
-    match entry {
-        LogEntry::Message(stored) => stored.message.id,
-        LogEntry::Redirect(redirect) => redirect.id,
     }
 }
 

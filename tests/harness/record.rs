@@ -223,10 +223,7 @@ async fn stored(parts: &Parts, channel: &ChannelId) -> Vec<StoredItem> {
         let page = parts.messages.page(&query).await.expect("a page of the store");
         let mut next = None;
         for entry in page.entries {
-            let id = match &entry {
-                LogEntry::Message(stored) => stored.message.id,
-                LogEntry::Redirect(redirect) => redirect.id,
-            };
+            let id = entry.id();
             next = id.next();
             if let LogEntry::Message(stored) = entry {
                 items.push(StoredItem {

@@ -77,7 +77,8 @@ fn record_of(record: &Value) -> Record {
         return Record::Other;
     }
     match record.pointer("/dynamodb/NewImage").map(dynamo::decode_log_image) {
-        Some(Ok(entry)) => Record::Inserted(entry),
+        Some(Ok(Some(entry))) => Record::Inserted(entry),
+        Some(Ok(None)) => Record::Other,
         Some(Err(malformed)) => Record::Poisoned(Box::new(malformed)),
         None => Record::Poisoned(Box::new(NoImage)),
     }

@@ -105,6 +105,25 @@ async fn g3_records_that_cannot_be_read_are_skipped_and_counted() {
 }
 
 #[tokio::test]
+async fn g3_records_of_a_later_version_are_passed_over_and_counted() {
+    let (relay, bus) = relay().await;
+    let mut poll = insert(8);
+    poll["dynamodb"]["NewImage"]["k"] = json!({ "S": "poll" });
+    let mut beside = insert(9);
+    beside["dynamodb"]["NewImage"]["k"] = json!({ "S": "change" });
+    beside["dynamodb"]["NewImage"]["created_at"] = json!({ "S": "c#1" });
+    let mut renamed = insert(7);
+    renamed["eventName"] = json!("RENAME");
+    let mut wider = insert(2);
+    wider["dynamodb"]["NewImage"]["zz"] = json!({ "M": { "any": { "BOOL": true } } });
+    let records = json!({ "Records": [poll, beside, renamed, insert(1), wider] });
+    let answer = handle(relay.clone(), records).await.unwrap();
+    assert_eq!(answer.failures, []);
+    let counts = relay.counts();
+    assert_eq!((published(&bus).await, counts.unknown, counts.poisoned), (2, 1, 0));
+}
+
+#[tokio::test]
 async fn what_is_no_event_of_a_stream_fails_whole() {
     let (relay, bus) = relay().await;
     for event in [json!(null), json!({}), json!({ "Records": 7 }), json!([])] {

@@ -5,19 +5,27 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use messaging::ports::LogEntry;
+use model::MessageId;
 use serde_json::Value;
 
-use crate::item::{MalformedRow, decode_log_entry};
+use crate::item::{MalformedRow, ROW_KIND, decode_log_entry};
+use crate::keys;
 
-/// Reads the new image of a record of the messages table's stream: `{"s": {"S": "ada"}, …}`.
+/// Reads the new image of a record of the messages table's stream: `{"s": {"S": "ada"}, …}`. `None`
+/// for a row beside the messages, which a later version wrote: its sort key is no ULID.
 ///
 /// # Errors
-/// [`MalformedRow`] if it is neither a message nor a redirect.
-pub fn decode_log_image(image: &Value) -> Result<LogEntry, MalformedRow> {
+/// [`MalformedRow`] if it names no kind, and is neither a message nor a redirect.
+pub fn decode_log_image(image: &Value) -> Result<Option<LogEntry>, MalformedRow> {
     let attributes = image.as_object().into_iter().flatten();
     let row: HashMap<_, _> =
         attributes.map(|(name, value)| (name.clone(), attribute_value(value))).collect();
-    decode_log_entry(&row)
+    if is_beside_messages(&row) { Ok(None) } else { decode_log_entry(&row).map(Some) }
+}
+
+fn is_beside_messages(row: &HashMap<String, AttributeValue>) -> bool {
+    let sort_key = row.get(keys::CREATED_AT).and_then(|key| key.as_s().ok());
+    sort_key.is_some_and(|key| row.contains_key(ROW_KIND) && MessageId::parse(key).is_err())
 }
 
 /// The types that a log entry uses. Any other becomes null, which no attribute of ours is.
@@ -53,7 +61,7 @@ mod tests {
 
     #[test]
     fn messages_and_redirects_are_read_from_images() {
-        let Ok(LogEntry::Redirect(read)) = decode_log_image(&redirect()) else {
+        let Ok(Some(LogEntry::Redirect(read))) = decode_log_image(&redirect()) else {
             panic!("it is a redirect")
         };
         assert_eq!((read.sender_id.as_str(), read.digest.0), ("ada", [0; 32]));
@@ -63,10 +71,29 @@ mod tests {
         row.remove("r");
         row.insert("t".to_owned(), json!({ "S": "hello" }));
         row.insert("v".to_owned(), json!({ "N": "7" }));
-        let Ok(LogEntry::Message(read)) = decode_log_image(&image) else {
+        let Ok(Some(LogEntry::Message(read))) = decode_log_image(&image) else {
             panic!("it is a message")
         };
         assert_eq!((read.message.text.as_str(), read.members_version), ("hello", 7));
+    }
+
+    #[test]
+    fn rows_of_a_later_version_are_known_by_their_kind() {
+        let mut image = json!({
+            "channel_id": { "S": "C00000000000000000000000000" },
+            "created_at": { "S": "00000000000000000000000001" },
+            "k": { "S": "poll" },
+            "q": { "M": { "any": { "BOOL": true } } },
+        });
+        let Ok(Some(LogEntry::Unknown { id, .. })) = decode_log_image(&image) else {
+            panic!("it is of an unknown kind")
+        };
+        assert_eq!(id.to_string(), "00000000000000000000000001");
+        image["created_at"] = json!({ "S": "c#00000000000000000000000001" });
+        assert_eq!(decode_log_image(&image), Ok(None));
+        // Without a kind it is damaged, and is told.
+        image.as_object_mut().unwrap().remove("k");
+        assert_eq!(decode_log_image(&image).unwrap_err().attribute, "created_at");
     }
 
     #[test]

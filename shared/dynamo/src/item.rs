@@ -18,7 +18,9 @@ use crate::keys;
 /// A row.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-// Messages. A row with a target is a redirect; any other is a message.
+// Messages. A row with a kind is of a later version; else one with a target is a redirect, and any
+// other is a message.
+pub(crate) const ROW_KIND: &str = "k";
 pub(crate) const SENDER: &str = "s";
 pub(crate) const TEXT: &str = "t";
 pub(crate) const TARGET: &str = "r";
@@ -84,11 +86,14 @@ pub(crate) fn encode_redirect(redirect: &Redirect) -> Item {
 /// Reads a row of the messages table, from a read or from the table's stream.
 ///
 /// # Errors
-/// [`MalformedRow`] if it is neither a message nor a redirect.
+/// [`MalformedRow`] if it names no kind, and is neither a message nor a redirect.
 pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEntry, MalformedRow> {
     let row = Row { table: "messages", item };
     let channel_id = row.parsed(keys::CHANNEL_ID, |text| ChannelId::parse(text).ok())?;
     let id = row.parsed(keys::CREATED_AT, |text| MessageId::parse(text).ok())?;
+    if item.contains_key(ROW_KIND) {
+        return Ok(LogEntry::Unknown { channel_id, id });
+    }
     let sender_id = row.parsed(SENDER, |text| UserId::parse(text).ok())?;
     if item.contains_key(TARGET) {
         let expires_at = Timestamp::from_unix_ms(row.number(EXPIRES_AT)?.saturating_mul(1_000));

@@ -57,6 +57,8 @@ pub struct Counts {
     pub appended: u64,
     /// Records that could not be read, or whose channel does not exist.
     pub poisoned: u64,
+    /// Records of a kind that this version does not know.
+    pub unknown: u64,
     /// Messages that were relayed later than clients read back by themselves.
     pub late: u64,
     /// Runs of a batch after its first.
@@ -92,6 +94,7 @@ struct Counters {
     relayed: AtomicU64,
     appended: AtomicU64,
     poisoned: AtomicU64,
+    unknown: AtomicU64,
     late: AtomicU64,
     reruns: AtomicU64,
     alone: AtomicU64,
@@ -121,6 +124,7 @@ impl Relay {
             relayed: read(&counters.relayed),
             appended: read(&counters.appended),
             poisoned: read(&counters.poisoned),
+            unknown: read(&counters.unknown),
             late: read(&counters.late),
             reruns: read(&counters.reruns),
             alone: read(&counters.alone),
@@ -189,6 +193,8 @@ impl State {
                 Record::Inserted(LogEntry::Message(stored)) => found.push(Found { at, stored }),
                 // Its message has a record of its own.
                 Record::Inserted(LogEntry::Redirect(_)) | Record::Other => {}
+                // Nothing of this version knows who must get it.
+                Record::Inserted(LogEntry::Unknown { .. }) => count(&self.counters.unknown, 1),
                 Record::Poisoned(cause) => {
                     count(&self.counters.poisoned, 1);
                     error!(cause = %chain(cause.as_ref()), "a record cannot be read and is skipped");

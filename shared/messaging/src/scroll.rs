@@ -158,6 +158,7 @@ impl LogEntry {
         match self {
             Self::Message(stored) => stored.message.id,
             Self::Redirect(redirect) => redirect.id,
+            Self::Unknown { id, .. } => *id,
         }
     }
 }

@@ -208,6 +208,7 @@ impl Sending<'_> {
     async fn settle(&self, entry: LogEntry) -> Result<(StoredMessage, bool), PostMessageError> {
         let (sender, text) = (&self.caller.user_id, &self.command.text);
         match entry {
+            LogEntry::Unknown { .. } => Err(PostMessageError::IdConflict),
             LogEntry::Message(stored) => {
                 let same = stored.message.sender_id == *sender && stored.message.text == *text;
                 if same { Ok((stored, true)) } else { Err(PostMessageError::IdConflict) }
@@ -219,7 +220,7 @@ impl Sending<'_> {
                 match self.entry(redirect.target).await? {
                     Some(LogEntry::Message(stored)) => Ok((stored, true)),
                     // The two are written in one transaction: this is a damaged table.
-                    Some(LogEntry::Redirect(_)) | None => {
+                    Some(LogEntry::Redirect(_) | LogEntry::Unknown { .. }) | None => {
                         Err(StoreError::Unavailable("a redirect leads nowhere".into()).into())
                     }
                 }

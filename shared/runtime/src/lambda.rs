@@ -151,6 +151,7 @@ impl Batch {
             ("relay_firsts", now.appended - before.appended),
             ("relay_late", now.late - before.late),
             ("relay_skipped", now.poisoned - before.poisoned),
+            ("relay_unknown", now.unknown - before.unknown),
             ("relay_reruns", now.reruns - before.reruns),
             ("relay_alone", now.alone - before.alone),
             ("relay_held", now.held - before.held),

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use messaging::ports::{Appended, LogEntry, LogPage, PageQuery, WriteError};
 use model::MessageId;
 
-use super::{Stores, channel_id, entry_id, id, message, redirect};
+use super::{Stores, channel_id, id, message, redirect};
 
 on_every_store!(
     g1_a_message_is_stored_once_and_a_repetition_finds_it,
@@ -33,7 +33,7 @@ fn page(lowest: MessageId, highest: MessageId, newest_first: bool, limit: u32) -
 }
 
 fn ids(page: &LogPage) -> Vec<MessageId> {
-    page.entries.iter().map(entry_id).collect()
+    page.entries.iter().map(LogEntry::id).collect()
 }
 
 async fn stored(stores: &Stores, count: u128) -> Vec<MessageId> {

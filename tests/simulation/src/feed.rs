@@ -51,6 +51,7 @@ impl TableLog {
         let channel = match &entry {
             LogEntry::Message(stored) => stored.message.channel_id.clone(),
             LogEntry::Redirect(redirect) => redirect.channel_id.clone(),
+            LogEntry::Unknown { channel_id, .. } => channel_id.clone(),
         };
         let shard = channel.as_str().bytes().map(usize::from).sum::<usize>() % SHARDS;
         state.inserted.insert((channel, entry.id()), now);
@@ -90,7 +91,7 @@ impl TableLog {
                 sender: stored.message.sender_id.clone(),
                 text: stored.message.text.digest(),
             }),
-            LogEntry::Redirect(_) => None,
+            LogEntry::Redirect(_) | LogEntry::Unknown { .. } => None,
         };
         entries.filter_map(item).collect()
     }

@@ -255,7 +255,7 @@ impl Source<'_> {
     ) -> Result<Option<Message>, Failure> {
         Ok(match self.call(self.hub.parts.messages.entry(channel, id)).await? {
             Some(LogEntry::Message(stored)) => Some(stored.message),
-            Some(LogEntry::Redirect(_)) | None => None,
+            Some(LogEntry::Redirect(_) | LogEntry::Unknown { .. }) | None => None,
         })
     }
 }

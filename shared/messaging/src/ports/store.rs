@@ -43,6 +43,13 @@ pub enum LogEntry {
     Message(StoredMessage),
     /// A redirect: no reader sees it.
     Redirect(Redirect),
+    /// Written by a later version: no reader of this one sees it, and positions pass over it.
+    Unknown {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Where it lies.
+        id: MessageId,
+    },
 }
 
 /// What an append found.
