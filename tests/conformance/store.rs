@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client;
 use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
 use embedded_stack::engine::{Engine, EngineData};
 use messaging::ports::{
-    ChannelStore, LogEntry, MemberStore, MessageStore, Redirect, RevocationStore, StoredMessage,
+    ChannelStore, MemberStore, MessageStore, Redirect, RevocationStore, StoredMessage,
 };
 use model::{
     Channel, ChannelId, ChannelType, Contract, Member, Message, MessageId, MessageText, Timestamp,
