@@ -1,4 +1,4 @@
-use model::Message;
+use model::{Message, Rev};
 
 use super::*;
 
@@ -240,7 +240,7 @@ fn g4_what_was_pushed_while_a_back_fill_ran_comes_once() {
     rig.input(Input::Entry(pushed));
     rig.effects = load;
     rig.load("alice", &[&c]);
-    let in_the_outage = Message { id, ..stored(&c, 1, "in the outage") };
+    let in_the_outage = Message { id, rev: Rev::first_of(id), ..stored(&c, 1, "in the outage") };
     answer(&mut rig, &c, history(vec![in_the_outage], &["alice"]));
     assert_eq!(rig.delivered(), [(alice, "in the outage".to_owned())]);
 }
@@ -293,7 +293,7 @@ fn g4_what_a_fork_took_back_is_pushed_to_who_came_after_it() {
         .retain(|effect| matches!(effect, Effect::LoadUser { user: of, .. } if *of == user("bob")));
     rig.load("bob", &[&c]);
     let id = MessageId::parse(&id.to_string()).unwrap();
-    let taken_back = Message { id, ..stored(&c, 1, "taken back") };
+    let taken_back = Message { id, rev: Rev::first_of(id), ..stored(&c, 1, "taken back") };
     answer(&mut rig, &c, history(vec![taken_back], &["alice", "bob"]));
     assert_eq!(rig.delivered(), [(bob, "taken back".to_owned())], "alice has had it");
 }
