@@ -98,7 +98,7 @@ async fn g6_nothing_posted_after_a_removal_returned_reaches_the_removed_one(
     alice.says(&channel, "after").await;
     alice.hears(&channel, "after").await;
     bob.until("bob is told", |event| {
-        matches!(event, Event::Channel { change: ChannelChange::MemberRemoved, .. })
+        matches!(event, Event::Channel { change: Some(ChannelChange::MemberRemoved), .. })
     })
     .await;
     let refused = bob.api.scroll(&channel, None, 20, Direction::Newer).await.unwrap_err();

@@ -41,7 +41,7 @@ async fn members_at_once_hear_of_it_in_one_frame() {
         person.hears(&channel, "welcome").await;
         let told: Vec<Vec<UserId>> = person.look(|log| {
             let added = log.iter().filter_map(|logged| match &logged.event {
-                Event::Channel { change: ChannelChange::MembersAdded, user_ids, .. } => {
+                Event::Channel { change: Some(ChannelChange::MembersAdded), user_ids, .. } => {
                     Some(user_ids.clone())
                 }
                 _ => None,

@@ -26,6 +26,7 @@ mod foreign;
 mod functions;
 mod health;
 mod invites;
+mod later;
 mod outage;
 mod own_name;
 mod page;

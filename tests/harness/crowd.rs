@@ -198,7 +198,7 @@ impl One {
                 self.cursor = Some(cursor);
             }
             ServerFrame::Resync { .. } => lock(&self.member).resyncs += 1,
-            ServerFrame::Ready(_) | ServerFrame::Unknown => {}
+            ServerFrame::Ready(_) | ServerFrame::Unknown { .. } => {}
         }
     }
 }

@@ -34,8 +34,8 @@ pub enum Event {
     },
     /// A channel or its membership changed: a hint to read `GET /channels`.
     Channel {
-        /// What changed.
-        change: ChannelChange,
+        /// What changed; `None` for a change that this version does not know.
+        change: Option<ChannelChange>,
         /// Which channel.
         channel_id: ChannelId,
         /// The users that the change is about: one, or all that a `members_added` names.

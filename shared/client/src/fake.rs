@@ -206,6 +206,7 @@ fn ready(cursor: &str, resumed: bool) -> ServerFrame {
         user_id: "bob".parse().unwrap(),
         cursor: cursor.into(),
         resumed,
+        accepts: Vec::new(),
         tick: TICK,
         server_time: at(0),
     })

@@ -226,6 +226,19 @@ impl RawSocket {
         }
     }
 
+    /// Waits for the text of the next frame, as it came; `None` if the socket ends first or time is
+    /// up.
+    pub async fn text_within(&mut self, within: Duration) -> Option<String> {
+        let deadline = Instant::now() + within;
+        loop {
+            match timeout_at(deadline, self.stream.next()).await.ok()?? {
+                Ok(Message::Text(text)) => return Some(text.to_string()),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
     /// Waits for the end of the socket, and passes over frames: its close code, 1006 if TCP broke;
     /// `None` if it lives on.
     pub async fn close_within(&mut self, within: Duration) -> Option<u16> {

@@ -168,7 +168,8 @@ impl Session {
             ServerFrame::Message { cursor, .. }
             | ServerFrame::Channel { cursor, .. }
             | ServerFrame::Tick { cursor, .. } => self.cursor = Some(cursor.clone()),
-            ServerFrame::Resync { .. } | ServerFrame::Unknown => {}
+            ServerFrame::Unknown { cursor } => self.cursor = cursor.clone().or(self.cursor.take()),
+            ServerFrame::Resync { .. } => {}
         }
     }
 

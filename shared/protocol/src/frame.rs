@@ -42,7 +42,13 @@ impl Hello {
             Some(_) => Err(CloseCode::BadFrame),
         };
         let (kind, ticket, cursor) = (string("type")?, string("ticket")?, string("cursor")?);
-        if kind.as_deref() != Some("hello") || !fields.is_empty() {
+        // The types of frames that the client understands. Nothing depends on them yet.
+        let accepts = fields.remove("accepts");
+        let is_list = |value: &Value| {
+            value.as_array().is_some_and(|types| types.iter().all(Value::is_string))
+        };
+        let is_hello = kind.as_deref() == Some("hello") && fields.is_empty();
+        if !is_hello || !accepts.as_ref().is_none_or(is_list) {
             return Err(CloseCode::BadFrame);
         }
         let ticket = ticket.ok_or(CloseCode::Unauthenticated)?;
@@ -80,8 +86,8 @@ pub enum ServerFrame {
     Channel {
         /// Where the stream is safe to resume.
         cursor: String,
-        /// What changed.
-        change: ChannelChange,
+        /// What changed; `None` for a change that this version does not know.
+        change: Option<ChannelChange>,
         /// Which channel.
         channel_id: ChannelId,
         /// The users that the change is about: one, or all that a `members_added` names.
@@ -107,8 +113,11 @@ pub enum ServerFrame {
         /// The channels to read again; all of them if `None`.
         channels: Option<Vec<ChannelId>>,
     },
-    /// A type that this version does not know: ignored.
-    Unknown,
+    /// A frame of a type that this version does not know.
+    Unknown {
+        /// Where the stream is safe to resume, if the frame has a place in it.
+        cursor: Option<String>,
+    },
 }
 
 /// The first frame from a node.
@@ -126,6 +135,8 @@ pub struct Ready {
     pub cursor: String,
     /// Whether everything after the client's cursor follows.
     pub resumed: bool,
+    /// Types of frames that the node takes from this client after its `hello`.
+    pub accepts: Vec<String>,
     /// How often ticks come.
     pub tick: Duration,
     /// The node's clock.
@@ -136,6 +147,7 @@ impl Ready {
     /// Straight into text: every socket has one of its own, and a herd has many.
     fn encode(&self) -> String {
         let wire = ReadyWire {
+            accepts: &self.accepts,
             connection_id: self.connection_id.as_str(),
             cursor: &self.cursor,
             node_id: self.node_id.as_str(),
@@ -154,6 +166,7 @@ impl Ready {
 /// In the order of the other frames' fields: by name.
 #[derive(Serialize)]
 struct ReadyWire<'a> {
+    accepts: &'a [String],
     connection_id: &'a str,
     cursor: &'a str,
     node_id: &'a str,
@@ -174,7 +187,8 @@ impl ServerFrame {
             Self::Ready(ready) => return ready.encode(),
             Self::Message { cursor, message: said } => return with_cursor(&message(said), cursor),
             Self::Channel { cursor, change, channel_id, user_ids } => {
-                return with_cursor(&channel(*change, channel_id, user_ids), cursor);
+                let frame = change.map(|change| channel(change, channel_id, user_ids));
+                return with_cursor(frame.as_deref().unwrap_or("{}"), cursor);
             }
             Self::Tick { cursor, server_time, fresh, every } => {
                 let mut frame = json!({
@@ -194,7 +208,7 @@ impl ServerFrame {
                 }
                 frame
             }
-            Self::Unknown => json!({}),
+            Self::Unknown { .. } => json!({}),
         }
         .to_string()
     }
@@ -211,21 +225,22 @@ impl ServerFrame {
                 user_id: wire.user_id?.parse().ok()?,
                 cursor: wire.cursor?,
                 resumed: wire.resumed?,
+                accepts: wire.accepts,
                 tick: wire.tick_ms.map_or(limits::TICK, Duration::from_millis),
                 server_time: Timestamp::from_unix_ms(wire.server_time?),
             })),
             "message" => Some(Self::Message { cursor: wire.cursor?, message: wire.message? }),
             "channel" => Some(Self::Channel {
                 cursor: wire.cursor?,
-                change: ChannelChange::parse(&wire.change?)?,
+                change: ChannelChange::parse(&wire.change?),
                 channel_id: wire.channel_id?.parse().ok()?,
-                user_ids: match (wire.user_ids, wire.user_id) {
-                    (Some(ids), _) => ids,
-                    (None, id) => vec![id?],
+                user_ids: match wire.user_ids {
+                    Some(ids) => ids,
+                    None => wire.user_id.into_iter().collect(),
                 }
                 .iter()
-                .map(|id| UserId::parse(id).ok())
-                .collect::<Option<_>>()?,
+                .filter_map(|id| UserId::parse(id).ok())
+                .collect(),
             }),
             "tick" => Some(Self::Tick {
                 cursor: wire.cursor?,
@@ -241,7 +256,7 @@ impl ServerFrame {
                     channels.iter().map(|id| ChannelId::parse(id).ok()).collect()
                 }),
             }),
-            _ => Some(Self::Unknown),
+            _ => Some(Self::Unknown { cursor: wire.cursor }),
         }
     }
 }
@@ -291,6 +306,9 @@ fn millis(duration: Duration) -> u64 {
 struct Wire {
     #[serde(rename = "type")]
     kind: String,
+    /// Absent in what a node of before `accepts` says.
+    #[serde(default)]
+    accepts: Vec<String>,
     connection_id: Option<String>,
     node_id: Option<String>,
     workspace_id: Option<String>,
@@ -320,7 +338,9 @@ mod tests {
         let hello =
             Hello::decode(r#"{"type":"hello","ticket":"t","cursor":"1-1-0000abcd"}"#).unwrap();
         assert_eq!(hello, Hello { ticket: "t".into(), cursor: Some("1-1-0000abcd".into()) });
-        assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
+        assert_eq!(Hello::decode(&hello.encode()), Ok(hello.clone()));
+        let later = r#"{"type":"hello","ticket":"t","cursor":"1-1-0000abcd","accepts":["a","b"]}"#;
+        assert_eq!(Hello::decode(later), Ok(hello));
         let long = format!(r#"{{"type":"hello","ticket":"t","cursor":"{}"}}"#, "x".repeat(500));
         assert_eq!(Hello::decode(&long).unwrap().cursor.as_deref(), Some(""));
     }
@@ -341,6 +361,9 @@ mod tests {
             r#"{"type":"hello","ticket":"t","cursor":null}"#,
             r#"{"type":"hello","ticket":"t","cursor":7}"#,
             r#"{"type":"hello","ticket":"t","extra":1}"#,
+            r#"{"type":"hello","ticket":"t","accepts":null}"#,
+            r#"{"type":"hello","ticket":"t","accepts":"message"}"#,
+            r#"{"type":"hello","ticket":"t","accepts":["message",1]}"#,
             r#"{"type":"hello","ticket":"t","ticket":"t"}"#,
         ] {
             assert_eq!(Hello::decode(text), Err(CloseCode::BadFrame), "{text}");
@@ -370,19 +393,20 @@ mod tests {
                 user_id: "a".parse().unwrap(),
                 cursor: "c".into(),
                 resumed: true,
+                accepts: vec!["ping".into()],
                 tick: Duration::from_millis(20_000),
                 server_time: Timestamp::from_unix_ms(5),
             }),
             ServerFrame::Message { cursor: "c".into(), message: message.clone() },
             ServerFrame::Channel {
                 cursor: "c".into(),
-                change: ChannelChange::MemberRemoved,
+                change: Some(ChannelChange::MemberRemoved),
                 channel_id: message.channel_id.clone(),
                 user_ids: vec![message.sender_id.clone()],
             },
             ServerFrame::Channel {
                 cursor: "c".into(),
-                change: ChannelChange::MembersAdded,
+                change: Some(ChannelChange::MembersAdded),
                 channel_id: message.channel_id,
                 user_ids: vec![message.sender_id, UserId::parse("b").unwrap()],
             },
@@ -408,7 +432,29 @@ mod tests {
         for frame in frames {
             assert_eq!(ServerFrame::decode(&frame.encode()), Some(frame));
         }
-        assert_eq!(ServerFrame::decode(r#"{"type":"new","x":1}"#), Some(ServerFrame::Unknown));
         assert_eq!(ServerFrame::decode("[]"), None);
+    }
+
+    #[test]
+    fn g4_frames_of_a_later_version_are_read_as_far_as_they_are_known() {
+        let unknown = |frame: &str| match ServerFrame::decode(frame) {
+            Some(ServerFrame::Unknown { cursor }) => cursor,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(unknown(r#"{"type":"typing","users":["a"],"more":0}"#), None);
+        assert_eq!(unknown(r#"{"cursor":"c","type":"poll","x":{"y":[]}}"#).as_deref(), Some("c"));
+
+        let channel_id = ChannelId::mint_group(Timestamp::from_unix_ms(1), 1);
+        let renamed = format!(
+            r#"{{"cursor":"c","type":"channel","change":"renamed","channel_id":"{channel_id}"}}"#
+        );
+        let (cursor, user_ids) = ("c".to_owned(), Vec::new());
+        let known = ServerFrame::Channel { cursor, change: None, channel_id, user_ids };
+        assert_eq!(ServerFrame::decode(&renamed), Some(known));
+
+        let before = r#"{"type":"ready","connection_id":"S1","node_id":"N1","workspace_id":"w",
+            "user_id":"a","cursor":"c","resumed":true,"server_time":5}"#;
+        let Some(ServerFrame::Ready(ready)) = ServerFrame::decode(before) else { panic!() };
+        assert_eq!((ready.accepts, ready.tick), (Vec::new(), limits::TICK));
     }
 }

@@ -79,12 +79,14 @@ fn record(event: &Event) -> Value {
             };
             json!({ "event": "message", "how": how, "fresh": fresh, "message": message })
         }
-        Event::Channel { change: ChannelChange::MembersAdded, channel_id, user_ids } => json!({
-            "event": "channel", "change": ChannelChange::MembersAdded.as_str(),
-            "channel_id": channel_id.as_str(), "user_ids": names_of(user_ids),
-        }),
+        Event::Channel { change: Some(ChannelChange::MembersAdded), channel_id, user_ids } => {
+            json!({
+                "event": "channel", "change": ChannelChange::MembersAdded.as_str(),
+                "channel_id": channel_id.as_str(), "user_ids": names_of(user_ids),
+            })
+        }
         Event::Channel { change, channel_id, user_ids } => json!({
-            "event": "channel", "change": change.as_str(), "channel_id": channel_id.as_str(),
+            "event": "channel", "change": change.map(ChannelChange::as_str), "channel_id": channel_id.as_str(),
             "user_id": user_ids.first().map(UserId::as_str),
         }),
         Event::Tick { server_time, fresh } => {

@@ -236,7 +236,7 @@ impl Task {
                 let delay = self.resync(*delay_ms, channels.as_deref());
                 place.send(Event::Resync { reason: reason.clone(), delay });
             }
-            ServerFrame::Unknown => {}
+            ServerFrame::Unknown { .. } => {}
         }
         // Only now: a cursor must never be ahead of what the program was given.
         self.session.on_frame(&frame);

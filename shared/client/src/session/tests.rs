@@ -29,6 +29,7 @@ fn ready(cursor: &str) -> ServerFrame {
         user_id: "bob".parse().unwrap(),
         cursor: cursor.into(),
         resumed: false,
+        accepts: Vec::new(),
         tick: limits::TICK,
         server_time: Timestamp::from_unix_ms(0),
     })
@@ -109,9 +110,11 @@ fn a_cursor_moves_with_its_frames_and_outlives_the_socket() {
     };
     session.on_frame(&tick);
     session.on_frame(&ServerFrame::Resync { reason: "hole".into(), delay_ms: 5, channels: None });
-    session.on_frame(&ServerFrame::Unknown);
-    session.on_lost(&Lost::Silent, LONG);
+    session.on_frame(&ServerFrame::Unknown { cursor: None });
     assert_eq!(session.cursor(), Some("c2"));
+    session.on_frame(&ServerFrame::Unknown { cursor: Some("c3".into()) });
+    session.on_lost(&Lost::Silent, LONG);
+    assert_eq!(session.cursor(), Some("c3"));
     assert_eq!(Lost::Silent.code(), 1006);
 }
 

@@ -29,7 +29,7 @@ async fn changes(rig: &Rig) -> Vec<(ChannelChange, ChannelRecipients)> {
         let Payload::Frame(frame) = &entry.publication.payload else { return None };
         match ServerFrame::decode(&protocol::frame::with_cursor(frame, "")) {
             Some(ServerFrame::Channel { change, .. }) => {
-                Some((change, entry.publication.channel().cloned()?))
+                Some((change?, entry.publication.channel().cloned()?))
             }
             _ => None,
         }

@@ -36,17 +36,16 @@ impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Fields { id, channel_id, sender_id, message, rev } = Fields::deserialize(deserializer)?;
         let malformed = |field| D::Error::custom(format_args!("`{field}` is malformed"));
-        let id = MessageId::parse(&id).map_err(|_| malformed("id"))?;
         let message = Self::new(
-            id,
-            ChannelId::parse(&channel_id).map_err(|_| malformed("channel_id"))?,
-            UserId::parse(&sender_id).map_err(|_| malformed("sender_id"))?,
+            MessageId::parse(&id).ok().ok_or_else(|| malformed("id"))?,
+            ChannelId::parse(&channel_id).ok().ok_or_else(|| malformed("channel_id"))?,
+            UserId::parse(&sender_id).ok().ok_or_else(|| malformed("sender_id"))?,
             MessageText::from_stored(message),
         );
         match rev {
             None => Ok(message),
             Some(rev) => {
-                let rev = Rev::parse(&rev).map_err(|_| malformed("rev"))?;
+                let rev = Rev::parse(&rev).ok().ok_or_else(|| malformed("rev"))?;
                 Ok(Self { rev, ..message })
             }
         }

@@ -226,6 +226,8 @@ impl Workspace {
             user_id: attach.user.clone(),
             cursor,
             resumed,
+            // A client has nothing to say after its `hello` yet.
+            accepts: Vec::new(),
             tick: limits::TICK,
             server_time: now,
         });

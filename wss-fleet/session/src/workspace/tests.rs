@@ -213,10 +213,10 @@ fn text_of(frame: &[u8]) -> String {
         ServerFrame::Message { message, .. } => message.text.as_str().to_owned(),
         ServerFrame::Ready(ready) if ready.resumed => "ready+".to_owned(),
         ServerFrame::Ready(_) => "ready".to_owned(),
-        ServerFrame::Channel { change, .. } => change.as_str().to_owned(),
+        ServerFrame::Channel { change, .. } => change.map_or("?", ChannelChange::as_str).to_owned(),
         ServerFrame::Resync { .. } => "resync".to_owned(),
         ServerFrame::Tick { fresh, .. } => format!("tick {fresh}"),
-        ServerFrame::Unknown => "?".to_owned(),
+        ServerFrame::Unknown { .. } => "?".to_owned(),
     }
 }
 

@@ -1,0 +1,208 @@
+//! A rolling deployment: a version of next year writes rows, publications and frames of kinds that
+//! today's functions, relay, nodes and clients do not know, beside those that they know.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use client::{Direction, Event, RawSocket};
+use model::{Channel, ChannelId, MessageId, Timestamp};
+use serde_json::{Value, json};
+use tests::cluster::{Cluster, Environment};
+use tests::person::Person;
+use tests::{SOON, eventually};
+
+const PUBLISH: &str = include_str!("../../shared/redis-bus/src/script.lua");
+
+/// The version of next year.
+struct Later<'a>(&'a Cluster);
+
+impl Later<'_> {
+    fn redis(&self, words: &[&str]) -> String {
+        self.0.redis.as_ref().unwrap().command(words)
+    }
+
+    /// Publishes as `send` does; `to` and `payload` are as that version writes them.
+    fn publishes(&self, to: &Value, payload: &str, fields: &Value) {
+        let id = MessageId::mint(self.0.stack.app().clock.now(), next_number()).to_string();
+        let publication = json!({ "i": id, "to": to, payload: fields }).to_string();
+        let key = |what: &str| format!("ink:{{{}}}:{what}", self.0.workspace());
+        let (stream, guard, topic) = (key("stream"), key(&format!("guard:{id}")), key("topic"));
+        let script = [PUBLISH, "3", &stream, &guard, &topic, &id, &publication];
+        let limits = ["600000", "86400000", "5000", "8388608"];
+        let position = self.redis(&[&["EVAL"], &script[..], &limits[..]].concat());
+        assert!(position.contains('-') && !position.starts_with('-'), "{position}");
+    }
+
+    fn sends_to_members(&self, channel: &Channel, fields: &Value) {
+        let to = json!({ "c": {
+            "i": channel.id.as_str(), "v": channel.members_version, "next": { "year": true },
+        } });
+        self.publishes(&to, "p", fields);
+    }
+
+    /// Writes a row of a kind of its own into a channel's log.
+    async fn stores(&self, channel: &ChannelId, sort_key: &str) {
+        let store = dynamo::client(&dynamo::ClientConfig {
+            region: "eu-central-1".to_owned(),
+            endpoint: Some(self.0.stack.store_endpoint().to_owned()),
+            credentials: dynamo::CredentialSource::local(),
+        })
+        .await;
+        let mut put =
+            store.put_item().table_name(format!("{}messages", embedded_stack::TABLE_PREFIX));
+        for (name, value) in
+            [("channel_id", channel.as_str()), ("created_at", sort_key), ("k", "poll"), ("q", "?")]
+        {
+            put = put.item(name, AttributeValue::S(value.to_owned()));
+        }
+        put.send().await.unwrap();
+    }
+}
+
+/// Tells ids of one moment apart.
+fn next_number() -> u128 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed).into()
+}
+
+fn resyncs(person: &Person) -> usize {
+    person.count(|event| matches!(event, Event::Resync { .. }))
+}
+
+/// A plain socket that keeps the frames as they came.
+struct Plain {
+    socket: RawSocket,
+    frames: Vec<Value>,
+}
+
+impl Plain {
+    async fn attach(cluster: &Cluster, name: &str, cursor: Option<&str>) -> Self {
+        let target = cluster.api(name).connect(None).await.unwrap().target;
+        let mut socket = RawSocket::open(&target.url, &[], SOON).await.unwrap();
+        socket.hello(&target.ticket, cursor).await.unwrap();
+        let mut plain = Self { socket, frames: Vec::new() };
+        plain.until("ready", |frame| frame["type"] == "ready").await;
+        plain
+    }
+
+    async fn until(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let text = self.socket.text_within(SOON).await;
+            let text = text.unwrap_or_else(|| panic!("no {what} after {:?}", self.frames));
+            let frame: Value = serde_json::from_str(&text).unwrap();
+            self.frames.push(frame.clone());
+            if wanted(&frame) {
+                return frame;
+            }
+        }
+    }
+}
+
+fn poll(question: &str) -> Value {
+    json!({ "type": "poll", "question": question, "choices": [{ "text": "yes", "votes": 0 }] })
+}
+
+fn is_poll(frame: &Value) -> bool {
+    frame["type"] == "poll"
+}
+
+fn is_message(text: &str) -> impl Fn(&Value) -> bool {
+    move |frame| frame["message"]["message"] == text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g4_an_event_of_a_later_version_reaches_its_recipients_as_it_was_written() {
+    let cluster = Cluster::start(Environment::Redis).await;
+    let later = Later(&cluster);
+    let channel = cluster.group("alice", &["bob"]).await;
+    let alice = cluster.person("alice").await;
+    let mut bob = Plain::attach(&cluster, "bob", None).await;
+    let mut zoe = Plain::attach(&cluster, "zoe", None).await;
+    let before = bob.frames[0]["cursor"].as_str().unwrap().to_owned();
+
+    alice.says(&channel.id, "one").await;
+    later.sends_to_members(&channel, &poll("tea?"));
+    alice.says(&channel.id, "two").await;
+    bob.until("`two`", is_message("two")).await;
+    let mut again = Plain::attach(&cluster, "bob", Some(&before)).await;
+    again.until("`two` once more", is_message("two")).await;
+    for (who, socket) in [("live", &bob), ("replayed", &again)] {
+        let polls: Vec<&Value> = socket.frames.iter().filter(|frame| is_poll(frame)).collect();
+        assert_eq!(polls.len(), 1, "{who}: {:?}", socket.frames);
+        let (mut frame, cursor) = (polls[0].clone(), polls[0]["cursor"].clone());
+        frame.as_object_mut().unwrap().remove("cursor");
+        assert_eq!((frame, cursor.is_string()), (poll("tea?"), true), "{who}");
+    }
+    // A client that knows no polls misses nothing for it.
+    alice.hears(&channel.id, "two").await;
+    assert_eq!((alice.texts(&channel.id), resyncs(&alice)), (vec!["one".into(), "two".into()], 0));
+
+    cluster.group("bob", &["zoe"]).await;
+    zoe.until("a channel", |frame| frame["type"] == "channel").await;
+    assert!(!zoe.frames.iter().any(is_poll), "no member: {:?}", zoe.frames);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g4_recipients_of_a_later_version_are_a_resync_and_nothing_is_lost() {
+    let cluster = Cluster::start(Environment::Redis).await;
+    let later = Later(&cluster);
+    let channel = cluster.group("alice", &["bob"]).await;
+    let people = [cluster.person("alice").await, cluster.person("bob").await];
+    let mut socket = Plain::attach(&cluster, "bob", None).await;
+    let before = socket.frames[0]["cursor"].as_str().unwrap().to_owned();
+
+    people[0].says(&channel.id, "one").await;
+    // To those who look at it; and to members, but in a form of its own.
+    later.publishes(&json!({ "v": ["alice"] }), "p", &poll("tea?"));
+    later.publishes(&json!({ "c": { "i": channel.id.as_str(), "v": 1 } }), "zip", &poll("tea?"));
+    people[1].says(&channel.id, "two").await;
+    for person in &people {
+        person.hears(&channel.id, "two").await;
+        person.until("a resync", |event| matches!(event, Event::Resync { .. })).await;
+        person
+            .until("read again", |event| matches!(event, Event::CaughtUp { channels: 1.. }))
+            .await;
+        assert_eq!(person.texts(&channel.id), ["one", "two"]);
+        assert_eq!(resyncs(person), 1, "{}: both are told together", person.name);
+    }
+    socket.until("`two`", is_message("two")).await;
+    assert!(!socket.frames.iter().any(is_poll), "{:?}", socket.frames);
+    let again = Plain::attach(&cluster, "bob", Some(&before)).await;
+    assert_eq!(again.frames[0]["resumed"], false, "it cannot be replayed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g1_g3_rows_of_a_later_version_are_passed_over_by_pages_relay_and_clients() {
+    let cluster = Cluster::start(Environment::Redis).await;
+    let later = Later(&cluster);
+    let channel = cluster.group("alice", &["bob"]).await;
+    let (alice, bob) = (cluster.person("alice").await, cluster.person("bob").await);
+    let mut ids = Vec::new();
+    for text in ["one", "two", "three"] {
+        ids.push(alice.says(&channel.id, text).await);
+        let now = cluster.stack.app().clock.now();
+        let poll = MessageId::mint(Timestamp::from_unix_ms(now.unix_ms()), next_number());
+        later.stores(&channel.id, &poll.to_string()).await;
+        later.stores(&channel.id, &format!("c#{poll}")).await;
+    }
+    for limit in [1, 2, 100] {
+        let (mut found, mut offset) = (Vec::new(), None);
+        loop {
+            let page = bob.api.scroll(&channel.id, offset, limit, Direction::Older).await.unwrap();
+            found.extend(page.messages.iter().map(|message| message.id));
+            offset = page.next_offset;
+            if offset.is_none() {
+                break;
+            }
+        }
+        found.reverse();
+        assert_eq!(found, ids, "pages of {limit}");
+    }
+    // A client that comes now reads past them, and the relay goes on behind them.
+    let carol = cluster.person("bob").await;
+    assert_eq!(carol.texts(&channel.id), ["one", "two", "three"]);
+    let relay = cluster.stack.relay();
+    eventually("rows passed over", SOON, async || relay.counts().unknown == ids.len() as u64).await;
+    assert_eq!(relay.counts().poisoned, 0);
+    alice.says(&channel.id, "four").await;
+    bob.hears(&channel.id, "four").await;
+}
