@@ -224,7 +224,7 @@ mod relayed {
                 UserId::parse("ada").unwrap(),
                 MessageText::from_stored("hi".to_owned()),
             );
-            Record::Inserted(LogEntry::Message(StoredMessage { message, members_version: 1 }))
+            Record::Stored(LogEntry::Message(StoredMessage { message, members_version: 1 }))
         });
         (Relay::new(Arc::new(store), replay, clock), records.collect())
     }

@@ -38,14 +38,32 @@ impl Later<'_> {
         self.publishes(&to, "p", fields);
     }
 
-    /// Writes a row of a kind of its own into a channel's log.
-    async fn stores(&self, channel: &ChannelId, sort_key: &str) {
-        let store = dynamo::client(&dynamo::ClientConfig {
+    async fn store(&self) -> aws_sdk_dynamodb::Client {
+        dynamo::client(&dynamo::ClientConfig {
             region: "eu-central-1".to_owned(),
             endpoint: Some(self.0.stack.store_endpoint().to_owned()),
             credentials: dynamo::CredentialSource::local(),
         })
-        .await;
+        .await
+    }
+
+    /// Gives a message another text and a greater revision, and publishes nothing.
+    async fn edits(&self, channel: &ChannelId, id: MessageId, text: &str) {
+        let string = |text: &str| AttributeValue::S(text.to_owned());
+        let update = self.store().await.update_item();
+        let update = update.table_name(format!("{}messages", embedded_stack::TABLE_PREFIX));
+        let update = update
+            .key("channel_id", string(channel.as_str()))
+            .key("created_at", string(&id.to_string()))
+            .update_expression("SET t = :text, e = :rev, edited_next_year = :rev")
+            .expression_attribute_values(":text", string(text))
+            .expression_attribute_values(":rev", string("8"));
+        update.send().await.unwrap();
+    }
+
+    /// Writes a row of a kind of its own into a channel's log.
+    async fn stores(&self, channel: &ChannelId, sort_key: &str) {
+        let store = self.store().await;
         let mut put =
             store.put_item().table_name(format!("{}messages", embedded_stack::TABLE_PREFIX));
         for (name, value) in
@@ -205,4 +223,18 @@ async fn g1_g3_rows_of_a_later_version_are_passed_over_by_pages_relay_and_client
     assert_eq!(relay.counts().poisoned, 0);
     alice.says(&channel.id, "four").await;
     bob.hears(&channel.id, "four").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_an_edit_of_a_later_version_reaches_every_client_by_the_relay_alone() {
+    let cluster = Cluster::start(Environment::Redis).await;
+    let channel = cluster.group("alice", &["bob"]).await;
+    let (alice, bob) = (cluster.person("alice").await, cluster.person("bob").await);
+    let id = alice.says(&channel.id, "one").await;
+    bob.hears(&channel.id, "one").await;
+    Later(&cluster).edits(&channel.id, id, "one, edited").await;
+    for person in [&alice, &bob] {
+        person.hears(&channel.id, "one, edited").await;
+        assert_eq!((person.texts(&channel.id).len(), resyncs(person)), (1, 0));
+    }
 }

@@ -9,6 +9,7 @@
 //!
 //! **Not here.** No rule about what is published, no HTTP, no Lambda, no environment, no secret.
 
+use messaging::ports::LogEntry;
 use messaging::relay::{Outcome, Record, Relay};
 use serde::Serialize;
 use serde_json::Value;
@@ -73,11 +74,17 @@ fn record_of(record: &Value) -> Record {
     let Some(name) = record.get("eventName").and_then(Value::as_str) else {
         return Record::Poisoned(Box::new(NoImage));
     };
-    if name != "INSERT" {
+    if !matches!(name, "INSERT" | "MODIFY") {
         return Record::Other;
     }
     match record.pointer("/dynamodb/NewImage").map(dynamo::decode_log_image) {
-        Some(Ok(Some(entry))) => Record::Inserted(entry),
+        // Something beside the message was written to its row.
+        Some(Ok(Some(LogEntry::Message(stored))))
+            if name == "MODIFY" && !stored.message.is_changed() =>
+        {
+            Record::Other
+        }
+        Some(Ok(Some(entry))) => Record::Stored(entry),
         Some(Ok(None)) => Record::Other,
         Some(Err(malformed)) => Record::Poisoned(Box::new(malformed)),
         None => Record::Poisoned(Box::new(NoImage)),

@@ -124,6 +124,31 @@ async fn g3_records_of_a_later_version_are_passed_over_and_counted() {
 }
 
 #[tokio::test]
+async fn g3_a_new_revision_of_a_message_is_published_and_another_write_to_its_row_is_not() {
+    let (relay, bus) = relay().await;
+    let modify = |rev: Option<&str>| {
+        let mut record = insert(1);
+        record["eventName"] = json!("MODIFY");
+        if let Some(rev) = rev {
+            record["dynamodb"]["NewImage"]["e"] = json!({ "S": rev });
+            record["dynamodb"]["NewImage"]["t"] = json!({ "S": format!("edited {rev}") });
+        }
+        record
+    };
+    let changes = [None, Some("8A"), Some("8B"), Some("8A"), None].map(modify);
+    let records: Vec<Value> = std::iter::once(insert(1)).chain(changes).collect();
+    let answer = handle(relay.clone(), json!({ "Records": records })).await.unwrap();
+    assert_eq!(answer.failures, []);
+    let entries = bus.entries(&WorkspaceId::parse("w").unwrap(), None, 100).await.unwrap();
+    let revs =
+        entries.iter().map(|entry| entry.publication.subject.clone().unwrap().rev.into_string());
+    let id = MessageId::mint(NOW, 1).to_string();
+    assert_eq!(revs.collect::<Vec<_>>(), [id.as_str(), "8A", "8B"]);
+    let counts = relay.counts();
+    assert_eq!((counts.appended, counts.poisoned, counts.late), (3, 0, 0));
+}
+
+#[tokio::test]
 async fn what_is_no_event_of_a_stream_fails_whole() {
     let (relay, bus) = relay().await;
     for event in [json!(null), json!({}), json!({ "Records": 7 }), json!([])] {

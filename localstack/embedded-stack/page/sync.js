@@ -76,7 +76,8 @@ export class Sync {
 
   onFrame(frame, session) {
     if (frame.type === "tick") this.#gaps.learnClock(frame.server_time);
-    if (frame.type === "message") this.#onMessage(frame.message, session);
+    if (frame.type === "message" || frame.type === "message_changed")
+      this.#onMessage(frame.message, session);
     else if (frame.type === "channel") this.#onChannel(frame);
     else if (frame.type === "resync") this.#onResync(frame);
     else if (frame.type === "tick" && frame.fresh) this.#gaps.inStep(frame.server_time);

@@ -31,8 +31,8 @@ use known::KnownChannels;
 /// One record of the messages table's stream.
 #[derive(Debug)]
 pub enum Record {
-    /// An entry was stored.
-    Inserted(LogEntry),
+    /// An entry was stored, or a message has a new revision.
+    Stored(LogEntry),
     /// Something else happened: an entry expired.
     Other,
     /// An entry was stored that cannot be read. The cause names no content.
@@ -190,11 +190,11 @@ impl State {
         let mut found = Vec::with_capacity(records.len());
         for (at, record) in records.iter().enumerate() {
             match record {
-                Record::Inserted(LogEntry::Message(stored)) => found.push(Found { at, stored }),
+                Record::Stored(LogEntry::Message(stored)) => found.push(Found { at, stored }),
                 // Its message has a record of its own.
-                Record::Inserted(LogEntry::Redirect(_)) | Record::Other => {}
+                Record::Stored(LogEntry::Redirect(_)) | Record::Other => {}
                 // Nothing of this version knows who must get it.
-                Record::Inserted(LogEntry::Unknown { .. }) => count(&self.counters.unknown, 1),
+                Record::Stored(LogEntry::Unknown { .. }) => count(&self.counters.unknown, 1),
                 Record::Poisoned(cause) => {
                     count(&self.counters.poisoned, 1);
                     error!(cause = %chain(cause.as_ref()), "a record cannot be read and is skipped");
@@ -239,7 +239,11 @@ impl State {
     /// the mark then has not missed them yet. Where that fails: the first record that cannot go on.
     async fn mark_late(&self, found: &[Found<'_>]) -> Option<usize> {
         let now = self.clock.now();
-        let is_late = |one: &&Found<'_>| now.since(one.stored.message.id.time()) > limits::LATE_AGE;
+        // A change of a message is no new id: reading again from there would not be due to it.
+        let is_late = |one: &&Found<'_>| {
+            let message = &one.stored.message;
+            !message.is_changed() && now.since(message.id.time()) > limits::LATE_AGE
+        };
         let mut lowest: BTreeMap<&ChannelId, (MessageId, usize)> = BTreeMap::new();
         for one in found.iter().filter(is_late) {
             let message = &one.stored.message;
@@ -334,7 +338,9 @@ impl State {
         let now = self.clock.now();
         let mut lag = Duration::ZERO;
         for (_, one) in relayed {
-            lag = lag.max(now.since(one.id.time()));
+            if one.subject.as_ref().is_none_or(|subject| one.id.to_string() == *subject.rev) {
+                lag = lag.max(now.since(one.id.time()));
+            }
             debug!(message_id = %one.id, "relayed");
         }
         let lag_ms = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);

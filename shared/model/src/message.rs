@@ -108,6 +108,12 @@ impl Message {
     pub fn new(id: MessageId, channel_id: ChannelId, sender_id: UserId, text: MessageText) -> Self {
         Self { id, channel_id, sender_id, text, rev: Rev::first_of(id) }
     }
+
+    /// Whether it changed since it was sent.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        self.rev != Rev::first_of(self.id)
+    }
 }
 
 /// A revision: of two copies of one message the one whose revision is greater, byte by byte, is the

@@ -75,7 +75,8 @@ impl Hello {
 pub enum ServerFrame {
     /// From here on nothing is missed.
     Ready(Ready),
-    /// A message of a channel that the user is a member of.
+    /// A message of a channel that the user is a member of, as it was sent or as it is after a
+    /// change: of two, the one with the greater `rev` is the newer.
     Message {
         /// Where the stream is safe to resume.
         cursor: String,
@@ -229,7 +230,9 @@ impl ServerFrame {
                 tick: wire.tick_ms.map_or(limits::TICK, Duration::from_millis),
                 server_time: Timestamp::from_unix_ms(wire.server_time?),
             })),
-            "message" => Some(Self::Message { cursor: wire.cursor?, message: wire.message? }),
+            "message" | "message_changed" => {
+                Some(Self::Message { cursor: wire.cursor?, message: wire.message? })
+            }
             "channel" => Some(Self::Channel {
                 cursor: wire.cursor?,
                 change: ChannelChange::parse(&wire.change?),
@@ -261,7 +264,8 @@ impl ServerFrame {
     }
 }
 
-/// The JSON of a `message` frame without its cursor.
+/// The JSON, without its cursor, of the frame that carries a message: `message` as it was sent, and
+/// `message_changed` for any later revision.
 #[must_use]
 pub fn message(message: &Message) -> String {
     #[derive(Serialize)]
@@ -270,8 +274,9 @@ pub fn message(message: &Message) -> String {
         kind: &'static str,
         message: &'a Message,
     }
+    let kind = if message.is_changed() { "message_changed" } else { "message" };
     // Strings always have a JSON.
-    serde_json::to_string(&Frame { kind: "message", message }).unwrap_or_default()
+    serde_json::to_string(&Frame { kind, message }).unwrap_or_default()
 }
 
 /// The JSON of a `channel` frame without its cursor; `users` are those that the change is about.
@@ -385,7 +390,10 @@ mod tests {
             UserId::parse("a").unwrap(),
             MessageText::from_stored("\u{2028}</script>".into()),
         );
+        let mut changed = message.clone();
+        changed.rev = model::Rev::parse("01MCC5RM000000000000000009").unwrap();
         let frames = [
+            ServerFrame::Message { cursor: "c".into(), message: changed },
             ServerFrame::Ready(Ready {
                 connection_id: "S1".parse().unwrap(),
                 node_id: "N1".parse().unwrap(),

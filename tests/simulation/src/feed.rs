@@ -110,7 +110,7 @@ impl TableLog {
         let start = position.saturating_sub(again);
         let due = records.get(start..end)?;
         let mut batch: Vec<Record> =
-            due.iter().map(|(_, entry)| Record::Inserted(entry.clone())).collect();
+            due.iter().map(|(_, entry)| Record::Stored(entry.clone())).collect();
         if trouble.poison {
             batch.push(Record::Poisoned(Box::new(Poison)));
         }

@@ -52,7 +52,10 @@ async fn show(event: &Event, names: &mut Names, terminal: &mut Terminal) -> io::
         Event::Channel { change, channel_id, user_ids } => {
             let label = super::escape(&names.label(channel_id).await);
             let users = names_of(user_ids).join(", ");
-            terminal.note(&format!("{label}: {} {users}", change.as_str().replace('_', " ")))
+            terminal.note(&format!(
+                "{label}: {} {users}",
+                change.map_or("changed", ChannelChange::as_str).replace('_', " ")
+            ))
         }
         Event::Tick { fresh: false, .. } => terminal.note("messages may be late"),
         Event::Message { .. }

@@ -30,7 +30,7 @@ async fn records(store: &MemoryStore, channel: &ChannelId) -> Vec<Record> {
         strong: true,
     };
     let page = store.page(&query).await.unwrap();
-    page.entries.into_iter().map(Record::Inserted).collect()
+    page.entries.into_iter().map(Record::Stored).collect()
 }
 
 async fn published(rig: &Rig) -> Vec<PublicationId> {
@@ -83,7 +83,7 @@ async fn g3_what_no_send_published_the_relay_publishes_in_order_and_once() {
     rig.app.publisher.switch(true);
     rig.bus.flush(&crate::rig::workspace());
     for (entry, record) in sent_now.iter().zip(&records) {
-        let Record::Inserted(LogEntry::Message(stored)) = record else { panic!("a message") };
+        let Record::Stored(LogEntry::Message(stored)) = record else { panic!("a message") };
         let id = Some(stored.message.id);
         rig.send("alice", &channel, stored.message.text.as_str(), id, None).await.unwrap();
         let by_send = rig.published().await.pop().unwrap();
@@ -129,7 +129,7 @@ async fn g3_a_poisoned_record_is_skipped_and_holds_nothing_up() {
         MessageText::parse("x".to_owned()).unwrap(),
     );
     let nowhere = StoredMessage { message: nowhere, members_version: 1 };
-    records.insert(3, Record::Inserted(LogEntry::Message(nowhere)));
+    records.insert(3, Record::Stored(LogEntry::Message(nowhere)));
     assert_eq!(relay.relay(&records).await, Outcome::Relayed);
     assert_eq!(published(&rig).await.len(), 2);
     assert_eq!(relay.counts().poisoned, 3);
@@ -144,7 +144,7 @@ async fn g3_a_redirect_is_passed_over_and_its_message_published() {
     assert_ne!(posted.message.id, id);
     let records = records(&rig.store, &channel).await;
     let is_redirect = |record: &&Record| {
-        matches!(record, Record::Inserted(LogEntry::Redirect(Redirect { digest, .. }))
+        matches!(record, Record::Stored(LogEntry::Redirect(Redirect { digest, .. }))
             if *digest == TextDigest(posted.message.text.digest().0))
     };
     assert_eq!((records.len(), records.iter().filter(is_redirect).count()), (2, 1));
@@ -287,7 +287,7 @@ async fn g3_a_message_relayed_late_marks_its_channel_once_an_incident_with_the_l
     rig.clock.advance(limits::OVERLAP * 3);
     let next = stored_ago(&rig, &channel, ago(5), 40).await;
     let last = records(&rig.store, &channel).await.into_iter().filter(|record| {
-        matches!(record, Record::Inserted(LogEntry::Message(stored)) if stored.message.id == next)
+        matches!(record, Record::Stored(LogEntry::Message(stored)) if stored.message.id == next)
     });
     relay.relay(&last.collect::<Vec<_>>()).await;
     assert_eq!(mark(&rig, &channel).await.unwrap().id, next);
