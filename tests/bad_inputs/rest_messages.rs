@@ -1,7 +1,7 @@
 //! `POST /messages`: fields, texts, ids, and channels that are not the caller's.
 
+use model::Direction;
 use model::{MessageId, Timestamp};
-use protocol::http::Direction;
 use serde_json::{Value, json};
 
 use crate::door::{Cast, POSTED, Rest, absent, all, stack};

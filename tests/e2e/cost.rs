@@ -1,7 +1,7 @@
 //! What calls cost, as counts: units of the store, queries, reads of membership.
 
 use dynamo::Operation;
-use protocol::http::Direction;
+use model::Direction;
 use tests::cluster::{Cluster, Environment};
 
 #[tokio::test(flavor = "multi_thread")]

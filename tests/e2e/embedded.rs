@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use client::{Api, DevUser, TokenSource};
-use protocol::http::Direction;
+use model::Direction;
 use tests::cluster::user;
 use tests::process::{free_port, program};
 use tests::{SOON, eventually};

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use client::{Event, How};
+use model::Direction;
 use model::{ChannelChange, ErrorCode, MessageId};
-use protocol::http::Direction;
 use tests::cluster::{Environment, user};
 use tests::system::System;
 use tests::{SOON, eventually};
@@ -186,7 +186,7 @@ async fn sends_at_once(environment: Environment, count: usize) {
     })
     .await;
     if let System::Local(cluster) = &cluster {
-        let counted = cluster.stack.app().tally.take();
+        let counted = cluster.stack.app().tally().take();
         println!("{count} sends in one millisecond: all stored and pushed; counted: {counted:?}");
     }
 }

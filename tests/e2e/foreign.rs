@@ -16,7 +16,7 @@ const OTHER_SECRET: &str = "another-secret-of-tickets-0123456789-0123456789";
 const CLIENTS: usize = 24;
 
 async fn known_nodes(cluster: &Cluster) -> usize {
-    cluster.stack.parts().nodes.fleet().await.unwrap().len()
+    cluster.stack.ports().nodes.fleet().await.unwrap().len()
 }
 
 async fn node_with_another_secret(cluster: &Cluster) -> NodeProcess {

@@ -70,7 +70,7 @@ impl House {
         };
         house.node("json", PASSWORD);
         house.node("pretty", PASSWORD);
-        let nodes = &house.cluster.stack.parts().nodes;
+        let nodes = &house.cluster.stack.ports().nodes;
         eventually("all nodes are known", SOON, async || {
             nodes.fleet().await.is_ok_and(|fleet| fleet.len() == 2)
         })
@@ -159,10 +159,10 @@ async fn talk(house: &mut House) -> ChannelId {
         }
     }
     // Through the relay, too.
-    house.cluster.stack.app().publisher.switch(false);
+    house.cluster.stack.app().publisher().switch(false);
     people[1].says(&channel, "mark-of-a-relayed-text").await;
     people[2].hears(&channel, "mark-of-a-relayed-text").await;
-    house.cluster.stack.app().publisher.switch(true);
+    house.cluster.stack.app().publisher().switch(true);
     alice.create_dm(&user("bob")).await.unwrap();
     alice.remove_member(&channel, &user("carol")).await.unwrap();
     alice.add_member(&channel, &user("carol")).await.unwrap();

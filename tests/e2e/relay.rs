@@ -51,7 +51,7 @@ async fn g3_everything_arrives_through_the_relay_when_the_sends_publish_is_off(
     let cluster = Cluster::start(environment).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
-    cluster.stack.app().publisher.switch(false);
+    cluster.stack.app().publisher().switch(false);
     let mut sent = Vec::new();
     for n in 0..200 {
         let at = Instant::now();
@@ -123,7 +123,7 @@ async fn g3_what_was_stored_while_redis_was_gone_is_pushed_once_it_is_back() {
     bob.hears(&channel, "before").await;
     redis.pause();
     // Else the first sends' scripts would wait in Redis's sockets, and not all be the relay's doing.
-    cluster.stack.app().publisher.switch(false);
+    cluster.stack.app().publisher().switch(false);
     let stored = stored_meanwhile(&alice, &channel).await;
     assert_eq!(bob.pushed(&channel), ["before"], "nothing can be pushed");
     redis.resume();
@@ -152,7 +152,7 @@ async fn g3_what_was_stored_while_redis_was_gone_is_published_though_it_comes_ba
     cluster.redis.as_mut().unwrap().kill();
     let stored = stored_meanwhile(&alice, &channel).await;
     cluster.redis.as_mut().unwrap().restart();
-    let bus = &cluster.stack.parts().bus;
+    let bus = &cluster.stack.ports().bus;
     eventually("all stand in the new stream, in order", SOON, async || {
         let entries = bus.entries(cluster.workspace(), None, 99).await.unwrap_or_default();
         let messages = entries.iter().filter(|entry| entry.publication.subject.is_some());
@@ -181,7 +181,7 @@ async fn g3_a_restart_goes_on_behind_the_last_record_that_was_relayed() {
     // Its bus breaks, so that what follows is stored and not relayed when the stack ends.
     let bus = cluster.stack.memory_bus().unwrap().clone();
     bus.break_replays(0, u64::MAX);
-    cluster.stack.app().publisher.switch(false);
+    cluster.stack.app().publisher().switch(false);
     for text in ["owed 1", "owed 2"] {
         cluster.api("alice").post_message(&channel, text, None, None).await.unwrap();
     }
@@ -193,7 +193,7 @@ async fn g3_a_restart_goes_on_behind_the_last_record_that_was_relayed() {
     let relay = cluster.stack.relay();
     eventually("what was owed is relayed", SOON, async || relay.counts().relayed >= 2).await;
     assert_eq!(relay.counts().appended, 2, "and nothing of before");
-    let entries = cluster.stack.parts().bus.entries(cluster.workspace(), None, 9).await.unwrap();
+    let entries = cluster.stack.ports().bus.entries(cluster.workspace(), None, 9).await.unwrap();
     assert_eq!(entries.len(), 2);
     cluster.stack.stop().await;
 }

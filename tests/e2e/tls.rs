@@ -49,7 +49,7 @@ impl Rig {
 
     /// The addresses of nodes that are given to clients.
     pub(crate) async fn fleet(&self) -> Vec<String> {
-        let fleet = self.cluster.stack.parts().nodes.fleet().await.unwrap();
+        let fleet = self.cluster.stack.ports().nodes.fleet().await.unwrap();
         fleet.into_iter().map(|node| node.lease.url).collect()
     }
 }

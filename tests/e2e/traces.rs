@@ -28,7 +28,7 @@ impl Street {
             ..NodeSetup::plain(&redis_url, cluster.stack.store_endpoint())
         })
         .await;
-        let nodes = &cluster.stack.parts().nodes;
+        let nodes = &cluster.stack.ports().nodes;
         eventually("the node is known", SOON, async || {
             nodes.fleet().await.is_ok_and(|fleet| !fleet.is_empty())
         })
@@ -93,7 +93,7 @@ async fn a_trace_follows_a_message_from_its_post_to_the_node_that_wrote_it() {
     assert_eq!(street.written(&id).await["trace_id"], call["trace_id"]);
 
     // The relay knows the message only; its id is the thread then.
-    street.cluster.stack.app().publisher.switch(false);
+    street.cluster.stack.app().publisher().switch(false);
     let answer = street.post(channel.as_str(), "later", Some(TRACE)).await;
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(call_line(&id)["trace_id"], TRACE);

@@ -16,7 +16,7 @@ use crate::stage::Stage;
 
 /// The id of a node that runs, by its place.
 async fn id_of(stage: &Stage, place: usize) -> NodeId {
-    let fleet = stage.scene.cluster.stack.parts().nodes.fleet().await.unwrap();
+    let fleet = stage.scene.cluster.stack.ports().nodes.fleet().await.unwrap();
     let url = &stage.scene.nodes[place].process.url;
     fleet.into_iter().find(|node| node.lease.url == *url).unwrap().lease.node_id
 }

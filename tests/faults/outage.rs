@@ -30,7 +30,7 @@ async fn relayed(count: usize, bar: Duration) {
     let people = scene.people(&["alice", "bob"]).await;
     let alice = scene.sender("alice");
     scene.recorder.fault("senders die between put and publish");
-    scene.cluster.stack.app().publisher.switch(false);
+    scene.cluster.stack.app().publisher().switch(false);
     let mut sent = Vec::new();
     for n in 0..count {
         let at = Instant::now();

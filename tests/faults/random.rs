@@ -106,8 +106,8 @@ async fn settled(scene: &Scene, people: &[Person], seed: u64) -> Verdict {
     let bounds = Bounds::of_any_fault(SETTLE, 2);
     let end = Instant::now() + SETTLE;
     loop {
-        let parts = scene.cluster.stack.parts();
-        let verdict = scene.recorder.verdict(parts, &people, &bounds).await;
+        let ports = scene.cluster.stack.ports();
+        let verdict = scene.recorder.verdict(ports, &people, &bounds).await;
         if verdict.holds() {
             scene.at_rest().await;
             return verdict;

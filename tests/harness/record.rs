@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use checker::{Bounds, Change, ClientId, Event, History, SendId, SendOutcome, Shown, StoredItem};
 use client::{Api, Draft, Outbox, SendError};
+use messaging::Ports;
 use messaging::ports::{LogEntry, PageQuery};
 use model::{Channel, ChannelId, MessageId, MessageText, Timestamp, UserId};
-use runtime::wire::Parts;
 use tokio::time::Instant;
 
 use crate::cluster::user;
@@ -133,14 +133,14 @@ impl Recorder {
     /// If the store cannot be read.
     pub async fn verdict(
         &self,
-        parts: &Parts,
+        ports: &Ports,
         people: &[&Person],
         bounds: &Bounds,
     ) -> checker::Verdict {
         let channels = self.channels().clone();
         let mut history = self.lock().clone();
         for channel in &channels {
-            history.stored.extend(stored(parts, channel).await);
+            history.stored.extend(stored(ports, channel).await);
         }
         for person in people {
             for channel in &channels {
@@ -208,7 +208,7 @@ impl Sender {
 }
 
 /// A channel's messages as the store holds them.
-async fn stored(parts: &Parts, channel: &ChannelId) -> Vec<StoredItem> {
+async fn stored(ports: &Ports, channel: &ChannelId) -> Vec<StoredItem> {
     let mut items = Vec::new();
     let mut lowest = MessageId::MIN;
     loop {
@@ -220,7 +220,7 @@ async fn stored(parts: &Parts, channel: &ChannelId) -> Vec<StoredItem> {
             limit: 100,
             strong: true,
         };
-        let page = parts.messages.page(&query).await.expect("a page of the store");
+        let page = ports.messages.page(&query).await.expect("a page of the store");
         let mut next = None;
         for entry in page.entries {
             let id = entry.id();

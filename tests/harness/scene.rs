@@ -190,7 +190,7 @@ impl Scene {
             ..NodeSetup::plain(&bus.redis_url(), self.node_store.url())
         };
         let process = NodeProcess::of(&setup).await;
-        let nodes = &self.cluster.stack.parts().nodes;
+        let nodes = &self.cluster.stack.ports().nodes;
         eventually("the node is known", crate::SOON, async || {
             let fleet = nodes.fleet().await.unwrap_or_default();
             fleet.iter().any(|node| node.lease.url == process.url)
@@ -270,7 +270,7 @@ impl Scene {
         let bounds = Bounds::of_any_fault(within, resyncs_a_fault);
         let deadline = tokio::time::Instant::now() + within + Duration::from_secs(2);
         loop {
-            let verdict = self.recorder.verdict(self.cluster.stack.parts(), &people, &bounds).await;
+            let verdict = self.recorder.verdict(self.cluster.stack.ports(), &people, &bounds).await;
             if verdict.holds() || tokio::time::Instant::now() > deadline {
                 return verdict;
             }

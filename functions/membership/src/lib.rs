@@ -15,10 +15,10 @@ use messaging::channels::{create_channel, list_channels, read_channel};
 use messaging::members::{AddedMembers, add_member, add_members, list_members, remove_member};
 use messaging::ports::{Creation, Principal};
 use messaging::revoke::revoke_user;
-use model::{ChannelId, ErrorCode, limits};
+use model::{ChannelId, ErrorCode, NewChannel, limits};
 use protocol::http::{
-    AddMembersBody, AddedBody, ChangedBody, ChannelBody, ChannelsBody, CreateChannelBody,
-    MemberBody, MembersBody, Query, path_channel, path_user, read_json,
+    AddMembersBody, AddedBody, ChangedBody, ChannelBody, ChannelsBody, MemberBody, MembersBody,
+    Query, path_channel, path_user, read_json,
 };
 use protocol::routes::{Function, Route};
 use runtime::http::{Answer, Failure, Notes, authenticate, respond, route};
@@ -83,8 +83,8 @@ async fn create(
     caller: &Principal,
     request: &Request<Bytes>,
 ) -> Result<Answer, Failure> {
-    let command = CreateChannelBody::try_from(read_json(request.headers(), request.body())?)?;
-    let (channel, creation) = create_channel(app, caller, command).await?;
+    let new = NewChannel::try_from(read_json(request.headers(), request.body())?)?;
+    let (channel, creation) = create_channel(app, caller, new).await?;
     Notes::of(request).channel(&channel.id);
     let body = ChannelBody::of(&channel);
     Ok(match creation {

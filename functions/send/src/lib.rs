@@ -11,9 +11,9 @@
 use bytes::Bytes;
 use http::{Request, Response};
 use messaging::App;
-use messaging::send::{PostMessage, post_message};
-use model::ErrorCode;
-use protocol::http::{PostMessageBody, PostedBody, read_json};
+use messaging::send::post_message;
+use model::{ErrorCode, NewMessage};
+use protocol::http::{PostedBody, read_json};
 use protocol::routes::Route;
 use runtime::http::{Answer, Failure, Notes, authenticate, origin, respond, route};
 
@@ -26,13 +26,10 @@ pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
 async fn post(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
     let Route::PostMessage = route(request)? else { return Err(ErrorCode::NotFound.into()) };
     let caller = authenticate(app, request)?;
-    let body = PostMessageBody::try_from(read_json(request.headers(), request.body())?)?;
-    let PostMessageBody { channel_id, text, id, after } = body;
+    let message = NewMessage::try_from(read_json(request.headers(), request.body())?)?;
     let notes = Notes::of(request);
-    notes.channel(&channel_id);
-    let origin = origin(app, request);
-    let command = PostMessage { channel_id, text, id, after, origin };
-    let posted = post_message(app, &caller, command).await?;
+    notes.channel(&message.channel_id);
+    let posted = post_message(app, &caller, &message, origin(app, request)).await?;
     notes.message(posted.message.id, posted.duplicate);
     Ok(Answer::ok(&PostedBody {
         message: posted.message,

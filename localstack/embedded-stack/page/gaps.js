@@ -96,8 +96,8 @@ export class Gaps {
     const { gap, verifiedAt } = this.#store.timeline(channelId);
     const { at, wasInStep } = gap ?? { at: this.#inStepAt, wasInStep: false };
     let offset = lowestIdAt(at - OVERLAP_MS);
-    if (late && (!wasInStep || millis(late.at) + FUTURE_MS > at)) {
-      const before = idBefore(late.id);
+    if (late && (!wasInStep || millis(late.until) + FUTURE_MS > at)) {
+      const before = idBefore(late.reread_from);
       if (before < offset) offset = before;
     }
     const verified = lowestIdAt(verifiedAt - VERIFIED_OVERLAP_MS);

@@ -2,7 +2,7 @@
 //!
 //! **Main path.**
 //! 1. [`Stack::start`] takes the gateway's port, starts the [`engine`] (or finds the endpoint that
-//!    it is given), makes the tables, and wires the ports ([`runtime::wire`]).
+//!    it is given), makes the tables, and wires the ports ([`runtime::compose`]).
 //! 2. `seed` fills an empty store with a demo workspace.
 //! 3. `nodes` starts the nodes, each on a thread and runtime of its own, and replaces the dead.
 //! 4. `feed` hands the engine's stream of messages to the relay, as Lambda's mapping does.

@@ -214,9 +214,9 @@ impl NodeThread {
 }
 
 async fn bind(wiring: &Wiring, config: node::Config) -> Result<Node, NodeError> {
-    let parts = wiring.parts(Capacity::default()).await;
-    let parts = parts.map_err(|error| NodeError(error.into()))?;
-    Node::bind(config, parts).await.map_err(|error| NodeError(error.into()))
+    let ports = wiring.ports(Capacity::default()).await;
+    let ports = ports.map_err(|error| NodeError(error.into()))?;
+    Node::bind(config, ports).await.map_err(|error| NodeError(error.into()))
 }
 
 /// Lets a node serve until it is told to end; whether it left in order.

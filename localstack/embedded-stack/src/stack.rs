@@ -12,13 +12,13 @@ use std::time::Duration;
 use dynamo::{Capacity, ClientConfig, CredentialSource, TableNames};
 use memory::{MemoryBus, MemoryDirectory};
 use messaging::App;
+use messaging::Ports;
 use messaging::ports::{Cause, Principal};
 use messaging::relay::Relay;
 use model::{NodeId, limits};
 use runtime::config::{StoreConfig, TokenConfig};
 use runtime::tickets::SignedTickets;
 use runtime::tokens::{JwtTokens, TokenSigner};
-use runtime::wire::Parts;
 use runtime::{Secret, Secrets};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
@@ -40,7 +40,7 @@ pub use options::{Bus, Data, StackOptions};
 pub struct Stack {
     address: SocketAddr,
     app: App,
-    parts: Parts,
+    ports: Ports,
     capacity: Capacity,
     wiring: Arc<Wiring>,
     fleet: Arc<Fleet>,
@@ -64,12 +64,12 @@ impl Stack {
         let (engine, endpoint) = start_engine(&options.data, options.engine.as_ref())?;
         let wiring = Arc::new(wire(&options, endpoint).await?);
         let capacity = Capacity::default();
-        let parts = wiring.parts(capacity.clone()).await?;
+        let ports = wiring.ports(capacity.clone()).await?;
         if let BusWiring::Redis(url) = &wiring.bus {
             let silent = |source| StackError::Redis { address: url.to_string(), source };
-            parts.nodes.fleet().await.map_err(silent)?;
+            ports.nodes.fleet().await.map_err(silent)?;
         }
-        let app = parts.app();
+        let app = App::new(ports.clone());
         let mut feed = open_feed(engine.as_deref(), &options.data)?;
         let is_new = feed.as_ref().map_or(Ok(false), Feed::is_unused).map_err(feed_error)?;
         let general = match options.seed {
@@ -90,7 +90,7 @@ impl Stack {
             let started = fleet.start_node().await;
             started.map_err(|NodeError(source)| StackError::Node(source))?;
         }
-        await_leases(&parts, &fleet).await;
+        await_leases(&ports, &fleet).await;
         let (stop, stopped) = Stop::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&fleet).replace_ended(ends, stopped.clone()));
@@ -103,7 +103,7 @@ impl Stack {
         Ok(Self {
             address,
             app,
-            parts,
+            ports,
             capacity,
             wiring,
             fleet,
@@ -135,8 +135,8 @@ impl Stack {
 
     /// The ports that the handlers use.
     #[must_use]
-    pub fn parts(&self) -> &Parts {
-        &self.parts
+    pub fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     /// What the handlers' calls of the store cost. Nodes count elsewhere.
@@ -278,10 +278,10 @@ fn feed_error(error: FeedError) -> StackError {
 
 /// Nodes register a moment after they listen. Whoever asks for one before would be told that there
 /// is none.
-async fn await_leases(parts: &Parts, fleet: &Fleet) {
+async fn await_leases(ports: &Ports, fleet: &Fleet) {
     let registered = async {
         loop {
-            let known = parts.nodes.fleet().await.unwrap_or_default();
+            let known = ports.nodes.fleet().await.unwrap_or_default();
             let is_known = |id: &NodeId| known.iter().any(|node| node.lease.node_id == *id);
             if fleet.handles().iter().all(|node| is_known(&node.node_id)) {
                 return;

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use dynamo::{Capacity, CredentialSource};
 use memory::{MemoryBus, MemoryDirectory};
+use messaging::Ports;
 use messaging::ports::{Clock, Replay};
 use messaging::relay::Relay;
 use runtime::clock::SystemClock;
+use runtime::compose::{self, BusParts, EndpointError, redis, redis_checkup, relay, replay, store};
 use runtime::config::{RedisUrl, StoreConfig};
 use runtime::tickets::SignedTickets;
 use runtime::tokens::{JwtTokens, TokenSigner};
-use runtime::wire::{BusParts, EndpointError, Parts, redis, redis_checkup, relay, replay, store};
 
 /// Where publications and leases go.
 #[derive(Debug, Clone)]
@@ -57,17 +58,17 @@ pub(crate) struct Wiring {
 
 impl Wiring {
     /// Makes ports for the runtime that this runs on. The store counts in `capacity`.
-    pub(crate) async fn parts(&self, capacity: Capacity) -> Result<Parts, EndpointError> {
+    pub(crate) async fn ports(&self, capacity: Capacity) -> Result<Ports, EndpointError> {
         let store = store(&self.store, CredentialSource::local(), capacity).await;
         let tokens = Arc::<JwtTokens>::clone(&self.tokens);
         let tickets = Arc::<SignedTickets>::clone(&self.tickets);
-        let parts = Parts::new(store, self.bus.parts()?, tokens, tickets);
+        let ports = compose::ports(store, self.bus.parts()?, tokens, tickets);
         // Nodes look at what is not in this process.
         let checkups = match &self.bus {
             BusWiring::InProcess(..) => Vec::new(),
             BusWiring::Redis(url) => vec![redis_checkup(url)?],
         };
-        Ok(Parts { checkups, ..parts })
+        Ok(Ports { checkups, ..ports })
     }
 
     /// Makes the relay for the runtime that this runs on. What it reads is counted nowhere.

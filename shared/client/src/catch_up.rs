@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::stream::{self, TryStreamExt};
-use model::{Channel, ChannelId, ErrorCode, Late, Message, MessageId, Timestamp, limits};
-use protocol::http::Direction;
+use model::Direction;
+use model::{Channel, ChannelId, ErrorCode, LateArrivals, Message, MessageId, Timestamp, limits};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::Permit;
 use tokio::time::Instant;
@@ -125,7 +125,7 @@ impl Shared {
     }
 
     /// The channel's `late` mark, read where no list told it and it could matter.
-    async fn late_of(&self, work: &Work) -> Result<Option<Late>, ApiError> {
+    async fn late_of(&self, work: &Work) -> Result<Option<LateArrivals>, ApiError> {
         let unknown = work.late.is_none() && self.inbox().needs_late(&work.id);
         match work.late {
             Some(late) => Ok(late),
@@ -174,7 +174,7 @@ impl Shared {
 struct Work {
     id: ChannelId,
     /// What the list said, if it was read.
-    late: Option<Option<Late>>,
+    late: Option<Option<LateArrivals>>,
 }
 
 impl Work {

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use client::{Api, DevUser, Outbox, Token, TokenSource, Trust};
+use model::Direction;
 use model::{Channel, UserId, WorkspaceId};
-use protocol::http::Direction;
 
 mod error;
 mod listen;

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use model::{Channel, ChannelId, KnownMessages, Late, Message, MessageId, Timestamp, limits};
+use model::{
+    Channel, ChannelId, KnownMessages, LateArrivals, Message, MessageId, Timestamp, limits,
+};
 
 use crate::timeline::{How, Timeline};
 
@@ -177,23 +179,25 @@ impl Inbox {
     /// later id (ADR 0023). The `late` mark changes nothing about that: it is about when messages
     /// are published, and what it names below this position was stored, and so was read.
     #[must_use]
-    pub fn catch_up_from(&self, channel: &ChannelId, late: Option<Late>) -> CatchUpFrom {
+    pub fn catch_up_from(&self, channel: &ChannelId, late: Option<LateArrivals>) -> CatchUpFrom {
         let Some(entry) = self.channels.get(channel) else { return CatchUpFrom::FirstVisit };
         let Some(stood) = entry.gap.and_then(|gap| gap.stood) else {
             return CatchUpFrom::FirstVisit;
         };
         let overlap = MessageId::first_of(stood.at.minus(self.overlap));
         // `FUTURE` is what the clocks of two servers may differ by.
-        let is_news = |late: &Late| !stood.was_in_step || late.at.plus(limits::FUTURE) > stood.at;
+        let is_news =
+            |late: &LateArrivals| !stood.was_in_step || late.until.plus(limits::FUTURE) > stood.at;
         // A position is exclusive, and the late message itself is wanted.
-        let late = late.filter(is_news).map(|late| late.id.previous().unwrap_or(MessageId::MIN));
+        let late =
+            late.filter(is_news).map(|late| late.reread_from.previous().unwrap_or(MessageId::MIN));
         let from = late.map_or(overlap, |late| late.min(overlap));
         CatchUpFrom::NewerThan(entry.floor().map_or(from, |floor| from.max(floor)))
     }
 
     /// Whether a `late` mark could change where the reading of a channel starts.
     pub(crate) fn needs_late(&self, channel: &ChannelId) -> bool {
-        let earliest = Late { id: MessageId::MIN, at: Timestamp::MAX };
+        let earliest = LateArrivals { reread_from: MessageId::MIN, until: Timestamp::MAX };
         self.catch_up_from(channel, Some(earliest)) != self.catch_up_from(channel, None)
     }
 

@@ -90,7 +90,7 @@ pub use transport::{ByteStream, Call, CallCause, CallError, RawAnswer, Transport
 pub use trust::{Trust, TrustError};
 
 // What raw calls and raw sockets are spelled with.
-pub use protocol::http::Direction;
+pub use model::Direction;
 pub use reqwest::{Method, header};
 pub use tokio_tungstenite::tungstenite::Message as SocketMessage;
 

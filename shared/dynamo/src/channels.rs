@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
 };
 use messaging::ports::{ChannelStore, Creation, Marking, ReadError, Standing, WriteError};
 use model::limits::OVERLAP;
-use model::{Channel, ChannelId, Late, UserId};
+use model::{Channel, ChannelId, LateArrivals, UserId};
 
 use crate::attempt::Attempts;
 use crate::capacity::Operation;
@@ -123,7 +123,11 @@ impl ChannelStore for DynamoStore {
         }
     }
 
-    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
+    async fn mark_late(
+        &self,
+        channel: &ChannelId,
+        late: LateArrivals,
+    ) -> Result<Marking, WriteError> {
         let attempts = Attempts::default();
         self.capacity.count_call(Operation::Update);
         let answer = self
@@ -135,9 +139,12 @@ impl ChannelStore for DynamoStore {
             .condition_expression(NOT_COVERED)
             .expression_attribute_names("#l", item::LATE_ID)
             .expression_attribute_names("#m", item::LATE_AT)
-            .expression_attribute_values(":id", keys::string(late.id.to_string()))
-            .expression_attribute_values(":at", item::number(late.at.unix_ms()))
-            .expression_attribute_values(":recent", item::number(late.at.minus(OVERLAP).unix_ms()))
+            .expression_attribute_values(":id", keys::string(late.reread_from.to_string()))
+            .expression_attribute_values(":at", item::number(late.until.unix_ms()))
+            .expression_attribute_values(
+                ":recent",
+                item::number(late.until.minus(OVERLAP).unix_ms()),
+            )
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .customize()
             .interceptor(attempts.clone())

@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use messaging::ports::{LogEntry, Redirect, StoredMessage};
 use model::{
-    Channel, ChannelId, ChannelType, Contract, Late, Member, Message, MessageId, MessageText, Rev,
-    TextDigest, Timestamp, UserId, WorkspaceId,
+    Channel, ChannelId, ChannelType, Contract, LateArrivals, Member, Message, MessageId,
+    MessageText, Rev, TextDigest, Timestamp, UserId, WorkspaceId,
 };
 
 use crate::keys;
@@ -127,8 +127,8 @@ pub(crate) fn encode_channel(channel: &Channel) -> Item {
         put(NAME, keys::string(name.as_str()));
     }
     if let Some(late) = channel.late {
-        put(LATE_ID, keys::string(late.id.to_string()));
-        put(LATE_AT, number(late.at.unix_ms()));
+        put(LATE_ID, keys::string(late.reread_from.to_string()));
+        put(LATE_AT, number(late.until.unix_ms()));
     }
     item
 }
@@ -141,9 +141,9 @@ pub(crate) fn decode_channel(item: &Item) -> Result<Channel, MalformedRow> {
     };
     let late = match item.get(LATE_ID) {
         None => None,
-        Some(_) => Some(Late {
-            id: row.parsed(LATE_ID, |text| MessageId::parse(text).ok())?,
-            at: row.time(LATE_AT)?,
+        Some(_) => Some(LateArrivals {
+            reread_from: row.parsed(LATE_ID, |text| MessageId::parse(text).ok())?,
+            until: row.time(LATE_AT)?,
         }),
     };
     Ok(Channel {

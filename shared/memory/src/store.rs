@@ -9,8 +9,8 @@ use messaging::ports::{
     Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
     NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
 };
-use model::limits::{MEMBERS_READ_MAX, OVERLAP, PAGE_ROWS_MAX};
-use model::{Channel, ChannelId, Late, Member, MessageId, Timestamp, UserId, WorkspaceId};
+use model::limits::{MEMBERS_READ_MAX, PAGE_ROWS_MAX};
+use model::{Channel, ChannelId, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId};
 
 /// A store in memory with the tables' semantics. Clones share its rows.
 #[derive(Debug, Clone, Default)]
@@ -153,11 +153,14 @@ impl ChannelStore for MemoryStore {
         }))
     }
 
-    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
+    async fn mark_late(
+        &self,
+        channel: &ChannelId,
+        late: LateArrivals,
+    ) -> Result<Marking, WriteError> {
         let mut tables = self.call("mark_late");
         let Some(channel) = tables.channels.get_mut(channel) else { return Ok(Marking::Covered) };
-        let covers = |mark: Late| mark.id <= late.id && mark.at >= late.at.minus(OVERLAP);
-        if channel.late.is_some_and(covers) {
+        if channel.late.is_some_and(|known| known.covers(late)) {
             return Ok(Marking::Covered);
         }
         channel.late = Some(late);

@@ -7,14 +7,14 @@ use crate::circuit::Circuit;
 use crate::fleet::FleetView;
 use crate::guarded::Guarded;
 use crate::ports::{
-    ChannelStore, Clock, MemberStore, MessageStore, NodeDirectory, Randomness, RevocationStore,
-    Tickets, TokenVerifier,
+    ChannelStore, Checkup, Clock, EventBus, MemberStore, MessageStore, NodeDirectory, Randomness,
+    RevocationStore, Tickets, TokenVerifier,
 };
 use crate::publisher::Publisher;
 use crate::tally::Tally;
 
-/// The ports of an environment.
-#[derive(Debug)]
+/// The ports of a program. Clones share them.
+#[derive(Debug, Clone)]
 pub struct Ports {
     /// The messages table.
     pub messages: Arc<dyn MessageStore>,
@@ -24,12 +24,10 @@ pub struct Ports {
     pub members: Arc<dyn MemberStore>,
     /// Tombstones.
     pub revocations: Arc<dyn RevocationStore>,
-    /// The bus, within its budget.
-    pub publisher: Publisher,
-    /// The fleet.
+    /// The bus.
+    pub bus: Arc<dyn EventBus>,
+    /// The node directory.
     pub nodes: Arc<dyn NodeDirectory>,
-    /// The last view of the fleet.
-    pub fleet: FleetView,
     /// Bearer tokens.
     pub tokens: Arc<dyn TokenVerifier>,
     /// Tickets for nodes.
@@ -38,8 +36,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub randomness: Arc<dyn Randomness>,
-    /// What is counted, by the publisher too.
-    pub tally: Arc<Tally>,
+    /// Checks of what runs outside of this process; empty if nothing does.
+    pub checkups: Vec<Arc<dyn Checkup>>,
 }
 
 /// A cheap-clone handle on the ports. The store's are behind one circuit, the node directory is
@@ -50,6 +48,9 @@ pub struct App(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     ports: Ports,
+    publisher: Publisher,
+    fleet: FleetView,
+    tally: Arc<Tally>,
     store: Arc<Circuit>,
     nodes: Arc<Circuit>,
 }
@@ -61,6 +62,8 @@ impl App {
         let (clock, randomness) = (Arc::clone(&ports.clock), Arc::clone(&ports.randomness));
         let circuit = || Arc::new(Circuit::new(Arc::clone(&clock), Arc::clone(&randomness)));
         let (store, nodes) = (circuit(), circuit());
+        let tally = Arc::<Tally>::default();
+        let publisher = Publisher::new(Arc::clone(&ports.bus), clock, Arc::clone(&tally));
         let ports = Ports {
             messages: Guarded::new(ports.messages, &store),
             channels: Guarded::new(ports.channels, &store),
@@ -69,7 +72,25 @@ impl App {
             nodes: Guarded::new(ports.nodes, &nodes),
             ..ports
         };
-        Self(Arc::new(Shared { ports, store, nodes }))
+        let fleet = FleetView::default();
+        Self(Arc::new(Shared { ports, publisher, fleet, tally, store, nodes }))
+    }
+
+    /// The bus within the budget of a call.
+    #[must_use]
+    pub fn publisher(&self) -> &Publisher {
+        &self.0.publisher
+    }
+
+    /// The last view of the fleet.
+    pub(crate) fn fleet(&self) -> &FleetView {
+        &self.0.fleet
+    }
+
+    /// What is counted, by the publisher too.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.0.tally
     }
 
     /// Whether the store answered lately.

@@ -1,13 +1,14 @@
 //! Making and reading channels. A DM is a channel with exactly two members and a derived id.
 
 use model::{
-    Channel, ChannelChange, ChannelId, ChannelType, ErrorCode, Member, PublicationId, UserId,
+    Channel, ChannelChange, ChannelId, ChannelType, ErrorCode, Member, NewChannel, NewChannelKind,
+    PublicationId, UserId,
 };
-use protocol::http::{CreateChannelBody, NewChannel};
 use protocol::publication::Publication;
 
 use crate::access::{AccessError, member_channel};
 use crate::app::App;
+use crate::contract::{self, ContractNotServed};
 use crate::error::{Refusal, StoreError};
 use crate::ports::{Creation, NamePage, Principal};
 
@@ -23,6 +24,9 @@ pub enum CreateChannelError {
     /// A DM with oneself.
     #[error("a DM takes another user")]
     DmWithOneself,
+    /// Nothing could be sent under the contract.
+    #[error(transparent)]
+    Contract(#[from] ContractNotServed),
     /// The store did not acknowledge.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -33,13 +37,17 @@ impl Refusal for CreateChannelError {
         match self {
             Self::Forbidden => ErrorCode::Forbidden,
             Self::UserNotFound => ErrorCode::UserNotFound,
-            Self::DmWithOneself => ErrorCode::InvalidField,
+            Self::DmWithOneself | Self::Contract(ContractNotServed) => ErrorCode::InvalidField,
             Self::Store(error) => error.code(),
         }
     }
 
     fn field(&self) -> Option<&'static str> {
-        matches!(self, Self::DmWithOneself).then_some("members")
+        match self {
+            Self::DmWithOneself => Some("members"),
+            Self::Contract(ContractNotServed) => Some("contract"),
+            Self::Forbidden | Self::UserNotFound | Self::Store(_) => None,
+        }
     }
 }
 
@@ -80,17 +88,20 @@ impl From<AccessError> for ReadChannelError {
 pub async fn create_channel(
     app: &App,
     caller: &Principal,
-    command: CreateChannelBody,
+    new: NewChannel,
 ) -> Result<(Channel, Creation), CreateChannelError> {
+    contract::check(new.contract)?;
     let now = app.clock.now();
     let me = &caller.user_id;
-    let (id, channel_type, name, mut users) = match command.channel {
-        NewChannel::Dm { other } if other == *me => return Err(CreateChannelError::DmWithOneself),
-        NewChannel::Dm { other } => {
+    let (id, channel_type, name, mut users) = match new.kind {
+        NewChannelKind::Dm { other } if other == *me => {
+            return Err(CreateChannelError::DmWithOneself);
+        }
+        NewChannelKind::Dm { other } => {
             let id = ChannelId::of_dm(&caller.workspace_id, me, &other);
             (id, ChannelType::Dm, None, vec![other])
         }
-        NewChannel::Group { name, members } => {
+        NewChannelKind::Group { name, members } => {
             let id = ChannelId::mint_group(now, app.randomness.bits());
             (id, ChannelType::Group, Some(name), members)
         }
@@ -102,7 +113,7 @@ pub async fn create_channel(
         workspace_id: caller.workspace_id.clone(),
         channel_type,
         name,
-        contract: command.contract,
+        contract: new.contract,
         created_at: now,
         created_by: me.clone(),
         members_version: 1,
@@ -181,7 +192,7 @@ pub(crate) async fn publish(
     let id = PublicationId::mint(app.clock.now(), app.randomness.bits());
     let publication =
         Publication::of_change(id, &channel.id, change, members_version, about, changed);
-    app.publisher.publish(&channel.workspace_id, &publication).await;
+    app.publisher().publish(&channel.workspace_id, &publication).await;
 }
 
 /// Reads one channel that the caller is a member of.

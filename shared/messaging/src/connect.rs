@@ -84,12 +84,12 @@ pub async fn connect(
     if let Some(failed) = failed
         && let Err(error) = app.nodes.report(failed, &caller.workspace_id, &caller.user_id).await
     {
-        app.fleet.log_silence(&error, "a report was not noted");
+        app.fleet().log_silence(&error, "a report was not noted");
     }
     let now = app.clock.now();
-    let fleet = app.fleet.read(app.nodes.as_ref(), now, failed.is_some()).await;
+    let fleet = app.fleet().read(app.nodes.as_ref(), now, failed.is_some()).await;
     let fleet = fleet.map_err(|error| {
-        app.fleet.log_silence(&error, "the fleet is not known");
+        app.fleet().log_silence(&error, "the fleet is not known");
         ConnectError::NoCapacity
     })?;
     let delay = failed.map_or(Duration::ZERO, |failed| ramp(&fleet, failed));
@@ -97,7 +97,7 @@ pub async fn connect(
     let delay = Duration::from_millis(app.randomness.up_to(delay_ms));
     let ttl = delay + limits::TICKET_TTL;
     let ticket_key = app.tickets.key_ids().first().map(String::as_str);
-    app.fleet.log_differing(&fleet, ticket_key);
+    app.fleet().log_differing(&fleet, ticket_key);
     let two = candidates(&caller.workspace_id, &fleet, failed, ticket_key);
     let two = two.get(..2).unwrap_or(&two);
     // The failed node stands last: where there is another, it is not compared with.
@@ -106,7 +106,7 @@ pub async fn connect(
     let expires_at = now.plus(ttl);
     let assigned = |id: &NodeId| assigned(app, caller, &fleet, id, (now, expires_at));
     let node = assigned(&taken).ok_or(ConnectError::NoCapacity)?;
-    app.tally.count(Fact::Connected);
+    app.tally().count(Fact::Connected);
     Ok(Assignment {
         node,
         expires_at,
@@ -130,11 +130,11 @@ async fn reserve(
     let (workspace, user) = (&caller.workspace_id, &caller.user_id);
     match app.nodes.reserve(candidates, ttl, workspace, user).await {
         Ok(taken) => {
-            app.fleet.log_answer();
+            app.fleet().log_answer();
             taken
         }
         Err(error) => {
-            app.fleet.log_silence(&error, "an assignment was not counted");
+            app.fleet().log_silence(&error, "an assignment was not counted");
             candidates.first().cloned()
         }
     }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{Channel, ChannelId, Late, Member, MessageId, NodeId, Timestamp, UserId, WorkspaceId};
+use model::{
+    Channel, ChannelId, LateArrivals, Member, MessageId, NodeId, Timestamp, UserId, WorkspaceId,
+};
 
 use crate::circuit::Circuit;
 use crate::ports::{
@@ -118,7 +120,11 @@ impl ChannelStore for Guarded<dyn ChannelStore> {
         self.write(self.port.bump_members_version(channel)).await
     }
 
-    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
+    async fn mark_late(
+        &self,
+        channel: &ChannelId,
+        late: LateArrivals,
+    ) -> Result<Marking, WriteError> {
         self.write(self.port.mark_late(channel, late)).await
     }
 }

@@ -18,6 +18,7 @@ pub mod ports;
 
 mod access;
 mod app;
+mod contract;
 mod error;
 mod guarded;
 pub mod outage;
@@ -35,4 +36,5 @@ pub mod send;
 pub mod tally;
 
 pub use app::{App, Ports};
+pub use contract::ContractNotServed;
 pub use error::{Refusal, StoreError};

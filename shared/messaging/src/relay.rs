@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::{ChannelId, Late, MessageId, Timestamp, WorkspaceId, limits};
+use model::{ChannelId, LateArrivals, MessageId, Timestamp, WorkspaceId, limits};
 use protocol::publication::Publication;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
@@ -253,7 +253,7 @@ impl State {
         }
         let mut held = None;
         for (channel, (id, at)) in lowest {
-            let late = Late { id, at: now.plus(limits::LATE_AHEAD) };
+            let late = LateArrivals { reread_from: id, until: now.plus(limits::LATE_AHEAD) };
             if self.known.is_marked(channel, late) {
                 continue;
             }

@@ -49,11 +49,11 @@ pub async fn revoke_user(app: &App, caller: &Principal, user: &UserId) -> Result
     app.revocations.revoke(workspace, user, now).await.map_err(StoreError::from)?;
     let id = PublicationId::mint(now, app.randomness.bits());
     let publication = Publication::of_revocation(id, user.clone());
-    let early = app.publisher.publish(workspace, &publication).await;
+    let early = app.publisher().publish(workspace, &publication).await;
     remove_everywhere(app, caller, user).await?;
-    app.tally.count(Fact::Revoked);
+    app.tally().count(Fact::Revoked);
     // Once more for a bus that did not answer before; its guard makes it a no-op otherwise.
-    let late = app.publisher.publish(workspace, &publication).await;
+    let late = app.publisher().publish(workspace, &publication).await;
     let is_told = [early, late].contains(&Outcome::Published);
     if is_told { Ok(()) } else { Err(RevokeError::NodesNotTold) }
 }

@@ -1,7 +1,6 @@
 //! `GET /scroll`: pages of a channel's history, for its members only.
 
-use model::{ChannelId, ErrorCode, KnownMessages, Message, MessageId, limits};
-use protocol::http::Direction;
+use model::{ChannelId, Direction, ErrorCode, KnownMessages, Message, MessageId, limits};
 
 use crate::access::{AccessError, member_channel};
 use crate::app::App;

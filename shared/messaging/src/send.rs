@@ -1,28 +1,14 @@
 //! `POST /messages`: stored exactly once, then published (G1, G2, G3).
 
-use model::{ChannelId, ErrorCode, Message, MessageId, MessageText, Timestamp, limits};
+use model::{ErrorCode, Message, MessageId, NewMessage, Timestamp, limits};
 use protocol::publication::{Origin, Publication};
 
 use crate::access::{AccessError, member_channel};
 use crate::app::App;
+use crate::contract::{self, ContractNotServed};
 use crate::error::{Refusal, StoreError};
 use crate::ports::{Appended, LogEntry, Principal, Redirect, StoredMessage};
 use crate::tally::Fact;
-
-/// A message to be sent.
-#[derive(Debug, Clone)]
-pub struct PostMessage {
-    /// Where.
-    pub channel_id: ChannelId,
-    /// What.
-    pub text: MessageText,
-    /// The client's id: makes every retry safe.
-    pub id: Option<MessageId>,
-    /// The newest message that the sender has seen: the stored id sorts after it (G2).
-    pub after: Option<MessageId>,
-    /// Where its way begins: travels with the publication, for operators.
-    pub origin: Origin,
-}
 
 /// A message that is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +36,9 @@ pub enum PostMessageError {
         /// `id` or `after`.
         field: &'static str,
     },
+    /// Nothing can be sent under the channel's contract.
+    #[error(transparent)]
+    Contract(#[from] ContractNotServed),
     /// The store did not acknowledge: the same request again is safe where it carries an id.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -61,6 +50,7 @@ impl Refusal for PostMessageError {
             Self::ChannelNotFound => ErrorCode::ChannelNotFound,
             Self::IdConflict => ErrorCode::IdConflict,
             Self::IdOutOfRange { .. } => ErrorCode::IdOutOfRange,
+            Self::Contract(ContractNotServed) => ErrorCode::InvalidField,
             Self::Store(error) => error.code(),
         }
     }
@@ -68,6 +58,7 @@ impl Refusal for PostMessageError {
     fn field(&self) -> Option<&'static str> {
         match self {
             Self::IdOutOfRange { field } => Some(field),
+            Self::Contract(ContractNotServed) => Some("channel_id"),
             Self::ChannelNotFound | Self::IdConflict | Self::Store(_) => None,
         }
     }
@@ -82,7 +73,8 @@ impl From<AccessError> for PostMessageError {
     }
 }
 
-/// Stores a message, then offers it to the bus, then answers.
+/// Stores a message, then offers it to the bus, then answers. `origin` is where the call began: it
+/// travels with the publication, for operators.
 ///
 /// # Errors
 /// [`PostMessageError`]. With `Store` the message may be stored; the same command with the same
@@ -93,22 +85,24 @@ impl From<AccessError> for PostMessageError {
 pub async fn post_message(
     app: &App,
     caller: &Principal,
-    command: PostMessage,
+    new: &NewMessage,
+    origin: Origin,
 ) -> Result<Posted, PostMessageError> {
-    let channel = member_channel(app, caller, &command.channel_id).await?;
+    let channel = member_channel(app, caller, &new.channel_id).await?;
+    contract::check(channel.contract)?;
     let now = app.clock.now();
-    if command.after.is_some_and(|after| after.time() > now.plus(limits::AFTER_MAX)) {
+    if new.after.is_some_and(|after| after.time() > now.plus(limits::AFTER_MAX)) {
         return Err(PostMessageError::IdOutOfRange { field: "after" });
     }
-    let sending = Sending { app, caller, command: &command, version: channel.members_version, now };
+    let sending = Sending { app, caller, new, version: channel.members_version, now };
     let (stored, duplicate) = sending.store().await?;
-    app.tally.count(if duplicate { Fact::Duplicate } else { Fact::Stored });
+    app.tally().count(if duplicate { Fact::Duplicate } else { Fact::Stored });
     // A retry publishes again: its first attempt may have died in between. The guard key makes
     // that a no-op; once the guard is gone it would not be one.
     if !duplicate || now.since(stored.message.id.time()) < limits::GUARD_TTL {
-        let publication = Publication::of_message(&stored.message, stored.members_version)
-            .with_origin(command.origin);
-        app.publisher.publish(&caller.workspace_id, &publication).await;
+        let publication =
+            Publication::of_message(&stored.message, stored.members_version).with_origin(origin);
+        app.publisher().publish(&caller.workspace_id, &publication).await;
     }
     Ok(Posted { message: stored.message, duplicate, server_time: now })
 }
@@ -126,14 +120,14 @@ enum Window {
 struct Sending<'a> {
     app: &'a App,
     caller: &'a Principal,
-    command: &'a PostMessage,
+    new: &'a NewMessage,
     version: u64,
     now: Timestamp,
 }
 
 impl Sending<'_> {
     async fn store(&self) -> Result<(StoredMessage, bool), PostMessageError> {
-        let Some(id) = self.command.id else {
+        let Some(id) = self.new.id else {
             return self.put(self.mint()).await;
         };
         match self.window_of(id) {
@@ -154,14 +148,14 @@ impl Sending<'_> {
             return Window::TooFar;
         }
         let is_near = time >= now.minus(limits::PAST) && time <= now.plus(limits::FUTURE);
-        let is_after = self.command.after.is_none_or(|after| id > after);
+        let is_after = self.new.after.is_none_or(|after| id > after);
         if is_near && is_after { Window::Inside } else { Window::Redirected }
     }
 
     /// An id of the server's making: now, and after what the sender had seen.
     fn mint(&self) -> MessageId {
         let after =
-            self.command.after.map(|after| after.time().plus(std::time::Duration::from_millis(1)));
+            self.new.after.map(|after| after.time().plus(std::time::Duration::from_millis(1)));
         let at = after.map_or(self.now, |after| after.max(self.now));
         MessageId::mint(at, self.app.randomness.bits())
     }
@@ -169,9 +163,9 @@ impl Sending<'_> {
     fn stored_as(&self, id: MessageId) -> StoredMessage {
         let message = Message::new(
             id,
-            self.command.channel_id.clone(),
+            self.new.channel_id.clone(),
             self.caller.user_id.clone(),
-            self.command.text.clone(),
+            self.new.text.clone(),
         );
         StoredMessage { message, members_version: self.version }
     }
@@ -190,11 +184,11 @@ impl Sending<'_> {
     ) -> Result<(StoredMessage, bool), PostMessageError> {
         let stored = self.stored_as(self.mint());
         let redirect = Redirect {
-            channel_id: self.command.channel_id.clone(),
+            channel_id: self.new.channel_id.clone(),
             id,
             target: stored.message.id,
             sender_id: self.caller.user_id.clone(),
-            digest: self.command.text.digest(),
+            digest: self.new.text.digest(),
             expires_at: self.now.plus(limits::REDIRECT_TTL),
         };
         let appended = self.app.messages.append_redirected(&redirect, &stored).await;
@@ -206,7 +200,7 @@ impl Sending<'_> {
 
     /// What lies at the client's id is this message (a retry) or another one (a conflict).
     async fn settle(&self, entry: LogEntry) -> Result<(StoredMessage, bool), PostMessageError> {
-        let (sender, text) = (&self.caller.user_id, &self.command.text);
+        let (sender, text) = (&self.caller.user_id, &self.new.text);
         match entry {
             LogEntry::Unknown { .. } => Err(PostMessageError::IdConflict),
             LogEntry::Message(stored) => {
@@ -229,7 +223,7 @@ impl Sending<'_> {
     }
 
     async fn entry(&self, id: MessageId) -> Result<Option<LogEntry>, PostMessageError> {
-        let entry = self.app.messages.entry(&self.command.channel_id, id).await;
+        let entry = self.app.messages.entry(&self.new.channel_id, id).await;
         Ok(entry.map_err(StoreError::from)?)
     }
 }

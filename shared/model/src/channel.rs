@@ -1,6 +1,7 @@
 //! Channels, their members, and what happens to them.
 
 use crate::ids::{ChannelId, MessageId, UserId, WorkspaceId};
+use crate::limits;
 use crate::time::Timestamp;
 
 /// What kind of channel it is. A DM is a channel with exactly two members, for ever.
@@ -61,13 +62,21 @@ impl Contract {
     }
 }
 
-/// The mark of publications that came later than the overlap which clients re-read (G3).
+/// Messages were published later than clients read back by themselves (G3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Late {
-    /// The lowest message that was late.
-    pub id: MessageId,
+pub struct LateArrivals {
+    /// The lowest of these messages: a client that was away has to read again from just before it.
+    pub reread_from: MessageId,
     /// Until when such messages may be published; it may lie some minutes ahead.
-    pub at: Timestamp,
+    pub until: Timestamp,
+}
+
+impl LateArrivals {
+    /// Whether clients that read again for this one find the messages of the other, too.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        self.reread_from <= other.reread_from && self.until >= other.until.minus(limits::OVERLAP)
+    }
 }
 
 /// A channel as the channels table holds it.
@@ -90,7 +99,7 @@ pub struct Channel {
     /// Counts its membership changes, from 1 (G6); 0 is "no view".
     pub members_version: u64,
     /// The last incident of a late relay, if there was one.
-    pub late: Option<Late>,
+    pub late: Option<LateArrivals>,
 }
 
 /// One row of a channel's membership.

@@ -17,10 +17,11 @@ mod invisible;
 mod known;
 mod message;
 mod position;
+mod request;
 mod time;
 mod trace;
 
-pub use channel::{Channel, ChannelChange, ChannelType, Contract, Late, Member};
+pub use channel::{Channel, ChannelChange, ChannelType, Contract, LateArrivals, Member};
 pub use code::{ErrorCode, Retry};
 pub use ids::{
     ChannelId, ConnectionId, IdError, MessageId, NodeId, PublicationId, UserId, WorkspaceId,
@@ -29,5 +30,6 @@ pub use invisible::is_invisible;
 pub use known::{KnownError, KnownMessages, KnownScan};
 pub use message::{Message, MessageText, Rev, RevError, TextDigest, TextError};
 pub use position::{EntryId, Position};
+pub use request::{Direction, NewChannel, NewChannelKind, NewMessage};
 pub use time::Timestamp;
 pub use trace::TraceId;

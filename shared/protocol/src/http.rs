@@ -7,12 +7,9 @@ mod request;
 mod trace;
 
 pub use body::{
-    AddedBody, AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, LateBody,
-    MemberBody, MembersBody, PageBody, PostedBody, RefusedBody,
+    AddedBody, AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody,
+    LateArrivalsBody, MemberBody, MembersBody, PageBody, PostedBody, RefusedBody,
 };
-pub use query::{Direction, Query};
-pub use request::{
-    AddMembersBody, CreateChannelBody, Fields, NewChannel, PostMessageBody, bearer, path_channel,
-    path_user, read_json,
-};
+pub use query::Query;
+pub use request::{AddMembersBody, Fields, bearer, path_channel, path_user, read_json};
 pub use trace::{AMAZON_TRACE, trace};

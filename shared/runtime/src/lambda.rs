@@ -22,11 +22,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::SystemClock;
+use crate::compose;
 use crate::config::{FunctionConfig, ProcessEnv, RelayConfig, refuse};
 use crate::http::{Call, RequestId, attend};
 use crate::metrics::{Metric, document};
 use crate::telemetry::{self, LogFormat};
-use crate::wire::{self, Parts};
 
 /// Runs a function's handler for as long as Lambda keeps the environment.
 ///
@@ -41,8 +41,8 @@ where
         Err(refused) => return refuse(name, &refused.problems),
     };
     telemetry::start(&config.log);
-    let app = match Parts::of_function(&config).await {
-        Ok(parts) => parts.app(),
+    let app = match compose::ports_of_function(&config).await {
+        Ok(ports) => App::new(ports),
         Err(error) => return refuse(name, [error]),
     };
     let format = config.log.format;
@@ -75,7 +75,7 @@ where
     };
     telemetry::start(&config.log);
     let format = config.log.format;
-    let relay = match wire::relay_of_function(&config).await {
+    let relay = match compose::relay_of_function(&config).await {
         Ok(relay) => relay,
         Err(error) => return refuse(name, [error]),
     };

@@ -15,6 +15,7 @@
 
 pub mod certificate;
 pub mod clock;
+pub mod compose;
 pub mod config;
 pub mod http;
 #[cfg(feature = "lambda")]
@@ -23,7 +24,6 @@ pub mod metrics;
 pub mod telemetry;
 pub mod tickets;
 pub mod tokens;
-pub mod wire;
 
 mod jws;
 mod public_keys;

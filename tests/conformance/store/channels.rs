@@ -4,7 +4,7 @@ use std::slice::from_ref;
 
 use futures_util::future;
 use messaging::ports::{Creation, Marking, Standing};
-use model::{Channel, ChannelId, ChannelType, Late, limits};
+use model::{Channel, ChannelId, ChannelType, LateArrivals, limits};
 
 use super::{Stores, at, channel, channel_id, id, member, user, workspace};
 
@@ -51,7 +51,7 @@ async fn a_channel_keeps_all_that_it_holds(stores: Stores) {
         channel_type: ChannelType::Dm,
         name: None,
         members_version: u64::MAX,
-        late: Some(Late { id: id(3, 4), at: at(5) }),
+        late: Some(LateArrivals { reread_from: id(3, 4), until: at(5) }),
         ..channel(1)
     };
     stores.channels.create(&dm).await.unwrap();
@@ -104,7 +104,7 @@ async fn g3_a_late_mark_keeps_the_lowest_id_of_an_incident(stores: Stores) {
     stores.channels.create(&channel(1)).await.unwrap();
     let general = channel_id(1);
     let overlap = u64::try_from(limits::OVERLAP.as_millis()).unwrap();
-    let late = |id_ms, at_ms| Late { id: id(id_ms, 1), at: at(at_ms) };
+    let late = |id_ms, at_ms| LateArrivals { reread_from: id(id_ms, 1), until: at(at_ms) };
     for (given, marking, kept) in [
         (late(500, 1_000), Marking::Marked, late(500, 1_000)),
         // Equal or higher, in the same incident: up to the overlap after the mark.
@@ -126,15 +126,17 @@ async fn g3_the_lowest_of_ten_parallel_late_marks_stays(stores: Stores) {
     stores.channels.create(&channel(1)).await.unwrap();
     let general = channel_id(1);
     let marks = (0..10).map(|n| {
-        stores.channels.mark_late(&general, Late { id: id(100 - n, 1), at: at(1_000 + n) })
+        stores
+            .channels
+            .mark_late(&general, LateArrivals { reread_from: id(100 - n, 1), until: at(1_000 + n) })
     });
     future::try_join_all(marks).await.unwrap();
     let found = stores.channels.channels(&[general]).await.unwrap();
-    assert_eq!(found[0].late, Some(Late { id: id(91, 1), at: at(1_009) }));
+    assert_eq!(found[0].late, Some(LateArrivals { reread_from: id(91, 1), until: at(1_009) }));
 }
 
 async fn g3_a_late_mark_makes_no_channel(stores: Stores) {
-    let late = Late { id: id(1, 1), at: at(1) };
+    let late = LateArrivals { reread_from: id(1, 1), until: at(1) };
     let absent = stores.channels.mark_late(&channel_id(1), late).await.unwrap();
     assert_eq!(absent, Marking::Covered);
     assert_eq!(stores.channels.channels(&[channel_id(1)]).await.unwrap(), []);

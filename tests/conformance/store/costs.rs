@@ -109,7 +109,7 @@ async fn every_other_call_costs_what_its_rows_cost() {
     spent(cost(1, 0.0, 1.0), "bump");
     store.bump_members_version(&channel_id(2)).await.unwrap();
     spent(cost(1, 0.0, 1.0), "bump of no channel");
-    let late = model::Late { id: id(0, 1), at: at(0) };
+    let late = model::LateArrivals { reread_from: id(0, 1), until: at(0) };
     store.mark_late(&general, late).await.unwrap();
     spent(cost(1, 0.0, 1.0), "late mark");
     store.mark_late(&general, late).await.unwrap();

@@ -165,7 +165,7 @@ async fn a_later_refusal_does_not_undo_an_attempt_that_was_lost() {
 async fn a_condition_that_failed_tells_what_is_there_whoever_wrote_it() {
     // A late mark may find its own: it is there, whoever wrote it.
     let (store, _) = scripted(&[Answer::Lost, CONDITION_FAILED]).await;
-    let late = model::Late { id: id(0, 1), at: super::at(0) };
+    let late = model::LateArrivals { reread_from: id(0, 1), until: super::at(0) };
     assert_eq!(store.mark_late(&channel_id(1), late).await.unwrap(), Marking::Covered);
     let (store, _) = scripted(&[CONDITION_FAILED]).await;
     assert_eq!(store.bump_members_version(&channel_id(1)).await.unwrap(), None);

@@ -163,7 +163,7 @@ async fn answer_of_channels(
             read(stores.members.are_settled(&of, &channel, &users, *as_members).await)
         }
         Call::MarkLate { channel, id: random, at: offset } => {
-            let late = model::Late { id: id(0, *random), at: at(*offset) };
+            let late = model::LateArrivals { reread_from: id(0, *random), until: at(*offset) };
             written(stores.channels.mark_late(&channel_id(*channel), late).await)
         }
         Call::PutMembers { workspace: of, channel, users, at: offset } => {

@@ -12,6 +12,7 @@ use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHEN
 use http::{HeaderValue, Method, Request, Response, Uri};
 use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
 use messaging::App;
+use messaging::Ports;
 use messaging::ports::{Clock, Lease, NodeDirectory, Principal};
 use model::{ErrorCode, NodeId, Timestamp, UserId, WorkspaceId};
 use protocol::routes::{self, Function};
@@ -20,7 +21,6 @@ use runtime::config::TokenConfig;
 use runtime::http::{respond, serve};
 use runtime::tickets::SignedTickets;
 use runtime::tokens::{JwtTokens, TokenSigner};
-use runtime::wire::Parts;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
@@ -93,7 +93,7 @@ impl State {
             directory.renew(&lease).await.expect("a directory in memory");
         }
         let store = Arc::new(MemoryStore::new());
-        let parts = Parts {
+        let ports = Ports {
             messages: Arc::<MemoryStore>::clone(&store),
             channels: Arc::<MemoryStore>::clone(&store),
             members: Arc::<MemoryStore>::clone(&store),
@@ -123,7 +123,7 @@ impl State {
             token("alice", "elsewhere", false, 9_000),
             token("alice", "w", false, 0),
         ];
-        let app = parts.app();
+        let app = App::new(ports);
         let group = r#"{"type":"GROUP_CHANNEL","name":"general","members":["bob"]}"#;
         let channel = made(&app, &tokens[0], "/channels", group).await;
         let dm = made(&app, &tokens[0], "/channels", r#"{"type":"DM","members":["bob"]}"#).await;

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use dynamo::{Capacity, CredentialSource, DynamoStore};
 use memory::MemoryStore;
+use messaging::Ports;
 use messaging::ports::{ChannelStore, MemberStore, MessageStore, RevocationStore};
 use node::{Config, Node};
 use runtime::certificate::Certificate;
+use runtime::compose::BusParts;
 use runtime::config::{RedisUrl, StoreConfig};
 use runtime::tokens::NoTokens;
-use runtime::wire::{BusParts, Parts};
 use serde_json::json;
 
 use crate::Failed;
@@ -56,16 +57,16 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
         // The bound of a second is not what is measured.
         handshakes_per_second: u32::MAX,
     };
-    let bus = runtime::wire::redis(&RedisUrl::parse(&setup.redis)?)?;
-    let parts = match &setup.store {
-        Some(endpoint) => parts(store(endpoint, Capacity::default()).await, bus)?,
+    let bus = runtime::compose::redis(&RedisUrl::parse(&setup.redis)?)?;
+    let ports = match &setup.store {
+        Some(endpoint) => ports(store(endpoint, Capacity::default()).await, bus)?,
         None => {
             let store = MemoryStore::new();
             setup.world.fill(&store).await?;
-            parts(MaybeSilent::ordered(store), bus)?
+            ports(MaybeSilent::ordered(store), bus)?
         }
     };
-    let node = Node::bind(config, parts).await?;
+    let node = Node::bind(config, ports).await?;
     let address = node.url().trim_start_matches("ws://").trim_end_matches("/socket");
     let admin = node.admin_address().map(|admin| admin.to_string());
     let about = json!({ "address": address, "node_id": node.node_id().as_str(), "admin": admin });
@@ -75,11 +76,11 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
 }
 
 /// A node's ports.
-pub(crate) fn parts<S>(store: S, bus: BusParts) -> Result<Parts, Failed>
+pub(crate) fn ports<S>(store: S, bus: BusParts) -> Result<Ports, Failed>
 where
     S: MessageStore + ChannelStore + MemberStore + RevocationStore + 'static,
 {
-    Ok(Parts::new(store, bus, Arc::new(NoTokens), Arc::new(world::tickets()?)))
+    Ok(runtime::compose::ports(store, bus, Arc::new(NoTokens), Arc::new(world::tickets()?)))
 }
 
 /// The adapter on an engine at an endpoint. Counts what it costs.
@@ -89,5 +90,5 @@ pub(crate) async fn store(endpoint: &str, capacity: Capacity) -> DynamoStore {
         endpoint: Some(endpoint.to_owned()),
         table_prefix: embedded_stack::TABLE_PREFIX.to_owned(),
     };
-    runtime::wire::store(&config, CredentialSource::local(), capacity).await
+    runtime::compose::store(&config, CredentialSource::local(), capacity).await
 }

@@ -10,7 +10,7 @@ use messaging::ports::{
     Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
     NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
 };
-use model::{Channel, ChannelId, Late, Member, MessageId, Timestamp, UserId, WorkspaceId};
+use model::{Channel, ChannelId, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -107,7 +107,11 @@ impl ChannelStore for MaybeSilent {
         self.inner.bump_members_version(channel).await
     }
 
-    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
+    async fn mark_late(
+        &self,
+        channel: &ChannelId,
+        late: LateArrivals,
+    ) -> Result<Marking, WriteError> {
         self.inner.mark_late(channel, late).await
     }
 }

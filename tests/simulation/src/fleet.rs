@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use memory::Chance;
+use messaging::Ports;
 use node::Node;
-use runtime::wire::Parts;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -16,7 +16,7 @@ use crate::network::{Cable, End, stream};
 use crate::record::lock;
 
 /// Makes the ports of a node's start.
-pub(crate) type MakeParts = Box<dyn Fn(u32) -> Parts + Send + Sync>;
+pub(crate) type MakePorts = Box<dyn Fn(u32) -> Ports + Send + Sync>;
 
 /// All nodes. Clones are one fleet.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ impl std::fmt::Debug for Fleet {
 }
 
 struct State {
-    make_parts: MakeParts,
+    make_ports: MakePorts,
     chance: Chance,
     pipe_bytes: usize,
     running: Mutex<Running>,
@@ -52,9 +52,9 @@ struct Process {
 impl Fleet {
     /// No nodes yet. A pipe of a socket holds `pipe_bytes` each way.
     #[must_use]
-    pub(crate) fn new(make_parts: MakeParts, chance: Chance, pipe_bytes: usize) -> Self {
+    pub(crate) fn new(make_ports: MakePorts, chance: Chance, pipe_bytes: usize) -> Self {
         let running = Mutex::default();
-        Self(Arc::new(State { make_parts, chance, pipe_bytes, running }))
+        Self(Arc::new(State { make_ports, chance, pipe_bytes, running }))
     }
 
     /// Starts one more node.
@@ -62,11 +62,11 @@ impl Fleet {
         let mut running = lock(&self.0.running);
         running.serial += 1;
         let serial = running.serial;
-        let parts = (self.0.make_parts)(serial);
+        let ports = (self.0.make_ports)(serial);
         let (door, streams) = mpsc::channel(DOOR_MAX);
         let (drain, drained) = oneshot::channel();
         let node =
-            Node::handed(format!("ws://{}/socket", authority(serial)), parts, SHARDS, streams);
+            Node::handed(format!("ws://{}/socket", authority(serial)), ports, SHARDS, streams);
         let task = tokio::spawn(node.serve(async {
             // A sender that is gone means that the node was killed, or the run is over.
             if drained.await.is_err() {

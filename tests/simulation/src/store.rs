@@ -10,7 +10,7 @@ use messaging::ports::{
     Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
     NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
 };
-use model::{Channel, ChannelId, Late, Member, MessageId, Timestamp, UserId, WorkspaceId};
+use model::{Channel, ChannelId, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -243,7 +243,11 @@ impl ChannelStore for SimStore {
         self.write(self.inner.bump_members_version(channel)).await
     }
 
-    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
+    async fn mark_late(
+        &self,
+        channel: &ChannelId,
+        late: LateArrivals,
+    ) -> Result<Marking, WriteError> {
         self.write(self.inner.mark_late(channel, late)).await
     }
 }

@@ -10,8 +10,8 @@ use client::{Api, Draft, Outbox};
 use memory::Chance;
 use messaging::ports::{ChannelStore, EventBus, MemberStore};
 use messaging::relay::Relay;
+use messaging::{App, Ports};
 use model::{ChannelId, UserId, WorkspaceId, limits};
-use runtime::wire::Parts;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -124,19 +124,19 @@ impl World {
         let function_clocks: Vec<SimClock> =
             (0..ENVIRONMENTS).map(|_| clock.off_by(skew(&chance, OFF_MS_MAX))).collect();
         let plant = plan.planted.map(Plant::new);
-        let parts = Wiring { redis: redis.clone(), store: store.clone(), plant: plant.clone() };
+        let wiring = Wiring { redis: redis.clone(), store: store.clone(), plant: plant.clone() };
         let environments = function_clocks.iter().zip(FIRST_FUNCTION..);
         let environments =
-            environments.map(|(clock, owner)| parts.parts(owner, clock, &chance.fork()).app());
+            environments.map(|(clock, owner)| App::new(wiring.ports(owner, clock, &chance.fork())));
         let functions = Functions::new(environments.collect(), chance.fork());
         let node_clocks: Arc<Mutex<Vec<SimClock>>> = Arc::default();
         let fleet = {
             let (clock, chance, clocks) = (clock.clone(), chance.fork(), Arc::clone(&node_clocks));
-            let parts = parts.clone();
+            let wiring = wiring.clone();
             let make = move |serial: u32| {
                 let clock = clock.off_by(skew(&chance, OFF_MS_MAX));
                 lock(&clocks).push(clock.clone());
-                parts.parts(FIRST_NODE + serial, &clock, &chance.fork())
+                wiring.ports(FIRST_NODE + serial, &clock, &chance.fork())
             };
             Fleet::new(Box::new(make), Chance::new(seed ^ 1), plan.pipe_bytes)
         };
@@ -161,18 +161,18 @@ impl World {
             clients: AtomicU32::new(0),
             chance,
         }));
-        world.start_relay(&parts);
+        world.start_relay(&wiring);
         world
     }
 
-    fn start_relay(&self, parts: &Wiring) {
+    fn start_relay(&self, wiring: &Wiring) {
         let replay = SimReplay::new(&self.redis, RELAY);
         let replay = match self.plan.planted {
             Some(Planted::WaitWithoutMarker) => replay.without_marker(),
             _ => replay,
         };
         let clock = self.clock.off_by(skew(&self.chance, OFF_MS_MAX));
-        let channels: Arc<dyn ChannelStore> = Arc::new(parts.store.for_process(false));
+        let channels: Arc<dyn ChannelStore> = Arc::new(wiring.store.for_process(false));
         let relay = Relay::new(channels, Arc::new(replay), Arc::new(clock));
         for shard in 0..feed::SHARDS {
             let chance = self.chance.fork();
@@ -317,7 +317,7 @@ struct Wiring {
 
 impl Wiring {
     /// The ports of one process.
-    fn parts(&self, owner: u32, clock: &SimClock, chance: &Chance) -> Parts {
+    fn ports(&self, owner: u32, clock: &SimClock, chance: &Chance) -> Ports {
         let bus = SimBus::new(&self.redis, owner, chance);
         let nodes = Arc::new(bus.directory());
         let store = Arc::new(self.store.for_process(owner >= FIRST_NODE));
@@ -329,7 +329,7 @@ impl Wiring {
             channels = plant.channels(channels);
             members = plant.members(members);
         }
-        Parts {
+        Ports {
             messages: Arc::<SimStore>::clone(&store),
             channels,
             members,

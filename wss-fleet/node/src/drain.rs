@@ -28,7 +28,7 @@ pub(crate) async fn run(hub: &Hub) {
 
 /// Leaves the directory.
 pub(crate) async fn withdraw(hub: &Hub) {
-    let withdrawn = hub.parts.nodes.withdraw(&hub.node_id);
+    let withdrawn = hub.ports.nodes.withdraw(&hub.node_id);
     match tokio::time::timeout(limits::LEASE_RENEW, withdrawn).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(cause = %chain(&error), "the lease was not withdrawn"),
@@ -57,7 +57,7 @@ async fn close_all(hub: &Hub, sockets: &[SocketId], deadline: Instant) {
 /// Random order: sockets that were opened together should not come back together.
 fn shuffled(hub: &Hub) -> Vec<SocketId> {
     let mut keyed: Vec<(u128, SocketId)> =
-        hub.sockets().into_iter().map(|socket| (hub.parts.randomness.bits(), socket)).collect();
+        hub.sockets().into_iter().map(|socket| (hub.ports.randomness.bits(), socket)).collect();
     keyed.sort_unstable();
     keyed.into_iter().map(|(_, socket)| socket).collect()
 }

@@ -163,7 +163,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
     let mut depth = Depth::Whole;
     loop {
         let looked_at = Instant::now();
-        let looks = hub.parts.checkups.iter().map(|checkup| checkup.look(depth));
+        let looks = hub.ports.checkups.iter().map(|checkup| checkup.look(depth));
         match timeout(LOOK_MAX, join_all(looks)).await {
             Ok(found) => {
                 health.overdue.succeeded(Instant::now());

@@ -45,7 +45,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
 async fn renew(hub: &Hub, outage: &Outage) {
     let before = hub.now();
     let lease = lease(hub, before);
-    let renewed = tokio::time::timeout(limits::LEASE_RENEW, hub.parts.nodes.renew(&lease)).await;
+    let renewed = tokio::time::timeout(limits::LEASE_RENEW, hub.ports.nodes.renew(&lease)).await;
     let failure = match renewed {
         Ok(Ok(directory)) => {
             hub.health.note_clock(ahead_ms(before, hub.now(), directory));
@@ -68,7 +68,7 @@ async fn renew(hub: &Hub, outage: &Outage) {
 }
 
 fn lease(hub: &Hub, now: Timestamp) -> Lease {
-    let ticket_keys = hub.parts.tickets.key_ids().iter().take(limits::LEASE_TICKET_KEYS_MAX);
+    let ticket_keys = hub.ports.tickets.key_ids().iter().take(limits::LEASE_TICKET_KEYS_MAX);
     Lease {
         node_id: hub.node_id.clone(),
         url: hub.shown.url.clone(),

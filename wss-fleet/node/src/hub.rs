@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use messaging::Ports;
 use messaging::outage::Outage;
 use messaging::ports::{Ticket, TicketError};
 use model::{ConnectionId, NodeId, Timestamp, WorkspaceId, limits};
 use protocol::close::CloseCode;
-use runtime::wire::Parts;
 use session::{Allowance, Attach, SocketId, SpentTickets};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -77,7 +77,7 @@ pub(crate) struct Hub {
     pub(crate) node_id: NodeId,
     pub(crate) shown: Shown,
     pub(crate) allowed_origins: Vec<String>,
-    pub(crate) parts: Parts,
+    pub(crate) ports: Ports,
     pub(crate) shards: Shards,
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
@@ -103,20 +103,20 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn new(
-        parts: Parts,
+        ports: Ports,
         shown: Shown,
         allowed_origins: Vec<String>,
         handshakes_per_second: u32,
         shards: Shards,
     ) -> Self {
-        let now = parts.clock.now();
-        let health = Health::of(&parts.checkups);
+        let now = ports.clock.now();
+        let health = Health::of(&ports.checkups);
         let metrics = Metrics::new(shards.counts(), shown.certificate_ends_at.is_some());
         Self {
-            node_id: NodeId::mint(now, parts.randomness.bits()),
+            node_id: NodeId::mint(now, ports.randomness.bits()),
             shown,
             allowed_origins,
-            parts,
+            ports,
             shards,
             metrics,
             health,
@@ -138,11 +138,11 @@ impl Hub {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.parts.clock.now()
+        self.ports.clock.now()
     }
 
     pub(crate) fn connection_id(&self) -> ConnectionId {
-        ConnectionId::mint(self.now(), self.parts.randomness.bits())
+        ConnectionId::mint(self.now(), self.ports.randomness.bits())
     }
 
     /// Seconds that the node's certificate is still valid, negative behind its end; `None` without
@@ -202,7 +202,7 @@ impl Hub {
     /// Checks a ticket: ours, of this start, not void, not used.
     pub(crate) fn admit(&self, ticket: &str) -> Result<Ticket, CloseCode> {
         let now = self.now();
-        let ticket = self.parts.tickets.read(ticket).map_err(|error| self.refusal(error))?;
+        let ticket = self.ports.tickets.read(ticket).map_err(|error| self.refusal(error))?;
         if ticket.node_id != self.node_id {
             return Err(CloseCode::Unauthenticated);
         }

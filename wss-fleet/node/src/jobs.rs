@@ -10,8 +10,8 @@ use futures_util::stream::{self, StreamExt as _};
 use messaging::ports::{BusError, Entry, LogEntry, PageQuery, ReadError, Subscription};
 use messaging::publisher::chain;
 use model::{
-    Channel, ChannelId, EntryId, Late, Message, MessageId, Position, PublicationId, Timestamp,
-    UserId, WorkspaceId, limits,
+    Channel, ChannelId, EntryId, LateArrivals, Message, MessageId, Position, PublicationId,
+    Timestamp, UserId, WorkspaceId, limits,
 };
 use protocol::publication::Publication;
 use session::{ChannelMembers, History, Input, LoadedUser};
@@ -105,7 +105,7 @@ impl Source<'_> {
 
     /// Reads a user's channels and tombstone, strongly.
     async fn user(&self, user: &UserId) -> Result<LoadedUser, Failure> {
-        let (members, workspace) = (&self.hub.parts.members, self.workspace);
+        let (members, workspace) = (&self.hub.ports.members, self.workspace);
         let mut channels: Vec<ChannelId> = Vec::new();
         loop {
             let (after, limit) = (channels.last().cloned(), limits::PAGE_ROWS_MAX);
@@ -118,7 +118,7 @@ impl Source<'_> {
         }
         // Last, so that a revocation which deleted some of these rows is seen.
         let users = std::slice::from_ref(user);
-        let revoked = self.hub.parts.revocations.revoked_among(workspace, users);
+        let revoked = self.hub.ports.revocations.revoked_among(workspace, users);
         let is_revoked = !self.call(revoked).await?.is_empty();
         Ok(LoadedUser { is_revoked, channels })
     }
@@ -130,7 +130,7 @@ impl Source<'_> {
         channels: Vec<ChannelId>,
     ) -> (Vec<Input>, Option<(Read, Failure)>) {
         self.hub.metrics.refreshes.inc_by(channels.len() as u64);
-        let versions = match self.call(self.hub.parts.channels.channels(&channels)).await {
+        let versions = match self.call(self.hub.ports.channels.channels(&channels)).await {
             Ok(versions) => versions,
             Err(failure) => return (Vec::new(), Some((Read::Members(channels), failure))),
         };
@@ -162,7 +162,7 @@ impl Source<'_> {
     }
 
     async fn channel(&self, id: &ChannelId) -> Result<Vec<Channel>, Failure> {
-        self.call(self.hub.parts.channels.channels(std::slice::from_ref(id))).await
+        self.call(self.hub.ports.channels.channels(std::slice::from_ref(id))).await
     }
 
     async fn members_of(&self, channel: &ChannelId) -> Result<ChannelMembers, Failure> {
@@ -183,7 +183,7 @@ impl Source<'_> {
         let mut members: Vec<UserId> = Vec::new();
         loop {
             let (after, limit) = (members.last().cloned(), limits::MEMBERS_READ_MAX);
-            let page = self.hub.parts.members.members(channel, after.as_ref(), limit);
+            let page = self.hub.ports.members.members(channel, after.as_ref(), limit);
             let page = self.call(page).await?;
             members.extend(page.rows.into_iter().map(|member| member.user_id));
             if !page.more {
@@ -214,12 +214,12 @@ impl Source<'_> {
     ) -> Result<Option<Vec<Message>>, Failure> {
         let found = self.channel(channel).await?;
         // A mark that was set after the hole began stands for a message that may have fallen into it.
-        let is_recent = |late: &Late| late.at > since.plus(limits::OVERLAP);
+        let is_recent = |late: &LateArrivals| late.until > since.plus(limits::OVERLAP);
         let late = found.first().and_then(|found| found.late).filter(is_recent);
         let from_time = MessageId::first_of(since);
         let mut query = PageQuery {
             channel_id: channel.clone(),
-            lowest: late.map_or(from_time, |late| from_time.min(late.id)),
+            lowest: late.map_or(from_time, |late| from_time.min(late.reread_from)),
             highest: MessageId::last_of(Timestamp::MAX),
             newest_first: false,
             limit: limits::PAGE_ROWS_MAX,
@@ -227,7 +227,7 @@ impl Source<'_> {
         };
         let (mut messages, mut bytes) = (Vec::new(), 0);
         loop {
-            let page = self.call(self.hub.parts.messages.page(&query)).await?;
+            let page = self.call(self.hub.ports.messages.page(&query)).await?;
             let last = page.entries.last().map(LogEntry::id);
             for entry in page.entries {
                 if let LogEntry::Message(stored) = entry {
@@ -253,7 +253,7 @@ impl Source<'_> {
         channel: &ChannelId,
         id: MessageId,
     ) -> Result<Option<Message>, Failure> {
-        Ok(match self.call(self.hub.parts.messages.entry(channel, id)).await? {
+        Ok(match self.call(self.hub.ports.messages.entry(channel, id)).await? {
             Some(LogEntry::Message(stored)) => Some(stored.message),
             Some(LogEntry::Redirect(_) | LogEntry::Unknown { .. }) | None => None,
         })
@@ -263,7 +263,7 @@ impl Source<'_> {
 /// Looks what the stream holds from its supposed tail on. A bus that does not tell is the next
 /// audit's: the link has a watch of its own.
 pub(crate) async fn audit(hub: Arc<Hub>, workspace: WorkspaceId, tail: Position) -> Input {
-    let read = hub.parts.bus.entries(&workspace, Some(tail.entry), AUDIT_ENTRIES).await;
+    let read = hub.ports.bus.entries(&workspace, Some(tail.entry), AUDIT_ENTRIES).await;
     let found = match read {
         Ok(entries) => entries.iter().map(|entry| entry.position).collect(),
         Err(error) => {
@@ -288,7 +288,7 @@ pub(crate) async fn fill(
 
 /// Subscribes, however long it takes: sockets that wait have a deadline of their own.
 pub(crate) async fn subscribe(hub: Arc<Hub>, workspace: WorkspaceId) -> Subscription {
-    until_done(&hub, "subscribing", || hub.parts.bus.subscribe(&workspace)).await
+    until_done(&hub, "subscribing", || hub.ports.bus.subscribe(&workspace)).await
 }
 
 /// Asks the bus again and again, less and less often, until it answers.
@@ -325,7 +325,7 @@ async fn read_stream(
     workspace: &WorkspaceId,
     from: Option<EntryId>,
 ) -> Result<Vec<Entry>, BusError> {
-    let bus = &hub.parts.bus;
+    let bus = &hub.ports.bus;
     let mut entries: Vec<Entry> = Vec::new();
     let mut next = from;
     loop {
@@ -342,7 +342,7 @@ async fn read_stream(
             return Ok(entries);
         }
         if entries.is_empty() {
-            let id = PublicationId::mint(hub.now(), hub.parts.randomness.bits());
+            let id = PublicationId::mint(hub.now(), hub.ports.randomness.bits());
             bus.publish(workspace, &Publication::marker(id)).await?;
         }
         next = entries.last().map(|entry| entry.position.entry);

@@ -43,10 +43,10 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use messaging::Ports;
 use model::{NodeId, limits};
 use runtime::certificate::Certificate;
 use runtime::config::host_of;
-use runtime::wire::Parts;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
@@ -107,7 +107,7 @@ impl Node {
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn bind(config: Config, parts: Parts) -> Result<Self, StartError> {
+    pub async fn bind(config: Config, ports: Ports) -> Result<Self, StartError> {
         let listener = listen(config.listen)?;
         let refused = |source| StartError::Listen { address: config.listen, source };
         let address = listener.local_addr().map_err(refused)?;
@@ -118,9 +118,9 @@ impl Node {
         let tls = config.certificate.as_ref().map(Certificate::server_config);
         let certificate_ends_at = config.certificate.as_ref().map(Certificate::not_after);
         let mut tasks = JoinSet::new();
-        let shards = fanout::Shards::a_core(&mut tasks, Arc::clone(&parts.clock));
+        let shards = fanout::Shards::a_core(&mut tasks, Arc::clone(&ports.clock));
         let hub = Arc::new(Hub::new(
-            parts,
+            ports,
             Shown { url, own_name, certificate_ends_at },
             config.allowed_origins,
             config.handshakes_per_second,
@@ -135,15 +135,15 @@ impl Node {
     #[must_use]
     pub fn handed(
         url: String,
-        parts: Parts,
+        ports: Ports,
         shards: usize,
         streams: mpsc::Receiver<Box<dyn Stream>>,
     ) -> Self {
         let mut tasks = JoinSet::new();
-        let shards = fanout::Shards::start(&mut tasks, shards, Arc::clone(&parts.clock));
+        let shards = fanout::Shards::start(&mut tasks, shards, Arc::clone(&ports.clock));
         let rate = limits::HANDSHAKES_PER_SECOND_MAX;
         let shown = Shown { url, own_name: None, certificate_ends_at: None };
-        let hub = Arc::new(Hub::new(parts, shown, Vec::new(), rate, shards));
+        let hub = Arc::new(Hub::new(ports, shown, Vec::new(), rate, shards));
         Self { hub, door: Door::Handed(streams), admin: None, tasks }
     }
 
@@ -175,7 +175,7 @@ impl Node {
         let _stop = StopOnDrop(Arc::clone(&hub));
         tracing::info!(node = %hub.node_id, url = hub.shown.url, "serving");
         self.tasks.spawn(heartbeat::run(Arc::clone(&hub)));
-        if !hub.parts.checkups.is_empty() {
+        if !hub.ports.checkups.is_empty() {
             self.tasks.spawn(health::run(Arc::clone(&hub)));
         }
         if let Some(admin) = self.admin.take() {

@@ -4,10 +4,11 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use messaging::Ports;
 use messaging::ports::{Depth, Trouble};
 use node::{Config, Node};
+use runtime::compose::ports_of_node;
 use runtime::config::{EXIT_CONFIG, HealthConfig, NodeConfig, ProcessEnv, TASK_ID, refuse};
-use runtime::wire::Parts;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
@@ -37,7 +38,7 @@ fn version() -> ExitCode {
 }
 
 async fn serve() -> ExitCode {
-    let (config, parts) = match configured().await {
+    let (config, ports) = match configured().await {
         Ok(configured) => configured,
         Err(code) => return code,
     };
@@ -59,7 +60,7 @@ async fn serve() -> ExitCode {
         allowed_origins: config.allowed_origins,
         handshakes_per_second: config.handshakes_per_second,
     };
-    match Node::bind(listen, parts).await {
+    match Node::bind(listen, ports).await {
         Ok(node) => {
             node.serve(told_to_stop()).await;
             ExitCode::SUCCESS
@@ -68,22 +69,22 @@ async fn serve() -> ExitCode {
     }
 }
 
-async fn configured() -> Result<(NodeConfig, Parts), ExitCode> {
+async fn configured() -> Result<(NodeConfig, Ports), ExitCode> {
     let config =
         NodeConfig::try_from(&ProcessEnv).map_err(|refused| refuse("node", refused.problems))?;
     runtime::telemetry::start(&config.log);
-    let parts = Parts::of_node(&config).await.map_err(|error| fail(&error, EXIT_CONFIG))?;
-    Ok((config, parts))
+    let ports = ports_of_node(&config).await.map_err(|error| fail(&error, EXIT_CONFIG))?;
+    Ok((config, ports))
 }
 
 /// Looks at what a node would stand on and says it, a line each: for a deployment.
 async fn check() -> ExitCode {
-    let (_, parts) = match configured().await {
+    let (_, ports) = match configured().await {
         Ok(configured) => configured,
         Err(code) => return code,
     };
     let mut is_good = true;
-    for checkup in &parts.checkups {
+    for checkup in &ports.checkups {
         for finding in checkup.look(Depth::Whole).await {
             is_good &= finding.trouble.is_none();
             let verdict = finding.trouble.map_or("ok", Trouble::as_str);

@@ -186,7 +186,7 @@ impl Task {
     /// Random, from 0 to 1.
     fn jitter(&self) -> f64 {
         const STEPS: u32 = 1 << 20;
-        let step = self.hub.parts.randomness.up_to(u64::from(STEPS));
+        let step = self.hub.ports.randomness.up_to(u64::from(STEPS));
         f64::from(u32::try_from(step).unwrap_or(STEPS)) / f64::from(STEPS)
     }
 

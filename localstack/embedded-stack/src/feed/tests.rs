@@ -1,11 +1,11 @@
 use std::path::Path;
 
+use messaging::Ports;
 use messaging::ports::{Appended, StoredMessage};
 use model::{
     Channel, ChannelId, ChannelType, Contract, Message, MessageId, MessageText, Timestamp, UserId,
     WorkspaceId,
 };
-use runtime::wire::Parts;
 
 use super::*;
 use crate::engine::{Engine, EngineData};
@@ -19,7 +19,7 @@ fn channel() -> ChannelId {
     ChannelId::mint_group(Timestamp::from_unix_ms(1), 1)
 }
 
-async fn make_channel(parts: &Parts) {
+async fn make_channel(ports: &Ports) {
     let channel = Channel {
         id: channel(),
         workspace_id: WorkspaceId::parse("w").unwrap(),
@@ -31,18 +31,18 @@ async fn make_channel(parts: &Parts) {
         members_version: 1,
         late: None,
     };
-    parts.channels.create(&channel).await.unwrap();
+    ports.channels.create(&channel).await.unwrap();
 }
 
-async fn store(parts: &Parts, n: u128) -> MessageId {
+async fn store(ports: &Ports, n: u128) -> MessageId {
     let message = Message::new(
-        MessageId::mint(parts.clock.now(), n),
+        MessageId::mint(ports.clock.now(), n),
         channel(),
         UserId::parse("ada").unwrap(),
         MessageText::parse("hi".to_owned()).unwrap(),
     );
     let id = message.id;
-    let stored = parts.messages.append(&StoredMessage { message, members_version: 1 }).await;
+    let stored = ports.messages.append(&StoredMessage { message, members_version: 1 }).await;
     assert_eq!(stored.unwrap(), Appended::Stored);
     id
 }
@@ -59,14 +59,14 @@ async fn until_relayed(stack: &Stack, count: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_stored_by_whomever_is_relayed_in_order() {
     let stack = stack().await;
-    make_channel(stack.parts()).await;
+    make_channel(stack.ports()).await;
     let mut stored = Vec::new();
     for n in 0..250 {
-        stored.push(store(stack.parts(), n).await.into());
+        stored.push(store(stack.ports(), n).await.into());
     }
     until_relayed(&stack, 250).await;
     let workspace = WorkspaceId::parse("w").unwrap();
-    let entries = stack.parts().bus.entries(&workspace, None, 500).await.unwrap();
+    let entries = stack.ports().bus.entries(&workspace, None, 500).await.unwrap();
     let published: Vec<_> = entries.iter().map(|entry| entry.publication.id).collect();
     assert_eq!(published, stored);
     stack.stop().await;
@@ -75,15 +75,15 @@ async fn what_is_stored_by_whomever_is_relayed_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_held_comes_again_and_nothing_twice() {
     let stack = stack().await;
-    make_channel(stack.parts()).await;
+    make_channel(stack.ports()).await;
     let bus = stack.memory_bus().unwrap();
     bus.refuse_replays(1, 2);
     for n in 0..3 {
-        store(stack.parts(), n).await;
+        store(stack.ports(), n).await;
     }
     until_relayed(&stack, 3).await;
     let workspace = WorkspaceId::parse("w").unwrap();
-    assert_eq!(stack.parts().bus.entries(&workspace, None, 9).await.unwrap().len(), 3);
+    assert_eq!(stack.ports().bus.entries(&workspace, None, 9).await.unwrap().len(), 3);
     stack.stop().await;
 }
 
@@ -98,7 +98,7 @@ async fn the_demos_history_is_not_pushed() {
         Checkpoint::in_memory(),
     );
     assert!(!feed.unwrap().is_unused().unwrap(), "the seed is in the stream");
-    let found = stack.parts().channels.channels(&[general]).await.unwrap();
+    let found = stack.ports().channels.channels(&[general]).await.unwrap();
     assert_eq!((found[0].late, stack.relay().counts().relayed), (None, 0));
     stack.stop().await;
 }
@@ -130,8 +130,8 @@ fn a_checkpoint_is_kept_and_garbage_is_none() {
 #[tokio::test]
 async fn a_checkpoint_that_the_engine_never_gave_begins_at_the_beginning() {
     let stack = stack().await;
-    make_channel(stack.parts()).await;
-    store(stack.parts(), 1).await;
+    make_channel(stack.ports()).await;
+    store(stack.ports(), 1).await;
     let mut checkpoint = Checkpoint::in_memory();
     checkpoint.move_to("000000000000000000000");
     let database = stack.engine().unwrap().database().clone();

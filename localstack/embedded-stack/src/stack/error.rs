@@ -6,7 +6,7 @@ use dynamo::SchemaError;
 use messaging::ports::{Cause, DirectoryError};
 use messaging::publisher::chain;
 use runtime::SecretError;
-use runtime::wire::EndpointError;
+use runtime::compose::EndpointError;
 
 use crate::engine::EngineError;
 use crate::secrets::SecretsError;

@@ -3,8 +3,8 @@ use std::path::Path;
 
 use messaging::publisher::chain;
 use messaging::scroll::{Scroll, scroll};
+use model::Direction;
 use model::{ChannelId, MessageId, Timestamp, UserId, WorkspaceId};
-use protocol::http::Direction;
 use runtime::config::RedisUrl;
 
 use super::*;
@@ -95,7 +95,7 @@ async fn a_killed_node_is_gone_and_another_can_be_added() {
     let nodes = StackOptions { nodes: 2, ..options(Data::Memory) };
     let stack = Stack::start(nodes).await.unwrap();
     let known = |fleet: Vec<messaging::ports::FleetNode>| fleet.len();
-    assert_eq!(known(stack.parts().nodes.fleet().await.unwrap()), 2);
+    assert_eq!(known(stack.ports().nodes.fleet().await.unwrap()), 2);
     let victim = stack.nodes().remove(0);
     let address = victim.url.trim_start_matches("ws://").split('/').next().unwrap().to_owned();
     assert!(tokio::net::TcpStream::connect(&address).await.is_ok());
@@ -103,7 +103,7 @@ async fn a_killed_node_is_gone_and_another_can_be_added() {
     assert!(!stack.kill(&victim.node_id).await, "twice");
     assert!(tokio::net::TcpStream::connect(&address).await.is_err(), "still listening");
     // No goodbye: the lease stays until it is too old.
-    assert_eq!(known(stack.parts().nodes.fleet().await.unwrap()), 2);
+    assert_eq!(known(stack.ports().nodes.fleet().await.unwrap()), 2);
     let new = stack.add_node().await.unwrap();
     assert_ne!(new.node_id, victim.node_id);
     assert_eq!(stack.nodes().len(), 2);

@@ -31,7 +31,7 @@ struct Server {
 struct State {
     stored: BTreeMap<ChannelId, BTreeMap<MessageId, Message>>,
     minted: u128,
-    late: Option<Late>,
+    late: Option<LateArrivals>,
     lines: Vec<String>,
     at_once: usize,
     most_at_once: usize,
@@ -81,7 +81,7 @@ impl Server {
         let object = |id: &ChannelId| {
             let late = state
                 .late
-                .map(|late| json!({ "id": late.id.to_string(), "at": late.at.rfc3339() }));
+                .map(|late| json!({ "reread_from": late.reread_from.to_string(), "until": late.until.rfc3339() }));
             json!({
                 "channel_id": id.as_str(), "workspace_id": "demo", "type": "GROUP_CHANNEL",
                 "name": "general", "contract": "persist_first",
@@ -343,7 +343,7 @@ async fn the_late_mark_is_read_where_it_could_matter() {
     sleep(Duration::from_secs(1_800)).await;
     device.tick();
     let at = server.time().plus(limits::LATE_AHEAD);
-    lock(&server.state).late = Some(Late { id: late.id, at });
+    lock(&server.state).late = Some(LateArrivals { reread_from: late.id, until: at });
     server.lines();
     assert!(device.catch_up(Some(&[channel(1)])).await);
     let lines = server.lines();

@@ -196,7 +196,7 @@ fn a_late_mark_after_the_time_in_step_reaches_back_to_the_late_message() {
     inbox.note_channel(&general(), at(0));
     inbox.in_step(at(5 * HOUR_MS));
     inbox.open_gap(None);
-    let late = |id_ms, at_ms| Some(Late { id: id(id_ms), at: at(at_ms) });
+    let late = |id_ms, at_ms| Some(LateArrivals { reread_from: id(id_ms), until: at(at_ms) });
     let from = inbox.catch_up_from(&general(), late(HOUR_MS, 6 * HOUR_MS));
     assert_eq!(from, CatchUpFrom::NewerThan(id(HOUR_MS).previous().unwrap()));
     assert!(inbox.needs_late(&general()));
@@ -214,14 +214,14 @@ fn a_late_mark_reaches_no_further_back_than_a_complete_reading() {
     read_all(&mut inbox, 5 * HOUR_MS, &[&general()]);
     inbox.open_gap(None);
     // It was stored when the reading began, whenever it is published.
-    let late = |id_ms| Some(Late { id: id(id_ms), at: at(6 * HOUR_MS) });
+    let late = |id_ms| Some(LateArrivals { reread_from: id(id_ms), until: at(6 * HOUR_MS) });
     assert_eq!(inbox.catch_up_from(&general(), late(HOUR_MS)), verified(5 * HOUR_MS));
     assert!(!inbox.needs_late(&general()));
     // Hours later one that was stored since is above that.
     read_all(&mut inbox, 5 * HOUR_MS, &[&general()]);
     inbox.in_step(at(9 * HOUR_MS));
     inbox.open_gap(None);
-    let late = Some(Late { id: id(6 * HOUR_MS), at: at(10 * HOUR_MS) });
+    let late = Some(LateArrivals { reread_from: id(6 * HOUR_MS), until: at(10 * HOUR_MS) });
     let from = inbox.catch_up_from(&general(), late);
     assert_eq!(from, CatchUpFrom::NewerThan(id(6 * HOUR_MS).previous().unwrap()));
 }

@@ -1,8 +1,8 @@
 //! The calls of PROTOCOL section 2, and the local ones of section 4.
 
-use model::{Channel, ChannelId, KnownMessages, MessageId, NodeId, UserId};
+use model::{Channel, ChannelId, Direction, KnownMessages, MessageId, NodeId, UserId};
 use protocol::http::call::{self, TokenBody};
-use protocol::http::{AddedBody, ChannelBody, Direction};
+use protocol::http::{AddedBody, ChannelBody};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -34,10 +34,7 @@ impl Api {
         limit: u32,
         direction: Direction,
     ) -> Result<Page, ApiError> {
-        let direction = match direction {
-            Direction::Older => "older",
-            Direction::Newer => "newer",
-        };
+        let direction = direction.as_str();
         let path = format!("/scroll?channel_id={channel}&limit={limit}&direction={direction}");
         self.typed(Method::GET, &with_offset(path, offset), None, Page::read).await
     }

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use protocol::http::Direction;
+use model::Direction;
 use serde_json::json;
 
 use super::*;

@@ -25,7 +25,7 @@ fn redirect() -> Redirect {
     }
 }
 
-fn channel(name: Option<&str>, late: Option<Late>) -> Channel {
+fn channel(name: Option<&str>, late: Option<LateArrivals>) -> Channel {
     let at = Timestamp::from_unix_ms(1_700_000_000_000);
     Channel {
         id: ChannelId::mint_group(at, 1),
@@ -60,7 +60,7 @@ fn a_redirect_is_never_forgotten_early() {
 
 #[test]
 fn channels_survive_the_round_trip() {
-    let late = Late { id: MessageId::MIN, at: Timestamp::from_unix_ms(5) };
+    let late = LateArrivals { reread_from: MessageId::MIN, until: Timestamp::from_unix_ms(5) };
     for channel in [channel(Some("général"), None), channel(None, None), channel(None, Some(late))]
     {
         assert_eq!(decode_channel(&encode_channel(&channel)), Ok(channel));

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use model::{
-    Channel, ChannelId, Late, Member, Message, MessageId, TextDigest, Timestamp, UserId,
+    Channel, ChannelId, LateArrivals, Member, Message, MessageId, TextDigest, Timestamp, UserId,
     WorkspaceId,
 };
 
@@ -217,7 +217,11 @@ pub trait ChannelStore: Send + Sync + Debug {
     ///
     /// # Errors
     /// [`WriteError`]. Repeating it is safe.
-    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError>;
+    async fn mark_late(
+        &self,
+        channel: &ChannelId,
+        late: LateArrivals,
+    ) -> Result<Marking, WriteError>;
 }
 
 /// A page of rows that are found by name.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use model::{Channel, ChannelId, Late, WorkspaceId, limits};
+use model::{Channel, ChannelId, LateArrivals, WorkspaceId, limits};
 
 /// Channels by id; when there are too many, all are forgotten. What is not in it is not known.
 #[derive(Debug, Default)]
@@ -12,7 +12,7 @@ pub(super) struct KnownChannels(Mutex<HashMap<ChannelId, Known>>);
 #[derive(Debug)]
 struct Known {
     workspace: WorkspaceId,
-    late: Option<Late>,
+    late: Option<LateArrivals>,
 }
 
 impl KnownChannels {
@@ -31,13 +31,13 @@ impl KnownChannels {
 
     /// Whether the store's mark is known to cover this one, by the rule of
     /// [`mark_late`](crate::ports::ChannelStore::mark_late).
-    pub(super) fn is_marked(&self, channel: &ChannelId, late: Late) -> bool {
-        let covers = |mark: Late| mark.id <= late.id && mark.at >= late.at.minus(limits::OVERLAP);
-        self.lock().get(channel).and_then(|known| known.late).is_some_and(covers)
+    pub(super) fn is_marked(&self, channel: &ChannelId, late: LateArrivals) -> bool {
+        let known = self.lock().get(channel).and_then(|known| known.late);
+        known.is_some_and(|known| known.covers(late))
     }
 
     /// Notes the mark that the store has now.
-    pub(super) fn mark(&self, channel: &ChannelId, late: Late) {
+    pub(super) fn mark(&self, channel: &ChannelId, late: LateArrivals) {
         if let Some(known) = self.lock().get_mut(channel) {
             known.late = Some(late);
         }

@@ -7,18 +7,14 @@ use messaging::connect::connect;
 use messaging::members::{ChangeMembersError, add_member, list_members, remove_member};
 use messaging::ports::Creation;
 use messaging::revoke::revoke_user;
-use model::{ChannelId, Contract, ErrorCode, limits};
+use model::{ChannelId, Contract, ErrorCode, NewChannel, NewChannelKind, limits};
 use protocol::close::CloseCode;
-use protocol::http::{CreateChannelBody, NewChannel};
 use protocol::publication::Payload;
 
 use crate::rig::{Rig, caller, stranger, user, workspace};
 
-fn dm(other: &str) -> CreateChannelBody {
-    CreateChannelBody {
-        channel: NewChannel::Dm { other: user(other) },
-        contract: Contract::PersistFirst,
-    }
+fn dm(other: &str) -> NewChannel {
+    NewChannel { kind: NewChannelKind::Dm { other: user(other) }, contract: Contract::PersistFirst }
 }
 
 async fn members(rig: &Rig, channel: &ChannelId) -> BTreeSet<String> {

@@ -11,7 +11,7 @@ use messaging::ports::{
     ChannelStore, Creation, Marking, MemberStore, ReadError, Standing, WriteError,
 };
 use messaging::revoke::revoke_user;
-use model::{Channel, ChannelChange, ChannelId, ErrorCode, Late, UserId};
+use model::{Channel, ChannelChange, ChannelId, ErrorCode, LateArrivals, UserId};
 use protocol::frame::ServerFrame;
 use protocol::publication::{ChannelRecipients, Payload};
 
@@ -97,7 +97,11 @@ impl ChannelStore for RemovedMeanwhile {
         self.store.bump_members_version(channel).await
     }
 
-    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
+    async fn mark_late(
+        &self,
+        channel: &ChannelId,
+        late: LateArrivals,
+    ) -> Result<Marking, WriteError> {
         self.store.mark_late(channel, late).await
     }
 }

@@ -14,7 +14,7 @@ use crate::rig::{Rig, user};
 /// A rig whose sends publish nothing, and a relay over the same ports.
 fn rig() -> (Rig, Relay) {
     let rig = Rig::new();
-    rig.app.publisher.switch(false);
+    rig.app.publisher().switch(false);
     let relay = Relay::new(rig.store.clone(), rig.bus.clone(), rig.clock.clone());
     (rig, relay)
 }
@@ -57,7 +57,7 @@ async fn stored_ago(rig: &Rig, channel: &ChannelId, ago: Duration, n: u128) -> M
     id
 }
 
-async fn mark(rig: &Rig, channel: &ChannelId) -> Option<model::Late> {
+async fn mark(rig: &Rig, channel: &ChannelId) -> Option<model::LateArrivals> {
     rig.store.channels(std::slice::from_ref(channel)).await.unwrap()[0].late
 }
 
@@ -80,7 +80,7 @@ async fn g3_what_no_send_published_the_relay_publishes_in_order_and_once() {
     assert_eq!((counts.relayed, counts.appended, counts.lag_ms), (60, 20, 19));
     // As its send would have done it: text, sender, and the version that the send read (G6).
     let sent_now = rig.published().await;
-    rig.app.publisher.switch(true);
+    rig.app.publisher().switch(true);
     rig.bus.flush(&crate::rig::workspace());
     for (entry, record) in sent_now.iter().zip(&records) {
         let Record::Stored(LogEntry::Message(stored)) = record else { panic!("a message") };
@@ -97,7 +97,7 @@ async fn g3_what_no_send_published_the_relay_publishes_in_order_and_once() {
 #[tokio::test]
 async fn g3_what_the_send_published_is_a_no_op_for_the_relay() {
     let (rig, relay) = rig();
-    rig.app.publisher.switch(true);
+    rig.app.publisher().switch(true);
     let channel = rig.group("alice", &[]).await.id;
     rig.post("alice", &channel, "hi").await;
     let before = published(&rig).await;
@@ -261,7 +261,7 @@ async fn g3_a_message_relayed_late_marks_its_channel_once_an_incident_with_the_l
     assert_eq!(relay.relay(&newest_first).await, Outcome::Relayed);
     assert_eq!(relay.relay(&records(&rig.store, &punctual).await).await, Outcome::Relayed);
     let marked = mark(&rig, &channel).await.unwrap();
-    assert!(higher > lowest && marked.id == lowest, "the lowest of both");
+    assert!(higher > lowest && marked.reread_from == lowest, "the lowest of both");
     assert_eq!(mark(&rig, &punctual).await, None);
     assert_eq!(relay.counts().late, 2);
     // More of the same incident: no further write. The mark holds for whatever is published until
@@ -271,7 +271,7 @@ async fn g3_a_message_relayed_late_marks_its_channel_once_an_incident_with_the_l
         stored_ago(&rig, &channel, ago(0), 10 + seconds).await;
         relay.relay(&records(&rig.store, &channel).await).await;
         let now = messaging::ports::Clock::now(rig.clock.as_ref());
-        assert!(mark(&rig, &channel).await == Some(marked) && marked.at > now);
+        assert!(mark(&rig, &channel).await == Some(marked) && marked.until > now);
     }
     assert_eq!(rig.store.calls()["mark_late"], 1);
     // Another environment finds it, and writes nothing either.
@@ -281,16 +281,20 @@ async fn g3_a_message_relayed_late_marks_its_channel_once_an_incident_with_the_l
     // A lower one moves it; a later incident replaces it.
     let lower = stored_ago(&rig, &channel, Duration::from_secs(7_200), 30).await;
     other.relay(&records(&rig.store, &channel).await).await;
-    assert_eq!(mark(&rig, &channel).await.unwrap().id, lower);
+    assert_eq!(mark(&rig, &channel).await.unwrap().reread_from, lower);
     relay.relay(&records(&rig.store, &channel).await).await;
-    assert_eq!(mark(&rig, &channel).await.unwrap().id, lower, "not raised by who did not know");
+    assert_eq!(
+        mark(&rig, &channel).await.unwrap().reread_from,
+        lower,
+        "not raised by who did not know"
+    );
     rig.clock.advance(limits::OVERLAP * 3);
     let next = stored_ago(&rig, &channel, ago(5), 40).await;
     let last = records(&rig.store, &channel).await.into_iter().filter(|record| {
         matches!(record, Record::Stored(LogEntry::Message(stored)) if stored.message.id == next)
     });
     relay.relay(&last.collect::<Vec<_>>()).await;
-    assert_eq!(mark(&rig, &channel).await.unwrap().id, next);
+    assert_eq!(mark(&rig, &channel).await.unwrap().reread_from, next);
 }
 
 #[tokio::test]

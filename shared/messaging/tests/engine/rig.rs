@@ -4,19 +4,16 @@ use std::sync::Arc;
 
 use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
 use messaging::channels::create_channel;
-use messaging::fleet::FleetView;
 use messaging::ports::{
     ChannelStore, Entry, EventBus, Lease, NodeDirectory, Principal, Ticket, TicketError, Tickets,
     TokenError, TokenVerifier,
 };
-use messaging::publisher::Publisher;
-use messaging::send::{PostMessage, PostMessageError, Posted, post_message};
-use messaging::tally::Tally;
+use messaging::send::{PostMessageError, Posted, post_message};
 use messaging::{App, Ports};
 use model::{
-    Channel, ChannelId, Contract, MessageId, MessageText, Timestamp, TraceId, UserId, WorkspaceId,
+    Channel, ChannelId, Contract, MessageId, MessageText, NewChannel, NewChannelKind, NewMessage,
+    Timestamp, TraceId, UserId, WorkspaceId,
 };
-use protocol::http::{CreateChannelBody, NewChannel};
 use protocol::publication::Origin;
 
 pub(crate) struct Rig {
@@ -46,35 +43,33 @@ impl Rig {
         let store = Arc::new(MemoryStore::new());
         let bus = Arc::new(MemoryBus::new(clock.clone()));
         let directory = Arc::new(MemoryDirectory::new(clock.clone()));
-        let tally = Arc::<Tally>::default();
         let app = App::new(Ports {
             messages: store.clone(),
             channels: channels(store.clone()),
             members: store.clone(),
             revocations: store.clone(),
-            publisher: Publisher::new(bus.clone(), clock.clone(), tally.clone()),
+            bus: bus.clone(),
             nodes: directory.clone(),
-            fleet: FleetView::default(),
             tokens: Arc::new(NoTokens),
             tickets: Arc::new(NamedTickets(vec!["our-key".to_owned()])),
             clock: clock.clone(),
             randomness: Arc::new(SeededRandomness::new(7)),
-            tally,
+            checkups: Vec::new(),
         });
         Self { app, clock, store, bus, directory }
     }
 
     pub(crate) async fn group(&self, creator: &str, members: &[&str]) -> Channel {
         let members = members.iter().map(|name| user(name)).collect();
-        let channel = NewChannel::Group { name: "general".to_owned(), members };
-        let body = CreateChannelBody { channel, contract: Contract::PersistFirst };
-        create_channel(&self.app, &caller(creator), body).await.unwrap().0
+        let kind = NewChannelKind::Group { name: "general".to_owned(), members };
+        let new = NewChannel { kind, contract: Contract::PersistFirst };
+        create_channel(&self.app, &caller(creator), new).await.unwrap().0
     }
 
     pub(crate) async fn dm(&self, one: &str, other: &str) -> Channel {
-        let channel = NewChannel::Dm { other: user(other) };
-        let body = CreateChannelBody { channel, contract: Contract::PersistFirst };
-        create_channel(&self.app, &caller(one), body).await.unwrap().0
+        let kind = NewChannelKind::Dm { other: user(other) };
+        let new = NewChannel { kind, contract: Contract::PersistFirst };
+        create_channel(&self.app, &caller(one), new).await.unwrap().0
     }
 
     pub(crate) async fn post(&self, sender: &str, channel: &ChannelId, text: &str) -> Posted {
@@ -90,9 +85,8 @@ impl Rig {
         after: Option<MessageId>,
     ) -> Result<Posted, PostMessageError> {
         let text = MessageText::parse(text.to_owned()).unwrap();
-        let command =
-            PostMessage { channel_id: channel.clone(), text, id, after, origin: origin() };
-        post_message(&self.app, &caller(sender), command).await
+        let new = NewMessage { channel_id: channel.clone(), text, id, after };
+        post_message(&self.app, &caller(sender), &new, origin()).await
     }
 
     /// The id that a client mints at an offset from the server's clock.

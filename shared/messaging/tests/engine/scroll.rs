@@ -1,7 +1,7 @@
 use messaging::Refusal;
 use messaging::scroll::{Page, Scroll, ScrollError, scroll};
+use model::Direction;
 use model::{ChannelId, ErrorCode, KnownMessages, MessageId, limits};
-use protocol::http::Direction;
 
 use crate::rig::{Rig, caller};
 

@@ -153,7 +153,7 @@ async fn g3_what_is_stored_is_answered_whatever_the_bus_says() {
         let posted = rig.send("alice", &channel, "hi", id, None).await.unwrap();
         assert!(before.elapsed() <= limits::PUBLISH_DEADLINE + Duration::from_millis(5));
         assert_eq!(rig.published().await.len(), 1, "the creation alone");
-        let counted = rig.app.tally.take();
+        let counted = rig.app.tally().take();
         assert!(counted.contains(&(Fact::PublishFailed, 1)), "{counted:?}");
         // Its retry publishes what the first attempt could not.
         let retry = rig.send("alice", &channel, "hi", id, None).await.unwrap();
@@ -195,7 +195,7 @@ async fn g3_nothing_is_published_that_is_not_stored() {
 
 #[tokio::test]
 async fn g8_tenants_and_non_members_get_one_answer() {
-    use messaging::send::{PostMessage, post_message};
+    use messaging::send::post_message;
     let rig = Rig::new();
     let channel = rig.group("alice", &["bob"]).await.id;
     let text = model::MessageText::parse("hi".to_owned()).unwrap();
@@ -205,17 +205,9 @@ async fn g8_tenants_and_non_members_get_one_answer() {
         (stranger("alice"), channel),
         (caller("alice"), absent),
     ] {
-        let command = PostMessage {
-            channel_id,
-            text: text.clone(),
-            id: None,
-            after: None,
-            origin: crate::rig::origin(),
-        };
-        assert_eq!(
-            code(post_message(&rig.app, &caller, command).await),
-            ErrorCode::ChannelNotFound
-        );
+        let new = model::NewMessage { channel_id, text: text.clone(), id: None, after: None };
+        let posted = post_message(&rig.app, &caller, &new, crate::rig::origin()).await;
+        assert_eq!(code(posted), ErrorCode::ChannelNotFound);
     }
 }
 
@@ -259,16 +251,16 @@ async fn g3_one_id_in_two_channels_is_two_messages_and_both_are_published() {
 async fn what_sends_did_is_counted_by_guarantee() {
     let rig = Rig::new();
     let channel = rig.group("alice", &["bob"]).await.id;
-    rig.app.tally.take();
+    rig.app.tally().take();
     let id = Some(rig.id_at(0, 1));
     for _ in 0..2 {
         rig.send("alice", &channel, "hi", id, None).await.unwrap();
     }
-    let taken = rig.app.tally.take();
+    let taken = rig.app.tally().take();
     assert_eq!(taken, [(Fact::Stored, 1), (Fact::Duplicate, 1), (Fact::Published, 2)]);
     rig.bus.fail_publishes(PublishFault::Refused, 1);
     rig.post("alice", &channel, "refused").await;
-    assert_eq!(rig.app.tally.take(), [(Fact::Stored, 1), (Fact::PublishFailed, 1)]);
+    assert_eq!(rig.app.tally().take(), [(Fact::Stored, 1), (Fact::PublishFailed, 1)]);
     rig.bus.fail_publishes(PublishFault::Hang, u64::from(limits::PUBLISH_TIMEOUTS_MAX));
     for _ in 0..=limits::PUBLISH_TIMEOUTS_MAX {
         rig.post("alice", &channel, "not in time, then not at all").await;
@@ -280,7 +272,7 @@ async fn what_sends_did_is_counted_by_guarantee() {
         (Fact::PublishTimedOut, timeouts),
         (Fact::PublishSkipped, 1),
     ];
-    assert_eq!(rig.app.tally.take(), expected);
+    assert_eq!(rig.app.tally().take(), expected);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use memory::MemoryStore;
 use messaging::Refusal;
 use messaging::channels::read_channel;
 use messaging::ports::{ChannelStore, Creation, Marking, ReadError, Standing, WriteError};
-use model::{Channel, ChannelId, ErrorCode, Late, UserId, limits};
+use model::{Channel, ChannelId, ErrorCode, LateArrivals, UserId, limits};
 
 use crate::rig::{Rig, caller};
 
@@ -51,7 +51,11 @@ impl ChannelStore for Troubled {
         self.store.bump_members_version(channel).await
     }
 
-    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
+    async fn mark_late(
+        &self,
+        channel: &ChannelId,
+        late: LateArrivals,
+    ) -> Result<Marking, WriteError> {
         self.store.mark_late(channel, late).await
     }
 }

@@ -44,17 +44,17 @@ pub struct ChannelBody {
     pub created_by: String,
     /// Counts membership changes.
     pub members_version: u64,
-    /// The last incident of a late relay.
-    pub late: Option<LateBody>,
+    /// Messages that were published later than clients read back by themselves.
+    pub late: Option<LateArrivalsBody>,
 }
 
-/// The mark of a publication later than the overlap.
+/// Messages that were published later than clients read back by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LateBody {
-    /// The lowest late message.
-    pub id: String,
-    /// When, RFC 3339.
-    pub at: String,
+pub struct LateArrivalsBody {
+    /// The lowest of these messages.
+    pub reread_from: String,
+    /// Until when such messages may be published, RFC 3339.
+    pub until: String,
 }
 
 impl ChannelBody {
@@ -70,9 +70,10 @@ impl ChannelBody {
             created_at: channel.created_at.rfc3339(),
             created_by: channel.created_by.to_string(),
             members_version: channel.members_version,
-            late: channel
-                .late
-                .map(|late| LateBody { id: late.id.to_string(), at: late.at.rfc3339() }),
+            late: channel.late.map(|late| LateArrivalsBody {
+                reread_from: late.reread_from.to_string(),
+                until: late.until.rfc3339(),
+            }),
         }
     }
 }

@@ -1,15 +1,15 @@
 //! The client's side of a call: writing requests, reading answers.
 
 use model::{
-    Channel, ChannelId, ChannelType, Contract, ErrorCode, Late, Member, MessageId, Timestamp,
-    UserId, WorkspaceId,
+    Channel, ChannelId, ChannelType, Contract, ErrorCode, LateArrivals, Member, MessageId,
+    Timestamp, UserId, WorkspaceId,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{ChannelBody, LateBody, MemberBody};
+use super::{ChannelBody, LateArrivalsBody, MemberBody};
 
 /// The body of `POST /messages`.
 #[must_use]
@@ -125,9 +125,10 @@ impl ChannelBody {
     }
 }
 
-impl LateBody {
-    fn read(&self) -> Option<Late> {
-        Some(Late { id: self.id.parse().ok()?, at: instant(&self.at)? })
+impl LateArrivalsBody {
+    fn read(&self) -> Option<LateArrivals> {
+        let reread_from = self.reread_from.parse().ok()?;
+        Some(LateArrivals { reread_from, until: instant(&self.until)? })
     }
 }
 
@@ -150,7 +151,9 @@ mod tests {
     use http::header::CONTENT_TYPE;
 
     use super::*;
-    use crate::http::{CreateChannelBody, NewChannel, PostMessageBody, read_json};
+    use model::{NewChannel, NewChannelKind, NewMessage};
+
+    use crate::http::read_json;
 
     fn fields(body: &Value) -> crate::http::Fields {
         let mut headers = HeaderMap::new();
@@ -163,17 +166,17 @@ mod tests {
         let channel_id = ChannelId::mint_group(Timestamp::from_unix_ms(1), 1);
         let id = MessageId::mint(Timestamp::from_unix_ms(9), 9);
         let body = post_message(&channel_id, "hi", Some(id), None);
-        let read = PostMessageBody::try_from(fields(&body)).unwrap();
+        let read = NewMessage::try_from(fields(&body)).unwrap();
         assert_eq!((read.channel_id, read.id, read.after), (channel_id, Some(id), None));
 
         let other = UserId::parse("bob").unwrap();
-        let read = CreateChannelBody::try_from(fields(&create_dm(&other))).unwrap();
-        assert_eq!(read.channel, NewChannel::Dm { other: other.clone() });
+        let read = NewChannel::try_from(fields(&create_dm(&other))).unwrap();
+        assert_eq!(read.kind, NewChannelKind::Dm { other: other.clone() });
         let body = create_group("general", std::slice::from_ref(&other));
-        let read = CreateChannelBody::try_from(fields(&body)).unwrap();
+        let read = NewChannel::try_from(fields(&body)).unwrap();
         assert_eq!(
-            read.channel,
-            NewChannel::Group { name: "general".into(), members: vec![other] }
+            read.kind,
+            NewChannelKind::Group { name: "general".into(), members: vec![other] }
         );
     }
 
@@ -189,7 +192,7 @@ mod tests {
             created_at: at,
             created_by: "a".parse().unwrap(),
             members_version: 3,
-            late: Some(Late { id: MessageId::mint(at, 5), at }),
+            late: Some(LateArrivals { reread_from: MessageId::mint(at, 5), until: at }),
         };
         assert_eq!(ChannelBody::of(&channel).read(), Some(channel));
         assert_eq!(instant("1970-01-01T01:00:00+01:00"), Some(Timestamp::from_unix_ms(0)));

@@ -1,19 +1,9 @@
 //! Queries: unknown parameters are ignored, repeated ones refused.
 
-use model::{ChannelId, ErrorCode, KnownMessages, MessageId, NodeId, UserId, limits};
+use model::{ChannelId, Direction, ErrorCode, KnownMessages, MessageId, NodeId, UserId, limits};
 use percent_encoding::percent_decode_str;
 
 use crate::problem::Problem;
-
-/// Which way a page goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Direction {
-    /// Newest first.
-    #[default]
-    Older,
-    /// Oldest first.
-    Newer,
-}
 
 /// The parameters of a request.
 #[derive(Debug, Clone, Default)]
@@ -72,9 +62,8 @@ impl Query {
     /// `invalid_direction`, `invalid_field` if repeated.
     pub fn direction(&self) -> Result<Direction, Problem> {
         match self.one("direction")? {
-            None | Some("older") => Ok(Direction::Older),
-            Some("newer") => Ok(Direction::Newer),
-            Some(_) => Err(ErrorCode::InvalidDirection.into()),
+            None => Ok(Direction::default()),
+            Some(text) => Direction::parse(text).ok_or_else(|| ErrorCode::InvalidDirection.into()),
         }
     }
 

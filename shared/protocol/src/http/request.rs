@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use model::{
-    ChannelId, Contract, ErrorCode, MessageId, MessageText, TextError, UserId, is_invisible, limits,
+    ChannelId, Contract, ErrorCode, MessageId, MessageText, NewChannel, NewChannelKind, NewMessage,
+    TextError, UserId, is_invisible, limits,
 };
 use serde_json::{Map, Value};
 
@@ -104,19 +105,7 @@ fn known_form(name: String) -> Cow<'static, str> {
 }
 
 /// The body of `POST /messages`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PostMessageBody {
-    /// Where.
-    pub channel_id: ChannelId,
-    /// What.
-    pub text: MessageText,
-    /// The client's id: makes every retry safe.
-    pub id: Option<MessageId>,
-    /// The newest message that the sender has seen.
-    pub after: Option<MessageId>,
-}
-
-impl TryFrom<Fields> for PostMessageBody {
+impl TryFrom<Fields> for NewMessage {
     type Error = Problem;
 
     fn try_from(mut fields: Fields) -> Result<Self, Problem> {
@@ -143,32 +132,7 @@ fn text_problem(error: TextError) -> Problem {
 }
 
 /// The body of `POST /channels`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CreateChannelBody {
-    /// Which kind, and with whom.
-    pub channel: NewChannel,
-    /// The delivery contract.
-    pub contract: Contract,
-}
-
-/// A channel to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NewChannel {
-    /// A group with a name.
-    Group {
-        /// 1-80 characters.
-        name: String,
-        /// At most 100, distinct; the caller may be among them.
-        members: Vec<UserId>,
-    },
-    /// A DM with one other user.
-    Dm {
-        /// Who; not yet known to be another than the caller.
-        other: UserId,
-    },
-}
-
-impl TryFrom<Fields> for CreateChannelBody {
+impl TryFrom<Fields> for NewChannel {
     type Error = Problem;
 
     fn try_from(mut fields: Fields) -> Result<Self, Problem> {
@@ -178,23 +142,22 @@ impl TryFrom<Fields> for CreateChannelBody {
         let members = members_of(&mut fields)?;
         fields.finish()?;
         let contract = match contract.as_deref().map(Contract::parse) {
-            None | Some(Some(Contract::PersistFirst)) => Contract::PersistFirst,
-            Some(_) => {
-                return Err(Problem::invalid_field("contract", "Only persist_first is served"));
-            }
+            None => Contract::default(),
+            Some(Some(contract)) => contract,
+            Some(None) => return Err(Problem::invalid_field("contract", "Not a contract")),
         };
-        let channel = match (kind.as_str(), name) {
+        let kind = match (kind.as_str(), name) {
             ("GROUP_CHANNEL", Some(name)) => {
-                NewChannel::Group { name: channel_name(name)?, members }
+                NewChannelKind::Group { name: channel_name(name)?, members }
             }
             ("GROUP_CHANNEL", None) => {
                 return Err(Problem::invalid_field("name", "The field is missing"));
             }
-            ("DM", None) => NewChannel::Dm { other: the_other(members)? },
+            ("DM", None) => NewChannelKind::Dm { other: the_other(members)? },
             ("DM", Some(_)) => return Err(Problem::invalid_field("name", "A DM has no name")),
             _ => return Err(Problem::invalid_field("type", "Neither GROUP_CHANNEL nor DM")),
         };
-        Ok(Self { channel, contract })
+        Ok(Self { kind, contract })
     }
 }
 

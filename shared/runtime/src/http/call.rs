@@ -152,7 +152,7 @@ impl Call {
     /// counted since the last line, and how the call ended.
     #[must_use]
     pub fn document(&self, app: &App, function: &str) -> String {
-        let facts = app.tally.take().into_iter();
+        let facts = app.tally().take().into_iter();
         let mut metrics: Vec<Metric> =
             facts.map(|(fact, count)| Metric::count(fact.as_str(), count)).collect();
         let ending = match (self.status, self.code()) {

@@ -2,17 +2,18 @@ use std::sync::Arc;
 
 use dynamo::{Capacity, CredentialSource};
 use memory::{ManualClock, MemoryBus, MemoryDirectory};
+use messaging::Ports;
 use messaging::ports::Clock;
 use messaging::tally::Fact;
 use model::{Timestamp, UserId, WorkspaceId};
 use serde_json::Value;
 
 use super::*;
+use crate::compose::{ports, store};
 use crate::config::{StoreConfig, TokenConfig};
 use crate::secret::Secrets;
 use crate::tickets::SignedTickets;
 use crate::tokens::{JwtTokens, TokenSigner};
-use crate::wire::{Parts, store};
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 
@@ -40,8 +41,8 @@ async fn app() -> App {
     let bus = Arc::new(MemoryBus::new(Arc::clone(&clock)));
     let nodes = Arc::new(MemoryDirectory::new(Arc::clone(&clock)));
     let tickets = Arc::new(SignedTickets::new(&Secrets::parse(&"t".repeat(32)).unwrap()));
-    let parts = Parts::new(store, (bus, nodes), Arc::new(tokens()), tickets);
-    Parts { clock, ..parts }.app()
+    let ports = ports(store, (bus, nodes), Arc::new(tokens()), tickets);
+    App::new(Ports { clock, ..ports })
 }
 
 fn body(response: &Response<Bytes>) -> Value {
@@ -159,7 +160,7 @@ async fn call(app: &App, headers: &[(&'static str, &str)], status: u16) -> Call 
         assert!(route(&request).is_ok());
         let notes = Notes::of(&request);
         notes.message(MessageId::mint(NOW, 1), false);
-        app.tally.count(Fact::Stored);
+        app.tally().count(Fact::Stored);
         let failed = StoreError::Unavailable("the table is gone".into());
         let result = if status == 200 {
             Ok(Answer::ok(&origin(&app, &request).trace.to_string()))

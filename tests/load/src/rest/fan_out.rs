@@ -33,9 +33,9 @@ impl FanOut {
         let store = MemoryStore::new();
         world.fill(&store).await?;
         let (bus, directory) = memory_bus();
-        let parts = serve::parts(store, (Arc::clone(&bus), directory))?;
+        let ports = serve::ports(store, (Arc::clone(&bus), directory))?;
         let (streams, accepted) = mpsc::channel::<Box<dyn Stream>>(SOCKETS);
-        let node = Node::handed("ws://node.example/socket".to_owned(), parts, 1, accepted);
+        let node = Node::handed("ws://node.example/socket".to_owned(), ports, 1, accepted);
         let node_id = node.node_id().clone();
         tokio::spawn(node.serve(std::future::pending()));
         let mut clients = Vec::new();

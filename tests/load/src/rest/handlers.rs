@@ -8,17 +8,15 @@ use dynamo::Capacity;
 use http::{Request, Response, header};
 use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
 use messaging::channels::create_channel;
-use messaging::fleet::FleetView;
 use messaging::ports::{Clock, Lease, NodeDirectory as _, Principal};
-use messaging::publisher::Publisher;
-use messaging::tally::Tally;
 use messaging::{App, Ports};
-use model::{ChannelId, Contract, NodeId, Timestamp, UserId, WorkspaceId};
-use protocol::http::{CreateChannelBody, NewChannel};
+use model::{
+    ChannelId, Contract, NewChannel, NewChannelKind, NodeId, Timestamp, UserId, WorkspaceId,
+};
 use runtime::clock::SystemClock;
+use runtime::compose::{BusParts, ports};
 use runtime::config::{RedisUrl, TokenConfig};
 use runtime::tokens::{JwtTokens, TokenSigner};
-use runtime::wire::{BusParts, Parts};
 use runtime::{Secret, Secrets};
 use serde_json::json;
 
@@ -110,9 +108,9 @@ pub(crate) fn caller() -> Outcome<Principal> {
 /// Makes a group of the caller and another user.
 pub(crate) async fn group(app: &App) -> Outcome<ChannelId> {
     let members = vec![UserId::parse("bob")?];
-    let channel = NewChannel::Group { name: "general".to_owned(), members };
-    let body = CreateChannelBody { channel, contract: Contract::PersistFirst };
-    Ok(create_channel(app, &caller()?, body).await?.0.id)
+    let kind = NewChannelKind::Group { name: "general".to_owned(), members };
+    let new = NewChannel { kind, contract: Contract::PersistFirst };
+    Ok(create_channel(app, &caller()?, new).await?.0.id)
 }
 
 /// Everything in memory, by a clock that stands still and chance that repeats itself: the same
@@ -133,21 +131,19 @@ pub(crate) async fn in_memory() -> Outcome<App> {
         };
         nodes.renew(&lease).await?;
     }
-    let tally = Arc::<Tally>::default();
     let bus = Arc::new(MemoryBus::new(Arc::clone(&clock)));
     Ok(App::new(Ports {
         messages: Arc::<MemoryStore>::clone(&store),
         channels: Arc::<MemoryStore>::clone(&store),
         members: Arc::<MemoryStore>::clone(&store),
         revocations: store,
-        publisher: Publisher::new(bus, Arc::clone(&clock), Arc::clone(&tally)),
+        bus,
         nodes,
-        fleet: FleetView::default(),
         tokens: Arc::new(JwtTokens::new(&TokenConfig::shared(token_secrets()?))),
         tickets: Arc::new(tickets()?),
         clock,
         randomness: Arc::new(SeededRandomness::new(7)),
-        tally,
+        checkups: Vec::new(),
     }))
 }
 
@@ -155,12 +151,12 @@ pub(crate) async fn in_memory() -> Outcome<App> {
 pub(crate) async fn on_engine(endpoint: &str, bus: BusParts, capacity: Capacity) -> Outcome<App> {
     let store = store(endpoint, capacity).await;
     let tokens = Arc::new(JwtTokens::new(&TokenConfig::shared(token_secrets()?)));
-    Ok(Parts::new(store, bus, tokens, Arc::new(tickets()?)).app())
+    Ok(App::new(ports(store, bus, tokens, Arc::new(tickets()?))))
 }
 
 /// The real bus.
 pub(crate) fn redis(url: &str) -> Outcome<BusParts> {
-    Ok(runtime::wire::redis(&RedisUrl::parse(url)?)?)
+    Ok(runtime::compose::redis(&RedisUrl::parse(url)?)?)
 }
 
 /// A bus in this process.

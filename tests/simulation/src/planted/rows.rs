@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use messaging::ports::{
     ChannelStore, Creation, Marking, MemberStore, NamePage, ReadError, Standing, WriteError,
 };
-use model::{Channel, ChannelId, Late, Member, Timestamp, UserId, WorkspaceId};
+use model::{Channel, ChannelId, LateArrivals, Member, Timestamp, UserId, WorkspaceId};
 use tokio::time::{Instant, sleep};
 
 use super::Versions;
@@ -56,7 +56,11 @@ impl ChannelStore for StaleVersion {
         bump
     }
 
-    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
+    async fn mark_late(
+        &self,
+        channel: &ChannelId,
+        late: LateArrivals,
+    ) -> Result<Marking, WriteError> {
         self.channels.mark_late(channel, late).await
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use messaging::ports::{ChannelStore, Creation, Marking, ReadError, Standing, WriteError};
-use model::{Channel, ChannelId, Late, UserId};
+use model::{Channel, ChannelId, LateArrivals, UserId};
 use tokio::time::Instant;
 
 /// The tables of channels: reads that take long are counted.
@@ -49,7 +49,11 @@ impl ChannelStore for Stormy {
         self.channels.bump_members_version(channel).await
     }
 
-    async fn mark_late(&self, channel: &ChannelId, late: Late) -> Result<Marking, WriteError> {
+    async fn mark_late(
+        &self,
+        channel: &ChannelId,
+        late: LateArrivals,
+    ) -> Result<Marking, WriteError> {
         self.channels.mark_late(channel, late).await
     }
 }

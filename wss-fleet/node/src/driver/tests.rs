@@ -22,10 +22,10 @@ impl Stand {
             is_admin: false,
             expires_at,
         };
-        let (node_id, nonce) = (self.hub.node_id.clone(), self.hub.parts.randomness.bits());
+        let (node_id, nonce) = (self.hub.node_id.clone(), self.hub.ports.randomness.bits());
         let issued_at = self.hub.now();
         let ticket = Ticket { principal, node_id, issued_at, expires_at, nonce };
-        let ticket = self.hub.parts.tickets.issue(&ticket);
+        let ticket = self.hub.ports.tickets.issue(&ticket);
         let payload = Hello { ticket, cursor: None }.encode().into_bytes();
         let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
         [&[0x81, 0x80 | 126][..], &length, &[0; 4], &payload].concat()

@@ -1,10 +1,10 @@
 //! A node's hub for tests, on ports in memory.
 
 use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
+use messaging::Ports;
 use model::Timestamp;
 use runtime::tickets::SignedTickets;
 use runtime::tokens::NoTokens;
-use runtime::wire::Parts;
 use runtime::{Secret, Secrets};
 use tokio::task::JoinSet;
 
@@ -23,11 +23,11 @@ impl Stand {
     }
 
     /// A stand some of whose ports are others.
-    pub(crate) fn with(now: Timestamp, change: impl FnOnce(&mut Parts)) -> Self {
+    pub(crate) fn with(now: Timestamp, change: impl FnOnce(&mut Ports)) -> Self {
         let clock = Arc::new(ManualClock::at(now));
         let store = Arc::new(MemoryStore::new());
         let secrets = Secrets::from(Secret::parse(&"s".repeat(32)).unwrap());
-        let mut parts = Parts {
+        let mut ports = Ports {
             messages: store.clone(),
             channels: store.clone(),
             members: store.clone(),
@@ -40,12 +40,12 @@ impl Stand {
             randomness: Arc::new(SeededRandomness::new(7)),
             checkups: Vec::new(),
         };
-        change(&mut parts);
+        change(&mut ports);
         let mut shards = JoinSet::new();
         let mailboxes = Shards::start(&mut shards, 2, clock);
         let url = "ws://node/socket".to_owned();
         let shown = Shown { url, own_name: None, certificate_ends_at: None };
-        let hub = Hub::new(parts, shown, Vec::new(), 1, mailboxes);
+        let hub = Hub::new(ports, shown, Vec::new(), 1, mailboxes);
         Self { hub: Arc::new(hub), store, _shards: shards }
     }
 }

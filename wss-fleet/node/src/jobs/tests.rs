@@ -95,7 +95,8 @@ async fn g4_a_back_fill_goes_back_to_a_late_mark_that_was_set_since_the_hole() {
     let rig = Rig::new().await;
     let late = id(HOLE.minus(limits::OVERLAP * 3), 1);
     rig.stored(late, "an hour late").await;
-    let mark = |at| rig.stand.store.mark_late(&rig.channel, Late { id: late, at });
+    let mark =
+        |at| rig.stand.store.mark_late(&rig.channel, LateArrivals { reread_from: late, until: at });
     mark(HOLE.minus(limits::LATE_AHEAD)).await.unwrap();
     assert_eq!(rig.read().await, Some((Vec::new(), vec![user()])), "of an older incident");
     mark(HOLE.plus(limits::LATE_AHEAD)).await.unwrap();
@@ -143,7 +144,7 @@ impl RevocationStore for Broken {
 
 #[tokio::test]
 async fn a_read_that_panics_has_failed() {
-    let stand = Stand::with(HOLE, |parts| parts.revocations = Arc::new(Broken));
+    let stand = Stand::with(HOLE, |ports| ports.revocations = Arc::new(Broken));
     let wanted = Read::User { user: user(), registration: 1 };
     let started = Pace::new(Instant::now()).start(Instant::now());
     let running = Running { read: wanted.clone(), started };
@@ -198,11 +199,11 @@ impl EventBus for PanicsOnce {
 
 #[tokio::test(start_paused = true)]
 async fn g4_a_fill_or_a_subscription_that_panics_is_tried_again() {
-    let stand = Stand::with(HOLE, |parts| PanicsOnce::around(&mut parts.bus));
+    let stand = Stand::with(HOLE, |ports| PanicsOnce::around(&mut ports.bus));
     let filled = fill(Arc::clone(&stand.hub), workspace(), 3, None).await;
     let is_filled = matches!(&filled, Input::Filled { id: 3, entries } if entries.len() == 1);
     assert!(is_filled, "a stream that was empty has a marker: {filled:?}");
-    let stand = Stand::with(HOLE, |parts| PanicsOnce::around(&mut parts.bus));
+    let stand = Stand::with(HOLE, |ports| PanicsOnce::around(&mut ports.bus));
     subscribe(Arc::clone(&stand.hub), workspace()).await;
     assert_eq!(stand.hub.metrics.panics.get(), 1);
 }

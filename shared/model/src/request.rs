@@ -1,0 +1,71 @@
+//! What callers ask for: checked in form, not yet against the store.
+
+use crate::channel::Contract;
+use crate::ids::{ChannelId, MessageId, UserId};
+use crate::message::MessageText;
+
+/// A message to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMessage {
+    /// Where.
+    pub channel_id: ChannelId,
+    /// What.
+    pub text: MessageText,
+    /// The client's id: makes every retry safe (G1).
+    pub id: Option<MessageId>,
+    /// The newest message that the sender has seen: the stored id sorts after it (G2).
+    pub after: Option<MessageId>,
+}
+
+/// A channel to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewChannel {
+    /// Which kind, and with whom.
+    pub kind: NewChannelKind,
+    /// How its messages are delivered and kept.
+    pub contract: Contract,
+}
+
+/// Which kind of channel to create, and with whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewChannelKind {
+    /// A group with a name.
+    Group {
+        /// 1-80 characters.
+        name: String,
+        /// At most 100, distinct; the caller may be among them.
+        members: Vec<UserId>,
+    },
+    /// A DM with one other user.
+    Dm {
+        /// Who; may turn out to be the caller.
+        other: UserId,
+    },
+}
+
+/// Which way a page of messages goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direction {
+    /// Newest first.
+    #[default]
+    Older,
+    /// Oldest first.
+    Newer,
+}
+
+impl Direction {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Older => "older",
+            Self::Newer => "newer",
+        }
+    }
+
+    /// Reads the name on the wire.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Older, Self::Newer].into_iter().find(|direction| direction.as_str() == text)
+    }
+}

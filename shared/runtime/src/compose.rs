@@ -1,0 +1,171 @@
+//! Builds the ports of each program. What runs where is decided here, and nowhere else.
+
+use std::sync::Arc;
+
+use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
+use messaging::Ports;
+use messaging::ports::{
+    ChannelStore, Checkup, EventBus, MemberStore, MessageStore, NodeDirectory, Replay,
+    RevocationStore, Tickets, TokenVerifier,
+};
+use messaging::relay::Relay;
+#[cfg(feature = "node")]
+use redis_bus::{ElastiCache, Endpoint, GroupAccess};
+use redis_bus::{RedisBus, RedisReplay};
+
+pub use redis_bus::EndpointError;
+
+use crate::clock::{SystemClock, SystemRandomness};
+use crate::config::{FunctionConfig, RedisUrl, RelayConfig, StoreConfig};
+#[cfg(feature = "node")]
+use crate::config::{NodeConfig, RedisPlace};
+use crate::tickets::{NoTickets, SignedTickets};
+use crate::tokens::JwtTokens;
+#[cfg(feature = "node")]
+use crate::tokens::NoTokens;
+use crate::without::NoRedis;
+
+/// The bus and the node directory: both live in Redis, or both in process.
+pub type BusParts = (Arc<dyn EventBus>, Arc<dyn NodeDirectory>);
+
+/// Ports by the system's clock and randomness; the rest differs between environments.
+#[must_use]
+pub fn ports<S>(
+    store: S,
+    (bus, nodes): BusParts,
+    tokens: Arc<dyn TokenVerifier>,
+    tickets: Arc<dyn Tickets>,
+) -> Ports
+where
+    S: MessageStore + ChannelStore + MemberStore + RevocationStore + 'static,
+{
+    let store = Arc::new(store);
+    Ports {
+        messages: Arc::<S>::clone(&store),
+        channels: Arc::<S>::clone(&store),
+        members: Arc::<S>::clone(&store),
+        revocations: store,
+        bus,
+        nodes,
+        tokens,
+        tickets,
+        clock: Arc::new(SystemClock),
+        randomness: Arc::new(SystemRandomness),
+        checkups: Vec::new(),
+    }
+}
+
+/// A function's ports: the tables, tokens, and what else it was given. Connects to nothing yet.
+///
+/// # Errors
+/// [`EndpointError`] if the address of Redis cannot be used.
+pub async fn ports_of_function(config: &FunctionConfig) -> Result<Ports, EndpointError> {
+    let store = store(&config.store, CredentialSource::Environment, Capacity::default()).await;
+    let tokens = Arc::new(JwtTokens::new(&config.tokens));
+    let bus = match &config.redis {
+        Some(url) => redis(url)?,
+        None => (Arc::new(NoRedis) as _, Arc::new(NoRedis) as _),
+    };
+    let tickets: Arc<dyn Tickets> = match &config.ticket_secrets {
+        Some(secrets) => Arc::new(SignedTickets::new(secrets)),
+        None => Arc::new(NoTickets),
+    };
+    Ok(ports(store, bus, tokens, tickets))
+}
+
+/// A node's ports. Unlike a function it takes no tokens, looks its Redis up if it is told a
+/// replication group, and checks its store and its Redis.
+///
+/// # Errors
+/// [`EndpointError`] if the address of Redis cannot be used.
+#[cfg(feature = "node")]
+pub async fn ports_of_node(config: &NodeConfig) -> Result<Ports, EndpointError> {
+    let store = paced_store(&config.store).await;
+    let bus = RedisBus::at(endpoint(&config.redis, &config.store).await?);
+    let checkups: Vec<Arc<dyn Checkup>> = vec![Arc::new(bus.clone()), Arc::new(store.clone())];
+    let tickets = Arc::new(SignedTickets::new(&config.ticket_secrets));
+    let nodes = Arc::new(bus.directory());
+    let ports = ports(store, (Arc::new(bus), nodes), Arc::new(NoTokens), tickets);
+    Ok(Ports { checkups, ..ports })
+}
+
+/// The store on DynamoDB, or on what listens at the endpoint instead.
+pub async fn store(
+    config: &StoreConfig,
+    credentials: CredentialSource,
+    capacity: Capacity,
+) -> DynamoStore {
+    let client = dynamo::client(&client_config(config, credentials)).await;
+    DynamoStore::new(client, &config.table_prefix, capacity)
+}
+
+/// A node's store: nodes pace their reads, and repeat them, by themselves.
+#[cfg(feature = "node")]
+async fn paced_store(config: &StoreConfig) -> DynamoStore {
+    let client = dynamo::client(&client_config(config, CredentialSource::Environment)).await;
+    DynamoStore::new(dynamo::paced(&client), &config.table_prefix, Capacity::default())
+}
+
+fn client_config(config: &StoreConfig, credentials: CredentialSource) -> ClientConfig {
+    let StoreConfig { region, endpoint, .. } = config.clone();
+    ClientConfig { region, endpoint, credentials }
+}
+
+/// The bus and the node directory on Redis. Connects when it is first used.
+///
+/// # Errors
+/// [`EndpointError`] if the address cannot be used.
+pub fn redis(url: &RedisUrl) -> Result<BusParts, EndpointError> {
+    let bus = RedisBus::at(url.endpoint()?);
+    let nodes = Arc::new(bus.directory());
+    Ok((Arc::new(bus), nodes))
+}
+
+/// What tells whether Redis does its work. Connects when it looks.
+///
+/// # Errors
+/// [`EndpointError`] if the address cannot be used.
+pub fn redis_checkup(url: &RedisUrl) -> Result<Arc<dyn Checkup>, EndpointError> {
+    Ok(Arc::new(RedisBus::at(url.endpoint()?)))
+}
+
+/// Where a node's Redis is.
+#[cfg(feature = "node")]
+async fn endpoint(place: &RedisPlace, store: &StoreConfig) -> Result<Endpoint, EndpointError> {
+    let group = match place {
+        RedisPlace::Url(url) => return url.endpoint(),
+        RedisPlace::Group(group) => group.clone(),
+    };
+    let client = ClientConfig {
+        region: store.region.clone(),
+        endpoint: group.api,
+        credentials: CredentialSource::Environment,
+    };
+    let finder = ElastiCache::new(&dynamo::sdk_config(&client).await, &group.id);
+    let access = GroupAccess { token: group.token, authorities: group.authorities };
+    Ok(Endpoint::of_group(Arc::new(finder), access))
+}
+
+/// The relay's way to Redis. Connects when it is first used.
+///
+/// # Errors
+/// [`EndpointError`] if the address cannot be used.
+pub fn replay(url: &RedisUrl, replicas: u32) -> Result<Arc<dyn Replay>, EndpointError> {
+    Ok(Arc::new(RedisReplay::at(url.endpoint()?, replicas)))
+}
+
+/// The relay of a store and a bus, by the system's clock.
+#[must_use]
+pub fn relay(store: DynamoStore, replay: Arc<dyn Replay>) -> Relay {
+    Relay::new(Arc::new(store), replay, Arc::new(SystemClock))
+}
+
+/// The relay function's: the channels table and Redis. Connects to nothing yet.
+///
+/// # Errors
+/// [`EndpointError`] if the address of Redis cannot be used.
+pub async fn relay_of_function(config: &RelayConfig) -> Result<Relay, EndpointError> {
+    let replay = replay(&config.redis, config.redis_replicas)?;
+    let store = store(&config.store, CredentialSource::Environment, Capacity::default()).await;
+    Ok(relay(store, replay))
+}
