@@ -125,7 +125,7 @@ def of_idle(measured, subject, aim, name):
 
 
 def of_connects(measured):
-    name = "CPU of a connect, µs: plain, ticket checked, membership of a store in memory"
+    name = "CPU of a connect, µs: plain, ticket checked, memberships read from memory"
     aim = 1e6 / CONNECTS_A_SECOND
     said = f"≤ {aim:.0f} ({CONNECTS_A_SECOND:,} a second and core)"
     median = Median.of([line["cpu_us"] for line in measured.lines("connects", subject="plain")])
@@ -137,7 +137,7 @@ def of_connects(measured):
 
 def of_fleet(measured):
     lines = measured.lines("fleet")
-    name, aim = "one channel of 90,000 sockets: those that have each message", "all"
+    name, aim = "one channel of 90,000 sockets: sockets that got each message", "all"
     if not lines:
         return [name, aim, ABSENT, "", "", ""]
     least, sockets = min(line["got"] for line in lines), lines[0]["sockets"]
@@ -261,8 +261,8 @@ def fairness(measured):
     last = Median.of([line["huge_last_ms"] for line in of["huge"]])
     text = table(["a channel of 100", "p50, ms", "p99, ms", "greatest, ms", "lost", "turns"], rows)
     return text + (
-        f"\n\np99 beside it is × {around(ratio, 2)} of alone. Until the last of the {members} has a message "
-        f"it takes {middle(last, 0)} ms: that is what the small one would wait if it stood in line behind it."
+        f"\n\nNext to the huge channel, p99 is × {around(ratio, 2)} of p99 alone. The last of the {members} gets a "
+        f"message after {middle(last, 0)} ms: a small channel that had to queue behind it would wait that long."
     )
 
 
@@ -281,9 +281,9 @@ PARTS = {
     "shard": "shard: the socket's writing half and queue, where to find it",
     "session": "session: the user, channels, views, audiences",
     "node": "node: sockets' numbers, spent tickets, workspaces",
-    "buffers": "buffers: heads, parsers, frames that are not done",
+    "buffers": "buffers: heads, parsers, unfinished frames",
     "tls": "TLS",
-    "load": "the load tool's own, its store in memory among it",
+    "load": "the load tool's own, its in-memory store included",
     "other": "other",
 }
 
@@ -335,7 +335,7 @@ KINDS = {
     "workspaces": "workspaces",
     "members": "members of a channel",
     "nodes, affinity": "nodes, with affinity",
-    "nodes, none": "nodes, without",
+    "nodes, none": "nodes, without affinity",
 }
 
 
@@ -362,10 +362,10 @@ def fleet(measured):
     ]
     text = (
         f"{first['sockets']:,} sockets of {first['users']:,} users on {first['nodes']} nodes, open after "
-        f"{first['opened_s']:.1f} s.\nA socket has {first['socket_bytes']:,} bytes of its node; "
-        f"the kernel has {first['kernel_bytes']:,} for each of its two ends.\n\n"
+        f"{first['opened_s']:.1f} s.\nA socket takes {first['socket_bytes']:,} bytes of its node's memory, "
+        f"and {first['kernel_bytes']:,} of the kernel's at each of its two ends.\n\n"
     )
-    head = ["message", "sockets that have it", "the last after, ms", "CPU a delivery, ns"]
+    head = ["message", "sockets that have it", "last receiver after, ms", "CPU a delivery, ns"]
     return text + table(head, rows)
 
 
@@ -427,4 +427,4 @@ def instructions(measured):
         counts = line["counts"]
         named = ("all", "own", "allocations", "allocated bytes")
         rows.append([line["operation"], *(number(counts.get(name), 0) for name in named)])
-    return table(["hot path", "instructions", "of them own", "allocations", "allocated bytes"], rows)
+    return table(["hot path", "instructions", "of these own code", "allocations", "allocated bytes"], rows)
