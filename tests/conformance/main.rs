@@ -6,3 +6,4 @@ mod bus;
 mod directory;
 mod replay;
 mod store;
+mod wire;

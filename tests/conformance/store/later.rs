@@ -1,8 +1,10 @@
 //! Rows that a later version wrote, beside those of this one.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use messaging::ports::{Appended, LogEntry, MessageStore, PageQuery};
+use messaging::ports::{Appended, LogEntry, MessageStore, PageQuery, StoredMessage};
 use model::{MessageId, Rev};
+
+use serde_json::{Value, json};
 
 use super::{EmptyTables, channel_id, id, message};
 
@@ -23,6 +25,21 @@ impl EmptyTables {
             put = put.item(name, value);
         }
         put.send().await.unwrap();
+    }
+
+    /// The row that a message becomes, as a table's stream writes it.
+    pub(crate) async fn row_of(&self, stored: &StoredMessage) -> Value {
+        self.store.append(stored).await.unwrap();
+        let rows = self.client.scan().table_name(format!("{}{TABLE}", self.prefix)).send().await;
+        let row = rows.unwrap().items.unwrap().remove(0).into_iter().map(|(name, value)| {
+            let value = match value {
+                AttributeValue::S(text) => json!({ "S": text }),
+                AttributeValue::N(number) => json!({ "N": number }),
+                other => panic!("{other:?}"),
+            };
+            (name, value)
+        });
+        Value::Object(row.collect())
     }
 
     async fn page(&self, newest_first: bool, limit: u32) -> (Vec<LogEntry>, bool) {
