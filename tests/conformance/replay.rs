@@ -353,7 +353,9 @@ async fn g3_a_backlog_leaves_live_publications_their_budget_and_keeps_its_order(
         busy.len()
     );
     assert!(busy.len() > 100, "live publications went on: {}", busy.len());
-    assert!(busy_p99 < limits::PUBLISH_DEADLINE / 2, "{busy_p99:?}");
+    // A machine that is slow for other reasons is slow before the backlog as well.
+    let most = (limits::PUBLISH_DEADLINE / 2).max(10 * quiet);
+    assert!(busy_p99 < most, "{busy_p99:?}, at most {most:?}");
     let entries = bus.entries(&acme(), None, limits::STREAM_ENTRIES_MAX).await.unwrap();
     assert_links(&entries);
     let ids: Vec<_> = entries.iter().map(|entry| entry.publication.id).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use messaging::ports::LogEntry;
-use model::{ErrorCode, KnownMessages, Message, MessageId, NewChannel, NewMessage, Retry, limits};
+use model::{ErrorCode, KnownMessages, MessageId, NewChannel, NewMessage, Retry, limits};
 use protocol::close::{AfterClose, CloseCode};
 use protocol::frame::{Hello, ServerFrame};
 use protocol::http::{

@@ -45,7 +45,16 @@ async fn answers_have_the_shape_of_the_protocol() {
     };
     assert_eq!(
         keys(&posted),
-        ["channel_id", "created_at", "duplicate", "id", "message", "sender_id", "server_time"]
+        [
+            "channel_id",
+            "created_at",
+            "duplicate",
+            "id",
+            "message",
+            "rev",
+            "sender_id",
+            "server_time"
+        ]
     );
     let created_at = posted["created_at"].as_str().unwrap();
     assert!(created_at.len() == 24 && created_at.ends_with('Z'), "{created_at}");
@@ -53,7 +62,7 @@ async fn answers_have_the_shape_of_the_protocol() {
     assert_eq!(keys(&page), ["messages", "next_offset"]);
     assert_eq!(
         keys(&page["messages"][0]),
-        ["channel_id", "created_at", "id", "message", "sender_id"]
+        ["channel_id", "created_at", "id", "message", "rev", "sender_id"]
     );
     let channel = door.authorized("GET", &format!("/channels/{c}"), b"").await.json();
     assert_eq!(

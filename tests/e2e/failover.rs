@@ -5,10 +5,11 @@ use std::time::Duration;
 use client::Event;
 use tests::cluster::{Cluster, Environment, LEASE_END};
 use tests::person::Person;
+use tests::process::NodeProcess;
 use tests::{SOON, eventually};
 use tokio::time::Instant;
 
-async fn two_processes() -> (Cluster, tests::process::NodeProcess, tests::process::NodeProcess) {
+async fn two_processes() -> (Cluster, NodeProcess, NodeProcess) {
     let cluster = Cluster::with_nodes(Environment::Redis, 0).await;
     let (one, other) = (cluster.node_process().await, cluster.node_process().await);
     let api = cluster.api("probe");
@@ -27,8 +28,18 @@ async fn people(cluster: &Cluster, count: usize) -> Vec<Person> {
     people
 }
 
-fn on(people: &[Person], url: &str) -> usize {
-    people.iter().filter(|person| node_url(person) == url).count()
+/// How many people are on a node.
+async fn count_on(people: &[Person], node: &NodeProcess) -> usize {
+    let mut count = 0;
+    for person in people {
+        count += usize::from(node.is(&person.client.node_id().unwrap()).await);
+    }
+    count
+}
+
+/// Two nodes share their clients about evenly: leases tell a load that is two seconds old.
+fn assert_shared(on_one: usize, all: usize) {
+    assert!((all / 4..=all - all / 4).contains(&on_one), "{on_one} of {all} on one of two nodes");
 }
 
 fn node_url(person: &Person) -> String {
@@ -47,11 +58,8 @@ async fn g7_kill_9_of_a_node_with_half_of_the_sockets() {
     for person in &people {
         person.hears(&channel, "before").await;
     }
-    let nodes: std::collections::BTreeSet<String> = people.iter().map(node_url).collect();
-    assert_eq!(nodes.len(), 2);
-    for node in &nodes {
-        assert_eq!(on(&people, node), names.len() / 2, "half of the sockets on each");
-    }
+    let on_doomed = count_on(&people, &doomed).await;
+    assert_shared(on_doomed, people.len());
     let before: Vec<String> = people.iter().map(node_url).collect();
     doomed.kill();
     let killed_at = Instant::now();
@@ -65,7 +73,7 @@ async fn g7_kill_9_of_a_node_with_half_of_the_sockets() {
         assert_eq!(person.texts(&channel).len(), 21, "each once, none missing");
     }
     let took = killed_at.elapsed();
-    assert_eq!(people.iter().filter(moved).count(), names.len() / 2);
+    assert_eq!(people.iter().filter(moved).count(), on_doomed);
     for (person, before) in people.iter().zip(&before) {
         if moved(&person) {
             assert_ne!(node_url(person), *before);
@@ -85,6 +93,8 @@ async fn g7_a_node_that_is_told_to_leave_drains_and_nobody_misses_anything() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let channel = cluster.group("alice", &names).await.id;
     let people = people(&cluster, names.len()).await;
+    let on_leaving = count_on(&people, &leaving).await;
+    assert_shared(on_leaving, people.len());
     let alice = cluster.api("alice");
     let talk = async {
         for n in 0..60 {
@@ -101,7 +111,7 @@ async fn g7_a_node_that_is_told_to_leave_drains_and_nobody_misses_anything() {
     }
     let told =
         |person: &&Person| person.count(|event| matches!(event, Event::Lost { code: 1012 })) == 1;
-    assert_eq!(people.iter().filter(told).count(), names.len() / 2, "half were told 1012");
+    assert_eq!(people.iter().filter(told).count(), on_leaving, "all of its clients, no other");
     let other = |event: &Event| matches!(event, Event::Lost { code } if *code != 1012);
     assert!(people.iter().all(|person| person.count(other) == 0));
     eventually("it exits by itself", SOON, async || leaving.has_exited_with(0)).await;

@@ -8,7 +8,7 @@ use messaging::ports::Clock;
 use model::limits;
 use protocol::close::CloseCode;
 use protocol::publication::Publication;
-use session::{Audience, SocketId};
+use session::{Audience, DeliveryClass, SocketId};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
@@ -23,7 +23,7 @@ pub(crate) enum Order {
     Frame {
         frame: Bytes,
         to: Arc<[SocketId]>,
-        is_live: bool,
+        class: DeliveryClass,
         publication: Option<Arc<Publication>>,
     },
     /// What a socket missed, in order; paced by the socket, whatever its number.
@@ -79,13 +79,13 @@ impl Shards {
         &self,
         frame: &Bytes,
         to: &Audience,
-        is_live: bool,
+        class: DeliveryClass,
         publication: Option<&Arc<Publication>>,
     ) {
         for (shard, sockets) in to.shards() {
             let (frame, to) = (frame.clone(), Arc::clone(sockets));
             let publication = publication.cloned();
-            self.order(shard, Order::Frame { frame, to, is_live, publication }).await;
+            self.order(shard, Order::Frame { frame, to, class, publication }).await;
         }
     }
 

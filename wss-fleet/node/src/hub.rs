@@ -9,7 +9,7 @@ use messaging::outage::Outage;
 use messaging::ports::{Ticket, TicketError};
 use model::{ConnectionId, NodeId, Timestamp, WorkspaceId, limits};
 use protocol::close::CloseCode;
-use session::{Allowance, Attach, SocketId, SpentTickets};
+use session::{Attach, SocketId, SpentTickets, TokenBucket};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -91,7 +91,7 @@ pub(crate) struct Hub {
     /// Bounds the connections that are not upgraded.
     pub(crate) handshakes: Semaphore,
     pub(crate) handshakes_per_second: u32,
-    handshake_rate: Mutex<Allowance>,
+    handshake_rate: Mutex<TokenBucket>,
     is_draining: AtomicBool,
     serial: AtomicU64,
     workspaces: Mutex<BTreeMap<WorkspaceId, mpsc::Sender<Request>>>,
@@ -126,7 +126,7 @@ impl Hub {
             tls_handshakes: Semaphore::new(limits::TLS_HANDSHAKES_MAX),
             handshakes: Semaphore::new(limits::HANDSHAKES_MAX),
             handshakes_per_second,
-            handshake_rate: Mutex::new(Allowance::new(handshakes_per_second, now)),
+            handshake_rate: Mutex::new(TokenBucket::new(handshakes_per_second, now)),
             is_draining: AtomicBool::new(false),
             serial: AtomicU64::new(0),
             workspaces: Mutex::default(),

@@ -14,7 +14,7 @@ use model::{
     Timestamp, UserId, WorkspaceId, limits,
 };
 use protocol::publication::Publication;
-use session::{ChannelMembers, History, Input, LoadedUser};
+use session::{ChannelMembers, History, Input, LoadedUser, RepairId};
 use tokio::time::Instant;
 
 use crate::hub::Hub;
@@ -95,9 +95,9 @@ impl Source<'_> {
                     message,
                 })
             }
-            Read::History { reading, channel, since } => {
+            Read::History { repair, channel, since } => {
                 let history = self.history(channel, *since).await?;
-                Ok(Input::HistoryRead { id: *reading, channel: channel.clone(), history })
+                Ok(Input::HistoryRead { id: *repair, channel: channel.clone(), history })
             }
             Read::Members(_) => Err(Failure::Refused),
         }
@@ -279,7 +279,7 @@ pub(crate) async fn audit(hub: Arc<Hub>, workspace: WorkspaceId, tail: Position)
 pub(crate) async fn fill(
     hub: Arc<Hub>,
     workspace: WorkspaceId,
-    id: u64,
+    id: RepairId,
     from: Option<EntryId>,
 ) -> Input {
     let entries = until_done(&hub, "a fill", || read_stream(&hub, &workspace, from)).await;

@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use model::{ChannelId, MessageId, PublicationId, Timestamp, UserId, limits};
-use session::{Effect, Input, Workspace};
+use session::{Effect, EntryNumber, Input, Registration, RepairId, Workspace};
 use tokio::time::Instant;
 
 use crate::pace::{Pace, Started};
@@ -23,13 +23,13 @@ use crate::pace::{Pace, Started};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Read {
     /// A user's channels and tombstone.
-    User { user: UserId, registration: u64 },
+    User { user: UserId, registration: Registration },
     /// Channels' versions and members.
     Members(Vec<ChannelId>),
     /// A message that did not travel with its publication.
-    Message { channel: ChannelId, number: u64, id: PublicationId, message: MessageId },
+    Message { channel: ChannelId, number: EntryNumber, id: PublicationId, message: MessageId },
     /// A channel's messages from a time on.
-    History { reading: u64, channel: ChannelId, since: Timestamp },
+    History { repair: RepairId, channel: ChannelId, since: Timestamp },
 }
 
 /// A read on its way.
@@ -145,8 +145,8 @@ impl Reads {
             Effect::ReadStored { number, channel, id, message } => {
                 self.messages.push_back(Read::Message { channel, number, id, message });
             }
-            Effect::ReadHistory { id, channel, since } => {
-                self.others.push_back(Read::History { reading: id, channel, since });
+            Effect::ReadHistory { id: repair, channel, since } => {
+                self.others.push_back(Read::History { repair, channel, since });
             }
             other @ (Effect::Deliver { .. }
             | Effect::Ready { .. }
@@ -309,8 +309,8 @@ fn answer_without(read: Read) -> Option<Input> {
         Read::Message { channel, number, id, .. } => {
             Input::StoredRead { channel, number, id, message: None }
         }
-        Read::History { reading, channel, .. } => {
-            Input::HistoryRead { id: reading, channel, history: None }
+        Read::History { repair, channel, .. } => {
+            Input::HistoryRead { id: repair, channel, history: None }
         }
     })
 }

@@ -18,7 +18,7 @@ use model::limits;
 use protocol::close::CloseCode;
 use protocol::publication::Publication;
 use rustc_hash::FxBuildHasher;
-use session::SocketId;
+use session::{DeliveryClass, SocketId};
 use slab::Slab;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -124,9 +124,9 @@ impl Shard {
             && let Some(order) = self.inbox.pop_front()
         {
             match order {
-                Order::Frame { frame, to, is_live, publication } => {
+                Order::Frame { frame, to, class, publication } => {
                     queued += to.len();
-                    self.frame(&frame, to, is_live, publication);
+                    self.frame(&frame, to, class, publication);
                 }
                 Order::Open { socket, writer, ended } => {
                     let place = self.sockets.insert(Socket::new(socket.serial, writer, ended));
@@ -136,7 +136,9 @@ impl Shard {
                     self.with(socket, |socket, written| socket.enqueue_missed(frames, written));
                 }
                 Order::Control { socket, frame } => {
-                    self.with(socket, |socket, written| socket.enqueue(&frame, true, written));
+                    self.with(socket, |socket, written| {
+                        socket.enqueue(&frame, DeliveryClass::Live, written)
+                    });
                 }
                 Order::Close { socket, code, delay } => {
                     self.with(socket, |socket, _| socket.say_goodbye(Some(code), delay));
@@ -153,7 +155,7 @@ impl Shard {
         &mut self,
         frame: &Bytes,
         to: Arc<[SocketId]>,
-        is_live: bool,
+        class: DeliveryClass,
         publication: Option<Arc<Publication>>,
     ) {
         for id in to.iter() {
@@ -161,7 +163,7 @@ impl Shard {
             let Some(socket) = place.and_then(|place| self.sockets.get_mut(*place)) else {
                 continue;
             };
-            socket.enqueue(frame, is_live, &mut self.written);
+            socket.enqueue(frame, class, &mut self.written);
         }
         let added = Tally { frames: 1, bytes: frame.len() };
         self.behind = self.behind.plus(added);

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use session::{FrameMeter, Metered};
+use session::{FrameCounts, FrameMeter};
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// Takes the frames that the parser wants to send. Must not wait.
@@ -19,7 +19,7 @@ pub(crate) struct Wire<R> {
     early: Bytes,
     reader: R,
     /// What was read since it was last asked for.
-    read: Metered,
+    read: FrameCounts,
     meter: FrameMeter,
 }
 
@@ -27,11 +27,11 @@ impl<R> Wire<R> {
     pub(crate) fn new(reader: R, early: Bytes) -> Self {
         // None of it may still be a part of some large buffer.
         let early = if early.is_empty() { Bytes::new() } else { early };
-        Self { early, reader, read: Metered::default(), meter: FrameMeter::default() }
+        Self { early, reader, read: FrameCounts::default(), meter: FrameMeter::default() }
     }
 
     /// What was read since this was last called.
-    pub(crate) fn take_read(&mut self) -> Metered {
+    pub(crate) fn take_read(&mut self) -> FrameCounts {
         std::mem::take(&mut self.read)
     }
 

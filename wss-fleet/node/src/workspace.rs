@@ -235,8 +235,8 @@ impl Task {
     async fn perform(&mut self, effect: Effect) {
         let (hub, id) = (Arc::clone(&self.hub), self.id.clone());
         match effect {
-            Effect::Deliver { frame, to, is_live, publication } => {
-                hub.shards.offer(&frame, &to, is_live, publication.as_ref()).await;
+            Effect::Deliver { frame, to, class, publication } => {
+                hub.shards.offer(&frame, &to, class, publication.as_ref()).await;
             }
             Effect::Ready { socket, frames } => {
                 hub.metrics.attaches.inc();

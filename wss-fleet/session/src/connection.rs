@@ -4,8 +4,8 @@ use model::{Timestamp, limits};
 use protocol::close::CloseCode;
 use protocol::frame::Hello;
 
-use crate::allowance::Allowance;
-use crate::meter::Metered;
+use crate::frame_counts::FrameCounts;
+use crate::rate_limit::TokenBucket;
 
 /// What a connection does about an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub enum Reaction {
 #[derive(Debug)]
 pub struct Connection {
     phase: Phase,
-    frames: Allowance,
-    bytes: Allowance,
+    frames: TokenBucket,
+    bytes: TokenBucket,
     unfinished_since: Option<Timestamp>,
 }
 
@@ -39,8 +39,8 @@ impl Connection {
     pub fn new(now: Timestamp) -> Self {
         Self {
             phase: Phase::AwaitingHello { until: now.plus(limits::HELLO_WAIT_MAX) },
-            frames: Allowance::new(limits::CLIENT_FRAMES_PER_SECOND_MAX, now),
-            bytes: Allowance::new(limits::CLIENT_BYTES_PER_SECOND_MAX, now),
+            frames: TokenBucket::new(limits::CLIENT_FRAMES_PER_SECOND_MAX, now),
+            bytes: TokenBucket::new(limits::CLIENT_BYTES_PER_SECOND_MAX, now),
             unfinished_since: None,
         }
     }
@@ -60,7 +60,7 @@ impl Connection {
 
     /// Bytes came in, measured below the frame parser: a client can spend a node's time without
     /// ever finishing a message.
-    pub fn on_bytes(&mut self, metered: Metered, now: Timestamp) -> Reaction {
+    pub fn on_bytes(&mut self, metered: FrameCounts, now: Timestamp) -> Reaction {
         if metered.finished {
             self.unfinished_since = None;
         }
@@ -115,8 +115,8 @@ mod tests {
     const HELLO: &str = r#"{"type":"hello","ticket":"t"}"#;
 
     /// So many bytes, in which so many frames began and ended.
-    fn whole(bytes: usize, frames: u32) -> Metered {
-        Metered { bytes, frames, finished: frames > 0, ..Metered::default() }
+    fn whole(bytes: usize, frames: u32) -> FrameCounts {
+        FrameCounts { bytes, frames, finished: frames > 0, ..FrameCounts::default() }
     }
 
     fn at(ms: u64) -> Timestamp {
@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn an_unfinished_message_gets_ten_seconds() {
-        let begun = Metered { bytes: 10, frames: 1, unfinished: true, ..Metered::default() };
+        let begun =
+            FrameCounts { bytes: 10, frames: 1, unfinished: true, ..FrameCounts::default() };
         let mut connection = Connection::new(at(0));
         connection.attached(at(90_000));
         connection.on_bytes(begun, at(1_000));
@@ -187,7 +188,7 @@ mod tests {
         connection.on_bytes(whole(10, 1), at(11_000));
         assert_eq!(connection.on_time(at(11_000)), Reaction::Nothing);
         // One read may end a message and begin the next: that one's time runs at once.
-        connection.on_bytes(Metered { finished: true, ..begun }, at(20_000));
+        connection.on_bytes(FrameCounts { finished: true, ..begun }, at(20_000));
         assert_eq!(connection.deadline(), at(30_000));
     }
 }

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use model::{ChannelId, Position, Timestamp};
 use protocol::publication::Publication;
 
+use crate::numbers::EntryNumber;
 use crate::ring::weight;
 
 /// What the first publication of a hold needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Need {
+pub(crate) enum HoldReason {
     /// A view of at least this version.
     View(u64),
     /// Its message, which did not travel with it.
@@ -27,23 +28,23 @@ pub(crate) struct Holds {
     channels: BTreeMap<ChannelId, Hold>,
     lost: BTreeMap<ChannelId, Lost>,
     /// Ring numbers that no cursor may pass, with the position of the entry before each.
-    before: BTreeMap<u64, Barrier>,
+    before: BTreeMap<EntryNumber, Barrier>,
     bytes: usize,
 }
 
 #[derive(Debug)]
 struct Hold {
-    publications: VecDeque<(u64, Arc<Publication>)>,
+    publications: VecDeque<(EntryNumber, Arc<Publication>)>,
     bytes: usize,
     since: Timestamp,
-    asked_for: Option<Need>,
+    asked_for: Option<HoldReason>,
 }
 
 /// A channel whose publications were dropped before anybody could tell whose they are.
 #[derive(Debug)]
 struct Lost {
     /// Ring number of the first of them.
-    first: u64,
+    first: EntryNumber,
     /// The newest membership version that one of them needs.
     version: u64,
 }
@@ -69,12 +70,12 @@ impl Holds {
     }
 
     /// Whether the publication of this number waits here.
-    pub(crate) fn holds(&self, number: u64) -> bool {
+    pub(crate) fn holds(&self, number: EntryNumber) -> bool {
         self.before.get(&number).is_some_and(|barrier| barrier.is_held)
     }
 
     /// Whether nobody knows who may see this publication of a channel.
-    pub(crate) fn is_unresolved(&self, channel: &ChannelId, number: u64) -> bool {
+    pub(crate) fn is_unresolved(&self, channel: &ChannelId, number: EntryNumber) -> bool {
         self.lost.get(channel).is_some_and(|lost| number >= lost.first)
     }
 
@@ -87,7 +88,7 @@ impl Holds {
     pub(crate) fn push(
         &mut self,
         channel: &ChannelId,
-        number: u64,
+        number: EntryNumber,
         before: Position,
         publication: Arc<Publication>,
         now: Timestamp,
@@ -106,18 +107,18 @@ impl Holds {
     }
 
     /// No cursor passes this link until [`Holds::told`]: nobody knows who must get it.
-    pub(crate) fn bar(&mut self, number: u64, before: Position) {
+    pub(crate) fn bar(&mut self, number: EntryNumber, before: Position) {
         self.before.insert(number, Barrier { position: before, is_held: false });
     }
 
     /// The first held publication of a channel, and its number.
-    pub(crate) fn first(&self, channel: &ChannelId) -> Option<(u64, &Arc<Publication>)> {
+    pub(crate) fn first(&self, channel: &ChannelId) -> Option<(EntryNumber, &Arc<Publication>)> {
         let (number, publication) = self.channels.get(channel)?.publications.front()?;
         Some((*number, publication))
     }
 
     /// Records what the first one needs; true if that was not asked for yet.
-    pub(crate) fn ask(&mut self, channel: &ChannelId, need: Need) -> bool {
+    pub(crate) fn ask(&mut self, channel: &ChannelId, need: HoldReason) -> bool {
         match self.channels.get_mut(channel) {
             Some(hold) if hold.asked_for != Some(need) => {
                 hold.asked_for = Some(need);
@@ -138,7 +139,7 @@ impl Holds {
     pub(crate) fn set_publication(
         &mut self,
         channel: &ChannelId,
-        number: u64,
+        number: EntryNumber,
         publication: &Arc<Publication>,
     ) {
         let Some(hold) = self.channels.get_mut(channel) else { return };
@@ -167,10 +168,11 @@ impl Holds {
     }
 
     /// Drops a channel's hold; the numbers of what it held.
-    pub(crate) fn remove(&mut self, channel: &ChannelId) -> Vec<u64> {
+    pub(crate) fn remove(&mut self, channel: &ChannelId) -> Vec<EntryNumber> {
         let Some(hold) = self.channels.remove(channel) else { return Vec::new() };
         self.bytes = self.bytes.saturating_sub(hold.bytes);
-        let numbers: Vec<u64> = hold.publications.iter().map(|(number, _)| *number).collect();
+        let numbers: Vec<EntryNumber> =
+            hold.publications.iter().map(|(number, _)| *number).collect();
         for number in &numbers {
             self.before.remove(number);
         }
@@ -218,14 +220,14 @@ impl Holds {
 
     /// Everybody who is to read was told so.
     pub(crate) fn told(&mut self) {
-        let lost: Vec<u64> = self.lost.values().map(|lost| lost.first).collect();
+        let lost: Vec<EntryNumber> = self.lost.values().map(|lost| lost.first).collect();
         self.before.retain(|number, barrier| barrier.is_held || lost.contains(number));
     }
 
     /// The stream was forked after this number: what came later is not in it.
-    pub(crate) fn cut_after(&mut self, number: u64) {
-        let numbers: Vec<u64> =
-            self.before.range(number + 1..).map(|(number, _)| *number).collect();
+    pub(crate) fn cut_after(&mut self, number: EntryNumber) {
+        let numbers: Vec<EntryNumber> =
+            self.before.range(number.next()..).map(|(number, _)| *number).collect();
         for number in &numbers {
             self.before.remove(number);
         }
@@ -254,7 +256,7 @@ impl Holds {
     }
 
     /// The same for the links up to `number`: what a replayed link may carry.
-    pub(crate) fn safe_at(&self, number: u64) -> Option<Position> {
+    pub(crate) fn safe_at(&self, number: EntryNumber) -> Option<Position> {
         self.before.range(..=number).next().map(|(_, barrier)| barrier.position)
     }
 }

@@ -11,22 +11,24 @@
 //!
 //! **Not here.** No tokio, no WebSocket framing, no store, no bus.
 
-mod allowance;
 mod audience;
 mod connection;
 mod delivered;
+mod frame_counts;
 mod hold;
-mod meter;
+mod numbers;
+mod rate_limit;
 mod ring;
 mod roster;
 mod tickets;
 mod workspace;
 
-pub use allowance::Allowance;
 pub use audience::{Audience, SocketId};
 pub use connection::{Connection, Reaction};
-pub use meter::{FrameMeter, Metered};
+pub use frame_counts::{FrameCounts, FrameMeter};
+pub use numbers::{EntryNumber, Registration, RepairId};
+pub use rate_limit::TokenBucket;
 pub use tickets::SpentTickets;
 pub use workspace::{
-    Attach, ChannelMembers, Effect, Framing, History, Input, LoadedUser, Workspace,
+    Attach, ChannelMembers, DeliveryClass, Effect, Framing, History, Input, LoadedUser, Workspace,
 };

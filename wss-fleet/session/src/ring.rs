@@ -7,36 +7,38 @@ use bytes::Bytes;
 use model::{Position, limits};
 use protocol::publication::{Payload, Publication};
 
+use crate::numbers::EntryNumber;
+
 /// One link of the chain.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct RingEntry {
     pub(crate) position: Position,
     pub(crate) publication: Arc<Publication>,
     /// The frame with this link's own position as its cursor, once somebody needed it.
     pub(crate) frame: Option<Bytes>,
     /// The number of the link before it of the same subject, which may have left the ring.
-    older: Option<u64>,
+    older: Option<EntryNumber>,
 }
 
 /// What became of a link that was pushed.
 #[derive(Debug)]
 pub(crate) struct Pushed {
-    pub(crate) number: u64,
+    pub(crate) number: EntryNumber,
     /// As the ring has it: without its payload if a newer state of its subject is there.
     pub(crate) publication: Arc<Publication>,
     /// Links of the same subject whose payload it replaces: they have none any more.
-    pub(crate) replaced: Vec<u64>,
+    pub(crate) replaced: Vec<EntryNumber>,
 }
 
 /// Links in order, capped by count and by bytes. Every link has a number that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
-    links: VecDeque<Link>,
-    first: u64,
+    entries: VecDeque<RingEntry>,
+    first: EntryNumber,
     bytes: usize,
-    numbers: HashMap<Position, u64>,
+    numbers: HashMap<Position, EntryNumber>,
     /// The last link of each subject.
-    subjects: HashMap<Arc<str>, u64>,
+    subjects: HashMap<Arc<str>, EntryNumber>,
 }
 
 impl Ring {
@@ -52,8 +54,9 @@ impl Ring {
         let publication = if is_stale { emptied(&publication) } else { publication };
         self.bytes += weight(&publication);
         self.numbers.insert(position, number);
-        let link = Link { position, publication: Arc::clone(&publication), frame: None, older };
-        self.links.push_back(link);
+        let entry =
+            RingEntry { position, publication: Arc::clone(&publication), frame: None, older };
+        self.entries.push_back(entry);
         for number in &replaced {
             self.empty(*number);
         }
@@ -62,10 +65,15 @@ impl Ring {
     }
 
     /// Whether a newer state is there already, and which older ones a publication replaces.
-    fn compare(&self, publication: &Publication, mut older: Option<u64>) -> (bool, Vec<u64>) {
+    fn compare(
+        &self,
+        publication: &Publication,
+        mut older: Option<EntryNumber>,
+    ) -> (bool, Vec<EntryNumber>) {
         let mut replaced = Vec::new();
         let Some(new) = &publication.subject else { return (false, replaced) };
-        while let Some((number, link)) = older.and_then(|number| Some((number, self.link(number)?)))
+        while let Some((number, link)) =
+            older.and_then(|number| Some((number, self.entry(number)?)))
         {
             if let Some(known) = &link.publication.subject {
                 if known.rev > new.rev {
@@ -80,28 +88,35 @@ impl Ring {
         (false, replaced)
     }
 
-    fn empty(&mut self, number: u64) {
-        if let Some(link) = self.link(number) {
+    fn empty(&mut self, number: EntryNumber) {
+        if let Some(link) = self.entry(number) {
             let publication = emptied(&link.publication);
             self.set_publication(number, publication);
         }
     }
 
-    fn link(&self, number: u64) -> Option<&Link> {
-        let index = number.checked_sub(self.first)?;
-        self.links.get(usize::try_from(index).ok()?)
+    fn entry(&self, number: EntryNumber) -> Option<&RingEntry> {
+        self.entries.get(self.index_of(number)?)
+    }
+
+    fn index_of(&self, number: EntryNumber) -> Option<usize> {
+        usize::try_from(number.get().checked_sub(self.first.get())?).ok()
+    }
+
+    const fn number_at(&self, index: usize) -> EntryNumber {
+        EntryNumber::new(self.first.get() + index as u64)
     }
 
     fn trim(&mut self) {
-        while self.links.len() > limits::STREAM_ENTRIES_MAX
-            || (self.bytes > limits::STREAM_BYTES_MAX && self.links.len() > 1)
+        while self.entries.len() > limits::STREAM_ENTRIES_MAX
+            || (self.bytes > limits::STREAM_BYTES_MAX && self.entries.len() > 1)
         {
             self.pop_oldest();
         }
     }
 
     fn pop_oldest(&mut self) {
-        if let Some(link) = self.links.pop_front() {
+        if let Some(link) = self.entries.pop_front() {
             self.bytes = self.bytes.saturating_sub(weight(&link.publication));
             self.numbers.remove(&link.position);
             if let Some(subject) = &link.publication.subject
@@ -109,14 +124,14 @@ impl Ring {
             {
                 self.subjects.remove(&subject.of);
             }
-            self.first += 1;
+            self.first = self.first.next();
         }
     }
 
     /// Forgets everything newer than a link that stays.
-    pub(crate) fn cut_after(&mut self, number: u64) {
-        while self.next_number() > number + 1
-            && let Some(link) = self.links.pop_back()
+    pub(crate) fn cut_after(&mut self, number: EntryNumber) {
+        while self.next_number() > number.next()
+            && let Some(link) = self.entries.pop_back()
         {
             self.bytes = self.bytes.saturating_sub(weight(&link.publication));
             self.numbers.remove(&link.position);
@@ -132,13 +147,13 @@ impl Ring {
     /// Forgets everything; numbers go on.
     pub(crate) fn clear(&mut self) {
         self.first = self.next_number();
-        self.links.clear();
+        self.entries.clear();
         self.numbers.clear();
         self.subjects.clear();
         self.bytes = 0;
     }
 
-    pub(crate) fn number_of(&self, position: Position) -> Option<u64> {
+    pub(crate) fn number_of(&self, position: Position) -> Option<EntryNumber> {
         self.numbers.get(&position).copied()
     }
 
@@ -146,31 +161,40 @@ impl Ring {
         self.numbers.contains_key(&position)
     }
 
-    pub(crate) fn next_number(&self) -> u64 {
-        self.first + self.links.len() as u64
+    /// The number of the oldest entry, or of the next one if there is none.
+    pub(crate) const fn oldest(&self) -> EntryNumber {
+        self.first
     }
 
-    pub(crate) fn link_mut(&mut self, number: u64) -> Option<&mut Link> {
-        let index = number.checked_sub(self.first)?;
-        self.links.get_mut(usize::try_from(index).ok()?)
+    pub(crate) fn next_number(&self) -> EntryNumber {
+        self.number_at(self.entries.len())
+    }
+
+    pub(crate) fn entry_mut(&mut self, number: EntryNumber) -> Option<&mut RingEntry> {
+        let index = self.index_of(number)?;
+        self.entries.get_mut(index)
     }
 
     /// Links from a number on (from the oldest kept one if it is gone), with their numbers.
-    pub(crate) fn from(&self, number: u64) -> impl Iterator<Item = (u64, &Link)> {
-        let skip = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let start = self.first + skip.min(self.links.len()) as u64;
-        (start..).zip(self.links.range(skip.min(self.links.len())..))
+    pub(crate) fn from(
+        &self,
+        number: EntryNumber,
+    ) -> impl Iterator<Item = (EntryNumber, &RingEntry)> {
+        let skip = self.index_of(number.max(self.first)).unwrap_or(usize::MAX);
+        let skip = skip.min(self.entries.len());
+        let numbers = (skip..).map(|index| self.number_at(index));
+        numbers.zip(self.entries.range(skip..))
     }
 
     /// The newest link whose position is among those of `is_there`.
-    pub(crate) fn newest_where(&self, is_there: impl Fn(Position) -> bool) -> Option<u64> {
-        let found = self.links.iter().rposition(|link| is_there(link.position))?;
-        Some(self.first + found as u64)
+    pub(crate) fn newest_where(&self, is_there: impl Fn(Position) -> bool) -> Option<EntryNumber> {
+        let found = self.entries.iter().rposition(|link| is_there(link.position))?;
+        Some(self.number_at(found))
     }
 
     /// Puts another payload into a link.
-    pub(crate) fn set_publication(&mut self, number: u64, publication: Arc<Publication>) {
-        let Some(link) = self.link_mut(number) else { return };
+    pub(crate) fn set_publication(&mut self, number: EntryNumber, publication: Arc<Publication>) {
+        let Some(link) = self.entry_mut(number) else { return };
         let before = weight(&link.publication);
         let after = weight(&publication);
         link.publication = publication;
@@ -222,12 +246,12 @@ mod tests {
 
     /// The revisions that a ring's links say; `-` for a link that says nothing.
     fn said(ring: &Ring) -> Vec<&str> {
-        fn rev(link: &Link) -> &str {
+        fn rev(link: &RingEntry) -> &str {
             let is_said = matches!(link.publication.payload, Payload::Frame(_));
             let subject = link.publication.subject.as_ref().filter(|_| is_said);
             subject.map_or("-", |subject| &subject.rev)
         }
-        ring.from(0).map(|(_, link)| rev(link)).collect()
+        ring.from(EntryNumber::default()).map(|(_, link)| rev(link)).collect()
     }
 
     #[test]
@@ -256,7 +280,7 @@ mod tests {
         ring.push(position(1), state("1", true));
         ring.push(position(2), publication());
         ring.push(position(3), state("3", false));
-        ring.cut_after(1);
+        ring.cut_after(EntryNumber::new(1));
         ring.push(position(4), state("2", true));
         assert_eq!(said(&ring), ["-", "-", "2"]);
         for n in 5..limits::STREAM_ENTRIES_MAX as u64 + 5 {
@@ -271,13 +295,16 @@ mod tests {
     fn it_keeps_the_newest_and_their_numbers() {
         let mut ring = Ring::default();
         for n in 0..limits::STREAM_ENTRIES_MAX as u64 + 10 {
-            assert_eq!(ring.push(position(n), publication()).number, n);
+            assert_eq!(ring.push(position(n), publication()).number, EntryNumber::new(n));
         }
         assert_eq!(ring.number_of(position(9)), None);
-        assert_eq!(ring.number_of(position(10)), Some(10));
-        assert_eq!(ring.from(0).next().map(|(number, _)| number), Some(10));
-        assert_eq!(ring.from(5_009).count(), 1);
-        assert_eq!(ring.from(9_999).count(), 0);
+        assert_eq!(ring.number_of(position(10)), Some(EntryNumber::new(10)));
+        assert_eq!(
+            ring.from(EntryNumber::default()).next().map(|(number, _)| number),
+            Some(EntryNumber::new(10))
+        );
+        assert_eq!(ring.from(EntryNumber::new(5_009)).count(), 1);
+        assert_eq!(ring.from(EntryNumber::new(9_999)).count(), 0);
     }
 
     #[test]
@@ -286,11 +313,11 @@ mod tests {
         for n in 0..5 {
             ring.push(position(n), publication());
         }
-        ring.cut_after(2);
-        assert_eq!(ring.newest_where(|_| true), Some(2));
+        ring.cut_after(EntryNumber::new(2));
+        assert_eq!(ring.newest_where(|_| true), Some(EntryNumber::new(2)));
         assert!(!ring.contains(position(3)));
-        assert_eq!(ring.push(position(30), publication()).number, 3);
+        assert_eq!(ring.push(position(30), publication()).number, EntryNumber::new(3));
         ring.clear();
-        assert_eq!(ring.push(position(31), publication()).number, 4);
+        assert_eq!(ring.push(position(31), publication()).number, EntryNumber::new(4));
     }
 }

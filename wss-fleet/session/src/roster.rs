@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use model::{ChannelId, UserId, limits};
 
 use crate::audience::{Audience, SocketId};
+use crate::numbers::Registration;
 
 /// A user with a socket here, or about to have one. Given out again only after the user left.
-pub(crate) type UserKey = u64;
+pub(crate) type UserKey = Registration;
 
 #[derive(Debug)]
 pub(crate) struct LocalUser {
@@ -20,7 +21,7 @@ pub(crate) struct LocalUser {
     pub(crate) sockets: Vec<SocketId>,
     /// Whether their rows were read.
     pub(crate) is_loaded: bool,
-    registered_at: u64,
+    registered_at: Registration,
     /// As their views name them: an id is there once, whoever is in the channel.
     channels: ChannelSet,
     /// Channels of which a delta spoke about this user since the registration.
@@ -61,7 +62,7 @@ impl ChannelSet {
 #[derive(Debug, Default)]
 struct View {
     version: u64,
-    touched_at: u64,
+    touched_at: Registration,
     members: BTreeSet<UserKey>,
     audience: Option<Audience>,
 }
@@ -73,13 +74,13 @@ pub(crate) struct Roster {
     keys: HashMap<UserId, UserKey>,
     views: HashMap<ChannelId, View>,
     /// Counts registrations and membership changes, so that "since" has a meaning.
-    sequence: u64,
+    sequence: Registration,
     empty_views: usize,
 }
 
 impl Roster {
-    fn tick(&mut self) -> u64 {
-        self.sequence += 1;
+    fn tick(&mut self) -> Registration {
+        self.sequence = self.sequence.next();
         self.sequence
     }
 
@@ -107,7 +108,7 @@ impl Roster {
     }
 
     /// The key of a user whose rows were asked for at this registration, and not again since.
-    pub(crate) fn key_at(&self, user: &UserId, registration: u64) -> Option<UserKey> {
+    pub(crate) fn key_at(&self, user: &UserId, registration: Registration) -> Option<UserKey> {
         let is_current = |key: &UserKey| {
             self.users.get(key).is_some_and(|user| user.registered_at == registration)
         };
@@ -116,7 +117,7 @@ impl Roster {
 
     /// Back to "no view" for every channel, and to "not loaded" for every user: who they are, and
     /// the registration to read their rows for.
-    pub(crate) fn forget_views(&mut self) -> Vec<(UserId, u64)> {
+    pub(crate) fn forget_views(&mut self) -> Vec<(UserId, Registration)> {
         self.views.clear();
         self.empty_views = 0;
         let registered_at = self.tick();
@@ -217,7 +218,10 @@ impl Roster {
     fn sweep_empty_views(&mut self) {
         if self.empty_views > limits::EMPTY_VIEWS_MAX {
             let unloaded = self.users.values().filter(|user| !user.is_loaded);
-            let oldest = unloaded.map(|user| user.registered_at).min().unwrap_or(u64::MAX);
+            let oldest = unloaded
+                .map(|user| user.registered_at)
+                .min()
+                .unwrap_or(Registration::new(u64::MAX));
             self.views.retain(|_, view| !view.members.is_empty() || view.touched_at > oldest);
             self.empty_views = 0;
         }

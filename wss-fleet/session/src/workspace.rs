@@ -2,7 +2,7 @@
 //! it, so that everything that happens to a workspace happens in one order.
 
 mod attach;
-mod back_fill;
+mod backfill;
 mod chain;
 mod deliver;
 mod resync;
@@ -22,15 +22,16 @@ use protocol::publication::{Entry, Publication};
 use crate::audience::{Audience, SocketId};
 use crate::delivered::{Delivered, Era};
 use crate::hold::Holds;
+use crate::numbers::{EntryNumber, Registration, RepairId};
 use crate::ring::Ring;
 use crate::roster::{Roster, UserKey};
 
 use attach::Waiting;
-use back_fill::Debt;
+use backfill::Backfill;
 use resync::Resyncs;
 use ticks::{AUDIT, Attached};
 
-pub use back_fill::History;
+pub use backfill::History;
 
 /// A socket that wants to be attached: its ticket was taken.
 #[derive(Debug, Clone)]
@@ -75,7 +76,7 @@ pub enum Input {
     /// The answer to [`Effect::Fill`]: all entries from there to the end, never none for a whole.
     Filled {
         /// Which fill this answers; the answer to an older one is of no use.
-        id: u64,
+        id: RepairId,
         /// In order.
         entries: Vec<Entry>,
     },
@@ -89,7 +90,7 @@ pub enum Input {
     /// The answer to [`Effect::ReadHistory`]; none if it is too much, or the store refuses this read.
     HistoryRead {
         /// Which reading this answers; the answer to an older one is of no use.
-        id: u64,
+        id: RepairId,
         /// Of which channel.
         channel: ChannelId,
         /// What was read.
@@ -104,7 +105,7 @@ pub enum Input {
         /// Whose.
         user: UserId,
         /// As the effect named it: rows read for an earlier registration may be too old.
-        registration: u64,
+        registration: Registration,
         /// Their rows.
         loaded: Option<LoadedUser>,
     },
@@ -122,7 +123,7 @@ pub enum Input {
         /// The channel that the effect named.
         channel: ChannelId,
         /// The link that the effect named.
-        number: u64,
+        number: EntryNumber,
         /// The publication that the effect named: after a fork the number may be another link's.
         id: PublicationId,
         /// What was read.
@@ -148,9 +149,8 @@ pub enum Effect {
         frame: Bytes,
         /// To whom.
         to: Audience,
-        /// Whether it counts against what may queue for a socket. What a repair brings, or what waited
-        /// for a view or a text, does not: it comes in a burst, which is no client's fault.
-        is_live: bool,
+        /// Whether it counts against what may queue for a socket.
+        class: DeliveryClass,
         /// What it tells of, if it tells of one: for those who watch.
         publication: Option<Arc<Publication>>,
     },
@@ -185,7 +185,7 @@ pub enum Effect {
         /// Whose.
         user: UserId,
         /// To be given back with the answer.
-        registration: u64,
+        registration: Registration,
     },
     /// Read a channel's members, strongly, version first: publications wait for them.
     Refresh(ChannelId),
@@ -194,7 +194,7 @@ pub enum Effect {
     /// Read a message that did not travel with its publication, strongly.
     ReadStored {
         /// Names the link in the answer.
-        number: u64,
+        number: EntryNumber,
         /// The channel.
         channel: ChannelId,
         /// The publication, to be given back with the answer.
@@ -206,7 +206,7 @@ pub enum Effect {
     /// that is empty gets a marker first.
     Fill {
         /// To be given back with the answer.
-        id: u64,
+        id: RepairId,
         /// The first entry.
         from: Option<EntryId>,
     },
@@ -218,12 +218,31 @@ pub enum Effect {
     /// Read a channel's messages from a time on, strongly, and then its members.
     ReadHistory {
         /// To be given back with the answer.
-        id: u64,
+        id: RepairId,
         /// The channel.
         channel: ChannelId,
         /// From when on; from its late mark on where that was set since and lies before.
         since: Timestamp,
     },
+}
+
+/// What a delivered frame counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeliveryClass {
+    /// It was just published: it counts against what may queue for a socket.
+    Live,
+    /// A repair brought it, or it waited for membership or a text. It comes in a burst that is not the
+    /// client's fault, so it does not count.
+    Repair,
+}
+
+/// The handling of one input.
+struct Turn<'a> {
+    now: Timestamp,
+    /// Of what is delivered in this turn.
+    class: DeliveryClass,
+    /// What the node does about it, in order.
+    effects: &'a mut Vec<Effect>,
 }
 
 /// How a frame's text becomes the bytes that a socket carries. Done once per frame: the ring keeps
@@ -236,10 +255,8 @@ pub struct Workspace {
     id: WorkspaceId,
     node_id: NodeId,
     framing: Framing,
-    link: Link,
+    stream: StreamState,
     tail: Option<Position>,
-    /// What is delivered now was pushed now: it is not of a burst that a repair or a wait brings.
-    is_live: bool,
     ring: Ring,
     pending: VecDeque<Entry>,
     /// Entries came while a fill ran and did not fit: fill again.
@@ -249,33 +266,34 @@ pub struct Workspace {
     sockets: HashMap<SocketId, Attached>,
     /// By user, in the order in which they came: of a herd, one user is found at once.
     waiting: BTreeMap<UserKey, Vec<Waiting>>,
-    reading: HashSet<u64>,
+    reading: HashSet<EntryNumber>,
     /// Links whose audience the store refuses to tell.
-    unresolved: HashSet<u64>,
+    unresolved: HashSet<EntryNumber>,
     /// Channels of the stream's past whose members were not read: the next publication would wait.
     unread: HashSet<ChannelId>,
     delivered: Delivered,
     era: Era,
     /// What the stream has lost and nobody was told yet.
-    debt: Option<Debt>,
+    backfill: Option<Backfill>,
     resyncs: Resyncs,
     /// Publications have waited for so long that ticks say so.
     is_held_up: bool,
     audit_at: Timestamp,
-    fills: u64,
+    /// The last repair.
+    repair: RepairId,
     resyncs_told: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Link {
+enum StreamState {
     Down,
     /// Waits for the answer to the fill of this number; `whole`: of the whole stream.
     Filling {
-        id: u64,
+        id: RepairId,
         whole: bool,
     },
     /// Waits for what the stream has lost and the store has.
-    BackFilling,
+    Backfilling,
     Up,
 }
 
@@ -287,9 +305,8 @@ impl Workspace {
             id,
             node_id,
             framing,
-            link: Link::Down,
+            stream: StreamState::Down,
             tail: None,
-            is_live: false,
             ring: Ring::default(),
             pending: VecDeque::new(),
             overflowed: false,
@@ -302,47 +319,51 @@ impl Workspace {
             unread: HashSet::new(),
             delivered: Delivered::default(),
             era: 0,
-            debt: None,
+            backfill: None,
             resyncs: Resyncs::default(),
             is_held_up: false,
             audit_at: now.plus(AUDIT),
-            fills: 0,
+            repair: RepairId::default(),
             resyncs_told: 0,
         }
     }
 
     /// Takes an input and puts out what is to be done about it, in order.
     pub fn handle(&mut self, input: Input, now: Timestamp, effects: &mut Vec<Effect>) {
-        self.is_live = matches!(input, Input::Entry(_));
+        let class = match input {
+            Input::Entry(_) => DeliveryClass::Live,
+            _ => DeliveryClass::Repair,
+        };
+        let turn = &mut Turn { now, class, effects };
         match input {
-            Input::Linked => self.start_fill(self.tail, effects),
+            Input::Linked => self.start_fill(self.tail, turn),
             Input::Lost => {
-                self.link = Link::Down;
+                self.stream = StreamState::Down;
                 self.pending.clear();
                 self.overflowed = false;
             }
-            Input::Entry(entry) => self.on_entry(entry, now, effects),
-            Input::Filled { id, entries } => self.on_filled(id, entries, now, effects),
-            Input::Audited { tail, found } => self.on_audited(tail, &found, effects),
+            Input::Entry(entry) => self.on_entry(entry, turn),
+            Input::Filled { id, entries } => self.on_filled(id, entries, turn),
+            Input::Audited { tail, found } => self.on_audited(tail, &found, turn),
             Input::HistoryRead { id, channel, history } => {
-                self.on_history(id, &channel, history, now, effects);
+                self.on_history(id, &channel, history, turn);
             }
-            Input::Attach(attach) => self.on_attach(attach, now, effects),
-            Input::Detach(socket) => self.detach(socket, now, effects),
+            Input::Attach(attach) => self.on_attach(attach, turn),
+            Input::Detach(socket) => self.detach(socket, turn),
             Input::UserLoaded { user, registration, loaded } => {
-                self.on_loaded(&user, registration, loaded, now, effects);
+                self.on_loaded(&user, registration, loaded, turn);
             }
             Input::Refreshed { channel, members } => {
-                self.on_refreshed(&channel, members, now, effects);
+                self.on_refreshed(&channel, members, turn);
             }
             Input::StoredRead { channel, number, id, message } => {
-                self.on_stored((&channel, number, id), message.as_ref(), now, effects);
+                self.on_stored((&channel, number, id), message.as_ref(), turn);
             }
-            Input::Tick => self.on_tick(now, effects),
-            Input::Time => self.on_time(now, effects),
-            Input::Shed { bytes } => self.shed(bytes, effects),
+            Input::Tick => self.on_tick(turn),
+            Input::Time => self.on_time(turn),
+            Input::Shed { bytes } => self.shed(bytes, turn),
         }
-        self.tell_resyncs(now, effects);
+        self.tell_resyncs(turn);
     }
 
     /// Whether [`Input::Time`] has something to look at.
@@ -363,13 +384,13 @@ impl Workspace {
     /// Whether the path behind the sockets is whole.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        self.link == Link::Up && !self.is_held_up
+        self.stream == StreamState::Up && !self.is_held_up
     }
 
     /// Fills that were started, and resyncs that were told to sockets.
     #[must_use]
     pub fn repairs(&self) -> (u64, u64) {
-        (self.fills, self.resyncs_told)
+        (self.repair.get(), self.resyncs_told)
     }
 
     /// Bytes of publications that wait for the store.
@@ -386,7 +407,7 @@ impl Workspace {
 
     /// Whether the answer to a [`Effect::LoadUser`] is still of use.
     #[must_use]
-    pub fn awaits_user(&self, user: &UserId, registration: u64) -> bool {
+    pub fn awaits_user(&self, user: &UserId, registration: Registration) -> bool {
         let key = self.roster.key_at(user, registration);
         key.and_then(|key| self.roster.user(key)).is_some_and(|user| !user.is_loaded)
     }
@@ -402,17 +423,21 @@ impl Workspace {
     /// The position that frames may carry now: the tail, or before the oldest publication that is
     /// held or owed.
     fn safe(&self) -> Option<Position> {
-        self.debt.as_ref().map(|debt| debt.before).or_else(|| self.holds.safe()).or(self.tail)
+        self.backfill
+            .as_ref()
+            .map(|backfill| backfill.before)
+            .or_else(|| self.holds.safe())
+            .or(self.tail)
     }
 
     fn cursor(&self) -> String {
         self.safe().map(|position| position.to_string()).unwrap_or_default()
     }
 
-    fn on_time(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    fn on_time(&mut self, turn: &mut Turn<'_>) {
         let oldest = self.holds.oldest();
-        self.is_held_up = oldest.is_some_and(|since| now.since(since) >= limits::HOLD_STALE);
-        self.expire_waiting(now, effects);
+        self.is_held_up = oldest.is_some_and(|since| turn.now.since(since) >= limits::HOLD_STALE);
+        self.expire_waiting(turn);
     }
 }
 

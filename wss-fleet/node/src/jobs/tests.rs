@@ -10,6 +10,8 @@ use messaging::ports::{
 use model::{Channel, ChannelType, Contract, Member, MessageText};
 
 use super::*;
+use session::Registration;
+
 use crate::hub::stand::Stand;
 use crate::pace::Pace;
 
@@ -65,11 +67,11 @@ impl Rig {
     async fn read(&self) -> Option<(Vec<MessageId>, Vec<UserId>)> {
         let since = HOLE.minus(limits::OVERLAP);
         let hub = Arc::clone(&self.stand.hub);
-        let read = Read::History { reading: 3, channel: self.channel.clone(), since };
+        let read = Read::History { repair: RepairId::new(3), channel: self.channel.clone(), since };
         let started = Pace::new(Instant::now()).start(Instant::now());
         let mut ended = super::read(hub, workspace(), Running { read, started }).await;
         assert!(ended.failed.is_none());
-        let Some(Input::HistoryRead { id: 3, channel, history }) = ended.inputs.pop() else {
+        let Some(Input::HistoryRead { channel, history, .. }) = ended.inputs.pop() else {
             panic!("{ended:?}")
         };
         assert_eq!(channel, self.channel);
@@ -145,7 +147,7 @@ impl RevocationStore for Broken {
 #[tokio::test]
 async fn a_read_that_panics_has_failed() {
     let stand = Stand::with(HOLE, |ports| ports.revocations = Arc::new(Broken));
-    let wanted = Read::User { user: user(), registration: 1 };
+    let wanted = Read::User { user: user(), registration: Registration::new(1) };
     let started = Pace::new(Instant::now()).start(Instant::now());
     let running = Running { read: wanted.clone(), started };
     let ended = read(Arc::clone(&stand.hub), workspace(), running).await;
@@ -200,8 +202,9 @@ impl EventBus for PanicsOnce {
 #[tokio::test(start_paused = true)]
 async fn g4_a_fill_or_a_subscription_that_panics_is_tried_again() {
     let stand = Stand::with(HOLE, |ports| PanicsOnce::around(&mut ports.bus));
-    let filled = fill(Arc::clone(&stand.hub), workspace(), 3, None).await;
-    let is_filled = matches!(&filled, Input::Filled { id: 3, entries } if entries.len() == 1);
+    let filled = fill(Arc::clone(&stand.hub), workspace(), RepairId::new(3), None).await;
+    let is_filled = matches!(&filled, Input::Filled { id, entries }
+        if *id == RepairId::new(3) && entries.len() == 1);
     assert!(is_filled, "a stream that was empty has a marker: {filled:?}");
     let stand = Stand::with(HOLE, |ports| PanicsOnce::around(&mut ports.bus));
     subscribe(Arc::clone(&stand.hub), workspace()).await;

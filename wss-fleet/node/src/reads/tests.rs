@@ -14,7 +14,12 @@ fn state() -> Workspace {
 
 fn text(number: u64) -> Effect {
     let message = MessageId::mint(Timestamp::from_unix_ms(number), 1);
-    Effect::ReadStored { number, channel: channel(1), id: message.into(), message }
+    Effect::ReadStored {
+        number: EntryNumber::new(number),
+        channel: channel(1),
+        id: message.into(),
+        message,
+    }
 }
 
 fn failed(running: Running, failure: Failure) -> Ended {

@@ -15,6 +15,8 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use session::DeliveryClass;
+
 use crate::frames;
 use crate::watch::Written;
 
@@ -54,7 +56,7 @@ struct Queued {
     frame: Bytes,
     /// Otherwise it was missed: such frames come in bursts, however well a client reads, and are the
     /// ring's own bytes, shared by all who get them. They have a bound of their own.
-    is_live: bool,
+    class: DeliveryClass,
 }
 
 /// How much waits.
@@ -102,33 +104,37 @@ impl Socket {
     }
 
     /// Queues a frame, or closes a slow consumer. One frame of any size may always queue.
-    pub(super) fn enqueue(&mut self, frame: &Bytes, is_live: bool, written: &mut Written) {
-        if self.takes(Tally { frames: 1, bytes: frame.len() }, is_live, written) {
-            self.queue.push_back(Queued { frame: frame.clone(), is_live });
+    pub(super) fn enqueue(&mut self, frame: &Bytes, class: DeliveryClass, written: &mut Written) {
+        if self.takes(Tally { frames: 1, bytes: frame.len() }, class, written) {
+            self.queue.push_back(Queued { frame: frame.clone(), class });
         }
     }
 
     /// Queues many frames that were missed; the bounds are looked at once.
     pub(super) fn enqueue_missed(&mut self, frames: Vec<Bytes>, written: &mut Written) {
         let bytes = frames.iter().map(Bytes::len).sum();
-        if self.takes(Tally { frames: frames.len(), bytes }, false, written) {
-            self.queue.extend(frames.into_iter().map(|frame| Queued { frame, is_live: false }));
+        if self.takes(Tally { frames: frames.len(), bytes }, DeliveryClass::Repair, written) {
+            self.queue.extend(
+                frames.into_iter().map(|frame| Queued { frame, class: DeliveryClass::Repair }),
+            );
         }
     }
 
     /// Counts what is to be queued. A socket that closes takes nothing; a slow consumer closes.
-    fn takes(&mut self, added: Tally, is_live: bool, written: &mut Written) -> bool {
+    fn takes(&mut self, added: Tally, class: DeliveryClass, written: &mut Written) -> bool {
         if self.closing_since.is_some() {
             return false;
         }
-        let tally = *self.tally(is_live);
+        let tally = *self.tally(class);
         let sum = tally.plus(added);
         let fits = |frames, bytes| sum.frames <= frames && sum.bytes <= bytes;
         let has_room = tally.frames == 0
             || fits(limits::OUTBOUND_FRAMES_MAX, limits::OUTBOUND_BYTES_MAX)
-            || (!is_live && !self.is_stuck() && fits(MISSED_FRAMES_MAX, MISSED_BYTES_MAX));
+            || (class == DeliveryClass::Repair
+                && !self.is_stuck()
+                && fits(MISSED_FRAMES_MAX, MISSED_BYTES_MAX));
         if has_room {
-            *self.tally(is_live) = sum;
+            *self.tally(class) = sum;
         } else {
             written.slow_consumers += 1;
             self.say_goodbye(Some(CloseCode::SlowConsumer), None);
@@ -141,8 +147,11 @@ impl Socket {
         self.blocked_since.is_some_and(|since| since.elapsed() >= STUCK)
     }
 
-    fn tally(&mut self, is_live: bool) -> &mut Tally {
-        if is_live { &mut self.live } else { &mut self.missed }
+    fn tally(&mut self, class: DeliveryClass) -> &mut Tally {
+        match class {
+            DeliveryClass::Live => &mut self.live,
+            DeliveryClass::Repair => &mut self.missed,
+        }
     }
 
     /// Drops what is queued behind the frame that is being written, and closes. The close frame says
@@ -155,7 +164,10 @@ impl Socket {
         if let Some(code) = code {
             // The kernel may have half a frame: its rest must come before the close frame.
             self.queue.truncate(1);
-            self.queue.push_back(Queued { frame: frames::close(code, delay), is_live: false });
+            self.queue.push_back(Queued {
+                frame: frames::close(code, delay),
+                class: DeliveryClass::Repair,
+            });
         }
         self.ended.notify_one();
     }
@@ -241,12 +253,12 @@ impl Socket {
     fn advance(&mut self, mut count: usize) -> u64 {
         let mut through = 0;
         while count > 0 {
-            let Some(Queued { frame, is_live }) = self.queue.front_mut() else { break };
+            let Some(Queued { frame, class }) = self.queue.front_mut() else { break };
             let taken = frame.len().min(count);
             frame.advance(taken);
             count -= taken;
-            let (is_live, is_through) = (*is_live, frame.is_empty());
-            let tally = self.tally(is_live);
+            let (class, is_through) = (*class, frame.is_empty());
+            let tally = self.tally(class);
             *tally = tally.minus(Tally { frames: usize::from(is_through), bytes: taken });
             if is_through {
                 self.queue.pop_front();

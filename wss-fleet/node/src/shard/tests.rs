@@ -49,7 +49,7 @@ impl Rig {
 
     async fn frame(&self, bytes: &'static [u8], to: &[SocketId]) {
         let (frame, to) = (Bytes::from_static(bytes), to.into());
-        self.order(Order::Frame { frame, to, is_live: true, publication: None }).await;
+        self.order(Order::Frame { frame, to, class: DeliveryClass::Live, publication: None }).await;
     }
 }
 
@@ -99,8 +99,13 @@ async fn g5_what_was_missed_comes_in_its_place_and_is_no_slow_consumers_fault() 
     rig.order(Order::Backlog { socket, frames }).await;
     for _ in 0..count {
         let to = [socket].into();
-        rig.order(Order::Frame { frame: missed.clone(), to, is_live: false, publication: None })
-            .await;
+        rig.order(Order::Frame {
+            frame: missed.clone(),
+            to,
+            class: DeliveryClass::Repair,
+            publication: None,
+        })
+        .await;
     }
     rig.frame(b"tick", &[socket]).await;
     let expected = format!("live and long {}tick", "missed ".repeat(count * 2));
@@ -130,7 +135,8 @@ async fn g5_what_was_missed_counts_for_a_client_that_takes_nothing() {
     tokio::time::sleep(STUCK).await;
     for _ in 0..limits::OUTBOUND_FRAMES_MAX + 1 {
         let (frame, to) = (Bytes::from_static(b"missed"), [socket].into());
-        rig.order(Order::Frame { frame, to, is_live: false, publication: None }).await;
+        rig.order(Order::Frame { frame, to, class: DeliveryClass::Repair, publication: None })
+            .await;
     }
     let ended = tokio::time::timeout(STUCK, ended.notified()).await;
     assert!(ended.is_ok(), "long before ten seconds");
@@ -145,7 +151,7 @@ async fn g5_one_frame_of_any_size_may_queue() {
     let (socket, mut peer, _) = rig.socket(16).await;
     let huge = Bytes::from(vec![b'x'; limits::OUTBOUND_BYTES_MAX * 2]);
     let (frame, to) = (huge.clone(), [socket].into());
-    rig.order(Order::Frame { frame, to, is_live: true, publication: None }).await;
+    rig.order(Order::Frame { frame, to, class: DeliveryClass::Live, publication: None }).await;
     let mut read = vec![0; huge.len()];
     peer.read_exact(&mut read).await.unwrap();
     assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 0);
@@ -213,7 +219,7 @@ fn everything_queued_for_a_socket_goes_out_in_one_call() {
         batch.push(Order::Frame {
             frame: Bytes::from_static(b"frame"),
             to: [socket].into(),
-            is_live: true,
+            class: DeliveryClass::Live,
             publication: None,
         });
     }
@@ -306,12 +312,17 @@ fn how_late_a_message_is_written_is_observed_once_a_shard() {
     let mut batch = Vec::new();
     for publication in [message(sent), message(sent.plus(Duration::from_secs(1)))] {
         let (frame, publication) = (Bytes::from_static(b"frame"), Some(Arc::new(publication)));
-        batch.push(Order::Frame { frame, to: Arc::clone(&to), is_live: true, publication });
+        batch.push(Order::Frame {
+            frame,
+            to: Arc::clone(&to),
+            class: DeliveryClass::Live,
+            publication,
+        });
     }
     batch.push(Order::Frame {
         frame: Bytes::from_static(b"tick"),
         to,
-        is_live: true,
+        class: DeliveryClass::Live,
         publication: None,
     });
     serve_all(&mut shard, batch);
@@ -334,7 +345,7 @@ fn open(shard: &mut Shard, serials: std::ops::Range<u64>) -> (Arc<[SocketId]>, A
 
 fn frame_to(to: &Arc<[SocketId]>, bytes: usize) -> Order {
     let (frame, to) = (Bytes::from(vec![b'x'; bytes]), Arc::clone(to));
-    Order::Frame { frame, to, is_live: true, publication: None }
+    Order::Frame { frame, to, class: DeliveryClass::Live, publication: None }
 }
 
 #[test]

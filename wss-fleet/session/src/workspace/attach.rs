@@ -6,8 +6,9 @@ use protocol::close::CloseCode;
 use protocol::frame::{Ready, ServerFrame};
 use protocol::publication::{Payload, Publication, Recipients};
 
-use super::{Attach, Attached, Effect, Link, LoadedUser, Workspace};
+use super::{Attach, Attached, Effect, LoadedUser, StreamState, Turn, Workspace};
 use crate::audience::SocketId;
+use crate::numbers::EntryNumber;
 use crate::roster::UserKey;
 
 /// An attach that waits for the link, for its user's rows, or for a text.
@@ -22,7 +23,7 @@ pub(super) struct Waiting {
 /// Where a socket goes on.
 enum Start {
     /// After this link.
-    After(u64),
+    After(EntryNumber),
     /// Its cursor is unknown, or it has none.
     Afresh,
     /// Its cursor is ahead of our tail: another node was faster.
@@ -30,21 +31,21 @@ enum Start {
 }
 
 impl Workspace {
-    pub(super) fn on_attach(&mut self, attach: Attach, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn on_attach(&mut self, attach: Attach, turn: &mut Turn<'_>) {
         let (key, is_new) = self.roster.register(&attach.user);
-        self.make_room(key, effects);
+        self.make_room(key, turn);
         // Rows that were read before the history was taken could not judge it (G6).
         if is_new && self.tail.is_some() {
             let user = attach.user.clone();
-            effects.push(Effect::LoadUser { user, registration: key });
+            turn.effects.push(Effect::LoadUser { user, registration: key });
         }
-        let waiting = Waiting { attach, since: now, has_filled: false };
+        let waiting = Waiting { attach, since: turn.now, has_filled: false };
         self.waiting.entry(key).or_default().push(waiting);
-        self.settle_waiting(Some(key), now, effects);
+        self.settle_waiting(Some(key), turn);
     }
 
     /// One socket too many of a user closes their oldest.
-    fn make_room(&mut self, key: UserKey, effects: &mut Vec<Effect>) {
+    fn make_room(&mut self, key: UserKey, turn: &mut Turn<'_>) {
         let attached = self.roster.user(key).map_or(0, |user| user.sockets.len());
         let waiting = self.waiting.get(&key).map_or(0, Vec::len);
         if attached + waiting < limits::SOCKETS_PER_USER_MAX {
@@ -54,7 +55,7 @@ impl Workspace {
         let oldest_waiting = || Some(self.waiting.get(&key)?.first()?.attach.socket);
         let oldest = oldest_attached.or_else(oldest_waiting);
         if let Some(socket) = oldest {
-            effects.push(Effect::Close { socket, code: CloseCode::TooManySockets });
+            turn.effects.push(Effect::Close { socket, code: CloseCode::TooManySockets });
             self.forget_socket(key, socket);
         }
     }
@@ -64,42 +65,36 @@ impl Workspace {
         user: &UserId,
         registration: UserKey,
         loaded: Option<LoadedUser>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
+        turn: &mut Turn<'_>,
     ) {
         let Some(key) = self.roster.key_at(user, registration) else { return };
         match loaded {
             Some(LoadedUser { is_revoked: true, .. }) => {
-                self.close_user(user, CloseCode::Revoked, now, effects);
+                self.close_user(user, CloseCode::Revoked, turn);
             }
             Some(LoadedUser { channels, .. }) => {
-                self.read_ahead(&channels, effects);
+                self.read_ahead(&channels, turn);
                 self.roster.load(key, channels);
-                self.no_longer_unloaded(key, now, effects);
-                self.settle_waiting(Some(key), now, effects);
+                self.no_longer_unloaded(key, turn);
+                self.settle_waiting(Some(key), turn);
             }
-            None => self.close_user(user, CloseCode::Internal, now, effects),
+            None => self.close_user(user, CloseCode::Internal, turn),
         }
     }
 
     /// Asks for the members of those channels whose next publication would wait for them: the
     /// stream's past names them, so it will come. Whatever is asked for together is read together.
-    fn read_ahead(&mut self, channels: &[ChannelId], effects: &mut Vec<Effect>) {
+    fn read_ahead(&mut self, channels: &[ChannelId], turn: &mut Turn<'_>) {
         for channel in channels {
             if self.unread.remove(channel) && self.roster.version(channel) == 0 {
-                effects.push(Effect::ReadAhead(channel.clone()));
+                turn.effects.push(Effect::ReadAhead(channel.clone()));
             }
         }
     }
 
     /// Attaches whoever has all they need; of one user, or of all.
-    pub(super) fn settle_waiting(
-        &mut self,
-        of: Option<UserKey>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) {
-        if self.link != Link::Up {
+    pub(super) fn settle_waiting(&mut self, of: Option<UserKey>, turn: &mut Turn<'_>) {
+        if self.stream != StreamState::Up {
             return;
         }
         let of: Vec<UserKey> = match of {
@@ -108,44 +103,38 @@ impl Workspace {
         };
         for key in of {
             let Some(mut waiting) = self.waiting.remove(&key) else { continue };
-            waiting.retain_mut(|waiting| !self.try_attach(key, waiting, now, effects));
+            waiting.retain_mut(|waiting| !self.try_attach(key, waiting, turn));
             if !waiting.is_empty() {
                 self.waiting.insert(key, waiting);
             }
         }
     }
 
-    fn try_attach(
-        &mut self,
-        key: UserKey,
-        waiting: &mut Waiting,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) -> bool {
+    fn try_attach(&mut self, key: UserKey, waiting: &mut Waiting, turn: &mut Turn<'_>) -> bool {
         let is_loaded = self.roster.user(key).is_some_and(|user| user.is_loaded);
-        if !is_loaded || self.link != Link::Up {
+        if !is_loaded || self.stream != StreamState::Up {
             return false;
         }
         let start = match self.start_of(waiting.attach.cursor.as_deref()) {
             Start::Ahead if !waiting.has_filled => {
                 waiting.has_filled = true;
-                self.start_fill(self.tail, effects);
+                self.start_fill(self.tail, turn);
                 return false;
             }
             Start::After(number) => Some(number),
             Start::Ahead | Start::Afresh => None,
         };
-        match start.map_or(Replay::Impossible, |number| self.replay(key, number, effects)) {
+        match start.map_or(Replay::Impossible, |number| self.replay(key, number, turn)) {
             Replay::Frames(frames) => {
                 // Until the replay is through, the client's own cursor is the safe one.
                 let cursor = waiting.attach.cursor.clone().unwrap_or_default();
-                let ready = self.ready(&waiting.attach, cursor, true, now);
+                let ready = self.ready(&waiting.attach, cursor, true, turn.now);
                 let frames = std::iter::once(ready).chain(frames).collect();
-                self.attach(key, waiting, frames, now, effects);
+                self.attach(key, waiting, frames, turn);
             }
             Replay::Impossible => {
-                let ready = self.ready(&waiting.attach, self.cursor(), false, now);
-                self.attach(key, waiting, vec![ready], now, effects);
+                let ready = self.ready(&waiting.attach, self.cursor(), false, turn.now);
+                self.attach(key, waiting, vec![ready], turn);
             }
             Replay::WaitsForText => return false,
         }
@@ -162,10 +151,10 @@ impl Workspace {
     }
 
     /// What a user missed after a link. Held publications are not among it: they come live.
-    fn replay(&mut self, key: UserKey, after: u64, effects: &mut Vec<Effect>) -> Replay {
+    fn replay(&mut self, key: UserKey, after: EntryNumber, turn: &mut Turn<'_>) -> Replay {
         let mut numbers = Vec::new();
         let mut texts = Vec::new();
-        for (number, link) in self.ring.from(after + 1) {
+        for (number, link) in self.ring.from(after.next()) {
             if self.is_unresolved(number, &link.publication) {
                 return Replay::Impossible;
             }
@@ -184,7 +173,7 @@ impl Workspace {
         }
         if !texts.is_empty() {
             for (number, channel, publication) in texts {
-                self.read_stored(number, &channel, &publication, effects);
+                self.read_stored(number, &channel, &publication, turn);
             }
             return Replay::WaitsForText;
         }
@@ -194,7 +183,7 @@ impl Workspace {
     }
 
     /// Whether nobody knows who may see this link.
-    fn is_unresolved(&self, number: u64, publication: &Publication) -> bool {
+    fn is_unresolved(&self, number: EntryNumber, publication: &Publication) -> bool {
         match &publication.to {
             Recipients::Channel(to) => {
                 self.unresolved.contains(&number)
@@ -234,60 +223,47 @@ impl Workspace {
         (self.framing)(ready.encode())
     }
 
-    fn attach(
-        &mut self,
-        key: UserKey,
-        waiting: &Waiting,
-        frames: Vec<Bytes>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn attach(&mut self, key: UserKey, waiting: &Waiting, frames: Vec<Bytes>, turn: &mut Turn<'_>) {
         let socket = waiting.attach.socket;
-        self.sockets.insert(socket, Attached::new(key, socket, self.era, now));
+        self.sockets.insert(socket, Attached::new(key, socket, self.era, turn.now));
         self.roster.add_socket(key, socket);
-        effects.push(Effect::Ready { socket, frames });
+        turn.effects.push(Effect::Ready { socket, frames });
     }
 
-    pub(super) fn expire_waiting(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn expire_waiting(&mut self, turn: &mut Turn<'_>) {
         let all =
             self.waiting.iter().flat_map(|(key, waiting)| waiting.iter().map(|one| (*key, one)));
         let is_overdue =
-            |(_, one): &(UserKey, &Waiting)| now.since(one.since) >= limits::ATTACH_WAIT_MAX;
+            |(_, one): &(UserKey, &Waiting)| turn.now.since(one.since) >= limits::ATTACH_WAIT_MAX;
         let overdue: Vec<(UserKey, SocketId)> =
             all.filter(is_overdue).map(|(key, one)| (key, one.attach.socket)).collect();
         for (key, socket) in overdue {
-            effects.push(Effect::Refuse { socket });
+            turn.effects.push(Effect::Refuse { socket });
             self.forget_socket(key, socket);
-            self.leave_if_gone(key, now, effects);
+            self.leave_if_gone(key, turn);
         }
     }
 
-    pub(super) fn close_user(
-        &mut self,
-        user: &UserId,
-        code: CloseCode,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn close_user(&mut self, user: &UserId, code: CloseCode, turn: &mut Turn<'_>) {
         let Some(key) = self.roster.key_of(user) else { return };
         let attached = self.roster.user(key).map(|user| user.sockets.clone()).unwrap_or_default();
         let waiting = self.waiting.get(&key).into_iter().flatten();
         let sockets: Vec<SocketId> =
             attached.into_iter().chain(waiting.map(|waiting| waiting.attach.socket)).collect();
         for socket in sockets {
-            effects.push(Effect::Close { socket, code });
+            turn.effects.push(Effect::Close { socket, code });
             self.forget_socket(key, socket);
         }
-        self.leave_if_gone(key, now, effects);
+        self.leave_if_gone(key, turn);
     }
 
-    pub(super) fn detach(&mut self, socket: SocketId, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn detach(&mut self, socket: SocketId, turn: &mut Turn<'_>) {
         let attached = self.sockets.get(&socket).map(|attached| attached.key);
         let is_its = |waiting: &Waiting| waiting.attach.socket == socket;
         let waiting = || self.waiting.iter().find(|(_, waiting)| waiting.iter().any(is_its));
         if let Some(key) = attached.or_else(|| waiting().map(|(key, _)| *key)) {
             self.forget_socket(key, socket);
-            self.leave_if_gone(key, now, effects);
+            self.leave_if_gone(key, turn);
         }
     }
 
@@ -302,12 +278,12 @@ impl Workspace {
         self.roster.remove_socket(key, socket);
     }
 
-    fn leave_if_gone(&mut self, key: UserKey, now: Timestamp, effects: &mut Vec<Effect>) {
+    fn leave_if_gone(&mut self, key: UserKey, turn: &mut Turn<'_>) {
         let is_attached = self.roster.user(key).is_some_and(|user| !user.sockets.is_empty());
         let is_waiting = self.waiting.contains_key(&key);
         if !is_attached && !is_waiting {
             self.roster.leave(key);
-            self.no_longer_unloaded(key, now, effects);
+            self.no_longer_unloaded(key, turn);
         }
     }
 }

@@ -7,16 +7,17 @@ use model::{ChannelId, Message, Position, PublicationId, Timestamp, limits};
 use protocol::frame;
 use protocol::publication::{ChannelRecipients, Entry, Payload, Publication, Recipients, Subject};
 
-use super::{ChannelMembers, Effect, Workspace};
+use super::{ChannelMembers, Effect, Turn, Workspace};
 use crate::audience::Audience;
 use crate::delivered::ALL;
-use crate::hold::Need;
+use crate::hold::HoldReason;
+use crate::numbers::EntryNumber;
 use crate::ring::Pushed;
 use crate::roster::UserKey;
 
 impl Workspace {
     /// Takes the next link of the chain.
-    pub(super) fn accept(&mut self, entry: Entry, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn accept(&mut self, entry: Entry, turn: &mut Turn<'_>) {
         // There always is one before: sockets attach only after the first fill.
         let before = self.tail.unwrap_or(entry.position);
         self.tail = Some(entry.position);
@@ -24,26 +25,26 @@ impl Workspace {
             self.ring.push(entry.position, entry.publication);
         match &publication.to {
             Recipients::Channel(to) => {
-                self.accept_of_channel(to, number, before, &publication, now, effects);
+                self.accept_of_channel(to, number, before, &publication, turn);
             }
             Recipients::User(user) => match &publication.payload {
-                Payload::Close(code) => self.close_user(user, *code, now, effects),
+                Payload::Close(code) => self.close_user(user, *code, turn),
                 Payload::Frame(_) | Payload::Stored(_) | Payload::Nothing => {
-                    self.deliver(number, &publication, effects);
+                    self.deliver(number, &publication, turn);
                 }
             },
-            Recipients::Workspace => self.deliver(number, &publication, effects),
+            Recipients::Workspace => self.deliver(number, &publication, turn),
             Recipients::Nobody => {}
             Recipients::Unknown => {
                 let everyone: Vec<UserKey> = self.roster.keys().collect();
                 if !everyone.is_empty() {
                     self.holds.bar(number, before);
-                    self.resyncs.owe_unknown(everyone, now);
+                    self.resyncs.add_unknown(everyone, turn.now);
                 }
             }
         }
         for number in replaced {
-            self.empty_held(number, now, effects);
+            self.empty_held(number, turn);
         }
     }
 
@@ -51,11 +52,10 @@ impl Workspace {
     fn accept_of_channel(
         &mut self,
         to: &ChannelRecipients,
-        number: u64,
+        number: EntryNumber,
         before: Position,
         publication: &Arc<Publication>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
+        turn: &mut Turn<'_>,
     ) {
         let channel = &to.channel_id;
         if self.holds.is_lost(channel) {
@@ -63,83 +63,83 @@ impl Workspace {
         }
         let need = self.need(to, &publication.payload);
         if need.is_none() && !self.holds.is_held(channel) {
-            return self.deliver(number, publication, effects);
+            return self.deliver(number, publication, turn);
         }
-        self.holds.push(channel, number, before, Arc::clone(publication), now);
+        self.holds.push(channel, number, before, Arc::clone(publication), turn.now);
         if self.holds.first(channel).is_some_and(|(first, _)| first == number) {
-            self.ask(channel, number, publication, need, effects);
+            self.ask(channel, number, publication, need, turn);
         }
-        self.shed(limits::HELD_BYTES_MAX, effects);
+        self.shed(limits::HELD_BYTES_MAX, turn);
     }
 
     /// A newer state replaced a link's payload: where the link is held, it waits for that no more.
-    fn empty_held(&mut self, number: u64, now: Timestamp, effects: &mut Vec<Effect>) {
+    fn empty_held(&mut self, number: EntryNumber, turn: &mut Turn<'_>) {
         let Some(publication) =
-            self.ring.link_mut(number).map(|link| Arc::clone(&link.publication))
+            self.ring.entry_mut(number).map(|link| Arc::clone(&link.publication))
         else {
             return;
         };
         let Some(to) = publication.channel().filter(|_| self.holds.holds(number)) else { return };
         self.holds.set_publication(&to.channel_id, number, &publication);
         self.holds.answered(&to.channel_id);
-        self.release(&to.channel_id, now, effects);
+        self.release(&to.channel_id, turn);
     }
 
     /// Gives up the largest holds until no more than this is held.
-    pub(super) fn shed(&mut self, bytes: usize, effects: &mut Vec<Effect>) {
+    pub(super) fn shed(&mut self, bytes: usize, turn: &mut Turn<'_>) {
         while self.holds.bytes() > bytes
             && let Some(channel) = self.holds.largest()
         {
             self.holds.lose(&channel, version_of);
-            effects.push(Effect::Refresh(channel));
+            turn.effects.push(Effect::Refresh(channel));
         }
     }
 
     /// What a publication's delivery needs and is not there.
-    fn need(&mut self, to: &ChannelRecipients, payload: &Payload) -> Option<Need> {
+    fn need(&mut self, to: &ChannelRecipients, payload: &Payload) -> Option<HoldReason> {
         // The next version's changes are a delta; any newer version needs the rows.
         let version = match to.changes.is_empty() {
             true => self.roster.version(&to.channel_id),
             false => self.next_version(&to.channel_id),
         };
         if to.members_version > version {
-            return Some(Need::View(to.members_version));
+            return Some(HoldReason::View(to.members_version));
         }
         let is_wanted = matches!(payload, Payload::Stored(_))
             && !self.roster.audience_and(&to.channel_id, &to.also).is_empty();
-        is_wanted.then_some(Need::Stored)
+        is_wanted.then_some(HoldReason::Stored)
     }
 
     fn ask(
         &mut self,
         channel: &ChannelId,
-        number: u64,
+        number: EntryNumber,
         publication: &Publication,
-        need: Option<Need>,
-        effects: &mut Vec<Effect>,
+        need: Option<HoldReason>,
+        turn: &mut Turn<'_>,
     ) {
         let Some(need) = need else { return };
         if !self.holds.ask(channel, need) {
             return;
         }
         match need {
-            Need::View(_) => effects.push(Effect::Refresh(channel.clone())),
-            Need::Stored => self.read_stored(number, channel, publication, effects),
+            HoldReason::View(_) => turn.effects.push(Effect::Refresh(channel.clone())),
+            HoldReason::Stored => self.read_stored(number, channel, publication, turn),
         }
     }
 
     pub(super) fn read_stored(
         &mut self,
-        number: u64,
+        number: EntryNumber,
         channel: &ChannelId,
         publication: &Publication,
-        effects: &mut Vec<Effect>,
+        turn: &mut Turn<'_>,
     ) {
         if let Payload::Stored(message) = publication.payload
             && self.reading.insert(number)
         {
             let (channel, id) = (channel.clone(), publication.id);
-            effects.push(Effect::ReadStored { number, channel, id, message });
+            turn.effects.push(Effect::ReadStored { number, channel, id, message });
         }
     }
 
@@ -147,34 +147,32 @@ impl Workspace {
         &mut self,
         channel: &ChannelId,
         members: Option<ChannelMembers>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
+        turn: &mut Turn<'_>,
     ) {
         self.holds.answered(channel);
         let Some(ChannelMembers { version, members }) = members else {
-            return self.fail_closed(channel, now);
+            return self.fail_closed(channel, turn.now);
         };
         self.unread.remove(channel);
         self.roster.refresh(channel, version, &members);
         if self.holds.find(channel, self.roster.version(channel)) {
             let users: Vec<UserKey> = self.roster.members(channel).collect();
-            self.resyncs.owe(users, Some(channel), "too much was held", now);
+            self.resyncs.add(users, Some(channel), "too much was held", turn.now);
         } else if self.holds.is_lost(channel) {
-            effects.push(Effect::Refresh(channel.clone()));
+            turn.effects.push(Effect::Refresh(channel.clone()));
         }
-        self.release(channel, now, effects);
+        self.release(channel, turn);
     }
 
     /// A message was read. Its link may have left the ring, and its number may be another link's:
     /// after a fork they are given again.
     pub(super) fn on_stored(
         &mut self,
-        (channel, number, id): (&ChannelId, u64, PublicationId),
+        (channel, number, id): (&ChannelId, EntryNumber, PublicationId),
         message: Option<&Message>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
+        turn: &mut Turn<'_>,
     ) {
-        let of_ring = self.ring.link_mut(number).map(|link| Arc::clone(&link.publication));
+        let of_ring = self.ring.entry_mut(number).map(|link| Arc::clone(&link.publication));
         let of_hold = self.holds.first(channel).filter(|(first, _)| *first == number);
         let known = of_ring.or_else(|| of_hold.map(|(_, publication)| Arc::clone(publication)));
         let Some(known) = known.filter(|publication| publication.id == id) else { return };
@@ -188,24 +186,29 @@ impl Workspace {
         self.ring.set_publication(number, Arc::clone(&publication));
         self.holds.set_publication(channel, number, &publication);
         self.holds.answered(channel);
-        self.release(channel, now, effects);
-        self.settle_waiting(None, now, effects);
+        self.release(channel, turn);
+        self.settle_waiting(None, turn);
     }
 
     /// Delivers what a channel's hold has no reason to keep any more, in order.
-    fn release(&mut self, channel: &ChannelId, now: Timestamp, effects: &mut Vec<Effect>) {
+    fn release(&mut self, channel: &ChannelId, turn: &mut Turn<'_>) {
         while let Some((number, publication)) = self.holds.first(channel) {
             let publication = Arc::clone(publication);
             let need = publication.channel().and_then(|to| self.need(to, &publication.payload));
             if need.is_some() {
-                return self.ask(channel, number, &publication, need, effects);
+                return self.ask(channel, number, &publication, need, turn);
             }
-            self.holds.pop(channel, now);
-            self.deliver(number, &publication, effects);
+            self.holds.pop(channel, turn.now);
+            self.deliver(number, &publication, turn);
         }
     }
 
-    fn deliver(&mut self, number: u64, publication: &Arc<Publication>, effects: &mut Vec<Effect>) {
+    fn deliver(
+        &mut self,
+        number: EntryNumber,
+        publication: &Arc<Publication>,
+        turn: &mut Turn<'_>,
+    ) {
         let to = match &publication.to {
             Recipients::Channel(to) => {
                 self.apply(to);
@@ -223,13 +226,13 @@ impl Workspace {
         let safe = self.safe();
         let frame = (self.framing)(frame::with_cursor(payload, &self.cursor()));
         // What was held for long may have left the ring.
-        if let Some(link) = self.ring.link_mut(number)
+        if let Some(link) = self.ring.entry_mut(number)
             && safe == Some(link.position)
         {
             link.frame = Some(frame.clone());
         }
-        let (is_live, publication) = (self.is_live, Some(Arc::clone(publication)));
-        effects.push(Effect::Deliver { frame, to, is_live, publication });
+        let (class, publication) = (turn.class, Some(Arc::clone(publication)));
+        turn.effects.push(Effect::Deliver { frame, to, class, publication });
     }
 
     /// Of some sockets, those that have not had this state of a subject: all, but after a repair,
@@ -260,9 +263,9 @@ impl Workspace {
     }
 
     /// The frame of a link for a replay; its cursor is its own position, or before what is held.
-    pub(super) fn replay_frame(&mut self, number: u64) -> Option<Bytes> {
+    pub(super) fn replay_frame(&mut self, number: EntryNumber) -> Option<Bytes> {
         let (safe, framing) = (self.holds.safe_at(number), self.framing);
-        let link = self.ring.link_mut(number)?;
+        let link = self.ring.entry_mut(number)?;
         if safe.is_none() && link.frame.is_some() {
             return link.frame.clone();
         }
@@ -284,11 +287,11 @@ impl Workspace {
         if held.is_empty() && !was_lost {
             return;
         }
-        let oldest = self.ring.from(0).next().map_or(0, |(number, _)| number);
+        let oldest = self.ring.oldest();
         self.unresolved.retain(|number| *number >= oldest);
         self.unresolved.extend(held);
         let everyone: Vec<UserKey> = self.roster.keys().collect();
-        self.resyncs.owe(everyone, Some(channel), "membership could not be read", now);
+        self.resyncs.add(everyone, Some(channel), "membership could not be read", now);
     }
 }
 

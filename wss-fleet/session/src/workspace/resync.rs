@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{ChannelId, Timestamp, limits};
 use protocol::frame::ServerFrame;
 
-use super::{Effect, Link, Workspace};
+use super::{DeliveryClass, Effect, StreamState, Turn, Workspace};
 use crate::audience::{Audience, SocketId};
 use crate::roster::UserKey;
 
@@ -41,7 +41,7 @@ impl Resyncs {
     }
 
     /// Adds a channel, or all, to what users have to read.
-    pub(super) fn owe(
+    pub(super) fn add(
         &mut self,
         users: impl IntoIterator<Item = UserKey>,
         channel: Option<&ChannelId>,
@@ -59,14 +59,14 @@ impl Resyncs {
 
     /// Everybody has to read again: a link of a later version says whom it is for in a form that
     /// this version cannot read.
-    pub(super) fn owe_unknown(
+    pub(super) fn add_unknown(
         &mut self,
         everyone: impl IntoIterator<Item = UserKey>,
         now: Timestamp,
     ) {
         let next = |told: Timestamp| told.plus(limits::RESYNC_JOIN_MAX);
         self.unknown_at = Some(self.unknown_told_at.map_or(now, next));
-        self.owe(everyone, None, "an event of a later version", now);
+        self.add(everyone, None, "an event of a later version", now);
     }
 }
 
@@ -95,18 +95,18 @@ impl Workspace {
     /// Tells the users who have to read again, once the incident is over: the link is up, and no
     /// channel is lost whose members are not known yet. An incident without an end is told in parts,
     /// [`limits::RESYNC_JOIN_MAX`] apart.
-    pub(super) fn tell_resyncs(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        if self.resyncs.is_empty() || self.link != Link::Up || self.debt.is_some() {
+    pub(super) fn tell_resyncs(&mut self, turn: &mut Turn<'_>) {
+        if self.resyncs.is_empty() || self.stream != StreamState::Up || self.backfill.is_some() {
             return;
         }
         let is_over =
-            !self.holds.has_lost() || now.since(self.resyncs.since) >= limits::RESYNC_JOIN_MAX;
-        if !is_over || self.resyncs.unknown_at.is_some_and(|at| now < at) {
+            !self.holds.has_lost() || turn.now.since(self.resyncs.since) >= limits::RESYNC_JOIN_MAX;
+        if !is_over || self.resyncs.unknown_at.is_some_and(|at| turn.now < at) {
             return;
         }
         let Resyncs { owed, reason, unknown_at, unknown_told_at, .. } =
             std::mem::take(&mut self.resyncs);
-        self.resyncs.unknown_told_at = unknown_at.map(|_| now).or(unknown_told_at);
+        self.resyncs.unknown_told_at = unknown_at.map(|_| turn.now).or(unknown_told_at);
         let sockets = |key: &UserKey| self.roster.user(*key).map_or(&[][..], |user| &user.sockets);
         let told: Vec<(SocketId, Reread)> = owed
             .iter()
@@ -117,7 +117,12 @@ impl Workspace {
             let (reason, channels) = (reason.to_owned(), reread.channels());
             let frame = ServerFrame::Resync { reason, delay_ms, channels };
             let (frame, to) = ((self.framing)(frame.encode()), Audience::of(sockets));
-            effects.push(Effect::Deliver { frame, to, is_live: true, publication: None });
+            turn.effects.push(Effect::Deliver {
+                frame,
+                to,
+                class: DeliveryClass::Live,
+                publication: None,
+            });
         }
         self.holds.told();
     }

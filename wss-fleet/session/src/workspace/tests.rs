@@ -11,7 +11,7 @@ use protocol::publication::Payload;
 use super::*;
 
 mod attach;
-mod back_fill;
+mod backfill;
 mod chain;
 mod cut;
 mod hold;

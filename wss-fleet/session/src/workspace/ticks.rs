@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::{Timestamp, limits};
 use protocol::frame::ServerFrame;
 
-use super::{Effect, Workspace};
+use super::{DeliveryClass, Effect, Turn, Workspace};
 use crate::audience::{Audience, SocketId};
 use crate::delivered::Era;
 use crate::roster::UserKey;
@@ -59,8 +59,8 @@ impl Workspace {
     }
 
     /// Ticks for the sockets that are due.
-    pub(super) fn on_tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let moment = bits(moment_of(now));
+    pub(super) fn on_tick(&mut self, turn: &mut Turn<'_>) {
+        let moment = bits(moment_of(turn.now));
         let mut due = Vec::new();
         for (socket, attached) in &mut self.sockets {
             if attached.ahead(moment) == 0 {
@@ -72,15 +72,20 @@ impl Workspace {
             // In one order, so that a run can be repeated.
             due.sort_unstable();
             let (cursor, fresh) = (self.cursor(), self.is_fresh());
-            let tick = ServerFrame::Tick { cursor, server_time: now, fresh, every: None };
+            let tick = ServerFrame::Tick { cursor, server_time: turn.now, fresh, every: None };
             let frame = (self.framing)(tick.encode());
             let to = Audience::of(due);
-            effects.push(Effect::Deliver { frame, to, is_live: true, publication: None });
+            turn.effects.push(Effect::Deliver {
+                frame,
+                to,
+                class: DeliveryClass::Live,
+                publication: None,
+            });
         }
-        let is_audit_due = now >= self.audit_at || self.audit_at.since(now) > AUDIT;
+        let is_audit_due = turn.now >= self.audit_at || self.audit_at.since(turn.now) > AUDIT;
         if is_audit_due && !self.sockets.is_empty() {
-            self.audit_at = now.plus(AUDIT);
-            self.audit(effects);
+            self.audit_at = turn.now.plus(AUDIT);
+            self.audit(turn);
         }
     }
 }

@@ -66,7 +66,13 @@ fn g5_what_waited_for_its_view_or_its_text_is_no_clients_fault() {
     rig.push(message(&c, 2, "behind a long text"));
     let last = rig.entries.len() - 2;
     let id = rig.entries[last].publication.id;
-    let number = rig.workspace.ring.from(0).find(|(_, link)| link.publication.id == id).unwrap().0;
+    let number = rig
+        .workspace
+        .ring
+        .from(EntryNumber::default())
+        .find(|(_, link)| link.publication.id == id)
+        .unwrap()
+        .0;
     let long = Some(said(&c, id, "long"));
     rig.input(Input::StoredRead { channel: c.clone(), number, id, message: long });
     assert_eq!(live(&rig), [false, false]);
@@ -76,7 +82,7 @@ fn g5_what_waited_for_its_view_or_its_text_is_no_clients_fault() {
 
 fn live(rig: &Rig) -> Vec<bool> {
     let live = |effect: &Effect| match effect {
-        Effect::Deliver { is_live, .. } => Some(*is_live),
+        Effect::Deliver { class, .. } => Some(*class == DeliveryClass::Live),
         _ => None,
     };
     rig.effects.iter().filter_map(live).collect()

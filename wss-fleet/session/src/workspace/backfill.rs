@@ -15,9 +15,10 @@ use model::{ChannelId, Message, Position, Timestamp, limits};
 use protocol::frame;
 use protocol::publication::Subject;
 
-use super::{ChannelMembers, Effect, Link, Workspace};
+use super::{ChannelMembers, Effect, StreamState, Turn, Workspace};
 use crate::audience::{Audience, SocketId};
 use crate::delivered::{ALL, Era};
+use crate::numbers::RepairId;
 use crate::roster::UserKey;
 
 /// What the store holds of a channel since a time.
@@ -31,7 +32,7 @@ pub struct History {
 
 /// What the attached sockets are owed since the stream lost what lay between.
 #[derive(Debug)]
-pub(super) struct Debt {
+pub(super) struct Backfill {
     /// No frame carries a cursor beyond this until it is paid.
     pub(super) before: Position,
     since: Timestamp,
@@ -40,102 +41,107 @@ pub(super) struct Debt {
     /// Which channels are being read.
     channels: BTreeSet<ChannelId>,
     /// Messages that were pushed from the store.
-    paid: usize,
-    reading: u64,
+    delivered: usize,
+    reading: RepairId,
 }
 
 impl Workspace {
-    /// Notes what sockets are owed. A debt that is there already reaches further back, and what
+    /// Notes what sockets are owed. A backfill that is there already reaches further back, and what
     /// was taken since was delivered to nobody.
-    pub(super) fn owe(&mut self) {
-        let Some(before) = self.safe().filter(|_| self.debt.is_none()) else { return };
+    pub(super) fn start_backfill(&mut self) {
+        let Some(before) = self.safe().filter(|_| self.backfill.is_none()) else { return };
         if self.sockets.is_empty() {
             return;
         }
-        self.debt = Some(Debt {
+        self.backfill = Some(Backfill {
             before,
             since: Timestamp::from_unix_ms(before.entry.ms).minus(limits::OVERLAP),
             users: BTreeSet::new(),
             channels: BTreeSet::new(),
-            paid: 0,
-            reading: 0,
+            delivered: 0,
+            reading: RepairId::default(),
         });
     }
 
     /// Starts to pay: with the rows of whoever is not loaded.
-    pub(super) fn start_back_fill(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let Some(debt) = &mut self.debt else { return };
-        self.link = Link::BackFilling;
-        self.fills += 1;
-        debt.reading = self.fills;
-        debt.users = self.roster.unloaded();
-        debt.channels.clear();
-        self.read_channels_when_known(now, effects);
+    pub(super) fn read_backfill(&mut self, turn: &mut Turn<'_>) {
+        let Some(backfill) = &mut self.backfill else { return };
+        self.stream = StreamState::Backfilling;
+        self.repair = self.repair.next();
+        backfill.reading = self.repair;
+        backfill.users = self.roster.unloaded();
+        backfill.channels.clear();
+        self.read_channels_when_known(turn);
     }
 
     /// A user's rows are here, or the user is gone.
-    pub(super) fn no_longer_unloaded(
-        &mut self,
-        key: UserKey,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) {
-        if self.link == Link::BackFilling
-            && self.debt.as_mut().is_some_and(|debt| debt.users.remove(&key))
+    pub(super) fn no_longer_unloaded(&mut self, key: UserKey, turn: &mut Turn<'_>) {
+        if self.stream == StreamState::Backfilling
+            && self.backfill.as_mut().is_some_and(|backfill| backfill.users.remove(&key))
         {
-            self.read_channels_when_known(now, effects);
+            self.read_channels_when_known(turn);
         }
     }
 
-    fn read_channels_when_known(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let Some(debt) = self.debt.as_mut().filter(|debt| debt.users.is_empty()) else { return };
-        debt.channels = self.roster.inhabited_channels();
-        if debt.channels.len() > limits::BACK_FILL_CHANNELS_MAX {
-            return self.give_up_debt("too many channels to read", now, effects);
+    fn read_channels_when_known(&mut self, turn: &mut Turn<'_>) {
+        let Some(backfill) = self.backfill.as_mut().filter(|backfill| backfill.users.is_empty())
+        else {
+            return;
+        };
+        backfill.channels = self.roster.inhabited_channels();
+        if backfill.channels.len() > limits::BACK_FILL_CHANNELS_MAX {
+            return self.give_up_backfill("too many channels to read", turn);
         }
-        let (id, since) = (debt.reading, debt.since);
+        let (id, since) = (backfill.reading, backfill.since);
         let read =
             |channel: &ChannelId| Effect::ReadHistory { id, channel: channel.clone(), since };
-        effects.extend(debt.channels.iter().map(read));
-        self.settle_debt(now, effects);
+        turn.effects.extend(backfill.channels.iter().map(read));
+        self.finish_backfill(turn);
     }
 
     pub(super) fn on_history(
         &mut self,
-        id: u64,
+        id: RepairId,
         channel: &ChannelId,
         history: Option<History>,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
+        turn: &mut Turn<'_>,
     ) {
-        let is_awaited = self.link == Link::BackFilling;
-        let Some(debt) = self.debt.as_mut().filter(|debt| is_awaited && debt.reading == id) else {
+        let is_awaited = self.stream == StreamState::Backfilling;
+        let Some(backfill) =
+            self.backfill.as_mut().filter(|backfill| is_awaited && backfill.reading == id)
+        else {
             return;
         };
-        if !debt.channels.remove(channel) {
+        if !backfill.channels.remove(channel) {
             return;
         }
         if let Some(History { members, .. }) = &history {
             self.roster.refresh(channel, members.version, &members.members);
         }
-        let fits =
-            |history: &History| debt.paid + history.messages.len() <= limits::BACK_FILL_TOTAL_MAX;
+        let fits = |history: &History| {
+            backfill.delivered + history.messages.len() <= limits::BACK_FILL_TOTAL_MAX
+        };
         match history.filter(fits) {
-            Some(History { messages, .. }) => self.pay(channel, messages, effects),
+            Some(History { messages, .. }) => self.deliver_backfill(channel, messages, turn),
             None => {
                 let members: Vec<UserKey> = self.roster.members(channel).collect();
-                self.resyncs.owe(members, Some(channel), "a channel could not be read", now);
+                self.resyncs.add(members, Some(channel), "a channel could not be read", turn.now);
             }
         }
-        self.settle_debt(now, effects);
+        self.finish_backfill(turn);
     }
 
     /// Pushes to each socket of the channel what it has not had.
-    fn pay(&mut self, channel: &ChannelId, messages: Vec<Message>, effects: &mut Vec<Effect>) {
+    fn deliver_backfill(
+        &mut self,
+        channel: &ChannelId,
+        messages: Vec<Message>,
+        turn: &mut Turn<'_>,
+    ) {
         let to = self.roster.audience(channel);
         let next = self.era.wrapping_add(1);
-        let Some(debt) = self.debt.as_mut().filter(|_| !to.is_empty()) else { return };
-        let (cursor, framing) = (debt.before.to_string(), self.framing);
+        let Some(backfill) = self.backfill.as_mut().filter(|_| !to.is_empty()) else { return };
+        let (cursor, framing) = (backfill.before.to_string(), self.framing);
         let mut frames: BTreeMap<Era, Vec<Bytes>> = BTreeMap::new();
         for message in messages {
             let state = Subject::of_message(&message);
@@ -146,12 +152,12 @@ impl Workspace {
             self.delivered.insert(&state, next);
             let frame = frame::with_cursor(&frame::message(&message), &cursor);
             frames.entry(reached).or_default().push(framing(frame));
-            debt.paid += 1;
+            backfill.delivered += 1;
         }
         for (era, frames) in frames {
             let to = if era == 0 { to.clone() } else { self.since_era(&to, era) };
             if !to.is_empty() {
-                effects.push(Effect::Replay { frames, to });
+                turn.effects.push(Effect::Replay { frames, to });
             }
         }
     }
@@ -164,24 +170,27 @@ impl Workspace {
         Audience::of(to.sockets().filter(is_later))
     }
 
-    fn settle_debt(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        if self.debt.as_ref().is_some_and(|debt| debt.users.is_empty() && debt.channels.is_empty())
+    fn finish_backfill(&mut self, turn: &mut Turn<'_>) {
+        if self
+            .backfill
+            .as_ref()
+            .is_some_and(|backfill| backfill.users.is_empty() && backfill.channels.is_empty())
         {
-            self.end_debt();
-            self.linked_up(now, effects);
+            self.end_backfill();
+            self.linked_up(turn);
         }
     }
 
-    fn give_up_debt(&mut self, why: &'static str, now: Timestamp, effects: &mut Vec<Effect>) {
-        self.end_debt();
+    fn give_up_backfill(&mut self, why: &'static str, turn: &mut Turn<'_>) {
+        self.end_backfill();
         let everyone: Vec<UserKey> = self.roster.keys().collect();
-        self.resyncs.owe(everyone, None, why, now);
-        self.linked_up(now, effects);
+        self.resyncs.add(everyone, None, why, turn.now);
+        self.linked_up(turn);
     }
 
     /// Sockets that attach from now on have not had what was pushed from the store.
-    fn end_debt(&mut self) {
-        self.debt = None;
+    fn end_backfill(&mut self) {
+        self.backfill = None;
         self.era = self.era.wrapping_add(1);
     }
 }

@@ -6,14 +6,14 @@ use model::Timestamp;
 
 /// What is left of an allowance. A clock that is set back gives nothing, and takes nothing.
 #[derive(Debug)]
-pub struct Allowance {
+pub struct TokenBucket {
     per_second: u32,
     /// Thousandths of a unit, so that refilling by the millisecond loses nothing.
     left_milli: u64,
     at: Timestamp,
 }
 
-impl Allowance {
+impl TokenBucket {
     /// A full bucket.
     #[must_use]
     pub fn new(per_second: u32, now: Timestamp) -> Self {

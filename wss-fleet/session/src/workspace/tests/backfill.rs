@@ -33,7 +33,7 @@ fn history(messages: Vec<Message>, members: &[&str]) -> Option<History> {
 }
 
 /// What the last effects want read.
-fn readings(rig: &Rig) -> Vec<(u64, ChannelId, Timestamp)> {
+fn readings(rig: &Rig) -> Vec<(RepairId, ChannelId, Timestamp)> {
     let reading = |effect: &Effect| match effect {
         Effect::ReadHistory { id, channel, since } => Some((*id, channel.clone(), *since)),
         _ => None,
@@ -199,7 +199,9 @@ fn g4_a_back_fill_waits_for_a_store_that_is_away_and_closes_nobody() {
     assert_eq!(rig.delivered(), [(alice, "tick false".to_owned())]);
     // The rows of the first registration come at last.
     let loaded = Some(LoadedUser { is_revoked: false, channels: vec![c.clone()] });
-    let registration = (0..100).find(|n| rig.workspace.awaits_user(&user("alice"), *n)).unwrap();
+    let mut registrations = (0..100).map(Registration::new);
+    let is_awaited = |n: &Registration| rig.workspace.awaits_user(&user("alice"), *n);
+    let registration = registrations.find(is_awaited).unwrap();
     rig.input(Input::UserLoaded { user: user("alice"), registration, loaded });
     answer(&mut rig, &c, history(vec![stored(&c, 50, "lost")], &["alice"]));
     assert_eq!(rig.delivered(), [(alice, "lost".to_owned())]);

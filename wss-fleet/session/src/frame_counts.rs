@@ -14,7 +14,7 @@ pub struct FrameMeter {
 
 /// What a run of bytes holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Metered {
+pub struct FrameCounts {
     /// Bytes.
     pub bytes: usize,
     /// Frames that began, each counted when its header is whole.
@@ -27,7 +27,7 @@ pub struct Metered {
     pub malformed: bool,
 }
 
-impl Metered {
+impl FrameCounts {
     /// This run and the next one as one.
     #[must_use]
     pub fn then(self, next: Self) -> Self {
@@ -43,8 +43,8 @@ impl Metered {
 
 impl FrameMeter {
     /// Takes the next bytes.
-    pub fn feed(&mut self, mut bytes: &[u8]) -> Metered {
-        let mut metered = Metered { bytes: bytes.len(), ..Metered::default() };
+    pub fn feed(&mut self, mut bytes: &[u8]) -> FrameCounts {
+        let mut metered = FrameCounts { bytes: bytes.len(), ..FrameCounts::default() };
         while let Some((first, rest)) = bytes.split_first() {
             if self.payload_left > 0 {
                 let skip =
@@ -139,7 +139,7 @@ mod tests {
             let metered = stream
                 .chunks(piece)
                 .map(|bytes| meter.feed(bytes))
-                .fold(Metered::default(), Metered::then);
+                .fold(FrameCounts::default(), FrameCounts::then);
             assert_eq!(metered.frames as usize, lengths.len(), "in pieces of {piece}");
             assert_eq!(metered.bytes, stream.len());
             assert!(metered.finished && !metered.unfinished);
