@@ -1,16 +1,17 @@
-// REST calls, problem errors, the token and the server's clock.
+// REST calls, problem errors and the token.
 //
-// Main path: `request` takes a token, calls fetch, turns an error answer into a `Problem` and a
-// missing answer into `Unreachable`. Invariants: an expired token is renewed and the call repeated
-// once; nothing here retries a write, because only its caller knows whether a repeat is safe.
+// Main path: `request` gets a token, calls fetch, and throws a `Problem` for an error response and
+// `Unreachable` if there is none. Invariants: an expired token is renewed and the call repeated
+// once; writes are not retried here, because only the caller knows whether a repeat is safe.
 
+import { ServerClock } from "./clock.js";
 import { Pace } from "./pace.js";
 
-// The longest a send takes on the server is 6 s; past 10 s the outcome counts as unknown.
+// The server answers a send within 6 s. After 10 s its outcome counts as unknown.
 const REQUEST_TIMEOUT_MS = 10_000;
 const TOKEN_MARGIN_MS = 30_000;
 
-/** An answer that the server gave as `application/problem+json`. */
+/** An error response of the server, `application/problem+json`. */
 export class Problem extends Error {
   constructor(status, body, retryAfterMs) {
     super(body.detail || body.title || `HTTP ${status}`);
@@ -23,33 +24,13 @@ export class Problem extends Error {
   }
 }
 
-/** No answer: the network, a timeout or the offline switch. The outcome of a write is unknown. */
+/** No response: network failure, timeout or the offline switch. A write may have been stored. */
 export class Unreachable extends Error {
   constructor(reason) {
     super(reason);
     this.code = "unreachable";
     this.retryable = true;
     this.retryAfterMs = 0;
-  }
-}
-
-/** The server's time as this page knows it, so that a wrong local clock does not reach an id. */
-class ServerClock {
-  #offsetMs = 0;
-  #sample = null;
-
-  now() {
-    return Math.round(Date.now() + this.#offsetMs);
-  }
-
-  /** Takes a sample; the shortest round trip of the last half minute knows best. */
-  observe(serverTime, sentAt, receivedAt) {
-    if (!Number.isFinite(serverTime)) return;
-    const roundTrip = receivedAt - sentAt;
-    const best = this.#sample;
-    if (best && roundTrip > best.roundTrip && receivedAt - best.receivedAt < 30_000) return;
-    this.#sample = { roundTrip, receivedAt };
-    this.#offsetMs = serverTime - (sentAt + receivedAt) / 2;
   }
 }
 
@@ -73,7 +54,7 @@ export class Api {
     return this.#offline;
   }
 
-  /** Cuts calls under way too: a send that is cut here has an unknown outcome, as on a train. */
+  /** Also aborts calls in flight. The outcome of an aborted send is unknown. */
   setOffline(offline) {
     this.#offline = offline;
     if (offline) this.#cut.abort();
@@ -131,7 +112,7 @@ export class Api {
       try {
         return await this.#fetch(method, path, { body, signal, token });
       } catch (error) {
-        // A stack that was started anew has another signing key, so both codes mean "ask again".
+        // A restarted stack signs with another key, so both codes mean: get a new token.
         const stale = error.code === "token_expired" || error.code === "invalid_token";
         if (!stale || renewed) throw error;
         if (this.#token === token) this.forgetToken();
@@ -139,10 +120,15 @@ export class Api {
     }
   }
 
-  /** Repeats a read until it is answered, refused for good, or the signal aborts. */
+  /** Retries a read until it succeeds, fails for good, or the signal aborts. */
   untilAnswered(read, signal) {
     const isOver = () => signal?.aborted || this.#offline;
     return this.#pace.untilAnswered(read, signal, isOver);
+  }
+
+  /** Retries the reads that wait out a back-off now: the network may be back. */
+  retryNow() {
+    this.#pace.retryNow();
   }
 
   #get(path, query, signal) {
@@ -169,7 +155,7 @@ export class Api {
     if (body !== undefined) headers["content-type"] = "application/json";
     const limit = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
     const signals = [limit, this.#cut.signal, ...(signal ? [signal] : [])];
-    const sentAt = Date.now();
+    const sentAt = performance.now();
     let response;
     let answer;
     try {
@@ -185,14 +171,14 @@ export class Api {
       if (this.offline) throw new Unreachable("offline");
       throw new Unreachable(limit.aborted ? "no answer in time" : "no answer");
     }
-    this.clock.observe(answer.server_time, sentAt, Date.now());
+    this.clock.observe(answer.server_time, sentAt, performance.now());
     if (response.ok) return answer;
     const retryAfterMs = 1_000 * Number.parseInt(response.headers.get("retry-after"), 10);
     throw new Problem(response.status, answer, Number.isFinite(retryAfterMs) ? retryAfterMs : 0);
   }
 
   #currentToken() {
-    if (this.#token && Date.now() < this.#tokenExpiresAt) return this.#token;
+    if (this.#token && this.clock.now() < this.#tokenExpiresAt) return this.#token;
     this.#renewal ??= this.#renew().finally(() => {
       this.#renewal = null;
     });
@@ -203,7 +189,7 @@ export class Api {
     const body = { workspace_id: this.#workspaceId, user_id: this.#userId };
     const { token } = await this.#fetch("POST", "/dev/token", { body });
     this.#token = token;
-    this.#tokenExpiresAt = expiryOf(token) - (this.clock.now() - Date.now()) - TOKEN_MARGIN_MS;
+    this.#tokenExpiresAt = expiryOf(token) - TOKEN_MARGIN_MS;
     return token;
   }
 }
@@ -212,7 +198,7 @@ function memberPath(channelId, userId) {
   return `/channels/${encodeURIComponent(channelId)}/members/${encodeURIComponent(userId)}`;
 }
 
-/** An empty or foreign body is an empty object: the status alone then tells the story. */
+/** The body, or an empty object if it is not JSON: then only the status is known. */
 async function readJson(response) {
   const text = await response.text();
   try {
@@ -222,7 +208,9 @@ async function readJson(response) {
   }
 }
 
-/** The token's `exp` in Unix ms; a token that hides it is used until the server refuses it. */
+/**
+ * The token's `exp` in Unix ms. A token that cannot be read is used until the server refuses it.
+ */
 function expiryOf(token) {
   try {
     const claims = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));

@@ -1,5 +1,5 @@
-// The document as the other modules use it. Whatever a person wrote goes through `textContent` or
-// an attribute, never through markup.
+// The document as the other modules use it. What people wrote goes through `textContent` or an
+// attribute, never through markup.
 
 export function byId(id) {
   return document.getElementById(id);
@@ -28,9 +28,17 @@ export function icon(name) {
   return svg;
 }
 
-/** Writes only what differs: an untouched node keeps focus, selection and screen reader quiet. */
+/** The text that this page wrote last, by node. */
+const written = new WeakMap();
+
+/**
+ * Writes only what this page wants changed: an untouched node keeps the selection and a translation
+ * by the browser, and a screen reader stays quiet.
+ */
 export function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  if ((written.get(node) ?? node.textContent) === text) return;
+  written.set(node, text);
+  node.textContent = text;
 }
 
 export function setAttribute(node, name, value) {
@@ -53,7 +61,7 @@ export function setHidden(node, hidden) {
 export function reconcile(parent, items, keyOf, create, update) {
   const wanted = new Map(items.map((item) => [String(keyOf(item)), item]));
   const kept = new Map();
-  // What goes is removed first: otherwise everything behind it would be moved instead.
+  // Remove first: otherwise every later node would be moved instead.
   for (const child of [...parent.children]) {
     if (wanted.has(child.dataset.key)) kept.set(child.dataset.key, child);
     else child.remove();
@@ -71,16 +79,25 @@ export function reconcile(parent, items, keyOf, create, update) {
   }
 }
 
-/** A colour class that stays the same for the same name. */
+/** A colour class, always the same for a name. */
 export function hueOf(name) {
   let sum = 0;
   for (const character of name) sum = (sum * 31 + character.codePointAt(0)) % 9973;
   return `hue-${sum % 8}`;
 }
 
+/** A name inside a sentence, isolated from its text direction and never translated. */
+export function nameNode(name) {
+  return element("bdi", { translate: "no" }, name);
+}
+
 export function avatar(userId) {
   const letter = [...userId][0]?.toUpperCase() ?? "?";
-  return element("span", { class: `avatar ${hueOf(userId)}`, "aria-hidden": "true" }, letter);
+  return element(
+    "span",
+    { class: `avatar ${hueOf(userId)}`, "aria-hidden": "true", translate: "no" },
+    letter,
+  );
 }
 
 export function duration(ms) {
@@ -90,7 +107,7 @@ export function duration(ms) {
   return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`;
 }
 
-/** How long ago or for how long, as whole as people say it. */
+/** A duration as people say it. */
 export function age(ms) {
   const seconds = Math.max(0, Math.round(ms / 1_000));
   if (seconds < 60) return `${seconds} s`;

@@ -1,18 +1,18 @@
-// What may be missing, channel by channel, and where reading it starts.
+// Which channels may lack messages, and from where to read them.
 //
-// A channel is in step at a time if everything that was published before that time is on the page.
-// A tick with `fresh:true` says so for every channel without a gap. Invariants: a gap keeps the
-// position at which it opened, whatever is pushed meanwhile; a reading closes only gaps that were
-// not opened again since it began. All times are the server's. Not here: the network, the document.
+// A channel is in step at a time if the page has everything published before that time. A tick with
+// `fresh:true` confirms it for every channel without a gap. Invariants: a gap keeps the position at
+// which it opened, whatever is pushed meanwhile; a reading closes only gaps that did not open again
+// since it began. All times are the server's. Not here: the network, the document.
 
-import { idBefore, lowestIdAt, timeOf } from "./store.js";
+import { idBefore, lowestIdAt, timeOf } from "./ids.js";
 
 // The server's OVERLAP: how far back a message may still appear without a `late` mark.
 const OVERLAP_MS = 10 * 60_000;
-// The server's VERIFIED_OVERLAP: a complete reading read all that was stored when it started, and
-// what is stored later has an id that is at most this much older (ADR 0023).
+// The server's VERIFIED_OVERLAP: a complete reading has everything stored before it started, and
+// the id of a message stored later is at most this much older (ADR 0023).
 const VERIFIED_OVERLAP_MS = 30_000;
-// Clocks of two servers differ by no more.
+// The largest difference between the clocks of two servers.
 const FUTURE_MS = 1_000;
 const KNOWN_MESSAGES_MAX = 400;
 const MARK_BYTES = 6;
@@ -20,7 +20,7 @@ const MARK_BYTES = 6;
 export class Gaps {
   #store;
   #openings = 0;
-  /** Set while a gap concerns all channels, the unknown ones too. */
+  /** Set while all channels have a gap, including those not listed yet. */
   #list = null;
   #inStepAt = 0;
   #clock = null;
@@ -29,14 +29,14 @@ export class Gaps {
     this.#store = store;
   }
 
-  /** A frame told the node's clock. */
+  /** Takes the node's time from a frame. */
   learnClock(serverTime) {
     if (Number.isFinite(serverTime)) this.#clock = { serverTime, at: performance.now() };
   }
 
   /**
-   * The server's time or a little before it: what a frame told, and what passed since by a clock
-   * that nobody sets. So a reading never says to have started later than it did.
+   * The server's time, or a little less: the time in the latest frame plus what has passed since,
+   * by a monotonic clock. So a reading never claims to have started later than it did.
    */
   now() {
     if (this.#clock === null) return 0;
@@ -47,12 +47,12 @@ export class Gaps {
     this.#inStepAt = Math.max(this.#inStepAt, serverTime);
   }
 
-  /** The number of the opening that concerns all channels; null if none does. */
+  /** The number of the opening that concerns all channels; null if there is none. */
   get list() {
     return this.#list;
   }
 
-  /** Opens the gap of these channels, of all of them for `null`. */
+  /** Opens a gap in these channels; in all of them for `null`. */
   open(channelIds) {
     this.#openings += 1;
     if (channelIds === null) this.#list = this.#openings;
@@ -72,26 +72,24 @@ export class Gaps {
     timeline.gap = { opening: this.#openings, at, wasInStep, refused: false };
   }
 
-  /** Whether something has to be read. */
+  /** Whether anything has to be read. */
   get any() {
     return this.#list !== null || this.due().length > 0;
   }
 
-  /** The channels to read, those that were refused for good left out; the open one first. */
+  /** The channels to read, except those that may not be read. */
   due() {
-    const { channels, activeId } = this.#store;
-    const due = [...channels.values()].filter(({ channel_id: id }) => this.isBehind(id));
-    return due.sort((a, b) => (b.channel_id === activeId) - (a.channel_id === activeId));
+    return [...this.#store.channels.values()].filter(({ channel_id: id }) => this.isBehind(id));
   }
 
-  /** Whether messages of the channel may be missing that a reading will bring. */
+  /** Whether the channel may lack messages that a reading will bring. */
   isBehind(channelId) {
     const { gap, historyOffset } = this.#store.timeline(channelId);
     if (gap !== null) return !gap.refused;
     return this.#list !== null && historyOffset === undefined;
   }
 
-  /** Where the reading of a channel starts, given its `late` mark. An exclusive offset. */
+  /** Where to start reading a channel, given its `late` mark. An exclusive offset. */
   startOf(channelId, late) {
     const { gap, verifiedAt } = this.#store.timeline(channelId);
     const { at, wasInStep } = gap ?? { at: this.#inStepAt, wasInStep: false };
@@ -104,16 +102,16 @@ export class Gaps {
     return verifiedAt > 0 && verified > offset ? verified : offset;
   }
 
-  /** Whether a `late` mark could change where the reading of a channel starts. */
+  /** Whether the `late` mark could change where to start reading the channel. */
   needsLate(channelId) {
     const { gap, verifiedAt } = this.#store.timeline(channelId);
     return gap !== null && verifiedAt - VERIFIED_OVERLAP_MS < gap.at - OVERLAP_MS;
   }
 
-  /** What the page has of a channel after `offset`, as `known` of `GET /scroll`; null for nothing. */
+  /** The messages after `offset` that the page has, as `known` of `GET /scroll`; null if none. */
   async known(channelId, offset) {
     const ids = this.#store.timeline(channelId).storedAfter(offset, KNOWN_MESSAGES_MAX);
-    // Absent where the page comes over plain HTTP from another host: then everything is answered.
+    // Absent over plain HTTP from another host. Then the server sends everything.
     const subtle = globalThis.crypto?.subtle;
     if (ids.length === 0 || !subtle) return null;
     const text = new TextEncoder();
@@ -135,25 +133,25 @@ export class Gaps {
     if (timeline.gap?.opening === opening) timeline.gap = null;
   }
 
-  /** The caller is no member any more: there is nothing to read. */
+  /** The user is no longer a member, so there is nothing to read. */
   channelGone(channelId) {
     this.#store.timeline(channelId).gap = null;
   }
 
-  /** No retry helps: the gap stays open for the next catch-up, and nothing waits for it. */
+  /** Retrying does not help: the gap stays for the next catch-up, and nothing waits for it. */
   channelRefused(channelId) {
     this.#openOne(channelId);
     this.#store.timeline(channelId).gap.refused = true;
   }
 
-  /** A reading went through all channels, with the list of that opening. */
+  /** All channels are read, from the list of that opening. */
   allRead(list, startedAt) {
     if (this.#list === list) this.#list = null;
     if (!this.any) this.inStep(startedAt);
   }
 }
 
-/** Unix ms of a time that is RFC 3339 or already a number. */
+/** A time, in RFC 3339 or as a number, in Unix ms. */
 function millis(time) {
   return typeof time === "number" ? time : Date.parse(time);
 }

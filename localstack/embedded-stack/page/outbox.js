@@ -1,17 +1,31 @@
 // Own messages on their way: queued → sending → (waiting →) stored, or failed.
 //
 // Invariants: one message of a channel is under way at a time, so that they are stored in the order
-// typed; once an id has left this page every retry repeats the same request, which makes it safe.
+// typed; once an id has left this page every retry repeats the same request, which makes it safe,
+// until the server says that nothing is stored under the id; text leaves this page only when it is
+// stored or a person deletes it.
 
+import { mintId, timeOf } from "./ids.js";
 import { retryWait, sleep } from "./pace.js";
-import { mintId, readJson, timeOf, writeJson } from "./store.js";
 
-/** After that many unanswered attempts in a row a person decides. */
+/** After this many failed attempts a person decides. */
 const ATTEMPTS_MAX = 8;
-/** The store takes ids up to 10 s old at the price of one write: older ones are minted anew. */
+/**
+ * The server stores a message under an id that is not older than 10 s; else under one of its own.
+ */
 const MINT_AGAIN_AFTER_MS = 8_000;
+/** How far an id, and `after`, may be ahead of the server's clock: a little below its limits. */
+const ID_AHEAD_MS = 900;
+const AFTER_AHEAD_MS = 9_000;
+/** How often a refused id is replaced without asking. */
+const FRESH_IDS_MAX = 2;
+const SOME_CHANNEL = { name: "a channel", type: "GROUP_CHANNEL" };
+const MAYBE_COPIED = "the page was loaded anew; another tab may have sent it";
+const NOT_A_MEMBER = "you are no longer a member of this channel";
 
 export class Outbox {
+  /** Whether a reload would find all that is queued. */
+  isStored = true;
   #api;
   #store;
   #entries = [];
@@ -19,64 +33,92 @@ export class Outbox {
   #wake = new AbortController();
   #held = true;
   #isBehind;
+  #storage;
   #storageKey;
+  /** What was queued before a reload, until `restore`. */
+  #left;
 
-  /** `isBehind(channelId)`: what was missed in a channel comes before what is typed there. */
-  constructor(api, store, isBehind) {
+  /** `isBehind(channelId)`: messages wait until what was missed in their channel is here. */
+  constructor(api, store, storage, isBehind) {
     this.#api = api;
     this.#store = store;
     this.#isBehind = isBehind;
+    this.#storage = storage;
     this.#storageKey = `inkwire.outbox.${store.workspaceId}.${store.userId}`;
+    this.#left = storage.read(this.#storageKey).entries ?? [];
   }
 
   /** Shows the message at once and starts sending it. */
   submit(channelId, text) {
-    const id = this.#mint(channelId);
-    this.#adopt({ id, channel_id: channelId, text, after: null, attempted: false });
+    const channel = this.#store.channels.get(channelId);
+    const label = this.#store.labelOf(channel);
+    this.#adopt({ channel_id: channelId, id: this.#mint(channelId), label, text });
     this.#pump(channelId);
   }
 
-  /** Brings back what a reload interrupted: the ids are the same, so nothing is stored twice. */
-  restore() {
-    const { entries = [] } = readJson(sessionStorage, this.#storageKey);
-    for (const entry of entries) {
-      const known = this.#store.channels.has(entry.channel_id);
+  /**
+   * Takes up what was queued before a reload, under the same ids, so nothing is stored twice.
+   * `owner` is the answer of tab.js: a copy is dropped, because the other tab sends it.
+   */
+  restore(owner) {
+    const left = owner === "copy" ? [] : this.#left;
+    const typedSince = this.#entries;
+    this.#left = [];
+    this.#entries = [];
+    for (const entry of left) {
       const stored = this.#store.timeline(entry.channel_id).messages.has(entry.id);
-      if (known && !stored) this.#adopt(entry);
+      if (!stored) this.#adopt(entry);
     }
+    if (owner === "unknown") {
+      for (const entry of this.#entries) this.#show(entry, "failed", MAYBE_COPIED);
+    }
+    this.#entries.push(...typedSince);
+    this.#save();
+    this.refuseFormer();
   }
 
-  /** While held, messages queue. */
+  /** From now on messages are queued. */
   hold() {
     this.#held = true;
   }
 
   release() {
     this.#held = false;
-    // Waiting out a backoff would be for nothing: there is a connection again.
+    this.retryNow();
+  }
+
+  /** Ends the waits between attempts. */
+  retryNow() {
     this.#wake.abort();
     this.#wake = new AbortController();
     this.pumpAll();
   }
 
-  /** Sends what nothing holds up any more. */
+  /** Sends whatever need not wait any longer. */
   pumpAll() {
-    for (const channelId of new Set(this.#entries.map((entry) => entry.channel_id))) {
-      this.#pump(channelId);
-    }
+    for (const channelId of this.waitingChannels()) this.#pump(channelId);
   }
 
-  /** A channel has caught up: what waits there may go. */
+  /** A channel has caught up: its messages may be sent. */
   channelRead(channelId) {
     this.#pump(channelId);
   }
 
+  /** Marks messages to channels that the person is no longer in as failed; their text is kept. */
+  refuseFormer() {
+    for (const entry of this.#entries) {
+      const { channel_id: id, label, message } = entry;
+      if (this.#store.channels.has(id)) continue;
+      this.#store.rememberFormer(id, label);
+      if (message.delivery !== "sending") this.#show(entry, "failed", NOT_A_MEMBER);
+    }
+  }
+
   retry(id) {
     const entry = this.#entries.find((candidate) => candidate.id === id);
-    if (!entry) return;
-    // These answers say that nothing is stored under the id and nothing ever will be.
-    if (entry.refusedId) Object.assign(entry, { attempted: false, refusedId: false });
-    entry.attempts = 0;
+    if (!entry || !this.#store.channels.has(entry.channel_id)) return;
+    if (entry.isRefusedId) this.#remint(entry);
+    Object.assign(entry, { attempts: 0, freshIds: 0 });
     this.#show(entry, "queued");
     this.#pump(entry.channel_id);
   }
@@ -93,8 +135,16 @@ export class Outbox {
     return this.#entries.filter(({ message }) => message.delivery !== "failed").length;
   }
 
-  #adopt(entry) {
-    const { id, channel_id, text } = entry;
+  /** How many messages may not be stored: closing the tab would lose them. */
+  get unsent() {
+    return this.#entries.length + this.#left.length;
+  }
+
+  waitingChannels() {
+    return new Set(this.#entries.map((entry) => entry.channel_id));
+  }
+
+  #adopt({ id, channel_id, label = SOME_CHANNEL, text, after = null, attempted = false }) {
     const message = {
       id,
       channel_id,
@@ -103,8 +153,8 @@ export class Outbox {
       created_at: new Date(timeOf(id)).toISOString(),
       delivery: "queued",
     };
-    Object.assign(entry, { attempts: 0, refusedId: false, message });
-    this.#entries.push(entry);
+    const counts = { attempts: 0, freshIds: 0, isRefusedId: false };
+    this.#entries.push({ id, channel_id, label, text, after, attempted, ...counts, message });
     this.#save();
     this.#store.insertLocal(message);
   }
@@ -124,7 +174,7 @@ export class Outbox {
   }
 
   async #attempt(entry) {
-    // The push can overtake the answer, or come although the answer never does.
+    // The push may come before the response, or without it.
     if (entry.message.delivery === "stored") return this.#drop(entry);
     if (!entry.attempted) this.#stamp(entry);
     this.#show(entry, "sending");
@@ -135,22 +185,17 @@ export class Outbox {
     try {
       this.#stored(entry, await this.#api.postMessage(body), sentAt);
     } catch (error) {
-      await this.#refused(entry, error);
+      await this.#failed(entry, error);
     }
   }
 
-  /** Fixes id and `after` for good: from here on every retry is this same request. */
+  /** Fixes id and `after`: every retry is the same request. */
   #stamp(entry) {
-    const newest = this.#store.timeline(entry.channel_id).newestStoredId();
-    const tooOld = this.#api.clock.now() - timeOf(entry.id) > MINT_AGAIN_AFTER_MS;
-    if (tooOld || (newest !== null && entry.id <= newest)) {
-      this.#store.removeLocal(entry.message);
-      entry.id = this.#mint(entry.channel_id);
-      entry.message.id = entry.id;
-      entry.message.created_at = new Date(timeOf(entry.id)).toISOString();
-      this.#store.insertLocal(entry.message);
-    }
-    entry.after = newest;
+    const now = this.#api.clock.now();
+    const age = now - timeOf(entry.id);
+    entry.after = this.#newestStored(entry.channel_id);
+    const isBefore = entry.after !== null && entry.id <= entry.after;
+    if (isBefore || age > MINT_AGAIN_AFTER_MS || age < -ID_AHEAD_MS) this.#remint(entry);
     entry.attempted = true;
     this.#save();
   }
@@ -158,26 +203,57 @@ export class Outbox {
   #stored(entry, answer, sentAt) {
     const { lastSend, log } = this.#store;
     if (lastSend?.id === entry.id) lastSend.storedMs = performance.now() - sentAt;
-    if (answer.id !== entry.id) log.add("a message was stored under an id of the server");
-    if (answer.duplicate) log.add("a retry was recognised: the message is stored once", "good");
+    if (answer.id !== entry.id) log.add("the server stored a message under another id");
+    if (answer.duplicate)
+      log.add("the server recognised a retry: the message is stored once", "good");
     this.#drop(entry);
     this.#store.settleLocal(entry.message, answer);
   }
 
-  async #refused(entry, error) {
+  async #failed(entry, error) {
     if (entry.message.delivery === "stored") return this.#drop(entry);
     if (this.#api.offline) return this.#show(entry, "queued");
+    if (error.code === "id_out_of_range" && this.#takeFreshId(entry, error.field)) return;
     if (!error.retryable || entry.attempts + 1 >= ATTEMPTS_MAX) {
       this.#store.lastSend = null;
-      entry.refusedId = error.code === "id_out_of_range" || error.code === "id_conflict";
+      entry.isRefusedId = error.code === "id_out_of_range" || error.code === "id_conflict";
       return this.#show(entry, "failed", reasonOf(error));
     }
     const waitMs = retryWait(error.retryAfterMs, entry.attempts);
     entry.attempts += 1;
-    entry.message.retryAt = Date.now() + waitMs;
+    entry.message.retryAt = performance.now() + waitMs;
     this.#show(entry, "waiting", reasonOf(error));
     await sleep(waitMs, this.#wake.signal);
     if (this.#api.offline) this.#show(entry, "queued");
+  }
+
+  /**
+   * The clock was wrong when the id was made; the error has the right time. For field `id` it also
+   * says that nothing is stored under the id, so another one is safe.
+   */
+  #takeFreshId(entry, field) {
+    if (entry.freshIds >= FRESH_IDS_MAX) return false;
+    entry.freshIds += 1;
+    if (field === "after") entry.after = this.#newestStored(entry.channel_id);
+    else this.#remint(entry);
+    this.#show(entry, "queued");
+    return true;
+  }
+
+  /**
+   * Gives an entry a new id. Entries that were typed after it stay after it.
+   */
+  #remint(entry) {
+    const { channel_id: channelId, message } = entry;
+    this.#store.removeLocal(message);
+    entry.id = message.id = this.#mint(channelId, entry);
+    message.created_at = new Date(timeOf(entry.id)).toISOString();
+    Object.assign(entry, { attempted: false, isRefusedId: false });
+    this.#store.insertLocal(message);
+    const isNext = (other) => other.channel_id === channelId && !other.attempted;
+    const next = this.#entries.slice(this.#entries.indexOf(entry) + 1).find(isNext);
+    if (next !== undefined && next.id <= entry.id) this.#remint(next);
+    else this.#save();
   }
 
   #show(entry, delivery, reason = null) {
@@ -192,24 +268,35 @@ export class Outbox {
   }
 
   #save() {
-    const entries = this.#entries.map(({ id, channel_id, text, after, attempted }) => {
-      return { id, channel_id, text, after, attempted };
+    const entries = this.#entries.map(({ id, channel_id, label, text, after, attempted }) => {
+      return { id, channel_id, label, text, after, attempted };
     });
-    writeJson(sessionStorage, this.#storageKey, { entries });
+    this.isStored = this.#storage.write(this.#storageKey, { entries: [...this.#left, ...entries] });
   }
 
-  /** Never before what is on the page, whatever the local clock says. */
-  #mint(channelId) {
-    const newest = this.#store.timeline(channelId).newestId();
-    const floor = newest === null ? 0 : timeOf(newest) + 1;
-    return mintId(Math.max(this.#api.clock.now(), floor));
+  /**
+   * A new id: from the current time, but after what is stored and what is queued before the entry.
+   * Ids too far ahead are ignored: they come from a wrong clock.
+   */
+  #mint(channelId, entry = null) {
+    const now = this.#api.clock.now();
+    const place = entry === null ? this.#entries.length : this.#entries.indexOf(entry);
+    const queued = this.#entries.slice(0, place).filter((other) => other.channel_id === channelId);
+    const before = [this.#newestStored(channelId), ...queued.map(({ id }) => id)];
+    const times = before.filter((id) => id !== null).map((id) => timeOf(id) + 1);
+    return mintId(Math.max(now, ...times.filter((time) => time <= now + AFTER_AHEAD_MS)));
+  }
+
+  #newestStored(channelId) {
+    const latest = this.#api.clock.now() + AFTER_AHEAD_MS;
+    return this.#store.timeline(channelId).newestStoredId(latest);
   }
 }
 
 function reasonOf(error) {
   switch (error.code) {
     case "channel_not_found":
-      return "you are no longer a member of this channel";
+      return NOT_A_MEMBER;
     case "message_too_long":
     case "too_large":
       return "the text is too long";

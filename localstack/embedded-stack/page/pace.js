@@ -1,28 +1,25 @@
-// One back-off for all reads of this page that run at once.
+// One back-off, shared by all reads of this page.
 //
-// While the server is in trouble (unreachable, 429, 5xx) one read at a time asks it, after a wait of
-// full jitter that grows; the others wait for its answer. So parallel reads ask no more often than
-// one would.
+// While the server fails (unreachable, 429, 5xx) one read at a time retries, with full jitter and
+// growing waits; the others wait for its result. So parallel reads retry no more often than one
+// would.
 
 const BACKOFF_BASE_MS = 1_000;
 const BACKOFF_CAP_MS = 30_000;
-/** The longest wait that this page believes a server. */
+/** The longest wait that this page accepts from a server. */
 export const WAIT_MAX_MS = 300_000;
 
-/** Full jitter: anything from nothing to the exponential step, so that a crowd spreads out. */
+/** Full jitter: a random part of the exponential step, so that many clients spread out. */
 export function fullJitter(attempt) {
   return Math.random() * Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** Math.min(attempt, 10));
 }
 
-/**
- * A random share on top of a wait that the server chose for many: up to half of the wait, and at
- * least up to a second.
- */
+/** Random extra time after a wait that the server gave to many: up to half of it, at least 1 s. */
 export function spread(waitMs) {
   return Math.random() * Math.max(BACKOFF_BASE_MS, waitMs / 2);
 }
 
-/** The wait before the next attempt: what the answer asked for and a share of it, else full jitter. */
+/** The wait before the next attempt: `Retry-After` and some extra time, else full jitter. */
 export function retryWait(retryAfterMs, attempt) {
   if (!(retryAfterMs > 0)) return fullJitter(attempt);
   const waitMs = Math.min(retryAfterMs, WAIT_MAX_MS);
@@ -45,22 +42,31 @@ export function sleep(ms, signal) {
 
 export class Pace {
   #failures = 0;
-  /** While in trouble: when the next read may go out, by `performance.now()`. */
+  /** While the server fails: when the next read may start, by `performance.now()`. */
   #resumeAt = null;
   #turn = Promise.resolve();
+  #wake = new AbortController();
 
-  /** Repeats a read until it is answered, refused for good, or `isOver()`. */
+  /** Ends the wait before the next read. */
+  retryNow() {
+    if (this.#resumeAt === null) return;
+    this.#resumeAt = performance.now();
+    this.#wake.abort();
+    this.#wake = new AbortController();
+  }
+
+  /** Retries a read until it succeeds, fails for good, or `isOver()`. */
   async untilAnswered(read, signal, isOver) {
     for (;;) {
       let leave = this.#resumeAt === null ? null : await this.#enter();
-      // The trouble may be over, or have grown, while this read waited for its turn.
+      // While this read waited for its turn, the server may have recovered.
       const probes = leave !== null && this.#resumeAt !== null;
       if (!probes) {
         leave?.();
         leave = null;
       }
       try {
-        if (probes) await sleep(this.#resumeAt - performance.now(), signal);
+        if (probes) await this.#wait(signal);
         const answer = await read();
         this.#answered(probes);
         return answer;
@@ -77,6 +83,11 @@ export class Pace {
     }
   }
 
+  #wait(signal) {
+    const signals = signal ? [signal, this.#wake.signal] : [this.#wake.signal];
+    return sleep(this.#resumeAt - performance.now(), AbortSignal.any(signals));
+  }
+
   /** One at a time, in order: resolves with the function that lets the next one in. */
   #enter() {
     let leave;
@@ -87,7 +98,7 @@ export class Pace {
     return before.then(() => leave);
   }
 
-  /** Reads that were under way when the trouble began fail too: they are the same failure. */
+  /** Reads that were in flight at the first failure fail too. They count as the same failure. */
   #failed(wasProbe, retryAfterMs) {
     if (this.#resumeAt !== null && !wasProbe) return;
     const waitMs = retryWait(retryAfterMs, this.#failures);

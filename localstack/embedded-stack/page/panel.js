@@ -1,4 +1,4 @@
-// The connection panel, the pill in the head and the notice: what the socket is doing, in words.
+// The connection panel, and the pill in the head: the state of the socket in words.
 
 import {
   age,
@@ -13,35 +13,18 @@ import {
 } from "./dom.js";
 import { shortNode } from "./socket.js";
 
-const BACK_NOTICE_MS = 9_000;
-const FLASH_NOTICE_MS = 6_000;
-
 export class Panel {
   #store;
   #connection;
-  #outbox;
-  #backUntil = 0;
-  #shownReconnect = null;
-  #flash = null;
-  #act = null;
 
-  /** `actions` has `kill()`, `setOffline(offline)`, `connectAgain()` and `tryNow()`. */
-  constructor(store, connection, outbox, actions) {
+  /** `actions` has `kill()` and `setOffline(offline)`. */
+  constructor(store, connection, actions) {
     this.#store = store;
     this.#connection = connection;
-    this.#outbox = outbox;
-    this.actions = actions;
     byId("kill-node").addEventListener("click", () => actions.kill());
     byId("offline-toggle").addEventListener("click", () => {
       actions.setOffline(connection.phase !== "offline");
     });
-    byId("notice-action").addEventListener("click", () => this.#act?.());
-  }
-
-  /** Shows an error for a few seconds. */
-  flash(text) {
-    this.#flash = { text, until: Date.now() + FLASH_NOTICE_MS };
-    this.render();
   }
 
   render() {
@@ -51,18 +34,17 @@ export class Panel {
       setAttribute(node, "data-state", phase);
     setText(byId("pill-text"), words);
     setText(byId("state-text"), words);
-    setText(byId("state-since"), `for ${age(Date.now() - this.#connection.phaseSince)}`);
+    setText(byId("state-since"), `for ${age(performance.now() - this.#connection.phaseSince)}`);
     setAttribute(byId("offline-toggle"), "aria-checked", String(phase === "offline"));
     this.#renderNode(phase);
     this.#renderNumbers();
-    this.#renderNotice(phase);
     this.#renderLog();
   }
 
   #phaseWords() {
     const { phase, retryAt } = this.#connection;
     if (retryAt !== null && (phase === "reconnecting" || phase === "connecting")) {
-      const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1_000));
+      const seconds = Math.max(0, Math.ceil((retryAt - performance.now()) / 1_000));
       if (seconds > 0) return `${PHASE_WORDS[phase]} in ${seconds} s`;
     }
     return PHASE_WORDS[phase];
@@ -97,70 +79,18 @@ export class Panel {
     setText(byId("catch-up-ms"), duration(reconnect?.catchUpMs));
     setText(
       byId("resumed"),
-      resumed === null ? "–" : resumed ? "true, by cursor" : "false, read by scroll",
+      resumed === null ? "–" : resumed ? "true, by cursor" : "false, read from the history",
     );
     setText(
       byId("last-tick"),
-      lastTick ? `${age(Date.now() - lastTick.at)} ago, fresh: ${lastTick.fresh}` : "none yet",
+      lastTick
+        ? `${age(performance.now() - lastTick.at)} ago, fresh: ${lastTick.fresh}`
+        : "none yet",
     );
     setAttribute(byId("last-tick"), "data-fresh", lastTick ? String(lastTick.fresh) : null);
     setText(byId("last-send"), lastSend ? sendWords(lastSend) : "–");
     setText(byId("cursor"), cursor ?? "–");
     setAttribute(byId("cursor"), "title", cursor);
-  }
-
-  #renderNotice(phase) {
-    const notice = this.#notice(phase);
-    setHidden(byId("notice"), notice === null);
-    if (notice === null) return;
-    setAttribute(byId("notice"), "data-tone", notice.tone);
-    setText(byId("notice-text"), notice.text);
-    setHidden(byId("notice-action"), !notice.verb);
-    setText(byId("notice-action"), notice.verb ?? "");
-    this.#act = notice.act;
-  }
-
-  #notice(phase) {
-    const { actions } = this;
-    if (this.#flash && Date.now() < this.#flash.until)
-      return { tone: "bad", text: this.#flash.text };
-    if (phase === "stopped") {
-      const text = `Disconnected: ${this.#connection.stopReason}.`;
-      return { tone: "bad", text, verb: "Connect again", act: actions.connectAgain };
-    }
-    if (phase === "offline") {
-      const { queued } = this.#outbox;
-      const waiting =
-        queued > 0 ? ` ${queued} ${queued === 1 ? "message waits" : "messages wait"}.` : "";
-      const text = `You are offline. What you write is queued.${waiting}`;
-      return { tone: "warn", text, verb: "Go online", act: () => actions.setOffline(false) };
-    }
-    if (phase === "reconnecting") {
-      const waiting = this.#connection.retryAt !== null;
-      // Without the countdown: a screen reader would read out every second of it.
-      const text = "Reconnecting. What is sent meanwhile is caught up.";
-      return { tone: "warn", text, verb: waiting ? "Try now" : undefined, act: actions.tryNow };
-    }
-    return this.#backNotice(phase);
-  }
-
-  /** For a while after a reconnect: what it brought. */
-  #backNotice(phase) {
-    const { reconnect } = this.#store;
-    if (phase !== "live" || !reconnect) return null;
-    if (reconnect !== this.#shownReconnect) {
-      this.#shownReconnect = reconnect;
-      this.#backUntil = Date.now() + BACK_NOTICE_MS;
-    }
-    if (Date.now() > this.#backUntil) return null;
-    const { missed, resumed } = reconnect;
-    const how = resumed ? "replayed from the cursor" : "read by scroll";
-    const what =
-      missed === 0
-        ? "nothing was missed"
-        : `${missed} missed ${missed === 1 ? "message" : "messages"} ${how}`;
-    const node = this.#connection.node ? ` on node ${shortNode(this.#connection.node.id)}` : "";
-    return { tone: "good", text: `Back${node}: ${what}.` };
   }
 
   #renderLog() {
@@ -174,7 +104,7 @@ export class Panel {
       setAttribute(node, "data-tone", entry.tone);
       setText(node.lastElementChild, entry.steps.join(" → "));
     };
-    // Newest first: the story that goes on is the one in sight.
+    // Newest first, so the entry that still grows is in sight.
     reconcile(list, this.#store.log.entries.toReversed(), (entry) => entry.key, create, update);
   }
 }

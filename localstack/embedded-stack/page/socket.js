@@ -1,65 +1,19 @@
-// The connection: asks for a node, says hello, listens, and knows what each close code asks for.
+// The connection: gets a node from `/connect`, opens a socket to it, and reconnects when it ends.
 //
-// Main path: `#run` loops over placement (`/connect`), the wait that the server chose, and
-// `#session` (one WebSocket), whose end decides how the loop goes on. Invariants: one loop at a
-// time (an older one finds its signal aborted and stops); the cursor moves only with frames that
-// were handed over. Not here: what messages mean, and the document.
+// Main path: `#run` loops over `#place` (`/connect` and the wait that it gives) and `#session` (one
+// WebSocket), whose close code decides what comes next. Invariants: one loop at a time (an older
+// one finds its signal aborted and stops); the cursor moves only with frames that were handled. Not
+// here: what messages mean, and the document.
 
-import { fullJitter, retryWait, sleep, WAIT_MAX_MS } from "./pace.js";
+import { closePolicy, closeWait } from "./closes.js";
+import { fullJitter, retryWait, sleep } from "./pace.js";
+import { Silence } from "./silence.js";
 
-// No frame for one and a half ticks, and for 25 s at least: the path is dead though TCP is not.
-const SILENCE_MS = 25_000;
-const SILENT_TICKS = 1.5;
-// A connection that died younger than this is no proof that the next one will live.
+// A connection that lived less than this counts as a failure: the next one backs off.
 const SETTLED_MS = 2_000;
-const FLOOD_WAIT_MS = 5_000;
-/** Local verdicts, beside the protocol's close codes. */
-const SILENT = "silent for too long";
+const SILENCE_CHECK_MS = 1_000;
 
-/** What a close code asks for: `elsewhere` reports the node as failed, `stop` stays closed. */
-export function closePolicy(code) {
-  switch (code) {
-    case 1002:
-    case 1003:
-    case 1007:
-    case 1009:
-      return { next: "stop", why: "the node refused a frame of this page" };
-    case 1013:
-      return { next: "wait", why: "the node is busy" };
-    case 4400:
-      return { next: "stop", why: "the node did not understand this page" };
-    case 4401:
-      return { next: "fresh_token", why: "ticket or token no longer valid" };
-    case 4403:
-      return { next: "stop", why: "this user was revoked in the workspace" };
-    case 4408:
-      return { next: "resume", why: "the hello came too late" };
-    case 4409:
-      return { next: "stop", why: "this user has more than 10 sockets open on that node" };
-    case 4429:
-      return { next: "wait", why: "too many frames from here" };
-    case 4508:
-      return { next: "resume", why: "this page read too slowly" };
-    default:
-      return { next: "elsewhere", why: CLOSE_WORDS.get(code) ?? "closed" };
-  }
-}
-
-const CLOSE_WORDS = new Map([
-  [1001, "node going away"],
-  [1006, "connection lost"],
-  [1011, "node failed inside"],
-  [1012, "node restarting"],
-  [4411, "that node cannot judge this ticket"],
-]);
-
-/** How long a close asks to wait: 1013 says it in its reason, `delay_ms=<n>`. */
-export function closeWait(code, reason) {
-  const asked = code === 1013 ? /^delay_ms=(\d+)$/.exec(reason ?? "") : null;
-  return asked ? Math.min(Number(asked[1]), WAIT_MAX_MS) : FLOOD_WAIT_MS;
-}
-
-/** The recognisable part of a node id: its end, because ids of one minute begin alike. */
+/** A node id in short: its last characters, because ids made in the same minute begin alike. */
 export function shortNode(nodeId) {
   return nodeId.length > 12 ? `${nodeId.slice(0, 1)}…${nodeId.slice(-5)}` : nodeId;
 }
@@ -67,27 +21,28 @@ export function shortNode(nodeId) {
 export class Connection {
   /** connecting · catching_up · live · reconnecting · offline · stopped */
   phase = "connecting";
-  phaseSince = Date.now();
+  phaseSince = performance.now();
   node = null;
   alternates = [];
   cursor = null;
   resumed = null;
   lastTick = null;
-  /** When the next attempt starts, while one is waited for. */
+  /** When the next attempt starts, while it waits. By `performance.now()`, like all times here. */
   retryAt = null;
   stopReason = null;
   #api;
   #log;
   #handler;
   #loop = null;
+  /** The wait under way: how to end it, and whether the server asked for it. */
   #waiting = null;
   #lostAt = null;
   #failures = 0;
 
   /**
-   * `handler` has `ready(frame, session)`, `frame(frame, session)` and `changed()`. A session has `signal` (aborted at its end), `story`
-   * (the log line of this reconnect) and `lostAt` (when the
-   * connection was lost, or sought again; null on the first visit).
+   * `handler` has `ready(frame, session)`, `frame(frame, session)` and `changed()`. A session has
+   * `signal` (aborted at its end), `story` (the log line of this reconnect) and `lostAt` (when the
+   * connection was lost, or asked for again; null on the first visit).
    */
   constructor(api, log, handler) {
     this.#api = api;
@@ -102,28 +57,33 @@ export class Connection {
   goOffline() {
     this.#loop?.abort();
     this.#noteLoss();
-    this.#log.add("went offline: socket dropped, messages are queued", "warn");
+    this.#log.add("went offline: socket closed, messages are queued", "warn");
     this.#enter("offline");
   }
 
   goOnline() {
-    const awayS = Math.round((Date.now() - this.phaseSince) / 1_000);
-    // The reconnect is timed from here: how long one stayed away says nothing about it.
+    const awayS = Math.round((performance.now() - this.phaseSince) / 1_000);
+    // Measures the reconnect alone, without the time spent offline.
     if (this.#lostAt !== null) this.#lostAt = performance.now();
     this.#begin(null, this.#log.add(`back online after ${awayS} s`));
   }
 
-  /** After a close that asked for no reconnect: only a person starts again. */
+  /** Connects again after a close code that forbids reconnecting: a person asked for it. */
   restart() {
     this.#begin(null, this.#log.add("asked to connect again"));
   }
 
-  /** The network came back: waiting any longer would be for nothing. */
+  /** Ends any wait, because a person asked. */
   skipWait() {
-    this.#waiting?.abort();
+    this.#waiting?.end.abort();
   }
 
-  /** Called when everything missed is here. */
+  /** Ends a back-off, because the network may be back; not a wait that the server asked for. */
+  skipBackOff() {
+    if (this.#waiting?.isAsked === false) this.#waiting.end.abort();
+  }
+
+  /** Everything that was missed is here. */
   caughtUp() {
     if (this.phase === "catching_up") this.#enter("live");
   }
@@ -157,21 +117,22 @@ export class Connection {
         this.node = null;
         story = this.#log.add(`lost node ${shortNode(placement.node_id)} (${shown})`, "warn");
       } else {
-        story.then(`node ${shortNode(placement.node_id)} not reached (${shown})`, "warn");
+        story.then(`could not reach node ${shortNode(placement.node_id)} (${shown})`, "warn");
       }
       if (policy.next === "stop") return this.#stop(policy.why, story);
       if (policy.next === "fresh_token") this.#api.forgetToken();
       failed = policy.next === "elsewhere" ? placement.node_id : null;
       this.#failures = end.livedMs >= SETTLED_MS ? 0 : this.#failures + 1;
       this.#enter("reconnecting");
-      // The first attempt goes out at once: the spread is the server's, in `delay_ms`.
-      if (policy.next === "wait")
-        await this.#wait(closeWait(end.code, end.reason) + fullJitter(this.#failures), signal);
-      else if (this.#failures > 1) await this.#wait(fullJitter(this.#failures - 2), signal);
+      // The first attempt starts at once: the server spreads clients by `delay_ms`.
+      if (policy.next === "wait") {
+        const waitMs = closeWait(end.code, end.reason) + fullJitter(this.#failures);
+        await this.#wait(waitMs, signal, true);
+      } else if (this.#failures > 1) await this.#wait(fullJitter(this.#failures - 2), signal);
     }
   }
 
-  /** Asks for a node until there is one, then waits as long as the server said. */
+  /** Asks for a node until it gets one, then waits for `delay_ms`. */
   async #place(failed, story, signal) {
     story.then(failed ? `asked /connect?failed=${shortNode(failed)}` : "asked /connect");
     for (let attempt = 0; !signal.aborted; attempt += 1) {
@@ -182,7 +143,7 @@ export class Connection {
         this.alternates = placement.alternates ?? [];
         const step = `node ${shortNode(placement.node_id)}, waited ${placement.delay_ms} ms`;
         story.then(step);
-        await this.#wait(placement.delay_ms, signal);
+        await this.#wait(placement.delay_ms, signal, true);
         return signal.aborted ? null : placement;
       } catch (error) {
         if (signal.aborted) return null;
@@ -192,23 +153,20 @@ export class Connection {
         }
         this.node = null;
         this.alternates = [];
-        if (attempt === 0)
-          story.then(`/connect: ${error.code}, trying again with full jitter`, "warn");
-        await this.#wait(retryWait(error.retryAfterMs, attempt), signal);
+        if (attempt === 0) story.then(`/connect: ${error.code}, retrying`, "warn");
+        const isAsked = error.retryAfterMs > 0;
+        await this.#wait(retryWait(error.retryAfterMs, attempt), signal, isAsked);
       }
     }
     return null;
   }
 
-  /** One WebSocket from upgrade to end. Resolves, never rejects. */
+  /** One WebSocket, from opening to close. Never rejects. */
   #session(placement, story, signal) {
     return new Promise((resolve) => {
       const end = new AbortController();
       const session = { signal: end.signal, story, lostAt: this.#lostAt };
       let readyAt = null;
-      // By a clock that nobody sets: a jump of the wall clock is no silence, and hides none.
-      let heardAt = performance.now();
-      let silenceMs = SILENCE_MS;
       let socket;
 
       const finish = (code, reason = "") => {
@@ -216,16 +174,18 @@ export class Connection {
         clearInterval(watch);
         end.abort();
         signal.removeEventListener("abort", leave);
-        // Detached before closing: a late frame or close of this socket must not reach the next.
+        // Detach first: a late frame or close event of this socket must not reach the next one.
         if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
         socket?.close();
         const livedMs = readyAt === null ? 0 : performance.now() - readyAt;
         resolve({ code, reason, wasReady: readyAt !== null, livedMs });
       };
       const leave = () => finish(1000);
+      const silence = new Silence();
       const watch = setInterval(() => {
-        if (performance.now() - heardAt > silenceMs) finish(SILENT);
-      }, 1_000);
+        const verdict = silence.verdict();
+        if (verdict !== null) finish(verdict);
+      }, SILENCE_CHECK_MS);
       signal.addEventListener("abort", leave);
 
       try {
@@ -239,12 +199,11 @@ export class Connection {
         socket.send(JSON.stringify(hello));
       };
       socket.onmessage = ({ data }) => {
-        heardAt = performance.now();
+        silence.heard();
         const frame = parseFrame(data);
         if (!frame) return;
         if (frame.type === "ready") readyAt = performance.now();
-        if ((frame.type === "ready" || frame.type === "tick") && Number.isFinite(frame.tick_ms))
-          silenceMs = Math.max(SILENCE_MS, SILENT_TICKS * frame.tick_ms);
+        if (frame.type === "ready" || frame.type === "tick") silence.expect(frame.tick_ms);
         this.#receive(frame, session);
       };
       socket.onclose = ({ code, reason }) => finish(code, reason);
@@ -257,32 +216,33 @@ export class Connection {
       this.resumed = frame.resumed;
       this.#lostAt = null;
       this.#enter("catching_up");
-      // After `resumed:true` the replay moves the cursor: taking the node's own one before the
-      // replay is here would skip what a break in the middle leaves out.
+      // After `resumed:true` the replayed frames move the cursor. Taking the node's cursor now
+      // would skip the rest of the replay if the socket breaks before its end.
       if (!frame.resumed) this.cursor = frame.cursor;
       this.#handler.ready(frame, session);
       return;
     }
     if (frame.type === "tick") {
       const wasFresh = this.lastTick?.fresh ?? true;
-      this.lastTick = { at: Date.now(), fresh: frame.fresh };
+      this.lastTick = { at: performance.now(), fresh: frame.fresh };
       if (wasFresh && !frame.fresh)
-        this.#log.add("the path behind the node is being repaired", "warn");
-      if (!wasFresh && frame.fresh) this.#log.add("the path behind the node works again", "good");
+        this.#log.add("the node has lost its message stream and repairs it", "warn");
+      if (!wasFresh && frame.fresh) this.#log.add("the node has its message stream again", "good");
     }
     this.#handler.frame(frame, session);
     if (typeof frame.cursor === "string") this.cursor = frame.cursor;
     this.#handler.changed();
   }
 
-  async #wait(ms, signal) {
+  /** `isAsked`: the server asked for the wait, so only a person may end it early. */
+  async #wait(ms, signal, isAsked = false) {
     if (ms <= 0 || signal.aborted) return;
-    const waiting = new AbortController();
+    const waiting = { end: new AbortController(), isAsked };
     this.#waiting = waiting;
-    this.retryAt = Date.now() + ms;
+    this.retryAt = performance.now() + ms;
     this.#handler.changed();
-    await sleep(ms, AbortSignal.any([signal, waiting.signal]));
-    // A loop that was replaced meanwhile must not clear its successor's wait.
+    await sleep(ms, AbortSignal.any([signal, waiting.end.signal]));
+    // A newer loop may have replaced this one: leave its wait alone.
     if (this.#waiting !== waiting) return;
     this.#waiting = null;
     this.retryAt = null;
@@ -295,7 +255,7 @@ export class Connection {
     this.#enter("stopped");
   }
 
-  /** Before the first `ready` there is nothing to lose, and no cursor. */
+  /** Before the first `ready` there is no cursor, and nothing to lose. */
   #noteLoss() {
     if (this.cursor !== null) this.#lostAt ??= performance.now();
   }
@@ -306,13 +266,13 @@ export class Connection {
       this.alternates = [];
       this.retryAt = null;
     }
-    if (phase !== this.phase) this.phaseSince = Date.now();
+    if (phase !== this.phase) this.phaseSince = performance.now();
     this.phase = phase;
     this.#handler.changed();
   }
 }
 
-/** A frame as an object; what is not one is ignored, as unknown types and fields are. */
+/** A frame as an object. Null, to be ignored, for anything that is not a frame. */
 function parseFrame(data) {
   try {
     const frame = JSON.parse(data);

@@ -1,135 +1,21 @@
-// Local state: channels, messages upserted by id, members, read marks, the event log.
+// Local state: channels, their messages upserted by id, members, read marks, drafts.
 //
 // Invariants: a message id is in a timeline at most once, whichever way and however often it came;
-// a timeline is sorted by id; nothing here knows the network or the document.
+// text that is not stored stays, also when its channel is gone. Nothing here knows the network or
+// the document.
 
-const ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-const LOG_ENTRIES_MAX = 30;
+import { Drafts } from "./drafts.js";
+import { EventLog } from "./log.js";
+import { ReadMarks } from "./marks.js";
+import { Timeline } from "./timeline.js";
 
-/** The people of the demo workspace; any other user id works as well. */
+/** The people of the demo workspace. Any other user id works too. */
 export const PEOPLE = ["alice", "bob", "carol"];
-
-/** The ten characters of a ULID that say when. */
-function encodeTime(ms) {
-  let text = "";
-  for (let rest = ms, place = 0; place < 10; place += 1) {
-    text = ALPHABET[rest % 32] + text;
-    rest = Math.floor(rest / 32);
-  }
-  return text;
-}
-
-/** Unix ms of a message id. */
-export function timeOf(id) {
-  let ms = 0;
-  for (const character of id.slice(0, 10)) ms = ms * 32 + ALPHABET.indexOf(character);
-  return ms;
-}
-
-/** The lowest id of that millisecond: an exclusive offset that leaves out nothing but itself. */
-export function lowestIdAt(ms) {
-  return encodeTime(Math.max(0, ms)) + "0".repeat(16);
-}
-
-/** The id just before: turns "from this message on" into an exclusive offset. */
-export function idBefore(id) {
-  const last = id.search(/[^0]0*$/);
-  if (last < 0) return id;
-  const lower = ALPHABET[ALPHABET.indexOf(id[last]) - 1];
-  return id.slice(0, last) + lower + "Z".repeat(id.length - last - 1);
-}
-
-/** A fresh ULID: 48 bits of time, 80 random bits. */
-export function mintId(ms) {
-  const random = crypto.getRandomValues(new Uint8Array(16));
-  return encodeTime(ms) + Array.from(random, (byte) => ALPHABET[byte & 31]).join("");
-}
-
-/** One channel's messages as far as they are known here. */
-class Timeline {
-  messages = new Map();
-  order = [];
-  /** Where older pages go on: undefined = nothing read yet, null = the beginning is here. */
-  historyOffset = undefined;
-  loadingOlder = false;
-  olderFailed = false;
-  /** What may be missing here, and when the last complete reading started: gaps.js. */
-  gap = null;
-  verifiedAt = 0;
-  unread = new Set();
-  /** What the latest reconnect brought: shown under a divider. */
-  missed = new Set();
-
-  insert(message) {
-    if (this.messages.has(message.id)) return;
-    this.messages.set(message.id, message);
-    let place = this.order.length;
-    while (place > 0 && this.order[place - 1] > message.id) place -= 1;
-    this.order.splice(place, 0, message.id);
-  }
-
-  remove(id) {
-    if (!this.messages.delete(id)) return;
-    this.order.splice(this.order.indexOf(id), 1);
-    this.unread.delete(id);
-    this.missed.delete(id);
-  }
-
-  newestId() {
-    return this.order.at(-1) ?? null;
-  }
-
-  newestStoredId() {
-    return this.order.findLast((id) => this.messages.get(id).delivery === "stored") ?? null;
-  }
-
-  /** The ids of the first stored messages after one, oldest first. */
-  storedAfter(after, most) {
-    const ids = [];
-    for (const id of this.order) {
-      if (id <= after || this.messages.get(id).delivery !== "stored") continue;
-      if (ids.length === most) break;
-      ids.push(id);
-    }
-    return ids;
-  }
-}
-
-/** What happened to the connection, in human words; a line grows while its story goes on. */
-export class EventLog {
-  entries = [];
-  #changed;
-  #nextKey = 1;
-
-  constructor(changed) {
-    this.#changed = changed;
-  }
-
-  /** Adds a line and returns it: `then` appends the next step, `amend` rewrites the last one. */
-  add(text, tone = "plain") {
-    const entry = { key: this.#nextKey, at: Date.now(), steps: [text], tone };
-    this.#nextKey += 1;
-    entry.then = (step, newTone) => {
-      entry.steps.push(step);
-      if (newTone) entry.tone = newTone;
-      this.#changed();
-      return entry;
-    };
-    entry.amend = (step, newTone) => {
-      entry.steps[entry.steps.length - 1] = step;
-      if (newTone) entry.tone = newTone;
-      this.#changed();
-      return entry;
-    };
-    this.entries.push(entry);
-    if (this.entries.length > LOG_ENTRIES_MAX) this.entries.shift();
-    this.#changed();
-    return entry;
-  }
-}
 
 export class Store {
   channels = new Map();
+  /** Channels that the person was a member of and may have unsent text for. */
+  former = new Map();
   channelsKnown = false;
   members = new Map();
   activeId = null;
@@ -139,18 +25,20 @@ export class Store {
   /** How long the latest own message took to be stored, and to come back on the socket. */
   lastSend = null;
   log = new EventLog(() => this.changed());
-  /** Whether the person is looking at the newest messages of a channel; the view says. */
+  /** Whether the person is looking at the newest messages of a channel; set by the view. */
   isReading = () => false;
   #listeners = [];
   #timelines = new Map();
-  #readMarks;
-  #readMarksKey;
+  #marks;
+  /** Who the other member of a DM is or was, by channel. */
+  #partners = new Map();
 
-  constructor(workspaceId, userId) {
+  /** `storages` has `local` (all tabs) and `session` (this tab). */
+  constructor(workspaceId, userId, storages) {
     this.workspaceId = workspaceId;
     this.userId = userId;
-    this.#readMarksKey = `inkwire.read.${workspaceId}.${userId}`;
-    this.#readMarks = readJson(localStorage, this.#readMarksKey);
+    this.drafts = new Drafts(storages.session, workspaceId, userId);
+    this.#marks = new ReadMarks(storages.local, workspaceId, userId);
   }
 
   onChange(listener) {
@@ -170,31 +58,77 @@ export class Store {
     return timeline;
   }
 
+  /** The open channel, if the person is a member of it. */
   get active() {
     return this.channels.get(this.activeId) ?? null;
   }
 
-  /** Takes the server's list as the truth; returns what appeared and what went. */
+  /** The open channel, even if the person is no longer a member; null if it is unknown. */
+  get shown() {
+    return this.active ?? this.former.get(this.activeId) ?? null;
+  }
+
+  /**
+   * Replaces the list by the server's; returns the channels that appeared and those that are gone.
+   */
   setChannels(list) {
     const before = this.channels;
     this.channels = new Map(list.map((channel) => [channel.channel_id, channel]));
     this.channelsKnown = true;
     const appeared = list.filter((channel) => !before.has(channel.channel_id));
     const gone = [...before.values()].filter(({ channel_id: id }) => !this.channels.has(id));
-    for (const { channel_id: id } of gone) {
-      this.#timelines.delete(id);
-      this.members.delete(id);
+    for (const channel of gone) {
+      this.rememberFormer(channel.channel_id, this.labelOf(channel));
+      this.timeline(channel.channel_id).forget();
+      this.members.delete(channel.channel_id);
     }
+    for (const { channel_id: id } of appeared) this.former.delete(id);
+    for (const [id, label] of this.drafts.channels()) this.rememberFormer(id, label);
     this.changed();
     return { appeared, gone };
   }
 
-  /** A DM is named after the other member, a group by its name. */
+  /** Keeps the name of a channel, unless the person is a member of it. */
+  rememberFormer(channelId, label) {
+    if (this.channels.has(channelId) || this.former.has(channelId)) return;
+    this.former.set(channelId, { channel_id: channelId, ...label });
+  }
+
+  /** The name and type of a channel, for when it is gone. */
+  labelOf(channel) {
+    return { name: this.nameOf(channel), type: channel.type };
+  }
+
+  /** Former channels with unsent text. */
+  formerWithText() {
+    const hasText = ({ channel_id: id }) =>
+      this.drafts.get(id) !== "" || this.timeline(id).unsent().length > 0;
+    return [...this.former.values()].filter(hasText);
+  }
+
+  setMembers(channelId, members) {
+    this.members.set(channelId, members);
+    const channel = this.channels.get(channelId);
+    const other = members.find(({ user_id: id }) => id !== this.userId)?.user_id;
+    if (channel?.type === "DM" && other !== undefined) this.#partners.set(channelId, other);
+    this.changed();
+  }
+
+  /** A DM is named after the other member, even if that user was revoked. */
   nameOf(channel) {
-    if (channel.type !== "DM") return channel.name;
-    const members = this.members.get(channel.channel_id);
-    if (!members) return "…";
-    return members.find(({ user_id: id }) => id !== this.userId)?.user_id ?? this.userId;
+    if (channel.type !== "DM" || typeof channel.name === "string") return channel.name;
+    const { channel_id: id, created_by: creator } = channel;
+    const partner = this.#partners.get(id);
+    if (partner !== undefined) return partner;
+    if (!this.members.has(id)) return "…";
+    const isOther = (user) => user !== undefined && user !== this.userId;
+    const senders = [...this.timeline(id).messages.values()].map((message) => message.sender_id);
+    return [creator, ...senders].find(isOther) ?? "a revoked user";
+  }
+
+  /** The name as people see it: that of a group begins with `#`. */
+  titleOf(channel) {
+    return channel.type === "DM" ? this.nameOf(channel) : `# ${this.nameOf(channel)}`;
   }
 
   /** Groups by name, then DMs by name. */
@@ -205,7 +139,7 @@ export class Store {
   }
 
   /**
-   * Takes a stored message that came over the wire. `via` is `push`, `replay`, `scroll` or
+   * Takes a stored message from the server. `via` is `push`, `replay`, `scroll` or
    * `history`. Answers `new`, `confirmed` (the first sight of an own message) or `duplicate`.
    */
   deliver(message, via) {
@@ -213,7 +147,7 @@ export class Store {
     const known = timeline.messages.get(message.id);
     if (known) {
       const first = !known.seenOnWire;
-      // Of two copies the one with the greatest revision stays, in whatever order they come.
+      // Copies may come in any order: the greatest revision wins.
       const fields = isNewer(message, known) ? message : {};
       Object.assign(known, fields, { delivery: "stored", seenOnWire: true });
       this.changed();
@@ -221,12 +155,18 @@ export class Store {
     }
     timeline.insert({ ...message, delivery: "stored", seenOnWire: true });
     const own = message.sender_id === this.userId;
-    if (via !== "history" && !own && !this.isReading(message.channel_id)) {
+    if (via !== "history" && !own && !this.#isRead(timeline, message)) {
       timeline.unread.add(message.id);
     }
     if (via === "replay" || via === "scroll") timeline.missed.add(message.id);
     this.changed();
     return "new";
+  }
+
+  #isRead(timeline, { channel_id: channelId, id }) {
+    const { readElsewhere } = timeline;
+    if (readElsewhere === id) timeline.readElsewhere = null;
+    return this.isReading(channelId) || (readElsewhere !== null && id <= readElsewhere);
   }
 
   /** Shows an own message before the server has it. */
@@ -240,7 +180,7 @@ export class Store {
     this.changed();
   }
 
-  /** The server stored a local message, maybe under another id: that one replaces the copy. */
+  /** The server stored an own message, maybe under another id: its copy replaces the local one. */
   settleLocal(local, stored) {
     const timeline = this.timeline(local.channel_id);
     const here = timeline.messages.get(stored.id);
@@ -255,13 +195,13 @@ export class Store {
   }
 
   /**
-   * After a channel's first page: what is newer than the read mark is unread. On the very first
-   * visit of a person in this browser everything that was there before counts as read.
+   * Counts what is newer than the read mark as unread, after a channel's first page. On a person's
+   * first visit in this browser everything counts as read.
    */
   countUnread(channelId, firstVisit) {
     if (firstVisit || this.isReading(channelId)) return this.markRead(channelId);
     const timeline = this.timeline(channelId);
-    const mark = this.#readMarks[channelId] ?? "";
+    const mark = this.#marks.of(channelId);
     for (const [id, message] of timeline.messages) {
       if (id > mark && message.sender_id !== this.userId) timeline.unread.add(id);
     }
@@ -269,18 +209,30 @@ export class Store {
   }
 
   get hasReadMarks() {
-    return Object.keys(this.#readMarks).length > 0;
+    return !this.#marks.isEmpty;
+  }
+
+  get readMarksKey() {
+    return this.#marks.key;
   }
 
   markRead(channelId) {
     const timeline = this.timeline(channelId);
     const newest = timeline.newestStoredId();
-    if (newest !== null && newest !== this.#readMarks[channelId]) {
-      this.#readMarks[channelId] = newest;
-      writeJson(localStorage, this.#readMarksKey, this.#readMarks);
-    }
+    if (newest !== null) this.#marks.moveTo(channelId, newest);
     if (timeline.unread.size === 0) return;
     timeline.unread.clear();
+    this.changed();
+  }
+
+  /** Another tab of this person showed messages: they are read here too. */
+  readElsewhere() {
+    for (const channelId of this.#marks.merge()) {
+      const timeline = this.timeline(channelId);
+      const mark = this.#marks.of(channelId);
+      if (!timeline.messages.has(mark)) timeline.readElsewhere = mark;
+      for (const id of timeline.unread) if (id <= mark) timeline.unread.delete(id);
+    }
     this.changed();
   }
 
@@ -290,30 +242,23 @@ export class Store {
     return total;
   }
 
-  /** A new reconnect starts: the divider of the one before has told its story. */
+  /** Everybody whom this page has seen as a member or a sender, and the people of the demo. */
+  people() {
+    const members = [...this.members.values()].flat().map(({ user_id: id }) => id);
+    const messages = [...this.#timelines.values()].flatMap(({ messages: all }) => [
+      ...all.values(),
+    ]);
+    const senders = messages.map(({ sender_id: id }) => id);
+    return new Set([...PEOPLE, this.userId, ...members, ...senders]);
+  }
+
+  /** Removes the divider of the reconnect before. */
   clearMissed() {
     for (const timeline of this.#timelines.values()) timeline.missed.clear();
   }
 }
 
-/** What storage holds under the key as an object; a full or forbidden storage is an empty one. */
-export function readJson(storage, key) {
-  try {
-    return JSON.parse(storage.getItem(key)) ?? {};
-  } catch {
-    return {};
-  }
-}
-
-export function writeJson(storage, key, value) {
-  try {
-    storage.setItem(key, JSON.stringify(value));
-  } catch {
-    // Private windows may refuse storage: marks then last as long as the page.
-  }
-}
-
-/** Whether a copy of a message is newer than the one that is here: revisions compare by bytes. */
+/** Whether a copy of a message is newer than the one here. Revisions compare as strings. */
 function isNewer(copy, here) {
   return here.rev === undefined || (copy.rev ?? "") > here.rev;
 }

@@ -1,26 +1,28 @@
 // Keeping up: what each frame means for the store, catch-up after a gap, history pages.
 //
-// Main path: `ready` → (resumed) count what is replayed, or (not resumed) re-read the channels,
-// scroll each one from before the gap → caught up. Invariants: attach first, read then: what is
-// stored before the read is in it, what comes after is pushed; a catch-up that broke off is due
-// again at the next `ready`, even if that one resumes, for the channels that it had not done.
+// Main path: after `ready` with `resumed:true`, count the replayed messages; otherwise read the
+// list of channels, and each channel from before its gap. Invariants: the socket is attached before
+// anything is read, so what the read misses is pushed; a catch-up that broke off goes on at the
+// next `ready`, even a resumed one, with the channels that were not read.
 
+import { ChannelList } from "./channels.js";
 import { Gaps } from "./gaps.js";
+import { timeOf } from "./ids.js";
 import { spread, WAIT_MAX_MS } from "./pace.js";
-import { timeOf } from "./store.js";
+import { Recovery } from "./recovery.js";
+import { isolate } from "./text.js";
 
 const HISTORY_PAGE = 20;
 const CATCH_UP_PAGE = 100;
 const CATCH_UP_PARALLEL = 4;
-/** When a list of channels that was refused for good is asked for again. */
+/** How long to wait after a list of channels that was refused. */
 const REFUSED_WAIT_MS = 30_000;
-/** A replay has no end mark: this much quiet after it counts as one. */
+/** The end of a replay is not marked: it ends with this much quiet. */
 const REPLAY_QUIET_MS = 250;
 const REPLAY_WATCH_MS = 30_000;
-const CHANNELS_DEBOUNCE_MS = 150;
-const CHANNELS_READ_MS = 10_000;
 
 export class Sync {
+  channelList;
   #api;
   #store;
   #handler;
@@ -29,30 +31,34 @@ export class Sync {
   #session = null;
   #firstVisit;
   #wasCaughtUp = false;
-  /** The next catch-up: when it is due, by `performance.now()`, and by when at the latest. */
+  /** The next catch-up: when it starts, and the latest time to which it may be put off. */
   #pending = null;
   #pendingTimer = null;
   #isReading = false;
-  #gap = null;
-  #channelsTimer = null;
-  #channelsDue = false;
-  #staleMembers = new Set();
-  #listRead = Promise.resolve();
+  /** The recovery under way, or the latest one. */
+  #recovery = null;
 
-  /** `handler` has `listRead()` and `channelRead(channelId)`: how far a catch-up has come. */
+  /**
+   * `handler` has `listRead()` and `channelRead(channelId)`, which say how far a catch-up has come,
+   * and `waitingChannels()`: those that a person has written in.
+   */
   constructor(api, store, handler) {
     this.#api = api;
     this.#store = store;
     this.#handler = handler;
     this.#gaps = new Gaps(store);
     this.#firstVisit = !store.hasReadMarks;
+    this.channelList = new ChannelList(api, store, {
+      listRead: () => handler.listRead(),
+      readFirst: (channelId, signal) => this.#readFirst(channelId, signal),
+    });
   }
 
   attach(connection) {
     this.#connection = connection;
   }
 
-  /** Whether a catch-up under way has yet to bring what was missed in a channel. */
+  /** Whether a catch-up is under way that has not read the channel yet. */
   isBehind(channelId) {
     const isCatchingUp = this.#isReading && this.#connection.phase === "catching_up";
     return isCatchingUp && this.#gaps.isBehind(channelId);
@@ -60,47 +66,54 @@ export class Sync {
 
   onReady(frame, session) {
     const story = session.story.then("attached");
+    const { resumed, server_time: attachedAt } = frame;
     this.#session = session;
-    this.#gap = newGap(frame.resumed, frame.server_time, story);
+    session.signal.addEventListener("abort", () => clearTimeout(this.#pendingTimer));
+    this.#recovery = new Recovery(this.#store, { resumed, attachedAt, story });
     if (session.lostAt !== null) {
       this.#store.clearMissed();
       const tookMs = performance.now() - session.lostAt;
-      this.#store.reconnect = { tookMs, catchUpMs: null, resumed: frame.resumed, missed: 0 };
+      this.#store.reconnect = { tookMs, catchUpMs: null, resumed, missed: 0, isAsked: false };
     }
-    // Before this node's clock is learned: the gap begins where the last socket was heard.
-    if (!frame.resumed) this.#gaps.open(null);
-    this.#gaps.learnClock(frame.server_time);
+    // Before the clock moves on: the gap starts when the last socket was heard.
+    if (!resumed) this.#gaps.open(null);
+    this.#learnClock(attachedAt);
     if (this.#gaps.any) this.#readAfter(0);
-    else this.#armQuiet(this.#gap, session);
+    else this.#armQuiet(this.#recovery, session);
   }
 
   onFrame(frame, session) {
-    if (frame.type === "tick") this.#gaps.learnClock(frame.server_time);
+    if (frame.type === "tick") this.#learnClock(frame.server_time);
     if (frame.type === "message" || frame.type === "message_changed")
       this.#onMessage(frame.message, session);
-    else if (frame.type === "channel") this.#onChannel(frame);
+    else if (frame.type === "channel") this.channelList.membersChanged(frame.channel_id);
     else if (frame.type === "resync") this.#onResync(frame);
     else if (frame.type === "tick" && frame.fresh) this.#gaps.inStep(frame.server_time);
   }
 
+  #learnClock(serverTime) {
+    this.#gaps.learnClock(serverTime);
+    this.#api.clock.isAtLeast(serverTime);
+  }
+
   #onMessage(message, session) {
     const { counters } = this.#store;
-    const gap = this.#gap;
-    const young = gap && performance.now() - gap.readyAt < REPLAY_WATCH_MS;
-    // Created before this connection was attached: it is here because it was missed.
-    const replayed = young && gap.resumed && timeOf(message.id) <= gap.attachedAt;
+    const recovery = this.#recovery;
+    const isYoung = recovery && performance.now() - recovery.readyAt < REPLAY_WATCH_MS;
+    // Created before this socket was attached, so it was missed.
+    const replayed = isYoung && recovery.resumed && timeOf(message.id) <= recovery.attachedAt;
     const outcome = this.#store.deliver(message, replayed ? "replay" : "push");
     if (outcome === "duplicate") counters.duplicates += 1;
     else if (outcome === "new" && replayed) {
       counters.replayed += 1;
-      gap.replayed += 1;
-      gap.lastAt = performance.now();
-      this.#countGap(gap);
-      if (gap.quiet !== null) this.#armQuiet(gap, session);
-      else this.#tellGap(gap);
+      recovery.replayed += 1;
+      recovery.lastAt = performance.now();
+      recovery.count();
+      if (recovery.quiet !== null) this.#armQuiet(recovery, session);
+      else recovery.tell();
     } else counters.pushed += 1;
     if (outcome === "confirmed") this.#noteEcho(message.id);
-    if (!this.#store.channels.has(message.channel_id)) this.refreshChannelsSoon();
+    if (!this.#store.channels.has(message.channel_id)) this.channelList.refreshSoon();
   }
 
   #noteEcho(id) {
@@ -108,18 +121,16 @@ export class Sync {
     if (lastSend?.id === id) lastSend.echoMs = performance.now() - lastSend.sentAt;
   }
 
-  #onChannel(frame) {
-    this.#staleMembers.add(frame.channel_id);
-    this.refreshChannelsSoon();
-  }
-
   #onResync(frame) {
     const named = Array.isArray(frame.channels) ? frame.channels : null;
     const what = named === null ? "all channels" : `${named.length} of the channels`;
-    const story = this.#store.log.add(`asked to re-read ${what} (${frame.reason})`, "warn");
+    const story = this.#store.log.add(
+      `the node asked to read ${what} again (${frame.reason})`,
+      "warn",
+    );
     this.#gaps.open(named);
-    // A channel that this page has not heard of: the list has it.
-    if (named?.some((id) => !this.#store.channels.has(id))) this.refreshChannelsSoon();
+    // This page does not know the channel: the list has it.
+    if (named?.some((id) => !this.#store.channels.has(id))) this.channelList.refreshSoon();
     const asked = Number.isFinite(frame.delay_ms) ? frame.delay_ms : 0;
     const delayMs = Math.round(Math.min(asked, WAIT_MAX_MS));
     const waitMs = delayMs + spread(delayMs);
@@ -128,16 +139,18 @@ export class Sync {
     if (joins) story.then("joins the catch-up under way");
     else {
       this.#store.clearMissed();
-      this.#store.reconnect = { tookMs: null, catchUpMs: null, resumed: false, missed: 0 };
-      story.then(`waits ${Math.round(waitMs)} ms`).then("reading");
-      this.#gap = newGap(false, this.#gaps.now(), story);
+      const counts = { tookMs: null, catchUpMs: null, missed: 0 };
+      this.#store.reconnect = { ...counts, resumed: false, isAsked: true };
+      story.then(`waiting ${Math.round(waitMs)} ms`).then("reading");
+      const attachedAt = this.#gaps.now();
+      this.#recovery = new Recovery(this.#store, { resumed: false, attachedAt, story });
     }
     this.#readAfter(waitMs);
   }
 
   /**
-   * Lets a catch-up begin after a wait. It joins one that waits already, and begins when the later
-   * of the two would; but not later and later with each that joins.
+   * Starts a catch-up after a wait. If one waits already, both become one, at the later of the two
+   * times; but it is not put off for ever by one that comes after another.
    */
   #readAfter(ms) {
     const now = performance.now();
@@ -159,92 +172,78 @@ export class Sync {
     }
     this.#pending = null;
     this.#isReading = true;
-    await this.#catchUp(this.#gap, session);
+    await this.#catchUp(this.#recovery, session);
     this.#isReading = false;
-    // Another one may have become due, on this socket or on the next.
+    // Another one may be due by now, on this socket or the next.
     this.#readWhenDue();
   }
 
-  /** Every replayed frame starts the quiet anew; when it passes, the gap is closed. */
-  #armQuiet(gap, session) {
-    clearTimeout(gap.quiet);
-    gap.quiet = setTimeout(() => {
-      gap.quiet = null;
-      if (session.signal.aborted || this.#gap !== gap) return;
-      this.#closeGap(gap);
+  /** The replay ends when no frame came for a moment. */
+  #armQuiet(recovery, session) {
+    clearTimeout(recovery.quiet);
+    recovery.quiet = setTimeout(() => {
+      recovery.quiet = null;
+      if (session.signal.aborted || this.#recovery !== recovery) return;
+      this.#finish(recovery);
     }, REPLAY_QUIET_MS);
   }
 
-  #closeGap(gap) {
-    this.#tellGap(gap);
+  #finish(recovery) {
+    recovery.tell();
     this.#connection.caughtUp();
-    if (this.#channelsDue) this.refreshChannelsSoon();
+    this.channelList.retryNow();
   }
 
-  #countGap(gap) {
-    const missed = gap.replayed + gap.scrolled;
-    const catchUpMs = Math.max(1, Math.round(gap.lastAt - gap.readyAt));
-    const { reconnect } = this.#store;
-    if (reconnect) Object.assign(reconnect, { missed, catchUpMs });
-    return { missed, catchUpMs };
-  }
-
-  #tellGap(gap) {
-    const { reconnect } = this.#store;
-    const { missed, catchUpMs } = this.#countGap(gap);
-    const words = [];
-    if (gap.replayed > 0) words.push(`${count(gap.replayed)} replayed`);
-    if (gap.scrolled > 0) words.push(`${count(gap.scrolled)} read by scroll`);
-    if (words.length === 0) words.push(reconnect ? "nothing missed" : "history read");
-    const resumed = gap.resumed ? "resumed" : "not resumed";
-    const took = missed > 0 || !reconnect ? ` in ${catchUpMs} ms` : "";
-    gap.story.amend(`${reconnect ? resumed : "live"}: ${words.join(", ")}${took}`, "good");
-    this.#store.changed();
-  }
-
-  /** Reads the channels that have a gap, all of them if the gap concerns all. */
-  async #catchUp(gap, { signal }) {
+  /** Reads the channels that have a gap. */
+  async #catchUp(recovery, { signal }) {
     const firstVisit = this.#firstVisit && !this.#wasCaughtUp;
     const startedAt = this.#gaps.now();
     const { list } = this.#gaps;
     try {
-      if (list !== null) {
-        await this.#readList(signal);
-        this.#handler.listRead();
-      }
+      if (list !== null) await this.channelList.readList(signal);
       const queue = this.#gaps.due();
       const worker = async () => {
-        for (let next = queue.shift(); next; next = queue.shift()) {
+        for (let next = this.#takeNext(queue); next; next = this.#takeNext(queue)) {
           const missed = await this.#readIfDue(next, list !== null, signal, firstVisit);
-          // After the wait: `+= await` would add to what was there before the other workers did.
-          gap.scrolled += missed;
+          // Not `+= await`, which would lose what other workers added meanwhile.
+          recovery.scrolled += missed;
         }
       };
-      const names = list === null ? [] : [this.#readNames(signal)];
+      const names = list === null ? [] : [this.channelList.readNames(signal)];
       await Promise.all([...names, ...Array.from({ length: CATCH_UP_PARALLEL }, worker)]);
     } catch (error) {
-      // The session ended in the middle, or nothing else than a retry later can help.
-      if (!signal.aborted) this.#catchUpRefused(gap, error);
+      // The session ended meanwhile, or only a later attempt can help.
+      if (!signal.aborted) this.#catchUpRefused(recovery, error);
       return;
     }
     if (signal.aborted) return;
     this.#gaps.allRead(list, startedAt);
-    // It opened again meanwhile: the next catch-up is pending, and closes it.
+    // A gap opened again meanwhile: the pending catch-up closes it.
     if (this.#gaps.any && this.#pending !== null) return;
     this.#wasCaughtUp = true;
-    gap.lastAt = performance.now();
-    this.#store.counters.scrolled += gap.scrolled;
-    this.#closeGap(gap);
+    recovery.lastAt = performance.now();
+    this.#store.counters.scrolled += recovery.scrolled;
+    this.#finish(recovery);
   }
 
-  /** The list of channels is refused for good: live frames are shown, and it is asked for later. */
-  #catchUpRefused(gap, error) {
-    gap.story.then(`catch-up failed: ${error.code ?? error.message}`, "bad");
+  /** The open channel first, then those that a person has written in. */
+  #takeNext(queue) {
+    const { activeId } = this.#store;
+    const waiting = this.#handler.waitingChannels();
+    const rank = ({ channel_id: id }) => (id === activeId ? 2 : waiting.has(id) ? 1 : 0);
+    let best = 0;
+    for (let at = 1; at < queue.length; at += 1) if (rank(queue[at]) > rank(queue[best])) best = at;
+    return queue.splice(best, 1)[0];
+  }
+
+  /** The list of channels is refused: live frames are shown, and the list is read later. */
+  #catchUpRefused(recovery, error) {
+    recovery.story.then(`catch-up failed: ${error.code ?? error.message}`, "bad");
     this.#connection.caughtUp();
     this.#readAfter(REFUSED_WAIT_MS + spread(REFUSED_WAIT_MS));
   }
 
-  /** Reads what a channel may miss; answers how many messages were new and had been missed. */
+  /** Reads a channel if it has a gap; returns how many missed messages that brought. */
   async #readIfDue(channel, isListed, signal, firstVisit) {
     const id = channel.channel_id;
     if (!this.#gaps.isBehind(id)) return 0;
@@ -257,7 +256,7 @@ export class Sync {
       } else missed = await this.#scrollNewer(channel, isListed, signal);
       this.#gaps.channelRead(id, opening, startedAt);
     } catch (error) {
-      // Removed meanwhile: the list of channels tells it too.
+      // Removed meanwhile: the list of channels will show it.
       if (error.code === "channel_not_found") this.#gaps.channelGone(id);
       else if (error.retryable || signal.aborted) throw error;
       else this.#channelRefused(channel, error);
@@ -266,10 +265,13 @@ export class Sync {
     return missed;
   }
 
-  /** One channel that cannot be read holds up nothing else. */
+  /** A channel that may not be read holds up nothing else. */
   #channelRefused(channel, error) {
     this.#gaps.channelRefused(channel.channel_id);
-    this.#store.log.add(`cannot read ${this.#store.nameOf(channel)}: ${error.code}`, "bad");
+    this.#store.log.add(
+      `cannot read ${isolate(this.#store.titleOf(channel))}: ${error.code}`,
+      "bad",
+    );
   }
 
   async #scrollNewer(channel, isListed, signal) {
@@ -281,13 +283,13 @@ export class Sync {
       late = read.late;
     }
     let offset = this.#gaps.startOf(id, late);
-    // Older than what was on the page: unread history, not something that was missed.
+    // Messages older than this are history that nobody has scrolled to, not missed ones.
     const oldest = timeline.historyOffset;
     let missed = 0;
     for (;;) {
       const query = { channel_id: id, direction: "newer", limit: CATCH_UP_PAGE, offset };
       const known = await this.#gaps.known(id, offset);
-      // An old server ignores it, and answers what is known too: that is dropped by its id.
+      // An old server ignores it and sends known messages too: they are dropped by id.
       if (known !== null) query.known = known;
       const page = await this.#api.untilAnswered(() => this.#api.scroll(query, signal), signal);
       for (const message of page.messages) {
@@ -295,7 +297,7 @@ export class Sync {
         const outcome = this.#store.deliver(message, history ? "history" : "scroll");
         if (outcome === "new" && !history) missed += 1;
       }
-      // An offset that does not move would be an endless loop of ours.
+      // An offset that does not move would loop for ever.
       if (page.next_offset === null || page.next_offset <= offset) return missed;
       offset = page.next_offset;
     }
@@ -309,7 +311,7 @@ export class Sync {
     this.#store.countUnread(channelId, firstVisit);
   }
 
-  /** The next older page of a channel, if there is one and none is under way. */
+  /** Reads the next older page of a channel, if there is one and no read is under way. */
   async loadOlder(channelId) {
     const timeline = this.#store.timeline(channelId);
     if (timeline.loadingOlder || typeof timeline.historyOffset !== "string") return;
@@ -328,77 +330,16 @@ export class Sync {
     this.#store.changed();
   }
 
-  /** Channel frames are hints and come in bursts: one read for all of them. */
-  refreshChannelsSoon() {
-    clearTimeout(this.#channelsTimer);
-    this.#channelsTimer = setTimeout(() => this.refreshChannels(), CHANNELS_DEBOUNCE_MS);
-  }
-
-  async refreshChannels() {
-    this.#channelsDue = true;
-    // Bounded: a read that hangs here would hold up the one of the next catch-up.
-    const signal = AbortSignal.timeout(CHANNELS_READ_MS);
+  /** Reads the newest page of a new channel. One that may not be read holds up no other. */
+  async #readFirst(channelId, signal) {
+    const [opening, startedAt] = [this.#gaps.openingOf(channelId), this.#gaps.now()];
     try {
-      const channels = await this.#readList(signal);
-      await this.#readNames(signal);
-      for (const { channel_id: id } of channels) {
-        if (this.#store.timeline(id).historyOffset === undefined) {
-          const [opening, startedAt] = [this.#gaps.openingOf(id), this.#gaps.now()];
-          await this.#readNewest(id, signal, false);
-          this.#gaps.channelRead(id, opening, startedAt);
-        }
-      }
-      this.#channelsDue = false;
-    } catch {
-      // Still due: the end of the next catch-up asks again.
-    }
-  }
-
-  /** One read at a time, so that an older answer never overwrites a newer one. */
-  #readList(signal) {
-    const read = async () => {
-      const list = await this.#api.untilAnswered(() => this.#api.channels(signal), signal);
-      const { gone } = this.#store.setChannels(list);
-      for (const channel of gone) {
-        this.#store.log.add(`left ${channel.type === "DM" ? "a DM" : `# ${channel.name}`}`);
-      }
-      return list;
-    };
-    this.#listRead = this.#listRead.then(read, read);
-    return this.#listRead;
-  }
-
-  /** DMs are named after their other member; the open channel shows its members. */
-  async #readNames(signal) {
-    for (const channel of this.#store.channels.values()) {
-      const id = channel.channel_id;
-      const needed = channel.type === "DM" || id === this.#store.activeId;
-      const stale = this.#staleMembers.has(id);
-      if (needed && (stale || !this.#store.members.has(id))) await this.loadMembers(id, signal);
-      else if (stale) this.#store.members.delete(id);
-    }
-  }
-
-  async loadMembers(channelId, signal) {
-    this.#staleMembers.delete(channelId);
-    try {
-      const members = await this.#api.members(channelId, signal);
-      this.#store.members.set(channelId, members);
-      this.#store.changed();
+      await this.#readNewest(channelId, signal, false);
+      this.#gaps.channelRead(channelId, opening, startedAt);
     } catch (error) {
-      this.#staleMembers.add(channelId);
-      if (signal?.aborted) throw error;
+      if (error.retryable || signal.aborted) throw error;
+      this.#gaps.channelRefused(channelId);
     }
+    this.#handler.channelRead(channelId);
   }
-}
-
-/** What is known of one gap: from the `ready` or `resync` that showed it to its closing. */
-function newGap(resumed, attachedAt, story) {
-  const now = performance.now();
-  const counts = { replayed: 0, scrolled: 0 };
-  return { resumed, attachedAt, story, readyAt: now, lastAt: now, ...counts, quiet: null };
-}
-
-function count(messages) {
-  return messages === 1 ? "1 missed message" : `${messages} missed messages`;
 }

@@ -1,0 +1,126 @@
+// The box for writing: a draft for each channel, Enter sends, Shift+Enter breaks the line.
+//
+// Invariant: text is sent to the channel that was open when it was typed, or nowhere.
+
+import { byId, setAttribute, setHidden, setText } from "./dom.js";
+import { charactersOver, isolate } from "./text.js";
+
+const SAVE_AFTER_MS = 250;
+
+export class Composer {
+  #store;
+  #actions;
+  #text = byId("composer-text");
+  #shownId = null;
+  #saving = null;
+
+  /** `actions` has `submit(channelId, text)` and `copy(text)`. */
+  constructor(store, actions) {
+    this.#store = store;
+    this.#actions = actions;
+    byId("composer").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#send();
+    });
+    this.#text.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
+      event.preventDefault();
+      this.#send();
+    });
+    this.#text.addEventListener("input", () => {
+      this.#saving ??= setTimeout(() => this.save(), SAVE_AFTER_MS);
+      this.#check();
+    });
+    byId("composer-copy").addEventListener("click", () => actions.copy(this.#text.value));
+    byId("composer-delete").addEventListener("click", () => this.#write(""));
+    addEventListener("pagehide", () => this.save());
+  }
+
+  render() {
+    const { active, activeId, shown } = this.#store;
+    if (activeId !== this.#shownId) {
+      this.save();
+      this.#shownId = activeId;
+      this.#text.value = this.#store.drafts.get(activeId);
+      this.#check();
+    }
+    const words = shown ? `Message ${isolate(this.#store.titleOf(shown))}` : "No channel open";
+    setAttribute(this.#text, "placeholder", words);
+    const isDisabled = shown === null;
+    if (this.#text.disabled !== isDisabled) this.#text.disabled = isDisabled;
+    // Read-only rather than disabled: the text can be selected, and the focus stays.
+    const isReadOnly = active === null;
+    if (this.#text.readOnly !== isReadOnly) this.#text.readOnly = isReadOnly;
+    this.#renderNote();
+    setAttribute(byId("send"), "disabled", !this.#isSendable());
+  }
+
+  /** Keeps what is typed for the next load of the page. */
+  save() {
+    clearTimeout(this.#saving);
+    this.#saving = null;
+    const { channels, former, drafts } = this.#store;
+    const channel = channels.get(this.#shownId) ?? former.get(this.#shownId);
+    if (channel) drafts.set(this.#shownId, this.#store.labelOf(channel), this.#text.value);
+  }
+
+  focus() {
+    // On a touch screen a focus nobody asked for would open the keyboard.
+    if (matchMedia("(hover: hover)").matches) this.#text.focus({ preventScroll: true });
+  }
+
+  #renderNote() {
+    const { active, shown } = this.#store;
+    const isFormer = active === null && shown !== null;
+    setHidden(byId("composer-note"), !isFormer);
+    if (!isFormer) return;
+    const hasText = this.#text.value !== "";
+    const title = isolate(this.#store.titleOf(shown));
+    const what = hasText
+      ? "Your text is kept here: copy it, or delete it."
+      : "Nothing can be sent.";
+    setText(byId("composer-note-text"), `You are no longer a member of ${title}. ${what}`);
+    for (const id of ["composer-copy", "composer-delete"]) setHidden(byId(id), !hasText);
+  }
+
+  #isSendable() {
+    const text = this.#text.value;
+    const isOpen = this.#store.channels.has(this.#shownId);
+    return isOpen && text.trim() !== "" && charactersOver(text) <= 0;
+  }
+
+  #send() {
+    if (!this.#isSendable()) return;
+    const text = this.#text.value;
+    this.#write("");
+    this.#actions.submit(this.#shownId, text);
+  }
+
+  #write(text) {
+    this.#text.value = text;
+    this.save();
+    this.#check();
+    this.#store.changed();
+  }
+
+  #check() {
+    const over = charactersOver(this.#text.value);
+    setAttribute(
+      byId("composer-hint"),
+      "data-over",
+      over > 0 ? `${over} characters too long` : null,
+    );
+    setAttribute(byId("send"), "disabled", !this.#isSendable());
+    if (CSS.supports("field-sizing", "content")) return;
+    this.#text.style.height = "auto";
+    this.#text.style.height = `${this.#text.scrollHeight}px`;
+  }
+}
+
+/**
+ * Whether the key belongs to an input method, whose Enter accepts a suggestion. Safari ends the
+ * composition before that Enter, and marks it with the key code 229 alone.
+ */
+function isComposing(event) {
+  return event.isComposing || event.keyCode === 229;
+}

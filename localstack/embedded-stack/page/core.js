@@ -1,0 +1,109 @@
+// The page without its document: builds the parts that talk to the server, and connects them.
+
+import { Api } from "./api.js";
+import { Outbox } from "./outbox.js";
+import { Connection } from "./socket.js";
+import { Store } from "./store.js";
+import { Sync } from "./sync.js";
+import { claimTab } from "./tab.js";
+
+/** When to send by REST alone if no node can be reached. */
+const RELEASE_ANYWAY_MS = 5_000;
+
+export class Core {
+  #phaseBefore = null;
+  /** Whose queue sessionStorage holds, once tab.js has found out. */
+  #owner = null;
+  #isListRead = false;
+  #isRestored = false;
+
+  /** `locks` is the browser's `navigator.locks`, if it has one. */
+  constructor(workspaceId, userId, storages, locks) {
+    this.storages = storages;
+    this.store = new Store(workspaceId, userId, storages);
+    this.api = new Api(workspaceId, userId);
+    this.sync = new Sync(this.api, this.store, {
+      listRead: () => this.#listRead(),
+      channelRead: (channelId) => this.outbox.channelRead(channelId),
+      waitingChannels: () => this.outbox.waitingChannels(),
+    });
+    const isBehind = (channelId) => this.sync.isBehind(channelId);
+    this.outbox = new Outbox(this.api, this.store, storages.session, isBehind);
+    this.connection = new Connection(this.api, this.store.log, {
+      ready: (frame, session) => this.sync.onReady(frame, session),
+      frame: (frame, session) => this.sync.onFrame(frame, session),
+      changed: () => this.#connectionChanged(),
+    });
+    this.sync.attach(this.connection);
+    claimTab(storages.session, locks).then((owner) => {
+      this.#owner = owner;
+      this.#restore();
+    });
+  }
+
+  start() {
+    this.connection.start();
+  }
+
+  setOffline(offline) {
+    this.api.setOffline(offline);
+    if (offline) {
+      this.outbox.hold();
+      this.connection.goOffline();
+      return;
+    }
+    this.connection.goOnline();
+    setTimeout(() => {
+      if (!this.api.offline) this.outbox.release();
+    }, RELEASE_ANYWAY_MS);
+  }
+
+  /** A person asked: ends every wait. */
+  retryNow() {
+    this.connection.skipWait();
+    this.#retryCalls();
+  }
+
+  /** The network may be back: ends every back-off. */
+  networkMayBeBack() {
+    this.connection.skipBackOff();
+    this.#retryCalls();
+  }
+
+  /** Whether closing this tab would lose text. */
+  get hasUnsavedText() {
+    return this.outbox.unsent > 0 || !this.store.drafts.isStored;
+  }
+
+  #retryCalls() {
+    this.api.retryNow();
+    this.sync.channelList.retryNow();
+    this.outbox.retryNow();
+  }
+
+  #connectionChanged() {
+    const { phase } = this.connection;
+    if (phase !== this.#phaseBefore) {
+      this.#phaseBefore = phase;
+      if (phase === "live") this.outbox.release();
+      // Without a socket there is no catch-up to wait for: send by REST.
+      else if (phase === "reconnecting") this.outbox.pumpAll();
+    }
+    this.store.changed();
+  }
+
+  /** The channels are known, so messages may be sent, each when its channel has caught up. */
+  #listRead() {
+    this.#isListRead = true;
+    this.#restore();
+    this.outbox.refuseFormer();
+    if (!this.api.offline) this.outbox.release();
+  }
+
+  #restore() {
+    if (this.#isRestored || !this.#isListRead || this.#owner === null) return;
+    this.#isRestored = true;
+    this.outbox.restore(this.#owner);
+    this.outbox.pumpAll();
+  }
+}

@@ -1,0 +1,87 @@
+// Rows of the message list: how a message and a divider look.
+
+import { avatar, element } from "./dom.js";
+import { timeOf } from "./ids.js";
+import { missedMessages } from "./recovery.js";
+
+const GROUP_WITHIN_MS = 5 * 60_000;
+
+/** A new node for a row. The view fills in what may change. */
+export function createRow(row) {
+  if (row.kind !== "message") {
+    return element(
+      "div",
+      { class: `divider ${row.kind}`, "data-testid": `divider-${row.kind}` },
+      element("span", {}, row.text),
+    );
+  }
+  const { message, at } = row;
+  const time = element("time", { datetime: at.toISOString(), title: at.toLocaleString() });
+  time.textContent = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return element(
+    "article",
+    {
+      class: "message",
+      "data-testid": "message",
+      "data-message-id": message.id,
+      "data-sender": message.sender_id,
+    },
+    avatar(message.sender_id),
+    element(
+      "div",
+      { class: "message-body" },
+      element(
+        "header",
+        {},
+        element("b", { class: "sender", translate: "no" }, message.sender_id),
+        time,
+      ),
+      element("p", { class: "message-text", "data-testid": "message-text", dir: "auto" }),
+      element("p", { class: "delivery", "data-testid": "delivery" }),
+    ),
+  );
+}
+
+export const DELIVERY_ICONS = {
+  queued: "clock",
+  sending: "clock",
+  waiting: "clock",
+  stored: "check",
+  failed: "alert",
+};
+
+export function deliveryWords({ delivery, reason, retryAt }) {
+  switch (delivery) {
+    case "queued":
+      return "Queued";
+    case "sending":
+      return "Sending";
+    case "waiting": {
+      const seconds = Math.max(0, Math.ceil((retryAt - performance.now()) / 1_000));
+      return `Retrying in ${seconds} s with the same id (${reason})`;
+    }
+    case "failed":
+      return `Not sent: ${reason}`;
+    default:
+      return "Stored";
+  }
+}
+
+export function continues(previous, message) {
+  if (!previous || previous.sender_id !== message.sender_id) return false;
+  return timeOf(message.id) - timeOf(previous.id) < GROUP_WITHIN_MS;
+}
+
+export function missedLabel(count) {
+  return `${missedMessages(count)}, caught up`;
+}
+
+export function dayLabel(at) {
+  const today = new Date();
+  const yesterday = new Date(today);
+  yesterday.setDate(today.getDate() - 1);
+  if (at.toDateString() === today.toDateString()) return "Today";
+  if (at.toDateString() === yesterday.toDateString()) return "Yesterday";
+  const year = at.getFullYear() === today.getFullYear() ? {} : { year: "numeric" };
+  return at.toLocaleDateString([], { weekday: "long", day: "numeric", month: "long", ...year });
+}

@@ -1,0 +1,64 @@
+// The messages of one channel that this page has: sorted by id, each at most once.
+
+import { timeOf } from "./ids.js";
+
+export class Timeline {
+  messages = new Map();
+  order = [];
+  /** Where older pages go on: undefined = nothing read yet, null = the beginning is here. */
+  historyOffset = undefined;
+  loadingOlder = false;
+  olderFailed = false;
+  /** Used by gaps.js: the open gap, and when the last complete reading started. */
+  gap = null;
+  verifiedAt = 0;
+  unread = new Set();
+  /** The newest id that another tab has shown, until this tab has that message too. */
+  readElsewhere = null;
+  /** What the latest reconnect brought, shown below a divider. */
+  missed = new Set();
+
+  insert(message) {
+    if (this.messages.has(message.id)) return;
+    this.messages.set(message.id, message);
+    let place = this.order.length;
+    while (place > 0 && this.order[place - 1] > message.id) place -= 1;
+    this.order.splice(place, 0, message.id);
+  }
+
+  remove(id) {
+    if (!this.messages.delete(id)) return;
+    this.order.splice(this.order.indexOf(id), 1);
+    this.unread.delete(id);
+    this.missed.delete(id);
+  }
+
+  /** The id of the newest stored message whose time is not after `ms`; null if there is none. */
+  newestStoredId(ms = Infinity) {
+    const isEligible = (id) => this.messages.get(id).delivery === "stored" && timeOf(id) <= ms;
+    return this.order.findLast(isEligible) ?? null;
+  }
+
+  /** Own messages that the server has not acknowledged. */
+  unsent() {
+    return [...this.messages.values()].filter(({ delivery }) => delivery !== "stored");
+  }
+
+  /** Forgets everything but unsent messages, as if the channel had never been read. */
+  forget() {
+    const unsent = this.unsent();
+    Object.assign(this, new Timeline());
+    for (const message of unsent) this.insert(message);
+  }
+
+  /** The ids of the first `most` stored messages after an id, oldest first. */
+  storedAfter(after, most) {
+    const ids = [];
+    for (const id of this.order) {
+      if (id <= after || this.messages.get(id).delivery !== "stored") continue;
+      if (ids.length === most) break;
+      ids.push(id);
+    }
+    return ids;
+  }
+}

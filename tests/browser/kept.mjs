@@ -1,0 +1,223 @@
+// Text that a person wrote is neither lost nor doubled, and lands nowhere else.
+
+import { channelName, live, LIVE_MS, openChannel, say, SOON_MS, texts } from "./page.mjs";
+
+/** What is typed and what is queued outlive a reload; the page asks before it is left. */
+export async function reload(run) {
+  const draft = `not sent yet ${run.tag}`;
+  const queued = `queued over a reload ${run.tag}`;
+  await goOffline(run.bob);
+  await say(run.bob, queued);
+  await texts(run.bob, queued, [queued], SOON_MS, "queued");
+  await run.bob.type("composer", draft);
+  const askedBefore = run.bob.leavingAsked;
+  await run.bob.evaluate(() => (document.documentElement.dataset.before = "reload"));
+  await run.bob.reload();
+  await run.bob.until("another document", SOON_MS, () => !document.documentElement.dataset.before);
+  await live(run.bob, LIVE_MS);
+  if (run.bob.leavingAsked === askedBefore) throw new Error("the page was left without asking");
+  await composerHolds(run.bob, draft);
+  await texts(run.bob, queued, [queued], SOON_MS, "stored");
+  await texts(run.alice, queued, [queued], SOON_MS);
+  await clearComposer(run.bob);
+}
+
+/** A message that came meanwhile would get the queued one another id in each of two tabs. */
+export async function duplicateTab(run) {
+  const queued = `queued in two tabs ${run.tag}`;
+  const newer = `newer than what is queued ${run.tag}`;
+  await goOffline(run.bob);
+  await say(run.bob, queued);
+  await texts(run.bob, queued, [queued], SOON_MS, "queued");
+  await say(run.alice, newer);
+  await texts(run.alice, newer, [newer], SOON_MS, "stored");
+  const copy = await run.browser.duplicate(run.bob, "copy of bob's tab");
+  await live(copy, LIVE_MS);
+  await texts(copy, newer, [newer], SOON_MS);
+  await run.bob.click("offline-toggle");
+  await live(run.bob, LIVE_MS);
+  await texts(run.bob, queued, [queued], SOON_MS, "stored");
+  // The copy's own message is stored after all that it could have sent before.
+  const last = `from the copy ${run.tag}`;
+  await say(copy, last);
+  await texts(run.alice, last, [last], SOON_MS);
+  await texts(run.alice, queued, [queued], 0);
+  run.closed.push(copy);
+  await copy.close();
+}
+
+/** Storage that throws on every access, as browsers do that block site data. */
+export async function blockedSiteData(run) {
+  const tab = await run.browser.openBlank("bob without site data");
+  await tab.beforeScripts(() => {
+    const refuse = {
+      get() {
+        throw new DOMException("blocked", "SecurityError");
+      },
+    };
+    Object.defineProperty(window, "localStorage", refuse);
+    Object.defineProperty(window, "sessionStorage", refuse);
+  });
+  await tab.go(`${run.base}/?as=bob#${run.channelId}`);
+  await live(tab, LIVE_MS);
+  await tab.until("it says that nothing is kept", SOON_MS, () =>
+    document.querySelector("[data-testid=notice]").textContent.includes("blocks site data"),
+  );
+  const text = `without site data ${run.tag}`;
+  await say(tab, text);
+  await texts(run.alice, text, [text], SOON_MS);
+  run.closed.push(tab);
+  await tab.close();
+}
+
+/** Safari's Enter for an input method: its composition has ended, only the key code tells. */
+export async function inputMethod(run) {
+  const text = `half a word ${run.tag}`;
+  await run.bob.type("composer", text);
+  const wasTaken = await run.bob.evaluate(() => {
+    const key = { key: "Enter", keyCode: 229, bubbles: true, cancelable: true };
+    const box = document.querySelector("[data-testid=composer]");
+    return !box.dispatchEvent(new KeyboardEvent("keydown", key));
+  });
+  if (wasTaken) throw new Error("the page took the Enter of an input method");
+  await composerHolds(run.bob, text);
+  await clearComposer(run.bob);
+}
+
+/** Bob types while alice removes him: his text stays, and his next keys go nowhere else. */
+export async function removedWhileTyping(run) {
+  const heading = `# ${run.channelName}`;
+  const typed = `for this channel only ${run.tag}`;
+  await openChannel(run.bob, run.channelId, heading);
+  await run.bob.type("composer", typed);
+  await removeBob(run);
+  await run.bob.until(
+    "the channel is gone at bob",
+    SOON_MS,
+    (id) => document.querySelector(`#channel-list [data-channel-id="${id}"]`) === null,
+    run.channelId,
+  );
+  await run.bob.until("it says so", SOON_MS, () =>
+    document
+      .querySelector("[data-testid=composer-note]")
+      .textContent.includes("no longer a member"),
+  );
+  // He types on, without having looked up.
+  await run.bob.send("Input.insertText", { text: " and more" });
+  await run.bob.press("Enter");
+  const state = await run.bob.evaluate(() => {
+    const box = document.querySelector("[data-testid=composer]");
+    return { value: box.value, focused: document.activeElement === box, readOnly: box.readOnly };
+  });
+  const wanted = { value: typed, focused: true, readOnly: true };
+  if (JSON.stringify(state) !== JSON.stringify(wanted))
+    throw new Error(`the composer is ${JSON.stringify(state)}`);
+  if ((await channelName(run.bob)) !== heading) throw new Error("another channel was opened");
+
+  // The text is there to be copied, in a later document too, until he deletes it.
+  await run.bob.reload();
+  await run.bob.until("the text is listed", LIVE_MS, () =>
+    document.querySelector("[data-testid=kept-list] [data-testid=channel-item]"),
+  );
+  await composerHolds(run.bob, typed);
+  await run.bob.click("composer-delete");
+  await run.bob.until(
+    "nothing is listed any more",
+    SOON_MS,
+    () => document.querySelector("[data-testid=kept-list] [data-testid=channel-item]") === null,
+  );
+}
+
+/** The answer to a dialog that was closed opens nothing: the person writes elsewhere by then. */
+export async function lateDialog(run) {
+  const draft = `typed while a dialog's call was under way ${run.tag}`;
+  const { held } = await run.alice.holdNext("/channels");
+  await run.alice.click("new-channel");
+  await run.alice.type("channel-name-input", `late ${run.tag}`);
+  await run.alice.click("channel-create");
+  const goOn = await held;
+  await run.alice.press("Escape");
+  await run.alice.type("composer", draft);
+  const before = await channelName(run.alice);
+  await goOn();
+  await run.alice.until(
+    "the new channel is listed",
+    SOON_MS,
+    (name) =>
+      [...document.querySelectorAll("#channel-list .name")].some((n) => n.textContent === name),
+    `late ${run.tag}`,
+  );
+  await run.alice.until(
+    "the call is done with",
+    SOON_MS,
+    () => document.querySelector("[data-testid=channel-create]").disabled === false,
+  );
+  if ((await channelName(run.alice)) !== before) throw new Error("another channel was opened");
+  await composerHolds(run.alice, draft);
+  await clearComposer(run.alice);
+}
+
+/** Adding bob again opens the channel under the address that he is at. */
+export async function addedAgain(run) {
+  await run.alice.click("add-member");
+  await run.alice.type("member-user-input", "bob");
+  await run.alice.click("member-add-submit");
+  await run.bob.until(
+    "the composer takes text again",
+    SOON_MS,
+    () => document.querySelector("[data-testid=composer]").readOnly === false,
+  );
+  const text = `back in the channel ${run.tag}`;
+  await say(run.bob, text);
+  await texts(run.alice, text, [text], SOON_MS);
+}
+
+/** What is queued for a channel that one was removed from is told, and stays to be copied. */
+export async function queuedForALostChannel(run) {
+  const text = `queued for a lost channel ${run.tag}`;
+  await goOffline(run.bob);
+  await say(run.bob, text);
+  await texts(run.bob, text, [text], SOON_MS, "queued");
+  await removeBob(run);
+  await run.bob.click("offline-toggle");
+  await live(run.bob, LIVE_MS);
+  await texts(run.bob, text, [text], SOON_MS, "failed");
+  await run.bob.click("discard");
+  await texts(run.bob, text, [], SOON_MS);
+}
+
+async function removeBob(run) {
+  await run.alice.click("remove-member");
+  await run.alice.click("confirm-ok");
+  await run.alice.until(
+    "bob is no member any more",
+    SOON_MS,
+    () => document.querySelector("[data-testid=member-item][data-user-id=bob]") === null,
+  );
+}
+
+async function goOffline(tab) {
+  await tab.click("offline-toggle");
+  await tab.until(
+    "offline",
+    SOON_MS,
+    () => document.querySelector("[data-testid=connection-state]").dataset.state === "offline",
+  );
+}
+
+function composerHolds(tab, text) {
+  return tab.until(
+    `the composer holds ${JSON.stringify(text)}`,
+    SOON_MS,
+    (wanted) => document.querySelector("[data-testid=composer]").value === wanted,
+    text,
+  );
+}
+
+function clearComposer(tab) {
+  return tab.evaluate(() => {
+    const box = document.querySelector("[data-testid=composer]");
+    box.value = "";
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+}

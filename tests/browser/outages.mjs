@@ -1,0 +1,66 @@
+// A killed node, and a person who goes offline and comes back.
+
+import { live, nodeOf, RECONNECT_MS, say, SOON_MS, sortedAndUnique, texts } from "./page.mjs";
+
+const OFFLINE_MESSAGES = 5;
+
+export async function killNode(run) {
+  const nodeBefore = await nodeOf(run.bob);
+  const prefix = `during the outage ${run.tag}`;
+  const expected = [1, 2, 3].map((number) => `${prefix} ${number}`);
+  await run.bob.click("kill-node");
+  for (const text of expected) await say(run.alice, text);
+  await run.bob.until(
+    "live on another node",
+    RECONNECT_MS,
+    (before) => {
+      const state = document.querySelector("[data-testid=connection-state]").dataset.state;
+      const node = document.querySelector("[data-testid=node-id]").textContent;
+      return state === "live" && node !== before && node !== "none";
+    },
+    nodeBefore,
+  );
+  await texts(run.alice, prefix, expected, RECONNECT_MS, "stored");
+  await texts(run.bob, prefix, expected, RECONNECT_MS);
+  await sortedAndUnique(run.bob);
+  await run.bob.until("the log tells of the lost node", SOON_MS, () =>
+    [...document.querySelectorAll("[data-testid=event]")].some((entry) =>
+      entry.textContent.includes("/connect?failed="),
+    ),
+  );
+  // Alice may have been on the same node.
+  await live(run.alice, RECONNECT_MS);
+  const after = `after the outage ${run.tag}`;
+  await say(run.alice, after);
+  await texts(run.bob, after, [after], SOON_MS);
+}
+
+export async function offline(run) {
+  await run.bob.click("offline-toggle");
+  await run.bob.until(
+    "offline",
+    SOON_MS,
+    () => document.querySelector("[data-testid=connection-state]").dataset.state === "offline",
+  );
+  const prefix = `while bob was away ${run.tag}`;
+  const expected = Array.from({ length: OFFLINE_MESSAGES }, (_, index) => `${prefix} ${index + 1}`);
+  for (const text of expected) await say(run.alice, text);
+  await texts(run.alice, prefix, expected, SOON_MS, "stored");
+  const queued = `typed offline ${run.tag}`;
+  await say(run.bob, queued);
+  await texts(run.bob, queued, [queued], SOON_MS, "queued");
+  await texts(run.bob, prefix, [], 0);
+
+  await run.bob.click("offline-toggle");
+  await live(run.bob, RECONNECT_MS);
+  await run.bob.until(
+    `a missed count of ${OFFLINE_MESSAGES}`,
+    SOON_MS,
+    (wanted) => document.querySelector("[data-testid=missed-count]").textContent === String(wanted),
+    OFFLINE_MESSAGES,
+  );
+  await texts(run.bob, prefix, expected, SOON_MS);
+  await texts(run.bob, queued, [queued], SOON_MS, "stored");
+  await texts(run.alice, queued, [queued], SOON_MS);
+  await sortedAndUnique(run.bob);
+}
