@@ -1,0 +1,83 @@
+// A server in this process, behind `fetch` and `WebSocket`, that a test can make refuse or hang.
+
+import { Core } from "../../localstack/embedded-stack/page/core.js";
+import { lowestIdAt } from "../../localstack/embedded-stack/page/ids.js";
+import { Locks, storagesOn } from "./fakes.mjs";
+
+export class FakeServer {
+  channels = [];
+  /** What was posted, and every call as `METHOD path`. */
+  posted = [];
+  calls = [];
+  /** Answers instead of the server: `[status, body]`, or a promise of it; undefined for neither. */
+  instead = () => undefined;
+  resumed = false;
+  #socket = null;
+
+  constructor(names) {
+    this.channels = names.map((name, at) => {
+      return { channel_id: `C${lowestIdAt(at)}`, type: "GROUP_CHANNEL", name, created_by: "bob" };
+    });
+    globalThis.fetch = async (path, { method, body }) => {
+      const { pathname, searchParams } = new URL(path, "http://server");
+      this.calls.push(`${method} ${pathname}`);
+      const channelId = searchParams.get("channel_id");
+      const instead = this.instead(`${method} ${pathname}`, channelId);
+      const [status, answer] = (await instead) ?? this.#answer(method, pathname, body);
+      return new Response(JSON.stringify(answer), { status });
+    };
+    const server = this;
+    globalThis.WebSocket = class {
+      constructor() {
+        server.#socket = this;
+        queueMicrotask(() => this.onopen?.());
+      }
+
+      send() {
+        const { resumed } = server;
+        const identity = { node_id: "N1", cursor: "c1", resumed };
+        server.push({ type: "ready", ...identity, server_time: Date.now(), tick_ms: 15_000 });
+      }
+
+      close() {}
+    };
+  }
+
+  idOf(name) {
+    return this.channels.find((channel) => channel.name === name).channel_id;
+  }
+
+  push(frame) {
+    this.#socket.onmessage?.({ data: JSON.stringify(frame) });
+  }
+
+  cut() {
+    this.#socket.onclose?.({ code: 1006, reason: "" });
+  }
+
+  #answer(method, path, body) {
+    const server_time = Date.now();
+    if (path === "/dev/token") return [200, { token: "a.b.c" }];
+    if (path === "/connect") {
+      const node = { node_id: "N1", url: "ws://node/socket", ticket: "t", alternates: [] };
+      return [200, { ...node, delay_ms: 0, server_time }];
+    }
+    if (path === "/channels") return [200, { channels: this.channels, next_offset: null }];
+    if (path === "/scroll") return [200, { messages: [], next_offset: null }];
+    if (path.endsWith("/members")) return [200, { members: [], next_offset: null }];
+    if (path === "/messages") {
+      const message = { ...JSON.parse(body), sender_id: "alice", duplicate: false };
+      this.posted.push(message.message);
+      return [200, { ...message, server_time }];
+    }
+    return [404, { code: "not_found" }];
+  }
+}
+
+/** A page without its document, started. It is offline after the test, so that no timer goes on. */
+export function start(test) {
+  const core = new Core("demo", "alice", storagesOn(), new Locks());
+  core.start();
+  test.after(() => core.setOffline(true));
+  return core;
+}

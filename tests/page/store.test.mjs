@@ -1,0 +1,104 @@
+// Names, read marks and what stays of a channel that is gone.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { lowestIdAt } from "../../localstack/embedded-stack/page/ids.js";
+import { BrowserStorage, GENERAL, storagesOn, storeWith } from "./fakes.mjs";
+
+const DM = {
+  channel_id: "D01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  type: "DM",
+  name: null,
+  created_by: "alice",
+};
+
+function message(ms, sender = "bob", channel = GENERAL) {
+  const id = lowestIdAt(ms);
+  return { id, channel_id: channel.channel_id, sender_id: sender, message: `at ${ms}` };
+}
+
+function members(...ids) {
+  return ids.map((user_id) => ({ user_id }));
+}
+
+test("a DM keeps the other member's name when that one is revoked", () => {
+  const store = storeWith({ channels: [DM] });
+  store.setMembers(DM.channel_id, members("alice", "bob"));
+  store.setMembers(DM.channel_id, members("alice"));
+  assert.equal(store.nameOf(DM), "bob");
+});
+
+test("a DM with somebody revoked is named after who wrote or made it, never after oneself", () => {
+  const store = storeWith({ channels: [DM] });
+  store.setMembers(DM.channel_id, members("alice"));
+  assert.equal(store.nameOf(DM), "a revoked user");
+  store.deliver(message(1, "alice", DM), "history");
+  assert.equal(store.nameOf(DM), "a revoked user");
+  store.deliver(message(2, "bob", DM), "history");
+  assert.equal(store.nameOf(DM), "bob");
+  assert.equal(store.nameOf({ ...DM, created_by: "carol" }), "carol");
+});
+
+test("tabs move each other's read marks on, and never back", () => {
+  const local = new BrowserStorage();
+  const [one, two] = [1, 2].map(() => storeWith({ storages: storagesOn({ local }) }));
+  for (const store of [one, two]) {
+    store.isReading = () => false;
+    for (const ms of [1, 2, 3]) store.deliver(message(ms), "push");
+  }
+  one.markRead(GENERAL.channel_id);
+  two.readElsewhere();
+  assert.equal(two.unreadTotal(), 0);
+  // A tab that is behind marks another channel: what is read here stays read.
+  const behind = storeWith({ storages: storagesOn({ local }), channels: [GENERAL, DM] });
+  behind.deliver(message(9, "bob", DM), "push");
+  two.deliver(message(4), "push");
+  two.markRead(GENERAL.channel_id);
+  behind.markRead(DM.channel_id);
+  const loaded = storeWith({ storages: storagesOn({ local }) });
+  loaded.isReading = () => false;
+  for (const ms of [1, 2, 3, 4, 5]) loaded.deliver(message(ms), "history");
+  loaded.countUnread(GENERAL.channel_id, false);
+  assert.deepEqual([...loaded.timeline(GENERAL.channel_id).unread], [lowestIdAt(5)]);
+});
+
+test("a message that another tab showed first is read when it comes", () => {
+  const local = new BrowserStorage();
+  const [one, two] = [1, 2].map(() => storeWith({ storages: storagesOn({ local }) }));
+  one.deliver(message(1), "push");
+  one.deliver(message(2), "push");
+  one.markRead(GENERAL.channel_id);
+  two.readElsewhere();
+  two.deliver(message(1), "push");
+  two.deliver(message(2), "push");
+  assert.equal(two.unreadTotal(), 0);
+  // Late: it was in neither tab when the mark moved.
+  two.deliver(message(0), "push");
+  assert.equal(two.unreadTotal(), 1);
+});
+
+test("a channel that is gone keeps its name and unsent text, and loses the rest", () => {
+  const store = storeWith();
+  store.deliver(message(1), "push");
+  store.insertLocal({ ...message(2, "alice"), delivery: "queued" });
+  store.activeId = GENERAL.channel_id;
+  store.setChannels([]);
+  assert.equal(store.active, null);
+  assert.equal(store.titleOf(store.shown), "# general");
+  assert.deepEqual(store.timeline(GENERAL.channel_id).order, [lowestIdAt(2)]);
+  store.setChannels([GENERAL]);
+  assert.deepEqual(store.formerWithText(), []);
+  assert.equal(store.active, GENERAL);
+});
+
+test("a draft for a channel that is not in the list is listed with its name", () => {
+  const session = new BrowserStorage();
+  const store = storeWith({ storages: storagesOn({ session }) });
+  store.drafts.set(GENERAL.channel_id, store.labelOf(GENERAL), "half a sentence");
+  const next = storeWith({ storages: storagesOn({ session }), channels: [] });
+  assert.deepEqual(
+    next.formerWithText().map(({ name }) => name),
+    ["general"],
+  );
+});

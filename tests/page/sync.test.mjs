@@ -1,0 +1,124 @@
+// Catching up beside a server that refuses, hangs or is away.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { until } from "./fakes.mjs";
+import { FakeServer, start } from "./server.mjs";
+
+const FORBIDDEN = [403, { code: "forbidden" }];
+
+function isLive(core) {
+  return core.connection.phase === "live" && core.store.channelsKnown;
+}
+
+test("a refused channel or list of members holds up no own message", async (t) => {
+  const server = new FakeServer(["good", "bad"]);
+  const [good, bad] = [server.idOf("good"), server.idOf("bad")];
+  server.instead = (call, channelId) => {
+    const isBad = (call === "GET /scroll" && channelId === bad) || call.endsWith("/members");
+    return isBad ? FORBIDDEN : undefined;
+  };
+  const core = start(t);
+  core.store.activeId = bad;
+  await until("live", () => isLive(core));
+  core.outbox.submit(bad, "to the channel that cannot be read");
+  core.outbox.submit(good, "to the other one");
+  await until("both are sent", () => server.posted.length === 2);
+  const told = core.store.log.entries.flatMap(({ steps }) => steps);
+  assert.ok(
+    told.some((step) => step.startsWith("cannot read") && step.includes("# bad")),
+    told,
+  );
+});
+
+test("a list that is refused leaves the page live", async (t) => {
+  const server = new FakeServer(["good"]);
+  server.instead = (call) => (call === "GET /channels" ? FORBIDDEN : undefined);
+  const core = start(t);
+  await until("live", () => core.connection.phase === "live");
+});
+
+test("an own message waits for its own channel only", async (t) => {
+  const names = Array.from({ length: 40 }, (_, at) => `channel ${at}`);
+  const server = new FakeServer(names);
+  const core = start(t);
+  core.store.activeId = server.idOf("channel 20");
+  await until("live", () => isLive(core));
+  // From here on most channels are never answered, and the open one when the test says so.
+  const [open, other] = [server.idOf("channel 20"), server.idOf("channel 30")];
+  let openGate;
+  const gate = new Promise((resolve) => (openGate = resolve));
+  let hanging = 0;
+  server.instead = (call, channelId) => {
+    if (call !== "GET /scroll" || channelId === other) return undefined;
+    if (channelId === open) return gate;
+    hanging += 1;
+    return new Promise(() => {});
+  };
+  server.cut();
+  await until("catching up", () => hanging === 3);
+  core.outbox.submit(other, "to a channel that is not open");
+  core.outbox.submit(open, "to the open channel");
+  assert.deepEqual(server.posted, []);
+  openGate();
+  await until("both are sent", () => server.posted.length === 2);
+  assert.ok(hanging <= 4, `${hanging} other channels were read meanwhile`);
+});
+
+test("a channel that appears while the list cannot be read is there later", async (t) => {
+  const server = new FakeServer(["old"]);
+  const core = start(t);
+  await until("live", () => isLive(core));
+  let refused = 0;
+  server.instead = (call, channelId) => {
+    if (call === "GET /scroll" && channelId === "C1") return FORBIDDEN;
+    if (call !== "GET /channels" || refused === 2) return undefined;
+    refused += 1;
+    return FORBIDDEN;
+  };
+  // One that is refused does not hold up the one after it.
+  for (const [channel_id, name] of [
+    ["C1", "refused"],
+    ["C2", "new"],
+  ])
+    server.channels.push({ ...server.channels[0], channel_id, name });
+  server.push({ type: "channel", change: "created", channel_id: "C2", cursor: "c2" });
+  await until("it was refused", () => refused > 0);
+  const nudge = setInterval(() => core.networkMayBeBack(), 20);
+  t.after(() => clearInterval(nudge));
+  await until("the new channel is listed", () => core.store.channels.has("C2"));
+  await until("and read", () => core.store.timeline("C2").historyOffset === null);
+  assert.equal(refused, 2);
+});
+
+test("what a node asks to read again is no second reconnect", async (t) => {
+  const server = new FakeServer(["general"]);
+  const core = start(t);
+  await until("live", () => isLive(core));
+  server.resumed = true;
+  server.cut();
+  await until("live again", () => core.store.reconnect?.resumed && isLive(core));
+  assert.equal(core.store.reconnect.isAsked, false);
+  server.push({ type: "resync", reason: "stream", delay_ms: 0, cursor: "c3" });
+  assert.equal(core.connection.phase, "catching_up");
+  assert.equal(core.store.reconnect.isAsked, true);
+  await until("live once more", () => isLive(core));
+  assert.match(core.store.log.entries.at(-1).steps.at(-1), /^read again: nothing was missed/);
+});
+
+test("a wait that the server asked for ends only when a person asks", async (t) => {
+  const server = new FakeServer(["general"]);
+  const core = start(t);
+  await until("live", () => isLive(core));
+  let answer = [503, { code: "unavailable", retryable: true, retry_after_ms: 60_000 }];
+  server.instead = (call) => (call === "GET /connect" ? answer : undefined);
+  server.cut();
+  await until("it waits", () => core.connection.retryAt !== null);
+  answer = undefined;
+  core.networkMayBeBack();
+  await new Promise(setImmediate);
+  assert.equal(core.connection.phase, "reconnecting", "the server asked for this wait");
+  core.retryNow();
+  await until("live again", () => isLive(core));
+});
