@@ -9,6 +9,8 @@ export class FakeServer {
   /** What was posted, and every call as `METHOD path`. */
   posted = [];
   calls = [];
+  /** The query of every `/connect`. */
+  queries = [];
   /** Answers instead of the server: `[status, body]`, or a promise of it; undefined for neither. */
   instead = () => undefined;
   resumed = false;
@@ -21,6 +23,7 @@ export class FakeServer {
     globalThis.fetch = async (path, { method, body }) => {
       const { pathname, searchParams } = new URL(path, "http://server");
       this.calls.push(`${method} ${pathname}`);
+      if (pathname === "/connect") this.queries.push(searchParams.toString());
       const channelId = searchParams.get("channel_id");
       const instead = this.instead(`${method} ${pathname}`, channelId);
       const [status, answer] = (await instead) ?? this.#answer(method, pathname, body);

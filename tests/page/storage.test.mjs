@@ -56,6 +56,8 @@ test("a draft that storage refuses is told", () => {
   drafts.set(GENERAL.channel_id, LABEL, "too much");
   assert.equal(drafts.isStored, false);
   assert.equal(drafts.get(GENERAL.channel_id), "too much");
+  drafts.set(GENERAL.channel_id, LABEL, "");
+  assert.equal(drafts.isStored, true, "there is nothing to lose any more");
 });
 
 test("a reload owns what it finds, a copy beside the original does not", async () => {

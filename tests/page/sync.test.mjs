@@ -107,6 +107,23 @@ test("what a node asks to read again is no second reconnect", async (t) => {
   assert.match(core.store.log.entries.at(-1).steps.at(-1), /^read again: nothing was missed/);
 });
 
+test("an attempt that hangs ends when a person asks", async (t) => {
+  const server = new FakeServer(["general"]);
+  const core = start(t);
+  await until("live", () => isLive(core));
+  let isHanging = true;
+  server.instead = (call) =>
+    call === "GET /connect" && isHanging ? new Promise(() => {}) : undefined;
+  const connects = () => server.calls.filter((call) => call === "GET /connect").length;
+  const before = connects();
+  server.cut();
+  await until("it hangs", () => connects() > before);
+  isHanging = false;
+  core.retryNow();
+  await until("live again", () => isLive(core));
+  assert.match(server.queries.at(-1), /failed=N1/, "the lost node is still reported");
+});
+
 test("a wait that the server asked for ends only when a person asks", async (t) => {
   const server = new FakeServer(["general"]);
   const core = start(t);

@@ -49,8 +49,13 @@ export class ChannelList {
     if (this.#isDue) this.refreshSoon();
   }
 
-  /** Reads the list, then the newest page of new channels. False if a read failed. */
+  /** Reads the list, now and again until that succeeds; resolves after the first attempt. */
   async refresh() {
+    if (!(await this.#refreshOnce())) this.refreshSoon();
+  }
+
+  /** Reads the list, then the newest page of new channels. False if a read failed. */
+  async #refreshOnce() {
     this.#isDue = true;
     const signal = AbortSignal.timeout(READ_MS);
     try {
@@ -108,7 +113,7 @@ export class ChannelList {
     if (this.#isRefreshing) return;
     this.#isRefreshing = true;
     for (let attempt = 0; this.#isDue && !this.#api.offline; attempt += 1) {
-      if (await this.refresh()) continue;
+      if (await this.#refreshOnce()) continue;
       await sleep(fullJitter(attempt), this.#wake.signal);
     }
     this.#isRefreshing = false;

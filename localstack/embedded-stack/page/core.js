@@ -60,7 +60,7 @@ export class Core {
 
   /** A person asked: ends every wait. */
   retryNow() {
-    this.connection.skipWait();
+    this.connection.retryNow();
     this.#retryCalls();
   }
 

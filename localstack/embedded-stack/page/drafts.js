@@ -1,8 +1,7 @@
 // Text that is typed and not sent, by channel. It survives a reload and the loss of its channel.
 
 export class Drafts {
-  /** Whether a reload would find all of it. */
-  isStored = true;
+  #isStored = true;
   #storage;
   #key;
   #texts;
@@ -22,7 +21,7 @@ export class Drafts {
     if (this.get(channelId) === text) return;
     if (text === "") this.#texts.delete(channelId);
     else this.#texts.set(channelId, { label, text });
-    this.isStored = this.#storage.write(this.#key, Object.fromEntries(this.#texts));
+    this.#isStored = this.#storage.write(this.#key, Object.fromEntries(this.#texts));
   }
 
   /** `[channelId, label]` of every draft. */
@@ -30,7 +29,8 @@ export class Drafts {
     return [...this.#texts].map(([channelId, { label }]) => [channelId, label]);
   }
 
-  get isEmpty() {
-    return this.#texts.size === 0;
+  /** Whether a reload would find every draft. */
+  get isStored() {
+    return this.#isStored || this.#texts.size === 0;
   }
 }

@@ -38,6 +38,8 @@ export class Connection {
   #waiting = null;
   #lostAt = null;
   #failures = 0;
+  /** The node that the next `/connect` reports. */
+  #failed = null;
 
   /**
    * `handler` has `ready(frame, session)`, `frame(frame, session)` and `changed()`. A session has
@@ -73,9 +75,11 @@ export class Connection {
     this.#begin(null, this.#log.add("asked to connect again"));
   }
 
-  /** Ends any wait, because a person asked. */
-  skipWait() {
-    this.#waiting?.end.abort();
+  /** Tries again now, because a person asked: ends any wait, or an attempt that hangs. */
+  retryNow() {
+    if (this.#waiting !== null) return this.#waiting.end.abort();
+    if (this.phase !== "connecting" && this.phase !== "reconnecting") return;
+    this.#begin(this.#failed, this.#log.add("asked to retry"));
   }
 
   /** Ends a back-off, because the network may be back; not a wait that the server asked for. */
@@ -94,18 +98,20 @@ export class Connection {
 
   #begin(failed, story) {
     this.#loop?.abort();
+    this.#waiting = null;
+    this.retryAt = null;
     this.#loop = new AbortController();
     this.#failures = 0;
     this.stopReason = null;
     this.#enter(this.#lostAt === null ? "connecting" : "reconnecting");
-    this.#run(failed, story, this.#loop.signal);
+    this.#failed = failed;
+    this.#run(story, this.#loop.signal);
   }
 
-  async #run(firstFailed, firstStory, signal) {
-    let failed = firstFailed;
+  async #run(firstStory, signal) {
     let story = firstStory;
     while (!signal.aborted) {
-      const placement = await this.#place(failed, story, signal);
+      const placement = await this.#place(this.#failed, story, signal);
       if (!placement) return;
       const end = await this.#session(placement, story, signal);
       if (signal.aborted) return;
@@ -121,7 +127,7 @@ export class Connection {
       }
       if (policy.next === "stop") return this.#stop(policy.why, story);
       if (policy.next === "fresh_token") this.#api.forgetToken();
-      failed = policy.next === "elsewhere" ? placement.node_id : null;
+      this.#failed = policy.next === "elsewhere" ? placement.node_id : null;
       this.#failures = end.livedMs >= SETTLED_MS ? 0 : this.#failures + 1;
       this.#enter("reconnecting");
       // The first attempt starts at once: the server spreads clients by `delay_ms`.
