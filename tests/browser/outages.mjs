@@ -8,8 +8,19 @@ export async function killNode(run) {
   const nodeBefore = await nodeOf(run.bob);
   const prefix = `during the outage ${run.tag}`;
   const expected = [1, 2, 3].map((number) => `${prefix} ${number}`);
+  const { held } = await run.bob.holdNext("/connect?failed=*");
   await run.bob.click("kill-node");
+  const goOn = await held;
+  await run.bob.until(
+    "the page says that it is disconnected, and offers to retry",
+    SOON_MS,
+    () =>
+      document.title.startsWith("Disconnected · ") &&
+      document.querySelector("#notice-action").checkVisibility() &&
+      document.querySelector("#notice-action").textContent === "Retry now",
+  );
   for (const text of expected) await say(run.alice, text);
+  await goOn();
   await run.bob.until(
     "live on another node",
     RECONNECT_MS,
@@ -23,7 +34,7 @@ export async function killNode(run) {
   await texts(run.alice, prefix, expected, RECONNECT_MS, "stored");
   await texts(run.bob, prefix, expected, RECONNECT_MS);
   await sortedAndUnique(run.bob);
-  await run.bob.until("the log tells of the lost node", SOON_MS, () =>
+  await run.bob.until("the log has the lost node", SOON_MS, () =>
     [...document.querySelectorAll("[data-testid=event]")].some((entry) =>
       entry.textContent.includes("/connect?failed="),
     ),
