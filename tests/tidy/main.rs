@@ -250,6 +250,35 @@ fn adrs_are_numbered_and_references_to_them_lead_somewhere() {
     }
 }
 
+/// A heading as the anchor that links name: lower case, spaces as hyphens, nothing but words.
+fn anchor_of(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn links_between_pages_lead_to_a_file_and_a_heading() {
+    let pages: BTreeMap<PathBuf, String> = files(".md").into_iter().collect();
+    let anchors = |text: &str| -> BTreeSet<String> {
+        text.lines().filter(|line| line.starts_with('#')).map(anchor_of).collect()
+    };
+    for (page, text) in &pages {
+        let folder = page.parent().unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://") && !link.contains(' ')) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target =
+                if file.is_empty() { root().join(page) } else { root().join(folder).join(file) };
+            assert!(target.exists(), "{}: {link} leads to no file", page.display());
+            let Some(ending) = target.extension().filter(|_| !anchor.is_empty()) else { continue };
+            assert_eq!(ending, "md", "{}: {link} has an anchor", page.display());
+            let headings = anchors(&fs::read_to_string(&target).unwrap());
+            assert!(headings.contains(anchor), "{}: {link} leads to no heading", page.display());
+        }
+    }
+}
+
 #[test]
 fn work_left_open_names_its_issue() {
     for (path, text) in files(".rs").into_iter().filter(|(path, _)| !path.ends_with("tidy/main.rs"))
