@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use embedded_stack::{Options, Stack, StackOptions, report};
-use messaging::publisher::chain;
+use model::chain;
 use runtime::config::{EXIT_CONFIG, Env, LOG, ProcessEnv, refuse};
 use runtime::telemetry::{self, LogConfig};
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
     // Before logging starts, which would show a filter that is wrong.
     let stack = match options.stack(&ProcessEnv) {
         Ok(stack) => stack,
-        Err(wrong) => return refuse("inkwire", wrong.problems),
+        Err(wrong) => return refuse(PROGRAM, wrong.problems),
     };
     let filter = ProcessEnv.value(LOG).and_then(|value| value.into_string().ok());
     // The engine warns of every refused condition; the store's adapter expects those.
@@ -65,8 +65,10 @@ async fn run(options: StackOptions) -> ExitCode {
     }
 }
 
+const PROGRAM: &str = "embedded-stack";
+
 /// One line that names the cause and the cure.
 fn complain(text: &str, code: u8) -> ExitCode {
-    eprintln!("inkwire: {}", text.replace('\n', " "));
+    eprintln!("{PROGRAM}: {}", text.replace('\n', " "));
     ExitCode::from(code)
 }

@@ -141,7 +141,7 @@ impl Fleet {
                 Some(_) = replacements.join_next() => match self.start_node().await {
                     Ok(new) => tracing::info!(node = %new.node_id, "a new node is there"),
                     Err(error) => {
-                        tracing::error!(cause = %messaging::publisher::chain(&error), "no new node");
+                        tracing::error!(cause = %model::chain(&error), "no new node");
                         replacements.spawn(tokio::time::sleep(REPLACE_AFTER));
                     }
                 },

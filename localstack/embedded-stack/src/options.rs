@@ -11,7 +11,7 @@ use crate::stack::{Bus, Data, StackOptions};
 
 /// Inkwire in one process: gateway, functions, store, bus and nodes, with a demo workspace.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "inkwire", bin_name = "cargo run --", version)]
+#[command(name = "embedded-stack", bin_name = "cargo run --", version)]
 pub struct Options {
     /// Port of the gateway on 127.0.0.1; 0 picks a free one.
     #[arg(long, value_name = "PORT", default_value_t = PORT_DEFAULT)]
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     fn options(arguments: &[&str]) -> Result<Options, clap::Error> {
-        Options::try_parse_from(std::iter::once(&"inkwire").chain(arguments))
+        Options::try_parse_from(std::iter::once(&"embedded-stack").chain(arguments))
     }
 
     #[test]

@@ -6,8 +6,7 @@ use messaging::ports::{
     Cause, ChannelStore, Checkup, Depth, Finding, MemberStore, MessageStore, PageQuery, ReadError,
     RevocationStore, Trouble,
 };
-use messaging::publisher::chain;
-use model::{ChannelId, IdError, MessageId, Timestamp, UserId, WorkspaceId};
+use model::{ChannelId, IdError, MessageId, Timestamp, UserId, WorkspaceId, chain};
 
 use crate::error::{CallError, Fault, cure_of};
 use crate::provision::{SchemaError, differences};

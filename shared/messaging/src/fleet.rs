@@ -6,13 +6,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use model::{NodeId, Timestamp, WorkspaceId, limits};
+use model::{NodeId, Timestamp, WorkspaceId, chain, limits};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::outage::Outage;
 use crate::ports::{DirectoryError, FleetNode, NodeDirectory, Report};
-use crate::publisher::chain;
 
 /// Which nodes may take a client of a workspace, best first; the balancer compares the first two.
 ///

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use model::{Timestamp, WorkspaceId, limits};
+use model::{Timestamp, WorkspaceId, chain, limits};
 use protocol::publication::Publication;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -128,42 +128,5 @@ impl Publisher {
         } else if !timed_out {
             trouble.paused_until = None;
         }
-    }
-}
-
-/// An error and its causes, for the log.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // Some libraries repeat their cause in their own text.
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-
-    use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("{0}")]
-    struct Repeats(#[source] io::Error);
-
-    #[test]
-    fn a_cause_that_is_repeated_is_shown_once() {
-        let refused = || io::Error::other("Connection refused (os error 111)");
-        let error = BusError::Unavailable(Repeats(refused()).into());
-        assert_eq!(chain(&error), "the bus did not answer: Connection refused (os error 111)");
-        let error = BusError::Refused(refused().into());
-        assert_eq!(chain(&error), "the bus refused: Connection refused (os error 111)");
     }
 }

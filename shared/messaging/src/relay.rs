@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::{ChannelId, LateArrivals, MessageId, Timestamp, WorkspaceId, limits};
+use model::{ChannelId, LateArrivals, MessageId, Timestamp, WorkspaceId, chain, limits};
 use protocol::publication::Publication;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
@@ -24,7 +24,6 @@ use crate::ports::{
     Addressed, Cause, ChannelStore, Clock, LogEntry, Marking, Replay, Replayed, Replication,
     StoredMessage,
 };
-use crate::publisher::chain;
 
 use known::KnownChannels;
 

@@ -10,6 +10,7 @@
 
 pub mod limits;
 
+mod chain;
 mod channel;
 mod code;
 mod ids;
@@ -20,7 +21,9 @@ mod position;
 mod request;
 mod time;
 mod trace;
+mod version;
 
+pub use chain::chain;
 pub use channel::{Channel, ChannelChange, ChannelType, Contract, LateArrivals, Member};
 pub use code::{ErrorCode, Retry};
 pub use ids::{
@@ -33,3 +36,4 @@ pub use position::{EntryId, Position};
 pub use request::{Direction, NewChannel, NewChannelKind, NewMessage};
 pub use time::Timestamp;
 pub use trace::TraceId;
+pub use version::{REVISION, VERSION, version};

@@ -23,7 +23,7 @@ use std::error::Error;
 use std::path::Path;
 
 use clap::Subcommand;
-use messaging::publisher::chain;
+use model::chain;
 
 use crate::record::Record;
 

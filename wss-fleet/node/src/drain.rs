@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use messaging::publisher::chain;
-use model::limits;
+use model::{chain, limits};
 use protocol::close::CloseCode;
 use session::SocketId;
 use tokio::time::Instant;

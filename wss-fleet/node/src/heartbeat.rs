@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use messaging::outage::Outage;
 use messaging::ports::Lease;
-use messaging::publisher::chain;
-use model::{Timestamp, limits};
+use model::{Timestamp, chain, limits};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::drain;

@@ -8,10 +8,9 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
 use messaging::ports::{BusError, Entry, LogEntry, PageQuery, ReadError, Subscription};
-use messaging::publisher::chain;
 use model::{
     Channel, ChannelId, EntryId, LateArrivals, Message, MessageId, Position, PublicationId,
-    Timestamp, UserId, WorkspaceId, limits,
+    Timestamp, UserId, WorkspaceId, chain, limits,
 };
 use protocol::publication::Publication;
 use session::{ChannelMembers, History, Input, LoadedUser, RepairId};

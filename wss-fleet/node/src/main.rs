@@ -21,8 +21,8 @@ async fn main() -> ExitCode {
         (Some(only), None) if only == "--version" || only == "-V" => version(),
         (Some(_), _) => {
             eprintln!(
-                "node takes --check, --health, --version or nothing; its environment configures \
-                 it: {NAMES}"
+                "{PROGRAM} takes --check, --health, --version or nothing; it is configured by its \
+                 environment: {NAMES}"
             );
             ExitCode::from(EXIT_CONFIG)
         }
@@ -30,7 +30,7 @@ async fn main() -> ExitCode {
 }
 
 fn version() -> ExitCode {
-    let line = concat!("node ", env!("CARGO_PKG_VERSION"), "\n");
+    let line = concat!("inkwire-node ", env!("CARGO_PKG_VERSION"), "\n");
     match std::io::stdout().write_all(line.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(EXIT_UNAVAILABLE),
@@ -46,8 +46,8 @@ async fn serve() -> ExitCode {
     let url = match named(config.url, config.task_metadata).await {
         Ok(url) => url,
         Err(error) => {
-            let error = messaging::publisher::chain(&error);
-            eprintln!("node: the task's metadata do not say who this is: {error}");
+            let error = model::chain(&error);
+            eprintln!("{PROGRAM}: the task's metadata do not say who this is: {error}");
             return ExitCode::from(EXIT_UNAVAILABLE);
         }
     };
@@ -71,7 +71,7 @@ async fn serve() -> ExitCode {
 
 async fn configured() -> Result<(NodeConfig, Ports), ExitCode> {
     let config =
-        NodeConfig::try_from(&ProcessEnv).map_err(|refused| refuse("node", refused.problems))?;
+        NodeConfig::try_from(&ProcessEnv).map_err(|refused| refuse(PROGRAM, refused.problems))?;
     runtime::telemetry::start(&config.log);
     let ports = ports_of_node(&config).await.map_err(|error| fail(&error, EXIT_CONFIG))?;
     Ok((config, ports))
@@ -109,7 +109,7 @@ async fn named(url: String, metadata: Option<String>) -> Result<String, node::As
 async fn health() -> ExitCode {
     let config = match HealthConfig::try_from(&ProcessEnv) {
         Ok(config) => config,
-        Err(refused) => return refuse("node", refused.problems),
+        Err(refused) => return refuse(PROGRAM, refused.problems),
     };
     match node::health(&config).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -132,10 +132,11 @@ async fn told_to_stop() {
 
 /// One line that names the cause, and an exit code that a scheduler can tell apart.
 fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
-    eprintln!("node: {}", messaging::publisher::chain(error));
+    eprintln!("{PROGRAM}: {}", model::chain(error));
     ExitCode::from(code)
 }
 
+const PROGRAM: &str = "inkwire-node";
 const NAMES: &str = "INKWIRE_NODE_LISTEN, INKWIRE_NODE_URL, INKWIRE_NODE_ADMIN_LISTEN, \
     INKWIRE_NODE_TLS_CERTIFICATE, INKWIRE_NODE_TLS_KEY, INKWIRE_NODE_HANDSHAKES_PER_SECOND, \
     INKWIRE_ALLOWED_ORIGINS, INKWIRE_REDIS_URL or INKWIRE_REDIS_GROUP, INKWIRE_REDIS_TOKEN, \

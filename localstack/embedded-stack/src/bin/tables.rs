@@ -9,7 +9,7 @@ use clap::Parser;
 use dynamo::{ClientConfig, CredentialSource};
 use embedded_stack::TABLE_PREFIX;
 use embedded_stack::engine::{Engine, EngineData};
-use messaging::publisher::chain;
+use model::chain;
 use runtime::telemetry::{self, LogConfig, LogFormat};
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -4,7 +4,7 @@ use std::io;
 
 use dynamo::SchemaError;
 use messaging::ports::{Cause, DirectoryError};
-use messaging::publisher::chain;
+use model::chain;
 use runtime::SecretError;
 use runtime::compose::EndpointError;
 

@@ -1,10 +1,8 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use messaging::publisher::chain;
 use messaging::scroll::{Scroll, scroll};
-use model::Direction;
-use model::{ChannelId, MessageId, Timestamp, UserId, WorkspaceId};
+use model::{ChannelId, Direction, MessageId, Timestamp, UserId, WorkspaceId, chain};
 use runtime::config::RedisUrl;
 
 use super::*;
