@@ -14,16 +14,16 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --locked --release -p node --bin node \
-    && cp target/release/node /node
+    cargo build --locked --release -p node --bin inkwire-node \
+    && cp target/release/inkwire-node /inkwire-node
 
 FROM ${RUN_IMAGE}
-COPY --from=build --chown=0:0 --chmod=0555 /node /node
+COPY --from=build --chown=0:0 --chmod=0555 /inkwire-node /inkwire-node
 # Distroless's `nonroot`, as a number: an orchestrator can check that it is not root.
 USER 65532:65532
 EXPOSE 8443
 # SIGTERM makes it drain.
 STOPSIGNAL SIGTERM
 # There is no shell to ask with: the program asks itself. ECS has its own copy of this (lib/fleet.mjs).
-HEALTHCHECK --start-period=5m --interval=10s --timeout=5s --retries=6 CMD ["/node", "--health"]
-ENTRYPOINT ["/node"]
+HEALTHCHECK --start-period=5m --interval=10s --timeout=5s --retries=6 CMD ["/inkwire-node", "--health"]
+ENTRYPOINT ["/inkwire-node"]

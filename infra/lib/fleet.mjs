@@ -103,7 +103,7 @@ function nodeContainer(stack, task, { settings, parameters, redis, secrets }) {
     // The image has no shell: the program asks itself. Not healthy before its name resolves, so that
     // a deployment does not end old nodes while nobody can find the new ones.
     healthCheck: {
-      command: ['CMD', '/node', '--health'],
+      command: ['CMD', '/inkwire-node', '--health'],
       startPeriod: Duration.minutes(5),
       interval: Duration.seconds(10),
       timeout: Duration.seconds(5),

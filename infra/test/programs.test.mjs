@@ -276,7 +276,7 @@ test('a node is known by the name of its task, and asked by itself how it is', (
   const url = textOf(Environment.find(({ Name }) => Name === 'INKWIRE_NODE_URL').Value);
   const [, taskId] = source('shared/runtime/src/config.rs').match(/TASK_ID: &str = "(.*)"/);
   assert.equal(url, `wss://${taskId}.nodes.\${Domain}:${SOCKET_PORT}/socket`);
-  assert.deepEqual(HealthCheck.Command, ['CMD', '/node', '--health']);
+  assert.deepEqual(HealthCheck.Command, ['CMD', '/inkwire-node', '--health']);
   assert.match(source('wss-fleet/node/src/main.rs'), /"--health"/);
   const [, entry] = source('infra/node.Dockerfile').match(/^ENTRYPOINT \["(.*)"\]$/m);
   assert.equal(entry, HealthCheck.Command[1]);

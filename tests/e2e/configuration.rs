@@ -54,7 +54,7 @@ const CASES: &[Case] = &[
             "INKWIRE_REDIS_REPLICAS is not set",
         ],
     },
-    Case { program: "node", set: &[], says: NODE },
+    Case { program: "inkwire-node", set: &[], says: NODE },
     Case {
         program: "connect",
         set: &[
@@ -81,7 +81,7 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        program: "node",
+        program: "inkwire-node",
         set: &[
             ("INKWIRE_TABLE_PREFIX", "hunter2 "),
             ("INKWIRE_REDIS_URL", "redis://:hunter2@127.0.0.1:1"),

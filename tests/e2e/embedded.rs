@@ -133,7 +133,7 @@ async fn the_lines_it_prints_really_run() {
         .find(|line| line.starts_with("cargo run -p client"))
         .unwrap();
     let arguments: Vec<&str> = listen.split(" -- ").nth(1).unwrap().split_whitespace().collect();
-    let mut listener = Command::new(program("client"))
+    let mut listener = Command::new(program("inkwire"))
         .args(&arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

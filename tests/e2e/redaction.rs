@@ -278,7 +278,8 @@ fn misconfigured(house: &mut House) {
         ("INKWIRE_TICKET_SECRET", "mark-of-a-secret"),
         ("INKWIRE_NODE_LISTEN", "mark-of-a-address"),
     ] {
-        let started = Command::new(program("node")).env_clear().env(name, value).output().unwrap();
+        let started =
+            Command::new(program("inkwire-node")).env_clear().env(name, value).output().unwrap();
         assert_eq!(started.status.code(), Some(64), "{name}");
         let said = String::from_utf8_lossy(&started.stderr).into_owned();
         assert!(said.contains(name) && !said.contains(MARK), "{said}");

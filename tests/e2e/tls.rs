@@ -118,7 +118,7 @@ async fn the_command_takes_an_authority() {
     let (url, workspace) = (rig.cluster.url(), rig.cluster.workspace().to_string());
     let listen = |more: &[&str]| {
         let who = ["listen", "--json", "--as", "bob", "--workspace", &workspace, "--url", &url];
-        let mut command = Command::new(program("client"));
+        let mut command = Command::new(program("inkwire"));
         command.args(who).args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     };

@@ -74,7 +74,7 @@ impl NodeSetup {
     /// If its log cannot be written.
     #[must_use]
     pub fn command(&self, admin: u16) -> Command {
-        let program = program("node");
+        let program = program("inkwire-node");
         let mut command = Command::new(&program);
         if let Some(files) = self.open_files {
             command = Command::new("/bin/sh");
@@ -277,7 +277,7 @@ pub fn program(name: &str) -> PathBuf {
     // target/<profile>/deps/<test>, or target/<profile>/<program>
     let mut folders = own.ancestors().skip(1).take(2).map(|folder| folder.join(name));
     folders.find(|program| program.is_file()).unwrap_or_else(|| {
-        panic!("{name} is not built: `tests/run` does it, or `cargo build -p {name}`")
+        panic!("{name} is not built: `tests/run` does it, or `cargo build --workspace --bins`")
     })
 }
 

@@ -95,7 +95,7 @@ impl Drop for WatchedNode {
     }
 }
 
-/// Runs `node --check` to its end.
+/// Runs `inkwire-node --check` to its end.
 ///
 /// # Panics
 /// If the program is not there.
@@ -106,7 +106,7 @@ pub fn check(store_endpoint: &str, environment: &[(&str, &str)]) -> Output {
 }
 
 fn command(port: u16, store_endpoint: &str, environment: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(program("node"));
+    let mut command = Command::new(program("inkwire-node"));
     command
         .env_clear()
         .env("INKWIRE_NODE_LISTEN", format!("127.0.0.1:{port}"))
