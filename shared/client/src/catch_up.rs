@@ -2,16 +2,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use futures_util::stream::{self, TryStreamExt};
-use model::Direction;
-use model::{Channel, ChannelId, ErrorCode, LateArrivals, Message, MessageId, Timestamp, limits};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use model::{
+    Channel, ChannelId, Direction, ErrorCode, LateArrivals, Message, MessageId, Timestamp, limits,
+};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::Permit;
 use tokio::time::Instant;
 
 use crate::error::ApiError;
 use crate::event::Event;
-use crate::inbox::{CatchUpFrom, Due, Inbox};
+use crate::inbox::{CatchUpFrom, Due, Inbox, floor_of_present};
 use crate::lock;
 use crate::pace::Pace;
 use crate::rest::Api;
@@ -167,6 +168,49 @@ impl Shared {
                 Some(_) | None => return Ok(()),
             }
         }
+    }
+}
+
+/// An inbox whose readings bring only what is stored from now on: it knows what every channel has.
+///
+/// Read before the first socket: what is stored meanwhile is pushed there, or caught up.
+///
+/// # Errors
+/// The first that a call fails with.
+pub(crate) async fn stored_so_far(api: &Api, messages_max: usize) -> Result<Inbox, ApiError> {
+    let channels = api.channels().await?;
+    let read = stream::iter(channels)
+        .map(|channel| async move {
+            let messages = present(api, &channel.id).await?;
+            Ok::<_, ApiError>((channel.id, messages))
+        })
+        .buffer_unordered(limits::CLIENT_READS_MAX);
+    let mut inbox = Inbox::new(messages_max);
+    let read: Vec<_> = read.try_collect().await?;
+    for (channel, messages) in read {
+        inbox.stored_before(&channel, messages);
+    }
+    Ok(inbox)
+}
+
+/// The newest messages of a channel, as far back as one could lie that is stored after this.
+async fn present(api: &Api, channel: &ChannelId) -> Result<Vec<Message>, ApiError> {
+    let (mut messages, mut offset) = (Vec::<Message>::new(), None);
+    loop {
+        let limit = limits::PAGE_MESSAGES_DEFAULT;
+        let page = match api.scroll(channel, offset, limit, Direction::Older).await {
+            // Removed in the meantime.
+            Err(error) if error.code() == Some(ErrorCode::ChannelNotFound) => return Ok(messages),
+            read => read?,
+        };
+        messages.extend(page.messages);
+        let ends = messages.first().zip(messages.last());
+        let is_enough =
+            ends.is_some_and(|(newest, oldest)| oldest.id < floor_of_present(newest.id));
+        if is_enough || page.next_offset.is_none() || page.next_offset == offset {
+            return Ok(messages);
+        }
+        offset = page.next_offset;
     }
 }
 

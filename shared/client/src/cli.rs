@@ -1,38 +1,47 @@
 //! Arguments, and what each command does with the library.
 
+use std::io::Read as _;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use client::{Api, DevUser, Outbox, Token, TokenSource, Trust};
-use model::Direction;
-use model::{Channel, UserId, WorkspaceId};
+use model::{Channel, Direction, MessageId, UserId, WorkspaceId};
+use protocol::http::ChannelBody;
+use serde_json::json;
 
 mod error;
 mod listen;
 mod names;
+mod owner;
 pub(crate) mod terminal;
+
+pub(crate) use error::Exit;
 
 use error::CliError;
 use names::Names;
+use owner::Owner;
 use terminal::{Terminal, escape};
 
-/// Talks to an Inkwire environment.
+/// Reads and writes the channels of an Inkwire environment.
 #[derive(Debug, Parser)]
-#[command(name = "client", version)]
+#[command(name = "inkwire", version = model::version(), after_help = error::EXIT_CODES)]
 pub(crate) struct Arguments {
+    /// Prints JSON: one object per line.
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Prints messages as they come.
+    /// Prints messages as they arrive. Times are UTC.
     Listen {
         #[command(flatten)]
         who: Who,
-        /// Prints one JSON object per event.
-        #[arg(long)]
-        json: bool,
+        /// Prints only this channel: its name, its id, or `@user` for a DM. May be repeated.
+        #[arg(long = "channel", value_name = "NAME|ID|@USER")]
+        channels: Vec<String>,
     },
     /// Sends one message.
     Send {
@@ -40,7 +49,14 @@ enum Command {
         who: Who,
         #[command(flatten)]
         place: Place,
-        /// What to say.
+        /// Opens the DM with `@user` if there is none yet. Inkwire does not know which users
+        /// exist, so a mistyped name opens a DM that nobody reads.
+        #[arg(long)]
+        new_dm: bool,
+        /// The message's id, a ULID. Sending again with the same id never stores the message twice.
+        #[arg(long, value_name = "ULID")]
+        id: Option<MessageId>,
+        /// The text; `-` reads it from standard input.
         text: String,
     },
     /// Lists the user's channels.
@@ -48,7 +64,7 @@ enum Command {
         #[command(flatten)]
         who: Who,
     },
-    /// Prints the newest messages of a channel.
+    /// Prints the newest messages of a channel. Times are UTC.
     History {
         #[command(flatten)]
         who: Who,
@@ -58,23 +74,28 @@ enum Command {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
         limit: u32,
     },
+    /// Prints a script that completes this command in a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, Args)]
 struct Who {
-    /// The user; a local environment mints the token.
+    /// The user. A local environment issues a token for any user.
     #[arg(long = "as", value_name = "USER", required_unless_present = "token")]
     user: Option<UserId>,
-    /// The user's workspace.
-    #[arg(long, default_value = "demo")]
-    workspace: WorkspaceId,
-    /// Where the environment is.
+    /// The user's workspace. Without a token: `demo`.
+    #[arg(long)]
+    workspace: Option<WorkspaceId>,
+    /// The address of the environment.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// A bearer token to use instead.
+    /// A bearer token. `--as` and `--workspace` must agree with it, or be left out.
     #[arg(long, env = "INKWIRE_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// A file of PEM certificates: authorities that are trusted over TLS beside the public ones.
+    /// A PEM file of certificate authorities to trust over TLS beside the public ones.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }
@@ -87,17 +108,26 @@ struct Place {
 }
 
 impl Who {
-    fn api(&self) -> Result<Api, CliError> {
+    /// The user's access, and the channels as this user names them.
+    fn enter(&self) -> Result<(Api, Names), CliError> {
         // An empty variable counts as unset.
         let token = self.token.as_ref().filter(|token| !token.is_empty());
-        let source = match (token, &self.user) {
-            (Some(token), _) => TokenSource::Fixed(Token::new(token.as_str())),
+        let (source, user) = match (token, &self.user) {
+            (Some(token), _) => {
+                let owner = Owner::of(token);
+                owner.must_be(self.user.as_ref(), self.workspace.as_ref())?;
+                let user = self.user.clone().or(owner.user);
+                (TokenSource::Fixed(Token::new(token.as_str())), user)
+            }
             (None, Some(user)) => {
-                TokenSource::Dev(DevUser::new(self.workspace.clone(), user.clone()))
+                let workspace = self.workspace.clone().map_or_else(|| DEMO.parse(), Ok);
+                let workspace = workspace.or(Err(CliError::NoUser))?;
+                (TokenSource::Dev(DevUser::new(workspace, user.clone())), Some(user.clone()))
             }
             (None, None) => return Err(CliError::NoUser),
         };
-        Ok(Api::trusting(&self.url, source, self.trust()?)?)
+        let api = Api::trusting(&self.url, source, self.trust()?)?;
+        Ok((api.clone(), Names::new(api, user)))
     }
 
     fn trust(&self) -> Result<Trust, CliError> {
@@ -108,10 +138,6 @@ impl Who {
         Trust::with(&authorities)
             .map_err(|source| CliError::NoAuthority { file: name(), cause: source.to_string() })
     }
-
-    fn names(&self, api: Api) -> Names {
-        Names::new(api, self.user.clone())
-    }
 }
 
 /// Does what was asked.
@@ -119,40 +145,110 @@ impl Who {
 /// # Errors
 /// [`CliError`], which is one line for a person.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), CliError> {
-    let mut terminal = Terminal::new();
+    let mut terminal = Terminal::new(arguments.json);
     match arguments.command {
-        Command::Listen { who, json } => {
-            let api = who.api()?;
-            listen::listen(api.clone(), who.names(api), &mut terminal, json).await
+        Command::Listen { who, channels } => {
+            let (api, names) = who.enter()?;
+            let done = listen::listen(api, names, &channels, &mut terminal).await;
+            explained(done, &who.url).await
         }
-        Command::Send { who, place, text } => {
-            let api = who.api()?;
-            let channel = who.names(api.clone()).open(&place.channel).await?;
-            let sent = Outbox::new(api).send(&channel.id, &text).await?;
-            let again = if sent.duplicate { ", stored by an earlier attempt" } else { "" };
-            Ok(terminal.note(&format!("stored as {}{again}", sent.message.id))?)
+        Command::Send { who, place, new_dm, id, text } => {
+            let letter = Letter { channel: place.channel, new_dm, id, text };
+            explained(send(&who, letter, &mut terminal).await, &who.url).await
         }
-        Command::Channels { who } => list_channels(&who, &mut terminal).await,
+        Command::Channels { who } => {
+            explained(list_channels(&who, &mut terminal).await, &who.url).await
+        }
         Command::History { who, place, limit } => {
-            let api = who.api()?;
-            let channel = who.names(api.clone()).find(&place.channel).await?;
-            let page = api.scroll(&channel.id, None, limit, Direction::Older).await?;
-            for message in page.messages.iter().rev() {
-                terminal.message(None, message)?;
-            }
-            Ok(())
+            let done = history(&who, &place.channel, limit, &mut terminal).await;
+            explained(done, &who.url).await
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "inkwire", &mut script);
+            Ok(terminal.line(String::from_utf8_lossy(&script).trim_end())?)
         }
     }
 }
 
+/// Says so where the port speaks another protocol than the URL's.
+async fn explained(done: Result<(), CliError>, url: &str) -> Result<(), CliError> {
+    match done {
+        Err(error) if error.is_not_understood() => match client::speech(url).await {
+            Some(speech) if !speech.is_of(url) => {
+                Err(CliError::OtherSpeech { url: url.to_owned(), speech })
+            }
+            Some(_) | None => Err(error),
+        },
+        other => other,
+    }
+}
+
+/// What to send, and where.
+struct Letter {
+    channel: String,
+    new_dm: bool,
+    id: Option<MessageId>,
+    text: String,
+}
+
+async fn send(who: &Who, letter: Letter, terminal: &mut Terminal) -> Result<(), CliError> {
+    let text = if letter.text == "-" { standard_input()? } else { letter.text };
+    let (api, names) = who.enter()?;
+    let channel = match letter.channel.strip_prefix('@') {
+        Some(other) if letter.new_dm => names.open_dm(other).await?,
+        Some(_) | None => names.find(&letter.channel).await?,
+    };
+    let outbox = Outbox::new(api);
+    let sent = match letter.id {
+        Some(id) => {
+            let draft = outbox.draft(&channel.id, &text);
+            outbox.send_draft(&client::Draft { id, ..draft }).await?
+        }
+        None => outbox.send(&channel.id, &text).await?,
+    };
+    let json = json!({ "message": sent.message, "duplicate": sent.duplicate });
+    let again = if sent.duplicate { ", stored by an earlier attempt" } else { "" };
+    let note = format!("stored as {}{again}", sent.message.id);
+    Ok(terminal.record(&json, |terminal| terminal.note(&note))?)
+}
+
+/// A text without the line break at its end that shells add.
+fn standard_input() -> Result<String, CliError> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).map_err(CliError::Input)?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+}
+
 async fn list_channels(who: &Who, terminal: &mut Terminal) -> Result<(), CliError> {
-    let api = who.api()?;
-    let mut names = who.names(api.clone());
+    let (api, mut names) = who.enter()?;
     let mut channels: Vec<Channel> = api.channels().await?;
     channels.sort_by_key(|channel| channel.created_at);
     for channel in channels {
         let label = names.label(&channel.id).await;
-        terminal.line(&format!("{}  {}", channel.id, escape(&label)))?;
+        let line = format!("{}  {}", channel.id, escape(&label));
+        let json = json!({ "label": label, "channel": ChannelBody::of(&channel) });
+        terminal.record(&json, |terminal| terminal.line(&line))?;
     }
     Ok(())
 }
+
+async fn history(
+    who: &Who,
+    channel: &str,
+    limit: u32,
+    terminal: &mut Terminal,
+) -> Result<(), CliError> {
+    let (api, names) = who.enter()?;
+    let channel = names.find(channel).await?;
+    let page = api.scroll(&channel.id, None, limit, Direction::Older).await?;
+    for message in page.messages.iter().rev() {
+        let json = json!({ "message": message });
+        terminal.record(&json, |terminal| terminal.message(None, message))?;
+    }
+    Ok(())
+}
+
+/// The workspace that a local environment starts with.
+const DEMO: &str = "demo";

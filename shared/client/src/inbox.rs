@@ -262,11 +262,32 @@ impl Inbox {
         }
     }
 
+    /// Takes the newest messages of a channel, read before the first socket. They must include all
+    /// after the position that [`floor_of_present`] gives for the newest one.
+    pub(crate) fn stored_before(&mut self, channel: &ChannelId, messages: Vec<Message>) {
+        let read_at = messages.iter().map(|message| read_at(message.id)).max();
+        for message in messages {
+            self.upsert(message, How::CaughtUp);
+        }
+        self.entry(channel, Timestamp::default()).verified_at = read_at;
+    }
+
     fn entry(&mut self, channel: &ChannelId, known_at: Timestamp) -> &mut Entry {
         // One that appears while all channels are to be read has a history to be read.
         let list_gap = self.list_gap;
         self.channels.entry(channel.clone()).or_insert_with(|| Entry::new(known_at, list_gap))
     }
+}
+
+/// Messages that are stored after a channel's newest one was read lie after this position.
+pub(crate) fn floor_of_present(newest: MessageId) -> MessageId {
+    MessageId::first_of(read_at(newest).minus(limits::VERIFIED_OVERLAP))
+}
+
+/// When a channel's newest message was read, or before: no page reaches further ahead of the
+/// server's clock.
+fn read_at(newest: MessageId) -> Timestamp {
+    newest.time().minus(limits::NEWEST_AHEAD)
 }
 
 impl Entry {

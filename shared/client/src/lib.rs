@@ -67,6 +67,7 @@ mod backoff;
 mod clock;
 mod error;
 mod raw;
+mod speech;
 mod transport;
 mod trust;
 
@@ -84,6 +85,7 @@ pub use raw::{OpenError, RawSocket, Received, exchange, exchange_for};
 pub use rest::{Api, Assignment, ChannelPage, MemberPage, Page, Posted, Target};
 pub use send::{Draft, Outbox, SendError, Sent};
 pub use session::{Lost, Session, Step, StopReason};
+pub use speech::{Speech, speech};
 pub use timeline::{How, Timeline};
 pub use token::{DevUser, LoginFuture, Token, TokenSource};
 pub use transport::{ByteStream, Call, CallCause, CallError, RawAnswer, Transport};

@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::backoff::Backoff;
-use crate::catch_up::Shared;
+use crate::catch_up::{Shared, stored_so_far};
+use crate::error::ApiError;
 use crate::event::Event;
 use crate::inbox::Inbox;
 use crate::lock;
@@ -42,6 +43,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// A client that reports only what is stored from now on.
+    ///
+    /// Reads the newest messages of each channel first, so that a later reading does not report
+    /// them.
+    ///
+    /// # Errors
+    /// [`ApiError`]: one attempt each, no retries.
+    pub async fn from_now(api: Api) -> Result<Self, ApiError> {
+        let inbox = stored_so_far(&api, MESSAGES_MAX).await?;
+        Ok(Self { inbox, first_visit_messages: 0, ..Self::new(api) })
+    }
+
     /// A first visit with the protocol's own bounds.
     #[must_use]
     pub fn new(api: Api) -> Self {

@@ -1,10 +1,10 @@
-//! The command `client`: listen, send, list and scroll from a terminal.
+//! The command `inkwire`: listen, send, list and scroll from a terminal.
 //!
-//! **Main path.** [`cli::run`] makes an [`client::Api`] of the options, resolves the channel's
+//! **Main path.** [`cli::run`] makes a [`client::Api`] from the options, resolves the channel's
 //! name, and calls the library; `listen` prints events until the client stops.
 //!
 //! **Invariants.** What others wrote reaches the terminal only through [`cli::terminal::escape`].
-//! Every failure is one line on standard error and exit code 1.
+//! Every failure is one line on standard error and one of the exit codes that `--help` lists.
 //!
 //! **Not here.** No protocol: that is the library.
 
@@ -16,11 +16,22 @@ use clap::Parser;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match cli::run(cli::Arguments::parse()).await {
+    let arguments = match cli::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(asked) => {
+            let (is_help, is_printed) = (!asked.use_stderr(), asked.print().is_ok());
+            return if is_help && is_printed { ExitCode::SUCCESS } else { code(cli::Exit::Usage) };
+        }
+    };
+    match cli::run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", error.line());
-            ExitCode::FAILURE
+            code(error.exit())
         }
     }
+}
+
+fn code(exit: cli::Exit) -> ExitCode {
+    ExitCode::from(exit as u8)
 }

@@ -1,9 +1,33 @@
-//! What goes wrong, in one line for a person.
+//! What goes wrong: one line for a person, and an exit code for a script.
 
-use client::{ApiError, SendError, StopReason};
+use std::error::Error;
+
+use client::{ApiError, SendError, Speech, StopReason};
 use model::ErrorCode;
 
 use super::terminal::escape;
+
+/// The part of `--help` that lists the exit codes.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+   0  done
+  64  the arguments are wrong
+  66  not found: no such channel, DM or user, or the environment issues no tokens
+  69  unreachable: nobody answered, or something that is not Inkwire
+  74  standard input or output failed
+  75  try again later: the environment is busy, or it is not known whether the message was stored
+  77  refused: the token, the permission or the request";
+
+/// Exit codes, by `sysexits.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Usage = 64,
+    NotFound = 66,
+    Unreachable = 69,
+    Io = 74,
+    TryAgain = 75,
+    Refused = 77,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
@@ -13,37 +37,85 @@ pub(crate) enum CliError {
     Send(#[from] SendError),
     #[error(transparent)]
     Stopped(StopReason),
-    #[error("say who you are with --as USER, or bring a --token")]
+    #[error("say who you are with --as USER, or pass a --token")]
     NoUser,
-    #[error("{0} is no user id: 1 to 64 of A-Z a-z 0-9 _ -")]
+    #[error("{flag} is {said}, but the token is {of}'s: leave one of them out")]
+    OtherOwner { flag: &'static str, said: String, of: String },
+    #[error("{0} is not a user id: 1 to 64 of A-Z a-z 0-9 _ -")]
     BadUser(String),
-    #[error("there is no DM with {0} yet: `client send --channel {0} TEXT` opens one")]
+    #[error(
+        "there is no DM with {0} yet, and Inkwire does not know which users exist: check the \
+         name, or open the DM with `inkwire send --new-dm --channel {0} TEXT`"
+    )]
     NoDm(String),
-    #[error("no channel named {wanted}; there are: {known}")]
+    #[error("no channel is named {wanted}; there are: {known}")]
     NoChannel { wanted: String, known: String },
-    #[error("{0} channels are named {1}: use an id from `client channels`")]
+    #[error("{0} channels are named {1}: use an id from `inkwire channels`")]
     ManyChannels(usize, String),
-    #[error("{file} cannot be trusted: {cause}")]
+    #[error("cannot use {file} as certificate authorities: {cause}")]
     NoAuthority { file: String, cause: String },
+    #[error("cannot reach {url}: {}", speech.instead(url))]
+    OtherSpeech { url: String, speech: Speech },
+    #[error("cannot read standard input: {0}")]
+    Input(std::io::Error),
     #[error("cannot write: {0}")]
     Output(#[from] std::io::Error),
 }
 
 impl CliError {
-    /// One line: what went wrong and, where there is something, what to do about it.
+    /// One line: what went wrong, its cause, and what to do about it. Nothing is said twice.
     pub(crate) fn line(&self) -> String {
         let mut line = self.to_string();
-        if let Self::Send(
-            SendError::NotStored { source } | SendError::OutcomeUnknown { source, .. },
-        ) = self
-        {
-            line = format!("{line}: {source}");
+        let mut add = |more: &str| {
+            if !line.contains(more) {
+                line.push_str(": ");
+                line.push_str(more);
+            }
+        };
+        if let Self::Send(SendError::NotStored { source }) = self {
+            add(&source.to_string());
         }
-        if let Some(hint) = self.api().and_then(hint) {
-            line = format!("{line}: {hint}");
+        if let Self::Send(SendError::OutcomeUnknown { draft, source }) = self {
+            add(&source.to_string());
+            add(&format!("send the same text again with --id {}", draft.id));
+        }
+        if let Some(error) = self.api() {
+            if let ApiError::Unreachable { source, .. } = error {
+                add(&root_of(source).to_string());
+            }
+            add(hint(error).unwrap_or_default());
         }
         // A detail comes from whoever answered.
         escape(&line).replace('\n', " ")
+    }
+
+    /// The exit code that `--help` lists for it.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::NoUser
+            | Self::OtherOwner { .. }
+            | Self::BadUser(_)
+            | Self::ManyChannels(..)
+            | Self::NoAuthority { .. } => Exit::Usage,
+            Self::NoDm(_) | Self::NoChannel { .. } => Exit::NotFound,
+            Self::OtherSpeech { .. } => Exit::Unreachable,
+            Self::Input(_) | Self::Output(_) => Exit::Io,
+            Self::Send(SendError::OutcomeUnknown { .. }) => Exit::TryAgain,
+            Self::Api(error)
+            | Self::Send(SendError::NotStored { source: error })
+            | Self::Stopped(StopReason::Refused(error)) => exit_of(error),
+            Self::Stopped(StopReason::Closed(_) | StopReason::BadUrl | StopReason::Requested) => {
+                Exit::Refused
+            }
+        }
+    }
+
+    /// Whether nobody answered, or somebody who does not speak this protocol.
+    pub(crate) fn is_not_understood(&self) -> bool {
+        let error = self.api();
+        error.is_some_and(|error| {
+            matches!(error, ApiError::Unreachable { .. } | ApiError::BadAnswer { .. })
+        })
     }
 
     fn api(&self) -> Option<&ApiError> {
@@ -56,23 +128,49 @@ impl CliError {
             | Self::Stopped(StopReason::Refused(error)) => Some(error),
             Self::Stopped(StopReason::Closed(_) | StopReason::BadUrl | StopReason::Requested)
             | Self::NoUser
+            | Self::OtherOwner { .. }
             | Self::BadUser(_)
             | Self::NoDm(_)
             | Self::NoChannel { .. }
             | Self::ManyChannels(..)
             | Self::NoAuthority { .. }
+            | Self::OtherSpeech { .. }
+            | Self::Input(_)
             | Self::Output(_) => None,
         }
     }
 }
 
+/// The cause below all others: layers in between only say that they failed too.
+fn root_of(error: &dyn Error) -> &dyn Error {
+    error.source().map_or(error, root_of)
+}
+
+fn exit_of(error: &ApiError) -> Exit {
+    match error {
+        ApiError::BadAddress => Exit::Usage,
+        ApiError::Unreachable { .. } | ApiError::BadAnswer { .. } => Exit::Unreachable,
+        ApiError::Refused { status: 404, .. } => Exit::NotFound,
+        ApiError::Refused { .. } if error.is_retryable() => Exit::TryAgain,
+        ApiError::Refused { .. } => Exit::Refused,
+    }
+}
+
 fn hint(error: &ApiError) -> Option<&'static str> {
     match error {
-        ApiError::Unreachable { .. } => Some("is the stack running? start it with: cargo run"),
-        ApiError::Refused { .. } if error.code() == Some(ErrorCode::NotFound) => {
-            Some("only a local environment mints tokens; bring a --token")
+        ApiError::Unreachable { base_url, source } => {
+            let root = root_of(source).to_string();
+            if root.contains("certificate") {
+                return Some("--ca FILE trusts the authority that signed it");
+            }
+            let is_local = ["//127.0.0.1", "//localhost", "//[::1]"];
+            let is_local = is_local.iter().any(|host| base_url.contains(host));
+            is_local.then_some("is the stack running? start it with: cargo run")
         }
-        ApiError::Refused { status: 401, .. } => Some("bring another --token"),
+        ApiError::Refused { .. } if error.code() == Some(ErrorCode::NotFound) => {
+            Some("only a local environment issues tokens; pass a --token")
+        }
+        ApiError::Refused { status: 401, .. } => Some("pass another --token"),
         ApiError::BadAnswer { .. } => Some("is something else listening there?"),
         ApiError::Refused { .. } | ApiError::BadAddress => None,
     }
@@ -80,17 +178,67 @@ fn hint(error: &ApiError) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use client::{Api, Token, TokenSource};
+    use client::{Api, Draft, Token, TokenSource};
+    use model::MessageId;
+    use serde_json::json;
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_stack_that_does_not_run_is_one_line_with_the_way_out() {
+    fn refused(status: u16, code: &str) -> ApiError {
+        let problem = json!({ "status": status, "code": code, "detail": "because" });
+        ApiError::Refused { status, problem: serde_json::from_value(problem).unwrap() }
+    }
+
+    async fn unreachable() -> ApiError {
         let source = TokenSource::Fixed(Token::new("t"));
-        let error = Api::new("http://127.0.0.1:1", source).unwrap().channels().await.unwrap_err();
-        assert_eq!(
-            CliError::from(error).line(),
-            "cannot reach http://127.0.0.1:1: is the stack running? start it with: cargo run"
-        );
+        Api::new("http://127.0.0.1:1", source).unwrap().channels().await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_stack_that_does_not_run_is_one_line_with_one_cause_and_the_way_out() {
+        let expected = "cannot reach http://127.0.0.1:1: Connection refused (os error 111): \
+                        is the stack running? start it with: cargo run";
+        assert_eq!(CliError::from(unreachable().await).line(), expected);
+        let not_stored = CliError::from(SendError::NotStored { source: unreachable().await });
+        assert_eq!(not_stored.line(), format!("the message was not stored: {expected}"));
+    }
+
+    #[tokio::test]
+    async fn exit_codes_tell_refused_unreachable_and_not_found_apart() {
+        for (error, exit) in [
+            (unreachable().await, Exit::Unreachable),
+            (ApiError::BadAnswer { status: 502, retry_after: None }, Exit::Unreachable),
+            (refused(401, "invalid_token"), Exit::Refused),
+            (refused(403, "forbidden"), Exit::Refused),
+            (refused(404, "channel_not_found"), Exit::NotFound),
+            (refused(429, "rate_limited"), Exit::TryAgain),
+            (refused(503, "unavailable"), Exit::TryAgain),
+            (ApiError::BadAddress, Exit::Usage),
+        ] {
+            let text = error.to_string();
+            assert_eq!(CliError::from(error).exit(), exit, "{text}");
+        }
+        assert_eq!(CliError::NoDm("@bob".to_owned()).exit(), Exit::NotFound);
+        for exit in [
+            Exit::Usage,
+            Exit::NotFound,
+            Exit::Unreachable,
+            Exit::Io,
+            Exit::TryAgain,
+            Exit::Refused,
+        ] {
+            assert!(EXIT_CODES.contains(&format!("\n  {}  ", exit as u8)), "{exit:?} is in --help");
+        }
+    }
+
+    #[test]
+    fn what_may_have_been_stored_is_sent_again_with_its_id() {
+        let id: MessageId = "01K0G4ZFXS0000000000000000".parse().unwrap();
+        let channel_id = "C01K0G4ZFXS0000000000000000".parse().unwrap();
+        let draft = Box::new(Draft { channel_id, text: "x".to_owned(), id, after: None });
+        let source = refused(503, "unavailable");
+        let error = CliError::from(SendError::OutcomeUnknown { draft, source });
+        assert!(error.line().ends_with(&format!("--id {id}")), "{}", error.line());
+        assert_eq!(error.exit(), Exit::TryAgain);
     }
 }

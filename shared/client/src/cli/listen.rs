@@ -1,29 +1,38 @@
-//! `client listen`.
+//! `inkwire listen`.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use client::{Api, Client, Config, Event, How};
-use model::{ChannelChange, UserId};
+use model::{ChannelChange, ChannelId, UserId};
 use serde_json::{Value, json};
 
 use super::error::CliError;
 use super::names::Names;
 use super::terminal::Terminal;
 
-/// Prints events until the client stops, which is an error.
+/// Prints the events of these channels, or of all if none is named, until the client stops, which
+/// is an error.
 pub(crate) async fn listen(
     api: Api,
     mut names: Names,
+    channels: &[String],
     terminal: &mut Terminal,
-    json: bool,
 ) -> Result<(), CliError> {
-    // The client itself waits for an environment that is away; a person wants to know it at once.
-    api.channels().await?;
-    let config = Config { first_visit_messages: 0, ..Config::new(api) };
+    let mut wanted = BTreeSet::new();
+    for channel in channels {
+        wanted.insert(names.find(channel).await?.id);
+    }
+    // Fails at once where the environment is away: the client itself would wait for it.
+    let config = Config::from_now(api).await?;
     // Dropping the handle would stop the client.
     let (_client, mut events) = Client::start(config);
     while let Some(event) = events.recv().await {
-        if json {
+        let is_wanted = channel_of(&event).is_none_or(|channel| wanted.contains(channel));
+        if !is_wanted && !wanted.is_empty() {
+            continue;
+        }
+        if terminal.is_json() {
             terminal.line(&record(&event).to_string())?;
         } else {
             show(&event, &mut names, terminal).await?;
@@ -33,6 +42,20 @@ pub(crate) async fn listen(
         }
     }
     Ok(())
+}
+
+/// The channel that an event is about; `None` if it is about the connection.
+const fn channel_of(event: &Event) -> Option<&ChannelId> {
+    match event {
+        Event::Message { message, .. } => Some(&message.channel_id),
+        Event::Channel { channel_id, .. } => Some(channel_id),
+        Event::Ready { .. }
+        | Event::Tick { .. }
+        | Event::Resync { .. }
+        | Event::CaughtUp { .. }
+        | Event::Lost { .. }
+        | Event::Stopped { .. } => None,
+    }
 }
 
 async fn show(event: &Event, names: &mut Names, terminal: &mut Terminal) -> io::Result<()> {

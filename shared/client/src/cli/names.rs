@@ -20,20 +20,15 @@ impl Names {
         Self { api, user, labels: HashMap::new() }
     }
 
-    /// The channel of a name, an id, or `@user`, whose DM is opened if there is none: to write to.
-    pub(crate) async fn open(&self, wanted: &str) -> Result<Channel, CliError> {
-        match wanted.strip_prefix('@') {
-            Some(other) => {
-                let other = UserId::parse(other).or(Err(CliError::BadUser(other.to_owned())))?;
-                Ok(self.api.create_dm(&other).await?)
-            }
-            None => self.find(wanted).await,
-        }
+    /// The DM with a user, which is opened if there is none.
+    pub(crate) async fn open_dm(&self, other: &str) -> Result<Channel, CliError> {
+        Ok(self.api.create_dm(&user(other)?).await?)
     }
 
-    /// The channel of a name, an id, or `@user`: to read.
+    /// The channel of a name, an id, or `@user`.
     pub(crate) async fn find(&self, wanted: &str) -> Result<Channel, CliError> {
-        if wanted.starts_with('@') {
+        if let Some(other) = wanted.strip_prefix('@') {
+            user(other)?;
             for channel in self.api.channels().await? {
                 if channel.channel_type == ChannelType::Dm
                     && self.people(&channel.id).await == wanted
@@ -82,4 +77,8 @@ impl Names {
         let others = others.filter(|user| Some(*user) != self.user.as_ref());
         others.map(|user| format!("@{user}")).collect::<Vec<_>>().join(",")
     }
+}
+
+fn user(name: &str) -> Result<UserId, CliError> {
+    UserId::parse(name).or(Err(CliError::BadUser(name.to_owned())))
 }

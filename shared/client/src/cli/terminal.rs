@@ -1,23 +1,38 @@
 //! Writing to a terminal what strangers wrote.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use model::Message;
+use serde_json::Value;
 
-/// Standard output.
+/// Standard output. Colours are left out where nobody sees them, or wants them (`NO_COLOR`).
 #[derive(Debug)]
 pub(crate) struct Terminal {
-    colours: bool,
+    json: bool,
 }
 
 impl Terminal {
-    pub(crate) fn new() -> Self {
-        Self { colours: io::stdout().is_terminal() }
+    pub(crate) const fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Writes an object as a line of JSON where JSON is wanted, and otherwise what `else_` writes.
+    pub(crate) fn record(
+        &mut self,
+        json: &Value,
+        else_: impl FnOnce(&mut Self) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if self.json { self.line(&json.to_string()) } else { else_(self) }
+    }
+
+    /// Whether JSON is wanted.
+    pub(crate) const fn is_json(&self) -> bool {
+        self.json
     }
 
     /// Writes a line; a reader that has gone (`| head`) ends the program without a complaint.
     pub(crate) fn line(&mut self, line: &str) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+        let mut out = anstream::stdout().lock();
         match writeln!(out, "{line}").and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
             other => other,
@@ -26,16 +41,21 @@ impl Terminal {
 
     /// Writes a remark of this program's own, dimmed.
     pub(crate) fn note(&mut self, note: &str) -> io::Result<()> {
-        if self.colours { self.line(&format!("\x1b[2m{note}\x1b[0m")) } else { self.line(note) }
+        self.line(&format!("{DIM}{note}{RESET}"))
     }
 
     pub(crate) fn message(&mut self, label: Option<&str>, message: &Message) -> io::Result<()> {
-        let created_at = message.id.time().rfc3339();
-        let time = created_at.get(11..19).unwrap_or_default();
-        let label = label.map(|label| format!("{} ", escape(label))).unwrap_or_default();
-        let text = escape(message.text.as_str());
-        self.line(&format!("{time} {label}{}: {text}", message.sender_id))
+        self.line(&line_of(label, message))
     }
+}
+
+/// A message with its day and time, its channel and its sender.
+fn line_of(label: Option<&str>, message: &Message) -> String {
+    let created_at = message.id.time().rfc3339();
+    let time = created_at.get(..19).unwrap_or_default().replace('T', " ");
+    let label = label.map(|label| format!("{CYAN}{}{RESET} ", escape(label))).unwrap_or_default();
+    let (sender, text) = (&message.sender_id, escape(message.text.as_str()));
+    format!("{DIM}{time}{RESET} {label}{BOLD}{sender}{RESET}: {text}")
 }
 
 /// Makes a text harmless: control characters could move the cursor or ask the terminal to type,
@@ -64,8 +84,15 @@ const fn is_invisible_order(char: char) -> bool {
     )
 }
 
+const DIM: &str = "\x1b[2m";
+const BOLD: &str = "\x1b[1m";
+const CYAN: &str = "\x1b[36m";
+const RESET: &str = "\x1b[0m";
+
 #[cfg(test)]
 mod tests {
+    use model::{MessageId, MessageText, Timestamp};
+
     use super::*;
 
     #[test]
@@ -82,5 +109,19 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(escape(text), expected);
         }
+    }
+
+    #[test]
+    fn a_line_has_its_day_and_no_escape_of_a_text_or_a_name() {
+        let message = Message::new(
+            MessageId::mint(Timestamp::from_unix_ms(1_767_225_599_007), 1),
+            "C01K0G4ZFXS0000000000000000".parse().unwrap(),
+            "bob".parse().unwrap(),
+            MessageText::from_stored("\x1b[2Jgone \u{202e}sdrawkcab".to_owned()),
+        );
+        let line = line_of(Some("#\x1b[31mred"), &message);
+        let plain = anstream::adapter::strip_str(&line).to_string();
+        let expected = "2025-12-31 23:59:59 #\\u{1b}[31mred bob: \\u{1b}[2Jgone \\u{202e}sdrawkcab";
+        assert_eq!(plain, expected);
     }
 }

@@ -377,3 +377,46 @@ async fn a_client_without_handles_stops() {
     event(&mut events, |event| matches!(event, Event::Stopped { .. })).await;
     assert!(events.recv().await.is_none());
 }
+
+#[tokio::test]
+async fn what_was_stored_before_the_start_is_never_fresh_and_what_is_stored_later_always_is() {
+    let stored = Arc::new(Mutex::new(vec![message(2), message(3), message(4)]));
+    let history = Arc::clone(&stored);
+    let mut fake = Fake::start(move |call| {
+        let history = lock(&history);
+        let older = call.line.contains("direction=older");
+        let offset = call.line.split("offset=").nth(1).map(|offset| offset.parse().unwrap());
+        let is_beyond =
+            |id: MessageId| offset.is_none_or(|at| if older { id < at } else { id > at });
+        let mut found: Vec<_> = history.iter().filter(|one| is_beyond(one.id)).cloned().collect();
+        if older {
+            found.reverse();
+        }
+        // One a page: what is there at the start may take many.
+        let has_more = found.len() > 1;
+        found.truncate(1);
+        let next = found.last().filter(|_| has_more).map(|one| one.id);
+        call.line.starts_with("GET /scroll").then(|| page(&found, next))
+    })
+    .await;
+    let start = Config::from_now(fake.api()).await.unwrap();
+    let (client, mut events) = Client::start(Config { backoff: fake.config().backoff, ..start });
+    // Stored before the socket is up, with an id from before the start.
+    lock(&stored).insert(0, message(1));
+    let mut peer = fake.accept_ready("c1", false).await;
+    assert_eq!(until_caught_up(&mut events).await, [message(1).id]);
+    peer.push("c2", &message(5)).await;
+    event(&mut events, is_message).await;
+    lock(&stored).extend([message(5), message(6)]);
+    drop(peer);
+    let _peer = fake.accept_ready("c3", false).await;
+    assert_eq!(until_caught_up(&mut events).await, [message(6).id]);
+    assert_eq!(client.timeline(&general()).len(), 6);
+}
+
+#[tokio::test]
+async fn an_environment_that_is_away_is_told_before_the_start() {
+    let fake = Fake::start(|_| Some(problem(503, "unavailable"))).await;
+    let error = Config::from_now(fake.api()).await.unwrap_err();
+    assert_eq!(error.status(), Some(503));
+}

@@ -1,0 +1,84 @@
+//! Whom a token belongs to, by what it says of itself.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::{UserId, WorkspaceId};
+use serde::Deserialize;
+
+use super::error::CliError;
+
+/// What a token claims. Only the server verifies it: this is to find a mix-up before it is sent.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// Its user.
+    pub(crate) user: Option<UserId>,
+    workspace: Option<WorkspaceId>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    sub: Option<String>,
+    workspace_id: Option<String>,
+}
+
+impl Owner {
+    /// Reads a JWT's claims. What cannot be read claims nothing; the server will refuse it.
+    pub(crate) fn of(token: &str) -> Self {
+        let payload = token.split('.').nth(1).unwrap_or_default();
+        let payload = URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();
+        let Ok(claims) = serde_json::from_slice::<Claims>(&payload) else { return Self::default() };
+        Self {
+            user: claims.sub.and_then(|user| user.parse().ok()),
+            workspace: claims.workspace_id.and_then(|workspace| workspace.parse().ok()),
+        }
+    }
+
+    /// Compares it with what the arguments say.
+    ///
+    /// # Errors
+    /// [`CliError::OtherOwner`] if they name somebody else.
+    pub(crate) fn must_be(
+        &self,
+        user: Option<&UserId>,
+        workspace: Option<&WorkspaceId>,
+    ) -> Result<(), CliError> {
+        let differs = |flag, said: Option<&str>, of: Option<&str>| match (said, of) {
+            (Some(said), Some(of)) if said != of => {
+                Err(CliError::OtherOwner { flag, said: said.to_owned(), of: of.to_owned() })
+            }
+            (Some(_) | None, Some(_) | None) => Ok(()),
+        };
+        differs("--as", user.map(UserId::as_str), self.user.as_ref().map(UserId::as_str))?;
+        let of = self.workspace.as_ref().map(WorkspaceId::as_str);
+        differs("--workspace", workspace.map(WorkspaceId::as_str), of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(claims: &str) -> String {
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    #[test]
+    fn a_token_of_somebody_else_is_refused() {
+        let bobs = Owner::of(&token(r#"{"sub":"bob","workspace_id":"demo","exp":1}"#));
+        let (alice, bob) = ("alice".parse().unwrap(), "bob".parse().unwrap());
+        let (demo, other) = ("demo".parse().unwrap(), "other".parse().unwrap());
+        let wrong = bobs.must_be(Some(&alice), None).unwrap_err().to_string();
+        assert_eq!(wrong, "--as is alice, but the token is bob's: leave one of them out");
+        let wrong = bobs.must_be(Some(&bob), Some(&other)).unwrap_err().to_string();
+        assert_eq!(wrong, "--workspace is other, but the token is demo's: leave one of them out");
+        bobs.must_be(Some(&bob), Some(&demo)).unwrap();
+        bobs.must_be(None, None).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_a_jwt_claims_nothing() {
+        for text in ["", "t", "a.b.c", "a.%.c", &token("[]"), &token(r#"{"sub":"no spaces"}"#)] {
+            assert_eq!(Owner::of(text), Owner::default(), "{text}");
+        }
+    }
+}

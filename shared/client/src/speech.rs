@@ -1,0 +1,64 @@
+//! What a port speaks: looked at once a call has failed, to say why.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
+
+use crate::raw::exchange_for;
+use crate::trust::Trust;
+
+/// What a port answers in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speech {
+    /// HTTP without TLS.
+    Plain,
+    /// TLS.
+    Tls,
+}
+
+impl Speech {
+    /// Whether a URL such as `https://host` asks for this.
+    #[must_use]
+    pub fn is_of(self, url: &str) -> bool {
+        url.starts_with("https://") == (self == Self::Tls)
+    }
+
+    /// What to do about a URL that asks for the other: `that port speaks TLS: use https://host`.
+    #[must_use]
+    pub fn instead(self, url: &str) -> String {
+        let host = url.split_once("://").map_or(url, |(_, host)| host);
+        match self {
+            Self::Plain => format!("that port speaks plain HTTP: use http://{host}"),
+            Self::Tls => format!("that port speaks TLS: use https://{host}"),
+        }
+    }
+}
+
+/// What the port of an `http://` or `https://` URL speaks; `None` if neither. Takes 4 s at most.
+pub async fn speech(url: &str) -> Option<Speech> {
+    // TLS first: its ports often answer plain HTTP with a refusal in plain HTTP.
+    let answer = exchange_for(url, &client_hello()?, PROBE_TIME).await.ok()?;
+    if matches!(answer.as_slice(), [ALERT | HANDSHAKE, 3, ..]) {
+        return Some(Speech::Tls);
+    }
+    let request = b"GET /healthz HTTP/1.1\r\nHost: inkwire\r\nConnection: close\r\n\r\n";
+    let answer = exchange_for(url, request, PROBE_TIME).await.ok()?;
+    answer.starts_with(b"HTTP/").then_some(Speech::Plain)
+}
+
+/// The first bytes of any TLS client. The name does not matter: any answer in TLS will do.
+fn client_hello() -> Option<Vec<u8>> {
+    let name = ServerName::try_from("localhost").ok()?;
+    let config = Arc::new(Trust::public().config());
+    let mut hello = Vec::new();
+    ClientConnection::new(config, name).ok()?.write_tls(&mut hello).ok()?;
+    Some(hello)
+}
+
+/// TLS record types (RFC 8446, 5.1).
+const ALERT: u8 = 21;
+const HANDSHAKE: u8 = 22;
+/// For a port that is silent, as most are to the other protocol.
+const PROBE_TIME: Duration = Duration::from_secs(2);
