@@ -12,6 +12,9 @@ FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 # What is copied decides what is built again; infra/node.Dockerfile.dockerignore leaves the rest out.
 COPY . .
+# What `--version` and `inkwire_build_info` say beside the version.
+ARG INKWIRE_REVISION=
+ENV INKWIRE_REVISION=$INKWIRE_REVISION
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --locked --release -p node --bin inkwire-node \

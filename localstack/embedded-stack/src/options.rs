@@ -11,29 +11,29 @@ use crate::stack::{Bus, Data, StackOptions};
 
 /// Inkwire in one process: gateway, functions, store, bus and nodes, with a demo workspace.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "embedded-stack", bin_name = "cargo run --", version)]
+#[command(name = "embedded-stack", bin_name = "cargo run --", version = model::version())]
 pub struct Options {
-    /// Port of the gateway on 127.0.0.1; 0 picks a free one.
+    /// Port of the gateway on 127.0.0.1; 0 picks a free port.
     #[arg(long, value_name = "PORT", default_value_t = PORT_DEFAULT)]
     pub port: u16,
 
-    /// Nodes to start, each on a port of its own; 0 starts the gateway only.
+    /// Number of nodes, each on its own port; 0 starts the gateway only.
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=64))]
     pub nodes: u16,
 
-    /// Where tables and secrets are kept; made if need be.
+    /// Directory of the tables and secrets; created if it is missing.
     #[arg(long, value_name = "DIRECTORY", default_value = ".data")]
     pub data_dir: PathBuf,
 
-    /// A real Redis or Valkey for bus and leases, instead of the one in process.
+    /// A Redis or Valkey server to use instead of the bus inside this process.
     #[arg(long, value_name = "URL", value_parser = given_url)]
     pub redis_url: Option<GivenUrl>,
 
-    /// A DynamoDB-compatible endpoint instead of the embedded engine; tables are made there.
+    /// A DynamoDB-compatible endpoint to use instead of the embedded engine. Creates tables there.
     #[arg(long, value_name = "URL", value_parser = endpoint)]
     pub dynamodb_endpoint: Option<String>,
 
-    /// How log lines on stderr look. INKWIRE_LOG chooses which there are: warn, info, node=debug.
+    /// Format of the log on stderr. INKWIRE_LOG sets its levels: `info,node=debug`.
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     pub log_format: Format,
 }
@@ -86,7 +86,7 @@ impl Options {
         let (token_secrets, ticket_secrets) = (secrets(TOKEN_SECRET), secrets(TICKET_SECRET));
         let filter = env.value(LOG).filter(|value| !value.is_empty());
         if filter.is_some_and(|filter| !filter.to_str().is_some_and(is_filter)) {
-            problems.push(format!("{LOG} is no log filter"));
+            problems.push(format!("{LOG} is not a log filter"));
         }
         let mut bus = Bus::InProcess;
         match self.redis_url.as_ref().map(|given| &given.0) {
@@ -123,7 +123,7 @@ fn given_url(text: &str) -> Result<GivenUrl, String> {
 
 fn endpoint(text: &str) -> Result<String, String> {
     let is_http = text.starts_with("http://") || text.starts_with("https://");
-    if is_http { Ok(text.to_owned()) } else { Err("it is no http:// or https:// URL".to_owned()) }
+    if is_http { Ok(text.to_owned()) } else { Err("not an http:// or https:// URL".to_owned()) }
 }
 
 /// Where the client looks if it is not told.

@@ -27,6 +27,7 @@ use crate::config::{FunctionConfig, ProcessEnv, RelayConfig, refuse};
 use crate::http::{Call, RequestId, attend};
 use crate::metrics::{Metric, document};
 use crate::telemetry::{self, LogFormat};
+use crate::version::asked_for_version;
 
 /// Runs a function's handler for as long as Lambda keeps the environment.
 ///
@@ -36,6 +37,9 @@ where
     H: Fn(App, Request<Bytes>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Bytes>> + Send + 'static,
 {
+    if let Some(said) = asked_for_version(name) {
+        return said;
+    }
     let config = match FunctionConfig::try_from(&ProcessEnv, function) {
         Ok(config) => config,
         Err(refused) => return refuse(name, &refused.problems),
@@ -69,6 +73,9 @@ where
     R: Serialize + Send + 'static,
     E: std::error::Error + Send + Sync + 'static,
 {
+    if let Some(said) = asked_for_version(name) {
+        return said;
+    }
     let config = match RelayConfig::try_from(&ProcessEnv) {
         Ok(config) => config,
         Err(refused) => return refuse(name, &refused.problems),
@@ -170,7 +177,7 @@ fn ended(name: &str, end: Result<(), lambda_runtime::Error>) -> ExitCode {
     match end {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(function = name, cause = %error, "the runtime ended");
+            tracing::error!(function = name, cause = %error, "the Lambda runtime ended");
             ExitCode::FAILURE
         }
     }

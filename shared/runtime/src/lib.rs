@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod telemetry;
 pub mod tickets;
 pub mod tokens;
+pub mod version;
 
 mod jws;
 mod public_keys;

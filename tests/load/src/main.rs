@@ -43,6 +43,7 @@ pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// Measures Inkwire against floors in the same run.
 #[derive(Debug, Parser)]
+#[command(version = model::version())]
 struct Arguments {
     /// Where measurements are appended, a JSON object a line.
     #[arg(long, global = true, default_value = "target/load.jsonl")]

@@ -15,6 +15,7 @@ use simulation::{Plan, Planted, Tally, run, scenario, sweep};
 
 /// Runs the whole system in one thread under a seed, with faults, and judges what happened.
 #[derive(Debug, Parser)]
+#[command(name = "simulate", version = model::version())]
 struct Arguments {
     /// Replays one seed and prints everything that happened in it.
     #[arg(long)]

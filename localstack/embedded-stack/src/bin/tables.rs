@@ -13,19 +13,19 @@ use model::chain;
 use runtime::telemetry::{self, LogConfig, LogFormat};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Makes the tables at an endpoint and ends; or serves them until it is stopped.
+/// Creates the tables at an endpoint, or serves them itself until it is stopped.
 #[derive(Debug, Parser)]
-#[command(name = "tables", bin_name = "cargo run --bin tables --")]
+#[command(name = "tables", bin_name = "cargo run --bin tables --", version = model::version())]
 struct Options {
-    /// The DynamoDB-compatible endpoint to make them at, instead of serving them.
+    /// The DynamoDB-compatible endpoint to create the tables at, instead of serving them.
     #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
     at: Option<String>,
 
-    /// Where served tables are kept; in memory if nowhere.
+    /// Directory of the served tables; without it they are in memory.
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
 
-    /// The region to sign for: some endpoints keep each region's tables apart.
+    /// The region to sign requests for: some endpoints keep the tables of each region apart.
     #[arg(long, value_name = "REGION", default_value = "us-east-1")]
     region: String,
 }
