@@ -13,10 +13,11 @@ use dynamo::{Capacity, ClientConfig, CredentialSource, TableNames};
 use memory::{MemoryBus, MemoryDirectory};
 use messaging::App;
 use messaging::Ports;
-use messaging::ports::{Cause, Principal};
+use messaging::ports::{Cause, Depth, Principal};
 use messaging::relay::Relay;
 use model::{NodeId, limits};
-use runtime::config::{StoreConfig, TokenConfig};
+use runtime::compose::redis_checkup;
+use runtime::config::{RedisUrl, StoreConfig, TokenConfig};
 use runtime::tickets::SignedTickets;
 use runtime::tokens::{JwtTokens, TokenSigner};
 use runtime::{Secret, Secrets};
@@ -66,8 +67,7 @@ impl Stack {
         let capacity = Capacity::default();
         let ports = wiring.ports(capacity.clone()).await?;
         if let BusWiring::Redis(url) = &wiring.bus {
-            let silent = |source| StackError::Redis { address: url.to_string(), source };
-            ports.nodes.fleet().await.map_err(silent)?;
+            check_redis(url).await?;
         }
         let app = App::new(ports.clone());
         let mut feed = open_feed(engine.as_deref(), &options.data)?;
@@ -221,7 +221,7 @@ impl Stack {
         let engine = self.engine.take();
         // It waits for its thread, which this one must not do.
         if tokio::task::spawn_blocking(move || drop(engine)).await.is_err() {
-            tracing::error!("the engine did not stop in order");
+            tracing::error!("the engine did not shut down cleanly");
         }
     }
 }
@@ -257,11 +257,21 @@ fn start_engine(
     Ok((Some(Arc::new(engine)), endpoint))
 }
 
+/// Connects to Redis and writes to it, as functions and nodes will.
+async fn check_redis(url: &RedisUrl) -> Result<(), StackError> {
+    let found = redis_checkup(url)?.look(Depth::Running).await;
+    let wrong = found.into_iter().find_map(|one| Some((one.trouble?, one.line)));
+    let Some((trouble, line)) = wrong else { return Ok(()) };
+    // The cure in the line names the variables of nodes and functions; here there are flags.
+    let problem = line.split_once("; cure: ").map_or(&*line, |(problem, _)| problem).to_owned();
+    Err(StackError::Redis { problem, trouble })
+}
+
 /// The stream that the relay reads, if the store is the engine. A few queries that block a little:
 /// nothing else runs yet.
 fn open_feed(engine: Option<&Engine>, data: &Data) -> Result<Option<Feed>, StackError> {
     let Some(engine) = engine else {
-        tracing::info!("no relay: the stream of a store that is not the engine is not read here");
+        tracing::info!("no relay: only the embedded engine's stream can be read here");
         return Ok(None);
     };
     let checkpoint = match data {
@@ -290,7 +300,7 @@ async fn await_leases(ports: &Ports, fleet: &Fleet) {
         }
     };
     if tokio::time::timeout(LEASE_WAIT_MAX, registered).await.is_err() {
-        tracing::warn!("not every node has registered yet");
+        tracing::warn!("some nodes have not registered yet");
     }
 }
 

@@ -3,8 +3,7 @@
 use std::io;
 
 use dynamo::SchemaError;
-use messaging::ports::{Cause, DirectoryError};
-use model::chain;
+use messaging::ports::{Cause, Trouble};
 use runtime::SecretError;
 use runtime::compose::EndpointError;
 
@@ -36,7 +35,7 @@ pub enum StackError {
     #[error(transparent)]
     Secrets(#[from] SecretsError),
     /// The system gave no secret.
-    #[error("the system gave no secret")]
+    #[error("the system gave no random bytes for a secret")]
     NoSecret(#[from] SecretError),
     /// The store is not there, or has other tables.
     #[error("the store at {endpoint} cannot be used")]
@@ -50,17 +49,16 @@ pub enum StackError {
     /// The address of Redis cannot be used.
     #[error("the address of Redis cannot be used")]
     RedisAddress(#[from] EndpointError),
-    /// Redis does not answer.
-    #[error("Redis at {address} does not answer")]
+    /// Redis is not there, or does not do what it must.
+    #[error("cannot use Redis: {problem}")]
     Redis {
-        /// Where it was looked for, without a password.
-        address: String,
-        /// What it says.
-        #[source]
-        source: DirectoryError,
+        /// What is wrong, and where, without a password.
+        problem: String,
+        /// The kind of it.
+        trouble: Trouble,
     },
     /// The engine does not give its stream of messages.
-    #[error("the relay has nothing to read from")]
+    #[error("the relay cannot read the engine's stream")]
     Feed(#[source] Cause),
     /// The demo workspace could not be written.
     #[error("the demo workspace could not be written")]
@@ -80,11 +78,7 @@ impl StackError {
             Self::Engine(_) | Self::Secrets(_) => "choose another directory with --data-dir",
             Self::Store { .. } => "start it, or correct --dynamodb-endpoint",
             Self::RedisAddress(_) => "correct --redis-url",
-            // What Redis answered has its own cure in its text.
-            Self::Redis { source, .. } if chain(source).contains("cure: ") => {
-                "correct --redis-url, or the server's settings"
-            }
-            Self::Redis { .. } => "start it, or correct --redis-url",
+            Self::Redis { trouble, .. } => redis_cure(*trouble),
             Self::Feed(_) | Self::Seed(_) => {
                 "the data may be damaged: try another directory with --data-dir"
             }
@@ -105,5 +99,27 @@ impl StackError {
             Self::RedisAddress(_) => 64,
             Self::Feed(_) | Self::Seed(_) | Self::Node(_) | Self::NoSecret(_) => 70,
         }
+    }
+}
+
+fn redis_cure(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::RedisAuth => "correct the password in --redis-url",
+        Trouble::RedisTls => {
+            "write rediss:// in --redis-url if the server speaks TLS, redis:// if it does not"
+        }
+        Trouble::RedisReadOnly => "give the primary in --redis-url",
+        Trouble::RedisSilent | Trouble::RedisReset => {
+            "check whether the server is paused, overloaded or restarting"
+        }
+        Trouble::RedisRefuses => "correct the server's settings",
+        Trouble::RedisUnreachable
+        | Trouble::RedisGroup
+        | Trouble::StoreUnreachable
+        | Trouble::StoreDenied
+        | Trouble::TableMissing
+        | Trouble::TableShape
+        | Trouble::TableSettings
+        | Trouble::ClockSkew => "start it, or correct --redis-url",
     }
 }
