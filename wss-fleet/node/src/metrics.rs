@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
+use protocol::close::CloseCode;
 use tokio::time::Instant;
 
 use crate::hub::Hub;
+use crate::tls::Refusal;
 use crate::watch::Counts;
 
 /// The node's counters, in a registry of its own: several nodes may share a process.
@@ -57,48 +60,42 @@ struct Shards {
 }
 
 impl Metrics {
-    /// Metrics of a node whose shards count there.
+    /// Metrics of a node whose shards count there. Every series of a closed list of labels is there
+    /// from the start, so that a rate sees its first event.
     pub(crate) fn new(counts: &Counts, has_certificate: bool) -> Self {
         let registry = Registry::new();
         let counter = |name: &str, help: &str| counter(&registry, name, help);
         let gauge = |name: &str, help: &str| gauge(&registry, name, help);
-        let closes = || {
-            let opts = Opts::new("inkwire_closes_total", "Sockets that the node closed.");
-            IntCounterVec::new(opts, &["code"]).ok()
-        };
-        let tls_refusals = || {
-            let help = "Connections that came to no TLS.";
-            IntCounterVec::new(Opts::new("inkwire_tls_refusals_total", help), &["reason"]).ok()
-        };
-        let certificate = has_certificate
-            .then(|| gauge("inkwire_certificate_seconds", "What is left of the certificate."));
         if let Some(latency) = &counts.latency {
             register(&registry, latency.clone());
         }
+        register(&registry, ProcessCollector::for_self());
+        build_info(&registry);
+        let closes = CloseCode::ALL.iter().map(|code| code.as_str());
+        let refusals = Refusal::ALL.iter().map(|refusal| refusal.label());
         Self {
-            sockets: gauge("inkwire_sockets", "Open sockets."),
+            sockets: gauge("inkwire_sockets", "Open WebSocket connections."),
             workspaces: gauge("inkwire_workspaces", "Workspaces that this node follows."),
-            held_bytes: gauge(
-                "inkwire_held_bytes",
-                "Publications that wait for the store, in bytes (G6).",
+            held_bytes: gauge("inkwire_held_bytes", HELD_BYTES),
+            handshakes: counter("inkwire_handshakes_total", "WebSocket upgrades answered 101."),
+            attaches: counter("inkwire_attaches_total", "Sockets that were sent ready."),
+            publications: counter("inkwire_publications_total", "Publications read from Redis."),
+            refreshes: counter("inkwire_view_refreshes_total", VIEW_REFRESHES),
+            back_fills: counter("inkwire_back_fills_total", BACK_FILLS),
+            heartbeats_missed: counter("inkwire_heartbeats_missed_total", HEARTBEATS_MISSED),
+            panics: counter("inkwire_panics_total", "Tasks that panicked; each is a defect."),
+            closes: labelled(&registry, ("inkwire_closes_total", CLOSES), "code", closes),
+            tls_refusals: labelled(
+                &registry,
+                ("inkwire_tls_refusals_total", TLS_REFUSALS),
+                "reason",
+                refusals,
             ),
-            handshakes: counter("inkwire_handshakes_total", "Upgrades answered with 101."),
-            attaches: counter("inkwire_attaches_total", "Sockets that got ready."),
-            publications: counter("inkwire_publications_total", "Entries taken from the bus."),
-            refreshes: counter("inkwire_view_refreshes_total", "Channels whose members were read."),
-            back_fills: counter(
-                "inkwire_back_fills_total",
-                "Channels that were read from the store where the stream had lost them (G4).",
-            ),
-            heartbeats_missed: counter("inkwire_heartbeats_missed_total", "Leases not renewed."),
-            panics: counter("inkwire_panics_total", "Tasks that panicked."),
-            closes: registered(&registry, closes),
-            tls_refusals: registered(&registry, tls_refusals),
-            shed: counter("inkwire_connections_shed_total", "Connections cut before their head."),
-            certificate,
+            shed: counter("inkwire_connections_shed_total", CONNECTIONS_SHED),
+            certificate: has_certificate.then(|| gauge("inkwire_certificate_seconds", CERTIFICATE)),
             repairs: Arc::new(Repairs::new(&registry)),
-            fills: counter("inkwire_fills_total", "Reads of the stream to repair the chain (G4)."),
-            resyncs: counter("inkwire_resyncs_total", "Sockets that were told to read again (G4)."),
+            fills: counter("inkwire_fills_total", FILLS),
+            resyncs: counter("inkwire_resyncs_total", RESYNCS),
             shards: Shards::new(&registry),
             registry,
         }
@@ -119,7 +116,7 @@ impl Metrics {
         self.shards.catch_up(hub.shards.counts());
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
-            tracing::warn!(cause = %error, "metrics could not be written");
+            tracing::warn!(cause = %error, "cannot write metrics");
         }
         String::from_utf8(text).unwrap_or_default()
     }
@@ -128,18 +125,12 @@ impl Metrics {
 impl Repairs {
     fn new(registry: &Registry) -> Self {
         let seconds = || {
-            let help = "How long the path behind a workspace was not whole (G4).";
-            let opts = HistogramOpts::new("inkwire_repair_seconds", help);
+            let opts = HistogramOpts::new("inkwire_repair_seconds", REPAIR_SECONDS);
             Histogram::with_opts(opts.buckets(REPAIR_BUCKETS.to_vec())).ok()
         };
-        let help = "Workspaces whose path is not whole now: their sockets hear fresh:false (G4).";
         Self {
-            stale: gauge(registry, "inkwire_workspaces_stale", help),
-            begun: counter(
-                registry,
-                "inkwire_repairs_total",
-                "Times that the path behind a workspace was found not to be whole (G4).",
-            ),
+            stale: gauge(registry, "inkwire_workspaces_stale", WORKSPACES_STALE),
+            begun: counter(registry, "inkwire_repairs_total", REPAIRS),
             seconds: registered(registry, seconds),
         }
     }
@@ -179,16 +170,10 @@ impl Shards {
     fn new(registry: &Registry) -> Self {
         let counter = |name: &str, help: &str| (counter(registry, name, help), AtomicU64::new(0));
         Self {
-            delivered: counter("inkwire_frames_delivered_total", "Frames that the kernel took."),
-            writes: counter("inkwire_writes_total", "Write calls."),
-            slow_consumers: counter(
-                "inkwire_slow_consumers_total",
-                "Sockets closed with 4508 (G5).",
-            ),
-            skewed: counter(
-                "inkwire_clock_skew_total",
-                "Messages that were written before their POST was received, by the clocks.",
-            ),
+            delivered: counter("inkwire_frames_delivered_total", "Frames written to sockets."),
+            writes: counter("inkwire_writes_total", "Calls that wrote to a socket."),
+            slow_consumers: counter("inkwire_slow_consumers_total", SLOW_CONSUMERS),
+            skewed: counter("inkwire_clock_skew_total", CLOCK_SKEW),
         }
     }
 
@@ -213,6 +198,29 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     registered(registry, || IntGauge::new(name, help).ok())
 }
 
+/// A counter with a label whose values are all there from the start.
+fn labelled<'a>(
+    registry: &Registry,
+    (name, help): (&str, &str),
+    label: &str,
+    values: impl Iterator<Item = &'a str>,
+) -> IntCounterVec {
+    let counters =
+        registered(registry, || IntCounterVec::new(Opts::new(name, help), &[label]).ok());
+    for value in values {
+        counters.with_label_values(&[value]).inc_by(0);
+    }
+    counters
+}
+
+/// What this is, in labels.
+fn build_info(registry: &Registry) {
+    let opts = || Opts::new("inkwire_build_info", "Which build this is, in labels; always 1.");
+    registered(registry, || IntGaugeVec::new(opts(), &["version", "revision"]).ok())
+        .with_label_values(&[model::VERSION, model::REVISION.unwrap_or_default()])
+        .set(1);
+}
+
 /// Makes and registers a collector.
 #[expect(clippy::expect_used, reason = "names are constants of this file and valid")]
 fn registered<C: Collector + Clone + 'static>(
@@ -228,10 +236,29 @@ fn registered<C: Collector + Clone + 'static>(
 /// the node.
 fn register(registry: &Registry, collector: impl Collector + 'static) {
     if let Err(error) = registry.register(Box::new(collector)) {
-        tracing::error!(cause = %error, "a metric was not registered");
+        tracing::error!(cause = %error, "cannot register a metric");
     }
 }
 
+const HELD_BYTES: &str = "Bytes of publications held back until the store says who may see them.";
+const VIEW_REFRESHES: &str = "Reads of a channel's members from the store.";
+const BACK_FILLS: &str = "Channels read from the store because Redis had lost part of the stream.";
+const HEARTBEATS_MISSED: &str =
+    "Lease renewals that failed; after three in a row the node gets no new clients.";
+const CLOSES: &str = "Sockets closed by the node, by close reason.";
+const TLS_REFUSALS: &str = "TLS handshakes that failed or were shed, by reason.";
+const CONNECTIONS_SHED: &str =
+    "Connections cut before their request was read, because too many were waiting.";
+const CERTIFICATE: &str = "Seconds until the TLS certificate expires; negative once it has.";
+const FILLS: &str = "Reads of the stream in Redis to start or repair a workspace.";
+const RESYNCS: &str = "Sockets that were told to read messages from the store again.";
+const REPAIR_SECONDS: &str =
+    "Seconds until a workspace that had lost publications was whole again.";
+const WORKSPACES_STALE: &str =
+    "Workspaces that may be missing publications now; their sockets are sent fresh:false.";
+const REPAIRS: &str = "Times a workspace lost publications or its connection to Redis.";
+const SLOW_CONSUMERS: &str = "Sockets closed with 4508 because they read too slowly.";
+const CLOCK_SKEW: &str = "Messages written before they were received, by the clocks of the hosts.";
 /// From a page of the stream to an outage of Redis.
 const REPAIR_BUCKETS: [f64; 10] = [0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0];
 
@@ -239,6 +266,7 @@ const REPAIR_BUCKETS: [f64; 10] = [0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 30
 mod tests {
     use memory::ManualClock;
     use model::Timestamp;
+    use prometheus::proto::{LabelPair, MetricFamily, MetricType};
 
     use super::*;
 
@@ -247,16 +275,78 @@ mod tests {
         Metrics::new(&Counts::new(clock), has_certificate)
     }
 
+    /// Each metric's row of docs/metrics.md, up to its stability.
+    fn rows() -> Vec<String> {
+        let families = metrics(true).registry.gather();
+        let row = |family: &MetricFamily| {
+            let (name, help) = (family.name(), family.help());
+            let metric_type = match family.get_field_type() {
+                MetricType::COUNTER => "counter",
+                MetricType::GAUGE => "gauge",
+                MetricType::HISTOGRAM => "histogram",
+                other @ (MetricType::SUMMARY | MetricType::UNTYPED) => panic!("{other:?}"),
+            };
+            let stem = name.trim_end_matches("_total");
+            let unit = ["seconds", "bytes"].into_iter().find(|unit| stem.ends_with(unit));
+            let labels = family.get_metric()[0].get_label().iter().map(LabelPair::name);
+            let labels = labels.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let unit = unit.unwrap_or("count");
+            let row = format!("| `{name}` | {metric_type} | {unit} | {labels} | {help} |");
+            row.replace("  |", " |")
+        };
+        families.iter().map(row).collect()
+    }
+
     #[test]
-    fn every_metric_is_registered_once_and_on_the_page_on_operations() {
-        let metrics = metrics(true);
-        metrics.closes.with_label_values(&["restart"]).inc();
-        metrics.tls_refusals.with_label_values(&["shed"]).inc();
-        let gathered = metrics.registry.gather();
-        assert_eq!(gathered.len(), 24);
-        let page = include_str!("../../../docs/operations.md");
-        for family in gathered {
-            assert!(page.contains(&format!("`{}", family.name())), "{}", family.name());
+    fn the_page_on_metrics_lists_exactly_what_a_node_has() {
+        let page = include_str!("../../../docs/metrics.md");
+        let is_row =
+            |line: &&str| line.starts_with("| `inkwire_") || line.starts_with("| `process_");
+        let listed: Vec<&str> = page.lines().filter(is_row).collect();
+        let rows = rows();
+        for row in &rows {
+            let is_it = |line: &&&str| {
+                let stability = line.strip_prefix(row.as_str());
+                stability.is_some_and(|rest| matches!(rest, " stable |" | " may change |"))
+            };
+            let listed = listed.iter().filter(is_it).count();
+            assert_eq!(listed, 1, "{row} is not listed; the rows are:\n{}", rows.join("\n"));
+        }
+        assert_eq!(listed.len(), rows.len(), "a row is of no metric");
+    }
+
+    #[test]
+    fn a_rate_sees_the_first_event_of_each_label() {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_unix_ms(0)));
+        let metrics = Metrics::new(&Counts::new(clock), false);
+        for family in metrics.registry.gather() {
+            assert!(!family.get_metric().is_empty(), "{}", family.name());
+        }
+        assert_eq!(metrics.closes.collect()[0].get_metric().len(), CloseCode::ALL.len());
+        assert_eq!(metrics.tls_refusals.collect()[0].get_metric().len(), Refusal::ALL.len());
+    }
+
+    #[test]
+    fn the_dashboard_and_the_alerts_name_metrics_that_there_are() {
+        let families = metrics(true).registry.gather();
+        let known: Vec<&str> = families.iter().map(MetricFamily::name).collect();
+        let (alerts, dashboard) = (
+            include_str!("../../../infra/monitoring/alerts.yml"),
+            include_str!("../../../infra/monitoring/dashboard.json"),
+        );
+        let parsed: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+        assert!(parsed["panels"].as_array().is_some_and(|panels| panels.len() > 10));
+        for text in [alerts, dashboard] {
+            let named: Vec<&str> = text
+                .split(|char: char| !char.is_ascii_lowercase() && char != '_')
+                .filter(|word| word.starts_with("inkwire_") || word.starts_with("process_"))
+                .collect();
+            assert!(named.len() > 8, "{named:?}");
+            for name in named {
+                let family =
+                    ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+                assert!(known.contains(&family.unwrap_or(name)), "there is no metric {name}");
+            }
         }
     }
 

@@ -20,9 +20,9 @@ use crate::hub::Hub;
 /// A connection inside its TLS. Boxed: it is large, and moves between tasks.
 pub(crate) type TlsSocket = Box<TlsStream<TcpStream>>;
 
-/// Why a connection came to no TLS: labels of a metric.
+/// Why a TLS handshake did not complete: labels of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
+pub(crate) enum Refusal {
     /// More than this second, or the node, has room for.
     Shed,
     /// Not done in time.
@@ -34,7 +34,10 @@ enum Refusal {
 }
 
 impl Refusal {
-    const fn label(self) -> &'static str {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Shed, Self::Slow, Self::Plain, Self::Failed];
+
+    pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Shed => "shed",
             Self::Slow => "slow",
@@ -87,7 +90,7 @@ async fn talk(
 }
 
 fn failed(error: io::Error) -> Refusal {
-    tracing::debug!(cause = %error, "no TLS");
+    tracing::debug!(cause = %error, "TLS handshake failed");
     Refusal::Failed
 }
 

@@ -31,7 +31,7 @@ impl Counts {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let latency = HistogramOpts::new(
             "inkwire_delivery_seconds",
-            "From a message's POST to the write that gave it to a shard's sockets.",
+            "Seconds from the POST of a message to its last write, per message and writing thread.",
         );
         let count = || AtomicU64::new(0);
         Self {
