@@ -80,10 +80,10 @@ pub(crate) async fn run(mut door: Door, hub: Arc<Hub>) {
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended && error.is_panic() {
                     hub.metrics.panics.inc();
-                    tracing::error!("a connection's task panicked; its socket is closed");
+                    tracing::error!("a connection's task panicked: its socket is closed");
                 }
             }
-            accepted = accept(&mut door) => {
+            accepted = accept(&mut door, &hub) => {
                 let hub = Arc::clone(&hub);
                 match accepted {
                     Accepted::Tcp(stream) => connections.spawn(serve(stream, hub, Counted::Not)),
@@ -103,7 +103,7 @@ enum Accepted {
     Handed(Box<dyn Stream>),
 }
 
-async fn accept(door: &mut Door) -> Accepted {
+async fn accept(door: &mut Door, hub: &Hub) -> Accepted {
     let (listener, config) = match door {
         Door::Tcp(listener, config) => (listener, config),
         Door::Handed(streams) => match streams.recv().await {
@@ -115,6 +115,7 @@ async fn accept(door: &mut Door) -> Accepted {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
+                hub.accepts.succeeded();
                 return match config {
                     Some(config) => Accepted::Tls(stream, Arc::clone(config)),
                     None => Accepted::Tcp(stream),
@@ -122,7 +123,7 @@ async fn accept(door: &mut Door) -> Accepted {
             }
             // Out of descriptors, or a peer that was gone at once: neither is the listener's end.
             Err(error) => {
-                tracing::warn!(cause = %error, "accept failed");
+                hub.accepts.failed(|| error.to_string());
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -217,10 +218,10 @@ fn answer(
         Err(refused) => return *refused,
     };
     if hub.is_draining() {
-        return upgrade::unavailable("this node is leaving");
+        return upgrade::unavailable("this node is shutting down");
     }
     if counted == Counted::Not && !hub.takes_handshake() {
-        return upgrade::unavailable("this node takes no more handshakes this second");
+        return upgrade::unavailable("too many handshakes this second");
     }
     match hub.open() {
         Some(socket) => {

@@ -18,6 +18,7 @@ use crate::fanout::Shards;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::name::OwnName;
+use crate::reported::Reported;
 use crate::store::Store;
 use crate::workspace;
 
@@ -82,6 +83,9 @@ pub(crate) struct Hub {
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
     pub(crate) store: Store,
+    /// Subscriptions and reads of streams, of all workspaces.
+    pub(crate) redis_reads: Reported,
+    pub(crate) accepts: Reported,
     /// What workspaces hold for the store, and how many do.
     pub(crate) held: Held,
     /// Channels that are read for back-fills.
@@ -121,6 +125,8 @@ impl Hub {
             metrics,
             health,
             store: Store::new(),
+            redis_reads: Reported::new("reads of Redis fail", "Redis answers again"),
+            accepts: Reported::new("cannot accept connections", "connections are accepted again"),
             held: Held::default(),
             back_fills: Semaphore::new(limits::BACK_FILLS_MAX),
             tls_handshakes: Semaphore::new(limits::TLS_HANDSHAKES_MAX),

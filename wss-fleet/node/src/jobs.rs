@@ -266,7 +266,7 @@ pub(crate) async fn audit(hub: Arc<Hub>, workspace: WorkspaceId, tail: Position)
     let found = match read {
         Ok(entries) => entries.iter().map(|entry| entry.position).collect(),
         Err(error) => {
-            tracing::warn!(cause = %chain(&error), "an audit failed");
+            hub.redis_reads.failed(|| format!("audit: {}", chain(&error)));
             vec![tail]
         }
     };
@@ -281,13 +281,13 @@ pub(crate) async fn fill(
     id: RepairId,
     from: Option<EntryId>,
 ) -> Input {
-    let entries = until_done(&hub, "a fill", || read_stream(&hub, &workspace, from)).await;
+    let entries = until_done(&hub, "fill", || read_stream(&hub, &workspace, from)).await;
     Input::Filled { id, entries }
 }
 
 /// Subscribes, however long it takes: sockets that wait have a deadline of their own.
 pub(crate) async fn subscribe(hub: Arc<Hub>, workspace: WorkspaceId) -> Subscription {
-    until_done(&hub, "subscribing", || hub.ports.bus.subscribe(&workspace)).await
+    until_done(&hub, "subscription", || hub.ports.bus.subscribe(&workspace)).await
 }
 
 /// Asks the bus again and again, less and less often, until it answers.
@@ -298,10 +298,13 @@ where
     let (mut wait, longest) = limits::BUS_RETRY;
     loop {
         match caught(hub, attempt()).await {
-            Some(Ok(done)) => return done,
+            Some(Ok(done)) => {
+                hub.redis_reads.succeeded();
+                return done;
+            }
             Some(Err(error)) => {
                 hub.health.doubt();
-                tracing::warn!(cause = %chain(&error), "{what} failed");
+                hub.redis_reads.failed(|| format!("{what}: {}", chain(&error)));
             }
             None => {}
         }

@@ -31,6 +31,7 @@ mod metrics;
 mod name;
 mod pace;
 mod reads;
+mod reported;
 mod shard;
 mod store;
 mod tls;

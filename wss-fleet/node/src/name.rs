@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use messaging::outage::Outage;
 use model::limits;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -12,11 +13,12 @@ use tokio::time::{Instant, sleep, timeout};
 pub(crate) struct OwnName {
     host: String,
     is_found: AtomicBool,
+    misses: Outage,
 }
 
 impl OwnName {
-    pub(crate) const fn new(host: String) -> Self {
-        Self { host, is_found: AtomicBool::new(false) }
+    pub(crate) fn new(host: String) -> Self {
+        Self { host, is_found: AtomicBool::new(false), misses: Outage::default() }
     }
 
     pub(crate) fn is_found(&self) -> bool {
@@ -35,7 +37,7 @@ impl OwnName {
             match asked.map(|answer| answer.map(|mut addresses| addresses.next())) {
                 Ok(Ok(Some(_))) => {
                     self.is_found.store(true, Ordering::Relaxed);
-                    tracing::info!(host = self.host, "the node's own name resolves");
+                    tracing::info!(host = self.host, "own host name resolves");
                     return true;
                 }
                 Ok(Ok(None)) => self.note(&"no address"),
@@ -45,13 +47,16 @@ impl OwnName {
         }
         tracing::error!(
             host = self.host,
-            "the node's own name never came: no clients are sent here"
+            "own host name still does not resolve: the node gets no clients"
         );
         false
     }
 
     fn note(&self, cause: &dyn fmt::Display) {
-        tracing::info!(host = self.host, %cause, "the node's own name does not resolve yet");
+        // Normal for a minute or two: not each question is worth a line.
+        if self.misses.failed(Instant::now()).is_some() {
+            tracing::info!(host = self.host, %cause, "own host name does not resolve yet");
+        }
     }
 }
 

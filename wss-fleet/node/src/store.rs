@@ -4,12 +4,12 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use messaging::outage::Outage;
 use model::limits;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::hub::lock;
+use crate::reported::Reported;
 
 /// Bounds the calls of all workspaces together. The semaphore is fair, and each workspace has a bound
 /// of its own (`pace`), so that one whose calls hang leaves room for the others.
@@ -19,7 +19,7 @@ pub(crate) struct Store {
     state: Mutex<State>,
     /// Wakes whoever waits for a turn when a call was answered.
     back: Notify,
-    outage: Outage,
+    outage: Reported,
 }
 
 #[derive(Debug, Default)]
@@ -34,7 +34,8 @@ impl Store {
     pub(crate) fn new() -> Self {
         let state = Mutex::default();
         let calls = Semaphore::new(limits::STORE_READS_MAX);
-        Self { calls, state, back: Notify::new(), outage: Outage::default() }
+        let outage = Reported::new("reads of the store fail", "the store answers again");
+        Self { calls, state, back: Notify::new(), outage }
     }
 
     /// Waits for room for one call. While the store answers nobody, calls begin one after the other:
@@ -69,11 +70,8 @@ impl Store {
         if failures >= limits::STORE_FAILURES_MAX {
             self.back.notify_waiters();
         }
-        if failures > 0
-            && let Some(over) = self.outage.succeeded(Instant::now())
-        {
-            let (failures, lasted_ms) = (over.failures, over.lasted_ms());
-            tracing::info!(failures, lasted_ms, "the store answers again");
+        if failures > 0 {
+            self.outage.succeeded();
         }
     }
 
@@ -82,10 +80,7 @@ impl Store {
         let mut state = lock(&self.state);
         state.failures = state.failures.saturating_add(1);
         drop(state);
-        if let Some(failing) = self.outage.failed(Instant::now()) {
-            let (failures, lasting_ms) = (failing.failures, failing.lasting_ms());
-            tracing::warn!(failures, lasting_ms, cause = cause(), "reads of the store fail");
-        }
+        self.outage.failed(cause);
     }
 }
 
