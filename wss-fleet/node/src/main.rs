@@ -1,5 +1,8 @@
 //! The node's program: configuration, ports, node, signals. With `--health` it asks the node of the
-//! same environment how it is: what a container without a shell is checked with.
+//! same environment how it is: what a container without a shell is checked with. `--check` and
+//! `--fleet` are for operators.
+
+mod fleet_table;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -13,27 +16,22 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if let Some(said) = runtime::version::asked_for_version(PROGRAM) {
+        return said;
+    }
     let mut arguments = std::env::args_os().skip(1);
     match (arguments.next(), arguments.next()) {
         (None, _) => serve().await,
         (Some(only), None) if only == "--check" => check().await,
         (Some(only), None) if only == "--health" => health().await,
-        (Some(only), None) if only == "--version" || only == "-V" => version(),
+        (Some(only), None) if only == "--fleet" => fleet().await,
         (Some(_), _) => {
             eprintln!(
-                "{PROGRAM} takes --check, --health, --version or nothing; it is configured by its \
-                 environment: {NAMES}"
+                "{PROGRAM} takes --check, --fleet, --health, --version or nothing; its \
+                 configuration is in the environment: {NAMES}"
             );
             ExitCode::from(EXIT_CONFIG)
         }
-    }
-}
-
-fn version() -> ExitCode {
-    let line = concat!("inkwire-node ", env!("CARGO_PKG_VERSION"), "\n");
-    match std::io::stdout().write_all(line.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(EXIT_UNAVAILABLE),
     }
 }
 
@@ -47,7 +45,7 @@ async fn serve() -> ExitCode {
         Ok(url) => url,
         Err(error) => {
             let error = model::chain(&error);
-            eprintln!("{PROGRAM}: the task's metadata do not say who this is: {error}");
+            eprintln!("{PROGRAM}: cannot read the task's id from its ECS metadata: {error}");
             return ExitCode::from(EXIT_UNAVAILABLE);
         }
     };
@@ -95,6 +93,24 @@ async fn check() -> ExitCode {
         }
     }
     if is_good { ExitCode::SUCCESS } else { ExitCode::from(EXIT_UNAVAILABLE) }
+}
+
+/// Prints what the directory knows of each node.
+async fn fleet() -> ExitCode {
+    let (_, parts) = match configured().await {
+        Ok(configured) => configured,
+        Err(code) => return code,
+    };
+    let fleet = match parts.nodes.fleet().await {
+        Ok(fleet) => fleet,
+        Err(error) => return fail(&error, EXIT_UNAVAILABLE),
+    };
+    let ticket_key = parts.tickets.key_ids().first().map(String::as_str);
+    let table = fleet_table::table(&fleet, ticket_key);
+    match std::io::stdout().write_all(table.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(EXIT_UNAVAILABLE),
+    }
 }
 
 /// The URL with the task's id in it, if it has a place for that.
