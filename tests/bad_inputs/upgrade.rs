@@ -309,7 +309,7 @@ async fn a_node_that_is_full_or_leaves_says_when_to_come_back() {
     assert_eq!(stays.close(ANSWER_MAX).await, Some(1012));
     let answer = Answer::parse(&exchange(&url, &bytes, ANSWER_MAX).await.unwrap()).unwrap();
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
-    assert_eq!(answer.body, b"this node is leaving");
+    assert_eq!(answer.body, b"this node is shutting down");
     stopping.await.unwrap();
 }
 

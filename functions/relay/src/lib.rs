@@ -18,10 +18,10 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     /// It has no list of records.
-    #[error("the event is none of a table's stream")]
+    #[error("this is not an event of a table's stream")]
     NoRecords,
     /// The record to begin with again has no sequence number.
-    #[error("a record that must come again has no sequence number")]
+    #[error("a record to retry has no sequence number")]
     NoSequenceNumber,
 }
 

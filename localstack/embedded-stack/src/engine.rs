@@ -151,7 +151,7 @@ fn open(data: EngineData) -> Result<(Database, Option<File>), EngineError> {
             let opened = Database::new(&text);
             let database = opened.map_err(|source| EngineError::Tables { path, source })?;
             if let Err(error) = index_stream(&text) {
-                warn!(%error, "writes will get slower with what is stored");
+                warn!(%error, "cannot index the stream: writes get slower as it grows");
             }
             Ok((database, Some(lock)))
         }
@@ -222,8 +222,8 @@ async fn sweep_expired(database: Database) {
         let database = database.clone();
         match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
             Ok(Ok(_)) => {}
-            Ok(Err(err)) => warn!(%err, "expired rows were not swept"),
-            Err(err) => warn!(%err, "the sweep of expired rows ended early"),
+            Ok(Err(err)) => warn!(%err, "cannot delete expired rows"),
+            Err(err) => warn!(%err, "deleting expired rows ended early"),
         }
     }
 }

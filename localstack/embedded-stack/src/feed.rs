@@ -29,11 +29,11 @@ pub(crate) use checkpoint::Checkpoint;
 pub(crate) enum FeedError {
     #[error("the engine has no stream of {table}")]
     NoStream { table: String },
-    #[error("the engine does not give its stream")]
+    #[error("cannot read the engine's stream")]
     Engine(#[from] DynoxideError),
-    #[error("a record of the engine cannot be written down")]
+    #[error("cannot write a record of the stream as JSON")]
     Form(#[from] serde_json::Error),
-    #[error("the reading of the stream ended early")]
+    #[error("reading the stream ended early")]
     Ended(#[from] tokio::task::JoinError),
 }
 
@@ -72,7 +72,7 @@ impl Feed {
         if checkpoint.last().is_some()
             && let Err(err) = shard.read(checkpoint.last(), 1)
         {
-            warn!(cause = %chain(&err), "the checkpoint is none: the relay begins at the beginning");
+            warn!(cause = %chain(&err), "unusable checkpoint: the relay starts over");
             checkpoint.forget();
         }
         Ok(Self { shard: Arc::new(shard), checkpoint })
@@ -99,7 +99,7 @@ impl Feed {
         loop {
             let begun = Instant::now();
             let step = self.step(&relay).await.unwrap_or_else(|err| {
-                error!(cause = %chain(&err), "the relay's feed failed; it is tried again");
+                error!(cause = %chain(&err), "the relay's feed failed: trying again");
                 Step::Held
             });
             let wait = match step {
@@ -134,7 +134,7 @@ impl Feed {
         let held = match &answer {
             Ok(answer) => answer.failures.first().map(|held| held.sequence_number.as_str()),
             Err(err) => {
-                warn!(cause = %chain(err), "the relay did not take an event");
+                warn!(cause = %chain(err), "the relay refused an event");
                 numbers.first().map(String::as_str)
             }
         };

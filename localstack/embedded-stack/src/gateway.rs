@@ -65,7 +65,7 @@ impl Gateway {
         drop(listener);
         let ended = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_MAX, ended).await.is_err() {
-            tracing::warn!("connections were cut");
+            tracing::warn!("connections were still open and were cut off");
         }
         self.calls.finish(STOP_MAX).await;
     }

@@ -51,13 +51,13 @@ async fn run(options: StackOptions) -> ExitCode {
         }
     };
     if io::stdout().write_all(report(&stack, &options).as_bytes()).is_err() {
-        tracing::debug!("nobody reads the standard output");
+        tracing::debug!("standard output is closed");
     }
     tokio::select! {
         _ = interrupts.recv() => {}
         _ = terms.recv() => {}
     }
-    tracing::info!("stopping; once more stops at once");
+    tracing::info!("shutting down; press Ctrl-C again to force");
     tokio::select! {
         () = stack.stop() => ExitCode::SUCCESS,
         _ = interrupts.recv() => ExitCode::from(130),

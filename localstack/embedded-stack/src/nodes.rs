@@ -133,15 +133,15 @@ impl Fleet {
                 () = stopped.wait() => return,
                 Some(node_id) = ends.recv() => {
                     if self.take(&node_id).is_some() {
-                        tracing::error!(node = %node_id, "a node ended by itself");
+                        tracing::error!(node = %node_id, "a node stopped unexpectedly");
                     }
-                    tracing::info!(node = %node_id, "a new node takes its place soon");
+                    tracing::info!(node = %node_id, "a replacement starts soon");
                     replacements.spawn(tokio::time::sleep(REPLACE_AFTER));
                 }
                 Some(_) = replacements.join_next() => match self.start_node().await {
-                    Ok(new) => tracing::info!(node = %new.node_id, "a new node is there"),
+                    Ok(new) => tracing::info!(node = %new.node_id, "the replacement node is up"),
                     Err(error) => {
-                        tracing::error!(cause = %model::chain(&error), "no new node");
+                        tracing::error!(cause = %model::chain(&error), "no replacement node");
                         replacements.spawn(tokio::time::sleep(REPLACE_AFTER));
                     }
                 },
@@ -165,7 +165,7 @@ impl Running {
     async fn end(self, order: Order, wait: Duration) {
         // A node that is gone already needs no order.
         if self.order.send(order).is_ok() && tokio::time::timeout(wait, self.gone).await.is_err() {
-            tracing::warn!(node = %self.handle.node_id, ?order, "a node takes too long to end");
+            tracing::warn!(node = %self.handle.node_id, ?order, "a node takes too long to stop");
         }
     }
 }
@@ -207,7 +207,7 @@ impl NodeThread {
         // It waits for them: a node that is said to be gone must not accept one more socket.
         runtime.shutdown_timeout(RUNTIME_STOP_MAX);
         if !drained && ended.try_send(node_id).is_err() {
-            tracing::debug!("nobody replaces nodes any more");
+            tracing::debug!("nodes are no longer replaced");
         }
         tell(gone, ());
     }

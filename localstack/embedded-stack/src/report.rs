@@ -38,7 +38,7 @@ pub fn report(stack: &Stack, options: &StackOptions) -> String {
 
 fn data(data: &Data, stack: &Stack) -> String {
     match data {
-        Data::Memory => "in memory: gone when this ends".to_owned(),
+        Data::Memory => "in memory: lost when this stops".to_owned(),
         Data::Endpoint(_) => format!("tables at {}", stack.store_endpoint()),
         Data::Directory(path) => {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());

@@ -13,7 +13,7 @@ use runtime::{Secret, SecretError};
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
     /// It can be neither read nor made.
-    #[error("the secret {} cannot be kept", .path.display())]
+    #[error("cannot keep the secret in {}", .path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -22,7 +22,7 @@ pub enum SecretsError {
         source: io::Error,
     },
     /// The file holds none.
-    #[error("the file {} holds no secret (delete it to get a new one)", .path.display())]
+    #[error("the file {} does not contain a secret: delete it to get a new one", .path.display())]
     Malformed {
         /// The file.
         path: PathBuf,

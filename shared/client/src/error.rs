@@ -11,7 +11,7 @@ use crate::transport::CallError;
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The base URL is not `http://host[:port]` or `https://host[:port]`.
-    #[error("the base url is not of the form http://host[:port] or https://host[:port]")]
+    #[error("the URL must have the form http://host[:port] or https://host[:port]")]
     BadAddress,
     /// No answer, or half of one. A write may or may not have happened.
     #[error("cannot reach {base_url}")]
@@ -30,7 +30,7 @@ pub enum ApiError {
         problem: Box<ProblemBody>,
     },
     /// Something answered that does not speak this protocol: a proxy's error page, another program.
-    #[error("the answer (status {status}) is none of this protocol")]
+    #[error("unexpected response (HTTP {status}): not from Inkwire")]
     BadAnswer {
         /// The HTTP status.
         status: u16,

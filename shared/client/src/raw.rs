@@ -20,7 +20,7 @@ use crate::trust::Trust;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Not a `ws://` or `wss://host[:port]/path` URL, or a malformed header.
-    #[error("not a ws:// or wss:// url or not a header")]
+    #[error("not a ws:// or wss:// URL, or not a header")]
     BadRequest,
     /// No TCP connection, or no TLS on it: a certificate that is not trusted, too.
     #[error("the node cannot be reached")]

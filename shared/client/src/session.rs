@@ -71,7 +71,7 @@ pub enum StopReason {
     #[error(transparent)]
     Refused(#[from] ApiError),
     /// The node's address is none that this client can open: it speaks plain `ws://`.
-    #[error("the node's url is not a plain ws:// url")]
+    #[error("the node's URL is not a ws:// or wss:// URL")]
     BadUrl,
     /// The program asked for it.
     #[error("stopped by this program")]

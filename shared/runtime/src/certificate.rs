@@ -23,13 +23,13 @@ pub struct Certificate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
     /// The chain is none, or its first certificate cannot be read.
-    #[error("holds no PEM certificate that can be read")]
+    #[error("contains no readable PEM certificate")]
     Chain,
     /// The key is none, or of a kind that is not known.
-    #[error("holds no PEM private key that can be used")]
+    #[error("contains no usable PEM private key")]
     Key,
     /// Both can be read, and do not belong together.
-    #[error("is not the key of the certificate")]
+    #[error("does not belong to the certificate")]
     OtherKey,
 }
 

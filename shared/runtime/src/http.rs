@@ -233,8 +233,8 @@ where
     let mut response = match call.await {
         Ok(Ok(response)) => response,
         // The text of a panic may hold what a user wrote: the log gets its place, from the hook.
-        Ok(Err(_)) => unavailable("a handler panicked"),
-        Err(_) => unavailable("the call took too long and was cut"),
+        Ok(Err(_)) => unavailable("the handler panicked"),
+        Err(_) => unavailable("the call timed out"),
     };
     let call = Call::new((id, origin, method), &notes, &mut response, app.clock.now());
     (response, call)

@@ -29,19 +29,19 @@ pub enum PublicKeysError {
     #[error("is not a JWK set: {{\"keys\":[…]}}")]
     NotASet,
     /// No key in it.
-    #[error("holds no key")]
+    #[error("contains no key")]
     Empty,
     /// A private or a shared key: neither belongs into the configuration of who only verifies.
-    #[error("holds a private or a shared key")]
+    #[error("contains a private or shared key")]
     Private,
     /// Not RSA of 2,048 to 4,096 bits for RS256, P-256 for ES256, Ed25519 for `EdDSA`.
-    #[error("holds a key that is none of RS256 (2048 to 4096 bits), ES256, EdDSA (Ed25519)")]
+    #[error("contains a key that is not RS256 (2048 to 4096 bits), ES256 or EdDSA (Ed25519)")]
     Unsupported,
     /// Of a kind that is taken, and its numbers are no key: nothing would ever verify.
-    #[error("holds a key whose numbers are no key: an even RSA modulus, a point off the curve")]
+    #[error("contains an invalid key: an even RSA modulus, or a point off the curve")]
     Impossible,
     /// Several keys, and one of them has no `kid`, or two have the same.
-    #[error("holds several keys, and their kid does not tell them apart")]
+    #[error("contains several keys, and not each has a kid of its own")]
     Ambiguous,
 }
 

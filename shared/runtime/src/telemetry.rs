@@ -72,7 +72,7 @@ where
         LogFormat::Pretty => limited.with(lines.with_ansi(has_colours)).try_init(),
     };
     if started.is_err() {
-        tracing::debug!("logging was started before");
+        tracing::debug!("logging is already set up");
     }
     // The text of a panic may hold what a user wrote: only its place is logged.
     std::panic::set_hook(Box::new(|panic| {

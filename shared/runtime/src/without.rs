@@ -16,7 +16,7 @@ use protocol::publication::Publication;
 pub(crate) struct NoRedis;
 
 #[derive(Debug, thiserror::Error)]
-#[error("this program was given no Redis")]
+#[error("this program has no Redis")]
 struct NotGiven;
 
 #[async_trait]

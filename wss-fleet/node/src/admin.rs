@@ -39,7 +39,7 @@ pub(crate) async fn run(listener: TcpListener, hub: Arc<Hub>) {
                 .header_read_timeout(limits::HEAD_WAIT_MAX)
                 .serve_connection(TokioIo::new(stream), service);
             if let Err(error) = connection.await {
-                tracing::debug!(cause = %error, "an operator's connection broke");
+                tracing::debug!(cause = %error, "a connection to the admin port broke");
             }
         });
     }

@@ -35,7 +35,7 @@ pub enum AskError {
     #[error("no answer")]
     Broken(#[source] hyper::Error),
     /// The answer has no end that is near enough.
-    #[error("the answer is cut short or too long")]
+    #[error("the response is incomplete or too long")]
     TooLong(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Not answered in time.
     #[error("no answer in time")]
@@ -44,7 +44,7 @@ pub enum AskError {
     #[error("answered with {0}")]
     Refused(StatusCode),
     /// The answer names no task.
-    #[error("the answer names no task")]
+    #[error("the response does not name the task")]
     NoTask,
 }
 

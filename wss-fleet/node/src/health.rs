@@ -172,7 +172,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
             Err(_) => {
                 if let Some(failing) = health.overdue.failed(Instant::now()) {
                     let failures = failing.failures;
-                    tracing::warn!(failures, "a look at Redis and the store took too long");
+                    tracing::warn!(failures, "the health check of Redis and the store timed out");
                 }
             }
         }

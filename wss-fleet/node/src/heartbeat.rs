@@ -32,7 +32,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
         if hub.is_certificate_over() {
             if !is_over {
                 is_over = true;
-                tracing::error!(node = %hub.node_id, "the certificate is over: no new clients");
+                tracing::error!(node = %hub.node_id, "TLS certificate expired; lease withdrawn");
                 drain::withdraw(&hub).await;
             }
             continue;

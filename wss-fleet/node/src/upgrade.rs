@@ -30,20 +30,22 @@ pub(crate) fn examine(
         return Err(refuse(StatusCode::NOT_FOUND, "no such path"));
     }
     if request.method != Method::GET {
-        let refused = refuse(StatusCode::METHOD_NOT_ALLOWED, "a socket is opened with GET");
+        let refused = refuse(StatusCode::METHOD_NOT_ALLOWED, "open a WebSocket with GET");
         return Err(with(refused, ALLOW, "GET"));
     }
     if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
-        let refused = refuse(StatusCode::UPGRADE_REQUIRED, "this path is a WebSocket");
+        let refused =
+            refuse(StatusCode::UPGRADE_REQUIRED, "this path takes WebSocket upgrades only");
         return Err(with(refused, UPGRADE, "websocket"));
     }
     if one(headers, &SEC_WEBSOCKET_VERSION) != Some("13") {
-        let refused = refuse(StatusCode::UPGRADE_REQUIRED, "only version 13 is spoken");
+        let refused =
+            refuse(StatusCode::UPGRADE_REQUIRED, "only WebSocket version 13 is supported");
         let refused = with(refused, UPGRADE, "websocket");
         return Err(with(refused, SEC_WEBSOCKET_VERSION, "13"));
     }
     if request.version < Version::HTTP_11 {
-        return Err(refuse(StatusCode::BAD_REQUEST, "a WebSocket is opened with HTTP/1.1"));
+        return Err(refuse(StatusCode::BAD_REQUEST, "open a WebSocket with HTTP/1.1"));
     }
     if one(headers, &HOST).is_none() {
         return Err(refuse(StatusCode::BAD_REQUEST, "Host is missing"));
@@ -55,12 +57,15 @@ pub(crate) fn examine(
     // A client waits for the answer (RFC 6455 4.1): who does not may be a page that was tricked
     // into sending frames to a server that takes the request for another one.
     if is_early || announces_body(headers) {
-        return Err(refuse(StatusCode::BAD_REQUEST, "nothing may follow the request's head"));
+        return Err(refuse(
+            StatusCode::BAD_REQUEST,
+            "send nothing after the request until it is answered",
+        ));
     }
     if headers.contains_key(ORIGIN) {
         let origin = one(headers, &ORIGIN).unwrap_or_default();
         if !allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
-            return Err(refuse(StatusCode::FORBIDDEN, "this origin is not on the list"));
+            return Err(refuse(StatusCode::FORBIDDEN, "this origin is not allowed"));
         }
     }
     Ok(derive_accept_key(key.as_bytes()))

@@ -29,13 +29,13 @@ impl Checkpoint {
                 let is_one =
                     (21..=40).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
                 if !is_one {
-                    warn!(file = %file.display(), "no checkpoint: the relay begins at the beginning");
+                    warn!(file = %file.display(), "not a checkpoint: the relay starts over");
                 }
                 is_one.then(|| number.to_owned())
             }
             Err(err) if err.kind() == io::ErrorKind::NotFound => None,
             Err(err) => {
-                warn!(file = %file.display(), %err, "the relay begins at the beginning");
+                warn!(file = %file.display(), %err, "no checkpoint: the relay starts over");
                 None
             }
         };
@@ -58,7 +58,7 @@ impl Checkpoint {
         // Whole or not at all: half a number would be another one.
         let new = file.with_extension("new");
         if let Err(err) = fs::write(&new, number).and_then(|()| fs::rename(&new, file)) {
-            warn!(file = %file.display(), %err, "the relay's checkpoint is not kept");
+            warn!(file = %file.display(), %err, "cannot write the relay's checkpoint");
         }
     }
 }

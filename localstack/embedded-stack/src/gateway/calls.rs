@@ -104,7 +104,7 @@ impl Calls {
             std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         let ended = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(wait, ended).await.is_err() {
-            tracing::warn!("calls were cut");
+            tracing::warn!("calls were still running and were cut off");
         }
     }
 

@@ -48,7 +48,7 @@ impl Gateway {
                 }
                 // The lease goes with the sockets: whoever asks next is not sent to a dead node.
                 if let Err(error) = self.app.nodes.withdraw(&node).await {
-                    tracing::warn!(%error, "the lease of a killed node lives on for a moment");
+                    tracing::warn!(%error, "a killed node's lease stays until it expires");
                 }
                 Ok(Answer::ok(&serde_json::json!({ "node_id": node.as_str() })))
             }
@@ -151,7 +151,7 @@ fn refuse_foreign(request: &Request<Bytes>) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Problem::from(ErrorCode::Forbidden)
-        .because("Only for pages and programs of this machine")
+        .because("Only for pages and programs on this machine")
         .into())
 }
 

@@ -79,7 +79,7 @@ fn pem(value: &str) -> Result<String, String> {
         return Ok(value.to_owned());
     }
     std::fs::read_to_string(value)
-        .map_err(|error| format!("is neither PEM nor a file that can be read: {}", error.kind()))
+        .map_err(|error| format!("is neither PEM nor a readable file: {}", error.kind()))
 }
 
 /// What speaks against showing a certificate under a URL at this time.

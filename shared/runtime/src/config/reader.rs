@@ -130,7 +130,11 @@ impl<'a, E: Env> Reader<'a, E> {
 
     pub(super) fn log(&mut self) -> LogConfig {
         let filter = self.optional(LOG, |text| {
-            if telemetry::is_filter(text) { Ok(text.to_owned()) } else { Err("is no log filter") }
+            if telemetry::is_filter(text) {
+                Ok(text.to_owned())
+            } else {
+                Err("is not a log filter")
+            }
         });
         let format = self.optional(LOG_FORMAT, |text| {
             LogFormat::parse(text).ok_or("is neither json nor pretty")
@@ -185,13 +189,13 @@ fn table_prefix(text: &str) -> Result<String, &'static str> {
     // What a table's name may hold, with room for the longest of our own.
     let fits = text.len() <= 200
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-    if fits { Ok(text.to_owned()) } else { Err("is not the beginning of a table's name") }
+    if fits { Ok(text.to_owned()) } else { Err("cannot be the prefix of a table name") }
 }
 
 fn region(text: &str) -> Result<String, &'static str> {
     let is_plain =
         text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    if is_plain { Ok(text.to_owned()) } else { Err("is not the name of a region") }
+    if is_plain { Ok(text.to_owned()) } else { Err("is not a region") }
 }
 
 fn http_url(text: &str) -> Result<String, &'static str> {
@@ -210,7 +214,7 @@ fn group_id(text: &str) -> Result<String, &'static str> {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         && !text.ends_with('-')
         && !text.contains("--");
-    if fits { Ok(text.to_owned()) } else { Err("is not the id of a replication group") }
+    if fits { Ok(text.to_owned()) } else { Err("is not a replication group id") }
 }
 
 /// What ElastiCache takes.
@@ -260,7 +264,7 @@ pub(super) fn origins(text: &str) -> Result<Vec<String>, &'static str> {
             match host {
                 Some(host) if !host.is_empty() && !host.contains('/') => Ok(origin.to_owned()),
                 Some(_) | None => {
-                    Err("holds something that is no origin, like https://example.com")
+                    Err("contains something that is not an origin such as https://example.com")
                 }
             }
         })

@@ -20,7 +20,7 @@ impl RedisUrl {
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         match Endpoint::parse(text) {
             Ok(_) => Ok(Self { url: text.to_owned(), authorities: None }),
-            Err(_) => Err("is not a redis:// or rediss:// URL that can be used"),
+            Err(_) => Err("is not a usable redis:// or rediss:// URL"),
         }
     }
 

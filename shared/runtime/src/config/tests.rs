@@ -75,10 +75,7 @@ fn a_node_takes_a_group_instead_of_a_url_and_never_both() {
     for wrong in ["-a", "a-", "a--b", "1a", "a b", &"a".repeat(41)] {
         env.insert(REDIS_GROUP, wrong.to_owned());
         let refused = NodeConfig::try_from(&env).unwrap_err();
-        assert_eq!(
-            refused.problems,
-            [format!("{REDIS_GROUP} is not the id of a replication group")]
-        );
+        assert_eq!(refused.problems, [format!("{REDIS_GROUP} is not a replication group id")]);
     }
 }
 
@@ -106,7 +103,7 @@ fn what_contradicts_itself_is_a_problem_of_its_own() {
         &[
             (REDIS_TOKEN, "short", "INKWIRE_REDIS_TOKEN is not 16 to 128 printable characters"),
             (REDIS_GROUP, "cache", "INKWIRE_REDIS_URL and INKWIRE_REDIS_GROUP are both set"),
-            (REGION, "Frankfurt", "AWS_REGION is not the name of a region"),
+            (REGION, "Frankfurt", "AWS_REGION is not a region"),
             (ENDPOINT_URL, "http://", "AWS_ENDPOINT_URL is not an http:// or https:// URL"),
         ],
     ];
@@ -277,7 +274,7 @@ fn a_certificate_comes_with_its_key_for_the_urls_name_and_this_day() {
     assert_eq!(problems(&good, 9), early);
     let strange = of(NODE_TLS_CERTIFICATE, "is not for the host of INKWIRE_NODE_URL");
     assert_eq!(problems(&with("wss://n1.example/socket", &chain, &key), 15), strange);
-    let other_key = of(NODE_TLS_KEY, "is not the key of the certificate");
+    let other_key = of(NODE_TLS_KEY, "does not belong to the certificate");
     assert_eq!(problems(&with("wss://n1.example/socket", &other, &key), 15), other_key);
     let plain = of(NODE_URL, "is not wss://, as INKWIRE_NODE_TLS_CERTIFICATE is set");
     assert_eq!(problems(&with("ws://a.nodes.example.com/socket", &chain, &key), 15), plain);
