@@ -10,6 +10,7 @@ use client::{Api, DevUser, TokenSource};
 use model::Direction;
 use tests::cluster::user;
 use tests::process::{free_port, program};
+use tests::redis::{Flavor, RedisServer};
 use tests::{SOON, eventually};
 
 /// The running program; killed when dropped.
@@ -195,6 +196,15 @@ fn start_up_problems_are_one_line_that_names_the_cause() {
     let nobody = format!("redis://127.0.0.1:{}", free_port());
     let line = fails(&["--port", "0", "--data-dir", data_dir, "--redis-url", &nobody]);
     assert!(line.contains("Redis") && line.contains(&nobody[8..]), "{line}");
+
+    assert_eq!(line.matches("Connection refused").count(), 1, "{line}");
+    assert!(line.trim_end().ends_with("; start it, or correct --redis-url"), "{line}");
+
+    let redis = RedisServer::start(Flavor::Redis);
+    let wrong = redis.url().replace("redis://", "redis://:hunter2@");
+    let line = fails(&["--port", "0", "--data-dir", data_dir, "--redis-url", &wrong]);
+    assert!(line.trim_end().ends_with("; correct the password in --redis-url"), "{line}");
+    assert!(!line.contains("hunter2") && !line.contains("INKWIRE_"), "{line}");
 
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let line = fails(&["--port", "0", "--data-dir", data_dir, "--dynamodb-endpoint", &nobody]);

@@ -124,8 +124,8 @@ async fn the_command_takes_an_authority() {
     };
     let refused = listen(&["--ca", "/nowhere"]).wait_with_output().unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(said.starts_with("/nowhere cannot be trusted") && said.lines().count() == 1, "{said}");
+    assert_eq!(refused.status.code(), Some(64));
+    assert!(said.starts_with("cannot use /nowhere") && said.lines().count() == 1, "{said}");
     let file = rig.authority.file();
     let mut listener = Killed(listen(&["--ca", file.to_str().unwrap()]));
     let out = listener.0.stdout.take().unwrap();
@@ -140,6 +140,22 @@ async fn the_command_takes_an_authority() {
     })
     .await;
     assert!(heard.join().unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_says_that_a_port_speaks_tls() {
+    let rig = Rig::start().await;
+    let node = rig.node().await;
+    let host = address(&node);
+    let url = format!("http://{host}");
+    let asked = Command::new(program("inkwire"))
+        .args(["channels", "--token", "x", "--url", &url])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(asked.stderr).unwrap();
+    assert_eq!(asked.status.code(), Some(69), "{said}");
+    let expected = format!("cannot reach {url}: that port speaks TLS: use https://{host}\n");
+    assert_eq!(said, expected);
 }
 
 struct Killed(Child);
@@ -182,8 +198,9 @@ async fn who_does_not_trust_it_or_speaks_something_else_is_kept_out() {
     }
     eventually("each is counted", SOON, async || {
         let told = node.told("/metrics").await;
-        told.contains(r#"inkwire_tls_refusals_total{reason="failed"}"#)
-            && told.contains(r#"inkwire_tls_refusals_total{reason="plain"}"#)
+        let none = |reason| format!(r#"inkwire_tls_refusals_total{{reason="{reason}"}} 0"#);
+        let is_counted = |reason| !told.lines().any(|line| line == none(reason));
+        !told.is_empty() && is_counted("failed") && is_counted("plain")
     })
     .await;
     // And none of it was in anybody's way.
@@ -363,7 +380,7 @@ async fn a_certificate_that_cannot_serve_is_told_at_the_start() {
         (vec![(CERTIFICATE, String::new())], format!("{CERTIFICATE} is not set")),
         (vec![(CERTIFICATE, nowhere.clone())], format!("{CERTIFICATE} is neither PEM nor a file")),
         (vec![(KEY, nowhere)], format!("{KEY} is neither PEM nor a file")),
-        (vec![(KEY, path(&other.key))], format!("{KEY} is not the key of the certificate")),
+        (vec![(KEY, path(&other.key))], format!("{KEY} does not belong to the certificate")),
         (vec![(KEY, path(&good.chain))], format!("{KEY} holds no PEM private key")),
         (vec![(CERTIFICATE, path(&good.key))], format!("{CERTIFICATE} holds no PEM certificate")),
         (both(&over), format!("{CERTIFICATE} is expired since ")),
