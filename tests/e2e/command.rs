@@ -110,7 +110,7 @@ async fn every_command_speaks_json_and_send_reads_standard_input() {
     };
     let sent = &send("two\nlines\n", &["-"]).json()[0];
     assert_eq!(
-        (&sent["message"]["text"], &sent["duplicate"]),
+        (&sent["message"]["message"], &sent["duplicate"]),
         (&"two\nlines".into(), &false.into())
     );
     let id = sent["message"]["id"].as_str().unwrap();

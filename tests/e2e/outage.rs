@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use client::DevUser;
 use tempfile::NamedTempFile;
-use tests::cluster::{Cluster, Environment};
+use tests::cluster::{Cluster, Environment, user};
+use tests::person::Person;
 use tests::process::{NodeProcess, NodeSetup};
 use tests::proxy::tcp::{Fault, TcpProxy};
 use tests::watched::WatchedNode;
@@ -63,7 +65,12 @@ async fn an_outage_of_redis_is_a_few_lines_of_the_log_and_one_at_its_end() {
     .await;
     let alice = async |cluster: &Cluster| cluster.api("alice").connect(None).await.is_ok();
     eventually("it is known", SOON, async || alice(&cluster).await).await;
-    let person = cluster.person("alice").await;
+    let mut people = vec![cluster.person("alice").await];
+    // Each workspace has a subscription and reads of its own.
+    for workspace in ["w1", "w2", "w3"] {
+        let dev = DevUser::new(workspace.parse().unwrap(), user("alice"));
+        people.push(Person::start("alice", cluster.api_of(dev)).await);
+    }
     cluster.redis.as_mut().unwrap().kill();
     eventually("renewals fail", Duration::from_secs(60), async || {
         node.metric("inkwire_heartbeats_missed_total").await >= 6
@@ -83,7 +90,7 @@ async fn an_outage_of_redis_is_a_few_lines_of_the_log_and_one_at_its_end() {
     let ended: serde_json::Value = serde_json::from_str(ended).unwrap();
     let ended = ended.to_string();
     assert!(ended.contains("lasted_ms") && ended.contains("failures"), "{ended}");
-    drop(person);
+    drop(people);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,7 +33,7 @@ pub(crate) async fn listen(
             continue;
         }
         if terminal.is_json() {
-            terminal.line(&record(&event).to_string())?;
+            terminal.json(&record(&event))?;
         } else {
             show(&event, &mut names, terminal).await?;
         }

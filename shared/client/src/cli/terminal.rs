@@ -16,18 +16,23 @@ impl Terminal {
         Self { json }
     }
 
-    /// Writes an object as a line of JSON where JSON is wanted, and otherwise what `else_` writes.
+    /// Writes an object as a line of JSON where JSON is wanted, and else what `otherwise` writes.
     pub(crate) fn record(
         &mut self,
         json: &Value,
-        else_: impl FnOnce(&mut Self) -> io::Result<()>,
+        otherwise: impl FnOnce(&mut Self) -> io::Result<()>,
     ) -> io::Result<()> {
-        if self.json { self.line(&json.to_string()) } else { else_(self) }
+        if self.json { self.json(json) } else { otherwise(self) }
     }
 
     /// Whether JSON is wanted.
     pub(crate) const fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Writes an object as a line of JSON.
+    pub(crate) fn json(&mut self, json: &Value) -> io::Result<()> {
+        self.line(&json_line(json))
     }
 
     /// Writes a line; a reader that has gone (`| head`) ends the program without a complaint.
@@ -47,6 +52,20 @@ impl Terminal {
     pub(crate) fn message(&mut self, label: Option<&str>, message: &Message) -> io::Result<()> {
         self.line(&line_of(label, message))
     }
+}
+
+/// JSON in which every character that [`escape`] would replace is written as `\u202e` is: a parser reads
+/// the same text, and a terminal is not steered.
+fn json_line(json: &Value) -> String {
+    let mut safe = String::new();
+    for char in json.to_string().chars() {
+        if char.is_control() || is_invisible_order(char) {
+            safe.push_str(&format!("\\u{:04x}", u32::from(char)));
+        } else {
+            safe.push(char);
+        }
+    }
+    safe
 }
 
 /// A message with its day and time, its channel and its sender.
@@ -109,6 +128,15 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(escape(text), expected);
         }
+    }
+
+    #[test]
+    fn json_keeps_the_text_and_steers_no_terminal() {
+        let text = "\x1b[2J\u{9b}31m \u{202e}fed\n\u{2028}ü 😀";
+        let line = json_line(&Value::from(text));
+        let is_harmless = |char: char| !char.is_control() && !is_invisible_order(char);
+        assert!(line.chars().all(is_harmless), "{line}");
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
     }
 
     #[test]
