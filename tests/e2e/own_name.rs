@@ -123,10 +123,14 @@ async fn a_task_that_does_not_say_who_it_is_ends_with_one_line() {
     assert!(code == Some(69) && line.contains("no connection"), "{code:?} {line}");
     for (status, body, said) in [
         ("500 Internal Server Error", "{}", "answered with 500"),
-        ("200 OK", "{}", "names no task"),
-        ("200 OK", "not JSON", "names no task"),
-        ("200 OK", r#"{"TaskARN":"arn:aws:ecs:x:1:task/inkwire/a.b/c_d"}"#, "names no task"),
-        ("200 OK", r#"{"TaskARN":7}"#, "names no task"),
+        ("200 OK", "{}", "does not name the task"),
+        ("200 OK", "not JSON", "does not name the task"),
+        (
+            "200 OK",
+            r#"{"TaskARN":"arn:aws:ecs:x:1:task/inkwire/a.b/c_d"}"#,
+            "does not name the task",
+        ),
+        ("200 OK", r#"{"TaskARN":7}"#, "does not name the task"),
     ] {
         let metadata = Metadata::answering(status, body.to_owned()).await;
         let (code, line) = ended(&metadata.url).await;

@@ -378,11 +378,14 @@ async fn a_certificate_that_cannot_serve_is_told_at_the_start() {
     for (variables, said) in [
         (vec![(KEY, String::new())], format!("{KEY} is not set")),
         (vec![(CERTIFICATE, String::new())], format!("{CERTIFICATE} is not set")),
-        (vec![(CERTIFICATE, nowhere.clone())], format!("{CERTIFICATE} is neither PEM nor a file")),
-        (vec![(KEY, nowhere)], format!("{KEY} is neither PEM nor a file")),
+        (
+            vec![(CERTIFICATE, nowhere.clone())],
+            format!("{CERTIFICATE} is neither PEM nor a readable file"),
+        ),
+        (vec![(KEY, nowhere)], format!("{KEY} is neither PEM nor a readable file")),
         (vec![(KEY, path(&other.key))], format!("{KEY} does not belong to the certificate")),
-        (vec![(KEY, path(&good.chain))], format!("{KEY} holds no PEM private key")),
-        (vec![(CERTIFICATE, path(&good.key))], format!("{CERTIFICATE} holds no PEM certificate")),
+        (vec![(KEY, path(&good.chain))], format!("{KEY} contains no usable PEM private key")),
+        (vec![(CERTIFICATE, path(&good.key))], format!("{CERTIFICATE} contains no readable PEM")),
         (both(&over), format!("{CERTIFICATE} is expired since ")),
         (both(&early), format!("{CERTIFICATE} is not valid before ")),
         (both(&elsewhere), format!("{CERTIFICATE} is not for the host of INKWIRE_NODE_URL")),
