@@ -97,15 +97,15 @@ async fn check() -> ExitCode {
 
 /// Prints what the directory knows of each node.
 async fn fleet() -> ExitCode {
-    let (_, parts) = match configured().await {
+    let (_, ports) = match configured().await {
         Ok(configured) => configured,
         Err(code) => return code,
     };
-    let fleet = match parts.nodes.fleet().await {
+    let fleet = match ports.nodes.fleet().await {
         Ok(fleet) => fleet,
         Err(error) => return fail(&error, EXIT_UNAVAILABLE),
     };
-    let ticket_key = parts.tickets.key_ids().first().map(String::as_str);
+    let ticket_key = ports.tickets.key_ids().first().map(String::as_str);
     let table = fleet_table::table(&fleet, ticket_key);
     match std::io::stdout().write_all(table.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
