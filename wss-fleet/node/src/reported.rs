@@ -31,3 +31,45 @@ impl Reported {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::hub::lock;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            lock(&self.0).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_for_many_is_a_line_a_minute_and_one_at_its_end() {
+        let (log, reported) = (Log::default(), Reported::new("reads fail", "it answers again"));
+        let writer = log.clone();
+        let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+        let _guard = tracing::subscriber::set_default(lines.finish());
+        // A hundred workspaces that each try once a second, for 90 seconds.
+        for _ in 0..90 {
+            (0..100).for_each(|_| reported.failed(|| "refused".to_owned()));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        (0..100).for_each(|_| reported.succeeded());
+        let text = String::from_utf8(lock(&log.0).clone()).unwrap();
+        let count = |part: &str| text.lines().filter(|line| line.contains(part)).count();
+        assert_eq!((count("WARN"), count("reads fail"), count("it answers again")), (2, 2, 1));
+        assert!(text.contains("lasted_ms=90000"), "{text}");
+    }
+}
