@@ -31,19 +31,18 @@ fn golden(file: &str) -> Vec<Value> {
 }
 
 fn text<'a>(case: &'a Value, field: &str) -> &'a str {
-    case[field].as_str().unwrap_or_else(|| panic!("{field} of {case}"))
+    case[field].as_str().unwrap()
 }
 
 #[test]
 fn frames_of_nodes_are_read_and_written() {
     for case in golden("server_frames") {
-        let frame = ServerFrame::decode(text(&case, "text"));
-        let frame = frame.unwrap_or_else(|| panic!("{case}"));
-        match &case["known"] {
-            Value::Bool(true) => assert_eq!(frame.encode(), text(&case, "text"), "{case}"),
-            // Some of it is of a later version: what is known of it is read.
-            Value::Null => assert!(!matches!(frame, ServerFrame::Unknown { .. }), "{case}"),
-            _ => assert!(matches!(frame, ServerFrame::Unknown { .. }), "{case}"),
+        let frame = ServerFrame::decode(text(&case, "text")).unwrap();
+        let is_known = !matches!(frame, ServerFrame::Unknown { .. });
+        // Null: some of it is of a later version, and what is known of it is read.
+        assert_eq!(is_known, case["known"] != false, "{case}");
+        if case["known"] == true {
+            assert_eq!(frame.encode(), text(&case, "text"), "{case}");
         }
     }
 }

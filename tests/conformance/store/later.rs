@@ -32,12 +32,8 @@ impl EmptyTables {
         self.store.append(stored).await.unwrap();
         let rows = self.client.scan().table_name(format!("{}{TABLE}", self.prefix)).send().await;
         let row = rows.unwrap().items.unwrap().remove(0).into_iter().map(|(name, value)| {
-            let value = match value {
-                AttributeValue::S(text) => json!({ "S": text }),
-                AttributeValue::N(number) => json!({ "N": number }),
-                other => panic!("{other:?}"),
-            };
-            (name, value)
+            let number = value.as_n().map(|number| json!({ "N": number }));
+            (name, number.unwrap_or_else(|value| json!({ "S": value.as_s().unwrap() })))
         });
         Value::Object(row.collect())
     }

@@ -330,10 +330,8 @@ impl Workspace {
 
     /// Takes an input and puts out what is to be done about it, in order.
     pub fn handle(&mut self, input: Input, now: Timestamp, effects: &mut Vec<Effect>) {
-        let class = match input {
-            Input::Entry(_) => DeliveryClass::Live,
-            _ => DeliveryClass::Repair,
-        };
+        let is_pushed = matches!(input, Input::Entry(_));
+        let class = if is_pushed { DeliveryClass::Live } else { DeliveryClass::Repair };
         let turn = &mut Turn { now, class, effects };
         match input {
             Input::Linked => self.start_fill(self.tail, turn),
