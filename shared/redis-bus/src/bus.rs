@@ -9,15 +9,15 @@ use protocol::publication::Publication;
 use redis::{Cmd, ErrorKind, RedisError, Script, Value};
 use tracing::warn;
 
+use crate::codec;
 use crate::command::{Commands, Request, script_by_hash};
-use crate::cure::cause;
+use crate::diagnosis::cause;
 use crate::endpoint::{Endpoint, EndpointError, Unreachable};
 use crate::leases::RedisDirectory;
 use crate::subscriber::Subscriber;
-use crate::wire;
 
-/// The bus on Redis or Valkey. Clones share their connections: one for commands, one for all
-/// subscriptions. Both are opened when first needed and end when the last clone is dropped; then
+/// The bus on Redis or Valkey. Clones share two connections: one for commands, one for all
+/// subscriptions. Both are opened when first needed and closed when the last clone is dropped; then
 /// [`Subscription::next`] gives `None`.
 #[derive(Debug, Clone)]
 pub struct RedisBus {
@@ -51,10 +51,10 @@ impl RedisBus {
         RedisDirectory::over(self.commands.clone())
     }
 
-    /// Asks the server whether it is there: for start-up.
+    /// Checks at start-up that the server answers.
     ///
     /// # Errors
-    /// [`Unreachable`], whose text is the whole story in one line.
+    /// [`Unreachable`], whose text names the server and the cause in one line.
     pub async fn ping(&self) -> Result<(), Unreachable> {
         let pong = self.commands.query::<Value>(&Request::of(redis::cmd("PING"))).await;
         pong.map(drop).map_err(|err| self.commands.endpoint().unreachable(&err))
@@ -78,7 +78,7 @@ impl EventBus for RedisBus {
     }
 
     async fn subscribe(&self, workspace: &WorkspaceId) -> Result<Subscription, BusError> {
-        self.subscriber.subscribe(wire::topic(workspace)).await
+        self.subscriber.subscribe(codec::topic(workspace)).await
     }
 
     async fn entries(
@@ -90,17 +90,18 @@ impl EventBus for RedisBus {
         let mut from = from.map_or_else(|| "-".to_owned(), |id| id.to_string());
         let mut entries = Vec::new();
         let mut foreign = 0;
-        // Fewer than asked for means that the stream ends: what is not ours must not look like it.
+        // The caller takes a short answer for the end of the stream, so foreign entries must not
+        // make the answer shorter.
         while entries.len() < limit {
-            // Many of them must not mean many calls.
+            // After the first foreign entry read large pages, or many would cost many calls.
             let count = if foreign == 0 { limit } else { limits::STREAM_READ_ENTRIES_MAX };
             let mut cmd = redis::cmd("XRANGE");
-            cmd.arg(wire::stream_key(workspace)).arg(from).arg("+").arg("COUNT").arg(count);
+            cmd.arg(codec::stream_key(workspace)).arg(from).arg("+").arg("COUNT").arg(count);
             let elements: Vec<Value> =
                 self.commands.query(&Request::of(cmd)).await.map_err(bus_error)?;
             let (found, before) = (elements.len(), entries.len());
-            let last = elements.last().and_then(wire::id_of_stream);
-            entries.extend(elements.into_iter().filter_map(wire::entry_of_stream));
+            let last = elements.last().and_then(codec::id_of_stream);
+            entries.extend(elements.into_iter().filter_map(codec::entry_of_stream));
             foreign += found - (entries.len() - before);
             from = match last {
                 Some(last) if found == count => format!("({last}"),
@@ -109,8 +110,8 @@ impl EventBus for RedisBus {
         }
         entries.truncate(limit);
         if foreign > 0 {
-            // Not ours, so no link of the chain: the next of ours has no `prev` after it.
-            warn!(%workspace, foreign, "stream holds foreign entries");
+            // Foreign entries are no part of the chain: no `prev` names one.
+            warn!(%workspace, foreign, "skipping entries of the stream that this program did not write");
         }
         Ok(entries)
     }
@@ -122,7 +123,7 @@ fn publish_request(workspace: &WorkspaceId, publication: &Publication) -> Reques
     })
 }
 
-/// The same for a server that was told the script before.
+/// The same for a server that has loaded the script.
 pub(crate) fn publish_cmd(workspace: &WorkspaceId, publication: &Publication) -> Cmd {
     with_script(workspace, publication, |keys, args| script_by_hash(&PUBLISH, keys, args))
 }
@@ -134,9 +135,9 @@ fn with_script<T>(
 ) -> T {
     let id = publication.id;
     let keys = [
-        wire::stream_key(workspace),
-        wire::guard_key(workspace, &publication.guard()),
-        wire::topic(workspace),
+        codec::stream_key(workspace),
+        codec::guard_key(workspace, &publication.guard()),
+        codec::topic(workspace),
     ];
     let args = [
         id.to_string(),
@@ -149,7 +150,7 @@ fn with_script<T>(
     make(&keys.each_ref().map(String::as_str), &args.each_ref().map(String::as_bytes))
 }
 
-/// An answer is a refusal; everything else is silence.
+/// `Refused` if the server answered with an error, `Unavailable` if there was no answer.
 pub(crate) fn bus_error(err: RedisError) -> BusError {
     let answered = matches!(
         err.kind(),
@@ -163,6 +164,6 @@ pub(crate) fn bus_error(err: RedisError) -> BusError {
 }
 
 static PUBLISH: LazyLock<Script> = LazyLock::new(|| Script::new(PUBLISH_TEXT));
-pub(crate) const PUBLISH_TEXT: &str = include_str!("script.lua");
-/// What the script gives for a publication whose guard stands.
+pub(crate) const PUBLISH_TEXT: &str = include_str!("publish.lua");
+/// The script's answer for a publication whose guard exists.
 pub(crate) const ALREADY: &str = "already";

@@ -1,16 +1,16 @@
-//! Looks at the server as a program would use it: by the endpoint's name, on a connection of its
-//! own, with a write.
+//! Checks the server the way a program uses it: by the endpoint's name, on a new connection, with a
+//! write.
 
 use async_trait::async_trait;
 use messaging::ports::{Checkup, Depth, Finding, Trouble};
-use redis::aio::MultiplexedConnection;
-use redis::{RedisError, RedisResult};
+use redis::{RedisError, RedisResult, Value};
 
+use crate::address::Address;
 use crate::bus::RedisBus;
-use crate::cure::diagnosis;
+use crate::connection::{self, Connection};
+use crate::diagnosis::diagnosis;
 use crate::endpoint::Endpoint;
 use crate::probe::{self, Speech};
-use crate::target::Target;
 
 #[async_trait]
 impl Checkup for RedisBus {
@@ -21,51 +21,51 @@ impl Checkup for RedisBus {
 
 async fn look(endpoint: &Endpoint) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let target = match endpoint.target().await {
-        Ok(target) => target,
+    let address = match endpoint.address().await {
+        Ok(address) => address,
         Err(err) => return vec![Finding::bad(GROUP, err.trouble(), err.to_string())],
     };
-    if let Some((group, _)) = endpoint.group().and_then(|found| found.known()) {
+    if let Some((group, _)) = endpoint.group().and_then(|group| group.known()) {
         let engine = group.engine.as_deref().unwrap_or("cache");
         let line = format!("{}, {engine}, {} members", group.status, group.members);
         findings.push(Finding::good(GROUP, line));
         let reader = group.reader.map_or_else(|| "none".to_owned(), |reader| reader.to_string());
-        findings.push(Finding::good(ENDPOINTS, format!("primary {target}, reader {reader}")));
+        findings.push(Finding::good(ENDPOINTS, format!("primary {address}, reader {reader}")));
     }
-    let mut connection = match endpoint.connect().await {
+    let connection = match endpoint.connect().await {
         Ok(connection) => connection,
         Err(err) => {
-            findings.push(unconnected(&target, &err).await);
+            findings.push(unconnected(&address, &err).await);
             return findings;
         }
     };
-    let tls = if target.has_tls() { "on, certificate verified" } else { "off" };
+    let tls = if address.has_tls() { "on, certificate verified" } else { "off" };
     findings.push(Finding::good(TLS, tls.to_owned()));
-    match described(&mut connection).await {
+    match described(&*connection).await {
         Ok(found) => findings.extend(found),
         Err(err) if answers_no_command(&err) => {
-            findings.push(refused(&target, &err).await);
+            findings.push(refused(&address, &err).await);
             return findings;
         }
-        // It may be forbidden, and is only told.
-        Err(err) => tracing::debug!(cause = %err, "the server does not describe itself"),
+        // The user may lack the permission, and nothing depends on the answer.
+        Err(err) => tracing::debug!(cause = %err, "no answer to INFO"),
     }
-    findings.push(match written(&mut connection).await {
+    findings.push(match written(&*connection).await {
         Ok(()) => Finding::good(WRITES, "taken".to_owned()),
-        Err(err) => refused(&target, &err).await,
+        Err(err) => refused(&address, &err).await,
     });
     findings
 }
 
-/// Writes as the programs do, where nothing reads.
-async fn written(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+/// Writes a key that nothing reads.
+async fn written(connection: &dyn Connection) -> RedisResult<()> {
     let mut set = redis::cmd("SET");
     set.arg(CHECKUP_KEY).arg("").arg("PX").arg(CHECKUP_TTL_MS);
-    set.query_async(connection).await
+    connection::query::<Value>(connection, &set).await.map(drop)
 }
 
-async fn described(connection: &mut MultiplexedConnection) -> RedisResult<Vec<Finding>> {
-    let info: String = redis::cmd("INFO").query_async(connection).await?;
+async fn described(connection: &dyn Connection) -> RedisResult<Vec<Finding>> {
+    let info: String = connection::query(connection, &redis::cmd("INFO")).await?;
     let field = |name: &str| {
         let is_it =
             |line: &str| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned());
@@ -88,49 +88,49 @@ async fn described(connection: &mut MultiplexedConnection) -> RedisResult<Vec<Fi
     ])
 }
 
-/// Whether it would answer any other command in the same way.
+/// Whether the server would answer any other command in the same way.
 fn answers_no_command(err: &RedisError) -> bool {
     matches!(diagnosis(err), Some((Trouble::RedisAuth, _))) || err.is_io_error()
 }
 
-/// A command that failed on a connection that was made.
-async fn refused(target: &Target, err: &RedisError) -> Finding {
+/// The finding for a command that failed on an open connection.
+async fn refused(address: &Address, err: &RedisError) -> Finding {
     match diagnosis(err) {
         Some((trouble, cure)) => {
-            Finding::bad(WRITES, trouble, format!("{target} answers: {err}; cure: {cure}"))
+            Finding::bad(WRITES, trouble, format!("{address} answers: {err}; cure: {cure}"))
         }
-        None if err.is_io_error() => unconnected(target, err).await,
+        None if err.is_io_error() => unconnected(address, err).await,
         None => Finding::bad(
             WRITES,
             Trouble::RedisRefuses,
-            format!("{target} answers: {err}; cure: a Redis 6 or Valkey that takes writes"),
+            format!("{address} answers: {err}; cure: a Redis 6 or Valkey that takes writes"),
         ),
     }
 }
 
-/// Why there is no connection. What the port itself says to a new client decides, so that silence
-/// and resets are never taken for TLS.
-async fn unconnected(target: &Target, err: &RedisError) -> Finding {
+/// The finding for a connection that could not be opened. It depends on what the port answers to a
+/// new client, so that silence and resets are never taken for TLS.
+async fn unconnected(address: &Address, err: &RedisError) -> Finding {
     if let Some((trouble, cure)) = diagnosis(err) {
-        let line = format!("{target} refuses the login: {err}; cure: {cure}");
+        let line = format!("{address} refuses the login: {err}; cure: {cure}");
         return Finding::bad(CONNECT, trouble, line);
     }
-    let speech = match target.host_and_port() {
+    let speech = match address.host_and_port() {
         Some((host, port)) => probe::speech(host, port).await,
         None => Speech::Unreached,
     };
-    let (trouble, cure) = verdict(speech, target.has_tls(), Failure::of(err));
-    Finding::bad(CONNECT, trouble, format!("no connection to {target}: {err}; cure: {cure}"))
+    let (trouble, cure) = verdict(speech, address.has_tls(), Failure::of(err));
+    Finding::bad(CONNECT, trouble, format!("no connection to {address}: {err}; cure: {cure}"))
 }
 
-/// How the program's own attempt ended.
+/// How the attempt to connect failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Failure {
     /// No answer in time.
     Late,
     /// The connection was reset or closed.
     Cut,
-    /// Something else: over TLS the handshake failed.
+    /// Anything else: over TLS, a failed handshake.
     Other,
 }
 

@@ -1,26 +1,26 @@
-//! The connection for commands: one, shared, replaced as soon as it is doubtful.
+//! The shared connection for commands, replaced as soon as it is doubtful.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::limits;
-use redis::aio::MultiplexedConnection;
 use redis::{
     Arg, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Script, ServerErrorKind,
 };
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::connection::{self, Connection};
 use crate::endpoint::Endpoint;
 
-/// Sends commands over one multiplexed connection; clones share it.
+/// Sends commands over one connection; clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Commands {
     endpoint: Endpoint,
     slot: Arc<Mutex<Option<Arc<Open>>>>,
 }
 
-/// A command, or a script by its hash with the text to send if the server does not know the hash.
+/// A command, or a script by its hash, with the text to send if the server does not know the hash.
 #[derive(Debug)]
 pub(crate) struct Request {
     cmd: Cmd,
@@ -29,7 +29,7 @@ pub(crate) struct Request {
 
 #[derive(Debug)]
 struct Open {
-    connection: MultiplexedConnection,
+    connection: Arc<dyn Connection>,
     opened_at: Instant,
     doubtful: AtomicBool,
 }
@@ -43,21 +43,21 @@ impl Commands {
         &self.endpoint
     }
 
-    /// Sends a request that may be repeated; repeats it at most once, over a new connection, if the
-    /// first one broke or led to a server that cannot serve it.
+    /// Sends a request that may be repeated. Repeats it at most once, over a new connection, if the
+    /// first connection broke or led to a server that cannot serve it.
     ///
     /// # Cancel safety
-    /// Dropping the future makes the connection doubtful: the next request opens another one. Else
-    /// callers that give up early would never find out that it is dead.
+    /// Dropping the future makes the connection doubtful, so the next request opens another one.
+    /// Otherwise callers with short deadlines would use a dead connection for ever.
     pub(crate) async fn query<T: FromRedisValue>(&self, request: &Request) -> RedisResult<T> {
         let answer = match self.query_once(request).await {
             Err(err) if is_doubtful(&err) => self.query_once(request).await,
             answer => answer,
         };
         match &answer {
-            // Twice, the second time through the endpoint's name.
-            Err(err) if is_doubtful(err) => self.endpoint.failed(),
-            Ok(_) if request.text.is_some() => self.endpoint.took_a_write(),
+            // The second attempt went through the endpoint's name.
+            Err(err) if is_doubtful(err) => self.endpoint.record_failure(),
+            Ok(_) if request.text.is_some() => self.endpoint.record_write(),
             Ok(_) | Err(_) => {}
         }
         answer
@@ -66,7 +66,7 @@ impl Commands {
     async fn query_once<T: FromRedisValue>(&self, request: &Request) -> RedisResult<T> {
         let open = self.open().await?;
         match (open.send(&request.cmd).await, request.text) {
-            // After a restart, a failover or SCRIPT FLUSH. The text also loads it.
+            // After a restart, a failover or SCRIPT FLUSH. EVAL also loads the script.
             (Err(err), Some(text)) if is_unknown_script(&err) => {
                 open.send(&by_text(&request.cmd, text)).await
             }
@@ -74,7 +74,7 @@ impl Commands {
         }
     }
 
-    /// Lets the next request open a connection through the endpoint's name.
+    /// Makes the next request open a connection through the endpoint's name.
     pub(crate) async fn renew(&self) {
         *self.slot.lock().await = None;
     }
@@ -85,8 +85,8 @@ impl Commands {
             return Ok(Arc::clone(open));
         }
         *slot = None;
-        // In a task of its own: a caller whose deadline is shorter than connecting takes must not
-        // throw the attempt away, or no attempt would ever succeed.
+        // A task of its own, so that a caller whose deadline is shorter than connecting does not
+        // cancel the attempt: if all callers did, none would ever succeed.
         let endpoint = self.endpoint.clone();
         let attempt = tokio::spawn(async move {
             let open = Arc::new(Open {
@@ -109,7 +109,7 @@ impl Open {
 
     async fn send<T: FromRedisValue>(&self, cmd: &Cmd) -> RedisResult<T> {
         let unanswered = Unanswered(&self.doubtful);
-        let answer = cmd.query_async(&mut self.connection.clone()).await;
+        let answer = connection::query(&*self.connection, cmd).await;
         if !answer.as_ref().is_err_and(is_doubtful) {
             std::mem::forget(unanswered);
         }
@@ -132,7 +132,7 @@ impl Request {
         Self { cmd, text: None }
     }
 
-    /// A script's run.
+    /// A call of a script.
     pub(crate) fn of_script(
         script: &Script,
         text: &'static str,
@@ -143,13 +143,13 @@ impl Request {
     }
 }
 
-/// The same run with the script's text instead of its hash.
+/// The same call with the script's text instead of its hash.
 fn by_text(by_hash: &Cmd, text: &str) -> Cmd {
     let mut cmd = redis::cmd("EVAL");
     cmd.arg(text);
-    // Behind the command's name and the hash.
+    // The command's name and the hash come first.
     for arg in by_hash.args_iter().skip(2) {
-        // No command of ours has a cursor.
+        // The other kind is a cursor, which scripts do not have.
         if let Arg::Simple(arg) = arg {
             cmd.arg(arg);
         }
@@ -157,15 +157,15 @@ fn by_text(by_hash: &Cmd, text: &str) -> Cmd {
     cmd
 }
 
-/// A script's run on a server that knows it.
+/// A call of a script on a server that knows it.
 pub(crate) fn script_by_hash(script: &Script, keys: &[&str], args: &[&[u8]]) -> Cmd {
     let mut cmd = redis::cmd("EVALSHA");
     cmd.arg(script.get_hash()).arg(keys.len()).arg(keys).arg(args);
     cmd
 }
 
-/// Whether an error says that the connection is broken, or leads to a server that is not, or not
-/// yet, the one that writes: the endpoint's name may lead elsewhere by now.
+/// Whether an error says that the connection is broken, or that the server is not (yet) the primary.
+/// The endpoint's name may lead to another server by now.
 pub(crate) fn is_doubtful(err: &RedisError) -> bool {
     err.is_io_error()
         || err.is_unrecoverable_error()

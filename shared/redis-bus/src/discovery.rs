@@ -1,8 +1,7 @@
-//! A replication group whose primary is looked up by name, at most once at a time and never in a
-//! hurry.
+//! Looks up the primary of a replication group: one lookup at a time, with growing waits between.
 //!
-//! A failover needs none of this: the primary's endpoint is a name that follows it, and connections
-//! go through that name. Looking up again is for a group that was replaced, whose names are others.
+//! A failover needs no lookup: the primary's endpoint is a name that follows it, and connections go
+//! through that name. Only a group that was replaced has other names.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -15,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::target::Target;
+use crate::address::Address;
 
 /// Looks a replication group up.
 #[async_trait]
@@ -23,7 +22,7 @@ pub trait FindGroup: fmt::Debug + Send + Sync {
     /// The group's name, for logs.
     fn name(&self) -> &str;
 
-    /// Looks it up now, within seconds.
+    /// Looks the group up now, within seconds.
     ///
     /// # Errors
     /// [`FindError`].
@@ -33,50 +32,51 @@ pub trait FindGroup: fmt::Debug + Send + Sync {
     async fn find(&self) -> Result<Group, FindError>;
 }
 
-/// A replication group, as far as it concerns us.
+/// What this crate needs to know of a replication group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// `available`, `modifying`, `creating` and so on.
     pub status: String,
-    /// `redis` or `valkey`, where it is told.
+    /// `redis` or `valkey`, where the service says it.
     pub engine: Option<String>,
-    /// Members, the primary included.
+    /// How many members it has, the primary included.
     pub members: usize,
     /// Whether it has, or may get, several shards.
     pub is_sharded: bool,
-    /// Host and port of whichever member is the primary.
-    pub primary: Option<Address>,
-    /// Host and port of some replica.
-    pub reader: Option<Address>,
+    /// Host and port that lead to the primary.
+    pub primary: Option<HostPort>,
+    /// Host and port that lead to a replica.
+    pub reader: Option<HostPort>,
     /// Whether it takes TLS.
     pub tls: bool,
-    /// Whether it wants an AUTH token.
+    /// Whether it requires an AUTH token.
     pub wants_token: bool,
-    /// Whether it may take one nevertheless: users of its own (RBAC), or a token that is being set.
+    /// Whether it may accept a token that it does not require: it has users (RBAC), or a token is
+    /// being set.
     pub may_take_token: bool,
 }
 
 /// Host and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
+pub struct HostPort {
     /// A name, or an IP address.
     pub host: String,
     /// The port.
     pub port: u16,
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
     }
 }
 
-/// What a group is entered with.
+/// Credentials of a group.
 #[derive(Clone, Default)]
 pub struct GroupAccess {
-    /// The AUTH token. Not shown by `Debug`.
+    /// The AUTH token. `Debug` does not show it.
     pub token: Option<String>,
-    /// PEM certificates that are trusted over TLS, instead of the public ones.
+    /// PEM certificates to trust over TLS instead of the public authorities.
     pub authorities: Option<String>,
 }
 
@@ -86,75 +86,75 @@ impl fmt::Debug for GroupAccess {
     }
 }
 
-/// Why a group leads nowhere. One line each, with the cure, without secrets.
+/// Why a group has no usable address. Each text is one line with the cure, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
-    /// There is none of that name.
+    /// No group has this name.
     #[error(
         "there is no replication group {group}; cure: correct INKWIRE_REDIS_GROUP or AWS_REGION"
     )]
     Missing {
-        /// Which.
+        /// The group's name.
         group: String,
     },
-    /// The role may not look it up, or has no valid credentials.
+    /// The role may not look the group up, or has no valid credentials.
     #[error(
-        "looking {group} up was answered {code}; cure: give the role \
+        "ElastiCache answered {code} to the lookup of {group}; cure: give the role \
          elasticache:DescribeReplicationGroups on this group"
     )]
     Denied {
-        /// Which.
+        /// The group's name.
         group: String,
-        /// The service's word.
+        /// The service's error code.
         code: String,
     },
-    /// It has several shards.
+    /// The group has several shards.
     #[error(
         "the replication group {group} is in cluster mode; cure: name a group of one shard with \
          cluster mode disabled"
     )]
     Sharded {
-        /// Which.
+        /// The group's name.
         group: String,
     },
-    /// It has no primary yet, or no more.
+    /// The group has no primary at present.
     #[error("the replication group {group} is {status} and has no primary endpoint; cure: wait")]
     NotReady {
-        /// Which.
+        /// The group's name.
         group: String,
-        /// What it says of itself.
+        /// The group's status.
         status: String,
     },
-    /// It wants a token, and there is none.
+    /// The group requires a token, and none is configured.
     #[error("the replication group {group} wants an AUTH token; cure: set INKWIRE_REDIS_TOKEN")]
     TokenMissing {
-        /// Which.
+        /// The group's name.
         group: String,
     },
-    /// There is a token, and it takes none.
+    /// A token is configured, and the group takes none.
     #[error(
         "the replication group {group} takes no AUTH token; cure: unset INKWIRE_REDIS_TOKEN, or \
          switch AUTH on"
     )]
     TokenUnwanted {
-        /// Which.
+        /// The group's name.
         group: String,
     },
-    /// What it is entered with is unusable.
+    /// The endpoint or the credentials cannot be used.
     #[error("the endpoint of the replication group {group} cannot be used: {why}")]
     Unusable {
-        /// Which.
+        /// The group's name.
         group: String,
-        /// Why.
+        /// What is wrong.
         why: String,
     },
-    /// The service did not say.
+    /// The service gave no answer.
     #[error(
-        "looking {group} up got no answer: {why}; cure: a way to the ElastiCache API (port 443, \
-         AWS_ENDPOINT_URL_ELASTICACHE)"
+        "no answer to the lookup of {group}: {why}; cure: open a way to the ElastiCache API \
+         (port 443, AWS_ENDPOINT_URL_ELASTICACHE)"
     )]
     Unanswered {
-        /// Which.
+        /// The group's name.
         group: String,
         /// What happened instead.
         why: String,
@@ -177,26 +177,26 @@ impl FindError {
     }
 }
 
-/// A group, and where it was found last.
-pub(crate) struct Found {
+/// Looks a group up, and remembers where it was found last.
+pub(crate) struct GroupLookup {
     finder: Arc<dyn FindGroup>,
     access: GroupAccess,
-    /// Held while it is looked up: one flight.
+    /// Held during a lookup, so that there is one at a time.
     search: Mutex<Search>,
-    /// What it came to, for who only wants to tell.
-    last: StdMutex<Option<(Group, Target)>>,
+    /// The last answer. It has a lock of its own, so that it can be shown during a lookup.
+    last: StdMutex<Option<(Group, Address)>>,
     failing_since: StdMutex<Option<Instant>>,
 }
 
 #[derive(Default)]
 struct Search {
-    /// Not before; none before the first.
+    /// When the next lookup is allowed; at once if absent.
     next_at: Option<Instant>,
     wait: Duration,
     failure: Option<FindError>,
 }
 
-impl Found {
+impl GroupLookup {
     pub(crate) fn new(finder: Arc<dyn FindGroup>, access: GroupAccess) -> Self {
         Self {
             finder,
@@ -207,50 +207,50 @@ impl Found {
         }
     }
 
-    /// The primary: as it was found last, or found now. While looking up fails, what was known goes
-    /// on being used.
-    pub(crate) async fn target(&self) -> Result<Target, FindError> {
+    /// The primary's address: the one that was found last, or a new one if there is none or writes
+    /// have been failing. While lookups fail, the known address stays in use.
+    pub(crate) async fn address(&self) -> Result<Address, FindError> {
         let mut search = self.search.lock().await;
         let known = self.known();
-        if let Some((_, target)) = known.as_ref().filter(|_| !self.is_doubted()) {
-            return Ok(target.clone());
+        if let Some((_, address)) = known.as_ref().filter(|_| !self.is_doubted()) {
+            return Ok(address.clone());
         }
-        let known = known.map(|(_, target)| target);
+        let known = known.map(|(_, address)| address);
         if search.next_at.is_some_and(|at| Instant::now() < at) {
             let failure = search.failure.clone().unwrap_or_else(|| self.unanswered("too early"));
             return known.ok_or(failure);
         }
-        // Before the call: one that is given up counts as well.
+        // Set before the call, so that a cancelled lookup counts as well.
         search.wait = (search.wait * 2).clamp(SEARCH_WAIT.0, SEARCH_WAIT.1);
         search.next_at = Some(Instant::now() + jittered(search.wait));
         search.failure = None;
         let found = tokio::time::timeout(SEARCH_MAX, self.finder.find()).await;
         let found = found.unwrap_or_else(|_elapsed| Err(self.unanswered("it took too long")));
-        match found.and_then(|group| Ok((self.target_of(&group)?, group))) {
-            Ok((target, group)) => {
-                self.take(group, &target);
+        match found.and_then(|group| Ok((self.address_of(&group)?, group))) {
+            Ok((address, group)) => {
+                self.remember(group, &address);
                 search.wait = Duration::ZERO;
-                Ok(target)
+                Ok(address)
             }
             Err(failure) => {
-                warn!(group = self.finder.name(), cause = %failure, "the group was not found");
+                warn!(group = self.finder.name(), cause = %failure, "replication group not found");
                 search.failure = Some(failure.clone());
                 known.ok_or(failure)
             }
         }
     }
 
-    fn take(&self, group: Group, target: &Target) {
-        let name = self.finder.name();
-        match lock(&self.last).replace((group, target.clone())) {
-            Some((_, before)) if before.to_string() == target.to_string() => {}
-            Some((_, before)) => info!(group = name, %before, primary = %target, "the group moved"),
-            None => info!(group = name, primary = %target, "the group was found"),
+    fn remember(&self, group: Group, address: &Address) {
+        let (name, primary) = (self.finder.name(), address);
+        match lock(&self.last).replace((group, address.clone())) {
+            Some((_, before)) if before.to_string() == primary.to_string() => {}
+            Some((_, before)) => info!(group = name, %before, %primary, "replication group moved"),
+            None => info!(group = name, %primary, "replication group found"),
         }
         *lock(&self.failing_since) = None;
     }
 
-    fn target_of(&self, group: &Group) -> Result<Target, FindError> {
+    fn address_of(&self, group: &Group) -> Result<Address, FindError> {
         let name = || self.finder.name().to_owned();
         if group.is_sharded {
             return Err(FindError::Sharded { group: name() });
@@ -265,26 +265,25 @@ impl Found {
             }
             Some(_) | None => {}
         }
-        let (address, token) =
-            ((primary.host.as_str(), primary.port), self.access.token.as_deref());
-        let target = Target::found(address, group.tls, token);
-        let trusted = target.and_then(|target| match &self.access.authorities {
-            Some(authorities) if group.tls => target.trusting(authorities),
-            Some(_) | None => Ok(target),
+        let token = self.access.token.as_deref();
+        let address = Address::from_parts((&primary.host, primary.port), group.tls, token);
+        let trusted = address.and_then(|address| match &self.access.authorities {
+            Some(authorities) if group.tls => address.trusting(authorities),
+            Some(_) | None => Ok(address),
         });
         trusted.map_err(|err| FindError::Unusable { group: name(), why: err.to_string() })
     }
 
-    /// The group as it was found last.
-    pub(crate) fn known(&self) -> Option<(Group, Target)> {
+    /// The group and its address as they were found last.
+    pub(crate) fn known(&self) -> Option<(Group, Address)> {
         lock(&self.last).clone()
     }
 
-    pub(crate) fn failed(&self) {
+    pub(crate) fn record_failure(&self) {
         lock(&self.failing_since).get_or_insert_with(Instant::now);
     }
 
-    pub(crate) fn took_a_write(&self) {
+    pub(crate) fn record_write(&self) {
         *lock(&self.failing_since) = None;
     }
 
@@ -297,16 +296,16 @@ impl Found {
     }
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for GroupLookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.known() {
-            Some((_, target)) => write!(f, "{target}"),
+            Some((_, address)) => write!(f, "{address}"),
             None => write!(f, "group {}", self.finder.name()),
         }
     }
 }
 
-/// Between half of a wait and all of it: nodes that lost their way together do not ask together.
+/// Equal jitter (50-100 %), so that nodes do not look up in lockstep.
 fn jittered(wait: Duration) -> Duration {
     let share = u32::try_from(RandomState::new().hash_one(0) % 500).unwrap_or_default();
     wait / 2 + wait * share / 1_000
@@ -316,12 +315,12 @@ fn lock<T>(mutex: &StdMutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How long connecting or writing fails before the address is doubted: longer than a failover takes
-/// to move the name, as a rule.
+/// How long connecting or writing must fail before the group is looked up again: longer than a
+/// failover usually takes to move the name.
 const DOUBTED_AFTER: Duration = Duration::from_secs(10);
-/// First and last wait between two searches; each is twice the one before.
+/// First and last wait between two lookups; each is twice the one before.
 const SEARCH_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// One search, attempts of the SDK included.
+/// One lookup, including the SDK's attempts.
 const SEARCH_MAX: Duration = Duration::from_secs(6);
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Replication groups, looked up by the ElastiCache API. Nodes alone have it: functions are told
-//! the primary's name, and need neither a way to this API nor a call of it in a cold start.
+//! Looks replication groups up by the ElastiCache API. Only nodes use it: functions are configured
+//! with the primary's name, so they need no access to this API and no call in a cold start.
 
 use std::error::Error;
 
@@ -11,7 +11,7 @@ use aws_sdk_elasticache::types::{
     ClusterMode, Endpoint as ApiEndpoint, NodeGroup, ReplicationGroup,
 };
 
-use crate::discovery::{Address, FindError, FindGroup, Group};
+use crate::discovery::{FindError, FindGroup, Group, HostPort};
 
 /// One replication group of an account and region.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct ElastiCache {
 }
 
 impl ElastiCache {
-    /// Makes it for a group's id, with what clients of the SDK are made of. Calls nothing yet.
+    /// Makes it for a group's id. Calls nothing yet.
     #[must_use]
     pub fn new(config: &SdkConfig, group: &str) -> Self {
         Self { client: Client::new(config), group: group.to_owned() }
@@ -48,7 +48,7 @@ impl ElastiCache {
                 let message = err.message().unwrap_or("no message");
                 FindError::Unanswered { group, why: format!("{code}: {message}") }
             }
-            // The wrapper's own text says nothing; its source does, and shows no credentials.
+            // The wrapper's text says nothing. The innermost source does, and shows no credentials.
             None => FindError::Unanswered { group, why: innermost(&err) },
         }
     }
@@ -72,7 +72,7 @@ impl FindGroup for ElastiCache {
 
 fn group_of(found: &ReplicationGroup) -> Group {
     let shards = found.node_groups();
-    // Cluster mode with one shard answers by other commands, and may grow at any time.
+    // A cluster of one shard needs other commands as well, and may grow at any time.
     let is_sharded = found.cluster_enabled() == Some(true)
         || matches!(found.cluster_mode(), Some(ClusterMode::Enabled | ClusterMode::Compatible))
         || shards.len() > 1;
@@ -93,10 +93,10 @@ fn group_of(found: &ReplicationGroup) -> Group {
     }
 }
 
-fn address_of(endpoint: &ApiEndpoint) -> Option<Address> {
+fn address_of(endpoint: &ApiEndpoint) -> Option<HostPort> {
     let host = endpoint.address().filter(|host| !host.is_empty())?.to_owned();
     let port = u16::try_from(endpoint.port()?).ok().filter(|port| *port > 0)?;
-    Some(Address { host, port })
+    Some(HostPort { host, port })
 }
 
 fn innermost(error: &dyn Error) -> String {

@@ -1,42 +1,46 @@
-//! Where Redis is: an address that was given, or a group whose address is looked up.
+//! Where Redis is: at a given address, or in a replication group whose address is looked up.
 
 use std::fmt;
 use std::sync::Arc;
 
-use redis::aio::MultiplexedConnection;
-use redis::{PushInfo, RedisResult};
+use redis::RedisResult;
 
-use crate::discovery::{FindError, FindGroup, Found, GroupAccess};
-use crate::target::Target;
+use crate::address::Address;
+use crate::connection::{Connection, Connector, Network, OnPush};
+use crate::discovery::{FindError, FindGroup, GroupAccess, GroupLookup};
 
-/// The way to a Redis or Valkey server, and the credentials for it.
+/// A Redis or Valkey server, the credentials for it, and the way to connect.
 ///
-/// Its name is resolved for every connection anew: after a failover it leads to another server.
-/// `Debug` and `Display` show host and port alone.
+/// Its name is resolved anew for every connection: after a failover it leads to another server.
+/// `Debug` and `Display` show only host and port.
 #[derive(Clone)]
-pub struct Endpoint(Place);
-
-#[derive(Clone)]
-enum Place {
-    Given(Arc<Target>),
-    Found(Arc<Found>),
+pub struct Endpoint {
+    source: Source,
+    connector: Arc<dyn Connector>,
 }
 
-/// Why a URL is no endpoint. Never carries the URL: it may hold a password.
+/// Where the address comes from.
+#[derive(Clone)]
+enum Source {
+    Given(Arc<Address>),
+    Group(Arc<GroupLookup>),
+}
+
+/// Why a text is no endpoint. Never shows the URL, which may hold a password.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// It has another scheme, or none.
+    /// The URL has another scheme, or none.
     #[error("not a redis:// or rediss:// URL")]
     Scheme,
-    /// Its host, port, user or database cannot be read.
+    /// The URL's host, port, user or database cannot be read.
     #[error("not a usable redis:// URL")]
     Malformed(#[source] redis::RedisError),
-    /// What is to be trusted is no certificate.
+    /// The text of the trusted authorities holds no certificate.
     #[error("not a PEM certificate")]
     Authority,
 }
 
-/// A server that does not answer. Fits one line, cause included, for a start-up log.
+/// A server that does not answer. Fits one line with its cause, for a start-up log.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot reach Redis at {address}: {cause}")]
 pub struct Unreachable {
@@ -47,76 +51,85 @@ pub struct Unreachable {
 
 impl Endpoint {
     /// Reads `redis://[user:password@]host[:port][/database]` (or `valkey://`), or `rediss://` (or
-    /// `valkeys://`) for TLS: the server's certificate must be for the host, from an authority that
-    /// browsers trust.
+    /// `valkeys://`) for TLS. Over TLS the server's certificate must name the host and come from an
+    /// authority that browsers trust.
     ///
     /// # Errors
-    /// [`EndpointError`] if it is something else.
+    /// [`EndpointError`] if the text is no such URL.
     pub fn parse(url: &str) -> Result<Self, EndpointError> {
-        Target::parse(url).map(|target| Self(Place::Given(Arc::new(target))))
+        Address::parse(url).map(|address| Self::at(Source::Given(Arc::new(address))))
     }
 
-    /// A replication group, whose primary is looked up when a connection is first needed, and again
-    /// once connecting or writing has failed for some seconds.
+    /// A replication group. Its primary is looked up when a connection is first needed, and again
+    /// after connecting or writing has failed for some seconds.
     #[must_use]
     pub fn of_group(finder: Arc<dyn FindGroup>, access: GroupAccess) -> Self {
-        Self(Place::Found(Arc::new(Found::new(finder, access))))
+        Self::at(Source::Group(Arc::new(GroupLookup::new(finder, access))))
     }
 
-    /// Trusts these PEM certificates over TLS, and no others. For a group, [`GroupAccess`] says it.
+    fn at(source: Source) -> Self {
+        Self { source, connector: Arc::new(Network) }
+    }
+
+    /// Opens connections by `connector` instead of over the network.
+    #[must_use]
+    pub fn through(self, connector: Arc<dyn Connector>) -> Self {
+        Self { connector, ..self }
+    }
+
+    /// Trusts these PEM certificates over TLS, and no others. Changes nothing for a group, whose
+    /// [`GroupAccess`] names them.
     ///
     /// # Errors
-    /// [`EndpointError::Authority`] if they are none.
+    /// [`EndpointError::Authority`] if the text holds no certificate.
     pub fn trusting(self, authorities: &str) -> Result<Self, EndpointError> {
-        match self.0 {
-            Place::Given(target) => {
-                let target = Arc::unwrap_or_clone(target).trusting(authorities)?;
-                Ok(Self(Place::Given(Arc::new(target))))
+        let source = match self.source {
+            Source::Given(address) => {
+                Source::Given(Arc::new(Arc::unwrap_or_clone(address).trusting(authorities)?))
             }
-            Place::Found(found) => Ok(Self(Place::Found(found))),
-        }
+            group @ Source::Group(_) => group,
+        };
+        Ok(Self { source, ..self })
     }
 
     /// Opens a connection for commands.
-    pub(crate) async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        let opened = self.target().await.map_err(std::io::Error::other)?.connect().await;
+    pub(crate) async fn connect(&self) -> RedisResult<Arc<dyn Connection>> {
+        let address = self.address().await.map_err(std::io::Error::other)?;
+        let opened = self.connector.connect(address.client(), None).await;
         if opened.is_err() {
-            self.failed();
+            self.record_failure();
         }
         opened
     }
 
-    /// Opens a connection for subscriptions. `on_push` is called by the task that reads the socket,
-    /// so it must not wait.
-    ///
-    /// RESP3, because only there the client hands over unsubscriptions that nobody asked for.
-    pub(crate) async fn connect_pushed(
+    /// Opens a connection for subscriptions.
+    pub(crate) async fn connect_for_pushes(
         &self,
-        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> RedisResult<MultiplexedConnection> {
-        let target = self.target().await.map_err(std::io::Error::other)?;
-        target.connect_pushed(on_push).await
+        on_push: OnPush,
+    ) -> RedisResult<Arc<dyn Connection>> {
+        let address = self.address().await.map_err(std::io::Error::other)?;
+        self.connector.connect(&address.client_for_pushes()?, Some(on_push)).await
     }
 
     /// The address, looked up if need be.
-    pub(crate) async fn target(&self) -> Result<Arc<Target>, FindError> {
-        match &self.0 {
-            Place::Given(target) => Ok(Arc::clone(target)),
-            Place::Found(found) => found.target().await.map(Arc::new),
+    pub(crate) async fn address(&self) -> Result<Arc<Address>, FindError> {
+        match &self.source {
+            Source::Given(address) => Ok(Arc::clone(address)),
+            Source::Group(group) => group.address().await.map(Arc::new),
         }
     }
 
-    /// Notes that there was no connection, or one that leads to a server that takes no writes.
-    pub(crate) fn failed(&self) {
-        if let Some(found) = self.group() {
-            found.failed();
+    /// Records that no connection was made, or that it led to a server that takes no writes.
+    pub(crate) fn record_failure(&self) {
+        if let Some(group) = self.group() {
+            group.record_failure();
         }
     }
 
-    /// Notes that the server took a write: it is the right one.
-    pub(crate) fn took_a_write(&self) {
-        if let Some(found) = self.group() {
-            found.took_a_write();
+    /// Records that the server took a write, so the address is right.
+    pub(crate) fn record_write(&self) {
+        if let Some(group) = self.group() {
+            group.record_write();
         }
     }
 
@@ -124,20 +137,20 @@ impl Endpoint {
         Unreachable { address: self.to_string(), cause: cause.to_string() }
     }
 
-    /// The group, if it is one.
-    pub(crate) fn group(&self) -> Option<&Found> {
-        match &self.0 {
-            Place::Given(_) => None,
-            Place::Found(found) => Some(found),
+    /// The replication group, if the endpoint is one.
+    pub(crate) fn group(&self) -> Option<&GroupLookup> {
+        match &self.source {
+            Source::Given(_) => None,
+            Source::Group(group) => Some(group),
         }
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Place::Given(target) => target.fmt(f),
-            Place::Found(found) => found.fmt(f),
+        match &self.source {
+            Source::Given(address) => address.fmt(f),
+            Source::Group(group) => group.fmt(f),
         }
     }
 }

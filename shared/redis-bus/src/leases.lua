@@ -1,14 +1,14 @@
 -- The node directory. Each call runs whole, by the server's own clock.
 --
--- KEYS  1 leases: sorted set of nodes by the time of their last renewal, ms. No time-to-live:
---         eviction must not hit it.
+-- KEYS  1 leases: sorted set of nodes by the time of their last renewal, ms. It has no TTL, so that
+--         eviction (`volatile-*`) spares it.
 --       2 details: hash, node -> JSON
 --       3 reports: sorted set of `<node> <workspace> <user>` by time, ms
---       4 pending: the head of the names `<head>:<node>`, each a sorted set of assignments by their
---         expiry, ms. The names are made here; the hash tag keeps them in the slot of the rest.
---       5 given: the head of names as above, each a sorted set of `<workspace> <user>` by the time at
---         which the node was given to them, ms
--- ARGV  1 what to do  2 how long a lease is remembered, ms  3 how long a report is, ms  4… see below
+--       4 pending: prefix of the keys `<prefix>:<node>`, each a sorted set of assignments by expiry, ms.
+--         The script builds these names; the hash tag keeps them in the same slot.
+--       5 given: prefix of keys as above, each a sorted set of `<workspace> <user>` by the time at which
+--         the node was given to that user, ms
+-- ARGV  1 call  2 how long a lease is remembered, ms  3 how long a report is remembered, ms  4… see below
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -51,7 +51,7 @@ end
 
 local calls = {}
 
--- 4 node  5 details. Gives the time, ms.
+-- 4 node  5 details. Returns the time, ms.
 function calls.renew()
   redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[4])
   redis.call('HSET', KEYS[2], ARGV[4], ARGV[5])
@@ -65,7 +65,7 @@ function calls.withdraw()
   return 1
 end
 
--- Gives {{node, age in ms, details, pending, time of renewal in ms}…} and
+-- Returns {{node, age in ms, details, pending, time of renewal in ms}…} and
 -- {{`<node> <workspace> <user>`, age in ms}…}.
 function calls.fleet()
   forget()
@@ -85,7 +85,7 @@ function calls.fleet()
   return { nodes, reports }
 end
 
--- Remembers that a node was given to a user; of each node only the newest.
+-- Remembers that a node was given to a user. Keeps the newest users of each node.
 local function give(node, user, memory_ms, most)
   local key = given_of(node)
   redis.call('ZADD', key, string.format('%.0f', now), user)
@@ -93,8 +93,8 @@ local function give(node, user, memory_ms, most)
   redis.call('PEXPIRE', key, memory_ms)
 end
 
--- 4 time-to-live of the assignment, ms  5 workspace  6 user  7 how long it is remembered to whom a
--- node was given, ms  8 of how many users  9… candidates. Gives the node taken, or nothing.
+-- 4 TTL of the assignment, ms  5 workspace  6 user  7 how long the users of a node are remembered, ms
+-- 8 how many of them  9… candidates. Returns the node with the least load, or nothing.
 function calls.reserve()
   local ttl = tonumber(ARGV[4])
   local taken, lightest
@@ -111,7 +111,7 @@ function calls.reserve()
   if not taken then
     return false
   end
-  -- The time alone is no name: two calls may fall into one microsecond.
+  -- The time alone is not unique: two calls may run in one microsecond.
   local key, number = pending_of(taken), 0
   local expiry = string.format('%.0f', now + ttl)
   while redis.call('ZADD', key, 'NX', expiry, time[1] .. '.' .. time[2] .. '.' .. number) == 0 do
@@ -123,14 +123,14 @@ function calls.reserve()
   return taken
 end
 
--- Whether a node that has a lease was given to a user lately.
+-- Whether a node with a lease was recently given to a user.
 local function was_given(node, user, memory_ms)
   local at = redis.call('ZSCORE', given_of(node), user)
   return at and now - tonumber(at) <= memory_ms and redis.call('ZSCORE', KEYS[1], node)
 end
 
--- 4 node  5 workspace  6 user  7 how long it is remembered to whom a node was given, ms  8 reports
--- that are kept, of all nodes together  9 of these, of one workspace about one node
+-- 4 node  5 workspace  6 user  7 how long the users of a node are remembered, ms  8 most reports in
+-- all  9 most reports of one workspace about one node
 function calls.report()
   local of_workspace = ARGV[4] .. ' ' .. ARGV[5] .. ' '
   if not was_given(ARGV[4], ARGV[5] .. ' ' .. ARGV[6], tonumber(ARGV[7])) then
@@ -138,7 +138,7 @@ function calls.report()
   end
   redis.call('ZADD', KEYS[3], string.format('%.0f', now), of_workspace .. ARGV[6])
   local kept = 0
-  -- A few dozen at most: this call keeps no more.
+  -- A few dozen at most, since this call keeps no more.
   for _, report in ipairs(redis.call('ZREVRANGE', KEYS[3], 0, -1)) do
     if string.sub(report, 1, #of_workspace) == of_workspace then
       kept = kept + 1

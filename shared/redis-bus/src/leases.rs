@@ -12,24 +12,24 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::command::{Commands, Request};
-use crate::cure::cause;
+use crate::diagnosis::cause;
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::reply;
 
-/// The directory on Redis or Valkey. Ages and expiries are by the server's clock alone: those of
-/// nodes and balancers may differ.
+/// The directory on Redis or Valkey. Ages and expiries are measured by the server's clock alone: the
+/// clocks of nodes and balancers may differ.
 ///
-/// It judges nothing: a dead lease that is still remembered can be reserved; who asks names the
-/// candidates. Clones share one connection.
+/// It does not judge: it reserves any candidate whose lease it remembers, even a dead one. The caller
+/// chooses the candidates. Clones share one connection.
 #[derive(Debug, Clone)]
 pub struct RedisDirectory {
     commands: Commands,
 }
 
-/// What a lease says beside its node, as the hash holds it. `leases.lua` reads `connections`.
+/// The fields of a lease besides its node, as JSON in the hash. `leases.lua` reads `connections`.
 ///
-/// Fields that came later may be absent, and fields that are not known here are passed over: nodes
-/// and balancers of two versions share the directory while they are replaced.
+/// Newer fields may be absent and unknown ones are ignored: during a rolling deploy nodes and
+/// balancers of two versions share the directory.
 #[derive(Debug, Serialize, Deserialize)]
 struct Details {
     url: String,
@@ -123,7 +123,7 @@ impl NodeDirectory for RedisDirectory {
     }
 }
 
-/// How long it is remembered to whom a node was given, in ms, and of how many users.
+/// How long the directory remembers the users that a node was given to, in ms, and how many of them.
 fn given_bounds() -> (String, String) {
     (limits::GIVEN_MEMORY.as_millis().to_string(), limits::GIVEN_PER_NODE_MAX.to_string())
 }
@@ -138,7 +138,7 @@ fn fleet_of(answer: Value) -> Option<Vec<FleetNode>> {
     let found = nodes.len();
     let mut fleet: Vec<FleetNode> = nodes.into_iter().filter_map(node_of).collect();
     if fleet.len() < found {
-        warn!(unreadable = found - fleet.len(), "leases that cannot be read are passed over");
+        warn!(unreadable = found - fleet.len(), "skipping leases that cannot be read");
     }
     for node in &mut fleet {
         node.reports = reports.remove(&node.lease.node_id).unwrap_or_default();
@@ -181,13 +181,13 @@ fn report_of(row: Value) -> Option<(NodeId, Report)> {
     Some((NodeId::parse(node).ok()?, report))
 }
 
-/// How far a node's clock was ahead of the server's, where both are known.
+/// How far a node's clock was ahead of the server's; zero if either is unknown.
 fn ahead_ms(node_ms: Option<u64>, server_ms: Option<u64>) -> i64 {
     let (Some(node), Some(server)) = (node_ms, server_ms) else { return 0 };
     Timestamp::from_unix_ms(node).ms_after(Timestamp::from_unix_ms(server))
 }
 
-/// Zero where it is negative: a promoted server's clock may be behind the last one's.
+/// Zero if it is negative: a promoted server's clock may be behind the old primary's.
 fn age_of(age_ms: &Value) -> Duration {
     Duration::from_millis(reply::unsigned(age_ms).unwrap_or(0))
 }

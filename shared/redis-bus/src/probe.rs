@@ -1,4 +1,4 @@
-//! Finds out what a port speaks by what it answers to a new client, first in plain text, then in TLS.
+//! Finds out which protocol a port speaks: asks in plain text first, then in TLS.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use model::limits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// What a port answers.
+/// What a port answers to a new client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speech {
     /// The connection is refused.
     Refused,
-    /// The connection is not accepted in time, or there is no way to it.
+    /// The connection is not accepted in time, or the host cannot be reached.
     Unreached,
     /// Redis without TLS.
     Plain,
-    /// TLS: a TLS record came back. Nothing less counts as TLS.
+    /// TLS: the answer is a TLS record. Nothing less counts as TLS.
     Tls,
     /// The connection is accepted, and no byte comes back in time.
     Silent,
@@ -25,9 +25,9 @@ pub(crate) enum Speech {
     Foreign,
 }
 
-/// Asks a port what it speaks. A TLS server may answer plain text with an alert, with a reset or not
-/// at all, and so may a server that is paused or restarting: only a second question in TLS tells
-/// them apart.
+/// Asks a port which protocol it speaks. A TLS server may answer plain text with an alert, a reset or
+/// nothing. A paused or restarting server may reset or be silent too, so a second question, in TLS,
+/// tells them apart.
 pub(crate) async fn speech(host: &str, port: u16) -> Speech {
     let in_plain = ask(host, port, b"PING\r\n").await;
     let is_answered = !matches!(in_plain, Speech::Silent | Speech::HangsUp);
@@ -59,7 +59,7 @@ async fn ask(host: &str, port: u16, question: &[u8]) -> Speech {
     }
 }
 
-/// What the first byte of an answer says. `+PONG` and `-NOAUTH` are Redis.
+/// Judges the first byte of an answer. `+PONG` and `-NOAUTH` come from Redis.
 const fn speech_of(byte: u8) -> Speech {
     match byte {
         b'+' | b'-' => Speech::Plain,
@@ -71,7 +71,7 @@ const fn speech_of(byte: u8) -> Speech {
 /// The content types of TLS records (RFC 8446, 5.1) with which a server answers a hello.
 const TLS_ALERT: u8 = 21;
 const TLS_HANDSHAKE: u8 = 22;
-/// How long an answer is waited for. Twice this, and connecting twice, bounds the whole.
+/// How long to wait for an answer. Two answers and two connects bound the whole.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// The smallest ClientHello (RFC 5246, 7.4.1.2): TLS 1.2, one suite, no extensions. Every TLS server
 /// answers it, by a hello of its own or by an alert.
@@ -134,8 +134,8 @@ mod tests {
 
     use super::*;
 
-    /// A port that answers each connection by what was said on it: `None` hangs up, and with a
-    /// reset where something was left unread.
+    /// Opens a port that answers each connection by the first bytes it got. `None` hangs up, with a
+    /// reset if bytes were left unread.
     async fn answering(answer: fn(&[u8]) -> Option<&'static [u8]>) -> u16 {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -156,14 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn the_hello_has_the_lengths_that_it_says() {
+    fn the_hello_has_the_lengths_in_its_headers() {
         assert_eq!(CLIENT_HELLO.len(), 5 + 45);
         assert_eq!(CLIENT_HELLO[4], 45);
         assert_eq!(CLIENT_HELLO[8], 41);
     }
 
     #[tokio::test]
-    async fn each_kind_of_answer_is_told_apart() {
+    async fn each_kind_of_answer_is_recognized() {
         let redis = answering(|_| Some(b"-NOAUTH Authentication required.\r\n")).await;
         assert_eq!(heard(redis).await, Speech::Plain);
         let with_alert = answering(|_| Some(&[21, 3, 3, 0, 2, 2, 70])).await;
@@ -173,14 +173,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tls_port_that_hangs_up_on_plain_text_is_still_found() {
+    async fn a_tls_port_that_hangs_up_on_plain_text_is_recognized() {
         let tls =
             answering(|said| (said.first() == Some(&TLS_HANDSHAKE)).then_some(&[22, 3, 3][..]));
         assert_eq!(heard(tls.await).await, Speech::Tls);
     }
 
     #[tokio::test]
-    async fn resets_silence_and_refusals_are_no_tls() {
+    async fn resets_silence_and_refusals_are_not_taken_for_tls() {
         assert_eq!(heard(answering(|_| None).await).await, Speech::HangsUp);
         let silent = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         assert_eq!(heard(silent.local_addr().unwrap().port()).await, Speech::Silent);

@@ -1,4 +1,4 @@
-//! The relay's connection: its own, never shared, given up at the first doubt.
+//! The relay's connection: never shared, and given up as soon as it is doubtful.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use messaging::ports::{Addressed, BusError, Replay, Replayed, Replication};
 use model::limits;
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisResult, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::bus::{ALREADY, PUBLISH_TEXT, bus_error, publish_cmd};
 use crate::command::{is_doubtful, is_unknown_script};
+use crate::connection::{self, Connection};
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::reply;
 
@@ -24,16 +24,16 @@ pub struct RedisReplay {
     slot: Arc<Mutex<Option<Link>>>,
 }
 
-/// A connection that knows the script.
+/// A connection to a server that has loaded the script.
 #[derive(Debug)]
 struct Link {
-    connection: MultiplexedConnection,
+    connection: Arc<dyn Connection>,
     opened_at: Instant,
 }
 
 impl RedisReplay {
-    /// Makes it for a URL, as [`Endpoint::parse`] reads it, and for so many replicas as the
-    /// deployment gives that server. Connects to nothing yet.
+    /// Makes it for a URL, as [`Endpoint::parse`] reads it, and for the number of replicas that the
+    /// deployment gives the server. Connects to nothing yet.
     ///
     /// # Errors
     /// [`EndpointError`].
@@ -47,11 +47,11 @@ impl RedisReplay {
         Self { endpoint, replicas_configured, slot: Arc::default() }
     }
 
-    async fn run(&self, link: &mut Link, batch: &[Addressed]) -> Result<Replayed, BusError> {
+    async fn run(&self, link: &Link, batch: &[Addressed]) -> Result<Replayed, BusError> {
         let (mut taken, mut appended, mut refusal) = (0, 0, None);
         let mut pause = Duration::ZERO;
         'batch: for part in batch.chunks(limits::RELAY_PIPELINE_MAX) {
-            // Redis does one thing at a time: a backlog must leave it time for live publications.
+            // Redis runs one command at a time: a backlog must leave time for live publications.
             tokio::time::sleep(pause).await;
             let (cmds, sent_at) =
                 (part.iter().map(|(workspace, one)| publish_cmd(workspace, one)), Instant::now());
@@ -63,7 +63,8 @@ impl RedisReplay {
                         taken += 1;
                         appended += usize::from(reply::text(&position) != Some(ALREADY));
                     }
-                    // Not the publication's fault: another connection, and all of it again.
+                    // The connection is at fault, not the publication: repeat the whole batch on
+                    // another one.
                     Err(err) if is_doubtful(&err) || is_unknown_script(&err) => {
                         return Err(BusError::Unavailable(err.into()));
                     }
@@ -78,10 +79,10 @@ impl RedisReplay {
         Ok(Replayed { taken, appended, refusal, replication })
     }
 
-    /// The marker is mandatory: where every guard stood nothing was written, and `WAIT` without a
-    /// write of its own connection answers at once. Being the latest write, it is behind those of
-    /// all connections.
-    async fn await_replica(&self, link: &mut Link) -> RedisResult<Replication> {
+    /// Waits until a replica has everything up to now. The marker is mandatory: if every guard
+    /// existed, this connection wrote nothing, and `WAIT` would answer at once. As the latest write
+    /// it is replicated after those of all other connections.
+    async fn await_replica(&self, link: &Link) -> RedisResult<Replication> {
         let mut marker = redis::cmd("SET");
         marker.arg(MARKER_KEY).arg("").arg("PX").arg(MARKER_TTL_MS);
         let mut info = redis::cmd("INFO");
@@ -96,7 +97,8 @@ impl RedisReplay {
         }
         let mut wait = redis::cmd("WAIT");
         wait.arg(1).arg(limits::REPLICA_WAIT_MAX.as_millis().to_string());
-        let answer = link.patient().send_packed_command(&wait).await?.extract_error()?;
+        let response_max = limits::REPLICA_WAIT_MAX + WAIT_SLACK;
+        let answer = link.connection.send(&wait, response_max).await?.extract_error()?;
         let is_there = reply::unsigned(&answer).is_some_and(|count| count >= 1);
         Ok(if is_there { Replication::Acknowledged } else { Replication::Lagging })
     }
@@ -106,14 +108,14 @@ impl RedisReplay {
 impl Replay for RedisReplay {
     async fn replay(&self, batch: &[Addressed]) -> Result<Replayed, BusError> {
         let mut slot = self.slot.lock().await;
-        // Taken out: whatever happens to this future, a connection in doubt is not used again.
+        // Taken out, so that a dropped future leaves no doubtful connection behind.
         let kept =
             slot.take().filter(|link| link.opened_at.elapsed() < limits::BUS_CONNECTION_AGE_MAX);
-        let mut link = match kept {
+        let link = match kept {
             Some(link) => link,
             None => Link::open(&self.endpoint).await.map_err(bus_error)?,
         };
-        let replayed = self.run(&mut link, batch).await?;
+        let replayed = self.run(&link, batch).await?;
         if matches!(replayed.replication, Replication::Acknowledged | Replication::Single) {
             *slot = Some(link);
         }
@@ -123,40 +125,33 @@ impl Replay for RedisReplay {
 
 impl Link {
     async fn open(endpoint: &Endpoint) -> RedisResult<Self> {
-        let mut connection = endpoint.connect().await?;
+        let connection = endpoint.connect().await?;
         let mut load = redis::cmd("SCRIPT");
         load.arg("LOAD").arg(PUBLISH_TEXT);
-        connection.send_packed_command(&load).await?.extract_error()?;
+        connection::query::<Value>(&*connection, &load).await?;
         Ok(Self { connection, opened_at: Instant::now() })
     }
 
-    /// Sends commands together; each has its own answer, errors included.
-    async fn pipeline(&mut self, cmds: impl IntoIterator<Item = Cmd>) -> RedisResult<Vec<Value>> {
+    /// Sends commands together. Each has its own answer, which may be an error.
+    async fn pipeline(&self, cmds: impl IntoIterator<Item = Cmd>) -> RedisResult<Vec<Value>> {
         let mut pipeline = Pipeline::new();
         for cmd in cmds {
             pipeline.add_command(cmd);
         }
-        self.connection.send_packed_commands(&pipeline, 0, pipeline.len()).await
-    }
-
-    /// The same connection, for an answer that may take as long as a replica.
-    fn patient(&self) -> MultiplexedConnection {
-        let mut connection = self.connection.clone();
-        connection.set_response_timeout(limits::REPLICA_WAIT_MAX + WAIT_SLACK);
-        connection
+        self.connection.send_all(&pipeline, limits::BUS_RESPONSE_MAX).await
     }
 }
 
-/// How many replicas the server says it has, in whatever state.
+/// The number of replicas in an `INFO` answer, in whatever state they are.
 fn attached_in(info: &str) -> Option<u64> {
     let mut lines = info.lines();
     lines.find_map(|line| line.strip_prefix("connected_slaves:"))?.trim().parse().ok()
 }
 
-/// What the answer of a `WAIT` may take beyond its own time.
+/// How long the answer to `WAIT` may take beyond the time that the command itself waits.
 const WAIT_SLACK: Duration = Duration::from_secs(1);
 const MARKER_KEY: &str = "{ink:relay}:marker";
-/// Nothing reads it: it is there to be replicated.
+/// Nothing reads the marker; it exists to be replicated.
 const MARKER_TTL_MS: u32 = 600_000;
 
 #[cfg(test)]
@@ -164,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replicas_are_read_from_the_servers_own_words() {
+    fn the_number_of_replicas_is_read_from_info() {
         let info = "# Replication\r\nrole:master\r\nconnected_slaves:2\r\nslave0:ip=::1\r\n";
         assert_eq!(attached_in(info), Some(2));
         for other in ["", "connected_slaves:", "connected_slaves:x", "role:slave"] {

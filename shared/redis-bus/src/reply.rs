@@ -1,4 +1,4 @@
-//! Looks into replies. What is not as expected is `None`, never a panic.
+//! Reads parts of replies. A part of another shape is `None`, never a panic.
 
 use redis::Value;
 

@@ -1,4 +1,5 @@
-//! The link: one connection for all subscriptions of the process, kept up by one task.
+//! The link: one connection for all subscriptions of the process. One task opens it, probes it and
+//! opens it again.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, OnceLock};
@@ -6,17 +7,17 @@ use std::sync::{Arc, OnceLock};
 use messaging::outage::Outage;
 use messaging::ports::{BusError, Notice, Subscription};
 use model::limits;
-use redis::RedisError;
-use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Value};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
 use crate::command::{Commands, Request};
+use crate::connection::Connection;
 use crate::topics::{Signals, Topics};
 
-/// Starts the link's task with the first subscription, and ends it when it is dropped.
+/// Starts the link's task with the first subscription, and stops it on drop.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     commands: Commands,
@@ -29,7 +30,7 @@ struct LinkTask {
     abort: AbortHandle,
 }
 
-/// Somebody who waits for a confirmed subscription.
+/// A caller that waits for a confirmed subscription.
 #[derive(Debug)]
 struct Join {
     topic: String,
@@ -37,13 +38,13 @@ struct Join {
 }
 
 impl Subscriber {
-    /// `commands` tell where Redis is, and send the probes that the link must hear.
+    /// `commands` has the endpoint, and publishes the probes that the link must hear.
     pub(crate) const fn new(commands: Commands) -> Self {
         Self { commands, task: OnceLock::new() }
     }
 
-    /// Subscribes to a topic and waits for the confirmation. Where the process is subscribed
-    /// already, pushes that are on their way at this moment may come in too.
+    /// Subscribes to a topic and waits for the confirmation. If the process is subscribed already,
+    /// the new subscription may also get pushes from before this call.
     ///
     /// # Cancel safety
     /// Dropping the future drops the subscription.
@@ -85,11 +86,11 @@ struct Link {
     outage: Outage,
 }
 
-/// Why a connection is no longer served.
+/// Why the link's connection is given up.
 enum End {
-    /// It broke, or no longer does what it should.
+    /// It broke or failed a probe.
     Lost(String),
-    /// Nobody can subscribe any more.
+    /// The bus was dropped, so nobody can subscribe any more.
     Unneeded,
 }
 
@@ -104,21 +105,21 @@ impl Link {
                 probe_topic: probe_topic(),
             });
             match self.establish(&signals).await {
-                Ok(mut connection) => {
+                Ok(connection) => {
                     let since = Instant::now();
-                    match self.serve(&mut connection, &signals).await {
+                    match self.serve(&*connection, &signals).await {
                         End::Unneeded => return,
                         End::Lost(why) => {
                             self.log_failure(&why, "subscriptions lost");
                         }
                     }
-                    // A link that breaks as soon as it is made is no reason to hurry.
+                    // A link that breaks at once keeps its long wait.
                     if since.elapsed() > last_wait {
                         wait = first_wait;
                     }
-                    // Gone before it is told: no push of the old connection follows `Lost`.
+                    // Closed first, so that no push of the old connection follows `Lost`.
                     drop(connection);
-                    self.topics.tell_all(&Notice::Lost);
+                    self.topics.notify_all(&Notice::Lost);
                 }
                 Err(err) => self.log_failure(&err.to_string(), "no subscriptions"),
             }
@@ -127,22 +128,17 @@ impl Link {
         }
     }
 
-    /// Connects through the endpoint's name, subscribes to all topics and tells it.
-    async fn establish(
-        &mut self,
-        signals: &Arc<Signals>,
-    ) -> Result<MultiplexedConnection, RedisError> {
-        let (topics, told) = (Arc::clone(&self.topics), Arc::clone(signals));
-        let on_push = move |push| topics.on_push(&push, &told);
-        let mut connection = self.commands.endpoint().connect_pushed(on_push).await?;
-        connection.set_response_timeout(limits::BUS_PROBE_WAIT);
-        connection.subscribe(&signals.probe_topic).await?;
-        for some in self.topics.names().chunks(TOPICS_PER_COMMAND) {
-            connection.subscribe(some).await?;
-        }
-        // Who hears this reads the stream: where the name leads now, not where commands still go.
+    /// Connects through the endpoint's name, subscribes to all topics and notifies them.
+    async fn establish(&self, signals: &Arc<Signals>) -> RedisResult<Arc<dyn Connection>> {
+        let (topics, heard) = (Arc::clone(&self.topics), Arc::clone(signals));
+        let on_push = Box::new(move |push| topics.on_push(&push, &heard));
+        let connection = self.commands.endpoint().connect_for_pushes(on_push).await?;
+        subscribe(&*connection, std::slice::from_ref(&signals.probe_topic)).await?;
+        subscribe(&*connection, &self.topics.names()).await?;
+        // Subscribers now read the stream. They must read it where the name leads now, not where the
+        // old connection for commands still leads.
         self.commands.renew().await;
-        self.topics.tell_all(&Notice::Restored);
+        self.topics.notify_all(&Notice::Restored);
         if let Some(over) = self.outage.succeeded(Instant::now()) {
             let (failures, lasted_ms) = (over.failures, over.lasted_ms());
             let redis = self.commands.endpoint();
@@ -158,7 +154,7 @@ impl Link {
         }
     }
 
-    async fn serve(&mut self, connection: &mut MultiplexedConnection, signals: &Signals) -> End {
+    async fn serve(&mut self, connection: &dyn Connection, signals: &Signals) -> End {
         let mut probes = tokio::time::interval_at(
             Instant::now() + limits::BUS_PROBE_EVERY,
             limits::BUS_PROBE_EVERY,
@@ -167,16 +163,19 @@ impl Link {
         let mut batch = Vec::new();
         loop {
             let done = tokio::select! {
+                // In a fixed order, so that equal runs are equal. Probes come every few seconds, and
+                // so do not keep callers waiting.
+                biased;
                 () = signals.lost.notified() => {
                     return End::Lost("connection or subscription ended".into());
                 }
-                count = self.joins.recv_many(&mut batch, TOPICS_PER_COMMAND) => {
+                _ = probes.tick() => self.probe(connection, signals).await,
+                count = self.joins.recv_many(&mut batch, limits::BUS_JOINS_MAX) => {
                     if count == 0 {
                         return End::Unneeded;
                     }
                     self.admit(connection, std::mem::take(&mut batch)).await
                 }
-                _ = probes.tick() => self.probe(connection, signals).await,
             };
             if let Err(err) = done {
                 return End::Lost(err.to_string());
@@ -184,72 +183,71 @@ impl Link {
         }
     }
 
-    /// Subscribes for all who asked meanwhile, in one command.
-    async fn admit(
-        &self,
-        connection: &mut MultiplexedConnection,
-        batch: Vec<Join>,
-    ) -> Result<(), RedisError> {
+    /// Subscribes for all waiting callers in one command.
+    async fn admit(&self, connection: &dyn Connection, batch: Vec<Join>) -> RedisResult<()> {
         let (mut waiting, mut new_topics) = (Vec::new(), Vec::new());
         for join in batch.into_iter().filter(|join| !join.confirmed.is_closed()) {
             let (tx, rx) = Subscription::channel(limits::SUBSCRIPTION_NOTICES_MAX);
-            // Before the command: a push right behind the confirmation must find it.
+            // Added before the command, so that a push right after the confirmation finds it.
             if self.topics.add(&join.topic, tx) {
                 new_topics.push(join.topic);
             }
             waiting.push((join.confirmed, rx));
         }
-        let done =
-            if new_topics.is_empty() { Ok(()) } else { connection.subscribe(&new_topics).await };
+        let done = subscribe(connection, &new_topics).await;
         for (confirmed, subscription) in waiting {
             let answer = match &done {
                 Ok(()) => Ok(subscription),
                 Err(err) => Err(BusError::Unavailable(err.clone().into())),
             };
-            // Who stopped waiting drops the subscription with the answer.
+            // A caller that gave up meanwhile drops the subscription with the answer.
             confirmed.send(answer).unwrap_or_else(drop);
         }
         done
     }
 
-    /// Unsubscribes from what nobody listens to, and makes sure that the link still does its work.
-    async fn probe(
-        &self,
-        connection: &mut MultiplexedConnection,
-        signals: &Signals,
-    ) -> Result<(), RedisError> {
-        for some in self.topics.take_silent().chunks(TOPICS_PER_COMMAND) {
-            connection.unsubscribe(some).await?;
+    /// Unsubscribes from unused topics, and checks that the link still receives what is published.
+    async fn probe(&self, connection: &dyn Connection, signals: &Signals) -> RedisResult<()> {
+        for some in self.topics.remove_unused().chunks(TOPICS_PER_COMMAND) {
+            connection.unsubscribe(some, limits::BUS_PROBE_WAIT).await?;
         }
-        // A link that is open on this side only sends nothing and reports nothing.
+        // A half-open connection receives nothing and reports no error.
         let ping = redis::cmd("PING");
-        let answered = ping.query_async::<redis::Value>(connection);
+        let answered = connection.send(&ping, limits::BUS_PROBE_WAIT);
         let (answered, heard) = tokio::join!(answered, self.is_heard(signals));
-        answered?;
+        answered?.extract_error()?;
         if heard { Ok(()) } else { Err(std::io::Error::other("own probe not heard").into()) }
     }
 
-    /// Publishes where the endpoint's name leads now, and waits to hear it over the link: one to a
-    /// server that was replaced, or that forgot the subscription, would answer every PING.
+    /// Publishes a probe where the endpoint's name leads now, and waits to hear it on the link. A
+    /// server that was replaced, or that lost the subscription, would still answer every PING.
     async fn is_heard(&self, signals: &Signals) -> bool {
         let mut cmd = redis::cmd("PUBLISH");
         cmd.arg(&signals.probe_topic).arg("");
         let request = Request::of(cmd);
-        let published = self.commands.query::<redis::Value>(&request);
+        let published = self.commands.query::<Value>(&request);
         match tokio::time::timeout(limits::BUS_PROBE_WAIT, published).await {
             Ok(Ok(_)) => {
                 tokio::time::timeout(limits::BUS_PROBE_WAIT, signals.heard.notified()).await.is_ok()
             }
-            // Nothing was published, so nothing is to be heard.
+            // Nothing was published, so there is nothing to hear.
             Ok(Err(_)) | Err(_) => true,
         }
     }
 }
 
-/// A topic that no other link has. It need not be secret, only its own.
+/// Subscribes to any number of topics.
+async fn subscribe(connection: &dyn Connection, topics: &[String]) -> RedisResult<()> {
+    for some in topics.chunks(TOPICS_PER_COMMAND) {
+        connection.subscribe(some, limits::BUS_PROBE_WAIT).await?;
+    }
+    Ok(())
+}
+
+/// A topic that no other link has. It must be unique, but need not be secret.
 fn probe_topic() -> String {
     format!("ink:probe:{:016x}", RandomState::new().hash_one(0))
 }
 
-/// Topics of one SUBSCRIBE: some 30 KB of command.
+/// Topics in one SUBSCRIBE: a command of some 30 KB.
 const TOPICS_PER_COMMAND: usize = 256;

@@ -1,6 +1,6 @@
-//! Who listens to which topic, and what a push does.
+//! The subscriptions of this process by topic, and what happens to each push.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use messaging::ports::{Notice, SubscriptionSender};
@@ -8,25 +8,26 @@ use redis::{PushInfo, PushKind};
 use tokio::sync::Notify;
 use tracing::warn;
 
-use crate::{reply, wire};
+use crate::{codec, reply};
 
-/// What the task that keeps the link up is told by the one that reads it.
+/// Signals from the task that reads the link's socket to the task that keeps the link up.
 #[derive(Debug)]
 pub(crate) struct Signals {
     /// The link is gone, or no longer subscribed.
     pub(crate) lost: Notify,
-    /// The loop-back probe came in.
+    /// The link received its own probe.
     pub(crate) heard: Notify,
-    /// The topic of the loop-back probe: this link's own.
+    /// The topic of the probe, which no other link has.
     pub(crate) probe_topic: String,
 }
 
-/// The subscriptions of this process by topic. Locked only for moments, never across an await.
+/// The subscriptions of this process by topic, ordered so that equal runs notify in equal order.
+/// Locked only for moments, never across an await.
 #[derive(Debug, Default)]
-pub(crate) struct Topics(Mutex<HashMap<String, Vec<SubscriptionSender>>>);
+pub(crate) struct Topics(Mutex<BTreeMap<String, Vec<SubscriptionSender>>>);
 
 impl Topics {
-    /// Adds a subscription; true if the topic is new.
+    /// Adds a subscription. True if the topic is new.
     pub(crate) fn add(&self, topic: &str, subscription: SubscriptionSender) -> bool {
         let mut topics = self.lock();
         if let Some(subscriptions) = topics.get_mut(topic) {
@@ -42,33 +43,32 @@ impl Topics {
         self.lock().keys().cloned().collect()
     }
 
-    /// Forgets the topics to which nobody listens any more, and returns them.
-    pub(crate) fn take_silent(&self) -> Vec<String> {
+    /// Removes the topics that have no listener left, and returns them.
+    pub(crate) fn remove_unused(&self) -> Vec<String> {
         let mut topics = self.lock();
-        // A topic on which nothing is said would otherwise never find out.
+        // Offering a notice also finds closed subscriptions, but a quiet topic has no notices.
         for subscriptions in topics.values_mut() {
             subscriptions.retain(|tx| !tx.is_closed());
         }
-        let silent: Vec<String> = topics
+        let unused: Vec<String> = topics
             .iter()
             .filter(|(_, subscriptions)| subscriptions.is_empty())
             .map(|(topic, _)| topic.clone())
             .collect();
-        for topic in &silent {
+        for topic in &unused {
             topics.remove(topic);
         }
-        silent
+        unused
     }
 
-    /// Offers a notice to everybody.
-    pub(crate) fn tell_all(&self, notice: &Notice) {
+    /// Offers a notice to every subscription.
+    pub(crate) fn notify_all(&self, notice: &Notice) {
         for subscriptions in self.lock().values_mut() {
             subscriptions.retain(|tx| tx.offer(notice.clone()));
         }
     }
 
-    /// Takes a push of the link. Called by the task that reads the socket: it decodes, offers, and
-    /// waits for nothing.
+    /// Handles a push of the link. The task that reads the socket calls this, so it never waits.
     pub(crate) fn on_push(&self, push: &PushInfo, signals: &Signals) {
         let topic = push.data.first().and_then(reply::text).unwrap_or_default();
         let unsubscribed = matches!(
@@ -80,7 +80,7 @@ impl Topics {
         } else if push.kind == PushKind::Message {
             self.on_message(topic, push);
         } else if unsubscribed {
-            // Our own unsubscriptions concern topics that were forgotten before.
+            // A topic is removed from the map before the link unsubscribes from it.
             if topic == signals.probe_topic || self.lock().contains_key(topic) {
                 signals.lost.notify_one();
             }
@@ -90,9 +90,9 @@ impl Topics {
     }
 
     fn on_message(&self, topic: &str, push: &PushInfo) {
-        let entry = push.data.get(1).and_then(reply::bytes).and_then(wire::entry_of_push);
+        let entry = push.data.get(1).and_then(reply::bytes).and_then(codec::entry_of_push);
         if entry.is_none() {
-            warn!(topic, "unreadable push, told as a gap");
+            warn!(topic, "cannot read a push; reporting a gap");
         }
         let notice = entry.map_or(Notice::Restored, Notice::Entry);
         if let Some(subscriptions) = self.lock().get_mut(topic) {
@@ -100,8 +100,8 @@ impl Topics {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<SubscriptionSender>>> {
-        // No code panics while it holds the lock; a poisoned one is as good as new.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<SubscriptionSender>>> {
+        // No code panics while it holds the lock, so a poisoned lock guards sound data.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_is_heard_and_told_to_nobody() {
+    fn a_probe_is_heard_and_passed_to_no_subscription() {
         let (topics, signals) = (Topics::default(), signals());
         topics.on_push(&push(PushKind::Message, &["probe", ""]), &signals);
         assert_eq!(signals.heard.notified().now_or_never(), Some(()));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsubscription_that_nobody_asked_for_loses_the_link() {
+    fn an_unsubscription_that_nobody_asked_for_ends_the_link() {
         let (topics, signals) = (Topics::default(), signals());
         let (tx, rx) = Subscription::channel(4);
         topics.add("t", tx);
@@ -163,17 +163,17 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_is_silent_when_its_last_subscription_is_dropped() {
+    fn a_topic_is_removed_after_its_last_subscription_is_dropped() {
         let topics = Topics::default();
         let (one, rx_one) = Subscription::channel(4);
         let (other, rx_other) = Subscription::channel(4);
         assert!(topics.add("t", one));
         assert!(!topics.add("t", other));
         drop(rx_one);
-        topics.tell_all(&Notice::Restored);
-        assert!(topics.take_silent().is_empty());
+        topics.notify_all(&Notice::Restored);
+        assert!(topics.remove_unused().is_empty());
         drop(rx_other);
-        assert_eq!(topics.take_silent(), ["t"], "without a push that would have found it out");
+        assert_eq!(topics.remove_unused(), ["t"], "without a push on the topic");
         assert!(topics.names().is_empty());
     }
 }

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
-/// Answers what it is told to, and counts how often it is asked.
+/// Gives a scripted answer, and counts the lookups.
 #[derive(Debug)]
 struct Scripted {
     answer: StdMutex<Result<Group, FindError>>,
@@ -28,7 +28,7 @@ fn group(host: &str) -> Group {
         engine: Some("valkey".to_owned()),
         members: 2,
         is_sharded: false,
-        primary: Some(Address { host: host.to_owned(), port: 6379 }),
+        primary: Some(HostPort { host: host.to_owned(), port: 6379 }),
         reader: None,
         tls: true,
         wants_token: true,
@@ -36,72 +36,72 @@ fn group(host: &str) -> Group {
     }
 }
 
-fn found(answer: Result<Group, FindError>) -> (Arc<Found>, Arc<Scripted>) {
+fn found(answer: Result<Group, FindError>) -> (Arc<GroupLookup>, Arc<Scripted>) {
     let finder = Arc::new(Scripted { answer: StdMutex::new(answer), asked: AtomicUsize::new(0) });
     let access = GroupAccess { token: Some("hunter2/+@:".to_owned()), authorities: None };
-    (Arc::new(Found::new(Arc::<Scripted>::clone(&finder), access)), finder)
+    (Arc::new(GroupLookup::new(Arc::<Scripted>::clone(&finder), access)), finder)
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_callers_share_one_search_and_later_ones_ask_nobody() {
-    let (place, finder) = found(Ok(group("a")));
+async fn concurrent_callers_share_one_lookup_and_later_ones_need_none() {
+    let (lookup, finder) = found(Ok(group("a")));
     let callers: Vec<_> = (0..20)
         .map(|_| {
-            let place = Arc::clone(&place);
-            tokio::spawn(async move { place.target().await.unwrap().to_string() })
+            let lookup = Arc::clone(&lookup);
+            tokio::spawn(async move { lookup.address().await.unwrap().to_string() })
         })
         .collect();
     for caller in callers {
         assert_eq!(caller.await.unwrap(), "a:6379");
     }
     tokio::time::sleep(Duration::from_secs(3_600)).await;
-    let target = place.target().await.unwrap();
-    assert!(target.has_tls() && target.has_password());
+    let address = lookup.address().await.unwrap();
+    assert!(address.has_tls() && address.has_password());
     assert_eq!(finder.asked.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_was_replaced_is_found_again_once_connecting_fails_for_long() {
-    let (place, finder) = found(Ok(group("a")));
-    assert_eq!(place.target().await.unwrap().to_string(), "a:6379");
+async fn a_replaced_group_is_looked_up_after_connecting_failed_for_ten_seconds() {
+    let (lookup, finder) = found(Ok(group("a")));
+    assert_eq!(lookup.address().await.unwrap().to_string(), "a:6379");
     *lock(&finder.answer) = Ok(group("b"));
-    place.failed();
-    // A failover: short, and over with the first write.
+    lookup.record_failure();
+    // A failover is short and ends with the first write.
     tokio::time::sleep(DOUBTED_AFTER / 2).await;
-    assert_eq!(place.target().await.unwrap().to_string(), "a:6379");
-    place.took_a_write();
+    assert_eq!(lookup.address().await.unwrap().to_string(), "a:6379");
+    lookup.record_write();
     tokio::time::sleep(DOUBTED_AFTER).await;
-    place.failed();
-    assert_eq!(place.target().await.unwrap().to_string(), "a:6379");
+    lookup.record_failure();
+    assert_eq!(lookup.address().await.unwrap().to_string(), "a:6379");
     assert_eq!(finder.asked.load(Ordering::Relaxed), 1);
     tokio::time::sleep(DOUBTED_AFTER).await;
-    assert_eq!(place.target().await.unwrap().to_string(), "b:6379");
+    assert_eq!(lookup.address().await.unwrap().to_string(), "b:6379");
     assert_eq!(finder.asked.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_search_that_fails_is_repeated_with_growing_waits_and_loses_nothing_known() {
+async fn a_failed_lookup_is_repeated_with_growing_waits_and_keeps_the_known_address() {
     let missing = FindError::Missing { group: "cache".to_owned() };
-    let (place, finder) = found(Err(missing.clone()));
+    let (lookup, finder) = found(Err(missing.clone()));
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(300) {
-        assert_eq!(place.target().await.err(), Some(missing.clone()));
+        assert_eq!(lookup.address().await.err(), Some(missing.clone()));
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    // 1, 2, 4, … 32, 60 s between, each up to halved: never faster than every 30 s at last.
+    // Waits of 1, 2, 4, … 32, 60 s, each shortened by up to half: in the end at most one in 30 s.
     let asked = finder.asked.load(Ordering::Relaxed);
     assert!((9..=17).contains(&asked), "{asked}");
     *lock(&finder.answer) = Ok(group("a"));
     tokio::time::sleep(SEARCH_WAIT.1).await;
-    assert!(place.target().await.is_ok());
+    assert!(lookup.address().await.is_ok());
     *lock(&finder.answer) = Err(missing);
-    place.failed();
+    lookup.record_failure();
     tokio::time::sleep(DOUBTED_AFTER).await;
-    assert_eq!(place.target().await.unwrap().to_string(), "a:6379");
+    assert_eq!(lookup.address().await.unwrap().to_string(), "a:6379");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_cannot_be_used_is_refused_in_one_line_with_its_cure() {
+async fn an_unusable_group_is_refused_in_one_line_with_the_cure() {
     let sharded = Group { is_sharded: true, ..group("a") };
     let creating = Group { primary: None, status: "creating".to_owned(), ..group("a") };
     let open = Group { wants_token: false, ..group("a") };
@@ -110,16 +110,18 @@ async fn a_group_that_cannot_be_used_is_refused_in_one_line_with_its_cure() {
         (creating, "is creating", Trouble::RedisGroup),
         (open, "takes no AUTH token", Trouble::RedisAuth),
     ] {
-        let (place, _) = found(Ok(answer));
-        let refused = place.target().await.err().unwrap();
+        let (lookup, _) = found(Ok(answer));
+        let refused = lookup.address().await.err().unwrap();
         let line = refused.to_string();
         assert!(line.contains(word) && line.contains("cure: ") && !line.contains('\n'), "{line}");
         assert!(!line.contains("hunter2"), "{line}");
         assert_eq!(refused.trouble(), trouble);
     }
-    let (place, finder) = found(Ok(group("a")));
-    let nobody =
-        Found::new(Arc::<Scripted>::clone(&finder) as Arc<dyn FindGroup>, GroupAccess::default());
-    assert!(matches!(nobody.target().await, Err(FindError::TokenMissing { .. })));
-    assert!(!format!("{:?} {place}", place.access).contains("hunter2"));
+    let (lookup, finder) = found(Ok(group("a")));
+    let without_token = GroupLookup::new(
+        Arc::<Scripted>::clone(&finder) as Arc<dyn FindGroup>,
+        GroupAccess::default(),
+    );
+    assert!(matches!(without_token.address().await, Err(FindError::TokenMissing { .. })));
+    assert!(!format!("{:?} {lookup}", lookup.access).contains("hunter2"));
 }

@@ -1,4 +1,4 @@
-//! Names of keys, and the two forms of an entry: in the stream and in a push (see `script.lua`).
+//! Names of keys, and the two forms of an entry: in the stream and in a push (see `publish.lua`).
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use redis::Value;
 
 use crate::reply;
 
-/// The stream's key. The braces are the hash tag: all keys of a workspace lie in one slot.
+/// The stream's key. The braces are the hash tag, which puts all keys of a workspace in one slot.
 pub(crate) fn stream_key(workspace: &WorkspaceId) -> String {
     format!("ink:{{{workspace}}}:stream")
 }
 
-/// The key that says that a publication was published.
+/// The key that exists while a publication counts as published.
 pub(crate) fn guard_key(workspace: &WorkspaceId, guard: &str) -> String {
     format!("ink:{{{workspace}}}:guard:{guard}")
 }
@@ -48,7 +48,7 @@ pub(crate) fn entry_of_stream(element: Value) -> Option<Entry> {
     entry(&position, text(b"p")?, text(b"i")?, field(b"d")?)
 }
 
-/// The id of a stream's entry, ours or not.
+/// The id of a stream's element, whoever wrote it.
 pub(crate) fn id_of_stream(element: &Value) -> Option<String> {
     let Value::Array(parts) = element else { return None };
     parts.first().and_then(reply::text).map(str::to_owned)

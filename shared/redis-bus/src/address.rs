@@ -1,33 +1,31 @@
-//! One address with its credentials, and how connections to it are made.
+//! The address of one server, with the credentials for it.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::limits;
-use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    ProtocolVersion, PushInfo, RedisConnectionInfo, TlsCertificates,
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
+    RedisConnectionInfo, TlsCertificates,
 };
 
 use crate::endpoint::EndpointError;
 
-/// An address. Its name is resolved for every connection anew.
+/// An address. Its name is resolved anew for every connection.
 #[derive(Clone)]
-pub(crate) struct Target {
+pub(crate) struct Address {
     client: Client,
-    /// PEM certificates that are trusted instead of the public ones.
+    /// PEM certificates to trust instead of the public authorities.
     authorities: Option<Arc<[u8]>>,
 }
 
-impl Target {
+impl Address {
     /// Reads a URL. See [`crate::Endpoint::parse`].
     pub(crate) fn parse(url: &str) -> Result<Self, EndpointError> {
         match url.split_once("://").map(|(scheme, _)| scheme) {
             Some("redis" | "valkey") => {}
-            // Anything after the `#` would switch the verification of certificates off.
+            // A fragment could switch off the verification of certificates.
             Some("rediss" | "valkeys") if !url.contains('#') => {}
             _ => return Err(EndpointError::Scheme),
         }
@@ -35,9 +33,9 @@ impl Target {
         Self::of(info)
     }
 
-    /// Takes an address that was found, which no URL needs to be made of: a token may hold what a
-    /// URL would have to escape.
-    pub(crate) fn found(
+    /// Makes an address from its parts. No URL is built: a token may hold characters that a URL
+    /// would have to escape.
+    pub(crate) fn from_parts(
         (host, port): (&str, u16),
         tls: bool,
         token: Option<&str>,
@@ -58,8 +56,8 @@ impl Target {
     }
 
     fn of(info: ConnectionInfo) -> Result<Self, EndpointError> {
-        // Without these a small write waits for the acknowledgement of the one before (Nagle), and
-        // unacknowledged bytes keep a dead connection for a quarter of an hour.
+        // Without `nodelay` a small write waits until the one before is acknowledged (Nagle); without
+        // the time-out the kernel retransmits on a dead connection for a quarter of an hour.
         let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(UNACKNOWLEDGED_MAX);
         let client = Client::open(info.set_tcp_settings(tcp)).map_err(EndpointError::Malformed)?;
         Ok(Self { client, authorities: None })
@@ -69,32 +67,23 @@ impl Target {
     pub(crate) fn trusting(self, authorities: &str) -> Result<Self, EndpointError> {
         let authorities: Arc<[u8]> = authorities.as_bytes().into();
         let info = self.client.get_connection_info().clone();
-        // A text without any is an empty list to the parser, and would trust nobody.
+        // The parser reads a text without certificates as an empty list, which trusts nobody.
         let has_one = authorities.windows(CERTIFICATE.len()).any(|part| part == CERTIFICATE);
         let client = open(info, Some(&authorities)).ok().filter(|_| has_one);
         let client = client.ok_or(EndpointError::Authority)?;
         Ok(Self { client, authorities: Some(authorities) })
     }
 
-    /// Opens a connection for commands.
-    pub(crate) async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
-        self.client.get_multiplexed_async_connection_with_config(&bounded()).await
+    /// The client for commands.
+    pub(crate) const fn client(&self) -> &Client {
+        &self.client
     }
 
-    /// Opens a connection for subscriptions. See [`crate::Endpoint`].
-    pub(crate) async fn connect_pushed(
-        &self,
-        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> redis::RedisResult<MultiplexedConnection> {
+    /// The client for subscriptions, which speaks RESP3.
+    pub(crate) fn client_for_pushes(&self) -> redis::RedisResult<Client> {
         let info = self.client.get_connection_info().clone();
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = open(info.set_redis_settings(settings), self.authorities.as_deref())?;
-        let taken = move |push: PushInfo| -> Result<(), redis::aio::SendError> {
-            on_push(push);
-            Ok(())
-        };
-        let config = bounded().set_push_sender(taken);
-        client.get_multiplexed_async_connection_with_config(&config).await
+        open(info.set_redis_settings(settings), self.authorities.as_deref())
     }
 
     /// Whether it is reached over TLS.
@@ -108,7 +97,7 @@ impl Target {
         self.client.get_connection_info().redis_settings().password().is_some()
     }
 
-    /// Host and port, if it has such.
+    /// Host and port; none for a Unix socket.
     pub(crate) fn host_and_port(&self) -> Option<(&str, u16)> {
         match self.client.get_connection_info().addr() {
             ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
@@ -129,15 +118,8 @@ fn open(info: ConnectionInfo, authorities: Option<&[u8]>) -> redis::RedisResult<
     }
 }
 
-/// The crate's own defaults (1 s, 500 ms) are neither the bus's nor stable between its releases.
-fn bounded() -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(limits::BUS_CONNECT_MAX))
-        .set_response_timeout(Some(limits::BUS_RESPONSE_MAX))
-}
-
-impl fmt::Display for Target {
-    /// Host and port, whatever the way there.
+impl fmt::Display for Address {
+    /// Shows host and port, never credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host_and_port() {
             Some((host, port)) => write!(f, "{host}:{port}"),
@@ -146,7 +128,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// What a PEM certificate begins with (RFC 7468, 5.1).
+/// The first line of a PEM certificate (RFC 7468, 5.1).
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
-/// How long sent bytes may stay unacknowledged before the kernel gives the connection up.
+/// How long sent bytes may stay unacknowledged before the kernel closes the connection.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);

@@ -1,10 +1,10 @@
-//! What a server's refusal means, and what is to be done about it.
+//! What a server's refusal says about the deployment, and the cure.
 
 use messaging::ports::{Cause, Trouble};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// What an answer of the server says about the deployment; `None` for what passes by itself, and
-/// for what is no answer.
+/// The trouble and the cure for an answer of the server. `None` for a refusal that passes by itself,
+/// and for an error that is no answer.
 pub(crate) fn diagnosis(err: &RedisError) -> Option<(Trouble, &'static str)> {
     if let ErrorKind::Server(kind) = err.kind() {
         match kind {
@@ -37,7 +37,7 @@ pub(crate) fn diagnosis(err: &RedisError) -> Option<(Trouble, &'static str)> {
     }
 }
 
-/// An error of the server for the log, with its cure where there is one.
+/// An error for the log, with the cure if there is one.
 pub(crate) fn cause(err: RedisError) -> Cause {
     match diagnosis(&err) {
         Some((_, cure)) => Box::new(Explained { err, cure }),

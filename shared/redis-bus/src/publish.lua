@@ -1,14 +1,15 @@
--- Publishes once: guard, stream entry with the position before it, push. Redis runs it whole.
+-- Publishes once: guard, stream entry with the position before it, push. Redis runs the whole script
+-- without running anything else in between.
 --
 -- KEYS  1 stream  2 guard of this publication  3 topic        (one hash tag: one slot)
--- ARGV  1 publication id  2 payload  3 guard TTL, ms  4 stream TTL, ms
---       5 entries of the stream, at most  6 bytes of its payloads, at most
--- Gives the entry's position (`<ms>-<sequence>-<history>`), or `already`.
+-- ARGV  1 publication id  2 payload  3 TTL of the guard, ms  4 TTL of the stream, ms
+--       5 most entries in the stream  6 most bytes of payloads in the stream
+-- Returns the entry's position (`<ms>-<sequence>-<history>`), or `already` if the guard exists.
 --
--- An entry's fields: `p` position of the entry before (empty: none), `h` history: a digest of `p` and
--- `i`, and so of all that came before, `i` publication id, `c` bytes of all payloads up to and with
--- this one, `d` payload. Payloads in the stream are therefore newest.c - oldest.c + #oldest.d: no
--- counter beside the stream that a failover could set wrong.
+-- Fields of an entry: `p` position of the entry before (empty: none), `h` history: a digest of `p` and
+-- `i`, and so of all entries before, `i` publication id, `c` bytes of all payloads up to and including
+-- this one, `d` payload. The payloads in the stream thus have newest.c - oldest.c + #oldest.d bytes: no
+-- separate counter is needed, which a failover could set back.
 
 local TRIM_STEP, TRIM_STEPS_MAX = 16, 16
 
@@ -34,8 +35,8 @@ if last then
   before = tonumber(fields.c) or 0
 end
 
--- The guard comes after the entry: if the entry is refused (memory, wrong type, read-only), no guard
--- must make the next attempt a no-op. Once the first write was taken, memory refuses no other.
+-- The guard is set after the entry: if the entry is refused (memory, wrong type, read-only), a guard
+-- would make the next attempt a no-op. Once the first write is accepted, memory refuses no later one.
 local total = before + #ARGV[2]
 local history = string.sub(redis.sha1hex(prev .. ' ' .. ARGV[1]), 1, 8)
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '=', ARGV[5], '*',
@@ -43,12 +44,11 @@ local id = redis.call('XADD', KEYS[1], 'MAXLEN', '=', ARGV[5], '*',
 redis.call('SET', KEYS[2], '', 'PX', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 
--- Bounded work: at most TRIM_STEP * TRIM_STEPS_MAX entries are looked at. What is left over goes
--- with the next publications.
+-- Reads at most TRIM_STEP * TRIM_STEPS_MAX entries. The next publications trim the rest.
 local bytes_max = tonumber(ARGV[6])
 local oldest, keep_from = '-', nil
 for step = 1, TRIM_STEPS_MAX do
-  -- The common case, nothing to trim, reads one entry.
+  -- Usually nothing is to be trimmed, and one entry is read.
   local entries = redis.call('XRANGE', KEYS[1], oldest, '+', 'COUNT', step == 1 and 1 or TRIM_STEP)
   local fits = false
   for _, entry in ipairs(entries) do
