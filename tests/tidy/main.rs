@@ -52,6 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "protocol",
             "messaging",
             "memory",
+            "redis-bus",
             "runtime",
             "send",
             "scroll",

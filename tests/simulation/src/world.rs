@@ -12,6 +12,7 @@ use messaging::ports::{ChannelStore, EventBus, MemberStore};
 use messaging::relay::Relay;
 use messaging::{App, Ports};
 use model::{ChannelId, UserId, WorkspaceId, limits};
+use redis_bus::{RedisBus, RedisReplay};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -24,7 +25,7 @@ use crate::person::{Person, Setup};
 use crate::plan::Plan;
 use crate::planted::{Plant, Planted, SHORT_OVERLAP};
 use crate::record::{Recorder, lock};
-use crate::redis::{Redis, SimBus, SimReplay};
+use crate::redis::Redis;
 use crate::store::SimStore;
 use crate::time::{SimClock, skew};
 
@@ -166,11 +167,10 @@ impl World {
     }
 
     fn start_relay(&self, wiring: &Wiring) {
-        let replay = SimReplay::new(&self.redis, RELAY);
-        let replay = match self.plan.planted {
-            Some(Planted::WaitWithoutMarker) => replay.without_marker(),
-            _ => replay,
-        };
+        let replay = RedisReplay::at(self.redis.endpoint(RELAY), REPLICAS);
+        if self.plan.planted == Some(Planted::WaitWithoutMarker) {
+            self.redis.ignore_markers();
+        }
         let clock = self.clock.off_by(skew(&self.chance, OFF_MS_MAX));
         let channels: Arc<dyn ChannelStore> = Arc::new(wiring.store.for_process(false));
         let relay = Relay::new(channels, Arc::new(replay), Arc::new(clock));
@@ -318,7 +318,7 @@ struct Wiring {
 impl Wiring {
     /// The ports of one process.
     fn ports(&self, owner: u32, clock: &SimClock, chance: &Chance) -> Ports {
-        let bus = SimBus::new(&self.redis, owner, chance);
+        let bus = RedisBus::at(self.redis.endpoint(owner));
         let nodes = Arc::new(bus.directory());
         let store = Arc::new(self.store.for_process(owner >= FIRST_NODE));
         let mut channels: Arc<dyn ChannelStore> = Arc::<SimStore>::clone(&store);
@@ -349,6 +349,8 @@ impl Wiring {
 pub(crate) const OFF_MS_MAX: u64 = 450;
 /// What devices' clocks may be off by, each way.
 const DEVICE_OFF_MS_MAX: u64 = 200_000;
+/// Replicas that the deployment gives to Redis.
+const REPLICAS: u32 = 1;
 /// Environments of the functions.
 pub(crate) const ENVIRONMENTS: u32 = 4;
 /// The relay's process.

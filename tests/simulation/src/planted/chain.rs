@@ -108,8 +108,8 @@ impl EventBus for Rewritten {
         from: Option<EntryId>,
         limit: usize,
     ) -> Result<Vec<Entry>, BusError> {
-        // All of them: what is asked for by its rewritten position stands elsewhere.
-        let all = self.bus.entries(workspace, None, usize::MAX).await?;
+        // Reads the whole stream: rewritten positions are in another order.
+        let all = self.bus.entries(workspace, None, limits::STREAM_ENTRIES_MAX).await?;
         let rewritten = all.into_iter().map(|entry| self.rewrite.of(workspace, entry));
         let from = from.unwrap_or_default();
         Ok(rewritten.filter(|entry| entry.position.entry >= from).take(limit).collect())

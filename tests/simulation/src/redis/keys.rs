@@ -1,149 +1,143 @@
-//! What one server holds, and the writes that change it: replicas run the same ones later.
+//! The keys of one server, and the commands that change them. Replicas run the same commands later.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use memory::Stream;
-use messaging::ports::{Entry, FleetNode, Lease, Published, Report};
-use model::{EntryId, NodeId, Timestamp, UserId, WorkspaceId, limits};
-use protocol::publication::Publication;
+use model::Timestamp;
+use redis::Value;
 
-/// A write, with the primary's time: a replica does what was done, not what it would do itself.
+use super::command::{Command, Script, error, text};
+use super::leases::Leases;
+use super::server::Refusal;
+use super::stream::{Bounds, Stream};
+
+/// A command that wrote, with the primary's time: a replica repeats what the primary did, by the
+/// primary's clock.
 #[derive(Debug, Clone)]
-pub(crate) struct Write {
-    pub(crate) at: Timestamp,
-    pub(crate) what: What,
+pub(super) struct Write {
+    pub(super) at: Timestamp,
+    pub(super) command: Command,
 }
 
-#[derive(Debug, Clone)]
-pub(crate) enum What {
-    Publish(WorkspaceId, Publication),
-    Probe(u64),
-    Marker,
-    Flush,
-    Renew(Lease),
-    Withdraw(NodeId),
-    /// Which was taken, for how long; which were given, and to whom.
-    Assign(NodeId, Duration, Vec<NodeId>, (WorkspaceId, UserId)),
-    Report(NodeId, (WorkspaceId, UserId)),
+/// What a command did.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) answer: Value,
+    /// Whether replicas must repeat it.
+    pub(super) wrote: bool,
+    /// Topic and payload of the push.
+    pub(super) push: Option<(String, String)>,
 }
 
-/// What a write has for who is subscribed.
-#[derive(Debug, Clone)]
-pub(crate) enum Push {
-    Entry(WorkspaceId, Entry),
-    Probe(u64),
-}
+/// Which writes a server takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Permit(pub(super) Option<Refusal>);
 
 #[derive(Debug, Clone)]
-pub(crate) struct Keys {
+pub(super) struct Keys {
     entries_max: usize,
-    streams: BTreeMap<WorkspaceId, Stream>,
-    fleet: BTreeMap<NodeId, Leased>,
+    streams: BTreeMap<String, Stream>,
+    guards: BTreeMap<String, Timestamp>,
+    leases: Leases,
 }
 
-#[derive(Debug, Clone)]
-struct Leased {
-    lease: Lease,
-    renewed_at: Timestamp,
-    pending_until: Vec<Timestamp>,
-    reports: BTreeMap<(WorkspaceId, UserId), Timestamp>,
-    given: BTreeMap<(WorkspaceId, UserId), Timestamp>,
+impl Done {
+    pub(super) const fn answering(answer: Value) -> Self {
+        Self { answer, wrote: false, push: None }
+    }
+
+    pub(super) const fn writing(answer: Value) -> Self {
+        Self { answer, wrote: true, push: None }
+    }
+}
+
+impl Permit {
+    /// For a write that needs memory.
+    pub(super) fn to_grow(self) -> Result<(), Refusal> {
+        self.0.map_or(Ok(()), Err)
+    }
+
+    /// For a write that only removes, which a full server takes too.
+    pub(super) fn to_shrink(self) -> Result<(), Refusal> {
+        self.0.filter(|refusal| *refusal != Refusal::OutOfMemory).map_or(Ok(()), Err)
+    }
 }
 
 impl Keys {
-    pub(crate) fn new(entries_max: usize) -> Self {
-        Self { entries_max, streams: BTreeMap::new(), fleet: BTreeMap::new() }
-    }
-
-    /// Does a write; what is to be pushed, and what a publisher is told.
-    pub(crate) fn apply(&mut self, write: Write) -> (Option<Push>, Option<Published>) {
-        let at = write.at;
-        match write.what {
-            What::Publish(workspace, publication) => {
-                let entries_max = self.entries_max;
-                let stream = self.streams.entry(workspace.clone());
-                let stream = stream.or_insert_with(|| Stream::capped(entries_max));
-                return match stream.append(&publication, at) {
-                    Some(entry) => {
-                        let published = Published::Appended(entry.position);
-                        (Some(Push::Entry(workspace, entry)), Some(published))
-                    }
-                    None => (None, Some(Published::AlreadyPublished)),
-                };
-            }
-            What::Probe(probe) => return (Some(Push::Probe(probe)), None),
-            What::Marker => {}
-            What::Flush => *self = Self::new(self.entries_max),
-            What::Renew(lease) => self.renew(lease, at),
-            What::Withdraw(node) => drop(self.fleet.remove(&node)),
-            What::Assign(node, ttl, given, user) => {
-                for node in &given {
-                    if let Some(leased) = self.fleet.get_mut(node) {
-                        leased.given.insert(user.clone(), at);
-                    }
-                }
-                if let Some(leased) = self.fleet.get_mut(&node) {
-                    leased.pending_until.push(at.plus(ttl));
-                }
-            }
-            What::Report(node, user) => {
-                let lately = |given: &Timestamp| at.since(*given) <= limits::GIVEN_MEMORY;
-                if let Some(leased) = self.fleet.get_mut(&node)
-                    && leased.given.get(&user).is_some_and(lately)
-                {
-                    leased.reports.insert(user, at);
-                }
-            }
+    pub(super) fn new(entries_max: usize) -> Self {
+        Self {
+            entries_max,
+            streams: BTreeMap::new(),
+            guards: BTreeMap::new(),
+            leases: Leases::default(),
         }
-        (None, None)
     }
 
-    fn renew(&mut self, lease: Lease, at: Timestamp) {
-        let first = || Leased {
-            lease: lease.clone(),
-            renewed_at: at,
-            pending_until: Vec::new(),
-            reports: BTreeMap::new(),
-            given: BTreeMap::new(),
-        };
-        let leased = self.fleet.entry(lease.node_id.clone()).or_insert_with(first);
-        leased.lease = lease;
-        leased.renewed_at = at;
-    }
-
-    pub(crate) fn entries(
+    pub(super) fn run(
         &mut self,
-        workspace: &WorkspaceId,
-        from: Option<EntryId>,
-        limit: usize,
+        command: &Command,
         now: Timestamp,
-    ) -> Vec<Entry> {
-        let stream = self.streams.get_mut(workspace);
-        stream.map_or_else(Vec::new, |stream| stream.read(from, limit, now))
+        permit: Permit,
+    ) -> Result<Done, Refusal> {
+        match command {
+            Command::Run { script: Script::Publish, keys, args, .. } => {
+                let is_known = self.publish(keys, args, now, permit)?;
+                Ok(is_known.unwrap_or_else(|| Done::answering(error("ERR wrong arguments"))))
+            }
+            Command::Run { script: Script::Leases, args, .. } => self.leases.run(args, now, permit),
+            Command::ReadStream { key, from, count } => {
+                let stream = self.streams.get_mut(key);
+                let found = stream.map_or_else(Vec::new, |one| one.read(from, *count, now));
+                Ok(Done::answering(Value::Array(found)))
+            }
+            Command::Set => {
+                permit.to_grow()?;
+                Ok(Done::writing(Value::Okay))
+            }
+            // A replica pushes to its own subscribers too.
+            Command::Publish { topic, payload } => {
+                let push = Some((topic.clone(), payload.clone()));
+                Ok(Done { push, ..Done::writing(Value::Int(1)) })
+            }
+            Command::Flush => {
+                *self = Self::new(self.entries_max);
+                Ok(Done::writing(Value::Okay))
+            }
+            Command::Ping
+            | Command::Info
+            | Command::Wait(_)
+            | Command::LoadScript(_)
+            | Command::Unknown => Ok(Done::answering(error("ERR unknown command"))),
+        }
     }
 
-    pub(crate) fn fleet(&mut self, now: Timestamp) -> Vec<FleetNode> {
-        self.fleet.retain(|_, node| now.since(node.renewed_at) <= limits::LEASE_MEMORY);
-        let seen = |node: &mut Leased| {
-            node.pending_until.retain(|until| *until > now);
-            node.reports.retain(|_, at| now.since(*at) <= limits::REPORT_WINDOW + limits::DEMOTION);
-            FleetNode {
-                lease: node.lease.clone(),
-                age: now.since(node.renewed_at),
-                clock_ahead_ms: node.lease.clock.map_or(0, |clock| clock.ms_after(node.renewed_at)),
-                pending: u32::try_from(node.pending_until.len()).unwrap_or(u32::MAX),
-                reports: node
-                    .reports
-                    .iter()
-                    .map(|((workspace_id, user_id), at)| Report {
-                        workspace_id: workspace_id.clone(),
-                        user_id: user_id.clone(),
-                        age: now.since(*at),
-                    })
-                    .collect(),
-            }
+    /// `publish.lua`; `None` if its keys or arguments are not as the script expects.
+    fn publish(
+        &mut self,
+        keys: &[String],
+        args: &[String],
+        now: Timestamp,
+        permit: Permit,
+    ) -> Result<Option<Done>, Refusal> {
+        let ([stream, guard, topic], [id, payload, guard_ttl, ttl, entries_max, bytes_max]) =
+            (keys, args)
+        else {
+            return Ok(None);
         };
-        self.fleet.values_mut().map(seen).collect()
+        if self.guards.get(guard).is_some_and(|until| *until > now) {
+            return Ok(Some(Done::answering(text("already"))));
+        }
+        permit.to_grow()?;
+        let bounds = Bounds {
+            ttl: Duration::from_millis(ttl.parse().unwrap_or(0)),
+            entries_max: entries_max.parse().map_or(0, |most: usize| most.min(self.entries_max)),
+            bytes_max: bytes_max.parse().unwrap_or(0),
+        };
+        let stream = self.streams.entry(stream.clone()).or_default();
+        let (position, push) = stream.append(id, payload, bounds, now);
+        let guard_ttl = Duration::from_millis(guard_ttl.parse().unwrap_or(0));
+        self.guards.insert(guard.clone(), now.plus(guard_ttl));
+        let push = Some((topic.clone(), push));
+        Ok(Some(Done { push, ..Done::writing(text(position)) }))
     }
 }

@@ -1,17 +1,18 @@
-//! Servers, replication, the name that leads to one of them, and what goes wrong with all three.
+//! Servers, their replication, the name that leads to one of them, and their connections.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use memory::Chance;
-use messaging::ports::{Clock, Entry, FleetNode, Published};
-use model::{EntryId, Timestamp, WorkspaceId, limits};
+use messaging::ports::Clock;
+use model::limits;
+use redis::{PushInfo, PushKind, Value};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
-use super::CommandError;
-use super::keys::{Keys, Push, What, Write};
+use super::command::{Command, Script, error, text};
+use super::keys::{Keys, Permit, Write};
 use crate::record::lock;
 use crate::time::{SimClock, skew};
 
@@ -21,40 +22,40 @@ mod faults;
 #[derive(Debug, Clone)]
 pub(crate) struct Redis(Arc<Mutex<State>>);
 
-/// What a server answers instead of doing anything.
+/// Why a server refuses a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Not the one that writes.
+    /// It is a replica.
     ReadOnly,
-    /// Not ready yet.
+    /// It has not loaded its data yet.
     Loading,
-    /// No memory left.
+    /// Its memory is full.
     OutOfMemory,
 }
 
 /// How the server behind the name misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Trouble {
-    /// It does not.
+    /// Not at all.
     #[default]
     None,
-    /// It takes connections and commands, and says nothing.
+    /// It accepts connections and commands, and answers nothing.
     Hangs,
     /// The same on connections for commands only.
     CommandsHang,
-    /// The same on connections for pushes only: what is pushed waits with the server.
+    /// The same on connections for pushes only. Pushes wait in the server.
     PushesHang,
-    /// It says everything so much later.
+    /// Everything takes so much longer.
     Slow(Duration),
-    /// It refuses writes.
+    /// It refuses commands.
     Refuses(Refusal),
-    /// Nobody gets a connection.
+    /// It accepts no connection.
     Down,
 }
 
 impl Trouble {
-    /// Whether nothing comes on a connection of one kind.
-    const fn hangs(self, is_for_pushes: bool) -> bool {
+    /// Whether connections of this kind are silent.
+    pub(super) const fn hangs(self, is_for_pushes: bool) -> bool {
         match self {
             Self::Hangs => true,
             Self::CommandsHang => !is_for_pushes,
@@ -64,29 +65,41 @@ impl Trouble {
     }
 }
 
+impl Refusal {
+    fn reply(self) -> Value {
+        error(match self {
+            Self::ReadOnly => "READONLY You can't write against a read only replica.",
+            Self::Loading => "LOADING Redis is loading the dataset in memory",
+            Self::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
+        })
+    }
+}
+
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     servers: Vec<Server>,
     /// The server that the name leads to.
     named: usize,
-    trouble: Trouble,
+    pub(super) trouble: Trouble,
     connections: BTreeMap<u64, Connection>,
     serial: u64,
     pushes_to_drop: u64,
     pages_read: u64,
+    ignores_markers: bool,
     chance: Chance,
 }
 
 #[derive(Debug)]
 struct Server {
     keys: Keys,
+    scripts: BTreeSet<Script>,
     clock: SimClock,
     is_primary: bool,
-    /// Where it gets its writes from, and how far behind it is.
+    /// The server that it replicates, and how far behind it is.
     follows: Option<usize>,
     lag: Duration,
     is_stalled: bool,
-    /// Writes on their way, with when they arrive.
+    /// Writes on their way, with the time of their arrival and their number.
     incoming: VecDeque<(Instant, u64, Write)>,
     written: u64,
     received: u64,
@@ -96,36 +109,22 @@ struct Server {
 struct Connection {
     server: usize,
     owner: u32,
-    way: Path,
+    path: Path,
     topics: BTreeSet<String>,
-    pushes: Option<mpsc::Sender<(Instant, Pushed)>>,
+    pushes: Option<mpsc::Sender<(Instant, PushInfo)>>,
     /// Pushes that wait until the server is no longer silent.
-    held: Vec<Pushed>,
-}
-
-/// What a subscribed connection brings.
-#[derive(Debug, Clone)]
-pub(super) enum Pushed {
-    Entry(String, Entry),
-    Probe,
-    Unsubscribed(String),
+    held: Vec<PushInfo>,
+    /// The number of its last write, which `WAIT` waits for.
+    own_write: u64,
+    closed_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Path {
+pub(super) enum Path {
     Open,
-    /// Half open: what is sent never arrives, and neither side is told.
+    /// Half open: nothing arrives, and neither side notices.
     Holed,
     Broken,
-}
-
-/// An open connection: to the server that the name led to then.
-#[derive(Debug)]
-pub(super) struct Conn {
-    redis: Redis,
-    id: u64,
-    is_for_pushes: bool,
-    response_max: Duration,
 }
 
 impl Redis {
@@ -134,6 +133,7 @@ impl Redis {
     pub(crate) fn new(clock: &SimClock, chance: Chance, entries_max: usize, lag: Duration) -> Self {
         let server = |is_primary: bool| Server {
             keys: Keys::new(entries_max),
+            scripts: BTreeSet::new(),
             clock: clock.off_by(skew(&chance, OFF_MS_MAX)),
             is_primary,
             follows: (!is_primary).then_some(0),
@@ -151,252 +151,220 @@ impl Redis {
             serial: 0,
             pushes_to_drop: 0,
             pages_read: 0,
+            ignores_markers: false,
             chance: chance.clone(),
         })))
     }
 
-    /// Pages of streams that were asked for so far, to fill a gap or to begin; an audit's look at the
-    /// tail is none.
+    /// How many pages of streams were read so far to fill a gap or to begin. An audit's look at the
+    /// tail does not count.
     #[must_use]
     pub(crate) fn pages_read(&self) -> u64 {
         self.lock().pages_read
     }
 
-    /// Opens a connection through the name.
-    pub(super) async fn connect(
-        &self,
-        owner: u32,
-        pushes: Option<mpsc::Sender<(Instant, Pushed)>>,
-        response_max: Duration,
-    ) -> Result<Conn, CommandError> {
-        let connecting = async {
-            sleep(LATENCY).await;
-            let trouble = self.lock().trouble;
-            match trouble {
-                _ if trouble.hangs(pushes.is_some()) => std::future::pending().await,
-                Trouble::Down => return Err(CommandError::Broken),
-                Trouble::Slow(wait) => sleep(wait).await,
-                _ => {}
-            }
-            let mut state = self.lock();
-            state.serial += 1;
-            let (id, server) = (state.serial, state.named);
-            let (way, topics, held) = (Path::Open, BTreeSet::new(), Vec::new());
-            let is_for_pushes = pushes.is_some();
-            let connection = Connection { server, owner, way, topics, pushes, held };
-            state.connections.insert(id, connection);
-            Ok(Conn { redis: self.clone(), id, is_for_pushes, response_max })
-        };
-        timeout(limits::BUS_CONNECT_MAX, connecting).await.unwrap_or(Err(CommandError::TimedOut))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.0)
     }
 }
 
-impl Conn {
-    pub(super) async fn write(&self, what: What) -> Result<Option<Published>, CommandError> {
-        self.ask(true, |state, server| state.write(server, what)).await
-    }
-
-    /// A write, and the server's time then.
-    pub(super) async fn timed_write(&self, what: What) -> Result<Timestamp, CommandError> {
-        let write = |state: &mut State, server: usize| {
-            state.write(server, what);
-            state.servers.get(server).map_or_else(Timestamp::default, |server| server.clock.now())
-        };
-        self.ask(true, write).await
-    }
-
-    pub(super) async fn entries(
-        &self,
-        workspace: &WorkspaceId,
-        from: Option<EntryId>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, CommandError> {
-        if limit == limits::STREAM_READ_ENTRIES_MAX {
-            self.redis.lock().pages_read += 1;
-        }
-        self.read(|keys, now| keys.entries(workspace, from, limit, now)).await
-    }
-
-    pub(super) async fn fleet(&self) -> Result<Vec<FleetNode>, CommandError> {
-        self.read(Keys::fleet).await
-    }
-
-    pub(super) async fn ping(&self) -> Result<(), CommandError> {
-        self.read(|_, _| ()).await
-    }
-
-    pub(super) async fn subscribe(&self, topics: &[String]) -> Result<(), CommandError> {
-        let id = self.id;
-        let add = |state: &mut State, _| {
-            if let Some(connection) = state.connections.get_mut(&id) {
-                connection.topics.extend(topics.iter().cloned());
-            }
-        };
-        self.ask(false, add).await
-    }
-
-    pub(super) async fn unsubscribe(&self, topics: &[String]) -> Result<(), CommandError> {
-        let id = self.id;
-        let remove = |state: &mut State, _| {
-            if let Some(connection) = state.connections.get_mut(&id) {
-                connection.topics.retain(|topic| !topics.contains(topic));
-            }
-        };
-        self.ask(false, remove).await
-    }
-
-    /// Replicas that the server has, and the number of its last write.
-    pub(super) async fn replication(&self) -> Result<(usize, u64), CommandError> {
-        let look = |state: &mut State, server: usize| {
-            let attached = state.servers.iter().filter(|other| other.follows == Some(server));
-            (attached.count(), state.servers.get(server).map_or(0, |server| server.written))
-        };
-        self.ask(false, look).await
-    }
-
-    /// Whether a replica of the server has its writes up to `number`.
-    pub(super) fn is_replicated(&self, number: u64) -> Result<bool, CommandError> {
-        let mut state = self.redis.lock();
-        state.settle();
-        let connection = state.connections.get(&self.id).filter(|one| one.way == Path::Open);
-        let server = connection.ok_or(CommandError::Broken)?.server;
-        let mut replicas = state.servers.iter().filter(|other| other.follows == Some(server));
-        Ok(replicas.any(|replica| replica.received >= number))
-    }
-
-    pub(super) fn is_broken(&self) -> bool {
-        let state = self.redis.lock();
-        state.connections.get(&self.id).is_none_or(|connection| connection.way == Path::Broken)
-    }
-
-    async fn read<T>(&self, read: impl FnOnce(&mut Keys, Timestamp) -> T) -> Result<T, CommandError>
-    where
-        T: Default,
-    {
-        let look = |state: &mut State, server: usize| {
-            state.settle();
-            let server = state.servers.get_mut(server);
-            server.map_or_else(T::default, |server| read(&mut server.keys, server.clock.now()))
-        };
-        self.ask(false, look).await
-    }
-
-    /// One command: there, done, and back, each of which may not happen.
-    async fn ask<T>(
-        &self,
-        writes: bool,
-        command: impl FnOnce(&mut State, usize) -> T,
-    ) -> Result<T, CommandError> {
-        let asking = async {
-            sleep(LATENCY).await;
-            let (server, trouble) = self.arrive().await?;
-            match trouble {
-                _ if trouble.hangs(self.is_for_pushes) => std::future::pending().await,
-                Trouble::Slow(wait) => sleep(wait).await,
-                Trouble::Down => return Err(CommandError::Broken),
-                Trouble::Refuses(refusal) if writes => return Err(refusal.into()),
-                _ => {}
-            }
-            let answer = {
-                let mut state = self.redis.lock();
-                let is_primary = state.servers.get(server).is_some_and(|server| server.is_primary);
-                if writes && !is_primary {
-                    return Err(CommandError::ReadOnly);
-                }
-                command(&mut state, server)
-            };
-            sleep(LATENCY).await;
-            self.arrive().await?;
-            Ok(answer)
-        };
-        timeout(self.response_max, asking).await.unwrap_or(Err(CommandError::TimedOut))
-    }
-
-    async fn arrive(&self) -> Result<(usize, Trouble), CommandError> {
-        let (path, server, trouble) = {
-            let state = self.redis.lock();
-            let connection = state.connections.get(&self.id).ok_or(CommandError::Broken)?;
-            // Only the server behind the name is in trouble.
-            let is_named = connection.server == state.named;
-            let trouble = if is_named { state.trouble } else { Trouble::None };
-            (connection.way, connection.server, trouble)
-        };
-        match path {
-            Path::Open => Ok((server, trouble)),
-            Path::Holed => std::future::pending().await,
-            Path::Broken => Err(CommandError::Broken),
-        }
-    }
-}
-
-impl Drop for Conn {
-    fn drop(&mut self) {
-        self.redis.lock().connections.remove(&self.id);
-    }
-}
-
 impl State {
-    /// Lets replicas do what has arrived.
+    /// Opens a connection to the server that the name leads to.
+    pub(super) fn open(
+        &mut self,
+        owner: u32,
+        pushes: Option<mpsc::Sender<(Instant, PushInfo)>>,
+    ) -> u64 {
+        let is_recent = |at: Instant| at.elapsed() < CLOSED_KEPT;
+        self.connections.retain(|_, connection| connection.closed_at.is_none_or(is_recent));
+        self.serial += 1;
+        let connection = Connection {
+            server: self.named,
+            owner,
+            path: Path::Open,
+            topics: BTreeSet::new(),
+            pushes,
+            held: Vec::new(),
+            own_write: 0,
+            closed_at: None,
+        };
+        self.connections.insert(self.serial, connection);
+        self.serial
+    }
+
+    /// The client closes a connection. What it sent before still arrives.
+    pub(super) fn close(&mut self, id: u64) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.closed_at = Some(Instant::now());
+            connection.topics.clear();
+            connection.pushes = None;
+        }
+    }
+
+    pub(super) fn path_of(&self, id: u64) -> Path {
+        self.connections.get(&id).map_or(Path::Broken, |connection| connection.path)
+    }
+
+    /// The trouble of the server that a connection leads to: only the one behind the name has any.
+    pub(super) fn trouble_of(&self, id: u64) -> Trouble {
+        let is_named = |connection: &Connection| connection.server == self.named;
+        let named = self.connections.get(&id).is_some_and(is_named);
+        if named { self.trouble } else { Trouble::None }
+    }
+
+    pub(super) fn subscribe(&mut self, id: u64, topics: Vec<String>) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.topics.extend(topics);
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, id: u64, topics: &[String]) {
+        let due = Instant::now() + LATENCY;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            for topic in topics {
+                connection.topics.remove(topic);
+                connection.push(due, unsubscribed(topic));
+            }
+        }
+    }
+
+    /// How many replicas have the last write of a connection; `None` if its server is a replica.
+    pub(super) fn acknowledged(&mut self, id: u64) -> Option<i64> {
+        self.settle();
+        let connection = self.connections.get(&id)?;
+        self.servers.get(connection.server).filter(|server| server.is_primary)?;
+        let followers =
+            self.servers.iter().filter(|server| server.follows == Some(connection.server));
+        let count = followers.filter(|server| server.received >= connection.own_write).count();
+        i64::try_from(count).ok()
+    }
+
+    /// Runs a command that arrived on a connection.
+    pub(super) fn run(&mut self, id: u64, command: &Command) -> Value {
+        self.settle();
+        let Some(index) = self.connections.get(&id).map(|connection| connection.server) else {
+            return error("ERR unknown connection");
+        };
+        let refusal = self.refusal_of(index);
+        if refusal == Some(Refusal::Loading) && !command.runs_while_loading() {
+            return Refusal::Loading.reply();
+        }
+        let Some(server) = self.servers.get_mut(index) else { return error("ERR no server") };
+        match command {
+            Command::Ping => Value::SimpleString("PONG".to_owned()),
+            Command::Info => text(self.info(index)),
+            Command::LoadScript(script) => {
+                server.scripts.insert(*script);
+                script.hash()
+            }
+            Command::Run { script, is_by_hash: true, .. } if !server.scripts.contains(script) => {
+                error("NOSCRIPT No matching script.")
+            }
+            Command::Set if self.ignores_markers => Value::Okay,
+            _ => {
+                if let Command::Run { script, .. } = command {
+                    server.scripts.insert(*script);
+                }
+                if matches!(command, Command::ReadStream { count, .. } if *count == PAGE) {
+                    self.pages_read += 1;
+                }
+                let (answer, number) = self.run_on_keys(index, command, refusal);
+                if let (Some(number), Some(connection)) = (number, self.connections.get_mut(&id)) {
+                    connection.own_write = number;
+                }
+                answer
+            }
+        }
+    }
+
+    fn info(&self, index: usize) -> String {
+        let role = if self.servers.get(index).is_some_and(|server| server.is_primary) {
+            "master"
+        } else {
+            "slave"
+        };
+        let attached = self.servers.iter().filter(|server| server.follows == Some(index)).count();
+        format!("# Replication\r\nrole:{role}\r\nconnected_slaves:{attached}\r\n")
+    }
+
+    fn refusal_of(&self, index: usize) -> Option<Refusal> {
+        match self.trouble {
+            Trouble::Refuses(refusal) if index == self.named => Some(refusal),
+            _ if self.servers.get(index).is_some_and(|server| !server.is_primary) => {
+                Some(Refusal::ReadOnly)
+            }
+            _ => None,
+        }
+    }
+
+    /// Runs a command, replicates it and pushes; its answer, and its number if it wrote.
+    fn run_on_keys(
+        &mut self,
+        index: usize,
+        command: &Command,
+        refusal: Option<Refusal>,
+    ) -> (Value, Option<u64>) {
+        let Some(server) = self.servers.get_mut(index) else { return (Value::Nil, None) };
+        let at = server.clock.now();
+        let done = match server.keys.run(command, at, Permit(refusal)) {
+            Ok(done) => done,
+            Err(refusal) => return (refusal.reply(), None),
+        };
+        let mut number = None;
+        if done.wrote {
+            server.written += 1;
+            number = Some(server.written);
+            self.replicate(index, Write { at, command: command.clone() });
+        }
+        if let Some((topic, payload)) = done.push {
+            let is_entry = matches!(command, Command::Run { .. });
+            if is_entry && self.pushes_to_drop > 0 {
+                self.pushes_to_drop -= 1;
+            } else {
+                self.push(index, &topic, &payload);
+            }
+        }
+        (done.answer, number)
+    }
+
+    fn replicate(&mut self, index: usize, write: Write) {
+        let number = self.servers.get(index).map_or(0, |server| server.written);
+        let now = Instant::now();
+        for replica in self.servers.iter_mut().filter(|replica| replica.follows == Some(index)) {
+            replica.incoming.push_back((now + replica.lag, number, write.clone()));
+        }
+    }
+
+    /// Lets replicas run what has arrived.
     fn settle(&mut self) {
         let now = Instant::now();
         for index in 0..self.servers.len() {
             while let Some(server) = self.servers.get_mut(index) {
-                let due = server.incoming.front().is_some_and(|(at, ..)| *at <= now);
-                if server.is_stalled || !due {
+                let is_due = server.incoming.front().is_some_and(|(at, ..)| *at <= now);
+                if server.is_stalled || !is_due {
                     break;
                 }
                 let Some((_, number, write)) = server.incoming.pop_front() else { break };
                 server.received = number;
-                let (push, _) = server.keys.apply(write);
-                if let Some(push) = push {
-                    self.push(index, push);
+                let done = server.keys.run(&write.command, write.at, Permit(None));
+                if let Some((topic, payload)) = done.ok().and_then(|done| done.push) {
+                    self.push(index, &topic, &payload);
                 }
             }
         }
     }
 
-    fn write(&mut self, index: usize, what: What) -> Option<Published> {
-        self.settle();
-        let now = Instant::now();
-        let server = self.servers.get_mut(index)?;
-        let write = Write { at: server.clock.now(), what };
-        server.written += 1;
-        let number = server.written;
-        let (push, published) = server.keys.apply(write.clone());
-        for replica in self.servers.iter_mut().filter(|replica| replica.follows == Some(index)) {
-            replica.incoming.push_back((now + replica.lag, number, write.clone()));
-        }
-        if let Some(push) = push {
-            let is_entry = matches!(push, Push::Entry(..));
-            if is_entry && self.pushes_to_drop > 0 {
-                self.pushes_to_drop -= 1;
-            } else {
-                self.push(index, push);
-            }
-        }
-        published
-    }
-
-    fn push(&mut self, server: usize, push: Push) {
+    fn push(&mut self, server: usize, topic: &str, payload: &str) {
         let due = Instant::now() + LATENCY + self.chance.ms(0..=3);
-        let (topic, pushed) = match push {
-            Push::Entry(workspace, entry) => {
-                let topic = workspace.to_string();
-                (topic.clone(), Pushed::Entry(topic, entry))
-            }
-            Push::Probe(probe) => (probe_topic(probe), Pushed::Probe),
-        };
         let is_silent = self.trouble == Trouble::PushesHang && server == self.named;
         for connection in self.connections.values_mut() {
-            if connection.server == server && connection.topics.contains(&topic) {
+            if connection.server == server && connection.topics.contains(topic) {
+                let push =
+                    PushInfo { kind: PushKind::Message, data: vec![text(topic), text(payload)] };
                 if is_silent && connection.held.len() < HELD_MAX {
-                    connection.held.push(pushed.clone());
+                    connection.held.push(push);
                 } else {
-                    connection.push(due, pushed.clone());
+                    connection.push(due, push);
                 }
             }
         }
@@ -404,7 +372,7 @@ impl State {
 
     fn break_all(&mut self, concerned: impl Fn(&Connection) -> bool) {
         for connection in self.connections.values_mut().filter(|connection| concerned(connection)) {
-            connection.way = Path::Broken;
+            connection.path = Path::Broken;
             // Its reader sees the end.
             connection.pushes = None;
         }
@@ -412,35 +380,29 @@ impl State {
 }
 
 impl Connection {
-    fn push(&mut self, due: Instant, pushed: Pushed) {
-        if self.way != Path::Open {
+    fn push(&mut self, due: Instant, push: PushInfo) {
+        if self.path != Path::Open {
             return;
         }
-        // A subscriber whose output grows over the limit is cut off.
-        if self.pushes.as_ref().is_some_and(|pushes| pushes.try_send((due, pushed)).is_err()) {
-            self.way = Path::Broken;
+        // A server disconnects a subscriber whose output buffer is full.
+        if self.pushes.as_ref().is_some_and(|pushes| pushes.try_send((due, push)).is_err()) {
+            self.path = Path::Broken;
             self.pushes = None;
         }
     }
 }
 
-impl From<Refusal> for CommandError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::ReadOnly => Self::ReadOnly,
-            Refusal::Loading => Self::Loading,
-            Refusal::OutOfMemory => Self::OutOfMemory,
-        }
-    }
+fn unsubscribed(topic: &str) -> PushInfo {
+    PushInfo { kind: PushKind::Unsubscribe, data: vec![text(topic), Value::Int(0)] }
 }
 
-pub(super) fn probe_topic(probe: u64) -> String {
-    format!("probe:{probe:016x}")
-}
-
+/// Entries of a page of a stream.
+const PAGE: usize = limits::STREAM_READ_ENTRIES_MAX;
 /// Pushes that wait for one connection: no link waits longer than its probe.
 const HELD_MAX: usize = 4_096;
-/// What servers' clocks may be off by, each way.
+/// How far servers' clocks may be off, each way.
 const OFF_MS_MAX: u64 = 900;
 /// One way between a process and a server.
-const LATENCY: Duration = Duration::from_millis(1);
+pub(super) const LATENCY: Duration = Duration::from_millis(1);
+/// How long a closed connection is remembered: longer than any command takes to arrive.
+const CLOSED_KEPT: Duration = Duration::from_secs(10);

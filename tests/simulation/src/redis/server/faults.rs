@@ -1,4 +1,4 @@
-//! What can happen to the servers.
+//! The faults of the servers and of their connections.
 
 use super::*;
 
@@ -17,7 +17,7 @@ impl Redis {
         }
     }
 
-    /// Loses the next `count` pushes, one per publication.
+    /// Loses the pushes of the next `count` publications.
     pub(crate) fn drop_pushes(&self, count: u64) {
         self.lock().pushes_to_drop = count;
     }
@@ -43,9 +43,9 @@ impl Redis {
         }
     }
 
-    /// Promotes the replica, with what it has, and moves the name to it. `isolates`: the old primary
-    /// lives on for who is connected to it, takes writes, and knows nothing; else it is gone with
-    /// its connections.
+    /// Promotes the replica with the data that it has, and moves the name to it. `isolates`: the old
+    /// primary stays up for its clients, takes writes, and is not told; else it restarts and its
+    /// connections break.
     pub(crate) fn fail_over(&self, isolates: bool) {
         let mut state = self.lock();
         state.settle();
@@ -59,12 +59,12 @@ impl Redis {
         }
         state.named = new;
         if !isolates {
-            state.break_all(|connection| connection.server == old);
+            state.restart(old);
         }
     }
 
-    /// Makes the old primary a replica of the one behind the name, from a full copy. Who is
-    /// connected to it stays so, and is not told.
+    /// Makes the old primary a replica of the one behind the name, by a full copy. Its clients stay
+    /// connected to it and are not told.
     pub(crate) fn demote_others(&self) {
         let mut state = self.lock();
         state.settle();
@@ -81,13 +81,15 @@ impl Redis {
         }
     }
 
-    /// Empties the server behind the name and its replica. `restarts`: its connections break.
+    /// Empties the server behind the name and its replica. `restarts`: it also forgets its scripts,
+    /// and its connections break.
     pub(crate) fn flush(&self, restarts: bool) {
         let mut state = self.lock();
         let named = state.named;
-        state.write(named, What::Flush);
+        state.settle();
+        state.run_on_keys(named, &Command::Flush, None);
         if restarts {
-            state.break_all(|connection| connection.server == named);
+            state.restart(named);
         }
     }
 
@@ -96,25 +98,39 @@ impl Redis {
         self.lock().break_all(|connection| !subscribers_only || connection.pushes.is_some());
     }
 
-    /// Makes connections of one process, or of all, half open for ever: new ones are good.
+    /// Makes connections of one process, or of all, half open for ever. New ones work.
     pub(crate) fn hole_connections(&self, owner: Option<u32>, subscribers_only: bool) {
         for connection in self.lock().connections.values_mut() {
             let concerned = owner.is_none_or(|owner| owner == connection.owner)
                 && (!subscribers_only || connection.pushes.is_some());
-            if concerned && connection.way == Path::Open {
-                connection.way = Path::Holed;
+            if concerned && connection.path == Path::Open {
+                connection.path = Path::Holed;
             }
         }
     }
 
-    /// Unsubscribes everybody from their topics, as a slot that moves does.
+    /// Unsubscribes every connection from its topics, as a slot that moves does.
     pub(crate) fn unsubscribe_all(&self) {
         let mut state = self.lock();
         let due = Instant::now() + LATENCY;
         for connection in state.connections.values_mut() {
             for topic in std::mem::take(&mut connection.topics) {
-                connection.push(due, Pushed::Unsubscribed(topic));
+                connection.push(due, unsubscribed(&topic));
             }
         }
+    }
+
+    /// Answers `OK` to markers without writing them: planted bug 6.
+    pub(crate) fn ignore_markers(&self) {
+        self.lock().ignores_markers = true;
+    }
+}
+
+impl State {
+    fn restart(&mut self, index: usize) {
+        if let Some(server) = self.servers.get_mut(index) {
+            server.scripts.clear();
+        }
+        self.break_all(|connection| connection.server == index);
     }
 }
