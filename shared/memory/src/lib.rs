@@ -14,4 +14,3 @@ pub use clock::{ManualClock, SeededRandomness};
 pub use leases::MemoryDirectory;
 pub use replay::Replicas;
 pub use store::{Calls, MemoryStore};
-pub use stream::Stream;

@@ -1,4 +1,4 @@
-//! A workspace's stream: what Redis keeps under three keys.
+//! A workspace's stream and guards, which Redis keeps under separate keys.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,13 +10,11 @@ use protocol::publication::Publication;
 
 /// The entries, oldest first, and the guards of a workspace.
 #[derive(Debug, Clone, Default)]
-pub struct Stream {
+pub(crate) struct Stream {
     entries: VecDeque<Kept>,
     bytes: usize,
     expires_at: Timestamp,
     guards: Guards,
-    /// A tighter cap than the protocol's, if one is set.
-    entries_max: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -26,15 +24,8 @@ struct Kept {
 }
 
 impl Stream {
-    /// A stream that keeps fewer entries than [`limits::STREAM_ENTRIES_MAX`]: to trim under a reader
-    /// without thousands of publications.
-    #[must_use]
-    pub fn capped(entries_max: usize) -> Self {
-        Self { entries_max: Some(entries_max), ..Self::default() }
-    }
-
-    /// Appends a publication; `None` if its guard stands.
-    pub fn append(&mut self, publication: &Publication, now: Timestamp) -> Option<Entry> {
+    /// Appends a publication. `None` if its guard exists.
+    pub(crate) fn append(&mut self, publication: &Publication, now: Timestamp) -> Option<Entry> {
         self.expire(now);
         if !self.guards.set(publication.guard(), now) {
             return None;
@@ -47,7 +38,7 @@ impl Stream {
                 history: history(last, publication.id),
             },
             prev: last,
-            // Through the wire form: what a reader of Redis would get, nothing more.
+            // Encoded and decoded, so that a reader gets what it would get from Redis.
             publication: Arc::new(Publication::decode(publication.id, &payload)),
         };
         self.bytes += payload.len();
@@ -58,7 +49,12 @@ impl Stream {
     }
 
     /// Reads entries in order from `from`, inclusive.
-    pub fn read(&mut self, from: Option<EntryId>, limit: usize, now: Timestamp) -> Vec<Entry> {
+    pub(crate) fn read(
+        &mut self,
+        from: Option<EntryId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Vec<Entry> {
         self.expire(now);
         let from = from.unwrap_or_default();
         let first = self.entries.partition_point(|kept| kept.entry.position.entry < from);
@@ -74,10 +70,10 @@ impl Stream {
 
     fn trim(&mut self) {
         let over = |stream: &Self| {
-            stream.entries.len() > stream.entries_max.unwrap_or(limits::STREAM_ENTRIES_MAX)
+            stream.entries.len() > limits::STREAM_ENTRIES_MAX
                 || stream.bytes > limits::STREAM_BYTES_MAX
         };
-        // The newest stays, however large: it is the next one's `prev`.
+        // The newest stays, however large: the next entry names it as `prev`.
         while self.entries.len() > 1 && over(self) {
             let oldest = self.entries.pop_front().map_or(0, |kept| kept.bytes);
             self.bytes = self.bytes.saturating_sub(oldest);
@@ -85,25 +81,26 @@ impl Stream {
     }
 }
 
-/// What tells an entry from one with the same id, or the same publication, behind other entries.
+/// A digest that differs between entries of the same id or publication that follow other entries.
 fn history(before: Option<Position>, publication: PublicationId) -> u32 {
     let mut digest = DefaultHasher::new();
     (before, publication).hash(&mut digest);
     (digest.finish() >> 32) as u32
 }
 
-/// The id that Redis gives: the clock's milliseconds, or after the last if the clock is not ahead.
+/// The id that Redis assigns: the clock's milliseconds, or the next id after the last one if the clock
+/// is not ahead of it.
 fn next_id(last: Option<EntryId>, now: Timestamp) -> EntryId {
     match last {
         Some(last) if last.ms >= now.unix_ms() => {
             EntryId { ms: last.ms, sequence: last.sequence.saturating_add(1) }
         }
-        // 0-0 is no entry's id.
+        // No entry has the id 0-0.
         _ => EntryId { ms: now.unix_ms(), sequence: u64::from(now.unix_ms() == 0) },
     }
 }
 
-/// Guards by publication, and by expiry so that forgetting costs what is forgotten.
+/// Guards by publication, and by expiry so that only expired ones are visited.
 #[derive(Debug, Clone, Default)]
 struct Guards {
     until: HashMap<String, Timestamp>,
@@ -111,7 +108,7 @@ struct Guards {
 }
 
 impl Guards {
-    /// Sets a guard; false if it stands.
+    /// Sets a guard. False if it exists.
     fn set(&mut self, guard: String, now: Timestamp) -> bool {
         self.expire(now);
         if self.until.contains_key(&guard) {
