@@ -162,18 +162,21 @@ impl Drop for Open {
 }
 
 impl Redis {
-    /// Waits as long as the server keeps a command waiting, or for ever.
+    /// Waits until the server runs a command that arrives now. A server that hangs runs what it got
+    /// when it wakes up, even if the client has closed the connection.
     async fn arrive(&self, id: u64, is_for_pushes: bool) -> RedisResult<()> {
-        self.pass(id).await?;
-        let trouble = self.lock().trouble_of(id);
-        match trouble {
-            _ if trouble.hangs(is_for_pushes) => std::future::pending().await,
-            Trouble::Slow(wait) => {
-                sleep(wait).await;
-                Ok(())
+        loop {
+            self.pass(id).await?;
+            let trouble = self.lock().trouble_of(id);
+            match trouble {
+                _ if trouble.hangs(is_for_pushes) => sleep(LOOK_AGAIN).await,
+                Trouble::Slow(wait) => {
+                    sleep(wait).await;
+                    return Ok(());
+                }
+                Trouble::Down => return Err(broken()),
+                _ => return Ok(()),
             }
-            Trouble::Down => Err(broken()),
-            _ => Ok(()),
         }
     }
 
@@ -226,7 +229,7 @@ fn timed_out() -> redis::RedisError {
     io::Error::from(io::ErrorKind::TimedOut).into()
 }
 
-/// How often `WAIT` looks for its acknowledgement.
+/// How often a waiting command looks whether its wait is over.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Commands of a pipeline that a server runs in a millisecond.
 const COMMANDS_PER_MS: usize = 16;

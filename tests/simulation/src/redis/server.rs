@@ -404,5 +404,5 @@ const HELD_MAX: usize = 4_096;
 const OFF_MS_MAX: u64 = 900;
 /// One way between a process and a server.
 pub(super) const LATENCY: Duration = Duration::from_millis(1);
-/// How long a closed connection is remembered: longer than any command takes to arrive.
-const CLOSED_KEPT: Duration = Duration::from_secs(10);
+/// How long a closed connection is remembered: longer than a server hangs.
+const CLOSED_KEPT: Duration = Duration::from_secs(30);
