@@ -1,4 +1,4 @@
-//! Everything of one run, put together: servers, tables, functions, nodes, people, channels.
+//! Builds one run: servers, tables, functions, nodes, people, channels.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -40,40 +40,40 @@ impl std::ops::Deref for World {
     }
 }
 
-/// What a world consists of.
+/// The parts of a world.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// What is to happen.
+    /// The plan of the run.
     pub plan: Plan,
-    /// The planted bug, if there is one.
+    /// The planted bug, if any.
     plant: Option<Plant>,
-    /// The world's own chance.
+    /// The world's own random draws.
     pub chance: Chance,
     /// A clock that is right.
     pub clock: SimClock,
-    /// Who writes down.
+    /// Records the history.
     pub recorder: Recorder,
-    /// The servers.
+    /// The servers of Redis.
     pub redis: Redis,
     /// The tables.
     pub store: SimStore,
-    /// Their stream.
+    /// The stream of the messages table.
     pub log: TableLog,
     /// The functions.
     pub functions: Functions,
-    /// Their environments' clocks.
+    /// The clocks of the functions' environments.
     pub function_clocks: Vec<SimClock>,
     /// The nodes.
     pub fleet: Fleet,
-    /// Their clocks, by start.
+    /// The nodes' clocks, in the order of their start.
     pub node_clocks: Arc<Mutex<Vec<SimClock>>>,
     /// The tenants.
     pub spaces: Mutex<Vec<Arc<Space>>>,
-    /// The people, all devices that ever were.
+    /// Every device that was ever used.
     pub people: Mutex<Vec<Arc<Person>>>,
-    /// Their clocks.
+    /// The devices' clocks.
     pub client_clocks: Mutex<Vec<SimClock>>,
-    /// Sends whose outcome nobody knows yet.
+    /// Sends whose outcome is not known yet.
     pub unresolved: Mutex<Vec<(SendId, Outbox, Draft)>>,
     tasks: Mutex<JoinSet<()>>,
     sends: AtomicU64,
@@ -91,12 +91,12 @@ pub(crate) struct Space {
     pub channels: Vec<Room>,
 }
 
-/// A user, and the REST side of a device of theirs.
+/// A user, and the REST calls of one of their devices.
 #[derive(Debug)]
 pub(crate) struct User {
-    /// Who.
+    /// The user's id.
     pub id: UserId,
-    /// Their calls.
+    /// The user's calls.
     pub api: Api,
 }
 
@@ -105,14 +105,14 @@ pub(crate) struct User {
 pub(crate) struct Room {
     /// Its id.
     pub id: ChannelId,
-    /// Indices of its first members; the first one made it.
+    /// Indices of its first members. The first one created it.
     pub members: Vec<usize>,
     /// Whether members may change.
     pub is_group: bool,
 }
 
 impl World {
-    /// Builds the servers and programs of a seed; nobody is there yet.
+    /// Builds the servers and programs of a seed, without users.
     #[must_use]
     pub(crate) fn new(seed: u64, plan: Plan) -> Self {
         let chance = Chance::new(seed);
@@ -190,13 +190,13 @@ impl World {
         lock(&self.tasks).abort_all();
     }
 
-    /// A new send's name.
+    /// The id of a new send.
     #[must_use]
     pub(crate) fn next_send(&self) -> SendId {
         SendId(self.sends.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A device's way to the system, its clock as wrong as phones' are.
+    /// A new device, whose clock may be off as phones' clocks are.
     #[must_use]
     pub(crate) fn host(&self) -> Host {
         let off_by = skew(&self.chance, DEVICE_OFF_MS_MAX);
@@ -208,7 +208,7 @@ impl World {
         Host { functions, fleet, clock, chance, spoil }
     }
 
-    /// A user's calls from a device of their own.
+    /// A user's calls from a new device.
     #[must_use]
     pub(crate) fn api(&self, workspace: &WorkspaceId, user: &UserId) -> Api {
         let token_s = if self.chance.one_in(4) { self.chance.within(20..=50) } else { 3_600 };
@@ -242,7 +242,7 @@ impl World {
         lock(&self.spaces).clone()
     }
 
-    /// Starts the nodes, makes tenants, users and channels, and lets everybody connect.
+    /// Starts the nodes, creates tenants, users and channels, and connects all devices.
     pub(crate) async fn populate(&self) {
         for _ in 0..self.plan.nodes {
             self.fleet.start();
@@ -284,7 +284,7 @@ impl World {
         Space { id, users, channels }
     }
 
-    /// Makes a channel; before faults begin, so that it succeeds.
+    /// Creates a channel. This happens before faults begin, so it succeeds.
     async fn make_room(&self, users: &[User], members: Vec<usize>, is_group: bool) -> Option<Room> {
         let named: Vec<UserId> =
             members.iter().filter_map(|at| Some(users.get(*at)?.id.clone())).collect();
@@ -307,7 +307,7 @@ impl World {
     }
 }
 
-/// What ports are made of.
+/// Makes the ports of processes.
 #[derive(Debug, Clone)]
 struct Wiring {
     redis: Redis,
@@ -345,17 +345,17 @@ impl Wiring {
     }
 }
 
-/// What clocks of nodes and functions may be off by, each way.
+/// How far clocks of nodes and functions may be off, each way.
 pub(crate) const OFF_MS_MAX: u64 = 450;
-/// What devices' clocks may be off by, each way.
+/// How far devices' clocks may be off, each way.
 const DEVICE_OFF_MS_MAX: u64 = 200_000;
 /// Replicas that the deployment gives to Redis.
 const REPLICAS: u32 = 1;
-/// Environments of the functions.
+/// How many environments the functions have.
 pub(crate) const ENVIRONMENTS: u32 = 4;
-/// The relay's process.
+/// The number of the relay's process.
 pub(crate) const RELAY: u32 = 1;
-/// The functions' processes, from here on.
+/// The number of the functions' first process.
 pub(crate) const FIRST_FUNCTION: u32 = 10;
-/// The nodes' processes, from here on, by start.
+/// The number before the first node's process. Nodes are numbered by their start.
 pub(crate) const FIRST_NODE: u32 = 100;

@@ -1,4 +1,4 @@
-//! Bugs 2 and 9: positions that a failover repeats.
+//! Bugs 2 and 9: positions that repeat after a failover.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -10,19 +10,19 @@ use protocol::publication::Publication;
 
 use crate::record::lock;
 
-/// A bus whose entries are rewritten on their way to a node.
+/// A bus that rewrites entries on their way to a node.
 #[derive(Debug)]
 pub(super) struct Rewritten {
     pub(super) bus: Arc<dyn EventBus>,
     pub(super) rewrite: Rewrite,
 }
 
-/// What is done to an entry.
+/// How an entry is rewritten.
 #[derive(Debug, Clone)]
 pub(super) enum Rewrite {
     /// Bug 2: the position is a counter's value.
     Counted(Numbers),
-    /// Bug 9: what tells positions of one entry id apart is the first four characters of the ULID.
+    /// Bug 9: positions with the same entry id differ by the first four characters of the ULID.
     FirstFour,
 }
 
@@ -42,7 +42,7 @@ fn number_of(numbers: &Numbers, workspace: &WorkspaceId, entry: &Entry) -> u64 {
     let mut numbers = lock(numbers);
     let before =
         entry.prev.map_or(Some(0), |prev| numbers.get(&(workspace.clone(), prev)).copied());
-    // As the counter in Redis: one more than the entry before, whoever wrote that.
+    // Like a counter in Redis: one more than the entry before, whichever server wrote that one.
     let number = before.map_or(1, |before| before + 1);
     *numbers.entry((workspace.clone(), entry.position)).or_insert(number)
 }
@@ -61,12 +61,12 @@ fn first_four(entry: Entry) -> Entry {
         _ => 0,
     };
     let of = |position: Position| Position { history, ..position };
-    // The entry before is of the same years, and has the same first four.
+    // The publication before is from the same years, so its first four characters are the same.
     let prev = entry.prev.map(of);
     Entry { position: of(entry.position), prev, publication: entry.publication }
 }
 
-/// A subscription whose entries are changed on their way.
+/// A subscription that changes the entries of another one.
 fn changed(
     mut subscription: Subscription,
     change: impl Fn(Entry) -> Entry + Send + 'static,
