@@ -9,7 +9,7 @@ use tests::cluster::{Cluster, Environment};
 use tests::person::Person;
 use tests::{SOON, eventually};
 
-const PUBLISH: &str = include_str!("../../shared/redis-bus/src/script.lua");
+const PUBLISH: &str = include_str!("../../shared/redis-bus/src/publish.lua");
 
 /// The version of next year.
 struct Later<'a>(&'a Cluster);
