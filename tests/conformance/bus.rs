@@ -225,7 +225,7 @@ async fn a_lagging_subscription_is_told_and_the_stream_has_the_rest(bench: &Benc
     let told = loop {
         match next(&mut lagging).await {
             Notice::Entry(entry) => seen.push(entry),
-            other @ (Notice::Lost | Notice::Restored) => break other,
+            other @ (Notice::Foreign | Notice::Lost | Notice::Restored) => break other,
         }
     };
     assert_eq!(told, Notice::Restored);
@@ -334,7 +334,7 @@ async fn follow(
                 let from = tail.map(|tail| tail.entry);
                 taken.extend(bus.entries(&acme(), from, total).await.unwrap());
             }
-            Notice::Lost => panic!("the link was not touched"),
+            Notice::Foreign | Notice::Lost => panic!("nobody touched the link"),
         }
     }
     taken
@@ -381,7 +381,9 @@ async fn next(subscription: &mut Subscription) -> Notice {
 pub(crate) async fn next_entry(subscription: &mut Subscription) -> Entry {
     match next(subscription).await {
         Notice::Entry(entry) => entry,
-        other @ (Notice::Lost | Notice::Restored) => panic!("no entry but {other:?}"),
+        other @ (Notice::Foreign | Notice::Lost | Notice::Restored) => {
+            panic!("no entry but {other:?}")
+        }
     }
 }
 

@@ -169,6 +169,10 @@ async fn g4_recipients_of_a_later_version_are_a_resync_and_nothing_is_lost() {
     let before = socket.frames[0]["cursor"].as_str().unwrap().to_owned();
 
     people[0].says(&channel.id, "one").await;
+    // What is no publication at all is no gap either.
+    for foreign in ["", "typing bob", "1-1 - x {}"] {
+        later.redis(&["PUBLISH", &format!("ink:{{{}}}:topic", cluster.workspace()), foreign]);
+    }
     // To those who look at it; and to members, but in a form of its own.
     later.publishes(&json!({ "v": ["alice"] }), "p", &poll("tea?"));
     later.publishes(&json!({ "c": { "i": channel.id.as_str(), "v": 1 } }), "zip", &poll("tea?"));

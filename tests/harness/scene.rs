@@ -75,7 +75,7 @@ const RESYNCS_A_FAULT: u32 = 2;
 /// How long a node may take to let go of what a fault made it hold.
 const REST_MAX: Duration = Duration::from_secs(60);
 /// Connections to the store, which a client of it keeps for a while, and one that is just ending.
-const FILES_SPARE: usize = limits::STORE_READS_MAX + limits::BACK_FILLS_MAX + 8;
+const FILES_SPARE: usize = limits::STORE_READS_MAX + limits::BACKFILLS_MAX + 8;
 /// Threads that look names up, and end when there are none to look up.
 const THREADS_SPARE: u64 = 8;
 /// What a node may grow by under a fault: rings, views and an allocator that keeps what it had.

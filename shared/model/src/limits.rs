@@ -238,19 +238,19 @@ pub const WORKSPACE_REQUESTS_MAX: usize = 4_096;
 pub const REPLAY_TEXTS_MAX: usize = 64;
 /// Publications kept while a fill runs; more are read again by the next fill.
 pub const PENDING_ENTRIES_MAX: usize = 1_024;
-/// Channels that a workspace's back-fill reads from the store (G4); more are a `resync`.
-pub const BACK_FILL_CHANNELS_MAX: usize = 500;
-/// Channels that a node reads at once for back-fills: they are rare, and must not starve attaches.
-pub const BACK_FILLS_MAX: usize = 8;
-/// Messages of one channel in a back-fill; more, and its members read by themselves.
-pub const BACK_FILL_MESSAGES_MAX: usize = 2_000;
-/// Messages of all channels of a back-fill: each costs a few bytes in the queue of each socket.
-pub const BACK_FILL_TOTAL_MAX: usize = 20_000;
-/// Bytes of texts of one channel in a back-fill; more, as above.
-pub const BACK_FILL_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Channels that a workspace's backfill reads from the store (G4); more are a `resync`.
+pub const BACKFILL_CHANNELS_MAX: usize = 500;
+/// Channels that a node reads at once for backfills: they are rare, and must not starve attaches.
+pub const BACKFILLS_MAX: usize = 8;
+/// Messages of one channel in a backfill; more, and its members read by themselves.
+pub const BACKFILL_MESSAGES_MAX: usize = 2_000;
+/// Messages of all channels of a backfill: each costs a few bytes in the queue of each socket.
+pub const BACKFILL_TOTAL_MAX: usize = 20_000;
+/// Bytes of texts of one channel in a backfill; more, as above.
+pub const BACKFILL_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Delivered messages that a workspace remembers at least, and at most twice as many: as many as a
-/// back-fill may push.
-pub const DELIVERED_MIN: usize = BACK_FILL_TOTAL_MAX / 2;
+/// backfill may push.
+pub const DELIVERED_MIN: usize = BACKFILL_TOTAL_MAX / 2;
 /// Bytes of publications that a workspace holds for views and texts that the store does not tell
 /// (G6). Beyond them channels are given up, and their members read them again.
 pub const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -6,7 +6,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use messaging::ports::{Notice, SubscriptionSender};
 use redis::{PushInfo, PushKind};
 use tokio::sync::Notify;
-use tracing::warn;
 
 use crate::{codec, reply};
 
@@ -91,10 +90,7 @@ impl Topics {
 
     fn on_message(&self, topic: &str, push: &PushInfo) {
         let entry = push.data.get(1).and_then(reply::bytes).and_then(codec::entry_of_push);
-        if entry.is_none() {
-            warn!(topic, "cannot read a push; reporting a gap");
-        }
-        let notice = entry.map_or(Notice::Restored, Notice::Entry);
+        let notice = entry.map_or(Notice::Foreign, Notice::Entry);
         if let Some(subscriptions) = self.lock().get_mut(topic) {
             subscriptions.retain(|tx| tx.offer(notice.clone()));
         }
@@ -132,17 +128,17 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_push_is_a_gap() {
+    fn g4_a_push_that_is_no_entry_is_foreign_and_no_gap() {
         let (topics, signals) = (Topics::default(), signals());
         let (tx, mut rx) = Subscription::channel(4);
         assert!(topics.add("t", tx));
         topics.on_push(&push(PushKind::Message, &["t", "nonsense"]), &signals);
         topics.on_push(&push(PushKind::Message, &["other", "nonsense"]), &signals);
         topics.on_push(&push(PushKind::Message, &[]), &signals);
-        assert_eq!(rx.next().now_or_never(), Some(Some(Notice::Restored)));
+        assert_eq!(rx.next().now_or_never(), Some(Some(Notice::Foreign)));
         assert_eq!(rx.next().now_or_never(), None);
         topics.on_push(&push(PushKind::Message, &["t"]), &signals);
-        assert_eq!(rx.next().now_or_never(), Some(Some(Notice::Restored)));
+        assert_eq!(rx.next().now_or_never(), Some(Some(Notice::Foreign)));
         assert_eq!(signals.lost.notified().now_or_never(), None);
     }
 

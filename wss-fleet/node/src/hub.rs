@@ -88,8 +88,8 @@ pub(crate) struct Hub {
     pub(crate) accepts: Reported,
     /// What workspaces hold for the store, and how many do.
     pub(crate) held: Held,
-    /// Channels that are read for back-fills.
-    pub(crate) back_fills: Semaphore,
+    /// Channels that are read for backfills.
+    pub(crate) backfills: Semaphore,
     /// Bounds the TLS handshakes that are not done.
     pub(crate) tls_handshakes: Semaphore,
     /// Bounds the connections that are not upgraded.
@@ -128,7 +128,7 @@ impl Hub {
             redis_reads: Reported::new("reads of Redis fail", "Redis answers again"),
             accepts: Reported::new("cannot accept connections", "connections are accepted again"),
             held: Held::default(),
-            back_fills: Semaphore::new(limits::BACK_FILLS_MAX),
+            backfills: Semaphore::new(limits::BACKFILLS_MAX),
             tls_handshakes: Semaphore::new(limits::TLS_HANDSHAKES_MAX),
             handshakes: Semaphore::new(limits::HANDSHAKES_MAX),
             handshakes_per_second,

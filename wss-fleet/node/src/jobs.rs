@@ -198,8 +198,8 @@ impl Source<'_> {
         channel: &ChannelId,
         since: Timestamp,
     ) -> Result<Option<History>, Failure> {
-        let turn = self.hub.back_fills.acquire().await;
-        self.hub.metrics.back_fills.inc();
+        let turn = self.hub.backfills.acquire().await;
+        self.hub.metrics.backfills.inc();
         let Some(messages) = self.messages_since(channel, since).await? else { return Ok(None) };
         let members = self.members_of(channel).await?;
         drop(turn);
@@ -234,8 +234,8 @@ impl Source<'_> {
                     messages.push(stored.message);
                 }
             }
-            let is_too_much = messages.len() > limits::BACK_FILL_MESSAGES_MAX
-                || bytes > limits::BACK_FILL_BYTES_MAX;
+            let is_too_much = messages.len() > limits::BACKFILL_MESSAGES_MAX
+                || bytes > limits::BACKFILL_BYTES_MAX;
             if is_too_much {
                 return Ok(None);
             }

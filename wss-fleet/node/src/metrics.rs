@@ -27,7 +27,8 @@ pub(crate) struct Metrics {
     pub(crate) attaches: IntCounter,
     pub(crate) publications: IntCounter,
     pub(crate) refreshes: IntCounter,
-    pub(crate) back_fills: IntCounter,
+    pub(crate) backfills: IntCounter,
+    pub(crate) foreign_pushes: IntCounter,
     pub(crate) heartbeats_missed: IntCounter,
     pub(crate) panics: IntCounter,
     pub(crate) closes: IntCounterVec,
@@ -81,7 +82,8 @@ impl Metrics {
             attaches: counter("inkwire_attaches_total", "Sockets that were sent ready."),
             publications: counter("inkwire_publications_total", "Publications read from Redis."),
             refreshes: counter("inkwire_view_refreshes_total", VIEW_REFRESHES),
-            back_fills: counter("inkwire_back_fills_total", BACK_FILLS),
+            backfills: counter("inkwire_backfills_total", BACKFILLS),
+            foreign_pushes: counter("inkwire_foreign_pushes_total", FOREIGN_PUSHES),
             heartbeats_missed: counter("inkwire_heartbeats_missed_total", HEARTBEATS_MISSED),
             panics: counter("inkwire_panics_total", "Tasks that panicked; each is a defect."),
             closes: labelled(&registry, ("inkwire_closes_total", CLOSES), "code", closes),
@@ -242,7 +244,9 @@ fn register(registry: &Registry, collector: impl Collector + 'static) {
 
 const HELD_BYTES: &str = "Bytes of publications held back until the store says who may see them.";
 const VIEW_REFRESHES: &str = "Reads of a channel's members from the store.";
-const BACK_FILLS: &str = "Channels read from the store because Redis had lost part of the stream.";
+const FOREIGN_PUSHES: &str =
+    "Pushes on a workspace's topic that are not publications; they are ignored.";
+const BACKFILLS: &str = "Channels read from the store because Redis had lost part of the stream.";
 const HEARTBEATS_MISSED: &str =
     "Lease renewals that failed; after three in a row the node gets no new clients.";
 const CLOSES: &str = "Sockets closed by the node, by close reason.";

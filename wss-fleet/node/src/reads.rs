@@ -70,7 +70,7 @@ pub(crate) struct Reads {
     /// Channels whose members publications wait for, and those that are read ahead.
     members: Channels,
     ahead: Channels,
-    /// Attaches and back-fills.
+    /// Attaches and backfills.
     others: VecDeque<Read>,
     turn: u32,
     /// So many channels are read one by one: they were refused together.

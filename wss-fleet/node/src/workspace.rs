@@ -203,6 +203,7 @@ impl Task {
                 self.hub.metrics.publications.inc();
                 Input::Entry(entry)
             }
+            Notice::Foreign => return self.hub.metrics.foreign_pushes.inc(),
             Notice::Lost => Input::Lost,
             Notice::Restored => Input::Linked,
         };

@@ -1,4 +1,4 @@
-//! Which messages the sockets of a workspace have had, so that a back-fill pushes none of them again.
+//! Which messages the sockets of a workspace have had, so that a backfill pushes none of them again.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -7,7 +7,7 @@ use model::limits;
 use protocol::publication::Subject;
 use rustc_hash::FxBuildHasher;
 
-/// Counts the events after which a socket that resumes may lack what others were pushed: back-fills,
+/// Counts the events after which a socket that resumes may lack what others were pushed: backfills,
 /// which push what no link of the chain names, and forks, which take links out of it. A socket is of
 /// the era in which it attached.
 pub(crate) type Era = u32;

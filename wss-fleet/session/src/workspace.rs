@@ -161,7 +161,7 @@ pub enum Effect {
         /// In order. Replayed ones are the ring's own bytes, shared by all who resume.
         frames: Vec<Bytes>,
     },
-    /// Offer sockets what a back-fill found for them, before the live frames that follow.
+    /// Offer sockets what a backfill found for them, before the live frames that follow.
     Replay {
         /// In order; paced by each socket, whatever their number.
         frames: Vec<Bytes>,

@@ -37,6 +37,9 @@ pub enum BusError {
 pub enum Notice {
     /// An entry was published.
     Entry(Entry),
+    /// Something that is no entry came on the topic. It is no gap: an entry that could not be read
+    /// shows in the chain.
+    Foreign,
     /// The link is gone; entries may be missed until [`Notice::Restored`].
     Lost,
     /// Entries may have been missed before this; from here on they come again.

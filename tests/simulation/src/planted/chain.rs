@@ -76,7 +76,7 @@ fn changed(
         while let Some(notice) = subscription.next().await {
             let notice = match notice {
                 Notice::Entry(entry) => Notice::Entry(change(entry)),
-                other @ (Notice::Lost | Notice::Restored) => other,
+                other @ (Notice::Foreign | Notice::Lost | Notice::Restored) => other,
             };
             if !tx.offer(notice) {
                 return;

@@ -1,4 +1,4 @@
-//! What a back-fill reads of a channel, and what becomes of a read that panics.
+//! What a backfill reads of a channel, and what becomes of a read that panics.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -63,7 +63,7 @@ impl Rig {
         self.stand.store.append(&StoredMessage { message, members_version: 1 }).await.unwrap();
     }
 
-    /// The ids that a back-fill of a hole at [`HOLE`] reads, and for whom.
+    /// The ids that a backfill of a hole at [`HOLE`] reads, and for whom.
     async fn read(&self) -> Option<(Vec<MessageId>, Vec<UserId>)> {
         let since = HOLE.minus(limits::OVERLAP);
         let hub = Arc::clone(&self.stand.hub);
@@ -82,7 +82,7 @@ impl Rig {
 }
 
 #[tokio::test]
-async fn g4_a_back_fill_reads_every_page_from_the_overlap_on_and_then_the_members() {
+async fn g4_a_backfill_reads_every_page_from_the_overlap_on_and_then_the_members() {
     let rig = Rig::new().await;
     rig.stored(id(HOLE.minus(limits::OVERLAP + Duration::from_millis(1)), 0), "older").await;
     let wanted: Vec<MessageId> = (1..=250).map(|n| id(HOLE.minus(limits::OVERLAP), n)).collect();
@@ -93,7 +93,7 @@ async fn g4_a_back_fill_reads_every_page_from_the_overlap_on_and_then_the_member
 }
 
 #[tokio::test]
-async fn g4_a_back_fill_goes_back_to_a_late_mark_that_was_set_since_the_hole() {
+async fn g4_a_backfill_goes_back_to_a_late_mark_that_was_set_since_the_hole() {
     let rig = Rig::new().await;
     let late = id(HOLE.minus(limits::OVERLAP * 3), 1);
     rig.stored(late, "an hour late").await;
@@ -108,12 +108,12 @@ async fn g4_a_back_fill_goes_back_to_a_late_mark_that_was_set_since_the_hole() {
 #[tokio::test]
 async fn g4_a_channel_with_too_much_to_read_is_given_up() {
     let many = Rig::new().await;
-    for n in 0..=limits::BACK_FILL_MESSAGES_MAX {
+    for n in 0..=limits::BACKFILL_MESSAGES_MAX {
         many.stored(id(HOLE, n), "x").await;
     }
     assert_eq!(many.read().await, None);
     let long = Rig::new().await;
-    let text = "x".repeat(limits::BACK_FILL_BYTES_MAX / 8);
+    let text = "x".repeat(limits::BACKFILL_BYTES_MAX / 8);
     for n in 0..9 {
         long.stored(id(HOLE, n), &text).await;
     }

@@ -89,7 +89,7 @@ impl Workspace {
             return;
         };
         backfill.channels = self.roster.inhabited_channels();
-        if backfill.channels.len() > limits::BACK_FILL_CHANNELS_MAX {
+        if backfill.channels.len() > limits::BACKFILL_CHANNELS_MAX {
             return self.give_up_backfill("too many channels to read", turn);
         }
         let (id, since) = (backfill.reading, backfill.since);
@@ -119,7 +119,7 @@ impl Workspace {
             self.roster.refresh(channel, members.version, &members.members);
         }
         let fits = |history: &History| {
-            backfill.delivered + history.messages.len() <= limits::BACK_FILL_TOTAL_MAX
+            backfill.delivered + history.messages.len() <= limits::BACKFILL_TOTAL_MAX
         };
         match history.filter(fits) {
             Some(History { messages, .. }) => self.deliver_backfill(channel, messages, turn),

@@ -136,14 +136,16 @@ impl Workspace {
         for entry in entries {
             self.tail = Some(entry.position);
             match &entry.publication.to {
-                Recipients::Channel(to) => {
+                // A change of members need not mean that anybody speaks there.
+                Recipients::Channel(to) if to.changes.is_empty() => {
                     self.unread.insert(to.channel_id.clone());
                 }
-                // A back-fill does not bring what it says.
+                // A backfill does not bring what it says.
                 Recipients::Unknown if !self.sockets.is_empty() => {
                     self.resyncs.add_unknown(self.roster.keys(), turn.now);
                 }
-                Recipients::User(_)
+                Recipients::Channel(_)
+                | Recipients::User(_)
                 | Recipients::Workspace
                 | Recipients::Nobody
                 | Recipients::Unknown => {}

@@ -69,7 +69,7 @@ fn g4_what_the_stream_has_lost_is_pushed_from_the_store() {
 }
 
 #[test]
-fn g4_a_back_fill_tells_one_id_in_two_channels_apart() {
+fn g4_a_backfill_tells_one_id_in_two_channels_apart() {
     let (mut rig, c, alice, _) = flushed();
     let other = channel(2);
     rig.load("alice", &[&c, &other]);
@@ -133,7 +133,7 @@ fn g4_a_channel_that_cannot_be_read_is_told_to_its_members() {
 fn g4_more_messages_than_a_socket_may_queue_are_a_resync() {
     let (mut rig, c, alice, _) = flushed();
     rig.load("alice", &[&c]);
-    let many = 100..101 + limits::BACK_FILL_TOTAL_MAX as u64;
+    let many = 100..101 + limits::BACKFILL_TOTAL_MAX as u64;
     let messages = many.map(|n| stored(&c, n, "one of too many")).collect();
     answer(&mut rig, &c, history(messages, &["alice"]));
     assert_eq!(rig.resynced(), [alice]);
@@ -145,14 +145,14 @@ fn g4_more_messages_than_a_socket_may_queue_are_a_resync() {
 fn g4_too_many_channels_are_a_resync() {
     let (mut rig, _, alice, _) = flushed();
     let channels: Vec<ChannelId> =
-        (0..=limits::BACK_FILL_CHANNELS_MAX as u64).map(|n| channel(10 + n)).collect();
+        (0..=limits::BACKFILL_CHANNELS_MAX as u64).map(|n| channel(10 + n)).collect();
     rig.load("alice", &channels.iter().collect::<Vec<_>>());
     assert_eq!(rig.resynced(), [alice]);
     assert!(rig.workspace.is_fresh());
 }
 
 #[test]
-fn g4_a_back_fill_begins_again_when_the_link_was_lost_meanwhile() {
+fn g4_a_backfill_begins_again_when_the_link_was_lost_meanwhile() {
     let (mut rig, c, alice, before) = flushed();
     rig.load("alice", &[&c]);
     let (stale, ..) = readings(&rig)[0].clone();
@@ -191,7 +191,7 @@ fn g4_what_was_held_when_the_stream_was_lost_is_owed() {
 }
 
 #[test]
-fn g4_a_back_fill_waits_for_a_store_that_is_away_and_closes_nobody() {
+fn g4_a_backfill_waits_for_a_store_that_is_away_and_closes_nobody() {
     let (mut rig, c, alice, _) = flushed();
     rig.after(Duration::from_secs(600));
     assert_eq!(rig.effects, [], "nobody is closed, nobody is told to read from that store");
@@ -233,7 +233,7 @@ fn g4_a_second_loss_of_the_stream_pushes_nothing_twice() {
 }
 
 #[test]
-fn g4_what_was_pushed_while_a_back_fill_ran_comes_once() {
+fn g4_what_was_pushed_while_a_backfill_ran_comes_once() {
     let (mut rig, c, alice, _) = flushed();
     let load = rig.effects.clone();
     // Stored and published while the store does not answer the node.
@@ -248,7 +248,7 @@ fn g4_what_was_pushed_while_a_back_fill_ran_comes_once() {
 }
 
 #[test]
-fn g4_who_attached_after_a_back_fill_gets_what_it_pushed_from_the_next() {
+fn g4_who_attached_after_a_backfill_gets_what_it_pushed_from_the_next() {
     let (mut rig, c, _, _) = flushed();
     rig.load("alice", &[&c]);
     answer(&mut rig, &c, history(vec![stored(&c, 50, "lost")], &["alice"]));

@@ -200,14 +200,16 @@ fn g4_a_fork_keeps_what_is_held_before_it_and_drops_what_came_after() {
 #[test]
 fn channels_of_the_streams_past_are_read_ahead_when_a_member_comes() {
     let mut rig = Rig::unlinked();
-    let (busy, quiet) = (channel(1), channel(2));
+    let (busy, quiet, new) = (channel(1), channel(2), channel(3));
     rig.entry(message(&busy, 1, "before anybody came"));
+    rig.entry(change(&new, 1, ChannelChange::Created, "alice"));
     rig.input(Input::Linked);
     rig.answer_fill();
     rig.attach_with("alice", None);
-    rig.load("alice", &[&busy, &quiet]);
+    rig.load("alice", &[&busy, &quiet, &new]);
     assert!(rig.effects.contains(&Effect::ReadAhead(busy.clone())), "{:?}", rig.effects);
     assert!(!rig.effects.contains(&Effect::ReadAhead(quiet)));
+    assert!(!rig.effects.contains(&Effect::ReadAhead(new)), "nobody spoke there");
     rig.refreshed(&busy, 1, &["alice", "bob"]);
     rig.attach_with("bob", None);
     rig.load("bob", &[&busy]);
