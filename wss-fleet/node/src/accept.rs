@@ -1,5 +1,5 @@
 //! Accepting sockets: admission, TLS if there is a certificate, the opening handshake over hyper,
-//! then the driver. A socket is TCP, or any byte stream that somebody hands in.
+//! then the driver. A socket is TCP, or a byte stream that the caller hands in.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,22 +29,22 @@ use crate::shard::Writer;
 use crate::tls::{self, TlsSocket};
 use crate::upgrade;
 
-/// A socket that was answered 101 and waits for the connection to be handed over.
+/// A socket that was answered 101, and the upgrade that will yield its connection.
 type Opened = Mutex<Option<(OnUpgrade, SocketId)>>;
 
-/// A byte stream that is accepted already: a pipe, or TLS that ended in front of this program.
+/// A byte stream that something else accepted: a pipe, or TLS that was terminated by a proxy.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Where sockets come from.
+/// The source of sockets.
 #[derive(Debug)]
 pub(crate) enum Door {
     Tcp(TcpListener, Option<Arc<ServerConfig>>),
     Handed(mpsc::Receiver<Box<dyn Stream>>),
 }
 
-/// A byte stream that comes apart into halves of different owners.
+/// A byte stream that splits into a reader and a writer with different owners.
 trait Parted: Stream + 'static {
     fn parted(self) -> (impl AsyncRead + Send + Unpin, Writer);
 }
@@ -76,7 +76,8 @@ pub(crate) async fn run(mut door: Door, hub: Arc<Hub>) {
     loop {
         tokio::select! {
             biased;
-            // What ended is bounded by what was accepted: it cannot starve the door.
+            // There are no more ended connections than accepted ones, so this cannot starve
+            // accepting.
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended && error.is_panic() {
                     hub.metrics.panics.inc();
@@ -108,7 +109,7 @@ async fn accept(door: &mut Door, hub: &Hub) -> Accepted {
         Door::Tcp(listener, config) => (listener, config),
         Door::Handed(streams) => match streams.recv().await {
             Some(stream) => return Accepted::Handed(stream),
-            // Nobody hands in any more; those who are here stay.
+            // The sender is gone: no new streams, but the connections that exist stay.
             None => return std::future::pending().await,
         },
     };
@@ -121,7 +122,7 @@ async fn accept(door: &mut Door, hub: &Hub) -> Accepted {
                     None => Accepted::Tcp(stream),
                 };
             }
-            // Out of descriptors, or a peer that was gone at once: neither is the listener's end.
+            // Out of descriptors, or the peer left at once: the listener itself still works.
             Err(error) => {
                 hub.accepts.failed(|| error.to_string());
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -130,7 +131,7 @@ async fn accept(door: &mut Door, hub: &Hub) -> Accepted {
     }
 }
 
-/// Whether this second's bucket was asked for a connection already.
+/// Whether the handshake rate limit was already charged for this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Counted {
     Not,
@@ -138,16 +139,16 @@ enum Counted {
 }
 
 async fn serve_tls(stream: TcpStream, config: Arc<ServerConfig>, hub: Arc<Hub>) {
-    // Boxed: its buffers are gone before the socket is there, which stays for hours.
+    // Boxed, so that its buffers are freed before the socket starts, which lives for hours.
     let stream = Box::pin(tls::handshake(stream, config, Arc::clone(&hub))).await;
     if let Some(stream) = stream {
         serve(stream, hub, Counted::BeforeTls).await;
     }
 }
 
-/// From the request's head to the socket's end.
+/// Serves a connection from the request's head to the socket's end.
 fn serve<S: Parted>(stream: S, hub: Arc<Hub>, counted: Counted) -> impl Future<Output = ()> + Send {
-    // Boxed for the same reason.
+    // Boxed for the same reason as in `serve_tls`.
     let upgraded = Box::pin(upgraded(stream, Arc::clone(&hub), counted));
     async move {
         if let Some(upgraded) = upgraded.await {
@@ -156,13 +157,13 @@ fn serve<S: Parted>(stream: S, hub: Arc<Hub>, counted: Counted) -> impl Future<O
     }
 }
 
-/// The opening handshake; the socket, if it comes to one.
+/// Performs the opening handshake; returns the socket if it was upgraded.
 async fn upgraded<S: Parted>(
     stream: S,
     hub: Arc<Hub>,
     counted: Counted,
 ) -> Option<Upgraded<impl AsyncRead + Send + Unpin>> {
-    // Until it is upgraded, or refused: mostly while its head is read.
+    // Held until the connection is upgraded or refused; most of that time it reads the head.
     let Ok(place) = hub.handshakes.try_acquire() else {
         hub.metrics.shed.inc();
         return None;
@@ -232,7 +233,7 @@ fn answer(
     }
 }
 
-/// How long a connection may stay before its upgrade, refusals and health checks included.
+/// How long a connection may last before its upgrade, refusals and health checks included.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(15);
-/// How long the node waits when it cannot accept: long enough for a descriptor to come free.
+/// The pause after a failed accept: long enough for a descriptor to become free.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

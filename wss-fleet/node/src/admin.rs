@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`. Metrics are on a port of their own that only operators reach.
+//! `/healthz`, `/readyz` and `/metrics`. Metrics have their own port that only operators can reach.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::accept::ACCEPT_PAUSE;
 use crate::hub::Hub;
 use crate::upgrade::refuse;
 
-/// Answers `/metrics`, `/healthz` and `/readyz` for ever.
+/// Serves `/metrics`, `/healthz` and `/readyz` for ever.
 pub(crate) async fn run(listener: TcpListener, hub: Arc<Hub>) {
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of descriptors: it would fail again at once, for as long as they are.
+            // Out of descriptors: accepting again at once would fail again.
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -59,9 +59,9 @@ fn answer(hub: &Hub, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     }
 }
 
-/// Liveness. 200 while the node serves, with or without trouble: its sockets outlive Redis, the
-/// store and its certificate, and who restarts it for their sake ends them. 503 before it can take
-/// a client for the first time, and once it leaves (ADR 0019).
+/// Liveness: 200 while the node serves, with or without problems. Sockets outlive Redis, the store
+/// and the certificate, and a restart would end them. 503 before the node can accept its first
+/// client, and once it drains (ADR 0019).
 pub(crate) fn healthz(hub: &Hub) -> Response<Full<Bytes>> {
     State::of(hub).answer(hub, &[State::Ok, State::Degraded, State::CertificateExpired])
 }
@@ -74,13 +74,13 @@ pub(crate) fn readyz(hub: &Hub) -> Response<Full<Bytes>> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Ok,
-    /// It serves, and something that it stands on is in trouble.
+    /// Serves, but something that it depends on has a problem.
     Degraded,
-    /// It serves who is on it, and no client can come.
+    /// Serves its sockets, but no client accepts its certificate any more.
     CertificateExpired,
-    /// It was never well, and takes no clients.
+    /// Has not been healthy yet, and accepts no clients.
     Starting,
-    /// Clients cannot find it yet.
+    /// Its own name does not resolve yet.
     AwaitingName,
     Draining,
 }

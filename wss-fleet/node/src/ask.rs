@@ -1,4 +1,4 @@
-//! One question over HTTP: to a task's metadata, or to this node itself.
+//! One HTTP request: to a task's metadata endpoint, or to this node itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -22,37 +22,37 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// Why there is no answer of use.
+/// Why a request got no useful answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// Not a URL of a host.
+    /// Not a URL with a host.
     #[error("not a URL")]
     BadUrl,
-    /// No connection, or no TLS on it.
+    /// No connection, or the TLS handshake failed.
     #[error("no connection")]
     Unreachable(#[source] std::io::Error),
-    /// It broke, or its answer is none of HTTP.
+    /// The connection broke, or the answer is not HTTP.
     #[error("no answer")]
     Broken(#[source] hyper::Error),
-    /// The answer has no end that is near enough.
+    /// The answer is incomplete or too long.
     #[error("the response is incomplete or too long")]
     TooLong(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Not answered in time.
+    /// There was no answer in time.
     #[error("no answer in time")]
     TimedOut,
-    /// Answered, and not with 200.
+    /// The answer was not 200.
     #[error("answered with {0}")]
     Refused(StatusCode),
-    /// The answer names no task.
+    /// The answer does not name the task.
     #[error("the response does not name the task")]
     NoTask,
 }
 
-/// The id of the ECS task that this program is in, by the metadata's own URL: the last part of its
-/// ARN. Asked a few times: the endpoint may come up a moment after the task.
+/// Reads the id of this program's ECS task, the last part of its ARN, from the metadata endpoint.
+/// Retries a few times: the endpoint may come up a moment after the task.
 ///
 /// # Errors
-/// [`AskError`] of the last try.
+/// [`AskError`] of the last attempt.
 pub async fn task_id(metadata_url: &str) -> Result<String, AskError> {
     let mut tries = 1;
     loop {
@@ -78,7 +78,7 @@ async fn ask_task(metadata_url: &str) -> Result<String, AskError> {
     let task: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let arn = task.get("TaskARN").and_then(serde_json::Value::as_str);
     let id = arn.filter(|arn| arn.starts_with("arn:")).and_then(|arn| arn.rsplit('/').next());
-    // It becomes a label of a name.
+    // The id becomes a DNS label.
     let is_label = |id: &&str| {
         matches!(id.len(), 1..=63)
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -86,8 +86,8 @@ async fn ask_task(metadata_url: &str) -> Result<String, AskError> {
     id.filter(is_label).map(str::to_owned).ok_or(AskError::NoTask)
 }
 
-/// Asks the node of this configuration, on this machine, for its health: on its admin port, which
-/// never sheds, or on its socket port, where it must show the configured certificate.
+/// Asks this configuration's node, on this machine, for its health: on its admin port, which never
+/// sheds connections, or on its socket port, where it must show the configured certificate.
 ///
 /// # Errors
 /// [`AskError`] if it does not answer 200.
@@ -109,7 +109,7 @@ pub async fn health(config: &HealthConfig) -> Result<(), AskError> {
     tokio::time::timeout(ASK_MAX, asked).await.unwrap_or(Err(AskError::TimedOut)).map(drop)
 }
 
-/// Where a listener is reached from its own machine.
+/// The address to reach a listener from its own machine.
 fn near(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -147,7 +147,7 @@ where
     }
 }
 
-/// Takes one certificate and no other: the question goes to an address, and a name is not asked for.
+/// Trusts this one certificate only. The request goes to an address, so names are not checked.
 fn only(certificate: &Certificate) -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let pinned = Pinned { leaf: certificate.leaf().clone(), provider: Arc::clone(&provider) };
@@ -205,9 +205,9 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
-/// Either answer comes from the same machine.
+/// Both endpoints are on the same machine.
 const ASK_MAX: Duration = Duration::from_secs(3);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 const TASK_TRIES: u32 = 5;
-/// A task's description with its containers, many times over.
+/// Many times the size of a task's description with its containers.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;

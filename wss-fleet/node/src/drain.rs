@@ -1,5 +1,5 @@
-//! Leaving in order: unregister first, then close in random order, within the grace period and
-//! without any precondition (G7).
+//! Draining: leave the directory first, then close the sockets in random order, within the grace
+//! period and without any precondition (G7).
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ pub(crate) async fn run(hub: &Hub) {
     while hub.socket_count() > 0 && Instant::now() < deadline {
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    // Again: a renewal that was under way may have landed after the first time.
+    // Again: a renewal that was under way may have arrived after the first withdrawal.
     withdraw(hub).await;
 }
 
-/// Leaves the directory.
+/// Withdraws the node's lease from the directory.
 pub(crate) async fn withdraw(hub: &Hub) {
     let withdrawn = hub.ports.nodes.withdraw(&hub.node_id);
     match tokio::time::timeout(limits::LEASE_RENEW, withdrawn).await {
@@ -35,8 +35,8 @@ pub(crate) async fn withdraw(hub: &Hub) {
     }
 }
 
-/// Closes no faster than the rest of the fleet takes handshakes, and no slower than half of the
-/// grace period allows.
+/// Closes sockets no faster than the rest of the fleet accepts handshakes, but within half of the
+/// grace period.
 async fn close_all(hub: &Hub, sockets: &[SocketId], deadline: Instant) {
     let rate = limits::HANDSHAKES_PER_SECOND_MAX;
     let most = deadline.saturating_duration_since(Instant::now()) / 2;

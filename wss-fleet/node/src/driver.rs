@@ -1,4 +1,4 @@
-//! One connection: any byte stream on one side, its session state on the other.
+//! One connection: its byte stream, its session state, and its place in the node.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +25,8 @@ pub(crate) struct Upgraded<R> {
     pub(crate) early: Bytes,
 }
 
-/// Drives a socket from its upgrade to its end. This future is there as long as the socket, so what
-/// is needed for a moment only is boxed, and is no part of it (ADR 0020).
+/// Drives a socket from its upgrade to its end. This future lives as long as the socket, so state
+/// that is needed only briefly is boxed and freed (ADR 0020).
 pub(crate) fn run<R>(hub: Arc<Hub>, upgraded: Upgraded<R>) -> impl Future<Output = ()> + Send
 where
     R: AsyncRead + Send + Unpin,
@@ -35,14 +35,14 @@ where
     let mut inbound = Inbound::new(reader, early, hub.now());
     let ended = Arc::new(Notify::new());
     let open = Box::pin(open(Arc::clone(&hub), socket, writer, Arc::clone(&ended)));
-    // Whatever happens to this task, the node forgets the socket.
+    // Dropping this makes the node forget the socket, whatever happens to this task.
     let mut presence = Presence { hub, socket, workspace: None };
     async move {
         open.await;
         let end = tokio::select! {
             biased;
-            // The shard said goodbye already (slow consumer, revoked, drained). Its word is final,
-            // and reading can go on for as long as the peer sends.
+            // The shard closed the socket already (slow consumer, revoked, drained). That is final:
+            // reading could go on for as long as the peer sends.
             () = ended.notified() => None,
             end = read(&mut inbound, &mut presence) => Some(end),
         };
@@ -52,7 +52,7 @@ where
 
 async fn open(hub: Arc<Hub>, socket: SocketId, writer: Writer, ended: Arc<Notify>) {
     hub.shards.order(socket.shard, Order::Open { socket, writer, ended }).await;
-    // A drain that began before the shard knew the socket has closed everything but this one.
+    // A drain that started before the shard knew this socket has closed all others.
     if hub.is_draining() {
         hub.shards.close(socket, CloseCode::Restart).await;
     }
@@ -77,13 +77,13 @@ async fn read<R: AsyncRead + Unpin>(inbound: &mut Inbound<R>, presence: &mut Pre
         let hub = &presence.hub;
         let left = inbound.deadline().since(hub.now());
         let (shards, socket) = (&hub.shards, presence.socket);
-        // A pong that finds the shard's mailbox full is dropped: the peer pings again.
+        // A pong is dropped if the shard's mailbox is full: the peer pings again.
         let mut answers = |frame| {
             let _full = shards.try_order(socket.shard, Order::Control { socket, frame });
         };
         let incoming = tokio::select! {
             biased;
-            // Deadlines first: a peer that never stops sending must not outlive its token.
+            // Deadlines first: a peer that sends without pause must not outlive its token.
             () = workspace_ended(presence.workspace.as_ref()) => {
                 return End::Close(CloseCode::Internal);
             }
@@ -136,15 +136,15 @@ async fn workspace_ended(workspace: Option<&mpsc::Sender<Request>>) {
     }
 }
 
-/// Reads on for a moment after our close frame: closing over unread bytes would reset the
-/// connection, and the peer would never see why.
+/// Keeps reading for a moment after our close frame: closing with unread bytes would reset the
+/// connection, and the peer would never see the close code.
 async fn linger<R: AsyncRead + Unpin>(reader: &mut R) {
     let mut swallowed = [0; 512];
     let swallow = async { while matches!(reader.read(&mut swallowed).await, Ok(1..)) {} };
     let _timed_out = tokio::time::timeout(limits::CLOSE_LINGER, swallow).await.is_err();
 }
 
-/// The node's knowledge of a socket, undone when the connection ends, panics included.
+/// The node's record of a socket, removed when the connection ends, even by a panic.
 struct Presence {
     hub: Arc<Hub>,
     socket: SocketId,
@@ -155,9 +155,9 @@ impl Drop for Presence {
     fn drop(&mut self) {
         self.hub.closed(self.socket);
         let socket = self.socket;
-        // Its number leads to the line of its attach: ids are not kept for this one.
+        // The number identifies the log line of its attach; ids are not kept for this line.
         tracing::debug!(socket = socket.serial, "a socket ended");
-        // A defect of ours costs this socket only, and its client is told to come back.
+        // A panic costs only this socket, and the close code tells its client to reconnect.
         let last = if std::thread::panicking() {
             let code = CloseCode::Internal;
             self.hub.metrics.closes.with_label_values(&[code.as_str()]).inc();
@@ -176,7 +176,7 @@ impl Drop for Presence {
     }
 }
 
-/// The wall clock may be set: deadlines are looked at this often at least.
+/// Deadlines are checked at least this often, because the wall clock may be set.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! From effects to shards: the fixed set of tasks that write to sockets (G5).
+//! Passes effects to shards: the fixed set of tasks that write to sockets (G5).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,25 +14,25 @@ use tokio::task::JoinSet;
 
 use crate::shard::{self, Counts, Writer};
 
-/// What a shard is told to do, in order.
+/// A command to a shard; shards execute them in order.
 pub(crate) enum Order {
-    /// A socket's writing half is the shard's from now on.
+    /// Hands a socket's writing half to the shard.
     Open { socket: SocketId, writer: Writer, ended: Arc<Notify> },
-    /// One frame for many sockets, and what it tells of. If it is not live it does not count against
-    /// their queues.
+    /// One frame for many sockets, and its publication. Frames of a repair have their own queue
+    /// limit.
     Frame {
         frame: Bytes,
         to: Arc<[SocketId]>,
         class: DeliveryClass,
         publication: Option<Arc<Publication>>,
     },
-    /// What a socket missed, in order; paced by the socket, whatever its number.
+    /// Frames that a socket missed, in order; the socket's speed paces them, whatever their number.
     Backlog { socket: SocketId, frames: Vec<Bytes> },
     /// A control frame for one socket.
     Control { socket: SocketId, frame: Bytes },
-    /// Say why, and when to come again if the client should wait, and end.
+    /// Send a close frame, with the delay before the client should reconnect, if any, and end.
     Close { socket: SocketId, code: CloseCode, delay: Option<Duration> },
-    /// The peer is gone, or answered our close: flush what is left of the closing handshake, end.
+    /// The peer is gone, or answered our close: flush the rest of the closing handshake, then end.
     Finish { socket: SocketId },
 }
 
@@ -44,13 +44,13 @@ pub(crate) struct Shards {
 }
 
 impl Shards {
-    /// Starts one shard a core.
+    /// Starts one shard per core.
     pub(crate) fn a_core(tasks: &mut JoinSet<()>, clock: Arc<dyn Clock>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         Self::start(tasks, cores, clock)
     }
 
-    /// Starts so many shards. They need a clock only to tell how late they wrote.
+    /// Starts `count` shards. They need the clock only to report how late they write.
     pub(crate) fn start(tasks: &mut JoinSet<()>, count: usize, clock: Arc<dyn Clock>) -> Self {
         let counts = Arc::new(Counts::new(clock));
         let start = |_| {
@@ -66,15 +66,15 @@ impl Shards {
         &self.counts
     }
 
-    /// The shard of a socket's number.
+    /// The shard that owns the socket with this number.
     pub(crate) fn shard_of(&self, serial: u64) -> u16 {
         u16::try_from(serial % self.mailboxes.len().max(1) as u64).unwrap_or(0)
     }
 
     /// Offers one frame, encoded once, to every shard with a recipient.
     ///
-    /// Waits where a shard's mailbox is full: shards never wait for a client, so that is short, and
-    /// what the workspace's subscription cannot take meanwhile is a gap, which is filled.
+    /// Waits if a shard's mailbox is full. That is short, since shards never wait for a client. If
+    /// the workspace's subscription overflows meanwhile, that is a gap, which is filled.
     pub(crate) async fn offer(
         &self,
         frame: &Bytes,
@@ -89,30 +89,30 @@ impl Shards {
         }
     }
 
-    /// Offers a socket what it missed.
+    /// Offers a socket the frames that it missed.
     pub(crate) async fn backlog(&self, socket: SocketId, frames: Vec<Bytes>) {
         self.order(socket.shard, Order::Backlog { socket, frames }).await;
     }
 
-    /// Ends a socket.
+    /// Closes a socket.
     pub(crate) async fn close(&self, socket: SocketId, code: CloseCode) {
         self.order(socket.shard, Order::Close { socket, code, delay: None }).await;
     }
 
-    /// Ends a socket that cannot be served now: its client comes again after the delay.
+    /// Closes a socket that cannot be served now: its client reconnects after the delay.
     pub(crate) async fn refuse(&self, socket: SocketId, delay: Duration) {
         let (code, delay) = (CloseCode::Busy, Some(delay));
         self.order(socket.shard, Order::Close { socket, code, delay }).await;
     }
 
-    /// Gives a shard an order. A shard that is gone went with its node.
+    /// Sends an order to a shard. A shard ends only with its node.
     pub(crate) async fn order(&self, shard: u16, order: Order) {
         if let Some(mailbox) = self.mailboxes.get(usize::from(shard)) {
             let _node_stopped = mailbox.send(order).await.is_err();
         }
     }
 
-    /// Gives a shard an order without waiting; false if its mailbox is full.
+    /// Sends an order to a shard without waiting; false if its mailbox is full.
     pub(crate) fn try_order(&self, shard: u16, order: Order) -> bool {
         self.mailboxes
             .get(usize::from(shard))
@@ -120,5 +120,5 @@ impl Shards {
     }
 }
 
-/// More shards than this gain nothing: the system call dominates, and the kernel has its own locks.
+/// More shards gain nothing: the system call dominates, and the kernel has its own locks.
 const SHARDS_MAX: usize = 64;

@@ -1,4 +1,4 @@
-//! The fleet as a table for a person: `inkwire-node --fleet`.
+//! Renders the fleet as a table for people: `inkwire-node --fleet`.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use messaging::fleet::takes_our_tickets;
 use messaging::ports::FleetNode;
 use model::limits;
 
-/// A line for each node that the directory remembers, after one of headings. `ticket_key` is the
-/// secret that this environment signs tickets with, by its name.
+/// A line of headings, then one for each node in the directory. `ticket_key` is the id of the
+/// secret that this environment signs tickets with.
 pub(crate) fn table(fleet: &[FleetNode], ticket_key: Option<&str>) -> String {
     let mut text = String::from(HEADINGS);
     for node in fleet {
@@ -22,7 +22,7 @@ pub(crate) fn table(fleet: &[FleetNode], ticket_key: Option<&str>) -> String {
     text
 }
 
-/// Why a node gets no new clients, or `ok`.
+/// The reason that a node gets no new clients, or `ok`.
 fn state(node: &FleetNode, ticket_key: Option<&str>) -> &'static str {
     let skew = Duration::from_millis(node.clock_ahead_ms.unsigned_abs());
     if node.age >= limits::LEASE_TTL {

@@ -1,4 +1,4 @@
-//! WebSocket framing of what a node sends (RFC 6455 5.2): done once per frame, for all its readers.
+//! WebSocket framing of what a node sends (RFC 6455 5.2): done once per frame, for all recipients.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(crate) fn close(code: CloseCode, delay: Option<Duration>) -> Bytes {
 
 fn format(frame: Frame) -> Bytes {
     let mut wire = Vec::with_capacity(frame.len());
-    // Writing into a vector cannot fail; an empty frame would be a defect that a test shows.
+    // Writing into a vector cannot fail; a test would show an empty frame.
     if frame.format(&mut wire).is_err() {
         wire.clear();
     }

@@ -1,7 +1,7 @@
-//! A connection while its request's head is read: whether more came in than the head.
+//! Detects bytes that arrive after a request's head and before its answer.
 //!
-//! A client must wait for the answer before it sends anything else (RFC 6455 4.1). hyper would keep
-//! what came early and hand it over after the 101, so it is looked for below hyper.
+//! A client must wait for the answer before it sends anything else (RFC 6455 4.1). hyper would
+//! buffer early bytes and hand them over after the 101, so the check is below hyper.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that notices bytes behind the first head.
+/// A stream that detects bytes after the first head.
 #[derive(Debug)]
 pub(crate) struct Watched<S> {
     stream: S,
@@ -19,10 +19,10 @@ pub(crate) struct Watched<S> {
     has_more: Arc<AtomicBool>,
 }
 
-/// Where in the head the next byte stands.
+/// Position of the next byte in the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// Before the request line; empty lines there are passed over (RFC 9112 2.2).
+    /// Before the request line; empty lines there are skipped (RFC 9112 2.2).
     Before,
     Line,
     LineStart,
@@ -30,7 +30,7 @@ enum Place {
 }
 
 impl<S> Watched<S> {
-    /// Watches a stream; the flag is set once something comes in behind the head.
+    /// Wraps a stream; sets the flag once a byte arrives after the head.
     pub(crate) fn new(stream: S, has_more: Arc<AtomicBool>) -> Self {
         Self { stream, place: Place::Before, has_more }
     }

@@ -1,7 +1,7 @@
-//! Whether what the node stands on does its work: looked at before it takes its first client, when
-//! something failed, and now and then.
+//! Health checks of what the node depends on: before it accepts its first client, after a failure,
+//! and periodically.
 //!
-//! Trouble never ends a socket: sockets outlive Redis and the store (ADR 0019).
+//! A problem never ends a socket: sockets outlive Redis and the store (ADR 0019).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -17,26 +17,26 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::hub::{Hub, lock};
 
-/// A trouble, where it was found and its cure. What the system says in between may differ each time:
-/// a reset once, an end the next time.
+/// A problem, where it was found and its fix. The system's own error text is left out, because it
+/// may differ each time: first a reset, then an end of stream.
 type Kind = (Trouble, &'static str, Option<String>);
 
-/// What was found last.
+/// The results of the last check.
 #[derive(Debug)]
 pub(crate) struct Health {
     findings: Mutex<Vec<Finding>>,
-    /// What the log has of each kind of trouble.
+    /// What was logged about each kind of problem.
     outages: Mutex<BTreeMap<Kind, Outage>>,
-    /// A look at all of it that was not done in time.
+    /// Checks that timed out.
     overdue: Outage,
-    /// How far this clock was ahead of Redis's when that was last known, in ms.
+    /// How far this clock was ahead of Redis's at the last renewal, in ms.
     clock_ahead_ms: AtomicI64,
     was_well: watch::Sender<bool>,
     doubted: Notify,
 }
 
 impl Health {
-    /// With nothing to look at, all is well from the start.
+    /// Healthy from the start if there is nothing to check.
     pub(crate) fn of(checkups: &[Arc<dyn Checkup>]) -> Self {
         Self {
             findings: Mutex::default(),
@@ -48,17 +48,17 @@ impl Health {
         }
     }
 
-    /// Something failed that may mean more: has it looked at soon.
+    /// Requests a check soon: a failure may mean more.
     pub(crate) fn doubt(&self) {
         self.doubted.notify_one();
     }
 
-    /// Whether nothing that stops a node was found at least once in this node's life.
+    /// Whether at least one check in this node's life found nothing that stops a node.
     pub(crate) fn was_well(&self) -> bool {
         *self.was_well.borrow()
     }
 
-    /// Waits for that.
+    /// Waits until [`Health::was_well`].
     pub(crate) async fn well(&self) {
         // The sender lives as long as `self`.
         self.was_well
@@ -69,7 +69,7 @@ impl Health {
             .unwrap_or_default();
     }
 
-    /// What is wrong, each kind once, in the order of the list.
+    /// The current problems, each kind once, in the order of [`Trouble`].
     pub(crate) fn troubles(&self) -> Vec<Trouble> {
         let findings = lock(&self.findings);
         let mut kinds: BTreeSet<Trouble> = findings.iter().filter_map(|one| one.trouble).collect();
@@ -85,7 +85,7 @@ impl Health {
         Duration::from_millis(ahead_ms.unsigned_abs()) > limits::CLOCK_SKEW_MAX
     }
 
-    /// Takes how far this clock is ahead of Redis's.
+    /// Records how far this clock is ahead of Redis's.
     pub(crate) fn note_clock(&self, ahead_ms: i64) {
         self.clock_ahead_ms.store(ahead_ms, Ordering::Relaxed);
         let kind = (Trouble::ClockSkew, "clock", None);
@@ -100,11 +100,11 @@ impl Health {
         }
     }
 
-    /// Takes what was found, and logs what is new, what goes on and what is over.
+    /// Records what a check found; logs problems that are new, that last and that are over.
     fn take(&self, found: Vec<Finding>) {
         let mut troubles: Vec<Finding> = Vec::new();
         for one in found {
-            // What is wrong with four tables alike is said once.
+            // A problem that four tables share is reported once.
             if one.trouble.is_some() && !troubles.contains(&one) {
                 troubles.push(one);
             }
@@ -130,7 +130,7 @@ impl Health {
         }
     }
 
-    /// Logs what was found of one kind, unless that was logged within the last minute.
+    /// Logs findings of one kind, unless that was done within the last minute.
     fn log_trouble(&self, kind: Kind, lines: &[&str]) {
         let (trouble, item) = (kind.0.as_str(), kind.1);
         let mut outages = lock(&self.outages);
@@ -157,7 +157,7 @@ impl Health {
     }
 }
 
-/// Looks for as long as the node lives.
+/// Checks for as long as the node lives.
 pub(crate) async fn run(hub: Arc<Hub>) {
     let health = &hub.health;
     let mut depth = Depth::Whole;
@@ -187,14 +187,14 @@ pub(crate) async fn run(hub: Arc<Hub>) {
     }
 }
 
-/// How often it looks while all is well.
+/// How often to check while all is well.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// How often at most, and while something is wrong.
+/// The shortest time between checks, and the interval while something is wrong.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
-/// A look: the calls' own deadlines in a row, when nothing answers.
+/// The longest check: the deadlines of its calls, one after the other, if nothing answers.
 const LOOK_MAX: Duration = Duration::from_secs(45);
 
-/// Kinds of trouble that are told apart in the log; more than there are of them and of tables.
+/// Kinds of problems that the log distinguishes; more than problems times tables.
 const KINDS_MAX: usize = 64;
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::drain;
 use crate::hub::Hub;
 
-/// Renews for ever, once the node can serve and clients can find it: one that cannot must not draw
-/// them. With a certificate that is over no client can take it: it leaves the directory, and who is
-/// on it stays.
+/// Renews the lease for ever, once the node can serve and its name resolves, so that no client is
+/// sent to a node that cannot serve it. When the certificate expires, clients refuse it: the node
+/// leaves the directory, and its sockets stay.
 pub(crate) async fn run(hub: Arc<Hub>) {
     hub.health.well().await;
     if let Some(name) = &hub.shown.own_name
@@ -79,8 +79,8 @@ fn lease(hub: &Hub, now: Timestamp) -> Lease {
     }
 }
 
-/// How far this clock is ahead of another one, which was read between two moments of this one. What
-/// the way there and back took is no difference.
+/// How far this clock is ahead of another one, which was read between two moments of this one. The
+/// time that the call itself took does not count as a difference.
 fn ahead_ms(before: Timestamp, after: Timestamp, other: Timestamp) -> i64 {
     if other < before {
         before.ms_after(other)

@@ -1,4 +1,4 @@
-//! Who is here: the node's workspaces, sockets and spent tickets.
+//! The node's shared state: its ports, workspaces, sockets and spent tickets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -22,21 +22,21 @@ use crate::reported::Reported;
 use crate::store::Store;
 use crate::workspace;
 
-/// What a connection asks of a workspace's task.
+/// A connection's request to a workspace's task.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// Boxed: a queue has room for many from its beginning, and most workspaces are small.
+    /// Boxed: queues allocate many slots at once, and most workspaces are small.
     Attach(Box<Attach>),
     Detach(SocketId),
 }
 
-/// What a node shows of itself to clients.
+/// What a node shows to clients.
 #[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) url: String,
-    /// If the URL's name is written down only now.
+    /// The URL's host, if the node must wait until it resolves.
     pub(crate) own_name: Option<OwnName>,
-    /// The end of its certificate, if it shows one.
+    /// When its certificate expires, if it has one.
     pub(crate) certificate_ends_at: Option<Timestamp>,
 }
 
@@ -48,8 +48,8 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// A workspace that held `before` holds `now`. If the node holds too much, and this workspace more
-    /// than its share of what it may: that share.
+    /// Records that a workspace which held `before` bytes holds `now`. Returns the workspace's
+    /// share of the limit if the node is above the limit and this workspace above its share.
     pub(crate) fn change(&self, before: usize, now: usize) -> Option<usize> {
         if before == now {
             return None;
@@ -59,14 +59,14 @@ impl Held {
         } else if now == 0 {
             self.holders.fetch_sub(1, Ordering::Relaxed);
         }
-        // Added first: the sum never falls below nothing.
+        // Add before subtracting, so that the sum never underflows.
         let sum = self.bytes.fetch_add(now, Ordering::Relaxed) + now - before;
         self.bytes.fetch_sub(before, Ordering::Relaxed);
         let share = limits::HELD_NODE_BYTES_MAX / self.holders.load(Ordering::Relaxed).max(1);
         (sum > limits::HELD_NODE_BYTES_MAX && now > share).then_some(share)
     }
 
-    /// Bytes that are held.
+    /// Bytes held by all workspaces.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -83,16 +83,16 @@ pub(crate) struct Hub {
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
     pub(crate) store: Store,
-    /// Subscriptions and reads of streams, of all workspaces.
+    /// Subscriptions and stream reads of all workspaces.
     pub(crate) redis_reads: Reported,
     pub(crate) accepts: Reported,
-    /// What workspaces hold for the store, and how many do.
+    /// Publications that workspaces hold back.
     pub(crate) held: Held,
-    /// Channels that are read for backfills.
+    /// Bounds the channels that are read for backfills at the same time.
     pub(crate) backfills: Semaphore,
-    /// Bounds the TLS handshakes that are not done.
+    /// Bounds unfinished TLS handshakes.
     pub(crate) tls_handshakes: Semaphore,
-    /// Bounds the connections that are not upgraded.
+    /// Bounds connections that are not upgraded yet.
     pub(crate) handshakes: Semaphore,
     pub(crate) handshakes_per_second: u32,
     handshake_rate: Mutex<TokenBucket>,
@@ -151,8 +151,7 @@ impl Hub {
         ConnectionId::mint(self.now(), self.ports.randomness.bits())
     }
 
-    /// Seconds that the node's certificate is still valid, negative behind its end; `None` without
-    /// one.
+    /// Seconds until the node's certificate expires, negative once it has; `None` without one.
     pub(crate) fn certificate_seconds(&self) -> Option<i64> {
         let (end, now) = (self.shown.certificate_ends_at?, self.now());
         let apart = if now < end { end.since(now) } else { now.since(end) }.as_secs();
@@ -160,17 +159,17 @@ impl Hub {
         Some(if now < end { seconds } else { -seconds })
     }
 
-    /// Whether no client takes the node's certificate any more.
+    /// Whether the certificate has expired, so that clients refuse it.
     pub(crate) fn is_certificate_over(&self) -> bool {
         self.shown.certificate_ends_at.is_some_and(|end| self.now() >= end)
     }
 
-    /// Whether this second has room for one more handshake; it is taken then.
+    /// Takes one handshake from the rate limit; false if none is left this second.
     pub(crate) fn takes_handshake(&self) -> bool {
         lock(&self.handshake_rate).take(1, self.now())
     }
 
-    /// Gives a new socket its number and counts it; `None` if the node is full or leaving.
+    /// Assigns a new socket its number and counts it; `None` if the node is full or draining.
     pub(crate) fn open(&self) -> Option<SocketId> {
         let mut sockets = lock(&self.sockets);
         if self.is_draining() || sockets.len() >= limits::SOCKETS_MAX {
@@ -205,7 +204,7 @@ impl Hub {
         self.is_draining.store(true, Ordering::Release);
     }
 
-    /// Checks a ticket: ours, of this start, not void, not used.
+    /// Checks a ticket: issued for this start of this node, still valid, not used before.
     pub(crate) fn admit(&self, ticket: &str) -> Result<Ticket, CloseCode> {
         let now = self.now();
         let ticket = self.ports.tickets.read(ticket).map_err(|error| self.refusal(error))?;
@@ -218,8 +217,8 @@ impl Hub {
         if is_first { Ok(ticket) } else { Err(CloseCode::Unauthenticated) }
     }
 
-    /// The close code of a ticket that is not taken. Foreign ones are a fault of the deployment, or
-    /// forged: they are logged, and change nothing else.
+    /// The close code for a ticket that is refused. Foreign tickets are forged, or the deployment
+    /// is misconfigured: they are logged, and nothing else changes.
     fn refusal(&self, error: TicketError) -> CloseCode {
         match error {
             TicketError::Invalid => CloseCode::Unauthenticated,
@@ -260,15 +259,16 @@ impl Hub {
         tasks.spawn(task);
     }
 
-    /// Ends every task of the node, where it stands.
+    /// Aborts every task of the node.
     pub(crate) fn stop(&self) {
         lock(&self.tasks).abort_all();
     }
 
-    /// Lets an idle workspace's task end; false if somebody is about to ask something of it.
+    /// Removes an idle workspace so that its task may end; false if a request is on its way.
     pub(crate) fn retire(&self, id: &WorkspaceId, rx: &mpsc::Receiver<Request>) -> bool {
         let mut workspaces = lock(&self.workspaces);
-        // Under this lock nobody gets the sender; one that is out makes the count two.
+        // Nobody can get a sender while this lock is held; one that is still out makes the count
+        // two.
         let is_unused = rx.is_empty() && rx.sender_strong_count() <= 1;
         if is_unused {
             workspaces.remove(id);

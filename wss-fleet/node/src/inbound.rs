@@ -1,5 +1,5 @@
-//! The reading half of a connection: bytes come in, steps come out. It needs no runtime, no clock
-//! and no node, so that anything can be fed to it.
+//! The reading half of a connection: bytes come in, steps come out. It needs no runtime, clock or
+//! node, so a test or fuzzer can feed it anything.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -18,12 +18,12 @@ use crate::wire::Wire;
 
 pub use crate::wire::Answers;
 
-/// How a client's side of a connection ended.
+/// How reading from a client ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The peer is gone, or said goodbye.
+    /// The peer is gone, or closed the socket.
     Peer,
-    /// We say goodbye.
+    /// The node closes the socket.
     Close(CloseCode),
 }
 
@@ -32,29 +32,29 @@ pub enum End {
 pub enum Step {
     /// Read on.
     Nothing,
-    /// Check the ticket; [`Inbound::attached`] if it is good.
+    /// Check the ticket; call [`Inbound::attached`] if it is good.
     Hello(Hello),
-    /// Read no further.
+    /// Stop reading.
     End(End),
 }
 
-/// What came from the peer.
+/// An event on the reading half.
 #[derive(Debug)]
 pub enum Incoming {
-    /// A text message, whole.
+    /// A whole text message.
     Text(String),
-    /// A control frame, or bytes of a frame that is not whole yet.
+    /// A control frame, or bytes of an unfinished frame.
     Bytes,
-    /// Nothing, for a while.
+    /// Time passed without input.
     Time,
-    /// No more.
+    /// The input ended.
     End(End),
 }
 
-/// A client's frames, with every limit on them.
+/// Parses a client's frames and enforces every limit on them.
 pub struct Inbound<R> {
     wire: Wire<R>,
-    /// Only while a frame or a message is unfinished: an idle socket costs no buffers (ADR 0020).
+    /// Only while a frame or message is unfinished: an idle socket has no buffers (ADR 0020).
     parser: Option<Box<WebSocketContext>>,
     connection: Connection,
 }
@@ -66,24 +66,24 @@ impl<R> fmt::Debug for Inbound<R> {
 }
 
 impl<R: AsyncRead + Unpin> Inbound<R> {
-    /// Reads frames behind an upgrade that was just answered; `early` is what was read already.
+    /// Reads frames after an upgrade; `early` has the bytes that were read already.
     pub fn new(reader: R, early: Bytes, now: Timestamp) -> Self {
         Self { wire: Wire::new(reader, early), parser: None, connection: Connection::new(now) }
     }
 
-    /// When [`Inbound::react`] has something to do at the latest: then with [`Incoming::Time`].
+    /// When [`Inbound::react`] must be called with [`Incoming::Time`], if nothing arrives before.
     #[must_use]
     pub fn deadline(&self) -> Timestamp {
         self.connection.deadline()
     }
 
-    /// The ticket was taken: the connection lasts until the caller's token ends.
+    /// Records that the ticket was accepted: the connection lasts until the caller's token expires.
     pub fn attached(&mut self, token_expires_at: Timestamp) {
         self.connection.attached(token_expires_at);
     }
 
-    /// The next message, or the fact that bytes came in without completing one. Whatever it is
-    /// goes to [`Inbound::react`] before this is called again.
+    /// Returns the next message, or [`Incoming::Bytes`] if bytes arrived that complete none. Pass
+    /// the result to [`Inbound::react`] before calling this again.
     ///
     /// # Cancel safety
     /// Nothing is lost by dropping the future.
@@ -96,8 +96,8 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         let read = parser.read(&mut self.wire.tap(context, answers));
         let is_blocked =
             matches!(&read, Err(FrameError::Io(error)) if error.kind() == ErrorKind::WouldBlock);
-        // It holds nothing then, and owes nothing: its answers are taken at once, and behind a
-        // close it ends rather than blocks.
+        // Then the parser holds nothing and can be dropped: its answers are taken at once, and
+        // after a close it ends instead of blocking.
         if !(is_blocked && self.wire.is_between_messages()) {
             self.parser = Some(parser);
         }
@@ -119,7 +119,8 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         })
     }
 
-    /// What to do about it. A client that sends too much is told so before anything else.
+    /// Decides what to do next. The limits on input come first: a client that sends too much is
+    /// closed.
     pub fn react(&mut self, incoming: Incoming, now: Timestamp) -> Step {
         let read = self.wire.take_read();
         let metered =
@@ -137,13 +138,13 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         }
     }
 
-    /// What is read from, past the frames.
+    /// The reader, for reading without parsing.
     pub fn reader_mut(&mut self) -> &mut R {
         self.wire.reader_mut()
     }
 }
 
-/// Every limit is set, none is left to the library's default.
+/// Sets every limit explicitly, rather than rely on the library's defaults.
 fn parser() -> Box<WebSocketContext> {
     let mut config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -173,9 +174,9 @@ fn end_of(error: &FrameError) -> End {
     }
 }
 
-/// What the parser reads at once; its buffer grows for a frame that needs more.
+/// How much the parser reads at once; its buffer grows for a frame that needs more.
 const READ_BUFFER_BYTES: usize = 1024;
-/// What the parser may hold back of its own answers; they go out at once.
+/// How much of its own answers the parser may buffer; they go out at once.
 const WRITE_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 #[cfg(test)]

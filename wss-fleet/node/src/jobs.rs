@@ -1,4 +1,4 @@
-//! What a workspace's task has done for it: reads of the store and of the stream. Each ends as an
+//! The jobs of a workspace's task: reads of the store and of the stream. The result of each is an
 //! input for the workspace's state.
 
 use std::panic::AssertUnwindSafe;
@@ -19,7 +19,8 @@ use tokio::time::Instant;
 use crate::hub::Hub;
 use crate::reads::{Ended, Failure, Read, Running};
 
-/// Does a read of the store. One that panics has failed: publications wait for its answer.
+/// Performs a read of the store. A panic counts as a failure, because publications wait for the
+/// result.
 pub(crate) async fn read(hub: Arc<Hub>, workspace: WorkspaceId, running: Running) -> Ended {
     let Running { read, started } = running;
     let begun = Instant::now();
@@ -33,7 +34,7 @@ pub(crate) async fn read(hub: Arc<Hub>, workspace: WorkspaceId, running: Running
     Ended { started, inputs, failed, took: begun.elapsed() }
 }
 
-/// The store, as one workspace reads it: every call has a bound, and is counted by the node.
+/// The store for one workspace: every call has a timeout and is counted by the node.
 struct Source<'a> {
     hub: &'a Hub,
     workspace: &'a WorkspaceId,
@@ -41,7 +42,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// One call of the store, when the node has room for it.
+    /// Makes one call of the store, once the node has room for it.
     async fn call<T>(
         &self,
         call: impl Future<Output = Result<T, ReadError>>,
@@ -68,7 +69,7 @@ impl Source<'_> {
         }
     }
 
-    /// Does a read: the inputs that it brought, and what of it failed.
+    /// Performs a read; returns the resulting inputs, and the part that failed.
     async fn read(&self, read: &Read) -> (Vec<Input>, Option<(Read, Failure)>) {
         if let Read::Members(channels) = read {
             return self.members_of_many(channels.clone()).await;
@@ -115,15 +116,15 @@ impl Source<'_> {
                 break;
             }
         }
-        // Last, so that a revocation which deleted some of these rows is seen.
+        // Read last, so that a revocation that deleted some of these rows is seen.
         let users = std::slice::from_ref(user);
         let revoked = self.hub.ports.revocations.revoked_among(workspace, users);
         let is_revoked = !self.call(revoked).await?.is_empty();
         Ok(LoadedUser { is_revoked, channels })
     }
 
-    /// Reads channels' versions first, all with one call, and then each one's rows, strongly (G6).
-    /// What was read counts, whatever became of the rest.
+    /// Reads all channels' versions with one call, and then each channel's rows, strongly (G6).
+    /// Results count even if other channels fail.
     async fn members_of_many(
         &self,
         channels: Vec<ChannelId>,
@@ -154,7 +155,7 @@ impl Source<'_> {
         (inputs, (!failed.is_empty()).then_some((Read::Members(failed), failure)))
     }
 
-    /// The version that was read of a channel; none if it is not there, or not of this workspace.
+    /// The members version that was read; `None` if the channel does not exist in this workspace.
     fn version_in(&self, found: &[Channel], id: &ChannelId) -> Option<u64> {
         let is_it = |found: &&Channel| found.id == *id && found.workspace_id == *self.workspace;
         found.iter().find(is_it).map(|found| found.members_version)
@@ -169,14 +170,14 @@ impl Source<'_> {
         self.rows_after(channel, self.version_in(&found, channel)).await
     }
 
-    /// Reads the rows of a channel whose version was read before.
+    /// Reads the member rows of a channel whose version was read before.
     async fn rows_after(
         &self,
         channel: &ChannelId,
         version: Option<u64>,
     ) -> Result<ChannelMembers, Failure> {
         let Some(version) = version else {
-            // A publication of a channel that is not there, or not ours: nobody here is a member.
+            // A publication of a channel that does not exist in this workspace has no members here.
             return Ok(ChannelMembers { version: u64::MAX, members: Vec::new() });
         };
         let mut members: Vec<UserId> = Vec::new();
@@ -191,8 +192,8 @@ impl Source<'_> {
         }
     }
 
-    /// Reads a channel's messages from a time on, strongly, and its members after them, so that they
-    /// can judge each (G6). `None` if there is too much of it.
+    /// Reads a channel's messages since a time, strongly, and then its members, who are therefore
+    /// new enough to judge each message (G6). `None` if there are too many messages.
     async fn history(
         &self,
         channel: &ChannelId,
@@ -212,7 +213,7 @@ impl Source<'_> {
         since: Timestamp,
     ) -> Result<Option<Vec<Message>>, Failure> {
         let found = self.channel(channel).await?;
-        // A mark that was set after the hole began stands for a message that may have fallen into it.
+        // A mark that was set after the hole began is for a message that may have fallen into it.
         let is_recent = |late: &LateArrivals| late.until > since.plus(limits::OVERLAP);
         let late = found.first().and_then(|found| found.late).filter(is_recent);
         let from_time = MessageId::first_of(since);
@@ -259,8 +260,8 @@ impl Source<'_> {
     }
 }
 
-/// Looks what the stream holds from its supposed tail on. A bus that does not tell is the next
-/// audit's: the link has a watch of its own.
+/// Reads the stream from its supposed tail on. If the bus does not answer, the next audit tries
+/// again; losing the link is detected elsewhere.
 pub(crate) async fn audit(hub: Arc<Hub>, workspace: WorkspaceId, tail: Position) -> Input {
     let read = hub.ports.bus.entries(&workspace, Some(tail.entry), AUDIT_ENTRIES).await;
     let found = match read {
@@ -273,8 +274,8 @@ pub(crate) async fn audit(hub: Arc<Hub>, workspace: WorkspaceId, tail: Position)
     Input::Audited { tail, found }
 }
 
-/// Reads the stream from an entry, inclusive, to its end; tries until it can. A stream that is
-/// empty gets a marker first, so that there always is a position to resume from.
+/// Reads the stream from an entry, inclusive, to its end; retries until it succeeds. An empty
+/// stream gets a marker first, so that there always is a position to resume from.
 pub(crate) async fn fill(
     hub: Arc<Hub>,
     workspace: WorkspaceId,
@@ -285,12 +286,12 @@ pub(crate) async fn fill(
     Input::Filled { id, entries }
 }
 
-/// Subscribes, however long it takes: sockets that wait have a deadline of their own.
+/// Subscribes, however long it takes: sockets that wait have their own deadline.
 pub(crate) async fn subscribe(hub: Arc<Hub>, workspace: WorkspaceId) -> Subscription {
     until_done(&hub, "subscription", || hub.ports.bus.subscribe(&workspace)).await
 }
 
-/// Asks the bus again and again, less and less often, until it answers.
+/// Retries a bus call with exponential backoff until it succeeds.
 async fn until_done<T, F>(hub: &Hub, what: &'static str, attempt: impl Fn() -> F) -> T
 where
     F: Future<Output = Result<T, BusError>>,
@@ -313,7 +314,7 @@ where
     }
 }
 
-/// Does a part of a job; none if it panicked, which the panic hook logs.
+/// Runs a part of a job; `None` if it panicked, which the panic hook logs.
 async fn caught<T>(hub: &Hub, part: impl Future<Output = T>) -> Option<T> {
     let done = AssertUnwindSafe(part).catch_unwind().await.ok();
     if done.is_none() {
@@ -333,8 +334,8 @@ async fn read_stream(
     loop {
         let page = bus.entries(workspace, next, limits::STREAM_READ_ENTRIES_MAX).await?;
         let is_last = page.len() < limits::STREAM_READ_ENTRIES_MAX;
-        // Reads are inclusive: the first entry of a later page is the last one of the page before,
-        // or it was trimmed meanwhile, and with it others that nobody read.
+        // Reads are inclusive: a later page starts with the last entry of the page before, unless
+        // that was trimmed meanwhile, and unread entries with it.
         let known = entries.last().map(|entry| entry.position);
         if known.is_some() && page.first().map(|entry| entry.position) != known {
             return Err(BusError::Unavailable("the stream was trimmed between two pages".into()));
@@ -353,7 +354,7 @@ async fn read_stream(
 
 /// The tail, and whatever follows it.
 const AUDIT_ENTRIES: usize = 2;
-/// Channels of a batch whose rows are read at once.
+/// Channels of a batch whose rows are read concurrently.
 const MEMBERS_AT_ONCE: usize = 4;
 
 #[cfg(test)]

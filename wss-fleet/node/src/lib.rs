@@ -1,9 +1,9 @@
-//! The WebSocket node: clients reach it directly, it follows their workspaces and pushes.
+//! The WebSocket node: clients connect to it directly; it follows their workspaces and pushes.
 //!
 //! **Main path of a publication.**
-//! 1. `workspace::Task` takes it from its subscription and asks [`session::Workspace`] what to do.
-//! 2. The effect names one frame and its audience; `fanout::Shards::offer` hands both to the
-//!    shards that own the sockets.
+//! 1. `workspace::Task` receives it from its subscription and passes it to [`session::Workspace`].
+//! 2. The resulting effect has one frame and its audience; `fanout::Shards::offer` hands both to
+//!    the shards that own the sockets.
 //! 3. `shard::Shard` queues the frame on each socket and writes everything queued in one call.
 //!
 //! **Main path of a socket.** `accept` answers the upgrade, `driver` reads the `hello` and checks
@@ -12,7 +12,7 @@
 //! **Invariants.** One task decides for a workspace and never writes to a socket; one shard writes
 //! to a socket and never decides. Every queue is bounded; nothing waits for a client.
 //!
-//! **Not here.** No decision about chain, membership or replay (`session`), no Redis, no AWS.
+//! **Not here.** Decisions about chain, membership or replay (`session`), Redis, AWS.
 
 mod accept;
 mod admin;
@@ -67,34 +67,34 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where `/metrics` is answered, if anywhere; port 0 takes a free one.
     pub admin: Option<SocketAddr>,
-    /// What clients are told; `ws://<listen>/socket` if absent.
+    /// The URL for clients; `ws://<listen>/socket` if absent.
     pub url: Option<String>,
-    /// Whether somebody writes the URL's name down only now: the node tells nobody of itself until
-    /// that resolves.
+    /// Whether the URL's name is created in DNS only when the node starts: the node registers once
+    /// it resolves.
     pub awaits_name: bool,
-    /// What is shown over TLS; plain without it.
+    /// The certificate for TLS; plain `ws://` without one.
     pub certificate: Option<Certificate>,
     /// Browser origins that may connect; requests without an `Origin` always may.
     pub allowed_origins: Vec<String>,
-    /// Handshakes a second; more are answered 503. The balancer sizes the ramp of a lost node's
-    /// clients by it.
+    /// Handshakes accepted per second; more are answered 503. The balancer also paces the clients
+    /// of a lost node by it.
     pub handshakes_per_second: u32,
 }
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address is taken, or not ours.
+    /// The address is in use, or not an address of this host.
     #[error("cannot listen on {address}")]
     Listen {
-        /// Which.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
 }
 
-/// A node that listens and has not told anybody yet.
+/// A node that listens but is not registered yet.
 #[derive(Debug)]
 pub struct Node {
     hub: Arc<Hub>,
@@ -130,9 +130,9 @@ impl Node {
         Ok(Self { hub, door: Door::Tcp(listener, tls), admin, tasks })
     }
 
-    /// A node that listens nowhere and takes the byte streams that are handed to it: behind another
-    /// transport, or in a simulation. It has as many writer shards as it is told, so that it does
-    /// the same on every machine.
+    /// A node that does not listen, but serves the byte streams that it receives: from another
+    /// transport, or in a simulation. `shards` fixes the number of writer shards, so that it
+    /// behaves the same on every machine.
     #[must_use]
     pub fn handed(
         url: String,
@@ -154,13 +154,13 @@ impl Node {
         &self.hub.node_id
     }
 
-    /// Where clients are sent.
+    /// The URL for clients.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.hub.shown.url
     }
 
-    /// Where it answers `/metrics`, if anywhere.
+    /// The address that serves `/metrics`, if any.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().and_then(|admin| admin.local_addr().ok())
@@ -170,7 +170,7 @@ impl Node {
     /// with 1012 in random order, and returns when they are gone or the grace period is over.
     ///
     /// # Cancel safety
-    /// Dropping the future ends every socket at once, without goodbye.
+    /// Dropping the future ends every socket at once, without a close frame.
     pub async fn serve(mut self, shutdown: impl Future<Output = ()> + Send + 'static) {
         let hub = Arc::clone(&self.hub);
         let _stop = StopOnDrop(Arc::clone(&hub));
@@ -182,19 +182,19 @@ impl Node {
         if let Some(admin) = self.admin.take() {
             self.tasks.spawn(admin::run(admin, Arc::clone(&hub)));
         }
-        // A task of its own: connections start where they are accepted, and this future may be polled
-        // by a thread that is none of the runtime's workers.
+        // A task of its own: connections start on the thread that accepts them, and this future may
+        // be polled by a thread that is not one of the runtime's workers.
         let mut accepting = JoinSet::new();
         accepting.spawn(accept::run(self.door, Arc::clone(&hub)));
         let left = async {
             shutdown.await;
-            // Still accepting: who comes now is told to go elsewhere.
+            // Still accepting: new clients get 503 and go to another node.
             drain::run(&hub).await;
         };
         tokio::select! {
             biased;
             () = left => {}
-            // It ends by a defect only.
+            // The accept task ends only by a panic.
             Some(Err(defect)) = accepting.join_next() => {
                 if let Ok(panic) = defect.try_into_panic() {
                     std::panic::resume_unwind(panic);
@@ -205,7 +205,7 @@ impl Node {
     }
 }
 
-/// Workspaces' tasks hold the hub, and the hub holds them: somebody has to let go first.
+/// Breaks the cycle on drop: workspaces' tasks hold the hub, and the hub holds the tasks.
 struct StopOnDrop(Arc<Hub>);
 
 impl Drop for StopOnDrop {
@@ -218,9 +218,9 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     let bind = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
-        // A frame is one write: waiting for more would only delay it. Accepted sockets inherit it.
+        // A frame is one write, so Nagle's delay would gain nothing. Accepted sockets inherit this.
         socket.set_nodelay(true)?;
-        // So is this: the kernel would keep a client that vanished for a quarter of an hour.
+        // Inherited too. By default, the kernel keeps a vanished client for a quarter of an hour.
         SockRef::from(&socket).set_tcp_user_timeout(Some(limits::UNACKNOWLEDGED_MAX))?;
         socket.bind(address)?;
         socket.listen(limits::LISTEN_BACKLOG)

@@ -1,6 +1,6 @@
-//! The node's program: configuration, ports, node, signals. With `--health` it asks the node of the
-//! same environment how it is: what a container without a shell is checked with. `--check` and
-//! `--fleet` are for operators.
+//! The node's program: configuration, ports, node, signals. `--health` asks the node of the same
+//! environment for its health, for containers without a shell. `--check` and `--fleet` are for
+//! operators.
 
 mod fleet_table;
 
@@ -75,7 +75,7 @@ async fn configured() -> Result<(NodeConfig, Ports), ExitCode> {
     Ok((config, ports))
 }
 
-/// Looks at what a node would stand on and says it, a line each: for a deployment.
+/// Checks what a node depends on and prints a line for each thing; for use before a deployment.
 async fn check() -> ExitCode {
     let (_, ports) = match configured().await {
         Ok(configured) => configured,
@@ -95,7 +95,7 @@ async fn check() -> ExitCode {
     if is_good { ExitCode::SUCCESS } else { ExitCode::from(EXIT_UNAVAILABLE) }
 }
 
-/// Prints what the directory knows of each node.
+/// Prints what the directory knows about each node.
 async fn fleet() -> ExitCode {
     let (_, ports) = match configured().await {
         Ok(configured) => configured,
@@ -113,7 +113,7 @@ async fn fleet() -> ExitCode {
     }
 }
 
-/// The URL with the task's id in it, if it has a place for that.
+/// The URL with `{task_id}` filled in, if it has that placeholder.
 async fn named(url: String, metadata: Option<String>) -> Result<String, node::AskError> {
     match metadata {
         Some(metadata) => Ok(url.replace(TASK_ID, &node::task_id(&metadata).await?)),
@@ -146,7 +146,8 @@ async fn told_to_stop() {
     }
 }
 
-/// One line that names the cause, and an exit code that a scheduler can tell apart.
+/// Prints the error and its causes on one line; returns an exit code that a scheduler can
+/// distinguish.
 fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
     eprintln!("{PROGRAM}: {}", model::chain(error));
     ExitCode::from(code)
@@ -159,7 +160,7 @@ const NAMES: &str = "INKWIRE_NODE_LISTEN, INKWIRE_NODE_URL, INKWIRE_NODE_ADMIN_L
     INKWIRE_REDIS_CA, INKWIRE_TABLE_PREFIX, INKWIRE_TICKET_SECRET, INKWIRE_LOG, \
     INKWIRE_LOG_FORMAT, AWS_REGION, AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_ELASTICACHE \
     (docs/operations.md)";
-/// What a container's health check calls unhealthy.
+/// A container's health check takes this exit code as unhealthy.
 const EXIT_UNHEALTHY: u8 = 1;
 /// `EX_UNAVAILABLE` of sysexits.h.
 const EXIT_UNAVAILABLE: u8 = 69;

@@ -1,4 +1,4 @@
-//! What a node counts. Labels come from closed lists; no metric names a user.
+//! A node's metrics. Label values come from closed lists; no metric names a user.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use crate::hub::Hub;
 use crate::tls::Refusal;
 use crate::watch::Counts;
 
-/// The node's counters, in a registry of its own: several nodes may share a process.
+/// The node's metrics, in their own registry, because several nodes may share a process.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -33,9 +33,9 @@ pub(crate) struct Metrics {
     pub(crate) panics: IntCounter,
     pub(crate) closes: IntCounterVec,
     pub(crate) tls_refusals: IntCounterVec,
-    /// Connections that were cut before their head was read: too many were in the middle of it.
+    /// Connections cut before their request was read, because too many were waiting.
     pub(crate) shed: IntCounter,
-    /// Only where there is a certificate: without one, nothing is about to end.
+    /// Only if the node has a certificate, since otherwise none expires.
     certificate: Option<IntGauge>,
     pub(crate) repairs: Arc<Repairs>,
     fills: IntCounter,
@@ -43,7 +43,7 @@ pub(crate) struct Metrics {
     shards: Shards,
 }
 
-/// How workspaces get whole (G4).
+/// Repairs of workspaces (G4).
 #[derive(Debug)]
 pub(crate) struct Repairs {
     stale: IntGauge,
@@ -51,7 +51,7 @@ pub(crate) struct Repairs {
     seconds: Histogram,
 }
 
-/// What shards count, as it was last written out.
+/// The shards' counters, with their values at the last scrape.
 #[derive(Debug)]
 struct Shards {
     delivered: (IntCounter, AtomicU64),
@@ -61,8 +61,8 @@ struct Shards {
 }
 
 impl Metrics {
-    /// Metrics of a node whose shards count there. Every series of a closed list of labels is there
-    /// from the start, so that a rate sees its first event.
+    /// Creates the metrics of a node whose shards count in `counts`. Every series with a closed
+    /// list of labels exists from the start, so that a rate sees its first event.
     pub(crate) fn new(counts: &Counts, has_certificate: bool) -> Self {
         let registry = Registry::new();
         let counter = |name: &str, help: &str| counter(&registry, name, help);
@@ -103,13 +103,13 @@ impl Metrics {
         }
     }
 
-    /// Counts what a workspace repaired since it last told.
+    /// Counts a workspace's repairs since its last report: fills and resyncs.
     pub(crate) fn repaired(&self, before: (u64, u64), now: (u64, u64)) {
         self.fills.inc_by(now.0.saturating_sub(before.0));
         self.resyncs.inc_by(now.1.saturating_sub(before.1));
     }
 
-    /// The Prometheus text format.
+    /// Renders the metrics in the Prometheus text format.
     pub(crate) fn text(&self, hub: &Hub) -> String {
         if let (Some(gauge), Some(seconds)) = (&self.certificate, hub.certificate_seconds()) {
             gauge.set(seconds);
@@ -138,12 +138,12 @@ impl Repairs {
     }
 }
 
-/// A workspace whose path is not whole, for as long as this lives.
+/// Marks a workspace as stale (publications may be missing) for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Stale {
     repairs: Arc<Repairs>,
     since: Instant,
-    /// A workspace that begins has nothing to repair.
+    /// A workspace that starts has nothing to repair.
     is_start: bool,
 }
 
@@ -154,7 +154,7 @@ impl Stale {
         Self { repairs: Arc::clone(repairs), since: Instant::now(), is_start }
     }
 
-    /// It is whole again.
+    /// Records that the workspace is whole again.
     pub(crate) fn repaired(self) {
         if !self.is_start {
             self.repairs.seconds.observe(self.since.elapsed().as_secs_f64());
@@ -200,7 +200,7 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     registered(registry, || IntGauge::new(name, help).ok())
 }
 
-/// A counter with a label whose values are all there from the start.
+/// A counter with one label, whose series all exist from the start.
 fn labelled<'a>(
     registry: &Registry,
     (name, help): (&str, &str),
@@ -215,7 +215,7 @@ fn labelled<'a>(
     counters
 }
 
-/// What this is, in labels.
+/// Sets the labels for version and revision.
 fn build_info(registry: &Registry) {
     let opts = || Opts::new("inkwire_build_info", "Which build this is, in labels; always 1.");
     registered(registry, || IntGaugeVec::new(opts(), &["version", "revision"]).ok())
@@ -234,8 +234,8 @@ fn registered<C: Collector + Clone + 'static>(
     collector
 }
 
-/// Names are distinct: a failure here is a defect that the test below shows, and costs a metric, not
-/// the node.
+/// Names are distinct. A failure here is a defect that the test below finds; it costs one metric,
+/// not the node.
 fn register(registry: &Registry, collector: impl Collector + 'static) {
     if let Err(error) = registry.register(Box::new(collector)) {
         tracing::error!(cause = %error, "cannot register a metric");
@@ -263,7 +263,7 @@ const WORKSPACES_STALE: &str =
 const REPAIRS: &str = "Times a workspace lost publications or its connection to Redis.";
 const SLOW_CONSUMERS: &str = "Sockets closed with 4508 because they read too slowly.";
 const CLOCK_SKEW: &str = "Messages written before they were received, by the clocks of the hosts.";
-/// From a page of the stream to an outage of Redis.
+/// From one page of the stream to an outage of Redis.
 const REPAIR_BUCKETS: [f64; 10] = [0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0];
 
 #[cfg(test)]
@@ -279,7 +279,7 @@ mod tests {
         Metrics::new(&Counts::new(clock), has_certificate)
     }
 
-    /// Each metric's row of docs/metrics.md, up to its stability.
+    /// Each metric's row of docs/metrics.md, without its stability.
     fn rows() -> Vec<String> {
         let families = metrics(true).registry.gather();
         let row = |family: &MetricFamily| {

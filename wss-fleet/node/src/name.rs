@@ -1,4 +1,4 @@
-//! The node's own name: clients are sent to it once it resolves, and not before (ADR 0014).
+//! The node's own DNS name: clients are sent to it once it resolves, and not before (ADR 0014).
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use messaging::outage::Outage;
 use model::limits;
 use tokio::time::{Instant, sleep, timeout};
 
-/// A name that somebody else writes down when this node starts.
+/// A name that the deployment creates when this node starts.
 #[derive(Debug)]
 pub(crate) struct OwnName {
     host: String,
@@ -25,12 +25,11 @@ impl OwnName {
         self.is_found.load(Ordering::Relaxed)
     }
 
-    /// Asks until there is an answer; false if there is none in the time that there is.
+    /// Resolves the name until there is an answer; false if there is none within the limit.
     pub(crate) async fn wait(&self) -> bool {
         let deadline = Instant::now() + limits::NAME_WAIT_MAX;
         while Instant::now() < deadline {
-            // Before the first question, too: who asks too early is told so for as long as a
-            // resolver remembers it.
+            // Before the first query, too: resolvers cache a negative answer.
             sleep(ASK_AGAIN).await;
             let asked = tokio::net::lookup_host((&*self.host, 0));
             let asked = timeout(ASK_MAX, asked).await;
@@ -53,13 +52,13 @@ impl OwnName {
     }
 
     fn note(&self, cause: &dyn fmt::Display) {
-        // Normal for a minute or two: not each question is worth a line.
+        // Normal for a minute or two, so not every query is worth a line.
         if self.misses.failed(Instant::now()).is_some() {
             tracing::info!(host = self.host, %cause, "own host name does not resolve yet");
         }
     }
 }
 
-/// A resolver's own patience.
+/// A resolver's own timeout.
 const ASK_MAX: Duration = Duration::from_secs(10);
 const ASK_AGAIN: Duration = Duration::from_secs(3);

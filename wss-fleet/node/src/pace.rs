@@ -1,7 +1,7 @@
-//! How fast reads of the store may go: a limit that falls when reads fail and grows when they
-//! succeed, probes while the store is away, and the patience of each read.
+//! The pace of store reads: a concurrency limit that falls when reads fail and grows when they
+//! succeed, probes while the store is down, and the timeout of each read.
 //!
-//! Pure state on given times: no timer, no task.
+//! Pure state: time is an argument, and there are no timers or tasks.
 
 use std::time::Duration;
 
@@ -10,22 +10,25 @@ use tokio::time::Instant;
 
 /// The pace of one workspace's reads.
 ///
-/// While all is well up to [`limits::WORKSPACE_READS_MAX`] run at once. A read that fails halves the
-/// limit, once for all that were started before. From then on reads start one by one, as probes, a
-/// jittered and growing time apart: a store in trouble gets one a second from a workspace, whether it
-/// refuses them or leaves them hanging. The first success ends that, and each one doubles the limit.
+/// While the store is well, up to [`limits::WORKSPACE_READS_MAX`] reads run at once. A failed read
+/// halves the limit, once for all reads that were started before. From then on reads start one by
+/// one, as probes, with jittered exponential backoff: whether the store refuses calls or leaves
+/// them hanging, it gets about one per second from a workspace. The first success ends the probes,
+/// and each success doubles the limit.
 #[derive(Debug)]
 pub(crate) struct Pace {
     limit: usize,
-    /// Reads in flight that were started since the last trouble ended: those that a silent store left
-    /// hanging must not keep others back once it answers.
+    /// Reads in flight that were started since the store last recovered. Older ones may still hang;
+    /// they must not delay others once the store answers.
     in_flight: usize,
     troubles: u64,
-    /// Counts changes of the limit: a read that was started before one says nothing new.
+    /// Counts changes of the limit: reads that were started before a change must not change it
+    /// again.
     epoch: u64,
-    /// In a trouble: the failure that began it, and the probes since, answered or not.
+    /// While the store is in trouble: 1 for the first failure, plus the probes since, answered or
+    /// not.
     probes: u32,
-    /// The first failure of a trouble, and the last one.
+    /// The first and the last failure of the current trouble.
     trouble: Option<(Instant, Instant)>,
     next_at: Instant,
     patience: Duration,
@@ -36,7 +39,7 @@ pub(crate) struct Pace {
 pub(crate) struct Started {
     epoch: u64,
     troubles: u64,
-    /// How long to wait for its answer.
+    /// The timeout.
     pub(crate) patience: Duration,
 }
 
@@ -54,7 +57,7 @@ impl Pace {
         }
     }
 
-    /// Since when reads have failed, if one failed lately: a store that throttles answers some.
+    /// Since when reads fail, if one failed recently: a store that throttles answers some.
     pub(crate) fn troubled_since(&self, now: Instant) -> Option<Instant> {
         let (first, last) = self.trouble?;
         (now - last < TROUBLE).then_some(first)
@@ -62,7 +65,7 @@ impl Pace {
 
     /// Whether a read may start now.
     pub(crate) fn may_start(&self, now: Instant) -> bool {
-        // Probes that hang must not keep later ones from finding the store back.
+        // Hanging probes must not stop later ones from noticing that the store is back.
         let most = if self.probes > 0 { limits::WORKSPACE_READS_MAX } else { self.limit };
         now >= self.next_at && self.in_flight < most
     }
@@ -84,7 +87,7 @@ impl Pace {
         }
     }
 
-    /// When a read may start that may not start now, if only time keeps it.
+    /// When the next read may start, if it waits only for time to pass.
     pub(crate) fn next_at(&self, now: Instant) -> Option<Instant> {
         (self.next_at > now).then_some(self.next_at)
     }
@@ -118,20 +121,20 @@ impl Pace {
         self.limit = (self.limit / 2).max(1);
         if self.probes == 0 {
             self.probes = 1;
-            // Half of the wait and up to all of it: workspaces that failed together do not try
-            // together.
+            // Equal jitter (50-100 %), so that workspaces which failed together do not retry in
+            // lockstep.
             self.next_at = now + wait(1).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
         }
     }
 }
 
-/// The wait after so many probes.
+/// The wait after a number of probes.
 fn wait(probes: u32) -> Duration {
     let (first, longest) = limits::STORE_RETRY;
     (first * 2_u32.saturating_pow(probes.saturating_sub(1).min(16))).min(longest)
 }
 
-/// A trouble is over after this long without a failure.
+/// The store counts as well again after this long without a failure.
 const TROUBLE: Duration = Duration::from_secs(3);
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! The reads of the store that one workspace waits for: what is read next, joined where it can be,
-//! and again where it failed.
+//! The store reads of one workspace: which comes next, which are joined, and which are repeated
+//! after a failure.
 //!
-//! **Main path.** [`Reads::ask`] queues what an effect wants; [`Reads::next`] hands out the next read
-//! when the workspace's [`Pace`] allows one; `jobs::read` does it; [`Reads::done`] records how it
-//! ended and queues again what failed. Reads that publications wait for come first; every fourth one
-//! is of the others, so that attaches are not starved.
+//! **Main path.** [`Reads::ask`] queues the read that an effect wants; [`Reads::next`] returns the
+//! next read when the workspace's [`Pace`] allows one; `jobs::read` performs it; [`Reads::done`]
+//! records the result and queues failed parts again. Reads that publications wait for come first;
+//! every fourth one is one of the others, so that attaches do not starve.
 //!
-//! **Invariants.** A read is repeated for as long as somebody waits for it: the store may be away for
-//! minutes. Only one that fails while the store answers others is given up, after
+//! **Invariants.** A read is repeated for as long as its answer is wanted: the store may be down
+//! for minutes. It is given up only if it fails while the store answers others, after
 //! [`limits::STORE_REFUSALS_MAX`] failures.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -19,33 +19,33 @@ use tokio::time::Instant;
 
 use crate::pace::{Pace, Started};
 
-/// One read, which may join several of the same kind.
+/// One read; [`Read::Members`] may join several.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Read {
     /// A user's channels and tombstone.
     User { user: UserId, registration: Registration },
     /// Channels' versions and members.
     Members(Vec<ChannelId>),
-    /// A message that did not travel with its publication.
+    /// A message that was too large to travel with its publication.
     Message { channel: ChannelId, number: EntryNumber, id: PublicationId, message: MessageId },
-    /// A channel's messages from a time on.
+    /// A channel's messages since a time.
     History { repair: RepairId, channel: ChannelId, since: Timestamp },
 }
 
-/// A read on its way.
+/// A read in flight.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) read: Read,
     pub(crate) started: Started,
 }
 
-/// How a read ended.
+/// The result of a read.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) started: Started,
-    /// What was read, as inputs.
+    /// What was read, as inputs for the workspace's state.
     pub(crate) inputs: Vec<Input>,
-    /// What was not read, and why.
+    /// The part that failed, and why.
     pub(crate) failed: Option<(Read, Failure)>,
     pub(crate) took: Duration,
 }
@@ -57,27 +57,27 @@ pub(crate) enum Failure {
     Silent,
     /// The store throttled it.
     Throttled,
-    /// The store could not be reached, or answered an error.
+    /// The store could not be reached, or answered with an error.
     Refused,
 }
 
-/// The queues of a workspace.
+/// A workspace's queues of reads.
 #[derive(Debug)]
 pub(crate) struct Reads {
     pace: Pace,
     /// Messages that publications wait for.
     messages: VecDeque<Read>,
-    /// Channels whose members publications wait for, and those that are read ahead.
+    /// Channels whose members publications wait for, and channels that are read ahead.
     members: Channels,
     ahead: Channels,
     /// Attaches and backfills.
     others: VecDeque<Read>,
     turn: u32,
-    /// So many channels are read one by one: they were refused together.
+    /// How many more channels are read one by one, because a batch of them was refused.
     alone: usize,
-    /// Reads that were refused while the store answered others.
+    /// Refusals of reads, counted while the store answers others.
     refusals: HashMap<Read, Refusals>,
-    /// Reads that were answered.
+    /// The number of reads that were answered.
     answers: u64,
     loads: Rate,
 }
@@ -85,11 +85,11 @@ pub(crate) struct Reads {
 #[derive(Debug, Default)]
 struct Refusals {
     count: u32,
-    /// [`Reads::answers`] at the last one.
+    /// [`Reads::answers`] at the last refusal.
     answers: u64,
 }
 
-/// Channels in order, each once.
+/// A queue of distinct channels.
 #[derive(Debug, Default)]
 struct Channels {
     queue: VecDeque<ChannelId>,
@@ -103,7 +103,7 @@ impl Channels {
         }
     }
 
-    /// Up to so many of those that are still wanted.
+    /// Takes up to `most` channels that are still wanted.
     fn take(&mut self, most: usize, state: &Workspace) -> Option<Read> {
         let mut batch = Vec::new();
         while batch.len() < most
@@ -134,7 +134,7 @@ impl Reads {
         }
     }
 
-    /// Queues what an effect wants read; gives back one that wants none.
+    /// Queues the read that an effect wants; returns any other effect.
     pub(crate) fn ask(&mut self, effect: Effect) -> Option<Effect> {
         match effect {
             Effect::LoadUser { user, registration } => {
@@ -159,7 +159,7 @@ impl Reads {
         None
     }
 
-    /// The next read that may start now and whose answer somebody awaits.
+    /// The next read that may start now and whose answer is still wanted.
     pub(crate) fn next(&mut self, state: &Workspace, now: Instant) -> Option<Running> {
         if self.is_empty() || !self.pace.may_start(now) {
             return None;
@@ -204,12 +204,13 @@ impl Reads {
             && self.others.is_empty()
     }
 
-    /// When [`Reads::next`] has something again, if only time keeps it.
+    /// When [`Reads::next`] will return a read, if it waits only for time to pass.
     pub(crate) fn next_at(&self, now: Instant) -> Option<Instant> {
         if self.is_empty() { None } else { self.pace.next_at(now) }
     }
 
-    /// A read ended: what the workspace learns from it. `jitter` is random, from 0 to 1.
+    /// Records the result of a read; returns the inputs for the workspace. `jitter` is random, from
+    /// 0 to 1.
     pub(crate) fn done(&mut self, ended: Ended, jitter: f64, now: Instant) -> Vec<Input> {
         let Ended { started, mut inputs, failed, took } = ended;
         match failed {
@@ -230,7 +231,7 @@ impl Reads {
         inputs
     }
 
-    /// Queues a read that failed once more; or gives it up, which is an answer.
+    /// Queues a failed read again, or gives it up and returns the input that says so.
     fn again(&mut self, read: Read, failure: Failure) -> Option<Input> {
         let is_one = !matches!(&read, Read::Members(channels) if channels.len() > 1);
         if is_one && failure == Failure::Refused && self.is_given_up(&read) {
@@ -238,7 +239,8 @@ impl Reads {
         }
         match read {
             Read::Members(channels) => {
-                // One of them may be what the store refuses: the others must not share its fate.
+                // The store may refuse because of one of them: read each alone, so that the others
+                // succeed.
                 if failure == Failure::Refused {
                     self.alone = channels.len();
                 }
@@ -278,15 +280,15 @@ impl Reads {
         }
     }
 
-    /// Whether one more socket may wait for its user's rows: all may while the store is well, and as
-    /// many as can be attached in time while it is not.
+    /// Whether one more socket may wait for its user's rows. While the store is well, any number
+    /// may; while it is not, only as many as can be attached in time.
     pub(crate) fn admits(&self, waiting: usize, now: Instant) -> bool {
         self.pace.troubled_since(now).is_none()
             || waiting < limits::ATTACHES_IN_TROUBLE_MIN.max(self.loads.within(ADMIT_AHEAD, now))
     }
 
-    /// When a socket that is not admitted may come again: when those before it are attached, or, if
-    /// none is, the later the longer that lasts. `jitter` is random, from 0 to 1.
+    /// How long a socket that is not admitted should wait: until those before it are attached, or,
+    /// if none are being attached, longer the longer that lasts. `jitter` is random, from 0 to 1.
     pub(crate) fn busy_delay(&self, waiting: usize, jitter: f64, now: Instant) -> Duration {
         let (least, most) = limits::BUSY_DELAY;
         let each = self.loads.within(Duration::from_secs(1), now);
@@ -299,7 +301,7 @@ impl Reads {
     }
 }
 
-/// The answer to a read that is given up.
+/// The input that reports a read as given up.
 fn answer_without(read: Read) -> Option<Input> {
     Some(match read {
         Read::User { user, registration } => Input::UserLoaded { user, registration, loaded: None },
@@ -315,7 +317,7 @@ fn answer_without(read: Read) -> Option<Input> {
     })
 }
 
-/// How many reads of a kind end in a time, over the last few seconds.
+/// The rate at which reads of one kind end, over the last few seconds.
 #[derive(Debug)]
 struct Rate {
     since: Instant,
@@ -340,7 +342,7 @@ impl Rate {
         self.this += count;
     }
 
-    /// How many end in such a time, as it was lately.
+    /// How many end within `time` at the recent rate.
     fn within(&self, time: Duration, now: Instant) -> usize {
         let passed = now - self.since;
         let (count, over) = match passed {
@@ -352,7 +354,7 @@ impl Rate {
     }
 }
 
-/// As many sockets wait in a trouble as are attached in this time.
+/// While the store is in trouble, as many sockets may wait as are attached in this time.
 const ADMIT_AHEAD: Duration = Duration::from_secs(5);
 const RATE_WINDOW: Duration = Duration::from_secs(2);
 

@@ -1,9 +1,9 @@
-//! Something that fails again and again, in few lines of the log.
+//! Logs a repeated failure in few lines.
 
 use messaging::outage::Outage;
 use tokio::time::Instant;
 
-/// One line when it begins to fail, one a minute while it does, one when it works again.
+/// Logs one line when it starts to fail, one per minute while it does, one when it works again.
 #[derive(Debug)]
 pub(crate) struct Reported {
     outage: Outage,
@@ -12,7 +12,7 @@ pub(crate) struct Reported {
 }
 
 impl Reported {
-    /// What its lines say.
+    /// The texts of the lines.
     pub(crate) fn new(fails: &'static str, works: &'static str) -> Self {
         Self { outage: Outage::default(), fails, works }
     }

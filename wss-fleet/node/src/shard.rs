@@ -1,10 +1,11 @@
-//! A writer shard: owns the writing halves of its sockets. It queues, it writes, it never waits
+//! A writer shard: owns the writing halves of its sockets. It queues and writes, but never waits
 //! for a client and never decides who gets what.
 //!
-//! A frame is queued on each of its sockets at once, which is cheap and keeps the order of the
-//! mailbox. Writing, which is not, goes by runs: the sockets of a frame, or of some with the same
-//! audience, a few at a time and run by run, so that a huge audience holds up no small one. A socket
-//! that is come to gets all that waits for it in one call.
+//! A frame is queued on all of its sockets at once, which is cheap and keeps the order of the
+//! mailbox. Writing is not cheap, so it goes by runs: a run has the sockets of one frame, or of
+//! several with the same audience. A turn writes to a few sockets of one run, then of the next, so
+//! that a huge audience does not delay a small one. A visit to a socket writes everything queued on
+//! it in one call.
 
 mod socket;
 
@@ -31,10 +32,10 @@ use socket::{Socket, State, Tally};
 pub(crate) use crate::watch::Counts;
 pub(crate) use socket::Writer;
 
-/// Serves orders until the node drops its end.
+/// Executes orders until the node drops the sender.
 pub(crate) async fn run(orders: mpsc::Receiver<Order>, counts: Arc<Counts>) {
-    // A turn writes to many sockets. The runtime's budget of operations a task would end it in the
-    // middle, and wake it once for every socket behind; it yields by itself, after each turn.
+    // A turn writes to many sockets. The runtime's per-task budget of operations would interrupt
+    // it, and then wake it once for each remaining socket. It yields by itself after each turn.
     tokio::task::unconstrained(serve(orders, counts)).await;
 }
 
@@ -45,8 +46,8 @@ async fn serve(mut orders: mpsc::Receiver<Order>, counts: Arc<Counts>) {
     loop {
         let ready = Arc::clone(&shard.ready);
         tokio::select! {
-            // The timer, then sockets that became writable, of which each blocks again or is done;
-            // orders, which can come without end, are last.
+            // The timer, then sockets that became writable, each of which is written or blocks
+            // again. Orders may arrive without end, so they are last.
             biased;
             _ = sweep.tick() => shard.sweep(),
             () = ready.notify.notified() => shard.write_ready(),
@@ -56,12 +57,12 @@ async fn serve(mut orders: mpsc::Receiver<Order>, counts: Arc<Counts>) {
                 }
                 shard.inbox.extend(batch.drain(..));
             }
-            // Nothing new, and not done yet.
+            // No event, but work is left.
             () = std::future::ready(()), if shard.is_behind() => {}
         }
         shard.take();
         shard.write_some();
-        // Where nothing is left, waiting is what lets others go on.
+        // If nothing is left, the wait above lets other tasks run.
         if shard.is_behind() || shard.ready.is_some() || !orders.is_empty() {
             tokio::task::yield_now().await;
         }
@@ -70,20 +71,20 @@ async fn serve(mut orders: mpsc::Receiver<Order>, counts: Arc<Counts>) {
 
 struct Shard {
     sockets: Slab<Socket>,
-    /// Where a socket is, by its number, which is the node's own: no secret keys are needed.
+    /// Index of a socket by its number. The node assigns the numbers, so no keyed hash is needed.
     places: HashMap<u64, usize, FxBuildHasher>,
     ready: Arc<Ready>,
     counts: Arc<Counts>,
-    /// Orders that were received and wait for room.
+    /// Received orders that wait for room.
     inbox: VecDeque<Order>,
-    /// What is queued, and whose sockets were not all come to.
+    /// Queued frames that were not attempted on every recipient yet.
     runs: VecDeque<Run>,
-    /// Frames in `runs`, each once.
+    /// The frames in `runs`, each counted once.
     behind: Tally,
     written: Written,
 }
 
-/// Sockets with something to write, and how many of them were come to.
+/// Sockets with frames to write; those before `next` have been visited.
 struct Run {
     to: Arc<[SocketId]>,
     next: usize,
@@ -109,14 +110,15 @@ impl Shard {
         !self.runs.is_empty() || !self.inbox.is_empty()
     }
 
-    /// What no socket was come to for counts against its queue: not more of that than a socket may
-    /// have, or a shard that is late would take its readers for slow.
+    /// Whether another order may be taken. Frames not yet attempted fill each socket's queue, so
+    /// their number is limited: otherwise, a late shard would mistake its readers for slow
+    /// consumers.
     fn has_room(&self) -> bool {
         self.behind.frames < ORDERS_A_TURN && self.behind.bytes < limits::OUTBOUND_BYTES_MAX / 2
     }
 
-    /// Takes orders as long as there is room, and not more sockets' than a turn comes to: of 50,000
-    /// even queueing takes a millisecond.
+    /// Takes orders while there is room, for at most as many sockets as a turn visits: even
+    /// queueing on 50,000 of them takes a millisecond.
     fn take(&mut self) {
         let mut queued = 0;
         while self.has_room()
@@ -179,7 +181,7 @@ impl Shard {
         }
     }
 
-    /// Changes one socket and writes what it has.
+    /// Changes one socket and writes what is queued on it.
     fn with(&mut self, id: SocketId, change: impl FnOnce(&mut Socket, &mut Written)) {
         let Some(place) = self.places.get(&id.serial).copied() else { return };
         let Some(socket) = self.sockets.get_mut(place) else { return };
@@ -187,7 +189,7 @@ impl Shard {
         self.write(place, false);
     }
 
-    /// Comes to some sockets: of one run, then of the next.
+    /// Visits some sockets of one run, then of the next, until the turn's limits are reached.
     fn write_some(&mut self) {
         let enough = self.written.calls + WRITES_A_TURN;
         let mut visits = 0;
@@ -242,7 +244,7 @@ impl Shard {
         }
     }
 
-    /// Ends sockets that swallow nothing: a stalled one as a slow consumer, a closing one for good.
+    /// Closes stalled sockets as slow consumers, and removes closing ones whose time is up.
     fn sweep(&mut self) {
         let now = Instant::now();
         let stalled = |since: Option<Instant>, max: Duration| {
@@ -265,7 +267,7 @@ impl Shard {
     }
 }
 
-/// The sockets whose kernel buffers drained since the shard last looked.
+/// Sockets whose kernel buffers drained since [`Shard::write_ready`] last took them.
 #[derive(Debug, Default)]
 struct Ready {
     sockets: Mutex<Vec<u64>>,
@@ -290,12 +292,12 @@ impl Wake for SocketWaker {
     }
 }
 
-/// Orders that a turn takes at most, and frames that may wait for a socket to be come to.
+/// The most orders received per turn, and the most frames that may wait for their first attempt.
 const ORDERS_A_TURN: usize = 256;
-/// Calls after which a turn ends: others wait for the thread, and so long for their frames.
+/// A turn ends after this many calls: other tasks wait for the thread, and their frames with them.
 const WRITES_A_TURN: u64 = 16;
-/// Sockets after which a turn ends as well: blocked ones, and those that another run came to before,
-/// need no call.
+/// A turn also ends after this many sockets: blocked ones, and those that another run has written
+/// already, need no call.
 const VISITS_A_TURN: usize = 4_096;
 /// How often stalled sockets are looked for.
 const SWEEP: Duration = Duration::from_millis(250);

@@ -1,5 +1,5 @@
-//! The node's way to its store: how many calls are on it at once, and how fast they go while none is
-//! answered.
+//! The node's access to its store: how many calls run at once, and how far they are spaced while
+//! none is answered.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -11,20 +11,20 @@ use tokio::time::Instant;
 use crate::hub::lock;
 use crate::reported::Reported;
 
-/// Bounds the calls of all workspaces together. The semaphore is fair, and each workspace has a bound
-/// of its own (`pace`), so that one whose calls hang leaves room for the others.
+/// Bounds the calls of all workspaces together. The semaphore is fair and each workspace has its
+/// own limit (`pace`), so one whose calls hang leaves room for the others.
 #[derive(Debug)]
 pub(crate) struct Store {
     calls: Semaphore,
     state: Mutex<State>,
-    /// Wakes whoever waits for a turn when a call was answered.
+    /// Wakes the calls that wait for a turn, once a call is answered.
     back: Notify,
     outage: Reported,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Failures since the last answer, of whatever workspace.
+    /// Failures since the last answer, over all workspaces.
     failures: u32,
     /// When the next call may begin while nothing is answered.
     next_at: Option<Instant>,
@@ -38,8 +38,8 @@ impl Store {
         Self { calls, state, back: Notify::new(), outage }
     }
 
-    /// Waits for room for one call. While the store answers nobody, calls begin one after the other:
-    /// thousands of workspaces with a probe a second each must not be what keeps it down.
+    /// Waits for room for one call. While the store answers nothing, calls are spaced: one probe
+    /// per second from each of thousands of workspaces could keep the store down.
     pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         let back = self.back.notified();
         let wait = self.reserve(Instant::now());
@@ -50,7 +50,7 @@ impl Store {
                 () = back => {}
             }
         }
-        // It is never closed.
+        // The semaphore is never closed.
         self.calls.acquire().await.ok()
     }
 

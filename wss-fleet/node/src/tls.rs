@@ -1,8 +1,9 @@
-//! TLS in front of the opening handshake: who may have one, and how long it may take (ADR 0017).
+//! TLS before the opening handshake: which connections may start it, and how long it may take (ADR
+//! 0017).
 //!
-//! What costs is the answer to a client's first message, its `hello`: a signature. So the bucket of
-//! handshakes a second is asked between the two, and who finds it empty is cut: there is no way to
-//! say 503 before TLS, and to a client both are a node that took no socket.
+//! The expensive part is the signature that answers the client's first message, its TLS
+//! `ClientHello`. So the rate limit is checked between the two, and a connection above it is cut: a
+//! 503 is impossible before TLS, and to a client both mean that the node accepted no socket.
 
 use std::io;
 use std::sync::Arc;
@@ -17,19 +18,20 @@ use tokio_rustls::server::TlsStream;
 
 use crate::hub::Hub;
 
-/// A connection inside its TLS. Boxed: it is large, and moves between tasks.
+/// A TLS connection. Boxed: it is large, and moves between tasks.
 pub(crate) type TlsSocket = Box<TlsStream<TcpStream>>;
 
 /// Why a TLS handshake did not complete: labels of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// More than this second, or the node, has room for.
+    /// More handshakes than the rate limit or the node's limit allows.
     Shed,
-    /// Not done in time.
+    /// Not completed in time.
     Slow,
-    /// It speaks something else.
+    /// The client does not speak TLS.
     Plain,
-    /// It broke, or no agreement was found: a client that does not trust the certificate, too.
+    /// The connection broke, or the handshake failed; this includes clients that do not trust the
+    /// certificate.
     Failed,
 }
 
@@ -47,7 +49,7 @@ impl Refusal {
     }
 }
 
-/// Brings a connection into TLS; `None` if it has come to nothing.
+/// Performs the TLS handshake; `None` if it did not complete.
 pub(crate) async fn handshake(
     tcp: TcpStream,
     config: Arc<ServerConfig>,
@@ -94,7 +96,7 @@ fn failed(error: io::Error) -> Refusal {
     Refusal::Failed
 }
 
-/// Tells who begins like HTTP what this port speaks. Whatever else that is, is cut.
+/// Answers a client that speaks HTTP with a hint that this port speaks TLS. Anything else is cut.
 async fn explain(mut tcp: TcpStream, first: [u8; 1]) {
     if !first.iter().all(u8::is_ascii_uppercase) {
         return;
@@ -102,7 +104,7 @@ async fn explain(mut tcp: TcpStream, first: [u8; 1]) {
     let talk = async {
         tcp.write_all(PLAIN_ANSWER).await?;
         tcp.shutdown().await?;
-        // Closing over unread bytes would reset the connection, and the answer with it.
+        // Closing with unread bytes would reset the connection and lose the answer.
         let mut swallowed = [0; 512];
         while tcp.read(&mut swallowed).await? > 0 {}
         Ok::<_, io::Error>(())
@@ -110,7 +112,7 @@ async fn explain(mut tcp: TcpStream, first: [u8; 1]) {
     let _broken_or_late = tokio::time::timeout(limits::CLOSE_LINGER, talk).await.is_err();
 }
 
-/// The type of the record that a TLS connection begins with.
+/// The type of the first record of a TLS connection.
 const HANDSHAKE_RECORD: u8 = 22;
 const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
     Content-Type: text/plain\r\nContent-Length: 40\r\n\r\nthis port speaks TLS: https:// or wss://";

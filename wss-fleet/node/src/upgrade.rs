@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455 4.2): what is answered before a socket exists.
+//! The opening handshake (RFC 6455 4.2): every answer before a socket exists.
 
 use bytes::Bytes;
 use http::header::{
@@ -13,13 +13,13 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 /// The path of the socket.
 pub(crate) const PATH: &str = "/socket";
 
-/// What an answer before the upgrade is made of.
+/// An answer before the upgrade.
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-/// Examines an upgrade request; gives the value of `Sec-WebSocket-Accept`.
+/// Examines an upgrade request; returns the value of `Sec-WebSocket-Accept`.
 ///
-/// A bad ticket is not told here: browsers cannot see an upgrade's status, so that is a close code
-/// after the 101. `is_early`: something came in behind the head already.
+/// A bad ticket is not refused here: browsers cannot see an upgrade's status, so it gets a close
+/// code after the 101. `is_early`: bytes arrived after the head before it was answered.
 pub(crate) fn examine(
     request: &Parts,
     is_early: bool,
@@ -54,8 +54,8 @@ pub(crate) fn examine(
     let Some(key) = key else {
         return Err(refuse(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing or malformed"));
     };
-    // A client waits for the answer (RFC 6455 4.1): who does not may be a page that was tricked
-    // into sending frames to a server that takes the request for another one.
+    // A client must wait for the answer (RFC 6455 4.1). One that does not may be a page that was
+    // tricked into sending frames to a server that takes them for another request.
     if is_early || announces_body(headers) {
         return Err(refuse(
             StatusCode::BAD_REQUEST,
@@ -84,7 +84,7 @@ pub(crate) fn accepted(accept: &str) -> Answer {
     response
 }
 
-/// A node that is full or leaves.
+/// The 503 of a node that is full or draining.
 pub(crate) fn unavailable(why: &'static str) -> Answer {
     *with(refuse(StatusCode::SERVICE_UNAVAILABLE, why), RETRY_AFTER, "1")
 }
@@ -102,7 +102,7 @@ fn with(mut answer: Box<Answer>, name: HeaderName, value: &'static str) -> Box<A
     answer
 }
 
-/// The value of a header that stands once.
+/// The value of a header that occurs exactly once.
 fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {

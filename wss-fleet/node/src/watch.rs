@@ -1,5 +1,5 @@
-//! What shards tell those who watch: how much they wrote, and how late. Once a turn and publication,
-//! never once a socket.
+//! What shards report: how much they wrote, and how late. Updated once per turn and publication,
+//! never once per socket.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,19 +10,19 @@ use prometheus::{Histogram, HistogramOpts};
 use protocol::publication::Publication;
 use session::SocketId;
 
-/// What all shards of a node did.
+/// Totals of all shards of a node.
 #[derive(Debug)]
 pub(crate) struct Counts {
-    /// Frames taken by the kernel.
+    /// Frames that the kernel accepted.
     pub(crate) delivered: AtomicU64,
-    /// Calls that the kernel took at least a byte in.
+    /// Calls that wrote at least a byte.
     pub(crate) writes: AtomicU64,
     /// Sockets closed as slow consumers.
     pub(crate) slow_consumers: AtomicU64,
-    /// Messages that were written before they were received, by the clocks of here and there.
+    /// Messages that were written before they were received, according to the hosts' clocks.
     pub(crate) skewed: AtomicU64,
-    /// From the receipt of a message's POST to the last write for it, in seconds: one
-    /// observation for each shard with a recipient.
+    /// Seconds from the receipt of a message's POST to the last write for it: one observation per
+    /// shard with a recipient.
     pub(crate) latency: Option<Histogram>,
     clock: Arc<dyn Clock>,
 }
@@ -44,15 +44,15 @@ impl Counts {
         }
     }
 
-    /// Adds what a shard did.
+    /// Adds what a shard wrote.
     pub(crate) fn add(&self, written: Written) {
         self.writes.fetch_add(written.calls, Ordering::Relaxed);
         self.delivered.fetch_add(written.frames, Ordering::Relaxed);
         self.slow_consumers.fetch_add(written.slow_consumers, Ordering::Relaxed);
     }
 
-    /// All sockets of these publications were come to, and got what they take; what waits for one is
-    /// not waited for here.
+    /// Records that every recipient of these publications has been attempted; frames stuck behind a
+    /// full kernel buffer are not waited for.
     pub(crate) fn written(&self, publications: &[Arc<Publication>], to: &[SocketId]) {
         if publications.is_empty() {
             return;
@@ -60,7 +60,7 @@ impl Counts {
         let now = self.clock.now();
         for publication in publications {
             let origin = publication.origin();
-            // Only messages have one.
+            // Only messages have a subject.
             if publication.subject.is_some() {
                 self.observe(origin.received_at, now);
             }
@@ -85,12 +85,12 @@ impl Counts {
     }
 }
 
-/// What a shard did and has not told yet.
+/// What a shard wrote since it last reported.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Written {
-    /// Calls that the kernel took at least a byte in.
+    /// Calls that wrote at least a byte.
     pub(crate) calls: u64,
-    /// Frames that are through.
+    /// Frames that were written completely.
     pub(crate) frames: u64,
     /// Sockets closed as slow consumers.
     pub(crate) slow_consumers: u64,
@@ -104,6 +104,6 @@ fn serials(to: &[SocketId]) -> Vec<u64> {
     to.iter().map(|socket| socket.serial).collect()
 }
 
-/// From what a quiet node needs to what only a repair or the relay takes.
+/// From the latency of a quiet node to that of a repair or the relay.
 const LATENCY_BUCKETS: [f64; 13] =
     [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0];

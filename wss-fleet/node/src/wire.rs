@@ -1,5 +1,5 @@
-//! The reading half of a socket as the frame parser sees it: bytes are counted on their way in,
-//! and what the parser wants to answer (pongs, the echo of a close) goes to whoever writes.
+//! The reading half of a socket as the frame parser sees it: it counts bytes on their way in, and
+//! passes the parser's answers (pongs, the echo of a close) to the writing side.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,22 +10,22 @@ use bytes::Bytes;
 use session::{FrameCounts, FrameMeter};
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Takes the frames that the parser wants to send. Must not wait.
+/// Receives the frames that the parser wants to send. Must not block.
 pub type Answers<'a> = &'a mut (dyn FnMut(Bytes) + Send);
 
-/// What is read from, and what was seen of it.
+/// A reader, and counts of what was read from it.
 pub(crate) struct Wire<R> {
-    /// Bytes that were read before: they count like any others.
+    /// Bytes that were read before the upgrade: they count like any others.
     early: Bytes,
     reader: R,
-    /// What was read since it was last asked for.
+    /// What was read since [`Wire::take_read`] last took it.
     read: FrameCounts,
     meter: FrameMeter,
 }
 
 impl<R> Wire<R> {
     pub(crate) fn new(reader: R, early: Bytes) -> Self {
-        // None of it may still be a part of some large buffer.
+        // An empty one may still keep a large buffer alive.
         let early = if early.is_empty() { Bytes::new() } else { early };
         Self { early, reader, read: FrameCounts::default(), meter: FrameMeter::default() }
     }
@@ -35,12 +35,12 @@ impl<R> Wire<R> {
         std::mem::take(&mut self.read)
     }
 
-    /// Whether bytes were read that nobody asked for yet.
+    /// Whether bytes were read since [`Wire::take_read`].
     pub(crate) fn has_read(&self) -> bool {
         self.read.bytes > 0
     }
 
-    /// Whether all that came in were whole frames, and whole messages.
+    /// Whether the input so far ends at the end of a frame and of a message.
     pub(crate) fn is_between_messages(&self) -> bool {
         self.early.is_empty() && !self.meter.is_unfinished()
     }
@@ -49,7 +49,7 @@ impl<R> Wire<R> {
         &mut self.reader
     }
 
-    /// The socket for one call of the parser.
+    /// A view of the socket for one call of the parser.
     pub(crate) fn tap<'a, 'b>(
         &'a mut self,
         context: &'a mut Context<'b>,
@@ -65,7 +65,7 @@ impl<R> fmt::Debug for Wire<R> {
     }
 }
 
-/// A socket for `tungstenite`: reads are real and do not wait, writes are handed on.
+/// A socket for `tungstenite`: reads do not block, writes go to `answers`.
 pub(crate) struct Tap<'a, 'b, R> {
     wire: &'a mut Wire<R>,
     context: &'a mut Context<'b>,

@@ -1,5 +1,6 @@
-//! The task of one workspace: inputs from the bus, the sockets and its own reads go into the
-//! workspace's state, its effects go to the shards and to new reads. It never writes to a socket.
+//! The task of one workspace. Inputs from the bus, the sockets and its own reads go into the
+//! workspace's state; the resulting effects go to the shards and to new reads. It never writes to a
+//! socket.
 
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -19,7 +20,7 @@ use crate::metrics::Stale;
 use crate::reads::{Ended, Reads};
 use crate::{frames, jobs};
 
-/// What a job of the task came to.
+/// The result of a job.
 enum Done {
     Input(Input),
     Read(Ended),
@@ -38,7 +39,7 @@ struct Task {
     effects: Vec<Effect>,
     repairs: (u64, u64),
     held: usize,
-    /// While the path behind the sockets is not whole.
+    /// Set while publications may be missing.
     stale: Option<Stale>,
 }
 
@@ -49,7 +50,7 @@ enum Event {
     Done(Done),
     Tick,
     Time,
-    /// A read may start that had to wait.
+    /// A read that had to wait may start.
     Reads,
     Orphaned,
 }
@@ -76,7 +77,8 @@ pub(crate) fn start(hub: Arc<Hub>, id: WorkspaceId, requests: mpsc::Receiver<Req
 impl Task {
     async fn run(mut self) {
         self.subscribe();
-        // Timers of their own: one that a busy workspace starts anew with every event never fires.
+        // These outlive the loop's turns: a timer that every event of a busy workspace restarted
+        // would never fire.
         let mut tick = pin!(tokio::time::sleep(limits::TICK));
         let mut looks = tokio::time::interval(LOOK_AGAIN);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -84,17 +86,17 @@ impl Task {
         loop {
             let reads_at = self.reads.next_at(Instant::now());
             let event = tokio::select! {
-                // Timers, then what was asked for, then sockets that come and go, all of them
-                // bounded; publications, which can come without end, are last and starve nobody.
+                // Timers, then results of jobs, then sockets that come and go, all of them bounded.
+                // Publications may arrive without end, so they are last and starve nothing.
                 biased;
-                // Most workspaces wait for nothing: thousands of them must cost none.
+                // Most workspaces wait for nothing: thousands of them must cost no wake-ups.
                 _ = looks.tick(), if self.state.is_waiting() || self.state.is_idle() => Event::Time,
                 () = &mut tick => Event::Tick,
                 () = until(reads_at), if reads_at.is_some() => Event::Reads,
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(done) => Event::Done(done),
-                    // A fill that was superseded, or an audit that panicked: the next one asks
-                    // again. `jobs` counts a panic of anything else as a failure.
+                    // A superseded fill, or an audit that panicked: the next one asks again. `jobs`
+                    // turns panics of other jobs into failures.
                     Err(error) => {
                         if error.is_panic() {
                             self.hub.metrics.panics.inc();
@@ -120,11 +122,12 @@ impl Task {
             }
             self.start_reads();
             if moves_ticks {
-                // No longer than an interval: the clock may have been set back.
+                // At most one interval: the clock may have been set back.
                 let now = self.hub.now();
                 let wait = self.state.next_tick(now).since(now).min(limits::TICK);
                 let next = Instant::now() + wait;
-                // Only sooner until it has fired, or a storm of attaches would put it off for ever.
+                // Until it has fired, only move it earlier, or a storm of attaches would postpone
+                // it for ever.
                 if has_ticked || next < tick.deadline() {
                     tick.as_mut().reset(next);
                 }
@@ -144,7 +147,7 @@ impl Task {
                 self.subscribe();
             }
             Event::Done(Done::Input(input)) => {
-                // A handle keeps what its task needed.
+                // Drop the handle of a finished fill: it keeps the task's memory.
                 self.fill = self.fill.take().filter(|fill| !fill.is_finished());
                 self.input(input).await;
             }
@@ -166,7 +169,7 @@ impl Task {
         ControlFlow::Continue(())
     }
 
-    /// Attaches a socket, unless so many wait already that its client had better come later.
+    /// Attaches a socket, or refuses it if too many wait already.
     async fn attach(&mut self, attach: Attach) {
         if self.reads.admits(self.state.waiting(), Instant::now()) {
             return self.input(Input::Attach(attach)).await;
@@ -254,7 +257,7 @@ impl Task {
                 hub.shards.close(socket, code).await;
             }
             Effect::Refuse { socket } => self.refuse(socket).await,
-            // These are `Reads`'.
+            // `Reads` has taken these.
             Effect::LoadUser { .. }
             | Effect::Refresh(_)
             | Effect::ReadAhead(_)
@@ -264,7 +267,7 @@ impl Task {
                 self.job(async move { jobs::audit(hub, id, tail).await });
             }
             Effect::Fill { id: fill, from } => {
-                // A fill that runs may have read before what made this one necessary.
+                // A running fill may have read before the event that made this one necessary.
                 if let Some(superseded) = self.fill.take() {
                     superseded.abort();
                 }
@@ -274,7 +277,7 @@ impl Task {
         }
     }
 
-    /// Tells the node what this workspace holds; what may stay of it, if that is too much.
+    /// Reports the bytes held by this workspace; returns how many it may keep if they are too many.
     fn count_held(&mut self) -> Option<usize> {
         let now = self.state.held_bytes();
         let share = self.hub.held.change(self.held, now);
@@ -312,5 +315,5 @@ async fn next(subscription: &mut Option<Subscription>) -> Option<Notice> {
     }
 }
 
-/// How often holds and waiting attaches are looked at, where there are some.
+/// How often holds and waiting attaches are checked, if there are any.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);

@@ -31,7 +31,7 @@ impl Stand {
         [&[0x81, 0x80 | 126][..], &length, &[0; 4], &payload].concat()
     }
 
-    /// A socket on pipes: what it was told, once it is over.
+    /// Opens a socket on pipes; the peer reads what the node wrote.
     fn open<R>(&self, reader: R, early: Vec<u8>) -> (tokio::task::JoinHandle<()>, DuplexStream)
     where
         R: AsyncRead + Send + Unpin + 'static,
@@ -44,7 +44,7 @@ impl Stand {
     }
 }
 
-/// A socket whose reading is a defect.
+/// A reader that panics.
 struct Defect;
 
 impl AsyncRead for Defect {

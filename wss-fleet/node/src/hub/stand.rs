@@ -1,4 +1,4 @@
-//! A node's hub for tests, on ports in memory.
+//! A node's hub for tests, on in-memory ports.
 
 use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
 use messaging::Ports;
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 
-/// A hub, what it reads from, and its shards, which end with it.
+/// A hub, its store, and its shards, which end with it.
 pub(crate) struct Stand {
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: Arc<MemoryStore>,
@@ -22,7 +22,7 @@ impl Stand {
         Self::with(now, |_parts| {})
     }
 
-    /// A stand some of whose ports are others.
+    /// Lets `change` replace some ports.
     pub(crate) fn with(now: Timestamp, change: impl FnOnce(&mut Ports)) -> Self {
         let clock = Arc::new(ManualClock::at(now));
         let store = Arc::new(MemoryStore::new());

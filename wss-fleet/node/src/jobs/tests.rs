@@ -1,4 +1,4 @@
-//! What a backfill reads of a channel, and what becomes of a read that panics.
+//! What a backfill reads of a channel, and how panics in jobs are handled.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +15,7 @@ use session::Registration;
 use crate::hub::stand::Stand;
 use crate::pace::Pace;
 
-/// A node over tables in memory, and one channel with one member in them.
+/// A node on in-memory tables with one channel and one member.
 struct Rig {
     stand: Stand,
     channel: ChannelId,
@@ -63,7 +63,7 @@ impl Rig {
         self.stand.store.append(&StoredMessage { message, members_version: 1 }).await.unwrap();
     }
 
-    /// The ids that a backfill of a hole at [`HOLE`] reads, and for whom.
+    /// The message ids and members that a backfill of a hole at [`HOLE`] reads.
     async fn read(&self) -> Option<(Vec<MessageId>, Vec<UserId>)> {
         let since = HOLE.minus(limits::OVERLAP);
         let hub = Arc::clone(&self.stand.hub);
@@ -120,7 +120,7 @@ async fn g4_a_channel_with_too_much_to_read_is_given_up() {
     assert_eq!(long.read().await, None);
 }
 
-/// A store with a defect.
+/// A store that panics.
 #[derive(Debug)]
 struct Broken;
 
@@ -155,7 +155,7 @@ async fn a_read_that_panics_has_failed() {
     assert_eq!(stand.hub.metrics.panics.get(), 1);
 }
 
-/// A bus whose first call of a kind panics.
+/// A bus that panics on its first call.
 #[derive(Debug)]
 struct PanicsOnce {
     bus: Arc<dyn EventBus>,

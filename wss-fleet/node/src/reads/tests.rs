@@ -6,7 +6,7 @@ fn channel(n: u64) -> ChannelId {
     ChannelId::mint_group(Timestamp::from_unix_ms(n), u128::from(n))
 }
 
-/// A workspace in which every channel is wanted: it has no view of any.
+/// A workspace that wants every channel, because it has no view of any.
 fn state() -> Workspace {
     let now = memory::ManualClock::at(Timestamp::from_unix_ms(1)).now();
     Workspace::new("w".parse().unwrap(), "N1".parse().unwrap(), bytes::Bytes::from, now)
@@ -81,7 +81,7 @@ async fn a_read_that_fails_while_others_are_answered_is_given_up() {
         assert!(inputs.is_empty() && n < 20);
         tokio::time::advance(limits::STORE_RETRY.1).await;
         let now = Instant::now();
-        // The other one is answered, whichever comes first.
+        // Answer the message's read, whichever comes first.
         let (mut one, mut other) = (reads.next(&state, now).unwrap(), None);
         if matches!(one.read, Read::Members(_)) {
             other = Some(one);
@@ -94,7 +94,7 @@ async fn a_read_that_fails_while_others_are_answered_is_given_up() {
         }
         reads.done(answered(&one), 1.0, now);
         if let Some(other) = other {
-            // It goes back as a time-out, which is no refusal.
+            // Return it as a time-out, which does not count as a refusal.
             reads.done(failed(other, Failure::Silent), 1.0, now);
         }
     }

@@ -1,4 +1,4 @@
-//! One socket of a shard: what waits for it, within its bounds, and how that is written.
+//! One socket of a shard: its queue, the queue's limits, and how it is written.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -20,8 +20,8 @@ use session::DeliveryClass;
 use crate::frames;
 use crate::watch::Written;
 
-/// A socket's writing half. TCP has a place of its own: most sockets are that, and a box would be
-/// one more miss of the cache for each frame.
+/// A socket's writing half. Most sockets are plain TCP, and a box would cost one more cache miss
+/// per frame, so TCP has its own variant.
 pub(crate) enum Writer {
     Tcp(OwnedWriteHalf),
     /// TLS or a pipe.
@@ -37,7 +37,7 @@ impl Writer {
     }
 }
 
-/// What waits for one socket.
+/// A socket and its queue.
 pub(super) struct Socket {
     pub(super) serial: u64,
     pub(super) ended: Arc<Notify>,
@@ -45,21 +45,21 @@ pub(super) struct Socket {
     queue: VecDeque<Queued>,
     live: Tally,
     missed: Tally,
-    /// Set while the kernel takes no more; then `waker` tells when it does.
+    /// Set while the kernel accepts no more; `waker` fires when it does again.
     pub(super) blocked_since: Option<Instant>,
     waker: Option<Waker>,
     pub(super) closing_since: Option<Instant>,
 }
 
-/// A frame that waits for its socket.
+/// A frame in the queue.
 struct Queued {
     frame: Bytes,
-    /// Otherwise it was missed: such frames come in bursts, however well a client reads, and are the
-    /// ring's own bytes, shared by all who get them. They have a bound of their own.
+    /// Repair frames come in bursts, however fast a client reads, and share their bytes with the
+    /// ring and with other recipients. They have their own limit.
     class: DeliveryClass,
 }
 
-/// How much waits.
+/// The size of a queue.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
     pub(super) frames: usize,
@@ -79,12 +79,12 @@ impl Tally {
     }
 }
 
-/// What writing a socket's queue came to.
+/// The state of a socket after a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// All is written, or a waker waits.
+    /// Everything is written, or a waker is set.
     Open,
-    /// It is gone, or has said its last.
+    /// The peer is gone, or the close frame is written.
     Over,
 }
 
@@ -103,14 +103,14 @@ impl Socket {
         }
     }
 
-    /// Queues a frame, or closes a slow consumer. One frame of any size may always queue.
+    /// Queues a frame, or closes a slow consumer. An empty queue accepts one frame of any size.
     pub(super) fn enqueue(&mut self, frame: &Bytes, class: DeliveryClass, written: &mut Written) {
         if self.takes(Tally { frames: 1, bytes: frame.len() }, class, written) {
             self.queue.push_back(Queued { frame: frame.clone(), class });
         }
     }
 
-    /// Queues many frames that were missed; the bounds are looked at once.
+    /// Queues many missed frames; checks the limits once.
     pub(super) fn enqueue_missed(&mut self, frames: Vec<Bytes>, written: &mut Written) {
         let bytes = frames.iter().map(Bytes::len).sum();
         if self.takes(Tally { frames: frames.len(), bytes }, DeliveryClass::Repair, written) {
@@ -120,7 +120,8 @@ impl Socket {
         }
     }
 
-    /// Counts what is to be queued. A socket that closes takes nothing; a slow consumer closes.
+    /// Counts frames that are about to be queued. A closing socket accepts none; a slow consumer is
+    /// closed.
     fn takes(&mut self, added: Tally, class: DeliveryClass, written: &mut Written) -> bool {
         if self.closing_since.is_some() {
             return false;
@@ -142,7 +143,8 @@ impl Socket {
         has_room
     }
 
-    /// Whether its client takes nothing: one that reads does within a round trip of any network.
+    /// Whether its client reads nothing: one that reads accepts a byte within any network's round
+    /// trip.
     fn is_stuck(&self) -> bool {
         self.blocked_since.is_some_and(|since| since.elapsed() >= STUCK)
     }
@@ -154,15 +156,15 @@ impl Socket {
         }
     }
 
-    /// Drops what is queued behind the frame that is being written, and closes. The close frame says
-    /// when to come again, if there is a `delay`.
+    /// Drops the queue after the frame that is being written, and closes. If there is a `delay`,
+    /// the close frame tells the client how long to wait.
     pub(super) fn say_goodbye(&mut self, code: Option<CloseCode>, delay: Option<Duration>) {
         if self.closing_since.is_some() {
             return;
         }
         self.closing_since = Some(Instant::now());
         if let Some(code) = code {
-            // The kernel may have half a frame: its rest must come before the close frame.
+            // The kernel may have half of the first frame: the rest must precede the close frame.
             self.queue.truncate(1);
             self.queue.push_back(Queued {
                 frame: frames::close(code, delay),
@@ -172,7 +174,7 @@ impl Socket {
         self.ended.notify_one();
     }
 
-    /// Writes what is queued. One that is blocked waits until it is ready.
+    /// Writes the queue. A blocked socket is skipped unless it is ready.
     pub(super) fn write(
         &mut self,
         is_ready: bool,
@@ -193,7 +195,7 @@ impl Socket {
                 Poll::Pending => return self.blocked(),
             }
         }
-        // TLS may have taken more than the kernel takes: its rest goes out here.
+        // TLS may have accepted more than the kernel did: flush the rest.
         if let Writer::Boxed(_) = self.writer {
             match self.poll(waker, |socket, context| socket.writer.pinned().poll_flush(context)) {
                 Poll::Ready(Ok(())) => self.blocked_since = None,
@@ -205,13 +207,14 @@ impl Socket {
         if self.closing_since.is_none() {
             return State::Open;
         }
-        // Shutting down a TCP half never waits; a TLS one may, and is then cut.
+        // Shutting down TCP never blocks. TLS may; then the connection is cut.
         let mut context = Context::from_waker(Waker::noop());
         let _sent = self.writer.pinned().poll_shutdown(&mut context);
         State::Over
     }
 
-    /// Asks the writer; only who must wait gets a waker, and then asks again with it.
+    /// Polls the writer; if it blocks, polls again with a waker, so that only blocked sockets have
+    /// one.
     fn poll<T>(
         &mut self,
         waker: &impl Fn() -> Waker,
@@ -249,7 +252,7 @@ impl Socket {
         self.writer.pinned().poll_write_vectored(context, slices)
     }
 
-    /// Takes written bytes off the front; the number of frames that are through.
+    /// Removes written bytes from the front; returns the number of frames that were completed.
     fn advance(&mut self, mut count: usize) -> u64 {
         let mut through = 0;
         while count > 0 {
@@ -268,7 +271,7 @@ impl Socket {
         through
     }
 
-    /// All is written: what waiting needs exists while somebody waits.
+    /// Frees the memory that is only needed while something waits.
     fn rest(&mut self) {
         self.queue = VecDeque::new();
         self.waker = None;
@@ -276,8 +279,8 @@ impl Socket {
     }
 }
 
-/// What was missed and waits for one socket: a replay of the whole ring, and a repair that falls into it.
+/// Limit of the missed frames in one queue: a replay of the whole ring, and a repair on top of it.
 const MISSED_FRAMES_MAX: usize = 2 * limits::STREAM_ENTRIES_MAX;
 const MISSED_BYTES_MAX: usize = 3 * limits::STREAM_BYTES_MAX;
-/// After this long without a byte taken, what was missed counts like anything else.
+/// After this long without a byte accepted, the normal limits apply to missed frames too.
 pub(super) const STUCK: Duration = Duration::from_secs(1);

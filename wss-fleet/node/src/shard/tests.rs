@@ -15,7 +15,7 @@ fn counts_at(now: Timestamp) -> Counts {
     Counts::new(Arc::new(ManualClock::at(now)))
 }
 
-/// A shard with sockets on pipes of a given size.
+/// A shard whose sockets are pipes of a given size.
 struct Rig {
     orders: mpsc::Sender<Order>,
     counts: Arc<Counts>,
@@ -89,7 +89,7 @@ async fn g5_a_full_queue_closes_the_socket_as_slow_consumer_and_no_other() {
 async fn g5_what_was_missed_comes_in_its_place_and_is_no_slow_consumers_fault() {
     let mut rig = Rig::start();
     let (socket, mut peer, _) = rig.socket(3).await;
-    // The kernel has a part of it when the rest comes.
+    // The kernel has a part of the frame when the missed frames are queued.
     rig.frame(b"live and long ", &[socket]).await;
     let mut begun = [0; 2];
     peer.read_exact(&mut begun).await.unwrap();
@@ -162,7 +162,7 @@ async fn g5_a_socket_that_swallows_nothing_is_a_slow_consumer() {
     let mut rig = Rig::start();
     let (socket, peer, ended) = rig.socket(1).await;
     rig.frame(b"never read", &[socket]).await;
-    // Paused time runs on by itself: ten seconds for the stall, one for the close frame.
+    // Paused time advances by itself: ten seconds for the stall, one for the close frame.
     ended.notified().await;
     assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 1);
     drop(peer);
@@ -180,7 +180,7 @@ async fn a_close_says_why_and_ends_the_stream() {
     rig.frame(b"late", &[socket]).await;
 }
 
-/// Counts the calls that a writer gets.
+/// A writer that counts its calls.
 struct Counting(Arc<AtomicUsize>);
 
 impl AsyncWrite for Counting {
@@ -228,7 +228,7 @@ fn everything_queued_for_a_socket_goes_out_in_one_call() {
     assert_eq!(shard.counts.delivered.load(Ordering::Relaxed), 50);
 }
 
-/// Takes whatever it is given, and hands it on only when it is flushed, as TLS may.
+/// A writer that accepts everything and passes it on only when flushed, as TLS may.
 struct Holding {
     inner: tokio::io::DuplexStream,
     held: Vec<u8>,
@@ -273,7 +273,7 @@ async fn g5_what_a_writer_holds_back_is_flushed_and_its_stall_noticed() {
     let whole = tokio::time::timeout(limits::WRITE_STALL_MAX, peer.read_exact(&mut read)).await;
     assert!(whole.is_ok(), "only {:?}", String::from_utf8_lossy(&read));
     assert_eq!(&read[..], b"one two three");
-    // A peer that takes nothing more is a slow consumer, though its writer took all.
+    // A peer that reads nothing more is a slow consumer, although its writer accepted everything.
     rig.frame(b"four five", &[socket]).await;
     let begun = Instant::now();
     ended.notified().await;
@@ -285,7 +285,7 @@ fn shard_at(now: Timestamp) -> Shard {
     Shard::new(Arc::new(counts_at(now)))
 }
 
-/// Takes orders and writes until nothing is left to do.
+/// Takes orders and writes until no work is left.
 fn serve_all(shard: &mut Shard, orders: impl IntoIterator<Item = Order>) {
     shard.inbox.extend(orders);
     while shard.is_behind() {
@@ -352,7 +352,7 @@ fn frame_to(to: &Arc<[SocketId]>, bytes: usize) -> Order {
 fn g5_a_burst_that_a_late_shard_finds_makes_nobody_a_slow_consumer() {
     let mut shard = shard_at(Timestamp::from_unix_ms(0));
     let (to, _) = open(&mut shard, 0..100);
-    // More than a socket may have waiting, and nobody was even asked to take it.
+    // More than a socket's queue may hold, before any write was attempted.
     let frames = 4 * limits::OUTBOUND_BYTES_MAX / 4_000;
     serve_all(&mut shard, (0..frames).map(|_| frame_to(&to, 4_000)));
     assert_eq!(shard.counts.slow_consumers.load(Ordering::Relaxed), 0);
@@ -371,7 +371,7 @@ fn a_small_audience_does_not_wait_for_a_huge_one() {
     }
     let before = huge_calls.load(Ordering::Relaxed);
     assert!(before <= 50, "{before} of the huge one's sockets came first");
-    // Frames of one audience stay in order all the same.
+    // Frames of one audience still stay in order.
     shard.inbox.push_back(frame_to(&huge, 100));
     serve_all(&mut shard, []);
     assert_eq!(shard.counts.delivered.load(Ordering::Relaxed), 100_010);
@@ -381,7 +381,7 @@ fn a_small_audience_does_not_wait_for_a_huge_one() {
 fn a_turn_ends_where_nothing_can_be_written() {
     let mut shard = shard_at(Timestamp::from_unix_ms(0));
     let ids: Arc<[SocketId]> = (0..20_000).map(|serial| SocketId { shard: 0, serial }).collect();
-    // Frames for sockets that are gone: no call, however many there are.
+    // Frames for sockets that are gone cause no calls, however many there are.
     for _ in 0..8 {
         let copy: Arc<[SocketId]> = ids.iter().copied().collect();
         shard.inbox.push_back(frame_to(&copy, 100));
