@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A socket of this node. Never given out twice.
+/// A socket of this node. Ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId {
     /// The writer shard that owns the socket's writing half.
@@ -36,7 +36,7 @@ impl Audience {
         self.0.iter().flat_map(|(_, sockets)| sockets.iter().copied())
     }
 
-    /// Whether nobody is there.
+    /// Whether it has no sockets.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

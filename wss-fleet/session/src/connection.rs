@@ -7,12 +7,12 @@ use protocol::frame::Hello;
 use crate::frame_counts::FrameCounts;
 use crate::rate_limit::TokenBucket;
 
-/// What a connection does about an input.
+/// How a connection reacts to an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reaction {
     /// Nothing.
     Nothing,
-    /// The client said who it is: check the ticket, then attach.
+    /// The client sent its `hello`: check the ticket, then attach.
     Hello(Hello),
     /// The connection ends.
     Close(CloseCode),
@@ -45,12 +45,12 @@ impl Connection {
         }
     }
 
-    /// The ticket was taken: the connection lasts until the caller's token ends.
+    /// Records that the ticket was accepted: the connection lasts until the caller's token expires.
     pub fn attached(&mut self, token_expires_at: Timestamp) {
         self.phase = Phase::Attached { until: token_expires_at };
     }
 
-    /// When [`Connection::on_time`] has something to do next.
+    /// When [`Connection::on_time`] must be called next.
     #[must_use]
     pub fn deadline(&self) -> Timestamp {
         let (Phase::AwaitingHello { until } | Phase::Attached { until }) = self.phase;
@@ -58,8 +58,8 @@ impl Connection {
         unfinished.map_or(until, |unfinished| unfinished.min(until))
     }
 
-    /// Bytes came in, measured below the frame parser: a client can spend a node's time without
-    /// ever finishing a message.
+    /// Handles incoming bytes. They are counted below the frame parser, because a client could use
+    /// up a node's time without ever finishing a message.
     pub fn on_bytes(&mut self, metered: FrameCounts, now: Timestamp) -> Reaction {
         if metered.finished {
             self.unfinished_since = None;
@@ -77,19 +77,19 @@ impl Connection {
         }
     }
 
-    /// A text message came in whole.
+    /// Handles a whole text message.
     pub fn on_text(&mut self, text: &str) -> Reaction {
         match self.phase {
             Phase::AwaitingHello { .. } => match Hello::decode(text) {
                 Ok(hello) => Reaction::Hello(hello),
                 Err(code) => Reaction::Close(code),
             },
-            // A client has one thing to say, and has said it.
+            // A client may send one `hello`, and nothing else.
             Phase::Attached { .. } => Reaction::Close(CloseCode::BadFrame),
         }
     }
 
-    /// Time passed.
+    /// Handles the passing of time: closes the connection if a deadline is over.
     pub fn on_time(&mut self, now: Timestamp) -> Reaction {
         match self.phase {
             Phase::AwaitingHello { until } if now >= until => {
@@ -114,7 +114,7 @@ mod tests {
 
     const HELLO: &str = r#"{"type":"hello","ticket":"t"}"#;
 
-    /// So many bytes, in which so many frames began and ended.
+    /// Counts of `bytes` bytes in which `frames` frames began and ended.
     fn whole(bytes: usize, frames: u32) -> FrameCounts {
         FrameCounts { bytes, frames, finished: frames > 0, ..FrameCounts::default() }
     }
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(connection.on_time(at(11_000)), Reaction::Close(CloseCode::Protocol));
         connection.on_bytes(whole(10, 1), at(11_000));
         assert_eq!(connection.on_time(at(11_000)), Reaction::Nothing);
-        // One read may end a message and begin the next: that one's time runs at once.
+        // One read may end a message and begin the next, whose time starts at once.
         connection.on_bytes(FrameCounts { finished: true, ..begun }, at(20_000));
         assert_eq!(connection.deadline(), at(30_000));
     }

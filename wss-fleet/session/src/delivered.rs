@@ -1,4 +1,5 @@
-//! Which messages the sockets of a workspace have had, so that a backfill pushes none of them again.
+//! Which messages the sockets of a workspace have received, so that a backfill does not repeat
+//! them.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -7,17 +8,17 @@ use model::limits;
 use protocol::publication::Subject;
 use rustc_hash::FxBuildHasher;
 
-/// Counts the events after which a socket that resumes may lack what others were pushed: backfills,
-/// which push what no link of the chain names, and forks, which take links out of it. A socket is of
-/// the era in which it attached.
+/// A counter of backfills and forks. After either, a socket that resumes may lack messages that
+/// attached sockets have: a backfill pushes messages that are not in the chain, and a fork removes
+/// entries from it. A socket belongs to the era in which it attached.
 pub(crate) type Era = u32;
 
-/// The messages that were delivered lately: at least the newest [`limits::DELIVERED_MIN`], at most
-/// twice as many. It outlives the ring: a stream that is lost twice within ten minutes is read from
-/// the store twice, and the second reading meets what the first one brought.
+/// The messages that were delivered recently: at least the newest [`limits::DELIVERED_MIN`], at
+/// most twice as many. It outlives the ring: if the stream is lost twice within ten minutes, the
+/// store is read twice, and the second read returns what the first one delivered.
 ///
-/// A subject and its revision are hashed with keys of this process: nobody can choose ones that
-/// collide, and by chance two of 2^64 do not.
+/// A subject and its revision are hashed with random keys of this process, so nobody can choose
+/// values that collide, and a chance collision among 2^64 is negligible.
 #[derive(Debug, Default)]
 pub(crate) struct Delivered {
     keys: RandomState,
@@ -25,15 +26,15 @@ pub(crate) struct Delivered {
     older: Reached,
 }
 
-/// Which sockets a message reached, by its keyed hash, which needs no second key: those of an era
-/// before this one.
+/// From a message's hash to the era before which a socket must have attached to have received it.
+/// The hash is keyed already, so the map needs no second key.
 type Reached = HashMap<u64, Era, FxBuildHasher>;
 
-/// Every socket has had it, by push, by replay, or by its own reading.
+/// Every socket has it, by push, by replay or by its own read.
 pub(crate) const ALL: Era = Era::MAX;
 
 impl Delivered {
-    /// Remembers that a message reached the sockets of the eras before `before`.
+    /// Records that a message reached the sockets of the eras before `before`.
     pub(crate) fn insert(&mut self, state: &Subject, before: Era) {
         if self.newer.len() >= limits::DELIVERED_MIN {
             self.older = std::mem::take(&mut self.newer);
@@ -41,7 +42,7 @@ impl Delivered {
         self.newer.insert(self.hash(state), before);
     }
 
-    /// Whom a message reached: sockets of the eras before this one; nobody if `None`.
+    /// The era before which sockets received the message; `None` if no socket did.
     pub(crate) fn reached(&self, state: &Subject) -> Option<Era> {
         let hash = self.hash(state);
         self.newer.get(&hash).or_else(|| self.older.get(&hash)).copied()

@@ -1,34 +1,34 @@
-//! Counts WebSocket frames below the frame parser (RFC 6455 5.2): fragments are frames too, and a
-//! client that never finishes a message must not be able to send them for nothing.
+//! Counts WebSocket frames below the frame parser (RFC 6455 5.2). Fragments count as frames too:
+//! otherwise, a client that never finishes a message could send any number of them.
 
-/// Follows the frame headers in a stream of bytes. It judges nothing: bytes that are no frames are
-/// the parser's to refuse, and whatever is counted of them until then does no harm.
+/// Parses the frame headers in a stream of bytes. It validates nothing: the parser refuses bytes
+/// that are not frames, and counts of such bytes do no harm.
 #[derive(Debug, Default)]
 pub struct FrameMeter {
     header: [u8; HEADER_BYTES_MAX],
     have: usize,
     payload_left: u64,
-    /// A first fragment came, and its last one did not.
+    /// The first fragment of a message arrived, but not its last one.
     in_message: bool,
 }
 
-/// What a run of bytes holds.
+/// Counts for a run of bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FrameCounts {
     /// Bytes.
     pub bytes: usize,
-    /// Frames that began, each counted when its header is whole.
+    /// Frames that began, each counted once its header is complete.
     pub frames: u32,
-    /// Whether the client was through with everything it had begun, at some point.
+    /// Whether, at some point, the client had finished everything that it began.
     pub finished: bool,
-    /// Whether a frame, or a message in fragments, is begun and not finished at the end.
+    /// Whether a frame, or a message in fragments, is unfinished at the end.
     pub unfinished: bool,
-    /// Whether a length took more bytes than it needs, which RFC 6455 5.2 forbids.
+    /// Whether a length was encoded in more bytes than needed, which RFC 6455 5.2 forbids.
     pub malformed: bool,
 }
 
 impl FrameCounts {
-    /// This run and the next one as one.
+    /// Combines this run with the next one.
     #[must_use]
     pub fn then(self, next: Self) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl FrameCounts {
 }
 
 impl FrameMeter {
-    /// Takes the next bytes.
+    /// Counts the next bytes.
     pub fn feed(&mut self, mut bytes: &[u8]) -> FrameCounts {
         let mut metered = FrameCounts { bytes: bytes.len(), ..FrameCounts::default() };
         while let Some((first, rest)) = bytes.split_first() {
@@ -69,7 +69,7 @@ impl FrameMeter {
                     127 => payload <= u64::from(u16::MAX),
                     _ => false,
                 };
-                // Control frames may stand between the fragments of a message.
+                // Control frames may come between the fragments of a message.
                 if first & CONTROL == 0 {
                     self.in_message = first & FINAL == 0;
                 }
@@ -80,13 +80,13 @@ impl FrameMeter {
         metered
     }
 
-    /// Whether a frame, or a message in fragments, is begun and not finished.
+    /// Whether a frame, or a message in fragments, is unfinished.
     #[must_use]
     pub const fn is_unfinished(&self) -> bool {
         self.have > 0 || self.payload_left > 0 || self.in_message
     }
 
-    /// The payload's length, once the header is whole.
+    /// The payload's length, if the header is complete.
     fn payload(&self) -> Option<u64> {
         let [_, second, extended @ ..] = self.header;
         let (mask, length) = (usize::from(second >> 7) * MASK_BYTES, second & 0x7f);
@@ -101,9 +101,9 @@ impl FrameMeter {
     }
 }
 
-/// The first byte of a frame: its last fragment.
+/// Bit of a frame's first byte: last fragment.
 const FINAL: u8 = 0x80;
-/// The first byte of a frame: not part of a message.
+/// Bit of a frame's first byte: control frame, not part of a message.
 const CONTROL: u8 = 0x08;
 const MASK_BYTES: usize = 4;
 const HEADER_BYTES_MAX: usize = 2 + 8 + MASK_BYTES;

@@ -1,8 +1,9 @@
-//! Publications that wait for what their delivery needs: a newer view, or a text (G6).
+//! Publications that are held until they can be delivered: they wait for a newer view, or for a
+//! text (G6).
 //!
-//! A hold lasts as long as it fits its bounds. What it holds is stored, so there is no hurry to give
+//! A hold lasts while it fits its bounds. Its publications are stored, so there is no hurry to give
 //! it up while the store is slow. Beyond the bounds the channel is *lost*: its publications are
-//! dropped, and once the store tells who its members are, they read it again.
+//! dropped, and once the store returns the channel's members, they are told to read it again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,11 +19,11 @@ use crate::ring::weight;
 pub(crate) enum HoldReason {
     /// A view of at least this version.
     View(u64),
-    /// Its message, which did not travel with it.
+    /// Its message, which was too long to travel with it.
     Stored,
 }
 
-/// The held publications of a workspace: by channel, in order.
+/// The held publications of a workspace, by channel, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
     channels: BTreeMap<ChannelId, Hold>,
@@ -40,19 +41,19 @@ struct Hold {
     asked_for: Option<HoldReason>,
 }
 
-/// A channel whose publications were dropped before anybody could tell whose they are.
+/// A channel whose publications were dropped before their audience was known.
 #[derive(Debug)]
 struct Lost {
-    /// Ring number of the first of them.
+    /// Ring number of the first dropped publication.
     first: EntryNumber,
-    /// The newest membership version that one of them needs.
+    /// The newest membership version that a dropped publication needs.
     version: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Barrier {
     position: Position,
-    /// Whether a publication is held there; otherwise its channel's members are to read it.
+    /// Whether a publication is held there; if not, its audience is to read the store again.
     is_held: bool,
 }
 
@@ -69,22 +70,22 @@ impl Holds {
         !self.lost.is_empty()
     }
 
-    /// Whether the publication of this number waits here.
+    /// Whether the publication with this number is held.
     pub(crate) fn holds(&self, number: EntryNumber) -> bool {
         self.before.get(&number).is_some_and(|barrier| barrier.is_held)
     }
 
-    /// Whether nobody knows who may see this publication of a channel.
+    /// Whether the audience of a channel's publication is unknown.
     pub(crate) fn is_unresolved(&self, channel: &ChannelId, number: EntryNumber) -> bool {
         self.lost.get(channel).is_some_and(|lost| number >= lost.first)
     }
 
-    /// Bytes that are held.
+    /// Bytes of all held publications.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Holds a publication after those of its channel.
+    /// Holds a publication, after those of its channel.
     pub(crate) fn push(
         &mut self,
         channel: &ChannelId,
@@ -106,7 +107,7 @@ impl Holds {
         self.before.insert(number, Barrier { position: before, is_held: true });
     }
 
-    /// No cursor passes this link until [`Holds::told`]: nobody knows who must get it.
+    /// Keeps cursors before this entry until [`Holds::told`], because its audience is unknown.
     pub(crate) fn bar(&mut self, number: EntryNumber, before: Position) {
         self.before.insert(number, Barrier { position: before, is_held: false });
     }
@@ -117,7 +118,7 @@ impl Holds {
         Some((*number, publication))
     }
 
-    /// Records what the first one needs; true if that was not asked for yet.
+    /// Records what the first publication needs; true if that was not requested yet.
     pub(crate) fn ask(&mut self, channel: &ChannelId, need: HoldReason) -> bool {
         match self.channels.get_mut(channel) {
             Some(hold) if hold.asked_for != Some(need) => {
@@ -128,14 +129,14 @@ impl Holds {
         }
     }
 
-    /// An answer came: the same need may be asked for again.
+    /// Records that an answer arrived: the same need may be requested again.
     pub(crate) fn answered(&mut self, channel: &ChannelId) {
         if let Some(hold) = self.channels.get_mut(channel) {
             hold.asked_for = None;
         }
     }
 
-    /// Puts a publication with another payload in the place of a held one.
+    /// Replaces a held publication by a copy with another payload.
     pub(crate) fn set_publication(
         &mut self,
         channel: &ChannelId,
@@ -152,7 +153,7 @@ impl Holds {
         }
     }
 
-    /// Lets the first publication of a channel go.
+    /// Removes the first publication of a channel.
     pub(crate) fn pop(&mut self, channel: &ChannelId, now: Timestamp) {
         let Some(hold) = self.channels.get_mut(channel) else { return };
         if let Some((number, publication)) = hold.publications.pop_front() {
@@ -167,7 +168,7 @@ impl Holds {
         }
     }
 
-    /// Drops a channel's hold; the numbers of what it held.
+    /// Drops a channel's hold; returns the numbers of its publications.
     pub(crate) fn remove(&mut self, channel: &ChannelId) -> Vec<EntryNumber> {
         let Some(hold) = self.channels.remove(channel) else { return Vec::new() };
         self.bytes = self.bytes.saturating_sub(hold.bytes);
@@ -179,14 +180,14 @@ impl Holds {
         numbers
     }
 
-    /// The channel that holds the most.
+    /// The channel that holds the most bytes.
     pub(crate) fn largest(&self) -> Option<ChannelId> {
         let largest = self.channels.iter().max_by_key(|(_, hold)| hold.bytes);
         largest.map(|(channel, _)| channel.clone())
     }
 
-    /// Gives up what a channel holds, to keep the bounds. `version_of` tells which membership
-    /// version a publication needs.
+    /// Drops a channel's held publications to stay within the bounds, and marks the channel as
+    /// lost. `version_of` returns the membership version that a publication needs.
     pub(crate) fn lose(&mut self, channel: &ChannelId, version_of: impl Fn(&Publication) -> u64) {
         let Some(hold) = self.channels.get(channel) else { return };
         let version =
@@ -201,15 +202,16 @@ impl Holds {
         }
     }
 
-    /// One more publication of a lost channel is dropped.
+    /// Records that one more publication of a lost channel is dropped.
     pub(crate) fn lose_another(&mut self, channel: &ChannelId, version: u64) {
         if let Some(lost) = self.lost.get_mut(channel) {
             lost.version = lost.version.max(version);
         }
     }
 
-    /// A view of this version is here. True if it ends the loss: whoever it names is to read the
-    /// channel, and no cursor passes what was dropped until [`Holds::told`].
+    /// Records that a view of this version is known. True if the channel is no longer lost: the
+    /// view's members must then read it again, and no cursor passes the dropped publications until
+    /// [`Holds::told`].
     pub(crate) fn find(&mut self, channel: &ChannelId, version: u64) -> bool {
         let is_found = self.lost.get(channel).is_some_and(|lost| version >= lost.version);
         if is_found {
@@ -218,13 +220,14 @@ impl Holds {
         is_found
     }
 
-    /// Everybody who is to read was told so.
+    /// Records that all resyncs were sent: removes the barriers of dropped publications, except
+    /// those of channels that are still lost.
     pub(crate) fn told(&mut self) {
         let lost: Vec<EntryNumber> = self.lost.values().map(|lost| lost.first).collect();
         self.before.retain(|number, barrier| barrier.is_held || lost.contains(number));
     }
 
-    /// The stream was forked after this number: what came later is not in it.
+    /// Drops everything after this number: the stream was forked there, and does not have it.
     pub(crate) fn cut_after(&mut self, number: EntryNumber) {
         let numbers: Vec<EntryNumber> =
             self.before.range(number.next()..).map(|(number, _)| *number).collect();
@@ -244,18 +247,18 @@ impl Holds {
         self.channels.retain(|_, hold| !hold.publications.is_empty());
     }
 
-    /// Since when the oldest hold has waited.
+    /// When the oldest hold began to wait.
     pub(crate) fn oldest(&self) -> Option<Timestamp> {
         self.channels.values().map(|hold| hold.since).min()
     }
 
-    /// The position before the oldest publication that is held or to be read again: no cursor goes
-    /// beyond it.
+    /// The position before the oldest publication that is held or to be read again: no cursor may
+    /// pass it.
     pub(crate) fn safe(&self) -> Option<Position> {
         self.before.first_key_value().map(|(_, barrier)| barrier.position)
     }
 
-    /// The same for the links up to `number`: what a replayed link may carry.
+    /// The same among the entries up to `number`: the latest cursor of a replayed entry.
     pub(crate) fn safe_at(&self, number: EntryNumber) -> Option<Position> {
         self.before.range(..=number).next().map(|(_, barrier)| barrier.position)
     }

@@ -1,15 +1,15 @@
 //! The node's logic without I/O: the state of one connection and the state of one workspace.
 //! Inputs and a time go in, effects come out; the node performs them.
 //!
-//! **Main path.** A publication arrives as [`Input::Entry`]; [`Workspace`] checks the chain (G4),
-//! holds it if the channel's view is older (G6), looks its audience up and puts out one
+//! **Main path.** A publication arrives as [`Input::Entry`]. [`Workspace`] checks the chain (G4),
+//! holds the publication if the channel's view is older (G6), looks up its audience, and emits one
 //! [`Effect::Deliver`] with one encoded frame for all local members (G5).
 //!
-//! **Invariants.** Nothing here waits, reads a clock or touches a socket. No frame carries a cursor
-//! beyond the entry before the oldest publication that is still held. A publication is delivered
-//! only through a view at least as new as the version that its send read.
+//! **Invariants.** Nothing here waits, reads a clock or touches a socket. A frame's cursor never
+//! passes the entry before the oldest held publication. A publication is delivered only through a
+//! view at least as new as the version that its send read.
 //!
-//! **Not here.** No tokio, no WebSocket framing, no store, no bus.
+//! **Not here.** tokio, WebSocket framing, the store, the bus.
 
 mod audience;
 mod connection;

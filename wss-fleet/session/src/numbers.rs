@@ -1,4 +1,4 @@
-//! Numbers that a workspace gives out and gets back. Each has a type of its own.
+//! Numbers that a workspace hands out and gets back, each with its own type.
 
 macro_rules! numbers {
     ($($(#[$doc:meta])* $name:ident;)*) => {
@@ -8,7 +8,7 @@ macro_rules! numbers {
             pub struct $name(u64);
 
             impl $name {
-                /// Of a plain number.
+                /// Wraps a plain number.
                 #[must_use]
                 pub const fn new(number: u64) -> Self {
                     Self(number)
@@ -29,10 +29,11 @@ macro_rules! numbers {
 }
 
 numbers! {
-    /// An entry of the ring. Numbers only grow, also where entries were dropped.
+    /// An entry of the ring. Numbers grow, even when entries are dropped; after a fork, the numbers
+    /// of the entries that it took out are used again.
     EntryNumber;
-    /// When a user's rows were last asked for: an answer to an earlier request may be too old.
+    /// When a user's rows were last requested: an answer to an earlier request may be too old.
     Registration;
-    /// A repair (a fill or a backfill): the answer to an earlier one is of no use.
+    /// A fill or a backfill: the answer to an earlier one is ignored.
     RepairId;
 }

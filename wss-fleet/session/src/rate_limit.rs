@@ -1,14 +1,14 @@
-//! So much a second: a token bucket that holds one second's worth.
+//! A token bucket: a rate limit that holds one second's worth of tokens.
 
 use std::time::Duration;
 
 use model::Timestamp;
 
-/// What is left of an allowance. A clock that is set back gives nothing, and takes nothing.
+/// What is left of the current rate. Setting the clock back neither adds nor removes anything.
 #[derive(Debug)]
 pub struct TokenBucket {
     per_second: u32,
-    /// Thousandths of a unit, so that refilling by the millisecond loses nothing.
+    /// In thousandths, so that refilling once per millisecond loses nothing.
     left_milli: u64,
     at: Timestamp,
 }
@@ -20,7 +20,7 @@ impl TokenBucket {
         Self { per_second, left_milli: u64::from(per_second) * 1_000, at: now }
     }
 
-    /// Takes so many units; false, and nothing is taken, if fewer are left.
+    /// Takes `count` units, or takes nothing and returns false if fewer are left.
     pub fn take(&mut self, count: u32, now: Timestamp) -> bool {
         let passed = now.since(self.at).min(Duration::from_secs(1));
         let refill =

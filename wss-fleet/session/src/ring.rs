@@ -9,41 +9,41 @@ use protocol::publication::{Payload, Publication};
 
 use crate::numbers::EntryNumber;
 
-/// One link of the chain.
+/// One entry of the chain.
 #[derive(Debug)]
 pub(crate) struct RingEntry {
     pub(crate) position: Position,
     pub(crate) publication: Arc<Publication>,
-    /// The frame with this link's own position as its cursor, once somebody needed it.
+    /// The frame with this entry's own position as its cursor, once it was needed.
     pub(crate) frame: Option<Bytes>,
-    /// The number of the link before it of the same subject, which may have left the ring.
+    /// The number of the previous entry of the same subject, which may have left the ring.
     older: Option<EntryNumber>,
 }
 
-/// What became of a link that was pushed.
+/// The result of a push.
 #[derive(Debug)]
 pub(crate) struct Pushed {
     pub(crate) number: EntryNumber,
-    /// As the ring has it: without its payload if a newer state of its subject is there.
+    /// As the ring keeps it: without its payload if a newer state of its subject is known.
     pub(crate) publication: Arc<Publication>,
-    /// Links of the same subject whose payload it replaces: they have none any more.
+    /// Entries of the same subject that lost their payload, because this one replaces it.
     pub(crate) replaced: Vec<EntryNumber>,
 }
 
-/// Links in order, capped by count and by bytes. Every link has a number that only grows.
+/// Entries in order, bounded by count and by bytes. Each gets the next number.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
     entries: VecDeque<RingEntry>,
     first: EntryNumber,
     bytes: usize,
     numbers: HashMap<Position, EntryNumber>,
-    /// The last link of each subject.
+    /// The last entry of each subject.
     subjects: HashMap<Arc<str>, EntryNumber>,
 }
 
 impl Ring {
-    /// Appends a link. Of two states of one subject the newer one stays, whichever came first: so a
-    /// resuming client gets each thing once, and no text that was deleted since.
+    /// Appends an entry. Of two states of one subject, the newer one wins, whichever arrived first:
+    /// a resuming client gets each message once, and no text that was deleted since.
     pub(crate) fn push(&mut self, position: Position, publication: Arc<Publication>) -> Pushed {
         let number = self.next_number();
         let older = publication
@@ -64,7 +64,7 @@ impl Ring {
         Pushed { number, publication, replaced }
     }
 
-    /// Whether a newer state is there already, and which older ones a publication replaces.
+    /// Whether a newer state is known already, and which older ones this publication replaces.
     fn compare(
         &self,
         publication: &Publication,
@@ -128,7 +128,7 @@ impl Ring {
         }
     }
 
-    /// Forgets everything newer than a link that stays.
+    /// Removes all entries after this one.
     pub(crate) fn cut_after(&mut self, number: EntryNumber) {
         while self.next_number() > number.next()
             && let Some(link) = self.entries.pop_back()
@@ -144,7 +144,7 @@ impl Ring {
         }
     }
 
-    /// Forgets everything; numbers go on.
+    /// Removes all entries; numbers continue.
     pub(crate) fn clear(&mut self) {
         self.first = self.next_number();
         self.entries.clear();
@@ -175,7 +175,7 @@ impl Ring {
         self.entries.get_mut(index)
     }
 
-    /// Links from a number on (from the oldest kept one if it is gone), with their numbers.
+    /// Entries from a number on, or from the oldest one if that is gone, with their numbers.
     pub(crate) fn from(
         &self,
         number: EntryNumber,
@@ -186,13 +186,13 @@ impl Ring {
         numbers.zip(self.entries.range(skip..))
     }
 
-    /// The newest link whose position is among those of `is_there`.
+    /// The newest entry whose position satisfies `is_there`.
     pub(crate) fn newest_where(&self, is_there: impl Fn(Position) -> bool) -> Option<EntryNumber> {
         let found = self.entries.iter().rposition(|link| is_there(link.position))?;
         Some(self.number_at(found))
     }
 
-    /// Puts another payload into a link.
+    /// Replaces an entry's publication by a copy with another payload.
     pub(crate) fn set_publication(&mut self, number: EntryNumber, publication: Arc<Publication>) {
         let Some(link) = self.entry_mut(number) else { return };
         let before = weight(&link.publication);
@@ -209,7 +209,7 @@ fn emptied(publication: &Publication) -> Arc<Publication> {
     Arc::new(publication.with_payload(Payload::Nothing))
 }
 
-/// What a link costs in memory, near enough: its frame, its users, and a few hundred bytes of names.
+/// The approximate memory of an entry: its frame, its users, and a few hundred bytes of names.
 pub(crate) fn weight(publication: &Publication) -> usize {
     const NAMES: usize = 256;
     const USER: usize = 32;
@@ -244,7 +244,7 @@ mod tests {
         Arc::new(Publication { subject, payload, ..(*publication()).clone() })
     }
 
-    /// The revisions that a ring's links say; `-` for a link that says nothing.
+    /// The revisions of a ring's entries; `-` for an entry without a payload.
     fn said(ring: &Ring) -> Vec<&str> {
         fn rev(link: &RingEntry) -> &str {
             let is_said = matches!(link.publication.payload, Payload::Frame(_));
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_newer_state_replaces_what_it_makes_superfluous() {
-        // `+` is whole; `-` leaves out what is in an older one.
+        // `+` is whole; `-` leaves out what an older one has.
         for (states, wanted) in [
             ("1+ 2+", "- 2"),
             ("1+ 2-", "1 2"),

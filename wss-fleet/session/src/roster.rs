@@ -1,8 +1,8 @@
-//! Who is here, and in which channels: the local half of membership (G6).
+//! The local users and their channels: this node's part of membership (G6).
 //!
-//! A view holds the LOCAL members of a channel and the `members_version` they are of. Version 0 is
-//! "no view". An attach registers its user first and reads their rows then; what a refresh or a
-//! delta said of a channel since the registration wins over those rows.
+//! A view holds the LOCAL members of a channel and the `members_version` that they belong to.
+//! Version 0 means "no view". An attach registers its user first and then reads the user's rows. If
+//! a refresh or a delta covered a channel since the registration, it overrides those rows.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,7 +12,7 @@ use model::{ChannelId, UserId, limits};
 use crate::audience::{Audience, SocketId};
 use crate::numbers::Registration;
 
-/// A user with a socket here, or about to have one. Given out again only after the user left.
+/// A user who has a socket here, or is about to. A user gets a new key only after leaving.
 pub(crate) type UserKey = Registration;
 
 #[derive(Debug)]
@@ -22,14 +22,14 @@ pub(crate) struct LocalUser {
     /// Whether their rows were read.
     pub(crate) is_loaded: bool,
     registered_at: Registration,
-    /// As their views name them: an id is there once, whoever is in the channel.
+    /// Shares the ids of the views, so that each id is in memory once.
     channels: ChannelSet,
-    /// Channels of which a delta spoke about this user since the registration.
+    /// Channels in which a delta added or removed this user since the registration.
     decided: ChannelSet,
 }
 
-/// Channels in order, in as little memory as they take: most users have few, and most of a node's
-/// users have nothing else.
+/// A sorted list of channels that uses little memory: most users have few channels, and they are
+/// most of a user's memory on a node.
 #[derive(Debug, Default)]
 struct ChannelSet(Vec<ChannelId>);
 
@@ -40,7 +40,7 @@ impl ChannelSet {
 
     fn insert(&mut self, channel: ChannelId) {
         if let Err(place) = self.0.binary_search(&channel) {
-            // Doubled only where there are many.
+            // Long lists grow by doubling.
             if self.0.len() < EXACT_MAX {
                 self.0.reserve_exact(1);
             }
@@ -69,11 +69,11 @@ struct View {
 
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
-    /// Sorted: whoever speaks to all of them does so in one order, so that a run can be repeated.
+    /// Sorted, so that iteration has one order and a run can be repeated.
     users: BTreeMap<UserKey, LocalUser>,
     keys: HashMap<UserId, UserKey>,
     views: HashMap<ChannelId, View>,
-    /// Counts registrations and membership changes, so that "since" has a meaning.
+    /// Counts registrations and refreshes, so that they can be compared.
     sequence: Registration,
     empty_views: usize,
 }
@@ -84,7 +84,7 @@ impl Roster {
         self.sequence
     }
 
-    /// The key of a user, registered now if they were not; true if they were not.
+    /// The key of a user, and whether the user was registered by this call.
     pub(crate) fn register(&mut self, user: &UserId) -> (UserKey, bool) {
         if let Some(key) = self.keys.get(user) {
             return (*key, false);
@@ -107,7 +107,7 @@ impl Roster {
         self.keys.get(user).copied()
     }
 
-    /// The key of a user whose rows were asked for at this registration, and not again since.
+    /// The key of a user whose rows were requested at this registration, and not again since.
     pub(crate) fn key_at(&self, user: &UserId, registration: Registration) -> Option<UserKey> {
         let is_current = |key: &UserKey| {
             self.users.get(key).is_some_and(|user| user.registered_at == registration)
@@ -115,8 +115,8 @@ impl Roster {
         self.key_of(user).filter(is_current)
     }
 
-    /// Back to "no view" for every channel, and to "not loaded" for every user: who they are, and
-    /// the registration to read their rows for.
+    /// Resets every channel to "no view" and every user to "not loaded"; returns the users, each
+    /// with the registration to read their rows for.
     pub(crate) fn forget_views(&mut self) -> Vec<(UserId, Registration)> {
         self.views.clear();
         self.empty_views = 0;
@@ -131,13 +131,13 @@ impl Roster {
         self.users.values_mut().map(anew).collect()
     }
 
-    /// Whose rows are not read yet.
+    /// The users whose rows are not read yet.
     pub(crate) fn unloaded(&self) -> BTreeSet<UserKey> {
         let unloaded = self.users.iter().filter(|(_, user)| !user.is_loaded);
         unloaded.map(|(key, _)| *key).collect()
     }
 
-    /// The channels that somebody here is a member of.
+    /// The channels with local members.
     pub(crate) fn inhabited_channels(&self) -> BTreeSet<ChannelId> {
         let inhabited = self.views.iter().filter(|(_, view)| !view.members.is_empty());
         inhabited.map(|(channel, _)| channel.clone()).collect()
@@ -147,7 +147,7 @@ impl Roster {
         self.users.get(&key)
     }
 
-    /// The rows that were read for a user since their registration.
+    /// Stores the rows that were read for a user since the registration.
     pub(crate) fn load(&mut self, key: UserKey, channels: Vec<ChannelId>) {
         let Some(user) = self.users.get_mut(&key) else { return };
         user.is_loaded = true;
@@ -159,7 +159,7 @@ impl Roster {
             };
             let channel = view.key().clone();
             let view = view.into_mut();
-            // A refresh spoke about everybody who was registered, a delta about one.
+            // A refresh covers every user registered before it, a delta covers one.
             let is_open = view.touched_at <= user.registered_at && !user.decided.contains(&channel);
             if is_open && view.members.insert(key) {
                 view.audience = None;
@@ -194,7 +194,7 @@ impl Roster {
         }
     }
 
-    /// The user has no socket here any more.
+    /// Removes a user who has no socket here any more.
     pub(crate) fn leave(&mut self, key: UserKey) {
         self.forget_audiences(key);
         let Some(user) = self.users.remove(&key) else { return };
@@ -213,8 +213,8 @@ impl Roster {
         self.sweep_empty_views();
     }
 
-    /// The count is an upper bound of the truth: counted again only when it seems too many. A view
-    /// that is newer than rows which are still being read stays: it wins over them.
+    /// Removes empty views once `empty_views`, an upper bound, is too high. A view that is newer
+    /// than rows still being read stays, because it overrides them.
     fn sweep_empty_views(&mut self) {
         if self.empty_views > limits::EMPTY_VIEWS_MAX {
             let unloaded = self.users.values().filter(|user| !user.is_loaded);
@@ -227,13 +227,13 @@ impl Roster {
         }
     }
 
-    /// The version that a channel's view is of; 0 without a view.
+    /// The version of a channel's view; 0 without a view.
     pub(crate) fn version(&self, channel: &ChannelId) -> u64 {
         self.views.get(channel).map_or(0, |view| view.version)
     }
 
-    /// A view read from the store: version first, rows last, strongly. An older one than the view
-    /// that is there says nothing new.
+    /// Sets a view that was read from the store, strongly, version first and rows last. Ignored if
+    /// the present view is newer.
     pub(crate) fn refresh(&mut self, channel: &ChannelId, version: u64, members: &[UserId]) {
         if version < self.version(channel) {
             return;
@@ -258,7 +258,7 @@ impl Roster {
         self.sweep_empty_views();
     }
 
-    /// The next version's change.
+    /// Applies a membership change of the next version.
     pub(crate) fn apply(
         &mut self,
         channel: &ChannelId,
@@ -284,7 +284,7 @@ impl Roster {
         }
     }
 
-    /// The id as the channel's view has it, if there is one.
+    /// The id that the channel's view uses, if there is a view.
     fn named(&self, channel: &ChannelId) -> ChannelId {
         let known = self.views.get_key_value(channel);
         known.map_or_else(|| channel.clone(), |(known, _)| known.clone())
@@ -295,7 +295,7 @@ impl Roster {
         self.views.get(channel).into_iter().flat_map(|view| view.members.iter().copied())
     }
 
-    /// Everybody who is here.
+    /// All local users.
     pub(crate) fn keys(&self) -> impl Iterator<Item = UserKey> {
         self.users.keys().copied()
     }
@@ -304,7 +304,8 @@ impl Roster {
         self.views.get(channel).is_some_and(|view| view.members.contains(&key))
     }
 
-    /// The sockets of a channel's local members. Costs what is local, and once per change of it.
+    /// The sockets of a channel's local members. Recomputed only after the members or their sockets
+    /// changed, at a cost that grows with the local members.
     pub(crate) fn audience(&mut self, channel: &ChannelId) -> Audience {
         let Some(view) = self.views.get_mut(channel) else { return Audience::default() };
         let users = &self.users;
@@ -322,7 +323,7 @@ impl Roster {
         Audience::of(self.users.values().flat_map(|user| user.sockets.iter().copied()))
     }
 
-    /// The sockets of a channel's members, and of more users.
+    /// The sockets of a channel's members and of more users.
     pub(crate) fn audience_and(&mut self, channel: &ChannelId, users: &[UserId]) -> Audience {
         let members = self.audience(channel);
         let keys = users.iter().filter_map(|user| self.keys.get(user));
@@ -345,7 +346,7 @@ fn sockets<'a>(
     members.iter().filter_map(|key| users.get(key)).flat_map(|user| user.sockets.iter().copied())
 }
 
-/// A list of more channels grows ahead of its need.
+/// Lists longer than this reserve room in advance.
 const EXACT_MAX: usize = 16;
 
 #[cfg(test)]
@@ -358,7 +359,7 @@ mod tests {
         let alice = UserId::parse("alice").unwrap();
         let channel =
             |n: u64| ChannelId::mint_group(model::Timestamp::from_unix_ms(n), u128::from(n));
-        // Her rows are read, slowly; then she is removed, which a refresh tells.
+        // Alice's rows are read slowly; then she is removed, which arrives as a refresh.
         let (key, _) = roster.register(&alice);
         roster.refresh(&channel(1), 2, &[]);
         for n in 0..=limits::EMPTY_VIEWS_MAX as u64 {
@@ -366,7 +367,7 @@ mod tests {
         }
         roster.load(key, vec![channel(1)]);
         assert!(!roster.is_member(&channel(1), key), "the rows were older");
-        // Nobody's rows are under way: what is empty goes.
+        // No rows are being read: empty views are removed.
         for n in 0..=2 * limits::EMPTY_VIEWS_MAX as u64 {
             roster.refresh(&channel(n + 2), 1, &[]);
         }

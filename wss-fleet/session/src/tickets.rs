@@ -1,11 +1,11 @@
-//! Single use of tickets. A ticket names one node and one start of it, so this memory is a
-//! complete check (G8).
+//! Single use of tickets. A ticket names one node and one start of it, so the node's own memory is
+//! a complete check (G8).
 
 use std::collections::{BTreeSet, HashSet};
 
 use model::Timestamp;
 
-/// The tickets that were used and are not void yet.
+/// Tickets that were used and have not expired.
 #[derive(Debug, Default)]
 pub struct SpentTickets {
     nonces: HashSet<u128>,
@@ -13,7 +13,7 @@ pub struct SpentTickets {
 }
 
 impl SpentTickets {
-    /// Spends a ticket; false if it was spent before. Void ones are forgotten on the way.
+    /// Spends a ticket; false if it was spent before. Also forgets expired tickets.
     #[must_use]
     pub fn spend(&mut self, nonce: u128, expires_at: Timestamp, now: Timestamp) -> bool {
         while let Some((expiry, nonce)) = self.by_expiry.first().copied() {

@@ -1,5 +1,5 @@
 //! The state of one workspace on one node: chain, ring, views, holds and attaches. One task drives
-//! it, so that everything that happens to a workspace happens in one order.
+//! it, so all inputs of a workspace are handled in one order.
 
 mod attach;
 mod backfill;
@@ -33,147 +33,151 @@ use ticks::{AUDIT, Attached};
 
 pub use backfill::History;
 
-/// A socket that wants to be attached: its ticket was taken.
+/// A socket whose ticket was accepted and that is to be attached.
 #[derive(Debug, Clone)]
 pub struct Attach {
     /// The socket.
     pub socket: SocketId,
-    /// Its id for people and logs.
+    /// Its id for clients and logs.
     pub connection_id: ConnectionId,
-    /// Whose it is.
+    /// Its user.
     pub user: UserId,
-    /// Where it wants to resume, as it said it.
+    /// The cursor to resume from, as the client sent it.
     pub cursor: Option<String>,
 }
 
-/// A user's rows, read strongly after they were registered.
+/// A user's rows, read strongly after the user was registered.
 #[derive(Debug, Clone, Default)]
 pub struct LoadedUser {
     /// Whether they have a tombstone.
     pub is_revoked: bool,
-    /// The channels they are a member of.
+    /// The channels that they are a member of.
     pub channels: Vec<ChannelId>,
 }
 
 /// A channel's members, read strongly: version first, rows last.
 #[derive(Debug, Clone, Default)]
 pub struct ChannelMembers {
-    /// The version read first.
+    /// The version, read first.
     pub version: u64,
-    /// The rows read last.
+    /// The members, read last.
     pub members: Vec<UserId>,
 }
 
-/// What happens to a workspace.
+/// An event for a workspace.
 #[derive(Debug)]
 pub enum Input {
-    /// The subscription is confirmed, or came back after a gap: from here on entries are pushed.
+    /// The subscription is confirmed, or restored after a gap: entries are pushed from now on.
     Linked,
-    /// The link is lost: entries may be missed.
+    /// The subscription is lost: entries may be missed.
     Lost,
     /// An entry was pushed.
     Entry(Entry),
-    /// The answer to [`Effect::Fill`]: all entries from there to the end, never none for a whole.
+    /// The answer to [`Effect::Fill`]: all entries from there to the end; never empty for a fill of
+    /// the whole stream.
     Filled {
-        /// Which fill this answers; the answer to an older one is of no use.
+        /// The fill that this answers; an answer to an older one is ignored.
         id: RepairId,
         /// In order.
         entries: Vec<Entry>,
     },
     /// The answer to [`Effect::Audit`].
     Audited {
-        /// The tail that the effect named.
+        /// The tail in the effect.
         tail: Position,
-        /// The stream's entries from there on, inclusive; the first ones will do.
+        /// The stream's entries from there on, inclusive; the first few are enough.
         found: Vec<Position>,
     },
-    /// The answer to [`Effect::ReadHistory`]; none if it is too much, or the store refuses this read.
+    /// The answer to [`Effect::ReadHistory`]; `None` if it is too long, or the store refuses the
+    /// read.
     HistoryRead {
-        /// Which reading this answers; the answer to an older one is of no use.
+        /// The backfill that this answers; an answer to an older one is ignored.
         id: RepairId,
         /// Of which channel.
         channel: ChannelId,
         /// What was read.
         history: Option<History>,
     },
-    /// A socket wants to be attached.
+    /// A socket is to be attached.
     Attach(Attach),
     /// A socket is gone.
     Detach(SocketId),
-    /// The answer to [`Effect::LoadUser`]; none if the store refuses this read and answers others.
+    /// The answer to [`Effect::LoadUser`]; `None` if the store refuses this read but answers
+    /// others.
     UserLoaded {
         /// Whose.
         user: UserId,
-        /// As the effect named it: rows read for an earlier registration may be too old.
+        /// The registration in the effect: rows read for an earlier one may be too old.
         registration: Registration,
         /// Their rows.
         loaded: Option<LoadedUser>,
     },
-    /// The answer to [`Effect::Refresh`] or [`Effect::ReadAhead`]; none if the store refuses this read
-    /// and answers others.
+    /// The answer to [`Effect::Refresh`] or [`Effect::ReadAhead`]; `None` if the store refuses this
+    /// read but answers others.
     Refreshed {
         /// Of which channel.
         channel: ChannelId,
         /// What was read.
         members: Option<ChannelMembers>,
     },
-    /// The answer to [`Effect::ReadStored`]; none if the store has no such message, or refuses this
-    /// read and answers others.
+    /// The answer to [`Effect::ReadStored`]; `None` if the store has no such message, or refuses
+    /// this read but answers others.
     StoredRead {
-        /// The channel that the effect named.
+        /// The channel in the effect.
         channel: ChannelId,
-        /// The link that the effect named.
+        /// The ring entry in the effect.
         number: EntryNumber,
-        /// The publication that the effect named: after a fork the number may be another link's.
+        /// The publication in the effect: after a fork, the number may belong to another entry.
         id: PublicationId,
         /// What was read.
         message: Option<Message>,
     },
-    /// It is time for ticks: [`Workspace::next_tick`] tells when.
+    /// Ticks may be due: see [`Workspace::next_tick`].
     Tick,
-    /// Time passed: attaches may be overdue, resyncs due.
+    /// Time passed: attaches may be overdue, or resyncs due.
     Time,
-    /// The node holds more than it may: give up holds until this many bytes are left.
+    /// The node holds too much: give up holds until at most this many bytes are left.
     Shed {
-        /// What may stay.
+        /// How much may stay.
         bytes: usize,
     },
 }
 
-/// What the node does for a workspace, in order.
+/// An action for the node; effects are performed in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Offer one frame to sockets.
     Deliver {
-        /// As the framing made it.
+        /// The framed bytes.
         frame: Bytes,
         /// To whom.
         to: Audience,
-        /// Whether it counts against what may queue for a socket.
+        /// Which queue limit of a socket it counts against.
         class: DeliveryClass,
-        /// What it tells of, if it tells of one: for those who watch.
+        /// The publication that it carries, if any; for metrics and logs.
         publication: Option<Arc<Publication>>,
     },
-    /// Offer a socket its first frames: `ready`, then what it missed. Live frames come after.
+    /// Offer a socket its first frames: `ready`, then the frames that it missed. Live frames
+    /// follow.
     Ready {
         /// The socket.
         socket: SocketId,
-        /// In order. Replayed ones are the ring's own bytes, shared by all who resume.
+        /// In order. Replayed frames are the ring's own bytes, shared by all clients that resume.
         frames: Vec<Bytes>,
     },
-    /// Offer sockets what a backfill found for them, before the live frames that follow.
+    /// Offer sockets the frames that a backfill found for them, before the live frames that follow.
     Replay {
-        /// In order; paced by each socket, whatever their number.
+        /// In order; the socket's speed paces them, whatever their number.
         frames: Vec<Bytes>,
         /// To whom.
         to: Audience,
     },
-    /// End a socket that cannot be attached soon: its client is to come back later.
+    /// Close a socket that cannot be attached soon; its client should reconnect later.
     Refuse {
         /// The socket.
         socket: SocketId,
     },
-    /// End a socket.
+    /// Close a socket.
     Close {
         /// The socket.
         socket: SocketId,
@@ -187,66 +191,66 @@ pub enum Effect {
         /// To be given back with the answer.
         registration: Registration,
     },
-    /// Read a channel's members, strongly, version first: publications wait for them.
+    /// Read a channel's members, strongly, version first, because publications wait for them.
     Refresh(ChannelId),
-    /// The same, before any publication waits for it.
+    /// The same read, before any publication waits for it.
     ReadAhead(ChannelId),
-    /// Read a message that did not travel with its publication, strongly.
+    /// Read a message, strongly, that was too long to travel with its publication.
     ReadStored {
-        /// Names the link in the answer.
+        /// The ring entry, to be returned with the answer.
         number: EntryNumber,
         /// The channel.
         channel: ChannelId,
-        /// The publication, to be given back with the answer.
+        /// The publication, to be returned with the answer.
         id: PublicationId,
         /// The message.
         message: MessageId,
     },
-    /// Read the stream from an entry, inclusive, to its end; from its beginning if none. A stream
-    /// that is empty gets a marker first.
+    /// Read the stream from an entry, inclusive, to its end; from its start if `None`. An empty
+    /// stream gets a marker first.
     Fill {
         /// To be given back with the answer.
         id: RepairId,
         /// The first entry.
         from: Option<EntryId>,
     },
-    /// Look whether the stream still ends with this entry.
+    /// Check whether the stream still ends with this entry.
     Audit {
-        /// What it should end with.
+        /// The entry that it should end with.
         tail: Position,
     },
-    /// Read a channel's messages from a time on, strongly, and then its members.
+    /// Read a channel's messages since a time, strongly, and then its members.
     ReadHistory {
         /// To be given back with the answer.
         id: RepairId,
         /// The channel.
         channel: ChannelId,
-        /// From when on; from its late mark on where that was set since and lies before.
+        /// The time; or the channel's late mark, if that was set since and reaches further back.
         since: Timestamp,
     },
 }
 
-/// What a delivered frame counts as.
+/// Which queue limit a delivered frame counts against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeliveryClass {
-    /// It was just published: it counts against what may queue for a socket.
+    /// It was just published: it counts against the normal limit of a socket's queue.
     Live,
-    /// A repair brought it, or it waited for membership or a text. It comes in a burst that is not the
-    /// client's fault, so it does not count.
+    /// It comes from a repair, or had to wait for membership or a text. Such frames come in bursts
+    /// that are not the client's fault, so they have a larger limit of their own.
     Repair,
 }
 
 /// The handling of one input.
 struct Turn<'a> {
     now: Timestamp,
-    /// Of what is delivered in this turn.
+    /// The class of everything delivered in this turn.
     class: DeliveryClass,
-    /// What the node does about it, in order.
+    /// The resulting effects, in order.
     effects: &'a mut Vec<Effect>,
 }
 
-/// How a frame's text becomes the bytes that a socket carries. Done once per frame: the ring keeps
-/// the result, and every reader shares it.
+/// Turns a frame's text into the bytes that a socket carries. Done once per frame: the ring keeps
+/// the result, and all recipients share it.
 pub type Framing = fn(String) -> Bytes;
 
 /// One workspace on one node.
@@ -259,24 +263,25 @@ pub struct Workspace {
     tail: Option<Position>,
     ring: Ring,
     pending: VecDeque<Entry>,
-    /// Entries came while a fill ran and did not fit: fill again.
+    /// More entries arrived during a fill than `pending` may hold: fill again.
     overflowed: bool,
     holds: Holds,
     roster: Roster,
     sockets: HashMap<SocketId, Attached>,
-    /// By user, in the order in which they came: of a herd, one user is found at once.
+    /// By user, each in order of arrival: in a reconnect storm, one user is found at once.
     waiting: BTreeMap<UserKey, Vec<Waiting>>,
     reading: HashSet<EntryNumber>,
-    /// Links whose audience the store refuses to tell.
+    /// Entries whose audience is unknown, because the store refuses to return the members.
     unresolved: HashSet<EntryNumber>,
-    /// Channels of the stream's past whose members were not read: the next publication would wait.
+    /// Channels with entries in the ring whose members were not read yet: the next publication
+    /// would have to wait.
     unread: HashSet<ChannelId>,
     delivered: Delivered,
     era: Era,
-    /// What the stream has lost and nobody was told yet.
+    /// Set while the stream has lost entries that are not backfilled yet.
     backfill: Option<Backfill>,
     resyncs: Resyncs,
-    /// Publications have waited for so long that ticks say so.
+    /// Publications have been held for so long that ticks report it.
     is_held_up: bool,
     audit_at: Timestamp,
     /// The last repair.
@@ -287,18 +292,18 @@ pub struct Workspace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StreamState {
     Down,
-    /// Waits for the answer to the fill of this number; `whole`: of the whole stream.
+    /// Waits for the fill `id`; `whole`: of the whole stream.
     Filling {
         id: RepairId,
         whole: bool,
     },
-    /// Waits for what the stream has lost and the store has.
+    /// Waits for the backfill of entries that the stream has lost.
     Backfilling,
     Up,
 }
 
 impl Workspace {
-    /// A workspace that nobody is connected to yet.
+    /// A workspace without sockets.
     #[must_use]
     pub fn new(id: WorkspaceId, node_id: NodeId, framing: Framing, now: Timestamp) -> Self {
         Self {
@@ -328,7 +333,7 @@ impl Workspace {
         }
     }
 
-    /// Takes an input and puts out what is to be done about it, in order.
+    /// Handles an input; appends the resulting effects, in order.
     pub fn handle(&mut self, input: Input, now: Timestamp, effects: &mut Vec<Effect>) {
         let is_pushed = matches!(input, Input::Entry(_));
         let class = if is_pushed { DeliveryClass::Live } else { DeliveryClass::Repair };
@@ -364,7 +369,7 @@ impl Workspace {
         self.tell_resyncs(turn);
     }
 
-    /// Whether [`Input::Time`] has something to look at.
+    /// Whether [`Input::Time`] has anything to check.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
@@ -373,44 +378,44 @@ impl Workspace {
             || self.is_held_up
     }
 
-    /// Whether nobody is connected, or about to be.
+    /// Whether no socket is attached or waits to be.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.sockets.is_empty() && self.waiting.is_empty()
     }
 
-    /// Whether the path behind the sockets is whole.
+    /// Whether sockets are up to date: the stream is whole, and nothing is held for long.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.stream == StreamState::Up && !self.is_held_up
     }
 
-    /// Fills that were started, and resyncs that were told to sockets.
+    /// The numbers of fills started and of resyncs sent to sockets.
     #[must_use]
     pub fn repairs(&self) -> (u64, u64) {
         (self.repair.get(), self.resyncs_told)
     }
 
-    /// Bytes of publications that wait for the store.
+    /// Bytes of held publications.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.holds.bytes()
     }
 
-    /// Sockets that wait to be attached.
+    /// The number of sockets that wait to be attached.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.values().map(Vec::len).sum()
     }
 
-    /// Whether the answer to a [`Effect::LoadUser`] is still of use.
+    /// Whether the answer to an [`Effect::LoadUser`] is still wanted.
     #[must_use]
     pub fn awaits_user(&self, user: &UserId, registration: Registration) -> bool {
         let key = self.roster.key_at(user, registration);
         key.and_then(|key| self.roster.user(key)).is_some_and(|user| !user.is_loaded)
     }
 
-    /// Whether the answer to a [`Effect::Refresh`] or [`Effect::ReadAhead`] is still of use.
+    /// Whether the answer to an [`Effect::Refresh`] or [`Effect::ReadAhead`] is still wanted.
     #[must_use]
     pub fn awaits_members(&self, channel: &ChannelId) -> bool {
         self.holds.is_held(channel)
@@ -418,8 +423,8 @@ impl Workspace {
             || self.roster.version(channel) == 0
     }
 
-    /// The position that frames may carry now: the tail, or before the oldest publication that is
-    /// held or owed.
+    /// The position that frames may carry as their cursor now: the tail, or the entry before the
+    /// oldest publication that is held or still to be backfilled.
     fn safe(&self) -> Option<Position> {
         self.backfill
             .as_ref()

@@ -1,4 +1,5 @@
-//! Attaching sockets: register, read rows, then `ready` and what was missed, in one step (G5).
+//! Attaching sockets: register the user, read the rows, then send `ready` and the missed frames in
+//! one step (G5).
 
 use bytes::Bytes;
 use model::{ChannelId, Position, Timestamp, UserId, limits};
@@ -11,22 +12,22 @@ use crate::audience::SocketId;
 use crate::numbers::EntryNumber;
 use crate::roster::UserKey;
 
-/// An attach that waits for the link, for its user's rows, or for a text.
+/// An attach that waits for the stream, for its user's rows, or for a text.
 #[derive(Debug)]
 pub(super) struct Waiting {
     attach: Attach,
     since: Timestamp,
-    /// Whether its cursor, ahead of our tail, already caused a fill.
+    /// Whether it already caused a fill because its cursor is ahead of our tail.
     has_filled: bool,
 }
 
-/// Where a socket goes on.
+/// Where a socket resumes.
 enum Start {
-    /// After this link.
+    /// After this entry.
     After(EntryNumber),
     /// Its cursor is unknown, or it has none.
     Afresh,
-    /// Its cursor is ahead of our tail: another node was faster.
+    /// Its cursor is ahead of our tail: it comes from a node that was faster.
     Ahead,
 }
 
@@ -34,7 +35,8 @@ impl Workspace {
     pub(super) fn on_attach(&mut self, attach: Attach, turn: &mut Turn<'_>) {
         let (key, is_new) = self.roster.register(&attach.user);
         self.make_room(key, turn);
-        // Rows that were read before the history was taken could not judge it (G6).
+        // Before the first fill, rows would be too old to judge its entries (G6): it reads them
+        // later.
         if is_new && self.tail.is_some() {
             let user = attach.user.clone();
             turn.effects.push(Effect::LoadUser { user, registration: key });
@@ -44,7 +46,7 @@ impl Workspace {
         self.settle_waiting(Some(key), turn);
     }
 
-    /// One socket too many of a user closes their oldest.
+    /// Closes the oldest socket of a user who has too many.
     fn make_room(&mut self, key: UserKey, turn: &mut Turn<'_>) {
         let attached = self.roster.user(key).map_or(0, |user| user.sockets.len());
         let waiting = self.waiting.get(&key).map_or(0, Vec::len);
@@ -82,8 +84,8 @@ impl Workspace {
         }
     }
 
-    /// Asks for the members of those channels whose next publication would wait for them: the
-    /// stream's past names them, so it will come. Whatever is asked for together is read together.
+    /// Requests the members of channels with entries in the ring, because their next publication is
+    /// likely and would wait for them. Channels that are requested together are read together.
     fn read_ahead(&mut self, channels: &[ChannelId], turn: &mut Turn<'_>) {
         for channel in channels {
             if self.unread.remove(channel) && self.roster.version(channel) == 0 {
@@ -92,7 +94,7 @@ impl Workspace {
         }
     }
 
-    /// Attaches whoever has all they need; of one user, or of all.
+    /// Attaches the waiting sockets that have all they need; of one user, or of all.
     pub(super) fn settle_waiting(&mut self, of: Option<UserKey>, turn: &mut Turn<'_>) {
         if self.stream != StreamState::Up {
             return;
@@ -126,7 +128,7 @@ impl Workspace {
         };
         match start.map_or(Replay::Impossible, |number| self.replay(key, number, turn)) {
             Replay::Frames(frames) => {
-                // Until the replay is through, the client's own cursor is the safe one.
+                // Until the replay is delivered, only the client's own cursor is safe.
                 let cursor = waiting.attach.cursor.clone().unwrap_or_default();
                 let ready = self.ready(&waiting.attach, cursor, true, turn.now);
                 let frames = std::iter::once(ready).chain(frames).collect();
@@ -150,7 +152,7 @@ impl Workspace {
         }
     }
 
-    /// What a user missed after a link. Held publications are not among it: they come live.
+    /// The frames that a user missed after an entry, without held publications: those come live.
     fn replay(&mut self, key: UserKey, after: EntryNumber, turn: &mut Turn<'_>) -> Replay {
         let mut numbers = Vec::new();
         let mut texts = Vec::new();
@@ -182,7 +184,7 @@ impl Workspace {
         Replay::Frames(frames)
     }
 
-    /// Whether nobody knows who may see this link.
+    /// Whether the audience of this entry is unknown.
     fn is_unresolved(&self, number: EntryNumber, publication: &Publication) -> bool {
         match &publication.to {
             Recipients::Channel(to) => {
@@ -215,7 +217,7 @@ impl Workspace {
             user_id: attach.user.clone(),
             cursor,
             resumed,
-            // A client has nothing to say after its `hello` yet.
+            // No frame of a client is accepted after its `hello` yet.
             accepts: Vec::new(),
             tick: limits::TICK,
             server_time: now,
@@ -288,11 +290,11 @@ impl Workspace {
     }
 }
 
-/// What a resuming socket gets.
+/// The replay for a resuming socket.
 enum Replay {
     /// These frames.
     Frames(Vec<Bytes>),
-    /// It cannot be replayed: the client reads again.
+    /// No replay is possible: the client reads the store.
     Impossible,
     /// Not yet: a text is being read.
     WaitsForText,

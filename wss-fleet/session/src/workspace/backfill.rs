@@ -1,12 +1,12 @@
-//! What the stream has lost is read from the store (G4): the node catches up, its clients do
-//! nothing.
+//! Backfill: what the stream has lost is read from the store (G4). The node catches up, so that its
+//! clients need not.
 //!
-//! 1. [`Workspace::owe`]: the stream holds no link of ours. Cursors stay where they are.
-//! 2. Everybody's rows are read anew; they name the channels.
-//! 3. Each channel is read from [`limits::OVERLAP`] before the last link on, its members last, and
-//!    its members' sockets get what they have not had.
-//! 4. When all channels are read, or are too much and given up with a `resync`, the link is up. While
-//!    the store is away the workspace waits: its clients would read from the same store.
+//! 1. [`Workspace::start_backfill`]: the stream has none of our entries. Cursors stay put.
+//! 2. All local users' rows are read again; they name the channels.
+//! 3. Each channel's messages are read, from [`limits::OVERLAP`] before the last entry on, and then
+//!    its members. Their sockets get the messages that they do not have.
+//! 4. Once all channels are read, or given up with a `resync` because they are too long, the stream
+//!    is up. While the store is down the workspace waits: its clients would read the same store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,33 +21,33 @@ use crate::delivered::{ALL, Era};
 use crate::numbers::RepairId;
 use crate::roster::UserKey;
 
-/// What the store holds of a channel since a time.
+/// A channel's messages since a time, and its members.
 #[derive(Debug, Clone)]
 pub struct History {
-    /// In the order of their ids.
+    /// In order of their ids.
     pub messages: Vec<Message>,
     /// Read after the messages: a view at least as new as any of them.
     pub members: ChannelMembers,
 }
 
-/// What the attached sockets are owed since the stream lost what lay between.
+/// What is still missing on the attached sockets after the stream lost entries.
 #[derive(Debug)]
 pub(super) struct Backfill {
-    /// No frame carries a cursor beyond this until it is paid.
+    /// No frame's cursor passes this until the backfill is done.
     pub(super) before: Position,
     since: Timestamp,
-    /// Whose rows are being read.
+    /// Users whose rows are being read.
     users: BTreeSet<UserKey>,
-    /// Which channels are being read.
+    /// Channels that are being read.
     channels: BTreeSet<ChannelId>,
-    /// Messages that were pushed from the store.
+    /// The number of messages pushed from the store.
     delivered: usize,
     reading: RepairId,
 }
 
 impl Workspace {
-    /// Notes what sockets are owed. A backfill that is there already reaches further back, and what
-    /// was taken since was delivered to nobody.
+    /// Starts a backfill. If one is under way it stays: it reaches further back, and what was
+    /// accepted since was delivered to nobody.
     pub(super) fn start_backfill(&mut self) {
         let Some(before) = self.safe().filter(|_| self.backfill.is_none()) else { return };
         if self.sockets.is_empty() {
@@ -63,7 +63,7 @@ impl Workspace {
         });
     }
 
-    /// Starts to pay: with the rows of whoever is not loaded.
+    /// Starts the reads of a backfill, with the rows of users that are not loaded.
     pub(super) fn read_backfill(&mut self, turn: &mut Turn<'_>) {
         let Some(backfill) = &mut self.backfill else { return };
         self.stream = StreamState::Backfilling;
@@ -74,7 +74,7 @@ impl Workspace {
         self.read_channels_when_known(turn);
     }
 
-    /// A user's rows are here, or the user is gone.
+    /// Records that a user's rows were read, or that the user left.
     pub(super) fn no_longer_unloaded(&mut self, key: UserKey, turn: &mut Turn<'_>) {
         if self.stream == StreamState::Backfilling
             && self.backfill.as_mut().is_some_and(|backfill| backfill.users.remove(&key))
@@ -131,7 +131,7 @@ impl Workspace {
         self.finish_backfill(turn);
     }
 
-    /// Pushes to each socket of the channel what it has not had.
+    /// Pushes messages to those sockets of the channel that do not have them.
     fn deliver_backfill(
         &mut self,
         channel: &ChannelId,
@@ -162,7 +162,7 @@ impl Workspace {
         }
     }
 
-    /// The sockets that attached in an era or later.
+    /// The sockets that attached in this era or later.
     pub(super) fn since_era(&self, to: &Audience, era: Era) -> Audience {
         let is_later = |socket: &SocketId| {
             self.sockets.get(socket).is_some_and(|attached| attached.era >= era)
@@ -188,7 +188,7 @@ impl Workspace {
         self.linked_up(turn);
     }
 
-    /// Sockets that attach from now on have not had what was pushed from the store.
+    /// Ends the backfill. Sockets that attach from now on do not have what it pushed.
     fn end_backfill(&mut self) {
         self.backfill = None;
         self.era = self.era.wrapping_add(1);

@@ -11,8 +11,8 @@ use crate::hold::Holds;
 use crate::numbers::{EntryNumber, RepairId};
 
 impl Workspace {
-    /// Reads the stream from a position on. A fill that runs is superseded: it may have read
-    /// before what made this one necessary.
+    /// Reads the stream from a position on. A running fill is superseded: it may have read before
+    /// the event that made this one necessary.
     pub(super) fn start_fill(&mut self, from: Option<Position>, turn: &mut Turn<'_>) {
         self.repair = self.repair.next();
         self.stream = StreamState::Filling { id: self.repair, whole: from.is_none() };
@@ -20,13 +20,14 @@ impl Workspace {
             .push(Effect::Fill { id: self.repair, from: from.map(|position| position.entry) });
     }
 
-    /// `prev` is the tail: deliver. Known: drop. Anything else: fill.
+    /// Delivers the entry if its `prev` is the tail, drops it if it is known, and fills otherwise.
     pub(super) fn on_entry(&mut self, entry: Entry, turn: &mut Turn<'_>) {
         match self.stream {
             StreamState::Up if self.ring.contains(entry.position) => {}
             StreamState::Up if entry.prev == self.tail => self.accept(entry, turn),
-            // The entry is in the stream, or nowhere: it was added before it was pushed. Keeping it
-            // would fill for ever where a failover has lost it.
+            // The fill reads this entry too, because entries are added to the stream before they
+            // are pushed. If a failover lost it, it is in no stream, and keeping it would fill for
+            // ever.
             StreamState::Up => {
                 self.pending.clear();
                 self.start_fill(self.tail, turn);
@@ -37,12 +38,12 @@ impl Workspace {
                 self.pending.push_back(entry);
             }
             StreamState::Filling { .. } | StreamState::Backfilling => self.overflowed = true,
-            // Whatever is pushed before the link is said to be back is read by the fill after it.
+            // The fill after the subscription's return reads whatever is pushed before.
             StreamState::Down => {}
         }
     }
 
-    /// The stream's entries from the tail on, or all of them.
+    /// Handles the stream's entries from the tail on, or all of them.
     pub(super) fn on_filled(&mut self, id: RepairId, entries: Vec<Entry>, turn: &mut Turn<'_>) {
         let whole = match self.stream {
             StreamState::Filling { id: expected, whole } if expected == id => whole,
@@ -63,7 +64,7 @@ impl Workspace {
             return self.linked_up(turn);
         }
         if !whole {
-            // The tail is not there: look for the newest link that is.
+            // The stream does not have the tail: find the newest entry that it has.
             return self.start_fill(None, turn);
         }
         self.stream = StreamState::Up;
@@ -75,7 +76,8 @@ impl Workspace {
         self.linked_up(turn);
     }
 
-    /// The stream was forked (a replica that lagged was promoted): our newest links are not in it.
+    /// Continues after a fork (a lagging replica was promoted): the stream does not have our newest
+    /// entries.
     fn continue_after(&mut self, common: EntryNumber, entries: Vec<Entry>, turn: &mut Turn<'_>) {
         let Some(position) = self.ring.entry_mut(common).map(|link| link.position) else { return };
         self.leave_the_fork(common);
@@ -86,8 +88,8 @@ impl Workspace {
         }
     }
 
-    /// Forgets the links that a failover took out of the stream. What they told is stored, and the
-    /// relay publishes it again: nothing is lost with them, whether it was delivered or held.
+    /// Forgets the entries that a failover removed from the stream. Their messages are stored and
+    /// the relay publishes them again, so nothing is lost, whether it was delivered or held.
     fn leave_the_fork(&mut self, common: EntryNumber) {
         self.era = self.era.wrapping_add(1);
         for (_, link) in self.ring.from(common.next()) {
@@ -103,7 +105,8 @@ impl Workspace {
         self.unresolved.retain(|number| *number <= common);
     }
 
-    /// Nothing of ours is in the stream (trimmed, flushed): what lay between is in the store.
+    /// Starts over when the stream has none of our entries (trimmed, flushed): what is missing is
+    /// read from the store.
     fn start_over(&mut self, entries: Vec<Entry>, turn: &mut Turn<'_>) {
         self.start_backfill();
         self.holds = Holds::default();
@@ -113,8 +116,8 @@ impl Workspace {
         self.adopt(entries, turn);
     }
 
-    /// From time to time: a last entry that was lost on the way here is followed by nothing that
-    /// would show it.
+    /// Checks the stream's end periodically: if the last entry was lost on its way here, no later
+    /// one shows that.
     pub(super) fn audit(&mut self, turn: &mut Turn<'_>) {
         if self.stream == StreamState::Up
             && let Some(tail) = self.tail
@@ -129,18 +132,18 @@ impl Workspace {
         }
     }
 
-    /// Takes entries as history: nobody who is attached waits for them. Who is here is read anew,
-    /// after it: nothing that was read before can say who may see it, or who was revoked in it.
+    /// Adopts entries as history, without delivering them. Afterwards all local users' rows are
+    /// read again: older reads cannot tell who may see these entries, or who was revoked in them.
     fn adopt(&mut self, entries: Vec<Entry>, turn: &mut Turn<'_>) {
         self.unread.clear();
         for entry in entries {
             self.tail = Some(entry.position);
             match &entry.publication.to {
-                // A change of members need not mean that anybody speaks there.
+                // Membership changes alone do not suggest that messages will follow.
                 Recipients::Channel(to) if to.changes.is_empty() => {
                     self.unread.insert(to.channel_id.clone());
                 }
-                // A backfill does not bring what it says.
+                // A backfill does not bring its content.
                 Recipients::Unknown if !self.sockets.is_empty() => {
                     self.resyncs.add_unknown(self.roster.keys(), turn.now);
                 }
@@ -157,7 +160,8 @@ impl Workspace {
         }
     }
 
-    /// The stream is read: what it has lost, what came meanwhile, then who waits.
+    /// Goes on once the stream is read: first the backfill, then entries that arrived meanwhile,
+    /// then waiting sockets.
     pub(super) fn linked_up(&mut self, turn: &mut Turn<'_>) {
         if self.backfill.is_some() {
             return self.read_backfill(turn);

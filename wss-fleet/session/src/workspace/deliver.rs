@@ -1,4 +1,5 @@
-//! From a link of the chain to its audience: the view decides, or the publication is held (G5, G6).
+//! Delivers an entry of the chain to its audience if the view is new enough; otherwise holds it
+//! (G5, G6).
 
 use std::sync::Arc;
 
@@ -16,9 +17,9 @@ use crate::ring::Pushed;
 use crate::roster::UserKey;
 
 impl Workspace {
-    /// Takes the next link of the chain.
+    /// Accepts the next entry of the chain.
     pub(super) fn accept(&mut self, entry: Entry, turn: &mut Turn<'_>) {
-        // There always is one before: sockets attach only after the first fill.
+        // Sockets attach only after the first fill, so for them there always is an entry before.
         let before = self.tail.unwrap_or(entry.position);
         self.tail = Some(entry.position);
         let Pushed { number, publication, replaced } =
@@ -48,7 +49,7 @@ impl Workspace {
         }
     }
 
-    /// Takes a link for a channel's members: delivers it, or holds it until that is possible.
+    /// Delivers an entry to a channel's members, or holds it until that is possible.
     fn accept_of_channel(
         &mut self,
         to: &ChannelRecipients,
@@ -72,7 +73,8 @@ impl Workspace {
         self.shed(limits::HELD_BYTES_MAX, turn);
     }
 
-    /// A newer state replaced a link's payload: where the link is held, it waits for that no more.
+    /// Handles an entry whose payload a newer state replaced: if it is held, it need not wait for a
+    /// text any more.
     fn empty_held(&mut self, number: EntryNumber, turn: &mut Turn<'_>) {
         let Some(publication) =
             self.ring.entry_mut(number).map(|link| Arc::clone(&link.publication))
@@ -85,7 +87,7 @@ impl Workspace {
         self.release(&to.channel_id, turn);
     }
 
-    /// Gives up the largest holds until no more than this is held.
+    /// Gives up the largest holds until at most `bytes` are held.
     pub(super) fn shed(&mut self, bytes: usize, turn: &mut Turn<'_>) {
         while self.holds.bytes() > bytes
             && let Some(channel) = self.holds.largest()
@@ -95,9 +97,9 @@ impl Workspace {
         }
     }
 
-    /// What a publication's delivery needs and is not there.
+    /// What is missing for a publication's delivery, if anything.
     fn need(&mut self, to: &ChannelRecipients, payload: &Payload) -> Option<HoldReason> {
-        // The next version's changes are a delta; any newer version needs the rows.
+        // Changes of the next version apply as a delta; any other newer version needs the rows.
         let version = match to.changes.is_empty() {
             true => self.roster.version(&to.channel_id),
             false => self.next_version(&to.channel_id),
@@ -164,8 +166,8 @@ impl Workspace {
         self.release(channel, turn);
     }
 
-    /// A message was read. Its link may have left the ring, and its number may be another link's:
-    /// after a fork they are given again.
+    /// Handles a message that was read. Its entry may have left the ring, and its number may belong
+    /// to another entry, since numbers are used again after a fork.
     pub(super) fn on_stored(
         &mut self,
         (channel, number, id): (&ChannelId, EntryNumber, PublicationId),
@@ -180,7 +182,7 @@ impl Workspace {
         if !matches!(known.payload, Payload::Stored(_)) {
             return;
         }
-        // If there is no such message, nobody ever reads it.
+        // If the message does not exist, no client will ever read it.
         let payload = message.map_or(Payload::Nothing, Payload::message);
         let publication = Arc::new(known.with_payload(payload));
         self.ring.set_publication(number, Arc::clone(&publication));
@@ -190,7 +192,7 @@ impl Workspace {
         self.settle_waiting(None, turn);
     }
 
-    /// Delivers what a channel's hold has no reason to keep any more, in order.
+    /// Delivers a channel's held publications, in order, until one still has to wait.
     fn release(&mut self, channel: &ChannelId, turn: &mut Turn<'_>) {
         while let Some((number, publication)) = self.holds.first(channel) {
             let publication = Arc::clone(publication);
@@ -225,7 +227,7 @@ impl Workspace {
         }
         let safe = self.safe();
         let frame = (self.framing)(frame::with_cursor(payload, &self.cursor()));
-        // What was held for long may have left the ring.
+        // An entry that was held for long may have left the ring.
         if let Some(link) = self.ring.entry_mut(number)
             && safe == Some(link.position)
         {
@@ -235,8 +237,8 @@ impl Workspace {
         turn.effects.push(Effect::Deliver { frame, to, class, publication });
     }
 
-    /// Of some sockets, those that have not had this state of a subject: all, but after a repair,
-    /// which brings what is then pushed as well.
+    /// The sockets that have not received this state of a subject yet. That is all of them, except
+    /// after a repair, which may have brought the same message.
     fn without_those_that_had_it(&mut self, to: Audience, state: Option<&Subject>) -> Audience {
         let Some(state) = state else { return to };
         let reached = self.delivered.reached(state);
@@ -248,7 +250,7 @@ impl Workspace {
         }
     }
 
-    /// The version whose change is a delta. A channel that is not there has the last one.
+    /// The version whose changes apply as a delta. A missing channel has the last version.
     fn next_version(&self, channel: &ChannelId) -> u64 {
         self.roster.version(channel).saturating_add(1)
     }
@@ -262,7 +264,8 @@ impl Workspace {
         }
     }
 
-    /// The frame of a link for a replay; its cursor is its own position, or before what is held.
+    /// The frame of an entry for a replay. Its cursor is its own position, or the one before the
+    /// oldest held publication.
     pub(super) fn replay_frame(&mut self, number: EntryNumber) -> Option<Bytes> {
         let (safe, framing) = (self.holds.safe_at(number), self.framing);
         let link = self.ring.entry_mut(number)?;
@@ -278,9 +281,9 @@ impl Workspace {
         Some(frame)
     }
 
-    /// The store answers, but refuses to tell a channel's members, again and again. What is held is
-    /// not delivered, nobody resumes across it, and everybody is told: the view is of another
-    /// version, so whom it does not name may be concerned as well (G6).
+    /// Fails closed: the store keeps refusing a channel's members while it answers other reads.
+    /// Held publications are not delivered, and no client resumes across them. Everybody gets a
+    /// resync: the view has another version, so users whom it does not name may be members (G6).
     fn fail_closed(&mut self, channel: &ChannelId, now: Timestamp) {
         let held = self.holds.remove(channel);
         let was_lost = self.holds.find(channel, u64::MAX);
@@ -295,7 +298,7 @@ impl Workspace {
     }
 }
 
-/// The membership version that the view must have which a publication is delivered through.
+/// The membership version that a view needs to deliver this publication.
 fn version_of(publication: &Publication) -> u64 {
     publication.channel().map_or(0, |to| to.members_version)
 }

@@ -1,8 +1,8 @@
-//! Resyncs: which users have to read which channels again, told once an incident (G4).
+//! Resyncs: which users must read which channels again, sent once per incident (G4).
 //!
-//! A client that reads again reads from a store that may have just come back. So nobody is told for
-//! a channel that they are not in, what several channels of an incident cost is told in one frame,
-//! and the more sockets are told, the longer the time over which they come.
+//! Clients that read again put load on a store that may have just come back. So no user gets a
+//! resync for a channel that they are not in, one frame names all channels of an incident, and the
+//! more sockets there are, the longer the time over which their reads are spread.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,20 +13,20 @@ use super::{DeliveryClass, Effect, StreamState, Turn, Workspace};
 use crate::audience::{Audience, SocketId};
 use crate::roster::UserKey;
 
-/// What users have to read and were not told yet.
+/// What users must read again and have not been sent yet.
 #[derive(Debug, Default)]
 pub(super) struct Resyncs {
     owed: BTreeMap<UserKey, Reread>,
     reason: &'static str,
     since: Timestamp,
-    /// When users are told of links of a later version, at the earliest: while nodes are replaced
-    /// there may be many.
+    /// The earliest time for resyncs because of entries that this version cannot read: there may be
+    /// many while nodes are being replaced.
     unknown_at: Option<Timestamp>,
-    /// When they were told of such links last.
+    /// When resyncs for such entries were last sent.
     unknown_told_at: Option<Timestamp>,
 }
 
-/// What a user has to read again.
+/// What a user must read again.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Reread {
     /// These channels.
@@ -40,7 +40,7 @@ impl Resyncs {
         self.owed.is_empty()
     }
 
-    /// Adds a channel, or all, to what users have to read.
+    /// Adds a channel, or all channels, to what users must read again.
     pub(super) fn add(
         &mut self,
         users: impl IntoIterator<Item = UserKey>,
@@ -57,8 +57,8 @@ impl Resyncs {
         }
     }
 
-    /// Everybody has to read again: a link of a later version says whom it is for in a form that
-    /// this version cannot read.
+    /// Makes everybody read again: an entry of a later version has recipients that this version
+    /// cannot read.
     pub(super) fn add_unknown(
         &mut self,
         everyone: impl IntoIterator<Item = UserKey>,
@@ -92,8 +92,8 @@ impl Reread {
 }
 
 impl Workspace {
-    /// Tells the users who have to read again, once the incident is over: the link is up, and no
-    /// channel is lost whose members are not known yet. An incident without an end is told in parts,
+    /// Sends resyncs once the incident is over: the stream is up, and no channel is lost whose
+    /// members are unknown. An incident that does not end is reported in parts,
     /// [`limits::RESYNC_JOIN_MAX`] apart.
     pub(super) fn tell_resyncs(&mut self, turn: &mut Turn<'_>) {
         if self.resyncs.is_empty() || self.stream != StreamState::Up || self.backfill.is_some() {
@@ -128,8 +128,8 @@ impl Workspace {
     }
 }
 
-/// Groups sockets by what they are told. The delays grow with the number of sockets: the same
-/// number of clients comes each second, however many they are.
+/// Groups sockets by delay and content. Delays grow with the number of sockets, so that the same
+/// number of clients reads each second, however many there are.
 fn spread(told: Vec<(SocketId, Reread)>) -> BTreeMap<(u64, Reread), Vec<SocketId>> {
     let count = told.len() as u64;
     let longest_ms = limits::RESYNC_SPREAD_MAX.as_secs() * 1_000;
@@ -143,5 +143,5 @@ fn spread(told: Vec<(SocketId, Reread)>) -> BTreeMap<(u64, Reread), Vec<SocketId
     groups
 }
 
-/// Into how many groups a resync's readers are spread: each is a frame of its own.
+/// The most delay steps over which a resync's sockets are spread; each needs its own frame.
 const RESYNC_STEPS: u64 = 64;

@@ -1,4 +1,4 @@
-//! The workspace by its inputs and effects. Names carry the guarantee they test.
+//! The workspace, tested by its inputs and effects. Names start with the guarantee they test.
 #![expect(clippy::wildcard_enum_match_arm, reason = "tests look for one effect among others")]
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// A workspace that has not heard of its stream.
+    /// A workspace without a subscription.
     fn unlinked() -> Self {
         let now = Timestamp::from_unix_ms(1_000_000);
         Self {
@@ -81,7 +81,7 @@ impl Rig {
         self.input(Input::Entry(entry))
     }
 
-    /// Answers the fill among the last effects from the stream.
+    /// Answers the last effects' fill from the stream.
     fn answer_fill(&mut self) -> &[Effect] {
         let (id, from) = self
             .effects
@@ -106,7 +106,7 @@ impl Rig {
         socket
     }
 
-    /// Attaches a user who is a member of these channels, and whose rows come at once.
+    /// Attaches a user who is a member of these channels; the rows are read at once.
     fn attach(&mut self, name: &str, channels: &[&ChannelId]) -> SocketId {
         let socket = self.attach_with(name, None);
         self.load(name, channels);
@@ -136,13 +136,13 @@ impl Rig {
         self.input(Input::Time)
     }
 
-    /// An interval of ticks passes.
+    /// Lets one tick interval pass.
     fn tick(&mut self) -> &[Effect] {
         self.now = self.now.plus(limits::TICK);
         self.input(Input::Tick)
     }
 
-    /// Who got which message texts by the last effects, in order.
+    /// The message texts that the last effects delivered, with their sockets, in order.
     fn delivered(&self) -> Vec<(SocketId, String)> {
         let mut delivered = Vec::new();
         for effect in &self.effects {
@@ -174,7 +174,7 @@ impl Rig {
         frame["cursor"].as_str().unwrap().to_owned()
     }
 
-    /// What the last effects tell sockets to read again: `None` is all channels.
+    /// The channels that the last effects tell sockets to read again; `None` means all.
     fn rereads(&self) -> Vec<(SocketId, Option<Vec<ChannelId>>)> {
         let mut rereads = Vec::new();
         for effect in &self.effects {
@@ -228,7 +228,7 @@ fn channel(n: u64) -> ChannelId {
     ChannelId::mint_group(Timestamp::from_unix_ms(n), u128::from(n))
 }
 
-/// A position as Redis makes them: its history takes in the one before.
+/// A position as Redis makes it: its history includes the one before.
 fn position(n: u64, prev: Option<Position>, id: PublicationId) -> Position {
     let before = prev.map_or(0, |prev| prev.history);
     let [.., a, b, c, d] = *id.to_string().as_bytes() else { unreachable!("26 characters") };
@@ -236,7 +236,7 @@ fn position(n: u64, prev: Option<Position>, id: PublicationId) -> Position {
     Position { entry: EntryId { ms: n, sequence: 0 }, history }
 }
 
-/// Makes a publication of an id.
+/// Makes a publication with a given id.
 type What = Box<dyn Fn(PublicationId) -> Publication>;
 
 fn marker() -> What {
@@ -255,7 +255,7 @@ fn message(channel: &ChannelId, version: u64, text: &str) -> What {
     })
 }
 
-/// A message that is too long to travel.
+/// A message that is too long to travel with its publication.
 fn long_message(channel: &ChannelId, version: u64) -> What {
     let channel = channel.clone();
     Box::new(move |id| {
@@ -265,7 +265,7 @@ fn long_message(channel: &ChannelId, version: u64) -> What {
     })
 }
 
-/// A message of a publication's id.
+/// A message with a publication's id.
 fn said(channel: &ChannelId, id: PublicationId, text: &str) -> Message {
     Message::new(
         MessageId::parse(&id.to_string()).unwrap(),

@@ -1,5 +1,5 @@
-//! Ticks: each socket has a moment of its own, an interval after its `ready` and after each tick, so
-//! that a workspace of many does not write to all of them at once.
+//! Ticks. Each socket has its own moment, one interval after its `ready` and after each tick, so
+//! that a large workspace does not write to all sockets at once.
 
 use std::time::Duration;
 
@@ -14,29 +14,29 @@ use crate::roster::UserKey;
 /// A socket that is attached.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attached {
-    /// Whose it is.
+    /// Its user.
     pub(super) key: UserKey,
     /// The era in which it attached.
     pub(super) era: Era,
-    /// The last bits of the moment of its next tick: within an interval from now, else long ago.
+    /// The low bits of the moment of its next tick, which is at most an interval from now.
     tick: u16,
 }
 
 impl Attached {
-    /// Who comes in a herd is spread a little.
+    /// Spreads the first ticks of sockets that were attached together.
     pub(super) fn new(key: UserKey, socket: SocketId, era: Era, now: Timestamp) -> Self {
         let earlier = bits(socket.serial % SPREAD);
         let tick = bits(moment_of(now)).wrapping_add(MOMENTS).wrapping_sub(earlier);
         Self { key, era, tick }
     }
 
-    /// Moments until it is due; none if it is. A clock that was set leaves it behind: due.
+    /// Moments until the tick is due; 0 if it is. If the clock was set, the tick counts as due.
     fn ahead(&self, moment: u16) -> u16 {
         let ahead = self.tick.wrapping_sub(moment);
         if ahead > MOMENTS { 0 } else { ahead }
     }
 
-    /// An interval after the moment that it had, or from now if that is over as well.
+    /// Moves the tick on by an interval, or to an interval from now if that is in the past too.
     fn go_on(&mut self, moment: u16) {
         self.tick = self.tick.wrapping_add(MOMENTS);
         if self.ahead(moment) == 0 {
@@ -46,19 +46,19 @@ impl Attached {
 }
 
 impl Workspace {
-    /// When [`super::Input::Tick`] has something to do. Asked again whenever a socket was attached.
+    /// When [`super::Input::Tick`] is due next. Call it again after each attach.
     #[must_use]
     pub fn next_tick(&self, now: Timestamp) -> Timestamp {
         let moment = moment_of(now);
         let ahead = self.sockets.values().map(|attached| attached.ahead(bits(moment)));
-        // Of many sockets some are in the next moment: not worth a look at each.
+        // With many sockets, some are due in the next moment: looking at each is not worth it.
         let is_crowded = self.sockets.len() > CROWD;
         let soonest = if is_crowded { 1 } else { ahead.min().unwrap_or(MOMENTS) };
         let next = Timestamp::from_unix_ms((moment + u64::from(soonest)) * MOMENT_MS);
         if self.sockets.is_empty() { next } else { next.min(self.audit_at) }
     }
 
-    /// Ticks for the sockets that are due.
+    /// Sends ticks to the sockets that are due.
     pub(super) fn on_tick(&mut self, turn: &mut Turn<'_>) {
         let moment = bits(moment_of(turn.now));
         let mut due = Vec::new();
@@ -69,7 +69,7 @@ impl Workspace {
             }
         }
         if !due.is_empty() {
-            // In one order, so that a run can be repeated.
+            // Sorted, so that a run can be repeated.
             due.sort_unstable();
             let (cursor, fresh) = (self.cursor(), self.is_fresh());
             let tick = ServerFrame::Tick { cursor, server_time: turn.now, fresh, every: None };
@@ -99,12 +99,12 @@ const fn bits(moment: u64) -> u16 {
     moment as u16
 }
 
-/// Moments of an interval. Sockets of one moment are written to together.
+/// Moments per interval. Sockets with the same moment are written to together.
 const MOMENTS: u16 = 300;
 const MOMENT_MS: u64 = limits::TICK.as_secs() * 1_000 / MOMENTS as u64;
-/// Over so many moments, two seconds, first ticks of sockets that were attached at once are spread.
+/// The first ticks of sockets attached together are spread over this many moments: two seconds.
 const SPREAD: u64 = 40;
-/// More sockets than this are looked at in each moment.
+/// With more sockets than this, ticks are checked at every moment.
 const CROWD: usize = 256;
-/// How often the tail is compared with the stream's.
+/// How often the node's tail is compared with the stream's.
 pub(super) const AUDIT: Duration = Duration::from_secs(30);

@@ -2,8 +2,8 @@ use model::{Message, Rev};
 
 use super::*;
 
-/// Alice and bob in one channel, both with what was sent first; then the stream is flushed, and
-/// holds one later message that nobody got.
+/// Alice is in a channel and has its first message. Then the stream is flushed, and gets one later
+/// message, which is not delivered.
 fn flushed() -> (Rig, ChannelId, SocketId, Position) {
     let (mut rig, c) = (Rig::linked(), channel(1));
     let alice = rig.attach("alice", &[&c]);
@@ -32,7 +32,7 @@ fn history(messages: Vec<Message>, members: &[&str]) -> Option<History> {
     Some(History { messages, members: ChannelMembers { version: 1, members } })
 }
 
-/// What the last effects want read.
+/// The history reads that the last effects request.
 fn readings(rig: &Rig) -> Vec<(RepairId, ChannelId, Timestamp)> {
     let reading = |effect: &Effect| match effect {
         Effect::ReadHistory { id, channel, since } => Some((*id, channel.clone(), *since)),
@@ -54,7 +54,7 @@ fn g4_what_the_stream_has_lost_is_pushed_from_the_store() {
     let since = Timestamp::from_unix_ms(before.entry.ms).minus(limits::OVERLAP);
     let asked = readings(&rig);
     assert!(matches!(&asked[..], [(_, of, from)] if *of == c && *from == since), "{asked:?}");
-    // The first has the id that was pushed before the flush: alice has had it.
+    // The first message has the id that was pushed before the flush: Alice has it.
     let lost = vec![stored(&c, 2, "first"), stored(&c, 50, "lost"), stored(&c, 60, "streamed")];
     answer(&mut rig, &c, history(lost, &["alice"]));
     let expected = ["lost", "streamed"].map(|text| (alice, text.to_owned()));
@@ -73,7 +73,7 @@ fn g4_a_backfill_tells_one_id_in_two_channels_apart() {
     let (mut rig, c, alice, _) = flushed();
     let other = channel(2);
     rig.load("alice", &[&c, &other]);
-    // An id is a client's to choose, and unique within a channel only.
+    // Clients choose message ids, which are unique within a channel only.
     let elsewhere = Message { channel_id: other.clone(), ..stored(&c, 2, "elsewhere") };
     let asked = readings(&rig);
     assert_eq!(asked.len(), 2, "{asked:?}");
@@ -197,7 +197,7 @@ fn g4_a_backfill_waits_for_a_store_that_is_away_and_closes_nobody() {
     assert_eq!(rig.effects, [], "nobody is closed, nobody is told to read from that store");
     rig.tick();
     assert_eq!(rig.delivered(), [(alice, "tick false".to_owned())]);
-    // The rows of the first registration come at last.
+    // The rows of the first registration arrive last.
     let loaded = Some(LoadedUser { is_revoked: false, channels: vec![c.clone()] });
     let mut registrations = (0..100).map(Registration::new);
     let is_awaited = |n: &Registration| rig.workspace.awaits_user(&user("alice"), *n);
@@ -207,7 +207,7 @@ fn g4_a_backfill_waits_for_a_store_that_is_away_and_closes_nobody() {
     assert_eq!(rig.delivered(), [(alice, "lost".to_owned())]);
 }
 
-/// The stream is lost once more; what it holds then.
+/// Flushes the stream again; afterwards it holds one marker.
 fn flush_again(rig: &mut Rig, ms: u64) {
     rig.entries.clear();
     rig.entry(marker());
@@ -236,7 +236,7 @@ fn g4_a_second_loss_of_the_stream_pushes_nothing_twice() {
 fn g4_what_was_pushed_while_a_backfill_ran_comes_once() {
     let (mut rig, c, alice, _) = flushed();
     let load = rig.effects.clone();
-    // Stored and published while the store does not answer the node.
+    // This message is stored and published while the store does not answer the node.
     let pushed = rig.entry(message(&c, 1, "in the outage"));
     let id = MessageId::parse(&pushed.publication.id.to_string()).unwrap();
     rig.input(Input::Entry(pushed));
@@ -252,8 +252,8 @@ fn g4_who_attached_after_a_backfill_gets_what_it_pushed_from_the_next() {
     let (mut rig, c, _, _) = flushed();
     rig.load("alice", &[&c]);
     answer(&mut rig, &c, history(vec![stored(&c, 50, "lost")], &["alice"]));
-    // Bob resumes with a cursor of the new stream, which he has from another node. Its link of "lost"
-    // was not pushed yet: nothing of the chain told him.
+    // Bob resumes with a cursor of the new stream from another node. The entry of "lost" was not
+    // pushed yet, so he does not have that message.
     let cursor = rig.entries[0].position.to_string();
     let bob = rig.attach_with("bob", Some(cursor));
     rig.load("bob", &[&c]);

@@ -125,7 +125,7 @@ fn g4_a_forked_stream_goes_on_from_the_newest_common_link() {
     rig.push(message(&c, 1, "lost with the old primary"));
     rig.entries.truncate(common);
     let fork = rig.entry(message(&c, 1, "of the new primary"));
-    // The new primary gave the same entry id out again: the history tells the two apart.
+    // The new primary used the same entry id again: the history distinguishes the two.
     rig.input(Input::Entry(fork));
     rig.answer_fill();
     assert!(matches!(rig.effects[..], [Effect::Fill { from: None, .. }]), "{:?}", rig.effects);
@@ -140,7 +140,7 @@ fn g4_a_publication_that_is_in_both_histories_is_no_common_link() {
     rig.push(message(&c, 1, "lost, and published again later"));
     rig.push(message(&c, 1, "lost, and published again at the same place"));
     let mut lost = rig.entries.split_off(common);
-    // The new primary's clock is behind: the second one gets the entry id that it had.
+    // The new primary's clock is behind, so the second message gets its old entry id again.
     rig.entry(message(&c, 1, "of the new primary"));
     for mut again in [lost.pop().unwrap(), lost.pop().unwrap()] {
         let (n, prev) = (rig.entries.len() as u64 + 1, rig.entries.last().unwrap().position);
@@ -229,7 +229,7 @@ fn g4_an_unknown_kind_of_event_reaches_its_recipients() {
     assert_eq!(got(&rig).len(), 2);
     rig.push(to(Recipients::Nobody));
     assert_eq!(rig.effects, []);
-    // Bob resumes from before all of them: one was for the channel, which he is not in.
+    // Bob resumes from before all of them. One was for the channel, which he is not in.
     rig.attach_with("bob", Some(cursor.to_string()));
     assert_eq!(rig.delivered().len(), 1 + 3);
 }
@@ -319,7 +319,7 @@ fn g4_a_message_that_is_published_again_is_pushed_once() {
     let (mut rig, c, alice) = linked_with_alice();
     rig.push(message(&c, 1, "second"));
     let published = Arc::clone(&rig.entries.last().unwrap().publication);
-    // Its guard is gone: the relay adds another link.
+    // The publication's guard expired: the relay adds a second entry.
     let again = rig.entry(message(&c, 1, "second"));
     rig.input(Input::Entry(Entry { publication: published, ..again }));
     assert_eq!(rig.delivered(), []);

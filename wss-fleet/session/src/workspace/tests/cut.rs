@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// Alice and bob are in the channel, the view is of version 1.
+/// Alice and Bob are in the channel; the view has version 1.
 fn two_members() -> (Rig, ChannelId, SocketId, SocketId) {
     let (mut rig, c) = (Rig::linked(), channel(1));
     let alice = rig.attach("alice", &[&c]);
@@ -82,8 +82,8 @@ fn g6_an_old_change_does_not_undo_a_newer_view() {
 fn g6_a_refresh_since_the_registration_wins_over_the_attachs_rows() {
     let (mut rig, c, alice, bob) = two_members();
     rig.input(Input::Detach(bob));
-    // Bob's rows are read while he still is a member; then he is removed, and the node hears of it
-    // before it hears of the rows.
+    // Bob's rows are read while he still is a member. Then he is removed, and the node receives the
+    // removal before the rows.
     let bob = rig.attach_with("bob", None);
     let load = rig.effects.clone();
     rig.push(change(&c, 2, ChannelChange::MemberRemoved, "bob"));
@@ -98,7 +98,7 @@ fn g6_a_refresh_since_the_registration_wins_over_the_attachs_rows() {
 fn g6_a_channel_without_a_view_is_of_version_zero() {
     let (mut rig, c) = (Rig::linked(), channel(1));
     let alice = rig.attach("alice", &[]);
-    // Alice was added, but that publication was lost: only the message's version tells.
+    // Alice was added, but that publication was lost: only the message's version shows it.
     rig.push(message(&c, 4, "hello alice"));
     assert_eq!(rig.effects, [Effect::Refresh(c.clone())]);
     rig.refreshed(&c, 4, &["alice"]);
@@ -121,7 +121,7 @@ fn g6_a_view_that_the_store_refuses_fails_closed_and_tells_all() {
     let (mut rig, c, alice, bob) = two_members();
     let zoe = rig.attach("zoe", &[]);
     let cursor = rig.cursor_of_last();
-    // Zoe was added at version 2; the view is of version 1 and does not name her.
+    // Zoe was added at version 2; the view has version 1 and does not name her.
     rig.push(message(&c, 2, "never delivered"));
     rig.input(Input::Refreshed { channel: c.clone(), members: None });
     let named = Some(vec![c.clone()]);

@@ -1,4 +1,4 @@
-//! Holds: they last while the store is slow, within bounds, and what a bound costs is told once.
+//! Holds last while the store is slow, within bounds; what a bound drops is reported once.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn one_member() -> (Rig, ChannelId, SocketId) {
     (rig, c, alice)
 }
 
-/// Pushes large messages of a channel until it had to be given up.
+/// Pushes large messages to a channel until its hold is given up.
 fn overflow(rig: &mut Rig, channel: &ChannelId) {
     let large = "x".repeat(1024 * 1024);
     while !rig.workspace.holds.is_lost(channel) {

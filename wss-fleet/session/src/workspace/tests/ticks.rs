@@ -1,10 +1,10 @@
-//! Ticks: everybody's, once an interval, at a moment of their own.
+//! Ticks: one per socket and interval, each at its own moment.
 
 use std::collections::BTreeMap;
 
 use super::*;
 
-/// Ticks that each socket gets within so long, looked at whenever the workspace wants to be.
+/// Ticks that each socket gets within `time`, and how often the workspace asked to be called.
 fn ticks_within(rig: &mut Rig, time: Duration) -> (BTreeMap<SocketId, Vec<Timestamp>>, usize) {
     let mut ticks: BTreeMap<_, Vec<Timestamp>> = BTreeMap::new();
     let (end, mut looks) = (rig.now.plus(time), 0);
@@ -53,7 +53,7 @@ fn a_workspace_of_one_is_looked_at_once_an_interval() {
     rig.attach("alice", &[]);
     let (ticks, looks) = ticks_within(&mut rig, 10 * limits::TICK);
     assert_eq!(ticks.values().map(Vec::len).sum::<usize>(), 10);
-    // And for audits, every other interval.
+    // This includes audits, every other interval.
     assert!(looks <= 15, "{looks}");
 }
 
