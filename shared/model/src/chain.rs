@@ -1,4 +1,4 @@
-//! An error and its causes in one line.
+//! Prints an error and its causes on one line.
 
 use std::error::Error;
 

@@ -1,10 +1,10 @@
-//! Channels, their members, and what happens to them.
+//! Channels, their members, and how they change.
 
 use crate::ids::{ChannelId, MessageId, UserId, WorkspaceId};
 use crate::limits;
 use crate::time::Timestamp;
 
-/// What kind of channel it is. A DM is a channel with exactly two members, for ever.
+/// A kind of channel. A DM is a channel with exactly two members, who never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChannelType {
     /// Exactly two members, who never change.
@@ -36,7 +36,7 @@ pub enum Contract {
     /// Stored before it is delivered; acknowledged when stored.
     #[default]
     PersistFirst,
-    /// Delivered first, archived after; acknowledged when published. Named, not yet served.
+    /// Delivered first, archived afterwards; acknowledged when published. Named, not yet served.
     DeliverFirst,
     /// Never stored. Named, not yet served.
     Ephemeral,
@@ -62,24 +62,24 @@ impl Contract {
     }
 }
 
-/// Messages were published later than clients read back by themselves (G3).
+/// Messages that were published too late for clients to find them by themselves (G3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LateArrivals {
-    /// The lowest of these messages: a client that was away has to read again from just before it.
+    /// The lowest of these messages: a client that was away must read again from just before it.
     pub reread_from: MessageId,
-    /// Until when such messages may be published; it may lie some minutes ahead.
+    /// The end of the time in which they may be published; it may be some minutes ahead.
     pub until: Timestamp,
 }
 
 impl LateArrivals {
-    /// Whether clients that read again for this one find the messages of the other, too.
+    /// Whether a client that reads again because of this mark also finds the messages of the other.
     #[must_use]
     pub fn covers(self, other: Self) -> bool {
         self.reread_from <= other.reread_from && self.until >= other.until.minus(limits::OVERLAP)
     }
 }
 
-/// A channel as the channels table holds it.
+/// A channel, as in the channels table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channel {
     /// Its globally unique id.
@@ -92,11 +92,11 @@ pub struct Channel {
     pub name: Option<String>,
     /// Its delivery contract.
     pub contract: Contract,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// Who made it.
+    /// The user who created it.
     pub created_by: UserId,
-    /// Counts its membership changes, from 1 (G6); 0 is "no view".
+    /// The number of membership changes, starting at 1 (G6); 0 means "no view".
     pub members_version: u64,
     /// The last incident of a late relay, if there was one.
     pub late: Option<LateArrivals>,
@@ -105,22 +105,22 @@ pub struct Channel {
 /// One row of a channel's membership.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Who.
+    /// The user.
     pub user_id: UserId,
-    /// Since when.
+    /// When they became a member.
     pub joined_at: Timestamp,
 }
 
-/// What a `channel` frame tells.
+/// The change that a `channel` frame reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChannelChange {
-    /// The channel came to be.
+    /// The channel was created.
     Created,
     /// A user became a member.
     MemberAdded,
     /// Several users became members in one change.
     MembersAdded,
-    /// A user is no member any more.
+    /// A user is not a member any more.
     MemberRemoved,
 }
 

@@ -1,6 +1,6 @@
-//! The public list of what can go wrong with a call. Stable: clients branch on these.
+//! The public list of errors that a call may return. Stable: clients branch on these.
 
-/// Whether, and how, a client may try again.
+/// Whether and how a client may retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Retry {
     /// The same request will fail again.
@@ -13,8 +13,8 @@ pub enum Retry {
 
 macro_rules! error_codes {
     ($($variant:ident = $name:literal, $status:literal, $retry:ident, $title:literal;)*) => {
-        /// One thing that can go wrong, as clients see it. Each maps once to an HTTP status, a
-        /// retry class, a title and a metric label (its name).
+        /// An error, as clients see it. Each has one HTTP status, retry class, title and metric
+        /// label (its name).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum ErrorCode {
             $(#[doc = $title] $variant,)*
@@ -36,7 +36,7 @@ macro_rules! error_codes {
                 match self { $(Self::$variant => $status,)* }
             }
 
-            /// Whether a client may try again.
+            /// Whether and how a client may retry.
             #[must_use]
             pub const fn retry(self) -> Retry {
                 match self { $(Self::$variant => Retry::$retry,)* }

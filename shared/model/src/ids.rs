@@ -1,4 +1,4 @@
-//! Identifiers. Each has one form and one `parse`.
+//! Identifiers. Each type has one form and one `parse`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use ulid::Ulid;
 use crate::limits;
 use crate::time::Timestamp;
 
-/// Why a string is not an identifier. Never carries the string itself.
+/// Why a string is not an identifier. Never contains the string itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// Not 1 to 64 of `A-Za-z0-9_-`.
@@ -28,12 +28,12 @@ macro_rules! name_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         ///
-        /// Clones share it.
+        /// Clones share the string.
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Takes a string of the identifier's form.
+            /// Parses an identifier.
             ///
             /// # Errors
             /// [`IdError::Name`] if it has another form.
@@ -41,7 +41,7 @@ macro_rules! name_id {
                 if is_name(text) { Ok(Self(text.into())) } else { Err(IdError::Name) }
             }
 
-            /// The identifier as it stands on the wire.
+            /// The identifier in its wire form.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -72,7 +72,7 @@ name_id! {
     UserId
 }
 name_id! {
-    /// One start of one node: `N` + ULID where we mint it, 1-64 of `A-Za-z0-9_-` where we read it.
+    /// One start of one node: minted as `N` + ULID, accepted as 1-64 of `A-Za-z0-9_-`.
     NodeId
 }
 name_id! {
@@ -103,10 +103,10 @@ macro_rules! ulid_id {
         pub struct $name(Ulid);
 
         impl $name {
-            /// Takes 26 upper-case Crockford characters, the first at most `7`.
+            /// Parses 26 upper-case Crockford characters, the first at most `7`.
             ///
             /// # Errors
-            /// [`IdError::Ulid`] if it has another form; aliases (`l` for `1`) are not taken.
+            /// [`IdError::Ulid`] if it has another form; aliases (`l` for `1`) are refused.
             pub fn parse(text: &str) -> Result<Self, IdError> {
                 let well_formed = text.len() == ULID_CHARS
                     && text.bytes().all(is_crockford)
@@ -117,7 +117,7 @@ macro_rules! ulid_id {
                 Ulid::from_string(text).map(Self).or(Err(IdError::Ulid))
             }
 
-            /// Makes an id of a time (cut to 48 bits) and 80 random bits (the rest is ignored).
+            /// Makes an id from a time (at most 48 bits) and 80 random bits (others are ignored).
             #[must_use]
             pub fn mint(at: Timestamp, random: u128) -> Self {
                 Self(Ulid::from_parts(at.min(Timestamp::MAX).unix_ms(), random & RANDOM_MASK))
@@ -129,7 +129,7 @@ macro_rules! ulid_id {
                 Timestamp::from_unix_ms(self.0.timestamp_ms())
             }
 
-            /// All of it as a number.
+            /// The id as a number.
             #[must_use]
             pub fn bits(self) -> u128 {
                 self.0.into()
@@ -156,7 +156,7 @@ ulid_id! {
     MessageId
 }
 ulid_id! {
-    /// A publication on the bus: the message's id for a message, an own ULID for anything else.
+    /// A publication on the bus: the message's id for a message, its own ULID for anything else.
     PublicationId
 }
 
@@ -164,13 +164,13 @@ impl MessageId {
     /// The smallest id.
     pub const MIN: Self = Self(Ulid::nil());
 
-    /// The largest id of a time: the upper bound of a read.
+    /// The largest id with this time: the upper bound of a read.
     #[must_use]
     pub fn last_of(at: Timestamp) -> Self {
         Self::mint(at, u128::MAX)
     }
 
-    /// The smallest id of a time: the lower bound of a read.
+    /// The smallest id with this time: the lower bound of a read.
     #[must_use]
     pub fn first_of(at: Timestamp) -> Self {
         Self::mint(at, 0)
@@ -195,13 +195,13 @@ impl From<MessageId> for PublicationId {
     }
 }
 
-/// A channel: `C` + ULID for a group, `D` + 26 Crockford characters derived from its two members
-/// for a DM. Globally unique. Clones share it.
+/// A channel: `C` + ULID for a group, `D` + 26 Crockford characters derived from its members for a
+/// DM. Globally unique. Clones share the string.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(Arc<str>);
 
 impl ChannelId {
-    /// Takes a string of either form.
+    /// Parses either form.
     ///
     /// # Errors
     /// [`IdError::Channel`] if it has neither.
@@ -220,10 +220,11 @@ impl ChannelId {
         Self(format!("C{}", MessageId::mint(now, random)).into())
     }
 
-    /// Derives the id of the DM of two people: whoever of the two opens it, and however often.
+    /// Derives the id of the DM between two users; it does not depend on who opens it, or how
+    /// often.
     ///
-    /// The first 130 bits of SHA-256 over `workspace NUL lower NUL higher` (ids hold no NUL, so
-    /// the fields cannot run into each other), in Crockford base 32.
+    /// It is the first 130 bits of SHA-256 over `workspace NUL lower NUL higher`, in Crockford base
+    /// 32. Ids contain no NUL, so the fields cannot run into each other.
     #[must_use]
     pub fn of_dm(workspace: &WorkspaceId, one: &UserId, other: &UserId) -> Self {
         let (lower, higher) = if one <= other { (one, other) } else { (other, one) };
@@ -248,7 +249,7 @@ impl ChannelId {
         self.0.starts_with('D')
     }
 
-    /// The identifier as it stands on the wire.
+    /// The identifier in its wire form.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,7 +1,7 @@
-//! Characters that leave no mark: white space, and what Unicode calls default-ignorable.
+//! Invisible characters: white space, and those that Unicode calls default-ignorable.
 
-/// Whether a reader sees nothing of a text: it is empty, or all of it is white space or
-/// default-ignorable. Such characters beside others are part of a text: emoji are joined by them.
+/// Whether a text is empty, or only white space and default-ignorable characters. Next to visible
+/// characters these are part of a text: some join emoji, for example.
 #[must_use]
 pub fn is_invisible(text: &str) -> bool {
     text.chars().all(|char| char.is_whitespace() || is_default_ignorable(char))
@@ -11,8 +11,9 @@ fn is_default_ignorable(char: char) -> bool {
     DEFAULT_IGNORABLE.iter().any(|(first, last)| (*first..=*last).contains(&char))
 }
 
-/// `Default_Ignorable_Code_Point` of the Unicode Character Database 16.0 (`DerivedCoreProperties.txt`),
-/// adjacent ranges joined. It reserves whole blocks, so that it hardly ever changes.
+/// `Default_Ignorable_Code_Point` of the Unicode Character Database 16.0
+/// (`DerivedCoreProperties.txt`), with adjacent ranges joined. Unicode reserves whole blocks, so it
+/// hardly ever changes.
 const DEFAULT_IGNORABLE: [(char, char); 17] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{34f}', '\u{34f}'),

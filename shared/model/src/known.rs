@@ -1,4 +1,4 @@
-//! What a client already has of a range of messages, eight characters each.
+//! A list of the messages that a client already has in a range, eight characters each.
 
 use std::fmt;
 
@@ -9,21 +9,22 @@ use sha2::{Digest, Sha256};
 use crate::ids::MessageId;
 use crate::limits;
 
-/// "Of the messages after `offset` I have these": a mark of each, in ascending order of the ids, at
-/// most [`limits::KNOWN_MESSAGES_MAX`]. On the wire base64url without padding (RFC 4648, section 5).
+/// The messages after `offset` that a client has: a mark for each, in ascending order of ids, at
+/// most [`limits::KNOWN_MESSAGES_MAX`]. On the wire base64url without padding (RFC 4648, section
+/// 5).
 ///
-/// A mark is the first 48 bits of SHA-256 over `offset`, nothing if there is none, and the message's
-/// id, each as its 26 ASCII characters. The offset makes marks of one page useless for another, so
-/// nobody can choose an id that a later reading takes for a known one.
+/// A mark is the first 48 bits of SHA-256 over `offset`, if there is one, and the message's id,
+/// each as 26 ASCII characters. Since the offset is hashed too, nobody can choose an id that a
+/// later read, of another page, mistakes for a known one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownMessages(Vec<Mark>);
 
-/// Why a string is not of that form. Never carries the string itself.
+/// The error for a string without that form; never contains the string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not 1 to {} marks of 8 base64url characters", limits::KNOWN_MESSAGES_MAX)]
 pub struct KnownError;
 
-/// Compares messages in ascending order with what a client has.
+/// Compares messages, in ascending order, with a client's list.
 #[derive(Debug)]
 pub struct KnownScan<'a> {
     marker: Marker,
@@ -33,13 +34,13 @@ pub struct KnownScan<'a> {
 
 type Mark = [u8; MARK_BYTES];
 
-/// Makes the marks of one page.
+/// Computes the marks of one page.
 #[derive(Debug)]
 struct Marker(Sha256);
 
 impl KnownMessages {
-    /// Marks of ids in ascending order, of the first [`limits::KNOWN_MESSAGES_MAX`]; `None` if there
-    /// are none.
+    /// Makes the marks of ids in ascending order, up to the first [`limits::KNOWN_MESSAGES_MAX`];
+    /// `None` if there are no ids.
     #[must_use]
     pub fn of(offset: Option<MessageId>, ids: impl IntoIterator<Item = MessageId>) -> Option<Self> {
         let first = ids.into_iter().take(limits::KNOWN_MESSAGES_MAX as usize);
@@ -48,12 +49,12 @@ impl KnownMessages {
         (!marks.is_empty()).then_some(Self(marks))
     }
 
-    /// Reads the form on the wire.
+    /// Parses the form on the wire.
     ///
     /// # Errors
     /// [`KnownError`] if the string has another form.
     pub fn parse(text: &str) -> Result<Self, KnownError> {
-        // Before anything is decoded: what is too long costs nothing.
+        // Checked before decoding, so that an input that is too long costs nothing.
         let most = limits::KNOWN_MESSAGES_MAX as usize * MARK_CHARS;
         if text.is_empty() || text.len() > most || !text.len().is_multiple_of(MARK_CHARS) {
             return Err(KnownError);
@@ -63,13 +64,13 @@ impl KnownMessages {
         Ok(Self(marks.to_vec()))
     }
 
-    /// How many messages these are: 1 to [`limits::KNOWN_MESSAGES_MAX`].
+    /// The number of messages: 1 to [`limits::KNOWN_MESSAGES_MAX`].
     #[must_use]
     pub const fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Begins to compare with the messages after `offset`.
+    /// Starts a comparison with the messages after `offset`.
     #[must_use]
     pub fn scan(&self, offset: Option<MessageId>) -> KnownScan<'_> {
         KnownScan { marker: Marker::new(offset), known: self, passed: 0 }
@@ -77,8 +78,8 @@ impl KnownMessages {
 }
 
 impl KnownScan<'_> {
-    /// Whether the client has this message. One that it has and the log does not have ends the
-    /// comparison: from there on nothing is known.
+    /// Whether the client has this message. If it has one that the log does not have, no message
+    /// after that is recognised.
     pub fn has(&mut self, id: MessageId) -> bool {
         let next = self.known.0.get(self.passed);
         let has = next.is_some_and(|next| *next == self.marker.mark(id));
@@ -86,7 +87,7 @@ impl KnownScan<'_> {
         has
     }
 
-    /// Whether the client may have more than it could say, and all that it said is behind.
+    /// Whether the list is full and every message in it was found: the client may have more.
     #[must_use]
     pub fn is_used_up(&self) -> bool {
         self.passed == limits::KNOWN_MESSAGES_MAX as usize
@@ -132,7 +133,8 @@ mod tests {
 
     #[test]
     fn the_form_on_the_wire_is_fixed() {
-        // By `printf %s OFFSET ID | sha256sum`: clients in other languages must get the same.
+        // Computed with `printf %s OFFSET ID | sha256sum`: clients in other languages must get the
+        // same.
         let ids = ids(3);
         let known = KnownMessages::of(Some(ids[0]), ids[1..].iter().copied()).unwrap();
         assert_eq!(known.to_string(), "wHLZJK2WeTPEO37B");

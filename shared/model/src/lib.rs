@@ -1,12 +1,12 @@
-//! The nouns of Inkwire, parsed once and then carried as proof.
+//! The nouns of Inkwire. A value is parsed once; from then on its type proves that it is valid.
 //!
 //! **Main path.** Bytes from outside become a [`WorkspaceId`], [`UserId`], [`ChannelId`],
-//! [`MessageId`] or [`MessageText`] through one `parse` each; from there on no code checks again.
+//! [`MessageId`] or [`MessageText`] through one `parse` each; after that no code checks again.
 //!
-//! **Invariants.** Values of these types are well formed. No clock is read, nothing is random:
-//! both are arguments.
+//! **Invariants.** Values of these types are well formed. Nothing reads a clock or randomness: both
+//! are arguments.
 //!
-//! **Not here.** No JSON, no store, no socket, no runtime.
+//! **Not here.** A store, a socket, a runtime; any JSON but a message's.
 
 pub mod limits;
 

@@ -11,10 +11,10 @@ use crate::limits;
 
 mod json;
 
-/// Why a text is not a message.
+/// Why a text cannot be a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
-    /// Nothing that a reader sees.
+    /// Empty, or invisible.
     #[error("the text is empty")]
     Empty,
     /// Over 40,000 characters.
@@ -25,21 +25,21 @@ pub enum TextError {
     Control,
 }
 
-/// A message's text: 1-40,000 Unicode scalar values, not only invisible ones, no control characters
-/// but `\n \r \t`. Kept as it came: never stripped, never escaped. `Debug` shows no content.
+/// A message's text: 1-40,000 Unicode scalar values, not all of them invisible, without control
+/// characters except `\n \r \t`. Kept as sent: never stripped or escaped. `Debug` shows no content.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MessageText(Arc<str>);
 
 impl MessageText {
-    /// Takes a text that a person wrote.
+    /// Parses a text that a person wrote.
     ///
     /// # Errors
-    /// [`TextError`], by the first rule that it breaks.
+    /// [`TextError`] for the first rule that it breaks.
     pub fn parse(text: String) -> Result<Self, TextError> {
         if is_invisible(&text) {
             return Err(TextError::Empty);
         }
-        // A scalar value is at most four bytes: texts that cannot be over are not counted.
+        // A scalar value takes at least one byte, so short texts need not be counted.
         if text.len() > limits::MESSAGE_CHARS_MAX
             && text.chars().count() > limits::MESSAGE_CHARS_MAX
         {
@@ -48,7 +48,7 @@ impl MessageText {
         if has_control(&text) { Err(TextError::Control) } else { Ok(Self(text.into())) }
     }
 
-    /// Takes a text that the store or the bus holds: it was parsed before it was stored.
+    /// Wraps a text from the store or the bus, which was parsed before it was stored.
     #[must_use]
     pub fn from_stored(text: String) -> Self {
         Self(text.into())
@@ -60,7 +60,7 @@ impl MessageText {
         &self.0
     }
 
-    /// The digest that a redirect keeps of it.
+    /// The digest that a redirect keeps instead of the text.
     #[must_use]
     pub fn digest(&self) -> TextDigest {
         TextDigest(Sha256::digest(self.0.as_bytes()).into())
@@ -69,7 +69,7 @@ impl MessageText {
 
 fn has_control(text: &str) -> bool {
     if text.is_ascii() {
-        // Counted, not searched: bytes are then looked at many at once.
+        // Counting, unlike searching, processes many bytes at a time.
         let is_refused =
             |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\n' | b'\r' | b'\t');
         return text.as_bytes().iter().filter(|byte| is_refused(byte)).count() > 0;
@@ -87,18 +87,18 @@ impl fmt::Debug for MessageText {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TextDigest(pub [u8; 32]);
 
-/// A message, as its readers see it.
+/// A message, as readers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Its id, which is its time and its place in the channel.
+    /// Its id, which has its time and its place in the channel.
     pub id: MessageId,
     /// The channel it belongs to.
     pub channel_id: ChannelId,
     /// Who sent it.
     pub sender_id: UserId,
-    /// What it says.
+    /// Its text.
     pub text: MessageText,
-    /// Which state of it this is.
+    /// The revision of this copy.
     pub rev: Rev,
 }
 
@@ -116,27 +116,27 @@ impl Message {
     }
 }
 
-/// A revision: of two copies of one message the one whose revision is greater, byte by byte, is the
-/// newer. Opaque to readers: 1 to [`limits::REV_BYTES_MAX`] bytes.
+/// A revision. Of two copies of a message, the one with the greater revision is newer, compared
+/// byte by byte. Opaque to readers: 1 to [`limits::REV_BYTES_MAX`] bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rev(Box<str>);
 
-/// Why a string is no revision. Never carries the string itself.
+/// The error for a string that is not a revision; never contains the string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not 1 to {} bytes", limits::REV_BYTES_MAX)]
 pub struct RevError;
 
 impl Rev {
-    /// The revision of a message that did not change since it was sent: its id.
+    /// The revision of a message that has not changed since it was sent: its id.
     #[must_use]
     pub fn first_of(id: MessageId) -> Self {
         Self(id.to_string().into())
     }
 
-    /// Reads a revision that a server made.
+    /// Parses a revision that a server made.
     ///
     /// # Errors
-    /// [`RevError`] if it is empty or over-long.
+    /// [`RevError`] if it is empty or too long.
     pub fn parse(text: &str) -> Result<Self, RevError> {
         let is_rev = (1..=limits::REV_BYTES_MAX).contains(&text.len());
         if is_rev { Ok(Self(text.into())) } else { Err(RevError) }

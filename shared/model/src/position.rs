@@ -4,19 +4,19 @@ use std::fmt;
 
 use crate::limits;
 
-/// The id of a stream entry: `<milliseconds>-<sequence>`, as Redis gives it.
+/// The id of a stream entry: `<milliseconds>-<sequence>`, as Redis assigns it.
 ///
 /// Source: Redis Streams, "Entry IDs".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct EntryId {
-    /// The Unix milliseconds at which the store of the stream took the entry.
+    /// The Unix milliseconds at which Redis added the entry.
     pub ms: u64,
     /// The number of the entry within its millisecond.
     pub sequence: u64,
 }
 
 impl EntryId {
-    /// Reads `<milliseconds>-<sequence>` in its one canonical form.
+    /// Parses `<milliseconds>-<sequence>` in its canonical form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (ms, sequence) = text.split_once('-')?;
@@ -30,22 +30,22 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// A stream entry's id and a digest of the position before it and its own publication. Each digest
-/// takes the one before in, so equal positions have equal histories: a promoted replica may give an
-/// entry id out again, even to the same publication, but not behind the same entries (G5, ADR 0015).
+/// A stream entry's id, and a digest of its publication and of the position before it. Each digest
+/// includes the one before, so equal positions have equal histories: a promoted replica may use an
+/// entry id again, even for the same publication, but not after the same entries (G5, ADR 0015).
 ///
-/// This is what clients carry as `cursor`, and what an entry's `prev` holds.
+/// Clients carry it as `cursor`, and an entry's `prev` is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The entry.
     pub entry: EntryId,
-    /// What lies before the entry, and its publication, as whoever appended it digested them.
+    /// The digest of the entry's publication and of everything before it.
     pub history: u32,
 }
 
 impl Position {
-    /// Reads `<milliseconds>-<sequence>-<8 hexadecimal digits>`, in lower case; anything else, of
-    /// any length, is `None`.
+    /// Parses `<milliseconds>-<sequence>-<8 hexadecimal digits>`, in lower case; `None` for
+    /// anything else, of any length.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > limits::CURSOR_BYTES_MAX {
@@ -65,7 +65,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// How many characters 32 bits are.
+/// Hexadecimal digits of 32 bits.
 const HISTORY_DIGITS: usize = 8;
 
 fn canonical_u64(text: &str) -> Option<u64> {

@@ -1,4 +1,4 @@
-//! What callers ask for: checked in form, not yet against the store.
+//! Callers' requests: well formed, but not yet checked against the store.
 
 use crate::channel::Contract;
 use crate::ids::{ChannelId, MessageId, UserId};
@@ -7,26 +7,26 @@ use crate::message::MessageText;
 /// A message to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMessage {
-    /// Where.
+    /// The channel.
     pub channel_id: ChannelId,
-    /// What.
+    /// The text.
     pub text: MessageText,
-    /// The client's id: makes every retry safe (G1).
+    /// The client's id; it makes every retry safe (G1).
     pub id: Option<MessageId>,
-    /// The newest message that the sender has seen: the stored id sorts after it (G2).
+    /// The newest message that the sender has seen; the stored id sorts after it (G2).
     pub after: Option<MessageId>,
 }
 
 /// A channel to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewChannel {
-    /// Which kind, and with whom.
+    /// Its kind and members.
     pub kind: NewChannelKind,
-    /// How its messages are delivered and kept.
+    /// When its messages count as sent, and whether they are kept.
     pub contract: Contract,
 }
 
-/// Which kind of channel to create, and with whom.
+/// The kind of a new channel, and its members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NewChannelKind {
     /// A group with a name.
@@ -38,12 +38,12 @@ pub enum NewChannelKind {
     },
     /// A DM with one other user.
     Dm {
-        /// Who; may turn out to be the caller.
+        /// The other user; may be the caller.
         other: UserId,
     },
 }
 
-/// Which way a page of messages goes.
+/// The direction of a page of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Direction {
     /// Newest first.

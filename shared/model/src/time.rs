@@ -1,4 +1,4 @@
-//! Points in time, always given, never read.
+//! Points in time. They are always arguments: nothing here reads a clock.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ impl Timestamp {
     /// The largest time that a ULID can carry (48 bits).
     pub const MAX: Self = Self((1 << 48) - 1);
 
-    /// Makes a timestamp of Unix milliseconds.
+    /// Makes a timestamp from Unix milliseconds.
     #[must_use]
     pub const fn from_unix_ms(ms: u64) -> Self {
         Self(ms)
@@ -35,13 +35,13 @@ impl Timestamp {
         self.0 / 1_000
     }
 
-    /// This time moved forward, up to [`Timestamp::MAX`].
+    /// This time plus `by`, capped at [`Timestamp::MAX`].
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(millis(by)).min(Self::MAX.0))
     }
 
-    /// This time moved back, down to the epoch.
+    /// This time minus `by`, or the epoch.
     #[must_use]
     pub fn minus(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(millis(by)))
@@ -62,7 +62,7 @@ impl Timestamp {
 
     /// RFC 3339 in UTC with milliseconds: `2026-01-31T12:00:00.123Z`.
     ///
-    /// Years past 9999, which no clock of ours shows, are written as the end of 9999.
+    /// Years after 9999, which no real clock shows, are written as the end of 9999.
     #[must_use]
     pub fn rfc3339(self) -> String {
         let nanos = i128::from(self.0) * 1_000_000;

@@ -1,16 +1,16 @@
-//! Traces: one name for all that a request sets off, in every process.
+//! Trace ids: one name for everything that a request causes, in every process.
 
 use std::fmt;
 
 use crate::ids::{MessageId, PublicationId};
 
-/// The name of a trace: 128 bits, in the form of W3C Trace Context. It names a way through the
-/// system, not a person, and decides nothing.
+/// A trace id: 128 bits, in the form of W3C Trace Context. It names a path through the system, not
+/// a person, and no decision depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceId(u128);
 
 impl TraceId {
-    /// Takes 32 lower-case hexadecimal digits that are not all zero.
+    /// Parses 32 lower-case hexadecimal digits that are not all zero.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
@@ -20,7 +20,7 @@ impl TraceId {
         u128::from_str_radix(text, 16).ok().filter(|bits| *bits != 0).map(Self)
     }
 
-    /// The trace of these bits.
+    /// Makes a trace id from these bits.
     #[must_use]
     pub const fn of_bits(bits: u128) -> Self {
         Self(bits)
@@ -28,7 +28,7 @@ impl TraceId {
 }
 
 impl From<MessageId> for TraceId {
-    /// The trace of a message whose request is not known: an id has as many bits.
+    /// The trace of a message whose request is unknown: its id has as many bits.
     fn from(id: MessageId) -> Self {
         Self(id.bits())
     }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 /// The version of the packages, such as `0.1.0`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The revision that this was built from; `None` if `INKWIRE_REVISION` was not set for the build.
+/// The git revision of the build; `None` if `INKWIRE_REVISION` was not set for the build.
 pub const REVISION: Option<&str> = option_env!("INKWIRE_REVISION");
 
 /// What `--version` prints after the program's name: `0.1.0 (3f9e4d1)`, or `0.1.0` alone.

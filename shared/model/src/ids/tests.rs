@@ -44,7 +44,7 @@ fn a_dm_has_one_id_whoever_opens_it() {
     assert_ne!(one, ChannelId::of_dm(&workspace("w"), &user("alice"), &user("bobb")));
     assert_eq!(ChannelId::parse(one.as_str()), Ok(one.clone()));
     assert!(one.is_dm());
-    // Golden value: the derivation is a contract, stored channels depend on it.
+    // Golden value: the derivation is a contract, because stored channels depend on it.
     assert_eq!(one.as_str(), "D03CY5MTT75QHGN2MXXBT1ER96D");
 }
 

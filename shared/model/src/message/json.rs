@@ -1,5 +1,5 @@
 //! A message in JSON: `{"id","channel_id","sender_id","message","created_at","rev"}`, the same in
-//! answers, in frames and on the bus.
+//! responses, in frames and on the bus.
 
 use serde::de::Error;
 use serde::ser::SerializeStruct;
@@ -21,14 +21,14 @@ impl Serialize for Message {
     }
 }
 
-/// Fields that this version does not know are passed over. `created_at` is in the id.
+/// Unknown fields are ignored. So is `created_at`, which the id contains.
 #[derive(Deserialize)]
 struct Fields {
     id: String,
     channel_id: String,
     sender_id: String,
     message: String,
-    /// Absent in what a server of before revisions wrote.
+    /// Absent in messages from servers without revisions.
     rev: Option<String>,
 }
 
