@@ -1,8 +1,8 @@
-//! Why a socket ends (RFC 6455 7.4, and this protocol's own codes).
+//! Close codes: why a socket closes (RFC 6455 7.4, and this protocol's own codes).
 
 use std::time::Duration;
 
-/// What a client does after a socket ended.
+/// What a client does after a close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AfterClose {
     /// `/connect?failed=<node>`, wait `delay_ms`, resume with the cursor.
@@ -11,9 +11,9 @@ pub enum AfterClose {
     Resume,
     /// Wait, then `/connect` and resume with the cursor.
     ResumeAfterWait,
-    /// A fresh token first, then `/connect`.
+    /// Get a fresh token, then `/connect`.
     WithFreshToken,
-    /// Nothing: reconnecting would end the same way.
+    /// Nothing: after reconnecting, the socket would close the same way.
     Stop,
 }
 
@@ -41,13 +41,13 @@ macro_rules! close_codes {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// What the client does.
+            /// What the client does next.
             #[must_use]
             pub const fn after(self) -> AfterClose {
                 match self { $(Self::$variant => AfterClose::$after,)* }
             }
 
-            /// The code of a number on the wire.
+            /// The code with this number on the wire.
             #[must_use]
             pub fn of_number(number: u16) -> Option<Self> {
                 Self::ALL.iter().copied().find(|code| code.number() == number)
@@ -80,8 +80,7 @@ close_codes! {
 }
 
 impl CloseCode {
-    /// The wait that the reason of a close frame asks for, `delay_ms=<n>`; `None` for any other
-    /// reason.
+    /// The wait in a close frame's reason, `delay_ms=<n>`; `None` for any other reason.
     #[must_use]
     pub fn delay_of_reason(reason: &str) -> Option<Duration> {
         let digits = reason.strip_prefix(DELAY_PREFIX)?;

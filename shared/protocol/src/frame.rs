@@ -1,4 +1,4 @@
-//! What a socket carries: text frames of JSON.
+//! The JSON text frames of a socket.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use crate::close::CloseCode;
 use crate::json;
 
-/// The one frame that a client sends.
+/// The only frame that a client sends.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hello {
     /// The ticket from `/connect`; a secret.
     pub ticket: String,
-    /// Where to resume; over-long ones are already dropped, so that they count as unknown.
+    /// Where to resume. A cursor that is too long is empty here, so that it counts as unknown.
     pub cursor: Option<String>,
 }
 
@@ -42,7 +42,7 @@ impl Hello {
             Some(_) => Err(CloseCode::BadFrame),
         };
         let (kind, ticket, cursor) = (string("type")?, string("ticket")?, string("cursor")?);
-        // The types of frames that the client understands. Nothing depends on them yet.
+        // The frame types that the client understands. Nothing depends on them yet.
         let accepts = fields.remove("accepts");
         let is_list = |value: &Value| {
             value.as_array().is_some_and(|types| types.iter().all(Value::is_string))
@@ -52,7 +52,7 @@ impl Hello {
             return Err(CloseCode::BadFrame);
         }
         let ticket = ticket.ok_or(CloseCode::Unauthenticated)?;
-        // An over-long cursor is an unknown one, never a close.
+        // A cursor that is too long counts as unknown; it does not close the socket.
         let unknown = |cursor: String| {
             if cursor.len() > limits::CURSOR_BYTES_MAX { String::new() } else { cursor }
         };
@@ -73,10 +73,10 @@ impl Hello {
 /// A frame from a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerFrame {
-    /// From here on nothing is missed.
+    /// The socket is attached: from now on it misses nothing.
     Ready(Ready),
-    /// A message of a channel that the user is a member of, as it was sent or as it is after a
-    /// change: of two, the one with the greater `rev` is the newer.
+    /// A message of one of the user's channels, as it was sent or as it is after a change. Of two
+    /// copies, the one with the greater `rev` is newer.
     Message {
         /// Where the stream is safe to resume.
         cursor: String,
@@ -87,36 +87,36 @@ pub enum ServerFrame {
     Channel {
         /// Where the stream is safe to resume.
         cursor: String,
-        /// What changed; `None` for a change that this version does not know.
+        /// The change; `None` if this version does not know it.
         change: Option<ChannelChange>,
-        /// Which channel.
+        /// The channel.
         channel_id: ChannelId,
-        /// The users that the change is about: one, or all that a `members_added` names.
+        /// The users that it is about: one, or all that a `members_added` names.
         user_ids: Vec<UserId>,
     },
-    /// The socket and the path behind it are alive.
+    /// The socket is alive; `fresh` says whether publications reach it.
     Tick {
         /// Where the stream is safe to resume.
         cursor: String,
         /// The node's clock.
         server_time: Timestamp,
-        /// Whether the path behind the socket is whole.
+        /// Whether the node has every publication at present.
         fresh: bool,
-        /// How often ticks come from now on, where that has changed.
+        /// The new interval of ticks, if it changed.
         every: Option<Duration>,
     },
     /// Something could not be replayed: wait, then read again as after `resumed:false`.
     Resync {
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
-        /// How long to wait, so that many clients do not come at once.
+        /// How long to wait, so that many clients do not read at once.
         delay_ms: u64,
         /// The channels to read again; all of them if `None`.
         channels: Option<Vec<ChannelId>>,
     },
     /// A frame of a type that this version does not know.
     Unknown {
-        /// Where the stream is safe to resume, if the frame has a place in it.
+        /// Where the stream is safe to resume, if the frame has a cursor.
         cursor: Option<String>,
     },
 }
@@ -130,22 +130,22 @@ pub struct Ready {
     pub node_id: NodeId,
     /// The tenant.
     pub workspace_id: WorkspaceId,
-    /// Who the socket belongs to.
+    /// The user of the socket.
     pub user_id: UserId,
     /// Where the stream is safe to resume.
     pub cursor: String,
     /// Whether everything after the client's cursor follows.
     pub resumed: bool,
-    /// Types of frames that the node takes from this client after its `hello`.
+    /// Frame types that the node accepts from this client after its `hello`.
     pub accepts: Vec<String>,
-    /// How often ticks come.
+    /// The interval of ticks.
     pub tick: Duration,
     /// The node's clock.
     pub server_time: Timestamp,
 }
 
 impl Ready {
-    /// Straight into text: every socket has one of its own, and a herd has many.
+    /// Writes the text directly, since each socket has its own `ready`, and a reconnect storm many.
     fn encode(&self) -> String {
         let wire = ReadyWire {
             accepts: &self.accepts,
@@ -159,12 +159,12 @@ impl Ready {
             user_id: self.user_id.as_str(),
             workspace_id: self.workspace_id.as_str(),
         };
-        // Strings and numbers always have a JSON.
+        // Serialising strings and numbers cannot fail.
         serde_json::to_string(&wire).unwrap_or_default()
     }
 }
 
-/// In the order of the other frames' fields: by name.
+/// Fields sorted by name, as in the other frames.
 #[derive(Serialize)]
 struct ReadyWire<'a> {
     accepts: &'a [String],
@@ -214,7 +214,7 @@ impl ServerFrame {
         .to_string()
     }
 
-    /// Reads a frame; `None` if it is no frame of this protocol.
+    /// Reads a frame; `None` if it is not one of this protocol.
     #[must_use]
     pub fn decode(text: &str) -> Option<Self> {
         let wire: Wire = serde_json::from_str(text).ok()?;
@@ -254,7 +254,7 @@ impl ServerFrame {
             "resync" => Some(Self::Resync {
                 reason: wire.reason?,
                 delay_ms: wire.delay_ms?,
-                // A list with an id that cannot be read names less than it means: read all channels.
+                // If an id cannot be read, the list is incomplete: read all channels.
                 channels: wire.channels.and_then(|channels| {
                     channels.iter().map(|id| ChannelId::parse(id).ok()).collect()
                 }),
@@ -264,7 +264,7 @@ impl ServerFrame {
     }
 }
 
-/// The JSON, without its cursor, of the frame that carries a message: `message` as it was sent, and
+/// The JSON, without a cursor, of the frame that carries a message: `message` as it was sent,
 /// `message_changed` for any later revision.
 #[must_use]
 pub fn message(message: &Message) -> String {
@@ -275,11 +275,11 @@ pub fn message(message: &Message) -> String {
         message: &'a Message,
     }
     let kind = if message.is_changed() { "message_changed" } else { "message" };
-    // Strings always have a JSON.
+    // Serialising strings cannot fail.
     serde_json::to_string(&Frame { kind, message }).unwrap_or_default()
 }
 
-/// The JSON of a `channel` frame without its cursor; `users` are those that the change is about.
+/// The JSON of a `channel` frame, without a cursor; the change is about `users`.
 #[must_use]
 pub fn channel(change: ChannelChange, channel_id: &ChannelId, users: &[UserId]) -> String {
     let mut frame = json!({
@@ -295,7 +295,7 @@ pub fn channel(change: ChannelChange, channel_id: &ChannelId, users: &[UserId]) 
     frame.to_string()
 }
 
-/// Puts a cursor, which is plain ASCII, before the fields of a frame's JSON.
+/// Inserts a cursor, which is plain ASCII, before the other fields of a frame's JSON.
 #[must_use]
 pub fn with_cursor(frame: &str, cursor: &str) -> String {
     let fields = frame.strip_prefix('{').unwrap_or(frame);
@@ -311,7 +311,7 @@ fn millis(duration: Duration) -> u64 {
 struct Wire {
     #[serde(rename = "type")]
     kind: String,
-    /// Absent in what a node of before `accepts` says.
+    /// Absent in frames from nodes without `accepts`.
     #[serde(default)]
     accepts: Vec<String>,
     connection_id: Option<String>,

@@ -1,4 +1,4 @@
-//! REST bodies and queries: reading requests, writing answers.
+//! REST bodies and queries: reading requests, writing responses.
 
 mod body;
 pub mod call;

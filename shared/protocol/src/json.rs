@@ -1,4 +1,4 @@
-//! JSON as the wire takes it: UTF-8, one value, no duplicate keys, at most 8 levels.
+//! JSON as the wire accepts it: UTF-8, one value, no duplicate keys, at most 8 levels.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use model::limits;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The text is not JSON as the wire takes it (RFC 8259, and I-JSON's rule on duplicate names,
-/// RFC 7493 2.3).
+/// The text is not JSON as the wire accepts it (RFC 8259, and I-JSON's rule on duplicate names, RFC
+/// 7493 2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not JSON as this protocol takes it")]
 pub struct JsonError;
@@ -15,8 +15,8 @@ pub struct JsonError;
 /// Reads one JSON value.
 ///
 /// # Errors
-/// [`JsonError`] for anything that is not UTF-8, not JSON, followed by more, nested over
-/// [`limits::JSON_DEPTH_MAX`] levels, with a key twice in one object, or with a lone surrogate.
+/// [`JsonError`] for anything that is not UTF-8 or not JSON, is followed by more, has more than
+/// [`limits::JSON_DEPTH_MAX`] levels, a duplicate key in an object, or a lone surrogate.
 pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
     let text = std::str::from_utf8(bytes).or(Err(JsonError))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);

@@ -1,13 +1,13 @@
-//! The wire: what crosses a process boundary, and nothing about what is done with it.
+//! The wire: what crosses a process boundary, but not what is done with it.
 //!
 //! **Main path.** [`routes::resolve`] finds the call, [`json::parse`] and [`http`] read its body
-//! and query, [`problem`] writes what went wrong; [`publication`] is the envelope on the bus,
-//! [`frame`] what a socket carries, [`close`] why a socket ends.
+//! and query, and [`problem`] writes refusals. [`publication`] is the envelope on the bus,
+//! [`frame`] what a socket carries, [`close`] why a socket closes.
 //!
-//! **Invariants.** All serde of the wire lives here. Nothing read from outside panics: every
-//! decoder answers an error with a code.
+//! **Invariants.** All serde of the wire is here or in `model`. No input causes a panic: every
+//! decoder returns an error with a code.
 //!
-//! **Not here.** No store, no socket, no use case.
+//! **Not here.** A store, a socket, a use case.
 
 pub mod close;
 pub mod frame;

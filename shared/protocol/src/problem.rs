@@ -1,4 +1,4 @@
-//! Problem details (RFC 9457): the one shape of every refusal.
+//! Problem details (RFC 9457): the form of every refusal.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,21 +9,21 @@ use http::{HeaderValue, Response, StatusCode};
 use model::{ErrorCode, Retry, Timestamp};
 use serde_json::{Map, Value};
 
-/// A refusal, before it is written. Holds nothing that the caller may not see: neither their
+/// A refusal, before it is written. Contains nothing that the caller may not see: neither their
 /// input nor an internal cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// What went wrong.
     pub code: ErrorCode,
-    /// A sentence on this occurrence, of our own words only.
+    /// A sentence on this occurrence, in our own words only.
     pub detail: Option<&'static str>,
-    /// The field that is wrong, by its name in this protocol.
+    /// The name of the wrong field in this protocol.
     pub field: Option<Cow<'static, str>>,
-    /// When to try again.
+    /// How long to wait before the next attempt.
     pub retry_after: Option<Duration>,
-    /// The server's clock, where the caller's seems off.
+    /// The server's clock, if the caller's seems wrong.
     pub server_time: Option<Timestamp>,
-    /// The methods that the route takes.
+    /// The methods that the route accepts.
     pub allow: Option<&'static str>,
 }
 
@@ -35,26 +35,26 @@ impl From<ErrorCode> for Problem {
 }
 
 impl Problem {
-    /// A field that is missing, unknown, of the wrong type or of the wrong form.
+    /// A field that is missing, unknown, or has the wrong type or form.
     #[must_use]
     pub fn invalid_field(field: impl Into<Cow<'static, str>>, detail: &'static str) -> Self {
         let field = Some(field.into());
         Self { field, detail: Some(detail), ..ErrorCode::InvalidField.into() }
     }
 
-    /// The same refusal with a sentence on this occurrence.
+    /// Adds a sentence on this occurrence.
     #[must_use]
     pub fn because(self, detail: &'static str) -> Self {
         Self { detail: Some(detail), ..self }
     }
 
-    /// The same refusal with the field that it is about.
+    /// Adds the field that it is about.
     #[must_use]
     pub fn of_field(self, field: &'static str) -> Self {
         Self { field: Some(field.into()), ..self }
     }
 
-    /// Writes the response. `request_id` finds the cause in the log.
+    /// Writes the response. `request_id` leads to the cause in the log.
     #[must_use]
     pub fn into_response(self, request_id: &str) -> Response<Bytes> {
         let body = Bytes::from(Value::Object(self.members(request_id)).to_string());
@@ -100,7 +100,7 @@ impl Problem {
     }
 }
 
-/// A successful answer: JSON that no cache may keep.
+/// A successful response: JSON that no cache may keep.
 #[must_use]
 pub fn answer(status: StatusCode, body: &impl serde::Serialize) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(serde_json::to_vec(body).unwrap_or_default()));

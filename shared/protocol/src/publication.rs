@@ -1,7 +1,7 @@
-//! The envelope on the bus: who must get a frame, and the frame itself.
+//! The envelope on the bus: recipients, and the frame for them.
 //!
-//! Nodes match on [`Recipients`] alone. The frame's JSON is made once, where it is published, and a
-//! node passes it on unread: a new kind of event needs no new node (ADR 0031).
+//! Nodes match on [`Recipients`] only. The frame's JSON is made once, by the publisher, and a node
+//! passes it on unread: new kinds of events need no new nodes (ADR 0031).
 
 use std::sync::Arc;
 
@@ -18,19 +18,19 @@ use crate::frame;
 /// One event of a workspace, published after it was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
-    /// Identifies it within the workspace's stream: the message's id, or a ULID of its own.
+    /// Its id within the workspace's stream: the message's id, or its own ULID.
     pub id: PublicationId,
-    /// Who must get it.
+    /// The recipients.
     pub to: Recipients,
-    /// What it is a state of; `None` for an event that nothing replaces.
+    /// The thing whose state it is; `None` for an event that nothing replaces.
     pub subject: Option<Subject>,
-    /// What they get.
+    /// What the recipients get.
     pub payload: Payload,
-    /// Where it began, if the call that stored it published it: the store does not keep it.
+    /// The origin, if the call that stored the event also published it: the store does not keep it.
     pub origin: Option<Origin>,
 }
 
-/// Who must get a publication: all that a node needs to know of an event.
+/// The recipients of a publication: all that a node must know about an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Recipients {
     /// The members of a channel.
@@ -42,27 +42,27 @@ pub enum Recipients {
     /// Every socket of the workspace.
     #[serde(rename = "w")]
     Workspace,
-    /// Nobody: a link that gives an empty stream a position to resume from.
+    /// Nobody: an entry that gives an empty stream a position to resume from.
     #[serde(rename = "n")]
     Nobody,
-    /// Written by a later version in a form that this one cannot read: everybody has to read again.
+    /// Written by a later version in a form that this one cannot read: everybody must read again.
     #[serde(skip)]
     Unknown,
 }
 
-/// The members of a channel, as of a version of its membership (G6).
+/// The members of a channel at a version of its membership (G6).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelRecipients {
     /// The channel.
     #[serde(rename = "i", with = "text")]
     pub channel_id: ChannelId,
-    /// The `members_version` that the event was stored at; after its own changes, if it has any.
+    /// The `members_version` at which the event was stored, after its own changes, if any.
     #[serde(rename = "v")]
     pub members_version: u64,
-    /// What this event changes of the membership: one version for all of them.
+    /// The membership changes of this event; all of them are one version.
     #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<MemberChange>,
-    /// Users who get it, members or not.
+    /// Users who get it even if they are not members.
     #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty", with = "texts")]
     pub also: Vec<UserId>,
 }
@@ -73,23 +73,23 @@ pub struct MemberChange {
     /// The user.
     #[serde(rename = "u", with = "text")]
     pub user_id: UserId,
-    /// Whether they are a member from now on.
+    /// Whether the user is a member from now on.
     #[serde(rename = "m")]
     pub is_member: bool,
 }
 
-/// What a publication is a state of, and which state: of two, the one whose `rev` is greater byte by
-/// byte is the newer.
+/// The thing whose state a publication is, and the state's revision: the greater `rev`, compared
+/// byte by byte, is newer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Subject {
-    /// Names the thing, such as one message of one log. Nodes only compare it.
+    /// The name of the thing, such as one message of one log. Nodes only compare it.
     #[serde(rename = "o")]
     pub of: Arc<str>,
     /// The revision.
     #[serde(rename = "r")]
     pub rev: Box<str>,
-    /// Whether the payload is the whole state: it then replaces every older one; else only those
-    /// that were not whole either.
+    /// Whether the payload is the whole state. Then it replaces all older states; otherwise, it
+    /// replaces only older ones that were not whole either.
     #[serde(rename = "w", default)]
     pub is_whole: bool,
 }
@@ -97,21 +97,21 @@ pub struct Subject {
 /// What the recipients get.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
-    /// A frame's JSON but for its cursor, passed on unread: an object.
+    /// A frame's JSON without its cursor: an object, passed on unread.
     Frame(Box<str>),
-    /// The message of this id in the recipients' channel, which is too long to travel: each node
+    /// The message with this id in the recipients' channel, which is too long to travel: each node
     /// reads it from the store ([`limits::INLINE_TEXT_BYTES_MAX`]).
     Stored(MessageId),
-    /// Their sockets close.
+    /// Their sockets are closed.
     Close(CloseCode),
-    /// Nothing: a marker, or a state that a newer one replaced.
+    /// Nothing: a marker, or a state that a newer one has replaced.
     Nothing,
 }
 
-/// Where an event began. For operators: clients never see it.
+/// The origin of an event. For operators: clients never see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
-    /// When its call was received, by the clock of the function.
+    /// When the function received the call, by its own clock.
     pub received_at: Timestamp,
     /// The trace of that call.
     pub trace: TraceId,
@@ -150,9 +150,8 @@ impl Publication {
         }
     }
 
-    /// The publication of a channel that was created, or whose members changed. It is `about` these
-    /// users, who get it whether they are members afterwards or not; `changed` are those who became
-    /// members, or ceased to be.
+    /// The publication of a channel that was created, or whose members changed. The users in
+    /// `about` get it, members or not; those in `changed` became members, or ceased to be.
     #[must_use]
     pub fn of_change(
         id: PublicationId,
@@ -185,53 +184,53 @@ impl Publication {
         Self { id, to: Recipients::User(user), subject: None, payload, origin: None }
     }
 
-    /// A link that tells nobody anything.
+    /// An entry without recipients and content.
     #[must_use]
     pub const fn marker(id: PublicationId) -> Self {
         let (to, payload) = (Recipients::Nobody, Payload::Nothing);
         Self { id, to, subject: None, payload, origin: None }
     }
 
-    /// What this version makes of a link that it cannot read.
+    /// Replaces an entry that this version cannot read.
     #[must_use]
     pub const fn unknown(id: PublicationId) -> Self {
         let (to, payload) = (Recipients::Unknown, Payload::Nothing);
         Self { id, to, subject: None, payload, origin: None }
     }
 
-    /// The same with where it began.
+    /// Adds the origin.
     #[must_use]
     pub const fn with_origin(mut self, origin: Origin) -> Self {
         self.origin = Some(origin);
         self
     }
 
-    /// The same with another payload.
+    /// A copy with another payload.
     #[must_use]
     pub fn with_payload(&self, payload: Payload) -> Self {
         let Self { id, to, subject, payload: _, origin } = self.clone();
         Self { id, to, subject, payload, origin }
     }
 
-    /// Where it began: as the call that stored it told; else, for one that the relay was first to
-    /// publish, as its id tells, whose time may be a client's.
+    /// The origin, as recorded by the call that stored the event. If the relay was the first to
+    /// publish it, it is derived from the id, whose time may come from a client.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.origin.unwrap_or(Origin { received_at: self.id.time(), trace: self.id.into() })
     }
 
-    /// What makes publishing this again a no-op. A message's id is unique within its channel only, and
-    /// each of its revisions is published once.
+    /// The key that makes publishing this again a no-op. A message's id is unique only within its
+    /// channel, and each of its revisions is published once.
     #[must_use]
     pub fn guard(&self) -> String {
         let Some(subject) = &self.subject else { return self.id.to_string() };
         let Subject { of, rev, .. } = subject;
-        // Before it changes, a message's revision is its id, with which its subject ends.
+        // The first revision of a message is its id, which is also the end of its subject.
         let is_first = of.strip_suffix(&**rev).is_some_and(|rest| rest.ends_with(':'));
         if is_first { of.to_string() } else { format!("{of}:{rev}") }
     }
 
-    /// The channel of its recipients.
+    /// The channel whose members get it, if any.
     #[must_use]
     pub const fn channel(&self) -> Option<&ChannelRecipients> {
         match &self.to {
@@ -243,7 +242,7 @@ impl Publication {
         }
     }
 
-    /// Writes what travels on the bus and is kept in the stream.
+    /// Encodes it for the bus and the stream.
     #[must_use]
     pub fn encode(&self) -> String {
         let head = Head {
@@ -253,7 +252,7 @@ impl Publication {
             received_ms: self.origin.map(|origin| origin.received_at.unix_ms()),
             trace: self.origin.map(|origin| origin.trace.to_string()),
         };
-        // The form of a link that nobody can read is not known.
+        // Unknown recipients cannot be written, since their form is not known.
         let mut wire = serde_json::to_string(&head).unwrap_or_else(|_| "{}".to_owned());
         let payload = match &self.payload {
             Payload::Frame(frame) => format!(r#","p":{frame}}}"#),
@@ -266,8 +265,8 @@ impl Publication {
         wire
     }
 
-    /// Reads what travels on the bus. Nothing is refused: what cannot be read is
-    /// [`Publication::unknown`] under the id that its entry names, so that the chain holds.
+    /// Decodes it. Nothing is refused: what cannot be read becomes [`Publication::unknown`] with
+    /// the id of its entry, so that the chain has no hole.
     #[must_use]
     pub fn decode(id: PublicationId, wire: &str) -> Self {
         Self::read(id, wire).unwrap_or_else(|| Self::unknown(id))
@@ -290,7 +289,7 @@ impl Publication {
         Some(Self {
             id,
             to: read(wire.to)?,
-            // Without its subject it is delivered all the same: clients keep the greatest revision.
+            // Without its subject it can still be delivered: clients keep the greatest revision.
             subject: wire.subject.and_then(read),
             payload,
             origin: origin_of(wire.received_ms, wire.trace),
@@ -309,15 +308,15 @@ impl Payload {
 /// One entry of a workspace's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Where it stands.
+    /// Its position.
     pub position: Position,
-    /// Where the entry before it stood when it was added; `None` for the first of a stream.
+    /// The position of the entry before it when it was added; `None` for the first of a stream.
     pub prev: Option<Position>,
-    /// What it says, decoded once for all who need it.
+    /// Its publication, decoded once for all uses.
     pub publication: Arc<Publication>,
 }
 
-/// All but the payload. Names are one letter: a stream holds thousands of these.
+/// Everything except the payload. Names have one letter, because a stream has thousands of these.
 #[derive(Serialize)]
 struct Head<'a> {
     #[serde(rename = "i")]
@@ -331,8 +330,8 @@ struct Head<'a> {
     trace: Option<String>,
 }
 
-/// Parts are read one by one: one that a later version writes in another form must not cost more
-/// than it says.
+/// Parts are parsed separately: if a later version writes a part in another form, only that part is
+/// unreadable.
 #[derive(Deserialize)]
 struct Wire<'a> {
     #[serde(rename = "i")]
@@ -362,7 +361,7 @@ fn origin_of(received_ms: Option<&RawValue>, trace: Option<&RawValue>) -> Option
     Some(Origin { received_at, trace: TraceId::parse(read(trace?)?)? })
 }
 
-/// Ids as their text.
+/// Serde for an id as its text.
 mod text {
     use std::borrow::Cow;
     use std::fmt::Display;
@@ -384,7 +383,7 @@ mod text {
     }
 }
 
-/// Lists of ids as lists of their texts.
+/// Serde for a list of ids as a list of texts.
 mod texts {
     use std::fmt::Display;
     use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Which call a request is. One table for the functions, the gateway and the IaC.
+//! Routes: which call a request makes. One table for the functions, the gateway and the IaC.
 
 use http::Method;
 use model::ErrorCode;
@@ -19,7 +19,7 @@ pub enum Function {
     Connect,
 }
 
-/// A call. Path segments are percent-decoded and not yet parsed.
+/// A call. Path segments are percent-decoded but not parsed yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// `POST /messages`
@@ -32,36 +32,36 @@ pub enum Route {
     ListChannels,
     /// `GET /channels/{channel_id}`
     ReadChannel {
-        /// As it stands in the path.
+        /// As in the path, percent-decoded.
         channel_id: String,
     },
     /// `GET /channels/{channel_id}/members`
     ListMembers {
-        /// As it stands in the path.
+        /// As in the path, percent-decoded.
         channel_id: String,
     },
     /// `POST /channels/{channel_id}/members`
     AddMembers {
-        /// As it stands in the path.
+        /// As in the path, percent-decoded.
         channel_id: String,
     },
     /// `PUT /channels/{channel_id}/members/{user_id}`
     AddMember {
-        /// As it stands in the path.
+        /// As in the path, percent-decoded.
         channel_id: String,
-        /// As it stands in the path.
+        /// As in the path, percent-decoded.
         user_id: String,
     },
     /// `DELETE /channels/{channel_id}/members/{user_id}`
     RemoveMember {
-        /// As it stands in the path.
+        /// As in the path, percent-decoded.
         channel_id: String,
-        /// As it stands in the path.
+        /// As in the path, percent-decoded.
         user_id: String,
     },
     /// `DELETE /users/{user_id}`
     RevokeUser {
-        /// As it stands in the path.
+        /// As in the path, percent-decoded.
         user_id: String,
     },
     /// `GET /connect`
@@ -87,7 +87,7 @@ impl Route {
         }
     }
 
-    /// Its path, with names in place of ids: a label that no caller chooses.
+    /// Its path with placeholders for ids: a label whose values callers cannot choose.
     #[must_use]
     pub const fn template(&self) -> &'static str {
         match self {
@@ -105,10 +105,10 @@ impl Route {
     }
 }
 
-/// Finds the call of a method and a path (without its query).
+/// Finds the call for a method and a path (without its query).
 ///
 /// # Errors
-/// `not_found`, or `method_not_allowed` with the methods that the path takes.
+/// `not_found`, or `method_not_allowed` with the methods that the path accepts.
 pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
     let segments: Option<Vec<String>> =
         path.strip_prefix('/').map(|rest| rest.split('/').map(decode_segment).collect());
@@ -154,7 +154,7 @@ fn not_allowed(allow: &'static str) -> Problem {
     Problem { allow: Some(allow), ..ErrorCode::MethodNotAllowed.into() }
 }
 
-/// Bad escapes and bad UTF-8 leave characters that no identifier holds.
+/// Bad escapes and bad UTF-8 become characters that no identifier has.
 fn decode_segment(segment: &str) -> String {
     percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }

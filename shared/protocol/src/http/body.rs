@@ -1,9 +1,9 @@
-//! What answers hold. Clients ignore fields that they do not know.
+//! Bodies of responses. Clients ignore fields that they do not know.
 
 use model::{Channel, ChannelId, ErrorCode, Member, Message, UserId};
 use serde::{Deserialize, Serialize};
 
-/// The answer of `POST /messages`.
+/// The response to `POST /messages`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostedBody {
     /// The stored message.
@@ -15,12 +15,12 @@ pub struct PostedBody {
     pub server_time: u64,
 }
 
-/// The answer of `GET /scroll`.
+/// The response to `GET /scroll`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageBody {
-    /// In the order asked for.
+    /// In the requested order.
     pub messages: Vec<Message>,
-    /// Where to go on; `null`: nothing further that way now.
+    /// The offset of the next page; `null` if there is nothing further in that direction now.
     pub next_offset: Option<String>,
 }
 
@@ -40,20 +40,20 @@ pub struct ChannelBody {
     pub contract: String,
     /// RFC 3339.
     pub created_at: String,
-    /// Who made it.
+    /// The user who created it.
     pub created_by: String,
-    /// Counts membership changes.
+    /// The number of membership changes.
     pub members_version: u64,
-    /// Messages that were published later than clients read back by themselves.
+    /// Messages that were published too late for clients to find them by themselves.
     pub late: Option<LateArrivalsBody>,
 }
 
-/// Messages that were published later than clients read back by themselves.
+/// Messages that were published too late for clients to find them by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LateArrivalsBody {
-    /// The lowest of these messages.
+    /// The lowest of them.
     pub reread_from: String,
-    /// Until when such messages may be published, RFC 3339.
+    /// Until when they may be published, RFC 3339.
     pub until: String,
 }
 
@@ -78,19 +78,19 @@ impl ChannelBody {
     }
 }
 
-/// The answer of `GET /channels`.
+/// The response to `GET /channels`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelsBody {
-    /// By id.
+    /// Sorted by id.
     pub channels: Vec<ChannelBody>,
-    /// Where to go on.
+    /// The offset of the next page, if there is one.
     pub next_offset: Option<String>,
 }
 
 /// A member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberBody {
-    /// Who.
+    /// The user.
     pub user_id: String,
     /// RFC 3339.
     pub joined_at: String,
@@ -104,35 +104,35 @@ impl MemberBody {
     }
 }
 
-/// The answer of `GET /channels/{id}/members`.
+/// The response to `GET /channels/{id}/members`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MembersBody {
-    /// By user id.
+    /// Sorted by user id.
     pub members: Vec<MemberBody>,
-    /// Where to go on.
+    /// The offset of the next page, if there is one.
     pub next_offset: Option<String>,
 }
 
-/// The answer of `POST /channels/{channel_id}/members`.
+/// The response to `POST /channels/{channel_id}/members`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddedBody {
-    /// They are members now; some may have been before.
+    /// Users who are members now; some may have been before.
     pub added: Vec<String>,
-    /// They are not.
+    /// Users who are not.
     pub refused: Vec<RefusedBody>,
 }
 
 /// A user who was not added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedBody {
-    /// Who.
+    /// The user.
     pub user_id: String,
-    /// Why: a code of this protocol.
+    /// The reason: a code of this protocol.
     pub code: String,
 }
 
 impl AddedBody {
-    /// Several users were added, or were not.
+    /// The response after adding several users.
     #[must_use]
     pub fn of(added: &[UserId], refused: &[(UserId, ErrorCode)]) -> Self {
         let refused = refused
@@ -143,10 +143,10 @@ impl AddedBody {
     }
 }
 
-/// The answer of a membership change: what it was about, as it is now.
+/// The response to a membership change: the channel and the user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangedBody {
-    /// The channel; absent where a user was revoked in all of them.
+    /// The channel; absent after a revocation, which applies to all channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_id: Option<String>,
     /// The user.
@@ -154,25 +154,25 @@ pub struct ChangedBody {
 }
 
 impl ChangedBody {
-    /// A member was added or removed.
+    /// The response after a member was added or removed.
     #[must_use]
     pub fn of_member(channel: &ChannelId, user: &UserId) -> Self {
         Self { channel_id: Some(channel.to_string()), user_id: user.to_string() }
     }
 
-    /// A user was revoked.
+    /// The response after a user was revoked.
     #[must_use]
     pub fn of_user(user: &UserId) -> Self {
         Self { channel_id: None, user_id: user.to_string() }
     }
 }
 
-/// The answer of `GET /connect`.
+/// The response to `GET /connect`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectBody {
     /// The node.
     pub node_id: String,
-    /// Where it is.
+    /// Its URL.
     pub url: String,
     /// The secret that opens one socket there.
     pub ticket: String,
@@ -182,7 +182,7 @@ pub struct ConnectBody {
     pub delay_ms: u64,
     /// Unix milliseconds.
     pub server_time: u64,
-    /// Where else, if the node cannot be reached.
+    /// Other nodes, if this one cannot be reached.
     pub alternates: Vec<AlternateBody>,
 }
 
@@ -193,12 +193,12 @@ impl std::fmt::Debug for ConnectBody {
     }
 }
 
-/// A second node.
+/// An alternative node.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlternateBody {
     /// The node.
     pub node_id: String,
-    /// Where it is.
+    /// Its URL.
     pub url: String,
     /// The secret that opens one socket there.
     pub ticket: String,

@@ -1,4 +1,4 @@
-//! The client's side of a call: writing requests, reading answers.
+//! The client's side of a call: writing requests, reading responses.
 
 use model::{
     Channel, ChannelId, ChannelType, Contract, ErrorCode, LateArrivals, Member, MessageId,
@@ -66,7 +66,7 @@ pub fn dev_token(
     body
 }
 
-/// The answer of `POST /dev/token`. No `Debug`: it is a secret.
+/// The response to `POST /dev/token`. It has no `Debug`, because the token is a secret.
 #[derive(Deserialize)]
 #[expect(missing_debug_implementations, reason = "the token is a secret")]
 pub struct TokenBody {
@@ -77,22 +77,22 @@ pub struct TokenBody {
 /// A refusal as a client reads it (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ProblemBody {
-    /// What went wrong; compare through [`ProblemBody::error_code`].
+    /// The error code; compare it through [`ProblemBody::error_code`].
     pub code: String,
     /// A sentence on this occurrence.
     #[serde(default)]
     pub detail: String,
-    /// What finds the cause in the log.
+    /// Leads to the cause in the log.
     #[serde(default)]
     pub request_id: String,
     /// Whether the same request may succeed later.
     #[serde(default)]
     pub retryable: bool,
-    /// When to try again.
+    /// How long to wait before the next attempt.
     pub retry_after_ms: Option<u64>,
     /// The field that is wrong.
     pub field: Option<String>,
-    /// The server's clock, where the caller's seems off.
+    /// The server's clock, if the caller's seems wrong.
     pub server_time: Option<u64>,
 }
 
@@ -105,7 +105,7 @@ impl ProblemBody {
 }
 
 impl ChannelBody {
-    /// The channel that a body tells of; `None` if a part of it is malformed.
+    /// Parses the channel; `None` if a part of it is malformed.
     #[must_use]
     pub fn read(self) -> Option<Channel> {
         Some(Channel {
@@ -133,7 +133,7 @@ impl LateArrivalsBody {
 }
 
 impl MemberBody {
-    /// The member that a body tells of; `None` if a part of it is malformed.
+    /// Parses the member; `None` if a part of it is malformed.
     #[must_use]
     pub fn read(&self) -> Option<Member> {
         Some(Member { user_id: self.user_id.parse().ok()?, joined_at: instant(&self.joined_at)? })

@@ -10,7 +10,7 @@ use crate::problem::Problem;
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Splits a query. Bad escapes and bad UTF-8 leave characters that no parameter takes.
+    /// Splits a query. Bad escapes and bad UTF-8 become characters that no parameter accepts.
     #[must_use]
     pub fn parse(query: Option<&str>) -> Self {
         let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
@@ -30,7 +30,7 @@ impl Query {
         }
     }
 
-    /// `channel_id`, which must be there.
+    /// `channel_id`, which is required.
     ///
     /// # Errors
     /// `invalid_field`.
@@ -75,11 +75,11 @@ impl Query {
         self.offset(|text| MessageId::parse(text).ok())
     }
 
-    /// `known`: what the client has of the messages after the offset.
+    /// `known`: which messages after the offset the client has.
     ///
     /// # Errors
-    /// `invalid_field` if it has another form, is repeated, or `direction` is not `newer`: marks are in
-    /// ascending order.
+    /// `invalid_field` if it has another form, is repeated, or `direction` is not `newer`, because
+    /// marks are in ascending order.
     pub fn known(&self, direction: Direction) -> Result<Option<KnownMessages>, Problem> {
         let Some(text) = self.one("known")? else { return Ok(None) };
         let known = KnownMessages::parse(text).map_err(|_form| {
@@ -118,7 +118,7 @@ impl Query {
     /// `failed`: the node that the client lost or could not reach.
     ///
     /// # Errors
-    /// `invalid_field` if it is no node id, or repeated.
+    /// `invalid_field` if it is not a node id, or is repeated.
     pub fn failed(&self) -> Result<Option<NodeId>, Problem> {
         self.one("failed")?
             .map(|text| {

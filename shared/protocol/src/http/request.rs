@@ -1,4 +1,4 @@
-//! Reading a request: token, media type, size, JSON, fields, in this order.
+//! Reads a request: token, media type, size, JSON, fields, in this order.
 
 use std::borrow::Cow;
 
@@ -35,7 +35,7 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
 /// Reads a request's JSON: media type, content coding, then size, then form.
 ///
 /// # Errors
-/// `unsupported_media_type`, `too_large`, `bad_json`, or `invalid_field` where the body is no
+/// `unsupported_media_type`, `too_large`, `bad_json`, or `invalid_field` if the body is not an
 /// object.
 pub fn read_json(headers: &HeaderMap, body: &[u8]) -> Result<Fields, Problem> {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -57,13 +57,13 @@ pub fn read_json(headers: &HeaderMap, body: &[u8]) -> Result<Fields, Problem> {
     }
 }
 
-/// Whether these content codings leave the body as it is.
+/// Whether these content codings leave the body unchanged.
 fn is_identity(codings: &HeaderValue) -> bool {
     let names = codings.to_str().ok().map(|text| text.split(','));
     names.is_some_and(|mut names| names.all(|name| name.trim().eq_ignore_ascii_case("identity")))
 }
 
-/// The fields of a body that are not read yet.
+/// The fields of a body that have not been read yet.
 #[derive(Debug)]
 pub struct Fields(Map<String, Value>);
 
@@ -97,7 +97,7 @@ impl Fields {
     }
 }
 
-/// A field's name is the caller's input: it is named only where it looks like a name.
+/// A field's name is the caller's input, so it is repeated only if it looks like a name.
 fn known_form(name: String) -> Cow<'static, str> {
     let harmless = (1..=limits::ID_CHARS_MAX).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');

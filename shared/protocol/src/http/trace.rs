@@ -1,10 +1,10 @@
-//! The trace that a request belongs to, as its headers tell.
+//! The trace of a request, from its headers.
 
 use http::{HeaderMap, HeaderName};
 use model::TraceId;
 
-/// The trace of a request: of `traceparent` (W3C Trace Context) if a caller sent one, else of
-/// `X-Amzn-Trace-Id`, which the platform adds. A header that is malformed, or there twice, is none.
+/// The trace of a request: from `traceparent` (W3C Trace Context) if the caller sent one, else from
+/// `X-Amzn-Trace-Id`, which the platform adds. A malformed or repeated header is ignored.
 #[must_use]
 pub fn trace(headers: &HeaderMap) -> Option<TraceId> {
     one(headers, &TRACEPARENT)
@@ -20,7 +20,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     }
 }
 
-/// `00-<trace>-<parent>-<flags>`; later versions may have more behind it.
+/// `00-<trace>-<parent>-<flags>`; later versions may append more.
 fn of_traceparent(text: &str) -> Option<TraceId> {
     let is_hex = |part: &str, digits: usize| {
         part.len() == digits && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
@@ -34,7 +34,7 @@ fn of_traceparent(text: &str) -> Option<TraceId> {
     TraceId::parse(trace).filter(|_| is_known && is_whole)
 }
 
-/// `Root=1-<8 digits>-<24 digits>;…`: the digits together are the trace.
+/// `Root=1-<8 digits>-<24 digits>;…`: all the digits together are the trace.
 fn of_amazon(text: &str) -> Option<TraceId> {
     let root = text.split(';').find_map(|part| part.trim().strip_prefix("Root=1-"))?;
     let (time, random) = root.split_once('-')?;
@@ -42,7 +42,7 @@ fn of_amazon(text: &str) -> Option<TraceId> {
 }
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// Where the platform says which trace a request belongs to.
+/// The header in which the platform puts a request's trace.
 pub const AMAZON_TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
 #[cfg(test)]
