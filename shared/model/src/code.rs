@@ -13,8 +13,7 @@ pub enum Retry {
 
 macro_rules! error_codes {
     ($($variant:ident = $name:literal, $status:literal, $retry:ident, $title:literal;)*) => {
-        /// An error, as clients see it. Each has one HTTP status, retry class, title and metric
-        /// label (its name).
+        /// An error, as clients see it. Each has one HTTP status, retry class, title and name.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum ErrorCode {
             $(#[doc = $title] $variant,)*

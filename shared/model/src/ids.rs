@@ -220,8 +220,7 @@ impl ChannelId {
         Self(format!("C{}", MessageId::mint(now, random)).into())
     }
 
-    /// Derives the id of the DM between two users; it does not depend on who opens it, or how
-    /// often.
+    /// Derives the id of the DM between two users, whoever opens it, and however often.
     ///
     /// It is the first 130 bits of SHA-256 over `workspace NUL lower NUL higher`, in Crockford base
     /// 32. Ids contain no NUL, so the fields cannot run into each other.

@@ -12,8 +12,8 @@ fn is_default_ignorable(char: char) -> bool {
 }
 
 /// `Default_Ignorable_Code_Point` of the Unicode Character Database 16.0
-/// (`DerivedCoreProperties.txt`), with adjacent ranges joined. Unicode reserves whole blocks, so it
-/// hardly ever changes.
+/// (`DerivedCoreProperties.txt`), adjacent ranges joined. It reserves whole blocks, so it hardly
+/// changes.
 const DEFAULT_IGNORABLE: [(char, char); 17] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{34f}', '\u{34f}'),

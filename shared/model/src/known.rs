@@ -10,8 +10,7 @@ use crate::ids::MessageId;
 use crate::limits;
 
 /// The messages after `offset` that a client has: a mark for each, in ascending order of ids, at
-/// most [`limits::KNOWN_MESSAGES_MAX`]. On the wire base64url without padding (RFC 4648, section
-/// 5).
+/// most [`limits::KNOWN_MESSAGES_MAX`]. On the wire base64url without padding (RFC 4648, 5).
 ///
 /// A mark is the first 48 bits of SHA-256 over `offset`, if there is one, and the message's id,
 /// each as 26 ASCII characters. Since the offset is hashed too, nobody can choose an id that a
@@ -133,8 +132,7 @@ mod tests {
 
     #[test]
     fn the_form_on_the_wire_is_fixed() {
-        // Computed with `printf %s OFFSET ID | sha256sum`: clients in other languages must get the
-        // same.
+        // By `printf %s OFFSET ID | sha256sum`: clients in other languages must get the same.
         let ids = ids(3);
         let known = KnownMessages::of(Some(ids[0]), ids[1..].iter().copied()).unwrap();
         assert_eq!(known.to_string(), "wHLZJK2WeTPEO37B");

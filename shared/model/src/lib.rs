@@ -3,8 +3,7 @@
 //! **Main path.** Bytes from outside become a [`WorkspaceId`], [`UserId`], [`ChannelId`],
 //! [`MessageId`] or [`MessageText`] through one `parse` each; after that no code checks again.
 //!
-//! **Invariants.** Values of these types are well formed. Nothing reads a clock or randomness: both
-//! are arguments.
+//! **Invariants.** Values of these types are well formed. Clock and randomness are arguments.
 //!
 //! **Not here.** A store, a socket, a runtime; any JSON but a message's.
 

@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-/// How far in the past a client's id may be for a send to cost one put (G1). Covers a first attempt
-/// and one retry on a slow phone.
+/// How far in the past a client's id may be if a send is to cost one put (G1). Covers a first
+/// attempt and one retry on a slow phone.
 pub const PAST: Duration = Duration::from_secs(10);
-/// How far in the future a client's id may be for a send to cost one put (G1). Covers server clocks
-/// that differ by 0.9 s.
+/// How far in the future a client's id may be if a send is to cost one put (G1). Covers server
+/// clocks that differ by 0.9 s.
 pub const FUTURE: Duration = Duration::from_secs(1);
 /// How far ahead of the server's clock `after` may be (G2): as far as ids that servers mint.
 pub const AFTER_MAX: Duration = Duration::from_secs(10);
@@ -62,8 +62,7 @@ pub const PAGE_ROWS_DEFAULT: u32 = 100;
 pub const INLINE_TEXT_BYTES_MAX: usize = 4 * 1024;
 /// Entries in a workspace's stream and in a node's ring.
 pub const STREAM_ENTRIES_MAX: usize = 5_000;
-/// Bytes of a workspace's stream and of a node's ring, so that 5,000 long texts do not fill a
-/// cache.
+/// Bytes of a workspace's stream and of a node's ring: 5,000 long texts must not fill a cache.
 pub const STREAM_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long a stream without publications is kept.
 pub const STREAM_TTL: Duration = Duration::from_secs(24 * 3600);
@@ -111,8 +110,8 @@ pub const REPORTS_MAX: usize = 10 * REPORTERS_MIN;
 pub const REPORT_WINDOW: Duration = Duration::from_secs(10);
 /// How long a reported node gets no new clients.
 pub const DEMOTION: Duration = Duration::from_secs(30);
-/// Up to this percentage of the mean load, a workspace stays on its few nodes (consistent hashing
-/// with bounded loads).
+/// The share of the mean load, in percent, up to which a workspace stays on its few nodes
+/// (consistent hashing with bounded loads).
 pub const AFFINITY_LOAD_PERCENT: u64 = 125;
 /// Below this load, affinity is not bounded, so that small fleets do not scatter workspaces.
 pub const AFFINITY_LOAD_FREE: u64 = 50;
@@ -200,8 +199,7 @@ pub const WRITE_BATCH_FRAMES_MAX: usize = 64;
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(10);
 /// Store reads that a node has in flight.
 pub const STORE_READS_MAX: usize = 128;
-/// Store reads that one workspace has in flight, so that one whose reads hang leaves the rest to
-/// others.
+/// Store reads that one workspace has in flight, so that hanging reads leave the rest to others.
 pub const WORKSPACE_READS_MAX: usize = 32;
 /// First and longest wait between a workspace's reads while the store fails.
 pub const STORE_RETRY: (Duration, Duration) =
@@ -221,8 +219,7 @@ pub const MEMBERS_BATCH_MAX: usize = 32;
 /// Sockets that may wait for their user's rows while the store is in trouble and its speed is
 /// unknown; further clients are told to reconnect later.
 pub const ATTACHES_IN_TROUBLE_MIN: usize = 16;
-/// How long a socket may wait to be attached: much shorter than the time after which its client
-/// gives it up.
+/// How long a socket may wait to be attached: much less than clients wait before they give up.
 pub const ATTACH_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The shortest and the longest `delay_ms` of a busy node, before jitter.
 pub const BUSY_DELAY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
@@ -240,8 +237,7 @@ pub const WORKSPACE_REQUESTS_MAX: usize = 4_096;
 pub const REPLAY_TEXTS_MAX: usize = 64;
 /// Publications kept while a fill runs; if there are more, the next fill reads them again.
 pub const PENDING_ENTRIES_MAX: usize = 1_024;
-/// Channels that a workspace's backfill reads from the store (G4); if there are more, it becomes a
-/// `resync`.
+/// Channels that a workspace's backfill reads from the store (G4); with more, it is a `resync`.
 pub const BACKFILL_CHANNELS_MAX: usize = 500;
 /// Channels that a node reads at once for backfills: these are rare, and must not starve attaches.
 pub const BACKFILLS_MAX: usize = 8;
@@ -267,8 +263,7 @@ pub const EMPTY_VIEWS_MAX: usize = 10_000;
 pub const TICK: Duration = Duration::from_secs(15);
 /// A client that receives nothing for this long gives its socket up.
 pub const SILENCE_MAX: Duration = Duration::from_secs(25);
-/// How many clients per second a `resync` sends to the store: its `delay_ms` grows with the number
-/// of sockets.
+/// How many clients per second a `resync` sends to the store; `delay_ms` grows with their number.
 pub const RESYNCS_PER_SECOND: u64 = 500;
 /// The longest `delay_ms` of a `resync`.
 pub const RESYNC_SPREAD_MAX: Duration = Duration::from_secs(60);
@@ -309,8 +304,8 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(8);
 pub const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(25);
 /// Failures in a row that open a circuit.
 pub const CIRCUIT_FAILURES_MAX: u32 = 3;
-/// How long a circuit is open, at first and at most; an environment notices within this time that
-/// the store is back.
+/// How long a circuit is open, at first and at most: the delay with which an environment notices
+/// that the store is back.
 pub const CIRCUIT_OPEN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
 /// How long a circuit remembers that it was open.
 pub const CIRCUIT_MEMORY: Duration = Duration::from_secs(30);
@@ -342,8 +337,7 @@ pub const SOCKET_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// Users that one `POST /channels/{channel_id}/members` may name.
 pub const ADD_MEMBERS_MAX: usize = 100;
-/// Attempts of a membership change that conflicts with changes of the same users; then it fails
-/// with `channel_busy`.
+/// Attempts of a membership change while others change the same users; then it is `channel_busy`.
 pub const CHANGE_ROUNDS_MAX: u32 = 8;
 /// First and longest wait between these attempts.
 pub const CHANGE_BACKOFF: (Duration, Duration) =
@@ -353,12 +347,11 @@ pub const OWNER_PAGES_MAX: u32 = 20;
 
 // Nodes next to each other, Redis, and the log of outages.
 
-/// Publications per pipeline of the relay: in Redis a live publication waits some 2 ms for one, out
-/// of its 200 ms ([`PUBLISH_DEADLINE`]).
+/// Publications per pipeline of the relay: in Redis, a live publication waits for one pipeline,
+/// some 2 ms of its 200 ms ([`PUBLISH_DEADLINE`]).
 pub const RELAY_PIPELINE_MAX: usize = 32;
 /// The longest pause of the relay between two pipelines of a batch. A pause lasts as long as the
-/// last pipeline took, so that a backlog takes at most half of Redis; this limits it for slow
-/// servers.
+/// last pipeline took, so that a backlog takes at most half of Redis, but no longer than this.
 pub const RELAY_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// How often an outage that continues is logged again.
@@ -377,8 +370,7 @@ pub const GIVEN_PER_NODE_MAX: usize = 2_048;
 /// those of other workspaces ([`REPORTS_MAX`]).
 pub const REPORTS_PER_WORKSPACE_MAX: usize = 2 * REPORTERS_MIN;
 /// How long bytes sent to a client may stay unacknowledged before the kernel closes the connection:
-/// the load of a client that vanished ends this long after the next tick. The kernel counts a
-/// closed window too, and buffers megabytes before a node sees a stalled write, so this leaves time
-/// to tell a slow consumer why first ([`WRITE_STALL_MAX`] + [`GOODBYE_MAX`], and filling the
-/// buffers).
+/// the load of a vanished client ends this long after the next tick. The kernel counts a closed
+/// window too, and buffers megabytes before a node sees a stalled write: this is long enough to
+/// tell a slow consumer why first ([`WRITE_STALL_MAX`] + [`GOODBYE_MAX`], and filling the buffers).
 pub const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);

@@ -6,8 +6,7 @@ use model::limits;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The text is not JSON as the wire accepts it (RFC 8259, and I-JSON's rule on duplicate names, RFC
-/// 7493 2.3).
+/// The text is not JSON as the wire accepts it (RFC 8259, and RFC 7493 2.3 on duplicate names).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not JSON as this protocol takes it")]
 pub struct JsonError;

@@ -330,8 +330,7 @@ struct Head<'a> {
     trace: Option<String>,
 }
 
-/// Parts are parsed separately: if a later version writes a part in another form, only that part is
-/// unreadable.
+/// Parts are parsed separately, so that a part in the form of a later version loses only itself.
 #[derive(Deserialize)]
 struct Wire<'a> {
     #[serde(rename = "i")]

@@ -76,8 +76,7 @@ pub(crate) async fn run(mut door: Door, hub: Arc<Hub>) {
     loop {
         tokio::select! {
             biased;
-            // There are no more ended connections than accepted ones, so this cannot starve
-            // accepting.
+            // Every ended connection was accepted before, so this cannot starve accepting.
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended && error.is_panic() {
                     hub.metrics.panics.inc();

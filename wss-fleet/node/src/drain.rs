@@ -35,8 +35,8 @@ pub(crate) async fn withdraw(hub: &Hub) {
     }
 }
 
-/// Closes sockets no faster than the rest of the fleet accepts handshakes, but within half of the
-/// grace period.
+/// Closes sockets at the rate at which the fleet accepts handshakes, or faster if that would take
+/// more than half of the grace period.
 async fn close_all(hub: &Hub, sockets: &[SocketId], deadline: Instant) {
     let rate = limits::HANDSHAKES_PER_SECOND_MAX;
     let most = deadline.saturating_duration_since(Instant::now()) / 2;

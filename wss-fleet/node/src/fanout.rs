@@ -14,12 +14,11 @@ use tokio::task::JoinSet;
 
 use crate::shard::{self, Counts, Writer};
 
-/// A command to a shard; shards execute them in order.
+/// A command to a shard, which executes them in order.
 pub(crate) enum Order {
     /// Hands a socket's writing half to the shard.
     Open { socket: SocketId, writer: Writer, ended: Arc<Notify> },
-    /// One frame for many sockets, and its publication. Frames of a repair have their own queue
-    /// limit.
+    /// One frame for many sockets, and its publication. Its class decides which limit applies.
     Frame {
         frame: Bytes,
         to: Arc<[SocketId]>,
@@ -30,7 +29,7 @@ pub(crate) enum Order {
     Backlog { socket: SocketId, frames: Vec<Bytes> },
     /// A control frame for one socket.
     Control { socket: SocketId, frame: Bytes },
-    /// Send a close frame, with the delay before the client should reconnect, if any, and end.
+    /// Send a close frame, which may ask the client to wait before it reconnects; then end.
     Close { socket: SocketId, code: CloseCode, delay: Option<Duration> },
     /// The peer is gone, or answered our close: flush the rest of the closing handshake, then end.
     Finish { socket: SocketId },

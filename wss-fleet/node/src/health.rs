@@ -1,5 +1,5 @@
-//! Health checks of what the node depends on: before it accepts its first client, after a failure,
-//! and periodically.
+//! Health checks of what the node depends on: before its first client, after a failure, and every
+//! minute.
 //!
 //! A problem never ends a socket: sockets outlive Redis and the store (ADR 0019).
 
@@ -58,7 +58,7 @@ impl Health {
         *self.was_well.borrow()
     }
 
-    /// Waits until [`Health::was_well`].
+    /// Waits until [`Health::was_well`] is true.
     pub(crate) async fn well(&self) {
         // The sender lives as long as `self`.
         self.was_well

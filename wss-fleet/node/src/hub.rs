@@ -267,8 +267,7 @@ impl Hub {
     /// Removes an idle workspace so that its task may end; false if a request is on its way.
     pub(crate) fn retire(&self, id: &WorkspaceId, rx: &mpsc::Receiver<Request>) -> bool {
         let mut workspaces = lock(&self.workspaces);
-        // Nobody can get a sender while this lock is held; one that is still out makes the count
-        // two.
+        // While this lock is held nobody gets a sender; one that is still out makes the count two.
         let is_unused = rx.is_empty() && rx.sender_strong_count() <= 1;
         if is_unused {
             workspaces.remove(id);

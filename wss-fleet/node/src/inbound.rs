@@ -119,8 +119,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         })
     }
 
-    /// Decides what to do next. The limits on input come first: a client that sends too much is
-    /// closed.
+    /// Decides what to do next. Limits come first: a client that sends too much is closed.
     pub fn react(&mut self, incoming: Incoming, now: Timestamp) -> Step {
         let read = self.wire.take_read();
         let metered =

@@ -19,8 +19,7 @@ use tokio::time::Instant;
 use crate::hub::Hub;
 use crate::reads::{Ended, Failure, Read, Running};
 
-/// Performs a read of the store. A panic counts as a failure, because publications wait for the
-/// result.
+/// Performs a store read. A panic counts as a failure, since publications wait for the result.
 pub(crate) async fn read(hub: Arc<Hub>, workspace: WorkspaceId, running: Running) -> Ended {
     let Running { read, started } = running;
     let begun = Instant::now();
@@ -261,7 +260,7 @@ impl Source<'_> {
 }
 
 /// Reads the stream from its supposed tail on. If the bus does not answer, the next audit tries
-/// again; losing the link is detected elsewhere.
+/// again; a lost subscription is detected elsewhere.
 pub(crate) async fn audit(hub: Arc<Hub>, workspace: WorkspaceId, tail: Position) -> Input {
     let read = hub.ports.bus.entries(&workspace, Some(tail.entry), AUDIT_ENTRIES).await;
     let found = match read {

@@ -69,15 +69,15 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// The URL for clients; `ws://<listen>/socket` if absent.
     pub url: Option<String>,
-    /// Whether the URL's name is created in DNS only when the node starts: the node registers once
-    /// it resolves.
+    /// Whether the URL's name is created in DNS only when the node starts. Then the node registers
+    /// once it resolves.
     pub awaits_name: bool,
     /// The certificate for TLS; plain `ws://` without one.
     pub certificate: Option<Certificate>,
     /// Browser origins that may connect; requests without an `Origin` always may.
     pub allowed_origins: Vec<String>,
-    /// Handshakes accepted per second; more are answered 503. The balancer also paces the clients
-    /// of a lost node by it.
+    /// Handshakes accepted per second; more are answered 503. The balancer spreads a lost node's
+    /// clients accordingly.
     pub handshakes_per_second: u32,
 }
 

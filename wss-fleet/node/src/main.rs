@@ -1,6 +1,5 @@
-//! The node's program: configuration, ports, node, signals. `--health` asks the node of the same
-//! environment for its health, for containers without a shell. `--check` and `--fleet` are for
-//! operators.
+//! The node's program: configuration, ports, node, signals. `--health` checks the node of the same
+//! environment, for containers without a shell. `--check` and `--fleet` are for operators.
 
 mod fleet_table;
 
@@ -146,8 +145,7 @@ async fn told_to_stop() {
     }
 }
 
-/// Prints the error and its causes on one line; returns an exit code that a scheduler can
-/// distinguish.
+/// Prints an error and its causes on one line, and returns the exit code.
 fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
     eprintln!("{PROGRAM}: {}", model::chain(error));
     ExitCode::from(code)

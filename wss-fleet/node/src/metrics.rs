@@ -234,8 +234,7 @@ fn registered<C: Collector + Clone + 'static>(
     collector
 }
 
-/// Names are distinct. A failure here is a defect that the test below finds; it costs one metric,
-/// not the node.
+/// Names are distinct. A failure is a defect that the test below finds; it costs one metric only.
 fn register(registry: &Registry, collector: impl Collector + 'static) {
     if let Err(error) = registry.register(Box::new(collector)) {
         tracing::error!(cause = %error, "cannot register a metric");

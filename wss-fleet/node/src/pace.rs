@@ -22,11 +22,9 @@ pub(crate) struct Pace {
     /// they must not delay others once the store answers.
     in_flight: usize,
     troubles: u64,
-    /// Counts changes of the limit: reads that were started before a change must not change it
-    /// again.
+    /// Counts changes of the limit: a read that started before the last one does not change it.
     epoch: u64,
-    /// While the store is in trouble: 1 for the first failure, plus the probes since, answered or
-    /// not.
+    /// While the store is in trouble: 1 for the first failure, plus all probes since.
     probes: u32,
     /// The first and the last failure of the current trouble.
     trouble: Option<(Instant, Instant)>,
@@ -57,7 +55,7 @@ impl Pace {
         }
     }
 
-    /// Since when reads fail, if one failed recently: a store that throttles answers some.
+    /// Since when reads have failed, if one failed recently: a throttling store still answers some.
     pub(crate) fn troubled_since(&self, now: Instant) -> Option<Instant> {
         let (first, last) = self.trouble?;
         (now - last < TROUBLE).then_some(first)
@@ -121,8 +119,7 @@ impl Pace {
         self.limit = (self.limit / 2).max(1);
         if self.probes == 0 {
             self.probes = 1;
-            // Equal jitter (50-100 %), so that workspaces which failed together do not retry in
-            // lockstep.
+            // Equal jitter (50-100 %), so that workspaces do not retry in lockstep.
             self.next_at = now + wait(1).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
         }
     }
@@ -134,7 +131,7 @@ fn wait(probes: u32) -> Duration {
     (first * 2_u32.saturating_pow(probes.saturating_sub(1).min(16))).min(longest)
 }
 
-/// The store counts as well again after this long without a failure.
+/// The trouble is over after this long without a failure.
 const TROUBLE: Duration = Duration::from_secs(3);
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
-//! The store reads of one workspace: which comes next, which are joined, and which are repeated
-//! after a failure.
+//! The store reads of one workspace: their order, which are joined, and which are repeated.
 //!
 //! **Main path.** [`Reads::ask`] queues the read that an effect wants; [`Reads::next`] returns the
 //! next read when the workspace's [`Pace`] allows one; `jobs::read` performs it; [`Reads::done`]
@@ -209,8 +208,7 @@ impl Reads {
         if self.is_empty() { None } else { self.pace.next_at(now) }
     }
 
-    /// Records the result of a read; returns the inputs for the workspace. `jitter` is random, from
-    /// 0 to 1.
+    /// Records the result of a read; returns the workspace's inputs. `jitter` is from 0 to 1.
     pub(crate) fn done(&mut self, ended: Ended, jitter: f64, now: Instant) -> Vec<Input> {
         let Ended { started, mut inputs, failed, took } = ended;
         match failed {
@@ -239,8 +237,7 @@ impl Reads {
         }
         match read {
             Read::Members(channels) => {
-                // The store may refuse because of one of them: read each alone, so that the others
-                // succeed.
+                // One of them may be the reason: read each alone, so that the others succeed.
                 if failure == Failure::Refused {
                     self.alone = channels.len();
                 }
@@ -287,8 +284,8 @@ impl Reads {
             || waiting < limits::ATTACHES_IN_TROUBLE_MIN.max(self.loads.within(ADMIT_AHEAD, now))
     }
 
-    /// How long a socket that is not admitted should wait: until those before it are attached, or,
-    /// if none are being attached, longer the longer that lasts. `jitter` is random, from 0 to 1.
+    /// How long a socket that is not admitted should wait: until those before it are attached, or
+    /// half as long as the trouble has lasted if none are. `jitter` is random, from 0 to 1.
     pub(crate) fn busy_delay(&self, waiting: usize, jitter: f64, now: Instant) -> Duration {
         let (least, most) = limits::BUSY_DELAY;
         let each = self.loads.within(Duration::from_secs(1), now);

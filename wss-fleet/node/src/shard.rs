@@ -4,8 +4,7 @@
 //! A frame is queued on all of its sockets at once, which is cheap and keeps the order of the
 //! mailbox. Writing is not cheap, so it goes by runs: a run has the sockets of one frame, or of
 //! several with the same audience. A turn writes to a few sockets of one run, then of the next, so
-//! that a huge audience does not delay a small one. A visit to a socket writes everything queued on
-//! it in one call.
+//! that a huge audience does not delay a small one. A visit writes all that is queued on a socket.
 
 mod socket;
 
@@ -111,8 +110,7 @@ impl Shard {
     }
 
     /// Whether another order may be taken. Frames not yet attempted fill each socket's queue, so
-    /// their number is limited: otherwise, a late shard would mistake its readers for slow
-    /// consumers.
+    /// they are limited: a late shard would otherwise mistake its readers for slow consumers.
     fn has_room(&self) -> bool {
         self.behind.frames < ORDERS_A_TURN && self.behind.bytes < limits::OUTBOUND_BYTES_MAX / 2
     }
@@ -296,8 +294,7 @@ impl Wake for SocketWaker {
 const ORDERS_A_TURN: usize = 256;
 /// A turn ends after this many calls: other tasks wait for the thread, and their frames with them.
 const WRITES_A_TURN: u64 = 16;
-/// A turn also ends after this many sockets: blocked ones, and those that another run has written
-/// already, need no call.
+/// A turn also ends after this many sockets: blocked or already written ones need no call.
 const VISITS_A_TURN: usize = 4_096;
 /// How often stalled sockets are looked for.
 const SWEEP: Duration = Duration::from_millis(250);

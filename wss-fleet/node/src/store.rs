@@ -1,5 +1,4 @@
-//! The node's access to its store: how many calls run at once, and how far they are spaced while
-//! none is answered.
+//! The node's access to its store: how many calls run at once, and their pace during an outage.
 
 use std::sync::Mutex;
 use std::time::Duration;

@@ -1,5 +1,4 @@
-//! TLS before the opening handshake: which connections may start it, and how long it may take (ADR
-//! 0017).
+//! TLS before the opening handshake: who may start it, and how long it may take (ADR 0017).
 //!
 //! The expensive part is the signature that answers the client's first message, its TLS
 //! `ClientHello`. So the rate limit is checked between the two, and a connection above it is cut: a
@@ -30,8 +29,7 @@ pub(crate) enum Refusal {
     Slow,
     /// The client does not speak TLS.
     Plain,
-    /// The connection broke, or the handshake failed; this includes clients that do not trust the
-    /// certificate.
+    /// The connection broke or the handshake failed, for example by a distrusted certificate.
     Failed,
 }
 

@@ -1,5 +1,5 @@
-//! What shards report: how much they wrote, and how late. Updated once per turn and publication,
-//! never once per socket.
+//! What shards report: how much they wrote, and how late. Updated per turn and publication, not per
+//! socket.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

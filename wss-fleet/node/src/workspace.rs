@@ -1,6 +1,5 @@
 //! The task of one workspace. Inputs from the bus, the sockets and its own reads go into the
-//! workspace's state; the resulting effects go to the shards and to new reads. It never writes to a
-//! socket.
+//! workspace's state; effects go to the shards and to new reads. It never writes to a socket.
 
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -77,8 +76,7 @@ pub(crate) fn start(hub: Arc<Hub>, id: WorkspaceId, requests: mpsc::Receiver<Req
 impl Task {
     async fn run(mut self) {
         self.subscribe();
-        // These outlive the loop's turns: a timer that every event of a busy workspace restarted
-        // would never fire.
+        // Not restarted in each turn of the loop: in a busy workspace they would never fire.
         let mut tick = pin!(tokio::time::sleep(limits::TICK));
         let mut looks = tokio::time::interval(LOOK_AGAIN);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -126,8 +124,7 @@ impl Task {
                 let now = self.hub.now();
                 let wait = self.state.next_tick(now).since(now).min(limits::TICK);
                 let next = Instant::now() + wait;
-                // Until it has fired, only move it earlier, or a storm of attaches would postpone
-                // it for ever.
+                // Before it fires, only move it earlier: a storm of attaches must not postpone it.
                 if has_ticked || next < tick.deadline() {
                     tick.as_mut().reset(next);
                 }

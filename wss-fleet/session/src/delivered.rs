@@ -1,5 +1,4 @@
-//! Which messages the sockets of a workspace have received, so that a backfill does not repeat
-//! them.
+//! Which messages the sockets of a workspace have, so that a backfill does not repeat them.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

@@ -1,5 +1,4 @@
-//! Publications that are held until they can be delivered: they wait for a newer view, or for a
-//! text (G6).
+//! Publications that are held until the view is new enough, or their text was read (G6).
 //!
 //! A hold lasts while it fits its bounds. Its publications are stored, so there is no hurry to give
 //! it up while the store is slow. Beyond the bounds the channel is *lost*: its publications are
@@ -44,9 +43,9 @@ struct Hold {
 /// A channel whose publications were dropped before their audience was known.
 #[derive(Debug)]
 struct Lost {
-    /// Ring number of the first dropped publication.
+    /// Ring number of the first of them.
     first: EntryNumber,
-    /// The newest membership version that a dropped publication needs.
+    /// The newest membership version that one of them needs.
     version: u64,
 }
 
@@ -252,13 +251,12 @@ impl Holds {
         self.channels.values().map(|hold| hold.since).min()
     }
 
-    /// The position before the oldest publication that is held or to be read again: no cursor may
-    /// pass it.
+    /// The position before the oldest publication that is held or lost: no cursor may pass it.
     pub(crate) fn safe(&self) -> Option<Position> {
         self.before.first_key_value().map(|(_, barrier)| barrier.position)
     }
 
-    /// The same among the entries up to `number`: the latest cursor of a replayed entry.
+    /// The same for the entries up to `number`: what a replayed entry may carry.
     pub(crate) fn safe_at(&self, number: EntryNumber) -> Option<Position> {
         self.before.range(..=number).next().map(|(_, barrier)| barrier.position)
     }

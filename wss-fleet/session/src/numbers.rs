@@ -29,8 +29,8 @@ macro_rules! numbers {
 }
 
 numbers! {
-    /// An entry of the ring. Numbers grow, even when entries are dropped; after a fork, the numbers
-    /// of the entries that it took out are used again.
+    /// An entry of the ring. Numbers grow, even when entries are dropped; only those that a fork
+    /// cut off are used again.
     EntryNumber;
     /// When a user's rows were last requested: an answer to an earlier request may be too old.
     Registration;

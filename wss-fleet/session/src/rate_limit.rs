@@ -1,10 +1,10 @@
-//! A token bucket: a rate limit that holds one second's worth of tokens.
+//! Rate limiting.
 
 use std::time::Duration;
 
 use model::Timestamp;
 
-/// What is left of the current rate. Setting the clock back neither adds nor removes anything.
+/// A token bucket that holds one second's worth. Setting the clock back does not refill it.
 #[derive(Debug)]
 pub struct TokenBucket {
     per_second: u32,

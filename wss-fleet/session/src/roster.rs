@@ -115,8 +115,8 @@ impl Roster {
         self.key_of(user).filter(is_current)
     }
 
-    /// Resets every channel to "no view" and every user to "not loaded"; returns the users, each
-    /// with the registration to read their rows for.
+    /// Resets channels to "no view" and users to "not loaded"; returns the users, each with the
+    /// registration to read the rows for.
     pub(crate) fn forget_views(&mut self) -> Vec<(UserId, Registration)> {
         self.views.clear();
         self.empty_views = 0;
@@ -304,8 +304,7 @@ impl Roster {
         self.views.get(channel).is_some_and(|view| view.members.contains(&key))
     }
 
-    /// The sockets of a channel's local members. Recomputed only after the members or their sockets
-    /// changed, at a cost that grows with the local members.
+    /// The sockets of a channel's local members. Recomputed only after a change.
     pub(crate) fn audience(&mut self, channel: &ChannelId) -> Audience {
         let Some(view) = self.views.get_mut(channel) else { return Audience::default() };
         let users = &self.users;

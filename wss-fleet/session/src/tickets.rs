@@ -1,5 +1,5 @@
-//! Single use of tickets. A ticket names one node and one start of it, so the node's own memory is
-//! a complete check (G8).
+//! Single use of tickets. A ticket names one start of one node, so the node's own memory is a
+//! complete check (G8).
 
 use std::collections::{BTreeSet, HashSet};
 

@@ -73,8 +73,7 @@ pub enum Input {
     Lost,
     /// An entry was pushed.
     Entry(Entry),
-    /// The answer to [`Effect::Fill`]: all entries from there to the end; never empty for a fill of
-    /// the whole stream.
+    /// The answer to [`Effect::Fill`]: all entries from there on; a whole stream has at least one.
     Filled {
         /// The fill that this answers; an answer to an older one is ignored.
         id: RepairId,
@@ -88,8 +87,7 @@ pub enum Input {
         /// The stream's entries from there on, inclusive; the first few are enough.
         found: Vec<Position>,
     },
-    /// The answer to [`Effect::ReadHistory`]; `None` if it is too long, or the store refuses the
-    /// read.
+    /// The answer to [`Effect::ReadHistory`]; `None` if it is too long or the store refuses it.
     HistoryRead {
         /// The backfill that this answers; an answer to an older one is ignored.
         id: RepairId,
@@ -102,8 +100,7 @@ pub enum Input {
     Attach(Attach),
     /// A socket is gone.
     Detach(SocketId),
-    /// The answer to [`Effect::LoadUser`]; `None` if the store refuses this read but answers
-    /// others.
+    /// The answer to [`Effect::LoadUser`]; `None` if the store refuses only this read.
     UserLoaded {
         /// Whose.
         user: UserId,
@@ -112,8 +109,8 @@ pub enum Input {
         /// Their rows.
         loaded: Option<LoadedUser>,
     },
-    /// The answer to [`Effect::Refresh`] or [`Effect::ReadAhead`]; `None` if the store refuses this
-    /// read but answers others.
+    /// The answer to [`Effect::Refresh`] or [`Effect::ReadAhead`]; `None` if the store refuses only
+    /// this read.
     Refreshed {
         /// Of which channel.
         channel: ChannelId,
@@ -121,7 +118,7 @@ pub enum Input {
         members: Option<ChannelMembers>,
     },
     /// The answer to [`Effect::ReadStored`]; `None` if the store has no such message, or refuses
-    /// this read but answers others.
+    /// only this read.
     StoredRead {
         /// The channel in the effect.
         channel: ChannelId,
@@ -157,8 +154,7 @@ pub enum Effect {
         /// The publication that it carries, if any; for metrics and logs.
         publication: Option<Arc<Publication>>,
     },
-    /// Offer a socket its first frames: `ready`, then the frames that it missed. Live frames
-    /// follow.
+    /// Offer a socket its first frames: `ready`, then those it missed. Live frames follow.
     Ready {
         /// The socket.
         socket: SocketId,
@@ -268,13 +264,12 @@ pub struct Workspace {
     holds: Holds,
     roster: Roster,
     sockets: HashMap<SocketId, Attached>,
-    /// By user, each in order of arrival: in a reconnect storm, one user is found at once.
+    /// By user, in order of arrival, so that lookups are fast in a reconnect storm.
     waiting: BTreeMap<UserKey, Vec<Waiting>>,
     reading: HashSet<EntryNumber>,
     /// Entries whose audience is unknown, because the store refuses to return the members.
     unresolved: HashSet<EntryNumber>,
-    /// Channels with entries in the ring whose members were not read yet: the next publication
-    /// would have to wait.
+    /// Channels in the ring whose members are not read: the next publication would wait.
     unread: HashSet<ChannelId>,
     delivered: Delivered,
     era: Era,

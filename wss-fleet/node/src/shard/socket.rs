@@ -120,8 +120,7 @@ impl Socket {
         }
     }
 
-    /// Counts frames that are about to be queued. A closing socket accepts none; a slow consumer is
-    /// closed.
+    /// Counts frames to be queued. A closing socket accepts none; a slow consumer is closed.
     fn takes(&mut self, added: Tally, class: DeliveryClass, written: &mut Written) -> bool {
         if self.closing_since.is_some() {
             return false;
@@ -143,8 +142,7 @@ impl Socket {
         has_room
     }
 
-    /// Whether its client reads nothing: one that reads accepts a byte within any network's round
-    /// trip.
+    /// Whether its client reads nothing: one that reads accepts a byte within a round trip.
     fn is_stuck(&self) -> bool {
         self.blocked_since.is_some_and(|since| since.elapsed() >= STUCK)
     }
@@ -213,8 +211,7 @@ impl Socket {
         State::Over
     }
 
-    /// Polls the writer; if it blocks, polls again with a waker, so that only blocked sockets have
-    /// one.
+    /// Polls the writer; if it blocks, polls again with a waker, which only blocked sockets need.
     fn poll<T>(
         &mut self,
         waker: &impl Fn() -> Waker,

@@ -1,5 +1,4 @@
-//! Attaching sockets: register the user, read the rows, then send `ready` and the missed frames in
-//! one step (G5).
+//! Attaching sockets: register the user, read the rows, send `ready` and missed frames (G5).
 
 use bytes::Bytes;
 use model::{ChannelId, Position, Timestamp, UserId, limits};
@@ -35,8 +34,7 @@ impl Workspace {
     pub(super) fn on_attach(&mut self, attach: Attach, turn: &mut Turn<'_>) {
         let (key, is_new) = self.roster.register(&attach.user);
         self.make_room(key, turn);
-        // Before the first fill, rows would be too old to judge its entries (G6): it reads them
-        // later.
+        // Before the first fill, rows would be too old to judge its entries (G6): read them later.
         if is_new && self.tail.is_some() {
             let user = attach.user.clone();
             turn.effects.push(Effect::LoadUser { user, registration: key });

@@ -1,5 +1,4 @@
-//! Backfill: what the stream has lost is read from the store (G4). The node catches up, so that its
-//! clients need not.
+//! Backfill (G4): the node reads what the stream has lost from the store, so that clients need not.
 //!
 //! 1. [`Workspace::start_backfill`]: the stream has none of our entries. Cursors stay put.
 //! 2. All local users' rows are read again; they name the channels.

@@ -25,9 +25,9 @@ impl Workspace {
         match self.stream {
             StreamState::Up if self.ring.contains(entry.position) => {}
             StreamState::Up if entry.prev == self.tail => self.accept(entry, turn),
-            // The fill reads this entry too, because entries are added to the stream before they
-            // are pushed. If a failover lost it, it is in no stream, and keeping it would fill for
-            // ever.
+            // Entries are added to the stream before they are pushed, so the fill reads this one
+            // too. If a failover lost it, it is in no stream, and keeping it would cause endless
+            // fills.
             StreamState::Up => {
                 self.pending.clear();
                 self.start_fill(self.tail, turn);
@@ -76,8 +76,7 @@ impl Workspace {
         self.linked_up(turn);
     }
 
-    /// Continues after a fork (a lagging replica was promoted): the stream does not have our newest
-    /// entries.
+    /// Continues after a fork (a lagging replica was promoted), which cut off our newest entries.
     fn continue_after(&mut self, common: EntryNumber, entries: Vec<Entry>, turn: &mut Turn<'_>) {
         let Some(position) = self.ring.entry_mut(common).map(|link| link.position) else { return };
         self.leave_the_fork(common);
@@ -105,8 +104,7 @@ impl Workspace {
         self.unresolved.retain(|number| *number <= common);
     }
 
-    /// Starts over when the stream has none of our entries (trimmed, flushed): what is missing is
-    /// read from the store.
+    /// Starts over if the stream has none of our entries (trimmed, flushed): the store has them.
     fn start_over(&mut self, entries: Vec<Entry>, turn: &mut Turn<'_>) {
         self.start_backfill();
         self.holds = Holds::default();
@@ -116,8 +114,7 @@ impl Workspace {
         self.adopt(entries, turn);
     }
 
-    /// Checks the stream's end periodically: if the last entry was lost on its way here, no later
-    /// one shows that.
+    /// Checks the stream's end: if the last entry is lost on its way here, no later one shows it.
     pub(super) fn audit(&mut self, turn: &mut Turn<'_>) {
         if self.stream == StreamState::Up
             && let Some(tail) = self.tail
@@ -160,8 +157,7 @@ impl Workspace {
         }
     }
 
-    /// Goes on once the stream is read: first the backfill, then entries that arrived meanwhile,
-    /// then waiting sockets.
+    /// Goes on after a fill: with the backfill, entries that arrived meanwhile, waiting sockets.
     pub(super) fn linked_up(&mut self, turn: &mut Turn<'_>) {
         if self.backfill.is_some() {
             return self.read_backfill(turn);

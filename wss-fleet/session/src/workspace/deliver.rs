@@ -1,5 +1,4 @@
-//! Delivers an entry of the chain to its audience if the view is new enough; otherwise holds it
-//! (G5, G6).
+//! Delivers an entry to its audience if the view is new enough, otherwise holds it (G5, G6).
 
 use std::sync::Arc;
 
@@ -73,8 +72,7 @@ impl Workspace {
         self.shed(limits::HELD_BYTES_MAX, turn);
     }
 
-    /// Handles an entry whose payload a newer state replaced: if it is held, it need not wait for a
-    /// text any more.
+    /// Handles an entry whose payload a newer state replaced: a hold stops waiting for its text.
     fn empty_held(&mut self, number: EntryNumber, turn: &mut Turn<'_>) {
         let Some(publication) =
             self.ring.entry_mut(number).map(|link| Arc::clone(&link.publication))

@@ -19,8 +19,8 @@ pub(super) struct Resyncs {
     owed: BTreeMap<UserKey, Reread>,
     reason: &'static str,
     since: Timestamp,
-    /// The earliest time for resyncs because of entries that this version cannot read: there may be
-    /// many while nodes are being replaced.
+    /// When resyncs because of unreadable entries may be sent next: there may be many such entries
+    /// while nodes are being replaced.
     unknown_at: Option<Timestamp>,
     /// When resyncs for such entries were last sent.
     unknown_told_at: Option<Timestamp>,
@@ -57,8 +57,7 @@ impl Resyncs {
         }
     }
 
-    /// Makes everybody read again: an entry of a later version has recipients that this version
-    /// cannot read.
+    /// Makes everybody read again, because the recipients of an entry cannot be read.
     pub(super) fn add_unknown(
         &mut self,
         everyone: impl IntoIterator<Item = UserKey>,
@@ -92,9 +91,8 @@ impl Reread {
 }
 
 impl Workspace {
-    /// Sends resyncs once the incident is over: the stream is up, and no channel is lost whose
-    /// members are unknown. An incident that does not end is reported in parts,
-    /// [`limits::RESYNC_JOIN_MAX`] apart.
+    /// Sends resyncs once the incident is over: the stream is up, and no channel is still lost. An
+    /// incident that does not end is reported in parts, [`limits::RESYNC_JOIN_MAX`] apart.
     pub(super) fn tell_resyncs(&mut self, turn: &mut Turn<'_>) {
         if self.resyncs.is_empty() || self.stream != StreamState::Up || self.backfill.is_some() {
             return;

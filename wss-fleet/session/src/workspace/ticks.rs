@@ -36,7 +36,7 @@ impl Attached {
         if ahead > MOMENTS { 0 } else { ahead }
     }
 
-    /// Moves the tick on by an interval, or to an interval from now if that is in the past too.
+    /// Moves the tick on by an interval, or to an interval from now if that is in the past.
     fn go_on(&mut self, moment: u16) {
         self.tick = self.tick.wrapping_add(MOMENTS);
         if self.ahead(moment) == 0 {
