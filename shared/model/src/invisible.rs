@@ -1,7 +1,7 @@
 //! Invisible characters: white space, and those that Unicode calls default-ignorable.
 
 /// Whether a text is empty, or only white space and default-ignorable characters. Next to visible
-/// characters these are part of a text: some join emoji, for example.
+/// characters they are part of a text: they join emoji, for example.
 #[must_use]
 pub fn is_invisible(text: &str) -> bool {
     text.chars().all(|char| char.is_whitespace() || is_default_ignorable(char))

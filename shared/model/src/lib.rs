@@ -5,7 +5,7 @@
 //!
 //! **Invariants.** Values of these types are well formed. Clock and randomness are arguments.
 //!
-//! **Not here.** A store, a socket, a runtime; any JSON but a message's.
+//! **Not here.** Stores, sockets, a runtime, and JSON except for messages.
 
 pub mod limits;
 

@@ -127,8 +127,8 @@ pub const REPLICA_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long the relay waits for a missing replica: one that lost its connection is back within a
 /// second. After a failover, everything unpublished waits for this.
 pub const REPLICA_ABSENT_WAIT: Duration = Duration::from_secs(2);
-/// After that, how long the relay assumes that there is no replica and does not wait for one: a
-/// promoted primary stays alone for minutes, and every batch would wait.
+/// How long the relay remembers that no replica appeared, and waits for none: a promoted primary
+/// stays alone for minutes, and every batch would wait.
 pub const REPLICA_ABSENT_MEMORY: Duration = Duration::from_secs(60);
 /// Publications in a batch of the relay: one wait for a replica covers them all, and the pipeline
 /// and the store's responses stay within a few MiB.

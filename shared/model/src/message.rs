@@ -94,7 +94,7 @@ pub struct Message {
     pub id: MessageId,
     /// The channel it belongs to.
     pub channel_id: ChannelId,
-    /// Who sent it.
+    /// The sender.
     pub sender_id: UserId,
     /// Its text.
     pub text: MessageText,

@@ -53,7 +53,7 @@ async fn close_all(hub: &Hub, sockets: &[SocketId], deadline: Instant) {
     }
 }
 
-/// Random order: sockets that were opened together should not come back together.
+/// In random order, so that sockets that were opened together do not reconnect together.
 fn shuffled(hub: &Hub) -> Vec<SocketId> {
     let mut keyed: Vec<(u128, SocketId)> =
         hub.sockets().into_iter().map(|socket| (hub.ports.randomness.bits(), socket)).collect();

@@ -13,7 +13,7 @@ pub(crate) fn text(payload: String) -> Bytes {
     format(Frame::message(payload, OpCode::Data(Data::Text), true))
 }
 
-/// A close frame with its code and reason: what the code means, or when to come again.
+/// A close frame. Its reason is the code's name, or the delay before the client should reconnect.
 pub(crate) fn close(code: CloseCode, delay: Option<Duration>) -> Bytes {
     let reason = match delay {
         Some(delay) => format!("delay_ms={}", delay.as_millis()).into(),

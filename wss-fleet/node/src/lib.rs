@@ -63,9 +63,9 @@ pub use ask::{AskError, health, task_id};
 /// How a node listens.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where sockets are accepted; port 0 takes a free one.
+    /// The address for sockets; port 0 picks a free port.
     pub listen: SocketAddr,
-    /// Where `/metrics` is answered, if anywhere; port 0 takes a free one.
+    /// The address for `/metrics`, if any; port 0 picks a free port.
     pub admin: Option<SocketAddr>,
     /// The URL for clients; `ws://<listen>/socket` if absent.
     pub url: Option<String>,

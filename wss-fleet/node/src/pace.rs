@@ -24,7 +24,7 @@ pub(crate) struct Pace {
     troubles: u64,
     /// Counts changes of the limit: a read that started before the last one does not change it.
     epoch: u64,
-    /// While the store is in trouble: 1 for the first failure, plus all probes since.
+    /// 0 while the store is well; otherwise 1 plus the probes since the first failure.
     probes: u32,
     /// The first and the last failure of the current trouble.
     trouble: Option<(Instant, Instant)>,

@@ -18,7 +18,7 @@ pub(crate) struct Wire<R> {
     /// Bytes that were read before the upgrade: they count like any others.
     early: Bytes,
     reader: R,
-    /// What was read since [`Wire::take_read`] last took it.
+    /// Counts since the last [`Wire::take_read`].
     read: FrameCounts,
     meter: FrameMeter,
 }
@@ -30,7 +30,7 @@ impl<R> Wire<R> {
         Self { early, reader, read: FrameCounts::default(), meter: FrameMeter::default() }
     }
 
-    /// What was read since this was last called.
+    /// Returns the counts since the last call.
     pub(crate) fn take_read(&mut self) -> FrameCounts {
         std::mem::take(&mut self.read)
     }

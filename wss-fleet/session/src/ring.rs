@@ -30,7 +30,7 @@ pub(crate) struct Pushed {
     pub(crate) replaced: Vec<EntryNumber>,
 }
 
-/// Entries in order, bounded by count and by bytes. Each gets the next number.
+/// Entries in order, numbered consecutively, bounded by count and by bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
     entries: VecDeque<RingEntry>,

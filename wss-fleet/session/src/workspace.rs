@@ -91,7 +91,7 @@ pub enum Input {
     HistoryRead {
         /// The backfill that this answers; an answer to an older one is ignored.
         id: RepairId,
-        /// Of which channel.
+        /// The channel.
         channel: ChannelId,
         /// What was read.
         history: Option<History>,
@@ -102,7 +102,7 @@ pub enum Input {
     Detach(SocketId),
     /// The answer to [`Effect::LoadUser`]; `None` if the store refuses only this read.
     UserLoaded {
-        /// Whose.
+        /// The user.
         user: UserId,
         /// The registration in the effect: rows read for an earlier one may be too old.
         registration: Registration,
@@ -112,7 +112,7 @@ pub enum Input {
     /// The answer to [`Effect::Refresh`] or [`Effect::ReadAhead`]; `None` if the store refuses only
     /// this read.
     Refreshed {
-        /// Of which channel.
+        /// The channel.
         channel: ChannelId,
         /// What was read.
         members: Option<ChannelMembers>,
@@ -147,7 +147,7 @@ pub enum Effect {
     Deliver {
         /// The framed bytes.
         frame: Bytes,
-        /// To whom.
+        /// The recipients.
         to: Audience,
         /// Which queue limit of a socket it counts against.
         class: DeliveryClass,
@@ -165,7 +165,7 @@ pub enum Effect {
     Replay {
         /// In order; the socket's speed paces them, whatever their number.
         frames: Vec<Bytes>,
-        /// To whom.
+        /// The recipients.
         to: Audience,
     },
     /// Close a socket that cannot be attached soon; its client should reconnect later.
@@ -177,14 +177,14 @@ pub enum Effect {
     Close {
         /// The socket.
         socket: SocketId,
-        /// Why.
+        /// The close code.
         code: CloseCode,
     },
     /// Read a user's rows and tombstone, strongly.
     LoadUser {
-        /// Whose.
+        /// The user.
         user: UserId,
-        /// To be given back with the answer.
+        /// To be returned with the answer.
         registration: Registration,
     },
     /// Read a channel's members, strongly, version first, because publications wait for them.
@@ -205,7 +205,7 @@ pub enum Effect {
     /// Read the stream from an entry, inclusive, to its end; from its start if `None`. An empty
     /// stream gets a marker first.
     Fill {
-        /// To be given back with the answer.
+        /// To be returned with the answer.
         id: RepairId,
         /// The first entry.
         from: Option<EntryId>,
@@ -217,7 +217,7 @@ pub enum Effect {
     },
     /// Read a channel's messages since a time, strongly, and then its members.
     ReadHistory {
-        /// To be given back with the answer.
+        /// To be returned with the answer.
         id: RepairId,
         /// The channel.
         channel: ChannelId,
