@@ -213,8 +213,8 @@ impl Roster {
         self.sweep_empty_views();
     }
 
-    /// Removes empty views once `empty_views`, an upper bound, is too high. A view that is newer
-    /// than rows still being read stays, because it overrides them.
+    /// Removes empty views once there may be too many (`empty_views` is an upper bound). A view
+    /// that is newer than rows still being read stays, because it overrides them.
     fn sweep_empty_views(&mut self) {
         if self.empty_views > limits::EMPTY_VIEWS_MAX {
             let unloaded = self.users.values().filter(|user| !user.is_loaded);
