@@ -1,4 +1,4 @@
-//! Who may see a channel: its members, and nobody learns more than that.
+//! Access to channels: members only. Nobody else can tell whether a channel exists.
 
 use model::{Channel, ChannelId};
 
@@ -6,16 +6,17 @@ use crate::app::App;
 use crate::error::StoreError;
 use crate::ports::{Principal, Standing};
 
-/// Why a caller does not get at a channel.
+/// Why a caller gets no access to a channel.
 #[derive(Debug)]
 pub(crate) enum AccessError {
-    /// Absent, of another workspace, or the caller is no member: one answer, no oracle.
+    /// The channel does not exist, belongs to another workspace, or the caller is not a member. One
+    /// answer for all three, so that it does not reveal which channels exist.
     NotFound,
-    /// The store did not tell.
+    /// The store did not answer.
     Store(StoreError),
 }
 
-/// The channel, if the caller is a member of it; read strongly.
+/// Returns the channel if the caller is a member, by a strong read.
 pub(crate) async fn member_channel(
     app: &App,
     caller: &Principal,
@@ -28,8 +29,8 @@ pub(crate) async fn member_channel(
     }
 }
 
-/// The channel of a standing and whether the caller is a member, if it is of the caller's
-/// workspace: tenants are apart by this comparison and by key.
+/// Returns a standing's channel, and whether the caller is a member, if the channel belongs to the
+/// caller's workspace. This comparison and the keys keep tenants apart.
 pub(crate) fn within(caller: &Principal, standing: Standing) -> Option<(Channel, bool)> {
     let channel = standing.channel.filter(|channel| channel.workspace_id == caller.workspace_id)?;
     Some((channel, standing.is_member))

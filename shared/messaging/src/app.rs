@@ -1,4 +1,4 @@
-//! The handle that use cases get: the ports, and the little state an environment keeps.
+//! The handle that use cases get: the ports, and the little state that an environment keeps.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct Ports {
     pub channels: Arc<dyn ChannelStore>,
     /// The membership tables.
     pub members: Arc<dyn MemberStore>,
-    /// Tombstones.
+    /// Tombstones of revoked users.
     pub revocations: Arc<dyn RevocationStore>,
     /// The bus.
     pub bus: Arc<dyn EventBus>,
@@ -34,14 +34,14 @@ pub struct Ports {
     pub tickets: Arc<dyn Tickets>,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Chance.
+    /// Randomness.
     pub randomness: Arc<dyn Randomness>,
-    /// Checks of what runs outside of this process; empty if nothing does.
+    /// Health checks of what runs outside this process; empty if nothing does.
     pub checkups: Vec<Arc<dyn Checkup>>,
 }
 
-/// A cheap-clone handle on the ports. The store's are behind one circuit, the node directory is
-/// behind another.
+/// A handle on the ports that is cheap to clone. One circuit breaker guards the store's ports,
+/// another the node directory.
 #[derive(Debug, Clone)]
 pub struct App(Arc<Shared>);
 
@@ -56,7 +56,7 @@ struct Shared {
 }
 
 impl App {
-    /// Shares the ports.
+    /// Creates the handle, and guards the ports with circuit breakers.
     #[must_use]
     pub fn new(ports: Ports) -> Self {
         let (clock, randomness) = (Arc::clone(&ports.clock), Arc::clone(&ports.randomness));
@@ -76,7 +76,7 @@ impl App {
         Self(Arc::new(Shared { ports, publisher, fleet, tally, store, nodes }))
     }
 
-    /// The bus within the budget of a call.
+    /// Publishes to the bus within a call's time budget.
     #[must_use]
     pub fn publisher(&self) -> &Publisher {
         &self.0.publisher
@@ -87,19 +87,19 @@ impl App {
         &self.0.fleet
     }
 
-    /// What is counted, by the publisher too.
+    /// The counters of this environment. The publisher counts here too.
     #[must_use]
     pub fn tally(&self) -> &Tally {
         &self.0.tally
     }
 
-    /// Whether the store answered lately.
+    /// The circuit breaker of the store's ports.
     #[must_use]
     pub fn store_circuit(&self) -> &Circuit {
         &self.0.store
     }
 
-    /// Whether the node directory answered lately.
+    /// The circuit breaker of the node directory.
     #[must_use]
     pub fn nodes_circuit(&self) -> &Circuit {
         &self.0.nodes

@@ -1,4 +1,4 @@
-//! Making and reading channels. A DM is a channel with exactly two members and a derived id.
+//! Creating and reading channels. A DM is a channel with exactly two members and a derived id.
 
 use model::{
     Channel, ChannelChange, ChannelId, ChannelType, ErrorCode, Member, NewChannel, NewChannelKind,
@@ -12,7 +12,7 @@ use crate::contract::{self, ContractNotServed};
 use crate::error::{Refusal, StoreError};
 use crate::ports::{Creation, NamePage, Principal};
 
-/// Why a channel was not made.
+/// Why a channel was not created.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateChannelError {
     /// The caller is revoked.
@@ -57,7 +57,7 @@ pub enum ReadChannelError {
     /// No such channel for the caller.
     #[error("no such channel for the caller")]
     ChannelNotFound,
-    /// The store did not tell.
+    /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -80,8 +80,9 @@ impl From<AccessError> for ReadChannelError {
     }
 }
 
-/// Makes a channel, or finds the DM that is there. Rows first, the channel's item last: a channel
-/// that can be seen is complete. Making a group is not idempotent; opening a DM is.
+/// Creates a channel, or returns the existing DM. Writes the rows first and the channel's item
+/// last, so that a visible channel is complete. Opening a DM is idempotent, creating a group is
+/// not.
 ///
 /// # Errors
 /// [`CreateChannelError`].
@@ -143,7 +144,7 @@ async fn write(
         users.iter().map(|user_id| Member { user_id: user_id.clone(), joined_at }).collect();
     let workspace = &caller.workspace_id;
     app.members.put_members(workspace, &channel.id, &rows).await.map_err(StoreError::from)?;
-    // A revocation between the first look and these rows has not seen them: look again.
+    // A revocation between the first check and this write missed these rows: check again.
     let second_look = refuse_revoked(app, caller, users).await;
     if let Err(CreateChannelError::Forbidden | CreateChannelError::UserNotFound) = &second_look {
         for user in users {
@@ -151,7 +152,7 @@ async fn write(
             deleted.map_err(StoreError::from)?;
         }
     }
-    // Where the store did not tell, the rows stay: of a DM they may be another call's as well.
+    // If the store did not answer, the rows stay: those of a DM may belong to another call as well.
     second_look?;
     match app.channels.create(channel).await.map_err(StoreError::from)? {
         Creation::Created => {
@@ -179,8 +180,8 @@ async fn refuse_revoked(
     if revoked.is_empty() { Ok(()) } else { Err(CreateChannelError::UserNotFound) }
 }
 
-/// Offers a change to the bus: a hint for clients, a delta for nodes (G6). It is `about` these users;
-/// `changed` are those who became members, or ceased to be.
+/// Offers a change to the bus: a hint for clients, a delta for nodes (G6). `about` names the users
+/// who get it in any case; `changed` names those who were added or removed.
 pub(crate) async fn publish(
     app: &App,
     channel: &Channel,
@@ -207,7 +208,7 @@ pub async fn read_channel(
     Ok(member_channel(app, caller, id).await?)
 }
 
-/// Reads the caller's channels by id, strongly: what a client re-reads when it lost its place.
+/// Reads the caller's channels in order of id, strongly. Clients read them again after a resync.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -222,7 +223,7 @@ pub async fn list_channels(
     let next = ids.last().filter(|_| more).cloned();
     let mut channels =
         if ids.is_empty() { Vec::new() } else { app.channels.channels(&ids).await? };
-    // A row whose channel is not there (yet) is the trace of a creation in flight.
+    // A row without a channel belongs to a creation that has not finished.
     channels.retain(|channel| channel.workspace_id == *workspace);
     channels.sort_by(|one, other| one.id.cmp(&other.id));
     Ok((channels, next))

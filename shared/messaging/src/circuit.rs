@@ -1,17 +1,16 @@
-//! A circuit breaker: while something that calls depend on is away, calls are refused at once
-//! instead of waiting for it, and one call at a time finds out whether it is back.
+//! A circuit breaker. While a dependency is down, calls are refused at once instead of waiting for
+//! it, and single probes find out whether it is back.
 //!
 //! - *Closed*: every call passes. [`limits::CIRCUIT_FAILURES_MAX`] failures in a row open it.
-//! - *Open*: one call passes as a probe after a jittered period, and the next one after another
-//!   period, whether the first was answered or hangs. The period doubles with each failure. All other
+//! - *Open*: one call passes as a probe after a jittered period, and another after each further
+//!   period, even if the probe before it hangs. The period doubles with each failure. All other
 //!   calls are refused.
 //!
-//! Any success closes it. A dependency that throttles answers, so it does not open the circuit. But
-//! while it throttles most calls, so many of them are refused that those which pass are a few times
-//! the answered ones ([`Throttling`]): trying again does not become the larger part of its work.
-//!
-//! Trouble is remembered for [`limits::CIRCUIT_MEMORY`], so that a dependency
-//! that fails again and again is given longer pauses, and so are callers ([`Circuit::retry_after`]).
+//! Any success closes it. Throttling is an answer, so it does not open the circuit. But while most
+//! calls are throttled, some are refused: those that pass stay within a small multiple of the
+//! answered ones ([`Throttling`]), so that retries do not become most of the dependency's work.
+//! Openings are remembered for [`limits::CIRCUIT_MEMORY`]. A dependency that keeps failing gets
+//! longer pauses, and its callers get longer waits ([`Circuit::retry_after`]).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -62,8 +61,8 @@ pub enum NotTried {
     Throttled,
 }
 
-/// Leave to make one call. Dropped without an outcome it counts as a failure if the call took
-/// [`limits::CIRCUIT_SLOW`] or longer, else as nothing.
+/// Permission to make one call. If it is dropped without an outcome, it counts as a failure if the
+/// call took [`limits::CIRCUIT_SLOW`] or longer; else it does not count.
 #[derive(Debug)]
 #[must_use]
 pub struct Permit<'a> {
@@ -83,7 +82,7 @@ impl Circuit {
     /// Lets a call through, or refuses it.
     ///
     /// # Errors
-    /// [`NotTried::Open`] while it is open, but for probes.
+    /// [`NotTried::Open`] while it is open, except for probes.
     /// [`NotTried::Throttled`] for a random share of calls while most are throttled.
     pub fn admit(&self) -> Result<Permit<'_>, NotTried> {
         let now = self.clock.now();
@@ -97,21 +96,21 @@ impl Circuit {
             if now < open.probe_at && now >= open.since {
                 return Err(NotTried::Open);
             }
-            // A probe that hangs must not keep a later one from finding the dependency back.
+            // A probe that hangs must not delay the next one.
             let probe_at = now.plus(self.period(&state, now));
             state.open = Some(Open { since: now, probe_at });
         }
         Ok(Permit { circuit: self, since: now, is_probe, is_settled: false })
     }
 
-    /// Whether calls are refused now, but for a probe.
+    /// Whether calls are refused now, except for probes.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.lock().open.is_some()
     }
 
-    /// How long a refused caller should wait: longer the more often the circuit opened lately, and
-    /// jittered, so that callers who were refused together do not come back together.
+    /// How long a refused caller should wait: longer after each recent opening, and jittered, so
+    /// that callers that were refused together do not come back together.
     #[must_use]
     pub fn retry_after(&self) -> Duration {
         let openings = self.lock().recent_openings(self.clock.now());
@@ -132,7 +131,7 @@ impl Circuit {
     fn fail(&self, since: Timestamp, is_probe: bool) {
         let now = self.clock.now();
         let mut state = self.lock();
-        // A call that hung since before the last answer says nothing of the time after it.
+        // A call that began before the last answer says nothing about the time since.
         if state.last_answer.is_some_and(|at| at > since && at <= now) {
             return;
         }
@@ -148,7 +147,7 @@ impl Circuit {
         }
     }
 
-    /// How long it is open until the next probe: half of the period to all of it.
+    /// How long until the next probe: the period with equal jitter (50 to 100 %).
     fn period(&self, state: &State, now: Timestamp) -> Duration {
         let (first, most) = limits::CIRCUIT_OPEN;
         let period = doubled(first, state.recent_openings(now)).min(most);
@@ -192,7 +191,7 @@ impl Permit<'_> {
         self.circuit.answered(true);
     }
 
-    /// The call was not answered, or by an error that is not about this call alone.
+    /// The call was not answered, or failed for a reason that is not this call's own.
     pub fn fail(mut self) {
         self.is_settled = true;
         self.circuit.fail(self.since, self.is_probe);

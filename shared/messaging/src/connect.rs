@@ -1,4 +1,4 @@
-//! `GET /connect`: the connection balancer. One node, one ticket, one delay.
+//! `GET /connect`: the connection balancer. It answers with a node, a ticket and a delay.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use crate::tally::Fact;
 pub struct Assignment {
     /// The node.
     pub node: AssignedNode,
-    /// When the ticket is void.
+    /// When the ticket expires.
     pub expires_at: Timestamp,
-    /// How long to wait first.
+    /// How long to wait before connecting.
     pub delay: Duration,
-    /// The clock that this is by.
+    /// The server's time, to compare `expires_at` with.
     pub server_time: Timestamp,
-    /// Where else; one, where a second node lives.
+    /// A second node to try, if there is one.
     pub alternates: Vec<AssignedNode>,
 }
 
@@ -30,9 +30,9 @@ pub struct Assignment {
 pub struct AssignedNode {
     /// The node.
     pub node_id: NodeId,
-    /// Where it is.
+    /// Where clients reach it.
     pub url: String,
-    /// What opens one socket there; a secret.
+    /// Opens one socket there; a secret.
     pub ticket: String,
 }
 
@@ -48,10 +48,10 @@ pub enum ConnectError {
     /// The caller is revoked.
     #[error("the caller is revoked")]
     Forbidden,
-    /// No healthy node, or nothing is known of any.
+    /// No node is healthy, or the fleet is unknown.
     #[error("no healthy node")]
     NoCapacity,
-    /// The store did not tell whether the caller is revoked.
+    /// The store did not answer whether the caller is revoked.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -66,8 +66,8 @@ impl Refusal for ConnectError {
     }
 }
 
-/// Assigns a node: of the workspace's two best candidates the lighter one, counted at once.
-/// `failed` is excluded for this caller, reported, and decides the delay.
+/// Assigns the less loaded of the workspace's two best candidates, and counts the assignment at
+/// once. `failed` is reported, decides the delay, and is assigned only if there is no other node.
 ///
 /// # Errors
 /// [`ConnectError`].
@@ -100,7 +100,7 @@ pub async fn connect(
     app.fleet().log_differing(&fleet, ticket_key);
     let two = candidates(&caller.workspace_id, &fleet, failed, ticket_key);
     let two = two.get(..2).unwrap_or(&two);
-    // The failed node stands last: where there is another, it is not compared with.
+    // The failed node is ranked last: do not compare with it if there is another.
     let compared = if two.get(1) == failed { two.get(..1).unwrap_or(two) } else { two };
     let taken = reserve(app, caller, compared, ttl).await.ok_or(ConnectError::NoCapacity)?;
     let expires_at = now.plus(ttl);
@@ -120,7 +120,7 @@ pub async fn connect(
     })
 }
 
-/// Without the directory the best candidate is taken as the last view ranks it.
+/// If the directory does not answer, takes the best candidate of the last view.
 async fn reserve(
     app: &App,
     caller: &Principal,

@@ -1,8 +1,8 @@
-//! Contracts of channels: the one place that tells them apart.
+//! Channel contracts. Only this module distinguishes them.
 
 use model::Contract;
 
-/// The channel's contract has a name, but this version does not serve it.
+/// The channel's contract is defined, but this version does not serve it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("only persist_first is served")]
 pub struct ContractNotServed;

@@ -1,27 +1,27 @@
-//! What use cases have in common when they fail.
+//! What the errors of all use cases have in common.
 
 use model::ErrorCode;
 
 use crate::ports::{ReadError, WriteError};
 
-/// What every use case's error tells its caller.
+/// What every use case's error reports to its caller.
 pub trait Refusal: std::error::Error {
     /// The public code.
     fn code(&self) -> ErrorCode;
 
-    /// The field that the refusal is about, if it is about one.
+    /// The field that caused the refusal, if one did.
     fn field(&self) -> Option<&'static str> {
         None
     }
 }
 
-/// The store did not do what a use case needed.
+/// The store failed during a use case.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store throttles the key.
     #[error("the store is busy")]
     Busy(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The store does not answer, or the outcome of a write is unknown. The same request again
+    /// The store does not answer, or the outcome of a write is unknown. Repeating the request
     /// resolves it.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),

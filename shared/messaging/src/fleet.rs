@@ -1,5 +1,5 @@
-//! The connection balancer's choice: pure functions over what the directory knows, and the last
-//! view that an environment keeps (G7).
+//! How the connection balancer chooses: pure functions over the directory's data, and the last view
+//! of the fleet that an environment keeps (G7).
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,14 +13,14 @@ use tracing::{info, warn};
 use crate::outage::Outage;
 use crate::ports::{DirectoryError, FleetNode, NodeDirectory, Report};
 
-/// Which nodes may take a client of a workspace, best first; the balancer compares the first two.
+/// Returns the nodes for a client of a workspace, best first. The balancer compares the first two.
 ///
-/// Only healthy leases; the node that this client just failed at comes last, since it may be the
-/// only one; reported nodes are demoted. A node that would refuse our tickets comes into question
-/// only where all would: one that does not know `ticket_key`, the secret that signs here, or whose
-/// clock is wrong. The order is the workspace's own (rendezvous hashing), so
-/// that its clients meet on few nodes, as long as those carry no more than 125 % of the mean
-/// (consistent hashing with bounded loads); the overloaded follow, lightest first.
+/// - Only nodes with a healthy lease. Those that several users reported are left out.
+/// - Nodes that would refuse our tickets are left out, unless all would: they do not know
+///   `ticket_key`, the secret that signs here, or their clock is wrong.
+/// - Each workspace has its own order (rendezvous hashing), so that its clients meet on few nodes.
+///   Nodes over 125 % of the mean load follow, lightest first (hashing with bounded loads).
+/// - The node that this client just failed at comes after all others; it may be the only one.
 #[must_use]
 pub fn candidates(
     workspace: &WorkspaceId,
@@ -46,13 +46,13 @@ pub fn candidates(
     healthy.iter().map(|node| node.lease.node_id.clone()).collect()
 }
 
-/// Whether a node may take clients: its lease lives and it does not leave.
+/// Whether a node may take clients: its lease has not expired and it is not draining.
 #[must_use]
 pub fn is_healthy(node: &FleetNode) -> bool {
     node.age < limits::LEASE_TTL && !node.lease.draining
 }
 
-/// Whether nothing that a node tells of itself says that it would refuse our tickets.
+/// Whether a node would accept our tickets, as far as its lease shows.
 #[must_use]
 pub fn takes_our_tickets(node: &FleetNode, ticket_key: Option<&str>) -> bool {
     let skew = Duration::from_millis(node.clock_ahead_ms.unsigned_abs());
@@ -61,8 +61,8 @@ pub fn takes_our_tickets(node: &FleetNode, ticket_key: Option<&str>) -> bool {
     skew <= limits::CLOCK_SKEW_MAX && ticket_key.is_none_or(knows_key)
 }
 
-/// How long the clients of a lost node are spread: its sockets over the handshakes that the rest
-/// of the fleet takes.
+/// How long to spread a lost node's clients: its sockets divided by the handshakes per second that
+/// the rest of the fleet accepts.
 #[must_use]
 pub fn ramp(fleet: &[FleetNode], failed: &NodeId) -> Duration {
     let lost = fleet.iter().find(|node| node.lease.node_id == *failed);
@@ -75,8 +75,8 @@ pub fn ramp(fleet: &[FleetNode], failed: &NodeId) -> Duration {
     Duration::from_millis(lost.saturating_mul(1_000) / rate.max(1)).min(limits::DELAY_MAX)
 }
 
-/// Nodes that three people could not reach within ten seconds get nobody for thirty: at most a
-/// tenth of the fleet (but one), never the last, so that reports cannot be used as an attack.
+/// Nodes that three voters could not reach within ten seconds; they get no clients for thirty. At
+/// most a tenth of the fleet (at least one), never its last node, so that reports are no weapon.
 fn demoted(workspace: &WorkspaceId, healthy: &[&FleetNode]) -> HashSet<NodeId> {
     let most = (healthy.len() / 10).max(1).min(healthy.len().saturating_sub(1));
     let voters = |node: &FleetNode| most_voters(node, workspace);
@@ -89,9 +89,9 @@ fn demoted(workspace: &WorkspaceId, healthy: &[&FleetNode]) -> HashSet<NodeId> {
     reported.into_iter().take(most).map(|(_, id)| id.clone()).collect()
 }
 
-/// The most reports that count in one window of ten seconds that ended within the last thirty. For a
-/// workspace each of its own users counts, and each other workspace once, however many its users
-/// are: one workspace alone moves nobody but itself.
+/// Counts the voters in each window of ten seconds that ended within the last thirty, and returns
+/// the most. Each user of `workspace` is one voter, and each other workspace is one, however many
+/// of its users reported: one workspace alone demotes a node only for itself.
 fn most_voters(node: &FleetNode, workspace: &WorkspaceId) -> usize {
     let voters_until = |last: &Report| {
         let window = last.age..=last.age.saturating_add(limits::REPORT_WINDOW);
@@ -110,15 +110,15 @@ fn load(node: &FleetNode) -> u64 {
     u64::from(node.lease.connections) + u64::from(node.pending)
 }
 
-/// Fixed keys: all environments of one build agree, which is all that affinity needs.
+/// Hashes with fixed keys: all environments of one build agree, and affinity needs no more.
 fn rank(workspace: &WorkspaceId, node: &NodeId) -> u64 {
     let mut hasher = DefaultHasher::new();
     (workspace.as_str(), node.as_str()).hash(&mut hasher);
     hasher.finish()
 }
 
-/// The last view of the fleet that this environment read: fresh for half a second, and good for
-/// thirty when the directory is gone.
+/// The last view of the fleet that this environment read. It is fresh for half a second, and used
+/// for thirty seconds while the directory is down.
 #[derive(Debug, Default)]
 pub struct FleetView {
     last: Mutex<Option<(Timestamp, Vec<FleetNode>)>>,
@@ -127,10 +127,10 @@ pub struct FleetView {
 }
 
 impl FleetView {
-    /// The fleet, from the last view where that is fresh enough and `refresh` is not asked for.
+    /// Returns the last view if it is fresh and `refresh` is false; else reads the fleet.
     ///
     /// # Errors
-    /// [`DirectoryError`] if the directory is gone and the last view is too old.
+    /// [`DirectoryError`] if the directory does not answer and the last view is too old.
     pub async fn read(
         &self,
         directory: &dyn NodeDirectory,
@@ -155,7 +155,7 @@ impl FleetView {
         view.as_ref().filter(|(at, _)| now.since(*at) < age).map(|(_, fleet)| fleet.clone())
     }
 
-    /// Logs that the directory did not do something, unless it was logged lately.
+    /// Logs a failed call to the directory, unless one was logged lately.
     pub(crate) fn log_silence(&self, error: &DirectoryError, what: &'static str) {
         if let Some(failing) = self.silence.failed(Instant::now()) {
             let (failures, lasting_ms) = (failing.failures, failing.lasting_ms());
@@ -163,7 +163,7 @@ impl FleetView {
         }
     }
 
-    /// Logs that the directory answers again, where it was said that it does not.
+    /// Logs that the directory answers again, if its outage was logged.
     pub(crate) fn log_answer(&self) {
         if let Some(over) = self.silence.succeeded(Instant::now()) {
             let (failures, lasted_ms) = (over.failures, over.lasted_ms());

@@ -1,8 +1,7 @@
-//! The store's ports behind one circuit, and the node directory behind another: when the last calls
-//! failed, the next ones are refused without being tried.
-//!
-//! Throttling is an answer: one hot key does not close the store to other channels. Only while most
-//! calls are throttled some are refused. A row that cannot be read is an answer, too.
+//! Wraps the store's ports in one circuit breaker, and the node directory in another: after several
+//! failures in a row, calls are refused without being tried.
+//! A throttled call counts as answered, so one hot key does not shut out other channels. Only while
+//! most calls are throttled are some refused. An unreadable row counts as an answer, too.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use crate::ports::{
     RevocationStore, Standing, StoredMessage, WriteError,
 };
 
-/// A port, and the circuit that it shares with the others that fail together with it.
+/// A port and its circuit. All ports that fail together share one circuit.
 #[derive(Debug)]
 pub(crate) struct Guarded<P: ?Sized> {
     pub(crate) port: Arc<P>,

@@ -1,12 +1,12 @@
-//! The engine: what each call does, over narrow ports. Every function of the system is one use
-//! case of this package between a decoder and an encoder.
+//! The engine: what each API call does, over narrow ports. A deployed function decodes a request,
+//! runs one use case of this package, and encodes the answer.
 //!
 //! **Main path of a message.**
 //! 1. [`send::post_message`] reads the caller's standing in the channel (`access`), strongly.
 //! 2. It appends the message with one conditional put ([`ports::MessageStore::append`]).
 //! 3. [`publisher::Publisher::publish`] offers it to the bus within its budget.
-//! 4. The answer goes out whatever step 3 said: written in ink, then put on the wire.
-//! 5. [`relay::Relay::relay`] does step 3 again for every stored message, until it is safe there.
+//! 4. It answers even if step 3 failed, since the message is stored already.
+//! 5. [`relay::Relay::relay`] publishes every stored message again, until it is safe on the bus.
 //!
 //! **Invariants.** A message is published only after the store acknowledged it. A membership
 //! change returns only after both rows are written and the version is bumped, in this order.

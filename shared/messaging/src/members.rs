@@ -20,7 +20,7 @@ pub enum ChangeMembersError {
     /// No such channel for the caller.
     #[error("no such channel for the caller")]
     ChannelNotFound,
-    /// Neither oneself, nor the owner, nor an admin.
+    /// The caller removes somebody else and is neither the owner nor an admin.
     #[error("the caller may not remove others")]
     Forbidden,
     /// The user to be added is revoked.
@@ -29,7 +29,7 @@ pub enum ChangeMembersError {
     /// The channel is a DM.
     #[error("the members of a DM never change")]
     DmImmutable,
-    /// The store did not acknowledge: the change may be half done, and the same call completes it.
+    /// The store did not acknowledge. The change may be half done; the same call completes it.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -55,7 +55,7 @@ impl From<AccessError> for ChangeMembersError {
     }
 }
 
-/// Reads a channel's members by user id: rows first, the caller's own row last.
+/// Reads a channel's members in order of user id: their rows first, the caller's own row last.
 ///
 /// # Errors
 /// [`ReadChannelError`].
@@ -72,7 +72,7 @@ pub async fn list_members(
     Ok((page.rows, next))
 }
 
-/// Makes a user a member. Idempotent. The caller is a member, or an admin who joins.
+/// Makes a user a member. Idempotent. The caller must be a member, or an admin who joins.
 ///
 /// # Errors
 /// [`ChangeMembersError`].
@@ -96,12 +96,12 @@ pub async fn add_member(
     }
 }
 
-/// What became of several invitations.
+/// The result of adding several members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddedMembers {
-    /// They are members now; some may have been before.
+    /// Users who are members now; some may have been before.
     pub added: Vec<UserId>,
-    /// They are not, and why.
+    /// Users who were not added, and why.
     pub refused: Vec<(UserId, ErrorCode)>,
 }
 
@@ -109,7 +109,7 @@ pub struct AddedMembers {
 /// publication. Idempotent.
 ///
 /// # Errors
-/// [`ChangeMembersError`], without `UserNotFound`: who is revoked is named in the answer.
+/// [`ChangeMembersError`], but never `UserNotFound`: the answer lists revoked users.
 pub async fn add_members(
     app: &App,
     caller: &Principal,
@@ -132,8 +132,8 @@ pub async fn add_members(
     Ok(AddedMembers { added, refused })
 }
 
-/// Makes a user no member any more. Idempotent. What is posted after this returned never reaches
-/// them, unless they are added again (G6).
+/// Removes a member. Idempotent. Nothing posted after this returns ever reaches them, unless they
+/// are added again (G6).
 ///
 /// # Errors
 /// [`ChangeMembersError`].
@@ -161,7 +161,7 @@ pub async fn remove_member(
         return Err(ChangeMembersError::Forbidden);
     }
     if user == me && is_member {
-        // Noted first: once the row is gone, nothing else tells a retry from a stranger's call.
+        // Recorded first: without the row, only this tells a retry from a stranger's call.
         let noted = app.members.mark_leaving(&caller.workspace_id, id, me, app.clock.now()).await;
         noted.map_err(StoreError::from)?;
     }
@@ -169,12 +169,12 @@ pub async fn remove_member(
     Ok(())
 }
 
-/// Whether the caller's leaving may be half done: the second call finishes what a crash left.
+/// Whether the caller began to leave before: then this call finishes what a crash interrupted.
 async fn was_leaving(app: &App, caller: &Principal, id: &ChannelId) -> Result<bool, StoreError> {
     Ok(app.members.was_leaving(&caller.workspace_id, id, &caller.user_id).await?)
 }
 
-/// Removes a member whoever asks, and tells so.
+/// Removes a member without checking who asks, and publishes the change.
 pub(crate) async fn remove(app: &App, channel: &Channel, user: &UserId) -> Result<(), StoreError> {
     let user = std::slice::from_ref(user);
     let version = change(app, channel, user, false).await?;

@@ -1,4 +1,4 @@
-//! Keeps the log readable while something fails again and again: one line when it begins, one a
+//! Keeps the log readable while something keeps failing: one line when the outage begins, one a
 //! minute while it lasts, one when it is over.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,10 +7,10 @@ use std::time::Duration;
 use model::limits;
 use tokio::time::Instant;
 
-/// Decides which failures of one dependency are worth a line. Whoever uses it logs the line, with
-/// what is at hand: the cause of this failure stands for those that were left out.
+/// Decides which failures of one dependency are logged. The caller writes the line, with the cause
+/// of the present failure; the causes of failures in between are not logged.
 ///
-/// A dependency that comes and goes costs two lines a minute at most.
+/// A flapping dependency costs at most two lines a minute.
 #[derive(Debug, Default)]
 pub struct Outage(Mutex<State>);
 
@@ -20,14 +20,14 @@ struct State {
     since: Option<Instant>,
     /// Failures since then.
     failures: u64,
-    /// Failures that no line has counted yet.
+    /// Failures since the last line.
     unlogged: u64,
     logged_at: Option<Instant>,
-    /// Whether a line told of the present outage.
+    /// Whether the present outage was logged.
     is_logged: bool,
 }
 
-/// A failure that is worth a line.
+/// A failure to log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failing {
     /// Failures since the last line, this one included.
@@ -46,7 +46,7 @@ pub struct Over {
 }
 
 impl Outage {
-    /// Counts a failure; something where it is to be logged.
+    /// Counts a failure; `Some` if it should be logged.
     pub fn failed(&self, now: Instant) -> Option<Failing> {
         let mut state = self.lock();
         let since = *state.since.get_or_insert(now);
@@ -62,7 +62,7 @@ impl Outage {
         Some(Failing { failures, lasting: now.duration_since(since) })
     }
 
-    /// Notes a success; something where it ends an outage that was logged.
+    /// Records a success; `Some` if it ends an outage that was logged.
     pub fn succeeded(&self, now: Instant) -> Option<Over> {
         let mut state = self.lock();
         let since = state.since.take()?;
@@ -75,7 +75,7 @@ impl Outage {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code panics while it holds the lock; a poisoned one is as good as new.
+        // No code panics while it holds the lock, so a poisoned one is consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

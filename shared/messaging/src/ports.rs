@@ -1,4 +1,4 @@
-//! The ports: what the engine needs from the world, narrow and verb-shaped.
+//! The ports: narrow traits for everything that the engine needs from outside.
 //!
 //! Adapters: `dynamo` (store), `redis-bus` (bus, node directory), `memory` (all, in process),
 //! `runtime` (clock, randomness, tokens, tickets). One conformance suite per port runs on each.
@@ -22,5 +22,5 @@ pub use store::{
     NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
 };
 
-/// Why the store or the bus said, underneath. Goes to the log, never to a caller.
+/// The underlying error of the store or the bus. It goes to the log, never to a caller.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;

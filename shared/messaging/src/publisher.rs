@@ -1,4 +1,4 @@
-//! The bus within a send's budget: tried once, never waited for, never the send's failure (G3).
+//! Publishes within a send's time budget: tried once, and never the reason that a send fails (G3).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,19 +12,19 @@ use crate::outage::Outage;
 use crate::ports::{BusError, Clock, EventBus};
 use crate::tally::{Fact, Tally};
 
-/// What became of an offer to the bus.
+/// The result of an offer to the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The bus took it, now or before.
+    /// The bus has it, from this offer or an earlier one.
     Published,
-    /// The bus refused, or did not answer in time; it may have taken it.
+    /// The bus refused, or did not answer in time. It may have published all the same.
     Failed,
-    /// Not tried: the bus did not answer lately, or publishing is switched off.
+    /// Not tried: the last calls timed out, or publishing is switched off.
     Skipped,
 }
 
-/// Publishes within [`limits::PUBLISH_DEADLINE`]; after [`limits::PUBLISH_TIMEOUTS_MAX`] time-outs
-/// in a row not at all for [`limits::PUBLISH_PAUSE`].
+/// Publishes within [`limits::PUBLISH_DEADLINE`]. After [`limits::PUBLISH_TIMEOUTS_MAX`] timeouts
+/// in a row it pauses for [`limits::PUBLISH_PAUSE`].
 #[derive(Debug)]
 pub struct Publisher {
     bus: Arc<dyn EventBus>,
@@ -32,9 +32,9 @@ pub struct Publisher {
     trouble: Mutex<Trouble>,
     is_on: AtomicBool,
     tally: Arc<Tally>,
-    /// The bus refuses, or cannot be reached.
+    /// Outages in which the bus refuses or cannot be reached.
     failures: Outage,
-    /// The bus is silent.
+    /// Outages in which the bus does not answer in time.
     silence: Outage,
 }
 
@@ -45,7 +45,7 @@ struct Trouble {
 }
 
 impl Publisher {
-    /// Makes a publisher on a bus, which counts there.
+    /// Creates a publisher that counts in `tally`.
     #[must_use]
     pub fn new(bus: Arc<dyn EventBus>, clock: Arc<dyn Clock>, tally: Arc<Tally>) -> Self {
         let (trouble, is_on) = (Mutex::default(), AtomicBool::new(true));
@@ -53,15 +53,15 @@ impl Publisher {
         Self { bus, clock, trouble, is_on, tally, failures, silence }
     }
 
-    /// Switches publishing off or on: what is stored meanwhile is the relay's to publish.
+    /// Switches publishing off or on. While it is off, only the relay publishes.
     pub fn switch(&self, is_on: bool) {
         self.is_on.store(is_on, Ordering::Relaxed);
     }
 
-    /// Offers a stored fact to the bus. Cannot fail: whatever happens is logged and counted here.
+    /// Offers a publication to the bus. Never fails: errors are logged and counted here.
     ///
     /// # Cancel safety
-    /// Dropping the future may or may not have published.
+    /// A dropped call may or may not have published.
     pub async fn publish(&self, workspace: &WorkspaceId, publication: &Publication) -> Outcome {
         if !self.is_on.load(Ordering::Relaxed) || self.is_paused() {
             self.tally.count(Fact::PublishSkipped);

@@ -1,11 +1,11 @@
 //! The relay: publishes every stored message again, from the table's own stream (G3).
 //!
-//! 1. [`Relay::relay`] takes records in the order of the stream and passes over what is no message.
-//! 2. `places` finds each message's workspace by its channel, which never changes it.
-//! 3. `mark_late` marks the channels of messages that come later than clients read back.
-//! 4. `replayed` runs the batch until a replica has it, or none is there to have it.
+//! 1. [`Relay::relay`] takes records in the order of the stream and skips those without a message.
+//! 2. `places` finds each message's workspace through its channel, which never changes workspace.
+//! 3. `mark_late` marks the channels of messages that arrive later than clients read back.
+//! 4. `replayed` runs the batch until a replica has it, or it is clear that there is no replica.
 //!
-//! Only what went through all four may be checkpointed: [`Outcome`] says up to where.
+//! Only records that passed all four may be checkpointed: [`Outcome`] says how far.
 
 mod known;
 
@@ -32,46 +32,46 @@ use known::KnownChannels;
 pub enum Record {
     /// An entry was stored, or a message has a new revision.
     Stored(LogEntry),
-    /// Something else happened: an entry expired.
+    /// Another change, such as an expired entry.
     Other,
-    /// An entry was stored that cannot be read. The cause names no content.
+    /// A stored entry that cannot be read. The cause names no content.
     Poisoned(Cause),
 }
 
 /// How far a batch was relayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// All of it: the feed may go on behind it.
+    /// All of it: the feed may go on.
     Relayed,
-    /// Not from the record at this index on: the feed brings it and everything behind it again.
+    /// Only the records before this index: the feed delivers this one and all later ones again.
     HeldAt(usize),
 }
 
-/// What a relay did since it was made.
+/// What a relay did since it was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Messages that stand in their streams.
+    /// Messages that are in their streams.
     pub relayed: u64,
-    /// Those of them that nobody had published.
+    /// Those of them that had not been published before.
     pub appended: u64,
     /// Records that could not be read, or whose channel does not exist.
     pub poisoned: u64,
     /// Records of a kind that this version does not know.
     pub unknown: u64,
-    /// Messages that were relayed later than clients read back by themselves.
+    /// Messages relayed later than clients read back by themselves.
     pub late: u64,
-    /// Runs of a batch after its first.
+    /// Repeated runs of a batch.
     pub reruns: u64,
-    /// Batches that no replica has, because the server that answers to the name has none.
+    /// Batches that went on without a replica, because the server has none.
     pub alone: u64,
-    /// Batches that were left to the feed.
+    /// Batches held back, for the feed to deliver again.
     pub held: u64,
-    /// How long after it was sent the oldest message of the last batch stood in its stream, in
-    /// milliseconds, by its id. No count.
+    /// Age of the last batch's oldest message when it was relayed, in milliseconds, by its id. A
+    /// gauge, not a count.
     pub lag_ms: u64,
 }
 
-/// The relay of an environment. Clones share what it remembers and counts.
+/// The relay of an environment. Clones share its memory and its counts.
 #[derive(Debug, Clone)]
 pub struct Relay(Arc<State>);
 
@@ -81,9 +81,9 @@ struct State {
     replay: Arc<dyn Replay>,
     clock: Arc<dyn Clock>,
     known: KnownChannels,
-    /// When a batch last went on without a replica that should have been there.
+    /// When a wait for the configured replica last ended without one.
     alone_at: Mutex<Option<Timestamp>>,
-    /// The bus, as far as batches break off.
+    /// Outages in which batches break off.
     outage: Outage,
     counters: Counters,
 }
@@ -102,7 +102,7 @@ struct Counters {
 }
 
 impl Relay {
-    /// Makes a relay. It needs three ports, and neither tokens nor tickets.
+    /// Creates a relay from the three ports that it needs.
     #[must_use]
     pub fn new(
         channels: Arc<dyn ChannelStore>,
@@ -114,7 +114,7 @@ impl Relay {
         Self(Arc::new(State { channels, replay, clock, known, alone_at, outage, counters }))
     }
 
-    /// What it did so far.
+    /// Returns what it did so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -132,14 +132,14 @@ impl Relay {
         }
     }
 
-    /// Publishes the messages among these records, which are of one shard and in its order.
+    /// Publishes the messages in these records, which must come from one shard, in its order.
     ///
-    /// Cannot fail as a whole: what holds a record is logged here, and told as
-    /// [`Outcome::HeldAt`]. A record that cannot be read holds nothing up. Each
-    /// [`limits::RELAY_BATCH_MAX`] records are one batch, which is whole before the next begins.
+    /// Never fails as a whole: an error that holds a record back is logged here and returned as
+    /// [`Outcome::HeldAt`]. An unreadable record is skipped. Records are relayed in batches of
+    /// [`limits::RELAY_BATCH_MAX`], one after the other.
     ///
     /// # Cancel safety
-    /// Dropping the future may have published some; the same records again are safe.
+    /// A dropped call may have published some; relaying the same records again is safe.
     pub async fn relay(&self, records: &[Record]) -> Outcome {
         let mut done = 0;
         for batch in records.chunks(limits::RELAY_BATCH_MAX) {
@@ -153,10 +153,10 @@ impl Relay {
     }
 }
 
-/// The workspaces of a batch's channels; `None`: there is no such channel.
+/// The workspaces of a batch's channels; `None` if there is no such channel.
 type Places = BTreeMap<ChannelId, Option<WorkspaceId>>;
 
-/// A message of a batch, and the record that it came in.
+/// A message of a batch and the index of its record.
 struct Found<'a> {
     at: usize,
     stored: &'a StoredMessage,
@@ -192,7 +192,7 @@ impl State {
                 Record::Stored(LogEntry::Message(stored)) => found.push(Found { at, stored }),
                 // Its message has a record of its own.
                 Record::Stored(LogEntry::Redirect(_)) | Record::Other => {}
-                // Nothing of this version knows who must get it.
+                // This version does not know who must get it.
                 Record::Stored(LogEntry::Unknown { .. }) => count(&self.counters.unknown, 1),
                 Record::Poisoned(cause) => {
                     count(&self.counters.poisoned, 1);
@@ -203,8 +203,8 @@ impl State {
         found
     }
 
-    /// Finds the workspaces of these messages' channels; those that are not known yet are read,
-    /// strongly. Where that fails: the first record that cannot go on.
+    /// Finds the workspaces of these messages' channels, and reads unknown channels strongly. If a
+    /// read fails, also returns the first record that has to wait for it.
     async fn places(&self, found: &[Found<'_>]) -> (Places, Option<usize>) {
         let mut places = Places::new();
         for one in found {
@@ -234,11 +234,11 @@ impl State {
         (places, None)
     }
 
-    /// Marks the channels of late messages, before these are published: who reads a channel without
-    /// the mark then has not missed them yet. Where that fails: the first record that cannot go on.
+    /// Marks the channels of late messages before these are published: a client that sees no mark
+    /// has not missed them yet. If a write fails, returns the first record that has to wait for it.
     async fn mark_late(&self, found: &[Found<'_>]) -> Option<usize> {
         let now = self.clock.now();
-        // A change of a message is no new id: reading again from there would not be due to it.
+        // A changed message keeps its old id; that does not make it late.
         let is_late = |one: &&Found<'_>| {
             let message = &one.stored.message;
             !message.is_changed() && now.since(message.id.time()) > limits::LATE_AGE
@@ -286,8 +286,8 @@ impl State {
         located
     }
 
-    /// Runs a batch until a replica has it, or the server that answers to the name has none after
-    /// all; `None` if neither came to pass.
+    /// Runs a batch until a replica has it, or until the server still has no replica after a wait;
+    /// `None` if neither happens.
     async fn replayed(&self, batch: &[Addressed]) -> Option<Replayed> {
         let mut unacknowledged = false;
         let mut pause = limits::BUS_RETRY.0;
@@ -311,9 +311,9 @@ impl State {
                         return self.told(replayed);
                     }
                     Replication::Lagging if unacknowledged => break,
-                    // It was waited for lately. The name is asked again all the same.
+                    // A wait ended without one lately, so do not wait, but resolve the name again.
                     Replication::Absent if self.is_alone() => {}
-                    // One may be on its way, or the name may lead elsewhere soon.
+                    // A replica may be attaching, or the name may soon lead to another server.
                     Replication::Absent => tokio::time::sleep(limits::REPLICA_ABSENT_WAIT).await,
                     Replication::Lagging => {}
                 },
@@ -352,7 +352,7 @@ impl State {
     }
 
     fn alone_at(&self) -> MutexGuard<'_, Option<Timestamp>> {
-        // No code panics while it holds the lock; a poisoned one is as good as new.
+        // No code panics while it holds the lock, so a poisoned one is consistent.
         self.alone_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -369,7 +369,7 @@ impl State {
     }
 }
 
-/// The messages in records before the one that is held.
+/// The messages before the held record.
 fn before<'a, 'b>(found: &'a [Found<'b>], held: Option<usize>) -> &'a [Found<'b>] {
     let end = held.map_or(found.len(), |held| found.partition_point(|one| one.at < held));
     found.get(..end).unwrap_or(found)
@@ -387,5 +387,5 @@ fn count(counter: &AtomicU64, by: usize) {
     counter.fetch_add(u64::try_from(by).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
-/// Channels of one read: the store's own limit.
+/// Channels per read: the store's own limit.
 const CHANNELS_READ_MAX: usize = 100;

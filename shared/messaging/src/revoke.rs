@@ -1,4 +1,4 @@
-//! `DELETE /users/{user_id}`: out of the workspace, everywhere, at once (G8).
+//! `DELETE /users/{user_id}`: removes a user from the whole workspace, at once (G8).
 
 use model::{ChannelType, ErrorCode, PublicationId, UserId, limits};
 use protocol::publication::Publication;
@@ -13,13 +13,13 @@ use crate::tally::Fact;
 /// Why a user was not revoked.
 #[derive(Debug, thiserror::Error)]
 pub enum RevokeError {
-    /// Neither an admin nor oneself.
+    /// The caller revokes somebody else and is no admin.
     #[error("the caller may not revoke others")]
     Forbidden,
-    /// The store did not acknowledge: the same call completes what is half done.
+    /// The store did not acknowledge. The same call completes what is half done.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Everything is written, and the bus took none of it: the same call tells the nodes.
+    /// Everything is written, but the bus did not get it. The same call informs the nodes.
     #[error("the user is revoked, and the nodes could not be told")]
     NodesNotTold,
 }
@@ -34,9 +34,9 @@ impl Refusal for RevokeError {
     }
 }
 
-/// Revokes a user: the tombstone first, so that nothing can be added behind this call's back;
-/// then every membership; sockets close through the bus. Idempotent and resumable. A message is in
-/// ink without the bus; a socket that stays open is not revoked, so that is no success.
+/// Revokes a user: writes the tombstone first, so that nothing can be added meanwhile, removes
+/// every membership, and publishes, so that nodes close the user's sockets. Idempotent and
+/// resumable. Unlike a send, it fails if the bus does: a user with an open socket is not revoked.
 ///
 /// # Errors
 /// [`RevokeError`].
@@ -52,7 +52,7 @@ pub async fn revoke_user(app: &App, caller: &Principal, user: &UserId) -> Result
     let early = app.publisher().publish(workspace, &publication).await;
     remove_everywhere(app, caller, user).await?;
     app.tally().count(Fact::Revoked);
-    // Once more for a bus that did not answer before; its guard makes it a no-op otherwise.
+    // Again, in case the bus did not answer before; otherwise its guard makes this a no-op.
     let late = app.publisher().publish(workspace, &publication).await;
     let is_told = [early, late].contains(&Outcome::Published);
     if is_told { Ok(()) } else { Err(RevokeError::NodesNotTold) }
@@ -77,7 +77,7 @@ async fn remove_everywhere(app: &App, caller: &Principal, user: &UserId) -> Resu
             let found = channels.iter().find(|channel| channel.id == *id);
             match found.filter(|channel| channel.channel_type == ChannelType::Group) {
                 Some(channel) => members::remove(app, channel, user).await?,
-                // A DM's version is constant; a channel that is not there has none.
+                // A DM's version never changes, and a missing channel has none.
                 None => app.members.delete_member(workspace, id, user).await?,
             }
         }

@@ -7,19 +7,19 @@ use crate::app::App;
 use crate::error::{Refusal, StoreError};
 use crate::ports::{LogEntry, PageQuery, Principal};
 
-/// A page to be read.
+/// A request for a page.
 #[derive(Debug, Clone)]
 pub struct Scroll {
-    /// Of which channel.
+    /// The channel.
     pub channel_id: ChannelId,
-    /// From where, exclusive; from the end that `direction` starts at if absent.
+    /// Where to start, exclusive; if absent, at the end that `direction` starts from.
     pub offset: Option<MessageId>,
     /// Messages wanted, 1-100.
     pub limit: u32,
-    /// Which way.
+    /// The direction to read in.
     pub direction: Direction,
-    /// What the caller says to have of the messages that the page begins with: if that is so, they
-    /// are left out.
+    /// Marks of the messages that the caller claims to have, from the page's beginning on. Those
+    /// that it does have are left out.
     pub known: Option<KnownMessages>,
 }
 
@@ -28,7 +28,7 @@ pub struct Scroll {
 pub struct Page {
     /// In the order asked for.
     pub messages: Vec<Message>,
-    /// Where to go on; `None`: nothing further that way now.
+    /// Where the next page starts; `None` if nothing follows in this direction now.
     pub next_offset: Option<MessageId>,
 }
 
@@ -38,7 +38,7 @@ pub enum ScrollError {
     /// No such channel for the caller.
     #[error("no such channel for the caller")]
     ChannelNotFound,
-    /// The store did not tell.
+    /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -61,7 +61,7 @@ impl From<AccessError> for ScrollError {
     }
 }
 
-/// Reads a page: messages first, the caller's row last, strongly, so that nobody reads what was
+/// Reads a page: the messages first, then the caller's row, strongly, so that nobody reads what was
 /// sent after they were removed (G6).
 ///
 /// # Errors
@@ -75,12 +75,12 @@ pub async fn scroll(app: &App, caller: &Principal, request: Scroll) -> Result<Pa
 async fn read_page(app: &App, request: &Scroll) -> Result<Page, StoreError> {
     let limit = request.limit as usize;
     let Some(known) = &request.known else { return read_messages(app, request, limit).await };
-    // One strong read of both: what the caller has is compared with the store, never believed.
+    // One strong read covers both: the claim is compared with the store, never trusted.
     let mut page = read_messages(app, request, known.count() + limit).await?;
     let mut scan = known.scan(request.offset);
     let mut last = None;
     for message in std::mem::take(&mut page.messages) {
-        // What follows a full list the caller may have too: it says so for the next page.
+        // If its list is full, the caller may have later messages too, and lists them next time.
         if page.messages.len() == limit || scan.is_used_up() {
             page.next_offset = last;
             break;
@@ -99,7 +99,7 @@ async fn read_messages(app: &App, request: &Scroll, wanted: usize) -> Result<Pag
     let mut page = Page { messages: Vec::new(), next_offset: None };
     let Some((mut lowest, mut highest)) = bounds(app, request) else { return Ok(page) };
     let rows_max = u32::try_from(wanted).unwrap_or(u32::MAX).min(limits::PAGE_ROWS_MAX);
-    // Redirects hide rows: go on until the page is full or the end is reached, within bounds.
+    // Redirects take up rows: read on, within bounds, until the page is full or the end is reached.
     for _ in 0..limits::PAGE_QUERIES_MAX {
         let query = PageQuery {
             channel_id: request.channel_id.clone(),
@@ -138,8 +138,8 @@ async fn read_messages(app: &App, request: &Scroll, wanted: usize) -> Result<Pag
     Ok(page)
 }
 
-/// The ids to read between, inclusive; `None` if there are none. Reads stop a little ahead of the
-/// clock: above every message, below the redirects ahead.
+/// The lowest and highest id to read, inclusive; `None` if there are none. Reads stop a little
+/// ahead of the clock: above every message, but below redirects in the future.
 fn bounds(app: &App, request: &Scroll) -> Option<(MessageId, MessageId)> {
     let newest = MessageId::last_of(app.clock.now().plus(limits::NEWEST_AHEAD));
     let (lowest, highest) = match (request.direction, request.offset) {
@@ -151,7 +151,7 @@ fn bounds(app: &App, request: &Scroll) -> Option<(MessageId, MessageId)> {
 }
 
 impl LogEntry {
-    /// Where the entry lies in its channel.
+    /// The entry's id, which is its offset in the channel.
     #[must_use]
     pub fn id(&self) -> MessageId {
         match self {

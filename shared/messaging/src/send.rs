@@ -10,14 +10,14 @@ use crate::error::{Refusal, StoreError};
 use crate::ports::{Appended, LogEntry, Principal, Redirect, StoredMessage};
 use crate::tally::Fact;
 
-/// A message that is stored.
+/// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Posted {
-    /// As stored: its id may be another than the one sent.
+    /// As stored; its id may differ from the one sent.
     pub message: Message,
     /// Whether it was stored before this call.
     pub duplicate: bool,
-    /// The clock that judged the id.
+    /// The server's time at which the id was judged.
     pub server_time: Timestamp,
 }
 
@@ -30,7 +30,7 @@ pub enum PostMessageError {
     /// The id was used by another sender or with another text.
     #[error("the id was used for another message")]
     IdConflict,
-    /// The id is over 24 h old and not stored, or over 10 min ahead; or `after` over 10 s ahead.
+    /// The id is over 24 h old and not stored, or over 10 min ahead; or `after` is over 10 s ahead.
     #[error("the id's time is out of range")]
     IdOutOfRange {
         /// `id` or `after`.
@@ -39,7 +39,7 @@ pub enum PostMessageError {
     /// Nothing can be sent under the channel's contract.
     #[error(transparent)]
     Contract(#[from] ContractNotServed),
-    /// The store did not acknowledge: the same request again is safe where it carries an id.
+    /// The store did not acknowledge. Repeating the request is safe if it carries an id.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -73,15 +73,15 @@ impl From<AccessError> for PostMessageError {
     }
 }
 
-/// Stores a message, then offers it to the bus, then answers. `origin` is where the call began: it
-/// travels with the publication, for operators.
+/// Stores a message, then offers it to the bus, then answers. `origin` says where the call began;
+/// it travels with the publication, for operators.
 ///
 /// # Errors
-/// [`PostMessageError`]. With `Store` the message may be stored; the same command with the same
-/// id resolves it.
+/// [`PostMessageError`]. After `Store` the message may be stored; the same command with the same id
+/// resolves it.
 ///
 /// # Cancel safety
-/// Dropping the future may or may not have stored or published.
+/// A dropped call may or may not have stored or published.
 pub async fn post_message(
     app: &App,
     caller: &Principal,
@@ -97,8 +97,8 @@ pub async fn post_message(
     let sending = Sending { app, caller, new, version: channel.members_version, now };
     let (stored, duplicate) = sending.store().await?;
     app.tally().count(if duplicate { Fact::Duplicate } else { Fact::Stored });
-    // A retry publishes again: its first attempt may have died in between. The guard key makes
-    // that a no-op; once the guard is gone it would not be one.
+    // A retry publishes too: the first attempt may have died before it could. The guard key makes a
+    // second publish a no-op, but only while the key lives.
     if !duplicate || now.since(stored.message.id.time()) < limits::GUARD_TTL {
         let publication =
             Publication::of_message(&stored.message, stored.members_version).with_origin(origin);
@@ -107,7 +107,7 @@ pub async fn post_message(
     Ok(Posted { message: stored.message, duplicate, server_time: now })
 }
 
-/// Where an id's time lies, which decides what storing under it costs.
+/// How far an id's time is from now, which decides how the message is stored.
 enum Window {
     /// One conditional put.
     Inside,
@@ -152,7 +152,7 @@ impl Sending<'_> {
         if is_near && is_after { Window::Inside } else { Window::Redirected }
     }
 
-    /// An id of the server's making: now, and after what the sender had seen.
+    /// Mints an id for now, or for just after `after` if that is later.
     fn mint(&self) -> MessageId {
         let after =
             self.new.after.map(|after| after.time().plus(std::time::Duration::from_millis(1)));
@@ -198,7 +198,7 @@ impl Sending<'_> {
         }
     }
 
-    /// What lies at the client's id is this message (a retry) or another one (a conflict).
+    /// Decides whether the entry at the client's id is this message (a retry) or a conflict.
     async fn settle(&self, entry: LogEntry) -> Result<(StoredMessage, bool), PostMessageError> {
         let (sender, text) = (&self.caller.user_id, &self.new.text);
         match entry {
@@ -213,7 +213,7 @@ impl Sending<'_> {
                 }
                 match self.entry(redirect.target).await? {
                     Some(LogEntry::Message(stored)) => Ok((stored, true)),
-                    // The two are written in one transaction: this is a damaged table.
+                    // Both are written in one transaction, so the table is damaged.
                     Some(LogEntry::Redirect(_) | LogEntry::Unknown { .. }) | None => {
                         Err(StoreError::Unavailable("a redirect leads nowhere".into()).into())
                     }

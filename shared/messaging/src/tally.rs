@@ -1,21 +1,21 @@
-//! What an environment does, counted under the names of the guarantees.
+//! Counts what an environment does, under the names of the guarantees.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What is counted.
+/// Something that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fact {
     /// A message was stored (G1).
     Stored,
-    /// A message was there already: a retry (G1).
+    /// A message had been stored before: a retry (G1).
     Duplicate,
-    /// The bus took a publication, now or before (G3).
+    /// The bus has a publication, from this offer or an earlier one (G3).
     Published,
-    /// A publication is not known to be on the bus: what is stored is the relay's (G3).
+    /// Publishing failed, timed out or was skipped: the relay publishes what is stored (G3).
     PublishFailed,
-    /// One of these, because the bus did not answer in time.
+    /// A failed publish, because the bus did not answer in time.
     PublishTimedOut,
-    /// One of these, because the bus did not answer lately, so that it was not tried.
+    /// A failed publish that was not tried: the last calls timed out, or publishing is off.
     PublishSkipped,
     /// A client got a node (G7).
     Connected,
@@ -36,7 +36,7 @@ impl Fact {
         Self::Revoked,
     ];
 
-    /// Its name as a metric.
+    /// The metric's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Fact {
     }
 }
 
-/// Counts of facts since somebody took them.
+/// Counts of facts since the last [`Tally::take`].
 #[derive(Debug, Default)]
 pub struct Tally([AtomicU64; Fact::ALL.len()]);
 
@@ -64,7 +64,7 @@ impl Tally {
         }
     }
 
-    /// Takes what was counted, without what was not: each is taken once, whoever takes it.
+    /// Returns the counts above zero and resets them, so each fact is reported once.
     pub fn take(&self) -> Vec<(Fact, u64)> {
         let taken = |fact: Fact| {
             let count =

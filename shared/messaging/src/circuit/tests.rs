@@ -17,7 +17,7 @@ impl Clock for Hand {
     }
 }
 
-/// Draws the same share of every range: 0 for the shortest waits, 1 for the longest.
+/// Always draws the same share of a range: 0 for the shortest waits, 1 for the longest.
 #[derive(Debug)]
 struct Drawn(u64);
 
@@ -98,7 +98,7 @@ fn a_failed_probe_opens_it_for_twice_as_long_up_to_a_bound() {
         clock.advance(period - Duration::from_millis(1));
         assert!(circuit.admit().is_err(), "open for {period:?}");
         clock.advance(Duration::from_millis(1));
-        // Given back without an outcome: the next one may probe.
+        // Dropped without an outcome: the next call may probe.
         drop(circuit.admit().unwrap());
         circuit.admit().unwrap().fail();
         period = (period * 2).min(most);
@@ -170,7 +170,7 @@ fn a_clock_that_is_set_back_does_not_keep_it_open() {
     assert!(circuit.admit().is_ok());
 }
 
-/// Draws that are spread evenly: those of a Weyl sequence.
+/// Evenly spread draws: a Weyl sequence.
 #[derive(Debug, Default)]
 struct Spread(AtomicU64);
 
@@ -185,7 +185,7 @@ impl Randomness for Spread {
     }
 }
 
-/// A circuit whose calls are wanted 100 times a second.
+/// A circuit that wants 100 calls a second.
 struct Wanted {
     clock: Arc<Hand>,
     circuit: Circuit,
@@ -199,14 +199,14 @@ impl Wanted {
         Self { clock, circuit, passed: 0 }
     }
 
-    /// How many calls pass in so many seconds while so many of a hundred are throttled.
+    /// Returns how many calls pass in `seconds` while `percent` of them are throttled.
     fn passed(&mut self, seconds: u32, percent: u32) -> u32 {
         let before = self.passed;
         for _ in 0..seconds * 100 {
             self.clock.advance(Duration::from_millis(10));
             let Ok(permit) = self.circuit.admit() else { continue };
             self.passed += 1;
-            // 37 has no factor in common with 100: throttled calls are spread.
+            // 37 and 100 are coprime, so throttled calls are spread evenly.
             if self.passed * 37 % 100 < percent {
                 permit.throttled();
             } else {

@@ -1,19 +1,19 @@
-//! Adaptive throttling: the caller's part in the overload of what it calls (Beyer et al., "Site
-//! Reliability Engineering", O'Reilly 2016, chapter 21).
+//! Client-side adaptive throttling (Beyer et al., "Site Reliability Engineering", O'Reilly 2016,
+//! chapter 21).
 //!
-//! Of the last [`limits::THROTTLED_WINDOW`] it counts the calls that were wanted and those that were
-//! answered without being throttled. What is wanted beyond [`limits::CALLS_AN_ANSWER`] times the
-//! latter is refused at random. Below that share of throttled calls nothing is ever refused, so one
-//! throttled key among others costs them nothing.
+//! Over about the last [`limits::THROTTLED_WINDOW`] it counts the calls that were wanted, and those
+//! that were answered without being throttled. Wanted calls beyond [`limits::CALLS_AN_ANSWER`]
+//! times the answered ones are refused at random. While fewer are throttled, none is refused, so
+//! one throttled key costs the others nothing.
 
 use model::{Timestamp, limits};
 
 use crate::ports::Randomness;
 
-/// Counts that fade: each call's weight falls by e in a window.
+/// Decaying counts: a call's weight falls by a factor of e per window.
 #[derive(Debug, Default)]
 pub(super) struct Throttling {
-    /// Answered, throttled or refused. Calls without an answer are the circuit's.
+    /// Calls that were answered, throttled or refused. The circuit counts those without an answer.
     wanted: f64,
     answered: f64,
     counted_at: Timestamp,
@@ -27,7 +27,7 @@ impl Throttling {
         self.answered += if is_throttled { 0.0 } else { 1.0 };
     }
 
-    /// Whether the next call is refused; if so it counts as wanted.
+    /// Decides whether to refuse the next call. A refused call counts as wanted.
     pub(super) fn refuses(&mut self, now: Timestamp, randomness: &dyn Randomness) -> bool {
         self.fade(now);
         let excess = limits::CALLS_AN_ANSWER.mul_add(-self.answered, self.wanted);

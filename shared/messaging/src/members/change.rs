@@ -7,16 +7,15 @@ use model::{Channel, Member, UserId, limits};
 use crate::app::App;
 use crate::error::StoreError;
 
-/// Makes users members, or with `as_members` false no members any more, and returns the version of
-/// this change.
+/// Adds users, or removes them if `as_members` is false, and returns the version of this change.
 ///
 /// 1. Write both rows of each user.
-/// 2. Increment the version. Nobody waits for anybody: each call gets a version of its own.
-/// 3. Read the rows again. If they are not as written, another change of the same user wrote in
-///    between: begin again, so that the one with the last version also has the last word in the rows.
+/// 2. Increment the version. No call waits for another: each gets a version of its own.
+/// 3. Read the rows again. If they differ, another change of the same user wrote in between. Start
+///    over, so that the change with the last version is also the last to write the rows.
 ///
-/// Only then may the change be published: its publication says what the rows said after its version.
-/// Rows that are there already are no reason to skip step 2: they may be of a call that broke off.
+/// Only then may the change be published: its publication must match the rows after its version.
+/// Existing rows are no reason to skip step 2: a call that broke off may have written them.
 pub(super) async fn change(
     app: &App,
     channel: &Channel,
@@ -48,7 +47,7 @@ pub(super) async fn change(
     Err(StoreError::Busy("the same users are added and removed at once".into()))
 }
 
-/// Adds those users who are not revoked. Returns the version and who was added; `None` if all are
+/// Adds the users who are not revoked. Returns the version and the added users; `None` if all are
 /// revoked.
 pub(super) async fn admit(
     app: &App,
@@ -60,7 +59,7 @@ pub(super) async fn admit(
         return Ok(None);
     }
     let version = change(app, channel, &wanted, true).await?;
-    // A revocation may have begun after the first check and have missed these rows.
+    // A revocation may have begun after the first check and missed these rows.
     let added = without_revoked(app, channel, &wanted).await?;
     let revoked: Vec<UserId> = wanted.into_iter().filter(|user| !added.contains(user)).collect();
     if !revoked.is_empty() {
@@ -78,7 +77,7 @@ async fn without_revoked(
     Ok(users.iter().filter(|user| !revoked.contains(user)).cloned().collect())
 }
 
-/// From half of a wait to all of it.
+/// Equal jitter: 50 to 100 % of the wait.
 fn jittered(app: &App, wait: Duration) -> Duration {
     let half = wait / 2;
     let ms = u64::try_from(half.as_millis()).unwrap_or(u64::MAX);

@@ -8,8 +8,8 @@ use crate::app::App;
 use crate::error::StoreError;
 use crate::ports::Principal;
 
-/// The channel, if the caller may add this user: a member adds anybody. An admin may join any group,
-/// so that one whose members have all left is not lost.
+/// Returns the channel if the caller may add this user. A member may add anybody. An admin may join
+/// any group, so that a group that all members have left is not lost.
 pub(super) async fn joinable_channel(
     app: &App,
     caller: &Principal,
@@ -28,8 +28,8 @@ pub(super) async fn joinable_channel(
     }
 }
 
-/// Whether a caller who is a member may remove other members: the creator, or while the creator is no
-/// member, whoever has been one for the longest time. Nothing is written when that changes.
+/// Whether a member may remove other members: the creator may, or while the creator is not a
+/// member, the one who has been a member for longest. This is computed, never stored.
 pub(super) async fn may_remove_others(
     app: &App,
     caller: &Principal,
@@ -45,8 +45,8 @@ pub(super) async fn may_remove_others(
     Ok(longest_member(app, &channel.id).await?.as_ref() == Some(&caller.user_id))
 }
 
-/// The member with the lowest (`joined_at`, `user_id`); `None` in a channel of more than
-/// [`limits::OWNER_PAGES_MAX`] pages, which is not read whole.
+/// The member with the lowest (`joined_at`, `user_id`); `None` if the channel has more than
+/// [`limits::OWNER_PAGES_MAX`] pages of members.
 async fn longest_member(app: &App, id: &ChannelId) -> Result<Option<UserId>, StoreError> {
     let mut longest: Option<(Timestamp, UserId)> = None;
     let mut after = None;

@@ -1,4 +1,4 @@
-//! The bus: per workspace a capped stream of recent publications, and a topic.
+//! The bus: each workspace has a capped stream of recent publications and a topic.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -12,42 +12,42 @@ use tokio::sync::mpsc;
 
 use super::Cause;
 
-/// What became of a publication.
+/// The result of publishing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
-    /// It stands in the stream here and was pushed.
+    /// It was appended to the stream at this position, and pushed.
     Appended(Position),
-    /// Its guard key was there: somebody published it within the last ten minutes.
+    /// Its guard key exists: it was published within the last ten minutes.
     AlreadyPublished,
 }
 
-/// Why the bus did not do something.
+/// Why a call to the bus failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
-    /// It could not be reached, or did not answer in time. A publication may have been taken.
+    /// It could not be reached, or did not answer in time. It may have published all the same.
     #[error("the bus did not answer")]
     Unavailable(#[source] Cause),
-    /// It answered an error: read-only, out of memory, not permitted.
+    /// It answered with an error: read-only, out of memory, not permitted.
     #[error("the bus refused")]
     Refused(#[source] Cause),
 }
 
-/// What a subscription tells.
+/// What a subscription yields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// An entry was published.
     Entry(Entry),
-    /// Something that is no entry came on the topic. It is no gap: an entry that could not be read
-    /// shows in the chain.
+    /// Something other than an entry arrived on the topic. That is not a gap: an unreadable entry
+    /// would show as a hole in the chain.
     Foreign,
-    /// The link is gone; entries may be missed until [`Notice::Restored`].
+    /// The connection is lost. Entries may be missed until [`Notice::Restored`].
     Lost,
-    /// Entries may have been missed before this; from here on they come again.
+    /// Entries before this may have been missed. Later ones arrive again.
     Restored,
 }
 
-/// A workspace's topic, subscribed and confirmed. At most once: what is missed shows in the chain,
-/// or as [`Notice::Restored`].
+/// A confirmed subscription to a workspace's topic. Delivery is at most once: a missed entry shows
+/// as a hole in the chain, or is announced by [`Notice::Restored`].
 #[derive(Debug)]
 pub struct Subscription {
     notices: mpsc::Receiver<Notice>,
@@ -62,7 +62,7 @@ pub struct SubscriptionSender {
 }
 
 impl Subscription {
-    /// Makes both ends, with room for `capacity` notices.
+    /// Creates both ends, with a queue of `capacity` notices.
     #[must_use]
     pub fn channel(capacity: usize) -> (SubscriptionSender, Self) {
         let (tx, rx) = mpsc::channel(capacity);
@@ -70,14 +70,14 @@ impl Subscription {
         (SubscriptionSender { notices: tx, gap: Arc::clone(&gap) }, Self { notices: rx, gap })
     }
 
-    /// The next notice; `None` when the bus gave the subscription up.
+    /// Returns the next notice; `None` once the bus has closed the subscription.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Notice> {
         match self.notices.try_recv() {
             Ok(notice) => Some(notice),
-            // What was dropped came after all that is queued: the gap is told when the queue is empty.
+            // Dropped notices are newer than queued ones, so report the gap last.
             Err(mpsc::error::TryRecvError::Empty) if self.gap.swap(false, Ordering::AcqRel) => {
                 Some(Notice::Restored)
             }
@@ -93,16 +93,16 @@ impl SubscriptionSender {
         self.notices.is_closed()
     }
 
-    /// Offers a notice without waiting. A full queue drops it and remembers the gap, as a
-    /// subscriber that Redis cuts off would miss it. False when nobody listens any more.
+    /// Offers a notice without waiting. If the queue is full, drops the notice and remembers the
+    /// gap, just as Redis cuts off a slow subscriber. False when nobody listens any more.
     #[must_use]
     pub fn offer(&self, notice: Notice) -> bool {
         match self.notices.try_send(notice) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Full(notice)) => {
                 self.gap.store(true, Ordering::Release);
-                // Once more: a reader that emptied the queue before it could see the gap waits for
-                // a notice, and this one wakes it.
+                // Try again: a reader that emptied the queue before `gap` was set is waiting for a
+                // notice, and this one wakes it.
                 !matches!(self.notices.try_send(notice), Err(mpsc::error::TrySendError::Closed(_)))
             }
             Err(mpsc::error::TrySendError::Closed(_)) => false,
@@ -110,20 +110,20 @@ impl SubscriptionSender {
     }
 }
 
-/// The bus: per workspace a capped stream of recent publications and a topic.
+/// The bus: each workspace has a capped stream of recent publications and a topic.
 #[async_trait]
 pub trait EventBus: Send + Sync + Debug {
-    /// Publishes once: guard key, stream entry with `prev`, push to the topic, in one step that
-    /// happens whole or not at all. Repeating it within [`model::limits::GUARD_TTL`] is a no-op.
+    /// Publishes once: sets the guard key, appends the stream entry with `prev`, and pushes to the
+    /// topic, atomically. Repeating it within [`model::limits::GUARD_TTL`] is a no-op.
     ///
-    /// Success means the bus took it, not that a node received it; what is missed is repaired by
-    /// the relay and by fill (G3, G4).
+    /// Success means that the bus has it, not that a node received it. The relay and fills repair
+    /// what is missed (G3, G4).
     ///
     /// # Errors
-    /// [`BusError`]; after `Unavailable` it may have been published.
+    /// [`BusError`]. After `Unavailable` it may have been published.
     ///
     /// # Cancel safety
-    /// Dropping the future may or may not have published.
+    /// A dropped call may or may not have published.
     async fn publish(
         &self,
         workspace: &WorkspaceId,
@@ -131,15 +131,15 @@ pub trait EventBus: Send + Sync + Debug {
     ) -> Result<Published, BusError>;
 
     /// Subscribes to a workspace's topic. When this returns, the subscription is confirmed: every
-    /// later publication is pushed to it, at most once. It lasts until it is dropped; a lost link
-    /// is re-established by the adapter and told as `Lost` and `Restored`.
+    /// later publication is pushed to it, at most once. It lasts until it is dropped. The adapter
+    /// re-establishes a lost connection, and reports `Lost` and `Restored`.
     ///
     /// # Errors
     /// [`BusError`].
     async fn subscribe(&self, workspace: &WorkspaceId) -> Result<Subscription, BusError>;
 
-    /// Reads the stream in order from an entry, inclusive (from its beginning if `None`), at most
-    /// `limit` entries.
+    /// Reads at most `limit` entries of the stream in order, from an entry, inclusive (from the
+    /// beginning if `None`).
     ///
     /// # Errors
     /// [`BusError`].

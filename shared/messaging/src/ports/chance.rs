@@ -1,4 +1,4 @@
-//! Time and chance.
+//! The clock and randomness.
 
 use std::fmt::Debug;
 

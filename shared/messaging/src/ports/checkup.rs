@@ -1,28 +1,28 @@
-//! Looking whether what a program stands on is there and as it must be.
+//! Checks whether what a program depends on is there and set up correctly.
 
 use std::fmt;
 
 use async_trait::async_trait;
 
-/// What can be wrong, each with one cure: the words that a node's health shows. They name no
-/// address, no account and no secret.
+/// What a check can find wrong. Each kind has one fix, and a word that a node's health shows. The
+/// words contain no address, no account and no secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Trouble {
-    /// The replication group is not there, not ours to look up, or cannot be used.
+    /// The replication group does not exist, or we may not look it up or use it.
     RedisGroup,
     /// Nothing answers where Redis should be.
     RedisUnreachable,
-    /// It accepts connections and answers nothing, or too late.
+    /// It accepts connections, but answers nothing, or too late.
     RedisSilent,
     /// It closes or resets connections without an answer.
     RedisReset,
-    /// One side speaks TLS and the other does not, or the certificate is not good.
+    /// One side speaks TLS and the other does not, or the certificate is not valid.
     RedisTls,
-    /// A password is wrong, missing, or not wanted.
+    /// A password is wrong, missing, or not expected.
     RedisAuth,
-    /// It takes no writes: a replica, or a primary that was demoted.
+    /// It accepts no writes: it is a replica, or a primary that was demoted.
     RedisReadOnly,
-    /// It answers, and refuses what the program does: memory, permissions, replicas.
+    /// It answers, but refuses the program's commands: memory, permissions, replicas.
     RedisRefuses,
     /// Nothing answers where the tables should be.
     StoreUnreachable,
@@ -30,9 +30,9 @@ pub enum Trouble {
     StoreDenied,
     /// There is no table of that name.
     TableMissing,
-    /// A table has other keys.
+    /// A table's keys differ from `tables.json`.
     TableShape,
-    /// A table has no stream, or no time to live: the relay, or what lapses, lacks it.
+    /// A table has no stream, which the relay needs, or no time to live, which deletes redirects.
     TableSettings,
     /// The program's clock differs from Redis's by more than
     /// [`model::limits::CLOCK_SKEW_MAX`].
@@ -58,7 +58,7 @@ impl Trouble {
         Self::ClockSkew,
     ];
 
-    /// Its word.
+    /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -79,7 +79,7 @@ impl Trouble {
         }
     }
 
-    /// Whether a node cannot serve with it.
+    /// Whether it keeps a node from serving.
     #[must_use]
     pub const fn stops_a_node(self) -> bool {
         match self {
@@ -106,13 +106,13 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// One thing that was looked at.
+/// The result of checking one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Which thing, in a few words.
+    /// What was checked, in a few words.
     pub item: &'static str,
-    /// What it is like; if something is wrong, what, and its cure. One line, without secrets and
-    /// without contents of rows.
+    /// Its state, or what is wrong with it and the fix. One line, without secrets and without
+    /// contents of rows.
     pub line: String,
     /// What is wrong with it, if anything.
     pub trouble: Option<Trouble>,
@@ -132,26 +132,27 @@ impl Finding {
     }
 }
 
-/// How closely is looked.
+/// How thorough a check is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// Everything, shapes of tables included: at start, for a deployment, when something failed and
-    /// until it is cured.
+    /// Everything, including the tables' keys and settings: at start, for a deployment, and from a
+    /// failure until it is fixed.
     Whole,
-    /// What a program that serves would not notice by itself: nothing that it calls all the time,
-    /// and nothing that is paid by the call.
+    /// Only what a serving program would not notice by itself: nothing that it calls all the time,
+    /// and nothing that is billed per call.
     Running,
 }
 
-/// Looks at what a program stands on, by the same calls that the program makes.
+/// Checks what a program depends on, with the same calls that the program makes.
 ///
-/// A call that got no answer about a *shape* is no trouble: the store serves without telling it.
+/// A table's *shape* that cannot be read is a finding only if the store is unreachable or denies
+/// the call. Otherwise the store serves all the same.
 #[async_trait]
 pub trait Checkup: fmt::Debug + Send + Sync {
-    /// Looks now. Takes as long as the calls' own deadlines; writes nothing that anybody reads.
+    /// Checks now. Takes at most the calls' own deadlines, and writes nothing that anybody reads.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves nothing behind.
+    /// A dropped call leaves nothing to clean up.
     async fn look(&self, depth: Depth) -> Vec<Finding>;
 }
 

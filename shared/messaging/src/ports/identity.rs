@@ -1,4 +1,4 @@
-//! Who is asking, and until when: bearer tokens and tickets.
+//! Who the caller is, and until when: bearer tokens and tickets.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use model::{NodeId, Timestamp, UserId, WorkspaceId};
 /// A verified caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// The tenant of the token.
+    /// The token's tenant.
     pub workspace_id: WorkspaceId,
-    /// Who.
+    /// The user.
     pub user_id: UserId,
     /// Whether the token says `role: admin`.
     pub is_admin: bool,
-    /// When the token ends; sockets end with it.
+    /// When the token expires; the user's sockets close then.
     pub expires_at: Timestamp,
 }
 
-/// Why a token is not taken.
+/// Why a token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Its signature, form, algorithm or a claim is wrong.
@@ -38,47 +38,47 @@ pub trait TokenVerifier: Send + Sync + Debug {
     fn verify(&self, token: &str, now: Timestamp) -> Result<Principal, TokenError>;
 }
 
-/// What a ticket says: who may open one socket, on which node, until when.
+/// A ticket's contents: who may open one socket, on which node, until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
-    /// Who, and until when their token lasts.
+    /// The user, and when their token expires.
     pub principal: Principal,
-    /// The one node that takes it.
+    /// The only node that accepts it.
     pub node_id: NodeId,
     /// When it was signed, by the signer's clock.
     pub issued_at: Timestamp,
-    /// When it is void.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// Makes it single use: the node remembers it until it is void.
+    /// Makes it single use: the node remembers it until the ticket expires.
     pub nonce: u128,
 }
 
-/// Why a ticket is not taken.
+/// Why a ticket is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TicketError {
-    /// Its form or its signature is wrong, or its time is over.
+    /// Its form or its signature is wrong, or it has expired.
     #[error("the ticket is not valid")]
     Invalid,
-    /// Nobody here can judge it: it is signed with a secret that is not known here, or its times
-    /// are impossible by the clock here.
+    /// It cannot be judged here: the secret that signed it is not known here, or its times are
+    /// impossible by the local clock.
     #[error("the ticket cannot be judged here")]
     Foreign,
 }
 
 impl Ticket {
-    /// How long it was made to live.
+    /// Its lifetime, from signing to expiry.
     #[must_use]
     pub fn life(&self) -> Duration {
         self.expires_at.since(self.issued_at)
     }
 
-    /// Checks its times at `now`. `is_clock_doubted`: the clock is known to be wrong, so that it
-    /// proves nothing against a ticket.
+    /// Checks its times at `now`. If `is_clock_doubted`, the local clock is known to be wrong, so
+    /// it cannot prove that a ticket has expired.
     ///
     /// # Errors
-    /// [`TicketError::Invalid`] if it, or the token behind it, has expired;
-    /// [`TicketError::Foreign`] if it was signed in the future, or expired in the past, by more than
-    /// its own life: one of both clocks is wrong.
+    /// [`TicketError::Invalid`] if it or its token has expired, or [`TicketError::Foreign`] if the
+    /// clock is doubted. Also `Foreign` if it was signed in the future, or expired in the past, by
+    /// more than its lifetime: then one of the two clocks is wrong.
     pub fn check_times(&self, now: Timestamp, is_clock_doubted: bool) -> Result<(), TicketError> {
         let life = self.life();
         let is_over = now >= self.expires_at || now >= self.principal.expires_at;
@@ -98,15 +98,15 @@ pub trait Tickets: Send + Sync + Debug {
     /// Signs a ticket into an opaque string of URL-safe characters.
     fn issue(&self, ticket: &Ticket) -> String;
 
-    /// Reads a ticket and checks its signature, and nothing else: node, time and single use are
-    /// the node's to check.
+    /// Reads a ticket and checks only its signature. The node checks that the ticket is for it, has
+    /// not expired and was not used before.
     ///
     /// # Errors
     /// [`TicketError`].
     fn read(&self, text: &str) -> Result<Ticket, TicketError>;
 
-    /// Names the secrets whose tickets are read here, without telling them: the one that signs
-    /// first. Empty where none are.
+    /// Ids of the secrets whose tickets are accepted here, which do not reveal them. The signing
+    /// secret's id comes first. Empty if there are none.
     fn key_ids(&self) -> &[String];
 }
 

@@ -19,20 +19,20 @@ pub struct StoredMessage {
     pub members_version: u64,
 }
 
-/// What lies at a client's id when the message had to be stored under another one (G1).
+/// The entry at a client's id when the message had to be stored under another id (G1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redirect {
     /// The channel.
     pub channel_id: ChannelId,
-    /// The id that the client sent, and will send again.
+    /// The id that the client sent, and sends again when it retries.
     pub id: MessageId,
     /// The id under which the message is stored.
     pub target: MessageId,
     /// Who sent it.
     pub sender_id: UserId,
-    /// What it said, as a digest.
+    /// The digest of its text.
     pub digest: TextDigest,
-    /// When the store may forget it.
+    /// When the store may delete it.
     pub expires_at: Timestamp,
 }
 
@@ -41,23 +41,23 @@ pub struct Redirect {
 pub enum LogEntry {
     /// A message.
     Message(StoredMessage),
-    /// A redirect: no reader sees it.
+    /// A redirect, which no reader sees.
     Redirect(Redirect),
-    /// Written by a later version: no reader of this one sees it, and positions pass over it.
+    /// Written by a later version: readers of this version do not see it, and offsets pass over it.
     Unknown {
         /// The channel.
         channel_id: ChannelId,
-        /// Where it lies.
+        /// Its id.
         id: MessageId,
     },
 }
 
-/// What an append found.
+/// The result of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Appended {
-    /// It is stored now.
+    /// It was stored.
     Stored,
-    /// This entry was there before; nothing was written.
+    /// This entry existed before; nothing was written.
     Occupied(Box<LogEntry>),
 }
 
@@ -83,7 +83,7 @@ pub struct PageQuery {
 pub struct LogPage {
     /// In the order asked for.
     pub entries: Vec<LogEntry>,
-    /// Whether more may follow within the bounds; then the last entry's id tells where.
+    /// Whether more may follow within the bounds; then reading goes on at the last entry's id.
     pub more: bool,
 }
 
@@ -93,7 +93,7 @@ pub enum ReadError {
     /// The store throttled it.
     #[error("the store throttled the read")]
     Throttled(#[source] Cause),
-    /// The store did not answer, or by an error.
+    /// The store did not answer, or answered with an error.
     #[error("the store did not answer the read")]
     Unavailable(#[source] Cause),
     /// The store answered with a row that this version cannot read.
@@ -101,7 +101,7 @@ pub enum ReadError {
     Unreadable(#[source] Cause),
 }
 
-/// A write that failed. Three outcomes, never two: it may have happened.
+/// A write that failed: either nothing was written, or the outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// Nothing was written: the store throttled the key.
@@ -118,18 +118,18 @@ pub enum WriteError {
 /// The messages table: an append-only log per channel.
 #[async_trait]
 pub trait MessageStore: Send + Sync + Debug {
-    /// Appends a message if nothing lies at its id (G1). One conditional put; the entry that was
-    /// there comes from the failed condition itself, without a second read.
+    /// Appends a message if its id is free (G1). One conditional put; if the condition fails, its
+    /// answer holds the existing entry, so there is no second read.
     ///
     /// # Errors
-    /// [`WriteError`]; after `OutcomeUnknown` the same call tells which it was.
+    /// [`WriteError`]. After `OutcomeUnknown` the same call resolves it.
     ///
     /// # Cancel safety
-    /// Dropping the future may or may not have stored it.
+    /// A dropped call may or may not have stored it.
     async fn append(&self, message: &StoredMessage) -> Result<Appended, WriteError>;
 
-    /// Appends a message and a redirect to it in one transaction, if nothing lies at either id
-    /// (G1). `Occupied` holds what lay at the redirect's id.
+    /// Appends a message and a redirect to it in one transaction, if both ids are free (G1).
+    /// `Occupied` holds the entry at the redirect's id.
     ///
     /// # Errors
     /// [`WriteError`], as for [`MessageStore::append`].
@@ -149,37 +149,37 @@ pub trait MessageStore: Send + Sync + Debug {
         id: MessageId,
     ) -> Result<Option<LogEntry>, ReadError>;
 
-    /// Reads a page: one query.
+    /// Reads a page with one query.
     ///
     /// # Errors
     /// [`ReadError`].
     async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError>;
 }
 
-/// What a user is to a channel, read strongly and together: 2 read units.
+/// A channel and whether a user is a member, read strongly in one call: 2 read units.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// The channel, of whatever workspace; `None` if there is none.
+    /// The channel, which may be another workspace's; `None` if there is none.
     pub channel: Option<Channel>,
     /// Whether the user is a member.
     pub is_member: bool,
 }
 
-/// What became of a new channel's item.
+/// Whether a new channel's item was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Creation {
-    /// It is there now.
+    /// It was written.
     Created,
-    /// It was there before; nothing was written.
+    /// It existed before; nothing was written.
     Existed,
 }
 
-/// What became of a late mark.
+/// Whether a late mark was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Marking {
     /// It is the channel's mark now.
     Marked,
-    /// A recent mark reaches as far back (or there is no such channel); nothing was written.
+    /// A recent mark reaches as far back, or there is no such channel; nothing was written.
     Covered,
 }
 
@@ -192,7 +192,7 @@ pub trait ChannelStore: Send + Sync + Debug {
     /// [`WriteError`].
     async fn create(&self, channel: &Channel) -> Result<Creation, WriteError>;
 
-    /// Reads channels, strongly, at most 100; absent ones are left out, order is not kept.
+    /// Reads channels, strongly, at most 100. Leaves out absent ones; the order is not kept.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -205,15 +205,15 @@ pub trait ChannelStore: Send + Sync + Debug {
     async fn standing(&self, channel: &ChannelId, user: &UserId) -> Result<Standing, ReadError>;
 
     /// Increments `members_version` and returns the new one (G6); `None` if there is no such
-    /// channel. Parallel calls get different versions. A repeated attempt may skip some.
+    /// channel. Parallel calls get different versions. A retry may skip some.
     ///
     /// # Errors
     /// [`WriteError`].
     async fn bump_members_version(&self, channel: &ChannelId) -> Result<Option<u64>, WriteError>;
 
-    /// Sets a channel's late mark (G3), unless the one that is there has an equal or lower id and is
-    /// at most [`model::limits::OVERLAP`] older: an incident is one write. So the lowest id of an
-    /// incident stays, and an older mark is replaced.
+    /// Sets a channel's late mark (G3), unless the present mark has an equal or lower id and is at
+    /// most [`model::limits::OVERLAP`] older. So an incident costs one write and keeps its lowest
+    /// id, and a later incident replaces the mark.
     ///
     /// # Errors
     /// [`WriteError`]. Repeating it is safe.
@@ -224,7 +224,7 @@ pub trait ChannelStore: Send + Sync + Debug {
     ) -> Result<Marking, WriteError>;
 }
 
-/// A page of rows that are found by name.
+/// A page of rows in order of an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamePage<T> {
     /// Ascending.
@@ -236,8 +236,8 @@ pub struct NamePage<T> {
 /// Memberships, in both directions.
 #[async_trait]
 pub trait MemberStore: Send + Sync + Debug {
-    /// Writes both rows of each member (at most 101). A row that is there keeps its `joined_at`.
-    /// Not atomic: after an error some may be written; repeating it completes them.
+    /// Writes both rows of each member (at most 101). An existing row keeps its `joined_at`. Not
+    /// atomic: after an error some may be written, and repeating the call completes them.
     ///
     /// # Errors
     /// [`WriteError`].
@@ -248,7 +248,7 @@ pub trait MemberStore: Send + Sync + Debug {
         members: &[Member],
     ) -> Result<(), WriteError>;
 
-    /// Deletes both rows of a member; absent ones are no error.
+    /// Deletes both rows of a member. Absent rows are no error.
     ///
     /// # Errors
     /// [`WriteError`].
@@ -259,8 +259,8 @@ pub trait MemberStore: Send + Sync + Debug {
         user: &UserId,
     ) -> Result<(), WriteError>;
 
-    /// Notes that a user is leaving a channel, so that their retry is told from a stranger's call.
-    /// It stays; who comes back and leaves again notes it again.
+    /// Records that a user is leaving a channel, which distinguishes their retry from a stranger's
+    /// call. The record is never removed; leaving again writes it again.
     ///
     /// # Errors
     /// [`WriteError`].
@@ -272,7 +272,7 @@ pub trait MemberStore: Send + Sync + Debug {
         at: Timestamp,
     ) -> Result<(), WriteError>;
 
-    /// Whether a user ever noted that they are leaving a channel, read strongly.
+    /// Whether a user ever began to leave a channel, read strongly.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -283,8 +283,8 @@ pub trait MemberStore: Send + Sync + Debug {
         user: &UserId,
     ) -> Result<bool, ReadError>;
 
-    /// Whether both rows of each of these users (at most 101) are there, or with `as_members` false
-    /// neither row of any of them is, read strongly.
+    /// Reads both rows of each of these users (at most 101), strongly. Returns whether all of these
+    /// rows exist, or with `as_members` false whether none does.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -296,8 +296,8 @@ pub trait MemberStore: Send + Sync + Debug {
         as_members: bool,
     ) -> Result<bool, ReadError>;
 
-    /// Reads a channel's members by user id, strongly, after (exclusive) `after`; at most
-    /// [`model::limits::MEMBERS_READ_MAX`].
+    /// Reads a channel's members in order of user id, strongly, from after `after` (exclusive); at
+    /// most [`model::limits::MEMBERS_READ_MAX`].
     ///
     /// # Errors
     /// [`ReadError`].
@@ -308,8 +308,8 @@ pub trait MemberStore: Send + Sync + Debug {
         limit: u32,
     ) -> Result<NamePage<Member>, ReadError>;
 
-    /// Reads a user's channels by id, strongly, after (exclusive) `after`. The tombstone of a
-    /// revoked user is no channel.
+    /// Reads a user's channels in order of id, strongly, from after `after` (exclusive). Leaves out
+    /// a revoked user's tombstone.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -336,7 +336,7 @@ pub trait RevocationStore: Send + Sync + Debug {
         at: Timestamp,
     ) -> Result<(), WriteError>;
 
-    /// Which of these users (at most 101) have a tombstone, read strongly.
+    /// Returns which of these users (at most 101) have a tombstone, read strongly.
     ///
     /// # Errors
     /// [`ReadError`].

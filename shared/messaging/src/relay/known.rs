@@ -1,11 +1,11 @@
-//! What an environment remembers of channels: their workspace, for ever, and their late mark.
+//! What an environment remembers about channels: their workspace, for ever, and their late mark.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use model::{Channel, ChannelId, LateArrivals, WorkspaceId, limits};
 
-/// Channels by id; when there are too many, all are forgotten. What is not in it is not known.
+/// Channels by id. When there are too many, all are forgotten, and read again when needed.
 #[derive(Debug, Default)]
 pub(super) struct KnownChannels(Mutex<HashMap<ChannelId, Known>>);
 
@@ -36,20 +36,20 @@ impl KnownChannels {
         known.is_some_and(|known| known.covers(late))
     }
 
-    /// Notes the mark that the store has now.
+    /// Records the mark that the store has now.
     pub(super) fn mark(&self, channel: &ChannelId, late: LateArrivals) {
         if let Some(known) = self.lock().get_mut(channel) {
             known.late = Some(late);
         }
     }
 
-    /// Forgets a channel whose mark somebody else wrote: the next read brings it.
+    /// Forgets a channel whose mark another environment wrote; the next read brings it.
     pub(super) fn forget(&self, channel: &ChannelId) {
         self.lock().remove(channel);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ChannelId, Known>> {
-        // No code panics while it holds the lock; a poisoned one is as good as new.
+        // No code panics while it holds the lock, so a poisoned one is consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -102,7 +102,7 @@ async fn g7_who_was_not_given_a_node_cannot_report_it() {
     assert!(given_to_others(&rig).await.contains(&node("n1")));
 }
 
-/// The nodes that people of another workspace are given.
+/// The nodes that users of another workspace are given.
 async fn given_to_others(rig: &Rig) -> Vec<NodeId> {
     let mut given = Vec::new();
     for name in ["p", "q", "r", "s"] {

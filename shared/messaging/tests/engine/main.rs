@@ -1,5 +1,5 @@
-//! The use cases over the in-process ports: every guarantee that the engine makes by itself, in
-//! milliseconds and without any real part.
+//! The use cases over the in-process ports: every guarantee that the engine makes by itself, tested
+//! in milliseconds without any real dependency.
 
 #![expect(
     clippy::unwrap_used,

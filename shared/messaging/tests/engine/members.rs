@@ -1,4 +1,4 @@
-//! Many members at once, changes of the same user that meet, and who may change what.
+//! Adding many members at once, concurrent changes of the same user, and who may change what.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,7 @@ async fn names(rig: &Rig, by: &str, channel: &ChannelId) -> Vec<String> {
     members.iter().map(|member| member.user_id.to_string()).collect()
 }
 
-/// The changes of channels that were published, and what their frames call them.
+/// The published channel changes, as their frames name them.
 async fn changes(rig: &Rig) -> Vec<(ChannelChange, ChannelRecipients)> {
     let entries = rig.published().await;
     let change = |entry: &messaging::ports::Entry| {
@@ -67,7 +67,7 @@ async fn members_at_once_are_one_change() {
     assert_eq!(refused.unwrap_err().code(), ErrorCode::ChannelNotFound);
 }
 
-/// A channels table during whose first increment another call removes a user, start to end.
+/// A channels table that removes a user before its first increment, as another call would.
 #[derive(Debug)]
 struct RemovedMeanwhile {
     store: Arc<MemoryStore>,
@@ -115,7 +115,7 @@ async fn g6_the_change_with_the_last_version_has_the_last_word_in_the_rows() {
     add_member(&rig.app, &caller("alice"), &channel, &user("carol")).await.unwrap();
     assert_eq!(names(&rig, "alice", &channel).await, ["alice", "carol"]);
     let last = changes(&rig).await.pop().unwrap();
-    // 1 created, 2 removed, 3 the first round, which found her rows gone and was told to nobody.
+    // 1 created, 2 removed. 3 was the first round, which found her rows gone and was not published.
     assert_eq!((last.0, last.1.members_version), (ChannelChange::MemberAdded, 4));
     assert_eq!(changes(&rig).await.len(), 2);
 }

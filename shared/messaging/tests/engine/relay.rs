@@ -19,7 +19,7 @@ fn rig() -> (Rig, Relay) {
     (rig, relay)
 }
 
-/// A channel's log as the records of its stream.
+/// A channel's log as stream records.
 async fn records(store: &MemoryStore, channel: &ChannelId) -> Vec<Record> {
     let query = PageQuery {
         channel_id: channel.clone(),
@@ -42,7 +42,7 @@ fn poison() -> Record {
     Record::Poisoned(cause)
 }
 
-/// Puts a message where it would have been stored some time ago.
+/// Stores a message as if it had been sent some time ago.
 async fn stored_ago(rig: &Rig, channel: &ChannelId, ago: Duration, n: u128) -> MessageId {
     use messaging::ports::Clock;
     let message = Message::new(
@@ -78,7 +78,7 @@ async fn g3_what_no_send_published_the_relay_publishes_in_order_and_once() {
     }
     let counts = relay.counts();
     assert_eq!((counts.relayed, counts.appended, counts.lag_ms), (60, 20, 19));
-    // As its send would have done it: text, sender, and the version that the send read (G6).
+    // The same as from its send: text, sender, and the version that the send read (G6).
     let sent_now = rig.published().await;
     rig.app.publisher().switch(true);
     rig.bus.flush(&crate::rig::workspace());
@@ -89,7 +89,7 @@ async fn g3_what_no_send_published_the_relay_publishes_in_order_and_once() {
         let by_send = rig.published().await.pop().unwrap();
         let relayed = (*entry.publication).clone();
         assert_eq!(relayed.origin().trace, stored.message.id.into(), "the store keeps no trace");
-        // Only where it began does the store not know.
+        // The store does not keep where the call began.
         assert_eq!(*by_send.publication, relayed.with_origin(crate::rig::origin()));
     }
 }
@@ -101,7 +101,7 @@ async fn g3_what_the_send_published_is_a_no_op_for_the_relay() {
     let channel = rig.group("alice", &[]).await.id;
     rig.post("alice", &channel, "hi").await;
     let before = published(&rig).await;
-    // Its answer was lost, its script was not.
+    // The script ran, but its answer was lost.
     rig.bus.fail_publishes(PublishFault::AnswerLost, 1);
     rig.post("alice", &channel, "ho").await;
     assert_eq!(published(&rig).await.len(), before.len() + 1);
@@ -121,7 +121,7 @@ async fn g3_a_poisoned_record_is_skipped_and_holds_nothing_up() {
     records.insert(1, poison());
     records.insert(0, poison());
     records.insert(2, Record::Other);
-    // A message whose channel does not exist is as good as unreadable.
+    // A message whose channel does not exist counts as unreadable.
     let nowhere = Message::new(
         MessageId::mint(Timestamp::from_unix_ms(1_800_000_000_000), 9),
         ChannelId::mint_group(Timestamp::from_unix_ms(1), 1),
@@ -224,12 +224,12 @@ async fn g3_a_batch_is_relayed_when_a_replica_has_it_or_none_is_there_to_have_it
         assert_eq!(relay.relay(&records).await, outcome, "{replicas:?}");
         assert!(begun.elapsed() >= waits && begun.elapsed() < waits + Duration::from_secs(1));
         assert_eq!((rig.bus.replays(), relay.counts().alone), (runs, alone), "{replicas:?}");
-        // Published it is in any case: only the checkpoint waits.
+        // It is published in any case: only the checkpoint waits.
         assert_eq!(published(&rig).await.len(), 1);
     }
 }
 
-/// A promoted primary has no replica for minutes: who waited for one once only asks.
+/// A promoted primary has no replica for minutes. After one wait, the relay only checks.
 #[tokio::test(start_paused = true)]
 async fn g3_a_replica_that_stays_away_is_waited_for_once_a_minute() {
     let (rig, relay) = rig();
@@ -264,8 +264,8 @@ async fn g3_a_message_relayed_late_marks_its_channel_once_an_incident_with_the_l
     assert!(higher > lowest && marked.reread_from == lowest, "the lowest of both");
     assert_eq!(mark(&rig, &punctual).await, None);
     assert_eq!(relay.counts().late, 2);
-    // More of the same incident: no further write. The mark holds for whatever is published until
-    // then: its time lies ahead.
+    // More of the same incident causes no further write. The mark's end stays in the future, so it
+    // covers whatever is published until then.
     for seconds in 0..8 {
         rig.clock.advance(Duration::from_secs(60));
         stored_ago(&rig, &channel, ago(0), 10 + seconds).await;
@@ -274,11 +274,11 @@ async fn g3_a_message_relayed_late_marks_its_channel_once_an_incident_with_the_l
         assert!(mark(&rig, &channel).await == Some(marked) && marked.until > now);
     }
     assert_eq!(rig.store.calls()["mark_late"], 1);
-    // Another environment finds it, and writes nothing either.
+    // Another environment finds the mark and writes nothing either.
     let other = Relay::new(rig.store.clone(), rig.bus.clone(), rig.clock.clone());
     other.relay(&records(&rig.store, &channel).await).await;
     assert_eq!((mark(&rig, &channel).await, rig.store.calls()["mark_late"]), (Some(marked), 1));
-    // A lower one moves it; a later incident replaces it.
+    // A lower id moves the mark; a later incident replaces it.
     let lower = stored_ago(&rig, &channel, Duration::from_secs(7_200), 30).await;
     other.relay(&records(&rig.store, &channel).await).await;
     assert_eq!(mark(&rig, &channel).await.unwrap().reread_from, lower);

@@ -1,4 +1,4 @@
-//! An engine on in-process ports, and shorthands for its users.
+//! An engine on in-process ports, with shorthands for its users.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(crate) struct Rig {
     pub(crate) directory: Arc<MemoryDirectory>,
 }
 
-/// Where every send of a rig says that it comes from.
+/// The origin of every send of a rig.
 pub(crate) fn origin() -> Origin {
     let received_at = Timestamp::from_unix_ms(1_800_000_000_000);
     Origin { received_at, trace: TraceId::of_bits(0xfeed) }
@@ -35,7 +35,7 @@ impl Rig {
         Self::with_channels(|store| store)
     }
 
-    /// A rig whose channels table is another one in front of the store.
+    /// A rig with a wrapper around the store's channels table.
     pub(crate) fn with_channels<C: ChannelStore + 'static>(
         channels: impl FnOnce(Arc<MemoryStore>) -> Arc<C>,
     ) -> Self {
@@ -89,7 +89,7 @@ impl Rig {
         post_message(&self.app, &caller(sender), &new, origin()).await
     }
 
-    /// The id that a client mints at an offset from the server's clock.
+    /// An id as minted by a client whose clock is `offset_ms` ahead of the server's.
     pub(crate) fn id_at(&self, offset_ms: i64, n: u128) -> MessageId {
         use messaging::ports::Clock;
         let at = self.clock.now().unix_ms().saturating_add_signed(offset_ms);
@@ -113,7 +113,7 @@ impl Rig {
         self.directory.renew(&lease).await.unwrap();
     }
 
-    /// A node that says what its clock shows, off by so much, and which secrets it knows.
+    /// A node that reports its clock, `ahead_ms` off, and the secrets that it knows.
     pub(crate) async fn node_that_tells(&self, name: &str, ahead_ms: i64, keys: &[&str]) {
         use messaging::ports::Clock;
         let now = self.clock.now().unix_ms().saturating_add_signed(ahead_ms);
@@ -155,7 +155,7 @@ pub(crate) fn stranger(name: &str) -> Principal {
     Principal { workspace_id: WorkspaceId::parse("other").unwrap(), ..caller(name) }
 }
 
-/// The engine verifies no token and reads no ticket itself.
+/// Verifies nothing: the engine itself verifies no token and reads no ticket.
 #[derive(Debug)]
 struct NoTokens;
 
@@ -165,7 +165,7 @@ impl TokenVerifier for NoTokens {
     }
 }
 
-/// Tickets that say which node they are for, by a secret of a name.
+/// Readable tickets that name their node, signed with secrets of these ids.
 #[derive(Debug)]
 struct NamedTickets(Vec<String>);
 

@@ -18,7 +18,7 @@ async fn page(
     scroll(&rig.app, &caller(name), request).await
 }
 
-/// The ids of a page newer than `offset` for a client that says to have `known`, and its end.
+/// The ids of a page after `offset` for a client that claims to have `known`, and the next offset.
 async fn newer(
     rig: &Rig,
     channel: &ChannelId,
@@ -33,7 +33,7 @@ async fn newer(
     (page.messages.into_iter().map(|message| message.id).collect(), page.next_offset)
 }
 
-/// A channel with so many messages, a millisecond apart.
+/// A channel with `count` messages, a millisecond apart.
 async fn filled(rig: &Rig, count: usize) -> (ChannelId, Vec<MessageId>) {
     let channel = rig.group("alice", &[]).await.id;
     let mut ids = Vec::with_capacity(count);
@@ -149,15 +149,15 @@ async fn what_a_client_has_is_left_out_and_the_rest_follows() {
     let rig = Rig::new();
     let (channel, ids) = filled(&rig, 30).await;
     let offset = ids[9];
-    // It has some, all but one, or all of what follows the offset.
+    // It has some of what follows the offset, half, or all but one.
     for has in [1, 10, 19] {
         let read = newer(&rig, &channel, Some(offset), 100, &ids[10..10 + has]).await;
         assert_eq!(read, (ids[10 + has..].to_vec(), None), "{has}");
     }
     assert_eq!(newer(&rig, &channel, Some(offset), 100, &ids[10..]).await, (Vec::new(), None));
-    // Without an offset: from the oldest on.
+    // Without an offset, the page starts at the oldest message.
     assert_eq!(newer(&rig, &channel, None, 100, &ids[..25]).await, (ids[25..].to_vec(), None));
-    // The limit counts what is answered, and the page says where to go on.
+    // The limit counts the returned messages, and the page says where to go on.
     let read = newer(&rig, &channel, Some(offset), 3, &ids[10..15]).await;
     assert_eq!(read, (ids[15..18].to_vec(), Some(ids[17])));
 }
@@ -189,7 +189,7 @@ async fn what_a_client_only_thinks_that_it_has_hides_nothing() {
     let more_than_there_is: Vec<_> = ids[10..].iter().chain(&ids[..1]).copied().collect();
     let read = newer(&rig, &channel, Some(offset), 100, &more_than_there_is).await;
     assert_eq!(read, (Vec::new(), None));
-    // From before the offset on: none of it is known.
+    // The claim begins before the offset, so none of it counts as known.
     let read = newer(&rig, &channel, Some(offset), 100, &ids[9..19]).await;
     assert_eq!(read, (ids[10..].to_vec(), None));
 }

@@ -112,8 +112,8 @@ async fn g1_a_first_attempt_that_lands_after_its_redirect_meets_it() {
     let channel = rig.group("alice", &[]).await.id;
     let id = rig.id_at(-9_000, 1);
     rig.clock.advance(Duration::from_secs(2));
-    // The retry, 11 s after the id's time, is redirected; then the clock of another server, a
-    // little behind, still takes the first attempt for a fresh one.
+    // The retry comes 11 s after the id's time and is redirected. Then another server, whose clock
+    // is a little behind, still accepts the first attempt's id as it is.
     let retry = rig.send("alice", &channel, "hi", Some(id), None).await.unwrap();
     assert_ne!(retry.message.id, id);
     let now = messaging::ports::Clock::now(rig.clock.as_ref());
@@ -155,7 +155,7 @@ async fn g3_what_is_stored_is_answered_whatever_the_bus_says() {
         assert_eq!(rig.published().await.len(), 1, "the creation alone");
         let counted = rig.app.tally().take();
         assert!(counted.contains(&(Fact::PublishFailed, 1)), "{counted:?}");
-        // Its retry publishes what the first attempt could not.
+        // The retry publishes what the first attempt could not.
         let retry = rig.send("alice", &channel, "hi", id, None).await.unwrap();
         assert!(retry.duplicate);
         let last = rig.published().await.pop().unwrap();

@@ -1,4 +1,4 @@
-//! A store in trouble: shed at once while it is away, and probed until it is back.
+//! A store that fails: calls are refused at once while it is down, and probes find it up again.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use model::{Channel, ChannelId, ErrorCode, LateArrivals, UserId, limits};
 
 use crate::rig::{Rig, caller};
 
-/// A channels table whose reads of a user's standing fail as they are told to.
+/// A channels table whose reads of a user's standing fail on request.
 #[derive(Debug)]
 struct Troubled {
     store: Arc<MemoryStore>,
@@ -86,7 +86,7 @@ impl Scene {
         self.troubled.trouble.store(trouble, Ordering::Relaxed);
     }
 
-    /// Calls so often, and tells how many of these calls asked the store.
+    /// Makes `calls` calls and returns how many of them reached the store.
     async fn reads_of(&self, calls: u32, code: Option<ErrorCode>) -> u64 {
         let before = self.troubled.reads.load(Ordering::Relaxed);
         for _ in 0..calls {
