@@ -1,7 +1,7 @@
-//! What became of one call's attempts: whether any of them may have written.
+//! Whether any attempt of one call may have written.
 //!
-//! The SDK repeats a call whose answer was lost, and returns the error of the last attempt alone.
-//! "Throttled" after an attempt without an answer does not mean that nothing was written.
+//! The SDK retries a call whose answer was lost, and returns only the last attempt's error. So
+//! "throttled" does not mean that nothing was written, if an earlier attempt got no answer.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -14,26 +14,26 @@ use aws_smithy_runtime_api::client::interceptors::context::{
 };
 use aws_smithy_runtime_api::client::result::ConnectorError;
 
-/// Watches the attempts of one call. Clones watch together.
+/// Watches the attempts of one call. Clones share what they saw.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Attempts(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// An attempt was handed to the connection, and nothing was heard of it yet.
+    /// An attempt was handed to the connection and has not ended yet.
     in_flight: AtomicBool,
-    /// An attempt ended without telling whether it wrote.
+    /// An attempt ended, and it is unknown whether it wrote.
     unresolved: AtomicBool,
 }
 
 impl Attempts {
-    /// Whether an attempt may have written, as far as the attempts' own ends tell.
+    /// Whether an attempt may have written, judging by how the attempts ended.
     pub(crate) fn may_have_written(&self) -> bool {
         self.0.in_flight.load(Ordering::Acquire) || self.0.unresolved.load(Ordering::Acquire)
     }
 
     fn begin(&self) {
-        // An attempt that timed out is dropped without a word: the next one finds its flag.
+        // A timed-out attempt is dropped without ending: the next one still finds its flag set.
         if self.0.in_flight.swap(true, Ordering::AcqRel) {
             self.0.unresolved.store(true, Ordering::Release);
         }
@@ -67,7 +67,7 @@ impl Intercept for Attempts {
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // A 4xx is the service's word that this attempt did nothing. After a 5xx it may have.
+        // A 4xx says that this attempt wrote nothing. After a 5xx it may have written.
         let refused =
             context.response().is_some_and(|response| response.status().is_client_error());
         let resolved = match context.output_or_error() {

@@ -1,4 +1,4 @@
-//! What calls cost: every call asks for the capacity that it consumed, and adds it up here.
+//! Counts what calls cost: each call asks the store for the capacity that it consumed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +25,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The name of the operation in the store's own words; a metric label.
+    /// The store's name for the operation; a metric label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl Operation {
 /// What calls cost.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Cost {
-    /// Calls, whatever became of them; the SDK's own retries of one are not counted apart.
+    /// Calls, failed ones included. The SDK's retries of a call are not counted.
     pub calls: u64,
     /// Read units: 4 KiB read strongly.
     pub read_units: f64,
@@ -73,7 +73,7 @@ impl Cost {
     }
 }
 
-/// What calls have cost up to a moment, or between two.
+/// What calls cost up to a moment, or between two moments.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Consumed(BTreeMap<Operation, Cost>);
 
@@ -104,7 +104,7 @@ impl Consumed {
     }
 }
 
-/// Counts what a store's calls cost. Clones count together.
+/// Counts what a store's calls cost. Clones share the count.
 #[derive(Debug, Clone, Default)]
 pub struct Capacity(Arc<Mutex<Consumed>>);
 
@@ -142,8 +142,8 @@ impl Capacity {
         }
     }
 
-    /// A failed condition is billed like the write, by the larger of the two rows, but an error
-    /// carries no consumed capacity: it is worked out here.
+    /// A failed condition is billed like the write, by the larger of the two rows. The error does
+    /// not say how much was consumed, so it is computed here.
     pub(crate) fn count_refused_write(&self, operation: Operation, row_bytes: usize) {
         let units = u32::try_from(row_bytes.div_ceil(WRITE_UNIT_BYTES).max(1)).unwrap_or(u32::MAX);
         self.add(operation, Cost { write_units: f64::from(units), ..Cost::default() });

@@ -51,14 +51,14 @@ impl ChannelStore for DynamoStore {
         };
         let old_bytes = failed.item().map_or(0, billed_bytes);
         self.capacity.count_refused_write(Operation::Put, row_bytes.max(old_bytes));
-        // The row in the way may be this call's own, from an attempt whose answer was lost.
+        // The existing row may be this call's own, from an attempt whose answer was lost.
         let is_ours = attempts.may_have_written()
             && failed.item().is_some_and(|row| decode_channel(row).as_ref() == Ok(channel));
         Ok(if is_ours { Creation::Created } else { Creation::Existed })
     }
 
     async fn channels(&self, ids: &[ChannelId]) -> Result<Vec<Channel>, ReadError> {
-        // One key named twice makes the store refuse the whole batch.
+        // The store refuses a whole batch if a key appears twice.
         let ids: Vec<_> = ids.iter().collect::<HashSet<_>>().into_iter().collect();
         let mut channels = Vec::with_capacity(ids.len());
         for ids in ids.chunks(BATCH_KEYS_MAX) {
@@ -113,7 +113,7 @@ impl ChannelStore for DynamoStore {
                 version.map(Some).map_err(|cause| WriteError::OutcomeUnknown(cause.into()))
             }
             Err(err) => match err.as_service_error() {
-                // Channels are never deleted: it is not there, and no attempt has written.
+                // Channels are never deleted: it does not exist, so no attempt has written.
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => {
                     self.capacity.count_refused_write(Operation::Update, 0);
                     Ok(None)
@@ -156,7 +156,7 @@ impl ChannelStore for DynamoStore {
                 Ok(Marking::Marked)
             }
             Err(err) => match err.as_service_error() {
-                // An equal mark covers this one whoever wrote it, an attempt of this call included.
+                // An equal mark covers this one, whoever wrote it, this call's own retry included.
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => {
                     self.capacity.count_refused_write(Operation::Update, 0);
                     Ok(Marking::Covered)
@@ -167,6 +167,6 @@ impl ChannelStore for DynamoStore {
     }
 }
 
-/// The channel is there, and its mark is absent, higher, or of an earlier incident.
+/// The channel exists, and its mark is absent, higher, or from an earlier incident.
 const NOT_COVERED: &str =
     "attribute_exists(channel_id) AND (attribute_not_exists(#l) OR #l > :id OR #m < :recent)";

@@ -1,5 +1,4 @@
-//! Looks at the tables by the calls that a node makes, for rows that nobody has, and at their
-//! shapes.
+//! Checks the tables: makes a node's reads, for rows that do not exist, and compares shapes.
 
 use async_trait::async_trait;
 use messaging::ports::{
@@ -16,13 +15,13 @@ use crate::store::DynamoStore;
 #[async_trait]
 impl Checkup for DynamoStore {
     async fn look(&self, depth: Depth) -> Vec<Finding> {
-        // Its own calls tell a node that reads; one that does not read needs no answer.
+        // A busy node notices by its own calls, and an idle one needs no check.
         if depth == Depth::Running {
             return Vec::new();
         }
         let mut findings = match self.shapes().await {
             Ok(findings) => findings,
-            // Nothing there: six more calls would find the same.
+            // The store is down: six more calls would find the same.
             Err(silence) => return vec![silence],
         };
         match self.reads().await {
@@ -37,10 +36,10 @@ impl Checkup for DynamoStore {
 }
 
 impl DynamoStore {
-    /// What is wrong with the shapes. A table that is provisioned serves as well.
+    /// What is wrong with the shapes. A table with provisioned capacity serves as well.
     ///
     /// # Errors
-    /// One finding, if the store does not answer at all.
+    /// A finding, if the store does not answer at all.
     async fn shapes(&self) -> Result<Vec<Finding>, Finding> {
         let mut findings = Vec::new();
         for shape in &schema().tables {
@@ -71,7 +70,7 @@ impl DynamoStore {
         Ok(findings)
     }
 
-    /// What is wrong with the reads, each once.
+    /// What is wrong with the reads; equal findings are reported once.
     async fn reads(&self) -> Result<Vec<Finding>, IdError> {
         let (workspace, user) = (WorkspaceId::parse(NOBODY)?, UserId::parse(NOBODY)?);
         let (channel, id) = (ChannelId::parse(NOWHERE)?, MessageId::first_of(Timestamp::MAX));
@@ -94,7 +93,7 @@ impl DynamoStore {
         let mut findings: Vec<Finding> = Vec::new();
         for error in answers.into_iter().filter_map(Result::err) {
             let finding = of_read(&error);
-            // One line a trouble for what is the same everywhere; one a table for what is not.
+            // One line if the store is unreachable; otherwise one for each different text.
             let is_new = |known: &Finding| {
                 known.trouble != finding.trouble
                     || (finding.trouble != Some(Trouble::StoreUnreachable)
@@ -112,7 +111,7 @@ fn wrong(trouble: Trouble, line: String) -> Finding {
     Finding::bad(TABLES, trouble, line)
 }
 
-/// A shape that was not told is trouble only if the role may not ask.
+/// A shape that cannot be read is a finding only if the store is unreachable or denies it.
 fn untold(error: &SchemaError) -> Result<Option<Finding>, Finding> {
     let SchemaError::Call { source, .. } = error else { return Ok(None) };
     match source.downcast_ref::<CallError>() {
@@ -135,7 +134,7 @@ fn untold(error: &SchemaError) -> Result<Option<Finding>, Finding> {
     }
 }
 
-/// An answer without the call's own name: the same trouble is the same line the next time.
+/// An error without the request id: the same fault gives the same line the next time.
 fn plain(cause: &Cause) -> String {
     match cause.downcast_ref::<CallError>() {
         Some(CallError::Answered { operation, code, message, .. }) => {
@@ -172,8 +171,8 @@ fn of_read(error: &ReadError) -> Finding {
 }
 
 const TABLES: &str = "tables";
-/// An id that the demo data and the documentation leave alone; nothing is ever written under it.
+/// A reserved id: demo data and documentation avoid it, and nothing is ever written under it.
 const NOBODY: &str = "inkwire-checkup";
-/// The channel of the same: no clock gives its time.
+/// The same for a channel: an id with a time that no clock shows.
 const NOWHERE: &str = "C00000000000000000000000000";
 const UNREACHED: &str = "; cure: the way to the store (AWS_ENDPOINT_URL, network), or wait for it";

@@ -1,4 +1,4 @@
-//! Builds the SDK's client with every limit set and none left to a default.
+//! Builds the SDK's client and sets every limit explicitly.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
-/// Which store, and as whom.
+/// Which store to use, and with which credentials.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// The region to sign for.
     pub region: String,
     /// Where the store listens, if it is not the region's own: `http://` or `https://`.
     pub endpoint: Option<String>,
-    /// As whom.
+    /// The credentials.
     pub credentials: CredentialSource,
 }
 
@@ -32,9 +32,9 @@ pub struct ClientConfig {
 pub enum CredentialSource {
     /// The SDK's chain: environment, profile, web identity, container, instance.
     Environment,
-    /// These.
+    /// Fixed ones.
     Given {
-        /// The key's name.
+        /// The access key's id.
         access_key_id: String,
         /// The key. Not shown by `Debug`.
         secret_access_key: String,
@@ -42,7 +42,7 @@ pub enum CredentialSource {
 }
 
 impl CredentialSource {
-    /// What local engines take: any name and any key.
+    /// What local engines accept: any name and any key.
     #[must_use]
     pub fn local() -> Self {
         Self::Given { access_key_id: "local".to_owned(), secret_access_key: "local".to_owned() }
@@ -64,8 +64,8 @@ pub async fn client(config: &ClientConfig) -> Client {
     Client::new(&sdk_config(config).await)
 }
 
-/// The same client for a caller that paces its own retries: each call is one attempt, and may take as
-/// long as a call with all its attempts. Retries of retries would be a storm.
+/// The same client for a caller that paces its own retries. Each call is one attempt, and may take
+/// as long as a call with all its attempts. Otherwise retries would multiply.
 #[must_use]
 pub fn paced(client: &Client) -> Client {
     let timeouts = timeouts()
@@ -78,7 +78,7 @@ pub fn paced(client: &Client) -> Client {
     Client::from_conf(config.build())
 }
 
-/// What every client of the SDK is made of here: for other services, with the same limits.
+/// The configuration of every SDK client here, also for other services: the same limits.
 pub async fn sdk_config(config: &ClientConfig) -> SdkConfig {
     let http = http_client(config.endpoint.as_deref());
     let region = Region::new(config.region.clone());
@@ -109,8 +109,8 @@ pub async fn sdk_config(config: &ClientConfig) -> SdkConfig {
         .http_client(http)
         .timeout_config(timeouts())
         .retry_config(retries())
-        // Answers are small and whole within an attempt's time; a second clock on them only adds
-        // a task.
+        // Answers are small and arrive whole within an attempt's timeout. A second timer would only
+        // add a task.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     builder.set_endpoint_url(config.endpoint.clone());
     builder.build()
@@ -143,12 +143,12 @@ fn retries() -> RetryConfig {
         .with_max_backoff(BACKOFF_MAX)
 }
 
-/// Connecting: within a region a second is an outage.
+/// Connecting. Within a region a second means an outage.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 /// One attempt.
 const ATTEMPT_MAX: Duration = Duration::from_secs(2);
-/// All attempts of one call, and the waits between: below [`model::limits::SEND_DEADLINE`], so
-/// that a send can still say that its outcome is unknown.
+/// All attempts of one call and the waits between: below [`model::limits::SEND_DEADLINE`], so that
+/// a send can still answer that its outcome is unknown.
 pub(crate) const OPERATION_MAX: Duration = Duration::from_secs(5);
 /// Attempts of one call.
 const ATTEMPTS_MAX: u32 = 3;
@@ -156,11 +156,11 @@ const ATTEMPTS_MAX: u32 = 3;
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 /// Longest wait between attempts.
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
-/// Loading credentials: the first call of a cold start pays it.
+/// Loading credentials, which the first call after a cold start does.
 const CREDENTIALS_MAX: Duration = Duration::from_secs(2);
-/// How long a connection is kept unused; the service closes them later.
+/// How long an idle connection is kept; the service closes it later than that.
 const POOL_IDLE_MAX: Duration = Duration::from_secs(20);
-/// Connections kept unused.
+/// Idle connections that are kept.
 const POOL_IDLE_CONNECTIONS_MAX: usize = 64;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! From the SDK's errors to the ports' outcomes.
+//! Maps the SDK's errors to the ports' outcomes.
 
 use std::error::Error;
 
@@ -11,45 +11,45 @@ use crate::attempt::Attempts;
 use crate::capacity::Operation;
 use crate::item::MalformedRow;
 
-/// What a call came to, underneath. Carries no content of any row.
+/// Why a call failed, in the store's terms. Carries no content of any row.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The store answered an error.
+    /// The store answered with an error.
     #[error("{operation} was answered {code}: {message} (request {request_id}){}", cure_of(.code, .operation))]
     Answered {
-        /// Which call.
+        /// The operation.
         operation: &'static str,
-        /// The store's name for the error.
+        /// The store's error code.
         code: String,
-        /// The store's words.
+        /// The store's message.
         message: String,
-        /// The store's name for the call.
+        /// The store's id of the call.
         request_id: String,
     },
     /// There was no answer, or none that could be read.
     #[error("{operation} got no answer")]
     Unanswered {
-        /// Which call.
+        /// The operation.
         operation: &'static str,
-        /// What the transport says.
+        /// The transport's error.
         #[source]
         source: Cause,
     },
-    /// Each time the store answered for some keys only.
+    /// The store kept leaving some keys unprocessed.
     #[error("{operation} left keys unprocessed {rounds} times")]
     Unprocessed {
-        /// Which call.
+        /// The operation.
         operation: &'static str,
-        /// How often it was asked.
+        /// How often it was tried.
         rounds: u32,
     },
-    /// Another transaction held the rows each time.
+    /// Another transaction held the rows at each try.
     #[error("another transaction held the rows {rounds} times")]
     Contended {
         /// How often it was tried.
         rounds: u32,
     },
-    /// Something lies at the id under which a redirected message was to be stored.
+    /// The new id of a redirected message is already taken.
     #[error("the target of the redirect is occupied")]
     TargetOccupied,
     /// A condition failed on a row that was gone a moment later.
@@ -57,7 +57,7 @@ pub enum CallError {
     Vanished,
 }
 
-/// Codes of a store that is alive and wants less, or later.
+/// Codes of a store that is up, but wants fewer calls, or wants them later.
 const THROTTLING_CODES: [&str; 9] = [
     "ProvisionedThroughputExceededException",
     "ProvisionedThroughputExceeded",
@@ -70,7 +70,7 @@ const THROTTLING_CODES: [&str; 9] = [
     "LimitExceededException",
 ];
 
-/// What is to be done about an answer that will not change by itself; empty for any other.
+/// The fix for an error that will not go away by itself; empty for any other.
 pub(crate) fn cure_of(code: &str, operation: &str) -> String {
     match Fault::of(code) {
         Some(Fault::Denied) => format!("; cure: give the role dynamodb:{operation} on this table"),
@@ -87,10 +87,10 @@ pub(crate) fn cure_of(code: &str, operation: &str) -> String {
     }
 }
 
-/// An answer that repeats until somebody mends the deployment.
+/// An error that repeats until the deployment is fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The role may not.
+    /// The role lacks a permission.
     Denied,
     /// No valid credentials.
     Identity,
@@ -136,7 +136,7 @@ pub(crate) fn unreadable(row: MalformedRow) -> ReadError {
 }
 
 impl Attempts {
-    /// A write's failure, by what all of its attempts came to.
+    /// A write's failure, judged by all of its attempts.
     pub(crate) fn write_error<E>(
         &self,
         operation: Operation,
@@ -159,7 +159,7 @@ impl Attempts {
         }
     }
 
-    /// The last attempt wrote nothing, or nothing is known of it.
+    /// The last attempt wrote nothing, or its outcome is unknown.
     pub(crate) fn refused(&self, cause: impl Into<Cause>) -> WriteError {
         if self.may_have_written() {
             WriteError::OutcomeUnknown(cause.into())
@@ -177,7 +177,7 @@ impl CallError {
         Self::named(operation.as_str(), err)
     }
 
-    /// The same for a call that no port makes.
+    /// The same for a call outside the ports.
     pub(crate) fn named<E>(operation: &'static str, err: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,

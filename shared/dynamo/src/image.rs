@@ -1,4 +1,4 @@
-//! Rows as the table's stream carries them: the JSON form of attribute values.
+//! Decodes rows as the table's stream carries them: the JSON form of attribute values.
 
 use std::collections::HashMap;
 
@@ -11,11 +11,11 @@ use serde_json::Value;
 use crate::item::{MalformedRow, ROW_KIND, decode_log_entry};
 use crate::keys;
 
-/// Reads the new image of a record of the messages table's stream: `{"s": {"S": "ada"}, …}`. `None`
-/// for a row beside the messages, which a later version wrote: its sort key is no ULID.
+/// Reads the new image of a stream record of the messages table, `{"s": {"S": "ada"}, …}`. `None`
+/// for a later version's row beside the messages: it has a kind, and its sort key is no ULID.
 ///
 /// # Errors
-/// [`MalformedRow`] if it names no kind, and is neither a message nor a redirect.
+/// [`MalformedRow`] if it has no kind and is neither a message nor a redirect.
 pub fn decode_log_image(image: &Value) -> Result<Option<LogEntry>, MalformedRow> {
     let attributes = image.as_object().into_iter().flatten();
     let row: HashMap<_, _> =
@@ -28,7 +28,7 @@ fn is_beside_messages(row: &HashMap<String, AttributeValue>) -> bool {
     sort_key.is_some_and(|key| row.contains_key(ROW_KIND) && MessageId::parse(key).is_err())
 }
 
-/// The types that a log entry uses. Any other becomes null, which no attribute of ours is.
+/// Decodes the types that a log entry uses. Any other becomes null, which we never write.
 fn attribute_value(value: &Value) -> AttributeValue {
     let text = |kind: &str| value.get(kind).and_then(Value::as_str);
     if let Some(string) = text("S") {
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(id.to_string(), "00000000000000000000000001");
         image["created_at"] = json!({ "S": "c#00000000000000000000000001" });
         assert_eq!(decode_log_image(&image), Ok(None));
-        // Without a kind it is damaged, and is told.
+        // Without a kind the row is damaged, which is an error.
         image.as_object_mut().unwrap().remove("k");
         assert_eq!(decode_log_image(&image).unwrap_err().attribute, "created_at");
     }

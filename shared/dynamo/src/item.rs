@@ -1,7 +1,7 @@
 //! The codec between rows and the model.
 //!
-//! Names of attributes outside the keys are one letter: a write unit is 1 KiB of names and values,
-//! so that an 800-byte text costs one unit whoever sends it.
+//! Attribute names outside the keys are one letter. A write unit is 1 KiB of names and values, so a
+//! text of 800 bytes then costs one unit, whatever the sender's id.
 
 use std::collections::HashMap;
 
@@ -18,19 +18,19 @@ use crate::keys;
 /// A row.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-// Messages. A row with a kind is of a later version; else one with a target is a redirect, and any
-// other is a message.
+// Messages. A row with a kind was written by a later version. Of the others, a row with a target is
+// a redirect, and any other is a message.
 pub(crate) const ROW_KIND: &str = "k";
 pub(crate) const SENDER: &str = "s";
 pub(crate) const TEXT: &str = "t";
 pub(crate) const TARGET: &str = "r";
 pub(crate) const DIGEST: &str = "d";
-/// A message's revision; absent from one that did not change.
+/// A message's revision; absent if the message never changed.
 pub(crate) const REV: &str = "e";
 /// Epoch seconds: the table's time-to-live attribute.
 pub(crate) const EXPIRES_AT: &str = "x";
 
-/// Of a message (what its send read) and of a channel.
+/// The `members_version` of a channel, or the one that a message's send read.
 pub(crate) const VERSION: &str = "v";
 
 // Channels.
@@ -43,20 +43,20 @@ pub(crate) const MADE_BY: &str = "b";
 pub(crate) const LATE_ID: &str = "l";
 pub(crate) const LATE_AT: &str = "m";
 
-/// Memberships and user_channels: since when, in milliseconds.
+/// Memberships and user_channels: when the user joined, in milliseconds.
 pub(crate) const JOINED_AT: &str = "j";
-/// Tombstones: since when, in milliseconds.
+/// Tombstones: when the user was revoked, in milliseconds.
 pub(crate) const REVOKED_AT: &str = "a";
-/// When a user noted that they are leaving.
+/// When a user last began to leave.
 pub(crate) const LEAVING_AT: &str = "l";
 
-/// A row that is none of ours. Names the place, never the content.
+/// A row that cannot be read. Names the attribute, never its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a row of {table} has no well-formed attribute `{attribute}`")]
 pub struct MalformedRow {
     /// The table, without prefix.
     pub table: &'static str,
-    /// The attribute that is absent or of another form.
+    /// The attribute that is absent or malformed.
     pub attribute: &'static str,
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn encode_redirect(redirect: &Redirect) -> Item {
     item.insert(TARGET.to_owned(), keys::string(redirect.target.to_string()));
     item.insert(SENDER.to_owned(), keys::string(redirect.sender_id.as_str()));
     item.insert(DIGEST.to_owned(), AttributeValue::B(Blob::new(redirect.digest.0)));
-    // Rounded up, so that the store never forgets it early.
+    // Rounded up, so that the store never deletes it early.
     let expires_s = redirect.expires_at.unix_ms().div_ceil(1_000);
     item.insert(EXPIRES_AT.to_owned(), number(expires_s));
     item
@@ -86,7 +86,7 @@ pub(crate) fn encode_redirect(redirect: &Redirect) -> Item {
 /// Reads a row of the messages table, from a read or from the table's stream.
 ///
 /// # Errors
-/// [`MalformedRow`] if it names no kind, and is neither a message nor a redirect.
+/// [`MalformedRow`] if it has no kind and is neither a message nor a redirect.
 pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEntry, MalformedRow> {
     let row = Row { table: "messages", item };
     let channel_id = row.parsed(keys::CHANNEL_ID, |text| ChannelId::parse(text).ok())?;
@@ -184,8 +184,8 @@ pub(crate) fn number(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// The bytes that a row is billed for: names and values, a number at about half a byte a digit.
-/// An upper bound for the types that are written here.
+/// The bytes that a row is billed for: names and values, and about half a byte per digit of a
+/// number. An upper bound for the types that are written here.
 pub(crate) fn billed_bytes(item: &Item) -> usize {
     item.iter().map(|(name, value)| name.len() + value_bytes(value)).sum()
 }
@@ -200,7 +200,7 @@ fn value_bytes(value: &AttributeValue) -> usize {
     }
 }
 
-/// A row and the table whose name its errors carry.
+/// A row, and the table that its errors name.
 #[derive(Debug, Clone, Copy)]
 struct Row<'a> {
     table: &'static str,

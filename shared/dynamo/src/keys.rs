@@ -1,4 +1,4 @@
-//! Keys: which row a thing is.
+//! The keys of all rows.
 
 use std::collections::HashMap;
 
@@ -16,11 +16,11 @@ pub(crate) const CREATED_AT: &str = "created_at";
 pub(crate) const USER_ID: &str = "user_id";
 /// Partition key of user_channels: `workspace_id#user_id`.
 pub(crate) const WORKSPACE_USER: &str = "workspace_user";
-/// The sort key of a revoked user's tombstone. Sorts below every channel id and is none.
+/// The sort key of a revoked user's tombstone. Sorts below every channel id, and is not one.
 pub(crate) const REVOKED: &str = "!revoked";
 
-/// What stands before a channel in the sort key of a leaving mark. Sorts below the tombstone, so
-/// that a list which begins behind the tombstone passes it over.
+/// Prefix before the channel's id in a leaving mark's sort key. Sorts below the tombstone, so a
+/// list that starts after the tombstone skips it.
 pub(crate) const LEAVING: &str = "!leaving#";
 
 pub(crate) fn string(text: impl Into<String>) -> AttributeValue {
@@ -52,7 +52,7 @@ pub(crate) fn leaving(workspace: &WorkspaceId, user: &UserId, channel: &ChannelI
     pair(WORKSPACE_USER, &workspace_user(workspace, user), CHANNEL_ID, &mark)
 }
 
-/// `workspace_id#user_id`. Ids hold no `#`, so two pairs never make one string.
+/// `workspace_id#user_id`. Ids contain no `#`, so no two pairs give the same string.
 pub(crate) fn workspace_user(workspace: &WorkspaceId, user: &UserId) -> String {
     format!("{workspace}#{user}")
 }

@@ -1,14 +1,15 @@
 //! The store on DynamoDB: four tables, one shape definition, the four store ports.
 //!
-//! **Main path.** 1. [`client()`] builds the SDK's client with every limit set.
-//! 2. [`DynamoStore::new`] makes the store of it. 3. A port's method encodes its row (`item`, `keys`),
-//! makes one call, counts what it cost ([`Capacity`]), and maps what went wrong (`error`).
-//! 4. `attempt` watches the SDK's repetitions of a write, so that an outcome that is not known is
-//! never told as "not stored".
-//!
-//! **Invariants.** One port call is one call of the store wherever the port promises it. Nothing read
-//! from a table panics: a row that is none of ours is a [`MalformedRow`], without its content. No
-//! request waits longer than [`model::limits::SEND_DEADLINE`].
+//! **Main path.**
+//! 1. [`client()`] builds the SDK's client with every limit set.
+//! 2. [`DynamoStore::new`] creates the store from it.
+//! 3. A port's method encodes its row (`item`, `keys`), makes one call, counts what it cost
+//!    ([`Capacity`]), and maps errors (`error`).
+//! 4. `attempt` watches the SDK's retries of a write, so that an unknown outcome is never reported
+//!    as "not stored".
+//! **Invariants.** One port call is one call of the store wherever the port promises it. Nothing
+//! read from a table causes a panic: an unreadable row is a [`MalformedRow`], without its content.
+//! No request waits longer than [`model::limits::SEND_DEADLINE`].
 //!
 //! **Not here.** No rule about who may do what, no clock, no configuration.
 

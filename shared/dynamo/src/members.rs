@@ -84,7 +84,7 @@ impl MemberStore for DynamoStore {
         as_members: bool,
     ) -> Result<bool, ReadError> {
         let (by_channel, by_user) = (&self.tables.memberships, &self.tables.user_channels);
-        // One key named twice makes the store refuse the whole batch.
+        // The store refuses a whole batch if a key appears twice.
         let users: Vec<&UserId> = users.iter().collect::<BTreeSet<_>>().into_iter().collect();
         for users in users.chunks(BATCH_KEYS_MAX / 2) {
             let memberships = users.iter().map(|user| keys::membership(channel, user)).collect();
@@ -108,7 +108,7 @@ impl MemberStore for DynamoStore {
         after: Option<&UserId>,
         limit: u32,
     ) -> Result<NamePage<Member>, ReadError> {
-        // A sort key has at least one character, and none sorts below a blank.
+        // A sort key has at least one character, and none sorts below a space.
         let after = after.map_or(BELOW_ALL_NAMES, UserId::as_str);
         let condition = "channel_id = :p AND user_id > :after";
         let table = &self.tables.memberships;
@@ -123,7 +123,7 @@ impl MemberStore for DynamoStore {
         after: Option<&ChannelId>,
         limit: u32,
     ) -> Result<NamePage<ChannelId>, ReadError> {
-        // Beginning after the tombstone's key passes the tombstone over.
+        // Starting after the tombstone's key skips the tombstone.
         let after = after.map_or(keys::REVOKED, ChannelId::as_str);
         let condition = "workspace_user = :p AND channel_id > :after";
         let partition = keys::workspace_user(workspace, user);
@@ -134,7 +134,7 @@ impl MemberStore for DynamoStore {
 }
 
 impl DynamoStore {
-    /// Writes a row unless it is there: then it keeps what it holds.
+    /// Writes a row; an existing one keeps its time.
     async fn put_joined(
         &self,
         table: &str,
@@ -179,7 +179,7 @@ impl DynamoStore {
         Ok(())
     }
 
-    /// Reads a partition in order, strongly, from after a sort key: one query.
+    /// Reads a partition in order, strongly, from after a sort key, with one query.
     async fn query_after(
         &self,
         table: &str,
@@ -216,8 +216,8 @@ fn name_page<T>(
     Ok(NamePage { rows, more: answer.last_evaluated_key().is_some() })
 }
 
-/// Below every user id.
+/// Sorts below every user id.
 const BELOW_ALL_NAMES: &str = " ";
-/// Rows written at a time: 202 rows take a dozen rounds, and one channel's creation does not use
-/// up the connections.
+/// Rows written in parallel: 202 rows take a dozen rounds, and creating one channel does not use up
+/// all connections.
 const CONCURRENT_WRITES_MAX: usize = 16;

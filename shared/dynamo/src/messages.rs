@@ -66,7 +66,7 @@ impl MessageStore for DynamoStore {
         stored: &StoredMessage,
     ) -> Result<Appended, WriteError> {
         let attempts = Attempts::default();
-        // The rounds together keep to one call's time.
+        // All rounds together take at most one call's time.
         let rounds = self.transact_redirect(redirect, stored, &attempts);
         match tokio::time::timeout(OPERATION_MAX, rounds).await {
             Ok(appended) => appended,
@@ -96,7 +96,7 @@ impl MessageStore for DynamoStore {
 
     async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
         if query.lowest > query.highest {
-            // The store calls such bounds an error; here they hold nothing.
+            // The store refuses such bounds; here they are an empty page.
             return Ok(LogPage { entries: Vec::new(), more: false });
         }
         let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
@@ -123,7 +123,7 @@ impl MessageStore for DynamoStore {
     }
 }
 
-/// What one round of the transaction came to.
+/// The result of one round of the transaction.
 enum Round {
     Done(Appended),
     Contended,
@@ -187,10 +187,10 @@ impl DynamoStore {
             }
             _ => return Err(attempts.write_error(Operation::Transact, err)),
         };
-        // Reasons come in the order of the puts: the redirect's, the message's.
+        // The reasons come in the order of the puts: first the redirect's, then the message's.
         for (bytes, reason) in rows_bytes.into_iter().zip(canceled.cancellation_reasons()) {
             let old_bytes = reason.item().map_or(0, billed_bytes);
-            // A transaction prepares before it commits, and pays for both.
+            // A transaction prepares, then commits, and both are billed.
             self.capacity.count_refused_write(Operation::Transact, bytes.max(old_bytes));
             self.capacity.count_refused_write(Operation::Transact, bytes.max(old_bytes));
         }
@@ -226,8 +226,8 @@ impl DynamoStore {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// The entry that a condition failed on: from the failure itself, or from a read where the
-    /// store did not give it.
+    /// The entry that made a condition fail: from the error itself, or from a read if the store did
+    /// not send it.
     async fn occupied(
         &self,
         channel: &ChannelId,
@@ -254,6 +254,6 @@ fn code(reason: &CancellationReason) -> &str {
 const ABSENT: &str = "attribute_not_exists(created_at)";
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
 const CONFLICT: &str = "TransactionConflict";
-/// Waits before a transaction that met another one is tried again.
+/// Waits before a transaction that conflicted with another is tried again.
 const CONTENDED_WAITS: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(180)];

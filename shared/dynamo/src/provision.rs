@@ -1,5 +1,5 @@
-//! Creates the tables in local environments, and checks that tables are what this code expects.
-//! In the cloud the IaC makes them, from the same file.
+//! Creates the tables in local environments, and checks that tables match this code. In the cloud
+//! the IaC creates them from the same file.
 
 use std::error::Error;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use messaging::ports::Cause;
 use crate::error::CallError;
 use crate::schema::{self, Billing, KeyAttribute, StreamView, TableShape};
 
-/// Why the tables are not there, or not as they must be.
+/// What is wrong with the tables.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// A table does not exist.
@@ -35,9 +35,9 @@ pub enum SchemaError {
         table: String,
         /// Which part of its shape.
         what: &'static str,
-        /// What it must be.
+        /// What is expected.
         expected: String,
-        /// What it is.
+        /// What was found.
         found: String,
     },
     /// A table did not become active.
@@ -46,19 +46,19 @@ pub enum SchemaError {
         /// Its full name.
         table: String,
     },
-    /// The store did not do it.
+    /// The store did not answer, or refused.
     #[error("the store did not answer about the table {table}")]
     Call {
         /// Its full name.
         table: String,
-        /// What it says.
+        /// The store's error.
         #[source]
         source: Cause,
     },
 }
 
-/// Creates the tables that do not exist yet, and verifies all. Idempotent, also when several
-/// processes do it at once. Point-in-time recovery is left to the IaC.
+/// Creates the tables that do not exist yet, and verifies all. Idempotent, even if several
+/// processes do it at once. The IaC alone sets point-in-time recovery.
 ///
 /// # Errors
 /// [`SchemaError`].
@@ -77,7 +77,7 @@ pub async fn create_tables(client: &Client, prefix: &str) -> Result<(), SchemaEr
 /// Compares each table with its definition: keys, billing, stream, time-to-live.
 ///
 /// # Errors
-/// [`SchemaError`] that names the first table that differs, and in what.
+/// [`SchemaError`] that names the first table that differs, and how.
 pub async fn verify_tables(client: &Client, prefix: &str) -> Result<(), SchemaError> {
     for shape in &schema::schema().tables {
         if let Some(first) = differences(client, prefix, shape).await.into_iter().next() {
@@ -87,7 +87,7 @@ pub async fn verify_tables(client: &Client, prefix: &str) -> Result<(), SchemaEr
     Ok(())
 }
 
-/// Everything in which a table is not what its definition says.
+/// Everything in which a table differs from its definition.
 pub(crate) async fn differences(
     client: &Client,
     prefix: &str,
@@ -178,7 +178,7 @@ async fn enable_ttl(client: &Client, table: &str, attribute: &str) -> Result<(),
     let answer = request.time_to_live_specification(specification).send().await;
     match answer {
         Ok(_) => Ok(()),
-        // Another process was a moment faster.
+        // Another process did it first.
         Err(_) if ttl_attribute(client, table).await?.is_some() => Ok(()),
         Err(err) => Err(failed(table, err)),
     }
@@ -196,7 +196,7 @@ async fn describe(client: &Client, table: &str) -> Result<Option<TableDescriptio
     }
 }
 
-/// The time-to-live attribute, if it is on or being switched on.
+/// The time-to-live attribute, if it is enabled or being enabled.
 async fn ttl_attribute(client: &Client, table: &str) -> Result<Option<String>, SchemaError> {
     let request = client.describe_time_to_live().table_name(table);
     let answer =
@@ -289,7 +289,7 @@ const fn scalar(key: &KeyAttribute) -> ScalarAttributeType {
     }
 }
 
-/// How long a new table may take to become active; locally it is at once.
+/// How long a new table may take to become active; locally it is active at once.
 const ACTIVE_WAIT_MAX: Duration = Duration::from_secs(30);
-/// How often that is looked at.
+/// How often that is checked.
 const ACTIVE_POLL: Duration = Duration::from_millis(100);

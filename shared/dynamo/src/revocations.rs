@@ -32,7 +32,7 @@ impl RevocationStore for DynamoStore {
         workspace: &WorkspaceId,
         users: &[UserId],
     ) -> Result<Vec<UserId>, ReadError> {
-        // One key named twice makes the store refuse the whole batch.
+        // The store refuses a whole batch if a key appears twice.
         let users: Vec<_> = users.iter().collect::<HashSet<_>>().into_iter().collect();
         let mut revoked = Vec::new();
         for users in users.chunks(BATCH_KEYS_MAX) {
@@ -48,7 +48,7 @@ impl RevocationStore for DynamoStore {
 }
 
 impl DynamoStore {
-    /// Writes a row beside a user's channels that is no channel.
+    /// Writes a row among a user's channels that is not a channel.
     pub(crate) async fn put_user_row(&self, row: Key) -> Result<(), WriteError> {
         let attempts = Attempts::default();
         self.capacity.count_call(Operation::Put);

@@ -1,18 +1,18 @@
-//! The one definition of the tables' shapes: `tables.json`, read by the IaC, by the local set-up
-//! and by this package alike.
+//! The only definition of the tables' shapes: `tables.json`, which the IaC, the local set-up and
+//! this package all read.
 
 use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-/// The file itself, for tools that want it whole.
+/// The file itself, for tools that need all of it.
 pub const TABLES_JSON: &str = include_str!("../tables.json");
 
 /// The shapes of all tables.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schema {
-    /// What production puts before each name, so that an account can hold other tables too.
+    /// Prefix of each name in production, so that an account can hold other tables too.
     pub prefix: String,
     /// The tables.
     pub tables: Vec<TableShape>,
@@ -28,13 +28,13 @@ pub struct TableShape {
     pub partition_key: KeyAttribute,
     /// The attribute that orders a partition.
     pub sort_key: Option<KeyAttribute>,
-    /// How capacity is paid for.
+    /// How capacity is billed.
     pub billing: Billing,
-    /// Whether the last 35 days can be restored; set by the IaC only.
+    /// Whether any moment of the last 35 days can be restored. Only the IaC sets it.
     pub point_in_time_recovery: bool,
-    /// What its stream carries, if it has one.
+    /// What its stream's records carry, if it has a stream.
     pub stream: Option<StreamView>,
-    /// The attribute that holds when a row may go, in epoch seconds.
+    /// The attribute that says when a row may be deleted, in epoch seconds.
     pub ttl_attribute: Option<String>,
 }
 
@@ -56,10 +56,10 @@ pub enum KeyType {
     S,
 }
 
-/// How capacity is paid for.
+/// How capacity is billed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum Billing {
-    /// On demand: nothing when idle.
+    /// On demand: costs nothing when idle.
     #[serde(rename = "PAY_PER_REQUEST")]
     PayPerRequest,
 }
@@ -67,7 +67,7 @@ pub enum Billing {
 /// What a stream's records carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum StreamView {
-    /// The row as it is after the write: all that the relay needs.
+    /// The row after the write: all that the relay needs.
     #[serde(rename = "NEW_IMAGE")]
     NewImage,
 }
@@ -87,7 +87,7 @@ pub struct TableNames {
     pub channels: String,
     /// Who is in a channel.
     pub memberships: String,
-    /// What channels a user is in, and tombstones.
+    /// A user's channels, leaving marks and tombstone.
     pub user_channels: String,
 }
 

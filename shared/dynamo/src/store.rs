@@ -1,4 +1,4 @@
-//! The store: what its four ports share.
+//! The store, and what its four ports share.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::item::Item;
 use crate::keys::Key;
 use crate::schema::TableNames;
 
-/// The four tables behind the store's ports. Clones share the client's connections and counter.
+/// The store's ports on its four tables. Clones share the client's connections and the counter.
 #[derive(Debug, Clone)]
 pub struct DynamoStore {
     pub(crate) client: Client,
@@ -23,7 +23,7 @@ pub struct DynamoStore {
 }
 
 impl DynamoStore {
-    /// Makes a store of the tables under `prefix`, which counts what it costs in `capacity`.
+    /// Creates a store on the tables under `prefix`. It counts what it costs in `capacity`.
     #[must_use]
     pub fn new(client: Client, prefix: &str, capacity: Capacity) -> Self {
         Self {
@@ -34,8 +34,8 @@ impl DynamoStore {
         }
     }
 
-    /// Reads rows by key, strongly, and asks again for what the store left out. Rows come by
-    /// table, in no order; absent ones are left out. Keys are at most 100 and all different.
+    /// Reads rows by key, strongly, and retries the keys that the store left unprocessed. Rows come
+    /// by table, in no order; absent ones are left out. At most 100 keys, all different.
     pub(crate) async fn batch_get(
         &self,
         keys: Vec<(&str, Vec<Key>)>,
@@ -76,9 +76,9 @@ impl DynamoStore {
     }
 }
 
-/// Keys of one batch read: the store's own limit.
+/// Keys per batch read: the store's own limit.
 pub(crate) const BATCH_KEYS_MAX: usize = 100;
-/// How often a batch read is asked for what it left out.
+/// How often a batch read is tried for keys that the store left unprocessed.
 const UNPROCESSED_ROUNDS_MAX: u32 = 5;
-/// The first wait before that; each later one is twice as long.
+/// The first wait between these tries; each later one is twice as long.
 const UNPROCESSED_WAIT_FIRST: Duration = Duration::from_millis(20);

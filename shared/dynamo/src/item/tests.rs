@@ -77,7 +77,7 @@ fn an_800_byte_text_fits_one_write_unit() {
 fn every_attribute_that_is_missing_or_of_another_type_is_named() {
     for (item, optional) in [
         (encode_message(&message("hello")), vec![]),
-        // Without its target a redirect is a message without a text.
+        // Without its target, a redirect reads as a message without a text.
         (encode_redirect(&redirect()), vec![TARGET]),
     ] {
         for name in item.keys().filter(|name| !optional.contains(&name.as_str())) {
