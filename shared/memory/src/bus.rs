@@ -1,4 +1,4 @@
-//! The bus in process: a capped stream and a topic per workspace.
+//! The in-process bus: a capped stream and a topic per workspace.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,26 +13,27 @@ use protocol::publication::Publication;
 use crate::replay::ReplayState;
 use crate::stream::Stream;
 
-/// A bus with the semantics of Redis, not better ones: pushes reach who listens at that moment and
-/// has room, at most once; the stream forgets; guards lapse; everything may be flushed.
+/// A bus with the semantics of Redis and no stronger guarantees. Pushes reach only current
+/// subscribers with room, at most once. The stream drops entries, guards expire, and all may be
+/// flushed.
 ///
-/// Clones share one bus. Its faults are scripted by the methods that are not the port's.
+/// Clones share one bus. The methods outside the port script its faults.
 #[derive(Debug, Clone)]
 pub struct MemoryBus {
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
 }
 
-/// What happens to a publication when a fault is scripted.
+/// What happens to a publication under a scripted fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublishFault {
-    /// Nothing is taken; the bus says so.
+    /// Nothing is published; the bus answers with an error.
     Refused,
-    /// Nothing is taken; the bus does not answer.
+    /// Nothing is published; the bus does not answer.
     Unavailable,
-    /// It is taken; the answer is lost.
+    /// It is published; the answer is lost.
     AnswerLost,
-    /// Nothing is taken; the call never ends.
+    /// Nothing is published; the call never returns.
     Hang,
 }
 
@@ -53,7 +54,7 @@ struct Workspace {
 }
 
 impl MemoryBus {
-    /// Makes an empty bus that lives by `clock`.
+    /// Creates an empty bus that takes its time from `clock`.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, state: Arc::default() }
@@ -64,40 +65,39 @@ impl MemoryBus {
         self.lock().pushes_to_drop = count;
     }
 
-    /// Lets the next `count` publications fail; 0 ends it.
+    /// Makes the next `count` publishes fail; 0 ends it.
     pub fn fail_publishes(&self, fault: PublishFault, count: u64) {
         self.lock().publish_faults = (count > 0).then_some((fault, count));
     }
 
-    /// Lets the next `count` reads of a stream fail as [`BusError::Unavailable`].
+    /// Makes the next `count` reads of a stream fail with [`BusError::Unavailable`].
     pub fn fail_reads(&self, count: u64) {
         self.lock().reads_to_fail = count;
     }
 
-    /// Forgets a workspace's stream and its guards, as a flush or a restart does. Who listens, goes
-    /// on listening.
+    /// Drops a workspace's stream and its guards, as a flush or a restart does. Subscriptions stay.
     pub fn flush(&self, workspace: &WorkspaceId) {
         if let Some(known) = self.lock().workspaces.get_mut(workspace) {
             known.stream = Stream::default();
         }
     }
 
-    /// Breaks the link of the subscriptions: all are told [`Notice::Lost`] and miss every push, new
-    /// ones are refused, until [`MemoryBus::restore_link`]. Publishing has a link of its own.
+    /// Breaks the subscriptions' connection: all get [`Notice::Lost`] and miss every push, and new
+    /// ones are refused, until [`MemoryBus::restore_link`]. Publishing has its own connection.
     pub fn lose_link(&self) {
         let mut state = self.lock();
         state.link_lost = true;
         state.tell_all(&Notice::Lost);
     }
 
-    /// Makes the link again: all subscriptions are told [`Notice::Restored`].
+    /// Restores the connection: all subscriptions get [`Notice::Restored`].
     pub fn restore_link(&self) {
         let mut state = self.lock();
         state.link_lost = false;
         state.tell_all(&Notice::Restored);
     }
 
-    /// How many subscriptions to a workspace's topic are kept. One that was dropped is found out by
+    /// Returns how many subscriptions to a workspace's topic are kept. A dropped one is removed at
     /// the next push.
     #[must_use]
     pub fn subscriptions(&self, workspace: &WorkspaceId) -> usize {
@@ -109,7 +109,7 @@ impl MemoryBus {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        // No code panics while it holds the lock; a poisoned one is as good as new.
+        // No code panics while it holds the lock, so a poisoned one is consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Time and chance that a test decides.
+//! A clock and randomness that a test controls.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,27 +6,27 @@ use std::time::Duration;
 use messaging::ports::{Clock, Randomness};
 use model::Timestamp;
 
-/// A clock that stands still until it is moved. It may be set back, as real ones are.
+/// A clock that stands still until it is moved. It may be set back, like a real one.
 #[derive(Debug)]
 pub struct ManualClock(AtomicU64);
 
 impl ManualClock {
-    /// Makes a clock that shows `now`.
+    /// Creates a clock that shows `now`.
     #[must_use]
     pub const fn at(now: Timestamp) -> Self {
         Self(AtomicU64::new(now.unix_ms()))
     }
 
-    /// Shows another time, later or earlier.
+    /// Sets the clock, forward or back.
     pub fn set(&self, now: Timestamp) {
         self.0.store(now.unix_ms(), Ordering::SeqCst);
     }
 
-    /// Moves forward, and returns the time that it shows then.
+    /// Moves the clock forward and returns the new time.
     pub fn advance(&self, by: Duration) -> Timestamp {
         let by_ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         let moved = |ms: u64| Some(ms.saturating_add(by_ms).min(Timestamp::MAX.unix_ms()));
-        // `moved` never declines, so both arms hold the time before the move.
+        // `moved` never returns `None`, so both arms hold the time before the move.
         let before = self
             .0
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, moved)
@@ -48,7 +48,7 @@ impl Clock for ManualClock {
 pub struct SeededRandomness(AtomicU64);
 
 impl SeededRandomness {
-    /// Starts the sequence of a seed.
+    /// Starts the sequence for a seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
@@ -57,7 +57,7 @@ impl SeededRandomness {
 
 impl Randomness for SeededRandomness {
     fn bits(&self) -> u128 {
-        // Both halves come from one step of the shared state: two threads never mix theirs.
+        // One step of the shared state gives both halves, so threads never mix theirs.
         let before = self.0.fetch_add(GAMMA.wrapping_mul(2), Ordering::Relaxed);
         let high = mixed(before.wrapping_add(GAMMA));
         let low = mixed(before.wrapping_add(GAMMA.wrapping_mul(2)));

@@ -1,4 +1,4 @@
-//! The node directory in process.
+//! The in-process node directory.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use messaging::ports::{Clock, DirectoryError, FleetNode, Lease, NodeDirectory, Report};
 use model::{NodeId, Timestamp, UserId, WorkspaceId, limits};
 
-/// A directory that lives by a clock. Clones share one directory.
+/// A directory that takes its time from a clock. Clones share one directory.
 ///
-/// Like the one on Redis it judges nothing: a dead lease that is still remembered can be reserved;
-/// who asks names the candidates.
+/// Like the one on Redis, it does not judge health: an expired lease that is still remembered can
+/// be reserved, and the caller chooses the candidates.
 #[derive(Debug, Clone)]
 pub struct MemoryDirectory {
     clock: Arc<dyn Clock>,
@@ -26,7 +26,7 @@ struct State {
 }
 
 impl State {
-    /// Keeps the newest reports of all nodes together.
+    /// Keeps only the newest reports of all nodes together.
     fn forget_reports(&mut self) {
         let all = self.nodes.values().flat_map(|node| node.reports.values().copied());
         let mut times: Vec<Timestamp> = all.collect();
@@ -54,23 +54,23 @@ struct Node {
 }
 
 impl MemoryDirectory {
-    /// Makes an empty directory that lives by `clock`.
+    /// Creates an empty directory that takes its time from `clock`.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, state: Arc::default() }
     }
 
-    /// Lets every call fail, until it is set back.
+    /// Makes every call fail while `unavailable` is set.
     pub fn set_unavailable(&self, unavailable: bool) {
         self.lock().unavailable = unavailable;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code panics while it holds the lock; a poisoned one is as good as new.
+        // No code panics while it holds the lock, so a poisoned one is consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state, without what has lapsed.
+    /// Returns the state after removing what has expired.
     fn current(&self) -> Result<(MutexGuard<'_, State>, Timestamp), DirectoryError> {
         let now = self.clock.now();
         let mut state = self.lock();
@@ -127,7 +127,7 @@ impl NodeDirectory for MemoryDirectory {
                 keep_newest(&mut node.given, limits::GIVEN_PER_NODE_MAX, |_| true);
             }
         }
-        // `min_by_key` takes the first of equals, as the port wants it.
+        // `min_by_key` returns the first of equals, as the port requires.
         let lightest = candidates
             .iter()
             .filter_map(|id| Some((id, state.nodes.get(id)?.load())))
@@ -182,7 +182,7 @@ impl Node {
     }
 }
 
-/// Drops the oldest of those whose workspace is meant, where they are more than `most`.
+/// Drops the oldest entries of the workspaces that `is_meant` selects, beyond `most`.
 fn keep_newest(
     noted: &mut BTreeMap<(WorkspaceId, UserId), Timestamp>,
     most: usize,

@@ -1,4 +1,4 @@
-//! In-process ports with the semantics of the real ones, not better ones.
+//! In-process ports with the semantics of the real ones, and no stronger guarantees.
 
 mod bus;
 mod chance;

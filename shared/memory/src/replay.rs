@@ -1,18 +1,18 @@
-//! The relay's way to the bus in process, with replicas that are numbers.
+//! The relay's port to the in-process bus. Its replicas are only counts.
 
 use async_trait::async_trait;
 use messaging::ports::{Addressed, BusError, Published, Replay, Replayed, Replication};
 
 use crate::bus::{MemoryBus, unavailable};
 
-/// The replicas of a bus in process. None, and none expected, unless it is told so.
+/// The replicas of an in-process bus. By default there are none, and none is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Replicas {
-    /// How many there should be.
+    /// How many are configured.
     pub configured: u32,
-    /// How many there are.
+    /// How many are attached.
     pub attached: u32,
-    /// Whether those that are there acknowledge nothing.
+    /// Whether the attached ones acknowledge nothing.
     pub lag: bool,
 }
 
@@ -26,23 +26,23 @@ pub(crate) struct ReplayState {
 }
 
 impl MemoryBus {
-    /// Says what replicas there are from now on.
+    /// Sets the replicas from now on.
     pub fn set_replicas(&self, replicas: Replicas) {
         self.lock().replay.replicas = replicas;
     }
 
-    /// Lets the connection of the next `count` runs of a batch break after so many publications
-    /// were taken.
+    /// Breaks the connection in the next `count` runs of a batch, after `after` publications were
+    /// published.
     pub fn break_replays(&self, after: usize, count: u64) {
         self.lock().replay.breaks = (count > 0).then_some((after, count));
     }
 
-    /// Lets the next `count` runs of a batch be refused at one publication.
+    /// Refuses the publication at index `at` in the next `count` runs of a batch.
     pub fn refuse_replays(&self, at: usize, count: u64) {
         self.lock().replay.refusals = (count > 0).then_some((at, count));
     }
 
-    /// How often a batch was run.
+    /// Returns how often a batch was run.
     #[must_use]
     pub fn replays(&self) -> u64 {
         self.lock().replay.runs

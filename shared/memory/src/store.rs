@@ -1,4 +1,4 @@
-//! The store's four ports over maps: what the tables do, without what they cost.
+//! The store's four ports on maps: the tables' behaviour without their cost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{self, Excluded, Unbounded};
@@ -30,7 +30,7 @@ struct Tables {
     calls: Calls,
 }
 
-/// Why a write is refused here.
+/// Why this store refuses a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum Refusal {
     #[error("the target of the redirect is occupied")]
@@ -59,7 +59,7 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
-        // No method leaves a half-made change behind, so rows outlive a panic elsewhere.
+        // No method leaves a half-done change, so the rows stay valid after a panic elsewhere.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -293,14 +293,14 @@ impl RevocationStore for MemoryStore {
     }
 }
 
-/// The tables keep the end of a redirect in whole seconds, rounded up.
+/// The tables keep a redirect's expiry in whole seconds, rounded up.
 fn in_whole_seconds(redirect: &Redirect) -> Redirect {
     let ms = redirect.expires_at.unix_ms().div_ceil(1_000).saturating_mul(1_000);
     Redirect { expires_at: Timestamp::from_unix_ms(ms), ..redirect.clone() }
 }
 
-/// A query ends at its limit or at its bytes, whichever comes first, and says that more may follow
-/// even where it ends at the last row.
+/// A query ends at its row limit or its byte limit, whichever comes first. It then says that more
+/// may follow, even after the last row.
 fn log_page<'a>(entries: impl Iterator<Item = &'a LogEntry>, limit: usize) -> LogPage {
     let mut page = LogPage { entries: Vec::new(), more: false };
     let mut bytes = 0;
@@ -333,7 +333,7 @@ fn rows_of(limit: u32, most: u32) -> usize {
     usize::try_from(limit.clamp(1, most)).unwrap_or(usize::MAX)
 }
 
-/// What one query of the tables returns at most.
+/// The most bytes that one query of the tables returns.
 const QUERY_BYTES_MAX: usize = 1024 * 1024;
-/// What a row weighs beside its text, about.
+/// The approximate size of a row without its text.
 const ROW_BYTES: usize = 128;

@@ -38,7 +38,7 @@ impl Stream {
                 history: history(last, publication.id),
             },
             prev: last,
-            // Encoded and decoded, so that a reader gets what it would get from Redis.
+            // Encoded and decoded, so that a reader gets the same as from Redis.
             publication: Arc::new(Publication::decode(publication.id, &payload)),
         };
         self.bytes += payload.len();
@@ -73,7 +73,7 @@ impl Stream {
             stream.entries.len() > limits::STREAM_ENTRIES_MAX
                 || stream.bytes > limits::STREAM_BYTES_MAX
         };
-        // The newest stays, however large: the next entry names it as `prev`.
+        // The newest entry stays, however large: the next one names it as `prev`.
         while self.entries.len() > 1 && over(self) {
             let oldest = self.entries.pop_front().map_or(0, |kept| kept.bytes);
             self.bytes = self.bytes.saturating_sub(oldest);
@@ -81,26 +81,26 @@ impl Stream {
     }
 }
 
-/// A digest that differs between entries of the same id or publication that follow other entries.
+/// A digest that tells entries of the same id or publication apart by what precedes them.
 fn history(before: Option<Position>, publication: PublicationId) -> u32 {
     let mut digest = DefaultHasher::new();
     (before, publication).hash(&mut digest);
     (digest.finish() >> 32) as u32
 }
 
-/// The id that Redis assigns: the clock's milliseconds, or the next id after the last one if the clock
-/// is not ahead of it.
+/// The id that Redis would assign: the clock's milliseconds, or the id after the last one if the
+/// clock is not ahead of it.
 fn next_id(last: Option<EntryId>, now: Timestamp) -> EntryId {
     match last {
         Some(last) if last.ms >= now.unix_ms() => {
             EntryId { ms: last.ms, sequence: last.sequence.saturating_add(1) }
         }
-        // No entry has the id 0-0.
+        // Redis never assigns the id 0-0.
         _ => EntryId { ms: now.unix_ms(), sequence: u64::from(now.unix_ms() == 0) },
     }
 }
 
-/// Guards by publication, and by expiry so that only expired ones are visited.
+/// Guards by publication, and also by expiry, so that only expired ones are visited.
 #[derive(Debug, Clone, Default)]
 struct Guards {
     until: HashMap<String, Timestamp>,
