@@ -3,7 +3,7 @@
 //! **Main path.** [`handle`] reads `failed`, calls [`messaging::connect::connect`], and writes the
 //! node, its ticket and the delay.
 //!
-//! **Invariants.** It cannot fail: every refusal is a response already. A ticket is never logged.
+//! **Invariants.** Every refusal is already a response, so it returns no error. It logs no ticket.
 //!
 //! **Not here.** No rule about the fleet, no Lambda, no environment.
 

@@ -1,10 +1,10 @@
-//! Channels, their members, and who may be in the workspace, as a function.
+//! The calls about channels, members and users, as a function.
 //!
 //! **Main path.** [`handle`] finds the call by its route, reads path, query or body, calls one use
-//! case of [`messaging::channels`], [`messaging::members`] or [`messaging::revoke`], and writes
-//! what is true now.
+//! case of [`messaging::channels`], [`messaging::members`] or [`messaging::revoke`], and writes the
+//! resulting state.
 //!
-//! **Invariants.** It cannot fail: every refusal is a response already.
+//! **Invariants.** It returns no error: every refusal is already a response.
 //!
 //! **Not here.** No rule about who may do what, no Lambda, no environment.
 

@@ -1,11 +1,11 @@
 //! The stream of the messages table as a function.
 //!
-//! **Main path.** [`handle`] reads the records of an event, in the form that the stream's mapping
-//! to Lambda gives them, calls [`Relay::relay`], and names the first record that was held: the
-//! stream brings it and everything behind it again.
+//! **Main path.** [`handle`] reads the records of an event in the form that Lambda gets them from
+//! the stream, calls [`Relay::relay`], and names the first record that was held: the stream
+//! delivers that one and all later ones again.
 //!
-//! **Invariants.** A record that cannot be read is the relay's to skip; it never fails the event.
-//! An event that is none fails whole, and comes again.
+//! **Invariants.** The relay skips an unreadable record; it never fails the event. Something that
+//! is not a stream event fails as a whole, and is delivered again.
 //!
 //! **Not here.** No rule about what is published, no HTTP, no Lambda, no environment, no secret.
 
@@ -14,21 +14,21 @@ use messaging::relay::{Outcome, Record, Relay};
 use serde::Serialize;
 use serde_json::Value;
 
-/// Why an event was not looked at. Names no content.
+/// Why an event was not processed. Names no content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     /// It has no list of records.
     #[error("this is not an event of a table's stream")]
     NoRecords,
-    /// The record to begin with again has no sequence number.
+    /// The record to retry from has no sequence number.
     #[error("a record to retry has no sequence number")]
     NoSequenceNumber,
 }
 
-/// What the stream's mapping is told.
+/// The answer to the stream's mapping.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BatchResponse {
-    /// The record to go on with; empty if all is done.
+    /// The record to retry from; empty if all were relayed.
     #[serde(rename = "batchItemFailures")]
     pub failures: Vec<ItemFailure>,
 }
@@ -46,10 +46,10 @@ pub struct ItemFailure {
 #[error("a record has no event name or no new image")]
 struct NoImage;
 
-/// Relays the records of an event, which are of one shard and in its order.
+/// Relays the records of an event, which come from one shard, in its order.
 ///
 /// # Errors
-/// [`EventError`]: then nothing is known to be relayed, and the event comes again.
+/// [`EventError`]: then no record counts as relayed, and the event is delivered again.
 pub async fn handle(relay: Relay, event: Value) -> Result<BatchResponse, EventError> {
     let records = event.get("Records").and_then(Value::as_array).ok_or(EventError::NoRecords)?;
     let decoded: Vec<Record> = records.iter().map(record_of).collect();
@@ -64,7 +64,7 @@ pub async fn handle(relay: Relay, event: Value) -> Result<BatchResponse, EventEr
     Ok(BatchResponse { failures })
 }
 
-/// A record's sequence number, by which the stream is read on.
+/// A record's sequence number, which tells the stream where to retry.
 #[must_use]
 pub fn sequence_number(record: &Value) -> Option<&str> {
     record.pointer("/dynamodb/SequenceNumber")?.as_str()
@@ -78,7 +78,7 @@ fn record_of(record: &Value) -> Record {
         return Record::Other;
     }
     match record.pointer("/dynamodb/NewImage").map(dynamo::decode_log_image) {
-        // Something beside the message was written to its row.
+        // The write changed the row, but not the message.
         Some(Ok(Some(LogEntry::Message(stored))))
             if name == "MODIFY" && !stored.message.is_changed() =>
         {

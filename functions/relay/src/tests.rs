@@ -31,7 +31,7 @@ async fn relay() -> (Relay, MemoryBus) {
     (Relay::new(Arc::new(store), Arc::new(bus.clone()), clock), bus)
 }
 
-/// A record as Lambda's mapping gives it.
+/// A record in the form that Lambda gets.
 fn insert(n: u64) -> Value {
     json!({
         "eventID": "7de3041dd709b024af6f29e4fa13d34c", "eventName": "INSERT",

@@ -3,7 +3,7 @@
 //! **Main path.** [`handle`] reads the query, calls [`messaging::scroll::scroll`], and writes the
 //! page.
 //!
-//! **Invariants.** It cannot fail: every refusal is a response already.
+//! **Invariants.** It returns no error: every refusal is already a response.
 //!
 //! **Not here.** No rule about history, no Lambda, no environment.
 

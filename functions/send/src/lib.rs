@@ -4,7 +4,7 @@
 //! token, media type, size, JSON, fields), calls [`messaging::send::post_message`], and writes the
 //! stored message.
 //!
-//! **Invariants.** It cannot fail: every refusal is a response already.
+//! **Invariants.** It returns no error: every refusal is already a response.
 //!
 //! **Not here.** No rule about messages, no Lambda, no environment.
 
