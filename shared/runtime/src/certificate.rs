@@ -1,4 +1,4 @@
-//! What a node shows to be who its name says: a certificate chain and its key (ADR 0017).
+//! A node's TLS certificate chain and its key (ADR 0017).
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
 use x509_cert::der::Decode;
 
-/// A chain and a key that fit each other. Nothing of it shows but the days.
+/// A chain and its matching key. `Debug` shows only the dates.
 #[derive(Clone)]
 pub struct Certificate {
     config: Arc<ServerConfig>,
@@ -19,26 +19,26 @@ pub struct Certificate {
     not_after: Timestamp,
 }
 
-/// Why a chain and a key are of no use. Holds nothing of either.
+/// Why a chain and a key cannot be used. Contains nothing of either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
-    /// The chain is none, or its first certificate cannot be read.
+    /// There is no PEM certificate, or the first one cannot be read.
     #[error("contains no readable PEM certificate")]
     Chain,
-    /// The key is none, or of a kind that is not known.
+    /// There is no PEM private key, or its type is not supported.
     #[error("contains no usable PEM private key")]
     Key,
-    /// Both can be read, and do not belong together.
+    /// Both can be read, but the key is another certificate's.
     #[error("does not belong to the certificate")]
     OtherKey,
 }
 
 impl Certificate {
-    /// Takes a chain, the server's own certificate first, and its key (PKCS #8, PKCS #1 or SEC 1),
+    /// Parses a chain, the server's own certificate first, and its key (PKCS #8, PKCS #1 or SEC 1),
     /// all in PEM.
     ///
     /// # Errors
-    /// [`CertificateError`]. Days are not looked at.
+    /// [`CertificateError`]. Does not check the dates.
     pub fn parse(chain: &str, key: &str) -> Result<Self, CertificateError> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
         let chain = chain.or(Err(CertificateError::Chain))?;
@@ -58,19 +58,19 @@ impl Certificate {
         })
     }
 
-    /// From when it is valid.
+    /// The start of its validity.
     #[must_use]
     pub const fn not_before(&self) -> Timestamp {
         self.not_before
     }
 
-    /// Until when it is valid.
+    /// The end of its validity.
     #[must_use]
     pub const fn not_after(&self) -> Timestamp {
         self.not_after
     }
 
-    /// Whether it is for this name or address.
+    /// Whether it is valid for this name or address.
     #[must_use]
     pub fn serves(&self, host: &str) -> bool {
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -88,7 +88,7 @@ impl Certificate {
         &self.leaf
     }
 
-    /// What a listener shows it with: TLS 1.2 or 1.3, HTTP/1.1 only.
+    /// The configuration for a listener: TLS 1.2 or 1.3, HTTP/1.1 only.
     #[must_use]
     pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
@@ -112,8 +112,8 @@ fn server_config(
         }
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // Who comes back is sent to another node more often than not: what a session could resume from
-    // would be memory and two more records a socket for little.
+    // A client that reconnects usually gets another node, so session resumption would cost memory
+    // and two more records per socket for little gain.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)

@@ -1,4 +1,4 @@
-//! Builds the ports of each program. What runs where is decided here, and nowhere else.
+//! Builds the ports of each program. Only this module decides which adapters a program uses.
 
 use std::sync::Arc;
 
@@ -25,10 +25,10 @@ use crate::tokens::JwtTokens;
 use crate::tokens::NoTokens;
 use crate::without::NoRedis;
 
-/// The bus and the node directory: both live in Redis, or both in process.
+/// The bus and the node directory: both in Redis, or both in process.
 pub type BusParts = (Arc<dyn EventBus>, Arc<dyn NodeDirectory>);
 
-/// Ports by the system's clock and randomness; the rest differs between environments.
+/// Ports with the system's clock and randomness; the rest differs between environments.
 #[must_use]
 pub fn ports<S>(
     store: S,
@@ -55,7 +55,7 @@ where
     }
 }
 
-/// A function's ports: the tables, tokens, and what else it was given. Connects to nothing yet.
+/// A function's ports: the tables, tokens, and what else is configured. Connects to nothing yet.
 ///
 /// # Errors
 /// [`EndpointError`] if the address of Redis cannot be used.
@@ -73,8 +73,8 @@ pub async fn ports_of_function(config: &FunctionConfig) -> Result<Ports, Endpoin
     Ok(ports(store, bus, tokens, tickets))
 }
 
-/// A node's ports. Unlike a function it takes no tokens, looks its Redis up if it is told a
-/// replication group, and checks its store and its Redis.
+/// A node's ports. Unlike a function, a node accepts no tokens, looks Redis up if a replication
+/// group is configured, and checks its store and its Redis.
 ///
 /// # Errors
 /// [`EndpointError`] if the address of Redis cannot be used.
@@ -89,7 +89,7 @@ pub async fn ports_of_node(config: &NodeConfig) -> Result<Ports, EndpointError> 
     Ok(Ports { checkups, ..ports })
 }
 
-/// The store on DynamoDB, or on what listens at the endpoint instead.
+/// The store on DynamoDB, or on a compatible engine at the endpoint.
 pub async fn store(
     config: &StoreConfig,
     credentials: CredentialSource,
@@ -99,7 +99,7 @@ pub async fn store(
     DynamoStore::new(client, &config.table_prefix, capacity)
 }
 
-/// A node's store: nodes pace their reads, and repeat them, by themselves.
+/// A node's store: nodes pace and retry their reads themselves.
 #[cfg(feature = "node")]
 async fn paced_store(config: &StoreConfig) -> DynamoStore {
     let client = dynamo::client(&client_config(config, CredentialSource::Environment)).await;
@@ -121,7 +121,7 @@ pub fn redis(url: &RedisUrl) -> Result<BusParts, EndpointError> {
     Ok((Arc::new(bus), nodes))
 }
 
-/// What tells whether Redis does its work. Connects when it looks.
+/// A health check of Redis. Connects when it runs.
 ///
 /// # Errors
 /// [`EndpointError`] if the address cannot be used.
@@ -129,7 +129,7 @@ pub fn redis_checkup(url: &RedisUrl) -> Result<Arc<dyn Checkup>, EndpointError> 
     Ok(Arc::new(RedisBus::at(url.endpoint()?)))
 }
 
-/// Where a node's Redis is.
+/// Returns the endpoint of a node's Redis.
 #[cfg(feature = "node")]
 async fn endpoint(place: &RedisPlace, store: &StoreConfig) -> Result<Endpoint, EndpointError> {
     let group = match place {
@@ -146,7 +146,7 @@ async fn endpoint(place: &RedisPlace, store: &StoreConfig) -> Result<Endpoint, E
     Ok(Endpoint::of_group(Arc::new(finder), access))
 }
 
-/// The relay's way to Redis. Connects when it is first used.
+/// The relay's port to Redis. Connects when it is first used.
 ///
 /// # Errors
 /// [`EndpointError`] if the address cannot be used.
@@ -154,13 +154,13 @@ pub fn replay(url: &RedisUrl, replicas: u32) -> Result<Arc<dyn Replay>, Endpoint
     Ok(Arc::new(RedisReplay::at(url.endpoint()?, replicas)))
 }
 
-/// The relay of a store and a bus, by the system's clock.
+/// A relay on a store and a bus, with the system's clock.
 #[must_use]
 pub fn relay(store: DynamoStore, replay: Arc<dyn Replay>) -> Relay {
     Relay::new(Arc::new(store), replay, Arc::new(SystemClock))
 }
 
-/// The relay function's: the channels table and Redis. Connects to nothing yet.
+/// The relay function's relay, on the channels table and Redis. Connects to nothing yet.
 ///
 /// # Errors
 /// [`EndpointError`] if the address of Redis cannot be used.

@@ -1,4 +1,4 @@
-//! The environment of each program: all names, all defaults, all problems at once.
+//! The environment of each program: all names and defaults. Reports all problems at once.
 //!
 //! Nothing that decides where data goes has a default.
 
@@ -27,7 +27,7 @@ use reader::{Reader, address, origins, rate, replicas};
 
 pub use redis::{RedisGroup, RedisPlace, RedisUrl};
 
-/// What stands before each table's name.
+/// Prefix of every table name.
 pub const TABLE_PREFIX: &str = "INKWIRE_TABLE_PREFIX";
 /// Where Redis or Valkey is: `redis://`.
 pub const REDIS_URL: &str = "INKWIRE_REDIS_URL";
@@ -35,39 +35,39 @@ pub const REDIS_URL: &str = "INKWIRE_REDIS_URL";
 pub const REDIS_GROUP: &str = "INKWIRE_REDIS_GROUP";
 /// That group's AUTH token.
 pub const REDIS_TOKEN: &str = "INKWIRE_REDIS_TOKEN";
-/// PEM certificates that are trusted over TLS to Redis, instead of the public ones.
+/// PEM certificates to trust for TLS to Redis, instead of the public authorities.
 pub const REDIS_CA: &str = "INKWIRE_REDIS_CA";
-/// How many replicas that Redis has: what the relay waits for.
+/// How many replicas Redis has, for the relay, which waits for one.
 pub const REDIS_REPLICAS: &str = "INKWIRE_REDIS_REPLICAS";
-/// What signs bearer tokens (HS256), newest first, between commas.
+/// Secrets that sign bearer tokens (HS256), newest first, separated by commas.
 pub const TOKEN_SECRET: &str = "INKWIRE_TOKEN_SECRET";
-/// The public keys that bearer tokens are verified with: a JWK set.
+/// Public keys that verify bearer tokens: a JWK set.
 pub const TOKEN_KEYS: &str = "INKWIRE_TOKEN_KEYS";
-/// The only issuer that is taken, if set.
+/// The only accepted issuer, if set.
 pub const TOKEN_ISSUER: &str = "INKWIRE_TOKEN_ISSUER";
 /// The audience that a token must name, if set.
 pub const TOKEN_AUDIENCE: &str = "INKWIRE_TOKEN_AUDIENCE";
-/// Seconds that a socket may live at most, whatever its token's `exp`; a day if unset.
+/// The longest life of a socket in seconds, whatever its token's `exp`; a day if unset.
 pub const SOCKET_SECONDS_MAX: &str = "INKWIRE_SOCKET_SECONDS_MAX";
-/// What signs tickets, newest first, between commas.
+/// Secrets that sign tickets, newest first, separated by commas.
 pub const TICKET_SECRET: &str = "INKWIRE_TICKET_SECRET";
-/// Where a node takes sockets: address and port.
+/// Where a node listens for sockets: address and port.
 pub const NODE_LISTEN: &str = "INKWIRE_NODE_LISTEN";
-/// Where a node shows its metrics: address and port; nowhere if unset.
+/// Where a node serves its metrics: address and port; nowhere if unset.
 pub const NODE_ADMIN_LISTEN: &str = "INKWIRE_NODE_ADMIN_LISTEN";
-/// How clients reach a node: `ws://` or `wss://`; [`TASK_ID`] in it is filled in.
+/// How clients reach a node: `ws://` or `wss://`; [`TASK_ID`] in it is replaced.
 pub const NODE_URL: &str = "INKWIRE_NODE_URL";
-/// The certificate chain that a node shows: PEM, or a file that holds it. Plain without it.
+/// A node's certificate chain: PEM, or a file that holds it. Without it the node has no TLS.
 pub const NODE_TLS_CERTIFICATE: &str = "INKWIRE_NODE_TLS_CERTIFICATE";
 /// The key of that certificate: PEM, or a file that holds it.
 pub const NODE_TLS_KEY: &str = "INKWIRE_NODE_TLS_KEY";
-/// Where a task of ECS asks who it is; the platform sets it.
+/// The metadata endpoint that tells an ECS task its id; the platform sets it.
 pub const TASK_METADATA: &str = "ECS_CONTAINER_METADATA_URI_V4";
-/// Handshakes a second that a node takes.
+/// Handshakes that a node accepts per second.
 pub const NODE_HANDSHAKES_PER_SECOND: &str = "INKWIRE_NODE_HANDSHAKES_PER_SECOND";
-/// Origins that browsers may connect from, between commas; none if unset.
+/// Origins that browsers may connect from, separated by commas; none if unset.
 pub const ALLOWED_ORIGINS: &str = "INKWIRE_ALLOWED_ORIGINS";
-/// What is logged: directives of `tracing-subscriber`; `info` if unset.
+/// The log filter: directives of `tracing-subscriber`; `info` if unset.
 pub const LOG: &str = "INKWIRE_LOG";
 /// `json` (if unset) or `pretty`.
 pub const LOG_FORMAT: &str = "INKWIRE_LOG_FORMAT";
@@ -78,7 +78,7 @@ pub const ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
 /// Where the ElastiCache API listens, if it is neither there nor the region's own.
 pub const ELASTICACHE_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL_ELASTICACHE";
 
-/// What stands in [`NODE_URL`] for the id of the node's task.
+/// Placeholder in [`NODE_URL`] for the id of the node's task.
 pub const TASK_ID: &str = "{task_id}";
 
 /// The exit code of a program whose configuration is wrong (`EX_USAGE`).
@@ -111,10 +111,10 @@ impl Env for HashMap<&str, String> {
     }
 }
 
-/// All that is wrong with an environment, by name. Holds no value of it.
+/// Everything that is wrong with an environment, by variable name. Contains no value of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// One sentence each.
+    /// One sentence per problem.
     pub problems: Vec<String>,
 }
 
@@ -126,8 +126,8 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Says every problem of a program's configuration, on a line of its own on stderr, and gives the
-/// exit code for it.
+/// Prints every problem of a program's configuration on a line of its own on stderr, and returns
+/// the exit code.
 pub fn refuse<P: fmt::Display>(program: &str, problems: impl IntoIterator<Item = P>) -> ExitCode {
     for problem in problems {
         eprintln!("{program}: {problem}");
@@ -142,25 +142,25 @@ pub struct StoreConfig {
     pub region: String,
     /// Where the store listens, if it is not the region's own.
     pub endpoint: Option<String>,
-    /// What stands before each table's name.
+    /// Prefix of every table name.
     pub table_prefix: String,
 }
 
-/// Which bearer tokens are taken.
+/// Which bearer tokens are accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenConfig {
-    /// What they are verified with.
+    /// The keys that verify them.
     pub keys: TokenKeys,
-    /// The only issuer that is taken, if set.
+    /// The only accepted issuer, if set.
     pub issuer: Option<String>,
     /// The audience that a token must name, if set.
     pub audience: Option<String>,
-    /// How long what a token opens may live at most, whatever its `exp`: a socket.
+    /// The longest life of a socket, whatever its token's `exp`.
     pub session_max: Duration,
 }
 
 impl TokenConfig {
-    /// Tokens of a shared secret, from any issuer and for any audience: a local environment's.
+    /// Tokens signed with a shared secret, for any issuer and audience, as in a local environment.
     #[must_use]
     pub const fn shared(secrets: Secrets) -> Self {
         let session_max = limits::SOCKET_LIFETIME;
@@ -168,17 +168,17 @@ impl TokenConfig {
     }
 }
 
-/// What bearer tokens are verified with.
+/// The keys that verify bearer tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenKeys {
-    /// HS256: who verifies could sign, too.
+    /// HS256: whoever can verify can also sign.
     Shared(Secrets),
-    /// RS256, ES256 or `EdDSA`, with an issuer's public keys.
+    /// RS256, ES256 or `EdDSA`: an issuer's public keys.
     Public(PublicKeys),
 }
 
-/// The environment of a function that answers calls: what every one of them reads, and what only
-/// some do.
+/// The environment of a function that answers calls: the part that all of them read, and the part
+/// that only some do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionConfig {
     /// Logs.
@@ -187,13 +187,13 @@ pub struct FunctionConfig {
     pub store: StoreConfig,
     /// Bearer tokens.
     pub tokens: TokenConfig,
-    /// The bus and the node directory, for who publishes or reads the directory.
+    /// The bus and the node directory, for functions that publish or read the directory.
     pub redis: Option<RedisUrl>,
-    /// What signs tickets, for who issues them.
+    /// Secrets that sign tickets, for the function that issues them.
     pub ticket_secrets: Option<Secrets>,
 }
 
-/// What a function reads beside tables and tokens. What it does not read, it need not be given.
+/// What a function reads besides tables and tokens. It needs no variable that it does not read.
 struct Needs {
     redis: bool,
     tickets: bool,
@@ -231,7 +231,7 @@ impl FunctionConfig {
     }
 }
 
-/// The environment of the relay. It holds no secret: it sees neither tokens nor tickets.
+/// The environment of the relay. It has no signing secret: it handles neither tokens nor tickets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelayConfig {
     /// Logs.
@@ -264,7 +264,7 @@ impl RelayConfig {
     }
 }
 
-/// The environment of a node. It holds no token secret: nodes see tickets only.
+/// The environment of a node. It has no token secret, since nodes handle only tickets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
     /// Logs.
@@ -273,21 +273,21 @@ pub struct NodeConfig {
     pub store: StoreConfig,
     /// The bus and the node directory.
     pub redis: RedisPlace,
-    /// What verifies tickets.
+    /// Secrets that verify tickets.
     pub ticket_secrets: Secrets,
-    /// Where sockets are taken.
+    /// Where the node listens for sockets.
     pub listen: SocketAddr,
-    /// Where metrics are shown, if anywhere.
+    /// Where it serves metrics, if anywhere.
     pub admin_listen: Option<SocketAddr>,
-    /// How clients reach this node; may hold [`TASK_ID`].
+    /// How clients reach this node; may contain [`TASK_ID`].
     pub url: String,
-    /// Where the task's id is asked for, if the URL holds [`TASK_ID`].
+    /// The endpoint that tells the task's id, if the URL contains [`TASK_ID`].
     pub task_metadata: Option<String>,
-    /// What it shows over TLS; plain without it.
+    /// Its TLS certificate; plain `ws://` without it.
     pub certificate: Option<Certificate>,
     /// Origins that browsers may connect from.
     pub allowed_origins: Vec<String>,
-    /// Handshakes a second that it takes.
+    /// Handshakes that it accepts per second.
     pub handshakes_per_second: u32,
 }
 
@@ -344,19 +344,19 @@ impl NodeConfig {
     }
 }
 
-/// What a look at a node's health needs of its environment.
+/// The part of a node's environment that a health check needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthConfig {
-    /// Where sockets are taken.
+    /// Where the node listens for sockets.
     pub listen: SocketAddr,
-    /// Where metrics and health are shown, if anywhere.
+    /// Where it serves metrics and health, if anywhere.
     pub admin_listen: Option<SocketAddr>,
-    /// What it shows over TLS; plain without it.
+    /// Its TLS certificate; plain `ws://` without it.
     pub certificate: Option<Certificate>,
 }
 
 impl HealthConfig {
-    /// Reads it. The certificate's days are not looked at: the node says what becomes of them.
+    /// Reads it. Does not check the certificate's dates: the node reports them.
     ///
     /// # Errors
     /// [`ConfigError`] with every problem.

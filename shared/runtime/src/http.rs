@@ -1,7 +1,7 @@
-//! What the functions share between a request and its response.
+//! What the functions share between the request and its response.
 //!
-//! A status code for a failure is chosen by its public code alone; what lies underneath goes to
-//! the log, once, with the request's id: in the one line that each call has there ([`Call`]).
+//! A failure's public code alone decides its status. Its cause is logged once, with the request's
+//! id, in the one line that each call writes ([`Call`]).
 
 mod call;
 
@@ -31,12 +31,12 @@ use call::{Refused, begin, method_of};
 
 pub use call::{Call, Notes, origin};
 
-/// The name of one call: it stands in the answer and on every line of the log about it.
+/// The id of one call, which is in its answer and on every log line about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(String);
 
 impl RequestId {
-    /// Takes the platform's name for the call; another form than an id's is minted anew.
+    /// Accepts the platform's id of the call; `None` if it contains other characters than ids do.
     #[must_use]
     pub fn from_platform(text: &str) -> Option<Self> {
         let is_plain = (1..=64).contains(&text.len())
@@ -44,7 +44,7 @@ impl RequestId {
         is_plain.then(|| Self(text.to_owned()))
     }
 
-    /// Mints one.
+    /// Mints an id.
     #[must_use]
     pub fn mint(app: &App) -> Self {
         Self(MessageId::mint(app.clock.now(), app.randomness.bits()).to_string())
@@ -68,7 +68,7 @@ impl RequestId {
     }
 }
 
-/// A call that fails: what the caller learns, and what only the log does.
+/// A failed call: the answer for the caller, and the cause for the log.
 #[derive(Debug)]
 pub struct Failure {
     problem: Problem,
@@ -115,20 +115,20 @@ failures! {
 pub struct Answer(Response<Bytes>);
 
 impl Answer {
-    /// The call is done.
+    /// The call succeeded.
     #[must_use]
     pub fn ok(body: &impl Serialize) -> Self {
         Self(problem::answer(StatusCode::OK, body))
     }
 
-    /// The call made something new.
+    /// The call created something.
     #[must_use]
     pub fn created(body: &impl Serialize) -> Self {
         Self(problem::answer(StatusCode::CREATED, body))
     }
 }
 
-/// The call of a request.
+/// Returns the route of a request.
 ///
 /// # Errors
 /// `not_found` or `method_not_allowed`.
@@ -138,7 +138,7 @@ pub fn route(request: &Request<Bytes>) -> Result<Route, Failure> {
     Ok(route)
 }
 
-/// Who is asking.
+/// Returns the caller, from the bearer token.
 ///
 /// # Errors
 /// `unauthenticated`, `invalid_token` or `token_expired`.
@@ -155,7 +155,7 @@ pub fn authenticate(app: &App, request: &Request<Bytes>) -> Result<Principal, Fa
     Ok(caller)
 }
 
-/// Writes the response of a call. The cause of a failure goes beside it to the call's line.
+/// Builds the response of a call. A failure's cause goes with it, for the call's log line.
 #[must_use]
 pub fn respond(
     app: &App,
@@ -189,7 +189,7 @@ fn refuse(app: &App, id: &RequestId, failure: Failure) -> Response<Bytes> {
     response
 }
 
-/// Runs a handler on a request, and writes the call's line to the log.
+/// Runs a handler on a request, and logs the call's line.
 pub async fn serve<H, F>(app: App, request: Request<Bytes>, handle: H) -> Response<Bytes>
 where
     H: FnOnce(App, Request<Bytes>) -> F,
@@ -200,9 +200,9 @@ where
     response
 }
 
-/// Runs a handler on a request, under a span with the ids of request and trace, and tells what is
-/// to be logged about it. A panic in it costs this call only: it is answered as `unavailable`,
-/// since what it had done by then is not known. So is a call that takes longer than its wall.
+/// Runs a handler on a request, in a span with the request's and the trace's id, and returns the
+/// call's log line with the response. A panic costs only this call, and so does a timeout. Both are
+/// answered as `unavailable`, since it is unknown what the handler has done by then.
 pub async fn attend<H, F>(
     app: App,
     mut request: Request<Bytes>,
@@ -232,7 +232,7 @@ where
     };
     let mut response = match call.await {
         Ok(Ok(response)) => response,
-        // The text of a panic may hold what a user wrote: the log gets its place, from the hook.
+        // A panic's message may contain what a user wrote: the panic hook logs only its location.
         Ok(Err(_)) => unavailable("the handler panicked"),
         Err(_) => unavailable("the call timed out"),
     };
@@ -240,7 +240,7 @@ where
     (response, call)
 }
 
-/// How long a call may take: below the functions' time-outs, so that its caller hears why.
+/// How long a call may take: less than the function's timeout, so that the caller gets an answer.
 fn wall_of(request: &Request<Bytes>) -> Duration {
     match routes::resolve(request.method(), request.uri().path()).map(|route| route.function()) {
         Ok(Function::Send) => limits::SEND_DEADLINE,

@@ -9,10 +9,10 @@ use sha2::{Digest, Sha256};
 
 use crate::secret::{Secret, Secrets};
 
-/// One secret as a key, both ways.
+/// A secret as a key that signs and verifies.
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
-    /// Tells which secret it is without telling the secret.
+    /// Identifies the secret without revealing it.
     pub(crate) id: String,
     encoding: EncodingKey,
     pub(crate) decoding: DecodingKey,
@@ -29,10 +29,10 @@ impl Key {
     }
 }
 
-/// Shared secrets sign with this and nothing else.
+/// The only algorithm that shared secrets sign with.
 pub(crate) const SHARED: Algorithm = Algorithm::HS256;
 
-/// The keys of one purpose: the first signs, all verify.
+/// The keys for one purpose: the first signs, all verify.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
     first: Key,
@@ -59,8 +59,8 @@ pub(crate) fn sign(key: &Key, header: &Header, claims: &impl Serialize) -> Strin
         .expect("HMAC takes a key of any length, and our claims are plain JSON")
 }
 
-/// The header of a token whose signature is not checked yet, if it is one that we look at at all:
-/// nothing that would bring a key along or change how the token is read.
+/// Returns the header of a token before its signature is checked. `None` if the header brings a key
+/// along, or changes how the token is read.
 pub(crate) fn header_of(token: &str) -> Option<Header> {
     if token.len() > TOKEN_BYTES_MAX {
         return None;
@@ -72,8 +72,8 @@ pub(crate) fn header_of(token: &str) -> Option<Header> {
         || header.x5c.is_some()
         || header.x5t.is_some()
         || header.x5t_s256.is_some();
-    // RFC 7515, 4.1.11: an extension that is not understood must be refused; we understand none.
-    // `b64` and `enc` would change what the payload is.
+    // RFC 7515, 4.1.11: an unknown extension must be refused, and we know none. `b64` and `enc`
+    // would change what the payload is.
     let is_extended = header.crit.is_some()
         || header.enc.is_some()
         || header.zip.is_some()
@@ -81,7 +81,7 @@ pub(crate) fn header_of(token: &str) -> Option<Header> {
     (!names_a_key && !is_extended).then_some(header)
 }
 
-/// The claims of a token that was signed for this key. Time, audience and issuer are not looked at.
+/// Returns the claims of a token if this key signed it. Does not check time, audience or issuer.
 pub(crate) fn claims_of(
     key: &DecodingKey,
     algorithm: Algorithm,
@@ -90,8 +90,8 @@ pub(crate) fn claims_of(
     serde_json::from_slice(&payload_of(key, algorithm, token)?).ok()
 }
 
-/// The same as they stand there. That the header names this algorithm is the caller's to see: who
-/// chose the key has read it, and it is not read again.
+/// The same, not parsed. The caller must have checked that the header names this algorithm; it is
+/// not read again here.
 pub(crate) fn payload_of(key: &DecodingKey, algorithm: Algorithm, token: &str) -> Option<Vec<u8>> {
     let (message, signature) = token.rsplit_once('.')?;
     let (_header, payload) = message.rsplit_once('.')?;
@@ -102,6 +102,6 @@ pub(crate) fn payload_of(key: &DecodingKey, algorithm: Algorithm, token: &str) -
     URL_SAFE_NO_PAD.decode(payload).ok()
 }
 
-/// The longest token that is looked at: far above what claims of ours need, below what a head
-/// may hold.
+/// The longest token that is read: far more than our claims need, and less than a request's head
+/// may contain.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;

@@ -1,5 +1,4 @@
-//! A handler as a Lambda function: the only code that mentions `lambda_http` and
-//! `lambda_runtime`.
+//! Runs a handler as a Lambda function. Only this module uses `lambda_http` and `lambda_runtime`.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -31,7 +30,7 @@ use crate::version::asked_for_version;
 
 /// Runs a function's handler for as long as Lambda keeps the environment.
 ///
-/// A wrong configuration ends it with exit code 64, every problem on a line of its own.
+/// A wrong configuration ends it with exit code 64 and one line per problem.
 pub async fn run<H, F>(name: &'static str, function: Function, handle: H) -> ExitCode
 where
     H: Fn(App, Request<Bytes>) -> F + Clone + Send + Sync + 'static,
@@ -62,10 +61,10 @@ where
     ended(name, lambda_http::run(service).await)
 }
 
-/// Runs the handler of a table's stream for as long as Lambda keeps the environment. An error of
-/// the handler fails the event whole.
+/// Runs the handler of a table's stream for as long as Lambda keeps the environment. If the handler
+/// returns an error, the whole event fails.
 ///
-/// A wrong configuration ends it with exit code 64, every problem on a line of its own.
+/// A wrong configuration ends it with exit code 64 and one line per problem.
 pub async fn run_relay<H, F, R, E>(name: &'static str, handle: H) -> ExitCode
 where
     H: Fn(Relay, Value) -> F + Clone + Send + Sync + 'static,
@@ -91,7 +90,7 @@ where
         async move {
             let (before, began) = (relay.counts(), SystemClock.now());
             let handled = AssertUnwindSafe(handle(relay.clone(), event.payload));
-            // The runtime would log the text of a panic, which may hold what a user wrote.
+            // The runtime would log a panic's message, which may contain what a user wrote.
             let answer = match handled.catch_unwind().await {
                 Ok(answer) => answer.map_err(|error| Box::new(error) as lambda_runtime::Error),
                 Err(_) => Err("the handler panicked".into()),
@@ -104,7 +103,7 @@ where
     ended(name, lambda_runtime::run(service).await)
 }
 
-/// For machines: a line with metrics in it. For people: a line.
+/// Logs a call: with metrics for machines, without for people.
 fn tell(app: &App, call: &Call, format: LogFormat, function: Option<&str>) {
     match (format, function) {
         (LogFormat::Json, Some(function)) => telemetry::write(call.document(app, function)),
@@ -112,8 +111,8 @@ fn tell(app: &App, call: &Call, format: LogFormat, function: Option<&str>) {
     }
 }
 
-/// One event of the stream that was relayed. An environment has one at a time, so that what its
-/// relay counted meanwhile is the event's.
+/// One relayed event of the stream. An environment handles one at a time, so whatever its relay
+/// counted meanwhile belongs to this event.
 struct Batch {
     id: String,
     before: Counts,
@@ -121,7 +120,7 @@ struct Batch {
     began: Timestamp,
 }
 
-/// A batch's line, for machines.
+/// A batch's log line, for machines.
 #[derive(Serialize)]
 struct Line<'a> {
     timestamp: String,
@@ -183,7 +182,7 @@ fn ended(name: &str, end: Result<(), lambda_runtime::Error>) -> ExitCode {
     }
 }
 
-/// The request as the client made it: without the stage, the body in bytes.
+/// Restores the client's request: without the stage, and with the body as bytes.
 fn from_lambda(request: lambda_http::Request) -> Request<Bytes> {
     let stage = match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.stage.clone(),
@@ -196,7 +195,7 @@ fn from_lambda(request: lambda_http::Request) -> Request<Bytes> {
     let trace = context.and_then(|context| context.xray_trace_id.as_deref());
     let trace = trace.and_then(|trace| HeaderValue::from_str(trace).ok());
     let (mut head, body) = request.into_parts();
-    // What called the function says it in a header of its own, if it is part of a trace.
+    // A caller that is part of a trace sends a header of its own; that one takes precedence.
     if let Some(trace) = trace.filter(|_| !head.headers.contains_key(AMAZON_TRACE)) {
         head.headers.insert(AMAZON_TRACE, trace);
     }
@@ -207,7 +206,7 @@ fn from_lambda(request: lambda_http::Request) -> Request<Bytes> {
     Request::from_parts(head, Bytes::copy_from_slice(&body))
 }
 
-/// A named stage stands before the path; the default stage does not.
+/// A named stage is the first part of the path; the default stage is not in it.
 fn without_stage<'a>(path: &'a str, stage: Option<&str>) -> &'a str {
     let rest = stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage));
     match rest {
@@ -217,7 +216,7 @@ fn without_stage<'a>(path: &'a str, stage: Option<&str>) -> &'a str {
     }
 }
 
-/// API Gateway hands paths on decoded: what a URI cannot hold is encoded again.
+/// API Gateway passes paths on decoded: encode again what a URI cannot contain.
 fn uri_of(path: &str, query: Option<&str>) -> Uri {
     let mut text = String::with_capacity(path.len());
     for byte in path.bytes() {
@@ -231,7 +230,7 @@ fn uri_of(path: &str, query: Option<&str>) -> Uri {
         text.push('?');
         text.push_str(query);
     }
-    // Over 64 KiB, which API Gateway does not let pass, is the one form that is left to refuse.
+    // Only a URI over 64 KiB still fails to parse, and API Gateway lets none pass.
     text.parse().unwrap_or_else(|_| Uri::from_static("/-"))
 }
 

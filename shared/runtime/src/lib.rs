@@ -2,14 +2,14 @@
 //! and the wiring of the ports.
 //!
 //! **Main path.**
-//! 1. [`config`] reads a program's environment, all of it, and tells all that is wrong at once.
-//! 2. [`wire`] builds the ports of it: store, bus, tokens, tickets, clock, randomness.
+//! 1. [`config`] reads a program's whole environment and reports every problem at once.
+//! 2. [`compose`] builds the ports from it: store, bus, tokens, tickets, clock, randomness.
 //! 3. `lambda::run` (or the local gateway) hands a request to a handler through [`http::serve`].
-//! 4. The handler asks [`http::authenticate`], calls one use case, and answers with
-//!    [`http::respond`]: the one place where a refusal becomes a response.
+//! 4. The handler calls [`http::authenticate`] and one use case, and answers with
+//!    [`http::respond`], the only place where a refusal becomes a response.
 //!
-//! **Invariants.** The environment is read here and nowhere else; a value of it is never printed.
-//! Secrets have no `Debug` that shows them. A panic of a handler costs one call.
+//! **Invariants.** The environment is read only here, and its values are never printed. No `Debug`
+//! shows a secret. A handler's panic costs one call.
 //!
 //! **Not here.** No business rule, no route, no socket.
 

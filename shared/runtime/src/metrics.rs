@@ -1,12 +1,12 @@
-//! Metrics of functions: CloudWatch's embedded metric format (EMF). A line of the log names the
-//! metrics that it holds, and the platform takes them out of it; nothing is called, nothing waits.
+//! Metrics of functions in CloudWatch's embedded metric format (EMF). A log line names the metrics
+//! that it contains, and the platform extracts them. Nothing is called, so nothing waits.
 //!
-//! One dimension, the function: no metric names a workspace, a channel or a user.
+//! The only dimension is the function: no metric names a workspace, a channel or a user.
 
 use model::Timestamp;
 use serde::{Serialize, Serializer};
 
-/// Where the metrics of functions and nodes are.
+/// The namespace of the metrics of functions and nodes.
 pub const NAMESPACE: &str = "Inkwire";
 
 /// One metric of a line.
@@ -31,8 +31,8 @@ impl Metric {
     }
 }
 
-/// A line of these fields, a struct's, with these metrics in it; without any it is a line like
-/// others. Each call writes one, so it is written as it goes: no map of it is made before.
+/// Returns a line with a struct's fields and these metrics; without metrics it is an ordinary line.
+/// Each call writes one, so it is serialized directly, without a map in between.
 pub(crate) fn document(
     function: &str,
     at: Timestamp,
@@ -44,7 +44,7 @@ pub(crate) fn document(
         directives: [Directive { namespace: NAMESPACE, dimensions: [["function"]], metrics }],
     });
     let document = Document { function, aws, fields, values: Values(metrics) };
-    // Not by `Display`, which takes each quote and comma through a formatter.
+    // Not with `Display`, which passes each quote and comma through a formatter.
     serde_json::to_string(&document).unwrap_or_default()
 }
 
@@ -59,7 +59,7 @@ struct Document<'a, F> {
     values: Values<'a>,
 }
 
-/// What the platform takes out of the line.
+/// What the platform extracts from the line.
 #[derive(Serialize)]
 struct About<'a> {
     #[serde(rename = "Timestamp")]
@@ -76,7 +76,7 @@ struct Directive<'a> {
     metrics: &'a [Metric],
 }
 
-/// The metrics' values, by their names.
+/// The metrics' values by name.
 struct Values<'a>(&'a [Metric]);
 
 impl Serialize for Values<'_> {

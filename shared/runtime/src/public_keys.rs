@@ -1,4 +1,4 @@
-//! Public keys that tokens are verified with: a JWK set (RFC 7517) given as configuration.
+//! Public keys that verify tokens: a JWK set (RFC 7517) from the configuration.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -9,11 +9,11 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, P
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 
-/// The keys of an issuer. Each has one algorithm, which a token cannot choose (RFC 8725, 3.1).
+/// An issuer's keys. Each has one algorithm, which a token cannot choose (RFC 8725, 3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKeys(Vec<PublicKey>);
 
-/// One key. `Debug` shows its name.
+/// One key. `Debug` shows only its id.
 #[derive(Clone)]
 pub(crate) struct PublicKey {
     pub(crate) id: Option<String>,
@@ -22,31 +22,31 @@ pub(crate) struct PublicKey {
     jwk: Jwk,
 }
 
-/// Why a text is no set of public keys. Never carries the text.
+/// Why a text is not a set of public keys. Never contains the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublicKeysError {
     /// Not the JSON of a JWK set.
     #[error("is not a JWK set: {{\"keys\":[…]}}")]
     NotASet,
-    /// No key in it.
+    /// The set is empty.
     #[error("contains no key")]
     Empty,
-    /// A private or a shared key: neither belongs into the configuration of who only verifies.
+    /// A private or a shared key. A program that only verifies needs neither.
     #[error("contains a private or shared key")]
     Private,
     /// Not RSA of 2,048 to 4,096 bits for RS256, P-256 for ES256, Ed25519 for `EdDSA`.
     #[error("contains a key that is not RS256 (2048 to 4096 bits), ES256 or EdDSA (Ed25519)")]
     Unsupported,
-    /// Of a kind that is taken, and its numbers are no key: nothing would ever verify.
+    /// The type is supported, but the numbers form no key: nothing would ever verify.
     #[error("contains an invalid key: an even RSA modulus, or a point off the curve")]
     Impossible,
-    /// Several keys, and one of them has no `kid`, or two have the same.
+    /// There are several keys, and one has no `kid`, or two have the same.
     #[error("contains several keys, and not each has a kid of its own")]
     Ambiguous,
 }
 
 impl PublicKeys {
-    /// Takes a JWK set.
+    /// Parses a JWK set.
     ///
     /// # Errors
     /// [`PublicKeysError`] of the first key that cannot be used.
@@ -66,7 +66,7 @@ impl PublicKeys {
         Ok(Self(keys))
     }
 
-    /// The key that a token names; a token that names none is taken for the only one's.
+    /// Returns the key that a token names. If it names none, there must be only one key.
     pub(crate) fn named(&self, id: Option<&str>) -> Option<&PublicKey> {
         match (id, self.0.as_slice()) {
             (Some(id), keys) => keys.iter().find(|key| key.id.as_deref() == Some(id)),
@@ -92,7 +92,7 @@ impl PublicKey {
     }
 }
 
-/// The one algorithm that a key is for, if it is one of ours.
+/// The only algorithm that a key is for, if we support it.
 fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
     let bytes = |text: &str| bytes_of(text).len();
     let (algorithm, named) = match &jwk.algorithm {
@@ -125,8 +125,8 @@ fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
     (is_for_it && signs).then_some(algorithm)
 }
 
-/// Whether anything could verify with it. The library looks at a point when it makes a verifier,
-/// and at the numbers of RSA only while it verifies, when all that is left to say is "not valid".
+/// Whether the key can verify anything. The library checks points when it creates a verifier, but
+/// RSA numbers only while it verifies, when it can only answer "not valid".
 fn is_possible(jwk: &Jwk, decoding: &DecodingKey, algorithm: Algorithm) -> bool {
     if let AlgorithmParameters::RSA(rsa) = &jwk.algorithm {
         let (n, e) = (bytes_of(&rsa.n), bytes_of(&rsa.e));
@@ -136,12 +136,12 @@ fn is_possible(jwk: &Jwk, decoding: &DecodingKey, algorithm: Algorithm) -> bool 
     jsonwebtoken::crypto::verify("", b"", decoding, algorithm).is_ok()
 }
 
-/// A number as a JWK has it; none if it is not.
+/// Decodes a number in a JWK; empty if it is malformed.
 fn bytes_of(text: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(text).unwrap_or_default()
 }
 
-/// How long a number is without the zeros in front.
+/// The length of a number in bits, without leading zeros.
 fn bits(number: &[u8]) -> usize {
     let first = number.iter().position(|byte| *byte != 0);
     let zeros = number.iter().find(|byte| **byte != 0).map_or(0, |byte| byte.leading_zeros());
@@ -162,9 +162,9 @@ impl PartialEq for PublicKey {
 
 impl Eq for PublicKey {}
 
-/// Members that only a private or a shared key has (RFC 7518, 6; RFC 8037, 2).
+/// JWK members that only private and shared keys have (RFC 7518, 6; RFC 8037, 2).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-/// No less (RFC 7518, 3.3), and no more than the library verifies with.
+/// The least that RFC 7518, 3.3 allows, and the most that the library verifies with.
 const RSA_BITS: RangeInclusive<usize> = 2_048..=4_096;
-/// Above 1, and no more than the library takes.
+/// Above 1, and the most that the library accepts.
 const RSA_EXPONENT_BITS: RangeInclusive<usize> = 2..=33;

@@ -1,4 +1,4 @@
-//! Secrets: bytes that sign, and never show.
+//! Secrets: bytes that sign, and are never shown.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<[u8]>);
 
-/// Why a text is no secret. Never carries the text.
+/// Why a text is not a usable secret. Never contains the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// Shorter than the hash that it keys (RFC 7518, 3.2).
     #[error("shorter than {SECRET_BYTES_MIN} bytes")]
     Short,
-    /// Starts or ends with white space: a copy that went wrong.
+    /// Starts or ends with white space, probably from a bad copy.
     #[error("begins or ends with white space")]
     Padded,
 }
 
 impl Secret {
-    /// Takes a text of at least 32 bytes as it is.
+    /// Accepts a text of at least 32 bytes as it is.
     ///
     /// # Errors
     /// [`SecretError`].
@@ -43,8 +43,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Secrets of one purpose: the first signs, all verify. That is how one is replaced: put the new
-/// one first, and drop the old one when nothing that it signed is valid any more.
+/// Secrets for one purpose: the first signs, all verify. To replace a secret, put the new one
+/// first, and drop the old one when nothing that it signed is valid any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secrets {
     pub(crate) first: Secret,
@@ -52,10 +52,10 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Takes texts between commas, the newest first.
+    /// Parses secrets separated by commas, the newest first.
     ///
     /// # Errors
-    /// [`SecretError`] of the first that is none.
+    /// [`SecretError`] of the first invalid one.
     pub fn parse(text: &str) -> Result<Self, SecretError> {
         let (first, older) = match text.split_once(',') {
             Some((first, older)) => (first, Some(older)),

@@ -1,8 +1,8 @@
-//! Logs: one event a line, to stderr.
+//! Logs: one event per line, to stderr.
 //!
-//! What our own code says holds no text of a message, no token, no ticket and no secret, at any
-//! level. What libraries say is not ours to promise: from `debug` on, some write requests and
-//! answers out whole. So they are cut at `info`, whatever the filter asks for.
+//! Our own code logs no text of a message, no token, no ticket and no secret, at any level.
+//! Libraries promise no such thing: from `debug` on, some log whole requests and answers. So their
+//! lines are limited to `info`, whatever the filter asks for.
 
 use std::io::{self, IsTerminal};
 
@@ -12,10 +12,10 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// For machines: one JSON object a line.
+    /// For machines: one JSON object per line.
     #[default]
     Json,
     /// For people.
@@ -37,9 +37,9 @@ impl LogFormat {
 /// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
-    /// Levels, of all or by the start of a target: `info`, `warn,node=debug`.
+    /// Levels, for all lines or by a target's prefix: `info`, `warn,node=debug`.
     pub filter: String,
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
 }
 
@@ -49,13 +49,13 @@ impl Default for LogConfig {
     }
 }
 
-/// Starts logging for the whole process. Directives that are none are left out; a second start
-/// changes nothing.
+/// Starts logging for the whole process. Invalid directives are left out. A second start changes
+/// nothing.
 pub fn start(config: &LogConfig) {
     start_to(config, io::stderr, io::stderr().is_terminal());
 }
 
-/// The same to another place than stderr; with colours, if a person looks at it.
+/// The same, to another writer than stderr, and with colours if a person reads it.
 pub fn start_to<W>(config: &LogConfig, place: W, has_colours: bool)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -74,38 +74,38 @@ where
     if started.is_err() {
         tracing::debug!("logging is already set up");
     }
-    // The text of a panic may hold what a user wrote: only its place is logged.
+    // A panic's message may contain what a user wrote: only its location is logged.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a panic");
     }));
 }
 
-/// Whether lines like this one may be written at all.
+/// Whether a line like this one may be logged at all.
 fn may_say(line: &Metadata<'_>) -> bool {
     let name = line.target().split("::").next().unwrap_or_default();
     *line.level() <= Level::INFO || OUR_PACKAGES.contains(&name)
 }
 
-/// Writes a line that is made already, whatever the filter says: it holds metrics.
+/// Writes a finished line, whatever the filter says, because it contains metrics.
 #[cfg(feature = "lambda")]
 pub(crate) fn write(mut line: String) {
     use std::io::Write;
 
     line.push('\n');
-    // One call, so that lines of other threads do not come in between. Nobody is left to be told
-    // where the standard error is closed.
+    // One write call, so that other threads' lines do not mix in. If stderr is closed, there is
+    // nowhere to report it.
     io::stderr().write_all(line.as_bytes()).unwrap_or_default();
 }
 
-/// Whether a text is directives that can all be used.
+/// Whether all directives in a text are valid.
 #[must_use]
 pub fn is_filter(text: &str) -> bool {
     text.parse::<Targets>().is_ok()
 }
 
 pub(crate) const FILTER_DEFAULT: &str = "info";
-/// Packages of this workspace, as their lines name them. A check compares them.
+/// Packages of this workspace, as log targets name them. `tests/tidy` compares them.
 pub const OUR_PACKAGES: &[&str] = &[
     "model",
     "protocol",

@@ -1,4 +1,4 @@
-//! Tickets: signed, bound to a node, for one socket.
+//! Tickets: signed, for one socket on one node.
 
 use jsonwebtoken::Header;
 use messaging::ports::{Principal, Ticket, TicketError, Tickets};
@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::jws::{self, Keys, SHARED};
 use crate::secret::Secrets;
 
-/// Signs and reads tickets with HS256. The key's id stands in the header, so that a secret can be
-/// replaced while tickets are on their way.
+/// Signs and reads tickets with HS256. The header contains the key's id, so that a secret can be
+/// replaced while tickets are in use.
 #[derive(Debug, Clone)]
 pub struct SignedTickets {
     keys: Keys,
@@ -18,7 +18,7 @@ pub struct SignedTickets {
 }
 
 impl SignedTickets {
-    /// Signs with the first secret and reads with all.
+    /// Signs with the first secret, and accepts all.
     #[must_use]
     pub fn new(secrets: &Secrets) -> Self {
         let keys = Keys::of(secrets);
@@ -26,7 +26,7 @@ impl SignedTickets {
         Self { keys, key_ids }
     }
 
-    /// The claims of a ticket whose signature is good.
+    /// Returns the claims of a ticket if its signature is valid.
     fn payload(&self, text: &str) -> Result<Vec<u8>, TicketError> {
         let is_ours = |header: &Header| header.typ.as_deref() == Some(TYPE) && header.alg == SHARED;
         let header = jws::header_of(text).filter(is_ours);
@@ -66,12 +66,12 @@ impl Tickets for SignedTickets {
     }
 }
 
-/// Signs nothing and reads nothing: for functions that issue no tickets and hold no secret for it.
+/// Signs and accepts nothing: for functions that issue no tickets and have no ticket secret.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoTickets;
 
 impl Tickets for NoTickets {
-    /// An empty string, which no node takes.
+    /// Returns an empty string, which no node accepts.
     fn issue(&self, _ticket: &Ticket) -> String {
         String::new()
     }
@@ -85,7 +85,7 @@ impl Tickets for NoTickets {
     }
 }
 
-/// As they are issued. Others that stand beside them are not looked at.
+/// The claims that we issue. Any others are ignored.
 #[derive(Deserialize)]
 struct Claims<'a> {
     aud: &'a str,
@@ -94,7 +94,7 @@ struct Claims<'a> {
     admin: bool,
     token_exp_ms: u64,
     node_id: &'a str,
-    /// Not in tickets of the version before.
+    /// Absent from tickets of the previous version.
     iat_ms: Option<u64>,
     exp_ms: u64,
     jti: &'a str,
@@ -122,7 +122,7 @@ fn ticket_of(payload: &[u8]) -> Option<Ticket> {
 }
 
 const AUDIENCE: &str = "inkwire-node";
-/// Explicit typing keeps tickets and tokens apart even under one secret (RFC 8725, 3.11).
+/// An explicit type keeps tickets and tokens apart even if they share a secret (RFC 8725, 3.11).
 const TYPE: &str = "inkwire-ticket+jwt";
 
 #[cfg(test)]
@@ -183,7 +183,7 @@ mod tests {
             let changed = String::from_utf8(changed).unwrap();
             assert!(tickets(OLD).read(&changed).is_err(), "{at}");
         }
-        // A change of anything but the header leaves the secret known, and the signature wrong.
+        // A changed signature: the secret is still known, but the signature is wrong.
         let (message, signature) = text.rsplit_once('.').unwrap();
         let swapped: String = signature.chars().rev().collect();
         let changed = format!("{message}.{swapped}");

@@ -1,4 +1,4 @@
-//! Bearer tokens: JWT (RFC 7519) with HS256, RS256, ES256 or `EdDSA`, by the advice of RFC 8725.
+//! Bearer tokens: JWT (RFC 7519) with HS256, RS256, ES256 or `EdDSA`, following RFC 8725.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::jws::{self, Key, Keys, SHARED};
 use crate::public_keys::PublicKeys;
 use crate::secret::Secrets;
 
-/// Verifies tokens that a shared secret signed, or an issuer whose public keys are known.
+/// Verifies tokens signed with a shared secret, or by an issuer whose public keys are known.
 ///
-/// What a token says of itself does not choose the algorithm: each key has one. A `kid` chooses
-/// among an issuer's keys, and is refused beside shared secrets, which have no names.
+/// A token cannot choose the algorithm: each key has one. A `kid` selects one of an issuer's keys.
+/// With shared secrets, which have no names, it is refused.
 ///
-/// A principal ends with its token, or sooner: `TokenConfig::session_max` after the token was shown.
+/// A principal expires with its token, or `TokenConfig::session_max` after it was shown, if sooner.
 #[derive(Debug, Clone)]
 pub struct JwtTokens {
     keys: Verification,
@@ -34,7 +34,7 @@ enum Verification {
 }
 
 impl JwtTokens {
-    /// Makes a verifier.
+    /// Creates a verifier.
     #[must_use]
     pub fn new(config: &TokenConfig) -> Self {
         let (issuer, audience) = (config.issuer.clone(), config.audience.clone());
@@ -45,7 +45,7 @@ impl JwtTokens {
         Self { keys, issuer, audience, session_max: config.session_max }
     }
 
-    /// The claims of a token whose signature is good.
+    /// Returns the claims of a token if its signature is valid.
     fn claims(&self, header: &Header, token: &str) -> Option<Map<String, Value>> {
         match &self.keys {
             Verification::Shared(keys) => {
@@ -63,7 +63,7 @@ impl JwtTokens {
 
     fn read(&self, token: &str, now: Timestamp) -> Option<Principal> {
         let header = jws::header_of(token)?;
-        // A ticket, or a token of another purpose, is no access token (RFC 8725, 3.11).
+        // A ticket or a token for another purpose is not an access token (RFC 8725, 3.11).
         let is_taken = |typ: &str| TYPES.iter().any(|taken| typ.eq_ignore_ascii_case(taken));
         if header.typ.as_deref().is_some_and(|typ| !is_taken(typ)) {
             return None;
@@ -82,7 +82,7 @@ impl JwtTokens {
             return None;
         }
         let expires_at = time_of(claims.get("exp")?)?;
-        // Milliseconds, most likely: such a token would live for thousands of years.
+        // Probably milliseconds: such a token would live for thousands of years.
         if expires_at > now.plus(limits::TOKEN_LIFETIME_MAX) {
             return None;
         }
@@ -100,8 +100,8 @@ impl JwtTokens {
     }
 }
 
-/// Signs tokens with a shared secret, as the local environment does. A customer's own backend does
-/// it elsewhere.
+/// Signs tokens with a shared secret, for the local environment. In production the customer's
+/// backend signs them.
 #[derive(Debug, Clone)]
 pub struct TokenSigner {
     keys: Keys,
@@ -135,7 +135,7 @@ impl TokenVerifier for JwtTokens {
     }
 }
 
-/// Takes no token at all: for nodes, which see tickets only and hold no token secret.
+/// Accepts no token: for nodes, which handle only tickets and have no token secret.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoTokens;
 
@@ -145,7 +145,7 @@ impl TokenVerifier for NoTokens {
     }
 }
 
-/// What a token of ours says.
+/// The claims of our own tokens.
 #[derive(Serialize)]
 struct Claims<'a> {
     sub: &'a str,
@@ -192,7 +192,7 @@ fn numeric_date(at: Timestamp) -> Value {
 }
 
 const ADMIN: &str = "admin";
-/// What an access token may call itself (RFC 7519, 5.1; RFC 9068, 2.1).
+/// Accepted values of `typ` (RFC 7519, 5.1; RFC 9068, 2.1).
 const TYPES: [&str; 3] = ["JWT", "at+jwt", "application/at+jwt"];
 
 #[cfg(test)]

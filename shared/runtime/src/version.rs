@@ -1,9 +1,9 @@
-//! `--version` of programs that take no other arguments from a person.
+//! `--version` for programs that take no other arguments from a person.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-/// The exit code of a program that was asked for its version, once it is printed; `None` if it was
+/// Prints the version and returns the exit code if the program was asked for it; `None` if it was
 /// started for something else.
 #[must_use]
 pub fn asked_for_version(program: &str) -> Option<ExitCode> {

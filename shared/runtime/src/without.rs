@@ -1,4 +1,4 @@
-//! What a program has in place of the Redis that it was not given.
+//! The bus and node directory of a program without Redis.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use messaging::ports::{
 use model::{EntryId, NodeId, Timestamp, UserId, WorkspaceId};
 use protocol::publication::Publication;
 
-/// Refuses everything: for functions that neither publish nor read the directory, so that whoever
-/// comes to need it hears of it at once.
+/// Refuses every call. For functions that neither publish nor read the directory, so that code that
+/// starts to need Redis fails at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NoRedis;
 

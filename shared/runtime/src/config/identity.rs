@@ -1,4 +1,4 @@
-//! Who a node is to its clients: its URL, and the certificate for the name in it.
+//! A node's identity for its clients: its URL, and a certificate for the host in it.
 
 use model::Timestamp;
 
@@ -7,7 +7,7 @@ use crate::certificate::{Certificate, CertificateError};
 use super::reader::{Reader, socket_url};
 use super::{Env, NODE_TLS_CERTIFICATE, NODE_TLS_KEY, NODE_URL, TASK_ID, TASK_METADATA};
 
-/// A node's URL, and what belongs to the name in it.
+/// A node's URL and what the host in it needs.
 pub(super) struct Identity {
     pub(super) url: String,
     pub(super) task_metadata: Option<String>,
@@ -35,7 +35,7 @@ impl<E: Env> Reader<'_, E> {
         Some(Identity { url, task_metadata, certificate })
     }
 
-    /// Both of chain and key, or none of them.
+    /// Reads both chain and key, or neither.
     pub(super) fn certificate(&mut self) -> Option<Certificate> {
         let before = self.problems.len();
         let chain = self.optional(NODE_TLS_CERTIFICATE, pem);
@@ -73,7 +73,7 @@ impl<E: Env> Reader<'_, E> {
     }
 }
 
-/// PEM as it stands, or of a file.
+/// Reads PEM: the value itself, or the file that it names.
 fn pem(value: &str) -> Result<String, String> {
     if value.trim_start().starts_with("-----BEGIN ") {
         return Ok(value.to_owned());
@@ -82,7 +82,7 @@ fn pem(value: &str) -> Result<String, String> {
         .map_err(|error| format!("is neither PEM nor a readable file: {}", error.kind()))
 }
 
-/// What speaks against showing a certificate under a URL at this time.
+/// Why a certificate cannot be used for a URL at this time.
 fn misfit(certificate: &Certificate, url: &str, now: Timestamp) -> Vec<String> {
     let mut problems = Vec::new();
     if !url.starts_with("wss://") {
@@ -103,7 +103,7 @@ fn misfit(certificate: &Certificate, url: &str, now: Timestamp) -> Vec<String> {
     problems
 }
 
-/// The host of a URL.
+/// Returns the host of a URL.
 pub(super) fn host_of(url: &str) -> Option<String> {
     let uri: http::Uri = url.parse().ok()?;
     uri.host().map(str::to_owned)

@@ -1,4 +1,4 @@
-//! Reads an environment to its end, whatever is wrong in between.
+//! Reads a whole environment and collects every problem in it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use super::{
     TOKEN_SECRET, TokenConfig, TokenKeys,
 };
 
-/// Reads values and remembers every problem.
+/// Reads values and collects problems.
 pub(super) struct Reader<'a, E> {
     env: &'a E,
     pub(super) problems: Vec<String>,
@@ -32,7 +32,7 @@ impl<'a, E: Env> Reader<'a, E> {
         ConfigError { problems: self.problems }
     }
 
-    /// A value that may be absent. An empty one is absent: that is what templates leave behind.
+    /// Reads an optional value. An empty one counts as absent, since templates leave those behind.
     pub(super) fn optional<T, W: fmt::Display>(
         &mut self,
         name: &str,
@@ -70,7 +70,7 @@ impl<'a, E: Env> Reader<'a, E> {
         self.with_authorities(url)
     }
 
-    /// A URL or a group, and not both. A token is a group's: a URL carries its own.
+    /// Reads a URL or a group, not both. A token belongs to a group, since a URL contains its own.
     pub(super) fn redis_place(&mut self) -> Option<RedisPlace> {
         let before = self.problems.len();
         let url = self.optional(REDIS_URL, RedisUrl::parse);
@@ -151,8 +151,8 @@ impl<'a, E: Env> Reader<'a, E> {
         Some(StoreConfig { region: region?, endpoint, table_prefix: table_prefix? })
     }
 
-    /// One way to verify, not two. Public keys are an issuer's, which signs for others as well:
-    /// then both names must be said.
+    /// Reads one way to verify tokens, not two. With public keys, issuer and audience are required,
+    /// since the issuer also signs tokens for others.
     pub(super) fn tokens(&mut self) -> Option<TokenConfig> {
         let before = self.problems.len();
         let secrets = self.optional(TOKEN_SECRET, |text| {
@@ -186,7 +186,7 @@ impl<'a, E: Env> Reader<'a, E> {
 }
 
 fn table_prefix(text: &str) -> Result<String, &'static str> {
-    // What a table's name may hold, with room for the longest of our own.
+    // Characters that a table name may contain, with room for our longest name.
     let fits = text.len() <= 200
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     if fits { Ok(text.to_owned()) } else { Err("cannot be the prefix of a table name") }
@@ -206,8 +206,8 @@ fn http_url(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// What ElastiCache takes: 1 to 40 letters, digits and hyphens, a letter first, no hyphen last and
-/// no two of them together.
+/// ElastiCache's rule: 1 to 40 letters, digits and hyphens, a letter first, no hyphen last, and no
+/// two hyphens in a row.
 fn group_id(text: &str) -> Result<String, &'static str> {
     let fits = text.len() <= 40
         && text.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -217,7 +217,7 @@ fn group_id(text: &str) -> Result<String, &'static str> {
     if fits { Ok(text.to_owned()) } else { Err("is not a replication group id") }
 }
 
-/// What ElastiCache takes.
+/// ElastiCache's rule: 16 to 128 printable characters.
 fn auth_token(text: &str) -> Result<String, &'static str> {
     let fits = (16..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(text.to_owned()) } else { Err("is not 16 to 128 printable characters") }
@@ -240,7 +240,7 @@ pub(super) fn socket_url(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// A minute to a year.
+/// Accepts a minute to a year.
 fn socket_seconds(text: &str) -> Result<Duration, &'static str> {
     match text.parse() {
         Ok(seconds @ 60..=31_536_000) => Ok(Duration::from_secs(seconds)),
@@ -248,7 +248,7 @@ fn socket_seconds(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
-/// At least one: a node that takes nobody is no node.
+/// At least one: a node that accepts no handshakes is useless.
 pub(super) fn rate(text: &str) -> Result<u32, &'static str> {
     match text.parse() {
         Ok(rate @ 1..=100_000) => Ok(rate),

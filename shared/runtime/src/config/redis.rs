@@ -4,19 +4,19 @@ use std::fmt;
 
 use redis_bus::{Endpoint, EndpointError};
 
-/// Where Redis is. Its password does not show.
+/// Where Redis is. `Debug` and `Display` hide its password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl {
     url: String,
-    /// PEM certificates that are trusted over TLS, instead of the public ones.
+    /// PEM certificates to trust for TLS, instead of the public authorities.
     authorities: Option<String>,
 }
 
 impl RedisUrl {
-    /// Takes `redis://[user[:password]@]host[:port][/db]`, or `rediss://` for TLS.
+    /// Parses `redis://[user[:password]@]host[:port][/db]`, or `rediss://` for TLS.
     ///
     /// # Errors
-    /// A sentence without the text.
+    /// A sentence that does not contain the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         match Endpoint::parse(text) {
             Ok(_) => Ok(Self { url: text.to_owned(), authorities: None }),
@@ -24,10 +24,10 @@ impl RedisUrl {
         }
     }
 
-    /// Trusts these PEM certificates over TLS, and no others.
+    /// Trusts only these PEM certificates for TLS.
     ///
     /// # Errors
-    /// A sentence without the text.
+    /// A sentence that does not contain the text.
     pub fn trusting(self, authorities: &str) -> Result<Self, &'static str> {
         let trusted = Self { authorities: Some(authorities.to_owned()), ..self };
         match trusted.endpoint() {
@@ -36,10 +36,10 @@ impl RedisUrl {
         }
     }
 
-    /// The endpoint that connections are made to.
+    /// Returns the endpoint to connect to.
     ///
     /// # Errors
-    /// [`EndpointError`]; not for one that [`RedisUrl::parse`] took.
+    /// [`EndpointError`]; never for a URL from [`RedisUrl::parse`].
     pub fn endpoint(&self) -> Result<Endpoint, EndpointError> {
         let endpoint = Endpoint::parse(&self.url)?;
         match &self.authorities {
@@ -70,14 +70,14 @@ impl fmt::Debug for RedisUrl {
     }
 }
 
-/// A replication group of ElastiCache, and what it is entered with. Its token does not show.
+/// A replication group of ElastiCache and its credentials. `Debug` hides its token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisGroup {
     /// The group's id.
     pub id: String,
-    /// Its AUTH token, if it wants one.
+    /// Its AUTH token, if it requires one.
     pub token: Option<String>,
-    /// PEM certificates that are trusted over TLS, instead of the public ones.
+    /// PEM certificates to trust for TLS, instead of the public authorities.
     pub authorities: Option<String>,
     /// Where the ElastiCache API listens, if it is not the region's own.
     pub api: Option<String>,
@@ -89,11 +89,11 @@ impl fmt::Debug for RedisGroup {
     }
 }
 
-/// One of the two.
+/// Either a URL or a replication group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RedisPlace {
     /// An address.
     Url(RedisUrl),
-    /// A group, looked up by the ElastiCache API.
+    /// A group, looked up through the ElastiCache API.
     Group(RedisGroup),
 }

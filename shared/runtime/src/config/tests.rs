@@ -79,7 +79,7 @@ fn a_node_takes_a_group_instead_of_a_url_and_never_both() {
     }
 }
 
-/// A set of a variable and what the program says of it.
+/// A variable, its value, and what the program reports about it.
 type Case = (&'static str, &'static str, &'static str);
 
 #[test]
@@ -152,7 +152,7 @@ fn redis_may_be_reached_over_tls_by_a_private_authority() {
     assert_eq!(refused.problems, [format!("{REDIS_CA} is not a PEM certificate")]);
 }
 
-/// Each function's names beside those of all: what it is not given, it cannot lose.
+/// The variables of each function besides those of all: it cannot leak what it is not given.
 #[test]
 fn a_function_reads_what_it_uses_and_nothing_else() {
     for (kind, own) in [
@@ -225,7 +225,7 @@ fn every_wrong_value_is_named_and_none_is_shown() {
     assert!(!refused.to_string().contains(wrong));
 }
 
-/// A chain and its key for names, good between these days of 2026.
+/// A chain and its key for these names, valid between these days of June 2026.
 fn issued(names: &[&str], days: (u8, u8)) -> (String, String) {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let mut params = rcgen::CertificateParams::new(names).unwrap();
@@ -282,14 +282,14 @@ fn a_certificate_comes_with_its_key_for_the_urls_name_and_this_day() {
     assert_eq!(problems(&with(url, &chain, ""), 15), half);
     let all = problems(&with("ws://elsewhere/socket", &chain, &key), 21);
     assert_eq!(all.len(), 3, "{all:?}");
-    // With a place for the task's id, the wildcard has to cover it.
+    // With a placeholder for the task's id, the wildcard must cover it.
     let mut placed = with("wss://{task_id}.nodes.example.com:8443/socket", &chain, &key);
     let unset = format!("{NODE_URL} holds {{task_id}}, and {TASK_METADATA} is not set");
     assert_eq!(problems(&placed, 15), [unset]);
     placed.insert(TASK_METADATA, "http://169.254.170.2/v4/0a1b".to_owned());
     let config = NodeConfig::at(&placed, june(15)).unwrap();
     assert_eq!(config.task_metadata.as_deref(), Some("http://169.254.170.2/v4/0a1b"));
-    // Who has a URL of their own does not ask.
+    // A node with a fixed URL does not ask for its task's id.
     let mut own = good;
     own.insert(TASK_METADATA, "http://169.254.170.2/v4/0a1b".to_owned());
     assert_eq!(NodeConfig::at(&own, june(15)).unwrap().task_metadata, None);

@@ -1,5 +1,5 @@
-//! One line of the log for each call: who asked for what, what came of it, and how long it took.
-//! Never a text, a token, or anything that a caller chose freely.
+//! One log line per call: who called what, the result, and how long it took. It never contains a
+//! text, a token, or anything else that a caller chose freely.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::RequestId;
 use crate::metrics::{Metric, document};
 
-/// What a handler finds out about a call, for the call's line. Clones share it.
+/// What a handler learns about a call, for the call's line. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Notes(Arc<Mutex<Noted>>);
 
@@ -31,18 +31,18 @@ struct Noted {
 }
 
 impl Notes {
-    /// The notes of a request; of no use where it does not come from [`super::serve`].
+    /// Returns the notes of a request. They are lost unless it comes from [`super::serve`].
     #[must_use]
     pub fn of(request: &Request<Bytes>) -> Self {
         request.extensions().get().cloned().unwrap_or_default()
     }
 
-    /// Notes which channel it is about.
+    /// Records the channel.
     pub fn channel(&self, channel: &ChannelId) {
         self.lock().channel = Some(channel.clone());
     }
 
-    /// Notes which message it is about, and whether that was there before.
+    /// Records the message, and whether it was a duplicate.
     pub fn message(&self, message: MessageId, duplicate: bool) {
         let mut noted = self.lock();
         (noted.message, noted.duplicate) = (Some(message), Some(duplicate));
@@ -59,18 +59,18 @@ impl Notes {
     }
 
     fn lock(&self) -> MutexGuard<'_, Noted> {
-        // No code panics while it holds the lock; a poisoned one is as good as new.
+        // No code panics while it holds the lock, so a poisoned one is consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Where a call begins: what [`super::serve`] noted, else now, in a trace of the call's own.
+/// Where a call began: as [`super::serve`] recorded it, else now, with the call's own trace.
 #[must_use]
 pub fn origin(app: &App, request: &Request<Bytes>) -> Origin {
     request.extensions().get().copied().unwrap_or_else(|| begin(app, request))
 }
 
-/// The trace that the caller or the platform names, else one of the call's own id.
+/// Begins a call now, in the caller's or the platform's trace, else in one made from the call's id.
 pub(super) fn begin(app: &App, request: &Request<Bytes>) -> Origin {
     let of_id = || {
         let bits = RequestId::of(app, request).bits();
@@ -80,7 +80,7 @@ pub(super) fn begin(app: &App, request: &Request<Bytes>) -> Origin {
     Origin { received_at: app.clock.now(), trace }
 }
 
-/// Why a call was refused: travels beside the response to the call's line.
+/// Why a call was refused. It travels with the response to the call's line.
 #[derive(Debug, Clone)]
 pub(super) struct Refused {
     pub(super) code: ErrorCode,
@@ -117,10 +117,10 @@ impl Call {
         }
     }
 
-    /// Writes the call's line as an event. What is wrong with us is an error, what was put off a
-    /// warning; a refusal is an answer.
+    /// Logs the call's line. Our own failures are errors; throttling and missing capacity are
+    /// warnings. Refusals are normal answers.
     pub fn log(&self) {
-        // The macro wants a level that is known when it is compiled.
+        // The macro needs a level that is known at compile time.
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -148,8 +148,8 @@ impl Call {
         }
     }
 
-    /// The call's line with metrics in it (EMF), for a function of this name: what its environment
-    /// counted since the last line, and how the call ended.
+    /// Returns the call's line with metrics in it (EMF), for a function of this name: what the
+    /// environment counted since the last line, and how the call ended.
     #[must_use]
     pub fn document(&self, app: &App, function: &str) -> String {
         let facts = app.tally().take().into_iter();
@@ -199,7 +199,7 @@ impl Call {
         self.refused.as_ref().map(|refused| refused.code.as_str())
     }
 
-    /// Of a refusal its code says everything.
+    /// `None` for a refusal, whose code says everything.
     fn cause(&self) -> Option<&str> {
         let refused = self.refused.as_ref().filter(|_| self.status >= 429)?;
         refused.cause.as_deref()
@@ -210,7 +210,7 @@ impl Call {
     }
 }
 
-/// A call's line, for machines; what is not there is left out.
+/// A call's line, for machines. Absent values are left out.
 #[derive(Serialize)]
 struct Line<'a> {
     timestamp: String,
@@ -239,7 +239,7 @@ struct Line<'a> {
     duplicate: Option<bool>,
 }
 
-/// A method that is none of these is a text that the caller chose.
+/// Any other method is a text that the caller chose.
 pub(super) fn method_of(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

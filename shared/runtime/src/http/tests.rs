@@ -29,7 +29,7 @@ fn signer() -> TokenSigner {
     TokenSigner::new(&secrets())
 }
 
-/// An environment whose store is never asked.
+/// An environment whose store is never called.
 async fn app() -> App {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
     let config = StoreConfig {
@@ -84,7 +84,7 @@ async fn a_call_that_takes_too_long_is_cut_and_its_outcome_is_unknown() {
         let hangs = |_app: App, _request: Request<Bytes>| std::future::pending();
         let began = tokio::time::Instant::now();
         let response = serve(app().await, request, hangs).await;
-        // Timers count in milliseconds.
+        // Timers have a resolution of a millisecond.
         assert!(began.elapsed() - wall < Duration::from_millis(2), "{path}");
         assert_eq!(
             (response.status().as_u16(), &body(&response)["code"]),
@@ -148,7 +148,7 @@ async fn request_ids_are_plain() {
     assert_eq!(RequestId::mint(&app().await).as_str().len(), 26);
 }
 
-/// A call to a handler that was noted as `send` notes it, and what came of it.
+/// Calls a handler that records what `send` would, and answers with `status`.
 async fn call(app: &App, headers: &[(&'static str, &str)], status: u16) -> Call {
     let mut request = named("c6af9ac6-7b61-11e6-9a41-93e8deadbeef");
     *request.method_mut() = http::Method::POST;

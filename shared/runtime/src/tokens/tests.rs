@@ -40,7 +40,7 @@ fn without(name: &str) -> Value {
     claims
 }
 
-/// A token whose header and payload are these texts, signed with HMAC-SHA-256.
+/// A token with these texts as header and payload, signed with HMAC-SHA-256.
 fn raw(header: &str, claims: &str, secret: &str) -> String {
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let key = EncodingKey::from_secret(secret.as_bytes());

@@ -1,5 +1,5 @@
-//! Tokens of an issuer whose public keys are configured. The private ones beside this file sign for
-//! tests and nothing else.
+//! Tokens of an issuer whose public keys are configured. The private keys beside this file only
+//! sign for tests.
 
 use jsonwebtoken::jwk::Jwk;
 
@@ -21,7 +21,7 @@ fn ed25519() -> EncodingKey {
 const ALGORITHMS: [(Algorithm, fn() -> EncodingKey); 3] =
     [(Algorithm::RS256, rsa), (Algorithm::ES256, p256), (Algorithm::EdDSA, ed25519)];
 
-/// A key as an issuer shows it.
+/// A public key as an issuer publishes it.
 fn shown(key: &EncodingKey, algorithm: Algorithm, kid: Option<&str>) -> Value {
     let mut jwk = serde_json::to_value(Jwk::from_encoding_key(key, algorithm).unwrap()).unwrap();
     if let Some(kid) = kid {
@@ -101,7 +101,7 @@ fn a_public_key_is_no_shared_secret() {
     }
     let none = raw(r#"{"alg":"none"}"#, &claims.to_string(), SECRET);
     assert_eq!(tokens.verify(&none, NOW), Err(TokenError::Invalid));
-    // The other way round: a verifier of shared secrets takes no public key's word.
+    // Conversely, a verifier with shared secrets does not accept a token signed with a private key.
     assert_eq!(verify(&sign(&key, algorithm, None)), Err(TokenError::Invalid));
 }
 
@@ -140,12 +140,12 @@ fn sets_that_cannot_be_used_are_told_apart() {
     assert!(keys(&[without_name()]).is_ok());
 }
 
-/// A number of so many bytes, as a JWK has it.
+/// A number in the form that a JWK uses.
 fn number(bytes: &[u8]) -> Value {
     json!(URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// An odd number of so many bits.
+/// An odd number of `bits` bits.
 fn odd(bits: usize) -> Value {
     let mut bytes = vec![0xff; bits.div_ceil(8)];
     bytes[0] = 0xff >> (bytes.len() * 8 - bits);
@@ -167,7 +167,7 @@ fn a_key_that_would_never_verify_is_refused_at_once() {
     {
         assert_eq!(of_rsa(odd(bits), e()), verdict, "{bits} bits");
     }
-    // Zeros in front are no bits.
+    // Leading zeros do not count as bits.
     let padded = [vec![0; 8], vec![0xff; 255]].concat();
     assert_eq!(of_rsa(number(&padded), e()), unsupported);
     let even = [vec![0xff; 255], vec![0xfe]].concat();
@@ -187,7 +187,7 @@ fn a_key_that_would_never_verify_is_refused_at_once() {
     assert_eq!(off_curve(&ed25519, "x"), impossible, "a point off Ed25519");
 }
 
-/// The longest that is taken is one that verifies: `rsa-4096.pem` signed it.
+/// The longest key that is accepted also verifies: `rsa-4096.pem` signed the token.
 #[test]
 fn the_longest_rsa_key_that_is_taken_verifies() {
     let key = EncodingKey::from_rsa_pem(include_bytes!("keys/rsa-4096.pem")).unwrap();
