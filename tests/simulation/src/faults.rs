@@ -1,4 +1,4 @@
-//! What can go wrong, kind by kind: how it begins, and how it ends.
+//! The kinds of faults: how each one begins and ends.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ macro_rules! kinds {
             /// All kinds.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// What it is about: one fault of a family at a time.
+            /// The part that it concerns. Only one fault of a family is active at a time.
             #[must_use]
             pub const fn family(self) -> Family {
                 match self { $(Self::$name => Family::$family,)* }
@@ -33,24 +33,24 @@ macro_rules! kinds {
     };
 }
 
-/// What a fault is about.
+/// The part of the system that a fault concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
     /// The tables.
     Store,
-    /// The way to the functions.
+    /// Calls from clients to functions.
     Calls,
-    /// The server behind the name.
+    /// The Redis server that the name leads to.
     Server,
-    /// Who that is.
+    /// Replication between the Redis servers, and failovers.
     Replication,
-    /// Connections to it.
+    /// Connections to Redis.
     Connections,
     /// The table's stream.
     Feed,
     /// The nodes.
     Nodes,
-    /// Their sockets.
+    /// Sockets between clients and nodes.
     Sockets,
     /// Clocks.
     Clocks,
@@ -59,113 +59,113 @@ pub enum Family {
 }
 
 kinds! {
-    /// A third of the store's calls is throttled (6).
+    /// 30 % of the store's calls are throttled (6).
     StoreThrottles: Store,
-    /// A tenth of its calls fails (6).
+    /// A tenth of its calls is refused (6).
     StoreFails: Store,
-    /// It is gone (6).
+    /// It is down (6).
     StoreGone: Store,
-    /// It writes, and its answer is lost (1).
+    /// It stores, but a quarter of its answers is lost (1).
     StoreAnswersLost: Store,
-    /// It takes seconds (2).
+    /// Its answers take seconds (2).
     StoreSlow: Store,
-    /// What is read without strong consistency is old (6).
+    /// Reads without strong consistency return old data (6).
     StoreStale: Store,
-    /// It answers nothing: callers wait as long as they do.
+    /// It answers nothing: callers wait until they time out.
     StoreSilent: Store,
-    /// The same to nodes only, while functions store and publish.
+    /// The same for nodes only. Functions still store and publish.
     StoreSilentToNodes: Store,
-    /// Nine tenths of its calls are throttled.
+    /// 90 % of its calls are throttled.
     StoreThrottlesMost: Store,
     /// It is silent for three seconds, answers for three, and so on.
     StoreFlaps: Store,
-    /// Calls never leave, or are lost on their way (1).
+    /// Calls are not sent, or are lost on their way (1).
     CallsLost: Calls,
     /// Answers are lost (1).
     AnswersLost: Calls,
-    /// Calls arrive seconds later, some when their caller has given up (2).
+    /// Calls arrive seconds later, some after their caller has given up (2).
     CallsLate: Calls,
     /// Functions are killed at every await point (7, 25).
     FunctionsKilled: Calls,
-    /// Functions were frozen: their connections to Redis are dead, and do not say so (8).
+    /// Functions were frozen: their connections to Redis are dead without any sign of it (8).
     FunctionsThawed: Connections,
-    /// Redis takes everything and answers nothing (9).
+    /// Redis accepts everything and answers nothing (9).
     RedisHangs: Server,
-    /// It answers no command, and pushes what it has.
+    /// It answers no command, but still pushes.
     RedisCommandsSilent: Server,
-    /// It answers commands, and nothing comes on connections for pushes.
+    /// It answers commands, but pushes nothing.
     RedisPushesSilent: Server,
     /// Redis answers late (9).
     RedisSlow: Server,
-    /// Nobody gets a connection (9).
+    /// Nobody can connect to Redis (9).
     RedisDown: Server,
-    /// It writes no more (18).
+    /// It refuses writes (18).
     RedisReadOnly: Server,
     /// It is loading (18).
     RedisLoading: Server,
-    /// It has no memory left (18).
+    /// Its memory is full (18).
     RedisFull: Server,
-    /// It forgets everything (13).
+    /// It loses all data (13).
     RedisFlushed: Server,
-    /// It starts again, empty (13).
+    /// It restarts, empty (13).
     RedisRestarted: Server,
-    /// It pushes to nobody (17).
+    /// It loses some pushes (17).
     PushesDropped: Server,
-    /// The replica falls behind (11).
+    /// The replica lags (11).
     ReplicaStalled: Replication,
-    /// The replica takes over without the tail (11).
+    /// The replica is promoted without the tail (11).
     FailOver: Replication,
-    /// The same, and the old primary lives on for who is connected (12).
+    /// The same, but the old primary goes on for the clients that are connected to it (12).
     FailOverIsolated: Replication,
-    /// Subscriptions are taken away (14).
+    /// Redis ends all subscriptions (14).
     Unsubscribed: Connections,
-    /// Subscribers are cut off (15).
+    /// Connections of subscribers break (15).
     SubscribersCut: Connections,
-    /// Subscriptions are half open (16).
+    /// Connections of subscribers are half open (16).
     SubscribersHoled: Connections,
     /// All connections of one node are half open (16, 17).
     NodeHoled: Connections,
-    /// The relay gets nothing (10).
+    /// The relay gets no records (10).
     RelayStopped: Feed,
-    /// It gets batches again (10).
+    /// It gets some records again (10).
     RelayReplays: Feed,
-    /// It gets records that nobody can read (10).
+    /// It gets records that cannot be read (10).
     RelayPoisoned: Feed,
-    /// It is seconds behind (10).
+    /// It gets records seconds late (10).
     RelayLags: Feed,
     /// A node is killed (19).
     NodeKilled: Nodes,
-    /// A node's host is gone without a word (19).
+    /// A node's host vanishes: its sockets are never closed (19).
     NodeVanished: Nodes,
-    /// A node leaves in order (20).
+    /// A node drains (20).
     NodeDrained: Nodes,
     /// All nodes are replaced at once (29).
     NodesReplaced: Nodes,
-    /// A node takes no sockets, and says that it lives (28).
+    /// A node accepts no sockets, but keeps its lease (28).
     NodeUnreachable: Nodes,
     /// Half of all sockets break (23).
     SocketsCut: Sockets,
-    /// Nothing comes from the nodes (16).
+    /// Sockets carry nothing from the nodes (16).
     SocketsHoledDown: Sockets,
-    /// Nothing goes to the nodes (16).
+    /// Sockets carry nothing to the nodes (16).
     SocketsHoledUp: Sockets,
-    /// Neither (28).
+    /// Sockets carry nothing either way (28).
     SocketsHoled: Sockets,
-    /// A server's clock is set (4).
+    /// Clocks of nodes and functions are set (4).
     ServerClockSet: Clocks,
-    /// The servers' clocks of Redis are set back.
+    /// The clocks of the Redis servers are set back.
     RedisClocksSetBack: Clocks,
     /// Devices' clocks are set, by minutes or a day (3).
     DeviceClocksSet: Clocks,
     /// A third of the people are away.
     PeopleAway: People,
-    /// A third of them stop reading (21).
+    /// A third of the people stop reading (21).
     PeopleBusy: People,
-    /// New devices come, with cursors that are good, old, or none (22, 23).
+    /// A new device connects, with a cursor that is good, old, invalid, or none (22, 23).
     DevicesJoin: People,
 }
 
-/// Lets the plan's faults happen, one of a family at a time; the number of each kind.
+/// Injects the plan's faults, one of a family at a time. Skips one whose family is still busy.
 pub(crate) async fn run(world: World) {
     let start = tokio::time::Instant::now();
     let mut busy_until = std::collections::BTreeMap::new();
@@ -195,7 +195,7 @@ async fn inject(world: World, kind: Kind, lasts: Duration) {
     world.recorder.note(Event::FaultEnded { kind: name });
 }
 
-/// A fault that comes and goes until its time is over.
+/// Switches a fault on and off until its time is over.
 async fn flap(world: &World, kind: Kind, lasts: Duration) {
     let end = tokio::time::Instant::now() + lasts;
     loop {
@@ -214,8 +214,8 @@ async fn flap(world: &World, kind: Kind, lasts: Duration) {
 }
 
 impl Kind {
-    /// Whether it explains that clients are told to read again: it takes entries that they have
-    /// cursors of out of the stream, or keeps a text so long from a node that it gives up.
+    /// Whether it explains resyncs: it removes entries from the stream that clients have cursors
+    /// of, or withholds a text from a node until the node gives up.
     const fn explains_resyncs(self) -> bool {
         matches!(
             self,
@@ -230,12 +230,12 @@ impl Kind {
         )
     }
 
-    /// The same of a kind by its name in a history.
+    /// [`Self::explains_resyncs`] for the name of a kind in a history.
     pub(crate) fn named_explains_resyncs(name: &str) -> bool {
         Self::ALL.iter().any(|kind| kind.explains_resyncs() && format!("{kind:?}") == name)
     }
 
-    /// What ending it takes.
+    /// How long it takes to end the fault.
     const fn tail(self) -> Duration {
         match self.family() {
             Family::Nodes | Family::Replication => Duration::from_secs(8),
@@ -445,7 +445,7 @@ impl Kind {
     }
 }
 
-/// A cursor that is somebody's, or nobody's, or none.
+/// A cursor: none, one that is malformed, one that nobody issued, or another client's.
 fn some_cursor(world: &World) -> Option<String> {
     let of_other = || world.chance.pick(&world.people()).and_then(|person| person.client.cursor());
     match world.chance.index(4) {
@@ -456,9 +456,9 @@ fn some_cursor(world: &World) -> Option<String> {
     }
 }
 
-/// How far devices' clocks are set, each way.
+/// How far devices' clocks are set off, each way.
 const DEVICE_OFF_MS_MAX: u64 = 300_000;
-/// How far a server's clock is set back.
+/// How far the clocks of Redis are set back.
 const REDIS_BACK_MS: i64 = 20_000;
 
 async fn end_nodes(world: &World) {
@@ -472,5 +472,5 @@ async fn end_nodes(world: &World) {
         world.fleet.start();
     }
 }
-/// How long a store that flaps is silent, and how long it answers.
+/// How long a flapping fault is on, and then off.
 const FLAP: Duration = Duration::from_secs(3);

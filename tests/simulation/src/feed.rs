@@ -1,5 +1,5 @@
-//! The messages table's stream, and the mapping that feeds the relay from it: shards in order, late,
-//! again, and with records that nobody can read.
+//! The messages table's stream, and the mapping that feeds it to the relay: each shard in order,
+//! but late, repeated, or with records that cannot be read.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::record::lock;
 
-/// Everything that was ever stored, in the order of the shards. Clones are one log.
+/// All entries that were ever stored, by shard and in order. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TableLog(Arc<Mutex<State>>);
 
@@ -33,9 +33,9 @@ pub(crate) struct FeedTrouble {
     pub lag: Duration,
     /// Whether it gets none.
     pub stopped: bool,
-    /// Whether batches come again.
+    /// Whether records are delivered again.
     pub replays: bool,
-    /// Whether batches hold a record that cannot be read.
+    /// Whether batches contain a record that cannot be read.
     pub poison: bool,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct FeedTrouble {
 struct Poison;
 
 impl TableLog {
-    /// Adds an entry, as the table does when a write is done.
+    /// Adds an entry, as the table does after a write.
     pub(crate) fn insert(&self, entry: LogEntry) {
         let mut state = lock(&self.0);
         let now = Instant::now();
@@ -60,7 +60,7 @@ impl TableLog {
         }
     }
 
-    /// Whether an entry is in a copy of that age.
+    /// Whether a copy of the table that is `age` old has the entry.
     #[must_use]
     pub(crate) fn is_older_than(&self, channel: &ChannelId, id: MessageId, age: Duration) -> bool {
         let inserted = lock(&self.0).inserted.get(&(channel.clone(), id)).copied();
@@ -72,7 +72,7 @@ impl TableLog {
         lock(&self.0).trouble = trouble;
     }
 
-    /// Whether the relay has had everything.
+    /// Whether the relay has processed everything.
     #[must_use]
     pub(crate) fn is_drained(&self) -> bool {
         let state = lock(&self.0);
@@ -96,7 +96,7 @@ impl TableLog {
         entries.filter_map(item).collect()
     }
 
-    /// The records of a shard that are due, from where the relay stands, or from before.
+    /// The next records of a shard that are due; with `replays`, preceded by older ones again.
     fn batch(&self, shard: usize, chance: &Chance) -> Option<(usize, usize, Vec<Record>)> {
         let state = lock(&self.0);
         let trouble = state.trouble;
@@ -124,7 +124,7 @@ impl TableLog {
     }
 }
 
-/// Feeds a relay from one shard, for ever.
+/// Feeds the relay from one shard, for ever.
 pub(crate) async fn run(log: TableLog, shard: usize, relay: Relay, chance: Chance) {
     let (first, longest) = limits::RELAY_RETRY;
     let mut wait = first;
@@ -147,7 +147,7 @@ pub(crate) async fn run(log: TableLog, shard: usize, relay: Relay, chance: Chanc
     }
 }
 
-/// Shards of the stream: channels of different ones overtake each other.
+/// Shards of the stream. Channels of different shards may overtake each other.
 pub(crate) const SHARDS: usize = 2;
 const BATCH_MAX: usize = 100;
 const LAG_MIN: Duration = Duration::from_millis(50);

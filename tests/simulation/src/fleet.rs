@@ -1,4 +1,4 @@
-//! The nodes: real ones, each with ports, a clock and a door of its own.
+//! The nodes: real ones, each with its own ports, clock and listener.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,10 +15,10 @@ use tokio::time::sleep;
 use crate::network::{Cable, End, stream};
 use crate::record::lock;
 
-/// Makes the ports of a node's start.
+/// Makes the ports of a node that starts.
 pub(crate) type MakePorts = Box<dyn Fn(u32) -> Ports + Send + Sync>;
 
-/// All nodes. Clones are one fleet.
+/// All nodes. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Fleet(Arc<State>);
 
@@ -50,7 +50,7 @@ struct Process {
 }
 
 impl Fleet {
-    /// No nodes yet. A pipe of a socket holds `pipe_bytes` each way.
+    /// No nodes yet. A socket's pipe holds `pipe_bytes` each way.
     #[must_use]
     pub(crate) fn new(make_ports: MakePorts, chance: Chance, pipe_bytes: usize) -> Self {
         let running = Mutex::default();
@@ -68,7 +68,7 @@ impl Fleet {
         let node =
             Node::handed(format!("ws://{}/socket", authority(serial)), ports, SHARDS, streams);
         let task = tokio::spawn(node.serve(async {
-            // A sender that is gone means that the node was killed, or the run is over.
+            // A dropped sender means that the node was killed, or that the run is over.
             if drained.await.is_err() {
                 std::future::pending().await
             }
@@ -77,13 +77,13 @@ impl Fleet {
         running.nodes.insert(serial, Process { door, cables, unreachable: false, drain, task });
     }
 
-    /// The nodes that run.
+    /// The running nodes.
     #[must_use]
     pub(crate) fn nodes(&self) -> Vec<u32> {
         lock(&self.0.running).nodes.keys().copied().collect()
     }
 
-    /// Kills a node. `silently`: with its host, so that no socket is told.
+    /// Kills a node. With `silently`, its host vanishes as well, so no socket is closed.
     pub(crate) fn kill(&self, node: u32, silently: bool) {
         let Some(process) = lock(&self.0.running).nodes.remove(&node) else { return };
         if silently {
@@ -92,7 +92,7 @@ impl Fleet {
         process.task.abort();
     }
 
-    /// Lets a node leave in order.
+    /// Drains a node.
     pub(crate) fn drain(&self, node: u32) {
         let mut running = lock(&self.0.running);
         let drain = running.nodes.get_mut(&node).and_then(|process| process.drain.take());
@@ -101,12 +101,12 @@ impl Fleet {
         }
     }
 
-    /// Forgets nodes that ended by themselves.
+    /// Removes nodes that have ended by themselves.
     pub(crate) fn reap(&self) {
         lock(&self.0.running).nodes.retain(|_, process| !process.task.is_finished());
     }
 
-    /// Lets no new socket through to a node, or does so again.
+    /// Blocks new sockets to a node, or lets them through again.
     pub(crate) fn set_unreachable(&self, node: u32, unreachable: bool) {
         if let Some(process) = lock(&self.0.running).nodes.get_mut(&node) {
             process.unreachable = unreachable;
@@ -148,7 +148,7 @@ impl Fleet {
         };
         match opened {
             Some(near) => near.ok_or_else(|| io::ErrorKind::ConnectionRefused.into()),
-            // Its packets go nowhere: only the dialler's own patience ends.
+            // The packets go nowhere: the dial ends only when the dialler gives up.
             None => std::future::pending().await,
         }
     }
@@ -164,9 +164,9 @@ fn authority(serial: u32) -> String {
     format!("node-{serial}.sim:80")
 }
 
-/// How long a scheduler takes to replace a node.
+/// How long an orchestrator takes to replace a node.
 pub(crate) const REPLACE_AFTER: Duration = Duration::from_secs(4);
 /// Writer shards of a node: more than one, so that their order matters.
 const SHARDS: usize = 2;
-/// A listen backlog.
+/// Connections that wait to be accepted, like a listen backlog.
 const DOOR_MAX: usize = 256;

@@ -1,5 +1,5 @@
-//! The functions' environments, and the calls that get to them or do not: real handlers over ports
-//! of this run.
+//! The functions' environments, and the calls that reach them or not: the real handlers over the
+//! ports of this run.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -28,13 +28,13 @@ pub(crate) struct CallTrouble {
     pub lost: u64,
     /// Answers that are lost.
     pub answers_lost: u64,
-    /// How much later a call arrives at most, in milliseconds: later than its caller waits, too.
+    /// How much later a call arrives at most, in milliseconds. May be longer than its caller waits.
     pub later_ms: u64,
-    /// Calls whose environment is killed somewhere in them.
+    /// Calls during which the environment is killed.
     pub killed: u64,
 }
 
-/// The environments of all functions. Clones are the same ones.
+/// The environments of all functions. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Functions(Arc<State>);
 
@@ -61,9 +61,9 @@ impl Functions {
         *lock(&self.0.trouble) = trouble;
     }
 
-    /// Makes a call as a client's HTTP library does: it gives up after ten seconds, and the call
-    /// goes on without it. A membership change is told only when it is over, so that whoever
-    /// repeats it knows that no earlier attempt is still on its way.
+    /// Makes a call like a client's HTTP library: it gives up after ten seconds, and the call goes
+    /// on without it. A membership change has no such timeout, so whoever repeats it knows that no
+    /// earlier attempt is still running.
     ///
     /// # Errors
     /// [`CallError`].
@@ -109,7 +109,7 @@ impl Functions {
         let handled = Killed { inner: Box::pin(handle(app, request)), polls };
         let response = match timeout(limits::SEND_DEADLINE, handled).await {
             Ok(response) => response?,
-            // What stands in front of the functions answers for one that takes too long.
+            // The gateway answers for a function that takes too long.
             Err(_) => Response::builder().status(503).body(Bytes::new()).ok()?,
         };
         let (parts, body) = response.into_parts();
@@ -131,8 +131,8 @@ async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
     }
 }
 
-/// A call that ends, unanswered and where it stands, when it was polled so often: a killed
-/// environment, at every await point in turn.
+/// A call that ends unanswered after `polls` polls, like one in a killed environment. Over many
+/// calls, this covers every await point.
 struct Killed<F> {
     inner: Pin<Box<F>>,
     polls: Option<u64>,

@@ -1,4 +1,4 @@
-//! What a client program runs on: its way to the functions and nodes, its clock, its chance.
+//! What a client runs on: its way to the functions and nodes, its clock, its randomness.
 
 use std::io;
 use std::sync::Arc;
@@ -22,18 +22,18 @@ use crate::time::SimClock;
 pub(crate) struct Host {
     /// Its way to the functions.
     pub functions: Functions,
-    /// Its way to the nodes.
+    /// Its connections to the nodes.
     pub fleet: Fleet,
-    /// Its clock, minutes off.
+    /// Its clock, which may be minutes off.
     pub clock: SimClock,
-    /// Its chance.
+    /// Its randomness.
     pub chance: Chance,
-    /// What a planted bug does to what nodes send it.
+    /// What a planted bug does to frames from the nodes.
     pub spoil: Option<Spoil>,
 }
 
 impl Host {
-    /// The REST side of a user on this device; tokens last as long as `token_lasts` says.
+    /// The REST side of a user on this device. Tokens last `token_s` seconds of the `right` clock.
     #[must_use]
     pub(crate) fn api(self, right: &SimClock, user: (&WorkspaceId, &UserId), token_s: u64) -> Api {
         let (right, workspace, user) = (right.clone(), user.0.clone(), user.1.clone());

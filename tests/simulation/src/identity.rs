@@ -1,4 +1,4 @@
-//! Tokens and tickets that say what they mean: signatures have tests of their own.
+//! Tokens and tickets as plain text. Other tests cover signatures.
 
 use messaging::ports::{Principal, Ticket, TicketError, Tickets, TokenError, TokenVerifier};
 use model::{NodeId, Timestamp, UserId, WorkspaceId};

@@ -1,5 +1,5 @@
-//! What a trouble costs while it lasts, and how soon it is over: the judgement that the checker does
-//! not make, since nothing needs to be lost in a collapse.
+//! Measures what a brownout costs and how soon the system recovers. The checker does not judge
+//! that: a system can collapse without losing a message.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,20 +9,19 @@ use checker::{Event, SendOutcome};
 
 use crate::run::Report;
 
-/// A run with a trouble, beside a run of the same world without it.
+/// A run with a brownout, beside a run of the same world without it.
 #[derive(Debug, Clone, Copy)]
 pub struct Judgement {
-    /// Calls of the store and frames to clients, from the trouble's beginning until some seconds
-    /// after its end.
+    /// Store calls and frames to clients, from the brownout's begin until [`AFTER`] its end.
     pub work: u64,
-    /// The same in the quiet world, at the same time.
+    /// The same in the quiet world, in the same period.
     pub quiet_work: u64,
-    /// From the trouble's end until the p99 of deliveries is that of a quiet world.
+    /// Time from the brownout's end until the p99 of deliveries is as low as in a quiet world.
     pub calm: Duration,
 }
 
 impl Judgement {
-    /// Judges a run by its first fault's beginning and its last one's end.
+    /// Judges the time from the first fault's start to the last fault's end.
     #[must_use]
     pub fn of(troubled: &Report, quiet: &Report) -> Self {
         let events = &troubled.history.events;
@@ -38,13 +37,13 @@ impl Judgement {
         }
     }
 
-    /// How many times the work of the quiet world was done.
+    /// The work during the brownout, divided by the quiet world's.
     #[must_use]
     pub fn amplification(&self) -> f64 {
         self.work as f64 / self.quiet_work.max(1) as f64
     }
 
-    /// Whether both bars are met.
+    /// Whether both bounds are met.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.amplification() <= AMPLIFICATION_MAX && self.calm <= CALM_MAX
@@ -65,7 +64,7 @@ impl fmt::Display for Judgement {
     }
 }
 
-/// What was done between two times, to the second.
+/// The work done between two times, to the second.
 fn work(report: &Report, from: Duration, until: Duration) -> u64 {
     let by = |time: Duration| {
         let before = report.work.iter().take_while(|(at, _)| *at <= time);
@@ -74,9 +73,9 @@ fn work(report: &Report, from: Duration, until: Duration) -> u64 {
     by(until) - by(from)
 }
 
-/// From the end until the p99 of what arrives in each half of a second is a quiet world's. What was
-/// sent before is late from its answer or the end, whichever is later; what was sent afterwards,
-/// from its sending.
+/// Time from the brownout's end until the p99 of each half second is as low as in a quiet world. A
+/// message that was sent before the end is timed from its answer or from the end, whichever is
+/// later; one that was sent afterwards, from its sending.
 fn calm(report: &Report, ended: Duration) -> Duration {
     let (mut started, mut due) = (BTreeMap::new(), BTreeMap::new());
     let mut windows: BTreeMap<u128, Vec<Duration>> = BTreeMap::new();
@@ -108,12 +107,12 @@ fn calm(report: &Report, ended: Duration) -> Duration {
         .map_or(Duration::ZERO, |window| WINDOW * u32::try_from(window + 1).unwrap_or(u32::MAX))
 }
 
-/// What is counted after the last fault's end.
+/// How long work is still counted after the last fault's end.
 const AFTER: Duration = Duration::from_secs(10);
 const WINDOW: Duration = Duration::from_millis(500);
-/// What a delivery takes in a quiet world, with a send's own time: see `a_quiet_world_delivers_at_once`.
+/// The p99 in a quiet world, with the send itself: see `a_quiet_world_delivers_at_once`.
 const QUIET_P99: Duration = Duration::from_millis(500);
-/// Bar: how many times the quiet work.
+/// Bound: the work, as a multiple of the quiet world's.
 const AMPLIFICATION_MAX: f64 = 2.0;
-/// Bar: how long until all is as before.
+/// Bound: the recovery time.
 const CALM_MAX: Duration = Duration::from_secs(5);

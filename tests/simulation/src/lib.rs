@@ -1,21 +1,20 @@
-//! The whole system in one thread, on paused time, under a seed: real nodes, functions, relay and
-//! clients over a model network, a model Redis and a model store that fail in every known way.
+//! Runs the whole system in one thread, on paused time, under a seed: real nodes, functions, relay
+//! and clients over a model network, a model Redis and a model store that fail in every known way.
 //!
 //! **Main path.**
-//! 1. [`Plan::of_seed`] decides what a run is made of and what goes wrong in it when.
+//! 1. [`Plan::of_seed`] decides what a run consists of, and which faults happen when.
 //! 2. [`run`] builds the `World`: servers, tables, functions' environments, nodes, devices.
-//! 3. `work` lets people send, come and go, add and remove each other; `faults` injects.
-//! 4. Everything that happens is written into one history, and when faults are over and everything
-//!    had its time, the checker judges it.
-//! 5. [`sweep`] does that for many seeds and adds up what they came to.
+//! 3. `work` makes people send, come and go, add and remove each other; `faults` injects faults.
+//! 4. Every event goes into one history, which the checker judges at the end.
+//! 5. [`sweep`] does that for many seeds and adds up the verdicts.
 //!
-//! **Invariants.** One source of chance per run; no thread, no file, no socket, no clock of the
-//! machine. Two runs of one seed have byte-equal traces. A planted bug is a wrapper around a port or
-//! around what a client receives, a client that was set up wrongly, or a switch in the model of Redis:
-//! never one in the product.
+//! **Invariants.** Each run has one source of randomness and uses no thread, file, socket or
+//! machine clock. Two runs of one seed have byte-equal traces. A planted bug is a wrapper around a
+//! port or around a client's connection, a misconfigured client, or a switch in the model of Redis.
+//! The product has no switch for it.
 //!
-//! **Not here.** No rule about what is right (`checker`), no promise that real Redis and DynamoDB
-//! behave like the models: tests with real processes look for that.
+//! **Not here.** The rules of what is right are in `checker`. Nothing here proves that real Redis
+//! and DynamoDB behave like the models: tests with real processes do.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a fault and a bug are at home in one family")]
 mod faults;

@@ -2,9 +2,9 @@
 //!
 //! **Main path.** [`simulation::run`] for one seed, [`simulation::sweep`] for many.
 //!
-//! **Invariants.** Whatever fails is printed with the command that replays it; the exit code tells.
+//! **Invariants.** Each failure is printed with the command that replays it, and sets exit code 1.
 //!
-//! **Not here.** No rule about what is right: that is the checker's.
+//! **Not here.** The rules of what is right: see `checker`.
 
 use std::io::Write as _;
 use std::ops::Range;
@@ -23,16 +23,16 @@ struct Arguments {
     /// Runs many seeds, such as `0..200`.
     #[arg(long, value_parser = range)]
     seeds: Option<Range<u64>>,
-    /// Runs each seed twice: both runs must be the same.
+    /// Runs each seed twice and compares the two traces.
     #[arg(long)]
     twice: bool,
-    /// Plants a bug, in the scenario in which it must show (with `--seed`, or a few seeds).
+    /// Plants a bug in the scenario that must expose it (a few seeds, or the one of `--seed`).
     #[arg(long, value_parser = planted)]
     planted: Option<Planted>,
-    /// The same scenario without its bug.
+    /// With `--planted`: runs the same scenario without the bug.
     #[arg(long)]
     cured: bool,
-    /// Runs seeds until a million sends were acknowledged and 20,000 members removed.
+    /// Runs seeds until a million sends were acknowledged and 20,000 members were removed.
     #[arg(long)]
     full: bool,
 }
@@ -112,7 +112,7 @@ fn threads() -> usize {
 }
 
 fn say(line: &str) {
-    // Who does not read on has seen enough.
+    // Output that nobody reads any more, as with a closed pipe, is no error.
     writeln!(std::io::stdout(), "{line}").unwrap_or_default();
 }
 

@@ -1,8 +1,8 @@
 //! Byte streams between clients and nodes: latency, bounded buffers, black holes, resets.
 //!
-//! A stream is two ways, one each direction. What is written arrives after the way's latency, in
-//! order. In a black hole nothing arrives, the end of the stream neither, until it is lifted: as on
-//! TCP, what was sent meanwhile comes then. A reset ends both ways at once.
+//! A stream has two ways, one for each direction. Written bytes arrive in order after the way's
+//! latency. A black hole lets nothing arrive, not even the end of the stream, until it is lifted:
+//! then, as on TCP, everything that was sent meanwhile arrives. A reset ends both ways at once.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -42,15 +42,15 @@ pub(crate) struct End {
     arrival: Option<Pin<Box<Sleep>>>,
 }
 
-/// A hand on a stream, for whoever breaks it.
+/// A handle to a stream, for breaking it.
 #[derive(Debug, Clone)]
 pub(crate) struct Cable {
     up: Weak<Mutex<Way>>,
     down: Weak<Mutex<Way>>,
 }
 
-/// Makes a stream: the client's end, the node's end, and a hand on both. `capacity` is what each
-/// way holds before its writer waits.
+/// Makes a stream: the client's end, the node's end, and a handle to both. `capacity` is what each
+/// way holds before its writer must wait.
 #[must_use]
 pub(crate) fn stream(latency: Duration, capacity: usize) -> (End, End, Cable) {
     let way = || {
@@ -78,7 +78,7 @@ pub(crate) fn stream(latency: Duration, capacity: usize) -> (End, End, Cable) {
 }
 
 impl Cable {
-    /// Lets nothing through: towards the node, towards the client, or both.
+    /// Turns the stream into a black hole: towards the node, towards the client, or both.
     pub(crate) fn hole(&self, up: bool, down: bool) {
         for (way, holed) in [(&self.up, up), (&self.down, down)] {
             if let Some(way) = way.upgrade() {
@@ -125,7 +125,7 @@ impl Way {
             self.writer = Some(context.waker().clone());
             return Poll::Pending;
         }
-        // Like a kernel's buffer: what fits is taken, the rest is offered again.
+        // Like a kernel's buffer: accepts what fits; the writer offers the rest again.
         let taken = bytes.len().min(self.capacity - self.queued);
         let bytes = bytes.get(..taken).unwrap_or(bytes);
         self.queued += taken;
@@ -136,7 +136,7 @@ impl Way {
         Poll::Ready(Ok(taken))
     }
 
-    /// Fills the buffer with what arrived; else when to look again, if anything is on its way.
+    /// Fills the buffer with what has arrived. If nothing has, returns when to look again.
     fn read(&mut self, context: &Context<'_>, buffer: &mut ReadBuf<'_>) -> Read {
         if self.reset {
             return Read::Broken;

@@ -1,4 +1,4 @@
-//! A user at a device: the real client, and a program that writes down what it is told.
+//! A user at a device: the real client, and a program that records its events.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -33,15 +33,15 @@ pub(crate) struct Setup {
     pub id: ClientId,
     /// The user.
     pub user: UserId,
-    /// Where to resume.
+    /// The cursor to resume from.
     pub cursor: Option<String>,
-    /// How far back a reading goes: the protocol's overlap, unless a bug is planted.
+    /// The overlap of each catch-up: the protocol's, unless a bug is planted.
     pub overlap: Duration,
-    /// Planted bug 7: anything that is not newer than the newest is taken for known.
+    /// Planted bug 7: drops every message older than the newest one as a duplicate.
     pub drops_older: bool,
 }
 
-/// The program on top of the client.
+/// The program that uses the client.
 #[derive(Debug)]
 struct Program {
     id: ClientId,
@@ -78,7 +78,7 @@ impl Person {
         Self { id, user, client, program, task }
     }
 
-    /// What it shows of a channel.
+    /// What the client shows of a channel at the end.
     #[must_use]
     pub(crate) fn shown(&self, channel: &ChannelId) -> Shown {
         let dropped = lock(&self.program.dropped);
@@ -153,7 +153,7 @@ impl Program {
     }
 }
 
-/// Whether an event is a frame of a node's.
+/// Whether an event is a frame that a node sent.
 const fn is_frame(event: &Event) -> bool {
     matches!(
         event,

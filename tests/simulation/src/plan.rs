@@ -1,4 +1,4 @@
-//! What a run is made of, and for how long what goes on.
+//! What a run consists of, and how long each part of it lasts.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -9,42 +9,42 @@ use model::limits;
 use crate::faults::Kind;
 use crate::planted::Planted;
 
-/// What a run is made of.
+/// What a run consists of.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Tenants.
+    /// Workspaces.
     pub workspaces: u32,
-    /// Users of each.
+    /// Users per workspace.
     pub users: RangeInclusive<u64>,
-    /// Users of each beside these who are in no channel.
+    /// Users per workspace, besides those, that are in no channel.
     pub bystanders: usize,
-    /// Devices of a user, at most.
+    /// Devices per user, at most.
     pub devices: u64,
-    /// Groups of a tenant.
+    /// Groups per workspace.
     pub groups: u32,
-    /// DMs of a tenant.
+    /// DMs per workspace.
     pub dms: usize,
     /// Nodes.
     pub nodes: u32,
-    /// Entries that a stream keeps.
+    /// Entries that a stream keeps, at most.
     pub entries_max: usize,
-    /// What a socket's pipe holds each way.
+    /// Capacity of a socket's pipe, each way.
     pub pipe_bytes: usize,
-    /// How long faults may begin.
+    /// How long faults may begin, from the start of the work.
     pub faulty: Duration,
-    /// Between two sends of a channel, in milliseconds.
+    /// Pause between two sends in a channel, in milliseconds.
     pub send_every_ms: RangeInclusive<u64>,
-    /// When somebody first speaks in every other group: until then no node has a view of it.
+    /// How long every second channel is silent at first. Until then no node has a view of it.
     pub half_silent: Duration,
-    /// Between two rounds of membership changes of a group, in milliseconds; none if absent.
+    /// Pause between two rounds of a group's membership changes, in ms. `None`: no changes.
     pub change_every_ms: Option<RangeInclusive<u64>>,
     /// Whether clients come and go by themselves.
     pub restless: bool,
-    /// What goes wrong when, and for how long.
+    /// The faults: when each begins, and how long it lasts.
     pub faults: Vec<(Duration, Duration, Kind)>,
-    /// How long everything may take to arrive in the end.
+    /// How long deliveries may take after the last fault.
     pub settle: Duration,
-    /// How often a client may be told to read again, besides once for each fault that explains it.
+    /// How many resyncs a client may get besides one for each fault that explains it.
     pub resyncs_besides: u32,
     /// Whether sending goes on for a while after the last fault.
     pub sends_on: bool,
@@ -79,8 +79,8 @@ impl Plan {
         }
     }
 
-    /// A relay that is an hour behind, while clients that saw newer messages are away; when they are
-    /// back, nothing can be resumed (10). Only the channels' late marks tell them.
+    /// A relay that is an hour late, while clients that saw newer messages are away. When they come
+    /// back, they cannot resume (10): only the channels' late marks tell them what to read again.
     #[must_use]
     pub fn hour_behind() -> Self {
         let fault = |at_s: u64, lasts_s: u64, kind: Kind| {
@@ -101,8 +101,8 @@ impl Plan {
         }
     }
 
-    /// One trouble of a store or of Redis, in a world of many channels that is quiet without it. Half
-    /// of the channels are spoken in for the first time while it lasts.
+    /// One brownout of the store or of Redis, in a world of many channels that is quiet otherwise.
+    /// Half of the channels are first used during the brownout.
     #[must_use]
     pub fn brownout(kind: Kind) -> Self {
         Self {
@@ -116,7 +116,7 @@ impl Plan {
         }
     }
 
-    /// A seed's world, with everything that can go wrong going wrong.
+    /// The world of a seed, in which every kind of fault can happen.
     #[must_use]
     pub fn of_seed(seed: u64) -> Self {
         if seed % 50 == 49 {
@@ -159,12 +159,12 @@ impl Plan {
 /// When a brownout begins, and how long it lasts.
 const BROWNOUT_AT: Duration = Duration::from_secs(8);
 const BROWNOUT: Duration = Duration::from_secs(12);
-/// A client that hears nothing any more waits, in this order, for its own deadline, for its turn
-/// after attempts that failed, and for an answer.
+/// A client that no longer hears anything waits, in this order, for its own deadline, its longest
+/// backoff, and an answer.
 const SETTLE: Duration = limits::SILENCE_MAX
     .saturating_add(limits::CLIENT_BACKOFF.1)
     .saturating_add(Duration::from_secs(5));
-/// A device may come with a cursor of nobody; a store that is gone may keep back a second text.
+/// A device may start with an invalid cursor, and one outage of the store may withhold two texts.
 const RESYNCS_LONG: u32 = 2;
-/// Of tens of entries a stream has soon lost those that a client was away for.
+/// A stream of tens of entries soon loses those that an absent client has not seen.
 const RESYNCS_SHORT: u32 = 7;

@@ -1,7 +1,7 @@
-//! Ten bugs that this field has shipped, planted at ports and clients: the checks must find each.
+//! Ten bugs that systems like this one have shipped. The checks must find each of them.
 //!
-//! None is a switch in the product: each is a wrapper around a port or around what a client receives,
-//! a client that was set up wrongly (3, 7), or a switch in the model of Redis (6).
+//! None is a switch in the product. Each is a wrapper around a port or a client's connection, a
+//! misconfigured client (3, 7), or a switch in the model of Redis (6).
 
 mod chain;
 mod rows;
@@ -26,23 +26,23 @@ pub(crate) use spoil::Spoil;
 pub enum Planted {
     /// 1: one frame in a thousand is lost on its way to a client.
     DroppedFrames,
-    /// 2: entries are numbered by a counter instead of chained; a failover sets it back.
+    /// 2: entries are numbered by a counter instead of being chained. A failover sets it back.
     Counter,
-    /// 3: a client reads back seconds, while the relay lags.
+    /// 3: a client's catch-up overlaps by seconds only, while the relay lags.
     ShortOverlap,
-    /// 4: a send reads an old version of the channel's members.
+    /// 4: a send reads an old version of a channel's membership.
     StaleVersion,
-    /// 5: a member's rows go after the version, not before it.
+    /// 5: a removed member's rows are deleted after the version is raised, not before.
     RowsAfterVersion,
     /// 6: the relay waits for a replica without a write of its own.
     WaitWithoutMarker,
-    /// 7: a client takes what is not newer than its newest for known.
+    /// 7: a client drops every message older than its newest as a duplicate.
     MaxId,
-    /// 8: ticks bring no cursor.
+    /// 8: ticks carry no new cursor.
     NoTick,
-    /// 9: a position holds the first four characters of the publication's id, not the last.
+    /// 9: a position holds the first four characters of the publication's id, not the last four.
     FirstFour,
-    /// 10: every read of a channel's members that takes long tells every client to read again.
+    /// 10: every slow read of a channel sends every client a resync.
     ResyncStorm,
 }
 
@@ -62,16 +62,16 @@ impl Planted {
     ];
 }
 
-/// A planted bug and what its wrappers in all processes share.
+/// A planted bug, and the state that its wrappers in all processes share.
 #[derive(Debug, Clone)]
 pub(crate) struct Plant {
-    /// Which.
+    /// The bug.
     pub bug: Planted,
-    /// Bug 2: the counter's value of each entry.
+    /// Bug 2: the counter value of each entry.
     numbers: chain::Numbers,
     /// Bug 4: when each version began.
     versions: Versions,
-    /// Bug 10: how often everybody is to be told.
+    /// Bug 10: the number of slow reads so far.
     storms: Arc<AtomicU64>,
 }
 
@@ -82,7 +82,7 @@ impl Plant {
         Self { bug, numbers: Arc::default(), versions: Arc::default(), storms: Arc::default() }
     }
 
-    /// What it does to what a client receives.
+    /// What the bug does to frames on their way to a client.
     #[must_use]
     pub(crate) fn spoil(&self, chance: &Chance) -> Option<Spoil> {
         match self.bug {
@@ -110,7 +110,7 @@ impl Plant {
         Arc::new(Rewritten { bus, rewrite })
     }
 
-    /// The tables of channels with the bug.
+    /// The channel store, with the bug.
     #[must_use]
     pub(crate) fn channels(&self, channels: Arc<dyn ChannelStore>) -> Arc<dyn ChannelStore> {
         match self.bug {
@@ -125,7 +125,7 @@ impl Plant {
         }
     }
 
-    /// The tables of members with the bug.
+    /// The member store, with the bug.
     #[must_use]
     pub(crate) fn members(&self, members: Arc<dyn MemberStore>) -> Arc<dyn MemberStore> {
         match self.bug {
@@ -135,8 +135,8 @@ impl Plant {
     }
 }
 
-/// When each version of a channel's members began.
+/// When each version of a channel's membership began.
 type Versions = Arc<Mutex<BTreeMap<ChannelId, Vec<(Instant, u64)>>>>;
 
-/// Bug 3: how far a client reads back.
+/// Bug 3: the overlap of a client's catch-up.
 pub(crate) const SHORT_OVERLAP: Duration = Duration::from_secs(5);

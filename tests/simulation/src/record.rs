@@ -1,4 +1,4 @@
-//! What happens in a run is written down once, in order.
+//! Records everything that happens in a run, in order.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use checker::{Event, History};
 use tokio::time::Instant;
 
-/// Writes the history of a run. Clones write into one.
+/// Writes a run's history. Clones write into the same one.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorder {
     started_at: Instant,
@@ -15,36 +15,36 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// An empty history that begins now.
+    /// An empty history of a run that began at `started_at`.
     #[must_use]
     pub(crate) fn new(started_at: Instant) -> Self {
         Self { started_at, history: Arc::default(), frames: Arc::default() }
     }
 
-    /// Writes an event down with the time.
+    /// Records an event with the time since the start.
     pub(crate) fn note(&self, event: Event) {
         lock(&self.history).record(self.started_at.elapsed(), event);
     }
 
-    /// Counts a frame that a client got.
+    /// Counts a frame that a client received.
     pub(crate) fn frame(&self) {
         self.frames.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Frames that clients got so far.
+    /// Frames that clients have received so far.
     #[must_use]
     pub(crate) fn frames(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
     }
 
-    /// What was written so far.
+    /// The history so far.
     #[must_use]
     pub(crate) fn history(&self) -> History {
         lock(&self.history).clone()
     }
 }
 
-/// One thread holds these locks, each for a moment.
+/// Locks a mutex. Only one thread takes these locks, each for a moment.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

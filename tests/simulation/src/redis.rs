@@ -1,9 +1,9 @@
-//! A model of Redis: two servers with asynchronous replication under one name, and connections that
-//! break in every way that real ones do. `redis-bus` runs on it unchanged, by its connection trait.
+//! A model of Redis: two servers with asynchronous replication under one name. Connections break in
+//! every way that real ones do. `redis-bus` runs on it unchanged, through its connection trait.
 //!
-//! It models what loses messages: a promoted replica lacks the tail of stream AND guards; clients
-//! stay connected to the old primary, which may go on answering; a half-open connection is silent; a
-//! subscriber may be disconnected, unsubscribed, or skipped by a push.
+//! It models what loses messages. A promoted replica lacks the tail of the stream AND the guards.
+//! Clients stay connected to the old primary, which may go on answering. A half-open connection is
+//! silent. A subscriber may be disconnected, unsubscribed, or miss a push.
 
 mod command;
 mod connection;

@@ -14,46 +14,46 @@ use crate::record::lock;
 use crate::world::World;
 use crate::{faults, work};
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Report {
-    /// Which one.
+    /// The seed.
     pub seed: u64,
     /// What happened.
     pub history: History,
-    /// What that is worth.
+    /// The checker's verdict.
     pub verdict: Verdict,
-    /// What would make the verdict one about less than it seems: clients that stopped or never
-    /// followed, of whom nothing is asked, and a relay that is behind.
+    /// What the verdict does not cover: clients that stopped or never caught up, of which the
+    /// checker asks nothing, and records that the relay has not published yet.
     pub unfinished: Vec<String>,
     /// How often each kind of fault was injected.
     pub faults: BTreeMap<String, u64>,
     /// How much virtual time it took.
     pub virtual_time: Duration,
-    /// Pages of streams that nodes read after everybody was there.
+    /// Pages of streams that nodes read after all devices had connected.
     pub pages_read: u64,
-    /// For each second: when it ended, and the calls of the store and frames to clients by then.
+    /// For each second: the time, and the store calls and frames to clients so far.
     pub work: Vec<(Duration, u64)>,
 }
 
 impl Report {
-    /// Whether every rule held, and was asked of everybody.
+    /// Whether every rule held and nothing was left unfinished.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.verdict.holds() && self.unfinished.is_empty()
     }
 
-    /// Events and faults with their times: equal for equal seeds.
+    /// Events and faults with their times. Equal for equal seeds.
     #[must_use]
     pub fn trace(&self) -> String {
         self.history.trace()
     }
 }
 
-/// Runs a plan under a seed, in this thread, on a clock of its own.
+/// Runs a plan under a seed, in this thread and on its own clock.
 ///
 /// # Panics
-/// If the system does not give the thread a runtime.
+/// If tokio's runtime cannot be built.
 #[must_use]
 #[expect(clippy::expect_used, reason = "a tool without a runtime can do nothing")]
 pub fn run(seed: u64, plan: Plan) -> Report {
@@ -95,7 +95,7 @@ async fn live(seed: u64, plan: Plan) -> Report {
     report
 }
 
-/// Writes down each second how much was done by then.
+/// Records once a second how much work was done so far.
 async fn count(world: World, counted: Arc<Mutex<Vec<(Duration, u64)>>>) {
     loop {
         let done = world.store.calls() + world.recorder.frames();
@@ -104,7 +104,7 @@ async fn count(world: World, counted: Arc<Mutex<Vec<(Duration, u64)>>>) {
     }
 }
 
-/// Waits until every rule holds, or everything had the time that it may take.
+/// Judges the run as soon as every rule holds, and at the latest when the settle time is over.
 async fn judge(world: &World, seed: u64, pages_before: u64) -> Report {
     let settle = world.plan.settle;
     let bounds = Bounds {
@@ -166,7 +166,7 @@ fn unfinished(history: &History, world: &World) -> Vec<String> {
     unfinished
 }
 
-/// Whether nothing happened for a while: what must not happen has had its chance.
+/// Whether nothing has happened for a while: a forbidden event would have shown by now.
 fn is_settled(history: &History, world: &World) -> bool {
     let last = history.events.last().map_or(Duration::ZERO, |(at, _)| *at);
     world.clock.elapsed().saturating_sub(last) >= QUIET

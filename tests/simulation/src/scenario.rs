@@ -1,5 +1,5 @@
-//! For each planted bug a small world in which it must show, and in which a sound system shows
-//! nothing.
+//! For each planted bug, a small world in which the bug must show, and in which a correct system
+//! breaks no rule.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -68,7 +68,7 @@ fn forked_while_subscribed() -> Plan {
     }
 }
 
-/// The same while the servers' clocks stand behind: ids of entries repeat.
+/// The same while the servers' clocks are set back, so that entry ids repeat.
 fn forked_with_repeated_ids() -> Plan {
     Plan {
         send_every_ms: 40..=160,
@@ -80,8 +80,8 @@ fn forked_with_repeated_ids() -> Plan {
     }
 }
 
-/// Messages that were stored early are published when a client is away that saw later ones; when it
-/// is back, nothing can be resumed.
+/// Messages that were stored early are published while a client that saw later ones is away. When
+/// it comes back, it cannot resume.
 fn published_while_away() -> Plan {
     Plan {
         users: 6..=6,
@@ -94,12 +94,12 @@ fn published_while_away() -> Plan {
             fault(26_000, 500, Kind::RedisFlushed),
             fault(27_000, 1_000, Kind::NodesReplaced),
         ],
-        // The client that was away is told once, and that is all.
+        // The client that was away gets one resync, and no other.
         ..Plan::quiet()
     }
 }
 
-/// Members are removed while the bus refuses every publication: versions are all that nodes get.
+/// Members are removed while the bus refuses to publish: nodes learn of it only by versions.
 fn changes_that_no_node_hears_of() -> Plan {
     let full = |turn: u64| fault(3_000 + turn * 2_000, 800, Kind::RedisFull);
     Plan {
@@ -112,7 +112,7 @@ fn changes_that_no_node_hears_of() -> Plan {
     }
 }
 
-/// A tail is lost while clients are away that have to get it later.
+/// A tail is lost while the clients that must receive it later are away.
 fn tail_lost_while_away() -> Plan {
     Plan {
         users: 6..=6,
@@ -123,7 +123,7 @@ fn tail_lost_while_away() -> Plan {
     }
 }
 
-/// The bus refuses for a while, and what was stored then comes after what was stored later.
+/// The bus refuses for a while. What is stored then is published after what is stored later.
 fn published_late() -> Plan {
     Plan {
         send_every_ms: 80..=240,
@@ -132,8 +132,8 @@ fn published_late() -> Plan {
     }
 }
 
-/// People to whom nothing is said, in a workspace where much is, and all nodes are replaced. Ticks
-/// keep everybody resumable: nobody has to read again.
+/// People in no channel, in a workspace with much traffic, and all nodes are replaced. Ticks keep
+/// every client resumable: none gets a resync.
 fn quiet_clients_and_a_busy_channel() -> Plan {
     Plan {
         bystanders: 3,

@@ -1,4 +1,4 @@
-//! The model store: the tables in memory, behind everything that a distant store does to a caller.
+//! The model store: tables in memory, with the faults that a remote store shows its callers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,27 +22,27 @@ use crate::record::lock;
 pub(crate) struct StoreTrouble {
     /// Calls that are throttled.
     pub throttled: u64,
-    /// Calls that are refused, or cannot get there.
+    /// Calls that fail before anything is done.
     pub refused: u64,
-    /// Writes that happen, and whose answer is lost.
+    /// Writes that happen, but whose answer is lost.
     pub answers_lost: u64,
     /// How much longer a call takes at most, in milliseconds.
     pub slower_ms: u64,
-    /// Whether nothing is answered: half of what was asked is done when this ends.
+    /// Whether no call is answered. When the silence ends, half of the waiting calls succeed.
     pub silent: bool,
-    /// Whether all this concerns nodes only: functions reach their tables.
+    /// Whether the trouble concerns only nodes; functions still reach their tables.
     pub of_nodes: bool,
-    /// How old a copy a read may see that is not strongly consistent, in milliseconds.
+    /// How old a read that is not strongly consistent may be, in milliseconds.
     pub stale_ms: u64,
 }
 
-/// The store as one process reaches it. All see the same tables.
+/// The store as one process reaches it. All processes see the same tables.
 #[derive(Debug, Clone)]
 pub(crate) struct SimStore {
     inner: MemoryStore,
     log: TableLog,
     trouble: Arc<Mutex<StoreTrouble>>,
-    /// Wakes those who wait for a silent store: in their order, so that a run can be repeated.
+    /// Wakes callers that wait for a silent store, in their order, so that runs are repeatable.
     changed: Arc<Notify>,
     calls: Arc<AtomicU64>,
     chance: Chance,
@@ -58,7 +58,7 @@ enum Mishap {
     Throttled,
     Refused,
     AnswerLost,
-    /// The caller stopped waiting; the call may still be done.
+    /// The caller timed out. The call may still be executed.
     Unanswered,
 }
 
@@ -70,13 +70,13 @@ impl SimStore {
         Self { inner: MemoryStore::new(), log, trouble, changed, calls, chance, is_nodes: false }
     }
 
-    /// The same tables for another process, which is a node or not.
+    /// The same tables for another process.
     #[must_use]
     pub(crate) fn for_process(&self, is_nodes: bool) -> Self {
         Self { chance: self.chance.fork(), is_nodes, ..self.clone() }
     }
 
-    /// Calls so far, of all processes, answered or not.
+    /// Calls of all processes so far, answered or not.
     #[must_use]
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
@@ -88,7 +88,7 @@ impl SimStore {
         self.changed.notify_waiters();
     }
 
-    /// What goes wrong for this process.
+    /// The trouble that this process sees.
     fn trouble(&self) -> StoreTrouble {
         let trouble = *lock(&self.trouble);
         if trouble.of_nodes && !self.is_nodes { StoreTrouble::default() } else { trouble }
@@ -341,7 +341,7 @@ impl RevocationStore for SimStore {
     }
 }
 
-/// What it takes to find out that an answer does not come.
+/// How long a caller waits before it gives up on a lost answer.
 const LOST_ANSWER: Duration = Duration::from_millis(900);
-/// How long the adapter waits for all attempts of one call.
+/// How long the adapter spends on all attempts of one call.
 const ADAPTER_PATIENCE: Duration = Duration::from_secs(5);

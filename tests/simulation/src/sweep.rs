@@ -1,4 +1,4 @@
-//! Many runs: one seed a thread at a time, and what they came to together.
+//! Runs many seeds, one per thread at a time, and adds up the results.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::record::lock;
 use crate::run::{Report, run};
 
-/// What many runs came to.
+/// The results of many runs.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// Runs.
@@ -20,7 +20,7 @@ pub struct Tally {
     pub verdict: Verdict,
     /// How often each kind of fault was injected.
     pub faults: BTreeMap<String, u64>,
-    /// Seeds that broke a rule, or gave two traces, and how.
+    /// Seeds that broke a rule or gave two different traces, and how.
     pub failures: Vec<(u64, String)>,
 }
 
@@ -38,8 +38,8 @@ impl Tally {
     }
 }
 
-/// Runs the seeds' plans on so many threads. `twice`: each seed again, which must give the same
-/// trace.
+/// Runs the plan of each seed on `threads` threads. With `twice`, each seed runs again and must
+/// give the same trace.
 #[must_use]
 pub fn sweep(
     seeds: Range<u64>,

@@ -1,4 +1,4 @@
-//! Clocks of a run: virtual time, and every process as wrong as it is.
+//! The clocks of a run: virtual time, plus each process's own error.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use messaging::ports::Clock;
 use model::Timestamp;
 use tokio::time::Instant;
 
-/// A process's clock: time since the run began, and what it is off by. Clones are one clock.
+/// A process's clock: the time since the run began, plus an offset. Clones share it.
 #[derive(Clone)]
 pub(crate) struct SimClock {
     started_at: Instant,
@@ -18,19 +18,19 @@ pub(crate) struct SimClock {
 }
 
 impl SimClock {
-    /// A clock that is right. `started_at` is when the run began.
+    /// The correct clock. `started_at` is when the run began.
     #[must_use]
     pub(crate) fn new(started_at: Instant) -> Self {
         Self { started_at, off_by_ms: Arc::default() }
     }
 
-    /// Another process's clock, which is off.
+    /// Another process's clock, which is off by `ms`.
     #[must_use]
     pub(crate) fn off_by(&self, ms: i64) -> Self {
         Self { started_at: self.started_at, off_by_ms: Arc::new(AtomicI64::new(ms)) }
     }
 
-    /// Sets what it is off by, as an administrator or a time server does.
+    /// Sets the offset, as an administrator or a time server would.
     pub(crate) fn set_off_by(&self, ms: i64) {
         self.off_by_ms.store(ms, Ordering::Relaxed);
     }
@@ -57,11 +57,11 @@ impl Clock for SimClock {
     }
 }
 
-/// What a clock is off by, up to so much each way.
+/// A random clock offset of at most `ms_max` either way.
 pub(crate) fn skew(chance: &Chance, ms_max: u64) -> i64 {
     let drawn = chance.within(0..=2 * ms_max);
     i64::try_from(drawn).unwrap_or_default() - i64::try_from(ms_max).unwrap_or_default()
 }
 
-/// When every run begins: a round time of no meaning.
+/// When every run begins: an arbitrary round time.
 const BEGINNING_MS: u64 = 1_800_000_000_000;

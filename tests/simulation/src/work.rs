@@ -1,4 +1,4 @@
-//! What people do: they send, in every way that the protocol allows, come and go, and add and remove
+//! What people do: they send in every way that the protocol allows, come and go, and add and remove
 //! each other while others send.
 
 use std::sync::Arc;
@@ -32,14 +32,14 @@ pub(crate) async fn talk(world: World, space: Arc<Space>, at: usize, until: Inst
     while sends.join_next().await.is_some() {}
 }
 
-/// One message, one way or another.
+/// Sends one message, in a way chosen at random.
 async fn send(world: World, space: Arc<Space>, at: usize, sender: usize) {
     let (Some(room), Some(user)) = (space.channels.get(at), space.users.get(sender)) else {
         return;
     };
     let name = world.next_send();
     let mut text = format!("{} of {}", name.0, user.id);
-    // Some travel as a reference that each node reads (G3).
+    // A long text travels as a reference, and each node reads it from the store (G3).
     if world.chance.one_in(25) {
         text.push_str(&" and so on".repeat(450));
     }
@@ -73,7 +73,7 @@ fn ended(world: &World, name: SendId, outcome: SendOutcome) {
     world.recorder.note(Event::SendEnded { send: name, outcome });
 }
 
-/// As the reference client does it: retries under one id.
+/// Sends like the reference client: retries keep the id.
 async fn send_by_outbox(
     world: &World,
     room: &Room,
@@ -126,7 +126,7 @@ fn outcome_of(error: &ApiError) -> SendOutcome {
     if error.outcome_unknown() { SendOutcome::Unknown } else { SendOutcome::NotStored }
 }
 
-/// One attempt, and whatever comes of it.
+/// Makes one attempt, whatever its outcome.
 async fn send_without_id(
     world: &World,
     room: &Room,
@@ -139,7 +139,7 @@ async fn send_without_id(
     attempt(world, room, api, name, text, None).await;
 }
 
-/// Two attempts at once, and more until one is answered (5).
+/// Makes two attempts at once, and repeats that until both are answered (5).
 async fn send_twice(
     world: &World,
     room: &Room,
@@ -165,7 +165,7 @@ async fn send_twice(
     }
 }
 
-/// Under an id of another time: seconds, an hour, more than a day ago, or minutes ahead (2, 3).
+/// Sends with an id of another time: seconds, an hour, a day ago, or minutes ahead (2, 3).
 async fn send_old(world: &World, room: &Room, user: &UserId, api: &Api, name: SendId, text: &str) {
     let now = api.server_now();
     let at = match world.chance.index(5) {
@@ -185,13 +185,13 @@ async fn send_old(world: &World, room: &Room, user: &UserId, api: &Api, name: Se
     }
 }
 
-/// Finds out what became of drafts whose outcome nobody knows: they are sent again.
+/// Sends drafts with an unknown outcome again, to find out what became of them.
 pub(crate) async fn resolve(world: World) {
     let mut resolving = JoinSet::new();
     for (name, outbox, draft) in std::mem::take(&mut *lock(&world.unresolved)) {
         let world = world.clone();
         resolving.spawn(async move {
-            // The same send: its start stands in the history, and its outcome is still open.
+            // It is the same send: its start is already recorded, and its outcome is still open.
             if let Ok(sent) = outbox.send_draft(&draft).await {
                 ended(&world, name, SendOutcome::Stored(sent.message.id));
             }
@@ -221,7 +221,7 @@ pub(crate) async fn change(world: World, space: Arc<Space>, at: usize, until: In
                 })
                 .collect();
             change_once(&world, &space, room, victim, Change::Remove).await;
-            // What begins now must never reach the removed.
+            // A message whose sending begins now must never reach the removed member.
             let sender = room.members.first().copied().unwrap_or_default();
             send(world.clone(), Arc::clone(&space), at, sender).await;
             sleep(chance.ms(0..=if chance.one_in(2) { 100 } else { 3_000 })).await;
@@ -231,7 +231,7 @@ pub(crate) async fn change(world: World, space: Arc<Space>, at: usize, until: In
     }
 }
 
-/// One call, repeated until it is answered.
+/// Makes one change, and repeats the call until it is answered.
 async fn change_once(world: &World, space: &Space, room: &Room, victim: usize, change: Change) {
     let creator = room.members.first().and_then(|at| space.users.get(*at));
     let (Some(creator), Some(user)) = (creator, space.users.get(victim)) else { return };
@@ -254,7 +254,7 @@ async fn change_once(world: &World, space: &Space, room: &Room, victim: usize, c
     }
 }
 
-/// Goes away and comes back, is cut, stops reading, until `until`.
+/// Cuts a client's connection, takes it offline or stops its reading, until `until`.
 pub(crate) async fn be_restless(world: World, person: Arc<Person>, until: Instant) {
     let chance = world.chance.fork();
     while Instant::now() < until {

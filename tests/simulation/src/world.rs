@@ -29,7 +29,7 @@ use crate::redis::Redis;
 use crate::store::SimStore;
 use crate::time::{SimClock, skew};
 
-/// A run's world. Clones are one world.
+/// A run's world. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct World(Arc<State>);
 
@@ -47,9 +47,9 @@ pub(crate) struct State {
     pub plan: Plan,
     /// The planted bug, if any.
     plant: Option<Plant>,
-    /// The world's own random draws.
+    /// Random draws for the world itself.
     pub chance: Chance,
-    /// A clock that is right.
+    /// The correct clock.
     pub clock: SimClock,
     /// Records the history.
     pub recorder: Recorder,
@@ -67,7 +67,7 @@ pub(crate) struct State {
     pub fleet: Fleet,
     /// The nodes' clocks, in the order of their start.
     pub node_clocks: Arc<Mutex<Vec<SimClock>>>,
-    /// The tenants.
+    /// The workspaces.
     pub spaces: Mutex<Vec<Arc<Space>>>,
     /// Every device that was ever used.
     pub people: Mutex<Vec<Arc<Person>>>,
@@ -80,7 +80,7 @@ pub(crate) struct State {
     clients: AtomicU32,
 }
 
-/// A tenant.
+/// A workspace.
 #[derive(Debug)]
 pub(crate) struct Space {
     /// Its id.
@@ -100,7 +100,7 @@ pub(crate) struct User {
     pub api: Api,
 }
 
-/// A channel as it was made.
+/// A channel as it was created.
 #[derive(Debug)]
 pub(crate) struct Room {
     /// Its id.
@@ -196,7 +196,7 @@ impl World {
         SendId(self.sends.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A new device, whose clock may be off as phones' clocks are.
+    /// A new device. Half of the devices have a clock that is off by minutes.
     #[must_use]
     pub(crate) fn host(&self) -> Host {
         let off_by = skew(&self.chance, DEVICE_OFF_MS_MAX);
@@ -230,19 +230,19 @@ impl World {
         lock(&self.people).push(Arc::new(person));
     }
 
-    /// The devices that are in use.
+    /// All devices that were started.
     #[must_use]
     pub(crate) fn people(&self) -> Vec<Arc<Person>> {
         lock(&self.people).clone()
     }
 
-    /// The tenants.
+    /// The workspaces.
     #[must_use]
     pub(crate) fn spaces(&self) -> Vec<Arc<Space>> {
         lock(&self.spaces).clone()
     }
 
-    /// Starts the nodes, creates tenants, users and channels, and connects all devices.
+    /// Starts the nodes, creates workspaces, users and channels, and connects all devices.
     pub(crate) async fn populate(&self) {
         for _ in 0..self.plan.nodes {
             self.fleet.start();
@@ -307,7 +307,7 @@ impl World {
     }
 }
 
-/// Makes the ports of processes.
+/// Builds the ports of processes.
 #[derive(Debug, Clone)]
 struct Wiring {
     redis: Redis,
@@ -349,13 +349,13 @@ impl Wiring {
 pub(crate) const OFF_MS_MAX: u64 = 450;
 /// How far devices' clocks may be off, each way.
 const DEVICE_OFF_MS_MAX: u64 = 200_000;
-/// Replicas that the deployment gives to Redis.
+/// Replicas that Redis has.
 const REPLICAS: u32 = 1;
 /// How many environments the functions have.
 pub(crate) const ENVIRONMENTS: u32 = 4;
-/// The number of the relay's process.
+/// The relay's process number.
 pub(crate) const RELAY: u32 = 1;
-/// The number of the functions' first process.
+/// The first process number of the functions.
 pub(crate) const FIRST_FUNCTION: u32 = 10;
-/// The number before the first node's process. Nodes are numbered by their start.
+/// Process numbers of nodes start after this one, in the order of their start.
 pub(crate) const FIRST_NODE: u32 = 100;

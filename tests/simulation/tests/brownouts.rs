@@ -1,4 +1,4 @@
-//! Troubles of the store and of Redis, judged by what they cost and by how soon they are over.
+//! Brownouts of the store and of Redis, judged by their cost and by how soon the system recovers.
 #![expect(clippy::print_stdout, reason = "figures are for people")]
 
 use std::ops::Range;
@@ -12,7 +12,7 @@ fn judged(seed: u64, kind: Kind, planted: Option<Planted>) -> (Judgement, Option
     (Judgement::of(&troubled, &quiet), broken)
 }
 
-/// Costs at most twice the quiet work, and is over five seconds after its end, with nothing lost.
+/// The brownout costs at most twice the quiet work, is over within five seconds, and loses nothing.
 fn is_borne(kind: Kind) {
     let mut missed = Vec::new();
     for seed in SEEDS {

@@ -1,6 +1,6 @@
-//! Seeds that hold, seeds that repeat, and bugs that are found.
+//! Seeds that pass, seeds that repeat exactly, and planted bugs that are found.
 //!
-//! Two hundred seeds, in four tests so that as many cores as there are share them.
+//! Two hundred seeds in four tests, so that several cores can share them.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -14,7 +14,7 @@ fn hold(seeds: Range<u64>) {
         |(seed, why): &(u64, String)| format!("cargo run -p simulation -- --seed {seed}: {why}");
     let failed: Vec<String> = tally.failures.iter().map(replay).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    // Half of what they are: a verdict about nothing holds as well.
+    // Half of the usual numbers. Without them, a run in which nothing happens would pass as well.
     let runs = tally.runs;
     let Verdict { acknowledged, deliveries, removals, .. } = tally.verdict;
     let (acked, seen, removed) = (acknowledged / runs, deliveries / runs, removals / runs);
@@ -52,7 +52,7 @@ fn a_seed_gives_one_trace() {
     assert_ne!(run(1, Plan::of_seed(1)).trace(), run(2, Plan::of_seed(2)).trace());
 }
 
-/// What is slow or read again where nothing goes wrong is a defect, however well it ends.
+/// A slow delivery or a second reading in a quiet world is a defect, even if nothing is lost.
 #[test]
 fn a_quiet_world_delivers_at_once() {
     let mut pages_read = 0;
@@ -64,9 +64,9 @@ fn a_quiet_world_delivers_at_once() {
         assert_eq!(resyncs, 0, "seed {seed}: told to read again");
         pages_read += report.pages_read;
     }
-    // An audit that meets a publication on its way reads a page that the push would have spared.
+    // An audit may read a page for a publication whose push is still on its way.
     assert!(pages_read <= 2, "{pages_read} pages");
-    // And a push that is lost would show.
+    // The counter works: a lost push makes nodes read pages.
     let (at, lasts) = (Duration::from_secs(2), Duration::from_secs(3));
     let faults = vec![(at, lasts, Kind::PushesDropped)];
     let troubled = run(0, Plan { faults, ..Plan::quiet() });
@@ -79,7 +79,7 @@ fn a_relay_an_hour_behind_loses_nothing() {
     assert!(tally.failures.is_empty(), "{:?}", tally.failures);
 }
 
-/// The bug shows in its scenario, and the scenario is quiet without it.
+/// The bug shows in its scenario, and the scenario passes without it.
 fn is_caught(bug: Planted) {
     let sound = sweep(scenario::SEEDS, 1, false, |_| scenario::of(bug));
     assert!(sound.failures.is_empty(), "without the bug: {:?}", sound.failures);

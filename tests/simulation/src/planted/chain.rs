@@ -22,11 +22,11 @@ pub(super) struct Rewritten {
 pub(super) enum Rewrite {
     /// Bug 2: the position is a counter's value.
     Counted(Numbers),
-    /// Bug 9: positions with the same entry id differ by the first four characters of the ULID.
+    /// Bug 9: positions with equal entry ids differ only by the first four characters of the ULID.
     FirstFour,
 }
 
-/// The counter's value of each entry.
+/// The counter value of each entry.
 pub(super) type Numbers = Arc<Mutex<HashMap<(WorkspaceId, Position), u64>>>;
 
 impl Rewrite {
@@ -42,7 +42,7 @@ fn number_of(numbers: &Numbers, workspace: &WorkspaceId, entry: &Entry) -> u64 {
     let mut numbers = lock(numbers);
     let before =
         entry.prev.map_or(Some(0), |prev| numbers.get(&(workspace.clone(), prev)).copied());
-    // Like a counter in Redis: one more than the entry before, whichever server wrote that one.
+    // Like a counter in Redis: one more than the previous entry's, whichever server wrote that one.
     let number = before.map_or(1, |before| before + 1);
     *numbers.entry((workspace.clone(), entry.position)).or_insert(number)
 }
@@ -61,12 +61,12 @@ fn first_four(entry: Entry) -> Entry {
         _ => 0,
     };
     let of = |position: Position| Position { history, ..position };
-    // The publication before is from the same years, so its first four characters are the same.
+    // The previous publication is from the same years, so its first four characters are the same.
     let prev = entry.prev.map(of);
     Entry { position: of(entry.position), prev, publication: entry.publication }
 }
 
-/// A subscription that changes the entries of another one.
+/// A subscription that rewrites the entries of another one.
 fn changed(
     mut subscription: Subscription,
     change: impl Fn(Entry) -> Entry + Send + 'static,
@@ -108,7 +108,7 @@ impl EventBus for Rewritten {
         from: Option<EntryId>,
         limit: usize,
     ) -> Result<Vec<Entry>, BusError> {
-        // Reads the whole stream: rewritten positions are in another order.
+        // Read the whole stream, because rewritten positions are in another order.
         let all = self.bus.entries(workspace, None, limits::STREAM_ENTRIES_MAX).await?;
         let rewritten = all.into_iter().map(|entry| self.rewrite.of(workspace, entry));
         let from = from.unwrap_or_default();

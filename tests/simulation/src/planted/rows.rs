@@ -1,4 +1,4 @@
-//! Bugs 4 and 5: the order of versions and rows, broken on either side.
+//! Bugs 4 and 5: the order of versions and rows, broken on the reading or on the writing side.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use tokio::time::{Instant, sleep};
 use super::Versions;
 use crate::record::lock;
 
-/// Bug 4: what a send reads of the channel is of some seconds ago.
+/// Bug 4: a send reads the channel's version as it was before the last two seconds.
 #[derive(Debug)]
 pub(super) struct StaleVersion {
     pub(super) channels: Arc<dyn ChannelStore>,
     pub(super) versions: Versions,
 }
 
-/// Bug 5: a removed member's rows go a while after the call returned.
+/// Bug 5: a removed member's rows are deleted a while after the call has returned.
 #[derive(Debug)]
 pub(super) struct RowsAfterVersion {
     pub(super) members: Arc<dyn MemberStore>,

@@ -1,4 +1,4 @@
-//! Bugs 1, 8 and 10: what reaches a client is not what its node sent.
+//! Bugs 1, 8 and 10: a client receives other frames than its node sent.
 
 use std::io;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::network::End;
 use crate::record::lock;
 
-/// What is done to the text frames that a client receives.
+/// What happens to the text frames that a client receives.
 #[derive(Debug, Clone)]
 pub(crate) struct Spoil(Arc<Mutex<Kind>>);
 
@@ -20,24 +20,24 @@ pub(crate) struct Spoil(Arc<Mutex<Kind>>);
 enum Kind {
     /// One message in a thousand is lost.
     Dropping(Chance),
-    /// A tick's cursor is the one of the last frame that brought something.
+    /// A tick's cursor is replaced by that of the last frame of another kind.
     WithoutTicks,
-    /// So many `resync` frames come as something counts.
+    /// A `resync` frame is added for each count of the shared counter.
     Storming(Arc<AtomicU64>),
 }
 
-/// A connection whose frames are spoiled on their way in.
+/// A connection whose incoming frames are spoiled.
 #[derive(Debug)]
 pub(crate) struct Spoiled {
     end: End,
     spoil: Spoil,
-    /// Bytes that came and are no whole frame yet.
+    /// Bytes that arrived but are not a whole frame yet.
     raw: Vec<u8>,
-    /// Bytes that the client may have.
+    /// Bytes that are ready for the client.
     ready: Vec<u8>,
     has_upgraded: bool,
     cursor: Option<String>,
-    /// How many were counted when it last looked.
+    /// The counter's value at the last frame.
     storms: Option<u64>,
 }
 
@@ -54,7 +54,7 @@ impl Spoil {
         Self(Arc::new(Mutex::new(Kind::Storming(storms))))
     }
 
-    /// A connection with this done to it.
+    /// A connection with this bug.
     #[must_use]
     pub(crate) fn over(&self, end: End) -> Spoiled {
         let (raw, ready) = (Vec::new(), Vec::new());
@@ -64,7 +64,7 @@ impl Spoil {
 }
 
 impl Spoiled {
-    /// Passes on what is whole, spoiled.
+    /// Passes on all whole frames, spoiled.
     fn pass_on(&mut self) {
         if !self.has_upgraded {
             let Some(at) = self.raw.windows(4).position(|four| four == b"\r\n\r\n") else { return };
@@ -109,7 +109,7 @@ impl Spoiled {
             Kind::Storming(storms) => {
                 self.ready.extend(frame);
                 let now = storms.load(Ordering::Relaxed);
-                // The first frame is `ready`: nothing that was before it is told.
+                // The first frame is `ready`. What was counted before it is skipped.
                 for _ in self.storms.unwrap_or(now)..now {
                     let resync = r#"{"type":"resync","reason":"a hold ended","delay_ms":0}"#;
                     self.ready.extend(text_frame(resync));
@@ -120,7 +120,7 @@ impl Spoiled {
     }
 }
 
-/// The length of a frame's head and of its payload; servers do not mask.
+/// The length of a frame's header and of its payload. Servers do not mask.
 fn frame_of(bytes: &[u8]) -> Option<(usize, usize)> {
     let length = usize::from(bytes.get(1)? & 0x7f);
     match length {

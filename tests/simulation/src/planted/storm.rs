@@ -1,4 +1,4 @@
-//! Bug 10: each read of a channel's members that takes long tells everybody to read again.
+//! Bug 10: every slow read of channels sends every client a resync.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,14 +9,14 @@ use messaging::ports::{ChannelStore, Creation, Marking, ReadError, Standing, Wri
 use model::{Channel, ChannelId, LateArrivals, UserId};
 use tokio::time::Instant;
 
-/// The tables of channels: reads that take long are counted.
+/// A channel store that counts slow reads.
 #[derive(Debug)]
 pub(super) struct Stormy {
     pub(super) channels: Arc<dyn ChannelStore>,
     pub(super) storms: Arc<AtomicU64>,
 }
 
-/// A read that is on its way, whether or not its caller waits for the end.
+/// A read in progress. It ends when it is dropped, so also when its caller gives up.
 struct Read<'a> {
     began: Instant,
     storms: &'a AtomicU64,
@@ -58,5 +58,5 @@ impl ChannelStore for Stormy {
     }
 }
 
-/// From here on a read takes long.
+/// A read that takes this long is slow.
 const LONG: Duration = Duration::from_millis(500);

@@ -26,18 +26,18 @@ pub(super) enum Command {
         from: String,
         count: usize,
     },
-    /// `SET`: only markers, whose value nobody reads.
+    /// `SET`: used only for markers, whose value nobody reads.
     Set,
     Publish {
         topic: String,
         payload: String,
     },
-    /// Removes everything. Faults alone use it.
+    /// Removes everything. Only faults use it.
     Flush,
     Unknown,
 }
 
-/// The scripts of `redis-bus`. `stream` and `leases` do in Rust what they do in Lua.
+/// The scripts of `redis-bus`. `stream` and `leases` run their steps in Rust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Script {
     Publish,
@@ -98,7 +98,7 @@ impl Command {
         Some(Self::Run { script, is_by_hash, keys: owned(keys), args: owned(args) })
     }
 
-    /// Whether a server answers it before it has loaded its data.
+    /// Whether a server answers it while it is loading its data.
     pub(super) const fn runs_while_loading(&self) -> bool {
         matches!(self, Self::Info | Self::Publish { .. })
     }

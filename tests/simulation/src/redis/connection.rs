@@ -1,4 +1,4 @@
-//! Connections of the model, as `redis-bus` uses them.
+//! The model's connections, as `redis-bus` uses them.
 
 use std::io;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ struct Open {
 }
 
 impl Redis {
-    /// The name, for the process `owner`.
+    /// The server's name, as seen by the process `owner`.
     #[must_use]
     #[expect(clippy::expect_used, reason = "the URL is well formed")]
     pub(crate) fn endpoint(&self, owner: u32) -> Endpoint {
@@ -103,7 +103,7 @@ impl Connection for Open {
 }
 
 impl Open {
-    /// Runs commands together. A server runs some in a millisecond, and anything may happen between.
+    /// Sends commands together. A server runs some each millisecond; faults may come in between.
     async fn run(&self, commands: Vec<Command>, within: Duration) -> RedisResult<Vec<Value>> {
         let (redis, id, is_for_pushes) = (self.redis.clone(), self.id, self.is_for_pushes);
         let running = async move {
@@ -119,7 +119,7 @@ impl Open {
         sent(running, within).await
     }
 
-    /// Sends something that a server does at once.
+    /// Runs something that a server does at once.
     async fn ask<T: Send + 'static>(
         &self,
         within: Duration,
@@ -136,7 +136,7 @@ impl Open {
         sent(asking, within).await
     }
 
-    /// `WAIT`: until a replica has this connection's own writes, or the time is over.
+    /// `WAIT`: returns when a replica has this connection's own writes, or when the time is over.
     async fn wait_for_replica(&self, at_most: Duration) -> RedisResult<Value> {
         let (until, id) = (Instant::now() + at_most, self.id);
         loop {
@@ -162,8 +162,8 @@ impl Drop for Open {
 }
 
 impl Redis {
-    /// Waits until the server runs a command that arrives now. A server that hangs runs what it got
-    /// when it wakes up, even if the client has closed the connection.
+    /// Waits until the server runs a command that has arrived. A server that hangs runs its
+    /// commands when it wakes up, even if the client has closed the connection.
     async fn arrive(&self, id: u64, is_for_pushes: bool) -> RedisResult<()> {
         loop {
             self.pass(id).await?;
@@ -180,7 +180,7 @@ impl Redis {
         }
     }
 
-    /// The way of an answer back.
+    /// Carries an answer back.
     async fn leave(&self, id: u64) -> RedisResult<()> {
         sleep(LATENCY).await;
         self.pass(id).await
@@ -196,7 +196,7 @@ impl Redis {
     }
 }
 
-/// Lets a command run whether or not its caller goes on waiting: what was sent cannot be taken back.
+/// Runs a command even if its caller gives up: what was sent cannot be taken back.
 async fn sent<T: Send + 'static>(
     command: impl Future<Output = RedisResult<T>> + Send + 'static,
     response_max: Duration,
@@ -212,7 +212,7 @@ async fn sent<T: Send + 'static>(
     }
 }
 
-/// Reads a connection for pushes: waits until each has arrived, and passes it on.
+/// Reads a connection for pushes: waits until each push has arrived, then passes it on.
 async fn read(mut pushes: mpsc::Receiver<(Instant, PushInfo)>, on_push: OnPush) {
     while let Some((due, push)) = pushes.recv().await {
         sleep_until(due).await;
@@ -229,9 +229,9 @@ fn timed_out() -> redis::RedisError {
     io::Error::from(io::ErrorKind::TimedOut).into()
 }
 
-/// How often a waiting command looks whether its wait is over.
+/// How often a waiting command checks whether it is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// Commands of a pipeline that a server runs in a millisecond.
+/// Commands of a pipeline that a server runs per millisecond.
 const COMMANDS_PER_MS: usize = 16;
 /// Pushes that a server keeps for a subscriber that does not read.
 const OUTPUT_MAX: usize = 4_096;

@@ -11,8 +11,7 @@ use super::leases::Leases;
 use super::server::Refusal;
 use super::stream::{Bounds, Stream};
 
-/// A command that wrote, with the primary's time: a replica repeats what the primary did, by the
-/// primary's clock.
+/// A command that wrote, with the primary's time. A replica repeats it by the primary's clock.
 #[derive(Debug, Clone)]
 pub(super) struct Write {
     pub(super) at: Timestamp,
@@ -23,13 +22,13 @@ pub(super) struct Write {
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) answer: Value,
-    /// Whether replicas must repeat it.
+    /// Whether replicas must repeat the command.
     pub(super) wrote: bool,
     /// Topic and payload of the push.
     pub(super) push: Option<(String, String)>,
 }
 
-/// Which writes a server takes.
+/// Which writes a server accepts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Permit(pub(super) Option<Refusal>);
 
@@ -57,7 +56,7 @@ impl Permit {
         self.0.map_or(Ok(()), Err)
     }
 
-    /// For a write that only removes, which a full server takes too.
+    /// For a write that only removes. A full server accepts it, too.
     pub(super) fn to_shrink(self) -> Result<(), Refusal> {
         self.0.filter(|refusal| *refusal != Refusal::OutOfMemory).map_or(Ok(()), Err)
     }
@@ -111,7 +110,7 @@ impl Keys {
         }
     }
 
-    /// `publish.lua`; `None` if its keys or arguments are not as the script expects.
+    /// Runs `publish.lua`. Returns `None` if the keys or arguments do not fit the script.
     fn publish(
         &mut self,
         keys: &[String],

@@ -1,4 +1,4 @@
-//! The node directory: what `leases.lua` does.
+//! The node directory, with the steps of `leases.lua`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ struct Leased {
     details: String,
     renewed_at: Timestamp,
     pending_until: Vec<Timestamp>,
-    /// When the node was given to whom, by `<workspace> <user>`.
+    /// When the node was last given to each user, by `<workspace> <user>`.
     given: BTreeMap<String, Timestamp>,
 }
 
@@ -155,7 +155,7 @@ impl Leased {
     }
 }
 
-/// Of the members that begin with `prefix`, keeps the newest `most`.
+/// Keeps the newest `most` of the members that begin with `prefix`.
 fn keep_newest(members: &mut BTreeMap<String, Timestamp>, prefix: &str, most: usize) {
     let mut newest: Vec<(Timestamp, String)> = members
         .iter()

@@ -18,7 +18,7 @@ use crate::time::{SimClock, skew};
 
 mod faults;
 
-/// All servers. Clones are the same ones.
+/// All servers. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Redis(Arc<Mutex<State>>);
 
@@ -33,7 +33,7 @@ pub(crate) enum Refusal {
     OutOfMemory,
 }
 
-/// How the server behind the name misbehaves.
+/// How the server that the name leads to misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Trouble {
     /// Not at all.
@@ -41,11 +41,11 @@ pub(crate) enum Trouble {
     None,
     /// It accepts connections and commands, and answers nothing.
     Hangs,
-    /// The same on connections for commands only.
+    /// The same, on connections for commands only.
     CommandsHang,
-    /// The same on connections for pushes only. Pushes wait in the server.
+    /// The same, on connections for pushes only. The server keeps the pushes.
     PushesHang,
-    /// Everything takes so much longer.
+    /// Everything takes this much longer.
     Slow(Duration),
     /// It refuses commands.
     Refuses(Refusal),
@@ -95,11 +95,11 @@ struct Server {
     scripts: BTreeSet<Script>,
     clock: SimClock,
     is_primary: bool,
-    /// The server that it replicates, and how far behind it is.
+    /// The server that this one replicates. `lag` is how late it gets the writes.
     follows: Option<usize>,
     lag: Duration,
     is_stalled: bool,
-    /// Writes on their way, with the time of their arrival and their number.
+    /// Writes on their way: time of arrival, number, and the write.
     incoming: VecDeque<(Instant, u64, Write)>,
     written: u64,
     received: u64,
@@ -112,9 +112,9 @@ struct Connection {
     path: Path,
     topics: BTreeSet<String>,
     pushes: Option<mpsc::Sender<(Instant, PushInfo)>>,
-    /// Pushes that wait until the server is no longer silent.
+    /// Pushes that the server keeps until it is no longer silent.
     held: Vec<PushInfo>,
-    /// The number of its last write, which `WAIT` waits for.
+    /// The number of the connection's last write, which `WAIT` waits for.
     own_write: u64,
     closed_at: Option<Instant>,
 }
@@ -128,7 +128,7 @@ pub(super) enum Path {
 }
 
 impl Redis {
-    /// A primary and a replica that is `lag` behind. Streams keep `entries_max` entries.
+    /// A primary, and a replica that lags by `lag`. Streams keep at most `entries_max` entries.
     #[must_use]
     pub(crate) fn new(clock: &SimClock, chance: Chance, entries_max: usize, lag: Duration) -> Self {
         let server = |is_primary: bool| Server {
@@ -156,7 +156,7 @@ impl Redis {
         })))
     }
 
-    /// How many pages of streams were read so far to fill a gap or to begin. An audit's look at the
+    /// How many pages of streams nodes have read to fill a gap or to start. An audit's read of the
     /// tail does not count.
     #[must_use]
     pub(crate) fn pages_read(&self) -> u64 {
@@ -192,7 +192,7 @@ impl State {
         self.serial
     }
 
-    /// The client closes a connection. What it sent before still arrives.
+    /// Closes a connection from the client's side. What was sent before still arrives.
     pub(super) fn close(&mut self, id: u64) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.closed_at = Some(Instant::now());
@@ -205,7 +205,7 @@ impl State {
         self.connections.get(&id).map_or(Path::Broken, |connection| connection.path)
     }
 
-    /// The trouble of the server that a connection leads to: only the one behind the name has any.
+    /// The trouble that a connection sees. Only the server that the name leads to has any.
     pub(super) fn trouble_of(&self, id: u64) -> Trouble {
         let is_named = |connection: &Connection| connection.server == self.named;
         let named = self.connections.get(&id).is_some_and(is_named);
@@ -228,7 +228,7 @@ impl State {
         }
     }
 
-    /// How many replicas have the last write of a connection; `None` if its server is a replica.
+    /// How many replicas have a connection's last write. `None` if its server is a replica.
     pub(super) fn acknowledged(&mut self, id: u64) -> Option<i64> {
         self.settle();
         let connection = self.connections.get(&id)?;
@@ -297,7 +297,7 @@ impl State {
         }
     }
 
-    /// Runs a command, replicates it and pushes; its answer, and its number if it wrote.
+    /// Runs a command, replicates it and pushes. Returns the answer, and its number if it wrote.
     fn run_on_keys(
         &mut self,
         index: usize,
@@ -335,7 +335,7 @@ impl State {
         }
     }
 
-    /// Lets replicas run what has arrived.
+    /// Runs the replicated writes that have arrived.
     fn settle(&mut self) {
         let now = Instant::now();
         for index in 0..self.servers.len() {
@@ -373,7 +373,7 @@ impl State {
     fn break_all(&mut self, concerned: impl Fn(&Connection) -> bool) {
         for connection in self.connections.values_mut().filter(|connection| concerned(connection)) {
             connection.path = Path::Broken;
-            // Its reader sees the end.
+            // The connection's reader sees the end.
             connection.pushes = None;
         }
     }
@@ -396,13 +396,13 @@ fn unsubscribed(topic: &str) -> PushInfo {
     PushInfo { kind: PushKind::Unsubscribe, data: vec![text(topic), Value::Int(0)] }
 }
 
-/// Entries of a page of a stream.
+/// Entries in a page of a stream.
 const PAGE: usize = limits::STREAM_READ_ENTRIES_MAX;
-/// Pushes that wait for one connection: no link waits longer than its probe.
+/// Pushes kept for one connection. A probe ends a silent link, so no more can wait.
 const HELD_MAX: usize = 4_096;
 /// How far servers' clocks may be off, each way.
 const OFF_MS_MAX: u64 = 900;
 /// One way between a process and a server.
 pub(super) const LATENCY: Duration = Duration::from_millis(1);
-/// How long a closed connection is remembered: longer than a server hangs.
+/// How long a closed connection is remembered: longer than any server hangs.
 const CLOSED_KEPT: Duration = Duration::from_secs(30);

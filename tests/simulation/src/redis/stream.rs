@@ -1,4 +1,4 @@
-//! A workspace's stream, and what `publish.lua` does to it.
+//! A workspace's stream, with the steps of `publish.lua`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -113,15 +113,15 @@ impl Kept {
     }
 }
 
-/// `sha1hex(prev .. ' ' .. publication)`, the first eight digits. The hash of a script is the same
+/// The first eight digits of `sha1hex(prev .. ' ' .. publication)`. A script's hash is the same
 /// function of its text.
 fn history(prev: &str, publication: &str) -> String {
     let digest = redis::Script::new(&format!("{prev} {publication}"));
     digest.get_hash().chars().take(8).collect()
 }
 
-/// The id that `XADD *` gives: the clock's milliseconds, or after the last one if the clock is not
-/// ahead of it.
+/// The id that `XADD *` gives: the clock's milliseconds, or the last id plus one if the clock is
+/// not ahead of it.
 fn next_id(last: Option<EntryId>, now: Timestamp) -> EntryId {
     match last {
         Some(last) if last.ms >= now.unix_ms() => {

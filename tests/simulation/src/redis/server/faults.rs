@@ -3,7 +3,7 @@
 use super::*;
 
 impl Redis {
-    /// Lets the server behind the name misbehave.
+    /// Makes the server that the name leads to misbehave.
     pub(crate) fn set_trouble(&self, trouble: Trouble) {
         let mut state = self.lock();
         state.trouble = trouble;
@@ -22,30 +22,30 @@ impl Redis {
         self.lock().pushes_to_drop = count;
     }
 
-    /// Sets the servers' clocks back by so much, or right again.
+    /// Sets the servers' clocks back by `ms`. With 0, they are right again.
     pub(crate) fn set_clocks_back(&self, ms: i64) {
         for server in &self.lock().servers {
             server.clock.set_off_by(-ms);
         }
     }
 
-    /// Stops replication: what is written from now on is lost with the primary.
+    /// Stops replication. What is written from now on is lost with the primary.
     pub(crate) fn stall_replication(&self, is_stalled: bool) {
         let mut state = self.lock();
         state.settle();
         let now = Instant::now();
         for server in state.servers.iter_mut().filter(|server| server.follows.is_some()) {
             server.is_stalled = is_stalled;
-            // What could not arrive before arrives now.
+            // What was on its way arrives one lag later at the earliest.
             for (at, ..) in &mut server.incoming {
                 *at = (*at).max(now + server.lag);
             }
         }
     }
 
-    /// Promotes the replica with the data that it has, and moves the name to it. `isolates`: the old
-    /// primary stays up for its clients, takes writes, and is not told; else it restarts and its
-    /// connections break.
+    /// Promotes the replica with the data that it has, and moves the name to it. With `isolates`,
+    /// the old primary stays up for its clients and accepts writes, and nothing tells it. Without,
+    /// it restarts and its connections break.
     pub(crate) fn fail_over(&self, isolates: bool) {
         let mut state = self.lock();
         state.settle();
@@ -63,8 +63,8 @@ impl Redis {
         }
     }
 
-    /// Makes the old primary a replica of the one behind the name, by a full copy. Its clients stay
-    /// connected to it and are not told.
+    /// Makes the old primary a replica of the new one, by a full copy. Its clients stay connected
+    /// and do not notice.
     pub(crate) fn demote_others(&self) {
         let mut state = self.lock();
         state.settle();
@@ -81,7 +81,7 @@ impl Redis {
         }
     }
 
-    /// Empties the server behind the name and its replica. `restarts`: it also forgets its scripts,
+    /// Empties the primary and its replica. With `restarts`, the primary also loses its scripts,
     /// and its connections break.
     pub(crate) fn flush(&self, restarts: bool) {
         let mut state = self.lock();
@@ -93,12 +93,12 @@ impl Redis {
         }
     }
 
-    /// Breaks connections: of subscribers only, or any.
+    /// Breaks all connections, or only those of subscribers.
     pub(crate) fn break_connections(&self, subscribers_only: bool) {
         self.lock().break_all(|connection| !subscribers_only || connection.pushes.is_some());
     }
 
-    /// Makes connections of one process, or of all, half open for ever. New ones work.
+    /// Makes the connections of one process, or of all, half open for ever. New connections work.
     pub(crate) fn hole_connections(&self, owner: Option<u32>, subscribers_only: bool) {
         for connection in self.lock().connections.values_mut() {
             let concerned = owner.is_none_or(|owner| owner == connection.owner)
@@ -109,7 +109,7 @@ impl Redis {
         }
     }
 
-    /// Unsubscribes every connection from its topics, as a slot that moves does.
+    /// Unsubscribes every connection from its topics, as Redis does when a slot moves.
     pub(crate) fn unsubscribe_all(&self) {
         let mut state = self.lock();
         let due = Instant::now() + LATENCY;
@@ -120,7 +120,7 @@ impl Redis {
         }
     }
 
-    /// Answers `OK` to markers without writing them: planted bug 6.
+    /// Planted bug 6: answers `OK` to markers without writing them.
     pub(crate) fn ignore_markers(&self) {
         self.lock().ignores_markers = true;
     }
