@@ -5,8 +5,8 @@ import statistics
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-# By figure: fields that name a part of it which can be measured alone, and fields that are
-# different on each line of one run. A line that repeats another one's begins the next run.
+# For each figure: fields of a part that can be measured alone, and fields that differ between the
+# lines of one run. A line that repeats another one's values of them starts the next run.
 FIGURES = {
     "fanout": (["scenario"], ["subject", "repetition"]),
     "fairness": ([], ["neighbour", "repetition"]),
@@ -43,7 +43,7 @@ class Measured:
 
     def __init__(self, lines):
         self.runs, self.ignored, self.unknown = {}, {}, {}
-        # A line that is in two files is one.
+        # Keep a line that is in two files only once.
         lines = {json.dumps(line, sort_keys=True): line for line in lines}.values()
         for line in sorted(lines, key=lambda line: line["at"]):
             self._take(line)
@@ -107,7 +107,7 @@ class Median:
 
     @classmethod
     def of(cls, values):
-        # A figure that there is none of is null on its line.
+        # A line without this figure has null.
         values = sorted(value for value in values if value is not None)
         if not values:
             return None
@@ -160,7 +160,7 @@ SCENARIOS = [
 ]
 
 
-# How late deliveries of C are.
+# The latencies of deliveries in C.
 LATE = [
     ("p50_ms", "p50"),
     ("p90_ms", "p90"),

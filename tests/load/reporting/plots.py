@@ -8,7 +8,7 @@ from matplotlib import pyplot, ticker  # noqa: E402
 
 from .lines import LATE, SCENARIOS, Median, peers_of, ratios  # noqa: E402
 
-# Of the palette of Okabe and Ito, which is told apart without red or green.
+# From the palette of Okabe and Ito, whose colours can be told apart without red or green.
 NODE, AIM, OTHER, FLOOR, INK = "#0072b2", "#d55e00", "#cc79a7", "#767676", "#222222"
 SECOND = "#009e73"
 
@@ -296,7 +296,7 @@ def growth(measured, _):
         kind: sorted(measured.lines("growth", kind=kind), key=lambda line: line["x"])
         for kind in ("sockets", "workspaces", "members", "nodes, affinity", "nodes, none")
     }
-    # One node is both.
+    # The line of a single node belongs to both curves.
     spread_out = [line for line in lines["nodes, affinity"] if line["x"] == 1] + lines["nodes, none"]
     cpu, idle_cpu = scaled("cpu_ns", 1e3), scaled("idle_us", 1e4)
     one = [

@@ -4,7 +4,7 @@ from .lines import LATE, SCENARIOS, Median, peers_of, ratios, turn_by_turn
 
 ABSENT = "*not measured*"
 CONNECTS_A_SECOND = 10_000
-# What a verdict over the fan-out takes.
+# A verdict over the fan-out needs this many turns.
 TURNS = 15
 
 

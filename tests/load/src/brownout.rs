@@ -1,5 +1,5 @@
-//! What a store that does not answer costs: frames told, messages late, memory, and the
-//! neighbours' latency; while it lasts and until all is as before.
+//! What a store that does not answer costs: resyncs, late messages, memory, and the latency of a
+//! neighbouring workspace. It is measured during the brownout and until all is as before.
 
 use std::time::Duration;
 
@@ -19,39 +19,39 @@ use crate::world::World;
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Plan {
-    /// Seconds in which no read of the store is answered.
+    /// Seconds for which the store answers no read.
     #[arg(long, default_value_t = 12)]
     silent_s: u64,
-    /// Seconds that are measured afterwards.
+    /// Seconds to measure afterwards.
     #[arg(long, default_value_t = 60)]
     after_s: u64,
     /// Only the variant of this name: `busy` or `quiet`.
     #[arg(long)]
     only: Option<String>,
-    /// Sockets for each of a variant's thousand.
+    /// Sockets for each thousand of the variant.
     #[arg(long, default_value_t = 1_000)]
     scale: usize,
 }
 
 impl Plan {
-    /// As little as shows that it works.
+    /// The smallest plan that still runs every part.
     pub(crate) const fn smoke() -> Self {
         Self { silent_s: 7, after_s: 8, only: None, scale: 40 }
     }
 }
 
-/// Who is there, and what they say while the store is silent.
+/// The sockets and channels, and the load while the store is silent.
 #[derive(Debug, Clone, Copy)]
 struct Variant {
     name: &'static str,
     sockets: usize,
-    /// None of them has a view when the silence begins.
+    /// No node has a view of any of them when the silence begins.
     channels: usize,
     per_second: u64,
-    /// The most frames that may tell a socket to read again.
+    /// The most resyncs that a socket may get.
     resyncs_max: u64,
-    /// Whether the bar on the neighbours' latency is of this variant: the busy one's own load takes
-    /// a share of the cores that has nothing to do with the store.
+    /// Whether the neighbours' latency must meet its bound. Not in the busy variant: its own load
+    /// takes a share of the cores that has nothing to do with the store.
     judges_neighbours: bool,
 }
 
@@ -78,7 +78,7 @@ impl Variant {
     }
 }
 
-/// Measures it.
+/// Runs the scenario.
 ///
 /// # Errors
 /// If a process of the run fails, or a bar is missed.
@@ -102,7 +102,7 @@ fn measure(plan: &Plan, variant: Variant) -> Result<Value, Failed> {
     let world = World { workspaces: 2, users: sockets, channel_size: size, sockets_per_user: 1 };
     progress(&format!("{}: opening {sockets} sockets", variant.name));
     let mut pair = Pair::start(Subject::Node, &redis.url(), world, &Options::default())?;
-    // The second workspace is as large, but few of its users are here.
+    // The second workspace is as large, but only a few of its users connect.
     let neighbours = (NEIGHBOUR_CHANNELS * size).min(sockets);
     let mut neighbour = pair.crowd_of(sockets, neighbours)?;
     pair.crowd.ask(&Order::Open { until: sockets, in_flight: 64 })?;
@@ -142,7 +142,7 @@ fn measure(plan: &Plan, variant: Variant) -> Result<Value, Failed> {
         "variant": variant.name, "sockets": sockets, "channels": channels,
         "per_second": per_second, "silent_s": plan.silent_s, "after_s": plan.after_s,
         "resyncs_told": resyncs_told,
-        // Those of the neighbours, who say as much before as during, are not in it.
+        // Without the neighbours' publications, whose rate is constant.
         "taken": taken.zip(taken_before).map(|(taken, before)| {
             (taken - before).saturating_sub(NEIGHBOUR_A_SECOND * publish_s)
         }),
@@ -161,7 +161,7 @@ fn number(measured: &Value, name: &str) -> f64 {
     measured.get(name).and_then(Value::as_f64).unwrap_or(f64::INFINITY)
 }
 
-/// How many times the neighbours' usual latency theirs was.
+/// The neighbours' p99 during the brownout, as a multiple of their usual one.
 fn neighbours_ratio(measured: &Value) -> f64 {
     number(measured, "neighbours_p99_ms") / number(measured, "neighbours_before_p99_ms")
 }
@@ -207,7 +207,7 @@ fn told(plan: &Plan, variant: Variant, measured: &Value) -> String {
     )
 }
 
-/// The bars that are missed.
+/// The bounds that were missed.
 fn bars(variant: Variant, measured: &Value) -> Vec<String> {
     let n = |name| number(measured, name);
     let mut bars = vec![
@@ -225,17 +225,17 @@ fn bars(variant: Variant, measured: &Value) -> Vec<String> {
     missed.map(|(what, is, bar)| format!("{}: {is:.2} {what}, bar {bar}", variant.name)).collect()
 }
 
-/// Channels of the other workspace in which somebody speaks.
+/// Channels of the neighbouring workspace in which messages are sent.
 const NEIGHBOUR_CHANNELS: usize = 5;
 /// Messages a second there.
 const NEIGHBOUR_A_SECOND: u64 = 100;
-/// Seconds in which their views come to be.
+/// Seconds in which the neighbours' views are loaded.
 const WARM_UP_S: u64 = 2;
-/// Seconds after the silence in which is still published.
+/// Seconds for which publishing goes on after the silence.
 const LIVE_S: u64 = 10;
-/// Bar: seconds from the store's return until all that was due is there.
+/// Bound: seconds from the store's return until the backlog has arrived.
 const BACKLOG_S: f64 = 2.0;
-/// Bar: what a node may grow by, in MiB: publications that are held, and queues of sockets.
+/// Bound: growth of the node in MiB, by held publications and the sockets' queues.
 const GROWTH_MIB: f64 = 128.0;
-/// Bar: the neighbours' p99, over theirs before.
+/// Bound: the neighbours' p99, as a multiple of theirs before.
 const NEIGHBOURS_RATIO: f64 = 1.5;

@@ -1,4 +1,4 @@
-//! One client socket as the crowd sees it: what it has said, and the frames that it is given.
+//! One client socket of a crowd: its phase, and the frames that it receives.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -9,16 +9,16 @@ use socket2::{Domain, Socket, Type};
 
 use crate::world::{DIGITS, MARK};
 
-/// Where a socket stands.
+/// The phase of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// It asked for the upgrade.
+    /// The upgrade request was sent.
     Upgrading,
-    /// It said `hello`.
+    /// `hello` was sent.
     Greeting,
-    /// Whatever comes is counted.
+    /// The socket is open, and what arrives is counted.
     Live,
-    /// It ended.
+    /// The socket has ended.
     Gone,
 }
 
@@ -29,27 +29,27 @@ pub(crate) struct Client {
     pub(crate) phase: Phase,
     /// When it began to connect.
     pub(crate) begun: Instant,
-    /// The beginning of a frame whose rest is on its way.
+    /// The start of a frame of which the rest has not arrived.
     rest: Vec<u8>,
 }
 
-/// Something that came in.
+/// Something that arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Came {
-    /// The upgrade was answered: `hello` is due.
+    /// The upgrade was answered. The client must send `hello` next.
     Upgraded,
-    /// The first frame of the node: the socket is live.
+    /// The node's first frame. The socket is open now.
     Ready,
-    /// The message of this number.
+    /// The message with this number.
     Message(u64),
-    /// The node tells it to read again.
+    /// The frame `resync`.
     Resync,
-    /// The other side ended it.
+    /// The server ended the connection.
     End,
 }
 
 impl Client {
-    /// Connects from the `number`-th source address. Waits only for the kernel of this machine.
+    /// Connects from the `number`-th source address. Blocks, but only on this machine's kernel.
     ///
     /// # Errors
     /// If that fails.
@@ -60,24 +60,24 @@ impl Client {
         Ok(Self { stream, phase: Phase::Upgrading, begun, rest: Vec::new() })
     }
 
-    /// Asks for the upgrade.
+    /// Sends the upgrade request.
     ///
     /// # Errors
-    /// If the socket takes nothing.
+    /// If the socket accepts no bytes.
     pub(crate) fn upgrade(&mut self, to: SocketAddr) -> io::Result<()> {
         self.stream.write_all(upgrade(to).as_bytes())
     }
 
-    /// Says who it is.
+    /// Sends `hello`.
     ///
     /// # Errors
-    /// If the socket takes nothing.
+    /// If the socket accepts no bytes.
     pub(crate) fn hello(&mut self, ticket: &str) -> io::Result<()> {
         self.phase = Phase::Greeting;
         self.stream.write_all(&hello(ticket))
     }
 
-    /// Reads what there is and tells what came.
+    /// Reads what is available, and reports what arrived.
     pub(crate) fn read(&mut self, buffer: &mut [u8], mut came: impl FnMut(Came)) {
         loop {
             let kept = self.rest.len();
@@ -90,7 +90,7 @@ impl Client {
                     let read = buffer.get(..kept + count).unwrap_or_default();
                     let used = self.take(read, &mut came);
                     let rest = read.get(used..).unwrap_or_default();
-                    // No buffer for who waits for nothing.
+                    // An idle socket keeps no buffer.
                     self.rest = if rest.is_empty() { Vec::new() } else { rest.to_vec() };
                     if is_all {
                         return;
@@ -105,7 +105,7 @@ impl Client {
         came(Came::End);
     }
 
-    /// Takes whole frames off the front; how many bytes they were.
+    /// Takes whole frames off the front. Returns their length in bytes.
     fn take(&mut self, mut bytes: &[u8], came: &mut impl FnMut(Came)) -> usize {
         let all = bytes.len();
         while !bytes.is_empty() {
@@ -134,13 +134,13 @@ impl Client {
 /// A connection from the `number`-th source address.
 ///
 /// # Errors
-/// If the kernel of this machine has none to give.
+/// If the kernel has no port left, or the connection fails.
 pub(crate) fn connect(to: SocketAddr, number: usize) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    // As many ports again for each source address: 127.1.0.0, 127.1.0.1 and so on.
+    // Each source address has its own ports: 127.1.0.0, 127.1.0.1 and so on.
     let source = u32::from(FIRST_SOURCE) + u32::try_from(number / SOCKETS_AN_ADDRESS).unwrap_or(0);
     socket.bind(&SocketAddr::from((Ipv4Addr::from(source), 0)).into())?;
-    // Else the kernel holds the second of two small writes back until the first is acknowledged.
+    // Else the kernel delays the second of two small writes until the first is acknowledged.
     socket.set_tcp_nodelay(true)?;
     socket.connect(&to.into())?;
     Ok(socket.into())
@@ -154,19 +154,19 @@ pub(crate) fn upgrade(to: SocketAddr) -> String {
     )
 }
 
-/// The frame that says who it is.
+/// The frame `hello`.
 pub(crate) fn hello(ticket: &str) -> Vec<u8> {
     let text = format!(r#"{{"type":"hello","ticket":"{ticket}"}}"#);
     let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
     let mut frame = vec![0x81, 0x80 | 126];
     frame.extend(length.to_be_bytes());
-    // A mask of zeros is a mask.
+    // A mask of zeros is valid, and leaves the text as it is.
     frame.extend([0; 4]);
     frame.extend(text.as_bytes());
     frame
 }
 
-/// A whole frame of a server (RFC 6455 5.2), and what is behind it.
+/// Splits off a server's first whole frame (RFC 6455 5.2).
 pub(crate) fn frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&[_, short], rest) = bytes.split_first_chunk::<2>()?;
     let (length, rest) = match short {
@@ -189,8 +189,8 @@ pub(crate) fn number(payload: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits.get(..DIGITS)?).ok()?.parse().ok()
 }
 
-/// What a frame holds that tells to read again, and no other one has.
+/// Only a frame `resync` contains this.
 const RESYNC: &[u8] = br#""type":"resync""#;
-/// Fewer than the ports of one source address: the kernel looks for a free one.
+/// Fewer than a source address has ports, so that the kernel quickly finds a free one.
 const SOCKETS_AN_ADDRESS: usize = 4_000;
 const FIRST_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 0);

@@ -19,7 +19,7 @@ use crate::world::World;
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Plan {
-    /// Sockets of a turn.
+    /// Sockets in a turn.
     #[arg(long, default_value_t = 10_000)]
     sockets: usize,
     /// Turns, each with a new node.
@@ -28,13 +28,13 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// As little as shows that it works.
+    /// The smallest plan that still runs every part.
     pub(crate) const fn smoke() -> Self {
         Self { sockets: 200, repetitions: 1 }
     }
 }
 
-/// Measures all of it.
+/// Runs the scenario.
 ///
 /// # Errors
 /// If a process of the run fails.

@@ -1,5 +1,5 @@
-//! The clients and who publishes, in a process of their own: it opens sockets, publishes, counts
-//! what arrives and how late, and answers one JSON line for each line that it is told.
+//! The clients and their publisher, in a process of their own. It opens sockets, publishes, and
+//! counts what arrives and how late. It answers each line of input with a line of JSON.
 
 use std::io::{self, BufRead as _};
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use crate::publish::{Publisher, Schedule, Way};
 use crate::record::say;
 use crate::world::World;
 
-/// What a crowd is.
+/// The setup of a crowd.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Crowd {
     /// Where the server listens.
@@ -35,35 +35,35 @@ pub(crate) struct Crowd {
     /// The floor's control connection.
     #[arg(long)]
     control: Option<SocketAddr>,
-    /// Its first socket, of all that the world has.
+    /// The number of its first socket in the world.
     #[arg(long, default_value_t = 0)]
     first: usize,
-    /// Its own are so far apart.
+    /// The distance between two of its sockets.
     #[arg(long, default_value_t = 1)]
     stride: usize,
-    /// How many of them are its own; all if absent.
+    /// How many sockets it has; all if absent.
     #[arg(long)]
     count: Option<usize>,
-    /// Over TLS: the file of an authority that is trusted.
+    /// Use TLS: the file of the certificate authority to trust.
     #[arg(long)]
     tls: Option<PathBuf>,
     #[command(flatten)]
     world: World,
 }
 
-/// What a crowd is told.
+/// A command to a crowd.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Order {
-    /// Open sockets until there are so many of them, so many at a time.
+    /// Open sockets until there are `until`, `in_flight` at a time.
     Open { until: usize, in_flight: usize },
-    /// So many rounds: publish some messages at once in a channel, and wait until everybody has
-    /// all of them.
+    /// In each round, publish `size` messages at once in a channel, and wait until all its sockets
+    /// have them.
     Burst { rounds: u64, size: u64, channel: usize, pause_ms: u64 },
-    /// So many messages a second, each in the next of some channels, whatever arrives.
+    /// Publish at a fixed rate, in the channels by turns, without waiting for deliveries.
     Steady { per_second: u64, seconds: u64, channel: usize, channels: usize },
-    /// So many messages a second for so long, each in the next of some channels, through a brownout
-    /// that ends so long after now. What comes until `listen_s` is counted.
+    /// Publish at a fixed rate, in the channels by turns, through a brownout that ends `back_s`
+    /// after now. Count what arrives until `listen_s`.
     Through {
         per_second: u64,
         publish_s: u64,
@@ -72,13 +72,13 @@ pub(crate) enum Order {
         back_ms: u64,
         listen_s: u64,
     },
-    /// Publish a message in a channel, and wait for nothing.
+    /// Publish a message in a channel without waiting for anything.
     Say { channel: usize },
-    /// Count messages until there are so many, or so long; tell who has how many.
+    /// Count messages until there are this many or the time is over, and answer with the counts.
     Listen { messages: u64, seconds: u64 },
 }
 
-/// Does what it is told until nobody tells it anything.
+/// Runs the commands on standard input until it is closed.
 pub(crate) fn run(crowd: &Crowd) -> Result<(), Failed> {
     let way = match (&crowd.redis, crowd.control) {
         (Some(redis), _) => Way::Bus(redis.clone()),
@@ -118,7 +118,7 @@ pub(crate) fn run(crowd: &Crowd) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The sockets, and what came to them.
+/// The sockets, and what they received.
 struct Room {
     address: SocketAddr,
     node_id: Option<NodeId>,
@@ -130,7 +130,7 @@ struct Room {
     clients: Vec<Client>,
     buffer: Vec<u8>,
     gone: usize,
-    /// Sockets that speak TLS are opened one by one, and then only kept.
+    /// TLS sockets are opened one by one, and only kept open.
     tls: Option<Arc<rustls::ClientConfig>>,
     kept: Vec<crate::tls::Socket>,
 }
@@ -153,7 +153,7 @@ impl Room {
         })
     }
 
-    /// Opens sockets; tells how long that took, all and each.
+    /// Opens sockets. Answers how long that took, in all and for each.
     fn open(&mut self, until: usize, in_flight: usize) -> Result<serde_json::Value, Failed> {
         let until = until.min(self.count);
         let first = self.clients.len() + self.kept.len();
@@ -167,7 +167,7 @@ impl Room {
                 Vec::new()
             }
             None => {
-                // Signed before, as long as they are good: the clients' work is not the node's.
+                // Sign ahead, as many as stay valid: signing must not count as the node's work.
                 let mut took = Vec::with_capacity(until - first);
                 while first + took.len() < until {
                     let from = first + took.len();
@@ -184,7 +184,7 @@ impl Room {
                    "p50_ms": at(50.0), "p99_ms": at(99.0) }))
     }
 
-    /// A ticket for its socket of this number; none for a floor.
+    /// The ticket of its `number`-th socket; empty for a floor.
     fn ticket(&self, number: usize) -> Result<String, Failed> {
         let socket = self.first + number * self.stride;
         self.node_id
@@ -192,7 +192,7 @@ impl Room {
             .map_or(Ok(String::new()), |node_id| self.world.ticket(socket, node_id))
     }
 
-    /// How many of its sockets get what is said in a channel.
+    /// How many of its sockets are in a channel.
     fn here(&self, channel: usize) -> u64 {
         let (first, count) = self.world.audience(channel);
         let own = (0..self.count).map(|n| self.first + n * self.stride);
@@ -258,8 +258,8 @@ impl Room {
         Ok(())
     }
 
-    /// Waits until so many messages have come; tells each, with when it was read. False if it became
-    /// quiet before.
+    /// Waits for `count` messages, and passes each one's number and time of arrival to `each`.
+    /// Returns false if nothing came for a while.
     fn gather(&mut self, count: u64, mut each: impl FnMut(u64, Instant)) -> Result<bool, Failed> {
         let mut left = count;
         while left > 0 {
@@ -296,7 +296,7 @@ impl Room {
     }
 }
 
-/// One wait for whatever comes; true if nothing did.
+/// Waits once for input and reads it. Returns true if nothing came.
 fn pump(
     epoll: &OwnedFd,
     clients: &mut [Client],
@@ -322,7 +322,7 @@ fn pump(
     Ok(events.is_empty())
 }
 
-/// Publishes, waits for everybody, and so on: one publication after the other, or some at once.
+/// Publishes, waits for all deliveries, and repeats: one publication at a time, or several at once.
 fn burst(
     room: &mut Room,
     publisher: &mut Publisher,
@@ -353,7 +353,7 @@ fn burst(
                "last_max_ms": crate::stats::percentile(&last_ms, 100.0) }))
 }
 
-/// An open loop: whoever is late makes the latency longer, not the load smaller.
+/// An open loop: a slow server makes the latency longer, but not the load smaller.
 fn steady(
     room: &mut Room,
     publisher: &mut Publisher,
@@ -369,7 +369,7 @@ fn steady(
         missing -= 1;
         late_ms.push((at - times.of(number)).as_secs_f64() * 1e3);
     })?;
-    // A moment in which the machine did something else spoils few tenths of a second.
+    // If the machine was busy elsewhere for a moment, that spoils only a few tenths of a second.
     let tenth = late_ms.len().div_ceil(schedule.tenths()).max(1);
     let tenths: Vec<f64> =
         late_ms.chunks(tenth).map(|tenth| crate::stats::percentile(tenth, 99.0)).collect();
@@ -380,8 +380,8 @@ fn steady(
                "p999_ms": at(99.9), "max_ms": at(100.0) }))
 }
 
-/// An open loop through a brownout: what arrived of what was published before its end and after,
-/// how late, and how often each socket was told to read again.
+/// An open loop through a brownout: how much arrived of what was published before and after its
+/// end, how late it was, and how many resyncs each socket got.
 fn through(
     room: &mut Room,
     publisher: &mut Publisher,
@@ -423,14 +423,14 @@ fn through(
     Ok(tally.json(room.gone - gone_before))
 }
 
-/// What came in a brownout and after it.
+/// What arrived during a brownout and after it.
 #[derive(Debug)]
 struct Tally {
     due: u64,
     missing: u64,
-    /// What was published before the end and did not arrive yet.
+    /// Deliveries of what was published before the end that have not arrived yet.
     backlog: u64,
-    /// Seconds from the end until all of it had arrived.
+    /// Seconds from the end until all of these had arrived.
     backlog_s: Option<f64>,
     while_silent: u64,
     again: u64,
@@ -489,7 +489,7 @@ impl Tally {
     }
 }
 
-/// Counts one in its second.
+/// Counts one event in its second.
 fn add(a_second: &mut Vec<u64>, now: f64) {
     let second = usize::try_from(Duration::from_secs_f64(now.max(0.0)).as_secs()).unwrap_or(0);
     if a_second.len() <= second {
@@ -504,9 +504,9 @@ fn unix_ms() -> u64 {
     crate::world::now().unix_ms()
 }
 
-/// Tickets that are signed ahead: they are good for half a minute.
+/// Tickets to sign ahead: they are valid for half a minute.
 const SIGNED: usize = 2_000;
-/// How long is waited for the next thing that comes, where everything is counted to a time.
+/// How long one wait for input lasts in a command that ends at a given time.
 const LISTEN: Duration = Duration::from_millis(100);
-/// How long nothing may come before what is missing is lost.
+/// After this long without input, missing messages count as lost.
 const STALL: Duration = Duration::from_secs(5);

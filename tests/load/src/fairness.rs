@@ -1,4 +1,4 @@
-//! What a small channel waits for because a huge one of another workspace is on its node.
+//! How much a small channel is delayed by a huge one of another workspace on the same node.
 
 use serde_json::{Value, json};
 use tests::redis::{Flavor, RedisServer};
@@ -14,7 +14,7 @@ use crate::world::World;
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Plan {
-    /// Turns, of the small one alone and beside the huge one.
+    /// Turns, each with the small channel alone and beside the huge one.
     #[arg(long, default_value_t = 15)]
     repetitions: usize,
     /// Members of the huge channel.
@@ -23,20 +23,20 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// As little as shows that it works.
+    /// The smallest plan that still runs every part.
     pub(crate) const fn smoke() -> Self {
         Self { repetitions: 1, huge: 300 }
     }
 }
 
-/// Measures it.
+/// Runs the scenario.
 ///
 /// # Errors
 /// If a process of the run fails, or something is lost.
 pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     machine::pin(CLIENT_CORE)?;
     let redis = RedisServer::start(Flavor::Redis);
-    // The second workspace is as large, but few of its users are here.
+    // The second workspace is as large, but only a few of its users connect.
     let world = World { workspaces: 2, ..World::one_channel(plan.huge) };
     let mut pair = Pair::start(Subject::Node, &redis.url(), world, &Options::default())?;
     let mut small = pair.crowd_of(plan.huge, SMALL)?;
@@ -46,7 +46,7 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
         |channel, per_second, seconds| Order::Steady { per_second, seconds, channel, channels: 1 };
     let (of_huge, of_small) = (steady(0, HUGE_A_SECOND, SECONDS + 1), steady(1, 100, SECONDS));
     let (mut alone, mut beside): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
-    // A first turn that is not measured brings buffers and views.
+    // The first turn is not measured: it allocates buffers and views.
     for repetition in 0..=plan.repetitions {
         progress(&format!("turn {repetition} of {}", plan.repetitions));
         let one = small.ask(&of_small)?;
@@ -94,7 +94,7 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
 
 /// Sockets of the small channel.
 const SMALL: usize = 100;
-/// Messages of the huge one: at 10,000 members, half of a core.
+/// Messages per second in the huge channel: at 10,000 members, they take half a core.
 const HUGE_A_SECOND: u64 = 4;
-/// Seconds of a turn's half.
+/// Seconds of half a turn.
 const SECONDS: u64 = 4;

@@ -1,4 +1,4 @@
-//! What a delivery costs, and how long the last receiver waits: scenarios A, A16, B and C.
+//! The cost of a delivery, and when the last receiver has it: scenarios A, A16, B and C.
 
 use serde_json::{Value, json};
 use tests::redis::{Flavor, RedisServer};
@@ -15,38 +15,38 @@ use crate::world::World;
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Plan {
-    /// Turns that node and floors take.
+    /// Turns of the node and each floor.
     #[arg(long, default_value_t = 15)]
     repetitions: usize,
     /// Only these scenarios.
     #[arg(long, value_enum, num_args = 1.., default_values = ["a", "a16", "b", "c"])]
     scenarios: Vec<Scenario>,
-    /// Also a floor of a tokio task a socket.
+    /// Also measure a floor with a tokio task per socket.
     #[arg(long)]
     tasks: bool,
-    /// So many times less of everything: to see that it works.
+    /// Divides every amount by this, for a quick try.
     #[arg(long, default_value_t = 1)]
     less: u64,
 }
 
 impl Plan {
-    /// As little as shows that it works.
+    /// The smallest plan that still runs every part.
     pub(crate) fn smoke() -> Self {
         let scenarios = vec![Scenario::A, Scenario::A16, Scenario::C];
         Self { repetitions: 1, scenarios, tasks: true, less: 50 }
     }
 }
 
-/// A scenario of a table of servers.
+/// A scenario, with its own table of servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Scenario {
     /// 1,000 receivers, one publication in flight: CPU of a delivery.
     A,
     /// 1,000 receivers, 16 publications in flight.
     A16,
-    /// 10,000 receivers of one publication: until the last has it.
+    /// 10,000 receivers of one publication: the time until the last one has it.
     B,
-    /// 10,000 sockets in channels of ten, 20,000 deliveries a second: how late they are.
+    /// 10,000 sockets in channels of ten, 20,000 deliveries a second: the latency.
     C,
 }
 
@@ -90,7 +90,7 @@ impl Scenario {
         }
     }
 
-    /// What is compared, the aim, and what it is called.
+    /// The field to compare, and the aim for its ratio to the floor.
     const fn aim(self) -> (&'static str, f64) {
         match self {
             Self::A => ("cpu_ns", 1.15),
@@ -101,7 +101,7 @@ impl Scenario {
     }
 }
 
-/// Measures all of it.
+/// Runs the scenario.
 ///
 /// # Errors
 /// If a process of the run fails.
@@ -127,14 +127,14 @@ fn one(scenario: Scenario, plan: &Plan, redis: &str, record: &mut Record) -> Res
         progress(&format!("{}: {} opens its sockets", scenario.name(), subject.name()));
         let mut pair = Pair::start(*subject, redis, scenario.world(), &Options::default())?;
         pair.crowd.ask(&Order::Open { until: usize::MAX, in_flight: 64 })?;
-        // Buffers, views and wakers that the first deliveries bring.
+        // The first deliveries allocate buffers, views and wakers.
         pair.crowd.ask(&scenario.order(plan.less))?;
         pair.pause()?;
         pairs.push(pair);
     }
     let mut taken: Vec<Vec<Value>> = vec![Vec::new(); subjects.len()];
     for repetition in 0..plan.repetitions {
-        // Whoever was first is last in the next turn.
+        // The order rotates, so that no subject is always first.
         let turn = |at: usize| (at + repetition) % subjects.len();
         for at in (0..subjects.len()).map(turn) {
             progress(&format!(

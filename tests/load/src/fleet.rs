@@ -13,7 +13,7 @@ use crate::process::{Process, arguments_of};
 use crate::record::{Record, progress, say};
 use crate::world::World;
 
-/// Nodes, each with clients of its own.
+/// Nodes, each with its own clients.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     pub(crate) nodes: Vec<Process>,
@@ -23,17 +23,17 @@ pub(crate) struct Fleet {
     shares: usize,
 }
 
-/// Which sockets are on which node.
+/// How sockets are spread over the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spread {
-    /// Neighbours together: a workspace is on as few nodes as can be.
+    /// Neighbouring sockets share a node: a workspace is on as few nodes as possible.
     Together,
-    /// One here, one there: a workspace is on all nodes.
+    /// Round robin: a workspace is on all nodes.
     Apart,
 }
 
 impl Fleet {
-    /// Starts nodes and crowds; no socket is open yet.
+    /// Starts nodes and crowds. No socket is open yet.
     ///
     /// # Errors
     /// If one of them does not start.
@@ -46,7 +46,7 @@ impl Fleet {
         Self::of(nodes, nodes, world, spread, redis)
     }
 
-    /// Starts the first few of so many nodes, with their shares of the sockets.
+    /// Starts only the first of `nodes` nodes, each with its share of all sockets.
     ///
     /// # Errors
     /// If one of them does not start.
@@ -78,7 +78,7 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// The sockets of a node: the first, how far apart, how many.
+    /// The sockets of a node: the first one, the distance between two, and how many.
     fn share(&self, node: usize) -> (usize, usize, usize) {
         let (all, nodes) = (self.world.sockets(), self.shares);
         match self.spread {
@@ -90,12 +90,12 @@ impl Fleet {
         }
     }
 
-    /// The sockets of a crowd.
+    /// How many sockets a crowd has.
     pub(crate) fn sockets(&self, crowd: usize) -> u64 {
         self.share(crowd).2 as u64
     }
 
-    /// The sockets of a channel that are with a crowd.
+    /// How many sockets of a crowd are in a channel.
     pub(crate) fn here(&self, crowd: usize, channel: usize) -> u64 {
         let (first, stride, count) = self.share(crowd);
         let (from, members) = self.world.audience(channel);
@@ -103,7 +103,7 @@ impl Fleet {
         own.filter(|socket| (from..from + members).contains(socket)).count() as u64
     }
 
-    /// Opens all sockets, all crowds at once.
+    /// Opens all sockets, with all crowds at once.
     ///
     /// # Errors
     /// If some do not open.
@@ -114,20 +114,20 @@ impl Fleet {
         self.crowds.iter_mut().try_for_each(|crowd| crowd.answer().map(drop))
     }
 
-    /// Time that the nodes had a core so far, in nanoseconds.
+    /// CPU time of the nodes so far, in nanoseconds.
     pub(crate) fn cpu_ns(&self) -> f64 {
         self.nodes.iter().map(|node| node.cpu().as_nanos() as f64).sum()
     }
 
-    /// Memory that the nodes have to themselves.
+    /// Private memory of the nodes.
     pub(crate) fn bytes(&self) -> u64 {
         self.nodes.iter().map(Process::private_bytes).sum()
     }
 
-    /// Publications that the nodes got so far: copies that the bus made.
+    /// Publications that the nodes have received so far: the copies that the bus made.
     ///
     /// # Errors
-    /// If a node does not tell.
+    /// If a node does not answer.
     pub(crate) fn copies(&self) -> Result<u64, Failed> {
         self.nodes
             .iter()
@@ -139,7 +139,7 @@ impl Fleet {
 /// One of a node's metrics.
 ///
 /// # Errors
-/// If the node does not tell it soon.
+/// If the node does not answer in time.
 pub(crate) fn metric(admin: &str, name: &str) -> Result<u64, Failed> {
     let mut stream = TcpStream::connect(admin)?;
     stream.set_read_timeout(Some(METRIC_WAIT))?;
@@ -150,7 +150,7 @@ pub(crate) fn metric(admin: &str, name: &str) -> Result<u64, Failed> {
     value.ok_or_else(|| format!("{admin} tells no {name}").into())
 }
 
-/// What to measure: one channel of everybody, on several nodes.
+/// What to measure: a channel of all users, on several nodes.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Plan {
     /// Node processes.
@@ -159,19 +159,19 @@ pub(crate) struct Plan {
     /// Users, of ten sockets each.
     #[arg(long, default_value_t = 9_000)]
     users: usize,
-    /// Messages, one after the other.
+    /// Messages, sent one after the other.
     #[arg(long, default_value_t = 5)]
     messages: usize,
 }
 
 impl Plan {
-    /// As little as shows that it works.
+    /// The smallest plan that still runs every part.
     pub(crate) const fn smoke() -> Self {
         Self { nodes: 2, users: 20, messages: 1 }
     }
 }
 
-/// Measures it.
+/// Runs the scenario.
 ///
 /// # Errors
 /// If a process of the run fails.
@@ -228,7 +228,7 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     Ok(())
 }
 
-/// How long a node may take to tell a metric.
+/// How long a node may take to answer with its metrics.
 const METRIC_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
-/// How long is waited for a message.
+/// How long to wait for a message.
 const WAIT_S: u64 = 60;

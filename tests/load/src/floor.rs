@@ -1,8 +1,7 @@
-//! The floor: a program that does nothing but write frames that somebody else encoded.
+//! A floor: a program that only writes frames that another program has encoded.
 //!
-//! Its socket number is the order of arrival. What to write comes over a control connection:
-//! `first count frames` and then `length bytes` for each frame, numbers as 32 bits, little end
-//! first.
+//! Sockets are numbered in the order of their arrival. Orders come over a control connection:
+//! `first count frames`, and then `length bytes` for each frame, with 32-bit little-endian numbers.
 
 use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -22,9 +21,9 @@ use crate::record::say;
 pub(crate) enum Style {
     /// One thread, one system call for each frame and socket.
     Write,
-    /// One thread, up to eight frames a call.
+    /// One thread, with up to eight frames per system call.
     Writev8,
-    /// A tokio task with a queue for each socket, one call for each frame.
+    /// A tokio task with a queue per socket, one system call for each frame.
     Tasks,
 }
 
@@ -69,7 +68,7 @@ fn order(control: &mut TcpStream) -> io::Result<Order> {
     Ok(Order { first, count, frames: (0..frames).map(frame).collect::<Result<_, _>>()? })
 }
 
-/// One thread: takes sockets while there are some, else an order.
+/// One thread: accepts waiting sockets, or carries out an order.
 fn threads(listener: &TcpListener, mut control: TcpStream, a_call: usize) -> Result<(), Failed> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let watch = |fd: &dyn std::os::fd::AsFd, data| {
@@ -82,7 +81,7 @@ fn threads(listener: &TcpListener, mut control: TcpStream, a_call: usize) -> Res
     let mut events = Vec::with_capacity(64);
     loop {
         events.clear();
-        // Going on after a stop interrupts it.
+        // A process that is stopped and continued gets EINTR.
         retry_on_intr(|| epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None))?;
         for event in &events {
             match event.data.u64() {
@@ -99,7 +98,7 @@ fn threads(listener: &TcpListener, mut control: TcpStream, a_call: usize) -> Res
                     let to = sockets.iter_mut().skip(order.first).take(order.count);
                     to.for_each(|socket| write(socket, &order.frames, a_call));
                 }
-                // Clients say nothing: one that went away.
+                // Clients send nothing, so this one has closed its connection.
                 gone => {
                     if let Some(socket) = sockets.get(usize::try_from(gone)?) {
                         epoll::delete(&epoll, socket)?;
@@ -118,7 +117,7 @@ fn write(socket: &mut TcpStream, frames: &[Bytes], a_call: usize) {
             match socket.write_vectored(slices) {
                 Ok(count) => IoSlice::advance_slices(&mut slices, count),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
-                // Gone: the clients count what they get.
+                // The socket has ended. The clients count what they receive.
                 Err(_) => return,
             }
         }
@@ -129,7 +128,7 @@ fn write(socket: &mut TcpStream, frames: &[Bytes], a_call: usize) {
 async fn tasks(listener: &TcpListener, mut control: TcpStream) -> Result<(), Failed> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
-    // Orders are read by a thread of its own: its reads block.
+    // A thread of its own reads the orders, because the reads block.
     let (tx, mut orders) = mpsc::channel(64);
     std::thread::spawn(move || {
         while let Ok(order) = order(&mut control) {

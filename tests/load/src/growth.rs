@@ -1,4 +1,4 @@
-//! What grows with the work, and what must not: sockets, workspaces, members, nodes.
+//! What grows with the number of sockets, workspaces, members and nodes, and what must not.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(crate) struct Plan {
     #[arg(long, value_enum, num_args = 1..,
           default_values = ["sockets", "workspaces", "members", "nodes"])]
     kinds: Vec<Kind>,
-    /// Seconds of each step's load.
+    /// Seconds of load in each step.
     #[arg(long, default_value_t = 4)]
     seconds: u64,
 }
@@ -32,13 +32,13 @@ enum Kind {
     Sockets,
     /// Workspaces of one node, with 9,000 sockets in all.
     Workspaces,
-    /// Members of a channel, of whom a hundred at most are here.
+    /// Members of a channel, of whom at most a hundred are connected.
     Members,
-    /// Nodes, with the same sockets: a workspace kept together, and spread.
+    /// Nodes, for the same sockets: a workspace kept together, and spread.
     Nodes,
 }
 
-/// One step of a row.
+/// One row of the table.
 struct Step {
     kind: &'static str,
     x: usize,
@@ -48,7 +48,7 @@ struct Step {
     per_second: u64,
 }
 
-/// Measures all of it.
+/// Runs the scenario.
 ///
 /// # Errors
 /// If a process of the run fails.
@@ -119,7 +119,7 @@ fn steps(kind: Kind) -> Vec<Step> {
 
 fn one(step: &Step, seconds: u64, redis: &str, record: &mut Record) -> Result<(), Failed> {
     progress(&format!("{}: {}", step.kind, step.x));
-    // Of a channel's members only those of the first node are here.
+    // Only the first node's members of a channel are connected.
     let started = if step.kind == "members" { 1 } else { step.nodes };
     let mut fleet = Fleet::of(started, step.nodes, step.world, step.spread, redis)?;
     let before = fleet.bytes();
@@ -149,7 +149,7 @@ fn one(step: &Step, seconds: u64, redis: &str, record: &mut Record) -> Result<()
     Ok(())
 }
 
-/// Publishes for a while; how many deliveries there were, and how many were not.
+/// Publishes for a while. Returns the number of deliveries, and of those that are missing.
 fn drive(fleet: &mut Fleet, step: &Step, seconds: u64) -> Result<(u64, u64), Failed> {
     let (messages, channels) = (step.per_second * seconds, step.world.channels());
     let wanted = |crowd| -> u64 {
@@ -172,5 +172,5 @@ fn drive(fleet: &mut Fleet, step: &Step, seconds: u64) -> Result<(u64, u64), Fai
     Ok((got, wanted.iter().sum::<u64>().saturating_sub(got)))
 }
 
-/// How long nothing is done, to see what that costs: each socket has a tick in it.
+/// How long the sockets are idle, to see what that costs. Each gets one tick in this time.
 const IDLE: Duration = limits::TICK;

@@ -1,4 +1,4 @@
-//! Memory of an idle socket: what a node has grown by when many are attached and nothing happens.
+//! Memory of an idle socket: how much a node grows when many sockets are attached and idle.
 
 use std::time::Duration;
 
@@ -18,15 +18,15 @@ use crate::world::World;
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Plan {
-    /// Sockets that are measured, after a thousand that bring what is there once.
+    /// Sockets to measure, after a first thousand that make the node allocate what it needs once.
     #[arg(long, default_value_t = 9_000)]
     pub(crate) sockets: usize,
-    /// Seconds that all are idle before memory is read: longer than a ticket is remembered.
+    /// Seconds to be idle before memory is read: longer than a ticket is remembered.
     #[arg(long, default_value_t = 50)]
     pub(crate) wait_s: u64,
 }
 
-/// Measures all of it.
+/// Runs the scenario.
 ///
 /// # Errors
 /// If a process of the run fails.
@@ -51,7 +51,7 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
         progress(&format!("{name}: opening {all} sockets"));
         let mut pair = Pair::start(subject, &redis.url(), world, options)?;
         pair.crowd.ask(&Order::Open { until: FIRST, in_flight: 64 })?;
-        // Each has had a tick: what its way needs is there.
+        // Each socket has had a tick, so whatever a tick needs is allocated.
         std::thread::sleep(limits::TICK + Duration::from_secs(1));
         let before = pair.server.private_bytes();
         pair.crowd.ask(&Order::Open { until: all, in_flight: 64 })?;
@@ -70,5 +70,5 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Sockets that are there before memory is read first.
+/// Sockets that are attached before the first reading of memory.
 pub(crate) const FIRST: usize = 1_000;

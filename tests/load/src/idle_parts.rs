@@ -1,12 +1,12 @@
-//! Memory of an idle socket by whose it is: which code of a node asked for the blocks of the heap
-//! that are there while many sockets are attached and nothing happens.
+//! Memory of an idle socket by owner: which code of a node allocated the heap blocks that exist
+//! while many sockets are attached and idle.
 //!
-//! **Main path.** A node runs twice under valgrind (`dhat`): with the sockets that `idle` has before
-//! it reads memory first, and with those that it has in the end. The same sockets, so that what grows
-//! by doubling has grown as far; what the second node has more of is the sockets'. [`heap`] reads
-//! what was written, [`owner`] tells whose a block is.
+//! **Main path.** A node runs twice under valgrind (`dhat`): with the sockets that `idle` has at
+//! its first reading of memory, and with those at its second. These are the numbers of `idle`, so
+//! what grows by doubling has grown as far. The difference belongs to the sockets. [`heap`] reads
+//! valgrind's output, [`owner`] finds the owner of a block.
 //!
-//! **Not in it:** what the allocator adds to a block, and pages that are not full.
+//! **Not counted:** what the allocator adds to a block, and pages that are partly empty.
 
 mod heap;
 mod owner;
@@ -34,15 +34,15 @@ use owner::{Owner, Shares};
 pub(crate) struct Plan {
     #[command(flatten)]
     idle: idle::Plan,
-    /// Keeps what dhat wrote in this folder, for its `dh_view.html`.
+    /// Keeps dhat's output in this folder, for its `dh_view.html`.
     #[arg(long)]
     keep: Option<PathBuf>,
 }
 
-/// Measures plain sockets and those over TLS.
+/// Runs the scenario for plain sockets and for TLS.
 ///
 /// # Errors
-/// If valgrind is not there, or a process of the run fails.
+/// If valgrind is missing, or a process of the run fails.
 pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     machine::pin(CLIENT_CORE)?;
     let redis = RedisServer::start(Flavor::Redis);
@@ -68,7 +68,7 @@ fn heap_with(
 ) -> Result<Heap, Failed> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("heap");
-    // The store has all users in both runs: they are not the sockets'.
+    // The store has all users in both runs, so they do not count as the sockets'.
     let world = World::one_channel(FIRST + plan.idle.sockets);
     let options = Options { under: Tool::Live.words(&out), ..options.clone() };
     progress(&format!("{subject}: opening {sockets} sockets, under valgrind"));
@@ -77,7 +77,7 @@ fn heap_with(
     progress(&format!("{subject}: {sockets} sockets are idle"));
     std::thread::sleep(Duration::from_secs(plan.idle.wait_s));
     server.end()?;
-    // Not before: a socket whose client is gone keeps nothing.
+    // Not earlier: a closed socket would have released its memory.
     drop(crowd);
     let text = std::fs::read_to_string(&out)?;
     if let Some(folder) = &plan.keep {

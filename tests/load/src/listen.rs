@@ -1,4 +1,4 @@
-//! Listening as a node does.
+//! Listens like a node.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use model::limits;
 use socket2::{Domain, Socket, Type};
 
-/// A listener with the backlog of a node.
+/// A listener with a node's backlog.
 ///
 /// # Errors
 /// If the address is taken.

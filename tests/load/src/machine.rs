@@ -1,4 +1,4 @@
-//! What the kernel says of a process, and where a process may run.
+//! What the kernel reports about a process, and which core a process may use.
 
 use std::fs;
 use std::io;
@@ -12,28 +12,28 @@ pub(crate) const SERVER_CORE: usize = 0;
 /// The core that clients, publishers and Redis run on.
 pub(crate) const CLIENT_CORE: usize = 1;
 
-/// Keeps this thread, and what it starts from now on, on one core.
+/// Pins this thread, and what it starts from now on, to one core.
 ///
 /// # Errors
-/// If there is no such core for us.
+/// If this process may not use that core.
 pub(crate) fn pin(core: usize) -> io::Result<()> {
     let mut cores = CpuSet::new();
     cores.set(core);
     Ok(sched_setaffinity(None, &cores)?)
 }
 
-/// Raises this process's limit of open files as far as it may.
+/// Raises this process's limit of open files to the maximum.
 ///
 /// # Errors
-/// Those of the system call.
+/// The system call's.
 pub(crate) fn open_files_max() -> io::Result<u64> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
-/// Time that a process's threads were on a core, in its code and in the kernel for it
-/// (`schedstat`, nanoseconds; proc(5)). What an ended thread took is not in it.
+/// CPU time of a process's threads, in user code and in the kernel (`schedstat`, nanoseconds;
+/// proc(5)). Threads that have ended are not included.
 #[must_use]
 pub(crate) fn cpu(id: u32) -> Duration {
     let of = |thread: &i32| {
@@ -43,17 +43,17 @@ pub(crate) fn cpu(id: u32) -> Duration {
     Duration::from_nanos(threads(id).iter().filter_map(of).sum())
 }
 
-/// Time in its own code and in the kernel, in the kernel's ticks of usually 10 ms (`stat`).
+/// User and kernel time, in the kernel's ticks of usually 10 ms (`stat`).
 #[must_use]
 pub(crate) fn ticks(id: u32) -> (u64, u64) {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    // Behind the name, which may hold anything.
+    // After the name, which may contain anything.
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
     let field = |n: usize| fields.get(n).and_then(|text| text.parse().ok()).unwrap_or_default();
     (field(11), field(12))
 }
 
-/// Memory that a process has to itself, resident or swapped: `Pss_Anon` of `smaps_rollup`, bytes.
+/// Private memory of a process, resident or swapped: `Pss_Anon` of `smaps_rollup`, in bytes.
 #[must_use]
 pub(crate) fn private_bytes(id: u32) -> u64 {
     let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
@@ -65,7 +65,7 @@ pub(crate) fn private_bytes(id: u32) -> u64 {
     (line("Pss_Anon:") + line("SwapPss:")) * 1024
 }
 
-/// The most that a process had resident so far: `VmHWM` of `status`, bytes.
+/// The highest resident memory of a process so far: `VmHWM` of `status`, in bytes.
 #[must_use]
 pub(crate) fn peak_resident_bytes(id: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
@@ -74,7 +74,7 @@ pub(crate) fn peak_resident_bytes(id: u32) -> u64 {
     number.unwrap_or_default() * 1024
 }
 
-/// Memory that the kernel has for itself, sockets' buffers among it (`/proc/meminfo`), bytes.
+/// Memory that the kernel uses itself, with the buffers of sockets (`/proc/meminfo`), in bytes.
 #[must_use]
 pub(crate) fn kernel_bytes() -> u64 {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -86,7 +86,7 @@ pub(crate) fn kernel_bytes() -> u64 {
     line("Slab:") * 1024
 }
 
-/// What a figure was measured on.
+/// The machine, as recorded with each figure.
 #[must_use]
 pub(crate) fn description() -> String {
     let first = |path: &str, name: &str| {
@@ -101,8 +101,8 @@ pub(crate) fn description() -> String {
     format!("{cores} cores, {processor}, Linux {}{scheduling}", kernel.trim())
 }
 
-/// Whether the kernel lets others have a core only when this process, and what it starts, wants none:
-/// `chrt --fifo` starts it so (`policy` of proc(5)'s `stat`; sched(7)).
+/// Whether this process, and what it starts, has real-time priority, so that others run only when
+/// it is idle: `chrt --fifo` gives it (`policy` in proc(5)'s `stat`; sched(7)).
 fn is_real_time() -> bool {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let policy = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(38));

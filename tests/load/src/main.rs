@@ -1,8 +1,8 @@
-//! Measures Inkwire against floors in the same run: programs that do the least that could do the
-//! job. `README.md` beside this says how each figure is repeated.
+//! Measures Inkwire against floors in the same run. A floor is a program that does the least that
+//! could do the job. `README.md` beside this says how to repeat each figure.
 //!
-//! **Main path.** A scenario starts its servers (`serve`, `floor`) as processes on one core, clients
-//! (`crowd`) on the other, and takes turns between them; `record` keeps each measurement as a line.
+//! **Main path.** A scenario runs its servers (`serve`, `floor`) as processes on one core and their
+//! clients (`crowd`) on the other, in turns. `record` appends each measurement as a line.
 
 #![expect(clippy::disallowed_methods, reason = "it measures time, and hands none to anybody")]
 
@@ -38,17 +38,17 @@ use clap::{Parser, Subcommand};
 
 use record::Record;
 
-/// Why a run came to nothing.
+/// Why a run failed.
 pub(crate) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// Measures Inkwire against floors in the same run.
 #[derive(Debug, Parser)]
 #[command(version = model::version())]
 struct Arguments {
-    /// Where measurements are appended, a JSON object a line.
+    /// The file to append measurements to, one JSON object per line.
     #[arg(long, global = true, default_value = "target/load.jsonl")]
     out: PathBuf,
-    /// The one core to run on.
+    /// The only core to run on.
     #[arg(long, global = true)]
     core: Option<usize>,
     #[command(subcommand)]
@@ -57,37 +57,37 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Scenario {
-    /// A little of each scenario of sockets, to see that they work: no figures.
+    /// Runs a little of each socket scenario, to see that they work. Measures nothing.
     Smoke,
     /// Fan-out: A, A16, B and C, against floors.
     Fanout(fanout::Plan),
-    /// What a small channel waits for beside a huge one.
+    /// How much a small channel is delayed by a huge one.
     Fairness(fairness::Plan),
     /// Memory of an idle socket: plain, over TLS, and of floors.
     Idle(idle::Plan),
-    /// The same memory by whose it is: blocks of the heap, under valgrind.
+    /// The memory of an idle socket by owner: blocks of the heap, under valgrind.
     IdleParts(idle_parts::Plan),
     /// What opening a socket costs: upgrade, ticket, membership.
     Connects(connects::Plan),
-    /// One channel of 90,000 sockets on five nodes.
+    /// One channel with 90,000 sockets on five nodes.
     Fleet(fleet::Plan),
-    /// What a store that does not answer costs, while it lasts and afterwards.
+    /// What a store that does not answer costs, during the brownout and afterwards.
     Brownout(brownout::Plan),
-    /// What the store is asked when thousands of clients come back after it was away.
+    /// Store requests when thousands of clients reconnect after an outage of the store.
     Reconnect(reconnect::Plan),
     /// What grows with sockets, workspaces, members and nodes.
     Growth(growth::Plan),
-    /// A part of a run: a program that only writes.
+    /// Internal: a floor, a program that only writes.
     #[command(hide = true)]
     Floor {
         /// How it writes.
         #[arg(long)]
         style: floor::Style,
     },
-    /// A part of a run: a node.
+    /// Internal: a node.
     #[command(hide = true)]
     Serve(serve::Setup),
-    /// A part of a run: clients, and who publishes.
+    /// Internal: clients and their publisher.
     #[command(hide = true)]
     Crowd(crowd::Crowd),
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! A server and its crowd: the node with Redis before it, or a floor.
+//! A server and its crowd. The server is a node with Redis in front of it, or a floor.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use crate::world::World;
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {
-    /// The node, all of it.
+    /// The node with all its parts.
     Node,
     /// A program that only writes.
     Floor(Style),
 }
 
 impl Subject {
-    /// Its name in tables.
+    /// Its name in the tables.
     pub(crate) fn name(self) -> String {
         match self {
             Self::Node => "node".to_owned(),
@@ -39,21 +39,21 @@ impl Subject {
     }
 }
 
-/// How a node is set up, if not plain and over a store in memory.
+/// How a node differs from the default: no TLS, a store in memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
-    /// Files of a chain and its key.
+    /// Files of a certificate chain and its key.
     pub(crate) certificate: Option<[PathBuf; 2]>,
-    /// The file of who issued it.
+    /// The file of the certificate authority.
     pub(crate) authority: Option<PathBuf>,
-    /// The endpoint of a store that has the world's rows.
+    /// The endpoint of a store that holds the world's rows.
     pub(crate) store: Option<String>,
-    /// The words of a tool that the node runs under.
+    /// The command line of a tool that the node runs under.
     pub(crate) under: Vec<String>,
 }
 
 impl Options {
-    /// A node that shows a certificate of this authority's.
+    /// A node with a certificate of this authority.
     pub(crate) fn over_tls(authority: &Authority) -> Self {
         let issued = authority.issue();
         Self {
@@ -69,12 +69,12 @@ impl Options {
 pub(crate) struct Pair {
     pub(crate) server: Process,
     pub(crate) crowd: Process,
-    /// What the crowd was started with.
+    /// The crowd's arguments.
     arguments: Vec<String>,
 }
 
 impl Pair {
-    /// Starts both; no socket is open yet.
+    /// Starts both. No socket is open yet.
     ///
     /// # Errors
     /// If one of them does not start.
@@ -121,7 +121,7 @@ impl Pair {
         Ok(Self { server, crowd, arguments })
     }
 
-    /// One more crowd of the server, with so many of the world's sockets.
+    /// Starts another crowd at the server, with `count` sockets from `first` on.
     ///
     /// # Errors
     /// If it does not start.
@@ -131,19 +131,19 @@ impl Pair {
         Process::start(Some(CLIENT_CORE), &[&self.arguments[..], &share].concat())
     }
 
-    /// Stops both where they are: who is not measured takes no core from who is.
+    /// Stops both processes (SIGSTOP), so that they take no CPU from those that are measured.
     ///
     /// # Errors
-    /// If one of them is gone.
+    /// If one of them has ended.
     pub(crate) fn pause(&self) -> Result<(), Failed> {
         self.crowd.pause()?;
         self.server.pause()
     }
 
-    /// Lets both go on, and waits until what they put off is done.
+    /// Continues both, and waits until they have caught up with what they missed.
     ///
     /// # Errors
-    /// If one of them is gone.
+    /// If one of them has ended.
     pub(crate) fn resume(&mut self, settle: &Order) -> Result<(), Failed> {
         self.server.resume()?;
         self.crowd.resume()?;
@@ -151,10 +151,10 @@ impl Pair {
         self.crowd.ask(settle).map(drop)
     }
 
-    /// Does something with the crowd, and tells what the server's cores had to do for it.
+    /// Sends the crowd a command, and measures the server's CPU time until its answer.
     ///
     /// # Errors
-    /// If one of them is gone.
+    /// If one of them has ended.
     pub(crate) fn measure(&mut self, order: Order) -> Result<(Value, Duration), Failed> {
         let before = self.server.cpu();
         let answer = self.crowd.ask(&order)?;
@@ -162,6 +162,6 @@ impl Pair {
     }
 }
 
-/// How long a server that was stopped needs for its own affairs: a node has a lease to renew, and to
-/// look whether its subscription still hears.
+/// How long a server that was stopped needs to catch up: a node must renew its lease and check that
+/// its subscription still receives.
 const SETTLE: Duration = Duration::from_millis(1_500);

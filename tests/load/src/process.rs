@@ -1,4 +1,4 @@
-//! Servers and crowds as processes of their own: this program with other arguments.
+//! Servers and crowds as processes: this program with other arguments.
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -11,18 +11,18 @@ use serde_json::Value;
 use crate::world::World;
 use crate::{Failed, machine};
 
-/// A process that answers lines; killed when dropped, if it was not ended before.
+/// A process that answers lines. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     orders: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
-    /// What it said of itself when it was ready.
+    /// What it printed when it was ready.
     pub(crate) about: Value,
 }
 
 impl Process {
-    /// Starts this program on a core, or where the kernel likes, and waits until it is ready.
+    /// Starts this program, on one core or on any, and waits until it is ready.
     ///
     /// # Errors
     /// If it does not start.
@@ -30,7 +30,7 @@ impl Process {
         Self::start_under(&[], core, arguments)
     }
 
-    /// Starts this program as [`Self::start`] does, under a tool with these words, if there are any.
+    /// Starts this program like [`Self::start`], under a tool if `tool` has words.
     ///
     /// # Errors
     /// If one of them does not start.
@@ -63,45 +63,45 @@ impl Process {
         Ok(process)
     }
 
-    /// Tells it something and waits for its answer.
+    /// Sends a command and waits for the answer.
     ///
     /// # Errors
-    /// If it is gone.
+    /// If the process has ended.
     pub(crate) fn ask(&mut self, order: &impl Serialize) -> Result<Value, Failed> {
         self.tell(order)?;
         self.answer()
     }
 
-    /// Tells it something; [`Self::answer`] is due.
+    /// Sends a command. [`Self::answer`] must be called next.
     ///
     /// # Errors
-    /// If it is gone.
+    /// If the process has ended.
     pub(crate) fn tell(&mut self, order: &impl Serialize) -> Result<(), Failed> {
         writeln!(self.orders, "{}", serde_json::to_string(order)?)?;
         Ok(self.orders.flush()?)
     }
 
-    /// Its next answer.
+    /// The next answer.
     ///
     /// # Errors
-    /// If it ended instead.
+    /// If the process has ended.
     pub(crate) fn answer(&mut self) -> Result<Value, Failed> {
         let line = self.answers.next().ok_or("a process of the run ended")??;
         Ok(serde_json::from_str(&line)?)
     }
 
-    /// Stops it where it is; [`Self::resume`] lets it go on.
+    /// Stops the process (SIGSTOP) until [`Self::resume`].
     ///
     /// # Errors
-    /// If it is gone.
+    /// If the process has ended.
     pub(crate) fn pause(&self) -> Result<(), Failed> {
         self.signal(Signal::STOP)
     }
 
-    /// Lets a stopped one go on.
+    /// Continues a stopped process.
     ///
     /// # Errors
-    /// If it is gone.
+    /// If the process has ended.
     pub(crate) fn resume(&self) -> Result<(), Failed> {
         self.signal(Signal::CONT)
     }
@@ -110,10 +110,10 @@ impl Process {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
-    /// Tells it to end, and waits until it has: a tool that it ran under has written all then.
+    /// Ends the process and waits for that, so that a tool it ran under has written everything.
     ///
     /// # Errors
-    /// If it is gone, or does not end.
+    /// If the process has ended already, or does not end.
     pub(crate) fn end(mut self) -> Result<(), Failed> {
         self.signal(Signal::TERM)?;
         let begun = Instant::now();
@@ -126,22 +126,22 @@ impl Process {
         Ok(())
     }
 
-    /// Time that it had a core so far.
+    /// CPU time so far.
     pub(crate) fn cpu(&self) -> Duration {
         machine::cpu(self.child.id())
     }
 
-    /// Memory of its own.
+    /// Private memory.
     pub(crate) fn private_bytes(&self) -> u64 {
         machine::private_bytes(self.child.id())
     }
 
-    /// The most memory that it had resident so far.
+    /// The most resident memory so far.
     pub(crate) fn peak_resident_bytes(&self) -> u64 {
         machine::peak_resident_bytes(self.child.id())
     }
 
-    /// Text of what it said when it was ready.
+    /// A text from what it printed when it was ready.
     pub(crate) fn text(&self, name: &str) -> String {
         self.about.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
     }
@@ -149,13 +149,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // An error means that it is gone already.
+        // An error means that it has ended already.
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
     }
 }
 
-/// The arguments that say a world.
+/// The arguments that describe a world.
 pub(crate) fn arguments_of(world: World) -> Vec<String> {
     [
         ("--workspaces", world.workspaces),
@@ -168,6 +168,6 @@ pub(crate) fn arguments_of(world: World) -> Vec<String> {
     .collect()
 }
 
-/// How long a process may take to end. A tool writes megabytes then.
+/// How long a process may take to end. A tool may write megabytes in this time.
 const END_MAX: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! Who publishes: a thread of its own, so that a pace is kept whatever the receivers do.
+//! The publisher: a thread of its own, so that receivers do not slow its pace.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
@@ -16,24 +16,24 @@ use redis_bus::RedisBus;
 use crate::Failed;
 use crate::world::{self, World};
 
-/// Where publications go.
+/// How publications reach the server.
 #[derive(Debug, Clone)]
 pub(crate) enum Way {
-    /// Through the publish script.
+    /// Through Redis, with the publish script.
     Bus(String),
-    /// To a floor, encoded.
+    /// As encoded frames, to a floor.
     Floor(SocketAddr),
-    /// Somebody else publishes.
+    /// Not from this crowd.
     None,
 }
 
 /// What to publish.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Schedule {
-    /// The first, and how many.
+    /// The first channel, and how many.
     channels: (usize, usize),
     pub(crate) messages: u64,
-    /// All at once without one.
+    /// Without a rate, all messages are published at once.
     per_second: Option<u64>,
 }
 
@@ -43,18 +43,18 @@ impl Schedule {
         Self { channels: (channel, 1), messages, per_second: None }
     }
 
-    /// Messages in so many channels from one on, in turn, so many a second.
+    /// Messages at a fixed rate in several channels, by turns: the first channel, and how many.
     pub(crate) const fn paced(channels: (usize, usize), messages: u64, per_second: u64) -> Self {
         Self { channels, messages, per_second: Some(per_second) }
     }
 
-    /// Tenths of a second that it takes; one if it has no pace.
+    /// How many tenths of a second it takes; 1 without a rate.
     pub(crate) fn tenths(&self) -> usize {
         let tenths = self.per_second.map_or(1, |per_second| self.messages * 10 / per_second);
         usize::try_from(tenths).unwrap_or(1).max(1)
     }
 
-    /// The channels, in their turns.
+    /// The channels, in their order.
     pub(crate) fn channels(&self) -> std::ops::Range<usize> {
         self.channels.0..self.channels.0 + self.channels.1
     }
@@ -103,7 +103,7 @@ impl Publisher {
     /// Starts the thread.
     ///
     /// # Errors
-    /// If the way leads nowhere.
+    /// If the server cannot be reached.
     pub(crate) fn start(way: Way, world: World) -> Result<Self, Failed> {
         let (tx, schedules) = mpsc::channel();
         let times = Arc::new(Times::new());
@@ -118,10 +118,10 @@ impl Publisher {
         Ok(Self { schedules: tx, times })
     }
 
-    /// Publishes by a schedule, from now on.
+    /// Starts to publish by a schedule.
     ///
     /// # Errors
-    /// If the thread ended.
+    /// If the thread has ended.
     pub(crate) fn publish(&self, schedule: Schedule) -> Result<(), Failed> {
         Ok(self.schedules.send(schedule)?)
     }
@@ -169,7 +169,7 @@ impl Thread {
         let mut said = 0;
         while said < schedule.messages {
             std::thread::sleep(due(said).saturating_duration_since(Instant::now()));
-            // All that is due goes at once: senders do not wait for each other.
+            // Publish everything that is due at once: senders do not wait for each other.
             let now = Instant::now();
             let from = said;
             while said < schedule.messages && due(said) <= now {
@@ -181,7 +181,7 @@ impl Thread {
         Ok(())
     }
 
-    /// Publishes a message in each of these channels, at once. Each was due then.
+    /// Publishes one message per entry at once, with its due time.
     fn say(&mut self, said: Vec<(usize, Instant)>) -> Result<(), Failed> {
         let mut messages = Vec::with_capacity(said.len());
         for (channel, due) in said {
@@ -200,7 +200,7 @@ impl Thread {
             }
             Open::Floor(control) => {
                 let mut orders = Vec::new();
-                // What is said in one channel is one order.
+                // Messages of one channel go together in one order.
                 for of_one in messages.chunk_by(|(one, _), (other, _)| one == other) {
                     let Some((channel, _)) = of_one.first() else { continue };
                     let (first, count) = self.world.audience(*channel);
@@ -216,7 +216,7 @@ impl Thread {
     }
 }
 
-/// The frame that a node makes of a message (RFC 6455 5.2): of so many bytes that two say how many.
+/// A message as a node's WebSocket frame (RFC 6455 5.2), with a length in two bytes.
 fn framed(message: Message) -> Result<Bytes, Failed> {
     let cursor = "1700000000000-0-0000".to_owned();
     let payload = ServerFrame::Message { cursor, message }.encode();
@@ -226,7 +226,7 @@ fn framed(message: Message) -> Result<Bytes, Failed> {
     Ok(frame.into())
 }
 
-/// What the floor is told: see `floor`.
+/// A floor's order in bytes: see `floor`.
 fn order(first: usize, count: usize, frames: &[Bytes]) -> Result<Vec<u8>, Failed> {
     let mut order = Vec::new();
     for number in [first, count, frames.len()] {
@@ -239,7 +239,7 @@ fn order(first: usize, count: usize, frames: &[Bytes]) -> Result<Vec<u8>, Failed
     Ok(order)
 }
 
-/// How much a message says besides its number.
+/// Length of a message's text, without its number.
 const TEXT_BYTES: usize = 100;
 /// Messages whose times are remembered.
 const TIMES_KEPT: u64 = 1 << 17;

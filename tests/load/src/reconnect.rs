@@ -1,5 +1,5 @@
-//! Thousands of clients that come back together: what the store is asked a second, after their
-//! sockets were cut in quiet times, and after an outage of the store.
+//! Thousands of clients that reconnect together: the store's requests per second after all sockets
+//! were cut in quiet times, and after an outage of the store.
 
 use std::time::Duration;
 
@@ -20,29 +20,29 @@ pub(crate) struct Plan {
     /// Users, of ten clients each.
     #[arg(long, default_value_t = 1_000)]
     users: usize,
-    /// Seconds that the store is away: long enough for the clients' longest waits.
+    /// Seconds that the store is down: long enough for the clients' longest backoff.
     #[arg(long, default_value_t = 75)]
     away_s: u64,
 }
 
 impl Plan {
-    /// As little as shows that it works.
+    /// The smallest plan that still runs every part.
     pub(crate) const fn smoke() -> Self {
         Self { users: 10, away_s: 3 }
     }
 }
 
-/// What a return of all clients asked of the store.
+/// Store requests while all clients came back.
 #[derive(Debug)]
 struct Return {
-    /// Requests of each second, from the moment when they could come back.
+    /// Requests in each second, from when the clients could come back.
     a_second: Vec<u64>,
     seconds: f64,
 }
 
 impl Return {
-    /// The most of any three seconds in a row (of all, if it took fewer), a second: one alone is a
-    /// matter of luck.
+    /// The highest mean of three seconds in a row, or of all if there are fewer. A single second
+    /// would depend on luck.
     fn peak(&self) -> f64 {
         let seconds = self.a_second.len().clamp(1, 3);
         let sums = self.a_second.windows(seconds).map(|some| some.iter().sum::<u64>());
@@ -50,10 +50,10 @@ impl Return {
     }
 }
 
-/// Measures it.
+/// Runs the scenario.
 ///
 /// # Errors
-/// If somebody does not come back, or the bar is missed.
+/// If a client does not come back, or the bound is missed.
 #[tokio::main]
 pub(crate) async fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     let redis = RedisServer::start(Flavor::Redis);
@@ -62,7 +62,7 @@ pub(crate) async fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> 
     let names: Vec<String> = (0..plan.users).map(|n| format!("user{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let clients = plan.users * EACH;
-    // A channel of some of them, so that there is something to attach to.
+    // A channel with some of the users, so that there is something to attach to.
     let members: Vec<_> = names.iter().take(100).map(|name| user(name)).collect();
     scene
         .cluster
@@ -111,7 +111,7 @@ pub(crate) async fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> 
     Ok(())
 }
 
-/// Waits until everybody was ready so many times; what was asked of the store from that second on.
+/// Waits until each client was ready `times` times; counts store requests from second `from` on.
 async fn back(scene: &Scene, crowd: &Crowd, times: usize, from: usize) -> Result<Return, Failed> {
     let begun = Instant::now();
     loop {
@@ -134,7 +134,7 @@ async fn back(scene: &Scene, crowd: &Crowd, times: usize, from: usize) -> Result
 }
 
 const EACH: usize = 10;
-/// Bar: requests a second, over those of the quiet return.
+/// Bound: requests per second, as a multiple of those in quiet times.
 const RATIO_MAX: f64 = 2.0;
-/// How long a return may take.
+/// How long the clients may take to come back.
 const BACK_MAX: Duration = Duration::from_secs(180);

@@ -1,4 +1,4 @@
-//! What was measured: one JSON object a line, appended to a file, and a word on the terminal.
+//! Measurements: one JSON object per line, appended to a file, and progress on the terminal.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::machine;
 
-/// Where measurements go.
+/// The file of measurements.
 #[derive(Debug)]
 pub(crate) struct Record {
     file: File,
@@ -16,10 +16,10 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Appends to a file. Each line tells the machine, the commit and the time.
+    /// Appends to a file. Each line contains the machine, the commit and the time.
     ///
     /// # Errors
-    /// If it cannot be opened.
+    /// If the file cannot be opened.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
@@ -34,7 +34,7 @@ impl Record {
     /// Writes one measurement of a figure: an object's fields.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the file cannot be written.
     pub(crate) fn write(&mut self, figure: &str, fields: Value) -> io::Result<()> {
         let mut line = Map::new();
         line.insert("figure".to_owned(), figure.into());
@@ -47,14 +47,14 @@ impl Record {
     }
 }
 
-/// Says how far it is, on a line that the next one takes the place of.
+/// Shows progress on a line that the next call overwrites.
 pub(crate) fn progress(text: &str) {
     if io::stderr().is_terminal() {
         eprint!("\r\x1b[K{text}");
     }
 }
 
-/// Says something that stays.
+/// Prints a line that stays.
 #[expect(clippy::print_stdout, reason = "a program for people")]
 pub(crate) fn say(text: &str) {
     progress("");

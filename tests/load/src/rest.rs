@@ -1,10 +1,10 @@
-//! What REST calls cost: instructions, allocations, round trips and units of a call, pages of
+//! What REST calls cost: instructions, allocations, round trips and units per call, and pages of
 //! channels of every size.
 //!
 //! **Main path.** `calls` and `instructions` run [`operate`] (a loop over one call) and the
-//! functions' own programs under valgrind, once with so many calls and once with twice as many:
-//! the difference is calls alone. [`profile`] reads what callgrind counted and tells whose it is.
-//! `scroll` seeds channels straight into engines' files, and reads pages through the handler.
+//! functions' own programs under valgrind, twice: the second run makes twice as many calls, and
+//! only the difference counts. [`profile`] reads callgrind's output. `scroll` seeds channels
+//! straight into engines' files, and reads pages through the handler.
 
 mod baseline;
 mod calls;
@@ -27,19 +27,19 @@ use model::chain;
 
 use crate::record::Record;
 
-/// An error of a scenario: told, and the end of it.
+/// The result of a scenario. An error is printed and ends the run.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Scenarios of the REST path.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Rest {
-    /// Pages of channels of 10^3 to 10^7 messages, in turns, beside the naive schema.
+    /// Pages of channels of 10^3 to 10^7 messages, in turns, compared with the naive schema.
     Scroll(scroll::Options),
-    /// A call of each function: instructions, allocations, round trips, units.
+    /// One call of each function: instructions, allocations, round trips, units.
     Calls(calls::Options),
-    /// Instructions of hot paths against the committed baseline; fails when there are more.
+    /// Instructions of hot paths, compared with the committed baseline. Fails if there are more.
     Instructions(instructions::Options),
-    /// Makes calls, for the others to measure.
+    /// Internal: makes calls for the other scenarios to measure.
     #[command(hide = true)]
     Operate(operate::Options),
 }
@@ -47,7 +47,7 @@ pub(crate) enum Rest {
 /// Runs a scenario.
 ///
 /// # Errors
-/// What went wrong, in one line.
+/// A line that says what went wrong.
 pub(crate) fn run(scenario: Rest, out: &Path) -> Result<(), String> {
     let done = match scenario {
         Rest::Scroll(options) => record(out).and_then(|record| scroll::run(&options, record)),

@@ -1,5 +1,5 @@
-//! The node under test: the node's own library and a real Redis, over a store in memory that has
-//! the world's rows, or over a store at an endpoint that has them.
+//! The node under test: the node's own library and a real Redis. The store is in memory and has the
+//! world's rows, or is an endpoint that has them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -27,17 +27,17 @@ pub(crate) struct Setup {
     /// The bus.
     #[arg(long)]
     pub(crate) redis: String,
-    /// Files with a chain and its key, if it speaks TLS.
+    /// Files with a certificate chain and its key, for TLS.
     #[arg(long, num_args = 2)]
     pub(crate) certificate: Option<Vec<PathBuf>>,
-    /// A store that has the world's rows; one in memory if absent.
+    /// Endpoint of a store that holds the world's rows; one in memory if absent.
     #[arg(long)]
     pub(crate) store: Option<String>,
     #[command(flatten)]
     pub(crate) world: World,
 }
 
-/// Serves until it is killed.
+/// Serves until the process is killed.
 #[tokio::main]
 pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
     let certificate = match setup.certificate.as_deref() {
@@ -54,7 +54,7 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
         awaits_name: false,
         certificate,
         allowed_origins: Vec::new(),
-        // The bound of a second is not what is measured.
+        // The limit per second is not what is measured.
         handshakes_per_second: u32::MAX,
     };
     let bus = runtime::compose::redis(&RedisUrl::parse(&setup.redis)?)?;
@@ -83,7 +83,7 @@ where
     Ok(runtime::compose::ports(store, bus, Arc::new(NoTokens), Arc::new(world::tickets()?)))
 }
 
-/// The adapter on an engine at an endpoint. Counts what it costs.
+/// The DynamoDB adapter on an engine at an endpoint. `capacity` counts what it costs.
 pub(crate) async fn store(endpoint: &str, capacity: Capacity) -> DynamoStore {
     let config = StoreConfig {
         region: "local".to_owned(),

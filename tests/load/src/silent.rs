@@ -1,5 +1,4 @@
-//! A store in memory whose reads go unanswered on command, as those of a distant store do in a
-//! brownout.
+//! A store in memory that can be told to leave reads unanswered, like a remote store in a brownout.
 
 use std::io::{self, BufRead as _};
 use std::time::Duration;
@@ -17,15 +16,15 @@ use tokio::time::timeout;
 
 use crate::record::say;
 
-/// What a node under test is told.
+/// A command to a node under test.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum StoreOrder {
-    /// Reads of the store are answered, or not.
+    /// Whether the store is silent: reads are not answered.
     Silent(bool),
 }
 
-/// A store in memory, and whether it answers reads.
+/// A store in memory that answers reads or not.
 #[derive(Debug)]
 pub(crate) struct MaybeSilent {
     inner: MemoryStore,
@@ -33,8 +32,8 @@ pub(crate) struct MaybeSilent {
 }
 
 impl MaybeSilent {
-    /// Answers until the orders on this process's standard input say otherwise. Each order is
-    /// answered with a line.
+    /// Answers until a command on standard input makes it silent. Each command is answered with a
+    /// line.
     pub(crate) fn ordered(inner: MemoryStore) -> Self {
         let (switch, is_silent) = watch::channel(false);
         std::thread::spawn(move || {
@@ -47,7 +46,7 @@ impl MaybeSilent {
         Self { inner, is_silent }
     }
 
-    /// Returns when the store answers; fails when the adapter would stop waiting.
+    /// Waits until the store answers. Fails when the adapter would give up.
     async fn answers(&self) -> Result<(), ReadError> {
         let mut is_silent = self.is_silent.clone();
         let answers = is_silent.wait_for(|is| !is);
@@ -210,5 +209,5 @@ impl RevocationStore for MaybeSilent {
     }
 }
 
-/// How long the adapter of a distant store waits for all attempts of one call.
+/// How long the adapter of a remote store spends on all attempts of one call.
 const ADAPTER_PATIENCE: Duration = Duration::from_secs(5);

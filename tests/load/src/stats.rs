@@ -1,10 +1,9 @@
-//! Medians, and how sure they are.
+//! Medians and their confidence intervals.
 
 use serde_json::Value;
 
-/// The middle of the values, and the order statistics around it that enclose the median of what
-/// they are drawn from with at least 95 %, whatever its distribution (binomial; for 15 values the
-/// 4th and the 12th).
+/// A median, with the order statistics that enclose the true median with a confidence of at least
+/// 95 %, whatever the distribution (binomial; for 15 values the 4th and the 12th).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Median {
     pub(crate) middle: f64,
@@ -12,7 +11,7 @@ pub(crate) struct Median {
     pub(crate) high: f64,
 }
 
-/// The median of values; nothing of none.
+/// The median of values; `None` without values.
 #[must_use]
 pub(crate) fn median(values: &[f64]) -> Option<Median> {
     let sorted = sorted(values);
@@ -23,14 +22,14 @@ pub(crate) fn median(values: &[f64]) -> Option<Median> {
     Some(Median { middle, low: at(cut)?, high: at(count - 1 - cut)? })
 }
 
-/// The middle of a field of measurements; not a number where there is none.
+/// The median of a field over all measurements; NaN without any.
 #[must_use]
 pub(crate) fn middle_of(measured: &[Value], field: &str) -> f64 {
     let values: Vec<f64> = measured.iter().filter_map(|one| one.get(field)?.as_f64()).collect();
     median(&values).map_or(f64::NAN, |median| median.middle)
 }
 
-/// The median of the ratios of a field, turn by turn.
+/// The median of a field's ratios, turn by turn.
 #[must_use]
 pub(crate) fn ratio(taken: &[Value], floor: &[Value], field: &str) -> Option<Median> {
     let of = |one: &Value| one.get(field).and_then(Value::as_f64);
@@ -38,7 +37,7 @@ pub(crate) fn ratio(taken: &[Value], floor: &[Value], field: &str) -> Option<Med
     median(&ratios.collect::<Vec<f64>>())
 }
 
-/// The value below which so many percent lie (nearest rank).
+/// The value that `percent` of the values do not exceed (nearest rank).
 #[must_use]
 pub(crate) fn percentile(values: &[f64], percent: f64) -> f64 {
     let sorted = sorted(values);
@@ -53,10 +52,10 @@ fn sorted(values: &[f64]) -> Vec<f64> {
     sorted
 }
 
-/// How many values each end can spare: the median lies beyond the next with at most 2.5 %.
+/// How many values the interval leaves out at each end, for an error of at most 2.5 % there.
 fn cut(count: usize) -> usize {
     let mut cut = 0;
-    // Of `count` throws of a coin, the chance of exactly `heads`, then of at most so many.
+    // The probability of exactly `cut` heads in `count` coin tosses, and of at most as many.
     let mut exactly = 0.5_f64.powi(i32::try_from(count).unwrap_or(i32::MAX));
     let mut at_most = exactly;
     while at_most + exactly * (count - cut) as f64 / (cut + 1) as f64 <= 0.025 {

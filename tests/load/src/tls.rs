@@ -1,4 +1,4 @@
-//! Client sockets over TLS: opened one by one, and kept.
+//! Client sockets over TLS. They are opened one by one, and kept open.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -15,10 +15,10 @@ use crate::client;
 /// An open socket.
 pub(crate) type Socket = StreamOwned<ClientConnection, TcpStream>;
 
-/// Trusts one authority, by its certificate's file.
+/// Trusts one certificate authority, from its file.
 ///
 /// # Errors
-/// If there is none.
+/// If the file holds no certificate.
 pub(crate) fn config(authority: &Path) -> Result<Arc<ClientConfig>, Failed> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority).map_err(|error| error.to_string())?)?;
@@ -28,10 +28,10 @@ pub(crate) fn config(authority: &Path) -> Result<Arc<ClientConfig>, Failed> {
     Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
-/// Opens a socket: TLS, the upgrade, `hello`, until the node is ready.
+/// Opens a socket: TLS, the upgrade and `hello`, until the node is ready.
 ///
 /// # Errors
-/// If the node is not.
+/// If any of these steps fails.
 pub(crate) fn open(
     config: &Arc<ClientConfig>,
     to: SocketAddr,
@@ -48,7 +48,7 @@ pub(crate) fn open(
     Ok(socket)
 }
 
-/// Reads what comes at once: it must begin so.
+/// Reads once. What arrives must start with `begin`.
 fn expect(socket: &mut Socket, begin: &[u8]) -> Result<(), Failed> {
     let mut buffer = [0; 1024];
     let count = socket.read(&mut buffer)?;

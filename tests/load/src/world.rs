@@ -1,5 +1,4 @@
-//! Who is in which channel: the same for the node, for the clients and for who publishes, by
-//! numbers alone.
+//! Which socket is in which channel, by numbers alone, so that node, clients and publisher agree.
 
 use std::time::Duration;
 
@@ -15,25 +14,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::Failed;
 
-/// Workspaces of as many users each, in channels of as many consecutive users.
+/// Workspaces with equally many users, in channels of consecutive users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
 pub(crate) struct World {
     /// Workspaces.
     #[arg(long, default_value_t = 1)]
     pub(crate) workspaces: usize,
-    /// Users of each.
+    /// Users per workspace.
     #[arg(long, default_value_t = 1_000)]
     pub(crate) users: usize,
     /// Members of a channel.
     #[arg(long, default_value_t = 1_000)]
     pub(crate) channel_size: usize,
-    /// Sockets of a user, one after the other.
+    /// Sockets per user. They are numbered consecutively.
     #[arg(long, default_value_t = 1)]
     pub(crate) sockets_per_user: usize,
 }
 
 impl World {
-    /// One channel of everybody.
+    /// One channel with all users.
     pub(crate) const fn one_channel(users: usize) -> Self {
         Self { workspaces: 1, users, channel_size: users, sockets_per_user: 1 }
     }
@@ -125,7 +124,7 @@ impl World {
         }))
     }
 
-    /// The publication of a channel's next message, and its workspace. Its text says its number.
+    /// A channel's next message, and its workspace. The text contains the message's number.
     pub(crate) fn message(
         &self,
         channel: usize,
@@ -144,7 +143,7 @@ impl World {
     }
 }
 
-/// What a message's publication is, as its send makes it.
+/// The publication that a send of this message makes.
 pub(crate) fn publication(message: &Message) -> Publication {
     Publication::of_message(message, 1)
 }
@@ -165,7 +164,7 @@ fn runtime_bits() -> u128 {
     runtime::clock::SystemRandomness.bits()
 }
 
-/// Stands before a message's number in its text.
+/// Precedes a message's number in its text.
 pub(crate) const MARK: &str = "~n";
 /// Digits of the number.
 pub(crate) const DIGITS: usize = 10;

@@ -1,13 +1,13 @@
-//! Reads what valgrind's dhat writes: blocks of the heap by the calls that asked for them.
+//! Reads the output of valgrind's dhat: heap blocks by the calls that allocated them.
 //!
-//! Source: "DHAT: a dynamic heap analysis tool", the manual of valgrind, and `dh_main.c` for the
-//! file's form.
+//! Source: "DHAT: a dynamic heap analysis tool" in valgrind's manual, and `dh_main.c` for the file
+//! format.
 
 use serde::Deserialize;
 
 use crate::Failed;
 
-/// So much of a heap; of a difference, or of an average.
+/// An amount of heap. May also be a difference or an average.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Amount {
     pub(crate) bytes: f64,
@@ -24,27 +24,27 @@ impl Amount {
     }
 }
 
-/// A program's heap as it was at its end.
+/// A program's heap at its end.
 #[derive(Debug)]
 pub(crate) struct Heap {
     points: Vec<Point>,
-    /// The file that each call's line is of, by the call's number.
+    /// The source file of each call, by the call's number.
     files: Vec<String>,
 }
 
-/// Blocks that the same calls asked for.
+/// Blocks that were allocated by the same calls.
 #[derive(Debug, Deserialize)]
 struct Point {
     #[serde(rename = "eb")]
     bytes_at_end: u64,
     #[serde(rename = "ebk")]
     blocks_at_end: u64,
-    /// Numbers of calls, the innermost first.
+    /// Numbers of the calls, innermost first.
     #[serde(rename = "fs")]
     calls: Vec<usize>,
 }
 
-/// The file, as far as it is of use.
+/// The fields of the file that are used.
 #[derive(Debug, Deserialize)]
 struct Written {
     #[serde(rename = "pps")]
@@ -57,7 +57,7 @@ impl Heap {
     /// Reads a file's text.
     ///
     /// # Errors
-    /// If it is not dhat's, or nothing was there.
+    /// If it is not from dhat, or the heap was empty.
     pub(crate) fn read(text: &str) -> Result<Self, Failed> {
         let Written { mut points, calls } =
             serde_json::from_str(text).map_err(|error| format!("not dhat's: {error}"))?;
@@ -68,7 +68,7 @@ impl Heap {
         Ok(Self { points, files: calls.iter().map(|call| file_of(call).to_owned()).collect() })
     }
 
-    /// What is there of each point, and the files that its calls are of, the innermost first.
+    /// The amount of each point, and the files of its calls, innermost first.
     pub(crate) fn points(
         &self,
     ) -> impl Iterator<Item = (Amount, impl Iterator<Item = &str> + Clone)> {
@@ -81,7 +81,7 @@ impl Heap {
     }
 }
 
-/// The file of `0x1234: name<of, types (and units)> (/folder/file.rs:12)`.
+/// The file in `0x1234: name<of, types (and units)> (/folder/file.rs:12)`.
 fn file_of(call: &str) -> &str {
     let place = call.rsplit_once(" (").map_or("", |(_, place)| place.trim_end_matches(')'));
     place.rsplit_once(':').map_or(place, |(file, _line)| file)
@@ -91,7 +91,7 @@ fn file_of(call: &str) -> &str {
 pub(crate) mod tests {
     use super::*;
 
-    /// Two points and one that is empty, as dhat 3.19 writes them.
+    /// Two points and an empty one, as dhat 3.19 writes them.
     pub(crate) const TEXT: &str = r#"{"dhatFileVersion":2,"mode":"heap","verb":"Allocated","bklt":true
         ,"tu":"instrs","pid":7,"te":53941242
         ,"pps":

@@ -1,5 +1,5 @@
-//! Whose a block of a node's heap is: the first call, from the innermost outwards, whose file is of
-//! a known part's code. What serves everybody (the standard library, slabs, bytes) is its callers'.
+//! The owner of a heap block: the innermost call whose file belongs to a known part. Code that all
+//! parts use (the standard library, slabs, bytes) counts as its callers'.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,21 @@ use super::heap::{Amount, Heap};
 /// A part of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Owner {
-    /// The socket's task: its driver, the reading half, its place among the tasks.
+    /// The socket's task: its driver, its reading half, its entry in the list of tasks.
     Task,
-    /// What the runtime knows of the socket: readiness, who waits for it.
+    /// What tokio keeps for the socket: readiness and wakers.
     Registration,
-    /// The shard's: the writing half, the queue, the place of it.
+    /// The shard: the writing half, the queue, and its entry.
     Shard,
-    /// The workspace's: users, their channels, views, audiences, attached sockets.
+    /// The workspace: users, their channels, views, audiences, attached sockets.
     Session,
-    /// The node's: numbers of sockets, spent tickets, workspaces.
+    /// The node: socket numbers, spent tickets, workspaces.
     Node,
-    /// Parsers, heads and frames that are not done.
+    /// Parsers, headers and unfinished frames.
     Buffers,
     /// TLS.
     Tls,
-    /// This program's, the store in memory among it: no socket should have any.
+    /// This program, with its store in memory. It should allocate nothing per socket.
     Load,
     /// The rest.
     Other,
@@ -56,10 +56,10 @@ impl Owner {
     }
 }
 
-/// Amounts by whose they are.
+/// Amounts by owner.
 pub(crate) type Shares = BTreeMap<Owner, Amount>;
 
-/// A socket's, from a heap with the first sockets and one with so many more.
+/// The amounts per socket: the difference between two heaps, divided by the `more` sockets.
 #[must_use]
 pub(crate) fn each(first: &Heap, all: &Heap, more: usize) -> Shares {
     let (first, mut shares) = (shares(first), shares(all));
@@ -80,7 +80,7 @@ fn shares(heap: &Heap) -> Shares {
     shares
 }
 
-/// Whose a file is; `None` for what serves everybody.
+/// The owner of a file. `None` for code that all parts use.
 fn owner_of(file: &str) -> Option<Owner> {
     let Some((_, package)) = file.split_once("/registry/src/") else {
         return OWN.iter().find(|(part, _)| file.contains(part)).map(|(_, owner)| *owner);
@@ -92,15 +92,15 @@ fn owner_of(file: &str) -> Option<Owner> {
     PACKAGES.iter().find(|(of, start, _)| is_it(of, start)).map(|(_, _, owner)| *owner)
 }
 
-/// Our own files, by a part of their path: the first that fits.
+/// Our own files, by a part of their path. The first match counts.
 const OWN: &[(&str, Owner)] = &[
-    // The session's rule, but a node has one of it.
+    // The rule is the session's, but the table exists once per node.
     ("wss-fleet/session/src/tickets.rs", Owner::Node),
     ("wss-fleet/session/", Owner::Session),
     ("wss-fleet/node/src/workspace.rs", Owner::Session),
     ("wss-fleet/node/src/jobs", Owner::Session),
     ("wss-fleet/node/src/ask.rs", Owner::Session),
-    // What outlives the reading of a ticket is the user's id, which the session keeps.
+    // Reading a ticket leaves only the user's id, which the session keeps.
     ("shared/runtime/src/tickets.rs", Owner::Session),
     ("wss-fleet/node/src/shard", Owner::Shard),
     ("wss-fleet/node/src/fanout.rs", Owner::Shard),
@@ -112,15 +112,15 @@ const OWN: &[(&str, Owner)] = &[
     ("wss-fleet/node/src/upgrade.rs", Owner::Buffers),
     ("wss-fleet/node/src/tls.rs", Owner::Tls),
     ("wss-fleet/node/src/hub.rs", Owner::Node),
-    // What is left of these: the futures' own boxes, and what both halves of a socket share.
+    // What remains of these: the futures' own boxes, and what both halves of a socket share.
     ("wss-fleet/node/src/driver.rs", Owner::Task),
     ("wss-fleet/node/src/accept.rs", Owner::Task),
     ("shared/memory/", Owner::Load),
     ("tests/load/", Owner::Load),
 ];
 
-/// Others' files, by their package and the beginning of their path in it. Of the runtime's tasks
-/// only what makes one: every other call of a task's is within its poll.
+/// Files of other packages, by package and the start of their path in it. Of tokio's tasks, only
+/// the creation counts: every other call of a task is within its poll.
 const PACKAGES: &[(&str, &str, Owner)] = &[
     ("tokio", "src/runtime/task/list.rs", Owner::Task),
     ("tokio", "src/util/idle_notified_set.rs", Owner::Task),
@@ -149,7 +149,7 @@ mod tests {
         let poll = format!("{tokio}/runtime/task/harness.rs");
         let accept = "/w/wss-fleet/node/src/accept.rs";
         assert_eq!(of(&["library/alloc/src/boxed.rs", &spawn, accept]), Some(Owner::Task));
-        // A task's poll is around everything.
+        // A task's poll is the outermost call of everything.
         assert_eq!(of(&["/w/wss-fleet/node/src/hub.rs", accept, &poll]), Some(Owner::Node));
         assert_eq!(of(&["library/alloc/src/vec.rs", &poll]), None);
         let source = format!("{tokio}/runtime/io/registration_set.rs");

@@ -1,4 +1,4 @@
-//! Counts that were accepted, in a file that is committed.
+//! Accepted counts, in a committed file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 
-/// Figures of an operation, by name.
+/// Figures of an operation, by their names.
 pub(crate) type Figures = BTreeMap<String, u64>;
 
-/// What the file holds.
+/// The contents of the file.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Baseline {
-    /// The compiler and processor that it was counted with: others count otherwise.
+    /// The compiler and processor that it was counted with. Others give other counts.
     pub(crate) about: String,
-    /// By operation.
+    /// Figures by operation.
     pub(crate) operations: BTreeMap<String, Figures>,
 }
 
-/// A figure beside what was accepted.
+/// A figure, compared with the accepted one.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Compared {
     pub(crate) operation: String,
@@ -29,24 +29,24 @@ pub(crate) struct Compared {
     pub(crate) verdict: Verdict,
 }
 
-/// What a comparison comes to.
+/// The result of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Within the tolerance.
     Same,
-    /// Below it: worth accepting.
+    /// Below the tolerance: worth accepting.
     Better,
-    /// Above it.
+    /// Above the tolerance.
     Worse,
-    /// On one side only.
+    /// Only counted, or only accepted.
     Unknown,
 }
 
 impl Baseline {
-    /// Reads the file; without one, nothing was accepted.
+    /// Reads the file. If there is none, nothing was accepted.
     ///
     /// # Errors
-    /// If it is not ours.
+    /// If it is no such file.
     pub(crate) fn read(path: &Path) -> Outcome<Self> {
         if !path.exists() {
             return Ok(Self::default());

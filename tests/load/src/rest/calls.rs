@@ -1,8 +1,8 @@
-//! What a call of a function costs: as a Lambda function, and as the gateway runs it.
+//! What one call of a function costs: as a Lambda function, and as the gateway runs it.
 //!
-//! Instructions are counted under callgrind, told apart by whose they are, and given in
-//! microseconds by the rate at which the same program runs its instructions here: its own time of
-//! CPU over the instructions of the same calls.
+//! Callgrind counts the instructions, and they are assigned to parts. Their microseconds follow
+//! from the rate of the same program on this machine: its own CPU time divided by the instructions
+//! of the same calls.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -28,19 +28,19 @@ use crate::machine;
 use crate::record::{Record, progress, say};
 use crate::stats::{Median, median};
 
-/// Which calls, how often.
+/// Which calls to measure, and how many.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Which calls; all if none.
     #[arg(value_enum)]
     calls: Vec<Call>,
-    /// Calls under valgrind, in the shorter of two runs.
+    /// Calls under valgrind, in the shorter of the two runs.
     #[arg(long, default_value_t = 100)]
     counted: u32,
-    /// Calls whose time of CPU is taken, in each of 15 turns.
+    /// Calls whose CPU time is measured, in each of 15 turns.
     #[arg(long, default_value_t = 200)]
     timed: u32,
-    /// Keeps what callgrind wrote in this folder, for `callgrind_annotate`.
+    /// Keeps callgrind's output in this folder, for `callgrind_annotate`.
     #[arg(long)]
     keep: Option<PathBuf>,
 }
@@ -63,7 +63,7 @@ impl Where {
     }
 }
 
-/// A store, a Redis and a channel.
+/// A store, a Redis and a channel to make calls on.
 struct Stage {
     cluster: Cluster,
     channel: String,
@@ -71,29 +71,29 @@ struct Stage {
     _engine: Arc<Engine>,
 }
 
-/// What was measured of a call.
+/// The measurements of a call.
 struct Measured {
     counts: Counts,
-    /// From the start to a first answer, without what every call takes.
+    /// From the start to the first answer, without the cost of any call.
     start: Counts,
     heap: Heap,
-    /// Microseconds of CPU a call.
+    /// Microseconds of CPU per call.
     cpu_us: Median,
-    /// The part of it that was not the kernel's.
+    /// The part of it that was not spent in the kernel.
     user_share: f64,
     took: Option<Took>,
     redis_commands: f64,
 }
 
-/// What was timed of a call.
+/// The times of a call.
 struct Timed {
-    /// Microseconds of CPU a call, of each turn.
+    /// Microseconds of CPU per call, in each turn.
     cpu_us: Vec<f64>,
     user_share: f64,
     took: Option<Took>,
 }
 
-/// Measures and tells.
+/// Measures and reports.
 ///
 /// # Errors
 /// If something does not start or a call fails.
@@ -114,7 +114,7 @@ pub(crate) fn run(options: &Options, mut record: Record) -> Outcome<()> {
 
 impl Stage {
     async fn start() -> Outcome<Self> {
-        // A stack that is given its engine feeds no relay, whose scripts would be counted.
+        // A stack with a given engine runs no relay, whose script calls would count, too.
         let engine = Arc::new(Engine::start(EngineData::Memory)?);
         let redis_server = RedisServer::start(Flavor::Redis);
         let url = redis_server.url();
@@ -234,7 +234,7 @@ impl Stage {
         Ok(words.into_iter().map(str::to_owned).collect())
     }
 
-    /// Starts a function behind these words of a command. Its lines are not for this terminal.
+    /// Starts a function under a tool's command line. Discards its output.
     async fn function(&self, words: &str, call: Call, folder: &Path) -> Outcome<Function> {
         let script = folder.join("bootstrap");
         let program = beside(call.name())?;
@@ -262,7 +262,7 @@ impl Stage {
         Ok(())
     }
 
-    /// What Redis was told so far, by functions: the nodes have other commands.
+    /// Script calls to Redis so far: the functions', and a node's few renewals of its lease.
     fn redis_commands(&self) -> Outcome<f64> {
         let redis = self.cluster.redis.as_ref().ok_or("no redis-server")?;
         let all = redis.command(&["INFO", "commandstats"]);
@@ -325,7 +325,7 @@ fn tell(call: Call, place: Where, measured: &Measured, record: &mut Record) -> O
     Ok(())
 }
 
-/// By whose they are: instructions, and microseconds at a rate.
+/// Instructions of each part, and microseconds at the given rate.
 fn parts(counts: &Counts, per_us: f64) -> Value {
     let all = Part::ALL.into_iter().map(|part| (part.name(), counts.share(part)));
     let all = all.filter(|(_, count)| *count >= 1.0).map(|(name, count)| {
@@ -342,5 +342,5 @@ fn microseconds(time: Duration) -> f64 {
 const PAGE_AND_MORE: usize = 30;
 /// Turns of timing.
 const TURNS: u32 = 15;
-/// Calls before each turn: a first one connects.
+/// Calls before each turn, because the first one connects.
 const WARM: u32 = 20;

@@ -1,5 +1,5 @@
-//! A loop over one publication on its way through a node: from the bus in process to a hundred
-//! sockets on pipes, so that no kernel and no Redis is in what is counted.
+//! A loop over one publication's way through a node: from the bus in process to a hundred sockets
+//! on pipes, so that neither the kernel nor Redis is counted.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl FanOut {
     /// Starts the node and attaches its clients.
     ///
     /// # Errors
-    /// If one does not attach.
+    /// If a client does not attach.
     pub(crate) async fn start() -> Outcome<Self> {
         let world = World::one_channel(SOCKETS);
         let store = MemoryStore::new();
@@ -58,7 +58,7 @@ impl FanOut {
         Ok(Self { bus, world, clients, next: 0 })
     }
 
-    /// Publishes messages, one after the other, each until every client has it.
+    /// Publishes messages one after the other. Each waits until every client has the one before.
     ///
     /// # Errors
     /// If the node ends.
@@ -79,7 +79,7 @@ impl FanOut {
     }
 }
 
-/// Takes whole frames off; whether the message of this number was among them.
+/// Takes whole frames off. Returns whether the message with this number was among them.
 fn take(read: &mut Vec<u8>, wanted: u64) -> bool {
     while let Some((payload, rest)) = frame(read) {
         let (is_wanted, left) = (number(payload) == Some(wanted), rest.len());
@@ -91,9 +91,9 @@ fn take(read: &mut Vec<u8>, wanted: u64) -> bool {
     false
 }
 
-/// Sockets of the one channel.
+/// Sockets in the channel.
 const SOCKETS: usize = 100;
-/// What a pipe holds.
+/// Capacity of a pipe.
 const PIPE_BYTES: usize = 64 * 1024;
-/// What a message says besides its number.
+/// Length of a message's text, without its number.
 const TEXT_BYTES: usize = 100;

@@ -1,4 +1,4 @@
-//! The functions' handlers over ports of choice, and a request for each.
+//! The functions' handlers over given ports, and a request for each.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::world::tickets;
 /// A call that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Call {
-    /// `POST /messages`, a text of [`TEXT_BYTES`].
+    /// `POST /messages` with a text of [`TEXT_BYTES`].
     Send,
     /// `GET /scroll`, the newest 20.
     Scroll,
@@ -46,7 +46,7 @@ impl Call {
         }
     }
 
-    /// Method, path, query and body of it in a channel.
+    /// Its method, path, query and body.
     pub(crate) fn parts(self, channel: &str) -> (&'static str, &'static str, String, String) {
         let none = String::new;
         match self {
@@ -59,7 +59,7 @@ impl Call {
         }
     }
 
-    /// The request of a user with this token.
+    /// The request of the user with this token.
     pub(crate) fn request(self, channel: &str, token: &str) -> Outcome<Request<Bytes>> {
         let (method, path, query, body) = self.parts(channel);
         let builder = Request::builder()
@@ -70,7 +70,7 @@ impl Call {
         Ok(builder.body(Bytes::from(body))?)
     }
 
-    /// Runs the handler, with all that stands around it in a function and in the gateway.
+    /// Runs the handler with everything that surrounds it in a function and in the gateway.
     pub(crate) async fn serve(self, app: App, request: Request<Bytes>) -> Response<Bytes> {
         match self {
             Self::Send => runtime::http::serve(app, request, send::handle).await,
@@ -80,22 +80,22 @@ impl Call {
     }
 }
 
-/// The text of every message: one write unit with its row.
+/// The text of every message. Its row takes one write unit.
 pub(crate) fn text() -> String {
     "x".repeat(TEXT_BYTES)
 }
 
-/// What signs tokens here.
+/// The secret that signs tokens here.
 pub(crate) fn token_secrets() -> Outcome<Secrets> {
     Ok(Secrets::from(Secret::parse(TOKEN_SECRET)?))
 }
 
-/// A token of the user who calls.
+/// A token of the caller.
 pub(crate) fn token() -> Outcome<String> {
     Ok(TokenSigner::new(&token_secrets()?).issue(&caller()?, SystemClock.now()))
 }
 
-/// Who calls.
+/// The user who makes the calls.
 pub(crate) fn caller() -> Outcome<Principal> {
     Ok(Principal {
         workspace_id: WorkspaceId::parse(WORKSPACE)?,
@@ -105,7 +105,7 @@ pub(crate) fn caller() -> Outcome<Principal> {
     })
 }
 
-/// Makes a group of the caller and another user.
+/// Creates a group with the caller and another user.
 pub(crate) async fn group(app: &App) -> Outcome<ChannelId> {
     let members = vec![UserId::parse("bob")?];
     let kind = NewChannelKind::Group { name: "general".to_owned(), members };
@@ -113,8 +113,8 @@ pub(crate) async fn group(app: &App) -> Outcome<ChannelId> {
     Ok(create_channel(app, &caller()?, new).await?.0.id)
 }
 
-/// Everything in memory, by a clock that stands still and chance that repeats itself: the same
-/// instructions in every run.
+/// All ports in memory, with a stopped clock and seeded randomness: the same instructions in every
+/// run.
 pub(crate) async fn in_memory() -> Outcome<App> {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_unix_ms(NOW_MS)));
     let store = Arc::new(MemoryStore::new());
@@ -147,7 +147,7 @@ pub(crate) async fn in_memory() -> Outcome<App> {
     }))
 }
 
-/// The real store's adapter on an engine, with a bus of choice. Counts what it costs.
+/// The DynamoDB adapter on an engine, with a given bus. `capacity` counts what it costs.
 pub(crate) async fn on_engine(endpoint: &str, bus: BusParts, capacity: Capacity) -> Outcome<App> {
     let store = store(endpoint, capacity).await;
     let tokens = Arc::new(JwtTokens::new(&TokenConfig::shared(token_secrets()?)));
@@ -166,12 +166,12 @@ pub(crate) fn memory_bus() -> BusParts {
     (bus, Arc::new(MemoryDirectory::new(clock)))
 }
 
-/// With names, ids and version a row of 800 bytes and more stays below 1 KiB: one write unit.
+/// With names, ids and version, the row stays below 1 KiB: one write unit.
 pub(crate) const TEXT_BYTES: usize = 800;
 pub(crate) const TOKEN_SECRET: &str = "tokens-of-a-measurement-0123456789-0123456789";
 const WORKSPACE: &str = "w";
 pub(crate) const USER: &str = "alice";
 /// 2027-01-15.
 const NOW_MS: u64 = 1_800_000_000_000;
-/// 2030-03-17: a token may not live for more than ten years.
+/// 2030-03-17: a token may not be valid for more than ten years.
 const EXPIRES_MS: u64 = 1_900_000_000_000;

@@ -1,4 +1,4 @@
-//! Instructions of hot paths against the committed baseline.
+//! Instructions of hot paths, compared with the committed baseline.
 
 use std::path::PathBuf;
 
@@ -13,30 +13,30 @@ use super::profile::Profile;
 use super::valgrind::{Counts, Heap, Tool, operate};
 use crate::record::{Record, progress, say};
 
-/// How strictly, and whether to take what is counted.
+/// How to compare.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// The committed file.
     #[arg(long, default_value = "tests/load/instructions.json")]
     baseline: PathBuf,
-    /// How many percent more are taken for the same.
+    /// How many percent more still count as the same.
     #[arg(long, default_value_t = 3.0)]
     tolerance: f64,
-    /// Writes what is counted into the file, instead of comparing.
+    /// Writes the counts into the file, instead of comparing.
     #[arg(long)]
     accept: bool,
 }
 
-/// A hot path: a loop that `operate` runs, and functions in it that are told apart.
+/// A hot path: a loop that `operate` runs, and functions in it that are counted separately.
 struct HotPath {
     name: &'static str,
-    /// Of the shorter of two runs; the difference to one of twice as many is counted.
+    /// Calls in the shorter of two runs. The other one makes twice as many; the difference counts.
     calls: u32,
-    /// Parts of functions' names, as callgrind writes them.
+    /// Parts of function names, as callgrind writes them.
     functions: &'static [&'static str],
 }
 
-/// The hot paths. One more is a loop that `operate` knows by its name, and a line here.
+/// The hot paths. To add one, add a loop to `operate` and a line with its name here.
 const HOT_PATHS: &[HotPath] = &[
     HotPath {
         name: Call::Send.name(),
@@ -60,14 +60,14 @@ const HOT_PATHS: &[HotPath] = &[
         ],
     },
     HotPath {
-        // One publication to a hundred sockets, each of which is one delivery.
+        // One call is one publication to a hundred sockets.
         name: "fan-out",
         calls: 300,
         functions: &["node::shard::Shard::take", "node::shard::Shard::write_some"],
     },
 ];
 
-/// The whole of a handled call; of `connect` it is part of another function.
+/// The whole of a handled call. For `connect`, the compiler inlines it.
 const AROUND: &str = "runtime::http::attend";
 /// The check of the token.
 const AUTHENTICATE: &str = "runtime::http::authenticate";
@@ -75,7 +75,7 @@ const AUTHENTICATE: &str = "runtime::http::authenticate";
 /// Counts, then compares or accepts.
 ///
 /// # Errors
-/// If something cannot be counted, is above the tolerance, or was never accepted.
+/// If something cannot be counted, is above the tolerance, or has no accepted count.
 pub(crate) fn run(options: &Options, mut record: Record) -> Outcome<()> {
     let mut counted = Baseline { about: about(), ..Baseline::default() };
     for path in HOT_PATHS {
@@ -158,7 +158,7 @@ fn table(compared: &[Compared]) {
     }
 }
 
-/// A count that is one, to the nearest.
+/// Rounds a count to the nearest integer.
 fn whole_number(count: f64) -> Outcome<u64> {
     Ok(format!("{:.0}", count.max(0.0)).parse()?)
 }

@@ -1,8 +1,8 @@
-//! The naive schema: a table of messages with `sender_id` and `receiver_id`, keyed by a message's
-//! id, and the question for a conversation as an `OR` over the two, sorted afterwards.
+//! The naive schema: a table of messages with `sender_id` and `receiver_id`, keyed by message id. A
+//! conversation is queried by an `OR` over the two, and sorted afterwards.
 //!
-//! Twice: as a table of the store behind the same adapter's client, which has to read it whole; and
-//! as the SQL that one writes first, on SQLite, in the caller's own thread.
+//! It is measured twice: as a table of the store, which must be scanned as a whole; and as the SQL
+//! that one would write first, on SQLite in the caller's own thread.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use super::Outcome;
 use super::seed::{BATCH, close, key, open, spread, text};
 use crate::record::progress;
 
-/// What reading a page came to.
+/// The cost of reading a page.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Cost {
     pub(crate) messages: usize,
@@ -26,7 +26,7 @@ pub(crate) struct Cost {
     pub(crate) read_units: f64,
 }
 
-/// Makes the store's table, without rows.
+/// Creates the store's table, without rows.
 ///
 /// # Errors
 /// The store's.
@@ -40,7 +40,7 @@ pub(crate) async fn create(client: &Client) -> Outcome<()> {
     Ok(())
 }
 
-/// Fills the store's table in its file: a conversation of so many messages, and nothing else.
+/// Fills the store's table in its file with one conversation of so many messages.
 ///
 /// # Errors
 /// SQLite's.
@@ -63,7 +63,7 @@ pub(crate) fn fill_table(tables: &Path, messages: u64) -> Outcome<()> {
     })
 }
 
-/// Makes and fills the table of the SQL.
+/// Creates and fills the SQL table.
 ///
 /// # Errors
 /// SQLite's.
@@ -136,7 +136,7 @@ pub(crate) async fn page_of_table(client: &Client) -> Outcome<Cost> {
     Ok(Cost { messages: found.len(), calls, read_units })
 }
 
-/// Reads the newest 20 by the SQL.
+/// Reads the newest 20 with SQL.
 ///
 /// # Errors
 /// SQLite's.
@@ -158,7 +158,7 @@ fn pair(number: u64) -> (&'static str, &'static str) {
     if number.is_multiple_of(2) { (A, B) } else { (B, A) }
 }
 
-/// Random, as identifiers of rows mostly are.
+/// Random, as row ids usually are.
 fn id(number: u64) -> String {
     format!("{:016x}{number:016x}", spread(number))
 }

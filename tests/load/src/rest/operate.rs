@@ -1,4 +1,4 @@
-//! A loop over one call on one thread, so that nothing else is in what is counted.
+//! A loop over one call on one thread, so that nothing else is counted.
 
 use std::io::Write as _;
 
@@ -12,7 +12,7 @@ use super::fan_out::FanOut;
 use super::handlers::{Call, group, in_memory, on_engine, redis, token};
 use crate::machine;
 
-/// Which call, how often, on what.
+/// Which call to make, how often, and on which store.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Which call, or `fan-out`.
@@ -20,21 +20,21 @@ pub(crate) struct Options {
     /// How often.
     #[arg(long)]
     calls: u32,
-    /// Calls before those that are timed.
+    /// Calls before the ones that are timed.
     #[arg(long, default_value_t = 0)]
     warm: u32,
-    /// The engine; ports in memory if none.
+    /// The engine's endpoint; ports in memory if absent.
     #[arg(long, requires = "redis")]
     store: Option<String>,
-    /// Where publications go.
+    /// Redis for publications.
     #[arg(long)]
     redis: Option<String>,
-    /// A channel that is there.
+    /// An existing channel.
     #[arg(long)]
     channel: Option<String>,
 }
 
-/// What is done over and over.
+/// What the loop does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Operation {
     /// [`Call::Send`].
@@ -43,7 +43,7 @@ enum Operation {
     Scroll,
     /// [`Call::Connect`].
     Connect,
-    /// A publication on its way through a node.
+    /// One publication on its way through a node.
     FanOut,
 }
 
@@ -58,22 +58,22 @@ impl Operation {
     }
 }
 
-/// What the calls took.
+/// The cost of the calls.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Took {
-    /// CPU of all threads, nanoseconds a call.
+    /// CPU time of all threads, in nanoseconds per call.
     pub(crate) cpu_ns: f64,
-    /// The part of it in its own code: the rest was the kernel's.
+    /// The part of it that was not spent in the kernel.
     pub(crate) user_share: f64,
-    /// Calls of the store's a call.
+    /// Store calls per call.
     pub(crate) store_calls: f64,
-    /// Units a call.
+    /// Read units per call.
     pub(crate) read_units: f64,
-    /// Units a call.
+    /// Write units per call.
     pub(crate) write_units: f64,
 }
 
-/// Makes the calls, and writes [`Took`] to the output.
+/// Makes the calls, and prints [`Took`].
 ///
 /// # Errors
 /// If a call is not answered with 200.
@@ -136,7 +136,7 @@ async fn make(call: Call, app: &App, channel: &str, times: u32) -> Outcome<()> {
     Ok(())
 }
 
-/// The first of two parts of a whole; all where nothing was counted.
+/// The first of two amounts, as a share of both; 1 if both are 0.
 pub(crate) fn share(one: f64, other: f64) -> f64 {
     if one + other > 0.0 { one / (one + other) } else { 1.0 }
 }
@@ -145,5 +145,5 @@ fn id() -> u32 {
     std::process::id()
 }
 
-/// Messages in a channel that a full page is read from.
+/// Messages in a channel, more than a full page.
 const PAGE_AND_MORE: u32 = 30;

@@ -1,32 +1,32 @@
-//! Whose instructions they are: by the file that a line is of, which holds for inlined code too.
+//! Assigns instructions to parts by the source file of each line, so inlined code counts right.
 //!
-//! What serves everybody (the standard library, the allocator, copying, JSON, hashes) is its
-//! callers', each by the share of it that its calls cost.
+//! Code that all parts use (the standard library, the allocator, copying, JSON, hashes) counts as
+//! its callers', in proportion to the cost of their calls.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::profile::Profile;
 
-/// Whose code.
+/// A part of the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
-    /// Inkwire's, with what it alone calls: tokens, ids, JSON.
+    /// Inkwire's, with what only it calls: tokens, ids, JSON.
     Own,
     /// The store's SDK: signing, serializing, retries.
     Sdk,
     /// The client library of Redis.
     Redis,
-    /// HTTP, and the runtime of tasks, timers and sockets.
+    /// HTTP, and tokio: tasks, timers and sockets.
     Http,
-    /// Lambda's runtime and the form of its events.
+    /// Lambda's runtime, and its event format.
     Lambda,
     /// TLS.
     Tls,
     /// The ports in memory.
     Ports,
-    /// This program.
+    /// This load tool.
     Load,
-    /// The rest: the linker, threads' beginnings.
+    /// The rest, such as the linker and the start of threads.
     Rest,
 }
 
@@ -58,10 +58,10 @@ impl Part {
     }
 }
 
-/// Instructions by whose they are.
+/// Instructions by part.
 pub(crate) type Shares = BTreeMap<Part, f64>;
 
-/// Tells whose a run's instructions are.
+/// Assigns a run's instructions to parts.
 #[must_use]
 pub(crate) fn shares(profile: &Profile) -> Shares {
     let attributed = Attributed::of(profile);
@@ -80,7 +80,7 @@ pub(crate) fn shares(profile: &Profile) -> Shares {
     shares
 }
 
-/// For each function that serves everybody, whose its calls are.
+/// For each function that all parts use, how its cost is split among its callers.
 struct Attributed {
     parts: Vec<Option<Part>>,
     homes: HashMap<usize, Option<Part>>,
@@ -103,7 +103,7 @@ impl Attributed {
         attributed
     }
 
-    /// One step up: what each function's callers are charged with, as they were known before.
+    /// One step up: charges each function to its callers, by the shares of the step before.
     fn passed_on(&self, profile: &Profile, count: usize) -> Vec<Row> {
         let mut rows = vec![Row::default(); count];
         for (edge, cost) in &profile.calls {
@@ -137,7 +137,7 @@ impl Attributed {
         self.homes.get(&function).copied().flatten()
     }
 
-    /// Whose a function's calls are; the rest's, if nobody's that is known.
+    /// The parts that a function's calls belong to; [`Part::Rest`] if none is known.
     fn callers(&self, function: usize) -> Vec<(Part, f64)> {
         let row = self.callers.get(function).copied().unwrap_or_default();
         let known: Vec<_> =
@@ -154,7 +154,7 @@ fn add(row: &mut Row, part: Part, cost: f64) {
     }
 }
 
-/// Whose a file is; `None` for what serves everybody.
+/// The part of a file. `None` for code that all parts use.
 fn part_of(file: &str) -> Option<Part> {
     if let Some((_, rest)) = file.split_once("/registry/src/") {
         let package = rest.split('/').nth(1)?;
@@ -170,7 +170,7 @@ fn part_of(file: &str) -> Option<Part> {
     }
 }
 
-/// By the start of a package's name.
+/// The part of a package, by the start of its name.
 fn part_of_package(package: &str) -> Option<Part> {
     const STARTS: &[(&str, Part)] = &[
         ("aws_lambda", Part::Lambda),
@@ -189,7 +189,7 @@ fn part_of_package(package: &str) -> Option<Part> {
     STARTS.iter().find(|(start, _)| package.starts_with(start)).map(|(_, part)| *part)
 }
 
-/// How far up a chain of functions that serve everybody is followed.
+/// How many steps up a chain of shared functions to follow.
 const ROUNDS: usize = 40;
 
 #[cfg(test)]
@@ -206,7 +206,7 @@ mod tests {
              fl=(4) malloc.c\nfn=(4)\n1 80\n",
         );
         let shares = shares(&profile.unwrap());
-        // 120 of allocation, a quarter for us.
+        // The allocations cost 120, of which a quarter is ours.
         assert!((shares[&Part::Own] - 40.0).abs() < 1e-6, "{shares:?}");
         assert!((shares[&Part::Sdk] - 100.0).abs() < 1e-6, "{shares:?}");
     }

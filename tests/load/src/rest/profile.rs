@@ -1,12 +1,12 @@
-//! Reads what callgrind writes: instructions by function and file, and who called whom.
+//! Reads callgrind's output: instructions by function and file, and the calls between functions.
 //!
-//! Source: "Callgrind Format Specification", the manual of valgrind.
+//! Source: "Callgrind Format Specification" in valgrind's manual.
 
 use std::collections::HashMap;
 
 use super::Outcome;
 
-/// Numbers for names, given as they come.
+/// Numbers for names, in the order of their first use.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     numbers: HashMap<String, usize>,
@@ -23,7 +23,7 @@ impl Names {
         self.names.len() - 1
     }
 
-    /// The name of a number.
+    /// The name with this number.
     #[must_use]
     pub(crate) fn name(&self, number: usize) -> &str {
         self.names.get(number).map_or("", String::as_str)
@@ -36,29 +36,29 @@ impl Names {
     }
 }
 
-/// One function's calls of another, from code of one file.
+/// One function's calls of another, from lines of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Edge {
     pub(crate) caller: usize,
-    /// The file that the calling line is of: with inlined code another than the caller's.
+    /// The file of the calling line. With inlined code, this is not the caller's file.
     pub(crate) site: usize,
     pub(crate) callee: usize,
 }
 
-/// A program's run.
+/// The profile of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Profile {
     pub(crate) functions: Names,
     pub(crate) files: Names,
-    /// The file that a function is of, by its number.
+    /// The file that defines a function, by the function's number.
     pub(crate) homes: HashMap<usize, usize>,
-    /// Instructions of a function's own, by function and file.
+    /// A function's own instructions, by function and file.
     pub(crate) costs: HashMap<(usize, usize), u64>,
-    /// Instructions of what was called, by edge.
+    /// Instructions of called functions, by edge.
     pub(crate) calls: HashMap<Edge, u64>,
 }
 
-/// Where the reader is.
+/// The reader's position.
 #[derive(Debug, Default)]
 struct Place {
     function: usize,
@@ -67,7 +67,7 @@ struct Place {
     is_call: bool,
 }
 
-/// The file's own numbers, that stand for names after their first use.
+/// The file's own numbers, which replace names after their first use.
 #[derive(Debug, Default)]
 struct Abbreviations {
     functions: HashMap<String, usize>,
@@ -78,7 +78,7 @@ impl Profile {
     /// Reads a file's text.
     ///
     /// # Errors
-    /// If a line is none of the format's, or nothing was counted.
+    /// If a line does not fit the format, or nothing was counted.
     pub(crate) fn read(text: &str) -> Outcome<Self> {
         let (mut profile, mut short, mut at) =
             (Self::default(), Abbreviations::default(), Place::default());
@@ -128,8 +128,8 @@ impl Profile {
         self.costs.values().sum()
     }
 
-    /// Instructions of the functions whose name holds `part`, with what they called; one that
-    /// calls another of them counts once.
+    /// Instructions of all functions whose name contains `part`, with what they called. A call from
+    /// one of them to another counts once.
     #[must_use]
     pub(crate) fn inclusive(&self, part: &str) -> u64 {
         let is_meant = |function: usize| self.functions.name(function).contains(part);
@@ -145,7 +145,7 @@ impl Abbreviations {
         full(&mut self.files, names, value)
     }
 
-    /// A function within itself is told apart by `'2` and so on: it is the same here.
+    /// `'2` and so on mark a recursive call. Here it is the same function.
     fn function(&mut self, names: &mut Names, value: &str) -> usize {
         let bare = match value.rsplit_once('\'') {
             Some((name, depth)) if depth.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -172,7 +172,7 @@ fn full(short: &mut HashMap<String, usize>, names: &mut Names, value: &str) -> u
     }
 }
 
-/// A line of counts starts with a line's number, or its distance from the last.
+/// A line of counts starts with a line number, or with its distance from the last one.
 const COST_STARTS: [char; 13] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '+', '-', '*'];
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Pages of channels of every size, in turns, through the function's handler, the real adapter and
-//! the embedded engine; beside them the naive schema.
+//! the embedded engine, compared with the naive schema.
 
 use std::path::{Path, PathBuf};
 
@@ -25,29 +25,29 @@ use crate::stats::{median, percentile};
 /// Sizes and repetitions.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Messages in a channel; each in an engine of its own.
+    /// Channel sizes in messages. Each channel has an engine of its own.
     #[arg(long, value_delimiter = ',', default_values_t = SIZES)]
     sizes: Vec<u64>,
-    /// Messages up to which the naive table is asked as well.
+    /// Up to this many messages, the naive table is measured as well.
     #[arg(long, default_value_t = 100_000)]
     naive: u64,
-    /// Messages up to which the naive SQL is asked as well.
+    /// Up to this many messages, the naive SQL is measured as well.
     #[arg(long, default_value_t = 1_000_000)]
     naive_sql: u64,
     /// Turns.
     #[arg(long, default_value_t = 15)]
     rounds: usize,
-    /// Pages of a size and position in a turn.
+    /// Pages per size and position in a turn.
     #[arg(long, default_value_t = 100)]
     pages: usize,
-    /// Where the tables are; 4 GB for ten million messages, removed afterwards.
+    /// Where to put the tables: 4 GB for ten million messages, removed afterwards.
     #[arg(long)]
     folder: Option<PathBuf>,
 }
 
-/// Who is asked, and for what.
+/// What a page is read from.
 enum Asked {
-    /// The handler for a page: the newest, or one in the middle.
+    /// The handler, for the newest page or one in the middle.
     Handler { app: App, capacity: Capacity, log: Log, is_newest: bool },
     /// The store's naive table.
     Table(aws_sdk_dynamodb::Client),
@@ -66,10 +66,10 @@ struct Subject {
     cost: Option<Cost>,
 }
 
-/// Seeds, measures in turns, tells.
+/// Seeds, measures in turns, and reports.
 ///
 /// # Errors
-/// If a page is not what was written, or anything does not start.
+/// If a page is not what was written, or something does not start.
 pub(crate) fn run(options: &Options, record: Record) -> Outcome<()> {
     let folder = match &options.folder {
         Some(folder) => tempfile::tempdir_in(folder)?,
@@ -78,7 +78,7 @@ pub(crate) fn run(options: &Options, record: Record) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut engines = Vec::new();
     let measured = runtime.block_on(measure(options, folder.path(), record, &mut engines));
-    // They write into the folder until they have stopped.
+    // Engines write into the folder until they have stopped.
     drop(runtime);
     drop(engines);
     measured
@@ -117,7 +117,7 @@ async fn measure(
     }
     for round in 0..options.rounds {
         progress(&format!("turn {} of {}", round + 1, options.rounds));
-        // Whoever comes first finds the caches as the last one left them: not always the same.
+        // Each subject finds the caches as the one before left them, so the order rotates.
         let count = subjects.len().max(1);
         for at in 0..count {
             if let Some(subject) = subjects.get_mut((at + round) % count) {
@@ -133,7 +133,7 @@ impl Subject {
         Self { schema, position, messages, asked, rounds: Vec::new(), cost: None }
     }
 
-    /// One turn. Of what is slow, one page is enough, and a few turns.
+    /// Runs one turn. A slow subject reads only one page, in only a few turns.
     async fn round(&mut self, round: usize, pages: usize) -> Outcome<()> {
         let last = self.rounds.last().and_then(|round| round.first()).copied().unwrap_or_default();
         let pages = if matches!(self.asked, Asked::Handler { .. }) { pages } else { 1 };
@@ -174,7 +174,7 @@ impl Subject {
     }
 }
 
-/// Reads a page by the handler, and checks that it is the one.
+/// Reads a page through the handler, and checks that it is the right one.
 async fn page(app: &App, log: &Log, is_newest: bool, n: u64) -> Outcome<usize> {
     let from = if is_newest { log.messages } else { log.middle(n).max(PAGE as u64) };
     let offset = if is_newest { String::new() } else { format!("&offset={}", log.id(from)) };
@@ -185,7 +185,7 @@ async fn page(app: &App, log: &Log, is_newest: bool, n: u64) -> Outcome<usize> {
     let response = Call::Scroll.serve(app.clone(), request).await;
     let body: serde_json::Value = serde_json::from_slice(response.body())?;
     let first = body.pointer("/messages/0/id").and_then(serde_json::Value::as_str);
-    // The newest of all is the one that was sent through the door.
+    // The newest message of all was sent through the API.
     if !is_newest && first != Some(&log.id(from - 1).to_string()) {
         return Err(format!("not the page before message {from}: {first:?}").into());
     }
@@ -193,7 +193,7 @@ async fn page(app: &App, log: &Log, is_newest: bool, n: u64) -> Outcome<usize> {
     Ok(messages.map_or(0, Vec::len))
 }
 
-/// An engine on a folder with a channel of so many messages, and one more.
+/// An engine on a folder, with a channel of so many messages and one more.
 async fn seeded(folder: &Path, messages: u64) -> Outcome<(Engine, App, Capacity, Log)> {
     let began = Instant::now();
     let engine = Engine::start(EngineData::Directory(folder.to_owned()))?;
@@ -264,7 +264,7 @@ fn tell(subjects: &[Subject], record: &mut Record) -> Outcome<()> {
     ratios(subjects, record)
 }
 
-/// Each size beside the smallest, turn by turn.
+/// Compares each size with the smallest, turn by turn.
 fn ratios(subjects: &[Subject], record: &mut Record) -> Outcome<()> {
     for subject in subjects {
         let is_beside =
@@ -296,8 +296,8 @@ fn ratios(subjects: &[Subject], record: &mut Record) -> Outcome<()> {
 /// From a thousand to ten million.
 const SIZES: [u64; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 const PAGE: usize = 20;
-/// Of ten million messages to a thousand.
+/// Bound for the ratio of ten million messages to a thousand.
 const AIM: f64 = 1.2;
-/// A page that takes longer is asked for in a few turns only.
+/// A subject whose page takes longer runs only a few turns.
 const SLOW_US: f64 = 300_000.0;
 const SLOW_ROUNDS: usize = 3;

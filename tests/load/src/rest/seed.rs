@@ -1,4 +1,4 @@
-//! Messages straight into an engine's file: ten million through its door would take hours.
+//! Writes messages straight into an engine's file: through its API, ten million would take hours.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::Outcome;
 use super::handlers::USER;
 use crate::record::progress;
 
-/// The messages of a channel: each a function of its number, oldest first.
+/// The messages of a channel, oldest first. Each is a function of its number.
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
     pub(crate) channel: ChannelId,
@@ -27,15 +27,15 @@ impl Log {
         MessageId::mint(Timestamp::from_unix_ms(at), spread(number))
     }
 
-    /// A number around the middle, another one for each `n`: from a quarter to three quarters.
+    /// A number near the middle, from a quarter to three quarters; another one for each `n`.
     pub(crate) fn middle(&self, n: u64) -> u64 {
         self.messages / 4 + u64_of(spread(n)) % (self.messages / 2).max(1)
     }
 
-    /// Writes all messages into the table's rows. There must be one already, made by the engine.
+    /// Writes all messages into the table. The engine must have made one row already.
     ///
     /// # Errors
-    /// If the file is not as the engine's of this version.
+    /// If the file is not as this version of the engine writes it.
     pub(crate) fn write(&self, tables: &Path, table: &str) -> Outcome<()> {
         let mut file = open(tables)?;
         let prefix: String = file.query_row(
@@ -71,12 +71,12 @@ impl Log {
     }
 }
 
-/// A string as a key in the engine's file.
+/// A string key, as the engine's file stores it.
 pub(crate) fn key(text: &str) -> String {
     format!("S:{text}")
 }
 
-/// Opens an engine's file, or any other, for writing a lot at once.
+/// Opens a SQLite file for writing a lot at once.
 ///
 /// # Errors
 /// SQLite's.
@@ -86,7 +86,7 @@ pub(crate) fn open(path: &Path) -> Outcome<Connection> {
     Ok(file)
 }
 
-/// Moves what was written from the log into the file.
+/// Moves what was written from the write-ahead log into the file.
 ///
 /// # Errors
 /// SQLite's.
@@ -94,12 +94,12 @@ pub(crate) fn close(file: &Connection) -> Outcome<()> {
     Ok(file.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);")?)
 }
 
-/// The text of a message: as long as people's are.
+/// The text of a message, as long as people's texts usually are.
 pub(crate) fn text(number: u64) -> String {
     format!("message {number:012} of a long conversation about where to have lunch")
 }
 
-/// Bits without order that are the same in each run (SplitMix64).
+/// Pseudo-random bits that are the same in each run (SplitMix64).
 pub(crate) fn spread(number: u64) -> u128 {
     let mut bits = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -107,14 +107,14 @@ pub(crate) fn spread(number: u64) -> u128 {
     u128::from(bits ^ (bits >> 31))
 }
 
-/// The lower half of bits.
+/// The lower 64 bits.
 pub(crate) fn u64_of(bits: u128) -> u64 {
     u64::try_from(bits & u128::from(u64::MAX)).unwrap_or_default()
 }
 
-/// Rows of a transaction.
+/// Rows per transaction.
 pub(crate) const BATCH: usize = 200_000;
-/// Ten million messages are then 12 days old.
+/// With this distance, ten million messages span 12 days.
 const APART_MS: u64 = 100;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Programs under valgrind: counts instead of times, the same on a busy machine.
+//! Runs programs under valgrind: counts instead of times, so they are the same on a busy machine.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,12 +14,12 @@ pub(crate) enum Tool {
     Callgrind,
     /// Allocations and their bytes.
     Heap,
-    /// Blocks that are there at the end, by the calls that asked for them.
+    /// Blocks that exist at the end, by the calls that allocated them.
     Live,
 }
 
 impl Tool {
-    /// The command's words before the program's; what was counted goes to `out`.
+    /// The tool's command line. The counts are written to `out`.
     pub(crate) fn words(self, out: &Path) -> Vec<String> {
         let out = out.display();
         let words = match self {
@@ -36,9 +36,9 @@ impl Tool {
             ],
             Self::Live => vec![
                 "--tool=dhat".to_owned(),
-                // A map within a task within a runtime: less ends before whose it is.
+                // Calls nest deeply: fewer would cut off the call that shows the owner.
                 "--num-callers=40".to_owned(),
-                // Folders too: each of our packages and of others' has a `lib.rs`.
+                // With folders, because every package has a `lib.rs`.
                 "--fullpath-after=".to_owned(),
                 format!("--dhat-out-file={out}"),
                 "--log-file=/dev/null".to_owned(),
@@ -48,14 +48,14 @@ impl Tool {
     }
 }
 
-/// What a run counted, or a call of it.
+/// The counts of a run, or of one call.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counts {
     /// All instructions.
     pub(crate) whole: f64,
-    /// By whose they are.
+    /// Instructions by part.
     pub(crate) shares: Shares,
-    /// Of named functions, with what they call.
+    /// Instructions of named functions, with what they call.
     pub(crate) named: Vec<(String, f64)>,
 }
 
@@ -73,7 +73,7 @@ impl Counts {
         self.shares.get(&part).copied().unwrap_or_default()
     }
 
-    /// A call, from a run of so many calls and one of twice as many.
+    /// The counts per call, from a run with `calls` calls and one with twice as many.
     pub(crate) fn per_call(once: &Self, twice: &Self, calls: u32) -> Self {
         let each = |twice: f64, once: f64| (twice - once) / f64::from(calls);
         let share = |part| (part, each(twice.share(part), once.share(part)));
@@ -86,7 +86,7 @@ impl Counts {
     }
 }
 
-/// What a run does once, the first call's connecting included.
+/// What a run does only once, such as the first call's connecting.
 pub(crate) fn once_only(once: &Counts, twice: &Counts) -> Counts {
     let share = |part| (part, 2.0 * once.share(part) - twice.share(part));
     Counts {
@@ -96,7 +96,7 @@ pub(crate) fn once_only(once: &Counts, twice: &Counts) -> Counts {
     }
 }
 
-/// Allocations of a run, or of a call of it.
+/// Allocations of a run, or of one call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heap {
     pub(crate) allocations: f64,
@@ -107,7 +107,7 @@ impl Heap {
     /// Reads memcheck's `total heap usage: 1,234 allocs, 1,200 frees, 5,678 bytes allocated`.
     ///
     /// # Errors
-    /// If it is not there.
+    /// If the text does not contain it.
     pub(crate) fn read(text: &str) -> Outcome<Self> {
         let numbers = text.lines().find_map(|line| line.split_once("total heap usage: "));
         let (_, numbers) = numbers.ok_or("memcheck counted nothing")?;
@@ -129,10 +129,10 @@ impl Heap {
     }
 }
 
-/// Runs this program with other arguments under a tool; gives what the tool wrote.
+/// Runs this program with other arguments under a tool. Returns the tool's output.
 ///
 /// # Errors
-/// If valgrind is not there, or the program fails.
+/// If valgrind is missing, or the program fails.
 pub(crate) fn operate(tool: Tool, arguments: &[String]) -> Outcome<String> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("counted");
@@ -153,10 +153,10 @@ pub(crate) fn operate(tool: Tool, arguments: &[String]) -> Outcome<String> {
     Ok(std::fs::read_to_string(out)?)
 }
 
-/// A program of this workspace, beside this one.
+/// Another program of this workspace, from the folder of this one.
 ///
 /// # Errors
-/// If it is not built.
+/// If it has not been built.
 pub(crate) fn beside(name: &str) -> Outcome<PathBuf> {
     let program = std::env::current_exe()?.with_file_name(name);
     if program.is_file() {
