@@ -1,14 +1,14 @@
-//! What a run did and saw, as one sequence.
+//! What a run did and saw, as one sequence of events.
 
 use std::time::Duration;
 
 use model::{ChannelId, MessageId, TextDigest, UserId};
 
-/// One logical send: all attempts with one client-made id, or one attempt without an id.
+/// One logical send: all attempts under one client-made id, or one attempt without an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SendId(pub u64);
 
-/// One client: an inbox that outlives its sockets.
+/// One client: an inbox, which may use many sockets in turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u32);
 
@@ -17,13 +17,13 @@ pub struct ClientId(pub u32);
 pub enum SendOutcome {
     /// Answered 200 with this id.
     Stored(MessageId),
-    /// Refused for good: nothing was stored by this attempt.
+    /// Refused: this attempt stored nothing.
     NotStored,
-    /// No answer, or one that does not tell.
+    /// No answer, or one that leaves the outcome open.
     Unknown,
 }
 
-/// What happens to a membership.
+/// A change of a membership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// A user becomes a member.
@@ -32,66 +32,66 @@ pub enum Change {
     Remove,
 }
 
-/// One thing that happened. The order of recording is the order of real time: a start is recorded
-/// before the call is made, an end after its answer came.
+/// An event. Events are recorded in the order of real time: a start before the call is made, an end
+/// after its answer arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// An attempt to send begins.
     SendStarted {
         /// Which.
         send: SendId,
-        /// To where.
+        /// The channel.
         channel: ChannelId,
-        /// By whom.
+        /// Its sender.
         sender: UserId,
-        /// What it says.
+        /// Its text.
         text: TextDigest,
-        /// What the sender had seen: the stored id must be greater.
+        /// The newest message that the sender had seen. The stored id must be greater.
         after: Option<MessageId>,
     },
     /// An attempt to send ended.
     SendEnded {
         /// Which.
         send: SendId,
-        /// How.
+        /// Its outcome.
         outcome: SendOutcome,
     },
-    /// A call that changes a membership begins; a channel's creation counts for each member.
+    /// A call that changes a membership begins. A channel's creation counts as one for each member.
     ChangeStarted {
-        /// Where.
+        /// The channel.
         channel: ChannelId,
-        /// Whose.
+        /// The user.
         user: UserId,
-        /// Which way.
+        /// The change.
         change: Change,
     },
-    /// That call was answered 2xx. Any other end is not recorded: it may have happened.
+    /// That call was answered with 2xx. Other ends are not recorded: the change may have happened.
     ChangeReturned {
-        /// Where.
+        /// The channel.
         channel: ChannelId,
-        /// Whose.
+        /// The user.
         user: UserId,
-        /// Which way.
+        /// The change.
         change: Change,
     },
-    /// A client starts. What it sees from here on is judged.
+    /// A client starts. What it sees from now on is judged.
     Starts {
         /// Which.
         client: ClientId,
         /// Whose.
         user: UserId,
     },
-    /// A client has read what was there: from here on it must miss nothing.
+    /// A client has caught up. From now on it must miss nothing.
     Follows {
         /// Which.
         client: ClientId,
     },
-    /// A client is not run any more: what comes later need not reach it.
+    /// A client ends. Later messages need not reach it.
     Leaves {
         /// Which.
         client: ClientId,
     },
-    /// A message reached a client, on whatever path.
+    /// A message reached a client, on any path.
     Seen {
         /// Which client.
         client: ClientId,
@@ -102,7 +102,7 @@ pub enum Event {
         /// Whether the client shows it for the first time.
         fresh: bool,
     },
-    /// A client was told that it cannot be resumed: `resync`, or `resumed:false` to a cursor.
+    /// A client could not be resumed: it got `resync`, or `resumed:false` to its cursor.
     Resynced {
         /// Which.
         client: ClientId,
@@ -112,9 +112,9 @@ pub enum Event {
         /// What is broken, and how.
         kind: String,
     },
-    /// A fault ended: from here on that part works again.
+    /// A fault ended. That part works again.
     FaultEnded {
-        /// The name under which it began.
+        /// The kind with which it began.
         kind: String,
     },
 }
@@ -122,35 +122,35 @@ pub enum Event {
 /// A message as the store holds it at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredItem {
-    /// Where.
+    /// Its channel.
     pub channel: ChannelId,
     /// Its id.
     pub id: MessageId,
-    /// By whom.
+    /// Its sender.
     pub sender: UserId,
-    /// What it says.
+    /// Its text.
     pub text: TextDigest,
 }
 
-/// What a client shows of a channel at the end, in the order in which it shows it.
+/// What a client shows of a channel at the end, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
     /// Which client.
     pub client: ClientId,
-    /// Where.
+    /// The channel.
     pub channel: ChannelId,
-    /// In order.
+    /// The messages, in the order in which they are shown.
     pub ids: Vec<MessageId>,
 }
 
-/// A run: events in real order, each with its time since the start, and how things stand at its end.
+/// A run: its events, each with the time since the start, and the state at its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
     /// In the order of real time.
     pub events: Vec<(Duration, Event)>,
-    /// The store's messages at the end, redirects left out.
+    /// The messages in the store at the end, without redirects.
     pub stored: Vec<StoredItem>,
-    /// The clients' timelines at the end.
+    /// What clients show at the end.
     pub shown: Vec<Shown>,
 }
 
@@ -160,7 +160,7 @@ impl History {
         self.events.push((at, event));
     }
 
-    /// One line per event: two runs of one seed are equal here, or the run was not deterministic.
+    /// One line per event. Two runs of a deterministic seed have equal traces.
     #[must_use]
     pub fn trace(&self) -> String {
         let line = |(at, event): &(Duration, Event)| format!("{:>12} {event:?}\n", at.as_micros());

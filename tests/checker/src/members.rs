@@ -1,4 +1,4 @@
-//! Who surely is a member, and who surely is not: what the calls' intervals allow to say.
+//! Who is certainly a member, and who certainly is not, as far as the intervals of the calls show.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,16 @@ use model::{ChannelId, UserId};
 
 use crate::history::{Change, Event, History};
 
-/// A call that changes a membership: indices of its start and of its 2xx answer in the history.
+/// A call that changes a membership: where its start and its 2xx answer are in the history.
 #[derive(Debug, Clone, Copy)]
 struct Call {
     change: Change,
     started: usize,
-    /// `None`: it may have happened at any time since, or never.
+    /// `None`: it may have taken effect at any time since its start, or never.
     returned: Option<usize>,
 }
 
-/// All calls, by channel and user, in the order of their starts.
+/// All calls by channel and user, in the order of their starts.
 #[derive(Debug, Default)]
 pub(crate) struct Members(BTreeMap<(ChannelId, UserId), Vec<Call>>);
 
@@ -32,7 +32,7 @@ impl Members {
                     let calls = members.0.entry((channel.clone(), user.clone())).or_default();
                     let is_open =
                         |call: &&mut Call| call.change == *change && call.returned.is_none();
-                    // The newest that is open: an older one of the kind was never answered.
+                    // The newest call without an answer: older ones were never answered.
                     if let Some(call) = calls.iter_mut().rev().find(is_open) {
                         call.returned = Some(index);
                     }
@@ -43,7 +43,7 @@ impl Members {
         members
     }
 
-    /// Channels that a user surely is a member of at the end, and since when at the latest.
+    /// The channels of which a user is certainly a member at the end, and since when at the latest.
     pub(crate) fn channels_of(&self, user: &UserId) -> Vec<(ChannelId, usize)> {
         let of_user = self.0.iter().filter(|((_, of), _)| of == user);
         of_user
@@ -51,8 +51,8 @@ impl Members {
             .collect()
     }
 
-    /// Whether a message whose `POST` began at `posted` and that was seen at `seen` was seen by
-    /// somebody who surely was no member in between.
+    /// Whether a message leaked: its `POST` began at `posted`, it was seen at `seen`, and the user
+    /// certainly was not a member in between.
     pub(crate) fn is_leak(
         &self,
         channel: &ChannelId,
@@ -71,18 +71,18 @@ impl Members {
             .any(|removal| adds().all(|add| add.returned.is_some_and(|at| at < removal.started)))
     }
 
-    /// Removals that were answered.
+    /// Removals that were acknowledged.
     pub(crate) fn removals(&self) -> u64 {
         let all = self.0.values().flatten();
         all.filter(|call| call.change == Change::Remove && call.returned.is_some()).count() as u64
     }
 }
 
-/// The return of the first addition that no removal can have undone.
+/// When the first addition returned that no removal can have undone.
 fn member_since(calls: &[Call]) -> Option<usize> {
     let last_removal = calls.iter().filter(|call| call.change == Change::Remove).try_fold(
         None,
-        // A removal without an answer may still happen: nothing is sure after it.
+        // A removal without an answer may still take effect, so nothing is certain after it.
         |latest: Option<usize>, call| Some(latest.max(Some(call.returned?))),
     )?;
     calls

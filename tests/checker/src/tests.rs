@@ -1,4 +1,4 @@
-//! Small runs with one thing wrong each: a checker that finds nothing is no checker.
+//! Small runs with one defect each, which the checker must find.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn text(n: u64) -> TextDigest {
     TextDigest(digest)
 }
 
-/// Writes a history: bob follows with client 1, alice sends.
+/// Writes a history in which bob follows with client 1 and alice sends.
 #[derive(Default)]
 struct Pen(History, u64);
 
@@ -79,7 +79,7 @@ impl Pen {
         self.0.stored.push(StoredItem { channel: channel(), id, sender, text });
     }
 
-    /// A send that went well.
+    /// A successful send.
     fn sent(&mut self, n: u64) {
         self.post(n, None);
         self.store(n, id(n));

@@ -9,21 +9,21 @@ use model::{ChannelId, MessageId, TextDigest, UserId};
 use crate::history::{ClientId, Event, History, SendId, SendOutcome};
 use crate::members::Members;
 
-/// What a run is measured against.
+/// The bounds that a run must keep.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// How long after the last fault, or after its 200, a message may take to arrive.
+    /// How long a message may take, from its 200 or the last fault's end, whichever is later.
     pub settle: Duration,
-    /// Whether a fault of this kind explains that clients are told to read again.
+    /// Whether a fault of this kind explains that clients get a resync.
     pub explains: fn(&str) -> bool,
-    /// How often a client may be told so, per fault that explains it.
+    /// How many resyncs a client may get for each fault that explains them.
     pub resyncs_per_fault: u32,
-    /// How often besides, whatever happens.
+    /// How many more it may get in any case.
     pub resyncs_besides: u32,
 }
 
 impl Bounds {
-    /// Every fault, whatever it is, explains so many.
+    /// Bounds by which every fault explains `resyncs_per_fault` resyncs, whatever its kind.
     #[must_use]
     pub fn of_any_fault(settle: Duration, resyncs_per_fault: u32) -> Self {
         Self { settle, explains: |_| true, resyncs_per_fault, resyncs_besides: 0 }
@@ -35,13 +35,13 @@ impl Bounds {
 pub enum Check {
     /// Stored exactly once.
     K1Stored,
-    /// Delivered to everybody, once after de-duplication.
+    /// Delivered to every client that must have it, once after de-duplication.
     K2Delivered,
-    /// In order, and nothing that is not stored.
+    /// Shown in order, and only if stored.
     K3Order,
-    /// Not to who was removed before.
+    /// Not delivered to users who were removed before.
     K4Leak,
-    /// In time, without needless reading.
+    /// Delivered in time, without needless resyncs.
     K7Alive,
 }
 
@@ -54,34 +54,34 @@ pub struct Violation {
     pub what: String,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Sends that were answered 200.
     pub acknowledged: u64,
-    /// Pairs of a message and a client that must have it.
+    /// Pairs of a message and a client that must receive it.
     pub deliveries: u64,
-    /// Acknowledged messages that the store, or a client that must have them, does not have.
+    /// Acknowledged messages that are missing in the store, or at a client that must have them.
     pub lost: u64,
     /// Messages that were stored, or shown as new, more than once.
     pub doubled: u64,
-    /// Messages that reached somebody who had been removed before.
+    /// Messages that reached a user who had been removed before.
     pub leaked: u64,
-    /// Deliveries of what was already here: allowed, and counted.
+    /// Repeated deliveries. They are allowed, but counted.
     pub raw_duplicates: u64,
-    /// Removals that were answered.
+    /// Removals that were acknowledged.
     pub removals: u64,
     /// Faults that were injected.
     pub faults: u64,
-    /// Times that a client was told to read again.
+    /// Resyncs of all clients.
     pub resyncs: u64,
-    /// The most that one client was told so.
+    /// The most resyncs of one client.
     pub resyncs_most: u32,
-    /// The longest that a message took to a client, after its 200 and the last fault's end.
+    /// The longest that a message took to a client, from its 200 or the last fault's end.
     pub slowest: Duration,
-    /// Every broken rule, as many as are worth reading.
+    /// The broken rules, up to a maximum.
     pub violations: Vec<Violation>,
-    /// All broken rules, the ones that are not listed included.
+    /// The number of all broken rules, with those that are not listed.
     pub violations_total: u64,
 }
 
@@ -98,7 +98,7 @@ impl Verdict {
         self.violations.iter().any(|violation| violation.check == check)
     }
 
-    /// Adds the counts of another run.
+    /// Adds the results of another run.
     pub fn add(&mut self, other: Self) {
         self.acknowledged += other.acknowledged;
         self.deliveries += other.deliveries;
@@ -168,7 +168,7 @@ pub fn check(history: &History, bounds: &Bounds) -> Verdict {
     verdict
 }
 
-/// A send and what its attempts came to.
+/// A send and the outcome of its attempts.
 #[derive(Debug)]
 struct Send {
     channel: ChannelId,
@@ -176,11 +176,11 @@ struct Send {
     text: TextDigest,
     after: Option<MessageId>,
     started: usize,
-    /// Attempts that have not ended, or ended without telling.
+    /// Attempts that have not ended, or whose outcome is unknown.
     unknown: u32,
-    /// The id, the index and the time of the first 200.
+    /// The first 200: its id, its index in the history, and its time.
     stored: Option<(MessageId, usize, Duration)>,
-    /// Another 200 named another id.
+    /// Whether another 200 had a different id.
     is_torn: bool,
 }
 
@@ -294,14 +294,14 @@ fn in_order(history: &History, sends: &Sends, verdict: &mut Verdict) {
     }
 }
 
-/// What a client saw.
+/// What one client saw.
 #[derive(Debug)]
 struct Client {
     user: UserId,
     follows_from: usize,
     leaves: bool,
     resyncs: u32,
-    /// The first time, the index of it, and how often it was new.
+    /// Of each message: when it first arrived, the index of that event, and how often it was new.
     seen: HashMap<(ChannelId, MessageId), (Duration, usize, u32)>,
     seen_again: u64,
 }
@@ -310,7 +310,7 @@ struct Client {
 struct Clients {
     clients: BTreeMap<ClientId, Client>,
     last_fault_end: Duration,
-    /// The kinds of those that began, one by one.
+    /// The kind of each fault that began.
     faults: Vec<String>,
 }
 
