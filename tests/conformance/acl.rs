@@ -1,4 +1,4 @@
-//! The permissions that docs/operations.md names are enough for all that nodes and functions do.
+//! The permissions in docs/operations.md suffice for everything that nodes and functions do.
 
 use messaging::ports::{
     Checkup as _, Depth, EventBus as _, Lease, NodeDirectory as _, Replay as _, Replication,

@@ -18,7 +18,7 @@ use protocol::publication::Publication;
 use redis_bus::RedisBus;
 use tests::redis::{Flavor, RedisServer};
 
-/// A bus of its own, empty.
+/// An empty bus for one test.
 struct Bench {
     bus: Arc<dyn EventBus>,
     flush: Box<dyn Fn(&WorkspaceId) + Send + Sync>,
@@ -95,7 +95,7 @@ async fn a_publication_is_published_once(bench: &Bench) {
         let again = bench.bus.publish(&acme(), &publication(1)).await.unwrap();
         assert_eq!(again, Published::AlreadyPublished);
     }
-    // The guard is the workspace's own.
+    // Each workspace has its own guards.
     publish(bench, &other(), 1).await;
     let second = publish(bench, &acme(), 2).await;
     assert_eq!(next_entry(&mut subscription).await.position, first);
@@ -156,7 +156,7 @@ async fn a_dropped_subscription_does_not_disturb_the_others(bench: &Bench) {
     publish(bench, &acme(), 3).await;
     let mut again = bench.bus.subscribe(&acme()).await.unwrap();
     let position = publish(bench, &acme(), 4).await;
-    // The push before may have been on its way still: a topic is shared within a process.
+    // The previous push may still arrive, because subscriptions of a process share the topic.
     while next_entry(&mut again).await.position != position {}
 }
 
@@ -196,7 +196,7 @@ async fn the_stream_is_capped_by_bytes(bench: &Bench) {
     let bytes = |entries: &[Entry]| -> usize {
         entries.iter().map(|entry| entry.publication.encode().len()).sum()
     };
-    // Small ones first: each large one then pushes out many.
+    // Small ones first, so that each large one then pushes out many.
     for number in 0..500 {
         publish(bench, &acme(), number).await;
     }
@@ -214,7 +214,7 @@ async fn the_stream_is_capped_by_bytes(bench: &Bench) {
 
 async fn a_lagging_subscription_is_told_and_the_stream_has_the_rest(bench: &Bench) {
     let mut lagging = bench.bus.subscribe(&acme()).await.unwrap();
-    // Subscribed later, so offered later: when it has the last, the lagging one was offered it.
+    // Each notice is offered to it last: when it has the last one, so has the lagging subscription.
     let mut quick = bench.bus.subscribe(&acme()).await.unwrap();
     let count = limits::SUBSCRIPTION_NOTICES_MAX + 200;
     for number in 0..count {
@@ -274,7 +274,7 @@ async fn a_flushed_stream_starts_anew(bench: &Bench) {
     publish(bench, &acme(), 2).await;
     (bench.flush)(&acme());
     assert_eq!(read_all(bench, &acme()).await, []);
-    // The guards are gone too.
+    // The guards are gone, too.
     let position = publish(bench, &acme(), 1).await;
     for expected in [1, 2] {
         let entry = next_entry(&mut subscription).await;
@@ -316,7 +316,7 @@ async fn an_unreadable_publication_keeps_its_place(bench: &Bench) {
     assert_eq!(read_all(bench, &acme()).await, pushed);
 }
 
-/// Collects entries as a node does: what fits its tail it takes, at a gap it reads the stream.
+/// Collects entries like a node: takes those that continue its tail, and reads the stream at a gap.
 async fn follow(
     bus: Arc<dyn EventBus>,
     mut subscription: Subscription,
@@ -401,7 +401,7 @@ async fn read_all(bench: &Bench, workspace: &WorkspaceId) -> Vec<Entry> {
     }
 }
 
-/// Asserts that the entries are a stream from its first entry on.
+/// Asserts that the entries are a stream from its start.
 pub(crate) fn assert_chain(entries: &[Entry]) {
     assert_eq!(entries.first().and_then(|first| first.prev), None);
     assert_links(entries);
@@ -415,5 +415,5 @@ pub(crate) fn assert_links(entries: &[Entry]) {
     }
 }
 
-/// How long anything may take on a machine that is busy with other things.
+/// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);

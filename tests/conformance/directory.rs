@@ -11,7 +11,7 @@ use model::{NodeId, Timestamp, UserId, WorkspaceId, limits};
 use redis_bus::RedisDirectory;
 use tests::redis::{Flavor, RedisServer};
 
-/// A directory of its own, empty, and a way to let its time pass.
+/// An empty directory for one test, and a way to let time pass for it.
 struct Bench {
     directory: Arc<dyn NodeDirectory>,
     pass: Pass,
@@ -19,7 +19,7 @@ struct Bench {
 
 enum Pass {
     Moved(Arc<ManualClock>),
-    /// Real time passes by itself. What was noted can be made older where it lies.
+    /// Real time passes by itself. Recorded times can be made older in Redis.
     Real(RedisServer),
 }
 
@@ -109,7 +109,7 @@ async fn a_withdrawn_node_is_gone(bench: &Bench) {
     }
     assert_eq!(fleet(bench).await.into_keys().collect::<Vec<_>>(), ["n2"]);
     assert_eq!(reserve(bench, &["n1"]).await, None);
-    // A node of the same name would start without the other's assignments.
+    // A node that starts under the same id does not inherit the assignments.
     renew(bench, "n1", 0).await;
     assert_eq!(fleet(bench).await["n1"].pending, 0);
 }
@@ -251,7 +251,7 @@ async fn a_node_that_was_not_given_to_a_user_cannot_be_reported_by_them(bench: &
     assert_eq!(counts, [1, 1, 0], "the alternate was given too");
     let report = &fleet["n1"].reports[0];
     assert_eq!((&report.workspace_id, &report.user_id), (&w, &ann));
-    // A node of the same name that starts anew was given to nobody.
+    // A node that starts under the same id has been given to no user.
     bench.directory.withdraw(&node("n1")).await.unwrap();
     renew(bench, "n1", 0).await;
     let before = self::fleet(bench).await["n1"].reports.len();
@@ -312,13 +312,13 @@ async fn a_clock_that_differs_is_seen(bench: &Bench) {
     let slack = i64::try_from(SLACK.as_millis()).unwrap();
     for (id, expected) in [("ahead", 40_000), ("behind", -40_000), ("right", 0), ("n1", 0)] {
         let ahead = fleet[id].clock_ahead_ms;
-        // What a busy machine takes in between makes a clock look slow.
+        // Time between the two calls makes the clock look slow.
         assert!(ahead <= expected && ahead > expected - slack, "{id}: {ahead}");
     }
 }
 
 impl Bench {
-    /// Makes a lease older: in memory by moving the clock, for all.
+    /// Makes a lease older. In memory, this moves the clock for everything.
     fn age_lease(&self, node: &str, by: Duration) {
         self.age("{ink:fleet}:leases", node, by);
     }
@@ -364,7 +364,7 @@ async fn report(bench: &Bench, id: &str, name: &str) {
     report_in(bench, id, "w", name).await;
 }
 
-/// Somebody is given a node, and reports it.
+/// A user is given the node, and reports it.
 async fn report_in(bench: &Bench, id: &str, workspace_name: &str, name: &str) {
     let (workspace, user) = (workspace(workspace_name), user(name));
     let given = [node(id)];
@@ -405,5 +405,5 @@ async fn eventually(holds: impl AsyncFn() -> bool) {
     tokio::time::timeout(Duration::from_secs(30), polls).await.expect("within the deadline");
 }
 
-/// What a busy machine may take between two calls.
+/// How long a busy machine may take between two calls.
 const SLACK: Duration = Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! One suite per port, taking a factory, run on every adapter.
+//! One suite per port. Each gets a factory, and runs on every adapter.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
 
 mod acl;

@@ -1,5 +1,5 @@
-//! The suite of the relay's port: what is published by it is what the bus publishes, and a batch is
-//! told as acknowledged only if a replica has it.
+//! The suite of the relay's port: it publishes like the bus, and reports a batch as acknowledged
+//! only if a replica has it.
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::sync::Arc;
@@ -15,21 +15,21 @@ use tokio::time::Instant;
 
 use crate::bus::{acme, assert_chain, assert_links, name_of, other, publication};
 
-/// A bus, the relay's way to it, and a replica to do things to.
+/// A bus, the relay's port to it, and its replicas.
 struct Bench {
     bus: Arc<dyn EventBus>,
     replay: Arc<dyn Replay>,
     replicas: Box<dyn FnMut(Replica) + Send>,
-    /// Breaks the connection that the relay keeps.
+    /// Breaks the connection that the relay keeps open.
     cut: Box<dyn Fn() + Send>,
-    /// What a run costs that waits for a replica in vain.
+    /// How long a run waits for a replica that does not answer.
     wait: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Replica {
     Attached,
-    /// It is there and takes nothing.
+    /// It is attached, but receives nothing.
     Stopped,
     Gone,
 }
@@ -126,7 +126,7 @@ async fn run(bench: &Bench, batch: &[Addressed]) -> Replayed {
 
 async fn g3_a_batch_stands_in_the_streams_in_order_and_once(bench: Bench) {
     let mut subscription = bench.bus.subscribe(&acme()).await.unwrap();
-    // More than one pipeline, and two workspaces in turn.
+    // More than one pipeline, with two workspaces by turns.
     let mixed: Vec<Addressed> =
         (0..250).map(|n| (if n % 2 == 0 { acme() } else { other() }, publication(n))).collect();
     for appended in [250, 0, 0] {
@@ -162,8 +162,8 @@ async fn g3_a_connection_that_broke_fails_the_batch_whole_and_the_next_run_has_a
 ) {
     run(&bench, &batch(0..3)).await;
     (bench.cut)();
-    // It does not come back by itself: what was told as taken might have been told by another
-    // server.
+    // The same run does not reconnect: what was reported as published might have been reported by
+    // another server.
     let broken = bench.replay.replay(&batch(0..5)).await;
     assert!(matches!(broken, Err(BusError::Unavailable(_))), "{broken:?}");
     run(&bench, &batch(0..5)).await;
@@ -181,7 +181,7 @@ async fn g3_a_batch_is_acknowledged_by_a_replica_or_told_who_is_missing(mut benc
     assert!(took < Duration::from_secs(2), "told at once: {took:?}");
     (bench.replicas)(Replica::Attached);
     assert_eq!(replication(&bench).await.0, Replication::Acknowledged);
-    // Every guard stands, nothing is written but the marker: it is what is waited for.
+    // Every guard is set, so only the marker is written, and the run waits for that.
     (bench.replicas)(Replica::Stopped);
     let (lagging, took) = replication(&bench).await;
     assert_eq!(lagging, Replication::Lagging);
@@ -200,7 +200,7 @@ async fn g3_replicas_that_nobody_configured_are_waited_for_all_the_same(mut benc
     assert_eq!(run(&bench, &batch(0..1)).await.replication, Replication::Single);
 }
 
-/// The relay's use case over a real server, for what two servers and a failover do to it.
+/// The relay's use case on a real server, with a replica and a failover.
 mod relayed {
     use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -235,8 +235,8 @@ mod relayed {
         entries.len()
     }
 
-    /// The tail that the replica never got is gone with the old primary, and its guards with it:
-    /// no detector on the bus can find that. The batch was not told as relayed, and comes again.
+    /// The tail that the replica never got is lost with the old primary, and so are its guards: the
+    /// bus cannot detect that. The batch was not reported as relayed, so it comes again.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn g3_a_tail_that_a_failover_lost_is_published_on_the_new_primary() {
         let mut old = RedisServer::start(Flavor::Redis);
@@ -252,7 +252,7 @@ mod relayed {
         new.resume();
         assert_eq!(new.command(&["REPLICAOF", "NO", "ONE"]), "OK");
         target.store(new.port(), Ordering::SeqCst);
-        // The kernel may have handed the replica what was on its way when it was stopped.
+        // The kernel may have delivered to the replica what was on its way when it was stopped.
         let survived = standing(&new.url()).await;
         assert_eq!(relay.relay(&records[5..]).await, Outcome::Relayed);
         assert_eq!(standing(&new.url()).await, 20);
@@ -310,7 +310,7 @@ mod relayed {
     }
 }
 
-/// Relays of this many shards work off their part of a backlog at once.
+/// Relays of this many shards work off their parts of a backlog at the same time.
 const SHARDS: u128 = 4;
 const BACKLOG: u128 = 20_000;
 const QUIET: u128 = 300;
@@ -353,7 +353,7 @@ async fn g3_a_backlog_leaves_live_publications_their_budget_and_keeps_its_order(
         busy.len()
     );
     assert!(busy.len() > 100, "live publications went on: {}", busy.len());
-    // A machine that is slow for other reasons is slow before the backlog as well.
+    // If the machine is slow for other reasons, it is slow before the backlog, too.
     let most = (limits::PUBLISH_DEADLINE / 2).max(10 * quiet);
     assert!(busy_p99 < most, "{busy_p99:?}, at most {most:?}");
     let entries = bus.entries(&acme(), None, limits::STREAM_ENTRIES_MAX).await.unwrap();

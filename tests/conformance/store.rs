@@ -1,4 +1,4 @@
-//! The store's ports: on maps, and on the tables of the embedded engine.
+//! The store's ports, in memory and on the tables of the embedded engine.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -43,7 +43,7 @@ mod reference;
 mod revocations;
 mod tables;
 
-/// One store behind its four ports.
+/// One store, as its four ports.
 pub(crate) struct Stores {
     pub(crate) messages: Arc<dyn MessageStore>,
     pub(crate) channels: Arc<dyn ChannelStore>,
@@ -74,7 +74,7 @@ impl Stores {
     }
 }
 
-/// Tables of one test's own in the engine that the tests of a process share.
+/// Tables of one test, in an engine that all tests of the process share.
 pub(crate) struct EmptyTables {
     pub(crate) client: Client,
     pub(crate) prefix: String,
@@ -108,7 +108,7 @@ pub(crate) fn at(offset_ms: u64) -> Timestamp {
     Timestamp::from_unix_ms(NOW_MS + offset_ms)
 }
 
-/// The id of a moment; `random` tells those of one moment apart, and orders them.
+/// An id with this time. `random` distinguishes and orders ids of the same time.
 pub(crate) fn id(offset_ms: u64, random: u128) -> MessageId {
     MessageId::mint(at(offset_ms), random)
 }
@@ -155,7 +155,7 @@ pub(crate) fn message(channel: u128, id: MessageId, sender: &str, text: &str) ->
     }
 }
 
-/// A redirect from an id to a message. Its end lies in the future of any clock that runs this.
+/// A redirect from an id to a message. It expires later than any clock that runs this test.
 pub(crate) fn redirect(from: MessageId, to: &StoredMessage) -> Redirect {
     Redirect {
         channel_id: to.message.channel_id.clone(),

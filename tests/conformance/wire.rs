@@ -1,5 +1,5 @@
-//! The golden files of the wire (`tests/fixtures/wire`). What is in them stays true: they are only
-//! ever added to. The page reads the same files under Node.js (`tests/page`).
+//! The golden files of the wire (`tests/fixtures/wire`). Cases are only added, never changed. The
+//! page reads the same files under Node.js (`tests/page`).
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn frames_of_nodes_are_read_and_written() {
     for case in golden("server_frames") {
         let frame = ServerFrame::decode(text(&case, "text")).unwrap();
         let is_known = !matches!(frame, ServerFrame::Unknown { .. });
-        // Null: some of it is of a later version, and what is known of it is read.
+        // Null: part of it is from a later version, but the known part is read.
         assert_eq!(is_known, case["known"] != false, "{case}");
         if case["known"] == true {
             assert_eq!(frame.encode(), text(&case, "text"), "{case}");

@@ -1,4 +1,4 @@
-//! What only a real server can do to the bus.
+//! Behaviour of the bus that only a real server shows.
 
 use std::future::Future;
 use std::net::Ipv4Addr;
@@ -101,7 +101,7 @@ async fn a_server_that_hangs_is_unavailable_within_bounds((server, bus): Parts) 
     let begun = tokio::time::Instant::now();
     let outcome = within(bus.publish(&acme(), &publication(2))).await;
     assert!(matches!(outcome, Err(BusError::Unavailable(_))), "{outcome:?}");
-    // One answer that does not come, one connection that is not made.
+    // One answer that is missing, and one connection attempt that fails.
     let bound = limits::BUS_RESPONSE_MAX + limits::BUS_CONNECT_MAX + Duration::from_secs(2);
     assert!(begun.elapsed() < bound, "{:?}", begun.elapsed());
     server.resume();
@@ -113,7 +113,7 @@ async fn a_half_open_link_is_noticed_within_seven_seconds((server, bus): Parts) 
     server.pause();
     let begun = tokio::time::Instant::now();
     assert_eq!(next(&mut subscription).await, Notice::Lost);
-    // Seven, and three for a busy machine.
+    // Seven seconds, and three more for a busy machine.
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     server.resume();
     assert_eq!(next(&mut subscription).await, Notice::Restored);
@@ -130,7 +130,7 @@ async fn a_replaced_server_is_noticed_although_the_old_one_still_answers((old, _
     next_entry(&mut subscription).await;
 
     target.store(new.port(), Ordering::SeqCst);
-    // Publishing moves at once instead of at its connection's age, so that the test is quick.
+    // Publishing moves now, not when its connection reaches its maximum age: the test is quicker.
     old.command(&["CLIENT", "KILL", "TYPE", "normal"]);
     assert_eq!(next(&mut subscription).await, Notice::Lost);
     assert_eq!(next(&mut subscription).await, Notice::Restored);
@@ -152,7 +152,7 @@ async fn publishes_that_were_given_up_leave_a_usable_bus((server, bus): Parts) {
     }
     server.resume();
     published(within(bus.publish(&acme(), &publication(4))).await);
-    // A hundred callers that give up at once, on a server that is well.
+    // A hundred callers that give up at once, on a healthy server.
     let hurried = (100..200).map(|number| {
         let bus = bus.clone();
         async move {
@@ -217,7 +217,7 @@ async fn g4_foreign_data_is_no_gap_and_never_a_panic((server, bus): Parts) {
     let entry = next_entry(&mut subscription).await;
     assert_eq!((entry.position, entry.prev), (position, None));
     assert_eq!(bus.entries(&acme(), None, 9).await.unwrap().len(), 2);
-    // Fewer than asked for would be the end of the stream, and it is not.
+    // Fewer entries than asked for would mean the end of the stream, which this is not.
     for _ in 0..5 {
         server.command(&["XADD", "ink:{acme}:stream", "*", "foreign", "field"]);
     }
@@ -247,7 +247,7 @@ async fn keys_lapse((server, bus): Parts) {
     let stream = ttl_of("ink:{acme}:stream");
     assert!(stream <= limits::STREAM_TTL && stream > limits::STREAM_TTL - PATIENCE, "{stream:?}");
     assert_eq!(server.command(&["DBSIZE"]), "2");
-    // A guard that lapsed lets the publication through again.
+    // When the guard has expired, the publication is accepted again.
     server.command(&["DEL", &format!("ink:{{acme}}:guard:{id}")]);
     let again = bus.publish(&acme(), &publication(1)).await.unwrap();
     assert!(matches!(again, Published::Appended(_)));
@@ -261,8 +261,8 @@ async fn a_dropped_bus_gives_its_subscriptions_up((server, bus): Parts) {
     eventually(|| server.command(&["CLIENT", "LIST", "TYPE", "pubsub"]).is_empty()).await;
 }
 
-/// A name that leads new connections to the port in `target`, as one in DNS does: those that were
-/// made before stay where they are.
+/// A name that leads new connections to the port in `target`, like a DNS name. Existing connections
+/// stay where they are.
 pub(crate) async fn name_of(target: Arc<AtomicU16>) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();

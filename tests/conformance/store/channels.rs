@@ -39,7 +39,7 @@ async fn channels_are_read_by_id_and_absent_ones_left_out(stores: Stores) {
     let mut found = stores.channels.channels(&wanted).await.unwrap();
     found.sort_by(|one, other| one.id.cmp(&other.id));
     assert_eq!(found, all[..60]);
-    // Named twice, told once.
+    // It is named twice, but returned once.
     let twice = [channel_id(1), channel_id(1)];
     assert_eq!(stores.channels.channels(&twice).await.unwrap(), all[..1]);
     assert_eq!(stores.channels.channels(&[]).await.unwrap(), []);
@@ -70,7 +70,7 @@ async fn standing_tells_channel_and_membership_apart(stores: Stores) {
     let of_bob = Standing { channel: Some(channel(1)), is_member: false };
     assert_eq!(stores.channels.standing(&general, &bob).await.unwrap(), of_bob);
 
-    // Rows may outlive, or precede, the channel's item.
+    // Rows may exist before and after the channel's item.
     let other = channel_id(2);
     stores.members.put_members(&workspace("acme"), &other, &[member("bob", 0)]).await.unwrap();
     let without_channel = Standing { channel: None, is_member: true };
@@ -107,11 +107,11 @@ async fn g3_a_late_mark_keeps_the_lowest_id_of_an_incident(stores: Stores) {
     let late = |id_ms, at_ms| LateArrivals { reread_from: id(id_ms, 1), until: at(at_ms) };
     for (given, marking, kept) in [
         (late(500, 1_000), Marking::Marked, late(500, 1_000)),
-        // Equal or higher, in the same incident: up to the overlap after the mark.
+        // Equal or higher ids in the same incident, which lasts until the overlap after the mark.
         (late(500, 1_000), Marking::Covered, late(500, 1_000)),
         (late(501, 1_000 + overlap), Marking::Covered, late(500, 1_000)),
         (late(500, 900), Marking::Covered, late(500, 1_000)),
-        // Lower: it reaches further back.
+        // A lower id: it reaches further back.
         (late(499, 2_000), Marking::Marked, late(499, 2_000)),
         // A later incident.
         (late(800, 2_001 + overlap), Marking::Marked, late(800, 2_001 + overlap)),

@@ -1,4 +1,4 @@
-//! What each port call costs: calls, read units, write units. The anchors of a send's price.
+//! What each call of a port costs: calls, read units, write units. A send's price rests on them.
 
 use dynamo::{Cost, Operation};
 use messaging::ports::{
@@ -46,7 +46,7 @@ async fn a_redirected_append_costs_one_call_and_four_write_units() {
     let before = tables.capacity.snapshot();
     tables.store.append_redirected(&redirect(id(0, 1), &late), &late).await.unwrap();
     assert_eq!(tables.capacity.since(&before).total(), cost(1, 0.0, 4.0));
-    // The redirect is found by one call as well.
+    // Finding the redirect takes one call, too.
     let again = of_800_bytes(id(200, 1));
     let before = tables.capacity.snapshot();
     tables.store.append_redirected(&redirect(id(0, 1), &again), &again).await.unwrap();
@@ -85,7 +85,7 @@ async fn a_page_of_the_20_newest_costs_one_query_however_long_the_channel_is() {
         let page = tables.store.page(&query).await.unwrap();
         assert_eq!(page.entries.len(), 20);
         let consumed = tables.capacity.since(&before);
-        // 20 rows of some 230 bytes: two units of 4 KiB, or half of that.
+        // 20 rows of about 230 bytes: two units of 4 KiB, or half of that.
         assert_eq!(consumed.total(), cost(1, read_units, 0.0), "strong: {strong}");
         assert_eq!(consumed.of(Operation::Query).calls, 1);
     }

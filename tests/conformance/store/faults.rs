@@ -1,4 +1,4 @@
-//! What a failing store is told as: throttled, not stored, or outcome unknown.
+//! How a failing store is reported: throttled, not stored, or outcome unknown.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,13 +17,13 @@ use super::{channel, channel_id, client_of, id, message, redirect, user};
 /// What the scripted store does with one attempt.
 #[derive(Debug, Clone, Copy)]
 enum Answer {
-    /// Closes the connection after it read the request.
+    /// Closes the connection after reading the request.
     Lost,
-    /// Says nothing for longer than an attempt may take.
+    /// Does not answer for longer than an attempt may take.
     Silent,
-    /// Answers an error.
+    /// Answers with an error.
     Error(u16, &'static str),
-    /// Answers this.
+    /// Answers with this body.
     Body(u16, &'static str),
 }
 
@@ -55,7 +55,7 @@ const ONE_CHANNEL_LEFT_OUT: Answer = Answer::Body(
         "Keys":[{"channel_id":{"S":"C00000000000000000000000000"}}]}}}"#,
 );
 
-/// A store that answers attempt after attempt by a script; the last answer repeats.
+/// A store that answers the attempts by a script. The last answer repeats.
 async fn scripted(script: &'static [Answer]) -> (DynamoStore, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -163,7 +163,7 @@ async fn a_later_refusal_does_not_undo_an_attempt_that_was_lost() {
 
 #[tokio::test]
 async fn a_condition_that_failed_tells_what_is_there_whoever_wrote_it() {
-    // A late mark may find its own: it is there, whoever wrote it.
+    // The late mark may have been set by the lost attempt. It exists, whoever set it.
     let (store, _) = scripted(&[Answer::Lost, CONDITION_FAILED]).await;
     let late = model::LateArrivals { reread_from: id(0, 1), until: super::at(0) };
     assert_eq!(store.mark_late(&channel_id(1), late).await.unwrap(), Marking::Covered);
@@ -202,7 +202,7 @@ async fn a_failed_condition_without_its_row_is_read_once() {
     let appended = store.append(&message(1, id(0, 1), "ada", "hello")).await.unwrap();
     assert!(matches!(appended, Appended::Occupied(_)));
     assert_eq!(attempts.load(Ordering::Relaxed), 2);
-    // Gone in between: only repeating the write can tell.
+    // The row has vanished in between, so only another write can find out.
     let (store, _) = scripted(&[CONDITION_FAILED, EMPTY]).await;
     let err = append(&store).await;
     assert!(matches!(err, WriteError::NotStored(_)), "{err:?}");

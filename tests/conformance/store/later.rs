@@ -1,4 +1,4 @@
-//! Rows that a later version wrote, beside those of this one.
+//! Rows of a later version, among those of this one.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use messaging::ports::{Appended, LogEntry, MessageStore, PageQuery, StoredMessage};
@@ -27,7 +27,7 @@ impl EmptyTables {
         put.send().await.unwrap();
     }
 
-    /// The row that a message becomes, as a table's stream writes it.
+    /// The row of a message, in the form of the table's stream.
     pub(crate) async fn row_of(&self, stored: &StoredMessage) -> Value {
         self.store.append(stored).await.unwrap();
         let rows = self.client.scan().table_name(format!("{}{TABLE}", self.prefix)).send().await;
@@ -60,7 +60,7 @@ async fn g1_pages_are_whole_beside_rows_of_a_later_version() {
         tables.store.append(&message(1, known, "ada", "hello")).await.unwrap();
     }
     tables.put_later_row(&poll.to_string()).await;
-    // A log of its own beside the messages: outside of what a page reads.
+    // A log of its own beside the messages, which pages do not read.
     for beside in [format!("c#{poll}"), format!("~{poll}"), "zz".to_owned()] {
         tables.put_later_row(&beside).await;
     }

@@ -132,7 +132,7 @@ async fn g1_a_redirected_append_meets_a_redirect_at_its_id(stores: Stores) {
     let late = message(1, id(100, 1), "ada", "late");
     let from = redirect(id(0, 1), &late);
     stores.messages.append_redirected(&from, &late).await.unwrap();
-    // A retry mints another target.
+    // A retry mints another target id.
     let again = message(1, id(200, 1), "ada", "late");
     let appended =
         stores.messages.append_redirected(&redirect(id(0, 1), &again), &again).await.unwrap();
@@ -164,7 +164,7 @@ async fn g1_one_of_twenty_parallel_redirected_appends_stores(stores: Stores) {
     let appended: Vec<_> = appends.buffer_unordered(20).collect().await;
     let is_stored = |appended: &&Result<_, WriteError>| matches!(appended, Ok(Appended::Stored));
     assert_eq!(appended.iter().filter(is_stored).count(), 1);
-    // Contention may be told, but never as an outcome that is not known.
+    // Contention may be reported, but never as an unknown outcome.
     let unknown =
         |appended: &Result<_, WriteError>| matches!(appended, Err(WriteError::OutcomeUnknown(_)));
     assert!(!appended.iter().any(unknown));

@@ -1,4 +1,4 @@
-//! The members port: both directions of one fact.
+//! The members port: members of a channel, and channels of a user.
 
 use std::slice::from_ref;
 
@@ -36,7 +36,7 @@ async fn members_are_settled_by_both_rows_of_all(stores: Stores) {
     stores.members.put_members(&acme, &general, &members[100..]).await.unwrap();
     assert!(settled(&acme, &all, true).await);
     assert!(settled(&acme, &[user("u1"), user("u1")], true).await, "named twice");
-    // The rows by channel are those of acme's users; by user there are none in zeta.
+    // The rows by channel belong to acme's users. By user, there are none in zeta.
     assert!(!settled(&zeta, &all[..1], true).await && !settled(&zeta, &all[..1], false).await);
     assert!(settled(&acme, &[user("eve")], false).await);
 }
@@ -64,7 +64,7 @@ async fn a_member_who_is_there_keeps_joined_at(stores: Stores) {
     stores.members.put_members(&acme, &general, &again).await.unwrap();
     let page = stores.members.members(&general, None, 100).await.unwrap();
     assert_eq!(page.rows, [member("ada", 1), member("bob", 50)]);
-    // Who left and comes back joins anew.
+    // A member who left and comes back gets a new join time.
     stores.members.delete_member(&acme, &general, &user("ada")).await.unwrap();
     stores.members.put_members(&acme, &general, &[member("ada", 90)]).await.unwrap();
     let page = stores.members.members(&general, None, 1).await.unwrap();
@@ -73,7 +73,7 @@ async fn a_member_who_is_there_keeps_joined_at(stores: Stores) {
 
 async fn members_come_in_pages_by_name(stores: Stores) {
     let (acme, general) = (workspace("acme"), channel_id(1));
-    // In the order of their bytes, in which `-` comes first and `_` between the cases.
+    // In byte order, where `-` comes first, and `_` between upper and lower case.
     let all = ["-", "0", "Bob", "Zoe", "_", "ada", "bob"];
     let members: Vec<_> = all.iter().rev().map(|name| member(name, 0)).collect();
     stores.members.put_members(&acme, &general, &members).await.unwrap();
@@ -89,7 +89,7 @@ async fn members_come_in_pages_by_name(stores: Stores) {
         }
     }
     assert_eq!(names(&seen), all);
-    // A name that is not there works as well.
+    // It also works after a name that does not exist.
     let page = stores.members.members(&general, Some(&user("a")), 10).await.unwrap();
     assert_eq!(names(&page.rows), ["ada", "bob"]);
 }

@@ -1,4 +1,4 @@
-//! Random operations give the same answers on maps and on tables.
+//! Random calls get the same answers in memory and on tables.
 
 use std::fmt::Debug;
 
@@ -9,7 +9,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::{Stores, at, channel, channel_id, id, member, message, redirect, workspace};
 
-/// One call of a port, over few enough names that calls meet.
+/// A call of a port. There are so few names that calls concern each other.
 #[derive(Debug, Clone)]
 enum Call {
     Append { channel: u128, id: u128, user: usize, text: u8 },
@@ -91,7 +91,7 @@ fn channel_call() -> impl Strategy<Value = Call> {
     ]
 }
 
-/// Makes a call and writes its answer down.
+/// Makes a call and returns its answer as text.
 async fn answer(stores: &Stores, call: &Call) -> String {
     let name = |user: &usize| super::user(USERS[*user]);
     match call {
@@ -222,7 +222,7 @@ fn read<T: Debug>(outcome: Result<T, ReadError>) -> String {
 fn random_calls_are_answered_alike_on_maps_and_on_tables() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let config = Config { cases: 40, failure_persistence: None, ..Config::default() };
-    // One seed: what fails here fails again.
+    // A fixed seed, so that a failure repeats.
     let seed = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let same_answers = |calls: Vec<Call>| {
         runtime.block_on(async {

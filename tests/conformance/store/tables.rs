@@ -1,4 +1,4 @@
-//! The tables' shapes: what `tables.json` says is what is there.
+//! The tables have the shapes that `tables.json` describes.
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType,
@@ -33,7 +33,7 @@ async fn the_tables_made_are_those_that_the_file_describes() {
             "name": expected["name"],
             "partition_key": key(KeyType::Hash),
             "billing": mode.map(BillingMode::as_str),
-            // No local engine has it: the IaC's own test looks at it.
+            // No local engine supports it: the test of `infra/` checks it.
             "point_in_time_recovery": true,
         });
         let optional = [
@@ -130,7 +130,7 @@ async fn an_expired_redirect_is_swept_and_messages_stay() {
     let tables = EmptyTables::create().await;
     let late = message(1, id(100, 1), "ada", "late");
     let mut from = super::redirect(id(0, 1), &late);
-    // The engine's clock is the real one; this lies in its past.
+    // The engine uses the real time, and this is in its past.
     from.expires_at = super::at(0);
     tables.store.append_redirected(&from, &late).await.unwrap();
     super::ENGINE.sweep().unwrap();
