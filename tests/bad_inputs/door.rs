@@ -1,4 +1,4 @@
-//! The gateway's door: requests as bytes, answers, and what is on the other side.
+//! The gateway, reached with raw bytes: requests, expected refusals, and the stack behind it.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use tests::cluster::{Cluster, options, secrets, user};
 
 use crate::tokens;
 
-/// Cases that are under way at once.
+/// Cases that run at once.
 const AT_ONCE: usize = 16;
 /// How long an answer may take on a busy machine.
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(30);
 
-/// Runs every case; panics with all that failed.
+/// Runs every case. Panics with all failures.
 pub(crate) async fn all<C, F>(cases: Vec<C>, check: impl Fn(C) -> F)
 where
     F: Future<Output = Result<(), String>>,
@@ -31,25 +31,25 @@ where
     assert!(failed.is_empty(), "{} of {count}:\n{}", failed.len(), failed.join("\n"));
 }
 
-/// What there is: one workspace with a few channels, and a neighbour.
+/// What exists on the stack: one workspace with a few channels, and a second workspace.
 pub(crate) struct Cast {
-    /// Of `alice` and `bob`.
+    /// A group of `alice` and `bob`.
     pub(crate) channel: String,
-    /// Of the same two.
+    /// A DM of the same two.
     pub(crate) dm: String,
-    /// Of `bob` alone.
+    /// A channel of `bob` alone.
     pub(crate) bobs: String,
-    /// Of `alice` in another workspace.
+    /// A channel of `alice` in another workspace.
     pub(crate) foreign: String,
-    /// A message of `alice` in `channel`.
+    /// A message from `alice` in `channel`.
     pub(crate) posted: String,
 }
 
-/// The text of the message that is posted.
+/// The text of that message.
 pub(crate) const POSTED: &str = "the one message";
 
 impl Cast {
-    /// Names without anything behind them, to count cases with.
+    /// Placeholders that nothing on a stack corresponds to, for counting cases.
     pub(crate) fn on_paper() -> Self {
         let absent = absent();
         Self {
@@ -61,7 +61,7 @@ impl Cast {
         }
     }
 
-    /// Makes it all on a stack.
+    /// Creates everything on a stack.
     pub(crate) async fn on(cluster: &Cluster) -> Self {
         let channel = cluster.group("alice", &["bob"]).await.id;
         let alice = cluster.api("alice");
@@ -80,19 +80,19 @@ impl Cast {
     }
 }
 
-/// A well-formed channel id that nobody made.
+/// A well-formed channel id that does not exist.
 pub(crate) fn absent() -> String {
     ChannelId::mint_group(Timestamp::from_unix_ms(1), 1).to_string()
 }
 
-/// A stack whose secrets the tests know.
+/// A stack with secrets that the tests know.
 pub(crate) async fn stack(nodes: usize) -> Cluster {
     let token_secrets = Some(secrets(tokens::SECRET));
     let options = embedded_stack::StackOptions { nodes, token_secrets, ..options() };
     Cluster::of(options, None).await
 }
 
-/// A request and its refusal.
+/// A request and its expected refusal.
 pub(crate) struct Rest {
     pub(crate) name: String,
     method: String,
@@ -177,7 +177,7 @@ impl Rest {
         request
     }
 
-    /// Asks, and compares everything that the protocol says of the refusal.
+    /// Sends the request, and compares everything that the protocol defines for the refusal.
     pub(crate) async fn check(self, url: &str) -> Result<(), String> {
         let bytes = exchange(url, &self.bytes(), ANSWER_MAX).await.map_err(|e| e.to_string())?;
         let answer = Answer::parse(&bytes).ok_or_else(|| format!("{}: no answer", self.name))?;
@@ -215,7 +215,7 @@ impl Rest {
     }
 }
 
-/// An HTTP answer, taken apart.
+/// A parsed HTTP answer.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     head: String,

@@ -1,12 +1,12 @@
 //! Frames that break RFC 6455 or this protocol's limits, before the `hello` and after `ready`.
 //!
 //! The classes are those of the Autobahn test suite (2 control frames, 3 reserved bits, 4 opcodes,
-//! 5 fragmentation, 9 limits); every case ends with the same code in both phases.
+//! 5 fragmentation, 9 limits). Every case ends with the same code in both phases.
 
 use crate::door::{ANSWER_MAX, all, stack};
 use crate::raw::{Socket, frame, header, text};
 
-/// Bytes behind the upgrade, and the close code that answers them.
+/// Bytes after the upgrade, and the close code that answers them.
 pub(crate) struct Frame {
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
@@ -87,12 +87,12 @@ fn masks() -> Vec<Frame> {
     ] {
         cases.push(of(format!("{name} without a mask"), bytes, 1002));
     }
-    // Two things are wrong; the length is told first.
+    // Two things are wrong. The length is reported first.
     let long = b"\x81\x7f\0\0\0\0\0\x01\0\0";
     cases.push(of("a text of 64 KiB without a mask", long.as_slice(), 1009));
     let second = [frame(0x01, b"a"), b"\x80\x01b".to_vec()].concat();
     cases.push(of("a second fragment without a mask", second, 1002));
-    // What the mask hides is what counts: here it turns letters into no UTF-8, and back.
+    // The unmasked bytes count. Here, masking turns letters into invalid UTF-8, and the reverse.
     let masked: Vec<u8> = b"\x81\x82\xff\xff\xff\xff".iter().chain(b"hi").copied().collect();
     cases.push(of("letters whose mask makes them no UTF-8", masked, 1007));
     let hidden = [b"\x81\x82\xff\xff\xff\xff".to_vec(), vec![0x97, 0x96]].concat();
@@ -141,7 +141,7 @@ fn fragments() -> Vec<Frame> {
     ]
 }
 
-/// Lengths in more bytes than they need (RFC 6455 5.2), and with the highest bit.
+/// Lengths in more bytes than necessary (RFC 6455 5.2), and with the highest bit set.
 fn lengths() -> Vec<Frame> {
     let mut cases = Vec::new();
     for (length, encoding) in [(0, 2), (1, 2), (125, 2), (0, 8), (125, 8), (126, 8), (16_384, 8)] {
@@ -191,7 +191,7 @@ fn sizes() -> Vec<Frame> {
             [of_size(0x01, 16_000), frame(0x89, b""), of_size(0x80, 1_000)].concat(),
             1009,
         ),
-        // The last sizes that are read: what is wrong then is the text.
+        // The largest sizes that are read: here, only the text is wrong.
         of("16 KiB of letters", of_size(0x81, 16_384), 4400),
         of("16 KiB of letters in two fragments", grown(16_383, 1), 4400),
         of("125 letters", of_size(0x81, 125), 4400),
@@ -216,7 +216,7 @@ fn rates() -> Vec<Frame> {
             after(frame(0x01, b""), 13, [frame(0, b""), frame(0x89, b"")].concat()),
             4429,
         ),
-        // Empty fragments never finish a message: only a meter below the parser sees them.
+        // Empty fragments never complete a message: only a meter below the parser counts them.
         of("72 KB of empty fragments", after(frame(0x01, b""), 12_000, frame(0x00, b"")), 4429),
         of("72 KB of pings", times(12_000, frame(0x89, b"")), 4429),
     ]
@@ -230,7 +230,7 @@ async fn broken_frames_are_told_apart_before_and_after_ready() {
     all(cases, async |(n, case)| {
         let before = Socket::open(&url).await?;
         check(before, &case, "before hello").await?;
-        // Each a user of its own: an eleventh socket of one would close the first.
+        // A user per case, because a user's eleventh socket closes the first.
         let after = Socket::ready(&cluster, &format!("u{n}")).await?;
         check(after, &case, "after ready").await
     })

@@ -1,5 +1,5 @@
-//! Close frames: codes that may not be sent (RFC 6455 7.4), payloads that are none, and sockets
-//! that are cut instead, at every byte of a frame's header.
+//! Close frames with codes that may not be sent (RFC 6455 7.4) or with invalid payloads, and
+//! sockets that are cut at every byte of a frame's header.
 
 use crate::door::{ANSWER_MAX, all, stack};
 use crate::frames::{Frame, check, of};
@@ -56,7 +56,7 @@ fn payloads() -> Vec<Frame> {
     ]
 }
 
-/// The client is gone in the middle of a frame: nobody is told anything, TCP ends.
+/// The client disconnects in the middle of a frame. No close frame is sent, TCP just ends.
 fn cuts() -> Vec<Frame> {
     let mut cases = Vec::new();
     for (name, header) in [

@@ -1,19 +1,19 @@
-//! Frames that are unusual and right: nobody is closed for them.
+//! Unusual but valid frames: no socket is closed because of them.
 
 use tests::cluster::Cluster;
 
 use crate::door::{ANSWER_MAX, all, stack};
 use crate::raw::{Came, Socket, frame, header, text};
 
-/// How a `hello` is sent: `$T` stands for the ticket. Each piece is one write.
+/// How to send a `hello`, in which `$T` is the ticket. Each piece is one write.
 pub(crate) struct Good {
     name: &'static str,
     pieces: fn(&[u8]) -> Vec<Vec<u8>>,
-    /// Pongs that come before `ready`.
+    /// Pongs that arrive before `ready`.
     pongs: &'static [&'static [u8]],
 }
 
-/// A `hello` whose cursor, which nobody knows, has characters of all lengths.
+/// A `hello` with an unknown cursor, which has UTF-8 characters of all lengths.
 const HELLO: &str = r#"{"type":"hello","cursor":"né€😀","ticket":"$T"}"#;
 
 fn fragments(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
@@ -26,7 +26,7 @@ fn halves(hello: &[u8], at: usize) -> Vec<Vec<u8>> {
     fragments(&[&hello[..at], &hello[at..]])
 }
 
-/// Where the cursor begins in [`HELLO`].
+/// Where the cursor starts in [`HELLO`].
 const CURSOR: usize = 26;
 
 pub(crate) fn cases() -> Vec<Good> {
@@ -101,7 +101,7 @@ fn fragmented() -> Vec<Good> {
     ]
 }
 
-/// Control frames in front of the `hello`.
+/// Control frames before the `hello`.
 fn behind() -> Vec<Good> {
     vec![
         good("behind a ping", |hello| vec![frame(0x89, b"1"), text(hello)], &[b"1"]),
@@ -135,7 +135,7 @@ fn behind() -> Vec<Good> {
     ]
 }
 
-/// Control frames between its fragments.
+/// Control frames between the fragments of a `hello`.
 fn between() -> Vec<Good> {
     vec![
         good(

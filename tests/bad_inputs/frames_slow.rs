@@ -1,4 +1,4 @@
-//! What is begun and never finished: it ends by the clock.
+//! What a client starts and never finishes ends by a timeout.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use tokio::time::{Instant, sleep};
 use crate::door::{ANSWER_MAX, all, stack};
 use crate::raw::{Socket, frame, header, text};
 
-/// What is sent, and when the socket ends with which code.
+/// What is sent, and with which code the socket ends when.
 struct Slow {
     name: &'static str,
     is_ready: bool,
     first: Vec<u8>,
-    /// What is sent again and again meanwhile.
+    /// What is sent every second in the meantime.
     every_second: Vec<u8>,
     code: u16,
     after: Duration,
@@ -70,7 +70,7 @@ async fn what_is_never_finished_ends_by_the_clock() {
     let url = cluster.nodes()[0].url.clone();
     let cases: Vec<(usize, Slow)> = cases().into_iter().enumerate().collect();
     all(cases, async |(n, case)| {
-        // The node's clock begins with the socket, or with what is begun on it: never before this one.
+        // The node's clock starts with the socket, or with what is started on it: after this one.
         let mut begun = Instant::now();
         let mut socket = if case.is_ready {
             Socket::ready(&cluster, &format!("u{n}")).await?
@@ -103,13 +103,13 @@ async fn what_is_never_finished_ends_by_the_clock() {
 async fn a_frame_that_is_finished_in_time_changes_nothing() {
     let cluster = stack(1).await;
     let mut socket = Socket::ready(&cluster, "alice").await.unwrap();
-    // Longer together than what is unfinished may take, and never unfinished for long.
+    // Together they take longer than one unfinished frame may, but no frame is unfinished for long.
     for byte in [&frame(0x89, b"x")[..]].repeat(6) {
         let (one, other) = byte.split_at(3);
         socket.send(one).await;
         sleep(Duration::from_secs(2)).await;
         socket.send(other).await;
-        // A tick may come in between: a text.
+        // A tick, which is a text frame, may arrive first.
         let answer = loop {
             match socket.next(ANSWER_MAX).await {
                 crate::raw::Came::Frame(1, _) => {}

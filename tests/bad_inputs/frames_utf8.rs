@@ -1,5 +1,5 @@
-//! Text that is not UTF-8, in the classes of the Autobahn test suite (part 6): in one frame, and
-//! over fragments that end inside a character.
+//! Text that is not UTF-8, in the classes of the Autobahn test suite (part 6): in one frame, and in
+//! fragments that end within a character.
 
 use crate::door::{all, stack};
 use crate::frames::{Frame, check, of};
@@ -10,7 +10,7 @@ pub(crate) fn cases() -> Vec<Frame> {
     for (name, bytes) in CLASSES {
         cases.push(of(format!("text: {name}"), text(bytes), 1007));
     }
-    // Good text in front of it and behind it changes nothing.
+    // Valid text before and after it changes nothing.
     for (name, bytes) in &CLASSES[..4] {
         let inside = text(&[b"{\"type\":\"", *bytes, b"\"}"].concat());
         cases.push(of(format!("JSON: {name}"), inside, 1007));

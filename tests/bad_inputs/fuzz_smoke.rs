@@ -1,4 +1,4 @@
-//! A moment of the fuzz targets, on any compiler: generated inputs through the same entries.
+//! A short run of the fuzz targets, on any compiler: generated inputs through the same entries.
 //! `tests/fuzz/run` is the long run.
 
 use std::collections::BTreeMap;

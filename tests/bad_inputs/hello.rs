@@ -1,4 +1,4 @@
-//! The client's one frame: its form, its ticket, its cursor.
+//! The client's only frame: its form, its ticket, its cursor.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(crate) fn names() -> Vec<String> {
         .collect()
 }
 
-/// Texts, and the codes that answer them.
+/// Texts, and the codes that close the socket.
 fn forms() -> Vec<(&'static str, String, u16)> {
     let bad = [
         ("nothing", ""),
@@ -87,7 +87,7 @@ fn forms() -> Vec<(&'static str, String, u16)> {
     forms
 }
 
-/// A ticket of a minute, by these times and this secret.
+/// A ticket with these expiry times, signed with this secret.
 fn ticket(node: &str, token_ends: Timestamp, ends: Timestamp, secret: &str) -> String {
     let principal = Principal {
         workspace_id: "w".parse().unwrap(),
@@ -101,7 +101,7 @@ fn ticket(node: &str, token_ends: Timestamp, ends: Timestamp, secret: &str) -> S
     SignedTickets::new(&secrets(secret)).issue(&ticket)
 }
 
-/// Tickets that a node cannot judge.
+/// Tickets that a node cannot verify.
 fn foreign_tickets(node: &str) -> Vec<(&'static str, String)> {
     let now = Timestamp::from_unix_ms(tokens::now_ms());
     let (hour, later) = (Duration::from_secs(3_600), now.plus(Duration::from_secs(60)));
@@ -116,7 +116,7 @@ fn foreign_tickets(node: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Tickets that no node takes: `node` is the one that is asked, `used` was taken before.
+/// Tickets that no node accepts. `node` is the one that gets them, and `used` was accepted before.
 fn tickets(node: &str, used: &str) -> Vec<(&'static str, String)> {
     let now = Timestamp::from_unix_ms(tokens::now_ms());
     let later = now.plus(Duration::from_secs(60));
@@ -151,7 +151,7 @@ fn tickets(node: &str, used: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Cursors, and whether everything behind them follows; never a close.
+/// Cursors, and whether a resume from them succeeds. None closes the socket.
 fn cursors(old: &str, foreign: &str) -> Vec<(&'static str, String, bool)> {
     let (entry, history) = old.rsplit_once('-').unwrap();
     let (ms, sequence) = entry.split_once('-').unwrap();
@@ -191,7 +191,7 @@ fn cursors(old: &str, foreign: &str) -> Vec<(&'static str, String, bool)> {
     ]
 }
 
-/// What a client says when it has said all.
+/// Frames that a client sends after its `hello`.
 const AFTER: [(&str, &str); 8] = [
     ("a second hello", r#"{"type":"hello","ticket":"t"}"#),
     ("a ping in JSON", r#"{"type":"ping"}"#),
@@ -265,7 +265,7 @@ async fn g5_a_cursor_is_known_or_it_is_not_and_never_a_close() {
     .await;
 }
 
-/// The cursor of a user's first `ready`.
+/// The cursor in a user's first `ready`.
 async fn cursor_of(cluster: &Cluster, workspace: &str, name: &str) -> String {
     let user = client::DevUser::new(workspace.parse().unwrap(), name.parse().unwrap());
     let target = cluster.api_of(user).connect(None).await.unwrap().target;

@@ -1,8 +1,8 @@
-//! What no client may send, at every door of the system, each with its exact answer.
+//! Input that no client may send, at each entry point of the system, with the exact answer to it.
 //!
-//! Every table is a list of named cases; one stack answers a whole table, some cases at a time.
-//! `rest_*` is the gateway's door, `upgrade` the node's before the 101, the others what comes
-//! behind it. `fuzz_smoke` feeds the entries of `tests/fuzz` for a moment.
+//! Each table is a list of named cases. One stack answers a whole table, some cases at a time.
+//! `rest_*` tests the gateway, `upgrade` a node before the 101, and the others what follows it.
+//! `fuzz_smoke` feeds the entries of `tests/fuzz` briefly.
 
 #![expect(
     clippy::unwrap_used,
@@ -45,7 +45,7 @@ use std::collections::BTreeSet;
 
 use door::Cast;
 
-/// The tables of each door, by the names of their cases.
+/// All tables, by the names of their cases.
 fn names() -> Vec<(&'static str, Vec<String>)> {
     let cast = Cast::on_paper();
     let rest = [

@@ -1,4 +1,4 @@
-//! A socket as bytes: nothing of what is sent or received is put right by a library.
+//! A WebSocket as bytes: no library corrects what is sent or received.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::door::ANSWER_MAX;
 
-/// A socket behind its 101.
+/// A socket after its 101.
 pub(crate) struct Socket {
     tcp: TcpStream,
     read: Vec<u8>,
 }
 
-/// What came.
+/// What arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Came {
     /// A frame: its opcode and payload.
     Frame(u8, Vec<u8>),
     /// The end of the stream.
     End,
-    /// Nothing, in time.
+    /// Nothing, within the time.
     Nothing,
 }
 
@@ -65,12 +65,12 @@ impl Socket {
         }
     }
 
-    /// Sends bytes; a connection that is cut shows in what comes next.
+    /// Sends bytes. If the connection is cut, the next read shows it.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.tcp.write_all(bytes).await.ok();
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts down the sending half.
     pub(crate) async fn half_close(&mut self) {
         self.tcp.shutdown().await.ok();
     }
@@ -90,8 +90,8 @@ impl Socket {
         }
     }
 
-    /// The code of the close frame, passing over other frames; 1005 if it has none, 1006 if the
-    /// stream ends without one, `None` if the socket lives on.
+    /// The code of the next close frame, skipping other frames: 1005 if it has none, 1006 if the
+    /// stream ends without a close frame, `None` if the socket stays open.
     pub(crate) async fn close(&mut self, within: Duration) -> Option<u16> {
         let deadline = Instant::now() + within;
         loop {
@@ -109,8 +109,8 @@ impl Socket {
         }
     }
 
-    /// That the socket lives behind everything that was sent so far: a ping of now is answered
-    /// before any close.
+    /// Checks that the socket survives everything that was sent so far: a ping sent now is
+    /// answered, and no close arrives before the answer.
     pub(crate) async fn lives(&mut self) -> Result<(), String> {
         self.send(&frame(0x89, ALIVE)).await;
         loop {
@@ -131,7 +131,7 @@ impl Socket {
 
 const ALIVE: &[u8] = b"alive?";
 
-/// A frame of a server: final, not masked.
+/// A frame from a server: final, not masked.
 fn parse(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
     let (header, length) = match bytes {
         [_, 126, a, b, ..] => (4, usize::from(u16::from_be_bytes([*a, *b]))),
@@ -148,12 +148,12 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     crate::client_frames::frame(first, payload)
 }
 
-/// A whole text message.
+/// A whole text message, in one frame.
 pub(crate) fn text(payload: &[u8]) -> Vec<u8> {
     frame(0x81, payload)
 }
 
-/// A header that announces so many bytes, in an encoding of 0, 2 or 8 bytes of length.
+/// The header of a frame with this length, encoded in 0, 2 or 8 extra bytes.
 pub(crate) fn header(first: u8, length: u64, encoding: usize) -> Vec<u8> {
     let mut bytes = vec![first];
     match encoding {

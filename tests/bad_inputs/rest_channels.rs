@@ -91,7 +91,7 @@ fn bodies() -> Vec<Rest> {
     .collect()
 }
 
-/// Members who are added at once.
+/// Additions of several members at once.
 fn many(cast: &Cast) -> Vec<Rest> {
     let Cast { channel, dm, bobs, foreign, .. } = cast;
     let add = |name: &str, channel: &str, body: Value| {
@@ -132,7 +132,7 @@ fn many(cast: &Cast) -> Vec<Rest> {
     cases
 }
 
-/// Callers and members who were revoked.
+/// Callers and members whose access was revoked.
 fn people() -> Vec<Rest> {
     let group = json!({ "type": "GROUP_CHANNEL", "name": "x", "members": ["bob", "gone"] });
     let empty = json!({ "type": "GROUP_CHANNEL", "name": "x", "members": [] });

@@ -1,4 +1,4 @@
-//! Bodies that are not JSON as the protocol takes it: media type, size, form, in this order.
+//! Bodies that are no valid JSON of the protocol: first media type, then size, then form.
 
 use crate::door::{Cast, Rest, all, stack};
 
@@ -69,7 +69,7 @@ fn sizes() -> Vec<Rest> {
         call("one byte over 768 KiB").body(blank(768 * 1024 + 1)).refused(413, "too_large"),
         call("2 MB of spaces").body(blank(2_000_000)).refused(413, "too_large"),
         call("800 KiB that are no JSON").body(vec![b'{'; 800 * 1024]).refused(413, "too_large"),
-        // The last size that is read: what is wrong then is the form.
+        // The largest size that is read: here, only the form is wrong.
         call("768 KiB of spaces")
             .body(blank(768 * 1024))
             .refused(400, "invalid_field")
@@ -149,7 +149,7 @@ fn texts(channel: &str) -> Vec<Rest> {
     .collect()
 }
 
-/// The classes of bytes that are no UTF-8 (RFC 3629 3), inside a text.
+/// The classes of invalid UTF-8 (RFC 3629 3), inside a text.
 fn not_utf8() -> Vec<Rest> {
     let inside = |bytes: &[u8]| [b"{\"message\":\"", bytes, b"\"}"].concat();
     let utf16 = |bytes: fn(u16) -> [u8; 2]| {

@@ -1,4 +1,4 @@
-//! `POST /messages`: fields, texts, ids, and channels that are not the caller's.
+//! `POST /messages`: fields, texts, ids, and channels that the caller is not a member of.
 
 use model::Direction;
 use model::{MessageId, Timestamp};
@@ -17,7 +17,7 @@ pub(crate) fn cases(cast: &Cast) -> Vec<Rest> {
     cases
 }
 
-/// A good body, with one field changed, or removed by `null` of no type.
+/// A valid body with one field changed, or removed if `value` is `None`.
 fn body(cast: &Cast, name: &str, value: Option<Value>) -> String {
     let mut body = json!({ "channel_id": cast.channel, "message": "x" });
     match value {
@@ -159,7 +159,7 @@ fn texts(cast: &Cast) -> Vec<Rest> {
     cases
 }
 
-/// Both ids: what is no ULID.
+/// Both ids, with texts that are no ULID.
 fn ids(cast: &Cast) -> Vec<Rest> {
     let good = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
     let mut cases = Vec::new();
@@ -188,7 +188,7 @@ fn ids(cast: &Cast) -> Vec<Rest> {
     cases
 }
 
-/// Ids whose time is too far away.
+/// Ids whose time is too far from now.
 fn times(cast: &Cast) -> Vec<Rest> {
     let (now, second, minute, hour) = (tokens::now_ms(), 1_000, 60_000, 3_600_000);
     let at = |ms: u64| MessageId::mint(Timestamp::from_unix_ms(ms), 7).to_string();
@@ -223,7 +223,7 @@ fn conflicts(cast: &Cast) -> Vec<Rest> {
         call("the id of another sender", of(POSTED))
             .by(&tokens::good("bob"))
             .refused(409, "id_conflict"),
-        // Membership comes first: an id tells nothing to a stranger.
+        // Membership is checked first, so that an id reveals nothing to a stranger.
         call("the id of another sender, by a stranger", of(POSTED))
             .by(&tokens::good("eve"))
             .refused(404, "channel_not_found"),

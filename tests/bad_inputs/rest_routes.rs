@@ -1,4 +1,4 @@
-//! Paths that are none and methods that a path does not take: before the token is looked at.
+//! Unknown paths, and methods that a path does not have. They are refused before the token is read.
 
 use crate::door::{Rest, all, stack};
 
@@ -50,7 +50,7 @@ pub(crate) fn cases() -> Vec<Rest> {
     ] {
         cases.push(Rest::of(name, "POST", path).refused(404, "not_found"));
     }
-    // Neither a token nor a body is looked at for a path that is none.
+    // For an unknown path, neither the token nor the body is read.
     let bare = Rest::of("unknown path without a token", "GET", "/nope").without("Authorization");
     cases.push(bare.refused(404, "not_found"));
     let bare = Rest::of("wrong method without a token", "PUT", "/messages");

@@ -1,4 +1,4 @@
-//! Tokens: before the media type, the size and the body.
+//! Tokens are checked before the media type, the size and the body.
 
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ pub(crate) fn cases() -> Vec<Rest> {
     let mut cases: Vec<Rest> = headers().into_iter().chain(headers_of_tokens()).collect();
     cases.extend(bad_claims());
     cases.extend(bad_signatures());
-    // The order of checks: the token is looked at before the rest of the request.
+    // The order of checks: first the token, then the rest of the request.
     for (name, body) in [("no JSON", b"not json".to_vec()), ("too much", vec![b'x'; 300 * 1024])] {
         let case = call(format!("no token, and the body is {name}")).without("Authorization");
         let case = case.without("Content-Type").body(body);
@@ -23,7 +23,7 @@ fn call(name: impl Into<String>) -> Rest {
     Rest::of(name, "POST", "/messages")
 }
 
-/// `Authorization` itself.
+/// The `Authorization` header itself.
 fn headers() -> Vec<Rest> {
     let token = good("alice");
     let none = |name: &str| call(name).without("Authorization").refused(401, "unauthenticated");
@@ -47,7 +47,7 @@ fn headers() -> Vec<Rest> {
     ]
 }
 
-/// The first part of a token.
+/// The first part of a token: its header.
 fn headers_of_tokens() -> Vec<Rest> {
     let claims = claims("alice", "w").to_string();
     let hs256 = |header: &str| signed(header, &claims, SECRET, Algorithm::HS256);
@@ -93,7 +93,7 @@ fn headers_of_tokens() -> Vec<Rest> {
     .collect()
 }
 
-/// The second part of a token.
+/// The second part of a token: its claims.
 fn bad_claims() -> Vec<Rest> {
     let with = |name: &str, value: Value| {
         let mut claims = claims("alice", "w");
@@ -147,7 +147,7 @@ fn bad_claims() -> Vec<Rest> {
     invalid.chain(expired).collect()
 }
 
-/// The third part of a token, and the dots between.
+/// The third part of a token, its signature, and the dots between the parts.
 fn bad_signatures() -> Vec<Rest> {
     let token = good("alice");
     let (message, signature) = token.rsplit_once('.').unwrap();

@@ -1,12 +1,12 @@
-//! What is no HTTP: refused below the protocol, by a status alone. In the cloud this is the load
-//! balancer's door; here it is the gateway's.
+//! Input that is not valid HTTP, which is refused below the protocol, by a status alone. In the
+//! cloud, the load balancer does that; here, the gateway.
 
 use client::exchange;
 
 use crate::door::{ANSWER_MAX, Answer, all, stack};
 use crate::tokens;
 
-/// Bytes, and the statuses that may answer them; 0 is a plain close.
+/// Bytes, and the statuses that may answer them; 0 means that the connection is just closed.
 pub(crate) struct Bytes {
     pub(crate) name: String,
     bytes: Vec<u8>,
@@ -42,7 +42,7 @@ fn lines() -> Vec<Bytes> {
         line("version 1.10", b"GET /connect HTTP/1.10"),
         line("a version in lower case", b"GET /connect http/1.1"),
         line("another protocol", b"GET /connect ICY/1.1"),
-        // The form of a tunnel's target: there is no such route.
+        // This is the form of a tunnel's target (CONNECT). There is no such route.
         of(
             "a target that is no path",
             "GET connect HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
@@ -118,7 +118,7 @@ fn bodies() -> Vec<Bytes> {
         post("a chunk's size beyond 64 bits", chunked, "fffffffffffffffff\r\n{}", &[400]),
         post("a chunk that is longer than it says", chunked, "1\r\n{}\r\n0\r\n\r\n", &[400]),
         post("chunks of 800 KiB", chunked, &big, &[413]),
-        // What is wrong with it is known before it comes.
+        // The announced length is refused before the body arrives.
         post("a length of 8 MB that never comes", "Content-Length: 8000000", "{", &[413]),
         post("a body that stops", "Content-Length: 100", "{", &[408]),
     ]

@@ -1,4 +1,4 @@
-//! Tokens and tickets of any form, signed with the stack's secrets or not.
+//! Tokens and tickets of any form, signed with the stack's secrets or others.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,15 +7,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
-/// What signs the stack's tokens.
+/// The secret that signs the stack's tokens.
 pub(crate) const SECRET: &str = "tokens-of-a-test-0123456789-0123456789";
 
-/// Text as a part of a token.
+/// Encodes a part of a token.
 pub(crate) fn encode(part: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(part)
 }
 
-/// A token whose header and payload are these texts, signed.
+/// A signed token with these texts as its header and its payload.
 pub(crate) fn signed(header: &str, claims: &str, secret: &str, by: Algorithm) -> String {
     let message = format!("{}.{}", encode(header), encode(claims));
     let key = EncodingKey::from_secret(secret.as_bytes());
@@ -23,22 +23,22 @@ pub(crate) fn signed(header: &str, claims: &str, secret: &str, by: Algorithm) ->
     format!("{message}.{signature}")
 }
 
-/// A token of these claims, in the usual form.
+/// A token with these claims, in the usual form.
 pub(crate) fn of(claims: &Value) -> String {
     signed(r#"{"alg":"HS256","typ":"JWT"}"#, &claims.to_string(), SECRET, Algorithm::HS256)
 }
 
-/// A user's claims, good for an hour.
+/// A user's claims, valid for an hour.
 pub(crate) fn claims(user: &str, workspace: &str) -> Value {
     json!({ "sub": user, "workspace_id": workspace, "exp": now_s() + 3_600 })
 }
 
-/// A user's token, good for an hour.
+/// A user's token, valid for an hour.
 pub(crate) fn good(user: &str) -> String {
     of(&claims(user, "w"))
 }
 
-/// An admin's token, good for an hour.
+/// An admin's token, valid for an hour.
 pub(crate) fn admin() -> String {
     let mut claims = claims("root", "w");
     claims["role"] = json!("admin");

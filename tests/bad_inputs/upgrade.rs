@@ -1,4 +1,4 @@
-//! The node's door before the 101: a status, and a header where the protocol names one.
+//! A node before the 101: it answers with a status, and a header if the protocol names one.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use model::limits;
 use crate::door::{ANSWER_MAX, Answer, all, stack};
 use crate::raw::Socket;
 
-/// A request for a socket, and its refusal.
+/// A request for a socket, and its expected refusal.
 pub(crate) struct Upgrade {
     pub(crate) name: String,
     bytes: Vec<u8>,
-    /// 0 is a plain close.
+    /// 0 means that the connection is just closed.
     statuses: &'static [u16],
     header: Option<(&'static str, &'static str)>,
     within: Duration,
 }
 
-/// The parts of a request that is good.
+/// The headers of a valid request.
 const HEADERS: [(&str, &str); 5] = [
     ("Host", "127.0.0.1"),
     ("Connection", "Upgrade"),
@@ -32,7 +32,7 @@ fn of(name: &str, bytes: impl Into<Vec<u8>>, statuses: &'static [u16]) -> Upgrad
     Upgrade { name, bytes, statuses, header: None, within: ANSWER_MAX }
 }
 
-/// A good request with one header changed (removed by `None`), and something behind its head.
+/// A valid request with one header changed (removed by `None`), and with bytes after its head.
 fn changed(
     name: &str,
     (header, values): (&str, &[&str]),
@@ -176,7 +176,7 @@ fn hosts_and_keys() -> Vec<Upgrade> {
     hosts.chain(keys).collect()
 }
 
-/// Bytes behind the head: a client waits for the answer.
+/// Bytes after the head: a client must wait for the answer before it sends anything.
 fn early() -> Vec<Upgrade> {
     let hello = b"\x81\x80\0\0\0\0";
     vec![
@@ -252,7 +252,7 @@ fn heads() -> Vec<Upgrade> {
     cases
 }
 
-/// More than one thing is wrong: what is told is the first in the protocol's order.
+/// More than one thing is wrong. The first in the protocol's order is reported.
 fn orders() -> Vec<Upgrade> {
     vec![
         line("a wrong path before a wrong method", "POST /other HTTP/1.1", &[404]),
@@ -272,7 +272,7 @@ async fn what_is_no_upgrade_is_refused_by_its_status() {
         let origin = origin.map(|name| format!("http://{name}:{port}"));
         let origins: Vec<&str> = origin.iter().map(String::as_str).collect();
         let good = changed("good", ("Origin", &origins), b"", &[101]);
-        // A socket that opened stays: it is read for a moment only.
+        // A socket that opens does not end, so it is read only for a moment.
         let answer = exchange_for(&url, &good.bytes, Duration::from_secs(2)).await.unwrap();
         let answer = Answer::parse(&answer).unwrap();
         assert_eq!(answer.status, 101, "{origin:?}");
@@ -286,8 +286,8 @@ async fn a_node_that_is_full_or_leaves_says_when_to_come_back() {
     let url = cluster.nodes()[0].url.clone();
     let authority = url.trim_start_matches("ws://").trim_end_matches("/socket").to_owned();
     let bytes = changed("good", ("X", &[]), b"", &[503]).bytes;
-    // Hundreds who say nothing lock nobody out; one more than there are places for is cut, and so
-    // is whoever comes then, until the five seconds of the silent ones are over.
+    // Hundreds of silent clients do not lock others out. Once all places are taken, each new
+    // connection is cut, until the silent ones have reached their limit of five seconds.
     let mut silent = Vec::new();
     for n in 0..limits::HANDSHAKES_MAX + 20 {
         silent.push(tokio::net::TcpStream::connect(&authority).await.unwrap());
@@ -295,7 +295,7 @@ async fn a_node_that_is_full_or_leaves_says_when_to_come_back() {
             drop(Socket::open(&url).await.unwrap());
         }
     }
-    // In no order: who is accepted later may be looked at earlier.
+    // Connections are handled in no fixed order, so a later one may be checked first.
     let refused = async || Socket::open(&url).await.is_err();
     tests::eventually("the node is full", limits::HEAD_WAIT_MAX, refused).await;
     drop(silent);
@@ -303,7 +303,7 @@ async fn a_node_that_is_full_or_leaves_says_when_to_come_back() {
         Socket::open(&url).await.is_ok()
     })
     .await;
-    // A socket whose client is told and does not go keeps the node in its drain for a second.
+    // A client that ignores its close frame keeps the node draining for a second.
     let mut stays = Socket::ready(&cluster, "alice").await.unwrap();
     let stopping = tokio::spawn(cluster.stack.stop());
     assert_eq!(stays.close(ANSWER_MAX).await, Some(1012));
