@@ -1,11 +1,11 @@
-//! What a slow or silent store or Redis costs while it lasts, and how soon it is over.
+//! What a slow or silent store or Redis costs, and how soon the system recovers.
 //!
-//! Each row is one trouble. The same messages are sent at the same pace with it and without it, half
-//! of them in channels of which no node has a view when it begins. Three numbers judge a row:
+//! Each row is one kind of brownout. The same messages are sent at the same rate with and without
+//! it, half of them in channels that no node has a view of yet. Three numbers judge a row:
 //!
-//! - amplification: reads of the store and frames to sockets, in the trouble and the ten seconds
-//!   after it, over those of a quiet time with as many messages;
-//! - calm: seconds from the end of the trouble until the p99 of deliveries is the quiet one again;
+//! - amplification: store reads and frames to sockets, during the brownout and for ten seconds
+//!   after it, divided by those of a quiet period with as many messages;
+//! - calm: seconds from the end of the brownout until the p99 of deliveries is quiet again;
 //! - what the checker finds lost, doubled or leaked.
 
 use std::collections::{HashMap, VecDeque};
@@ -89,12 +89,12 @@ async fn long_ten_minutes_of_silent_redis_pushes_cost_little_and_are_over_soon()
     rows(&[Trouble::PushesSilent], TEN_MINUTES).await;
 }
 
-/// What goes wrong, for functions and nodes alike.
+/// The kinds of brownout. They concern functions and nodes alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     StoreSlow,
     StoreSilent,
-    /// To nodes only: functions go on to store and publish.
+    /// For nodes only: functions still store and publish.
     NodesStoreSilent,
     StoreThrottles,
     StoreFlaps,
@@ -174,7 +174,7 @@ fn redis(scene: &Scene, is_on: bool, fault: Fault) {
     scene.buses().for_each(|bus| bus.set(fault));
 }
 
-/// Plays some troubles, one after the other, and judges each.
+/// Runs some brownouts one after the other, and judges each.
 async fn rows(troubles: &[Trouble], time: Duration) {
     let mut play = Play::start(troubles.len()).await;
     let quiet = play.phase(None, (time + AFTER).min(QUIET_MAX) - AFTER).await;
@@ -192,18 +192,18 @@ async fn rows(troubles: &[Trouble], time: Duration) {
     play.scene.at_rest().await;
 }
 
-/// Who is there: some people in all channels, one of whom is put out of some and in again.
+/// People in all channels. One of them is removed from some channels and added again.
 struct Play {
     _redis: RedisServer,
     scene: Scene,
     names: Vec<String>,
     people: Vec<Person>,
-    /// Many who speak now and then: a client's pauses after failures are its own.
+    /// Many senders that each send rarely: after a failure, a client pauses only itself.
     speakers: Vec<Sender>,
     warm: Vec<ChannelId>,
-    /// Channels for each phase in which nobody has spoken before it.
+    /// For each phase, channels in which nothing was sent before.
     cold: VecDeque<Vec<ChannelId>>,
-    /// Messages so far: each says another number, by which the checker tells them apart.
+    /// Messages so far. Each text has its own number, by which the checker tells them apart.
     said: AtomicU64,
 }
 
@@ -214,7 +214,7 @@ struct Sent {
     stored: Option<(MessageId, Instant)>,
 }
 
-/// What was counted from a phase's beginning until some seconds after the end of its trouble.
+/// What was counted from a phase's start until some seconds after the end of its brownout.
 struct Phase {
     ended: Instant,
     reads: u64,
@@ -263,7 +263,7 @@ impl Play {
         self.people.iter().map(|person| person.count(is)).sum()
     }
 
-    /// Sends at a steady pace through a trouble, or none, and some seconds more.
+    /// Sends at a steady rate through a brownout, or through none, and for some seconds more.
     async fn phase(&mut self, trouble: Option<Trouble>, time: Duration) -> Phase {
         let cold = self.cold.pop_front().unwrap();
         let channels: Vec<ChannelId> = self.warm.iter().chain(&cold).cloned().collect();
@@ -271,7 +271,7 @@ impl Play {
         let (resyncs, closed) = (self.resyncs(), lost(&self.people));
         let (reads_before, frames_before) = self.counts().await;
         let lasts = async {
-            // Everything in a quiet time counts from its sending.
+            // In a quiet phase, every delivery is timed from its sending.
             let Some(trouble) = trouble else { return Instant::now() };
             self.scene.recorder.fault(trouble.name());
             trouble.last(&self.scene, time).await;
@@ -306,7 +306,7 @@ impl Play {
         }
     }
 
-    /// Changes until it is answered: a call without an answer may have happened.
+    /// Repeats the change until it is answered: a call without an answer may have taken effect.
     async fn change(&self, channel: &ChannelId, name: &str, change: Change) {
         let api = self.scene.api(&self.names[0]);
         while !self.scene.recorder.change(&api, channel, name, change).await {
@@ -314,7 +314,7 @@ impl Play {
         }
     }
 
-    /// An open loop: who waits for an answer holds nobody up.
+    /// An open loop: a send that waits for its answer does not delay the others.
     async fn send(&self, channels: &[ChannelId], time: Duration) -> JoinSet<Sent> {
         let mut sends = JoinSet::new();
         let mut pace = tokio::time::interval(PACE);
@@ -335,7 +335,7 @@ impl Play {
         sends
     }
 
-    /// Waits until all that is stored is with everybody who stays; when each came.
+    /// Waits until all who stay have everything. Returns when each message reached each person.
     async fn drained(&self, sent: &[Sent]) -> Vec<HashMap<MessageId, Instant>> {
         let stay = &self.people[..self.people.len() - 1];
         let reached = || stay.iter().map(first_seen).collect::<Vec<_>>();
@@ -352,7 +352,7 @@ impl Play {
     }
 }
 
-/// When each message reached a person first, on whatever path.
+/// When each message first reached a person, on any path.
 fn first_seen(person: &Person) -> HashMap<MessageId, Instant> {
     let mut seen = HashMap::new();
     person.look(|log| {
@@ -365,7 +365,7 @@ fn first_seen(person: &Person) -> HashMap<MessageId, Instant> {
     seen
 }
 
-/// How a trouble compares with a quiet time.
+/// A brownout, compared with a quiet phase.
 struct Row {
     work: (u64, u64),
     quiet_work: (f64, f64),
@@ -398,8 +398,8 @@ impl Phase {
         }
     }
 
-    /// Each arrival: when, and how late it was. What was sent in the trouble is late from its answer
-    /// or the trouble's end, whichever is later; what was sent afterwards, from its sending.
+    /// The time and delay of each arrival. A message sent during the brownout is timed from its
+    /// answer or the brownout's end, whichever is later; one sent afterwards, from its sending.
     fn arrivals(&self) -> Vec<(Instant, Duration)> {
         let mut arrivals = Vec::new();
         for Sent { started, stored } in &self.sent {
@@ -413,8 +413,7 @@ impl Phase {
         arrivals
     }
 
-    /// From the trouble's end until the p99 of what arrives in each half of a second is no more than
-    /// this.
+    /// Time from the brownout's end until the p99 of each half second is at most `bar`.
     fn calm(&self, bar: Duration) -> Duration {
         let mut windows: HashMap<u32, Vec<Duration>> = HashMap::new();
         for (at, late) in self.arrivals() {
@@ -463,26 +462,26 @@ impl std::fmt::Display for Row {
     }
 }
 
-/// How long a trouble lasts in the part for CI.
+/// How long a brownout lasts in CI.
 const IN_CI: Duration = Duration::from_secs(12);
 const A_MINUTE: Duration = Duration::from_secs(60);
 const TEN_MINUTES: Duration = Duration::from_secs(600);
-/// What is counted after the trouble's end.
+/// How long counting goes on after the brownout.
 const AFTER: Duration = Duration::from_secs(10);
-/// A quiet time is as long as a trouble and what is counted after it, or this.
+/// The longest quiet phase. A shorter one lasts as long as the brownout and what follows it.
 const QUIET_MAX: Duration = Duration::from_secs(14);
 const SLOW: Duration = Duration::from_secs(2);
 const FLAP: Duration = Duration::from_secs(3);
 const SETTLE: Duration = Duration::from_secs(40);
 const PEOPLE: usize = 8;
-/// Channels of a set: in a phase somebody speaks in two sets, a warm one and a cold one.
+/// Channels in a set. In a phase, messages are sent in two sets, a warm one and a cold one.
 const CHANNELS: usize = 3;
 const SPEAKERS: usize = 21;
 const PACE: Duration = Duration::from_millis(200);
-/// Bars, and what two cores that do something else may add to a p99.
+/// Bounds, and what two busy cores may add to a p99.
 const AMPLIFICATION_MAX: f64 = 2.0;
 const CALM_MAX: Duration = Duration::from_secs(5);
 const NOISE: Duration = Duration::from_millis(150);
 const WINDOW: Duration = Duration::from_millis(500);
-/// How often a client may be told to read again, for each trouble.
+/// How many resyncs a client may get for each brownout.
 const RESYNCS_A_FAULT: u32 = 1;

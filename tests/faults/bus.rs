@@ -1,4 +1,4 @@
-//! Redis misbehaves, and the subscription of nodes with it (faults 9, 13, 15-18).
+//! Redis or the nodes' subscriptions to it misbehave (faults 9, 13, 15-18).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -50,7 +50,7 @@ async fn g3_g4_a_stream_that_is_flushed_trimmed_or_restarted_empty_loses_nothing
         stage.redis.command(&["FLUSHALL"]);
     };
     stage.during("FLUSHALL", moment, flush, |_| {}).await;
-    // Nobody hears anything while the stream is trimmed to nothing.
+    // The nodes receive nothing while the stream is trimmed to nothing.
     let deaf = Fault { down: Flow::Hold, scope: Scope::Subscribers, ..Fault::NONE };
     let begin = |stage: &mut Stage| stage.scene.nodes.iter().for_each(|node| node.bus.set(deaf));
     let end = |stage: &mut Stage| {
@@ -70,7 +70,7 @@ async fn g3_g4_a_stream_that_is_flushed_trimmed_or_restarted_empty_loses_nothing
 
 #[tokio::test(flavor = "multi_thread")]
 async fn g4_a_subscriber_that_redis_cuts_off_loses_nothing() {
-    // What was missed comes at once: half a megabyte a socket, which no proxy should hold up.
+    // What was missed arrives at once: half a megabyte per socket, which no proxy should slow down.
     let mut stage = Stage::of(6, |plan| Plan { doors: false, ..plan }).await;
     let kill = |stage: &mut Stage| {
         let killed = stage.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
@@ -78,7 +78,7 @@ async fn g4_a_subscriber_that_redis_cuts_off_loses_nothing() {
     };
     stage.during("CLIENT KILL TYPE pubsub", A_WHILE / 4, kill, |_| {}).await;
 
-    // A node that does not read: its link's buffer grows over the limit.
+    // The node does not read, so the buffer of its link grows over the limit.
     let limit = "pubsub 65536 0 0";
     stage.redis.command(&["CONFIG", "SET", "client-output-buffer-limit", limit]);
     stage.fault("output limit");
@@ -88,7 +88,7 @@ async fn g4_a_subscriber_that_redis_cuts_off_loses_nothing() {
         stage.redis.command(&["CLIENT", "LIST", "TYPE", "pubsub"]).matches("id=").count()
     };
     let mut said = 0;
-    // The node may be back with a new link before it is looked at.
+    // Count accepted links: the node may have a new link before the check.
     let cut_off = stage.scene.nodes[0].bus.accepted();
     while links(&stage) == 2 && stage.scene.nodes[0].bus.accepted() == cut_off {
         stage.say_long(3_500).await;
@@ -108,7 +108,7 @@ async fn g4_a_subscription_that_is_open_on_one_side_only_is_noticed() {
     half_open(5, Duration::from_secs(10)).await;
 }
 
-/// Nothing breaks, one push is lost on a sound link, and nobody speaks again: the audit finds it.
+/// No connection breaks, but a push is lost and no other message follows. The audit must find it.
 #[tokio::test(flavor = "multi_thread")]
 async fn g4_the_last_message_of_a_quiet_workspace_arrives() {
     let mut stage = Stage::start(6).await;
@@ -145,7 +145,7 @@ async fn long_a_lost_subscription_is_noticed_within_seven_seconds() {
     }
 }
 
-/// Pushes vanish on the way to both nodes, and no connection ends.
+/// Pushes to both nodes vanish, but no connection ends.
 async fn half_open(count: usize, bar: Duration) {
     let mut stage = Stage::start(6).await;
     eventually("the relay has seen all", SOON, async || {
@@ -158,7 +158,7 @@ async fn half_open(count: usize, bar: Duration) {
     let before = stage.acknowledged.len();
     stage.talk(count).await;
     let (ids, at): (Vec<_>, Vec<_>) = stage.acknowledged[before..].iter().copied().unzip();
-    // Links that carried something are dead for good; the next ones are sound.
+    // Links on which a push was lost stay dead. New links work.
     stage.scene.nodes.iter().for_each(|node| node.bus.set(Fault::NONE));
     assert_eq!(complete_at(&stage.people, &ids), None, "nothing was pushed");
     stage.healed("half-open subscription");
@@ -207,8 +207,8 @@ async fn g3_g4_answers_that_redis_gives_in_trouble_lose_nothing() {
     assert_eq!(lost(&stage.people), 0, "the sockets stayed");
 }
 
-/// A primary that came up as the replica of another one reads that one's data first: its own stream
-/// is gone then.
+/// A primary that was briefly a replica of another server has loaded that server's data: its own
+/// stream is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn g3_g4_a_redis_that_is_loading_loses_nothing() {
     let mut stage = Stage::start(6).await;

@@ -1,5 +1,5 @@
-//! Clients that are slow, come back with odd cursors, are cut off anywhere, or are put out and in
-//! (faults 21, 22, 24-26, 30).
+//! Clients that are slow, resume with odd cursors, are cut off at any byte, or are removed and
+//! added (faults 21, 22, 24-26, 30).
 
 use std::time::Duration;
 
@@ -125,7 +125,7 @@ async fn g4_g5_cursors_of_a_lost_tail_are_unknown_and_never_wrong() {
     pair.promote().await;
     scene.switch_name(pair.new.port());
     scene.buses().for_each(tests::proxy::tcp::TcpProxy::reset_all);
-    // Another node, which never saw the tail.
+    // A new node, which never saw the tail.
     let dead = people[0].client.node_id();
     let mut gone = scene.nodes.remove(0);
     gone.process.kill();
@@ -156,8 +156,8 @@ async fn long_two_thousand_removals_race_sends() {
     races(500).await;
 }
 
-/// Out, in and out again while messages fly and clients replay, with reads that may be old wherever
-/// nobody asks for fresh ones.
+/// Removes, adds and removes a member while messages are sent and clients replay. Reads that are
+/// not strongly consistent may be stale.
 async fn races(rounds: usize) {
     let mut stage = Stage::start(6).await;
     stage.fault("stale reads");
@@ -180,7 +180,7 @@ async fn races(rounds: usize) {
         for round in 0..rounds {
             for name in ["user4", "user5"] {
                 let person = if name == "user4" { &stage.people[4] } else { &stage.people[5] };
-                // It replays while its membership changes.
+                // The client replays while its membership changes.
                 person.client.cut();
                 for change in [Change::Remove, Change::Add, Change::Remove] {
                     recorder.change(&creator, &channel, name, change).await;
@@ -226,7 +226,7 @@ async fn g8_a_ticket_is_good_once_and_for_one_start_of_a_node() {
     stage.settle("30 tickets", SOON * 2).await;
 }
 
-/// A client that is in the middle of what a slow link lets through is as good as any other.
+/// A client that is still receiving over a slow link is not cut off.
 #[tokio::test(flavor = "multi_thread")]
 async fn g5_a_slow_link_delays_and_loses_nothing() {
     let mut stage = Stage::with_nodes(3, 1).await;

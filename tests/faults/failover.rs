@@ -1,4 +1,4 @@
-//! The primary is lost, and what the replica did not get of it is lost with it (faults 11, 12).
+//! The primary is lost, with the tail that its replica did not get (faults 11, 12).
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ use crate::figures::{complete_at, figure, names, reached_at, strs};
 enum Loss {
     /// Its process is killed: connections break.
     Broken,
-    /// Nothing comes back from it, and no connection ends.
+    /// It no longer answers, but no connection ends.
     HalfOpen,
-    /// It lives, and some still reach it: one node and the senders; the other node is led to the
-    /// new primary. Soon it is made the new one's replica, and nobody is disconnected.
+    /// It lives, and one node and the senders still reach it, while the other node's name leads to
+    /// the new primary. Soon it is demoted to a replica, without breaking connections.
     Demoted,
-    /// The same, and it stays a primary for as long as somebody takes it for one.
+    /// The same, but it remains a primary.
     Isolated,
 }
 
@@ -46,8 +46,8 @@ async fn g3_g4_a_primary_that_is_replaced_while_some_still_reach_it_loses_nothin
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: tests/run --full"]
 async fn long_a_lost_primary_costs_no_more_than_its_bar() {
-    // Where the old primary goes on answering, the relay must know that it should have a replica;
-    // elsewhere it need not.
+    // If the old primary goes on answering, the relay must know that it should have a replica.
+    // Otherwise it need not.
     let bars = [
         (Loss::Broken, 0, 5),
         (Loss::Broken, 1, 5),
@@ -63,7 +63,7 @@ async fn long_a_lost_primary_costs_no_more_than_its_bar() {
     }
 }
 
-/// Messages that were acknowledged, and when.
+/// Acknowledged messages, with the time of their 200.
 type Sent = Vec<(MessageId, Instant)>;
 
 async fn talk(
@@ -97,8 +97,8 @@ async fn lost_primary(loss: Loss, replicas: u32, bar: Duration) {
     eventually("they are relayed", SOON, async || relay.counts().relayed >= 20).await;
     pair.in_step().await;
 
-    // The tail: on the old primary alone. One node hears it, the other does not, and the relay has
-    // nobody to acknowledge it.
+    // The tail exists only on the old primary. One node receives it, the other does not, and no
+    // replica acknowledges it to the relay.
     pair.stop_replication();
     let deaf = Fault { down: Flow::Hold, scope: Scope::Subscribers, ..Fault::NONE };
     scene.nodes[1].bus.set(deaf);
@@ -119,7 +119,7 @@ async fn lost_primary(loss: Loss, replicas: u32, bar: Duration) {
     let before = sent.len();
     sent.extend(talk(&alice, &channel, "after", 20, MOMENT).await);
     if loss == Loss::Demoted {
-        // Its subscribers are not told, and stay.
+        // Its subscribers stay connected and do not notice.
         pair.demote_old();
     }
     if lives {
@@ -142,7 +142,7 @@ async fn lost_primary(loss: Loss, replicas: u32, bar: Duration) {
     still_works(&scene, &people, &channel, &alice).await;
 }
 
-/// How long after its 200, or the promotion, the slowest message reached the last client.
+/// How long the slowest message took to the last client, from its 200 or the promotion.
 fn slowest(people: &[Person], sent: &Sent, promoted: Instant) -> Duration {
     let late = |person: &Person, (id, acked): &(MessageId, Instant)| {
         Some(reached_at(person, *id)?.saturating_duration_since((*acked).max(promoted)))
@@ -159,7 +159,7 @@ fn lose(loss: Loss, pair: &mut Pair, scene: &Scene) {
     }
 }
 
-/// One more message, pushed to all.
+/// Sends one more message and waits until all have it.
 async fn still_works(scene: &Scene, people: &[Person], channel: &ChannelId, sender: &Sender) {
     sender.says(channel, "and on it goes").await;
     for person in people {

@@ -1,4 +1,4 @@
-//! Times, and how they are told.
+//! Times, and how they are printed.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,7 +9,7 @@ use model::MessageId;
 use tests::person::{Logged, Person};
 use tokio::time::Instant;
 
-/// A figure's line.
+/// Prints the line of a figure.
 macro_rules! figure {
     ($($text:tt)*) => { println!("figure: {}", format_args!($($text)*)) };
 }
@@ -22,7 +22,7 @@ pub(crate) fn percentile(times: &[Duration], percent: usize) -> Duration {
     sorted.get(sorted.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
 }
 
-/// When a message reached a person first, on whatever path.
+/// When a message first reached a person, on any path.
 pub(crate) fn reached_at(person: &Person, id: MessageId) -> Option<Instant> {
     first(person, id, |_| true)
 }
@@ -43,7 +43,7 @@ fn first(person: &Person, id: MessageId, wanted: impl Fn(How) -> bool) -> Option
     })
 }
 
-/// When the last of these messages reached the last of these people; `None` before that.
+/// When the last of these people had all these messages; `None` if they do not have them yet.
 pub(crate) fn complete_at(people: &[Person], ids: &[MessageId]) -> Option<Instant> {
     let mut latest = None;
     for person in people {
@@ -54,21 +54,21 @@ pub(crate) fn complete_at(people: &[Person], ids: &[MessageId]) -> Option<Instan
     latest
 }
 
-/// What clients got, and what of it they had before.
+/// What clients received, and how much of it they already had.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Wire {
-    /// Messages that came on sockets.
+    /// Messages that were pushed on sockets.
     pub(crate) pushed: usize,
-    /// Those of them that had come on a socket of this client before.
+    /// Of these, the ones that had been pushed to this client before.
     pub(crate) pushed_again: usize,
-    /// Messages that readings after a gap brought. The first reading of a client is none.
+    /// Messages that catch-ups after a gap read. A client's first catch-up does not count.
     pub(crate) read: usize,
-    /// Those of them that the client had.
+    /// Of these, the ones that the client already had.
     pub(crate) read_again: usize,
 }
 
 impl Wire {
-    /// Of these people's clients together.
+    /// The sum over these people's clients.
     pub(crate) fn of(people: &[Person]) -> Self {
         let mut wire = Self::default();
         people.iter().for_each(|person| person.look(|log| wire.add(log)));
@@ -100,7 +100,7 @@ impl Wire {
         self.pushed_again as f64 / self.pushed.max(1) as f64
     }
 
-    /// The share of rows of readings that were known.
+    /// The share of read messages that were already known.
     pub(crate) fn read_again_share(&self) -> f64 {
         self.read_again as f64 / self.read.max(1) as f64
     }
@@ -119,12 +119,12 @@ impl fmt::Display for Wire {
     }
 }
 
-/// How often sockets ended without a word of the node's.
+/// How often sockets ended without a close frame from the node.
 pub(crate) fn lost(people: &[Person]) -> usize {
     people.iter().map(|person| person.count(|event| matches!(event, Event::Lost { .. }))).sum()
 }
 
-/// Names of so many users.
+/// Names of `count` users.
 pub(crate) fn names(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("user{n}")).collect()
 }

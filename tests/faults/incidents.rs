@@ -1,5 +1,5 @@
-//! What a fault run from outside found: the stream is lost twice, or while the store is away; one
-//! incident concerns many channels; what clients get a second time.
+//! Incidents: the stream is lost twice, or while the store is down; one incident concerns many
+//! channels; clients receive messages twice.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn g4_a_stream_that_is_lost_twice_brings_only_what_is_new() {
     stage.settle("B messages before the first loss", SOON).await;
     let mut frames = Vec::new();
     for round in ["first", "second"] {
-        // What the relay publishes a second time after the loss is another fault.
+        // The relay must be done, or what it publishes after the loss would be counted, too.
         let stored = stage.people[0].texts(&stage.channel).len() as u64;
         eventually("the relay has seen all", SOON, async || {
             stage.scene.cluster.stack.relay().counts().relayed >= stored
@@ -40,7 +40,7 @@ async fn g4_a_stream_that_is_lost_twice_brings_only_what_is_new() {
             person.hears(&stage.channel, &new).await;
         }
         whole_again(&stage.scene).await;
-        // Frames of a socket are in order: whatever the repair pushed came before this one.
+        // A socket's frames are in order: this one arrives after everything that the repair pushed.
         let last = format!("the last of the {round} round");
         stage.speaker.says(&stage.channel, &last).await.unwrap();
         for person in &stage.people {
@@ -60,7 +60,7 @@ async fn g4_a_stream_that_is_lost_twice_brings_only_what_is_new() {
     assert_eq!(frames, [1, 1]);
 }
 
-/// Messages that came on each person's sockets.
+/// Messages pushed to each person.
 fn pushed(people: &[Person], channel: &ChannelId) -> Vec<usize> {
     let is = |event: &Event| {
         matches!(event, Event::Message { message, how: How::Pushed, .. }
@@ -69,7 +69,7 @@ fn pushed(people: &[Person], channel: &ChannelId) -> Vec<usize> {
     people.iter().map(|person| person.count(is)).collect()
 }
 
-/// Waits until no workspace of a node is being repaired.
+/// Waits until no node repairs a workspace any more.
 async fn whole_again(scene: &Scene) {
     eventually("all nodes are whole again", SOON, async || {
         let mut stale = 0;
@@ -154,8 +154,8 @@ async fn long_little_of_what_clients_get_in_ten_minutes_of_faults_is_known_to_th
     assert!(wire.read_again_share() <= 0.30, "{wire}");
 }
 
-/// Random faults for so long; what clients got. Few of them have gaps within a minute, so rows that
-/// are read are judged in the long run.
+/// Random faults for some time. Returns what clients received. Few clients have gaps within a
+/// minute, so only the long run judges the messages that they read.
 async fn known(time: Duration) -> Wire {
     let (verdict, wire) = round(SEED, time, SENDERS).await;
     figure!("random faults for {time:?}: {wire}; bars 5 % and 30 %; {verdict}");
@@ -165,5 +165,5 @@ async fn known(time: Duration) -> Wire {
 
 const STORED: usize = 300;
 const SEED: u64 = 11;
-/// Fewer than the random run has: what clients do is measured, and no overload.
+/// Fewer than in the random run: this measures what clients receive, not an overload.
 const SENDERS: usize = 8;

@@ -1,8 +1,8 @@
-//! Real processes with real faults between them: what is promised holds, and what it costs.
+//! Faults between real processes: the guarantees hold, and costs stay within their bounds.
 //!
-//! A scenario's history is judged by `checker`; a figure is printed as one line, `figure: …`. The
-//! scenarios whose time or number is a bar of its own are ignored here and run by
-//! `tests/run --full`, built with optimisation.
+//! `checker` judges a scenario's history. A figure is printed as one line, `figure: …`. Scenarios
+//! with a bound on time or count are ignored here; `tests/run --full` runs them, built with
+//! optimisation.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Many sockets: a node dies under them (B), or many of them do not read (F).
+//! Many sockets: their node is killed (B), or many of them do not read (F).
 
 use std::pin::pin;
 use std::time::Duration;
@@ -30,13 +30,13 @@ async fn long_a_killed_node_with_5000_sockets_costs_five_seconds() {
     }
 }
 
-/// Kills a node with `users` × `each` sockets; so many others are there.
+/// Kills a node with `users` × `each` sockets, while `survivors` other nodes run.
 async fn killed(users: usize, each: usize, survivors: usize, bar: Duration) {
     let redis = RedisServer::start(Flavor::Redis);
     let plan = Plan { nodes: 1, doors: false, ..Plan::on(redis.port()) };
     let mut scene = Scene::start(plan).await;
     let names = names(users);
-    // A group takes a hundred members at its creation.
+    // A group is created with at most a hundred members.
     let channel = scene.group(&strs(&names[..names.len().min(100)])).await;
     let api = scene.cluster.api(&names[0]);
     for name in names.iter().skip(100) {
@@ -91,13 +91,13 @@ async fn killed(users: usize, each: usize, survivors: usize, bar: Duration) {
     );
     assert_eq!(times.len(), sockets);
     assert_eq!((messages, unresumed, resyncs), (0, 0, 0));
-    // One a user on each node that they come to.
+    // One query per user on each node that they reconnect to.
     let most = (users * survivors) as u64;
     assert!(members <= most, "{members} membership queries for {users} users");
     assert!(p99 <= limits::LEASE_TTL + bar, "{p99:?}");
 }
 
-/// Most of these times within one second.
+/// The most of these times within one second.
 fn peak(times: &[Duration]) -> usize {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
@@ -128,7 +128,7 @@ struct Readers {
     ratio: f64,
 }
 
-/// The same burst twice to the same sockets: most of them read the first, and not the second.
+/// Sends the same burst to the same sockets twice. In the second, most sockets do not read.
 async fn slow_readers(of: Readers) {
     let redis = RedisServer::start(Flavor::Redis);
     let plan = Plan { nodes: 1, doors: false, ..Plan::on(redis.port()) };
@@ -147,11 +147,11 @@ async fn slow_readers(of: Readers) {
     let sound =
         lags(&others, &burst(&speaker, &channel, "sound", of.messages, of.bytes).await).await;
     slow.read(false);
-    // Who is reading now sees it at its next look.
+    // A crowd that is reading notices the switch at its next turn.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = node.resident_bytes();
-    // Who is cut off comes back and is slow again. The middle one of three bursts counts: a moment in
-    // which the machine did something else is a quarter of a second in one of them.
+    // A client that is cut off reconnects and is slow again. The median of three bursts counts: if
+    // the machine is busy elsewhere for a moment, that may spoil one of them.
     let run = async {
         let mut late = Vec::new();
         for round in 0..3 {
@@ -183,7 +183,7 @@ async fn slow_readers(of: Readers) {
     assert_eq!(ended, 0, "the others stayed");
 }
 
-/// Does something, and looks what a node's memory comes to meanwhile.
+/// Runs something, and returns the node's peak memory meanwhile.
 async fn with_peak<T>(node: &NodeProcess, run: impl Future<Output = T>) -> (T, u64) {
     let mut run = pin!(run);
     let mut peak = 0;
@@ -197,7 +197,7 @@ async fn with_peak<T>(node: &NodeProcess, run: impl Future<Output = T>) -> (T, u
     }
 }
 
-/// Sends so many texts, some at a time; each id with when its send began.
+/// Sends `count` texts, some at a time. Returns each id with the time when its send began.
 async fn burst(
     speaker: &Sender,
     channel: &model::ChannelId,
@@ -214,7 +214,7 @@ async fn burst(
     sent.into_iter().flatten().collect()
 }
 
-/// From each send's begin until each client has it; waits until all have all.
+/// Time from each send's start until each client has it. Waits until all clients have everything.
 async fn lags(crowd: &Crowd, sent: &[(MessageId, Instant)]) -> Vec<Duration> {
     let lag = |one: &Member, (id, begun): &(MessageId, Instant)| {
         let (_, at) = one.messages.iter().rev().find(|(of, _)| of == id)?;
@@ -250,7 +250,7 @@ async fn long_an_idle_socket_over_tls_is_small() {
     assert!(tls <= IDLE_TLS_BYTES_MAX, "{tls}");
 }
 
-/// Resident bytes that each of a thousand idle sockets costs a node that has had as many.
+/// Resident bytes per idle socket, for a thousand sockets on a node that has had as many before.
 async fn idle(tls: bool) -> u64 {
     let redis = RedisServer::start(Flavor::Redis);
     let plan = Plan { nodes: 1, doors: false, tls, ..Plan::on(redis.port()) };
@@ -260,7 +260,7 @@ async fn idle(tls: bool) -> u64 {
     let mut sockets = Vec::new();
     let mut before = 0;
     for n in 0..1_100 {
-        // What is there once, and what the first sockets of each shard bring, is not of the sockets.
+        // Whatever exists once, or comes with each shard's first sockets, does not count.
         if n == 100 {
             before = node.resident_bytes();
         }
@@ -272,16 +272,16 @@ async fn idle(tls: bool) -> u64 {
         assert!(socket.frame_within(wait, ready).await.is_some());
         sockets.push(socket);
     }
-    // All have had a tick: what its way needs is there.
+    // Each socket has had a tick, so whatever a tick needs is allocated.
     tokio::time::sleep(limits::TICK + Duration::from_secs(2)).await;
-    // Memory of sockets that have been closed meanwhile would look like little memory.
+    // Sockets that have closed in the meantime would make the result look small.
     assert_eq!(node.metric("inkwire_sockets").await, 1_100, "all are there");
     let grown = node.resident_bytes().saturating_sub(before);
     drop(sockets);
     grown / 1_000
 }
 
-/// What an idle socket may cost, session included.
+/// Bound for an idle socket, with its session.
 const IDLE_BYTES_MAX: u64 = 4 * 1024;
-/// The same over TLS, whose library keeps buffers of its own.
+/// The same with TLS, whose library keeps its own buffers.
 const IDLE_TLS_BYTES_MAX: u64 = 12 * 1024;

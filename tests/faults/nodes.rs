@@ -1,4 +1,4 @@
-//! Nodes die, stand still, leave, cannot be reached, or run out of files (faults 19, 20, 27-29, 31).
+//! Nodes die, freeze, drain, cannot be reached, or run out of files (faults 19, 20, 27-29, 31).
 
 use std::process::Command;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::figures::{figure, lost, names, strs};
 use crate::stage::Stage;
 
-/// The id of a node that runs, by its place.
+/// The id of the running node at this place.
 async fn id_of(stage: &Stage, place: usize) -> NodeId {
     let fleet = stage.scene.cluster.stack.ports().nodes.fleet().await.unwrap();
     let url = &stage.scene.nodes[place].process.url;
@@ -42,7 +42,7 @@ async fn g4_g7_a_node_that_stood_still_goes_on_and_loses_nothing() {
     let late = stage.scene.people(&["user0", "user1"]).await;
     assert_eq!(on(&late, &zombie), 0, "nobody is sent to it");
     stage.people.extend(late);
-    // The fault's own duration.
+    // Wait until the fault's time is over.
     tokio::time::sleep_until(end).await;
     stage.scene.nodes[0].process.resume();
     stage.healed("SIGSTOP 20 s");
@@ -61,7 +61,7 @@ async fn long_an_unreachable_node_costs_ten_seconds() {
     unreachable(Duration::from_secs(10)).await;
 }
 
-/// It renews its lease, and the way to it carries nothing.
+/// The node renews its lease, but no client can reach it.
 async fn unreachable(bar: Duration) {
     let mut stage = Stage::start(4).await;
     stage.fault("unreachable");
@@ -83,7 +83,7 @@ async fn unreachable(bar: Duration) {
         "28 a node that renews its lease and cannot be reached: {} new clients are elsewhere after {took:.1?} (bar {bar:?})",
         guests.len()
     );
-    // Those who were on it hear nothing more, and leave after their own deadline.
+    // The node's own clients hear nothing more, and reconnect after their own deadline.
     stage.talk(20).await;
     stage.people.extend(guests);
     stage.scene.nodes[0].door.set(Fault::NONE);
@@ -117,8 +117,8 @@ async fn long_a_fleet_of_four_is_rolled_three_times() {
     }
 }
 
-/// Replaces every node while somebody speaks: told to leave, in the harder run two at once and
-/// killed at the end of a grace that is too short.
+/// Replaces every node under load, by draining it. In the harder run, two at once are killed after
+/// a grace period that is too short.
 async fn rolled(people: usize, harder: bool, plan: impl FnOnce(Plan) -> Plan) -> Stage {
     let mut stage = Stage::of(people, plan).await;
     let nodes = stage.scene.nodes.len();
@@ -153,7 +153,7 @@ async fn rolled(people: usize, harder: bool, plan: impl FnOnce(Plan) -> Plan) ->
     stage
 }
 
-/// Most sockets that were ready again in one second.
+/// The most sockets that became ready again within one second.
 fn peak_readies(people: &[Person]) -> usize {
     let mut times: Vec<Instant> = Vec::new();
     for person in people {
@@ -181,7 +181,7 @@ async fn g7_all_nodes_restart_at_once_and_nothing_is_lost() {
     }
     stage.healed("all nodes are killed");
     stage.talk(5).await;
-    // A client that found nobody waits with full jitter, up to 30 s.
+    // A client that found no node backs off with full jitter, up to 30 s.
     stage.settle("29 all nodes killed and started", limits::CLIENT_BACKOFF.1 + SOON).await;
     let people = &stage.people;
     figure!(
@@ -207,7 +207,7 @@ async fn g7_a_registry_that_is_empty_or_lies_keeps_nobody_out() {
     stage.healed("the registry is emptied");
     stage.people.extend(late);
 
-    // A node that nobody runs, and that says it has no connections, is the lightest of all.
+    // A node that does not exist and claims to have no connections is the lightest of all.
     stage.fault("the registry lies");
     let lie = r#"{"url":"ws://127.0.0.1:1/socket","connections":0,"handshakes_per_second":9999,"draining":false}"#;
     let time = stage.redis.command(&["TIME"]);
@@ -235,8 +235,8 @@ async fn g5_a_node_without_files_keeps_who_is_there_and_recovers() {
     stage.fault("no files");
     let mut sockets = Vec::new();
     let begun = Instant::now();
-    // A machine that is busy opens none for a moment, too: full is who has no file left. A node may
-    // have inherited one more from whoever runs the tests.
+    // A busy machine may also fail to open a socket, so check that all files are in use. A node may
+    // inherit one more file from whoever runs the tests.
     let most = loop {
         match RawSocket::open(&node.url, &[], Duration::from_millis(500)).await {
             Ok(socket) => sockets.push(socket),
@@ -263,7 +263,7 @@ async fn g5_a_node_without_files_keeps_who_is_there_and_recovers() {
     eventually("files come back", SOON * 3, async || node.open_files() <= base + 3).await;
 }
 
-/// The check of every scenario's end itself: what is not there holds nothing.
+/// Tests the check at the end of every scenario: a node that has ended is not at rest.
 #[tokio::test(flavor = "multi_thread")]
 #[should_panic(expected = "ended by itself")]
 async fn a_node_that_ended_by_itself_is_not_at_rest() {

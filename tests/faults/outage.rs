@@ -1,5 +1,5 @@
-//! What a send costs when Redis is not there, and who publishes what nobody published (D, E;
-//! faults 7, 9).
+//! What a send costs while Redis is down, and that the relay publishes what its sender did not (D,
+//! E; faults 7, 9).
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn long_a_dead_senders_messages_are_pushed_within_two_seconds() {
     relayed(500, Duration::from_secs(2)).await;
 }
 
-/// Puts without publishing: what a sender leaves that dies in between.
+/// Stores without publishing, like a sender that dies in between.
 async fn relayed(count: usize, bar: Duration) {
     let redis = RedisServer::start(Flavor::Redis);
     let scene = Scene::start(Plan::on(redis.port())).await;
@@ -65,7 +65,7 @@ async fn long_a_post_costs_a_quarter_of_a_second_more_without_redis() {
     black_holed(200, Duration::from_millis(250)).await;
 }
 
-/// Redis swallows everything, new connections included.
+/// Redis is a black hole for existing and new connections.
 async fn black_holed(count: usize, bar: Duration) {
     let redis = RedisServer::start(Flavor::Redis);
     let scene = Scene::start(Plan::on(redis.port())).await;
@@ -84,7 +84,7 @@ async fn black_holed(count: usize, bar: Duration) {
             let id = alice.says(&channel, &format!("{round} {n}")).await;
             times.push(begun.elapsed());
             assert!(id.is_some(), "a POST needs no Redis");
-            // Over more than two pauses of five seconds, each after three time-outs.
+            // Spans more than two pauses of five seconds, each after three timeouts.
             tokio::time::sleep(if round == "silent" { PACE } else { PACE / 10 }).await;
         }
         took.push(times);

@@ -1,5 +1,5 @@
-//! Everything at random: a seeded schedule of faults while some send and others are put out and in
-//! (H). A failure names its seed.
+//! A seeded random schedule of faults while people send, are removed and added (H). A failure
+//! prints its seed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,12 +47,12 @@ async fn long_random_faults_over_a_hundred_thousand_sends() {
     }
 }
 
-/// A number of the environment.
+/// A number from the environment.
 fn number(name: &str) -> Option<u64> {
     std::env::var_os(name)?.to_str()?.parse().ok()
 }
 
-/// What a round plays on.
+/// The parts of a round.
 struct World {
     pair: Pair,
     scene: Scene,
@@ -60,7 +60,7 @@ struct World {
     failed_over: bool,
 }
 
-/// Faults at random for so long, while so many speak: the verdict, and what the clients got.
+/// Random faults for some time, under load. Returns the verdict and what the clients received.
 pub(crate) async fn round(seed: u64, time: Duration, senders: usize) -> (Verdict, Wire) {
     let pair = Pair::start().await;
     let plan = Plan { seed, ..Plan::on(pair.old.port()) };
@@ -132,7 +132,7 @@ async fn send(
     }
 }
 
-/// Puts a member out and in again, and ends with them in.
+/// Removes a member and adds them again, over and over. Ends with an addition.
 async fn race(
     recorder: Arc<Recorder>,
     api: client::Api,
@@ -142,7 +142,7 @@ async fn race(
 ) {
     while !stop.load(Ordering::Relaxed) {
         for channel in &channels {
-            // A call without an answer may have happened: it is repeated until it has one.
+            // A call without an answer may have taken effect, so repeat it until it is answered.
             for change in [Change::Remove, Change::Add] {
                 while !recorder.change(&api, channel, &name, change).await {
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -284,7 +284,7 @@ impl World {
         name
     }
 
-    /// Once a round: the tail is lost, and connections break.
+    /// Once per round: the tail of the stream is lost, and connections break.
     async fn failover(&mut self) -> &'static str {
         let name = self.begins("failover");
         self.failed_over = true;
@@ -299,7 +299,7 @@ impl World {
 }
 
 const SENDERS: usize = 48;
-/// The share of rows that catch-ups may read for nothing; of a few rows it says nothing.
+/// The largest share of read messages that may be known already, if there are enough of them.
 const KNOWN_SHARE_MAX: f64 = 0.3;
 const ROWS_MIN: usize = 500;
 const SETTLE: Duration = Duration::from_secs(60);

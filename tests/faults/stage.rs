@@ -1,4 +1,4 @@
-//! What most scenarios play on: one Redis, two nodes, some people in one channel.
+//! The setting of most scenarios: one Redis, two nodes, some people in one channel.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::figures::{figure, names, reached_at, strs};
 
-/// A system with people in it, the first of whom speaks.
+/// A system with people in it. The first of them sends.
 pub(crate) struct Stage {
     pub(crate) redis: RedisServer,
     pub(crate) scene: Scene,
@@ -48,7 +48,7 @@ impl Stage {
         stage
     }
 
-    /// Sends so many messages, a moment apart.
+    /// Sends `count` messages, with a short pause after each.
     pub(crate) async fn talk(&mut self, count: usize) {
         for _ in 0..count {
             self.say().await;
@@ -56,7 +56,7 @@ impl Stage {
         }
     }
 
-    /// Sends for so long.
+    /// Sends messages until the time is over.
     pub(crate) async fn talk_for(&mut self, time: Duration) {
         let end = Instant::now() + time;
         while Instant::now() < end {
@@ -64,12 +64,12 @@ impl Stage {
         }
     }
 
-    /// Sends one message; `None` if it is not known to be stored.
+    /// Sends one message. Returns `None` if it may not have been stored.
     pub(crate) async fn say(&mut self) -> Option<MessageId> {
         self.say_long(0).await
     }
 
-    /// The same with so many more bytes.
+    /// The same, with a text that is `bytes` longer.
     pub(crate) async fn say_long(&mut self, bytes: usize) -> Option<MessageId> {
         self.said += 1;
         let text = format!("message {} {}", self.said, "x".repeat(bytes));
@@ -87,7 +87,7 @@ impl Stage {
         self.healed_at = Instant::now();
     }
 
-    /// A fault while somebody speaks.
+    /// Injects a fault for some time, while messages are sent.
     pub(crate) async fn during(
         &mut self,
         kind: &str,
@@ -103,7 +103,7 @@ impl Stage {
         self.talk(2).await;
     }
 
-    /// Waits until everybody has everything and prints what it came to.
+    /// Waits until every person has every message, and prints the verdict.
     pub(crate) async fn settle(&self, what: &str, within: Duration) -> Verdict {
         let verdict = self.scene.settled(&self.people, within).await;
         figure!(
@@ -114,7 +114,7 @@ impl Stage {
         verdict
     }
 
-    /// How long after the fault's end, or its own 200, the slowest message reached the last person.
+    /// How long the slowest message took to the last person, from its 200 or the fault's end.
     pub(crate) fn slowest(&self) -> Duration {
         let late = |person: &Person, (id, acked): &(MessageId, Instant)| {
             let reached = reached_at(person, *id)?;

@@ -30,8 +30,8 @@ async fn g1_a_put_whose_answer_is_lost_or_that_comes_twice_is_one_message() {
         .await;
 }
 
-/// Every attempt inside the window is on its way for longer than the client waits; the attempt
-/// after the window goes through and leaves a redirect, which the first ones then meet.
+/// All attempts within the window take longer than the client waits. The attempt after the window
+/// succeeds and leaves a redirect, which the earlier ones meet when they arrive.
 #[tokio::test(flavor = "multi_thread")]
 async fn g1_a_first_attempt_that_lands_after_its_redirect_is_no_second_message() {
     let mut stage = Stage::start(4).await;
@@ -43,7 +43,7 @@ async fn g1_a_first_attempt_that_lands_after_its_redirect_is_no_second_message()
     assert!(id.is_some(), "the attempt after the window is stored");
     stage.scene.store.set(Vec::new());
     let held = stage.scene.store.injected() - late;
-    // The fault's own duration: the last of them lands.
+    // Wait until the last delayed attempt has arrived.
     tokio::time::sleep(Duration::from_secs(20)).await;
     stage.healed("puts take 20 s");
     stage.settle(&format!("2 {held} attempts land after the redirect of a later one"), SOON).await;
@@ -96,7 +96,7 @@ async fn troubled_store(black_out: Duration) {
     };
     stage.scene.store.set(trouble());
     stage.scene.node_store.set(trouble());
-    // Somebody comes while it is so.
+    // A client connects during the fault.
     let guest =
         stage.scene.recorder.follow(&stage.names[3], stage.scene.cluster.api(&stage.names[3]));
     stage.talk(60).await;
