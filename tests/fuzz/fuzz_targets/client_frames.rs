@@ -1,5 +1,5 @@
-//! What a client sends on a socket. Besides what the entry asserts, the heap is watched: no input
-//! makes a connection hold more than a few frames.
+//! What a client sends on a socket. In addition to the entry's assertions, this measures the heap:
+//! no input may make a connection hold more than a few frames.
 
 #![no_main]
 
@@ -16,18 +16,18 @@ static MOST: AtomicUsize = AtomicUsize::new(0);
 #[global_allocator]
 static HEAP: Counting = Counting;
 
-// SAFETY: every call goes to the system's allocator unchanged; only sizes are counted.
+// SAFETY: every call goes to the system's allocator unchanged. Only sizes are counted.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let held = HELD.fetch_add(layout.size(), Relaxed) + layout.size();
         MOST.fetch_max(held, Relaxed);
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller keeps the allocator's contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         HELD.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller keeps the allocator's contract.
         unsafe { System.dealloc(memory, layout) }
     }
 }
@@ -43,6 +43,6 @@ libfuzzer_sys::fuzz_target!(
     }
 );
 
-/// A frame of 16 KiB in the parser, as a message and as text, a read of it on its way in, and what
+/// A 16 KiB frame in the parser, as a message and as text, a read of it in progress, and what
 /// growing buffers double.
 const HEAP_BYTES_MAX: usize = 192 * 1024;

@@ -1,4 +1,4 @@
-//! What a client asks of the functions.
+//! A client's requests to the functions.
 
 #![no_main]
 

@@ -1,8 +1,8 @@
-//! Whatever a client sends behind its upgrade, cut into reads in any way, with any time between
-//! them, through the node's own reading half.
+//! Feeds arbitrary client bytes after the upgrade through the node's own reading half, in reads of
+//! any size, with any time between them.
 //!
-//! For every input: no panic, no busy loop, no more answers than were asked for, only close codes
-//! of the protocol, and in the end an end: a client that says nothing more, or is gone, is over.
+//! For every input: no panic, no busy loop, no more answer bytes than were asked for, only close
+//! codes of the protocol, and an end: a client that sends nothing more, or is gone, is ended.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -17,27 +17,26 @@ use node::inbound::{End, Inbound, Incoming, Step};
 use protocol::close::CloseCode;
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// The ticket that is taken.
+/// The ticket that is accepted.
 pub const TICKET: &str = "good";
 
-/// The operations of an input: the two highest bits of a byte choose one, the others are its size.
+/// The operations in an input: the two highest bits of a byte choose one, the others are its size.
 pub mod op {
-    /// So many bytes, plus one, follow: one read.
+    /// One read, of as many following bytes as the size plus one.
     pub const READ: u8 = 0x00;
-    /// A masked frame in one read: its first byte and its payload's length, plus one, follow as
-    /// one byte each, then that payload. The size is multiplied with the length.
+    /// A masked frame in one read. Its first byte and a length follow as one byte each, then
+    /// that many bytes. The payload repeats them, as often as the size plus one.
     pub const FRAME: u8 = 0x40;
-    /// So many quarters of a second pass.
+    /// As many quarters of a second pass as the size says.
     pub const WAIT: u8 = 0x80;
-    /// So many bytes and a whole text follow as before, but the text is a `hello` with that
-    /// cursor.
+    /// A `hello` in one read. Its cursor is the following bytes, as many as the size says.
     pub const HELLO: u8 = 0xc0;
 }
 
-/// Runs one input; how the client's side ended.
+/// Runs one input. Returns how the client's side ended.
 ///
 /// # Panics
-/// If anything does not hold that must.
+/// If an input breaks one of the rules above.
 pub fn run(input: &[u8]) -> End {
     let Some((first, mut rest)) = input.split_first() else { return End::Peer };
     let early = usize::from(first >> 1).min(rest.len());
@@ -116,14 +115,14 @@ impl Client {
         self.now = self.now.plus(time);
     }
 
-    /// Reads until there is nothing to read; the end, if this is it.
+    /// Reads until nothing is left to read. Returns the end if this is it.
     fn settle(&mut self) -> Option<End> {
         if self.now >= self.inbound.deadline()
             && let Some(end) = self.step(Incoming::Time)
         {
             return Some(end);
         }
-        // Each turn takes a byte in or a message out.
+        // Each turn reads a byte or returns a message.
         for _ in 0..2 * self.sent + 8 {
             let answered = &mut self.answered;
             match poll(self.inbound.next(&mut |frame| *answered += frame.len())) {
@@ -151,7 +150,7 @@ impl Client {
         }
     }
 
-    /// No input is left: the client is gone, or it is silent for ever.
+    /// The input is over: the client is gone, or silent for ever.
     fn finish(mut self, is_gone: bool) -> End {
         if is_gone {
             self.inbound.reader_mut().is_over = true;
@@ -165,7 +164,7 @@ impl Client {
     }
 
     fn over(self, end: End) -> End {
-        // A pong repeats its ping's payload without the mask; a close is answered once.
+        // A pong repeats its ping's payload without the mask. A close is answered once.
         assert!(self.answered <= self.sent + 256, "{} for {}", self.answered, self.sent);
         if let End::Close(code) = end {
             let number = code.number();
@@ -176,7 +175,7 @@ impl Client {
     }
 }
 
-/// What was sent and not read yet. One read takes all that is there, as from a socket.
+/// What was sent and not read yet. One read takes everything, as from a socket.
 #[derive(Debug, Default)]
 struct Reads {
     bytes: VecDeque<u8>,
@@ -202,7 +201,7 @@ impl AsyncRead for Reads {
     }
 }
 
-/// One poll: everything here is ready or waits for the next read.
+/// Polls once. Everything here is ready, or waits for the next read.
 fn poll<F: Future>(future: F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }

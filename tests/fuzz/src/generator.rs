@@ -1,4 +1,4 @@
-//! Inputs with the structure that chance would take long to find. One seed, one input.
+//! Inputs with a structure that random bytes would rarely hit. Each seed gives one input.
 
 use memory::Chance;
 
@@ -46,7 +46,7 @@ pub fn frames(seed: u64) -> Vec<u8> {
     input
 }
 
-/// What a client asks of the functions.
+/// A client's request to the functions.
 #[must_use]
 pub fn request(seed: u64) -> Vec<u8> {
     let chance = &Chance::new(seed);
@@ -120,7 +120,7 @@ fn query(chance: &Chance) -> String {
     pairs.join("&")
 }
 
-/// Draws in the form that this file needs.
+/// The draws that this file needs.
 trait Draw {
     fn byte(&self) -> u8;
     fn one_of<T: Copy>(&self, among: &[T]) -> T;
@@ -174,7 +174,7 @@ const VALUES: &[&str] = &[
 ];
 const VALUES_OF_CHANNEL: &[&str] =
     &[r#""$C""#, r#""$C""#, r#""$C""#, r#""$D""#, r#""general""#, r#""""#, "7", "null"];
-/// The first is of the workspace's first moment, the others before, after and far away.
+/// The first has the workspace's first moment; the others are before, after and far away.
 const VALUES_OF_ID: &[&str] = &[
     r#""01KDVSQNC0ZZZZZZZZZZZZZZZZ""#,
     r#""01KDVSQNC0AAAAAAAAAAAAAAAA""#,

@@ -1,7 +1,7 @@
-//! What the fuzzer feeds, and what must hold for every input.
+//! The entries that the fuzzer feeds, and what must hold for every input.
 //!
-//! The entries need no fuzzer: the test binary `bad_inputs` compiles the same files and feeds them
-//! from [`generator`], on a stable compiler.
+//! The entries do not need the fuzzer: the test binary `bad_inputs` compiles the same files, and
+//! feeds them from [`generator`] on a stable compiler.
 
 pub mod client_frames;
 pub mod generator;

@@ -1,8 +1,8 @@
-//! Whatever a client asks of the functions: any method, path, query, token, media type and body,
+//! Feeds arbitrary requests to the functions: any method, path, query, token, media type and body,
 //! through routing, strict JSON, the handlers and the use cases, on ports in memory.
 //!
-//! For every input: no panic, no 5xx, and every refusal is a problem of the protocol's shape with
-//! a code that it knows.
+//! For every input: no panic, no 5xx, and each refusal is a problem of the protocol's form with a
+//! code that the protocol defines.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,12 +24,12 @@ use runtime::tokens::{JwtTokens, TokenSigner};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
-/// A workspace in memory that takes one request after another.
+/// A workspace in memory that answers one request after another.
 pub struct Workspace {
     runtime: Runtime,
     state: State,
-    /// Requests until the state is made anew: what a few of them leave behind is part of the test,
-    /// what thousands do is only slow.
+    /// Requests until the state is built again. What a few requests leave behind is part of the
+    /// test, but thousands would only make it slow.
     left: u32,
 }
 
@@ -50,10 +50,10 @@ impl Default for Workspace {
 }
 
 impl Workspace {
-    /// Answers one input; the status, or `None` if it is no request that HTTP can carry.
+    /// Answers one input. Returns the status, or `None` if HTTP cannot carry the request.
     ///
     /// # Panics
-    /// If anything does not hold that must.
+    /// If the answer breaks one of the rules above.
     pub fn run(&mut self, input: &[u8]) -> Option<u16> {
         if self.left == 0 {
             self.state = self.runtime.block_on(State::new());
@@ -67,7 +67,7 @@ impl Workspace {
         Some(response.status().as_u16())
     }
 
-    /// A channel that `alice` and `bob` are in.
+    /// A channel with `alice` and `bob`.
     #[must_use]
     pub fn channel(&self) -> &str {
         &self.state.channel
@@ -134,8 +134,8 @@ impl State {
         Self { app, clock, tokens, channel, dm }
     }
 
-    /// Six bytes choose method, path, token, media type, and the lengths of the path's and the
-    /// query's part of what follows; the rest is the body.
+    /// Six bytes choose the method, path, token, media type, and how much of the rest belongs to
+    /// the path and to the query. What remains is the body.
     fn request(&self, input: &[u8]) -> Option<Request<Bytes>> {
         let (choices, rest) = input.split_first_chunk::<6>()?;
         let [method, path, token, media, path_bytes, query_bytes] = choices.map(usize::from);
@@ -187,7 +187,7 @@ impl State {
         Some(request)
     }
 
-    /// The text with `$C` and `$D` as the ids of channels that are there, which no fuzzer guesses.
+    /// The text with ids of existing channels for `$C` and `$D`, which no fuzzer would guess.
     fn filled(&self, text: &[u8]) -> String {
         let text = String::from_utf8_lossy(text);
         if !text.contains('$') {
@@ -257,7 +257,7 @@ fn check(response: &Response<Bytes>) {
 const REQUESTS_MAX: u32 = 256;
 const SECRET: &str = "secret-of-a-test-0123456789-0123456789";
 const METHODS: [&str; 8] = ["POST", "GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "BREW"];
-/// What a path is made of: `{own}` stands in the input.
+/// The paths. `{own}` is replaced by a part of the input.
 pub const PATHS: [&str; 12] = [
     "/messages",
     "/scroll",

@@ -1,12 +1,12 @@
-//! The first inputs of a fuzz run, made by code instead of kept as files.
+//! The first inputs of a fuzz run, generated instead of kept as files.
 
 use std::fs;
 use std::path::Path;
 
-/// Writes the seeds of a target where its corpus is looked for, if they are not there yet.
+/// Writes a target's seeds into its corpus, if they do not exist yet.
 ///
 /// # Panics
-/// If they cannot be written: a run from nothing would look like one from seeds.
+/// If they cannot be written: the run would start from nothing without a sign of it.
 pub fn write(target: &str, input: impl Fn(u64) -> Vec<u8>) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     fs::create_dir_all(&corpus).expect("a directory for the corpus");
