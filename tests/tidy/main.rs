@@ -1,4 +1,4 @@
-//! Rules that are run, since rules that are not run decay.
+//! Rules about the tree, as tests: rules that nothing checks decay.
 
 #![expect(clippy::unwrap_used, reason = "a rule that cannot be checked is broken")]
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
-/// What each package may depend on among ours. A new arrow is a decision: ADR 0011.
+/// Which of our packages each package may depend on. A new dependency is a decision: ADR 0011.
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("protocol", &["model"]),
@@ -23,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("scroll", &["model", "protocol", "messaging", "runtime"]),
     ("membership", &["model", "protocol", "messaging", "runtime"]),
     ("connect", &["model", "protocol", "messaging", "runtime"]),
-    // No arrow to `protocol`: what clients say is not its business.
+    // Not `protocol`: the relay has nothing to do with what clients send.
     ("relay", &["messaging", "dynamo", "runtime"]),
     ("node", &["model", "protocol", "messaging", "session", "runtime"]),
     ("checker", &["model"]),
@@ -83,7 +83,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What must never be compiled under these packages: they check in seconds.
+/// Packages that must compile without these SDKs, so that checking them takes seconds.
 const WITHOUT_SDK: &[&str] =
     &["model", "protocol", "messaging", "session", "memory", "client", "checker"];
 const SDKS: &[&str] = &[
@@ -155,7 +155,7 @@ fn the_domain_compiles_without_any_sdk() {
 
 #[test]
 fn no_function_links_what_only_nodes_use() {
-    // By cargo itself: features of the whole workspace are not those of a function built alone.
+    // Ask cargo itself: a function built alone has other features than in the whole workspace.
     let mut tree = std::process::Command::new(env!("CARGO"));
     tree.args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}"]);
     for function in ["send", "scroll", "membership", "connect", "relay"] {
@@ -178,7 +178,7 @@ fn the_log_knows_which_packages_are_ours() {
     assert_eq!(ours, told, "lines of others are cut at info");
 }
 
-/// Files of the repository that git knows or would take, with an ending.
+/// Files with this ending that git tracks or would add.
 fn files(ending: &str) -> Vec<(PathBuf, String)> {
     let listed = std::process::Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
@@ -251,7 +251,7 @@ fn adrs_are_numbered_and_references_to_them_lead_somewhere() {
     }
 }
 
-/// A heading as the anchor that links name: lower case, spaces as hyphens, nothing but words.
+/// A heading's anchor in links: lower case, hyphens for spaces, no other punctuation.
 fn anchor_of(heading: &str) -> String {
     let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
     let text = heading.trim_start_matches('#').trim().to_lowercase();
@@ -294,7 +294,7 @@ fn work_left_open_names_its_issue() {
 fn nothing_of_a_machine_is_in_the_tree() {
     for ending in [".rs", ".md", ".toml", ".mjs", ".js", ".sh", "run"] {
         for (path, text) in files(ending) {
-            // In two pieces: this file must not hold them either.
+            // In two pieces, because this file must not contain them either.
             for word in [
                 concat!("/ro", "ot/"),
                 concat!("/wo", "rk/"),
