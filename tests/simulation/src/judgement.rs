@@ -12,7 +12,7 @@ use crate::run::Report;
 /// A run with a brownout, beside a run of the same world without it.
 #[derive(Debug, Clone, Copy)]
 pub struct Judgement {
-    /// Store calls and frames to clients, from the brownout's start until ten seconds after its end.
+    /// Store calls and frames to clients, from the brownout's start to ten seconds after its end.
     pub work: u64,
     /// The same in the quiet world, in the same period.
     pub quiet_work: u64,
