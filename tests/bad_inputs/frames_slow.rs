@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use crate::door::{ANSWER_MAX, all, stack};
 use crate::raw::{Socket, frame, header, text};
 
-/// What is sent, and with which code the socket ends when.
+/// What is sent, and with which code and after what time the socket ends.
 struct Slow {
     name: &'static str,
     is_ready: bool,

@@ -214,7 +214,7 @@ async fn the_stream_is_capped_by_bytes(bench: &Bench) {
 
 async fn a_lagging_subscription_is_told_and_the_stream_has_the_rest(bench: &Bench) {
     let mut lagging = bench.bus.subscribe(&acme()).await.unwrap();
-    // Each notice is offered to it last: when it has the last one, so has the lagging subscription.
+    // It subscribed later, so each notice was offered to the lagging subscription before.
     let mut quick = bench.bus.subscribe(&acme()).await.unwrap();
     let count = limits::SUBSCRIPTION_NOTICES_MAX + 200;
     for number in 0..count {

@@ -155,7 +155,7 @@ pub(crate) fn message(channel: u128, id: MessageId, sender: &str, text: &str) ->
     }
 }
 
-/// A redirect from an id to a message. It expires later than any clock that runs this test.
+/// A redirect from an id to a message. It expires in the future of any clock that runs this.
 pub(crate) fn redirect(from: MessageId, to: &StoredMessage) -> Redirect {
     Redirect {
         channel_id: to.message.channel_id.clone(),

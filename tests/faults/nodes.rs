@@ -83,7 +83,7 @@ async fn unreachable(bar: Duration) {
         "28 a node that renews its lease and cannot be reached: {} new clients are elsewhere after {took:.1?} (bar {bar:?})",
         guests.len()
     );
-    // The node's own clients hear nothing more, and reconnect after their own deadline.
+    // Clients on that node hear nothing more, and reconnect after their own deadline.
     stage.talk(20).await;
     stage.people.extend(guests);
     stage.scene.nodes[0].door.set(Fault::NONE);

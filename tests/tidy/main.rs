@@ -251,7 +251,7 @@ fn adrs_are_numbered_and_references_to_them_lead_somewhere() {
     }
 }
 
-/// A heading's anchor in links: lower case, hyphens for spaces, no other punctuation.
+/// A heading's anchor in links: lower case, hyphens for spaces, only letters, digits, `-`, `_`.
 fn anchor_of(heading: &str) -> String {
     let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
     let text = heading.trim_start_matches('#').trim().to_lowercase();

@@ -160,7 +160,7 @@ impl History {
         self.events.push((at, event));
     }
 
-    /// One line per event. Two runs of a deterministic seed have equal traces.
+    /// One line per event. Two simulated runs of one seed must have equal traces.
     #[must_use]
     pub fn trace(&self) -> String {
         let line = |(at, event): &(Duration, Event)| format!("{:>12} {event:?}\n", at.as_micros());

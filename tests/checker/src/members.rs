@@ -78,7 +78,7 @@ impl Members {
     }
 }
 
-/// When the first addition returned that no removal can have undone.
+/// Since when the user is certainly a member: the first addition that no removal can have undone.
 fn member_since(calls: &[Call]) -> Option<usize> {
     let last_removal = calls.iter().filter(|call| call.change == Change::Remove).try_fold(
         None,

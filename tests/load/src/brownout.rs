@@ -81,7 +81,7 @@ impl Variant {
 /// Runs the scenario.
 ///
 /// # Errors
-/// If a process of the run fails, or a bar is missed.
+/// If a process of the run fails, or a bound is missed.
 pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     machine::pin(CLIENT_CORE)?;
     let mut missed = Vec::new();

@@ -46,7 +46,7 @@ impl Fleet {
         Self::of(nodes, nodes, world, spread, redis)
     }
 
-    /// Starts only the first of `nodes` nodes, each with its share of all sockets.
+    /// Starts the first `started` of `nodes` nodes, each with its share of all sockets.
     ///
     /// # Errors
     /// If one of them does not start.

@@ -2,8 +2,8 @@
 //! while many sockets are attached and idle.
 //!
 //! **Main path.** A node runs twice under valgrind (`dhat`): with the sockets that `idle` has at
-//! its first reading of memory, and with those at its second. These are the numbers of `idle`, so
-//! what grows by doubling has grown as far. The difference belongs to the sockets. [`heap`] reads
+//! its first reading of memory, and with those at its second. With these numbers, buffers that
+//! double have grown as far as in `idle`. The difference belongs to the sockets. [`heap`] reads
 //! valgrind's output, [`owner`] finds the owner of a block.
 //!
 //! **Not counted:** what the allocator adds to a block, and pages that are partly empty.
@@ -58,7 +58,7 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The heap of a node with so many idle sockets.
+/// The heap of a node with `sockets` idle sockets.
 fn heap_with(
     sockets: usize,
     subject: &str,

@@ -1,4 +1,4 @@
-//! A server and its crowd. The server is a node with Redis in front of it, or a floor.
+//! A server and its crowd. The server is a node with its Redis, or a floor.
 
 use std::path::PathBuf;
 use std::time::Duration;

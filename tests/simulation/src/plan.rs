@@ -16,7 +16,7 @@ pub struct Plan {
     pub workspaces: u32,
     /// Users per workspace.
     pub users: RangeInclusive<u64>,
-    /// Users per workspace, besides those, that are in no channel.
+    /// Further users per workspace, who are in no channel.
     pub bystanders: usize,
     /// Devices per user, at most.
     pub devices: u64,

@@ -23,8 +23,8 @@ pub struct Report {
     pub history: History,
     /// The checker's verdict.
     pub verdict: Verdict,
-    /// What the verdict does not cover: clients that stopped or never caught up, of which the
-    /// checker asks nothing, and records that the relay has not published yet.
+    /// What the verdict does not cover: clients that stopped or never caught up, which the checker
+    /// does not judge, and records that the relay has not published yet.
     pub unfinished: Vec<String>,
     /// How often each kind of fault was injected.
     pub faults: BTreeMap<String, u64>,

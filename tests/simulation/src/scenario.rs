@@ -123,7 +123,7 @@ fn tail_lost_while_away() -> Plan {
     }
 }
 
-/// The bus refuses for a while. What is stored then is published after what is stored later.
+/// The bus refuses for a while: what is stored meanwhile is published after newer messages.
 fn published_late() -> Plan {
     Plan {
         send_every_ms: 80..=240,

@@ -67,7 +67,7 @@ const HOT_PATHS: &[HotPath] = &[
     },
 ];
 
-/// The whole of a handled call. For `connect`, the compiler inlines it.
+/// The whole of a handled call. For `connect`, it is inlined into another function.
 const AROUND: &str = "runtime::http::attend";
 /// The check of the token.
 const AUTHENTICATE: &str = "runtime::http::authenticate";

@@ -40,7 +40,7 @@ pub(crate) async fn create(client: &Client) -> Outcome<()> {
     Ok(())
 }
 
-/// Fills the store's table in its file with one conversation of so many messages.
+/// Fills the store's table in its file with one conversation of `messages` messages.
 ///
 /// # Errors
 /// SQLite's.

@@ -193,7 +193,7 @@ async fn page(app: &App, log: &Log, is_newest: bool, n: u64) -> Outcome<usize> {
     Ok(messages.map_or(0, Vec::len))
 }
 
-/// An engine on a folder, with a channel of so many messages and one more.
+/// An engine on a folder, with a channel of `messages` messages and one more.
 async fn seeded(folder: &Path, messages: u64) -> Outcome<(Engine, App, Capacity, Log)> {
     let began = Instant::now();
     let engine = Engine::start(EngineData::Directory(folder.to_owned()))?;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::Versions;
 use crate::record::lock;
 
-/// Bug 4: a send reads the channel's version as it was before the last two seconds.
+/// Bug 4: a send reads the version that the channel had two seconds ago.
 #[derive(Debug)]
 pub(super) struct StaleVersion {
     pub(super) channels: Arc<dyn ChannelStore>,

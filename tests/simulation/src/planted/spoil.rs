@@ -22,7 +22,7 @@ enum Kind {
     Dropping(Chance),
     /// A tick's cursor is replaced by that of the last frame of another kind.
     WithoutTicks,
-    /// A `resync` frame is added for each count of the shared counter.
+    /// Adds a `resync` frame each time that the shared counter rises.
     Storming(Arc<AtomicU64>),
 }
 

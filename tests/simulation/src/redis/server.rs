@@ -95,7 +95,7 @@ struct Server {
     scripts: BTreeSet<Script>,
     clock: SimClock,
     is_primary: bool,
-    /// The server that this one replicates. `lag` is how late it gets the writes.
+    /// The server that it replicates; `lag` is the delay of replication.
     follows: Option<usize>,
     lag: Duration,
     is_stalled: bool,
