@@ -92,7 +92,7 @@ fn masks() -> Vec<Frame> {
     cases.push(of("a text of 64 KiB without a mask", long.as_slice(), 1009));
     let second = [frame(0x01, b"a"), b"\x80\x01b".to_vec()].concat();
     cases.push(of("a second fragment without a mask", second, 1002));
-    // The unmasked bytes count. Here, masking turns letters into invalid UTF-8, and the reverse.
+    // UTF-8 is checked after unmasking: the first text becomes invalid, the second one valid.
     let masked: Vec<u8> = b"\x81\x82\xff\xff\xff\xff".iter().chain(b"hi").copied().collect();
     cases.push(of("letters whose mask makes them no UTF-8", masked, 1007));
     let hidden = [b"\x81\x82\xff\xff\xff\xff".to_vec(), vec![0x97, 0x96]].concat();

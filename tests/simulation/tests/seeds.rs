@@ -145,5 +145,5 @@ fn k8_a_suffix_of_the_first_four_characters_is_caught() {
 }
 
 const QUIET_SEEDS: Range<u64> = 0..20;
-/// The ways through the model's network, several times.
+/// Several round trips through the model's network.
 const AT_ONCE: Duration = Duration::from_millis(250);

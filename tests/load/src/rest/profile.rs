@@ -54,7 +54,7 @@ pub(crate) struct Profile {
     pub(crate) homes: HashMap<usize, usize>,
     /// A function's own instructions, by function and file.
     pub(crate) costs: HashMap<(usize, usize), u64>,
-    /// Instructions of called functions, by edge.
+    /// Instructions that each edge's calls took in the callee.
     pub(crate) calls: HashMap<Edge, u64>,
 }
 
