@@ -1,4 +1,4 @@
-//! How long to wait before trying again.
+//! Exponential backoff with full jitter.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use rand::{RngExt, SeedableRng};
 
 /// Full jitter: a wait drawn evenly from zero to a window that doubles with every failure.
 ///
-/// The window starts at one second and ends at thirty ([`limits::CLIENT_BACKOFF`]). Full jitter,
-/// because clients that lost the same node must not come back in step.
+/// The window starts at one second and ends at thirty ([`limits::CLIENT_BACKOFF`]). Full jitter
+/// keeps clients that lost the same node from reconnecting in lockstep.
 #[derive(Debug)]
 pub struct Backoff {
     base: Duration,
@@ -25,7 +25,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The same waits for the same seed: for tests.
+    /// A backoff whose seed determines its waits: for tests.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
         Self::from_rng(StdRng::seed_from_u64(seed))
@@ -36,13 +36,13 @@ impl Backoff {
         Self { base, cap, failures: 0, rng }
     }
 
-    /// The same with another first window and another last one: for tests in a hurry.
+    /// Sets another first and last window, so that tests need not wait long.
     #[must_use]
     pub fn with_windows(self, base: Duration, cap: Duration) -> Self {
         Self { base, cap, ..self }
     }
 
-    /// Another backoff with the same windows and jitter of its own.
+    /// Another backoff with the same windows and its own jitter.
     pub(crate) fn fork(&mut self) -> Self {
         let rng = StdRng::seed_from_u64(self.rng.random());
         Self { base: self.base, cap: self.cap, failures: 0, rng }
@@ -50,9 +50,9 @@ impl Backoff {
 
     /// The wait after one more failure.
     ///
-    /// `retry_after` is what the answer asked for, which knows more than this client: the wait is
-    /// that and a share of it ([`Self::spread`]), or everybody who was refused would return in the
-    /// same millisecond. It is believed up to [`limits::CLIENT_WAIT_MAX`].
+    /// If the server asked for a wait (`retry_after`), the result is that wait, capped at
+    /// [`limits::CLIENT_WAIT_MAX`], plus jitter ([`Self::spread`]): without jitter, all refused
+    /// clients would return in the same millisecond.
     pub fn next_wait(&mut self, retry_after: Option<Duration>) -> Duration {
         let doublings = self.failures.min(DOUBLINGS_MAX);
         let window = self.base.saturating_mul(1 << doublings).min(self.cap);
@@ -66,14 +66,14 @@ impl Backoff {
         }
     }
 
-    /// A share of a wait that somebody else chose for many clients, on top of it: evenly from zero
-    /// to half of the wait, or to the first window where that is more. So clients that were told
-    /// the same do not come together.
+    /// The jitter to add to a wait that a server gave to many clients, so that they do not all
+    /// return together: drawn evenly from zero to half of the wait, or to the first window if that
+    /// is longer.
     pub fn spread(&mut self, wait: Duration) -> Duration {
         self.base.max(wait / 2).mul_f64(self.rng.random::<f64>())
     }
 
-    /// Forgets the failures: something worked.
+    /// Forgets the failures, after a success.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

@@ -1,4 +1,4 @@
-//! Reading what the socket could not bring: after `resumed:false` and after `resync`.
+//! Catch-up: reads the messages that the socket did not bring, after `resumed:false` and `resync`.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -19,7 +19,7 @@ use crate::rest::Api;
 use crate::session::StopReason;
 use crate::timeline::How;
 
-/// What the socket's task and a reading share.
+/// State that the socket's task and a catch-up share.
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     pub(crate) api: Api,
@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) first_visit_messages: u32,
     pub(crate) pace: Pace,
-    /// The node's clock in the last frame that told it, and when that came.
+    /// The last `server_time` that a frame carried, and when the frame arrived.
     pub(crate) node_clock: Arc<Mutex<Option<(Timestamp, Instant)>>>,
 }
 
@@ -36,13 +36,13 @@ impl Shared {
         lock(&self.inbox)
     }
 
-    /// A place in the queue of events. Whoever changes state and tells of it takes the place first
-    /// and does both without waiting in between: so a task that is dropped has done both or none.
+    /// Reserves a place in the event queue. Reserve first, then change state and send the event
+    /// without an `await` in between: then a dropped task has done both or neither.
     pub(crate) async fn place(&self) -> Result<Permit<'_, Event>, StopReason> {
         self.events.reserve().await.or(Err(StopReason::Requested))
     }
 
-    /// Takes a message into its timeline and tells of it.
+    /// Upserts a message into its timeline and sends its event.
     pub(crate) async fn take(&self, message: Message, how: How) -> Result<(), StopReason> {
         let place = self.place().await?;
         let fresh = self.inbox().upsert(message.clone(), how);
@@ -50,29 +50,29 @@ impl Shared {
         Ok(())
     }
 
-    /// A frame told the node's clock.
+    /// Remembers a frame's `server_time`.
     pub(crate) fn learn_node_clock(&self, server_time: Timestamp) {
         *lock(&self.node_clock) = Some((server_time, Instant::now()));
     }
 
-    /// The server's time, or a little before it: what a frame told, and what passed here since it
-    /// came, by a clock that nobody sets. The frame's way is not counted, so a reading never says
-    /// to have started later than it did.
+    /// The server's time, or slightly earlier: the last frame's `server_time` plus the time since
+    /// it arrived, by a monotonic clock. The frame's transit time is not added, so a catch-up never
+    /// records a start later than the true one.
     pub(crate) fn node_now(&self) -> Timestamp {
         let told = *lock(&self.node_clock);
         told.map_or_else(|| self.api.server_now(), |(time, at)| time.plus(at.elapsed()))
     }
 
-    /// Reads the channels that have a gap, all of them if the gap concerns all.
+    /// Reads the channels that have a gap, or all channels if the gap is in all of them.
     ///
-    /// A gap that opens again meanwhile stays open, for the next reading.
+    /// A gap that opens again meanwhile stays open, for the next catch-up.
     ///
     /// # Errors
-    /// Only what no retry will mend.
+    /// Only errors that a retry cannot fix.
     ///
     /// # Cancel safety
-    /// Dropping the future keeps what it read. The gaps of channels that it did not finish stay
-    /// open.
+    /// Dropping the future keeps the messages that it read. The gaps of channels that it did not
+    /// finish stay open.
     pub(crate) async fn catch_up(self) -> Result<(), StopReason> {
         let started_at = self.node_now();
         let Due { list, channels } = self.inbox().due();
@@ -101,12 +101,12 @@ impl Shared {
     }
 
     async fn read_if_due(&self, work: Work) -> Result<(), StopReason> {
-        // A reading that was cut off may have done this channel already.
+        // An interrupted catch-up may have finished this channel already.
         let Some(opening) = self.inbox().opening_of(&work.id) else { return Ok(()) };
         let started_at = self.node_now();
         match self.read_channel(&work).await {
             Ok(()) => self.inbox().channel_read(&work.id, opening, started_at),
-            // Removed in the meantime: there is nothing to read any more.
+            // The user was removed in the meantime: there is nothing left to read.
             Err(StopReason::Refused(error)) if error.code() == Some(ErrorCode::ChannelNotFound) => {
                 self.inbox().channel_gone(&work.id);
             }
@@ -125,7 +125,7 @@ impl Shared {
         }
     }
 
-    /// The channel's `late` mark, read where no list told it and it could matter.
+    /// The channel's `late` mark. It is fetched only if no list was read and it could matter.
     async fn late_of(&self, work: &Work) -> Result<Option<LateArrivals>, ApiError> {
         let unknown = work.late.is_none() && self.inbox().needs_late(&work.id);
         match work.late {
@@ -161,8 +161,7 @@ impl Shared {
             for message in page.messages {
                 self.take(message, How::CaughtUp).await?;
             }
-            // A page may be empty and not the last; an offset that does not move would be an
-            // endless loop of ours.
+            // An empty page need not be the last. An offset that does not advance would loop.
             match page.next_offset {
                 Some(next) if next > offset => offset = next,
                 Some(_) | None => return Ok(()),
@@ -171,12 +170,13 @@ impl Shared {
     }
 }
 
-/// An inbox whose readings bring only what is stored from now on: it knows what every channel has.
+/// Reads the newest messages of every channel, so that a later catch-up brings only messages
+/// stored from now on.
 ///
-/// Read before the first socket: what is stored meanwhile is pushed there, or caught up.
+/// Call it before the first socket opens: messages stored in between are pushed or caught up.
 ///
 /// # Errors
-/// The first that a call fails with.
+/// The first error of a call.
 pub(crate) async fn stored_so_far(api: &Api, messages_max: usize) -> Result<Inbox, ApiError> {
     let channels = api.channels().await?;
     let read = stream::iter(channels)
@@ -193,13 +193,13 @@ pub(crate) async fn stored_so_far(api: &Api, messages_max: usize) -> Result<Inbo
     Ok(inbox)
 }
 
-/// The newest messages of a channel, as far back as one could lie that is stored after this.
+/// The newest messages of a channel, back to the oldest id that a message stored later can have.
 async fn present(api: &Api, channel: &ChannelId) -> Result<Vec<Message>, ApiError> {
     let (mut messages, mut offset) = (Vec::<Message>::new(), None);
     loop {
         let limit = limits::PAGE_MESSAGES_DEFAULT;
         let page = match api.scroll(channel, offset, limit, Direction::Older).await {
-            // Removed in the meantime.
+            // The user was removed in the meantime.
             Err(error) if error.code() == Some(ErrorCode::ChannelNotFound) => return Ok(messages),
             read => read?,
         };
@@ -217,7 +217,7 @@ async fn present(api: &Api, channel: &ChannelId) -> Result<Vec<Message>, ApiErro
 /// One channel to read.
 struct Work {
     id: ChannelId,
-    /// What the list said, if it was read.
+    /// The channel's `late` mark in the list of channels, if the list was read.
     late: Option<Option<LateArrivals>>,
 }
 

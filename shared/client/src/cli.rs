@@ -1,4 +1,4 @@
-//! Arguments, and what each command does with the library.
+//! The arguments, and the commands that call the library.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -108,7 +108,7 @@ struct Place {
 }
 
 impl Who {
-    /// The user's access, and the channels as this user names them.
+    /// Returns the user's API access and a resolver of channel names.
     fn enter(&self) -> Result<(Api, Names), CliError> {
         // An empty variable counts as unset.
         let token = self.token.as_ref().filter(|token| !token.is_empty());
@@ -140,10 +140,10 @@ impl Who {
     }
 }
 
-/// Does what was asked.
+/// Runs a command.
 ///
 /// # Errors
-/// [`CliError`], which is one line for a person.
+/// [`CliError`], whose text is one line for a person.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), CliError> {
     let mut terminal = Terminal::new(arguments.json);
     match arguments.command {
@@ -171,7 +171,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), CliError> {
     }
 }
 
-/// Says so where the port speaks another protocol than the URL's.
+/// Replaces an error that was caused by `http://` to a TLS port, or by `https://` to a plain one.
 async fn explained(done: Result<(), CliError>, url: &str) -> Result<(), CliError> {
     match done {
         Err(error) if error.is_not_understood() => match client::speech(url).await {
@@ -184,7 +184,7 @@ async fn explained(done: Result<(), CliError>, url: &str) -> Result<(), CliError
     }
 }
 
-/// What to send, and where.
+/// The arguments of `send`: the message and its channel.
 struct Letter {
     channel: String,
     new_dm: bool,
@@ -213,7 +213,7 @@ async fn send(who: &Who, letter: Letter, terminal: &mut Terminal) -> Result<(), 
     Ok(terminal.record(&json, |terminal| terminal.note(&note))?)
 }
 
-/// A text without the line break at its end that shells add.
+/// Reads a text from standard input, without the line break that shells add at the end.
 fn standard_input() -> Result<String, CliError> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).map_err(CliError::Input)?;

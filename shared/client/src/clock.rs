@@ -1,14 +1,14 @@
-//! The server's clock, as far as this client knows it.
+//! This client's estimate of the server's clock.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use model::Timestamp;
 
-/// The local clock, corrected by what answers told in `server_time`.
+/// The local clock, corrected by the `server_time` of answers.
 ///
-/// Phones are minutes off. An id whose time is off costs the server a second write (G1), so ids
-/// are minted with this clock.
+/// Clocks of phones can be minutes off. An id with a wrong time costs the server a second write
+/// (G1), so ids are minted with this clock.
 #[derive(Debug, Default)]
 pub(crate) struct ServerClock {
     /// Server minus local, in milliseconds.
@@ -16,13 +16,13 @@ pub(crate) struct ServerClock {
 }
 
 impl ServerClock {
-    /// Learns from an answer that took `round_trip` and arrived at `local`. The server read its
-    /// clock about half way.
+    /// Corrects the clock by an answer that took `round_trip` and arrived at `local`. Assumes that
+    /// the server read its clock halfway through.
     pub(crate) fn learn(&self, local: Timestamp, server_time: Timestamp, round_trip: Duration) {
         self.learn_at(local, server_time.plus(round_trip / 2));
     }
 
-    /// The server's time at a local one, as well as it is known.
+    /// The estimated server time at a local time.
     pub(crate) fn at(&self, local: Timestamp) -> Timestamp {
         let corrected =
             local.unix_ms().saturating_add_signed(self.offset_ms.load(Ordering::Relaxed));

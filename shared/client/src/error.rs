@@ -7,29 +7,29 @@ use protocol::http::call::ProblemBody;
 
 use crate::transport::CallError;
 
-/// Why a call has no result.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The base URL is not `http://host[:port]` or `https://host[:port]`.
     #[error("the URL must have the form http://host[:port] or https://host[:port]")]
     BadAddress,
-    /// No answer, or half of one. A write may or may not have happened.
+    /// No answer, or an incomplete one. A write may or may not have happened.
     #[error("cannot reach {base_url}")]
     Unreachable {
-        /// Where the call went.
+        /// The base URL of the call.
         base_url: String,
-        /// Why it did not arrive, or was not answered.
+        /// Why the call was not sent, or not answered.
         source: CallError,
     },
-    /// The server said no, and why.
+    /// The server refused the call and gave a reason.
     #[error("refused with {status} {}: {}", problem.code, problem.detail)]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// The reason, typed.
+        /// The reason.
         problem: Box<ProblemBody>,
     },
-    /// Something answered that does not speak this protocol: a proxy's error page, another program.
+    /// The answer is not from Inkwire, such as a proxy's error page.
     #[error("unexpected response (HTTP {status}): not from Inkwire")]
     BadAnswer {
         /// The HTTP status.
@@ -40,7 +40,7 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// The public code of a refusal.
+    /// The error code of a refusal.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
@@ -67,7 +67,7 @@ impl ApiError {
         }
     }
 
-    /// Whether a write may have happened although it failed: anything but a plain refusal.
+    /// Whether a failed write may have happened: not if it was never sent, or refused with a 4xx.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
         match self {
@@ -78,7 +78,7 @@ impl ApiError {
         }
     }
 
-    /// How long the server asked to wait.
+    /// How long the server asks the client to wait.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

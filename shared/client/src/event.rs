@@ -1,4 +1,4 @@
-//! What a program learns from its client.
+//! The events that a client reports to its program.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use model::{ChannelChange, ChannelId, Message, NodeId, Timestamp, UserId};
 use crate::session::StopReason;
 use crate::timeline::How;
 
-/// Something happened. Events come in one order, and none is dropped: a program that does not take
-/// them slows the socket down, and the node closes it as a slow consumer in the end.
+/// Something that happened. Events are ordered and none is dropped. If the program does not receive
+/// them, the client stops reading the socket, and the node closes it as a slow consumer.
 #[derive(Debug)]
 pub enum Event {
-    /// A socket is up: from here on nothing is missed.
+    /// A socket is open: nothing published from here on is missed.
     Ready {
-        /// The node that it is on.
+        /// The node that the socket is open to.
         node_id: NodeId,
-        /// Whether everything after the last cursor follows; if not, a reading has begun that ends
-        /// with [`Event::CaughtUp`].
+        /// Whether the node pushes everything after the last cursor. If not, the client catches up
+        /// and then sends [`Event::CaughtUp`].
         resumed: bool,
-        /// Where the stream is safe to resume.
+        /// The cursor to resume from.
         cursor: String,
         /// How long ago the last socket was lost; `None` for the first one.
         after: Option<Duration>,
@@ -27,42 +27,42 @@ pub enum Event {
     Message {
         /// The message.
         message: Message,
-        /// On the socket, or by a reading.
+        /// Whether it was pushed or read by a catch-up.
         how: How,
-        /// Whether the timeline did not have it. Exactly one event per message is fresh.
+        /// Whether it is new, or a newer revision. A duplicate is not fresh.
         fresh: bool,
     },
     /// A channel or its membership changed: a hint to read `GET /channels`.
     Channel {
         /// What changed; `None` for a change that this version does not know.
         change: Option<ChannelChange>,
-        /// Which channel.
+        /// The channel.
         channel_id: ChannelId,
-        /// The users that the change is about: one, or all that a `members_added` names.
+        /// The users that the change is about: one, or every user that a `members_added` names.
         user_ids: Vec<UserId>,
     },
-    /// The socket and the path behind it are alive.
+    /// The socket is alive.
     Tick {
         /// The node's clock.
         server_time: Timestamp,
-        /// Whether the path behind the socket is whole.
+        /// Whether the node receives all publications. If not, messages may be late.
         fresh: bool,
     },
-    /// The node could not replay something; a reading begins after `delay`.
+    /// The node could not replay some messages; the client catches up after `delay`.
     Resync {
-        /// Why, for people.
+        /// The reason, as text for people.
         reason: String,
-        /// How long the reading waits.
+        /// How long the catch-up waits before it starts.
         delay: Duration,
     },
-    /// A reading is complete: nothing is missing in the timelines.
+    /// The catch-up is complete: no message is missing in the timelines.
     CaughtUp {
         /// How many channels were read.
         channels: usize,
     },
-    /// A socket ended; another one follows unless [`Event::Stopped`] does.
+    /// A socket ended. The client reconnects, unless [`Event::Stopped`] follows.
     Lost {
-        /// Its close code, 1006 if there was none.
+        /// Its close code; 1006 if it had none.
         code: u16,
     },
     /// The last event: this client does not reconnect.

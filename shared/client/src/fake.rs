@@ -1,4 +1,4 @@
-//! A stand-in for the system, one script per test: REST by a closure, sockets by hand.
+//! A fake environment for tests: a closure answers REST calls, and the test drives the sockets.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,10 +17,10 @@ use tokio_tungstenite::{WebSocketStream, accept_async};
 
 use crate::{Api, Backoff, Client, Config, Event, Token, TokenSource};
 
-/// Long enough for a slow machine; every wait is for a predicate and ends at once when it holds.
+/// Timeout of every wait, long enough for a slow machine. A wait ends once its predicate holds.
 pub(crate) const WAIT: Duration = Duration::from_secs(20);
 
-/// One REST call as the stand-in got it.
+/// One REST call that the fake received.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Call {
     /// Method, path and query.
@@ -31,7 +31,7 @@ pub(crate) struct Call {
 
 type Script = Box<dyn FnMut(&Call) -> Option<(u16, Value)> + Send>;
 
-/// The environment: a REST address and a node `N1`.
+/// The fake environment: a REST address and a node `N1`.
 pub(crate) struct Fake {
     pub(crate) base_url: String,
     pub(crate) node_url: String,
@@ -46,7 +46,7 @@ pub(crate) struct Peer {
 }
 
 impl Fake {
-    /// Starts one that answers what the script does not with an empty but correct system.
+    /// Starts a fake. It answers as an empty but correct system where the script returns `None`.
     pub(crate) async fn start(
         script: impl FnMut(&Call) -> Option<(u16, Value)> + Send + 'static,
     ) -> Self {
@@ -91,7 +91,7 @@ impl Fake {
         lines.filter(|line| line.starts_with(prefix)).collect()
     }
 
-    /// The next socket, after its `hello`.
+    /// Accepts the next socket and reads its `hello`.
     pub(crate) async fn accept(&mut self) -> Peer {
         let mut stream = timeout(WAIT, self.sockets.recv()).await.unwrap().unwrap();
         let hello = timeout(WAIT, stream.next()).await.unwrap().unwrap().unwrap();
@@ -99,7 +99,7 @@ impl Fake {
         Peer { stream, hello }
     }
 
-    /// The next socket, up to its `ready`.
+    /// Accepts the next socket and sends its `ready`.
     pub(crate) async fn accept_ready(&mut self, cursor: &str, resumed: bool) -> Peer {
         let mut peer = self.accept().await;
         peer.send(&ready(cursor, resumed)).await;
@@ -127,7 +127,7 @@ impl Peer {
     }
 }
 
-/// The next event that `wanted` takes; the others before it are passed over.
+/// Waits for the next event that matches `wanted` and skips the others.
 pub(crate) async fn event(
     events: &mut mpsc::Receiver<Event>,
     wanted: impl Fn(&Event) -> bool,
@@ -143,7 +143,7 @@ pub(crate) async fn event(
     timeout(WAIT, find).await.expect("no such event")
 }
 
-/// The fresh messages up to the end of a reading.
+/// The fresh messages up to the end of a catch-up.
 pub(crate) async fn until_caught_up(events: &mut mpsc::Receiver<Event>) -> Vec<MessageId> {
     let mut fresh_ids = Vec::new();
     let collect = async {
@@ -212,7 +212,7 @@ fn ready(cursor: &str, resumed: bool) -> ServerFrame {
     })
 }
 
-/// Short, so that it does not hide the bounds that tests set.
+/// Short, so that 1.5 ticks stay below the silence timeouts that tests set.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 fn channels() -> Value {

@@ -1,8 +1,8 @@
-//! What this client has and what it may miss: a timeline and a gap per channel.
+//! The messages that this client has, and the gaps where it may miss some, by channel.
 //!
-//! A channel is **in step** at a time if everything that was published before that time is in its
-//! timeline. A frame with `fresh:true` says so for every channel without a gap, and a finished
-//! reading for the channel that it read. What comes after is pushed, or a gap opens.
+//! A channel is **in step** at a given time if its timeline holds everything published before it.
+//! A frame with `fresh:true` proves that for every channel without a gap, a complete catch-up for
+//! the channels that it read. Later messages are pushed, or a gap opens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,21 +13,20 @@ use model::{
 
 use crate::timeline::{How, Timeline};
 
-/// Where the reading of a channel starts after `resumed:false` or `resync`.
+/// Where a channel's catch-up starts after `resumed:false` or `resync`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CatchUpFrom {
-    /// Never seen: its newest page will do, history is scrolled when somebody wants it.
+    /// The channel is new to this client: read its newest page. Older history is read on demand.
     FirstVisit,
     /// Everything newer than this position.
     NewerThan(MessageId),
 }
 
-/// The timelines of all channels, and what is known to be missing in them. All times are the
-/// server's.
+/// The timelines of all channels and their gaps. All times are by the server's clock.
 #[derive(Debug, Clone)]
 pub struct Inbox {
     channels: BTreeMap<ChannelId, Entry>,
-    /// Set while a gap concerns all channels, those included that this client has not heard of.
+    /// Set while all channels have a gap, including channels that this client does not know yet.
     list_gap: Option<Opening>,
     openings: u64,
     in_step_at: Option<Timestamp>,
@@ -35,8 +34,8 @@ pub struct Inbox {
     overlap: Duration,
 }
 
-/// Numbers the openings of gaps. A reading closes only gaps that were not opened again since it
-/// began: it may have passed what is missing now.
+/// The number of a gap's last opening. A catch-up closes a gap only if it was not opened again
+/// since the catch-up began: the newly missing messages may be in a part that it had already read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Opening(u64);
 
@@ -45,7 +44,7 @@ struct Entry {
     timeline: Timeline,
     known_at: Timestamp,
     newest_sent: Option<MessageId>,
-    /// When the last complete reading of this channel started.
+    /// When the last complete catch-up of this channel started.
     verified_at: Option<Timestamp>,
     gap: Option<Gap>,
 }
@@ -53,12 +52,12 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 struct Gap {
     opening: Opening,
-    /// `None`: the channel appeared while the gap was open, so nothing of it is here.
+    /// `None` if the channel appeared while the gap was open: none of its messages are here.
     stood: Option<Stood>,
 }
 
-/// Where a channel stood when its gap opened. Frozen: what the socket pushes until the gap is
-/// closed must not move it, or the messages before would never be read.
+/// How far a channel was complete when its gap opened. Messages pushed while the gap is open must
+/// not advance it, or the missing messages before them would never be read.
 #[derive(Debug, Clone, Copy)]
 struct Stood {
     /// When the channel was last in step, or the time of its newest message if it never was.
@@ -66,17 +65,17 @@ struct Stood {
     was_in_step: bool,
 }
 
-/// What a reading has to do.
+/// What a catch-up has to read.
 #[derive(Debug)]
 pub(crate) struct Due {
-    /// Read the list of channels first.
+    /// Set if the list of channels must be read first.
     pub(crate) list: Option<Opening>,
     /// The channels to read.
     pub(crate) channels: Vec<ChannelId>,
 }
 
 impl Inbox {
-    /// An empty inbox that keeps the newest `messages_max` of each channel.
+    /// An empty inbox that keeps the newest `messages_max` messages of each channel.
     #[must_use]
     pub const fn new(messages_max: usize) -> Self {
         Self {
@@ -89,13 +88,13 @@ impl Inbox {
         }
     }
 
-    /// The same with another overlap than the protocol's: a shorter one loses messages.
+    /// Sets another overlap than the protocol's. A shorter one loses messages.
     #[must_use]
     pub fn with_overlap(self, overlap: Duration) -> Self {
         Self { overlap, ..self }
     }
 
-    /// Takes a message by its id; `true` if it is new here, or a newer revision of what is here.
+    /// Upserts a message by id. Returns `true` if it is new, or a newer revision than the one here.
     pub fn upsert(&mut self, message: Message, how: How) -> bool {
         let messages_max = self.messages_max;
         let known_at = message.id.time();
@@ -113,32 +112,32 @@ impl Inbox {
         self.channels.iter().map(|(id, entry)| (id, &entry.timeline))
     }
 
-    /// Remembers that the caller's own message was stored.
+    /// Remembers that a message of this client was stored.
     pub fn note_sent(&mut self, channel: &ChannelId, id: MessageId) {
         let entry = self.entry(channel, id.time());
         entry.newest_sent = entry.newest_sent.max(Some(id));
     }
 
-    /// The newest message that this client has seen or sent in a channel: `after` of the next one.
+    /// The newest message that this client has seen or sent in a channel: the next one's `after`.
     #[must_use]
     pub fn newest_seen(&self, channel: &ChannelId) -> Option<MessageId> {
         self.channels.get(channel).and_then(|entry| entry.timeline.newest().max(entry.newest_sent))
     }
 
-    /// Remembers that a channel exists since `at`: from then on the socket brings its messages.
+    /// Adds a channel that exists since `at`: the socket brings its messages from then on.
     pub fn note_channel(&mut self, channel: &ChannelId, at: Timestamp) {
         self.entry(channel, at);
     }
 
-    /// Notes that every channel without a gap is in step: a frame with `fresh:true` said so.
+    /// Records that every channel without a gap is in step, as a frame with `fresh:true` proves.
     pub fn in_step(&mut self, at: Timestamp) {
         self.in_step_at = self.in_step_at.max(Some(at));
     }
 
-    /// Notes that messages of these channels may be missing, or of all channels for `None`.
+    /// Opens a gap in these channels, or in all channels for `None`: messages may be missing.
     ///
-    /// A channel whose gap is open already keeps its earlier position. A channel that is not named
-    /// moves on.
+    /// A channel whose gap is already open keeps the earlier position. Other channels are not
+    /// affected.
     pub fn open_gap(&mut self, channels: Option<&[ChannelId]>) {
         self.openings += 1;
         let opening = Opening(self.openings);
@@ -162,22 +161,22 @@ impl Inbox {
         }
     }
 
-    /// Whether messages may be missing.
+    /// Whether messages may be missing in any channel.
     #[must_use]
     pub fn has_gap(&self) -> bool {
         self.list_gap.is_some() || self.channels.values().any(|entry| entry.gap.is_some())
     }
 
-    /// Where to read a channel from while its gap is open, given the channel's `late` mark.
+    /// Where to start reading a channel whose gap is open, given the channel's `late` mark.
     ///
-    /// From [`limits::OVERLAP`] before the channel was last in step: messages are not published in
-    /// the order of their ids, so an older one may have been on its way. From the `late` mark where
-    /// a message was even later than that, and came after the channel was in step.
+    /// The start is [`limits::OVERLAP`] before the channel was last in step: messages are not
+    /// published in id order, so an older one may still have been on its way. If a message was
+    /// published even later than that, after the channel was in step, the start is the `late` mark.
     ///
-    /// Never from further back than [`limits::VERIFIED_OVERLAP`] before the last complete reading
-    /// started: it read, strongly, all that was stored until then, and what is stored later has a
-    /// later id (ADR 0023). The `late` mark changes nothing about that: it is about when messages
-    /// are published, and what it names below this position was stored, and so was read.
+    /// The start is never more than [`limits::VERIFIED_OVERLAP`] before the last complete catch-up
+    /// started. That catch-up read everything stored until then, with strongly consistent reads,
+    /// and messages stored later have later ids (ADR 0023). A `late` mark does not move this bound:
+    /// it is about late publishing, and any message below the bound was already stored and read.
     #[must_use]
     pub fn catch_up_from(&self, channel: &ChannelId, late: Option<LateArrivals>) -> CatchUpFrom {
         let Some(entry) = self.channels.get(channel) else { return CatchUpFrom::FirstVisit };
@@ -185,36 +184,36 @@ impl Inbox {
             return CatchUpFrom::FirstVisit;
         };
         let overlap = MessageId::first_of(stood.at.minus(self.overlap));
-        // `FUTURE` is what the clocks of two servers may differ by.
+        // `FUTURE` covers the difference between the clocks of two servers.
         let is_news =
             |late: &LateArrivals| !stood.was_in_step || late.until.plus(limits::FUTURE) > stood.at;
-        // A position is exclusive, and the late message itself is wanted.
+        // A position is exclusive, and the late message itself must be read.
         let late =
             late.filter(is_news).map(|late| late.reread_from.previous().unwrap_or(MessageId::MIN));
         let from = late.map_or(overlap, |late| late.min(overlap));
         CatchUpFrom::NewerThan(entry.floor().map_or(from, |floor| from.max(floor)))
     }
 
-    /// Whether a `late` mark could change where the reading of a channel starts.
+    /// Whether a `late` mark could change where a channel's catch-up starts.
     pub(crate) fn needs_late(&self, channel: &ChannelId) -> bool {
         let earliest = LateArrivals { reread_from: MessageId::MIN, until: Timestamp::MAX };
         self.catch_up_from(channel, Some(earliest)) != self.catch_up_from(channel, None)
     }
 
-    /// What this client has of a channel after `offset`, for the next page of its reading.
+    /// The messages after `offset` that this client already has, for the next page of a catch-up.
     #[must_use]
     pub fn known_after(&self, channel: &ChannelId, offset: MessageId) -> Option<KnownMessages> {
         self.channels.get(channel)?.timeline.known(offset)
     }
 
-    /// What has to be read.
+    /// What the next catch-up has to read.
     pub(crate) fn due(&self) -> Due {
         let with_gap = self.channels.iter().filter(|(_, entry)| entry.gap.is_some());
         Due { list: self.list_gap, channels: with_gap.map(|(id, _)| id.clone()).collect() }
     }
 
-    /// Takes the list of channels: those that are not on it have nothing to read any more. The new
-    /// ones have everything to read.
+    /// Applies the list of channels: closes the gaps of channels that are no longer on it, and adds
+    /// new channels with a gap.
     pub(crate) fn list_read(&mut self, opening: Opening, list: &[Channel], at: Timestamp) {
         let listed: BTreeSet<&ChannelId> = list.iter().map(|channel| &channel.id).collect();
         for (id, entry) in &mut self.channels {
@@ -232,7 +231,7 @@ impl Inbox {
         self.channels.get(channel)?.gap.map(|gap| gap.opening)
     }
 
-    /// Notes that a reading of a channel, begun at `started_at`, is complete.
+    /// Records that a channel's catch-up, which began at `started_at`, is complete.
     pub(crate) fn channel_read(
         &mut self,
         channel: &ChannelId,
@@ -240,19 +239,19 @@ impl Inbox {
         started_at: Timestamp,
     ) {
         let entry = self.entry(channel, started_at);
-        // Whatever was missed since, all that was stored before is here.
+        // Everything stored before `started_at` is here, even if the gap opened again since.
         entry.verified_at = entry.verified_at.max(Some(started_at));
         entry.gap = entry.gap.filter(|gap| gap.opening != opening);
     }
 
-    /// Notes that the caller is no member of a channel any more: there is nothing to read.
+    /// Closes the gap of a channel that the user is no longer a member of: nothing can be read.
     pub(crate) fn channel_gone(&mut self, channel: &ChannelId) {
         if let Some(entry) = self.channels.get_mut(channel) {
             entry.gap = None;
         }
     }
 
-    /// Notes that a reading that began at `started_at`, with this list, went through all channels.
+    /// Records that a catch-up, which began at `started_at` with this list, read all channels.
     pub(crate) fn all_read(&mut self, list: Option<Opening>, started_at: Timestamp) {
         if self.list_gap == list {
             self.list_gap = None;
@@ -262,8 +261,8 @@ impl Inbox {
         }
     }
 
-    /// Takes the newest messages of a channel, read before the first socket. They must include all
-    /// after the position that [`floor_of_present`] gives for the newest one.
+    /// Adds the newest messages of a channel, read before the first socket opened. They must
+    /// include every message after the [`floor_of_present`] of the newest one.
     pub(crate) fn stored_before(&mut self, channel: &ChannelId, messages: Vec<Message>) {
         let read_at = messages.iter().map(|message| read_at(message.id)).max();
         for message in messages {
@@ -273,19 +272,19 @@ impl Inbox {
     }
 
     fn entry(&mut self, channel: &ChannelId, known_at: Timestamp) -> &mut Entry {
-        // One that appears while all channels are to be read has a history to be read.
+        // A channel that appears while all channels have a gap has a gap too.
         let list_gap = self.list_gap;
         self.channels.entry(channel.clone()).or_insert_with(|| Entry::new(known_at, list_gap))
     }
 }
 
-/// Messages that are stored after a channel's newest one was read lie after this position.
+/// A position before all messages that are stored after a channel's `newest` message was read.
 pub(crate) fn floor_of_present(newest: MessageId) -> MessageId {
     MessageId::first_of(read_at(newest).minus(limits::VERIFIED_OVERLAP))
 }
 
-/// When a channel's newest message was read, or before: no page reaches further ahead of the
-/// server's clock.
+/// A time no later than when a channel's newest message was read: a page holds no message further
+/// ahead of the server's clock than [`limits::NEWEST_AHEAD`].
 fn read_at(newest: MessageId) -> Timestamp {
     newest.time().minus(limits::NEWEST_AHEAD)
 }
@@ -312,7 +311,7 @@ impl Entry {
         self.gap = Some(Gap { opening, stood: Some(stood) });
     }
 
-    /// The position below which nothing new can lie, or nothing is taken.
+    /// The position below which no new message can be, or below which messages are dropped.
     fn floor(&self) -> Option<MessageId> {
         let verified = self.verified_at.map(|at| at.minus(limits::VERIFIED_OVERLAP));
         verified.map(MessageId::first_of).max(self.timeline.dropped())

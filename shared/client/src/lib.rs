@@ -1,35 +1,35 @@
-//! The reference client: the shortest correct one. Read it as the client's half of the protocol.
+//! The reference client: the shortest correct implementation of the client's half of the protocol.
 //!
 //! **Main path.**
 //! 1. [`Client::start`] asks `GET /connect` for a node ([`Api::connect`]) and waits `delay_ms`.
-//! 2. It opens the node's socket and says `hello` with the ticket and, to resume, its cursor.
-//! 3. `ready` with `resumed:true`: everything after the cursor follows. With `false`, or on
-//!    `resync`: gaps are open, of all channels or of those that the frame names
-//!    ([`Inbox::open_gap`]). After the node's delay and a random share, `GET /channels` (where all
-//!    are concerned) and `GET /scroll` newer read each of them from where it can miss something
-//!    ([`Inbox::catch_up_from`]), four at once, while the socket goes on pushing.
+//! 2. It opens the node's socket and sends `hello` with the ticket and, to resume, its cursor.
+//! 3. After `ready` with `resumed:true` the node pushes everything after the cursor.
+//!    `resumed:false` opens a gap in every channel, `resync` in the channels that it names, or in
+//!    all ([`Inbox::open_gap`]). After the node's delay plus jitter, the client calls `GET
+//!    /channels` if all have a gap, and reads each with `GET /scroll` newer from where it can miss
+//!    something ([`Inbox::catch_up_from`]), four at once, while the socket keeps pushing.
 //! 4. Each message, pushed or read, is upserted by id into its [`Timeline`] and reported as an
 //!    [`Event`]; only then does the cursor move.
-//! 5. The socket ends, or is silent for 25 s or one and a half ticks: [`Session::on_lost`] names
-//!    the next [`Step`], and it begins again at 1, elsewhere.
+//! 5. If the socket ends, or is silent for 25 s or 1.5 ticks, whichever is longer,
+//!    [`Session::on_lost`] returns the next [`Step`]: usually step 1 again, with another node.
 //! 6. [`Client::send`] mints the message's id and repeats `POST /messages` with it until it is
 //!    stored or refused ([`Outbox`]).
 //!
 //! **Invariants.**
-//! - The cursor is never ahead of what the program was given; so a crash repeats, and loses
-//!   nothing.
-//! - A channel's gap stays open over any number of sockets, until a reading of it was complete that
-//!   began after the gap last opened. Channels without a gap move on.
-//! - A reading is not repeated: it goes on over lost sockets, starts where the last complete one of
-//!   the channel did, and tells the server what is here already (ADR 0023).
-//! - While the server is in trouble, one read asks for all.
-//! - Per message, exactly one event is `fresh`.
+//! - The cursor is never ahead of the events that the program received. A crash can repeat events,
+//!   but loses none.
+//! - A channel's gap survives reconnects. It closes only when a catch-up that started after the
+//!   gap last opened has finished. Channels without a gap are not affected.
+//! - No work is repeated: a catch-up continues when its socket is lost, starts where the channel's
+//!   last complete one started, and tells the server which messages it already has (ADR 0023).
+//! - While the server is down or throttles, only one read at a time is tried.
+//! - An event is `fresh` only if it brings a new message or a newer revision.
 //! - A retry carries the id of its first attempt.
-//! - Every wait ends by itself, every queue has a bound: events that are not taken leave the socket
-//!   unread, and its node closes it.
+//! - Every wait ends by itself and every queue has a bound. If the program does not receive its
+//!   events, the client stops reading the socket, and the node closes it as a slow consumer.
 //!
-//! **Not here.** No storage: keep [`Client::cursor`] and [`Client::inbox`] if a restart should
-//! resume.
+//! **Not here.** Nothing is stored on disk. To resume after a restart, store [`Client::cursor`]
+//! and [`Client::inbox`].
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -91,12 +91,12 @@ pub use token::{DevUser, LoginFuture, Token, TokenSource};
 pub use transport::{ByteStream, Call, CallCause, CallError, RawAnswer, Transport};
 pub use trust::{Trust, TrustError};
 
-// What raw calls and raw sockets are spelled with.
+// Types in the signatures of raw calls and raw sockets.
 pub use model::Direction;
 pub use reqwest::{Method, header};
 pub use tokio_tungstenite::tungstenite::Message as SocketMessage;
 
-/// No holder of these locks can leave a half-made change behind: a poisoned one is as good.
+/// Locks, and ignores poisoning: no holder of these locks can leave a change half made.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The client at work: one task that holds the socket and follows the [`Session`]'s steps.
+//! The running client: one task that holds the socket and carries out the [`Session`]'s steps.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,39 +23,39 @@ mod task;
 
 use task::Task;
 
-/// How a client is set up.
+/// A client's settings.
 #[derive(Debug)]
 pub struct Config {
-    /// Whose client it is, and where.
+    /// The user's access to the environment.
     pub api: Api,
-    /// Where to resume; goes together with the inbox that was filled up to there.
+    /// Where to resume. It must come from the same moment as `inbox`.
     pub cursor: Option<String>,
-    /// What is already here.
+    /// The messages that the client already has.
     pub inbox: Inbox,
-    /// How many messages of a channel are read when it is seen for the first time, at most 100.
+    /// How many messages to read from a channel that is new to this client, at most 100.
     pub first_visit_messages: u32,
-    /// How many events wait for the program before the socket does.
+    /// Capacity of the event queue. When it is full, the socket is not read.
     pub events_max: usize,
     /// How long to wait between attempts.
     pub backoff: Backoff,
-    /// How long a socket may be silent; or one and a half of its ticks, where that is longer.
+    /// How long a socket may be silent before it counts as lost; 1.5 ticks if that is longer.
     pub silence_max: Duration,
 }
 
 impl Config {
-    /// A client that reports only what is stored from now on.
+    /// Settings of a client that reports only messages stored from now on.
     ///
-    /// Reads the newest messages of each channel first, so that a later reading does not report
+    /// Reads the newest messages of each channel first, so that a later catch-up does not report
     /// them.
     ///
     /// # Errors
-    /// [`ApiError`]: one attempt each, no retries.
+    /// [`ApiError`]. Each call is tried once.
     pub async fn from_now(api: Api) -> Result<Self, ApiError> {
         let inbox = stored_so_far(&api, MESSAGES_MAX).await?;
         Ok(Self { inbox, first_visit_messages: 0, ..Self::new(api) })
     }
 
-    /// A first visit with the protocol's own bounds.
+    /// Settings of a client that has nothing yet, with the protocol's limits.
     #[must_use]
     pub fn new(api: Api) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Config {
     }
 }
 
-/// A running client. It stops when its last handle or its receiver of events is dropped.
+/// A running client. It stops when its last handle or its event receiver is dropped.
 #[derive(Debug, Clone)]
 pub struct Client {
     api: Api,
@@ -80,14 +80,14 @@ pub struct Client {
     control: Arc<watch::Sender<Control>>,
 }
 
-/// What the task shows of its state.
+/// The task's state that handles can read.
 #[derive(Debug, Default)]
 struct View {
     node_id: Option<NodeId>,
     cursor: Option<String>,
 }
 
-/// What the handle wants of the task.
+/// What the handles ask the task to do.
 #[derive(Debug)]
 struct Control {
     online: bool,
@@ -96,9 +96,8 @@ struct Control {
 }
 
 impl Client {
-    /// Starts a client. Its events must be taken: they are what slows it down.
-    ///
-    /// Runs on the current tokio runtime.
+    /// Starts a client on the current tokio runtime. The program must receive its events: when
+    /// their queue is full, the client stops reading its socket.
     #[must_use]
     pub fn start(config: Config) -> (Self, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(config.events_max.max(1));
@@ -133,7 +132,7 @@ impl Client {
         (Self { api, inbox, outbox, view, control: Arc::new(control) }, receiver)
     }
 
-    /// Sends a text, with retries: [`Outbox::send`]. It comes back as an event like any other.
+    /// Sends a text, with retries: [`Outbox::send`]. The message also arrives as an event.
     ///
     /// # Errors
     /// [`SendError`]: not stored, or outcome unknown.
@@ -141,7 +140,7 @@ impl Client {
         self.outbox.send(channel, text).await
     }
 
-    /// The outbox: for drafts that outlive a failed send.
+    /// The outbox, to send a draft again after a failed send.
     #[must_use]
     pub const fn outbox(&self) -> &Outbox {
         &self.outbox
@@ -153,36 +152,36 @@ impl Client {
         &self.api
     }
 
-    /// The node of the socket; `None` while there is none.
+    /// The node that the socket is open to; `None` while there is no socket.
     #[must_use]
     pub fn node_id(&self) -> Option<NodeId> {
         lock(&self.view).node_id.clone()
     }
 
-    /// Where the stream is safe to resume.
+    /// The cursor to resume from: every event up to it was delivered to the program.
     #[must_use]
     pub fn cursor(&self) -> Option<String> {
         lock(&self.view).cursor.clone()
     }
 
-    /// A channel's timeline as it is now.
+    /// A copy of a channel's current timeline.
     #[must_use]
     pub fn timeline(&self, channel: &ChannelId) -> Timeline {
         lock(&self.inbox).timeline(channel).cloned().unwrap_or_default()
     }
 
-    /// All timelines as they are now: what to keep, with the cursor, for a later start.
+    /// A copy of all current timelines. Store it with the cursor to resume after a restart.
     #[must_use]
     pub fn inbox(&self) -> Inbox {
         lock(&self.inbox).clone()
     }
 
-    /// Drops TCP without a close frame, as a cable does. The client comes back by itself.
+    /// Drops TCP without a close frame, as a pulled cable would. The client reconnects by itself.
     pub fn cut(&self) {
         self.control.send_modify(|control| control.cuts += 1);
     }
 
-    /// Drops TCP and makes no call until [`Client::go_online`].
+    /// Drops the TCP connection and makes no calls until [`Client::go_online`].
     pub fn go_offline(&self) {
         self.control.send_modify(|control| control.online = false);
     }
@@ -192,7 +191,7 @@ impl Client {
         self.control.send_modify(|control| control.online = true);
     }
 
-    /// Leaves the socket unread, as a busy program does; its silence is not held against it.
+    /// Stops reading the socket, as a busy program would. The silence timeout is suspended.
     pub fn pause_reading(&self) {
         self.control.send_modify(|control| control.reading = false);
     }

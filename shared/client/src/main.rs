@@ -1,12 +1,12 @@
-//! The command `inkwire`: listen, send, list and scroll from a terminal.
+//! The command `inkwire`: listens, sends, lists channels and prints history in a terminal.
 //!
 //! **Main path.** [`cli::run`] makes a [`client::Api`] from the options, resolves the channel's
 //! name, and calls the library; `listen` prints events until the client stops.
 //!
-//! **Invariants.** What others wrote reaches the terminal only through [`cli::terminal::escape`].
-//! Every failure is one line on standard error and one of the exit codes that `--help` lists.
+//! **Invariants.** Other users' text reaches the terminal only through [`cli::terminal::escape`].
+//! Every failure prints one line on standard error and exits with a code that `--help` lists.
 //!
-//! **Not here.** No protocol: that is the library.
+//! **Not here.** The protocol, which is in the library.
 
 mod cli;
 

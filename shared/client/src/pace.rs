@@ -1,4 +1,4 @@
-//! One back-off for all reads of a client that run at once.
+//! One backoff for all of a client's parallel reads.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,9 +9,9 @@ use crate::backoff::Backoff;
 use crate::error::ApiError;
 use crate::lock;
 
-/// Repeats reads until they are answered. While the server is in trouble (unreachable, 429, 5xx)
-/// one call at a time asks, after a wait of full jitter that grows; the others wait for its answer.
-/// So many parallel reads ask a server in trouble no more often than one would. Clones share it.
+/// Repeats reads until they are answered. While the server is unreachable, throttles (429) or fails
+/// (5xx), only one call at a time is tried, with exponential backoff and full jitter; the others
+/// wait for it. So parallel reads load a failing server no more than one. Clones share the state.
 #[derive(Debug, Clone)]
 pub(crate) struct Pace {
     state: Arc<Mutex<State>>,
@@ -21,7 +21,7 @@ pub(crate) struct Pace {
 #[derive(Debug)]
 struct State {
     backoff: Backoff,
-    /// While in trouble: when the next call may go out.
+    /// Set while the server fails: when the next call may be sent.
     resume_at: Option<Instant>,
 }
 
@@ -34,10 +34,10 @@ impl Pace {
     /// Repeats a read until it is answered, or refused for good.
     ///
     /// # Errors
-    /// What no retry will mend.
+    /// Errors that a retry cannot fix.
     ///
     /// # Cancel safety
-    /// Dropping the future lets another call ask in its place.
+    /// Dropping the future lets another call take its turn.
     pub(crate) async fn patiently<T, F>(&self, call: impl Fn() -> F) -> Result<T, ApiError>
     where
         F: Future<Output = Result<T, ApiError>>,
@@ -47,7 +47,7 @@ impl Pace {
                 Some(_) => Some(self.probe.lock().await),
                 None => None,
             };
-            // The trouble may be over, or have grown, while this call waited for its turn.
+            // The server may have recovered, or failed again, while this call waited for its turn.
             let resume_at = self.resume_at();
             let is_probe = probe.is_some() && resume_at.is_some();
             let turn = probe.filter(|_| is_probe);
@@ -69,7 +69,7 @@ impl Pace {
         lock(&self.state).resume_at
     }
 
-    /// Calls that were under way when the trouble began fail too: they are the same failure.
+    /// Counts a failure, unless the call was already under way when the server began to fail.
     fn failed(&self, was_probe: bool, retry_after: Option<Duration>) {
         let mut state = lock(&self.state);
         if state.resume_at.is_none() || was_probe {

@@ -1,4 +1,4 @@
-//! One socket, frame by frame. The client is built on it, and tests break rules with it.
+//! One socket, frame by frame. The client is built on it, and tests use it to break the protocol.
 
 use std::time::Duration;
 
@@ -22,48 +22,48 @@ pub enum OpenError {
     /// Not a `ws://` or `wss://host[:port]/path` URL, or a malformed header.
     #[error("not a ws:// or wss:// URL, or not a header")]
     BadRequest,
-    /// No TCP connection, or no TLS on it: a certificate that is not trusted, too.
+    /// The TCP connection or its TLS handshake failed, for example on an untrusted certificate.
     #[error("the node cannot be reached")]
     Unreachable {
-        /// Why.
+        /// The cause.
         #[from]
         source: std::io::Error,
     },
     /// No answer in time.
     #[error("the node did not answer in time")]
     TimedOut,
-    /// An answer, but no upgrade.
+    /// The node refused the upgrade.
     #[error("the upgrade was refused with {status}")]
     Refused {
         /// The HTTP status.
         status: u16,
     },
-    /// Something else went wrong with the upgrade.
+    /// The upgrade failed in another way.
     #[error("the upgrade failed")]
     Handshake {
-        /// Why.
+        /// The cause.
         source: Box<tungstenite::Error>,
     },
 }
 
-/// What came on a socket.
+/// What a socket received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
-    /// A frame of the protocol, known or of a later version.
+    /// A frame of the protocol, of this version or a later one.
     Frame(ServerFrame),
-    /// Text that is no frame of the protocol.
+    /// Text that is not a frame of the protocol.
     Text(String),
-    /// Bytes, which no node sends.
+    /// A binary message, which no node sends.
     Binary(Vec<u8>),
     /// The answer to a ping.
     Pong(Vec<u8>),
     /// A close frame; 1005 if it held no code.
     Closed(u16),
-    /// TCP ended without a close frame.
+    /// The TCP connection ended without a close frame.
     Broken,
 }
 
-/// A socket after its upgrade. Dropping it breaks TCP without a goodbye.
+/// A socket after its upgrade. Dropping it ends the TCP connection without a close frame.
 #[derive(Debug)]
 pub struct RawSocket {
     stream: WebSocketStream<Box<dyn ByteStream>>,
@@ -71,7 +71,7 @@ pub struct RawSocket {
 }
 
 impl RawSocket {
-    /// Connects and upgrades, with more headers than the client itself sends.
+    /// Connects and upgrades, with additional headers.
     ///
     /// # Errors
     /// [`OpenError`]; a refused upgrade keeps its status.
@@ -83,7 +83,7 @@ impl RawSocket {
         Self::open_trusting(url, headers, within, &Trust::public()).await
     }
 
-    /// The same, with authorities of one's own behind `wss://`.
+    /// Like [`RawSocket::open`], with other certificate authorities for `wss://`.
     ///
     /// # Errors
     /// As for [`RawSocket::open`].
@@ -116,7 +116,7 @@ impl RawSocket {
         timeout(within, upgrade).await.unwrap_or(Err(OpenError::TimedOut))
     }
 
-    /// Upgrades a connection that was made by somebody else, who also sees to the time.
+    /// Upgrades a connection that the caller made. Has no timeout; that is up to the caller.
     ///
     /// # Errors
     /// [`OpenError`], as for [`RawSocket::open`].
@@ -148,7 +148,7 @@ impl RawSocket {
         }
     }
 
-    /// Says `hello`.
+    /// Sends `hello`.
     ///
     /// # Errors
     /// If the socket has ended.
@@ -169,7 +169,7 @@ impl RawSocket {
         self.stream.send(message).await
     }
 
-    /// Writes bytes to TCP, past the WebSocket layer.
+    /// Writes bytes to the connection, bypassing the WebSocket layer.
     ///
     /// # Errors
     /// If the connection is broken.
@@ -177,10 +177,10 @@ impl RawSocket {
         self.stream.get_mut().write_all(bytes).await
     }
 
-    /// Waits for whatever comes next. Pings are answered and not reported.
+    /// Waits for the next message. Pings are answered and not reported.
     ///
     /// # Cancel safety
-    /// Nothing is lost by dropping the future.
+    /// Dropping the future loses nothing.
     pub async fn receive(&mut self) -> Received {
         loop {
             return match self.stream.next().await {
@@ -201,13 +201,13 @@ impl RawSocket {
         }
     }
 
-    /// Waits for whatever comes next; `None` if nothing does.
+    /// Waits for the next message; `None` on timeout.
     pub async fn receive_within(&mut self, within: Duration) -> Option<Received> {
         timeout(within, self.receive()).await.ok()
     }
 
-    /// Waits for the first frame that `wanted` takes, and passes over the others; `None` if the
-    /// socket ends first or time is up.
+    /// Waits for the first frame that matches `wanted` and skips the others; `None` if the socket
+    /// ends first, or on timeout.
     pub async fn frame_within(
         &mut self,
         within: Duration,
@@ -226,8 +226,8 @@ impl RawSocket {
         }
     }
 
-    /// Waits for the text of the next frame, as it came; `None` if the socket ends first or time is
-    /// up.
+    /// Waits for the next frame and returns its text; `None` if the socket ends first, or on
+    /// timeout.
     pub async fn text_within(&mut self, within: Duration) -> Option<String> {
         let deadline = Instant::now() + within;
         loop {
@@ -239,8 +239,8 @@ impl RawSocket {
         }
     }
 
-    /// Waits for the end of the socket, and passes over frames: its close code, 1006 if TCP broke;
-    /// `None` if it lives on.
+    /// Skips frames until the socket ends and returns its close code, or 1006 if the connection
+    /// broke; `None` on timeout.
     pub async fn close_within(&mut self, within: Duration) -> Option<u16> {
         let deadline = Instant::now() + within;
         loop {
@@ -258,39 +258,39 @@ impl RawSocket {
         }
     }
 
-    /// The reason of the close frame that came; empty if there was none.
+    /// The reason of the received close frame; empty if there was none.
     #[must_use]
     pub fn close_reason(&self) -> &str {
         &self.close_reason
     }
 
-    /// Answers a close frame, so that the node need not wait for it.
+    /// Answers a close frame, so that the node need not wait for the answer.
     pub async fn finish(&mut self) {
-        // The socket is over, whatever becomes of the answer.
+        // The socket has ended, whether or not the answer is sent.
         timeout(FINISH_WAIT_MAX, self.stream.flush()).await.ok();
     }
 }
 
-/// Sends bytes to the host of an `http://` or `ws://` URL, past TLS if it names some, and reads what
-/// comes back until the other side ends: for requests that no library would write.
+/// Sends raw bytes to the host of a URL, never over TLS, and reads until the other side closes: for
+/// requests that no library would write.
 ///
 /// # Errors
-/// If there is no connection, or it is still open when time is up; one that breaks is an answer that
-/// ends.
+/// If the connection fails, or is still open at the deadline. A connection that breaks counts as
+/// closed.
 pub async fn exchange(url: &str, bytes: &[u8], within: Duration) -> Result<Vec<u8>, OpenError> {
     let (answer, has_ended) = talk(url, bytes, within).await?;
     if has_ended { Ok(answer) } else { Err(OpenError::TimedOut) }
 }
 
-/// The same for an answer after which the connection may stay open: what comes back in this time.
+/// Like [`exchange`], but the connection may stay open: returns the bytes received within `time`.
 ///
 /// # Errors
-/// If there is no connection.
+/// If the connection fails.
 pub async fn exchange_for(url: &str, bytes: &[u8], time: Duration) -> Result<Vec<u8>, OpenError> {
     Ok(talk(url, bytes, time).await?.0)
 }
 
-/// What came back, and whether the other side ended.
+/// The bytes that came back, and whether the other side closed the connection.
 async fn talk(url: &str, bytes: &[u8], within: Duration) -> Result<(Vec<u8>, bool), OpenError> {
     let address = Address::of(url)?;
     let deadline = Instant::now() + within;
@@ -301,12 +301,12 @@ async fn talk(url: &str, bytes: &[u8], within: Duration) -> Result<(Vec<u8>, boo
         tcp.write_all(bytes).await?;
         (&mut tcp).take(EXCHANGE_BYTES_MAX).read_to_end(&mut answer).await
     };
-    // Ended or reset: what came until then is the answer.
+    // Closed or reset: the bytes received until then are the answer.
     let has_ended = timeout_at(deadline, talk).await.is_ok();
     Ok((answer, has_ended))
 }
 
-/// Where a URL leads, and whether TLS comes first.
+/// The address that a URL names, and whether to use TLS.
 struct Address {
     host: String,
     authority: String,
@@ -335,9 +335,9 @@ impl Address {
     }
 }
 
-/// The longest text has 40,000 characters; a server that escapes them all needs 12 bytes each.
-/// Nothing is buffered on the way out: the client's one frame goes at once. Its bound lets tests
-/// send frames that a node must refuse.
+/// The socket's limits. The longest text has 40,000 characters; a server that escapes them all
+/// needs 12 bytes each. Writes are not buffered: the client sends one small frame, at once. The
+/// write limit is large so that tests can send frames that a node must refuse.
 fn bounds() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)

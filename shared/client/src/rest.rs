@@ -24,7 +24,7 @@ mod calls;
 
 pub use answers::{Assignment, ChannelPage, MemberPage, Page, Posted, Target};
 
-/// The REST side of one user. Cheap to clone.
+/// One user's access to the REST API. Cheap to clone.
 #[derive(Clone)]
 pub struct Api(Arc<Inner>);
 
@@ -43,7 +43,7 @@ impl fmt::Debug for Api {
 }
 
 impl RawAnswer {
-    /// The body as JSON; `null` if it is none.
+    /// The body as JSON; `null` if it is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
@@ -51,16 +51,16 @@ impl RawAnswer {
 }
 
 impl Api {
-    /// A user's access to the environment at `base_url`, such as `http://127.0.0.1:8080`. Over TLS,
-    /// `https://` and `wss://`, it believes the public authorities.
+    /// A user's access to the environment at `base_url`, such as `http://127.0.0.1:8080`. TLS
+    /// (`https://`, `wss://`) trusts the public certificate authorities.
     ///
     /// # Errors
-    /// [`ApiError::BadAddress`] if that is no `http://` or `https://` URL.
+    /// [`ApiError::BadAddress`] if `base_url` is not an `http://` or `https://` URL.
     pub fn new(base_url: &str, source: TokenSource) -> Result<Self, ApiError> {
         Self::trusting(base_url, source, Trust::public())
     }
 
-    /// The same, with authorities of one's own.
+    /// Like [`Api::new`], with other certificate authorities.
     ///
     /// # Errors
     /// As for [`Api::new`].
@@ -70,14 +70,14 @@ impl Api {
         Ok(Self::over(Arc::new(web), &base_url, source))
     }
 
-    /// A user's access over another transport; `base_url` names it in errors.
+    /// A user's access over another transport. Errors show `base_url`.
     #[must_use]
     pub fn over(transport: Arc<dyn Transport>, base_url: &str, source: TokenSource) -> Self {
         let (token, clock) = (Mutex::default(), Arc::default());
         Self(Arc::new(Inner { transport, base_url: base_url.to_owned(), source, token, clock }))
     }
 
-    /// Another user's access to the same environment, over the same pool of connections.
+    /// Another user's access to the same environment, over the same connection pool.
     #[must_use]
     pub fn with_source(&self, source: TokenSource) -> Self {
         Self(Arc::new(Inner {
@@ -89,19 +89,19 @@ impl Api {
         }))
     }
 
-    /// Where the calls go.
+    /// The base URL of the calls.
     #[must_use]
     pub fn base_url(&self) -> &str {
         &self.0.base_url
     }
 
-    /// Whom its calls and sockets believe over TLS.
+    /// The certificate authorities that its calls and sockets trust.
     #[must_use]
     pub fn trust(&self) -> Trust {
         self.0.transport.trust()
     }
 
-    /// The server's time, as the last answers told it.
+    /// The server's time, estimated from the last answer.
     #[must_use]
     pub fn server_now(&self) -> Timestamp {
         self.0.clock.at(self.0.transport.now())
@@ -114,7 +114,7 @@ impl Api {
     /// The current token; the first call fetches it.
     ///
     /// # Errors
-    /// What the token source fails with.
+    /// The token source's error.
     pub async fn token(&self) -> Result<Token, ApiError> {
         let mut held = self.0.token.lock().await;
         if let Some(token) = held.as_ref() {
@@ -125,10 +125,10 @@ impl Api {
         Ok(token)
     }
 
-    /// Forgets the current token and fetches another one: what close code 4401 asks for.
+    /// Forgets the current token and fetches another one, as close code 4401 requires.
     ///
     /// # Errors
-    /// What the token source fails with.
+    /// The token source's error.
     pub async fn fresh_token(&self) -> Result<Token, ApiError> {
         *self.0.token.lock().await = None;
         self.token().await
@@ -142,10 +142,10 @@ impl Api {
         }
     }
 
-    /// Sends exactly what it is given, without a token of its own.
+    /// Sends exactly the given request, without adding a token.
     ///
     /// # Errors
-    /// [`ApiError::Unreachable`]; a refusal is an answer here.
+    /// [`ApiError`], but never a refusal: that is an answer here.
     pub async fn raw(
         &self,
         method: Method,
@@ -158,7 +158,7 @@ impl Api {
         answer.map_err(|error| self.unanswered(error))
     }
 
-    /// A call with the user's token; once more with a fresh one if that has expired.
+    /// Makes a call with the user's token. If it has expired, repeats the call once with a new one.
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -186,7 +186,7 @@ impl Api {
     ) -> Result<T, ApiError> {
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
-            // A token that no header can hold is none that anybody issued.
+            // No issuer makes a token that a header cannot hold, so send the call without it.
             let bearer = HeaderValue::from_str(&format!("Bearer {}", token.as_str()));
             headers.extend(bearer.ok().map(|bearer| (AUTHORIZATION, bearer)));
         }
@@ -246,7 +246,7 @@ impl Api {
     }
 }
 
-/// `Retry-After` in its form of seconds, the only one that this protocol sends.
+/// Reads `Retry-After` in seconds, the only form that this protocol sends.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))

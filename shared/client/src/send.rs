@@ -1,4 +1,4 @@
-//! Sending: one id per message, however many attempts.
+//! Sends messages. All attempts of one message carry the same id.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,25 +12,25 @@ use crate::inbox::Inbox;
 use crate::lock;
 use crate::rest::{Api, Posted};
 
-/// A message before it is stored. Sending the same draft again can never store it twice.
+/// A message before it is stored. Sending the same draft again never stores it twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
-    /// Where to.
+    /// The channel to send it to.
     pub channel_id: ChannelId,
-    /// What it says.
+    /// The text.
     pub text: String,
-    /// The client's id: shown until the answer names the stored one.
+    /// The client's id. It identifies the message until the answer brings the stored id.
     pub id: MessageId,
-    /// The newest message that the sender had seen: the stored one sorts after it (G2).
+    /// The newest message that the sender had seen: the stored message sorts after it (G2).
     pub after: Option<MessageId>,
 }
 
 /// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
-    /// The message as it is stored. A local copy under [`Sent::local_id`] gets this id.
+    /// The message as it is stored. A local copy under [`Sent::local_id`] must take this id.
     pub message: Message,
-    /// The id that the client had made.
+    /// The id that the client minted.
     pub local_id: MessageId,
     /// Whether an earlier attempt had stored it.
     pub duplicate: bool,
@@ -38,7 +38,7 @@ pub struct Sent {
     pub attempts: u32,
 }
 
-/// Why a send has no stored message to show.
+/// Why a send failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// It was not stored.
@@ -50,14 +50,14 @@ pub enum SendError {
     /// It may or may not have been stored: send the same [`Draft`] again, within a day.
     #[error("the message may or may not have been stored")]
     OutcomeUnknown {
-        /// What to send again.
+        /// The draft to send again.
         draft: Box<Draft>,
         /// The last failure.
         source: ApiError,
     },
 }
 
-/// Sends messages of one user. Cheap to clone.
+/// Sends one user's messages. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Outbox {
     api: Api,
@@ -67,18 +67,18 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An outbox without a socket: it knows only what it sent itself.
+    /// An outbox without a socket: it knows only the messages that it sent itself.
     #[must_use]
     pub fn new(api: Api) -> Self {
         Self::beside(api, Arc::new(Mutex::new(Inbox::new(1))), Backoff::default())
     }
 
-    /// The outbox beside a socket's inbox.
+    /// An outbox that shares a client's inbox.
     pub(crate) fn beside(api: Api, inbox: Arc<Mutex<Inbox>>, backoff: Backoff) -> Self {
         Self { api, inbox, backoff: Arc::new(Mutex::new(backoff)), deadline: DEADLINE }
     }
 
-    /// The same with another deadline for all attempts of one send together.
+    /// Sets another deadline for all attempts of one send together.
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
@@ -90,8 +90,8 @@ impl Outbox {
     /// [`SendError`]: not stored, or outcome unknown.
     pub async fn send(&self, channel: &ChannelId, text: &str) -> Result<Sent, SendError> {
         match self.send_draft(&self.draft(channel, text)).await {
-            // This clock was minutes off. The refusal told the time, and it says for certain that
-            // nothing is stored under that id: another id is safe, once.
+            // This machine's clock was minutes off. The refusal corrected it and proves that no
+            // message has the old id, so sending once more with a new id is safe.
             Err(SendError::NotStored { source })
                 if source.code() == Some(ErrorCode::IdOutOfRange) =>
             {
@@ -101,7 +101,7 @@ impl Outbox {
         }
     }
 
-    /// Makes a draft: its time is the server's now, and after everything seen in the channel.
+    /// Makes a draft. Its id is minted for the server's time, and after any message seen here.
     #[must_use]
     pub fn draft(&self, channel: &ChannelId, text: &str) -> Draft {
         let after = lock(&self.inbox).newest_seen(channel);
@@ -111,13 +111,13 @@ impl Outbox {
         Draft { channel_id: channel.clone(), text: text.to_owned(), id, after }
     }
 
-    /// Sends a draft, the same id in every attempt, until it is stored, refused, or out of time.
+    /// Sends a draft until it is stored, refused, or out of time. Each attempt has the same id.
     ///
     /// # Errors
     /// [`SendError`]: not stored, or outcome unknown.
     ///
     /// # Cancel safety
-    /// A dropped future may have stored the message; sending the draft again finds out.
+    /// A dropped future may have stored the message. Send the draft again to find out.
     pub async fn send_draft(&self, draft: &Draft) -> Result<Sent, SendError> {
         let out_of_time = Instant::now() + self.deadline;
         let mut backoff = lock(&self.backoff).fork();
@@ -148,8 +148,8 @@ impl Outbox {
     }
 }
 
-/// A plain refusal of an attempt says nothing of an earlier one whose answer was lost, except where
-/// the server looked that id up: then it is not stored.
+/// Turns the last failure into an error. After an attempt whose answer was lost, a refusal does not
+/// prove that the message is not stored, unless the server looked up the id before it refused.
 fn failed(draft: &Draft, source: ApiError, maybe_stored: bool) -> SendError {
     let looked_up = matches!(source.code(), Some(ErrorCode::IdOutOfRange | ErrorCode::IdConflict));
     if maybe_stored && !looked_up {
@@ -159,7 +159,7 @@ fn failed(draft: &Draft, source: ApiError, maybe_stored: bool) -> SendError {
     }
 }
 
-/// All attempts of one send: a person waits for it, and within a day the draft can be sent again.
+/// For all attempts of one send: a person waits for it, and the draft can be sent again for a day.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What to do next: the tables of PROTOCOL section 3 as a function. No socket, no clock.
+//! Decides what a client does next: PROTOCOL section 3 as functions, without socket or clock.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,17 +18,17 @@ pub enum Lost {
     Closed {
         /// Its code; 1005 if it held none.
         code: u16,
-        /// Its reason: code 1013 says there how long to wait.
+        /// Its reason. For code 1013 it says how long to wait.
         reason: String,
     },
-    /// TCP broke.
+    /// The TCP connection broke.
     Broken,
-    /// No frame for [`limits::SILENCE_MAX`], or one and a half ticks where that is longer.
+    /// No frame for [`limits::SILENCE_MAX`], or for 1.5 ticks if that is longer.
     Silent,
 }
 
 impl Lost {
-    /// The close code, or 1006 where there was none (RFC 6455 7.1.5).
+    /// The close code, or 1006 if there was no close frame (RFC 6455 7.1.5).
     #[must_use]
     pub const fn code(&self) -> u16 {
         match self {
@@ -45,19 +45,19 @@ pub enum Step {
     Connect {
         /// How long to wait first.
         wait: Duration,
-        /// The node to report.
+        /// The node to report as failed.
         failed: Option<NodeId>,
-        /// Whether to fetch another token before.
+        /// Whether to fetch a new token first.
         fresh_token: bool,
     },
-    /// Wait, then open a socket and say `hello` with the target's ticket and the cursor.
+    /// Wait, then open a socket and send `hello` with the target's ticket and the cursor.
     Dial {
         /// How long to wait first.
         wait: Duration,
-        /// Where.
+        /// The node to dial.
         target: Target,
     },
-    /// Nothing more: trying again would end the same way.
+    /// Stop: another attempt would end the same way.
     Stop(StopReason),
 }
 
@@ -67,18 +67,18 @@ pub enum StopReason {
     /// The node closed the socket with a final code.
     #[error("the node closed the socket: {} ({})", .0.number(), .0.as_str())]
     Closed(CloseCode),
-    /// A call was refused for good.
+    /// A call was refused, and a retry cannot help.
     #[error(transparent)]
     Refused(#[from] ApiError),
-    /// The node's address is none that this client can open: it speaks plain `ws://`.
+    /// The node's address is not a `ws://` or `wss://` URL.
     #[error("the node's URL is not a ws:// or wss:// URL")]
     BadUrl,
-    /// The program asked for it.
+    /// The program stopped the client.
     #[error("stopped by this program")]
     Requested,
 }
 
-/// The state of one client between its sockets: cursor, node, failures in a row.
+/// The state that a client keeps between sockets: cursor, node, consecutive failures.
 #[derive(Debug)]
 pub struct Session {
     cursor: Option<String>,
@@ -86,13 +86,13 @@ pub struct Session {
     alternates: VecDeque<Target>,
     backoff: Backoff,
     failures: u32,
-    /// What the next `/connect` has to tell and to bring, until one has answered.
+    /// The node that `/connect` reports. Kept, as `fresh_token` is, until a `/connect` succeeds.
     failed: Option<NodeId>,
     fresh_token: bool,
 }
 
 impl Session {
-    /// A client that resumes at `cursor`, or visits for the first time.
+    /// A client that resumes at `cursor`, or starts without one.
     #[must_use]
     pub const fn new(cursor: Option<String>, backoff: Backoff) -> Self {
         Self {
@@ -106,13 +106,13 @@ impl Session {
         }
     }
 
-    /// Where the stream is safe to resume.
+    /// The cursor to resume from.
     #[must_use]
     pub fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
     }
 
-    /// The node of the socket, or of the last one.
+    /// The node of the current socket, or of the last one.
     #[must_use]
     pub const fn node_id(&self) -> Option<&NodeId> {
         self.node_id.as_ref()
@@ -133,7 +133,7 @@ impl Session {
         self.dial(delay, target)
     }
 
-    /// `/connect` failed. Its last answer may have named a second node; else full jitter.
+    /// `/connect` failed: dials the last answer's second node, or retries with full jitter.
     pub fn on_connect_failed(&mut self, error: ApiError) -> Step {
         let retryable = error.is_retryable();
         let expired = error.code().map(ErrorCode::retry) == Some(Retry::WithFreshToken);
@@ -149,15 +149,15 @@ impl Session {
         Step::Stop(error.into())
     }
 
-    /// The node took no socket: report it, at once the first time. Its answer's `Retry-After`, if
-    /// it gave one, is about that node, and another one is asked for.
+    /// The socket could not be opened: reports the node and asks for another one, at once after
+    /// the first failure. A `Retry-After` from the node is ignored, since it is about that node.
     pub fn on_unreachable(&mut self) -> Step {
         self.failed = self.node_id.clone();
         self.reconnect()
     }
 
-    /// Takes a frame's cursor. Call it once the frame is safe in the program's hands: a cursor
-    /// that is ahead of what was handled loses messages.
+    /// Moves to a frame's cursor. Call it only after the program has the frame's event: a cursor
+    /// that is ahead of the program loses messages.
     pub fn on_frame(&mut self, frame: &ServerFrame) {
         match frame {
             ServerFrame::Ready(ready) => {
@@ -173,7 +173,7 @@ impl Session {
         }
     }
 
-    /// The socket ended, `lived` after its `ready` (`None`: before it).
+    /// The socket ended `lived` after its `ready`, or before it (`None`).
     pub fn on_lost(&mut self, lost: &Lost, lived: Option<Duration>) -> Step {
         let (code, asked) = match lost {
             Lost::Closed { code, reason } => {
@@ -181,8 +181,8 @@ impl Session {
             }
             Lost::Broken | Lost::Silent => (Some(CloseCode::GoingAway), None),
         };
-        // A node whose sockets end as soon as they are ready is a failure too, or this would be a
-        // loop without a wait.
+        // A socket that ends right after its `ready` counts as a failure. Otherwise the client
+        // would reconnect in a loop without waiting.
         if lived.is_some_and(|lived| lived >= limits::CLIENT_BACKOFF.0) {
             self.failures = 0;
             self.backoff.reset();
@@ -193,7 +193,7 @@ impl Session {
             (AfterClose::ResumeElsewhere, _) => self.failed = self.node_id.clone(),
             (AfterClose::WithFreshToken, _) => self.fresh_token = true,
             (AfterClose::ResumeAfterWait, code) => {
-                // The node is well: it is busy, or this client was too fast. No report.
+                // The node is healthy: it is busy, or this client was too fast. Do not report it.
                 self.failures += 1;
                 let asked = asked.filter(|_| code == Some(CloseCode::Busy));
                 let wait = asked.unwrap_or(limits::CLIENT_BACKOFF.0);
@@ -205,7 +205,7 @@ impl Session {
         self.reconnect()
     }
 
-    /// At once after the first failure in a row, with full jitter from then on.
+    /// Reconnects at once after the first consecutive failure, with full jitter after later ones.
     fn reconnect(&mut self) -> Step {
         self.failures += 1;
         let wait = if self.failures == 1 { Duration::ZERO } else { self.backoff.next_wait(None) };
@@ -223,7 +223,7 @@ impl Session {
 }
 
 const ABNORMAL: u16 = 1006;
-/// Expired tokens in a row after which the token source is broken, not the token.
+/// After this many consecutive expired tokens the token source itself is broken.
 const FRESH_TOKENS_MAX: u32 = 3;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a port speaks: looked at once a call has failed, to say why.
+//! Finds out whether a port speaks plain HTTP or TLS, to explain a failed call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use crate::raw::exchange_for;
 use crate::trust::Trust;
 
-/// What a port answers in.
+/// What a port speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speech {
     /// HTTP without TLS.
@@ -19,13 +19,13 @@ pub enum Speech {
 }
 
 impl Speech {
-    /// Whether a URL such as `https://host` asks for this.
+    /// Whether a URL's scheme, such as `https://`, asks for this.
     #[must_use]
     pub fn is_of(self, url: &str) -> bool {
         url.starts_with("https://") == (self == Self::Tls)
     }
 
-    /// What to do about a URL that asks for the other: `that port speaks TLS: use https://host`.
+    /// Advice for a URL that asks for the other one: `that port speaks TLS: use https://host`.
     #[must_use]
     pub fn instead(self, url: &str) -> String {
         let host = url.split_once("://").map_or(url, |(_, host)| host);
@@ -36,9 +36,9 @@ impl Speech {
     }
 }
 
-/// What the port of an `http://` or `https://` URL speaks; `None` if neither. Takes 4 s at most.
+/// What the port of an `http://` or `https://` URL speaks; `None` if neither. Takes at most 4 s.
 pub async fn speech(url: &str) -> Option<Speech> {
-    // TLS first: its ports often answer plain HTTP with a refusal in plain HTTP.
+    // Try TLS first: a TLS port often answers plain HTTP with a refusal in plain HTTP.
     let answer = exchange_for(url, &client_hello()?, PROBE_TIME).await.ok()?;
     if matches!(answer.as_slice(), [ALERT | HANDSHAKE, 3, ..]) {
         return Some(Speech::Tls);
@@ -48,7 +48,7 @@ pub async fn speech(url: &str) -> Option<Speech> {
     answer.starts_with(b"HTTP/").then_some(Speech::Plain)
 }
 
-/// The first bytes of any TLS client. The name does not matter: any answer in TLS will do.
+/// A TLS `ClientHello`. The server name does not matter, because any TLS answer will do.
 fn client_hello() -> Option<Vec<u8>> {
     let name = ServerName::try_from("localhost").ok()?;
     let config = Arc::new(Trust::public().config());
@@ -60,5 +60,5 @@ fn client_hello() -> Option<Vec<u8>> {
 /// TLS record types (RFC 8446, 5.1).
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
-/// For a port that is silent, as most are to the other protocol.
+/// Timeout of one probe: most ports do not answer the protocol that they do not speak.
 const PROBE_TIME: Duration = Duration::from_secs(2);

@@ -6,7 +6,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use model::{KnownMessages, Message, MessageId};
 
-/// How a message came.
+/// How a message arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum How {
     /// On the socket.
@@ -15,11 +15,11 @@ pub enum How {
     CaughtUp,
 }
 
-/// The messages of one channel, in id order. Delivery is at least once; this makes it once.
+/// The messages of one channel, in id order. Delivery is at least once; this removes duplicates.
 #[derive(Debug, Clone, Default)]
 pub struct Timeline {
     messages: BTreeMap<MessageId, Message>,
-    /// The newest message that was dropped to keep the bound.
+    /// The newest message that was dropped to stay within the bound.
     dropped: Option<MessageId>,
     pushed_again: u64,
     caught_up: u64,
@@ -27,14 +27,14 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Takes a message; `true` if it is new here, or a newer revision of what is here. Of two copies
-    /// the one with the greatest revision stays, in whatever order they come.
+    /// Upserts a message. Returns `true` if it is new, or a newer revision than the one here. Keeps
+    /// the greatest revision, in whatever order the copies arrive.
     pub(crate) fn upsert(&mut self, message: Message, how: How, messages_max: usize) -> bool {
         self.caught_up += u64::from(how == How::CaughtUp);
         if self.dropped.is_some_and(|dropped| message.id <= dropped) {
             return false;
         }
-        // A pushed message may be older than the newest one: the map sorts it in.
+        // A pushed message may be older than the newest one: the map keeps the order.
         let fresh = match self.messages.entry(message.id) {
             Entry::Vacant(vacant) => {
                 vacant.insert(message);
@@ -94,30 +94,30 @@ impl Timeline {
         self.messages.is_empty()
     }
 
-    /// Messages that the socket brought although they were here: raw duplicates.
+    /// How many pushed messages were already here.
     #[must_use]
     pub const fn pushed_again(&self) -> u64 {
         self.pushed_again
     }
 
-    /// Messages that reads brought, known ones included.
+    /// How many messages reads brought, including those already here.
     #[must_use]
     pub const fn caught_up(&self) -> u64 {
         self.caught_up
     }
 
-    /// Messages that reads brought although they were here.
+    /// How many messages that reads brought were already here.
     #[must_use]
     pub const fn caught_up_again(&self) -> u64 {
         self.caught_up_again
     }
 
-    /// The newest message that was dropped to keep the bound: nothing up to it is taken any more.
+    /// The newest message that was dropped to stay within the bound. Messages up to it are ignored.
     pub(crate) const fn dropped(&self) -> Option<MessageId> {
         self.dropped
     }
 
-    /// The first messages after a position; `None` if there are none.
+    /// The known messages after a position, as many as a call can name; `None` if there are none.
     pub(crate) fn known(&self, after: MessageId) -> Option<KnownMessages> {
         let beyond = self.messages.range((Excluded(after), Unbounded));
         KnownMessages::of(Some(after), beyond.map(|(id, _)| *id))

@@ -13,7 +13,7 @@ use crate::error::ApiError;
 pub struct Token(String);
 
 impl Token {
-    /// Takes a token as it stands in `Authorization: Bearer …`.
+    /// Wraps a token in the form that `Authorization: Bearer …` carries.
     #[must_use]
     pub fn new(token: impl Into<String>) -> Self {
         Self(token.into())
@@ -32,40 +32,40 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Who a local environment mints a token for.
+/// A user that a local environment mints a token for.
 #[derive(Debug, Clone)]
 pub struct DevUser {
-    /// The tenant.
+    /// The workspace.
     pub workspace_id: WorkspaceId,
-    /// The person.
+    /// The user.
     pub user_id: UserId,
-    /// `admin`, or nothing.
+    /// `admin`, or absent.
     pub role: Option<String>,
-    /// How long the token lives, in seconds; the environment's default if absent.
+    /// The token's lifetime in seconds; the environment's default if absent.
     pub ttl_s: Option<u64>,
 }
 
 impl DevUser {
-    /// An ordinary user with a token of the usual length.
+    /// An ordinary user whose token has the default lifetime.
     #[must_use]
     pub const fn new(workspace_id: WorkspaceId, user_id: UserId) -> Self {
         Self { workspace_id, user_id, role: None, ttl_s: None }
     }
 
-    /// The same person as an admin of the workspace.
+    /// Makes the user an admin of the workspace.
     #[must_use]
     pub fn admin(self) -> Self {
         Self { role: Some("admin".to_owned()), ..self }
     }
 }
 
-/// What a login answers.
+/// The future that a login returns.
 pub type LoginFuture = Pin<Box<dyn Future<Output = Result<Token, ApiError>> + Send>>;
 
-/// Where tokens come from, again and again: a socket ends with its token (4401).
+/// Where tokens come from. A node closes a socket when its token expires (4401).
 #[derive(Clone)]
 pub enum TokenSource {
-    /// One token, which cannot be renewed: the client stops when it expires.
+    /// One token that cannot be renewed: the client stops when it expires.
     Fixed(Token),
     /// `POST /dev/token` of the base URL: local environments only.
     Dev(DevUser),

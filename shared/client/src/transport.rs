@@ -1,5 +1,5 @@
-//! What a client needs of the world: calls, byte streams, a clock, chance. The default is HTTP over
-//! TCP or TLS and the system's own; a simulation brings others.
+//! The client's port to the outside: calls, byte streams, a clock, randomness. The default uses
+//! HTTP over TCP or TLS and the system's clock and randomness; the simulation brings its own.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use crate::error::ApiError;
 use crate::trust::Trust;
 
-/// A connection to a node before anything was said on it.
+/// A connection to a node, before the upgrade.
 pub trait ByteStream: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Debug + Send + Unpin> ByteStream for S {}
@@ -28,13 +28,13 @@ pub struct Call {
     pub method: Method,
     /// Path and query.
     pub path: String,
-    /// All headers that are the call's own.
+    /// The headers to add to those of the HTTP client.
     pub headers: HeaderMap,
-    /// Its body, perhaps empty.
+    /// Its body, which may be empty.
     pub body: Vec<u8>,
 }
 
-/// An answer as it came: for tests that send what a typed call cannot.
+/// An unparsed answer, for tests that send requests which a typed call cannot.
 #[derive(Debug, Clone)]
 pub struct RawAnswer {
     /// The HTTP status.
@@ -45,19 +45,19 @@ pub struct RawAnswer {
     pub body: Vec<u8>,
 }
 
-/// What lies underneath a call without an answer.
+/// The cause of a [`CallError`].
 pub type CallCause = Box<dyn Error + Send + Sync>;
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// It never left: nothing happened.
+    /// It was not sent, so it had no effect.
     #[error("no connection")]
     NotSent(#[source] CallCause),
-    /// It left, and nothing came back, or half of it: it may have happened.
+    /// It was sent, but no complete answer came back: it may have had an effect.
     #[error("no answer")]
     NotAnswered(#[source] CallCause),
-    /// It was answered at a length that no answer of this protocol has.
+    /// The answer is longer than any answer of this protocol.
     #[error("the answer is too long")]
     TooLong {
         /// Its HTTP status.
@@ -65,34 +65,34 @@ pub enum CallError {
     },
 }
 
-/// The world as a client sees it.
+/// The client's port to the outside.
 #[async_trait]
 pub trait Transport: Send + Sync + Debug {
-    /// Makes one call, and gives up by itself.
+    /// Makes one call. It must time out by itself.
     ///
     /// # Errors
-    /// [`CallError`]; a refusal is an answer here.
+    /// [`CallError`]. A refusal is not an error here.
     async fn call(&self, call: Call) -> Result<RawAnswer, CallError>;
 
     /// Opens a byte stream to `host:port`.
     ///
     /// # Errors
-    /// Whatever the other end, or the way to it, says.
+    /// Any error of connecting.
     async fn dial(&self, authority: &str) -> io::Result<Box<dyn ByteStream>>;
 
-    /// Whom it believes over TLS, on what it dialled.
+    /// The certificate authorities to trust on TLS over a dialled stream.
     fn trust(&self) -> Trust {
         Trust::public()
     }
 
-    /// The local clock, right or wrong.
+    /// The local clock, which may be wrong.
     fn now(&self) -> Timestamp;
 
     /// 128 random bits.
     fn random(&self) -> u128;
 }
 
-/// HTTP by a pool of connections, TCP, the system's clock and randomness.
+/// The default transport: HTTP over a connection pool, TCP, the system's clock and randomness.
 #[derive(Debug)]
 pub(crate) struct Web {
     http: reqwest::Client,
@@ -102,14 +102,14 @@ pub(crate) struct Web {
 
 impl Web {
     /// # Errors
-    /// [`ApiError::BadAddress`] if that is no `http://` or `https://` URL.
+    /// [`ApiError::BadAddress`] if `base_url` is not an `http://` or `https://` URL.
     pub(crate) fn new(base_url: &str, trust: Trust) -> Result<Self, ApiError> {
         let is_web =
             reqwest::Url::parse(base_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(trust.config())
             .http1_only()
-            // A proxy from the environment would stand between a test and 127.0.0.1.
+            // A proxy from the environment would intercept a test's calls to 127.0.0.1.
             .no_proxy()
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_WAIT_MAX)
@@ -151,14 +151,14 @@ impl Transport for Web {
     }
 }
 
-/// TCP that sends at once: a frame is one write, and nothing follows it soon.
+/// Opens a TCP connection without Nagle's algorithm: a frame is one write.
 pub(crate) async fn dial_tcp(authority: &str) -> io::Result<Box<dyn ByteStream>> {
     let tcp = TcpStream::connect(authority).await?;
     tcp.set_nodelay(true)?;
     Ok(Box::new(tcp))
 }
 
-/// Reads a body up to its bound: whatever answers, this client's memory is its own.
+/// Reads a body up to a limit, so that no server can exhaust this client's memory.
 async fn read(response: &mut Response) -> Result<Vec<u8>, CallError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
@@ -183,8 +183,8 @@ fn local_now() -> Timestamp {
 }
 
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
-/// A send must be answered within its own deadline; the rest is the way there and back.
+/// The server answers a send within its own deadline; the rest is for the network.
 const CALL_WAIT_MAX: Duration = limits::SEND_DEADLINE.saturating_add(Duration::from_secs(4));
-/// A full page of the longest texts, at four bytes a character and some for JSON.
+/// A full page of the longest texts, at four bytes a character, plus some space for JSON.
 const ANSWER_BYTES_MAX: usize =
     limits::PAGE_ROWS_MAX as usize * limits::MESSAGE_CHARS_MAX * 4 + (1 << 20);

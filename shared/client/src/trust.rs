@@ -1,4 +1,4 @@
-//! Whom a client believes that a server is who it says.
+//! TLS roots: which certificate authorities a client trusts.
 
 use std::fmt;
 use std::io;
@@ -11,12 +11,12 @@ use tokio_rustls::TlsConnector;
 
 use crate::transport::ByteStream;
 
-/// The authorities whose certificates are taken over TLS: the public ones, as Mozilla lists them
-/// and this program was built with them, and those that were added. Cheap to clone.
+/// The certificate authorities that a client trusts: Mozilla's list of public ones, which is
+/// compiled into the program, and any that were added. Cheap to clone.
 #[derive(Clone)]
 pub struct Trust(Arc<ClientConfig>);
 
-/// What is to be trusted is no PEM certificate of an authority.
+/// The text is not the PEM certificate of a certificate authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a PEM certificate of an authority")]
 pub struct TrustError;
@@ -29,10 +29,10 @@ impl Trust {
         PUBLIC.clone()
     }
 
-    /// The public authorities and these, in PEM.
+    /// The public authorities plus the given ones, in PEM.
     ///
     /// # Errors
-    /// [`TrustError`] if there is none, or one that cannot be read.
+    /// [`TrustError`] if the text holds no certificate, or one that cannot be read.
     pub fn with(authorities: &str) -> Result<Self, TrustError> {
         let mut roots = public_roots();
         let known = roots.len();
@@ -54,12 +54,12 @@ impl Trust {
         Self(Arc::new(config))
     }
 
-    /// What an HTTP client is set up with.
+    /// The TLS configuration of an HTTP client.
     pub(crate) fn config(&self) -> ClientConfig {
         ClientConfig::clone(&self.0)
     }
 
-    /// Brings a connection into TLS with this host.
+    /// Runs the TLS handshake with a host over a connection.
     pub(crate) async fn connect(
         &self,
         host: &str,

@@ -20,7 +20,7 @@ fn channel(n: u128) -> ChannelId {
     ChannelId::mint_group(Timestamp::from_unix_ms(BASE_MS), n)
 }
 
-/// The functions and the store behind them, as a transport sees them.
+/// A transport that answers as the functions and the store do.
 #[derive(Debug)]
 struct Server {
     began: Instant,
@@ -36,7 +36,7 @@ struct State {
     at_once: usize,
     most_at_once: usize,
     away_until: Option<Instant>,
-    /// An old server ignores the parameter.
+    /// Behaves as an old server, which ignores the `known` parameter.
     ignores_known: bool,
 }
 
@@ -51,7 +51,7 @@ impl Server {
         Timestamp::from_unix_ms(BASE_MS).plus(self.began.elapsed())
     }
 
-    /// Stores a message whose id is so old.
+    /// Stores a message whose id is `age` old.
     fn store(&self, channel: &ChannelId, age: Duration) -> Message {
         let mut state = lock(&self.state);
         state.minted += 1;
@@ -103,7 +103,7 @@ impl Server {
     }
 }
 
-/// What `GET /scroll` answers.
+/// The answer of `GET /scroll`.
 fn scroll(state: &State, query: &Query) -> (u16, Value) {
     let Some(stored) = state.stored.get(&query.channel_id().unwrap()) else {
         return (404, json!({ "code": "channel_not_found", "status": 404, "retryable": false }));
@@ -156,7 +156,7 @@ impl Transport for Wire {
     }
 }
 
-/// A client without its socket: what that would bring is called by hand.
+/// A client without a socket: the test makes the calls that frames would cause.
 struct Device {
     server: Arc<Server>,
     shared: Shared,
@@ -190,7 +190,7 @@ impl Device {
         inbox.in_step(self.server.time());
     }
 
-    /// Reads what is missing; whether that was all.
+    /// Opens a gap and catches up. Returns whether no gap is left.
     async fn catch_up(&mut self, gap: Option<&[ChannelId]>) -> bool {
         self.shared.inbox().open_gap(gap);
         self.shared.clone().catch_up().await.unwrap();
@@ -201,7 +201,7 @@ impl Device {
         caught_up
     }
 
-    /// Rows that readings brought, and how many of them were known.
+    /// How many rows the catch-ups read, and how many of those were known.
     fn rows(&self) -> (u64, u64) {
         let inbox = self.shared.inbox();
         inbox.timelines().fold((0, 0), |(rows, again), (_, timeline)| {
@@ -220,15 +220,15 @@ impl Device {
     }
 }
 
-/// An even draw, the same in each run.
+/// Draws a number evenly, the same in each run.
 fn draw(seed: &mut u64, below: u64) -> u64 {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (*seed >> 33) % below
 }
 
-/// Ten minutes in 12 channels, busy and quiet ones. Every 40 s on average the socket is cut, or the
-/// node says `resync`, and what was published in the two seconds before was not pushed. The share
-/// of known rows among those that readings brought, in percent.
+/// Simulates ten minutes in 12 channels, busy and quiet ones. Every 40 s on average the socket is
+/// cut or the node sends `resync`, and messages of the two seconds before were not pushed. Returns
+/// the share of already known rows among those that the catch-ups read, in percent.
 async fn known_share(ignores_known: bool) -> f64 {
     let server = Server::new(12);
     lock(&server.state).ignores_known = ignores_known;
@@ -239,11 +239,11 @@ async fn known_share(ignores_known: bool) -> f64 {
     for step in 0..6_000_u64 {
         sleep(Duration::from_millis(100)).await;
         for n in 0..12 {
-            // From three messages a second to one in two minutes.
+            // From three messages a second to less than one in ten minutes.
             if draw(&mut seed, 10_000) < 3_000 >> n {
                 let age = Duration::from_millis(draw(&mut seed, 300));
                 let message = server.store(&channel(n), age);
-                // The one that is published a moment later than its id.
+                // Messages of the last two seconds before a gap are not pushed.
                 if step * 100 + 2_000 < next_gap {
                     device.push(&message)
                 } else {
@@ -313,7 +313,7 @@ async fn a_server_that_is_away_is_asked_by_one_reader_alone() {
     device.assert_complete();
     let asked = server.lines().len();
     println!("figure: {asked} calls for 41 answers through 120 s of 503");
-    // The calls that were under way, and a probe about every 15 s on average.
+    // 41 answers, 4 calls that were under way, and a probe about every 15 s on average.
     assert!(asked < 41 + 4 + 20, "{asked}");
 }
 
@@ -337,7 +337,7 @@ async fn the_late_mark_is_read_where_it_could_matter() {
     let server = Server::new(2);
     let mut device = Device::of(&server);
     assert!(device.catch_up(None).await);
-    // An hour later: the last reading is long ago, the client has been in step since.
+    // An hour passes: the last catch-up is long ago, and the client has been in step since.
     sleep(Duration::from_secs(1_800)).await;
     let late = server.store(&channel(1), Duration::ZERO);
     sleep(Duration::from_secs(1_800)).await;

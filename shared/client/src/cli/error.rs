@@ -1,4 +1,4 @@
-//! What goes wrong: one line for a person, and an exit code for a script.
+//! The command's errors: one line for a person, and an exit code for a script.
 
 use std::error::Error;
 
@@ -63,7 +63,7 @@ pub(crate) enum CliError {
 }
 
 impl CliError {
-    /// One line: what went wrong, its cause, and what to do about it. Nothing is said twice.
+    /// One line: what went wrong, its cause, and its fix. No part is repeated.
     pub(crate) fn line(&self) -> String {
         let mut line = self.to_string();
         let mut add = |more: &str| {
@@ -85,7 +85,7 @@ impl CliError {
             }
             add(hint(error).unwrap_or_default());
         }
-        // A detail comes from whoever answered.
+        // The detail of a refusal comes from the server and is not trusted.
         escape(&line).replace('\n', " ")
     }
 
@@ -110,7 +110,7 @@ impl CliError {
         }
     }
 
-    /// Whether nobody answered, or somebody who does not speak this protocol.
+    /// Whether there was no answer, or one that is not from Inkwire.
     pub(crate) fn is_not_understood(&self) -> bool {
         let error = self.api();
         error.is_some_and(|error| {
@@ -141,7 +141,7 @@ impl CliError {
     }
 }
 
-/// The cause below all others: layers in between only say that they failed too.
+/// The innermost cause: the layers above it only repeat that they failed.
 fn root_of(error: &dyn Error) -> &dyn Error {
     error.source().map_or(error, root_of)
 }

@@ -11,8 +11,8 @@ use super::error::CliError;
 use super::names::Names;
 use super::terminal::Terminal;
 
-/// Prints the events of these channels, or of all if none is named, until the client stops, which
-/// is an error.
+/// Prints the events of the given channels, or of all channels if none is given, until the client
+/// stops. That is always an error.
 pub(crate) async fn listen(
     api: Api,
     mut names: Names,
@@ -23,7 +23,7 @@ pub(crate) async fn listen(
     for channel in channels {
         wanted.insert(names.find(channel).await?.id);
     }
-    // Fails at once where the environment is away: the client itself would wait for it.
+    // Fails at once if the environment is down; the client itself would retry.
     let config = Config::from_now(api).await?;
     // Dropping the handle would stop the client.
     let (_client, mut events) = Client::start(config);

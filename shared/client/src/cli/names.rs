@@ -1,4 +1,4 @@
-//! Channels as people name them.
+//! The names that people use for channels.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use model::{Channel, ChannelId, ChannelType, UserId};
 
 use super::error::CliError;
 
-/// Finds channels by name, and names by channel.
+/// Finds a channel by its name, and a name for a channel.
 #[derive(Debug)]
 pub(crate) struct Names {
     api: Api,
@@ -20,12 +20,12 @@ impl Names {
         Self { api, user, labels: HashMap::new() }
     }
 
-    /// The DM with a user, which is opened if there is none.
+    /// Returns the DM with a user, and opens it if there is none.
     pub(crate) async fn open_dm(&self, other: &str) -> Result<Channel, CliError> {
         Ok(self.api.create_dm(&user(other)?).await?)
     }
 
-    /// The channel of a name, an id, or `@user`.
+    /// Finds a channel by its name, its id, or `@user`.
     pub(crate) async fn find(&self, wanted: &str) -> Result<Channel, CliError> {
         if let Some(other) = wanted.strip_prefix('@') {
             user(other)?;
@@ -56,7 +56,7 @@ impl Names {
         }
     }
 
-    /// `#name` or `@other`; the id while nothing better is known.
+    /// `#name` or `@other`; the id if the channel cannot be read.
     pub(crate) async fn label(&mut self, channel: &ChannelId) -> String {
         if let Some(label) = self.labels.get(channel) {
             return label.clone();

@@ -1,4 +1,4 @@
-//! Whom a token belongs to, by what it says of itself.
+//! The user that a token claims to belong to.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::error::CliError;
 
-/// What a token claims. Only the server verifies it: this is to find a mix-up before it is sent.
+/// A token's claims, unverified. They only serve to find a mix-up in the arguments early.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Owner {
     /// Its user.
@@ -22,7 +22,7 @@ struct Claims {
 }
 
 impl Owner {
-    /// Reads a JWT's claims. What cannot be read claims nothing; the server will refuse it.
+    /// Reads a JWT's claims. A token that cannot be read has none; the server will refuse it.
     pub(crate) fn of(token: &str) -> Self {
         let payload = token.split('.').nth(1).unwrap_or_default();
         let payload = URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();
@@ -33,10 +33,10 @@ impl Owner {
         }
     }
 
-    /// Compares it with what the arguments say.
+    /// Compares the claims with the arguments.
     ///
     /// # Errors
-    /// [`CliError::OtherOwner`] if they name somebody else.
+    /// [`CliError::OtherOwner`] if the arguments name another user or workspace.
     pub(crate) fn must_be(
         &self,
         user: Option<&UserId>,

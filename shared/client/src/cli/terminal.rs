@@ -1,11 +1,11 @@
-//! Writing to a terminal what strangers wrote.
+//! Writes untrusted text to a terminal.
 
 use std::io::{self, Write};
 
 use model::Message;
 use serde_json::Value;
 
-/// Standard output. Colours are left out where nobody sees them, or wants them (`NO_COLOR`).
+/// Standard output. Colours are left out if it is not a terminal or `NO_COLOR` is set.
 #[derive(Debug)]
 pub(crate) struct Terminal {
     json: bool,
@@ -16,7 +16,7 @@ impl Terminal {
         Self { json }
     }
 
-    /// Writes an object as a line of JSON where JSON is wanted, and else what `otherwise` writes.
+    /// Writes an object as a line of JSON with `--json`; calls `otherwise` without.
     pub(crate) fn record(
         &mut self,
         json: &Value,
@@ -25,7 +25,7 @@ impl Terminal {
         if self.json { self.json(json) } else { otherwise(self) }
     }
 
-    /// Whether JSON is wanted.
+    /// Whether `--json` was given.
     pub(crate) const fn is_json(&self) -> bool {
         self.json
     }
@@ -35,7 +35,7 @@ impl Terminal {
         self.line(&json_line(json))
     }
 
-    /// Writes a line; a reader that has gone (`| head`) ends the program without a complaint.
+    /// Writes a line. If the reader has closed the pipe (`| head`), ends the program silently.
     pub(crate) fn line(&mut self, line: &str) -> io::Result<()> {
         let mut out = anstream::stdout().lock();
         match writeln!(out, "{line}").and_then(|()| out.flush()) {
@@ -44,7 +44,7 @@ impl Terminal {
         }
     }
 
-    /// Writes a remark of this program's own, dimmed.
+    /// Writes a note of this program, dimmed.
     pub(crate) fn note(&mut self, note: &str) -> io::Result<()> {
         self.line(&format!("{DIM}{note}{RESET}"))
     }
@@ -54,8 +54,8 @@ impl Terminal {
     }
 }
 
-/// JSON in which every character that [`escape`] would replace is written as `\u202e` is: a parser reads
-/// the same text, and a terminal is not steered.
+/// JSON with every character that could control a terminal as a `\u…` escape. A parser reads the
+/// same text.
 fn json_line(json: &Value) -> String {
     let mut safe = String::new();
     for char in json.to_string().chars() {
@@ -68,7 +68,7 @@ fn json_line(json: &Value) -> String {
     safe
 }
 
-/// A message with its day and time, its channel and its sender.
+/// A message with its date and time, channel and sender.
 fn line_of(label: Option<&str>, message: &Message) -> String {
     let created_at = message.id.time().rfc3339();
     let time = created_at.get(..19).unwrap_or_default().replace('T', " ");
@@ -77,9 +77,9 @@ fn line_of(label: Option<&str>, message: &Message) -> String {
     format!("{DIM}{time}{RESET} {label}{BOLD}{sender}{RESET}: {text}")
 }
 
-/// Makes a text harmless: control characters could move the cursor or ask the terminal to type,
-/// bidirectional overrides could show another text than the one that is there (Unicode TR 36),
-/// and a line break could begin what looks like somebody else's message.
+/// Escapes untrusted text: control characters could move the cursor or make the terminal type,
+/// bidirectional overrides could display another text than the real one (Unicode TR 36), and a line
+/// break could start a line that looks like another user's message.
 pub(crate) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for char in text.replace("\r\n", "\n").chars() {
@@ -95,7 +95,7 @@ pub(crate) fn escape(text: &str) -> String {
     safe
 }
 
-/// Bidirectional marks, embeddings, overrides and isolates, and the two other line breaks.
+/// Bidirectional marks, embeddings, overrides, isolates, and the line and paragraph separators.
 const fn is_invisible_order(char: char) -> bool {
     matches!(
         char,

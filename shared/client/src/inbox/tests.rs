@@ -56,7 +56,7 @@ fn verified(ms: u64) -> CatchUpFrom {
     newer_than(at(ms).minus(limits::VERIFIED_OVERLAP))
 }
 
-/// A reading of everything that is due, begun at a time.
+/// A complete catch-up that began at `ms`.
 fn read_all(inbox: &mut Inbox, ms: u64, list: &[&ChannelId]) {
     let due = inbox.due();
     if let Some(opening) = due.list {
@@ -89,7 +89,7 @@ fn a_gap_starts_where_the_channel_was_in_step_not_where_pushes_went_on() {
     inbox.open_gap(None);
     inbox.upsert(message(&general(), 3 * HOUR_MS), How::Pushed);
     inbox.in_step(at(3 * HOUR_MS));
-    // A second loss before the gap is closed does not move it.
+    // Opening an open gap again does not move its position.
     inbox.open_gap(None);
     assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(HOUR_MS + 5));
     read_all(&mut inbox, 3 * HOUR_MS, &[&general()]);
@@ -113,11 +113,11 @@ fn what_a_reading_verified_is_not_read_again() {
     inbox.note_channel(&general(), at(0));
     inbox.open_gap(None);
     read_all(&mut inbox, HOUR_MS, &[&general()]);
-    // The next gap comes a minute later: the overlap would reach ten minutes back.
+    // The next gap opens a minute later: the overlap reaches back further than what is verified.
     inbox.in_step(at(HOUR_MS + 60 * SECOND_MS));
     inbox.open_gap(Some(&[general()]));
     assert_eq!(inbox.catch_up_from(&general(), None), verified(HOUR_MS));
-    // An hour later the overlap is the nearer one.
+    // An hour later the overlap starts later than the verified position.
     inbox.channel_gone(&general());
     inbox.in_step(at(2 * HOUR_MS));
     inbox.open_gap(Some(&[general()]));
@@ -135,7 +135,7 @@ fn a_gap_of_one_channel_leaves_the_others_alone() {
     let due = inbox.due();
     assert_eq!((due.list, due.channels), (None, vec![general()]));
     inbox.in_step(at(2 * HOUR_MS));
-    // Two openings join, and all channels are more than some.
+    // Two openings add up, and one of all channels includes every channel.
     inbox.open_gap(Some(&[random()]));
     inbox.open_gap(None);
     assert!(inbox.due().list.is_some());
@@ -155,9 +155,9 @@ fn a_gap_that_opens_again_in_the_middle_of_its_reading_stays_open() {
     inbox.channel_read(&general(), opening, at(HOUR_MS + 1));
     inbox.all_read(None, at(HOUR_MS + 1));
     assert!(inbox.has_gap());
-    // And what the reading verified need not be read again.
+    // But the messages that the catch-up verified need not be read again.
     assert_eq!(inbox.catch_up_from(&general(), None), verified(HOUR_MS + 1));
-    // The same for a gap of all channels.
+    // The same for a gap in all channels.
     inbox.open_gap(None);
     let list = inbox.due().list;
     inbox.open_gap(None);
@@ -175,7 +175,7 @@ fn an_unknown_channel_is_a_first_visit_and_a_known_empty_one_is_not() {
     read_all(&mut inbox, HOUR_MS, &[&general()]);
     inbox.open_gap(None);
     assert_eq!(inbox.catch_up_from(&general(), None), verified(HOUR_MS));
-    // Nobody has heard of this one before the node names it.
+    // This client does not know the channel before the node names it.
     inbox.open_gap(Some(&[random()]));
     assert_eq!(inbox.catch_up_from(&random(), None), CatchUpFrom::FirstVisit);
 }
@@ -200,7 +200,7 @@ fn a_late_mark_after_the_time_in_step_reaches_back_to_the_late_message() {
     let from = inbox.catch_up_from(&general(), late(HOUR_MS, 6 * HOUR_MS));
     assert_eq!(from, CatchUpFrom::NewerThan(id(HOUR_MS).previous().unwrap()));
     assert!(inbox.needs_late(&general()));
-    // Published before the channel was in step, or within the overlap: it changes nothing.
+    // A mark changes nothing if it is from before the channel was in step, or within the overlap.
     for old in [late(HOUR_MS, 4 * HOUR_MS), late(5 * HOUR_MS, 6 * HOUR_MS)] {
         assert_eq!(inbox.catch_up_from(&general(), old), overlap_before(5 * HOUR_MS));
     }
@@ -213,11 +213,11 @@ fn a_late_mark_reaches_no_further_back_than_a_complete_reading() {
     inbox.open_gap(None);
     read_all(&mut inbox, 5 * HOUR_MS, &[&general()]);
     inbox.open_gap(None);
-    // It was stored when the reading began, whenever it is published.
+    // The message was already stored when the catch-up began, whenever it is published.
     let late = |id_ms| Some(LateArrivals { reread_from: id(id_ms), until: at(6 * HOUR_MS) });
     assert_eq!(inbox.catch_up_from(&general(), late(HOUR_MS)), verified(5 * HOUR_MS));
     assert!(!inbox.needs_late(&general()));
-    // Hours later one that was stored since is above that.
+    // A message stored hours later has an id after the verified position.
     read_all(&mut inbox, 5 * HOUR_MS, &[&general()]);
     inbox.in_step(at(9 * HOUR_MS));
     inbox.open_gap(None);

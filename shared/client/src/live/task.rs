@@ -1,4 +1,4 @@
-//! The task behind a [`super::Client`].
+//! The task of a [`super::Client`].
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -26,29 +26,29 @@ pub(super) struct Task {
     pub(super) shared: Shared,
     pub(super) view: Arc<Mutex<View>>,
     pub(super) orders: watch::Receiver<Control>,
-    /// At most one reading at a time. It outlives sockets: what it reads is stored, and a gap that
-    /// opens again meanwhile stays open.
+    /// At most one catch-up at a time. It continues when its socket is lost: the messages that it
+    /// reads are stored, and a gap that opens again meanwhile stays open.
     pub(super) readings: JoinSet<Result<(), StopReason>>,
-    /// The next reading.
+    /// The next catch-up.
     pub(super) pending: Option<Pending>,
     pub(super) spread: Backoff,
     pub(super) session: Session,
     pub(super) silence_max: Duration,
-    /// How often this node's ticks come.
+    /// The interval of this node's ticks.
     pub(super) tick: Duration,
     pub(super) ready_at: Option<Instant>,
     pub(super) lost_at: Option<Instant>,
 }
 
-/// A reading that waits for its time.
+/// A catch-up that has not started yet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pending {
     due_at: Instant,
-    /// The first wait of those that were joined ends here at the latest.
+    /// Later requests that join this catch-up cannot delay it beyond this time.
     latest: Instant,
 }
 
-/// Why a socket is left.
+/// Why the task gave up its socket.
 enum Leave {
     Lost(Lost),
     Stop(StopReason),
@@ -70,11 +70,11 @@ impl Task {
             };
         };
         self.readings.shutdown().await;
-        // The program may be gone; then there is nobody to tell.
+        // Fails only if the program dropped the receiver.
         self.shared.events.send(Event::Stopped { reason }).await.ok();
     }
 
-    /// Takes one step, unless the handle cuts in.
+    /// Carries out one step, unless a handle interrupts it.
     async fn advance(&mut self, step: Step) -> Step {
         if self.orders.wait_for(|control| control.online).await.is_err() {
             return Step::Stop(StopReason::Requested);
@@ -95,10 +95,10 @@ impl Task {
         }
     }
 
-    /// The step was dropped, and with it the socket, if there was one.
+    /// Continues after an interrupted step, whose socket was dropped if it had one.
     async fn interrupted(&mut self) -> Step {
         if !self.orders.borrow().online {
-            // No call until it is online again. The gaps stay open.
+            // Make no calls until the client is online again. The gaps stay open.
             self.readings.shutdown().await;
         }
         if self.ready_at.is_some() { self.lost(&Lost::Broken).await } else { self.session.start() }
@@ -167,8 +167,8 @@ impl Task {
             let reading = self.orders.borrow_and_update().reading;
             let due_at = self.pending.filter(|_| self.readings.is_empty()).map(|next| next.due_at);
             tokio::select! {
-                // What the handle wants and what a reading came to are few; frames can come
-                // without end, and are last but for the silence that they end.
+                // Handle requests and finished catch-ups are rare, so they come first. Frames can
+                // arrive without end, so only the silence timeout, which they reset, comes after.
                 biased;
                 Ok(()) = self.orders.changed() => {}
                 Some(read) = self.readings.join_next() => {
@@ -188,15 +188,15 @@ impl Task {
                         return Err(Leave::Lost(Lost::Closed { code, reason }));
                     }
                     Received::Broken => return Err(Leave::Lost(Lost::Broken)),
-                    // Neither breaks anything, and only a frame of the protocol proves that the
-                    // path behind the socket is alive.
+                    // Harmless, but they do not reset the silence timeout: only a frame of the
+                    // protocol proves that the delivery path to the node is alive.
                     Received::Text(_) | Received::Binary(_) | Received::Pong(_) => continue,
                 },
                 () = sleep_until(silent_at), if reading => {
                     return Err(Leave::Lost(Lost::Silent));
                 }
             }
-            // Counted from when a frame was handled: a program that was slow is not silence.
+            // Count from when the frame was handled: a slow program is not a silent socket.
             silent_at = Instant::now() + self.silence_max();
         }
     }
@@ -238,7 +238,7 @@ impl Task {
             }
             ServerFrame::Unknown { .. } => {}
         }
-        // Only now: a cursor must never be ahead of what the program was given.
+        // Last: the cursor must never be ahead of the events that the program received.
         self.session.on_frame(&frame);
         lock(&self.view).cursor = self.session.cursor().map(str::to_owned);
         Ok(())
@@ -263,8 +263,8 @@ impl Task {
         }
     }
 
-    /// Opens the gap that a `resync` tells of, and says how long its reading waits: as long as the
-    /// node says, and a random share on top.
+    /// Opens the gap that a `resync` reports, and returns the delay of its catch-up: the node's
+    /// delay plus jitter.
     fn resync(&mut self, delay_ms: u64, channels: Option<&[ChannelId]>) -> Duration {
         self.shared.inbox().open_gap(channels);
         let delay = Duration::from_millis(delay_ms).min(limits::CLIENT_WAIT_MAX);
@@ -273,8 +273,8 @@ impl Task {
         delay
     }
 
-    /// Lets a reading begin after `delay`. It joins one that waits already, and begins when the
-    /// later of the two would; but not later and later with each that joins.
+    /// Schedules a catch-up after `delay`. If one is already scheduled, the two become one at the
+    /// later of both times, but never after the first one's `latest`.
     fn read_after(&mut self, delay: Duration) {
         let now = Instant::now();
         let due_at = now + delay;
@@ -284,7 +284,7 @@ impl Task {
         });
     }
 
-    /// A channel may have appeared in the middle of a reading, behind its list.
+    /// Schedules a catch-up if gaps are left: a channel may have appeared after the list was read.
     fn read_what_is_left(&mut self) {
         if self.pending.is_none() && self.shared.inbox().has_gap() {
             let wait = self.spread.spread(Duration::ZERO);
@@ -304,7 +304,7 @@ impl Task {
     }
 }
 
-/// Ticks after which a socket without a frame is dead.
+/// A socket without a frame for this many ticks is dead.
 const SILENT_TICKS: f64 = 1.5;
-/// Connecting and upgrading. A node that takes longer would be a bad home.
+/// Timeout of connecting and upgrading. A node that takes longer is overloaded: try another.
 const DIAL_WAIT_MAX: Duration = Duration::from_secs(5);

@@ -22,7 +22,7 @@ fn tick(cursor: &str) -> ServerFrame {
     ServerFrame::Tick { cursor: cursor.into(), server_time: at(0), fresh: true, every: None }
 }
 
-/// Pages of two over a history, as `GET /scroll` gives them.
+/// Answers `GET /scroll` with pages of two messages from a history.
 fn scroll(call: &Call, history: &[Message]) -> Option<(u16, serde_json::Value)> {
     let query = call.line.strip_prefix("GET /scroll?")?;
     let offset = query.split('&').find_map(|pair| pair.strip_prefix("offset="));
@@ -105,7 +105,7 @@ async fn what_cannot_be_resumed_is_read_from_the_last_reading_to_the_end() {
     let verified = at(0).minus(limits::VERIFIED_OVERLAP);
     let late = offset.time().since(verified);
     assert!(offset.time() >= verified && late < Duration::from_secs(20), "{newer:?}");
-    // Four pages with messages, and the empty one that says there is no more.
+    // Four pages with messages, and an empty one that ends the reading.
     assert_eq!(newer.len(), 5);
     assert!(!client.inbox().has_gap());
 }
@@ -120,7 +120,7 @@ async fn a_gap_that_a_lost_socket_leaves_open_is_read_after_the_next_one() {
     })
     .await;
     let (client, mut events) = Client::start(Config {
-        // The first failure of the reading waits for longer than the socket lives.
+        // The wait after the catch-up's first failure outlasts the socket.
         backoff: Backoff::seeded(1).with_windows(Duration::from_secs(2), Duration::from_secs(2)),
         ..fake.config()
     });
@@ -149,7 +149,7 @@ async fn a_resync_waits_and_reads() {
     assert_eq!(fake.lines("GET /connect").len(), 1);
 }
 
-/// Two channels, as `GET /channels` tells them.
+/// Answers `GET /channels` with two channels.
 fn two_channels(call: &Call) -> Option<(u16, serde_json::Value)> {
     let object = |id: &ChannelId| {
         json!({
@@ -341,7 +341,7 @@ async fn an_unread_socket_is_neither_read_nor_taken_for_silent() {
         peer.push("c2", &message(ms)).await;
     }
     tokio::time::sleep(silence_max * 2).await;
-    // One frame may have been on its way in when the order came.
+    // One frame may have been received before the client paused.
     assert!(client.timeline(&general()).len() <= 1);
     client.resume_reading();
     for _ in 1..=3 {
@@ -392,7 +392,7 @@ async fn what_was_stored_before_the_start_is_never_fresh_and_what_is_stored_late
         if older {
             found.reverse();
         }
-        // One a page: what is there at the start may take many.
+        // One message a page, so that reading the existing messages takes several pages.
         let has_more = found.len() > 1;
         found.truncate(1);
         let next = found.last().filter(|_| has_more).map(|one| one.id);
@@ -401,7 +401,7 @@ async fn what_was_stored_before_the_start_is_never_fresh_and_what_is_stored_late
     .await;
     let start = Config::from_now(fake.api()).await.unwrap();
     let (client, mut events) = Client::start(Config { backoff: fake.config().backoff, ..start });
-    // Stored before the socket is up, with an id from before the start.
+    // Stored after the start and before the socket is open, with an id older than the start.
     lock(&stored).insert(0, message(1));
     let mut peer = fake.accept_ready("c1", false).await;
     assert_eq!(until_caught_up(&mut events).await, [message(1).id]);

@@ -14,7 +14,7 @@ fn refused(code: ErrorCode, retry_after_ms: u64) -> ApiError {
     ApiError::Refused { status: code.status(), problem: Box::new(problem) }
 }
 
-/// A server that is in trouble until a time, and what it was asked.
+/// A server that fails until a given time and counts its calls.
 struct Server {
     well_at: Instant,
     asked: AtomicU32,
@@ -54,11 +54,11 @@ async fn while_the_server_is_in_trouble_one_call_asks_for_all() {
     };
     let reads = (0..8).map(|_| pace.patiently(|| server.read()));
     assert!(join_all(reads).await.into_iter().all(|read| read.is_ok()));
-    // The first failure of each, the retries of one, and the success of each of the others.
+    // One call retries as if alone; the 7 others fail once and then succeed once.
     let asked = server.asked();
     assert!(asked <= alone + 7 + 7, "{asked}, alone {alone}");
     assert_eq!(server.most_at_once.load(Ordering::Relaxed), 8);
-    // From here on nothing waits.
+    // The server has recovered, so no call waits.
     let before = Instant::now();
     let reads = (0..8).map(|_| pace.patiently(|| server.read()));
     join_all(reads).await;

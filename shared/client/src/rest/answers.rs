@@ -1,4 +1,4 @@
-//! What typed calls answer.
+//! The answers of typed calls.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use protocol::http::{
 /// The answer of `POST /messages`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Posted {
-    /// The stored message; its id may be another than the client's.
+    /// The stored message. Its id may differ from the client's.
     pub message: Message,
     /// Whether an earlier attempt had stored it.
     pub duplicate: bool,
@@ -23,9 +23,9 @@ pub struct Posted {
 /// The answer of `GET /scroll`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// In the order asked for.
+    /// The messages, in the requested direction.
     pub messages: Vec<Message>,
-    /// Where to go on; `None`: nothing further that way now.
+    /// Offset of the next page; `None` if there are no more messages in this direction now.
     pub next_offset: Option<MessageId>,
 }
 
@@ -34,7 +34,7 @@ pub struct Page {
 pub struct ChannelPage {
     /// The caller's channels.
     pub channels: Vec<Channel>,
-    /// Where to go on; `None`: that was all.
+    /// Offset of the next page; `None` after the last one.
     pub next_offset: Option<ChannelId>,
 }
 
@@ -43,7 +43,7 @@ pub struct ChannelPage {
 pub struct MemberPage {
     /// The channel's members.
     pub members: Vec<Member>,
-    /// Where to go on; `None`: that was all.
+    /// Offset of the next page; `None` after the last one.
     pub next_offset: Option<UserId>,
 }
 
@@ -52,11 +52,11 @@ pub struct MemberPage {
 pub struct Assignment {
     /// The node to connect to.
     pub target: Target,
-    /// A second one, where a second one lives.
+    /// A second node, if a second one is live.
     pub alternates: Vec<Target>,
-    /// How long to wait before connecting: a lost node's clients return as a ramp, not a herd.
+    /// How long to wait before connecting: it spreads the reconnect storm after a node is lost.
     pub delay: Duration,
-    /// When the tickets end.
+    /// When the tickets expire.
     pub expires_at: Timestamp,
     /// The server's clock.
     pub server_time: Timestamp,
@@ -67,9 +67,9 @@ pub struct Assignment {
 pub struct Target {
     /// The node.
     pub node_id: NodeId,
-    /// Where its sockets are, `ws://…`.
+    /// The URL to open a socket at, such as `ws://…`.
     pub url: String,
-    /// Opens one socket, once.
+    /// The ticket. It opens one socket, once.
     pub ticket: String,
 }
 

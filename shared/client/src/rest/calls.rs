@@ -11,10 +11,10 @@ use super::{Api, Assignment, ChannelPage, MemberPage, Page, Posted};
 use crate::error::ApiError;
 use crate::token::{DevUser, Token};
 
-/// Every call fails with [`ApiError`]; the codes of its refusals are those of PROTOCOL section 2.
+/// Every call fails with [`ApiError`]. PROTOCOL section 2 lists the error codes of each route.
 #[expect(clippy::missing_errors_doc, reason = "one sentence above says it for all")]
 impl Api {
-    /// `POST /messages`, one attempt. [`crate::Outbox::send`] is the one that retries.
+    /// `POST /messages`, one attempt. Use [`crate::Outbox::send`] to retry.
     pub async fn post_message(
         &self,
         channel: &ChannelId,
@@ -26,7 +26,7 @@ impl Api {
         self.typed(Method::POST, "/messages", Some(&body), Posted::read).await
     }
 
-    /// `GET /scroll`: up to `limit` messages beyond `offset`, or from that direction's start.
+    /// `GET /scroll`: up to `limit` messages beyond `offset`, or from the start of the direction.
     pub async fn scroll(
         &self,
         channel: &ChannelId,
@@ -39,8 +39,8 @@ impl Api {
         self.typed(Method::GET, &with_offset(path, offset), None, Page::read).await
     }
 
-    /// `GET /scroll` newer, oldest first: up to `limit` messages beyond `offset` that are not
-    /// known. A server that does not know the parameter answers the known ones too.
+    /// `GET /scroll` newer, oldest first: up to `limit` messages beyond `offset`, without the
+    /// `known` ones. A server that does not support the parameter returns those too.
     pub async fn scroll_newer(
         &self,
         channel: &ChannelId,
@@ -53,7 +53,7 @@ impl Api {
         self.typed(Method::GET, &with_offset(path, Some(offset)), None, Page::read).await
     }
 
-    /// `POST /channels` for a group. Not idempotent: two calls make two channels.
+    /// `POST /channels` for a group. Not idempotent: two calls create two channels.
     pub async fn create_channel(
         &self,
         name: &str,
@@ -63,7 +63,7 @@ impl Api {
         self.typed(Method::POST, "/channels", Some(&body), ChannelBody::read).await
     }
 
-    /// `POST /channels` for a DM: the one there is, or a new one.
+    /// `POST /channels` for a DM: returns the existing one or creates it.
     pub async fn create_dm(&self, other: &UserId) -> Result<Channel, ApiError> {
         let body = call::create_dm(other);
         self.typed(Method::POST, "/channels", Some(&body), ChannelBody::read).await
@@ -76,7 +76,7 @@ impl Api {
         loop {
             let page = self.channel_page(offset.as_ref()).await?;
             channels.extend(page.channels);
-            // An offset that does not move would be an endless loop of ours.
+            // Stop if the offset does not advance, or a faulty server would keep us in a loop.
             if page.next_offset <= offset {
                 return Ok(channels);
             }
@@ -112,8 +112,8 @@ impl Api {
         self.call::<Value>(Method::PUT, &path, None).await.map(drop)
     }
 
-    /// `POST /channels/{id}/members`: up to 100 users in one change; idempotent. Returns who was
-    /// refused, with the code that says why.
+    /// `POST /channels/{id}/members`: up to 100 users in one change; idempotent. Returns the users
+    /// that were refused, each with its error code.
     pub async fn add_members(
         &self,
         channel: &ChannelId,
@@ -139,7 +139,7 @@ impl Api {
         self.call::<Value>(Method::DELETE, &format!("/users/{user}"), None).await.map(drop)
     }
 
-    /// `GET /connect`, naming the node that could not be reached or was lost.
+    /// `GET /connect`. `failed` is the node that could not be reached or was lost.
     pub async fn connect(&self, failed: Option<&NodeId>) -> Result<Assignment, ApiError> {
         let path = failed.map_or("/connect".to_owned(), |node| format!("/connect?failed={node}"));
         self.typed(Method::GET, &path, None, Assignment::read).await

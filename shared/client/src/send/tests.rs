@@ -7,7 +7,7 @@ use super::*;
 use crate::fake::{Call, Fake, at, general, message, problem};
 use crate::timeline::How;
 
-/// The answer that stores a call's message, under another id if the script says so.
+/// The answer for a call's message that was stored under its own id, or under `id`.
 fn stored(call: &Call, id: Option<&str>, duplicate: bool) -> Option<(u16, Value)> {
     let id: MessageId = id.or(call.body["id"].as_str()).unwrap().parse().unwrap();
     let body = json!({
@@ -54,7 +54,7 @@ async fn g2_a_draft_sorts_after_everything_seen_and_says_so() {
     let draft = outbox.draft(&general(), "hi");
     assert_eq!(draft.after, Some(seen.id));
     assert_eq!(draft.id.time(), ahead.plus(Duration::from_millis(1)));
-    // What was sent counts as seen before it comes back on the socket.
+    // A sent message counts as seen, even before the socket brings it.
     let first = outbox.send(&general(), "one").await.unwrap();
     let second = outbox.send(&general(), "two").await.unwrap();
     assert!(second.message.id > first.message.id);

@@ -52,7 +52,7 @@ fn refused(code: ErrorCode) -> ApiError {
     ApiError::Refused { status: code.status(), problem: Box::new(problem) }
 }
 
-/// A step in short: what to do, at once or after a wait.
+/// A step as a short text: what to do, at once or after a wait.
 fn short(step: &Step) -> String {
     match step {
         Step::Connect { wait, failed, fresh_token } => {
@@ -137,7 +137,7 @@ fn the_second_node_helps_where_connect_fails() {
     session.on_unreachable();
     let step = session.on_connect_failed(refused(ErrorCode::NoCapacity));
     assert_eq!(short(&step), "wait, /connect?failed=N2");
-    // What a failed call had to tell, the next one tells.
+    // If a `/connect` fails, the next one carries the same report and token renewal.
     let mut session = live();
     session.on_lost(&closed(4401), LONG);
     let step = session.on_connect_failed(refused(ErrorCode::Unavailable));
@@ -179,12 +179,12 @@ fn a_busy_node_says_how_long_to_wait_and_is_not_reported() {
     let (first, _) = limits::CLIENT_BACKOFF;
     let asked = waits("delay_ms=7000");
     assert!(asked > Duration::from_secs(7) && asked <= Duration::from_millis(10_500), "{asked:?}");
-    // Bad or absent: as after 4429.
+    // A bad or absent reason waits as long as after 4429.
     for reason in ["", "busy", "delay_ms=soon", "delay_ms=-1"] {
         assert!(waits(reason) >= first && waits(reason) <= first * 2, "{reason}");
     }
     assert!(waits("delay_ms=99999999999") <= limits::CLIENT_WAIT_MAX * 3 / 2);
-    // Only this code asks for a wait.
+    // Only close code 1013 can ask for a wait.
     let reason = "delay_ms=7000".to_owned();
     let step = live().on_lost(&Lost::Closed { code: 1012, reason }, LONG);
     assert_eq!(short(&step), "/connect?failed=N1");

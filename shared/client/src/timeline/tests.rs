@@ -55,7 +55,7 @@ fn the_greatest_revision_stays_in_whatever_order_copies_come() {
         }
         let here: Vec<_> = timeline.messages().map(|here| here.text.as_str()).collect();
         assert_eq!(here, ["edited again"], "{order:?}");
-        // The same again, as a late relay or a page brings it.
+        // Late duplicates, as a relay or a page brings them.
         assert!(!timeline.upsert(copies[0].clone(), How::Pushed, 10));
         assert!(!timeline.upsert(copies[2].clone(), How::CaughtUp, 10));
         assert_eq!(timeline.messages().next().unwrap().rev, copies[2].rev);
