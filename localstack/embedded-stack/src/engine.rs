@@ -1,5 +1,5 @@
-//! The embedded DynamoDB-compatible engine: on a thread and a runtime of its own, behind a
-//! loopback port, so that the store's real adapter talks to it as it does to the service.
+//! The embedded DynamoDB-compatible engine. It has its own thread and runtime and listens on a
+//! loopback port, so that the real store adapter talks to it as to DynamoDB.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -19,21 +19,21 @@ use tracing::{error, warn};
 /// Where the engine keeps its tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineData {
-    /// In memory: gone when the engine stops.
+    /// In memory: lost when the engine stops.
     Memory,
-    /// In this directory, which is created if need be. Every write is synced to disk.
+    /// In this directory, which is created if it is missing. Every write is synced to disk.
     Directory(PathBuf),
 }
 
 /// Why the engine did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The directory cannot be created, or not written to.
+    /// The directory cannot be created or written to.
     #[error("the data directory {} cannot be written to", .path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -43,43 +43,43 @@ pub enum EngineError {
         /// The directory.
         path: PathBuf,
     },
-    /// The tables in it cannot be opened.
+    /// The tables cannot be opened.
     #[error("the tables at {} cannot be opened", .path.display())]
     Tables {
-        /// The file, or the engine's own word for memory.
+        /// The file, or `:memory:`.
         path: PathBuf,
-        /// What the engine says.
+        /// The engine's error.
         #[source]
         source: DynoxideError,
     },
-    /// The system gives no port, thread or runtime.
+    /// A port, thread or runtime cannot be created.
     #[error("the engine cannot be started")]
     System(#[from] io::Error),
 }
 
-/// A running engine. Dropping it stops it, closes the tables and gives the directory back.
+/// A running engine. Dropping it stops it, closes the tables and unlocks the directory.
 pub struct Engine {
     endpoint: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     database: Database,
-    // Fields are dropped in this order: the directory is given back when nothing of this process
+    // Fields are dropped in order: the directory is unlocked last, when nothing in this process
     // writes to it any more.
     _lock: Option<File>,
 }
 
 impl Engine {
-    /// Starts an engine. When this returns, its port takes connections.
+    /// Starts an engine. When this returns, its port accepts connections.
     ///
     /// # Errors
-    /// [`EngineError`], one line each.
+    /// [`EngineError`], whose text is one line.
     pub fn start(data: EngineData) -> Result<Self, EngineError> {
         let (database, lock) = open(data)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let endpoint = format!("http://{}", listener.local_addr()?);
-        // Its server runs SQLite and fsync on the workers themselves: on the caller's runtime every
-        // socket would stall behind them.
+        // The engine's server runs SQLite and fsync on its workers. On the caller's runtime they
+        // would block every socket.
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
             .thread_name("engine-worker")
@@ -94,7 +94,7 @@ impl Engine {
         Ok(Self { endpoint, stop: Some(stop), thread: Some(thread), database, _lock: lock })
     }
 
-    /// Where it listens: `http://127.0.0.1:port`.
+    /// Its endpoint, `http://127.0.0.1:port`.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
@@ -103,13 +103,13 @@ impl Engine {
     /// Removes expired rows now, instead of within half an hour. Blocks while it reads every row.
     ///
     /// # Errors
-    /// A sentence of the engine's.
+    /// The engine's error as text.
     pub fn sweep(&self) -> Result<usize, String> {
         self.database().sweep_ttl().map_err(|error| error.to_string())
     }
 
-    /// The tables without the port between, for what the SDK of tables cannot do: reading the
-    /// stream. Its calls block.
+    /// Direct access to the tables, to read the stream, which the DynamoDB SDK cannot do. Calls
+    /// block.
     #[must_use]
     pub const fn database(&self) -> &Database {
         &self.database
@@ -158,8 +158,8 @@ fn open(data: EngineData) -> Result<(Database, Option<File>), EngineError> {
     }
 }
 
-/// Gives the stream's records the index that their numbering needs. The engine asks for the highest
-/// number before every write, and without an index reads all records for it (dynoxide 3.2.0).
+/// Adds an index on the sequence numbers of the stream's records. The engine queries the highest
+/// number before every write, and without an index that reads all records (dynoxide 3.2.0).
 fn index_stream(tables: &str) -> rusqlite::Result<()> {
     let connection = rusqlite::Connection::open(tables)?;
     connection.busy_timeout(INDEX_WAIT_MAX)?;
@@ -169,10 +169,10 @@ fn index_stream(tables: &str) -> rusqlite::Result<()> {
     )
 }
 
-/// Takes the directory for this engine. The lock goes with the process, however it ends.
+/// Locks the directory for this engine. The lock ends with the process, however that ends.
 fn lock(directory: &Path) -> Result<File, EngineError> {
     let refused = |source| EngineError::Directory { path: directory.to_owned(), source };
-    // What people wrote lies here: a directory that we make is its owner's alone.
+    // The directory holds people's messages, so only its owner may read it.
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(refused)?;
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);
@@ -198,7 +198,7 @@ fn run(
         let sweep = runtime.spawn(sweep_expired(database.clone()));
         let (begin_stop, stop) = oneshot::channel::<()>();
         let server = dynoxide::server::serve_with_shutdown(listener, database, async {
-            // A sender that is gone means the same.
+            // A dropped sender means stop, too.
             let _gone = stop.await;
         });
         let mut server = runtime.spawn(server);
@@ -206,14 +206,14 @@ fn run(
         let _gone = stopped.await;
         sweep.abort();
         drop(begin_stop);
-        // A request that never ends must not keep the process.
+        // A request that never ends must not keep the process alive.
         if tokio::time::timeout(STOP_MAX, &mut server).await.is_err() {
             server.abort();
         }
     });
 }
 
-/// The engine's server expires nothing by itself.
+/// Removes expired rows regularly, because the engine's server does not.
 async fn sweep_expired(database: Database) {
     let mut tick = tokio::time::interval_at(Instant::now() + SWEEP_EVERY, SWEEP_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -228,14 +228,14 @@ async fn sweep_expired(database: Database) {
     }
 }
 
-/// Threads that parse requests while one of them holds the tables.
+/// Two, so that one can parse requests while the other holds the tables.
 const WORKERS: usize = 2;
-/// How often expired rows are removed; the service takes up to days. A sweep reads every row while
-/// others wait, and what expires here are redirects of two days ago.
+/// How often expired rows are removed; DynamoDB takes up to days. A sweep blocks other calls while
+/// it reads every row, and only two-day-old redirects expire.
 const SWEEP_EVERY: Duration = Duration::from_secs(30 * 60);
-/// How long requests in flight may hold a stop up.
+/// How long requests in flight may delay a stop.
 const STOP_MAX: Duration = Duration::from_secs(1);
-/// How long the index waits for the file.
+/// How long creating the index waits for the file's lock.
 const INDEX_WAIT_MAX: Duration = Duration::from_secs(5);
 const TABLES_FILE: &str = "tables.sqlite";
 const LOCK_FILE: &str = "engine.lock";
@@ -263,7 +263,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let _engine = Engine::start(EngineData::Directory(directory.path().to_owned())).unwrap();
         let tables = rusqlite::Connection::open(directory.path().join(TABLES_FILE)).unwrap();
-        // The engine's own question, word for word.
+        // The engine's own query, word for word.
         let plan: String = tables
             .query_row(
                 "EXPLAIN QUERY PLAN SELECT COALESCE(MAX(CAST(sequence_number AS INTEGER)), 0) + 1 \

@@ -1,8 +1,8 @@
-//! The relay's feed: the embedded engine's own stream of the messages table, read as Lambda's
-//! mapping reads the service's, and handed to the same handler.
+//! The relay's feed: reads the embedded engine's stream of the messages table, as Lambda reads that
+//! of DynamoDB, and passes the records to the same handler.
 //!
-//! From the beginning of the stream, or behind the last record that was relayed; that is kept in
-//! the data directory, if there is one.
+//! It starts after the last relayed record, which a checkpoint in the data directory remembers, or
+//! at the beginning of the stream if there is no checkpoint.
 
 mod checkpoint;
 
@@ -37,7 +37,7 @@ pub(crate) enum FeedError {
     Ended(#[from] tokio::task::JoinError),
 }
 
-/// A place in the one shard of a table's stream.
+/// Reads the single shard of a table's stream.
 pub(crate) struct Feed {
     shard: Arc<Shard>,
     checkpoint: Checkpoint,
@@ -78,12 +78,12 @@ impl Feed {
         Ok(Self { shard: Arc::new(shard), checkpoint })
     }
 
-    /// Whether nothing was ever written, nor relayed. Blocks.
+    /// Whether nothing was ever written to the stream or relayed from it. Blocks.
     pub(crate) fn is_unused(&self) -> Result<bool, FeedError> {
         Ok(self.checkpoint.last().is_none() && self.shard.read(None, 1)?.is_empty())
     }
 
-    /// Goes to the end: what is there now is not relayed. Blocks.
+    /// Skips to the end of the stream, so that existing records are not relayed. Blocks.
     pub(crate) fn skip(&mut self) -> Result<(), FeedError> {
         loop {
             let records = self.shard.read(self.checkpoint.last(), RECORDS_MAX)?;
@@ -92,7 +92,7 @@ impl Feed {
         }
     }
 
-    /// Hands the stream to the relay until the stack stops; a batch that is on its way is ended.
+    /// Passes the stream to the relay until the stack stops. A batch in progress is finished first.
     pub(crate) async fn serve(mut self, relay: Relay, mut stopped: Stopped) {
         let (first, most) = limits::RELAY_RETRY;
         let mut retry = first;
@@ -103,10 +103,10 @@ impl Feed {
                 Step::Held
             });
             let wait = match step {
-                // A backlog: calls use the same engine, and get it for half of the time.
+                // A backlog. Pause as long as the read took: other calls need the engine, too.
                 Step::Relayed { read } => read.min(BACKLOG_PAUSE_MAX),
-                // The engine looks through all of its records each time: a large table must not
-                // be looked through without pause.
+                // The engine scans all of its records on each read, so pause longer if the table
+                // is large.
                 Step::Nothing => POLL.max(begun.elapsed() * POLL_SHARE),
                 Step::Held => retry,
             };
@@ -148,10 +148,10 @@ impl Feed {
     }
 }
 
-/// What one look at the stream came to.
+/// The outcome of one read of the stream.
 enum Step {
     Nothing,
-    /// All of it; reading it took so long.
+    /// All records were relayed. `read` is how long reading them took.
     Relayed {
         read: Duration,
     },
@@ -159,7 +159,7 @@ enum Step {
 }
 
 impl Shard {
-    /// Records in the form of an event, after (exclusive) a sequence number. Blocks.
+    /// Reads records after a sequence number (exclusive), in the form of a Lambda event. Blocks.
     fn read(&self, after: Option<&str>, limit: usize) -> Result<Vec<Value>, FeedError> {
         let kind = if after.is_some() { "AFTER_SEQUENCE_NUMBER" } else { "TRIM_HORIZON" };
         let iterator = self.database.get_shard_iterator(GetShardIteratorRequest {
@@ -175,14 +175,14 @@ impl Shard {
     }
 }
 
-/// Records of one look, and one batch of the relay. Each look costs the engine the same however few
-/// it gives, so that a backlog is read in few of them.
+/// Records per read, which is one batch of the relay. A read costs the engine the same however few
+/// records it returns, so large reads clear a backlog faster.
 const RECORDS_MAX: usize = limits::RELAY_BATCH_MAX;
-/// The longest pause between two looks while there is a backlog.
+/// The longest pause between two reads while there is a backlog.
 const BACKLOG_PAUSE_MAX: Duration = Duration::from_millis(200);
-/// How often an idle stream is looked at.
+/// How often an idle stream is read.
 const POLL: Duration = Duration::from_millis(150);
-/// A look may take this part of the time at most, whatever it costs.
+/// The pause after an idle read is at least this many times its duration.
 const POLL_SHARE: u32 = 10;
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ use crate::stop::Stopped;
 use calls::Calls;
 use stream::{Peer, Stream};
 
-/// What the gateway serves.
+/// Serves the functions' handlers, the page and the `/dev` routes.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     app: App,
@@ -45,7 +45,7 @@ impl Gateway {
         Arc::new(Self { app, fleet, signer, calls: Calls::default() })
     }
 
-    /// Takes connections until the stack stops, then lets the calls in flight end.
+    /// Accepts connections until the stack stops, then finishes the calls in flight.
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, mut stopped: Stopped) {
         let mut connections = JoinSet::new();
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -71,7 +71,7 @@ impl Gateway {
     }
 
     async fn connection(self: Arc<Self>, stream: TcpStream, mut stopped: Stopped) {
-        // An answer is one small write: it must not wait for the client's acknowledgement.
+        // An answer is one small write. It must not wait for the client's acknowledgement.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection without TCP_NODELAY");
         }
@@ -134,7 +134,7 @@ impl Gateway {
     }
 }
 
-/// The next connection, when there is room for one.
+/// Waits for a free slot, then for the next connection.
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
@@ -144,17 +144,17 @@ async fn accept(
         Ok((stream, _)) => Some((stream, slot)),
         Err(error) => {
             tracing::warn!(%error, "a connection was not accepted");
-            // Out of descriptors, most likely: that does not pass at once.
+            // Most likely out of file descriptors, which takes a while to pass.
             tokio::time::sleep(ACCEPT_PAUSE).await;
             None
         }
     }
 }
 
-/// Connections at once: idle ones are kept for a while, and all clients of a lost node may come in
-/// a moment.
+/// Concurrent connections. Idle ones are kept alive, and all clients of a lost node may connect at
+/// once.
 const CONNECTIONS_MAX: usize = 8_192;
-/// How long a request's head may take, and a kept connection be idle.
+/// How long a request's head may take, and how long a kept-alive connection may be idle.
 const HEAD_WAIT_MAX: Duration = Duration::from_secs(20);
 /// Headers of a request.
 const HEADERS_MAX: usize = 100;
@@ -162,7 +162,7 @@ const HEADERS_MAX: usize = 100;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a connection's read buffer.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
-/// How long a stop waits for what is in flight.
+/// How long a stop waits for connections, and then for calls in flight.
 const STOP_MAX: Duration = Duration::from_secs(3);
-/// How long accepting pauses after it failed.
+/// The pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -1,18 +1,18 @@
 //! The whole system in one process: gateway, functions, engine, bus and nodes.
 //!
 //! **Main path.**
-//! 1. [`Stack::start`] takes the gateway's port, starts the [`engine`] (or finds the endpoint that
-//!    it is given), makes the tables, and wires the ports ([`runtime::compose`]).
+//! 1. [`Stack::start`] binds the gateway's port, starts the [`engine`] (or uses the endpoint that
+//!    it is given), creates the tables, and wires the ports ([`runtime::compose`]).
 //! 2. `seed` fills an empty store with a demo workspace.
-//! 3. `nodes` starts the nodes, each on a thread and runtime of its own, and replaces the dead.
-//! 4. `feed` hands the engine's stream of messages to the relay, as Lambda's mapping does.
-//! 5. `gateway` hands each request to the same handlers that run on Lambda.
+//! 3. `nodes` starts the nodes, each on its own thread and runtime, and replaces dead ones.
+//! 4. `feed` passes the engine's stream of messages to the relay, as Lambda does.
+//! 5. `gateway` passes each request to the same handlers that run on Lambda.
 //!
-//! **Invariants.** Handlers, nodes, and the store's adapter are the real ones; only what they
-//! stand on is local. The routes under `/dev` exist here and in no deployed build, and answer
-//! only to a name of this machine.
+//! **Invariants.** Handlers, nodes and the store adapter are the real ones; only the layer below
+//! them is local. The routes under `/dev` exist in no deployed build, and here they only accept
+//! requests whose `Host` is this machine.
 //!
-//! **Not here.** No rule about messages, channels or sockets.
+//! **Not here.** Rules about messages, channels or sockets.
 
 pub mod engine;
 

@@ -23,7 +23,7 @@ async fn main() -> ExitCode {
             };
         }
     };
-    // Before logging starts, which would show a filter that is wrong.
+    // Before logging starts, because it would print an invalid filter.
     let stack = match options.stack(&ProcessEnv) {
         Ok(stack) => stack,
         Err(wrong) => return refuse(PROGRAM, wrong.problems),
@@ -37,7 +37,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: StackOptions) -> ExitCode {
-    // Signals that come while the stack starts are remembered.
+    // Registered first, so that signals during the start are not lost.
     let (mut interrupts, mut terms) =
         match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
             (Ok(interrupts), Ok(terms)) => (interrupts, terms),
@@ -67,7 +67,7 @@ async fn run(options: StackOptions) -> ExitCode {
 
 const PROGRAM: &str = "embedded-stack";
 
-/// One line that names the cause and the cure.
+/// Prints one line that names the cause and its fix.
 fn complain(text: &str, code: u8) -> ExitCode {
     eprintln!("{PROGRAM}: {}", text.replace('\n', " "));
     ExitCode::from(code)

@@ -1,4 +1,4 @@
-//! The fleet of one machine: nodes on threads of their own, killed and replaced like real ones.
+//! A fleet on one machine. Each node has its own thread and is killed and replaced like a real one.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
@@ -17,14 +17,14 @@ use tokio::task::JoinSet;
 use crate::stop::Stopped;
 use crate::wiring::Wiring;
 
-/// A node that runs.
+/// A running node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeHandle {
-    /// This start of it.
+    /// Its id, which is new at every start.
     pub node_id: NodeId,
-    /// Where clients reach it.
+    /// The URL that clients connect to.
     pub url: String,
-    /// Where it answers `/metrics`.
+    /// The address of its `/metrics`.
     pub admin: Option<SocketAddr>,
 }
 
@@ -33,7 +33,7 @@ pub struct NodeHandle {
 #[error("a node cannot be started")]
 pub(crate) struct NodeError(#[source] pub(crate) Cause);
 
-/// The nodes that run, and the means to start more.
+/// The running nodes. Starts more of them.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     wiring: Arc<Wiring>,
@@ -51,14 +51,14 @@ struct Running {
 
 #[derive(Debug, Clone, Copy)]
 enum Order {
-    /// Leave in order: no lease, then no sockets.
+    /// Drain: withdraw the lease, then close the sockets.
     Drain,
-    /// Be gone, as after `kill -9`.
+    /// Die, as after `kill -9`.
     Die,
 }
 
 impl Fleet {
-    /// Makes a fleet without nodes, and the list of those that ended.
+    /// Makes a fleet without nodes, and a queue that receives the nodes that ended.
     pub(crate) fn new(
         wiring: Arc<Wiring>,
         allowed_origins: Vec<String>,
@@ -79,12 +79,12 @@ impl Fleet {
         (Arc::new(Self { wiring, config, running, ended }), ends)
     }
 
-    /// The nodes that run now, the oldest first.
+    /// The running nodes, oldest first.
     pub(crate) fn handles(&self) -> Vec<NodeHandle> {
         self.lock().iter().map(|running| running.handle.clone()).collect()
     }
 
-    /// Starts one more node and waits until it takes sockets.
+    /// Starts one more node and waits until it accepts sockets.
     pub(crate) async fn start_node(&self) -> Result<NodeHandle, NodeError> {
         let (started, start) = oneshot::channel();
         let (order, orders) = oneshot::channel();
@@ -107,21 +107,21 @@ impl Fleet {
         Ok(handle)
     }
 
-    /// Cuts a node's sockets and lease without goodbye; false if it does not run.
+    /// Kills a node without closing its sockets or withdrawing its lease; `false` if none runs.
     pub(crate) async fn kill(&self, node: &NodeId) -> bool {
         let Some(victim) = self.take(node) else { return false };
         victim.end(Order::Die, KILL_WAIT_MAX).await;
         true
     }
 
-    /// Lets all nodes leave in order, at once.
+    /// Drains all nodes at the same time.
     pub(crate) async fn drain(&self) {
         let leaving = std::mem::take(&mut *self.lock());
         let ends = leaving.into_iter().map(|node| node.end(Order::Drain, DRAIN_WAIT_MAX));
         futures_util::future::join_all(ends).await;
     }
 
-    /// Replaces nodes that ended, until the stack stops: as the scheduler of a real fleet does.
+    /// Replaces nodes that ended until the stack stops, as the scheduler of a real fleet does.
     pub(crate) async fn replace_ended(
         self: Arc<Self>,
         mut ends: mpsc::Receiver<NodeId>,
@@ -156,14 +156,14 @@ impl Fleet {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Running>> {
-        // No code panics while it holds the lock; a poisoned one is as good as new.
+        // No code panics while it holds the lock, so poisoning can be ignored.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Running {
     async fn end(self, order: Order, wait: Duration) {
-        // A node that is gone already needs no order.
+        // The send fails if the node has already ended.
         if self.order.send(order).is_ok() && tokio::time::timeout(wait, self.gone).await.is_err() {
             tracing::warn!(node = %self.handle.node_id, ?order, "a node takes too long to stop");
         }
@@ -203,8 +203,8 @@ impl NodeThread {
         };
         tell(started, Ok(handle));
         let drained = live(&runtime, node, orders);
-        // Drops the tasks of a killed node where they stand, and their sockets without a goodbye.
-        // It waits for them: a node that is said to be gone must not accept one more socket.
+        // Drops a killed node's tasks wherever they are, and their sockets without a close frame.
+        // Waits for the tasks to end: a node reported as gone must not accept another socket.
         runtime.shutdown_timeout(RUNTIME_STOP_MAX);
         if !drained && ended.try_send(node_id).is_err() {
             tracing::debug!("nodes are no longer replaced");
@@ -219,12 +219,12 @@ async fn bind(wiring: &Wiring, config: node::Config) -> Result<Node, NodeError> 
     Node::bind(config, ports).await.map_err(|error| NodeError(error.into()))
 }
 
-/// Lets a node serve until it is told to end; whether it left in order.
+/// Lets a node serve until it is ordered to end. Returns whether it drained.
 fn live(runtime: &Runtime, node: Node, orders: oneshot::Receiver<Order>) -> bool {
     let (drain, drained) = oneshot::channel();
     runtime.block_on(async {
         let mut serve = pin!(node.serve(async {
-            // A sender that is gone means the same.
+            // A dropped sender means drain, too.
             drained.await.unwrap_or_default();
         }));
         let order = tokio::select! {
@@ -243,18 +243,18 @@ fn live(runtime: &Runtime, node: Node, orders: oneshot::Receiver<Order>) -> bool
     })
 }
 
-/// Who does not listen any more needs no word.
+/// Sends a word, and ignores a dropped receiver.
 fn tell<T>(to: oneshot::Sender<T>, word: T) {
     to.send(word).unwrap_or_default();
 }
 
-/// How long a fleet's scheduler takes to replace a node, here as there.
+/// How long replacing a node takes, as with a real fleet's scheduler.
 const REPLACE_AFTER: Duration = Duration::from_secs(10);
-/// How long a killed node may take to be gone.
+/// How long a killed node may take to end.
 const KILL_WAIT_MAX: Duration = Duration::from_secs(2);
-/// How long a node may take to leave in order, runtime included.
+/// How long a node may take to drain, including its runtime.
 const DRAIN_WAIT_MAX: Duration = limits::DRAIN_MAX.saturating_add(Duration::from_secs(3));
-/// How long the tasks of a node that ended may hold its thread up.
+/// How long the tasks of an ended node may delay the end of its thread.
 const RUNTIME_STOP_MAX: Duration = Duration::from_secs(1);
-/// Nodes that ended and are not seen to yet; more cannot run on one machine.
+/// Ended nodes that are not yet replaced. More nodes than this do not fit on one machine.
 const ENDED_MAX: usize = 256;

@@ -1,4 +1,4 @@
-//! What the command line says.
+//! The command line.
 
 use std::path::PathBuf;
 
@@ -38,8 +38,8 @@ pub struct Options {
     pub log_format: Format,
 }
 
-/// The value of `--redis-url`, parsed. [`Options::stack`] refuses one that cannot be used: the
-/// parser of the command line would print it, password included.
+/// The parsed value of `--redis-url`. [`Options::stack`] refuses an invalid one, because the
+/// command-line parser would print it with its password.
 #[derive(Debug, Clone)]
 pub struct GivenUrl(Result<RedisUrl, &'static str>);
 
@@ -49,7 +49,7 @@ impl From<&str> for GivenUrl {
     }
 }
 
-/// How a log line looks.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people.
@@ -68,11 +68,11 @@ impl From<Format> for LogFormat {
 }
 
 impl Options {
-    /// The stack that is asked for. Secrets of the environment win over the kept ones: that is how
-    /// node processes of their own share them.
+    /// The options of the stack to start. Secrets in the environment take precedence over stored
+    /// ones, so that separate node processes can share them.
     ///
     /// # Errors
-    /// Every variable that is wrong, in a sentence without its value.
+    /// One sentence for every invalid variable, without its value.
     pub fn stack(&self, env: &impl Env) -> Result<StackOptions, ConfigError> {
         let mut problems = Vec::new();
         let mut secrets = |name: &str| {
@@ -126,7 +126,7 @@ fn endpoint(text: &str) -> Result<String, String> {
     if is_http { Ok(text.to_owned()) } else { Err("not an http:// or https:// URL".to_owned()) }
 }
 
-/// Where the client looks if it is not told.
+/// The port that the command `inkwire` connects to by default.
 pub(crate) const PORT_DEFAULT: u16 = 8080;
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! What the stack says of itself when it is up.
+//! The text that the stack prints once it is up.
 
 use crate::options::PORT_DEFAULT;
 use crate::seed::WORKSPACE;
 use crate::stack::{Bus, Data, Stack, StackOptions};
 
-/// Says what runs, where its data is, and what to try; every line can be copied and runs.
+/// Describes what runs, where its data is, and what to try. Every command can be copied and run.
 #[must_use]
 pub fn report(stack: &Stack, options: &StackOptions) -> String {
     let mut text = String::new();
@@ -24,7 +24,7 @@ pub fn report(stack: &Stack, options: &StackOptions) -> String {
             line("", &format!("{:<27} http://{admin}/metrics", ""));
         }
     }
-    // Commands stand on lines of their own, so that a line can be copied whole.
+    // Each command has its own line, so that it can be copied.
     if let Some(channel) = stack.general_channel() {
         text.push_str(&format!("\nSay something as alice:\n{}\n", send(&url, channel)));
     }

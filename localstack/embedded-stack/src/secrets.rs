@@ -1,4 +1,4 @@
-//! The stack's own secrets: random, and kept beside the data, so that tokens outlive a restart.
+//! The stack's own secrets: random, and stored beside the data, so that tokens survive a restart.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -9,19 +9,19 @@ use messaging::ports::Randomness;
 use runtime::clock::SystemRandomness;
 use runtime::{Secret, SecretError};
 
-/// Why a secret is not there.
+/// Why a secret cannot be read or made.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
-    /// It can be neither read nor made.
+    /// The file cannot be read or made.
     #[error("cannot keep the secret in {}", .path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The file holds none.
+    /// The file does not contain a secret.
     #[error("the file {} does not contain a secret: delete it to get a new one", .path.display())]
     Malformed {
         /// The file.
@@ -32,12 +32,12 @@ pub enum SecretsError {
     },
 }
 
-/// Makes a secret that is gone with the process.
+/// Makes a secret that is not stored.
 pub(crate) fn random() -> Result<Secret, SecretError> {
     Secret::parse(&text())
 }
 
-/// Reads a secret from its file, or makes both.
+/// Reads a secret from its file. If there is no file, makes a secret and stores it.
 pub(crate) fn kept(directory: &Path, name: &str) -> Result<Secret, SecretsError> {
     let path = directory.join(name);
     let refused = |source| SecretsError::File { path: path.clone(), source };
@@ -53,7 +53,7 @@ pub(crate) fn kept(directory: &Path, name: &str) -> Result<Secret, SecretsError>
     Secret::parse(kept.trim_end()).map_err(malformed)
 }
 
-/// Two processes that start at once keep one secret: the file appears whole, or not at all.
+/// Makes the file atomically, so that two processes that start at once end up with one secret.
 fn make(directory: &Path, path: &Path) -> io::Result<()> {
     let draft = directory.join(format!(".draft-{:032x}", SystemRandomness.bits()));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;

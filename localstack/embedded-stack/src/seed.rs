@@ -1,4 +1,4 @@
-//! The demo workspace: three people, five channels, and what they said over the last days.
+//! The demo workspace: three people, five channels, and their messages of the last days.
 
 mod talk;
 
@@ -17,10 +17,10 @@ use talk::Line;
 /// The demo workspace.
 pub(crate) const WORKSPACE: &str = "demo";
 
-/// Fills a store in which none of the three has a channel; finds the general channel otherwise.
+/// Fills the store, unless one of the users already has a channel. Returns the general channel.
 ///
-/// Channels come last, the general one at the very end: whoever sees it, sees everything. Nothing
-/// is published: no node is there yet, and history is read from the store.
+/// The general channel is written last: if it exists, everything does. Nothing is published, since
+/// no node runs yet and clients read history from the store.
 pub(crate) async fn seed(app: &App) -> Result<Option<String>, Cause> {
     let workspace = WorkspaceId::parse(WORKSPACE)?;
     let mut people = Vec::new();
@@ -79,7 +79,7 @@ impl Seeding<'_> {
         ChannelId::mint_group(self.created_at(lines), self.app.randomness.bits())
     }
 
-    /// A channel is a quarter of an hour older than its first message.
+    /// A channel's creation time, shortly before its first message.
     fn created_at(&self, lines: &[Line]) -> Timestamp {
         let minutes: u64 = lines.iter().map(|(minutes, _, _)| minutes).sum();
         self.now.minus(Duration::from_secs(60 * (minutes + 15)))
@@ -117,7 +117,7 @@ impl Seeding<'_> {
     async fn say(&self, id: &ChannelId, from: Timestamp, lines: &[Line]) -> Result<(), Cause> {
         let mut at = from.plus(Duration::from_secs(10 * 60));
         for (minutes, sender, text) in lines {
-            // Nobody types to the full minute.
+            // A few random seconds make the times look natural.
             let seconds = 60 * minutes + self.app.randomness.up_to(4);
             at = at.plus(Duration::from_secs(seconds)).min(self.now);
             let message = Message::new(

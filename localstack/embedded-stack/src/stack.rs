@@ -1,4 +1,4 @@
-//! The stack: everything started in order, and stopped in order.
+//! The stack: starts everything in order, and stops everything in order.
 
 mod error;
 mod options;
@@ -36,7 +36,7 @@ use crate::wiring::{BusWiring, Wiring};
 pub use error::StackError;
 pub use options::{Bus, Data, StackOptions};
 
-/// A running stack. Dropping it cuts everything; [`Stack::stop`] ends it in order.
+/// A running stack. Dropping it kills everything; [`Stack::stop`] shuts it down gracefully.
 #[derive(Debug)]
 pub struct Stack {
     address: SocketAddr,
@@ -49,15 +49,15 @@ pub struct Stack {
     relay: Relay,
     stop: Stop,
     tasks: JoinSet<()>,
-    // The last to go: everything above writes to it.
+    // Dropped last: everything above writes to it.
     engine: Option<Arc<Engine>>,
 }
 
 impl Stack {
-    /// Starts everything; when this returns, the gateway answers and every node takes sockets.
+    /// Starts everything. When this returns, the gateway answers and every node accepts sockets.
     ///
     /// # Errors
-    /// [`StackError`]. What was started by then is stopped again.
+    /// [`StackError`]. Parts that were already started are stopped.
     pub async fn start(options: StackOptions) -> Result<Self, StackError> {
         let listener = listen(options.port)?;
         let port_error = |source| StackError::Port { port: options.port, source };
@@ -76,7 +76,7 @@ impl Stack {
             true => seed::seed(&app).await.map_err(StackError::Seed)?,
             false => None,
         };
-        // The demo's history is read, not pushed.
+        // Clients read the demo's history from the store, so the relay need not publish it.
         if let Some(feed) = feed.as_mut().filter(|_| is_new) {
             feed.skip().map_err(feed_error)?;
         }
@@ -115,19 +115,19 @@ impl Stack {
         })
     }
 
-    /// Where the gateway listens.
+    /// The address that the gateway listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The gateway's URL, without a slash at its end.
+    /// The gateway's URL, without a trailing slash.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The handle that the handlers use: its publisher can be switched off.
+    /// The app that the handlers use. Tests can switch its publisher off.
     #[must_use]
     pub fn app(&self) -> &App {
         &self.app
@@ -139,13 +139,13 @@ impl Stack {
         &self.ports
     }
 
-    /// What the handlers' calls of the store cost. Nodes count elsewhere.
+    /// The store capacity that the handlers consumed. Nodes are counted separately.
     #[must_use]
     pub fn capacity(&self) -> &Capacity {
         &self.capacity
     }
 
-    /// The bus in process, for scripted faults; `None` on a real Redis.
+    /// The in-process bus, for fault injection; `None` with a real Redis.
     #[must_use]
     pub fn memory_bus(&self) -> Option<&MemoryBus> {
         match &self.wiring.bus {
@@ -154,7 +154,7 @@ impl Stack {
         }
     }
 
-    /// The node directory in process, for scripted faults; `None` on a real Redis.
+    /// The in-process node directory, for fault injection; `None` with a real Redis.
     #[must_use]
     pub fn memory_directory(&self) -> Option<&MemoryDirectory> {
         match &self.wiring.bus {
@@ -163,19 +163,19 @@ impl Stack {
         }
     }
 
-    /// Where the store answers: `http://host:port`. Any credentials do.
+    /// The store's endpoint, `http://host:port`. It accepts any credentials.
     #[must_use]
     pub fn store_endpoint(&self) -> &str {
         self.wiring.store.endpoint.as_deref().unwrap_or_default()
     }
 
-    /// The embedded engine, if the store is not elsewhere.
+    /// The embedded engine, if this stack has one.
     #[must_use]
     pub fn engine(&self) -> Option<&Engine> {
         self.engine.as_deref()
     }
 
-    /// The relay: what it did so far.
+    /// The relay, for its counters.
     #[must_use]
     pub fn relay(&self) -> &Relay {
         &self.relay
@@ -193,14 +193,14 @@ impl Stack {
         self.wiring.signer.issue(principal, self.app.clock.now())
     }
 
-    /// The nodes that run now, the oldest first.
+    /// The running nodes, oldest first.
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeHandle> {
         self.fleet.handles()
     }
 
-    /// Cuts a node's sockets and lease without goodbye; false if no such node runs. Ten seconds
-    /// later another takes its place.
+    /// Kills a node without closing its sockets or withdrawing its lease; `false` if no such node
+    /// runs. A replacement starts ten seconds later.
     pub async fn kill(&self, node: &NodeId) -> bool {
         self.fleet.kill(node).await
     }
@@ -213,13 +213,13 @@ impl Stack {
         self.fleet.start_node().await.map_err(|NodeError(source)| StackError::Node(source))
     }
 
-    /// Lets the calls in flight end and the nodes drain, then stops the engine.
+    /// Finishes the calls in flight, drains the nodes, then stops the engine.
     pub async fn stop(mut self) {
         self.stop.tell();
         let tasks = async { while self.tasks.join_next().await.is_some() {} };
         tokio::join!(self.fleet.drain(), tasks);
         let engine = self.engine.take();
-        // It waits for its thread, which this one must not do.
+        // Dropping it joins its thread, which would block this one.
         if tokio::task::spawn_blocking(move || drop(engine)).await.is_err() {
             tracing::error!("the engine did not shut down cleanly");
         }
@@ -231,7 +231,8 @@ fn listen(port: u16) -> Result<TcpListener, StackError> {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
         socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
-        // All clients of a lost node come at once: whom the backlog drops comes a second later.
+        // All clients of a lost node connect at once. One that does not fit into the backlog
+        // retries a second later.
         socket.listen(limits::LISTEN_BACKLOG)
     };
     bind().map_err(|source| {
@@ -257,18 +258,18 @@ fn start_engine(
     Ok((Some(Arc::new(engine)), endpoint))
 }
 
-/// Connects to Redis and writes to it, as functions and nodes will.
+/// Checks that Redis can be reached and written to, as functions and nodes do.
 async fn check_redis(url: &RedisUrl) -> Result<(), StackError> {
     let found = redis_checkup(url)?.look(Depth::Running).await;
     let wrong = found.into_iter().find_map(|one| Some((one.trouble?, one.line)));
     let Some((trouble, line)) = wrong else { return Ok(()) };
-    // The cure in the line names the variables of nodes and functions; here there are flags.
+    // The line's fix names environment variables of nodes and functions; this program has flags.
     let problem = line.split_once("; cure: ").map_or(&*line, |(problem, _)| problem).to_owned();
     Err(StackError::Redis { problem, trouble })
 }
 
-/// The stream that the relay reads, if the store is the engine. A few queries that block a little:
-/// nothing else runs yet.
+/// Opens the stream that the relay reads, if the store is the engine. Its few queries block the
+/// thread, which is fine because nothing else runs yet.
 fn open_feed(engine: Option<&Engine>, data: &Data) -> Result<Option<Feed>, StackError> {
     let Some(engine) = engine else {
         tracing::info!("no relay: only the embedded engine's stream can be read here");
@@ -286,8 +287,8 @@ fn feed_error(error: FeedError) -> StackError {
     StackError::Feed(Cause::from(error))
 }
 
-/// Nodes register a moment after they listen. Whoever asks for one before would be told that there
-/// is none.
+/// Waits until every node has a lease. Nodes register shortly after they listen; a `/connect` in
+/// between would be refused for lack of nodes.
 async fn await_leases(ports: &Ports, fleet: &Fleet) {
     let registered = async {
         loop {
@@ -304,7 +305,7 @@ async fn await_leases(ports: &Ports, fleet: &Fleet) {
     }
 }
 
-/// Makes the tables and the secrets, and says what the ports are made of.
+/// Creates the tables and the secrets, and returns what the ports are made from.
 async fn wire(options: &StackOptions, endpoint: String) -> Result<Wiring, StackError> {
     let kept = options.keep_secrets_in.as_deref();
     let token_secrets = secrets_or(options.token_secrets.clone(), kept, "token.secret")?;
@@ -348,14 +349,13 @@ fn secrets_or(
     Ok(secret.into())
 }
 
-/// How often leases are looked for at the start.
+/// How often the start checks for leases.
 const LEASE_POLL: Duration = Duration::from_millis(10);
 /// How long the start waits for them.
 const LEASE_WAIT_MAX: Duration = Duration::from_secs(3);
-/// What stands before the names of this stack's tables: also what node processes of their own
-/// must be told.
+/// Prefix of this stack's table names. Separate node processes must be configured with it.
 pub const TABLE_PREFIX: &str = "inkwire-";
-/// Engines take any region; separate node processes name the same.
+/// Engines accept any region. Separate node processes must be configured with this one.
 const REGION: &str = "local";
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The one signal that ends everything.
+//! The signal that stops all parts of the stack.
 
 use tokio::sync::watch;
 
-/// Tells all who wait that the stack stops. Dropping it tells them too.
+/// Signals all waiting tasks that the stack stops. Dropping it does the same.
 #[derive(Debug)]
 pub(crate) struct Stop(watch::Sender<bool>);
 
@@ -27,7 +27,7 @@ impl Stopped {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(crate) async fn wait(&mut self) {
-        // A sender that is gone means the same.
+        // A dropped sender means stop, too.
         self.0.wait_for(|stop| *stop).await.map(drop).unwrap_or_default();
     }
 }

@@ -1,7 +1,7 @@
-//! Ports for each runtime of the stack.
+//! Makes the ports for each runtime of the stack.
 //!
-//! Connections of a client belong to the runtime that opened them: a killed node takes its own
-//! along. So every node gets clients of its own, and shares only what is in process.
+//! A client's connections belong to the runtime that opened them and die with it when a node is
+//! killed. So every node gets its own clients and shares only the in-process parts.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use runtime::config::{RedisUrl, StoreConfig};
 use runtime::tickets::SignedTickets;
 use runtime::tokens::{JwtTokens, TokenSigner};
 
-/// Where publications and leases go.
+/// The bus and the node directory.
 #[derive(Debug, Clone)]
 pub(crate) enum BusWiring {
     InProcess(MemoryBus, MemoryDirectory),
@@ -36,7 +36,7 @@ impl BusWiring {
         }
     }
 
-    /// Replicas that are there are waited for; so many are expected.
+    /// The relay's bus, for a Redis that should have this many replicas.
     fn replay(&self, replicas: u32) -> Result<Arc<dyn Replay>, EndpointError> {
         match self {
             Self::InProcess(bus, _) => Ok(Arc::new(bus.clone())),
@@ -45,7 +45,7 @@ impl BusWiring {
     }
 }
 
-/// What the ports of this stack are made of.
+/// What this stack's ports are made from.
 #[derive(Debug)]
 pub(crate) struct Wiring {
     pub(crate) store: StoreConfig,
@@ -57,13 +57,13 @@ pub(crate) struct Wiring {
 }
 
 impl Wiring {
-    /// Makes ports for the runtime that this runs on. The store counts in `capacity`.
+    /// Makes ports for the current runtime. The store counts its consumed capacity in `capacity`.
     pub(crate) async fn ports(&self, capacity: Capacity) -> Result<Ports, EndpointError> {
         let store = store(&self.store, CredentialSource::local(), capacity).await;
         let tokens = Arc::<JwtTokens>::clone(&self.tokens);
         let tickets = Arc::<SignedTickets>::clone(&self.tickets);
         let ports = compose::ports(store, self.bus.parts()?, tokens, tickets);
-        // Nodes look at what is not in this process.
+        // Nodes check only parts outside this process.
         let checkups = match &self.bus {
             BusWiring::InProcess(..) => Vec::new(),
             BusWiring::Redis(url) => vec![redis_checkup(url)?],
@@ -71,7 +71,7 @@ impl Wiring {
         Ok(Ports { checkups, ..ports })
     }
 
-    /// Makes the relay for the runtime that this runs on. What it reads is counted nowhere.
+    /// Makes the relay for the current runtime. The capacity that it consumes is not counted.
     pub(crate) async fn relay(&self) -> Result<Relay, EndpointError> {
         let store = store(&self.store, CredentialSource::local(), Capacity::default()).await;
         Ok(relay(store, self.bus.replay(self.replicas)?))

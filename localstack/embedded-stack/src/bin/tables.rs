@@ -1,5 +1,5 @@
-//! The tables alone, for functions and nodes that run elsewhere: made behind an endpoint, or served
-//! by the embedded engine. Their shape is that of `shared/dynamo/tables.json`.
+//! Only the tables, for functions and nodes that run elsewhere: creates them at an endpoint, or
+//! serves them with the embedded engine. Their shape comes from `shared/dynamo/tables.json`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    // Signals that come while the tables are made are remembered.
+    // Registered first, so that signals while the tables are created are not lost.
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terms = signal(SignalKind::terminate())?;
     let engine = match &options.at {
@@ -60,14 +60,14 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error + Send + 
         credentials: CredentialSource::local(),
     };
     dynamo::create_tables(&dynamo::client(&config).await, TABLE_PREFIX).await?;
-    // Whoever started this reads where the tables are, and that they are there.
+    // The caller waits for this line: it names the endpoint and shows that the tables exist.
     writeln!(io::stdout(), "{}", endpoint.unwrap_or_default())?;
     if engine.is_some() {
         tokio::select! {
             _ = interrupts.recv() => {}
             _ = terms.recv() => {}
         }
-        // It waits for its thread, which this one must not do.
+        // Dropping it joins its thread, which would block this one.
         tokio::task::spawn_blocking(move || drop(engine)).await?;
     }
     Ok(())

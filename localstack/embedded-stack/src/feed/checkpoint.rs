@@ -1,4 +1,4 @@
-//! How far the relay is, over restarts.
+//! The relay's progress, which survives restarts.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-/// The last sequence number that was relayed, in a file or in memory only.
+/// The last relayed sequence number, in a file or only in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Checkpoint {
     last: Option<String>,
@@ -14,13 +14,13 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// One that is gone when the stack ends.
+    /// A checkpoint that is lost when the stack ends.
     pub(crate) fn in_memory() -> Self {
         Self::default()
     }
 
-    /// The one of a data directory. What is there and is none is as good as nothing: the relay
-    /// begins at the beginning, which is safe.
+    /// The checkpoint of a data directory. If its file is missing or malformed, the relay starts at
+    /// the beginning, which is safe.
     pub(crate) fn in_directory(directory: &Path) -> Self {
         let file = directory.join(CHECKPOINT_FILE);
         let last = match fs::read_to_string(&file) {
@@ -46,16 +46,16 @@ impl Checkpoint {
         self.last.as_deref()
     }
 
-    /// Begins at the beginning again.
+    /// Starts at the beginning again.
     pub(crate) fn forget(&mut self) {
         self.last = None;
     }
 
-    /// Moves it. A file that cannot be written costs a repetition at the next start.
+    /// Moves the checkpoint. If the file cannot be written, the next start relays records again.
     pub(crate) fn move_to(&mut self, number: &str) {
         self.last = Some(number.to_owned());
         let Some(file) = &self.file else { return };
-        // Whole or not at all: half a number would be another one.
+        // Replace the file atomically: half a number would be a different number.
         let new = file.with_extension("new");
         if let Err(err) = fs::write(&new, number).and_then(|()| fs::rename(&new, file)) {
             warn!(file = %file.display(), %err, "cannot write the relay's checkpoint");

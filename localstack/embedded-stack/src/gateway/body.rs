@@ -9,19 +9,19 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use model::limits;
 
-/// Reads a request whole, up to one byte more than a body may have: the handler says what is
-/// wrong with it, in its order of checks. The rest is read and dropped, within bounds, so that a
-/// client that is still writing gets to read the answer. Tells whether all of it was read.
+/// Reads a request's body, and returns whether all of it was read. Keeps at most one byte over the
+/// limit: then the handler refuses the body in its order of checks. The rest is dropped, up to a
+/// bound, since a client that is still writing does not read the answer.
 ///
-/// A body that does not come in time, or breaks off, is answered here.
+/// A body that times out or breaks off is answered here.
 pub(super) async fn read(
     request: Request<Incoming>,
 ) -> Result<(Request<Bytes>, bool), Response<Bytes>> {
     let (head, mut body) = request.into_parts();
     let announced = body.size_hint().lower();
     if announced > limits::BODY_BYTES_MAX as u64 {
-        // What is wrong is known already, and the handler says it in its order of checks. What
-        // comes is dropped, as long as it comes, so that the client gets to read that.
+        // The body is too large, and the handler will refuse it in its order of checks. Drop what
+        // arrives, so that the client finishes writing and reads the answer.
         let is_whole = announced <= DRAIN_BYTES_MAX && drain(&mut body).await;
         return Ok((Request::from_parts(head, Bytes::from(vec![0; KEPT_BYTES_MAX])), is_whole));
     }
@@ -36,7 +36,7 @@ pub(super) async fn read(
     }
 }
 
-/// Drops a body; false if it stalls or breaks off.
+/// Reads a body and drops it; `false` if it stalls or breaks off.
 async fn drain(body: &mut Incoming) -> bool {
     loop {
         match tokio::time::timeout(DRAIN_STALL_MAX, body.frame()).await {
@@ -62,7 +62,7 @@ async fn collect(body: &mut Incoming, most: u64) -> Result<(Bytes, bool), hyper:
     Ok((kept.freeze(), true))
 }
 
-/// An answer below the protocol: there was no request yet.
+/// An answer without a body of the protocol, because there was no valid request.
 pub(super) fn refusal(status: StatusCode) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
@@ -74,9 +74,9 @@ pub(super) fn refusal(status: StatusCode) -> Response<Bytes> {
 
 /// How long a body that is too large may pause before it is answered.
 const DRAIN_STALL_MAX: Duration = Duration::from_millis(500);
-/// One byte over the limit shows that a body is over it.
+/// One byte over the limit shows that a body is too large.
 const KEPT_BYTES_MAX: usize = limits::BODY_BYTES_MAX + 1;
-/// Bytes that are read at all; a client that writes more may miss its answer.
+/// Bytes that are read at most. A client that writes more may miss its answer.
 const DRAIN_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// How long a body may take.
 const BODY_WAIT_MAX: Duration = Duration::from_secs(20);

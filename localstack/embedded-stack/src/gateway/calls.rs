@@ -1,4 +1,4 @@
-//! Calls to the functions' handlers, each as a task of its own.
+//! Calls to the functions' handlers. Each call is its own task.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,8 +24,8 @@ pub(super) struct Calls {
     connect: Slots,
 }
 
-/// Room for calls of one function: one call at a time and environment, as on Lambda. Calls wait
-/// for it up to [`limits::SLOT_WAIT_MAX`]; the connections bound how many.
+/// The environments of one function. As on Lambda, each runs one call at a time. Calls wait for one
+/// up to [`limits::SLOT_WAIT_MAX`]; the number of connections bounds how many calls wait.
 #[derive(Debug, Clone)]
 struct Slots(Arc<Semaphore>);
 
@@ -39,13 +39,13 @@ impl Default for Slots {
 enum NotStarted {
     /// Every environment was busy for too long.
     Busy,
-    /// Nobody waits for its answer any more.
+    /// The client no longer waits for the answer.
     ClientGone,
 }
 
 impl Slots {
-    /// An environment for a call. A client that gave up while the call waited has no use for an
-    /// answer, and most likely repeats the call: executing both would add up.
+    /// Waits for an environment. A call is not started if its client gave up in the meantime: the
+    /// client most likely repeats the call, and running both would add load.
     async fn take(&self, peer: &Peer) -> Result<OwnedSemaphorePermit, NotStarted> {
         if let Ok(slot) = Arc::clone(&self.0).try_acquire_owned() {
             return Ok(slot);
@@ -61,9 +61,9 @@ impl Slots {
 }
 
 impl Calls {
-    /// Finds a request's function and runs its handler. A call that was started goes on when the
-    /// client does not wait for it: a Lambda does not learn of that either, and a message that is
-    /// stored must still be published. One that still waits for an environment then is not started.
+    /// Finds a request's function and runs its handler. A started call continues when its client
+    /// disconnects, as on Lambda, because a stored message must still be published. A call that
+    /// still waits for an environment is then not started.
     pub(super) async fn respond(
         &self,
         app: &App,
@@ -88,17 +88,17 @@ impl Calls {
         self.spawn(async move {
             let response = run(function, app_of_call, request).await;
             drop(slot);
-            // A client that went away reads no answer.
+            // The client may have disconnected.
             tx.send(response).unwrap_or_default();
         });
         match answered.await {
             Ok(response) => response,
-            // The stack stops, and has waited long enough.
+            // The stack is stopping, and the call did not finish in time.
             Err(_) => respond(app, &Request::new(Bytes::new()), Err(ErrorCode::Unavailable.into())),
         }
     }
 
-    /// Waits for the calls in flight; cuts those that take longer.
+    /// Waits for the calls in flight, and aborts those that take longer.
     pub(super) async fn finish(&self, wait: Duration) {
         let mut tasks =
             std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
@@ -133,6 +133,6 @@ async fn run(function: Function, app: App, request: Request<Bytes>) -> Response<
     }
 }
 
-/// Calls of one function at once. More would only queue for this machine's cores, and a call that
-/// waits 200 ms for a core looks to its publisher like a bus that is down.
+/// Concurrent calls of one function. More would only queue for this machine's cores, and a call
+/// that waits 200 ms for a core would conclude that the bus is down.
 const ENVIRONMENTS_MAX: usize = 16;

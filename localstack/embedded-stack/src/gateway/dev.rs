@@ -1,4 +1,4 @@
-//! Routes of the local environment only: tokens without a login, killing nodes.
+//! Routes that exist only in the local environment: tokens without a login, killing nodes.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl Gateway {
                 if !self.fleet.kill(&node).await {
                     return Err(unknown().into());
                 }
-                // The lease goes with the sockets: whoever asks next is not sent to a dead node.
+                // Withdraw the lease, so that the next `/connect` does not assign the dead node.
                 if let Err(error) = self.app.nodes.withdraw(&node).await {
                     tracing::warn!(%error, "a killed node's lease stays until it expires");
                 }
@@ -118,7 +118,7 @@ fn text(fields: &mut Map<String, Value>, name: &'static str) -> Result<String, P
     }
 }
 
-/// A field's name is the caller's input: it is repeated only where it looks like a name.
+/// A field's name is the caller's input, so it is repeated only if it looks like a name.
 fn named(name: &str) -> String {
     let is_plain = (1..=64).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
@@ -132,14 +132,14 @@ fn only(method: &Method, request: &Request<Bytes>, allow: &'static str) -> Resul
     Err(Problem { allow: Some(allow), ..ErrorCode::MethodNotAllowed.into() }.into())
 }
 
-/// A foreign page can make a browser call this port: by its own name for it (DNS rebinding), or
-/// across origins. Neither gets tokens.
+/// Refuses calls by foreign web pages: under another host name (DNS rebinding), or across origins.
+/// They must not get tokens.
 fn refuse_foreign(request: &Request<Bytes>) -> Result<(), Failure> {
     let authority = request.uri().authority().map(|authority| authority.as_str());
     let host = authority.or_else(|| one(request.headers(), HOST.as_str()));
     let origin = one(request.headers(), ORIGIN.as_str());
     let is_own_origin = origin.is_none_or(|origin| {
-        // The page's own origins: this port, by either of its names.
+        // The page's own origins: this port, on either loopback name.
         let port_of = |authority: &str| authority.rsplit_once(':').map(|(_, port)| port.to_owned());
         origin
             .strip_prefix("http://")
@@ -155,7 +155,7 @@ fn refuse_foreign(request: &Request<Bytes>) -> Result<(), Failure> {
         .into())
 }
 
-/// The value of a header that stands once.
+/// The value of a header that occurs exactly once.
 fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {

@@ -1,9 +1,9 @@
-//! The `Host` of a request (RFC 9112, 3.2): an HTTP/1.1 request has exactly one.
+//! Checks the `Host` of a request: an HTTP/1.1 request has exactly one (RFC 9112, 3.2).
 
 use http::header::HOST;
 use http::{Request, Version};
 
-/// Whether the request names its host as its version requires. An empty value is a host, too.
+/// Whether the request has as many `Host` headers as its version requires. One may be empty.
 pub(super) fn is_valid<B>(request: &Request<B>) -> bool {
     let hosts = request.headers().get_all(HOST).iter().count();
     hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11)

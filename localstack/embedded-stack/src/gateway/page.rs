@@ -1,4 +1,4 @@
-//! The page at `/` and its files, which are part of the binary.
+//! The page at `/` and its files, which are compiled into the binary.
 
 use bytes::Bytes;
 use http::header::{
@@ -83,7 +83,7 @@ const FILES: &[(&str, &str)] = files![
     "view.js",
 ];
 
-/// Scripts, styles and images from here only; sockets to nodes of this machine.
+/// Allows scripts, styles and images from here only, and sockets to this machine only.
 const POLICY: &str = "default-src 'self'; \
     connect-src 'self' ws://127.0.0.1:* ws://localhost:*; \
     img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; \

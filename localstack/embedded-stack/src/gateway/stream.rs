@@ -1,5 +1,5 @@
-//! A client's connection, shared between the HTTP server that reads and writes it and the calls that
-//! ask whether the client is still there.
+//! A client's connection. The HTTP server reads and writes it; calls check whether the client is
+//! still connected.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -11,11 +11,11 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// The connection, for the server.
+/// The connection, as the HTTP server uses it.
 #[derive(Debug)]
 pub(super) struct Stream(Arc<TcpStream>);
 
-/// The connection, for a call.
+/// The connection, as a call uses it.
 #[derive(Debug, Clone)]
 pub(super) struct Peer(Arc<TcpStream>);
 
@@ -30,10 +30,10 @@ impl Stream {
 }
 
 impl Peer {
-    /// Whether the client has ended its half of the connection. It then may still read: whoever asks
-    /// must answer all the same.
+    /// Whether the client has closed its half of the connection. It may still be reading, so the
+    /// call must be answered all the same.
     ///
-    /// The HTTP server cannot tell: it reads nothing while a call is in flight.
+    /// The HTTP server does not notice, because it reads nothing while a call is in flight.
     pub(super) fn is_gone(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         match SockRef::from(&*self.0).peek(&mut byte) {
@@ -120,7 +120,7 @@ mod tests {
         client.read_exact(&mut read).await.unwrap();
         assert_eq!((&read, peer.is_gone()), (b"ping", false));
         drop(client);
-        // The end of the client's half is there when a read returns nothing.
+        // Once a read returns nothing, the client's close has arrived.
         assert_eq!(stream.read(&mut read).await.unwrap(), 0);
         assert!(peer.is_gone());
     }

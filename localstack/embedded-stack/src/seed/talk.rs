@@ -1,4 +1,4 @@
-//! What the three said: minutes since the line before, who, what.
+//! The messages of the demo workspace: minutes since the previous one, sender, text.
 
 /// One message of the demo workspace.
 pub(super) type Line = (u64, &'static str, &'static str);
@@ -175,7 +175,7 @@ pub(super) const GENERAL: &[Line] = &[
     (1, "bob", "See you on Monday 🚀"),
 ];
 
-/// Everything else.
+/// Small talk.
 pub(super) const RANDOM: &[Line] = &[
     (
         0,
@@ -195,7 +195,7 @@ pub(super) const RANDOM: &[Line] = &[
     (240, "bob", "Bike repaired, rain announced. As always."),
 ];
 
-/// A group of two out of three: the third sees nothing of it.
+/// A channel of two of the three users: the third one does not see it.
 pub(super) const LAUNCH_PLAN: &[Line] = &[
     (
         0,

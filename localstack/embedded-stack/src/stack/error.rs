@@ -1,4 +1,4 @@
-//! Why a stack does not start.
+//! Errors of starting a stack.
 
 use std::io;
 
@@ -10,54 +10,54 @@ use runtime::compose::EndpointError;
 use crate::engine::EngineError;
 use crate::secrets::SecretsError;
 
-/// Why the stack did not start. Each has a cause, and a cure.
+/// Why the stack did not start. Each error has a cause and a fix.
 #[derive(Debug, thiserror::Error)]
 pub enum StackError {
-    /// Another program listens there.
+    /// Another program uses the port.
     #[error("port {port} of 127.0.0.1 is taken")]
     PortTaken {
         /// The port.
         port: u16,
     },
-    /// The system does not let us listen there.
+    /// The operating system refuses the port.
     #[error("port {port} of 127.0.0.1 cannot be used")]
     Port {
         /// The port.
         port: u16,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
     /// The embedded engine did not start.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A secret is not there.
+    /// A secret cannot be read or kept.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
-    /// The system gave no secret.
+    /// The system gave no random bytes for a secret.
     #[error("the system gave no random bytes for a secret")]
     NoSecret(#[from] SecretError),
-    /// The store is not there, or has other tables.
+    /// The store cannot be reached, or its tables have another shape.
     #[error("the store at {endpoint} cannot be used")]
     Store {
-        /// Where it was looked for.
+        /// The store's endpoint.
         endpoint: String,
-        /// What is wrong with it.
+        /// The cause.
         #[source]
         source: SchemaError,
     },
     /// The address of Redis cannot be used.
     #[error("the address of Redis cannot be used")]
     RedisAddress(#[from] EndpointError),
-    /// Redis is not there, or does not do what it must.
+    /// Redis cannot be reached, or fails its check.
     #[error("cannot use Redis: {problem}")]
     Redis {
-        /// What is wrong, and where, without a password.
+        /// What is wrong, and where, without the password.
         problem: String,
-        /// The kind of it.
+        /// The kind of problem.
         trouble: Trouble,
     },
-    /// The engine does not give its stream of messages.
+    /// The engine's stream of messages cannot be read.
     #[error("the relay cannot read the engine's stream")]
     Feed(#[source] Cause),
     /// The demo workspace could not be written.
@@ -69,7 +69,7 @@ pub enum StackError {
 }
 
 impl StackError {
-    /// What to do about it.
+    /// The fix.
     #[must_use]
     pub fn cure(&self) -> &'static str {
         match self {

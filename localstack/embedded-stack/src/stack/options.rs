@@ -1,4 +1,4 @@
-//! What a stack is made of.
+//! The options of a stack.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use runtime::config::RedisUrl;
 
 use crate::engine::Engine;
 
-/// Where rows are.
+/// Where rows are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data {
     /// In the embedded engine's memory.
     Memory,
     /// In the embedded engine, in this directory.
     Directory(PathBuf),
-    /// Behind a DynamoDB-compatible endpoint.
+    /// At a DynamoDB-compatible endpoint.
     Endpoint(String),
 }
 
-/// Where publications and leases are.
+/// Which bus and node directory to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bus {
     /// In this process.
@@ -29,33 +29,33 @@ pub enum Bus {
     Redis(RedisUrl),
 }
 
-/// What to start.
+/// The options of a stack.
 #[derive(Debug, Clone)]
 pub struct StackOptions {
-    /// Port of the gateway on 127.0.0.1; 0 picks one.
+    /// Port of the gateway on 127.0.0.1; 0 picks a free one.
     pub port: u16,
     /// Nodes to start.
     pub nodes: usize,
-    /// Where rows are.
+    /// Where rows are stored.
     pub data: Data,
-    /// An engine that runs already, behind the endpoint that `data` names: something may stand in
-    /// between. Without it nothing feeds the relay of a stack with an endpoint.
+    /// A running engine that serves the endpoint in `data`, perhaps through a proxy. Without it, a
+    /// stack with an endpoint has no stream to feed its relay.
     pub engine: Option<Arc<Engine>>,
-    /// Where publications and leases are.
+    /// Which bus and node directory to use.
     pub bus: Bus,
-    /// Replicas that the bus is given: the relay takes none of them for granted.
+    /// How many replicas Redis should have; the relay does not assume that they are connected.
     pub replicas: u32,
-    /// Where the stack's own secrets are kept; in memory only if nowhere.
+    /// Directory of the stack's own secrets. `None` keeps them in memory only.
     pub keep_secrets_in: Option<PathBuf>,
-    /// What signs tokens, instead of a secret of the stack's own.
+    /// Secrets that sign tokens. `None` uses a secret of the stack.
     pub token_secrets: Option<Secrets>,
-    /// What signs tickets, instead of a secret of the stack's own.
+    /// Secrets that sign tickets. `None` uses a secret of the stack.
     pub ticket_secrets: Option<Secrets>,
     /// Whether an empty store gets the demo workspace.
     pub seed: bool,
     /// Origins that browsers may connect to nodes from, besides the gateway's own.
     pub allowed_origins: Vec<String>,
-    /// Handshakes a second that a node takes.
+    /// Handshakes per second that a node accepts.
     pub handshakes_per_second: u32,
 }
 

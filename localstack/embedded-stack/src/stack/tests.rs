@@ -100,7 +100,7 @@ async fn a_killed_node_is_gone_and_another_can_be_added() {
     assert!(stack.kill(&victim.node_id).await);
     assert!(!stack.kill(&victim.node_id).await, "twice");
     assert!(tokio::net::TcpStream::connect(&address).await.is_err(), "still listening");
-    // No goodbye: the lease stays until it is too old.
+    // A killed node does not withdraw its lease, which stays until it expires.
     assert_eq!(known(stack.ports().nodes.fleet().await.unwrap()), 2);
     let new = stack.add_node().await.unwrap();
     assert_ne!(new.node_id, victim.node_id);
