@@ -1,5 +1,5 @@
-// The CDK app. All decisions are in lib/; what a deployment chooses is in lib/settings.mjs
-// (at synthesis) and lib/parameters.mjs (at deployment).
+// The CDK app. All decisions are in lib/. Deployments differ by lib/settings.mjs (at synthesis)
+// and lib/parameters.mjs (at deployment).
 import { App } from 'aws-cdk-lib';
 import { build } from './lib/app.mjs';
 import { SettingsError } from './lib/settings.mjs';
@@ -8,7 +8,7 @@ try {
   build(new App({ analyticsReporting: false })).synth();
 } catch (error) {
   if (!(error instanceof SettingsError)) throw error;
-  // One line that says what to do, and no stack trace above it.
+  // Print one line that says what to do, without a stack trace.
   process.stderr.write(`infra: ${error.message}\n`);
   process.exitCode = 1;
 }

@@ -1,4 +1,4 @@
-// What a deployment costs, from counted units, list prices and assumptions that anybody can change:
+// The cost of a deployment, from counted units, list prices and assumptions that can be changed:
 //
 //   node infra/costs.mjs                            the tables of docs/operations.md
 //   node infra/costs.mjs receivers=50 egress=0.05   with other inputs or prices, by name
@@ -10,7 +10,7 @@ const { region, read, prices } = JSON.parse(
   readFileSync(fileURLToPath(new URL('prices.json', import.meta.url)), 'utf8'),
 );
 
-/** What is counted: a test of this project or a constant of it says so. */
+/** Counted inputs, each from a test or a constant of this project. */
 export const COUNTED = {
   writesPerSend: [1, 'write units a send, text up to about 800 bytes (tests/e2e/cost.rs)'],
   readsPerSend: [2, 'strong read units a send (tests/e2e/cost.rs)'],
@@ -25,7 +25,7 @@ export const COUNTED = {
   tickFrame: [107, 'bytes of a tick and its header (docs/protocol.md)'],
 };
 
-/** What is assumed. */
+/** Assumed inputs. */
 export const ASSUMED = {
   receivers: [10, 'sockets that get each message'],
   packetBytes: [74, 'bytes around a frame: IPv4 and TCP with timestamps 52, TLS record 22'],
@@ -42,7 +42,7 @@ const HOURS = 730;
 const MILLION = 1_000_000;
 const GB = 1_000_000_000;
 
-/** Inputs with their values, those of the command line first. */
+/** The values of inputs and prices. The command line overrides defaults. */
 export function inputsOf(chosen = {}) {
   const all = { ...COUNTED, ...ASSUMED };
   const values = Object.fromEntries(Object.entries(all).map(([name, [value]]) => [name, value]));
@@ -56,7 +56,7 @@ export function inputsOf(chosen = {}) {
   return { values, costs };
 }
 
-/** A million messages, without the connections that they go to. */
+/** The cost of a million messages, without their receivers' connections. */
 export function perMillionMessages({ values: v, costs: c }) {
   const seconds = (ms) => (ms / 1000) * (v.functionMb / 1024);
   const relayCalls = 1 / Math.max(1, v.relayBatch * v.relayFill);
@@ -75,14 +75,14 @@ export function perMillionMessages({ values: v, costs: c }) {
   return {
     ours,
     kept,
-    // The send comes over the socket, and each delivery is a message of its own. What calls its API
-    // for each delivery is not counted.
+    // The send comes over the socket, and each delivery is another message. The compute that calls
+    // the gateway's API for each delivery is not counted.
     gateway: sum(ours) - ours['API calls'] + socketMessages,
     hosted: (1 + v.receivers) * c.hostedMessages * MILLION,
   };
 }
 
-/** A million connection-hours, idle but for what keeps them open. */
+/** The cost of a million connection-hours, idle except for the traffic that keeps them open. */
 export function perMillionHours({ values: v, costs: c }) {
   const node = v.vcpu * c.vcpuHours + v.memoryGb * c.memoryHours;
   const ticks = 3600 / v.tickSeconds;
@@ -98,7 +98,7 @@ export function perMillionHours({ values: v, costs: c }) {
   };
 }
 
-/** A month of a deployment that nobody uses. */
+/** The cost of a month of an unused deployment. */
 export function perIdleMonth({ values: v, costs: c }) {
   const node = v.vcpu * c.vcpuHours + v.memoryGb * c.memoryHours + c.addressHours;
   return {

@@ -1,18 +1,18 @@
 # syntax=docker/dockerfile:1
-# The node's image: one program, no shell, no package manager, nobody's account.
+# The node's image: one program, without a shell or a package manager, and not run as root.
 #
 #   docker build -f infra/node.Dockerfile --platform linux/arm64 -t inkwire-node .
 #
-# The base is pinned by version; for a build that is the same tomorrow, pass digests:
+# The base images are pinned by version. For a reproducible build, pass digests:
 #   --build-arg RUST_IMAGE=rust@sha256:… --build-arg RUN_IMAGE=gcr.io/distroless/cc-debian12@sha256:…
 ARG RUST_IMAGE=rust:1.95-slim-bookworm
 ARG RUN_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${RUST_IMAGE} AS build
 WORKDIR /src
-# What is copied decides what is built again; infra/node.Dockerfile.dockerignore leaves the rest out.
+# Any copied file that changes causes a rebuild, so infra/node.Dockerfile.dockerignore copies few.
 COPY . .
-# What `--version` and `inkwire_build_info` say beside the version.
+# The revision that `--version` and `inkwire_build_info` show beside the version.
 ARG INKWIRE_REVISION=
 ENV INKWIRE_REVISION=$INKWIRE_REVISION
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
@@ -22,11 +22,11 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 FROM ${RUN_IMAGE}
 COPY --from=build --chown=0:0 --chmod=0555 /inkwire-node /inkwire-node
-# Distroless's `nonroot`, as a number: an orchestrator can check that it is not root.
+# Distroless's `nonroot`, as a number, so that an orchestrator can check that it is not root.
 USER 65532:65532
 EXPOSE 8443
-# SIGTERM makes it drain.
+# SIGTERM makes the node drain.
 STOPSIGNAL SIGTERM
-# There is no shell to ask with: the program asks itself. ECS has its own copy of this (lib/fleet.mjs).
+# There is no shell, so the program checks itself. ECS has its own copy of this (lib/fleet.mjs).
 HEALTHCHECK --start-period=5m --interval=10s --timeout=5s --retries=6 CMD ["/inkwire-node", "--health"]
 ENTRYPOINT ["/inkwire-node"]

@@ -1,8 +1,8 @@
-// Which calls each program makes on which table: what its use cases in shared/messaging ask of
-// shared/dynamo. A transaction is authorised by its parts, so TransactWriteItems is PutItem here.
+// Which calls the use cases of each program (shared/messaging) make on which table. IAM authorises
+// the parts of a transaction, so a TransactWriteItems appears as PutItem.
 //
-// No program scans; the one that writes messages cannot change or delete them. There is no condition
-// on leading keys: a partition is a channel or a user, and a role serves all of them.
+// No program may scan, and the program that writes messages may not change or delete them. There is
+// no condition on leading keys: a partition is a channel or a user, and a role serves all of them.
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 
 export const ACCESS = {
@@ -35,7 +35,7 @@ export const ACCESS = {
   },
 };
 
-/** The statements of a program, one a table. */
+/** A program's policy statements, one for each table. */
 export function statementsOf(program, tables) {
   return Object.entries(ACCESS[program]).map(
     ([table, calls]) =>
@@ -48,12 +48,12 @@ export function statementsOf(program, tables) {
 }
 
 /**
- * What a node asks of the tables beside their rows, when it starts and while something is wrong:
- * whether they have the shape that it expects. Nothing of their content.
+ * Calls with which a node checks the shape of the tables, when it starts and while something is
+ * wrong. They read no rows.
  */
 export const SHAPES = ['DescribeTable', 'DescribeTimeToLive'];
 
-/** The statements of a node beside those for rows: shapes, and the one group that it looks up. */
+/** A node's further statements: the shapes of tables, and the cache group that it looks up. */
 export function nodeStatementsOf(tables, redis) {
   return [
     new PolicyStatement({
@@ -69,7 +69,7 @@ export function nodeStatementsOf(tables, redis) {
   ];
 }
 
-/** Every call that any program makes: what the network lets through to the tables. */
+/** Every call that any program makes. The network's endpoint of the tables allows only these. */
 export const ALL_CALLS = [
   ...new Set(Object.values(ACCESS).flatMap((tables) => Object.values(tables).flat())),
   ...SHAPES,

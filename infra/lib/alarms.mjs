@@ -1,4 +1,4 @@
-// Alarms: each is described in docs/operations.md, with what to do. A check compares the names.
+// Alarms. docs/operations.md describes each one and what to do. A check compares the names.
 import { CfnCondition, Duration, Fn } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as actions from 'aws-cdk-lib/aws-cloudwatch-actions';
@@ -8,7 +8,7 @@ import { METRICS_NAMESPACE } from './collector.mjs';
 const ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD;
 const MINUTE = Duration.minutes(1);
 
-/** Where alarms and the cache's own events are sent. */
+/** The topic that receives alarms and the cache's own events. */
 export function topicOf(stack, { settings, parameters }) {
   const topic = new sns.Topic(stack, 'Alarms', {
     topicName: `${settings.prefix}alarms`,
@@ -26,7 +26,7 @@ export function topicOf(stack, { settings, parameters }) {
   return topic;
 }
 
-/** Makes all alarms; returns them. */
+/** Makes all alarms and returns them. */
 export function alarmsOf(stack, context) {
   const all = [
     ...functionAlarms(context),
@@ -75,7 +75,7 @@ function functionAlarms({ functions }) {
   ]);
 }
 
-/** A function's own metric: its lines of the log hold it (EMF). */
+/** A function's own metric, which it writes to its log (EMF). */
 export const functionMetric = (target, metricName, statistic = 'Sum') =>
   new cloudwatch.Metric({
     namespace: METRICS_NAMESPACE,
@@ -158,7 +158,7 @@ function tableAlarms({ tables }) {
   });
 }
 
-/** One cache node's metric: members of the group are numbered from 001. */
+/** The metric of one cache node. Members of the group are numbered from 001. */
 export const cacheMetric = ({ redis }, member, metricName, statistic) =>
   new cloudwatch.Metric({
     namespace: 'AWS/ElastiCache',
@@ -181,7 +181,7 @@ function cacheAlarms(context) {
   return [
     {
       name: 'cache-failover',
-      // The first member became the primary, or stopped being it.
+      // The first member became the primary, or is no longer the primary.
       metric: new cloudwatch.MathExpression({
         expression: 'ABS(DIFF(primary))',
         usingMetrics: { primary: cacheMetric(context, 1, 'IsMaster', 'Maximum') },
@@ -207,7 +207,7 @@ function cacheAlarms(context) {
   ];
 }
 
-/** A node's own metric, over the fleet. */
+/** A node's own metric, aggregated over the fleet. */
 export const nodeMetric = ({ settings }, metricName, statistic) =>
   new cloudwatch.Metric({
     namespace: METRICS_NAMESPACE,

@@ -1,4 +1,4 @@
-// The HTTP API. The functions route by themselves; a path is named here only to choose a function.
+// The HTTP API. The functions do their own routing; the paths here only choose a function.
 import { ArnFormat, Duration } from 'aws-cdk-lib';
 import * as apigateway from 'aws-cdk-lib/aws-apigatewayv2';
 import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
@@ -6,11 +6,11 @@ import { helperOf } from './helpers.mjs';
 import { logGroupOf } from './logs.mjs';
 
 /**
- * Which function serves what (`protocol::routes::Function`). Methods are named, never ANY: a route
- * that takes any method takes a browser's OPTIONS too, and the functions refuse that.
+ * Which function serves which route (`protocol::routes::Function`). Routes name their methods,
+ * never ANY: that would include a browser's OPTIONS, which the functions refuse.
  *
- * What no route names goes to a function as well, so that a wrong path or method is answered with
- * our problem and its `Allow`: every function knows all of them.
+ * All other requests go to a function, too. Every function knows all routes and answers a wrong
+ * path or method with our problem body and `Allow`.
  */
 const ROUTES = {
   'POST /messages': 'send',
@@ -62,7 +62,7 @@ export function apiOf(stack, { settings, parameters, functions }) {
   return api;
 }
 
-/** The group itself: its own attribute names all streams of it, which is not what is asked for. */
+/** The ARN of a log group itself; its `logGroupArn` attribute names all streams in it. */
 const arnOf = (stack, group) =>
   stack.formatArn({
     service: 'logs',
@@ -83,7 +83,7 @@ function corsOf(parameters) {
   };
 }
 
-/** Nothing of a caller but the address: no header, no query, no token. */
+/** The access log holds only the caller's address: no header, query or token. */
 const ACCESS_LOG = JSON.stringify({
   at: '$context.requestTime',
   request_id: '$context.requestId',

@@ -1,19 +1,19 @@
 // The collector beside a node: AWS's build of the OpenTelemetry collector. It reads /metrics on the
-// node's loopback and writes them as CloudWatch metrics. Not needed by a node, only by its watchers.
+// node's loopback and writes CloudWatch metrics. A node works without it, but is not monitored.
 
 /**
- * What the parameter says if nobody does: a version, by a tag that its owner can move. A deployer
- * looks its digest up and names that (README, "Choosing").
+ * The default image: a version, by a tag that its owner can move. Deployers should look up its
+ * digest and use that (README, "Choosing").
  */
 export const COLLECTOR_IMAGE = 'public.ecr.aws/aws-observability/aws-otel-collector:v0.43.3';
 
-/** Its image's own user, `aoc`, which no version can change into another. */
+/** The image's user, `aoc`, as a number, so that no version can change it. */
 export const COLLECTOR_USER = '4317:4317';
 
-/** Where a node's metrics are in CloudWatch. */
+/** The CloudWatch namespace of metrics of nodes and functions. */
 export const METRICS_NAMESPACE = 'Inkwire';
 
-/** Its configuration: JSON, which is YAML. Each metric costs money, so few of them are named. */
+/** Its configuration: JSON, which is valid YAML. Each metric costs money, so it exports few. */
 export function collectorConfig({ port, region, logGroup, fleet }) {
   return JSON.stringify({
     receivers: {
@@ -48,7 +48,7 @@ export function collectorConfig({ port, region, logGroup, fleet }) {
   });
 }
 
-/** What alarms, scaling and the dashboard look at; a check finds each in the node's source. */
+/** The metrics for alarms, scaling and the dashboard. A check finds each in the node's source. */
 export const WATCHED = [
   'inkwire_sockets',
   'inkwire_handshakes_total',

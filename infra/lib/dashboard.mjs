@@ -1,4 +1,4 @@
-// One page to look at when an alarm rings.
+// The dashboard: one page to look at when an alarm fires.
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import { Duration } from 'aws-cdk-lib';
 import { cacheMetric, functionMetric, nodeMetric } from './alarms.mjs';

@@ -1,4 +1,4 @@
-// The nodes: tasks with a public address each and no load balancer, which `GET /connect` is.
+// The nodes. Each task has a public address, and `GET /connect` replaces a load balancer.
 import { Aws, Duration, Fn } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
@@ -14,10 +14,10 @@ import { METRICS_PORT, SOCKET_PORT } from './network.mjs';
 
 const ARCHITECTURES = { arm64: ecs.CpuArchitecture.ARM64, x86_64: ecs.CpuArchitecture.X86_64 };
 
-/** The cluster: apart from the service, since the names of nodes follow from its events. */
+/** The cluster. It is made before the service, because names of nodes follow from its events. */
 export function clusterOf(stack, { settings, parameters, network }) {
   const clusterName = settings.stackName;
-  // The platform would make this group by itself, without an end.
+  // Otherwise ECS would create this group itself, without a retention period.
   const insights = logGroupOf(stack, 'InsightsLogs', {
     parameters,
     name: `/aws/ecs/containerinsights/${clusterName}/performance`,
@@ -38,12 +38,12 @@ export function fleetOf(stack, context) {
     serviceName: `${settings.prefix}nodes`,
     cluster,
     taskDefinition: task,
-    // No count: a deployment would reset what scaling has chosen. Scaling brings in the least.
+    // No count here: a deployment would reset what scaling has chosen. Scaling has a minimum.
     assignPublicIp: true,
     vpcSubnets: { subnetType: ec2.SubnetType.PUBLIC },
     securityGroups: [network.nodesGroup],
-    // A rolling deployment starts new nodes first. An old one then gets SIGTERM, withdraws its
-    // lease, and sends its clients on within 20 s: they find the new ones there.
+    // A rolling deployment starts new nodes first. An old node then gets SIGTERM, withdraws its
+    // lease and closes its sockets within 20 s; its clients reconnect to the new nodes.
     minHealthyPercent: 100,
     maxHealthyPercent: 150,
     circuitBreaker: { enable: true, rollback: true },
@@ -51,7 +51,7 @@ export function fleetOf(stack, context) {
     enableExecuteCommand: false,
     propagateTags: ecs.PropagatedTagSource.SERVICE,
   });
-  // A task whose start nobody heard of would wait for its name in vain.
+  // The rule comes first: a task whose start it missed would wait for its name in vain.
   service.node.addDependency(names.rule, names.helper);
   if (settings.has('scaling')) scaleOf(settings, parameters, service);
   return { service, task };
@@ -84,7 +84,7 @@ function nodeContainer(stack, task, { settings, parameters, redis, secrets }) {
     user: '65532:65532',
     readonlyRootFilesystem: true,
     linuxParameters: withoutRights(stack, 'NodeLinux'),
-    // SIGTERM, 20 s of draining (`limits::DRAIN_MAX`), and some to write the last lines.
+    // SIGTERM, 20 s of draining (`limits::DRAIN_MAX`), and time to write the last log lines.
     stopTimeout: Duration.seconds(40),
     portMappings: [{ containerPort: SOCKET_PORT, protocol: ecs.Protocol.TCP }],
     logging: ecs.LogDriver.awsLogs({
@@ -100,8 +100,8 @@ function nodeContainer(stack, task, { settings, parameters, redis, secrets }) {
       INKWIRE_TICKET_SECRET: ecs.Secret.fromSecretsManager(secrets.ticket),
       ...certificateOf(secrets),
     },
-    // The image has no shell: the program asks itself. Not healthy before its name resolves, so that
-    // a deployment does not end old nodes while nobody can find the new ones.
+    // The image has no shell, so the program checks itself. A node is not healthy before its name
+    // resolves: otherwise a deployment would end old nodes while clients cannot find new ones.
     healthCheck: {
       command: ['CMD', '/inkwire-node', '--health'],
       startPeriod: Duration.minutes(5),
@@ -110,7 +110,7 @@ function nodeContainer(stack, task, { settings, parameters, redis, secrets }) {
       retries: 6,
     },
   });
-  // 60000 sockets (`limits::SOCKETS_MAX`), and files for everything else.
+  // 60000 sockets (`limits::SOCKETS_MAX`), plus all other files.
   container.addUlimits({ name: ecs.UlimitName.NOFILE, softLimit: 131072, hardLimit: 131072 });
 }
 
@@ -120,24 +120,24 @@ function withoutRights(stack, id) {
   return linuxParameters;
 }
 
-/** One secret with both, so that they always fit each other. */
+/** One secret holds certificate and key, so that they always match. */
 const certificateOf = ({ certificate }) =>
   certificate && {
     INKWIRE_NODE_TLS_CERTIFICATE: ecs.Secret.fromSecretsManager(certificate, 'certificate'),
     INKWIRE_NODE_TLS_KEY: ecs.Secret.fromSecretsManager(certificate, 'key'),
   };
 
-/** The names are those of shared/runtime/src/config.rs; a check compares them. */
+/** The names come from shared/runtime/src/config.rs; a check compares them. */
 function environmentOf(settings, parameters, redis) {
   return {
-    // Found by its id, at start and after it was replaced; its token is a secret.
+    // Nodes find the cache by its id, at start and after it was replaced. Its token is a secret.
     ...(settings.has('cacheTls') ? { INKWIRE_REDIS_GROUP: redis.group.ref } : {}),
     INKWIRE_TABLE_PREFIX: settings.prefix,
     AWS_REGION: Aws.REGION,
     INKWIRE_NODE_LISTEN: `0.0.0.0:${SOCKET_PORT}`,
-    // Its own loopback: only the collector in the same task reaches it.
+    // On loopback: only the collector in the same task can reach it.
     INKWIRE_NODE_ADMIN_LISTEN: `127.0.0.1:${METRICS_PORT}`,
-    // `{task_id}` is for the node to fill in, from its task's metadata.
+    // The node replaces `{task_id}`, from its task's metadata.
     INKWIRE_NODE_URL: `wss://{task_id}.${zoneNameOf(parameters)}:${SOCKET_PORT}/socket`,
     INKWIRE_NODE_HANDSHAKES_PER_SECOND: parameters.HandshakesPerSecond.valueAsString,
     INKWIRE_ALLOWED_ORIGINS: originsOf(parameters),
@@ -149,8 +149,8 @@ function environmentOf(settings, parameters, redis) {
 const originsOf = (parameters) => Fn.join(',', parameters.AllowedOrigins.valueAsList);
 
 /**
- * Beside the node: reads its metrics and hands them to CloudWatch, for scaling and alarms. Somebody
- * else's program, under the task's role, which is the node's: the platform has one for both.
+ * The collector passes the node's metrics to CloudWatch, for scaling and alarms. This third-party
+ * program has the node's role, because ECS has only one role for a task.
  */
 function collectorContainer(stack, task, { settings, parameters }) {
   const group = logGroupOf(stack, 'MetricLogs', {
@@ -160,7 +160,7 @@ function collectorContainer(stack, task, { settings, parameters }) {
   group.grantWrite(task.taskRole);
   task.addContainer('collector', {
     image: ecs.ContainerImage.fromRegistry(parameters.CollectorImage.valueAsString),
-    // Without it a node still serves; it is only not seen.
+    // A node serves without it, but is not monitored.
     essential: false,
     user: COLLECTOR_USER,
     linuxParameters: withoutRights(stack, 'CollectorLinux'),
@@ -200,7 +200,7 @@ function rolesOf(stack, { tables, redis }) {
   return [taskRole, executionRole];
 }
 
-/** Follows open sockets, slowly downwards: a node that leaves sends its clients elsewhere. */
+/** Scales with open sockets; slowly down, because clients of a leaving node must reconnect. */
 function scaleOf(settings, parameters, service) {
   const target = service.autoScaleTaskCount({
     minCapacity: parameters.NodesMin.valueAsNumber,
@@ -210,7 +210,7 @@ function scaleOf(settings, parameters, service) {
     metric: new cloudwatch.Metric({
       namespace: METRICS_NAMESPACE,
       metricName: 'inkwire_sockets',
-      // Each node writes under the same name: their average is sockets a node.
+      // All nodes write the same metric, so its average is sockets per node.
       dimensionsMap: { fleet: settings.stackName },
       statistic: 'Average',
       period: Duration.minutes(1),
@@ -219,7 +219,7 @@ function scaleOf(settings, parameters, service) {
     scaleOutCooldown: Duration.minutes(1),
     scaleInCooldown: Duration.minutes(15),
   });
-  // Processor time as well: few sockets with much to say.
+  // Scale with processor time as well: a few sockets may be very busy.
   target.scaleOnCpuUtilization('Cpu', {
     targetUtilizationPercent: 60,
     scaleOutCooldown: Duration.minutes(1),

@@ -8,13 +8,13 @@ import { logGroupOf } from './logs.mjs';
 import { resolved } from './secrets.mjs';
 
 /**
- * What calls them waits 30 s at most. Each call has a wall below these: `limits::SEND_DEADLINE`,
- * `CALL_DEADLINE` and `MEMBERSHIP_DEADLINE`.
+ * The API waits at most 30 s. The programs have shorter deadlines of their own:
+ * `limits::SEND_DEADLINE`, `CALL_DEADLINE` and `MEMBERSHIP_DEADLINE`.
  */
 const TIMEOUT_S = { send: 10, scroll: 10, membership: 29, connect: 10, relay: 60 };
 const ARCHITECTURES = { arm64: lambda.Architecture.ARM_64, x86_64: lambda.Architecture.X86_64 };
 
-/** Makes the functions; returns them by name. */
+/** Makes the functions and returns them by name. */
 export function functionsOf(stack, context) {
   return Object.fromEntries(
     Object.keys(TIMEOUT_S).map((name) => [name, functionOf(stack, name, context)]),
@@ -30,7 +30,7 @@ function functionOf(stack, name, context) {
   });
   return new lambda.Function(stack, `Function-${name}`, {
     functionName,
-    // Their environment is read at deployment: another generation makes them read it again.
+    // Secrets are read at deployment. A new generation changes this text and so reads them again.
     description: Fn.join('', [`Inkwire ${name}, secrets `, parameters.SecretsGeneration.valueAsString]),
     runtime: lambda.Runtime.PROVIDED_AL2023,
     architecture: ARCHITECTURES[settings.arch],
@@ -47,7 +47,7 @@ function functionOf(stack, name, context) {
   });
 }
 
-/** What stands in a function's environment beside tables and logs: what it uses, and no more. */
+/** What each function gets in its environment beside tables and logs: only what it uses. */
 const NEEDS = {
   send: ['cache', 'tokens'],
   scroll: ['tokens'],
@@ -56,7 +56,7 @@ const NEEDS = {
   relay: ['cache', 'replicas'],
 };
 
-/** The names are those of shared/runtime/src/config.rs; a check compares them. */
+/** The names come from shared/runtime/src/config.rs; a check compares them. */
 function environmentOf(name, { settings, parameters, redis, secrets }) {
   const parts = {
     cache: { INKWIRE_REDIS_URL: resolved(redis.url) },
@@ -96,8 +96,8 @@ function roleOf(stack, name, functionName, logGroup, { tables }) {
 }
 
 /**
- * What the platform does in the function's name to put it into the network. These calls take no
- * narrower resource; so the function's own code is denied them.
+ * Calls that Lambda makes with the function's role to attach it to the network. They cannot be
+ * limited to a resource, so a second statement denies them to the function's own code.
  */
 function interfaceStatements(stack, functionName) {
   const actions = [

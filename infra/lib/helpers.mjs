@@ -1,5 +1,5 @@
-// Two small functions that the platform wants and no program of ours is: a few lines of JavaScript
-// each, in helpers/, without a secret, a table or the network.
+// Two small functions that the AWS setup needs beside our programs. Each is a few lines of
+// JavaScript in helpers/, without access to secrets, tables or the network.
 import { Duration } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';

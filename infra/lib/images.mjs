@@ -1,8 +1,8 @@
-// Where the node's image lies. A stack of its own: a service cannot start before its image is there.
+// The node's image repository. A separate stack: the image must be there before the service starts.
 import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import * as ecr from 'aws-cdk-lib/aws-ecr';
 
-/** The repository's name, which the fleet refers to without an export. */
+/** The repository's name. The fleet uses it, so that no export couples the stacks. */
 export const repositoryName = (settings) => `${settings.prefix}node`;
 
 export class ImageStack extends Stack {
@@ -10,7 +10,7 @@ export class ImageStack extends Stack {
     super(scope, id, { description: 'Inkwire: the repository of the node image' });
     new ecr.Repository(this, 'Nodes', {
       repositoryName: repositoryName(settings),
-      // A tag is a version: what was deployed under it can be deployed again.
+      // A tag is a version and never moves, so that it can be deployed again.
       imageTagMutability: ecr.TagMutability.IMMUTABLE,
       imageScanOnPush: true,
       encryption: ecr.RepositoryEncryption.AES_256,

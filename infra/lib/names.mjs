@@ -1,4 +1,4 @@
-// Names of nodes: a zone of their own, and a helper that keeps an address record for each running
+// DNS names of nodes: a hosted zone, and a helper that keeps an address record for each running
 // task (ADR 0014).
 import { CfnCondition, CfnOutput, Fn } from 'aws-cdk-lib';
 import * as events from 'aws-cdk-lib/aws-events';
@@ -9,7 +9,7 @@ import { STATES } from '../helpers/names/index.mjs';
 import { helperOf } from './helpers.mjs';
 import { queueOf } from './relay.mjs';
 
-/** `nodes.<Domain>`: what a node's name stands under. */
+/** `nodes.<Domain>`, the parent domain of all nodes' names. */
 export const zoneNameOf = (parameters) => `nodes.${parameters.Domain.valueAsString}`;
 
 export function namesOf(stack, { settings, parameters, cluster }) {
@@ -70,7 +70,7 @@ function statementsOf(stack, zone) {
       resources: [zoneArn],
       conditions: {
         'ForAllValues:StringEquals': {
-          // SOA: how long a name that is not there yet is remembered as absent.
+          // SOA: it sets how long resolvers remember that a name is absent.
           'route53:ChangeResourceRecordSetsRecordTypes': ['A', 'SOA'],
           'route53:ChangeResourceRecordSetsActions': ['UPSERT', 'DELETE'],
         },

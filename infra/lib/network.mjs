@@ -1,18 +1,18 @@
-// Two zones; nodes in public subnets, everything else in subnets without a way out. No NAT.
+// Two availability zones. Nodes are in public subnets, everything else in isolated subnets. No NAT.
 //
-// Rules between security groups stand inline, and towards the cache they name its subnets: groups
-// that name each other need resources of their own, which the emulator does not know.
+// The rules of security groups are inline, and those towards the cache name its subnets. Groups
+// that name each other would need separate rule resources, which the emulator does not support.
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { AnyPrincipal, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { Aws } from 'aws-cdk-lib';
 import { ALL_CALLS } from './access.mjs';
 import { logGroupOf } from './logs.mjs';
 
-/** Where nodes take sockets: the one port that is open to the world. */
+/** The port of nodes' sockets, the only one that is open to the internet. */
 export const SOCKET_PORT = 8443;
-/** Where a node shows metrics: on its loopback, for the collector beside it. */
+/** The port of a node's metrics, on its loopback, for the collector. */
 export const METRICS_PORT = 9464;
-/** Where the cache listens. */
+/** The cache's port. */
 export const CACHE_PORT = 6379;
 
 export function networkOf(stack, { settings, parameters, tables }) {
@@ -21,7 +21,7 @@ export function networkOf(stack, { settings, parameters, tables }) {
     maxAzs: 2,
     natGateways: 0,
     subnetConfiguration: [
-      // Addresses are given to tasks by the service, not to whatever starts here.
+      // Only the service assigns public addresses; nothing else that starts here gets one.
       { name: 'nodes', subnetType: ec2.SubnetType.PUBLIC, cidrMask: 20, mapPublicIpOnLaunch: false },
       { name: 'inside', subnetType: ec2.SubnetType.PRIVATE_ISOLATED, cidrMask: 20 },
     ],
@@ -29,7 +29,7 @@ export function networkOf(stack, { settings, parameters, tables }) {
   tableEndpoint(stack, vpc, tables);
   if (settings.has('flowLogs')) {
     const group = logGroupOf(stack, 'FlowLogGroup', { parameters, name: `/${settings.stackName}/network` });
-    // Refused packets only: accepted ones of a busy node would cost more than the node.
+    // Only refused packets: logging the accepted ones of a busy node would cost more than the node.
     vpc.addFlowLog('Refused', {
       destination: ec2.FlowLogDestination.toCloudWatchLogs(group),
       trafficType: ec2.FlowLogTrafficType.REJECT,
@@ -38,7 +38,7 @@ export function networkOf(stack, { settings, parameters, tables }) {
   return { vpc, ...groupsOf(stack, vpc) };
 }
 
-/** The tables, reached from inside the network, and nothing else of that service. */
+/** Lets the network reach our tables, and nothing else of DynamoDB. */
 function tableEndpoint(stack, vpc, tables) {
   const endpoint = vpc.addGatewayEndpoint('TableEndpoint', {
     service: ec2.GatewayVpcEndpointAwsService.DYNAMODB,
@@ -64,7 +64,7 @@ function groupsOf(stack, vpc) {
     vpcId: vpc.vpcId,
     securityGroupEgress: [
       ...toCache,
-      // Their subnets have one way out, the endpoint of the tables; its addresses are no constant.
+      // The subnets lead only to the tables' endpoint, whose addresses are not constant.
       { cidrIp: '0.0.0.0/0', ...tcp(443), description: 'the tables, through the gateway endpoint' },
     ],
   });
@@ -84,7 +84,7 @@ function groupsOf(stack, vpc) {
       { sourceSecurityGroupId: functions.attrGroupId, ...tcp(CACHE_PORT), description: 'functions' },
       { sourceSecurityGroupId: nodes.attrGroupId, ...tcp(CACHE_PORT), description: 'nodes' },
     ],
-    // It answers and never calls; without a rule of its own a group may send anything anywhere.
+    // The cache only answers. Without an egress rule, a group allows all outgoing traffic.
     securityGroupEgress: [
       { cidrIp: '127.0.0.1/32', ipProtocol: '-1', description: 'nothing' },
     ],
@@ -98,6 +98,6 @@ function groupsOf(stack, vpc) {
 
 const tcp = (port) => ({ ipProtocol: 'tcp', fromPort: port, toPort: port });
 
-/** The group for constructs that would otherwise add rules to it. */
+/** An immutable reference to a group: constructs cannot add rules to it. */
 const existing = (stack, id, group) =>
   ec2.SecurityGroup.fromSecurityGroupId(stack, id, group.attrGroupId, { mutable: false });

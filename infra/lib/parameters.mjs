@@ -1,5 +1,5 @@
-// What a deployment chooses: the parameters of the template. What decides where data goes, or who
-// gets in, has no default.
+// The parameters of the template, which each deployment chooses. Those that decide where data goes
+// or who has access have no default.
 import { CfnParameter } from 'aws-cdk-lib';
 import { COLLECTOR_IMAGE } from './collector.mjs';
 
@@ -26,9 +26,9 @@ const DEFINITIONS = {
     description:
       'Public keys of TokenIssuer, a JWK set in one line: {"keys":[…]}; empty: a secret is made that signs (HS256)',
     default: '',
-    // A private key in it would be readable for whoever may look at the stack.
+    // Anyone who may view the stack could read a private key in it.
     allowedPattern: '^(\\{(?!.*"(d|p|q|dp|dq|qi|oth|k)"\\s*:).*"keys"\\s*:.*\\})?$',
-    // All of a function's variables together have 4 KB.
+    // Lambda limits all variables of a function together to 4 KB.
     maxLength: 3000,
   },
   NodesCertificate: {
@@ -118,7 +118,7 @@ const DEFINITIONS = {
   },
 };
 
-/** What only a part of the stack reads: without that part nobody is asked for it. */
+/** Parameters that only scaling reads. A stack without scaling does not have them. */
 const OF_SCALING = ['NodesMin', 'NodesMax', 'SocketsPerNode'];
 
 /** Adds the parameters to a stack, by name. */

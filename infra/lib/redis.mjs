@@ -1,5 +1,5 @@
-// The bus: one shard of ElastiCache for Valkey with a replica in the other zone. It holds nothing
-// that cannot be rebuilt, so there are no snapshots, and it may be replaced.
+// The bus: one shard of ElastiCache for Valkey with a replica in the other zone. All of its data
+// can be rebuilt, so it has no snapshots and may be replaced.
 import { ArnFormat, Fn, SecretValue, Stack } from 'aws-cdk-lib';
 import * as elasticache from 'aws-cdk-lib/aws-elasticache';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
@@ -17,7 +17,7 @@ export function redisOf(stack, { settings, parameters, network, alarms }) {
     engine: 'valkey',
     engineVersion: '8.0',
     cacheNodeType: parameters.CacheNodeType.valueAsString,
-    // One shard: a workspace's keys share a slot, and the programs speak to one primary.
+    // One shard: a workspace's keys share a slot, and the programs use one primary.
     numNodeGroups: 1,
     replicasPerNodeGroup: parameters.CacheReplicas.valueAsNumber,
     automaticFailoverEnabled: true,
@@ -36,7 +36,7 @@ export function redisOf(stack, { settings, parameters, network, alarms }) {
   return {
     group,
     token,
-    /** What the API that finds it is asked about. */
+    /** The resource of the API call with which nodes find the group. */
     arn: Stack.of(stack).formatArn({
       service: 'elasticache',
       resource: 'replicationgroup',
@@ -49,9 +49,9 @@ export function redisOf(stack, { settings, parameters, network, alarms }) {
 }
 
 /**
- * The whole URL as a secret, for functions, which are told the address: no call of an API in a cold
- * start, none to reach from their subnets. Its password has letters and digits only, so that nothing
- * in it needs to be escaped.
+ * The cache's URL as a secret, for functions: a cold start needs no API call to find the address,
+ * and their subnets could not reach that API. The password has only letters and digits, so nothing
+ * in the URL needs escaping.
  */
 function urlOf(stack, settings, token, group) {
   const place = [group.attrPrimaryEndPointAddress, ':', group.attrPrimaryEndPointPort];

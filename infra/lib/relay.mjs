@@ -1,4 +1,4 @@
-// The stream of messages to the function `relay`, and a place for what it could not take.
+// Connects the stream of messages to the function `relay`, with a queue for failed records.
 import { ArnFormat, Duration, Stack } from 'aws-cdk-lib';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
@@ -14,13 +14,13 @@ export function relayOf(stack, { settings, tables, functions }) {
   const mapping = new lambda.CfnEventSourceMapping(stack, 'RelayMapping', {
     functionName: relay.functionName,
     eventSourceArn: tables.messages.tableStreamArn,
-    // From the oldest: a mapping that starts at the latest misses records while it is made.
+    // From the oldest record: one that starts at the latest misses records while it is created.
     startingPosition: 'TRIM_HORIZON',
     batchSize: 100,
     functionResponseTypes: ['ReportBatchItemFailures'],
     bisectBatchOnFunctionError: true,
-    // No end to retries but age: a batch is held on purpose while a replica lags. The stream itself
-    // forgets after 24 h; an hour before, what is left goes to the queue.
+    // Only age ends retries, because the relay holds a batch on purpose while a replica lags. The
+    // stream drops records after 24 h; an hour before that, failed ones go to the queue.
     maximumRetryAttempts: -1,
     maximumRecordAgeInSeconds: Duration.hours(23).toSeconds(),
     destinationConfig: { onFailure: { destination: queue.queueArn } },
@@ -29,7 +29,7 @@ export function relayOf(stack, { settings, tables, functions }) {
   return { queue, mapping };
 }
 
-/** A queue of what failed: kept as long as it can be. */
+/** A dead-letter queue, with the longest possible retention. */
 export function queueOf(stack, id, queueName) {
   return new sqs.Queue(stack, id, {
     queueName,

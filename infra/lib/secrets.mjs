@@ -1,14 +1,14 @@
-// Secrets that sign. Made by the platform and never in the template; functions get their values
-// when they are deployed, tasks when they start (README, "Secrets").
+// Signing secrets. Secrets Manager generates them, so they are never in the template. Functions get
+// the values when they are deployed, tasks when they start (README, "Secrets").
 import { Aws, CfnCondition, Fn } from 'aws-cdk-lib';
 import * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 
 export function secretsOf(stack, { settings, parameters }) {
   return {
     token: tokenSecretOf(stack, parameters),
-    /** Signs tickets: connect makes them, nodes check them. */
+    /** Signs tickets: `connect` issues them, nodes verify them. */
     ticket: generated(stack, 'TicketSecret', 'what signs tickets, newest first'),
-    /** What nodes show over TLS: somebody else makes it and replaces it (ADR 0017). */
+    /** The nodes' TLS certificate and key, which the deployer provides and renews (ADR 0017). */
     certificate: settings.has('nodeCertificate')
       ? secretsmanager.Secret.fromSecretCompleteArn(
           stack,
@@ -20,8 +20,8 @@ export function secretsOf(stack, { settings, parameters }) {
 }
 
 /**
- * Signs bearer tokens where no issuer's public keys are given, and is not made where they are. Whoever
- * issues tokens reads it from here, or puts a shared one in.
+ * The secret that signs bearer tokens. It exists only if the deployment has no issuer's public
+ * keys. The issuer of tokens reads it here, or stores a shared one here.
  */
 function tokenSecretOf(stack, parameters) {
   const isMade = new CfnCondition(stack, 'HasTokenSecret', {
@@ -33,7 +33,7 @@ function tokenSecretOf(stack, parameters) {
   return {
     isMade,
     secret,
-    /** One way to verify, never both: what a function is given. */
+    /** A function's variables: one way to verify tokens, never both. */
     environment: {
       INKWIRE_TOKEN_KEYS: either(Aws.NO_VALUE, parameters.TokenKeys.valueAsString),
       INKWIRE_TOKEN_SECRET: either(resolved(secret), Aws.NO_VALUE),
@@ -41,10 +41,10 @@ function tokenSecretOf(stack, parameters) {
   };
 }
 
-/** By name, not by `excludePunctuation`: the emulator knows only this one. */
+/** Listed, because the emulator does not support `excludePunctuation`. */
 const PUNCTUATION = '!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}~';
 
-/** A secret of 64 letters and digits: good in a list between commas, in a URL, and as AUTH token. */
+/** A secret of 64 letters and digits: safe in a comma-separated list, in a URL, and for AUTH. */
 export function generated(stack, id, description) {
   return new secretsmanager.Secret(stack, id, {
     description: `Inkwire: ${description}`,
@@ -52,5 +52,5 @@ export function generated(stack, id, description) {
   });
 }
 
-/** A reference that the deployment resolves: the value is in no template. */
+/** A reference that the deployment resolves, so the value is not in the template. */
 export const resolved = (secret) => secret.secretValue.unsafeUnwrap();

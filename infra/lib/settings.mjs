@@ -1,20 +1,20 @@
-// What is chosen at synthesis, by `-c name=value`. Everything else is a parameter of the template.
+// The settings at synthesis, `-c name=value`. Everything else is a parameter of the template.
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** A setting that cannot be used: one line for the person who gave it. */
+/** An invalid setting. Its message is one line for the person who gave it. */
 export class SettingsError extends Error {}
 
 /** The repository's root. */
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
-/** The one table shape, which the store's adapter reads as well. */
+/** The shape of the tables, from the file that the store's adapter reads as well. */
 export const TABLES = JSON.parse(readFileSync(join(ROOT, 'shared/dynamo/tables.json'), 'utf8'));
 
 /**
- * What the local switch (`-c local=1`) leaves out, and why. The one list: a module asks
- * `settings.has(name)`. Each reason is what the emulator, MiniStack 1.5.33, said or lacks.
+ * The parts that `-c local=1` leaves out, each with what the emulator, MiniStack 1.5.33, lacks.
+ * Modules ask `settings.has(name)`.
  */
 export const NOT_LOCAL = {
   alarmsOnMath: 'AWS::CloudWatch::Alarm with Metrics: metric math is not supported there',
@@ -32,7 +32,7 @@ const CHOICES = {
   tables: ['retain', 'protect', 'destroy'],
 };
 
-/** Reads the context, refuses what it does not know, and says what each setting comes to. */
+/** Reads the settings from the context and refuses invalid values. */
 export function settingsOf(node) {
   const chosen = Object.fromEntries(
     Object.entries(CHOICES).map(([name, values]) => [name, choice(node, name, values)]),
@@ -41,14 +41,14 @@ export function settingsOf(node) {
   const programs = text(node, 'programs', 'target/lambda', /^[\w./-]+$/);
   const isLocal = chosen.local === '1';
   return Object.freeze({
-    /** Stands before every name: tables, functions, log groups. Two of them are two deployments. */
+    /** Prefix of all names: tables, functions, log groups. Each prefix is a separate deployment. */
     prefix,
     stackName: prefix.slice(0, -1),
     imagesName: `${prefix}images`,
     arch: chosen.arch,
-    /** A node and its collector: CPU units and MiB, which go together on Fargate. */
+    /** CPU units and MiB of a node and its collector, in a combination that Fargate offers. */
     nodeSize: sizeOf(chosen.node),
-    /** Whether tables outlive the stack; whether they refuse to be deleted at all. */
+    /** Whether tables outlive the stack, and whether they are protected from deletion. */
     keepsTables: chosen.tables !== 'destroy',
     protectsTables: chosen.tables === 'protect',
     cidr: text(node, 'cidr', '10.42.0.0/16', /^\d+\.\d+\.\d+\.\d+\/\d+$/),
@@ -63,7 +63,7 @@ function sizeOf(text) {
   return { cpu, memoryLimitMiB };
 }
 
-/** The folder with a function's program, or a placeholder that can be synthesised, not run. */
+/** The folder with a function's program, or a placeholder that is enough for synthesis. */
 function bootstrapOf({ arch, assets }, programs, name) {
   if (assets === 'none') return join(ROOT, 'infra/placeholder');
   const folder = `${programs}/${arch}/${name}`;

@@ -1,4 +1,4 @@
-// The whole of Inkwire in one account and region, one module a box of the picture.
+// All of Inkwire in one account and region. Each box of the architecture diagram has a module.
 import { CfnOutput, Stack } from 'aws-cdk-lib';
 import { alarmsOf, topicOf } from './alarms.mjs';
 import { apiOf } from './api.mjs';

@@ -1,9 +1,9 @@
-// What cdk-nag finds and we decided otherwise, each with its reason. Everything else is an error.
+// Findings of cdk-nag that we accept, each with its reason. Any other finding is an error.
 import { NagSuppressions } from 'cdk-nag';
 
 /**
- * Permissions that name no single resource, since the platform takes none: the whole list, which
- * the checks compare with the template.
+ * All permissions without a specific resource, because their calls accept none. The checks compare
+ * this list with the template.
  */
 export const WILDCARDS = [
   {
@@ -60,7 +60,7 @@ const ROTATION =
   'deployment, so a rotation that the platform does alone would lock callers out';
 const LAST = 'It is where failures end up: an alarm looks at its depth, a person at its content';
 
-/** Writes the reasons into the stack. */
+/** Adds the reasons to the stack. */
 export function suppress(stack) {
   for (const [path, rules] of Object.entries(BY_PATH)) add(stack, path, rules);
   for (const secret of ['TokenSecret', 'TicketSecret', 'CacheToken', 'CacheUrl']) {

@@ -1,4 +1,4 @@
-// The cost sheet: its tables are what the program prints, and its counts are the project's.
+// The cost sheet: the documented tables are what the program prints, and its counts are current.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { COUNTED, inputsOf, listed, perMillionHours, perMillionMessages, tables } from '../costs.mjs';

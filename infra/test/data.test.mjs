@@ -1,4 +1,4 @@
-// What keeps data: tables, cache, queues, logs.
+// Everything that stores data: tables, cache, queues, logs.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TABLES } from '../lib/settings.mjs';

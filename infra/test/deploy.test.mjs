@@ -1,5 +1,5 @@
-// What infra/deploy calls, in which order, and that it stops where something fails: with programs
-// that only say that they were called.
+// The programs that infra/deploy calls, in order, and that it stops at the first failure. Stubs
+// record the calls.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { ROOT } from '../lib/settings.mjs';
 
-/** Says its call; fails if that is the one that is to. */
+/** A stub that records its call, and fails if it is the call that should fail. */
 const PROGRAM = `#!/bin/sh
 call="$(basename "$0") $*"
 [ -t 0 ] || [ "$1" != login ] || cat >/dev/null
@@ -37,7 +37,7 @@ function deploy(args, fails = 'nothing') {
   return { status, stderr, called };
 }
 
-/** How each call of a whole deployment begins. */
+/** The beginning of each call of a whole deployment, in order. */
 const WHOLE = [
   'rustup target list',
   'cargo lambda build --release --arm64',
@@ -50,7 +50,7 @@ const WHOLE = [
   'npx --no-install cdk deploy inkwire --exclusively',
 ];
 
-/** The calls by their places in it; two in one pipe may come in either order. */
+/** The calls' sorted positions in WHOLE, because the two calls of a pipe have no fixed order. */
 const placesOf = (called) =>
   called.map((call) => WHOLE.findLastIndex((one) => call.startsWith(one))).sort((a, b) => a - b);
 
@@ -67,7 +67,7 @@ test('what fails ends the deployment there: nothing is deployed without what was
   for (const [at, call] of WHOLE.entries()) {
     const { status, called } = deploy(['all', 'v1'], call);
     assert.notEqual(status, 0, call);
-    // Both ends of a pipe have begun before one of them fails.
+    // Both ends of the pipe start before one of them fails.
     const last = call.startsWith('aws ecr') ? at + 1 : at;
     assert.deepEqual(placesOf(called).filter((place) => place > last), [], `${call}: ${called.join('\n')}`);
   }

@@ -1,4 +1,4 @@
-// The helpers' own behaviour, without the platform.
+// The helpers' behaviour, without AWS.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { change, handlerOf, networkOf, STATES, zoneOf } from '../helpers/names/index.mjs';
@@ -14,7 +14,7 @@ const event = (lastStatus, networkInterface = 'eni-1') => ({
   },
 });
 
-/** A zone and a network that remember. */
+/** A fake zone and network that record their calls. */
 function world({ address = '203.0.113.7', known = [] } = {}) {
   const records = new Map(known);
   const said = [];
@@ -69,7 +69,7 @@ test('states on the way down ask for nothing, all others are let through', () =>
   assert.deepEqual(change({ detail: { taskArn: 'a/b', lastStatus: 'RUNNING' } }, 'd'), {});
 });
 
-/** A client that answers by the command's name, and commands that are their input. */
+/** A fake SDK client that answers by the command's name and records what was sent. */
 function sdk(answers) {
   const sent = [];
   const client = {
@@ -99,12 +99,12 @@ test('a record is deleted as it stands, and only under its own name', async () =
   const zone = zoneOf(client, commands, 'Z1');
   assert.equal(await zone.remove('a.nodes.example.com'), true);
   assert.deepEqual(sent[1][1].ChangeBatch.Changes, [{ Action: 'DELETE', ResourceRecordSet: own }]);
-  // A listing begins at the name and goes on behind it.
+  // A listing starts at the name and continues with later ones.
   assert.equal(await zone.remove('0.nodes.example.com'), false);
   assert.equal(sent.length, 3);
 });
 
-/** A zone as the platform begins it, and what is asked of it. */
+/** A zone as Route 53 creates it, and the calls that it received. */
 function fresh() {
   const value = (last) => [{ Value: `ns-1.example. hostmaster.example. 1 7200 900 1209600 ${last}` }];
   let soa = { Name: 'nodes.example.com.', Type: 'SOA', TTL: 900, ResourceRecords: value(86400) };

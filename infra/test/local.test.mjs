@@ -1,4 +1,4 @@
-// The local variant is the same stack without what its list names.
+// The local variant is the same stack without the parts in its list.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NOT_LOCAL } from '../lib/settings.mjs';
@@ -30,7 +30,7 @@ test('nothing is added for it', () => {
 test('tables, roles, routes and functions are the same', () => {
   const kinds = /^AWS::(DynamoDB|IAM::Role$|ApiGatewayV2|Lambda::(Function|EventSourceMapping))/;
   for (const [id, resource] of Object.entries(whole.Resources)) {
-    // The flow log's role goes with it.
+    // The flow log is left out together with its role.
     if (!kinds.test(resource.Type) || id.startsWith('VpcRefused')) continue;
     assert.deepEqual(local.Resources[id], resource, id);
   }

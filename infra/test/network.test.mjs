@@ -1,4 +1,4 @@
-// Who can be reached from where.
+// Which parts can be reached from where.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CACHE_PORT, SOCKET_PORT } from '../lib/network.mjs';

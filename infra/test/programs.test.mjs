@@ -1,4 +1,4 @@
-// Functions and nodes: their environment is what shared/runtime/src/config.rs reads.
+// Functions and nodes: their environment holds what shared/runtime/src/config.rs reads.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { STATES } from '../helpers/names/index.mjs';
@@ -9,7 +9,7 @@ import { resourceOf, resourcesOf, source, templateOf, textOf } from './synthesis
 const template = templateOf();
 const FUNCTIONS = ['send', 'scroll', 'membership', 'connect', 'relay'];
 
-/** Names that no function or no task is to be given, and why. */
+/** Variables that functions or tasks must not have, and why. */
 const NOT_SET = {
   function: {
     AWS_REGION: 'the platform sets it, and lets nobody else',
@@ -26,19 +26,19 @@ const NOT_SET = {
   },
 };
 
-/** All names of the configuration's source. */
+/** All variable names in the configuration's source. */
 const NAMES = [...source('shared/runtime/src/config.rs').matchAll(/pub const \w+: &str = "(\w+)"/g)].map(
   ([, name]) => name,
 );
 
-/** Who reads which name: the table in docs/operations.md. */
+/** Which program reads which variable, by the table in docs/operations.md. */
 const READERS = Object.fromEntries(
   [...source('docs/operations.md').matchAll(/^\| `([A-Z]\w+)` \| ([^|]+) \| ([^|]+) \|/gm)].map(
     ([, name, node, functions]) => [name, { node: node.trim(), functions: functions.trim() }],
   ),
 );
 
-/** What a program reads, by the page: `required, not \`scroll\``, `\`connect\` only`. */
+/** The variables that a program reads, by cells such as `required, not \`scroll\``. */
 function readBy(program) {
   const reads = (name) => {
     const { node, functions } = READERS[name];
@@ -51,7 +51,7 @@ function readBy(program) {
   return NAMES.filter(reads).filter((name) => !(name in NOT_SET[kind]));
 }
 
-/** A function's variables as a deployment with these parameters sets them. */
+/** The variables that a deployment with these parameters gives a function. */
 function variablesOf(name, parameters) {
   const { Variables } = functionOf(name).Environment;
   const chosen = Object.entries(Variables).map(([variable, value]) => {
@@ -63,7 +63,7 @@ function variablesOf(name, parameters) {
   return Object.fromEntries(chosen.filter(([, { Ref }]) => Ref !== 'AWS::NoValue'));
 }
 
-/** Who issues tokens: somebody whose public keys are known, or whoever has the secret. */
+/** The issuer of tokens: one with public keys, or one that has the secret. */
 const ISSUERS = [{ TokenKeys: '{"keys":[]}' }, {}];
 
 const functionOf = (name) => resourceOf(template, 'AWS::Lambda::Function', `Function${name}`).Properties;
@@ -103,7 +103,7 @@ test('with an issuer\'s public keys nobody holds a secret that signs tokens, and
     assert.deepEqual(withKeys.INKWIRE_TOKEN_KEYS, { Ref: 'TokenKeys' });
     assert.match(textOf(without.INKWIRE_TOKEN_SECRET), new RegExp(id));
   }
-  // Wherever else it is named, it is on the same condition.
+  // All other uses of the secret have the same condition.
   const { Outputs, Resources } = template;
   const named = [...Object.entries(Outputs), ...Object.entries(Resources)]
     .filter(([other, value]) => other !== id && JSON.stringify(value).includes(id))
@@ -267,7 +267,7 @@ test('certificate and key come from one secret, which the deployment names', () 
   assert.equal(Default, undefined);
   const arn = 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:nodes-certificate';
   assert.match(`${arn}-a1B2c3`, new RegExp(AllowedPattern));
-  // Without its ending it is a name, and the permission would need a wildcard.
+  // Without its random ending it is only a name, and the permission would need a wildcard.
   assert.doesNotMatch(arn.slice(0, -12), new RegExp(AllowedPattern));
 });
 
@@ -280,7 +280,7 @@ test('a node is known by the name of its task, and asked by itself how it is', (
   assert.match(source('wss-fleet/node/src/main.rs'), /"--health"/);
   const [, entry] = source('infra/node.Dockerfile').match(/^ENTRYPOINT \["(.*)"\]$/m);
   assert.equal(entry, HealthCheck.Command[1]);
-  // Nobody ends it before it has given up waiting for its name.
+  // ECS must not end a node before the node gives up waiting for its name.
   const limits = source('shared/model/src/limits.rs');
   const [, wait_s] = limits.match(/NAME_WAIT_MAX: Duration = Duration::from_secs\((\d+)\)/);
   assert.ok(HealthCheck.StartPeriod >= Number(wait_s));
@@ -290,7 +290,7 @@ test('no task starts before somebody listens who names it', () => {
   const [[rule, { Properties }]] = resourcesOf(template, 'AWS::Events::Rule').filter(([id]) =>
     id.startsWith('TaskChanges'),
   );
-  // Among them those before it runs: what a name's absence costs is lowered before anybody asks.
+  // They include the states before it runs: negative caching is shortened before the first query.
   assert.deepEqual(Properties.EventPattern.detail.lastStatus, STATES);
   const { DependsOn } = resourceOf(template, 'AWS::ECS::Service', 'Nodes');
   const allowed = resourcesOf(template, 'AWS::Lambda::Permission')
@@ -307,7 +307,7 @@ test('a rolling deployment starts new nodes before it ends old ones, and takes i
   assert.equal(MinimumHealthyPercent, 100);
   assert.ok(MaximumPercent > 100);
   assert.deepEqual(DeploymentCircuitBreaker, { Enable: true, Rollback: true });
-  // A count in the template would end the nodes that scaling has added.
+  // With a count in the template, a deployment would end nodes that scaling has added.
   assert.equal(Properties.DesiredCount, undefined);
 });
 

@@ -1,4 +1,4 @@
-// Who may do what: every permission names what it is for.
+// Which role may do what: every permission names its resource.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ACCESS, SHAPES } from '../lib/access.mjs';
@@ -8,7 +8,7 @@ import { resourceOf, resourcesOf, source, templateOf, textOf } from './synthesis
 const template = templateOf();
 const list = (value) => (Array.isArray(value) ? value : [value]);
 
-/** Every statement of every role, wherever it stands. */
+/** Every statement of every role, inline or in a policy of its own. */
 function statements() {
   const inline = resourcesOf(template, 'AWS::IAM::Role').flatMap(([id, { Properties }]) =>
     (Properties.Policies ?? []).map((policy) => [id, policy.PolicyDocument]),
@@ -114,7 +114,7 @@ test('who starts a node reads the node\'s secrets and nobody else\'s', () => {
   assert.ok(read.every(({ role }) => role.startsWith('${Rolenodestart')));
   assert.match(secrets, /CacheToken/);
   assert.match(secrets, /TicketSecret/);
-  // By its whole ARN, which the deployment gives.
+  // Named by its whole ARN, which the deployment provides.
   assert.match(secrets, /\$\{NodesCertificate\}(,|$)/);
   assert.doesNotMatch(secrets, /TokenSecret|CacheUrl/);
 });

@@ -1,4 +1,4 @@
-// Synthesises templates for the checks, once each, without the CLI and without credentials.
+// Synthesises each template once for the checks, without the CLI and without credentials.
 import { App } from 'aws-cdk-lib';
 import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,12 +6,12 @@ import { join } from 'node:path';
 import { build } from '../lib/app.mjs';
 import { ROOT } from '../lib/settings.mjs';
 
-// The platform's own rules run in infra/check, where the CLI synthesises; here they only take time.
+// CDK's own rules run in infra/check, where the CLI synthesises. Here they would only take time.
 process.env.CDK_VALIDATION = 'false';
 
 const made = new Map();
 
-/** The template of the main stack, or of another, under a context. */
+/** The template of the main stack, or of another one, synthesised with a context. */
 export function templateOf(context = {}, stack = 'inkwire') {
   const key = JSON.stringify(context);
   if (!made.has(key)) {
@@ -22,21 +22,21 @@ export function templateOf(context = {}, stack = 'inkwire') {
   return made.get(key).getStackByName(stack).template;
 }
 
-/** A template's resources of a type, as `[logical id, resource]`. */
+/** A template's resources of a type, as pairs of logical id and resource. */
 export const resourcesOf = (template, type) =>
   Object.entries(template.Resources).filter(([, resource]) => resource.Type === type);
 
-/** The one whose logical id begins so. */
+/** The only resource of a type whose logical id has this beginning. */
 export function resourceOf(template, type, beginning) {
   const found = resourcesOf(template, type).filter(([id]) => id.startsWith(beginning));
   if (found.length !== 1) throw new Error(`${found.length} of ${type} begin with ${beginning}`);
   return found[0][1];
 }
 
-/** A file of the repository. */
+/** The text of a file in the repository. */
 export const source = (path) => readFileSync(join(ROOT, path), 'utf8');
 
-/** A value with functions of the template written out, so that it can be searched. */
+/** A template's value as text, with its functions written out, so that it can be searched. */
 export function textOf(value) {
   if (typeof value !== 'object' || value === null) return String(value);
   if (Array.isArray(value)) return value.map(textOf).join(',');

@@ -1,4 +1,4 @@
-// Alarms: each exists, goes somewhere, and is explained.
+// Alarms: each one exists, has a target, and is documented.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { resourcesOf, source, templateOf, textOf } from './synthesis.mjs';

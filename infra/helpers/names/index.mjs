@@ -1,13 +1,13 @@
-// Keeps a name for each node: an address record while its task runs, none after it (ADR 0014).
+// Keeps a DNS name for each node: an address record exists while its task runs (ADR 0014).
 //
-// Main path: a change of a task's state comes in; `change` says what is to be done; before a task
-// runs, the zone is made to forget soon what it has not; a running task's public address is looked up
-// and written under its name, a stopped one's record is deleted.
+// Main path: an event reports a task's new state, and `change` decides what to do. Before a task
+// runs, the zone's negative caching is shortened. When it runs, its public address is written under
+// its name. When it stops, the record is deleted.
 
-/** The states of a task that ask for something: what the rule lets through. */
+/** The states of a task that need work. The rule passes only these. */
 export const STATES = ['PROVISIONING', 'PENDING', 'RUNNING', 'STOPPED'];
 
-/** What a change of a task's state asks for; nothing for a state on the way down. */
+/** What to do after a change of a task's state; nothing while it is stopping. */
 export function change(event, domain) {
   const { taskArn, lastStatus, attachments = [] } = event.detail;
   const name = `${taskArn.split('/').at(-1)}.${domain}`;
@@ -19,7 +19,7 @@ export function change(event, domain) {
   return networkInterface ? { add: name, networkInterface } : {};
 }
 
-/** Handles events with a DNS zone and a network that are given: tests have their own. */
+/** Makes the handler of events. Tests pass their own zone and network. */
 export const handlerOf = ({ zone, network, domain, log }) =>
   async (event) => {
     const { await: awaited, add, remove, networkInterface } = change(event, domain);
@@ -29,20 +29,20 @@ export const handlerOf = ({ zone, network, domain, log }) =>
       log({ removed: remove, found: await zone.remove(remove) });
     } else if (add) {
       const address = await network.publicAddress(networkInterface);
-      // Stopped since then: events may come late and in another order.
+      // The task has stopped since: events may be late or out of order.
       if (!address) return log({ gone: add });
       await zone.put(add, address);
       log({ added: add });
     }
   };
 
-/** Seconds that resolvers keep a record. Names are never reused, so none is ever wrong. */
+/** How long resolvers cache a record, in seconds. Names are never reused, so none becomes wrong. */
 const TTL_S = 60;
 
 /**
- * Seconds that resolvers remember a name as absent: a node asks for its own until it is there. The
- * platform begins with 900, more than a node waits: so this is lowered before the first one can ask.
- * CloudFormation cannot: a zone comes with its SOA, and its records are created, not replaced.
+ * How long resolvers remember that a name is absent, in seconds. A node queries its own name until
+ * it resolves. Route 53's default is 900, longer than a node waits, so this must be lowered first.
+ * CloudFormation cannot do it: a zone comes with its SOA, and it does not replace records.
  */
 const ABSENT_S = 30;
 
@@ -64,8 +64,8 @@ export function zoneOf(client, commands, zoneId, zoneName) {
   let forgets = false;
   return {
     /**
-     * Lowers how long a name is remembered as absent, once an environment. Says whether it had to.
-     * The lesser of SOA's own time and its last number holds (RFC 2308).
+     * Shortens negative caching, once for each environment. Returns whether it made a change. The
+     * smaller of the SOA's TTL and its last number applies (RFC 2308).
      */
     async forgetSoon() {
       if (forgets) return false;
@@ -77,12 +77,12 @@ export function zoneOf(client, commands, zoneId, zoneName) {
       forgets = true;
       return changes;
     },
-    /** What an earlier event should have done is done here at the latest. */
+    /** Also shortens negative caching, in case the earlier event was lost. */
     async put(name, address) {
       await this.forgetSoon();
       await apply('UPSERT', { Name: name, Type: 'A', TTL: TTL_S, ResourceRecords: [{ Value: address }] });
     },
-    /** A deletion must name the record whole, so it is read first. */
+    /** A deletion must name the whole record, so it is read first. */
     async remove(name) {
       const record = await recordAt(name, 'A');
       if (record) await apply('DELETE', record);

@@ -1,4 +1,4 @@
-// The function: the platform's own SDK, which its runtime brings along.
+// The function's entry point. The AWS SDK comes with the Lambda runtime.
 import * as ec2 from '@aws-sdk/client-ec2';
 import * as route53 from '@aws-sdk/client-route-53';
 import { handlerOf, networkOf, zoneOf } from './index.mjs';

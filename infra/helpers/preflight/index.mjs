@@ -1,3 +1,3 @@
-// Answers a browser's question before a cross-origin call. The API adds what its CORS
-// configuration allows; it only wants some route to say yes.
+// Answers a browser's preflight request. The API adds the headers of its CORS configuration, but
+// needs a route that answers.
 export const handler = async () => ({ statusCode: 204 });
