@@ -1,4 +1,4 @@
-//! An authority of a test's own, and the certificates that it issues.
+//! A certificate authority for tests, and the certificates that it issues.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 
-/// Nobody trusts it but who is told to.
+/// A certificate authority. Only clients that get its certificate trust it.
 #[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -19,7 +19,7 @@ pub struct Authority {
     folder: TempDir,
 }
 
-/// A certificate and its key, as PEM and as files that hold it.
+/// A certificate and its key, as PEM and as files.
 #[derive(Debug, Clone)]
 pub struct Issued {
     /// The chain's file.
@@ -33,7 +33,7 @@ pub struct Issued {
 }
 
 impl Authority {
-    /// An authority with a key of its own.
+    /// Makes an authority with a new key.
     ///
     /// # Panics
     /// If there is no randomness or no folder.
@@ -48,10 +48,10 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem, folder }
     }
 
-    /// What a client trusts it with.
+    /// The roots of a client that trusts it.
     ///
     /// # Panics
-    /// If its own certificate is none.
+    /// If its own certificate is invalid.
     #[must_use]
     pub fn trust(&self) -> Trust {
         Trust::with(&self.pem).expect("an authority")
@@ -63,13 +63,13 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
-    /// A certificate for this machine, good for an hour.
+    /// A certificate for this machine, valid for an hour.
     #[must_use]
     pub fn issue(&self) -> Issued {
         self.issue_for(&["127.0.0.1", "localhost"], -3_600, 3_600)
     }
 
-    /// A certificate for names, good between these seconds from now.
+    /// A certificate for names, valid between these two times, in seconds from now.
     ///
     /// # Panics
     /// If it cannot be made.
@@ -83,7 +83,7 @@ impl Authority {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         let folder = tempfile::Builder::new().tempdir_in(self.folder.path()).expect("a folder");
-        // It goes with the authority's.
+        // It is deleted with the authority's folder.
         let folder = folder.keep();
         let (chain_pem, key_pem) = (certificate.pem(), key.serialize_pem());
         let file = |name: &str, text: &str| write(&folder, name, text);
@@ -98,7 +98,7 @@ impl Default for Authority {
     }
 }
 
-/// TLS for a client that trusts nobody.
+/// The TLS configuration of a client that trusts no authority.
 ///
 /// # Panics
 /// If the provider has no ciphers.

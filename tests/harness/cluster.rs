@@ -1,5 +1,5 @@
-//! Whole systems: the embedded stack, on its own bus or on a real Redis, with nodes in process or
-//! as processes of their own.
+//! Whole systems: the embedded stack, on its own bus or on a real Redis, with nodes in this process
+//! or as separate processes.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use crate::person::Person;
 use crate::process::NodeProcess;
 use crate::redis::{Flavor, RedisServer};
 
-/// What the end-to-end suite runs on.
+/// The environments of the end-to-end suite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
     /// Everything in one process.
     Embedded,
     /// The embedded engine, a real redis-server.
     Redis,
-    /// Functions under a Lambda runtime, somewhere: [`crate::system::Deployment`].
+    /// Functions under a Lambda runtime: [`crate::system::Deployment`].
     Deployed,
 }
 
 /// A running system and its users' workspace.
 #[derive(Debug)]
 pub struct Cluster {
-    /// The stack: gateway, functions, engine, and the nodes that are not processes.
+    /// The stack: gateway, functions, engine, and the nodes in this process.
     pub stack: Stack,
     /// The real bus, if there is one.
     pub redis: Option<RedisServer>,
@@ -40,7 +40,7 @@ impl Cluster {
         Self::with_nodes(environment, 2).await
     }
 
-    /// Starts a system with so many nodes in process.
+    /// Starts a system with this many nodes in this process.
     ///
     /// # Panics
     /// If it does not start.
@@ -53,7 +53,7 @@ impl Cluster {
         Self::of(StackOptions { nodes, bus, ..options() }, redis).await
     }
 
-    /// Starts a system of these options.
+    /// Starts a system with these options.
     ///
     /// # Panics
     /// If it does not start.
@@ -68,22 +68,22 @@ impl Cluster {
         self.stack.url()
     }
 
-    /// The workspace that people are in.
+    /// The users' workspace.
     #[must_use]
     pub fn workspace(&self) -> &WorkspaceId {
         &self.workspace
     }
 
-    /// Calls as a user.
+    /// An API client for a user.
     ///
     /// # Panics
-    /// If the name is no user id.
+    /// If the name is not a user id.
     #[must_use]
     pub fn api(&self, name: &str) -> Api {
         self.api_of(DevUser::new(self.workspace.clone(), user(name)))
     }
 
-    /// Calls as any principal that `/dev/token` mints.
+    /// An API client for any principal that `/dev/token` mints a token for.
     ///
     /// # Panics
     /// If the stack's URL is none.
@@ -92,7 +92,7 @@ impl Cluster {
         Api::new(&self.url(), TokenSource::Dev(user)).expect("a URL of ours")
     }
 
-    /// Calls as a user, who trusts the authority of nodes' certificates.
+    /// An API client for a user that trusts the authority of the nodes' certificates.
     ///
     /// # Panics
     /// If the stack's URL is none.
@@ -102,7 +102,7 @@ impl Cluster {
         Api::trusting(&self.url(), source, trust).expect("a URL of ours")
     }
 
-    /// Calls with one token, that may be any text.
+    /// An API client with a fixed token, which may be any text.
     ///
     /// # Panics
     /// If the stack's URL is none.
@@ -111,10 +111,10 @@ impl Cluster {
         Api::new(&self.url(), TokenSource::Fixed(Token::new(token))).expect("a URL of ours")
     }
 
-    /// A call with exactly these headers, whatever it is answered.
+    /// Makes a call with exactly these headers. A refusal is an answer, too.
     ///
     /// # Panics
-    /// If nothing answers, or these are no headers.
+    /// If there is no answer, or a header is malformed.
     pub async fn call(
         &self,
         method: &str,
@@ -131,7 +131,7 @@ impl Cluster {
         self.api("nobody").raw(method, path, headers, body).await.expect("an answer")
     }
 
-    /// A user's bearer token that lives so long.
+    /// A user's bearer token with this lifetime.
     ///
     /// # Panics
     /// If `/dev/token` refuses.
@@ -147,17 +147,17 @@ impl Cluster {
         Person::start(name, self.api(name)).await
     }
 
-    /// Two connected users who are on different nodes.
+    /// Two connected users on different nodes.
     ///
     /// # Panics
-    /// If the balancer puts both on one.
+    /// If both get the same node.
     pub async fn two_people_apart(&self, one: &str, other: &str) -> (Person, Person) {
         let (one, other) = (self.person(one).await, self.person(other).await);
         assert_ne!(one.client.node_id(), other.client.node_id(), "two nodes, two people");
         (one, other)
     }
 
-    /// A group channel that a user made.
+    /// Creates a group channel as a user.
     ///
     /// # Panics
     /// If the call is refused.
@@ -166,7 +166,7 @@ impl Cluster {
         self.api(creator).create_channel("general", &members).await.expect("a channel")
     }
 
-    /// A node as a process of its own, on the cluster's Redis and engine.
+    /// Starts a node as a separate process, on the cluster's Redis and engine.
     ///
     /// # Panics
     /// If the cluster has no real Redis, or the node does not start.
@@ -175,14 +175,14 @@ impl Cluster {
         NodeProcess::start(&redis.url(), self.stack.store_endpoint()).await
     }
 
-    /// The nodes in process.
+    /// The nodes in this process.
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeHandle> {
         self.stack.nodes()
     }
 }
 
-/// Two nodes in process, everything in memory, secrets that node processes share.
+/// Options: two nodes in this process, everything in memory, and secrets that node processes share.
 #[must_use]
 pub fn options() -> StackOptions {
     StackOptions {
@@ -192,7 +192,7 @@ pub fn options() -> StackOptions {
     }
 }
 
-/// A secret of tests.
+/// A secret for tests.
 ///
 /// # Panics
 /// If it is too short to be one.
@@ -204,13 +204,13 @@ pub fn secrets(text: &str) -> Secrets {
 /// A user id.
 ///
 /// # Panics
-/// If it is none.
+/// If the name is not a user id.
 #[must_use]
 pub fn user(name: &str) -> UserId {
     UserId::parse(name).expect("a user id")
 }
 
-/// What signs tickets in tests.
+/// The secret that signs tickets in tests.
 pub const TICKET_SECRET: &str = "tickets-of-a-test-0123456789-0123456789";
-/// How long a lease outlives its node, and a little.
+/// A little more than the time that a lease outlives its node.
 pub const LEASE_END: Duration = Duration::from_secs(6);

@@ -1,4 +1,4 @@
-//! Thousands of sockets with the least client that can resume: a cursor, and nothing else.
+//! Thousands of sockets with a minimal client that can resume: it keeps only a cursor.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -17,26 +17,26 @@ use tokio::time::{Instant, timeout};
 
 use crate::cluster::{Cluster, user};
 
-/// What happened to a socket's client.
+/// What happened to one client.
 #[derive(Debug, Clone, Default)]
 pub struct Member {
     /// When each of its sockets was ready, and whether it resumed.
     pub readies: Vec<(Instant, bool)>,
-    /// When each of its sockets ended, and how.
+    /// When each of its sockets ended, and the close code.
     pub ends: Vec<(Instant, u16)>,
-    /// How often it was told to read again.
+    /// How many `resync` frames it got.
     pub resyncs: u32,
-    /// Messages that were pushed to it, each with when.
+    /// Messages that were pushed to it, and when.
     pub messages: Vec<(MessageId, Instant)>,
-    /// Raw duplicates.
+    /// How many pushed messages were duplicates.
     pub again: u32,
     /// Calls of `/connect` that failed.
     pub unassigned: u32,
-    /// Assigned nodes that it got no socket of.
+    /// How often it could not open a socket to its assigned node.
     pub refused: u32,
 }
 
-/// Many clients; they end when it is dropped.
+/// Many clients, which end when it is dropped.
 #[derive(Debug)]
 pub struct Crowd {
     members: Vec<Arc<Mutex<Member>>>,
@@ -46,11 +46,11 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Starts `each` clients for each of these users, no more than a few at a time, and waits until
-    /// all are ready.
+    /// Starts `each` clients for each of these users, a few at a time, and waits until all are
+    /// ready.
     ///
     /// # Panics
-    /// If they are not in time.
+    /// If they are not ready in time.
     pub async fn gather(cluster: &Cluster, names: &[&str], each: usize) -> Self {
         let gate = Arc::new(Semaphore::new(AT_ONCE));
         let calls = Arc::new(Semaphore::new(CALLS_AT_ONCE));
@@ -87,17 +87,17 @@ impl Crowd {
         crowd
     }
 
-    /// Looks at every client.
+    /// Applies a function to every client.
     pub fn look<T>(&self, look: impl Fn(&Member) -> T) -> Vec<T> {
         self.members.iter().map(|member| look(&lock(member))).collect()
     }
 
-    /// Cuts every socket that is open, and says so to nobody; clients come back as they do.
+    /// Cuts all open sockets without a close frame. The clients reconnect.
     pub fn cut(&self) {
         self.cuts.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether clients read their sockets; those that do not are slow.
+    /// Sets whether clients read their sockets. Clients that do not are slow consumers.
     pub fn read(&self, reads: bool) {
         self.reads.store(reads, Ordering::Relaxed);
     }
@@ -161,7 +161,7 @@ impl One {
         Some(socket)
     }
 
-    /// Takes what comes until the socket ends; with which code.
+    /// Receives until the socket ends, and returns its close code.
     async fn follow(&mut self, mut socket: RawSocket) -> u16 {
         let cuts = self.cuts.load(Ordering::Relaxed);
         loop {
@@ -203,8 +203,8 @@ impl One {
     }
 }
 
-/// Connects with segments of a network's size. Those of the loopback interface are so large that
-/// the kernel takes megabytes for each socket that nobody reads, and no queue of ours ever fills.
+/// Connects with TCP segments as small as a network's. With those of the loopback interface the
+/// kernel buffers megabytes for an unread socket, and the node's queue would never fill.
 async fn dial(url: &str) -> Option<RawSocket> {
     let address: SocketAddr = url.strip_prefix("ws://")?.split('/').next()?.parse().ok()?;
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
@@ -218,11 +218,11 @@ async fn dial(url: &str) -> Option<RawSocket> {
 
 const SEGMENT_BYTES: u32 = 1_448;
 const RECEIVE_BYTES: usize = 64 * 1024;
-/// Clients that connect at the same time, at the start.
+/// How many clients connect at the same time at the start.
 const AT_ONCE: usize = 48;
-/// Calls of `/connect` in flight: each takes two of this process's 20,000 files, beside a socket's.
+/// Calls of `/connect` in flight. Each uses two of this process's 20,000 files, beside its socket.
 const CALLS_AT_ONCE: usize = 4_000;
 const DIAL_MAX: Duration = Duration::from_secs(5);
 const READY_MAX: Duration = Duration::from_secs(20);
-/// How often a client looks whether it should read.
+/// How often a client checks whether it should read.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);

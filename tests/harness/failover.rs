@@ -1,4 +1,4 @@
-//! A primary and its replica, and what happens between them when the primary is lost.
+//! A Redis primary and its replica, for failover tests.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use crate::proxy::tcp::{Fault, Flow, TcpProxy};
 use crate::redis::{Flavor, RedisServer};
 use crate::{SOON, eventually};
 
-/// Two real servers. The replica follows through a proxy, so that it can fall behind and never get
-/// what its primary acknowledged to everybody else.
+/// Two real servers. The replica replicates through a proxy, so that a test can keep it from ever
+/// getting writes that the primary has acknowledged.
 #[derive(Debug)]
 pub struct Pair {
-    /// The primary of the beginning.
+    /// The primary before the failover.
     pub old: RedisServer,
-    /// Its replica, and the primary of the end.
+    /// The replica, which becomes the primary.
     pub new: RedisServer,
     between: TcpProxy,
 }
@@ -21,11 +21,11 @@ impl Pair {
     /// Starts both and waits until they are in step.
     ///
     /// # Panics
-    /// If they are not soon.
+    /// If they are not in step soon.
     pub async fn start() -> Self {
         let (old, new) = (RedisServer::start(Flavor::Redis), RedisServer::start(Flavor::Redis));
         let between = TcpProxy::start(old.port()).await;
-        // Else the primary waits five seconds for more replicas before it begins.
+        // By default the primary waits five seconds for more replicas before it starts.
         old.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
         let port = between.port().to_string();
         assert_eq!(new.command(&["REPLICAOF", "127.0.0.1", &port]), "OK");
@@ -36,15 +36,15 @@ impl Pair {
         Self { old, new, between }
     }
 
-    /// From here on the replica gets nothing, and the primary still counts it as its replica.
+    /// Stops replication. The primary still counts the replica as connected.
     pub fn stop_replication(&self) {
         self.between.set(Fault { down: Flow::Hold, ..Fault::NONE });
     }
 
-    /// Waits until the replica has what the primary has now.
+    /// Waits until the replica has all of the primary's current data.
     ///
     /// # Panics
-    /// If it has not soon.
+    /// If it does not have it soon.
     pub async fn in_step(&self) {
         let offset = |server: &RedisServer| {
             let info = server.command(&["INFO", "replication"]);
@@ -55,12 +55,12 @@ impl Pair {
             .await;
     }
 
-    /// Makes the replica a primary of what it has, and nothing more comes from the old one.
+    /// Promotes the replica with the data that it has, and cuts it off from the old primary.
     ///
     /// # Panics
     /// If it refuses.
     pub async fn promote(&self) {
-        // What is held must not slip through before the connection ends.
+        // Held bytes must not pass before the connection ends.
         self.between.set(Fault { down: Flow::Hold, ..Fault::REFUSE });
         self.between.reset_all();
         assert_eq!(self.new.command(&["REPLICAOF", "NO", "ONE"]), "OK");
@@ -70,8 +70,8 @@ impl Pair {
         .await;
     }
 
-    /// Makes the old primary a replica of the new one: what an operator does once it is back. Its
-    /// subscribers are not told.
+    /// Makes the old primary a replica of the new one, as an operator does once it is back. Its
+    /// subscribers are not notified.
     ///
     /// # Panics
     /// If it refuses.
@@ -80,7 +80,7 @@ impl Pair {
         assert_eq!(self.old.command(&["REPLICAOF", "127.0.0.1", &port]), "OK");
     }
 
-    /// Entries of a workspace's stream on each: old and new.
+    /// The number of entries in a workspace's stream, on the old server and on the new one.
     #[must_use]
     pub fn entries(&self, workspace: &str) -> (usize, usize) {
         let key = format!("ink:{{{workspace}}}:stream");

@@ -1,5 +1,5 @@
-//! Functions as Lambda runs them: the program as a process, which asks the Runtime API for events,
-//! one at a time.
+//! Functions as Lambda runs them: each is a process that polls the Runtime API for one event at a
+//! time.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::SOON;
 
-/// One environment of a function, as the service keeps it; killed when dropped.
+/// One execution environment of a function; killed when dropped.
 #[derive(Debug)]
 pub struct Function {
     process: Child,
@@ -31,7 +31,7 @@ pub struct Function {
     accept: AbortHandle,
 }
 
-/// What a function answered.
+/// A function's answer.
 #[derive(Debug)]
 pub struct Answer {
     /// The payload.
@@ -55,7 +55,7 @@ struct Shared {
 }
 
 impl Function {
-    /// Starts a program with these variables, and those that the service sets.
+    /// Starts a program with these variables and those that Lambda sets.
     ///
     /// # Panics
     /// If it cannot be started.
@@ -88,10 +88,10 @@ impl Function {
         Self { process, started_at, shared, events, accept }
     }
 
-    /// From the start of the process to its first question for an event: its initialisation.
+    /// The initialisation: the time from the start of the process to its first poll for an event.
     ///
     /// # Panics
-    /// If it does not ask.
+    /// If it does not poll.
     pub async fn initialisation(&self) -> Duration {
         let asked = self.shared.asked.notified();
         let known = *lock(&self.shared.first_asked_at);
@@ -102,16 +102,16 @@ impl Function {
         first.duration_since(self.started_at)
     }
 
-    /// From the start of the process until now.
+    /// The time from the start of the process to `at`.
     #[must_use]
     pub fn age_at(&self, at: Instant) -> Duration {
         at.duration_since(self.started_at)
     }
 
-    /// Gives it an event and waits for the answer.
+    /// Sends it an event and waits for the answer.
     ///
     /// # Panics
-    /// If it does not answer, or answers that it failed.
+    /// If it does not answer, or reports an error.
     pub async fn invoke(&self, event: &Value) -> Answer {
         let id = format!("{:032x}", rand::random::<u128>());
         let (answer, answered) = oneshot::channel();
@@ -123,7 +123,7 @@ impl Function {
         Answer { payload: serde_json::from_slice(&payload).expect("JSON"), at }
     }
 
-    /// CPU time of all its threads so far.
+    /// The CPU time of all its threads so far.
     ///
     /// # Panics
     /// If it has ended.
@@ -137,24 +137,24 @@ impl Function {
         Duration::from_nanos(threads.expect("a process").filter_map(of_thread).sum())
     }
 
-    /// Its process.
+    /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// SIGTERM, and waits for its end: what measures it from within writes down what it has.
+    /// Sends SIGTERM and waits for its end, so that a profiler in it can write its results.
     pub fn end(mut self) {
         self.signal("-TERM");
         self.process.wait().map(drop).unwrap_or_default();
     }
 
-    /// SIGSTOP: frozen, as between two calls.
+    /// Freezes it (SIGSTOP), as Lambda does between calls.
     pub fn freeze(&self) {
         self.signal("-STOP");
     }
 
-    /// SIGCONT: thawed.
+    /// Thaws it (SIGCONT).
     pub fn thaw(&self) {
         self.signal("-CONT");
     }
@@ -173,7 +173,7 @@ impl Drop for Function {
     }
 }
 
-/// A call as API Gateway's HTTP API hands it on (payload format 2.0).
+/// A call in the event format of API Gateway's HTTP API (payload format 2.0).
 #[must_use]
 pub fn http_event(method: &str, path: &str, query: &str, token: &str, body: &str) -> Value {
     json!({
@@ -202,13 +202,13 @@ pub fn http_event(method: &str, path: &str, query: &str, token: &str, body: &str
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
-        // Else an answer in two segments waits for an acknowledgement.
+        // Without this, an answer in two segments waits for an acknowledgement.
         stream.set_nodelay(true).unwrap_or_default();
         let shared = Arc::clone(&shared);
         let service = service_fn(move |request| serve(Arc::clone(&shared), request));
         let http = hyper::server::conn::http1::Builder::new();
         tokio::spawn(async move {
-            // The function's end of the connection is its own business.
+            // How the function ends the connection does not matter.
             drop(http.serve_connection(TokioIo::new(stream), service).await);
         });
     }
@@ -226,7 +226,7 @@ async fn serve(
             let payload = request.into_body().collect().await?.to_bytes();
             let waiting = lock(&shared.waiting).remove(*id);
             match (*end, waiting) {
-                // Whoever waited may have given up.
+                // The caller may have given up.
                 ("response", Some(answer)) => drop(answer.send((payload, Instant::now()))),
                 _ => eprintln!("{path}: {}", String::from_utf8_lossy(&payload)),
             }

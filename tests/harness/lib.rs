@@ -1,7 +1,7 @@
-//! Starts real parts for tests: servers, stacks, node processes, and people who use them.
+//! Starts real parts for tests: servers, stacks, node processes, and users with clients.
 //!
-//! Tests wait on predicates with a deadline ([`eventually`]), never for a time. Whatever cannot be
-//! started is a failure that says what to install: nothing is skipped.
+//! Tests wait for predicates with a deadline ([`eventually`]), never for a fixed time. If a part
+//! cannot be started, the test fails and says what to install: nothing is skipped.
 
 #![expect(
     clippy::panic,
@@ -28,10 +28,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Waits until a predicate holds; generous, because the machine may be busy.
+/// Waits until a predicate holds. Deadlines are generous, because the machine may be busy.
 ///
 /// # Panics
-/// If it does not within `within`.
+/// If it does not hold within `within`.
 pub async fn eventually(what: &str, within: Duration, mut predicate: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + within;
     while !predicate().await {
@@ -40,5 +40,5 @@ pub async fn eventually(what: &str, within: Duration, mut predicate: impl AsyncF
     }
 }
 
-/// How long tests wait for what should happen at once.
+/// Deadline for what should happen at once.
 pub const SOON: Duration = Duration::from_secs(20);

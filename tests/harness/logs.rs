@@ -1,4 +1,4 @@
-//! What processes say in their logs.
+//! Reads the logs of processes.
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
@@ -8,19 +8,19 @@ use std::sync::{Arc, OnceLock};
 use runtime::telemetry::{LogConfig, LogFormat, start_to};
 use serde_json::Value;
 
-/// The log of this process at its most verbose, from the first call on: JSON lines in a file.
+/// This process's log at trace level, from the first call on: JSON lines in a file.
 ///
 /// # Panics
 /// If the file cannot be written.
 pub fn own() -> &'static Path {
     static LOG: OnceLock<PathBuf> = OnceLock::new();
     LOG.get_or_init(|| {
-        // Without a name, so that nothing is left of it.
+        // An unnamed file, so that nothing is left behind.
         let file: Arc<File> = Arc::new(tempfile::tempfile().expect("a file for the log"));
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let everything = LogConfig { filter: "trace".to_owned(), format: LogFormat::Json };
         start_to(&everything, file, false);
-        // The log keeps the place of a panic only; a test that fails shall still say why.
+        // The log only records where a panic happened. Keep the usual hook, which says why.
         let ours = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             ours(panic);
@@ -30,13 +30,13 @@ pub fn own() -> &'static Path {
     })
 }
 
-/// All that a log holds so far.
+/// The whole text of a log so far.
 #[must_use]
 pub fn text(log: &Path) -> String {
     fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
-/// The lines of a log with this message, where its format is JSON.
+/// The lines of a JSON log that have this message.
 #[must_use]
 pub fn lines(log: &Path, message: &str) -> Vec<Value> {
     let text = text(log);

@@ -1,4 +1,4 @@
-//! A user with the reference client: everything that reached them is kept.
+//! A user with the reference client. It keeps all received events.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use crate::{SOON, eventually};
 
-/// One event, and when it came.
+/// One event, and when it arrived.
 #[derive(Debug)]
 pub struct Logged {
-    /// When.
+    /// When it arrived.
     pub at: Instant,
-    /// What.
+    /// The event.
     pub event: Event,
 }
 
@@ -23,30 +23,30 @@ pub struct Logged {
 pub struct Person {
     /// Their name.
     pub name: String,
-    /// Their calls.
+    /// Their API client.
     pub api: Api,
     /// Their client.
     pub client: Client,
-    /// Which client of a recorded run it is.
+    /// The client's number in a recorded run.
     pub number: u32,
     log: Arc<Mutex<Vec<Logged>>>,
 }
 
 impl Person {
-    /// Connects and waits until the socket is ready and the first reading is complete.
+    /// Connects and waits until the socket is ready and the first catch-up is complete.
     pub async fn start(name: &str, api: Api) -> Self {
         let person = Self::start_without_waiting(name, api);
         person.until("caught up", |event| matches!(event, Event::CaughtUp { .. })).await;
         person
     }
 
-    /// Starts to connect.
+    /// Starts to connect, and does not wait.
     #[must_use]
     pub fn start_without_waiting(name: &str, api: Api) -> Self {
         Self::observed(name, api, 0, |_| {})
     }
 
-    /// Starts to connect; every event is shown to an observer first.
+    /// Starts to connect. Every event goes to the observer first.
     pub fn observed(
         name: &str,
         api: Api,
@@ -66,17 +66,17 @@ impl Person {
         Self { name: name.to_owned(), api, client, number, log }
     }
 
-    /// Looks at everything that came.
+    /// Applies a function to all events so far.
     pub fn look<T>(&self, look: impl FnOnce(&[Logged]) -> T) -> T {
         look(&self.log.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How many events so far are of a kind.
+    /// How many events so far match `wanted`.
     pub fn count(&self, wanted: impl Fn(&Event) -> bool) -> usize {
         self.look(|log| log.iter().filter(|logged| wanted(&logged.event)).count())
     }
 
-    /// Waits for an event of a kind.
+    /// Waits until an event matches `wanted`.
     pub async fn until(&self, what: &str, wanted: impl Fn(&Event) -> bool) {
         eventually(&format!("{}: {what}", self.name), SOON, async || self.count(&wanted) > 0).await;
     }
@@ -99,14 +99,14 @@ impl Person {
         self.hears_within(channel, text, SOON).await;
     }
 
-    /// The same with a deadline of its own.
+    /// Like [`Self::hears`], with another deadline.
     pub async fn hears_within(&self, channel: &ChannelId, text: &str, within: Duration) {
         let what = format!("{} hears {text}", self.name);
         eventually(&what, within, async || self.texts(channel).iter().any(|heard| heard == text))
             .await;
     }
 
-    /// Sends, with the client's retries.
+    /// Sends a message, with the client's retries.
     ///
     /// # Panics
     /// If it is not stored.
@@ -115,7 +115,7 @@ impl Person {
         sent.unwrap_or_else(|error| panic!("{} says {text}: {error}", self.name)).message.id
     }
 
-    /// The texts that were pushed on a socket, live or as a replay, in the order of their coming.
+    /// The texts that were pushed on a socket, live or replayed, in the order of arrival.
     #[must_use]
     pub fn pushed(&self, channel: &ChannelId) -> Vec<String> {
         self.look(|log| {

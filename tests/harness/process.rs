@@ -1,4 +1,4 @@
-//! Programs of the workspace as processes of their own.
+//! Programs of the workspace as separate processes.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
@@ -17,36 +17,36 @@ use crate::{SOON, eventually};
 #[derive(Debug)]
 pub struct NodeProcess {
     process: Child,
-    /// Where clients reach it.
+    /// The URL that clients connect to.
     pub url: String,
     health: String,
     admin: u16,
     is_told_to_end: AtomicBool,
 }
 
-/// How a node process is set up.
+/// The options of a node process.
 #[derive(Debug, Clone)]
 pub struct NodeSetup {
-    /// Its way to Redis.
+    /// The URL of Redis.
     pub redis_url: String,
-    /// Its way to the store.
+    /// The endpoint of the store.
     pub store_endpoint: String,
-    /// Where it listens.
+    /// The port that it listens on.
     pub port: u16,
-    /// The port that it tells clients, if something stands before it.
+    /// The port that it publishes to clients, if a proxy stands before it.
     pub door: Option<u16>,
-    /// How many files it may have open, if not as many as this process.
+    /// Its limit of open files; `None` for the limit of this process.
     pub open_files: Option<u32>,
-    /// What it shows over TLS, by files.
+    /// Its TLS certificate, read from files.
     pub certificate: Option<Issued>,
-    /// Where its log goes, if not to this process's own.
+    /// The file of its log; `None` for this process's stderr.
     pub log: Option<PathBuf>,
-    /// Variables that are set otherwise, or besides.
+    /// Environment variables that override or extend the usual ones.
     pub variables: Vec<(&'static str, String)>,
 }
 
 impl NodeSetup {
-    /// On a free port, without TLS.
+    /// A node on a free port, without TLS.
     #[must_use]
     pub fn plain(redis_url: &str, store_endpoint: &str) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl NodeSetup {
         }
     }
 
-    /// What clients are told.
+    /// The URL that clients connect to.
     #[must_use]
     pub fn url(&self) -> String {
         let scheme = if self.certificate.is_some() { "wss" } else { "ws" };
@@ -133,7 +133,7 @@ impl NodeProcess {
         let (url, admin) = (setup.url(), free_port());
         let mut command = setup.command(admin);
         let process = command.spawn().expect("the node's program: `tests/run` builds it");
-        // Over TLS a look at its health is a client's business: the admin port says the same.
+        // With TLS, check its health on the admin port, which answers the same in plain HTTP.
         let is_plain = setup.certificate.is_none();
         let health = format!("http://127.0.0.1:{}", if is_plain { setup.port } else { admin });
         Self { process, url, health, admin, is_told_to_end: AtomicBool::new(false) }
@@ -151,19 +151,19 @@ impl NodeProcess {
         self.admin
     }
 
-    /// Resident memory in bytes, as the kernel counts it; 0 once it is gone.
+    /// Resident memory in bytes, by the kernel; 0 after it has ended.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
         self.status("VmRSS:") * 1024
     }
 
-    /// Threads; 0 once it is gone.
+    /// Number of threads; 0 after it has ended.
     #[must_use]
     pub fn threads(&self) -> u64 {
         self.status("Threads:")
     }
 
-    /// A number of the kernel's account of it.
+    /// A number from its `/proc/…/status`.
     fn status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
         let status = status.unwrap_or_default();
@@ -172,7 +172,7 @@ impl NodeProcess {
         number.unwrap_or_default()
     }
 
-    /// Whether its process is there; one that ended, and that nobody asked how, is not.
+    /// Whether its process is running. A zombie is not.
     #[must_use]
     pub fn is_running(&self) -> bool {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
@@ -181,19 +181,19 @@ impl NodeProcess {
         state.is_some_and(|state| !state.starts_with(['Z', 'X']))
     }
 
-    /// Whether the test killed it or told it to leave: it may end then, and only then.
+    /// Whether the test killed or terminated it. Otherwise it must not end.
     #[must_use]
     pub fn is_told_to_end(&self) -> bool {
         self.is_told_to_end.load(Ordering::Relaxed)
     }
 
-    /// Files that it has open; 0 once it is gone.
+    /// Number of open files; 0 after it has ended.
     #[must_use]
     pub fn open_files(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).map_or(0, Iterator::count)
     }
 
-    /// One of its metrics, labels summed up; 0 if it does not tell.
+    /// One of its metrics, summed over labels; 0 if it does not answer.
     pub async fn metric(&self, name: &str) -> u64 {
         let text = self.told("/metrics").await;
         let of_name =
@@ -202,7 +202,7 @@ impl NodeProcess {
         text.lines().filter(of_name).filter_map(value).sum()
     }
 
-    /// What its admin port answers on a path, head and all; nothing if it does not.
+    /// The answer of its admin port on a path, including the head; empty if there is none.
     pub async fn told(&self, path: &str) -> String {
         let url = format!("http://127.0.0.1:{}", self.admin);
         let request =
@@ -211,22 +211,22 @@ impl NodeProcess {
         String::from_utf8(answer.unwrap_or_default()).unwrap_or_default()
     }
 
-    /// SIGSTOP: it stands still, and its connections with it.
+    /// Sends SIGSTOP: the process stops, and its connections stay open.
     pub fn pause(&self) {
         self.signal("-STOP");
     }
 
-    /// SIGCONT: it goes on as if nothing had been.
+    /// Sends SIGCONT: a paused process continues.
     pub fn resume(&self) {
         self.signal("-CONT");
     }
 
-    /// Whether it answers 200 on its socket port, or with TLS on its admin port.
+    /// Whether its health check answers 200: on its socket port, or with TLS on its admin port.
     pub async fn is_healthy(&self) -> bool {
         self.health().await.starts_with("HTTP/1.1 200")
     }
 
-    /// Whether this node goes by that id.
+    /// Whether this node has this id.
     pub async fn is(&self, node: &NodeId) -> bool {
         self.health().await.contains(&format!("\"node_id\":\"{node}\""))
     }
@@ -237,14 +237,14 @@ impl NodeProcess {
         String::from_utf8(answer.await.unwrap_or_default()).unwrap_or_default()
     }
 
-    /// SIGKILL: no goodbye of any kind.
+    /// Sends SIGKILL: the node ends without closing sockets or withdrawing its lease.
     pub fn kill(&mut self) {
         self.is_told_to_end.store(true, Ordering::Relaxed);
         self.process.kill().unwrap_or_default();
         self.process.wait().map(drop).unwrap_or_default();
     }
 
-    /// SIGTERM: it drains.
+    /// Sends SIGTERM: the node drains.
     pub fn terminate(&self) {
         self.is_told_to_end.store(true, Ordering::Relaxed);
         self.signal("-TERM");
@@ -267,10 +267,10 @@ impl Drop for NodeProcess {
     }
 }
 
-/// A program of the workspace, built beside this test or program.
+/// The path of a workspace program that was built beside this one.
 ///
 /// # Panics
-/// If it is not there.
+/// If it is not built.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a test has a path");

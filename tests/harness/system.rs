@@ -1,5 +1,5 @@
-//! What the end-to-end suite runs on: a cluster of this process, or a deployed system that the
-//! environment names.
+//! The system that the end-to-end suite runs on: a cluster in this process, or a deployed system
+//! that environment variables name.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::{SOON, eventually};
 pub enum System {
     /// Gateway and functions in this process.
     Local(Box<Cluster>),
-    /// Functions elsewhere.
+    /// Functions outside of this process.
     Deployed(Deployment),
 }
 
-/// Functions under a Lambda runtime that somebody else started; nodes as processes of this one.
+/// Functions under a Lambda runtime that `tests/cloud` started, with nodes started by the test.
 ///
-/// Its bus is emptied at the start: a test that runs beside another one would lose its nodes.
+/// Starting it empties its bus, so tests cannot run in parallel: one would lose its nodes.
 #[derive(Debug)]
 pub struct Deployment {
     target: Arc<Target>,
@@ -35,7 +35,7 @@ pub struct Deployment {
     workspace: WorkspaceId,
 }
 
-/// A deployed system, as `tests/cloud` names it. No field has a default.
+/// A deployed system, as the variables of `tests/cloud` describe it. No field has a default.
 #[derive(Debug)]
 struct Target {
     url: String,
@@ -49,7 +49,7 @@ struct Target {
 }
 
 impl System {
-    /// Starts a system, or connects to the one that is there.
+    /// Starts a system, or connects to the deployed one.
     ///
     /// # Panics
     /// If it does not start.
@@ -62,7 +62,7 @@ impl System {
         }
     }
 
-    /// The workspace that people are in.
+    /// The users' workspace.
     #[must_use]
     pub fn workspace(&self) -> &WorkspaceId {
         match self {
@@ -71,7 +71,7 @@ impl System {
         }
     }
 
-    /// Calls as any principal.
+    /// An API client for any principal.
     #[must_use]
     pub fn api_of(&self, user: DevUser) -> Api {
         match self {
@@ -80,7 +80,7 @@ impl System {
         }
     }
 
-    /// Calls as a user.
+    /// An API client for a user.
     #[must_use]
     pub fn api(&self, name: &str) -> Api {
         self.api_of(DevUser::new(self.workspace().clone(), user(name)))
@@ -91,11 +91,11 @@ impl System {
         Person::start(name, self.api(name)).await
     }
 
-    /// Two connected users who are on different nodes.
+    /// Two connected users on different nodes.
     ///
     /// # Panics
-    /// If the balancer puts both on one: always, where it is several, which know of each other's
-    /// choices only what nodes report.
+    /// If both get the same node. A deployed system has several instances of `connect`, which only
+    /// share what nodes report, so there it panics only after many attempts.
     pub async fn two_people_apart(&self, one: &str, other: &str) -> (Person, Person) {
         match self {
             Self::Local(cluster) => cluster.two_people_apart(one, other).await,
@@ -112,7 +112,7 @@ impl System {
         }
     }
 
-    /// A group channel that a user made.
+    /// Creates a group channel as a user.
     ///
     /// # Panics
     /// If the call is refused.
@@ -121,7 +121,7 @@ impl System {
         self.api(creator).create_channel("general", &members).await.expect("a channel")
     }
 
-    /// Ends a node without goodbye.
+    /// Kills a node.
     ///
     /// # Panics
     /// If there is no such node.
@@ -189,7 +189,7 @@ impl Deployment {
 }
 
 impl Target {
-    /// Reads what `tests/cloud` wrote.
+    /// Reads the variables that `tests/cloud` sets.
     ///
     /// # Panics
     /// If a variable is missing.
@@ -210,7 +210,7 @@ impl Target {
         }
     }
 
-    /// Signs as the application's login would.
+    /// Signs a token, as the application's login would.
     fn token_of(&self, user: &DevUser) -> Token {
         let now = jsonwebtoken::get_current_timestamp();
         let mut claims = json!({
@@ -231,6 +231,6 @@ impl Target {
 }
 
 const NODES: usize = 2;
-/// How often somebody connects to be on the other one of two nodes.
+/// How often a user connects at most to get the other one of two nodes.
 const CHOICES_MAX: usize = 40;
 const TOKEN_TTL: Duration = Duration::from_secs(3_600);

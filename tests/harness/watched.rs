@@ -1,4 +1,4 @@
-//! A node process that may be ill: nobody waits until it is well, and its log is read.
+//! A node process that may be unhealthy. The start does not wait for it, and tests read its log.
 
 use std::fs::File;
 use std::process::{Child, Command, Output, Stdio};
@@ -11,7 +11,7 @@ use crate::cluster::TICKET_SECRET;
 use crate::process::{free_port, program};
 use crate::{SOON, eventually};
 
-/// A node process with an environment of the test's choice; killed when dropped.
+/// A node process whose environment the test chooses; killed when dropped.
 #[derive(Debug)]
 pub struct WatchedNode {
     process: Child,
@@ -20,7 +20,7 @@ pub struct WatchedNode {
 }
 
 impl WatchedNode {
-    /// Starts it. `environment` wins over what a node on `store_endpoint` has.
+    /// Starts it. `environment` overrides the usual variables of a node on `store_endpoint`.
     ///
     /// # Panics
     /// If the program is not there.
@@ -37,7 +37,7 @@ impl WatchedNode {
         Self { process, port, log }
     }
 
-    /// What it answers on a path: the status and the body; nothing while it does not listen.
+    /// The status and body of its answer on a path; `None` while it does not listen.
     pub async fn answer(&self, path: &str) -> Option<(u16, Value)> {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
@@ -49,7 +49,7 @@ impl WatchedNode {
         Some((status, serde_json::from_str(body).ok()?))
     }
 
-    /// Waits until `/healthz` has this status, this word and these problems.
+    /// Waits until `/healthz` answers with this status, word and problems.
     ///
     /// # Panics
     /// If it does not.
@@ -64,7 +64,7 @@ impl WatchedNode {
         .await;
     }
 
-    /// The lines of its log that tell this trouble.
+    /// The lines of its log that report this problem.
     #[must_use]
     pub fn told(&self, trouble: &str) -> Vec<String> {
         let is_it = |line: &&str| {
@@ -89,13 +89,13 @@ impl WatchedNode {
 
 impl Drop for WatchedNode {
     fn drop(&mut self) {
-        // An error means that it is gone already.
+        // An error means that it has already ended.
         self.process.kill().unwrap_or_default();
         self.process.wait().map(drop).unwrap_or_default();
     }
 }
 
-/// Runs `inkwire-node --check` to its end.
+/// Runs `inkwire-node --check` and waits for it to finish.
 ///
 /// # Panics
 /// If the program is not there.

@@ -1,6 +1,6 @@
-//! An HTTP proxy before the store: loses answers, throttles, fails, delays, falls silent, repeats,
-//! and tells old news where nobody asked for fresh ones. Counts every call by table and operation,
-//! and by the second.
+//! An HTTP proxy before the store: loses answers, throttles, fails, delays, stops answering,
+//! repeats calls, and returns stale data to reads that are not consistent. Counts every call by
+//! table and operation, and by second.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
@@ -23,58 +23,57 @@ use crate::authority::trusting_nobody;
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreFault {
-    /// It is done, and its answer is lost: the connection breaks instead.
+    /// It is executed, and the connection breaks instead of an answer.
     LoseAnswer,
-    /// It is refused as throttled, and not done.
+    /// It is refused as throttled, and not executed.
     Throttle,
-    /// It is refused for want of a permission, and not done.
+    /// It is refused for a missing permission, and not executed.
     Deny,
-    /// It fails with 500, and is not done.
+    /// It fails with 500, and is not executed.
     ServerError,
-    /// It is done so much later, whether or not anybody still waits.
+    /// It is executed after a delay, even if the caller has given up.
     Delay(Duration),
-    /// It takes a time that is drawn for it, and is done then, whether or not anybody still waits:
-    /// half of the calls take this or less, the fastest a quarter of it, the slowest four times it,
-    /// and none longer than the fault.
+    /// It is executed after a random delay, even if the caller has given up. The median is this
+    /// duration; the delays are from a quarter of it to four times it, and end with the fault.
     Slow(Duration),
-    /// It is taken, and nothing comes back until the fault ends. Then half of the calls that are
-    /// held are done and answered, and the connections of the others break.
+    /// It is accepted, and nothing comes back until the fault ends. Then half of the held calls are
+    /// executed and answered, and the connections of the others break.
     Silent,
-    /// It is done twice; the second answer is given.
+    /// It is executed twice, and the second answer is returned.
     Twice,
-    /// The connection breaks before it is done.
+    /// The connection breaks before it is executed.
     Refuse,
-    /// A read that does not ask for consistency gets an earlier answer, if there is one.
+    /// A read that is not strongly consistent gets an earlier answer, if there is one.
     Stale,
 }
 
-/// A fault and the calls that it happens to.
+/// A fault and the calls that it applies to.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// Operations, such as `PutItem`; all, if empty.
+    /// Operations, such as `PutItem`; empty for all.
     pub operations: &'static [&'static str],
-    /// A part of the table's name; every table, if empty.
+    /// A part of the table's name; empty for every table.
     pub table: &'static str,
-    /// What happens.
+    /// The fault.
     pub fault: StoreFault,
-    /// To how many of a hundred.
+    /// The percentage of calls that it hits.
     pub percent: u64,
 }
 
 impl Rule {
-    /// A fault of every call.
+    /// A fault for every call.
     #[must_use]
     pub const fn all(fault: StoreFault) -> Self {
         Self { operations: &[], table: "", fault, percent: 100 }
     }
 
-    /// The same for some operations only.
+    /// Limits the fault to some operations.
     #[must_use]
     pub const fn of(self, operations: &'static [&'static str]) -> Self {
         Self { operations, ..self }
     }
 
-    /// The same for some of a hundred calls only.
+    /// Limits the fault to a percentage of calls.
     #[must_use]
     pub const fn share(self, percent: u64) -> Self {
         Self { percent, ..self }
@@ -86,7 +85,7 @@ impl Rule {
     }
 }
 
-/// A proxy before an endpoint; it ends when it is dropped.
+/// A proxy before an endpoint. It stops when it is dropped.
 #[derive(Debug)]
 pub struct StoreProxy {
     url: String,
@@ -99,7 +98,7 @@ struct Shared {
     target: String,
     http: reqwest::Client,
     state: Mutex<State>,
-    /// Grows with each switch of the faults: held calls look again then.
+    /// Grows with each change of the faults, so that held calls check again.
     switches: watch::Sender<u64>,
     began: Instant,
 }
@@ -131,8 +130,8 @@ struct Call {
 }
 
 impl StoreProxy {
-    /// Starts a proxy before an `http://` endpoint. Which calls are hit follows from the seed and
-    /// the order of their coming.
+    /// Starts a proxy before an `http://` endpoint. The seed and the order of calls determine which
+    /// ones are hit.
     ///
     /// # Panics
     /// If no port is free.
@@ -140,7 +139,7 @@ impl StoreProxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("a bound address"));
         let http = reqwest::Client::builder()
-            // It speaks none, and would look for authorities' files otherwise.
+            // It does not use TLS; without this it would load the system's authorities.
             .tls_backend_preconfigured(trusting_nobody())
             .no_proxy()
             .tcp_nodelay(true)
@@ -156,25 +155,25 @@ impl StoreProxy {
         Self { url, shared, accept }
     }
 
-    /// Where it listens.
+    /// Its URL.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Switches to these faults; the first that fits and hits is taken.
+    /// Switches to these faults. The first one that matches and hits a call applies.
     pub fn set(&self, rules: Vec<Rule>) {
         self.shared.lock().rules = rules;
         self.shared.switches.send_modify(|switches| *switches += 1);
     }
 
-    /// Calls that a fault happened to so far.
+    /// How many calls a fault has hit so far.
     #[must_use]
     pub fn injected(&self) -> u64 {
         self.shared.lock().injected
     }
 
-    /// Calls so far whose table's name holds `table`, of one operation or, if empty, of all.
+    /// How many calls so far, of tables whose name contains `table`, and of one operation (`""`: all).
     #[must_use]
     pub fn calls(&self, table: &str, operation: &str) -> u64 {
         let state = self.shared.lock();
@@ -184,7 +183,7 @@ impl StoreProxy {
         state.calls.iter().filter(|(call, _)| fits(call)).map(|(_, count)| count).sum()
     }
 
-    /// Reads so far, of all tables: what was asked, answered or not.
+    /// How many reads so far, of all tables, whether answered or not.
     #[must_use]
     pub fn reads(&self) -> u64 {
         let state = self.shared.lock();
@@ -216,7 +215,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a call and decides what happens to it.
+    /// Counts a call and returns the fault that hits it.
     fn admit(&self, call: &Call) -> Option<StoreFault> {
         let mut state = self.lock();
         for table in &call.tables {
@@ -235,7 +234,7 @@ impl Shared {
         hit.then_some(rule.fault)
     }
 
-    /// Waits until no fault of this kind concerns such a call; false if the proxy ends before.
+    /// Waits until no fault of this kind applies to the call; `false` if the proxy stops first.
     async fn ends(&self, call: &Call, is: fn(StoreFault) -> bool) -> bool {
         let mut switches = self.switches.subscribe();
         let lasts = |state: &State| {
@@ -245,10 +244,10 @@ impl Shared {
         switches.wait_for(|_| !lasts(&self.lock())).await.is_ok()
     }
 
-    /// How long a slow call takes.
+    /// The delay of a slow call.
     fn slow(&self, half: Duration) -> Duration {
         let percent = self.lock().percent();
-        // From a quarter to four times: each four points of a hundred take as much more again.
+        // From a quarter to four times `half`: every 25 percentage points double the delay.
         half.mul_f64(2_f64.powf((percent as f64 - 50.0) / 25.0))
     }
 
@@ -262,7 +261,7 @@ impl Shared {
         Some(Answer { status, body: sent.bytes().await.ok()? })
     }
 
-    /// In a task of its own: the call lands though its caller gave up.
+    /// Forwards in a separate task, so that the call is executed even if its caller gave up.
     async fn later(
         self: Arc<Self>,
         by: Duration,
@@ -276,7 +275,7 @@ impl Shared {
         late.await.ok().flatten()
     }
 
-    /// A read's answer, or an earlier one; the earlier one stays the earlier one.
+    /// Returns a read's answer, or the remembered earlier one, which then stays remembered.
     fn maybe_stale(&self, call: &Call, body: &Bytes, answer: Answer, stale: bool) -> Answer {
         if call.consistent || !call.is_read() {
             return answer;
@@ -324,7 +323,7 @@ impl Shared {
             Some(StoreFault::Slow(half)) => {
                 let by = self.slow(half);
                 let late = tokio::spawn(async move {
-                    // What is on its way when the fault ends is done then.
+                    // When the fault ends, execute the delayed calls at once.
                     let ends = self.ends(&call, |fault| matches!(fault, StoreFault::Slow(_)));
                     tokio::time::timeout(by, ends).await.unwrap_or_default();
                     self.forward(&head, &body).await
@@ -365,8 +364,7 @@ impl Call {
 }
 
 impl State {
-    /// A number below a hundred, from a linear congruential generator: its high bits are random
-    /// enough for dice.
+    /// A random number below a hundred, from the high bits of a linear congruential generator.
     const fn percent(&mut self) -> u64 {
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (self.random >> 33) % 100
@@ -401,7 +399,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let service = service_fn(|request| respond(Arc::clone(&shared), request));
             let served = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service);
-            // An error is a connection that ended, by a fault or by its owner.
+            // An error only means that the connection ended.
             served.await.unwrap_or_default();
         });
     }

@@ -1,4 +1,4 @@
-//! Programs that stand between two parts and do to their talk what networks and services do.
+//! Proxies that inject faults between two parts, as networks and services do.
 
 pub mod http;
 pub mod tcp;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Switches a fault on and off, each for so long, until the time is over; it ends switched off.
+/// Switches a fault on and off, each for `every`, until `time` has passed. It ends switched off.
 pub async fn flap(time: Duration, every: Duration, mut switch: impl FnMut(bool)) {
     let end = Instant::now() + time;
     let mut is_on = false;

@@ -1,4 +1,4 @@
-//! A TCP proxy whose faults are switched while it runs.
+//! A TCP proxy with faults that can be switched while it runs.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -19,52 +19,52 @@ pub enum Flow {
     /// They pass.
     #[default]
     Pass,
-    /// They pass, each piece so much later than the one before: a link of little capacity.
+    /// They pass with a pause between any two pieces: a link with little bandwidth.
     Slow(Duration),
-    /// They pass, all so much later: a link that is long, or a server that is slow to answer.
+    /// They all pass with this delay: a link with high latency, or a server that is slow to answer.
     Late(Duration),
-    /// They wait: nothing passes until this ends, then everything does. A partition that heals.
+    /// They are held until this ends, and then all pass: a partition that heals.
     Hold,
-    /// They are gone, and so is everything that follows on this connection, whatever is switched
-    /// later. A partition that never heals, and that nobody is told of.
+    /// They are dropped, and so is everything later on this connection, whatever is switched
+    /// afterwards: a silent partition that never heals.
     Swallow,
-    /// Pieces that hold this text are gone, and the others pass: one message is lost on a sound
-    /// connection, where messages come one at a time.
+    /// Pieces that contain this text are dropped, and others pass. If messages come one at a time,
+    /// this loses one of them on a working connection.
     Lose(&'static str),
 }
 
-/// Which connections a fault concerns.
+/// Which connections a fault applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scope {
     /// All.
     #[default]
     All,
-    /// Those on which something is subscribed to, or will be: they begin with HELLO, since pushes
-    /// among answers are RESP3, and connections for commands speak RESP2.
+    /// Those that subscribe. They start with HELLO, because pushes need RESP3, while connections
+    /// for commands use RESP2.
     Subscribers,
-    /// The other ones.
+    /// All others.
     Commands,
 }
 
 /// What the proxy does to connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fault {
-    /// From who connected to the server behind.
+    /// The direction from the client to the server.
     pub up: Flow,
-    /// From the server to who connected.
+    /// The direction from the server to the client.
     pub down: Flow,
-    /// To which connections.
+    /// The connections that it applies to.
     pub scope: Scope,
-    /// New connections are reset at once.
+    /// Whether new connections are reset at once.
     pub refuse: bool,
-    /// Connections that are made from now on end after so many bytes downwards.
+    /// New connections end after this many bytes from the server.
     pub cut_after: Option<u64>,
 }
 
 impl Fault {
-    /// Nothing arrives, in either direction, and nobody is told.
+    /// All bytes are dropped silently, in both directions.
     pub const BLACK_HOLE: Self = Self { up: Flow::Swallow, down: Flow::Swallow, ..Self::NONE };
-    /// Connections look open and carry nothing until this ends.
+    /// Connections stay open, and all bytes are held until this ends.
     pub const PARTITION: Self = Self { up: Flow::Hold, down: Flow::Hold, ..Self::NONE };
     /// New connections are reset.
     pub const REFUSE: Self = Self { refuse: true, ..Self::NONE };
@@ -82,13 +82,13 @@ impl Fault {
 struct State {
     target: u16,
     fault: Fault,
-    /// Connections that were made under a lower number are reset.
+    /// Connections that were opened at a lower number are reset.
     cuts: u64,
-    /// Connections that were made under a lower number carry nothing any more.
+    /// Connections that were opened at a lower number drop all bytes.
     lost: u64,
 }
 
-/// A proxy on a port of its own, before a port that may change; everything ends when it is dropped.
+/// A proxy before a port, which may change. It stops when it is dropped.
 #[derive(Debug)]
 pub struct TcpProxy {
     port: u16,
@@ -112,13 +112,13 @@ impl TcpProxy {
         Self { port, state, accepted, accept }
     }
 
-    /// Where it listens.
+    /// The port that it listens on.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
     }
 
-    /// Where it listens, for who wants Redis.
+    /// Its URL as a Redis server.
     #[must_use]
     pub fn redis_url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
@@ -129,22 +129,22 @@ impl TcpProxy {
         self.state.send_modify(|state| state.fault = fault);
     }
 
-    /// Leads new connections elsewhere; those that are open stay where they are. What a name does.
+    /// Sends new connections to another port and keeps open ones, as a DNS change does.
     pub fn retarget(&self, target: u16) {
         self.state.send_modify(|state| state.target = target);
     }
 
-    /// Resets every connection that is open now.
+    /// Resets all open connections.
     pub fn reset_all(&self) {
         self.state.send_modify(|state| state.cuts += 1);
     }
 
-    /// Whatever goes over connections that are open now is gone, for ever; new ones are sound.
+    /// Drops all further bytes on the connections that are open now. New ones work.
     pub fn lose_all(&self) {
         self.state.send_modify(|state| state.lost += 1);
     }
 
-    /// Connections that it took so far.
+    /// How many connections it accepted so far.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
@@ -169,9 +169,9 @@ async fn accept(listener: TcpListener, states: watch::Receiver<State>, accepted:
     }
 }
 
-/// Closes with RST as soon as it is dropped.
+/// Makes the stream close with RST when it is dropped.
 fn reset(stream: &TcpStream) {
-    // Fails only where the peer was faster.
+    // Fails only if the peer closed first.
     stream.set_zero_linger().unwrap_or_default();
 }
 
@@ -181,7 +181,7 @@ async fn connection(client: TcpStream, made: State, mut states: watch::Receiver<
     };
     for stream in [&client, &server] {
         stream.set_nodelay(true).unwrap_or_default();
-        // Whatever ends a connection here ends it with RST: half-closing is none of the faults.
+        // Connections always end with RST here, because half-closing is not one of the faults.
         reset(stream);
     }
     let subscribes = Arc::new(AtomicBool::new(false));
@@ -208,12 +208,12 @@ async fn connection(client: TcpStream, made: State, mut states: watch::Receiver<
     tokio::select! {
         () = up.run() => {}
         () = down.run() => {}
-        // The proxy itself is gone, or cuts.
+        // The proxy was dropped, or resets its connections.
         _ = states.wait_for(|state| state.cuts > made.cuts) => {}
     }
 }
 
-/// With a small buffer: what is held here is the sender's to keep.
+/// Connects with a small receive buffer, so that held bytes stay in the sender's buffer.
 async fn connect(port: u16) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.set_recv_buffer_size(RECEIVE_BYTES)?;
@@ -261,7 +261,7 @@ impl Pump {
             if self.is_up && (holds(bytes, SUBSCRIBE) || holds(bytes, HELLO)) {
                 self.subscribes.store(true, Ordering::Relaxed);
             }
-            // What was read as the fault began is held, too.
+            // Bytes that were just read when the fault began are held, too.
             while self.flow() == Flow::Hold && !swallows {
                 if self.states.changed().await.is_err() {
                     return;
@@ -271,7 +271,7 @@ impl Pump {
                 Flow::Swallow => swallows = true,
                 Flow::Slow(by) => tokio::time::sleep(by).await,
                 Flow::Lose(text) if holds(bytes, text.as_bytes()) => continue,
-                // What was read as the fault began passes at once; it is one piece.
+                // A piece that was just read when the fault began passes at once.
                 Flow::Pass | Flow::Hold | Flow::Late(_) | Flow::Lose(_) => {}
             }
             if swallows {
@@ -289,7 +289,7 @@ impl Pump {
             if let Some(left) = &mut self.left {
                 *left -= u64::try_from(bytes.len()).unwrap_or(*left).min(*left);
                 if *left == 0 {
-                    // Let the bytes arrive: a reset would take them back.
+                    // Wait until the bytes have arrived, because a reset would discard them.
                     self.to.shutdown().await.unwrap_or_default();
                     tokio::time::sleep(LAST_BYTES).await;
                     return;
@@ -298,8 +298,8 @@ impl Pump {
         }
     }
 
-    /// Passes everything so much later, until the fault is another one; what is on its way passes
-    /// at once then. `None` if the connection ended.
+    /// Passes everything with a delay, until the fault changes. Then delayed bytes pass at once.
+    /// `None` if the connection ended.
     async fn late(&mut self, by: Duration, buffer: &mut [u8]) -> Option<()> {
         let mut on_its_way: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
         let mut kept = 0;
@@ -347,7 +347,7 @@ impl Pump {
     }
 }
 
-/// Returns then, or never.
+/// Waits until a time, or forever for `None`.
 async fn at(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
@@ -361,7 +361,7 @@ fn holds(bytes: &[u8], text: &[u8]) -> bool {
 
 const SUBSCRIBE: &[u8] = b"SUBSCRIBE";
 const HELLO: &[u8] = b"HELLO\r\n";
-/// What a late direction keeps on its way; more waits with the sender.
+/// How many bytes a delayed direction buffers. More of them wait at the sender.
 const LATE_BYTES_MAX: usize = 1024 * 1024;
 const BUFFER_BYTES: usize = 16 * 1024;
 const RECEIVE_BYTES: u32 = 64 * 1024;
