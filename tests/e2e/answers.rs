@@ -1,4 +1,4 @@
-//! The shapes of good answers over real HTTP, and the one refusal that is about the fleet.
+//! The shapes of successful answers over real HTTP, and the one refusal that depends on the fleet.
 
 use client::RawAnswer;
 use tests::cluster::{Cluster, Environment};

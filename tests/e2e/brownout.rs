@@ -1,4 +1,4 @@
-//! The functions behind the local gateway while the store is away, silent or slow.
+//! The functions, behind the local gateway, while the store is down, does not answer or is slow.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,7 +84,7 @@ async fn a_store_that_is_away_is_left_alone_and_used_again_when_it_is_back() {
         last.iter().min().unwrap(),
         last.iter().max().unwrap()
     );
-    // A probe is three attempts of the store's client; there are at most nine in six seconds.
+    // A probe is up to three attempts of the store's client. Six seconds allow at most nine probes.
     assert!(asked <= 27, "{asked}");
     let ms = |wait: Duration| u64::try_from(wait.as_millis()).unwrap();
     let (base, most) = (ms(limits::RETRY_AFTER.0), ms(limits::RETRY_AFTER.1));
@@ -117,14 +117,14 @@ async fn a_silent_store_keeps_no_call_waiting_beyond_its_wall() {
     took.sort_unstable();
     println!("48 calls at a silent store: answered after {:.1?} to {:.1?}", took[0], took[47]);
     assert!(took[47] < limits::CALL_DEADLINE, "{took:?}");
-    // 16 run, and the others find no environment free.
+    // 16 calls run; the others find no free environment.
     assert!(took[31] < limits::SLOT_WAIT_MAX + Duration::from_secs(1), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_whose_client_left_before_it_was_started_is_not_executed() {
     let scene = Scene::start().await;
-    // All environments of `send` are busy for a second.
+    // Keep all environments of `send` busy for a second.
     let slow = Rule::all(StoreFault::Delay(Duration::from_secs(1)));
     scene.store.set(vec![slow.of(&["BatchGetItem"])]);
     let busy = scene.store.calls("channels", "BatchGetItem");
@@ -152,7 +152,7 @@ async fn a_call_whose_client_left_before_it_was_started_is_not_executed() {
     }
     waiting.join_all().await;
     scene.store.set(Vec::new());
-    // A send of one's own comes after theirs: the environments are free again.
+    // This send comes after the waiting ones: the environments are free again.
     let api = scene.cluster.api("alice");
     api.post_message(&scene.channel, "last", None, None).await.unwrap();
     assert_eq!(scene.stored().await, 17, "those who waited, and the last one");

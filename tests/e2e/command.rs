@@ -8,7 +8,7 @@ use tests::cluster::{Cluster, Environment};
 use tests::process::{NodeProcess, NodeSetup, free_port, program};
 use tests::{SOON, eventually};
 
-/// What a run of the command came to.
+/// The result of running the command.
 struct Ran {
     code: Option<i32>,
     out: String,
@@ -42,7 +42,7 @@ fn run_with(arguments: &[&str], input: &str, variables: &[(&str, &str)]) -> Ran 
     Ran { code: status.code(), out: text(stdout), line: text(stderr).trim_end().to_owned() }
 }
 
-/// The same as somebody of this cluster.
+/// Runs the command as a user of this cluster.
 fn run_as(cluster: &Cluster, user: &str, command: &str, arguments: &[&str]) -> Ran {
     run_in(cluster, user, command, arguments, "")
 }
@@ -95,7 +95,7 @@ async fn a_token_of_somebody_else_and_a_dm_with_nobody_are_refused() {
     assert_eq!(ran.code, Some(0), "{}", ran.line);
     let ran = send(&["--channel", "@bob"]);
     assert_eq!(ran.code, Some(0), "{}", ran.line);
-    // A token alone says who its user is, so that the DM has the other one's name.
+    // The token names its user, so the DM is labelled with the other user's name.
     let ran = run(&["channels", "--token", &bobs, "--url", &url]);
     assert!(ran.out.trim_end().ends_with("  @alice"), "{}", ran.out);
 }

@@ -1,10 +1,10 @@
-//! Programs with a wrong environment: all that is wrong, a line each, and exit code 64.
+//! Programs with an invalid environment print one line for each problem and exit with code 64.
 
 use std::process::{Command, Stdio};
 
 use tests::process::program;
 
-/// What a program is given that is wrong, and how each of its lines begins. No value may show.
+/// The invalid variables of a program, and how each printed line begins. No line may show a value.
 struct Case {
     program: &'static str,
     set: &'static [(&'static str, &'static str)],

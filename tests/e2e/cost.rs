@@ -1,4 +1,4 @@
-//! What calls cost, as counts: units of the store, queries, reads of membership.
+//! The cost of calls, as counts: capacity units of the store, queries, reads of membership.
 
 use dynamo::Operation;
 use model::Direction;

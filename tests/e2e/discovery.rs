@@ -1,5 +1,5 @@
-//! Redis found by the id of its replication group: by an emulator's ElastiCache API, and by answers
-//! that the emulator does not give.
+//! Nodes find Redis by the id of its replication group: with an emulator's ElastiCache API, and
+//! with a fake one for answers that the emulator does not give.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,12 +18,12 @@ const GROUP: &str = "INKWIRE_REDIS_GROUP";
 const API: &str = "AWS_ENDPOINT_URL_ELASTICACHE";
 const TOKEN: &str = "INKWIRE_REDIS_TOKEN";
 
-/// The engine and its tables.
+/// A cluster with the engine and its tables, without nodes.
 async fn tables() -> Cluster {
     Cluster::with_nodes(Environment::Embedded, 0).await
 }
 
-/// An ElastiCache API that always gives the answer that was set last.
+/// A fake ElastiCache API, which always returns the answer that was set last.
 struct FakeApi {
     url: String,
     answer: Arc<Mutex<(u16, String)>>,
@@ -55,7 +55,7 @@ impl FakeApi {
         *self.answer.lock().unwrap() = (status, body);
     }
 
-    /// A group `cache`, with these elements changed or added.
+    /// Answers with a group `cache`, with these elements changed or added.
     fn has(&self, status: &str, primary: Option<u16>, more: &str) {
         let shard = primary.map_or_else(String::new, |port| {
             format!(
@@ -90,7 +90,7 @@ impl FakeApi {
     }
 }
 
-/// Reads a request to the end of its body: an answer that comes before it may be lost.
+/// Reads a request to the end of its body, because an answer before that may be lost.
 async fn read_request(stream: &mut TcpStream) {
     let mut text = String::new();
     let mut some = [0; 4_096];
@@ -240,7 +240,7 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // An error means that it is gone already.
+        // An error means that it has already ended.
         self.process.kill().unwrap_or_default();
         self.process.wait().map(drop).unwrap_or_default();
     }

@@ -1,4 +1,4 @@
-//! The embedded stack as a newcomer has it: its program, its output, its errors, its data.
+//! The embedded stack as a newcomer uses it: its program, output, errors and data.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -17,7 +17,7 @@ use tests::{SOON, eventually};
 struct Program {
     process: Child,
     url: String,
-    /// What it printed before it was ready.
+    /// Its output up to when it was ready.
     output: String,
 }
 
@@ -152,7 +152,7 @@ async fn the_lines_it_prints_really_run() {
     let mut heard_it = false;
     let mut attempts = 0;
     while !heard_it && attempts < 20 {
-        // The listener may not be connected yet: say it again, each time in other words.
+        // The listener may not be connected yet, so send again, each time with another text.
         attempts += 1;
         let again = curl.replacen("hello", &format!("hello {attempts}"), 1);
         assert!(Command::new("sh").args(["-c", &again]).output().unwrap().status.success());

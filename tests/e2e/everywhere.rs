@@ -103,7 +103,7 @@ async fn g6_nothing_posted_after_a_removal_returned_reaches_the_removed_one(
     .await;
     let refused = bob.api.scroll(&channel, None, 20, Direction::Newer).await.unwrap_err();
     assert_eq!(refused.code(), Some(ErrorCode::ChannelNotFound));
-    // Another channel's message behind it shows that bob's socket is past where it would have come.
+    // A later message in another channel shows that bob's socket would have got it by now.
     let other = cluster.group("alice", &["bob"]).await.id;
     alice.says(&other, "behind it").await;
     bob.hears(&other, "behind it").await;
@@ -147,7 +147,7 @@ async fn sends_at_once(environment: Environment, count: usize) {
     let cluster = System::start(environment).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
-    // All ids carry one millisecond: whatever the clock does, they share their time.
+    // All ids have the same millisecond, whatever the clock does.
     let at = alice.api.server_now();
     let mut sends = JoinSet::new();
     for n in 0..count {
@@ -180,7 +180,7 @@ async fn sends_at_once(environment: Environment, count: usize) {
     }
     assert_eq!(scrolled.len(), count, "each once");
     assert_eq!(scrolled.into_iter().collect::<BTreeSet<_>>(), ids);
-    // A send that finds the bus too slow answers all the same, and the relay publishes.
+    // If the bus is too slow for a send, the send succeeds all the same, and the relay publishes.
     eventually("all are pushed", Duration::from_secs(60), async || {
         bob.ids(&channel).len() >= count
     })
@@ -210,7 +210,7 @@ async fn g1_fifty_parallel_retries_are_one_message_and_49_duplicates(environment
     assert!(posted.iter().all(|one| one.message.id == posted[0].message.id));
     let page = api.scroll(&channel, None, 20, Direction::Older).await.unwrap();
     assert_eq!(page.messages.len(), 1);
-    // What is pushed behind them shows that nothing of them is still on its way.
+    // A message pushed after them shows that none of them is still on its way.
     eventually("something behind them is pushed", SOON, async || {
         api.post_message(&channel, "behind", None, None).await.unwrap();
         bob.texts(&channel).iter().any(|text| text == "behind")
@@ -325,7 +325,7 @@ async fn a_killed_nodes_clients_are_on_another_and_complete(environment: Environ
     for n in 0..10 {
         alice.says(&channel, &format!("meanwhile {n}")).await;
     }
-    // Without goodbye; the lease would live on for six seconds, and the client need not wait for it.
+    // The node was killed. Its lease lives for six more seconds, but the client need not wait.
     bob.hears_within(&channel, "meanwhile 9", Duration::from_secs(11)).await;
     assert_ne!(bob.client.node_id(), Some(lost));
     let expected: Vec<String> = std::iter::once("before".to_owned())

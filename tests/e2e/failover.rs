@@ -1,4 +1,4 @@
-//! Nodes as processes on a real Redis: killed, and told to leave.
+//! Node processes on a real Redis, which are killed or terminated.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn people(cluster: &Cluster, count: usize) -> Vec<Person> {
     people
 }
 
-/// How many people are on a node.
+/// How many users are connected to a node.
 async fn count_on(people: &[Person], node: &NodeProcess) -> usize {
     let mut count = 0;
     for person in people {
@@ -37,7 +37,7 @@ async fn count_on(people: &[Person], node: &NodeProcess) -> usize {
     count
 }
 
-/// Two nodes share their clients about evenly: leases tell a load that is two seconds old.
+/// Two nodes share their clients roughly evenly, because the load in leases is up to 2 s old.
 fn assert_shared(on_one: usize, all: usize) {
     assert!((all / 4..=all - all / 4).contains(&on_one), "{on_one} of {all} on one of two nodes");
 }
@@ -127,7 +127,7 @@ async fn g4_nodes_outlive_a_redis_that_was_restarted_empty() {
     if let Some(redis) = &mut cluster.redis {
         redis.kill();
     }
-    // Stored and answered all the same: written in ink.
+    // A send is stored and answered even without Redis.
     alice.api.post_message(&channel, "while it is gone", None, None).await.unwrap();
     if let Some(redis) = &mut cluster.redis {
         redis.restart();
@@ -154,7 +154,7 @@ async fn g4_without_redis_the_sockets_stay_and_their_ticks_say_so() {
         bob.count(|event| matches!(event, Event::Tick { fresh, .. } if *fresh == wanted))
     };
     redis.pause();
-    // The probe finds the silent link within 10 s, the next tick is at most 15 s away.
+    // The probe detects the silent link within 10 s, and the next tick follows within 15 s.
     let noticed = Duration::from_secs(60);
     eventually("a tick that is not fresh", noticed, async || told(false) > 0).await;
     cluster.api("alice").post_message(&channel, "in ink", None, None).await.unwrap();

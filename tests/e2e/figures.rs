@@ -1,4 +1,4 @@
-//! Figures for people. Nothing here is asserted about time: the machine is shared.
+//! Prints figures for people. Asserts nothing about time, because the machine is shared.
 
 use std::time::Duration;
 

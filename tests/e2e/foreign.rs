@@ -1,5 +1,5 @@
-//! Nodes that would refuse what `connect` signs: their clients are sent elsewhere, and new ones are
-//! not sent there.
+//! Nodes that would refuse the tickets of `connect`: their clients are sent to other nodes, and new
+//! clients are not assigned to them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -33,7 +33,7 @@ async fn g7_a_node_with_another_ticket_secret_draws_no_client() {
     let _odd = node_with_another_secret(&cluster).await;
     let good = cluster.node_process().await;
     eventually("both are known", SOON, async || known_nodes(&cluster).await == 2).await;
-    // The directory's view of before is half a second old at most.
+    // The directory caches its view for at most this long.
     tokio::time::sleep(model::limits::FLEET_FRESH).await;
     let mut people = Vec::new();
     for n in 0..CLIENTS {
@@ -81,6 +81,6 @@ async fn g7_a_ticket_that_a_node_cannot_judge_sends_its_client_elsewhere() {
     assert_eq!(close_of(-3_600, TICKET_SECRET).await, Some(4411), "an hour ago");
     assert_eq!(close_of(3_600, TICKET_SECRET).await, Some(4411), "in an hour");
     assert_eq!(close_of(0, OTHER_SECRET).await, Some(4411), "an unknown secret");
-    // However many of them come, the node stays in the directory.
+    // However many bad tickets it gets, the node stays in the directory.
     assert_eq!(known_nodes(&cluster).await, 2);
 }

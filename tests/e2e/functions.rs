@@ -1,4 +1,4 @@
-//! Functions under the Lambda runtime: what a thawed one costs, and what each costs at all.
+//! Functions under the Lambda runtime: the latency of a thawed one, and the figures of each.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::figures::percentile;
 
 const TOKEN_SECRET: &str = "tokens-of-a-test-0123456789-0123456789-0";
 
-/// A system whose functions run in a process of their own.
+/// A system whose functions run as separate processes.
 struct Rig {
     cluster: Cluster,
     channel: String,
@@ -33,7 +33,7 @@ impl Rig {
         Self { cluster, channel, token }
     }
 
-    /// Starts a function; none of them reads what another one needs.
+    /// Starts a function. It ignores variables that only other functions read.
     async fn function(&self, program: &Path, name: &str) -> Function {
         let redis = self.cluster.redis.as_ref().unwrap().url();
         let mut variables = vec![
@@ -52,7 +52,7 @@ impl Rig {
         Function::start(program, &variables).await
     }
 
-    /// A call that the function answers with 200.
+    /// An event that the function answers with 200.
     fn event(&self, name: &str) -> Value {
         let Self { channel, token, .. } = self;
         match name {
@@ -93,7 +93,7 @@ async fn g3_a_function_whose_connection_died_while_it_was_frozen_sends_as_ever()
         if frozen {
             function.freeze();
         }
-        // All but this one: the stack's nodes lose theirs as well, and have others at once.
+        // Kill all other connections. The stack's nodes lose theirs, too, and reconnect at once.
         redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
         if frozen {
             function.thaw();
@@ -102,17 +102,17 @@ async fn g3_a_function_whose_connection_died_while_it_was_frozen_sends_as_ever()
     }
     println!("a send takes {usual:.1?}; with the connection lost {thawed:.1?}");
     let worst = thawed.iter().max().unwrap();
-    // Below the budget of a publish that nobody answers (200 ms): it was not waited for.
+    // Less than the 200 ms budget of an unanswered publish, so the call did not wait for one.
     assert!(*worst < usual + Duration::from_millis(150), "{usual:?} as ever, then {thawed:?}");
     let channel = rig.channel.parse().unwrap();
     eventually("all are pushed", SOON, async || bob.ids(&channel).len() == 25).await;
     let relay = rig.cluster.stack.relay();
     eventually("the relay has seen them all", SOON, async || relay.counts().relayed == 25).await;
-    // It reads every 150 ms, and may come between a send's two steps: not every time.
+    // The relay reads every 150 ms, so it may overtake a send's publish, but not every time.
     assert!(relay.counts().appended < 3, "the sends published: {:?}", relay.counts());
 }
 
-/// Under `cargo lambda watch`, whose output is the functions' log.
+/// Tests under `cargo lambda watch`, whose output is the functions' log.
 mod watched {
     use runtime::config::{Env as _, ProcessEnv};
     use tests::cluster::Environment;
@@ -147,7 +147,7 @@ mod watched {
     }
 }
 
-/// What `tests/cloud figures` prints.
+/// Prints the figures of `tests/cloud figures`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "tests/cloud figures runs it, on the programs that are deployed"]
 async fn figures_of_the_functions() {
@@ -201,7 +201,7 @@ async fn figures_of_the_functions() {
     );
 }
 
-/// The program that `infra/deploy functions` built for this machine's processor.
+/// The program that `infra/deploy functions` built for this machine's processor architecture.
 fn deployed(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
@@ -210,7 +210,7 @@ fn deployed(name: &str) -> PathBuf {
     bootstrap
 }
 
-/// Megabytes of it in a zip.
+/// The program's size in a zip, in megabytes.
 fn zipped(bootstrap: &Path) -> f64 {
     let directory = tempfile::tempdir().unwrap();
     let zip = directory.path().join("bootstrap.zip");
@@ -225,9 +225,9 @@ fn zipped(bootstrap: &Path) -> f64 {
     bytes / 1e6
 }
 
-/// The bar: a program is read before its first call.
+/// The limit, because Lambda loads the program before its first call.
 const ZIP_MEGABYTES_MAX: f64 = 5.0;
-/// Cold starts of each function.
+/// Cold starts per function.
 const STARTS: usize = 20;
-/// Warm calls of each function.
+/// Warm calls per function.
 const CALLS: u32 = 1_000;

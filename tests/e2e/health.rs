@@ -1,5 +1,5 @@
-//! Nodes on a Redis or a store that is not as it must be: what their log and their health say, and
-//! that they are well again once it is cured.
+//! Nodes whose Redis or store is misconfigured or broken: their log and health check name the
+//! problem, and they recover once it is fixed.
 
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 
 const PASSWORD: &str = "hunter2hunter2hunter2";
 
-/// The engine and its tables, and a Redis beside them.
+/// A cluster with the engine, its tables and a Redis, without nodes.
 async fn parts() -> Cluster {
     Cluster::with_nodes(Environment::Redis, 0).await
 }
@@ -30,7 +30,7 @@ fn node_on(cluster: &Cluster, redis_url: &str) -> WatchedNode {
     WatchedNode::start(endpoint, &[("INKWIRE_REDIS_URL", redis_url)])
 }
 
-/// One line that names the trouble and its cure, and no secret.
+/// Checks that exactly one log line names the problem and its fix, without a secret.
 fn is_told_once(node: &WatchedNode, trouble: &str) {
     let told = node.told(trouble);
     assert_eq!(told.len(), 1, "{trouble}: {}", node.log());
@@ -108,7 +108,7 @@ async fn set_password(port: u16, now: &str, next: &str) {
     assert_eq!(answers, "+OK\r\n+OK\r\n+OK\r\n");
 }
 
-/// A port that answers plain text as a TLS server does: with an alert, and the end.
+/// A port that answers plain text as a TLS server does: with an alert, then it closes.
 async fn tls_only() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -158,13 +158,13 @@ async fn a_role_without_a_permission_is_named_with_the_call_that_it_lacks() {
             taken_away(&cluster, &proxy, &node).await;
         }
     }
-    // The control plane alone is silent: shapes are not looked at, and nodes serve.
+    // Only the control plane fails: shapes cannot be checked, and nodes serve all the same.
     proxy.set(vec![Rule::all(StoreFault::ServerError).of(&["DescribeTable"])]);
     let node = WatchedNode::start(proxy.url(), &[("INKWIRE_REDIS_URL", &redis_url)]);
     node.is(200, "ok", &[]).await;
 }
 
-/// A permission is taken away from a node that serves, and given back.
+/// Takes a permission away from a serving node, and gives it back.
 async fn taken_away(cluster: &Cluster, proxy: &StoreProxy, node: &WatchedNode) {
     eventually("it is known", SOON, async || in_directory(cluster).await).await;
     proxy.set(vec![Rule::all(StoreFault::Deny).of(&["Query"])]);
@@ -173,7 +173,7 @@ async fn taken_away(cluster: &Cluster, proxy: &StoreProxy, node: &WatchedNode) {
         proxy.set(Vec::new());
         node.is(200, "ok", &[]).await;
     };
-    // Whoever comes meanwhile is only late.
+    // A client that connects meanwhile is only delayed.
     tokio::join!(cluster.person("alice"), given_back);
 }
 
@@ -226,7 +226,7 @@ async fn tables_of_another_shape_are_named_each_with_what_differs() {
     node.is(503, "starting", &["table_missing"]).await;
     dynamo::create_tables(&client, "new-").await.unwrap();
     node.is(200, "ok", &[]).await;
-    // What only others need stops no node: it is told, and clients come.
+    // A problem that only concerns other programs is reported, but does not stop the node.
     let lapses = aws_sdk_dynamodb::types::TimeToLiveSpecification::builder()
         .enabled(false)
         .attribute_name("x")

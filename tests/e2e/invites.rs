@@ -20,7 +20,7 @@ async fn inviting_in_parallel_costs_what_inviting_one_by_one_does() {
         let Invited { rate, put_off, slowest, store_calls } = invited;
         println!("  {how:<12} {rate:>7.1}  {slowest:>8.2?}  {store_calls:>5}, {put_off} put off");
     }
-    // Standing, two looks for a revocation, two rows, the version, and the rows once more.
+    // Standing, two checks for a revocation, two rows, the version, and the rows once more.
     let expected = 64 * 7;
     assert_eq!((one_by_one.store_calls, parallel.store_calls), (expected, expected));
 }
@@ -59,7 +59,7 @@ struct Invited {
     store_calls: u64,
 }
 
-/// Invites so many users to a new channel, so many at a time.
+/// Invites `users` users to a new channel, `at_a_time` at once.
 async fn invite(cluster: &Cluster, users: usize, at_a_time: usize) -> Invited {
     let channel = cluster.group("alice", &[]).await.id;
     let (api, slots) = (cluster.api("alice"), Arc::new(Semaphore::new(at_a_time)));
@@ -73,7 +73,7 @@ async fn invite(cluster: &Cluster, users: usize, at_a_time: usize) -> Invited {
             let at = Instant::now();
             let mut put_off = 0;
             while let Err(refused) = api.add_member(&channel, &user(&format!("u{n}"))).await {
-                // All environments of this busy machine were taken for too long.
+                // On a busy machine, all environments may be taken for too long.
                 assert_eq!(refused.code(), Some(ErrorCode::Unavailable), "{refused:?}");
                 put_off += 1;
                 tokio::time::sleep(refused.retry_after().unwrap()).await;

@@ -1,5 +1,5 @@
-//! A rolling deployment: a version of next year writes rows, publications and frames of kinds that
-//! today's functions, relay, nodes and clients do not know, beside those that they know.
+//! A rolling deployment: a later version writes rows, publications and frames of kinds that today's
+//! functions, relay, nodes and clients do not know, among those that they know.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use client::{Direction, Event, RawSocket};
@@ -11,7 +11,7 @@ use tests::{SOON, eventually};
 
 const PUBLISH: &str = include_str!("../../shared/redis-bus/src/publish.lua");
 
-/// The version of next year.
+/// The later version.
 struct Later<'a>(&'a Cluster);
 
 impl Later<'_> {
@@ -19,7 +19,7 @@ impl Later<'_> {
         self.0.redis.as_ref().unwrap().command(words)
     }
 
-    /// Publishes as `send` does; `to` and `payload` are as that version writes them.
+    /// Publishes as `send` does, with `to` and `payload` in the later version's form.
     fn publishes(&self, to: &Value, payload: &str, fields: &Value) {
         let id = MessageId::mint(self.0.stack.app().clock.now(), next_number()).to_string();
         let publication = json!({ "i": id, "to": to, payload: fields }).to_string();
@@ -61,7 +61,7 @@ impl Later<'_> {
         update.send().await.unwrap();
     }
 
-    /// Writes a row of a kind of its own into a channel's log.
+    /// Writes a row of an unknown kind into a channel's log.
     async fn stores(&self, channel: &ChannelId, sort_key: &str) {
         let store = self.store().await;
         let mut put =
@@ -75,7 +75,7 @@ impl Later<'_> {
     }
 }
 
-/// Tells ids of one moment apart.
+/// A number that makes ids of the same moment different.
 fn next_number() -> u128 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -86,7 +86,7 @@ fn resyncs(person: &Person) -> usize {
     person.count(|event| matches!(event, Event::Resync { .. }))
 }
 
-/// A plain socket that keeps the frames as they came.
+/// A plain socket that keeps the received frames.
 struct Plain {
     socket: RawSocket,
     frames: Vec<Value>,
@@ -150,7 +150,7 @@ async fn g4_an_event_of_a_later_version_reaches_its_recipients_as_it_was_written
         frame.as_object_mut().unwrap().remove("cursor");
         assert_eq!((frame, cursor.is_string()), (poll("tea?"), true), "{who}");
     }
-    // A client that knows no polls misses nothing for it.
+    // A client that does not know polls misses no messages.
     alice.hears(&channel.id, "two").await;
     assert_eq!((alice.texts(&channel.id), resyncs(&alice)), (vec!["one".into(), "two".into()], 0));
 
@@ -169,11 +169,11 @@ async fn g4_recipients_of_a_later_version_are_a_resync_and_nothing_is_lost() {
     let before = socket.frames[0]["cursor"].as_str().unwrap().to_owned();
 
     people[0].says(&channel.id, "one").await;
-    // What is no publication at all is no gap either.
+    // Bytes that are not a publication do not cause a gap.
     for foreign in ["", "typing bob", "1-1 - x {}"] {
         later.redis(&["PUBLISH", &format!("ink:{{{}}}:topic", cluster.workspace()), foreign]);
     }
-    // To those who look at it; and to members, but in a form of its own.
+    // One with unknown recipients, and one to members with an unknown form of payload.
     later.publishes(&json!({ "v": ["alice"] }), "p", &poll("tea?"));
     later.publishes(&json!({ "c": { "i": channel.id.as_str(), "v": 1 } }), "zip", &poll("tea?"));
     people[1].says(&channel.id, "two").await;
@@ -219,7 +219,7 @@ async fn g1_g3_rows_of_a_later_version_are_passed_over_by_pages_relay_and_client
         found.reverse();
         assert_eq!(found, ids, "pages of {limit}");
     }
-    // A client that comes now reads past them, and the relay goes on behind them.
+    // A client that connects now reads past these rows, and the relay continues after them.
     let carol = cluster.person("bob").await;
     assert_eq!(carol.texts(&channel.id), ["one", "two", "three"]);
     let relay = cluster.stack.relay();

@@ -1,7 +1,7 @@
-//! The system by its two doors only: HTTP and WebSocket.
+//! End-to-end tests: they use the system only through HTTP and WebSocket.
 //!
-//! Tests in `everywhere` run on each environment: the embedded stack, the embedded engine with a real
-//! redis-server, and a deployed system, which `tests/cloud` starts.
+//! Tests in `everywhere` run on each environment: the embedded stack, the embedded engine with a
+//! real redis-server, and a deployed system that `tests/cloud` starts.
 
 #![expect(
     clippy::unwrap_used,
@@ -37,7 +37,7 @@ mod sockets;
 mod tls;
 mod traces;
 
-/// Runs each test on each environment of this process.
+/// Runs each test on each environment in this process.
 macro_rules! on_each_environment {
     ($($test:ident),* $(,)?) => {
         mod embedded {
@@ -50,9 +50,9 @@ macro_rules! on_each_environment {
 }
 pub(crate) use on_each_environment;
 
-/// Runs each test on each environment, and on a deployed system as well; but `here` on those of
-/// this process alone: more than 100 calls that wait for one function stop `cargo lambda watch`
-/// for good (its queue is full, and held while it is).
+/// Runs each test on each environment and on a deployed system, except those of `here`, which run
+/// only in this process: with more than 100 calls waiting for one function, the queue of `cargo
+/// lambda watch` is full and it hangs forever.
 macro_rules! on_every_system {
     (few: $($few:ident),*; many: $($many:ident),*; here: $($here:ident),* $(,)?) => {
         $crate::on_each_environment!($($few,)* $($many,)* $($here),*);
@@ -61,8 +61,8 @@ macro_rules! on_every_system {
 }
 pub(crate) use on_every_system;
 
-/// Runs each test on a deployed system, which `tests/cloud` starts and names. Those with `many`
-/// calls at once stand apart: an emulator takes but a few.
+/// Runs each test on a deployed system, which `tests/cloud` starts and names. Tests with `many`
+/// concurrent calls have their own module, because an emulator accepts only a few.
 macro_rules! on_a_deployed_system {
     (few: $($few:ident),*; many: $($many:ident),* $(,)?) => {
         mod deployed {

@@ -1,4 +1,4 @@
-//! What a node says while Redis is away, silent or resetting: the right cause, and few lines.
+//! A node's log while Redis is down, does not answer or resets: the right cause, in few lines.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn a_resetting_redis_is_told_as_resets_and_never_as_tls() {
     node.is(200, "degraded", &["redis_reset"]).await;
     proxy.set(Fault::NONE);
     node.is(200, "ok", &[]).await;
-    // One that meets nothing else is told the same from its start.
+    // A node that starts during the fault reports the same.
     proxy.set(Fault::REFUSE);
     let new = WatchedNode::start(endpoint, &[("INKWIRE_REDIS_URL", &url)]);
     new.is(503, "starting", &["redis_reset"]).await;
@@ -66,7 +66,7 @@ async fn an_outage_of_redis_is_a_few_lines_of_the_log_and_one_at_its_end() {
     let alice = async |cluster: &Cluster| cluster.api("alice").connect(None).await.is_ok();
     eventually("it is known", SOON, async || alice(&cluster).await).await;
     let mut people = vec![cluster.person("alice").await];
-    // Each workspace has a subscription and reads of its own.
+    // Each workspace has its own subscription and reads.
     for workspace in ["w1", "w2", "w3"] {
         let dev = DevUser::new(workspace.parse().unwrap(), user("alice"));
         people.push(Person::start("alice", cluster.api_of(dev)).await);

@@ -1,4 +1,4 @@
-//! Nodes that learn their name from their task, and are told to clients once it resolves.
+//! Nodes that learn their name from their task, and register once it resolves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::tls::Rig;
 
-/// Answers every question with one body, and keeps what was asked.
+/// A fake metadata server: answers every request with one body and records the requests.
 struct Metadata {
     url: String,
     asked: Arc<std::sync::Mutex<Vec<String>>>,
@@ -79,7 +79,7 @@ async fn a_node_is_told_to_clients_by_the_name_of_its_task() {
 async fn g7_a_node_whose_name_does_not_resolve_is_told_to_nobody() {
     let rig = Rig::start().await;
     let metadata = Metadata::of_task("0a1b2c").await;
-    // Reserved for names that never resolve (RFC 6761).
+    // `.invalid` is reserved for names that never resolve (RFC 6761).
     let setup = in_task(rig.setup(None), "{task_id}.invalid", &metadata.url);
     let mut node = NodeProcess::started(&setup);
     eventually("it says what it waits for", SOON, async || {
@@ -87,7 +87,7 @@ async fn g7_a_node_whose_name_does_not_resolve_is_told_to_nobody() {
         health.starts_with("HTTP/1.1 503") && health.contains("awaiting_name")
     })
     .await;
-    // The node that comes later is known first.
+    // A node that starts later registers first.
     let other = rig.setup(None);
     let _other = NodeProcess::of(&other).await;
     eventually("the other is known", SOON, async || !rig.fleet().await.is_empty()).await;

@@ -1,5 +1,5 @@
-//! What no log may hold, searched in all logs of a run: texts, names, tokens, tickets, secrets and
-//! passwords, with every process at its most verbose, while all goes well and while nothing does.
+//! No log may hold texts, names, tokens, tickets, secrets or passwords: runs every process at its
+//! most verbose, with and without faults, and searches all logs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,14 +20,14 @@ use tests::proxy::tcp::TcpProxy;
 use tests::redis::{Flavor, RedisServer};
 use tests::{SOON, eventually, logs};
 
-/// All marks begin with this, whatever the case.
+/// All marks begin with this. The search ignores case.
 const MARK: &str = "mark-of-a-";
 const TEXT: &str = "mark-of-a-text";
 const NAME: &str = "mark-of-a-name";
 const PASSWORD: &str = "mark-of-a-password";
 const TOKEN_SECRET: &str = "mark-of-a-secret-0123456789-0123456789";
 
-/// A system whose every secret is marked, and where its logs are.
+/// A system with a mark in every secret, and the paths of its logs.
 struct House {
     cluster: Cluster,
     redis: RedisServer,
@@ -35,7 +35,7 @@ struct House {
     store: StoreProxy,
     nodes: Vec<NodeProcess>,
     logs: Vec<PathBuf>,
-    /// Tokens and tickets that were given out.
+    /// Tokens and tickets that were issued.
     given: Vec<String>,
     directory: tempfile::TempDir,
 }
@@ -78,7 +78,7 @@ impl House {
         house
     }
 
-    /// A node as a process, told to say everything.
+    /// Starts a node process with the most verbose log.
     fn node(&mut self, format: &str, password: &str) {
         let log = self.directory.path().join(format!("node-{}.log", self.logs.len()));
         let setup = NodeSetup {
@@ -100,16 +100,16 @@ impl House {
         token
     }
 
-    /// A call with exactly these headers; whatever it is answered.
+    /// Makes a call with exactly these headers, and ignores the answer.
     async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) {
         self.cluster.call(method, path, headers, body).await;
     }
 
-    /// No log holds a mark, or anything that was given out.
+    /// Checks that no log holds a mark, or a token or ticket that was issued.
     fn search(&self) {
         let mut never = vec![MARK.to_owned(), TICKET_SECRET.to_owned()];
         for given in &self.given {
-            // Of a token, each part by itself.
+            // Search for each part of a token separately.
             never.extend(given.split('.').filter(|part| part.len() > 16).map(str::to_owned));
         }
         never.iter_mut().for_each(|word| *word = word.to_lowercase());
@@ -132,7 +132,7 @@ impl House {
     }
 }
 
-/// The first and the last few: of different processes, most likely.
+/// The first and the last few, which are most likely from different processes.
 fn sample(found: &[String]) -> Vec<&String> {
     let few = found.len().min(3);
     found.iter().take(few).chain(found.iter().rev().take(few)).collect()
@@ -142,7 +142,7 @@ fn with_password(bus: &TcpProxy, password: &str) -> String {
     bus.redis_url().replace("redis://", &format!("redis://default:{password}@"))
 }
 
-/// Everything that people do, on sockets of every node.
+/// Does everything that users do, on sockets of every node.
 async fn talk(house: &mut House) -> ChannelId {
     let alice = house.cluster.api("alice");
     let channel = alice.create_channel(NAME, &[user("bob"), user("carol")]).await.unwrap().id;
@@ -158,7 +158,7 @@ async fn talk(house: &mut House) -> ChannelId {
             person.hears(&channel, text).await;
         }
     }
-    // Through the relay, too.
+    // Send a message through the relay, too.
     house.cluster.stack.app().publisher().switch(false);
     people[1].says(&channel, "mark-of-a-relayed-text").await;
     people[2].hears(&channel, "mark-of-a-relayed-text").await;
@@ -171,7 +171,7 @@ async fn talk(house: &mut House) -> ChannelId {
     channel
 }
 
-/// What clients may not say, at every door.
+/// Makes invalid requests of all kinds, over HTTP and WebSocket.
 async fn misuse(house: &mut House, channel: &ChannelId) {
     let token = house.token("alice").await;
     let bearer = format!("Bearer {token}");
@@ -218,7 +218,7 @@ async fn misuse(house: &mut House, channel: &ChannelId) {
     }
 }
 
-/// A store and a Redis that do not do what they should.
+/// Injects faults of the store and Redis.
 async fn trouble(house: &mut House, channel: &ChannelId) {
     let alice = house.cluster.api("alice");
     for fault in [StoreFault::LoseAnswer, StoreFault::Throttle, StoreFault::ServerError] {
@@ -232,7 +232,7 @@ async fn trouble(house: &mut House, channel: &ChannelId) {
         alice.post_message(channel, TEXT, None, None).await.unwrap();
     }
     house.redis.resume();
-    // The name leads to a server with another password.
+    // Redirect Redis connections to a server with another password.
     let other = RedisServer::start(Flavor::Redis);
     assert_eq!(other.command(&["CONFIG", "SET", "requirepass", "another one"]), "OK");
     house.bus.retarget(other.port());
@@ -247,13 +247,13 @@ async fn trouble(house: &mut House, channel: &ChannelId) {
         eventually("everybody misses it", SOON, async || house.says(log, "subscriptions lost"))
             .await;
     }
-    // One that was never well: it is in no directory, and says what is wrong.
+    // A node that was never healthy does not register, and reports what is wrong.
     house.node("json", "mark-of-a-wrong-password");
     let log = house.logs.last().unwrap().clone();
     eventually("it names its trouble", SOON, async || house.says(&log, "redis_auth")).await;
 }
 
-/// A handler that panics over what it was given, and a task.
+/// Makes a handler panic with its input, and a task.
 async fn panics(house: &House) {
     let app = house.cluster.stack.app().clone();
     let request = Request::builder().uri("/scroll").body(Bytes::from_static(TEXT.as_bytes()));
@@ -270,7 +270,7 @@ async fn panics(house: &House) {
     assert!(house.says(logs::own(), "a panic"));
 }
 
-/// Programs that are configured wrongly say what is wrong, and not what it was.
+/// Misconfigured programs report which variable is wrong, without its value.
 fn misconfigured(house: &mut House) {
     for (name, value) in [
         ("INKWIRE_REDIS_URL", "redis://default:mark-of-a-password@host:port"),
@@ -298,7 +298,7 @@ async fn no_log_holds_a_text_a_token_a_ticket_or_a_secret() {
     trouble(&mut house, &channel).await;
     panics(&house).await;
     misconfigured(&mut house);
-    // What is searched is what was said: each kind of line is there.
+    // Make sure that the logs are not empty: each kind of line is there.
     let own = logs::own();
     for message in ["call", "relayed", "publish failed", "publish timed out"] {
         assert!(!logs::lines(own, message).is_empty(), "this process says {message}");

@@ -1,4 +1,4 @@
-//! What the relay brings (G3): what no send published, and what was stored while Redis was gone.
+//! The relay publishes messages that no send published, or that were stored without Redis (G3).
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ crate::on_a_deployed_system!(
     many:
 );
 
-/// On a system whose functions that send were deprived of their bus.
+/// Runs on a system whose `send` function cannot reach the bus.
 async fn g3_a_send_that_cannot_publish_arrives_through_the_relay(environment: Environment) {
     let system = System::start(environment).await;
     let channel = system.group("alice", &["bob"]).await.id;
@@ -35,7 +35,7 @@ async fn g3_a_send_that_cannot_publish_arrives_through_the_relay(environment: En
     assert_eq!(bob.pushed(&channel), sent, "in order, each once, none of it read");
 }
 
-/// When a message was pushed on a person's socket: live or replayed, not read.
+/// When a message was pushed on a person's socket, live or replayed. Catch-ups do not count.
 fn pushed_at(person: &Person, id: MessageId) -> Option<Instant> {
     person.look(|log| {
         log.iter().find_map(|logged| match &logged.event {
@@ -57,7 +57,7 @@ async fn g3_everything_arrives_through_the_relay_when_the_sends_publish_is_off(
         let at = Instant::now();
         let posted = alice.api.post_message(&channel, &n.to_string(), None, None).await.unwrap();
         sent.push((posted.message.id, at));
-        // A conversation, not a burst: a figure about the relay, not about the machine.
+        // Send at the pace of a conversation: a burst would measure the machine, not the relay.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     eventually("all are pushed", SOON, async || {
@@ -88,7 +88,7 @@ async fn g3_what_the_sends_published_the_relay_does_not_push_again(environment: 
     let relay = cluster.stack.relay();
     eventually("the relay has seen all", SOON, async || relay.counts().relayed >= 50).await;
     alice.says(&channel, "behind them").await;
-    // Not only heard: a reading may bring it before the push does.
+    // Wait for the push, because a catch-up may bring the message earlier.
     eventually("the last one is pushed", SOON, async || {
         bob.pushed(&channel).last().is_some_and(|text| text == "behind them")
     })
@@ -98,7 +98,7 @@ async fn g3_what_the_sends_published_the_relay_does_not_push_again(environment: 
     assert_eq!(bob.pushed(&channel), expected, "each once");
 }
 
-/// Posts while Redis is not there.
+/// Posts messages while Redis is down.
 async fn stored_meanwhile(alice: &Person, channel: &ChannelId) -> Vec<(MessageId, String)> {
     let mut stored = Vec::new();
     for n in 0..20 {
@@ -122,13 +122,13 @@ async fn g3_what_was_stored_while_redis_was_gone_is_pushed_once_it_is_back() {
     alice.says(&channel, "before").await;
     bob.hears(&channel, "before").await;
     redis.pause();
-    // Else the first sends' scripts would wait in Redis's sockets, and not all be the relay's doing.
+    // Otherwise the first sends' scripts would wait in Redis's sockets and publish later.
     cluster.stack.app().publisher().switch(false);
     let stored = stored_meanwhile(&alice, &channel).await;
     assert_eq!(bob.pushed(&channel), ["before"], "nothing can be pushed");
     redis.resume();
     let back = Instant::now();
-    // Nobody sends again, and nobody retries.
+    // There are no further sends or retries.
     eventually("all are pushed", SOON, async || {
         stored.iter().all(|(id, _)| pushed_at(&bob, *id).is_some())
     })
@@ -160,7 +160,7 @@ async fn g3_what_was_stored_while_redis_was_gone_is_published_though_it_comes_ba
         ids.eq(stored.iter().map(|(id, _)| (*id).into()))
     })
     .await;
-    // Pushed or, where a node could not tell what it missed, read.
+    // The messages are pushed, or read if a node does not know what it missed.
     eventually("bob has all of it", SOON, async || bob.texts(&channel).len() == 21).await;
     assert_eq!(lost(&alice) + lost(&bob), 0, "the sockets stayed");
 }
@@ -178,7 +178,7 @@ async fn g3_a_restart_goes_on_behind_the_last_record_that_was_relayed() {
     cluster.api("alice").post_message(&channel, "relayed", None, None).await.unwrap();
     let relay = cluster.stack.relay().clone();
     eventually("it is relayed", SOON, async || relay.counts().relayed == 1).await;
-    // Its bus breaks, so that what follows is stored and not relayed when the stack ends.
+    // Break the relay's bus, so that the next messages are stored, but not relayed before the end.
     let bus = cluster.stack.memory_bus().unwrap().clone();
     bus.break_replays(0, u64::MAX);
     cluster.stack.app().publisher().switch(false);

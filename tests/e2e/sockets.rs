@@ -49,7 +49,7 @@ async fn g7_more_handshakes_than_a_second_has_are_told_to_wait() {
         assert!(refused.starts_with("http/1.1 503"), "before the upgrade: {refused}");
         assert!(refused.contains("retry-after: "), "{refused}");
     }
-    // Whoever comes later is served: nobody is locked out.
+    // Later clients are served: nobody is locked out.
     let (mut socket, ..) = attach(&cluster, "alice", None).await;
     socket.finish().await;
 }
@@ -157,7 +157,7 @@ async fn g5_cursors_replay_or_are_unknown_and_never_a_close() {
 #[tokio::test(flavor = "multi_thread")]
 async fn g5_a_quiet_workspace_can_be_resumed_in() {
     let cluster = Cluster::start(Environment::Embedded).await;
-    // Nothing was ever published here: the first socket's node put a marker into the stream.
+    // Nothing was ever published here. The first socket's node has put a marker into the stream.
     let (_first, cursor, resumed) = attach(&cluster, "loner", None).await;
     assert!(!resumed);
     let (_second, _, resumed) = attach(&cluster, "loner", Some(&cursor)).await;
@@ -171,8 +171,8 @@ async fn g5_a_slow_consumer_is_closed_resumably_and_nobody_else_notices() {
     let (mut slow, cursor, _) = attach(&cluster, "slow", None).await;
     let bob = cluster.person("bob").await;
     let alice = cluster.api("alice");
-    // The kernel's buffers take some megabytes before the queue of 256 KiB fills; they must be full
-    // before the kernel itself gives the client up (`UNACKNOWLEDGED_MAX`).
+    // The kernel buffers some megabytes before the queue of 256 KiB fills. That must happen before
+    // the kernel itself drops the client (`UNACKNOWLEDGED_MAX`).
     let text = "x".repeat(30_000);
     let mut sent = 0;
     while sent < 1_000 && !is_slow_consumer_counted(&cluster).await {
@@ -189,7 +189,7 @@ async fn g5_a_slow_consumer_is_closed_resumably_and_nobody_else_notices() {
 }
 
 async fn is_slow_consumer_counted(cluster: &Cluster) -> bool {
-    // The health check counts sockets: bob's stays, the slow one's goes.
+    // The health check counts sockets: only bob's is left once the slow one is closed.
     let url = cluster.nodes()[0].url.replace("ws://", "http://").replace("/socket", "/healthz");
     let request = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
     let answer = exchange(&url, request, SOON).await.unwrap();

@@ -1,4 +1,4 @@
-//! Nodes that end TLS themselves: who gets in, who is kept out and how soon (ADR 0017).
+//! Nodes that terminate TLS: who can connect, who is refused, and how soon (ADR 0017).
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl Rig {
         RawSocket::open_trusting(&node.url, &[], SOON, &self.authority.trust()).await
     }
 
-    /// The addresses of nodes that are given to clients.
+    /// The URLs of nodes that clients can be assigned to.
     pub(crate) async fn fleet(&self) -> Vec<String> {
         let fleet = self.cluster.stack.ports().nodes.fleet().await.unwrap();
         fleet.into_iter().map(|node| node.lease.url).collect()
@@ -59,7 +59,7 @@ fn address(node: &NodeProcess) -> String {
     rest.split('/').next().unwrap().to_owned()
 }
 
-/// What a client says first, with these protocols to choose from.
+/// A client's connection and its `ClientHello`, which offers these protocols.
 fn hello(protocols: &[&str]) -> (ClientConnection, Vec<u8>) {
     let mut config = trusting_nobody();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -70,9 +70,9 @@ fn hello(protocols: &[&str]) -> (ClientConnection, Vec<u8>) {
     (connection, bytes)
 }
 
-/// How long the node leaves a connection open that says this and nothing more.
+/// How long the node keeps a connection open that sends these bytes and nothing more.
 async fn left_open(address: &str, said: &[u8]) -> Duration {
-    // Before the node's own clock begins, which is when it takes the connection.
+    // Starts before the node's own timeout, which starts when it accepts the connection.
     let begun = Instant::now();
     let mut tcp = TcpStream::connect(address).await.unwrap();
     tcp.write_all(said).await.unwrap();
@@ -95,7 +95,7 @@ async fn a_client_that_trusts_the_authority_talks_over_tls() {
     socket.hello(&target.ticket, None).await.unwrap();
     let ready = |frame: &ServerFrame| matches!(frame, ServerFrame::Ready(_));
     assert!(socket.frame_within(SOON, ready).await.is_some());
-    // Longer than a record, so that one frame is several of them.
+    // Longer than a TLS record, so that one frame needs several records.
     let text = "x".repeat(limits::MESSAGE_CHARS_MAX);
     for _ in 0..20 {
         api.post_message(&channel, &text, None, None).await.unwrap();
@@ -176,7 +176,7 @@ async fn who_does_not_trust_it_or_speaks_something_else_is_kept_out() {
     let other = Authority::new();
     let misled = RawSocket::open_trusting(&node.url, &[], SOON, &other.trust()).await.unwrap_err();
     assert!(matches!(misled, OpenError::Unreachable { .. }), "{misled:?}");
-    // HTTP without TLS is told; anything else is cut.
+    // Plain HTTP gets an answer that explains it; any other plain text is cut off.
     let plain =
         exchange(&node.url, b"GET /socket HTTP/1.1\r\nHost: x\r\n\r\n", SOON).await.unwrap();
     let plain = String::from_utf8(plain).unwrap();
@@ -187,7 +187,7 @@ async fn who_does_not_trust_it_or_speaks_something_else_is_kept_out() {
         assert!(answer.len() <= 7, "an alert at most: {answer:?}");
         assert!(begun.elapsed() < limits::TLS_HANDSHAKE_MAX, "{garbage:?}");
     }
-    // HTTP/1.1 is spoken, and said to be; HTTP/2 is not.
+    // The node supports and negotiates HTTP/1.1, but not HTTP/2.
     for (protocols, expected) in [
         (&["h2", "http/1.1"][..], Some(true)),
         (&["http/1.1"], Some(true)),
@@ -203,11 +203,11 @@ async fn who_does_not_trust_it_or_speaks_something_else_is_kept_out() {
         !told.is_empty() && is_counted("failed") && is_counted("plain")
     })
     .await;
-    // And none of it was in anybody's way.
+    // None of this prevents other clients from connecting.
     rig.open(&node).await.unwrap().finish().await;
 }
 
-/// Whether HTTP/1.1 was chosen; `None` if the node broke off.
+/// Whether HTTP/1.1 was negotiated; `None` if the node ended the handshake.
 async fn chosen(node: &NodeProcess, protocols: &[&str]) -> Option<bool> {
     let (mut connection, bytes) = hello(protocols);
     let mut tcp = TcpStream::connect(address(node)).await.unwrap();
@@ -218,7 +218,7 @@ async fn chosen(node: &NodeProcess, protocols: &[&str]) -> Option<bool> {
         let count = tokio::time::timeout(SOON, tcp.read(&mut answer)).await.unwrap().unwrap();
         kept.extend_from_slice(&answer[..count]);
         connection.read_tls(&mut &answer[..count]).unwrap();
-        // Whoever trusts nobody fails at the certificate, which comes after the choice.
+        // This client trusts no certificate, but the protocol is negotiated before that check.
         match connection.process_new_packets() {
             Err(rustls::Error::InvalidCertificate(_)) => {
                 return Some(connection.alpn_protocol() == Some(b"http/1.1"));
@@ -273,7 +273,7 @@ async fn g7_stalled_handshakes_lock_nobody_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn g7_more_handshakes_than_a_second_has_are_cut_before_tls() {
-    // More than a machine that is busy for seconds has places for.
+    // More than the node accepts, even if the busy machine needs several seconds.
     const AT_ONCE: usize = 40;
     let rig = Rig::start().await;
     let mut setup = rig.setup(Some(rig.authority.issue()));
@@ -287,10 +287,10 @@ async fn g7_more_handshakes_than_a_second_has_are_cut_before_tls() {
             assert!(matches!(error, OpenError::Unreachable { .. }), "{error:?}");
         }
     }
-    // Each is counted a moment after it is cut.
+    // Each refusal is counted a moment after the connection is cut.
     let shed = format!(r#"inkwire_tls_refusals_total{{reason="shed"}} {}"#, AT_ONCE - taken);
     eventually(&shed, SOON, async || node.told("/metrics").await.contains(&shed)).await;
-    // Whoever comes later is served.
+    // Later clients are served.
     eventually("the next second takes more", SOON, async || rig.open(&node).await.is_ok()).await;
 }
 
@@ -319,7 +319,7 @@ async fn g7_a_certificate_that_ends_keeps_who_is_there_and_brings_nobody() {
     .await;
     eventually("it is no longer known", SOON, async || rig.fleet().await.is_empty()).await;
     assert!(rig.open(&node).await.is_err());
-    // Its socket goes on.
+    // The open socket continues to work.
     let channel = rig.cluster.group("alice", &["bob"]).await.id;
     api.post_message(&channel, "still here", None, None).await.unwrap();
     let message = |frame: &ServerFrame| matches!(frame, ServerFrame::Message { .. });
@@ -402,7 +402,7 @@ async fn a_certificate_that_cannot_serve_is_told_at_the_start() {
         assert!(line.contains(&said) && line.lines().count() == 1, "{said}: {line}");
         assert!(!line.contains("at-all") && !line.contains("BEGIN"), "{line}");
     }
-    // All at once.
+    // Report all problems at once.
     let mut setup = rig.setup(Some(over));
     setup.variables.push(("INKWIRE_NODE_URL", "ws://n2.example/socket".to_owned()));
     setup.variables.push(("AWS_REGION", String::new()));
@@ -411,7 +411,7 @@ async fn a_certificate_that_cannot_serve_is_told_at_the_start() {
     for said in ["is expired", "is not wss://", "is not for the host", "AWS_REGION is not set"] {
         assert!(line.contains(said), "{said}: {line}");
     }
-    // PEM itself is taken as well as files that hold it: what a task's secrets are.
+    // The variables may hold PEM itself instead of a path, as a task's secrets do.
     let mut setup = rig.setup(Some(good.clone()));
     setup.variables = vec![(CERTIFICATE, good.chain_pem), (KEY, good.key_pem)];
     let node = NodeProcess::of(&setup).await;

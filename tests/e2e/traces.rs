@@ -1,4 +1,4 @@
-//! One message, followed from its POST to the node that wrote it, by what the logs say.
+//! Follows one message through the logs, from its POST to the node that delivered it.
 
 use client::RawAnswer;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ struct Street {
 }
 
 impl Street {
-    /// Functions in this process, one node as a process, a real Redis between them.
+    /// Starts functions in this process, one node process, and a real Redis.
     async fn start() -> Self {
         let cluster = Cluster::with_nodes(Environment::Redis, 0).await;
         let directory = tempfile::tempdir().unwrap();
@@ -46,7 +46,7 @@ impl Street {
         self.cluster.call("POST", "/messages", &headers, body.as_bytes()).await
     }
 
-    /// The node's line about a message, once it is there.
+    /// Waits for the node's log line about a message.
     async fn written(&self, message: &str) -> Value {
         let find = || {
             let lines = logs::lines(&self.node_log, "written");
@@ -84,7 +84,7 @@ async fn a_trace_follows_a_message_from_its_post_to_the_node_that_wrote_it() {
     let written = street.written(&id).await;
     assert_eq!((&written["trace_id"], &written["sockets"]), (&json!(TRACE), &json!(1)));
 
-    // Without one the request's own id is the trace.
+    // Without a trace id, the request's own id is the trace id.
     let answer = street.post(channel.as_str(), "ho", None).await;
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     let call = call_line(&id);
@@ -92,21 +92,21 @@ async fn a_trace_follows_a_message_from_its_post_to_the_node_that_wrote_it() {
     assert_eq!(call["trace_id"], model::TraceId::from(request).to_string());
     assert_eq!(street.written(&id).await["trace_id"], call["trace_id"]);
 
-    // The relay knows the message only; its id is the thread then.
+    // The relay knows only the message, so the message's id is the trace id.
     street.cluster.stack.app().publisher().switch(false);
     let answer = street.post(channel.as_str(), "later", Some(TRACE)).await;
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(call_line(&id)["trace_id"], TRACE);
     let of_id = model::TraceId::from(id.parse::<model::MessageId>().unwrap());
     assert_eq!(street.written(&id).await["trace_id"], of_id.to_string());
-    // It says so once its batch is safe, which may be after the node wrote it.
+    // The relay logs it once its batch is safe, which may be after the node delivered it.
     eventually("the relay says it", SOON, async || {
         let relayed = logs::lines(logs::own(), "relayed");
         relayed.iter().any(|line| line["message_id"] == id.as_str())
     })
     .await;
 
-    // Who watches sees how late it was, and the socket by the name that its client has for it.
+    // Metrics show the delivery's latency, and the log names the socket as its client does.
     assert_eq!(street.node.metric("inkwire_delivery_seconds_count").await, 3);
     let attached = logs::lines(&street.node_log, "a socket attaches");
     assert_eq!(attached[0]["user_id"], "bob");

@@ -113,7 +113,7 @@ impl RedisServer {
             .unwrap_or_else(|| panic!("port {} was taken by another process", self.port));
     }
 
-    /// Sends a command and returns the reply as text: elements of arrays on one line each, nothing for
+    /// Sends a command and returns the reply as text: array elements on one line each, nothing for
     /// a nil, and errors with their leading `-`.
     ///
     /// # Panics

@@ -173,7 +173,7 @@ impl StoreProxy {
         self.shared.lock().injected
     }
 
-    /// How many calls so far, of tables whose name contains `table`, and of one operation (`""`: all).
+    /// How many calls so far, of tables whose name contains `table`, of one operation (`""`: all).
     #[must_use]
     pub fn calls(&self, table: &str, operation: &str) -> u64 {
         let state = self.shared.lock();
