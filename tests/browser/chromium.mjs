@@ -1,4 +1,4 @@
-// Headless Chromium over the DevTools pipe: no packages, no port, NUL-separated JSON on fd 3 and 4.
+// Drives headless Chromium over its DevTools pipe (NUL-separated JSON on fd 3 and 4): no packages.
 
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -35,7 +35,7 @@ export class Chromium {
       "about:blank",
     ];
     const stdio = ["ignore", "ignore", "ignore", "pipe", "pipe"];
-    // A process group of its own, so that the helpers of the browser go with it.
+    // Its own process group, so that the browser's helper processes can be ended with it.
     const child = spawn(BINARY, flags, { stdio, detached: true });
     return new Chromium(child, profile);
   }
@@ -70,7 +70,7 @@ export class Chromium {
     });
   }
 
-  /** A tab in a window of its own: a tab behind another one counts as hidden. */
+  /** Opens a tab in its own window, because a tab behind another one counts as hidden. */
   async open(name, url) {
     const tab = await this.openBlank(name);
     await tab.go(url);
@@ -83,7 +83,7 @@ export class Chromium {
     return this.#attach(name, targetId);
   }
 
-  /** What "Duplicate tab" does: another tab at the same address, with a copy of sessionStorage. */
+  /** Duplicates a tab: opens another one at the same address, with a copy of sessionStorage. */
   async duplicate(tab, name) {
     const idsBefore = new Set(await this.#pageIds());
     await tab.evaluateAsPerson(() => void window.open(location.href));
@@ -113,7 +113,7 @@ export class Chromium {
       try {
         process.kill(-this.#child.pid, "SIGKILL");
       } catch {
-        // Gone meanwhile.
+        // It has already ended.
       }
     }, 3_000);
     await this.#exited;

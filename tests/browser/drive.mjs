@@ -1,8 +1,8 @@
 // Drives the page in a real browser: node tests/browser/drive.mjs http://127.0.0.1:8080
 //
-// Alice and bob in two windows, each claim polled against a deadline, one line per check. Exit code
-// 1 with the reason when a check fails, 64 on wrong use. INKWIRE_SCREENSHOTS=<directory> keeps two
-// pictures, INKWIRE_CHROMIUM=<path> names another browser.
+// Opens windows for alice and bob, polls each claim until a deadline, and prints one line per check.
+// Exits with 1 and the reason if a check fails, with 64 on wrong use. INKWIRE_SCREENSHOTS=<directory>
+// keeps two pictures, INKWIRE_CHROMIUM=<path> names another browser.
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ import { SOON_MS } from "./page.mjs";
 import * as talk from "./talk.mjs";
 import * as words from "./words.mjs";
 
-/** The browser itself reports a cut socket; the page can neither prevent nor hide that line. */
+/** The browser reports a cut socket on the console, and the page cannot prevent that line. */
 const EXPECTED = [/^WebSocket connection to 'wss?:\/\/[^']+' failed/];
 
 const CHECKS = [
@@ -70,13 +70,13 @@ async function main() {
   process.exit(failed ? 1 : 0);
 }
 
-/** What the checks share. */
+/** The state that the checks share. */
 class Run {
   current = "start";
-  /** Keeps this run's texts apart from whatever the workspace holds already. */
+  /** Distinguishes this run's texts from those already in the workspace. */
   tag = Math.random().toString(36).slice(2, 8);
   expectedComplaints = [...EXPECTED];
-  /** Tabs that are closed; what their consoles said counts. */
+  /** Closed tabs, whose console messages still count. */
   closed = [];
   alice = null;
   bob = null;
@@ -86,7 +86,7 @@ class Run {
   constructor(base, browser) {
     this.base = base;
     this.browser = browser;
-    // Markup in a name is text as well.
+    // Markup in a name must be shown as text.
     this.channelName = `browser <i>${this.tag}</i>`;
   }
 
@@ -106,7 +106,7 @@ class Run {
     return response.json();
   }
 
-  /** What the pages thought when a check failed. */
+  /** Prints the state of the pages after a failed check. */
   async tellState() {
     for (const tab of [this.alice, this.bob]) {
       if (!tab) continue;

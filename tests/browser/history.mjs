@@ -1,4 +1,4 @@
-// Older pages of a channel, read as one scrolls up.
+// Older pages of a channel load as the user scrolls up.
 
 import { live, LIVE_MS, RECONNECT_MS, SOON_MS, sortedAndUnique, texts } from "./page.mjs";
 
@@ -33,7 +33,7 @@ export async function history(run) {
   );
   if (firstPage >= HISTORY_MESSAGES) throw new Error(`everything was loaded at once: ${firstPage}`);
 
-  // Short pages load on until the view is full: only then is the next one the reader's doing.
+  // Short pages keep loading until the view is full. Only then does scrolling load the next one.
   await run.bob.until("the first pages fill the view", SOON_MS, () => {
     return document.querySelector("[data-testid=history-edge]").dataset.state === "more";
   });
@@ -53,7 +53,7 @@ export async function history(run) {
   });
 }
 
-/** In the page: scrolls near the top, waits for an older page, measures how far a message moved. */
+/** Runs in the page: scrolls near the top, waits for an older page, measures a message's jump. */
 async function measureJumpWhileLoading() {
   const scroller = document.querySelector("[data-testid=message-scroll]");
   const count = () => document.querySelectorAll("[data-testid=message]").length;

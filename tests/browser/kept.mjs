@@ -1,8 +1,8 @@
-// Text that a person wrote is neither lost nor doubled, and lands nowhere else.
+// Text that a user wrote is not lost, not sent twice, and not sent to another channel.
 
 import { channelName, live, LIVE_MS, openChannel, say, SOON_MS, texts } from "./page.mjs";
 
-/** What is typed and what is queued outlive a reload; the page asks before it is left. */
+/** Typed and queued text survives a reload, and the page asks before the user leaves it. */
 export async function reload(run) {
   const draft = `not sent yet ${run.tag}`;
   const queued = `queued over a reload ${run.tag}`;
@@ -22,7 +22,7 @@ export async function reload(run) {
   await clearComposer(run.bob);
 }
 
-/** A message that came meanwhile would get the queued one another id in each of two tabs. */
+/** Two tabs must not both send a queued message: after a newer one, each would mint another id. */
 export async function duplicateTab(run) {
   const queued = `queued in two tabs ${run.tag}`;
   const newer = `newer than what is queued ${run.tag}`;
@@ -37,7 +37,7 @@ export async function duplicateTab(run) {
   await run.bob.click("offline-toggle");
   await live(run.bob, LIVE_MS);
   await texts(run.bob, queued, [queued], SOON_MS, "stored");
-  // The copy's own message is stored after all that it could have sent before.
+  // The copy's own message is stored after everything that it could have sent before.
   const last = `from the copy ${run.tag}`;
   await say(copy, last);
   await texts(run.alice, last, [last], SOON_MS);
@@ -46,7 +46,7 @@ export async function duplicateTab(run) {
   await copy.close();
 }
 
-/** Storage that throws on every access, as browsers do that block site data. */
+/** Storage throws on every access, as in a browser that blocks site data. */
 export async function blockedSiteData(run) {
   const tab = await run.browser.openBlank("bob without site data");
   await tab.beforeScripts(() => {
@@ -70,7 +70,7 @@ export async function blockedSiteData(run) {
   await tab.close();
 }
 
-/** Safari's Enter for an input method: its composition has ended, only the key code tells. */
+/** In Safari, the Enter that ends an input method's composition differs only by its key code. */
 export async function inputMethod(run) {
   const text = `half a word ${run.tag}`;
   await run.bob.type("composer", text);
@@ -84,7 +84,7 @@ export async function inputMethod(run) {
   await clearComposer(run.bob);
 }
 
-/** Bob types while alice removes him: his text stays, and his next keys go nowhere else. */
+/** Bob types while alice removes him: his text stays, and further keys go to no other channel. */
 export async function removedWhileTyping(run) {
   const heading = `# ${run.channelName}`;
   const typed = `for this channel only ${run.tag}`;
@@ -102,7 +102,7 @@ export async function removedWhileTyping(run) {
       .querySelector("[data-testid=composer-note]")
       .textContent.includes("no longer a member"),
   );
-  // He types on, without having looked up.
+  // He keeps typing without noticing.
   await run.bob.send("Input.insertText", { text: " and more" });
   await run.bob.press("Enter");
   const state = await run.bob.evaluate(() => {
@@ -114,7 +114,7 @@ export async function removedWhileTyping(run) {
     throw new Error(`the composer is ${JSON.stringify(state)}`);
   if ((await channelName(run.bob)) !== heading) throw new Error("another channel was opened");
 
-  // The text is there to be copied, in a later document too, until he deletes it.
+  // The text can be copied, also after a reload, until he deletes it.
   await run.bob.reload();
   await run.bob.until("the text is listed", LIVE_MS, () =>
     document.querySelector("[data-testid=kept-list] [data-testid=channel-item]"),
@@ -128,7 +128,7 @@ export async function removedWhileTyping(run) {
   );
 }
 
-/** The answer to a dialog that was closed opens nothing: the person writes elsewhere by then. */
+/** A late answer to a closed dialog opens nothing, because the user may be writing elsewhere. */
 export async function lateDialog(run) {
   const draft = `typed while a dialog's call was under way ${run.tag}`;
   const { held } = await run.alice.holdNext("/channels");
@@ -157,7 +157,7 @@ export async function lateDialog(run) {
   await clearComposer(run.alice);
 }
 
-/** Adding bob again opens the channel under the address that he is at. */
+/** If bob is added again, the channel opens at his current address. */
 export async function addedAgain(run) {
   await run.alice.click("add-member");
   await run.alice.type("member-user-input", "bob");
@@ -172,9 +172,9 @@ export async function addedAgain(run) {
   await texts(run.alice, text, [text], SOON_MS);
 }
 
-/** What is queued for a channel that one was removed from is told, and stays to be copied. */
+/** Text queued for a channel that the user was removed from is shown, and can be copied. */
 export async function queuedForALostChannel(run) {
-  // The message may be sent before the list of channels is read: the browser reports the refusal.
+  // The message may be sent before the list of channels is read; the browser logs the refusal.
   run.expectedComplaints.push(/^Failed to load resource: .* status of 404/);
   const text = `queued for a lost channel ${run.tag}`;
   await goOffline(run.bob);

@@ -1,4 +1,4 @@
-// A killed node, and a person who goes offline and comes back.
+// A node is killed, and a user goes offline and comes back.
 
 import { live, nodeOf, RECONNECT_MS, say, SOON_MS, sortedAndUnique, texts } from "./page.mjs";
 

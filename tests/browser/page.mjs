@@ -1,8 +1,8 @@
-// What the checks do on a page, and read from it.
+// Actions on a page, and values read from it, that several checks use.
 
 export const LIVE_MS = 20_000;
 export const SOON_MS = 10_000;
-// A node's lease outlives it by 6 s, so a balancer that knows no better may need a second try.
+// A node's lease outlives it by 6 s, so the balancer may first assign the dead node.
 export const RECONNECT_MS = 30_000;
 
 export function live(tab, deadlineMs) {
@@ -31,7 +31,7 @@ export async function say(tab, text) {
   );
 }
 
-/** The shown texts that begin with `prefix` are exactly `expected`, in that order, each once. */
+/** Waits until the shown texts that begin with `prefix` are exactly `expected`, in this order. */
 export async function texts(tab, prefix, expected, deadlineMs, delivery = null) {
   const read = (start, state) =>
     [...document.querySelectorAll("[data-testid=message]")]

@@ -2,7 +2,7 @@
 //
 //   node tests/browser/picture.mjs http://127.0.0.1:8080 docs/page.png
 //
-// Three people talk; alice's node is killed while the others write on.
+// Three users write messages; alice's node is killed while the others continue.
 
 import { writeFile } from "node:fs/promises";
 
@@ -52,7 +52,7 @@ async function picture() {
   const { alice } = people;
   await talk(BEFORE);
   await alice.until("all of it", SOON_MS, count, BEFORE.length);
-  // A reconnect takes less time than writing: it is held back for two messages.
+  // A reconnect is faster than typing, so hold it back for two messages.
   const { held } = await alice.holdNext("/connect?failed=*");
   await alice.click("kill-node");
   const goOn = await held;
@@ -67,7 +67,7 @@ async function picture() {
   return alice.screenshot();
 }
 
-/** In the page: whether so many messages are shown. */
+/** Runs in the page: whether this many messages are shown. */
 function count(wanted) {
   return document.querySelectorAll("[data-testid=message]").length === wanted;
 }

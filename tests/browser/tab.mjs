@@ -1,11 +1,11 @@
-// One tab of the browser: what a person does in it, and what the checks read from it.
+// One browser tab: a user's actions in it, and values that the checks read from it.
 
 const POLL_MS = 50;
 
 export class Tab {
-  /** What the console says that a person would not want to see: `{text, url}`. */
+  /** Warnings and errors on the console: `{text, url}`. */
   complaints = [];
-  /** How often the page asked before it was left. */
+  /** How often the page asked the user before leaving. */
   leavingAsked = 0;
   #browser;
   #sessionId;
@@ -45,7 +45,7 @@ export class Tab {
   }
 
   async go(url) {
-    // Two addresses that differ in the fragment only would not load anew.
+    // The browser does not reload if only the fragment differs, so leave the page first.
     await this.send("Page.navigate", { url: "about:blank" });
     const { errorText } = await this.send("Page.navigate", { url });
     if (errorText) throw new Error(`${url}: ${errorText}`);
@@ -55,7 +55,7 @@ export class Tab {
     return this.send("Page.reload");
   }
 
-  /** Runs a script in every document of this tab before those of the page. */
+  /** Runs a script in every document of this tab before the page's own scripts. */
   beforeScripts(action) {
     return this.send("Page.addScriptToEvaluateOnNewDocument", { source: `(${action})()` });
   }
@@ -74,12 +74,12 @@ export class Tab {
     await this.send("Emulation.setEmulatedMedia", { features });
   }
 
-  /** Runs a function in the page with plain arguments and returns its plain answer. */
+  /** Runs a function in the page. Its arguments and result are plain data. */
   evaluate(action, ...args) {
     return this.#evaluate(action, args, {});
   }
 
-  /** As `evaluate`, with the rights that a person's click or key gives. */
+  /** Like `evaluate`, with the permissions of a user gesture. */
   evaluateAsPerson(action, ...args) {
     return this.#evaluate(action, args, { userGesture: true });
   }
@@ -98,7 +98,7 @@ export class Tab {
     return result.value;
   }
 
-  /** Polls until the function's answer is truthy; a failure names what was waited for. */
+  /** Polls until the function returns a truthy value. A failure names `what`. */
   async until(what, deadlineMs, action, ...args) {
     const end = Date.now() + deadlineMs;
     let last;
@@ -106,7 +106,7 @@ export class Tab {
       try {
         last = await this.evaluate(action, ...args);
       } catch (error) {
-        // A page that is being replaced has no context for a moment.
+        // During a navigation, the page has no context for a moment.
         last = error.message;
         if (Date.now() >= end) throw error;
         await pause();
@@ -119,7 +119,7 @@ export class Tab {
     }
   }
 
-  /** A click as a person makes it: it fails when something else lies over the element. */
+  /** Clicks as a user does: fails if another element covers this one. */
   async click(testId, filter = {}) {
     const find = async () =>
       this.evaluate(
@@ -167,8 +167,8 @@ export class Tab {
   }
 
   /**
-   * Cuts the next request to that path with a connection reset: at stage `Request` the server never
-   * sees it, at `Response` the server acted and the page never learns. Resolves to what was sent.
+   * Fails the next request to that path with a connection reset: at stage `Request` before the
+   * server sees it, at `Response` after the server has executed it. Resolves to what was sent.
    */
   async cutNext(path, stage) {
     const patterns = [{ urlPattern: `*${path}`, requestStage: stage }];
@@ -189,8 +189,8 @@ export class Tab {
   }
 
   /**
-   * Holds the next request to that path back. Resolves, once it is there, to the function that lets
-   * it go on.
+   * Holds back the next request to that path. Resolves, once it is made, to a function that lets it
+   * continue.
    */
   async holdNext(path) {
     await this.send("Fetch.enable", { patterns: [{ urlPattern: `*${path}` }] });

@@ -1,4 +1,4 @@
-// Two people become live, make a channel and a direct message, and write to each other.
+// Two users connect, create a channel and a direct message, and write to each other.
 
 import { idOf, live, LIVE_MS, openChannel, RECONNECT_MS, say, SOON_MS, texts } from "./page.mjs";
 

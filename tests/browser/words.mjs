@@ -1,8 +1,8 @@
-// What the page says and names: addresses, titles, badges, and names in any script.
+// The page's addresses, titles and badges, and names in any script.
 
 import { channelName, live, LIVE_MS, openChannel, say, SOON_MS, texts } from "./page.mjs";
 
-/** An address that names nobody signs in nobody; one of a foreign channel opens no other one. */
+/** An address with an invalid user signs nobody in; one with a foreign channel opens no channel. */
 export async function addresses(run) {
   const tab = await run.browser.open("al ice", `${run.base}/?as=al%20ice`);
   await tab.until("the address is refused", SOON_MS, () => {
@@ -27,7 +27,7 @@ export async function addresses(run) {
   await tab.close();
 }
 
-/** The server takes any well-formed id, so the page asks before one that nobody has used. */
+/** The server accepts any well-formed id, so the page asks before using an unknown one. */
 export async function strangers(run) {
   const before = await channelName(run.alice);
   await run.alice.click("new-dm");
@@ -45,7 +45,7 @@ export async function strangers(run) {
   if ((await channelName(run.alice)) !== before) throw new Error("a DM with Bob was opened");
 }
 
-/** Read in one tab is read in the other ones of the same person. */
+/** Messages read in one tab are read in the same user's other tabs. */
 export async function badges(run) {
   const second = await run.browser.open("bob's second tab", `${run.base}/?as=bob`);
   await live(second, LIVE_MS);
@@ -54,7 +54,7 @@ export async function badges(run) {
   await openChannel(run.alice, run.dmId, "bob");
   await say(run.alice, text);
   await texts(second, text, [text], SOON_MS);
-  // What is pushed to the first tab after it: the mark was set there, if it ever was.
+  // A later message shows that the first tab has got the earlier one and would have marked it.
   const later = `after what was read once ${run.tag}`;
   await openChannel(run.alice, run.channelId, `# ${run.channelName}`);
   await say(run.alice, later);
@@ -69,7 +69,7 @@ export async function badges(run) {
   await second.close();
 }
 
-/** The title says that one is disconnected. */
+/** The title shows that the page is disconnected. */
 export async function title(run) {
   await run.bob.click("offline-toggle");
   await run.bob.until("the title says it", SOON_MS, () => document.title.startsWith("Offline · "));
@@ -78,7 +78,7 @@ export async function title(run) {
   await run.bob.until("the title is as before", SOON_MS, () => !document.title.includes("Offline"));
 }
 
-/** A browser that translates replaces text by elements: later drawings leave them alone. */
+/** A translating browser replaces text with elements, and later rendering must keep them. */
 export async function translation(run) {
   const text = `to be translated ${run.tag}`;
   await say(run.alice, text);
@@ -95,7 +95,7 @@ export async function translation(run) {
   await texts(run.bob, "zu übersetzen", ["zu übersetzen"], 0);
 }
 
-/** Controls of direction and piled marks in one text touch nothing beside it. */
+/** Bidirectional controls and stacked marks in one text do not affect the text beside it. */
 export async function isolation(run) {
   const found = await run.bob.evaluate(() => {
     const text = getComputedStyle(document.querySelector("[data-testid=message-text]"));

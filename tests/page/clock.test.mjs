@@ -1,4 +1,4 @@
-// The server's time, whatever happens to the clock of this computer.
+// The estimate of the server's time, whatever happens to this computer's clock.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -37,7 +37,7 @@ test("a sample that contradicts the one before replaces it", () => {
 test("a later frame moves the clock on, an older one does not move it back", () => {
   const { monotonic, clock } = clockAt(1_000);
   clock.observe(SERVER, 990, 1_010);
-  // The computer slept, and the monotonic clock slept too.
+  // The computer slept, and its monotonic clock stopped meanwhile.
   clock.isAtLeast(SERVER + 600_000);
   assert.equal(clock.now(), SERVER + 600_000);
   monotonic.ms += 1_000;

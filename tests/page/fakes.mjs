@@ -1,5 +1,5 @@
-// What the page's modules have around them in a browser: storage, locks, calls and sockets, each of
-// which a test can make fail.
+// Fakes of what a browser gives the page's modules: storage, locks, calls and sockets. A test can
+// make each of them fail.
 
 import { ServerClock } from "../../localstack/embedded-stack/page/clock.js";
 import { SafeStorage } from "../../localstack/embedded-stack/page/storage.js";
@@ -7,7 +7,7 @@ import { Store } from "../../localstack/embedded-stack/page/store.js";
 
 const DEADLINE_MS = 5_000;
 
-/** Waits for a condition; the failure names it. */
+/** Waits for a condition. A failure names `what`. */
 export async function until(what, condition) {
   const end = performance.now() + DEADLINE_MS;
   while (!condition()) {
@@ -16,7 +16,7 @@ export async function until(what, condition) {
   }
 }
 
-/** A browser's storage. `copy()` is what "Duplicate tab" does; `isFull` refuses every write. */
+/** A browser's storage. `copy()` acts as "Duplicate tab" does; `isFull` refuses every write. */
 export class BrowserStorage {
   isFull = false;
   #items;
@@ -43,7 +43,7 @@ export function storagesOn({ local = new BrowserStorage(), session = new Browser
   return { local: new SafeStorage(() => local), session: new SafeStorage(() => session) };
 }
 
-/** `navigator.locks` of one browser: a lock is free when its holder's promise ends. */
+/** `navigator.locks` of one browser: a lock is released when its holder's promise settles. */
 export class Locks {
   #held = new Set();
 
@@ -66,7 +66,7 @@ export class Locks {
     });
   }
 
-  /** The page that held everything is gone. */
+  /** Releases all locks, as when the page that held them is closed. */
   releaseAll() {
     this.#held.clear();
   }
@@ -84,11 +84,11 @@ export function storeWith({ storages = storagesOn(), channels = [GENERAL] } = {}
   return store;
 }
 
-/** Calls that a test answers: `answer(body)` returns an answer or throws. */
+/** An API that a test answers: `answer(body)` returns an answer or throws. */
 export class FakeApi {
   offline = false;
   sent = [];
-  /** The server's time; the page learns it as from any answer. */
+  /** The server's time, which the page learns from answers. */
   serverTime;
   answer = ({ channel_id, message, id }) => this.stored({ channel_id, message, id });
 

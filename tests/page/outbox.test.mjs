@@ -1,4 +1,4 @@
-// Own messages: stored once, in the order typed, never lost without a word.
+// The user's own messages are stored once, in the order typed, and never lost silently.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -35,11 +35,11 @@ test("an id that a wrong clock made is replaced, and later ids do not follow it"
   const { api, outbox, shown, push } = outboxWith();
   const right = api.serverTime;
   push("stored before", right - 60_000);
-  // The page believes that it is an hour later than it is.
+  // The page's clock is an hour ahead.
   api.clock.observe(right + HOUR_MS, 0, 0);
   api.answer = (body) => {
     if (timeOf(body.id) > right + 600_000) {
-      // Every refusal tells the time.
+      // Every refusal carries the server's time.
       api.clock.observe(right, 0, 0);
       throw outOfRange("id");
     }
@@ -135,7 +135,7 @@ test("what waited is sent under ids of now, in the order typed", async () => {
 test("a reload sends what was queued, once, before what is typed since", async () => {
   const session = new BrowserStorage();
   outboxWith({ session }).outbox.submit(GENERAL.channel_id, "queued");
-  // A document that ends before it has read the list of channels loses nothing either.
+  // A page that is closed before it has read the list of channels loses nothing either.
   outboxWith({ session }).outbox.submit(GENERAL.channel_id, "typed in between");
   const next = outboxWith({ session });
   next.outbox.submit(GENERAL.channel_id, "typed since");
@@ -186,7 +186,7 @@ test("text for a channel that one is no longer in stays, and its reason is told"
     store.formerWithText().map(({ name }) => name),
     ["general"],
   );
-  // A reload finds it too, though the list has no such channel.
+  // A reload finds it as well, although the list does not have the channel.
   const next = outboxWith({ session, channels: [] });
   next.outbox.restore("own");
   assert.deepEqual(

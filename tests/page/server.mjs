@@ -1,4 +1,4 @@
-// A server in this process, behind `fetch` and `WebSocket`, that a test can make refuse or hang.
+// A fake server behind `fetch` and `WebSocket`, which a test can make refuse or hang.
 
 import { Core } from "../../localstack/embedded-stack/page/core.js";
 import { lowestIdAt } from "../../localstack/embedded-stack/page/ids.js";
@@ -6,12 +6,12 @@ import { Locks, storagesOn } from "./fakes.mjs";
 
 export class FakeServer {
   channels = [];
-  /** What was posted, and every call as `METHOD path`. */
+  /** The posted messages, and every call as `METHOD path`. */
   posted = [];
   calls = [];
   /** The query of every `/connect`. */
   queries = [];
-  /** Answers instead of the server: `[status, body]`, or a promise of it; undefined for neither. */
+  /** Overrides an answer with `[status, body]`, or a promise of it; undefined keeps the usual. */
   instead = () => undefined;
   resumed = false;
   #socket = null;
@@ -77,7 +77,7 @@ export class FakeServer {
   }
 }
 
-/** A page without its document, started. It is offline after the test, so that no timer goes on. */
+/** Starts a page without its document. It goes offline after the test, so that no timer runs on. */
 export function start(test) {
   const core = new Core("demo", "alice", storagesOn(), new Locks());
   core.start();

@@ -1,4 +1,4 @@
-// Storage that is forbidden or full, drafts, and who owns the queue of a tab.
+// Blocked or full storage, drafts, and which tab owns a queue.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -1,4 +1,4 @@
-// Names, read marks and what stays of a channel that is gone.
+// Names, read marks, and what is kept of a channel that the user was removed from.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -50,7 +50,7 @@ test("tabs move each other's read marks on, and never back", () => {
   one.markRead(GENERAL.channel_id);
   two.readElsewhere();
   assert.equal(two.unreadTotal(), 0);
-  // A tab that is behind marks another channel: what is read here stays read.
+  // An outdated tab marks another channel: messages that are read here stay read.
   const behind = storeWith({ storages: storagesOn({ local }), channels: [GENERAL, DM] });
   behind.deliver(message(9, "bob", DM), "push");
   two.deliver(message(4), "push");
@@ -73,7 +73,7 @@ test("a message that another tab showed first is read when it comes", () => {
   two.deliver(message(1), "push");
   two.deliver(message(2), "push");
   assert.equal(two.unreadTotal(), 0);
-  // Late: it was in neither tab when the mark moved.
+  // A late message, which neither tab had when the mark moved.
   two.deliver(message(0), "push");
   assert.equal(two.unreadTotal(), 1);
 });

@@ -1,4 +1,4 @@
-// Catching up beside a server that refuses, hangs or is away.
+// Catching up while the server refuses, hangs or is down.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -45,7 +45,7 @@ test("an own message waits for its own channel only", async (t) => {
   const core = start(t);
   core.store.activeId = server.idOf("channel 20");
   await until("live", () => isLive(core));
-  // From here on most channels are never answered, and the open one when the test says so.
+  // From now on most channels get no answer, and the open one only when the test allows it.
   const [open, other] = [server.idOf("channel 20"), server.idOf("channel 30")];
   let openGate;
   const gate = new Promise((resolve) => (openGate = resolve));
@@ -77,7 +77,7 @@ test("a channel that appears while the list cannot be read is there later", asyn
     refused += 1;
     return FORBIDDEN;
   };
-  // One that is refused does not hold up the one after it.
+  // A refused channel does not block the next one.
   for (const [channel_id, name] of [
     ["C1", "refused"],
     ["C2", "new"],

@@ -1,4 +1,4 @@
-// The golden files of the wire, which the Rust tests read as well (tests/conformance/wire.rs).
+// Checks the golden files of the wire, as the Rust tests do (tests/conformance/wire.rs).
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -19,7 +19,7 @@ function golden(name) {
 
 const channelOf = (message) => ({ channel_id: message.channel_id, type: "GROUP_CHANNEL" });
 
-/** A store that was given messages, and what it then shows of one of them. */
+/** What a store shows of one message after it got several. */
 function shownAfter(messages, id) {
   const store = storeWith({ channels: [channelOf(messages[0])] });
   for (const message of messages) store.deliver(message, "push");
@@ -62,7 +62,7 @@ test("each close code is answered as the protocol says", () => {
     "fresh token": "fresh_token",
     stop: "stop",
   };
-  // 1000 answers the page's own close: nothing is left to do.
+  // 1000 answers the page's own close, so the page does nothing after it.
   for (const { code, then } of golden("close_codes").filter(({ code }) => code !== 1000))
     assert.equal(closePolicy(code).next, next[then], `${code}`);
 });

@@ -1,4 +1,4 @@
-// Names and user ids inside sentences of the page, and when a socket counts as silent.
+// Names and user ids in the page's sentences, and when a socket counts as silent.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -89,7 +89,7 @@ test("reads that wait go on when the network is back", { timeout: 5_000 }, async
   };
   const answer = pace.untilAnswered(read, undefined, () => false);
   await until("the first attempt failed", () => calls === 1);
-  // Its wait begins in the same turn.
+  // The wait starts in the same turn of the event loop.
   await new Promise(setImmediate);
   pace.retryNow();
   assert.equal(await answer, "answered");
