@@ -1,8 +1,8 @@
 // Drives the page in a real browser: node tests/browser/drive.mjs http://127.0.0.1:8080
 //
-// Opens windows for alice and bob, polls each claim until a deadline, and prints one line per check.
-// Exits with 1 and the reason if a check fails, with 64 on wrong use. INKWIRE_SCREENSHOTS=<directory>
-// keeps two pictures, INKWIRE_CHROMIUM=<path> names another browser.
+// Opens windows for alice and bob, polls each claim until a deadline, and prints a line per check.
+// Exits with 1 and the reason if a check fails, with 64 on wrong use. INKWIRE_CHROMIUM=<path> names
+// another browser, INKWIRE_SCREENSHOTS=<directory> keeps two pictures.
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -86,7 +86,7 @@ impl Cluster {
     /// An API client for any principal that `/dev/token` mints a token for.
     ///
     /// # Panics
-    /// If the stack's URL is none.
+    /// If the stack's URL is invalid.
     #[must_use]
     pub fn api_of(&self, user: DevUser) -> Api {
         Api::new(&self.url(), TokenSource::Dev(user)).expect("a URL of ours")
@@ -95,7 +95,7 @@ impl Cluster {
     /// An API client for a user that trusts the authority of the nodes' certificates.
     ///
     /// # Panics
-    /// If the stack's URL is none.
+    /// If the stack's URL is invalid.
     #[must_use]
     pub fn api_trusting(&self, name: &str, trust: Trust) -> Api {
         let source = TokenSource::Dev(DevUser::new(self.workspace.clone(), user(name)));
@@ -105,7 +105,7 @@ impl Cluster {
     /// An API client with a fixed token, which may be any text.
     ///
     /// # Panics
-    /// If the stack's URL is none.
+    /// If the stack's URL is invalid.
     #[must_use]
     pub fn api_with(&self, token: &str) -> Api {
         Api::new(&self.url(), TokenSource::Fixed(Token::new(token))).expect("a URL of ours")

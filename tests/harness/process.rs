@@ -284,7 +284,7 @@ pub fn program(name: &str) -> PathBuf {
 /// A port that was free a moment ago.
 ///
 /// # Panics
-/// If there is none.
+/// If no port is free.
 #[must_use]
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");

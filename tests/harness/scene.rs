@@ -214,7 +214,7 @@ impl Scene {
     /// An API client for a user that trusts the nodes' authority.
     ///
     /// # Panics
-    /// If the stack's URL is none.
+    /// If the stack's URL is invalid.
     #[must_use]
     pub fn api(&self, name: &str) -> Api {
         let trust = self.authority.as_ref().map_or_else(Trust::public, Authority::trust);

@@ -97,7 +97,7 @@ async fn what_cannot_be_resumed_is_read_from_the_last_reading_to_the_end() {
     }
     fresh.sort();
     assert_eq!(fresh, [1, 2, 3, 4, 5, 90].map(|ms| message(ms).id));
-    // Nothing stored before the first reading can be missing, however old the newest message is.
+    // Nothing stored before the first catch-up can be missing, however old the newest message is.
     let newer: Vec<_> =
         fake.lines("GET /scroll").into_iter().filter(|line| line.contains("newer")).collect();
     let (_, offset) = newer[0].rsplit_once("&offset=").unwrap();
