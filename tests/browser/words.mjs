@@ -54,7 +54,7 @@ export async function badges(run) {
   await openChannel(run.alice, run.dmId, "bob");
   await say(run.alice, text);
   await texts(second, text, [text], SOON_MS);
-  // A later message shows that the first tab has got the earlier one and would have marked it.
+  // Once a later message arrives, the first tab has had the chance to mark the earlier one.
   const later = `after what was read once ${run.tag}`;
   await openChannel(run.alice, run.channelId, `# ${run.channelName}`);
   await say(run.alice, later);

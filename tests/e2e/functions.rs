@@ -225,7 +225,7 @@ fn zipped(bootstrap: &Path) -> f64 {
     bytes / 1e6
 }
 
-/// The limit, because Lambda loads the program before its first call.
+/// The limit of a zipped function: Lambda loads the program before its first call.
 const ZIP_MEGABYTES_MAX: f64 = 5.0;
 /// Cold starts per function.
 const STARTS: usize = 20;

@@ -5,9 +5,9 @@
 //! 2. It opens the node's socket and sends `hello` with the ticket and, to resume, its cursor.
 //! 3. After `ready` with `resumed:true` the node pushes everything after the cursor.
 //!    `resumed:false` opens a gap in every channel, `resync` in the channels that it names, or in
-//!    all ([`Inbox::open_gap`]). After the node's delay plus jitter, the client calls `GET
-//!    /channels` if all have a gap, and reads each with `GET /scroll` newer from where it can miss
-//!    something ([`Inbox::catch_up_from`]), four at once, while the socket keeps pushing.
+//!    all ([`Inbox::open_gap`]). After the node's delay plus jitter, the client lists the channels
+//!    (`GET /channels`) if all have a gap, and reads each with `GET /scroll` newer from where it
+//!    can miss something ([`Inbox::catch_up_from`]), four at once; the socket keeps pushing.
 //! 4. Each message, pushed or read, is upserted by id into its [`Timeline`] and reported as an
 //!    [`Event`]; only then does the cursor move.
 //! 5. If the socket ends, or is silent for 25 s or 1.5 ticks, whichever is longer,
