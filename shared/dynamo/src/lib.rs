@@ -7,6 +7,7 @@
 //!    ([`Capacity`]), and maps errors (`error`).
 //! 4. `attempt` watches the SDK's retries of a write, so that an unknown outcome is never reported
 //!    as "not stored".
+//!
 //! **Invariants.** One port call is one call of the store wherever the port promises it. Nothing
 //! read from a table causes a panic: an unreadable row is a [`MalformedRow`], without its content.
 //! No request waits longer than [`model::limits::SEND_DEADLINE`].
