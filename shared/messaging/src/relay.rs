@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::{ChannelId, LateArrivals, MessageId, Timestamp, WorkspaceId, chain, limits};
-use protocol::publication::Publication;
+use protocol::publication::{Publication, Subject};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
@@ -337,7 +337,8 @@ impl State {
         let now = self.clock.now();
         let mut lag = Duration::ZERO;
         for (_, one) in relayed {
-            if one.subject.as_ref().is_none_or(|subject| one.id.to_string() == *subject.rev) {
+            // A changed message keeps its id, whose time says nothing about the change.
+            if one.subject.as_ref().is_none_or(Subject::is_first) {
                 lag = lag.max(now.since(one.id.time()));
             }
             debug!(message_id = %one.id, "relayed");

@@ -127,6 +127,13 @@ impl Subject {
             is_whole: true,
         }
     }
+
+    /// Whether the message has not changed since it was sent: its first revision is its id, with
+    /// which its subject ends.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.of.strip_suffix(&*self.rev).is_some_and(|rest| rest.ends_with(':'))
+    }
 }
 
 impl Publication {
@@ -225,9 +232,7 @@ impl Publication {
     pub fn guard(&self) -> String {
         let Some(subject) = &self.subject else { return self.id.to_string() };
         let Subject { of, rev, .. } = subject;
-        // The first revision of a message is its id, which is also the end of its subject.
-        let is_first = of.strip_suffix(&**rev).is_some_and(|rest| rest.ends_with(':'));
-        if is_first { of.to_string() } else { format!("{of}:{rev}") }
+        if subject.is_first() { of.to_string() } else { format!("{of}:{rev}") }
     }
 
     /// The channel whose members get it, if any.
