@@ -17,7 +17,7 @@ ARG INKWIRE_REVISION=
 ENV INKWIRE_REVISION=$INKWIRE_REVISION
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --locked --release -p node --bin inkwire-node \
+    cargo build --locked --release -p inkwire-node --bin inkwire-node \
     && cp target/release/inkwire-node /inkwire-node
 
 FROM ${RUN_IMAGE}

@@ -127,7 +127,7 @@ const certificateOf = ({ certificate }) =>
     INKWIRE_NODE_TLS_KEY: ecs.Secret.fromSecretsManager(certificate, 'key'),
   };
 
-/** The names come from shared/runtime/src/config.rs; a check compares them. */
+/** The names come from shared/service/src/config.rs; a check compares them. */
 function environmentOf(settings, parameters, redis) {
   return {
     // Nodes find the cache by its id, at start and after it was replaced. Its token is a secret.

@@ -56,7 +56,7 @@ const NEEDS = {
   relay: ['cache', 'replicas'],
 };
 
-/** The names come from shared/runtime/src/config.rs; a check compares them. */
+/** The names come from shared/service/src/config.rs; a check compares them. */
 function environmentOf(name, { settings, parameters, redis, secrets }) {
   const parts = {
     cache: { INKWIRE_REDIS_URL: resolved(redis.url) },

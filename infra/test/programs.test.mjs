@@ -1,4 +1,4 @@
-// Functions and nodes: their environment holds what shared/runtime/src/config.rs reads.
+// Functions and nodes: their environment holds what shared/service/src/config.rs reads.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { STATES } from '../helpers/names/index.mjs';
@@ -27,7 +27,7 @@ const NOT_SET = {
 };
 
 /** All variable names in the configuration's source. */
-const NAMES = [...source('shared/runtime/src/config.rs').matchAll(/pub const \w+: &str = "(\w+)"/g)].map(
+const NAMES = [...source('shared/service/src/config.rs').matchAll(/pub const \w+: &str = "(\w+)"/g)].map(
   ([, name]) => name,
 );
 
@@ -118,7 +118,7 @@ test('with an issuer\'s public keys nobody holds a secret that signs tokens, and
   const form = new RegExp(AllowedPattern);
   const key = '{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}';
   for (const good of ['', `{"keys":[${key}]}`, `{ "keys" : [${key},${key}] }`]) assert.match(good, form);
-  const [, names] = source('shared/runtime/src/public_keys.rs').match(/const PRIVATE: .* = \[(.*)\];/);
+  const [, names] = source('shared/auth/src/public_keys.rs').match(/const PRIVATE: .* = \[(.*)\];/);
   for (const name of JSON.parse(`[${names}]`)) {
     assert.doesNotMatch(`{"keys":[${key},{"${name}" : "AAAA"}]}`, form, name);
   }
@@ -274,7 +274,7 @@ test('certificate and key come from one secret, which the deployment names', () 
 test('a node is known by the name of its task, and asked by itself how it is', () => {
   const { Environment, HealthCheck } = containerOf('node');
   const url = textOf(Environment.find(({ Name }) => Name === 'INKWIRE_NODE_URL').Value);
-  const [, taskId] = source('shared/runtime/src/config.rs').match(/TASK_ID: &str = "(.*)"/);
+  const [, taskId] = source('shared/service/src/config.rs').match(/TASK_ID: &str = "(.*)"/);
   assert.equal(url, `wss://${taskId}.nodes.\${Domain}:${SOCKET_PORT}/socket`);
   assert.deepEqual(HealthCheck.Command, ['CMD', '/inkwire-node', '--health']);
   assert.match(source('wss-fleet/node/src/main.rs'), /"--health"/);

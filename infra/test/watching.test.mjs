@@ -62,7 +62,7 @@ test('publishing is watched where there is some, by the functions\' own metrics'
 });
 
 test('every metric of the functions that is looked at is in their source, under one name space', () => {
-  const programs = ['messaging/src/tally.rs', 'runtime/src/lambda.rs', 'runtime/src/http/call.rs'];
+  const programs = ['messaging/src/tally.rs', 'service/src/lambda.rs', 'service/src/http/call.rs'];
   const text = programs.map((file) => source(`shared/${file}`)).join('');
   const page = source('docs/operations.md');
   const { DashboardBody } = resourcesOf(template, 'AWS::CloudWatch::Dashboard')[0][1].Properties;
@@ -73,7 +73,7 @@ test('every metric of the functions that is looked at is in their source, under 
     assert.ok(text.includes(`"${name}"`), `${name} is in no program`);
     assert.ok(page.includes(`\`${name}\``), `${name} is not explained`);
   }
-  assert.match(source('shared/runtime/src/metrics.rs'), /NAMESPACE: &str = "Inkwire"/);
+  assert.match(source('shared/service/src/metrics.rs'), /NAMESPACE: &str = "Inkwire"/);
 });
 
 test('the fleet is scaled by sockets a node, slowly downwards', () => {

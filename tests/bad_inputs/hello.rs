@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use auth::tickets::SignedTickets;
 use messaging::ports::{Principal, Ticket, Tickets};
 use model::{NodeId, Timestamp};
-use runtime::tickets::SignedTickets;
 use serde_json::json;
 use tests::cluster::{Cluster, TICKET_SECRET, secrets};
 

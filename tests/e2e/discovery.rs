@@ -3,9 +3,10 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tests::cluster::{Cluster, Environment};
 use tests::process::free_port;
 use tests::redis::{Flavor, RedisServer};
@@ -37,7 +38,7 @@ impl FakeApi {
         let given = Arc::clone(&answer);
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let (status, body) = given.lock().unwrap().clone();
+                let (status, body) = given.lock().clone();
                 read_request(&mut stream).await;
                 let head = format!(
                     "HTTP/1.1 {status} X\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\
@@ -52,7 +53,7 @@ impl FakeApi {
     }
 
     fn says(&self, status: u16, body: String) {
-        *self.answer.lock().unwrap() = (status, body);
+        *self.answer.lock() = (status, body);
     }
 
     /// Answers with a group `cache`, with these elements changed or added.

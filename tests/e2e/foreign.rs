@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use auth::tickets::SignedTickets;
 use client::{RawSocket, Received};
 use messaging::ports::{Principal, Ticket, Tickets as _};
 use model::{NodeId, Timestamp};
-use runtime::tickets::SignedTickets;
 use tests::cluster::{Cluster, Environment, TICKET_SECRET, secrets};
 use tests::process::{NodeProcess, NodeSetup};
 use tests::{SOON, eventually};

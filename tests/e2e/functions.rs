@@ -114,7 +114,7 @@ async fn g3_a_function_whose_connection_died_while_it_was_frozen_sends_as_ever()
 
 /// Tests under `cargo lambda watch`, whose output is the functions' log.
 mod watched {
-    use runtime::config::{Env as _, ProcessEnv};
+    use service::config::{Env as _, ProcessEnv};
     use tests::cluster::Environment;
     use tests::system::System;
     use tests::{SOON, eventually, logs};

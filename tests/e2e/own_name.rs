@@ -14,7 +14,7 @@ use crate::tls::Rig;
 /// A fake metadata server: answers every request with one body and records the requests.
 struct Metadata {
     url: String,
-    asked: Arc<std::sync::Mutex<Vec<String>>>,
+    asked: Arc<parking_lot::Mutex<Vec<String>>>,
     _tasks: JoinSet<()>,
 }
 
@@ -22,7 +22,7 @@ impl Metadata {
     async fn answering(status: &'static str, body: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v4/0a1b", listener.local_addr().unwrap());
-        let asked: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+        let asked: Arc<parking_lot::Mutex<Vec<String>>> = Arc::default();
         let kept = Arc::clone(&asked);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
@@ -35,7 +35,7 @@ impl Metadata {
                     }
                     head.push(byte[0]);
                 }
-                kept.lock().unwrap().push(String::from_utf8(head).unwrap());
+                kept.lock().push(String::from_utf8(head).unwrap());
                 let length = body.len();
                 let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
                 tcp.write_all(answer.as_bytes()).await.unwrap_or_default();
@@ -70,7 +70,7 @@ async fn a_node_is_told_to_clients_by_the_name_of_its_task() {
     let expected = format!("wss://localhost:{}/socket", setup.port);
     eventually("it is known by it", SOON, async || rig.fleet().await == [expected.as_str()]).await;
     assert!(node.told("/healthz").await.contains(r#""status":"ok""#));
-    let asked = metadata.asked.lock().unwrap().clone();
+    let asked = metadata.asked.lock().clone();
     assert_eq!(asked.len(), 1, "{asked:?}");
     assert!(asked[0].starts_with("GET /v4/0a1b/task HTTP/1.1\r\n"), "{asked:?}");
 }
@@ -135,6 +135,6 @@ async fn a_task_that_does_not_say_who_it_is_ends_with_one_line() {
         let metadata = Metadata::answering(status, body.to_owned()).await;
         let (code, line) = ended(&metadata.url).await;
         assert!(code == Some(69) && line.contains(said), "{body}: {code:?} {line}");
-        assert!(metadata.asked.lock().unwrap().len() > 1, "asked more than once");
+        assert!(metadata.asked.lock().len() > 1, "asked more than once");
     }
 }

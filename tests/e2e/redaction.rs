@@ -11,8 +11,8 @@ use embedded_stack::engine::{Engine, EngineData};
 use embedded_stack::{Bus, Data, StackOptions};
 use http::{Request, Response};
 use model::ChannelId;
-use runtime::config::RedisUrl;
 use serde_json::json;
+use service::config::RedisUrl;
 use tests::cluster::{Cluster, TICKET_SECRET, options, secrets, user};
 use tests::process::{NodeProcess, NodeSetup, program};
 use tests::proxy::http::{Rule, StoreFault, StoreProxy};
@@ -264,7 +264,7 @@ async fn panics(house: &House) {
         }
         Response::new(Bytes::new())
     };
-    let response = runtime::http::serve(app, request.unwrap(), handle).await;
+    let response = service::http::serve(app, request.unwrap(), handle).await;
     assert_eq!(response.status(), 503);
     assert!(!String::from_utf8_lossy(response.body()).contains(MARK));
     assert!(house.says(logs::own(), "a panic"));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use client::Trust;
 use messaging::ports::Clock;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use runtime::clock::SystemClock;
 use rustls::{ClientConfig, RootCertStore};
+use service::clock::SystemClock;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 

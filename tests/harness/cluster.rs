@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use auth::{Secret, Secrets};
 use client::{Api, DevUser, RawAnswer, Token, TokenSource, Trust};
 use embedded_stack::{Bus, Data, NodeHandle, Stack, StackOptions};
 use http::{HeaderName, HeaderValue, Method};
 use model::{Channel, UserId, WorkspaceId};
-use runtime::{Secret, Secrets};
 
 use crate::person::Person;
 use crate::process::NodeProcess;
@@ -48,7 +48,7 @@ impl Cluster {
         assert_ne!(environment, Environment::Deployed, "a `System` is for that");
         let redis = (environment == Environment::Redis).then(|| RedisServer::start(Flavor::Redis));
         let bus = redis.as_ref().map_or(Bus::InProcess, |redis| {
-            Bus::Redis(runtime::config::RedisUrl::parse(&redis.url()).expect("a URL of ours"))
+            Bus::Redis(service::config::RedisUrl::parse(&redis.url()).expect("a URL of ours"))
         });
         Self::of(StackOptions { nodes, bus, ..options() }, redis).await
     }

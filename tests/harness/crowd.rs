@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use client::{Api, Backoff, DevUser, RawSocket, Received, Target, TokenSource};
 use model::{MessageId, NodeId};
+use parking_lot::Mutex;
 use protocol::frame::ServerFrame;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpSocket;
@@ -89,7 +90,7 @@ impl Crowd {
 
     /// Applies a function to every client.
     pub fn look<T>(&self, look: impl Fn(&Member) -> T) -> Vec<T> {
-        self.members.iter().map(|member| look(&lock(member))).collect()
+        self.members.iter().map(|member| look(&member.lock())).collect()
     }
 
     /// Cuts all open sockets without a close frame. The clients reconnect.
@@ -101,10 +102,6 @@ impl Crowd {
     pub fn read(&self, reads: bool) {
         self.reads.store(reads, Ordering::Relaxed);
     }
-}
-
-fn lock(member: &Mutex<Member>) -> MutexGuard<'_, Member> {
-    member.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct One {
@@ -135,14 +132,14 @@ impl One {
                         permit.take();
                         backoff.reset();
                         let code = self.follow(socket).await;
-                        lock(&self.member).ends.push((Instant::now(), code));
+                        self.member.lock().ends.push((Instant::now(), code));
                         continue;
                     }
-                    lock(&self.member).refused += 1;
+                    self.member.lock().refused += 1;
                 }
                 Err(error) => {
                     retry_after = error.retry_after();
-                    lock(&self.member).unassigned += 1;
+                    self.member.lock().unassigned += 1;
                 }
             }
             tokio::time::sleep(backoff.next_wait(retry_after)).await;
@@ -156,7 +153,7 @@ impl One {
             socket.frame_within(READY_MAX, |frame| matches!(frame, ServerFrame::Ready(_))).await?;
         if let ServerFrame::Ready(ready) = ready {
             self.cursor = Some(ready.cursor);
-            lock(&self.member).readies.push((Instant::now(), ready.resumed));
+            self.member.lock().readies.push((Instant::now(), ready.resumed));
         }
         Some(socket)
     }
@@ -187,7 +184,7 @@ impl One {
         match frame {
             ServerFrame::Message { cursor, message } => {
                 self.cursor = Some(cursor);
-                let mut member = lock(&self.member);
+                let mut member = self.member.lock();
                 if self.seen.insert(message.id) {
                     member.messages.push((message.id, Instant::now()));
                 } else {
@@ -197,7 +194,7 @@ impl One {
             ServerFrame::Channel { cursor, .. } | ServerFrame::Tick { cursor, .. } => {
                 self.cursor = Some(cursor);
             }
-            ServerFrame::Resync { .. } => lock(&self.member).resyncs += 1,
+            ServerFrame::Resync { .. } => self.member.lock().resyncs += 1,
             ServerFrame::Ready(_) | ServerFrame::Unknown { .. } => {}
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
@@ -13,6 +13,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -94,11 +95,11 @@ impl Function {
     /// If it does not poll.
     pub async fn initialisation(&self) -> Duration {
         let asked = self.shared.asked.notified();
-        let known = *lock(&self.shared.first_asked_at);
+        let known = *self.shared.first_asked_at.lock();
         if known.is_none() {
             tokio::time::timeout(SOON, asked).await.expect("the function asks for an event");
         }
-        let first = lock(&self.shared.first_asked_at).expect("it asked");
+        let first = self.shared.first_asked_at.lock().expect("it asked");
         first.duration_since(self.started_at)
     }
 
@@ -115,7 +116,7 @@ impl Function {
     pub async fn invoke(&self, event: &Value) -> Answer {
         let id = format!("{:032x}", rand::random::<u128>());
         let (answer, answered) = oneshot::channel();
-        lock(&self.shared.waiting).insert(id.clone(), answer);
+        self.shared.waiting.lock().insert(id.clone(), answer);
         let event = Event { id, payload: event.to_string().into() };
         self.events.send(event).await.expect("the Runtime API runs");
         let answer = tokio::time::timeout(SOON, answered).await.expect("the function answers");
@@ -224,7 +225,7 @@ async fn serve(
         ["2018-06-01", "runtime", "invocation", "next"] => Ok(next(&shared).await),
         ["2018-06-01", "runtime", "invocation", id, end] => {
             let payload = request.into_body().collect().await?.to_bytes();
-            let waiting = lock(&shared.waiting).remove(*id);
+            let waiting = shared.waiting.lock().remove(*id);
             match (*end, waiting) {
                 // The caller may have given up.
                 ("response", Some(answer)) => drop(answer.send((payload, Instant::now()))),
@@ -237,7 +238,7 @@ async fn serve(
 }
 
 async fn next(shared: &Shared) -> Response<Full<Bytes>> {
-    lock(&shared.first_asked_at).get_or_insert_with(Instant::now);
+    shared.first_asked_at.lock().get_or_insert_with(Instant::now);
     shared.asked.notify_waiters();
     let Some(event) = shared.events.lock().await.recv().await else {
         return status(StatusCode::GONE);
@@ -259,8 +260,4 @@ fn status(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
     response
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

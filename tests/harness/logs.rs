@@ -5,8 +5,8 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use runtime::telemetry::{LogConfig, LogFormat, start_to};
 use serde_json::Value;
+use service::telemetry::{LogConfig, LogFormat, start_to};
 
 /// This process's log at trace level, from the first call on: JSON lines in a file.
 ///

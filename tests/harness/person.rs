@@ -1,10 +1,11 @@
 //! A user with the reference client. It keeps all received events.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Api, Client, Config, Event, How};
 use model::{ChannelId, MessageId};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{SOON, eventually};
@@ -60,7 +61,7 @@ impl Person {
             while let Some(event) = events.recv().await {
                 observer(&event);
                 let logged = Logged { at: Instant::now(), event };
-                kept.lock().unwrap_or_else(PoisonError::into_inner).push(logged);
+                kept.lock().push(logged);
             }
         });
         Self { name: name.to_owned(), api, client, number, log }
@@ -68,7 +69,7 @@ impl Person {
 
     /// Applies a function to all events so far.
     pub fn look<T>(&self, look: impl FnOnce(&[Logged]) -> T) -> T {
-        look(&self.log.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&self.log.lock())
     }
 
     /// How many events so far match `wanted`.

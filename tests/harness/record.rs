@@ -1,8 +1,8 @@
 //! Records the history of a run, for the checker.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use checker::{Bounds, Change, ClientId, Event, History, SendId, SendOutcome, Shown, StoredItem};
@@ -10,6 +10,7 @@ use client::{Api, Draft, Outbox, SendError};
 use messaging::Ports;
 use messaging::ports::{LogEntry, PageQuery};
 use model::{Channel, ChannelId, MessageId, MessageText, Timestamp, UserId};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::cluster::user;
@@ -49,7 +50,7 @@ impl Recorder {
     /// Records an event.
     pub fn record(&self, event: Event) {
         // The time is read under the lock, so that times and events have the same order.
-        let mut history = self.lock();
+        let mut history = self.history.lock();
         history.record(self.began.elapsed(), event);
     }
 
@@ -138,7 +139,7 @@ impl Recorder {
         bounds: &Bounds,
     ) -> checker::Verdict {
         let channels = self.channels().clone();
-        let mut history = self.lock().clone();
+        let mut history = self.history.lock().clone();
         for channel in &channels {
             history.stored.extend(stored(ports, channel).await);
         }
@@ -156,15 +157,11 @@ impl Recorder {
     #[must_use]
     pub fn resyncs(&self) -> usize {
         let is = |(_, event): &&(Duration, Event)| matches!(event, Event::Resynced { .. });
-        self.lock().events.iter().filter(is).count()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        self.history.lock().events.iter().filter(is).count()
     }
 
     fn channels(&self) -> MutexGuard<'_, BTreeSet<ChannelId>> {
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+        self.channels.lock()
     }
 }
 

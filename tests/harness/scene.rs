@@ -8,7 +8,7 @@ use client::{Api, Trust};
 use embedded_stack::engine::{Engine, EngineData};
 use embedded_stack::{Bus, Data, StackOptions};
 use model::{ChannelId, limits};
-use runtime::config::RedisUrl;
+use service::config::RedisUrl;
 
 use crate::authority::Authority;
 use crate::cluster::{Cluster, options};

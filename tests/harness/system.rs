@@ -8,8 +8,8 @@ use std::time::Duration;
 use client::{Api, DevUser, Token, TokenSource};
 use jsonwebtoken::{EncodingKey, Header};
 use model::{Channel, NodeId, UserId, WorkspaceId};
-use runtime::config::{Env as _, ProcessEnv};
 use serde_json::json;
+use service::config::{Env as _, ProcessEnv};
 
 use crate::cluster::{Cluster, Environment, user};
 use crate::person::Person;

@@ -13,19 +13,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("protocol", &["model"]),
     ("messaging", &["model", "protocol"]),
-    ("session", &["model", "protocol"]),
+    ("delivery", &["model", "protocol"]),
     ("client", &["model", "protocol"]),
+    ("auth", &["model", "messaging"]),
     ("dynamo", &["model", "protocol", "messaging"]),
     ("redis-bus", &["model", "protocol", "messaging"]),
     ("memory", &["model", "protocol", "messaging"]),
-    ("runtime", &["model", "protocol", "messaging", "dynamo", "redis-bus", "memory"]),
-    ("send", &["model", "protocol", "messaging", "runtime"]),
-    ("scroll", &["model", "protocol", "messaging", "runtime"]),
-    ("membership", &["model", "protocol", "messaging", "runtime"]),
-    ("connect", &["model", "protocol", "messaging", "runtime"]),
+    ("service", &["model", "protocol", "messaging", "auth", "dynamo", "redis-bus", "memory"]),
+    ("send", &["model", "protocol", "messaging", "service"]),
+    ("scroll", &["model", "protocol", "messaging", "service"]),
+    ("membership", &["model", "protocol", "messaging", "service"]),
+    ("connect", &["model", "protocol", "messaging", "service"]),
     // Not `protocol`: the relay has nothing to do with what clients send.
-    ("relay", &["messaging", "dynamo", "runtime"]),
-    ("node", &["model", "protocol", "messaging", "session", "runtime"]),
+    ("relay", &["messaging", "dynamo", "service"]),
+    ("node", &["model", "protocol", "messaging", "delivery", "auth", "service"]),
     ("checker", &["model"]),
     (
         "load",
@@ -33,10 +34,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "model",
             "protocol",
             "messaging",
+            "auth",
             "dynamo",
             "memory",
             "redis-bus",
-            "runtime",
+            "service",
             "node",
             "send",
             "scroll",
@@ -53,7 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "messaging",
             "memory",
             "redis-bus",
-            "runtime",
+            "service",
             "send",
             "scroll",
             "membership",
@@ -69,10 +71,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "model",
             "protocol",
             "messaging",
+            "auth",
             "dynamo",
             "memory",
             "redis-bus",
-            "runtime",
+            "service",
             "send",
             "scroll",
             "membership",
@@ -85,7 +88,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Packages that must compile without these SDKs, so that checking them takes seconds.
 const WITHOUT_SDK: &[&str] =
-    &["model", "protocol", "messaging", "session", "memory", "client", "checker"];
+    &["model", "protocol", "messaging", "auth", "delivery", "memory", "client", "checker"];
 const SDKS: &[&str] = &[
     "aws-sdk-dynamodb",
     "aws-sdk-elasticache",
@@ -100,6 +103,14 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
+/// The name by which our code imports a package.
+fn short(package: &str) -> &str {
+    match package {
+        "inkwire" => "client",
+        _ => package.strip_prefix("inkwire-").unwrap_or(package),
+    }
+}
+
 fn metadata() -> cargo_metadata::Metadata {
     MetadataCommand::new().manifest_path(root().join("Cargo.toml")).exec().unwrap()
 }
@@ -107,20 +118,20 @@ fn metadata() -> cargo_metadata::Metadata {
 #[test]
 fn dependencies_point_one_way() {
     let metadata = metadata();
-    let ours: BTreeSet<String> =
-        metadata.workspace_packages().iter().map(|package| package.name.to_string()).collect();
+    let ours: BTreeSet<&str> =
+        metadata.workspace_packages().iter().map(|package| package.name.as_str()).collect();
     let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
     for package in metadata.workspace_packages() {
         if package.name.as_str() == "tests" {
             continue;
         }
-        let allowed = allowed.get(package.name.as_str());
+        let allowed = allowed.get(short(&package.name));
         let allowed = allowed.unwrap_or_else(|| panic!("{} is not in the list", package.name));
         for dependency in &package.dependencies {
-            let is_ours =
-                ours.contains(&dependency.name) && dependency.kind != DependencyKind::Development;
+            let is_ours = ours.contains(dependency.name.as_str())
+                && dependency.kind != DependencyKind::Development;
             assert!(
-                !is_ours || allowed.contains(&dependency.name.as_str()),
+                !is_ours || allowed.contains(&short(&dependency.name)),
                 "{} must not depend on {}",
                 package.name,
                 dependency.name
@@ -134,16 +145,16 @@ fn the_domain_compiles_without_any_sdk() {
     let metadata = metadata();
     let resolve = metadata.resolve.as_ref().unwrap();
     let names: BTreeMap<_, _> =
-        metadata.packages.iter().map(|package| (&package.id, package.name.to_string())).collect();
+        metadata.packages.iter().map(|package| (&package.id, package.name.as_str())).collect();
+    let ours: Vec<_> = metadata.workspace_packages();
     for start in WITHOUT_SDK {
-        let package =
-            metadata.packages.iter().find(|package| package.name.as_str() == *start).unwrap();
+        let package = ours.iter().find(|package| short(&package.name) == *start).unwrap();
         let (mut open, mut seen) = (vec![&package.id], BTreeSet::new());
         while let Some(id) = open.pop() {
             if !seen.insert(id) {
                 continue;
             }
-            assert!(!SDKS.contains(&names[id].as_str()), "{start} compiles {}", names[id]);
+            assert!(!SDKS.contains(&names[id]), "{start} compiles {}", names[id]);
             let node = resolve.nodes.iter().find(|node| node.id == *id).unwrap();
             let normal = |kinds: &[cargo_metadata::DepKindInfo]| {
                 kinds.iter().any(|kind| kind.kind != DependencyKind::Development)
@@ -159,7 +170,7 @@ fn no_function_links_what_only_nodes_use() {
     let mut tree = std::process::Command::new(env!("CARGO"));
     tree.args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}"]);
     for function in ["send", "scroll", "membership", "connect", "relay"] {
-        tree.args(["-p", function]);
+        tree.args(["-p", &format!("inkwire-{function}")]);
     }
     let listed = tree.current_dir(root()).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
@@ -174,7 +185,7 @@ fn the_log_knows_which_packages_are_ours() {
         .filter(|(name, _)| !["checker", "load", "simulation"].contains(name))
         .map(|(name, _)| name.replace('-', "_"))
         .collect();
-    let told = runtime::telemetry::OUR_PACKAGES.iter().map(|name| (*name).to_owned()).collect();
+    let told = service::telemetry::OUR_PACKAGES.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(ours, told, "lines of others are cut at info");
 }
 

@@ -14,7 +14,7 @@ use messaging::connect::{AssignedNode, Assignment, connect};
 use model::ErrorCode;
 use protocol::http::{AlternateBody, ConnectBody, Query};
 use protocol::routes::Route;
-use runtime::http::{Answer, Failure, authenticate, respond, route};
+use service::http::{Answer, Failure, authenticate, respond, route};
 
 /// Answers `GET /connect`; anything else is `not_found` or `method_not_allowed`.
 pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {

@@ -6,5 +6,5 @@ use protocol::routes::Function;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    runtime::lambda::run("connect", Function::Connect, connect::handle).await
+    service::lambda::run("connect", Function::Connect, connect::handle).await
 }

@@ -21,7 +21,7 @@ use protocol::http::{
     Query, path_channel, path_user, read_json,
 };
 use protocol::routes::{Function, Route};
-use runtime::http::{Answer, Failure, Notes, authenticate, respond, route};
+use service::http::{Answer, Failure, Notes, authenticate, respond, route};
 
 /// Answers the calls about channels, members and users; anything else is `not_found` or
 /// `method_not_allowed`.

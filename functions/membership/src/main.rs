@@ -6,5 +6,5 @@ use protocol::routes::Function;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    runtime::lambda::run("membership", Function::Membership, membership::handle).await
+    service::lambda::run("membership", Function::Membership, membership::handle).await
 }

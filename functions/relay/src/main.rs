@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    runtime::lambda::run_relay("relay", relay::handle).await
+    service::lambda::run_relay("relay", relay::handle).await
 }

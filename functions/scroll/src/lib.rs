@@ -14,7 +14,7 @@ use messaging::scroll::{Scroll, scroll};
 use model::{ErrorCode, limits};
 use protocol::http::{PageBody, Query};
 use protocol::routes::Route;
-use runtime::http::{Answer, Failure, Notes, authenticate, respond, route};
+use service::http::{Answer, Failure, Notes, authenticate, respond, route};
 
 /// Answers `GET /scroll`; anything else is `not_found` or `method_not_allowed`.
 pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {

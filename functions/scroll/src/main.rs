@@ -6,5 +6,5 @@ use protocol::routes::Function;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    runtime::lambda::run("scroll", Function::Scroll, scroll::handle).await
+    service::lambda::run("scroll", Function::Scroll, scroll::handle).await
 }

@@ -15,7 +15,7 @@ use messaging::send::post_message;
 use model::{ErrorCode, NewMessage};
 use protocol::http::{PostedBody, read_json};
 use protocol::routes::Route;
-use runtime::http::{Answer, Failure, Notes, authenticate, origin, respond, route};
+use service::http::{Answer, Failure, Notes, authenticate, origin, respond, route};
 
 /// Answers `POST /messages`; anything else is `not_found` or `method_not_allowed`.
 pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {

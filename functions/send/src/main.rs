@@ -6,5 +6,5 @@ use protocol::routes::Function;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    runtime::lambda::run("send", Function::Send, send::handle).await
+    service::lambda::run("send", Function::Send, send::handle).await
 }

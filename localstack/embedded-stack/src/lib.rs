@@ -2,7 +2,7 @@
 //!
 //! **Main path.**
 //! 1. [`Stack::start`] binds the gateway's port, starts the [`engine`] (or uses the endpoint that
-//!    it is given), creates the tables, and wires the ports ([`runtime::compose`]).
+//!    it is given), creates the tables, and wires the ports ([`service::compose`]).
 //! 2. `seed` fills an empty store with a demo workspace.
 //! 3. `nodes` starts the nodes, each on its own thread and runtime, and replaces dead ones.
 //! 4. `feed` passes the engine's stream of messages to the relay, as Lambda does.

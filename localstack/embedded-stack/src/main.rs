@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use embedded_stack::{Options, Stack, StackOptions, report};
 use model::chain;
-use runtime::config::{EXIT_CONFIG, Env, LOG, ProcessEnv, refuse};
-use runtime::telemetry::{self, LogConfig};
+use service::config::{EXIT_CONFIG, Env, LOG, ProcessEnv, refuse};
+use service::telemetry::{self, LogConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use dynamo::Capacity;
 use messaging::ports::Cause;
 use model::{NodeId, limits};
 use node::Node;
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -81,7 +82,7 @@ impl Fleet {
 
     /// The running nodes, oldest first.
     pub(crate) fn handles(&self) -> Vec<NodeHandle> {
-        self.lock().iter().map(|running| running.handle.clone()).collect()
+        self.running.lock().iter().map(|running| running.handle.clone()).collect()
     }
 
     /// Starts one more node and waits until it accepts sockets.
@@ -103,7 +104,7 @@ impl Fleet {
             Ok(result) => result?,
             Err(_) => return Err(NodeError("its thread ended".into())),
         };
-        self.lock().push(Running { handle: handle.clone(), order, gone });
+        self.running.lock().push(Running { handle: handle.clone(), order, gone });
         Ok(handle)
     }
 
@@ -116,7 +117,7 @@ impl Fleet {
 
     /// Drains all nodes at the same time.
     pub(crate) async fn drain(&self) {
-        let leaving = std::mem::take(&mut *self.lock());
+        let leaving = std::mem::take(&mut *self.running.lock());
         let ends = leaving.into_iter().map(|node| node.end(Order::Drain, DRAIN_WAIT_MAX));
         futures_util::future::join_all(ends).await;
     }
@@ -150,14 +151,9 @@ impl Fleet {
     }
 
     fn take(&self, node: &NodeId) -> Option<Running> {
-        let mut running = self.lock();
+        let mut running = self.running.lock();
         let at = running.iter().position(|running| running.handle.node_id == *node)?;
         Some(running.remove(at))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Running>> {
-        // No code panics while it holds the lock, so poisoning can be ignored.
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

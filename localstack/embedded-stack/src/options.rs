@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use auth::Secrets;
 use clap::{Parser, ValueEnum};
-use runtime::Secrets;
-use runtime::config::{ConfigError, Env, LOG, RedisUrl, TICKET_SECRET, TOKEN_SECRET};
-use runtime::telemetry::{LogFormat, is_filter};
+use service::config::{ConfigError, Env, LOG, RedisUrl, TICKET_SECRET, TOKEN_SECRET};
+use service::telemetry::{LogFormat, is_filter};
 
 use crate::stack::{Bus, Data, StackOptions};
 

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use auth::{Secret, SecretError};
 use messaging::ports::Randomness;
-use runtime::clock::SystemRandomness;
-use runtime::{Secret, SecretError};
+use service::clock::SystemRandomness;
 
 /// Why a secret cannot be read or made.
 #[derive(Debug, thiserror::Error)]

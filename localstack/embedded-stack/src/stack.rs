@@ -9,6 +9,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::tickets::SignedTickets;
+use auth::tokens::TokenConfig;
+use auth::tokens::{JwtTokens, TokenSigner};
+use auth::{Secret, Secrets};
 use dynamo::{Capacity, ClientConfig, CredentialSource, TableNames};
 use memory::{MemoryBus, MemoryDirectory};
 use messaging::App;
@@ -16,11 +20,8 @@ use messaging::Ports;
 use messaging::ports::{Cause, Depth, Principal};
 use messaging::relay::Relay;
 use model::{NodeId, limits};
-use runtime::compose::redis_checkup;
-use runtime::config::{RedisUrl, StoreConfig, TokenConfig};
-use runtime::tickets::SignedTickets;
-use runtime::tokens::{JwtTokens, TokenSigner};
-use runtime::{Secret, Secrets};
+use service::compose::redis_checkup;
+use service::config::{RedisUrl, StoreConfig};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 

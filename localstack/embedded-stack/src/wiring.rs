@@ -5,16 +5,16 @@
 
 use std::sync::Arc;
 
+use auth::tickets::SignedTickets;
+use auth::tokens::{JwtTokens, TokenSigner};
 use dynamo::{Capacity, CredentialSource};
 use memory::{MemoryBus, MemoryDirectory};
 use messaging::Ports;
 use messaging::ports::{Clock, Replay};
 use messaging::relay::Relay;
-use runtime::clock::SystemClock;
-use runtime::compose::{self, BusParts, EndpointError, redis, redis_checkup, relay, replay, store};
-use runtime::config::{RedisUrl, StoreConfig};
-use runtime::tickets::SignedTickets;
-use runtime::tokens::{JwtTokens, TokenSigner};
+use service::clock::SystemClock;
+use service::compose::{self, BusParts, EndpointError, redis, redis_checkup, relay, replay, store};
+use service::config::{RedisUrl, StoreConfig};
 
 /// The bus and the node directory.
 #[derive(Debug, Clone)]

@@ -1,11 +1,12 @@
 //! Catch-up: reads the messages that the socket did not bring, after `resumed:false` and `resync`.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use model::{
     Channel, ChannelId, Direction, ErrorCode, LateArrivals, Message, MessageId, Timestamp, limits,
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::Permit;
 use tokio::time::Instant;
@@ -13,7 +14,6 @@ use tokio::time::Instant;
 use crate::error::ApiError;
 use crate::event::Event;
 use crate::inbox::{CatchUpFrom, Due, Inbox, floor_of_present};
-use crate::lock;
 use crate::pace::Pace;
 use crate::rest::Api;
 use crate::session::StopReason;
@@ -33,7 +33,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        lock(&self.inbox)
+        self.inbox.lock()
     }
 
     /// Reserves a place in the event queue. Reserve first, then change state and send the event
@@ -52,14 +52,14 @@ impl Shared {
 
     /// Remembers a frame's `server_time`.
     pub(crate) fn learn_node_clock(&self, server_time: Timestamp) {
-        *lock(&self.node_clock) = Some((server_time, Instant::now()));
+        *self.node_clock.lock() = Some((server_time, Instant::now()));
     }
 
     /// The server's time, or slightly earlier: the last frame's `server_time` plus the time since
     /// it arrived, by a monotonic clock. The frame's transit time is not added, so a catch-up never
     /// records a start later than the true one.
     pub(crate) fn node_now(&self) -> Timestamp {
-        let told = *lock(&self.node_clock);
+        let told = *self.node_clock.lock();
         told.map_or_else(|| self.api.server_now(), |(time, at)| time.plus(at.elapsed()))
     }
 

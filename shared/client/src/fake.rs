@@ -1,10 +1,11 @@
 //! A fake environment for tests: a closure answers REST calls, and the test drives the sockets.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use model::{ChannelId, Message, MessageId, MessageText, Timestamp};
+use parking_lot::Mutex;
 use protocol::frame::{Hello, Ready, ServerFrame};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -83,7 +84,7 @@ impl Fake {
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
-        self.calls.lock().unwrap().clone()
+        self.calls.lock().clone()
     }
 
     pub(crate) fn lines(&self, prefix: &str) -> Vec<String> {
@@ -232,7 +233,7 @@ async fn serve_rest(
     loop {
         let (mut tcp, _) = listener.accept().await.unwrap();
         let Some(call) = read_call(&mut tcp).await else { continue };
-        calls.lock().unwrap().push(call.clone());
+        calls.lock().push(call.clone());
         let (status, body) = script(&call).unwrap_or_else(|| match call.line.as_str() {
             line if line.starts_with("GET /connect") => (200, assignment(&node_url)),
             line if line.starts_with("GET /channels?") => (200, channels()),

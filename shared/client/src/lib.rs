@@ -74,8 +74,6 @@ mod trust;
 #[cfg(test)]
 mod fake;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 pub use backoff::Backoff;
 pub use error::ApiError;
 pub use event::Event;
@@ -95,8 +93,3 @@ pub use trust::{Trust, TrustError};
 pub use model::Direction;
 pub use reqwest::{Method, header};
 pub use tokio_tungstenite::tungstenite::Message as SocketMessage;
-
-/// Locks, and ignores poisoning: no holder of these locks can leave a change half made.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

@@ -1,9 +1,10 @@
 //! The running client: one task that holds the socket and carries out the [`Session`]'s steps.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{ChannelId, NodeId, limits};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -12,7 +13,6 @@ use crate::catch_up::{Shared, stored_so_far};
 use crate::error::ApiError;
 use crate::event::Event;
 use crate::inbox::Inbox;
-use crate::lock;
 use crate::pace::Pace;
 use crate::rest::Api;
 use crate::send::{Outbox, SendError, Sent};
@@ -155,25 +155,25 @@ impl Client {
     /// The node that the socket is open to; `None` while there is no socket.
     #[must_use]
     pub fn node_id(&self) -> Option<NodeId> {
-        lock(&self.view).node_id.clone()
+        self.view.lock().node_id.clone()
     }
 
     /// The cursor to resume from: every event up to it was delivered to the program.
     #[must_use]
     pub fn cursor(&self) -> Option<String> {
-        lock(&self.view).cursor.clone()
+        self.view.lock().cursor.clone()
     }
 
     /// A copy of a channel's current timeline.
     #[must_use]
     pub fn timeline(&self, channel: &ChannelId) -> Timeline {
-        lock(&self.inbox).timeline(channel).cloned().unwrap_or_default()
+        self.inbox.lock().timeline(channel).cloned().unwrap_or_default()
     }
 
     /// A copy of all current timelines. Store it with the cursor to resume after a restart.
     #[must_use]
     pub fn inbox(&self) -> Inbox {
-        lock(&self.inbox).clone()
+        self.inbox.lock().clone()
     }
 
     /// Drops TCP without a close frame, as a pulled cable would. The client reconnects by itself.

@@ -1,13 +1,13 @@
 //! One backoff for all of a client's parallel reads.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use crate::backoff::Backoff;
 use crate::error::ApiError;
-use crate::lock;
 
 /// Repeats reads until they are answered. While the server is unreachable, throttles (429) or fails
 /// (5xx), only one call at a time is tried, with exponential backoff and full jitter; the others
@@ -66,12 +66,12 @@ impl Pace {
     }
 
     fn resume_at(&self) -> Option<Instant> {
-        lock(&self.state).resume_at
+        self.state.lock().resume_at
     }
 
     /// Counts a failure, unless the call was already under way when the server began to fail.
     fn failed(&self, was_probe: bool, retry_after: Option<Duration>) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.resume_at.is_none() || was_probe {
             let wait = state.backoff.next_wait(retry_after);
             state.resume_at = Some(Instant::now() + wait);
@@ -79,7 +79,7 @@ impl Pace {
     }
 
     fn answered(&self, was_probe: bool) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.resume_at.is_none() || was_probe {
             state.backoff.reset();
             state.resume_at = None;

@@ -1,15 +1,15 @@
 //! Sends messages. All attempts of one message carry the same id.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{ChannelId, ErrorCode, Message, MessageId};
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::backoff::Backoff;
 use crate::error::ApiError;
 use crate::inbox::Inbox;
-use crate::lock;
 use crate::rest::{Api, Posted};
 
 /// A message before it is stored. Sending the same draft again never stores it twice.
@@ -104,7 +104,7 @@ impl Outbox {
     /// Makes a draft. Its id is minted for the server's time, and after any message seen here.
     #[must_use]
     pub fn draft(&self, channel: &ChannelId, text: &str) -> Draft {
-        let after = lock(&self.inbox).newest_seen(channel);
+        let after = self.inbox.lock().newest_seen(channel);
         let now = self.api.server_now();
         let time = after.map_or(now, |after| now.max(after.time().plus(Duration::from_millis(1))));
         let id = MessageId::mint(time, self.api.transport().random());
@@ -120,7 +120,7 @@ impl Outbox {
     /// A dropped future may have stored the message. Send the draft again to find out.
     pub async fn send_draft(&self, draft: &Draft) -> Result<Sent, SendError> {
         let out_of_time = Instant::now() + self.deadline;
-        let mut backoff = lock(&self.backoff).fork();
+        let mut backoff = self.backoff.lock().fork();
         let mut maybe_stored = false;
         let mut attempts = 0;
         loop {
@@ -143,7 +143,7 @@ impl Outbox {
 
     fn sent(&self, draft: &Draft, posted: Posted, attempts: u32) -> Sent {
         let Posted { message, duplicate, .. } = posted;
-        lock(&self.inbox).note_sent(&message.channel_id, message.id);
+        self.inbox.lock().note_sent(&message.channel_id, message.id);
         Sent { message, local_id: draft.id, duplicate, attempts }
     }
 }

@@ -1,9 +1,10 @@
 //! Counts what calls cost: each call asks the store for the capacity that it consumed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::ConsumedCapacity;
+use parking_lot::Mutex;
 
 /// One kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,7 +113,7 @@ impl Capacity {
     /// What was consumed so far.
     #[must_use]
     pub fn snapshot(&self) -> Consumed {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 
     /// What was consumed since an earlier snapshot.
@@ -150,7 +151,7 @@ impl Capacity {
     }
 
     fn add(&self, operation: Operation, cost: Cost) {
-        let mut consumed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut consumed = self.0.lock();
         let sum = consumed.0.entry(operation).or_default();
         *sum = sum.plus(cost);
     }

@@ -1,13 +1,14 @@
 //! The in-process bus: a capped stream and a topic per workspace.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use messaging::ports::{
     BusError, Clock, Entry, EventBus, Notice, Published, Subscription, SubscriptionSender,
 };
 use model::{EntryId, Timestamp, WorkspaceId, limits};
+use parking_lot::Mutex;
 use protocol::publication::Publication;
 
 use crate::replay::ReplayState;
@@ -21,7 +22,7 @@ use crate::stream::Stream;
 #[derive(Debug, Clone)]
 pub struct MemoryBus {
     clock: Arc<dyn Clock>,
-    state: Arc<Mutex<State>>,
+    pub(crate) state: Arc<Mutex<State>>,
 }
 
 /// What happens to a publication under a scripted fault.
@@ -62,22 +63,22 @@ impl MemoryBus {
 
     /// Loses the next `count` pushes, one per publication; the stream still gets the entries.
     pub fn drop_pushes(&self, count: u64) {
-        self.lock().pushes_to_drop = count;
+        self.state.lock().pushes_to_drop = count;
     }
 
     /// Makes the next `count` publishes fail; 0 ends it.
     pub fn fail_publishes(&self, fault: PublishFault, count: u64) {
-        self.lock().publish_faults = (count > 0).then_some((fault, count));
+        self.state.lock().publish_faults = (count > 0).then_some((fault, count));
     }
 
     /// Makes the next `count` reads of a stream fail with [`BusError::Unavailable`].
     pub fn fail_reads(&self, count: u64) {
-        self.lock().reads_to_fail = count;
+        self.state.lock().reads_to_fail = count;
     }
 
     /// Drops a workspace's stream and its guards, as a flush or a restart does. Subscriptions stay.
     pub fn flush(&self, workspace: &WorkspaceId) {
-        if let Some(known) = self.lock().workspaces.get_mut(workspace) {
+        if let Some(known) = self.state.lock().workspaces.get_mut(workspace) {
             known.stream = Stream::default();
         }
     }
@@ -85,14 +86,14 @@ impl MemoryBus {
     /// Breaks the subscriptions' connection: all get [`Notice::Lost`] and miss every push, and new
     /// ones are refused, until [`MemoryBus::restore_link`]. Publishing has its own connection.
     pub fn lose_link(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.link_lost = true;
         state.tell_all(&Notice::Lost);
     }
 
     /// Restores the connection: all subscriptions get [`Notice::Restored`].
     pub fn restore_link(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.link_lost = false;
         state.tell_all(&Notice::Restored);
     }
@@ -101,16 +102,11 @@ impl MemoryBus {
     /// the next push.
     #[must_use]
     pub fn subscriptions(&self, workspace: &WorkspaceId) -> usize {
-        self.lock().workspaces.get(workspace).map_or(0, |known| known.subscribers.len())
+        self.state.lock().workspaces.get(workspace).map_or(0, |known| known.subscribers.len())
     }
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        // No code panics while it holds the lock, so a poisoned one is consistent.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -121,7 +117,7 @@ impl EventBus for MemoryBus {
         workspace: &WorkspaceId,
         publication: &Publication,
     ) -> Result<Published, BusError> {
-        let fault = self.lock().take_publish_fault();
+        let fault = self.state.lock().take_publish_fault();
         match fault {
             Some(PublishFault::Refused) => return Err(BusError::Refused("scripted".into())),
             Some(PublishFault::Unavailable) => return Err(unavailable()),
@@ -129,12 +125,12 @@ impl EventBus for MemoryBus {
             Some(PublishFault::AnswerLost) | None => {}
         }
         let now = self.clock.now();
-        let published = self.lock().publish(workspace, publication, now);
+        let published = self.state.lock().publish(workspace, publication, now);
         if fault.is_some() { Err(unavailable()) } else { Ok(published) }
     }
 
     async fn subscribe(&self, workspace: &WorkspaceId) -> Result<Subscription, BusError> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.link_lost {
             return Err(unavailable());
         }
@@ -150,7 +146,7 @@ impl EventBus for MemoryBus {
         limit: usize,
     ) -> Result<Vec<Entry>, BusError> {
         let now = self.clock.now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.reads_to_fail > 0 {
             state.reads_to_fail -= 1;
             return Err(unavailable());

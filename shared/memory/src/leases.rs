@@ -2,12 +2,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use messaging::ports::{Clock, DirectoryError, FleetNode, Lease, NodeDirectory, Report};
 use model::{NodeId, Timestamp, UserId, WorkspaceId, limits};
+use parking_lot::{Mutex, MutexGuard};
 
 /// A directory that takes its time from a clock. Clones share one directory.
 ///
@@ -62,18 +63,13 @@ impl MemoryDirectory {
 
     /// Makes every call fail while `unavailable` is set.
     pub fn set_unavailable(&self, unavailable: bool) {
-        self.lock().unavailable = unavailable;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No code panics while it holds the lock, so a poisoned one is consistent.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unavailable = unavailable;
     }
 
     /// Returns the state after removing what has expired.
     fn current(&self) -> Result<(MutexGuard<'_, State>, Timestamp), DirectoryError> {
         let now = self.clock.now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.unavailable {
             return Err(DirectoryError("scripted".into()));
         }

@@ -28,24 +28,24 @@ pub(crate) struct ReplayState {
 impl MemoryBus {
     /// Sets the replicas from now on.
     pub fn set_replicas(&self, replicas: Replicas) {
-        self.lock().replay.replicas = replicas;
+        self.state.lock().replay.replicas = replicas;
     }
 
     /// Breaks the connection in the next `count` runs of a batch, after `after` publications were
     /// published.
     pub fn break_replays(&self, after: usize, count: u64) {
-        self.lock().replay.breaks = (count > 0).then_some((after, count));
+        self.state.lock().replay.breaks = (count > 0).then_some((after, count));
     }
 
     /// Refuses the publication at index `at` in the next `count` runs of a batch.
     pub fn refuse_replays(&self, at: usize, count: u64) {
-        self.lock().replay.refusals = (count > 0).then_some((at, count));
+        self.state.lock().replay.refusals = (count > 0).then_some((at, count));
     }
 
     /// Returns how often a batch was run.
     #[must_use]
     pub fn replays(&self) -> u64 {
-        self.lock().replay.runs
+        self.state.lock().replay.runs
     }
 }
 
@@ -53,7 +53,7 @@ impl MemoryBus {
 impl Replay for MemoryBus {
     async fn replay(&self, batch: &[Addressed]) -> Result<Replayed, BusError> {
         let now = self.now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.replay.runs += 1;
         let breaks_at = take(&mut state.replay.breaks);
         let refused_at = take(&mut state.replay.refusals);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{self, Excluded, Unbounded};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use messaging::ports::{
@@ -11,6 +11,7 @@ use messaging::ports::{
 };
 use model::limits::{MEMBERS_READ_MAX, PAGE_ROWS_MAX};
 use model::{Channel, ChannelId, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId};
+use parking_lot::{Mutex, MutexGuard};
 
 /// A store in memory with the tables' semantics. Clones share its rows.
 #[derive(Debug, Clone, Default)]
@@ -49,18 +50,13 @@ impl MemoryStore {
     /// How often each method was called so far.
     #[must_use]
     pub fn calls(&self) -> Calls {
-        self.lock().calls.clone()
+        self.0.lock().calls.clone()
     }
 
     fn call(&self, method: &'static str) -> MutexGuard<'_, Tables> {
-        let mut tables = self.lock();
+        let mut tables = self.0.lock();
         *tables.calls.entry(method).or_default() += 1;
         tables
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Tables> {
-        // No method leaves a half-done change, so the rows stay valid after a panic elsewhere.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -12,10 +12,11 @@
 //! Openings are remembered for [`limits::CIRCUIT_MEMORY`]. A dependency that keeps failing gets
 //! longer pauses, and its callers get longer waits ([`Circuit::retry_after`]).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Timestamp, limits};
+use parking_lot::Mutex;
 
 use crate::ports::{Clock, Randomness};
 
@@ -86,7 +87,7 @@ impl Circuit {
     /// [`NotTried::Throttled`] for a random share of calls while most are throttled.
     pub fn admit(&self) -> Result<Permit<'_>, NotTried> {
         let now = self.clock.now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.throttling.refuses(now, &*self.randomness) {
             return Err(NotTried::Throttled);
         }
@@ -106,14 +107,14 @@ impl Circuit {
     /// Whether calls are refused now, except for probes.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.lock().open.is_some()
+        self.state.lock().open.is_some()
     }
 
     /// How long a refused caller should wait: longer after each recent opening, and jittered, so
     /// that callers that were refused together do not come back together.
     #[must_use]
     pub fn retry_after(&self) -> Duration {
-        let openings = self.lock().recent_openings(self.clock.now());
+        let openings = self.state.lock().recent_openings(self.clock.now());
         let (first, most) = limits::RETRY_AFTER;
         let wait = doubled(first, openings).min(most);
         wait + self.up_to(wait)
@@ -121,7 +122,7 @@ impl Circuit {
 
     fn answered(&self, is_throttled: bool) {
         let now = self.clock.now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.failures = 0;
         state.last_answer = Some(now);
         state.open = None;
@@ -130,7 +131,7 @@ impl Circuit {
 
     fn fail(&self, since: Timestamp, is_probe: bool) {
         let now = self.clock.now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         // A call that began before the last answer says nothing about the time since.
         if state.last_answer.is_some_and(|at| at > since && at <= now) {
             return;
@@ -155,7 +156,7 @@ impl Circuit {
     }
 
     fn give_back(&self, is_probe: bool) {
-        if is_probe && let Some(open) = &mut self.lock().open {
+        if is_probe && let Some(open) = &mut self.state.lock().open {
             open.probe_at = open.since;
         }
     }
@@ -163,11 +164,6 @@ impl Circuit {
     fn up_to(&self, most: Duration) -> Duration {
         let ms = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(self.randomness.up_to(ms))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No code panics while it holds the lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

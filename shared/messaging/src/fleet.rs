@@ -3,10 +3,10 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use model::{NodeId, Timestamp, WorkspaceId, chain, limits};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -142,8 +142,7 @@ impl FleetView {
         }
         match directory.fleet().await {
             Ok(fleet) => {
-                *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some((now, fleet.clone()));
+                *self.last.lock() = Some((now, fleet.clone()));
                 Ok(fleet)
             }
             Err(error) => self.younger_than(limits::FLEET_STALE_MAX, now).ok_or(error),
@@ -151,7 +150,7 @@ impl FleetView {
     }
 
     fn younger_than(&self, age: Duration, now: Timestamp) -> Option<Vec<FleetNode>> {
-        let view = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = self.last.lock();
         view.as_ref().filter(|(at, _)| now.since(*at) < age).map(|(_, fleet)| fleet.clone())
     }
 

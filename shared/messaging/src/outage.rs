@@ -1,10 +1,10 @@
 //! Keeps the log readable while something keeps failing: one line when the outage begins, one a
 //! minute while it lasts, one when it is over.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::limits;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Decides which failures of one dependency are logged. The caller writes the line, with the cause
@@ -48,7 +48,7 @@ pub struct Over {
 impl Outage {
     /// Counts a failure; `Some` if it should be logged.
     pub fn failed(&self, now: Instant) -> Option<Failing> {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         let since = *state.since.get_or_insert(now);
         state.failures += 1;
         state.unlogged += 1;
@@ -64,7 +64,7 @@ impl Outage {
 
     /// Records a success; `Some` if it ends an outage that was logged.
     pub fn succeeded(&self, now: Instant) -> Option<Over> {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         let since = state.since.take()?;
         let failures = std::mem::take(&mut state.failures);
         if !std::mem::take(&mut state.is_logged) {
@@ -72,11 +72,6 @@ impl Outage {
         }
         state.unlogged = 0;
         Some(Over { failures, lasted: now.duration_since(since) })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No code panics while it holds the lock, so a poisoned one is consistent.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

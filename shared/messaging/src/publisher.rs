@@ -1,9 +1,10 @@
 //! Publishes within a send's time budget: tried once, and never the reason that a send fails (G3).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{Timestamp, WorkspaceId, chain, limits};
+use parking_lot::Mutex;
 use protocol::publication::Publication;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -115,12 +116,12 @@ impl Publisher {
     }
 
     fn is_paused(&self) -> bool {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let trouble = self.trouble.lock();
         trouble.paused_until.is_some_and(|until| self.clock.now() < until)
     }
 
     fn note(&self, timed_out: bool) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trouble = self.trouble.lock();
         trouble.timeouts = if timed_out { trouble.timeouts + 1 } else { 0 };
         if trouble.timeouts >= limits::PUBLISH_TIMEOUTS_MAX {
             trouble.timeouts = 0;

@@ -10,11 +10,12 @@
 mod known;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::{ChannelId, LateArrivals, MessageId, Timestamp, WorkspaceId, chain, limits};
+use parking_lot::Mutex;
 use protocol::publication::{Publication, Subject};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
@@ -296,12 +297,12 @@ impl State {
             match self.replay.replay(batch).await {
                 Ok(replayed) => match replayed.replication {
                     Replication::Acknowledged | Replication::Single => {
-                        *self.alone_at() = None;
+                        *self.alone_at.lock() = None;
                         return self.told(replayed);
                     }
                     Replication::Absent if unacknowledged => {
                         if !self.is_alone() {
-                            *self.alone_at() = Some(self.clock.now());
+                            *self.alone_at.lock() = Some(self.clock.now());
                         }
                         count(&self.counters.alone, 1);
                         warn!(
@@ -349,12 +350,7 @@ impl State {
 
     fn is_alone(&self) -> bool {
         let now = self.clock.now();
-        self.alone_at().is_some_and(|at| now.since(at) < limits::REPLICA_ABSENT_MEMORY)
-    }
-
-    fn alone_at(&self) -> MutexGuard<'_, Option<Timestamp>> {
-        // No code panics while it holds the lock, so a poisoned one is consistent.
-        self.alone_at.lock().unwrap_or_else(PoisonError::into_inner)
+        self.alone_at.lock().is_some_and(|at| now.since(at) < limits::REPLICA_ABSENT_MEMORY)
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the two ways out of a run read alike")]

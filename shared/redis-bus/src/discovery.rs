@@ -5,11 +5,12 @@
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use messaging::ports::Trouble;
+use parking_lot::Mutex as StdMutex;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -242,12 +243,12 @@ impl GroupLookup {
 
     fn remember(&self, group: Group, address: &Address) {
         let (name, primary) = (self.finder.name(), address);
-        match lock(&self.last).replace((group, address.clone())) {
+        match self.last.lock().replace((group, address.clone())) {
             Some((_, before)) if before.to_string() == primary.to_string() => {}
             Some((_, before)) => info!(group = name, %before, %primary, "replication group moved"),
             None => info!(group = name, %primary, "replication group found"),
         }
-        *lock(&self.failing_since) = None;
+        *self.failing_since.lock() = None;
     }
 
     fn address_of(&self, group: &Group) -> Result<Address, FindError> {
@@ -276,19 +277,19 @@ impl GroupLookup {
 
     /// The group and its address as they were found last.
     pub(crate) fn known(&self) -> Option<(Group, Address)> {
-        lock(&self.last).clone()
+        self.last.lock().clone()
     }
 
     pub(crate) fn record_failure(&self) {
-        lock(&self.failing_since).get_or_insert_with(Instant::now);
+        self.failing_since.lock().get_or_insert_with(Instant::now);
     }
 
     pub(crate) fn record_write(&self) {
-        *lock(&self.failing_since) = None;
+        *self.failing_since.lock() = None;
     }
 
     fn is_doubted(&self) -> bool {
-        lock(&self.failing_since).is_some_and(|since| since.elapsed() >= DOUBTED_AFTER)
+        self.failing_since.lock().is_some_and(|since| since.elapsed() >= DOUBTED_AFTER)
     }
 
     fn unanswered(&self, why: &str) -> FindError {
@@ -309,10 +310,6 @@ impl fmt::Display for GroupLookup {
 fn jittered(wait: Duration) -> Duration {
     let share = u32::try_from(RandomState::new().hash_one(0) % 500).unwrap_or_default();
     wait / 2 + wait * share / 1_000
-}
-
-fn lock<T>(mutex: &StdMutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How long connecting or writing must fail before the group is looked up again: longer than a

@@ -1,9 +1,9 @@
 //! The subscriptions of this process by topic, and what happens to each push.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use messaging::ports::{Notice, SubscriptionSender};
+use parking_lot::Mutex;
 use redis::{PushInfo, PushKind};
 use tokio::sync::Notify;
 
@@ -28,7 +28,7 @@ pub(crate) struct Topics(Mutex<BTreeMap<String, Vec<SubscriptionSender>>>);
 impl Topics {
     /// Adds a subscription. True if the topic is new.
     pub(crate) fn add(&self, topic: &str, subscription: SubscriptionSender) -> bool {
-        let mut topics = self.lock();
+        let mut topics = self.0.lock();
         if let Some(subscriptions) = topics.get_mut(topic) {
             subscriptions.push(subscription);
             return false;
@@ -39,12 +39,12 @@ impl Topics {
 
     /// All topics.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.lock().keys().cloned().collect()
+        self.0.lock().keys().cloned().collect()
     }
 
     /// Removes the topics that have no listener left, and returns them.
     pub(crate) fn remove_unused(&self) -> Vec<String> {
-        let mut topics = self.lock();
+        let mut topics = self.0.lock();
         // Offering a notice also finds closed subscriptions, but a quiet topic has no notices.
         for subscriptions in topics.values_mut() {
             subscriptions.retain(|tx| !tx.is_closed());
@@ -62,7 +62,7 @@ impl Topics {
 
     /// Offers a notice to every subscription.
     pub(crate) fn notify_all(&self, notice: &Notice) {
-        for subscriptions in self.lock().values_mut() {
+        for subscriptions in self.0.lock().values_mut() {
             subscriptions.retain(|tx| tx.offer(notice.clone()));
         }
     }
@@ -80,7 +80,7 @@ impl Topics {
             self.on_message(topic, push);
         } else if unsubscribed {
             // A topic is removed from the map before the link unsubscribes from it.
-            if topic == signals.probe_topic || self.lock().contains_key(topic) {
+            if topic == signals.probe_topic || self.0.lock().contains_key(topic) {
                 signals.lost.notify_one();
             }
         } else if push.kind == PushKind::Disconnection {
@@ -91,14 +91,9 @@ impl Topics {
     fn on_message(&self, topic: &str, push: &PushInfo) {
         let entry = push.data.get(1).and_then(reply::bytes).and_then(codec::entry_of_push);
         let notice = entry.map_or(Notice::Foreign, Notice::Entry);
-        if let Some(subscriptions) = self.lock().get_mut(topic) {
+        if let Some(subscriptions) = self.0.lock().get_mut(topic) {
             subscriptions.retain(|tx| tx.offer(notice.clone()));
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<SubscriptionSender>>> {
-        // No code panics while it holds the lock, so a poisoned lock guards sound data.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

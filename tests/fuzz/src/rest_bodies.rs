@@ -7,6 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::Secrets;
+use auth::tickets::SignedTickets;
+use auth::tokens::TokenConfig;
+use auth::tokens::{JwtTokens, TokenSigner};
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, Uri};
@@ -16,12 +20,8 @@ use messaging::Ports;
 use messaging::ports::{Clock, Lease, NodeDirectory, Principal};
 use model::{ErrorCode, NodeId, Timestamp, UserId, WorkspaceId};
 use protocol::routes::{self, Function};
-use runtime::Secrets;
-use runtime::config::TokenConfig;
-use runtime::http::{respond, serve};
-use runtime::tickets::SignedTickets;
-use runtime::tokens::{JwtTokens, TokenSigner};
 use serde_json::Value;
+use service::http::{respond, serve};
 use tokio::runtime::{Builder, Runtime};
 
 /// A workspace in memory that answers one request after another.

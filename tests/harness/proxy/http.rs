@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
@@ -12,6 +12,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -163,20 +164,20 @@ impl StoreProxy {
 
     /// Switches to these faults. The first one that matches and hits a call applies.
     pub fn set(&self, rules: Vec<Rule>) {
-        self.shared.lock().rules = rules;
+        self.shared.state.lock().rules = rules;
         self.shared.switches.send_modify(|switches| *switches += 1);
     }
 
     /// How many calls a fault has hit so far.
     #[must_use]
     pub fn injected(&self) -> u64 {
-        self.shared.lock().injected
+        self.shared.state.lock().injected
     }
 
     /// How many calls so far, of tables whose name contains `table`, of one operation (`""`: all).
     #[must_use]
     pub fn calls(&self, table: &str, operation: &str) -> u64 {
-        let state = self.shared.lock();
+        let state = self.shared.state.lock();
         let fits = |(of, done): &&(String, String)| {
             of.contains(table) && (operation.is_empty() || done == operation)
         };
@@ -186,7 +187,7 @@ impl StoreProxy {
     /// How many reads so far, of all tables, whether answered or not.
     #[must_use]
     pub fn reads(&self) -> u64 {
-        let state = self.shared.lock();
+        let state = self.shared.state.lock();
         let reads = state.calls.iter().filter(|((_, operation), _)| is_read(operation));
         reads.map(|(_, count)| count).sum()
     }
@@ -194,13 +195,13 @@ impl StoreProxy {
     /// The calls of each second since the proxy started, by operation.
     #[must_use]
     pub fn by_second(&self) -> Vec<Second> {
-        self.shared.lock().a_second.clone()
+        self.shared.state.lock().a_second.clone()
     }
 
     /// All counts, by table and operation.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<(String, String), u64> {
-        self.shared.lock().calls.clone()
+        self.shared.state.lock().calls.clone()
     }
 }
 
@@ -211,13 +212,9 @@ impl Drop for StoreProxy {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Counts a call and returns the fault that hits it.
     fn admit(&self, call: &Call) -> Option<StoreFault> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         for table in &call.tables {
             *state.calls.entry((table.clone(), call.operation.clone())).or_default() += 1;
         }
@@ -241,12 +238,12 @@ impl Shared {
             let rule = state.rules.iter().find(|rule| rule.fits(call));
             rule.is_some_and(|rule| is(rule.fault))
         };
-        switches.wait_for(|_| !lasts(&self.lock())).await.is_ok()
+        switches.wait_for(|_| !lasts(&self.state.lock())).await.is_ok()
     }
 
     /// The delay of a slow call.
     fn slow(&self, half: Duration) -> Duration {
-        let percent = self.lock().percent();
+        let percent = self.state.lock().percent();
         // From a quarter to four times `half`: every 25 percentage points double the delay.
         half.mul_f64(2_f64.powf((percent as f64 - 50.0) / 25.0))
     }
@@ -280,7 +277,7 @@ impl Shared {
         if call.consistent || !call.is_read() {
             return answer;
         }
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.answers.len() > ANSWERS_MAX {
             state.answers.clear();
         }
@@ -314,7 +311,7 @@ impl Shared {
             }
             Some(StoreFault::Silent) => {
                 let ended = self.ends(&call, |fault| fault == StoreFault::Silent).await;
-                if !ended || self.lock().percent() < 50 {
+                if !ended || self.state.lock().percent() < 50 {
                     return None;
                 }
                 self.forward(&head, &body).await

@@ -1,5 +1,7 @@
 //! The cost of a delivery, and when the last receiver has it: scenarios A, A16, B and C.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 use tests::redis::{Flavor, RedisServer};
 
@@ -24,6 +26,9 @@ pub(crate) struct Plan {
     /// Also measure a floor with a tokio task per socket.
     #[arg(long)]
     tasks: bool,
+    /// Also measure the node of this other build of `load`, such as one of an earlier commit.
+    #[arg(long, value_name = "PROGRAM")]
+    other: Option<PathBuf>,
     /// Divides every amount by this, for a quick try.
     #[arg(long, default_value_t = 1)]
     less: u64,
@@ -33,7 +38,7 @@ impl Plan {
     /// The smallest plan that still runs every part.
     pub(crate) fn smoke() -> Self {
         let scenarios = vec![Scenario::A, Scenario::A16, Scenario::C];
-        Self { repetitions: 1, scenarios, tasks: true, less: 50 }
+        Self { repetitions: 1, scenarios, tasks: true, other: None, less: 50 }
     }
 }
 
@@ -122,10 +127,14 @@ fn one(scenario: Scenario, plan: &Plan, redis: &str, record: &mut Record) -> Res
     if plan.tasks {
         subjects.push(Subject::Floor(Style::Tasks));
     }
+    if plan.other.is_some() {
+        subjects.push(Subject::OtherNode);
+    }
+    let options = Options { other: plan.other.clone(), ..Options::default() };
     let mut pairs = Vec::new();
     for subject in &subjects {
         progress(&format!("{}: {} opens its sockets", scenario.name(), subject.name()));
-        let mut pair = Pair::start(*subject, redis, scenario.world(), &Options::default())?;
+        let mut pair = Pair::start(*subject, redis, scenario.world(), &options)?;
         pair.crowd.ask(&Order::Open { until: usize::MAX, in_flight: 64 })?;
         // The first deliveries allocate buffers, views and wakers.
         pair.crowd.ask(&scenario.order(plan.less))?;
@@ -187,7 +196,7 @@ fn show(scenario: Scenario, subject: Subject, taken: &[Value], floor: &[Value]) 
     let verdict = match subject {
         Subject::Node if is_met => format!("aim {measure} <= {aim}: met"),
         Subject::Node => format!("aim {measure} <= {aim}: missed"),
-        Subject::Floor(_) => String::new(),
+        Subject::OtherNode | Subject::Floor(_) => String::new(),
     };
     say(&format!(
         "{:<9} {:<15} {:>15.0}   {:<18}  {measure} {:<8.3} {:<18}  lost {lost}  {verdict}",

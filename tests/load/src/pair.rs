@@ -19,6 +19,8 @@ use crate::world::World;
 pub(crate) enum Subject {
     /// The node with all its parts.
     Node,
+    /// The node of another build of this program, with that build's crowd.
+    OtherNode,
     /// A program that only writes.
     Floor(Style),
 }
@@ -28,6 +30,7 @@ impl Subject {
     pub(crate) fn name(self) -> String {
         match self {
             Self::Node => "node".to_owned(),
+            Self::OtherNode => "other node".to_owned(),
             Self::Floor(style) => {
                 let style = style.to_possible_value();
                 format!(
@@ -50,6 +53,8 @@ pub(crate) struct Options {
     pub(crate) store: Option<String>,
     /// The command line of a tool that the node runs under.
     pub(crate) under: Vec<String>,
+    /// The other build of this program, for [`Subject::OtherNode`].
+    pub(crate) other: Option<PathBuf>,
 }
 
 impl Options {
@@ -69,6 +74,7 @@ impl Options {
 pub(crate) struct Pair {
     pub(crate) server: Process,
     pub(crate) crowd: Process,
+    program: PathBuf,
     /// The crowd's arguments.
     arguments: Vec<String>,
 }
@@ -89,7 +95,7 @@ impl Pair {
         let mut server = vec![text("floor"), text("--style")];
         let mut crowd = vec![text("crowd")];
         match subject {
-            Subject::Node => {
+            Subject::Node | Subject::OtherNode => {
                 server = vec![text("serve"), text("--redis"), text(redis)];
                 if let Some([chain, key]) = certificate {
                     let path = |path: &PathBuf| path.display().to_string();
@@ -106,10 +112,16 @@ impl Pair {
                 server.push(text(style.get_name()));
             }
         }
-        let server = Process::start_under(&options.under, Some(SERVER_CORE), &server)?;
+        let program = match (subject, &options.other) {
+            (Subject::OtherNode, Some(other)) => other.clone(),
+            _ => std::env::current_exe()?,
+        };
+        let server = Process::start_program(&program, &options.under, Some(SERVER_CORE), &server)?;
         crowd.extend([text("--address"), server.text("address")]);
         match subject {
-            Subject::Node => crowd.extend([text("--node-id"), server.text("node_id")]),
+            Subject::Node | Subject::OtherNode => {
+                crowd.extend([text("--node-id"), server.text("node_id")])
+            }
             Subject::Floor(_) => crowd.extend([text("--control"), server.text("control")]),
         }
         if let Some(authority) = &options.authority {
@@ -117,8 +129,8 @@ impl Pair {
         }
         crowd.extend(arguments_of(world));
         let arguments = crowd;
-        let crowd = Process::start(Some(CLIENT_CORE), &arguments)?;
-        Ok(Self { server, crowd, arguments })
+        let crowd = Process::start_program(&program, &[], Some(CLIENT_CORE), &arguments)?;
+        Ok(Self { server, crowd, program, arguments })
     }
 
     /// Starts another crowd at the server, with `count` sockets from `first` on.
@@ -128,7 +140,8 @@ impl Pair {
     pub(crate) fn crowd_of(&self, first: usize, count: usize) -> Result<Process, Failed> {
         let share =
             ["--first".to_owned(), first.to_string(), "--count".to_owned(), count.to_string()];
-        Process::start(Some(CLIENT_CORE), &[&self.arguments[..], &share].concat())
+        let arguments = [&self.arguments[..], &share].concat();
+        Process::start_program(&self.program, &[], Some(CLIENT_CORE), &arguments)
     }
 
     /// Stops both processes (SIGSTOP), so that they take no CPU from those that are measured.

@@ -1,6 +1,7 @@
-//! Servers and crowds as processes: this program with other arguments.
+//! Servers and crowds as processes: this program, or another build of it, with other arguments.
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,19 +28,19 @@ impl Process {
     /// # Errors
     /// If it does not start.
     pub(crate) fn start(core: Option<usize>, arguments: &[String]) -> Result<Self, Failed> {
-        Self::start_under(&[], core, arguments)
+        Self::start_program(&std::env::current_exe()?, &[], core, arguments)
     }
 
-    /// Starts this program like [`Self::start`], under a tool if `tool` has words.
+    /// Starts a build of this program like [`Self::start`], under a tool if `tool` has words.
     ///
     /// # Errors
     /// If one of them does not start.
-    pub(crate) fn start_under(
+    pub(crate) fn start_program(
+        program: &Path,
         tool: &[String],
         core: Option<usize>,
         arguments: &[String],
     ) -> Result<Self, Failed> {
-        let program = std::env::current_exe()?;
         let mut command = match tool.split_first() {
             Some((tool, words)) => {
                 let mut command = Command::new(tool);

@@ -70,5 +70,5 @@ fn commit() -> String {
 /// Seconds since 1970.
 fn now() -> u64 {
     use messaging::ports::Clock as _;
-    runtime::clock::SystemClock.now().unix_s()
+    service::clock::SystemClock.now().unix_s()
 }

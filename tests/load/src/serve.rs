@@ -5,16 +5,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use auth::tokens::NoTokens;
 use dynamo::{Capacity, CredentialSource, DynamoStore};
 use memory::MemoryStore;
 use messaging::Ports;
 use messaging::ports::{ChannelStore, MemberStore, MessageStore, RevocationStore};
 use node::{Config, Node};
-use runtime::certificate::Certificate;
-use runtime::compose::BusParts;
-use runtime::config::{RedisUrl, StoreConfig};
-use runtime::tokens::NoTokens;
 use serde_json::json;
+use service::certificate::Certificate;
+use service::compose::BusParts;
+use service::config::{RedisUrl, StoreConfig};
 
 use crate::Failed;
 use crate::record::say;
@@ -57,7 +57,7 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
         // The limit per second is not what is measured.
         handshakes_per_second: u32::MAX,
     };
-    let bus = runtime::compose::redis(&RedisUrl::parse(&setup.redis)?)?;
+    let bus = service::compose::redis(&RedisUrl::parse(&setup.redis)?)?;
     let ports = match &setup.store {
         Some(endpoint) => ports(store(endpoint, Capacity::default()).await, bus)?,
         None => {
@@ -80,7 +80,7 @@ pub(crate) fn ports<S>(store: S, bus: BusParts) -> Result<Ports, Failed>
 where
     S: MessageStore + ChannelStore + MemberStore + RevocationStore + 'static,
 {
-    Ok(runtime::compose::ports(store, bus, Arc::new(NoTokens), Arc::new(world::tickets()?)))
+    Ok(service::compose::ports(store, bus, Arc::new(NoTokens), Arc::new(world::tickets()?)))
 }
 
 /// The DynamoDB adapter on an engine at an endpoint. `capacity` counts what it costs.
@@ -90,5 +90,5 @@ pub(crate) async fn store(endpoint: &str, capacity: Capacity) -> DynamoStore {
         endpoint: Some(endpoint.to_owned()),
         table_prefix: embedded_stack::TABLE_PREFIX.to_owned(),
     };
-    runtime::compose::store(&config, CredentialSource::local(), capacity).await
+    service::compose::store(&config, CredentialSource::local(), capacity).await
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use auth::tickets::SignedTickets;
+use auth::{Secret, Secrets};
 use messaging::ports::{ChannelStore, MemberStore, Principal, Ticket, Tickets as _};
 use model::{
     Channel, ChannelId, ChannelType, Contract, Member, Message, MessageId, MessageText, NodeId,
     Timestamp, UserId, WorkspaceId, limits,
 };
 use protocol::publication::Publication;
-use runtime::tickets::SignedTickets;
-use runtime::{Secret, Secrets};
 use serde::{Deserialize, Serialize};
 
 use crate::Failed;
@@ -156,12 +156,12 @@ pub(crate) fn tickets() -> Result<SignedTickets, Failed> {
 
 pub(crate) fn now() -> Timestamp {
     use messaging::ports::Clock as _;
-    runtime::clock::SystemClock.now()
+    service::clock::SystemClock.now()
 }
 
 fn runtime_bits() -> u128 {
     use messaging::ports::Randomness as _;
-    runtime::clock::SystemRandomness.bits()
+    service::clock::SystemRandomness.bits()
 }
 
 /// Precedes a message's number in its text.

@@ -8,7 +8,6 @@ use tokio::time::{sleep, sleep_until};
 use crate::feed::FeedTrouble;
 use crate::fleet::REPLACE_AFTER;
 use crate::functions::CallTrouble;
-use crate::record::lock;
 use crate::redis::{Refusal, Trouble};
 use crate::store::StoreTrouble;
 use crate::time::skew;
@@ -403,7 +402,7 @@ impl Kind {
 
     fn begin_clocks(self, world: &World) {
         if self == Self::ServerClockSet {
-            let nodes = lock(&world.node_clocks).clone();
+            let nodes = world.node_clocks.lock().clone();
             for clock in world.function_clocks.iter().chain(&nodes) {
                 if world.chance.one_in(3) {
                     clock.set_off_by(skew(&world.chance, OFF_MS_MAX));
@@ -414,7 +413,7 @@ impl Kind {
         if self == Self::RedisClocksSetBack {
             return world.redis.set_clocks_back(REDIS_BACK_MS);
         }
-        for clock in lock(&world.client_clocks).iter() {
+        for clock in world.client_clocks.lock().iter() {
             let minutes = skew(&world.chance, DEVICE_OFF_MS_MAX);
             let day = if world.chance.one_in(10) { 86_400_000 } else { 0 };
             if world.chance.one_in(3) {

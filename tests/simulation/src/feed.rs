@@ -2,7 +2,7 @@
 //! but late, repeated, or with records that cannot be read.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use checker::StoredItem;
@@ -10,9 +10,8 @@ use memory::Chance;
 use messaging::ports::LogEntry;
 use messaging::relay::{Outcome, Record, Relay};
 use model::{ChannelId, MessageId, limits};
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
-
-use crate::record::lock;
 
 /// All entries that were ever stored, by shard and in order. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +45,7 @@ struct Poison;
 impl TableLog {
     /// Adds an entry, as the table does after a write.
     pub(crate) fn insert(&self, entry: LogEntry) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         let now = Instant::now();
         let channel = match &entry {
             LogEntry::Message(stored) => stored.message.channel_id.clone(),
@@ -63,26 +62,26 @@ impl TableLog {
     /// Whether a copy of the table that is `age` old has the entry.
     #[must_use]
     pub(crate) fn is_older_than(&self, channel: &ChannelId, id: MessageId, age: Duration) -> bool {
-        let inserted = lock(&self.0).inserted.get(&(channel.clone(), id)).copied();
+        let inserted = self.0.lock().inserted.get(&(channel.clone(), id)).copied();
         inserted.is_none_or(|at| at.elapsed() >= age)
     }
 
     /// Sets what goes wrong from now on.
     pub(crate) fn set_trouble(&self, trouble: FeedTrouble) {
-        lock(&self.0).trouble = trouble;
+        self.0.lock().trouble = trouble;
     }
 
     /// Whether the relay has processed everything.
     #[must_use]
     pub(crate) fn is_drained(&self) -> bool {
-        let state = lock(&self.0);
+        let state = self.0.lock();
         state.shards.iter().zip(&state.positions).all(|(shard, at)| shard.len() == *at)
     }
 
     /// All messages.
     #[must_use]
     pub(crate) fn messages(&self) -> Vec<StoredItem> {
-        let state = lock(&self.0);
+        let state = self.0.lock();
         let entries = state.shards.iter().flatten();
         let item = |(_, entry): &(Instant, LogEntry)| match entry {
             LogEntry::Message(stored) => Some(StoredItem {
@@ -98,7 +97,7 @@ impl TableLog {
 
     /// The next records of a shard that are due; with `replays`, preceded by older ones again.
     fn batch(&self, shard: usize, chance: &Chance) -> Option<(usize, usize, Vec<Record>)> {
-        let state = lock(&self.0);
+        let state = self.0.lock();
         let trouble = state.trouble;
         let (records, position) = (state.shards.get(shard)?, *state.positions.get(shard)?);
         let is_due = |at: Instant| at.elapsed() >= trouble.lag.max(LAG_MIN);
@@ -118,7 +117,7 @@ impl TableLog {
     }
 
     fn move_to(&self, shard: usize, position: usize) {
-        if let Some(at) = lock(&self.0).positions.get_mut(shard) {
+        if let Some(at) = self.0.lock().positions.get_mut(shard) {
             *at = position;
         }
     }

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use memory::Chance;
 use messaging::Ports;
 use node::Node;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::network::{Cable, End, stream};
-use crate::record::lock;
 
 /// Makes the ports of a node that starts.
 pub(crate) type MakePorts = Box<dyn Fn(u32) -> Ports + Send + Sync>;
@@ -59,7 +59,7 @@ impl Fleet {
 
     /// Starts one more node.
     pub(crate) fn start(&self) {
-        let mut running = lock(&self.0.running);
+        let mut running = self.0.running.lock();
         running.serial += 1;
         let serial = running.serial;
         let ports = (self.0.make_ports)(serial);
@@ -80,12 +80,12 @@ impl Fleet {
     /// The running nodes.
     #[must_use]
     pub(crate) fn nodes(&self) -> Vec<u32> {
-        lock(&self.0.running).nodes.keys().copied().collect()
+        self.0.running.lock().nodes.keys().copied().collect()
     }
 
     /// Kills a node. With `silently`, its host vanishes as well, so no socket is closed.
     pub(crate) fn kill(&self, node: u32, silently: bool) {
-        let Some(process) = lock(&self.0.running).nodes.remove(&node) else { return };
+        let Some(process) = self.0.running.lock().nodes.remove(&node) else { return };
         if silently {
             process.cables.iter().for_each(|cable| cable.hole(true, true));
         }
@@ -94,7 +94,7 @@ impl Fleet {
 
     /// Drains a node.
     pub(crate) fn drain(&self, node: u32) {
-        let mut running = lock(&self.0.running);
+        let mut running = self.0.running.lock();
         let drain = running.nodes.get_mut(&node).and_then(|process| process.drain.take());
         if let Some(drain) = drain {
             drain.send(()).unwrap_or_default();
@@ -103,12 +103,12 @@ impl Fleet {
 
     /// Removes nodes that have ended by themselves.
     pub(crate) fn reap(&self) {
-        lock(&self.0.running).nodes.retain(|_, process| !process.task.is_finished());
+        self.0.running.lock().nodes.retain(|_, process| !process.task.is_finished());
     }
 
     /// Blocks new sockets to a node, or lets them through again.
     pub(crate) fn set_unreachable(&self, node: u32, unreachable: bool) {
-        if let Some(process) = lock(&self.0.running).nodes.get_mut(&node) {
+        if let Some(process) = self.0.running.lock().nodes.get_mut(&node) {
             process.unreachable = unreachable;
         }
     }
@@ -116,7 +116,7 @@ impl Fleet {
     /// All sockets of all nodes.
     #[must_use]
     pub(crate) fn cables(&self) -> Vec<Cable> {
-        let mut running = lock(&self.0.running);
+        let mut running = self.0.running.lock();
         let of_each = running.nodes.values_mut().flat_map(|process| {
             process.cables.retain(Cable::is_alive);
             process.cables.clone()
@@ -132,7 +132,7 @@ impl Fleet {
         sleep(self.0.chance.ms(1..=20)).await;
         let latency = self.0.chance.ms(1..=20);
         let opened = {
-            let mut running = lock(&self.0.running);
+            let mut running = self.0.running.lock();
             let found = running.nodes.iter_mut().find(|(serial, _)| authority(**serial) == to);
             match found {
                 Some((_, process)) if process.unreachable => None,

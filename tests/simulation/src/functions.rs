@@ -2,7 +2,7 @@
 //! ports of this run.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,12 +12,11 @@ use http::{Request, Response};
 use memory::Chance;
 use messaging::App;
 use model::limits;
+use parking_lot::Mutex;
 use protocol::routes::{self, Function};
-use runtime::http::{respond, serve};
+use service::http::{respond, serve};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
-
-use crate::record::lock;
 
 /// What goes wrong between a client and a function, in percent of the calls.
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,7 +57,7 @@ impl Functions {
 
     /// Sets what goes wrong from now on.
     pub(crate) fn set_trouble(&self, trouble: CallTrouble) {
-        *lock(&self.0.trouble) = trouble;
+        *self.0.trouble.lock() = trouble;
     }
 
     /// Makes a call like a client's HTTP library: it gives up after ten seconds, and the call goes
@@ -69,7 +68,7 @@ impl Functions {
     /// [`CallError`].
     pub(crate) async fn call(&self, call: Call) -> Result<RawAnswer, CallError> {
         let chance = &self.0.chance;
-        let trouble = *lock(&self.0.trouble);
+        let trouble = *self.0.trouble.lock();
         let drawn = chance.within(1..=100);
         sleep(chance.ms(1..=15)).await;
         let CallTrouble { unsent, lost, answers_lost, later_ms, killed } = trouble;

@@ -7,15 +7,14 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
-
-use crate::record::lock;
 
 /// One direction.
 #[derive(Debug)]
@@ -82,7 +81,7 @@ impl Cable {
     pub(crate) fn hole(&self, up: bool, down: bool) {
         for (way, holed) in [(&self.up, up), (&self.down, down)] {
             if let Some(way) = way.upgrade() {
-                lock(&way).hole(holed);
+                way.lock().hole(holed);
             }
         }
     }
@@ -91,7 +90,7 @@ impl Cable {
     pub(crate) fn reset(&self) {
         for way in [&self.up, &self.down] {
             if let Some(way) = way.upgrade() {
-                let mut way = lock(&way);
+                let mut way = way.lock();
                 way.reset = true;
                 way.wake();
             }
@@ -188,7 +187,7 @@ impl AsyncRead for End {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            let read = lock(&self.incoming).read(context, buffer);
+            let read = self.incoming.lock().read(context, buffer);
             match read {
                 Read::Some | Read::Ended => return Poll::Ready(Ok(())),
                 Read::Broken => {
@@ -214,7 +213,7 @@ impl AsyncWrite for End {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        lock(&self.outgoing).write(context, bytes)
+        self.outgoing.lock().write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -222,7 +221,7 @@ impl AsyncWrite for End {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut way = lock(&self.outgoing);
+        let mut way = self.outgoing.lock();
         let mut taken = 0;
         for slice in slices.iter().filter(|slice| !slice.is_empty()) {
             match way.write(context, slice) {
@@ -248,7 +247,7 @@ impl AsyncWrite for End {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut way = lock(&self.outgoing);
+        let mut way = self.outgoing.lock();
         way.ended = true;
         way.wake();
         Poll::Ready(Ok(()))
@@ -257,11 +256,11 @@ impl AsyncWrite for End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        let mut outgoing = lock(&self.outgoing);
+        let mut outgoing = self.outgoing.lock();
         outgoing.ended = true;
         outgoing.wake();
         drop(outgoing);
-        let mut incoming = lock(&self.incoming);
+        let mut incoming = self.incoming.lock();
         incoming.unread = true;
         incoming.wake();
     }

@@ -1,17 +1,18 @@
 //! A user at a device: the real client, and a program that records its events.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use checker::{ClientId, Event as Noted, Shown};
 use client::{Api, Backoff, Client, Config, Event, How, Inbox};
 use memory::Chance;
 use model::{ChannelId, MessageId, UserId};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use crate::record::{Recorder, lock};
+use crate::record::Recorder;
 
 /// A user at a device.
 #[derive(Debug)]
@@ -81,7 +82,7 @@ impl Person {
     /// What the client shows of a channel at the end.
     #[must_use]
     pub(crate) fn shown(&self, channel: &ChannelId) -> Shown {
-        let dropped = lock(&self.program.dropped);
+        let dropped = self.program.dropped.lock();
         let mut ids = self.client.timeline(channel).ids();
         ids.retain(|id| !dropped.contains(&(channel.clone(), *id)));
         Shown { client: self.id, channel: channel.clone(), ids }
@@ -90,7 +91,7 @@ impl Person {
     /// Why the client stopped by itself, if it did.
     #[must_use]
     pub(crate) fn stopped(&self) -> Option<String> {
-        lock(&self.program.stopped).clone()
+        self.program.stopped.lock().clone()
     }
 }
 
@@ -129,7 +130,7 @@ impl Program {
                     follows = true;
                     self.recorder.note(Noted::Follows { client });
                 }
-                Event::Stopped { reason } => *lock(&self.stopped) = Some(reason.to_string()),
+                Event::Stopped { reason } => *self.stopped.lock() = Some(reason.to_string()),
                 Event::CaughtUp { .. }
                 | Event::Channel { .. }
                 | Event::Tick { .. }
@@ -142,12 +143,12 @@ impl Program {
         if !self.drops_older {
             return false;
         }
-        let mut newest = lock(&self.newest);
+        let mut newest = self.newest.lock();
         let newest = newest.entry(channel.clone()).or_insert(id);
         let drops = id < *newest;
         *newest = id.max(*newest);
         if drops {
-            lock(&self.dropped).push((channel.clone(), id));
+            self.dropped.lock().push((channel.clone(), id));
         }
         drops
     }

@@ -9,13 +9,14 @@ mod spoil;
 mod storm;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use memory::Chance;
 use messaging::ports::{ChannelStore, EventBus, MemberStore};
 use model::ChannelId;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use chain::{Rewrite, Rewritten};

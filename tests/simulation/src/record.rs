@@ -1,9 +1,10 @@
 //! Records everything that happens in a run, in order.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use checker::{Event, History};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Writes a run's history. Clones write into the same one.
@@ -23,7 +24,7 @@ impl Recorder {
 
     /// Records an event with the time since the start.
     pub(crate) fn note(&self, event: Event) {
-        lock(&self.history).record(self.started_at.elapsed(), event);
+        self.history.lock().record(self.started_at.elapsed(), event);
     }
 
     /// Counts a frame that a client received.
@@ -40,11 +41,6 @@ impl Recorder {
     /// The history so far.
     #[must_use]
     pub(crate) fn history(&self) -> History {
-        lock(&self.history).clone()
+        self.history.lock().clone()
     }
-}
-
-/// Locks a mutex. Only one thread takes these locks, each for a moment.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

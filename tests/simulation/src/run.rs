@@ -1,16 +1,16 @@
 //! One run from its seed to its verdict.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use checker::{Bounds, Event, History, Verdict, check};
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::faults::Kind;
 use crate::plan::Plan;
-use crate::record::lock;
 use crate::world::World;
 use crate::{faults, work};
 
@@ -91,7 +91,7 @@ async fn live(seed: u64, plan: Plan) -> Report {
     work.join_all().await;
     work::resolve(world.clone()).await;
     let mut report = judge(&world, seed, pages_before).await;
-    report.work = std::mem::take(&mut lock(&counted));
+    report.work = std::mem::take(&mut counted.lock());
     report
 }
 
@@ -99,7 +99,7 @@ async fn live(seed: u64, plan: Plan) -> Report {
 async fn count(world: World, counted: Arc<Mutex<Vec<(Duration, u64)>>>) {
     loop {
         let done = world.store.calls() + world.recorder.frames();
-        lock(&counted).push((world.clock.elapsed(), done));
+        counted.lock().push((world.clock.elapsed(), done));
         sleep(Duration::from_secs(1)).await;
     }
 }

@@ -1,7 +1,7 @@
 //! The model store: tables in memory, with the faults that a remote store shows its callers.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,11 +11,11 @@ use messaging::ports::{
     NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
 };
 use model::{Channel, ChannelId, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::feed::TableLog;
-use crate::record::lock;
 
 /// What goes wrong at the store, in percent of its calls.
 #[derive(Debug, Clone, Copy, Default)]
@@ -84,13 +84,13 @@ impl SimStore {
 
     /// Sets what goes wrong from now on.
     pub(crate) fn set_trouble(&self, trouble: StoreTrouble) {
-        *lock(&self.trouble) = trouble;
+        *self.trouble.lock() = trouble;
         self.changed.notify_waiters();
     }
 
     /// The trouble that this process sees.
     fn trouble(&self) -> StoreTrouble {
-        let trouble = *lock(&self.trouble);
+        let trouble = *self.trouble.lock();
         if trouble.of_nodes && !self.is_nodes { StoreTrouble::default() } else { trouble }
     }
 

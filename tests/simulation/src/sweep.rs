@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use checker::Verdict;
+use parking_lot::Mutex;
 
 use crate::plan::Plan;
-use crate::record::lock;
 use crate::run::{Report, run};
 
 /// The results of many runs.
@@ -57,7 +56,7 @@ pub fn sweep(
             }
             let report = run(seed, plan(seed));
             let differs = twice && run(seed, plan(seed)).trace() != report.trace();
-            let mut tally = lock(&tally);
+            let mut tally = tally.lock();
             if differs {
                 tally.failures.push((seed, "two runs of this seed differ".to_owned()));
             }
@@ -69,7 +68,7 @@ pub fn sweep(
             scope.spawn(work);
         }
     });
-    let mut tally = tally.into_inner().unwrap_or_default();
+    let mut tally = tally.into_inner();
     tally.failures.sort();
     tally
 }

@@ -11,7 +11,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::person::Person;
-use crate::record::lock;
 use crate::world::{Room, Space, World};
 
 /// Sends in one channel until `until`.
@@ -89,7 +88,7 @@ async fn send_by_outbox(
             Ok(sent) => return ended(world, name, SendOutcome::Stored(sent.message.id)),
             Err(SendError::OutcomeUnknown { draft, .. }) => {
                 ended(world, name, SendOutcome::Unknown);
-                lock(&world.unresolved).push((name, outbox.clone(), *draft));
+                world.unresolved.lock().push((name, outbox.clone(), *draft));
                 return;
             }
             Err(SendError::NotStored { source }) => {
@@ -188,7 +187,7 @@ async fn send_old(world: &World, room: &Room, user: &UserId, api: &Api, name: Se
 /// Sends drafts with an unknown outcome again, to find out what became of them.
 pub(crate) async fn resolve(world: World) {
     let mut resolving = JoinSet::new();
-    for (name, outbox, draft) in std::mem::take(&mut *lock(&world.unresolved)) {
+    for (name, outbox, draft) in std::mem::take(&mut *world.unresolved.lock()) {
         let world = world.clone();
         resolving.spawn(async move {
             // It is the same send: its start is already recorded, and its outcome is still open.

@@ -1,7 +1,6 @@
 //! Builds one run: servers, tables, functions, nodes, people, channels.
 
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use messaging::ports::{ChannelStore, EventBus, MemberStore};
 use messaging::relay::Relay;
 use messaging::{App, Ports};
 use model::{ChannelId, UserId, WorkspaceId, limits};
+use parking_lot::Mutex;
 use redis_bus::{RedisBus, RedisReplay};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -24,7 +24,7 @@ use crate::identity::Plain;
 use crate::person::{Person, Setup};
 use crate::plan::Plan;
 use crate::planted::{Plant, Planted, SHORT_OVERLAP};
-use crate::record::{Recorder, lock};
+use crate::record::Recorder;
 use crate::redis::Redis;
 use crate::store::SimStore;
 use crate::time::{SimClock, skew};
@@ -136,7 +136,7 @@ impl World {
             let wiring = wiring.clone();
             let make = move |serial: u32| {
                 let clock = clock.off_by(skew(&chance, OFF_MS_MAX));
-                lock(&clocks).push(clock.clone());
+                clocks.lock().push(clock.clone());
                 wiring.ports(FIRST_NODE + serial, &clock, &chance.fork())
             };
             Fleet::new(Box::new(make), Chance::new(seed ^ 1), plan.pipe_bytes)
@@ -182,12 +182,12 @@ impl World {
 
     /// Runs a task until it ends or the world does.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        lock(&self.tasks).spawn(task);
+        self.tasks.lock().spawn(task);
     }
 
     /// Ends all tasks that were spawned here.
     pub(crate) fn stop(&self) {
-        lock(&self.tasks).abort_all();
+        self.tasks.lock().abort_all();
     }
 
     /// The id of a new send.
@@ -201,7 +201,7 @@ impl World {
     pub(crate) fn host(&self) -> Host {
         let off_by = skew(&self.chance, DEVICE_OFF_MS_MAX);
         let clock = self.clock.off_by(if self.chance.one_in(2) { off_by } else { 0 });
-        lock(&self.client_clocks).push(clock.clone());
+        self.client_clocks.lock().push(clock.clone());
         let chance = self.chance.fork();
         let spoil = self.plant.as_ref().and_then(|plant| plant.spoil(&chance));
         let (functions, fleet) = (self.functions.clone(), self.fleet.clone());
@@ -227,19 +227,19 @@ impl World {
         let setup = Setup { id, user: user.clone(), cursor, overlap, drops_older };
         let api = self.api(workspace, user);
         let person = Person::start(setup, api, &self.recorder, &self.chance.fork());
-        lock(&self.people).push(Arc::new(person));
+        self.people.lock().push(Arc::new(person));
     }
 
     /// All devices that were started.
     #[must_use]
     pub(crate) fn people(&self) -> Vec<Arc<Person>> {
-        lock(&self.people).clone()
+        self.people.lock().clone()
     }
 
     /// The workspaces.
     #[must_use]
     pub(crate) fn spaces(&self) -> Vec<Arc<Space>> {
-        lock(&self.spaces).clone()
+        self.spaces.lock().clone()
     }
 
     /// Starts the nodes, creates workspaces, users and channels, and connects all devices.
@@ -255,7 +255,7 @@ impl World {
                     self.join(&space.id, &user.id, None);
                 }
             }
-            lock(&self.spaces).push(Arc::new(space));
+            self.spaces.lock().push(Arc::new(space));
         }
         sleep(Duration::from_secs(3)).await;
     }

@@ -2,11 +2,12 @@
 //! then the driver. A socket is TCP, or a byte stream that the caller hands in.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use delivery::SocketId;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -15,8 +16,8 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use model::limits;
+use parking_lot::Mutex;
 use rustls::ServerConfig;
-use session::SocketId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -24,7 +25,7 @@ use tokio::task::JoinSet;
 
 use crate::driver::{self, Upgraded};
 use crate::head::Watched;
-use crate::hub::{Hub, lock};
+use crate::hub::Hub;
 use crate::shard::Writer;
 use crate::tls::{self, TlsSocket};
 use crate::upgrade;
@@ -183,7 +184,7 @@ async fn upgraded<S: Parted>(
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let served = tokio::time::timeout(HANDSHAKE_MAX, connection).await;
-    let (on_upgrade, socket) = lock(&opened).take()?;
+    let (on_upgrade, socket) = opened.lock().take()?;
     drop(place);
     hub.metrics.handshakes.inc();
     let upgraded = match served {
@@ -225,7 +226,7 @@ fn answer(
     }
     match hub.open() {
         Some(socket) => {
-            *lock(opened) = Some((on_upgrade, socket));
+            *opened.lock() = Some((on_upgrade, socket));
             upgrade::accepted(&accept)
         }
         None => upgrade::unavailable("this node is full"),

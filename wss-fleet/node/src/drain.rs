@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use delivery::SocketId;
 use model::{chain, limits};
 use protocol::close::CloseCode;
-use session::SocketId;
 use tokio::time::Instant;
 
 use crate::hub::Hub;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use delivery::{Attach, SocketId};
 use model::limits;
 use protocol::close::CloseCode;
 use protocol::frame::Hello;
-use session::{Attach, SocketId};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{Notify, mpsc};
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use delivery::{Audience, DeliveryClass, SocketId};
 use messaging::ports::Clock;
 use model::limits;
 use protocol::close::CloseCode;
 use protocol::publication::Publication;
-use session::{Audience, DeliveryClass, SocketId};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 

@@ -4,18 +4,19 @@
 //! A problem never ends a socket: sockets outlive Redis and the store (ADR 0019).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use messaging::outage::Outage;
 use messaging::ports::{Checkup, Depth, Finding, Trouble};
 use model::limits;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use crate::hub::{Hub, lock};
+use crate::hub::Hub;
 
 /// A problem, where it was found and its fix. The system's own error text is left out, because it
 /// may differ each time: first a reset, then an end of stream.
@@ -71,7 +72,7 @@ impl Health {
 
     /// The current problems, each kind once, in the order of [`Trouble`].
     pub(crate) fn troubles(&self) -> Vec<Trouble> {
-        let findings = lock(&self.findings);
+        let findings = self.findings.lock();
         let mut kinds: BTreeSet<Trouble> = findings.iter().filter_map(|one| one.trouble).collect();
         if self.is_clock_doubted() {
             kinds.insert(Trouble::ClockSkew);
@@ -110,7 +111,7 @@ impl Health {
             }
         }
         let found = troubles;
-        let before = std::mem::replace(&mut *lock(&self.findings), found.clone());
+        let before = std::mem::replace(&mut *self.findings.lock(), found.clone());
         let mut kinds: BTreeMap<Kind, Vec<&str>> = BTreeMap::new();
         for Finding { item, line, trouble } in &found {
             if let Some(trouble) = trouble {
@@ -133,7 +134,7 @@ impl Health {
     /// Logs findings of one kind, unless that was done within the last minute.
     fn log_trouble(&self, kind: Kind, lines: &[&str]) {
         let (trouble, item) = (kind.0.as_str(), kind.1);
-        let mut outages = lock(&self.outages);
+        let mut outages = self.outages.lock();
         if outages.len() >= KINDS_MAX {
             outages.clear();
         }
@@ -146,7 +147,7 @@ impl Health {
     }
 
     fn log_cures(&self, over: &BTreeSet<Trouble>) {
-        let outages = lock(&self.outages);
+        let outages = self.outages.lock();
         for trouble in over {
             let of_it = outages.iter().filter(|((kind, ..), _)| kind == trouble);
             let ended = of_it.filter_map(|(_, outage)| outage.succeeded(Instant::now()));

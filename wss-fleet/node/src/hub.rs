@@ -1,15 +1,16 @@
 //! The node's shared state: its ports, workspaces, sockets and spent tickets.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use delivery::{Attach, SocketId, SpentTickets, TokenBucket};
 use messaging::Ports;
 use messaging::outage::Outage;
 use messaging::ports::{Ticket, TicketError};
 use model::{ConnectionId, NodeId, Timestamp, WorkspaceId, limits};
+use parking_lot::Mutex;
 use protocol::close::CloseCode;
-use session::{Attach, SocketId, SpentTickets, TokenBucket};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -166,12 +167,12 @@ impl Hub {
 
     /// Takes one handshake from the rate limit; false if none is left this second.
     pub(crate) fn takes_handshake(&self) -> bool {
-        lock(&self.handshake_rate).take(1, self.now())
+        self.handshake_rate.lock().take(1, self.now())
     }
 
     /// Assigns a new socket its number and counts it; `None` if the node is full or draining.
     pub(crate) fn open(&self) -> Option<SocketId> {
-        let mut sockets = lock(&self.sockets);
+        let mut sockets = self.sockets.lock();
         if self.is_draining() || sockets.len() >= limits::SOCKETS_MAX {
             return None;
         }
@@ -183,17 +184,17 @@ impl Hub {
     }
 
     pub(crate) fn closed(&self, socket: SocketId) {
-        let mut sockets = lock(&self.sockets);
+        let mut sockets = self.sockets.lock();
         sockets.remove(&socket);
         self.metrics.sockets.set(sockets.len() as i64);
     }
 
     pub(crate) fn sockets(&self) -> Vec<SocketId> {
-        lock(&self.sockets).iter().copied().collect()
+        self.sockets.lock().iter().copied().collect()
     }
 
     pub(crate) fn socket_count(&self) -> usize {
-        lock(&self.sockets).len()
+        self.sockets.lock().len()
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -213,7 +214,7 @@ impl Hub {
         }
         let checked = ticket.check_times(now, self.health.is_clock_doubted());
         checked.map_err(|error| self.refusal(error))?;
-        let is_first = lock(&self.spent).spend(ticket.nonce, ticket.expires_at, now);
+        let is_first = self.spent.lock().spend(ticket.nonce, ticket.expires_at, now);
         if is_first { Ok(ticket) } else { Err(CloseCode::Unauthenticated) }
     }
 
@@ -237,7 +238,7 @@ impl Hub {
 
     /// The task of a workspace, started if there is none.
     pub(crate) fn workspace(self: &Arc<Self>, id: &WorkspaceId) -> mpsc::Sender<Request> {
-        let mut workspaces = lock(&self.workspaces);
+        let mut workspaces = self.workspaces.lock();
         if let Some(tx) = workspaces.get(id).filter(|tx| !tx.is_closed()) {
             return tx.clone();
         }
@@ -250,7 +251,7 @@ impl Hub {
 
     /// Runs a task until it ends or the node stops.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = lock(&self.tasks);
+        let mut tasks = self.tasks.lock();
         while let Some(ended) = tasks.try_join_next() {
             if ended.is_err_and(|error| error.is_panic()) {
                 self.metrics.panics.inc();
@@ -261,12 +262,12 @@ impl Hub {
 
     /// Aborts every task of the node.
     pub(crate) fn stop(&self) {
-        lock(&self.tasks).abort_all();
+        self.tasks.lock().abort_all();
     }
 
     /// Removes an idle workspace so that its task may end; false if a request is on its way.
     pub(crate) fn retire(&self, id: &WorkspaceId, rx: &mpsc::Receiver<Request>) -> bool {
-        let mut workspaces = lock(&self.workspaces);
+        let mut workspaces = self.workspaces.lock();
         // While this lock is held nobody gets a sender; one that is still out makes the count two.
         let is_unused = rx.is_empty() && rx.sender_strong_count() <= 1;
         if is_unused {
@@ -275,10 +276,6 @@ impl Hub {
         }
         is_unused
     }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use std::io::ErrorKind;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use delivery::{Connection, Reaction};
 use model::{Timestamp, limits};
 use protocol::close::CloseCode;
 use protocol::frame::Hello;
-use session::{Connection, Reaction};
 use tokio::io::AsyncRead;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error as FrameError, Message, error::ProtocolError};

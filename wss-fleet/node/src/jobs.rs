@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use delivery::{ChannelMembers, History, Input, LoadedUser, RepairId};
 use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
 use messaging::ports::{BusError, Entry, LogEntry, PageQuery, ReadError, Subscription};
@@ -13,7 +14,6 @@ use model::{
     Timestamp, UserId, WorkspaceId, chain, limits,
 };
 use protocol::publication::Publication;
-use session::{ChannelMembers, History, Input, LoadedUser, RepairId};
 use tokio::time::Instant;
 
 use crate::hub::Hub;

@@ -1,7 +1,7 @@
 //! The WebSocket node: clients connect to it directly; it follows their workspaces and pushes.
 //!
 //! **Main path of a publication.**
-//! 1. `workspace::Task` receives it from its subscription and passes it to [`session::Workspace`].
+//! 1. `workspace::Task` receives it from its subscription and passes it to [`delivery::Workspace`].
 //! 2. The resulting effect has one frame and its audience; `fanout::Shards::offer` hands both to
 //!    the shards that own the sockets.
 //! 3. `shard::Shard` queues the frame on each socket and writes everything queued in one call.
@@ -46,8 +46,8 @@ use std::sync::Arc;
 
 use messaging::Ports;
 use model::{NodeId, limits};
-use runtime::certificate::Certificate;
-use runtime::config::host_of;
+use service::certificate::Certificate;
+use service::config::host_of;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;

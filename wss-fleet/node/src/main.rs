@@ -9,13 +9,13 @@ use std::process::ExitCode;
 use messaging::Ports;
 use messaging::ports::{Depth, Trouble};
 use node::{Config, Node};
-use runtime::compose::ports_of_node;
-use runtime::config::{EXIT_CONFIG, HealthConfig, NodeConfig, ProcessEnv, TASK_ID, refuse};
+use service::compose::ports_of_node;
+use service::config::{EXIT_CONFIG, HealthConfig, NodeConfig, ProcessEnv, TASK_ID, refuse};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if let Some(said) = runtime::version::asked_for_version(PROGRAM) {
+    if let Some(said) = service::version::asked_for_version(PROGRAM) {
         return said;
     }
     let mut arguments = std::env::args_os().skip(1);
@@ -69,7 +69,7 @@ async fn serve() -> ExitCode {
 async fn configured() -> Result<(NodeConfig, Ports), ExitCode> {
     let config =
         NodeConfig::try_from(&ProcessEnv).map_err(|refused| refuse(PROGRAM, refused.problems))?;
-    runtime::telemetry::start(&config.log);
+    service::telemetry::start(&config.log);
     let ports = ports_of_node(&config).await.map_err(|error| fail(&error, EXIT_CONFIG))?;
     Ok((config, ports))
 }

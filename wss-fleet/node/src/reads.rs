@@ -12,8 +12,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
+use delivery::{Effect, EntryNumber, Input, Registration, RepairId, Workspace};
 use model::{ChannelId, MessageId, PublicationId, Timestamp, UserId, limits};
-use session::{Effect, EntryNumber, Input, Registration, RepairId, Workspace};
 use tokio::time::Instant;
 
 use crate::pace::{Pace, Started};

@@ -35,18 +35,19 @@ impl Reported {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
     use std::time::Duration;
 
+    use parking_lot::Mutex;
+
     use super::*;
-    use crate::hub::lock;
 
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
 
     impl io::Write for Log {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            lock(&self.0).extend_from_slice(bytes);
+            self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -67,7 +68,7 @@ mod tests {
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         (0..100).for_each(|_| reported.succeeded());
-        let text = String::from_utf8(lock(&log.0).clone()).unwrap();
+        let text = String::from_utf8(log.0.lock().clone()).unwrap();
         let count = |part: &str| text.lines().filter(|line| line.contains(part)).count();
         assert_eq!((count("WARN"), count("reads fail"), count("it answers again")), (2, 2, 1));
         assert!(text.contains("lasted_ms=90000"), "{text}");

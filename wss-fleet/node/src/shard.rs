@@ -9,22 +9,22 @@
 mod socket;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use delivery::{DeliveryClass, SocketId};
 use model::limits;
+use parking_lot::Mutex;
 use protocol::close::CloseCode;
 use protocol::publication::Publication;
 use rustc_hash::FxBuildHasher;
-use session::{DeliveryClass, SocketId};
 use slab::Slab;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use crate::fanout::Order;
-use crate::hub::lock;
 use crate::watch::Written;
 use socket::{Socket, State, Tally};
 
@@ -226,7 +226,7 @@ impl Shard {
     }
 
     fn write_ready(&mut self) {
-        let ready: Vec<u64> = std::mem::take(&mut *lock(&self.ready.sockets));
+        let ready: Vec<u64> = std::mem::take(&mut *self.ready.sockets.lock());
         for serial in ready {
             if let Some(place) = self.places.get(&serial).copied() {
                 self.write(place, true);
@@ -274,7 +274,7 @@ struct Ready {
 
 impl Ready {
     fn is_some(&self) -> bool {
-        !lock(&self.sockets).is_empty()
+        !self.sockets.lock().is_empty()
     }
 }
 
@@ -285,7 +285,7 @@ struct SocketWaker {
 
 impl Wake for SocketWaker {
     fn wake(self: Arc<Self>) {
-        lock(&self.ready.sockets).push(self.serial);
+        self.ready.sockets.lock().push(self.serial);
         self.ready.notify.notify_one();
     }
 }

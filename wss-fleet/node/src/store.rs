@@ -1,14 +1,12 @@
 //! The node's access to its store: how many calls run at once, and their pace during an outage.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::reported::Reported;
 use model::limits;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
-
-use crate::hub::lock;
-use crate::reported::Reported;
 
 /// Bounds the calls of all workspaces together. The semaphore is fair and each workspace has its
 /// own limit (`pace`), so one whose calls hang leaves room for the others.
@@ -54,7 +52,7 @@ impl Store {
     }
 
     fn reserve(&self, now: Instant) -> Duration {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.failures < limits::STORE_FAILURES_MAX {
             return Duration::ZERO;
         }
@@ -65,7 +63,7 @@ impl Store {
 
     /// A call was answered.
     pub(crate) fn answered(&self) {
-        let failures = std::mem::take(&mut *lock(&self.state)).failures;
+        let failures = std::mem::take(&mut *self.state.lock()).failures;
         if failures >= limits::STORE_FAILURES_MAX {
             self.back.notify_waiters();
         }
@@ -76,7 +74,7 @@ impl Store {
 
     /// A call failed, or was not answered in time.
     pub(crate) fn failed(&self, cause: impl FnOnce() -> String) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.failures = state.failures.saturating_add(1);
         drop(state);
         self.outage.failed(cause);

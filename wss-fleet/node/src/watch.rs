@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use delivery::SocketId;
 use messaging::ports::Clock;
 use model::Timestamp;
 use prometheus::{Histogram, HistogramOpts};
 use protocol::publication::Publication;
-use session::SocketId;
 
 /// Totals of all shards of a node.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use session::{FrameCounts, FrameMeter};
+use delivery::{FrameCounts, FrameMeter};
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// Receives the frames that the parser wants to send. Must not block.

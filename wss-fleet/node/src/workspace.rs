@@ -6,10 +6,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use delivery::{Attach, Effect, Input, SocketId, Workspace};
 use messaging::ports::{Notice, Subscription};
 use model::{WorkspaceId, limits};
 use protocol::close::CloseCode;
-use session::{Attach, Effect, Input, SocketId, Workspace};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};

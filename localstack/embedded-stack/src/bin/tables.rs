@@ -10,7 +10,7 @@ use dynamo::{ClientConfig, CredentialSource};
 use embedded_stack::TABLE_PREFIX;
 use embedded_stack::engine::{Engine, EngineData};
 use model::chain;
-use runtime::telemetry::{self, LogConfig, LogFormat};
+use service::telemetry::{self, LogConfig, LogFormat};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Creates the tables at an endpoint, or serves them itself until it is stopped.

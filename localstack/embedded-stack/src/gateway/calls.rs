@@ -1,14 +1,15 @@
 //! Calls to the functions' handlers. Each call is its own task.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use messaging::App;
 use model::{ErrorCode, limits};
+use parking_lot::Mutex;
 use protocol::routes::{self, Function};
-use runtime::http::{RequestId, respond, serve};
+use service::http::{RequestId, respond, serve};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 
@@ -100,8 +101,7 @@ impl Calls {
 
     /// Waits for the calls in flight, and aborts those that take longer.
     pub(super) async fn finish(&self, wait: Duration) {
-        let mut tasks =
-            std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
         let ended = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(wait, ended).await.is_err() {
             tracing::warn!("calls were still running and were cut off");
@@ -109,7 +109,7 @@ impl Calls {
     }
 
     fn spawn(&self, call: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
         tasks.spawn(call);
     }

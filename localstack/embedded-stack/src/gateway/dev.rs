@@ -10,8 +10,8 @@ use model::{ErrorCode, NodeId, UserId, WorkspaceId};
 use protocol::http::read_json;
 use protocol::json;
 use protocol::problem::Problem;
-use runtime::http::{Answer, Failure, respond};
 use serde_json::{Map, Value};
+use service::http::{Answer, Failure, respond};
 
 use super::Gateway;
 

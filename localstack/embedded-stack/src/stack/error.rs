@@ -2,10 +2,10 @@
 
 use std::io;
 
+use auth::SecretError;
 use dynamo::SchemaError;
 use messaging::ports::{Cause, Trouble};
-use runtime::SecretError;
-use runtime::compose::EndpointError;
+use service::compose::EndpointError;
 
 use crate::engine::EngineError;
 use crate::secrets::SecretsError;

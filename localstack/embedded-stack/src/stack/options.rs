@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use auth::Secrets;
 use model::limits;
-use runtime::Secrets;
-use runtime::config::RedisUrl;
+use service::config::RedisUrl;
 
 use crate::engine::Engine;
 

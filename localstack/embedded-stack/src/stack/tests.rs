@@ -3,7 +3,7 @@ use std::path::Path;
 
 use messaging::scroll::{Scroll, scroll};
 use model::{ChannelId, Direction, MessageId, Timestamp, UserId, WorkspaceId, chain};
-use runtime::config::RedisUrl;
+use service::config::RedisUrl;
 
 use super::*;
 

@@ -53,7 +53,7 @@ impl Server {
 
     /// Stores a message whose id is `age` old.
     fn store(&self, channel: &ChannelId, age: Duration) -> Message {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.minted += 1;
         let id = MessageId::mint(self.time().minus(age), state.minted * 7_919);
         let message = Message::new(
@@ -67,11 +67,11 @@ impl Server {
     }
 
     fn lines(&self) -> Vec<String> {
-        std::mem::take(&mut lock(&self.state).lines)
+        std::mem::take(&mut self.state.lock().lines)
     }
 
     fn answer(&self, path: &str) -> (u16, Value) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.lines.push(path.to_owned());
         if state.away_until.is_some_and(|until| Instant::now() < until) {
             return (503, json!({ "code": "unavailable", "status": 503, "retryable": true }));
@@ -132,7 +132,7 @@ struct Wire(Arc<Server>);
 impl Transport for Wire {
     async fn call(&self, call: Call) -> Result<RawAnswer, CallError> {
         let count = |by: isize| {
-            let mut state = lock(&self.0.state);
+            let mut state = self.0.state.lock();
             state.at_once = state.at_once.saturating_add_signed(by);
             state.most_at_once = state.most_at_once.max(state.at_once);
         };
@@ -210,7 +210,7 @@ impl Device {
     }
 
     fn assert_complete(&self) {
-        let state = lock(&self.server.state);
+        let state = self.server.state.lock();
         let inbox = self.shared.inbox();
         for (channel, stored) in &state.stored {
             let here = inbox.timeline(channel).map(|timeline| timeline.ids()).unwrap_or_default();
@@ -231,7 +231,7 @@ fn draw(seed: &mut u64, below: u64) -> u64 {
 /// the share of already known rows among those that the catch-ups read, in percent.
 async fn known_share(ignores_known: bool) -> f64 {
     let server = Server::new(12);
-    lock(&server.state).ignores_known = ignores_known;
+    server.state.lock().ignores_known = ignores_known;
     let mut device = Device::of(&server);
     assert!(device.catch_up(None).await);
     let (mut seed, mut next_gap, mut gaps) = (7, 30_000, 0);
@@ -291,7 +291,7 @@ async fn four_channels_are_read_at_once() {
     let mut device = Device::of(&server);
     assert!(device.catch_up(None).await);
     device.assert_complete();
-    assert_eq!(lock(&server.state).most_at_once, limits::CLIENT_READS_MAX);
+    assert_eq!(server.state.lock().most_at_once, limits::CLIENT_READS_MAX);
     assert_eq!(server.lines().len(), 41);
 }
 
@@ -307,7 +307,7 @@ async fn a_server_that_is_away_is_asked_by_one_reader_alone() {
     let (away_server, later) = (Arc::clone(&server), Duration::from_millis(100));
     tokio::spawn(async move {
         sleep(later).await;
-        lock(&away_server.state).away_until = Some(away);
+        away_server.state.lock().away_until = Some(away);
     });
     assert!(device.catch_up(None).await);
     device.assert_complete();
@@ -343,7 +343,7 @@ async fn the_late_mark_is_read_where_it_could_matter() {
     sleep(Duration::from_secs(1_800)).await;
     device.tick();
     let at = server.time().plus(limits::LATE_AHEAD);
-    lock(&server.state).late = Some(LateArrivals { reread_from: late.id, until: at });
+    server.state.lock().late = Some(LateArrivals { reread_from: late.id, until: at });
     server.lines();
     assert!(device.catch_up(Some(&[channel(1)])).await);
     let lines = server.lines();

@@ -1,10 +1,11 @@
 //! The task of a [`super::Client`].
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::{ChannelId, NodeId, limits};
+use parking_lot::Mutex;
 use protocol::frame::{Ready, ServerFrame};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,7 +17,6 @@ use crate::backoff::Backoff;
 use crate::catch_up::Shared;
 use crate::error::ApiError;
 use crate::event::Event;
-use crate::lock;
 use crate::raw::{OpenError, RawSocket, Received};
 use crate::rest::Assignment;
 use crate::session::{Lost, Session, Step, StopReason};
@@ -240,14 +240,14 @@ impl Task {
         }
         // Last: the cursor must never be ahead of the events that the program received.
         self.session.on_frame(&frame);
-        lock(&self.view).cursor = self.session.cursor().map(str::to_owned);
+        self.view.lock().cursor = self.session.cursor().map(str::to_owned);
         Ok(())
     }
 
     fn ready(&mut self, ready: &Ready) -> Event {
         self.ready_at = Some(Instant::now());
         self.tick = ready.tick;
-        lock(&self.view).node_id = Some(ready.node_id.clone());
+        self.view.lock().node_id = Some(ready.node_id.clone());
         if !ready.resumed {
             self.shared.inbox().open_gap(None);
         }
@@ -297,7 +297,7 @@ impl Task {
         if lived.is_some() {
             self.lost_at = Some(Instant::now());
         }
-        lock(&self.view).node_id = None;
+        self.view.lock().node_id = None;
         let next = self.session.on_lost(lost, lived);
         let told = self.shared.events.send(Event::Lost { code: lost.code() }).await;
         if told.is_ok() { next } else { Step::Stop(StopReason::Requested) }

@@ -383,7 +383,7 @@ async fn what_was_stored_before_the_start_is_never_fresh_and_what_is_stored_late
     let stored = Arc::new(Mutex::new(vec![message(2), message(3), message(4)]));
     let history = Arc::clone(&stored);
     let mut fake = Fake::start(move |call| {
-        let history = lock(&history);
+        let history = history.lock();
         let older = call.line.contains("direction=older");
         let offset = call.line.split("offset=").nth(1).map(|offset| offset.parse().unwrap());
         let is_beyond =
@@ -402,12 +402,12 @@ async fn what_was_stored_before_the_start_is_never_fresh_and_what_is_stored_late
     let start = Config::from_now(fake.api()).await.unwrap();
     let (client, mut events) = Client::start(Config { backoff: fake.config().backoff, ..start });
     // Stored after the start and before the socket is open, with an id older than the start.
-    lock(&stored).insert(0, message(1));
+    stored.lock().insert(0, message(1));
     let mut peer = fake.accept_ready("c1", false).await;
     assert_eq!(until_caught_up(&mut events).await, [message(1).id]);
     peer.push("c2", &message(5)).await;
     event(&mut events, is_message).await;
-    lock(&stored).extend([message(5), message(6)]);
+    stored.lock().extend([message(5), message(6)]);
     drop(peer);
     let _peer = fake.accept_ready("c3", false).await;
     assert_eq!(until_caught_up(&mut events).await, [message(6).id]);

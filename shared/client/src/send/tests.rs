@@ -50,7 +50,7 @@ async fn g2_a_draft_sorts_after_everything_seen_and_says_so() {
     // The newest message seen is ahead of this machine's clock.
     let ahead = outbox.api.server_now().plus(Duration::from_secs(5));
     let seen = Message { id: MessageId::mint(ahead, 1), ..message(0) };
-    lock(&outbox.inbox).upsert(seen.clone(), How::Pushed);
+    outbox.inbox.lock().upsert(seen.clone(), How::Pushed);
     let draft = outbox.draft(&general(), "hi");
     assert_eq!(draft.after, Some(seen.id));
     assert_eq!(draft.id.time(), ahead.plus(Duration::from_millis(1)));

@@ -1,9 +1,9 @@
 //! What an environment remembers about channels: their workspace, for ever, and their late mark.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use model::{Channel, ChannelId, LateArrivals, WorkspaceId, limits};
+use parking_lot::Mutex;
 
 /// Channels by id. When there are too many, all are forgotten, and read again when needed.
 #[derive(Debug, Default)]
@@ -17,11 +17,11 @@ struct Known {
 
 impl KnownChannels {
     pub(super) fn workspace_of(&self, channel: &ChannelId) -> Option<WorkspaceId> {
-        self.lock().get(channel).map(|known| known.workspace.clone())
+        self.0.lock().get(channel).map(|known| known.workspace.clone())
     }
 
     pub(super) fn learn(&self, channel: &Channel) {
-        let mut known = self.lock();
+        let mut known = self.0.lock();
         if known.len() >= limits::RELAY_CHANNELS_MAX {
             known.clear();
         }
@@ -32,24 +32,19 @@ impl KnownChannels {
     /// Whether the store's mark is known to cover this one, by the rule of
     /// [`mark_late`](crate::ports::ChannelStore::mark_late).
     pub(super) fn is_marked(&self, channel: &ChannelId, late: LateArrivals) -> bool {
-        let known = self.lock().get(channel).and_then(|known| known.late);
+        let known = self.0.lock().get(channel).and_then(|known| known.late);
         known.is_some_and(|known| known.covers(late))
     }
 
     /// Records the mark that the store has now.
     pub(super) fn mark(&self, channel: &ChannelId, late: LateArrivals) {
-        if let Some(known) = self.lock().get_mut(channel) {
+        if let Some(known) = self.0.lock().get_mut(channel) {
             known.late = Some(late);
         }
     }
 
     /// Forgets a channel whose mark another environment wrote; the next read brings it.
     pub(super) fn forget(&self, channel: &ChannelId) {
-        self.lock().remove(channel);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ChannelId, Known>> {
-        // No code panics while it holds the lock, so a poisoned one is consistent.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().remove(channel);
     }
 }

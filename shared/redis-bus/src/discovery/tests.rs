@@ -18,7 +18,7 @@ impl FindGroup for Scripted {
     async fn find(&self) -> Result<Group, FindError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(300)).await;
-        lock(&self.answer).clone()
+        self.answer.lock().clone()
     }
 }
 
@@ -64,7 +64,7 @@ async fn concurrent_callers_share_one_lookup_and_later_ones_need_none() {
 async fn a_replaced_group_is_looked_up_after_connecting_failed_for_ten_seconds() {
     let (lookup, finder) = found(Ok(group("a")));
     assert_eq!(lookup.address().await.unwrap().to_string(), "a:6379");
-    *lock(&finder.answer) = Ok(group("b"));
+    *finder.answer.lock() = Ok(group("b"));
     lookup.record_failure();
     // A failover is short and ends with the first write.
     tokio::time::sleep(DOUBTED_AFTER / 2).await;
@@ -91,10 +91,10 @@ async fn a_failed_lookup_is_repeated_with_growing_waits_and_keeps_the_known_addr
     // Waits of 1, 2, 4, … 32, 60 s, each shortened by up to half: in the end at most one in 30 s.
     let asked = finder.asked.load(Ordering::Relaxed);
     assert!((9..=17).contains(&asked), "{asked}");
-    *lock(&finder.answer) = Ok(group("a"));
+    *finder.answer.lock() = Ok(group("a"));
     tokio::time::sleep(SEARCH_WAIT.1).await;
     assert!(lookup.address().await.is_ok());
-    *lock(&finder.answer) = Err(missing);
+    *finder.answer.lock() = Err(missing);
     lookup.record_failure();
     tokio::time::sleep(DOUBTED_AFTER).await;
     assert_eq!(lookup.address().await.unwrap().to_string(), "a:6379");

@@ -95,13 +95,13 @@ fn owner_of(file: &str) -> Option<Owner> {
 /// Our own files, by a part of their path. The first match counts.
 const OWN: &[(&str, Owner)] = &[
     // The rule is the session's, but the table exists once per node.
-    ("wss-fleet/session/src/tickets.rs", Owner::Node),
-    ("wss-fleet/session/", Owner::Session),
+    ("wss-fleet/delivery/src/tickets.rs", Owner::Node),
+    ("wss-fleet/delivery/", Owner::Session),
     ("wss-fleet/node/src/workspace.rs", Owner::Session),
     ("wss-fleet/node/src/jobs", Owner::Session),
     ("wss-fleet/node/src/ask.rs", Owner::Session),
     // Reading a ticket leaves only the user's id, which the session keeps.
-    ("shared/runtime/src/tickets.rs", Owner::Session),
+    ("shared/auth/src/tickets.rs", Owner::Session),
     ("wss-fleet/node/src/shard", Owner::Shard),
     ("wss-fleet/node/src/fanout.rs", Owner::Shard),
     ("wss-fleet/node/src/frames.rs", Owner::Shard),
@@ -163,8 +163,8 @@ mod tests {
         assert_eq!(of("tokio-rustls-0.26.2"), Some(Owner::Tls));
         assert_eq!(of("tokio-1.54.1"), None);
         assert_eq!(of("hashbrown-0.16.1"), None);
-        assert_eq!(owner_of("/w/wss-fleet/session/src/tickets.rs"), Some(Owner::Node));
-        assert_eq!(owner_of("/w/wss-fleet/session/src/roster.rs"), Some(Owner::Session));
+        assert_eq!(owner_of("/w/wss-fleet/delivery/src/tickets.rs"), Some(Owner::Node));
+        assert_eq!(owner_of("/w/wss-fleet/delivery/src/roster.rs"), Some(Owner::Session));
         assert_eq!(owner_of("/w/wss-fleet/node/src/shard/socket.rs"), Some(Owner::Shard));
     }
 

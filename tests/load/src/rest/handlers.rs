@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use auth::tokens::TokenConfig;
+use auth::tokens::{JwtTokens, TokenSigner};
+use auth::{Secret, Secrets};
 use bytes::Bytes;
 use clap::ValueEnum;
 use dynamo::Capacity;
@@ -13,12 +16,10 @@ use messaging::{App, Ports};
 use model::{
     ChannelId, Contract, NewChannel, NewChannelKind, NodeId, Timestamp, UserId, WorkspaceId,
 };
-use runtime::clock::SystemClock;
-use runtime::compose::{BusParts, ports};
-use runtime::config::{RedisUrl, TokenConfig};
-use runtime::tokens::{JwtTokens, TokenSigner};
-use runtime::{Secret, Secrets};
 use serde_json::json;
+use service::clock::SystemClock;
+use service::compose::{BusParts, ports};
+use service::config::RedisUrl;
 
 use super::Outcome;
 use crate::serve::store;
@@ -73,9 +74,9 @@ impl Call {
     /// Runs the handler with everything that surrounds it in a function and in the gateway.
     pub(crate) async fn serve(self, app: App, request: Request<Bytes>) -> Response<Bytes> {
         match self {
-            Self::Send => runtime::http::serve(app, request, send::handle).await,
-            Self::Scroll => runtime::http::serve(app, request, scroll::handle).await,
-            Self::Connect => runtime::http::serve(app, request, connect::handle).await,
+            Self::Send => service::http::serve(app, request, send::handle).await,
+            Self::Scroll => service::http::serve(app, request, scroll::handle).await,
+            Self::Connect => service::http::serve(app, request, connect::handle).await,
         }
     }
 }
@@ -156,7 +157,7 @@ pub(crate) async fn on_engine(endpoint: &str, bus: BusParts, capacity: Capacity)
 
 /// The real bus.
 pub(crate) fn redis(url: &str) -> Outcome<BusParts> {
-    Ok(runtime::compose::redis(&RedisUrl::parse(url)?)?)
+    Ok(service::compose::redis(&RedisUrl::parse(url)?)?)
 }
 
 /// A bus in this process.

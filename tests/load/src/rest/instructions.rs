@@ -68,9 +68,9 @@ const HOT_PATHS: &[HotPath] = &[
 ];
 
 /// The whole of a handled call. For `connect`, it is inlined into another function.
-const AROUND: &str = "runtime::http::attend";
+const AROUND: &str = "service::http::attend";
 /// The check of the token.
-const AUTHENTICATE: &str = "runtime::http::authenticate";
+const AUTHENTICATE: &str = "service::http::authenticate";
 
 /// Counts, then compares or accepts.
 ///

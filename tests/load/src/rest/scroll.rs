@@ -11,8 +11,8 @@ use embedded_stack::engine::{Engine, EngineData};
 use http::{Request, header};
 use messaging::App;
 use messaging::ports::Clock as _;
-use runtime::clock::SystemClock;
 use serde_json::json;
+use service::clock::SystemClock;
 use tokio::time::Instant;
 
 use super::Outcome;

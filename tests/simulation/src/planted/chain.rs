@@ -1,14 +1,13 @@
 //! Bugs 2 and 9: positions that repeat after a failover.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use messaging::ports::{BusError, Entry, EventBus, Notice, Published, Subscription};
 use model::{EntryId, Position, WorkspaceId, limits};
+use parking_lot::Mutex;
 use protocol::publication::Publication;
-
-use crate::record::lock;
 
 /// A bus that rewrites entries on their way to a node.
 #[derive(Debug)]
@@ -39,7 +38,7 @@ impl Rewrite {
 }
 
 fn number_of(numbers: &Numbers, workspace: &WorkspaceId, entry: &Entry) -> u64 {
-    let mut numbers = lock(numbers);
+    let mut numbers = numbers.lock();
     let before =
         entry.prev.map_or(Some(0), |prev| numbers.get(&(workspace.clone(), prev)).copied());
     // Like a counter in Redis: one more than the previous entry's, whichever server wrote that one.

@@ -11,7 +11,6 @@ use model::{Channel, ChannelId, LateArrivals, Member, Timestamp, UserId, Workspa
 use tokio::time::{Instant, sleep};
 
 use super::Versions;
-use crate::record::lock;
 
 /// Bug 4: a send reads the version that the channel had two seconds ago.
 #[derive(Debug)]
@@ -38,7 +37,7 @@ impl ChannelStore for StaleVersion {
 
     async fn standing(&self, channel: &ChannelId, user: &UserId) -> Result<Standing, ReadError> {
         let mut standing = self.channels.standing(channel, user).await?;
-        let versions = lock(&self.versions);
+        let versions = self.versions.lock();
         let versions = versions.get(channel).map_or(&[][..], Vec::as_slice);
         let recent = versions.iter().find(|(since, _)| since.elapsed() < STALE_FOR);
         if let (Some(read), Some((_, version))) = (&mut standing.channel, recent) {
@@ -50,7 +49,7 @@ impl ChannelStore for StaleVersion {
     async fn bump_members_version(&self, channel: &ChannelId) -> Result<Option<u64>, WriteError> {
         let bump = self.channels.bump_members_version(channel).await;
         if let Ok(Some(version)) = &bump {
-            let mut versions = lock(&self.versions);
+            let mut versions = self.versions.lock();
             versions.entry(channel.clone()).or_default().push((Instant::now(), *version));
         }
         bump

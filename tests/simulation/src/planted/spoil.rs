@@ -2,15 +2,15 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use memory::Chance;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::network::End;
-use crate::record::lock;
 
 /// What happens to the text frames that a client receives.
 #[derive(Debug, Clone)]
@@ -89,7 +89,7 @@ impl Spoiled {
         let is = |kind: &str| text.contains(&format!("\"type\":\"{kind}\""));
         let cursor = cursor_of(text);
         let spoil = self.spoil.clone();
-        match &*lock(&spoil.0) {
+        match &*spoil.0.lock() {
             Kind::Dropping(chance) => {
                 if !(is("message") && chance.one_in(1_000)) {
                     self.ready.extend(frame);

@@ -1,19 +1,19 @@
 //! Servers, their replication, the name that leads to one of them, and their connections.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use memory::Chance;
 use messaging::ports::Clock;
 use model::limits;
+use parking_lot::{Mutex, MutexGuard};
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::command::{Command, Script, error, text};
 use super::keys::{Keys, Permit, Write};
-use crate::record::lock;
 use crate::time::{SimClock, skew};
 
 mod faults;
@@ -164,7 +164,7 @@ impl Redis {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.0)
+        self.0.lock()
     }
 }
 

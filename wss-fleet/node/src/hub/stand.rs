@@ -1,11 +1,11 @@
 //! A node's hub for tests, on in-memory ports.
 
+use auth::tickets::SignedTickets;
+use auth::tokens::NoTokens;
+use auth::{Secret, Secrets};
 use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
 use messaging::Ports;
 use model::Timestamp;
-use runtime::tickets::SignedTickets;
-use runtime::tokens::NoTokens;
-use runtime::{Secret, Secrets};
 use tokio::task::JoinSet;
 
 use super::*;

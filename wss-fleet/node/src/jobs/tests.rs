@@ -10,7 +10,7 @@ use messaging::ports::{
 use model::{Channel, ChannelType, Contract, Member, MessageText};
 
 use super::*;
-use session::Registration;
+use delivery::Registration;
 
 use crate::hub::stand::Stand;
 use crate::pace::Pace;

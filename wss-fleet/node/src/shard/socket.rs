@@ -15,7 +15,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use session::DeliveryClass;
+use delivery::DeliveryClass;
 
 use crate::frames;
 use crate::watch::Written;

@@ -11,16 +11,15 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
+use auth::Secrets;
+use auth::tokens::TokenConfig;
 use messaging::ports::Clock;
 use model::{Timestamp, limits};
 use protocol::routes::Function;
 
 use crate::certificate::Certificate;
 use crate::clock::SystemClock;
-use crate::public_keys::PublicKeys;
-use crate::secret::Secrets;
 use crate::telemetry::LogConfig;
 use identity::Identity;
 use reader::{Reader, address, origins, rate, replicas};
@@ -144,37 +143,6 @@ pub struct StoreConfig {
     pub endpoint: Option<String>,
     /// Prefix of every table name.
     pub table_prefix: String,
-}
-
-/// Which bearer tokens are accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenConfig {
-    /// The keys that verify them.
-    pub keys: TokenKeys,
-    /// The only accepted issuer, if set.
-    pub issuer: Option<String>,
-    /// The audience that a token must name, if set.
-    pub audience: Option<String>,
-    /// The longest life of a socket, whatever its token's `exp`.
-    pub session_max: Duration,
-}
-
-impl TokenConfig {
-    /// Tokens signed with a shared secret, for any issuer and audience, as in a local environment.
-    #[must_use]
-    pub const fn shared(secrets: Secrets) -> Self {
-        let session_max = limits::SOCKET_LIFETIME;
-        Self { keys: TokenKeys::Shared(secrets), issuer: None, audience: None, session_max }
-    }
-}
-
-/// The keys that verify bearer tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TokenKeys {
-    /// HS256: whoever can verify can also sign.
-    Shared(Secrets),
-    /// RS256, ES256 or `EdDSA`: an issuer's public keys.
-    Public(PublicKeys),
 }
 
 /// The environment of a function that answers calls: the part that all of them read, and the part

@@ -4,17 +4,17 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use auth::tokens::{TokenConfig, TokenKeys};
+use auth::{PublicKeys, Secrets};
 use model::limits;
 
-use crate::public_keys::PublicKeys;
-use crate::secret::Secrets;
 use crate::telemetry::{self, LogConfig, LogFormat};
 
 use super::{
     ConfigError, ELASTICACHE_ENDPOINT_URL, ENDPOINT_URL, Env, LOG, LOG_FORMAT, REDIS_CA,
     REDIS_GROUP, REDIS_TOKEN, REDIS_URL, REGION, RedisGroup, RedisPlace, RedisUrl,
     SOCKET_SECONDS_MAX, StoreConfig, TABLE_PREFIX, TOKEN_AUDIENCE, TOKEN_ISSUER, TOKEN_KEYS,
-    TOKEN_SECRET, TokenConfig, TokenKeys,
+    TOKEN_SECRET,
 };
 
 /// Reads values and collects problems.

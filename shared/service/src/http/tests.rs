@@ -1,5 +1,8 @@
 use std::sync::Arc;
 
+use auth::Secrets;
+use auth::tickets::SignedTickets;
+use auth::tokens::{JwtTokens, TokenConfig, TokenSigner};
 use dynamo::{Capacity, CredentialSource};
 use memory::{ManualClock, MemoryBus, MemoryDirectory};
 use messaging::Ports;
@@ -10,10 +13,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::compose::{ports, store};
-use crate::config::{StoreConfig, TokenConfig};
-use crate::secret::Secrets;
-use crate::tickets::SignedTickets;
-use crate::tokens::{JwtTokens, TokenSigner};
+use crate::config::StoreConfig;
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 

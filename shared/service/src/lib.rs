@@ -1,5 +1,5 @@
-//! What programs need to run the engine: configuration, telemetry, tokens, the Lambda adapter,
-//! and the wiring of the ports.
+//! What programs need to run the engine: configuration, telemetry, the HTTP and Lambda adapters,
+//! and the composition of the ports.
 //!
 //! **Main path.**
 //! 1. [`config`] reads a program's whole environment and reports every problem at once.
@@ -22,14 +22,6 @@ pub mod http;
 pub mod lambda;
 pub mod metrics;
 pub mod telemetry;
-pub mod tickets;
-pub mod tokens;
 pub mod version;
 
-mod jws;
-mod public_keys;
-mod secret;
-mod without;
-
-pub use public_keys::{PublicKeys, PublicKeysError};
-pub use secret::{Secret, SecretError, Secrets};
+mod no_redis;

@@ -1,3 +1,5 @@
+use auth::tokens::TokenKeys;
+
 use super::*;
 
 fn function() -> HashMap<&'static str, String> {
@@ -23,7 +25,8 @@ fn a_complete_environment_is_taken() {
     let config = FunctionConfig::try_from(&function(), Function::Connect).unwrap();
     assert_eq!(config.store.endpoint, None);
     assert_eq!(config.log, LogConfig::default());
-    assert_eq!(config.ticket_secrets.unwrap().older.len(), 1);
+    let both = format!("{},{}", "n".repeat(32), "o".repeat(32));
+    assert_eq!(config.ticket_secrets, Some(Secrets::parse(&both).unwrap()));
     let mut env = node();
     env.insert(ALLOWED_ORIGINS, "https://a.example, http://localhost:8080".to_owned());
     let config = NodeConfig::try_from(&env).unwrap();

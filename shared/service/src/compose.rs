@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use auth::tickets::{NoTickets, SignedTickets};
+use auth::tokens::JwtTokens;
+#[cfg(feature = "node")]
+use auth::tokens::NoTokens;
 use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
 use messaging::Ports;
 use messaging::ports::{
@@ -19,11 +23,7 @@ use crate::clock::{SystemClock, SystemRandomness};
 use crate::config::{FunctionConfig, RedisUrl, RelayConfig, StoreConfig};
 #[cfg(feature = "node")]
 use crate::config::{NodeConfig, RedisPlace};
-use crate::tickets::{NoTickets, SignedTickets};
-use crate::tokens::JwtTokens;
-#[cfg(feature = "node")]
-use crate::tokens::NoTokens;
-use crate::without::NoRedis;
+use crate::no_redis::NoRedis;
 
 /// The bus and the node directory: both in Redis, or both in process.
 pub type BusParts = (Arc<dyn EventBus>, Arc<dyn NodeDirectory>);

@@ -8,10 +8,40 @@ use model::{Timestamp, UserId, WorkspaceId, limits};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::config::{TokenConfig, TokenKeys};
 use crate::jws::{self, Key, Keys, SHARED};
 use crate::public_keys::PublicKeys;
 use crate::secret::Secrets;
+
+/// Which bearer tokens are accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenConfig {
+    /// The keys that verify them.
+    pub keys: TokenKeys,
+    /// The only accepted issuer, if set.
+    pub issuer: Option<String>,
+    /// The audience that a token must name, if set.
+    pub audience: Option<String>,
+    /// The longest life of a socket, whatever its token's `exp`.
+    pub session_max: Duration,
+}
+
+impl TokenConfig {
+    /// Tokens signed with a shared secret, for any issuer and audience, as in a local environment.
+    #[must_use]
+    pub const fn shared(secrets: Secrets) -> Self {
+        let session_max = limits::SOCKET_LIFETIME;
+        Self { keys: TokenKeys::Shared(secrets), issuer: None, audience: None, session_max }
+    }
+}
+
+/// The keys that verify bearer tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenKeys {
+    /// HS256: whoever can verify can also sign.
+    Shared(Secrets),
+    /// RS256, ES256 or `EdDSA`: an issuer's public keys.
+    Public(PublicKeys),
+}
 
 /// Verifies tokens signed with a shared secret, or by an issuer whose public keys are known.
 ///

@@ -128,8 +128,7 @@ const TYPE: &str = "inkwire-ticket+jwt";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::TokenConfig;
-    use crate::tokens::{JwtTokens, TokenSigner};
+    use crate::tokens::{JwtTokens, TokenConfig, TokenSigner};
     use messaging::ports::{TokenError, TokenVerifier};
 
     const OLD: &str = "old-secret-old-secret-old-secret";

@@ -1,7 +1,7 @@
 //! One log line per call: who called what, the result, and how long it took. It never contains a
 //! text, a token, or anything else that a caller chose freely.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use http::{Method, Request, Response};
 use messaging::App;
 use messaging::ports::Principal;
 use model::{ChannelId, ErrorCode, MessageId, Timestamp, TraceId, UserId, WorkspaceId};
+use parking_lot::Mutex;
 use protocol::http::trace;
 use protocol::publication::Origin;
 use serde::Serialize;
@@ -39,28 +40,23 @@ impl Notes {
 
     /// Records the channel.
     pub fn channel(&self, channel: &ChannelId) {
-        self.lock().channel = Some(channel.clone());
+        self.0.lock().channel = Some(channel.clone());
     }
 
     /// Records the message, and whether it was a duplicate.
     pub fn message(&self, message: MessageId, duplicate: bool) {
-        let mut noted = self.lock();
+        let mut noted = self.0.lock();
         (noted.message, noted.duplicate) = (Some(message), Some(duplicate));
     }
 
     pub(super) fn route(&self, route: &'static str) {
-        self.lock().route = Some(route);
+        self.0.lock().route = Some(route);
     }
 
     pub(super) fn caller(&self, caller: &Principal) {
-        let mut noted = self.lock();
+        let mut noted = self.0.lock();
         noted.workspace = Some(caller.workspace_id.clone());
         noted.user = Some(caller.user_id.clone());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Noted> {
-        // No code panics while it holds the lock, so a poisoned one is consistent.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,7 +109,7 @@ impl Call {
             status: response.status().as_u16(),
             refused: response.extensions_mut().remove(),
             took: now.since(origin.received_at),
-            noted: notes.lock().clone(),
+            noted: notes.0.lock().clone(),
         }
     }
 
