@@ -15,7 +15,7 @@ use dynoxide::actions::get_shard_iterator::GetShardIteratorRequest;
 use dynoxide::actions::list_streams::ListStreamsRequest;
 use dynoxide::{Database, DynoxideError};
 use messaging::relay::Relay;
-use model::{chain, limits};
+use model::{backoff, chain, limits};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::{error, warn};
@@ -94,8 +94,7 @@ impl Feed {
 
     /// Passes the stream to the relay until the stack stops. A batch in progress is finished first.
     pub(crate) async fn serve(mut self, relay: Relay, mut stopped: Stopped) {
-        let (first, most) = limits::RELAY_RETRY;
-        let mut retry = first;
+        let mut held = 0_u32;
         loop {
             let begun = Instant::now();
             let step = self.step(&relay).await.unwrap_or_else(|err| {
@@ -108,9 +107,9 @@ impl Feed {
                 // The engine scans all of its records on each read, so pause longer if the table
                 // is large.
                 Step::Nothing => POLL.max(begun.elapsed() * POLL_SHARE),
-                Step::Held => retry,
+                Step::Held => backoff(limits::RELAY_RETRY, held),
             };
-            retry = if matches!(step, Step::Held) { (retry * 2).min(most) } else { first };
+            held = if matches!(step, Step::Held) { held.saturating_add(1) } else { 0 };
             tokio::select! {
                 biased;
                 () = stopped.wait() => return,

@@ -54,8 +54,7 @@ impl Backoff {
     /// [`limits::CLIENT_WAIT_MAX`], plus jitter ([`Self::spread`]): without jitter, all refused
     /// clients would return in the same millisecond.
     pub fn next_wait(&mut self, retry_after: Option<Duration>) -> Duration {
-        let doublings = self.failures.min(DOUBLINGS_MAX);
-        let window = self.base.saturating_mul(1 << doublings).min(self.cap);
+        let window = model::backoff((self.base, self.cap), self.failures);
         self.failures = self.failures.saturating_add(1);
         match retry_after
             .filter(|wait| !wait.is_zero())
@@ -78,8 +77,6 @@ impl Backoff {
         self.failures = 0;
     }
 }
-
-const DOUBLINGS_MAX: u32 = 20;
 
 #[cfg(test)]
 mod tests {

@@ -15,6 +15,7 @@
 //! **Not here.** No rule about who may do what, no clock, no configuration.
 
 mod attempt;
+mod call;
 mod capacity;
 mod channels;
 mod checkup;

@@ -4,15 +4,12 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use messaging::ports::{MemberStore, NamePage, ReadError, WriteError};
 use model::limits::MEMBERS_READ_MAX;
 use model::{ChannelId, Member, Timestamp, UserId, WorkspaceId};
 
-use crate::attempt::Attempts;
-use crate::capacity::Operation;
-use crate::error::{read_error, unreadable};
+use crate::error::unreadable;
 use crate::item::{self, Item, MalformedRow};
 use crate::keys::{self, Key};
 use crate::store::{BATCH_KEYS_MAX, DynamoStore};
@@ -141,42 +138,15 @@ impl DynamoStore {
         key: Key,
         joined_at: Timestamp,
     ) -> Result<(), WriteError> {
-        let attempts = Attempts::default();
-        self.capacity.count_call(Operation::Update);
-        let answer = self
+        let update = self
             .client
             .update_item()
             .table_name(table)
             .set_key(Some(key))
             .update_expression("SET #j = if_not_exists(#j, :j)")
             .expression_attribute_names("#j", item::JOINED_AT)
-            .expression_attribute_values(":j", item::number(joined_at.unix_ms()))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .customize()
-            .interceptor(attempts.clone())
-            .send()
-            .await
-            .map_err(|err| attempts.write_error(Operation::Update, err))?;
-        self.capacity.count_units(Operation::Update, answer.consumed_capacity());
-        Ok(())
-    }
-
-    async fn delete(&self, table: &str, key: Key) -> Result<(), WriteError> {
-        let attempts = Attempts::default();
-        self.capacity.count_call(Operation::Delete);
-        let answer = self
-            .client
-            .delete_item()
-            .table_name(table)
-            .set_key(Some(key))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .customize()
-            .interceptor(attempts.clone())
-            .send()
-            .await
-            .map_err(|err| attempts.write_error(Operation::Delete, err))?;
-        self.capacity.count_units(Operation::Delete, answer.consumed_capacity());
-        Ok(())
+            .expression_attribute_values(":j", item::number(joined_at.unix_ms()));
+        self.update(update).await.map(drop)
     }
 
     /// Reads a partition in order, strongly, from after a sort key, with one query.
@@ -188,23 +158,15 @@ impl DynamoStore {
         after: &str,
         limit: u32,
     ) -> Result<QueryOutput, ReadError> {
-        let limit = limit.clamp(1, MEMBERS_READ_MAX);
-        self.capacity.count_call(Operation::Query);
-        let answer = self
+        let query = self
             .client
             .query()
             .table_name(table)
             .key_condition_expression(condition)
             .expression_attribute_values(":p", keys::string(partition))
             .expression_attribute_values(":after", keys::string(after))
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await
-            .map_err(|err| read_error(Operation::Query, err))?;
-        self.capacity.count_units(Operation::Query, answer.consumed_capacity());
-        Ok(answer)
+            .consistent_read(true);
+        self.query(query, limit.clamp(1, MEMBERS_READ_MAX)).await
     }
 }
 

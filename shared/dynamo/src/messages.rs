@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    CancellationReason, Put, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
-    TransactWriteItem,
+    CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 use messaging::ports::{
     Appended, LogEntry, LogPage, MessageStore, PageQuery, ReadError, Redirect, StoredMessage,
@@ -17,9 +15,10 @@ use model::limits::PAGE_ROWS_MAX;
 use model::{ChannelId, MessageId};
 
 use crate::attempt::Attempts;
+use crate::call::{COST, Written};
 use crate::capacity::Operation;
 use crate::client::OPERATION_MAX;
-use crate::error::{CallError, is_throttling, read_error, unreadable};
+use crate::error::{CallError, is_throttling, unreadable};
 use crate::item::{self, Item, billed_bytes, decode_log_entry};
 use crate::keys;
 use crate::store::DynamoStore;
@@ -27,37 +26,15 @@ use crate::store::DynamoStore;
 #[async_trait]
 impl MessageStore for DynamoStore {
     async fn append(&self, stored: &StoredMessage) -> Result<Appended, WriteError> {
-        let row = item::encode_message(stored);
-        let row_bytes = billed_bytes(&row);
         let attempts = Attempts::default();
-        self.capacity.count_call(Operation::Put);
-        let answer = self
-            .client
-            .put_item()
-            .table_name(&self.tables.messages)
-            .set_item(Some(row))
-            .condition_expression(ABSENT)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .customize()
-            .interceptor(attempts.clone())
-            .send()
-            .await;
-        let err = match answer {
-            Ok(answer) => {
-                self.capacity.count_units(Operation::Put, answer.consumed_capacity());
-                return Ok(Appended::Stored);
+        let row = item::encode_message(stored);
+        match self.put(&self.tables.messages, row, Some(ABSENT), &attempts).await? {
+            Written::Done(()) => Ok(Appended::Stored),
+            Written::Refused(row) => {
+                let message = &stored.message;
+                self.occupied(&message.channel_id, message.id, row.as_ref(), &attempts).await
             }
-            Err(err) => err,
-        };
-        let Some(PutItemError::ConditionalCheckFailedException(failed)) = err.as_service_error()
-        else {
-            return Err(attempts.write_error(Operation::Put, err));
-        };
-        let old_bytes = failed.item().map_or(0, billed_bytes);
-        self.capacity.count_refused_write(Operation::Put, row_bytes.max(old_bytes));
-        let message = &stored.message;
-        self.occupied(&message.channel_id, message.id, failed.item(), &attempts).await
+        }
     }
 
     async fn append_redirected(
@@ -79,18 +56,15 @@ impl MessageStore for DynamoStore {
         channel: &ChannelId,
         id: MessageId,
     ) -> Result<Option<LogEntry>, ReadError> {
-        self.capacity.count_call(Operation::Get);
-        let answer = self
+        let get = self
             .client
             .get_item()
             .table_name(&self.tables.messages)
             .set_key(Some(keys::message(channel, id)))
             .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await
-            .map_err(|err| read_error(Operation::Get, err))?;
-        self.capacity.count_units(Operation::Get, answer.consumed_capacity());
+            .return_consumed_capacity(COST)
+            .send();
+        let answer = self.read(Operation::Get, get).await?;
         answer.item().map(decode_log_entry).transpose().map_err(unreadable)
     }
 
@@ -100,8 +74,7 @@ impl MessageStore for DynamoStore {
             return Ok(LogPage { entries: Vec::new(), more: false });
         }
         let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
-        self.capacity.count_call(Operation::Query);
-        let answer = self
+        let rows = self
             .client
             .query()
             .table_name(&self.tables.messages)
@@ -110,13 +83,8 @@ impl MessageStore for DynamoStore {
             .expression_attribute_values(":l", keys::string(query.lowest.to_string()))
             .expression_attribute_values(":h", keys::string(query.highest.to_string()))
             .scan_index_forward(!query.newest_first)
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .consistent_read(query.strong)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await
-            .map_err(|err| read_error(Operation::Query, err))?;
-        self.capacity.count_units(Operation::Query, answer.consumed_capacity());
+            .consistent_read(query.strong);
+        let answer = self.query(rows, limit).await?;
         let entries = answer.items().iter().map(decode_log_entry).collect::<Result<_, _>>();
         let more = answer.last_evaluated_key().is_some();
         Ok(LogPage { entries: entries.map_err(unreadable)?, more })
@@ -163,22 +131,16 @@ impl DynamoStore {
         for row in rows {
             puts.push(self.put_if_absent(row).map_err(|err| attempts.refused(Box::new(err)))?);
         }
-        self.capacity.count_call(Operation::Transact);
-        let answer = self
+        let transact = self
             .client
             .transact_write_items()
             .set_transact_items(Some(puts))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .return_consumed_capacity(COST)
             .customize()
             .interceptor(attempts.clone())
-            .send()
-            .await;
-        let err = match answer {
-            Ok(answer) => {
-                self.capacity.count_units(Operation::Transact, answer.consumed_capacity());
-                return Ok(Round::Done(Appended::Stored));
-            }
-            Err(err) => err,
+            .send();
+        let Err(err) = self.counted(Operation::Transact, transact).await else {
+            return Ok(Round::Done(Appended::Stored));
         };
         let canceled = match err.as_service_error() {
             Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => canceled,

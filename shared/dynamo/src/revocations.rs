@@ -3,12 +3,10 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use messaging::ports::{ReadError, RevocationStore, WriteError};
 use model::{Timestamp, UserId, WorkspaceId};
 
 use crate::attempt::Attempts;
-use crate::capacity::Operation;
 use crate::error::unreadable;
 use crate::item;
 use crate::keys::{self, Key};
@@ -51,19 +49,6 @@ impl DynamoStore {
     /// Writes a row among a user's channels that is not a channel.
     pub(crate) async fn put_user_row(&self, row: Key) -> Result<(), WriteError> {
         let attempts = Attempts::default();
-        self.capacity.count_call(Operation::Put);
-        let answer = self
-            .client
-            .put_item()
-            .table_name(&self.tables.user_channels)
-            .set_item(Some(row))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .customize()
-            .interceptor(attempts.clone())
-            .send()
-            .await
-            .map_err(|err| attempts.write_error(Operation::Put, err))?;
-        self.capacity.count_units(Operation::Put, answer.consumed_capacity());
-        Ok(())
+        self.put(&self.tables.user_channels, row, None, &attempts).await.map(drop)
     }
 }

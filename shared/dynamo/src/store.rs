@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::KeysAndAttributes;
 use messaging::ports::ReadError;
+use model::backoff;
 
+use crate::call::COST;
 use crate::capacity::{Capacity, Operation};
-use crate::error::{CallError, read_error};
+use crate::error::CallError;
 use crate::item::Item;
 use crate::keys::Key;
 use crate::schema::TableNames;
@@ -47,18 +49,10 @@ impl DynamoStore {
             wanted.insert(table.to_owned(), keys);
         }
         let mut found: HashMap<String, Vec<Item>> = HashMap::new();
-        let mut wait = UNPROCESSED_WAIT_FIRST;
-        for _ in 0..UNPROCESSED_ROUNDS_MAX {
-            self.capacity.count_call(Operation::BatchGet);
-            let answer = self
-                .client
-                .batch_get_item()
-                .set_request_items(Some(wanted))
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await
-                .map_err(|err| read_error(Operation::BatchGet, err))?;
-            self.capacity.count_units(Operation::BatchGet, answer.consumed_capacity());
+        for round in 0..UNPROCESSED_ROUNDS_MAX {
+            let wanted_now = self.client.batch_get_item().set_request_items(Some(wanted));
+            let read = wanted_now.return_consumed_capacity(COST).send();
+            let answer = self.read(Operation::BatchGet, read).await?;
             for (table, rows) in answer.responses.unwrap_or_default() {
                 found.entry(table).or_default().extend(rows);
             }
@@ -66,8 +60,7 @@ impl DynamoStore {
             if wanted.is_empty() {
                 return Ok(found);
             }
-            tokio::time::sleep(wait).await;
-            wait *= 2;
+            tokio::time::sleep(backoff(UNPROCESSED_WAIT, round)).await;
         }
         Err(ReadError::Throttled(Box::new(CallError::Unprocessed {
             operation: Operation::BatchGet.as_str(),
@@ -80,5 +73,6 @@ impl DynamoStore {
 pub(crate) const BATCH_KEYS_MAX: usize = 100;
 /// How often a batch read is tried for keys that the store left unprocessed.
 const UNPROCESSED_ROUNDS_MAX: u32 = 5;
-/// The first wait between these tries; each later one is twice as long.
-const UNPROCESSED_WAIT_FIRST: Duration = Duration::from_millis(20);
+/// The first and the longest wait between these tries.
+const UNPROCESSED_WAIT: (Duration, Duration) =
+    (Duration::from_millis(20), Duration::from_millis(320));

@@ -15,7 +15,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Timestamp, limits};
+use model::{Timestamp, backoff, limits};
 use parking_lot::Mutex;
 
 use crate::ports::{Clock, Randomness};
@@ -115,8 +115,7 @@ impl Circuit {
     #[must_use]
     pub fn retry_after(&self) -> Duration {
         let openings = self.state.lock().recent_openings(self.clock.now());
-        let (first, most) = limits::RETRY_AFTER;
-        let wait = doubled(first, openings).min(most);
+        let wait = backoff(limits::RETRY_AFTER, openings);
         wait + self.up_to(wait)
     }
 
@@ -150,8 +149,7 @@ impl Circuit {
 
     /// How long until the next probe: the period with equal jitter (50 to 100 %).
     fn period(&self, state: &State, now: Timestamp) -> Duration {
-        let (first, most) = limits::CIRCUIT_OPEN;
-        let period = doubled(first, state.recent_openings(now)).min(most);
+        let period = backoff(limits::CIRCUIT_OPEN, state.recent_openings(now));
         period / 2 + self.up_to(period / 2)
     }
 
@@ -205,10 +203,6 @@ impl Drop for Permit<'_> {
             self.circuit.give_back(self.is_probe);
         }
     }
-}
-
-fn doubled(first: Duration, times: u32) -> Duration {
-    first.saturating_mul(2_u32.saturating_pow(times))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use model::{ChannelId, LateArrivals, MessageId, Timestamp, WorkspaceId, chain, limits};
+use model::{ChannelId, LateArrivals, MessageId, Timestamp, WorkspaceId, backoff, chain, limits};
 use parking_lot::Mutex;
 use protocol::publication::{Publication, Subject};
 use tokio::time::Instant;
@@ -278,7 +278,7 @@ impl State {
             let channel = &stored.message.channel_id;
             let Some(Some(workspace)) = places.get(channel) else {
                 count(&self.counters.poisoned, 1);
-                error!(%channel, message = %stored.message.id, "a message of no channel is skipped");
+                error!(%channel, message = %stored.message.id, "skipping message: channel does not exist");
                 continue;
             };
             let publication = Publication::of_message(&stored.message, stored.members_version);
@@ -291,7 +291,7 @@ impl State {
     /// `None` if neither happens.
     async fn replayed(&self, batch: &[Addressed]) -> Option<Replayed> {
         let mut unacknowledged = false;
-        let mut pause = limits::BUS_RETRY.0;
+        let mut failures = 0;
         for run in 0..limits::RELAY_RUNS_MAX {
             count(&self.counters.reruns, usize::from(run > 0));
             match self.replay.replay(batch).await {
@@ -323,8 +323,8 @@ impl State {
                         let (failures, lasting_ms) = (failing.failures, failing.lasting_ms());
                         warn!(failures, lasting_ms, cause = chain(&err), "a batch broke off");
                     }
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
+                    tokio::time::sleep(backoff(limits::BUS_RETRY, failures)).await;
+                    failures += 1;
                     continue;
                 }
             }

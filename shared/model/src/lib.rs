@@ -9,6 +9,7 @@
 
 pub mod limits;
 
+mod backoff;
 mod chain;
 mod channel;
 mod code;
@@ -22,6 +23,7 @@ mod time;
 mod trace;
 mod version;
 
+pub use backoff::backoff;
 pub use chain::chain;
 pub use channel::{Channel, ChannelChange, ChannelType, Contract, LateArrivals, Member};
 pub use code::{ErrorCode, Retry};

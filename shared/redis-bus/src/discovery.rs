@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use messaging::ports::Trouble;
-use parking_lot::Mutex as StdMutex;
-use tokio::sync::Mutex;
+use model::backoff;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -183,17 +183,18 @@ pub(crate) struct GroupLookup {
     finder: Arc<dyn FindGroup>,
     access: GroupAccess,
     /// Held during a lookup, so that there is one at a time.
-    search: Mutex<Search>,
+    search: tokio::sync::Mutex<Search>,
     /// The last answer. It has a lock of its own, so that it can be shown during a lookup.
-    last: StdMutex<Option<(Group, Address)>>,
-    failing_since: StdMutex<Option<Instant>>,
+    last: Mutex<Option<(Group, Address)>>,
+    failing_since: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
 struct Search {
     /// When the next lookup is allowed; at once if absent.
     next_at: Option<Instant>,
-    wait: Duration,
+    /// Lookups in a row that found nothing.
+    failures: u32,
     failure: Option<FindError>,
 }
 
@@ -202,9 +203,9 @@ impl GroupLookup {
         Self {
             finder,
             access,
-            search: Mutex::default(),
-            last: StdMutex::default(),
-            failing_since: StdMutex::default(),
+            search: tokio::sync::Mutex::default(),
+            last: Mutex::default(),
+            failing_since: Mutex::default(),
         }
     }
 
@@ -222,15 +223,15 @@ impl GroupLookup {
             return known.ok_or(failure);
         }
         // Set before the call, so that a cancelled lookup counts as well.
-        search.wait = (search.wait * 2).clamp(SEARCH_WAIT.0, SEARCH_WAIT.1);
-        search.next_at = Some(Instant::now() + jittered(search.wait));
+        search.next_at = Some(Instant::now() + jittered(backoff(SEARCH_WAIT, search.failures)));
+        search.failures = search.failures.saturating_add(1);
         search.failure = None;
         let found = tokio::time::timeout(SEARCH_MAX, self.finder.find()).await;
         let found = found.unwrap_or_else(|_elapsed| Err(self.unanswered("it took too long")));
         match found.and_then(|group| Ok((self.address_of(&group)?, group))) {
             Ok((address, group)) => {
                 self.remember(group, &address);
-                search.wait = Duration::ZERO;
+                search.failures = 0;
                 Ok(address)
             }
             Err(failure) => {

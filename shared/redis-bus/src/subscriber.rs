@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use messaging::outage::Outage;
 use messaging::ports::{BusError, Notice, Subscription};
-use model::limits;
+use model::{backoff, limits};
 use redis::{RedisResult, Value};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -96,8 +96,7 @@ enum End {
 
 impl Link {
     async fn run(mut self) {
-        let (first_wait, last_wait) = limits::BUS_RETRY;
-        let mut wait = first_wait;
+        let mut failures = 0_u32;
         loop {
             let signals = Arc::new(Signals {
                 lost: Notify::new(),
@@ -114,8 +113,8 @@ impl Link {
                         }
                     }
                     // A link that breaks at once keeps its long wait.
-                    if since.elapsed() > last_wait {
-                        wait = first_wait;
+                    if since.elapsed() > limits::BUS_RETRY.1 {
+                        failures = 0;
                     }
                     // Closed first, so that no push of the old connection follows `Lost`.
                     drop(connection);
@@ -123,8 +122,8 @@ impl Link {
                 }
                 Err(err) => self.log_failure(&err.to_string(), "no subscriptions"),
             }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(last_wait);
+            tokio::time::sleep(backoff(limits::BUS_RETRY, failures)).await;
+            failures = failures.saturating_add(1);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Channel, Member, UserId, limits};
+use model::{Channel, Member, UserId, backoff, limits};
 
 use crate::app::App;
 use crate::error::StoreError;
@@ -23,8 +23,7 @@ pub(super) async fn change(
     as_members: bool,
 ) -> Result<u64, StoreError> {
     let (workspace, id) = (&channel.workspace_id, &channel.id);
-    let (mut wait, longest) = limits::CHANGE_BACKOFF;
-    for _ in 0..limits::CHANGE_ROUNDS_MAX {
+    for round in 0..limits::CHANGE_ROUNDS_MAX {
         if as_members {
             let joined_at = app.clock.now();
             let row = |user: &UserId| Member { user_id: user.clone(), joined_at };
@@ -41,8 +40,7 @@ pub(super) async fn change(
         if app.members.are_settled(workspace, id, users, as_members).await? {
             return Ok(version);
         }
-        tokio::time::sleep(jittered(app, wait)).await;
-        wait = (wait * 2).min(longest);
+        tokio::time::sleep(jittered(app, backoff(limits::CHANGE_BACKOFF, round))).await;
     }
     Err(StoreError::Busy("the same users are added and removed at once".into()))
 }

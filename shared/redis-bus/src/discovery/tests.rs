@@ -5,7 +5,7 @@ use super::*;
 /// Gives a scripted answer, and counts the lookups.
 #[derive(Debug)]
 struct Scripted {
-    answer: StdMutex<Result<Group, FindError>>,
+    answer: Mutex<Result<Group, FindError>>,
     asked: AtomicUsize,
 }
 
@@ -37,7 +37,7 @@ fn group(host: &str) -> Group {
 }
 
 fn found(answer: Result<Group, FindError>) -> (Arc<GroupLookup>, Arc<Scripted>) {
-    let finder = Arc::new(Scripted { answer: StdMutex::new(answer), asked: AtomicUsize::new(0) });
+    let finder = Arc::new(Scripted { answer: Mutex::new(answer), asked: AtomicUsize::new(0) });
     let access = GroupAccess { token: Some("hunter2/+@:".to_owned()), authorities: None };
     (Arc::new(GroupLookup::new(Arc::<Scripted>::clone(&finder), access)), finder)
 }
