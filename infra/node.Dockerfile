@@ -17,8 +17,8 @@ ARG INKWIRE_REVISION=
 ENV INKWIRE_REVISION=$INKWIRE_REVISION
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --locked --release -p inkwire-node --bin inkwire-node \
-    && cp target/release/inkwire-node /inkwire-node
+    cargo build --locked --profile node -p inkwire-node --bin inkwire-node \
+    && cp target/node/inkwire-node /inkwire-node
 
 FROM ${RUN_IMAGE}
 COPY --from=build --chown=0:0 --chmod=0555 /inkwire-node /inkwire-node

@@ -33,7 +33,7 @@ def plain(value):
 
 
 def records_of(client, table):
-    """Batches of the table's one shard, for ever."""
+    """Batches of the table's one shard, without end."""
     arn = client.list_streams(TableName=table)["Streams"][0]["StreamArn"]
     shard = client.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][0]["ShardId"]
     place = {"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}

@@ -257,7 +257,7 @@ function nodeAlarms(context) {
       name: 'nodes-stale',
       metric: nodeMetric(context, 'inkwire_workspaces_stale', 'Maximum'),
       of: 5,
-      says: 'Sockets are told fresh:false: nodes do not hear the bus',
+      says: 'Ticks say fresh:false: nodes receive nothing from the bus',
     },
     {
       name: 'nodes-resyncs',

@@ -46,7 +46,7 @@ test('events that come again change nothing', async () => {
   assert.deepEqual(said.map((line) => line.found), [undefined, undefined, true, false]);
 });
 
-test('a task that is gone by the time its start is told gets no name', async () => {
+test('a task that has ended before its start is reported gets no name', async () => {
   const { records, handle } = world({ address: null });
   await handle(event('RUNNING'));
   assert.equal(records.size, 0);

@@ -138,7 +138,7 @@ test('a node gets what it reads, secrets as secrets', () => {
   ]);
 });
 
-test('a node looks its cache up, and in the emulator it is told the address', () => {
+test('a node looks its cache up; in the emulator it gets the address', () => {
   const groupOf = (node) =>
     node.Environment.find(({ Name }) => Name === 'INKWIRE_REDIS_GROUP')?.Value;
   assert.match(textOf(groupOf(containerOf('node'))), /^\$\{Cache\}$/);

@@ -7,7 +7,7 @@ const template = templateOf();
 const alarms = resourcesOf(template, 'AWS::CloudWatch::Alarm').map(([, { Properties }]) => Properties);
 const named = (name) => alarms.find(({ AlarmName }) => AlarmName === `inkwire-${name}`);
 
-test('every alarm is told to the topic, and a gap in its data is no alarm', () => {
+test('every alarm notifies the topic, and a gap in its data is no alarm', () => {
   for (const alarm of alarms) {
     assert.match(alarm.AlarmActions.map(textOf).join(), /Alarms/, alarm.AlarmName);
     assert.equal(alarm.TreatMissingData, 'notBreaching', alarm.AlarmName);

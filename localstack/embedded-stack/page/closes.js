@@ -24,7 +24,7 @@ export function closePolicy(code) {
     case SLEPT:
       return { next: "resume", why: "no frame after this tab or computer slept" };
     case 4408:
-      return { next: "resume", why: "the hello frame came too late" };
+      return { next: "resume", why: "the hello frame arrived too late" };
     case 4409:
       return { next: "stop", why: "this user has more than 10 sockets open on that node" };
     case 4429:

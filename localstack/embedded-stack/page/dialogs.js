@@ -80,7 +80,7 @@ function prepare(id, { users = () => [], store, submit, done = () => {} }) {
   let subject;
   let accepted = null;
 
-  /** What is wrong with the typed ids, or what is asked about them once. */
+  /** The problem with the typed ids, or the question about them, which is asked once. */
   const objection = (typed) => {
     const wrong = userIdsError(typed);
     if (wrong !== null || typed.join() === accepted) return wrong;

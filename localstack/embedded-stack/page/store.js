@@ -22,7 +22,7 @@ export class Store {
   counters = { pushed: 0, duplicates: 0, replayed: 0, scrolled: 0 };
   /** The latest reconnect: null before the first. */
   reconnect = null;
-  /** How long the latest own message took to be stored, and to come back on the socket. */
+  /** How long the latest own message took to be stored, and to arrive on the socket. */
   lastSend = null;
   log = new EventLog(() => this.changed());
   /** Whether the person is looking at the newest messages of a channel; set by the view. */

@@ -2,7 +2,7 @@
 //
 // Main path: after `ready` with `resumed:true`, count the replayed messages; otherwise read the
 // list of channels, and each channel from before its gap. Invariants: the socket is attached before
-// anything is read, so what the read misses is pushed; a catch-up that broke off goes on at the
+// anything is read, so what the read misses is pushed; a catch-up that was interrupted continues at the
 // next `ready`, even a resumed one, with the channels that were not read.
 
 import { ChannelList } from "./channels.js";
@@ -150,7 +150,7 @@ export class Sync {
 
   /**
    * Starts a catch-up after a wait. If one waits already, both become one, at the later of the two
-   * times; but it is not put off for ever by one that comes after another.
+   * times; but a stream of new ones does not postpone it without end.
    */
   #readAfter(ms) {
     const now = performance.now();
@@ -297,7 +297,7 @@ export class Sync {
         const outcome = this.#store.deliver(message, history ? "history" : "scroll");
         if (outcome === "new" && !history) missed += 1;
       }
-      // An offset that does not move would loop for ever.
+      // An offset that does not move would loop endlessly.
       if (page.next_offset === null || page.next_offset <= offset) return missed;
       offset = page.next_offset;
     }

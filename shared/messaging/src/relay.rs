@@ -330,7 +330,7 @@ impl State {
             }
             unacknowledged = true;
         }
-        warn!(messages = batch.len(), "a batch is not safe on the bus; it comes again");
+        warn!(messages = batch.len(), "no replica has the batch; retrying it");
         None
     }
 
@@ -360,7 +360,7 @@ impl State {
             info!(failures, lasted_ms, "batches reach the bus again");
         }
         if let Some(refusal) = &replayed.refusal {
-            warn!(cause = %chain(refusal), "the bus refused a message; it comes again");
+            warn!(cause = %chain(refusal), "the bus refused a message; retrying it");
         }
         Some(replayed)
     }

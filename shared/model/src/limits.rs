@@ -217,7 +217,7 @@ pub const STORE_REFUSALS_MAX: u32 = 8;
 /// Channels whose members are read together: their versions come with one call.
 pub const MEMBERS_BATCH_MAX: usize = 32;
 /// Sockets that may wait for their user's rows while the store is in trouble and its speed is
-/// unknown; further clients are told to reconnect later.
+/// unknown; further clients are asked to reconnect later.
 pub const ATTACHES_IN_TROUBLE_MIN: usize = 16;
 /// How long a socket may wait to be attached: much less than clients wait before they give up.
 pub const ATTACH_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -330,7 +330,7 @@ pub const TOKEN_LEEWAY: Duration = Duration::from_secs(5);
 /// An `exp` further away than this (10 years) is not a time in seconds.
 pub const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// How long a socket may live on one ticket, if the environment sets nothing else: a token with a
-/// longer life must not keep a socket open for ever.
+/// longer life must not keep a socket open without end.
 pub const SOCKET_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 // Membership changes.

@@ -48,7 +48,7 @@ impl Commands {
     ///
     /// # Cancel safety
     /// Dropping the future makes the connection doubtful, so the next request opens another one.
-    /// Otherwise callers with short deadlines would use a dead connection for ever.
+    /// Otherwise callers with short deadlines would keep using a dead connection.
     pub(crate) async fn query<T: FromRedisValue>(&self, request: &Request) -> RedisResult<T> {
         let answer = match self.query_once(request).await {
             Err(err) if is_doubtful(&err) => self.query_once(request).await,

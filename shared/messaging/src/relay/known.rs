@@ -1,4 +1,4 @@
-//! What an environment remembers about channels: their workspace, for ever, and their late mark.
+//! What an environment remembers about channels: their workspace, without expiry, and their late mark.
 
 use std::collections::HashMap;
 

@@ -165,7 +165,7 @@ async fn g8_a_revoked_user_is_nowhere_and_comes_back_nowhere() {
     let is_told = |entry: &messaging::ports::Entry| {
         entry.publication.payload == Payload::Close(CloseCode::Revoked)
     };
-    assert!(told.iter().any(is_told), "their sockets are told");
+    assert!(told.iter().any(is_told), "their sockets get the change");
 }
 
 #[tokio::test]

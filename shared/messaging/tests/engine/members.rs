@@ -62,7 +62,7 @@ async fn members_at_once_are_one_change() {
 
     let none = add_members(&rig.app, &caller("bob"), &channel, &users(&["gone"])).await.unwrap();
     assert_eq!((none.added, none.refused.len()), (Vec::new(), 1));
-    assert_eq!(changes(&rig).await.len(), 2, "nobody was added: nothing is told");
+    assert_eq!(changes(&rig).await.len(), 2, "nobody was added: nothing is published");
     let refused = add_members(&rig.app, &caller("eve"), &channel, &users(&["eve"])).await;
     assert_eq!(refused.unwrap_err().code(), ErrorCode::ChannelNotFound);
 }
@@ -181,7 +181,7 @@ async fn the_longest_member_inherits_when_the_creator_left() {
     removes("zoe", "carol").await.unwrap();
     removes("zoe", "zoe").await.unwrap();
     add_member(&rig.app, &caller("bob"), &channel, &user("zoe")).await.unwrap();
-    assert_eq!(removes("zoe", "bob").await, Err(ErrorCode::Forbidden), "who comes back is new");
+    assert_eq!(removes("zoe", "bob").await, Err(ErrorCode::Forbidden), "a user who joins again is a new member");
     add_member(&rig.app, &caller("bob"), &channel, &user("alice")).await.unwrap();
     assert_eq!(removes("bob", "zoe").await, Err(ErrorCode::Forbidden), "the creator is back");
     removes("alice", "bob").await.unwrap();
