@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use client::{Event, How};
+use client::{Event, Source};
 use model::Direction;
 use model::{ChannelChange, ErrorCode, MessageId};
 use tests::cluster::{Environment, user};
@@ -272,7 +272,7 @@ async fn g5_a_client_that_was_away_resumes_and_misses_nothing(environment: Envir
     assert_eq!(bob.texts(&channel), expected);
     let resumed = bob.count(|event| matches!(event, Event::Ready { resumed: true, .. }));
     assert_eq!(resumed, 1, "by its cursor, without reading again");
-    let read = bob.count(|event| matches!(event, Event::Message { how: How::CaughtUp, .. }));
+    let read = bob.count(|event| matches!(event, Event::Message { source: Source::CaughtUp, .. }));
     assert_eq!(read, 0);
 }
 

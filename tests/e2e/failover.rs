@@ -66,7 +66,8 @@ async fn g7_kill_9_of_a_node_with_half_of_the_sockets() {
     for n in 0..20 {
         alice.post_message(&channel, &format!("meanwhile {n}"), None, None).await.unwrap();
     }
-    let moved = |person: &&Person| person.count(|event| matches!(event, Event::Lost { .. })) > 0;
+    let moved =
+        |person: &&Person| person.count(|event| matches!(event, Event::Disconnected { .. })) > 0;
     for person in &people {
         let left = (killed_at + LEASE_END + Duration::from_secs(5)).duration_since(Instant::now());
         person.hears_within(&channel, "meanwhile 19", left).await;
@@ -109,10 +110,11 @@ async fn g7_a_node_that_is_told_to_leave_drains_and_nobody_misses_anything() {
         person.hears(&channel, "59").await;
         assert_eq!(person.texts(&channel).len(), 60, "{}", person.name);
     }
-    let told =
-        |person: &&Person| person.count(|event| matches!(event, Event::Lost { code: 1012 })) == 1;
+    let told = |person: &&Person| {
+        person.count(|event| matches!(event, Event::Disconnected { code: 1012 })) == 1
+    };
     assert_eq!(people.iter().filter(told).count(), on_leaving, "all of its clients, no other");
-    let other = |event: &Event| matches!(event, Event::Lost { code } if *code != 1012);
+    let other = |event: &Event| matches!(event, Event::Disconnected { code } if *code != 1012);
     assert!(people.iter().all(|person| person.count(other) == 0));
     eventually("it exits by itself", SOON, async || leaving.has_exited_with(0)).await;
 }
@@ -132,7 +134,7 @@ async fn g4_nodes_outlive_a_redis_that_was_restarted_empty() {
     if let Some(redis) = &mut cluster.redis {
         redis.restart();
     }
-    let lost = |person: &Person| person.count(|event| matches!(event, Event::Lost { .. }));
+    let lost = |person: &Person| person.count(|event| matches!(event, Event::Disconnected { .. }));
     eventually("the node reads what the stream has lost", SOON, async || {
         bob.texts(&channel) == ["before", "while it is gone"]
     })
@@ -162,5 +164,5 @@ async fn g4_without_redis_the_sockets_stay_and_their_ticks_say_so() {
     redis.resume();
     bob.hears(&channel, "in ink").await;
     eventually("a fresh tick", noticed, async || told(true) > before).await;
-    assert_eq!(bob.count(|event| matches!(event, Event::Lost { .. })), 0);
+    assert_eq!(bob.count(|event| matches!(event, Event::Disconnected { .. })), 0);
 }

@@ -42,7 +42,7 @@ async fn g7_a_node_with_another_ticket_secret_draws_no_client() {
     let mut nodes = BTreeSet::new();
     for person in &people {
         nodes.insert(person.client.node_id().unwrap().to_string());
-        assert_eq!(person.count(|event| matches!(event, client::Event::Lost { .. })), 0);
+        assert_eq!(person.count(|event| matches!(event, client::Event::Disconnected { .. })), 0);
     }
     assert_eq!((people.len(), nodes.len()), (CLIENTS, 1), "{nodes:?}");
     let only: NodeId = nodes.first().unwrap().parse().unwrap();

@@ -77,7 +77,7 @@ async fn a_demoted_primary_makes_no_node_die_and_closes_no_socket() {
     redis_of(&cluster).command(&["REPLICAOF", "NO", "ONE"]);
     node.is(200, "ok", &[]).await;
     assert!(node.is_alive());
-    assert_eq!(person.count(|event| matches!(event, client::Event::Lost { .. })), 0);
+    assert_eq!(person.count(|event| matches!(event, client::Event::Disconnected { .. })), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{Event, How};
+use client::{Event, Source};
 use model::{ChannelId, MessageId};
 use tests::cluster::{Cluster, Environment, options};
 use tests::person::Person;
@@ -39,7 +39,9 @@ async fn g3_a_send_that_cannot_publish_arrives_through_the_relay(environment: En
 fn pushed_at(person: &Person, id: MessageId) -> Option<Instant> {
     person.look(|log| {
         log.iter().find_map(|logged| match &logged.event {
-            Event::Message { message, how: How::Pushed, .. } if message.id == id => Some(logged.at),
+            Event::Message { message, source: Source::Pushed, .. } if message.id == id => {
+                Some(logged.at)
+            }
             _ => None,
         })
     })
@@ -110,7 +112,7 @@ async fn stored_meanwhile(alice: &Person, channel: &ChannelId) -> Vec<(MessageId
 }
 
 fn lost(person: &Person) -> usize {
-    person.count(|event| matches!(event, Event::Lost { .. }))
+    person.count(|event| matches!(event, Event::Disconnected { .. }))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -183,7 +183,7 @@ async fn g5_a_slow_consumer_is_closed_resumably_and_nobody_else_notices() {
     assert_eq!(slow.close_within(SOON).await, Some(4508));
     alice.post_message(&channel, "behind", None, None).await.unwrap();
     bob.hears_within(&channel, "behind", Duration::from_secs(60)).await;
-    assert_eq!(bob.count(|event| matches!(event, client::Event::Lost { .. })), 0);
+    assert_eq!(bob.count(|event| matches!(event, client::Event::Disconnected { .. })), 0);
     let (_socket, _, resumed) = attach(&cluster, "slow", Some(&cursor)).await;
     println!("closed after {sent} messages; resumed: {resumed}");
 }

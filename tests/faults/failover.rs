@@ -165,7 +165,7 @@ async fn still_works(scene: &Scene, people: &[Person], channel: &ChannelId, send
     for person in people {
         person.hears(channel, "and on it goes").await;
     }
-    let lost = |person: &Person| person.count(|event| matches!(event, Event::Lost { .. }));
+    let lost = |person: &Person| person.count(|event| matches!(event, Event::Disconnected { .. }));
     let lost: usize = people.iter().map(lost).sum();
     assert_eq!(lost, 0, "the sockets stayed");
     assert_eq!(scene.nodes.len(), 2);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-use client::{Event, How};
+use client::{Event, Source};
 use model::MessageId;
 use tests::person::{Logged, Person};
 use tokio::time::Instant;
@@ -29,13 +29,13 @@ pub(crate) fn reached_at(person: &Person, id: MessageId) -> Option<Instant> {
 
 /// When a message was first pushed on a person's socket.
 pub(crate) fn pushed_at(person: &Person, id: MessageId) -> Option<Instant> {
-    first(person, id, |how| how == How::Pushed)
+    first(person, id, |source| source == Source::Pushed)
 }
 
-fn first(person: &Person, id: MessageId, wanted: impl Fn(How) -> bool) -> Option<Instant> {
+fn first(person: &Person, id: MessageId, wanted: impl Fn(Source) -> bool) -> Option<Instant> {
     person.look(|log| {
         log.iter().find_map(|logged| match &logged.event {
-            Event::Message { message, how, .. } if message.id == id && wanted(*how) => {
+            Event::Message { message, source, .. } if message.id == id && wanted(*source) => {
                 Some(logged.at)
             }
             _ => None,
@@ -80,12 +80,12 @@ impl Wire {
         let mut is_first = true;
         for logged in log {
             match &logged.event {
-                Event::Message { message, how: How::Pushed, .. } => {
+                Event::Message { message, source: Source::Pushed, .. } => {
                     self.pushed += 1;
                     let key = (message.channel_id.clone(), message.id);
                     self.pushed_again += usize::from(!pushed.insert(key));
                 }
-                Event::Message { how: How::CaughtUp, fresh, .. } if !is_first => {
+                Event::Message { source: Source::CaughtUp, fresh, .. } if !is_first => {
                     self.read += 1;
                     self.read_again += usize::from(!fresh);
                 }
@@ -121,7 +121,10 @@ impl fmt::Display for Wire {
 
 /// How often sockets ended without a close frame from the node.
 pub(crate) fn lost(people: &[Person]) -> usize {
-    people.iter().map(|person| person.count(|event| matches!(event, Event::Lost { .. }))).sum()
+    people
+        .iter()
+        .map(|person| person.count(|event| matches!(event, Event::Disconnected { .. })))
+        .sum()
 }
 
 /// Names of `count` users.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use client::{Event, How};
+use client::{Event, Source};
 use model::ChannelId;
 use tests::person::Person;
 use tests::proxy::http::{Rule, StoreFault};
@@ -63,7 +63,7 @@ async fn g4_a_stream_that_is_lost_twice_brings_only_what_is_new() {
 /// Messages pushed to each person.
 fn pushed(people: &[Person], channel: &ChannelId) -> Vec<usize> {
     let is = |event: &Event| {
-        matches!(event, Event::Message { message, how: How::Pushed, .. }
+        matches!(event, Event::Message { message, source: Source::Pushed, .. }
             if message.channel_id == *channel)
     };
     people.iter().map(|person| person.count(is)).collect()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Api, Client, Config, Event, How};
+use client::{Api, Client, Config, Event, Source};
 use model::{ChannelId, MessageId};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -122,7 +122,7 @@ impl Person {
         self.look(|log| {
             log.iter()
                 .filter_map(|logged| match &logged.event {
-                    Event::Message { message, how: How::Pushed, .. }
+                    Event::Message { message, source: Source::Pushed, .. }
                         if message.channel_id == *channel =>
                     {
                         Some(message.text.as_str().to_owned())

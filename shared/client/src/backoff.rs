@@ -51,7 +51,7 @@ impl Backoff {
     /// The wait after one more failure.
     ///
     /// If the server asked for a wait (`retry_after`), the result is that wait, capped at
-    /// [`limits::CLIENT_WAIT_MAX`], plus jitter ([`Self::spread`]): without jitter, all refused
+    /// [`limits::CLIENT_WAIT_MAX`], plus jitter ([`Self::jitter`]): without jitter, all refused
     /// clients would return in the same millisecond.
     pub fn next_wait(&mut self, retry_after: Option<Duration>) -> Duration {
         let window = model::backoff((self.base, self.cap), self.failures);
@@ -60,7 +60,7 @@ impl Backoff {
             .filter(|wait| !wait.is_zero())
             .map(|wait| wait.min(limits::CLIENT_WAIT_MAX))
         {
-            Some(wait) => wait + self.spread(wait),
+            Some(wait) => wait + self.jitter(wait),
             None => window.mul_f64(self.rng.random::<f64>()),
         }
     }
@@ -68,7 +68,7 @@ impl Backoff {
     /// The jitter to add to a wait that a server gave to many clients, so that they do not all
     /// return together: drawn evenly from zero to half of the wait, or to the first window if that
     /// is longer.
-    pub fn spread(&mut self, wait: Duration) -> Duration {
+    pub fn jitter(&mut self, wait: Duration) -> Duration {
         self.base.max(wait / 2).mul_f64(self.rng.random::<f64>())
     }
 
@@ -113,7 +113,7 @@ mod tests {
     fn a_wait_for_many_is_spread_by_half_of_it_and_at_least_by_the_first_window() {
         for (wait_s, most_s) in [(0, 1.0), (2, 1.0), (20, 10.0)] {
             let mut backoff = Backoff::seeded(3);
-            let shares = [(); 200].map(|()| backoff.spread(Duration::from_secs(wait_s)));
+            let shares = [(); 200].map(|()| backoff.jitter(Duration::from_secs(wait_s)));
             let longest = shares.iter().max().unwrap().as_secs_f64();
             assert!(longest <= most_s && longest > most_s * 0.9, "{wait_s} s: {longest}");
         }

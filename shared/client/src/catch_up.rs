@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use crate::error::ApiError;
 use crate::event::Event;
-use crate::inbox::{CatchUpFrom, Due, Inbox, floor_of_present};
-use crate::pace::Pace;
+use crate::inbox::{CatchUpFrom, Due, Inbox, settled_position};
 use crate::rest::Api;
+use crate::retry::Retrier;
 use crate::session::StopReason;
-use crate::timeline::How;
+use crate::timeline::Source;
 
 /// State that the socket's task and a catch-up share.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     pub(crate) inbox: Arc<Mutex<Inbox>>,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) first_visit_messages: u32,
-    pub(crate) pace: Pace,
+    pub(crate) retrier: Retrier,
     /// The last `server_time` that a frame carried, and when the frame arrived.
     pub(crate) node_clock: Arc<Mutex<Option<(Timestamp, Instant)>>>,
 }
@@ -38,15 +38,15 @@ impl Shared {
 
     /// Reserves a place in the event queue. Reserve first, then change state and send the event
     /// without an `await` in between: then a dropped task has done both or neither.
-    pub(crate) async fn place(&self) -> Result<Permit<'_, Event>, StopReason> {
+    pub(crate) async fn reserve_event(&self) -> Result<Permit<'_, Event>, StopReason> {
         self.events.reserve().await.or(Err(StopReason::Requested))
     }
 
     /// Upserts a message into its timeline and sends its event.
-    pub(crate) async fn take(&self, message: Message, how: How) -> Result<(), StopReason> {
-        let place = self.place().await?;
-        let fresh = self.inbox().upsert(message.clone(), how);
-        place.send(Event::Message { message, how, fresh });
+    pub(crate) async fn ingest(&self, message: Message, source: Source) -> Result<(), StopReason> {
+        let slot = self.reserve_event().await?;
+        let fresh = self.inbox().upsert(message.clone(), source);
+        slot.send(Event::Message { message, source, fresh });
         Ok(())
     }
 
@@ -59,8 +59,8 @@ impl Shared {
     /// it arrived, by a monotonic clock. The frame's transit time is not added, so a catch-up never
     /// records a start later than the true one.
     pub(crate) fn node_now(&self) -> Timestamp {
-        let told = *self.node_clock.lock();
-        told.map_or_else(|| self.api.server_now(), |(time, at)| time.plus(at.elapsed()))
+        let last = *self.node_clock.lock();
+        last.map_or_else(|| self.api.server_now(), |(time, at)| time.plus(at.elapsed()))
     }
 
     /// Reads the channels that have a gap, or all channels if the gap is in all of them.
@@ -78,7 +78,7 @@ impl Shared {
         let Due { list, channels } = self.inbox().due();
         let work: Vec<Work> = match list {
             Some(opening) => {
-                let listed = self.pace.patiently(|| self.api.channels()).await?;
+                let listed = self.retrier.run(|| self.api.channels()).await?;
                 self.inbox().list_read(opening, &listed, started_at);
                 listed.into_iter().map(Work::of).collect()
             }
@@ -88,14 +88,14 @@ impl Shared {
         stream::iter(work.into_iter().map(Ok))
             .try_for_each_concurrent(limits::CLIENT_READS_MAX, |work| self.read_if_due(work))
             .await?;
-        let place = self.place().await?;
+        let slot = self.reserve_event().await?;
         let has_gap = {
             let mut inbox = self.inbox();
             inbox.all_read(list, started_at);
             inbox.has_gap()
         };
         if !has_gap {
-            place.send(Event::CaughtUp { channels: count });
+            slot.send(Event::CaughtUp { channels: count });
         }
         Ok(())
     }
@@ -131,7 +131,7 @@ impl Shared {
         match work.late {
             Some(late) => Ok(late),
             None if unknown => {
-                let channel = self.pace.patiently(|| self.api.channel(&work.id)).await?;
+                let channel = self.retrier.run(|| self.api.channel(&work.id)).await?;
                 Ok(channel.late)
             }
             None => Ok(None),
@@ -141,9 +141,9 @@ impl Shared {
     async fn read_newest(&self, channel: &ChannelId) -> Result<(), StopReason> {
         let limit = self.first_visit_messages.min(limits::PAGE_ROWS_MAX);
         let newest = || self.api.scroll(channel, None, limit, Direction::Older);
-        let page = self.pace.patiently(newest).await?;
+        let page = self.retrier.run(newest).await?;
         for message in page.messages.into_iter().rev() {
-            self.take(message, How::CaughtUp).await?;
+            self.ingest(message, Source::CaughtUp).await?;
         }
         Ok(())
     }
@@ -157,9 +157,9 @@ impl Shared {
             let known = self.inbox().known_after(channel, offset);
             let newer =
                 || self.api.scroll_newer(channel, offset, limits::PAGE_ROWS_MAX, known.as_ref());
-            let page = self.pace.patiently(newer).await?;
+            let page = self.retrier.run(newer).await?;
             for message in page.messages {
-                self.take(message, How::CaughtUp).await?;
+                self.ingest(message, Source::CaughtUp).await?;
             }
             // An empty page need not be the last. An offset that does not advance would loop.
             match page.next_offset {
@@ -181,7 +181,7 @@ pub(crate) async fn stored_so_far(api: &Api, messages_max: usize) -> Result<Inbo
     let channels = api.channels().await?;
     let read = stream::iter(channels)
         .map(|channel| async move {
-            let messages = present(api, &channel.id).await?;
+            let messages = read_recent(api, &channel.id).await?;
             Ok::<_, ApiError>((channel.id, messages))
         })
         .buffer_unordered(limits::CLIENT_READS_MAX);
@@ -194,7 +194,7 @@ pub(crate) async fn stored_so_far(api: &Api, messages_max: usize) -> Result<Inbo
 }
 
 /// The newest messages of a channel, back to the oldest id that a message stored later can have.
-async fn present(api: &Api, channel: &ChannelId) -> Result<Vec<Message>, ApiError> {
+async fn read_recent(api: &Api, channel: &ChannelId) -> Result<Vec<Message>, ApiError> {
     let (mut messages, mut offset) = (Vec::<Message>::new(), None);
     loop {
         let limit = limits::PAGE_MESSAGES_DEFAULT;
@@ -206,7 +206,7 @@ async fn present(api: &Api, channel: &ChannelId) -> Result<Vec<Message>, ApiErro
         messages.extend(page.messages);
         let ends = messages.first().zip(messages.last());
         let is_enough =
-            ends.is_some_and(|(newest, oldest)| oldest.id < floor_of_present(newest.id));
+            ends.is_some_and(|(newest, oldest)| oldest.id < settled_position(newest.id));
         if is_enough || page.next_offset.is_none() || page.next_offset == offset {
             return Ok(messages);
         }

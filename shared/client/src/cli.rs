@@ -9,17 +9,19 @@ use model::{Channel, Direction, MessageId, UserId, WorkspaceId};
 use protocol::http::ChannelBody;
 use serde_json::json;
 
+mod claims;
 mod error;
 mod listen;
 mod names;
-mod owner;
+
 pub(crate) mod terminal;
 
 pub(crate) use error::Exit;
 
+use claims::Claims;
 use error::CliError;
 use names::Names;
-use owner::Owner;
+
 use terminal::{Terminal, escape};
 
 /// Reads and writes the channels of an Inkwire environment.
@@ -38,7 +40,7 @@ enum Command {
     /// Prints messages as they arrive. Times are UTC.
     Listen {
         #[command(flatten)]
-        who: Who,
+        access: Access,
         /// Prints only this channel: its name, its id, or `@user` for a DM. May be repeated.
         #[arg(long = "channel", value_name = "NAME|ID|@USER")]
         channels: Vec<String>,
@@ -46,7 +48,7 @@ enum Command {
     /// Sends one message.
     Send {
         #[command(flatten)]
-        who: Who,
+        access: Access,
         #[command(flatten)]
         place: Place,
         /// Opens the DM with `@user` if there is none yet. Inkwire does not know which users
@@ -62,12 +64,12 @@ enum Command {
     /// Lists the user's channels.
     Channels {
         #[command(flatten)]
-        who: Who,
+        access: Access,
     },
     /// Prints the newest messages of a channel. Times are UTC.
     History {
         #[command(flatten)]
-        who: Who,
+        access: Access,
         #[command(flatten)]
         place: Place,
         /// How many messages.
@@ -82,7 +84,7 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct Who {
+struct Access {
     /// The user. A local environment issues a token for any user.
     #[arg(long = "as", value_name = "USER", required_unless_present = "token")]
     user: Option<UserId>,
@@ -107,16 +109,16 @@ struct Place {
     channel: String,
 }
 
-impl Who {
+impl Access {
     /// Returns the user's API access and a resolver of channel names.
-    fn enter(&self) -> Result<(Api, Names), CliError> {
+    fn open(&self) -> Result<(Api, Names), CliError> {
         // An empty variable counts as unset.
         let token = self.token.as_ref().filter(|token| !token.is_empty());
         let (source, user) = match (token, &self.user) {
             (Some(token), _) => {
-                let owner = Owner::of(token);
-                owner.must_be(self.user.as_ref(), self.workspace.as_ref())?;
-                let user = self.user.clone().or(owner.user);
+                let claims = Claims::of(token);
+                claims.check(self.user.as_ref(), self.workspace.as_ref())?;
+                let user = self.user.clone().or(claims.user);
                 (TokenSource::Fixed(Token::new(token.as_str())), user)
             }
             (None, Some(user)) => {
@@ -147,21 +149,21 @@ impl Who {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), CliError> {
     let mut terminal = Terminal::new(arguments.json);
     match arguments.command {
-        Command::Listen { who, channels } => {
-            let (api, names) = who.enter()?;
+        Command::Listen { access, channels } => {
+            let (api, names) = access.open()?;
             let done = listen::listen(api, names, &channels, &mut terminal).await;
-            explained(done, &who.url).await
+            explain_scheme(done, &access.url).await
         }
-        Command::Send { who, place, new_dm, id, text } => {
+        Command::Send { access, place, new_dm, id, text } => {
             let letter = Letter { channel: place.channel, new_dm, id, text };
-            explained(send(&who, letter, &mut terminal).await, &who.url).await
+            explain_scheme(send(&access, letter, &mut terminal).await, &access.url).await
         }
-        Command::Channels { who } => {
-            explained(list_channels(&who, &mut terminal).await, &who.url).await
+        Command::Channels { access } => {
+            explain_scheme(list_channels(&access, &mut terminal).await, &access.url).await
         }
-        Command::History { who, place, limit } => {
-            let done = history(&who, &place.channel, limit, &mut terminal).await;
-            explained(done, &who.url).await
+        Command::History { access, place, limit } => {
+            let done = history(&access, &place.channel, limit, &mut terminal).await;
+            explain_scheme(done, &access.url).await
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -172,11 +174,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), CliError> {
 }
 
 /// Replaces an error that was caused by `http://` to a TLS port, or by `https://` to a plain one.
-async fn explained(done: Result<(), CliError>, url: &str) -> Result<(), CliError> {
+async fn explain_scheme(done: Result<(), CliError>, url: &str) -> Result<(), CliError> {
     match done {
-        Err(error) if error.is_not_understood() => match client::speech(url).await {
-            Some(speech) if !speech.is_of(url) => {
-                Err(CliError::OtherSpeech { url: url.to_owned(), speech })
+        Err(error) if error.is_not_understood() => match client::scheme(url).await {
+            Some(scheme) if !scheme.is_of(url) => {
+                Err(CliError::OtherScheme { url: url.to_owned(), scheme })
             }
             Some(_) | None => Err(error),
         },
@@ -192,9 +194,9 @@ struct Letter {
     text: String,
 }
 
-async fn send(who: &Who, letter: Letter, terminal: &mut Terminal) -> Result<(), CliError> {
+async fn send(access: &Access, letter: Letter, terminal: &mut Terminal) -> Result<(), CliError> {
     let text = if letter.text == "-" { standard_input()? } else { letter.text };
-    let (api, names) = who.enter()?;
+    let (api, names) = access.open()?;
     let channel = match letter.channel.strip_prefix('@') {
         Some(other) if letter.new_dm => names.open_dm(other).await?,
         Some(_) | None => names.find(&letter.channel).await?,
@@ -221,8 +223,8 @@ fn standard_input() -> Result<String, CliError> {
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }
 
-async fn list_channels(who: &Who, terminal: &mut Terminal) -> Result<(), CliError> {
-    let (api, mut names) = who.enter()?;
+async fn list_channels(access: &Access, terminal: &mut Terminal) -> Result<(), CliError> {
+    let (api, mut names) = access.open()?;
     let mut channels: Vec<Channel> = api.channels().await?;
     channels.sort_by_key(|channel| channel.created_at);
     for channel in channels {
@@ -235,12 +237,12 @@ async fn list_channels(who: &Who, terminal: &mut Terminal) -> Result<(), CliErro
 }
 
 async fn history(
-    who: &Who,
+    access: &Access,
     channel: &str,
     limit: u32,
     terminal: &mut Terminal,
 ) -> Result<(), CliError> {
-    let (api, names) = who.enter()?;
+    let (api, names) = access.open()?;
     let channel = names.find(channel).await?;
     let page = api.scroll(&channel.id, None, limit, Direction::Older).await?;
     for message in page.messages.iter().rev() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::{ChannelChange, ChannelId, Message, NodeId, Timestamp, UserId};
 
 use crate::session::StopReason;
-use crate::timeline::How;
+use crate::timeline::Source;
 
 /// Something that happened. Events are ordered and none is dropped. If the program does not receive
 /// them, the client stops reading the socket, and the node closes it as a slow consumer.
@@ -28,7 +28,7 @@ pub enum Event {
         /// The message.
         message: Message,
         /// Whether it was pushed or read by a catch-up.
-        how: How,
+        source: Source,
         /// Whether it is new, or a newer revision. A duplicate is not fresh.
         fresh: bool,
     },
@@ -61,7 +61,7 @@ pub enum Event {
         channels: usize,
     },
     /// A socket ended. The client reconnects, unless [`Event::Stopped`] follows.
-    Lost {
+    Disconnected {
         /// Its close code; 1006 if it had none.
         code: u16,
     },

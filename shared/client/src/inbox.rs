@@ -11,7 +11,7 @@ use model::{
     Channel, ChannelId, KnownMessages, LateArrivals, Message, MessageId, Timestamp, limits,
 };
 
-use crate::timeline::{How, Timeline};
+use crate::timeline::{Source, Timeline};
 
 /// Where a channel's catch-up starts after `resumed:false` or `resync`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,13 +53,13 @@ struct Entry {
 struct Gap {
     opening: Opening,
     /// `None` if the channel appeared while the gap was open: none of its messages are here.
-    stood: Option<Stood>,
+    start: Option<GapStart>,
 }
 
 /// How far a channel was complete when its gap opened. Messages pushed while the gap is open must
 /// not advance it, or the missing messages before them would never be read.
 #[derive(Debug, Clone, Copy)]
-struct Stood {
+struct GapStart {
     /// When the channel was last in step, or the time of its newest message if it never was.
     at: Timestamp,
     was_in_step: bool,
@@ -95,10 +95,10 @@ impl Inbox {
     }
 
     /// Upserts a message by id. Returns `true` if it is new, or a newer revision than the one here.
-    pub fn upsert(&mut self, message: Message, how: How) -> bool {
+    pub fn upsert(&mut self, message: Message, source: Source) -> bool {
         let messages_max = self.messages_max;
         let known_at = message.id.time();
-        self.entry(&message.channel_id, known_at).timeline.upsert(message, how, messages_max)
+        self.entry(&message.channel_id, known_at).timeline.upsert(message, source, messages_max)
     }
 
     /// A channel's timeline.
@@ -113,7 +113,7 @@ impl Inbox {
     }
 
     /// Remembers that a message of this client was stored.
-    pub fn note_sent(&mut self, channel: &ChannelId, id: MessageId) {
+    pub fn record_sent(&mut self, channel: &ChannelId, id: MessageId) {
         let entry = self.entry(channel, id.time());
         entry.newest_sent = entry.newest_sent.max(Some(id));
     }
@@ -125,7 +125,7 @@ impl Inbox {
     }
 
     /// Adds a channel that exists since `at`: the socket brings its messages from then on.
-    pub fn note_channel(&mut self, channel: &ChannelId, at: Timestamp) {
+    pub fn add_channel(&mut self, channel: &ChannelId, at: Timestamp) {
         self.entry(channel, at);
     }
 
@@ -180,13 +180,13 @@ impl Inbox {
     #[must_use]
     pub fn catch_up_from(&self, channel: &ChannelId, late: Option<LateArrivals>) -> CatchUpFrom {
         let Some(entry) = self.channels.get(channel) else { return CatchUpFrom::FirstVisit };
-        let Some(stood) = entry.gap.and_then(|gap| gap.stood) else {
+        let Some(start) = entry.gap.and_then(|gap| gap.start) else {
             return CatchUpFrom::FirstVisit;
         };
-        let overlap = MessageId::first_of(stood.at.minus(self.overlap));
+        let overlap = MessageId::first_of(start.at.minus(self.overlap));
         // `FUTURE` covers the difference between the clocks of two servers.
         let is_news =
-            |late: &LateArrivals| !stood.was_in_step || late.until.plus(limits::FUTURE) > stood.at;
+            |late: &LateArrivals| !start.was_in_step || late.until.plus(limits::FUTURE) > start.at;
         // A position is exclusive, and the late message itself must be read.
         let late =
             late.filter(is_news).map(|late| late.reread_from.previous().unwrap_or(MessageId::MIN));
@@ -262,11 +262,11 @@ impl Inbox {
     }
 
     /// Adds the newest messages of a channel, read before the first socket opened. They must
-    /// include every message after the [`floor_of_present`] of the newest one.
+    /// include every message after the [`settled_position`] of the newest one.
     pub(crate) fn stored_before(&mut self, channel: &ChannelId, messages: Vec<Message>) {
         let read_at = messages.iter().map(|message| read_at(message.id)).max();
         for message in messages {
-            self.upsert(message, How::CaughtUp);
+            self.upsert(message, Source::CaughtUp);
         }
         self.entry(channel, Timestamp::default()).verified_at = read_at;
     }
@@ -279,7 +279,7 @@ impl Inbox {
 }
 
 /// A position before all messages that are stored after a channel's `newest` message was read.
-pub(crate) fn floor_of_present(newest: MessageId) -> MessageId {
+pub(crate) fn settled_position(newest: MessageId) -> MessageId {
     MessageId::first_of(read_at(newest).minus(limits::VERIFIED_OVERLAP))
 }
 
@@ -296,7 +296,7 @@ impl Entry {
             known_at,
             newest_sent: None,
             verified_at: None,
-            gap: seen_in.map(|opening| Gap { opening, stood: None }),
+            gap: seen_in.map(|opening| Gap { opening, start: None }),
         }
     }
 
@@ -306,9 +306,9 @@ impl Entry {
             return;
         }
         let newest = || self.timeline.newest().map_or(self.known_at, MessageId::time);
-        let stood =
-            Stood { at: in_step_at.unwrap_or_else(newest), was_in_step: in_step_at.is_some() };
-        self.gap = Some(Gap { opening, stood: Some(stood) });
+        let start =
+            GapStart { at: in_step_at.unwrap_or_else(newest), was_in_step: in_step_at.is_some() };
+        self.gap = Some(Gap { opening, start: Some(start) });
     }
 
     /// The position below which no new message can be, or below which messages are dropped.

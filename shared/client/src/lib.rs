@@ -11,7 +11,7 @@
 //! 4. Each message, pushed or read, is upserted by id into its [`Timeline`] and reported as an
 //!    [`Event`]; only then does the cursor move.
 //! 5. If the socket ends, or is silent for 25 s or 1.5 ticks, whichever is longer,
-//!    [`Session::on_lost`] returns the next [`Step`]: usually step 1 again, with another node.
+//!    [`Session::on_disconnect`] returns the next [`Step`]: usually step 1 again, with another node.
 //! 6. [`Client::send`] mints the message's id and repeats `POST /messages` with it until it is
 //!    stored or refused ([`Outbox`]).
 //!
@@ -49,14 +49,14 @@
 //! # }
 //! ```
 
+mod client;
 mod inbox;
-mod live;
 mod session;
 mod timeline;
 
 mod catch_up;
 mod event;
-mod pace;
+mod retry;
 
 mod send;
 
@@ -66,28 +66,28 @@ mod token;
 mod backoff;
 mod clock;
 mod error;
-mod raw;
-mod speech;
+mod scheme;
+mod socket;
+mod tls;
 mod transport;
-mod trust;
 
 #[cfg(test)]
-mod fake;
+mod fake_server;
 
 pub use backoff::Backoff;
+pub use client::{Client, Config};
 pub use error::ApiError;
 pub use event::Event;
 pub use inbox::{CatchUpFrom, Inbox};
-pub use live::{Client, Config};
-pub use raw::{OpenError, RawSocket, Received, exchange, exchange_for};
 pub use rest::{Api, Assignment, ChannelPage, MemberPage, Page, Posted, Target};
+pub use scheme::{Scheme, scheme};
 pub use send::{Draft, Outbox, SendError, Sent};
-pub use session::{Lost, Session, Step, StopReason};
-pub use speech::{Speech, speech};
-pub use timeline::{How, Timeline};
+pub use session::{Disconnect, Session, Step, StopReason};
+pub use socket::{OpenError, RawSocket, Received, exchange, exchange_for};
+pub use timeline::{Source, Timeline};
+pub use tls::{Trust, TrustError};
 pub use token::{DevUser, LoginFuture, Token, TokenSource};
 pub use transport::{ByteStream, Call, CallCause, CallError, RawAnswer, Transport};
-pub use trust::{Trust, TrustError};
 
 // Types in the signatures of raw calls and raw sockets.
 pub use model::Direction;

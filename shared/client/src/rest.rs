@@ -15,9 +15,9 @@ use tokio::time::Instant;
 
 use crate::clock::ServerClock;
 use crate::error::ApiError;
+use crate::tls::Trust;
 use crate::token::{Token, TokenSource};
 use crate::transport::{Call, CallError, RawAnswer, Transport, Web};
-use crate::trust::Trust;
 
 mod answers;
 mod calls;

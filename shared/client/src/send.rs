@@ -143,7 +143,7 @@ impl Outbox {
 
     fn sent(&self, draft: &Draft, posted: Posted, attempts: u32) -> Sent {
         let Posted { message, duplicate, .. } = posted;
-        self.inbox.lock().note_sent(&message.channel_id, message.id);
+        self.inbox.lock().record_sent(&message.channel_id, message.id);
         Sent { message, local_id: draft.id, duplicate, attempts }
     }
 }

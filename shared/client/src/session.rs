@@ -13,7 +13,7 @@ use crate::rest::{Assignment, Target};
 
 /// How a socket ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Lost {
+pub enum Disconnect {
     /// With a close frame.
     Closed {
         /// Its code; 1005 if it held none.
@@ -27,7 +27,7 @@ pub enum Lost {
     Silent,
 }
 
-impl Lost {
+impl Disconnect {
     /// The close code, or 1006 if there was no close frame (RFC 6455 7.1.5).
     #[must_use]
     pub const fn code(&self) -> u16 {
@@ -174,12 +174,12 @@ impl Session {
     }
 
     /// The socket ended `lived` after its `ready`, or before it (`None`).
-    pub fn on_lost(&mut self, lost: &Lost, lived: Option<Duration>) -> Step {
-        let (code, asked) = match lost {
-            Lost::Closed { code, reason } => {
+    pub fn on_disconnect(&mut self, disconnect: &Disconnect, lived: Option<Duration>) -> Step {
+        let (code, asked) = match disconnect {
+            Disconnect::Closed { code, reason } => {
                 (CloseCode::of_number(*code), CloseCode::delay_of_reason(reason))
             }
-            Lost::Broken | Lost::Silent => (Some(CloseCode::GoingAway), None),
+            Disconnect::Broken | Disconnect::Silent => (Some(CloseCode::GoingAway), None),
         };
         // A socket that ends right after its `ready` counts as a failure. Otherwise the client
         // would reconnect in a loop without waiting.

@@ -8,7 +8,7 @@ use model::{KnownMessages, Message, MessageId};
 
 /// How a message arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum How {
+pub enum Source {
     /// On the socket.
     Pushed,
     /// By `GET /scroll`, after a gap or on the first visit.
@@ -29,8 +29,8 @@ pub struct Timeline {
 impl Timeline {
     /// Upserts a message. Returns `true` if it is new, or a newer revision than the one here. Keeps
     /// the greatest revision, in whatever order the copies arrive.
-    pub(crate) fn upsert(&mut self, message: Message, how: How, messages_max: usize) -> bool {
-        self.caught_up += u64::from(how == How::CaughtUp);
+    pub(crate) fn upsert(&mut self, message: Message, source: Source, messages_max: usize) -> bool {
+        self.caught_up += u64::from(source == Source::CaughtUp);
         if self.dropped.is_some_and(|dropped| message.id <= dropped) {
             return false;
         }
@@ -48,10 +48,10 @@ impl Timeline {
                 is_newer
             }
         };
-        match how {
+        match source {
             _ if fresh => {}
-            How::Pushed => self.pushed_again += 1,
-            How::CaughtUp => self.caught_up_again += 1,
+            Source::Pushed => self.pushed_again += 1,
+            Source::CaughtUp => self.caught_up_again += 1,
         }
         while self.messages.len() > messages_max.max(1) {
             self.dropped = self.messages.pop_first().map(|(id, _)| id);

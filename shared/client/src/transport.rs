@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::error::ApiError;
-use crate::trust::Trust;
+use crate::tls::Trust;
 
 /// A connection to a node, before the upgrade.
 pub trait ByteStream: AsyncRead + AsyncWrite + Debug + Send + Unpin {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checker::{ClientId, Event as Noted, Shown};
-use client::{Api, Backoff, Client, Config, Event, How, Inbox};
+use client::{Api, Backoff, Client, Config, Event, Inbox, Source};
 use memory::Chance;
 use model::{ChannelId, MessageId, UserId};
 use parking_lot::Mutex;
@@ -134,7 +134,7 @@ impl Program {
                 Event::CaughtUp { .. }
                 | Event::Channel { .. }
                 | Event::Tick { .. }
-                | Event::Lost { .. } => {}
+                | Event::Disconnected { .. } => {}
             }
         }
     }
@@ -159,7 +159,7 @@ const fn is_frame(event: &Event) -> bool {
     matches!(
         event,
         Event::Ready { .. }
-            | Event::Message { how: How::Pushed, .. }
+            | Event::Message { source: Source::Pushed, .. }
             | Event::Channel { .. }
             | Event::Tick { .. }
             | Event::Resync { .. }

@@ -126,10 +126,10 @@ fn scroll(state: &State, query: &Query) -> (u16, Value) {
 }
 
 #[derive(Debug)]
-struct Wire(Arc<Server>);
+struct ServerTransport(Arc<Server>);
 
 #[async_trait]
-impl Transport for Wire {
+impl Transport for ServerTransport {
     async fn call(&self, call: Call) -> Result<RawAnswer, CallError> {
         let count = |by: isize| {
             let mut state = self.0.state.lock();
@@ -165,7 +165,7 @@ struct Device {
 
 impl Device {
     fn of(server: &Arc<Server>) -> Self {
-        let wire = Arc::new(Wire(Arc::clone(server)));
+        let wire = Arc::new(ServerTransport(Arc::clone(server)));
         let api = Api::over(wire, "test", TokenSource::Fixed(Token::new("t")));
         let (tx, events) = mpsc::channel(100_000);
         let shared = Shared {
@@ -173,7 +173,7 @@ impl Device {
             inbox: Arc::new(Mutex::new(Inbox::new(100_000))),
             events: tx,
             first_visit_messages: 20,
-            pace: Pace::new(Backoff::seeded(1)),
+            retrier: Retrier::new(Backoff::seeded(1)),
             node_clock: Arc::default(),
         };
         shared.learn_node_clock(server.time());
@@ -181,7 +181,7 @@ impl Device {
     }
 
     fn push(&self, message: &Message) {
-        self.shared.inbox().upsert(message.clone(), How::Pushed);
+        self.shared.inbox().upsert(message.clone(), Source::Pushed);
     }
 
     fn tick(&self) {

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use client::{ApiError, SendError, Speech, StopReason};
+use client::{ApiError, Scheme, SendError, StopReason};
 use model::ErrorCode;
 
 use super::terminal::escape;
@@ -39,8 +39,8 @@ pub(crate) enum CliError {
     Stopped(StopReason),
     #[error("say who you are with --as USER, or pass a --token")]
     NoUser,
-    #[error("{flag} is {said}, but the token is {of}'s: leave one of them out")]
-    OtherOwner { flag: &'static str, said: String, of: String },
+    #[error("{flag} is {given}, but the token is {claimed}'s: leave one of them out")]
+    OtherOwner { flag: &'static str, given: String, claimed: String },
     #[error("{0} is not a user id: 1 to 64 of A-Z a-z 0-9 _ -")]
     BadUser(String),
     #[error(
@@ -54,8 +54,8 @@ pub(crate) enum CliError {
     ManyChannels(usize, String),
     #[error("cannot use {file} as certificate authorities: {cause}")]
     NoAuthority { file: String, cause: String },
-    #[error("cannot reach {url}: {}", speech.instead(url))]
-    OtherSpeech { url: String, speech: Speech },
+    #[error("cannot reach {url}: {}", scheme.instead(url))]
+    OtherScheme { url: String, scheme: Scheme },
     #[error("cannot read standard input: {0}")]
     Input(std::io::Error),
     #[error("cannot write: {0}")]
@@ -98,7 +98,7 @@ impl CliError {
             | Self::ManyChannels(..)
             | Self::NoAuthority { .. } => Exit::Usage,
             Self::NoDm(_) | Self::NoChannel { .. } => Exit::NotFound,
-            Self::OtherSpeech { .. } => Exit::Unreachable,
+            Self::OtherScheme { .. } => Exit::Unreachable,
             Self::Input(_) | Self::Output(_) => Exit::Io,
             Self::Send(SendError::OutcomeUnknown { .. }) => Exit::TryAgain,
             Self::Api(error)
@@ -134,7 +134,7 @@ impl CliError {
             | Self::NoChannel { .. }
             | Self::ManyChannels(..)
             | Self::NoAuthority { .. }
-            | Self::OtherSpeech { .. }
+            | Self::OtherScheme { .. }
             | Self::Input(_)
             | Self::Output(_) => None,
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use client::{Api, Client, Config, Event, How};
+use client::{Api, Client, Config, Event, Source};
 use model::{ChannelChange, ChannelId, UserId};
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ const fn channel_of(event: &Event) -> Option<&ChannelId> {
         | Event::Tick { .. }
         | Event::Resync { .. }
         | Event::CaughtUp { .. }
-        | Event::Lost { .. }
+        | Event::Disconnected { .. }
         | Event::Stopped { .. } => None,
     }
 }
@@ -70,7 +70,7 @@ async fn show(event: &Event, names: &mut Names, terminal: &mut Terminal) -> io::
             let after = after.as_secs_f64();
             terminal.note(&format!("on node {node_id} after {after:.1} s, {how}"))
         }
-        Event::Lost { code } => terminal.note(&format!("connection lost ({code})")),
+        Event::Disconnected { code } => terminal.note(&format!("connection lost ({code})")),
         Event::Resync { .. } => terminal.note("reading what was missed"),
         Event::Channel { change, channel_id, user_ids } => {
             let label = super::escape(&names.label(channel_id).await);
@@ -98,10 +98,10 @@ fn record(event: &Event) -> Value {
             "event": "ready", "node_id": node_id.as_str(), "resumed": resumed, "cursor": cursor,
             "after_ms": after.map(|after| after.as_secs_f64() * 1_000.0),
         }),
-        Event::Message { message, how, fresh } => {
-            let how = match how {
-                How::Pushed => "pushed",
-                How::CaughtUp => "caught_up",
+        Event::Message { message, source, fresh } => {
+            let how = match source {
+                Source::Pushed => "pushed",
+                Source::CaughtUp => "caught_up",
             };
             json!({ "event": "message", "how": how, "fresh": fresh, "message": message })
         }
@@ -120,7 +120,7 @@ fn record(event: &Event) -> Value {
         }
         Event::Resync { reason, .. } => json!({ "event": "resync", "reason": reason }),
         Event::CaughtUp { channels } => json!({ "event": "caught_up", "channels": channels }),
-        Event::Lost { code } => json!({ "event": "lost", "code": code }),
+        Event::Disconnected { code } => json!({ "event": "lost", "code": code }),
         Event::Stopped { reason } => json!({ "event": "stopped", "reason": reason.to_string() }),
     }
 }

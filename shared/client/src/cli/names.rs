@@ -31,7 +31,7 @@ impl Names {
             user(other)?;
             for channel in self.api.channels().await? {
                 if channel.channel_type == ChannelType::Dm
-                    && self.people(&channel.id).await == wanted
+                    && self.dm_label(&channel.id).await == wanted
                 {
                     return Ok(channel);
                 }
@@ -64,14 +64,14 @@ impl Names {
         let Ok(found) = self.api.channel(channel).await else { return channel.to_string() };
         let label = match (found.channel_type, found.name) {
             (ChannelType::Group, Some(name)) => format!("#{name}"),
-            (ChannelType::Dm, _) => self.people(channel).await,
+            (ChannelType::Dm, _) => self.dm_label(channel).await,
             (ChannelType::Group, None) => channel.to_string(),
         };
         self.labels.insert(channel.clone(), label.clone());
         label
     }
 
-    async fn people(&self, channel: &ChannelId) -> String {
+    async fn dm_label(&self, channel: &ChannelId) -> String {
         let Ok(page) = self.api.members(channel, None).await else { return channel.to_string() };
         let others = page.members.iter().map(|member| &member.user_id);
         let others = others.filter(|user| Some(*user) != self.user.as_ref());

@@ -74,20 +74,20 @@ fn read_all(inbox: &mut Inbox, ms: u64, list: &[&ChannelId]) {
 fn the_newest_seen_counts_own_messages_too() {
     let mut inbox = Inbox::new(10);
     assert_eq!(inbox.newest_seen(&general()), None);
-    inbox.note_sent(&general(), id(5));
-    inbox.upsert(message(&general(), 3), How::Pushed);
+    inbox.record_sent(&general(), id(5));
+    inbox.upsert(message(&general(), 3), Source::Pushed);
     assert_eq!(inbox.newest_seen(&general()), Some(id(5)));
-    inbox.upsert(message(&general(), 9), How::Pushed);
+    inbox.upsert(message(&general(), 9), Source::Pushed);
     assert_eq!(inbox.newest_seen(&general()), Some(id(9)));
 }
 
 #[test]
 fn a_gap_starts_where_the_channel_was_in_step_not_where_pushes_went_on() {
     let mut inbox = Inbox::new(10);
-    inbox.upsert(message(&general(), HOUR_MS), How::Pushed);
+    inbox.upsert(message(&general(), HOUR_MS), Source::Pushed);
     inbox.in_step(at(HOUR_MS + 5));
     inbox.open_gap(None);
-    inbox.upsert(message(&general(), 3 * HOUR_MS), How::Pushed);
+    inbox.upsert(message(&general(), 3 * HOUR_MS), Source::Pushed);
     inbox.in_step(at(3 * HOUR_MS));
     // Opening an open gap again does not move its position.
     inbox.open_gap(None);
@@ -102,7 +102,7 @@ fn a_gap_starts_where_the_channel_was_in_step_not_where_pushes_went_on() {
 #[test]
 fn without_a_time_in_step_a_gap_starts_at_the_newest_message() {
     let mut inbox = Inbox::new(10);
-    inbox.upsert(message(&general(), HOUR_MS), How::Pushed);
+    inbox.upsert(message(&general(), HOUR_MS), Source::Pushed);
     inbox.open_gap(None);
     assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(HOUR_MS));
 }
@@ -110,7 +110,7 @@ fn without_a_time_in_step_a_gap_starts_at_the_newest_message() {
 #[test]
 fn what_a_reading_verified_is_not_read_again() {
     let mut inbox = Inbox::new(10);
-    inbox.note_channel(&general(), at(0));
+    inbox.add_channel(&general(), at(0));
     inbox.open_gap(None);
     read_all(&mut inbox, HOUR_MS, &[&general()]);
     // The next gap opens a minute later: the overlap reaches back further than what is verified.
@@ -128,7 +128,7 @@ fn what_a_reading_verified_is_not_read_again() {
 fn a_gap_of_one_channel_leaves_the_others_alone() {
     let mut inbox = Inbox::new(10);
     for channel in [general(), random()] {
-        inbox.note_channel(&channel, at(0));
+        inbox.add_channel(&channel, at(0));
     }
     inbox.in_step(at(HOUR_MS));
     inbox.open_gap(Some(&[general()]));
@@ -147,7 +147,7 @@ fn a_gap_of_one_channel_leaves_the_others_alone() {
 #[test]
 fn a_gap_that_opens_again_in_the_middle_of_its_reading_stays_open() {
     let mut inbox = Inbox::new(10);
-    inbox.note_channel(&general(), at(0));
+    inbox.add_channel(&general(), at(0));
     inbox.in_step(at(HOUR_MS));
     inbox.open_gap(Some(&[general()]));
     let opening = inbox.opening_of(&general()).unwrap();
@@ -170,7 +170,7 @@ fn an_unknown_channel_is_a_first_visit_and_a_known_empty_one_is_not() {
     let mut inbox = Inbox::new(10);
     inbox.open_gap(None);
     assert_eq!(inbox.catch_up_from(&general(), None), CatchUpFrom::FirstVisit);
-    inbox.note_channel(&general(), at(HOUR_MS));
+    inbox.add_channel(&general(), at(HOUR_MS));
     assert_eq!(inbox.catch_up_from(&general(), None), CatchUpFrom::FirstVisit);
     read_all(&mut inbox, HOUR_MS, &[&general()]);
     inbox.open_gap(None);
@@ -183,7 +183,7 @@ fn an_unknown_channel_is_a_first_visit_and_a_known_empty_one_is_not() {
 #[test]
 fn a_channel_that_is_not_on_the_list_has_nothing_to_read() {
     let mut inbox = Inbox::new(10);
-    inbox.note_channel(&general(), at(0));
+    inbox.add_channel(&general(), at(0));
     inbox.open_gap(None);
     read_all(&mut inbox, HOUR_MS, &[&random()]);
     assert!(!inbox.has_gap());
@@ -193,7 +193,7 @@ fn a_channel_that_is_not_on_the_list_has_nothing_to_read() {
 #[test]
 fn a_late_mark_after_the_time_in_step_reaches_back_to_the_late_message() {
     let mut inbox = Inbox::new(10);
-    inbox.note_channel(&general(), at(0));
+    inbox.add_channel(&general(), at(0));
     inbox.in_step(at(5 * HOUR_MS));
     inbox.open_gap(None);
     let late = |id_ms, at_ms| Some(LateArrivals { reread_from: id(id_ms), until: at(at_ms) });
@@ -209,7 +209,7 @@ fn a_late_mark_after_the_time_in_step_reaches_back_to_the_late_message() {
 #[test]
 fn a_late_mark_reaches_no_further_back_than_a_complete_reading() {
     let mut inbox = Inbox::new(10);
-    inbox.note_channel(&general(), at(0));
+    inbox.add_channel(&general(), at(0));
     inbox.open_gap(None);
     read_all(&mut inbox, 5 * HOUR_MS, &[&general()]);
     inbox.open_gap(None);
@@ -229,10 +229,10 @@ fn a_late_mark_reaches_no_further_back_than_a_complete_reading() {
 #[test]
 fn a_client_says_to_have_what_is_here_however_it_came() {
     let mut inbox = Inbox::new(10);
-    inbox.upsert(message(&general(), 1_000), How::Pushed);
+    inbox.upsert(message(&general(), 1_000), Source::Pushed);
     inbox.open_gap(Some(&[general()]));
-    inbox.upsert(message(&general(), 19_000), How::Pushed);
-    inbox.upsert(message(&general(), 12_000), How::CaughtUp);
+    inbox.upsert(message(&general(), 19_000), Source::Pushed);
+    inbox.upsert(message(&general(), 12_000), Source::CaughtUp);
     let known = |offset, ms: &[u64]| KnownMessages::of(Some(offset), ms.iter().map(|ms| id(*ms)));
     let after = |ms| inbox.known_after(&general(), id(ms));
     assert_eq!(after(0), known(id(0), &[1_000, 12_000, 19_000]));
@@ -244,7 +244,7 @@ fn a_client_says_to_have_what_is_here_however_it_came() {
 fn nothing_below_what_was_dropped_is_read() {
     let mut inbox = Inbox::new(2);
     for ms in [HOUR_MS, HOUR_MS + 1, HOUR_MS + 2] {
-        inbox.upsert(message(&general(), ms), How::Pushed);
+        inbox.upsert(message(&general(), ms), Source::Pushed);
     }
     inbox.in_step(at(HOUR_MS + 3));
     inbox.open_gap(None);

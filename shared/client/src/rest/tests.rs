@@ -5,11 +5,12 @@ use serde_json::json;
 
 use super::*;
 use crate::DevUser;
-use crate::fake::{Fake, general, message, page, problem};
+use crate::fake_server::{FakeServer, general, message, page, problem};
 
 #[tokio::test]
 async fn a_typed_call_is_written_and_read() {
-    let fake = Fake::start(|_| Some(page(&[message(2), message(1)], Some(message(1).id)))).await;
+    let fake =
+        FakeServer::start(|_| Some(page(&[message(2), message(1)], Some(message(1).id)))).await;
     let offset = message(3).id;
     let api = fake.api();
     let read = api.scroll(&general(), Some(offset), 7, Direction::Older).await.unwrap();
@@ -24,7 +25,7 @@ async fn a_typed_call_is_written_and_read() {
 #[tokio::test]
 async fn a_refusal_is_typed_and_anything_else_is_a_bad_answer() {
     let answers = AtomicUsize::new(0);
-    let fake = Fake::start(move |_| match answers.fetch_add(1, Ordering::Relaxed) {
+    let fake = FakeServer::start(move |_| match answers.fetch_add(1, Ordering::Relaxed) {
         0 => Some(problem(404, "channel_not_found")),
         1 => Some((500, json!("<html>"))),
         _ => Some((200, json!({ "something": "else" }))),
@@ -44,7 +45,7 @@ async fn a_refusal_is_typed_and_anything_else_is_a_bad_answer() {
 #[tokio::test]
 async fn an_expired_token_is_renewed_once() {
     let tokens = AtomicUsize::new(0);
-    let fake = Fake::start(move |call| match call.line.as_str() {
+    let fake = FakeServer::start(move |call| match call.line.as_str() {
         "POST /dev/token" => {
             let count = tokens.fetch_add(1, Ordering::Relaxed);
             Some((200, json!({ "token": format!("t{count}") })))
@@ -64,7 +65,7 @@ async fn an_expired_token_is_renewed_once() {
 
 #[tokio::test]
 async fn a_raw_call_sends_what_it_is_given() {
-    let fake = Fake::start(|_| Some(problem(400, "bad_json"))).await;
+    let fake = FakeServer::start(|_| Some(problem(400, "bad_json"))).await;
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, "Basic x".parse().unwrap());
     let answer = fake.api().raw(Method::POST, "/messages?a=1", headers, "{").await.unwrap();

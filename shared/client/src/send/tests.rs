@@ -4,11 +4,11 @@ use model::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::fake::{Call, Fake, at, general, message, problem};
-use crate::timeline::How;
+use crate::fake_server::{FakeServer, Request, at, general, message, problem};
+use crate::timeline::Source;
 
 /// The answer for a call's message that was stored under its own id, or under `id`.
-fn stored(call: &Call, id: Option<&str>, duplicate: bool) -> Option<(u16, Value)> {
+fn stored(call: &Request, id: Option<&str>, duplicate: bool) -> Option<(u16, Value)> {
     let id: MessageId = id.or(call.body["id"].as_str()).unwrap().parse().unwrap();
     let body = json!({
         "id": id.to_string(), "channel_id": general().as_str(), "sender_id": "alice",
@@ -18,7 +18,7 @@ fn stored(call: &Call, id: Option<&str>, duplicate: bool) -> Option<(u16, Value)
     Some((200, body))
 }
 
-fn outbox(fake: &Fake) -> Outbox {
+fn outbox(fake: &FakeServer) -> Outbox {
     let config = fake.config();
     Outbox::beside(config.api, Arc::new(Mutex::new(Inbox::new(9))), config.backoff)
 }
@@ -28,7 +28,7 @@ async fn every_attempt_carries_the_same_id_and_the_answers_id_wins() {
     let attempts = AtomicUsize::new(0);
     let redirected = MessageId::mint(at(5), 3).to_string();
     let expected = redirected.clone();
-    let fake = Fake::start(move |call| match attempts.fetch_add(1, Ordering::Relaxed) {
+    let fake = FakeServer::start(move |call| match attempts.fetch_add(1, Ordering::Relaxed) {
         0 => Some(problem(503, "unavailable")),
         1 => Some(problem(429, "channel_busy")),
         2 => Some((502, json!("a proxy"))),
@@ -44,13 +44,13 @@ async fn every_attempt_carries_the_same_id_and_the_answers_id_wins() {
 
 #[tokio::test]
 async fn g2_a_draft_sorts_after_everything_seen_and_says_so() {
-    let fake = Fake::start(|call| stored(call, None, false)).await;
+    let fake = FakeServer::start(|call| stored(call, None, false)).await;
     let outbox = outbox(&fake);
     assert_eq!(outbox.draft(&general(), "hi").after, None);
     // The newest message seen is ahead of this machine's clock.
     let ahead = outbox.api.server_now().plus(Duration::from_secs(5));
     let seen = Message { id: MessageId::mint(ahead, 1), ..message(0) };
-    outbox.inbox.lock().upsert(seen.clone(), How::Pushed);
+    outbox.inbox.lock().upsert(seen.clone(), Source::Pushed);
     let draft = outbox.draft(&general(), "hi");
     assert_eq!(draft.after, Some(seen.id));
     assert_eq!(draft.id.time(), ahead.plus(Duration::from_millis(1)));
@@ -63,7 +63,7 @@ async fn g2_a_draft_sorts_after_everything_seen_and_says_so() {
 
 #[tokio::test]
 async fn the_servers_clock_is_learned_from_answers() {
-    let fake = Fake::start(|call| stored(call, None, false)).await;
+    let fake = FakeServer::start(|call| stored(call, None, false)).await;
     let outbox = outbox(&fake);
     outbox.send(&general(), "hi").await.unwrap();
     let off = |time: Timestamp| time.since(at(0)).max(at(0).since(time));
@@ -72,7 +72,7 @@ async fn the_servers_clock_is_learned_from_answers() {
 
 #[tokio::test]
 async fn a_clock_that_is_a_day_off_costs_one_refusal() {
-    let fake = Fake::start(|call| {
+    let fake = FakeServer::start(|call| {
         let id: MessageId = call.body["id"].as_str()?.parse().ok()?;
         if id.time().since(at(0)).max(at(0).since(id.time())) < Duration::from_secs(600) {
             return stored(call, None, false);
@@ -88,12 +88,12 @@ async fn a_clock_that_is_a_day_off_costs_one_refusal() {
 
 #[tokio::test]
 async fn a_refusal_is_not_stored_and_a_lost_answer_is_unknown() {
-    let fake = Fake::start(|_| Some(problem(403, "forbidden"))).await;
+    let fake = FakeServer::start(|_| Some(problem(403, "forbidden"))).await;
     let error = outbox(&fake).send(&general(), "hi").await.unwrap_err();
     assert!(matches!(error, SendError::NotStored { .. }), "{error:?}");
     assert_eq!(fake.calls().len(), 1);
 
-    let fake = Fake::start(|_| Some(problem(503, "unavailable"))).await;
+    let fake = FakeServer::start(|_| Some(problem(503, "unavailable"))).await;
     let outbox = outbox(&fake).with_deadline(Duration::from_millis(30));
     let error = outbox.send(&general(), "hi").await.unwrap_err();
     let SendError::OutcomeUnknown { draft, .. } = error else { panic!("{error:?}") };

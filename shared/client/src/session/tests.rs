@@ -42,8 +42,8 @@ fn live() -> Session {
     session
 }
 
-fn closed(code: u16) -> Lost {
-    Lost::Closed { code, reason: String::new() }
+fn closed(code: u16) -> Disconnect {
+    Disconnect::Closed { code, reason: String::new() }
 }
 
 fn refused(code: ErrorCode) -> ApiError {
@@ -73,8 +73,8 @@ fn every_end_of_a_socket_leads_where_the_protocol_says() {
         (closed(1001), elsewhere),
         (closed(1011), elsewhere),
         (closed(1012), elsewhere),
-        (Lost::Broken, elsewhere),
-        (Lost::Silent, elsewhere),
+        (Disconnect::Broken, elsewhere),
+        (Disconnect::Silent, elsewhere),
         (closed(3999), elsewhere),
         (closed(4401), "fresh token, /connect"),
         (closed(4408), "/connect"),
@@ -92,7 +92,7 @@ fn every_end_of_a_socket_leads_where_the_protocol_says() {
         (closed(4409), "stop: the node closed the socket: 4409 (too_many_sockets)"),
     ];
     for (lost, expected) in &cases {
-        assert_eq!(short(&live().on_lost(lost, LONG)), *expected, "{lost:?}");
+        assert_eq!(short(&live().on_disconnect(lost, LONG)), *expected, "{lost:?}");
     }
     let covered = |code: &&CloseCode| cases.iter().any(|(lost, _)| *lost == closed(code.number()));
     assert!(CloseCode::ALL.iter().all(|code| covered(&code)), "a close code without a case");
@@ -113,9 +113,9 @@ fn a_cursor_moves_with_its_frames_and_outlives_the_socket() {
     session.on_frame(&ServerFrame::Unknown { cursor: None });
     assert_eq!(session.cursor(), Some("c2"));
     session.on_frame(&ServerFrame::Unknown { cursor: Some("c3".into()) });
-    session.on_lost(&Lost::Silent, LONG);
+    session.on_disconnect(&Disconnect::Silent, LONG);
     assert_eq!(session.cursor(), Some("c3"));
-    assert_eq!(Lost::Silent.code(), 1006);
+    assert_eq!(Disconnect::Silent.code(), 1006);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn the_second_node_helps_where_connect_fails() {
     assert_eq!(short(&step), "wait, /connect?failed=N2");
     // If a `/connect` fails, the next one carries the same report and token renewal.
     let mut session = live();
-    session.on_lost(&closed(4401), LONG);
+    session.on_disconnect(&closed(4401), LONG);
     let step = session.on_connect_failed(refused(ErrorCode::Unavailable));
     assert_eq!(short(&step), "wait, fresh token, /connect");
     assert!(matches!(step, Step::Connect { wait, .. } if wait >= Duration::from_secs(4)));
@@ -162,16 +162,16 @@ fn what_connect_refuses_for_good_stops() {
 fn sockets_that_end_as_soon_as_they_are_ready_are_a_loop_with_waits() {
     let mut session = live();
     let short_lived = Some(Duration::from_millis(3));
-    assert_eq!(short(&session.on_lost(&closed(1011), short_lived)), "/connect?failed=N1");
-    assert_eq!(short(&session.on_lost(&closed(1011), None)), "wait, /connect?failed=N1");
-    assert_eq!(short(&session.on_lost(&closed(1011), LONG)), "/connect?failed=N1");
+    assert_eq!(short(&session.on_disconnect(&closed(1011), short_lived)), "/connect?failed=N1");
+    assert_eq!(short(&session.on_disconnect(&closed(1011), None)), "wait, /connect?failed=N1");
+    assert_eq!(short(&session.on_disconnect(&closed(1011), LONG)), "/connect?failed=N1");
 }
 
 #[test]
 fn a_busy_node_says_how_long_to_wait_and_is_not_reported() {
     let waits = |reason: &str| {
         let reason = reason.to_owned();
-        let step = live().on_lost(&Lost::Closed { code: 1013, reason }, LONG);
+        let step = live().on_disconnect(&Disconnect::Closed { code: 1013, reason }, LONG);
         assert_eq!(short(&step), "wait, /connect");
         let Step::Connect { wait, .. } = step else { panic!("{step:?}") };
         wait
@@ -186,6 +186,6 @@ fn a_busy_node_says_how_long_to_wait_and_is_not_reported() {
     assert!(waits("delay_ms=99999999999") <= limits::CLIENT_WAIT_MAX * 3 / 2);
     // Only close code 1013 can ask for a wait.
     let reason = "delay_ms=7000".to_owned();
-    let step = live().on_lost(&Lost::Closed { code: 1012, reason }, LONG);
+    let step = live().on_disconnect(&Disconnect::Closed { code: 1012, reason }, LONG);
     assert_eq!(short(&step), "/connect?failed=N1");
 }

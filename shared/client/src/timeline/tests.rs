@@ -18,11 +18,11 @@ fn message(ms: u64) -> Message {
 #[test]
 fn a_message_counts_once_and_sorts_by_id_however_it_comes() {
     let mut timeline = Timeline::default();
-    assert!(timeline.upsert(message(2), How::Pushed, 10));
-    assert!(timeline.upsert(message(1), How::Pushed, 10));
-    assert!(!timeline.upsert(message(2), How::Pushed, 10));
-    assert!(!timeline.upsert(message(2), How::CaughtUp, 10));
-    assert!(timeline.upsert(message(3), How::CaughtUp, 10));
+    assert!(timeline.upsert(message(2), Source::Pushed, 10));
+    assert!(timeline.upsert(message(1), Source::Pushed, 10));
+    assert!(!timeline.upsert(message(2), Source::Pushed, 10));
+    assert!(!timeline.upsert(message(2), Source::CaughtUp, 10));
+    assert!(timeline.upsert(message(3), Source::CaughtUp, 10));
     assert_eq!(timeline.ids(), [id(1), id(2), id(3)]);
     assert_eq!((timeline.pushed_again(), timeline.caught_up_again()), (1, 1));
     assert_eq!(timeline.caught_up(), 2);
@@ -32,9 +32,9 @@ fn a_message_counts_once_and_sorts_by_id_however_it_comes() {
 fn a_full_timeline_drops_its_oldest_and_does_not_take_them_for_new() {
     let mut timeline = Timeline::default();
     for ms in 1..=4 {
-        assert!(timeline.upsert(message(ms), How::Pushed, 2));
+        assert!(timeline.upsert(message(ms), Source::Pushed, 2));
     }
-    assert!(!timeline.upsert(message(1), How::CaughtUp, 2));
+    assert!(!timeline.upsert(message(1), Source::CaughtUp, 2));
     assert_eq!((timeline.ids(), timeline.dropped()), (vec![id(3), id(4)], Some(id(2))));
 }
 
@@ -48,16 +48,17 @@ fn the_greatest_revision_stays_in_whatever_order_copies_come() {
     let copies = [copy("1", "sent"), copy("2", "edited"), copy("3", "edited again")];
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         let mut timeline = Timeline::default();
-        for (n, how) in order.into_iter().zip([How::Pushed, How::CaughtUp, How::Pushed]) {
+        for (n, source) in order.into_iter().zip([Source::Pushed, Source::CaughtUp, Source::Pushed])
+        {
             let newest = timeline.messages().next().map(|here| here.rev.clone());
-            let fresh = timeline.upsert(copies[n].clone(), how, 10);
+            let fresh = timeline.upsert(copies[n].clone(), source, 10);
             assert_eq!(fresh, newest < Some(copies[n].rev.clone()), "{order:?}");
         }
         let here: Vec<_> = timeline.messages().map(|here| here.text.as_str()).collect();
         assert_eq!(here, ["edited again"], "{order:?}");
         // Late duplicates, as a relay or a page brings them.
-        assert!(!timeline.upsert(copies[0].clone(), How::Pushed, 10));
-        assert!(!timeline.upsert(copies[2].clone(), How::CaughtUp, 10));
+        assert!(!timeline.upsert(copies[0].clone(), Source::Pushed, 10));
+        assert!(!timeline.upsert(copies[2].clone(), Source::CaughtUp, 10));
         assert_eq!(timeline.messages().next().unwrap().rev, copies[2].rev);
     }
 }

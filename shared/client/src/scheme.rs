@@ -6,23 +6,23 @@ use std::time::Duration;
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
-use crate::raw::exchange_for;
-use crate::trust::Trust;
+use crate::socket::exchange_for;
+use crate::tls::Trust;
 
 /// What a port speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speech {
+pub enum Scheme {
     /// HTTP without TLS.
-    Plain,
+    Http,
     /// TLS.
-    Tls,
+    Https,
 }
 
-impl Speech {
+impl Scheme {
     /// Whether a URL's scheme, such as `https://`, asks for this.
     #[must_use]
     pub fn is_of(self, url: &str) -> bool {
-        url.starts_with("https://") == (self == Self::Tls)
+        url.starts_with("https://") == (self == Self::Https)
     }
 
     /// Advice for a URL that asks for the other one: `that port speaks TLS: use https://host`.
@@ -30,22 +30,22 @@ impl Speech {
     pub fn instead(self, url: &str) -> String {
         let host = url.split_once("://").map_or(url, |(_, host)| host);
         match self {
-            Self::Plain => format!("that port speaks plain HTTP: use http://{host}"),
-            Self::Tls => format!("that port speaks TLS: use https://{host}"),
+            Self::Http => format!("that port speaks plain HTTP: use http://{host}"),
+            Self::Https => format!("that port speaks TLS: use https://{host}"),
         }
     }
 }
 
 /// What the port of an `http://` or `https://` URL speaks; `None` if neither. Takes at most 4 s.
-pub async fn speech(url: &str) -> Option<Speech> {
+pub async fn scheme(url: &str) -> Option<Scheme> {
     // Try TLS first: a TLS port often answers plain HTTP with a refusal in plain HTTP.
     let answer = exchange_for(url, &client_hello()?, PROBE_TIME).await.ok()?;
     if matches!(answer.as_slice(), [ALERT | HANDSHAKE, 3, ..]) {
-        return Some(Speech::Tls);
+        return Some(Scheme::Https);
     }
     let request = b"GET /healthz HTTP/1.1\r\nHost: inkwire\r\nConnection: close\r\n\r\n";
     let answer = exchange_for(url, request, PROBE_TIME).await.ok()?;
-    answer.starts_with(b"HTTP/").then_some(Speech::Plain)
+    answer.starts_with(b"HTTP/").then_some(Scheme::Http)
 }
 
 /// A TLS `ClientHello`. The server name does not matter, because any TLS answer will do.

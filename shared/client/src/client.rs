@@ -13,8 +13,8 @@ use crate::catch_up::{Shared, stored_so_far};
 use crate::error::ApiError;
 use crate::event::Event;
 use crate::inbox::Inbox;
-use crate::pace::Pace;
 use crate::rest::Api;
+use crate::retry::Retrier;
 use crate::send::{Outbox, SendError, Sent};
 use crate::session::Session;
 use crate::timeline::Timeline;
@@ -108,20 +108,20 @@ impl Client {
             inbox: Arc::clone(&inbox),
             events,
             first_visit_messages: config.first_visit_messages,
-            pace: Pace::new(backoff.fork()),
+            retrier: Retrier::new(backoff.fork()),
             node_clock: Arc::default(),
         };
         let control = Control { online: true, reading: true, cuts: 0 };
-        let (control, orders) = watch::channel(control);
+        let (control, control_rx) = watch::channel(control);
         let view = Arc::new(Mutex::new(View { node_id: None, cursor: config.cursor.clone() }));
         let outbox = Outbox::beside(api.clone(), Arc::clone(&inbox), backoff.fork());
         let task = Task {
             shared,
             view: Arc::clone(&view),
-            orders,
-            readings: JoinSet::new(),
-            pending: None,
-            spread: backoff.fork(),
+            control: control_rx,
+            catch_ups: JoinSet::new(),
+            next_catch_up: None,
+            jitter: backoff.fork(),
             session: Session::new(config.cursor, backoff),
             silence_max: config.silence_max,
             tick: Duration::ZERO,

@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use crate::tls::Trust;
 use crate::transport::{ByteStream, Transport, dial_tcp};
-use crate::trust::Trust;
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]

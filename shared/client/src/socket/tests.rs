@@ -1,11 +1,11 @@
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::fake::{Fake, WAIT, message};
+use crate::fake_server::{FakeServer, WAIT, message};
 
 #[tokio::test]
 async fn frames_and_the_close_code_come_as_they_were_sent() {
-    let mut fake = Fake::start(|_| None).await;
+    let mut fake = FakeServer::start(|_| None).await;
     let mut socket = RawSocket::open(&fake.node_url, &[("x-test", "1")], WAIT).await.unwrap();
     socket.hello("ticket", Some("c0")).await.unwrap();
     let mut peer = fake.accept_ready("c1", true).await;
@@ -23,7 +23,7 @@ async fn frames_and_the_close_code_come_as_they_were_sent() {
 
 #[tokio::test]
 async fn a_refused_upgrade_keeps_its_status() {
-    let fake = Fake::start(|_| Some((426, serde_json::json!({})))).await;
+    let fake = FakeServer::start(|_| Some((426, serde_json::json!({})))).await;
     let url = fake.base_url.replace("http://", "ws://");
     let error = RawSocket::open(&url, &[], WAIT).await.unwrap_err();
     assert!(matches!(error, OpenError::Refused { status: 426 }), "{error:?}");
@@ -33,7 +33,7 @@ async fn a_refused_upgrade_keeps_its_status() {
 
 #[tokio::test]
 async fn an_exchange_ends_with_the_other_side_or_with_its_time() {
-    let fake = Fake::start(|_| None).await;
+    let fake = FakeServer::start(|_| None).await;
     let answer = exchange(&fake.base_url, b"GET /x HTTP/1.1\r\n\r\n", WAIT).await.unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 404"));
 

@@ -9,24 +9,26 @@ use super::error::CliError;
 
 /// A token's claims, unverified. They only serve to find a mix-up in the arguments early.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Owner {
+pub(crate) struct Claims {
     /// Its user.
     pub(crate) user: Option<UserId>,
     workspace: Option<WorkspaceId>,
 }
 
 #[derive(Deserialize)]
-struct Claims {
+struct Payload {
     sub: Option<String>,
     workspace_id: Option<String>,
 }
 
-impl Owner {
+impl Claims {
     /// Reads a JWT's claims. A token that cannot be read has none; the server will refuse it.
     pub(crate) fn of(token: &str) -> Self {
         let payload = token.split('.').nth(1).unwrap_or_default();
         let payload = URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();
-        let Ok(claims) = serde_json::from_slice::<Claims>(&payload) else { return Self::default() };
+        let Ok(claims) = serde_json::from_slice::<Payload>(&payload) else {
+            return Self::default();
+        };
         Self {
             user: claims.sub.and_then(|user| user.parse().ok()),
             workspace: claims.workspace_id.and_then(|workspace| workspace.parse().ok()),
@@ -37,14 +39,14 @@ impl Owner {
     ///
     /// # Errors
     /// [`CliError::OtherOwner`] if the arguments name another user or workspace.
-    pub(crate) fn must_be(
+    pub(crate) fn check(
         &self,
         user: Option<&UserId>,
         workspace: Option<&WorkspaceId>,
     ) -> Result<(), CliError> {
         let differs = |flag, said: Option<&str>, of: Option<&str>| match (said, of) {
             (Some(said), Some(of)) if said != of => {
-                Err(CliError::OtherOwner { flag, said: said.to_owned(), of: of.to_owned() })
+                Err(CliError::OtherOwner { flag, given: said.to_owned(), claimed: of.to_owned() })
             }
             (Some(_) | None, Some(_) | None) => Ok(()),
         };
@@ -64,21 +66,21 @@ mod tests {
 
     #[test]
     fn a_token_of_somebody_else_is_refused() {
-        let bobs = Owner::of(&token(r#"{"sub":"bob","workspace_id":"demo","exp":1}"#));
+        let bobs = Claims::of(&token(r#"{"sub":"bob","workspace_id":"demo","exp":1}"#));
         let (alice, bob) = ("alice".parse().unwrap(), "bob".parse().unwrap());
         let (demo, other) = ("demo".parse().unwrap(), "other".parse().unwrap());
-        let wrong = bobs.must_be(Some(&alice), None).unwrap_err().to_string();
+        let wrong = bobs.check(Some(&alice), None).unwrap_err().to_string();
         assert_eq!(wrong, "--as is alice, but the token is bob's: leave one of them out");
-        let wrong = bobs.must_be(Some(&bob), Some(&other)).unwrap_err().to_string();
+        let wrong = bobs.check(Some(&bob), Some(&other)).unwrap_err().to_string();
         assert_eq!(wrong, "--workspace is other, but the token is demo's: leave one of them out");
-        bobs.must_be(Some(&bob), Some(&demo)).unwrap();
-        bobs.must_be(None, None).unwrap();
+        bobs.check(Some(&bob), Some(&demo)).unwrap();
+        bobs.check(None, None).unwrap();
     }
 
     #[test]
     fn what_is_not_a_jwt_claims_nothing() {
         for text in ["", "t", "a.b.c", "a.%.c", &token("[]"), &token(r#"{"sub":"no spaces"}"#)] {
-            assert_eq!(Owner::of(text), Owner::default(), "{text}");
+            assert_eq!(Claims::of(text), Claims::default(), "{text}");
         }
     }
 }

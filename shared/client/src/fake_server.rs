@@ -23,20 +23,20 @@ pub(crate) const WAIT: Duration = Duration::from_secs(20);
 
 /// One REST call that the fake received.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Call {
+pub(crate) struct Request {
     /// Method, path and query.
     pub(crate) line: String,
     pub(crate) token: String,
     pub(crate) body: Value,
 }
 
-type Script = Box<dyn FnMut(&Call) -> Option<(u16, Value)> + Send>;
+type Script = Box<dyn FnMut(&Request) -> Option<(u16, Value)> + Send>;
 
 /// The fake environment: a REST address and a node `N1`.
-pub(crate) struct Fake {
+pub(crate) struct FakeServer {
     pub(crate) base_url: String,
     pub(crate) node_url: String,
-    calls: Arc<Mutex<Vec<Call>>>,
+    calls: Arc<Mutex<Vec<Request>>>,
     sockets: mpsc::Receiver<WebSocketStream<TcpStream>>,
 }
 
@@ -46,10 +46,10 @@ pub(crate) struct Peer {
     pub(crate) hello: Hello,
 }
 
-impl Fake {
+impl FakeServer {
     /// Starts a fake. It answers as an empty but correct system where the script returns `None`.
     pub(crate) async fn start(
-        script: impl FnMut(&Call) -> Option<(u16, Value)> + Send + 'static,
+        script: impl FnMut(&Request) -> Option<(u16, Value)> + Send + 'static,
     ) -> Self {
         let rest = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let node = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -83,7 +83,7 @@ impl Fake {
         Client::start(self.config())
     }
 
-    pub(crate) fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Request> {
         self.calls.lock().clone()
     }
 
@@ -157,7 +157,7 @@ pub(crate) async fn until_caught_up(events: &mut mpsc::Receiver<Event>) -> Vec<M
                 | Event::Channel { .. }
                 | Event::Tick { .. }
                 | Event::Resync { .. }
-                | Event::Lost { .. }
+                | Event::Disconnected { .. }
                 | Event::Stopped { .. } => {}
             }
         }
@@ -227,7 +227,7 @@ fn channels() -> Value {
 async fn serve_rest(
     listener: TcpListener,
     node_url: String,
-    calls: Arc<Mutex<Vec<Call>>>,
+    calls: Arc<Mutex<Vec<Request>>>,
     mut script: Script,
 ) {
     loop {
@@ -249,7 +249,7 @@ async fn serve_rest(
     }
 }
 
-async fn read_call(tcp: &mut TcpStream) -> Option<Call> {
+async fn read_call(tcp: &mut TcpStream) -> Option<Request> {
     let mut bytes = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -263,7 +263,7 @@ async fn read_call(tcp: &mut TcpStream) -> Option<Call> {
                 let line = head.lines().next()?.trim_end_matches(" HTTP/1.1").to_owned();
                 let token = header("authorization:").unwrap_or_default();
                 let body = serde_json::from_str(body).unwrap_or(Value::Null);
-                return Some(Call { line, token, body });
+                return Some(Request { line, token, body });
             }
         }
         if tcp.read_buf(&mut bytes).await.ok()? == 0 {

@@ -46,13 +46,15 @@ impl Server {
 
 #[tokio::test(start_paused = true)]
 async fn while_the_server_is_in_trouble_one_call_asks_for_all() {
-    let (server, pace) = (Server::new(Duration::from_secs(60)), Pace::new(Backoff::seeded(1)));
+    let (server, retrier) =
+        (Server::new(Duration::from_secs(60)), Retrier::new(Backoff::seeded(1)));
     let alone = {
-        let (server, pace) = (Server::new(Duration::from_secs(60)), Pace::new(Backoff::seeded(1)));
-        pace.patiently(|| server.read()).await.unwrap();
+        let (server, retrier) =
+            (Server::new(Duration::from_secs(60)), Retrier::new(Backoff::seeded(1)));
+        retrier.run(|| server.read()).await.unwrap();
         server.asked()
     };
-    let reads = (0..8).map(|_| pace.patiently(|| server.read()));
+    let reads = (0..8).map(|_| retrier.run(|| server.read()));
     assert!(join_all(reads).await.into_iter().all(|read| read.is_ok()));
     // One call retries as if alone; the 7 others fail once and then succeed once.
     let asked = server.asked();
@@ -60,19 +62,20 @@ async fn while_the_server_is_in_trouble_one_call_asks_for_all() {
     assert_eq!(server.most_at_once.load(Ordering::Relaxed), 8);
     // The server has recovered, so no call waits.
     let before = Instant::now();
-    let reads = (0..8).map(|_| pace.patiently(|| server.read()));
+    let reads = (0..8).map(|_| retrier.run(|| server.read()));
     join_all(reads).await;
     assert!(before.elapsed() < Duration::from_millis(100));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_comes_in_trouble_waits_for_the_one_that_asks() {
-    let (server, pace) = (Server::new(Duration::from_secs(20)), Pace::new(Backoff::seeded(1)));
-    let first = pace.patiently(|| server.read());
+    let (server, retrier) =
+        (Server::new(Duration::from_secs(20)), Retrier::new(Backoff::seeded(1)));
+    let first = retrier.run(|| server.read());
     let later = async {
         sleep(Duration::from_secs(1)).await;
         let asked = server.asked();
-        let reads = (0..8).map(|_| pace.patiently(|| server.read()));
+        let reads = (0..8).map(|_| retrier.run(|| server.read()));
         join_all(reads).await;
         asked
     };
@@ -84,20 +87,20 @@ async fn a_call_that_comes_in_trouble_waits_for_the_one_that_asks() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_dropped_lets_another_one_ask() {
-    let (server, pace) = (Server::new(Duration::from_secs(5)), Pace::new(Backoff::seeded(1)));
-    let dropped = tokio::time::timeout(Duration::from_secs(2), pace.patiently(|| server.read()));
+    let (server, retrier) = (Server::new(Duration::from_secs(5)), Retrier::new(Backoff::seeded(1)));
+    let dropped = tokio::time::timeout(Duration::from_secs(2), retrier.run(|| server.read()));
     assert!(dropped.await.is_err());
-    pace.patiently(|| server.read()).await.unwrap();
+    retrier.run(|| server.read()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_no_retry_mends_is_told_at_once_and_ends_no_trouble() {
-    let pace = Pace::new(Backoff::seeded(1));
+    let retrier = Retrier::new(Backoff::seeded(1));
     let asked = AtomicU32::default();
     let read = || async {
         asked.fetch_add(1, Ordering::Relaxed);
         Err::<(), _>(refused(ErrorCode::ChannelNotFound, 0))
     };
-    let error = pace.patiently(read).await.unwrap_err();
+    let error = retrier.run(read).await.unwrap_err();
     assert_eq!((error.code(), asked.into_inner()), (Some(ErrorCode::ChannelNotFound), 1));
 }

@@ -13,7 +13,7 @@ use crate::error::ApiError;
 /// (5xx), only one call at a time is tried, with exponential backoff and full jitter; the others
 /// wait for it. So parallel reads load a failing server no more than one. Clones share the state.
 #[derive(Debug, Clone)]
-pub(crate) struct Pace {
+pub(crate) struct Retrier {
     state: Arc<Mutex<State>>,
     probe: Arc<tokio::sync::Mutex<()>>,
 }
@@ -25,7 +25,7 @@ struct State {
     resume_at: Option<Instant>,
 }
 
-impl Pace {
+impl Retrier {
     pub(crate) fn new(backoff: Backoff) -> Self {
         let state = State { backoff, resume_at: None };
         Self { state: Arc::new(Mutex::new(state)), probe: Arc::default() }
@@ -38,7 +38,7 @@ impl Pace {
     ///
     /// # Cancel safety
     /// Dropping the future lets another call take its turn.
-    pub(crate) async fn patiently<T, F>(&self, call: impl Fn() -> F) -> Result<T, ApiError>
+    pub(crate) async fn run<T, F>(&self, call: impl Fn() -> F) -> Result<T, ApiError>
     where
         F: Future<Output = Result<T, ApiError>>,
     {

@@ -5,10 +5,10 @@ use protocol::frame::ServerFrame;
 use serde_json::json;
 
 use super::*;
-use crate::fake::{
-    Call, Fake, assignment, at, event, general, message, page, problem, until_caught_up,
+use crate::fake_server::{
+    FakeServer, Request, assignment, at, event, general, message, page, problem, until_caught_up,
 };
-use crate::{How, TokenSource};
+use crate::{Source, TokenSource};
 
 fn is_ready(event: &Event) -> bool {
     matches!(event, Event::Ready { .. })
@@ -23,7 +23,7 @@ fn tick(cursor: &str) -> ServerFrame {
 }
 
 /// Answers `GET /scroll` with pages of two messages from a history.
-fn scroll(call: &Call, history: &[Message]) -> Option<(u16, serde_json::Value)> {
+fn scroll(call: &Request, history: &[Message]) -> Option<(u16, serde_json::Value)> {
     let query = call.line.strip_prefix("GET /scroll?")?;
     let offset = query.split('&').find_map(|pair| pair.strip_prefix("offset="));
     let offset: Option<MessageId> = offset.map(|offset| offset.parse().unwrap());
@@ -39,7 +39,7 @@ fn scroll(call: &Call, history: &[Message]) -> Option<(u16, serde_json::Value)> 
 #[tokio::test]
 async fn a_first_visit_reads_the_newest_page_and_pushes_follow() {
     let history: Vec<_> = (1..=5).map(message).collect();
-    let mut fake = Fake::start(move |call| scroll(call, &history)).await;
+    let mut fake = FakeServer::start(move |call| scroll(call, &history)).await;
     let (client, mut events) = fake.client();
     let mut peer = fake.accept_ready("c1", false).await;
     assert_eq!((peer.hello.ticket.as_str(), &peer.hello.cursor), ("ticket", &None));
@@ -48,9 +48,9 @@ async fn a_first_visit_reads_the_newest_page_and_pushes_follow() {
     peer.push("c2", &message(6)).await;
     peer.push("c3", &message(6)).await;
     let first = event(&mut events, is_message).await;
-    assert!(matches!(first, Event::Message { how: How::Pushed, fresh: true, .. }));
+    assert!(matches!(first, Event::Message { source: Source::Pushed, fresh: true, .. }));
     let second = event(&mut events, is_message).await;
-    assert!(matches!(second, Event::Message { how: How::Pushed, fresh: false, .. }));
+    assert!(matches!(second, Event::Message { source: Source::Pushed, fresh: false, .. }));
     assert_eq!(client.timeline(&general()).ids(), [4, 5, 6].map(|ms| message(ms).id));
     assert_eq!(client.timeline(&general()).pushed_again(), 1);
     assert_eq!(client.node_id().unwrap().as_str(), "N1");
@@ -58,13 +58,13 @@ async fn a_first_visit_reads_the_newest_page_and_pushes_follow() {
 
 #[tokio::test]
 async fn a_broken_socket_reports_its_node_and_resumes_with_the_cursor() {
-    let mut fake = Fake::start(|_| None).await;
+    let mut fake = FakeServer::start(|_| None).await;
     let (client, mut events) = fake.client();
     let mut peer = fake.accept_ready("c1", false).await;
     peer.send(&tick("c2")).await;
     event(&mut events, |event| matches!(event, Event::Tick { .. })).await;
     drop(peer);
-    event(&mut events, |event| matches!(event, Event::Lost { code: 1006 })).await;
+    event(&mut events, |event| matches!(event, Event::Disconnected { code: 1006 })).await;
     let peer = fake.accept_ready("c2", true).await;
     assert_eq!(peer.hello.cursor.as_deref(), Some("c2"));
     let ready = event(&mut events, is_ready).await;
@@ -73,7 +73,7 @@ async fn a_broken_socket_reports_its_node_and_resumes_with_the_cursor() {
     assert_eq!(client.cursor().as_deref(), Some("c2"));
 
     client.cut();
-    event(&mut events, |event| matches!(event, Event::Lost { code: 1006 })).await;
+    event(&mut events, |event| matches!(event, Event::Disconnected { code: 1006 })).await;
     fake.accept_ready("c2", true).await;
     event(&mut events, is_ready).await;
 }
@@ -81,7 +81,7 @@ async fn a_broken_socket_reports_its_node_and_resumes_with_the_cursor() {
 #[tokio::test]
 async fn what_cannot_be_resumed_is_read_from_the_last_reading_to_the_end() {
     let history: Vec<_> = (1..=7).map(message).collect();
-    let mut fake = Fake::start(move |call| scroll(call, &history)).await;
+    let mut fake = FakeServer::start(move |call| scroll(call, &history)).await;
     let (client, mut events) = fake.client();
     let mut peer = fake.accept_ready("c1", false).await;
     until_caught_up(&mut events).await;
@@ -113,7 +113,7 @@ async fn what_cannot_be_resumed_is_read_from_the_last_reading_to_the_end() {
 #[tokio::test]
 async fn a_gap_that_a_lost_socket_leaves_open_is_read_after_the_next_one() {
     let scrolls = AtomicUsize::new(0);
-    let mut fake = Fake::start(move |call| {
+    let mut fake = FakeServer::start(move |call| {
         let first =
             call.line.starts_with("GET /scroll") && scrolls.fetch_add(1, Ordering::Relaxed) == 0;
         if first { Some(problem(503, "unavailable")) } else { scroll(call, &[message(1)]) }
@@ -137,7 +137,7 @@ async fn a_gap_that_a_lost_socket_leaves_open_is_read_after_the_next_one() {
 
 #[tokio::test]
 async fn a_resync_waits_and_reads() {
-    let mut fake = Fake::start(|call| scroll(call, &[message(1)])).await;
+    let mut fake = FakeServer::start(|call| scroll(call, &[message(1)])).await;
     let (_client, mut events) = fake.client();
     let mut peer = fake.accept_ready("c1", false).await;
     until_caught_up(&mut events).await;
@@ -150,7 +150,7 @@ async fn a_resync_waits_and_reads() {
 }
 
 /// Answers `GET /channels` with two channels.
-fn two_channels(call: &Call) -> Option<(u16, serde_json::Value)> {
+fn two_channels(call: &Request) -> Option<(u16, serde_json::Value)> {
     let object = |id: &ChannelId| {
         json!({
             "channel_id": id.as_str(), "workspace_id": "demo", "type": "GROUP_CHANNEL",
@@ -175,7 +175,7 @@ fn resync(delay_ms: u64, channels: &[ChannelId]) -> ServerFrame {
 
 #[tokio::test]
 async fn a_resync_reads_the_channels_that_it_names() {
-    let mut fake = Fake::start(two_channels).await;
+    let mut fake = FakeServer::start(two_channels).await;
     let (_client, mut events) = fake.client();
     let mut peer = fake.accept_ready("c1", false).await;
     until_caught_up(&mut events).await;
@@ -189,7 +189,7 @@ async fn a_resync_reads_the_channels_that_it_names() {
 
 #[tokio::test]
 async fn resyncs_that_wait_join_and_all_channels_are_more_than_some() {
-    let mut fake = Fake::start(two_channels).await;
+    let mut fake = FakeServer::start(two_channels).await;
     let (_client, mut events) = fake.client();
     let mut peer = fake.accept_ready("c1", false).await;
     until_caught_up(&mut events).await;
@@ -214,13 +214,13 @@ async fn resyncs_that_wait_join_and_all_channels_are_more_than_some() {
 
 #[tokio::test]
 async fn a_busy_node_is_left_for_as_long_as_it_says_and_not_reported() {
-    let mut fake = Fake::start(|_| None).await;
+    let mut fake = FakeServer::start(|_| None).await;
     let (_client, mut events) = fake.client();
     let mut peer = fake.accept_ready("c1", false).await;
     until_caught_up(&mut events).await;
     let started_at = tokio::time::Instant::now();
     peer.close_because(1013, "delay_ms=300").await;
-    event(&mut events, |event| matches!(event, Event::Lost { code: 1013 })).await;
+    event(&mut events, |event| matches!(event, Event::Disconnected { code: 1013 })).await;
     let peer = fake.accept_ready("c1", true).await;
     assert!(started_at.elapsed() >= Duration::from_millis(300));
     assert_eq!(peer.hello.cursor.as_deref(), Some("c1"));
@@ -229,7 +229,7 @@ async fn a_busy_node_is_left_for_as_long_as_it_says_and_not_reported() {
 
 #[tokio::test]
 async fn silence_is_measured_by_the_ticks_of_the_node() {
-    let mut fake = Fake::start(|_| None).await;
+    let mut fake = FakeServer::start(|_| None).await;
     let silence_max = Duration::from_millis(50);
     let (_client, mut events) = Client::start(Config { silence_max, ..fake.config() });
     let mut peer = fake.accept_ready("c1", false).await;
@@ -242,13 +242,13 @@ async fn silence_is_measured_by_the_ticks_of_the_node() {
     peer.send(&tick(400)).await;
     event(&mut events, |event| matches!(event, Event::Tick { .. })).await;
     let heard_at = tokio::time::Instant::now();
-    event(&mut events, |event| matches!(event, Event::Lost { code: 1006 })).await;
+    event(&mut events, |event| matches!(event, Event::Disconnected { code: 1006 })).await;
     assert!(heard_at.elapsed() >= Duration::from_millis(550), "{:?}", heard_at.elapsed());
 }
 
 #[tokio::test]
 async fn code_4401_brings_a_fresh_token_and_4403_the_end() {
-    let mut fake = Fake::start(|call| {
+    let mut fake = FakeServer::start(|call| {
         (call.line == "POST /dev/token").then(|| {
             static TOKENS: AtomicUsize = AtomicUsize::new(1);
             (200, json!({ "token": format!("t{}", TOKENS.fetch_add(1, Ordering::Relaxed)) }))
@@ -279,7 +279,7 @@ async fn code_4401_brings_a_fresh_token_and_4403_the_end() {
 
 #[tokio::test]
 async fn an_unreachable_node_is_reported() {
-    let mut fake = Fake::start(|call| {
+    let mut fake = FakeServer::start(|call| {
         let mut dead = assignment("ws://127.0.0.1:1/ws");
         dead["node_id"] = json!("N0");
         (call.line == "GET /connect").then_some((200, dead))
@@ -293,7 +293,7 @@ async fn an_unreachable_node_is_reported() {
 
 #[tokio::test]
 async fn a_node_behind_another_scheme_stops_a_client() {
-    let fake = Fake::start(|call| {
+    let fake = FakeServer::start(|call| {
         call.line.starts_with("GET /connect").then(|| (200, assignment("ftp://127.0.0.1:1/ws")))
     })
     .await;
@@ -304,22 +304,22 @@ async fn a_node_behind_another_scheme_stops_a_client() {
 
 #[tokio::test]
 async fn silence_is_a_loss() {
-    let mut fake = Fake::start(|_| None).await;
+    let mut fake = FakeServer::start(|_| None).await;
     let silence_max = Duration::from_millis(50);
     let (_client, mut events) = Client::start(Config { silence_max, ..fake.config() });
     let _peer = fake.accept_ready("c1", false).await;
-    event(&mut events, |event| matches!(event, Event::Lost { code: 1006 })).await;
+    event(&mut events, |event| matches!(event, Event::Disconnected { code: 1006 })).await;
     fake.accept_ready("c1", true).await;
 }
 
 #[tokio::test]
 async fn an_offline_client_calls_nobody_until_it_is_online() {
-    let mut fake = Fake::start(|_| None).await;
+    let mut fake = FakeServer::start(|_| None).await;
     let (client, mut events) = fake.client();
     let _peer = fake.accept_ready("c1", false).await;
     until_caught_up(&mut events).await;
     client.go_offline();
-    event(&mut events, |event| matches!(event, Event::Lost { code: 1006 })).await;
+    event(&mut events, |event| matches!(event, Event::Disconnected { code: 1006 })).await;
     assert_eq!(client.node_id(), None);
     let calls = fake.calls().len();
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -331,7 +331,7 @@ async fn an_offline_client_calls_nobody_until_it_is_online() {
 
 #[tokio::test]
 async fn an_unread_socket_is_neither_read_nor_taken_for_silent() {
-    let mut fake = Fake::start(|_| None).await;
+    let mut fake = FakeServer::start(|_| None).await;
     let silence_max = Duration::from_millis(400);
     let (client, mut events) = Client::start(Config { silence_max, ..fake.config() });
     let mut peer = fake.accept_ready("c1", false).await;
@@ -353,7 +353,7 @@ async fn an_unread_socket_is_neither_read_nor_taken_for_silent() {
 #[tokio::test]
 async fn a_queue_of_one_event_slows_a_reading_down_and_loses_nothing() {
     let history: Vec<_> = (1..=9).map(message).collect();
-    let mut fake = Fake::start(move |call| scroll(call, &history)).await;
+    let mut fake = FakeServer::start(move |call| scroll(call, &history)).await;
     let (client, mut events) = Client::start(Config { events_max: 1, ..fake.config() });
     let mut peer = fake.accept_ready("c1", false).await;
     until_caught_up(&mut events).await;
@@ -369,7 +369,7 @@ async fn a_queue_of_one_event_slows_a_reading_down_and_loses_nothing() {
 
 #[tokio::test]
 async fn a_client_without_handles_stops() {
-    let mut fake = Fake::start(|_| None).await;
+    let mut fake = FakeServer::start(|_| None).await;
     let (client, mut events) = fake.client();
     let _peer = fake.accept_ready("c1", false).await;
     event(&mut events, is_ready).await;
@@ -382,7 +382,7 @@ async fn a_client_without_handles_stops() {
 async fn what_was_stored_before_the_start_is_never_fresh_and_what_is_stored_later_always_is() {
     let stored = Arc::new(Mutex::new(vec![message(2), message(3), message(4)]));
     let history = Arc::clone(&stored);
-    let mut fake = Fake::start(move |call| {
+    let mut fake = FakeServer::start(move |call| {
         let history = history.lock();
         let older = call.line.contains("direction=older");
         let offset = call.line.split("offset=").nth(1).map(|offset| offset.parse().unwrap());
@@ -416,7 +416,7 @@ async fn what_was_stored_before_the_start_is_never_fresh_and_what_is_stored_late
 
 #[tokio::test]
 async fn an_environment_that_is_away_is_told_before_the_start() {
-    let fake = Fake::start(|_| Some(problem(503, "unavailable"))).await;
+    let fake = FakeServer::start(|_| Some(problem(503, "unavailable"))).await;
     let error = Config::from_now(fake.api()).await.unwrap_err();
     assert_eq!(error.status(), Some(503));
 }
