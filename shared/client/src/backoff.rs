@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_decides_the_waits_and_a_success_shortens_them() {
+    fn a_seed_determines_the_waits_and_a_success_resets_them() {
         let waits = |mut backoff: Backoff| [0; 5].map(|_| backoff.next_wait(None));
         assert_eq!(waits(Backoff::seeded(7)), waits(Backoff::seeded(7)));
         let mut backoff = Backoff::seeded(7);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_for_many_is_spread_by_half_of_it_and_at_least_by_the_first_window() {
+    fn a_servers_wait_gets_jitter_of_half_of_it_and_at_least_of_the_first_window() {
         for (wait_s, most_s) in [(0, 1.0), (2, 1.0), (20, 10.0)] {
             let mut backoff = Backoff::seeded(3);
             let shares = [(); 200].map(|()| backoff.jitter(Duration::from_secs(wait_s)));
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_a_floor_that_is_believed_up_to_five_minutes() {
+    fn retry_after_is_a_lower_bound_up_to_five_minutes() {
         let mut backoff = Backoff::seeded(1);
         let wait = backoff.next_wait(Some(Duration::from_secs(7)));
         assert!(wait >= Duration::from_secs(7) && wait <= Duration::from_millis(10_500));

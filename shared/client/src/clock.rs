@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_is_off_either_way_is_corrected() {
+    fn a_slow_or_fast_clock_is_corrected() {
         let clock = ServerClock::default();
         let at = Timestamp::from_unix_ms;
         assert_eq!(clock.at(at(5_000)), at(5_000));

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_authority_is_refused() {
+    fn a_text_that_is_not_an_authority_is_refused() {
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         for text in ["", "hunter2", broken] {
             assert_eq!(Trust::with(text).map(drop), Err(TrustError), "{text}");

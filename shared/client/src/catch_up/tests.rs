@@ -272,13 +272,13 @@ async fn known_share(ignores_known: bool) -> f64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_rows_of_a_catch_up_are_news() {
+async fn a_catch_up_reads_only_new_rows() {
     let share = known_share(false).await;
     assert!(share < 0.1, "{share:.1} % of the rows were known");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_server_answers_what_is_known_and_nothing_is_lost() {
+async fn an_old_server_returns_known_messages_and_none_is_lost() {
     assert!(known_share(true).await > 30.0);
 }
 
@@ -296,7 +296,7 @@ async fn four_channels_are_read_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_away_is_asked_by_one_reader_alone() {
+async fn only_one_read_at_a_time_is_tried_while_the_server_is_down() {
     let server = Server::new(40);
     for n in 0..40 {
         server.store(&channel(n), Duration::ZERO);
@@ -318,7 +318,7 @@ async fn a_server_that_is_away_is_asked_by_one_reader_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gap_of_one_channel_reads_one_channel() {
+async fn a_gap_in_one_channel_reads_only_that_channel() {
     let server = Server::new(5);
     let mut device = Device::of(&server);
     assert!(device.catch_up(None).await);
@@ -333,7 +333,7 @@ async fn a_gap_of_one_channel_reads_one_channel() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_late_mark_is_read_where_it_could_matter() {
+async fn the_late_mark_is_read_if_it_could_matter() {
     let server = Server::new(2);
     let mut device = Device::of(&server);
     assert!(device.catch_up(None).await);
@@ -354,7 +354,7 @@ async fn the_late_mark_is_read_where_it_could_matter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reading_that_is_cut_off_goes_on_where_it_was() {
+async fn an_interrupted_catch_up_continues_where_it_stopped() {
     let server = Server::new(30);
     let mut device = Device::of(&server);
     assert!(device.catch_up(None).await);

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_somebody_else_is_refused() {
+    fn a_token_of_another_user_or_workspace_is_refused() {
         let bobs = Claims::of(&token(r#"{"sub":"bob","workspace_id":"demo","exp":1}"#));
         let (alice, bob) = ("alice".parse().unwrap(), "bob".parse().unwrap());
         let (demo, other) = ("demo".parse().unwrap(), "other".parse().unwrap());
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_jwt_claims_nothing() {
+    fn a_text_that_is_not_a_jwt_has_no_claims() {
         for text in ["", "t", "a.b.c", "a.%.c", &token("[]"), &token(r#"{"sub":"no spaces"}"#)] {
             assert_eq!(Claims::of(text), Claims::default(), "{text}");
         }

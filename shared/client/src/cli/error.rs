@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stack_that_does_not_run_is_one_line_with_one_cause_and_the_way_out() {
+    async fn an_unreachable_stack_is_one_line_with_its_cause_and_a_fix() {
         let expected = "cannot reach http://127.0.0.1:1: Connection refused (os error 111): \
                         is the stack running? start it with: cargo run";
         assert_eq!(CliError::from(unreachable().await).line(), expected);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn exit_codes_tell_refused_unreachable_and_not_found_apart() {
+    async fn exit_codes_distinguish_refused_unreachable_and_not_found() {
         for (error, exit) in [
             (unreachable().await, Exit::Unreachable),
             (ApiError::BadAnswer { status: 502, retry_after: None }, Exit::Unreachable),
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_been_stored_is_sent_again_with_its_id() {
+    fn an_unknown_outcome_says_to_send_again_with_the_same_id() {
         let id: MessageId = "01K0G4ZFXS0000000000000000".parse().unwrap();
         let channel_id = "C01K0G4ZFXS0000000000000000".parse().unwrap();
         let draft = Box::new(Draft { channel_id, text: "x".to_owned(), id, after: None });

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_steer_a_terminal_is_shown_and_not_obeyed() {
+    fn control_characters_are_shown_and_not_executed() {
         let cases = [
             ("plain ü 😀", "plain ü 😀"),
             ("\x1b]0;title\x07", "\\u{1b}]0;title\\u{7}"),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn json_keeps_the_text_and_steers_no_terminal() {
+    fn json_keeps_the_text_and_escapes_control_characters() {
         let text = "\x1b[2J\u{9b}31m \u{202e}fed\n\u{2028}ü 😀";
         let line = json_line(&Value::from(text));
         let is_harmless = |char: char| !char.is_control() && !is_invisible_order(char);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_its_day_and_no_escape_of_a_text_or_a_name() {
+    fn a_message_line_has_its_date_and_escapes_label_and_text() {
         let message = Message::new(
             MessageId::mint(Timestamp::from_unix_ms(1_767_225_599_007), 1),
             "C01K0G4ZFXS0000000000000000".parse().unwrap(),

@@ -79,7 +79,7 @@ async fn a_broken_socket_reports_its_node_and_resumes_with_the_cursor() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_resumed_is_read_from_the_last_reading_to_the_end() {
+async fn without_a_resume_messages_are_read_from_the_last_catch_up_to_the_end() {
     let history: Vec<_> = (1..=7).map(message).collect();
     let mut fake = FakeServer::start(move |call| scroll(call, &history)).await;
     let (client, mut events) = fake.client();
@@ -111,7 +111,7 @@ async fn what_cannot_be_resumed_is_read_from_the_last_reading_to_the_end() {
 }
 
 #[tokio::test]
-async fn a_gap_that_a_lost_socket_leaves_open_is_read_after_the_next_one() {
+async fn a_gap_left_open_by_a_lost_socket_is_read_after_the_next_ready() {
     let scrolls = AtomicUsize::new(0);
     let mut fake = FakeServer::start(move |call| {
         let first =
@@ -136,7 +136,7 @@ async fn a_gap_that_a_lost_socket_leaves_open_is_read_after_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_resync_waits_and_reads() {
+async fn a_resync_waits_for_its_delay_and_catches_up() {
     let mut fake = FakeServer::start(|call| scroll(call, &[message(1)])).await;
     let (_client, mut events) = fake.client();
     let mut peer = fake.accept_ready("c1", false).await;
@@ -188,7 +188,7 @@ async fn a_resync_reads_the_channels_that_it_names() {
 }
 
 #[tokio::test]
-async fn resyncs_that_wait_join_and_all_channels_are_more_than_some() {
+async fn pending_resyncs_merge_and_all_channels_include_named_ones() {
     let mut fake = FakeServer::start(two_channels).await;
     let (_client, mut events) = fake.client();
     let mut peer = fake.accept_ready("c1", false).await;
@@ -213,7 +213,7 @@ async fn resyncs_that_wait_join_and_all_channels_are_more_than_some() {
 }
 
 #[tokio::test]
-async fn a_busy_node_is_left_for_as_long_as_it_says_and_not_reported() {
+async fn a_busy_node_is_avoided_for_the_delay_it_asks_for_and_not_reported() {
     let mut fake = FakeServer::start(|_| None).await;
     let (_client, mut events) = fake.client();
     let mut peer = fake.accept_ready("c1", false).await;
@@ -228,7 +228,7 @@ async fn a_busy_node_is_left_for_as_long_as_it_says_and_not_reported() {
 }
 
 #[tokio::test]
-async fn silence_is_measured_by_the_ticks_of_the_node() {
+async fn the_silence_timeout_follows_the_nodes_tick_interval() {
     let mut fake = FakeServer::start(|_| None).await;
     let silence_max = Duration::from_millis(50);
     let (_client, mut events) = Client::start(Config { silence_max, ..fake.config() });
@@ -247,7 +247,7 @@ async fn silence_is_measured_by_the_ticks_of_the_node() {
 }
 
 #[tokio::test]
-async fn code_4401_brings_a_fresh_token_and_4403_the_end() {
+async fn code_4401_fetches_a_fresh_token_and_4403_stops_the_client() {
     let mut fake = FakeServer::start(|call| {
         (call.line == "POST /dev/token").then(|| {
             static TOKENS: AtomicUsize = AtomicUsize::new(1);
@@ -292,7 +292,7 @@ async fn an_unreachable_node_is_reported() {
 }
 
 #[tokio::test]
-async fn a_node_behind_another_scheme_stops_a_client() {
+async fn a_node_url_with_another_scheme_stops_the_client() {
     let fake = FakeServer::start(|call| {
         call.line.starts_with("GET /connect").then(|| (200, assignment("ftp://127.0.0.1:1/ws")))
     })
@@ -303,7 +303,7 @@ async fn a_node_behind_another_scheme_stops_a_client() {
 }
 
 #[tokio::test]
-async fn silence_is_a_loss() {
+async fn a_silent_socket_counts_as_lost() {
     let mut fake = FakeServer::start(|_| None).await;
     let silence_max = Duration::from_millis(50);
     let (_client, mut events) = Client::start(Config { silence_max, ..fake.config() });
@@ -313,7 +313,7 @@ async fn silence_is_a_loss() {
 }
 
 #[tokio::test]
-async fn an_offline_client_calls_nobody_until_it_is_online() {
+async fn an_offline_client_makes_no_calls_until_it_is_online() {
     let mut fake = FakeServer::start(|_| None).await;
     let (client, mut events) = fake.client();
     let _peer = fake.accept_ready("c1", false).await;
@@ -330,7 +330,7 @@ async fn an_offline_client_calls_nobody_until_it_is_online() {
 }
 
 #[tokio::test]
-async fn an_unread_socket_is_neither_read_nor_taken_for_silent() {
+async fn a_paused_socket_is_not_read_and_does_not_count_as_silent() {
     let mut fake = FakeServer::start(|_| None).await;
     let silence_max = Duration::from_millis(400);
     let (client, mut events) = Client::start(Config { silence_max, ..fake.config() });
@@ -351,7 +351,7 @@ async fn an_unread_socket_is_neither_read_nor_taken_for_silent() {
 }
 
 #[tokio::test]
-async fn a_queue_of_one_event_slows_a_reading_down_and_loses_nothing() {
+async fn an_event_queue_of_one_slows_a_catch_up_and_loses_nothing() {
     let history: Vec<_> = (1..=9).map(message).collect();
     let mut fake = FakeServer::start(move |call| scroll(call, &history)).await;
     let (client, mut events) = Client::start(Config { events_max: 1, ..fake.config() });
@@ -379,7 +379,7 @@ async fn a_client_without_handles_stops() {
 }
 
 #[tokio::test]
-async fn what_was_stored_before_the_start_is_never_fresh_and_what_is_stored_later_always_is() {
+async fn messages_stored_before_the_start_are_never_fresh_and_later_ones_always_are() {
     let stored = Arc::new(Mutex::new(vec![message(2), message(3), message(4)]));
     let history = Arc::clone(&stored);
     let mut fake = FakeServer::start(move |call| {
@@ -415,7 +415,7 @@ async fn what_was_stored_before_the_start_is_never_fresh_and_what_is_stored_late
 }
 
 #[tokio::test]
-async fn an_environment_that_is_away_is_told_before_the_start() {
+async fn an_environment_that_is_down_fails_the_start() {
     let fake = FakeServer::start(|_| Some(problem(503, "unavailable"))).await;
     let error = Config::from_now(fake.api()).await.unwrap_err();
     assert_eq!(error.status(), Some(503));

@@ -71,7 +71,7 @@ fn read_all(inbox: &mut Inbox, ms: u64, list: &[&ChannelId]) {
 }
 
 #[test]
-fn the_newest_seen_counts_own_messages_too() {
+fn the_newest_seen_message_may_be_an_own_one() {
     let mut inbox = Inbox::new(10);
     assert_eq!(inbox.newest_seen(&general()), None);
     inbox.record_sent(&general(), id(5));
@@ -82,7 +82,7 @@ fn the_newest_seen_counts_own_messages_too() {
 }
 
 #[test]
-fn a_gap_starts_where_the_channel_was_in_step_not_where_pushes_went_on() {
+fn a_gap_starts_when_the_channel_was_last_in_step_and_later_pushes_do_not_move_it() {
     let mut inbox = Inbox::new(10);
     inbox.upsert(message(&general(), HOUR_MS), Source::Pushed);
     inbox.in_step(at(HOUR_MS + 5));
@@ -100,7 +100,7 @@ fn a_gap_starts_where_the_channel_was_in_step_not_where_pushes_went_on() {
 }
 
 #[test]
-fn without_a_time_in_step_a_gap_starts_at_the_newest_message() {
+fn a_gap_of_a_channel_never_in_step_starts_at_its_newest_message() {
     let mut inbox = Inbox::new(10);
     inbox.upsert(message(&general(), HOUR_MS), Source::Pushed);
     inbox.open_gap(None);
@@ -108,7 +108,7 @@ fn without_a_time_in_step_a_gap_starts_at_the_newest_message() {
 }
 
 #[test]
-fn what_a_reading_verified_is_not_read_again() {
+fn a_catch_up_starts_no_earlier_than_the_last_complete_one() {
     let mut inbox = Inbox::new(10);
     inbox.add_channel(&general(), at(0));
     inbox.open_gap(None);
@@ -125,7 +125,7 @@ fn what_a_reading_verified_is_not_read_again() {
 }
 
 #[test]
-fn a_gap_of_one_channel_leaves_the_others_alone() {
+fn a_gap_in_one_channel_does_not_affect_the_others() {
     let mut inbox = Inbox::new(10);
     for channel in [general(), random()] {
         inbox.add_channel(&channel, at(0));
@@ -145,7 +145,7 @@ fn a_gap_of_one_channel_leaves_the_others_alone() {
 }
 
 #[test]
-fn a_gap_that_opens_again_in_the_middle_of_its_reading_stays_open() {
+fn a_gap_that_opens_again_during_its_catch_up_stays_open() {
     let mut inbox = Inbox::new(10);
     inbox.add_channel(&general(), at(0));
     inbox.in_step(at(HOUR_MS));
@@ -181,7 +181,7 @@ fn an_unknown_channel_is_a_first_visit_and_a_known_empty_one_is_not() {
 }
 
 #[test]
-fn a_channel_that_is_not_on_the_list_has_nothing_to_read() {
+fn a_channel_that_is_not_listed_is_not_read() {
     let mut inbox = Inbox::new(10);
     inbox.add_channel(&general(), at(0));
     inbox.open_gap(None);
@@ -191,7 +191,7 @@ fn a_channel_that_is_not_on_the_list_has_nothing_to_read() {
 }
 
 #[test]
-fn a_late_mark_after_the_time_in_step_reaches_back_to_the_late_message() {
+fn a_late_mark_after_the_time_in_step_moves_the_start_to_the_late_message() {
     let mut inbox = Inbox::new(10);
     inbox.add_channel(&general(), at(0));
     inbox.in_step(at(5 * HOUR_MS));
@@ -207,7 +207,7 @@ fn a_late_mark_after_the_time_in_step_reaches_back_to_the_late_message() {
 }
 
 #[test]
-fn a_late_mark_reaches_no_further_back_than_a_complete_reading() {
+fn a_late_mark_does_not_move_the_start_before_the_last_complete_catch_up() {
     let mut inbox = Inbox::new(10);
     inbox.add_channel(&general(), at(0));
     inbox.open_gap(None);
@@ -227,7 +227,7 @@ fn a_late_mark_reaches_no_further_back_than_a_complete_reading() {
 }
 
 #[test]
-fn a_client_says_to_have_what_is_here_however_it_came() {
+fn known_messages_are_the_pushed_ones_and_the_read_ones() {
     let mut inbox = Inbox::new(10);
     inbox.upsert(message(&general(), 1_000), Source::Pushed);
     inbox.open_gap(Some(&[general()]));
@@ -241,7 +241,7 @@ fn a_client_says_to_have_what_is_here_however_it_came() {
 }
 
 #[test]
-fn nothing_below_what_was_dropped_is_read() {
+fn messages_older_than_dropped_ones_are_not_read() {
     let mut inbox = Inbox::new(2);
     for ms in [HOUR_MS, HOUR_MS + 1, HOUR_MS + 2] {
         inbox.upsert(message(&general(), ms), Source::Pushed);

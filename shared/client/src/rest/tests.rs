@@ -8,7 +8,7 @@ use crate::DevUser;
 use crate::fake_server::{FakeServer, general, message, page, problem};
 
 #[tokio::test]
-async fn a_typed_call_is_written_and_read() {
+async fn a_typed_call_sends_its_parameters_and_parses_the_answer() {
     let fake =
         FakeServer::start(|_| Some(page(&[message(2), message(1)], Some(message(1).id)))).await;
     let offset = message(3).id;
@@ -64,7 +64,7 @@ async fn an_expired_token_is_renewed_once() {
 }
 
 #[tokio::test]
-async fn a_raw_call_sends_what_it_is_given() {
+async fn a_raw_call_sends_exactly_the_given_request() {
     let fake = FakeServer::start(|_| Some(problem(400, "bad_json"))).await;
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, "Basic x".parse().unwrap());
@@ -75,7 +75,7 @@ async fn a_raw_call_sends_what_it_is_given() {
 }
 
 #[test]
-fn only_http_urls_are_taken() {
+fn only_http_urls_are_accepted() {
     for url in ["", "127.0.0.1:8080", "wss://x", "ws://x"] {
         let api = Api::new(url, TokenSource::Fixed(Token::new("t")));
         assert!(matches!(api, Err(ApiError::BadAddress)), "{url}");

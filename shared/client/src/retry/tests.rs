@@ -45,7 +45,7 @@ impl Server {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_server_is_in_trouble_one_call_asks_for_all() {
+async fn while_the_server_fails_only_one_call_at_a_time_is_tried() {
     let (server, retrier) =
         (Server::new(Duration::from_secs(60)), Retrier::new(Backoff::seeded(1)));
     let alone = {
@@ -68,7 +68,7 @@ async fn while_the_server_is_in_trouble_one_call_asks_for_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_comes_in_trouble_waits_for_the_one_that_asks() {
+async fn a_call_that_starts_while_the_server_fails_waits_for_the_probe() {
     let (server, retrier) =
         (Server::new(Duration::from_secs(20)), Retrier::new(Backoff::seeded(1)));
     let first = retrier.run(|| server.read());
@@ -86,7 +86,7 @@ async fn a_call_that_comes_in_trouble_waits_for_the_one_that_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_dropped_lets_another_one_ask() {
+async fn a_dropped_probe_lets_another_call_try() {
     let (server, retrier) = (Server::new(Duration::from_secs(5)), Retrier::new(Backoff::seeded(1)));
     let dropped = tokio::time::timeout(Duration::from_secs(2), retrier.run(|| server.read()));
     assert!(dropped.await.is_err());
@@ -94,7 +94,7 @@ async fn a_call_that_is_dropped_lets_another_one_ask() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_no_retry_mends_is_told_at_once_and_ends_no_trouble() {
+async fn an_error_that_no_retry_fixes_is_returned_at_once() {
     let retrier = Retrier::new(Backoff::seeded(1));
     let asked = AtomicU32::default();
     let read = || async {

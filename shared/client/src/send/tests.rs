@@ -87,7 +87,7 @@ async fn a_clock_that_is_a_day_off_costs_one_refusal() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_not_stored_and_a_lost_answer_is_unknown() {
+async fn a_refused_send_is_not_stored_and_a_lost_answer_is_outcome_unknown() {
     let fake = FakeServer::start(|_| Some(problem(403, "forbidden"))).await;
     let error = outbox(&fake).send(&general(), "hi").await.unwrap_err();
     assert!(matches!(error, SendError::NotStored { .. }), "{error:?}");
@@ -101,7 +101,7 @@ async fn a_refusal_is_not_stored_and_a_lost_answer_is_unknown() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_certainly_not_stored() {
+async fn an_unreachable_server_means_not_stored() {
     let api = Api::new("http://127.0.0.1:1", crate::TokenSource::Fixed(crate::Token::new("t")));
     let outbox = Outbox::new(api.unwrap()).with_deadline(Duration::ZERO);
     let error = outbox.send(&general(), "hi").await.unwrap_err();

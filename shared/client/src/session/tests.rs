@@ -67,7 +67,7 @@ fn short(step: &Step) -> String {
 }
 
 #[test]
-fn every_end_of_a_socket_leads_where_the_protocol_says() {
+fn every_close_code_leads_to_the_step_that_the_protocol_names() {
     let elsewhere = "/connect?failed=N1";
     let cases = [
         (closed(1001), elsewhere),
@@ -119,7 +119,7 @@ fn a_cursor_moves_with_its_frames_and_outlives_the_socket() {
 }
 
 #[test]
-fn an_unreachable_node_is_reported_at_once_and_then_with_patience() {
+fn an_unreachable_node_is_reported_at_once_and_later_with_backoff() {
     let mut session = Session::new(None, Backoff::seeded(1));
     assert_eq!(short(&session.start()), "/connect");
     assert_eq!(short(&session.on_assigned(assignment(70, &[]))), "70 ms, dial N1");
@@ -129,7 +129,7 @@ fn an_unreachable_node_is_reported_at_once_and_then_with_patience() {
 }
 
 #[test]
-fn the_second_node_helps_where_connect_fails() {
+fn the_second_node_is_dialed_if_connect_fails() {
     let mut session = Session::new(None, Backoff::seeded(1));
     session.on_assigned(assignment(0, &["N2"]));
     session.on_unreachable();
@@ -146,7 +146,7 @@ fn the_second_node_helps_where_connect_fails() {
 }
 
 #[test]
-fn what_connect_refuses_for_good_stops() {
+fn a_final_refusal_of_connect_stops_the_client() {
     for code in [ErrorCode::Forbidden, ErrorCode::InvalidToken, ErrorCode::InvalidField] {
         assert!(short(&live().on_connect_failed(refused(code))).starts_with("stop: refused with"));
     }
@@ -159,7 +159,7 @@ fn what_connect_refuses_for_good_stops() {
 }
 
 #[test]
-fn sockets_that_end_as_soon_as_they_are_ready_are_a_loop_with_waits() {
+fn sockets_that_end_right_after_ready_are_retried_with_backoff() {
     let mut session = live();
     let short_lived = Some(Duration::from_millis(3));
     assert_eq!(short(&session.on_disconnect(&closed(1011), short_lived)), "/connect?failed=N1");

@@ -4,7 +4,7 @@ use super::*;
 use crate::fake_server::{FakeServer, WAIT, message};
 
 #[tokio::test]
-async fn frames_and_the_close_code_come_as_they_were_sent() {
+async fn frames_and_the_close_code_arrive_as_sent() {
     let mut fake = FakeServer::start(|_| None).await;
     let mut socket = RawSocket::open(&fake.node_url, &[("x-test", "1")], WAIT).await.unwrap();
     socket.hello("ticket", Some("c0")).await.unwrap();
@@ -32,7 +32,7 @@ async fn a_refused_upgrade_keeps_its_status() {
 }
 
 #[tokio::test]
-async fn an_exchange_ends_with_the_other_side_or_with_its_time() {
+async fn an_exchange_ends_at_the_peers_close_or_at_the_deadline() {
     let fake = FakeServer::start(|_| None).await;
     let answer = exchange(&fake.base_url, b"GET /x HTTP/1.1\r\n\r\n", WAIT).await.unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 404"));

@@ -16,7 +16,7 @@ fn message(ms: u64) -> Message {
 }
 
 #[test]
-fn a_message_counts_once_and_sorts_by_id_however_it_comes() {
+fn duplicates_are_removed_and_messages_are_sorted_by_id() {
     let mut timeline = Timeline::default();
     assert!(timeline.upsert(message(2), Source::Pushed, 10));
     assert!(timeline.upsert(message(1), Source::Pushed, 10));
@@ -29,7 +29,7 @@ fn a_message_counts_once_and_sorts_by_id_however_it_comes() {
 }
 
 #[test]
-fn a_full_timeline_drops_its_oldest_and_does_not_take_them_for_new() {
+fn a_full_timeline_drops_its_oldest_messages_and_ignores_their_duplicates() {
     let mut timeline = Timeline::default();
     for ms in 1..=4 {
         assert!(timeline.upsert(message(ms), Source::Pushed, 2));
@@ -39,7 +39,7 @@ fn a_full_timeline_drops_its_oldest_and_does_not_take_them_for_new() {
 }
 
 #[test]
-fn the_greatest_revision_stays_in_whatever_order_copies_come() {
+fn the_greatest_revision_stays_in_any_order_of_arrival() {
     let copy = |rev: &str, text: &str| Message {
         rev: Rev::parse(rev).unwrap(),
         text: MessageText::from_stored(text.to_owned()),
