@@ -56,12 +56,9 @@ impl Backoff {
     pub fn next_wait(&mut self, retry_after: Option<Duration>) -> Duration {
         let window = model::backoff((self.base, self.cap), self.failures);
         self.failures = self.failures.saturating_add(1);
-        match retry_after
-            .filter(|wait| !wait.is_zero())
-            .map(|wait| wait.min(limits::CLIENT_WAIT_MAX))
-        {
-            Some(wait) => wait + self.jitter(wait),
-            None => window.mul_f64(self.rng.random::<f64>()),
+        match retry_after.map(|wait| wait.min(limits::CLIENT_WAIT_MAX)) {
+            Some(wait) if !wait.is_zero() => wait + self.jitter(wait),
+            Some(_) | None => window.mul_f64(self.rng.random::<f64>()),
         }
     }
 

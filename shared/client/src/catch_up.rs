@@ -2,22 +2,18 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
-use model::{
-    Channel, ChannelId, Direction, ErrorCode, LateArrivals, Message, MessageId, Timestamp, limits,
-};
+use futures_util::stream::{self, TryStreamExt};
+use model::{ChannelId, Direction, ErrorCode, LateArrivals, Message, Timestamp, limits};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::Permit;
+use tokio::sync::mpsc::{self, Permit};
 use tokio::time::Instant;
 
 use crate::error::ApiError;
-use crate::event::Event;
-use crate::inbox::{CatchUpFrom, Due, Inbox, settled_position};
+use crate::event::{Event, Source};
+use crate::inbox::{Inbox, settled_position};
 use crate::rest::Api;
 use crate::retry::Retrier;
 use crate::session::StopReason;
-use crate::timeline::Source;
 
 /// State that the socket's task and a catch-up share.
 #[derive(Debug, Clone)]
@@ -36,17 +32,24 @@ impl Shared {
         self.inbox.lock()
     }
 
-    /// Reserves a place in the event queue. Reserve first, then change state and send the event
+    /// Reserves a slot in the event queue. Reserve first, then change state and send the event
     /// without an `await` in between: then a dropped task has done both or neither.
     pub(crate) async fn reserve_event(&self) -> Result<Permit<'_, Event>, StopReason> {
         self.events.reserve().await.or(Err(StopReason::Requested))
     }
 
-    /// Upserts a message into its timeline and sends its event.
-    pub(crate) async fn ingest(&self, message: Message, source: Source) -> Result<(), StopReason> {
-        let slot = self.reserve_event().await?;
-        let fresh = self.inbox().upsert(message.clone(), source);
-        slot.send(Event::Message { message, source, fresh });
+    /// Upserts a message into its timeline, and returns its event.
+    pub(crate) fn upsert(&self, message: Message, source: Source) -> Event {
+        let fresh = self.inbox().upsert(message.clone());
+        Event::Message { message, source, fresh }
+    }
+
+    /// Upserts messages that were read, and sends their events.
+    async fn ingest(&self, messages: impl IntoIterator<Item = Message>) -> Result<(), StopReason> {
+        for message in messages {
+            let slot = self.reserve_event().await?;
+            slot.send(self.upsert(message, Source::CaughtUp));
+        }
         Ok(())
     }
 
@@ -75,92 +78,65 @@ impl Shared {
     /// finish stay open.
     pub(crate) async fn catch_up(self) -> Result<(), StopReason> {
         let started_at = self.node_now();
-        let Due { list, channels } = self.inbox().due();
+        let (list, channels) = self.inbox().due();
         let work: Vec<Work> = match list {
             Some(opening) => {
                 let listed = self.retrier.run(|| self.api.channels()).await?;
                 self.inbox().list_read(opening, &listed, started_at);
-                listed.into_iter().map(Work::of).collect()
+                listed.into_iter().map(|channel| (channel.id, Some(channel.late))).collect()
             }
-            None => channels.into_iter().map(|id| Work { id, late: None }).collect(),
+            None => channels.into_iter().map(|id| (id, None)).collect(),
         };
         let count = work.len();
         stream::iter(work.into_iter().map(Ok))
             .try_for_each_concurrent(limits::CLIENT_READS_MAX, |work| self.read_if_due(work))
             .await?;
         let slot = self.reserve_event().await?;
-        let has_gap = {
-            let mut inbox = self.inbox();
-            inbox.all_read(list, started_at);
-            inbox.has_gap()
-        };
-        if !has_gap {
+        if self.inbox().all_read(list, started_at) {
             slot.send(Event::CaughtUp { channels: count });
         }
         Ok(())
     }
 
-    async fn read_if_due(&self, work: Work) -> Result<(), StopReason> {
+    async fn read_if_due(&self, (id, late): Work) -> Result<(), StopReason> {
         // An interrupted catch-up may have finished this channel already.
-        let Some(opening) = self.inbox().opening_of(&work.id) else { return Ok(()) };
+        let Some(opening) = self.inbox().opening_of(&id) else { return Ok(()) };
         let started_at = self.node_now();
-        match self.read_channel(&work).await {
-            Ok(()) => self.inbox().channel_read(&work.id, opening, started_at),
+        match self.read_channel(&id, late).await {
+            Ok(()) => self.inbox().channel_read(&id, opening, started_at),
             // The user was removed in the meantime: there is nothing left to read.
             Err(StopReason::Refused(error)) if error.code() == Some(ErrorCode::ChannelNotFound) => {
-                self.inbox().channel_gone(&work.id);
+                self.inbox().channel_gone(&id);
             }
             Err(reason) => return Err(reason),
         }
         Ok(())
     }
 
-    async fn read_channel(&self, work: &Work) -> Result<(), StopReason> {
-        let late = self.late_of(work).await?;
-        let from = self.inbox().catch_up_from(&work.id, late);
-        match from {
-            CatchUpFrom::NewerThan(offset) => self.read_newer(&work.id, offset).await,
-            CatchUpFrom::FirstVisit if self.first_visit_messages == 0 => Ok(()),
-            CatchUpFrom::FirstVisit => self.read_newest(&work.id).await,
-        }
-    }
-
-    /// The channel's `late` mark. It is fetched only if no list was read and it could matter.
-    async fn late_of(&self, work: &Work) -> Result<Option<LateArrivals>, ApiError> {
-        let unknown = work.late.is_none() && self.inbox().needs_late(&work.id);
-        match work.late {
-            Some(late) => Ok(late),
-            None if unknown => {
-                let channel = self.retrier.run(|| self.api.channel(&work.id)).await?;
-                Ok(channel.late)
+    async fn read_channel(&self, id: &ChannelId, late: ListedLate) -> Result<(), StopReason> {
+        let late = match late {
+            Some(late) => late,
+            // No list was read: fetch the mark if it could matter.
+            None if self.inbox().needs_late(id) => {
+                self.retrier.run(|| self.api.channel(id)).await?.late
             }
-            None => Ok(None),
-        }
-    }
-
-    async fn read_newest(&self, channel: &ChannelId) -> Result<(), StopReason> {
-        let limit = self.first_visit_messages.min(limits::PAGE_ROWS_MAX);
-        let newest = || self.api.scroll(channel, None, limit, Direction::Older);
-        let page = self.retrier.run(newest).await?;
-        for message in page.messages.into_iter().rev() {
-            self.ingest(message, Source::CaughtUp).await?;
-        }
-        Ok(())
-    }
-
-    async fn read_newer(
-        &self,
-        channel: &ChannelId,
-        mut offset: MessageId,
-    ) -> Result<(), StopReason> {
+            None => None,
+        };
+        let start = self.inbox().catch_up_from(id, late);
+        let Some(mut offset) = start else {
+            let limit = self.first_visit_messages.min(limits::PAGE_ROWS_MAX);
+            if limit == 0 {
+                return Ok(());
+            }
+            let newest = || self.api.scroll(id, None, limit, Direction::Older);
+            let page = self.retrier.run(newest).await?;
+            return self.ingest(page.messages.into_iter().rev()).await;
+        };
         loop {
-            let known = self.inbox().known_after(channel, offset);
-            let newer =
-                || self.api.scroll_newer(channel, offset, limits::PAGE_ROWS_MAX, known.as_ref());
+            let known = self.inbox().known_after(id, offset);
+            let newer = || self.api.scroll_newer(id, offset, limits::PAGE_ROWS_MAX, known.as_ref());
             let page = self.retrier.run(newer).await?;
-            for message in page.messages {
-                self.ingest(message, Source::CaughtUp).await?;
-            }
+            self.ingest(page.messages).await?;
             // An empty page need not be the last. An offset that does not advance would loop.
             match page.next_offset {
                 Some(next) if next > offset => offset = next,
@@ -170,6 +146,11 @@ impl Shared {
     }
 }
 
+/// A channel to read.
+type Work = (ChannelId, ListedLate);
+/// The channel's `late` mark in the list of channels, if the list was read.
+type ListedLate = Option<Option<LateArrivals>>;
+
 /// Reads the newest messages of every channel, so that a later catch-up brings only messages
 /// stored from now on.
 ///
@@ -178,19 +159,16 @@ impl Shared {
 /// # Errors
 /// The first error of a call.
 pub(crate) async fn stored_so_far(api: &Api, messages_max: usize) -> Result<Inbox, ApiError> {
-    let channels = api.channels().await?;
-    let read = stream::iter(channels)
-        .map(|channel| async move {
+    let inbox = Mutex::new(Inbox::new(messages_max));
+    let shared = &inbox;
+    stream::iter(api.channels().await?.into_iter().map(Ok))
+        .try_for_each_concurrent(limits::CLIENT_READS_MAX, |channel| async move {
             let messages = read_recent(api, &channel.id).await?;
-            Ok::<_, ApiError>((channel.id, messages))
+            shared.lock().stored_before(&channel.id, messages);
+            Ok::<_, ApiError>(())
         })
-        .buffer_unordered(limits::CLIENT_READS_MAX);
-    let mut inbox = Inbox::new(messages_max);
-    let read: Vec<_> = read.try_collect().await?;
-    for (channel, messages) in read {
-        inbox.stored_before(&channel, messages);
-    }
-    Ok(inbox)
+        .await?;
+    Ok(inbox.into_inner())
 }
 
 /// The newest messages of a channel, back to the oldest id that a message stored later can have.
@@ -211,19 +189,6 @@ async fn read_recent(api: &Api, channel: &ChannelId) -> Result<Vec<Message>, Api
             return Ok(messages);
         }
         offset = page.next_offset;
-    }
-}
-
-/// One channel to read.
-struct Work {
-    id: ChannelId,
-    /// The channel's `late` mark in the list of channels, if the list was read.
-    late: Option<Option<LateArrivals>>,
-}
-
-impl Work {
-    fn of(channel: Channel) -> Self {
-        Self { id: channel.id, late: Some(channel.late) }
     }
 }
 

@@ -1,11 +1,10 @@
 //! The arguments, and the commands that call the library.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
-use client::{Api, DevUser, Outbox, Token, TokenSource, Trust};
-use model::{Channel, Direction, MessageId, UserId, WorkspaceId};
+use client::{Api, DevUser, Draft, Outbox, Token, TokenSource, Trust};
+use model::{Direction, MessageId, UserId, WorkspaceId};
 use protocol::http::ChannelBody;
 use serde_json::json;
 
@@ -13,7 +12,6 @@ mod claims;
 mod error;
 mod listen;
 mod names;
-
 pub(crate) mod terminal;
 
 pub(crate) use error::Exit;
@@ -21,8 +19,7 @@ pub(crate) use error::Exit;
 use claims::Claims;
 use error::CliError;
 use names::Names;
-
-use terminal::{Terminal, escape};
+use terminal::{Terminal, dim, escape, message_line};
 
 /// Reads and writes the channels of an Inkwire environment.
 #[derive(Debug, Parser)]
@@ -46,21 +43,7 @@ enum Command {
         channels: Vec<String>,
     },
     /// Sends one message.
-    Send {
-        #[command(flatten)]
-        access: Access,
-        #[command(flatten)]
-        place: Place,
-        /// Opens the DM with `@user` if there is none yet. Inkwire does not know which users
-        /// exist, so a mistyped name opens a DM that nobody reads.
-        #[arg(long)]
-        new_dm: bool,
-        /// The message's id, a ULID. Sending again with the same id never stores the message twice.
-        #[arg(long, value_name = "ULID")]
-        id: Option<MessageId>,
-        /// The text; `-` reads it from standard input.
-        text: String,
-    },
+    Send(SendArguments),
     /// Lists the user's channels.
     Channels {
         #[command(flatten)]
@@ -70,8 +53,9 @@ enum Command {
     History {
         #[command(flatten)]
         access: Access,
-        #[command(flatten)]
-        place: Place,
+        /// A channel's name, its id, or `@user` for a DM.
+        #[arg(long, value_name = "NAME|ID|@USER")]
+        channel: String,
         /// How many messages.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
         limit: u32,
@@ -81,6 +65,24 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Args)]
+struct SendArguments {
+    #[command(flatten)]
+    access: Access,
+    /// A channel's name, its id, or `@user` for a DM.
+    #[arg(long, value_name = "NAME|ID|@USER")]
+    channel: String,
+    /// Opens the DM with `@user` if there is none yet. Inkwire does not know which users
+    /// exist, so a mistyped name opens a DM that nobody reads.
+    #[arg(long)]
+    new_dm: bool,
+    /// The message's id, a ULID. Sending again with the same id never stores the message twice.
+    #[arg(long, value_name = "ULID")]
+    id: Option<MessageId>,
+    /// The text; `-` reads it from standard input.
+    text: String,
 }
 
 #[derive(Debug, Args)]
@@ -102,29 +104,21 @@ struct Access {
     ca: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
-struct Place {
-    /// A channel's name, its id, or `@user` for a DM.
-    #[arg(long, value_name = "NAME|ID|@USER")]
-    channel: String,
-}
-
 impl Access {
     /// Returns the user's API access and a resolver of channel names.
     fn open(&self) -> Result<(Api, Names), CliError> {
         // An empty variable counts as unset.
         let token = self.token.as_ref().filter(|token| !token.is_empty());
-        let (source, user) = match (token, &self.user) {
-            (Some(token), _) => {
+        let (source, user) = match (token, self.user.clone()) {
+            (Some(token), user) => {
                 let claims = Claims::of(token);
-                claims.check(self.user.as_ref(), self.workspace.as_ref())?;
-                let user = self.user.clone().or(claims.user);
-                (TokenSource::Fixed(Token::new(token.as_str())), user)
+                claims.check(user.as_ref(), self.workspace.as_ref())?;
+                (TokenSource::Fixed(Token::new(token)), user.or(claims.user))
             }
             (None, Some(user)) => {
                 let workspace = self.workspace.clone().map_or_else(|| DEMO.parse(), Ok);
                 let workspace = workspace.or(Err(CliError::NoUser))?;
-                (TokenSource::Dev(DevUser::new(workspace, user.clone())), Some(user.clone()))
+                (TokenSource::Dev(DevUser::new(workspace, user.clone())), Some(user))
             }
             (None, None) => return Err(CliError::NoUser),
         };
@@ -134,11 +128,9 @@ impl Access {
 
     fn trust(&self) -> Result<Trust, CliError> {
         let Some(file) = &self.ca else { return Ok(Trust::public()) };
-        let name = || file.display().to_string();
-        let authorities = std::fs::read_to_string(file)
-            .map_err(|source| CliError::NoAuthority { file: name(), cause: source.to_string() })?;
-        Trust::with(&authorities)
-            .map_err(|source| CliError::NoAuthority { file: name(), cause: source.to_string() })
+        let read = std::fs::read_to_string(file).map_err(|error| error.to_string());
+        let trust = read.and_then(|pem| Trust::with(&pem).map_err(|error| error.to_string()));
+        trust.map_err(|cause| CliError::NoAuthority { file: file.display().to_string(), cause })
     }
 }
 
@@ -147,91 +139,72 @@ impl Access {
 /// # Errors
 /// [`CliError`], whose text is one line for a person.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), CliError> {
-    let mut terminal = Terminal::new(arguments.json);
-    match arguments.command {
+    let mut terminal = Terminal { json: arguments.json };
+    let (access, done) = match &arguments.command {
         Command::Listen { access, channels } => {
-            let (api, names) = access.open()?;
-            let done = listen::listen(api, names, &channels, &mut terminal).await;
-            explain_scheme(done, &access.url).await
+            (access, listen::listen(access, channels, &mut terminal).await)
         }
-        Command::Send { access, place, new_dm, id, text } => {
-            let letter = Letter { channel: place.channel, new_dm, id, text };
-            explain_scheme(send(&access, letter, &mut terminal).await, &access.url).await
-        }
-        Command::Channels { access } => {
-            explain_scheme(list_channels(&access, &mut terminal).await, &access.url).await
-        }
-        Command::History { access, place, limit } => {
-            let done = history(&access, &place.channel, limit, &mut terminal).await;
-            explain_scheme(done, &access.url).await
+        Command::Send(send) => (&send.access, send.run(&mut terminal).await),
+        Command::Channels { access } => (access, list_channels(access, &mut terminal).await),
+        Command::History { access, channel, limit } => {
+            (access, history(access, channel, *limit, &mut terminal).await)
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "inkwire", &mut script);
-            Ok(terminal.line(String::from_utf8_lossy(&script).trim_end())?)
+            clap_complete::generate(*shell, &mut Arguments::command(), "inkwire", &mut script);
+            return Ok(terminal.line(String::from_utf8_lossy(&script).trim_end())?);
         }
-    }
-}
-
-/// Replaces an error that was caused by `http://` to a TLS port, or by `https://` to a plain one.
-async fn explain_scheme(done: Result<(), CliError>, url: &str) -> Result<(), CliError> {
+    };
     match done {
-        Err(error) if error.is_not_understood() => match client::scheme(url).await {
-            Some(scheme) if !scheme.is_of(url) => {
-                Err(CliError::OtherScheme { url: url.to_owned(), scheme })
+        Err(error) if error.may_be_wrong_scheme() => {
+            match client::wrong_scheme(&access.url).await {
+                Some(advice) => Err(CliError::WrongScheme { url: access.url.clone(), advice }),
+                None => Err(error),
             }
-            Some(_) | None => Err(error),
-        },
-        other => other,
+        }
+        done => done,
     }
 }
 
-/// The arguments of `send`: the message and its channel.
-struct Letter {
-    channel: String,
-    new_dm: bool,
-    id: Option<MessageId>,
-    text: String,
-}
-
-async fn send(access: &Access, letter: Letter, terminal: &mut Terminal) -> Result<(), CliError> {
-    let text = if letter.text == "-" { standard_input()? } else { letter.text };
-    let (api, names) = access.open()?;
-    let channel = match letter.channel.strip_prefix('@') {
-        Some(other) if letter.new_dm => names.open_dm(other).await?,
-        Some(_) | None => names.find(&letter.channel).await?,
-    };
-    let outbox = Outbox::new(api);
-    let sent = match letter.id {
-        Some(id) => {
-            let draft = outbox.draft(&channel.id, &text);
-            outbox.send_draft(&client::Draft { id, ..draft }).await?
-        }
-        None => outbox.send(&channel.id, &text).await?,
-    };
-    let json = json!({ "message": sent.message, "duplicate": sent.duplicate });
-    let again = if sent.duplicate { ", stored by an earlier attempt" } else { "" };
-    let note = format!("stored as {}{again}", sent.message.id);
-    Ok(terminal.record(&json, |terminal| terminal.note(&note))?)
+impl SendArguments {
+    async fn run(&self, terminal: &mut Terminal) -> Result<(), CliError> {
+        let text = if self.text == "-" { standard_input()? } else { self.text.clone() };
+        let (api, names) = self.access.open()?;
+        let channel = match self.channel.strip_prefix('@') {
+            Some(other) if self.new_dm => api.create_dm(&names::user(other)?).await?,
+            Some(_) | None => names.find(&self.channel).await?,
+        };
+        let outbox = Outbox::new(api);
+        let sent = match self.id {
+            Some(id) => {
+                let draft = outbox.draft(&channel.id, &text);
+                outbox.send_draft(&Draft { id, ..draft }).await?
+            }
+            None => outbox.send(&channel.id, &text).await?,
+        };
+        let json = json!({ "message": sent.message, "duplicate": sent.duplicate });
+        let again = if sent.duplicate { ", stored by an earlier attempt" } else { "" };
+        let note = format!("stored as {}{again}", sent.message.id);
+        Ok(terminal.print(&json, &dim(&note))?)
+    }
 }
 
 /// Reads a text from standard input, without the line break that shells add at the end.
 fn standard_input() -> Result<String, CliError> {
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text).map_err(CliError::Input)?;
+    let text = std::io::read_to_string(std::io::stdin()).map_err(CliError::Input)?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }
 
 async fn list_channels(access: &Access, terminal: &mut Terminal) -> Result<(), CliError> {
     let (api, mut names) = access.open()?;
-    let mut channels: Vec<Channel> = api.channels().await?;
+    let mut channels = api.channels().await?;
     channels.sort_by_key(|channel| channel.created_at);
     for channel in channels {
         let label = names.label(&channel.id).await;
         let line = format!("{}  {}", channel.id, escape(&label));
         let json = json!({ "label": label, "channel": ChannelBody::of(&channel) });
-        terminal.record(&json, |terminal| terminal.line(&line))?;
+        terminal.print(&json, &line)?;
     }
     Ok(())
 }
@@ -246,8 +219,7 @@ async fn history(
     let channel = names.find(channel).await?;
     let page = api.scroll(&channel.id, None, limit, Direction::Older).await?;
     for message in page.messages.iter().rev() {
-        let json = json!({ "message": message });
-        terminal.record(&json, |terminal| terminal.message(None, message))?;
+        terminal.print(&json!({ "message": message }), &message_line(None, message))?;
     }
     Ok(())
 }

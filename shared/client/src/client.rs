@@ -73,8 +73,6 @@ impl Config {
 /// A running client. It stops when its last handle or its event receiver is dropped.
 #[derive(Debug, Clone)]
 pub struct Client {
-    api: Api,
-    inbox: Arc<Mutex<Inbox>>,
     outbox: Outbox,
     view: Arc<Mutex<View>>,
     control: Arc<watch::Sender<Control>>,
@@ -101,27 +99,27 @@ impl Client {
     #[must_use]
     pub fn start(config: Config) -> (Self, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(config.events_max.max(1));
+        let mut backoff = config.backoff;
         let inbox = Arc::new(Mutex::new(config.inbox));
-        let (api, mut backoff) = (config.api, config.backoff);
         let shared = Shared {
-            api: api.clone(),
+            api: config.api.clone(),
             inbox: Arc::clone(&inbox),
             events,
             first_visit_messages: config.first_visit_messages,
             retrier: Retrier::new(backoff.fork()),
             node_clock: Arc::default(),
         };
-        let control = Control { online: true, reading: true, cuts: 0 };
-        let (control, control_rx) = watch::channel(control);
+        let (control, control_rx) =
+            watch::channel(Control { online: true, reading: true, cuts: 0 });
         let view = Arc::new(Mutex::new(View { node_id: None, cursor: config.cursor.clone() }));
-        let outbox = Outbox::beside(api.clone(), Arc::clone(&inbox), backoff.fork());
+        let outbox = Outbox::beside(config.api, inbox, backoff.fork());
         let task = Task {
             shared,
             view: Arc::clone(&view),
             control: control_rx,
             catch_ups: JoinSet::new(),
             next_catch_up: None,
-            jitter: backoff.fork(),
+            backoff: backoff.fork(),
             session: Session::new(config.cursor, backoff),
             silence_max: config.silence_max,
             tick: Duration::ZERO,
@@ -129,7 +127,7 @@ impl Client {
             lost_at: None,
         };
         tokio::spawn(task.run());
-        (Self { api, inbox, outbox, view, control: Arc::new(control) }, receiver)
+        (Self { outbox, view, control: Arc::new(control) }, receiver)
     }
 
     /// Sends a text, with retries: [`Outbox::send`]. The message also arrives as an event.
@@ -149,7 +147,7 @@ impl Client {
     /// The REST side.
     #[must_use]
     pub const fn api(&self) -> &Api {
-        &self.api
+        &self.outbox.api
     }
 
     /// The node that the socket is open to; `None` while there is no socket.
@@ -167,13 +165,13 @@ impl Client {
     /// A copy of a channel's current timeline.
     #[must_use]
     pub fn timeline(&self, channel: &ChannelId) -> Timeline {
-        self.inbox.lock().timeline(channel).cloned().unwrap_or_default()
+        self.outbox.inbox.lock().timeline(channel).cloned().unwrap_or_default()
     }
 
     /// A copy of all current timelines. Store it with the cursor to resume after a restart.
     #[must_use]
     pub fn inbox(&self) -> Inbox {
-        self.inbox.lock().clone()
+        self.outbox.inbox.lock().clone()
     }
 
     /// Drops TCP without a close frame, as a pulled cable would. The client reconnects by itself.

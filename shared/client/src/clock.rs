@@ -19,7 +19,9 @@ impl ServerClock {
     /// Corrects the clock by an answer that took `round_trip` and arrived at `local`. Assumes that
     /// the server read its clock halfway through.
     pub(crate) fn learn(&self, local: Timestamp, server_time: Timestamp, round_trip: Duration) {
-        self.learn_at(local, server_time.plus(round_trip / 2));
+        let signed = |time: Timestamp| i64::try_from(time.unix_ms()).unwrap_or(i64::MAX);
+        let server = server_time.plus(round_trip / 2);
+        self.offset_ms.store(signed(server) - signed(local), Ordering::Relaxed);
     }
 
     /// The estimated server time at a local time.
@@ -27,11 +29,6 @@ impl ServerClock {
         let corrected =
             local.unix_ms().saturating_add_signed(self.offset_ms.load(Ordering::Relaxed));
         Timestamp::from_unix_ms(corrected).min(Timestamp::MAX)
-    }
-
-    fn learn_at(&self, local: Timestamp, server: Timestamp) {
-        let signed = |time: Timestamp| i64::try_from(time.unix_ms()).unwrap_or(i64::MAX);
-        self.offset_ms.store(signed(server) - signed(local), Ordering::Relaxed);
     }
 }
 
@@ -44,9 +41,9 @@ mod tests {
         let clock = ServerClock::default();
         let at = Timestamp::from_unix_ms;
         assert_eq!(clock.at(at(5_000)), at(5_000));
-        clock.learn_at(at(5_000), at(95_000));
+        clock.learn(at(5_000), at(95_000), Duration::ZERO);
         assert_eq!(clock.at(at(6_000)), at(96_000));
-        clock.learn_at(at(95_000), at(5_000));
+        clock.learn(at(95_000), at(5_000), Duration::ZERO);
         assert_eq!(clock.at(at(96_000)), at(6_000));
         assert_eq!(clock.at(at(0)), at(0));
     }

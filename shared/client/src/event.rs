@@ -3,9 +3,19 @@
 use std::time::Duration;
 
 use model::{ChannelChange, ChannelId, Message, NodeId, Timestamp, UserId};
+use serde::Serialize;
 
 use crate::session::StopReason;
-use crate::timeline::Source;
+
+/// How a message arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// On the socket.
+    Pushed,
+    /// By `GET /scroll`, after a gap or on the first visit.
+    CaughtUp,
+}
 
 /// Something that happened. Events are ordered and none is dropped. If the program does not receive
 /// them, the client stops reading the socket, and the node closes it as a slow consumer.

@@ -21,7 +21,7 @@ use crate::{Api, Backoff, Client, Config, Event, Token, TokenSource};
 /// Timeout of every wait, long enough for a slow machine. A wait ends once its predicate holds.
 pub(crate) const WAIT: Duration = Duration::from_secs(20);
 
-/// One REST call that the fake received.
+/// One REST request that the server received.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Request {
     /// Method, path and query.
@@ -135,7 +135,7 @@ pub(crate) async fn event(
 ) -> Event {
     let find = async {
         loop {
-            let event = events.recv().await.expect("the client is gone");
+            let event = events.recv().await.expect("the client has stopped");
             if wanted(&event) {
                 return event;
             }
@@ -149,7 +149,7 @@ pub(crate) async fn until_caught_up(events: &mut mpsc::Receiver<Event>) -> Vec<M
     let mut fresh_ids = Vec::new();
     let collect = async {
         loop {
-            match events.recv().await.expect("the client is gone") {
+            match events.recv().await.expect("the client has stopped") {
                 Event::Message { message, fresh: true, .. } => fresh_ids.push(message.id),
                 Event::CaughtUp { .. } => return,
                 Event::Ready { .. }
@@ -162,7 +162,7 @@ pub(crate) async fn until_caught_up(events: &mut mpsc::Receiver<Event>) -> Vec<M
             }
         }
     };
-    timeout(WAIT, collect).await.expect("no end of the reading");
+    timeout(WAIT, collect).await.expect("the catch-up never ends");
     fresh_ids
 }
 

@@ -11,16 +11,7 @@ use model::{
     Channel, ChannelId, KnownMessages, LateArrivals, Message, MessageId, Timestamp, limits,
 };
 
-use crate::timeline::{Source, Timeline};
-
-/// Where a channel's catch-up starts after `resumed:false` or `resync`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CatchUpFrom {
-    /// The channel is new to this client: read its newest page. Older history is read on demand.
-    FirstVisit,
-    /// Everything newer than this position.
-    NewerThan(MessageId),
-}
+use crate::timeline::Timeline;
 
 /// The timelines of all channels and their gaps. All times are by the server's clock.
 #[derive(Debug, Clone)]
@@ -65,15 +56,6 @@ struct GapStart {
     was_in_step: bool,
 }
 
-/// What a catch-up has to read.
-#[derive(Debug)]
-pub(crate) struct Due {
-    /// Set if the list of channels must be read first.
-    pub(crate) list: Option<Opening>,
-    /// The channels to read.
-    pub(crate) channels: Vec<ChannelId>,
-}
-
 impl Inbox {
     /// An empty inbox that keeps the newest `messages_max` messages of each channel.
     #[must_use]
@@ -95,10 +77,10 @@ impl Inbox {
     }
 
     /// Upserts a message by id. Returns `true` if it is new, or a newer revision than the one here.
-    pub fn upsert(&mut self, message: Message, source: Source) -> bool {
+    pub fn upsert(&mut self, message: Message) -> bool {
         let messages_max = self.messages_max;
         let known_at = message.id.time();
-        self.entry(&message.channel_id, known_at).timeline.upsert(message, source, messages_max)
+        self.entry(&message.channel_id, known_at).timeline.upsert(message, messages_max)
     }
 
     /// A channel's timeline.
@@ -142,22 +124,15 @@ impl Inbox {
         self.openings += 1;
         let opening = Opening(self.openings);
         let in_step_at = self.in_step_at;
-        match channels {
-            Some(named) => {
-                for id in named {
-                    let seen_first = || Entry::new(Timestamp::default(), Some(opening));
-                    self.channels
-                        .entry(id.clone())
-                        .or_insert_with(seen_first)
-                        .open_gap(opening, in_step_at);
-                }
-            }
-            None => {
-                self.list_gap = Some(opening);
-                for entry in self.channels.values_mut() {
-                    entry.open_gap(opening, in_step_at);
-                }
-            }
+        let Some(named) = channels else {
+            self.list_gap = Some(opening);
+            self.channels.values_mut().for_each(|entry| entry.open_gap(opening, in_step_at));
+            return;
+        };
+        for id in named {
+            let first_seen = || Entry::new(Timestamp::default(), Some(opening));
+            let entry = self.channels.entry(id.clone()).or_insert_with(first_seen);
+            entry.open_gap(opening, in_step_at);
         }
     }
 
@@ -167,7 +142,9 @@ impl Inbox {
         self.list_gap.is_some() || self.channels.values().any(|entry| entry.gap.is_some())
     }
 
-    /// Where to start reading a channel whose gap is open, given the channel's `late` mark.
+    /// The position after which to read a channel whose gap is open, given the channel's `late`
+    /// mark. `None` if the channel is new to this client: read its newest page. Older history is
+    /// read on demand.
     ///
     /// The start is [`limits::OVERLAP`] before the channel was last in step: messages are not
     /// published in id order, so an older one may still have been on its way. If a message was
@@ -178,11 +155,13 @@ impl Inbox {
     /// and messages stored later have later ids (ADR 0023). A `late` mark does not move this bound:
     /// it is about late publishing, and any message below the bound was already stored and read.
     #[must_use]
-    pub fn catch_up_from(&self, channel: &ChannelId, late: Option<LateArrivals>) -> CatchUpFrom {
-        let Some(entry) = self.channels.get(channel) else { return CatchUpFrom::FirstVisit };
-        let Some(start) = entry.gap.and_then(|gap| gap.start) else {
-            return CatchUpFrom::FirstVisit;
-        };
+    pub fn catch_up_from(
+        &self,
+        channel: &ChannelId,
+        late: Option<LateArrivals>,
+    ) -> Option<MessageId> {
+        let entry = self.channels.get(channel)?;
+        let start = entry.gap?.start?;
         let overlap = MessageId::first_of(start.at.minus(self.overlap));
         // `FUTURE` covers the difference between the clocks of two servers.
         let is_news =
@@ -191,7 +170,7 @@ impl Inbox {
         let late =
             late.filter(is_news).map(|late| late.reread_from.previous().unwrap_or(MessageId::MIN));
         let from = late.map_or(overlap, |late| late.min(overlap));
-        CatchUpFrom::NewerThan(entry.floor().map_or(from, |floor| from.max(floor)))
+        Some(from).max(entry.floor())
     }
 
     /// Whether a `late` mark could change where a channel's catch-up starts.
@@ -206,10 +185,11 @@ impl Inbox {
         self.channels.get(channel)?.timeline.known(offset)
     }
 
-    /// What the next catch-up has to read.
-    pub(crate) fn due(&self) -> Due {
+    /// What the next catch-up has to read: the list of channels first, if its gap is open, and
+    /// these channels.
+    pub(crate) fn due(&self) -> (Option<Opening>, Vec<ChannelId>) {
         let with_gap = self.channels.iter().filter(|(_, entry)| entry.gap.is_some());
-        Due { list: self.list_gap, channels: with_gap.map(|(id, _)| id.clone()).collect() }
+        (self.list_gap, with_gap.map(|(id, _)| id.clone()).collect())
     }
 
     /// Applies the list of channels: closes the gaps of channels that are no longer on it, and adds
@@ -231,16 +211,11 @@ impl Inbox {
         self.channels.get(channel)?.gap.map(|gap| gap.opening)
     }
 
-    /// Records that a channel's catch-up, which began at `started_at`, is complete.
-    pub(crate) fn channel_read(
-        &mut self,
-        channel: &ChannelId,
-        opening: Opening,
-        started_at: Timestamp,
-    ) {
-        let entry = self.entry(channel, started_at);
-        // Everything stored before `started_at` is here, even if the gap opened again since.
-        entry.verified_at = entry.verified_at.max(Some(started_at));
+    /// Records that a channel's catch-up, which began at `at`, is complete.
+    pub(crate) fn channel_read(&mut self, channel: &ChannelId, opening: Opening, at: Timestamp) {
+        let entry = self.entry(channel, at);
+        // Everything stored before `at` is here, even if the gap opened again since.
+        entry.verified_at = entry.verified_at.max(Some(at));
         entry.gap = entry.gap.filter(|gap| gap.opening != opening);
     }
 
@@ -252,13 +227,14 @@ impl Inbox {
     }
 
     /// Records that a catch-up, which began at `started_at` with this list, read all channels.
-    pub(crate) fn all_read(&mut self, list: Option<Opening>, started_at: Timestamp) {
-        if self.list_gap == list {
-            self.list_gap = None;
-        }
-        if !self.has_gap() {
+    /// Returns whether no gap is left.
+    pub(crate) fn all_read(&mut self, list: Option<Opening>, started_at: Timestamp) -> bool {
+        self.list_gap = self.list_gap.filter(|opening| Some(*opening) != list);
+        let is_complete = !self.has_gap();
+        if is_complete {
             self.in_step(started_at);
         }
+        is_complete
     }
 
     /// Adds the newest messages of a channel, read before the first socket opened. They must
@@ -266,7 +242,7 @@ impl Inbox {
     pub(crate) fn stored_before(&mut self, channel: &ChannelId, messages: Vec<Message>) {
         let read_at = messages.iter().map(|message| read_at(message.id)).max();
         for message in messages {
-            self.upsert(message, Source::CaughtUp);
+            self.upsert(message);
         }
         self.entry(channel, Timestamp::default()).verified_at = read_at;
     }
@@ -306,15 +282,14 @@ impl Entry {
             return;
         }
         let newest = || self.timeline.newest().map_or(self.known_at, MessageId::time);
-        let start =
-            GapStart { at: in_step_at.unwrap_or_else(newest), was_in_step: in_step_at.is_some() };
-        self.gap = Some(Gap { opening, start: Some(start) });
+        let (at, was_in_step) = (in_step_at.unwrap_or_else(newest), in_step_at.is_some());
+        self.gap = Some(Gap { opening, start: Some(GapStart { at, was_in_step }) });
     }
 
     /// The position below which no new message can be, or below which messages are dropped.
     fn floor(&self) -> Option<MessageId> {
         let verified = self.verified_at.map(|at| at.minus(limits::VERIFIED_OVERLAP));
-        verified.map(MessageId::first_of).max(self.timeline.dropped())
+        verified.map(MessageId::first_of).max(self.timeline.dropped)
     }
 }
 

@@ -77,19 +77,20 @@ mod fake_server;
 pub use backoff::Backoff;
 pub use client::{Client, Config};
 pub use error::ApiError;
-pub use event::Event;
-pub use inbox::{CatchUpFrom, Inbox};
-pub use rest::{Api, Assignment, ChannelPage, MemberPage, Page, Posted, Target};
-pub use scheme::{Scheme, scheme};
+pub use event::{Event, Source};
+pub use inbox::Inbox;
+pub use rest::{Api, Assignment, MemberPage, Page, Target};
+pub use scheme::wrong_scheme;
 pub use send::{Draft, Outbox, SendError, Sent};
 pub use session::{Disconnect, Session, Step, StopReason};
 pub use socket::{OpenError, RawSocket, Received, exchange, exchange_for};
-pub use timeline::{Source, Timeline};
+pub use timeline::Timeline;
 pub use tls::{Trust, TrustError};
 pub use token::{DevUser, LoginFuture, Token, TokenSource};
 pub use transport::{ByteStream, Call, CallCause, CallError, RawAnswer, Transport};
 
-// Types in the signatures of raw calls and raw sockets.
+// Types in the signatures of calls and raw sockets.
 pub use model::Direction;
+pub use protocol::http::PostedBody;
 pub use reqwest::{Method, header};
 pub use tokio_tungstenite::tungstenite::Message as SocketMessage;

@@ -18,8 +18,8 @@ use clap::Parser;
 async fn main() -> ExitCode {
     let arguments = match cli::Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(asked) => {
-            let (is_help, is_printed) = (!asked.use_stderr(), asked.print().is_ok());
+        Err(error) => {
+            let (is_help, is_printed) = (!error.use_stderr(), error.print().is_ok());
             return if is_help && is_printed { ExitCode::SUCCESS } else { code(cli::Exit::Usage) };
         }
     };

@@ -22,7 +22,7 @@ use crate::transport::{Call, CallError, RawAnswer, Transport, Web};
 mod answers;
 mod calls;
 
-pub use answers::{Assignment, ChannelPage, MemberPage, Page, Posted, Target};
+pub use answers::{Assignment, MemberPage, Page, Target};
 
 /// One user's access to the REST API. Cheap to clone.
 #[derive(Clone)]
@@ -89,12 +89,6 @@ impl Api {
         }))
     }
 
-    /// The base URL of the calls.
-    #[must_use]
-    pub fn base_url(&self) -> &str {
-        &self.0.base_url
-    }
-
     /// The certificate authorities that its calls and sockets trust.
     #[must_use]
     pub fn trust(&self) -> Trust {
@@ -120,9 +114,12 @@ impl Api {
         if let Some(token) = held.as_ref() {
             return Ok(token.clone());
         }
-        let token = self.fetch_token().await?;
-        *held = Some(token.clone());
-        Ok(token)
+        let token = match &self.0.source {
+            TokenSource::Fixed(token) => token.clone(),
+            TokenSource::Dev(user) => self.dev_token(user).await?,
+            TokenSource::Login(login) => login().await?,
+        };
+        Ok(held.insert(token).clone())
     }
 
     /// Forgets the current token and fetches another one, as close code 4401 requires.
@@ -132,14 +129,6 @@ impl Api {
     pub async fn fresh_token(&self) -> Result<Token, ApiError> {
         *self.0.token.lock().await = None;
         self.token().await
-    }
-
-    async fn fetch_token(&self) -> Result<Token, ApiError> {
-        match &self.0.source {
-            TokenSource::Fixed(token) => Ok(token.clone()),
-            TokenSource::Dev(user) => self.dev_token(user).await,
-            TokenSource::Login(login) => login().await,
-        }
     }
 
     /// Sends exactly the given request, without adding a token.
@@ -155,7 +144,12 @@ impl Api {
     ) -> Result<RawAnswer, ApiError> {
         let (path, body) = (path.to_owned(), body.into());
         let answer = self.0.transport.call(Call { method, path, headers, body }).await;
-        answer.map_err(|error| self.unanswered(error))
+        answer.map_err(|error| match error {
+            CallError::TooLong { status } => ApiError::BadAnswer { status, retry_after: None },
+            source @ (CallError::NotSent(_) | CallError::NotAnswered(_)) => {
+                ApiError::Unreachable { base_url: self.0.base_url.clone(), source }
+            }
+        })
     }
 
     /// Makes a call with the user's token. If it has expired, repeats the call once with a new one.
@@ -195,61 +189,26 @@ impl Api {
         }
         let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
         let started_at = Instant::now();
-        let answer = self.raw(method, path, headers, body).await?;
-        let RawAnswer { status, headers, body: bytes } = answer;
-        let retry_after = retry_after(&headers);
+        let RawAnswer { status, headers, body } = self.raw(method, path, headers, body).await?;
+        // In seconds, the only form that this protocol sends.
+        let seconds = headers.get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
+        let retry_after = seconds.map(Duration::from_secs);
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if let Some(server_time) = body.get("server_time").and_then(Value::as_u64) {
+            let (now, server_time) = (self.0.transport.now(), Timestamp::from_unix_ms(server_time));
+            self.0.clock.learn(now, server_time, started_at.elapsed());
+        }
+        let bad = ApiError::BadAnswer { status, retry_after };
         if (200..300).contains(&status) {
-            let bad = ApiError::BadAnswer { status, retry_after };
-            let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-            self.learn_time(&body, started_at);
             return serde_json::from_value(body).or(Err(bad));
         }
-        Err(self.refusal(status, retry_after, &bytes, started_at))
-    }
-
-    fn learn_time(&self, body: &Value, started_at: Instant) {
-        if let Some(server_time) = body.get("server_time").and_then(Value::as_u64) {
-            self.learn(server_time, started_at);
-        }
-    }
-
-    fn learn(&self, server_time: u64, started_at: Instant) {
-        let (now, server_time) = (self.0.transport.now(), Timestamp::from_unix_ms(server_time));
-        self.0.clock.learn(now, server_time, started_at.elapsed());
-    }
-
-    fn refusal(
-        &self,
-        status: u16,
-        retry_after: Option<Duration>,
-        bytes: &[u8],
-        started_at: Instant,
-    ) -> ApiError {
-        let Ok(mut problem) = serde_json::from_slice::<ProblemBody>(bytes) else {
-            return ApiError::BadAnswer { status, retry_after };
+        let Ok(mut problem) = serde_json::from_value::<Box<ProblemBody>>(body) else {
+            return Err(bad);
         };
-        if let Some(server_time) = problem.server_time {
-            self.learn(server_time, started_at);
-        }
         let from_header = retry_after.and_then(|wait| u64::try_from(wait.as_millis()).ok());
         problem.retry_after_ms = problem.retry_after_ms.or(from_header);
-        ApiError::Refused { status, problem: Box::new(problem) }
+        Err(ApiError::Refused { status, problem })
     }
-
-    fn unanswered(&self, error: CallError) -> ApiError {
-        match error {
-            CallError::TooLong { status } => ApiError::BadAnswer { status, retry_after: None },
-            source @ (CallError::NotSent(_) | CallError::NotAnswered(_)) => {
-                ApiError::Unreachable { base_url: self.0.base_url.clone(), source }
-            }
-        }
-    }
-}
-
-/// Reads `Retry-After` in seconds, the only form that this protocol sends.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 #[cfg(test)]

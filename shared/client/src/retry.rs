@@ -1,7 +1,6 @@
 //! One backoff for all of a client's parallel reads.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
@@ -43,25 +42,21 @@ impl Retrier {
         F: Future<Output = Result<T, ApiError>>,
     {
         loop {
-            let probe = match self.resume_at() {
-                Some(_) => Some(self.probe.lock().await),
-                None => None,
-            };
-            // The server may have recovered, or failed again, while this call waited for its turn.
-            let resume_at = self.resume_at();
-            let is_probe = probe.is_some() && resume_at.is_some();
-            let turn = probe.filter(|_| is_probe);
-            if let Some(resume_at) = resume_at.filter(|_| is_probe) {
-                sleep_until(resume_at).await;
-            }
-            match call().await {
-                Err(error) if error.is_retryable() => self.failed(is_probe, error.retry_after()),
-                answered => {
-                    self.answered(is_probe);
-                    return answered;
+            let mut turn = None;
+            if self.resume_at().is_some() {
+                let waited = self.probe.lock().await;
+                // The server may have recovered, or failed again, while this call waited.
+                if let Some(resume_at) = self.resume_at() {
+                    turn = Some(waited);
+                    sleep_until(resume_at).await;
                 }
             }
-            drop(turn);
+            let answer = call().await;
+            let failure = answer.as_ref().err().filter(|error| error.is_retryable());
+            self.record(failure, turn.is_some());
+            if failure.is_none() {
+                return answer;
+            }
         }
     }
 
@@ -69,21 +64,19 @@ impl Retrier {
         self.state.lock().resume_at
     }
 
-    /// Counts a failure, unless the call was already under way when the server began to fail.
-    fn failed(&self, was_probe: bool, retry_after: Option<Duration>) {
+    /// Records how a call ended, unless it was already under way when the server began to fail.
+    fn record(&self, failure: Option<&ApiError>, is_probe: bool) {
         let mut state = self.state.lock();
-        if state.resume_at.is_none() || was_probe {
-            let wait = state.backoff.next_wait(retry_after);
-            state.resume_at = Some(Instant::now() + wait);
+        if state.resume_at.is_some() && !is_probe {
+            return;
         }
-    }
-
-    fn answered(&self, was_probe: bool) {
-        let mut state = self.state.lock();
-        if state.resume_at.is_none() || was_probe {
-            state.backoff.reset();
-            state.resume_at = None;
-        }
+        state.resume_at = match failure {
+            Some(error) => Some(Instant::now() + state.backoff.next_wait(error.retry_after())),
+            None => {
+                state.backoff.reset();
+                None
+            }
+        };
     }
 }
 

@@ -9,43 +9,23 @@ use rustls::pki_types::ServerName;
 use crate::socket::exchange_for;
 use crate::tls::Trust;
 
-/// What a port speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// HTTP without TLS.
-    Http,
-    /// TLS.
-    Https,
-}
-
-impl Scheme {
-    /// Whether a URL's scheme, such as `https://`, asks for this.
-    #[must_use]
-    pub fn is_of(self, url: &str) -> bool {
-        url.starts_with("https://") == (self == Self::Https)
-    }
-
-    /// Advice for a URL that asks for the other one: `that port speaks TLS: use https://host`.
-    #[must_use]
-    pub fn instead(self, url: &str) -> String {
-        let host = url.split_once("://").map_or(url, |(_, host)| host);
-        match self {
-            Self::Http => format!("that port speaks plain HTTP: use http://{host}"),
-            Self::Https => format!("that port speaks TLS: use https://{host}"),
-        }
-    }
-}
-
-/// What the port of an `http://` or `https://` URL speaks; `None` if neither. Takes at most 4 s.
-pub async fn scheme(url: &str) -> Option<Scheme> {
+/// What to do if the port of an `http://` URL speaks TLS, or the port of an `https://` URL plain
+/// HTTP: `that port speaks TLS: use https://host`. Otherwise `None`. Takes at most 4 s.
+pub async fn wrong_scheme(url: &str) -> Option<String> {
+    let (_, host) = url.split_once("://")?;
     // Try TLS first: a TLS port often answers plain HTTP with a refusal in plain HTTP.
     let answer = exchange_for(url, &client_hello()?, PROBE_TIME).await.ok()?;
-    if matches!(answer.as_slice(), [ALERT | HANDSHAKE, 3, ..]) {
-        return Some(Scheme::Https);
+    let is_tls = matches!(answer.as_slice(), [ALERT | HANDSHAKE, 3, ..]);
+    match (url.starts_with("https://"), is_tls) {
+        (false, true) => Some(format!("that port speaks TLS: use https://{host}")),
+        (true, false) => {
+            let request = b"GET /healthz HTTP/1.1\r\nHost: inkwire\r\nConnection: close\r\n\r\n";
+            let answer = exchange_for(url, request, PROBE_TIME).await.ok()?;
+            let is_http = answer.starts_with(b"HTTP/");
+            is_http.then(|| format!("that port speaks plain HTTP: use http://{host}"))
+        }
+        (true, true) | (false, false) => None,
     }
-    let request = b"GET /healthz HTTP/1.1\r\nHost: inkwire\r\nConnection: close\r\n\r\n";
-    let answer = exchange_for(url, request, PROBE_TIME).await.ok()?;
-    answer.starts_with(b"HTTP/").then_some(Scheme::Http)
 }
 
 /// A TLS `ClientHello`. The server name does not matter, because any TLS answer will do.

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use model::{ChannelId, ErrorCode, Message, MessageId};
 use parking_lot::Mutex;
+use protocol::http::PostedBody;
 use tokio::time::{Instant, sleep};
 
 use crate::backoff::Backoff;
 use crate::error::ApiError;
 use crate::inbox::Inbox;
-use crate::rest::{Api, Posted};
+use crate::rest::Api;
 
 /// A message before it is stored. Sending the same draft again never stores it twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +61,8 @@ pub enum SendError {
 /// Sends one user's messages. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Outbox {
-    api: Api,
-    inbox: Arc<Mutex<Inbox>>,
+    pub(crate) api: Api,
+    pub(crate) inbox: Arc<Mutex<Inbox>>,
     backoff: Arc<Mutex<Backoff>>,
     deadline: Duration,
 }
@@ -119,7 +120,7 @@ impl Outbox {
     /// # Cancel safety
     /// A dropped future may have stored the message. Send the draft again to find out.
     pub async fn send_draft(&self, draft: &Draft) -> Result<Sent, SendError> {
-        let out_of_time = Instant::now() + self.deadline;
+        let deadline = Instant::now() + self.deadline;
         let mut backoff = self.backoff.lock().fork();
         let mut maybe_stored = false;
         let mut attempts = 0;
@@ -127,24 +128,20 @@ impl Outbox {
             attempts += 1;
             let (channel, id) = (&draft.channel_id, Some(draft.id));
             match self.api.post_message(channel, &draft.text, id, draft.after).await {
-                Ok(posted) => return Ok(self.sent(draft, posted, attempts)),
+                Ok(PostedBody { message, duplicate, .. }) => {
+                    self.inbox.lock().record_sent(&message.channel_id, message.id);
+                    return Ok(Sent { message, local_id: draft.id, duplicate, attempts });
+                }
                 Err(source) => {
                     maybe_stored |= source.outcome_unknown();
                     let wait = backoff.next_wait(source.retry_after());
-                    if source.is_retryable() && Instant::now() + wait < out_of_time {
-                        sleep(wait).await;
-                    } else {
+                    if !source.is_retryable() || Instant::now() + wait >= deadline {
                         return Err(failed(draft, source, maybe_stored));
                     }
+                    sleep(wait).await;
                 }
             }
         }
-    }
-
-    fn sent(&self, draft: &Draft, posted: Posted, attempts: u32) -> Sent {
-        let Posted { message, duplicate, .. } = posted;
-        self.inbox.lock().record_sent(&message.channel_id, message.id);
-        Sent { message, local_id: draft.id, duplicate, attempts }
     }
 }
 

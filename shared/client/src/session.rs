@@ -13,32 +13,24 @@ use crate::rest::{Assignment, Target};
 
 /// How a socket ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Disconnect {
-    /// With a close frame.
-    Closed {
-        /// Its code; 1005 if it held none.
-        code: u16,
-        /// Its reason. For code 1013 it says how long to wait.
-        reason: String,
-    },
-    /// The TCP connection broke.
-    Broken,
-    /// No frame for [`limits::SILENCE_MAX`], or for 1.5 ticks if that is longer.
-    Silent,
+pub struct Disconnect {
+    /// The close code: 1005 if the close frame held none, 1006 if there was no close frame
+    /// (RFC 6455 7.1.5).
+    pub code: u16,
+    /// The close frame's reason. For code 1013 it says how long to wait.
+    pub reason: String,
 }
 
 impl Disconnect {
-    /// The close code, or 1006 if there was no close frame (RFC 6455 7.1.5).
+    /// Without a close frame: the TCP connection broke, or there was no frame for
+    /// [`limits::SILENCE_MAX`], or for 1.5 ticks if that is longer.
     #[must_use]
-    pub const fn code(&self) -> u16 {
-        match self {
-            Self::Closed { code, .. } => *code,
-            Self::Broken | Self::Silent => ABNORMAL,
-        }
+    pub const fn abnormal() -> Self {
+        Self { code: ABNORMAL, reason: String::new() }
     }
 }
 
-/// What to do next.
+/// What to do next, unless the client stops.
 #[derive(Debug)]
 pub enum Step {
     /// Wait, then call `/connect`.
@@ -57,8 +49,6 @@ pub enum Step {
         /// The node to dial.
         target: Target,
     },
-    /// Stop: another attempt would end the same way.
-    Stop(StopReason),
 }
 
 /// Why a client does not reconnect.
@@ -112,12 +102,6 @@ impl Session {
         self.cursor.as_deref()
     }
 
-    /// The node of the current socket, or of the last one.
-    #[must_use]
-    pub const fn node_id(&self) -> Option<&NodeId> {
-        self.node_id.as_ref()
-    }
-
     /// The first step.
     #[must_use]
     pub const fn start(&self) -> Step {
@@ -134,19 +118,22 @@ impl Session {
     }
 
     /// `/connect` failed: dials the last answer's second node, or retries with full jitter.
-    pub fn on_connect_failed(&mut self, error: ApiError) -> Step {
+    ///
+    /// # Errors
+    /// Stop, if another attempt would be refused too.
+    pub fn on_connect_failed(&mut self, error: ApiError) -> Result<Step, StopReason> {
         let retryable = error.is_retryable();
         let expired = error.code().map(ErrorCode::retry) == Some(Retry::WithFreshToken);
         if let (true, Some(target)) = (retryable, self.alternates.pop_front()) {
-            return self.dial(Duration::ZERO, target);
+            return Ok(self.dial(Duration::ZERO, target));
         }
-        if retryable || (expired && self.failures < FRESH_TOKENS_MAX) {
-            self.failures += 1;
-            self.fresh_token |= expired;
-            let wait = self.backoff.next_wait(error.retry_after());
-            return self.connect(wait);
+        if !retryable && (!expired || self.failures >= FRESH_TOKENS_MAX) {
+            return Err(error.into());
         }
-        Step::Stop(error.into())
+        self.failures += 1;
+        self.fresh_token |= expired;
+        let wait = self.backoff.next_wait(error.retry_after());
+        Ok(self.connect(wait))
     }
 
     /// The socket could not be opened: reports the node and asks for another one, at once after
@@ -174,35 +161,38 @@ impl Session {
     }
 
     /// The socket ended `lived` after its `ready`, or before it (`None`).
-    pub fn on_disconnect(&mut self, disconnect: &Disconnect, lived: Option<Duration>) -> Step {
-        let (code, asked) = match disconnect {
-            Disconnect::Closed { code, reason } => {
-                (CloseCode::of_number(*code), CloseCode::delay_of_reason(reason))
-            }
-            Disconnect::Broken | Disconnect::Silent => (Some(CloseCode::GoingAway), None),
-        };
+    ///
+    /// # Errors
+    /// Stop, if another socket would end the same way.
+    pub fn on_disconnect(
+        &mut self,
+        disconnect: &Disconnect,
+        lived: Option<Duration>,
+    ) -> Result<Step, StopReason> {
         // A socket that ends right after its `ready` counts as a failure. Otherwise the client
         // would reconnect in a loop without waiting.
         if lived.is_some_and(|lived| lived >= limits::CLIENT_BACKOFF.0) {
             self.failures = 0;
             self.backoff.reset();
         }
-        let after = code.map_or(AfterClose::ResumeElsewhere, CloseCode::after);
-        match (after, code) {
-            (AfterClose::Stop, Some(code)) => return Step::Stop(StopReason::Closed(code)),
-            (AfterClose::ResumeElsewhere, _) => self.failed = self.node_id.clone(),
-            (AfterClose::WithFreshToken, _) => self.fresh_token = true,
-            (AfterClose::ResumeAfterWait, code) => {
+        // Without a known close code, the node counts as lost.
+        let code = CloseCode::of_number(disconnect.code).unwrap_or(CloseCode::GoingAway);
+        match code.after() {
+            AfterClose::Stop => return Err(StopReason::Closed(code)),
+            AfterClose::ResumeElsewhere => self.failed = self.node_id.clone(),
+            AfterClose::WithFreshToken => self.fresh_token = true,
+            AfterClose::ResumeAfterWait => {
                 // The node is healthy: it is busy, or this client was too fast. Do not report it.
                 self.failures += 1;
-                let asked = asked.filter(|_| code == Some(CloseCode::Busy));
-                let wait = asked.unwrap_or(limits::CLIENT_BACKOFF.0);
+                let requested = CloseCode::delay_of_reason(&disconnect.reason)
+                    .filter(|_| code == CloseCode::Busy);
+                let wait = requested.unwrap_or(limits::CLIENT_BACKOFF.0);
                 let wait = self.backoff.next_wait(Some(wait));
-                return self.connect(wait);
+                return Ok(self.connect(wait));
             }
-            (AfterClose::Resume | AfterClose::Stop, _) => {}
+            AfterClose::Resume => {}
         }
-        self.reconnect()
+        Ok(self.reconnect())
     }
 
     /// Reconnects at once after the first consecutive failure, with full jitter after later ones.
@@ -222,7 +212,8 @@ impl Session {
     }
 }
 
-const ABNORMAL: u16 = 1006;
+/// The close code of a socket without a close frame.
+pub(crate) const ABNORMAL: u16 = 1006;
 /// After this many consecutive expired tokens the token source itself is broken.
 const FRESH_TOKENS_MAX: u32 = 3;
 

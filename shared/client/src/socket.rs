@@ -1,5 +1,6 @@
 //! One socket, frame by frame. The client is built on it, and tests use it to break the protocol.
 
+use std::io;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -13,6 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use crate::session::ABNORMAL;
 use crate::tls::Trust;
 use crate::transport::{ByteStream, Transport, dial_tcp};
 
@@ -27,7 +29,7 @@ pub enum OpenError {
     Unreachable {
         /// The cause.
         #[from]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// No answer in time.
     #[error("the node did not answer in time")]
@@ -93,25 +95,27 @@ impl RawSocket {
         within: Duration,
         trust: &Trust,
     ) -> Result<Self, OpenError> {
-        let upgrade = async {
-            let address = Address::of(url)?;
-            let tcp = dial_tcp(&address.authority).await?;
-            Self::handshake(address.secure(tcp, trust).await?, url, headers).await
-        };
-        timeout(within, upgrade).await.unwrap_or(Err(OpenError::TimedOut))
+        Self::connect(None, url, headers, within, trust).await
     }
 
-    /// Connects over a transport and upgrades.
-    pub(crate) async fn open_over(
-        transport: &dyn Transport,
+    /// Connects over a transport, or over TCP, and upgrades.
+    pub(crate) async fn connect(
+        transport: Option<&dyn Transport>,
         url: &str,
+        headers: &[(&str, &str)],
         within: Duration,
+        trust: &Trust,
     ) -> Result<Self, OpenError> {
         let upgrade = async {
             let address = Address::of(url)?;
-            let stream = transport.dial(&address.authority).await?;
-            let stream = address.secure(stream, &transport.trust()).await?;
-            Self::handshake(stream, url, &[]).await
+            let mut stream = match transport {
+                Some(transport) => transport.dial(&address.authority).await?,
+                None => dial_tcp(&address.authority).await?,
+            };
+            if address.is_secure {
+                stream = trust.connect(&address.host, stream).await?;
+            }
+            Self::handshake(stream, url, headers).await
         };
         timeout(within, upgrade).await.unwrap_or(Err(OpenError::TimedOut))
     }
@@ -173,7 +177,7 @@ impl RawSocket {
     ///
     /// # Errors
     /// If the connection is broken.
-    pub async fn send_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub async fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes).await
     }
 
@@ -213,17 +217,12 @@ impl RawSocket {
         within: Duration,
         wanted: impl Fn(&ServerFrame) -> bool,
     ) -> Option<ServerFrame> {
-        let deadline = Instant::now() + within;
-        loop {
-            match timeout_at(deadline, self.receive()).await.ok()? {
-                Received::Frame(frame) if wanted(&frame) => return Some(frame),
-                Received::Closed(_) | Received::Broken => return None,
-                Received::Frame(_)
-                | Received::Text(_)
-                | Received::Binary(_)
-                | Received::Pong(_) => {}
-            }
-        }
+        let pick = |received: Received| match received {
+            Received::Frame(frame) => wanted(&frame).then_some(Some(frame)),
+            Received::Closed(_) | Received::Broken => Some(None),
+            Received::Text(_) | Received::Binary(_) | Received::Pong(_) => None,
+        };
+        self.receive_until(within, pick).await.flatten()
     }
 
     /// Waits for the next frame and returns its text; `None` if the socket ends first, or on
@@ -242,18 +241,28 @@ impl RawSocket {
     /// Skips frames until the socket ends and returns its close code, or 1006 if the connection
     /// broke; `None` on timeout.
     pub async fn close_within(&mut self, within: Duration) -> Option<u16> {
+        let pick = |received| match received {
+            Received::Closed(code) => Some(code),
+            Received::Broken => Some(ABNORMAL),
+            Received::Frame(_) | Received::Text(_) | Received::Binary(_) | Received::Pong(_) => {
+                None
+            }
+        };
+        let code = self.receive_until(within, pick).await?;
+        self.finish().await;
+        Some(code)
+    }
+
+    async fn receive_until<T>(
+        &mut self,
+        within: Duration,
+        pick: impl Fn(Received) -> Option<T>,
+    ) -> Option<T> {
         let deadline = Instant::now() + within;
         loop {
-            match timeout_at(deadline, self.receive()).await.ok()? {
-                Received::Closed(code) => {
-                    self.finish().await;
-                    return Some(code);
-                }
-                Received::Broken => return Some(ABNORMAL),
-                Received::Frame(_)
-                | Received::Text(_)
-                | Received::Binary(_)
-                | Received::Pong(_) => {}
+            let picked = pick(timeout_at(deadline, self.receive()).await.ok()?);
+            if picked.is_some() {
+                return picked;
             }
         }
     }
@@ -316,22 +325,14 @@ struct Address {
 impl Address {
     fn of(url: &str) -> Result<Self, OpenError> {
         let uri: Uri = url.parse().or(Err(OpenError::BadRequest))?;
-        let is_secure = match uri.scheme_str() {
-            Some("ws" | "http") => false,
-            Some("wss" | "https") => true,
+        let (is_secure, default_port) = match uri.scheme_str() {
+            Some("ws" | "http") => (false, 80),
+            Some("wss" | "https") => (true, 443),
             Some(_) | None => return Err(OpenError::BadRequest),
         };
         let host = uri.host().ok_or(OpenError::BadRequest)?.to_owned();
-        let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+        let port = uri.port_u16().unwrap_or(default_port);
         Ok(Self { authority: format!("{host}:{port}"), host, is_secure })
-    }
-
-    async fn secure(
-        &self,
-        stream: Box<dyn ByteStream>,
-        trust: &Trust,
-    ) -> std::io::Result<Box<dyn ByteStream>> {
-        if self.is_secure { trust.connect(&self.host, stream).await } else { Ok(stream) }
     }
 }
 
@@ -352,7 +353,6 @@ const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 const EXCHANGE_BYTES_MAX: u64 = 1024 * 1024;
 const FINISH_WAIT_MAX: Duration = Duration::from_millis(200);
 const NO_CODE: u16 = 1005;
-const ABNORMAL: u16 = 1006;
 
 #[cfg(test)]
 mod tests;

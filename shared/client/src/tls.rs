@@ -72,12 +72,6 @@ impl Trust {
     }
 }
 
-impl Default for Trust {
-    fn default() -> Self {
-        Self::public()
-    }
-}
-
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Trust")

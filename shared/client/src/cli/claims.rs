@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use model::{UserId, WorkspaceId};
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::error::CliError;
 
@@ -15,23 +15,16 @@ pub(crate) struct Claims {
     workspace: Option<WorkspaceId>,
 }
 
-#[derive(Deserialize)]
-struct Payload {
-    sub: Option<String>,
-    workspace_id: Option<String>,
-}
-
 impl Claims {
     /// Reads a JWT's claims. A token that cannot be read has none; the server will refuse it.
     pub(crate) fn of(token: &str) -> Self {
         let payload = token.split('.').nth(1).unwrap_or_default();
         let payload = URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();
-        let Ok(claims) = serde_json::from_slice::<Payload>(&payload) else {
-            return Self::default();
-        };
+        let claims: Value = serde_json::from_slice(&payload).unwrap_or_default();
+        let claim = |name: &str| claims.get(name).and_then(Value::as_str);
         Self {
-            user: claims.sub.and_then(|user| user.parse().ok()),
-            workspace: claims.workspace_id.and_then(|workspace| workspace.parse().ok()),
+            user: claim("sub").and_then(|user| user.parse().ok()),
+            workspace: claim("workspace_id").and_then(|workspace| workspace.parse().ok()),
         }
     }
 
@@ -44,15 +37,16 @@ impl Claims {
         user: Option<&UserId>,
         workspace: Option<&WorkspaceId>,
     ) -> Result<(), CliError> {
-        let differs = |flag, said: Option<&str>, of: Option<&str>| match (said, of) {
-            (Some(said), Some(of)) if said != of => {
-                Err(CliError::OtherOwner { flag, given: said.to_owned(), claimed: of.to_owned() })
+        let users = user.map(UserId::as_str).zip(self.user.as_ref().map(UserId::as_str));
+        let claimed = self.workspace.as_ref().map(WorkspaceId::as_str);
+        let workspaces = workspace.map(WorkspaceId::as_str).zip(claimed);
+        for (flag, pair) in [("--as", users), ("--workspace", workspaces)] {
+            if let Some((given, claimed)) = pair.filter(|(given, claimed)| given != claimed) {
+                let (given, claimed) = (given.to_owned(), claimed.to_owned());
+                return Err(CliError::OtherOwner { flag, given, claimed });
             }
-            (Some(_) | None, Some(_) | None) => Ok(()),
-        };
-        differs("--as", user.map(UserId::as_str), self.user.as_ref().map(UserId::as_str))?;
-        let of = self.workspace.as_ref().map(WorkspaceId::as_str);
-        differs("--workspace", workspace.map(WorkspaceId::as_str), of)
+        }
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use client::{ApiError, Scheme, SendError, StopReason};
+use client::{ApiError, SendError, StopReason};
 use model::ErrorCode;
 
 use super::terminal::escape;
@@ -54,8 +54,8 @@ pub(crate) enum CliError {
     ManyChannels(usize, String),
     #[error("cannot use {file} as certificate authorities: {cause}")]
     NoAuthority { file: String, cause: String },
-    #[error("cannot reach {url}: {}", scheme.instead(url))]
-    OtherScheme { url: String, scheme: Scheme },
+    #[error("cannot reach {url}: {advice}")]
+    WrongScheme { url: String, advice: String },
     #[error("cannot read standard input: {0}")]
     Input(std::io::Error),
     #[error("cannot write: {0}")]
@@ -65,25 +65,24 @@ pub(crate) enum CliError {
 impl CliError {
     /// One line: what went wrong, its cause, and its fix. No part is repeated.
     pub(crate) fn line(&self) -> String {
-        let mut line = self.to_string();
-        let mut add = |more: &str| {
-            if !line.contains(more) {
-                line.push_str(": ");
-                line.push_str(more);
-            }
-        };
-        if let Self::Send(SendError::NotStored { source }) = self {
-            add(&source.to_string());
+        let mut parts = Vec::new();
+        if let Self::Send(error) = self {
+            parts.extend(error.source().map(ToString::to_string));
         }
-        if let Self::Send(SendError::OutcomeUnknown { draft, source }) = self {
-            add(&source.to_string());
-            add(&format!("send the same text again with --id {}", draft.id));
+        if let Self::Send(SendError::OutcomeUnknown { draft, .. }) = self {
+            parts.push(format!("send the same text again with --id {}", draft.id));
         }
-        if let Some(error) = self.api() {
+        if let Ok(error) = self.call() {
             if let ApiError::Unreachable { source, .. } = error {
-                add(&root_of(source).to_string());
+                parts.push(root_of(source).to_string());
             }
-            add(hint(error).unwrap_or_default());
+            parts.extend(hint(error).map(str::to_owned));
+        }
+        let mut line = self.to_string();
+        for part in parts {
+            if !line.contains(&part) {
+                line = format!("{line}: {part}");
+            }
         }
         // The detail of a refusal comes from the server and is not trusted.
         escape(&line).replace('\n', " ")
@@ -91,52 +90,38 @@ impl CliError {
 
     /// The exit code that `--help` lists for it.
     pub(crate) fn exit(&self) -> Exit {
-        match self {
-            Self::NoUser
-            | Self::OtherOwner { .. }
-            | Self::BadUser(_)
-            | Self::ManyChannels(..)
-            | Self::NoAuthority { .. } => Exit::Usage,
-            Self::NoDm(_) | Self::NoChannel { .. } => Exit::NotFound,
-            Self::OtherScheme { .. } => Exit::Unreachable,
-            Self::Input(_) | Self::Output(_) => Exit::Io,
-            Self::Send(SendError::OutcomeUnknown { .. }) => Exit::TryAgain,
-            Self::Api(error)
-            | Self::Send(SendError::NotStored { source: error })
-            | Self::Stopped(StopReason::Refused(error)) => exit_of(error),
-            Self::Stopped(StopReason::Closed(_) | StopReason::BadUrl | StopReason::Requested) => {
-                Exit::Refused
-            }
+        match self.call() {
+            Ok(_) if matches!(self, Self::Send(SendError::OutcomeUnknown { .. })) => Exit::TryAgain,
+            Ok(error) => exit_of(error),
+            Err(exit) => exit,
         }
     }
 
     /// Whether there was no answer, or one that is not from Inkwire.
-    pub(crate) fn is_not_understood(&self) -> bool {
-        let error = self.api();
-        error.is_some_and(|error| {
-            matches!(error, ApiError::Unreachable { .. } | ApiError::BadAnswer { .. })
-        })
+    pub(crate) fn may_be_wrong_scheme(&self) -> bool {
+        matches!(self.call(), Ok(ApiError::Unreachable { .. } | ApiError::BadAnswer { .. }))
     }
 
-    fn api(&self) -> Option<&ApiError> {
+    /// The error of the call that failed. If no call failed, the exit code.
+    fn call(&self) -> Result<&ApiError, Exit> {
         match self {
             Self::Api(error)
             | Self::Send(
                 SendError::NotStored { source: error }
                 | SendError::OutcomeUnknown { source: error, .. },
             )
-            | Self::Stopped(StopReason::Refused(error)) => Some(error),
-            Self::Stopped(StopReason::Closed(_) | StopReason::BadUrl | StopReason::Requested)
-            | Self::NoUser
+            | Self::Stopped(StopReason::Refused(error)) => Ok(error),
+            Self::Stopped(StopReason::Closed(_) | StopReason::BadUrl | StopReason::Requested) => {
+                Err(Exit::Refused)
+            }
+            Self::NoUser
             | Self::OtherOwner { .. }
             | Self::BadUser(_)
-            | Self::NoDm(_)
-            | Self::NoChannel { .. }
             | Self::ManyChannels(..)
-            | Self::NoAuthority { .. }
-            | Self::OtherScheme { .. }
-            | Self::Input(_)
-            | Self::Output(_) => None,
+            | Self::NoAuthority { .. } => Err(Exit::Usage),
+            Self::NoDm(_) | Self::NoChannel { .. } => Err(Exit::NotFound),
+            Self::WrongScheme { .. } => Err(Exit::Unreachable),
+            Self::Input(_) | Self::Output(_) => Err(Exit::Io),
         }
     }
 }
@@ -159,8 +144,7 @@ fn exit_of(error: &ApiError) -> Exit {
 fn hint(error: &ApiError) -> Option<&'static str> {
     match error {
         ApiError::Unreachable { base_url, source } => {
-            let root = root_of(source).to_string();
-            if root.contains("certificate") {
+            if root_of(source).to_string().contains("certificate") {
                 return Some("--ca FILE trusts the authority that signed it");
             }
             let is_local = ["//127.0.0.1", "//localhost", "//[::1]"];

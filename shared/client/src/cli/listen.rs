@@ -1,24 +1,24 @@
 //! `inkwire listen`.
 
 use std::collections::BTreeSet;
-use std::io;
 
-use client::{Api, Client, Config, Event, Source};
+use client::{Client, Config, Event};
 use model::{ChannelChange, ChannelId, UserId};
 use serde_json::{Value, json};
 
+use super::Access;
 use super::error::CliError;
 use super::names::Names;
-use super::terminal::Terminal;
+use super::terminal::{Terminal, dim, escape, json_line, message_line};
 
 /// Prints the events of the given channels, or of all channels if none is given, until the client
 /// stops. That is always an error.
 pub(crate) async fn listen(
-    api: Api,
-    mut names: Names,
+    access: &Access,
     channels: &[String],
     terminal: &mut Terminal,
 ) -> Result<(), CliError> {
+    let (api, mut names) = access.open()?;
     let mut wanted = BTreeSet::new();
     for channel in channels {
         wanted.insert(names.find(channel).await?.id);
@@ -32,10 +32,10 @@ pub(crate) async fn listen(
         if !is_wanted && !wanted.is_empty() {
             continue;
         }
-        if terminal.is_json() {
-            terminal.json(&record(&event))?;
-        } else {
-            show(&event, &mut names, terminal).await?;
+        if terminal.json {
+            terminal.line(&json_line(&record(&event)))?;
+        } else if let Some(text) = text_of(&event, &mut names).await {
+            terminal.line(&text)?;
         }
         if let Event::Stopped { reason } = event {
             return Err(CliError::Stopped(reason));
@@ -58,37 +58,36 @@ const fn channel_of(event: &Event) -> Option<&ChannelId> {
     }
 }
 
-async fn show(event: &Event, names: &mut Names, terminal: &mut Terminal) -> io::Result<()> {
-    match event {
+/// What people see of an event, if anything.
+async fn text_of(event: &Event, names: &mut Names) -> Option<String> {
+    let status = match event {
         Event::Message { message, fresh: true, .. } => {
             let label = names.label(&message.channel_id).await;
-            terminal.message(Some(&label), message)
+            return Some(message_line(Some(&label), message));
         }
-        Event::Ready { node_id, after: None, .. } => terminal.note(&format!("on node {node_id}")),
+        Event::Ready { node_id, after: None, .. } => format!("on node {node_id}"),
         Event::Ready { node_id, resumed, after: Some(after), .. } => {
             let how = if *resumed { "resumed" } else { "reading what was missed" };
             let after = after.as_secs_f64();
-            terminal.note(&format!("on node {node_id} after {after:.1} s, {how}"))
+            format!("on node {node_id} after {after:.1} s, {how}")
         }
-        Event::Disconnected { code } => terminal.note(&format!("connection lost ({code})")),
-        Event::Resync { .. } => terminal.note("reading what was missed"),
+        Event::Disconnected { code } => format!("connection lost ({code})"),
+        Event::Resync { .. } => "reading what was missed".to_owned(),
         Event::Channel { change, channel_id, user_ids } => {
-            let label = super::escape(&names.label(channel_id).await);
-            let users = names_of(user_ids).join(", ");
-            terminal.note(&format!(
-                "{label}: {} {users}",
-                change.map_or("changed", ChannelChange::as_str).replace('_', " ")
-            ))
+            let label = escape(&names.label(channel_id).await);
+            let change = change.map_or("changed", ChannelChange::as_str).replace('_', " ");
+            format!("{label}: {change} {}", ids_of(user_ids).join(", "))
         }
-        Event::Tick { fresh: false, .. } => terminal.note("messages may be late"),
+        Event::Tick { fresh: false, .. } => "messages may be late".to_owned(),
         Event::Message { .. }
         | Event::Tick { .. }
         | Event::CaughtUp { .. }
-        | Event::Stopped { .. } => Ok(()),
-    }
+        | Event::Stopped { .. } => return None,
+    };
+    Some(dim(&status))
 }
 
-fn names_of(users: &[UserId]) -> Vec<&str> {
+fn ids_of(users: &[UserId]) -> Vec<&str> {
     users.iter().map(UserId::as_str).collect()
 }
 
@@ -99,22 +98,19 @@ fn record(event: &Event) -> Value {
             "after_ms": after.map(|after| after.as_secs_f64() * 1_000.0),
         }),
         Event::Message { message, source, fresh } => {
-            let how = match source {
-                Source::Pushed => "pushed",
-                Source::CaughtUp => "caught_up",
+            json!({ "event": "message", "how": source, "fresh": fresh, "message": message })
+        }
+        Event::Channel { change, channel_id, user_ids } => {
+            let users = ids_of(user_ids);
+            let (field, users) = if *change == Some(ChannelChange::MembersAdded) {
+                ("user_ids", json!(users))
+            } else {
+                ("user_id", json!(users.first()))
             };
-            json!({ "event": "message", "how": how, "fresh": fresh, "message": message })
+            let change = change.map(ChannelChange::as_str);
+            let channel_id = channel_id.as_str();
+            json!({ "event": "channel", "change": change, "channel_id": channel_id, field: users })
         }
-        Event::Channel { change: Some(ChannelChange::MembersAdded), channel_id, user_ids } => {
-            json!({
-                "event": "channel", "change": ChannelChange::MembersAdded.as_str(),
-                "channel_id": channel_id.as_str(), "user_ids": names_of(user_ids),
-            })
-        }
-        Event::Channel { change, channel_id, user_ids } => json!({
-            "event": "channel", "change": change.map(ChannelChange::as_str), "channel_id": channel_id.as_str(),
-            "user_id": user_ids.first().map(UserId::as_str),
-        }),
         Event::Tick { server_time, fresh } => {
             json!({ "event": "tick", "server_time": server_time.unix_ms(), "fresh": fresh })
         }

@@ -20,19 +20,13 @@ impl Names {
         Self { api, user, labels: HashMap::new() }
     }
 
-    /// Returns the DM with a user, and opens it if there is none.
-    pub(crate) async fn open_dm(&self, other: &str) -> Result<Channel, CliError> {
-        Ok(self.api.create_dm(&user(other)?).await?)
-    }
-
     /// Finds a channel by its name, its id, or `@user`.
     pub(crate) async fn find(&self, wanted: &str) -> Result<Channel, CliError> {
         if let Some(other) = wanted.strip_prefix('@') {
             user(other)?;
             for channel in self.api.channels().await? {
-                if channel.channel_type == ChannelType::Dm
-                    && self.dm_label(&channel.id).await == wanted
-                {
+                let is_dm = channel.channel_type == ChannelType::Dm;
+                if is_dm && self.dm_label(&channel.id).await == wanted {
                     return Ok(channel);
                 }
             }
@@ -43,16 +37,16 @@ impl Names {
         }
         let wanted = wanted.trim_start_matches('#');
         let channels = self.api.channels().await?;
-        let names: Vec<_> = channels.iter().filter_map(|channel| channel.name.as_deref()).collect();
-        let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        let mut found: Vec<_> = channels
-            .into_iter()
-            .filter(|channel| channel.name.as_deref() == Some(wanted))
-            .collect();
-        match (found.pop(), found.len()) {
-            (Some(channel), 0) => Ok(channel),
+        let mut found = channels.iter().filter(|channel| channel.name.as_deref() == Some(wanted));
+        match (found.next(), found.count()) {
+            (Some(channel), 0) => Ok(channel.clone()),
             (Some(_), others) => Err(CliError::ManyChannels(others + 1, wanted.to_owned())),
-            (None, _) => Err(CliError::NoChannel { wanted: wanted.to_owned(), known }),
+            (None, _) => {
+                let names: Vec<_> =
+                    channels.iter().filter_map(|channel| channel.name.as_deref()).collect();
+                let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                Err(CliError::NoChannel { wanted: wanted.to_owned(), known })
+            }
         }
     }
 
@@ -79,6 +73,7 @@ impl Names {
     }
 }
 
-fn user(name: &str) -> Result<UserId, CliError> {
+/// Parses a user id.
+pub(crate) fn user(name: &str) -> Result<UserId, CliError> {
     UserId::parse(name).or(Err(CliError::BadUser(name.to_owned())))
 }

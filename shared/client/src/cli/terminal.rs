@@ -8,31 +8,14 @@ use serde_json::Value;
 /// Standard output. Colours are left out if it is not a terminal or `NO_COLOR` is set.
 #[derive(Debug)]
 pub(crate) struct Terminal {
-    json: bool,
+    /// Whether `--json` was given.
+    pub(crate) json: bool,
 }
 
 impl Terminal {
-    pub(crate) const fn new(json: bool) -> Self {
-        Self { json }
-    }
-
-    /// Writes an object as a line of JSON with `--json`; calls `otherwise` without.
-    pub(crate) fn record(
-        &mut self,
-        json: &Value,
-        otherwise: impl FnOnce(&mut Self) -> io::Result<()>,
-    ) -> io::Result<()> {
-        if self.json { self.json(json) } else { otherwise(self) }
-    }
-
-    /// Whether `--json` was given.
-    pub(crate) const fn is_json(&self) -> bool {
-        self.json
-    }
-
-    /// Writes an object as a line of JSON.
-    pub(crate) fn json(&mut self, json: &Value) -> io::Result<()> {
-        self.line(&json_line(json))
+    /// Writes an object as a line of JSON with `--json`, and a text without.
+    pub(crate) fn print(&mut self, json: &Value, text: &str) -> io::Result<()> {
+        if self.json { self.line(&json_line(json)) } else { self.line(text) }
     }
 
     /// Writes a line. If the reader has closed the pipe (`| head`), ends the program silently.
@@ -43,23 +26,19 @@ impl Terminal {
             other => other,
         }
     }
+}
 
-    /// Writes a note of this program, dimmed.
-    pub(crate) fn note(&mut self, note: &str) -> io::Result<()> {
-        self.line(&format!("{DIM}{note}{RESET}"))
-    }
-
-    pub(crate) fn message(&mut self, label: Option<&str>, message: &Message) -> io::Result<()> {
-        self.line(&line_of(label, message))
-    }
+/// A status line of this program, dimmed.
+pub(crate) fn dim(text: &str) -> String {
+    format!("{DIM}{text}{RESET}")
 }
 
 /// JSON with every character that could control a terminal as a `\u…` escape. A parser reads the
 /// same text.
-fn json_line(json: &Value) -> String {
+pub(crate) fn json_line(json: &Value) -> String {
     let mut safe = String::new();
     for char in json.to_string().chars() {
-        if char.is_control() || is_invisible_order(char) {
+        if is_unsafe(char) {
             safe.push_str(&format!("\\u{:04x}", u32::from(char)));
         } else {
             safe.push(char);
@@ -69,7 +48,7 @@ fn json_line(json: &Value) -> String {
 }
 
 /// A message with its date and time, channel and sender.
-fn line_of(label: Option<&str>, message: &Message) -> String {
+pub(crate) fn message_line(label: Option<&str>, message: &Message) -> String {
     let created_at = message.id.time().rfc3339();
     let time = created_at.get(..19).unwrap_or_default().replace('T', " ");
     let label = label.map(|label| format!("{CYAN}{}{RESET} ", escape(label))).unwrap_or_default();
@@ -86,21 +65,21 @@ pub(crate) fn escape(text: &str) -> String {
         match char {
             '\n' => safe.push_str("\n    | "),
             '\t' => safe.push_str("    "),
-            _ if char.is_control() || is_invisible_order(char) => {
-                safe.extend(char.escape_unicode());
-            }
+            _ if is_unsafe(char) => safe.extend(char.escape_unicode()),
             _ => safe.push(char),
         }
     }
     safe
 }
 
-/// Bidirectional marks, embeddings, overrides, isolates, and the line and paragraph separators.
-const fn is_invisible_order(char: char) -> bool {
-    matches!(
+/// Control characters, bidirectional marks, embeddings, overrides, isolates, and the line and
+/// paragraph separators.
+fn is_unsafe(char: char) -> bool {
+    let changes_order = matches!(
         char,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-    )
+    );
+    char.is_control() || changes_order
 }
 
 const DIM: &str = "\x1b[2m";
@@ -134,8 +113,7 @@ mod tests {
     fn json_keeps_the_text_and_escapes_control_characters() {
         let text = "\x1b[2J\u{9b}31m \u{202e}fed\n\u{2028}ü 😀";
         let line = json_line(&Value::from(text));
-        let is_harmless = |char: char| !char.is_control() && !is_invisible_order(char);
-        assert!(line.chars().all(is_harmless), "{line}");
+        assert!(!line.chars().any(is_unsafe), "{line}");
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
     }
 
@@ -147,7 +125,7 @@ mod tests {
             "bob".parse().unwrap(),
             MessageText::from_stored("\x1b[2Jgone \u{202e}sdrawkcab".to_owned()),
         );
-        let line = line_of(Some("#\x1b[31mred"), &message);
+        let line = message_line(Some("#\x1b[31mred"), &message);
         let plain = anstream::adapter::strip_str(&line).to_string();
         let expected = "2025-12-31 23:59:59 #\\u{1b}[31mred bob: \\u{1b}[2Jgone \\u{202e}sdrawkcab";
         assert_eq!(plain, expected);

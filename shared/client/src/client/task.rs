@@ -1,10 +1,9 @@
 //! The task of a [`super::Client`].
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ChannelId, NodeId, limits};
+use model::limits;
 use parking_lot::Mutex;
 use protocol::frame::{Ready, ServerFrame};
 use tokio::sync::watch;
@@ -15,12 +14,9 @@ use tracing::debug;
 use super::{Control, View};
 use crate::backoff::Backoff;
 use crate::catch_up::Shared;
-use crate::error::ApiError;
-use crate::event::Event;
-use crate::rest::Assignment;
+use crate::event::{Event, Source};
 use crate::session::{Disconnect, Session, Step, StopReason};
 use crate::socket::{OpenError, RawSocket, Received};
-use crate::timeline::Source;
 
 pub(super) struct Task {
     pub(super) shared: Shared,
@@ -29,9 +25,8 @@ pub(super) struct Task {
     /// At most one catch-up at a time. It continues when its socket is lost: the messages that it
     /// reads are stored, and a gap that opens again meanwhile stays open.
     pub(super) catch_ups: JoinSet<Result<(), StopReason>>,
-    /// The next catch-up.
     pub(super) next_catch_up: Option<Scheduled>,
-    pub(super) jitter: Backoff,
+    pub(super) backoff: Backoff,
     pub(super) session: Session,
     pub(super) silence_max: Duration,
     /// The interval of this node's ticks.
@@ -48,72 +43,63 @@ pub(super) struct Scheduled {
     latest: Instant,
 }
 
-/// Why the task gave up its socket.
-enum Leave {
-    Lost(Disconnect),
-    Stop(StopReason),
-}
-
-impl From<StopReason> for Leave {
-    fn from(reason: StopReason) -> Self {
-        Self::Stop(reason)
-    }
-}
-
 impl Task {
     pub(super) async fn run(mut self) {
         let mut step = self.session.start();
         let reason = loop {
-            step = match step {
-                Step::Stop(reason) => break reason,
-                step @ (Step::Connect { .. } | Step::Dial { .. }) => self.advance(step).await,
-            };
+            match self.advance(step).await {
+                Ok(next) => step = next,
+                Err(reason) => break reason,
+            }
         };
         self.catch_ups.shutdown().await;
         // Fails only if the program dropped the receiver.
         self.shared.events.send(Event::Stopped { reason }).await.ok();
     }
 
-    /// Carries out one step, unless a handle interrupts it.
-    async fn advance(&mut self, step: Step) -> Step {
-        if self.control.wait_for(|control| control.online).await.is_err() {
-            return Step::Stop(StopReason::Requested);
-        }
-        let cuts = self.control.borrow().cuts;
+    /// Carries out one step, unless a handle interrupts it. Returns the next step.
+    async fn advance(&mut self, step: Step) -> Result<Step, StopReason> {
         let mut control = self.control.clone();
+        let cuts = control.wait_for(|now| now.online).await.or(Err(StopReason::Requested))?.cuts;
         let events = self.shared.events.clone();
         let interrupt =
             async { control.wait_for(|now| !now.online || now.cuts != cuts).await.map(drop) };
         tokio::select! {
             biased;
-            interrupted = interrupt => match interrupted {
-                Ok(()) => self.interrupted().await,
-                Err(_) => Step::Stop(StopReason::Requested),
-            },
-            () = events.closed() => Step::Stop(StopReason::Requested),
+            interrupted = interrupt => {
+                interrupted.or(Err(StopReason::Requested))?;
+                self.interrupted().await
+            }
+            () = events.closed() => Err(StopReason::Requested),
             next = self.perform(step) => next,
         }
     }
 
     /// Continues after an interrupted step, whose socket was dropped if it had one.
-    async fn interrupted(&mut self) -> Step {
+    async fn interrupted(&mut self) -> Result<Step, StopReason> {
         if !self.control.borrow().online {
             // Make no calls until the client is online again. The gaps stay open.
             self.catch_ups.shutdown().await;
         }
-        if self.ready_at.is_some() {
-            self.disconnected(&Disconnect::Broken).await
-        } else {
-            self.session.start()
+        if self.ready_at.is_none() {
+            return Ok(self.session.start());
         }
+        self.disconnected(&Disconnect::abnormal()).await
     }
 
-    async fn perform(&mut self, step: Step) -> Step {
+    async fn perform(&mut self, step: Step) -> Result<Step, StopReason> {
+        let api = &self.shared.api;
         match step {
             Step::Connect { wait, failed, fresh_token } => {
                 sleep(wait).await;
-                match self.assignment(failed.as_ref(), fresh_token).await {
-                    Ok(assignment) => self.session.on_assigned(assignment),
+                let assigned = async {
+                    if fresh_token {
+                        api.fresh_token().await?;
+                    }
+                    api.connect(failed.as_ref()).await
+                };
+                match assigned.await {
+                    Ok(assignment) => Ok(self.session.on_assigned(assignment)),
                     Err(error) => {
                         debug!(%error, "connect failed");
                         self.session.on_connect_failed(error)
@@ -122,63 +108,53 @@ impl Task {
             }
             Step::Dial { wait, target } => {
                 sleep(wait).await;
-                let transport = self.shared.api.transport();
-                match RawSocket::open_over(transport, &target.url, DIAL_WAIT_MAX).await {
+                let (transport, trust) = (Some(api.transport()), api.trust());
+                let open = RawSocket::connect(transport, &target.url, &[], DIAL_WAIT_MAX, &trust);
+                match open.await {
                     Ok(socket) => self.run_socket(socket, &target.ticket).await,
-                    Err(OpenError::BadRequest) => Step::Stop(StopReason::BadUrl),
+                    Err(OpenError::BadRequest) => Err(StopReason::BadUrl),
                     Err(error) => {
                         debug!(node = %target.node_id, %error, "no socket");
-                        self.session.on_unreachable()
+                        Ok(self.session.on_unreachable())
                     }
                 }
             }
-            stop @ Step::Stop(_) => stop,
         }
     }
 
-    async fn assignment(
-        &self,
-        failed: Option<&NodeId>,
-        fresh_token: bool,
-    ) -> Result<Assignment, ApiError> {
-        if fresh_token {
-            self.shared.api.fresh_token().await?;
-        }
-        self.shared.api.connect(failed).await
-    }
-
-    /// Holds a socket until it ends.
-    async fn run_socket(&mut self, mut socket: RawSocket, ticket: &str) -> Step {
-        let leave = match socket.hello(ticket, self.session.cursor()).await {
-            Ok(()) => match self.receive_frames(&mut socket).await {
-                Err(leave) => leave,
-            },
-            Err(_) => Leave::Lost(Disconnect::Broken),
+    /// Uses a socket until it ends.
+    async fn run_socket(
+        &mut self,
+        mut socket: RawSocket,
+        ticket: &str,
+    ) -> Result<Step, StopReason> {
+        let disconnect = match socket.hello(ticket, self.session.cursor()).await {
+            Ok(()) => self.receive_frames(&mut socket).await?,
+            Err(_) => Disconnect::abnormal(),
         };
-        match leave {
-            Leave::Lost(lost) => {
-                socket.finish().await;
-                self.disconnected(&lost).await
-            }
-            Leave::Stop(reason) => Step::Stop(reason),
-        }
+        socket.finish().await;
+        self.disconnected(&disconnect).await
     }
 
-    async fn receive_frames(&mut self, socket: &mut RawSocket) -> Result<Infallible, Leave> {
+    async fn receive_frames(&mut self, socket: &mut RawSocket) -> Result<Disconnect, StopReason> {
         self.tick = Duration::ZERO;
         let mut silent_at = Instant::now() + self.silence_max();
         loop {
             let reading = self.control.borrow_and_update().reading;
-            let due_at =
-                self.next_catch_up.filter(|_| self.catch_ups.is_empty()).map(|next| next.due_at);
+            let next = self.next_catch_up.filter(|_| self.catch_ups.is_empty());
+            let due_at = next.map(|next| next.due_at);
             tokio::select! {
                 // Handle requests and finished catch-ups are rare, so they come first. Frames can
                 // arrive without end, so only the silence timeout, which they reset, comes after.
                 biased;
                 Ok(()) = self.control.changed() => {}
-                Some(read) = self.catch_ups.join_next() => {
-                    read.unwrap_or(Ok(()))?;
-                    self.schedule_remaining();
+                Some(done) = self.catch_ups.join_next() => {
+                    done.unwrap_or(Ok(()))?;
+                    // A channel may have appeared after the list was read.
+                    if self.next_catch_up.is_none() && self.shared.inbox().has_gap() {
+                        let delay = self.backoff.jitter(Duration::ZERO);
+                        self.schedule_catch_up(delay);
+                    }
                     continue;
                 }
                 () = sleep_until(due_at.unwrap_or_else(Instant::now)), if due_at.is_some() => {
@@ -190,16 +166,14 @@ impl Task {
                     Received::Frame(frame) => self.on_frame(frame).await?,
                     Received::Closed(code) => {
                         let reason = socket.close_reason().to_owned();
-                        return Err(Leave::Lost(Disconnect::Closed { code, reason }));
+                        return Ok(Disconnect { code, reason });
                     }
-                    Received::Broken => return Err(Leave::Lost(Disconnect::Broken)),
+                    Received::Broken => return Ok(Disconnect::abnormal()),
                     // Harmless, but they do not reset the silence timeout: only a frame of the
                     // protocol proves that the delivery path to the node is alive.
                     Received::Text(_) | Received::Binary(_) | Received::Pong(_) => continue,
                 },
-                () = sleep_until(silent_at), if reading => {
-                    return Err(Leave::Lost(Disconnect::Silent));
-                }
+                () = sleep_until(silent_at), if reading => return Ok(Disconnect::abnormal()),
             }
             // Count from when the frame was handled: a slow program is not a silent socket.
             silent_at = Instant::now() + self.silence_max();
@@ -212,36 +186,37 @@ impl Task {
 
     async fn on_frame(&mut self, frame: ServerFrame) -> Result<(), StopReason> {
         let shared = self.shared.clone();
-        match &frame {
+        let slot = shared.reserve_event().await?;
+        let event = match &frame {
             ServerFrame::Message { message, .. } => {
-                shared.ingest(message.clone(), Source::Pushed).await?;
+                Some(shared.upsert(message.clone(), Source::Pushed))
             }
-            ServerFrame::Ready(ready) => {
-                let slot = shared.reserve_event().await?;
-                slot.send(self.on_ready(ready));
-            }
+            ServerFrame::Ready(ready) => Some(self.on_ready(ready)),
             ServerFrame::Channel { change, channel_id, user_ids, .. } => {
-                let slot = shared.reserve_event().await?;
                 shared.inbox().add_channel(channel_id, shared.node_now());
                 let (channel_id, user_ids) = (channel_id.clone(), user_ids.clone());
-                slot.send(Event::Channel { change: *change, channel_id, user_ids });
+                Some(Event::Channel { change: *change, channel_id, user_ids })
             }
             ServerFrame::Tick { server_time, fresh, every, .. } => {
                 let (server_time, fresh) = (*server_time, *fresh);
-                let slot = shared.reserve_event().await?;
                 self.tick = every.unwrap_or(self.tick);
                 shared.learn_node_clock(server_time);
                 if fresh {
                     shared.inbox().in_step(server_time);
                 }
-                slot.send(Event::Tick { server_time, fresh });
+                Some(Event::Tick { server_time, fresh })
             }
             ServerFrame::Resync { reason, delay_ms, channels } => {
-                let slot = shared.reserve_event().await?;
-                let delay = self.resync(*delay_ms, channels.as_deref());
-                slot.send(Event::Resync { reason: reason.clone(), delay });
+                shared.inbox().open_gap(channels.as_deref());
+                let delay = Duration::from_millis(*delay_ms).min(limits::CLIENT_WAIT_MAX);
+                let delay = delay + self.backoff.jitter(delay);
+                self.schedule_catch_up(delay);
+                Some(Event::Resync { reason: reason.clone(), delay })
             }
-            ServerFrame::Unknown { .. } => {}
+            ServerFrame::Unknown { .. } => None,
+        };
+        if let Some(event) = event {
+            slot.send(event);
         }
         // Last: the cursor must never be ahead of the events that the program received.
         self.session.on_frame(&frame);
@@ -268,16 +243,6 @@ impl Task {
         }
     }
 
-    /// Opens the gap that a `resync` reports, and returns the delay of its catch-up: the node's
-    /// delay plus jitter.
-    fn resync(&mut self, delay_ms: u64, channels: Option<&[ChannelId]>) -> Duration {
-        self.shared.inbox().open_gap(channels);
-        let delay = Duration::from_millis(delay_ms).min(limits::CLIENT_WAIT_MAX);
-        let delay = delay + self.jitter.jitter(delay);
-        self.schedule_catch_up(delay);
-        delay
-    }
-
     /// Schedules a catch-up after `delay`. If one is already scheduled, the two become one at the
     /// later of both times, but never after the first one's `latest`.
     fn schedule_catch_up(&mut self, delay: Duration) {
@@ -291,23 +256,13 @@ impl Task {
         });
     }
 
-    /// Schedules a catch-up if gaps are left: a channel may have appeared after the list was read.
-    fn schedule_remaining(&mut self) {
-        if self.next_catch_up.is_none() && self.shared.inbox().has_gap() {
-            let wait = self.jitter.jitter(Duration::ZERO);
-            self.schedule_catch_up(wait);
-        }
-    }
-
-    async fn disconnected(&mut self, lost: &Disconnect) -> Step {
+    async fn disconnected(&mut self, disconnect: &Disconnect) -> Result<Step, StopReason> {
         let lived = self.ready_at.take().map(|ready_at| ready_at.elapsed());
-        if lived.is_some() {
-            self.lost_at = Some(Instant::now());
-        }
+        self.lost_at = lived.map(|_| Instant::now()).or(self.lost_at);
         self.view.lock().node_id = None;
-        let next = self.session.on_disconnect(lost, lived);
-        let sent = self.shared.events.send(Event::Disconnected { code: lost.code() }).await;
-        if sent.is_ok() { next } else { Step::Stop(StopReason::Requested) }
+        let next = self.session.on_disconnect(disconnect, lived);
+        self.shared.reserve_event().await?.send(Event::Disconnected { code: disconnect.code });
+        next
     }
 }
 

@@ -44,30 +44,26 @@ fn channel(id: &ChannelId) -> Channel {
     }
 }
 
-fn newer_than(at: Timestamp) -> CatchUpFrom {
-    CatchUpFrom::NewerThan(MessageId::first_of(at))
+fn overlap_before(ms: u64) -> Option<MessageId> {
+    Some(MessageId::first_of(at(ms).minus(limits::OVERLAP)))
 }
 
-fn overlap_before(ms: u64) -> CatchUpFrom {
-    newer_than(at(ms).minus(limits::OVERLAP))
-}
-
-fn verified(ms: u64) -> CatchUpFrom {
-    newer_than(at(ms).minus(limits::VERIFIED_OVERLAP))
+fn verified(ms: u64) -> Option<MessageId> {
+    Some(MessageId::first_of(at(ms).minus(limits::VERIFIED_OVERLAP)))
 }
 
 /// A complete catch-up that began at `ms`.
 fn read_all(inbox: &mut Inbox, ms: u64, list: &[&ChannelId]) {
-    let due = inbox.due();
-    if let Some(opening) = due.list {
+    let (list_gap, _) = inbox.due();
+    if let Some(opening) = list_gap {
         let list: Vec<_> = list.iter().map(|id| channel(id)).collect();
         inbox.list_read(opening, &list, at(ms));
     }
-    for id in inbox.due().channels {
+    for id in inbox.due().1 {
         let opening = inbox.opening_of(&id).unwrap();
         inbox.channel_read(&id, opening, at(ms));
     }
-    inbox.all_read(due.list, at(ms));
+    inbox.all_read(list_gap, at(ms));
 }
 
 #[test]
@@ -75,19 +71,19 @@ fn the_newest_seen_message_may_be_an_own_one() {
     let mut inbox = Inbox::new(10);
     assert_eq!(inbox.newest_seen(&general()), None);
     inbox.record_sent(&general(), id(5));
-    inbox.upsert(message(&general(), 3), Source::Pushed);
+    inbox.upsert(message(&general(), 3));
     assert_eq!(inbox.newest_seen(&general()), Some(id(5)));
-    inbox.upsert(message(&general(), 9), Source::Pushed);
+    inbox.upsert(message(&general(), 9));
     assert_eq!(inbox.newest_seen(&general()), Some(id(9)));
 }
 
 #[test]
 fn a_gap_starts_when_the_channel_was_last_in_step_and_later_pushes_do_not_move_it() {
     let mut inbox = Inbox::new(10);
-    inbox.upsert(message(&general(), HOUR_MS), Source::Pushed);
+    inbox.upsert(message(&general(), HOUR_MS));
     inbox.in_step(at(HOUR_MS + 5));
     inbox.open_gap(None);
-    inbox.upsert(message(&general(), 3 * HOUR_MS), Source::Pushed);
+    inbox.upsert(message(&general(), 3 * HOUR_MS));
     inbox.in_step(at(3 * HOUR_MS));
     // Opening an open gap again does not move its position.
     inbox.open_gap(None);
@@ -102,7 +98,7 @@ fn a_gap_starts_when_the_channel_was_last_in_step_and_later_pushes_do_not_move_i
 #[test]
 fn a_gap_of_a_channel_never_in_step_starts_at_its_newest_message() {
     let mut inbox = Inbox::new(10);
-    inbox.upsert(message(&general(), HOUR_MS), Source::Pushed);
+    inbox.upsert(message(&general(), HOUR_MS));
     inbox.open_gap(None);
     assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(HOUR_MS));
 }
@@ -132,14 +128,13 @@ fn a_gap_in_one_channel_does_not_affect_the_others() {
     }
     inbox.in_step(at(HOUR_MS));
     inbox.open_gap(Some(&[general()]));
-    let due = inbox.due();
-    assert_eq!((due.list, due.channels), (None, vec![general()]));
+    assert_eq!(inbox.due(), (None, vec![general()]));
     inbox.in_step(at(2 * HOUR_MS));
     // Two openings add up, and one of all channels includes every channel.
     inbox.open_gap(Some(&[random()]));
     inbox.open_gap(None);
-    assert!(inbox.due().list.is_some());
-    assert_eq!(inbox.due().channels.len(), 2);
+    assert!(inbox.due().0.is_some());
+    assert_eq!(inbox.due().1.len(), 2);
     assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(HOUR_MS));
     assert_eq!(inbox.catch_up_from(&random(), None), overlap_before(2 * HOUR_MS));
 }
@@ -159,25 +154,25 @@ fn a_gap_that_opens_again_during_its_catch_up_stays_open() {
     assert_eq!(inbox.catch_up_from(&general(), None), verified(HOUR_MS + 1));
     // The same for a gap in all channels.
     inbox.open_gap(None);
-    let list = inbox.due().list;
+    let list = inbox.due().0;
     inbox.open_gap(None);
     inbox.all_read(list, at(HOUR_MS + 2));
-    assert!(inbox.due().list.is_some());
+    assert!(inbox.due().0.is_some());
 }
 
 #[test]
 fn an_unknown_channel_is_a_first_visit_and_a_known_empty_one_is_not() {
     let mut inbox = Inbox::new(10);
     inbox.open_gap(None);
-    assert_eq!(inbox.catch_up_from(&general(), None), CatchUpFrom::FirstVisit);
+    assert_eq!(inbox.catch_up_from(&general(), None), None);
     inbox.add_channel(&general(), at(HOUR_MS));
-    assert_eq!(inbox.catch_up_from(&general(), None), CatchUpFrom::FirstVisit);
+    assert_eq!(inbox.catch_up_from(&general(), None), None);
     read_all(&mut inbox, HOUR_MS, &[&general()]);
     inbox.open_gap(None);
     assert_eq!(inbox.catch_up_from(&general(), None), verified(HOUR_MS));
     // This client does not know the channel before the node names it.
     inbox.open_gap(Some(&[random()]));
-    assert_eq!(inbox.catch_up_from(&random(), None), CatchUpFrom::FirstVisit);
+    assert_eq!(inbox.catch_up_from(&random(), None), None);
 }
 
 #[test]
@@ -198,7 +193,7 @@ fn a_late_mark_after_the_time_in_step_moves_the_start_to_the_late_message() {
     inbox.open_gap(None);
     let late = |id_ms, at_ms| Some(LateArrivals { reread_from: id(id_ms), until: at(at_ms) });
     let from = inbox.catch_up_from(&general(), late(HOUR_MS, 6 * HOUR_MS));
-    assert_eq!(from, CatchUpFrom::NewerThan(id(HOUR_MS).previous().unwrap()));
+    assert_eq!(from, Some(id(HOUR_MS).previous().unwrap()));
     assert!(inbox.needs_late(&general()));
     // A mark changes nothing if it is from before the channel was in step, or within the overlap.
     for old in [late(HOUR_MS, 4 * HOUR_MS), late(5 * HOUR_MS, 6 * HOUR_MS)] {
@@ -223,16 +218,16 @@ fn a_late_mark_does_not_move_the_start_before_the_last_complete_catch_up() {
     inbox.open_gap(None);
     let late = Some(LateArrivals { reread_from: id(6 * HOUR_MS), until: at(10 * HOUR_MS) });
     let from = inbox.catch_up_from(&general(), late);
-    assert_eq!(from, CatchUpFrom::NewerThan(id(6 * HOUR_MS).previous().unwrap()));
+    assert_eq!(from, Some(id(6 * HOUR_MS).previous().unwrap()));
 }
 
 #[test]
 fn known_messages_are_the_pushed_ones_and_the_read_ones() {
     let mut inbox = Inbox::new(10);
-    inbox.upsert(message(&general(), 1_000), Source::Pushed);
+    inbox.upsert(message(&general(), 1_000));
     inbox.open_gap(Some(&[general()]));
-    inbox.upsert(message(&general(), 19_000), Source::Pushed);
-    inbox.upsert(message(&general(), 12_000), Source::CaughtUp);
+    inbox.upsert(message(&general(), 19_000));
+    inbox.upsert(message(&general(), 12_000));
     let known = |offset, ms: &[u64]| KnownMessages::of(Some(offset), ms.iter().map(|ms| id(*ms)));
     let after = |ms| inbox.known_after(&general(), id(ms));
     assert_eq!(after(0), known(id(0), &[1_000, 12_000, 19_000]));
@@ -244,9 +239,9 @@ fn known_messages_are_the_pushed_ones_and_the_read_ones() {
 fn messages_older_than_dropped_ones_are_not_read() {
     let mut inbox = Inbox::new(2);
     for ms in [HOUR_MS, HOUR_MS + 1, HOUR_MS + 2] {
-        inbox.upsert(message(&general(), ms), Source::Pushed);
+        inbox.upsert(message(&general(), ms));
     }
     inbox.in_step(at(HOUR_MS + 3));
     inbox.open_gap(None);
-    assert_eq!(inbox.catch_up_from(&general(), None), CatchUpFrom::NewerThan(id(HOUR_MS)));
+    assert_eq!(inbox.catch_up_from(&general(), None), Some(id(HOUR_MS)));
 }

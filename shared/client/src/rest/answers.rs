@@ -3,22 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use model::{Channel, ChannelId, Member, Message, MessageId, NodeId, Timestamp, UserId, limits};
-use protocol::http::ChannelBody;
-use protocol::http::{
-    AlternateBody, ChannelsBody, ConnectBody, MemberBody, MembersBody, PageBody, PostedBody,
-};
-
-/// The answer of `POST /messages`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Posted {
-    /// The stored message. Its id may differ from the client's.
-    pub message: Message,
-    /// Whether an earlier attempt had stored it.
-    pub duplicate: bool,
-    /// The server's clock.
-    pub server_time: Timestamp,
-}
+use model::{Member, Message, MessageId, NodeId, UserId, limits};
+use protocol::http::{AlternateBody, ConnectBody, MemberBody, MembersBody, PageBody};
 
 /// The answer of `GET /scroll`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,15 +13,6 @@ pub struct Page {
     pub messages: Vec<Message>,
     /// Offset of the next page; `None` if there are no more messages in this direction now.
     pub next_offset: Option<MessageId>,
-}
-
-/// The answer of `GET /channels`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChannelPage {
-    /// The caller's channels.
-    pub channels: Vec<Channel>,
-    /// Offset of the next page; `None` after the last one.
-    pub next_offset: Option<ChannelId>,
 }
 
 /// The answer of `GET /channels/{id}/members`.
@@ -56,10 +33,6 @@ pub struct Assignment {
     pub alternates: Vec<Target>,
     /// How long to wait before connecting: it spreads the reconnect storm after a node is lost.
     pub delay: Duration,
-    /// When the tickets expire.
-    pub expires_at: Timestamp,
-    /// The server's clock.
-    pub server_time: Timestamp,
 }
 
 /// A node, and the ticket that opens one socket there. `Debug` does not show the ticket.
@@ -79,26 +52,9 @@ impl fmt::Debug for Target {
     }
 }
 
-impl Posted {
-    pub(super) fn read(body: PostedBody) -> Option<Self> {
-        Some(Self {
-            message: body.message,
-            duplicate: body.duplicate,
-            server_time: Timestamp::from_unix_ms(body.server_time),
-        })
-    }
-}
-
 impl Page {
     pub(super) fn read(body: PageBody) -> Option<Self> {
         Some(Self { messages: body.messages, next_offset: offset(body.next_offset)? })
-    }
-}
-
-impl ChannelPage {
-    pub(super) fn read(body: ChannelsBody) -> Option<Self> {
-        let channels = body.channels.into_iter().map(ChannelBody::read).collect::<Option<_>>()?;
-        Some(Self { channels, next_offset: offset(body.next_offset)? })
     }
 }
 
@@ -117,8 +73,6 @@ impl Assignment {
             target: Target::read(target)?,
             alternates,
             delay: Duration::from_millis(body.delay_ms).min(limits::DELAY_MAX),
-            expires_at: Timestamp::from_unix_ms(body.expires_at),
-            server_time: Timestamp::from_unix_ms(body.server_time),
         })
     }
 }
@@ -130,6 +84,6 @@ impl Target {
 }
 
 /// `None` for a malformed offset; an absent one is `Some(None)`.
-fn offset<T: std::str::FromStr>(text: Option<String>) -> Option<Option<T>> {
+pub(super) fn offset<T: std::str::FromStr>(text: Option<String>) -> Option<Option<T>> {
     text.map_or(Some(None), |text| text.parse().ok().map(Some))
 }

@@ -2,12 +2,13 @@
 
 use model::{Channel, ChannelId, Direction, KnownMessages, MessageId, NodeId, UserId};
 use protocol::http::call::{self, TokenBody};
-use protocol::http::{AddedBody, ChannelBody};
+use protocol::http::{AddedBody, ChannelBody, ChannelsBody, PostedBody};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Api, Assignment, ChannelPage, MemberPage, Page, Posted};
+use super::answers::offset;
+use super::{Api, Assignment, MemberPage, Page};
 use crate::error::ApiError;
 use crate::token::{DevUser, Token};
 
@@ -21,9 +22,9 @@ impl Api {
         text: &str,
         id: Option<MessageId>,
         after: Option<MessageId>,
-    ) -> Result<Posted, ApiError> {
+    ) -> Result<PostedBody, ApiError> {
         let body = call::post_message(channel, text, id, after);
-        self.typed(Method::POST, "/messages", Some(&body), Posted::read).await
+        self.call(Method::POST, "/messages", Some(&body)).await
     }
 
     /// `GET /scroll`: up to `limit` messages beyond `offset`, or from the start of the direction.
@@ -71,23 +72,21 @@ impl Api {
 
     /// `GET /channels`, all pages.
     pub async fn channels(&self) -> Result<Vec<Channel>, ApiError> {
-        let mut channels = Vec::new();
-        let mut offset = None;
+        let read = |body: ChannelsBody| {
+            let channels = body.channels.into_iter().map(ChannelBody::read);
+            Some((channels.collect::<Option<Vec<_>>>()?, offset(body.next_offset)?))
+        };
+        let (mut channels, mut last) = (Vec::new(), None::<ChannelId>);
         loop {
-            let page = self.channel_page(offset.as_ref()).await?;
-            channels.extend(page.channels);
+            let path = with_offset("/channels?limit=100".to_owned(), last.as_ref());
+            let (page, next) = self.typed(Method::GET, &path, None, read).await?;
+            channels.extend(page);
             // Stop if the offset does not advance, or a faulty server would keep us in a loop.
-            if page.next_offset <= offset {
+            if next <= last {
                 return Ok(channels);
             }
-            offset = page.next_offset;
+            last = next;
         }
-    }
-
-    /// `GET /channels`, one page.
-    pub async fn channel_page(&self, offset: Option<&ChannelId>) -> Result<ChannelPage, ApiError> {
-        let path = with_offset("/channels?limit=100".to_owned(), offset);
-        self.typed(Method::GET, &path, None, ChannelPage::read).await
     }
 
     /// `GET /channels/{id}`.

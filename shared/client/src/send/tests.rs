@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::fake_server::{FakeServer, Request, at, general, message, problem};
-use crate::timeline::Source;
 
 /// The answer for a call's message that was stored under its own id, or under `id`.
 fn stored(call: &Request, id: Option<&str>, duplicate: bool) -> Option<(u16, Value)> {
@@ -50,7 +49,7 @@ async fn g2_a_draft_sorts_after_everything_seen_and_says_so() {
     // The newest message seen is ahead of this machine's clock.
     let ahead = outbox.api.server_now().plus(Duration::from_secs(5));
     let seen = Message { id: MessageId::mint(ahead, 1), ..message(0) };
-    outbox.inbox.lock().upsert(seen.clone(), Source::Pushed);
+    outbox.inbox.lock().upsert(seen.clone());
     let draft = outbox.draft(&general(), "hi");
     assert_eq!(draft.after, Some(seen.id));
     assert_eq!(draft.id.time(), ahead.plus(Duration::from_millis(1)));

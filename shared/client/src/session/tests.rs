@@ -16,8 +16,6 @@ fn assignment(delay_ms: u64, alternates: &[&str]) -> Assignment {
         target: target("N1"),
         alternates: alternates.iter().map(|node| target(node)).collect(),
         delay: Duration::from_millis(delay_ms),
-        expires_at: Timestamp::from_unix_ms(0),
-        server_time: Timestamp::from_unix_ms(0),
     }
 }
 
@@ -43,7 +41,7 @@ fn live() -> Session {
 }
 
 fn closed(code: u16) -> Disconnect {
-    Disconnect::Closed { code, reason: String::new() }
+    Disconnect { code, reason: String::new() }
 }
 
 fn refused(code: ErrorCode) -> ApiError {
@@ -62,8 +60,12 @@ fn short(step: &Step) -> String {
             format!("{wait}{token}/connect{failed}")
         }
         Step::Dial { wait, target } => format!("{} ms, dial {}", wait.as_millis(), target.node_id),
-        Step::Stop(reason) => format!("stop: {reason}"),
     }
+}
+
+/// The next step as a short text, or why the client stops.
+fn next(step: Result<Step, StopReason>) -> String {
+    step.map_or_else(|reason| format!("stop: {reason}"), |step| short(&step))
 }
 
 #[test]
@@ -73,8 +75,7 @@ fn every_close_code_leads_to_the_step_that_the_protocol_names() {
         (closed(1001), elsewhere),
         (closed(1011), elsewhere),
         (closed(1012), elsewhere),
-        (Disconnect::Broken, elsewhere),
-        (Disconnect::Silent, elsewhere),
+        (Disconnect::abnormal(), elsewhere),
         (closed(3999), elsewhere),
         (closed(4401), "fresh token, /connect"),
         (closed(4408), "/connect"),
@@ -91,11 +92,11 @@ fn every_close_code_leads_to_the_step_that_the_protocol_names() {
         (closed(4403), "stop: the node closed the socket: 4403 (revoked)"),
         (closed(4409), "stop: the node closed the socket: 4409 (too_many_sockets)"),
     ];
-    for (lost, expected) in &cases {
-        assert_eq!(short(&live().on_disconnect(lost, LONG)), *expected, "{lost:?}");
+    for (disconnect, expected) in &cases {
+        assert_eq!(next(live().on_disconnect(disconnect, LONG)), *expected, "{disconnect:?}");
     }
-    let covered = |code: &&CloseCode| cases.iter().any(|(lost, _)| *lost == closed(code.number()));
-    assert!(CloseCode::ALL.iter().all(|code| covered(&code)), "a close code without a case");
+    let covered = |code: &CloseCode| cases.iter().any(|(case, _)| case.code == code.number());
+    assert!(CloseCode::ALL.iter().all(covered), "a close code has no case");
 }
 
 #[test]
@@ -113,9 +114,9 @@ fn a_cursor_moves_with_its_frames_and_outlives_the_socket() {
     session.on_frame(&ServerFrame::Unknown { cursor: None });
     assert_eq!(session.cursor(), Some("c2"));
     session.on_frame(&ServerFrame::Unknown { cursor: Some("c3".into()) });
-    session.on_disconnect(&Disconnect::Silent, LONG);
+    session.on_disconnect(&Disconnect::abnormal(), LONG).unwrap();
     assert_eq!(session.cursor(), Some("c3"));
-    assert_eq!(Disconnect::Silent.code(), 1006);
+    assert_eq!(Disconnect::abnormal().code, 1006);
 }
 
 #[test]
@@ -133,14 +134,14 @@ fn the_second_node_is_dialed_if_connect_fails() {
     let mut session = Session::new(None, Backoff::seeded(1));
     session.on_assigned(assignment(0, &["N2"]));
     session.on_unreachable();
-    assert_eq!(short(&session.on_connect_failed(refused(ErrorCode::Unavailable))), "0 ms, dial N2");
+    assert_eq!(next(session.on_connect_failed(refused(ErrorCode::Unavailable))), "0 ms, dial N2");
     session.on_unreachable();
     let step = session.on_connect_failed(refused(ErrorCode::NoCapacity));
-    assert_eq!(short(&step), "wait, /connect?failed=N2");
+    assert_eq!(next(step), "wait, /connect?failed=N2");
     // If a `/connect` fails, the next one carries the same report and token renewal.
     let mut session = live();
-    session.on_disconnect(&closed(4401), LONG);
-    let step = session.on_connect_failed(refused(ErrorCode::Unavailable));
+    session.on_disconnect(&closed(4401), LONG).unwrap();
+    let step = session.on_connect_failed(refused(ErrorCode::Unavailable)).unwrap();
     assert_eq!(short(&step), "wait, fresh token, /connect");
     assert!(matches!(step, Step::Connect { wait, .. } if wait >= Duration::from_secs(4)));
 }
@@ -148,30 +149,30 @@ fn the_second_node_is_dialed_if_connect_fails() {
 #[test]
 fn a_final_refusal_of_connect_stops_the_client() {
     for code in [ErrorCode::Forbidden, ErrorCode::InvalidToken, ErrorCode::InvalidField] {
-        assert!(short(&live().on_connect_failed(refused(code))).starts_with("stop: refused with"));
+        assert!(next(live().on_connect_failed(refused(code))).starts_with("stop: refused with"));
     }
     let mut session = live();
     for _ in 0..FRESH_TOKENS_MAX {
-        let step = short(&session.on_connect_failed(refused(ErrorCode::TokenExpired)));
+        let step = next(session.on_connect_failed(refused(ErrorCode::TokenExpired)));
         assert_eq!(step, "wait, fresh token, /connect");
     }
-    assert!(matches!(session.on_connect_failed(refused(ErrorCode::TokenExpired)), Step::Stop(_)));
+    session.on_connect_failed(refused(ErrorCode::TokenExpired)).unwrap_err();
 }
 
 #[test]
 fn sockets_that_end_right_after_ready_are_retried_with_backoff() {
     let mut session = live();
     let short_lived = Some(Duration::from_millis(3));
-    assert_eq!(short(&session.on_disconnect(&closed(1011), short_lived)), "/connect?failed=N1");
-    assert_eq!(short(&session.on_disconnect(&closed(1011), None)), "wait, /connect?failed=N1");
-    assert_eq!(short(&session.on_disconnect(&closed(1011), LONG)), "/connect?failed=N1");
+    assert_eq!(next(session.on_disconnect(&closed(1011), short_lived)), "/connect?failed=N1");
+    assert_eq!(next(session.on_disconnect(&closed(1011), None)), "wait, /connect?failed=N1");
+    assert_eq!(next(session.on_disconnect(&closed(1011), LONG)), "/connect?failed=N1");
 }
 
 #[test]
 fn a_busy_node_says_how_long_to_wait_and_is_not_reported() {
     let waits = |reason: &str| {
         let reason = reason.to_owned();
-        let step = live().on_disconnect(&Disconnect::Closed { code: 1013, reason }, LONG);
+        let step = live().on_disconnect(&Disconnect { code: 1013, reason }, LONG).unwrap();
         assert_eq!(short(&step), "wait, /connect");
         let Step::Connect { wait, .. } = step else { panic!("{step:?}") };
         wait
@@ -186,6 +187,6 @@ fn a_busy_node_says_how_long_to_wait_and_is_not_reported() {
     assert!(waits("delay_ms=99999999999") <= limits::CLIENT_WAIT_MAX * 3 / 2);
     // Only close code 1013 can ask for a wait.
     let reason = "delay_ms=7000".to_owned();
-    let step = live().on_disconnect(&Disconnect::Closed { code: 1012, reason }, LONG);
-    assert_eq!(short(&step), "/connect?failed=N1");
+    let step = live().on_disconnect(&Disconnect { code: 1012, reason }, LONG);
+    assert_eq!(next(step), "/connect?failed=N1");
 }
