@@ -112,7 +112,7 @@ impl Inbox {
     }
 
     /// Records that every channel without a gap is in step, as a frame with `fresh:true` proves.
-    pub fn in_step(&mut self, at: Timestamp) {
+    pub fn record_in_step(&mut self, at: Timestamp) {
         self.in_step_at = self.in_step_at.max(Some(at));
     }
 
@@ -232,7 +232,7 @@ impl Inbox {
         self.list_gap = self.list_gap.filter(|opening| Some(*opening) != list);
         let is_complete = !self.has_gap();
         if is_complete {
-            self.in_step(started_at);
+            self.record_in_step(started_at);
         }
         is_complete
     }

@@ -189,7 +189,7 @@ impl Device {
     fn tick(&self) {
         self.shared.learn_node_clock(self.server.time());
         let mut inbox = self.shared.inbox();
-        inbox.in_step(self.server.time());
+        inbox.record_in_step(self.server.time());
     }
 
     /// Opens a gap and catches up. Returns whether no gap is left.

@@ -202,7 +202,7 @@ impl Task {
                 self.tick = every.unwrap_or(self.tick);
                 shared.learn_node_clock(server_time);
                 if fresh {
-                    shared.inbox().in_step(server_time);
+                    shared.inbox().record_in_step(server_time);
                 }
                 Some(Event::Tick { server_time, fresh })
             }

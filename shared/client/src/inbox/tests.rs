@@ -81,16 +81,16 @@ fn the_newest_seen_message_may_be_an_own_one() {
 fn a_gap_starts_when_the_channel_was_last_in_step_and_later_pushes_do_not_move_it() {
     let mut inbox = Inbox::new(10);
     inbox.upsert(message(&general(), HOUR_MS));
-    inbox.in_step(at(HOUR_MS + 5));
+    inbox.record_in_step(at(HOUR_MS + 5));
     inbox.open_gap(None);
     inbox.upsert(message(&general(), 3 * HOUR_MS));
-    inbox.in_step(at(3 * HOUR_MS));
+    inbox.record_in_step(at(3 * HOUR_MS));
     // Opening an open gap again does not move its position.
     inbox.open_gap(None);
     assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(HOUR_MS + 5));
     read_all(&mut inbox, 3 * HOUR_MS, &[&general()]);
     assert!(!inbox.has_gap());
-    inbox.in_step(at(5 * HOUR_MS));
+    inbox.record_in_step(at(5 * HOUR_MS));
     inbox.open_gap(None);
     assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(5 * HOUR_MS));
 }
@@ -110,12 +110,12 @@ fn a_catch_up_starts_no_earlier_than_the_last_complete_one() {
     inbox.open_gap(None);
     read_all(&mut inbox, HOUR_MS, &[&general()]);
     // The next gap opens a minute later: the overlap reaches back further than what is verified.
-    inbox.in_step(at(HOUR_MS + 60 * SECOND_MS));
+    inbox.record_in_step(at(HOUR_MS + 60 * SECOND_MS));
     inbox.open_gap(Some(&[general()]));
     assert_eq!(inbox.catch_up_from(&general(), None), verified(HOUR_MS));
     // An hour later the overlap starts later than the verified position.
     inbox.channel_gone(&general());
-    inbox.in_step(at(2 * HOUR_MS));
+    inbox.record_in_step(at(2 * HOUR_MS));
     inbox.open_gap(Some(&[general()]));
     assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(2 * HOUR_MS));
 }
@@ -126,10 +126,10 @@ fn a_gap_in_one_channel_does_not_affect_the_others() {
     for channel in [general(), random()] {
         inbox.add_channel(&channel, at(0));
     }
-    inbox.in_step(at(HOUR_MS));
+    inbox.record_in_step(at(HOUR_MS));
     inbox.open_gap(Some(&[general()]));
     assert_eq!(inbox.due(), (None, vec![general()]));
-    inbox.in_step(at(2 * HOUR_MS));
+    inbox.record_in_step(at(2 * HOUR_MS));
     // Two openings add up, and one of all channels includes every channel.
     inbox.open_gap(Some(&[random()]));
     inbox.open_gap(None);
@@ -143,7 +143,7 @@ fn a_gap_in_one_channel_does_not_affect_the_others() {
 fn a_gap_that_opens_again_during_its_catch_up_stays_open() {
     let mut inbox = Inbox::new(10);
     inbox.add_channel(&general(), at(0));
-    inbox.in_step(at(HOUR_MS));
+    inbox.record_in_step(at(HOUR_MS));
     inbox.open_gap(Some(&[general()]));
     let opening = inbox.opening_of(&general()).unwrap();
     inbox.open_gap(Some(&[general()]));
@@ -189,7 +189,7 @@ fn a_channel_that_is_not_listed_is_not_read() {
 fn a_late_mark_after_the_time_in_step_moves_the_start_to_the_late_message() {
     let mut inbox = Inbox::new(10);
     inbox.add_channel(&general(), at(0));
-    inbox.in_step(at(5 * HOUR_MS));
+    inbox.record_in_step(at(5 * HOUR_MS));
     inbox.open_gap(None);
     let late = |id_ms, at_ms| Some(LateArrivals { reread_from: id(id_ms), until: at(at_ms) });
     let from = inbox.catch_up_from(&general(), late(HOUR_MS, 6 * HOUR_MS));
@@ -214,7 +214,7 @@ fn a_late_mark_does_not_move_the_start_before_the_last_complete_catch_up() {
     assert!(!inbox.needs_late(&general()));
     // A message stored hours later has an id after the verified position.
     read_all(&mut inbox, 5 * HOUR_MS, &[&general()]);
-    inbox.in_step(at(9 * HOUR_MS));
+    inbox.record_in_step(at(9 * HOUR_MS));
     inbox.open_gap(None);
     let late = Some(LateArrivals { reread_from: id(6 * HOUR_MS), until: at(10 * HOUR_MS) });
     let from = inbox.catch_up_from(&general(), late);
@@ -241,7 +241,7 @@ fn messages_older_than_dropped_ones_are_not_read() {
     for ms in [HOUR_MS, HOUR_MS + 1, HOUR_MS + 2] {
         inbox.upsert(message(&general(), ms));
     }
-    inbox.in_step(at(HOUR_MS + 3));
+    inbox.record_in_step(at(HOUR_MS + 3));
     inbox.open_gap(None);
     assert_eq!(inbox.catch_up_from(&general(), None), Some(id(HOUR_MS)));
 }

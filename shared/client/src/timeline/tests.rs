@@ -21,7 +21,6 @@ fn duplicates_are_removed_and_messages_are_sorted_by_id() {
     assert!(timeline.upsert(message(2), 10));
     assert!(timeline.upsert(message(1), 10));
     assert!(!timeline.upsert(message(2), 10));
-    assert!(!timeline.upsert(message(2), 10));
     assert!(timeline.upsert(message(3), 10));
     assert_eq!(timeline.ids(), [id(1), id(2), id(3)]);
 }
