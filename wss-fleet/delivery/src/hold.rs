@@ -2,7 +2,7 @@
 //!
 //! A hold lasts while it fits its bounds. Its publications are stored, so there is no hurry to give
 //! it up while the store is slow. Beyond the bounds the channel is *lost*: its publications are
-//! dropped, and once the store returns the channel's members, they are told to read it again.
+//! dropped, and once the store returns the channel's members, they get a `resync`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ struct Hold {
     publications: VecDeque<(EntryNumber, Arc<Publication>)>,
     bytes: usize,
     since: Timestamp,
-    asked_for: Option<HoldReason>,
+    requested: Option<HoldReason>,
 }
 
 /// A channel whose publications were dropped before their audience was known.
@@ -97,7 +97,7 @@ impl Holds {
             publications: VecDeque::new(),
             bytes: 0,
             since: now,
-            asked_for: None,
+            requested: None,
         });
         let bytes = weight(&publication);
         hold.publications.push_back((number, publication));
@@ -106,7 +106,7 @@ impl Holds {
         self.before.insert(number, Barrier { position: before, is_held: true });
     }
 
-    /// Keeps cursors before this entry until [`Holds::told`], because its audience is unknown.
+    /// Keeps cursors before this entry until [`Holds::resyncs_sent`]: its audience is unknown.
     pub(crate) fn bar(&mut self, number: EntryNumber, before: Position) {
         self.before.insert(number, Barrier { position: before, is_held: false });
     }
@@ -118,20 +118,15 @@ impl Holds {
     }
 
     /// Records what the first publication needs; true if that was not requested yet.
-    pub(crate) fn ask(&mut self, channel: &ChannelId, need: HoldReason) -> bool {
-        match self.channels.get_mut(channel) {
-            Some(hold) if hold.asked_for != Some(need) => {
-                hold.asked_for = Some(need);
-                true
-            }
-            _ => false,
-        }
+    pub(crate) fn request(&mut self, channel: &ChannelId, need: HoldReason) -> bool {
+        let hold = self.channels.get_mut(channel);
+        hold.is_some_and(|hold| hold.requested.replace(need) != Some(need))
     }
 
     /// Records that an answer arrived: the same need may be requested again.
     pub(crate) fn answered(&mut self, channel: &ChannelId) {
         if let Some(hold) = self.channels.get_mut(channel) {
-            hold.asked_for = None;
+            hold.requested = None;
         }
     }
 
@@ -171,12 +166,10 @@ impl Holds {
     pub(crate) fn remove(&mut self, channel: &ChannelId) -> Vec<EntryNumber> {
         let Some(hold) = self.channels.remove(channel) else { return Vec::new() };
         self.bytes = self.bytes.saturating_sub(hold.bytes);
-        let numbers: Vec<EntryNumber> =
-            hold.publications.iter().map(|(number, _)| *number).collect();
-        for number in &numbers {
+        for (number, _) in &hold.publications {
             self.before.remove(number);
         }
-        numbers
+        hold.publications.into_iter().map(|(number, _)| number).collect()
     }
 
     /// The channel that holds the most bytes.
@@ -186,18 +179,17 @@ impl Holds {
     }
 
     /// Drops a channel's held publications to stay within the bounds, and marks the channel as
-    /// lost. `version_of` returns the membership version that a publication needs.
-    pub(crate) fn lose(&mut self, channel: &ChannelId, version_of: impl Fn(&Publication) -> u64) {
+    /// lost.
+    pub(crate) fn lose(&mut self, channel: &ChannelId) {
         let Some(hold) = self.channels.get(channel) else { return };
-        let version =
-            hold.publications.iter().map(|(_, publication)| version_of(publication)).max();
-        let first = hold.publications.front().map(|(number, _)| *number);
-        let (Some(first), Some(version)) = (first, version) else { return };
+        let recipients = hold.publications.iter().filter_map(|(_, one)| one.channel());
+        let Some(version) = recipients.map(|to| to.members_version).max() else { return };
+        let Some((first, _)) = self.first(channel) else { return };
         let position = self.before.get(&first).map(|barrier| barrier.position);
         self.remove(channel);
         self.lost.insert(channel.clone(), Lost { first, version });
         if let Some(position) = position {
-            self.before.insert(first, Barrier { position, is_held: false });
+            self.bar(first, position);
         }
     }
 
@@ -210,7 +202,7 @@ impl Holds {
 
     /// Records that a view of this version is known. True if the channel is no longer lost: the
     /// view's members must then read it again, and no cursor passes the dropped publications until
-    /// [`Holds::told`].
+    /// [`Holds::resyncs_sent`].
     pub(crate) fn find(&mut self, channel: &ChannelId, version: u64) -> bool {
         let is_found = self.lost.get(channel).is_some_and(|lost| version >= lost.version);
         if is_found {
@@ -221,18 +213,14 @@ impl Holds {
 
     /// Records that all resyncs were sent: removes the barriers of dropped publications, except
     /// those of channels that are still lost.
-    pub(crate) fn told(&mut self) {
+    pub(crate) fn resyncs_sent(&mut self) {
         let lost: Vec<EntryNumber> = self.lost.values().map(|lost| lost.first).collect();
         self.before.retain(|number, barrier| barrier.is_held || lost.contains(number));
     }
 
     /// Drops everything after this number: the stream was forked there, and does not have it.
     pub(crate) fn cut_after(&mut self, number: EntryNumber) {
-        let numbers: Vec<EntryNumber> =
-            self.before.range(number.next()..).map(|(number, _)| *number).collect();
-        for number in &numbers {
-            self.before.remove(number);
-        }
+        self.before.split_off(&number.next());
         self.lost.retain(|_, lost| lost.first <= number);
         for hold in self.channels.values_mut() {
             while hold.publications.back().is_some_and(|(last, _)| *last > number)

@@ -27,12 +27,8 @@ impl TokenBucket {
             u64::try_from(passed.as_millis()).unwrap_or(1_000) * u64::from(self.per_second);
         self.left_milli = (self.left_milli + refill).min(u64::from(self.per_second) * 1_000);
         self.at = now;
-        match self.left_milli.checked_sub(u64::from(count) * 1_000) {
-            Some(left) => {
-                self.left_milli = left;
-                true
-            }
-            None => false,
-        }
+        let left = self.left_milli.checked_sub(u64::from(count) * 1_000);
+        self.left_milli = left.unwrap_or(self.left_milli);
+        left.is_some()
     }
 }

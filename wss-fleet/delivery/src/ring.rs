@@ -72,10 +72,10 @@ impl Ring {
     ) -> (bool, Vec<EntryNumber>) {
         let mut replaced = Vec::new();
         let Some(new) = &publication.subject else { return (false, replaced) };
-        while let Some((number, link)) =
+        while let Some((number, entry)) =
             older.and_then(|number| Some((number, self.entry(number)?)))
         {
-            if let Some(known) = &link.publication.subject {
+            if let Some(known) = &entry.publication.subject {
                 if known.rev > new.rev {
                     return (true, Vec::new());
                 }
@@ -83,14 +83,14 @@ impl Ring {
                     replaced.push(number);
                 }
             }
-            older = link.older;
+            older = entry.older;
         }
         (false, replaced)
     }
 
     fn empty(&mut self, number: EntryNumber) {
-        if let Some(link) = self.entry(number) {
-            let publication = emptied(&link.publication);
+        if let Some(entry) = self.entry(number) {
+            let publication = emptied(&entry.publication);
             self.set_publication(number, publication);
         }
     }
@@ -116,10 +116,10 @@ impl Ring {
     }
 
     fn pop_oldest(&mut self) {
-        if let Some(link) = self.entries.pop_front() {
-            self.bytes = self.bytes.saturating_sub(weight(&link.publication));
-            self.numbers.remove(&link.position);
-            if let Some(subject) = &link.publication.subject
+        if let Some(entry) = self.entries.pop_front() {
+            self.bytes = self.bytes.saturating_sub(weight(&entry.publication));
+            self.numbers.remove(&entry.position);
+            if let Some(subject) = &entry.publication.subject
                 && self.subjects.get(&subject.of) == Some(&self.first)
             {
                 self.subjects.remove(&subject.of);
@@ -131,12 +131,12 @@ impl Ring {
     /// Removes all entries after this one.
     pub(crate) fn cut_after(&mut self, number: EntryNumber) {
         while self.next_number() > number.next()
-            && let Some(link) = self.entries.pop_back()
+            && let Some(entry) = self.entries.pop_back()
         {
-            self.bytes = self.bytes.saturating_sub(weight(&link.publication));
-            self.numbers.remove(&link.position);
-            if let Some(subject) = &link.publication.subject {
-                match link.older.filter(|older| *older >= self.first) {
+            self.bytes = self.bytes.saturating_sub(weight(&entry.publication));
+            self.numbers.remove(&entry.position);
+            if let Some(subject) = &entry.publication.subject {
+                match entry.older.filter(|older| *older >= self.first) {
                     Some(older) => self.subjects.insert(Arc::clone(&subject.of), older),
                     None => self.subjects.remove(&subject.of),
                 };
@@ -188,17 +188,17 @@ impl Ring {
 
     /// The newest entry whose position satisfies `is_there`.
     pub(crate) fn newest_where(&self, is_there: impl Fn(Position) -> bool) -> Option<EntryNumber> {
-        let found = self.entries.iter().rposition(|link| is_there(link.position))?;
+        let found = self.entries.iter().rposition(|entry| is_there(entry.position))?;
         Some(self.number_at(found))
     }
 
     /// Replaces an entry's publication by a copy with another payload.
     pub(crate) fn set_publication(&mut self, number: EntryNumber, publication: Arc<Publication>) {
-        let Some(link) = self.entry_mut(number) else { return };
-        let before = weight(&link.publication);
+        let Some(entry) = self.entry_mut(number) else { return };
+        let before = weight(&entry.publication);
         let after = weight(&publication);
-        link.publication = publication;
-        link.frame = None;
+        entry.publication = publication;
+        entry.frame = None;
         self.bytes = (self.bytes + after).saturating_sub(before);
         self.trim();
     }
@@ -246,12 +246,12 @@ mod tests {
 
     /// The revisions of a ring's entries; `-` for an entry without a payload.
     fn said(ring: &Ring) -> Vec<&str> {
-        fn rev(link: &RingEntry) -> &str {
-            let is_said = matches!(link.publication.payload, Payload::Frame(_));
-            let subject = link.publication.subject.as_ref().filter(|_| is_said);
+        fn rev(entry: &RingEntry) -> &str {
+            let is_said = matches!(entry.publication.payload, Payload::Frame(_));
+            let subject = entry.publication.subject.as_ref().filter(|_| is_said);
             subject.map_or("-", |subject| &subject.rev)
         }
-        ring.from(EntryNumber::default()).map(|(_, link)| rev(link)).collect()
+        ring.from(EntryNumber::default()).map(|(_, entry)| rev(entry)).collect()
     }
 
     #[test]

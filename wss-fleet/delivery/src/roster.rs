@@ -121,14 +121,14 @@ impl Roster {
         self.views.clear();
         self.empty_views = 0;
         let registered_at = self.tick();
-        let anew = |user: &mut LocalUser| {
+        let reset = |user: &mut LocalUser| {
             user.is_loaded = false;
             user.registered_at = registered_at;
             user.channels.clear();
             user.decided.clear();
             (user.id.clone(), registered_at)
         };
-        self.users.values_mut().map(anew).collect()
+        self.users.values_mut().map(reset).collect()
     }
 
     /// The users whose rows are not read yet.
@@ -218,11 +218,9 @@ impl Roster {
     fn sweep_empty_views(&mut self) {
         if self.empty_views > limits::EMPTY_VIEWS_MAX {
             let unloaded = self.users.values().filter(|user| !user.is_loaded);
-            let oldest = unloaded
-                .map(|user| user.registered_at)
-                .min()
-                .unwrap_or(Registration::new(u64::MAX));
-            self.views.retain(|_, view| !view.members.is_empty() || view.touched_at > oldest);
+            let oldest = unloaded.map(|user| user.registered_at).min();
+            let overrides = |view: &View| oldest.is_some_and(|oldest| view.touched_at > oldest);
+            self.views.retain(|_, view| !view.members.is_empty() || overrides(view));
             self.empty_views = 0;
         }
     }
@@ -313,24 +311,20 @@ impl Roster {
 
     /// The sockets of a user.
     pub(crate) fn audience_of(&self, user: &UserId) -> Audience {
-        let user = self.keys.get(user).and_then(|key| self.users.get(key));
-        Audience::of(user.into_iter().flat_map(|user| user.sockets.iter().copied()))
+        Audience::of(sockets(&self.users, self.keys.get(user)))
     }
 
     /// All sockets.
     pub(crate) fn everyone(&self) -> Audience {
-        Audience::of(self.users.values().flat_map(|user| user.sockets.iter().copied()))
+        Audience::of(sockets(&self.users, self.users.keys()))
     }
 
     /// The sockets of a channel's members and of more users.
     pub(crate) fn audience_and(&mut self, channel: &ChannelId, users: &[UserId]) -> Audience {
         let members = self.audience(channel);
         let keys = users.iter().filter_map(|user| self.keys.get(user));
-        let mut concerned = keys
-            .filter(|key| !self.is_member(channel, **key))
-            .filter_map(|key| self.users.get(key))
-            .flat_map(|user| user.sockets.iter().copied())
-            .peekable();
+        let others = keys.filter(|key| !self.is_member(channel, **key));
+        let mut concerned = sockets(&self.users, others).peekable();
         if concerned.peek().is_none() {
             return members;
         }
@@ -339,10 +333,11 @@ impl Roster {
 }
 
 fn sockets<'a>(
-    users: &'a BTreeMap<UserKey, LocalUser>,
-    members: &'a BTreeSet<UserKey>,
-) -> impl Iterator<Item = SocketId> + 'a {
-    members.iter().filter_map(|key| users.get(key)).flat_map(|user| user.sockets.iter().copied())
+    users: &BTreeMap<UserKey, LocalUser>,
+    keys: impl IntoIterator<Item = &'a UserKey>,
+) -> impl Iterator<Item = SocketId> {
+    let users = keys.into_iter().filter_map(|key| users.get(key));
+    users.flat_map(|user| user.sockets.iter().copied())
 }
 
 /// Lists longer than this reserve room in advance.

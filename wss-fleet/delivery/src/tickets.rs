@@ -16,11 +16,9 @@ impl SpentTickets {
     /// Spends a ticket; false if it was spent before. Also forgets expired tickets.
     #[must_use]
     pub fn spend(&mut self, nonce: u128, expires_at: Timestamp, now: Timestamp) -> bool {
-        while let Some((expiry, nonce)) = self.by_expiry.first().copied() {
-            if expiry > now {
-                break;
-            }
-            self.by_expiry.pop_first();
+        while self.by_expiry.first().is_some_and(|(expiry, _)| *expiry <= now)
+            && let Some((_, nonce)) = self.by_expiry.pop_first()
+        {
             self.nonces.remove(&nonce);
         }
         let is_new = self.nonces.insert(nonce);

@@ -17,6 +17,7 @@ use model::{
     Timestamp, UserId, WorkspaceId, limits,
 };
 use protocol::close::CloseCode;
+use protocol::frame::ServerFrame;
 use protocol::publication::{Entry, Publication};
 
 use crate::audience::{Audience, SocketId};
@@ -281,7 +282,7 @@ pub struct Workspace {
     audit_at: Timestamp,
     /// The last repair.
     repair: RepairId,
-    resyncs_told: u64,
+    resyncs_sent: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -324,7 +325,7 @@ impl Workspace {
             is_held_up: false,
             audit_at: now.plus(AUDIT),
             repair: RepairId::default(),
-            resyncs_told: 0,
+            resyncs_sent: 0,
         }
     }
 
@@ -351,9 +352,7 @@ impl Workspace {
             Input::UserLoaded { user, registration, loaded } => {
                 self.on_loaded(&user, registration, loaded, turn);
             }
-            Input::Refreshed { channel, members } => {
-                self.on_refreshed(&channel, members, turn);
-            }
+            Input::Refreshed { channel, members } => self.on_refreshed(&channel, members, turn),
             Input::StoredRead { channel, number, id, message } => {
                 self.on_stored((&channel, number, id), message.as_ref(), turn);
             }
@@ -361,7 +360,7 @@ impl Workspace {
             Input::Time => self.on_time(turn),
             Input::Shed { bytes } => self.shed(bytes, turn),
         }
-        self.tell_resyncs(turn);
+        self.send_resyncs(turn);
     }
 
     /// Whether [`Input::Time`] has anything to check.
@@ -388,7 +387,7 @@ impl Workspace {
     /// The numbers of fills started and of resyncs sent to sockets.
     #[must_use]
     pub fn repairs(&self) -> (u64, u64) {
-        (self.repair.get(), self.resyncs_told)
+        (self.repair.get(), self.resyncs_sent)
     }
 
     /// Bytes of held publications.
@@ -421,15 +420,19 @@ impl Workspace {
     /// The position that frames may carry as their cursor now: the tail, or the entry before the
     /// oldest publication that is held or still to be backfilled.
     fn safe(&self) -> Option<Position> {
-        self.backfill
-            .as_ref()
-            .map(|backfill| backfill.before)
-            .or_else(|| self.holds.safe())
-            .or(self.tail)
+        let backfilled = self.backfill.as_ref().map(|backfill| backfill.before);
+        backfilled.or_else(|| self.holds.safe()).or(self.tail)
     }
 
     fn cursor(&self) -> String {
         self.safe().map(|position| position.to_string()).unwrap_or_default()
+    }
+
+    /// Delivers a frame that carries no publication.
+    fn send(&self, frame: &ServerFrame, to: Audience, turn: &mut Turn<'_>) {
+        let frame = (self.framing)(frame.encode());
+        let (class, publication) = (DeliveryClass::Live, None);
+        turn.effects.push(Effect::Deliver { frame, to, class, publication });
     }
 
     fn on_time(&mut self, turn: &mut Turn<'_>) {

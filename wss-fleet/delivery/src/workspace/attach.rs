@@ -1,5 +1,7 @@
 //! Attaching sockets: register the user, read the rows, send `ready` and missed frames (G5).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use model::{ChannelId, Position, Timestamp, UserId, limits};
 use protocol::close::CloseCode;
@@ -46,18 +48,20 @@ impl Workspace {
 
     /// Closes the oldest socket of a user who has too many.
     fn make_room(&mut self, key: UserKey, turn: &mut Turn<'_>) {
-        let attached = self.roster.user(key).map_or(0, |user| user.sockets.len());
-        let waiting = self.waiting.get(&key).map_or(0, Vec::len);
-        if attached + waiting < limits::SOCKETS_PER_USER_MAX {
-            return;
-        }
-        let oldest_attached = self.roster.user(key).and_then(|user| user.sockets.first().copied());
-        let oldest_waiting = || Some(self.waiting.get(&key)?.first()?.attach.socket);
-        let oldest = oldest_attached.or_else(oldest_waiting);
-        if let Some(socket) = oldest {
+        let sockets = self.sockets_of(key);
+        if let Some(socket) = sockets.first().copied()
+            && sockets.len() >= limits::SOCKETS_PER_USER_MAX
+        {
             turn.effects.push(Effect::Close { socket, code: CloseCode::TooManySockets });
-            self.forget_socket(key, socket);
+            self.forget_socket(key, socket, turn);
         }
+    }
+
+    /// A user's sockets: those that are attached, then those that wait to be.
+    fn sockets_of(&self, key: UserKey) -> Vec<SocketId> {
+        let attached = self.roster.user(key).into_iter().flat_map(|user| &user.sockets);
+        let waiting = self.waiting.get(&key).into_iter().flatten();
+        attached.chain(waiting.map(|waiting| &waiting.attach.socket)).copied().collect()
     }
 
     pub(super) fn on_loaded(
@@ -154,32 +158,29 @@ impl Workspace {
     fn replay(&mut self, key: UserKey, after: EntryNumber, turn: &mut Turn<'_>) -> Replay {
         let mut numbers = Vec::new();
         let mut texts = Vec::new();
-        for (number, link) in self.ring.from(after.next()) {
-            if self.is_unresolved(number, &link.publication) {
+        for (number, entry) in self.ring.from(after.next()) {
+            if self.is_unresolved(number, &entry.publication) {
                 return Replay::Impossible;
             }
-            if self.holds.holds(number) || !self.is_visible(key, &link.publication) {
+            if self.holds.holds(number) || !self.is_visible(key, &entry.publication) {
                 continue;
             }
             numbers.push(number);
-            if let (Payload::Stored(_), Some(to)) =
-                (&link.publication.payload, link.publication.channel())
-            {
-                texts.push((number, to.channel_id.clone(), link.publication.clone()));
+            if matches!(entry.publication.payload, Payload::Stored(_)) {
+                texts.push((number, Arc::clone(&entry.publication)));
             }
         }
         if texts.len() > limits::REPLAY_TEXTS_MAX {
             return Replay::Impossible;
         }
-        if !texts.is_empty() {
-            for (number, channel, publication) in texts {
-                self.read_stored(number, &channel, &publication, turn);
-            }
-            return Replay::WaitsForText;
+        if texts.is_empty() {
+            let frames = numbers.into_iter().filter_map(|number| self.replay_frame(number));
+            return Replay::Frames(frames.collect());
         }
-        let frames: Vec<Bytes> =
-            numbers.into_iter().filter_map(|number| self.replay_frame(number)).collect();
-        Replay::Frames(frames)
+        for (number, publication) in texts {
+            self.read_stored(number, &publication, turn);
+        }
+        Replay::WaitsForText
     }
 
     /// Whether the audience of this entry is unknown.
@@ -239,22 +240,16 @@ impl Workspace {
             all.filter(is_overdue).map(|(key, one)| (key, one.attach.socket)).collect();
         for (key, socket) in overdue {
             turn.effects.push(Effect::Refuse { socket });
-            self.forget_socket(key, socket);
-            self.leave_if_gone(key, turn);
+            self.forget_socket(key, socket, turn);
         }
     }
 
     pub(super) fn close_user(&mut self, user: &UserId, code: CloseCode, turn: &mut Turn<'_>) {
         let Some(key) = self.roster.key_of(user) else { return };
-        let attached = self.roster.user(key).map(|user| user.sockets.clone()).unwrap_or_default();
-        let waiting = self.waiting.get(&key).into_iter().flatten();
-        let sockets: Vec<SocketId> =
-            attached.into_iter().chain(waiting.map(|waiting| waiting.attach.socket)).collect();
-        for socket in sockets {
+        for socket in self.sockets_of(key) {
             turn.effects.push(Effect::Close { socket, code });
-            self.forget_socket(key, socket);
+            self.forget_socket(key, socket, turn);
         }
-        self.leave_if_gone(key, turn);
     }
 
     pub(super) fn detach(&mut self, socket: SocketId, turn: &mut Turn<'_>) {
@@ -262,12 +257,12 @@ impl Workspace {
         let is_its = |waiting: &Waiting| waiting.attach.socket == socket;
         let waiting = || self.waiting.iter().find(|(_, waiting)| waiting.iter().any(is_its));
         if let Some(key) = attached.or_else(|| waiting().map(|(key, _)| *key)) {
-            self.forget_socket(key, socket);
-            self.leave_if_gone(key, turn);
+            self.forget_socket(key, socket, turn);
         }
     }
 
-    fn forget_socket(&mut self, key: UserKey, socket: SocketId) {
+    /// Forgets a socket, and its user with the last one.
+    fn forget_socket(&mut self, key: UserKey, socket: SocketId, turn: &mut Turn<'_>) {
         self.sockets.remove(&socket);
         if let Some(waiting) = self.waiting.get_mut(&key) {
             waiting.retain(|waiting| waiting.attach.socket != socket);
@@ -276,12 +271,8 @@ impl Workspace {
             }
         }
         self.roster.remove_socket(key, socket);
-    }
-
-    fn leave_if_gone(&mut self, key: UserKey, turn: &mut Turn<'_>) {
         let is_attached = self.roster.user(key).is_some_and(|user| !user.sockets.is_empty());
-        let is_waiting = self.waiting.contains_key(&key);
-        if !is_attached && !is_waiting {
+        if !is_attached && !self.waiting.contains_key(&key) {
             self.roster.leave(key);
             self.no_longer_unloaded(key, turn);
         }

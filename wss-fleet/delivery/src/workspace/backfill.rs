@@ -89,7 +89,8 @@ impl Workspace {
         };
         backfill.channels = self.roster.inhabited_channels();
         if backfill.channels.len() > limits::BACKFILL_CHANNELS_MAX {
-            return self.give_up_backfill("too many channels to read", turn);
+            backfill.channels.clear();
+            self.resyncs.add(self.roster.keys(), None, "too many channels to read", turn.now);
         }
         let (id, since) = (backfill.reading, backfill.since);
         let read =
@@ -123,7 +124,7 @@ impl Workspace {
         match history.filter(fits) {
             Some(History { messages, .. }) => self.deliver_backfill(channel, messages, turn),
             None => {
-                let members: Vec<UserKey> = self.roster.members(channel).collect();
+                let members = self.roster.members(channel);
                 self.resyncs.add(members, Some(channel), "a channel could not be read", turn.now);
             }
         }
@@ -169,27 +170,13 @@ impl Workspace {
         Audience::of(to.sockets().filter(is_later))
     }
 
+    /// Ends the backfill once all is read. Sockets that attach from now on do not have what it
+    /// pushed.
     fn finish_backfill(&mut self, turn: &mut Turn<'_>) {
-        if self
-            .backfill
-            .as_ref()
-            .is_some_and(|backfill| backfill.users.is_empty() && backfill.channels.is_empty())
-        {
-            self.end_backfill();
+        let is_done = |it: &mut Backfill| it.users.is_empty() && it.channels.is_empty();
+        if self.backfill.take_if(is_done).is_some() {
+            self.era = self.era.wrapping_add(1);
             self.linked_up(turn);
         }
-    }
-
-    fn give_up_backfill(&mut self, why: &'static str, turn: &mut Turn<'_>) {
-        self.end_backfill();
-        let everyone: Vec<UserKey> = self.roster.keys().collect();
-        self.resyncs.add(everyone, None, why, turn.now);
-        self.linked_up(turn);
-    }
-
-    /// Ends the backfill. Sockets that attach from now on do not have what it pushed.
-    fn end_backfill(&mut self) {
-        self.backfill = None;
-        self.era = self.era.wrapping_add(1);
     }
 }

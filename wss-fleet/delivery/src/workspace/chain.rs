@@ -16,8 +16,8 @@ impl Workspace {
     pub(super) fn start_fill(&mut self, from: Option<Position>, turn: &mut Turn<'_>) {
         self.repair = self.repair.next();
         self.stream = StreamState::Filling { id: self.repair, whole: from.is_none() };
-        turn.effects
-            .push(Effect::Fill { id: self.repair, from: from.map(|position| position.entry) });
+        let from = from.map(|position| position.entry);
+        turn.effects.push(Effect::Fill { id: self.repair, from });
     }
 
     /// Delivers the entry if its `prev` is the tail, drops it if it is known, and fills otherwise.
@@ -45,13 +45,10 @@ impl Workspace {
 
     /// Handles the stream's entries from the tail on, or all of them.
     pub(super) fn on_filled(&mut self, id: RepairId, entries: Vec<Entry>, turn: &mut Turn<'_>) {
-        let whole = match self.stream {
-            StreamState::Filling { id: expected, whole } if expected == id => whole,
-            StreamState::Filling { .. }
-            | StreamState::Backfilling
-            | StreamState::Up
-            | StreamState::Down => return,
-        };
+        let StreamState::Filling { id: expected, whole } = self.stream else { return };
+        if expected != id {
+            return;
+        }
         let Some(tail) = self.tail else {
             self.adopt(entries, turn);
             return self.linked_up(turn);
@@ -78,7 +75,7 @@ impl Workspace {
 
     /// Continues after a fork (a lagging replica was promoted), which cut off our newest entries.
     fn continue_after(&mut self, common: EntryNumber, entries: Vec<Entry>, turn: &mut Turn<'_>) {
-        let Some(position) = self.ring.entry_mut(common).map(|link| link.position) else { return };
+        let Some(position) = self.ring.entry_mut(common).map(|it| it.position) else { return };
         self.leave_the_fork(common);
         self.tail = Some(position);
         let new = entries.into_iter().skip_while(|entry| entry.position != position).skip(1);
@@ -91,8 +88,8 @@ impl Workspace {
     /// the relay publishes them again, so nothing is lost, whether it was delivered or held.
     fn leave_the_fork(&mut self, common: EntryNumber) {
         self.era = self.era.wrapping_add(1);
-        for (_, link) in self.ring.from(common.next()) {
-            if let Some(state) = &link.publication.subject
+        for (_, entry) in self.ring.from(common.next()) {
+            if let Some(state) = &entry.publication.subject
                 && self.delivered.reached(state).is_some()
             {
                 self.delivered.insert(state, self.era);
@@ -130,7 +127,7 @@ impl Workspace {
     }
 
     /// Adopts entries as history, without delivering them. Afterwards all local users' rows are
-    /// read again: older reads cannot tell who may see these entries, or who was revoked in them.
+    /// read again: older reads cannot show who may see these entries, or who was revoked in them.
     fn adopt(&mut self, entries: Vec<Entry>, turn: &mut Turn<'_>) {
         self.unread.clear();
         for entry in entries {

@@ -13,7 +13,6 @@ use crate::delivered::ALL;
 use crate::hold::HoldReason;
 use crate::numbers::EntryNumber;
 use crate::ring::Pushed;
-use crate::roster::UserKey;
 
 impl Workspace {
     /// Accepts the next entry of the chain.
@@ -36,8 +35,8 @@ impl Workspace {
             Recipients::Workspace => self.deliver(number, &publication, turn),
             Recipients::Nobody => {}
             Recipients::Unknown => {
-                let everyone: Vec<UserKey> = self.roster.keys().collect();
-                if !everyone.is_empty() {
+                let mut everyone = self.roster.keys().peekable();
+                if everyone.peek().is_some() {
                     self.holds.bar(number, before);
                     self.resyncs.add_unknown(everyone, turn.now);
                 }
@@ -67,7 +66,7 @@ impl Workspace {
         }
         self.holds.push(channel, number, before, Arc::clone(publication), turn.now);
         if self.holds.first(channel).is_some_and(|(first, _)| first == number) {
-            self.ask(channel, number, publication, need, turn);
+            self.request(channel, number, publication, need, turn);
         }
         self.shed(limits::HELD_BYTES_MAX, turn);
     }
@@ -75,7 +74,7 @@ impl Workspace {
     /// Handles an entry whose payload a newer state replaced: a hold stops waiting for its text.
     fn empty_held(&mut self, number: EntryNumber, turn: &mut Turn<'_>) {
         let Some(publication) =
-            self.ring.entry_mut(number).map(|link| Arc::clone(&link.publication))
+            self.ring.entry_mut(number).map(|entry| Arc::clone(&entry.publication))
         else {
             return;
         };
@@ -90,7 +89,7 @@ impl Workspace {
         while self.holds.bytes() > bytes
             && let Some(channel) = self.holds.largest()
         {
-            self.holds.lose(&channel, version_of);
+            self.holds.lose(&channel);
             turn.effects.push(Effect::Refresh(channel));
         }
     }
@@ -110,7 +109,7 @@ impl Workspace {
         is_wanted.then_some(HoldReason::Stored)
     }
 
-    fn ask(
+    fn request(
         &mut self,
         channel: &ChannelId,
         number: EntryNumber,
@@ -119,26 +118,25 @@ impl Workspace {
         turn: &mut Turn<'_>,
     ) {
         let Some(need) = need else { return };
-        if !self.holds.ask(channel, need) {
+        if !self.holds.request(channel, need) {
             return;
         }
         match need {
             HoldReason::View(_) => turn.effects.push(Effect::Refresh(channel.clone())),
-            HoldReason::Stored => self.read_stored(number, channel, publication, turn),
+            HoldReason::Stored => self.read_stored(number, publication, turn),
         }
     }
 
     pub(super) fn read_stored(
         &mut self,
         number: EntryNumber,
-        channel: &ChannelId,
         publication: &Publication,
         turn: &mut Turn<'_>,
     ) {
-        if let Payload::Stored(message) = publication.payload
+        if let (Payload::Stored(message), Some(to)) = (&publication.payload, publication.channel())
             && self.reading.insert(number)
         {
-            let (channel, id) = (channel.clone(), publication.id);
+            let (channel, id, message) = (to.channel_id.clone(), publication.id, *message);
             turn.effects.push(Effect::ReadStored { number, channel, id, message });
         }
     }
@@ -156,7 +154,7 @@ impl Workspace {
         self.unread.remove(channel);
         self.roster.refresh(channel, version, &members);
         if self.holds.find(channel, self.roster.version(channel)) {
-            let users: Vec<UserKey> = self.roster.members(channel).collect();
+            let users = self.roster.members(channel);
             self.resyncs.add(users, Some(channel), "too much was held", turn.now);
         } else if self.holds.is_lost(channel) {
             turn.effects.push(Effect::Refresh(channel.clone()));
@@ -172,7 +170,7 @@ impl Workspace {
         message: Option<&Message>,
         turn: &mut Turn<'_>,
     ) {
-        let of_ring = self.ring.entry_mut(number).map(|link| Arc::clone(&link.publication));
+        let of_ring = self.ring.entry_mut(number).map(|entry| Arc::clone(&entry.publication));
         let of_hold = self.holds.first(channel).filter(|(first, _)| *first == number);
         let known = of_ring.or_else(|| of_hold.map(|(_, publication)| Arc::clone(publication)));
         let Some(known) = known.filter(|publication| publication.id == id) else { return };
@@ -196,7 +194,7 @@ impl Workspace {
             let publication = Arc::clone(publication);
             let need = publication.channel().and_then(|to| self.need(to, &publication.payload));
             if need.is_some() {
-                return self.ask(channel, number, &publication, need, turn);
+                return self.request(channel, number, &publication, need, turn);
             }
             self.holds.pop(channel, turn.now);
             self.deliver(number, &publication, turn);
@@ -226,10 +224,10 @@ impl Workspace {
         let safe = self.safe();
         let frame = (self.framing)(frame::with_cursor(payload, &self.cursor()));
         // An entry that was held for long may have left the ring.
-        if let Some(link) = self.ring.entry_mut(number)
-            && safe == Some(link.position)
+        if let Some(entry) = self.ring.entry_mut(number)
+            && safe == Some(entry.position)
         {
-            link.frame = Some(frame.clone());
+            entry.frame = Some(frame.clone());
         }
         let (class, publication) = (turn.class, Some(Arc::clone(publication)));
         turn.effects.push(Effect::Deliver { frame, to, class, publication });
@@ -266,15 +264,15 @@ impl Workspace {
     /// oldest held publication.
     pub(super) fn replay_frame(&mut self, number: EntryNumber) -> Option<Bytes> {
         let (safe, framing) = (self.holds.safe_at(number), self.framing);
-        let link = self.ring.entry_mut(number)?;
-        if safe.is_none() && link.frame.is_some() {
-            return link.frame.clone();
+        let entry = self.ring.entry_mut(number)?;
+        if safe.is_none() && entry.frame.is_some() {
+            return entry.frame.clone();
         }
-        let Payload::Frame(payload) = &link.publication.payload else { return None };
-        let cursor = safe.unwrap_or(link.position).to_string();
+        let Payload::Frame(payload) = &entry.publication.payload else { return None };
+        let cursor = safe.unwrap_or(entry.position).to_string();
         let frame = framing(frame::with_cursor(payload, &cursor));
         if safe.is_none() {
-            link.frame = Some(frame.clone());
+            entry.frame = Some(frame.clone());
         }
         Some(frame)
     }
@@ -291,12 +289,7 @@ impl Workspace {
         let oldest = self.ring.oldest();
         self.unresolved.retain(|number| *number >= oldest);
         self.unresolved.extend(held);
-        let everyone: Vec<UserKey> = self.roster.keys().collect();
+        let everyone = self.roster.keys();
         self.resyncs.add(everyone, Some(channel), "membership could not be read", now);
     }
-}
-
-/// The membership version that a view needs to deliver this publication.
-fn version_of(publication: &Publication) -> u64 {
-    publication.channel().map_or(0, |to| to.members_version)
 }

@@ -9,21 +9,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{ChannelId, Timestamp, limits};
 use protocol::frame::ServerFrame;
 
-use super::{DeliveryClass, Effect, StreamState, Turn, Workspace};
+use super::{StreamState, Turn, Workspace};
 use crate::audience::{Audience, SocketId};
 use crate::roster::UserKey;
 
 /// What users must read again and have not been sent yet.
 #[derive(Debug, Default)]
 pub(super) struct Resyncs {
-    owed: BTreeMap<UserKey, Reread>,
+    due: BTreeMap<UserKey, Reread>,
     reason: &'static str,
     since: Timestamp,
     /// When resyncs because of unreadable entries may be sent next: there may be many such entries
     /// while nodes are being replaced.
     unknown_at: Option<Timestamp>,
     /// When resyncs for such entries were last sent.
-    unknown_told_at: Option<Timestamp>,
+    unknown_sent_at: Option<Timestamp>,
 }
 
 /// What a user must read again.
@@ -37,7 +37,7 @@ enum Reread {
 
 impl Resyncs {
     pub(super) fn is_empty(&self) -> bool {
-        self.owed.is_empty()
+        self.due.is_empty()
     }
 
     /// Adds a channel, or all channels, to what users must read again.
@@ -48,11 +48,11 @@ impl Resyncs {
         reason: &'static str,
         now: Timestamp,
     ) {
-        if self.owed.is_empty() {
+        if self.due.is_empty() {
             (self.reason, self.since) = (reason, now);
         }
         for user in users {
-            let reread = self.owed.entry(user).or_insert_with(|| Reread::Channels(BTreeSet::new()));
+            let reread = self.due.entry(user).or_insert_with(|| Reread::Channels(BTreeSet::new()));
             reread.add(channel);
         }
     }
@@ -63,8 +63,8 @@ impl Resyncs {
         everyone: impl IntoIterator<Item = UserKey>,
         now: Timestamp,
     ) {
-        let next = |told: Timestamp| told.plus(limits::RESYNC_JOIN_MAX);
-        self.unknown_at = Some(self.unknown_told_at.map_or(now, next));
+        let next = |sent: Timestamp| sent.plus(limits::RESYNC_JOIN_MAX);
+        self.unknown_at = Some(self.unknown_sent_at.map_or(now, next));
         self.add(everyone, None, "an event of a later version", now);
     }
 }
@@ -93,7 +93,7 @@ impl Reread {
 impl Workspace {
     /// Sends resyncs once the incident is over: the stream is up, and no channel is still lost. An
     /// incident that does not end is reported in parts, [`limits::RESYNC_JOIN_MAX`] apart.
-    pub(super) fn tell_resyncs(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn send_resyncs(&mut self, turn: &mut Turn<'_>) {
         if self.resyncs.is_empty() || self.stream != StreamState::Up || self.backfill.is_some() {
             return;
         }
@@ -102,39 +102,33 @@ impl Workspace {
         if !is_over || self.resyncs.unknown_at.is_some_and(|at| turn.now < at) {
             return;
         }
-        let Resyncs { owed, reason, unknown_at, unknown_told_at, .. } =
+        let Resyncs { due, reason, unknown_at, unknown_sent_at, .. } =
             std::mem::take(&mut self.resyncs);
-        self.resyncs.unknown_told_at = unknown_at.map(|_| turn.now).or(unknown_told_at);
+        self.resyncs.unknown_sent_at = unknown_at.map(|_| turn.now).or(unknown_sent_at);
         let sockets = |key: &UserKey| self.roster.user(*key).map_or(&[][..], |user| &user.sockets);
-        let told: Vec<(SocketId, Reread)> = owed
+        let rereads: Vec<(SocketId, Reread)> = due
             .iter()
             .flat_map(|(key, reread)| sockets(key).iter().map(|socket| (*socket, reread.clone())))
             .collect();
-        for ((delay_ms, reread), sockets) in spread(told) {
-            self.resyncs_told += sockets.len() as u64;
+        for ((delay_ms, reread), sockets) in spread(rereads) {
+            self.resyncs_sent += sockets.len() as u64;
             let (reason, channels) = (reason.to_owned(), reread.channels());
-            let frame = ServerFrame::Resync { reason, delay_ms, channels };
-            let (frame, to) = ((self.framing)(frame.encode()), Audience::of(sockets));
-            turn.effects.push(Effect::Deliver {
-                frame,
-                to,
-                class: DeliveryClass::Live,
-                publication: None,
-            });
+            let resync = ServerFrame::Resync { reason, delay_ms, channels };
+            self.send(&resync, Audience::of(sockets), turn);
         }
-        self.holds.told();
+        self.holds.resyncs_sent();
     }
 }
 
 /// Groups sockets by delay and content. Delays grow with the number of sockets, so that the same
 /// number of clients reads each second, however many there are.
-fn spread(told: Vec<(SocketId, Reread)>) -> BTreeMap<(u64, Reread), Vec<SocketId>> {
-    let count = told.len() as u64;
+fn spread(rereads: Vec<(SocketId, Reread)>) -> BTreeMap<(u64, Reread), Vec<SocketId>> {
+    let count = rereads.len() as u64;
     let longest_ms = limits::RESYNC_SPREAD_MAX.as_secs() * 1_000;
     let all_ms = (count * 1_000 / limits::RESYNCS_PER_SECOND).min(longest_ms);
     let steps = RESYNC_STEPS.min(count.max(1));
     let mut groups: BTreeMap<(u64, Reread), Vec<SocketId>> = BTreeMap::new();
-    for (n, (socket, reread)) in told.into_iter().enumerate() {
+    for (n, (socket, reread)) in rereads.into_iter().enumerate() {
         let step = n as u64 * steps / count.max(1);
         groups.entry((all_ms * step / steps, reread)).or_default().push(socket);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::{Timestamp, limits};
 use protocol::frame::ServerFrame;
 
-use super::{DeliveryClass, Effect, Turn, Workspace};
+use super::{Turn, Workspace};
 use crate::audience::{Audience, SocketId};
 use crate::delivered::Era;
 use crate::roster::UserKey;
@@ -73,14 +73,7 @@ impl Workspace {
             due.sort_unstable();
             let (cursor, fresh) = (self.cursor(), self.is_fresh());
             let tick = ServerFrame::Tick { cursor, server_time: turn.now, fresh, every: None };
-            let frame = (self.framing)(tick.encode());
-            let to = Audience::of(due);
-            turn.effects.push(Effect::Deliver {
-                frame,
-                to,
-                class: DeliveryClass::Live,
-                publication: None,
-            });
+            self.send(&tick, Audience::of(due), turn);
         }
         let is_audit_due = turn.now >= self.audit_at || self.audit_at.since(turn.now) > AUDIT;
         if is_audit_due && !self.sockets.is_empty() {

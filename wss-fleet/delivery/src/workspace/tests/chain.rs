@@ -216,11 +216,11 @@ fn g4_an_unknown_kind_of_event_reaches_its_recipients() {
     rig.push(to(Recipients::Channel(of_channel.clone())));
     assert_eq!(got(&rig), [alice]);
     let cursor = rig.entries.last().unwrap().position;
-    let told = rig.effects.iter().find_map(|effect| match effect {
+    let sent = rig.effects.iter().find_map(|effect| match effect {
         Effect::Deliver { frame, .. } => Some(frame.clone()),
         _ => None,
     });
-    assert_eq!(told.unwrap(), format!(r#"{{"cursor":"{cursor}","type":"hologram","depth":[1]}}"#));
+    assert_eq!(sent.unwrap(), format!(r#"{{"cursor":"{cursor}","type":"hologram","depth":[1]}}"#));
     rig.push(to(Recipients::Channel(ChannelRecipients { also: vec![user("bob")], ..of_channel })));
     assert_eq!(got(&rig).len(), 2);
     rig.push(to(Recipients::User(user("bob"))));

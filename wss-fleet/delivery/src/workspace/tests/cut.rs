@@ -24,9 +24,9 @@ fn g6_a_view_of_the_same_version_asks_nobody() {
 fn g6_the_next_versions_change_is_a_delta() {
     let (mut rig, c, alice, bob) = two_members();
     rig.push(change(&c, 2, ChannelChange::MemberRemoved, "bob"));
-    let told = rig.delivered();
-    assert_eq!(told.len(), 2, "the removed one is told too: {told:?}");
-    assert!(told.contains(&(bob, "member_removed".to_owned())));
+    let delivered = rig.delivered();
+    assert_eq!(delivered.len(), 2, "the removed one gets it too: {delivered:?}");
+    assert!(delivered.contains(&(bob, "member_removed".to_owned())));
     rig.push(message(&c, 2, "without bob"));
     assert_eq!(rig.delivered(), [(alice, "without bob".to_owned())]);
     rig.push(change(&c, 3, ChannelChange::MemberAdded, "bob"));
@@ -41,10 +41,10 @@ fn g6_members_who_are_added_at_once_are_one_delta() {
     rig.attach("eve", &[]);
     rig.push(changes(&c, 2, ChannelChange::MembersAdded, &["carol", "zoe"], &[]));
     let sockets = BTreeSet::from([alice, bob, carol]);
-    let told = |text: &str| sockets.iter().map(|socket| (*socket, text.to_owned())).collect();
-    assert_eq!(BTreeSet::from_iter(rig.delivered()), told("members_added"));
+    let all = |text: &str| sockets.iter().map(|socket| (*socket, text.to_owned())).collect();
+    assert_eq!(BTreeSet::from_iter(rig.delivered()), all("members_added"));
     rig.push(message(&c, 2, "hello carol"));
-    assert_eq!(BTreeSet::from_iter(rig.delivered()), told("hello carol"), "the store is not asked");
+    assert_eq!(BTreeSet::from_iter(rig.delivered()), all("hello carol"), "the store is not asked");
 }
 
 #[test]
