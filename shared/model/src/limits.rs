@@ -229,8 +229,8 @@ pub const MEMBERS_READ_MAX: u32 = 1_000;
 pub const GOODBYE_MAX: Duration = Duration::from_secs(10);
 /// How long a connection is still read after its close frame, so that closing does not reset it.
 pub const CLOSE_LINGER: Duration = Duration::from_millis(1_000);
-/// Orders queued for a writer shard; if the queue is full, the workspace's task waits.
-pub const SHARD_ORDERS_MAX: usize = 4_096;
+/// Commands queued for a writer shard; if the queue is full, the workspace's task waits.
+pub const SHARD_COMMANDS_MAX: usize = 4_096;
 /// Requests queued for a workspace's task.
 pub const WORKSPACE_REQUESTS_MAX: usize = 4_096;
 /// Texts that one resume may read from the store; if there are more, the client reads by itself.

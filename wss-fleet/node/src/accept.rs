@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::driver::{self, Upgraded};
-use crate::head::Watched;
+use crate::early_data::EarlyData;
 use crate::hub::Hub;
 use crate::shard::Writer;
 use crate::tls::{self, TlsSocket};
@@ -164,13 +164,13 @@ async fn upgraded<S: Parted>(
     counted: Counted,
 ) -> Option<Upgraded<impl AsyncRead + Send + Unpin>> {
     // Held until the connection is upgraded or refused; most of that time it reads the head.
-    let Ok(place) = hub.handshakes.try_acquire() else {
+    let Ok(permit) = hub.handshakes.try_acquire() else {
         hub.metrics.shed.inc();
         return None;
     };
     let opened: Arc<Opened> = Arc::default();
     let has_more = Arc::<AtomicBool>::default();
-    let stream = Watched::new(stream, Arc::clone(&has_more));
+    let stream = EarlyData::new(stream, Arc::clone(&has_more));
     let service = service_fn(|request| {
         let is_early = has_more.load(Ordering::Relaxed);
         let response = answer(&hub, counted, is_early, request, &opened);
@@ -185,7 +185,7 @@ async fn upgraded<S: Parted>(
         .with_upgrades();
     let served = tokio::time::timeout(HANDSHAKE_MAX, connection).await;
     let (on_upgrade, socket) = opened.lock().take()?;
-    drop(place);
+    drop(permit);
     hub.metrics.handshakes.inc();
     let upgraded = match served {
         Ok(Ok(())) => on_upgrade.await.ok().and_then(|upgraded| upgraded.downcast().ok()),
@@ -195,7 +195,7 @@ async fn upgraded<S: Parted>(
         hub.closed(socket);
         return None;
     };
-    let stream: TokioIo<Watched<S>> = parts.io;
+    let stream: TokioIo<EarlyData<S>> = parts.io;
     let (reader, writer) = stream.into_inner().into_inner().parted();
     Some(Upgraded { socket, reader, writer, early: parts.read_buf })
 }
@@ -221,7 +221,7 @@ fn answer(
     if hub.is_draining() {
         return upgrade::unavailable("this node is shutting down");
     }
-    if counted == Counted::Not && !hub.takes_handshake() {
+    if counted == Counted::Not && !hub.allows_handshake() {
         return upgrade::unavailable("too many handshakes this second");
     }
     match hub.open() {

@@ -91,7 +91,7 @@ impl State {
             Self::Draining
         } else if !hub.health.was_well() {
             Self::Starting
-        } else if hub.shown.own_name.as_ref().is_some_and(|name| !name.is_found()) {
+        } else if hub.shown.dns.as_ref().is_some_and(|name| !name.is_ready()) {
             Self::AwaitingName
         } else if hub.is_certificate_over() {
             Self::CertificateExpired

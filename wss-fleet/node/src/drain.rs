@@ -19,7 +19,7 @@ pub(crate) async fn run(hub: &Hub) {
     tracing::info!(node = %hub.node_id, sockets = sockets.len(), "draining");
     close_all(hub, &sockets, deadline).await;
     while hub.socket_count() > 0 && Instant::now() < deadline {
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(STEP).await;
     }
     // Again: a renewal that was under way may have arrived after the first withdrawal.
     withdraw(hub).await;
@@ -41,14 +41,14 @@ async fn close_all(hub: &Hub, sockets: &[SocketId], deadline: Instant) {
     let rate = limits::HANDSHAKES_PER_SECOND_MAX;
     let most = deadline.saturating_duration_since(Instant::now()) / 2;
     let wanted = Duration::from_secs(1) * u32::try_from(sockets.len()).unwrap_or(u32::MAX) / rate;
-    let steps = (most.min(wanted).as_millis() / LOOK_AGAIN.as_millis()).max(1);
+    let steps = (most.min(wanted).as_millis() / STEP.as_millis()).max(1);
     let a_step = sockets.len().div_ceil(usize::try_from(steps).unwrap_or(1)).max(1);
     for batch in sockets.chunks(a_step) {
         for socket in batch {
             hub.shards.close(*socket, CloseCode::Restart).await;
         }
         if batch.len() == a_step && sockets.len() > a_step {
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(STEP).await;
         }
     }
 }
@@ -61,4 +61,5 @@ fn shuffled(hub: &Hub) -> Vec<SocketId> {
     keyed.into_iter().map(|(_, socket)| socket).collect()
 }
 
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The time between two batches of closes, and between two checks whether all are gone.
+const STEP: Duration = Duration::from_millis(20);

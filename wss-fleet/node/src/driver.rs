@@ -1,4 +1,4 @@
-//! One connection: its byte stream, its session state, and its place in the node.
+//! One connection: its byte stream, its state, and its place in the node.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,9 @@ use protocol::frame::Hello;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{Notify, mpsc};
 
-use crate::fanout::Order;
 use crate::hub::{Hub, Request};
 use crate::inbound::{End, Inbound, Incoming, Step};
-use crate::shard::Writer;
+use crate::shard::{Command, Writer};
 
 /// A socket that was just upgraded.
 pub(crate) struct Upgraded<R> {
@@ -46,22 +45,22 @@ where
             () = ended.notified() => None,
             end = read(&mut inbound, &mut presence) => Some(end),
         };
-        Box::pin(goodbye(&presence, end, inbound.reader_mut())).await;
+        Box::pin(close(&presence, end, inbound.reader_mut())).await;
     }
 }
 
 async fn open(hub: Arc<Hub>, socket: SocketId, writer: Writer, ended: Arc<Notify>) {
-    hub.shards.order(socket.shard, Order::Open { socket, writer, ended }).await;
+    hub.shards.send(socket.shard, Command::Open { socket, writer, ended }).await;
     // A drain that started before the shard knew this socket has closed all others.
     if hub.is_draining() {
         hub.shards.close(socket, CloseCode::Restart).await;
     }
 }
 
-async fn goodbye<R: AsyncRead + Unpin>(presence: &Presence, end: Option<End>, reader: &mut R) {
+async fn close<R: AsyncRead + Unpin>(presence: &Presence, end: Option<End>, reader: &mut R) {
     let (hub, socket) = (&presence.hub, presence.socket);
     match end {
-        Some(End::Peer) => hub.shards.order(socket.shard, Order::Finish { socket }).await,
+        Some(End::Peer) => hub.shards.send(socket.shard, Command::Finish { socket }).await,
         Some(End::Close(code)) => {
             hub.metrics.closes.with_label_values(&[code.as_str()]).inc();
             tracing::debug!(socket = socket.serial, code = code.as_str(), "a socket is closed");
@@ -79,7 +78,7 @@ async fn read<R: AsyncRead + Unpin>(inbound: &mut Inbound<R>, presence: &mut Pre
         let (shards, socket) = (&hub.shards, presence.socket);
         // A pong is dropped if the shard's mailbox is full: the peer pings again.
         let mut answers = |frame| {
-            let _full = shards.try_order(socket.shard, Order::Control { socket, frame });
+            let _full = shards.try_send(socket.shard, Command::Control { socket, frame });
         };
         let incoming = tokio::select! {
             biased;
@@ -87,7 +86,7 @@ async fn read<R: AsyncRead + Unpin>(inbound: &mut Inbound<R>, presence: &mut Pre
             () = workspace_ended(presence.workspace.as_ref()) => {
                 return End::Close(CloseCode::Internal);
             }
-            () = tokio::time::sleep(left.min(LOOK_AGAIN)) => Incoming::Time,
+            () = tokio::time::sleep(left.min(CHECK_EVERY)) => Incoming::Time,
             incoming = inbound.next(&mut answers) => incoming,
         };
         match inbound.react(incoming, presence.hub.now()) {
@@ -161,11 +160,11 @@ impl Drop for Presence {
         let last = if std::thread::panicking() {
             let code = CloseCode::Internal;
             self.hub.metrics.closes.with_label_values(&[code.as_str()]).inc();
-            Order::Close { socket, code, delay: None }
+            Command::Close { socket, code, delay: None }
         } else {
-            Order::Finish { socket }
+            Command::Finish { socket }
         };
-        let _full_or_gone = self.hub.shards.try_order(socket.shard, last);
+        let _full_or_gone = self.hub.shards.try_send(socket.shard, last);
         let Some(workspace) = self.workspace.take() else { return };
         let detach = Request::Detach(self.socket);
         if let Err(mpsc::error::TrySendError::Full(detach)) = workspace.try_send(detach)
@@ -177,7 +176,7 @@ impl Drop for Presence {
 }
 
 /// Deadlines are checked at least this often, because the wall clock may be set.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const CHECK_EVERY: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests;

@@ -9,60 +9,40 @@ use messaging::ports::Clock;
 use model::limits;
 use protocol::close::CloseCode;
 use protocol::publication::Publication;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::shard::{self, Counts, Writer};
-
-/// A command to a shard, which executes them in order.
-pub(crate) enum Order {
-    /// Hands a socket's writing half to the shard.
-    Open { socket: SocketId, writer: Writer, ended: Arc<Notify> },
-    /// One frame for many sockets, and its publication. Its class decides which limit applies.
-    Frame {
-        frame: Bytes,
-        to: Arc<[SocketId]>,
-        class: DeliveryClass,
-        publication: Option<Arc<Publication>>,
-    },
-    /// Frames that a socket missed, in order; the socket's speed paces them, whatever their number.
-    Backlog { socket: SocketId, frames: Vec<Bytes> },
-    /// A control frame for one socket.
-    Control { socket: SocketId, frame: Bytes },
-    /// Send a close frame, which may ask the client to wait before it reconnects; then end.
-    Close { socket: SocketId, code: CloseCode, delay: Option<Duration> },
-    /// The peer is gone, or answered our close: flush the rest of the closing handshake, then end.
-    Finish { socket: SocketId },
-}
+use crate::delivery_stats::DeliveryStats;
+use crate::shard::{self, Command};
 
 /// The shards' mailboxes.
 #[derive(Debug, Clone)]
 pub(crate) struct Shards {
-    mailboxes: Arc<[mpsc::Sender<Order>]>,
-    counts: Arc<Counts>,
+    mailboxes: Arc<[mpsc::Sender<Command>]>,
+    stats: Arc<DeliveryStats>,
 }
 
 impl Shards {
     /// Starts one shard per core.
-    pub(crate) fn a_core(tasks: &mut JoinSet<()>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn per_core(tasks: &mut JoinSet<()>, clock: Arc<dyn Clock>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         Self::start(tasks, cores, clock)
     }
 
     /// Starts `count` shards. They need the clock only to report how late they write.
     pub(crate) fn start(tasks: &mut JoinSet<()>, count: usize, clock: Arc<dyn Clock>) -> Self {
-        let counts = Arc::new(Counts::new(clock));
+        let stats = Arc::new(DeliveryStats::new(clock));
         let start = |_| {
-            let (tx, rx) = mpsc::channel(limits::SHARD_ORDERS_MAX);
-            tasks.spawn(shard::run(rx, Arc::clone(&counts)));
+            let (tx, rx) = mpsc::channel(limits::SHARD_COMMANDS_MAX);
+            tasks.spawn(shard::run(rx, Arc::clone(&stats)));
             tx
         };
         let mailboxes = (0..count.clamp(1, SHARDS_MAX)).map(start).collect();
-        Self { mailboxes, counts }
+        Self { mailboxes, stats }
     }
 
-    pub(crate) fn counts(&self) -> &Counts {
-        &self.counts
+    pub(crate) fn stats(&self) -> &DeliveryStats {
+        &self.stats
     }
 
     /// The shard that owns the socket with this number.
@@ -84,38 +64,38 @@ impl Shards {
         for (shard, sockets) in to.shards() {
             let (frame, to) = (frame.clone(), Arc::clone(sockets));
             let publication = publication.cloned();
-            self.order(shard, Order::Frame { frame, to, class, publication }).await;
+            self.send(shard, Command::Frame { frame, to, class, publication }).await;
         }
     }
 
     /// Offers a socket the frames that it missed.
-    pub(crate) async fn backlog(&self, socket: SocketId, frames: Vec<Bytes>) {
-        self.order(socket.shard, Order::Backlog { socket, frames }).await;
+    pub(crate) async fn offer_missed(&self, socket: SocketId, frames: Vec<Bytes>) {
+        self.send(socket.shard, Command::Missed { socket, frames }).await;
     }
 
     /// Closes a socket.
     pub(crate) async fn close(&self, socket: SocketId, code: CloseCode) {
-        self.order(socket.shard, Order::Close { socket, code, delay: None }).await;
+        self.send(socket.shard, Command::Close { socket, code, delay: None }).await;
     }
 
     /// Closes a socket that cannot be served now: its client reconnects after the delay.
     pub(crate) async fn refuse(&self, socket: SocketId, delay: Duration) {
         let (code, delay) = (CloseCode::Busy, Some(delay));
-        self.order(socket.shard, Order::Close { socket, code, delay }).await;
+        self.send(socket.shard, Command::Close { socket, code, delay }).await;
     }
 
-    /// Sends an order to a shard. A shard ends only with its node.
-    pub(crate) async fn order(&self, shard: u16, order: Order) {
+    /// Sends a command to a shard. A shard ends only with its node.
+    pub(crate) async fn send(&self, shard: u16, command: Command) {
         if let Some(mailbox) = self.mailboxes.get(usize::from(shard)) {
-            let _node_stopped = mailbox.send(order).await.is_err();
+            let _node_stopped = mailbox.send(command).await.is_err();
         }
     }
 
-    /// Sends an order to a shard without waiting; false if its mailbox is full.
-    pub(crate) fn try_order(&self, shard: u16, order: Order) -> bool {
+    /// Sends a command to a shard without waiting; false if its mailbox is full.
+    pub(crate) fn try_send(&self, shard: u16, command: Command) -> bool {
         self.mailboxes
             .get(usize::from(shard))
-            .is_some_and(|mailbox| mailbox.try_send(order).is_ok())
+            .is_some_and(|mailbox| mailbox.try_send(command).is_ok())
     }
 }
 

@@ -87,7 +87,7 @@ impl Health {
     }
 
     /// Records how far this clock is ahead of Redis's.
-    pub(crate) fn note_clock(&self, ahead_ms: i64) {
+    pub(crate) fn record_clock(&self, ahead_ms: i64) {
         self.clock_ahead_ms.store(ahead_ms, Ordering::Relaxed);
         let kind = (Trouble::ClockSkew, "clock", None);
         if self.is_clock_doubted() {
@@ -102,7 +102,7 @@ impl Health {
     }
 
     /// Records what a check found; logs problems that are new, that last and that are over.
-    fn take(&self, found: Vec<Finding>) {
+    fn ingest(&self, found: Vec<Finding>) {
         let mut troubles: Vec<Finding> = Vec::new();
         for one in found {
             // A problem that four tables share is reported once.
@@ -163,12 +163,12 @@ pub(crate) async fn run(hub: Arc<Hub>) {
     let health = &hub.health;
     let mut depth = Depth::Whole;
     loop {
-        let looked_at = Instant::now();
-        let looks = hub.ports.checkups.iter().map(|checkup| checkup.look(depth));
-        match timeout(LOOK_MAX, join_all(looks)).await {
+        let checked_at = Instant::now();
+        let checks = hub.ports.checkups.iter().map(|checkup| checkup.look(depth));
+        match timeout(CHECK_MAX, join_all(checks)).await {
             Ok(found) => {
                 health.overdue.succeeded(Instant::now());
-                health.take(found.into_iter().flatten().collect());
+                health.ingest(found.into_iter().flatten().collect());
             }
             Err(_) => {
                 if let Some(failing) = health.overdue.failed(Instant::now()) {
@@ -179,21 +179,21 @@ pub(crate) async fn run(hub: Arc<Hub>) {
         }
         depth = Depth::Whole;
         if health.troubles().is_empty() && health.was_well() {
-            let doubted = timeout_at(looked_at + LOOK_EVERY, health.doubted.notified()).await;
+            let doubted = timeout_at(checked_at + CHECK_EVERY, health.doubted.notified()).await;
             if doubted.is_err() {
                 depth = Depth::Running;
             }
         }
-        sleep_until(looked_at + LOOK_AGAIN).await;
+        sleep_until(checked_at + CHECK_PAUSE).await;
     }
 }
 
 /// How often to check while all is well.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const CHECK_EVERY: Duration = Duration::from_secs(60);
 /// The shortest time between checks, and the interval while something is wrong.
-const LOOK_AGAIN: Duration = Duration::from_secs(3);
+const CHECK_PAUSE: Duration = Duration::from_secs(3);
 /// The longest check: the deadlines of its calls, one after the other, if nothing answers.
-const LOOK_MAX: Duration = Duration::from_secs(45);
+const CHECK_MAX: Duration = Duration::from_secs(45);
 
 /// Kinds of problems that the log distinguishes; more than problems times tables.
 const KINDS_MAX: usize = 64;
@@ -207,11 +207,11 @@ mod tests {
     }
 
     #[test]
-    fn trouble_of_one_kind_is_told_once_and_is_over_when_it_is_no_longer_found() {
+    fn trouble_of_one_kind_is_reported_once_and_is_over_when_it_is_no_longer_found() {
         let nothing: Vec<Arc<dyn Checkup>> = Vec::new();
         assert!(Health::of(&nothing).was_well());
         let health = Health { was_well: watch::Sender::new(false), ..Health::of(&nothing) };
-        health.take(vec![
+        health.ingest(vec![
             bad(Trouble::StoreDenied, "a table"),
             bad(Trouble::RedisReadOnly, "a replica"),
             bad(Trouble::StoreDenied, "another table"),
@@ -219,14 +219,14 @@ mod tests {
         ]);
         assert_eq!(health.troubles(), [Trouble::RedisReadOnly, Trouble::StoreDenied]);
         assert!(!health.was_well());
-        health.take(vec![Finding::good("y", "fine".to_owned())]);
+        health.ingest(vec![Finding::good("y", "fine".to_owned())]);
         assert!(health.troubles().is_empty() && health.was_well());
-        health.take(vec![bad(Trouble::RedisReadOnly, "a replica")]);
+        health.ingest(vec![bad(Trouble::RedisReadOnly, "a replica")]);
         assert!(health.was_well(), "what was well once goes on serving");
         let health = Health { was_well: watch::Sender::new(false), ..Health::of(&nothing) };
-        health.take(vec![bad(Trouble::TableSettings, "no time to live")]);
+        health.ingest(vec![bad(Trouble::TableSettings, "no time to live")]);
         assert_eq!(health.troubles(), [Trouble::TableSettings]);
-        assert!(health.was_well(), "it is told, and stops no node");
+        assert!(health.was_well(), "it is reported, and stops no node");
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
         for (ahead_ms, is_doubted) in
             [(0, false), (5_000, false), (5_001, true), (-5_001, true), (-40, false)]
         {
-            health.note_clock(ahead_ms);
+            health.record_clock(ahead_ms);
             assert_eq!(health.is_clock_doubted(), is_doubted, "{ahead_ms}");
             assert_eq!(health.troubles().contains(&Trouble::ClockSkew), is_doubted, "{ahead_ms}");
         }

@@ -15,8 +15,8 @@ use crate::hub::Hub;
 /// leaves the directory, and its sockets stay.
 pub(crate) async fn run(hub: Arc<Hub>) {
     hub.health.well().await;
-    if let Some(name) = &hub.shown.own_name
-        && !name.wait().await
+    if let Some(dns) = &hub.shown.dns
+        && !dns.wait().await
     {
         return;
     }
@@ -47,7 +47,7 @@ async fn renew(hub: &Hub, outage: &Outage) {
     let renewed = tokio::time::timeout(limits::LEASE_RENEW, hub.ports.nodes.renew(&lease)).await;
     let failure = match renewed {
         Ok(Ok(directory)) => {
-            hub.health.note_clock(ahead_ms(before, hub.now(), directory));
+            hub.health.record_clock(ahead_ms(before, hub.now(), directory));
             if let Some(over) = outage.succeeded(Instant::now()) {
                 let (failures, lasted_ms) = (over.failures, over.lasted_ms());
                 tracing::info!(node = %hub.node_id, failures, lasted_ms, "the lease is renewed again");

@@ -15,10 +15,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::dns_readiness::DnsReadiness;
 use crate::fanout::Shards;
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::name::OwnName;
 use crate::reported::Reported;
 use crate::store::Store;
 use crate::workspace;
@@ -36,7 +36,7 @@ pub(crate) enum Request {
 pub(crate) struct Shown {
     pub(crate) url: String,
     /// The URL's host, if the node must wait until it resolves.
-    pub(crate) own_name: Option<OwnName>,
+    pub(crate) dns: Option<DnsReadiness>,
     /// When its certificate expires, if it has one.
     pub(crate) certificate_ends_at: Option<Timestamp>,
 }
@@ -116,7 +116,7 @@ impl Hub {
     ) -> Self {
         let now = ports.clock.now();
         let health = Health::of(&ports.checkups);
-        let metrics = Metrics::new(shards.counts(), shown.certificate_ends_at.is_some());
+        let metrics = Metrics::new(shards.stats(), shown.certificate_ends_at.is_some());
         Self {
             node_id: NodeId::mint(now, ports.randomness.bits()),
             shown,
@@ -165,8 +165,8 @@ impl Hub {
         self.shown.certificate_ends_at.is_some_and(|end| self.now() >= end)
     }
 
-    /// Takes one handshake from the rate limit; false if none is left this second.
-    pub(crate) fn takes_handshake(&self) -> bool {
+    /// Counts a handshake against the rate limit; false if none is left this second.
+    pub(crate) fn allows_handshake(&self) -> bool {
         self.handshake_rate.lock().take(1, self.now())
     }
 
@@ -277,6 +277,3 @@ impl Hub {
         is_unused
     }
 }
-
-#[cfg(test)]
-pub(crate) mod stand;

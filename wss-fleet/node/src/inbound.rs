@@ -14,9 +14,9 @@ use tokio::io::AsyncRead;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error as FrameError, Message, error::ProtocolError};
 
-use crate::wire::Wire;
+use crate::metered_io::MeteredIo;
 
-pub use crate::wire::Answers;
+pub use crate::metered_io::Answers;
 
 /// How reading from a client ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub enum Incoming {
 
 /// Parses a client's frames and enforces every limit on them.
 pub struct Inbound<R> {
-    wire: Wire<R>,
+    io: MeteredIo<R>,
     /// Only while a frame or message is unfinished: an idle socket has no buffers (ADR 0020).
     parser: Option<Box<WebSocketContext>>,
     connection: Connection,
@@ -68,7 +68,7 @@ impl<R> fmt::Debug for Inbound<R> {
 impl<R: AsyncRead + Unpin> Inbound<R> {
     /// Reads frames after an upgrade; `early` has the bytes that were read already.
     pub fn new(reader: R, early: Bytes, now: Timestamp) -> Self {
-        Self { wire: Wire::new(reader, early), parser: None, connection: Connection::new(now) }
+        Self { io: MeteredIo::new(reader, early), parser: None, connection: Connection::new(now) }
     }
 
     /// When [`Inbound::react`] must be called with [`Incoming::Time`], if nothing arrives before.
@@ -93,17 +93,17 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
 
     fn poll_next(&mut self, context: &mut Context<'_>, answers: Answers<'_>) -> Poll<Incoming> {
         let mut parser = self.parser.take().unwrap_or_else(parser);
-        let read = parser.read(&mut self.wire.tap(context, answers));
+        let read = parser.read(&mut self.io.for_parser(context, answers));
         let is_blocked =
             matches!(&read, Err(FrameError::Io(error)) if error.kind() == ErrorKind::WouldBlock);
         // Then the parser holds nothing and can be dropped: its answers are taken at once, and
         // after a close it ends instead of blocking.
-        if !(is_blocked && self.wire.is_between_messages()) {
+        if !(is_blocked && self.io.is_between_messages()) {
             self.parser = Some(parser);
         }
         Poll::Ready(match read {
             Err(_) if is_blocked => {
-                return if self.wire.has_read() {
+                return if self.io.has_read() {
                     Poll::Ready(Incoming::Bytes)
                 } else {
                     Poll::Pending
@@ -121,7 +121,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
 
     /// Decides what to do next. Limits come first: a client that sends too much is closed.
     pub fn react(&mut self, incoming: Incoming, now: Timestamp) -> Step {
-        let read = self.wire.take_read();
+        let read = self.io.drain_counts();
         let metered =
             if read.bytes > 0 { self.connection.on_bytes(read, now) } else { Reaction::Nothing };
         let reaction = match (metered, incoming) {
@@ -139,7 +139,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
 
     /// The reader, for reading without parsing.
     pub fn reader_mut(&mut self) -> &mut R {
-        self.wire.reader_mut()
+        self.io.reader_mut()
     }
 }
 

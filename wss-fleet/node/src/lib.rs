@@ -12,32 +12,34 @@
 //! **Invariants.** One task decides for a workspace and never writes to a socket; one shard writes
 //! to a socket and never decides. Every queue is bounded; nothing waits for a client.
 //!
-//! **Not here.** Decisions about chain, membership or replay (`session`), Redis, AWS.
+//! **Not here.** Decisions about chain, membership or replay (`delivery`), Redis, AWS.
 
 mod accept;
 mod admin;
 mod ask;
+mod delivery_stats;
+mod dns_readiness;
 mod drain;
 mod driver;
+mod early_data;
 mod fanout;
 mod frames;
-mod head;
 mod health;
 mod heartbeat;
 mod hub;
 pub mod inbound;
-mod jobs;
+mod metered_io;
 mod metrics;
-mod name;
 mod pace;
+mod read_queue;
 mod reads;
 mod reported;
 mod shard;
 mod store;
+#[cfg(test)]
+mod test_hub;
 mod tls;
 mod upgrade;
-mod watch;
-mod wire;
 mod workspace;
 
 use std::future::Future;
@@ -54,8 +56,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use accept::Door;
+use dns_readiness::DnsReadiness;
 use hub::{Hub, Shown};
-use name::OwnName;
 
 pub use accept::Stream;
 pub use ask::{AskError, health, task_id};
@@ -115,14 +117,14 @@ impl Node {
         let admin = config.admin.map(listen).transpose()?;
         let url = config.url.unwrap_or_else(|| format!("ws://{address}{}", upgrade::PATH));
         let awaited = if config.awaits_name { host_of(&url) } else { None };
-        let own_name = awaited.map(OwnName::new);
+        let dns = awaited.map(DnsReadiness::new);
         let tls = config.certificate.as_ref().map(Certificate::server_config);
         let certificate_ends_at = config.certificate.as_ref().map(Certificate::not_after);
         let mut tasks = JoinSet::new();
-        let shards = fanout::Shards::a_core(&mut tasks, Arc::clone(&ports.clock));
+        let shards = fanout::Shards::per_core(&mut tasks, Arc::clone(&ports.clock));
         let hub = Arc::new(Hub::new(
             ports,
-            Shown { url, own_name, certificate_ends_at },
+            Shown { url, dns, certificate_ends_at },
             config.allowed_origins,
             config.handshakes_per_second,
             shards,
@@ -143,7 +145,7 @@ impl Node {
         let mut tasks = JoinSet::new();
         let shards = fanout::Shards::start(&mut tasks, shards, Arc::clone(&ports.clock));
         let rate = limits::HANDSHAKES_PER_SECOND_MAX;
-        let shown = Shown { url, own_name: None, certificate_ends_at: None };
+        let shown = Shown { url, dns: None, certificate_ends_at: None };
         let hub = Arc::new(Hub::new(ports, shown, Vec::new(), rate, shards));
         Self { hub, door: Door::Handed(streams), admin: None, tasks }
     }

@@ -59,7 +59,7 @@ async fn serve() -> ExitCode {
     };
     match Node::bind(listen, ports).await {
         Ok(node) => {
-            node.serve(told_to_stop()).await;
+            node.serve(stop_signal()).await;
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error, EXIT_UNAVAILABLE),
@@ -133,7 +133,7 @@ async fn health() -> ExitCode {
 }
 
 /// SIGTERM from a scheduler, SIGINT from a person.
-async fn told_to_stop() {
+async fn stop_signal() {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {

@@ -12,9 +12,9 @@ use prometheus::{
 use protocol::close::CloseCode;
 use tokio::time::Instant;
 
+use crate::delivery_stats::DeliveryStats;
 use crate::hub::Hub;
 use crate::tls::Refusal;
-use crate::watch::Counts;
 
 /// The node's metrics, in their own registry, because several nodes may share a process.
 #[derive(Debug)]
@@ -61,13 +61,13 @@ struct Shards {
 }
 
 impl Metrics {
-    /// Creates the metrics of a node whose shards count in `counts`. Every series with a closed
+    /// Creates the metrics of a node whose shards report to `stats`. Every series with a closed
     /// list of labels exists from the start, so that a rate sees its first event.
-    pub(crate) fn new(counts: &Counts, has_certificate: bool) -> Self {
+    pub(crate) fn new(stats: &DeliveryStats, has_certificate: bool) -> Self {
         let registry = Registry::new();
         let counter = |name: &str, help: &str| counter(&registry, name, help);
         let gauge = |name: &str, help: &str| gauge(&registry, name, help);
-        if let Some(latency) = &counts.latency {
+        if let Some(latency) = &stats.latency {
             register(&registry, latency.clone());
         }
         register(&registry, ProcessCollector::for_self());
@@ -103,7 +103,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a workspace's repairs since its last report: fills and resyncs.
+    /// DeliveryStats a workspace's repairs since its last report: fills and resyncs.
     pub(crate) fn repaired(&self, before: (u64, u64), now: (u64, u64)) {
         self.fills.inc_by(now.0.saturating_sub(before.0));
         self.resyncs.inc_by(now.1.saturating_sub(before.1));
@@ -115,7 +115,7 @@ impl Metrics {
             gauge.set(seconds);
         }
         self.held_bytes.set(i64::try_from(hub.held.bytes()).unwrap_or(i64::MAX));
-        self.shards.catch_up(hub.shards.counts());
+        self.shards.catch_up(hub.shards.stats());
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::warn!(cause = %error, "cannot write metrics");
@@ -179,12 +179,12 @@ impl Shards {
         }
     }
 
-    fn catch_up(&self, counts: &Counts) {
+    fn catch_up(&self, stats: &DeliveryStats) {
         for ((counter, seen), count) in [
-            (&self.delivered, &counts.delivered),
-            (&self.writes, &counts.writes),
-            (&self.slow_consumers, &counts.slow_consumers),
-            (&self.skewed, &counts.skewed),
+            (&self.delivered, &stats.delivered),
+            (&self.writes, &stats.writes),
+            (&self.slow_consumers, &stats.slow_consumers),
+            (&self.skewed, &stats.skewed),
         ] {
             let now = count.load(Ordering::Relaxed);
             counter.inc_by(now.saturating_sub(seen.swap(now, Ordering::Relaxed)));
@@ -275,7 +275,7 @@ mod tests {
 
     fn metrics(has_certificate: bool) -> Metrics {
         let clock = Arc::new(ManualClock::at(Timestamp::from_unix_ms(0)));
-        Metrics::new(&Counts::new(clock), has_certificate)
+        Metrics::new(&DeliveryStats::new(clock), has_certificate)
     }
 
     /// Each metric's row of docs/metrics.md, without its stability.
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn a_rate_sees_the_first_event_of_each_label() {
         let clock = Arc::new(ManualClock::at(Timestamp::from_unix_ms(0)));
-        let metrics = Metrics::new(&Counts::new(clock), false);
+        let metrics = Metrics::new(&DeliveryStats::new(clock), false);
         for family in metrics.registry.gather() {
             assert!(!family.get_metric().is_empty(), "{}", family.name());
         }

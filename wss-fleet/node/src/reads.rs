@@ -1,359 +1,360 @@
-//! The store reads of one workspace: their order, which are joined, and which are repeated.
-//!
-//! **Main path.** [`Reads::ask`] queues the read that an effect wants; [`Reads::next`] returns the
-//! next read when the workspace's [`Pace`] allows one; `jobs::read` performs it; [`Reads::done`]
-//! records the result and queues failed parts again. Reads that publications wait for come first;
-//! every fourth one is one of the others, so that attaches do not starve.
-//!
-//! **Invariants.** A read is repeated for as long as its answer is wanted: the store may be down
-//! for minutes. It is given up only if it fails while the store answers others, after
-//! [`limits::STORE_REFUSALS_MAX`] failures.
+//! The reads of a workspace's task, from the store and from the stream. The result of each is an
+//! input for the workspace's state.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
-use delivery::{Effect, EntryNumber, Input, Registration, RepairId, Workspace};
-use model::{ChannelId, MessageId, PublicationId, Timestamp, UserId, limits};
+use delivery::{ChannelMembers, History, Input, LoadedUser, RepairId};
+use futures_util::FutureExt as _;
+use futures_util::stream::{self, StreamExt as _};
+use messaging::ports::{BusError, Entry, LogEntry, PageQuery, ReadError, Subscription};
+use model::{
+    Channel, ChannelId, EntryId, LateArrivals, Message, MessageId, Position, PublicationId,
+    Timestamp, UserId, WorkspaceId, chain, limits,
+};
+use protocol::publication::Publication;
 use tokio::time::Instant;
 
-use crate::pace::{Pace, Started};
+use crate::hub::Hub;
+use crate::read_queue::{Ended, Failure, Read, Running};
 
-/// One read; [`Read::Members`] may join several.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Read {
-    /// A user's channels and tombstone.
-    User { user: UserId, registration: Registration },
-    /// Channels' versions and members.
-    Members(Vec<ChannelId>),
-    /// A message that was too large to travel with its publication.
-    Message { channel: ChannelId, number: EntryNumber, id: PublicationId, message: MessageId },
-    /// A channel's messages since a time.
-    History { repair: RepairId, channel: ChannelId, since: Timestamp },
-}
-
-/// A read in flight.
-#[derive(Debug)]
-pub(crate) struct Running {
-    pub(crate) read: Read,
-    pub(crate) started: Started,
-}
-
-/// The result of a read.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) started: Started,
-    /// What was read, as inputs for the workspace's state.
-    pub(crate) inputs: Vec<Input>,
-    /// The part that failed, and why.
-    pub(crate) failed: Option<(Read, Failure)>,
-    pub(crate) took: Duration,
-}
-
-/// Why a read failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// There was no answer in time.
-    Silent,
-    /// The store throttled it.
-    Throttled,
-    /// The store could not be reached, or answered with an error.
-    Refused,
-}
-
-/// A workspace's queues of reads.
-#[derive(Debug)]
-pub(crate) struct Reads {
-    pace: Pace,
-    /// Messages that publications wait for.
-    messages: VecDeque<Read>,
-    /// Channels whose members publications wait for, and channels that are read ahead.
-    members: Channels,
-    ahead: Channels,
-    /// Attaches and backfills.
-    others: VecDeque<Read>,
-    turn: u32,
-    /// How many more channels are read one by one, because a batch of them was refused.
-    alone: usize,
-    /// Refusals of reads, counted while the store answers others.
-    refusals: HashMap<Read, Refusals>,
-    /// The number of reads that were answered.
-    answers: u64,
-    loads: Rate,
-}
-
-#[derive(Debug, Default)]
-struct Refusals {
-    count: u32,
-    /// [`Reads::answers`] at the last refusal.
-    answers: u64,
-}
-
-/// A queue of distinct channels.
-#[derive(Debug, Default)]
-struct Channels {
-    queue: VecDeque<ChannelId>,
-    known: HashSet<ChannelId>,
-}
-
-impl Channels {
-    fn push(&mut self, channel: ChannelId) {
-        if self.known.insert(channel.clone()) {
-            self.queue.push_back(channel);
-        }
+/// Performs a store read. A panic counts as a failure, since publications wait for the result.
+pub(crate) async fn read(hub: Arc<Hub>, workspace: WorkspaceId, running: Running) -> Ended {
+    let Running { read, started } = running;
+    let begun = Instant::now();
+    let from = Source { hub: &hub, workspace: &workspace, patience: started.patience };
+    let (inputs, failed) = caught(&hub, from.read(&read))
+        .await
+        .unwrap_or_else(|| (Vec::new(), Some((read, Failure::Refused))));
+    if failed.is_some() {
+        hub.health.doubt();
     }
+    Ended { started, inputs, failed, took: begun.elapsed() }
+}
 
-    /// Takes up to `most` channels that are still wanted.
-    fn take(&mut self, most: usize, state: &Workspace) -> Option<Read> {
-        let mut batch = Vec::new();
-        while batch.len() < most
-            && let Some(channel) = self.queue.pop_front()
-        {
-            self.known.remove(&channel);
-            if state.awaits_members(&channel) {
-                batch.push(channel);
+/// The store for one workspace: every call has a timeout and is counted by the node.
+struct Source<'a> {
+    hub: &'a Hub,
+    workspace: &'a WorkspaceId,
+    patience: Duration,
+}
+
+impl Source<'_> {
+    /// Makes one call of the store, once the node has room for it.
+    async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, ReadError>>,
+    ) -> Result<T, Failure> {
+        let permit = self.hub.store.admit().await;
+        let answer = tokio::time::timeout(self.patience, call).await;
+        drop(permit);
+        match answer {
+            Ok(Ok(found)) => {
+                self.hub.store.answered();
+                Ok(found)
+            }
+            Ok(Err(error)) => {
+                self.hub.store.failed(|| chain(&error));
+                Err(match error {
+                    ReadError::Throttled(_) => Failure::Throttled,
+                    ReadError::Unavailable(_) | ReadError::Unreadable(_) => Failure::Refused,
+                })
+            }
+            Err(_elapsed) => {
+                self.hub.store.failed(|| format!("no answer within {:?}", self.patience));
+                Err(Failure::Silent)
             }
         }
-        (!batch.is_empty()).then_some(Read::Members(batch))
     }
-}
 
-impl Reads {
-    pub(crate) fn new(now: Instant) -> Self {
-        Self {
-            pace: Pace::new(now),
-            messages: VecDeque::new(),
-            members: Channels::default(),
-            ahead: Channels::default(),
-            others: VecDeque::new(),
-            turn: 0,
-            alone: 0,
-            refusals: HashMap::new(),
-            answers: 0,
-            loads: Rate::new(now),
+    /// Performs a read; returns the resulting inputs, and the part that failed.
+    async fn read(&self, read: &Read) -> (Vec<Input>, Option<(Read, Failure)>) {
+        if let Read::Members(channels) = read {
+            return self.members_of_many(channels.clone()).await;
+        }
+        match self.one(read).await {
+            Ok(input) => (vec![input], None),
+            Err(failure) => (Vec::new(), Some((read.clone(), failure))),
         }
     }
 
-    /// Queues the read that an effect wants; returns any other effect.
-    pub(crate) fn ask(&mut self, effect: Effect) -> Option<Effect> {
-        match effect {
-            Effect::LoadUser { user, registration } => {
-                self.others.push_back(Read::User { user, registration });
-            }
-            Effect::Refresh(channel) => self.members.push(channel),
-            Effect::ReadAhead(channel) => self.ahead.push(channel),
-            Effect::ReadStored { number, channel, id, message } => {
-                self.messages.push_back(Read::Message { channel, number, id, message });
-            }
-            Effect::ReadHistory { id: repair, channel, since } => {
-                self.others.push_back(Read::History { repair, channel, since });
-            }
-            other @ (Effect::Deliver { .. }
-            | Effect::Ready { .. }
-            | Effect::Replay { .. }
-            | Effect::Refuse { .. }
-            | Effect::Close { .. }
-            | Effect::Fill { .. }
-            | Effect::Audit { .. }) => return Some(other),
-        }
-        None
-    }
-
-    /// The next read that may start now and whose answer is still wanted.
-    pub(crate) fn next(&mut self, state: &Workspace, now: Instant) -> Option<Running> {
-        if self.is_empty() || !self.pace.may_start(now) {
-            return None;
-        }
-        let read = self.take(state)?;
-        Some(Running { read, started: self.pace.start(now) })
-    }
-
-    fn take(&mut self, state: &Workspace) -> Option<Read> {
-        self.turn = self.turn.wrapping_add(1);
-        let others_first = self.turn.is_multiple_of(4);
-        let early = if others_first { None } else { self.take_urgent(state) };
-        early
-            .or_else(|| self.take_other(state))
-            .or_else(|| self.take_urgent(state))
-            .or_else(|| self.ahead.take(limits::MEMBERS_BATCH_MAX, state))
-    }
-
-    fn take_urgent(&mut self, state: &Workspace) -> Option<Read> {
-        let most = if self.alone > 0 { 1 } else { limits::MEMBERS_BATCH_MAX };
-        self.alone = self.alone.saturating_sub(1);
-        self.members.take(most, state).or_else(|| self.messages.pop_front())
-    }
-
-    fn take_other(&mut self, state: &Workspace) -> Option<Read> {
-        while let Some(read) = self.others.pop_front() {
-            let is_wanted = match &read {
-                Read::User { user, registration } => state.awaits_user(user, *registration),
-                Read::Members(_) | Read::Message { .. } | Read::History { .. } => true,
-            };
-            if is_wanted {
-                return Some(read);
-            }
-        }
-        None
-    }
-
-    fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-            && self.members.queue.is_empty()
-            && self.ahead.queue.is_empty()
-            && self.others.is_empty()
-    }
-
-    /// When [`Reads::next`] will return a read, if it waits only for time to pass.
-    pub(crate) fn next_at(&self, now: Instant) -> Option<Instant> {
-        if self.is_empty() { None } else { self.pace.next_at(now) }
-    }
-
-    /// Records the result of a read; returns the workspace's inputs. `jitter` is from 0 to 1.
-    pub(crate) fn done(&mut self, ended: Ended, jitter: f64, now: Instant) -> Vec<Input> {
-        let Ended { started, mut inputs, failed, took } = ended;
-        match failed {
-            Some((_, failure)) if inputs.is_empty() => {
-                self.pace.failed(started, failure == Failure::Silent, jitter, now);
-            }
-            Some(_) | None => {
-                self.answers += 1;
-                self.pace.succeeded(started, took, now);
-            }
-        }
-        self.forget_refusals(&inputs);
-        let is_load = |input: &&Input| matches!(input, Input::UserLoaded { .. });
-        self.loads.add(inputs.iter().filter(is_load).count(), now);
-        if let Some((read, failure)) = failed {
-            inputs.extend(self.again(read, failure));
-        }
-        inputs
-    }
-
-    /// Queues a failed read again, or gives it up and returns the input that says so.
-    fn again(&mut self, read: Read, failure: Failure) -> Option<Input> {
-        let is_one = !matches!(&read, Read::Members(channels) if channels.len() > 1);
-        if is_one && failure == Failure::Refused && self.is_given_up(&read) {
-            return answer_without(read);
-        }
+    async fn one(&self, read: &Read) -> Result<Input, Failure> {
         match read {
-            Read::Members(channels) => {
-                // One of them may be the reason: read each alone, so that the others succeed.
-                if failure == Failure::Refused {
-                    self.alone = channels.len();
+            Read::User { user, registration } => {
+                let loaded = Some(self.user(user).await?);
+                Ok(Input::UserLoaded { user: user.clone(), registration: *registration, loaded })
+            }
+            Read::Message { channel, number, id, message } => {
+                let message = self.message(channel, *message).await?;
+                Ok(Input::StoredRead {
+                    channel: channel.clone(),
+                    number: *number,
+                    id: *id,
+                    message,
+                })
+            }
+            Read::History { repair, channel, since } => {
+                let history = self.history(channel, *since).await?;
+                Ok(Input::HistoryRead { id: *repair, channel: channel.clone(), history })
+            }
+            Read::Members(_) => Err(Failure::Refused),
+        }
+    }
+
+    /// Reads a user's channels and tombstone, strongly.
+    async fn user(&self, user: &UserId) -> Result<LoadedUser, Failure> {
+        let (members, workspace) = (&self.hub.ports.members, self.workspace);
+        let mut channels: Vec<ChannelId> = Vec::new();
+        loop {
+            let (after, limit) = (channels.last().cloned(), limits::PAGE_ROWS_MAX);
+            let page = members.channels_of(workspace, user, after.as_ref(), limit);
+            let page = self.call(page).await?;
+            channels.extend(page.rows);
+            if !page.more {
+                break;
+            }
+        }
+        // Read last, so that a revocation that deleted some of these rows is seen.
+        let users = std::slice::from_ref(user);
+        let revoked = self.hub.ports.revocations.revoked_among(workspace, users);
+        let is_revoked = !self.call(revoked).await?.is_empty();
+        Ok(LoadedUser { is_revoked, channels })
+    }
+
+    /// Reads all channels' versions with one call, and then each channel's rows, strongly (G6).
+    /// Results count even if other channels fail.
+    async fn members_of_many(
+        &self,
+        channels: Vec<ChannelId>,
+    ) -> (Vec<Input>, Option<(Read, Failure)>) {
+        self.hub.metrics.refreshes.inc_by(channels.len() as u64);
+        let versions = match self.call(self.hub.ports.channels.channels(&channels)).await {
+            Ok(versions) => versions,
+            Err(failure) => return (Vec::new(), Some((Read::Members(channels), failure))),
+        };
+        let rows = channels.into_iter().map(|channel| {
+            let version = self.version_in(&versions, &channel);
+            async move {
+                let members = self.rows_after(&channel, version).await;
+                (channel, members)
+            }
+        });
+        let read: Vec<_> = stream::iter(rows).buffer_unordered(MEMBERS_AT_ONCE).collect().await;
+        let (mut inputs, mut failed, mut failure) = (Vec::new(), Vec::new(), Failure::Refused);
+        for (channel, members) in read {
+            match members {
+                Ok(members) => inputs.push(Input::Refreshed { channel, members: Some(members) }),
+                Err(why) => {
+                    failed.push(channel);
+                    failure = why;
                 }
-                channels.into_iter().for_each(|channel| self.members.push(channel));
-            }
-            message @ Read::Message { .. } => self.messages.push_back(message),
-            other @ (Read::User { .. } | Read::History { .. }) => self.others.push_back(other),
-        }
-        None
-    }
-
-    /// Counts a refusal if the store answered another read since the last one.
-    fn is_given_up(&mut self, read: &Read) -> bool {
-        let answers = self.answers;
-        let refusals = self.refusals.entry(read.clone()).or_default();
-        if answers > refusals.answers {
-            *refusals = Refusals { count: refusals.count + 1, answers };
-        }
-        let is_given_up = refusals.count >= limits::STORE_REFUSALS_MAX;
-        if is_given_up {
-            self.refusals.remove(read);
-        }
-        is_given_up
-    }
-
-    fn forget_refusals(&mut self, inputs: &[Input]) {
-        if self.refusals.is_empty() {
-            return;
-        }
-        for input in inputs {
-            if let Input::Refreshed { channel, .. } = input {
-                self.refusals.remove(&Read::Members(vec![channel.clone()]));
-            } else if let Input::UserLoaded { user, registration, .. } = input {
-                let (user, registration) = (user.clone(), *registration);
-                self.refusals.remove(&Read::User { user, registration });
             }
         }
+        (inputs, (!failed.is_empty()).then_some((Read::Members(failed), failure)))
     }
 
-    /// Whether one more socket may wait for its user's rows. While the store is well, any number
-    /// may; while it is not, only as many as can be attached in time.
-    pub(crate) fn admits(&self, waiting: usize, now: Instant) -> bool {
-        self.pace.troubled_since(now).is_none()
-            || waiting < limits::ATTACHES_IN_TROUBLE_MIN.max(self.loads.within(ADMIT_AHEAD, now))
+    /// The members version that was read; `None` if the channel does not exist in this workspace.
+    fn version_in(&self, found: &[Channel], id: &ChannelId) -> Option<u64> {
+        let is_it = |found: &&Channel| found.id == *id && found.workspace_id == *self.workspace;
+        found.iter().find(is_it).map(|found| found.members_version)
     }
 
-    /// How long a socket that is not admitted should wait: until those before it are attached, or
-    /// half as long as the trouble has lasted if none are. `jitter` is random, from 0 to 1.
-    pub(crate) fn busy_delay(&self, waiting: usize, jitter: f64, now: Instant) -> Duration {
-        let (least, most) = limits::BUSY_DELAY;
-        let each = self.loads.within(Duration::from_secs(1), now);
-        let since = self.pace.troubled_since(now).unwrap_or(now);
-        let wait = match each {
-            0 => (now - since) / 2,
-            each => Duration::from_secs((waiting / each) as u64),
+    async fn channel(&self, id: &ChannelId) -> Result<Vec<Channel>, Failure> {
+        self.call(self.hub.ports.channels.channels(std::slice::from_ref(id))).await
+    }
+
+    async fn members_of(&self, channel: &ChannelId) -> Result<ChannelMembers, Failure> {
+        let found = self.channel(channel).await?;
+        self.rows_after(channel, self.version_in(&found, channel)).await
+    }
+
+    /// Reads the member rows of a channel whose version was read before.
+    async fn rows_after(
+        &self,
+        channel: &ChannelId,
+        version: Option<u64>,
+    ) -> Result<ChannelMembers, Failure> {
+        let Some(version) = version else {
+            // A publication of a channel that does not exist in this workspace has no members here.
+            return Ok(ChannelMembers { version: u64::MAX, members: Vec::new() });
         };
-        wait.clamp(least, most).mul_f64(1.0 + jitter.clamp(0.0, 1.0))
-    }
-}
-
-/// The input that reports a read as given up.
-fn answer_without(read: Read) -> Option<Input> {
-    Some(match read {
-        Read::User { user, registration } => Input::UserLoaded { user, registration, loaded: None },
-        Read::Members(channels) => {
-            Input::Refreshed { channel: channels.into_iter().next()?, members: None }
+        let mut members: Vec<UserId> = Vec::new();
+        loop {
+            let (after, limit) = (members.last().cloned(), limits::MEMBERS_READ_MAX);
+            let page = self.hub.ports.members.members(channel, after.as_ref(), limit);
+            let page = self.call(page).await?;
+            members.extend(page.rows.into_iter().map(|member| member.user_id));
+            if !page.more {
+                return Ok(ChannelMembers { version, members });
+            }
         }
-        Read::Message { channel, number, id, .. } => {
-            Input::StoredRead { channel, number, id, message: None }
-        }
-        Read::History { repair, channel, .. } => {
-            Input::HistoryRead { id: repair, channel, history: None }
-        }
-    })
-}
-
-/// The rate at which reads of one kind end, over the last few seconds.
-#[derive(Debug)]
-struct Rate {
-    since: Instant,
-    this: usize,
-    last: usize,
-}
-
-impl Rate {
-    const fn new(now: Instant) -> Self {
-        Self { since: now, this: 0, last: 0 }
     }
 
-    fn add(&mut self, count: usize, now: Instant) {
-        if count == 0 {
-            return;
-        }
-        let passed = now - self.since;
-        if passed >= RATE_WINDOW {
-            let last = if passed < RATE_WINDOW * 2 { self.this } else { 0 };
-            *self = Self { since: now, this: 0, last };
-        }
-        self.this += count;
+    /// Reads a channel's messages since a time, strongly, and then its members, who are therefore
+    /// new enough to judge each message (G6). `None` if there are too many messages.
+    async fn history(
+        &self,
+        channel: &ChannelId,
+        since: Timestamp,
+    ) -> Result<Option<History>, Failure> {
+        let permit = self.hub.backfills.acquire().await;
+        self.hub.metrics.backfills.inc();
+        let Some(messages) = self.messages_since(channel, since).await? else { return Ok(None) };
+        let members = self.members_of(channel).await?;
+        drop(permit);
+        Ok(Some(History { messages, members }))
     }
 
-    /// How many end within `time` at the recent rate.
-    fn within(&self, time: Duration, now: Instant) -> usize {
-        let passed = now - self.since;
-        let (count, over) = match passed {
-            passed if passed >= RATE_WINDOW * 2 => return 0,
-            passed if passed >= RATE_WINDOW => (self.this, passed),
-            passed => (self.this + self.last, passed + RATE_WINDOW),
+    async fn messages_since(
+        &self,
+        channel: &ChannelId,
+        since: Timestamp,
+    ) -> Result<Option<Vec<Message>>, Failure> {
+        let found = self.channel(channel).await?;
+        // A mark that was set after the hole began is for a message that may have fallen into it.
+        let is_recent = |late: &LateArrivals| late.until > since.plus(limits::OVERLAP);
+        let late = found.first().and_then(|found| found.late).filter(is_recent);
+        let from_time = MessageId::first_of(since);
+        let mut query = PageQuery {
+            channel_id: channel.clone(),
+            lowest: late.map_or(from_time, |late| from_time.min(late.reread_from)),
+            highest: MessageId::last_of(Timestamp::MAX),
+            newest_first: false,
+            limit: limits::PAGE_ROWS_MAX,
+            strong: true,
         };
-        usize::try_from(count as u128 * time.as_millis() / over.as_millis().max(1)).unwrap_or(0)
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        loop {
+            let page = self.call(self.hub.ports.messages.page(&query)).await?;
+            let last = page.entries.last().map(LogEntry::id);
+            for entry in page.entries {
+                if let LogEntry::Message(stored) = entry {
+                    bytes += stored.message.text.as_str().len();
+                    messages.push(stored.message);
+                }
+            }
+            let is_too_much = messages.len() > limits::BACKFILL_MESSAGES_MAX
+                || bytes > limits::BACKFILL_BYTES_MAX;
+            if is_too_much {
+                return Ok(None);
+            }
+            match last.and_then(MessageId::next).filter(|_| page.more) {
+                Some(next) => query.lowest = next,
+                None => return Ok(Some(messages)),
+            }
+        }
+    }
+
+    /// Reads a message, strongly; `None` if there is none.
+    async fn message(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+    ) -> Result<Option<Message>, Failure> {
+        Ok(match self.call(self.hub.ports.messages.entry(channel, id)).await? {
+            Some(LogEntry::Message(stored)) => Some(stored.message),
+            Some(LogEntry::Redirect(_) | LogEntry::Unknown { .. }) | None => None,
+        })
     }
 }
 
-/// While the store is in trouble, as many sockets may wait as are attached in this time.
-const ADMIT_AHEAD: Duration = Duration::from_secs(5);
-const RATE_WINDOW: Duration = Duration::from_secs(2);
+/// Reads the stream from its supposed tail on. If the bus does not answer, the next audit tries
+/// again; a lost subscription is detected elsewhere.
+pub(crate) async fn audit(hub: Arc<Hub>, workspace: WorkspaceId, tail: Position) -> Input {
+    let read = hub.ports.bus.entries(&workspace, Some(tail.entry), AUDIT_ENTRIES).await;
+    let found = match read {
+        Ok(entries) => entries.iter().map(|entry| entry.position).collect(),
+        Err(error) => {
+            hub.redis_reads.failed(|| format!("audit: {}", chain(&error)));
+            vec![tail]
+        }
+    };
+    Input::Audited { tail, found }
+}
+
+/// Reads the stream from an entry, inclusive, to its end; retries until it succeeds. An empty
+/// stream gets a marker first, so that there always is a position to resume from.
+pub(crate) async fn fill(
+    hub: Arc<Hub>,
+    workspace: WorkspaceId,
+    id: RepairId,
+    from: Option<EntryId>,
+) -> Input {
+    let entries = until_done(&hub, "fill", || read_stream(&hub, &workspace, from)).await;
+    Input::Filled { id, entries }
+}
+
+/// Subscribes, however long it takes: sockets that wait have their own deadline.
+pub(crate) async fn subscribe(hub: Arc<Hub>, workspace: WorkspaceId) -> Subscription {
+    until_done(&hub, "subscription", || hub.ports.bus.subscribe(&workspace)).await
+}
+
+/// Retries a bus call with exponential backoff until it succeeds.
+async fn until_done<T, F>(hub: &Hub, what: &'static str, attempt: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, BusError>>,
+{
+    let (mut wait, longest) = limits::BUS_RETRY;
+    loop {
+        match caught(hub, attempt()).await {
+            Some(Ok(done)) => {
+                hub.redis_reads.succeeded();
+                return done;
+            }
+            Some(Err(error)) => {
+                hub.health.doubt();
+                hub.redis_reads.failed(|| format!("{what}: {}", chain(&error)));
+            }
+            None => {}
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(longest);
+    }
+}
+
+/// Runs a part of a job; `None` if it panicked, which the panic hook logs.
+async fn caught<T>(hub: &Hub, part: impl Future<Output = T>) -> Option<T> {
+    let done = AssertUnwindSafe(part).catch_unwind().await.ok();
+    if done.is_none() {
+        hub.metrics.panics.inc();
+    }
+    done
+}
+
+async fn read_stream(
+    hub: &Hub,
+    workspace: &WorkspaceId,
+    from: Option<EntryId>,
+) -> Result<Vec<Entry>, BusError> {
+    let bus = &hub.ports.bus;
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut next = from;
+    loop {
+        let page = bus.entries(workspace, next, limits::STREAM_READ_ENTRIES_MAX).await?;
+        let is_last = page.len() < limits::STREAM_READ_ENTRIES_MAX;
+        // Reads are inclusive: a later page starts with the last entry of the page before, unless
+        // that was trimmed meanwhile, and unread entries with it.
+        let known = entries.last().map(|entry| entry.position);
+        if known.is_some() && page.first().map(|entry| entry.position) != known {
+            return Err(BusError::Unavailable("the stream was trimmed between two pages".into()));
+        }
+        entries.extend(page.into_iter().filter(|entry| Some(entry.position) != known));
+        if is_last && (from.is_some() || !entries.is_empty()) {
+            return Ok(entries);
+        }
+        if entries.is_empty() {
+            let id = PublicationId::mint(hub.now(), hub.ports.randomness.bits());
+            bus.publish(workspace, &Publication::marker(id)).await?;
+        }
+        next = entries.last().map(|entry| entry.position.entry);
+    }
+}
+
+/// The tail, and whatever follows it.
+const AUDIT_ENTRIES: usize = 2;
+/// Channels of a batch whose rows are read concurrently.
+const MEMBERS_AT_ONCE: usize = 4;
 
 #[cfg(test)]
 mod tests;

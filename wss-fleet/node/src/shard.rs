@@ -24,45 +24,64 @@ use slab::Slab;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
-use crate::fanout::Order;
-use crate::watch::Written;
+use crate::delivery_stats::{DeliveryStats, Written};
 use socket::{Socket, State, Tally};
 
-pub(crate) use crate::watch::Counts;
 pub(crate) use socket::Writer;
 
-/// Executes orders until the node drops the sender.
-pub(crate) async fn run(orders: mpsc::Receiver<Order>, counts: Arc<Counts>) {
-    // A turn writes to many sockets. The runtime's per-task budget of operations would interrupt
-    // it, and then wake it once for each remaining socket. It yields by itself after each turn.
-    tokio::task::unconstrained(serve(orders, counts)).await;
+/// What a shard does for its node, in the order of its mailbox.
+pub(crate) enum Command {
+    /// Hands a socket's writing half to the shard.
+    Open { socket: SocketId, writer: Writer, ended: Arc<Notify> },
+    /// One frame for many sockets, and its publication. Its class decides which limit applies.
+    Frame {
+        frame: Bytes,
+        to: Arc<[SocketId]>,
+        class: DeliveryClass,
+        publication: Option<Arc<Publication>>,
+    },
+    /// Frames that a socket missed, in order; the socket's speed paces them, whatever their number.
+    Missed { socket: SocketId, frames: Vec<Bytes> },
+    /// A control frame for one socket.
+    Control { socket: SocketId, frame: Bytes },
+    /// Send a close frame, which may ask the client to wait before it reconnects; then end.
+    Close { socket: SocketId, code: CloseCode, delay: Option<Duration> },
+    /// The peer is gone, or answered our close: flush the rest of the closing handshake, then end.
+    Finish { socket: SocketId },
 }
 
-async fn serve(mut orders: mpsc::Receiver<Order>, counts: Arc<Counts>) {
-    let mut shard = Shard::new(counts);
+/// Executes commands until the node drops the sender.
+pub(crate) async fn run(commands: mpsc::Receiver<Command>, stats: Arc<DeliveryStats>) {
+    // A turn writes to many sockets. The runtime's per-task budget of operations would interrupt
+    // it, and then wake it once for each remaining socket. It yields by itself after each turn.
+    tokio::task::unconstrained(serve(commands, stats)).await;
+}
+
+async fn serve(mut commands: mpsc::Receiver<Command>, stats: Arc<DeliveryStats>) {
+    let mut shard = Shard::new(stats);
     let mut batch = Vec::new();
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         let ready = Arc::clone(&shard.ready);
         tokio::select! {
             // The timer, then sockets that became writable, each of which is written or blocks
-            // again. Orders may arrive without end, so they are last.
+            // again. Commands may arrive without end, so they are last.
             biased;
             _ = sweep.tick() => shard.sweep(),
             () = ready.notify.notified() => shard.write_ready(),
-            count = orders.recv_many(&mut batch, ORDERS_A_TURN), if shard.inbox.is_empty() => {
+            count = commands.recv_many(&mut batch, COMMANDS_A_TURN), if shard.inbox.is_empty() => {
                 if count == 0 {
                     return;
                 }
                 shard.inbox.extend(batch.drain(..));
             }
             // No event, but work is left.
-            () = std::future::ready(()), if shard.is_behind() => {}
+            () = std::future::ready(()), if shard.has_backlog() => {}
         }
-        shard.take();
+        shard.accept();
         shard.write_some();
         // If nothing is left, the wait above lets other tasks run.
-        if shard.is_behind() || shard.ready.is_some() || !orders.is_empty() {
+        if shard.has_backlog() || shard.ready.is_some() || !commands.is_empty() {
             tokio::task::yield_now().await;
         }
     }
@@ -73,13 +92,13 @@ struct Shard {
     /// Index of a socket by its number. The node assigns the numbers, so no keyed hash is needed.
     places: HashMap<u64, usize, FxBuildHasher>,
     ready: Arc<Ready>,
-    counts: Arc<Counts>,
-    /// Received orders that wait for room.
-    inbox: VecDeque<Order>,
+    stats: Arc<DeliveryStats>,
+    /// Received commands that wait for room.
+    inbox: VecDeque<Command>,
     /// Queued frames that were not attempted on every recipient yet.
     runs: VecDeque<Run>,
     /// The frames in `runs`, each counted once.
-    behind: Tally,
+    backlog: Tally,
     written: Written,
 }
 
@@ -92,59 +111,59 @@ struct Run {
 }
 
 impl Shard {
-    fn new(counts: Arc<Counts>) -> Self {
+    fn new(stats: Arc<DeliveryStats>) -> Self {
         Self {
             sockets: Slab::new(),
             places: HashMap::default(),
             ready: Arc::default(),
-            counts,
+            stats,
             inbox: VecDeque::new(),
             runs: VecDeque::new(),
-            behind: Tally::default(),
+            backlog: Tally::default(),
             written: Written::default(),
         }
     }
 
-    fn is_behind(&self) -> bool {
+    fn has_backlog(&self) -> bool {
         !self.runs.is_empty() || !self.inbox.is_empty()
     }
 
-    /// Whether another order may be taken. Frames not yet attempted fill each socket's queue, so
-    /// they are limited: a late shard would otherwise mistake its readers for slow consumers.
+    /// Whether another command may be accepted. Frames not yet attempted fill each socket's queue,
+    /// so they are limited: a late shard would otherwise mistake its readers for slow consumers.
     fn has_room(&self) -> bool {
-        self.behind.frames < ORDERS_A_TURN && self.behind.bytes < limits::OUTBOUND_BYTES_MAX / 2
+        self.backlog.frames < COMMANDS_A_TURN && self.backlog.bytes < limits::OUTBOUND_BYTES_MAX / 2
     }
 
-    /// Takes orders while there is room, for at most as many sockets as a turn visits: even
+    /// Accepts commands while there is room, for at most as many sockets as a turn visits: even
     /// queueing on 50,000 of them takes a millisecond.
-    fn take(&mut self) {
+    fn accept(&mut self) {
         let mut queued = 0;
         while self.has_room()
             && queued < VISITS_A_TURN
-            && let Some(order) = self.inbox.pop_front()
+            && let Some(command) = self.inbox.pop_front()
         {
-            match order {
-                Order::Frame { frame, to, class, publication } => {
+            match command {
+                Command::Frame { frame, to, class, publication } => {
                     queued += to.len();
                     self.frame(&frame, to, class, publication);
                 }
-                Order::Open { socket, writer, ended } => {
+                Command::Open { socket, writer, ended } => {
                     let place = self.sockets.insert(Socket::new(socket.serial, writer, ended));
                     self.places.insert(socket.serial, place);
                 }
-                Order::Backlog { socket, frames } => {
+                Command::Missed { socket, frames } => {
                     self.with(socket, |socket, written| socket.enqueue_missed(frames, written));
                 }
-                Order::Control { socket, frame } => {
+                Command::Control { socket, frame } => {
                     self.with(socket, |socket, written| {
                         socket.enqueue(&frame, DeliveryClass::Live, written)
                     });
                 }
-                Order::Close { socket, code, delay } => {
-                    self.with(socket, |socket, _| socket.say_goodbye(Some(code), delay));
+                Command::Close { socket, code, delay } => {
+                    self.with(socket, |socket, _| socket.begin_close(Some(code), delay));
                 }
-                Order::Finish { socket } => {
-                    self.with(socket, |socket, _| socket.say_goodbye(None, None));
+                Command::Finish { socket } => {
+                    self.with(socket, |socket, _| socket.begin_close(None, None));
                 }
             }
         }
@@ -166,7 +185,7 @@ impl Shard {
             socket.enqueue(frame, class, &mut self.written);
         }
         let added = Tally { frames: 1, bytes: frame.len() };
-        self.behind = self.behind.plus(added);
+        self.backlog = self.backlog.plus(added);
         match self.runs.back_mut() {
             Some(run) if run.next == 0 && Arc::ptr_eq(&run.to, &to) => {
                 run.frames = run.frames.plus(added);
@@ -184,7 +203,7 @@ impl Shard {
         let Some(place) = self.places.get(&id.serial).copied() else { return };
         let Some(socket) = self.sockets.get_mut(place) else { return };
         change(socket, &mut self.written);
-        self.write(place, false);
+        self.visit(place, false);
     }
 
     /// Visits some sockets of one run, then of the next, until the turn's limits are reached.
@@ -201,20 +220,20 @@ impl Shard {
             {
                 (run.next, visits) = (run.next + 1, visits + 1);
                 if let Some(place) = self.places.get(&id.serial).copied() {
-                    self.write(place, false);
+                    self.visit(place, false);
                 }
             }
             if run.next < run.to.len() {
                 self.runs.push_back(run);
             } else {
-                self.behind = self.behind.minus(run.frames);
-                self.counts.written(&run.publications, &run.to);
+                self.backlog = self.backlog.minus(run.frames);
+                self.stats.written(&run.publications, &run.to);
             }
         }
-        self.counts.add(std::mem::take(&mut self.written));
+        self.stats.add(std::mem::take(&mut self.written));
     }
 
-    fn write(&mut self, place: usize, is_ready: bool) {
+    fn visit(&mut self, place: usize, is_ready: bool) {
         let Some(socket) = self.sockets.get_mut(place) else { return };
         let serial = socket.serial;
         let ready = &self.ready;
@@ -229,7 +248,7 @@ impl Shard {
         let ready: Vec<u64> = std::mem::take(&mut *self.ready.sockets.lock());
         for serial in ready {
             if let Some(place) = self.places.get(&serial).copied() {
-                self.write(place, true);
+                self.visit(place, true);
             }
         }
     }
@@ -256,7 +275,7 @@ impl Shard {
                 && stalled(socket.blocked_since, limits::WRITE_STALL_MAX)
             {
                 self.written.slow_consumers += 1;
-                socket.say_goodbye(Some(CloseCode::SlowConsumer), None);
+                socket.begin_close(Some(CloseCode::SlowConsumer), None);
             }
         }
         for serial in over {
@@ -265,7 +284,7 @@ impl Shard {
     }
 }
 
-/// Sockets whose kernel buffers drained since [`Shard::write_ready`] last took them.
+/// Sockets whose kernel buffers drained since the last [`Shard::write_ready`].
 #[derive(Debug, Default)]
 struct Ready {
     sockets: Mutex<Vec<u64>>,
@@ -290,13 +309,13 @@ impl Wake for SocketWaker {
     }
 }
 
-/// The most orders received per turn, and the most frames that may wait for their first attempt.
-const ORDERS_A_TURN: usize = 256;
+/// The most commands received per turn, and the most frames that may wait for their first attempt.
+const COMMANDS_A_TURN: usize = 256;
 /// A turn ends after this many calls: other tasks wait for the thread, and their frames with them.
 const WRITES_A_TURN: u64 = 16;
 /// A turn also ends after this many sockets: blocked or already written ones need no call.
 const VISITS_A_TURN: usize = 4_096;
-/// How often stalled sockets are looked for.
+/// How often stalled sockets are closed.
 const SWEEP: Duration = Duration::from_millis(250);
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 pub(crate) struct Store {
     calls: Semaphore,
     state: Mutex<State>,
-    /// Wakes the calls that wait for a turn, once a call is answered.
+    /// Wakes the calls that wait to be admitted, once a call is answered.
     back: Notify,
     outage: Reported,
 }
@@ -37,7 +37,7 @@ impl Store {
 
     /// Waits for room for one call. While the store answers nothing, calls are spaced: one probe
     /// per second from each of thousands of workspaces could keep the store down.
-    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+    pub(crate) async fn admit(&self) -> Option<SemaphorePermit<'_>> {
         let back = self.back.notified();
         let wait = self.reserve(Instant::now());
         if !wait.is_zero() {
@@ -89,17 +89,17 @@ mod tests {
     async fn calls_are_spaced_while_nothing_is_answered_and_free_after_one_answer() {
         let (store, begun) = (Store::new(), Instant::now());
         for _ in 0..limits::STORE_FAILURES_MAX {
-            let _turn = store.turn().await;
+            let _permit = store.admit().await;
             store.failed(String::new);
         }
         assert_eq!(begun.elapsed(), Duration::ZERO);
         for _ in 0..=50 {
-            let _turn = store.turn().await;
+            let _permit = store.admit().await;
             store.failed(String::new);
         }
         assert_eq!(begun.elapsed(), limits::STORE_PROBE_EVERY * 50);
         store.answered();
-        let _turn = store.turn().await;
+        let _permit = store.admit().await;
         assert_eq!(begun.elapsed(), limits::STORE_PROBE_EVERY * 50);
     }
 }

@@ -53,7 +53,7 @@ pub(crate) async fn handshake(
     config: Arc<ServerConfig>,
     hub: Arc<Hub>,
 ) -> Option<TlsSocket> {
-    let Ok(_place) = hub.tls_handshakes.try_acquire() else {
+    let Ok(_permit) = hub.tls_handshakes.try_acquire() else {
         return refused(&hub, Refusal::Shed);
     };
     match tokio::time::timeout(limits::TLS_HANDSHAKE_MAX, talk(tcp, config, &hub)).await {
@@ -80,7 +80,7 @@ async fn talk(
         return Err(Refusal::Plain);
     }
     let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await.map_err(failed)?;
-    if !hub.takes_handshake() {
+    if !hub.allows_handshake() {
         return Err(Refusal::Shed);
     }
     let bounded = |session: &mut rustls::ServerConnection| {

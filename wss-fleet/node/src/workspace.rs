@@ -16,8 +16,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::hub::{Hub, Request};
 use crate::metrics::Stale;
-use crate::reads::{Ended, Reads};
-use crate::{frames, jobs};
+use crate::read_queue::{Ended, ReadQueue};
+use crate::{frames, reads};
 
 /// The result of a job.
 enum Done {
@@ -34,7 +34,7 @@ struct Task {
     subscription: Option<Subscription>,
     jobs: JoinSet<Done>,
     fill: Option<AbortHandle>,
-    reads: Reads,
+    reads: ReadQueue,
     effects: Vec<Effect>,
     repairs: (u64, u64),
     held: usize,
@@ -63,7 +63,7 @@ pub(crate) fn start(hub: Arc<Hub>, id: WorkspaceId, requests: mpsc::Receiver<Req
         subscription: None,
         jobs: JoinSet::new(),
         fill: None,
-        reads: Reads::new(Instant::now()),
+        reads: ReadQueue::new(Instant::now()),
         effects: Vec::new(),
         repairs: (0, 0),
         held: 0,
@@ -78,8 +78,8 @@ impl Task {
         self.subscribe();
         // Not restarted in each turn of the loop: in a busy workspace they would never fire.
         let mut tick = pin!(tokio::time::sleep(limits::TICK));
-        let mut looks = tokio::time::interval(LOOK_AGAIN);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut checks = tokio::time::interval(CHECK_EVERY);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut idle_since = None;
         loop {
             let reads_at = self.reads.next_at(Instant::now());
@@ -88,12 +88,12 @@ impl Task {
                 // Publications may arrive without end, so they are last and starve nothing.
                 biased;
                 // Most workspaces wait for nothing: thousands of them must cost no wake-ups.
-                _ = looks.tick(), if self.state.is_waiting() || self.state.is_idle() => Event::Time,
+                _ = checks.tick(), if self.state.is_waiting() || self.state.is_idle() => Event::Time,
                 () = &mut tick => Event::Tick,
                 () = until(reads_at), if reads_at.is_some() => Event::Reads,
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(done) => Event::Done(done),
-                    // A superseded fill, or an audit that panicked: the next one asks again. `jobs`
+                    // A superseded fill, or an audit that panicked: the next one asks again. `reads`
                     // turns panics of other jobs into failures.
                     Err(error) => {
                         if error.is_panic() {
@@ -150,7 +150,7 @@ impl Task {
             }
             Event::Done(Done::Read(ended)) => {
                 let jitter = self.jitter();
-                for input in self.reads.done(ended, jitter, Instant::now()) {
+                for input in self.reads.record(ended, jitter, Instant::now()) {
                     self.input(input).await;
                 }
             }
@@ -193,7 +193,7 @@ impl Task {
     fn start_reads(&mut self) {
         while let Some(running) = self.reads.next(&self.state, Instant::now()) {
             let (hub, id) = (Arc::clone(&self.hub), self.id.clone());
-            self.jobs.spawn(async move { Done::Read(jobs::read(hub, id, running).await) });
+            self.jobs.spawn(async move { Done::Read(reads::read(hub, id, running).await) });
         }
     }
 
@@ -216,7 +216,7 @@ impl Task {
         while let Some(input) = next.take() {
             self.state.handle(input, self.hub.now(), &mut effects);
             for effect in effects.drain(..) {
-                if let Some(effect) = self.reads.ask(effect) {
+                if let Some(effect) = self.reads.enqueue(effect) {
                     self.perform(effect).await;
                 }
             }
@@ -241,11 +241,11 @@ impl Task {
             }
             Effect::Ready { socket, frames } => {
                 hub.metrics.attaches.inc();
-                hub.shards.backlog(socket, frames).await;
+                hub.shards.offer_missed(socket, frames).await;
             }
             Effect::Replay { frames, to } => {
                 for socket in to.sockets() {
-                    hub.shards.backlog(socket, frames.clone()).await;
+                    hub.shards.offer_missed(socket, frames.clone()).await;
                 }
             }
             Effect::Close { socket, code } => {
@@ -254,21 +254,21 @@ impl Task {
                 hub.shards.close(socket, code).await;
             }
             Effect::Refuse { socket } => self.refuse(socket).await,
-            // `Reads` has taken these.
+            // The queue has accepted these.
             Effect::LoadUser { .. }
             | Effect::Refresh(_)
             | Effect::ReadAhead(_)
             | Effect::ReadStored { .. }
             | Effect::ReadHistory { .. } => {}
             Effect::Audit { tail } => {
-                self.job(async move { jobs::audit(hub, id, tail).await });
+                self.job(async move { reads::audit(hub, id, tail).await });
             }
             Effect::Fill { id: fill, from } => {
                 // A running fill may have read before the event that made this one necessary.
                 if let Some(superseded) = self.fill.take() {
                     superseded.abort();
                 }
-                let fill = async move { jobs::fill(hub, id, fill, from).await };
+                let fill = async move { reads::fill(hub, id, fill, from).await };
                 self.fill = Some(self.job(fill));
             }
         }
@@ -288,7 +288,7 @@ impl Task {
 
     fn subscribe(&mut self) {
         let (hub, id) = (Arc::clone(&self.hub), self.id.clone());
-        self.jobs.spawn(async move { Done::Subscribed(jobs::subscribe(hub, id).await) });
+        self.jobs.spawn(async move { Done::Subscribed(reads::subscribe(hub, id).await) });
     }
 }
 
@@ -313,4 +313,4 @@ async fn next(subscription: &mut Option<Subscription>) -> Option<Notice> {
 }
 
 /// How often holds and waiting attaches are checked, if there are any.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+const CHECK_EVERY: Duration = Duration::from_millis(250);

@@ -63,7 +63,7 @@ const HOT_PATHS: &[HotPath] = &[
         // One call is one publication to a hundred sockets.
         name: "fan-out",
         calls: 300,
-        functions: &["node::shard::Shard::take", "node::shard::Shard::write_some"],
+        functions: &["node::shard::Shard::accept", "node::shard::Shard::write_some"],
     },
 ];
 

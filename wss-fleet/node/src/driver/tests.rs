@@ -7,9 +7,9 @@ use model::Timestamp;
 use tokio::io::{AsyncWriteExt, DuplexStream, ReadBuf};
 
 use super::*;
-use crate::hub::stand::Stand;
+use crate::test_hub::TestHub;
 
-impl Stand {
+impl TestHub {
     fn start() -> Self {
         Self::at(Timestamp::from_unix_ms(1_767_225_600_000))
     }
@@ -70,7 +70,7 @@ fn is_close(frame: &[u8], code: CloseCode) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_costs_one_socket_and_not_the_node() {
-    let rig = Stand::start();
+    let rig = TestHub::start();
     let (mut client, reader) = tokio::io::duplex(64 * 1024);
     let (neighbour, mut pushed) = rig.open(reader, Vec::new());
     client.write_all(&rig.hello()).await.unwrap();
@@ -78,9 +78,9 @@ async fn a_panic_costs_one_socket_and_not_the_node() {
     pushed.read_exact(&mut first).await.unwrap();
     assert_eq!(first, [0x81], "ready");
 
-    let (defect, told) = rig.open(Defect, Vec::new());
+    let (defect, closed) = rig.open(Defect, Vec::new());
     assert!(defect.await.unwrap_err().is_panic());
-    assert!(is_close(&all_of(told).await, CloseCode::Internal));
+    assert!(is_close(&all_of(closed).await, CloseCode::Internal));
     assert_eq!(rig.hub.socket_count(), 1, "only the neighbour is left");
 
     client.write_all(&[0x89, 0x81, 0, 0, 0, 0, b'!']).await.unwrap();
@@ -93,9 +93,9 @@ async fn a_panic_costs_one_socket_and_not_the_node() {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_that_came_early_are_metered_like_any_others() {
-    let rig = Stand::start();
+    let rig = TestHub::start();
     let (_client, reader) = tokio::io::duplex(64);
-    let (driver, told) = rig.open(reader, [0x89, 0x80, 0, 0, 0, 0].repeat(25));
-    assert!(is_close(&all_of(told).await, CloseCode::RateLimited));
+    let (driver, closed) = rig.open(reader, [0x89, 0x80, 0, 0, 0, 0].repeat(25));
+    assert!(is_close(&all_of(closed).await, CloseCode::RateLimited));
     driver.await.unwrap();
 }

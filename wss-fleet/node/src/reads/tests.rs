@@ -1,123 +1,212 @@
-use messaging::ports::Clock as _;
+//! What a backfill reads of a channel, and how panics in reads are handled.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use messaging::ports::{
+    ChannelStore, EventBus, MemberStore, MessageStore, Published, RevocationStore, StoredMessage,
+    WriteError,
+};
+use model::{Channel, ChannelType, Contract, Member, MessageText};
 
 use super::*;
+use delivery::Registration;
 
-fn channel(n: u64) -> ChannelId {
-    ChannelId::mint_group(Timestamp::from_unix_ms(n), u128::from(n))
+use crate::pace::Pace;
+use crate::test_hub::TestHub;
+
+/// A node on in-memory tables with one channel and one member.
+struct Rig {
+    node: TestHub,
+    channel: ChannelId,
 }
 
-/// A workspace that wants every channel, because it has no view of any.
-fn state() -> Workspace {
-    let now = memory::ManualClock::at(Timestamp::from_unix_ms(1)).now();
-    Workspace::new("w".parse().unwrap(), "N1".parse().unwrap(), bytes::Bytes::from, now)
+const HOLE: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
+
+fn workspace() -> WorkspaceId {
+    WorkspaceId::parse("w").unwrap()
 }
 
-fn text(number: u64) -> Effect {
-    let message = MessageId::mint(Timestamp::from_unix_ms(number), 1);
-    Effect::ReadStored {
-        number: EntryNumber::new(number),
-        channel: channel(1),
-        id: message.into(),
-        message,
+fn user() -> UserId {
+    UserId::parse("alice").unwrap()
+}
+
+fn id(at: Timestamp, n: usize) -> MessageId {
+    MessageId::mint(at, n as u128)
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let node = TestHub::at(HOLE);
+        let channel = ChannelId::mint_group(HOLE, 1);
+        let member = Member { user_id: user(), joined_at: HOLE };
+        node.store.put_members(&workspace(), &channel, &[member]).await.unwrap();
+        let item = Channel {
+            id: channel.clone(),
+            workspace_id: workspace(),
+            channel_type: ChannelType::Group,
+            name: Some("general".to_owned()),
+            contract: Contract::PersistFirst,
+            created_by: user(),
+            created_at: HOLE,
+            members_version: 1,
+            late: None,
+        };
+        node.store.create(&item).await.unwrap();
+        Self { node, channel }
+    }
+
+    async fn stored(&self, id: MessageId, text: &str) {
+        let text = MessageText::from_stored(text.to_owned());
+        let (channel_id, sender_id) = (self.channel.clone(), user());
+        let message = Message::new(id, channel_id, sender_id, text);
+        self.node.store.append(&StoredMessage { message, members_version: 1 }).await.unwrap();
+    }
+
+    /// The message ids and members that a backfill of a hole at [`HOLE`] reads.
+    async fn read(&self) -> Option<(Vec<MessageId>, Vec<UserId>)> {
+        let since = HOLE.minus(limits::OVERLAP);
+        let hub = Arc::clone(&self.node.hub);
+        let read = Read::History { repair: RepairId::new(3), channel: self.channel.clone(), since };
+        let started = Pace::new(Instant::now()).start(Instant::now());
+        let mut ended = super::read(hub, workspace(), Running { read, started }).await;
+        assert!(ended.failed.is_none());
+        let Some(Input::HistoryRead { channel, history, .. }) = ended.inputs.pop() else {
+            panic!("{ended:?}")
+        };
+        assert_eq!(channel, self.channel);
+        let read = history?;
+        let ids = read.messages.iter().map(|message| message.id).collect();
+        Some((ids, read.members.members))
     }
 }
 
-fn failed(running: Running, failure: Failure) -> Ended {
-    let Running { read, started } = running;
-    Ended { started, inputs: Vec::new(), failed: Some((read, failure)), took: Duration::ZERO }
-}
-
-fn answered(running: &Running) -> Ended {
-    let input = Input::Refreshed { channel: channel(99), members: None };
-    let (started, inputs) = (running.started, vec![input]);
-    Ended { started, inputs, failed: None, took: Duration::from_millis(5) }
-}
-
-#[tokio::test(start_paused = true)]
-async fn channels_are_joined_each_once_and_those_that_are_waited_for_come_first() {
-    let (mut reads, state, now) = (Reads::new(Instant::now()), state(), Instant::now());
-    reads.ask(Effect::ReadAhead(channel(1_000)));
-    for n in 0..limits::MEMBERS_BATCH_MAX as u64 + 2 {
-        assert_eq!(reads.ask(Effect::Refresh(channel(n))), None);
-        reads.ask(Effect::Refresh(channel(n)));
+#[tokio::test]
+async fn g4_a_backfill_reads_every_page_from_the_overlap_on_and_then_the_members() {
+    let rig = Rig::new().await;
+    rig.stored(id(HOLE.minus(limits::OVERLAP + Duration::from_millis(1)), 0), "older").await;
+    let wanted: Vec<MessageId> = (1..=250).map(|n| id(HOLE.minus(limits::OVERLAP), n)).collect();
+    for id in &wanted {
+        rig.stored(*id, "in the hole").await;
     }
-    let sizes: Vec<usize> = std::iter::from_fn(|| reads.next(&state, now))
-        .map(|running| {
-            let Read::Members(channels) = running.read else { panic!("{:?}", running.read) };
-            channels.len()
-        })
-        .collect();
-    assert_eq!(sizes, [limits::MEMBERS_BATCH_MAX, 2, 1]);
+    assert_eq!(rig.read().await, Some((wanted, vec![user()])));
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_fails_is_read_again_for_as_long_as_the_store_is_away() {
-    let (mut reads, state) = (Reads::new(Instant::now()), state());
-    reads.ask(Effect::Refresh(channel(1)));
-    for failure in [Failure::Silent, Failure::Throttled, Failure::Refused].repeat(20) {
-        let now = Instant::now();
-        let running = reads.next(&state, now).expect("it is still wanted");
-        assert_eq!(reads.done(failed(running, failure), 1.0, now).len(), 0);
-        assert!(reads.next(&state, now).is_none(), "not at once");
-        tokio::time::advance(reads.next_at(now).unwrap() - now).await;
+#[tokio::test]
+async fn g4_a_backfill_goes_back_to_a_late_mark_that_was_set_since_the_hole() {
+    let rig = Rig::new().await;
+    let late = id(HOLE.minus(limits::OVERLAP * 3), 1);
+    rig.stored(late, "an hour late").await;
+    let mark =
+        |at| rig.node.store.mark_late(&rig.channel, LateArrivals { reread_from: late, until: at });
+    mark(HOLE.minus(limits::LATE_AHEAD)).await.unwrap();
+    assert_eq!(rig.read().await, Some((Vec::new(), vec![user()])), "of an older incident");
+    mark(HOLE.plus(limits::LATE_AHEAD)).await.unwrap();
+    assert_eq!(rig.read().await, Some((vec![late], vec![user()])));
+}
+
+#[tokio::test]
+async fn g4_a_channel_with_too_much_to_read_is_given_up() {
+    let many = Rig::new().await;
+    for n in 0..=limits::BACKFILL_MESSAGES_MAX {
+        many.stored(id(HOLE, n), "x").await;
     }
+    assert_eq!(many.read().await, None);
+    let long = Rig::new().await;
+    let text = "x".repeat(limits::BACKFILL_BYTES_MAX / 8);
+    for n in 0..9 {
+        long.stored(id(HOLE, n), &text).await;
+    }
+    assert_eq!(long.read().await, None);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_read_that_fails_while_others_are_answered_is_given_up() {
-    let (mut reads, state) = (Reads::new(Instant::now()), state());
-    reads.ask(Effect::Refresh(channel(1)));
-    for n in 1.. {
-        tokio::time::advance(limits::STORE_RETRY.1).await;
-        let now = Instant::now();
-        let refused = reads.next(&state, now).unwrap();
-        assert_eq!(refused.read, Read::Members(vec![channel(1)]));
-        reads.ask(text(n));
-        let inputs = reads.done(failed(refused, Failure::Refused), 1.0, now);
-        if let [Input::Refreshed { members: None, .. }] = inputs[..] {
-            assert_eq!(n, u64::from(limits::STORE_REFUSALS_MAX) + 1);
-            return;
-        }
-        assert!(inputs.is_empty() && n < 20);
-        tokio::time::advance(limits::STORE_RETRY.1).await;
-        let now = Instant::now();
-        // Answer the message's read, whichever comes first.
-        let (mut one, mut other) = (reads.next(&state, now).unwrap(), None);
-        if matches!(one.read, Read::Members(_)) {
-            other = Some(one);
-            one = loop {
-                tokio::time::advance(limits::STORE_RETRY.1).await;
-                if let Some(next) = reads.next(&state, Instant::now()) {
-                    break next;
-                }
-            };
-        }
-        reads.done(answered(&one), 1.0, now);
-        if let Some(other) = other {
-            // Return it as a time-out, which does not count as a refusal.
-            reads.done(failed(other, Failure::Silent), 1.0, now);
-        }
+/// A store that panics.
+#[derive(Debug)]
+struct Broken;
+
+#[async_trait]
+impl RevocationStore for Broken {
+    async fn revoke(
+        &self,
+        _workspace: &WorkspaceId,
+        _user: &UserId,
+        _at: Timestamp,
+    ) -> Result<(), WriteError> {
+        panic!("a defect")
+    }
+
+    async fn revoked_among(
+        &self,
+        _workspace: &WorkspaceId,
+        _users: &[UserId],
+    ) -> Result<Vec<UserId>, ReadError> {
+        panic!("a defect")
     }
 }
 
+#[tokio::test]
+async fn a_read_that_panics_has_failed() {
+    let node = TestHub::with(HOLE, |ports| ports.revocations = Arc::new(Broken));
+    let wanted = Read::User { user: user(), registration: Registration::new(1) };
+    let started = Pace::new(Instant::now()).start(Instant::now());
+    let running = Running { read: wanted.clone(), started };
+    let ended = read(Arc::clone(&node.hub), workspace(), running).await;
+    assert_eq!(ended.failed, Some((wanted, Failure::Refused)));
+    assert_eq!(node.hub.metrics.panics.get(), 1);
+}
+
+/// A bus that panics on its first call.
+#[derive(Debug)]
+struct PanicsOnce {
+    bus: Arc<dyn EventBus>,
+    has_panicked: AtomicBool,
+}
+
+impl PanicsOnce {
+    fn around(bus: &mut Arc<dyn EventBus>) {
+        let inner = Arc::clone(bus);
+        *bus = Arc::new(Self { bus: inner, has_panicked: AtomicBool::new(false) });
+    }
+
+    fn panic_once(&self) {
+        assert!(self.has_panicked.swap(true, Ordering::Relaxed), "a defect");
+    }
+}
+
+#[async_trait]
+impl EventBus for PanicsOnce {
+    async fn publish(
+        &self,
+        workspace: &WorkspaceId,
+        publication: &Publication,
+    ) -> Result<Published, BusError> {
+        self.bus.publish(workspace, publication).await
+    }
+
+    async fn subscribe(&self, workspace: &WorkspaceId) -> Result<Subscription, BusError> {
+        self.panic_once();
+        self.bus.subscribe(workspace).await
+    }
+
+    async fn entries(
+        &self,
+        workspace: &WorkspaceId,
+        from: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, BusError> {
+        self.panic_once();
+        self.bus.entries(workspace, from, limit).await
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn in_a_trouble_as_many_are_admitted_as_are_attached_and_others_are_told_when() {
-    let (mut reads, state) = (Reads::new(Instant::now()), state());
-    assert!(reads.admits(1_000_000, Instant::now()), "all is well");
-    reads.ask(text(1));
-    let running = reads.next(&state, Instant::now()).unwrap();
-    reads.done(failed(running, Failure::Silent), 1.0, Instant::now());
-    let least = limits::ATTACHES_IN_TROUBLE_MIN;
-    assert!(reads.admits(least - 1, Instant::now()));
-    assert!(!reads.admits(least, Instant::now()));
-    let (shortest, longest) = limits::BUSY_DELAY;
-    assert_eq!(reads.busy_delay(500, 0.0, Instant::now()), shortest);
-    assert_eq!(reads.busy_delay(500, 1.0, Instant::now()), shortest * 2, "jittered");
-    reads.loads.add(200, Instant::now());
-    tokio::time::advance(Duration::from_secs(1)).await;
-    reads.loads.add(200, Instant::now());
-    let now = Instant::now();
-    let most = reads.loads.within(ADMIT_AHEAD, now);
-    assert!(most > 500 && reads.admits(most - 1, now) && !reads.admits(most, now), "{most}");
-    assert_eq!(reads.busy_delay(100_000, 0.0, now), longest);
+async fn g4_a_fill_or_a_subscription_that_panics_is_tried_again() {
+    let node = TestHub::with(HOLE, |ports| PanicsOnce::around(&mut ports.bus));
+    let filled = fill(Arc::clone(&node.hub), workspace(), RepairId::new(3), None).await;
+    let is_filled = matches!(&filled, Input::Filled { id, entries }
+        if *id == RepairId::new(3) && entries.len() == 1);
+    assert!(is_filled, "a stream that was empty has a marker: {filled:?}");
+    let node = TestHub::with(HOLE, |ports| PanicsOnce::around(&mut ports.bus));
+    subscribe(Arc::clone(&node.hub), workspace()).await;
+    assert_eq!(node.hub.metrics.panics.get(), 1);
 }

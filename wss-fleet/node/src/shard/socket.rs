@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use delivery::DeliveryClass;
 
+use crate::delivery_stats::Written;
 use crate::frames;
-use crate::watch::Written;
 
 /// A socket's writing half. Most sockets are plain TCP, and a box would cost one more cache miss
 /// per frame, so TCP has its own variant.
@@ -105,7 +105,7 @@ impl Socket {
 
     /// Queues a frame, or closes a slow consumer. An empty queue accepts one frame of any size.
     pub(super) fn enqueue(&mut self, frame: &Bytes, class: DeliveryClass, written: &mut Written) {
-        if self.takes(Tally { frames: 1, bytes: frame.len() }, class, written) {
+        if self.accepts(Tally { frames: 1, bytes: frame.len() }, class, written) {
             self.queue.push_back(Queued { frame: frame.clone(), class });
         }
     }
@@ -113,7 +113,7 @@ impl Socket {
     /// Queues many missed frames; checks the limits once.
     pub(super) fn enqueue_missed(&mut self, frames: Vec<Bytes>, written: &mut Written) {
         let bytes = frames.iter().map(Bytes::len).sum();
-        if self.takes(Tally { frames: frames.len(), bytes }, DeliveryClass::Repair, written) {
+        if self.accepts(Tally { frames: frames.len(), bytes }, DeliveryClass::Repair, written) {
             self.queue.extend(
                 frames.into_iter().map(|frame| Queued { frame, class: DeliveryClass::Repair }),
             );
@@ -121,7 +121,7 @@ impl Socket {
     }
 
     /// Counts frames to be queued. A closing socket accepts none; a slow consumer is closed.
-    fn takes(&mut self, added: Tally, class: DeliveryClass, written: &mut Written) -> bool {
+    fn accepts(&mut self, added: Tally, class: DeliveryClass, written: &mut Written) -> bool {
         if self.closing_since.is_some() {
             return false;
         }
@@ -137,7 +137,7 @@ impl Socket {
             *self.tally(class) = sum;
         } else {
             written.slow_consumers += 1;
-            self.say_goodbye(Some(CloseCode::SlowConsumer), None);
+            self.begin_close(Some(CloseCode::SlowConsumer), None);
         }
         has_room
     }
@@ -156,7 +156,7 @@ impl Socket {
 
     /// Drops the queue after the frame that is being written, and closes. If there is a `delay`,
     /// the close frame tells the client how long to wait.
-    pub(super) fn say_goodbye(&mut self, code: Option<CloseCode>, delay: Option<Duration>) {
+    pub(super) fn begin_close(&mut self, code: Option<CloseCode>, delay: Option<Duration>) {
         if self.closing_since.is_some() {
             return;
         }
@@ -254,12 +254,12 @@ impl Socket {
         let mut through = 0;
         while count > 0 {
             let Some(Queued { frame, class }) = self.queue.front_mut() else { break };
-            let taken = frame.len().min(count);
-            frame.advance(taken);
-            count -= taken;
+            let written = frame.len().min(count);
+            frame.advance(written);
+            count -= written;
             let (class, is_through) = (*class, frame.is_empty());
             let tally = self.tally(class);
-            *tally = tally.minus(Tally { frames: usize::from(is_through), bytes: taken });
+            *tally = tally.minus(Tally { frames: usize::from(is_through), bytes: written });
             if is_through {
                 self.queue.pop_front();
                 through += 1;

@@ -11,45 +11,46 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use super::socket::STUCK;
 use super::*;
 
-fn counts_at(now: Timestamp) -> Counts {
-    Counts::new(Arc::new(ManualClock::at(now)))
+fn stats_at(now: Timestamp) -> Arc<DeliveryStats> {
+    Arc::new(DeliveryStats::new(Arc::new(ManualClock::at(now))))
 }
 
 /// A shard whose sockets are pipes of a given size.
 struct Rig {
-    orders: mpsc::Sender<Order>,
-    counts: Arc<Counts>,
+    commands: mpsc::Sender<Command>,
+    stats: Arc<DeliveryStats>,
     serial: u64,
 }
 
 impl Rig {
     fn start() -> Self {
-        let (orders, rx) = mpsc::channel(64);
-        let counts = Arc::new(counts_at(Timestamp::from_unix_ms(0)));
-        tokio::spawn(run(rx, Arc::clone(&counts)));
-        Self { orders, counts, serial: 0 }
+        let (commands, rx) = mpsc::channel(64);
+        let stats = stats_at(Timestamp::from_unix_ms(0));
+        tokio::spawn(run(rx, Arc::clone(&stats)));
+        Self { commands, stats, serial: 0 }
     }
 
     async fn socket(&mut self, pipe: usize) -> (SocketId, tokio::io::DuplexStream, Arc<Notify>) {
         let (ours, theirs) = tokio::io::duplex(pipe);
         self.serial += 1;
         let (socket, ended) = (SocketId { shard: 0, serial: self.serial }, Arc::new(Notify::new()));
-        let open = Order::Open {
+        let open = Command::Open {
             socket,
             writer: Writer::Boxed(Box::new(ours)),
             ended: Arc::clone(&ended),
         };
-        self.order(open).await;
+        self.send(open).await;
         (socket, theirs, ended)
     }
 
-    async fn order(&self, order: Order) {
-        assert!(self.orders.send(order).await.is_ok());
+    async fn send(&self, command: Command) {
+        assert!(self.commands.send(command).await.is_ok());
     }
 
     async fn frame(&self, bytes: &'static [u8], to: &[SocketId]) {
         let (frame, to) = (Bytes::from_static(bytes), to.into());
-        self.order(Order::Frame { frame, to, class: DeliveryClass::Live, publication: None }).await;
+        self.send(Command::Frame { frame, to, class: DeliveryClass::Live, publication: None })
+            .await;
     }
 }
 
@@ -58,7 +59,7 @@ async fn g5_frames_come_in_the_order_of_the_mailbox() {
     let mut rig = Rig::start();
     let (socket, mut peer, _) = rig.socket(3).await;
     let frames = vec![Bytes::from_static(b"ready "), Bytes::from_static(b"missed ")];
-    rig.order(Order::Backlog { socket, frames }).await;
+    rig.send(Command::Missed { socket, frames }).await;
     rig.frame(b"live ", &[socket]).await;
     rig.frame(b"tick ", &[socket]).await;
     let mut read = [0; 23];
@@ -82,7 +83,7 @@ async fn g5_a_full_queue_closes_the_socket_as_slow_consumer_and_no_other() {
     assert!(slow_read.starts_with(b"frame"), "the frame that was being written is whole");
     assert!(slow_read.ends_with(b"slow_consumer"), "and why follows");
     assert!(slow_read.len() < 64, "nothing of what was queued");
-    assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 1);
+    assert_eq!(rig.stats.slow_consumers.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,10 +97,10 @@ async fn g5_what_was_missed_comes_in_its_place_and_is_no_slow_consumers_fault() 
     let missed = Bytes::from_static(b"missed ");
     let count = limits::OUTBOUND_FRAMES_MAX + 2;
     let frames = vec![missed.clone(); count];
-    rig.order(Order::Backlog { socket, frames }).await;
+    rig.send(Command::Missed { socket, frames }).await;
     for _ in 0..count {
         let to = [socket].into();
-        rig.order(Order::Frame {
+        rig.send(Command::Frame {
             frame: missed.clone(),
             to,
             class: DeliveryClass::Repair,
@@ -112,7 +113,7 @@ async fn g5_what_was_missed_comes_in_its_place_and_is_no_slow_consumers_fault() 
     let mut read = vec![0; expected.len() - begun.len()];
     peer.read_exact(&mut read).await.unwrap();
     assert_eq!([&begun[..], &read].concat(), expected.as_bytes());
-    assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 0);
+    assert_eq!(rig.stats.slow_consumers.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,10 +122,10 @@ async fn g5_what_was_missed_has_a_bound_of_its_own() {
     let (socket, _peer, ended) = rig.socket(1).await;
     for _ in 0..5 {
         let frames = vec![Bytes::from_static(b"missed "); limits::STREAM_ENTRIES_MAX];
-        rig.order(Order::Backlog { socket, frames }).await;
+        rig.send(Command::Missed { socket, frames }).await;
     }
     ended.notified().await;
-    assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 1);
+    assert_eq!(rig.stats.slow_consumers.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +136,7 @@ async fn g5_what_was_missed_counts_for_a_client_that_takes_nothing() {
     tokio::time::sleep(STUCK).await;
     for _ in 0..limits::OUTBOUND_FRAMES_MAX + 1 {
         let (frame, to) = (Bytes::from_static(b"missed"), [socket].into());
-        rig.order(Order::Frame { frame, to, class: DeliveryClass::Repair, publication: None })
+        rig.send(Command::Frame { frame, to, class: DeliveryClass::Repair, publication: None })
             .await;
     }
     let ended = tokio::time::timeout(STUCK, ended.notified()).await;
@@ -151,10 +152,10 @@ async fn g5_one_frame_of_any_size_may_queue() {
     let (socket, mut peer, _) = rig.socket(16).await;
     let huge = Bytes::from(vec![b'x'; limits::OUTBOUND_BYTES_MAX * 2]);
     let (frame, to) = (huge.clone(), [socket].into());
-    rig.order(Order::Frame { frame, to, class: DeliveryClass::Live, publication: None }).await;
+    rig.send(Command::Frame { frame, to, class: DeliveryClass::Live, publication: None }).await;
     let mut read = vec![0; huge.len()];
     peer.read_exact(&mut read).await.unwrap();
-    assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 0);
+    assert_eq!(rig.stats.slow_consumers.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,7 +165,7 @@ async fn g5_a_socket_that_swallows_nothing_is_a_slow_consumer() {
     rig.frame(b"never read", &[socket]).await;
     // Paused time advances by itself: ten seconds for the stall, one for the close frame.
     ended.notified().await;
-    assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 1);
+    assert_eq!(rig.stats.slow_consumers.load(Ordering::Relaxed), 1);
     drop(peer);
 }
 
@@ -172,7 +173,7 @@ async fn g5_a_socket_that_swallows_nothing_is_a_slow_consumer() {
 async fn a_close_says_why_and_ends_the_stream() {
     let mut rig = Rig::start();
     let (socket, mut peer, ended) = rig.socket(1_024).await;
-    rig.order(Order::Close { socket, code: CloseCode::Revoked, delay: None }).await;
+    rig.send(Command::Close { socket, code: CloseCode::Revoked, delay: None }).await;
     ended.notified().await;
     let mut read = Vec::new();
     peer.read_to_end(&mut read).await.unwrap();
@@ -214,9 +215,9 @@ fn everything_queued_for_a_socket_goes_out_in_one_call() {
     let mut shard = shard_at(Timestamp::from_unix_ms(0));
     let socket = SocketId { shard: 0, serial: 1 };
     let writer = Writer::Boxed(Box::new(Counting(Arc::clone(&calls))));
-    let mut batch = vec![Order::Open { socket, writer, ended: Arc::default() }];
+    let mut batch = vec![Command::Open { socket, writer, ended: Arc::default() }];
     for _ in 0..50 {
-        batch.push(Order::Frame {
+        batch.push(Command::Frame {
             frame: Bytes::from_static(b"frame"),
             to: [socket].into(),
             class: DeliveryClass::Live,
@@ -225,7 +226,7 @@ fn everything_queued_for_a_socket_goes_out_in_one_call() {
     }
     serve_all(&mut shard, batch);
     assert_eq!(calls.load(Ordering::Relaxed), 1);
-    assert_eq!(shard.counts.delivered.load(Ordering::Relaxed), 50);
+    assert_eq!(shard.stats.delivered.load(Ordering::Relaxed), 50);
 }
 
 /// A writer that accepts everything and passes it on only when flushed, as TLS may.
@@ -267,7 +268,7 @@ async fn g5_what_a_writer_holds_back_is_flushed_and_its_stall_noticed() {
     let (inner, mut peer) = tokio::io::duplex(4);
     let (socket, ended) = (SocketId { shard: 0, serial: 1 }, Arc::new(Notify::new()));
     let writer = Writer::Boxed(Box::new(Holding { inner, held: Vec::new() }));
-    rig.order(Order::Open { socket, writer, ended: Arc::clone(&ended) }).await;
+    rig.send(Command::Open { socket, writer, ended: Arc::clone(&ended) }).await;
     rig.frame(b"one two three", &[socket]).await;
     let mut read = [0; 13];
     let whole = tokio::time::timeout(limits::WRITE_STALL_MAX, peer.read_exact(&mut read)).await;
@@ -278,18 +279,18 @@ async fn g5_what_a_writer_holds_back_is_flushed_and_its_stall_noticed() {
     let begun = Instant::now();
     ended.notified().await;
     assert!(begun.elapsed() >= limits::WRITE_STALL_MAX);
-    assert_eq!(rig.counts.slow_consumers.load(Ordering::Relaxed), 1);
+    assert_eq!(rig.stats.slow_consumers.load(Ordering::Relaxed), 1);
 }
 
 fn shard_at(now: Timestamp) -> Shard {
-    Shard::new(Arc::new(counts_at(now)))
+    Shard::new(stats_at(now))
 }
 
-/// Takes orders and writes until no work is left.
-fn serve_all(shard: &mut Shard, orders: impl IntoIterator<Item = Order>) {
-    shard.inbox.extend(orders);
-    while shard.is_behind() {
-        shard.take();
+/// Executes commands until no work is left.
+fn serve_all(shard: &mut Shard, commands: impl IntoIterator<Item = Command>) {
+    shard.inbox.extend(commands);
+    while shard.has_backlog() {
+        shard.accept();
         shard.write_some();
     }
 }
@@ -312,29 +313,29 @@ fn how_late_a_message_is_written_is_observed_once_a_shard() {
     let mut batch = Vec::new();
     for publication in [message(sent), message(sent.plus(Duration::from_secs(1)))] {
         let (frame, publication) = (Bytes::from_static(b"frame"), Some(Arc::new(publication)));
-        batch.push(Order::Frame {
+        batch.push(Command::Frame {
             frame,
             to: Arc::clone(&to),
             class: DeliveryClass::Live,
             publication,
         });
     }
-    batch.push(Order::Frame {
+    batch.push(Command::Frame {
         frame: Bytes::from_static(b"tick"),
         to,
         class: DeliveryClass::Live,
         publication: None,
     });
     serve_all(&mut shard, batch);
-    let latency = shard.counts.latency.as_ref().unwrap();
+    let latency = shard.stats.latency.as_ref().unwrap();
     assert_eq!((latency.get_sample_count(), latency.get_sample_sum()), (2, 0.04));
-    assert_eq!(shard.counts.skewed.load(Ordering::Relaxed), 1, "the other clock is ahead");
+    assert_eq!(shard.stats.skewed.load(Ordering::Relaxed), 1, "the other clock is ahead");
 }
 
 fn open(shard: &mut Shard, serials: std::ops::Range<u64>) -> (Arc<[SocketId]>, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let ids: Arc<[SocketId]> = serials.map(|serial| SocketId { shard: 0, serial }).collect();
-    let open = |socket: &SocketId| Order::Open {
+    let open = |socket: &SocketId| Command::Open {
         socket: *socket,
         writer: Writer::Boxed(Box::new(Counting(Arc::clone(&calls)))),
         ended: Arc::default(),
@@ -343,9 +344,9 @@ fn open(shard: &mut Shard, serials: std::ops::Range<u64>) -> (Arc<[SocketId]>, A
     (ids, calls)
 }
 
-fn frame_to(to: &Arc<[SocketId]>, bytes: usize) -> Order {
+fn frame_to(to: &Arc<[SocketId]>, bytes: usize) -> Command {
     let (frame, to) = (Bytes::from(vec![b'x'; bytes]), Arc::clone(to));
-    Order::Frame { frame, to, class: DeliveryClass::Live, publication: None }
+    Command::Frame { frame, to, class: DeliveryClass::Live, publication: None }
 }
 
 #[test]
@@ -355,8 +356,8 @@ fn g5_a_burst_that_a_late_shard_finds_makes_nobody_a_slow_consumer() {
     // More than a socket's queue may hold, before any write was attempted.
     let frames = 4 * limits::OUTBOUND_BYTES_MAX / 4_000;
     serve_all(&mut shard, (0..frames).map(|_| frame_to(&to, 4_000)));
-    assert_eq!(shard.counts.slow_consumers.load(Ordering::Relaxed), 0);
-    assert_eq!(shard.counts.delivered.load(Ordering::Relaxed), 100 * frames as u64);
+    assert_eq!(shard.stats.slow_consumers.load(Ordering::Relaxed), 0);
+    assert_eq!(shard.stats.delivered.load(Ordering::Relaxed), 100 * frames as u64);
 }
 
 #[test]
@@ -366,7 +367,7 @@ fn a_small_audience_does_not_wait_for_a_huge_one() {
     let (small, small_calls) = open(&mut shard, 50_000..50_010);
     shard.inbox.extend([frame_to(&huge, 100), frame_to(&small, 100)]);
     while small_calls.load(Ordering::Relaxed) < 10 {
-        shard.take();
+        shard.accept();
         shard.write_some();
     }
     let before = huge_calls.load(Ordering::Relaxed);
@@ -374,7 +375,7 @@ fn a_small_audience_does_not_wait_for_a_huge_one() {
     // Frames of one audience still stay in order.
     shard.inbox.push_back(frame_to(&huge, 100));
     serve_all(&mut shard, []);
-    assert_eq!(shard.counts.delivered.load(Ordering::Relaxed), 100_010);
+    assert_eq!(shard.stats.delivered.load(Ordering::Relaxed), 100_010);
 }
 
 #[test]
@@ -387,8 +388,8 @@ fn a_turn_ends_where_nothing_can_be_written() {
         shard.inbox.push_back(frame_to(&copy, 100));
     }
     let mut turns = 0;
-    while shard.is_behind() {
-        shard.take();
+    while shard.has_backlog() {
+        shard.accept();
         assert!(turns > 0 || shard.inbox.len() == 7, "one frame for so many is enough for a turn");
         shard.write_some();
         turns += 1;

@@ -1,4 +1,4 @@
-//! The node's own DNS name: clients are sent to it once it resolves, and not before (ADR 0014).
+//! Whether the node's own DNS name resolves: before that, no client is sent to it (ADR 0014).
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,19 +10,19 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// A name that the deployment creates when this node starts.
 #[derive(Debug)]
-pub(crate) struct OwnName {
+pub(crate) struct DnsReadiness {
     host: String,
-    is_found: AtomicBool,
+    is_ready: AtomicBool,
     misses: Outage,
 }
 
-impl OwnName {
+impl DnsReadiness {
     pub(crate) fn new(host: String) -> Self {
-        Self { host, is_found: AtomicBool::new(false), misses: Outage::default() }
+        Self { host, is_ready: AtomicBool::new(false), misses: Outage::default() }
     }
 
-    pub(crate) fn is_found(&self) -> bool {
-        self.is_found.load(Ordering::Relaxed)
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Relaxed)
     }
 
     /// Resolves the name until there is an answer; false if there is none within the limit.
@@ -30,18 +30,18 @@ impl OwnName {
         let deadline = Instant::now() + limits::NAME_WAIT_MAX;
         while Instant::now() < deadline {
             // Before the first query, too: resolvers cache a negative answer.
-            sleep(ASK_AGAIN).await;
-            let asked = tokio::net::lookup_host((&*self.host, 0));
-            let asked = timeout(ASK_MAX, asked).await;
-            match asked.map(|answer| answer.map(|mut addresses| addresses.next())) {
+            sleep(QUERY_EVERY).await;
+            let query = tokio::net::lookup_host((&*self.host, 0));
+            let answer = timeout(QUERY_MAX, query).await;
+            match answer.map(|answer| answer.map(|mut addresses| addresses.next())) {
                 Ok(Ok(Some(_))) => {
-                    self.is_found.store(true, Ordering::Relaxed);
+                    self.is_ready.store(true, Ordering::Relaxed);
                     tracing::info!(host = self.host, "own host name resolves");
                     return true;
                 }
-                Ok(Ok(None)) => self.note(&"no address"),
-                Ok(Err(error)) => self.note(&error),
-                Err(_) => self.note(&"no answer"),
+                Ok(Ok(None)) => self.record_miss(&"no address"),
+                Ok(Err(error)) => self.record_miss(&error),
+                Err(_) => self.record_miss(&"no answer"),
             }
         }
         tracing::error!(
@@ -51,7 +51,7 @@ impl OwnName {
         false
     }
 
-    fn note(&self, cause: &dyn fmt::Display) {
+    fn record_miss(&self, cause: &dyn fmt::Display) {
         // Normal for a minute or two, so not every query is worth a line.
         if self.misses.failed(Instant::now()).is_some() {
             tracing::info!(host = self.host, %cause, "own host name does not resolve yet");
@@ -60,5 +60,5 @@ impl OwnName {
 }
 
 /// A resolver's own timeout.
-const ASK_MAX: Duration = Duration::from_secs(10);
-const ASK_AGAIN: Duration = Duration::from_secs(3);
+const QUERY_MAX: Duration = Duration::from_secs(10);
+const QUERY_EVERY: Duration = Duration::from_secs(3);

@@ -1,5 +1,7 @@
 //! A node's hub for tests, on in-memory ports.
 
+use std::sync::Arc;
+
 use auth::tickets::SignedTickets;
 use auth::tokens::NoTokens;
 use auth::{Secret, Secrets};
@@ -8,16 +10,17 @@ use messaging::Ports;
 use model::Timestamp;
 use tokio::task::JoinSet;
 
-use super::*;
+use crate::fanout::Shards;
+use crate::hub::{Hub, Shown};
 
 /// A hub, its store, and its shards, which end with it.
-pub(crate) struct Stand {
+pub(crate) struct TestHub {
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: Arc<MemoryStore>,
     _shards: JoinSet<()>,
 }
 
-impl Stand {
+impl TestHub {
     pub(crate) fn at(now: Timestamp) -> Self {
         Self::with(now, |_parts| {})
     }
@@ -44,7 +47,7 @@ impl Stand {
         let mut shards = JoinSet::new();
         let mailboxes = Shards::start(&mut shards, 2, clock);
         let url = "ws://node/socket".to_owned();
-        let shown = Shown { url, own_name: None, certificate_ends_at: None };
+        let shown = Shown { url, dns: None, certificate_ends_at: None };
         let hub = Hub::new(ports, shown, Vec::new(), 1, mailboxes);
         Self { hub: Arc::new(hub), store, _shards: shards }
     }

@@ -12,7 +12,7 @@ use protocol::publication::Publication;
 
 /// Totals of all shards of a node.
 #[derive(Debug)]
-pub(crate) struct Counts {
+pub(crate) struct DeliveryStats {
     /// Frames that the kernel accepted.
     pub(crate) delivered: AtomicU64,
     /// Calls that wrote at least a byte.
@@ -27,7 +27,7 @@ pub(crate) struct Counts {
     clock: Arc<dyn Clock>,
 }
 
-impl Counts {
+impl DeliveryStats {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let latency = HistogramOpts::new(
             "inkwire_delivery_seconds",

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A stream that detects bytes after the first head.
 #[derive(Debug)]
-pub(crate) struct Watched<S> {
+pub(crate) struct EarlyData<S> {
     stream: S,
     place: Place,
     has_more: Arc<AtomicBool>,
@@ -26,10 +26,10 @@ enum Place {
     Before,
     Line,
     LineStart,
-    Behind,
+    After,
 }
 
-impl<S> Watched<S> {
+impl<S> EarlyData<S> {
     /// Wraps a stream; sets the flag once a byte arrives after the head.
     pub(crate) fn new(stream: S, has_more: Arc<AtomicBool>) -> Self {
         Self { stream, place: Place::Before, has_more }
@@ -39,20 +39,20 @@ impl<S> Watched<S> {
         self.stream
     }
 
-    fn look_at(&mut self, bytes: &[u8]) {
+    fn scan(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.place = match (self.place, byte) {
                 (Place::Before, b'\r' | b'\n') => Place::Before,
                 (Place::Line, b'\n') | (Place::LineStart, b'\r') => Place::LineStart,
-                (Place::LineStart, b'\n') => Place::Behind,
+                (Place::LineStart, b'\n') => Place::After,
                 (Place::Before | Place::Line | Place::LineStart, _) => Place::Line,
-                (Place::Behind, _) => return self.has_more.store(true, Ordering::Relaxed),
+                (Place::After, _) => return self.has_more.store(true, Ordering::Relaxed),
             };
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for EarlyData<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -60,12 +60,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.look_at(buffer.filled().get(before..).unwrap_or_default());
+        self.scan(buffer.filled().get(before..).unwrap_or_default());
         polled
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for EarlyData<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -112,8 +112,8 @@ mod tests {
         ] {
             for piece in [1, 2, 3, 100] {
                 let has_more = Arc::default();
-                let mut watched = Watched::new((), Arc::clone(&has_more));
-                bytes.as_bytes().chunks(piece).for_each(|bytes| watched.look_at(bytes));
+                let mut stream = EarlyData::new((), Arc::clone(&has_more));
+                bytes.as_bytes().chunks(piece).for_each(|bytes| stream.scan(bytes));
                 assert_eq!(has_more.load(Ordering::Relaxed), expected, "{bytes:?} by {piece}");
             }
         }

@@ -14,16 +14,16 @@ use tokio::io::{AsyncRead, ReadBuf};
 pub type Answers<'a> = &'a mut (dyn FnMut(Bytes) + Send);
 
 /// A reader, and counts of what was read from it.
-pub(crate) struct Wire<R> {
+pub(crate) struct MeteredIo<R> {
     /// Bytes that were read before the upgrade: they count like any others.
     early: Bytes,
     reader: R,
-    /// Counts since the last [`Wire::take_read`].
+    /// Counts since the last [`MeteredIo::drain_counts`].
     read: FrameCounts,
     meter: FrameMeter,
 }
 
-impl<R> Wire<R> {
+impl<R> MeteredIo<R> {
     pub(crate) fn new(reader: R, early: Bytes) -> Self {
         // An empty one may still keep a large buffer alive.
         let early = if early.is_empty() { Bytes::new() } else { early };
@@ -31,11 +31,11 @@ impl<R> Wire<R> {
     }
 
     /// Returns the counts since the last call.
-    pub(crate) fn take_read(&mut self) -> FrameCounts {
+    pub(crate) fn drain_counts(&mut self) -> FrameCounts {
         std::mem::take(&mut self.read)
     }
 
-    /// Whether bytes were read since [`Wire::take_read`].
+    /// Whether bytes were read since [`MeteredIo::drain_counts`].
     pub(crate) fn has_read(&self) -> bool {
         self.read.bytes > 0
     }
@@ -50,53 +50,53 @@ impl<R> Wire<R> {
     }
 
     /// A view of the socket for one call of the parser.
-    pub(crate) fn tap<'a, 'b>(
+    pub(crate) fn for_parser<'a, 'b>(
         &'a mut self,
         context: &'a mut Context<'b>,
         answers: Answers<'a>,
-    ) -> Tap<'a, 'b, R> {
-        Tap { wire: self, context, answers }
+    ) -> ParserIo<'a, 'b, R> {
+        ParserIo { io: self, context, answers }
     }
 }
 
-impl<R> fmt::Debug for Wire<R> {
+impl<R> fmt::Debug for MeteredIo<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("read", &self.read).finish_non_exhaustive()
+        f.debug_struct("MeteredIo").field("read", &self.read).finish_non_exhaustive()
     }
 }
 
 /// A socket for `tungstenite`: reads do not block, writes go to `answers`.
-pub(crate) struct Tap<'a, 'b, R> {
-    wire: &'a mut Wire<R>,
+pub(crate) struct ParserIo<'a, 'b, R> {
+    io: &'a mut MeteredIo<R>,
     context: &'a mut Context<'b>,
     answers: Answers<'a>,
 }
 
-impl<R: AsyncRead + Unpin> Read for Tap<'_, '_, R> {
+impl<R: AsyncRead + Unpin> Read for ParserIo<'_, '_, R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let wire = &mut *self.wire;
+        let metered = &mut *self.io;
         let mut buffer = ReadBuf::new(bytes);
-        if wire.early.is_empty() {
-            match Pin::new(&mut wire.reader).poll_read(self.context, &mut buffer) {
+        if metered.early.is_empty() {
+            match Pin::new(&mut metered.reader).poll_read(self.context, &mut buffer) {
                 Poll::Ready(read) => read?,
                 Poll::Pending => return Err(ErrorKind::WouldBlock.into()),
             }
         } else {
-            let count = wire.early.len().min(buffer.remaining());
-            buffer.put_slice(&wire.early.split_to(count));
-            if wire.early.is_empty() {
-                wire.early = Bytes::new();
+            let count = metered.early.len().min(buffer.remaining());
+            buffer.put_slice(&metered.early.split_to(count));
+            if metered.early.is_empty() {
+                metered.early = Bytes::new();
             }
         }
         let read = buffer.filled();
         if !read.is_empty() {
-            wire.read = wire.read.then(wire.meter.feed(read));
+            metered.read = metered.read.then(metered.meter.feed(read));
         }
         Ok(read.len())
     }
 }
 
-impl<R> Write for Tap<'_, '_, R> {
+impl<R> Write for ParserIo<'_, '_, R> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         (self.answers)(Bytes::copy_from_slice(bytes));
         Ok(bytes.len())
