@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::Timestamp;
-use node::inbound::{End, Inbound, Incoming, Step};
+use node::inbound::{End, Inbound, Incoming};
 use protocol::close::CloseCode;
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -139,14 +139,14 @@ impl Client {
 
     fn step(&mut self, incoming: Incoming) -> Option<End> {
         match self.inbound.react(incoming, self.now) {
-            Step::Nothing => None,
-            Step::End(end) => Some(end),
-            Step::Hello(hello) if hello.ticket == TICKET => {
+            Ok(None) => None,
+            Err(end) => Some(end),
+            Ok(Some(hello)) if hello.ticket == TICKET => {
                 assert!(hello.cursor.is_none_or(|cursor| cursor.len() <= 128));
                 self.inbound.attached(self.now.plus(Duration::from_secs(3_600)));
                 None
             }
-            Step::Hello(_) => Some(End::Close(CloseCode::Unauthenticated)),
+            Ok(Some(_)) => Some(End::Close(CloseCode::Unauthenticated)),
         }
     }
 

@@ -7,30 +7,15 @@ use protocol::frame::Hello;
 use crate::frame_counts::FrameCounts;
 use crate::rate_limit::TokenBucket;
 
-/// How a connection reacts to an input.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reaction {
-    /// Nothing.
-    Nothing,
-    /// The client sent its `hello`: check the ticket, then attach.
-    Hello(Hello),
-    /// The connection ends.
-    Close(CloseCode),
-}
-
 /// One connection. Its limits are a client's: 20 frames and 64 KiB a second, one `hello`.
 #[derive(Debug)]
 pub struct Connection {
-    phase: Phase,
+    is_attached: bool,
+    /// When it ends: for lack of a `hello`, or with its user's token.
+    until: Timestamp,
     frames: TokenBucket,
     bytes: TokenBucket,
     unfinished_since: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    AwaitingHello { until: Timestamp },
-    Attached { until: Timestamp },
 }
 
 impl Connection {
@@ -38,7 +23,8 @@ impl Connection {
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
         Self {
-            phase: Phase::AwaitingHello { until: now.plus(limits::HELLO_WAIT_MAX) },
+            is_attached: false,
+            until: now.plus(limits::HELLO_WAIT_MAX),
             frames: TokenBucket::new(limits::CLIENT_FRAMES_PER_SECOND_MAX, now),
             bytes: TokenBucket::new(limits::CLIENT_BYTES_PER_SECOND_MAX, now),
             unfinished_since: None,
@@ -47,20 +33,26 @@ impl Connection {
 
     /// Records that the ticket was accepted: the connection lasts until the caller's token expires.
     pub fn attached(&mut self, token_expires_at: Timestamp) {
-        self.phase = Phase::Attached { until: token_expires_at };
+        (self.is_attached, self.until) = (true, token_expires_at);
     }
 
     /// When [`Connection::on_time`] must be called next.
     #[must_use]
     pub fn deadline(&self) -> Timestamp {
-        let (Phase::AwaitingHello { until } | Phase::Attached { until }) = self.phase;
-        let unfinished = self.unfinished_since.map(|at| at.plus(limits::CLIENT_MESSAGE_WAIT_MAX));
-        unfinished.map_or(until, |unfinished| unfinished.min(until))
+        self.message_until().map_or(self.until, |until| until.min(self.until))
+    }
+
+    /// When an unfinished message must be finished.
+    fn message_until(&self) -> Option<Timestamp> {
+        self.unfinished_since.map(|at| at.plus(limits::CLIENT_MESSAGE_WAIT_MAX))
     }
 
     /// Handles incoming bytes. They are counted below the frame parser, because a client could use
     /// up a node's time without ever finishing a message.
-    pub fn on_bytes(&mut self, metered: FrameCounts, now: Timestamp) -> Reaction {
+    ///
+    /// # Errors
+    /// The connection ends with this close code; so it does for the other inputs.
+    pub fn on_bytes(&mut self, metered: FrameCounts, now: Timestamp) -> Result<(), CloseCode> {
         if metered.finished {
             self.unfinished_since = None;
         }
@@ -69,41 +61,34 @@ impl Connection {
         }
         let count = u32::try_from(metered.bytes).unwrap_or(u32::MAX);
         if !self.bytes.take(count, now) || !self.frames.take(metered.frames, now) {
-            Reaction::Close(CloseCode::RateLimited)
+            Err(CloseCode::RateLimited)
         } else if metered.malformed {
-            Reaction::Close(CloseCode::Protocol)
+            Err(CloseCode::Protocol)
         } else {
-            Reaction::Nothing
+            Ok(())
         }
     }
 
-    /// Handles a whole text message.
-    pub fn on_text(&mut self, text: &str) -> Reaction {
-        match self.phase {
-            Phase::AwaitingHello { .. } => match Hello::decode(text) {
-                Ok(hello) => Reaction::Hello(hello),
-                Err(code) => Reaction::Close(code),
-            },
-            // A client may send one `hello`, and nothing else.
-            Phase::Attached { .. } => Reaction::Close(CloseCode::BadFrame),
-        }
+    /// Handles a whole text message. A client may send one `hello`, and nothing else.
+    ///
+    /// # Errors
+    /// [`Connection::on_bytes`].
+    pub fn on_text(&self, text: &str) -> Result<Hello, CloseCode> {
+        if self.is_attached { Err(CloseCode::BadFrame) } else { Hello::decode(text) }
     }
 
     /// Handles the passing of time: closes the connection if a deadline is over.
-    pub fn on_time(&mut self, now: Timestamp) -> Reaction {
-        match self.phase {
-            Phase::AwaitingHello { until } if now >= until => {
-                Reaction::Close(CloseCode::HelloTimeout)
-            }
-            Phase::Attached { until } if now >= until => {
-                Reaction::Close(CloseCode::Unauthenticated)
-            }
-            Phase::AwaitingHello { .. } | Phase::Attached { .. } => {
-                let is_stuck = self
-                    .unfinished_since
-                    .is_some_and(|at| now >= at.plus(limits::CLIENT_MESSAGE_WAIT_MAX));
-                if is_stuck { Reaction::Close(CloseCode::Protocol) } else { Reaction::Nothing }
-            }
+    ///
+    /// # Errors
+    /// [`Connection::on_bytes`].
+    pub fn on_time(&self, now: Timestamp) -> Result<(), CloseCode> {
+        if now >= self.until {
+            let is_attached = self.is_attached;
+            Err(if is_attached { CloseCode::Unauthenticated } else { CloseCode::HelloTimeout })
+        } else if self.message_until().is_some_and(|until| now >= until) {
+            Err(CloseCode::Protocol)
+        } else {
+            Ok(())
         }
     }
 }
@@ -125,54 +110,48 @@ mod tests {
 
     #[test]
     fn a_connection_without_hello_ends_after_five_seconds() {
-        let mut connection = Connection::new(at(0));
+        let connection = Connection::new(at(0));
         assert_eq!(connection.deadline(), at(5_000));
-        assert_eq!(connection.on_time(at(4_999)), Reaction::Nothing);
-        assert_eq!(connection.on_time(at(5_000)), Reaction::Close(CloseCode::HelloTimeout));
+        assert_eq!(connection.on_time(at(4_999)), Ok(()));
+        assert_eq!(connection.on_time(at(5_000)), Err(CloseCode::HelloTimeout));
     }
 
     #[test]
     fn a_connection_ends_with_its_token() {
         let mut connection = Connection::new(at(0));
-        assert!(matches!(connection.on_text(HELLO), Reaction::Hello(_)));
+        assert!(connection.on_text(HELLO).is_ok());
         connection.attached(at(9_000));
-        assert_eq!(connection.on_time(at(8_999)), Reaction::Nothing);
-        assert_eq!(connection.on_time(at(9_000)), Reaction::Close(CloseCode::Unauthenticated));
+        assert_eq!(connection.on_time(at(8_999)), Ok(()));
+        assert_eq!(connection.on_time(at(9_000)), Err(CloseCode::Unauthenticated));
     }
 
     #[test]
     fn a_second_hello_is_a_bad_frame() {
         let mut connection = Connection::new(at(0));
         connection.attached(at(9_000));
-        assert_eq!(connection.on_text(HELLO), Reaction::Close(CloseCode::BadFrame));
+        assert_eq!(connection.on_text(HELLO), Err(CloseCode::BadFrame));
     }
 
     #[test]
     fn over_twenty_frames_a_second_is_too_many() {
         let mut connection = Connection::new(at(0));
         connection.attached(at(90_000));
-        assert_eq!(connection.on_bytes(whole(120, 20), at(10)), Reaction::Nothing);
-        assert_eq!(
-            connection.on_bytes(whole(6, 1), at(10)),
-            Reaction::Close(CloseCode::RateLimited)
-        );
+        assert_eq!(connection.on_bytes(whole(120, 20), at(10)), Ok(()));
+        assert_eq!(connection.on_bytes(whole(6, 1), at(10)), Err(CloseCode::RateLimited));
         let mut steady = Connection::new(at(0));
         steady.attached(at(90_000));
         for n in 0..1_000 {
             let reaction = steady.on_bytes(whole(6, 1), at(n * 50));
-            assert_eq!(reaction, Reaction::Nothing, "20 a second, frame {n}");
+            assert_eq!(reaction, Ok(()), "20 a second, frame {n}");
         }
     }
 
     #[test]
     fn bytes_are_counted_below_the_parser() {
         let mut connection = Connection::new(at(0));
-        assert_eq!(connection.on_bytes(whole(64 * 1024, 0), at(0)), Reaction::Nothing);
-        assert_eq!(connection.on_bytes(whole(65, 0), at(1)), Reaction::Nothing);
-        assert_eq!(
-            connection.on_bytes(whole(1, 0), at(1)),
-            Reaction::Close(CloseCode::RateLimited)
-        );
+        assert_eq!(connection.on_bytes(whole(64 * 1024, 0), at(0)), Ok(()));
+        assert_eq!(connection.on_bytes(whole(65, 0), at(1)), Ok(()));
+        assert_eq!(connection.on_bytes(whole(1, 0), at(1)), Err(CloseCode::RateLimited));
     }
 
     #[test]
@@ -181,14 +160,14 @@ mod tests {
             FrameCounts { bytes: 10, frames: 1, unfinished: true, ..FrameCounts::default() };
         let mut connection = Connection::new(at(0));
         connection.attached(at(90_000));
-        connection.on_bytes(begun, at(1_000));
-        connection.on_bytes(begun, at(9_000));
+        connection.on_bytes(begun, at(1_000)).unwrap();
+        connection.on_bytes(begun, at(9_000)).unwrap();
         assert_eq!(connection.deadline(), at(11_000));
-        assert_eq!(connection.on_time(at(11_000)), Reaction::Close(CloseCode::Protocol));
-        connection.on_bytes(whole(10, 1), at(11_000));
-        assert_eq!(connection.on_time(at(11_000)), Reaction::Nothing);
+        assert_eq!(connection.on_time(at(11_000)), Err(CloseCode::Protocol));
+        connection.on_bytes(whole(10, 1), at(11_000)).unwrap();
+        assert_eq!(connection.on_time(at(11_000)), Ok(()));
         // One read may end a message and begin the next, whose time starts at once.
-        connection.on_bytes(FrameCounts { finished: true, ..begun }, at(20_000));
+        connection.on_bytes(FrameCounts { finished: true, ..begun }, at(20_000)).unwrap();
         assert_eq!(connection.deadline(), at(30_000));
     }
 }

@@ -24,7 +24,7 @@ mod tickets;
 mod workspace;
 
 pub use audience::{Audience, SocketId};
-pub use connection::{Connection, Reaction};
+pub use connection::Connection;
 pub use frame_counts::{FrameCounts, FrameMeter};
 pub use numbers::{EntryNumber, Registration, RepairId};
 pub use rate_limit::TokenBucket;

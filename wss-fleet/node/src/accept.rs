@@ -2,6 +2,7 @@
 //! then the driver. A socket is TCP, or a byte stream that the caller hands in.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,7 +19,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use model::limits;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf};
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -26,8 +28,9 @@ use tokio::task::JoinSet;
 use crate::driver::{self, Upgraded};
 use crate::early_data::EarlyData;
 use crate::hub::Hub;
+use crate::listener;
 use crate::shard::Writer;
-use crate::tls::{self, TlsSocket};
+use crate::tls;
 use crate::upgrade;
 
 /// A socket that was answered 101, and the upgrade that will yield its connection.
@@ -45,30 +48,15 @@ pub(crate) enum Door {
     Handed(mpsc::Receiver<Box<dyn Stream>>),
 }
 
-/// A byte stream that splits into a reader and a writer with different owners.
-trait Parted: Stream + 'static {
-    fn parted(self) -> (impl AsyncRead + Send + Unpin, Writer);
+/// Splits a byte stream into a reader and a writer with different owners.
+fn split<S: Stream + 'static>(stream: S) -> (ReadHalf<S>, Writer) {
+    let (reader, writer) = tokio::io::split(stream);
+    (reader, Writer::Boxed(Box::new(writer)))
 }
 
-impl Parted for TcpStream {
-    fn parted(self) -> (impl AsyncRead + Send + Unpin, Writer) {
-        let (reader, writer) = self.into_split();
-        (reader, Writer::Tcp(writer))
-    }
-}
-
-impl Parted for TlsSocket {
-    fn parted(self) -> (impl AsyncRead + Send + Unpin, Writer) {
-        let (reader, writer) = tokio::io::split(self);
-        (reader, Writer::Boxed(Box::new(writer)))
-    }
-}
-
-impl Parted for Box<dyn Stream> {
-    fn parted(self) -> (impl AsyncRead + Send + Unpin, Writer) {
-        let (reader, writer) = tokio::io::split(self);
-        (reader, Writer::Boxed(Box::new(writer)))
-    }
+fn split_tcp(stream: TcpStream) -> (OwnedReadHalf, Writer) {
+    let (reader, writer) = stream.into_split();
+    (reader, Writer::Tcp(writer))
 }
 
 /// Accepts for ever. Dropping the future ends every connection.
@@ -87,11 +75,15 @@ pub(crate) async fn run(mut door: Door, hub: Arc<Hub>) {
             accepted = accept(&mut door, &hub) => {
                 let hub = Arc::clone(&hub);
                 match accepted {
-                    Accepted::Tcp(stream) => connections.spawn(serve(stream, hub, Counted::Not)),
-                    Accepted::Tls(stream, config) => {
+                    Accepted::Tcp(stream, None) => {
+                        connections.spawn(serve(stream, split_tcp, hub, Counted::Not))
+                    }
+                    Accepted::Tcp(stream, Some(config)) => {
                         connections.spawn(serve_tls(stream, config, hub))
                     }
-                    Accepted::Handed(stream) => connections.spawn(serve(stream, hub, Counted::Not)),
+                    Accepted::Handed(stream) => {
+                        connections.spawn(serve(stream, split, hub, Counted::Not))
+                    }
                 };
             }
         }
@@ -99,35 +91,23 @@ pub(crate) async fn run(mut door: Door, hub: Arc<Hub>) {
 }
 
 enum Accepted {
-    Tcp(TcpStream),
-    Tls(TcpStream, Arc<ServerConfig>),
+    Tcp(TcpStream, Option<Arc<ServerConfig>>),
     Handed(Box<dyn Stream>),
 }
 
 async fn accept(door: &mut Door, hub: &Hub) -> Accepted {
-    let (listener, config) = match door {
-        Door::Tcp(listener, config) => (listener, config),
-        Door::Handed(streams) => match streams.recv().await {
-            Some(stream) => return Accepted::Handed(stream),
-            // The sender is gone: no new streams, but the connections that exist stay.
-            None => return std::future::pending().await,
-        },
-    };
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                hub.accepts.succeeded();
-                return match config {
-                    Some(config) => Accepted::Tls(stream, Arc::clone(config)),
-                    None => Accepted::Tcp(stream),
-                };
-            }
-            // Out of descriptors, or the peer left at once: the listener itself still works.
-            Err(error) => {
-                hub.accepts.failed(|| error.to_string());
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+    match door {
+        Door::Tcp(listener, config) => {
+            let report = |error: &io::Error| hub.accepts.failed(|| error.to_string());
+            let stream = listener::accept(listener, report).await;
+            hub.accepts.succeeded();
+            Accepted::Tcp(stream, config.clone())
         }
+        Door::Handed(streams) => match streams.recv().await {
+            Some(stream) => Accepted::Handed(stream),
+            // The sender is gone: no new streams, but the connections that exist stay.
+            None => std::future::pending().await,
+        },
     }
 }
 
@@ -142,14 +122,19 @@ async fn serve_tls(stream: TcpStream, config: Arc<ServerConfig>, hub: Arc<Hub>) 
     // Boxed, so that its buffers are freed before the socket starts, which lives for hours.
     let stream = Box::pin(tls::handshake(stream, config, Arc::clone(&hub))).await;
     if let Some(stream) = stream {
-        serve(stream, hub, Counted::BeforeTls).await;
+        serve(stream, split, hub, Counted::BeforeTls).await;
     }
 }
 
 /// Serves a connection from the request's head to the socket's end.
-fn serve<S: Parted>(stream: S, hub: Arc<Hub>, counted: Counted) -> impl Future<Output = ()> + Send {
+fn serve<S: Stream + 'static, R: AsyncRead + Send + Unpin>(
+    stream: S,
+    split: fn(S) -> (R, Writer),
+    hub: Arc<Hub>,
+    counted: Counted,
+) -> impl Future<Output = ()> + Send {
     // Boxed for the same reason as in `serve_tls`.
-    let upgraded = Box::pin(upgraded(stream, Arc::clone(&hub), counted));
+    let upgraded = Box::pin(upgraded(stream, split, Arc::clone(&hub), counted));
     async move {
         if let Some(upgraded) = upgraded.await {
             driver::run(hub, upgraded).await;
@@ -158,11 +143,12 @@ fn serve<S: Parted>(stream: S, hub: Arc<Hub>, counted: Counted) -> impl Future<O
 }
 
 /// Performs the opening handshake; returns the socket if it was upgraded.
-async fn upgraded<S: Parted>(
+async fn upgraded<S: Stream + 'static, R>(
     stream: S,
+    split: fn(S) -> (R, Writer),
     hub: Arc<Hub>,
     counted: Counted,
-) -> Option<Upgraded<impl AsyncRead + Send + Unpin>> {
+) -> Option<Upgraded<R>> {
     // Held until the connection is upgraded or refused; most of that time it reads the head.
     let Ok(permit) = hub.handshakes.try_acquire() else {
         hub.metrics.shed.inc();
@@ -196,7 +182,7 @@ async fn upgraded<S: Parted>(
         return None;
     };
     let stream: TokioIo<EarlyData<S>> = parts.io;
-    let (reader, writer) = stream.into_inner().into_inner().parted();
+    let (reader, writer) = split(stream.into_inner().into_inner());
     Some(Upgraded { socket, reader, writer, early: parts.read_buf })
 }
 
@@ -235,5 +221,3 @@ fn answer(
 
 /// How long a connection may last before its upgrade, refusals and health checks included.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(15);
-/// The pause after a failed accept: long enough for a descriptor to become free.
-pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

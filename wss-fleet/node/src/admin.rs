@@ -15,8 +15,8 @@ use model::limits;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::accept::ACCEPT_PAUSE;
 use crate::hub::Hub;
+use crate::listener::accept;
 use crate::upgrade::refuse;
 
 /// Serves `/metrics`, `/healthz` and `/readyz` for ever.
@@ -24,11 +24,7 @@ pub(crate) async fn run(listener: TcpListener, hub: Arc<Hub>) {
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of descriptors: accepting again at once would fail again.
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
+        let stream = accept(&listener, |_| {}).await;
         let hub = Arc::clone(&hub);
         connections.spawn(async move {
             let service = service_fn(|request| {
@@ -50,7 +46,7 @@ fn answer(hub: &Hub, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         "/healthz" => healthz(hub),
         "/readyz" => readyz(hub),
         "/metrics" => {
-            let mut response = Response::new(Full::from(hub.metrics.text(hub)));
+            let mut response = Response::new(Full::from(hub.metrics.text(&hub.snapshot())));
             let text = HeaderValue::from_static("text/plain; version=0.0.4");
             response.headers_mut().insert(CONTENT_TYPE, text);
             response
@@ -63,74 +59,53 @@ fn answer(hub: &Hub, request: &Request<Incoming>) -> Response<Full<Bytes>> {
 /// and the certificate, and a restart would end them. 503 before the node can accept its first
 /// client, and once it drains (ADR 0019).
 pub(crate) fn healthz(hub: &Hub) -> Response<Full<Bytes>> {
-    State::of(hub).answer(hub, &[State::Ok, State::Degraded, State::CertificateExpired])
+    let (status, is_live, _) = status(hub);
+    report(hub, status, is_live)
 }
 
 /// Readiness: 200 while nothing is wrong.
 pub(crate) fn readyz(hub: &Hub) -> Response<Full<Bytes>> {
-    State::of(hub).answer(hub, &[State::Ok])
+    let (status, _, is_ready) = status(hub);
+    report(hub, status, is_ready)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Ok,
-    /// Serves, but something that it depends on has a problem.
-    Degraded,
-    /// Serves its sockets, but no client accepts its certificate any more.
-    CertificateExpired,
-    /// Has not been healthy yet, and accepts no clients.
-    Starting,
-    /// Its own name does not resolve yet.
-    AwaitingName,
-    Draining,
+/// The node's status, whether it is live, and whether it is ready.
+fn status(hub: &Hub) -> (&'static str, bool, bool) {
+    if hub.is_draining() {
+        ("draining", false, false)
+    } else if !hub.health.was_well() {
+        // It accepts no clients before it was healthy once.
+        ("starting", false, false)
+    } else if hub.shown.dns.as_ref().is_some_and(|name| !name.is_ready()) {
+        ("awaiting_name", false, false)
+    } else if hub.is_certificate_over() {
+        // It serves its sockets, but no client accepts its certificate any more.
+        ("certificate_expired", true, false)
+    } else if hub.health.troubles().is_empty() {
+        ("ok", true, true)
+    } else {
+        // It serves, but something that it depends on has a problem.
+        ("degraded", true, false)
+    }
 }
 
-impl State {
-    fn of(hub: &Hub) -> Self {
-        if hub.is_draining() {
-            Self::Draining
-        } else if !hub.health.was_well() {
-            Self::Starting
-        } else if hub.shown.dns.as_ref().is_some_and(|name| !name.is_ready()) {
-            Self::AwaitingName
-        } else if hub.is_certificate_over() {
-            Self::CertificateExpired
-        } else if hub.health.troubles().is_empty() {
-            Self::Ok
-        } else {
-            Self::Degraded
-        }
+fn report(hub: &Hub, status: &str, is_good: bool) -> Response<Full<Bytes>> {
+    let problems: Vec<&str> = hub.health.troubles().iter().map(|one| one.as_str()).collect();
+    let mut body = serde_json::json!({
+        "status": status,
+        "node_id": hub.node_id.as_str(),
+        "connections": hub.socket_count(),
+        "problems": problems,
+    });
+    if let (Some(left), Some(body)) = (hub.certificate_seconds(), body.as_object_mut()) {
+        body.insert("certificate_seconds".to_owned(), left.into());
     }
-
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Degraded => "degraded",
-            Self::CertificateExpired => "certificate_expired",
-            Self::Starting => "starting",
-            Self::AwaitingName => "awaiting_name",
-            Self::Draining => "draining",
-        }
+    let mut response = Response::new(Full::from(body.to_string()));
+    if !is_good {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
-
-    fn answer(self, hub: &Hub, good: &[Self]) -> Response<Full<Bytes>> {
-        let problems: Vec<&str> = hub.health.troubles().iter().map(|one| one.as_str()).collect();
-        let mut body = serde_json::json!({
-            "status": self.word(),
-            "node_id": hub.node_id.as_str(),
-            "connections": hub.socket_count(),
-            "problems": problems,
-        });
-        if let (Some(left), Some(body)) = (hub.certificate_seconds(), body.as_object_mut()) {
-            body.insert("certificate_seconds".to_owned(), left.into());
-        }
-        let mut response = Response::new(Full::from(body.to_string()));
-        if !good.contains(&self) {
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        }
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        response
-    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }

@@ -45,7 +45,7 @@ async fn close_all(hub: &Hub, sockets: &[SocketId], deadline: Instant) {
     let a_step = sockets.len().div_ceil(usize::try_from(steps).unwrap_or(1)).max(1);
     for batch in sockets.chunks(a_step) {
         for socket in batch {
-            hub.shards.close(*socket, CloseCode::Restart).await;
+            hub.shards.close(*socket, CloseCode::Restart, None).await;
         }
         if batch.len() == a_step && sockets.len() > a_step {
             tokio::time::sleep(STEP).await;

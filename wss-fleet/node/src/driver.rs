@@ -11,9 +11,11 @@ use protocol::frame::Hello;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{Notify, mpsc};
 
-use crate::hub::{Hub, Request};
-use crate::inbound::{End, Inbound, Incoming, Step};
+use crate::hub::Hub;
+use crate::inbound::{End, Inbound, Incoming};
 use crate::shard::{Command, Writer};
+use crate::workspace;
+use crate::workspaces::Request;
 
 /// A socket that was just upgraded.
 pub(crate) struct Upgraded<R> {
@@ -53,7 +55,7 @@ async fn open(hub: Arc<Hub>, socket: SocketId, writer: Writer, ended: Arc<Notify
     hub.shards.send(socket.shard, Command::Open { socket, writer, ended }).await;
     // A drain that started before the shard knew this socket has closed all others.
     if hub.is_draining() {
-        hub.shards.close(socket, CloseCode::Restart).await;
+        hub.shards.close(socket, CloseCode::Restart, None).await;
     }
 }
 
@@ -62,9 +64,7 @@ async fn close<R: AsyncRead + Unpin>(presence: &Presence, end: Option<End>, read
     match end {
         Some(End::Peer) => hub.shards.send(socket.shard, Command::Finish { socket }).await,
         Some(End::Close(code)) => {
-            hub.metrics.closes.with_label_values(&[code.as_str()]).inc();
-            tracing::debug!(socket = socket.serial, code = code.as_str(), "a socket is closed");
-            hub.shards.close(socket, code).await;
+            hub.close(socket, code, None).await;
             linger(reader).await;
         }
         None => linger(reader).await,
@@ -90,9 +90,9 @@ async fn read<R: AsyncRead + Unpin>(inbound: &mut Inbound<R>, presence: &mut Pre
             incoming = inbound.next(&mut answers) => incoming,
         };
         match inbound.react(incoming, presence.hub.now()) {
-            Step::Nothing => {}
-            Step::End(end) => return end,
-            Step::Hello(hello) => {
+            Ok(None) => {}
+            Err(end) => return end,
+            Ok(Some(hello)) => {
                 if let Err(code) = Box::pin(attach(hello, inbound, presence)).await {
                     return End::Close(code);
                 }
@@ -124,7 +124,7 @@ async fn attach<R: AsyncRead + Unpin>(
         resumes = attach.cursor.is_some(),
         "a socket attaches"
     );
-    let workspace = presence.workspace.insert(hub.workspace(&principal.workspace_id));
+    let workspace = presence.workspace.insert(workspace::queue(hub, &principal.workspace_id));
     workspace.send(Request::Attach(Box::new(attach))).await.map_err(|_gone| CloseCode::Internal)
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use delivery::{Audience, DeliveryClass, SocketId};
-use messaging::ports::Clock;
 use model::limits;
 use protocol::close::CloseCode;
 use protocol::publication::Publication;
@@ -16,38 +15,23 @@ use crate::delivery_stats::DeliveryStats;
 use crate::shard::{self, Command};
 
 /// The shards' mailboxes.
-#[derive(Debug, Clone)]
-pub(crate) struct Shards {
-    mailboxes: Arc<[mpsc::Sender<Command>]>,
-    stats: Arc<DeliveryStats>,
-}
+#[derive(Debug)]
+pub(crate) struct Shards(Vec<mpsc::Sender<Command>>);
 
 impl Shards {
-    /// Starts one shard per core.
-    pub(crate) fn per_core(tasks: &mut JoinSet<()>, clock: Arc<dyn Clock>) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        Self::start(tasks, cores, clock)
-    }
-
-    /// Starts `count` shards. They need the clock only to report how late they write.
-    pub(crate) fn start(tasks: &mut JoinSet<()>, count: usize, clock: Arc<dyn Clock>) -> Self {
-        let stats = Arc::new(DeliveryStats::new(clock));
+    /// Starts `count` shards, which report to `stats`.
+    pub(crate) fn start(tasks: &mut JoinSet<()>, count: usize, stats: &Arc<DeliveryStats>) -> Self {
         let start = |_| {
             let (tx, rx) = mpsc::channel(limits::SHARD_COMMANDS_MAX);
-            tasks.spawn(shard::run(rx, Arc::clone(&stats)));
+            tasks.spawn(shard::run(rx, Arc::clone(stats)));
             tx
         };
-        let mailboxes = (0..count.clamp(1, SHARDS_MAX)).map(start).collect();
-        Self { mailboxes, stats }
-    }
-
-    pub(crate) fn stats(&self) -> &DeliveryStats {
-        &self.stats
+        Self((0..count.clamp(1, SHARDS_MAX)).map(start).collect())
     }
 
     /// The shard that owns the socket with this number.
     pub(crate) fn shard_of(&self, serial: u64) -> u16 {
-        u16::try_from(serial % self.mailboxes.len().max(1) as u64).unwrap_or(0)
+        u16::try_from(serial % self.0.len().max(1) as u64).unwrap_or(0)
     }
 
     /// Offers one frame, encoded once, to every shard with a recipient.
@@ -68,34 +52,21 @@ impl Shards {
         }
     }
 
-    /// Offers a socket the frames that it missed.
-    pub(crate) async fn offer_missed(&self, socket: SocketId, frames: Vec<Bytes>) {
-        self.send(socket.shard, Command::Missed { socket, frames }).await;
-    }
-
-    /// Closes a socket.
-    pub(crate) async fn close(&self, socket: SocketId, code: CloseCode) {
-        self.send(socket.shard, Command::Close { socket, code, delay: None }).await;
-    }
-
-    /// Closes a socket that cannot be served now: its client reconnects after the delay.
-    pub(crate) async fn refuse(&self, socket: SocketId, delay: Duration) {
-        let (code, delay) = (CloseCode::Busy, Some(delay));
+    /// Closes a socket. If there is a `delay`, its client reconnects only after that.
+    pub(crate) async fn close(&self, socket: SocketId, code: CloseCode, delay: Option<Duration>) {
         self.send(socket.shard, Command::Close { socket, code, delay }).await;
     }
 
     /// Sends a command to a shard. A shard ends only with its node.
     pub(crate) async fn send(&self, shard: u16, command: Command) {
-        if let Some(mailbox) = self.mailboxes.get(usize::from(shard)) {
+        if let Some(mailbox) = self.0.get(usize::from(shard)) {
             let _node_stopped = mailbox.send(command).await.is_err();
         }
     }
 
     /// Sends a command to a shard without waiting; false if its mailbox is full.
     pub(crate) fn try_send(&self, shard: u16, command: Command) -> bool {
-        self.mailboxes
-            .get(usize::from(shard))
-            .is_some_and(|mailbox| mailbox.try_send(command).is_ok())
+        self.0.get(usize::from(shard)).is_some_and(|mailbox| mailbox.try_send(command).is_ok())
     }
 }
 

@@ -16,8 +16,6 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use crate::hub::Hub;
-
 /// A problem, where it was found and its fix. The system's own error text is left out, because it
 /// may differ each time: first a reset, then an end of stream.
 type Kind = (Trouble, &'static str, Option<String>);
@@ -25,7 +23,7 @@ type Kind = (Trouble, &'static str, Option<String>);
 /// The results of the last check.
 #[derive(Debug)]
 pub(crate) struct Health {
-    findings: Mutex<Vec<Finding>>,
+    troubles: Mutex<BTreeSet<Trouble>>,
     /// What was logged about each kind of problem.
     outages: Mutex<BTreeMap<Kind, Outage>>,
     /// Checks that timed out.
@@ -40,12 +38,44 @@ impl Health {
     /// Healthy from the start if there is nothing to check.
     pub(crate) fn of(checkups: &[Arc<dyn Checkup>]) -> Self {
         Self {
-            findings: Mutex::default(),
+            troubles: Mutex::default(),
             outages: Mutex::default(),
             overdue: Outage::default(),
             clock_ahead_ms: AtomicI64::new(0),
             was_well: watch::Sender::new(checkups.is_empty()),
             doubted: Notify::new(),
+        }
+    }
+
+    /// Checks for as long as the node lives.
+    pub(crate) async fn run(&self, checkups: &[Arc<dyn Checkup>]) {
+        let mut depth = Depth::Whole;
+        loop {
+            let checked_at = Instant::now();
+            let checks = checkups.iter().map(|checkup| checkup.look(depth));
+            match timeout(CHECK_MAX, join_all(checks)).await {
+                Ok(found) => {
+                    self.overdue.succeeded(Instant::now());
+                    self.ingest(found.into_iter().flatten().collect());
+                }
+                Err(_) => {
+                    if let Some(failing) = self.overdue.failed(Instant::now()) {
+                        let failures = failing.failures;
+                        tracing::warn!(
+                            failures,
+                            "the health check of Redis and the store timed out"
+                        );
+                    }
+                }
+            }
+            depth = Depth::Whole;
+            if self.troubles().is_empty() && self.was_well() {
+                let doubted = timeout_at(checked_at + CHECK_EVERY, self.doubted.notified()).await;
+                if doubted.is_err() {
+                    depth = Depth::Running;
+                }
+            }
+            sleep_until(checked_at + CHECK_PAUSE).await;
         }
     }
 
@@ -62,22 +92,16 @@ impl Health {
     /// Waits until [`Health::was_well`] is true.
     pub(crate) async fn well(&self) {
         // The sender lives as long as `self`.
-        self.was_well
-            .subscribe()
-            .wait_for(|was_well| *was_well)
-            .await
-            .map(drop)
-            .unwrap_or_default();
+        let _closed = self.was_well.subscribe().wait_for(|was_well| *was_well).await.is_err();
     }
 
     /// The current problems, each kind once, in the order of [`Trouble`].
     pub(crate) fn troubles(&self) -> Vec<Trouble> {
-        let findings = self.findings.lock();
-        let mut kinds: BTreeSet<Trouble> = findings.iter().filter_map(|one| one.trouble).collect();
+        let mut troubles = self.troubles.lock().clone();
         if self.is_clock_doubted() {
-            kinds.insert(Trouble::ClockSkew);
+            troubles.insert(Trouble::ClockSkew);
         }
-        kinds.into_iter().collect()
+        troubles.into_iter().collect()
     }
 
     /// Whether this clock and Redis's are so far apart that one of them is wrong.
@@ -95,44 +119,35 @@ impl Health {
                 "this clock is {ahead_ms} ms ahead of Redis's, so the node gets no new clients \
                  where others can take them; cure: synchronise both hosts with NTP"
             );
-            self.log_trouble(kind, &[&line]);
+            self.log_trouble(kind, [&*line]);
         } else {
-            self.log_cures(&BTreeSet::from([kind.0]));
+            self.log_cures([&kind.0]);
         }
     }
 
     /// Records what a check found; logs problems that are new, that last and that are over.
     fn ingest(&self, found: Vec<Finding>) {
-        let mut troubles: Vec<Finding> = Vec::new();
-        for one in found {
-            // A problem that four tables share is reported once.
-            if one.trouble.is_some() && !troubles.contains(&one) {
-                troubles.push(one);
-            }
-        }
-        let found = troubles;
-        let before = std::mem::replace(&mut *self.findings.lock(), found.clone());
-        let mut kinds: BTreeMap<Kind, Vec<&str>> = BTreeMap::new();
+        // A problem that four tables share is reported once.
+        let mut kinds: BTreeMap<Kind, BTreeSet<&str>> = BTreeMap::new();
         for Finding { item, line, trouble } in &found {
             if let Some(trouble) = trouble {
                 let cure = line.rsplit_once("cure: ").map(|(_, cure)| cure.to_owned());
-                kinds.entry((*trouble, item, cure)).or_default().push(line);
+                kinds.entry((*trouble, item, cure)).or_default().insert(line);
             }
         }
+        let troubles: BTreeSet<Trouble> = kinds.keys().map(|kind| kind.0).collect();
+        let before = std::mem::replace(&mut *self.troubles.lock(), troubles.clone());
         for (kind, lines) in kinds {
-            self.log_trouble(kind, &lines);
+            self.log_trouble(kind, lines);
         }
-        let is_over = |one: &&Finding| found.iter().all(|now| now.trouble != one.trouble);
-        let over = before.iter().filter(is_over).filter_map(|one| one.trouble);
-        self.log_cures(&over.collect());
-        let stops = |one: &Finding| one.trouble.is_some_and(Trouble::stops_a_node);
-        if !found.iter().any(stops) {
+        self.log_cures(before.difference(&troubles));
+        if !troubles.into_iter().any(Trouble::stops_a_node) {
             self.was_well.send_replace(true);
         }
     }
 
     /// Logs findings of one kind, unless that was done within the last minute.
-    fn log_trouble(&self, kind: Kind, lines: &[&str]) {
+    fn log_trouble<'a>(&self, kind: Kind, lines: impl IntoIterator<Item = &'a str>) {
         let (trouble, item) = (kind.0.as_str(), kind.1);
         let mut outages = self.outages.lock();
         if outages.len() >= KINDS_MAX {
@@ -146,7 +161,7 @@ impl Health {
         }
     }
 
-    fn log_cures(&self, over: &BTreeSet<Trouble>) {
+    fn log_cures<'a>(&self, over: impl IntoIterator<Item = &'a Trouble>) {
         let outages = self.outages.lock();
         for trouble in over {
             let of_it = outages.iter().filter(|((kind, ..), _)| kind == trouble);
@@ -155,36 +170,6 @@ impl Health {
                 tracing::info!(trouble = trouble.as_str(), lasted_ms, "cured");
             }
         }
-    }
-}
-
-/// Checks for as long as the node lives.
-pub(crate) async fn run(hub: Arc<Hub>) {
-    let health = &hub.health;
-    let mut depth = Depth::Whole;
-    loop {
-        let checked_at = Instant::now();
-        let checks = hub.ports.checkups.iter().map(|checkup| checkup.look(depth));
-        match timeout(CHECK_MAX, join_all(checks)).await {
-            Ok(found) => {
-                health.overdue.succeeded(Instant::now());
-                health.ingest(found.into_iter().flatten().collect());
-            }
-            Err(_) => {
-                if let Some(failing) = health.overdue.failed(Instant::now()) {
-                    let failures = failing.failures;
-                    tracing::warn!(failures, "the health check of Redis and the store timed out");
-                }
-            }
-        }
-        depth = Depth::Whole;
-        if health.troubles().is_empty() && health.was_well() {
-            let doubted = timeout_at(checked_at + CHECK_EVERY, health.doubted.notified()).await;
-            if doubted.is_err() {
-                depth = Depth::Running;
-            }
-        }
-        sleep_until(checked_at + CHECK_PAUSE).await;
     }
 }
 

@@ -1,35 +1,27 @@
 //! The node's shared state: its ports, workspaces, sockets and spent tickets.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use delivery::{Attach, SocketId, SpentTickets, TokenBucket};
+use delivery::{SocketId, SpentTickets, TokenBucket};
 use messaging::Ports;
 use messaging::outage::Outage;
 use messaging::ports::{Ticket, TicketError};
-use model::{ConnectionId, NodeId, Timestamp, WorkspaceId, limits};
+use model::{ConnectionId, NodeId, Timestamp, limits};
 use parking_lot::Mutex;
 use protocol::close::CloseCode;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::dns_readiness::DnsReadiness;
 use crate::fanout::Shards;
 use crate::health::Health;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Snapshot};
 use crate::reported::Reported;
 use crate::store::Store;
-use crate::workspace;
-
-/// A connection's request to a workspace's task.
-#[derive(Debug)]
-pub(crate) enum Request {
-    /// Boxed: queues allocate many slots at once, and most workspaces are small.
-    Attach(Box<Attach>),
-    Detach(SocketId),
-}
+use crate::workspaces::Workspaces;
 
 /// What a node shows to clients.
 #[derive(Debug)]
@@ -99,7 +91,7 @@ pub(crate) struct Hub {
     handshake_rate: Mutex<TokenBucket>,
     is_draining: AtomicBool,
     serial: AtomicU64,
-    workspaces: Mutex<BTreeMap<WorkspaceId, mpsc::Sender<Request>>>,
+    pub(crate) workspaces: Workspaces,
     sockets: Mutex<BTreeSet<SocketId>>,
     spent: Mutex<SpentTickets>,
     foreign_tickets: Outage,
@@ -107,24 +99,25 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
+    /// A hub with `shards` writer shards, which run in `tasks`.
     pub(crate) fn new(
         ports: Ports,
         shown: Shown,
         allowed_origins: Vec<String>,
         handshakes_per_second: u32,
-        shards: Shards,
+        shards: usize,
+        tasks: &mut JoinSet<()>,
     ) -> Self {
         let now = ports.clock.now();
-        let health = Health::of(&ports.checkups);
-        let metrics = Metrics::new(shards.stats(), shown.certificate_ends_at.is_some());
+        let metrics = Metrics::new(shown.certificate_ends_at.is_some(), ports.clock.clone());
         Self {
             node_id: NodeId::mint(now, ports.randomness.bits()),
             shown,
             allowed_origins,
-            ports,
-            shards,
+            shards: Shards::start(tasks, shards, &metrics.delivery),
             metrics,
-            health,
+            health: Health::of(&ports.checkups),
+            ports,
             store: Store::new(),
             redis_reads: Reported::new("reads of Redis fail", "Redis answers again"),
             accepts: Reported::new("cannot accept connections", "connections are accepted again"),
@@ -136,7 +129,7 @@ impl Hub {
             handshake_rate: Mutex::new(TokenBucket::new(handshakes_per_second, now)),
             is_draining: AtomicBool::new(false),
             serial: AtomicU64::new(0),
-            workspaces: Mutex::default(),
+            workspaces: Workspaces::default(),
             sockets: Mutex::default(),
             spent: Mutex::default(),
             foreign_tickets: Outage::default(),
@@ -154,10 +147,7 @@ impl Hub {
 
     /// Seconds until the node's certificate expires, negative once it has; `None` without one.
     pub(crate) fn certificate_seconds(&self) -> Option<i64> {
-        let (end, now) = (self.shown.certificate_ends_at?, self.now());
-        let apart = if now < end { end.since(now) } else { now.since(end) }.as_secs();
-        let seconds = i64::try_from(apart).unwrap_or(i64::MAX);
-        Some(if now < end { seconds } else { -seconds })
+        Some(self.shown.certificate_ends_at?.ms_after(self.now()) / 1_000)
     }
 
     /// Whether the certificate has expired, so that clients refuse it.
@@ -179,14 +169,18 @@ impl Hub {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let socket = SocketId { shard: self.shards.shard_of(serial), serial };
         sockets.insert(socket);
-        self.metrics.sockets.set(sockets.len() as i64);
         Some(socket)
     }
 
     pub(crate) fn closed(&self, socket: SocketId) {
-        let mut sockets = self.sockets.lock();
-        sockets.remove(&socket);
-        self.metrics.sockets.set(sockets.len() as i64);
+        self.sockets.lock().remove(&socket);
+    }
+
+    /// Closes a socket for a reason of its own, which is counted and logged.
+    pub(crate) async fn close(&self, socket: SocketId, code: CloseCode, delay: Option<Duration>) {
+        self.metrics.closes.with_label_values(&[code.as_str()]).inc();
+        tracing::debug!(socket = socket.serial, code = code.as_str(), "a socket is closed");
+        self.shards.close(socket, code, delay).await;
     }
 
     pub(crate) fn sockets(&self) -> Vec<SocketId> {
@@ -236,17 +230,14 @@ impl Hub {
         }
     }
 
-    /// The task of a workspace, started if there is none.
-    pub(crate) fn workspace(self: &Arc<Self>, id: &WorkspaceId) -> mpsc::Sender<Request> {
-        let mut workspaces = self.workspaces.lock();
-        if let Some(tx) = workspaces.get(id).filter(|tx| !tx.is_closed()) {
-            return tx.clone();
+    /// What a scrape of the metrics reads from the hub.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            sockets: self.socket_count(),
+            workspaces: self.workspaces.count(),
+            held_bytes: self.held.bytes(),
+            certificate_seconds: self.certificate_seconds(),
         }
-        let (tx, rx) = mpsc::channel(limits::WORKSPACE_REQUESTS_MAX);
-        workspaces.insert(id.clone(), tx.clone());
-        self.metrics.workspaces.set(workspaces.len() as i64);
-        workspace::start(Arc::clone(self), id.clone(), rx);
-        tx
     }
 
     /// Runs a task until it ends or the node stops.
@@ -263,17 +254,5 @@ impl Hub {
     /// Aborts every task of the node.
     pub(crate) fn stop(&self) {
         self.tasks.lock().abort_all();
-    }
-
-    /// Removes an idle workspace so that its task may end; false if a request is on its way.
-    pub(crate) fn retire(&self, id: &WorkspaceId, rx: &mpsc::Receiver<Request>) -> bool {
-        let mut workspaces = self.workspaces.lock();
-        // While this lock is held nobody gets a sender; one that is still out makes the count two.
-        let is_unused = rx.is_empty() && rx.sender_strong_count() <= 1;
-        if is_unused {
-            workspaces.remove(id);
-            self.metrics.workspaces.set(workspaces.len() as i64);
-        }
-        is_unused
     }
 }

@@ -1,4 +1,4 @@
-//! The reading half of a connection: bytes come in, steps come out. It needs no runtime, clock or
+//! The reading half of a connection: bytes come in, a `hello` and an end come out. It needs no runtime, clock or
 //! node, so a test or fuzzer can feed it anything.
 
 use std::fmt;
@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use delivery::{Connection, Reaction};
+use delivery::Connection;
 use model::{Timestamp, limits};
 use protocol::close::CloseCode;
 use protocol::frame::Hello;
@@ -14,7 +14,7 @@ use tokio::io::AsyncRead;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error as FrameError, Message, error::ProtocolError};
 
-use crate::metered_io::MeteredIo;
+use crate::metered_io::{MeteredIo, ParserIo};
 
 pub use crate::metered_io::Answers;
 
@@ -25,17 +25,6 @@ pub enum End {
     Peer,
     /// The node closes the socket.
     Close(CloseCode),
-}
-
-/// What to do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Read on.
-    Nothing,
-    /// Check the ticket; call [`Inbound::attached`] if it is good.
-    Hello(Hello),
-    /// Stop reading.
-    End(End),
 }
 
 /// An event on the reading half.
@@ -93,10 +82,10 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
 
     fn poll_next(&mut self, context: &mut Context<'_>, answers: Answers<'_>) -> Poll<Incoming> {
         let mut parser = self.parser.take().unwrap_or_else(parser);
-        let read = parser.read(&mut self.io.for_parser(context, answers));
+        let read = parser.read(&mut ParserIo { io: &mut self.io, context, answers });
         let is_blocked =
             matches!(&read, Err(FrameError::Io(error)) if error.kind() == ErrorKind::WouldBlock);
-        // Then the parser holds nothing and can be dropped: its answers are taken at once, and
+        // Then the parser holds nothing and can be dropped: its answers are passed on at once, and
         // after a close it ends instead of blocking.
         if !(is_blocked && self.io.is_between_messages()) {
             self.parser = Some(parser);
@@ -119,21 +108,22 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         })
     }
 
-    /// Decides what to do next. Limits come first: a client that sends too much is closed.
-    pub fn react(&mut self, incoming: Incoming, now: Timestamp) -> Step {
+    /// Decides what to do next. Limits come first: a client that sends too much is closed. Returns
+    /// the `hello`, if this is it: check its ticket, and call [`Inbound::attached`] if it is good.
+    ///
+    /// # Errors
+    /// The end of the connection: stop reading.
+    pub fn react(&mut self, incoming: Incoming, now: Timestamp) -> Result<Option<Hello>, End> {
         let read = self.io.drain_counts();
-        let metered =
-            if read.bytes > 0 { self.connection.on_bytes(read, now) } else { Reaction::Nothing };
-        let reaction = match (metered, incoming) {
-            (Reaction::Close(code), _) => Reaction::Close(code),
-            (_, Incoming::Text(text)) => self.connection.on_text(&text),
-            (_, Incoming::Bytes | Incoming::Time) => self.connection.on_time(now),
-            (_, Incoming::End(end)) => return Step::End(end),
-        };
-        match reaction {
-            Reaction::Nothing => Step::Nothing,
-            Reaction::Hello(hello) => Step::Hello(hello),
-            Reaction::Close(code) => Step::End(End::Close(code)),
+        if read.bytes > 0 {
+            self.connection.on_bytes(read, now).map_err(End::Close)?;
+        }
+        match incoming {
+            Incoming::Text(text) => self.connection.on_text(&text).map(Some).map_err(End::Close),
+            Incoming::Bytes | Incoming::Time => {
+                self.connection.on_time(now).map(|()| None).map_err(End::Close)
+            }
+            Incoming::End(end) => Err(end),
         }
     }
 
@@ -211,7 +201,7 @@ mod tests {
                     next.poll(&mut Context::from_waker(Waker::noop()))
                 };
                 match polled {
-                    Poll::Ready(incoming) => inbound.react(incoming, now) == Step::Nothing,
+                    Poll::Ready(incoming) => inbound.react(incoming, now) == Ok(None),
                     Poll::Pending => false,
                 }
             };

@@ -16,18 +16,21 @@
 
 mod accept;
 mod admin;
-mod ask;
 mod delivery_stats;
 mod dns_readiness;
 mod drain;
 mod driver;
 mod early_data;
+mod ecs_metadata;
 mod fanout;
 mod frames;
 mod health;
+mod health_check;
 mod heartbeat;
+mod http_get;
 mod hub;
 pub mod inbound;
+mod listener;
 mod metered_io;
 mod metrics;
 mod pace;
@@ -41,6 +44,7 @@ mod test_hub;
 mod tls;
 mod upgrade;
 mod workspace;
+mod workspaces;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -50,17 +54,19 @@ use messaging::Ports;
 use model::{NodeId, limits};
 use service::certificate::Certificate;
 use service::config::host_of;
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use accept::Door;
 use dns_readiness::DnsReadiness;
 use hub::{Hub, Shown};
+use listener::listen;
 
 pub use accept::Stream;
-pub use ask::{AskError, health, task_id};
+pub use ecs_metadata::task_id;
+pub use health_check::health;
+pub use http_get::GetError;
 
 /// How a node listens.
 #[derive(Debug, Clone)]
@@ -111,24 +117,21 @@ impl Node {
     /// # Errors
     /// [`StartError`].
     pub async fn bind(config: Config, ports: Ports) -> Result<Self, StartError> {
-        let listener = listen(config.listen)?;
-        let refused = |source| StartError::Listen { address: config.listen, source };
-        let address = listener.local_addr().map_err(refused)?;
-        let admin = config.admin.map(listen).transpose()?;
+        let refused = |address| move |source| StartError::Listen { address, source };
+        let listener = listen(config.listen).map_err(refused(config.listen))?;
+        let address = listener.local_addr().map_err(refused(config.listen))?;
+        let admin = config.admin.map(|admin| listen(admin).map_err(refused(admin))).transpose()?;
         let url = config.url.unwrap_or_else(|| format!("ws://{address}{}", upgrade::PATH));
         let awaited = if config.awaits_name { host_of(&url) } else { None };
         let dns = awaited.map(DnsReadiness::new);
         let tls = config.certificate.as_ref().map(Certificate::server_config);
         let certificate_ends_at = config.certificate.as_ref().map(Certificate::not_after);
+        // One writer shard per core.
+        let shards = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let shown = Shown { url, dns, certificate_ends_at };
+        let (origins, rate) = (config.allowed_origins, config.handshakes_per_second);
         let mut tasks = JoinSet::new();
-        let shards = fanout::Shards::per_core(&mut tasks, Arc::clone(&ports.clock));
-        let hub = Arc::new(Hub::new(
-            ports,
-            Shown { url, dns, certificate_ends_at },
-            config.allowed_origins,
-            config.handshakes_per_second,
-            shards,
-        ));
+        let hub = Arc::new(Hub::new(ports, shown, origins, rate, shards, &mut tasks));
         Ok(Self { hub, door: Door::Tcp(listener, tls), admin, tasks })
     }
 
@@ -143,10 +146,9 @@ impl Node {
         streams: mpsc::Receiver<Box<dyn Stream>>,
     ) -> Self {
         let mut tasks = JoinSet::new();
-        let shards = fanout::Shards::start(&mut tasks, shards, Arc::clone(&ports.clock));
         let rate = limits::HANDSHAKES_PER_SECOND_MAX;
         let shown = Shown { url, dns: None, certificate_ends_at: None };
-        let hub = Arc::new(Hub::new(ports, shown, Vec::new(), rate, shards));
+        let hub = Arc::new(Hub::new(ports, shown, Vec::new(), rate, shards, &mut tasks));
         Self { hub, door: Door::Handed(streams), admin: None, tasks }
     }
 
@@ -179,7 +181,8 @@ impl Node {
         tracing::info!(node = %hub.node_id, url = hub.shown.url, "serving");
         self.tasks.spawn(heartbeat::run(Arc::clone(&hub)));
         if !hub.ports.checkups.is_empty() {
-            self.tasks.spawn(health::run(Arc::clone(&hub)));
+            let hub = Arc::clone(&hub);
+            self.tasks.spawn(async move { hub.health.run(&hub.ports.checkups).await });
         }
         if let Some(admin) = self.admin.take() {
             self.tasks.spawn(admin::run(admin, Arc::clone(&hub)));
@@ -213,37 +216,5 @@ struct StopOnDrop(Arc<Hub>);
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.stop();
-    }
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let bind = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        // A frame is one write, so Nagle's delay would gain nothing. Accepted sockets inherit this.
-        socket.set_nodelay(true)?;
-        // Inherited too. By default, the kernel keeps a vanished client for a quarter of an hour.
-        SockRef::from(&socket).set_tcp_user_timeout(Some(limits::UNACKNOWLEDGED_MAX))?;
-        socket.bind(address)?;
-        socket.listen(limits::LISTEN_BACKLOG)
-    };
-    bind().map_err(|source| StartError::Listen { address, source })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn accepted_sockets_wait_for_no_second_write_and_not_for_clients_that_vanished() {
-        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let address = listener.local_addr().unwrap();
-        let (client, accepted) =
-            tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
-        assert!(!client.unwrap().nodelay().unwrap(), "not the system's default");
-        let accepted = accepted.unwrap().0;
-        assert!(accepted.nodelay().unwrap());
-        let unacknowledged = SockRef::from(&accepted).tcp_user_timeout().unwrap();
-        assert_eq!(unacknowledged, Some(limits::UNACKNOWLEDGED_MAX));
     }
 }

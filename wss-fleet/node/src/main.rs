@@ -19,7 +19,7 @@ async fn main() -> ExitCode {
         return said;
     }
     let mut arguments = std::env::args_os().skip(1);
-    match (arguments.next(), arguments.next()) {
+    let done = match (arguments.next(), arguments.next()) {
         (None, _) => serve().await,
         (Some(only), None) if only == "--check" => check().await,
         (Some(only), None) if only == "--health" => health().await,
@@ -29,25 +29,20 @@ async fn main() -> ExitCode {
                 "{PROGRAM} takes --check, --fleet, --health, --version or nothing; its \
                  configuration is in the environment: {NAMES}"
             );
-            ExitCode::from(EXIT_CONFIG)
+            Err(ExitCode::from(EXIT_CONFIG))
         }
-    }
+    };
+    done.map_or_else(|code| code, |()| ExitCode::SUCCESS)
 }
 
-async fn serve() -> ExitCode {
-    let (config, ports) = match configured().await {
-        Ok(configured) => configured,
-        Err(code) => return code,
-    };
+async fn serve() -> Result<(), ExitCode> {
+    let (config, ports) = configured().await?;
     let awaits_name = config.task_metadata.is_some();
-    let url = match named(config.url, config.task_metadata).await {
-        Ok(url) => url,
-        Err(error) => {
-            let error = model::chain(&error);
-            eprintln!("{PROGRAM}: cannot read the task's id from its ECS metadata: {error}");
-            return ExitCode::from(EXIT_UNAVAILABLE);
-        }
-    };
+    let url = named(config.url, config.task_metadata).await.map_err(|error| {
+        let error = model::chain(&error);
+        eprintln!("{PROGRAM}: cannot read the task's id from its ECS metadata: {error}");
+        ExitCode::from(EXIT_UNAVAILABLE)
+    })?;
     let listen = Config {
         listen: config.listen,
         admin: config.admin_listen,
@@ -57,13 +52,9 @@ async fn serve() -> ExitCode {
         allowed_origins: config.allowed_origins,
         handshakes_per_second: config.handshakes_per_second,
     };
-    match Node::bind(listen, ports).await {
-        Ok(node) => {
-            node.serve(stop_signal()).await;
-            ExitCode::SUCCESS
-        }
-        Err(error) => fail(&error, EXIT_UNAVAILABLE),
-    }
+    let node = Node::bind(listen, ports).await;
+    node.map_err(|error| fail(&error, EXIT_UNAVAILABLE))?.serve(stop_signal()).await;
+    Ok(())
 }
 
 async fn configured() -> Result<(NodeConfig, Ports), ExitCode> {
@@ -75,45 +66,33 @@ async fn configured() -> Result<(NodeConfig, Ports), ExitCode> {
 }
 
 /// Checks what a node depends on and prints a line for each thing; for use before a deployment.
-async fn check() -> ExitCode {
-    let (_, ports) = match configured().await {
-        Ok(configured) => configured,
-        Err(code) => return code,
-    };
+async fn check() -> Result<(), ExitCode> {
+    let (_, ports) = configured().await?;
     let mut is_good = true;
     for checkup in &ports.checkups {
         for finding in checkup.look(Depth::Whole).await {
             is_good &= finding.trouble.is_none();
             let verdict = finding.trouble.map_or("ok", Trouble::as_str);
-            let line = format!("{verdict}: {}: {}\n", finding.item, finding.line);
-            if std::io::stdout().write_all(line.as_bytes()).is_err() {
-                return ExitCode::from(EXIT_UNAVAILABLE);
-            }
+            print(&format!("{verdict}: {}: {}\n", finding.item, finding.line))?;
         }
     }
-    if is_good { ExitCode::SUCCESS } else { ExitCode::from(EXIT_UNAVAILABLE) }
+    if is_good { Ok(()) } else { Err(ExitCode::from(EXIT_UNAVAILABLE)) }
 }
 
 /// Prints what the directory knows about each node.
-async fn fleet() -> ExitCode {
-    let (_, ports) = match configured().await {
-        Ok(configured) => configured,
-        Err(code) => return code,
-    };
-    let fleet = match ports.nodes.fleet().await {
-        Ok(fleet) => fleet,
-        Err(error) => return fail(&error, EXIT_UNAVAILABLE),
-    };
+async fn fleet() -> Result<(), ExitCode> {
+    let (_, ports) = configured().await?;
+    let fleet = ports.nodes.fleet().await.map_err(|error| fail(&error, EXIT_UNAVAILABLE))?;
     let ticket_key = ports.tickets.key_ids().first().map(String::as_str);
-    let table = fleet_table::table(&fleet, ticket_key);
-    match std::io::stdout().write_all(table.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(EXIT_UNAVAILABLE),
-    }
+    print(&fleet_table::table(&fleet, ticket_key))
+}
+
+fn print(text: &str) -> Result<(), ExitCode> {
+    std::io::stdout().write_all(text.as_bytes()).or(Err(ExitCode::from(EXIT_UNAVAILABLE)))
 }
 
 /// The URL with `{task_id}` filled in, if it has that placeholder.
-async fn named(url: String, metadata: Option<String>) -> Result<String, node::AskError> {
+async fn named(url: String, metadata: Option<String>) -> Result<String, node::GetError> {
     match metadata {
         Some(metadata) => Ok(url.replace(TASK_ID, &node::task_id(&metadata).await?)),
         None => Ok(url),
@@ -121,15 +100,10 @@ async fn named(url: String, metadata: Option<String>) -> Result<String, node::As
 }
 
 /// 0 if the node answers that it serves, 1 if not.
-async fn health() -> ExitCode {
-    let config = match HealthConfig::try_from(&ProcessEnv) {
-        Ok(config) => config,
-        Err(refused) => return refuse(PROGRAM, refused.problems),
-    };
-    match node::health(&config).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, EXIT_UNHEALTHY),
-    }
+async fn health() -> Result<(), ExitCode> {
+    let config =
+        HealthConfig::try_from(&ProcessEnv).map_err(|refused| refuse(PROGRAM, refused.problems))?;
+    node::health(&config).await.map_err(|error| fail(&error, EXIT_UNHEALTHY))
 }
 
 /// SIGTERM from a scheduler, SIGINT from a person.

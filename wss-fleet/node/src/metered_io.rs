@@ -48,15 +48,6 @@ impl<R> MeteredIo<R> {
     pub(crate) fn reader_mut(&mut self) -> &mut R {
         &mut self.reader
     }
-
-    /// A view of the socket for one call of the parser.
-    pub(crate) fn for_parser<'a, 'b>(
-        &'a mut self,
-        context: &'a mut Context<'b>,
-        answers: Answers<'a>,
-    ) -> ParserIo<'a, 'b, R> {
-        ParserIo { io: self, context, answers }
-    }
 }
 
 impl<R> fmt::Debug for MeteredIo<R> {
@@ -65,11 +56,11 @@ impl<R> fmt::Debug for MeteredIo<R> {
     }
 }
 
-/// A socket for `tungstenite`: reads do not block, writes go to `answers`.
+/// The socket for one call of `tungstenite`: reads do not block, writes go to `answers`.
 pub(crate) struct ParserIo<'a, 'b, R> {
-    io: &'a mut MeteredIo<R>,
-    context: &'a mut Context<'b>,
-    answers: Answers<'a>,
+    pub(crate) io: &'a mut MeteredIo<R>,
+    pub(crate) context: &'a mut Context<'b>,
+    pub(crate) answers: Answers<'a>,
 }
 
 impl<R: AsyncRead + Unpin> Read for ParserIo<'_, '_, R> {

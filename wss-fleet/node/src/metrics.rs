@@ -1,8 +1,8 @@
 //! A node's metrics. Label values come from closed lists; no metric names a user.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use messaging::ports::Clock;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
@@ -13,15 +13,13 @@ use protocol::close::CloseCode;
 use tokio::time::Instant;
 
 use crate::delivery_stats::DeliveryStats;
-use crate::hub::Hub;
-use crate::tls::Refusal;
 
 /// The node's metrics, in their own registry, because several nodes may share a process.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    pub(crate) sockets: IntGauge,
-    pub(crate) workspaces: IntGauge,
+    sockets: IntGauge,
+    workspaces: IntGauge,
     held_bytes: IntGauge,
     pub(crate) handshakes: IntCounter,
     pub(crate) attaches: IntCounter,
@@ -40,7 +38,43 @@ pub(crate) struct Metrics {
     pub(crate) repairs: Arc<Repairs>,
     fills: IntCounter,
     resyncs: IntCounter,
-    shards: Shards,
+    pub(crate) delivery: Arc<DeliveryStats>,
+}
+
+/// The node's state at a scrape.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) sockets: usize,
+    pub(crate) workspaces: usize,
+    pub(crate) held_bytes: usize,
+    pub(crate) certificate_seconds: Option<i64>,
+}
+
+/// Why a TLS handshake did not complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsRefusal {
+    /// More handshakes than the rate limit or the node's limit allows.
+    Shed,
+    /// Not completed in time.
+    Slow,
+    /// The client does not speak TLS.
+    Plain,
+    /// The connection broke or the handshake failed, for example by a distrusted certificate.
+    Failed,
+}
+
+impl TlsRefusal {
+    /// All of them.
+    const ALL: [Self; 4] = [Self::Shed, Self::Slow, Self::Plain, Self::Failed];
+
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Shed => "shed",
+            Self::Slow => "slow",
+            Self::Plain => "plain",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// Repairs of workspaces (G4).
@@ -51,29 +85,17 @@ pub(crate) struct Repairs {
     seconds: Histogram,
 }
 
-/// The shards' counters, with their values at the last scrape.
-#[derive(Debug)]
-struct Shards {
-    delivered: (IntCounter, AtomicU64),
-    writes: (IntCounter, AtomicU64),
-    slow_consumers: (IntCounter, AtomicU64),
-    skewed: (IntCounter, AtomicU64),
-}
-
 impl Metrics {
-    /// Creates the metrics of a node whose shards report to `stats`. Every series with a closed
-    /// list of labels exists from the start, so that a rate sees its first event.
-    pub(crate) fn new(stats: &DeliveryStats, has_certificate: bool) -> Self {
+    /// Creates the metrics of a node. Every series with a closed list of labels exists from the
+    /// start, so that a rate sees its first event.
+    pub(crate) fn new(has_certificate: bool, clock: Arc<dyn Clock>) -> Self {
         let registry = Registry::new();
         let counter = |name: &str, help: &str| counter(&registry, name, help);
         let gauge = |name: &str, help: &str| gauge(&registry, name, help);
-        if let Some(latency) = &stats.latency {
-            register(&registry, latency.clone());
-        }
         register(&registry, ProcessCollector::for_self());
         build_info(&registry);
         let closes = CloseCode::ALL.iter().map(|code| code.as_str());
-        let refusals = Refusal::ALL.iter().map(|refusal| refusal.label());
+        let refusals = TlsRefusal::ALL.iter().map(|refusal| refusal.label());
         Self {
             sockets: gauge("inkwire_sockets", "Open WebSocket connections."),
             workspaces: gauge("inkwire_workspaces", "Workspaces that this node follows."),
@@ -98,24 +120,37 @@ impl Metrics {
             repairs: Arc::new(Repairs::new(&registry)),
             fills: counter("inkwire_fills_total", FILLS),
             resyncs: counter("inkwire_resyncs_total", RESYNCS),
-            shards: Shards::new(&registry),
+            delivery: Arc::new(DeliveryStats {
+                delivered: counter("inkwire_frames_delivered_total", "Frames written to sockets."),
+                writes: counter("inkwire_writes_total", "Calls that wrote to a socket."),
+                slow_consumers: counter("inkwire_slow_consumers_total", SLOW_CONSUMERS),
+                skewed: counter("inkwire_clock_skew_total", CLOCK_SKEW),
+                latency: histogram(
+                    &registry,
+                    "inkwire_delivery_seconds",
+                    LATENCY,
+                    &LATENCY_BUCKETS,
+                ),
+                clock,
+            }),
             registry,
         }
     }
 
-    /// DeliveryStats a workspace's repairs since its last report: fills and resyncs.
+    /// Counts a workspace's repairs since its last report: fills and resyncs.
     pub(crate) fn repaired(&self, before: (u64, u64), now: (u64, u64)) {
         self.fills.inc_by(now.0.saturating_sub(before.0));
         self.resyncs.inc_by(now.1.saturating_sub(before.1));
     }
 
     /// Renders the metrics in the Prometheus text format.
-    pub(crate) fn text(&self, hub: &Hub) -> String {
-        if let (Some(gauge), Some(seconds)) = (&self.certificate, hub.certificate_seconds()) {
+    pub(crate) fn text(&self, now: &Snapshot) -> String {
+        if let (Some(gauge), Some(seconds)) = (&self.certificate, now.certificate_seconds) {
             gauge.set(seconds);
         }
-        self.held_bytes.set(i64::try_from(hub.held.bytes()).unwrap_or(i64::MAX));
-        self.shards.catch_up(hub.shards.stats());
+        self.sockets.set(now.sockets as i64);
+        self.workspaces.set(now.workspaces as i64);
+        self.held_bytes.set(now.held_bytes as i64);
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::warn!(cause = %error, "cannot write metrics");
@@ -126,14 +161,10 @@ impl Metrics {
 
 impl Repairs {
     fn new(registry: &Registry) -> Self {
-        let seconds = || {
-            let opts = HistogramOpts::new("inkwire_repair_seconds", REPAIR_SECONDS);
-            Histogram::with_opts(opts.buckets(REPAIR_BUCKETS.to_vec())).ok()
-        };
         Self {
             stale: gauge(registry, "inkwire_workspaces_stale", WORKSPACES_STALE),
             begun: counter(registry, "inkwire_repairs_total", REPAIRS),
-            seconds: registered(registry, seconds),
+            seconds: histogram(registry, "inkwire_repair_seconds", REPAIR_SECONDS, &REPAIR_BUCKETS),
         }
     }
 }
@@ -168,36 +199,17 @@ impl Drop for Stale {
     }
 }
 
-impl Shards {
-    fn new(registry: &Registry) -> Self {
-        let counter = |name: &str, help: &str| (counter(registry, name, help), AtomicU64::new(0));
-        Self {
-            delivered: counter("inkwire_frames_delivered_total", "Frames written to sockets."),
-            writes: counter("inkwire_writes_total", "Calls that wrote to a socket."),
-            slow_consumers: counter("inkwire_slow_consumers_total", SLOW_CONSUMERS),
-            skewed: counter("inkwire_clock_skew_total", CLOCK_SKEW),
-        }
-    }
-
-    fn catch_up(&self, stats: &DeliveryStats) {
-        for ((counter, seen), count) in [
-            (&self.delivered, &stats.delivered),
-            (&self.writes, &stats.writes),
-            (&self.slow_consumers, &stats.slow_consumers),
-            (&self.skewed, &stats.skewed),
-        ] {
-            let now = count.load(Ordering::Relaxed);
-            counter.inc_by(now.saturating_sub(seen.swap(now, Ordering::Relaxed)));
-        }
-    }
-}
-
 fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
     registered(registry, || IntCounter::new(name, help).ok())
 }
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     registered(registry, || IntGauge::new(name, help).ok())
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+    let opts = || HistogramOpts::new(name, help).buckets(buckets.to_vec());
+    registered(registry, || Histogram::with_opts(opts()).ok())
 }
 
 /// A counter with one label, whose series all exist from the start.
@@ -262,6 +274,11 @@ const WORKSPACES_STALE: &str =
 const REPAIRS: &str = "Times a workspace lost publications or its connection to Redis.";
 const SLOW_CONSUMERS: &str = "Sockets closed with 4508 because they read too slowly.";
 const CLOCK_SKEW: &str = "Messages written before they were received, by the clocks of the hosts.";
+const LATENCY: &str =
+    "Seconds from the POST of a message to its last write, per message and writing thread.";
+/// From the latency of a quiet node to that of a repair or the relay.
+const LATENCY_BUCKETS: [f64; 13] =
+    [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0];
 /// From one page of the stream to an outage of Redis.
 const REPAIR_BUCKETS: [f64; 10] = [0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0];
 
@@ -275,7 +292,7 @@ mod tests {
 
     fn metrics(has_certificate: bool) -> Metrics {
         let clock = Arc::new(ManualClock::at(Timestamp::from_unix_ms(0)));
-        Metrics::new(&DeliveryStats::new(clock), has_certificate)
+        Metrics::new(has_certificate, clock)
     }
 
     /// Each metric's row of docs/metrics.md, without its stability.
@@ -320,13 +337,12 @@ mod tests {
 
     #[test]
     fn a_rate_sees_the_first_event_of_each_label() {
-        let clock = Arc::new(ManualClock::at(Timestamp::from_unix_ms(0)));
-        let metrics = Metrics::new(&DeliveryStats::new(clock), false);
+        let metrics = metrics(false);
         for family in metrics.registry.gather() {
             assert!(!family.get_metric().is_empty(), "{}", family.name());
         }
         assert_eq!(metrics.closes.collect()[0].get_metric().len(), CloseCode::ALL.len());
-        assert_eq!(metrics.tls_refusals.collect()[0].get_metric().len(), Refusal::ALL.len());
+        assert_eq!(metrics.tls_refusals.collect()[0].get_metric().len(), TlsRefusal::ALL.len());
     }
 
     #[test]

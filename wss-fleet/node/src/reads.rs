@@ -70,35 +70,27 @@ impl Source<'_> {
 
     /// Performs a read; returns the resulting inputs, and the part that failed.
     async fn read(&self, read: &Read) -> (Vec<Input>, Option<(Read, Failure)>) {
-        if let Read::Members(channels) = read {
-            return self.members_of_many(channels.clone()).await;
-        }
-        match self.one(read).await {
-            Ok(input) => (vec![input], None),
-            Err(failure) => (Vec::new(), Some((read.clone(), failure))),
-        }
-    }
-
-    async fn one(&self, read: &Read) -> Result<Input, Failure> {
-        match read {
-            Read::User { user, registration } => {
-                let loaded = Some(self.user(user).await?);
-                Ok(Input::UserLoaded { user: user.clone(), registration: *registration, loaded })
-            }
+        let answer = match read {
+            Read::Members(channels) => return self.members_of_many(channels.clone()).await,
+            Read::User { user, registration: at } => self.user(user).await.map(|loaded| {
+                let (user, loaded) = (user.clone(), Some(loaded));
+                Input::UserLoaded { user, registration: *at, loaded }
+            }),
             Read::Message { channel, number, id, message } => {
-                let message = self.message(channel, *message).await?;
-                Ok(Input::StoredRead {
-                    channel: channel.clone(),
-                    number: *number,
-                    id: *id,
-                    message,
+                self.message(channel, *message).await.map(|message| {
+                    let (channel, number, id) = (channel.clone(), *number, *id);
+                    Input::StoredRead { channel, number, id, message }
                 })
             }
-            Read::History { repair, channel, since } => {
-                let history = self.history(channel, *since).await?;
-                Ok(Input::HistoryRead { id: *repair, channel: channel.clone(), history })
+            Read::History { repair: id, channel, since } => {
+                let history = self.history(channel, *since).await;
+                let channel = channel.clone();
+                history.map(|history| Input::HistoryRead { id: *id, channel, history })
             }
-            Read::Members(_) => Err(Failure::Refused),
+        };
+        match answer {
+            Ok(input) => (vec![input], None),
+            Err(failure) => (Vec::new(), Some((read.clone(), failure))),
         }
     }
 
@@ -191,7 +183,7 @@ impl Source<'_> {
         }
     }
 
-    /// Reads a channel's messages since a time, strongly, and then its members, who are therefore
+    /// Reads a channel's messages since a time, strongly, and then its members, which are therefore
     /// new enough to judge each message (G6). `None` if there are too many messages.
     async fn history(
         &self,

@@ -25,7 +25,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use crate::delivery_stats::{DeliveryStats, Written};
-use socket::{Socket, State, Tally};
+use socket::{Socket, Tally};
 
 pub(crate) use socket::Writer;
 
@@ -238,9 +238,8 @@ impl Shard {
         let serial = socket.serial;
         let ready = &self.ready;
         let waker = || Waker::from(Arc::new(SocketWaker { ready: Arc::clone(ready), serial }));
-        match socket.write(is_ready, &waker, &mut self.written) {
-            State::Open => {}
-            State::Over => self.remove(serial),
+        if !socket.write(is_ready, &waker, &mut self.written) {
+            self.remove(serial);
         }
     }
 

@@ -10,7 +10,6 @@ use messaging::Ports;
 use model::Timestamp;
 use tokio::task::JoinSet;
 
-use crate::fanout::Shards;
 use crate::hub::{Hub, Shown};
 
 /// A hub, its store, and its shards, which end with it.
@@ -39,16 +38,15 @@ impl TestHub {
             nodes: Arc::new(MemoryDirectory::new(clock.clone())),
             tokens: Arc::new(NoTokens),
             tickets: Arc::new(SignedTickets::new(&secrets)),
-            clock: clock.clone(),
+            clock,
             randomness: Arc::new(SeededRandomness::new(7)),
             checkups: Vec::new(),
         };
         change(&mut ports);
         let mut shards = JoinSet::new();
-        let mailboxes = Shards::start(&mut shards, 2, clock);
         let url = "ws://node/socket".to_owned();
         let shown = Shown { url, dns: None, certificate_ends_at: None };
-        let hub = Hub::new(ports, shown, Vec::new(), 1, mailboxes);
+        let hub = Hub::new(ports, shown, Vec::new(), 1, 2, &mut shards);
         Self { hub: Arc::new(hub), store, _shards: shards }
     }
 }

@@ -16,36 +16,10 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::hub::Hub;
+use crate::metrics::TlsRefusal;
 
 /// A TLS connection. Boxed: it is large, and moves between tasks.
 pub(crate) type TlsSocket = Box<TlsStream<TcpStream>>;
-
-/// Why a TLS handshake did not complete: labels of a metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// More handshakes than the rate limit or the node's limit allows.
-    Shed,
-    /// Not completed in time.
-    Slow,
-    /// The client does not speak TLS.
-    Plain,
-    /// The connection broke or the handshake failed, for example by a distrusted certificate.
-    Failed,
-}
-
-impl Refusal {
-    /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::Shed, Self::Slow, Self::Plain, Self::Failed];
-
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::Shed => "shed",
-            Self::Slow => "slow",
-            Self::Plain => "plain",
-            Self::Failed => "failed",
-        }
-    }
-}
 
 /// Performs the TLS handshake; `None` if it did not complete.
 pub(crate) async fn handshake(
@@ -54,16 +28,16 @@ pub(crate) async fn handshake(
     hub: Arc<Hub>,
 ) -> Option<TlsSocket> {
     let Ok(_permit) = hub.tls_handshakes.try_acquire() else {
-        return refused(&hub, Refusal::Shed);
+        return refused(&hub, TlsRefusal::Shed);
     };
     match tokio::time::timeout(limits::TLS_HANDSHAKE_MAX, talk(tcp, config, &hub)).await {
         Ok(Ok(stream)) => Some(Box::new(stream)),
         Ok(Err(refusal)) => refused(&hub, refusal),
-        Err(_) => refused(&hub, Refusal::Slow),
+        Err(_) => refused(&hub, TlsRefusal::Slow),
     }
 }
 
-fn refused(hub: &Hub, refusal: Refusal) -> Option<TlsSocket> {
+fn refused(hub: &Hub, refusal: TlsRefusal) -> Option<TlsSocket> {
     hub.metrics.tls_refusals.with_label_values(&[refusal.label()]).inc();
     None
 }
@@ -72,16 +46,16 @@ async fn talk(
     tcp: TcpStream,
     config: Arc<ServerConfig>,
     hub: &Hub,
-) -> Result<TlsStream<TcpStream>, Refusal> {
+) -> Result<TlsStream<TcpStream>, TlsRefusal> {
     let mut first = [0];
     let count = tcp.peek(&mut first).await.map_err(failed)?;
     if count > 0 && first != [HANDSHAKE_RECORD] {
         explain(tcp, first).await;
-        return Err(Refusal::Plain);
+        return Err(TlsRefusal::Plain);
     }
     let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await.map_err(failed)?;
     if !hub.allows_handshake() {
-        return Err(Refusal::Shed);
+        return Err(TlsRefusal::Shed);
     }
     let bounded = |session: &mut rustls::ServerConnection| {
         session.set_buffer_limit(Some(limits::TLS_BUFFER_BYTES_MAX));
@@ -89,9 +63,9 @@ async fn talk(
     hello.into_stream_with(config, bounded).await.map_err(failed)
 }
 
-fn failed(error: io::Error) -> Refusal {
+fn failed(error: io::Error) -> TlsRefusal {
     tracing::debug!(cause = %error, "TLS handshake failed");
-    Refusal::Failed
+    TlsRefusal::Failed
 }
 
 /// Answers a client that speaks HTTP with a hint that this port speaks TLS. Anything else is cut.

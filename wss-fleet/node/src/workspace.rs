@@ -14,17 +14,12 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::hub::{Hub, Request};
+use crate::hub::Hub;
 use crate::metrics::Stale;
 use crate::read_queue::{Ended, ReadQueue};
+use crate::shard::Command;
+use crate::workspaces::Request;
 use crate::{frames, reads};
-
-/// The result of a job.
-enum Done {
-    Input(Input),
-    Read(Ended),
-    Subscribed(Subscription),
-}
 
 struct Task {
     hub: Arc<Hub>,
@@ -32,7 +27,7 @@ struct Task {
     state: Workspace,
     requests: mpsc::Receiver<Request>,
     subscription: Option<Subscription>,
-    jobs: JoinSet<Done>,
+    jobs: JoinSet<Event>,
     fill: Option<AbortHandle>,
     reads: ReadQueue,
     effects: Vec<Effect>,
@@ -46,16 +41,23 @@ struct Task {
 enum Event {
     Request(Request),
     Notice(Option<Notice>),
-    Done(Done),
+    /// The result of a fill or an audit.
+    Answer(Input),
+    Read(Ended),
+    Subscribed(Subscription),
     Tick,
     Time,
     /// A read that had to wait may start.
-    Reads,
+    ReadDue,
     Orphaned,
 }
 
-/// Starts the task of a workspace.
-pub(crate) fn start(hub: Arc<Hub>, id: WorkspaceId, requests: mpsc::Receiver<Request>) {
+/// The queue of a workspace's task, which is started if there is none.
+pub(crate) fn queue(hub: &Arc<Hub>, id: &WorkspaceId) -> mpsc::Sender<Request> {
+    hub.workspaces.get_or_start(id, |requests| start(Arc::clone(hub), id.clone(), requests))
+}
+
+fn start(hub: Arc<Hub>, id: WorkspaceId, requests: mpsc::Receiver<Request>) {
     let task = Task {
         state: Workspace::new(id.clone(), hub.node_id.clone(), frames::text, hub.now()),
         id,
@@ -90,11 +92,11 @@ impl Task {
                 // Most workspaces wait for nothing: thousands of them must cost no wake-ups.
                 _ = checks.tick(), if self.state.is_waiting() || self.state.is_idle() => Event::Time,
                 () = &mut tick => Event::Tick,
-                () = until(reads_at), if reads_at.is_some() => Event::Reads,
+                () = until(reads_at), if reads_at.is_some() => Event::ReadDue,
                 Some(done) = self.jobs.join_next() => match done {
-                    Ok(done) => Event::Done(done),
-                    // A superseded fill, or an audit that panicked: the next one asks again. `reads`
-                    // turns panics of other jobs into failures.
+                    Ok(event) => event,
+                    // A superseded fill, or an audit that panicked: the next one asks again.
+                    // `reads` turns other panics into failures.
                     Err(error) => {
                         if error.is_panic() {
                             self.hub.metrics.panics.inc();
@@ -111,7 +113,7 @@ impl Task {
                 let since = idle_since.filter(|_| self.state.is_idle());
                 idle_since = self.state.is_idle().then(|| since.unwrap_or_else(Instant::now));
                 let is_over = since.is_some_and(|since| since.elapsed() >= limits::WORKSPACE_IDLE);
-                if is_over && self.hub.retire(&self.id, &self.requests) {
+                if is_over && self.hub.workspaces.retire(&self.id, &self.requests) {
                     return;
                 }
             }
@@ -143,24 +145,24 @@ impl Task {
                 self.input(Input::Lost).await;
                 self.subscribe();
             }
-            Event::Done(Done::Input(input)) => {
+            Event::Answer(input) => {
                 // Drop the handle of a finished fill: it keeps the task's memory.
                 self.fill = self.fill.take().filter(|fill| !fill.is_finished());
                 self.input(input).await;
             }
-            Event::Done(Done::Read(ended)) => {
+            Event::Read(ended) => {
                 let jitter = self.jitter();
                 for input in self.reads.record(ended, jitter, Instant::now()) {
                     self.input(input).await;
                 }
             }
-            Event::Done(Done::Subscribed(subscription)) => {
+            Event::Subscribed(subscription) => {
                 self.subscription = Some(subscription);
                 self.input(Input::Linked).await;
             }
             Event::Tick => self.input(Input::Tick).await,
             Event::Time if self.state.is_waiting() => self.input(Input::Time).await,
-            Event::Time | Event::Reads => {}
+            Event::Time | Event::ReadDue => {}
             Event::Orphaned => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -177,10 +179,7 @@ impl Task {
     async fn refuse(&self, socket: SocketId) {
         let now = Instant::now();
         let delay = self.reads.busy_delay(self.state.waiting(), self.jitter(), now);
-        let code = CloseCode::Busy;
-        self.hub.metrics.closes.with_label_values(&[code.as_str()]).inc();
-        tracing::debug!(socket = socket.serial, code = code.as_str(), "a socket is closed");
-        self.hub.shards.refuse(socket, delay).await;
+        self.hub.close(socket, CloseCode::Busy, Some(delay)).await;
     }
 
     /// Random, from 0 to 1.
@@ -193,7 +192,7 @@ impl Task {
     fn start_reads(&mut self) {
         while let Some(running) = self.reads.next(&self.state, Instant::now()) {
             let (hub, id) = (Arc::clone(&self.hub), self.id.clone());
-            self.jobs.spawn(async move { Done::Read(reads::read(hub, id, running).await) });
+            self.jobs.spawn(async move { Event::Read(reads::read(hub, id, running).await) });
         }
     }
 
@@ -241,18 +240,15 @@ impl Task {
             }
             Effect::Ready { socket, frames } => {
                 hub.metrics.attaches.inc();
-                hub.shards.offer_missed(socket, frames).await;
+                hub.shards.send(socket.shard, Command::Missed { socket, frames }).await;
             }
             Effect::Replay { frames, to } => {
                 for socket in to.sockets() {
-                    hub.shards.offer_missed(socket, frames.clone()).await;
+                    let frames = frames.clone();
+                    hub.shards.send(socket.shard, Command::Missed { socket, frames }).await;
                 }
             }
-            Effect::Close { socket, code } => {
-                hub.metrics.closes.with_label_values(&[code.as_str()]).inc();
-                tracing::debug!(socket = socket.serial, code = code.as_str(), "a socket is closed");
-                hub.shards.close(socket, code).await;
-            }
+            Effect::Close { socket, code } => hub.close(socket, code, None).await,
             Effect::Refuse { socket } => self.refuse(socket).await,
             // The queue has accepted these.
             Effect::LoadUser { .. }
@@ -261,15 +257,14 @@ impl Task {
             | Effect::ReadStored { .. }
             | Effect::ReadHistory { .. } => {}
             Effect::Audit { tail } => {
-                self.job(async move { reads::audit(hub, id, tail).await });
+                self.job(reads::audit(hub, id, tail));
             }
             Effect::Fill { id: fill, from } => {
                 // A running fill may have read before the event that made this one necessary.
                 if let Some(superseded) = self.fill.take() {
                     superseded.abort();
                 }
-                let fill = async move { reads::fill(hub, id, fill, from).await };
-                self.fill = Some(self.job(fill));
+                self.fill = Some(self.job(reads::fill(hub, id, fill, from)));
             }
         }
     }
@@ -283,12 +278,12 @@ impl Task {
     }
 
     fn job(&mut self, job: impl Future<Output = Input> + Send + 'static) -> AbortHandle {
-        self.jobs.spawn(async move { Done::Input(job.await) })
+        self.jobs.spawn(async move { Event::Answer(job.await) })
     }
 
     fn subscribe(&mut self) {
         let (hub, id) = (Arc::clone(&self.hub), self.id.clone());
-        self.jobs.spawn(async move { Done::Subscribed(reads::subscribe(hub, id).await) });
+        self.jobs.spawn(async move { Event::Subscribed(reads::subscribe(hub, id).await) });
     }
 }
 

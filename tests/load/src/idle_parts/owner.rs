@@ -112,6 +112,7 @@ const OWN: &[(&str, Owner)] = &[
     ("wss-fleet/node/src/upgrade.rs", Owner::Buffers),
     ("wss-fleet/node/src/tls.rs", Owner::Tls),
     ("wss-fleet/node/src/hub.rs", Owner::Node),
+    ("wss-fleet/node/src/workspaces.rs", Owner::Node),
     // What remains of these: the futures' own boxes, and what both halves of a socket share.
     ("wss-fleet/node/src/driver.rs", Owner::Task),
     ("wss-fleet/node/src/accept.rs", Owner::Task),

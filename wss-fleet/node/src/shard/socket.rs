@@ -8,14 +8,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use delivery::DeliveryClass;
 use model::limits;
 use protocol::close::CloseCode;
 use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-
-use delivery::DeliveryClass;
 
 use crate::delivery_stats::Written;
 use crate::frames;
@@ -77,15 +76,6 @@ impl Tally {
             bytes: self.bytes.saturating_sub(other.bytes),
         }
     }
-}
-
-/// The state of a socket after a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// Everything is written, or a waker is set.
-    Open,
-    /// The peer is gone, or the close frame is written.
-    Over,
 }
 
 impl Socket {
@@ -164,27 +154,26 @@ impl Socket {
         if let Some(code) = code {
             // The kernel may have half of the first frame: the rest must precede the close frame.
             self.queue.truncate(1);
-            self.queue.push_back(Queued {
-                frame: frames::close(code, delay),
-                class: DeliveryClass::Repair,
-            });
+            let frame = frames::close(code, delay);
+            self.queue.push_back(Queued { frame, class: DeliveryClass::Repair });
         }
         self.ended.notify_one();
     }
 
-    /// Writes the queue. A blocked socket is skipped unless it is ready.
+    /// Writes the queue. A blocked socket is skipped unless it is ready. Returns whether the socket
+    /// stays open: false if the peer is gone, or the close frame is written.
     pub(super) fn write(
         &mut self,
         is_ready: bool,
         waker: &impl Fn() -> Waker,
         written: &mut Written,
-    ) -> State {
+    ) -> bool {
         if self.blocked_since.is_some() && !is_ready {
-            return State::Open;
+            return true;
         }
         while !self.queue.is_empty() {
             match self.poll(waker, Self::write_once) {
-                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return State::Over,
+                Poll::Ready(Ok(0) | Err(_)) => return false,
                 Poll::Ready(Ok(count)) => {
                     self.blocked_since = None;
                     written.calls += 1;
@@ -197,18 +186,18 @@ impl Socket {
         if let Writer::Boxed(_) = self.writer {
             match self.poll(waker, |socket, context| socket.writer.pinned().poll_flush(context)) {
                 Poll::Ready(Ok(())) => self.blocked_since = None,
-                Poll::Ready(Err(_)) => return State::Over,
+                Poll::Ready(Err(_)) => return false,
                 Poll::Pending => return self.blocked(),
             }
         }
         self.rest();
         if self.closing_since.is_none() {
-            return State::Open;
+            return true;
         }
         // Shutting down TCP never blocks. TLS may; then the connection is cut.
         let mut context = Context::from_waker(Waker::noop());
         let _sent = self.writer.pinned().poll_shutdown(&mut context);
-        State::Over
+        false
     }
 
     /// Polls the writer; if it blocks, polls again with a waker, which only blocked sockets need.
@@ -227,9 +216,9 @@ impl Socket {
         polled
     }
 
-    fn blocked(&mut self) -> State {
+    fn blocked(&mut self) -> bool {
         self.blocked_since.get_or_insert_with(Instant::now);
-        State::Open
+        true
     }
 
     fn write_once(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -1,0 +1,53 @@
+//! The registry of workspaces: how a connection reaches the task of its workspace.
+
+use std::collections::BTreeMap;
+
+use delivery::{Attach, SocketId};
+use model::{WorkspaceId, limits};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+/// A connection's request to a workspace's task.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Boxed: queues allocate many slots at once, and most workspaces are small.
+    Attach(Box<Attach>),
+    Detach(SocketId),
+}
+
+/// The queues of the workspaces' tasks. It does not know what a task does.
+#[derive(Debug, Default)]
+pub(crate) struct Workspaces(Mutex<BTreeMap<WorkspaceId, mpsc::Sender<Request>>>);
+
+impl Workspaces {
+    /// The queue of a workspace's task; `start` starts one if there is none.
+    pub(crate) fn get_or_start(
+        &self,
+        id: &WorkspaceId,
+        start: impl FnOnce(mpsc::Receiver<Request>),
+    ) -> mpsc::Sender<Request> {
+        let mut workspaces = self.0.lock();
+        if let Some(tx) = workspaces.get(id).filter(|tx| !tx.is_closed()) {
+            return tx.clone();
+        }
+        let (tx, rx) = mpsc::channel(limits::WORKSPACE_REQUESTS_MAX);
+        workspaces.insert(id.clone(), tx.clone());
+        start(rx);
+        tx
+    }
+
+    /// Removes an idle workspace so that its task may end; false if a request is on its way.
+    pub(crate) fn retire(&self, id: &WorkspaceId, rx: &mpsc::Receiver<Request>) -> bool {
+        let mut workspaces = self.0.lock();
+        // While this lock is held nobody gets a sender; one that is still out makes the count two.
+        let is_unused = rx.is_empty() && rx.sender_strong_count() <= 1;
+        if is_unused {
+            workspaces.remove(id);
+        }
+        is_unused
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().len()
+    }
+}
