@@ -146,6 +146,10 @@ async fn g3_a_new_revision_of_a_message_is_published_and_another_write_to_its_ro
     assert_eq!(revs.collect::<Vec<_>>(), [id.as_str(), "8A", "8B"]);
     let counts = relay.counts();
     assert_eq!((counts.appended, counts.poisoned, counts.late), (3, 0, 0));
+    // By now the guard of the first revision may have expired: another write must not repeat it.
+    let (relay, bus) = self::relay().await;
+    let answer = handle(relay, json!({ "Records": [modify(None)] })).await.unwrap();
+    assert_eq!((answer.failures, published(&bus).await), (vec![], 0));
 }
 
 #[tokio::test]
