@@ -5,7 +5,7 @@ use messaging::connect::connect;
 use messaging::ports::NodeDirectory;
 use model::{ErrorCode, NodeId, limits};
 
-use crate::rig::{Rig, caller, caller_in};
+use crate::fixture::{Fixture, caller, caller_in};
 
 fn node(name: &str) -> NodeId {
     NodeId::parse(name).unwrap()
@@ -13,11 +13,11 @@ fn node(name: &str) -> NodeId {
 
 #[tokio::test]
 async fn g7_pending_assignments_count_at_once() {
-    let rig = Rig::new();
-    rig.node("n1", 0).await;
-    rig.node("n2", 0).await;
-    let one = connect(&rig.app, &caller("alice"), None).await.unwrap();
-    let other = connect(&rig.app, &caller("bob"), None).await.unwrap();
+    let fixture = Fixture::new();
+    fixture.node("n1", 0).await;
+    fixture.node("n2", 0).await;
+    let one = connect(&fixture.app, &caller("alice"), None).await.unwrap();
+    let other = connect(&fixture.app, &caller("bob"), None).await.unwrap();
     assert_ne!(one.node.node_id, other.node.node_id);
     assert_eq!(one.alternates.len(), 1);
     assert_eq!(one.alternates[0].node_id, other.node.node_id);
@@ -28,25 +28,25 @@ async fn g7_pending_assignments_count_at_once() {
 
 #[tokio::test]
 async fn g7_the_lighter_of_two_takes_the_client() {
-    let rig = Rig::new();
-    rig.node("n1", 30).await;
-    rig.node("n2", 3).await;
+    let fixture = Fixture::new();
+    fixture.node("n1", 30).await;
+    fixture.node("n2", 3).await;
     for name in ["a", "b", "c"] {
-        let assignment = connect(&rig.app, &caller(name), None).await.unwrap();
+        let assignment = connect(&fixture.app, &caller(name), None).await.unwrap();
         assert_eq!(assignment.node.node_id, node("n2"));
     }
 }
 
 #[tokio::test]
 async fn g7_a_failed_node_is_not_given_again_and_its_clients_come_as_a_ramp() {
-    let rig = Rig::new();
-    rig.node("n1", 4_000).await;
-    rig.node("n2", 5_000).await;
+    let fixture = Fixture::new();
+    fixture.node("n1", 4_000).await;
+    fixture.node("n2", 5_000).await;
     let mut delays = Vec::new();
     for n in 0..50 {
         let failed = node("n1");
         let name = format!("u{}", n % 2);
-        let assignment = connect(&rig.app, &caller(&name), Some(&failed)).await.unwrap();
+        let assignment = connect(&fixture.app, &caller(&name), Some(&failed)).await.unwrap();
         assert_eq!(assignment.node.node_id, node("n2"));
         assert!(assignment.alternates.is_empty());
         let lives = assignment.expires_at.since(assignment.server_time);
@@ -60,53 +60,53 @@ async fn g7_a_failed_node_is_not_given_again_and_its_clients_come_as_a_ramp() {
 
 #[tokio::test]
 async fn g7_three_reporters_take_a_node_out_for_their_workspace() {
-    let rig = Rig::new();
-    rig.node("n1", 0).await;
-    rig.node("n2", 0).await;
+    let fixture = Fixture::new();
+    fixture.node("n1", 0).await;
+    fixture.node("n2", 0).await;
     for name in ["a", "b", "c"] {
-        connect(&rig.app, &caller(name), None).await.unwrap();
-        connect(&rig.app, &caller(name), Some(&node("n1"))).await.unwrap();
+        connect(&fixture.app, &caller(name), None).await.unwrap();
+        connect(&fixture.app, &caller(name), Some(&node("n1"))).await.unwrap();
     }
     for name in ["d", "e", "f", "g"] {
-        let assignment = connect(&rig.app, &caller(name), None).await.unwrap();
+        let assignment = connect(&fixture.app, &caller(name), None).await.unwrap();
         assert_eq!(assignment.node.node_id, node("n2"));
     }
-    assert!(given_to_others(&rig).await.contains(&node("n1")), "one tenant moves only itself");
+    assert!(given_to_others(&fixture).await.contains(&node("n1")), "one tenant moves only itself");
 }
 
 #[tokio::test]
 async fn g7_reporters_of_three_workspaces_take_a_node_out_for_everybody() {
-    let rig = Rig::new();
-    rig.node("n1", 0).await;
-    rig.node("n2", 0).await;
+    let fixture = Fixture::new();
+    fixture.node("n1", 0).await;
+    fixture.node("n2", 0).await;
     for workspace in ["w1", "w2", "w3"] {
         let caller = caller_in(workspace, "a");
-        connect(&rig.app, &caller, None).await.unwrap();
-        connect(&rig.app, &caller, Some(&node("n1"))).await.unwrap();
+        connect(&fixture.app, &caller, None).await.unwrap();
+        connect(&fixture.app, &caller, Some(&node("n1"))).await.unwrap();
     }
-    assert!(!given_to_others(&rig).await.contains(&node("n1")));
+    assert!(!given_to_others(&fixture).await.contains(&node("n1")));
 }
 
 #[tokio::test]
 async fn g7_who_was_not_given_a_node_cannot_report_it() {
-    let rig = Rig::new();
-    rig.node("n1", 0).await;
-    rig.node("n2", 0).await;
+    let fixture = Fixture::new();
+    fixture.node("n1", 0).await;
+    fixture.node("n2", 0).await;
     for workspace in ["w1", "w2", "w3"] {
         for name in ["a", "b", "c"] {
-            connect(&rig.app, &caller_in(workspace, name), Some(&node("n1"))).await.unwrap();
+            connect(&fixture.app, &caller_in(workspace, name), Some(&node("n1"))).await.unwrap();
         }
     }
-    let reported = rig.directory.fleet().await.unwrap();
+    let reported = fixture.directory.fleet().await.unwrap();
     assert!(reported.iter().all(|node| node.reports.is_empty()), "{reported:?}");
-    assert!(given_to_others(&rig).await.contains(&node("n1")));
+    assert!(given_to_others(&fixture).await.contains(&node("n1")));
 }
 
 /// The nodes that users of another workspace are given.
-async fn given_to_others(rig: &Rig) -> Vec<NodeId> {
+async fn given_to_others(fixture: &Fixture) -> Vec<NodeId> {
     let mut given = Vec::new();
     for name in ["p", "q", "r", "s"] {
-        let assignment = connect(&rig.app, &caller_in("other", name), None).await.unwrap();
+        let assignment = connect(&fixture.app, &caller_in("other", name), None).await.unwrap();
         given.push(assignment.node.node_id);
     }
     given
@@ -117,64 +117,64 @@ async fn g7_a_node_that_would_refuse_our_tickets_gets_nobody_while_another_takes
     for (ahead_ms, keys) in
         [(5_001, &["our-key"][..]), (-40_000, &["our-key"]), (0, &["another-key"])]
     {
-        let rig = Rig::new();
-        rig.node_that_tells("n1", ahead_ms, keys).await;
-        rig.node_that_tells("n2", 300, &["newer-key", "our-key"]).await;
+        let fixture = Fixture::new();
+        fixture.node_that_reports("n1", ahead_ms, keys).await;
+        fixture.node_that_reports("n2", 300, &["newer-key", "our-key"]).await;
         for name in ["a", "b", "c", "d"] {
-            let assignment = connect(&rig.app, &caller(name), None).await.unwrap();
+            let assignment = connect(&fixture.app, &caller(name), None).await.unwrap();
             assert_eq!(assignment.node.node_id, node("n2"), "{ahead_ms} {keys:?}");
             assert!(assignment.alternates.is_empty());
         }
-        rig.directory.withdraw(&node("n2")).await.unwrap();
-        rig.clock.advance(limits::FLEET_FRESH);
-        let assignment = connect(&rig.app, &caller("e"), None).await.unwrap();
+        fixture.directory.withdraw(&node("n2")).await.unwrap();
+        fixture.clock.advance(limits::FLEET_FRESH);
+        let assignment = connect(&fixture.app, &caller("e"), None).await.unwrap();
         assert_eq!(assignment.node.node_id, node("n1"), "better than none");
     }
 }
 
 #[tokio::test]
-async fn g7_a_node_that_tells_neither_clock_nor_secrets_is_taken_as_it_was() {
-    let rig = Rig::new();
-    rig.node("n1", 0).await;
-    rig.node_that_tells("n2", 0, &["another-key"]).await;
-    let assignment = connect(&rig.app, &caller("a"), None).await.unwrap();
+async fn g7_a_node_that_reports_neither_clock_nor_secrets_is_taken_as_it_was() {
+    let fixture = Fixture::new();
+    fixture.node("n1", 0).await;
+    fixture.node_that_reports("n2", 0, &["another-key"]).await;
+    let assignment = connect(&fixture.app, &caller("a"), None).await.unwrap();
     assert_eq!(assignment.node.node_id, node("n1"));
 }
 
 #[tokio::test]
 async fn g7_without_a_healthy_node_there_is_no_capacity() {
-    let rig = Rig::new();
-    let refused = connect(&rig.app, &caller("alice"), None).await.unwrap_err();
+    let fixture = Fixture::new();
+    let refused = connect(&fixture.app, &caller("alice"), None).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::NoCapacity);
-    rig.node("n1", 0).await;
-    rig.clock.advance(Duration::from_secs(1));
-    connect(&rig.app, &caller("alice"), None).await.unwrap();
-    rig.clock.advance(limits::LEASE_TTL);
-    let refused = connect(&rig.app, &caller("alice"), None).await.unwrap_err();
+    fixture.node("n1", 0).await;
+    fixture.clock.advance(Duration::from_secs(1));
+    connect(&fixture.app, &caller("alice"), None).await.unwrap();
+    fixture.clock.advance(limits::LEASE_TTL);
+    let refused = connect(&fixture.app, &caller("alice"), None).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::NoCapacity);
 }
 
 #[tokio::test]
 async fn g7_a_withdrawn_node_gets_nobody() {
-    let rig = Rig::new();
-    rig.node("n1", 0).await;
-    rig.node("n2", 0).await;
-    rig.directory.withdraw(&node("n1")).await.unwrap();
+    let fixture = Fixture::new();
+    fixture.node("n1", 0).await;
+    fixture.node("n2", 0).await;
+    fixture.directory.withdraw(&node("n1")).await.unwrap();
     for name in ["a", "b", "c"] {
-        let assignment = connect(&rig.app, &caller(name), None).await.unwrap();
+        let assignment = connect(&fixture.app, &caller(name), None).await.unwrap();
         assert_eq!(assignment.node.node_id, node("n2"));
     }
 }
 
 #[tokio::test]
 async fn g7_without_the_directory_the_last_view_is_good_for_thirty_seconds() {
-    let rig = Rig::new();
-    rig.node("n1", 0).await;
-    connect(&rig.app, &caller("alice"), None).await.unwrap();
-    rig.directory.set_unavailable(true);
-    rig.clock.advance(Duration::from_secs(29));
-    assert!(connect(&rig.app, &caller("alice"), None).await.is_ok());
-    rig.clock.advance(Duration::from_secs(1));
-    let refused = connect(&rig.app, &caller("alice"), None).await.unwrap_err();
+    let fixture = Fixture::new();
+    fixture.node("n1", 0).await;
+    connect(&fixture.app, &caller("alice"), None).await.unwrap();
+    fixture.directory.set_unavailable(true);
+    fixture.clock.advance(Duration::from_secs(29));
+    assert!(connect(&fixture.app, &caller("alice"), None).await.is_ok());
+    fixture.clock.advance(Duration::from_secs(1));
+    let refused = connect(&fixture.app, &caller("alice"), None).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::NoCapacity);
 }

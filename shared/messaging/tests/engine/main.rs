@@ -9,9 +9,9 @@
 
 mod balancer;
 mod cut;
+mod failing_store;
+mod fixture;
 mod members;
 mod relay;
-mod rig;
 mod scroll;
 mod send;
-mod trouble;

@@ -3,10 +3,10 @@ use messaging::scroll::{Page, Scroll, ScrollError, scroll};
 use model::Direction;
 use model::{ChannelId, ErrorCode, KnownMessages, MessageId, limits};
 
-use crate::rig::{Rig, caller};
+use crate::fixture::{Fixture, caller};
 
 async fn page(
-    rig: &Rig,
+    fixture: &Fixture,
     name: &str,
     channel: &ChannelId,
     direction: Direction,
@@ -15,12 +15,12 @@ async fn page(
 ) -> Result<Page, ScrollError> {
     let known = None;
     let request = Scroll { channel_id: channel.clone(), offset, limit, direction, known };
-    scroll(&rig.app, &caller(name), request).await
+    scroll(&fixture.app, &caller(name), request).await
 }
 
 /// The ids of a page after `offset` for a client that claims to have `known`, and the next offset.
 async fn newer(
-    rig: &Rig,
+    fixture: &Fixture,
     channel: &ChannelId,
     offset: Option<MessageId>,
     limit: u32,
@@ -29,25 +29,30 @@ async fn newer(
     let direction = Direction::Newer;
     let known = KnownMessages::of(offset, known.iter().copied());
     let request = Scroll { channel_id: channel.clone(), offset, limit, direction, known };
-    let page = scroll(&rig.app, &caller("alice"), request).await.unwrap();
+    let page = scroll(&fixture.app, &caller("alice"), request).await.unwrap();
     (page.messages.into_iter().map(|message| message.id).collect(), page.next_offset)
 }
 
 /// A channel with `count` messages, a millisecond apart.
-async fn filled(rig: &Rig, count: usize) -> (ChannelId, Vec<MessageId>) {
-    let channel = rig.group("alice", &[]).await.id;
+async fn filled(fixture: &Fixture, count: usize) -> (ChannelId, Vec<MessageId>) {
+    let channel = fixture.group("alice", &[]).await.id;
     let mut ids = Vec::with_capacity(count);
     for n in 0..count {
-        rig.clock.advance(std::time::Duration::from_millis(1));
-        ids.push(rig.post("alice", &channel, &n.to_string()).await.message.id);
+        fixture.clock.advance(std::time::Duration::from_millis(1));
+        ids.push(fixture.post("alice", &channel, &n.to_string()).await.message.id);
     }
     (channel, ids)
 }
 
-async fn all(rig: &Rig, channel: &ChannelId, direction: Direction, limit: u32) -> Vec<String> {
+async fn all(
+    fixture: &Fixture,
+    channel: &ChannelId,
+    direction: Direction,
+    limit: u32,
+) -> Vec<String> {
     let (mut texts, mut offset) = (Vec::new(), None);
     loop {
-        let page = page(rig, "alice", channel, direction, offset, limit).await.unwrap();
+        let page = page(fixture, "alice", channel, direction, offset, limit).await.unwrap();
         texts.extend(page.messages.iter().map(|message| message.text.as_str().to_owned()));
         offset = page.next_offset;
         if offset.is_none() {
@@ -58,16 +63,16 @@ async fn all(rig: &Rig, channel: &ChannelId, direction: Direction, limit: u32) -
 
 #[tokio::test]
 async fn pages_hold_every_message_once_in_both_directions() {
-    let rig = Rig::new();
-    let channel = rig.group("alice", &[]).await.id;
+    let fixture = Fixture::new();
+    let channel = fixture.group("alice", &[]).await.id;
     for n in 0..45 {
-        rig.clock.advance(std::time::Duration::from_millis(3));
-        rig.post("alice", &channel, &n.to_string()).await;
+        fixture.clock.advance(std::time::Duration::from_millis(3));
+        fixture.post("alice", &channel, &n.to_string()).await;
     }
     let expected: Vec<String> = (0..45).map(|n| n.to_string()).collect();
     for limit in [1, 20, 45, 100] {
-        assert_eq!(all(&rig, &channel, Direction::Newer, limit).await, expected, "{limit}");
-        let mut older = all(&rig, &channel, Direction::Older, limit).await;
+        assert_eq!(all(&fixture, &channel, Direction::Newer, limit).await, expected, "{limit}");
+        let mut older = all(&fixture, &channel, Direction::Older, limit).await;
         older.reverse();
         assert_eq!(older, expected, "{limit}");
     }
@@ -75,41 +80,41 @@ async fn pages_hold_every_message_once_in_both_directions() {
 
 #[tokio::test]
 async fn redirects_are_nobodys_messages_and_pages_fill_up_around_them() {
-    let rig = Rig::new();
-    let channel = rig.group("alice", &[]).await.id;
+    let fixture = Fixture::new();
+    let channel = fixture.group("alice", &[]).await.id;
     for n in 0..30 {
         // Every second message leaves a redirect 20 s in the past, among the others.
-        let id = rig.id_at(if n % 2 == 0 { 0 } else { -20_000 }, n + 1);
-        rig.send("alice", &channel, &n.to_string(), Some(id), None).await.unwrap();
+        let id = fixture.id_at(if n % 2 == 0 { 0 } else { -20_000 }, n + 1);
+        fixture.send("alice", &channel, &n.to_string(), Some(id), None).await.unwrap();
     }
-    let newest = page(&rig, "alice", &channel, Direction::Older, None, 20).await.unwrap();
+    let newest = page(&fixture, "alice", &channel, Direction::Older, None, 20).await.unwrap();
     assert_eq!(newest.messages.len(), 20);
-    assert_eq!(all(&rig, &channel, Direction::Older, 4).await.len(), 30);
-    assert_eq!(all(&rig, &channel, Direction::Newer, 4).await.len(), 30);
+    assert_eq!(all(&fixture, &channel, Direction::Older, 4).await.len(), 30);
+    assert_eq!(all(&fixture, &channel, Direction::Newer, 4).await.len(), 30);
 }
 
 #[tokio::test]
 async fn redirects_ahead_cost_nobody() {
-    let rig = Rig::new();
-    let channel = rig.group("alice", &[]).await.id;
+    let fixture = Fixture::new();
+    let channel = fixture.group("alice", &[]).await.id;
     for n in 0..200 {
-        let ahead = rig.id_at(300_000, n + 1);
-        rig.send("alice", &channel, &n.to_string(), Some(ahead), None).await.unwrap();
+        let ahead = fixture.id_at(300_000, n + 1);
+        fixture.send("alice", &channel, &n.to_string(), Some(ahead), None).await.unwrap();
     }
-    let before = rig.store.calls();
-    let newest = page(&rig, "alice", &channel, Direction::Older, None, 20).await.unwrap();
-    let after = rig.store.calls();
+    let before = fixture.store.calls();
+    let newest = page(&fixture, "alice", &channel, Direction::Older, None, 20).await.unwrap();
+    let after = fixture.store.calls();
     assert_eq!(newest.messages.len(), 20);
     assert_eq!(after["page"] - before.get("page").copied().unwrap_or(0), 1, "one query");
-    assert_eq!(all(&rig, &channel, Direction::Newer, 100).await.len(), 200);
+    assert_eq!(all(&fixture, &channel, Direction::Newer, 100).await.len(), 200);
 }
 
 #[tokio::test]
 async fn an_offset_need_not_exist_and_ends_are_null() {
-    let rig = Rig::new();
-    let channel = rig.group("alice", &[]).await.id;
-    let only = rig.post("alice", &channel, "only").await.message.id;
-    let at = |direction, offset| page(&rig, "alice", &channel, direction, Some(offset), 20);
+    let fixture = Fixture::new();
+    let channel = fixture.group("alice", &[]).await.id;
+    let only = fixture.post("alice", &channel, "only").await.message.id;
+    let at = |direction, offset| page(&fixture, "alice", &channel, direction, Some(offset), 20);
     let ends = [
         (Direction::Older, MessageId::MIN),
         (Direction::Newer, MessageId::parse("7ZZZZZZZZZZZZZZZZZZZZZZZZZ").unwrap()),
@@ -127,86 +132,87 @@ async fn an_offset_need_not_exist_and_ends_are_null() {
 
 #[tokio::test]
 async fn g6_nobody_scrolls_a_channel_they_are_not_in() {
-    let rig = Rig::new();
-    let channel = rig.group("alice", &["bob"]).await.id;
-    rig.post("alice", &channel, "hi").await;
-    let refused = page(&rig, "mallory", &channel, Direction::Older, None, 20).await.unwrap_err();
+    let fixture = Fixture::new();
+    let channel = fixture.group("alice", &["bob"]).await.id;
+    fixture.post("alice", &channel, "hi").await;
+    let refused =
+        page(&fixture, "mallory", &channel, Direction::Older, None, 20).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::ChannelNotFound);
     messaging::members::remove_member(
-        &rig.app,
+        &fixture.app,
         &caller("alice"),
         &channel,
-        &crate::rig::user("bob"),
+        &crate::fixture::user("bob"),
     )
     .await
     .unwrap();
-    let removed = page(&rig, "bob", &channel, Direction::Older, None, 20).await.unwrap_err();
+    let removed = page(&fixture, "bob", &channel, Direction::Older, None, 20).await.unwrap_err();
     assert_eq!(removed.code(), ErrorCode::ChannelNotFound);
 }
 
 #[tokio::test]
 async fn what_a_client_has_is_left_out_and_the_rest_follows() {
-    let rig = Rig::new();
-    let (channel, ids) = filled(&rig, 30).await;
+    let fixture = Fixture::new();
+    let (channel, ids) = filled(&fixture, 30).await;
     let offset = ids[9];
     // It has some of what follows the offset, half, or all but one.
     for has in [1, 10, 19] {
-        let read = newer(&rig, &channel, Some(offset), 100, &ids[10..10 + has]).await;
+        let read = newer(&fixture, &channel, Some(offset), 100, &ids[10..10 + has]).await;
         assert_eq!(read, (ids[10 + has..].to_vec(), None), "{has}");
     }
-    assert_eq!(newer(&rig, &channel, Some(offset), 100, &ids[10..]).await, (Vec::new(), None));
+    assert_eq!(newer(&fixture, &channel, Some(offset), 100, &ids[10..]).await, (Vec::new(), None));
     // Without an offset, the page starts at the oldest message.
-    assert_eq!(newer(&rig, &channel, None, 100, &ids[..25]).await, (ids[25..].to_vec(), None));
+    assert_eq!(newer(&fixture, &channel, None, 100, &ids[..25]).await, (ids[25..].to_vec(), None));
     // The limit counts the returned messages, and the page says where to go on.
-    let read = newer(&rig, &channel, Some(offset), 3, &ids[10..15]).await;
+    let read = newer(&fixture, &channel, Some(offset), 3, &ids[10..15]).await;
     assert_eq!(read, (ids[15..18].to_vec(), Some(ids[17])));
 }
 
 #[tokio::test]
 async fn what_a_client_misses_between_is_all_that_is_answered() {
-    let rig = Rig::new();
-    let (channel, ids) = filled(&rig, 30).await;
+    let fixture = Fixture::new();
+    let (channel, ids) = filled(&fixture, 30).await;
     let offset = ids[9];
     let missing = [ids[12], ids[13], ids[20], ids[29]];
     let has: Vec<_> = ids[10..].iter().filter(|id| !missing.contains(id)).copied().collect();
-    let (read, next) = newer(&rig, &channel, Some(offset), 100, &has).await;
+    let (read, next) = newer(&fixture, &channel, Some(offset), 100, &has).await;
     assert_eq!((read, next), (missing.to_vec(), None));
-    let (read, next) = newer(&rig, &channel, Some(offset), 2, &has).await;
+    let (read, next) = newer(&fixture, &channel, Some(offset), 2, &has).await;
     assert_eq!(read, missing[..2]);
     let has: Vec<_> = has.into_iter().filter(|id| Some(*id) > next).collect();
-    assert_eq!(newer(&rig, &channel, next, 3, &has).await, (missing[2..].to_vec(), None));
+    assert_eq!(newer(&fixture, &channel, next, 3, &has).await, (missing[2..].to_vec(), None));
 }
 
 #[tokio::test]
 async fn what_a_client_only_thinks_that_it_has_hides_nothing() {
-    let rig = Rig::new();
-    let (channel, ids) = filled(&rig, 30).await;
+    let fixture = Fixture::new();
+    let (channel, ids) = filled(&fixture, 30).await;
     let offset = ids[9];
     let mut with_a_stranger = ids[10..20].to_vec();
-    with_a_stranger[3] = rig.id_at(0, 77);
-    let read = newer(&rig, &channel, Some(offset), 100, &with_a_stranger).await;
+    with_a_stranger[3] = fixture.id_at(0, 77);
+    let read = newer(&fixture, &channel, Some(offset), 100, &with_a_stranger).await;
     assert_eq!(read, (ids[13..].to_vec(), None));
     let more_than_there_is: Vec<_> = ids[10..].iter().chain(&ids[..1]).copied().collect();
-    let read = newer(&rig, &channel, Some(offset), 100, &more_than_there_is).await;
+    let read = newer(&fixture, &channel, Some(offset), 100, &more_than_there_is).await;
     assert_eq!(read, (Vec::new(), None));
     // The claim begins before the offset, so none of it counts as known.
-    let read = newer(&rig, &channel, Some(offset), 100, &ids[9..19]).await;
+    let read = newer(&fixture, &channel, Some(offset), 100, &ids[9..19]).await;
     assert_eq!(read, (ids[10..].to_vec(), None));
 }
 
 #[tokio::test]
 async fn a_client_that_pages_on_gets_each_missing_message_once() {
-    let rig = Rig::new();
-    let (channel, ids) = filled(&rig, 700).await;
+    let fixture = Fixture::new();
+    let (channel, ids) = filled(&fixture, 700).await;
     // It misses two messages in the middle, and everything after 650.
     let missing = [ids[300], ids[620]];
     let mut has: Vec<_> = ids[..650].iter().filter(|id| !missing.contains(id)).copied().collect();
     let (mut offset, mut calls, mut again) = (None, 0, 0);
     loop {
         let after: Vec<_> = has.iter().filter(|id| Some(**id) > offset).copied().collect();
-        let before = rig.store.calls().get("page").copied().unwrap_or(0);
-        let (read, next) = newer(&rig, &channel, offset, 100, &after).await;
-        let queries = rig.store.calls()["page"] - before;
+        let before = fixture.store.calls().get("page").copied().unwrap_or(0);
+        let (read, next) = newer(&fixture, &channel, offset, 100, &after).await;
+        let queries = fixture.store.calls()["page"] - before;
         assert!(queries <= u64::from(limits::PAGE_QUERIES_MAX), "{queries} queries");
         again += read.iter().filter(|id| has.contains(id)).count();
         has.extend(read.iter().filter(|id| !after.contains(id)));
@@ -225,15 +231,15 @@ async fn a_client_that_pages_on_gets_each_missing_message_once() {
 
 #[tokio::test]
 async fn redirects_are_no_part_of_what_a_client_has() {
-    let rig = Rig::new();
-    let channel = rig.group("alice", &[]).await.id;
+    let fixture = Fixture::new();
+    let channel = fixture.group("alice", &[]).await.id;
     let mut ids = Vec::new();
     for n in 0..20 {
-        rig.clock.advance(std::time::Duration::from_millis(1));
-        let id = rig.id_at(if n % 2 == 0 { 0 } else { -20_000 }, n + 1);
-        let posted = rig.send("alice", &channel, &n.to_string(), Some(id), None).await.unwrap();
+        fixture.clock.advance(std::time::Duration::from_millis(1));
+        let id = fixture.id_at(if n % 2 == 0 { 0 } else { -20_000 }, n + 1);
+        let posted = fixture.send("alice", &channel, &n.to_string(), Some(id), None).await.unwrap();
         ids.push(posted.message.id);
     }
     ids.sort();
-    assert_eq!(newer(&rig, &channel, None, 100, &ids[..15]).await, (ids[15..].to_vec(), None));
+    assert_eq!(newer(&fixture, &channel, None, 100, &ids[..15]).await, (ids[15..].to_vec(), None));
 }

@@ -16,7 +16,7 @@ use model::{
 };
 use protocol::publication::Origin;
 
-pub(crate) struct Rig {
+pub(crate) struct Fixture {
     pub(crate) app: App,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) store: Arc<MemoryStore>,
@@ -24,18 +24,18 @@ pub(crate) struct Rig {
     pub(crate) directory: Arc<MemoryDirectory>,
 }
 
-/// The origin of every send of a rig.
+/// The origin of every send of a fixture.
 pub(crate) fn origin() -> Origin {
     let received_at = Timestamp::from_unix_ms(1_800_000_000_000);
     Origin { received_at, trace: TraceId::of_bits(0xfeed) }
 }
 
-impl Rig {
+impl Fixture {
     pub(crate) fn new() -> Self {
         Self::with_channels(|store| store)
     }
 
-    /// A rig with a wrapper around the store's channels table.
+    /// A fixture with a wrapper around the store's channels table.
     pub(crate) fn with_channels<C: ChannelStore + 'static>(
         channels: impl FnOnce(Arc<MemoryStore>) -> Arc<C>,
     ) -> Self {
@@ -114,7 +114,7 @@ impl Rig {
     }
 
     /// A node that reports its clock, `ahead_ms` off, and the secrets that it knows.
-    pub(crate) async fn node_that_tells(&self, name: &str, ahead_ms: i64, keys: &[&str]) {
+    pub(crate) async fn node_that_reports(&self, name: &str, ahead_ms: i64, keys: &[&str]) {
         use messaging::ports::Clock;
         let now = self.clock.now().unix_ms().saturating_add_signed(ahead_ms);
         let lease = Lease {
