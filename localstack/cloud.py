@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What the local scripts ask a cloud on this machine; needs botocore (MiniStack brings it along).
+"""Queries and changes a cloud on this machine for the local scripts. Needs botocore, which MiniStack installs.
 
-    cloud.py api CLOUD_URL NAME                      the URL of an HTTP API
-    cloud.py secrets CLOUD_URL FUNCTION              what it verifies with, as lines for a shell
-    cloud.py logs CLOUD_URL                          what functions wrote
+    cloud.py api CLOUD_URL NAME                      prints the URL of an HTTP API
+    cloud.py secrets CLOUD_URL FUNCTION              prints its secrets as `export` lines
+    cloud.py logs CLOUD_URL                          prints the log of all functions
     cloud.py set CLOUD_URL FUNCTION VARIABLE=VALUE   changes its environment
 """
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Hands the stream of a table to a function, as the service's own mapping does: in order, from the
-oldest record, and again from the first that the function names as failed.
+"""Feeds the stream of a table to a function, as the event source mapping of AWS does: in order, from
+the oldest record. Repeats a batch from the first record that the function reports as failed.
 
     stream.py TABLE STORE_URL INVOKE_URL
 
-For functions that run under `cargo lambda watch`; needs botocore (MiniStack brings it along).
+For functions that run under `cargo lambda watch`; needs botocore, which MiniStack installs.
 """
 
 import base64
@@ -24,7 +24,7 @@ INVOKE_MAX_S = 60
 
 
 def plain(value):
-    """What JSON has no form for, as the service writes it."""
+    """Encodes bytes and times as AWS does, since JSON has no form for them."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, datetime.datetime):
@@ -33,7 +33,7 @@ def plain(value):
 
 
 def records_of(client, table):
-    """Batches of the table's one shard, without end."""
+    """Yields batches of records of the table's only shard, without end."""
     arn = client.list_streams(TableName=table)["Streams"][0]["StreamArn"]
     shard = client.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][0]["ShardId"]
     place = {"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}
@@ -49,7 +49,7 @@ def records_of(client, table):
 
 
 def invoke(url, records):
-    """What is left of a batch after the function has seen it."""
+    """Invokes the function. Returns the records that it must get again."""
     body = json.dumps({"Records": records}, default=plain).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
