@@ -24,29 +24,29 @@ const CHECKS = [
   ["a message appears at the other member, once", talk.deliver],
   ["markup is shown as text and creates no element", talk.markup],
   ["a DM is named after the other member and marked unread", talk.directMessage],
-  ["a send that is cut on its way out or back is stored once, under its id", talk.lostSends],
+  ["a send whose request or response is cut is stored once, under its id", talk.lostSends],
   ["scrolling up loads history to its beginning and keeps the place", history],
   [
-    "after its node was killed a page is live on another one, nothing lost or doubled",
+    "after its node is killed, a page is live on another one, with nothing lost or duplicated",
     outages.killNode,
   ],
-  ["going online brings what was missed, and sends what was queued", outages.offline],
-  ["drafts and queued messages outlive a reload, and the page asks first", kept.reload],
-  ["a duplicated tab does not send what is queued a second time", kept.duplicateTab],
-  ["without site data the page works, and says what it forgets", kept.blockedSiteData],
-  ["Enter of an input method sends nothing", kept.inputMethod],
-  ["an answer to a closed dialog opens no channel under what is typed", kept.lateDialog],
-  ["an address that names nobody, or no channel of one's own, is told", words.addresses],
-  ["a user id that nobody has used is asked about", words.strangers],
+  ["going online shows what was missed, and sends what was queued", outages.offline],
+  ["drafts and queued messages survive a reload, and the page asks first", kept.reload],
+  ["a duplicated tab does not send a queued message a second time", kept.duplicateTab],
+  ["without site data the page works, and says what it cannot keep", kept.blockedSiteData],
+  ["the Enter of an input method sends nothing", kept.inputMethod],
+  ["a late answer to a closed dialog does not switch the channel while the user types", kept.lateDialog],
+  ["an address with an invalid user or an unknown channel is refused with a reason", words.addresses],
+  ["the page asks before it uses an unknown user id", words.strangers],
   ["what is read in one tab is read in the other", words.badges],
   ["the title says that the page is disconnected", words.title],
-  ["a translation by the browser stays", words.translation],
-  ["a text's direction and marks touch nothing beside it", words.isolation],
+  ["the browser's translation stays", words.translation],
+  ["a text's direction and stacked marks do not affect its surroundings", words.isolation],
   ...(process.env.INKWIRE_SCREENSHOTS ? [["two screenshots", screenshots]] : []),
-  ["text for a channel that one is removed from stays, and lands nowhere", kept.removedWhileTyping],
-  ["a member who is added again goes on where they are", kept.addedAgain],
-  ["a message that is queued for a lost channel is told and kept", kept.queuedForALostChannel],
-  ["no console errors and no uncaught exceptions", quietConsole],
+  ["text for a channel that the user is removed from stays, and is sent nowhere", kept.removedWhileTyping],
+  ["a member who is added again continues in the same place", kept.addedAgain],
+  ["a message queued for a lost channel is shown as failed and kept", kept.queuedForALostChannel],
+  ["no console errors, no uncaught exceptions", quietConsole],
 ];
 
 async function main() {
@@ -63,7 +63,7 @@ async function main() {
   } catch (error) {
     failed = true;
     console.log(`FAILED ${run.current}: ${error.message}`);
-    await run.tellState().catch(() => {});
+    await run.printState().catch(() => {});
   } finally {
     await run.browser.close();
   }
@@ -107,7 +107,7 @@ class Run {
   }
 
   /** Prints the state of the pages after a failed check. */
-  async tellState() {
+  async printState() {
     for (const tab of [this.alice, this.bob]) {
       if (!tab) continue;
       const state = await tab.evaluate(() => ({

@@ -1,6 +1,16 @@
 // Text that a user wrote is not lost, not sent twice, and not sent to another channel.
 
-import { channelName, live, LIVE_MS, openChannel, say, SOON_MS, texts } from "./page.mjs";
+import {
+  channelName,
+  goOffline,
+  live,
+  LIVE_MS,
+  openChannel,
+  say,
+  SOON_MS,
+  submitDialog,
+  texts,
+} from "./page.mjs";
 
 /** Typed and queued text survives a reload, and the page asks before the user leaves it. */
 export async function reload(run) {
@@ -13,7 +23,7 @@ export async function reload(run) {
   const askedBefore = run.bob.leavingAsked;
   await run.bob.evaluate(() => (document.documentElement.dataset.before = "reload"));
   await run.bob.reload();
-  await run.bob.until("another document", SOON_MS, () => !document.documentElement.dataset.before);
+  await run.bob.until("a new document", SOON_MS, () => !document.documentElement.dataset.before);
   await live(run.bob, LIVE_MS);
   if (run.bob.leavingAsked === askedBefore) throw new Error("the page was left without asking");
   await composerHolds(run.bob, draft);
@@ -60,7 +70,7 @@ export async function blockedSiteData(run) {
   });
   await tab.go(`${run.base}/?as=bob#${run.channelId}`);
   await live(tab, LIVE_MS);
-  await tab.until("it says that nothing is kept", SOON_MS, () =>
+  await tab.until("the page says that it keeps nothing", SOON_MS, () =>
     document.querySelector("[data-testid=notice]").textContent.includes("blocks site data"),
   );
   const text = `without site data ${run.tag}`;
@@ -79,7 +89,7 @@ export async function inputMethod(run) {
     const box = document.querySelector("[data-testid=composer]");
     return !box.dispatchEvent(new KeyboardEvent("keydown", key));
   });
-  if (wasTaken) throw new Error("the page took the Enter of an input method");
+  if (wasTaken) throw new Error("the page handled the Enter of an input method");
   await composerHolds(run.bob, text);
   await clearComposer(run.bob);
 }
@@ -92,12 +102,12 @@ export async function removedWhileTyping(run) {
   await run.bob.type("composer", typed);
   await removeBob(run);
   await run.bob.until(
-    "the channel is gone at bob",
+    "bob's list no longer has the channel",
     SOON_MS,
     (id) => document.querySelector(`#channel-list [data-channel-id="${id}"]`) === null,
     run.channelId,
   );
-  await run.bob.until("it says so", SOON_MS, () =>
+  await run.bob.until("the page says that he is no longer a member", SOON_MS, () =>
     document
       .querySelector("[data-testid=composer-note]")
       .textContent.includes("no longer a member"),
@@ -122,7 +132,7 @@ export async function removedWhileTyping(run) {
   await composerHolds(run.bob, typed);
   await run.bob.click("composer-delete");
   await run.bob.until(
-    "nothing is listed any more",
+    "nothing is listed",
     SOON_MS,
     () => document.querySelector("[data-testid=kept-list] [data-testid=channel-item]") === null,
   );
@@ -132,9 +142,8 @@ export async function removedWhileTyping(run) {
 export async function lateDialog(run) {
   const draft = `typed while a dialog's call was under way ${run.tag}`;
   const { held } = await run.alice.holdNext("/channels");
-  await run.alice.click("new-channel");
-  await run.alice.type("channel-name-input", `late ${run.tag}`);
-  await run.alice.click("channel-create");
+  const name = { "channel-name-input": `late ${run.tag}` };
+  await submitDialog(run.alice, "new-channel", name, "channel-create");
   const goOn = await held;
   await run.alice.press("Escape");
   await run.alice.type("composer", draft);
@@ -148,7 +157,7 @@ export async function lateDialog(run) {
     `late ${run.tag}`,
   );
   await run.alice.until(
-    "the call is done with",
+    "the call has ended",
     SOON_MS,
     () => document.querySelector("[data-testid=channel-create]").disabled === false,
   );
@@ -159,9 +168,7 @@ export async function lateDialog(run) {
 
 /** If bob is added again, the channel opens at his current address. */
 export async function addedAgain(run) {
-  await run.alice.click("add-member");
-  await run.alice.type("member-user-input", "bob");
-  await run.alice.click("member-add-submit");
+  await submitDialog(run.alice, "add-member", { "member-user-input": "bob" }, "member-add-submit");
   await run.bob.until(
     "the composer takes text again",
     SOON_MS,
@@ -192,18 +199,9 @@ async function removeBob(run) {
   await run.alice.click("remove-member");
   await run.alice.click("confirm-ok");
   await run.alice.until(
-    "bob is no member any more",
+    "bob is no longer a member",
     SOON_MS,
     () => document.querySelector("[data-testid=member-item][data-user-id=bob]") === null,
-  );
-}
-
-async function goOffline(tab) {
-  await tab.click("offline-toggle");
-  await tab.until(
-    "offline",
-    SOON_MS,
-    () => document.querySelector("[data-testid=connection-state]").dataset.state === "offline",
   );
 }
 

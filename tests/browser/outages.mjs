@@ -1,6 +1,15 @@
-// A node is killed, and a user goes offline and comes back.
+// A node is killed, and a user goes offline and online again.
 
-import { live, nodeOf, RECONNECT_MS, say, SOON_MS, sortedAndUnique, texts } from "./page.mjs";
+import {
+  goOffline,
+  live,
+  nodeOf,
+  RECONNECT_MS,
+  say,
+  SOON_MS,
+  sortedAndUnique,
+  texts,
+} from "./page.mjs";
 
 const OFFLINE_MESSAGES = 5;
 
@@ -47,12 +56,7 @@ export async function killNode(run) {
 }
 
 export async function offline(run) {
-  await run.bob.click("offline-toggle");
-  await run.bob.until(
-    "offline",
-    SOON_MS,
-    () => document.querySelector("[data-testid=connection-state]").dataset.state === "offline",
-  );
+  await goOffline(run.bob);
   const prefix = `while bob was away ${run.tag}`;
   const expected = Array.from({ length: OFFLINE_MESSAGES }, (_, index) => `${prefix} ${index + 1}`);
   for (const text of expected) await say(run.alice, text);

@@ -86,3 +86,19 @@ export async function openChannel(tab, channelId, heading) {
     heading,
   );
 }
+
+/** Opens a dialog, types a text into each of its fields by test id, and submits it. */
+export async function submitDialog(tab, opener, fields, submit) {
+  await tab.click(opener);
+  for (const [field, text] of Object.entries(fields)) await tab.type(field, text);
+  await tab.click(submit);
+}
+
+export async function goOffline(tab) {
+  await tab.click("offline-toggle");
+  await tab.until(
+    "offline",
+    SOON_MS,
+    () => document.querySelector("[data-testid=connection-state]").dataset.state === "offline",
+  );
+}

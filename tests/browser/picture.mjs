@@ -51,7 +51,7 @@ async function picture() {
   };
   const { alice } = people;
   await talk(BEFORE);
-  await alice.until("all of it", SOON_MS, count, BEFORE.length);
+  await alice.until("all messages are shown", SOON_MS, count, BEFORE.length);
   // A reconnect is faster than typing, so hold it back for two messages.
   const { held } = await alice.holdNext("/connect?failed=*");
   await alice.click("kill-node");
@@ -60,10 +60,10 @@ async function picture() {
     await call("/messages", { channel_id: channelId, message }, tokens[name]);
   await goOn();
   await live(alice, RECONNECT_MS);
-  await alice.until("what was missed", SOON_MS, count, BEFORE.length + MEANWHILE.length);
+  await alice.until("the missed messages are shown", SOON_MS, count, BEFORE.length + MEANWHILE.length);
   await talk(AFTER);
   await alice.resize(WIDTH, HEIGHT, "light");
-  await alice.until("the size", SOON_MS, (width) => innerWidth === width, WIDTH);
+  await alice.until("the new size", SOON_MS, (width) => innerWidth === width, WIDTH);
   return alice.screenshot();
 }
 

@@ -1,6 +1,16 @@
 // Two users connect, create a channel and a direct message, and write to each other.
 
-import { idOf, live, LIVE_MS, openChannel, RECONNECT_MS, say, SOON_MS, texts } from "./page.mjs";
+import {
+  idOf,
+  live,
+  LIVE_MS,
+  openChannel,
+  RECONNECT_MS,
+  say,
+  SOON_MS,
+  submitDialog,
+  texts,
+} from "./page.mjs";
 
 export async function bothBecomeLive(run) {
   run.alice = await run.browser.open("alice", `${run.base}/?as=alice`);
@@ -65,9 +75,7 @@ export async function markup(run) {
 
 export async function directMessage(run) {
   const text = `just for you ${run.tag}`;
-  await run.alice.click("new-dm");
-  await run.alice.type("dm-user-input", "bob");
-  await run.alice.click("dm-create");
+  await submitDialog(run.alice, "new-dm", { "dm-user-input": "bob" }, "dm-create");
   await run.alice.until(
     "the DM is open",
     SOON_MS,

@@ -1,8 +1,18 @@
 // The page's addresses, titles and badges, and names in any script.
 
-import { channelName, live, LIVE_MS, openChannel, say, SOON_MS, texts } from "./page.mjs";
+import {
+  channelName,
+  goOffline,
+  live,
+  LIVE_MS,
+  openChannel,
+  say,
+  SOON_MS,
+  submitDialog,
+  texts,
+} from "./page.mjs";
 
-/** An address with an invalid user signs nobody in; one with a foreign channel opens no channel. */
+/** An address with an invalid user signs nobody in; one with a channel of others opens no channel. */
 export async function addresses(run) {
   const tab = await run.browser.open("al ice", `${run.base}/?as=al%20ice`);
   await tab.until("the address is refused", SOON_MS, () => {
@@ -14,7 +24,7 @@ export async function addresses(run) {
   await tab.go(`${run.base}/?as=bob#${unknown}`);
   await live(tab, LIVE_MS);
   await tab.until(
-    "the unknown channel is told",
+    "the page says that the channel is unknown",
     SOON_MS,
     (id) => {
       const words = document.querySelector("[data-testid=unknown-channel]")?.textContent ?? "";
@@ -30,9 +40,7 @@ export async function addresses(run) {
 /** The server accepts any well-formed id, so the page asks before using an unknown one. */
 export async function strangers(run) {
   const before = await channelName(run.alice);
-  await run.alice.click("new-dm");
-  await run.alice.type("dm-user-input", "Bob");
-  await run.alice.click("dm-create");
+  await submitDialog(run.alice, "new-dm", { "dm-user-input": "Bob" }, "dm-create");
   await run.alice.until("it asks whether bob is meant", SOON_MS, () =>
     document.querySelector("#dm-dialog .error").textContent.includes("Did you mean “bob”?"),
   );
@@ -71,8 +79,8 @@ export async function badges(run) {
 
 /** The title shows that the page is disconnected. */
 export async function title(run) {
-  await run.bob.click("offline-toggle");
-  await run.bob.until("the title says it", SOON_MS, () => document.title.startsWith("Offline · "));
+  await goOffline(run.bob);
+  await run.bob.until("the title says that the page is offline", SOON_MS, () => document.title.startsWith("Offline · "));
   await run.bob.click("offline-toggle");
   await live(run.bob, LIVE_MS);
   await run.bob.until("the title is as before", SOON_MS, () => !document.title.includes("Offline"));

@@ -20,7 +20,7 @@ test("a jump of the wall clock changes nothing", (t) => {
   assert.equal(clock.now(), SERVER + 5_000);
 });
 
-test("of two samples that agree the shorter round trip stays", () => {
+test("of two samples that agree, the one with the shorter round trip is kept", () => {
   const { clock } = clockAt(1_000);
   clock.observe(SERVER, 990, 1_010);
   clock.observe(SERVER + 80, 1_000, 1_200);

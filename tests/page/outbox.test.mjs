@@ -77,7 +77,7 @@ test("an id that stays out of range is a failure, and a retry makes another one"
   assert.ok(!refused.has(shown()[0].id));
 });
 
-test("an id of a wrong clock that stays in the list is no floor for later ids", async () => {
+test("an id of a wrong clock that stays in the list does not raise later ids", async () => {
   const { api, outbox, shown } = outboxWith();
   const right = api.serverTime;
   api.clock.observe(right + HOUR_MS, 0, 0);
@@ -111,7 +111,7 @@ test("an `after` that is out of range keeps the id: an earlier attempt may be st
   assert.equal(api.sent[0].id, api.sent[1].id);
 });
 
-test("what waited is sent under ids of now, in the order typed", async () => {
+test("queued messages are sent under current ids, in the order typed", async () => {
   const { api, outbox, texts, push } = outboxWith();
   for (const text of ["one", "two", "three"]) outbox.submit(GENERAL.channel_id, text);
   api.serverTime += 60_000;
@@ -132,7 +132,7 @@ test("what waited is sent under ids of now, in the order typed", async () => {
   );
 });
 
-test("a reload sends what was queued, once, before what is typed since", async () => {
+test("after a reload, queued messages are sent once, before newer ones", async () => {
   const session = new BrowserStorage();
   outboxWith({ session }).outbox.submit(GENERAL.channel_id, "queued");
   // A page that is closed before it has read the list of channels loses nothing either.
@@ -148,7 +148,7 @@ test("a reload sends what was queued, once, before what is typed since", async (
   );
 });
 
-test("a copy of a tab sends nothing of the other tab's queue", async () => {
+test("a duplicated tab sends nothing of the original's queue's queue", async () => {
   const original = outboxWith();
   original.outbox.submit(GENERAL.channel_id, "queued");
   const copy = outboxWith({ session: original.session.copy() });
@@ -162,7 +162,7 @@ test("a copy of a tab sends nothing of the other tab's queue", async () => {
   );
 });
 
-test("where nobody knows whose queue it is, a person decides", async () => {
+test("if the owner of a queue is unknown, the user decides", async () => {
   const session = new BrowserStorage();
   outboxWith({ session }).outbox.submit(GENERAL.channel_id, "queued");
   const next = outboxWith({ session });
@@ -174,7 +174,7 @@ test("where nobody knows whose queue it is, a person decides", async () => {
   await until("it is sent", () => next.outbox.unsent === 0);
 });
 
-test("text for a channel that one is no longer in stays, and its reason is told", async () => {
+test("text for a channel that the user was removed from stays, and the reason is shown", async () => {
   const { outbox, store, session } = outboxWith();
   outbox.submit(GENERAL.channel_id, "queued");
   store.setChannels([]);
@@ -196,7 +196,7 @@ test("text for a channel that one is no longer in stays, and its reason is told"
   assert.equal(next.outbox.unsent, 1);
 });
 
-test("a full storage is told, and the text is still sent", async () => {
+test("full storage is reported, and the text is still sent", async () => {
   const session = new BrowserStorage();
   const { outbox } = outboxWith({ session });
   session.isFull = true;

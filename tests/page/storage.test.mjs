@@ -11,7 +11,7 @@ import { BrowserStorage, GENERAL, Locks } from "./fakes.mjs";
 const LABEL = { name: "general", type: "GROUP_CHANNEL" };
 const SOON_MS = 20;
 
-test("a storage that throws when it is looked at serves from memory", () => {
+test("storage that throws on access is replaced by memory", () => {
   const storage = new SafeStorage(() => {
     throw new DOMException("blocked", "SecurityError");
   });
@@ -20,7 +20,7 @@ test("a storage that throws when it is looked at serves from memory", () => {
   assert.deepEqual(storage.read("key"), { a: 1 });
 });
 
-test("what a full storage refuses is read back, and stored when there is room", () => {
+test("what full storage refuses is kept in memory, and stored once there is space", () => {
   const browser = new BrowserStorage();
   const storage = new SafeStorage(() => browser);
   storage.write("key", { a: 1 });
@@ -32,13 +32,13 @@ test("what a full storage refuses is read back, and stored when there is room", 
   assert.deepEqual(new SafeStorage(() => browser).read("key"), { a: 3 });
 });
 
-test("what is stored and not JSON counts as nothing", () => {
+test("a stored value that is not JSON counts as absent", () => {
   const browser = new BrowserStorage();
   browser.setItem("key", "{");
   assert.deepEqual(new SafeStorage(() => browser).read("key"), {});
 });
 
-test("drafts outlive a reload, by channel and with its name", () => {
+test("drafts survive a reload, by channel and with its name", () => {
   const browser = new BrowserStorage();
   const load = () => new Drafts(new SafeStorage(() => browser), "demo", "alice");
   const drafts = load();
@@ -49,7 +49,7 @@ test("drafts outlive a reload, by channel and with its name", () => {
   assert.deepEqual(load().channels(), []);
 });
 
-test("a draft that storage refuses is told", () => {
+test("a draft that storage refuses is reported", () => {
   const browser = new BrowserStorage();
   const drafts = new Drafts(new SafeStorage(() => browser), "demo", "alice");
   browser.isFull = true;
@@ -60,7 +60,7 @@ test("a draft that storage refuses is told", () => {
   assert.equal(drafts.isStored, true, "there is nothing to lose any more");
 });
 
-test("a reload owns what it finds, a copy beside the original does not", async () => {
+test("a reloaded tab owns its queue, a copy beside the original does not", async () => {
   const locks = new Locks();
   const browser = new BrowserStorage();
   const claim = (of) => claimTab(new SafeStorage(() => of), locks, SOON_MS);
@@ -72,7 +72,7 @@ test("a reload owns what it finds, a copy beside the original does not", async (
   assert.equal(await claim(copied), "own");
 });
 
-test("a browser without locks, or that forbids them, knows no owner", async () => {
+test("without locks, or if they are forbidden, the owner is unknown", async () => {
   const session = new SafeStorage(() => new BrowserStorage());
   assert.equal(await claimTab(session, undefined), "unknown");
   const forbidden = {

@@ -29,7 +29,7 @@ test("a DM keeps the other member's name when that one is revoked", () => {
   assert.equal(store.nameOf(DM), "bob");
 });
 
-test("a DM with somebody revoked is named after who wrote or made it, never after oneself", () => {
+test("a DM with a revoked user is named after its author or creator, never after the user themselves", () => {
   const store = storeWith({ channels: [DM] });
   store.setMembers(DM.channel_id, members("alice"));
   assert.equal(store.nameOf(DM), "a revoked user");
@@ -63,7 +63,7 @@ test("tabs move each other's read marks on, and never back", () => {
   assert.deepEqual([...loaded.timeline(GENERAL.channel_id).unread], [lowestIdAt(5)]);
 });
 
-test("a message that another tab showed first is read when it comes", () => {
+test("a message that another tab showed first is marked as read when it arrives", () => {
   const local = new BrowserStorage();
   const [one, two] = [1, 2].map(() => storeWith({ storages: storagesOn({ local }) }));
   one.deliver(message(1), "push");
@@ -78,7 +78,7 @@ test("a message that another tab showed first is read when it comes", () => {
   assert.equal(two.unreadTotal(), 1);
 });
 
-test("a channel that is gone keeps its name and unsent text, and loses the rest", () => {
+test("a channel that the user was removed from keeps its name and unsent text, and loses the rest", () => {
   const store = storeWith();
   store.deliver(message(1), "push");
   store.insertLocal({ ...message(2, "alice"), delivery: "queued" });

@@ -12,7 +12,7 @@ function isLive(core) {
   return core.connection.phase === "live" && core.store.channelsKnown;
 }
 
-test("a refused channel or list of members holds up no own message", async (t) => {
+test("a refused channel or list of members does not delay own messages", async (t) => {
   const server = new FakeServer(["good", "bad"]);
   const [good, bad] = [server.idOf("good"), server.idOf("bad")];
   server.instead = (call, channelId) => {
@@ -25,14 +25,14 @@ test("a refused channel or list of members holds up no own message", async (t) =
   core.outbox.submit(bad, "to the channel that cannot be read");
   core.outbox.submit(good, "to the other one");
   await until("both are sent", () => server.posted.length === 2);
-  const told = core.store.log.entries.flatMap(({ steps }) => steps);
+  const steps = core.store.log.entries.flatMap(({ steps }) => steps);
   assert.ok(
-    told.some((step) => step.startsWith("cannot read") && step.includes("# bad")),
-    told,
+    steps.some((step) => step.startsWith("cannot read") && step.includes("# bad")),
+    steps,
   );
 });
 
-test("a list that is refused leaves the page live", async (t) => {
+test("a refused list leaves the page live", async (t) => {
   const server = new FakeServer(["good"]);
   server.instead = (call) => (call === "GET /channels" ? FORBIDDEN : undefined);
   const core = start(t);
@@ -66,7 +66,7 @@ test("an own message waits for its own channel only", async (t) => {
   assert.ok(hanging <= 4, `${hanging} other channels were read meanwhile`);
 });
 
-test("a channel that appears while the list cannot be read is there later", async (t) => {
+test("a channel that appears while the list cannot be read is listed later", async (t) => {
   const server = new FakeServer(["old"]);
   const core = start(t);
   await until("live", () => isLive(core));
@@ -92,7 +92,7 @@ test("a channel that appears while the list cannot be read is there later", asyn
   assert.equal(refused, 2);
 });
 
-test("what a node asks to read again is no second reconnect", async (t) => {
+test("a resync of a node causes no second reconnect", async (t) => {
   const server = new FakeServer(["general"]);
   const core = start(t);
   await until("live", () => isLive(core));
@@ -107,7 +107,7 @@ test("what a node asks to read again is no second reconnect", async (t) => {
   assert.match(core.store.log.entries.at(-1).steps.at(-1), /^read again: nothing was missed/);
 });
 
-test("an attempt that hangs ends when a person asks", async (t) => {
+test("a hanging attempt ends when the user asks for a retry", async (t) => {
   const server = new FakeServer(["general"]);
   const core = start(t);
   await until("live", () => isLive(core));
@@ -124,7 +124,7 @@ test("an attempt that hangs ends when a person asks", async (t) => {
   assert.match(server.queries.at(-1), /failed=N1/, "the lost node is still reported");
 });
 
-test("a wait that the server asked for ends only when a person asks", async (t) => {
+test("a wait that the server asked for ends early only when the user asks for a retry", async (t) => {
   const server = new FakeServer(["general"]);
   const core = start(t);
   await until("live", () => isLive(core));

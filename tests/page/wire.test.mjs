@@ -31,7 +31,7 @@ function carried(file, field) {
   return frames.map((frame) => frame.message ?? frame.p?.message).filter(Boolean);
 }
 
-test("a message of any frame, publication, page and row is taken as it is", () => {
+test("a message of any frame, publication, page and row is read unchanged", () => {
   const pages = golden("answers").flatMap(({ body }) => body.messages ?? []);
   const rows = golden("rows").flatMap(({ message }) => message ?? []);
   const all = [...carried("server_frames", "text"), ...carried("publications", "wire")];
@@ -42,7 +42,7 @@ test("a message of any frame, publication, page and row is taken as it is", () =
   }
 });
 
-test("of two copies the one with the greater revision stays, whichever comes first", () => {
+test("of two copies, the one with the greater revision stays, whichever arrives first", () => {
   const copies = carried("server_frames", "text").filter(({ id }) => id.endsWith("1"));
   const [sent, changed] = copies.filter(({ id }) => id === copies[0].id);
   assert.ok(changed.rev > sent.rev);
@@ -67,12 +67,12 @@ test("each close code is answered as the protocol says", () => {
     assert.equal(closePolicy(code).next, next[then], `${code}`);
 });
 
-test("each error code is tried again where that may help", () => {
+test("each error code is retried if that may help", () => {
   for (const { code, status, retry } of golden("error_codes"))
     assert.equal(new Problem(status, { code }).retryable, retry === "after backoff", code);
 });
 
-test("marks of known messages are those of the server", async () => {
+test("marks of known messages match the server's", async () => {
   for (const { offset, ids, known } of golden("known")) {
     const channel_id = "C01MCC5RM00000000000000000A";
     const store = storeWith({ channels: [channelOf({ channel_id })] });

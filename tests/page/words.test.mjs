@@ -10,7 +10,7 @@ import { Silence, SILENT, SLEPT } from "../../localstack/embedded-stack/page/sil
 import { charactersOver, isolate } from "../../localstack/embedded-stack/page/text.js";
 import { until } from "./fakes.mjs";
 
-test("a name cannot turn the words around it", () => {
+test("a name cannot reverse the text around it", () => {
   assert.equal(isolate("evil\u202e\u2069 name"), "\u2068evil name\u2069");
 });
 
@@ -25,7 +25,7 @@ test("a malformed user id is refused by name", () => {
     assert.ok(userIdsError(["bob", id]).includes(`“${id}”`), id);
 });
 
-test("an unknown user id is asked about, with the one that differs in case", () => {
+test("the page asks about an unknown user id and suggests one that differs only in case", () => {
   const known = new Set(["alice", "bob"]);
   assert.equal(strangersWarning(["bob"], known), null);
   assert.match(strangersWarning(["Bob"], known), /Did you mean “bob”\?/);
@@ -79,7 +79,7 @@ test("a hidden tab whose timers run once a minute still finds a dead socket", ()
   assert.deepEqual(verdicts, [null, SLEPT, SLEPT]);
 });
 
-test("reads that wait go on when the network is back", { timeout: 5_000 }, async () => {
+test("waiting reads continue when the network is back", { timeout: 5_000 }, async () => {
   const pace = new Pace();
   let calls = 0;
   const read = async () => {
