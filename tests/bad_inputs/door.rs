@@ -1,4 +1,4 @@
-//! The gateway, reached with raw bytes: requests, expected refusals, and the stack behind it.
+//! The gateway, reached with raw bytes: requests, expected refusals, and the stack that answers.
 
 use std::fmt::Write as _;
 use std::time::Duration;

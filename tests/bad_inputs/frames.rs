@@ -96,7 +96,7 @@ fn masks() -> Vec<Frame> {
     let masked: Vec<u8> = b"\x81\x82\xff\xff\xff\xff".iter().chain(b"hi").copied().collect();
     cases.push(of("letters whose mask makes them no UTF-8", masked, 1007));
     let hidden = [b"\x81\x82\xff\xff\xff\xff".to_vec(), vec![0x97, 0x96]].concat();
-    cases.push(of("a word that is no JSON behind a mask", hidden, 4400));
+    cases.push(of("a word that is no JSON after a mask", hidden, 4400));
     cases
 }
 
@@ -124,15 +124,15 @@ fn fragments() -> Vec<Frame> {
         of("a middle fragment alone", middle.clone(), 1002),
         of("an empty last fragment alone", frame(0x80, b""), 1002),
         of("an empty middle fragment alone", frame(0x00, b""), 1002),
-        of("a last fragment behind a ping", [&ping[..], &last].concat(), 1002),
-        of("a last fragment behind a pong", [&frame(0x8a, b"")[..], &last].concat(), 1002),
+        of("a last fragment after a ping", [&ping[..], &last].concat(), 1002),
+        of("a last fragment after a pong", [&frame(0x8a, b"")[..], &last].concat(), 1002),
         of("a text inside a message", [&first[..], &text(b"x")].concat(), 1002),
         of("an empty text inside a message", [&first[..], &text(b"")].concat(), 1002),
         of("a first fragment inside a message", [&first[..], &first].concat(), 1002),
         of("a binary frame inside a message", [&first[..], &frame(0x82, b"x")].concat(), 1002),
         of("a text inside a binary message", [&frame(0x02, b"a")[..], &text(b"x")].concat(), 1002),
         of(
-            "a text behind a middle fragment and a ping",
+            "a text after a middle fragment and a ping",
             [&first[..], &middle, &ping, &text(b"x")].concat(),
             1002,
         ),
@@ -206,7 +206,7 @@ fn rates() -> Vec<Frame> {
     let mixed: Vec<u8> = (0..26).flat_map(|n| frame(0x89 + n % 2, &[n])).collect();
     vec![
         of("25 pings at once", times(25, frame(0x89, b"")), 4429),
-        of("25 pongs that nobody asked for", times(25, frame(0x8a, b"x")), 4429),
+        of("25 pongs that answers no ping", times(25, frame(0x8a, b"x")), 4429),
         of("pings and pongs", mixed, 4429),
         of("25 long pings", times(25, frame(0x89, &[b'x'; 125])), 4429),
         of("25 empty fragments", after(frame(0x01, b""), 25, frame(0x00, b"")), 4429),
@@ -223,7 +223,7 @@ fn rates() -> Vec<Frame> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn broken_frames_are_told_apart_before_and_after_ready() {
+async fn broken_frames_close_the_socket_before_and_after_ready() {
     let cluster = stack(1).await;
     let url = cluster.nodes()[0].url.clone();
     let cases: Vec<(usize, Frame)> = cases().into_iter().enumerate().collect();

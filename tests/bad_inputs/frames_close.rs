@@ -66,13 +66,13 @@ fn cuts() -> Vec<Frame> {
     ] {
         for count in 1..=header.len() {
             let cut = &header[..count];
-            cases.push(of(format!("{name} cut behind {count} bytes of its header"), cut, 1006));
+            cases.push(of(format!("{name} cut after {count} bytes of its header"), cut, 1006));
         }
     }
     let hello = frame(0x81, br#"{"type":"hello","ticket":"t"}"#);
     cases.extend([
         of("nothing, and the end", "", 1006),
-        of("a hello cut behind its first byte", &hello[..7], 1006),
+        of("a hello cut after its first byte", &hello[..7], 1006),
         of("a hello cut in the middle", &hello[..20], 1006),
         of("a hello cut before its last byte", &hello[..hello.len() - 1], 1006),
         of("a message cut between its fragments", frame(0x01, b"{"), 1006),
@@ -87,7 +87,7 @@ fn cuts() -> Vec<Frame> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_closes_and_cut_sockets_end() {
+async fn bad_close_frames_and_cut_sockets_end_the_session() {
     let cluster = stack(1).await;
     let url = cluster.nodes()[0].url.clone();
     let (cut, closed): (Vec<Frame>, Vec<Frame>) =

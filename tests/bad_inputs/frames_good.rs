@@ -3,7 +3,7 @@
 use tests::cluster::Cluster;
 
 use crate::door::{ANSWER_MAX, all, stack};
-use crate::raw::{Came, Socket, frame, header, text};
+use crate::raw::{Received, Socket, frame, header, text};
 
 /// How to send a `hello`, in which `$T` is the ticket. Each piece is one write.
 pub(crate) struct Good {
@@ -104,31 +104,31 @@ fn fragmented() -> Vec<Good> {
 /// Control frames before the `hello`.
 fn behind() -> Vec<Good> {
     vec![
-        good("behind a ping", |hello| vec![frame(0x89, b"1"), text(hello)], &[b"1"]),
+        good("after a ping", |hello| vec![frame(0x89, b"1"), text(hello)], &[b"1"]),
         good(
-            "behind a ping in the same write",
+            "after a ping in the same write",
             |hello| vec![[frame(0x89, b"1"), text(hello)].concat()],
             &[b"1"],
         ),
-        good("behind an empty ping", |hello| vec![frame(0x89, b""), text(hello)], &[b""]),
+        good("after an empty ping", |hello| vec![frame(0x89, b""), text(hello)], &[b""]),
         good(
-            "behind a ping of 125 bytes",
+            "after a ping of 125 bytes",
             |hello| vec![frame(0x89, &[b'p'; 125]), text(hello)],
             &[&[b'p'; 125]],
         ),
         good(
-            "behind a ping that is no UTF-8",
+            "after a ping that is no UTF-8",
             |hello| vec![frame(0x89, b"\xff\0"), text(hello)],
             &[b"\xff\0"],
         ),
         good(
-            "behind a pong that nobody asked for",
+            "after a pong that answers no ping",
             |hello| vec![frame(0x8a, b"x"), text(hello)],
             &[],
         ),
-        good("behind a pong of 125 bytes", |hello| vec![frame(0x8a, &[0; 125]), text(hello)], &[]),
+        good("after a pong of 125 bytes", |hello| vec![frame(0x8a, &[0; 125]), text(hello)], &[]),
         good(
-            "behind 18 pongs",
+            "after 18 pongs",
             |hello| (0..18).map(|_| frame(0x8a, b"")).chain([text(hello)]).collect(),
             &[],
         ),
@@ -176,7 +176,7 @@ fn masked(payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unusual_frames_that_are_right_are_taken() {
+async fn unusual_but_valid_frames_are_accepted() {
     assert_eq!(HELLO.find('é').unwrap(), CURSOR + 1);
     let cluster = stack(1).await;
     let cases: Vec<(usize, Good)> = cases().into_iter().enumerate().collect();
@@ -210,15 +210,15 @@ async fn hello(cluster: &Cluster, n: usize, case: &Good) -> Result<(), String> {
         socket.send(&piece).await;
     }
     for pong in case.pongs {
-        let came = socket.next(ANSWER_MAX).await;
-        if came != Came::Frame(10, pong.to_vec()) {
-            return Err(format!("no pong, but {came:?}"));
+        let received = socket.next(ANSWER_MAX).await;
+        if received != Received::Frame(10, pong.to_vec()) {
+            return Err(format!("no pong, but {received:?}"));
         }
     }
     match socket.next(ANSWER_MAX).await {
-        Came::Frame(1, frame) if String::from_utf8_lossy(&frame).contains(r#""resumed":false"#) => {
-        }
+        Received::Frame(1, frame)
+            if String::from_utf8_lossy(&frame).contains(r#""resumed":false"#) => {}
         other => return Err(format!("no ready, but {other:?}")),
     }
-    socket.lives().await.map_err(|error| format!("behind its ready: {error}"))
+    socket.lives().await.map_err(|error| format!("after its ready: {error}"))
 }

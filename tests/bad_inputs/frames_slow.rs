@@ -65,7 +65,7 @@ pub(crate) fn names() -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_never_finished_ends_by_the_clock() {
+async fn unfinished_input_ends_at_its_deadline() {
     let cluster = stack(1).await;
     let url = cluster.nodes()[0].url.clone();
     let cases: Vec<(usize, Slow)> = cases().into_iter().enumerate().collect();
@@ -100,7 +100,7 @@ async fn what_is_never_finished_ends_by_the_clock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frame_that_is_finished_in_time_changes_nothing() {
+async fn a_slow_frame_that_is_finished_in_time_is_accepted() {
     let cluster = stack(1).await;
     let mut socket = Socket::ready(&cluster, "alice").await.unwrap();
     // Together they take longer than one unfinished frame may, but no frame is unfinished for long.
@@ -112,10 +112,10 @@ async fn a_frame_that_is_finished_in_time_changes_nothing() {
         // A tick, which is a text frame, may arrive first.
         let answer = loop {
             match socket.next(ANSWER_MAX).await {
-                crate::raw::Came::Frame(1, _) => {}
+                crate::raw::Received::Frame(1, _) => {}
                 other => break other,
             }
         };
-        assert!(matches!(answer, crate::raw::Came::Frame(10, payload) if payload == b"x"));
+        assert!(matches!(answer, crate::raw::Received::Frame(10, payload) if payload == b"x"));
     }
 }

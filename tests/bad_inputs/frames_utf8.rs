@@ -44,7 +44,7 @@ const CLASSES: [(&str, &[u8]); 36] = [
     ("three of four bytes, then the end", b"\xf0\x9f\x98"),
     ("two of three bytes, then a letter", b"\xe2\x82x"),
     ("three of four bytes, then a letter", b"\xf0\x9f\x98x"),
-    ("a start behind a start", b"\xe2\xe2\x82\xac"),
+    ("a start after a start", b"\xe2\xe2\x82\xac"),
     ("a slash in two bytes", b"\xc0\xaf"),
     ("a slash in three bytes", b"\xe0\x80\xaf"),
     ("a slash in four bytes", b"\xf0\x80\x80\xaf"),
@@ -66,8 +66,8 @@ const CLASSES: [(&str, &[u8]); 36] = [
 ];
 
 const FRAGMENTS: [(&str, &[u8], &[u8]); 10] = [
-    ("a character that goes on as a letter", b"\xc3", b"("),
-    ("a character that never goes on", b"\xe2\x82", b""),
+    ("a character that continues with a letter", b"\xc3", b"("),
+    ("a character that never continues", b"\xe2\x82", b""),
     ("a continuation at the second's begin", b"x", b"\x82x"),
     ("a surrogate over both", b"\xed\xa0", b"\x80"),
     ("a slash in two bytes over both", b"\xc0", b"\xaf"),
@@ -79,7 +79,7 @@ const FRAGMENTS: [(&str, &[u8], &[u8]); 10] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn text_that_is_not_utf_8_closes() {
+async fn text_that_is_not_utf_8_closes_the_socket() {
     let cluster = stack(1).await;
     let url = cluster.nodes()[0].url.clone();
     let cases: Vec<(usize, Frame)> = cases().into_iter().enumerate().collect();

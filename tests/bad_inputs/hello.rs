@@ -9,7 +9,7 @@ use serde_json::json;
 use tests::cluster::{Cluster, TICKET_SECRET, secrets};
 
 use crate::door::{ANSWER_MAX, all, stack};
-use crate::raw::{Came, Socket, text};
+use crate::raw::{Received, Socket, text};
 use crate::tokens;
 
 pub(crate) fn names() -> Vec<String> {
@@ -41,7 +41,7 @@ fn forms() -> Vec<(&'static str, String, u16)> {
         ("a second value", r#"{"type":"hello","ticket":"t"} {}"#),
         ("two hellos", r#"{"type":"hello","ticket":"t"}{"type":"hello","ticket":"t"}"#),
         ("a byte order mark", "\u{feff}{\"type\":\"hello\",\"ticket\":\"t\"}"),
-        ("a NUL behind it", "{\"type\":\"hello\",\"ticket\":\"t\"}\0"),
+        ("a NUL after it", "{\"type\":\"hello\",\"ticket\":\"t\"}\0"),
         ("a comma at its end", r#"{"type":"hello","ticket":"t",}"#),
         ("single quotes", "{'type':'hello','ticket':'t'}"),
         ("a comment", r#"{"type":"hello","ticket":"t"}//"#),
@@ -135,11 +135,11 @@ fn tickets(node: &str, used: &str) -> Vec<(&'static str, String)> {
         ("two dots", "..".to_owned()),
         ("not ASCII", "é".repeat(40)),
         ("a NUL in front", format!("\0{good}")),
-        ("a space behind", format!("{good} ")),
+        ("a space after", format!("{good} ")),
         ("16,000 letters", "x".repeat(16_000)),
         ("without a signature", format!("{message}.")),
         ("with a signature cut short", good[..good.len() - 2].to_owned()),
-        ("with more behind its signature", format!("{good}AA")),
+        ("with more after its signature", format!("{good}AA")),
         ("with another payload", format!("{header}.{admin}.{signature}")),
         ("with alg none", format!("{none}.{admin}.")),
         ("of another node", ticket("N0", later, later, TICKET_SECRET)),
@@ -169,7 +169,7 @@ fn cursors(old: &str, foreign: &str) -> Vec<(&'static str, String, bool)> {
         ("with another sequence", format!("{ms}-{}9-{history}", sequence), false),
         ("with a zero in front", format!("0{entry}-{history}"), false),
         ("with a plus", format!("+{entry}-{history}"), false),
-        ("with a space behind", format!("{old} "), false),
+        ("with a space after", format!("{old} "), false),
         ("without a history", entry.to_owned(), false),
         ("with a digit too few", format!("{entry}-{}", &history[1..]), false),
         ("with a digit too many", format!("{old}0"), false),
@@ -204,7 +204,7 @@ const AFTER: [(&str, &str); 8] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_frame_is_a_hello_or_the_end() {
+async fn a_first_frame_that_is_not_hello_closes_the_socket() {
     let cluster = stack(1).await;
     let url = cluster.nodes()[0].url.clone();
     all(forms(), async |(name, form, code)| {
@@ -227,7 +227,7 @@ async fn g8_no_other_ticket_opens_a_socket() {
     let target = cluster.api("alice").connect(None).await.unwrap().target;
     let mut first = Socket::open(&target.url).await.unwrap();
     first.send(&hello(&target.ticket, None)).await;
-    assert!(matches!(first.next(ANSWER_MAX).await, Came::Frame(1, _)), "it is good once");
+    assert!(matches!(first.next(ANSWER_MAX).await, Received::Frame(1, _)), "it is good once");
     let tickets = tickets(cluster.nodes()[0].node_id.as_str(), &target.ticket);
     all(tickets, async |(name, ticket)| {
         let mut socket = Socket::open(&target.url).await?;
@@ -244,7 +244,7 @@ async fn g8_no_other_ticket_opens_a_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g5_a_cursor_is_known_or_it_is_not_and_never_a_close() {
+async fn g5_a_cursor_is_known_or_unknown_and_never_closes_the_socket() {
     let cluster = stack(1).await;
     let old = cursor_of(&cluster, "w", "alice").await;
     cluster.group("alice", &[]).await;
@@ -257,7 +257,7 @@ async fn g5_a_cursor_is_known_or_it_is_not_and_never_a_close() {
         socket.send(&hello(&target.ticket, Some(&cursor))).await;
         let wanted = format!(r#""resumed":{resumed}"#);
         match socket.next(ANSWER_MAX).await {
-            Came::Frame(1, ready) if String::from_utf8_lossy(&ready).contains(&wanted) => {}
+            Received::Frame(1, ready) if String::from_utf8_lossy(&ready).contains(&wanted) => {}
             other => return Err(format!("  {name}: {other:?}")),
         }
         socket.lives().await.map_err(|error| format!("  {name}: {error}"))
@@ -271,7 +271,7 @@ async fn cursor_of(cluster: &Cluster, workspace: &str, name: &str) -> String {
     let target = cluster.api_of(user).connect(None).await.unwrap().target;
     let mut socket = Socket::open(&target.url).await.unwrap();
     socket.send(&hello(&target.ticket, None)).await;
-    let Came::Frame(1, ready) = socket.next(ANSWER_MAX).await else { panic!("no ready") };
+    let Received::Frame(1, ready) = socket.next(ANSWER_MAX).await else { panic!("no ready") };
     let ready: serde_json::Value = serde_json::from_slice(&ready).unwrap();
     ready["cursor"].as_str().unwrap().to_owned()
 }

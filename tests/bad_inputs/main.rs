@@ -70,12 +70,12 @@ fn names() -> Vec<(&'static str, Vec<String>)> {
 }
 
 #[test]
-fn there_are_hundreds_of_bad_inputs_and_each_has_its_name() {
+fn there_are_hundreds_of_bad_inputs_with_distinct_names() {
     let doors = names();
     let mut seen = BTreeSet::new();
     for (door, names) in &doors {
         for name in names {
-            assert!(seen.insert((door, name)), "{door}: {name} is there twice");
+            assert!(seen.insert((door, name)), "{door}: {name} is used twice");
         }
         println!("{door}: {}", names.len());
     }

@@ -17,7 +17,7 @@ pub(crate) struct Socket {
 
 /// What arrived.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Came {
+pub(crate) enum Received {
     /// A frame: its opcode and payload.
     Frame(u8, Vec<u8>),
     /// The end of the stream.
@@ -60,7 +60,7 @@ impl Socket {
         let hello = format!(r#"{{"type":"hello","ticket":"{}"}}"#, target.ticket);
         socket.send(&text(hello.as_bytes())).await;
         match socket.next(ANSWER_MAX).await {
-            Came::Frame(1, frame) if frame.starts_with(b"{") => Ok(socket),
+            Received::Frame(1, frame) if frame.starts_with(b"{") => Ok(socket),
             other => Err(format!("no ready, but {other:?}")),
         }
     }
@@ -76,16 +76,16 @@ impl Socket {
     }
 
     /// The next frame.
-    pub(crate) async fn next(&mut self, within: Duration) -> Came {
+    pub(crate) async fn next(&mut self, within: Duration) -> Received {
         let deadline = Instant::now() + within;
         loop {
             if let Some((opcode, payload, length)) = parse(&self.read) {
                 self.read.drain(..length);
-                return Came::Frame(opcode, payload);
+                return Received::Frame(opcode, payload);
             }
             if !self.more(deadline).await {
                 let is_over = Instant::now() < deadline;
-                return if is_over { Came::End } else { Came::Nothing };
+                return if is_over { Received::End } else { Received::Nothing };
             }
         }
     }
@@ -96,15 +96,15 @@ impl Socket {
         let deadline = Instant::now() + within;
         loop {
             match self.next(deadline.saturating_duration_since(Instant::now())).await {
-                Came::Frame(8, payload) => {
+                Received::Frame(8, payload) => {
                     return Some(match payload.as_slice() {
                         [high, low, ..] => u16::from_be_bytes([*high, *low]),
                         _ => 1005,
                     });
                 }
-                Came::Frame(..) => {}
-                Came::End => return Some(1006),
-                Came::Nothing => return None,
+                Received::Frame(..) => {}
+                Received::End => return Some(1006),
+                Received::Nothing => return None,
             }
         }
     }
@@ -115,9 +115,9 @@ impl Socket {
         self.send(&frame(0x89, ALIVE)).await;
         loop {
             match self.next(ANSWER_MAX).await {
-                Came::Frame(10, payload) if payload == ALIVE => return Ok(()),
-                Came::Frame(8, payload) => return Err(format!("closed: {payload:?}")),
-                Came::Frame(..) => {}
+                Received::Frame(10, payload) if payload == ALIVE => return Ok(()),
+                Received::Frame(8, payload) => return Err(format!("closed: {payload:?}")),
+                Received::Frame(..) => {}
                 other => return Err(format!("no pong, but {other:?}")),
             }
         }

@@ -121,10 +121,10 @@ fn many(cast: &Cast) -> Vec<Rest> {
         add("to a DM", dm, carol.clone()).refused(409, "dm_immutable"),
         add("by a stranger", channel, carol.clone()).by(&eve).refused(404, NONE),
         add("a stranger themselves", channel, members(json!(["eve"]))).by(&eve).refused(404, NONE),
-        add("an admin who is no member", channel, members(json!(["root"])))
+        add("an admin who is not a member", channel, members(json!(["root"])))
             .by(&tokens::admin())
             .refused(404, NONE),
-        add("to a channel that nobody made", &absent, carol.clone()).refused(404, NONE),
+        add("to a channel that was never created", &absent, carol.clone()).refused(404, NONE),
         add("to a channel of others", bobs, carol.clone()).refused(404, NONE),
         add("to a channel of another workspace", foreign, carol.clone()).refused(404, NONE),
         add("to no channel", "general", carol).refused(400, "invalid_field").field("channel_id"),
@@ -141,8 +141,8 @@ fn people() -> Vec<Rest> {
     vec![
         create("a group with one who was revoked", &group).refused(404, "user_not_found"),
         create("a DM with one who was revoked", &dm).refused(404, "user_not_found"),
-        create("a group by one who was revoked", &empty).by(&gone).refused(403, "forbidden"),
-        Rest::of("connect by one who was revoked", "GET", "/connect")
+        create("a group by a revoked user", &empty).by(&gone).refused(403, "forbidden"),
+        Rest::of("connect by a revoked user", "GET", "/connect")
             .by(&gone)
             .refused(403, "forbidden"),
     ]
@@ -198,9 +198,11 @@ fn rights(cast: &Cast) -> Vec<Rest> {
         (absent(), tokens::good("eve"), tokens::good("bob"), tokens::admin());
     let member = |channel: &str, user: &str| format!("/channels/{channel}/members/{user}");
     let mut cases = Vec::new();
-    for (name, id) in
-        [("nobody made", &absent), ("is of others", bobs), ("is of another workspace", foreign)]
-    {
+    for (name, id) in [
+        ("was never created", &absent),
+        ("is of others", bobs),
+        ("is of another workspace", foreign),
+    ] {
         for (method, path, call) in [
             ("GET", format!("/channels/{id}"), "read a channel"),
             ("GET", format!("/channels/{id}/members"), "list the members of a channel"),
@@ -222,7 +224,7 @@ fn rights(cast: &Cast) -> Vec<Rest> {
         of("an admin reads, but is no member", "GET", format!("/channels/{channel}"))
             .by(&admin)
             .refused(404, NONE),
-        of("one who was revoked is added", "PUT", member(channel, "gone"))
+        of("a revoked user is added", "PUT", member(channel, "gone"))
             .refused(404, "user_not_found"),
         of("a member removes the creator", "DELETE", member(channel, "alice"))
             .by(&bob)
@@ -238,7 +240,7 @@ fn rights(cast: &Cast) -> Vec<Rest> {
         of("a stranger removes from a DM", "DELETE", member(dm, "bob")).by(&eve).refused(404, NONE),
         of("a stranger adds to a DM", "PUT", member(dm, "eve")).by(&eve).refused(404, NONE),
         of("a user revokes another", "DELETE", "/users/bob".to_owned()).refused(403, "forbidden"),
-        of("a user revokes one who was revoked", "DELETE", "/users/gone".to_owned())
+        of("a user revokes a revoked user", "DELETE", "/users/gone".to_owned())
             .refused(403, "forbidden"),
         of("one who was revoked revokes another", "DELETE", "/users/bob".to_owned())
             .by(&tokens::good("gone"))

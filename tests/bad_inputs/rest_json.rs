@@ -36,13 +36,13 @@ fn media() -> Vec<Rest> {
         of("a form", "application/x-www-form-urlencoded"),
         of("a form in parts", "multipart/form-data; boundary=x"),
         of("JSON as text", "text/json"),
-        of("more behind json", "application/jsonx"),
+        of("more after json", "application/jsonx"),
         of("a problem", "application/problem+json"),
         of("lines of JSON", "application/x-ndjson"),
         of("XML with a charset", "application/xml; charset=utf-8"),
         of("any media type", "*/*"),
         of("the type without its half", "application/"),
-        of("JSON behind a comma", "text/plain, application/json"),
+        of("JSON after a comma", "text/plain, application/json"),
         call("a media type that is not ASCII")
             .with("Content-Type", b"application/json\xff".to_vec())
             .refused(415, "unsupported_media_type"),
@@ -95,8 +95,8 @@ fn texts(channel: &str) -> Vec<Rest> {
         ("a word in upper case", member("True")),
         ("undefined", member("undefined")),
         ("a second value", "{} {}".to_owned()),
-        ("a word behind the value", "{}x".to_owned()),
-        ("a NUL behind the value", "{}\0".to_owned()),
+        ("a word after the value", "{}x".to_owned()),
+        ("a NUL after the value", "{}\0".to_owned()),
         ("two objects without a gap", "{}{}".to_owned()),
         ("a comment", "{/* */}".to_owned()),
         ("a line comment", "{}// x".to_owned()),
@@ -179,7 +179,7 @@ fn not_utf8() -> Vec<Rest> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_are_json_as_the_protocol_takes_it() {
+async fn bodies_are_accepted_only_as_the_protocols_json() {
     let cluster = stack(0).await;
     let url = cluster.url();
     let cast = Cast::on(&cluster).await;

@@ -56,7 +56,7 @@ fn fields(cast: &Cast) -> Vec<Rest> {
         cases.push(case.refused(400, "invalid_field").field(field));
     }
     let long = "x".repeat(65);
-    for (name, field, told) in [
+    for (name, field, expected) in [
         ("a field that is unknown", "extra", "extra"),
         ("a field in upper case", "Message", "Message"),
         ("a field of the answer", "sender_id", "sender_id"),
@@ -67,9 +67,9 @@ fn fields(cast: &Cast) -> Vec<Rest> {
         ("a field that is not ASCII", "é", "?"),
         ("a field of 65 characters", long.as_str(), "?"),
     ] {
-        let told = if field.is_empty() { "?" } else { told };
+        let expected = if field.is_empty() { "?" } else { expected };
         let case = call(name, body(cast, field, Some(json!("x"))));
-        cases.push(case.refused(400, "invalid_field").field(told));
+        cases.push(case.refused(400, "invalid_field").field(expected));
     }
     cases
 }
@@ -97,14 +97,14 @@ fn channels(cast: &Cast) -> Vec<Rest> {
         case.refused(400, "invalid_field").field("channel_id")
     });
     let not_found = [
-        ("a channel that nobody made", absent(), tokens::good("alice")),
-        ("a DM that nobody opened", format!("D{ulid}"), tokens::good("alice")),
+        ("a channel that was never created", absent(), tokens::good("alice")),
+        ("a DM that was never opened", format!("D{ulid}"), tokens::good("alice")),
         ("a channel of others", cast.bobs.clone(), tokens::good("alice")),
         ("a channel of another workspace", cast.foreign.clone(), tokens::good("alice")),
         ("a channel by a stranger", cast.channel.clone(), tokens::good("eve")),
         ("a DM by a stranger", cast.dm.clone(), tokens::good("eve")),
-        ("a channel by an admin who is no member", cast.channel.clone(), tokens::admin()),
-        ("a channel by one who was revoked", cast.channel.clone(), tokens::good("gone")),
+        ("a channel by an admin who is not a member", cast.channel.clone(), tokens::admin()),
+        ("a channel by a revoked user", cast.channel.clone(), tokens::good("gone")),
         (
             "a channel by its member's name elsewhere",
             cast.channel.clone(),

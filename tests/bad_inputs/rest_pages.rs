@@ -43,12 +43,12 @@ fn scroll(cast: &Cast) -> Vec<Rest> {
         case.refused(400, "invalid_field").field("channel_id")
     });
     let not_found = [
-        ("that nobody made", absent(), tokens::good("alice")),
+        ("that was never created", absent(), tokens::good("alice")),
         ("of others", cast.bobs.clone(), tokens::good("alice")),
         ("of another workspace", cast.foreign.clone(), tokens::good("alice")),
         ("by a stranger", cast.channel.clone(), tokens::good("eve")),
-        ("by an admin who is no member", cast.channel.clone(), tokens::admin()),
-        ("by one who was revoked", cast.channel.clone(), tokens::good("gone")),
+        ("by an admin who is not a member", cast.channel.clone(), tokens::admin()),
+        ("by a revoked user", cast.channel.clone(), tokens::good("gone")),
     ]
     .into_iter()
     .map(|(name, id, token)| {

@@ -24,9 +24,9 @@ pub(crate) fn cases() -> Vec<Rest> {
     for (name, path) in [
         ("unknown path", "/nope"),
         ("slash at the end", "/messages/"),
-        ("more behind messages", "/messages/x"),
-        ("more behind scroll", "/scroll/x"),
-        ("more behind connect", "/connect/N1"),
+        ("more after messages", "/messages/x"),
+        ("more after scroll", "/scroll/x"),
+        ("more after connect", "/connect/N1"),
         ("two slashes in front", "//messages"),
         ("upper case", "/Messages"),
         ("a dot segment", "/./messages"),
@@ -35,13 +35,13 @@ pub(crate) fn cases() -> Vec<Rest> {
         ("an escaped slash between", "/channels%2Fx"),
         ("a NUL in the path", "/messages%00"),
         ("no channel id", "/channels/"),
-        ("no user behind members", "/channels/x/members/"),
-        ("more behind a member", "/channels/x/members/y/z"),
+        ("no user after members", "/channels/x/members/"),
+        ("more after a member", "/channels/x/members/y/z"),
         ("not members", "/channels/x/messages"),
         ("members in upper case", "/channels/x/Members"),
         ("users without one", "/users"),
         ("users with an empty one", "/users/"),
-        ("more behind a user", "/users/x/channels"),
+        ("more after a user", "/users/x/channels"),
         ("a version in front", "/v1/messages"),
         ("the development door without a call", "/dev"),
         ("an unknown call of development", "/dev/reset"),
@@ -59,7 +59,7 @@ pub(crate) fn cases() -> Vec<Rest> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn routes_and_methods_come_before_everything() {
+async fn routes_and_methods_are_checked_before_everything_else() {
     let cluster = stack(0).await;
     let url = cluster.url();
     all(cases(), |case| case.check(&url)).await;

@@ -36,8 +36,8 @@ fn headers() -> Vec<Rest> {
         of("the scheme and a space", "Bearer "),
         of("a token without a scheme", &token),
         of("two tokens in one header", &format!("Bearer {token} {token}")),
-        of("a tab behind the scheme", &format!("Bearer\t{token}")),
-        of("a comma behind the scheme", &format!("Bearer,{token}")),
+        of("a tab after the scheme", &format!("Bearer\t{token}")),
+        of("a comma after the scheme", &format!("Bearer,{token}")),
         of("the scheme's name in front", &format!("BearerX {token}")),
         of("one authorization", &format!("Bearer {token}"))
             .with("Authorization", format!("Bearer {token}"))
@@ -166,7 +166,7 @@ fn bad_signatures() -> Vec<Rest> {
         ("no signature", message.to_owned()),
         ("an empty signature", format!("{message}.")),
         ("a signature cut short", token[..token.len() - 2].to_owned()),
-        ("a signature with more behind", format!("{token}AAAA")),
+        ("a signature with more after", format!("{token}AAAA")),
         ("a signature with padding", format!("{token}=")),
         ("the signature of another token", format!("{message}.{other}")),
         ("a signature of zeros", format!("{message}.{}", encode([0; 32]))),

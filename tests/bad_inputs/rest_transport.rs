@@ -75,8 +75,8 @@ fn heads() -> Vec<Bytes> {
         head("a header without a colon", b"X", &[400]),
         head("a header without a name", b": x", &[400]),
         head("a header with a space in its name", b"X y: 1", &[400]),
-        head("a header with a space behind its name", b"X : 1", &[400]),
-        head("a header that goes on in the next line", b"X: a\r\n b", &[400]),
+        head("a header with a space after its name", b"X : 1", &[400]),
+        head("a header that continues in the next line", b"X: a\r\n b", &[400]),
         head("a header with a NUL", b"X: a\0b", &[400]),
         head("a header with a bare return", b"X: a\rb", &[400]),
         head("a header's name that is not ASCII", b"X\xff: 1", &[400]),
@@ -125,7 +125,7 @@ fn bodies() -> Vec<Bytes> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_http_is_refused_by_its_status() {
+async fn malformed_http_is_refused_with_its_status() {
     let cluster = stack(0).await;
     let url = cluster.url();
     all(cases(), async |case| check(&url, case).await).await;

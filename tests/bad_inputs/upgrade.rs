@@ -87,8 +87,8 @@ fn lines() -> Vec<Upgrade> {
         ("a slash in front", "//socket"),
         ("an escaped letter", "/%73ocket"),
         ("upper case", "/Socket"),
-        ("more behind the path", "/socket/x"),
-        ("a letter behind the path", "/sockets"),
+        ("more after the path", "/socket/x"),
+        ("a letter after the path", "/sockets"),
         ("the gateway's path", "/connect"),
         ("metrics on the socket's port", "/metrics"),
     ] {
@@ -180,11 +180,11 @@ fn hosts_and_keys() -> Vec<Upgrade> {
 fn early() -> Vec<Upgrade> {
     let hello = b"\x81\x80\0\0\0\0";
     vec![
-        changed("a frame behind the head", ("X", &[]), hello, &[400]),
-        changed("a byte behind the head", ("X", &[]), b"\x81", &[400]),
-        changed("a line behind the head", ("X", &[]), b"\r\n", &[400]),
-        changed("a request behind the head", ("X", &[]), b"GET / HTTP/1.1\r\n\r\n", &[400]),
-        changed("25 pings behind the head", ("X", &[]), &b"\x89\x80\0\0\0\0".repeat(25), &[400]),
+        changed("a frame after the head", ("X", &[]), hello, &[400]),
+        changed("a byte after the head", ("X", &[]), b"\x81", &[400]),
+        changed("a line after the head", ("X", &[]), b"\r\n", &[400]),
+        changed("a request after the head", ("X", &[]), b"GET / HTTP/1.1\r\n\r\n", &[400]),
+        changed("25 pings after the head", ("X", &[]), &b"\x89\x80\0\0\0\0".repeat(25), &[400]),
         changed("a body", ("Content-Length", &["3"]), b"abc", &[400]),
         changed("a body that does not come", ("Content-Length", &["3"]), b"", &[400]),
         changed("chunks", ("Transfer-Encoding", &["chunked"]), b"0\r\n\r\n", &[400]),
@@ -233,8 +233,8 @@ fn heads() -> Vec<Upgrade> {
         malformed("a header without a colon", "Host"),
         malformed("a header without a name", ": x"),
         malformed("a header with a space in its name", "X y: 1"),
-        malformed("a header with a space behind its name", "Host : x"),
-        malformed("a header that goes on in the next line", "X: a\r\n b"),
+        malformed("a header with a space after its name", "Host : x"),
+        malformed("a header that continues in the next line", "X: a\r\n b"),
         malformed("a header with a NUL", "X: a\0b"),
         malformed("a header with a bare return", "X: a\rb"),
     ];
@@ -263,7 +263,7 @@ fn orders() -> Vec<Upgrade> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_upgrade_is_refused_by_its_status() {
+async fn a_malformed_upgrade_is_refused_with_its_status() {
     let cluster = stack(1).await;
     let url = cluster.nodes()[0].url.clone();
     all(cases(), async |case| check(&url, case).await).await;
@@ -281,7 +281,7 @@ async fn what_is_no_upgrade_is_refused_by_its_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_is_full_or_leaves_says_when_to_come_back() {
+async fn a_full_or_draining_node_says_when_to_retry() {
     let cluster = stack(1).await;
     let url = cluster.nodes()[0].url.clone();
     let authority = url.trim_start_matches("ws://").trim_end_matches("/socket").to_owned();

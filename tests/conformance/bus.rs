@@ -1,5 +1,5 @@
 //! The suite of the bus, on memory, Redis and Valkey.
-#![expect(clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+#![expect(clippy::panic, clippy::indexing_slicing, reason = "a test that cannot continue fails")]
 
 mod redis;
 
@@ -19,22 +19,22 @@ use redis_bus::RedisBus;
 use tests::redis::{Flavor, RedisServer};
 
 /// An empty bus for one test.
-struct Bench {
+struct Fixture {
     bus: Arc<dyn EventBus>,
     flush: Box<dyn Fn(&WorkspaceId) + Send + Sync>,
 }
 
-fn on_memory() -> Bench {
+fn on_memory() -> Fixture {
     let bus = MemoryBus::new(Arc::new(ManualClock::at(Timestamp::from_unix_ms(1_000))));
     let flushed = bus.clone();
-    Bench { bus: Arc::new(bus), flush: Box::new(move |workspace| flushed.flush(workspace)) }
+    Fixture { bus: Arc::new(bus), flush: Box::new(move |workspace| flushed.flush(workspace)) }
 }
 
-fn on_server(flavor: Flavor) -> Bench {
+fn on_server(flavor: Flavor) -> Fixture {
     let server = RedisServer::start(flavor);
     let bus = RedisBus::connect(&server.url()).unwrap();
     let flush = move |_: &WorkspaceId| assert_eq!(server.command(&["FLUSHALL"]), "OK");
-    Bench { bus: Arc::new(bus), flush: Box::new(flush) }
+    Fixture { bus: Arc::new(bus), flush: Box::new(flush) }
 }
 
 macro_rules! suite {
@@ -58,24 +58,24 @@ suite! {
     entries_form_a_chain_in_order_of_publishing
     a_publication_is_published_once
     a_subscription_is_confirmed_when_it_returns
-    workspaces_are_apart
+    workspaces_do_not_see_each_other
     every_subscription_gets_everything
     a_dropped_subscription_does_not_disturb_the_others
     the_stream_is_read_from_an_entry_inclusive_up_to_a_limit
     the_stream_is_capped_by_entries
     the_stream_is_capped_by_bytes
-    a_lagging_subscription_is_told_and_the_stream_has_the_rest
+    a_lagging_subscription_gets_a_notice_and_the_stream_has_the_rest
     concurrent_publishers_make_one_unbroken_chain
-    a_flushed_stream_starts_anew
-    g4_a_position_tells_what_came_before
+    a_flushed_stream_starts_a_new_chain
+    g4_a_position_identifies_the_history_before_it
     an_unreadable_publication_keeps_its_place
 }
 
-async fn entries_form_a_chain_in_order_of_publishing(bench: &Bench) {
-    let mut subscription = bench.bus.subscribe(&acme()).await.unwrap();
+async fn entries_form_a_chain_in_order_of_publishing(fixture: &Fixture) {
+    let mut subscription = fixture.bus.subscribe(&acme()).await.unwrap();
     let mut before = None;
     for number in 0..20 {
-        let position = publish(bench, &acme(), number).await;
+        let position = publish(fixture, &acme(), number).await;
         let entry = next_entry(&mut subscription).await;
         assert_eq!(entry.position, position);
         assert_eq!(entry.prev, before);
@@ -83,60 +83,60 @@ async fn entries_form_a_chain_in_order_of_publishing(bench: &Bench) {
         assert!(before.is_none_or(|before| before.entry < position.entry));
         before = Some(position);
     }
-    let entries = read_all(bench, &acme()).await;
+    let entries = read_all(fixture, &acme()).await;
     assert_eq!(entries.len(), 20);
     assert_chain(&entries);
 }
 
-async fn a_publication_is_published_once(bench: &Bench) {
-    let mut subscription = bench.bus.subscribe(&acme()).await.unwrap();
-    let first = publish(bench, &acme(), 1).await;
+async fn a_publication_is_published_once(fixture: &Fixture) {
+    let mut subscription = fixture.bus.subscribe(&acme()).await.unwrap();
+    let first = publish(fixture, &acme(), 1).await;
     for _ in 0..3 {
-        let again = bench.bus.publish(&acme(), &publication(1)).await.unwrap();
+        let again = fixture.bus.publish(&acme(), &publication(1)).await.unwrap();
         assert_eq!(again, Published::AlreadyPublished);
     }
     // Each workspace has its own guards.
-    publish(bench, &other(), 1).await;
-    let second = publish(bench, &acme(), 2).await;
+    publish(fixture, &other(), 1).await;
+    let second = publish(fixture, &acme(), 2).await;
     assert_eq!(next_entry(&mut subscription).await.position, first);
     assert_eq!(next_entry(&mut subscription).await.position, second);
-    assert_eq!(read_all(bench, &acme()).await.len(), 2);
+    assert_eq!(read_all(fixture, &acme()).await.len(), 2);
 }
 
-async fn a_subscription_is_confirmed_when_it_returns(bench: &Bench) {
+async fn a_subscription_is_confirmed_when_it_returns(fixture: &Fixture) {
     for number in 0..50 {
         let workspace = WorkspaceId::parse(&format!("w{number}")).unwrap();
-        let mut subscription = bench.bus.subscribe(&workspace).await.unwrap();
-        let position = publish(bench, &workspace, number).await;
+        let mut subscription = fixture.bus.subscribe(&workspace).await.unwrap();
+        let position = publish(fixture, &workspace, number).await;
         assert_eq!(next_entry(&mut subscription).await.position, position);
     }
 }
 
-async fn workspaces_are_apart(bench: &Bench) {
-    let mut acme_rx = bench.bus.subscribe(&acme()).await.unwrap();
-    let mut other_rx = bench.bus.subscribe(&other()).await.unwrap();
+async fn workspaces_do_not_see_each_other(fixture: &Fixture) {
+    let mut acme_rx = fixture.bus.subscribe(&acme()).await.unwrap();
+    let mut other_rx = fixture.bus.subscribe(&other()).await.unwrap();
     for number in 0..10 {
         let workspace = if number % 2 == 0 { acme() } else { other() };
-        publish(bench, &workspace, number).await;
+        publish(fixture, &workspace, number).await;
     }
     for number in 0..10 {
         let rx = if number % 2 == 0 { &mut acme_rx } else { &mut other_rx };
         assert_eq!(next_entry(rx).await.publication.id, publication(number).id);
     }
-    assert_chain(&read_all(bench, &acme()).await);
-    assert_chain(&read_all(bench, &other()).await);
-    assert_eq!(read_all(bench, &other()).await.len(), 5);
+    assert_chain(&read_all(fixture, &acme()).await);
+    assert_chain(&read_all(fixture, &other()).await);
+    assert_eq!(read_all(fixture, &other()).await.len(), 5);
 }
 
-async fn every_subscription_gets_everything(bench: &Bench) {
-    let mut early = bench.bus.subscribe(&acme()).await.unwrap();
-    let mut twin = bench.bus.subscribe(&acme()).await.unwrap();
-    let first = publish(bench, &acme(), 1).await;
+async fn every_subscription_gets_everything(fixture: &Fixture) {
+    let mut early = fixture.bus.subscribe(&acme()).await.unwrap();
+    let mut twin = fixture.bus.subscribe(&acme()).await.unwrap();
+    let first = publish(fixture, &acme(), 1).await;
     for rx in [&mut early, &mut twin] {
         assert_eq!(next_entry(rx).await.position, first);
     }
-    let mut late = bench.bus.subscribe(&acme()).await.unwrap();
-    let second = publish(bench, &acme(), 2).await;
+    let mut late = fixture.bus.subscribe(&acme()).await.unwrap();
+    let second = publish(fixture, &acme(), 2).await;
     for rx in [&mut early, &mut twin] {
         assert_eq!(next_entry(rx).await.position, second);
     }
@@ -144,31 +144,31 @@ async fn every_subscription_gets_everything(bench: &Bench) {
     assert_eq!((seen_late.position, seen_late.prev), (second, Some(first)));
 }
 
-async fn a_dropped_subscription_does_not_disturb_the_others(bench: &Bench) {
-    let dropped = bench.bus.subscribe(&acme()).await.unwrap();
-    let mut kept = bench.bus.subscribe(&acme()).await.unwrap();
+async fn a_dropped_subscription_does_not_disturb_the_others(fixture: &Fixture) {
+    let dropped = fixture.bus.subscribe(&acme()).await.unwrap();
+    let mut kept = fixture.bus.subscribe(&acme()).await.unwrap();
     drop(dropped);
     for number in 0..3 {
-        let position = publish(bench, &acme(), number).await;
+        let position = publish(fixture, &acme(), number).await;
         assert_eq!(next_entry(&mut kept).await.position, position);
     }
     drop(kept);
-    publish(bench, &acme(), 3).await;
-    let mut again = bench.bus.subscribe(&acme()).await.unwrap();
-    let position = publish(bench, &acme(), 4).await;
+    publish(fixture, &acme(), 3).await;
+    let mut again = fixture.bus.subscribe(&acme()).await.unwrap();
+    let position = publish(fixture, &acme(), 4).await;
     // The previous push may still arrive, because subscriptions of a process share the topic.
     while next_entry(&mut again).await.position != position {}
 }
 
-async fn the_stream_is_read_from_an_entry_inclusive_up_to_a_limit(bench: &Bench) {
-    assert_eq!(bench.bus.entries(&acme(), None, 10).await.unwrap(), []);
+async fn the_stream_is_read_from_an_entry_inclusive_up_to_a_limit(fixture: &Fixture) {
+    assert_eq!(fixture.bus.entries(&acme(), None, 10).await.unwrap(), []);
     let mut positions = Vec::new();
     for number in 0..10 {
-        positions.push(publish(bench, &acme(), number).await);
+        positions.push(publish(fixture, &acme(), number).await);
     }
     let read = async |from: Option<usize>, limit| -> Vec<Position> {
         let from = from.map(|index| positions[index].entry);
-        let entries = bench.bus.entries(&acme(), from, limit).await.unwrap();
+        let entries = fixture.bus.entries(&acme(), from, limit).await.unwrap();
         entries.iter().map(|entry| entry.position).collect()
     };
     assert_eq!(read(None, 100).await, positions);
@@ -177,34 +177,34 @@ async fn the_stream_is_read_from_an_entry_inclusive_up_to_a_limit(bench: &Bench)
     assert_eq!(read(Some(9), 3).await, positions[9..]);
     assert_eq!(read(Some(0), 0).await, []);
     let beyond = model::EntryId { sequence: u64::MAX, ..positions[9].entry };
-    assert_eq!(bench.bus.entries(&acme(), Some(beyond), 3).await.unwrap(), []);
+    assert_eq!(fixture.bus.entries(&acme(), Some(beyond), 3).await.unwrap(), []);
 }
 
-async fn the_stream_is_capped_by_entries(bench: &Bench) {
+async fn the_stream_is_capped_by_entries(fixture: &Fixture) {
     let over = 120;
     for number in 0..limits::STREAM_ENTRIES_MAX + over {
-        publish(bench, &acme(), number as u128).await;
+        publish(fixture, &acme(), number as u128).await;
     }
-    let entries = read_all(bench, &acme()).await;
+    let entries = read_all(fixture, &acme()).await;
     assert_eq!(entries.len(), limits::STREAM_ENTRIES_MAX);
     assert_eq!(entries[0].publication.id, publication(over as u128).id);
-    assert!(entries[0].prev.is_some(), "the chain goes on before the first that is kept");
+    assert!(entries[0].prev.is_some(), "the first kept entry names the one before it");
     assert_links(&entries);
 }
 
-async fn the_stream_is_capped_by_bytes(bench: &Bench) {
+async fn the_stream_is_capped_by_bytes(fixture: &Fixture) {
     let bytes = |entries: &[Entry]| -> usize {
         entries.iter().map(|entry| entry.publication.encode().len()).sum()
     };
     // Small ones first, so that each large one then pushes out many.
     for number in 0..500 {
-        publish(bench, &acme(), number).await;
+        publish(fixture, &acme(), number).await;
     }
     for number in 500..2_700 {
         let large = saying(number, &"x".repeat(limits::INLINE_TEXT_BYTES_MAX));
-        bench.bus.publish(&acme(), &large).await.unwrap();
+        fixture.bus.publish(&acme(), &large).await.unwrap();
     }
-    let entries = read_all(bench, &acme()).await;
+    let entries = read_all(fixture, &acme()).await;
     let kept = bytes(&entries);
     assert!(kept <= limits::STREAM_BYTES_MAX, "{kept} bytes");
     assert!(kept > limits::STREAM_BYTES_MAX - 2 * limits::INLINE_TEXT_BYTES_MAX, "{kept} bytes");
@@ -212,46 +212,46 @@ async fn the_stream_is_capped_by_bytes(bench: &Bench) {
     assert_links(&entries);
 }
 
-async fn a_lagging_subscription_is_told_and_the_stream_has_the_rest(bench: &Bench) {
-    let mut lagging = bench.bus.subscribe(&acme()).await.unwrap();
+async fn a_lagging_subscription_gets_a_notice_and_the_stream_has_the_rest(fixture: &Fixture) {
+    let mut lagging = fixture.bus.subscribe(&acme()).await.unwrap();
     // It subscribed later, so each notice was offered to the lagging subscription before.
-    let mut quick = bench.bus.subscribe(&acme()).await.unwrap();
+    let mut quick = fixture.bus.subscribe(&acme()).await.unwrap();
     let count = limits::SUBSCRIPTION_NOTICES_MAX + 200;
     for number in 0..count {
-        let position = publish(bench, &acme(), number as u128).await;
+        let position = publish(fixture, &acme(), number as u128).await;
         assert_eq!(next_entry(&mut quick).await.position, position);
     }
     let mut seen = Vec::new();
-    let told = loop {
+    let notice = loop {
         match next(&mut lagging).await {
             Notice::Entry(entry) => seen.push(entry),
             other @ (Notice::Foreign | Notice::Lost | Notice::Restored) => break other,
         }
     };
-    assert_eq!(told, Notice::Restored);
+    assert_eq!(notice, Notice::Restored);
     assert_eq!(seen.len(), limits::SUBSCRIPTION_NOTICES_MAX);
     assert_chain(&seen);
     let tail = seen.pop().unwrap();
-    let rest = bench.bus.entries(&acme(), Some(tail.position.entry), 500).await.unwrap();
+    let rest = fixture.bus.entries(&acme(), Some(tail.position.entry), 500).await.unwrap();
     assert_eq!(rest.first(), Some(&tail));
     assert_eq!(rest.len(), 201);
     assert_links(&rest);
-    let position = publish(bench, &acme(), 1 << 40).await;
+    let position = publish(fixture, &acme(), 1 << 40).await;
     assert_eq!(next_entry(&mut lagging).await.position, position);
 }
 
-async fn concurrent_publishers_make_one_unbroken_chain(bench: &Bench) {
+async fn concurrent_publishers_make_one_unbroken_chain(fixture: &Fixture) {
     const PUBLISHERS: u128 = 32;
     const EACH: u128 = 50;
     let total = usize::try_from(PUBLISHERS * EACH).unwrap();
     let mut readers = Vec::new();
     for _ in 0..2 {
-        let subscription = bench.bus.subscribe(&acme()).await.unwrap();
-        readers.push(tokio::spawn(follow(Arc::clone(&bench.bus), subscription, total)));
+        let subscription = fixture.bus.subscribe(&acme()).await.unwrap();
+        readers.push(tokio::spawn(follow(Arc::clone(&fixture.bus), subscription, total)));
     }
     let mut publishers = tokio::task::JoinSet::new();
     for publisher in 0..PUBLISHERS {
-        let bus = Arc::clone(&bench.bus);
+        let bus = Arc::clone(&fixture.bus);
         publishers.spawn(async move {
             for number in 0..EACH {
                 bus.publish(&acme(), &publication(publisher * EACH + number)).await.unwrap();
@@ -259,7 +259,7 @@ async fn concurrent_publishers_make_one_unbroken_chain(bench: &Bench) {
         });
     }
     publishers.join_all().await;
-    let stream = read_all(bench, &acme()).await;
+    let stream = read_all(fixture, &acme()).await;
     assert_chain(&stream);
     let distinct: HashSet<_> = stream.iter().map(|entry| entry.publication.id).collect();
     assert_eq!(distinct.len(), total);
@@ -268,52 +268,52 @@ async fn concurrent_publishers_make_one_unbroken_chain(bench: &Bench) {
     }
 }
 
-async fn a_flushed_stream_starts_anew(bench: &Bench) {
-    let mut subscription = bench.bus.subscribe(&acme()).await.unwrap();
-    publish(bench, &acme(), 1).await;
-    publish(bench, &acme(), 2).await;
-    (bench.flush)(&acme());
-    assert_eq!(read_all(bench, &acme()).await, []);
+async fn a_flushed_stream_starts_a_new_chain(fixture: &Fixture) {
+    let mut subscription = fixture.bus.subscribe(&acme()).await.unwrap();
+    publish(fixture, &acme(), 1).await;
+    publish(fixture, &acme(), 2).await;
+    (fixture.flush)(&acme());
+    assert_eq!(read_all(fixture, &acme()).await, []);
     // The guards are gone, too.
-    let position = publish(bench, &acme(), 1).await;
+    let position = publish(fixture, &acme(), 1).await;
     for expected in [1, 2] {
         let entry = next_entry(&mut subscription).await;
         assert_eq!(entry.publication.id, publication(expected).id);
     }
     let entry = next_entry(&mut subscription).await;
     assert_eq!((entry.position, entry.prev), (position, None));
-    assert_eq!(read_all(bench, &acme()).await, [entry]);
+    assert_eq!(read_all(fixture, &acme()).await, [entry]);
 }
 
-async fn g4_a_position_tells_what_came_before(bench: &Bench) {
+async fn g4_a_position_identifies_the_history_before_it(fixture: &Fixture) {
     let mut histories = Vec::new();
     for published in [[1, 2, 3], [4, 2, 3], [2, 1, 3]] {
         let mut history = Vec::new();
         for number in published {
-            history.push(publish(bench, &acme(), number).await.history);
+            history.push(publish(fixture, &acme(), number).await.history);
         }
         histories.push(history);
-        (bench.flush)(&acme());
+        (fixture.flush)(&acme());
     }
     let [first, other, turned] = &histories[..] else { panic!("three") };
     assert!(first.iter().all(|history| !other.contains(history)), "one was another publication");
     assert!(first.iter().all(|history| !turned.contains(history)), "in another order");
-    assert_eq!(publish(bench, &acme(), 1).await.history, first[0], "nothing came before, again");
+    assert_eq!(publish(fixture, &acme(), 1).await.history, first[0], "nothing came before, again");
 }
 
-async fn an_unreadable_publication_keeps_its_place(bench: &Bench) {
-    let mut subscription = bench.bus.subscribe(&acme()).await.unwrap();
-    publish(bench, &acme(), 1).await;
+async fn an_unreadable_publication_keeps_its_place(fixture: &Fixture) {
+    let mut subscription = fixture.bus.subscribe(&acme()).await.unwrap();
+    publish(fixture, &acme(), 1).await;
     let unreadable = Publication::unknown(publication(2).id);
-    bench.bus.publish(&acme(), &unreadable).await.unwrap();
-    publish(bench, &acme(), 3).await;
+    fixture.bus.publish(&acme(), &unreadable).await.unwrap();
+    publish(fixture, &acme(), 3).await;
     let mut pushed = Vec::new();
     for _ in 0..3 {
         pushed.push(next_entry(&mut subscription).await);
     }
     assert_eq!(*pushed[1].publication, unreadable);
     assert_chain(&pushed);
-    assert_eq!(read_all(bench, &acme()).await, pushed);
+    assert_eq!(read_all(fixture, &acme()).await, pushed);
 }
 
 /// Collects entries like a node: takes those that continue its tail, and reads the stream at a gap.
@@ -362,8 +362,8 @@ fn saying(number: u128, text: &str) -> Publication {
     Publication::of_message(&message, 7)
 }
 
-async fn publish(bench: &Bench, workspace: &WorkspaceId, number: u128) -> Position {
-    published(bench.bus.publish(workspace, &publication(number)).await)
+async fn publish(fixture: &Fixture, workspace: &WorkspaceId, number: u128) -> Position {
+    published(fixture.bus.publish(workspace, &publication(number)).await)
 }
 
 fn published(outcome: Result<Published, BusError>) -> Position {
@@ -375,7 +375,7 @@ fn published(outcome: Result<Published, BusError>) -> Position {
 
 async fn next(subscription: &mut Subscription) -> Notice {
     let notice = tokio::time::timeout(PATIENCE, subscription.next()).await;
-    notice.expect("a notice within the deadline").expect("the subscription goes on")
+    notice.expect("a notice within the deadline").expect("the subscription continues")
 }
 
 pub(crate) async fn next_entry(subscription: &mut Subscription) -> Entry {
@@ -387,12 +387,12 @@ pub(crate) async fn next_entry(subscription: &mut Subscription) -> Entry {
     }
 }
 
-async fn read_all(bench: &Bench, workspace: &WorkspaceId) -> Vec<Entry> {
+async fn read_all(fixture: &Fixture, workspace: &WorkspaceId) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     loop {
         let from = entries.pop().map(|last| last.position.entry);
         let page =
-            bench.bus.entries(workspace, from, limits::STREAM_READ_ENTRIES_MAX).await.unwrap();
+            fixture.bus.entries(workspace, from, limits::STREAM_READ_ENTRIES_MAX).await.unwrap();
         let done = page.len() < limits::STREAM_READ_ENTRIES_MAX;
         entries.extend(page);
         if done {

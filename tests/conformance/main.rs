@@ -1,5 +1,9 @@
 //! One suite per port. Each gets a factory, and runs on every adapter.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot continue fails"
+)]
 
 mod acl;
 mod bus;

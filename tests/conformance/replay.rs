@@ -1,6 +1,6 @@
 //! The suite of the relay's port: it publishes like the bus, and reports a batch as acknowledged
 //! only if a replica has it.
-#![expect(clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::panic, reason = "a test that cannot continue fails")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::bus::{acme, assert_chain, assert_links, name_of, other, publication};
 
 /// A bus, the relay's port to it, and its replicas.
-struct Bench {
+struct Fixture {
     bus: Arc<dyn EventBus>,
     replay: Arc<dyn Replay>,
     replicas: Box<dyn FnMut(Replica) + Send>,
@@ -34,29 +34,29 @@ enum Replica {
     Gone,
 }
 
-fn on_memory(configured: u32) -> Bench {
+fn on_memory(configured: u32) -> Fixture {
     let bus = MemoryBus::new(Arc::new(ManualClock::at(Timestamp::from_unix_ms(1_000))));
-    let (told, cut) = (bus.clone(), bus.clone());
+    let (primary, cut) = (bus.clone(), bus.clone());
     bus.set_replicas(Replicas { configured, ..Replicas::default() });
-    Bench {
+    Fixture {
         bus: Arc::new(bus.clone()),
         replay: Arc::new(bus),
         replicas: Box::new(move |replica| {
             let attached = u32::from(replica != Replica::Gone);
             let lag = replica == Replica::Stopped;
-            told.set_replicas(Replicas { configured, attached, lag });
+            primary.set_replicas(Replicas { configured, attached, lag });
         }),
         cut: Box::new(move || cut.break_replays(0, 1)),
         wait: Duration::ZERO,
     }
 }
 
-fn on_server(flavor: Flavor, configured: u32) -> Bench {
+fn on_server(flavor: Flavor, configured: u32) -> Fixture {
     let server = Arc::new(RedisServer::start(flavor));
     let url = server.url();
     let mut replica: Option<RedisServer> = None;
     let primary = Arc::clone(&server);
-    Bench {
+    Fixture {
         bus: Arc::new(RedisBus::connect(&url).unwrap()),
         replay: Arc::new(RedisReplay::connect(&url, configured).unwrap()),
         replicas: Box::new(move |wanted| match wanted {
@@ -106,34 +106,34 @@ macro_rules! suite {
 }
 
 suite! {
-    g3_a_batch_stands_in_the_streams_in_order_and_once(0)
-    g3_a_batch_meets_what_sends_published(0)
-    g3_a_connection_that_broke_fails_the_batch_whole_and_the_next_run_has_another(0)
-    g3_a_batch_is_acknowledged_by_a_replica_or_told_who_is_missing(1)
-    g3_replicas_that_nobody_configured_are_waited_for_all_the_same(0)
+    g3_a_batch_is_in_the_streams_in_order_and_once(0)
+    g3_a_batch_does_not_repeat_what_sends_published(0)
+    g3_a_broken_connection_fails_the_whole_batch_and_the_next_run_has_a_new_one(0)
+    g3_a_batch_is_acknowledged_by_a_replica_or_reports_which_is_missing(1)
+    g3_a_run_waits_for_unconfigured_replicas_too(0)
 }
 
 fn batch(numbers: std::ops::Range<u128>) -> Vec<Addressed> {
     numbers.map(|number| (acme(), publication(number))).collect()
 }
 
-async fn run(bench: &Bench, batch: &[Addressed]) -> Replayed {
-    let replayed = bench.replay.replay(batch).await.unwrap();
+async fn run(fixture: &Fixture, batch: &[Addressed]) -> Replayed {
+    let replayed = fixture.replay.replay(batch).await.unwrap();
     assert!(replayed.refusal.is_none(), "{replayed:?}");
     assert_eq!(replayed.taken, batch.len());
     replayed
 }
 
-async fn g3_a_batch_stands_in_the_streams_in_order_and_once(bench: Bench) {
-    let mut subscription = bench.bus.subscribe(&acme()).await.unwrap();
+async fn g3_a_batch_is_in_the_streams_in_order_and_once(fixture: Fixture) {
+    let mut subscription = fixture.bus.subscribe(&acme()).await.unwrap();
     // More than one pipeline, with two workspaces by turns.
     let mixed: Vec<Addressed> =
         (0..250).map(|n| (if n % 2 == 0 { acme() } else { other() }, publication(n))).collect();
     for appended in [250, 0, 0] {
-        assert_eq!(run(&bench, &mixed).await.appended, appended);
+        assert_eq!(run(&fixture, &mixed).await.appended, appended);
     }
     for workspace in [acme(), other()] {
-        let entries = bench.bus.entries(&workspace, None, 500).await.unwrap();
+        let entries = fixture.bus.entries(&workspace, None, 500).await.unwrap();
         assert_chain(&entries);
         let stand: Vec<_> = entries.iter().map(|entry| (*entry.publication).clone()).collect();
         let expected: Vec<Publication> =
@@ -146,58 +146,58 @@ async fn g3_a_batch_stands_in_the_streams_in_order_and_once(bench: Bench) {
     }
 }
 
-async fn g3_a_batch_meets_what_sends_published(bench: Bench) {
+async fn g3_a_batch_does_not_repeat_what_sends_published(fixture: Fixture) {
     for number in [1, 3] {
-        bench.bus.publish(&acme(), &publication(number)).await.unwrap();
+        fixture.bus.publish(&acme(), &publication(number)).await.unwrap();
     }
-    let replayed = run(&bench, &batch(0..5)).await;
+    let replayed = run(&fixture, &batch(0..5)).await;
     assert_eq!((replayed.appended, replayed.replication), (3, Replication::Single));
-    let entries = bench.bus.entries(&acme(), None, 9).await.unwrap();
+    let entries = fixture.bus.entries(&acme(), None, 9).await.unwrap();
     assert_chain(&entries);
     assert_eq!(entries.len(), 5);
 }
 
-async fn g3_a_connection_that_broke_fails_the_batch_whole_and_the_next_run_has_another(
-    bench: Bench,
+async fn g3_a_broken_connection_fails_the_whole_batch_and_the_next_run_has_a_new_one(
+    fixture: Fixture,
 ) {
-    run(&bench, &batch(0..3)).await;
-    (bench.cut)();
+    run(&fixture, &batch(0..3)).await;
+    (fixture.cut)();
     // The same run does not reconnect: what was reported as published might have been reported by
     // another server.
-    let broken = bench.replay.replay(&batch(0..5)).await;
+    let broken = fixture.replay.replay(&batch(0..5)).await;
     assert!(matches!(broken, Err(BusError::Unavailable(_))), "{broken:?}");
-    run(&bench, &batch(0..5)).await;
-    assert_eq!(bench.bus.entries(&acme(), None, 9).await.unwrap().len(), 5);
+    run(&fixture, &batch(0..5)).await;
+    assert_eq!(fixture.bus.entries(&acme(), None, 9).await.unwrap().len(), 5);
 }
 
-async fn g3_a_batch_is_acknowledged_by_a_replica_or_told_who_is_missing(mut bench: Bench) {
-    let replication = async |bench: &Bench| {
+async fn g3_a_batch_is_acknowledged_by_a_replica_or_reports_which_is_missing(mut fixture: Fixture) {
+    let replication = async |fixture: &Fixture| {
         let begun = Instant::now();
-        let replayed = run(bench, &batch(0..3)).await;
+        let replayed = run(fixture, &batch(0..3)).await;
         (replayed.replication, begun.elapsed())
     };
-    let (none, took) = replication(&bench).await;
+    let (none, took) = replication(&fixture).await;
     assert_eq!(none, Replication::Absent);
-    assert!(took < Duration::from_secs(2), "told at once: {took:?}");
-    (bench.replicas)(Replica::Attached);
-    assert_eq!(replication(&bench).await.0, Replication::Acknowledged);
+    assert!(took < Duration::from_secs(2), "reported at once: {took:?}");
+    (fixture.replicas)(Replica::Attached);
+    assert_eq!(replication(&fixture).await.0, Replication::Acknowledged);
     // Every guard is set, so only the marker is written, and the run waits for that.
-    (bench.replicas)(Replica::Stopped);
-    let (lagging, took) = replication(&bench).await;
+    (fixture.replicas)(Replica::Stopped);
+    let (lagging, took) = replication(&fixture).await;
     assert_eq!(lagging, Replication::Lagging);
-    assert!(took >= bench.wait && took < bench.wait + Duration::from_secs(3), "{took:?}");
-    (bench.replicas)(Replica::Attached);
-    assert_eq!(replication(&bench).await.0, Replication::Acknowledged);
-    (bench.replicas)(Replica::Gone);
-    assert_eq!(replication(&bench).await.0, Replication::Absent);
+    assert!(took >= fixture.wait && took < fixture.wait + Duration::from_secs(3), "{took:?}");
+    (fixture.replicas)(Replica::Attached);
+    assert_eq!(replication(&fixture).await.0, Replication::Acknowledged);
+    (fixture.replicas)(Replica::Gone);
+    assert_eq!(replication(&fixture).await.0, Replication::Absent);
 }
 
-async fn g3_replicas_that_nobody_configured_are_waited_for_all_the_same(mut bench: Bench) {
-    assert_eq!(run(&bench, &batch(0..1)).await.replication, Replication::Single);
-    (bench.replicas)(Replica::Attached);
-    assert_eq!(run(&bench, &batch(0..1)).await.replication, Replication::Acknowledged);
-    (bench.replicas)(Replica::Gone);
-    assert_eq!(run(&bench, &batch(0..1)).await.replication, Replication::Single);
+async fn g3_a_run_waits_for_unconfigured_replicas_too(mut fixture: Fixture) {
+    assert_eq!(run(&fixture, &batch(0..1)).await.replication, Replication::Single);
+    (fixture.replicas)(Replica::Attached);
+    assert_eq!(run(&fixture, &batch(0..1)).await.replication, Replication::Acknowledged);
+    (fixture.replicas)(Replica::Gone);
+    assert_eq!(run(&fixture, &batch(0..1)).await.replication, Replication::Single);
 }
 
 /// The relay's use case on a real server, with a replica and a failover.
@@ -262,7 +262,7 @@ mod relayed {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn g3_without_an_acknowledgement_it_goes_on_only_where_no_replica_is() {
+    async fn g3_without_an_acknowledgement_the_relay_continues_only_if_there_is_no_replica() {
         let server = RedisServer::start(Flavor::Redis);
         let replica = RedisServer::replica_of(&server, Flavor::Redis);
         let (relay, records) = relay(&server.url(), 1).await;
@@ -278,7 +278,7 @@ mod relayed {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn g3_a_server_that_hangs_holds_the_batch_within_bounds() {
+    async fn g3_a_hanging_server_holds_the_batch_within_bounds() {
         let server = RedisServer::start(Flavor::Redis);
         let (relay, records) = relay(&server.url(), 0).await;
         assert_eq!(relay.relay(&records[..1]).await, Outcome::Relayed);
@@ -294,7 +294,8 @@ mod relayed {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn g3_a_stream_that_refuses_holds_its_own_and_a_flushed_script_is_loaded_again() {
+    async fn g3_a_refusing_stream_holds_only_its_own_messages_and_a_flushed_script_is_loaded_again()
+    {
         let server = RedisServer::start(Flavor::Redis);
         let (relay, records) = relay(&server.url(), 0).await;
         assert_eq!(relay.relay(&records[..2]).await, Outcome::Relayed);
@@ -303,7 +304,7 @@ mod relayed {
         assert_eq!(relay.counts().reruns, 1);
         server.command(&["RENAME", "ink:{acme}:stream", "aside"]);
         server.command(&["SET", "ink:{acme}:stream", "no stream"]);
-        assert_eq!(relay.relay(&records).await, Outcome::HeldAt(4), "guards stand up to there");
+        assert_eq!(relay.relay(&records).await, Outcome::HeldAt(4), "guards are set up to there");
         server.command(&["RENAME", "aside", "ink:{acme}:stream"]);
         assert_eq!(relay.relay(&records[4..]).await, Outcome::Relayed);
         assert_eq!(standing(&server.url()).await, 20);
@@ -352,7 +353,7 @@ async fn g3_a_backlog_leaves_live_publications_their_budget_and_keeps_its_order(
          ({} publications)",
         busy.len()
     );
-    assert!(busy.len() > 100, "live publications went on: {}", busy.len());
+    assert!(busy.len() > 100, "live publications continued: {}", busy.len());
     // If the machine is slow for other reasons, it is slow before the backlog, too.
     let most = (limits::PUBLISH_DEADLINE / 2).max(10 * quiet);
     assert!(busy_p99 < most, "{busy_p99:?}, at most {most:?}");
@@ -364,7 +365,7 @@ async fn g3_a_backlog_leaves_live_publications_their_budget_and_keeps_its_order(
         let of_shard: std::collections::HashSet<_> =
             (shard * part..(shard + 1) * part).map(|number| publication(number).id).collect();
         let of_shard: Vec<_> = ids.iter().filter(|id| of_shard.contains(id)).collect();
-        assert!(of_shard.is_sorted(), "a shard's messages stand in its order");
+        assert!(of_shard.is_sorted(), "a shard's messages keep its order");
     }
 }
 

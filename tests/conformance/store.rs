@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use aws_sdk_dynamodb::Client;
-use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
+use dynamo::{Capacity, DynamoStore};
 use embedded_stack::engine::{Engine, EngineData};
 use messaging::ports::{
     ChannelStore, MemberStore, MessageStore, Redirect, RevocationStore, StoredMessage,
@@ -13,6 +13,7 @@ use model::{
     Channel, ChannelId, ChannelType, Contract, Member, Message, MessageId, MessageText, Timestamp,
     UserId, WorkspaceId,
 };
+use tests::store::local_client;
 
 /// Runs each test on both adapters.
 macro_rules! on_every_store {
@@ -84,22 +85,13 @@ pub(crate) struct EmptyTables {
 
 impl EmptyTables {
     pub(crate) async fn create() -> Self {
-        let client = client_of(ENGINE.endpoint()).await;
+        let client = local_client(ENGINE.endpoint()).await;
         let prefix = format!("test{}-", PREFIXES.fetch_add(1, Ordering::Relaxed));
         dynamo::create_tables(&client, &prefix).await.unwrap();
         let capacity = Capacity::default();
         let store = DynamoStore::new(client.clone(), &prefix, capacity.clone());
         Self { client, prefix, capacity, store }
     }
-}
-
-pub(crate) async fn client_of(endpoint: &str) -> Client {
-    dynamo::client(&ClientConfig {
-        region: "eu-central-1".to_owned(),
-        endpoint: Some(endpoint.to_owned()),
-        credentials: CredentialSource::local(),
-    })
-    .await
 }
 
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;

@@ -48,7 +48,7 @@ fn frames_of_nodes_are_read_and_written() {
 }
 
 #[test]
-fn frames_of_clients_are_taken_or_close_the_socket() {
+fn frames_of_clients_are_accepted_or_close_the_socket() {
     for case in golden("client_frames") {
         let close = Hello::decode(text(&case, "text")).err().map(CloseCode::number);
         assert_eq!(json!(close), case["close"], "{case}");
@@ -118,7 +118,7 @@ fn answers_are_read_and_written() {
 }
 
 #[test]
-fn requests_are_taken_or_refused_by_code_and_field() {
+fn requests_are_accepted_or_refused_with_code_and_field() {
     for case in golden("requests") {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, "application/json".parse().unwrap())]);
         let fields: Fields = read_json(&headers, case["body"].to_string().as_bytes()).unwrap();
@@ -136,7 +136,7 @@ fn requests_are_taken_or_refused_by_code_and_field() {
 }
 
 #[test]
-fn close_codes_and_what_clients_do_about_them() {
+fn close_codes_say_what_clients_do_next() {
     let then = |code: CloseCode| match code.after() {
         AfterClose::ResumeElsewhere => "report the node and resume",
         AfterClose::Resume => "resume",
@@ -151,7 +151,7 @@ fn close_codes_and_what_clients_do_about_them() {
 }
 
 #[test]
-fn error_codes_and_whether_a_retry_may_help() {
+fn error_codes_say_whether_a_retry_may_help() {
     let retry = |code: ErrorCode| match code.retry() {
         Retry::Never => "never",
         Retry::AfterBackoff => "after backoff",
@@ -164,7 +164,7 @@ fn error_codes_and_whether_a_retry_may_help() {
 }
 
 #[test]
-fn limits_that_clients_meet() {
+fn limits_of_clients_match_the_file() {
     let ms = |duration: Duration| duration.as_millis();
     let known = [
         json!({ "name": "message_characters", "value": limits::MESSAGE_CHARS_MAX }),
@@ -193,7 +193,7 @@ fn limits_that_clients_meet() {
 }
 
 #[test]
-fn marks_of_known_messages() {
+fn marks_of_known_messages_match_the_file() {
     for case in golden("known") {
         let offset: MessageId = text(&case, "offset").parse().unwrap();
         let ids: Vec<MessageId> = serde_json::from_value::<Vec<String>>(case["ids"].clone())

@@ -3,13 +3,14 @@
 use client::RawAnswer;
 use tests::cluster::{Cluster, Environment};
 
-struct Door {
+/// A cluster with a channel, and a token to call it.
+struct Fixture {
     cluster: Cluster,
     token: String,
     channel: String,
 }
 
-impl Door {
+impl Fixture {
     async fn open() -> Self {
         let cluster = Cluster::with_nodes(Environment::Embedded, 1).await;
         let channel = cluster.group("alice", &["bob"]).await.id.to_string();
@@ -25,7 +26,7 @@ impl Door {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_node_there_is_no_capacity_and_a_time_to_come_back() {
+async fn without_a_node_connect_answers_no_capacity_and_when_to_retry() {
     let cluster = Cluster::with_nodes(Environment::Embedded, 0).await;
     let error = cluster.api("alice").connect(None).await.unwrap_err();
     assert_eq!(error.code(), Some(model::ErrorCode::NoCapacity));
@@ -34,10 +35,10 @@ async fn without_a_node_there_is_no_capacity_and_a_time_to_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_have_the_shape_of_the_protocol() {
-    let door = Door::open().await;
-    let c = &door.channel;
+    let fixture = Fixture::open().await;
+    let c = &fixture.channel;
     let body = format!(r#"{{"channel_id":"{c}","message":"hi"}}"#);
-    let posted = door.authorized("POST", "/messages", body.as_bytes()).await.json();
+    let posted = fixture.authorized("POST", "/messages", body.as_bytes()).await.json();
     let keys = |value: &serde_json::Value| -> Vec<String> {
         let mut keys: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
         keys.sort();
@@ -58,13 +59,13 @@ async fn answers_have_the_shape_of_the_protocol() {
     );
     let created_at = posted["created_at"].as_str().unwrap();
     assert!(created_at.len() == 24 && created_at.ends_with('Z'), "{created_at}");
-    let page = door.authorized("GET", &format!("/scroll?channel_id={c}"), b"").await.json();
+    let page = fixture.authorized("GET", &format!("/scroll?channel_id={c}"), b"").await.json();
     assert_eq!(keys(&page), ["messages", "next_offset"]);
     assert_eq!(
         keys(&page["messages"][0]),
         ["channel_id", "created_at", "id", "message", "rev", "sender_id"]
     );
-    let channel = door.authorized("GET", &format!("/channels/{c}"), b"").await.json();
+    let channel = fixture.authorized("GET", &format!("/channels/{c}"), b"").await.json();
     assert_eq!(
         keys(&channel),
         [
@@ -79,14 +80,15 @@ async fn answers_have_the_shape_of_the_protocol() {
             "workspace_id"
         ]
     );
-    let made = door.authorized("POST", "/channels", br#"{"type":"DM","members":["bob"]}"#).await;
-    let found = door.authorized("POST", "/channels", br#"{"type":"DM","members":["bob"]}"#).await;
+    let made = fixture.authorized("POST", "/channels", br#"{"type":"DM","members":["bob"]}"#).await;
+    let found =
+        fixture.authorized("POST", "/channels", br#"{"type":"DM","members":["bob"]}"#).await;
     assert_eq!((made.status, found.status), (201, 200));
     assert_eq!(made.json()["channel_id"], found.json()["channel_id"]);
-    let members = door.authorized("GET", &format!("/channels/{c}/members"), b"").await.json();
+    let members = fixture.authorized("GET", &format!("/channels/{c}/members"), b"").await.json();
     assert_eq!(keys(&members), ["members", "next_offset"]);
     assert_eq!(keys(&members["members"][0]), ["joined_at", "user_id"]);
-    let connect = door.authorized("GET", "/connect", b"").await.json();
+    let connect = fixture.authorized("GET", "/connect", b"").await.json();
     assert_eq!(
         keys(&connect),
         ["alternates", "delay_ms", "expires_at", "node_id", "server_time", "ticket", "url"]
@@ -95,6 +97,6 @@ async fn answers_have_the_shape_of_the_protocol() {
         r#"{{"channel_id":"{c}","message":"other","id":"{}"}}"#,
         posted["id"].as_str().unwrap()
     );
-    let answer = door.authorized("POST", "/messages", conflict.as_bytes()).await;
+    let answer = fixture.authorized("POST", "/messages", conflict.as_bytes()).await;
     assert_eq!((answer.status, answer.json()["code"].as_str()), (409, Some("id_conflict")));
 }

@@ -16,14 +16,15 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-struct Scene {
+/// A cluster without nodes whose functions reach the store through a proxy, and one channel.
+struct Fixture {
     cluster: Cluster,
     store: StoreProxy,
     channel: ChannelId,
     token: String,
 }
 
-impl Scene {
+impl Fixture {
     async fn start() -> Self {
         let engine = Arc::new(Engine::start(EngineData::Memory).unwrap());
         let store = StoreProxy::start(engine.endpoint(), 7).await;
@@ -60,26 +61,26 @@ fn retry_after_ms(answer: &RawAnswer) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_away_is_left_alone_and_used_again_when_it_is_back() {
-    let scene = Scene::start().await;
-    scene.store.set(vec![Rule::all(StoreFault::Refuse)]);
+async fn a_store_that_is_down_gets_few_calls_and_is_used_again_once_it_is_up() {
+    let fixture = Fixture::start().await;
+    fixture.store.set(vec![Rule::all(StoreFault::Refuse)]);
     let mut first = Vec::new();
     for _ in 0..limits::CIRCUIT_FAILURES_MAX {
-        first.push(retry_after_ms(&scene.channels().await.0));
+        first.push(retry_after_ms(&fixture.channels().await.0));
     }
-    let (asked, began) = (scene.store.calls("channels", ""), Instant::now());
+    let (asked, began) = (fixture.store.calls("channels", ""), Instant::now());
     let (mut shed, mut waits) = (0_u32, Vec::new());
     while began.elapsed() < Duration::from_secs(6) {
-        let (answer, took) = scene.channels().await;
+        let (answer, took) = fixture.channels().await;
         shed += u32::from(took < Duration::from_millis(40));
         waits.push(retry_after_ms(&answer));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let asked = scene.store.calls("channels", "") - asked;
+    let asked = fixture.store.calls("channels", "") - asked;
     let calls = waits.len();
     let last = &waits[calls - 20..];
     println!(
-        "store away for 6 s: {calls} calls, {shed} answered within 40 ms, {asked} attempts reached \
+        "store down for 6 s: {calls} calls, {shed} answered within 40 ms, {asked} attempts reached \
          the store; Retry-After {first:?} ms at first, {}-{} ms at the end",
         last.iter().min().unwrap(),
         last.iter().max().unwrap()
@@ -92,22 +93,22 @@ async fn a_store_that_is_away_is_left_alone_and_used_again_when_it_is_back() {
     assert!(first.iter().take(2).all(|ms| (base..=2 * base).contains(ms)), "{first:?}");
     assert!(last.iter().min() != last.iter().max(), "jittered");
 
-    scene.store.set(Vec::new());
+    fixture.store.set(Vec::new());
     let began = Instant::now();
-    eventually("the store is used again", SOON, async || scene.channels().await.0.status == 200)
+    eventually("the store is used again", SOON, async || fixture.channels().await.0.status == 200)
         .await;
-    println!("store back: calls succeed after {:.1?}", began.elapsed());
+    println!("store up again: calls succeed after {:.1?}", began.elapsed());
     assert!(began.elapsed() < limits::CIRCUIT_OPEN.1 + Duration::from_secs(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_store_keeps_no_call_waiting_beyond_its_wall() {
-    let scene = Arc::new(Scene::start().await);
-    scene.store.set(vec![Rule::all(StoreFault::Delay(Duration::from_secs(30)))]);
+async fn a_silent_store_keeps_no_call_waiting_beyond_its_deadline() {
+    let fixture = Arc::new(Fixture::start().await);
+    fixture.store.set(vec![Rule::all(StoreFault::Delay(Duration::from_secs(30)))]);
     let mut calls = JoinSet::new();
     for _ in 0..48 {
-        let scene = Arc::clone(&scene);
-        calls.spawn(async move { scene.channels().await });
+        let fixture = Arc::clone(&fixture);
+        calls.spawn(async move { fixture.channels().await });
     }
     let mut took: Vec<Duration> = Vec::new();
     for (answer, waited) in calls.join_all().await {
@@ -123,37 +124,37 @@ async fn a_silent_store_keeps_no_call_waiting_beyond_its_wall() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_whose_client_left_before_it_was_started_is_not_executed() {
-    let scene = Scene::start().await;
+    let fixture = Fixture::start().await;
     // Keep all environments of `send` busy for a second.
     let slow = Rule::all(StoreFault::Delay(Duration::from_secs(1)));
-    scene.store.set(vec![slow.of(&["BatchGetItem"])]);
-    let busy = scene.store.calls("channels", "BatchGetItem");
+    fixture.store.set(vec![slow.of(&["BatchGetItem"])]);
+    let busy = fixture.store.calls("channels", "BatchGetItem");
     let mut waiting = JoinSet::new();
     for n in 0..16 {
-        let (api, channel) = (scene.cluster.api("alice"), scene.channel.clone());
+        let (api, channel) = (fixture.cluster.api("alice"), fixture.channel.clone());
         waiting.spawn(async move {
             api.post_message(&channel, &format!("stays {n}"), None, None).await.unwrap();
         });
     }
     eventually("all environments are busy", SOON, async || {
-        scene.store.calls("channels", "BatchGetItem") == busy + 16
+        fixture.store.calls("channels", "BatchGetItem") == busy + 16
     })
     .await;
     for n in 0..40 {
-        let body = format!(r#"{{"channel_id":"{}","message":"leaves {n}"}}"#, scene.channel);
+        let body = format!(r#"{{"channel_id":"{}","message":"leaves {n}"}}"#, fixture.channel);
         let request = format!(
             "POST /messages HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            scene.token,
+            fixture.token,
             body.len()
         );
-        let mut client = TcpStream::connect(scene.cluster.stack.address()).await.unwrap();
+        let mut client = TcpStream::connect(fixture.cluster.stack.address()).await.unwrap();
         client.write_all(request.as_bytes()).await.unwrap();
     }
     waiting.join_all().await;
-    scene.store.set(Vec::new());
+    fixture.store.set(Vec::new());
     // This send comes after the waiting ones: the environments are free again.
-    let api = scene.cluster.api("alice");
-    api.post_message(&scene.channel, "last", None, None).await.unwrap();
-    assert_eq!(scene.stored().await, 17, "those who waited, and the last one");
+    let api = fixture.cluster.api("alice");
+    api.post_message(&fixture.channel, "last", None, None).await.unwrap();
+    assert_eq!(fixture.stored().await, 17, "the waiting sends, and the last one");
 }

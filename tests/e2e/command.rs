@@ -54,7 +54,7 @@ fn run_in(cluster: &Cluster, user: &str, command: &str, arguments: &[&str], inpu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn exit_codes_tell_refused_unreachable_and_not_found_apart() {
+async fn exit_codes_distinguish_refused_unreachable_and_not_found() {
     let cluster = Cluster::with_nodes(Environment::Embedded, 0).await;
     let url = cluster.url();
     let nobody = format!("http://127.0.0.1:{}", free_port());
@@ -78,7 +78,7 @@ async fn exit_codes_tell_refused_unreachable_and_not_found_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_of_somebody_else_and_a_dm_with_nobody_are_refused() {
+async fn a_token_of_another_user_and_a_dm_with_an_unknown_user_are_refused() {
     let cluster = Cluster::with_nodes(Environment::Embedded, 0).await;
     let (url, bobs) = (cluster.url(), cluster.token("bob", 60).await);
     let ran =
@@ -137,7 +137,7 @@ async fn every_command_speaks_json_and_send_reads_standard_input() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn https_to_a_plain_port_is_told_as_that() {
+async fn https_to_a_plain_port_is_reported_as_such() {
     let cluster = Cluster::with_nodes(Environment::Embedded, 0).await;
     let secure = cluster.url().replace("http://", "https://");
     let ran = run(&["channels", "--as", "alice", "--url", &secure]);
@@ -156,7 +156,7 @@ fn completions_name_the_commands() {
 }
 
 #[test]
-fn every_program_says_its_version() {
+fn every_program_prints_its_version() {
     for (name, arguments) in [
         ("inkwire", &["--version"][..]),
         ("inkwire-node", &["--version"]),

@@ -117,7 +117,7 @@ const CASES: &[Case] = &[
 ];
 
 #[test]
-fn every_program_lists_all_that_is_wrong_and_ends_with_64() {
+fn every_program_lists_all_configuration_errors_and_exits_with_64() {
     for Case { program: name, set, says } in CASES {
         let ended = Command::new(program(name))
             .env_clear()

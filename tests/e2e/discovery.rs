@@ -106,7 +106,7 @@ async fn read_request(stream: &mut TcpStream) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_api_says_of_a_group_is_judged_in_one_line() {
+async fn a_group_is_judged_in_one_line_by_what_the_api_answers() {
     let (cluster, api) = (tables().await, FakeApi::start().await);
     let redis = RedisServer::start(Flavor::Redis);
     let environment = [(GROUP, "cache"), (API, &api.url)];
@@ -193,7 +193,7 @@ async fn a_node_follows_a_group_that_was_replaced() {
     api.has("available", Some(new.port()), "");
     eventually("it registers there", SOON * 2, async || new.command(&leases) == "1").await;
     node.is(200, "ok", &[]).await;
-    assert_eq!(node.told("redis_group").len(), 1, "{}", node.log());
+    assert_eq!(node.reported("redis_group").len(), 1, "{}", node.log());
 }
 
 /// The emulator, on a free port; killed when dropped.

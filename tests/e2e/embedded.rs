@@ -76,7 +76,7 @@ fn alice() -> DevUser {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn history_is_there_after_a_restart_and_the_demo_is_not_seeded_twice() {
+async fn history_survives_a_restart_and_the_demo_is_seeded_once() {
     let data = tempfile::tempdir().unwrap();
     let stack = Program::start(data.path()).await;
     let api = stack.api();
@@ -116,7 +116,7 @@ async fn g1_what_was_acknowledged_survives_kill_9() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lines_it_prints_really_run() {
+async fn the_printed_commands_run() {
     let data = tempfile::tempdir().unwrap();
     let stack = Program::start(data.path()).await;
     for person in ["/?as=alice", "/?as=bob"] {
@@ -212,7 +212,7 @@ fn start_up_problems_are_one_line_that_names_the_cause() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_data_directory_is_one_stacks() {
+async fn a_data_directory_belongs_to_one_stack_at_a_time() {
     let data = tempfile::tempdir().unwrap();
     let _stack = Program::start(data.path()).await;
     let line = fails(&["--port", "0", "--data-dir", data.path().to_str().unwrap()]);

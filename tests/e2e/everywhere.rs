@@ -5,32 +5,32 @@ use client::{Event, Source};
 use model::Direction;
 use model::{ChannelChange, ErrorCode, MessageId};
 use tests::cluster::{Environment, user};
-use tests::system::System;
+use tests::deployment::AnyCluster;
 use tests::{SOON, eventually};
 use tokio::task::JoinSet;
 
-crate::on_every_system!(
+crate::on_every_cluster!(
     few:
     two_people_on_two_nodes_hear_each_other,
     g6_a_dm_is_one_channel_from_both_sides,
     g6_a_stranger_gets_neither_push_nor_page,
-    g6_nothing_posted_after_a_removal_returned_reaches_the_removed_one,
+    g6_nothing_posted_after_a_removal_returned_reaches_the_removed_member,
     g6_removals_race_sends_and_nothing_leaks,
     g2_replies_sort_after_what_their_senders_saw,
     g5_a_client_that_was_away_resumes_and_misses_nothing,
     g5_a_long_text_arrives_whole,
     g8_a_revoked_user_is_closed_at_once,
-    a_killed_nodes_clients_are_on_another_and_complete;
+    clients_of_a_killed_node_are_on_another_and_miss_nothing;
     many:
     g1_eighty_sends_at_once_are_eighty_messages,
     g1_fifty_parallel_retries_are_one_message_and_49_duplicates,
-    g4_a_pushed_order_is_the_streams_order_on_every_node;
+    g4_every_node_pushes_in_the_streams_order;
     here:
     g1_a_thousand_sends_at_once_are_a_thousand_messages,
 );
 
 async fn two_people_on_two_nodes_hear_each_other(environment: Environment) {
-    let cluster = System::start(environment).await;
+    let cluster = AnyCluster::start(environment).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
     alice.says(&channel, "hello bob").await;
@@ -46,7 +46,7 @@ async fn two_people_on_two_nodes_hear_each_other(environment: Environment) {
 }
 
 async fn g6_a_dm_is_one_channel_from_both_sides(environment: Environment) {
-    let cluster = System::start(environment).await;
+    let cluster = AnyCluster::start(environment).await;
     let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
     let (to_bob, to_alice) = (user("bob"), user("alice"));
     let (one, other) = tokio::join!(alice.api.create_dm(&to_bob), bob.api.create_dm(&to_alice));
@@ -65,7 +65,7 @@ async fn g6_a_dm_is_one_channel_from_both_sides(environment: Environment) {
 }
 
 async fn g6_a_stranger_gets_neither_push_nor_page(environment: Environment) {
-    let cluster = System::start(environment).await;
+    let cluster = AnyCluster::start(environment).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let (bob, eve) = cluster.two_people_apart("bob", "eve").await;
     let alice = cluster.api("alice");
@@ -86,10 +86,10 @@ async fn g6_a_stranger_gets_neither_push_nor_page(environment: Environment) {
     assert!(eve.api.channels().await.unwrap().is_empty());
 }
 
-async fn g6_nothing_posted_after_a_removal_returned_reaches_the_removed_one(
+async fn g6_nothing_posted_after_a_removal_returned_reaches_the_removed_member(
     environment: Environment,
 ) {
-    let cluster = System::start(environment).await;
+    let cluster = AnyCluster::start(environment).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
     alice.says(&channel, "before").await;
@@ -97,7 +97,7 @@ async fn g6_nothing_posted_after_a_removal_returned_reaches_the_removed_one(
     alice.api.remove_member(&channel, &user("bob")).await.unwrap();
     alice.says(&channel, "after").await;
     alice.hears(&channel, "after").await;
-    bob.until("bob is told", |event| {
+    bob.until("bob gets the change", |event| {
         matches!(event, Event::Channel { change: Some(ChannelChange::MemberRemoved), .. })
     })
     .await;
@@ -105,8 +105,8 @@ async fn g6_nothing_posted_after_a_removal_returned_reaches_the_removed_one(
     assert_eq!(refused.code(), Some(ErrorCode::ChannelNotFound));
     // A later message in another channel shows that bob's socket would have got it by now.
     let other = cluster.group("alice", &["bob"]).await.id;
-    alice.says(&other, "behind it").await;
-    bob.hears(&other, "behind it").await;
+    alice.says(&other, "after it").await;
+    bob.hears(&other, "after it").await;
     assert_eq!(bob.pushed(&channel), ["before"]);
     alice.api.add_member(&channel, &user("bob")).await.unwrap();
     alice.says(&channel, "again").await;
@@ -114,7 +114,7 @@ async fn g6_nothing_posted_after_a_removal_returned_reaches_the_removed_one(
 }
 
 async fn g6_removals_race_sends_and_nothing_leaks(environment: Environment) {
-    let cluster = System::start(environment).await;
+    let cluster = AnyCluster::start(environment).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
     let the_removed = user("bob");
@@ -144,7 +144,7 @@ async fn g1_a_thousand_sends_at_once_are_a_thousand_messages(environment: Enviro
 }
 
 async fn sends_at_once(environment: Environment, count: usize) {
-    let cluster = System::start(environment).await;
+    let cluster = AnyCluster::start(environment).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
     // All ids have the same millisecond, whatever the clock does.
@@ -185,14 +185,14 @@ async fn sends_at_once(environment: Environment, count: usize) {
         bob.ids(&channel).len() >= count
     })
     .await;
-    if let System::Local(cluster) = &cluster {
+    if let AnyCluster::Local(cluster) = &cluster {
         let counted = cluster.stack.app().tally().take();
         println!("{count} sends in one millisecond: all stored and pushed; counted: {counted:?}");
     }
 }
 
 async fn g1_fifty_parallel_retries_are_one_message_and_49_duplicates(environment: Environment) {
-    let cluster = System::start(environment).await;
+    let cluster = AnyCluster::start(environment).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let bob = cluster.person("bob").await;
     let api = cluster.api("alice");
@@ -211,9 +211,9 @@ async fn g1_fifty_parallel_retries_are_one_message_and_49_duplicates(environment
     let page = api.scroll(&channel, None, 20, Direction::Older).await.unwrap();
     assert_eq!(page.messages.len(), 1);
     // A message pushed after them shows that none of them is still on its way.
-    eventually("something behind them is pushed", SOON, async || {
-        api.post_message(&channel, "behind", None, None).await.unwrap();
-        bob.texts(&channel).iter().any(|text| text == "behind")
+    eventually("a later message is pushed", SOON, async || {
+        api.post_message(&channel, "later", None, None).await.unwrap();
+        bob.texts(&channel).iter().any(|text| text == "later")
     })
     .await;
     let pushed = bob.pushed(&channel);
@@ -221,7 +221,7 @@ async fn g1_fifty_parallel_retries_are_one_message_and_49_duplicates(environment
 }
 
 async fn g2_replies_sort_after_what_their_senders_saw(environment: Environment) {
-    let cluster = System::start(environment).await;
+    let cluster = AnyCluster::start(environment).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
     for round in 0..30 {
@@ -235,8 +235,8 @@ async fn g2_replies_sort_after_what_their_senders_saw(environment: Environment) 
     assert_eq!(alice.texts(&channel), expected);
 }
 
-async fn g4_a_pushed_order_is_the_streams_order_on_every_node(environment: Environment) {
-    let cluster = System::start(environment).await;
+async fn g4_every_node_pushes_in_the_streams_order(environment: Environment) {
+    let cluster = AnyCluster::start(environment).await;
     let channel = cluster.group("alice", &["bob", "carol"]).await.id;
     let (bob, carol) = cluster.two_people_apart("bob", "carol").await;
     let mut sends = JoinSet::new();
@@ -256,7 +256,7 @@ async fn g4_a_pushed_order_is_the_streams_order_on_every_node(environment: Envir
 }
 
 async fn g5_a_client_that_was_away_resumes_and_misses_nothing(environment: Environment) {
-    let cluster = System::start(environment).await;
+    let cluster = AnyCluster::start(environment).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
     alice.says(&channel, "seen").await;
@@ -277,7 +277,7 @@ async fn g5_a_client_that_was_away_resumes_and_misses_nothing(environment: Envir
 }
 
 async fn g5_a_long_text_arrives_whole(environment: Environment) {
-    let cluster = System::start(environment).await;
+    let cluster = AnyCluster::start(environment).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
     let long = "é".repeat(40_000);
@@ -296,7 +296,7 @@ async fn g5_a_long_text_arrives_whole(environment: Environment) {
 }
 
 async fn g8_a_revoked_user_is_closed_at_once(environment: Environment) {
-    let cluster = System::start(environment).await;
+    let cluster = AnyCluster::start(environment).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let bob = cluster.person("bob").await;
     let admin = client::DevUser::new(cluster.workspace().clone(), user("root")).admin();
@@ -314,8 +314,8 @@ async fn g8_a_revoked_user_is_closed_at_once(environment: Environment) {
     assert_eq!(refused.code(), Some(ErrorCode::UserNotFound));
 }
 
-async fn a_killed_nodes_clients_are_on_another_and_complete(environment: Environment) {
-    let mut cluster = System::start(environment).await;
+async fn clients_of_a_killed_node_are_on_another_and_miss_nothing(environment: Environment) {
+    let mut cluster = AnyCluster::start(environment).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
     alice.says(&channel, "before").await;

@@ -47,7 +47,7 @@ fn node_url(person: &Person) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g7_kill_9_of_a_node_with_half_of_the_sockets() {
+async fn g7_a_killed_node_with_half_of_the_sockets_loses_nothing() {
     let (cluster, mut doomed, _other) = two_processes().await;
     let names: Vec<String> = (0..20).map(|n| format!("user{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -88,7 +88,7 @@ async fn g7_kill_9_of_a_node_with_half_of_the_sockets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g7_a_node_that_is_told_to_leave_drains_and_nobody_misses_anything() {
+async fn g7_a_terminated_node_drains_and_no_client_misses_anything() {
     let (cluster, mut leaving, _other) = two_processes().await;
     let names: Vec<String> = (0..10).map(|n| format!("user{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -110,17 +110,16 @@ async fn g7_a_node_that_is_told_to_leave_drains_and_nobody_misses_anything() {
         person.hears(&channel, "59").await;
         assert_eq!(person.texts(&channel).len(), 60, "{}", person.name);
     }
-    let told = |person: &&Person| {
-        person.count(|event| matches!(event, Event::Disconnected { code: 1012 })) == 1
-    };
-    assert_eq!(people.iter().filter(told).count(), on_leaving, "all of its clients, no other");
+    let closed =
+        |person: &&Person| person.count(|event| matches!(event, Event::Disconnected { code: 1012 })) == 1;
+    assert_eq!(people.iter().filter(closed).count(), on_leaving, "all of its clients, no other");
     let other = |event: &Event| matches!(event, Event::Disconnected { code } if *code != 1012);
     assert!(people.iter().all(|person| person.count(other) == 0));
     eventually("it exits by itself", SOON, async || leaving.has_exited_with(0)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g4_nodes_outlive_a_redis_that_was_restarted_empty() {
+async fn g4_nodes_survive_a_redis_that_restarts_empty() {
     let mut cluster = Cluster::start(Environment::Redis).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
@@ -130,39 +129,39 @@ async fn g4_nodes_outlive_a_redis_that_was_restarted_empty() {
         redis.kill();
     }
     // A send is stored and answered even without Redis.
-    alice.api.post_message(&channel, "while it is gone", None, None).await.unwrap();
+    alice.api.post_message(&channel, "while it is down", None, None).await.unwrap();
     if let Some(redis) = &mut cluster.redis {
         redis.restart();
     }
     let lost = |person: &Person| person.count(|event| matches!(event, Event::Disconnected { .. }));
     eventually("the node reads what the stream has lost", SOON, async || {
-        bob.texts(&channel) == ["before", "while it is gone"]
+        bob.texts(&channel) == ["before", "while it is down"]
     })
     .await;
     alice.says(&channel, "after").await;
     bob.hears(&channel, "after").await;
-    assert_eq!(lost(&alice) + lost(&bob), 0, "the sockets stayed");
+    assert_eq!(lost(&alice) + lost(&bob), 0, "no socket was closed");
     let resync = |person: &Person| person.count(|event| matches!(event, Event::Resync { .. }));
     assert_eq!(resync(&alice) + resync(&bob), 0, "and their clients did nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g4_without_redis_the_sockets_stay_and_their_ticks_say_so() {
+async fn g4_without_redis_sockets_stay_open_and_ticks_are_not_fresh() {
     let cluster = Cluster::start(Environment::Redis).await;
     let redis = cluster.redis.as_ref().unwrap();
     let channel = cluster.group("alice", &["bob"]).await.id;
     let bob = cluster.person("bob").await;
-    let told = |wanted: bool| {
+    let ticks = |wanted: bool| {
         bob.count(|event| matches!(event, Event::Tick { fresh, .. } if *fresh == wanted))
     };
     redis.pause();
     // The probe detects the silent link within 10 s, and the next tick follows within 15 s.
     let noticed = Duration::from_secs(60);
-    eventually("a tick that is not fresh", noticed, async || told(false) > 0).await;
+    eventually("a tick that is not fresh", noticed, async || ticks(false) > 0).await;
     cluster.api("alice").post_message(&channel, "in ink", None, None).await.unwrap();
-    let before = told(true);
+    let before = ticks(true);
     redis.resume();
     bob.hears(&channel, "in ink").await;
-    eventually("a fresh tick", noticed, async || told(true) > before).await;
+    eventually("a fresh tick", noticed, async || ticks(true) > before).await;
     assert_eq!(bob.count(|event| matches!(event, Event::Disconnected { .. })), 0);
 }

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use client::Event;
 use tests::cluster::{Cluster, Environment};
-use tests::person::Person;
-use tests::{SOON, eventually};
+use tests::{SOON, eventually, percentile};
 use tokio::time::Instant;
 
 crate::on_each_environment!(from_post_to_the_other_persons_socket);
@@ -20,20 +18,12 @@ async fn from_post_to_the_other_persons_socket(environment: Environment) {
         let posted = alice.api.post_message(&channel, &n.to_string(), None, None).await.unwrap();
         sent.push((posted.message.id, at, at.elapsed()));
     }
-    let arrival = |person: &Person, id| {
-        person.look(|log| {
-            log.iter().find_map(|logged| match &logged.event {
-                Event::Message { message, .. } if message.id == id => Some(logged.at),
-                _ => None,
-            })
-        })
-    };
     eventually("all arrived", SOON, async || {
-        sent.iter().all(|(id, ..)| arrival(&bob, *id).is_some())
+        sent.iter().all(|(id, ..)| bob.reached_at(*id).is_some())
     })
     .await;
     let pushed: Vec<Duration> =
-        sent.iter().filter_map(|(id, at, _)| Some(arrival(&bob, *id)? - *at)).collect();
+        sent.iter().filter_map(|(id, at, _)| Some(bob.reached_at(*id)? - *at)).collect();
     let answered: Vec<Duration> = sent.iter().map(|(.., took)| *took).collect();
     println!(
         "{environment:?}, 300 sends one after the other: POST to the other socket p50 {:.1?} p99 \
@@ -43,10 +33,4 @@ async fn from_post_to_the_other_persons_socket(environment: Environment) {
         percentile(&answered, 50),
         percentile(&answered, 99),
     );
-}
-
-pub(crate) fn percentile(values: &[Duration], percent: usize) -> Duration {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable();
-    sorted[(sorted.len() - 1) * percent / 100]
 }

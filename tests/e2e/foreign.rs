@@ -28,7 +28,7 @@ async fn node_with_another_secret(cluster: &Cluster) -> NodeProcess {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g7_a_node_with_another_ticket_secret_draws_no_client() {
+async fn g7_a_node_with_another_ticket_secret_gets_no_clients() {
     let cluster = Cluster::with_nodes(Environment::Redis, 0).await;
     let _odd = node_with_another_secret(&cluster).await;
     let good = cluster.node_process().await;
@@ -50,7 +50,7 @@ async fn g7_a_node_with_another_ticket_secret_draws_no_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g7_a_ticket_that_a_node_cannot_judge_sends_its_client_elsewhere() {
+async fn g7_a_client_whose_ticket_a_node_cannot_judge_goes_to_another_node() {
     let cluster = Cluster::start(Environment::Embedded).await;
     let node = cluster.nodes()[0].clone();
     let close_of = async |issued_s: i64, secret: &str| {
@@ -75,9 +75,9 @@ async fn g7_a_ticket_that_a_node_cannot_judge_sends_its_client_elsewhere() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(close_of(0, TICKET_SECRET).await, None, "one of ours, of now");
-    assert_eq!(close_of(-20, TICKET_SECRET).await, None, "ten seconds before its end");
-    assert_eq!(close_of(-40, TICKET_SECRET).await, Some(4401), "it has ended");
+    assert_eq!(close_of(0, TICKET_SECRET).await, None, "a current ticket of our secret");
+    assert_eq!(close_of(-20, TICKET_SECRET).await, None, "ten seconds before its expiry");
+    assert_eq!(close_of(-40, TICKET_SECRET).await, Some(4401), "expired");
     assert_eq!(close_of(-3_600, TICKET_SECRET).await, Some(4411), "an hour ago");
     assert_eq!(close_of(3_600, TICKET_SECRET).await, Some(4411), "in an hour");
     assert_eq!(close_of(0, OTHER_SECRET).await, Some(4411), "an unknown secret");

@@ -7,21 +7,19 @@ use serde_json::{Value, json};
 use tests::cluster::{Cluster, Environment, TICKET_SECRET};
 use tests::lambda::{Function, http_event};
 use tests::process::program;
-use tests::{SOON, eventually};
+use tests::{SOON, eventually, percentile};
 use tokio::time::Instant;
-
-use crate::figures::percentile;
 
 const TOKEN_SECRET: &str = "tokens-of-a-test-0123456789-0123456789-0";
 
-/// A system whose functions run as separate processes.
-struct Rig {
+/// A cluster, and what its functions need when they run as separate processes.
+struct Fixture {
     cluster: Cluster,
     channel: String,
     token: String,
 }
 
-impl Rig {
+impl Fixture {
     async fn start() -> Self {
         let cluster = Cluster::with_nodes(Environment::Redis, 1).await;
         let channel = cluster.group("alice", &["bob"]).await.id.to_string();
@@ -35,21 +33,14 @@ impl Rig {
 
     /// Starts a function. It ignores variables that only other functions read.
     async fn function(&self, program: &Path, name: &str) -> Function {
-        let redis = self.cluster.redis.as_ref().unwrap().url();
-        let mut variables = vec![
-            ("INKWIRE_TABLE_PREFIX", embedded_stack::TABLE_PREFIX.to_owned()),
-            ("INKWIRE_REDIS_URL", redis),
-            ("AWS_REGION", "local".to_owned()),
-            ("AWS_ENDPOINT_URL", self.cluster.stack.store_endpoint().to_owned()),
-            ("INKWIRE_LOG", "error".to_owned()),
-        ];
+        let mut variables = vec![("INKWIRE_LOG", "error".to_owned())];
         if name == "relay" {
             variables.push(("INKWIRE_REDIS_REPLICAS", "0".to_owned()));
         } else {
             variables.push(("INKWIRE_TOKEN_SECRET", TOKEN_SECRET.to_owned()));
             variables.push(("INKWIRE_TICKET_SECRET", TICKET_SECRET.to_owned()));
         }
-        Function::start(program, &variables).await
+        Function::start(&self.cluster, program, &variables).await
     }
 
     /// An event that the function answers with 200.
@@ -77,12 +68,12 @@ async fn send_ok(function: &Function, event: &Value) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g3_a_function_whose_connection_died_while_it_was_frozen_sends_as_ever() {
-    let rig = Rig::start().await;
-    let bob = rig.cluster.person("bob").await;
-    let redis = rig.cluster.redis.as_ref().unwrap();
-    let function = rig.function(&program("send"), "send").await;
-    let event = rig.event("send");
+async fn g3_a_function_whose_connection_broke_while_frozen_sends_as_fast_as_before() {
+    let fixture = Fixture::start().await;
+    let bob = fixture.cluster.person("bob").await;
+    let redis = fixture.cluster.redis.as_ref().unwrap();
+    let function = fixture.function(&program("send"), "send").await;
+    let event = fixture.event("send");
     let mut warm = Vec::new();
     for _ in 0..20 {
         warm.push(send_ok(&function, &event).await);
@@ -103,10 +94,10 @@ async fn g3_a_function_whose_connection_died_while_it_was_frozen_sends_as_ever()
     println!("a send takes {usual:.1?}; with the connection lost {thawed:.1?}");
     let worst = thawed.iter().max().unwrap();
     // Less than the 200 ms budget of an unanswered publish, so the call did not wait for one.
-    assert!(*worst < usual + Duration::from_millis(150), "{usual:?} as ever, then {thawed:?}");
-    let channel = rig.channel.parse().unwrap();
+    assert!(*worst < usual + Duration::from_millis(150), "{usual:?} as before, then {thawed:?}");
+    let channel = fixture.channel.parse().unwrap();
     eventually("all are pushed", SOON, async || bob.ids(&channel).len() == 25).await;
-    let relay = rig.cluster.stack.relay();
+    let relay = fixture.cluster.stack.relay();
     eventually("the relay has seen them all", SOON, async || relay.counts().relayed == 25).await;
     // The relay reads every 150 ms, so it may overtake a send's publish, but not every time.
     assert!(relay.counts().appended < 3, "the sends published: {:?}", relay.counts());
@@ -116,18 +107,18 @@ async fn g3_a_function_whose_connection_died_while_it_was_frozen_sends_as_ever()
 mod watched {
     use service::config::{Env as _, ProcessEnv};
     use tests::cluster::Environment;
-    use tests::system::System;
+    use tests::deployment::AnyCluster;
     use tests::{SOON, eventually, logs};
 
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "tests/cloud watch runs it"]
-    async fn a_send_leaves_one_line_with_its_metrics_in_the_functions_log() {
+    async fn a_send_writes_one_log_line_with_its_metrics() {
         let log = ProcessEnv.value("INKWIRE_TEST_LOG").expect("tests/cloud watch names the log");
         let log = std::path::PathBuf::from(log);
-        let system = System::start(Environment::Deployed).await;
-        let channel = system.group("alice", &["bob"]).await.id;
+        let cluster = AnyCluster::start(Environment::Deployed).await;
+        let channel = cluster.group("alice", &["bob"]).await.id;
         let text = "words that are in no log";
-        let posted = system.api("alice").post_message(&channel, text, None, None).await.unwrap();
+        let posted = cluster.api("alice").post_message(&channel, text, None, None).await.unwrap();
         let id = posted.message.id.to_string();
         let of_send = || {
             let lines = logs::lines(&log, "call").into_iter();
@@ -141,7 +132,7 @@ mod watched {
         assert_eq!(directive["Namespace"], "Inkwire", "{line}");
         for metric in ["stored", "published"] {
             let metrics = directive["Metrics"].as_array().unwrap();
-            assert!(metrics.iter().any(|told| told["Name"] == metric), "{metric} in {line}");
+            assert!(metrics.iter().any(|one| one["Name"] == metric), "{metric} in {line}");
         }
         assert!(!logs::text(&log).contains(text), "a text is in the log");
     }
@@ -151,13 +142,13 @@ mod watched {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "tests/cloud figures runs it, on the programs that are deployed"]
 async fn figures_of_the_functions() {
-    let rig = Rig::start().await;
+    let fixture = Fixture::start().await;
     for name in ["send", "scroll", "membership", "connect", "relay"] {
         let bootstrap = deployed(name);
-        let event = rig.event(name);
+        let event = fixture.event(name);
         let (mut starts, mut firsts) = (Vec::new(), Vec::new());
         for _ in 0..STARTS {
-            let function = rig.function(&bootstrap, name).await;
+            let function = fixture.function(&bootstrap, name).await;
             starts.push(function.initialisation().await);
             let answer = function.invoke(&event).await;
             firsts.push(function.age_at(answer.at));
@@ -165,7 +156,7 @@ async fn figures_of_the_functions() {
                 (&answer.payload["statusCode"], &answer.payload["batchItemFailures"]);
             assert!(status == 200 || *failed == json!([]), "{name}: {:?}", answer.payload);
         }
-        let function = rig.function(&bootstrap, name).await;
+        let function = fixture.function(&bootstrap, name).await;
         for _ in 0..CALLS / 10 {
             function.invoke(&event).await;
         }
@@ -187,7 +178,7 @@ async fn figures_of_the_functions() {
             cpu.as_micros(),
         );
     }
-    let function = rig.function(&deployed("send"), "send").await;
+    let function = fixture.function(&deployed("send"), "send").await;
     let refused = http_event("POST", "/messages", "", "none", "{}");
     function.invoke(&refused).await;
     let before = function.cpu();

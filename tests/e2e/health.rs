@@ -4,11 +4,11 @@
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
-use dynamo::{ClientConfig, CredentialSource};
 use tests::cluster::{Cluster, Environment};
 use tests::process::free_port;
 use tests::proxy::http::{Rule, StoreFault, StoreProxy};
 use tests::redis::{Flavor, RedisServer};
+use tests::store::local_client;
 use tests::watched::{WatchedNode, check};
 use tests::{SOON, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -31,10 +31,10 @@ fn node_on(cluster: &Cluster, redis_url: &str) -> WatchedNode {
 }
 
 /// Checks that exactly one log line names the problem and its fix, without a secret.
-fn is_told_once(node: &WatchedNode, trouble: &str) {
-    let told = node.told(trouble);
-    assert_eq!(told.len(), 1, "{trouble}: {}", node.log());
-    assert!(told[0].contains("cure: "), "{}", told[0]);
+fn is_reported_once(node: &WatchedNode, trouble: &str) {
+    let found = node.reported(trouble);
+    assert_eq!(found.len(), 1, "{trouble}: {}", node.log());
+    assert!(found[0].contains("cure: "), "{}", found[0]);
     assert!(!node.log().contains(PASSWORD), "{}", node.log());
 }
 
@@ -43,12 +43,12 @@ async fn in_directory(cluster: &Cluster) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_on_a_replica_takes_no_clients_until_it_is_the_primary() {
+async fn a_node_on_a_replica_gets_no_clients_until_the_replica_is_promoted() {
     let cluster = parts().await;
     let replica = RedisServer::replica_of(redis_of(&cluster), Flavor::Redis);
     let node = node_on(&cluster, &replica.url());
     node.is(503, "starting", &["redis_read_only"]).await;
-    is_told_once(&node, "redis_read_only");
+    is_reported_once(&node, "redis_read_only");
     let checked = check(cluster.stack.store_endpoint(), &[("INKWIRE_REDIS_URL", &replica.url())]);
     let text = String::from_utf8(checked.stdout).unwrap();
     assert_eq!(checked.status.code(), Some(69), "{text}");
@@ -61,7 +61,7 @@ async fn a_node_on_a_replica_takes_no_clients_until_it_is_the_primary() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_demoted_primary_makes_no_node_die_and_closes_no_socket() {
+async fn a_demoted_primary_ends_no_node_and_closes_no_socket() {
     let cluster = parts().await;
     let other = RedisServer::start(Flavor::Redis);
     let mut node = node_on(&cluster, &redis_of(&cluster).url());
@@ -73,7 +73,7 @@ async fn a_demoted_primary_makes_no_node_die_and_closes_no_socket() {
     node.is(200, "degraded", &["redis_read_only"]).await;
     let (status, body) = node.answer("/readyz").await.unwrap();
     assert_eq!((status, &body["connections"]), (503, &serde_json::json!(1)), "{body}");
-    is_told_once(&node, "redis_read_only");
+    is_reported_once(&node, "redis_read_only");
     redis_of(&cluster).command(&["REPLICAOF", "NO", "ONE"]);
     node.is(200, "ok", &[]).await;
     assert!(node.is_alive());
@@ -81,7 +81,7 @@ async fn a_demoted_primary_makes_no_node_die_and_closes_no_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_named_and_a_corrected_one_is_enough() {
+async fn a_wrong_password_is_reported_and_correcting_it_is_enough() {
     let cluster = parts().await;
     let redis = redis_of(&cluster);
     let url = format!("redis://:{PASSWORD}@127.0.0.1:{}", redis.port());
@@ -90,7 +90,7 @@ async fn a_wrong_password_is_named_and_a_corrected_one_is_enough() {
     let none = node_on(&cluster, &redis.url());
     for node in [&wrong, &none] {
         node.is(503, "starting", &["redis_auth"]).await;
-        is_told_once(node, "redis_auth");
+        is_reported_once(node, "redis_auth");
     }
     set_password(redis.port(), "another", PASSWORD).await;
     wrong.is(200, "ok", &[]).await;
@@ -123,7 +123,7 @@ async fn tls_only() -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_on_one_side_only_and_nobody_there_are_told_apart() {
+async fn tls_on_one_side_only_is_distinguished_from_an_unreachable_server() {
     let cluster = parts().await;
     let plain = redis_of(&cluster).url().replace("redis://", "rediss://");
     let tls = format!("redis://127.0.0.1:{}", tls_only().await);
@@ -135,13 +135,13 @@ async fn tls_on_one_side_only_and_nobody_there_are_told_apart() {
     ] {
         let node = node_on(&cluster, &url);
         node.is(503, "starting", &[trouble]).await;
-        is_told_once(&node, trouble);
-        assert!(node.told(trouble)[0].contains(cure), "{url}: {}", node.log());
+        is_reported_once(&node, trouble);
+        assert!(node.reported(trouble)[0].contains(cure), "{url}: {}", node.log());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_without_a_permission_is_named_with_the_call_that_it_lacks() {
+async fn a_missing_permission_is_reported_with_the_call_that_needs_it() {
     let cluster = parts().await;
     let redis_url = redis_of(&cluster).url();
     let proxy = StoreProxy::start(cluster.stack.store_endpoint(), 1).await;
@@ -149,9 +149,9 @@ async fn a_role_without_a_permission_is_named_with_the_call_that_it_lacks() {
         proxy.set(vec![Rule::all(StoreFault::Deny).of(operation)]);
         let node = WatchedNode::start(proxy.url(), &[("INKWIRE_REDIS_URL", &redis_url)]);
         node.is(503, "starting", &["store_denied"]).await;
-        is_told_once(&node, "store_denied");
+        is_reported_once(&node, "store_denied");
         let needs = format!("give the role dynamodb:{}", operation[0]);
-        assert!(node.told("store_denied")[0].contains(&needs), "{}", node.log());
+        assert!(node.reported("store_denied")[0].contains(&needs), "{}", node.log());
         proxy.set(Vec::new());
         node.is(200, "ok", &[]).await;
         if operation[0] == "Query" {
@@ -178,15 +178,10 @@ async fn taken_away(cluster: &Cluster, proxy: &StoreProxy, node: &WatchedNode) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_of_another_shape_are_named_each_with_what_differs() {
+async fn tables_of_another_shape_are_reported_with_what_differs() {
     let cluster = parts().await;
     let endpoint = cluster.stack.store_endpoint();
-    let client = dynamo::client(&ClientConfig {
-        region: "us-east-1".to_owned(),
-        endpoint: Some(endpoint.to_owned()),
-        credentials: CredentialSource::local(),
-    })
-    .await;
+    let client = local_client(endpoint).await;
     for (table, keys) in [
         ("odd-messages", vec![("channel_id", KeyType::Hash), ("created_at", KeyType::Range)]),
         ("odd-channels", vec![("id", KeyType::Hash)]),
@@ -217,8 +212,8 @@ async fn tables_of_another_shape_are_named_each_with_what_differs() {
         ("table_settings", "odd-messages has stream none"),
         ("table_settings", "has time-to-live none"),
     ] {
-        let told = node.told(trouble);
-        assert!(told.iter().any(|line| line.contains(part)), "{part}: {told:?}");
+        let found = node.reported(trouble);
+        assert!(found.iter().any(|line| line.contains(part)), "{part}: {found:?}");
     }
     let new = of("new-");
     let new: Vec<(&str, &str)> = new.iter().map(|(name, value)| (*name, value.as_str())).collect();

@@ -26,7 +26,7 @@ async fn inviting_in_parallel_costs_what_inviting_one_by_one_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_at_once_hear_of_it_in_one_frame() {
+async fn members_added_at_once_are_announced_in_one_frame() {
     let cluster = Cluster::start(Environment::Embedded).await;
     let channel = cluster.group("alice", &[]).await.id;
     let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
@@ -39,7 +39,7 @@ async fn members_at_once_hear_of_it_in_one_frame() {
     alice.says(&channel, "welcome").await;
     for person in [&alice, &bob] {
         person.hears(&channel, "welcome").await;
-        let told: Vec<Vec<UserId>> = person.look(|log| {
+        let announced: Vec<Vec<UserId>> = person.look(|log| {
             let added = log.iter().filter_map(|logged| match &logged.event {
                 Event::Channel { change: Some(ChannelChange::MembersAdded), user_ids, .. } => {
                     Some(user_ids.clone())
@@ -48,7 +48,11 @@ async fn members_at_once_hear_of_it_in_one_frame() {
             });
             added.collect()
         });
-        assert_eq!(told.iter().map(Vec::len).collect::<Vec<_>>(), [99], "one frame, all of them");
+        assert_eq!(
+            announced.iter().map(Vec::len).collect::<Vec<_>>(),
+            [99],
+            "one frame, all of them"
+        );
     }
 }
 

@@ -1,7 +1,7 @@
 //! End-to-end tests: they use the system only through HTTP and WebSocket.
 //!
 //! Tests in `everywhere` run on each environment: the embedded stack, the embedded engine with a
-//! real redis-server, and a deployed system that `tests/cloud` starts.
+//! real redis-server, and a deployment that `tests/cloud` starts.
 
 #![expect(
     clippy::unwrap_used,
@@ -50,20 +50,20 @@ macro_rules! on_each_environment {
 }
 pub(crate) use on_each_environment;
 
-/// Runs each test on each environment and on a deployed system, except those of `here`, which run
+/// Runs each test on each environment and on a deployment, except those of `here`, which run
 /// only in this process: with more than 100 calls waiting for one function, the queue of `cargo
-/// lambda watch` is full and it hangs forever.
-macro_rules! on_every_system {
+/// lambda watch` is full and it never answers again.
+macro_rules! on_every_cluster {
     (few: $($few:ident),*; many: $($many:ident),*; here: $($here:ident),* $(,)?) => {
         $crate::on_each_environment!($($few,)* $($many,)* $($here),*);
-        $crate::on_a_deployed_system!(few: $($few),*; many: $($many),*);
+        $crate::on_a_deployment!(few: $($few),*; many: $($many),*);
     };
 }
-pub(crate) use on_every_system;
+pub(crate) use on_every_cluster;
 
-/// Runs each test on a deployed system, which `tests/cloud` starts and names. Tests with `many`
+/// Runs each test on a deployment, which `tests/cloud` starts and names. Tests with `many`
 /// concurrent calls have their own module, because an emulator accepts only a few.
-macro_rules! on_a_deployed_system {
+macro_rules! on_a_deployment {
     (few: $($few:ident),*; many: $($many:ident),* $(,)?) => {
         mod deployed {
             $crate::on!([#[ignore = "tests/cloud runs it"]] Deployed: $($few)*);
@@ -73,7 +73,7 @@ macro_rules! on_a_deployed_system {
         }
     };
 }
-pub(crate) use on_a_deployed_system;
+pub(crate) use on_a_deployment;
 
 /// Runs each test on one environment.
 macro_rules! on {

@@ -14,7 +14,7 @@ use tests::{SOON, eventually};
 const PAUSES: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_redis_is_told_as_silence_and_never_as_tls() {
+async fn a_paused_redis_is_reported_as_silent_and_never_as_a_tls_mismatch() {
     let cluster = Cluster::with_nodes(Environment::Redis, 0).await;
     let redis = cluster.redis.as_ref().unwrap();
     let node =
@@ -28,11 +28,11 @@ async fn a_paused_redis_is_told_as_silence_and_never_as_tls() {
     }
     let log = node.log();
     assert!(!log.contains("redis_tls") && !log.contains("rediss://"), "{log}");
-    assert!(node.told("redis_silent").iter().all(|line| line.contains("paused, overloaded")));
+    assert!(node.reported("redis_silent").iter().all(|line| line.contains("paused, overloaded")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resetting_redis_is_told_as_resets_and_never_as_tls() {
+async fn a_resetting_redis_is_reported_as_resetting_and_never_as_a_tls_mismatch() {
     let cluster = Cluster::with_nodes(Environment::Redis, 0).await;
     let proxy = TcpProxy::start(cluster.redis.as_ref().unwrap().port()).await;
     let (endpoint, url) = (cluster.stack.store_endpoint(), proxy.redis_url());
@@ -53,7 +53,7 @@ async fn a_resetting_redis_is_told_as_resets_and_never_as_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_redis_is_a_few_lines_of_the_log_and_one_at_its_end() {
+async fn an_outage_of_redis_logs_a_few_lines_and_one_at_its_end() {
     let mut cluster = Cluster::with_nodes(Environment::Redis, 0).await;
     let url = cluster.redis.as_ref().unwrap().url();
     let log = NamedTempFile::new().unwrap();
@@ -80,7 +80,7 @@ async fn an_outage_of_redis_is_a_few_lines_of_the_log_and_one_at_its_end() {
     let count = |part: &str| text().lines().filter(|line| line.contains(part)).count();
     assert_eq!(count("the lease was not renewed"), 1, "{}", text());
     assert!(count("\"level\":\"WARN\"") <= 4 && count("\"level\":\"ERROR\"") <= 2, "{}", text());
-    assert_eq!(count("(os error 111): "), 0, "a cause is told once: {}", text());
+    assert_eq!(count("(os error 111): "), 0, "a cause appears once: {}", text());
     cluster.redis.as_mut().unwrap().restart();
     for line in ["the lease is renewed again", "subscriptions restored", "\"message\":\"cured\""] {
         eventually(line, SOON, async || count(line) == 1).await;
@@ -94,7 +94,7 @@ async fn an_outage_of_redis_is_a_few_lines_of_the_log_and_one_at_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_of_the_embedded_stack_says_when_its_redis_is_dead() {
+async fn a_node_of_the_embedded_stack_reports_that_its_redis_is_down() {
     let mut cluster = Cluster::start(Environment::Redis).await;
     let admin = cluster.nodes()[0].admin.unwrap();
     let ready = async || {

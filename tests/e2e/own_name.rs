@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::tls::Rig;
+use crate::tls::TlsCluster;
 
 /// A fake metadata server: answers every request with one body and records the requests.
 struct Metadata {
@@ -61,48 +61,51 @@ fn in_task(setup: NodeSetup, host: &str, metadata: &str) -> NodeSetup {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_is_told_to_clients_by_the_name_of_its_task() {
-    let rig = Rig::start().await;
+async fn clients_get_a_node_by_the_name_of_its_task() {
+    let tls = TlsCluster::start().await;
     let metadata = Metadata::of_task("localhost").await;
-    let certificate = rig.authority.issue_for(&["localhost", "task"], -60, 3_600);
-    let setup = in_task(rig.setup(Some(certificate)), "{task_id}", &metadata.url);
+    let certificate = tls.authority.issue_for(&["localhost", "task"], -60, 3_600);
+    let setup = in_task(tls.setup(Some(certificate)), "{task_id}", &metadata.url);
     let node = NodeProcess::of(&setup).await;
     let expected = format!("wss://localhost:{}/socket", setup.port);
-    eventually("it is known by it", SOON, async || rig.fleet().await == [expected.as_str()]).await;
-    assert!(node.told("/healthz").await.contains(r#""status":"ok""#));
+    eventually("the node is known by that name", SOON, async || {
+        tls.fleet().await == [expected.as_str()]
+    })
+    .await;
+    assert!(node.admin_answer("/healthz").await.contains(r#""status":"ok""#));
     let asked = metadata.asked.lock().clone();
     assert_eq!(asked.len(), 1, "{asked:?}");
     assert!(asked[0].starts_with("GET /v4/0a1b/task HTTP/1.1\r\n"), "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g7_a_node_whose_name_does_not_resolve_is_told_to_nobody() {
-    let rig = Rig::start().await;
+async fn g7_a_node_whose_name_does_not_resolve_gets_no_clients() {
+    let tls = TlsCluster::start().await;
     let metadata = Metadata::of_task("0a1b2c").await;
     // `.invalid` is reserved for names that never resolve (RFC 6761).
-    let setup = in_task(rig.setup(None), "{task_id}.invalid", &metadata.url);
+    let setup = in_task(tls.setup(None), "{task_id}.invalid", &metadata.url);
     let mut node = NodeProcess::started(&setup);
-    eventually("it says what it waits for", SOON, async || {
-        let health = node.told("/healthz").await;
+    eventually("the health check reports what it waits for", SOON, async || {
+        let health = node.admin_answer("/healthz").await;
         health.starts_with("HTTP/1.1 503") && health.contains("awaiting_name")
     })
     .await;
     // A node that starts later registers first.
-    let other = rig.setup(None);
+    let other = tls.setup(None);
     let _other = NodeProcess::of(&other).await;
-    eventually("the other is known", SOON, async || !rig.fleet().await.is_empty()).await;
-    assert_eq!(rig.fleet().await, [other.url()]);
-    let assigned = rig.cluster.api("alice").connect(None).await.unwrap();
+    eventually("the other node is known", SOON, async || !tls.fleet().await.is_empty()).await;
+    assert_eq!(tls.fleet().await, [other.url()]);
+    let assigned = tls.cluster.api("alice").connect(None).await.unwrap();
     assert_eq!(assigned.target.url, other.url());
     assert!(assigned.alternates.is_empty());
     node.terminate();
-    eventually("it leaves all the same", SOON, async || node.has_exited_with(0)).await;
+    eventually("it exits on SIGTERM all the same", SOON, async || node.has_exited_with(0)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_does_not_say_who_it_is_ends_with_one_line() {
-    let rig = Rig::start().await;
-    let placed = |metadata: &str| in_task(rig.setup(None), "{task_id}.nodes.example", metadata);
+async fn a_node_without_usable_task_metadata_ends_with_one_line() {
+    let tls = TlsCluster::start().await;
+    let placed = |metadata: &str| in_task(tls.setup(None), "{task_id}.nodes.example", metadata);
     let ended = async |metadata: &str| {
         let mut command = placed(metadata).command(free_port());
         let ended = tokio::task::spawn_blocking(move || command.output().unwrap());

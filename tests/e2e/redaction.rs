@@ -27,8 +27,8 @@ const NAME: &str = "mark-of-a-name";
 const PASSWORD: &str = "mark-of-a-password";
 const TOKEN_SECRET: &str = "mark-of-a-secret-0123456789-0123456789";
 
-/// A system with a mark in every secret, and the paths of its logs.
-struct House {
+/// A cluster with a mark in every secret, and the paths of its logs.
+struct Fixture {
     cluster: Cluster,
     redis: RedisServer,
     bus: TcpProxy,
@@ -40,7 +40,7 @@ struct House {
     directory: tempfile::TempDir,
 }
 
-impl House {
+impl Fixture {
     async fn build() -> Self {
         logs::own();
         let redis = RedisServer::start(Flavor::Redis);
@@ -58,7 +58,7 @@ impl House {
             ..options()
         };
         let cluster = Cluster::of(stack, None).await;
-        let mut house = Self {
+        let mut fixture = Self {
             cluster,
             redis,
             bus,
@@ -68,14 +68,14 @@ impl House {
             given: Vec::new(),
             directory: tempfile::tempdir().unwrap(),
         };
-        house.node("json", PASSWORD);
-        house.node("pretty", PASSWORD);
-        let nodes = &house.cluster.stack.ports().nodes;
+        fixture.node("json", PASSWORD);
+        fixture.node("pretty", PASSWORD);
+        let nodes = &fixture.cluster.stack.ports().nodes;
         eventually("all nodes are known", SOON, async || {
             nodes.fleet().await.is_ok_and(|fleet| fleet.len() == 2)
         })
         .await;
-        house
+        fixture
     }
 
     /// Starts a node process with the most verbose log.
@@ -143,13 +143,13 @@ fn with_password(bus: &TcpProxy, password: &str) -> String {
 }
 
 /// Does everything that users do, on sockets of every node.
-async fn talk(house: &mut House) -> ChannelId {
-    let alice = house.cluster.api("alice");
+async fn talk(fixture: &mut Fixture) -> ChannelId {
+    let alice = fixture.cluster.api("alice");
     let channel = alice.create_channel(NAME, &[user("bob"), user("carol")]).await.unwrap().id;
     let people = [
-        house.cluster.person("alice").await,
-        house.cluster.person("bob").await,
-        house.cluster.person("carol").await,
+        fixture.cluster.person("alice").await,
+        fixture.cluster.person("bob").await,
+        fixture.cluster.person("carol").await,
     ];
     let long = format!("{TEXT} {}", "x".repeat(5_000));
     for text in [TEXT, &long, "mark-of-a-\u{1f60e}"] {
@@ -159,21 +159,21 @@ async fn talk(house: &mut House) -> ChannelId {
         }
     }
     // Send a message through the relay, too.
-    house.cluster.stack.app().publisher().switch(false);
+    fixture.cluster.stack.app().publisher().switch(false);
     people[1].says(&channel, "mark-of-a-relayed-text").await;
     people[2].hears(&channel, "mark-of-a-relayed-text").await;
-    house.cluster.stack.app().publisher().switch(true);
+    fixture.cluster.stack.app().publisher().switch(true);
     alice.create_dm(&user("bob")).await.unwrap();
     alice.remove_member(&channel, &user("carol")).await.unwrap();
     alice.add_member(&channel, &user("carol")).await.unwrap();
     alice.revoke_user(&user("carol")).await.unwrap_err();
-    house.cluster.api("carol").revoke_user(&user("carol")).await.unwrap();
+    fixture.cluster.api("carol").revoke_user(&user("carol")).await.unwrap();
     channel
 }
 
 /// Makes invalid requests of all kinds, over HTTP and WebSocket.
-async fn misuse(house: &mut House, channel: &ChannelId) {
-    let token = house.token("alice").await;
+async fn misuse(fixture: &mut Fixture, channel: &ChannelId) {
+    let token = fixture.token("alice").await;
     let bearer = format!("Bearer {token}");
     let forged = format!("{bearer}mark-of-a-token");
     let json = ("content-type", "application/json");
@@ -197,12 +197,12 @@ async fn misuse(house: &mut House, channel: &ChannelId) {
         ("MARK-OF-A-METHOD", "/messages", vec![good], ""),
         ("PUT", "/channels/mark-of-a-channel/members/mark!of", vec![good], ""),
     ] {
-        house.call(method, path, &headers, body.as_bytes()).await;
+        fixture.call(method, path, &headers, body.as_bytes()).await;
     }
     for name in ["alice", "bob"] {
-        let assigned = house.cluster.api(name).connect(None).await.unwrap();
+        let assigned = fixture.cluster.api(name).connect(None).await.unwrap();
         let ticket = assigned.target.ticket.clone();
-        house.given.push(ticket.clone());
+        fixture.given.push(ticket.clone());
         for (ticket, cursor) in [
             ("mark-of-a-ticket", None),
             (ticket.as_str(), Some("mark-of-a-cursor")),
@@ -219,43 +219,45 @@ async fn misuse(house: &mut House, channel: &ChannelId) {
 }
 
 /// Injects faults of the store and Redis.
-async fn trouble(house: &mut House, channel: &ChannelId) {
-    let alice = house.cluster.api("alice");
+async fn trouble(fixture: &mut Fixture, channel: &ChannelId) {
+    let alice = fixture.cluster.api("alice");
     for fault in [StoreFault::LoseAnswer, StoreFault::Throttle, StoreFault::ServerError] {
-        house.store.set(vec![Rule::all(fault)]);
+        fixture.store.set(vec![Rule::all(fault)]);
         let sent = tokio::time::timeout(SOON, alice.post_message(channel, TEXT, None, None)).await;
-        assert!(sent.is_ok_and(|sent| sent.is_err()), "{fault:?} is told");
-        house.store.set(Vec::new());
+        assert!(sent.is_ok_and(|sent| sent.is_err()), "{fault:?} is reported");
+        fixture.store.set(Vec::new());
     }
-    house.redis.pause();
+    fixture.redis.pause();
     for _ in 0..4 {
         alice.post_message(channel, TEXT, None, None).await.unwrap();
     }
-    house.redis.resume();
+    fixture.redis.resume();
     // Redirect Redis connections to a server with another password.
     let other = RedisServer::start(Flavor::Redis);
     assert_eq!(other.command(&["CONFIG", "SET", "requirepass", "another one"]), "OK");
-    house.bus.retarget(other.port());
-    house.bus.reset_all();
+    fixture.bus.retarget(other.port());
+    fixture.bus.reset_all();
     let own = logs::own();
     eventually("a publish fails", SOON, async || {
         alice.post_message(channel, TEXT, None, None).await.unwrap();
-        house.says(own, "publish failed")
+        fixture.says(own, "publish failed")
     })
     .await;
-    for log in house.logs.iter().skip(1) {
-        eventually("everybody misses it", SOON, async || house.says(log, "subscriptions lost"))
-            .await;
+    for log in fixture.logs.iter().skip(1) {
+        eventually("every node logs the lost subscriptions", SOON, async || {
+            fixture.says(log, "subscriptions lost")
+        })
+        .await;
     }
     // A node that was never healthy does not register, and reports what is wrong.
-    house.node("json", "mark-of-a-wrong-password");
-    let log = house.logs.last().unwrap().clone();
-    eventually("it names its trouble", SOON, async || house.says(&log, "redis_auth")).await;
+    fixture.node("json", "mark-of-a-wrong-password");
+    let log = fixture.logs.last().unwrap().clone();
+    eventually("the node logs the cause", SOON, async || fixture.says(&log, "redis_auth")).await;
 }
 
 /// Makes a handler panic with its input, and a task.
-async fn panics(house: &House) {
-    let app = house.cluster.stack.app().clone();
+async fn panics(fixture: &Fixture) {
+    let app = fixture.cluster.stack.app().clone();
     let request = Request::builder().uri("/scroll").body(Bytes::from_static(TEXT.as_bytes()));
     let handle = |_app, request: Request<Bytes>| async move {
         let text = String::from_utf8_lossy(request.body()).into_owned();
@@ -267,11 +269,11 @@ async fn panics(house: &House) {
     let response = service::http::serve(app, request.unwrap(), handle).await;
     assert_eq!(response.status(), 503);
     assert!(!String::from_utf8_lossy(response.body()).contains(MARK));
-    assert!(house.says(logs::own(), "a panic"));
+    assert!(fixture.says(logs::own(), "a panic"));
 }
 
 /// Misconfigured programs report which variable is wrong, without its value.
-fn misconfigured(house: &mut House) {
+fn misconfigured(fixture: &mut Fixture) {
     for (name, value) in [
         ("INKWIRE_REDIS_URL", "redis://default:mark-of-a-password@host:port"),
         ("INKWIRE_REDIS_URL", "mark-of-a-password"),
@@ -284,28 +286,28 @@ fn misconfigured(house: &mut House) {
         let said = String::from_utf8_lossy(&started.stderr).into_owned();
         assert!(said.contains(name) && !said.contains(MARK), "{said}");
     }
-    house.nodes.iter_mut().for_each(NodeProcess::kill);
+    fixture.nodes.iter_mut().for_each(NodeProcess::kill);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_log_holds_a_text_a_token_a_ticket_or_a_secret() {
-    let mut house = House::build().await;
+    let mut fixture = Fixture::build().await;
     for name in ["alice", "bob", "carol"] {
-        house.token(name).await;
+        fixture.token(name).await;
     }
-    let channel = talk(&mut house).await;
-    misuse(&mut house, &channel).await;
-    trouble(&mut house, &channel).await;
-    panics(&house).await;
-    misconfigured(&mut house);
+    let channel = talk(&mut fixture).await;
+    misuse(&mut fixture, &channel).await;
+    trouble(&mut fixture, &channel).await;
+    panics(&fixture).await;
+    misconfigured(&mut fixture);
     // Make sure that the logs are not empty: each kind of line is there.
     let own = logs::own();
     for message in ["call", "relayed", "publish failed", "publish timed out"] {
         assert!(!logs::lines(own, message).is_empty(), "this process says {message}");
     }
     assert!(logs::lines(own, "call").iter().any(|line| line["status"] == 503));
-    for log in house.logs.iter().skip(1).take(2) {
-        assert!(house.says(log, "written to"), "{} says everything", log.display());
+    for log in fixture.logs.iter().skip(1).take(2) {
+        assert!(fixture.says(log, "written to"), "{} says everything", log.display());
     }
-    house.search();
+    fixture.search();
 }

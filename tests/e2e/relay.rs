@@ -2,49 +2,35 @@
 
 use std::time::Duration;
 
-use client::{Event, Source};
+use client::Event;
 use model::{ChannelId, MessageId};
 use tests::cluster::{Cluster, Environment, options};
+use tests::deployment::AnyCluster;
 use tests::person::Person;
-use tests::system::System;
-use tests::{SOON, eventually};
+use tests::{SOON, eventually, percentile};
 use tokio::time::Instant;
-
-use crate::figures::percentile;
 
 crate::on_each_environment!(
     g3_everything_arrives_through_the_relay_when_the_sends_publish_is_off,
-    g3_what_the_sends_published_the_relay_does_not_push_again,
+    g3_the_relay_does_not_push_again_what_the_sends_published,
 );
 
-crate::on_a_deployed_system!(
+crate::on_a_deployment!(
     few: g3_a_send_that_cannot_publish_arrives_through_the_relay;
     many:
 );
 
-/// Runs on a system whose `send` function cannot reach the bus.
+/// Runs on a deployment whose `send` function cannot reach the bus.
 async fn g3_a_send_that_cannot_publish_arrives_through_the_relay(environment: Environment) {
-    let system = System::start(environment).await;
-    let channel = system.group("alice", &["bob"]).await.id;
-    let (alice, bob) = system.two_people_apart("alice", "bob").await;
+    let cluster = AnyCluster::start(environment).await;
+    let channel = cluster.group("alice", &["bob"]).await.id;
+    let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
     let sent: Vec<String> = (0..10).map(|n| format!("unpublished {n}")).collect();
     for text in &sent {
         alice.says(&channel, text).await;
     }
     eventually("all are pushed", SOON, async || bob.pushed(&channel).len() >= sent.len()).await;
     assert_eq!(bob.pushed(&channel), sent, "in order, each once, none of it read");
-}
-
-/// When a message was pushed on a person's socket, live or replayed. Catch-ups do not count.
-fn pushed_at(person: &Person, id: MessageId) -> Option<Instant> {
-    person.look(|log| {
-        log.iter().find_map(|logged| match &logged.event {
-            Event::Message { message, source: Source::Pushed, .. } if message.id == id => {
-                Some(logged.at)
-            }
-            _ => None,
-        })
-    })
 }
 
 async fn g3_everything_arrives_through_the_relay_when_the_sends_publish_is_off(
@@ -63,13 +49,13 @@ async fn g3_everything_arrives_through_the_relay_when_the_sends_publish_is_off(
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     eventually("all are pushed", SOON, async || {
-        sent.iter().all(|(id, _)| pushed_at(&bob, *id).is_some())
+        sent.iter().all(|(id, _)| bob.pushed_at(*id).is_some())
     })
     .await;
     let expected: Vec<String> = (0..200).map(|n| n.to_string()).collect();
     assert_eq!(bob.pushed(&channel), expected, "in order, each once");
     let took: Vec<Duration> =
-        sent.iter().filter_map(|(id, at)| Some(pushed_at(&bob, *id)? - *at)).collect();
+        sent.iter().filter_map(|(id, at)| Some(bob.pushed_at(*id)? - *at)).collect();
     let (p50, p99) = (percentile(&took, 50), percentile(&took, 99));
     println!(
         "{environment:?}, 200 sends that publish nothing: POST to the other socket, through the \
@@ -80,7 +66,7 @@ async fn g3_everything_arrives_through_the_relay_when_the_sends_publish_is_off(
     assert_eq!((counts.appended, counts.poisoned, counts.late), (200, 0, 0), "{counts:?}");
 }
 
-async fn g3_what_the_sends_published_the_relay_does_not_push_again(environment: Environment) {
+async fn g3_the_relay_does_not_push_again_what_the_sends_published(environment: Environment) {
     let cluster = Cluster::start(environment).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
@@ -89,14 +75,14 @@ async fn g3_what_the_sends_published_the_relay_does_not_push_again(environment: 
     }
     let relay = cluster.stack.relay();
     eventually("the relay has seen all", SOON, async || relay.counts().relayed >= 50).await;
-    alice.says(&channel, "behind them").await;
+    alice.says(&channel, "after them").await;
     // Wait for the push, because a catch-up may bring the message earlier.
     eventually("the last one is pushed", SOON, async || {
-        bob.pushed(&channel).last().is_some_and(|text| text == "behind them")
+        bob.pushed(&channel).last().is_some_and(|text| text == "after them")
     })
     .await;
     let expected: Vec<String> =
-        (0..50).map(|n| n.to_string()).chain(["behind them".to_owned()]).collect();
+        (0..50).map(|n| n.to_string()).chain(["after them".to_owned()]).collect();
     assert_eq!(bob.pushed(&channel), expected, "each once");
 }
 
@@ -104,7 +90,7 @@ async fn g3_what_the_sends_published_the_relay_does_not_push_again(environment: 
 async fn stored_meanwhile(alice: &Person, channel: &ChannelId) -> Vec<(MessageId, String)> {
     let mut stored = Vec::new();
     for n in 0..20 {
-        let text = format!("while it is gone {n}");
+        let text = format!("while it is down {n}");
         let posted = alice.api.post_message(channel, &text, None, None).await.unwrap();
         stored.push((posted.message.id, text));
     }
@@ -116,7 +102,7 @@ fn lost(person: &Person) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g3_what_was_stored_while_redis_was_gone_is_pushed_once_it_is_back() {
+async fn g3_messages_stored_while_redis_is_down_are_pushed_once_it_is_up() {
     let cluster = Cluster::start(Environment::Redis).await;
     let redis = cluster.redis.as_ref().unwrap();
     let channel = cluster.group("alice", &["bob"]).await.id;
@@ -132,18 +118,18 @@ async fn g3_what_was_stored_while_redis_was_gone_is_pushed_once_it_is_back() {
     let back = Instant::now();
     // There are no further sends or retries.
     eventually("all are pushed", SOON, async || {
-        stored.iter().all(|(id, _)| pushed_at(&bob, *id).is_some())
+        stored.iter().all(|(id, _)| bob.pushed_at(*id).is_some())
     })
     .await;
-    println!("20 messages of an outage are pushed {:.1?} after Redis is back", back.elapsed());
+    println!("20 messages of an outage are pushed {:.1?} after Redis is up again", back.elapsed());
     let expected: Vec<String> =
         ["before".to_owned()].into_iter().chain(stored.into_iter().map(|(_, text)| text)).collect();
     assert_eq!(bob.pushed(&channel), expected, "in order, each once");
-    assert_eq!(lost(&alice) + lost(&bob), 0, "the sockets stayed");
+    assert_eq!(lost(&alice) + lost(&bob), 0, "no socket was closed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g3_what_was_stored_while_redis_was_gone_is_published_though_it_comes_back_empty() {
+async fn g3_messages_stored_while_redis_is_down_are_published_even_if_it_restarts_empty() {
     let mut cluster = Cluster::start(Environment::Redis).await;
     let channel = cluster.group("alice", &["bob"]).await.id;
     let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
@@ -155,7 +141,7 @@ async fn g3_what_was_stored_while_redis_was_gone_is_published_though_it_comes_ba
     let stored = stored_meanwhile(&alice, &channel).await;
     cluster.redis.as_mut().unwrap().restart();
     let bus = &cluster.stack.ports().bus;
-    eventually("all stand in the new stream, in order", SOON, async || {
+    eventually("all are in the new stream, in order", SOON, async || {
         let entries = bus.entries(cluster.workspace(), None, 99).await.unwrap_or_default();
         let messages = entries.iter().filter(|entry| entry.publication.subject.is_some());
         let ids = messages.map(|entry| entry.publication.id);
@@ -163,12 +149,12 @@ async fn g3_what_was_stored_while_redis_was_gone_is_published_though_it_comes_ba
     })
     .await;
     // The messages are pushed, or read if a node does not know what it missed.
-    eventually("bob has all of it", SOON, async || bob.texts(&channel).len() == 21).await;
-    assert_eq!(lost(&alice) + lost(&bob), 0, "the sockets stayed");
+    eventually("bob has everything", SOON, async || bob.texts(&channel).len() == 21).await;
+    assert_eq!(lost(&alice) + lost(&bob), 0, "no socket was closed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g3_a_restart_goes_on_behind_the_last_record_that_was_relayed() {
+async fn g3_after_a_restart_the_relay_continues_after_the_last_relayed_record() {
     let data = tempfile::tempdir().unwrap();
     let kept = || embedded_stack::StackOptions {
         data: embedded_stack::Data::Directory(data.path().to_owned()),
@@ -193,8 +179,8 @@ async fn g3_a_restart_goes_on_behind_the_last_record_that_was_relayed() {
 
     let cluster = Cluster::of(kept(), None).await;
     let relay = cluster.stack.relay();
-    eventually("what was owed is relayed", SOON, async || relay.counts().relayed >= 2).await;
-    assert_eq!(relay.counts().appended, 2, "and nothing of before");
+    eventually("the held messages are relayed", SOON, async || relay.counts().relayed >= 2).await;
+    assert_eq!(relay.counts().appended, 2, "and no earlier message");
     let entries = cluster.stack.ports().bus.entries(cluster.workspace(), None, 9).await.unwrap();
     assert_eq!(entries.len(), 2);
     cluster.stack.stop().await;

@@ -30,7 +30,7 @@ async fn attach(cluster: &Cluster, name: &str, cursor: Option<&str>) -> (RawSock
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g7_more_handshakes_than_a_second_has_are_told_to_wait() {
+async fn g7_handshakes_above_the_rate_are_refused_with_retry_after() {
     let options = StackOptions { nodes: 1, handshakes_per_second: 3, ..options() };
     let cluster = Cluster::of(options, None).await;
     let url = cluster.nodes()[0].url.clone();
@@ -49,7 +49,7 @@ async fn g7_more_handshakes_than_a_second_has_are_told_to_wait() {
         assert!(refused.starts_with("http/1.1 503"), "before the upgrade: {refused}");
         assert!(refused.contains("retry-after: "), "{refused}");
     }
-    // Later clients are served: nobody is locked out.
+    // Later clients are served.
     let (mut socket, ..) = attach(&cluster, "alice", None).await;
     socket.finish().await;
 }
@@ -121,7 +121,7 @@ async fn g8_the_eleventh_socket_of_a_user_closes_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g5_cursors_replay_or_are_unknown_and_never_a_close() {
+async fn g5_a_cursor_is_replayed_or_unknown_and_never_closes_the_socket() {
     let cluster = Cluster::start(Environment::Embedded).await;
     let channel = cluster.group("alice", &[]).await.id;
     let elsewhere = client::DevUser::new("elsewhere".parse().unwrap(), "alice".parse().unwrap());
@@ -133,7 +133,7 @@ async fn g5_cursors_replay_or_are_unknown_and_never_a_close() {
     let (foreign, _) = ready(&mut foreign_socket).await;
 
     let (_socket, current, resumed) = attach(&cluster, "alice", None).await;
-    assert!(!resumed, "a first visit");
+    assert!(!resumed, "a first connection");
     let posted = cluster.api("alice").post_message(&channel, "missed", None, None).await.unwrap();
     let (mut again, cursor, resumed) = attach(&cluster, "alice", Some(&current)).await;
     assert!(resumed);
@@ -155,7 +155,7 @@ async fn g5_cursors_replay_or_are_unknown_and_never_a_close() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g5_a_quiet_workspace_can_be_resumed_in() {
+async fn g5_a_socket_in_a_quiet_workspace_can_be_resumed() {
     let cluster = Cluster::start(Environment::Embedded).await;
     // Nothing was ever published here. The first socket's node has put a marker into the stream.
     let (_first, cursor, resumed) = attach(&cluster, "loner", None).await;
@@ -165,7 +165,7 @@ async fn g5_a_quiet_workspace_can_be_resumed_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g5_a_slow_consumer_is_closed_resumably_and_nobody_else_notices() {
+async fn g5_a_slow_consumer_is_closed_resumably_and_others_are_unaffected() {
     let cluster = Cluster::with_nodes(Environment::Embedded, 1).await;
     let channel = cluster.group("alice", &["bob", "slow"]).await.id;
     let (mut slow, cursor, _) = attach(&cluster, "slow", None).await;
@@ -181,8 +181,8 @@ async fn g5_a_slow_consumer_is_closed_resumably_and_nobody_else_notices() {
         sent += 25;
     }
     assert_eq!(slow.close_within(SOON).await, Some(4508));
-    alice.post_message(&channel, "behind", None, None).await.unwrap();
-    bob.hears_within(&channel, "behind", Duration::from_secs(60)).await;
+    alice.post_message(&channel, "after", None, None).await.unwrap();
+    bob.hears_within(&channel, "after", Duration::from_secs(60)).await;
     assert_eq!(bob.count(|event| matches!(event, client::Event::Disconnected { .. })), 0);
     let (_socket, _, resumed) = attach(&cluster, "slow", Some(&cursor)).await;
     println!("closed after {sent} messages; resumed: {resumed}");

@@ -17,13 +17,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// A system whose nodes are processes, and an authority for their certificates.
-pub(crate) struct Rig {
+/// A cluster whose nodes are processes that use TLS, and the authority of their certificates.
+pub(crate) struct TlsCluster {
     pub(crate) cluster: Cluster,
     pub(crate) authority: Authority,
 }
 
-impl Rig {
+impl TlsCluster {
     pub(crate) async fn start() -> Self {
         let cluster = Cluster::with_nodes(Environment::Redis, 0).await;
         Self { cluster, authority: Authority::new() }
@@ -78,20 +78,20 @@ async fn left_open(address: &str, said: &[u8]) -> Duration {
     tcp.write_all(said).await.unwrap();
     let mut heard = Vec::new();
     let ended = tokio::time::timeout(SOON, tcp.read_to_end(&mut heard)).await;
-    assert!(ended.is_ok(), "it is left open");
+    assert!(ended.is_ok(), "the node never closed it");
     begun.elapsed()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_trusts_the_authority_talks_over_tls() {
-    let rig = Rig::start().await;
-    let node = rig.node().await;
-    let api = rig.api("alice");
+    let tls = TlsCluster::start().await;
+    let node = tls.node().await;
+    let api = tls.api("alice");
     eventually("the node is known", SOON, async || api.connect(None).await.is_ok()).await;
-    let channel = rig.cluster.group("alice", &["bob"]).await.id;
+    let channel = tls.cluster.group("alice", &["bob"]).await.id;
     let target = api.connect(None).await.unwrap().target;
     assert_eq!(target.url, node.url);
-    let mut socket = rig.open(&node).await.unwrap();
+    let mut socket = tls.open(&node).await.unwrap();
     socket.hello(&target.ticket, None).await.unwrap();
     let ready = |frame: &ServerFrame| matches!(frame, ServerFrame::Ready(_));
     assert!(socket.frame_within(SOON, ready).await.is_some());
@@ -109,13 +109,13 @@ async fn a_client_that_trusts_the_authority_talks_over_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_takes_an_authority() {
-    let rig = Rig::start().await;
-    let _node = rig.node().await;
-    eventually("the node is known", SOON, async || rig.api("alice").connect(None).await.is_ok())
+async fn the_command_trusts_a_given_authority() {
+    let tls = TlsCluster::start().await;
+    let _node = tls.node().await;
+    eventually("the node is known", SOON, async || tls.api("alice").connect(None).await.is_ok())
         .await;
-    let channel = rig.cluster.group("alice", &["bob"]).await;
-    let (url, workspace) = (rig.cluster.url(), rig.cluster.workspace().to_string());
+    let channel = tls.cluster.group("alice", &["bob"]).await;
+    let (url, workspace) = (tls.cluster.url(), tls.cluster.workspace().to_string());
     let listen = |more: &[&str]| {
         let who = ["listen", "--json", "--as", "bob", "--workspace", &workspace, "--url", &url];
         let mut command = Command::new(program("inkwire"));
@@ -126,7 +126,7 @@ async fn the_command_takes_an_authority() {
     let said = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(64));
     assert!(said.starts_with("cannot use /nowhere") && said.lines().count() == 1, "{said}");
-    let file = rig.authority.file();
+    let file = tls.authority.file();
     let mut listener = Killed(listen(&["--ca", file.to_str().unwrap()]));
     let out = listener.0.stdout.take().unwrap();
     let heard = std::thread::spawn(move || {
@@ -135,7 +135,7 @@ async fn the_command_takes_an_authority() {
         lines.map_while(Result::ok).find(|line| line.contains("over TLS"))
     });
     eventually("it hears", SOON, async || {
-        rig.api("alice").post_message(&channel.id, "over TLS", None, None).await.unwrap();
+        tls.api("alice").post_message(&channel.id, "over TLS", None, None).await.unwrap();
         heard.is_finished()
     })
     .await;
@@ -143,9 +143,9 @@ async fn the_command_takes_an_authority() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_command_says_that_a_port_speaks_tls() {
-    let rig = Rig::start().await;
-    let node = rig.node().await;
+async fn the_command_reports_that_a_port_speaks_tls() {
+    let tls = TlsCluster::start().await;
+    let node = tls.node().await;
     let host = address(&node);
     let url = format!("http://{host}");
     let asked = Command::new(program("inkwire"))
@@ -168,9 +168,9 @@ impl Drop for Killed {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_trust_it_or_speaks_something_else_is_kept_out() {
-    let rig = Rig::start().await;
-    let node = rig.node().await;
+async fn clients_without_trust_or_without_tls_are_refused() {
+    let tls = TlsCluster::start().await;
+    let node = tls.node().await;
     let stranger = RawSocket::open(&node.url, &[], SOON).await.unwrap_err();
     assert!(matches!(stranger, OpenError::Unreachable { .. }), "{stranger:?}");
     let other = Authority::new();
@@ -197,14 +197,14 @@ async fn who_does_not_trust_it_or_speaks_something_else_is_kept_out() {
         assert_eq!(chosen(&node, protocols).await, expected, "{protocols:?}");
     }
     eventually("each is counted", SOON, async || {
-        let told = node.told("/metrics").await;
+        let metrics = node.admin_answer("/metrics").await;
         let none = |reason| format!(r#"inkwire_tls_refusals_total{{reason="{reason}"}} 0"#);
-        let is_counted = |reason| !told.lines().any(|line| line == none(reason));
-        !told.is_empty() && is_counted("failed") && is_counted("plain")
+        let is_counted = |reason| !metrics.lines().any(|line| line == none(reason));
+        !metrics.is_empty() && is_counted("failed") && is_counted("plain")
     })
     .await;
     // None of this prevents other clients from connecting.
-    rig.open(&node).await.unwrap().finish().await;
+    tls.open(&node).await.unwrap().finish().await;
 }
 
 /// Whether HTTP/1.1 was negotiated; `None` if the node ended the handshake.
@@ -232,8 +232,8 @@ async fn chosen(node: &NodeProcess, protocols: &[&str]) -> Option<bool> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_that_is_never_finished_is_cut_after_five_seconds() {
-    let rig = Rig::start().await;
-    let node = rig.node().await;
+    let tls = TlsCluster::start().await;
+    let node = tls.node().await;
     let address = address(&node);
     let (_, whole) = hello(&[]);
     let begun = ["", "half a hello", "a whole hello"];
@@ -244,15 +244,17 @@ async fn a_handshake_that_is_never_finished_is_cut_after_five_seconds() {
         assert!((max..max * 2).contains(&took), "{what}: {took:?}");
     }
     eventually("they are counted", SOON, async || {
-        node.told("/metrics").await.contains(r#"inkwire_tls_refusals_total{reason="slow"} 3"#)
+        node.admin_answer("/metrics")
+            .await
+            .contains(r#"inkwire_tls_refusals_total{reason="slow"} 3"#)
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g7_stalled_handshakes_lock_nobody_out() {
-    let rig = Rig::start().await;
-    let node = rig.node().await;
+async fn g7_stalled_handshakes_keep_no_client_out() {
+    let tls = TlsCluster::start().await;
+    let node = tls.node().await;
     let (_, whole) = hello(&[]);
     let mut stalled = Vec::new();
     for n in 0..320 {
@@ -262,24 +264,24 @@ async fn g7_stalled_handshakes_lock_nobody_out() {
         stalled.push(tcp);
     }
     let begun = Instant::now();
-    let mut socket = rig.open(&node).await.unwrap();
+    let mut socket = tls.open(&node).await.unwrap();
     let took = begun.elapsed();
     println!("{} handshakes stalled: another took {took:.1?}", stalled.len());
     assert!(took < limits::TLS_HANDSHAKE_MAX, "{took:?}");
     let refused = node.metric("inkwire_tls_refusals_total").await;
-    assert_eq!(refused, 0, "they were still there when it came");
+    assert_eq!(refused, 0, "no stalled handshake had been cut");
     socket.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g7_more_handshakes_than_a_second_has_are_cut_before_tls() {
+async fn g7_handshakes_above_the_rate_are_cut_before_tls() {
     // More than the node accepts, even if the busy machine needs several seconds.
     const AT_ONCE: usize = 40;
-    let rig = Rig::start().await;
-    let mut setup = rig.setup(Some(rig.authority.issue()));
+    let tls = TlsCluster::start().await;
+    let mut setup = tls.setup(Some(tls.authority.issue()));
     setup.variables.push(("INKWIRE_NODE_HANDSHAKES_PER_SECOND", "3".to_owned()));
     let node = NodeProcess::of(&setup).await;
-    let at_once = futures_util::future::join_all((0..AT_ONCE).map(|_| rig.open(&node))).await;
+    let at_once = futures_util::future::join_all((0..AT_ONCE).map(|_| tls.open(&node))).await;
     let taken = at_once.iter().filter(|opened| opened.is_ok()).count();
     assert!((3..AT_ONCE).contains(&taken), "{taken} of {AT_ONCE} in a moment, 3 a second");
     for opened in &at_once {
@@ -289,46 +291,46 @@ async fn g7_more_handshakes_than_a_second_has_are_cut_before_tls() {
     }
     // Each refusal is counted a moment after the connection is cut.
     let shed = format!(r#"inkwire_tls_refusals_total{{reason="shed"}} {}"#, AT_ONCE - taken);
-    eventually(&shed, SOON, async || node.told("/metrics").await.contains(&shed)).await;
+    eventually(&shed, SOON, async || node.admin_answer("/metrics").await.contains(&shed)).await;
     // Later clients are served.
-    eventually("the next second takes more", SOON, async || rig.open(&node).await.is_ok()).await;
+    eventually("the next second takes more", SOON, async || tls.open(&node).await.is_ok()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g7_a_certificate_that_ends_keeps_who_is_there_and_brings_nobody() {
-    let rig = Rig::start().await;
+async fn g7_a_node_whose_certificate_expired_keeps_its_sockets_and_gets_no_clients() {
+    let tls = TlsCluster::start().await;
     let names = ["127.0.0.1", "localhost"];
-    let setup = rig.setup(Some(rig.authority.issue_for(&names, -60, 20)));
+    let setup = tls.setup(Some(tls.authority.issue_for(&names, -60, 20)));
     let node = NodeProcess::of(&setup).await;
-    eventually("the node is known", SOON, async || rig.fleet().await.contains(&node.url)).await;
-    let api = rig.api("alice");
+    eventually("the node is known", SOON, async || tls.fleet().await.contains(&node.url)).await;
+    let api = tls.api("alice");
     let target = api.connect(None).await.unwrap().target;
-    let mut socket = rig.open(&node).await.unwrap();
+    let mut socket = tls.open(&node).await.unwrap();
     socket.hello(&target.ticket, None).await.unwrap();
-    let health = node.told("/healthz").await;
+    let health = node.admin_answer("/healthz").await;
     assert!(health.contains(r#""status":"ok""#), "{health}");
     assert!(health.contains(r#""certificate_seconds":"#), "{health}");
     eventually("it says so", SOON * 2, async || {
-        let health = node.told("/healthz").await;
+        let health = node.admin_answer("/healthz").await;
         health.starts_with("HTTP/1.1 200") && health.contains(r#""status":"certificate_expired""#)
     })
     .await;
     eventually("its metric goes below zero", SOON, async || {
-        node.told("/metrics").await.contains("inkwire_certificate_seconds -")
+        node.admin_answer("/metrics").await.contains("inkwire_certificate_seconds -")
     })
     .await;
-    eventually("it is no longer known", SOON, async || rig.fleet().await.is_empty()).await;
-    assert!(rig.open(&node).await.is_err());
+    eventually("it is no longer known", SOON, async || tls.fleet().await.is_empty()).await;
+    assert!(tls.open(&node).await.is_err());
     // The open socket continues to work.
-    let channel = rig.cluster.group("alice", &["bob"]).await.id;
+    let channel = tls.cluster.group("alice", &["bob"]).await.id;
     api.post_message(&channel, "still here", None, None).await.unwrap();
     let message = |frame: &ServerFrame| matches!(frame, ServerFrame::Message { .. });
     assert!(socket.frame_within(SOON, message).await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_tells_its_container_how_it_is() {
-    let rig = Rig::start().await;
+async fn a_node_reports_its_health_to_its_container() {
+    let tls = TlsCluster::start().await;
     let health = |setup: &NodeSetup, admin: Option<u16>| {
         let mut command = setup.command(admin.unwrap_or_default());
         if admin.is_none() {
@@ -340,32 +342,32 @@ async fn a_node_tells_its_container_how_it_is() {
         assert!(said.lines().count() <= 1, "{said}");
         looked.status.code()
     };
-    for certificate in [None, Some(rig.authority.issue())] {
-        let setup = rig.setup(certificate);
-        assert_eq!(health(&setup, None), Some(1), "nobody is there");
+    for certificate in [None, Some(tls.authority.issue())] {
+        let setup = tls.setup(certificate);
+        assert_eq!(health(&setup, None), Some(1), "no node runs");
         let mut node = NodeProcess::of(&setup).await;
         assert_eq!(health(&setup, None), Some(0), "by its socket port");
         assert_eq!(health(&setup, Some(node.admin_port())), Some(0), "by its admin port");
         if setup.certificate.is_some() {
-            let other = NodeSetup { certificate: Some(rig.authority.issue()), ..setup.clone() };
-            assert_eq!(health(&other, None), Some(1), "somebody else's certificate");
+            let other = NodeSetup { certificate: Some(tls.authority.issue()), ..setup.clone() };
+            assert_eq!(health(&other, None), Some(1), "another certificate");
             let plain = NodeSetup { certificate: None, ..setup.clone() };
-            assert_eq!(health(&plain, None), Some(1), "TLS, and not asked so");
+            assert_eq!(health(&plain, None), Some(1), "TLS, but asked without it");
         }
         node.kill();
-        assert_eq!(health(&setup, None), Some(1), "it is gone");
+        assert_eq!(health(&setup, None), Some(1), "the node has ended");
     }
-    let mut setup = rig.setup(None);
+    let mut setup = tls.setup(None);
     setup.variables.push(("INKWIRE_NODE_LISTEN", "here".to_owned()));
     assert_eq!(health(&setup, None), Some(64));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_cannot_serve_is_told_at_the_start() {
+async fn an_unusable_certificate_is_reported_at_the_start() {
     const CERTIFICATE: &str = "INKWIRE_NODE_TLS_CERTIFICATE";
     const KEY: &str = "INKWIRE_NODE_TLS_KEY";
-    let rig = Rig::start().await;
-    let authority = &rig.authority;
+    let tls = TlsCluster::start().await;
+    let authority = &tls.authority;
     let (good, other) = (authority.issue(), authority.issue());
     let (over, early) = (
         authority.issue_for(&["127.0.0.1"], -7_200, -3_600),
@@ -394,7 +396,7 @@ async fn a_certificate_that_cannot_serve_is_told_at_the_start() {
             "INKWIRE_NODE_URL is not wss://".to_owned(),
         ),
     ] {
-        let mut setup = rig.setup(Some(good.clone()));
+        let mut setup = tls.setup(Some(good.clone()));
         setup.variables = variables;
         let ended = setup.command(free_port()).output().unwrap();
         let line = String::from_utf8(ended.stderr).unwrap();
@@ -403,7 +405,7 @@ async fn a_certificate_that_cannot_serve_is_told_at_the_start() {
         assert!(!line.contains("at-all") && !line.contains("BEGIN"), "{line}");
     }
     // Report all problems at once.
-    let mut setup = rig.setup(Some(over));
+    let mut setup = tls.setup(Some(over));
     setup.variables.push(("INKWIRE_NODE_URL", "ws://n2.example/socket".to_owned()));
     setup.variables.push(("AWS_REGION", String::new()));
     let ended = setup.command(free_port()).output().unwrap();
@@ -412,8 +414,8 @@ async fn a_certificate_that_cannot_serve_is_told_at_the_start() {
         assert!(line.contains(said), "{said}: {line}");
     }
     // The variables may hold PEM itself instead of a path, as a task's secrets do.
-    let mut setup = rig.setup(Some(good.clone()));
+    let mut setup = tls.setup(Some(good.clone()));
     setup.variables = vec![(CERTIFICATE, good.chain_pem), (KEY, good.key_pem)];
     let node = NodeProcess::of(&setup).await;
-    rig.open(&node).await.unwrap().finish().await;
+    tls.open(&node).await.unwrap().finish().await;
 }

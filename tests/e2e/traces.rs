@@ -8,14 +8,15 @@ use tests::{SOON, eventually, logs};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-struct Street {
+/// A cluster, and a node process whose log is read.
+struct Fixture {
     cluster: Cluster,
     node: NodeProcess,
     node_log: std::path::PathBuf,
     _directory: tempfile::TempDir,
 }
 
-impl Street {
+impl Fixture {
     /// Starts functions in this process, one node process, and a real Redis.
     async fn start() -> Self {
         let cluster = Cluster::with_nodes(Environment::Redis, 0).await;
@@ -52,7 +53,8 @@ impl Street {
             let lines = logs::lines(&self.node_log, "written");
             lines.into_iter().find(|line| line["message_id"] == message)
         };
-        eventually("the node says that it wrote it", SOON, async || find().is_some()).await;
+        eventually("the node logs that it wrote the message", SOON, async || find().is_some())
+            .await;
         find().unwrap()
     }
 }
@@ -65,11 +67,11 @@ fn call_line(message: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_follows_a_message_from_its_post_to_the_node_that_wrote_it() {
     logs::own();
-    let street = Street::start().await;
-    let channel = street.cluster.group("alice", &["bob"]).await.id;
-    let bob = street.cluster.person("bob").await;
+    let fixture = Fixture::start().await;
+    let channel = fixture.cluster.group("alice", &["bob"]).await.id;
+    let bob = fixture.cluster.person("bob").await;
 
-    let answer = street.post(channel.as_str(), "hi", Some(TRACE)).await;
+    let answer = fixture.post(channel.as_str(), "hi", Some(TRACE)).await;
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     assert!(!String::from_utf8_lossy(&answer.body).contains(TRACE), "clients have no use for it");
     let call = call_line(&id);
@@ -81,34 +83,34 @@ async fn a_trace_follows_a_message_from_its_post_to_the_node_that_wrote_it() {
         (&json!("alice"), &json!(channel.as_str()))
     );
     bob.hears(&channel, "hi").await;
-    let written = street.written(&id).await;
+    let written = fixture.written(&id).await;
     assert_eq!((&written["trace_id"], &written["sockets"]), (&json!(TRACE), &json!(1)));
 
     // Without a trace id, the request's own id is the trace id.
-    let answer = street.post(channel.as_str(), "ho", None).await;
+    let answer = fixture.post(channel.as_str(), "ho", None).await;
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     let call = call_line(&id);
     let request: model::MessageId = call["request_id"].as_str().unwrap().parse().unwrap();
     assert_eq!(call["trace_id"], model::TraceId::from(request).to_string());
-    assert_eq!(street.written(&id).await["trace_id"], call["trace_id"]);
+    assert_eq!(fixture.written(&id).await["trace_id"], call["trace_id"]);
 
     // The relay knows only the message, so the message's id is the trace id.
-    street.cluster.stack.app().publisher().switch(false);
-    let answer = street.post(channel.as_str(), "later", Some(TRACE)).await;
+    fixture.cluster.stack.app().publisher().switch(false);
+    let answer = fixture.post(channel.as_str(), "later", Some(TRACE)).await;
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(call_line(&id)["trace_id"], TRACE);
     let of_id = model::TraceId::from(id.parse::<model::MessageId>().unwrap());
-    assert_eq!(street.written(&id).await["trace_id"], of_id.to_string());
+    assert_eq!(fixture.written(&id).await["trace_id"], of_id.to_string());
     // The relay logs it once its batch is safe, which may be after the node delivered it.
-    eventually("the relay says it", SOON, async || {
+    eventually("the relay logs it", SOON, async || {
         let relayed = logs::lines(logs::own(), "relayed");
         relayed.iter().any(|line| line["message_id"] == id.as_str())
     })
     .await;
 
     // Metrics show the delivery's latency, and the log names the socket as its client does.
-    assert_eq!(street.node.metric("inkwire_delivery_seconds_count").await, 3);
-    let attached = logs::lines(&street.node_log, "a socket attaches");
+    assert_eq!(fixture.node.metric("inkwire_delivery_seconds_count").await, 3);
+    let attached = logs::lines(&fixture.node_log, "a socket attaches");
     assert_eq!(attached[0]["user_id"], "bob");
     assert!(attached[0]["connection_id"].as_str().unwrap().starts_with('S'));
 }

@@ -1,8 +1,7 @@
-//! Times, and how they are printed.
+//! What the fault tests measure, and how it is printed.
 
 use std::collections::HashSet;
 use std::fmt;
-use std::time::Duration;
 
 use client::{Event, Source};
 use model::MessageId;
@@ -15,40 +14,12 @@ macro_rules! figure {
 }
 pub(crate) use figure;
 
-/// A percentile of some times.
-pub(crate) fn percentile(times: &[Duration], percent: usize) -> Duration {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    sorted.get(sorted.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
-}
-
-/// When a message first reached a person, on any path.
-pub(crate) fn reached_at(person: &Person, id: MessageId) -> Option<Instant> {
-    first(person, id, |_| true)
-}
-
-/// When a message was first pushed on a person's socket.
-pub(crate) fn pushed_at(person: &Person, id: MessageId) -> Option<Instant> {
-    first(person, id, |source| source == Source::Pushed)
-}
-
-fn first(person: &Person, id: MessageId, wanted: impl Fn(Source) -> bool) -> Option<Instant> {
-    person.look(|log| {
-        log.iter().find_map(|logged| match &logged.event {
-            Event::Message { message, source, .. } if message.id == id && wanted(*source) => {
-                Some(logged.at)
-            }
-            _ => None,
-        })
-    })
-}
-
 /// When the last of these people had all these messages; `None` if they do not have them yet.
 pub(crate) fn complete_at(people: &[Person], ids: &[MessageId]) -> Option<Instant> {
     let mut latest = None;
     for person in people {
         for id in ids {
-            latest = latest.max(Some(reached_at(person, *id)?));
+            latest = latest.max(Some(person.reached_at(*id)?));
         }
     }
     latest
@@ -56,7 +27,7 @@ pub(crate) fn complete_at(people: &[Person], ids: &[MessageId]) -> Option<Instan
 
 /// What clients received, and how much of it they already had.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Wire {
+pub(crate) struct ClientTraffic {
     /// Messages that were pushed on sockets.
     pub(crate) pushed: usize,
     /// Of these, the ones that had been pushed to this client before.
@@ -67,12 +38,12 @@ pub(crate) struct Wire {
     pub(crate) read_again: usize,
 }
 
-impl Wire {
+impl ClientTraffic {
     /// The sum over these people's clients.
     pub(crate) fn of(people: &[Person]) -> Self {
-        let mut wire = Self::default();
-        people.iter().for_each(|person| person.look(|log| wire.add(log)));
-        wire
+        let mut traffic = Self::default();
+        people.iter().for_each(|person| person.look(|log| traffic.add(log)));
+        traffic
     }
 
     fn add(&mut self, log: &[Logged]) {
@@ -106,7 +77,7 @@ impl Wire {
     }
 }
 
-impl fmt::Display for Wire {
+impl fmt::Display for ClientTraffic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pushed, pushed_again, read, read_again } = self;
         write!(

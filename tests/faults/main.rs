@@ -1,8 +1,7 @@
 //! Faults between real processes: the guarantees hold, and costs stay within their bounds.
 //!
-//! `checker` judges a scenario's history. A figure is printed as one line, `figure: …`. Scenarios
-//! with a bound on time or count are ignored here; `tests/run --full` runs them, built with
-//! optimisation.
+//! `checker` judges the history of each run. A figure is printed as one line, `figure: …`. Tests with
+//! a bound on time or count are ignored by default; `tests/run --full` runs them in a release build.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,10 +16,10 @@ mod brownout;
 mod bus;
 mod clients;
 mod failover;
+mod fault_run;
 mod incidents;
 mod many;
 mod nodes;
 mod outage;
 mod random;
-mod stage;
 mod store;

@@ -8,14 +8,14 @@ use futures_util::stream::{self, StreamExt as _};
 use model::{MessageId, limits};
 use protocol::frame::ServerFrame;
 use tests::crowd::{Crowd, Member};
-use tests::eventually;
 use tests::process::NodeProcess;
+use tests::proxied::{Plan, ProxiedCluster};
 use tests::record::Sender;
 use tests::redis::{Flavor, RedisServer};
-use tests::scene::{Plan, Scene};
+use tests::{eventually, percentile};
 use tokio::time::Instant;
 
-use crate::figures::{figure, names, percentile, strs};
+use crate::figures::{figure, names, strs};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn g7_a_killed_nodes_sockets_resume_elsewhere_without_reading_messages() {
@@ -34,33 +34,37 @@ async fn long_a_killed_node_with_5000_sockets_costs_five_seconds() {
 async fn killed(users: usize, each: usize, survivors: usize, bar: Duration) {
     let redis = RedisServer::start(Flavor::Redis);
     let plan = Plan { nodes: 1, doors: false, ..Plan::on(redis.port()) };
-    let mut scene = Scene::start(plan).await;
+    let mut proxied = ProxiedCluster::start(plan).await;
     let names = names(users);
     // A group is created with at most a hundred members.
-    let channel = scene.group(&strs(&names[..names.len().min(100)])).await;
-    let api = scene.cluster.api(&names[0]);
+    let channel = proxied.group(&strs(&names[..names.len().min(100)])).await;
+    let api = proxied.cluster.api(&names[0]);
     for name in names.iter().skip(100) {
-        scene.recorder.change(&api, &channel, name, checker::Change::Add).await;
+        proxied.recorder.change(&api, &channel, name, checker::Change::Add).await;
     }
-    let speaker = scene.sender(&names[0]);
-    let crowd = Crowd::gather(&scene.cluster, &strs(&names), each).await;
+    let speaker = proxied.sender(&names[0]);
+    let crowd = Crowd::gather(&proxied.cluster, &strs(&names), each).await;
     let sockets = users * each;
     speaker.says(&channel, "before").await;
     let heard = |count: usize| crowd.look(|one| one.messages.len() >= count).iter().all(|is| *is);
     eventually("all hear", Duration::from_secs(60), async || heard(1)).await;
     for _ in 0..survivors {
-        scene.add_node().await;
+        proxied.add_node().await;
     }
-    let before = scene.node_store.counts();
+    let before = proxied.node_store.counts();
     let killed_at = Instant::now();
-    scene.nodes[0].process.kill();
+    proxied.nodes[0].process.kill();
     for n in 0..5 {
         speaker.says(&channel, &format!("meanwhile {n}")).await;
     }
-    eventually("all are back and have all", Duration::from_secs(90), async || {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        heard(6)
-    })
+    eventually(
+        "all clients reconnected and have everything",
+        Duration::from_secs(90),
+        async || {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            heard(6)
+        },
+    )
     .await;
     let back = |one: &Member| one.readies.get(1).map(|(at, _)| *at - killed_at);
     let times: Vec<Duration> = crowd.look(back).into_iter().flatten().collect();
@@ -70,7 +74,7 @@ async fn killed(users: usize, each: usize, survivors: usize, bar: Duration) {
     let refused: u32 = crowd.look(|one| one.refused).iter().sum();
     let resyncs: u32 = crowd.look(|one| one.resyncs).iter().sum();
     let calls = |table: &str, operation: &str| {
-        let now = scene.node_store.calls(table, operation);
+        let now = proxied.node_store.calls(table, operation);
         let fits = |(of, done): &&(String, String)| {
             of.contains(table) && (operation.is_empty() || done == operation)
         };
@@ -132,17 +136,17 @@ struct Readers {
 async fn slow_readers(of: Readers) {
     let redis = RedisServer::start(Flavor::Redis);
     let plan = Plan { nodes: 1, doors: false, ..Plan::on(redis.port()) };
-    let scene = Scene::start(plan).await;
+    let proxied = ProxiedCluster::start(plan).await;
     let names = names(of.users + 10);
-    let channel = scene.group(&strs(&names[..names.len().min(100)])).await;
-    let api = scene.cluster.api(&names[0]);
+    let channel = proxied.group(&strs(&names[..names.len().min(100)])).await;
+    let api = proxied.cluster.api(&names[0]);
     for name in names.iter().skip(100) {
-        scene.recorder.change(&api, &channel, name, checker::Change::Add).await;
+        proxied.recorder.change(&api, &channel, name, checker::Change::Add).await;
     }
-    let slow = Crowd::gather(&scene.cluster, &strs(&names[10..]), of.each).await;
-    let others = Crowd::gather(&scene.cluster, &strs(&names[..10]), 2).await;
-    let speaker = scene.sender(&names[0]);
-    let node = &scene.nodes[0].process;
+    let slow = Crowd::gather(&proxied.cluster, &strs(&names[10..]), of.each).await;
+    let others = Crowd::gather(&proxied.cluster, &strs(&names[..10]), 2).await;
+    let speaker = proxied.sender(&names[0]);
+    let node = &proxied.nodes[0].process;
     burst(&speaker, &channel, "warm", of.messages / 3, of.bytes).await;
     let sound =
         lags(&others, &burst(&speaker, &channel, "sound", of.messages, of.bytes).await).await;
@@ -180,7 +184,7 @@ async fn slow_readers(of: Readers) {
     assert!(grown <= 64, "{grown} MiB");
     assert!(ratio <= of.ratio, "{ratio}");
     let ended: usize = others.look(|one| one.ends.len()).iter().sum();
-    assert_eq!(ended, 0, "the others stayed");
+    assert_eq!(ended, 0, "the other sockets stayed open");
 }
 
 /// Runs something, and returns the node's peak memory meanwhile.
@@ -221,7 +225,7 @@ async fn lags(crowd: &Crowd, sent: &[(MessageId, Instant)]) -> Vec<Duration> {
         Some(*at - *begun)
     };
     let mut lags = Vec::new();
-    eventually("all have all", Duration::from_secs(120), async || {
+    eventually("all clients have everything", Duration::from_secs(120), async || {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let all =
             crowd.look(|one| sent.iter().map(|sent| lag(one, sent)).collect::<Option<Vec<_>>>());
@@ -254,9 +258,9 @@ async fn long_an_idle_socket_over_tls_is_small() {
 async fn idle(tls: bool) -> u64 {
     let redis = RedisServer::start(Flavor::Redis);
     let plan = Plan { nodes: 1, doors: false, tls, ..Plan::on(redis.port()) };
-    let scene = Scene::start(plan).await;
-    let node = &scene.nodes[0].process;
-    let trust = scene.api("user0").trust();
+    let proxied = ProxiedCluster::start(plan).await;
+    let node = &proxied.nodes[0].process;
+    let trust = proxied.api("user0").trust();
     let mut sockets = Vec::new();
     let mut before = 0;
     for n in 0..1_100 {
@@ -264,7 +268,7 @@ async fn idle(tls: bool) -> u64 {
         if n == 100 {
             before = node.resident_bytes();
         }
-        let target = scene.api(&format!("user{}", n % 110)).connect(None).await.unwrap().target;
+        let target = proxied.api(&format!("user{}", n % 110)).connect(None).await.unwrap().target;
         let wait = Duration::from_secs(5);
         let mut socket = RawSocket::open_trusting(&target.url, &[], wait, &trust).await.unwrap();
         socket.hello(&target.ticket, None).await.unwrap();
@@ -275,7 +279,7 @@ async fn idle(tls: bool) -> u64 {
     // Each socket has had a tick, so whatever a tick needs is allocated.
     tokio::time::sleep(limits::TICK + Duration::from_secs(2)).await;
     // Sockets that have closed in the meantime would make the result look small.
-    assert_eq!(node.metric("inkwire_sockets").await, 1_100, "all are there");
+    assert_eq!(node.metric("inkwire_sockets").await, 1_100, "all sockets are open");
     let grown = node.resident_bytes().saturating_sub(before);
     drop(sockets);
     grown / 1_000

@@ -6,18 +6,18 @@ use std::time::Duration;
 use client::{Event, OpenError, RawSocket};
 use model::{NodeId, limits};
 use tests::person::Person;
+use tests::proxied::Plan;
 use tests::proxy::tcp::Fault;
-use tests::scene::Plan;
 use tests::{SOON, eventually};
 use tokio::time::Instant;
 
+use crate::fault_run::FaultRun;
 use crate::figures::{figure, lost, names, strs};
-use crate::stage::Stage;
 
 /// The id of the running node at this place.
-async fn id_of(stage: &Stage, place: usize) -> NodeId {
-    let fleet = stage.scene.cluster.stack.ports().nodes.fleet().await.unwrap();
-    let url = &stage.scene.nodes[place].process.url;
+async fn id_of(run: &FaultRun, place: usize) -> NodeId {
+    let fleet = run.proxied.cluster.stack.ports().nodes.fleet().await.unwrap();
+    let url = &run.proxied.nodes[place].process.url;
     fleet.into_iter().find(|node| node.lease.url == *url).unwrap().lease.node_id
 }
 
@@ -30,28 +30,28 @@ fn readies(person: &Person) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g4_g7_a_node_that_stood_still_goes_on_and_loses_nothing() {
-    let mut stage = Stage::start(10).await;
-    let zombie = id_of(&stage, 0).await;
-    let there = on(&stage.people, &zombie);
-    assert!(there > 0, "somebody is on it");
-    stage.fault("SIGSTOP 20 s");
-    stage.scene.nodes[0].process.pause();
+async fn g4_g7_a_node_that_was_frozen_continues_and_loses_nothing() {
+    let mut run = FaultRun::start(10).await;
+    let zombie = id_of(&run, 0).await;
+    let there = on(&run.people, &zombie);
+    assert!(there > 0, "the node has clients");
+    run.fault("SIGSTOP 20 s");
+    run.proxied.nodes[0].process.pause();
     let end = Instant::now() + Duration::from_secs(20);
-    stage.talk(40).await;
-    let late = stage.scene.people(&["user0", "user1"]).await;
-    assert_eq!(on(&late, &zombie), 0, "nobody is sent to it");
-    stage.people.extend(late);
+    run.talk(40).await;
+    let late = run.proxied.people(&["user0", "user1"]).await;
+    assert_eq!(on(&late, &zombie), 0, "no client is assigned to it");
+    run.people.extend(late);
     // Wait until the fault's time is over.
     tokio::time::sleep_until(end).await;
-    stage.scene.nodes[0].process.resume();
-    stage.healed("SIGSTOP 20 s");
-    stage.talk(5).await;
-    stage.settle(&format!("19 a node with {there} clients stopped for 20 s"), SOON).await;
+    run.proxied.nodes[0].process.resume();
+    run.healed("SIGSTOP 20 s");
+    run.talk(5).await;
+    run.settle(&format!("19 a node with {there} clients stopped for 20 s"), SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g7_clients_that_cannot_reach_a_node_are_elsewhere_soon() {
+async fn g7_clients_that_cannot_reach_a_node_are_soon_on_another() {
     unreachable(Duration::from_secs(20)).await;
 }
 
@@ -63,32 +63,32 @@ async fn long_an_unreachable_node_costs_ten_seconds() {
 
 /// The node renews its lease, but no client can reach it.
 async fn unreachable(bar: Duration) {
-    let mut stage = Stage::start(4).await;
-    stage.fault("unreachable");
-    stage.scene.nodes[0].door.set(Fault::BLACK_HOLE);
-    let dark = id_of(&stage, 0).await;
+    let mut run = FaultRun::start(4).await;
+    run.fault("unreachable");
+    run.proxied.nodes[0].door.set(Fault::BLACK_HOLE);
+    let dark = id_of(&run, 0).await;
     let guests: Vec<String> = names(12);
-    let channel = stage.channel.clone();
-    let creator = stage.scene.cluster.api("user0");
+    let channel = run.channel.clone();
+    let creator = run.proxied.cluster.api("user0");
     for name in &guests[4..] {
-        let add = stage.scene.recorder.change(&creator, &channel, name, checker::Change::Add);
+        let add = run.proxied.recorder.change(&creator, &channel, name, checker::Change::Add);
         assert!(add.await);
     }
     let begun = Instant::now();
-    let guests = stage.scene.people(&strs(&guests[4..])).await;
+    let guests = run.proxied.people(&strs(&guests[4..])).await;
     let took = begun.elapsed();
     assert_eq!(on(&guests, &dark), 0);
     assert!(took <= bar, "{took:?}");
     figure!(
-        "28 a node that renews its lease and cannot be reached: {} new clients are elsewhere after {took:.1?} (bar {bar:?})",
+        "28 a node that renews its lease and cannot be reached: {} new clients are on another node after {took:.1?} (bar {bar:?})",
         guests.len()
     );
     // Clients on that node hear nothing more, and reconnect after their own deadline.
-    stage.talk(20).await;
-    stage.people.extend(guests);
-    stage.scene.nodes[0].door.set(Fault::NONE);
-    stage.healed("unreachable");
-    stage.settle("28 clients of the unreachable node", limits::SILENCE_MAX + SOON).await;
+    run.talk(20).await;
+    run.people.extend(guests);
+    run.proxied.nodes[0].door.set(Fault::NONE);
+    run.healed("unreachable");
+    run.settle("28 clients of the unreachable node", limits::SILENCE_MAX + SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,13 +98,13 @@ async fn g7_a_fleet_is_rolled_under_load_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn g7_certificates_are_replaced_by_rolling_the_fleet_and_nothing_is_lost() {
-    let stage = rolled(20, false, |plan| Plan { tls: true, ..plan }).await;
-    let url = &stage.scene.nodes[0].process.url;
+    let run = rolled(20, false, |plan| Plan { tls: true, ..plan }).await;
+    let url = &run.proxied.nodes[0].process.url;
     assert!(url.starts_with("wss://"), "{url}");
     let stranger = RawSocket::open(url, &[], SOON).await.unwrap_err();
     assert!(matches!(stranger, OpenError::Unreachable { .. }), "{stranger:?}");
     eventually("the node counts it", SOON, async || {
-        stage.scene.nodes[0].process.metric("inkwire_tls_refusals_total").await > 0
+        run.proxied.nodes[0].process.metric("inkwire_tls_refusals_total").await > 0
     })
     .await;
 }
@@ -119,38 +119,38 @@ async fn long_a_fleet_of_four_is_rolled_three_times() {
 
 /// Replaces every node under load, by draining it. In the harder run, two at once are killed after
 /// a grace period that is too short.
-async fn rolled(people: usize, harder: bool, plan: impl FnOnce(Plan) -> Plan) -> Stage {
-    let mut stage = Stage::of(people, plan).await;
-    let nodes = stage.scene.nodes.len();
+async fn rolled(people: usize, harder: bool, plan: impl FnOnce(Plan) -> Plan) -> FaultRun {
+    let mut run = FaultRun::of(people, plan).await;
+    let nodes = run.proxied.nodes.len();
     let begun = Instant::now();
     let at_once = if harder { 2 } else { 1 };
     for _ in 0..nodes / at_once {
-        stage.fault("a node is replaced");
+        run.fault("a node is replaced");
         for _ in 0..at_once {
-            stage.scene.add_node().await;
+            run.proxied.add_node().await;
         }
-        let mut leaving: Vec<_> = stage.scene.nodes.drain(..at_once).collect();
+        let mut leaving: Vec<_> = run.proxied.nodes.drain(..at_once).collect();
         leaving.iter().for_each(|node| node.process.terminate());
-        stage.talk_for(GRACE).await;
+        run.talk_for(GRACE).await;
         if harder {
             leaving.iter_mut().for_each(|node| node.process.kill());
         } else {
             let gone = &mut leaving[0].process;
             eventually("it exits by itself", SOON * 2, async || gone.has_exited_with(0)).await;
         }
-        stage.healed("a node is replaced");
-        stage.talk(3).await;
+        run.healed("a node is replaced");
+        run.talk(3).await;
     }
     let took = begun.elapsed();
     let verdict =
-        stage.settle(&format!("20 a fleet of {nodes} rolled, harder: {harder}"), SOON).await;
-    let rate = peak_readies(&stage.people);
+        run.settle(&format!("20 a fleet of {nodes} rolled, harder: {harder}"), SOON).await;
+    let rate = peak_readies(&run.people);
     figure!(
         "20 fleet roll: {nodes} nodes in {took:.1?}, {} handshakes by {people} clients, at most {rate} in one second, {} resyncs",
-        stage.people.iter().map(readies).sum::<usize>() - people,
+        run.people.iter().map(readies).sum::<usize>() - people,
         verdict.resyncs
     );
-    stage
+    run
 }
 
 /// The most sockets that became ready again within one second.
@@ -171,68 +171,71 @@ fn peak_readies(people: &[Person]) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn g7_all_nodes_restart_at_once_and_nothing_is_lost() {
-    let mut stage = Stage::start(20).await;
-    stage.fault("all nodes are killed");
-    let mut gone: Vec<_> = stage.scene.nodes.drain(..).collect();
+    let mut run = FaultRun::start(20).await;
+    run.fault("all nodes are killed");
+    let mut gone: Vec<_> = run.proxied.nodes.drain(..).collect();
     gone.iter_mut().for_each(|node| node.process.kill());
-    stage.talk(10).await;
+    run.talk(10).await;
     for _ in 0..2 {
-        stage.scene.add_node().await;
+        run.proxied.add_node().await;
     }
-    stage.healed("all nodes are killed");
-    stage.talk(5).await;
+    run.healed("all nodes are killed");
+    run.talk(5).await;
     // A client that found no node backs off with full jitter, up to 30 s.
-    stage.settle("29 all nodes killed and started", limits::CLIENT_BACKOFF.1 + SOON).await;
-    let people = &stage.people;
+    run.settle("29 all nodes killed and started", limits::CLIENT_BACKOFF.1 + SOON).await;
+    let people = &run.people;
     figure!(
-        "29 all nodes restart: at most {} of {} clients came in one second",
+        "29 all nodes restart: at most {} of {} clients connected within one second",
         peak_readies(people),
         people.len()
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g7_a_registry_that_is_empty_or_lies_keeps_nobody_out() {
-    let mut stage = Stage::start(4).await;
-    stage.fault("the registry is emptied");
+async fn g7_an_empty_or_wrong_registry_keeps_no_client_out() {
+    let mut run = FaultRun::start(4).await;
+    run.fault("the registry is emptied");
     for key in ["leases", "details", "reports", "pending"] {
-        stage.redis.command(&["DEL", &format!("{{ink:fleet}}:{key}")]);
+        run.redis.command(&["DEL", &format!("{{ink:fleet}}:{key}")]);
     }
     let begun = Instant::now();
-    let late = stage.scene.people(&["user1", "user2"]).await;
+    let late = run.proxied.people(&["user1", "user2"]).await;
     figure!(
-        "27 the registry is emptied: clients that come then are there after {:.1?}",
+        "27 the registry is emptied: clients that connect then are ready after {:.1?}",
         begun.elapsed()
     );
-    stage.healed("the registry is emptied");
-    stage.people.extend(late);
+    run.healed("the registry is emptied");
+    run.people.extend(late);
 
     // A node that does not exist and claims to have no connections is the lightest of all.
-    stage.fault("the registry lies");
+    run.fault("the registry is wrong");
     let lie = r#"{"url":"ws://127.0.0.1:1/socket","connections":0,"handshakes_per_second":9999,"draining":false}"#;
-    let time = stage.redis.command(&["TIME"]);
+    let time = run.redis.command(&["TIME"]);
     let (seconds, _) = time.split_once('\n').unwrap();
     let score = format!("{seconds}000");
     let (leases, details) = ("{ink:fleet}:leases", "{ink:fleet}:details");
-    stage.redis.command(&["ZADD", leases, &score, "01LIAR"]);
-    stage.redis.command(&["HSET", details, "01LIAR", lie]);
+    run.redis.command(&["ZADD", leases, &score, "01LIAR"]);
+    run.redis.command(&["HSET", details, "01LIAR", lie]);
     let begun = Instant::now();
-    let late = stage.scene.people(&["user1", "user2", "user3"]).await;
-    figure!("27 the registry lies: clients that come then are there after {:.1?}", begun.elapsed());
-    stage.people.extend(late);
-    stage.healed("the registry lies");
-    stage.talk(5).await;
-    stage.settle("27 registry empty, then lying", SOON).await;
+    let late = run.proxied.people(&["user1", "user2", "user3"]).await;
+    figure!(
+        "27 the registry is wrong: clients that connect then are ready after {:.1?}",
+        begun.elapsed()
+    );
+    run.people.extend(late);
+    run.healed("the registry is wrong");
+    run.talk(5).await;
+    run.settle("27 registry empty, then wrong", SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g5_a_node_without_files_keeps_who_is_there_and_recovers() {
+async fn g5_a_node_without_free_files_keeps_its_sockets_and_recovers() {
     const FILES: usize = 80;
     let open_files = u32::try_from(FILES).ok();
-    let mut stage = Stage::of(4, |plan| Plan { nodes: 1, open_files, ..plan }).await;
-    let node = &stage.scene.nodes[0].process;
+    let mut run = FaultRun::of(4, |plan| Plan { nodes: 1, open_files, ..plan }).await;
+    let node = &run.proxied.nodes[0].process;
     let base = node.open_files();
-    stage.fault("no files");
+    run.fault("no files");
     let mut sockets = Vec::new();
     let begun = Instant::now();
     // A busy machine may also fail to open a socket, so check that all files are in use. A node may
@@ -246,33 +249,32 @@ async fn g5_a_node_without_files_keeps_who_is_there_and_recovers() {
         assert!(sockets.len() < FILES, "{FILES} files for {FILES} sockets");
     };
     let opened = sockets.len();
-    stage.talk(10).await;
+    run.talk(10).await;
     drop(sockets);
-    stage.healed("no files");
-    let guests = stage.scene.people(&["user1"]).await;
-    stage.people.extend(guests);
-    stage.talk(5).await;
-    stage
-        .settle(
-            &format!("31 a node with {FILES} files: {opened} sockets opened, {most} files used"),
-            SOON,
-        )
-        .await;
-    assert_eq!(lost(&stage.people), 0, "who was there stayed");
-    let node = &stage.scene.nodes[0].process;
-    eventually("files come back", SOON * 3, async || node.open_files() <= base + 3).await;
+    run.healed("no files");
+    let guests = run.proxied.people(&["user1"]).await;
+    run.people.extend(guests);
+    run.talk(5).await;
+    run.settle(
+        &format!("31 a node with {FILES} files: {opened} sockets opened, {most} files used"),
+        SOON,
+    )
+    .await;
+    assert_eq!(lost(&run.people), 0, "its sockets stayed open");
+    let node = &run.proxied.nodes[0].process;
+    eventually("files are released", SOON * 3, async || node.open_files() <= base + 3).await;
 }
 
 /// Tests the check at the end of every scenario: a node that has ended is not at rest.
 #[tokio::test(flavor = "multi_thread")]
 #[should_panic(expected = "ended by itself")]
 async fn a_node_that_ended_by_itself_is_not_at_rest() {
-    let stage = Stage::of(1, |plan| Plan { nodes: 1, ..plan }).await;
-    let node = &stage.scene.nodes[0].process;
+    let run = FaultRun::of(1, |plan| Plan { nodes: 1, ..plan }).await;
+    let node = &run.proxied.nodes[0].process;
     let killed = Command::new("kill").arg("-KILL").arg(node.id().to_string()).status();
     assert!(killed.unwrap().success());
-    eventually("it is gone", SOON, async || !node.is_running()).await;
-    stage.scene.at_rest().await;
+    eventually("the process has ended", SOON, async || !node.is_running()).await;
+    run.proxied.at_rest().await;
 }
 
 const GRACE: Duration = Duration::from_millis(1_500);

@@ -8,23 +8,23 @@ use std::time::Duration;
 use checker::{Bounds, Change, Verdict};
 use memory::Chance;
 use model::ChannelId;
-use tests::failover::Pair;
+use tests::failover::RedisPair;
 use tests::person::Person;
+use tests::proxied::{Plan, ProxiedCluster};
 use tests::proxy::http::{Rule, StoreFault};
 use tests::proxy::tcp::{Fault, Flow, Scope, TcpProxy};
 use tests::record::{Recorder, Sender};
-use tests::scene::{Plan, Scene};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::figures::{Wire, figure, names, strs};
+use crate::figures::{ClientTraffic, figure, names, strs};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn g1_g3_g4_g5_g6_g7_random_faults_lose_double_and_leak_nothing() {
     let seconds = number("INKWIRE_FAULT_SECONDS").unwrap_or(15);
     let seed = number("INKWIRE_FAULT_SEED").unwrap_or(1);
-    let (verdict, wire) = round(seed, Duration::from_secs(seconds), SENDERS).await;
-    figure!("H random faults, seed {seed}, {seconds} s: {verdict}; {wire}");
+    let (verdict, traffic) = round(seed, Duration::from_secs(seconds), SENDERS).await;
+    figure!("H random faults, seed {seed}, {seconds} s: {verdict}; {traffic}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,8 +36,8 @@ async fn long_random_faults_over_a_hundred_thousand_sends() {
     let mut total = Verdict::default();
     let begun = Instant::now();
     for seed in first.. {
-        let (verdict, wire) = round(seed, Duration::from_secs(seconds), SENDERS).await;
-        figure!("H random faults, seed {seed}, {seconds} s: {verdict}; {wire}");
+        let (verdict, traffic) = round(seed, Duration::from_secs(seconds), SENDERS).await;
+        figure!("H random faults, seed {seed}, {seconds} s: {verdict}; {traffic}");
         total.add(verdict);
         if total.acknowledged >= wanted {
             let took = begun.elapsed();
@@ -52,64 +52,64 @@ fn number(name: &str) -> Option<u64> {
     std::env::var_os(name)?.to_str()?.parse().ok()
 }
 
-/// The parts of a round.
-struct World {
-    pair: Pair,
-    scene: Scene,
+/// Injects random faults, one at a time.
+struct RandomFaults {
+    pair: RedisPair,
+    proxied: ProxiedCluster,
     chance: Chance,
     failed_over: bool,
 }
 
 /// Random faults for some time, under load. Returns the verdict and what the clients received.
-pub(crate) async fn round(seed: u64, time: Duration, senders: usize) -> (Verdict, Wire) {
-    let pair = Pair::start().await;
+pub(crate) async fn round(seed: u64, time: Duration, senders: usize) -> (Verdict, ClientTraffic) {
+    let pair = RedisPair::start().await;
     let plan = Plan { seed, ..Plan::on(pair.old.port()) };
-    let mut scene = Scene::start(plan).await;
+    let mut proxied = ProxiedCluster::start(plan).await;
     let names = names(8);
     let mut channels = Vec::new();
     for _ in 0..3 {
-        channels.push(scene.group(&strs(&names)).await);
+        channels.push(proxied.group(&strs(&names)).await);
     }
-    let people = scene.people(&strs(&names)).await;
+    let people = proxied.people(&strs(&names)).await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut work = JoinSet::new();
     for number in 0..senders {
         let chance = Chance::new(seed ^ ((number as u64 + 1) << 32));
-        let sender = scene.sender(&names[number % 6]);
+        let sender = proxied.sender(&names[number % 6]);
         work.spawn(send(sender, channels.clone(), chance, number, Arc::clone(&stop)));
     }
     for name in names.iter().skip(6) {
-        let api = scene.cluster.api(&names[0]);
-        let recorder = Arc::clone(&scene.recorder);
+        let api = proxied.cluster.api(&names[0]);
+        let recorder = Arc::clone(&proxied.recorder);
         work.spawn(race(recorder, api, channels.clone(), name.clone(), Arc::clone(&stop)));
     }
-    let mut world = World { pair, scene, chance: Chance::new(seed), failed_over: false };
+    let mut faults = RandomFaults { pair, proxied, chance: Chance::new(seed), failed_over: false };
     let end = Instant::now() + time;
     while Instant::now() < end {
-        let pause = world.chance.ms(100..=800);
+        let pause = faults.chance.ms(100..=800);
         tokio::time::sleep(pause).await;
-        world.fault().await;
+        faults.fault().await;
     }
     stop.store(true, Ordering::Relaxed);
     work.join_all().await;
-    scene = world.scene;
-    let verdict = settled(&scene, &people, seed).await;
-    let wire = Wire::of(&people);
-    figure!("seed {seed}: {wire}");
-    let is_news = wire.read < ROWS_MIN || wire.read_again_share() <= KNOWN_SHARE_MAX;
-    assert!(is_news, "seed {seed}: {wire}");
-    (verdict, wire)
+    proxied = faults.proxied;
+    let verdict = settled(&proxied, &people, seed).await;
+    let traffic = ClientTraffic::of(&people);
+    figure!("seed {seed}: {traffic}");
+    let is_news = traffic.read < ROWS_MIN || traffic.read_again_share() <= KNOWN_SHARE_MAX;
+    assert!(is_news, "seed {seed}: {traffic}");
+    (verdict, traffic)
 }
 
-async fn settled(scene: &Scene, people: &[Person], seed: u64) -> Verdict {
+async fn settled(proxied: &ProxiedCluster, people: &[Person], seed: u64) -> Verdict {
     let people: Vec<&Person> = people.iter().collect();
     let bounds = Bounds::of_any_fault(SETTLE, 2);
     let end = Instant::now() + SETTLE;
     loop {
-        let ports = scene.cluster.stack.ports();
-        let verdict = scene.recorder.verdict(ports, &people, &bounds).await;
+        let ports = proxied.cluster.stack.ports();
+        let verdict = proxied.recorder.verdict(ports, &people, &bounds).await;
         if verdict.holds() {
-            scene.at_rest().await;
+            proxied.at_rest().await;
             return verdict;
         }
         assert!(Instant::now() < end, "seed {seed}: {verdict}");
@@ -153,7 +153,7 @@ async fn race(
     }
 }
 
-impl World {
+impl RandomFaults {
     async fn fault(&mut self) {
         let kinds: u64 = if self.failed_over { 18 } else { 19 };
         let kind = self.chance.below(kinds);
@@ -166,16 +166,16 @@ impl World {
             15..=17 => self.in_a_node(kind, node, time).await,
             _ => self.failover().await,
         };
-        self.scene.recorder.healed(name);
+        self.proxied.recorder.healed(name);
     }
 
     fn begins(&self, name: &'static str) -> &'static str {
-        self.scene.recorder.fault(name);
+        self.proxied.recorder.fault(name);
         name
     }
 
     async fn on_the_way(&self, kind: u64, node: usize, time: Duration) -> &'static str {
-        let node = &self.scene.nodes[node];
+        let node = &self.proxied.nodes[node];
         let slow = Flow::Slow(Duration::from_millis(30));
         let (name, way, fault) = match kind {
             0 => ("a node's Redis refuses", &node.bus, Fault::REFUSE),
@@ -185,7 +185,7 @@ impl World {
                     Fault { down: Flow::Swallow, scope: Scope::Subscribers, ..Fault::NONE };
                 ("a half-open subscription", &node.bus, one_way)
             }
-            3 => ("the functions' Redis is a black hole", &self.scene.bus, Fault::BLACK_HOLE),
+            3 => ("the functions' Redis is a black hole", &self.proxied.bus, Fault::BLACK_HOLE),
             4 => ("a node's clients are partitioned", &node.door, Fault::PARTITION),
             _ => {
                 ("a node's link is slow", &node.door, Fault { up: slow, down: slow, ..Fault::NONE })
@@ -248,38 +248,38 @@ impl World {
                 let fail = all(StoreFault::ServerError).share(10);
                 ("the store throttles and fails", vec![throttle, fail])
             }
-            13 => ("the store is gone", vec![all(StoreFault::Refuse)]),
+            13 => ("the store is down", vec![all(StoreFault::Refuse)]),
             _ => {
                 let stale = all(StoreFault::Stale).of(&["Query", "GetItem", "BatchGetItem"]);
                 let twice = all(StoreFault::Twice).of(&["PutItem", "TransactWriteItems"]);
-                ("writes come twice, reads are stale", vec![stale, twice])
+                ("writes arrive twice, reads are stale", vec![stale, twice])
             }
         };
         self.begins(name);
-        self.scene.store.set(rules.clone());
-        self.scene.node_store.set(rules);
+        self.proxied.store.set(rules.clone());
+        self.proxied.node_store.set(rules);
         tokio::time::sleep(time).await;
-        self.scene.store.set(Vec::new());
-        self.scene.node_store.set(Vec::new());
+        self.proxied.store.set(Vec::new());
+        self.proxied.node_store.set(Vec::new());
         name
     }
 
     async fn in_a_node(&mut self, kind: u64, node: usize, time: Duration) -> &'static str {
         if kind == 15 {
             let name = self.begins("SIGSTOP");
-            self.scene.nodes[node].process.pause();
+            self.proxied.nodes[node].process.pause();
             tokio::time::sleep(time).await;
-            self.scene.nodes[node].process.resume();
+            self.proxied.nodes[node].process.resume();
             return name;
         }
         let name = self.begins(if kind == 16 { "SIGKILL" } else { "SIGTERM" });
-        let mut leaving = self.scene.nodes.remove(node);
+        let mut leaving = self.proxied.nodes.remove(node);
         if kind == 16 {
             leaving.process.kill();
         } else {
             leaving.process.terminate();
         }
-        self.scene.add_node().await;
+        self.proxied.add_node().await;
         tokio::time::sleep(time).await;
         name
     }
@@ -292,8 +292,8 @@ impl World {
         tokio::time::sleep(Duration::from_millis(500)).await;
         self.pair.old.kill();
         self.pair.promote().await;
-        self.scene.switch_name(self.pair.new.port());
-        self.scene.buses().for_each(TcpProxy::reset_all);
+        self.proxied.switch_name(self.pair.new.port());
+        self.proxied.buses().for_each(TcpProxy::reset_all);
         name
     }
 }

@@ -1,4 +1,4 @@
-//! Whole systems: the embedded stack, on its own bus or on a real Redis, with nodes in this process
+//! A cluster: the embedded stack, on its own bus or on a real Redis, with nodes in this process
 //! or as separate processes.
 
 use std::time::Duration;
@@ -20,11 +20,11 @@ pub enum Environment {
     Embedded,
     /// The embedded engine, a real redis-server.
     Redis,
-    /// Functions under a Lambda runtime: [`crate::system::Deployment`].
+    /// Functions under a Lambda runtime: [`crate::deployment::Deployment`].
     Deployed,
 }
 
-/// A running system and its users' workspace.
+/// A running stack and its users' workspace.
 #[derive(Debug)]
 pub struct Cluster {
     /// The stack: gateway, functions, engine, and the nodes in this process.
@@ -35,17 +35,17 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a system with two nodes.
+    /// Starts a cluster with two nodes.
     pub async fn start(environment: Environment) -> Self {
         Self::with_nodes(environment, 2).await
     }
 
-    /// Starts a system with this many nodes in this process.
+    /// Starts a cluster with this many nodes in this process.
     ///
     /// # Panics
     /// If it does not start.
     pub async fn with_nodes(environment: Environment, nodes: usize) -> Self {
-        assert_ne!(environment, Environment::Deployed, "a `System` is for that");
+        assert_ne!(environment, Environment::Deployed, "start an `AnyCluster` for that");
         let redis = (environment == Environment::Redis).then(|| RedisServer::start(Flavor::Redis));
         let bus = redis.as_ref().map_or(Bus::InProcess, |redis| {
             Bus::Redis(service::config::RedisUrl::parse(&redis.url()).expect("a URL of ours"))
@@ -53,7 +53,7 @@ impl Cluster {
         Self::of(StackOptions { nodes, bus, ..options() }, redis).await
     }
 
-    /// Starts a system with these options.
+    /// Starts a cluster with these options.
     ///
     /// # Panics
     /// If it does not start.

@@ -79,7 +79,7 @@ impl Crowd {
         }
         let within = Duration::from_secs(180);
         let count = crowd.members.len();
-        crate::eventually("the crowd is there", within, async || {
+        crate::eventually("all clients are ready", within, async || {
             tokio::time::sleep(Duration::from_millis(100)).await;
             crowd.look(|member| !member.readies.is_empty()).into_iter().filter(|is| *is).count()
                 == count

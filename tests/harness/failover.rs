@@ -9,7 +9,7 @@ use crate::{SOON, eventually};
 /// Two real servers. The replica replicates through a proxy, so that a test can keep it from ever
 /// getting writes that the primary has acknowledged.
 #[derive(Debug)]
-pub struct Pair {
+pub struct RedisPair {
     /// The primary before the failover.
     pub old: RedisServer,
     /// The replica, which becomes the primary.
@@ -17,7 +17,7 @@ pub struct Pair {
     between: TcpProxy,
 }
 
-impl Pair {
+impl RedisPair {
     /// Starts both and waits until they are in step.
     ///
     /// # Panics
@@ -70,7 +70,7 @@ impl Pair {
         .await;
     }
 
-    /// Makes the old primary a replica of the new one, as an operator does once it is back. Its
+    /// Makes the old primary a replica of the new one, as an operator does once it is up again. Its
     /// subscribers are not notified.
     ///
     /// # Panics

@@ -21,6 +21,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::SOON;
+use crate::cluster::Cluster;
 
 /// One execution environment of a function; killed when dropped.
 #[derive(Debug)]
@@ -56,11 +57,18 @@ struct Shared {
 }
 
 impl Function {
-    /// Starts a program with these variables and those that Lambda sets.
+    /// Starts a program on a cluster's engine and real Redis, with these variables as well.
     ///
     /// # Panics
-    /// If it cannot be started.
-    pub async fn start(program: &Path, variables: &[(&str, String)]) -> Self {
+    /// If it cannot be started, or the cluster has no real Redis.
+    pub async fn start(cluster: &Cluster, program: &Path, variables: &[(&str, String)]) -> Self {
+        let redis = cluster.redis.as_ref().expect("functions need a real Redis");
+        let stores = [
+            ("INKWIRE_TABLE_PREFIX", embedded_stack::TABLE_PREFIX.to_owned()),
+            ("INKWIRE_REDIS_URL", redis.url()),
+            ("AWS_REGION", "local".to_owned()),
+            ("AWS_ENDPOINT_URL", cluster.stack.store_endpoint().to_owned()),
+        ];
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let api = listener.local_addr().expect("a bound address").to_string();
         let (events, waiting) = mpsc::channel(1);
@@ -82,7 +90,7 @@ impl Function {
             .env("AWS_LAMBDA_LOG_STREAM_NAME", "tested")
             .env("AWS_ACCESS_KEY_ID", "local")
             .env("AWS_SECRET_ACCESS_KEY", "local")
-            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .envs(stores.iter().chain(variables).map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", program.display()));

@@ -6,22 +6,23 @@
 #![expect(
     clippy::panic,
     clippy::wildcard_enum_match_arm,
-    reason = "a test whose parts do not start cannot go on"
+    reason = "a test whose parts do not start cannot continue"
 )]
 
 pub mod authority;
 pub mod cluster;
 pub mod crowd;
+pub mod deployment;
 pub mod failover;
 pub mod lambda;
 pub mod logs;
 pub mod person;
 pub mod process;
+pub mod proxied;
 pub mod proxy;
 pub mod record;
 pub mod redis;
-pub mod scene;
-pub mod system;
+pub mod store;
 pub mod watched;
 
 use std::time::Duration;
@@ -38,6 +39,14 @@ pub async fn eventually(what: &str, within: Duration, mut predicate: impl AsyncF
         assert!(Instant::now() < deadline, "not within {within:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// The time that `percent` of these times do not exceed; zero without times.
+#[must_use]
+pub fn percentile(times: &[Duration], percent: usize) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
 }
 
 /// Deadline for what should happen at once.

@@ -15,7 +15,7 @@ use service::telemetry::{LogConfig, LogFormat, start_to};
 pub fn own() -> &'static Path {
     static LOG: OnceLock<PathBuf> = OnceLock::new();
     LOG.get_or_init(|| {
-        // An unnamed file, so that nothing is left behind.
+        // An unnamed file, so that no file remains.
         let file: Arc<File> = Arc::new(tempfile::tempfile().expect("a file for the log"));
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let everything = LogConfig { filter: "trace".to_owned(), format: LogFormat::Json };

@@ -116,6 +116,29 @@ impl Person {
         sent.unwrap_or_else(|error| panic!("{} says {text}: {error}", self.name)).message.id
     }
 
+    /// When a message first reached them, by any path.
+    #[must_use]
+    pub fn reached_at(&self, id: MessageId) -> Option<Instant> {
+        self.first(id, |_| true)
+    }
+
+    /// When a message was first pushed on their socket, live or replayed. Catch-ups do not count.
+    #[must_use]
+    pub fn pushed_at(&self, id: MessageId) -> Option<Instant> {
+        self.first(id, |how| how == Source::Pushed)
+    }
+
+    fn first(&self, id: MessageId, wanted: impl Fn(How) -> bool) -> Option<Instant> {
+        self.look(|log| {
+            log.iter().find_map(|logged| match &logged.event {
+                Event::Message { message, how, .. } if message.id == id && wanted(*how) => {
+                    Some(logged.at)
+                }
+                _ => None,
+            })
+        })
+    }
+
     /// The texts that were pushed on a socket, live or replayed, in the order of arrival.
     #[must_use]
     pub fn pushed(&self, channel: &ChannelId) -> Vec<String> {

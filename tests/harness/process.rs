@@ -21,7 +21,7 @@ pub struct NodeProcess {
     pub url: String,
     health: String,
     admin: u16,
-    is_told_to_end: AtomicBool,
+    was_asked_to_end: AtomicBool,
 }
 
 /// The options of a node process.
@@ -33,7 +33,7 @@ pub struct NodeSetup {
     pub store_endpoint: String,
     /// The port that it listens on.
     pub port: u16,
-    /// The port that it publishes to clients, if a proxy stands before it.
+    /// The port that it publishes to clients, if there is a proxy in front of it.
     pub door: Option<u16>,
     /// Its limit of open files; `None` for the limit of this process.
     pub open_files: Option<u32>,
@@ -136,7 +136,7 @@ impl NodeProcess {
         // With TLS, check its health on the admin port, which answers the same in plain HTTP.
         let is_plain = setup.certificate.is_none();
         let health = format!("http://127.0.0.1:{}", if is_plain { setup.port } else { admin });
-        Self { process, url, health, admin, is_told_to_end: AtomicBool::new(false) }
+        Self { process, url, health, admin, was_asked_to_end: AtomicBool::new(false) }
     }
 
     /// Its process id.
@@ -183,8 +183,8 @@ impl NodeProcess {
 
     /// Whether the test killed or terminated it. Otherwise it must not end.
     #[must_use]
-    pub fn is_told_to_end(&self) -> bool {
-        self.is_told_to_end.load(Ordering::Relaxed)
+    pub fn was_asked_to_end(&self) -> bool {
+        self.was_asked_to_end.load(Ordering::Relaxed)
     }
 
     /// Number of open files; 0 after it has ended.
@@ -195,7 +195,7 @@ impl NodeProcess {
 
     /// One of its metrics, summed over labels; 0 if it does not answer.
     pub async fn metric(&self, name: &str) -> u64 {
-        let text = self.told("/metrics").await;
+        let text = self.admin_answer("/metrics").await;
         let of_name =
             |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
         let value = |line: &str| line.rsplit(' ').next()?.trim().parse::<u64>().ok();
@@ -203,7 +203,7 @@ impl NodeProcess {
     }
 
     /// The answer of its admin port on a path, including the head; empty if there is none.
-    pub async fn told(&self, path: &str) -> String {
+    pub async fn admin_answer(&self, path: &str) -> String {
         let url = format!("http://127.0.0.1:{}", self.admin);
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
@@ -239,14 +239,14 @@ impl NodeProcess {
 
     /// Sends SIGKILL: the node ends without closing sockets or withdrawing its lease.
     pub fn kill(&mut self) {
-        self.is_told_to_end.store(true, Ordering::Relaxed);
+        self.was_asked_to_end.store(true, Ordering::Relaxed);
         self.process.kill().unwrap_or_default();
         self.process.wait().map(drop).unwrap_or_default();
     }
 
     /// Sends SIGTERM: the node drains.
     pub fn terminate(&self) {
-        self.is_told_to_end.store(true, Ordering::Relaxed);
+        self.was_asked_to_end.store(true, Ordering::Relaxed);
         self.signal("-TERM");
     }
 

@@ -1,5 +1,5 @@
 //! Real Redis and Valkey servers.
-#![expect(clippy::panic, reason = "a test that has no server cannot go on")]
+#![expect(clippy::panic, reason = "a test without a server cannot continue")]
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -202,7 +202,7 @@ fn started(binary: &Path, directory: &Path, port: u16) -> Option<Child> {
 }
 
 /// Sends a command to the server on a port, and ignores errors.
-pub fn tell(port: u16, words: &[&str]) {
+pub fn execute(port: u16, words: &[&str]) {
     command(port, words).map(drop).unwrap_or_default();
 }
 

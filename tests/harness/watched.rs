@@ -66,7 +66,7 @@ impl WatchedNode {
 
     /// The lines of its log that report this problem.
     #[must_use]
-    pub fn told(&self, trouble: &str) -> Vec<String> {
+    pub fn reported(&self, trouble: &str) -> Vec<String> {
         let is_it = |line: &&str| {
             let event: Value = serde_json::from_str(line).unwrap_or_default();
             let says = |name| event.get(name).and_then(Value::as_str);

@@ -185,8 +185,8 @@ fn the_log_knows_which_packages_are_ours() {
         .filter(|(name, _)| !["checker", "load", "simulation"].contains(name))
         .map(|(name, _)| name.replace('-', "_"))
         .collect();
-    let told = service::telemetry::OUR_PACKAGES.iter().map(|name| (*name).to_owned()).collect();
-    assert_eq!(ours, told, "lines of others are cut at info");
+    let listed = service::telemetry::OUR_PACKAGES.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(ours, listed, "lines of other packages are cut at info");
 }
 
 /// Files with this ending that git tracks or would add.
@@ -205,7 +205,7 @@ fn files(ending: &str) -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-fn files_and_lines_have_an_end() {
+fn files_have_a_bounded_length() {
     for (path, text) in files(".rs") {
         let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
         let is_test = path
@@ -243,7 +243,7 @@ fn every_guarantee_has_tests_and_the_page_names_them_all() {
 }
 
 #[test]
-fn adrs_are_numbered_and_references_to_them_lead_somewhere() {
+fn adrs_are_numbered_and_references_to_them_resolve() {
     let adrs: BTreeSet<String> = fs::read_dir(root().join("docs/adr"))
         .unwrap()
         .filter_map(|entry| entry.ok()?.file_name().to_str().map(str::to_owned))
@@ -270,7 +270,7 @@ fn anchor_of(heading: &str) -> String {
 }
 
 #[test]
-fn links_between_pages_lead_to_a_file_and_a_heading() {
+fn links_between_pages_resolve_to_a_file_and_a_heading() {
     let pages: BTreeMap<PathBuf, String> = files(".md").into_iter().collect();
     let anchors = |text: &str| -> BTreeSet<String> {
         text.lines().filter(|line| line.starts_with('#')).map(anchor_of).collect()
@@ -302,7 +302,7 @@ fn work_left_open_names_its_issue() {
 }
 
 #[test]
-fn nothing_of_a_machine_is_in_the_tree() {
+fn no_machine_path_is_in_the_tree() {
     for ending in [".rs", ".md", ".toml", ".mjs", ".js", ".sh", "run"] {
         for (path, text) in files(ending) {
             // In two pieces, because this file must not contain them either.

@@ -96,7 +96,7 @@ impl Pen {
 }
 
 #[test]
-fn a_run_in_which_all_went_well_holds() {
+fn a_correct_run_holds() {
     let mut pen = Pen::with_members();
     pen.sent(1);
     pen.seen(1, true);
@@ -109,7 +109,7 @@ fn a_run_in_which_all_went_well_holds() {
 }
 
 #[test]
-fn k1_what_was_acknowledged_and_is_not_stored_is_lost() {
+fn k1_an_acknowledged_message_that_is_not_stored_is_lost() {
     let mut pen = Pen::with_members();
     pen.post(1, None);
     pen.end(1, SendOutcome::Stored(id(1)));
@@ -129,7 +129,7 @@ fn k1_two_items_of_one_send_are_doubled() {
 }
 
 #[test]
-fn k1_what_was_refused_must_not_be_there_and_what_is_unknown_may() {
+fn k1_a_refused_send_must_not_be_stored_and_an_unknown_one_may() {
     let mut pen = Pen::with_members();
     pen.post(1, None);
     pen.end(1, SendOutcome::Unknown);
@@ -155,7 +155,7 @@ fn k2_a_missing_message_is_lost_and_one_shown_twice_doubled() {
 }
 
 #[test]
-fn k2_nobody_must_have_what_was_sent_while_they_may_have_been_out() {
+fn k2_a_message_sent_while_a_user_may_not_be_a_member_need_not_reach_them() {
     let mut pen = Pen::with_members();
     pen.starts("bob", Change::Remove);
     pen.sent(1);
@@ -178,7 +178,7 @@ fn k3_order_phantoms_and_replies() {
     pen.0.shown = vec![Shown { client: ClientId(1), channel: channel(), ids }];
     assert!(pen.verdict().breaks(Check::K3Order));
     pen.0.shown[0].ids = vec![id(1), id(3)];
-    assert!(pen.verdict().breaks(Check::K3Order), "nobody stored 3");
+    assert!(pen.verdict().breaks(Check::K3Order), "3 was never stored");
     pen.0.shown.clear();
     assert!(pen.verdict().holds());
     pen.post(4, Some(id(9)));
@@ -203,7 +203,7 @@ fn k4_a_message_posted_after_a_removal_returned_is_a_leak() {
 }
 
 #[test]
-fn k4_who_is_being_added_again_may_see_it_and_a_stranger_never() {
+fn k4_a_user_being_added_again_may_see_it_and_a_stranger_never() {
     let mut pen = Pen::with_members();
     pen.changes("bob", Change::Remove);
     pen.sent(1);

@@ -262,13 +262,13 @@ fn stored_once(history: &History, sends: &Sends, verdict: &mut Verdict) {
                 }
             }
             None if send.unknown == 0 && !found.is_empty() => {
-                verdict.note(Check::K1Stored, format!("{name:?} was refused, and is there"));
+                verdict.note(Check::K1Stored, format!("{name:?} was refused, and is stored"));
             }
             None => {}
         }
     }
     for found in items.values() {
-        verdict.note(Check::K1Stored, format!("{found:?} was sent by nobody"));
+        verdict.note(Check::K1Stored, format!("{found:?} was not sent by anyone"));
     }
 }
 
@@ -450,10 +450,10 @@ fn few_resyncs(clients: &Clients, bounds: &Bounds, verdict: &mut Verdict) {
         verdict.resyncs += u64::from(client.resyncs);
         verdict.resyncs_most = verdict.resyncs_most.max(client.resyncs);
         if client.resyncs > allowed {
-            let told = client.resyncs;
+            let resyncs = client.resyncs;
             verdict.note(
                 Check::K7Alive,
-                format!("{name:?} was told to read again {told} times, {allowed} are explained"),
+                format!("{name:?} got {resyncs} resyncs, {allowed} are explained"),
             );
         }
     }

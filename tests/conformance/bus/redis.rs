@@ -28,19 +28,19 @@ macro_rules! on_both {
 }
 
 on_both! {
-    a_killed_server_is_told_and_returned_to
-    a_killed_subscriber_connection_is_told_and_made_again
-    a_flushed_script_cache_is_survived
+    a_killed_server_causes_a_notice_and_is_used_again_after_its_restart
+    a_killed_subscriber_connection_causes_a_notice_and_is_replaced
+    publishing_survives_a_flushed_script_cache
     a_server_that_hangs_is_unavailable_within_bounds
     a_half_open_link_is_noticed_within_seven_seconds
     a_replaced_server_is_noticed_although_the_old_one_still_answers
     publishes_that_were_given_up_leave_a_usable_bus
     a_refused_publication_leaves_no_guard
     the_last_dropped_subscription_unsubscribes
-    g4_foreign_data_is_no_gap_and_never_a_panic
-    a_ping_tells_in_one_line_what_is_wrong
-    keys_lapse
-    a_dropped_bus_gives_its_subscriptions_up
+    g4_foreign_data_causes_neither_a_gap_nor_a_panic
+    a_ping_reports_in_one_line_what_is_wrong
+    keys_expire
+    a_dropped_bus_ends_its_subscriptions
 }
 
 type Parts = (RedisServer, RedisBus);
@@ -51,7 +51,9 @@ fn start(flavor: Flavor) -> Parts {
     (server, bus)
 }
 
-async fn a_killed_server_is_told_and_returned_to((mut server, bus): Parts) {
+async fn a_killed_server_causes_a_notice_and_is_used_again_after_its_restart(
+    (mut server, bus): Parts,
+) {
     let mut subscription = bus.subscribe(&acme()).await.unwrap();
     published(bus.publish(&acme(), &publication(1)).await);
     next_entry(&mut subscription).await;
@@ -70,7 +72,7 @@ async fn a_killed_server_is_told_and_returned_to((mut server, bus): Parts) {
     bus.subscribe(&acme()).await.unwrap();
 }
 
-async fn a_killed_subscriber_connection_is_told_and_made_again((server, bus): Parts) {
+async fn a_killed_subscriber_connection_causes_a_notice_and_is_replaced((server, bus): Parts) {
     let mut one = bus.subscribe(&acme()).await.unwrap();
     let mut other = bus.subscribe(&super::other()).await.unwrap();
     for round in 0..3 {
@@ -86,7 +88,7 @@ async fn a_killed_subscriber_connection_is_told_and_made_again((server, bus): Pa
     }
 }
 
-async fn a_flushed_script_cache_is_survived((server, bus): Parts) {
+async fn publishing_survives_a_flushed_script_cache((server, bus): Parts) {
     for number in 0..3 {
         published(bus.publish(&acme(), &publication(number)).await);
         assert_eq!(server.command(&["SCRIPT", "FLUSH"]), "OK");
@@ -204,7 +206,7 @@ async fn the_last_dropped_subscription_unsubscribes((server, bus): Parts) {
     assert_eq!(next_entry(&mut again).await.position, position);
 }
 
-async fn g4_foreign_data_is_no_gap_and_never_a_panic((server, bus): Parts) {
+async fn g4_foreign_data_causes_neither_a_gap_nor_a_panic((server, bus): Parts) {
     let mut subscription = bus.subscribe(&acme()).await.unwrap();
     for frame in ["", "nonsense", "1-1 - notanulid {}", "a b c d e"] {
         server.command(&["PUBLISH", "ink:{acme}:topic", frame]);
@@ -226,7 +228,7 @@ async fn g4_foreign_data_is_no_gap_and_never_a_panic((server, bus): Parts) {
     assert_eq!(bus.entries(&acme(), Some(position.entry), 2).await.unwrap().len(), 2);
 }
 
-async fn a_ping_tells_in_one_line_what_is_wrong((mut server, bus): Parts) {
+async fn a_ping_reports_in_one_line_what_is_wrong((mut server, bus): Parts) {
     bus.ping().await.unwrap();
     server.kill();
     let line = within(bus.ping()).await.unwrap_err().to_string();
@@ -236,7 +238,7 @@ async fn a_ping_tells_in_one_line_what_is_wrong((mut server, bus): Parts) {
     bus.ping().await.unwrap();
 }
 
-async fn keys_lapse((server, bus): Parts) {
+async fn keys_expire((server, bus): Parts) {
     published(bus.publish(&acme(), &publication(1)).await);
     let id = publication(1).guard();
     let ttl_of = |key: &str| -> Duration {
@@ -253,7 +255,7 @@ async fn keys_lapse((server, bus): Parts) {
     assert!(matches!(again, Published::Appended(_)));
 }
 
-async fn a_dropped_bus_gives_its_subscriptions_up((server, bus): Parts) {
+async fn a_dropped_bus_ends_its_subscriptions((server, bus): Parts) {
     let mut subscription = bus.subscribe(&acme()).await.unwrap();
     drop(bus);
     let end = tokio::time::timeout(PATIENCE, subscription.next()).await;

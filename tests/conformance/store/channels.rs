@@ -10,14 +10,14 @@ use super::{Stores, at, channel, channel_id, id, member, user, workspace};
 
 on_every_store!(
     a_channel_is_created_once_and_the_first_stays,
-    channels_are_read_by_id_and_absent_ones_left_out,
-    a_channel_keeps_all_that_it_holds,
-    standing_tells_channel_and_membership_apart,
-    g6_a_version_is_bumped_by_one_where_a_channel_is,
+    channels_are_read_by_id_and_absent_ones_are_left_out,
+    a_channel_keeps_all_its_fields,
+    standing_distinguishes_channel_and_membership,
+    g6_a_version_is_bumped_by_one_if_the_channel_exists,
     g6_ten_parallel_bumps_have_ten_versions,
     g3_a_late_mark_keeps_the_lowest_id_of_an_incident,
     g3_the_lowest_of_ten_parallel_late_marks_stays,
-    g3_a_late_mark_makes_no_channel,
+    g3_a_late_mark_creates_no_channel,
 );
 
 async fn a_channel_is_created_once_and_the_first_stays(stores: Stores) {
@@ -29,7 +29,7 @@ async fn a_channel_is_created_once_and_the_first_stays(stores: Stores) {
     assert_eq!(stores.channels.channels(&[channel_id(1)]).await.unwrap(), [first]);
 }
 
-async fn channels_are_read_by_id_and_absent_ones_left_out(stores: Stores) {
+async fn channels_are_read_by_id_and_absent_ones_are_left_out(stores: Stores) {
     let all: Vec<_> = (1..=100).map(channel).collect();
     for channel in &all[..60] {
         stores.channels.create(channel).await.unwrap();
@@ -45,7 +45,7 @@ async fn channels_are_read_by_id_and_absent_ones_left_out(stores: Stores) {
     assert_eq!(stores.channels.channels(&[]).await.unwrap(), []);
 }
 
-async fn a_channel_keeps_all_that_it_holds(stores: Stores) {
+async fn a_channel_keeps_all_its_fields(stores: Stores) {
     let dm = Channel {
         id: ChannelId::of_dm(&workspace("acme"), &user("ada"), &user("bob")),
         channel_type: ChannelType::Dm,
@@ -58,7 +58,7 @@ async fn a_channel_keeps_all_that_it_holds(stores: Stores) {
     assert_eq!(stores.channels.channels(from_ref(&dm.id)).await.unwrap(), [dm]);
 }
 
-async fn standing_tells_channel_and_membership_apart(stores: Stores) {
+async fn standing_distinguishes_channel_and_membership(stores: Stores) {
     let nothing = Standing { channel: None, is_member: false };
     let (general, ada, bob) = (channel_id(1), user("ada"), user("bob"));
     assert_eq!(stores.channels.standing(&general, &ada).await.unwrap(), nothing);
@@ -77,7 +77,7 @@ async fn standing_tells_channel_and_membership_apart(stores: Stores) {
     assert_eq!(stores.channels.standing(&other, &bob).await.unwrap(), without_channel);
 }
 
-async fn g6_a_version_is_bumped_by_one_where_a_channel_is(stores: Stores) {
+async fn g6_a_version_is_bumped_by_one_if_the_channel_exists(stores: Stores) {
     let general = channel_id(1);
     assert_eq!(stores.channels.bump_members_version(&general).await.unwrap(), None);
     assert_eq!(stores.channels.channels(from_ref(&general)).await.unwrap(), []);
@@ -111,7 +111,7 @@ async fn g3_a_late_mark_keeps_the_lowest_id_of_an_incident(stores: Stores) {
         (late(500, 1_000), Marking::Covered, late(500, 1_000)),
         (late(501, 1_000 + overlap), Marking::Covered, late(500, 1_000)),
         (late(500, 900), Marking::Covered, late(500, 1_000)),
-        // A lower id: it reaches further back.
+        // A lower id: more must be read again.
         (late(499, 2_000), Marking::Marked, late(499, 2_000)),
         // A later incident.
         (late(800, 2_001 + overlap), Marking::Marked, late(800, 2_001 + overlap)),
@@ -135,7 +135,7 @@ async fn g3_the_lowest_of_ten_parallel_late_marks_stays(stores: Stores) {
     assert_eq!(found[0].late, Some(LateArrivals { reread_from: id(91, 1), until: at(1_009) }));
 }
 
-async fn g3_a_late_mark_makes_no_channel(stores: Stores) {
+async fn g3_a_late_mark_creates_no_channel(stores: Stores) {
     let late = LateArrivals { reread_from: id(1, 1), until: at(1) };
     let absent = stores.channels.mark_late(&channel_id(1), late).await.unwrap();
     assert_eq!(absent, Marking::Covered);

@@ -8,11 +8,12 @@ use dynamo::{Capacity, DynamoStore};
 use messaging::ports::{
     Appended, ChannelStore, Creation, Marking, MessageStore, ReadError, WriteError,
 };
+use tests::store::local_client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::{channel, channel_id, client_of, id, message, redirect, user};
+use super::{channel, channel_id, id, message, redirect, user};
 
 /// What the scripted store does with one attempt.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +74,7 @@ async fn scripted(script: &'static [Answer]) -> (DynamoStore, Arc<AtomicUsize>) 
 }
 
 async fn store_at(endpoint: &str) -> DynamoStore {
-    DynamoStore::new(client_of(endpoint).await, "", Capacity::default())
+    DynamoStore::new(local_client(endpoint).await, "", Capacity::default())
 }
 
 async fn serve(mut socket: TcpStream, answer: Answer) {
@@ -116,7 +117,7 @@ async fn a_store_that_refuses_connections_has_stored_nothing() {
 }
 
 #[tokio::test]
-async fn throttling_is_tried_three_times_and_told() {
+async fn a_throttled_call_is_tried_three_times_and_reported_as_throttled() {
     for script in [&[THROTTLED], &[OVER_CAPACITY]] {
         let (store, attempts) = scripted(script).await;
         let err = append(&store).await;
@@ -128,7 +129,7 @@ async fn throttling_is_tried_three_times_and_told() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_not_repeated_and_stores_nothing() {
+async fn a_refused_call_is_not_retried_and_stores_nothing() {
     let (store, attempts) = scripted(&[REFUSED]).await;
     let err = append(&store).await;
     assert!(matches!(err, WriteError::NotStored(_)), "{err:?}");
@@ -136,7 +137,7 @@ async fn a_refusal_is_not_repeated_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_or_a_failure_of_the_store_leaves_the_outcome_unknown() {
+async fn a_lost_answer_or_a_server_error_leaves_the_outcome_unknown() {
     for script in [&[Answer::Lost], &[FAILED]] {
         let (store, _) = scripted(script).await;
         let err = append(&store).await;
@@ -147,7 +148,7 @@ async fn an_answer_that_is_lost_or_a_failure_of_the_store_leaves_the_outcome_unk
 }
 
 #[tokio::test]
-async fn a_later_refusal_does_not_undo_an_attempt_that_was_lost() {
+async fn a_refusal_after_a_lost_attempt_leaves_the_outcome_unknown() {
     let scripts: [&[Answer]; 4] = [
         &[Answer::Lost, THROTTLED],
         &[FAILED, THROTTLED],
@@ -162,7 +163,7 @@ async fn a_later_refusal_does_not_undo_an_attempt_that_was_lost() {
 }
 
 #[tokio::test]
-async fn a_condition_that_failed_tells_what_is_there_whoever_wrote_it() {
+async fn a_failed_condition_returns_the_existing_item_whoever_wrote_it() {
     // The late mark may have been set by the lost attempt. It exists, whoever set it.
     let (store, _) = scripted(&[Answer::Lost, CONDITION_FAILED]).await;
     let late = model::LateArrivals { reread_from: id(0, 1), until: super::at(0) };
@@ -178,7 +179,7 @@ async fn append_redirected(store: &DynamoStore) -> Result<Appended, WriteError> 
 }
 
 #[tokio::test]
-async fn a_transaction_that_meets_another_is_tried_again_and_then_told_as_throttled() {
+async fn a_transaction_conflict_is_retried_and_then_reported_as_throttled() {
     let (store, _) = scripted(&[CONFLICT, CONFLICT, EMPTY]).await;
     assert_eq!(append_redirected(&store).await.unwrap(), Appended::Stored);
 
@@ -209,7 +210,7 @@ async fn a_failed_condition_without_its_row_is_read_once() {
 }
 
 #[tokio::test]
-async fn keys_that_a_batch_left_out_are_asked_for_again_within_bounds() {
+async fn unprocessed_keys_of_a_batch_are_requested_again_within_bounds() {
     let (store, attempts) = scripted(&[ONE_CHANNEL_LEFT_OUT, ONE_CHANNEL_LEFT_OUT, EMPTY]).await;
     let standing = store.standing(&channel_id(1), &user("ada")).await.unwrap();
     assert_eq!((standing.channel, standing.is_member), (None, false));
@@ -222,7 +223,7 @@ async fn keys_that_a_batch_left_out_are_asked_for_again_within_bounds() {
 }
 
 #[tokio::test]
-async fn a_silent_store_is_given_up_before_the_send_is() {
+async fn a_call_to_a_silent_store_ends_before_the_send_does() {
     let (store, _) = scripted(&[Answer::Silent]).await;
     let begun = Instant::now();
     let err = append(&store).await;
@@ -231,7 +232,7 @@ async fn a_silent_store_is_given_up_before_the_send_is() {
 }
 
 #[tokio::test]
-async fn an_error_names_the_call_and_the_code_and_no_content() {
+async fn an_error_names_the_call_and_the_code_but_no_content() {
     let (store, _) = scripted(&[REFUSED]).await;
     let WriteError::NotStored(cause) = append(&store).await else { panic!("it is refused") };
     let text = format!("{cause} {cause:?}");

@@ -12,19 +12,19 @@ on_every_store!(
     g1_a_message_is_stored_once_and_a_repetition_finds_it,
     g1_another_message_at_the_same_id_finds_the_first,
     g1_a_thousand_appends_in_one_millisecond_are_each_returned_once,
-    g1_one_of_fifty_parallel_appends_of_one_id_stores,
+    g1_exactly_one_of_fifty_parallel_appends_of_one_id_stores,
     g1_a_redirect_and_its_message_are_stored_together,
-    g1_a_redirected_append_meets_a_message_at_its_id,
-    g1_a_redirected_append_meets_a_redirect_at_its_id,
+    g1_a_redirected_append_finds_a_message_at_its_id,
+    g1_a_redirected_append_finds_a_redirect_at_its_id,
     g1_a_redirected_append_stores_nothing_if_its_target_is_taken,
-    g1_one_of_twenty_parallel_redirected_appends_stores,
-    an_append_meets_a_redirect_at_its_id,
-    an_entry_that_is_not_there_is_none,
-    a_page_keeps_to_its_bounds_inclusively,
-    a_page_comes_in_the_order_asked_for,
-    a_page_tells_whether_more_may_follow,
+    g1_exactly_one_of_twenty_parallel_redirected_appends_stores,
+    an_append_finds_a_redirect_at_its_id,
+    a_missing_entry_is_none,
+    the_bounds_of_a_page_are_inclusive,
+    a_page_has_the_requested_order,
+    a_page_reports_whether_more_may_follow,
     a_page_between_crossed_bounds_is_empty,
-    a_page_of_long_texts_ends_early_and_says_so,
+    a_page_of_long_texts_ends_early_and_reports_that_more_follows,
     channels_do_not_see_each_other,
 );
 
@@ -92,7 +92,7 @@ async fn g1_a_thousand_appends_in_one_millisecond_are_each_returned_once(stores:
     assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), expected);
 }
 
-async fn g1_one_of_fifty_parallel_appends_of_one_id_stores(stores: Stores) {
+async fn g1_exactly_one_of_fifty_parallel_appends_of_one_id_stores(stores: Stores) {
     let appends = stream::iter(0..50).map(|number| {
         let messages = &stores.messages;
         async move {
@@ -118,7 +118,7 @@ async fn g1_a_redirect_and_its_message_are_stored_together(stores: Stores) {
     assert_eq!(found.entries, [LogEntry::Redirect(from), LogEntry::Message(late)]);
 }
 
-async fn g1_a_redirected_append_meets_a_message_at_its_id(stores: Stores) {
+async fn g1_a_redirected_append_finds_a_message_at_its_id(stores: Stores) {
     let first = message(1, id(0, 1), "ada", "hello");
     stores.messages.append(&first).await.unwrap();
     let late = message(1, id(100, 1), "ada", "hello");
@@ -128,7 +128,7 @@ async fn g1_a_redirected_append_meets_a_message_at_its_id(stores: Stores) {
     assert_eq!(stores.messages.entry(&channel_id(1), id(100, 1)).await.unwrap(), None);
 }
 
-async fn g1_a_redirected_append_meets_a_redirect_at_its_id(stores: Stores) {
+async fn g1_a_redirected_append_finds_a_redirect_at_its_id(stores: Stores) {
     let late = message(1, id(100, 1), "ada", "late");
     let from = redirect(id(0, 1), &late);
     stores.messages.append_redirected(&from, &late).await.unwrap();
@@ -153,7 +153,7 @@ async fn g1_a_redirected_append_stores_nothing_if_its_target_is_taken(stores: St
     assert_eq!(read, Some(LogEntry::Message(first)));
 }
 
-async fn g1_one_of_twenty_parallel_redirected_appends_stores(stores: Stores) {
+async fn g1_exactly_one_of_twenty_parallel_redirected_appends_stores(stores: Stores) {
     let appends = stream::iter(1..=20_u128).map(|number| {
         let messages = &stores.messages;
         async move {
@@ -172,7 +172,7 @@ async fn g1_one_of_twenty_parallel_redirected_appends_stores(stores: Stores) {
     assert_eq!(found.entries.len(), 1);
 }
 
-async fn an_append_meets_a_redirect_at_its_id(stores: Stores) {
+async fn an_append_finds_a_redirect_at_its_id(stores: Stores) {
     let late = message(1, id(100, 1), "ada", "late");
     let from = redirect(id(0, 1), &late);
     stores.messages.append_redirected(&from, &late).await.unwrap();
@@ -180,11 +180,11 @@ async fn an_append_meets_a_redirect_at_its_id(stores: Stores) {
     assert_eq!(appended, Appended::Occupied(Box::new(LogEntry::Redirect(from))));
 }
 
-async fn an_entry_that_is_not_there_is_none(stores: Stores) {
+async fn a_missing_entry_is_none(stores: Stores) {
     assert_eq!(stores.messages.entry(&channel_id(1), id(0, 1)).await.unwrap(), None);
 }
 
-async fn a_page_keeps_to_its_bounds_inclusively(stores: Stores) {
+async fn the_bounds_of_a_page_are_inclusive(stores: Stores) {
     let all = stored(&stores, 6).await;
     for newest_first in [false, true] {
         let query = page(all[1], all[4], newest_first, 10);
@@ -196,7 +196,7 @@ async fn a_page_keeps_to_its_bounds_inclusively(stores: Stores) {
     assert_eq!(ids(&one), [all[2]]);
 }
 
-async fn a_page_comes_in_the_order_asked_for(stores: Stores) {
+async fn a_page_has_the_requested_order(stores: Stores) {
     let mut all = stored(&stores, 5).await;
     let (lowest, highest) = (MessageId::MIN, id(100, 0));
     for strong in [true, false] {
@@ -208,7 +208,7 @@ async fn a_page_comes_in_the_order_asked_for(stores: Stores) {
     assert_eq!(ids(&newest), all[..3]);
 }
 
-async fn a_page_tells_whether_more_may_follow(stores: Stores) {
+async fn a_page_reports_whether_more_may_follow(stores: Stores) {
     stored(&stores, 5).await;
     let (lowest, highest) = (MessageId::MIN, id(100, 0));
     for (limit, count, more) in [(4, 4, true), (6, 5, false), (100, 5, false)] {
@@ -225,7 +225,7 @@ async fn a_page_between_crossed_bounds_is_empty(stores: Stores) {
     assert_eq!(none, LogPage { entries: Vec::new(), more: false });
 }
 
-async fn a_page_of_long_texts_ends_early_and_says_so(stores: Stores) {
+async fn a_page_of_long_texts_ends_early_and_reports_that_more_follows(stores: Stores) {
     let text = "€".repeat(40_000);
     for number in 1..=12 {
         stores.messages.append(&message(1, id(5, number), "ada", &text)).await.unwrap();

@@ -8,21 +8,21 @@ use super::{Stores, at, channel_id, member, user, workspace};
 
 on_every_store!(
     members_are_found_from_both_sides,
-    a_member_who_is_there_keeps_joined_at,
-    members_come_in_pages_by_name,
-    channels_of_a_user_come_in_pages_by_id,
-    deleting_a_member_takes_both_rows_and_is_idempotent,
+    adding_a_member_again_keeps_joined_at,
+    members_are_paged_by_name,
+    channels_of_a_user_are_paged_by_id,
+    deleting_a_member_removes_both_rows_and_is_idempotent,
     one_user_id_in_two_workspaces_is_two_users,
-    members_are_settled_by_both_rows_of_all,
+    members_are_settled_once_all_have_both_rows,
     a_hundred_and_one_members_are_put_at_once,
-    a_leaving_mark_is_one_users_and_no_channel,
+    a_leaving_mark_belongs_to_one_user_and_is_not_a_channel,
 );
 
 fn names(members: &[Member]) -> Vec<&str> {
     members.iter().map(|member| member.user_id.as_str()).collect()
 }
 
-async fn members_are_settled_by_both_rows_of_all(stores: Stores) {
+async fn members_are_settled_once_all_have_both_rows(stores: Stores) {
     let (acme, zeta, general) = (workspace("acme"), workspace("zeta"), channel_id(1));
     let all: Vec<UserId> = (0..101).map(|n| user(&format!("u{n}"))).collect();
     let members: Vec<Member> = all.iter().map(|user| member(user.as_str(), 0)).collect();
@@ -57,21 +57,21 @@ async fn members_are_found_from_both_sides(stores: Stores) {
     assert_eq!((page.rows, page.more), (vec![], false));
 }
 
-async fn a_member_who_is_there_keeps_joined_at(stores: Stores) {
+async fn adding_a_member_again_keeps_joined_at(stores: Stores) {
     let (acme, general) = (workspace("acme"), channel_id(1));
     stores.members.put_members(&acme, &general, &[member("ada", 1)]).await.unwrap();
     let again = [member("ada", 50), member("bob", 50)];
     stores.members.put_members(&acme, &general, &again).await.unwrap();
     let page = stores.members.members(&general, None, 100).await.unwrap();
     assert_eq!(page.rows, [member("ada", 1), member("bob", 50)]);
-    // A member who left and comes back gets a new join time.
+    // A member who left and is added again gets a new join time.
     stores.members.delete_member(&acme, &general, &user("ada")).await.unwrap();
     stores.members.put_members(&acme, &general, &[member("ada", 90)]).await.unwrap();
     let page = stores.members.members(&general, None, 1).await.unwrap();
     assert_eq!(page.rows, [member("ada", 90)]);
 }
 
-async fn members_come_in_pages_by_name(stores: Stores) {
+async fn members_are_paged_by_name(stores: Stores) {
     let (acme, general) = (workspace("acme"), channel_id(1));
     // In byte order, where `-` comes first, and `_` between upper and lower case.
     let all = ["-", "0", "Bob", "Zoe", "_", "ada", "bob"];
@@ -94,7 +94,7 @@ async fn members_come_in_pages_by_name(stores: Stores) {
     assert_eq!(names(&page.rows), ["ada", "bob"]);
 }
 
-async fn channels_of_a_user_come_in_pages_by_id(stores: Stores) {
+async fn channels_of_a_user_are_paged_by_id(stores: Stores) {
     let (acme, ada) = (workspace("acme"), user("ada"));
     for number in (1..=5).rev() {
         let channel = channel_id(number);
@@ -111,7 +111,7 @@ async fn channels_of_a_user_come_in_pages_by_id(stores: Stores) {
     assert!(!rest.more);
 }
 
-async fn deleting_a_member_takes_both_rows_and_is_idempotent(stores: Stores) {
+async fn deleting_a_member_removes_both_rows_and_is_idempotent(stores: Stores) {
     let (acme, general) = (workspace("acme"), channel_id(1));
     let both = [member("ada", 1), member("bob", 2)];
     stores.members.put_members(&acme, &general, &both).await.unwrap();
@@ -152,7 +152,7 @@ async fn a_hundred_and_one_members_are_put_at_once(stores: Stores) {
     stores.members.put_members(&acme, &general, &[]).await.unwrap();
 }
 
-async fn a_leaving_mark_is_one_users_and_no_channel(stores: Stores) {
+async fn a_leaving_mark_belongs_to_one_user_and_is_not_a_channel(stores: Stores) {
     let (acme, general) = (workspace("acme"), channel_id(1));
     stores.members.mark_leaving(&acme, &general, &user("ada"), at(1)).await.unwrap();
     stores.members.mark_leaving(&acme, &general, &user("ada"), at(2)).await.unwrap();

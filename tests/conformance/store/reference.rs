@@ -219,7 +219,7 @@ fn read<T: Debug>(outcome: Result<T, ReadError>) -> String {
 }
 
 #[test]
-fn random_calls_are_answered_alike_on_maps_and_on_tables() {
+fn random_calls_get_the_same_answers_from_maps_and_tables() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let config = Config { cases: 40, failure_persistence: None, ..Config::default() };
     // A fixed seed, so that a failure repeats.

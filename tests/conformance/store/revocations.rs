@@ -5,13 +5,13 @@ use std::slice::from_ref;
 use super::{Stores, at, channel_id, member, user, workspace};
 
 on_every_store!(
-    g8_revoked_users_are_told_among_others,
-    g8_a_tombstone_is_kept_within_its_workspace,
-    g8_a_tombstone_is_no_channel_and_no_membership,
-    g8_a_hundred_and_one_users_are_asked_at_once,
+    g8_revoked_users_are_found_among_others,
+    g8_a_tombstone_concerns_only_its_workspace,
+    g8_a_tombstone_is_neither_a_channel_nor_a_membership,
+    g8_a_hundred_and_one_users_are_looked_up_at_once,
 );
 
-async fn g8_revoked_users_are_told_among_others(stores: Stores) {
+async fn g8_revoked_users_are_found_among_others(stores: Stores) {
     let acme = workspace("acme");
     let all = [user("ada"), user("bob"), user("eve"), user("bob")];
     assert_eq!(stores.revocations.revoked_among(&acme, &all).await.unwrap(), []);
@@ -23,7 +23,7 @@ async fn g8_revoked_users_are_told_among_others(stores: Stores) {
     assert_eq!(stores.revocations.revoked_among(&acme, &[]).await.unwrap(), []);
 }
 
-async fn g8_a_tombstone_is_kept_within_its_workspace(stores: Stores) {
+async fn g8_a_tombstone_concerns_only_its_workspace(stores: Stores) {
     stores.revocations.revoke(&workspace("acme"), &user("ada"), at(1)).await.unwrap();
     for (name, expected) in [("zeta", vec![]), ("acme", vec![user("ada")])] {
         let among = [user("ada")];
@@ -32,7 +32,7 @@ async fn g8_a_tombstone_is_kept_within_its_workspace(stores: Stores) {
     }
 }
 
-async fn g8_a_tombstone_is_no_channel_and_no_membership(stores: Stores) {
+async fn g8_a_tombstone_is_neither_a_channel_nor_a_membership(stores: Stores) {
     let (acme, ada, general) = (workspace("acme"), user("ada"), channel_id(1));
     stores.revocations.revoke(&acme, &ada, at(1)).await.unwrap();
     let page = stores.members.channels_of(&acme, &ada, None, 1).await.unwrap();
@@ -46,7 +46,7 @@ async fn g8_a_tombstone_is_no_channel_and_no_membership(stores: Stores) {
     assert_eq!(revoked, [ada]);
 }
 
-async fn g8_a_hundred_and_one_users_are_asked_at_once(stores: Stores) {
+async fn g8_a_hundred_and_one_users_are_looked_up_at_once(stores: Stores) {
     let acme = workspace("acme");
     let all: Vec<_> = (0..101).map(|number| user(&format!("user{number:03}"))).collect();
     for user in &all {

@@ -8,11 +8,12 @@ use dynamo::{DynamoStore, MalformedRow, SchemaError, TableNames};
 use embedded_stack::engine::{Engine, EngineData};
 use messaging::ports::{Appended, MessageStore, ReadError};
 use serde_json::{Value, json};
+use tests::store::local_client;
 
-use super::{EmptyTables, channel_id, client_of, id, message};
+use super::{EmptyTables, channel_id, id, message};
 
 #[tokio::test]
-async fn the_tables_made_are_those_that_the_file_describes() {
+async fn created_tables_have_the_shape_that_the_file_describes() {
     let tables = EmptyTables::create().await;
     let file: Value = serde_json::from_str(dynamo::TABLES_JSON).unwrap();
     for expected in file["tables"].as_array().unwrap() {
@@ -60,7 +61,7 @@ async fn creating_the_tables_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_missing_is_named() {
+async fn a_missing_table_is_named() {
     let tables = EmptyTables::create().await;
     let err = dynamo::verify_tables(&tables.client, "nowhere-").await.unwrap_err();
     assert_eq!(err.to_string(), "there is no table nowhere-messages");
@@ -90,7 +91,7 @@ async fn a_table_of_another_shape_is_named_with_what_differs() {
 }
 
 #[tokio::test]
-async fn a_row_that_is_none_of_ours_is_an_error_and_no_panic() {
+async fn a_foreign_row_is_an_error_and_not_a_panic() {
     let tables = EmptyTables::create().await;
     let request = tables.client.put_item().table_name(format!("{}messages", tables.prefix));
     let request = request
@@ -111,13 +112,13 @@ async fn names_carry_the_prefix() {
 }
 
 #[tokio::test]
-async fn a_directory_keeps_what_was_stored_over_a_restart() {
+async fn a_data_directory_keeps_its_rows_over_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let data = EngineData::Directory(directory.path().to_owned());
     let hello = message(1, id(0, 1), "ada", "hello");
     for round in 0..2 {
         let engine = Engine::start(data.clone()).unwrap();
-        let client = client_of(engine.endpoint()).await;
+        let client = local_client(engine.endpoint()).await;
         dynamo::create_tables(&client, "").await.unwrap();
         let store = DynamoStore::new(client, "", dynamo::Capacity::default());
         let appended = store.append(&hello).await.unwrap();

@@ -28,7 +28,7 @@ use tokio::runtime::{Builder, Runtime};
 pub struct Workspace {
     runtime: Runtime,
     state: State,
-    /// Requests until the state is built again. What a few requests leave behind is part of the
+    /// Requests until the state is built again. What a few requests leave in it is part of the
     /// test, but thousands would only make it slow.
     left: u32,
 }

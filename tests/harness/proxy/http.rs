@@ -37,7 +37,7 @@ pub enum StoreFault {
     /// It is executed after a random delay, even if the caller has given up. The median is this
     /// duration; the delays are from a quarter of it to four times it, and end with the fault.
     Slow(Duration),
-    /// It is accepted, and nothing comes back until the fault ends. Then half of the held calls are
+    /// It is accepted, but gets no answer until the fault ends. Then half of the held calls are
     /// executed and answered, and the connections of the others break.
     Silent,
     /// It is executed twice, and the second answer is returned.

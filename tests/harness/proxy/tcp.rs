@@ -347,7 +347,7 @@ impl Pump {
     }
 }
 
-/// Waits until a time, or forever for `None`.
+/// Waits until a time, or without end for `None`.
 async fn at(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,

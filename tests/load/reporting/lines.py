@@ -1,12 +1,12 @@
-"""Lines that the load tool wrote: which of them count, and their medians."""
+"""Reads the lines that the load tool wrote, selects the last run of each figure, and computes medians."""
 
 import json
 import statistics
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-# For each figure: fields of a part that can be measured alone, and fields that differ between the
-# lines of one run. A line that repeats another one's values of them starts the next run.
+# For each figure: the fields that name a part which can be measured alone, and the fields that
+# identify a line within one run. A line that repeats an identity starts the next run.
 FIGURES = {
     "fanout": (["scenario"], ["subject", "repetition"]),
     "fairness": ([], ["neighbour", "repetition"]),
@@ -26,7 +26,7 @@ FIGURES = {
 
 @dataclass
 class Run:
-    """Lines of one commit, none of which repeats another."""
+    """The lines of one run: of one commit, each with a distinct identity."""
 
     commit: str
     lines: list = field(default_factory=list)
@@ -39,7 +39,7 @@ class Run:
 
 
 class Measured:
-    """The last run of each figure, and how many lines of older runs there are."""
+    """The last run of each figure, and the number of lines of older runs."""
 
     def __init__(self, lines):
         self.runs, self.ignored, self.unknown = {}, {}, {}
@@ -64,7 +64,7 @@ class Measured:
         run.seen.add(identity)
 
     def lines(self, figure, **wanted):
-        """Lines of a figure that have these values."""
+        """Returns the lines of a figure that have these values."""
         return [
             line
             for key, run in self.runs.items()
@@ -74,12 +74,12 @@ class Measured:
         ]
 
     def subjects(self, figure, **wanted):
-        """Who was measured, in the order of the lines."""
+        """Returns the subjects of a figure, in the order of the lines."""
         return list(dict.fromkeys(line["subject"] for line in self.lines(figure, **wanted)))
 
 
 def read(paths):
-    """All lines of the files; the number of one that is none is told."""
+    """Reads the lines of all files. Exits with the file and line number of a malformed line."""
     lines = []
     for path in paths:
         with open(path, encoding="utf-8") as file:
@@ -88,16 +88,16 @@ def read(paths):
                     line = json.loads(text)
                     line["figure"], line["at"], line["commit"]
                 except (ValueError, KeyError, TypeError) as error:
-                    raise SystemExit(f"report: {path}:{number} is no measurement: {error!r}") from None
+                    raise SystemExit(f"report: {path}:{number} is not a measurement: {error!r}") from None
                 lines.append(line)
     return Measured(lines)
 
 
 @dataclass
 class Median:
-    """The middle of values, with the order statistics that enclose it with 95 %.
+    """A median, and the order statistics that enclose the true median with 95 % confidence.
 
-    Of fewer than six values no two do: then the least and the greatest stand for it.
+    Fewer than six values allow no such interval, so it is from the least to the greatest value.
     """
 
     middle: float
@@ -107,7 +107,7 @@ class Median:
 
     @classmethod
     def of(cls, values):
-        # A line without this figure has null.
+        # The field is null in lines that did not measure it.
         values = sorted(value for value in values if value is not None)
         if not values:
             return None
@@ -116,7 +116,7 @@ class Median:
 
 
 def cut(count):
-    """How many values each end can spare: 3 of 15. As `stats.rs` has it."""
+    """Returns how many values to cut at each end: 3 of 15, for instance. The same as in `stats.rs`."""
     spare, exactly = 0, 0.5**count
     at_most = exactly
     while at_most + exactly * (count - spare) / (spare + 1) <= 0.025:
@@ -128,7 +128,7 @@ def cut(count):
 
 @dataclass
 class Scenario:
-    """What a scenario of the fan-out compares, and with what."""
+    """A scenario of the fan-out: the measure that it compares, and the floor that it is compared with."""
 
     name: str
     measure: str
@@ -172,14 +172,14 @@ LATE = [
 
 
 def ratios(measured, scenario, subject, measure):
-    """A subject's values over the floor's of the same turn."""
+    """Returns a subject's values divided by the floor's of the same turn."""
     turns = measured.lines("fanout", scenario=scenario.name, subject=subject)
     floor = measured.lines("fanout", scenario=scenario.name, subject=scenario.floor)
     return turn_by_turn(turns, floor, measure)
 
 
 def turn_by_turn(lines, floor, measure):
-    """Values over those of other lines of the same turns."""
+    """Returns values divided by those of `floor` in the same turn."""
     of = {line["repetition"]: line for line in lines}
     return [
         of[line["repetition"]][measure] / line[measure]
@@ -189,6 +189,6 @@ def turn_by_turn(lines, floor, measure):
 
 
 def peers_of(peers, scenario):
-    """Other servers' ratios to the floor of their runs."""
+    """Returns other servers' ratios to the floor of their own runs."""
     floor = peers["floor"].get(scenario.peers, 1)
     return [(server["name"], server[scenario.peers] / floor) for server in peers["servers"]]

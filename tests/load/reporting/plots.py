@@ -1,4 +1,4 @@
-"""The page's plots, as SVG: text as text, the same bytes from the same lines."""
+"""Draws the page's plots as SVG. Text stays text, and the same lines give the same bytes."""
 
 import matplotlib
 
@@ -8,7 +8,7 @@ from matplotlib import pyplot, ticker  # noqa: E402
 
 from .lines import LATE, SCENARIOS, Median, peers_of, ratios  # noqa: E402
 
-# From the palette of Okabe and Ito, whose colours can be told apart without red or green.
+# From the palette of Okabe and Ito, which colour-blind readers can distinguish.
 NODE, AIM, OTHER, FLOOR, INK = "#0072b2", "#d55e00", "#cc79a7", "#767676", "#222222"
 SECOND = "#009e73"
 
@@ -36,7 +36,7 @@ ELSEWHERE = "measured elsewhere: same method, other run"
 
 
 def draw(measured, peers, folder):
-    """Draws what there are lines of; the names of what was drawn."""
+    """Draws each plot that has lines, and deletes the others. Returns the names of the drawn plots."""
     drawn = set()
     with matplotlib.rc_context(STYLE):
         for name, plot in PLOTS.items():
@@ -52,19 +52,19 @@ def draw(measured, peers, folder):
 
 
 def spread(values, width=0.22):
-    """Where points of one row stand, so that equal ones are seen: in the order of the turns."""
+    """Returns offsets that spread a row's points, in the order of the turns, so that none is hidden."""
     step = width * 2 / max(len(values) - 1, 1)
     return [-width + step * at for at in range(len(values))]
 
 
 def plain(axis):
-    """Numbers on an axis of powers as people write them."""
+    """Labels a logarithmic axis with plain numbers."""
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def power(value, _):
-    """1, 10¹, 10²: characters, since an exponent of matplotlib's is paths."""
+    """Formats 1, 10¹, 10² with superscript characters: matplotlib would draw an exponent as a path."""
     raised = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
     return "1" if value == 1 else "10" + str(len(f"{value:.0f}") - 1).translate(raised)
 
@@ -74,14 +74,14 @@ def kibibytes(value, _):
 
 
 def powers(axis):
-    """An axis of counts: 10², 10³."""
+    """Labels an axis of counts with powers of ten."""
     axis.set_major_locator(ticker.LogLocator(10, numticks=12))
     axis.set_major_formatter(ticker.FuncFormatter(power))
     axis.set_minor_locator(ticker.NullLocator())
 
 
 def legend(figure, entries, columns):
-    """One legend for all panels, below them: (name, marker or line style, colour, is filled)."""
+    """Draws one legend below all panels. An entry is (name, marker or line style, colour, is filled)."""
     handles = []
     for name, mark, colour, is_filled in entries:
         is_line = mark in ("-", "--")
@@ -96,7 +96,7 @@ def legend(figure, entries, columns):
 
 
 def rows(axes, names):
-    """Names the rows of a panel, the first at the top."""
+    """Labels the rows of a panel, the first at the top."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.6)
     for panel in axes.figure.axes:
@@ -105,7 +105,7 @@ def rows(axes, names):
 
 
 def measured_row(axes, at, values, colour):
-    """A row's turns as points, their median and interval."""
+    """Draws a row: its turns as points, and their median with its interval."""
     values = [value for value in values if value is not None]
     median = Median.of(values)
     offsets = [at + offset for offset in spread(values)]
@@ -137,7 +137,7 @@ def fanout(measured, peers):
         axes.set_xscale("log")
         least, most = axes.get_xlim()
         least, most = min(least, 0.7), max(most, 4)
-        # Room for the number beside the last point.
+        # Leave room for the number beside the last point.
         axes.set_xlim(least, most * (most / least) ** 0.3)
         ticks = [tick for tick in (0.5, 1, 2, 4, 10, 40, 100, 400) if least <= tick <= most]
         axes.set_xticks(ticks)
@@ -204,7 +204,7 @@ def latency(measured, _):
 
 
 def aims(measured, late, last):
-    """What is aimed at: in C of the p99, in B of all turns."""
+    """Draws the aims: in C at the p99, in B over all turns."""
     for axes, scenario in ((late, SCENARIOS[3]), (last, SCENARIOS[2])):
         lines = measured.lines("fanout", scenario=scenario.name, subject=scenario.floor)
         floor = Median.of([line[scenario.measure] for line in lines])
@@ -254,7 +254,7 @@ def idle(measured, peers):
 
 
 def label(axes, x, y, text, colour, is_bold):
-    """What a point is worth, beside it, over whatever lines are there."""
+    """Writes a point's value beside it, above any lines."""
     axes.annotate(text, (x, y), (8, 0), textcoords="offset points", va="center", color=colour,
                   fontsize=8, fontweight="bold" if is_bold else "normal",
                   bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6})
@@ -337,7 +337,7 @@ def growth(measured, _):
 
 
 def scaled(name, by):
-    """A line's field in another unit; nothing where there is none."""
+    """Returns a function that reads a field in another unit; NaN if the line has none."""
     return lambda line: float("nan") if line[name] is None else line[name] / by
 
 
@@ -346,7 +346,7 @@ def from_zero(axes):
 
 
 def several(axes, row, value):
-    """Says on how many nodes, where it is more than one."""
+    """Labels points that were measured on more than one node."""
     for line in row:
         if line["nodes"] > 1:
             axes.annotate(f"{line['nodes']} nodes", (line["x"], value(line)), (-6, 0), ha="right",

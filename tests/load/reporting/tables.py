@@ -1,15 +1,15 @@
-"""The page's tables, as Markdown. None of their figures is typed by hand."""
+"""Builds the page's tables as Markdown. No figure in them is typed by hand."""
 
 from .lines import LATE, SCENARIOS, Median, peers_of, ratios, turn_by_turn
 
 ABSENT = "*not measured*"
 CONNECTS_A_SECOND = 10_000
-# A verdict over the fan-out needs this many turns.
+# A verdict on the fan-out needs this many turns.
 TURNS = 15
 
 
 def all_of(measured, peers, drawn):
-    """The text of each place between markers, by name."""
+    """Returns the text for each pair of markers, by name."""
     blocks = {
         "verdicts": verdicts(measured),
         "machine": machine(measured),
@@ -44,7 +44,7 @@ PLOTS = {
 
 
 def table(head, rows):
-    """A table; one without rows says so."""
+    """Returns a table, or a remark if there are no rows."""
     if not rows:
         return ABSENT
     lines = [head, ["---"] * len(head), *rows]
@@ -52,7 +52,7 @@ def table(head, rows):
 
 
 def number(value, digits=None):
-    """With commas, and as many digits as it bears."""
+    """Formats a number with commas and, unless given, as many digits as are significant."""
     if value is None:
         return ""
     if digits is None:
@@ -65,12 +65,12 @@ def middle(median, digits=None):
 
 
 def around(median, digits=None):
-    """A median with its interval."""
+    """Formats a median with its interval."""
     return "" if median is None else f"{number(median.middle, digits)} {interval(median, digits)}"
 
 
 def interval(median, digits=None):
-    """`[low, high]`, and of how many turns."""
+    """Formats `[low, high]`, with the number of turns if they are few."""
     if median is None or median.count < 2:
         return "one turn"
     note = "" if median.count >= 6 else f" (all {median.count})"
@@ -94,7 +94,7 @@ def verdicts(measured):
 
 
 def judged(median, aim, lost=0):
-    """Met if the interval's lower end is within the aim and nothing was lost."""
+    """Returns the verdict: met if the interval's lower end is within the aim and nothing was lost."""
     if lost:
         return f"**missed**: {lost:,} lost"
     if median.low > aim:
@@ -302,7 +302,7 @@ def idle_parts(measured):
 
 
 def idle_column(measured, subject):
-    """A subject's bytes and blocks by row; the rest, if its memory was measured as well."""
+    """Returns a subject's bytes and blocks by row, and the rest if its memory was measured as well."""
     lines = measured.lines("idle_part", subject=subject)
     column = {
         PARTS[line["part"]]: [number(line["bytes"], 0), number(line["blocks"], 2)] for line in lines

@@ -1,5 +1,5 @@
 //! What a store that does not answer costs: resyncs, late messages, memory, and the latency of a
-//! neighbouring workspace. It is measured during the brownout and until all is as before.
+//! neighbouring workspace. Measures during the brownout and until everything has recovered.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use tests::redis::{Flavor, RedisServer};
 
 use crate::Failed;
-use crate::crowd::Order;
+use crate::crowd::CrowdCommand;
 use crate::fleet::metric;
 use crate::machine::{self, CLIENT_CORE};
 use crate::pair::{Options, Pair, Subject};
+use crate::population::Population;
 use crate::process::Process;
 use crate::record::{Record, progress, say};
-use crate::silent::StoreOrder;
-use crate::world::World;
+use crate::silent::StoreCommand;
 
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
@@ -91,7 +91,7 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     let chosen = |variant: &Variant| plan.only.as_ref().is_none_or(|only| only == variant.name);
     for variant in Variant::all(plan.scale).into_iter().filter(chosen) {
         let measured = measure(plan, variant)?;
-        say(&told(plan, variant, &measured));
+        say(&summary(plan, variant, &measured));
         missed.extend(bars(variant, &measured, plan.counts_only));
         record.write("brownout", measured)?;
     }
@@ -102,16 +102,17 @@ fn measure(plan: &Plan, variant: Variant) -> Result<Value, Failed> {
     let redis = RedisServer::start(Flavor::Redis);
     let Variant { sockets, channels, per_second, .. } = variant;
     let size = sockets.div_ceil(channels);
-    let world = World { workspaces: 2, users: sockets, channel_size: size, sockets_per_user: 1 };
+    let population =
+        Population { workspaces: 2, users: sockets, channel_size: size, sockets_per_user: 1 };
     progress(&format!("{}: opening {sockets} sockets", variant.name));
-    let mut pair = Pair::start(Subject::Node, &redis.url(), world, &Options::default())?;
+    let mut pair = Pair::start(Subject::Node, &redis.url(), population, &Options::default())?;
     // The second workspace is as large, but only a few of its users connect.
     let neighbours = (NEIGHBOUR_CHANNELS * size).min(sockets);
     let mut neighbour = pair.crowd_of(sockets, neighbours)?;
-    pair.crowd.ask(&Order::Open { until: sockets, in_flight: 64 })?;
-    neighbour.ask(&Order::Open { until: neighbours, in_flight: 64 })?;
+    pair.crowd.ask(&CrowdCommand::Open { until: sockets, in_flight: 64 })?;
+    neighbour.ask(&CrowdCommand::Open { until: neighbours, in_flight: 64 })?;
     let here = neighbours.div_ceil(size);
-    let steady = |seconds| Order::Steady {
+    let steady = |seconds| CrowdCommand::Steady {
         per_second: NEIGHBOUR_A_SECOND,
         seconds,
         channel: channels,
@@ -124,15 +125,16 @@ fn measure(plan: &Plan, variant: Variant) -> Result<Value, Failed> {
     let taken_before = took(&pair.server);
 
     progress(&format!("{}: the store is silent for {} s", variant.name, plan.silent_s));
-    pair.server.ask(&StoreOrder::Silent(true))?;
+    pair.server.ask(&StoreCommand::Silent(true))?;
     let back_ms = plan.silent_s * 1_000;
     let listen_s = plan.silent_s + plan.after_s;
     let publish_s = plan.silent_s + LIVE_S.min(plan.after_s);
-    let through = Order::Through { per_second, publish_s, channel: 0, channels, back_ms, listen_s };
-    pair.crowd.tell(&through)?;
-    neighbour.tell(&steady(publish_s))?;
+    let through =
+        CrowdCommand::Through { per_second, publish_s, channel: 0, channels, back_ms, listen_s };
+    pair.crowd.send(&through)?;
+    neighbour.send(&steady(publish_s))?;
     std::thread::sleep(Duration::from_millis(back_ms));
-    pair.server.ask(&StoreOrder::Silent(false))?;
+    pair.server.ask(&StoreCommand::Silent(false))?;
     let during = neighbour.answer()?;
     let mut measured = pair.crowd.answer()?;
 
@@ -173,15 +175,17 @@ fn grown_mib(measured: &Value) -> f64 {
     (number(measured, "resident_peak") - number(measured, "resident_before")) / f64::from(1 << 20)
 }
 
-fn told(plan: &Plan, variant: Variant, measured: &Value) -> String {
+fn summary(plan: &Plan, variant: Variant, measured: &Value) -> String {
     let n = |name| number(measured, name);
     let backlog = match measured.get("backlog_s").and_then(Value::as_f64) {
-        Some(seconds) => format!("all that was due was there {seconds:.2} s after the store"),
-        None => format!("not all that was due was there {} s after the store", plan.after_s),
+        Some(seconds) => {
+            format!("everything due had arrived {seconds:.2} s after the store was up")
+        }
+        None => format!("not everything due had arrived {} s after the store was up", plan.after_s),
     };
     format!(
         "{}: {} sockets, {} channels without a view, {} messages a second, silent for {} s\n  \
-         resyncs: {:.0} told, {:.0} arrived, at most {:.0} at one socket\n  \
+         resyncs: {:.0} sent, {:.0} arrived, at most {:.0} at one socket\n  \
          publications: {:.0} of {:.0} taken; messages: {:.0} of {:.0} delivered, {:.0} twice; {backlog}; \
          p99 of what was said afterwards {:.1} ms\n  \
          sockets closed: {:.0}; memory: {:.0} MiB at its peak, {:.0} more than before\n  \
@@ -220,7 +224,7 @@ fn bars(variant: Variant, measured: &Value, counts_only: bool) -> Vec<String> {
         ("neighbours' messages lost", n("neighbours_lost"), 0.0),
     ];
     if !counts_only {
-        bars.push(("seconds until all is there", n("backlog_s"), BACKLOG_S));
+        bars.push(("seconds until everything arrived", n("backlog_s"), BACKLOG_S));
         bars.push(("MiB more", grown_mib(measured), GROWTH_MIB));
     }
     if variant.judges_neighbours && !counts_only {
@@ -236,7 +240,7 @@ const NEIGHBOUR_CHANNELS: usize = 5;
 const NEIGHBOUR_A_SECOND: u64 = 100;
 /// Seconds in which the neighbours' views are loaded.
 const WARM_UP_S: u64 = 2;
-/// Seconds for which publishing goes on after the silence.
+/// How many seconds publishing continues after the silence.
 const LIVE_S: u64 = 10;
 /// Bound: seconds from the store's return until the backlog has arrived.
 const BACKLOG_S: f64 = 2.0;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use memchr::memmem;
 use socket2::{Domain, Socket, Type};
 
-use crate::world::{DIGITS, MARK};
+use crate::population::{DIGITS, MARK};
 
 /// The phase of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) struct Client {
 
 /// Something that arrived.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Came {
+pub(crate) enum Arrival {
     /// The upgrade was answered. The client must send `hello` next.
     Upgraded,
     /// The node's first frame. The socket is open now.
@@ -78,7 +78,7 @@ impl Client {
     }
 
     /// Reads what is available, and reports what arrived.
-    pub(crate) fn read(&mut self, buffer: &mut [u8], mut came: impl FnMut(Came)) {
+    pub(crate) fn read(&mut self, buffer: &mut [u8], mut arrived: impl FnMut(Arrival)) {
         loop {
             let kept = self.rest.len();
             let Some((head, room)) = buffer.split_at_mut_checked(kept) else { return };
@@ -88,7 +88,7 @@ impl Client {
                 Ok(count) => {
                     let is_all = count < room.len();
                     let read = buffer.get(..kept + count).unwrap_or_default();
-                    let used = self.take(read, &mut came);
+                    let used = self.take(read, &mut arrived);
                     let rest = read.get(used..).unwrap_or_default();
                     // An idle socket keeps no buffer.
                     self.rest = if rest.is_empty() { Vec::new() } else { rest.to_vec() };
@@ -102,29 +102,29 @@ impl Client {
             }
         }
         self.phase = Phase::Gone;
-        came(Came::End);
+        arrived(Arrival::End);
     }
 
     /// Takes whole frames off the front. Returns their length in bytes.
-    fn take(&mut self, mut bytes: &[u8], came: &mut impl FnMut(Came)) -> usize {
+    fn take(&mut self, mut bytes: &[u8], arrived: &mut impl FnMut(Arrival)) -> usize {
         let all = bytes.len();
         while !bytes.is_empty() {
             if self.phase == Phase::Upgrading {
                 let Some(end) = memmem::find(bytes, b"\r\n\r\n") else { break };
                 let is_upgraded = bytes.starts_with(b"HTTP/1.1 101");
                 bytes = bytes.get(end + 4..).unwrap_or_default();
-                came(if is_upgraded { Came::Upgraded } else { Came::End });
+                arrived(if is_upgraded { Arrival::Upgraded } else { Arrival::End });
                 continue;
             }
             let Some((payload, rest)) = frame(bytes) else { break };
             bytes = rest;
             if self.phase == Phase::Greeting {
                 self.phase = Phase::Live;
-                came(if payload.starts_with(b"{") { Came::Ready } else { Came::End });
+                arrived(if payload.starts_with(b"{") { Arrival::Ready } else { Arrival::End });
             } else if let Some(number) = number(payload) {
-                came(Came::Message(number));
+                arrived(Arrival::Message(number));
             } else if memmem::find(payload, RESYNC).is_some() {
-                came(Came::Resync);
+                arrived(Arrival::Resync);
             }
         }
         all - bytes.len()

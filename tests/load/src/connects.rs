@@ -1,20 +1,21 @@
 //! What opening a socket costs a node: accept, upgrade, ticket, membership, first frame.
 
-use dynamo::{Capacity, ClientConfig, CredentialSource};
+use dynamo::Capacity;
 use embedded_stack::TABLE_PREFIX;
 use embedded_stack::engine::{Engine, EngineData};
 use serde_json::json;
 use tests::authority::Authority;
 use tests::redis::{Flavor, RedisServer};
+use tests::store::local_client;
 
 use crate::Failed;
-use crate::crowd::Order;
+use crate::crowd::CrowdCommand;
 use crate::machine::{self, CLIENT_CORE};
 use crate::pair::{Options, Pair, Subject};
+use crate::population::Population;
 use crate::record::{Record, progress, say};
 use crate::serve::store;
 use crate::stats::middle_of;
-use crate::world::World;
 
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
@@ -43,10 +44,10 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     let redis = RedisServer::start(Flavor::Redis);
     let authority = Authority::new();
     let tls = Options::over_tls(&authority);
-    let world = World { channel_size: 10, ..World::one_channel(plan.sockets) };
+    let population = Population { channel_size: 10, ..Population::one_channel(plan.sockets) };
     let engine = Engine::start(EngineData::Memory)?;
     progress("filling the engine");
-    fill(&world, &engine)?;
+    fill(&population, &engine)?;
     let on_engine = Options { store: Some(engine.endpoint().to_owned()), ..Options::default() };
     let plain = Options::default();
     say(
@@ -60,8 +61,8 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
         let mut taken = Vec::new();
         for repetition in 0..plan.repetitions {
             progress(&format!("{name}: turn {} of {}", repetition + 1, plan.repetitions));
-            let mut pair = Pair::start(Subject::Node, &redis.url(), world, options)?;
-            let open = Order::Open { until: usize::MAX, in_flight: 256 };
+            let mut pair = Pair::start(Subject::Node, &redis.url(), population, options)?;
+            let open = CrowdCommand::Open { until: usize::MAX, in_flight: 256 };
             let (mut answer, cpu) = pair.measure(open)?;
             if let Some(fields) = answer.as_object_mut() {
                 let cpu_us = cpu.as_secs_f64() * 1e6 / plan.sockets as f64;
@@ -88,12 +89,7 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
 }
 
 #[tokio::main]
-async fn fill(world: &World, engine: &Engine) -> Result<(), Failed> {
-    let client = ClientConfig {
-        region: "local".to_owned(),
-        endpoint: Some(engine.endpoint().to_owned()),
-        credentials: CredentialSource::local(),
-    };
-    dynamo::create_tables(&dynamo::client(&client).await, TABLE_PREFIX).await?;
-    world.fill(&store(engine.endpoint(), Capacity::default()).await).await
+async fn fill(population: &Population, engine: &Engine) -> Result<(), Failed> {
+    dynamo::create_tables(&local_client(engine.endpoint()).await, TABLE_PREFIX).await?;
+    population.fill(&store(engine.endpoint(), Capacity::default()).await).await
 }

@@ -1,6 +1,8 @@
 //! The clients and their publisher, in a process of their own. It opens sockets, publishes, and
 //! counts what arrives and how late. It answers each line of input with a line of JSON.
 
+mod brownout;
+
 use std::io::{self, BufRead as _};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -15,14 +17,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::Failed;
-use crate::client::{Came, Client, Phase};
-use crate::publish::{Publisher, Schedule, Way};
+use crate::client::{Arrival, Client, Phase};
+use crate::population::Population;
+use crate::publish::{Publisher, Schedule, Transport};
 use crate::record::say;
-use crate::world::World;
 
-/// The setup of a crowd.
+/// The options of a crowd.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Crowd {
+pub(crate) struct CrowdOptions {
     /// Where the server listens.
     #[arg(long)]
     address: SocketAddr,
@@ -35,7 +37,7 @@ pub(crate) struct Crowd {
     /// The floor's control connection.
     #[arg(long)]
     control: Option<SocketAddr>,
-    /// The number of its first socket in the world.
+    /// The number of its first socket in the population.
     #[arg(long, default_value_t = 0)]
     first: usize,
     /// The distance between two of its sockets.
@@ -48,13 +50,13 @@ pub(crate) struct Crowd {
     #[arg(long)]
     tls: Option<PathBuf>,
     #[command(flatten)]
-    world: World,
+    population: Population,
 }
 
 /// A command to a crowd.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Order {
+pub(crate) enum CrowdCommand {
     /// Open sockets until there are `until`, `in_flight` at a time.
     Open { until: usize, in_flight: usize },
     /// In each round, publish `size` messages at once in a channel, and wait until all its sockets
@@ -79,39 +81,53 @@ pub(crate) enum Order {
 }
 
 /// Runs the commands on standard input until it is closed.
-pub(crate) fn run(crowd: &Crowd) -> Result<(), Failed> {
-    let way = match (&crowd.redis, crowd.control) {
-        (Some(redis), _) => Way::Bus(redis.clone()),
-        (None, Some(control)) => Way::Floor(control),
-        (None, None) => Way::None,
+pub(crate) fn run(options: &CrowdOptions) -> Result<(), Failed> {
+    let transport = match (&options.redis, options.control) {
+        (Some(redis), _) => Transport::Bus(redis.clone()),
+        (None, Some(control)) => Transport::Floor(control),
+        (None, None) => Transport::None,
     };
-    let mut room = Room::of(crowd)?;
-    let mut publisher = Publisher::start(way, crowd.world)?;
+    let mut crowd = Crowd::of(options)?;
+    let mut publisher = Publisher::start(transport, options.population)?;
     say("{}");
     for line in io::stdin().lock().lines() {
         let answer = match serde_json::from_str(&line?)? {
-            Order::Open { until, in_flight } => room.open(until, in_flight)?,
-            Order::Burst { rounds, size, channel, pause_ms } => {
+            CrowdCommand::Open { until, in_flight } => crowd.open(until, in_flight)?,
+            CrowdCommand::Burst { rounds, size, channel, pause_ms } => {
                 let pause = Duration::from_millis(pause_ms);
-                burst(&mut room, &mut publisher, channel, rounds, size, pause)?
+                burst(&mut crowd, &mut publisher, channel, rounds, size, pause)?
             }
-            Order::Steady { per_second, seconds, channel, channels } => {
+            CrowdCommand::Steady { per_second, seconds, channel, channels } => {
                 let schedule =
                     Schedule::paced((channel, channels), per_second * seconds, per_second);
-                steady(&mut room, &mut publisher, schedule)?
+                steady(&mut crowd, &mut publisher, schedule)?
             }
-            Order::Through { per_second, publish_s, channel, channels, back_ms, listen_s } => {
+            CrowdCommand::Through {
+                per_second,
+                publish_s,
+                channel,
+                channels,
+                back_ms,
+                listen_s,
+            } => {
                 let schedule =
                     Schedule::paced((channel, channels), per_second * publish_s, per_second);
                 let back_s = Duration::from_millis(back_ms).as_secs_f64();
-                through(&mut room, &mut publisher, schedule, per_second, back_s, listen_s)?
+                brownout::through(
+                    &mut crowd,
+                    &mut publisher,
+                    schedule,
+                    per_second,
+                    back_s,
+                    listen_s,
+                )?
             }
-            Order::Say { channel } => {
+            CrowdCommand::Say { channel } => {
                 let at = unix_ms();
                 publisher.publish(Schedule::at_once(channel, 1))?;
                 json!({ "unix_ms": at })
             }
-            Order::Listen { messages, seconds } => room.listen(messages, seconds)?,
+            CrowdCommand::Listen { messages, seconds } => crowd.listen(messages, seconds)?,
         };
         say(&answer.to_string());
     }
@@ -119,10 +135,10 @@ pub(crate) fn run(crowd: &Crowd) -> Result<(), Failed> {
 }
 
 /// The sockets, and what they received.
-struct Room {
+struct Crowd {
     address: SocketAddr,
     node_id: Option<NodeId>,
-    world: World,
+    population: Population,
     first: usize,
     stride: usize,
     count: usize,
@@ -135,25 +151,25 @@ struct Room {
     kept: Vec<crate::tls::Socket>,
 }
 
-impl Room {
-    fn of(crowd: &Crowd) -> Result<Self, Failed> {
+impl Crowd {
+    fn of(options: &CrowdOptions) -> Result<Self, Failed> {
         Ok(Self {
-            address: crowd.address,
-            node_id: crowd.node_id.as_deref().map(NodeId::parse).transpose()?,
-            world: crowd.world,
-            first: crowd.first,
-            stride: crowd.stride,
-            count: crowd.count.unwrap_or(crowd.world.sockets()),
+            address: options.address,
+            node_id: options.node_id.as_deref().map(NodeId::parse).transpose()?,
+            population: options.population,
+            first: options.first,
+            stride: options.stride,
+            count: options.count.unwrap_or(options.population.sockets()),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             clients: Vec::new(),
             buffer: vec![0; 256 * 1024],
             gone: 0,
-            tls: crowd.tls.as_deref().map(crate::tls::config).transpose()?,
+            tls: options.tls.as_deref().map(crate::tls::config).transpose()?,
             kept: Vec::new(),
         })
     }
 
-    /// Opens sockets. Answers how long that took, in all and for each.
+    /// Opens sockets. Returns how long that took, in all and for each.
     fn open(&mut self, until: usize, in_flight: usize) -> Result<serde_json::Value, Failed> {
         let until = until.min(self.count);
         let first = self.clients.len() + self.kept.len();
@@ -189,12 +205,12 @@ impl Room {
         let socket = self.first + number * self.stride;
         self.node_id
             .as_ref()
-            .map_or(Ok(String::new()), |node_id| self.world.ticket(socket, node_id))
+            .map_or(Ok(String::new()), |node_id| self.population.ticket(socket, node_id))
     }
 
     /// How many of its sockets are in a channel.
     fn here(&self, channel: usize) -> u64 {
-        let (first, count) = self.world.audience(channel);
+        let (first, count) = self.population.audience(channel);
         let own = (0..self.count).map(|n| self.first + n * self.stride);
         own.filter(|socket| (first..first + count).contains(socket)).count() as u64
     }
@@ -221,22 +237,19 @@ impl Room {
                 continue;
             }
             let clients = &mut self.clients;
-            let is_quiet = pump(
-                &self.epoll,
-                clients,
-                &mut self.buffer,
-                STALL,
-                |n, client, came| match came {
-                    Came::Upgraded => {
-                        let ticket = n.checked_sub(first).and_then(|n| tickets.get(n));
-                        let hello = ticket.map(|ticket| client.hello(ticket));
-                        failed += usize::from(!matches!(hello, Some(Ok(()))));
+            let is_quiet =
+                pump(&self.epoll, clients, &mut self.buffer, STALL, |n, client, arrival| {
+                    match arrival {
+                        Arrival::Upgraded => {
+                            let ticket = n.checked_sub(first).and_then(|n| tickets.get(n));
+                            let hello = ticket.map(|ticket| client.hello(ticket));
+                            failed += usize::from(!matches!(hello, Some(Ok(()))));
+                        }
+                        Arrival::Ready => took.push(client.begun.elapsed().as_secs_f64() * 1e3),
+                        Arrival::End => failed += 1,
+                        Arrival::Message(_) | Arrival::Resync => {}
                     }
-                    Came::Ready => took.push(client.begun.elapsed().as_secs_f64() * 1e3),
-                    Came::End => failed += 1,
-                    Came::Message(_) | Came::Resync => {}
-                },
-            )?;
+                })?;
             if is_quiet || failed > 0 {
                 return Err(format!("{} open, {failed} failed, of {until}", took.len()).into());
             }
@@ -259,20 +272,26 @@ impl Room {
     }
 
     /// Waits for `count` messages, and passes each one's number and time of arrival to `each`.
-    /// Returns false if nothing came for a while.
+    /// Returns false if nothing arrived for a while.
     fn gather(&mut self, count: u64, mut each: impl FnMut(u64, Instant)) -> Result<bool, Failed> {
         let mut left = count;
         while left > 0 {
             let (clients, gone) = (&mut self.clients, &mut self.gone);
             let is_quiet =
-                pump(&self.epoll, clients, &mut self.buffer, STALL, |_, _, came| match came {
-                    Came::Message(number) => {
-                        left = left.saturating_sub(1);
-                        each(number, Instant::now());
-                    }
-                    Came::End => *gone += 1,
-                    Came::Upgraded | Came::Ready | Came::Resync => {}
-                })?;
+                pump(
+                    &self.epoll,
+                    clients,
+                    &mut self.buffer,
+                    STALL,
+                    |_, _, arrival| match arrival {
+                        Arrival::Message(number) => {
+                            left = left.saturating_sub(1);
+                            each(number, Instant::now());
+                        }
+                        Arrival::End => *gone += 1,
+                        Arrival::Upgraded | Arrival::Ready | Arrival::Resync => {}
+                    },
+                )?;
             if is_quiet {
                 return Ok(false);
             }
@@ -286,8 +305,8 @@ impl Room {
         while count < messages && begun.elapsed().as_secs() < seconds {
             let clients = &mut self.clients;
             let wait = Duration::from_millis(100);
-            pump(&self.epoll, clients, &mut self.buffer, wait, |_, _, came| {
-                if let Came::Message(_) = came {
+            pump(&self.epoll, clients, &mut self.buffer, wait, |_, _, arrival| {
+                if let Arrival::Message(_) = arrival {
                     (count, last) = (count + 1, unix_ms());
                 }
             })?;
@@ -296,13 +315,13 @@ impl Room {
     }
 }
 
-/// Waits once for input and reads it. Returns true if nothing came.
+/// Waits once for input and reads it. Returns true if nothing arrived.
 fn pump(
     epoll: &OwnedFd,
     clients: &mut [Client],
     buffer: &mut [u8],
     wait: Duration,
-    mut came: impl FnMut(usize, &mut Client, Came),
+    mut arrived: impl FnMut(usize, &mut Client, Arrival),
 ) -> Result<bool, Failed> {
     let mut events = Vec::with_capacity(256);
     let wait = Timespec::try_from(wait)?;
@@ -316,7 +335,7 @@ fn pump(
             epoll::delete(epoll, &client.stream)?;
         }
         for one in happened {
-            came(number, client, one);
+            arrived(number, client, one);
         }
     }
     Ok(events.is_empty())
@@ -324,14 +343,14 @@ fn pump(
 
 /// Publishes, waits for all deliveries, and repeats: one publication at a time, or several at once.
 fn burst(
-    room: &mut Room,
+    crowd: &mut Crowd,
     publisher: &mut Publisher,
     channel: usize,
     rounds: u64,
     size: u64,
     pause: Duration,
 ) -> Result<serde_json::Value, Failed> {
-    let here = room.here(channel);
+    let here = crowd.here(channel);
     let mut last_ms = Vec::new();
     let mut lost = 0;
     let mut busy = Duration::ZERO;
@@ -340,14 +359,14 @@ fn burst(
         let begun = Instant::now();
         publisher.publish(Schedule::at_once(channel, size))?;
         let mut missing = here * size;
-        let is_complete = room.gather(here * size, |_, _| missing -= 1)?;
+        let is_complete = crowd.gather(here * size, |_, _| missing -= 1)?;
         busy += begun.elapsed();
         last_ms.push(begun.elapsed().as_secs_f64() * 1e3);
         if !is_complete {
             lost += missing;
         }
     }
-    Ok(json!({ "deliveries": rounds * size * here - lost, "lost": lost, "gone": room.gone,
+    Ok(json!({ "deliveries": rounds * size * here - lost, "lost": lost, "gone": crowd.gone,
                "seconds": busy.as_secs_f64(),
                "last_p50_ms": crate::stats::percentile(&last_ms, 50.0),
                "last_max_ms": crate::stats::percentile(&last_ms, 100.0) }))
@@ -355,17 +374,17 @@ fn burst(
 
 /// An open loop: a slow server makes the latency longer, but not the load smaller.
 fn steady(
-    room: &mut Room,
+    crowd: &mut Crowd,
     publisher: &mut Publisher,
     schedule: Schedule,
 ) -> Result<serde_json::Value, Failed> {
-    let each: Vec<u64> = schedule.channels().map(|channel| room.here(channel)).collect();
+    let each: Vec<u64> = schedule.channels().map(|channel| crowd.here(channel)).collect();
     let expected: u64 = (0..schedule.messages).zip(each.iter().cycle()).map(|(_, here)| here).sum();
     let mut late_ms = Vec::with_capacity(usize::try_from(expected)?);
     publisher.publish(schedule)?;
     let times = Arc::clone(&publisher.times);
     let mut missing = expected;
-    room.gather(expected, |number, at| {
+    crowd.gather(expected, |number, at| {
         missing -= 1;
         late_ms.push((at - times.of(number)).as_secs_f64() * 1e3);
     })?;
@@ -375,138 +394,16 @@ fn steady(
         late_ms.chunks(tenth).map(|tenth| crate::stats::percentile(tenth, 99.0)).collect();
     let at = |percent| crate::stats::percentile(&late_ms, percent);
     let tenths = crate::stats::percentile(&tenths, 50.0);
-    Ok(json!({ "deliveries": expected - missing, "lost": missing, "gone": room.gone,
+    Ok(json!({ "deliveries": expected - missing, "lost": missing, "gone": crowd.gone,
                "p50_ms": at(50.0), "p90_ms": at(90.0), "p99_ms": at(99.0), "p99_tenth_ms": tenths,
                "p999_ms": at(99.9), "max_ms": at(100.0) }))
 }
 
-/// An open loop through a brownout: how much arrived of what was published before and after its
-/// end, how late it was, and how many resyncs each socket got.
-fn through(
-    room: &mut Room,
-    publisher: &mut Publisher,
-    schedule: Schedule,
-    per_second: u64,
-    back_s: f64,
-    listen_s: u64,
-) -> Result<serde_json::Value, Failed> {
-    let each: Vec<u64> = schedule.channels().map(|channel| room.here(channel)).collect();
-    let mut due: Vec<u64> =
-        each.iter().copied().cycle().take(usize::try_from(schedule.messages)?).collect();
-    let before = |number: u64| (number as f64) < back_s * per_second as f64;
-    let mut tally = Tally::new(room.clients.len(), due.iter().sum());
-    let numbers = (0..schedule.messages).zip(&due);
-    tally.backlog = numbers.filter(|(number, _)| before(*number)).map(|(_, due)| due).sum();
-    let gone_before = room.gone;
-    let begun = Instant::now();
-    publisher.publish(schedule)?;
-    let times = Arc::clone(&publisher.times);
-    while begun.elapsed().as_secs() < listen_s {
-        let (clients, gone) = (&mut room.clients, &mut room.gone);
-        let now = || begun.elapsed().as_secs_f64();
-        pump(&room.epoll, clients, &mut room.buffer, LISTEN, |client, _, came| match came {
-            Came::Message(number) => {
-                let left = usize::try_from(number).ok().and_then(|number| due.get_mut(number));
-                let Some(left) = left.filter(|left| **left > 0) else {
-                    tally.again += 1;
-                    return;
-                };
-                *left -= 1;
-                let late = times.of(number).elapsed().as_secs_f64() * 1e3;
-                tally.delivered(now(), back_s, before(number), late);
-            }
-            Came::Resync => tally.resync(client, now()),
-            Came::End => *gone += 1,
-            Came::Upgraded | Came::Ready => {}
-        })?;
-    }
-    Ok(tally.json(room.gone - gone_before))
-}
-
-/// What arrived during a brownout and after it.
-#[derive(Debug)]
-struct Tally {
-    due: u64,
-    missing: u64,
-    /// Deliveries of what was published before the end that have not arrived yet.
-    backlog: u64,
-    /// Seconds from the end until all of these had arrived.
-    backlog_s: Option<f64>,
-    while_silent: u64,
-    again: u64,
-    live_ms: Vec<f64>,
-    resyncs: Vec<u32>,
-    deliveries_a_second: Vec<u64>,
-    resyncs_a_second: Vec<u64>,
-}
-
-impl Tally {
-    fn new(sockets: usize, due: u64) -> Self {
-        Self {
-            due,
-            missing: due,
-            backlog: 0,
-            backlog_s: None,
-            while_silent: 0,
-            again: 0,
-            live_ms: Vec::new(),
-            resyncs: vec![0; sockets],
-            deliveries_a_second: Vec::new(),
-            resyncs_a_second: Vec::new(),
-        }
-    }
-
-    fn delivered(&mut self, now: f64, back_s: f64, is_backlog: bool, late_ms: f64) {
-        self.missing -= 1;
-        add(&mut self.deliveries_a_second, now);
-        self.while_silent += u64::from(now < back_s);
-        if is_backlog {
-            self.backlog -= 1;
-            if self.backlog == 0 {
-                self.backlog_s = Some((now - back_s).max(0.0));
-            }
-        } else {
-            self.live_ms.push(late_ms);
-        }
-    }
-
-    fn resync(&mut self, client: usize, now: f64) {
-        add(&mut self.resyncs_a_second, now);
-        if let Some(count) = self.resyncs.get_mut(client) {
-            *count += 1;
-        }
-    }
-
-    fn json(&self, gone: usize) -> serde_json::Value {
-        let resyncs: u64 = self.resyncs.iter().map(|count| u64::from(*count)).sum();
-        json!({ "due": self.due, "delivered": self.due - self.missing, "missing": self.missing,
-                "while_silent": self.while_silent, "again": self.again,
-                "backlog_s": self.backlog_s,
-                "live_p99_ms": crate::stats::percentile(&self.live_ms, 99.0),
-                "resyncs": resyncs, "resyncs_a_socket": self.resyncs.iter().max(),
-                "gone": gone, "deliveries_a_second": self.deliveries_a_second,
-                "resyncs_a_second": self.resyncs_a_second })
-    }
-}
-
-/// Counts one event in its second.
-fn add(a_second: &mut Vec<u64>, now: f64) {
-    let second = usize::try_from(Duration::from_secs_f64(now.max(0.0)).as_secs()).unwrap_or(0);
-    if a_second.len() <= second {
-        a_second.resize(second + 1, 0);
-    }
-    if let Some(count) = a_second.get_mut(second) {
-        *count += 1;
-    }
-}
-
 fn unix_ms() -> u64 {
-    crate::world::now().unix_ms()
+    crate::population::now().unix_ms()
 }
 
 /// Tickets to sign ahead: they are valid for half a minute.
 const SIGNED: usize = 2_000;
-/// How long one wait for input lasts in a command that ends at a given time.
-const LISTEN: Duration = Duration::from_millis(100);
 /// After this long without input, missing messages count as lost.
 const STALL: Duration = Duration::from_secs(5);

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 use tests::redis::{Flavor, RedisServer};
 
 use crate::Failed;
-use crate::crowd::Order;
+use crate::crowd::CrowdCommand;
 use crate::machine::{self, CLIENT_CORE};
 use crate::pair::{Options, Pair, Subject};
+use crate::population::Population;
 use crate::record::{Record, progress, say};
 use crate::stats::{middle_of, ratio};
-use crate::world::World;
 
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
@@ -37,20 +37,24 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     machine::pin(CLIENT_CORE)?;
     let redis = RedisServer::start(Flavor::Redis);
     // The second workspace is as large, but only a few of its users connect.
-    let world = World { workspaces: 2, ..World::one_channel(plan.huge) };
-    let mut pair = Pair::start(Subject::Node, &redis.url(), world, &Options::default())?;
+    let population = Population { workspaces: 2, ..Population::one_channel(plan.huge) };
+    let mut pair = Pair::start(Subject::Node, &redis.url(), population, &Options::default())?;
     let mut small = pair.crowd_of(plan.huge, SMALL)?;
-    pair.crowd.ask(&Order::Open { until: plan.huge, in_flight: 64 })?;
-    small.ask(&Order::Open { until: SMALL, in_flight: 64 })?;
-    let steady =
-        |channel, per_second, seconds| Order::Steady { per_second, seconds, channel, channels: 1 };
+    pair.crowd.ask(&CrowdCommand::Open { until: plan.huge, in_flight: 64 })?;
+    small.ask(&CrowdCommand::Open { until: SMALL, in_flight: 64 })?;
+    let steady = |channel, per_second, seconds| CrowdCommand::Steady {
+        per_second,
+        seconds,
+        channel,
+        channels: 1,
+    };
     let (of_huge, of_small) = (steady(0, HUGE_A_SECOND, SECONDS + 1), steady(1, 100, SECONDS));
     let (mut alone, mut beside): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
     // The first turn is not measured: it allocates buffers and views.
     for repetition in 0..=plan.repetitions {
         progress(&format!("turn {repetition} of {}", plan.repetitions));
         let one = small.ask(&of_small)?;
-        pair.crowd.tell(&of_huge)?;
+        pair.crowd.send(&of_huge)?;
         let mut other = small.ask(&of_small)?;
         let huge = pair.crowd.answer()?;
         if let (Some(fields), Some(last)) = (other.as_object_mut(), huge.get("max_ms")) {

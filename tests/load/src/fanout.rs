@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use tests::redis::{Flavor, RedisServer};
 
 use crate::Failed;
-use crate::crowd::Order;
+use crate::crowd::CrowdCommand;
 use crate::floor::Style;
 use crate::machine::{self, CLIENT_CORE};
 use crate::pair::{Options, Pair, Subject};
+use crate::population::Population;
 use crate::record::{Record, progress, say};
 use crate::stats::{Median, middle_of, ratio};
-use crate::world::World;
 
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
@@ -65,25 +65,26 @@ impl Scenario {
         }
     }
 
-    const fn world(self) -> World {
+    const fn population(self) -> Population {
         match self {
-            Self::A | Self::A16 => World::one_channel(1_000),
-            Self::B => World::one_channel(10_000),
-            Self::C => World { channel_size: 10, ..World::one_channel(10_000) },
+            Self::A | Self::A16 => Population::one_channel(1_000),
+            Self::B => Population::one_channel(10_000),
+            Self::C => Population { channel_size: 10, ..Population::one_channel(10_000) },
         }
     }
 
-    fn order(self, less: u64) -> Order {
-        let burst = |rounds, size, pause_ms| Order::Burst { rounds, size, channel: 0, pause_ms };
+    fn command(self, less: u64) -> CrowdCommand {
+        let burst =
+            |rounds, size, pause_ms| CrowdCommand::Burst { rounds, size, channel: 0, pause_ms };
         match self {
             Self::A => burst(200 / less + 1, 1, 0),
             Self::A16 => burst(60 / less + 1, 16, 0),
             Self::B => burst(8 / less + 1, 1, 20),
-            Self::C => Order::Steady {
+            Self::C => CrowdCommand::Steady {
                 per_second: 2_000 / less,
                 seconds: 4 / less + 1,
                 channel: 0,
-                channels: self.world().channels(),
+                channels: self.population().channels(),
             },
         }
     }
@@ -134,10 +135,10 @@ fn one(scenario: Scenario, plan: &Plan, redis: &str, record: &mut Record) -> Res
     let mut pairs = Vec::new();
     for subject in &subjects {
         progress(&format!("{}: {} opens its sockets", scenario.name(), subject.name()));
-        let mut pair = Pair::start(*subject, redis, scenario.world(), &options)?;
-        pair.crowd.ask(&Order::Open { until: usize::MAX, in_flight: 64 })?;
+        let mut pair = Pair::start(*subject, redis, scenario.population(), &options)?;
+        pair.crowd.ask(&CrowdCommand::Open { until: usize::MAX, in_flight: 64 })?;
         // The first deliveries allocate buffers, views and wakers.
-        pair.crowd.ask(&scenario.order(plan.less))?;
+        pair.crowd.ask(&scenario.command(plan.less))?;
         pair.pause()?;
         pairs.push(pair);
     }
@@ -157,8 +158,8 @@ fn one(scenario: Scenario, plan: &Plan, redis: &str, record: &mut Record) -> Res
             else {
                 continue;
             };
-            pair.resume(&scenario.order(plan.less * 8))?;
-            let (mut answer, cpu) = pair.measure(scenario.order(plan.less))?;
+            pair.resume(&scenario.command(plan.less * 8))?;
+            let (mut answer, cpu) = pair.measure(scenario.command(plan.less))?;
             pair.pause()?;
             let deliveries = answer.get("deliveries").and_then(Value::as_f64).unwrap_or_default();
             if let Some(fields) = answer.as_object_mut() {

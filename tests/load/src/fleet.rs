@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 use tests::redis::{Flavor, RedisServer};
 
 use crate::Failed;
-use crate::crowd::Order;
+use crate::crowd::CrowdCommand;
 use crate::machine;
+use crate::population::Population;
 use crate::process::{Process, arguments_of};
 use crate::record::{Record, progress, say};
-use crate::world::World;
 
 /// Nodes, each with its own clients.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     pub(crate) nodes: Vec<Process>,
     pub(crate) crowds: Vec<Process>,
-    world: World,
+    population: Population,
     spread: Spread,
     shares: usize,
 }
@@ -39,11 +39,11 @@ impl Fleet {
     /// If one of them does not start.
     pub(crate) fn start(
         nodes: usize,
-        world: World,
+        population: Population,
         spread: Spread,
         redis: &str,
     ) -> Result<Self, Failed> {
-        Self::of(nodes, nodes, world, spread, redis)
+        Self::of(nodes, nodes, population, spread, redis)
     }
 
     /// Starts the first `started` of `nodes` nodes, each with its share of all sockets.
@@ -53,15 +53,15 @@ impl Fleet {
     pub(crate) fn of(
         started: usize,
         nodes: usize,
-        world: World,
+        population: Population,
         spread: Spread,
         redis: &str,
     ) -> Result<Self, Failed> {
         let mut fleet =
-            Self { nodes: Vec::new(), crowds: Vec::new(), world, spread, shares: nodes };
+            Self { nodes: Vec::new(), crowds: Vec::new(), population, spread, shares: nodes };
         for n in 0..started {
             let mut serve = vec!["serve".to_owned(), "--redis".to_owned(), redis.to_owned()];
-            serve.extend(arguments_of(world));
+            serve.extend(arguments_of(population));
             let node = Process::start(None, &serve)?;
             let (first, stride, count) = fleet.share(n);
             let mut crowd: Vec<String> =
@@ -71,7 +71,7 @@ impl Fleet {
             for (name, value) in [("--first", first), ("--stride", stride), ("--count", count)] {
                 crowd.extend([name.to_owned(), value.to_string()]);
             }
-            crowd.extend(arguments_of(world));
+            crowd.extend(arguments_of(population));
             fleet.crowds.push(Process::start(None, &crowd)?);
             fleet.nodes.push(node);
         }
@@ -80,7 +80,7 @@ impl Fleet {
 
     /// The sockets of a node: the first one, the distance between two, and how many.
     fn share(&self, node: usize) -> (usize, usize, usize) {
-        let (all, nodes) = (self.world.sockets(), self.shares);
+        let (all, nodes) = (self.population.sockets(), self.shares);
         match self.spread {
             Spread::Together => {
                 let each = all.div_ceil(nodes);
@@ -98,7 +98,7 @@ impl Fleet {
     /// How many sockets of a crowd are in a channel.
     pub(crate) fn here(&self, crowd: usize, channel: usize) -> u64 {
         let (first, stride, count) = self.share(crowd);
-        let (from, members) = self.world.audience(channel);
+        let (from, members) = self.population.audience(channel);
         let own = (0..count).map(|n| first + n * stride);
         own.filter(|socket| (from..from + members).contains(socket)).count() as u64
     }
@@ -108,9 +108,9 @@ impl Fleet {
     /// # Errors
     /// If some do not open.
     pub(crate) fn open(&mut self) -> Result<(), Failed> {
-        self.crowds
-            .iter_mut()
-            .try_for_each(|crowd| crowd.tell(&Order::Open { until: usize::MAX, in_flight: 64 }))?;
+        self.crowds.iter_mut().try_for_each(|crowd| {
+            crowd.send(&CrowdCommand::Open { until: usize::MAX, in_flight: 64 })
+        })?;
         self.crowds.iter_mut().try_for_each(|crowd| crowd.answer().map(drop))
     }
 
@@ -147,7 +147,7 @@ pub(crate) fn metric(admin: &str, name: &str) -> Result<u64, Failed> {
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    value.ok_or_else(|| format!("{admin} tells no {name}").into())
+    value.ok_or_else(|| format!("{admin} reports no {name}").into())
 }
 
 /// What to measure: a channel of all users, on several nodes.
@@ -177,11 +177,11 @@ impl Plan {
 /// If a process of the run fails.
 pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     let redis = RedisServer::start(Flavor::Redis);
-    let world = World { sockets_per_user: 10, ..World::one_channel(plan.users) };
-    let sockets = world.sockets();
+    let population = Population { sockets_per_user: 10, ..Population::one_channel(plan.users) };
+    let sockets = population.sockets();
     progress("starting");
     let kernel_before = machine::kernel_bytes();
-    let mut fleet = Fleet::start(plan.nodes, world, Spread::Together, &redis.url())?;
+    let mut fleet = Fleet::start(plan.nodes, population, Spread::Together, &redis.url())?;
     let before = fleet.bytes();
     progress(&format!("opening {sockets} sockets on {} nodes", plan.nodes));
     let begun = std::time::Instant::now();
@@ -199,12 +199,12 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
         let cpu_before = fleet.cpu_ns();
         let wanted: Vec<u64> = (0..plan.nodes).map(|crowd| fleet.here(crowd, 0)).collect();
         for (crowd, messages) in fleet.crowds.iter_mut().zip(&wanted).skip(1) {
-            crowd.tell(&Order::Listen { messages: *messages, seconds: WAIT_S })?;
+            crowd.send(&CrowdCommand::Listen { messages: *messages, seconds: WAIT_S })?;
         }
         let first = fleet.crowds.first_mut().ok_or("no clients")?;
-        let said = first.ask(&Order::Say { channel: 0 })?;
+        let said = first.ask(&CrowdCommand::Say { channel: 0 })?;
         let messages = wanted.first().copied().unwrap_or_default();
-        first.tell(&Order::Listen { messages, seconds: WAIT_S })?;
+        first.send(&CrowdCommand::Listen { messages, seconds: WAIT_S })?;
         let heard: Vec<Value> =
             fleet.crowds.iter_mut().map(Process::answer).collect::<Result<_, _>>()?;
         let number = |value: &Value, name| value.get(name).and_then(Value::as_u64).unwrap_or(0);

@@ -1,6 +1,6 @@
 //! A floor: a program that only writes frames that another program has encoded.
 //!
-//! Sockets are numbered in the order of their arrival. Orders come over a control connection:
+//! Sockets are numbered in the order of their arrival. Commands come over a control connection:
 //! `first count frames`, and then `length bytes` for each frame, with 32-bit little-endian numbers.
 
 use std::io::{self, ErrorKind, IoSlice, Read as _, Write as _};
@@ -45,13 +45,13 @@ pub(crate) fn run(style: Style) -> Result<(), Failed> {
 }
 
 /// What to write, and to whom.
-struct Order {
+struct FloorCommand {
     first: usize,
     count: usize,
     frames: Vec<Bytes>,
 }
 
-fn order(control: &mut TcpStream) -> io::Result<Order> {
+fn read_command(control: &mut TcpStream) -> io::Result<FloorCommand> {
     let mut number = || {
         let mut bytes = [0; 4];
         control.read_exact(&mut bytes)?;
@@ -65,10 +65,10 @@ fn order(control: &mut TcpStream) -> io::Result<Order> {
         control.read_exact(&mut frame)?;
         Ok::<_, io::Error>(frame.into())
     };
-    Ok(Order { first, count, frames: (0..frames).map(frame).collect::<Result<_, _>>()? })
+    Ok(FloorCommand { first, count, frames: (0..frames).map(frame).collect::<Result<_, _>>()? })
 }
 
-/// One thread: accepts waiting sockets, or carries out an order.
+/// One thread: accepts waiting sockets, or carries out a command.
 fn threads(listener: &TcpListener, mut control: TcpStream, a_call: usize) -> Result<(), Failed> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let watch = |fd: &dyn std::os::fd::AsFd, data| {
@@ -94,9 +94,9 @@ fn threads(listener: &TcpListener, mut control: TcpStream, a_call: usize) -> Res
                     }
                 }
                 CONTROL => {
-                    let Ok(order) = order(&mut control) else { return Ok(()) };
-                    let to = sockets.iter_mut().skip(order.first).take(order.count);
-                    to.for_each(|socket| write(socket, &order.frames, a_call));
+                    let Ok(command) = read_command(&mut control) else { return Ok(()) };
+                    let to = sockets.iter_mut().skip(command.first).take(command.count);
+                    to.for_each(|socket| write(socket, &command.frames, a_call));
                 }
                 // Clients send nothing, so this one has closed its connection.
                 gone => {
@@ -128,11 +128,11 @@ fn write(socket: &mut TcpStream, frames: &[Bytes], a_call: usize) {
 async fn tasks(listener: &TcpListener, mut control: TcpStream) -> Result<(), Failed> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
-    // A thread of its own reads the orders, because the reads block.
-    let (tx, mut orders) = mpsc::channel(64);
+    // A thread of its own reads the commands, because the reads block.
+    let (tx, mut commands) = mpsc::channel(64);
     std::thread::spawn(move || {
-        while let Ok(order) = order(&mut control) {
-            if tx.blocking_send(order).is_err() {
+        while let Ok(command) = read_command(&mut control) {
+            if tx.blocking_send(command).is_err() {
                 return;
             }
         }
@@ -155,10 +155,10 @@ async fn tasks(listener: &TcpListener, mut control: TcpStream) -> Result<(), Fai
                     }
                 });
             }
-            order = orders.recv() => {
-                let Some(order) = order else { return Ok(()) };
-                for queue in queues.iter().skip(order.first).take(order.count) {
-                    for frame in &order.frames {
+            command = commands.recv() => {
+                let Some(command) = command else { return Ok(()) };
+                for queue in queues.iter().skip(command.first).take(command.count) {
+                    for frame in &command.frames {
                         let _gone = queue.send(frame.clone()).is_err();
                     }
                 }

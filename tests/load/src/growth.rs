@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use tests::redis::{Flavor, RedisServer};
 
 use crate::Failed;
-use crate::crowd::Order;
+use crate::crowd::CrowdCommand;
 use crate::fleet::{Fleet, Spread};
+use crate::population::Population;
 use crate::process::Process;
 use crate::record::{Record, progress, say};
-use crate::world::World;
 
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
@@ -43,7 +43,7 @@ struct Step {
     kind: &'static str,
     x: usize,
     nodes: usize,
-    world: World,
+    population: Population,
     spread: Spread,
     per_second: u64,
 }
@@ -64,7 +64,7 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
 }
 
 fn steps(kind: Kind) -> Vec<Step> {
-    let tens = |sockets| World { channel_size: 10, ..World::one_channel(sockets) };
+    let tens = |sockets| Population { channel_size: 10, ..Population::one_channel(sockets) };
     let together = Spread::Together;
     match kind {
         Kind::Sockets => [10, 100, 1_000, 10_000, 50_000, 100_000]
@@ -72,7 +72,7 @@ fn steps(kind: Kind) -> Vec<Step> {
                 kind: "sockets",
                 x,
                 nodes: x.div_ceil(18_000),
-                world: tens(x),
+                population: tens(x),
                 spread: together,
                 per_second: 500,
             })
@@ -82,7 +82,7 @@ fn steps(kind: Kind) -> Vec<Step> {
                 kind: "workspaces",
                 x,
                 nodes: 1,
-                world: World {
+                population: Population {
                     workspaces: x,
                     users: 9_000_usize.div_ceil(x),
                     channel_size: 2,
@@ -97,7 +97,7 @@ fn steps(kind: Kind) -> Vec<Step> {
                 kind: "members",
                 x,
                 nodes: x.div_ceil(100),
-                world: World::one_channel(x),
+                population: Population::one_channel(x),
                 spread: together,
                 per_second: 200,
             })
@@ -109,7 +109,12 @@ fn steps(kind: Kind) -> Vec<Step> {
                 kind: if spread == together { "nodes, affinity" } else { "nodes, none" },
                 x,
                 nodes: x,
-                world: World { workspaces: 80, users: 100, channel_size: 10, sockets_per_user: 1 },
+                population: Population {
+                    workspaces: 80,
+                    users: 100,
+                    channel_size: 10,
+                    sockets_per_user: 1,
+                },
                 spread,
                 per_second: 500,
             })
@@ -121,7 +126,7 @@ fn one(step: &Step, seconds: u64, redis: &str, record: &mut Record) -> Result<()
     progress(&format!("{}: {}", step.kind, step.x));
     // Only the first node's members of a channel are connected.
     let started = if step.kind == "members" { 1 } else { step.nodes };
-    let mut fleet = Fleet::of(started, step.nodes, step.world, step.spread, redis)?;
+    let mut fleet = Fleet::of(started, step.nodes, step.population, step.spread, redis)?;
     let before = fleet.bytes();
     fleet.open()?;
     let sockets: u64 = (0..started).map(|crowd| fleet.sockets(crowd)).sum();
@@ -151,17 +156,22 @@ fn one(step: &Step, seconds: u64, redis: &str, record: &mut Record) -> Result<()
 
 /// Publishes for a while. Returns the number of deliveries, and of those that are missing.
 fn drive(fleet: &mut Fleet, step: &Step, seconds: u64) -> Result<(u64, u64), Failed> {
-    let (messages, channels) = (step.per_second * seconds, step.world.channels());
+    let (messages, channels) = (step.per_second * seconds, step.population.channels());
     let wanted = |crowd| -> u64 {
         let each: Vec<u64> = (0..channels).map(|channel| fleet.here(crowd, channel)).collect();
         (0..messages).zip(each.iter().cycle()).map(|(_, here)| here).sum()
     };
     let wanted: Vec<u64> = (0..fleet.crowds.len()).map(wanted).collect();
     for (crowd, messages) in fleet.crowds.iter_mut().zip(&wanted).skip(1) {
-        crowd.tell(&Order::Listen { messages: *messages, seconds: seconds + 10 })?;
+        crowd.send(&CrowdCommand::Listen { messages: *messages, seconds: seconds + 10 })?;
     }
     let first = fleet.crowds.first_mut().ok_or("no clients")?;
-    first.tell(&Order::Steady { per_second: step.per_second, seconds, channel: 0, channels })?;
+    first.send(&CrowdCommand::Steady {
+        per_second: step.per_second,
+        seconds,
+        channel: 0,
+        channels,
+    })?;
     let number = |value: &Value, name| value.get(name).and_then(Value::as_u64).unwrap_or(0);
     let answers: Vec<Value> =
         fleet.crowds.iter_mut().map(Process::answer).collect::<Result<_, _>>()?;

@@ -8,12 +8,12 @@ use tests::authority::Authority;
 use tests::redis::{Flavor, RedisServer};
 
 use crate::Failed;
-use crate::crowd::Order;
+use crate::crowd::CrowdCommand;
 use crate::floor::Style;
 use crate::machine::{self, CLIENT_CORE};
 use crate::pair::{Options, Pair, Subject};
+use crate::population::Population;
 use crate::record::{Record, progress, say};
-use crate::world::World;
 
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,25 +36,26 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     let authority = Authority::new();
     let tls = Options::over_tls(&authority);
     let all = plan.sockets + FIRST;
-    let world = World::one_channel(all);
-    let ten = World { users: all / 10, channel_size: all / 10, sockets_per_user: 10, ..world };
+    let population = Population::one_channel(all);
+    let ten =
+        Population { users: all / 10, channel_size: all / 10, sockets_per_user: 10, ..population };
     let plain = Options::default();
     let cases = [
-        ("floor write", Subject::Floor(Style::Write), world, &plain, None),
-        ("floor tasks", Subject::Floor(Style::Tasks), world, &plain, None),
-        ("node, plain", Subject::Node, world, &plain, Some(4_096)),
+        ("floor write", Subject::Floor(Style::Write), population, &plain, None),
+        ("floor tasks", Subject::Floor(Style::Tasks), population, &plain, None),
+        ("node, plain", Subject::Node, population, &plain, Some(4_096)),
         ("node, plain, ten sockets a user", Subject::Node, ten, &plain, None),
-        ("node, TLS", Subject::Node, world, &tls, Some(12_288)),
+        ("node, TLS", Subject::Node, population, &tls, Some(12_288)),
     ];
     say("idle sockets                      bytes a socket   aim");
-    for (name, subject, world, options, aim) in cases {
+    for (name, subject, population, options, aim) in cases {
         progress(&format!("{name}: opening {all} sockets"));
-        let mut pair = Pair::start(subject, &redis.url(), world, options)?;
-        pair.crowd.ask(&Order::Open { until: FIRST, in_flight: 64 })?;
+        let mut pair = Pair::start(subject, &redis.url(), population, options)?;
+        pair.crowd.ask(&CrowdCommand::Open { until: FIRST, in_flight: 64 })?;
         // Each socket has had a tick, so whatever a tick needs is allocated.
         std::thread::sleep(limits::TICK + Duration::from_secs(1));
         let before = pair.server.private_bytes();
-        pair.crowd.ask(&Order::Open { until: all, in_flight: 64 })?;
+        pair.crowd.ask(&CrowdCommand::Open { until: all, in_flight: 64 })?;
         progress(&format!("{name}: {all} sockets are idle"));
         std::thread::sleep(Duration::from_secs(plan.wait_s));
         let bytes = pair.server.private_bytes().saturating_sub(before) / plan.sockets as u64;

@@ -19,13 +19,13 @@ use tests::authority::Authority;
 use tests::redis::{Flavor, RedisServer};
 
 use crate::Failed;
-use crate::crowd::Order;
+use crate::crowd::CrowdCommand;
 use crate::idle::{self, FIRST};
 use crate::machine::{self, CLIENT_CORE};
 use crate::pair::{Options, Pair, Subject};
+use crate::population::Population;
 use crate::record::{Record, progress, say};
 use crate::rest::valgrind::Tool;
-use crate::world::World;
 use heap::{Amount, Heap};
 use owner::{Owner, Shares};
 
@@ -53,7 +53,7 @@ pub(crate) fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
         let first = heap_with(FIRST, subject, plan, &redis.url(), &options)?;
         let all = heap_with(all, subject, plan, &redis.url(), &options)?;
         let each = owner::each(&first, &all, plan.idle.sockets);
-        tell(subject, plan.idle.sockets, &each, record)?;
+        report(subject, plan.idle.sockets, &each, record)?;
     }
     Ok(())
 }
@@ -69,11 +69,11 @@ fn heap_with(
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("heap");
     // The store has all users in both runs, so they do not count as the sockets'.
-    let world = World::one_channel(FIRST + plan.idle.sockets);
+    let population = Population::one_channel(FIRST + plan.idle.sockets);
     let options = Options { under: Tool::Live.words(&out), ..options.clone() };
     progress(&format!("{subject}: opening {sockets} sockets, under valgrind"));
-    let Pair { server, mut crowd, .. } = Pair::start(Subject::Node, redis, world, &options)?;
-    crowd.ask(&Order::Open { until: sockets, in_flight: 64 })?;
+    let Pair { server, mut crowd, .. } = Pair::start(Subject::Node, redis, population, &options)?;
+    crowd.ask(&CrowdCommand::Open { until: sockets, in_flight: 64 })?;
     progress(&format!("{subject}: {sockets} sockets are idle"));
     std::thread::sleep(Duration::from_secs(plan.idle.wait_s));
     server.end()?;
@@ -86,7 +86,7 @@ fn heap_with(
     Heap::read(&text)
 }
 
-fn tell(subject: &str, sockets: usize, each: &Shares, record: &mut Record) -> Result<(), Failed> {
+fn report(subject: &str, sockets: usize, each: &Shares, record: &mut Record) -> Result<(), Failed> {
     say(&format!("{subject:<33} bytes a socket   blocks"));
     let line = |name: &str, amount: Amount| {
         say(&format!("  {name:<31} {:>14.1} {:>8.2}", amount.bytes, amount.blocks));

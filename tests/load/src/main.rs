@@ -4,7 +4,10 @@
 //! **Main path.** A scenario runs its servers (`serve`, `floor`) as processes on one core and their
 //! clients (`crowd`) on the other, in turns. `record` appends each measurement as a line.
 
-#![expect(clippy::disallowed_methods, reason = "it measures time, and hands none to anybody")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it measures time; no code of the product reads these clocks"
+)]
 
 mod brownout;
 mod client;
@@ -20,6 +23,7 @@ mod idle_parts;
 mod listen;
 mod machine;
 mod pair;
+mod population;
 mod process;
 mod publish;
 mod reconnect;
@@ -29,7 +33,6 @@ mod serve;
 mod silent;
 mod stats;
 mod tls;
-mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -89,7 +92,7 @@ enum Scenario {
     Serve(serve::Setup),
     /// Internal: clients and their publisher.
     #[command(hide = true)]
-    Crowd(crowd::Crowd),
+    Crowd(crowd::CrowdOptions),
     #[command(flatten)]
     Rest(rest::Rest),
 }

@@ -8,11 +8,11 @@ use serde_json::Value;
 use tests::authority::Authority;
 
 use crate::Failed;
-use crate::crowd::Order;
+use crate::crowd::CrowdCommand;
 use crate::floor::Style;
 use crate::machine::{CLIENT_CORE, SERVER_CORE};
+use crate::population::Population;
 use crate::process::{Process, arguments_of};
-use crate::world::World;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(crate) struct Options {
     pub(crate) certificate: Option<[PathBuf; 2]>,
     /// The file of the certificate authority.
     pub(crate) authority: Option<PathBuf>,
-    /// The endpoint of a store that holds the world's rows.
+    /// The endpoint of a store that holds the population's rows.
     pub(crate) store: Option<String>,
     /// The command line of a tool that the node runs under.
     pub(crate) under: Vec<String>,
@@ -87,7 +87,7 @@ impl Pair {
     pub(crate) fn start(
         subject: Subject,
         redis: &str,
-        world: World,
+        population: Population,
         options: &Options,
     ) -> Result<Self, Failed> {
         let certificate = options.certificate.as_ref();
@@ -104,7 +104,7 @@ impl Pair {
                 if let Some(store) = &options.store {
                     server.extend([text("--store"), text(store)]);
                 }
-                server.extend(arguments_of(world));
+                server.extend(arguments_of(population));
                 crowd.extend([text("--redis"), text(redis)]);
             }
             Subject::Floor(style) => {
@@ -127,7 +127,7 @@ impl Pair {
         if let Some(authority) = &options.authority {
             crowd.extend([text("--tls"), authority.display().to_string()]);
         }
-        crowd.extend(arguments_of(world));
+        crowd.extend(arguments_of(population));
         let arguments = crowd;
         let crowd = Process::start_program(&program, &[], Some(CLIENT_CORE), &arguments)?;
         Ok(Self { server, crowd, program, arguments })
@@ -157,7 +157,7 @@ impl Pair {
     ///
     /// # Errors
     /// If one of them has ended.
-    pub(crate) fn resume(&mut self, settle: &Order) -> Result<(), Failed> {
+    pub(crate) fn resume(&mut self, settle: &CrowdCommand) -> Result<(), Failed> {
         self.server.resume()?;
         self.crowd.resume()?;
         std::thread::sleep(SETTLE);
@@ -168,9 +168,9 @@ impl Pair {
     ///
     /// # Errors
     /// If one of them has ended.
-    pub(crate) fn measure(&mut self, order: Order) -> Result<(Value, Duration), Failed> {
+    pub(crate) fn measure(&mut self, command: CrowdCommand) -> Result<(Value, Duration), Failed> {
         let before = self.server.cpu();
-        let answer = self.crowd.ask(&order)?;
+        let answer = self.crowd.ask(&command)?;
         Ok((answer, self.server.cpu().saturating_sub(before)))
     }
 }

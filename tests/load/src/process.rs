@@ -9,14 +9,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::world::World;
+use crate::population::Population;
 use crate::{Failed, machine};
 
 /// A process that answers lines. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
-    orders: ChildStdin,
+    commands: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
     /// What it printed when it was ready.
     pub(crate) about: Value,
@@ -56,10 +56,10 @@ impl Process {
         let spawned = command.spawn();
         let mut child =
             spawned.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
-        let orders = child.stdin.take().ok_or("no stdin")?;
+        let commands = child.stdin.take().ok_or("no stdin")?;
         let out = child.stdout.take().ok_or("no stdout")?;
         let answers = BufReader::new(out).lines();
-        let mut process = Self { child, orders, answers, about: Value::Null };
+        let mut process = Self { child, commands, answers, about: Value::Null };
         process.about = process.answer()?;
         Ok(process)
     }
@@ -68,8 +68,8 @@ impl Process {
     ///
     /// # Errors
     /// If the process has ended.
-    pub(crate) fn ask(&mut self, order: &impl Serialize) -> Result<Value, Failed> {
-        self.tell(order)?;
+    pub(crate) fn ask(&mut self, command: &impl Serialize) -> Result<Value, Failed> {
+        self.send(command)?;
         self.answer()
     }
 
@@ -77,9 +77,9 @@ impl Process {
     ///
     /// # Errors
     /// If the process has ended.
-    pub(crate) fn tell(&mut self, order: &impl Serialize) -> Result<(), Failed> {
-        writeln!(self.orders, "{}", serde_json::to_string(order)?)?;
-        Ok(self.orders.flush()?)
+    pub(crate) fn send(&mut self, command: &impl Serialize) -> Result<(), Failed> {
+        writeln!(self.commands, "{}", serde_json::to_string(command)?)?;
+        Ok(self.commands.flush()?)
     }
 
     /// The next answer.
@@ -156,13 +156,13 @@ impl Drop for Process {
     }
 }
 
-/// The arguments that describe a world.
-pub(crate) fn arguments_of(world: World) -> Vec<String> {
+/// The arguments that describe a population.
+pub(crate) fn arguments_of(population: Population) -> Vec<String> {
     [
-        ("--workspaces", world.workspaces),
-        ("--users", world.users),
-        ("--channel-size", world.channel_size),
-        ("--sockets-per-user", world.sockets_per_user),
+        ("--workspaces", population.workspaces),
+        ("--users", population.users),
+        ("--channel-size", population.channel_size),
+        ("--sockets-per-user", population.sockets_per_user),
     ]
     .into_iter()
     .flat_map(|(name, value)| [name.to_owned(), value.to_string()])

@@ -14,11 +14,11 @@ use protocol::frame::ServerFrame;
 use redis_bus::RedisBus;
 
 use crate::Failed;
-use crate::world::{self, World};
+use crate::population::{self, Population};
 
 /// How publications reach the server.
 #[derive(Debug, Clone)]
-pub(crate) enum Way {
+pub(crate) enum Transport {
     /// Through Redis, with the publish script.
     Bus(String),
     /// As encoded frames, to a floor.
@@ -104,10 +104,15 @@ impl Publisher {
     ///
     /// # Errors
     /// If the server cannot be reached.
-    pub(crate) fn start(way: Way, world: World) -> Result<Self, Failed> {
+    pub(crate) fn start(transport: Transport, population: Population) -> Result<Self, Failed> {
         let (tx, schedules) = mpsc::channel();
         let times = Arc::new(Times::new());
-        let mut thread = Thread { way: Open::of(way)?, world, next: 0, times: Arc::clone(&times) };
+        let mut thread = Thread {
+            transport: Open::of(transport)?,
+            population,
+            next: 0,
+            times: Arc::clone(&times),
+        };
         std::thread::spawn(move || {
             for schedule in schedules {
                 if let Err(error) = thread.publish(schedule) {
@@ -128,8 +133,8 @@ impl Publisher {
 }
 
 struct Thread {
-    way: Open,
-    world: World,
+    transport: Open,
+    population: Population,
     next: u64,
     times: Arc<Times>,
 }
@@ -141,18 +146,18 @@ enum Open {
 }
 
 impl Open {
-    fn of(way: Way) -> Result<Self, Failed> {
-        Ok(match way {
-            Way::Bus(url) => {
+    fn of(transport: Transport) -> Result<Self, Failed> {
+        Ok(match transport {
+            Transport::Bus(url) => {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 Self::Bus(RedisBus::connect(&url)?, runtime)
             }
-            Way::Floor(control) => {
+            Transport::Floor(control) => {
                 let stream = TcpStream::connect(control)?;
                 stream.set_nodelay(true)?;
                 Self::Floor(stream)
             }
-            Way::None => Self::None,
+            Transport::None => Self::None,
         })
     }
 }
@@ -186,29 +191,29 @@ impl Thread {
         let mut messages = Vec::with_capacity(said.len());
         for (channel, due) in said {
             self.times.set(self.next, due);
-            messages.push((channel, self.world.message(channel, self.next, TEXT_BYTES)?));
+            messages.push((channel, self.population.message(channel, self.next, TEXT_BYTES)?));
             self.next += 1;
         }
-        match &mut self.way {
+        match &mut self.transport {
             Open::Bus(bus, runtime) => {
                 let bus = &*bus;
                 let publish = |(_, (workspace, message)): (usize, (WorkspaceId, Message))| async move {
-                    bus.publish(&workspace, &world::publication(&message)).await
+                    bus.publish(&workspace, &population::publication(&message)).await
                 };
                 let done = runtime.block_on(join_all(messages.into_iter().map(publish)));
                 done.into_iter().collect::<Result<Vec<_>, _>>()?;
             }
             Open::Floor(control) => {
-                let mut orders = Vec::new();
-                // Messages of one channel go together in one order.
+                let mut commands = Vec::new();
+                // Messages of one channel go together in one command.
                 for of_one in messages.chunk_by(|(one, _), (other, _)| one == other) {
                     let Some((channel, _)) = of_one.first() else { continue };
-                    let (first, count) = self.world.audience(*channel);
+                    let (first, count) = self.population.audience(*channel);
                     let frames = of_one.iter().map(|(_, (_, message))| framed(message.clone()));
                     let frames: Vec<Bytes> = frames.collect::<Result<_, _>>()?;
-                    orders.extend(order(first, count, &frames)?);
+                    commands.extend(floor_command(first, count, &frames)?);
                 }
-                control.write_all(&orders)?;
+                control.write_all(&commands)?;
             }
             Open::None => {}
         }
@@ -226,17 +231,17 @@ fn framed(message: Message) -> Result<Bytes, Failed> {
     Ok(frame.into())
 }
 
-/// A floor's order in bytes: see `floor`.
-fn order(first: usize, count: usize, frames: &[Bytes]) -> Result<Vec<u8>, Failed> {
-    let mut order = Vec::new();
+/// A floor's command in bytes: see `floor`.
+fn floor_command(first: usize, count: usize, frames: &[Bytes]) -> Result<Vec<u8>, Failed> {
+    let mut command = Vec::new();
     for number in [first, count, frames.len()] {
-        order.extend(u32::try_from(number)?.to_le_bytes());
+        command.extend(u32::try_from(number)?.to_le_bytes());
     }
     for frame in frames {
-        order.extend(u32::try_from(frame.len())?.to_le_bytes());
-        order.extend(frame);
+        command.extend(u32::try_from(frame.len())?.to_le_bytes());
+        command.extend(frame);
     }
-    Ok(order)
+    Ok(command)
 }
 
 /// Length of a message's text, without its number.

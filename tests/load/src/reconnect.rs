@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::json;
 use tests::cluster::user;
 use tests::crowd::Crowd;
+use tests::proxied::{Plan as ClusterPlan, ProxiedCluster};
 use tests::proxy::http::{Rule, Second, StoreFault};
 use tests::redis::{Flavor, RedisServer};
-use tests::scene::{Plan as ScenePlan, Scene};
 use tokio::time::{Instant, sleep};
 
 use crate::Failed;
@@ -32,10 +32,10 @@ impl Plan {
     }
 }
 
-/// Store requests while all clients came back.
+/// Store requests while all clients reconnected.
 #[derive(Debug)]
 struct Return {
-    /// Requests in each second, from when the clients could come back.
+    /// Requests in each second, from when the clients could reconnect.
     a_second: Vec<u64>,
     seconds: f64,
 }
@@ -53,45 +53,46 @@ impl Return {
 /// Runs the scenario.
 ///
 /// # Errors
-/// If a client does not come back, or the bound is missed.
+/// If a client does not reconnect, or the bound is missed.
 #[tokio::main]
 pub(crate) async fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> {
     let redis = RedisServer::start(Flavor::Redis);
-    let scene_plan = ScenePlan { doors: false, store_proxy: true, ..ScenePlan::on(redis.port()) };
-    let scene = Scene::start(scene_plan).await;
+    let cluster_plan =
+        ClusterPlan { doors: false, store_proxy: true, ..ClusterPlan::on(redis.port()) };
+    let proxied = ProxiedCluster::start(cluster_plan).await;
     let names: Vec<String> = (0..plan.users).map(|n| format!("user{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let clients = plan.users * EACH;
     // A channel with some of the users, so that there is something to attach to.
     let members: Vec<_> = names.iter().take(100).map(|name| user(name)).collect();
-    scene
+    proxied
         .cluster
         .api("user0")
         .create_channel("general", members.get(1..).unwrap_or_default())
         .await?;
     progress(&format!("{clients} clients come for the first time"));
-    let crowd = Crowd::gather(&scene.cluster, &names, EACH).await;
+    let crowd = Crowd::gather(&proxied.cluster, &names, EACH).await;
 
     progress("cut in quiet times");
-    let from = scene.store.by_second().len();
+    let from = proxied.store.by_second().len();
     crowd.cut();
-    let quiet = back(&scene, &crowd, 2, from).await?;
+    let quiet = back(&proxied, &crowd, 2, from).await?;
 
-    progress(&format!("cut, and the store away for {} s", plan.away_s));
+    progress(&format!("cut, and the store down for {} s", plan.away_s));
     let away = || vec![Rule::all(StoreFault::Refuse)];
-    scene.store.set(away());
-    scene.node_store.set(away());
+    proxied.store.set(away());
+    proxied.node_store.set(away());
     crowd.cut();
     sleep(Duration::from_secs(plan.away_s)).await;
     let tries: u32 = crowd.look(|one| one.unassigned + one.refused).iter().sum();
-    let from = scene.store.by_second().len();
-    scene.store.set(Vec::new());
-    scene.node_store.set(Vec::new());
-    let after = back(&scene, &crowd, 3, from).await?;
+    let from = proxied.store.by_second().len();
+    proxied.store.set(Vec::new());
+    proxied.node_store.set(Vec::new());
+    let after = back(&proxied, &crowd, 3, from).await?;
 
     let ratio = after.peak() / quiet.peak().max(1.0);
     say(&format!(
-        "{clients} clients come back: in quiet times within {:.0} s, at most {:.0} requests of the store a second; \
+        "{clients} clients reconnect: in quiet times within {:.0} s, at most {:.0} requests of the store a second; \
          after {} s without a store ({tries} tries) within {:.0} s, at most {:.0}: x {ratio:.2} (bar x {RATIO_MAX})",
         quiet.seconds,
         quiet.peak(),
@@ -112,7 +113,12 @@ pub(crate) async fn run(plan: &Plan, record: &mut Record) -> Result<(), Failed> 
 }
 
 /// Waits until each client was ready `times` times; counts store requests from second `from` on.
-async fn back(scene: &Scene, crowd: &Crowd, times: usize, from: usize) -> Result<Return, Failed> {
+async fn back(
+    proxied: &ProxiedCluster,
+    crowd: &Crowd,
+    times: usize,
+    from: usize,
+) -> Result<Return, Failed> {
     let begun = Instant::now();
     loop {
         let there = crowd.look(|one| one.readies.len() >= times);
@@ -121,12 +127,12 @@ async fn back(scene: &Scene, crowd: &Crowd, times: usize, from: usize) -> Result
         }
         if begun.elapsed() > BACK_MAX {
             let missing = there.iter().filter(|is| !**is).count();
-            return Err(format!("{missing} clients are not back after {BACK_MAX:?}").into());
+            return Err(format!("{missing} clients have not reconnected after {BACK_MAX:?}").into());
         }
         sleep(Duration::from_millis(200)).await;
     }
     let seconds = begun.elapsed().as_secs_f64();
-    let (of_functions, of_nodes) = (scene.store.by_second(), scene.node_store.by_second());
+    let (of_functions, of_nodes) = (proxied.store.by_second(), proxied.node_store.by_second());
     let of = |calls: Option<&Second>| calls.map_or(0, |calls| calls.values().sum());
     let count = of_functions.len().max(of_nodes.len());
     let a_second = (from..count).map(|n| of(of_functions.get(n)) + of(of_nodes.get(n))).collect();
@@ -136,5 +142,5 @@ async fn back(scene: &Scene, crowd: &Crowd, times: usize, from: usize) -> Result
 const EACH: usize = 10;
 /// Bound: requests per second, as a multiple of those in quiet times.
 const RATIO_MAX: f64 = 2.0;
-/// How long the clients may take to come back.
+/// How long the clients may take to reconnect.
 const BACK_MAX: Duration = Duration::from_secs(180);

@@ -1,5 +1,5 @@
 //! The node under test: the node's own library and a real Redis. The store is in memory and has the
-//! world's rows, or is an endpoint that has them.
+//! population's rows, or is an endpoint that has them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -17,9 +17,9 @@ use service::compose::BusParts;
 use service::config::{RedisUrl, StoreConfig};
 
 use crate::Failed;
+use crate::population::{self, Population};
 use crate::record::say;
 use crate::silent::MaybeSilent;
-use crate::world::{self, World};
 
 /// How a node under test is set up.
 #[derive(Debug, Clone, clap::Args)]
@@ -30,11 +30,11 @@ pub(crate) struct Setup {
     /// Files with a certificate chain and its key, for TLS.
     #[arg(long, num_args = 2)]
     pub(crate) certificate: Option<Vec<PathBuf>>,
-    /// Endpoint of a store that holds the world's rows; one in memory if absent.
+    /// Endpoint of a store that holds the population's rows; one in memory if absent.
     #[arg(long)]
     pub(crate) store: Option<String>,
     #[command(flatten)]
-    pub(crate) world: World,
+    pub(crate) population: Population,
 }
 
 /// Serves until the process is killed.
@@ -54,7 +54,7 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
         awaits_name: false,
         certificate,
         allowed_origins: Vec::new(),
-        // The limit per second is not what is measured.
+        // Not limited: the limit per second is not measured.
         handshakes_per_second: u32::MAX,
     };
     let bus = service::compose::redis(&RedisUrl::parse(&setup.redis)?)?;
@@ -62,8 +62,8 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
         Some(endpoint) => ports(store(endpoint, Capacity::default()).await, bus)?,
         None => {
             let store = MemoryStore::new();
-            setup.world.fill(&store).await?;
-            ports(MaybeSilent::ordered(store), bus)?
+            setup.population.fill(&store).await?;
+            ports(MaybeSilent::on_command(store), bus)?
         }
     };
     let node = Node::bind(config, ports).await?;
@@ -80,7 +80,7 @@ pub(crate) fn ports<S>(store: S, bus: BusParts) -> Result<Ports, Failed>
 where
     S: MessageStore + ChannelStore + MemberStore + RevocationStore + 'static,
 {
-    Ok(service::compose::ports(store, bus, Arc::new(NoTokens), Arc::new(world::tickets()?)))
+    Ok(service::compose::ports(store, bus, Arc::new(NoTokens), Arc::new(population::tickets()?)))
 }
 
 /// The DynamoDB adapter on an engine at an endpoint. `capacity` counts what it costs.

@@ -1,4 +1,4 @@
-//! A store in memory that can be told to leave reads unanswered, like a remote store in a brownout.
+//! A store in memory that leaves reads unanswered on command, like a remote store in a brownout.
 
 use std::io::{self, BufRead as _};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::record::say;
 /// A command to a node under test.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum StoreOrder {
+pub(crate) enum StoreCommand {
     /// Whether the store is silent: reads are not answered.
     Silent(bool),
 }
@@ -34,11 +34,13 @@ pub(crate) struct MaybeSilent {
 impl MaybeSilent {
     /// Answers until a command on standard input makes it silent. Each command is answered with a
     /// line.
-    pub(crate) fn ordered(inner: MemoryStore) -> Self {
+    pub(crate) fn on_command(inner: MemoryStore) -> Self {
         let (switch, is_silent) = watch::channel(false);
         std::thread::spawn(move || {
             for line in io::stdin().lock().lines().map_while(Result::ok) {
-                let Ok(StoreOrder::Silent(silent)) = serde_json::from_str(&line) else { continue };
+                let Ok(StoreCommand::Silent(silent)) = serde_json::from_str(&line) else {
+                    continue;
+                };
                 switch.send_replace(silent);
                 say("{}");
             }

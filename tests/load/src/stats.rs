@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_values_that_were_there() {
+    fn percentiles_are_measured_values() {
         let values: Vec<f64> = (1..=100).map(f64::from).collect();
         assert_eq!((percentile(&values, 50.0), percentile(&values, 99.0)), (50.0, 99.0));
         assert_eq!(percentile(&[7.0], 99.0), 7.0);

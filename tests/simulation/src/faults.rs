@@ -114,7 +114,7 @@ kinds! {
     ReplicaStalled: Replication,
     /// The replica is promoted without the tail (11).
     FailOver: Replication,
-    /// The same, but the old primary goes on for the clients that are connected to it (12).
+    /// The same, but the old primary keeps serving the clients that are connected to it (12).
     FailOverIsolated: Replication,
     /// Redis ends all subscriptions (14).
     Unsubscribed: Connections,
@@ -444,7 +444,7 @@ impl Kind {
     }
 }
 
-/// A cursor: none, one that is malformed, one that nobody issued, or another client's.
+/// A cursor: none, a malformed one, one that was never issued, or another client's.
 fn some_cursor(world: &World) -> Option<String> {
     let of_other = || world.chance.pick(&world.people()).and_then(|person| person.client.cursor());
     match world.chance.index(4) {

@@ -123,7 +123,7 @@ impl TableLog {
     }
 }
 
-/// Feeds the relay from one shard, for ever.
+/// Feeds the relay from one shard, until the run ends.
 pub(crate) async fn run(log: TableLog, shard: usize, relay: Relay, chance: Chance) {
     let (first, longest) = limits::RELAY_RETRY;
     let mut wait = first;

@@ -5,7 +5,7 @@ use model::{NodeId, Timestamp, UserId, WorkspaceId};
 
 /// Tokens and tickets without signatures.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Plain;
+pub(crate) struct UnsignedIdentity;
 
 /// A token's text.
 #[must_use]
@@ -23,14 +23,14 @@ fn principal(text: &str) -> Option<Principal> {
     })
 }
 
-impl TokenVerifier for Plain {
+impl TokenVerifier for UnsignedIdentity {
     fn verify(&self, text: &str, now: Timestamp) -> Result<Principal, TokenError> {
         let principal = principal(text).ok_or(TokenError::Invalid)?;
         if now >= principal.expires_at { Err(TokenError::Expired) } else { Ok(principal) }
     }
 }
 
-impl Tickets for Plain {
+impl Tickets for UnsignedIdentity {
     fn issue(&self, ticket: &Ticket) -> String {
         let Principal { workspace_id, user_id, expires_at, .. } = &ticket.principal;
         let of = token(workspace_id, user_id, *expires_at);

@@ -13,8 +13,8 @@
 //! port or around a client's connection, a misconfigured client, or a switch in the model of Redis.
 //! The product has no switch for it.
 //!
-//! **Not here.** The rules of what is right are in `checker`. Nothing here proves that real Redis
-//! and DynamoDB behave like the models: tests with real processes do.
+//! **Not here.** The rules of the verdict are in `checker`. That real Redis and DynamoDB behave like
+//! the models is shown by tests with real processes.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a fault and a bug are at home in one family")]
 mod faults;
@@ -43,4 +43,4 @@ pub use judgement::Judgement;
 pub use plan::Plan;
 pub use planted::Planted;
 pub use run::{Report, run};
-pub use sweep::{Tally, sweep};
+pub use sweep::{SweepTotals, sweep};

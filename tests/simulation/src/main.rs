@@ -4,14 +4,14 @@
 //!
 //! **Invariants.** Each failure is printed with the command that replays it, and sets exit code 1.
 //!
-//! **Not here.** The rules of what is right: see `checker`.
+//! **Not here.** The rules of the verdict: see `checker`.
 
 use std::io::Write as _;
 use std::ops::Range;
 use std::process::ExitCode;
 
 use clap::Parser;
-use simulation::{Plan, Planted, Tally, run, scenario, sweep};
+use simulation::{Plan, Planted, SweepTotals, run, scenario, sweep};
 
 /// Runs the whole system in one thread under a seed, with faults, and judges what happened.
 #[derive(Debug, Parser)]
@@ -31,7 +31,7 @@ struct Arguments {
     planted: Option<Planted>,
     /// With `--planted`: runs the same scenario without the bug.
     #[arg(long)]
-    cured: bool,
+    without_bug: bool,
     /// Runs seeds until a million sends were acknowledged and 20,000 members were removed.
     #[arg(long)]
     full: bool,
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     let started_at = std::time::Instant::now();
     let arguments = Arguments::parse();
     let plan = |seed: u64| match arguments.planted {
-        Some(bug) if arguments.cured => scenario::of(bug),
+        Some(bug) if arguments.without_bug => scenario::of(bug),
         Some(bug) => Plan { planted: Some(bug), ..scenario::of(bug) },
         None => Plan::of_seed(seed),
     };
@@ -70,19 +70,19 @@ fn main() -> ExitCode {
     } else {
         let few = if arguments.planted.is_some() { scenario::SEEDS } else { 0..20 };
         let seeds = arguments.seeds.clone().unwrap_or(few);
-        let tally = sweep(seeds, threads(), arguments.twice, plan);
-        tell(&tally);
-        tally.failures.is_empty()
+        let totals = sweep(seeds, threads(), arguments.twice, plan);
+        print(&totals);
+        totals.failures.is_empty()
     };
     say(&format!("{:.1?} of the machine's time", started_at.elapsed()));
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn full(plan: &(impl Fn(u64) -> Plan + Sync)) -> bool {
-    let mut all = Tally::default();
+    let mut all = SweepTotals::default();
     let mut from = 0;
     while all.verdict.acknowledged < ACKNOWLEDGED_MIN || all.verdict.removals < REMOVALS_MIN {
-        let Tally { runs, verdict, faults, failures } =
+        let SweepTotals { runs, verdict, faults, failures } =
             sweep(from..from + CHUNK, threads(), false, plan);
         from += CHUNK;
         all.runs += runs;
@@ -93,18 +93,18 @@ fn full(plan: &(impl Fn(u64) -> Plan + Sync)) -> bool {
         }
         say(&format!("{} seeds: {} acknowledged", all.runs, all.verdict.acknowledged));
     }
-    tell(&all);
+    print(&all);
     all.failures.is_empty()
 }
 
-fn tell(tally: &Tally) {
-    for (kind, count) in &tally.faults {
+fn print(totals: &SweepTotals) {
+    for (kind, count) in &totals.faults {
         say(&format!("{count:>8} {kind}"));
     }
-    for (seed, why) in &tally.failures {
+    for (seed, why) in &totals.failures {
         say(&format!("seed {seed} (cargo run -p simulation -- --seed {seed}): {why}"));
     }
-    say(&format!("{} runs, {} failed: {}", tally.runs, tally.failures.len(), tally.verdict));
+    say(&format!("{} runs, {} failed: {}", totals.runs, totals.failures.len(), totals.verdict));
 }
 
 fn threads() -> usize {
@@ -112,7 +112,7 @@ fn threads() -> usize {
 }
 
 fn say(line: &str) {
-    // Output that nobody reads any more, as with a closed pipe, is no error.
+    // A closed output pipe is not an error.
     writeln!(std::io::stdout(), "{line}").unwrap_or_default();
 }
 

@@ -1,8 +1,9 @@
 //! Byte streams between clients and nodes: latency, bounded buffers, black holes, resets.
 //!
-//! A stream has two ways, one for each direction. Written bytes arrive in order after the way's
-//! latency. A black hole lets nothing arrive, not even the end of the stream, until it is lifted:
-//! then, as on TCP, everything that was sent meanwhile arrives. A reset ends both ways at once.
+//! A stream has two directions. Bytes arrive in the order in which they were written, after the
+//! direction's latency. A black hole lets nothing arrive, not even the end of the stream, until it
+//! is lifted. Then everything that was sent meanwhile arrives, as on TCP. A reset ends both
+//! directions at once.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -16,9 +17,9 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// One direction.
+/// One direction of a stream.
 #[derive(Debug)]
-struct Way {
+struct Direction {
     latency: Duration,
     capacity: usize,
     queued: usize,
@@ -31,29 +32,29 @@ struct Way {
     holed: bool,
 }
 
-type SharedWay = Arc<Mutex<Way>>;
+type SharedDirection = Arc<Mutex<Direction>>;
 
 /// One end of a stream.
 #[derive(Debug)]
 pub(crate) struct End {
-    incoming: SharedWay,
-    outgoing: SharedWay,
+    incoming: SharedDirection,
+    outgoing: SharedDirection,
     arrival: Option<Pin<Box<Sleep>>>,
 }
 
 /// A handle to a stream, for breaking it.
 #[derive(Debug, Clone)]
 pub(crate) struct Cable {
-    up: Weak<Mutex<Way>>,
-    down: Weak<Mutex<Way>>,
+    up: Weak<Mutex<Direction>>,
+    down: Weak<Mutex<Direction>>,
 }
 
 /// Makes a stream: the client's end, the node's end, and a handle to both. `capacity` is what each
-/// way holds before its writer must wait.
+/// direction holds before its writer must wait.
 #[must_use]
 pub(crate) fn stream(latency: Duration, capacity: usize) -> (End, End, Cable) {
-    let way = || {
-        Arc::new(Mutex::new(Way {
+    let direction = || {
+        Arc::new(Mutex::new(Direction {
             latency,
             capacity,
             queued: 0,
@@ -66,9 +67,9 @@ pub(crate) fn stream(latency: Duration, capacity: usize) -> (End, End, Cable) {
             holed: false,
         }))
     };
-    let (up, down) = (way(), way());
+    let (up, down) = (direction(), direction());
     let cable = Cable { up: Arc::downgrade(&up), down: Arc::downgrade(&down) };
-    let end = |incoming: &SharedWay, outgoing: &SharedWay| End {
+    let end = |incoming: &SharedDirection, outgoing: &SharedDirection| End {
         incoming: Arc::clone(incoming),
         outgoing: Arc::clone(outgoing),
         arrival: None,
@@ -79,20 +80,20 @@ pub(crate) fn stream(latency: Duration, capacity: usize) -> (End, End, Cable) {
 impl Cable {
     /// Turns the stream into a black hole: towards the node, towards the client, or both.
     pub(crate) fn hole(&self, up: bool, down: bool) {
-        for (way, holed) in [(&self.up, up), (&self.down, down)] {
-            if let Some(way) = way.upgrade() {
-                way.lock().hole(holed);
+        for (direction, holed) in [(&self.up, up), (&self.down, down)] {
+            if let Some(direction) = direction.upgrade() {
+                direction.lock().hole(holed);
             }
         }
     }
 
     /// Breaks the connection; both ends find out at once.
     pub(crate) fn reset(&self) {
-        for way in [&self.up, &self.down] {
-            if let Some(way) = way.upgrade() {
-                let mut way = way.lock();
-                way.reset = true;
-                way.wake();
+        for direction in [&self.up, &self.down] {
+            if let Some(direction) = direction.upgrade() {
+                let mut direction = direction.lock();
+                direction.reset = true;
+                direction.wake();
             }
         }
     }
@@ -104,7 +105,7 @@ impl Cable {
     }
 }
 
-impl Way {
+impl Direction {
     fn hole(&mut self, holed: bool) {
         self.holed = holed;
         self.wake();
@@ -221,10 +222,10 @@ impl AsyncWrite for End {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut way = self.outgoing.lock();
+        let mut direction = self.outgoing.lock();
         let mut taken = 0;
         for slice in slices.iter().filter(|slice| !slice.is_empty()) {
-            match way.write(context, slice) {
+            match direction.write(context, slice) {
                 Poll::Ready(Ok(count)) => {
                     taken += count;
                     if count < slice.len() {
@@ -247,9 +248,9 @@ impl AsyncWrite for End {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut way = self.outgoing.lock();
-        way.ended = true;
-        way.wake();
+        let mut direction = self.outgoing.lock();
+        direction.ended = true;
+        direction.wake();
         Poll::Ready(Ok(()))
     }
 }

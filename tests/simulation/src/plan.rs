@@ -46,7 +46,7 @@ pub struct Plan {
     pub settle: Duration,
     /// How many resyncs a client may get besides one for each fault that explains it.
     pub resyncs_besides: u32,
-    /// Whether sending goes on for a while after the last fault.
+    /// Whether sending continues for a while after the last fault.
     pub sends_on: bool,
     /// A bug that the checks must find.
     pub planted: Option<Planted>,
@@ -80,7 +80,7 @@ impl Plan {
     }
 
     /// A relay that is an hour late, while clients that saw newer messages are away. When they come
-    /// back, they cannot resume (10): only the channels' late marks tell them what to read again.
+    /// back, they cannot resume (10): only the channels' late marks say what they must read again.
     #[must_use]
     pub fn hour_behind() -> Self {
         let fault = |at_s: u64, lasts_s: u64, kind: Kind| {

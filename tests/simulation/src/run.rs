@@ -161,7 +161,7 @@ fn unfinished(history: &History, world: &World) -> Vec<String> {
         stopped.map(|why| format!("a client stopped: {why}")).collect();
     unfinished.extend(waiting.iter().map(|client| format!("{client:?} never followed")));
     if !world.log.is_drained() {
-        unfinished.push("the relay is behind".to_owned());
+        unfinished.push("the relay has not caught up".to_owned());
     }
     unfinished
 }
@@ -184,7 +184,7 @@ fn history(world: &World) -> History {
     history
 }
 
-/// How long sending goes on after the last fault.
+/// How long sending continues after the last fault.
 const SENDS_ON: Duration = Duration::from_secs(8);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 const QUIET: Duration = Duration::from_secs(6);

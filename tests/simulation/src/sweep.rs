@@ -12,7 +12,7 @@ use crate::run::{Report, run};
 
 /// The results of many runs.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct SweepTotals {
     /// Runs.
     pub runs: u64,
     /// Their verdicts, added up.
@@ -23,7 +23,7 @@ pub struct Tally {
     pub failures: Vec<(u64, String)>,
 }
 
-impl Tally {
+impl SweepTotals {
     fn add(&mut self, report: Report) {
         self.runs += 1;
         if !report.holds() {
@@ -45,9 +45,9 @@ pub fn sweep(
     threads: usize,
     twice: bool,
     plan: impl Fn(u64) -> Plan + Sync,
-) -> Tally {
+) -> SweepTotals {
     let next = AtomicU64::new(seeds.start);
-    let tally = Mutex::new(Tally::default());
+    let totals = Mutex::new(SweepTotals::default());
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -56,11 +56,11 @@ pub fn sweep(
             }
             let report = run(seed, plan(seed));
             let differs = twice && run(seed, plan(seed)).trace() != report.trace();
-            let mut tally = tally.lock();
+            let mut totals = totals.lock();
             if differs {
-                tally.failures.push((seed, "two runs of this seed differ".to_owned()));
+                totals.failures.push((seed, "two runs of this seed differ".to_owned()));
             }
-            tally.add(report);
+            totals.add(report);
         }
     };
     std::thread::scope(|scope| {
@@ -68,7 +68,7 @@ pub fn sweep(
             scope.spawn(work);
         }
     });
-    let mut tally = tally.into_inner();
-    tally.failures.sort();
-    tally
+    let mut totals = totals.into_inner();
+    totals.failures.sort();
+    totals
 }

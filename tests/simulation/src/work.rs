@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::person::Person;
-use crate::world::{Room, Space, World};
+use crate::world::{CreatedChannel, Space, World};
 
 /// Sends in one channel until `until`.
 pub(crate) async fn talk(world: World, space: Arc<Space>, at: usize, until: Instant) {
@@ -22,8 +22,8 @@ pub(crate) async fn talk(world: World, space: Arc<Space>, at: usize, until: Inst
     }
     while Instant::now() < until {
         sleep(chance.ms(world.plan.send_every_ms.clone())).await;
-        let Some(room) = space.channels.get(at) else { return };
-        if let Some(sender) = chance.pick(&room.members).copied() {
+        let Some(channel) = space.channels.get(at) else { return };
+        if let Some(sender) = chance.pick(&channel.members).copied() {
             sends.spawn(send(world.clone(), Arc::clone(&space), at, sender));
         }
         while sends.try_join_next().is_some() {}
@@ -33,7 +33,7 @@ pub(crate) async fn talk(world: World, space: Arc<Space>, at: usize, until: Inst
 
 /// Sends one message, in a way chosen at random.
 async fn send(world: World, space: Arc<Space>, at: usize, sender: usize) {
-    let (Some(room), Some(user)) = (space.channels.get(at), space.users.get(sender)) else {
+    let (Some(channel), Some(user)) = (space.channels.get(at), space.users.get(sender)) else {
         return;
     };
     let name = world.next_send();
@@ -43,28 +43,28 @@ async fn send(world: World, space: Arc<Space>, at: usize, sender: usize) {
         text.push_str(&" and so on".repeat(450));
     }
     match world.chance.index(10) {
-        0 => send_without_id(&world, room, &user.id, &user.api, name, &text).await,
-        1 => send_twice(&world, room, &user.id, &user.api, name, &text).await,
-        2 => send_old(&world, room, &user.id, &user.api, name, &text).await,
+        0 => send_without_id(&world, channel, &user.id, &user.api, name, &text).await,
+        1 => send_twice(&world, channel, &user.id, &user.api, name, &text).await,
+        2 => send_old(&world, channel, &user.id, &user.api, name, &text).await,
         _ => {
             let people = world.people();
             let own: Vec<&Arc<Person>> = people.iter().filter(|one| one.user == user.id).collect();
             let Some(person) = world.chance.pick(&own) else { return };
-            send_by_outbox(&world, room, &user.id, person.client.outbox(), name, &text).await;
+            send_by_outbox(&world, channel, &user.id, person.client.outbox(), name, &text).await;
         }
     }
 }
 
 fn started(
     world: &World,
-    room: &Room,
+    channel: &CreatedChannel,
     user: &UserId,
     name: SendId,
     text: &str,
     after: Option<MessageId>,
 ) {
     let text = MessageText::from_stored(text.to_owned()).digest();
-    let (send, channel, sender) = (name, room.id.clone(), user.clone());
+    let (send, channel, sender) = (name, channel.id.clone(), user.clone());
     world.recorder.note(Event::SendStarted { send, channel, sender, text, after });
 }
 
@@ -75,15 +75,15 @@ fn ended(world: &World, name: SendId, outcome: SendOutcome) {
 /// Sends like the reference client: retries keep the id.
 async fn send_by_outbox(
     world: &World,
-    room: &Room,
+    channel: &CreatedChannel,
     user: &UserId,
     outbox: &Outbox,
     name: SendId,
     text: &str,
 ) {
     for _ in 0..2 {
-        let draft = outbox.draft(&room.id, text);
-        started(world, room, user, name, text, draft.after);
+        let draft = outbox.draft(&channel.id, text);
+        started(world, channel, user, name, text, draft.after);
         match outbox.send_draft(&draft).await {
             Ok(sent) => return ended(world, name, SendOutcome::Stored(sent.message.id)),
             Err(SendError::OutcomeUnknown { draft, .. }) => {
@@ -103,13 +103,13 @@ async fn send_by_outbox(
 
 async fn attempt(
     world: &World,
-    room: &Room,
+    channel: &CreatedChannel,
     api: &Api,
     name: SendId,
     text: &str,
     id: Option<MessageId>,
 ) -> bool {
-    match api.post_message(&room.id, text, id, None).await {
+    match api.post_message(&channel.id, text, id, None).await {
         Ok(posted) => {
             ended(world, name, SendOutcome::Stored(posted.message.id));
             true
@@ -128,20 +128,20 @@ fn outcome_of(error: &ApiError) -> SendOutcome {
 /// Makes one attempt, whatever its outcome.
 async fn send_without_id(
     world: &World,
-    room: &Room,
+    channel: &CreatedChannel,
     user: &UserId,
     api: &Api,
     name: SendId,
     text: &str,
 ) {
-    started(world, room, user, name, text, None);
-    attempt(world, room, api, name, text, None).await;
+    started(world, channel, user, name, text, None);
+    attempt(world, channel, api, name, text, None).await;
 }
 
 /// Makes two attempts at once, and repeats that until both are answered (5).
 async fn send_twice(
     world: &World,
-    room: &Room,
+    channel: &CreatedChannel,
     user: &UserId,
     api: &Api,
     name: SendId,
@@ -149,12 +149,12 @@ async fn send_twice(
 ) {
     let id = Some(MessageId::mint(api.server_now(), world.chance.bits()));
     for _ in 0..RAW_ATTEMPTS {
-        started(world, room, user, name, text, None);
-        started(world, room, user, name, text, None);
-        let one = attempt(world, room, api, name, text, id);
+        started(world, channel, user, name, text, None);
+        started(world, channel, user, name, text, None);
+        let one = attempt(world, channel, api, name, text, id);
         let other = async {
             sleep(world.chance.ms(0..=30)).await;
-            attempt(world, room, api, name, text, id).await
+            attempt(world, channel, api, name, text, id).await
         };
         let (one, other) = tokio::join!(one, other);
         if one && other {
@@ -165,7 +165,14 @@ async fn send_twice(
 }
 
 /// Sends with an id of another time: seconds, an hour, a day ago, or minutes ahead (2, 3).
-async fn send_old(world: &World, room: &Room, user: &UserId, api: &Api, name: SendId, text: &str) {
+async fn send_old(
+    world: &World,
+    channel: &CreatedChannel,
+    user: &UserId,
+    api: &Api,
+    name: SendId,
+    text: &str,
+) {
     let now = api.server_now();
     let at = match world.chance.index(5) {
         0 => now.minus(Duration::from_secs(3)),
@@ -176,8 +183,8 @@ async fn send_old(world: &World, room: &Room, user: &UserId, api: &Api, name: Se
     };
     let id = Some(MessageId::mint(at, world.chance.bits()));
     for _ in 0..RAW_ATTEMPTS {
-        started(world, room, user, name, text, None);
-        if attempt(world, room, api, name, text, id).await {
+        started(world, channel, user, name, text, None);
+        if attempt(world, channel, api, name, text, id).await {
             return;
         }
         sleep(world.chance.ms(500..=3_000)).await;
@@ -205,12 +212,12 @@ pub(crate) async fn change(world: World, space: Arc<Space>, at: usize, until: In
     let chance = world.chance.fork();
     while Instant::now() < until {
         sleep(chance.ms(every.clone())).await;
-        let Some(room) = space.channels.get(at) else { return };
-        let victims = room.members.get(1..).unwrap_or_default();
+        let Some(channel) = space.channels.get(at) else { return };
+        let victims = channel.members.get(1..).unwrap_or_default();
         let Some(victim) = chance.pick(victims).copied() else { return };
         for _ in 0..chance.within(1..=2) {
             let racing: JoinSet<()> = (0..chance.within(1..=3))
-                .filter_map(|_| chance.pick(&room.members).copied())
+                .filter_map(|_| chance.pick(&channel.members).copied())
                 .map(|sender| {
                     let (world, space) = (world.clone(), Arc::clone(&space));
                     async move {
@@ -219,32 +226,38 @@ pub(crate) async fn change(world: World, space: Arc<Space>, at: usize, until: In
                     }
                 })
                 .collect();
-            change_once(&world, &space, room, victim, Change::Remove).await;
+            change_once(&world, &space, channel, victim, Change::Remove).await;
             // A message whose sending begins now must never reach the removed member.
-            let sender = room.members.first().copied().unwrap_or_default();
+            let sender = channel.members.first().copied().unwrap_or_default();
             send(world.clone(), Arc::clone(&space), at, sender).await;
             sleep(chance.ms(0..=if chance.one_in(2) { 100 } else { 3_000 })).await;
-            change_once(&world, &space, room, victim, Change::Add).await;
+            change_once(&world, &space, channel, victim, Change::Add).await;
             racing.join_all().await;
         }
     }
 }
 
 /// Makes one change, and repeats the call until it is answered.
-async fn change_once(world: &World, space: &Space, room: &Room, victim: usize, change: Change) {
-    let creator = room.members.first().and_then(|at| space.users.get(*at));
+async fn change_once(
+    world: &World,
+    space: &Space,
+    channel: &CreatedChannel,
+    victim: usize,
+    change: Change,
+) {
+    let creator = channel.members.first().and_then(|at| space.users.get(*at));
     let (Some(creator), Some(user)) = (creator, space.users.get(victim)) else { return };
     let caller = if change == Change::Remove && world.chance.one_in(4) { user } else { creator };
-    let (channel, of) = (room.id.clone(), user.id.clone());
-    world.recorder.note(Event::ChangeStarted { channel, user: of, change });
+    let (changed, of) = (channel.id.clone(), user.id.clone());
+    world.recorder.note(Event::ChangeStarted { channel: changed, user: of, change });
     for _ in 0..CHANGE_ATTEMPTS {
         let answered = match change {
-            Change::Add => caller.api.add_member(&room.id, &user.id).await,
-            Change::Remove => caller.api.remove_member(&room.id, &user.id).await,
+            Change::Add => caller.api.add_member(&channel.id, &user.id).await,
+            Change::Remove => caller.api.remove_member(&channel.id, &user.id).await,
         };
         match answered {
             Ok(()) => {
-                let (channel, user) = (room.id.clone(), user.id.clone());
+                let (channel, user) = (channel.id.clone(), user.id.clone());
                 return world.recorder.note(Event::ChangeReturned { channel, user, change });
             }
             Err(error) if error.is_retryable() => sleep(world.chance.ms(200..=900)).await,

@@ -20,7 +20,7 @@ use crate::feed::{self, TableLog};
 use crate::fleet::Fleet;
 use crate::functions::Functions;
 use crate::host::Host;
-use crate::identity::Plain;
+use crate::identity::UnsignedIdentity;
 use crate::person::{Person, Setup};
 use crate::plan::Plan;
 use crate::planted::{Plant, Planted, SHORT_OVERLAP};
@@ -88,7 +88,7 @@ pub(crate) struct Space {
     /// Its users.
     pub users: Vec<User>,
     /// Its channels.
-    pub channels: Vec<Room>,
+    pub channels: Vec<CreatedChannel>,
 }
 
 /// A user, and the REST calls of one of their devices.
@@ -102,7 +102,7 @@ pub(crate) struct User {
 
 /// A channel as it was created.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct CreatedChannel {
     /// Its id.
     pub id: ChannelId,
     /// Indices of its first members. The first one created it.
@@ -276,22 +276,27 @@ impl World {
             let others = (0..count).filter(|at| *at != creator);
             let others = others.filter(|_| !self.chance.one_in(4));
             let members = std::iter::once(creator).chain(others).collect();
-            channels.extend(self.make_room(&users, members, true).await);
+            channels.extend(self.create_channel(&users, members, true).await);
         }
         for at in 0..self.plan.dms.min(count.saturating_sub(1)) {
-            channels.extend(self.make_room(&users, vec![at, at + 1], false).await);
+            channels.extend(self.create_channel(&users, vec![at, at + 1], false).await);
         }
         Space { id, users, channels }
     }
 
     /// Creates a channel. This happens before faults begin, so it succeeds.
-    async fn make_room(&self, users: &[User], members: Vec<usize>, is_group: bool) -> Option<Room> {
+    async fn create_channel(
+        &self,
+        users: &[User],
+        members: Vec<usize>,
+        is_group: bool,
+    ) -> Option<CreatedChannel> {
         let named: Vec<UserId> =
             members.iter().filter_map(|at| Some(users.get(*at)?.id.clone())).collect();
         let creator = users.get(*members.first()?)?;
         let others = named.get(1..)?;
         let made = if is_group {
-            creator.api.create_channel("room", others).await
+            creator.api.create_channel("channel", others).await
         } else {
             creator.api.create_dm(others.first()?).await
         };
@@ -303,7 +308,7 @@ impl World {
             let (on, of) = (channel.clone(), user);
             self.recorder.note(Event::ChangeReturned { channel: on, user: of, change });
         }
-        Some(Room { id: channel, members, is_group })
+        Some(CreatedChannel { id: channel, members, is_group })
     }
 }
 
@@ -336,8 +341,8 @@ impl Wiring {
             revocations: store,
             bus,
             nodes,
-            tokens: Arc::new(Plain),
-            tickets: Arc::new(Plain),
+            tokens: Arc::new(UnsignedIdentity),
+            tickets: Arc::new(UnsignedIdentity),
             clock: Arc::new(clock.clone()),
             randomness: chance.port(),
             checkups: Vec::new(),

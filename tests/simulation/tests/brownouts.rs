@@ -26,42 +26,42 @@ fn is_borne(kind: Kind) {
 }
 
 #[test]
-fn a_slow_store_is_borne() {
+fn a_slow_store_stays_within_the_bounds() {
     is_borne(Kind::StoreSlow);
 }
 
 #[test]
-fn a_silent_store_is_borne() {
+fn a_silent_store_stays_within_the_bounds() {
     is_borne(Kind::StoreSilent);
 }
 
 #[test]
-fn a_store_that_is_silent_to_nodes_is_borne() {
+fn a_store_that_is_silent_to_nodes_stays_within_the_bounds() {
     is_borne(Kind::StoreSilentToNodes);
 }
 
 #[test]
-fn a_store_that_throttles_most_is_borne() {
+fn a_store_that_throttles_most_calls_stays_within_the_bounds() {
     is_borne(Kind::StoreThrottlesMost);
 }
 
 #[test]
-fn a_store_that_flaps_is_borne() {
+fn a_flapping_store_stays_within_the_bounds() {
     is_borne(Kind::StoreFlaps);
 }
 
 #[test]
-fn silent_commands_of_redis_are_borne() {
+fn silent_redis_commands_stay_within_the_bounds() {
     is_borne(Kind::RedisCommandsSilent);
 }
 
 #[test]
-fn silent_pushes_of_redis_are_borne() {
+fn silent_redis_pushes_stay_within_the_bounds() {
     is_borne(Kind::RedisPushesSilent);
 }
 
 #[test]
-fn k8_a_storm_of_resyncs_is_caught_by_what_it_costs() {
+fn k8_a_storm_of_resyncs_is_caught_by_its_cost() {
     for seed in SEEDS {
         let (storm, _) = judged(seed, Kind::StoreSilentToNodes, Some(Planted::ResyncStorm));
         println!("figure: simulation, planted storm, seed {seed}: {storm}");

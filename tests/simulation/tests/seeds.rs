@@ -9,19 +9,19 @@ use checker::Verdict;
 use simulation::{Kind, Plan, Planted, run, scenario, sweep};
 
 fn hold(seeds: Range<u64>) {
-    let tally = sweep(seeds, 1, false, Plan::of_seed);
+    let totals = sweep(seeds, 1, false, Plan::of_seed);
     let replay =
         |(seed, why): &(u64, String)| format!("cargo run -p simulation -- --seed {seed}: {why}");
-    let failed: Vec<String> = tally.failures.iter().map(replay).collect();
+    let failed: Vec<String> = totals.failures.iter().map(replay).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     // Half of the usual numbers. Without them, a run in which nothing happens would pass as well.
-    let runs = tally.runs;
-    let Verdict { acknowledged, deliveries, removals, .. } = tally.verdict;
+    let runs = totals.runs;
+    let Verdict { acknowledged, deliveries, removals, .. } = totals.verdict;
     let (acked, seen, removed) = (acknowledged / runs, deliveries / runs, removals / runs);
     assert!(acked >= 180 && seen >= 650 && removed >= 12, "{acked}, {seen}, {removed} a seed");
     for kind in Kind::ALL {
         let name = format!("{kind:?}");
-        assert!(tally.faults.contains_key(&name), "{name} was never injected");
+        assert!(totals.faults.contains_key(&name), "{name} was never injected");
     }
 }
 
@@ -47,8 +47,8 @@ fn seeds_150_to_199_hold() {
 
 #[test]
 fn a_seed_gives_one_trace() {
-    let tally = sweep(0..20, 1, true, Plan::of_seed);
-    assert!(tally.failures.is_empty(), "{:?}", tally.failures);
+    let totals = sweep(0..20, 1, true, Plan::of_seed);
+    assert!(totals.failures.is_empty(), "{:?}", totals.failures);
     assert_ne!(run(1, Plan::of_seed(1)).trace(), run(2, Plan::of_seed(2)).trace());
 }
 
@@ -61,7 +61,7 @@ fn a_quiet_world_delivers_at_once() {
         let Verdict { slowest, resyncs, deliveries, .. } = report.verdict;
         assert!(report.holds() && deliveries >= 100, "seed {seed}: {}", report.verdict);
         assert!(slowest <= AT_ONCE, "seed {seed}: {slowest:?} after the 200");
-        assert_eq!(resyncs, 0, "seed {seed}: told to read again");
+        assert_eq!(resyncs, 0, "seed {seed}: a resync");
         pages_read += report.pages_read;
     }
     // An audit may read a page for a publication whose push is still on its way.
@@ -75,8 +75,8 @@ fn a_quiet_world_delivers_at_once() {
 
 #[test]
 fn a_relay_an_hour_behind_loses_nothing() {
-    let tally = sweep(0..3, 1, false, |_| Plan::hour_behind());
-    assert!(tally.failures.is_empty(), "{:?}", tally.failures);
+    let totals = sweep(0..3, 1, false, |_| Plan::hour_behind());
+    assert!(totals.failures.is_empty(), "{:?}", totals.failures);
 }
 
 /// The bug shows in its scenario, and the scenario passes without it.
@@ -84,18 +84,18 @@ fn is_caught(bug: Planted) {
     let sound = sweep(scenario::SEEDS, 1, false, |_| scenario::of(bug));
     assert!(sound.failures.is_empty(), "without the bug: {:?}", sound.failures);
     let planted = |_| Plan { planted: Some(bug), ..scenario::of(bug) };
-    let tally = sweep(scenario::SEEDS, 1, false, planted);
+    let totals = sweep(scenario::SEEDS, 1, false, planted);
     let rule = format!("{:?}", scenario::broken_by(bug));
-    let shows = tally.failures.iter().any(|(_, why)| why.contains(&rule));
-    assert!(shows, "{bug:?} does not break {rule}: {}", tally.verdict);
+    let shows = totals.failures.iter().any(|(_, why)| why.contains(&rule));
+    assert!(shows, "{bug:?} does not break {rule}: {}", totals.verdict);
 }
 
 #[test]
 fn bugs_of_the_chain_need_a_failover_to_show() {
     for bug in [Planted::Counter, Planted::FirstFour] {
         let quiet = |_| Plan { planted: Some(bug), ..Plan::quiet() };
-        let tally = sweep(0..2, 1, false, quiet);
-        assert!(tally.failures.is_empty(), "{bug:?}: {:?}", tally.failures);
+        let totals = sweep(0..2, 1, false, quiet);
+        assert!(totals.failures.is_empty(), "{bug:?}: {:?}", totals.failures);
     }
 }
 

@@ -110,7 +110,7 @@ pub(crate) mod tests {
         }"#;
 
     #[test]
-    fn what_is_there_at_the_end_is_read_with_the_files_of_its_calls() {
+    fn blocks_live_at_the_end_are_read_with_the_files_of_their_calls() {
         let heap = Heap::read(TEXT).unwrap();
         let points: Vec<_> = heap.points().map(|(of, files)| (of, files.collect())).collect();
         let files: Vec<&str> = vec![
@@ -125,7 +125,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_not_dhats_or_has_nothing_is_an_error() {
+    fn a_file_that_is_not_dhats_or_is_empty_is_an_error() {
         assert!(Heap::read("").is_err());
         assert!(Heap::read(r#"{"pps":[{"tb":1,"fs":[0]}],"ftbl":["[root]"]}"#).is_err());
         assert!(Heap::read(r#"{"pps":[],"ftbl":["[root]"]}"#).is_err());

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_is_the_innermost_known_callers() {
+    fn a_block_belongs_to_its_innermost_known_caller() {
         let of = |files: &[&str]| files.iter().find_map(|file| owner_of(file));
         let tokio = "/c/registry/src/index-1/tokio-1.54.1/src";
         let spawn = format!("{tokio}/runtime/task/list.rs");
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_are_told_apart_by_their_whole_name() {
+    fn packages_are_distinguished_by_their_whole_name() {
         let of = |package: &str| owner_of(&format!("/c/registry/src/index-1/{package}/src/a.rs"));
         assert_eq!(of("rustls-0.23.31"), Some(Owner::Tls));
         assert_eq!(of("tokio-rustls-0.26.2"), Some(Owner::Tls));

@@ -26,12 +26,12 @@ pub(crate) struct Compared {
     pub(crate) figure: String,
     pub(crate) accepted: Option<u64>,
     pub(crate) counted: Option<u64>,
-    pub(crate) verdict: Verdict,
+    pub(crate) verdict: Comparison,
 }
 
 /// The result of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Comparison {
     /// Within the tolerance.
     Same,
     /// Below the tolerance: worth accepting.
@@ -46,7 +46,7 @@ impl Baseline {
     /// Reads the file. If there is none, nothing was accepted.
     ///
     /// # Errors
-    /// If it is no such file.
+    /// If the file has another format.
     pub(crate) fn read(path: &Path) -> Outcome<Self> {
         if !path.exists() {
             return Ok(Self::default());
@@ -86,13 +86,13 @@ impl Baseline {
     }
 }
 
-fn verdict(accepted: Option<u64>, counted: Option<u64>, percent: f64) -> Verdict {
-    let (Some(accepted), Some(counted)) = (accepted, counted) else { return Verdict::Unknown };
+fn verdict(accepted: Option<u64>, counted: Option<u64>, percent: f64) -> Comparison {
+    let (Some(accepted), Some(counted)) = (accepted, counted) else { return Comparison::Unknown };
     let change = (counted as f64 / accepted.max(1) as f64 - 1.0) * 100.0;
     match change {
-        change if change > percent => Verdict::Worse,
-        change if change < -percent => Verdict::Better,
-        _ => Verdict::Same,
+        change if change > percent => Comparison::Worse,
+        change if change < -percent => Comparison::Better,
+        _ => Comparison::Same,
     }
 }
 
@@ -119,11 +119,11 @@ mod tests {
         assert_eq!(
             verdicts,
             [
-                (named("a"), Verdict::Same),
-                (named("b"), Verdict::Worse),
-                (named("c"), Verdict::Better),
-                (named("gone"), Verdict::Unknown),
-                (named("new"), Verdict::Unknown),
+                (named("a"), Comparison::Same),
+                (named("b"), Comparison::Worse),
+                (named("c"), Comparison::Better),
+                (named("gone"), Comparison::Unknown),
+                (named("new"), Comparison::Unknown),
             ]
         );
     }

@@ -23,7 +23,7 @@ use super::handlers::{Call, TEXT_BYTES, TOKEN_SECRET, group, on_engine, redis, t
 use super::operate::{Took, share};
 use super::parts::Part;
 use super::profile::Profile;
-use super::valgrind::{Counts, Heap, Tool, beside, once_only, operate};
+use super::valgrind::{Allocations, Counts, Tool, beside, once_only, operate};
 use crate::machine;
 use crate::record::{Record, progress, say};
 use crate::stats::{Median, median};
@@ -63,8 +63,8 @@ impl Where {
     }
 }
 
-/// A store, a Redis and a channel to make calls on.
-struct Stage {
+/// A cluster with a channel to make calls on.
+struct Fixture {
     cluster: Cluster,
     channel: String,
     token: String,
@@ -76,7 +76,7 @@ struct Measured {
     counts: Counts,
     /// From the start to the first answer, without the cost of any call.
     start: Counts,
-    heap: Heap,
+    heap: Allocations,
     /// Microseconds of CPU per call.
     cpu_us: Median,
     /// The part of it that was not spent in the kernel.
@@ -100,19 +100,19 @@ struct Timed {
 pub(crate) fn run(options: &Options, mut record: Record) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let stage = Stage::start().await?;
+        let fixture = Fixture::start().await?;
         let calls = if options.calls.is_empty() { &Call::ALL[..] } else { &options.calls };
         for call in calls {
             for place in [Where::Lambda, Where::Handler] {
-                let measured = stage.measure(*call, place, options).await?;
-                tell(*call, place, &measured, &mut record)?;
+                let measured = fixture.measure(*call, place, options).await?;
+                report(*call, place, &measured, &mut record)?;
             }
         }
         Ok(())
     })
 }
 
-impl Stage {
+impl Fixture {
     async fn start() -> Outcome<Self> {
         // A stack with a given engine runs no relay, whose script calls would count, too.
         let engine = Arc::new(Engine::start(EngineData::Memory)?);
@@ -149,7 +149,7 @@ impl Stage {
                 std::fs::write(folder.join(name), &text)?;
             }
             profiles.push(Counts::of(&Profile::read(&text)?, &[]));
-            heaps.push(Heap::read(&self.valgrind(call, place, Tool::Heap, calls).await?)?);
+            heaps.push(Allocations::read(&self.valgrind(call, place, Tool::Heap, calls).await?)?);
         }
         let ([once, twice], [less, more]) = (profiles.as_slice(), heaps.as_slice()) else {
             return Err("two runs each".into());
@@ -164,7 +164,7 @@ impl Stage {
         Ok(Measured {
             counts: Counts::per_call(once, twice, counted),
             start: once_only(once, twice),
-            heap: Heap::per_call(*less, *more, counted),
+            heap: Allocations::per_call(*less, *more, counted),
             cpu_us: median(&timed.cpu_us).ok_or("nothing was timed")?,
             user_share: timed.user_share,
             took: timed.took,
@@ -241,16 +241,11 @@ impl Stage {
         let text = format!("#!/bin/sh\nexec {words} {} >/dev/null 2>&1\n", program.display());
         std::fs::write(&script, text)?;
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
-        let redis = self.cluster.redis.as_ref().ok_or("no redis-server")?.url();
         let variables = [
-            ("INKWIRE_TABLE_PREFIX", embedded_stack::TABLE_PREFIX.to_owned()),
-            ("INKWIRE_REDIS_URL", redis),
             ("INKWIRE_TOKEN_SECRET", TOKEN_SECRET.to_owned()),
             ("INKWIRE_TICKET_SECRET", TICKET_SECRET.to_owned()),
-            ("AWS_REGION", "local".to_owned()),
-            ("AWS_ENDPOINT_URL", self.cluster.stack.store_endpoint().to_owned()),
         ];
-        Ok(Function::start(&script, &variables).await)
+        Ok(Function::start(&self.cluster, &script, &variables).await)
     }
 
     async fn invoke(&self, function: &Function, call: Call) -> Outcome<()> {
@@ -275,7 +270,7 @@ impl Stage {
     }
 }
 
-fn tell(call: Call, place: Where, measured: &Measured, record: &mut Record) -> Outcome<()> {
+fn report(call: Call, place: Where, measured: &Measured, record: &mut Record) -> Outcome<()> {
     let Measured { counts, start, heap, cpu_us, user_share, took, redis_commands } = measured;
     let per_us = counts.whole / (cpu_us.middle * user_share);
     say(&format!(

@@ -12,13 +12,13 @@ use tokio::sync::mpsc;
 use super::Outcome;
 use super::handlers::memory_bus;
 use crate::client::{frame, hello, number, upgrade};
-use crate::world::{World, publication};
+use crate::population::{Population, publication};
 use crate::{Failed, serve};
 
 /// A node and its clients in this process.
 pub(crate) struct FanOut {
     bus: Arc<dyn EventBus>,
-    world: World,
+    population: Population,
     clients: Vec<(DuplexStream, Vec<u8>)>,
     next: u64,
 }
@@ -29,9 +29,9 @@ impl FanOut {
     /// # Errors
     /// If a client does not attach.
     pub(crate) async fn start() -> Outcome<Self> {
-        let world = World::one_channel(SOCKETS);
+        let population = Population::one_channel(SOCKETS);
         let store = MemoryStore::new();
-        world.fill(&store).await?;
+        population.fill(&store).await?;
         let (bus, directory) = memory_bus();
         let ports = serve::ports(store, (Arc::clone(&bus), directory))?;
         let (streams, accepted) = mpsc::channel::<Box<dyn Stream>>(SOCKETS);
@@ -47,7 +47,7 @@ impl FanOut {
             while !read.ends_with(b"\r\n\r\n") {
                 ours.read_buf(&mut read).await?;
             }
-            ours.write_all(&hello(&world.ticket(socket, &node_id)?)).await?;
+            ours.write_all(&hello(&population.ticket(socket, &node_id)?)).await?;
             read.clear();
             while frame(&read).is_none() {
                 ours.read_buf(&mut read).await?;
@@ -55,7 +55,7 @@ impl FanOut {
             read.clear();
             clients.push((ours, read));
         }
-        Ok(Self { bus, world, clients, next: 0 })
+        Ok(Self { bus, population, clients, next: 0 })
     }
 
     /// Publishes messages one after the other. Each waits until every client has the one before.
@@ -64,7 +64,7 @@ impl FanOut {
     /// If the node ends.
     pub(crate) async fn publish(&mut self, times: u32) -> Result<(), Failed> {
         for _ in 0..times {
-            let (workspace, message) = self.world.message(0, self.next, TEXT_BYTES)?;
+            let (workspace, message) = self.population.message(0, self.next, TEXT_BYTES)?;
             self.bus.publish(&workspace, &publication(&message)).await?;
             for (client, read) in &mut self.clients {
                 while !take(read, self.next) {

@@ -22,8 +22,8 @@ use service::compose::{BusParts, ports};
 use service::config::RedisUrl;
 
 use super::Outcome;
+use crate::population::tickets;
 use crate::serve::store;
-use crate::world::tickets;
 
 /// A call that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -6,11 +6,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::Outcome;
-use super::baseline::{Baseline, Compared, Figures, Verdict};
+use super::baseline::{Baseline, Compared, Comparison, Figures};
 use super::handlers::Call;
 use super::parts::Part;
 use super::profile::Profile;
-use super::valgrind::{Counts, Heap, Tool, operate};
+use super::valgrind::{Allocations, Counts, Tool, operate};
 use crate::record::{Record, progress, say};
 
 /// How to compare.
@@ -96,7 +96,8 @@ pub(crate) fn run(options: &Options, mut record: Record) -> Outcome<()> {
     }
     let compared = accepted.compare(&counted, options.tolerance);
     table(&compared);
-    let bad = |compared: &&Compared| matches!(compared.verdict, Verdict::Worse | Verdict::Unknown);
+    let bad =
+        |compared: &&Compared| matches!(compared.verdict, Comparison::Worse | Comparison::Unknown);
     match compared.iter().filter(bad).count() {
         0 => Ok(()),
         count => Err(format!(
@@ -113,9 +114,9 @@ impl HotPath {
             let text = operate(Tool::Callgrind, &self.arguments(calls))?;
             Outcome::Ok(Counts::of(&Profile::read(&text)?, self.functions))
         };
-        let heap = |calls| Heap::read(&operate(Tool::Heap, &self.arguments(calls))?);
+        let heap = |calls| Allocations::read(&operate(Tool::Heap, &self.arguments(calls))?);
         let each = Counts::per_call(&counts(self.calls)?, &counts(self.calls * 2)?, self.calls);
-        let heap = Heap::per_call(heap(self.calls)?, heap(self.calls * 2)?, self.calls);
+        let heap = Allocations::per_call(heap(self.calls)?, heap(self.calls * 2)?, self.calls);
         if let Some((name, _)) = each.named.iter().find(|(_, count)| *count < 1.0) {
             return Err(format!("{}: {name} was not called, or is no function", self.name).into());
         }
@@ -145,10 +146,10 @@ fn table(compared: &[Compared]) {
             (_, _) => String::new(),
         };
         let verdict = match of.verdict {
-            Verdict::Same => "",
-            Verdict::Better => "better",
-            Verdict::Worse => "WORSE",
-            Verdict::Unknown => "UNKNOWN",
+            Comparison::Same => "",
+            Comparison::Better => "better",
+            Comparison::Worse => "WORSE",
+            Comparison::Unknown => "UNKNOWN",
         };
         let (operation, figure) = (&of.operation, &of.figure);
         let (accepted, counted) = (number(of.accepted), number(of.counted));

@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_serves_everybody_is_its_callers_by_what_they_called_for() {
+    fn shared_code_is_attributed_to_its_callers_by_the_cost_of_their_calls() {
         let profile = Profile::read(
             "fl=(1) shared/model/src/a.rs\nfn=(1) ours\n1 10\ncfn=(2) alloc\ncalls=1 1\n1 30\n\
              fl=(2) /x/registry/src/index/aws-sdk-1.0/src/b.rs\nfn=(3) theirs\n1 10\n\
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_are_told_apart_by_their_folder() {
+    fn packages_are_distinguished_by_their_folder() {
         let of = |package: &str| part_of(&format!("/c/registry/src/index-1/{package}/src/lib.rs"));
         assert_eq!(of("aws_lambda_events-1.0.0"), Some(Part::Lambda));
         assert_eq!(of("aws-sigv4-1.3.0"), Some(Part::Sdk));

@@ -184,7 +184,7 @@ mod tests {
         calls=3 20\n* 60\nfl=(3)\nfn=(2)\n20 40\ncfn=(4) work'2\ncalls=1 20\n+1 20\nfn=(4)\n20 20\n";
 
     #[test]
-    fn counts_are_of_the_file_that_their_line_is_of() {
+    fn counts_belong_to_the_file_of_their_line() {
         let profile = Profile::read(TEXT).unwrap();
         let cost = |function: &str, file: &str| {
             let costs = profile.costs.iter();
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_function_calls_is_its_too_but_itself_once() {
+    fn a_function_is_counted_with_its_callees_and_recursion_once() {
         let profile = Profile::read(TEXT).unwrap();
         assert_eq!((profile.inclusive("main"), profile.inclusive("work")), (72, 60));
         assert!(Profile::read("events: Ir\n").is_err());

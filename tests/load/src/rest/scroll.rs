@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::Args;
-use dynamo::{Capacity, ClientConfig, CredentialSource};
+use dynamo::Capacity;
 use embedded_stack::TABLE_PREFIX;
 use embedded_stack::engine::{Engine, EngineData};
 use http::{Request, header};
@@ -13,6 +13,7 @@ use messaging::App;
 use messaging::ports::Clock as _;
 use serde_json::json;
 use service::clock::SystemClock;
+use tests::store::local_client;
 use tokio::time::Instant;
 
 use super::Outcome;
@@ -125,7 +126,7 @@ async fn measure(
             }
         }
     }
-    tell(&subjects, &mut record)
+    report(&subjects, &mut record)
 }
 
 impl Subject {
@@ -197,7 +198,7 @@ async fn page(app: &App, log: &Log, is_newest: bool, n: u64) -> Outcome<usize> {
 async fn seeded(folder: &Path, messages: u64) -> Outcome<(Engine, App, Capacity, Log)> {
     let began = Instant::now();
     let engine = Engine::start(EngineData::Directory(folder.to_owned()))?;
-    dynamo::create_tables(&client(&engine).await, TABLE_PREFIX).await?;
+    dynamo::create_tables(&local_client(engine.endpoint()).await, TABLE_PREFIX).await?;
     let app = on_engine(engine.endpoint(), memory_bus(), Capacity::default()).await?;
     let channel = group(&app).await?;
     let log = Log { channel, messages, until: SystemClock.now() };
@@ -218,24 +219,15 @@ async fn seeded(folder: &Path, messages: u64) -> Outcome<(Engine, App, Capacity,
 
 async fn naive_table(folder: &Path, messages: u64) -> Outcome<(Engine, aws_sdk_dynamodb::Client)> {
     let engine = Engine::start(EngineData::Directory(folder.to_owned()))?;
-    naive::create(&client(&engine).await).await?;
+    naive::create(&local_client(engine.endpoint()).await).await?;
     drop(engine);
     naive::fill_table(&folder.join("tables.sqlite"), messages)?;
     let engine = Engine::start(EngineData::Directory(folder.to_owned()))?;
-    let client = client(&engine).await;
+    let client = local_client(engine.endpoint()).await;
     Ok((engine, client))
 }
 
-async fn client(engine: &Engine) -> aws_sdk_dynamodb::Client {
-    let config = ClientConfig {
-        region: "local".to_owned(),
-        endpoint: Some(engine.endpoint().to_owned()),
-        credentials: CredentialSource::local(),
-    };
-    dynamo::client(&config).await
-}
-
-fn tell(subjects: &[Subject], record: &mut Record) -> Outcome<()> {
+fn report(subjects: &[Subject], record: &mut Record) -> Outcome<()> {
     say(
         "schema       position   messages   p50 us [95 %]                p99 us   calls  read units",
     );

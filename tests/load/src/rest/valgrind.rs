@@ -98,12 +98,12 @@ pub(crate) fn once_only(once: &Counts, twice: &Counts) -> Counts {
 
 /// Allocations of a run, or of one call.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Heap {
+pub(crate) struct Allocations {
     pub(crate) allocations: f64,
     pub(crate) bytes: f64,
 }
 
-impl Heap {
+impl Allocations {
     /// Reads memcheck's `total heap usage: 1,234 allocs, 1,200 frees, 5,678 bytes allocated`.
     ///
     /// # Errors
@@ -171,11 +171,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memchecks_sentence_is_read() {
+    fn memchecks_summary_is_read() {
         let text = "==1== HEAP SUMMARY:\n==1==   total heap usage: 1,234 allocs, 1,200 frees, \
                     5,678 bytes allocated\n";
-        let heap = Heap::read(text).unwrap();
+        let heap = Allocations::read(text).unwrap();
         assert_eq!((heap.allocations, heap.bytes), (1_234.0, 5_678.0));
-        assert!(Heap::read("nothing").is_err());
+        assert!(Allocations::read("nothing").is_err());
     }
 }

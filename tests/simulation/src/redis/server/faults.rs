@@ -44,7 +44,7 @@ impl Redis {
     }
 
     /// Promotes the replica with the data that it has, and moves the name to it. With `isolates`,
-    /// the old primary stays up for its clients and accepts writes, and nothing tells it. Without,
+    /// the old primary stays up for its clients and accepts writes, and is not notified. Without,
     /// it restarts and its connections break.
     pub(crate) fn fail_over(&self, isolates: bool) {
         let mut state = self.lock();
@@ -98,7 +98,7 @@ impl Redis {
         self.lock().break_all(|connection| !subscribers_only || connection.pushes.is_some());
     }
 
-    /// Makes the connections of one process, or of all, half open for ever. New connections work.
+    /// Makes the connections of one process, or of all, half open for good. New connections work.
     pub(crate) fn hole_connections(&self, owner: Option<u32>, subscribers_only: bool) {
         for connection in self.lock().connections.values_mut() {
             let concerned = owner.is_none_or(|owner| owner == connection.owner)

@@ -1,21 +1,22 @@
-//! The setting of most scenarios: one Redis, two nodes, some people in one channel.
+//! The setting of most fault tests: one Redis, two nodes, some people in one channel.
 
 use std::time::Duration;
 
 use checker::Verdict;
 use model::{ChannelId, MessageId};
 use tests::person::Person;
+use tests::proxied::{Plan, ProxiedCluster};
 use tests::record::Sender;
 use tests::redis::{Flavor, RedisServer};
-use tests::scene::{Plan, Scene};
 use tokio::time::Instant;
 
-use crate::figures::{figure, names, reached_at, strs};
+use crate::figures::{figure, names, strs};
 
-/// A system with people in it. The first of them sends.
-pub(crate) struct Stage {
+/// A proxied cluster with people in one channel, of whom the first one sends. The checker judges
+/// what they received.
+pub(crate) struct FaultRun {
     pub(crate) redis: RedisServer,
-    pub(crate) scene: Scene,
+    pub(crate) proxied: ProxiedCluster,
     pub(crate) names: Vec<String>,
     pub(crate) channel: ChannelId,
     pub(crate) people: Vec<Person>,
@@ -25,7 +26,7 @@ pub(crate) struct Stage {
     said: usize,
 }
 
-impl Stage {
+impl FaultRun {
     pub(crate) async fn start(people: usize) -> Self {
         Self::with_nodes(people, 2).await
     }
@@ -36,16 +37,16 @@ impl Stage {
 
     pub(crate) async fn of(people: usize, plan: impl FnOnce(Plan) -> Plan) -> Self {
         let redis = RedisServer::start(Flavor::Redis);
-        let scene = Scene::start(plan(Plan::on(redis.port()))).await;
+        let proxied = ProxiedCluster::start(plan(Plan::on(redis.port()))).await;
         let names = names(people);
-        let channel = scene.group(&strs(&names)).await;
-        let speaker = scene.sender(&names[0]);
-        let people = scene.people(&strs(&names)).await;
+        let channel = proxied.group(&strs(&names)).await;
+        let speaker = proxied.sender(&names[0]);
+        let people = proxied.people(&strs(&names)).await;
         let (acknowledged, healed_at, said) = (Vec::new(), Instant::now(), 0);
-        let mut stage =
-            Self { redis, scene, names, channel, people, speaker, acknowledged, healed_at, said };
-        stage.talk(5).await;
-        stage
+        let mut run =
+            Self { redis, proxied, names, channel, people, speaker, acknowledged, healed_at, said };
+        run.talk(5).await;
+        run
     }
 
     /// Sends `count` messages, with a short pause after each.
@@ -79,11 +80,11 @@ impl Stage {
     }
 
     pub(crate) fn fault(&self, kind: &str) {
-        self.scene.recorder.fault(kind);
+        self.proxied.recorder.fault(kind);
     }
 
     pub(crate) fn healed(&mut self, kind: &str) {
-        self.scene.recorder.healed(kind);
+        self.proxied.recorder.healed(kind);
         self.healed_at = Instant::now();
     }
 
@@ -105,9 +106,9 @@ impl Stage {
 
     /// Waits until every person has every message, and prints the verdict.
     pub(crate) async fn settle(&self, what: &str, within: Duration) -> Verdict {
-        let verdict = self.scene.settled(&self.people, within).await;
+        let verdict = self.proxied.settled(&self.people, within).await;
         figure!(
-            "{what}: the slowest message came {:.1?} after its 200 and the fault's end (bar \
+            "{what}: the slowest message arrived {:.1?} after its 200 and the fault's end (bar \
              {within:?}); {verdict}",
             self.slowest()
         );
@@ -117,7 +118,7 @@ impl Stage {
     /// How long the slowest message took to the last person, from its 200 or the fault's end.
     pub(crate) fn slowest(&self) -> Duration {
         let late = |person: &Person, (id, acked): &(MessageId, Instant)| {
-            let reached = reached_at(person, *id)?;
+            let reached = person.reached_at(*id)?;
             Some(reached.saturating_duration_since((*acked).max(self.healed_at)))
         };
         let all = self.people.iter();

@@ -1,4 +1,5 @@
-//! Which socket is in which channel, by numbers alone, so that node, clients and publisher agree.
+//! The users of a run: which socket is in which channel, computed from numbers alone, so that node,
+//! clients and publisher agree.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::Failed;
 
 /// Workspaces with equally many users, in channels of consecutive users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
-pub(crate) struct World {
+pub(crate) struct Population {
     /// Workspaces.
     #[arg(long, default_value_t = 1)]
     pub(crate) workspaces: usize,
@@ -31,7 +32,7 @@ pub(crate) struct World {
     pub(crate) sockets_per_user: usize,
 }
 
-impl World {
+impl Population {
     /// One channel with all users.
     pub(crate) const fn one_channel(users: usize) -> Self {
         Self { workspaces: 1, users, channel_size: users, sockets_per_user: 1 }
@@ -72,7 +73,7 @@ impl World {
         ChannelId::mint_group(Timestamp::from_unix_ms(1_700_000_000_000), number as u128)
     }
 
-    /// Writes all of it into a store.
+    /// Writes its channels and members into a store.
     pub(crate) async fn fill(
         &self,
         store: &(impl ChannelStore + MemberStore),

@@ -1,4 +1,4 @@
-//! A whole system with a proxy on every connection, for the fault tests.
+//! A cluster with a proxy on every connection, for the fault tests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::record::{Recorder, Sender};
 
 /// A node process and the proxies on its connections.
 #[derive(Debug)]
-pub struct SceneNode {
+pub struct ProxiedNode {
     /// The process.
     pub process: NodeProcess,
     /// The proxy between the node and Redis.
@@ -50,14 +50,18 @@ impl Holding {
     }
 }
 
-impl SceneNode {
+impl ProxiedNode {
     /// The resources that it holds beyond those at its start and of its sockets (K6), if any.
     ///
     /// # Panics
     /// If it ended by itself.
     async fn excess(&self) -> Option<String> {
         if !self.process.is_running() {
-            assert!(self.process.is_told_to_end(), "the node {} ended by itself", self.process.url);
+            assert!(
+                self.process.was_asked_to_end(),
+                "the node {} ended by itself",
+                self.process.url
+            );
             return None;
         }
         let (now, base) = (Holding::of(&self.process), self.base);
@@ -83,7 +87,7 @@ const GROWTH_MAX: u64 = 64 << 20;
 
 /// Gateway, functions and relay in this process, nodes as processes, and an external Redis.
 #[derive(Debug)]
-pub struct Scene {
+pub struct ProxiedCluster {
     /// The stack, without nodes of its own.
     pub cluster: Cluster,
     /// The proxy between functions and relay and Redis.
@@ -93,7 +97,7 @@ pub struct Scene {
     /// The proxy between nodes and the store.
     pub node_store: StoreProxy,
     /// The nodes that were started.
-    pub nodes: Vec<SceneNode>,
+    pub nodes: Vec<ProxiedNode>,
     /// Records the history of the run.
     pub recorder: Arc<Recorder>,
     /// The authority of the nodes' certificates, if they use TLS.
@@ -102,7 +106,7 @@ pub struct Scene {
     plan: Plan,
 }
 
-/// The options of a scene.
+/// The parameters of a proxied cluster.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// The port of its Redis.
@@ -141,7 +145,7 @@ impl Plan {
     }
 }
 
-impl Scene {
+impl ProxiedCluster {
     /// Starts everything.
     ///
     /// # Panics
@@ -161,7 +165,7 @@ impl Scene {
             ..options()
         };
         let cluster = Cluster::of(stack, None).await;
-        let mut scene = Self {
+        let mut proxied = Self {
             cluster,
             bus,
             store,
@@ -173,9 +177,9 @@ impl Scene {
             plan,
         };
         for _ in 0..plan.nodes {
-            scene.add_node().await;
+            proxied.add_node().await;
         }
-        scene
+        proxied
     }
 
     /// Starts one more node and waits until clients can be assigned to it.
@@ -197,7 +201,7 @@ impl Scene {
         })
         .await;
         let base = Holding::of(&process);
-        self.nodes.push(SceneNode { process, bus, door, base });
+        self.nodes.push(ProxiedNode { process, bus, door, base });
     }
 
     /// Redirects new Redis connections of all parts to another server, as a DNS change does.
@@ -232,7 +236,7 @@ impl Scene {
     /// # Panics
     /// If there are no users.
     pub async fn group(&self, names: &[&str]) -> ChannelId {
-        let (creator, members) = names.split_first().expect("somebody makes it");
+        let (creator, members) = names.split_first().expect("a creator");
         self.recorder.group(creator, &self.cluster.api(creator), members).await.id
     }
 

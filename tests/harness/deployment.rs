@@ -1,5 +1,5 @@
-//! The system that the end-to-end suite runs on: a cluster in this process, or a deployed system
-//! that environment variables name.
+//! What the end-to-end suite runs on: a cluster in this process, or a deployment that environment
+//! variables name.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use crate::person::Person;
 use crate::process::{NodeProcess, NodeSetup};
 use crate::{SOON, eventually};
 
-/// A running system with two nodes, and its users' workspace.
+/// A cluster with two nodes, wherever its functions run, and its users' workspace.
 #[derive(Debug)]
-pub enum System {
+pub enum AnyCluster {
     /// Gateway and functions in this process.
     Local(Box<Cluster>),
     /// Functions outside of this process.
@@ -35,7 +35,7 @@ pub struct Deployment {
     workspace: WorkspaceId,
 }
 
-/// A deployed system, as the variables of `tests/cloud` describe it. No field has a default.
+/// A deployment, as the variables of `tests/cloud` describe it. No field has a default.
 #[derive(Debug)]
 struct Target {
     url: String,
@@ -48,8 +48,8 @@ struct Target {
     token_audience: String,
 }
 
-impl System {
-    /// Starts a system, or connects to the deployed one.
+impl AnyCluster {
+    /// Starts a cluster, or connects to the deployment.
     ///
     /// # Panics
     /// If it does not start.
@@ -94,7 +94,7 @@ impl System {
     /// Two connected users on different nodes.
     ///
     /// # Panics
-    /// If both get the same node. A deployed system has several instances of `connect`, which only
+    /// If both get the same node. A deployment has several instances of `connect`, which only
     /// share what nodes report, so there it panics only after many attempts.
     pub async fn two_people_apart(&self, one: &str, other: &str) -> (Person, Person) {
         match self {
@@ -138,7 +138,7 @@ impl System {
 impl Deployment {
     async fn start() -> Self {
         let target = Arc::new(Target::named());
-        crate::redis::tell(target.redis_port, &["FLUSHALL"]);
+        crate::redis::execute(target.redis_port, &["FLUSHALL"]);
         let workspace = WorkspaceId::parse(&format!("w{:x}", rand::random::<u64>()));
         let mut deployment =
             Self { target, nodes: Vec::new(), workspace: workspace.expect("an id") };
