@@ -5,6 +5,11 @@ use super::*;
 /// Alice is in a channel and has its first message. Then the stream is flushed, and gets one later
 /// message, which is not delivered.
 fn flushed() -> (Rig, ChannelId, SocketId, Position) {
+    flushed_before(message(&channel(1), 1, "in the new stream"))
+}
+
+/// The same, with this entry in the new stream.
+fn flushed_before(what: What) -> (Rig, ChannelId, SocketId, Position) {
     let (mut rig, c) = (Rig::linked(), channel(1));
     let alice = rig.attach("alice", &[&c]);
     rig.push(message(&c, 1, "first"));
@@ -12,7 +17,7 @@ fn flushed() -> (Rig, ChannelId, SocketId, Position) {
     let before = rig.entries.last().unwrap().position;
     rig.entries.clear();
     rig.now = Timestamp::from_unix_ms(2_000_000);
-    let mut later = rig.entry(message(&c, 1, "in the new stream"));
+    let mut later = rig.entry(what);
     later.position.entry.ms = 1_900_000;
     *rig.entries.last_mut().unwrap() = later.clone();
     rig.input(Input::Entry(later));
@@ -44,6 +49,14 @@ fn readings(rig: &Rig) -> Vec<(RepairId, ChannelId, Timestamp)> {
 fn answer(rig: &mut Rig, c: &ChannelId, history: Option<History>) {
     let (id, ..) = readings(rig)[0].clone();
     rig.input(Input::HistoryRead { id, channel: c.clone(), history });
+}
+
+#[test]
+fn g4_an_entry_of_a_later_version_in_a_new_stream_causes_a_resync() {
+    let (mut rig, c, alice, _) = flushed_before(unknown());
+    rig.load("alice", &[&c]);
+    answer(&mut rig, &c, history(Vec::new(), &["alice"]));
+    assert_eq!(rig.rereads(), [(alice, None)], "a backfill does not bring what it said");
 }
 
 #[test]
