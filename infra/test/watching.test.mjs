@@ -62,7 +62,7 @@ test('publishing is watched where there is some, by the functions\' own metrics'
 });
 
 test('every metric of the functions that is looked at is in their source, under one name space', () => {
-  const programs = ['messaging/src/tally.rs', 'service/src/lambda.rs', 'service/src/http/call.rs'];
+  const programs = ['messaging/src/counters.rs', 'service/src/lambda.rs', 'service/src/http/access_log.rs'];
   const text = programs.map((file) => source(`shared/${file}`)).join('');
   const page = source('docs/operations.md');
   const { DashboardBody } = resourcesOf(template, 'AWS::CloudWatch::Dashboard')[0][1].Properties;

@@ -1,10 +1,10 @@
 //! The permissions in docs/operations.md suffice for everything that nodes and functions do.
 
 use messaging::ports::{
-    Checkup as _, Depth, EventBus as _, Lease, NodeDirectory as _, Replay as _, Replication,
+    EventBus as _, HealthCheck as _, Lease, NodeDirectory as _, RelayBus as _, Replication, Scope,
 };
 use model::limits;
-use redis_bus::{RedisBus, RedisReplay};
+use redis_bus::{RedisBus, RedisRelayBus};
 use tests::redis::{Flavor, RedisServer};
 
 use crate::bus::{acme, next_entry, publication};
@@ -23,15 +23,15 @@ async fn the_documented_permissions_are_enough() {
     let _replica = RedisServer::replica_of(&server, Flavor::Redis);
     let url = format!("redis://inkwire:{PASSWORD}@127.0.0.1:{}", server.port());
     let bus = RedisBus::connect(&url).unwrap();
-    let found = bus.look(Depth::Whole).await;
-    assert!(found.iter().all(|finding| finding.trouble.is_none()), "{found:?}");
+    let found = bus.run(Scope::All).await;
+    assert!(found.iter().all(|finding| finding.issue.is_none()), "{found:?}");
     assert!(found.iter().any(|finding| finding.item == "redis role"), "{found:?}");
     let mut subscription = bus.subscribe(&acme()).await.unwrap();
     bus.publish(&acme(), &publication(1)).await.unwrap();
     assert_eq!(next_entry(&mut subscription).await.publication.id, publication(1).id);
     assert_eq!(bus.entries(&acme(), None, 9).await.unwrap().len(), 1);
-    let replay = RedisReplay::connect(&url, 1).unwrap();
-    let replayed = replay.replay(&[(acme(), publication(2))]).await.unwrap();
+    let relay_bus = RedisRelayBus::connect(&url, 1).unwrap();
+    let replayed = relay_bus.publish_batch(&[(acme(), publication(2))]).await.unwrap();
     assert_eq!((replayed.appended, replayed.replication), (1, Replication::Acknowledged));
     directory_of(&bus).await;
 }

@@ -8,6 +8,6 @@
 mod acl;
 mod bus;
 mod directory;
-mod replay;
+mod relay_bus;
 mod store;
 mod wire;

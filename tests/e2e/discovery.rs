@@ -159,7 +159,7 @@ async fn a_group_is_judged_in_one_line_by_what_the_api_answers() {
         let (code, text) = judged(&[]);
         assert_eq!(code, Some(69), "{text}");
         let line = text.lines().find(|line| line.starts_with(beginning)).unwrap_or(&text);
-        assert!(line.contains(part) && line.contains("cure: "), "{part}: {text}");
+        assert!(line.contains(part) && line.contains("fix: "), "{part}: {text}");
     }
     api.has("available", port, "");
     let (_, text) = judged(&token);

@@ -186,7 +186,7 @@ async fn sends_at_once(environment: Environment, count: usize) {
     })
     .await;
     if let AnyCluster::Local(cluster) = &cluster {
-        let counted = cluster.stack.app().tally().take();
+        let counted = cluster.stack.app().counters().take();
         println!("{count} sends in one millisecond: all stored and pushed; counted: {counted:?}");
     }
 }

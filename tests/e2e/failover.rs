@@ -110,8 +110,9 @@ async fn g7_a_terminated_node_drains_and_no_client_misses_anything() {
         person.hears(&channel, "59").await;
         assert_eq!(person.texts(&channel).len(), 60, "{}", person.name);
     }
-    let closed =
-        |person: &&Person| person.count(|event| matches!(event, Event::Disconnected { code: 1012 })) == 1;
+    let closed = |person: &&Person| {
+        person.count(|event| matches!(event, Event::Disconnected { code: 1012 })) == 1
+    };
     assert_eq!(people.iter().filter(closed).count(), on_leaving, "all of its clients, no other");
     let other = |event: &Event| matches!(event, Event::Disconnected { code } if *code != 1012);
     assert!(people.iter().all(|person| person.count(other) == 0));

@@ -34,7 +34,7 @@ fn node_on(cluster: &Cluster, redis_url: &str) -> WatchedNode {
 fn is_reported_once(node: &WatchedNode, trouble: &str) {
     let found = node.reported(trouble);
     assert_eq!(found.len(), 1, "{trouble}: {}", node.log());
-    assert!(found[0].contains("cure: "), "{}", found[0]);
+    assert!(found[0].contains("fix: "), "{}", found[0]);
     assert!(!node.log().contains(PASSWORD), "{}", node.log());
 }
 
@@ -128,7 +128,7 @@ async fn tls_on_one_side_only_is_distinguished_from_an_unreachable_server() {
     let plain = redis_of(&cluster).url().replace("redis://", "rediss://");
     let tls = format!("redis://127.0.0.1:{}", tls_only().await);
     let nobody = format!("redis://127.0.0.1:{}", free_port());
-    for (url, trouble, cure) in [
+    for (url, trouble, fix) in [
         (plain, "redis_tls", "use redis://"),
         (tls, "redis_tls", "use rediss://"),
         (nobody, "redis_unreachable", "nothing answers there"),
@@ -136,7 +136,7 @@ async fn tls_on_one_side_only_is_distinguished_from_an_unreachable_server() {
         let node = node_on(&cluster, &url);
         node.is(503, "starting", &[trouble]).await;
         is_reported_once(&node, trouble);
-        assert!(node.reported(trouble)[0].contains(cure), "{url}: {}", node.log());
+        assert!(node.reported(trouble)[0].contains(fix), "{url}: {}", node.log());
     }
 }
 

@@ -82,7 +82,8 @@ async fn an_outage_of_redis_logs_a_few_lines_and_one_at_its_end() {
     assert!(count("\"level\":\"WARN\"") <= 4 && count("\"level\":\"ERROR\"") <= 2, "{}", text());
     assert_eq!(count("(os error 111): "), 0, "a cause appears once: {}", text());
     cluster.redis.as_mut().unwrap().restart();
-    for line in ["the lease is renewed again", "subscriptions restored", "\"message\":\"cured\""] {
+    for line in ["the lease is renewed again", "subscriptions restored", "\"message\":\"resolved\""]
+    {
         eventually(line, SOON, async || count(line) == 1).await;
     }
     let ends = text();

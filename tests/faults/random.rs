@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use checker::{Bounds, Change, Verdict};
-use memory::Chance;
+use memory::SeededRng;
 use model::ChannelId;
 use tests::failover::RedisPair;
 use tests::person::Person;
@@ -56,7 +56,7 @@ fn number(name: &str) -> Option<u64> {
 struct RandomFaults {
     pair: RedisPair,
     proxied: ProxiedCluster,
-    chance: Chance,
+    rng: SeededRng,
     failed_over: bool,
 }
 
@@ -74,19 +74,19 @@ pub(crate) async fn round(seed: u64, time: Duration, senders: usize) -> (Verdict
     let stop = Arc::new(AtomicBool::new(false));
     let mut work = JoinSet::new();
     for number in 0..senders {
-        let chance = Chance::new(seed ^ ((number as u64 + 1) << 32));
+        let rng = SeededRng::new(seed ^ ((number as u64 + 1) << 32));
         let sender = proxied.sender(&names[number % 6]);
-        work.spawn(send(sender, channels.clone(), chance, number, Arc::clone(&stop)));
+        work.spawn(send(sender, channels.clone(), rng, number, Arc::clone(&stop)));
     }
     for name in names.iter().skip(6) {
         let api = proxied.cluster.api(&names[0]);
         let recorder = Arc::clone(&proxied.recorder);
         work.spawn(race(recorder, api, channels.clone(), name.clone(), Arc::clone(&stop)));
     }
-    let mut faults = RandomFaults { pair, proxied, chance: Chance::new(seed), failed_over: false };
+    let mut faults = RandomFaults { pair, proxied, rng: SeededRng::new(seed), failed_over: false };
     let end = Instant::now() + time;
     while Instant::now() < end {
-        let pause = faults.chance.ms(100..=800);
+        let pause = faults.rng.ms(100..=800);
         tokio::time::sleep(pause).await;
         faults.fault().await;
     }
@@ -120,13 +120,13 @@ async fn settled(proxied: &ProxiedCluster, people: &[Person], seed: u64) -> Verd
 async fn send(
     sender: Sender,
     channels: Vec<ChannelId>,
-    chance: Chance,
+    rng: SeededRng,
     number: usize,
     stop: Arc<AtomicBool>,
 ) {
     let mut n = 0;
     while !stop.load(Ordering::Relaxed) {
-        let channel = &channels[chance.index(channels.len())];
+        let channel = &channels[rng.index(channels.len())];
         sender.says(channel, &format!("{number}: {n}")).await;
         n += 1;
     }
@@ -156,9 +156,9 @@ async fn race(
 impl RandomFaults {
     async fn fault(&mut self) {
         let kinds: u64 = if self.failed_over { 18 } else { 19 };
-        let kind = self.chance.below(kinds);
-        let time = self.chance.ms(300..=2_500);
-        let node = self.chance.index(2);
+        let kind = self.rng.below(kinds);
+        let time = self.rng.ms(300..=2_500);
+        let node = self.rng.index(2);
         let name = match kind {
             0..=5 => self.on_the_way(kind, node, time).await,
             6..=10 => self.in_redis(kind, time).await,

@@ -128,10 +128,10 @@ impl Person {
         self.first(id, |how| how == Source::Pushed)
     }
 
-    fn first(&self, id: MessageId, wanted: impl Fn(How) -> bool) -> Option<Instant> {
+    fn first(&self, id: MessageId, wanted: impl Fn(Source) -> bool) -> Option<Instant> {
         self.look(|log| {
             log.iter().find_map(|logged| match &logged.event {
-                Event::Message { message, how, .. } if message.id == id && wanted(*how) => {
+                Event::Message { message, source, .. } if message.id == id && wanted(*source) => {
                     Some(logged.at)
                 }
                 _ => None,

@@ -66,11 +66,11 @@ impl WatchedNode {
 
     /// The lines of its log that report this problem.
     #[must_use]
-    pub fn reported(&self, trouble: &str) -> Vec<String> {
+    pub fn reported(&self, issue: &str) -> Vec<String> {
         let is_it = |line: &&str| {
             let event: Value = serde_json::from_str(line).unwrap_or_default();
             let says = |name| event.get(name).and_then(Value::as_str);
-            says("trouble") == Some(trouble) && says("level") == Some("ERROR")
+            says("issue") == Some(issue) && says("level") == Some("ERROR")
         };
         self.log().lines().filter(is_it).map(str::to_owned).collect()
     }

@@ -21,7 +21,7 @@ use protocol::http::{
     Query, path_channel, path_user, read_json,
 };
 use protocol::routes::{Function, Route};
-use service::http::{Answer, Failure, Notes, authenticate, respond, route};
+use service::http::{Answer, Failure, LogFields, authenticate, respond, route};
 
 /// Answers the calls about channels, members and users; anything else is `not_found` or
 /// `method_not_allowed`.
@@ -39,7 +39,7 @@ async fn dispatch(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure
     let query = Query::parse(request.uri().query());
     let noted = |channel_id: &str| {
         let channel_id = path_channel(channel_id)?;
-        Notes::of(request).channel(&channel_id);
+        LogFields::of(request).channel(&channel_id);
         Ok::<_, Failure>(channel_id)
     };
     match route {
@@ -85,7 +85,7 @@ async fn create(
 ) -> Result<Answer, Failure> {
     let new = NewChannel::try_from(read_json(request.headers(), request.body())?)?;
     let (channel, creation) = create_channel(app, caller, new).await?;
-    Notes::of(request).channel(&channel.id);
+    LogFields::of(request).channel(&channel.id);
     let body = ChannelBody::of(&channel);
     Ok(match creation {
         Creation::Created => Answer::created(&body),

@@ -14,7 +14,7 @@ use messaging::scroll::{Scroll, scroll};
 use model::{ErrorCode, limits};
 use protocol::http::{PageBody, Query};
 use protocol::routes::Route;
-use service::http::{Answer, Failure, Notes, authenticate, respond, route};
+use service::http::{Answer, Failure, LogFields, authenticate, respond, route};
 
 /// Answers `GET /scroll`; anything else is `not_found` or `method_not_allowed`.
 pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
@@ -26,7 +26,7 @@ async fn read(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
     let Route::Scroll = route(request)? else { return Err(ErrorCode::NotFound.into()) };
     let caller = authenticate(app, request)?;
     let query = Query::parse(request.uri().query());
-    let notes = Notes::of(request);
+    let notes = LogFields::of(request);
     let (channel_id, offset) = (query.channel_id()?, query.message_offset()?);
     let limit = query.limit(limits::PAGE_MESSAGES_DEFAULT)?;
     let direction = query.direction()?;

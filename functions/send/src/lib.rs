@@ -15,7 +15,7 @@ use messaging::send::post_message;
 use model::{ErrorCode, NewMessage};
 use protocol::http::{PostedBody, read_json};
 use protocol::routes::Route;
-use service::http::{Answer, Failure, Notes, authenticate, origin, respond, route};
+use service::http::{Answer, Failure, LogFields, authenticate, origin, respond, route};
 
 /// Answers `POST /messages`; anything else is `not_found` or `method_not_allowed`.
 pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
@@ -27,7 +27,7 @@ async fn post(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
     let Route::PostMessage = route(request)? else { return Err(ErrorCode::NotFound.into()) };
     let caller = authenticate(app, request)?;
     let message = NewMessage::try_from(read_json(request.headers(), request.body())?)?;
-    let notes = Notes::of(request);
+    let notes = LogFields::of(request);
     notes.channel(&message.channel_id);
     let posted = post_message(app, &caller, &message, origin(app, request)).await?;
     notes.message(posted.message.id, posted.duplicate);

@@ -46,7 +46,7 @@ async fn run(options: StackOptions) -> ExitCode {
     let stack = match Stack::start(options.clone()).await {
         Ok(stack) => stack,
         Err(error) => {
-            let text = format!("{}; {}", chain(&error), error.cure());
+            let text = format!("{}; {}", chain(&error), error.fix());
             return complain(&text, error.exit_code());
         }
     };

@@ -17,10 +17,10 @@ use dynamo::{Capacity, ClientConfig, CredentialSource, TableNames};
 use memory::{MemoryBus, MemoryDirectory};
 use messaging::App;
 use messaging::Ports;
-use messaging::ports::{Cause, Depth, Principal};
+use messaging::ports::{Cause, Principal, Scope};
 use messaging::relay::Relay;
 use model::{NodeId, limits};
-use service::compose::redis_checkup;
+use service::compose::redis_health_check;
 use service::config::{RedisUrl, StoreConfig};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
@@ -261,12 +261,12 @@ fn start_engine(
 
 /// Checks that Redis can be reached and written to, as functions and nodes do.
 async fn check_redis(url: &RedisUrl) -> Result<(), StackError> {
-    let found = redis_checkup(url)?.look(Depth::Running).await;
-    let wrong = found.into_iter().find_map(|one| Some((one.trouble?, one.line)));
-    let Some((trouble, line)) = wrong else { return Ok(()) };
+    let found = redis_health_check(url)?.run(Scope::Running).await;
+    let wrong = found.into_iter().find_map(|one| Some((one.issue?, one.line)));
+    let Some((issue, line)) = wrong else { return Ok(()) };
     // The line's fix names environment variables of nodes and functions; this program has flags.
-    let problem = line.split_once("; cure: ").map_or(&*line, |(problem, _)| problem).to_owned();
-    Err(StackError::Redis { problem, trouble })
+    let problem = line.split_once("; fix: ").map_or(&*line, |(problem, _)| problem).to_owned();
+    Err(StackError::Redis { problem, issue })
 }
 
 /// Opens the stream that the relay reads, if the store is the engine. Its few queries block the

@@ -10,10 +10,12 @@ use auth::tokens::{JwtTokens, TokenSigner};
 use dynamo::{Capacity, CredentialSource};
 use memory::{MemoryBus, MemoryDirectory};
 use messaging::Ports;
-use messaging::ports::{Clock, Replay};
+use messaging::ports::{Clock, RelayBus};
 use messaging::relay::Relay;
 use service::clock::SystemClock;
-use service::compose::{self, BusParts, EndpointError, redis, redis_checkup, relay, replay, store};
+use service::compose::{
+    self, BusParts, EndpointError, redis, redis_health_check, relay, relay_bus, store,
+};
 use service::config::{RedisUrl, StoreConfig};
 
 /// The bus and the node directory.
@@ -37,10 +39,10 @@ impl BusWiring {
     }
 
     /// The relay's bus, for a Redis that should have this many replicas.
-    fn replay(&self, replicas: u32) -> Result<Arc<dyn Replay>, EndpointError> {
+    fn relay_bus(&self, replicas: u32) -> Result<Arc<dyn RelayBus>, EndpointError> {
         match self {
             Self::InProcess(bus, _) => Ok(Arc::new(bus.clone())),
-            Self::Redis(url) => replay(url, replicas),
+            Self::Redis(url) => relay_bus(url, replicas),
         }
     }
 }
@@ -64,16 +66,16 @@ impl Wiring {
         let tickets = Arc::<SignedTickets>::clone(&self.tickets);
         let ports = compose::ports(store, self.bus.parts()?, tokens, tickets);
         // Nodes check only parts outside this process.
-        let checkups = match &self.bus {
+        let health_checks = match &self.bus {
             BusWiring::InProcess(..) => Vec::new(),
-            BusWiring::Redis(url) => vec![redis_checkup(url)?],
+            BusWiring::Redis(url) => vec![redis_health_check(url)?],
         };
-        Ok(Ports { checkups, ..ports })
+        Ok(Ports { health_checks, ..ports })
     }
 
     /// Makes the relay for the current runtime. The capacity that it consumes is not counted.
     pub(crate) async fn relay(&self) -> Result<Relay, EndpointError> {
         let store = store(&self.store, CredentialSource::local(), Capacity::default()).await;
-        Ok(relay(store, self.bus.replay(self.replicas)?))
+        Ok(relay(store, self.bus.relay_bus(self.replicas)?))
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::ErrorCode;
-use protocol::http::call::ProblemBody;
+use protocol::http::client::ProblemBody;
 
 use crate::transport::CallError;
 

@@ -15,7 +15,7 @@ use crate::item::MalformedRow;
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The store answered with an error.
-    #[error("{operation} was answered {code}: {message} (request {request_id}){}", cure_of(.code, .operation))]
+    #[error("{operation} was answered {code}: {message} (request {request_id}){}", fix_of(.code, .operation))]
     Answered {
         /// The operation.
         operation: &'static str,
@@ -71,14 +71,14 @@ const THROTTLING_CODES: [&str; 9] = [
 ];
 
 /// The fix for an error that will not go away by itself; empty for any other.
-pub(crate) fn cure_of(code: &str, operation: &str) -> String {
+pub(crate) fn fix_of(code: &str, operation: &str) -> String {
     match Fault::of(code) {
-        Some(Fault::Denied) => format!("; cure: give the role dynamodb:{operation} on this table"),
-        Some(Fault::Missing) => "; cure: make the table, or correct INKWIRE_TABLE_PREFIX, \
+        Some(Fault::Denied) => format!("; fix: give the role dynamodb:{operation} on this table"),
+        Some(Fault::Missing) => "; fix: make the table, or correct INKWIRE_TABLE_PREFIX, \
              AWS_REGION or AWS_ENDPOINT_URL"
             .to_owned(),
         Some(Fault::Identity) => {
-            "; cure: give the program valid credentials of this account".to_owned()
+            "; fix: give the program valid credentials of this account".to_owned()
         }
         Some(Fault::Shape) => {
             "; if it speaks of the key: the table was not made from tables.json".to_owned()

@@ -11,7 +11,7 @@ use model::{EntryId, Timestamp, WorkspaceId, limits};
 use parking_lot::Mutex;
 use protocol::publication::Publication;
 
-use crate::replay::ReplayState;
+use crate::relay_bus::RelayState;
 use crate::stream::Stream;
 
 /// A bus with the semantics of Redis and no stronger guarantees. Pushes reach only current
@@ -40,7 +40,7 @@ pub enum PublishFault {
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    pub(crate) replay: ReplayState,
+    pub(crate) relay_bus: RelayState,
     workspaces: HashMap<WorkspaceId, Workspace>,
     link_lost: bool,
     pushes_to_drop: u64,

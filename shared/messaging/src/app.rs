@@ -4,14 +4,14 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::circuit::Circuit;
+use crate::counters::Counters;
 use crate::fleet::FleetView;
 use crate::guarded::Guarded;
 use crate::ports::{
-    ChannelStore, Checkup, Clock, EventBus, MemberStore, MessageStore, NodeDirectory, Randomness,
-    RevocationStore, Tickets, TokenVerifier,
+    ChannelStore, Clock, EventBus, HealthCheck, MemberStore, MessageStore, NodeDirectory,
+    Randomness, RevocationStore, Tickets, TokenVerifier,
 };
 use crate::publisher::Publisher;
-use crate::tally::Tally;
 
 /// The ports of a program. Clones share them.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub struct Ports {
     /// Randomness.
     pub randomness: Arc<dyn Randomness>,
     /// Health checks of what runs outside this process; empty if nothing does.
-    pub checkups: Vec<Arc<dyn Checkup>>,
+    pub health_checks: Vec<Arc<dyn HealthCheck>>,
 }
 
 /// A handle on the ports that is cheap to clone. One circuit breaker guards the store's ports,
@@ -50,7 +50,7 @@ struct Shared {
     ports: Ports,
     publisher: Publisher,
     fleet: FleetView,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
     store: Arc<Circuit>,
     nodes: Arc<Circuit>,
 }
@@ -62,8 +62,8 @@ impl App {
         let (clock, randomness) = (Arc::clone(&ports.clock), Arc::clone(&ports.randomness));
         let circuit = || Arc::new(Circuit::new(Arc::clone(&clock), Arc::clone(&randomness)));
         let (store, nodes) = (circuit(), circuit());
-        let tally = Arc::<Tally>::default();
-        let publisher = Publisher::new(Arc::clone(&ports.bus), clock, Arc::clone(&tally));
+        let counters = Arc::<Counters>::default();
+        let publisher = Publisher::new(Arc::clone(&ports.bus), clock, Arc::clone(&counters));
         let ports = Ports {
             messages: Guarded::new(ports.messages, &store),
             channels: Guarded::new(ports.channels, &store),
@@ -73,7 +73,7 @@ impl App {
             ..ports
         };
         let fleet = FleetView::default();
-        Self(Arc::new(Shared { ports, publisher, fleet, tally, store, nodes }))
+        Self(Arc::new(Shared { ports, publisher, fleet, counters, store, nodes }))
     }
 
     /// Publishes to the bus within a call's time budget.
@@ -89,8 +89,8 @@ impl App {
 
     /// The counters of this environment. The publisher counts here too.
     #[must_use]
-    pub fn tally(&self) -> &Tally {
-        &self.0.tally
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
     }
 
     /// The circuit breaker of the store's ports.

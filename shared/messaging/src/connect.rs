@@ -5,10 +5,10 @@ use std::time::Duration;
 use model::{ErrorCode, NodeId, Timestamp, limits};
 
 use crate::app::App;
+use crate::counters::Counter;
 use crate::error::{Refusal, StoreError};
 use crate::fleet::{candidates, ramp};
 use crate::ports::{FleetNode, Principal, Ticket};
-use crate::tally::Fact;
 
 /// Where to connect.
 #[derive(Debug, Clone)]
@@ -106,7 +106,7 @@ pub async fn connect(
     let expires_at = now.plus(ttl);
     let assigned = |id: &NodeId| assigned(app, caller, &fleet, id, (now, expires_at));
     let node = assigned(&taken).ok_or(ConnectError::NoCapacity)?;
-    app.tally().count(Fact::Connected);
+    app.counters().count(Counter::Connected);
     Ok(Assignment {
         node,
         expires_at,

@@ -27,13 +27,13 @@ pub mod publisher;
 pub mod channels;
 pub mod circuit;
 pub mod connect;
+pub mod counters;
 pub mod fleet;
 pub mod members;
 pub mod relay;
 pub mod revoke;
 pub mod scroll;
 pub mod send;
-pub mod tally;
 
 pub use app::{App, Ports};
 pub use contract::ContractNotServed;

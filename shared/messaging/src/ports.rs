@@ -1,22 +1,24 @@
 //! The ports: narrow traits for everything that the engine needs from outside.
 //!
 //! Adapters: `dynamo` (store), `redis-bus` (bus, node directory), `memory` (all, in process),
-//! `runtime` (clock, randomness, tokens, tickets). One conformance suite per port runs on each.
+//! `service` (clock, randomness), `auth` (tokens, tickets). One conformance suite per port runs on each.
 
 mod bus;
-mod chance;
-mod checkup;
+mod clock;
 mod directory;
+mod health_check;
 mod identity;
-mod replay;
+mod randomness;
+mod relay_bus;
 mod store;
 
 pub use bus::{BusError, Entry, EventBus, Notice, Published, Subscription, SubscriptionSender};
-pub use chance::{Clock, Randomness};
-pub use checkup::{Checkup, Depth, Finding, Trouble};
+pub use clock::Clock;
 pub use directory::{DirectoryError, FleetNode, Lease, NodeDirectory, Report};
+pub use health_check::{Finding, HealthCheck, Issue, Scope};
 pub use identity::{Principal, Ticket, TicketError, Tickets, TokenError, TokenVerifier};
-pub use replay::{Addressed, Replay, Replayed, Replication};
+pub use randomness::Randomness;
+pub use relay_bus::{BatchResult, RelayBus, Replication, Routed};
 pub use store::{
     Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
     NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,

@@ -9,9 +9,9 @@ use protocol::publication::Publication;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::counters::{Counter, Counters};
 use crate::outage::Outage;
 use crate::ports::{BusError, Clock, EventBus};
-use crate::tally::{Fact, Tally};
 
 /// The result of an offer to the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Publisher {
     clock: Arc<dyn Clock>,
     trouble: Mutex<Trouble>,
     is_on: AtomicBool,
-    tally: Arc<Tally>,
+    counters: Arc<Counters>,
     /// Outages in which the bus refuses or cannot be reached.
     failures: Outage,
     /// Outages in which the bus does not answer in time.
@@ -46,12 +46,12 @@ struct Trouble {
 }
 
 impl Publisher {
-    /// Creates a publisher that counts in `tally`.
+    /// Creates a publisher that counts in `counters`.
     #[must_use]
-    pub fn new(bus: Arc<dyn EventBus>, clock: Arc<dyn Clock>, tally: Arc<Tally>) -> Self {
+    pub fn new(bus: Arc<dyn EventBus>, clock: Arc<dyn Clock>, counters: Arc<Counters>) -> Self {
         let (trouble, is_on) = (Mutex::default(), AtomicBool::new(true));
         let (failures, silence) = (Outage::default(), Outage::default());
-        Self { bus, clock, trouble, is_on, tally, failures, silence }
+        Self { bus, clock, trouble, is_on, counters, failures, silence }
     }
 
     /// Switches publishing off or on. While it is off, only the relay publishes.
@@ -65,8 +65,8 @@ impl Publisher {
     /// A dropped call may or may not have published.
     pub async fn publish(&self, workspace: &WorkspaceId, publication: &Publication) -> Outcome {
         if !self.is_on.load(Ordering::Relaxed) || self.is_paused() {
-            self.tally.count(Fact::PublishSkipped);
-            self.tally.count(Fact::PublishFailed);
+            self.counters.count(Counter::PublishSkipped);
+            self.counters.count(Counter::PublishFailed);
             return Outcome::Skipped;
         }
         let offer = self.bus.publish(workspace, publication);
@@ -74,7 +74,7 @@ impl Publisher {
             Ok(Ok(_)) => {
                 self.note(false);
                 self.log_recovery();
-                self.tally.count(Fact::Published);
+                self.counters.count(Counter::Published);
                 return Outcome::Published;
             }
             Ok(Err(error)) => {
@@ -83,11 +83,11 @@ impl Publisher {
             }
             Err(_) => {
                 self.note(true);
-                self.tally.count(Fact::PublishTimedOut);
+                self.counters.count(Counter::PublishTimedOut);
                 self.log_silence(publication);
             }
         }
-        self.tally.count(Fact::PublishFailed);
+        self.counters.count(Counter::PublishFailed);
         Outcome::Failed
     }
 

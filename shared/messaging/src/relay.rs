@@ -22,7 +22,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::outage::Outage;
 use crate::ports::{
-    Addressed, Cause, ChannelStore, Clock, LogEntry, Marking, Replay, Replayed, Replication,
+    BatchResult, Cause, ChannelStore, Clock, LogEntry, Marking, RelayBus, Replication, Routed,
     StoredMessage,
 };
 
@@ -79,7 +79,7 @@ pub struct Relay(Arc<State>);
 #[derive(Debug)]
 struct State {
     channels: Arc<dyn ChannelStore>,
-    replay: Arc<dyn Replay>,
+    relay_bus: Arc<dyn RelayBus>,
     clock: Arc<dyn Clock>,
     known: KnownChannels,
     /// When a wait for the configured replica last ended without one.
@@ -107,12 +107,12 @@ impl Relay {
     #[must_use]
     pub fn new(
         channels: Arc<dyn ChannelStore>,
-        replay: Arc<dyn Replay>,
+        relay_bus: Arc<dyn RelayBus>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (known, alone_at) = (KnownChannels::default(), Mutex::default());
         let (outage, counters) = (Outage::default(), Counters::default());
-        Self(Arc::new(State { channels, replay, clock, known, alone_at, outage, counters }))
+        Self(Arc::new(State { channels, relay_bus, clock, known, alone_at, outage, counters }))
     }
 
     /// Returns what it did so far.
@@ -173,7 +173,7 @@ impl State {
         if batch.is_empty() {
             return outcome(held);
         }
-        let addressed: Vec<Addressed> = batch.iter().map(|(_, one)| one.clone()).collect();
+        let addressed: Vec<Routed> = batch.iter().map(|(_, one)| one.clone()).collect();
         let refused = match self.replayed(&addressed).await {
             Some(replayed) => {
                 count(&self.counters.relayed, replayed.taken);
@@ -272,7 +272,7 @@ impl State {
         held
     }
 
-    fn located(&self, found: &[Found<'_>], places: &Places) -> Vec<(usize, Addressed)> {
+    fn located(&self, found: &[Found<'_>], places: &Places) -> Vec<(usize, Routed)> {
         let mut located = Vec::with_capacity(found.len());
         for Found { at, stored } in found {
             let channel = &stored.message.channel_id;
@@ -289,12 +289,12 @@ impl State {
 
     /// Runs a batch until a replica has it, or until the server still has no replica after a wait;
     /// `None` if neither happens.
-    async fn replayed(&self, batch: &[Addressed]) -> Option<Replayed> {
+    async fn replayed(&self, batch: &[Routed]) -> Option<BatchResult> {
         let mut unacknowledged = false;
         let mut failures = 0;
         for run in 0..limits::RELAY_RUNS_MAX {
             count(&self.counters.reruns, usize::from(run > 0));
-            match self.replay.replay(batch).await {
+            match self.relay_bus.publish_batch(batch).await {
                 Ok(replayed) => match replayed.replication {
                     Replication::Acknowledged | Replication::Single => {
                         *self.alone_at.lock() = None;
@@ -334,7 +334,7 @@ impl State {
         None
     }
 
-    fn note_relayed<'a>(&self, relayed: impl Iterator<Item = &'a Addressed>) {
+    fn note_relayed<'a>(&self, relayed: impl Iterator<Item = &'a Routed>) {
         let now = self.clock.now();
         let mut lag = Duration::ZERO;
         for (_, one) in relayed {
@@ -354,7 +354,7 @@ impl State {
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the two ways out of a run read alike")]
-    fn told(&self, replayed: Replayed) -> Option<Replayed> {
+    fn told(&self, replayed: BatchResult) -> Option<BatchResult> {
         if let Some(over) = self.outage.succeeded(Instant::now()) {
             let (failures, lasted_ms) = (over.failures, over.lasted_ms());
             info!(failures, lasted_ms, "batches reach the bus again");

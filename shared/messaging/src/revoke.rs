@@ -4,11 +4,11 @@ use model::{ChannelType, ErrorCode, PublicationId, UserId, limits};
 use protocol::publication::Publication;
 
 use crate::app::App;
+use crate::counters::Counter;
 use crate::error::{Refusal, StoreError};
 use crate::members;
 use crate::ports::Principal;
 use crate::publisher::Outcome;
-use crate::tally::Fact;
 
 /// Why a user was not revoked.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,7 @@ pub async fn revoke_user(app: &App, caller: &Principal, user: &UserId) -> Result
     let publication = Publication::of_revocation(id, user.clone());
     let early = app.publisher().publish(workspace, &publication).await;
     remove_everywhere(app, caller, user).await?;
-    app.tally().count(Fact::Revoked);
+    app.counters().count(Counter::Revoked);
     // Again, in case the bus did not answer before; otherwise its guard makes this a no-op.
     let late = app.publisher().publish(workspace, &publication).await;
     let is_told = [early, late].contains(&Outcome::Published);

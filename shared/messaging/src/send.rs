@@ -6,9 +6,9 @@ use protocol::publication::{Origin, Publication};
 use crate::access::{AccessError, member_channel};
 use crate::app::App;
 use crate::contract::{self, ContractNotServed};
+use crate::counters::Counter;
 use crate::error::{Refusal, StoreError};
 use crate::ports::{Appended, LogEntry, Principal, Redirect, StoredMessage};
-use crate::tally::Fact;
 
 /// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +96,7 @@ pub async fn post_message(
     }
     let sending = Sending { app, caller, new, version: channel.members_version, now };
     let (stored, duplicate) = sending.store().await?;
-    app.tally().count(if duplicate { Fact::Duplicate } else { Fact::Stored });
+    app.counters().count(if duplicate { Counter::Duplicate } else { Counter::Stored });
     // A retry publishes too: the first attempt may have died before it could. The guard key makes a
     // second publish a no-op, but only while the key lives.
     if !duplicate || now.since(stored.message.id.time()) < limits::GUARD_TTL {

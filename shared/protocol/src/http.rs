@@ -1,7 +1,7 @@
 //! REST bodies and queries: reading requests, writing responses.
 
 mod body;
-pub mod call;
+pub mod client;
 mod query;
 mod request;
 mod trace;

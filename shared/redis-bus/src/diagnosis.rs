@@ -1,19 +1,19 @@
-//! What a server's refusal says about the deployment, and the cure.
+//! What a server's refusal says about the deployment, and the fix.
 
-use messaging::ports::{Cause, Trouble};
+use messaging::ports::{Cause, Issue};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// The trouble and the cure for an answer of the server. `None` for a refusal that passes by itself,
+/// The issue and the fix for an answer of the server. `None` for a refusal that passes by itself,
 /// and for an error that is no answer.
-pub(crate) fn diagnosis(err: &RedisError) -> Option<(Trouble, &'static str)> {
+pub(crate) fn diagnosis(err: &RedisError) -> Option<(Issue, &'static str)> {
     if let ErrorKind::Server(kind) = err.kind() {
         match kind {
-            ServerErrorKind::ReadOnly => return Some((Trouble::RedisReadOnly, READ_ONLY)),
-            ServerErrorKind::NoPerm => return Some((Trouble::RedisRefuses, NO_PERMISSION)),
+            ServerErrorKind::ReadOnly => return Some((Issue::RedisReadOnly, READ_ONLY)),
+            ServerErrorKind::NoPerm => return Some((Issue::RedisRefuses, NO_PERMISSION)),
             ServerErrorKind::Moved
             | ServerErrorKind::Ask
             | ServerErrorKind::CrossSlot
-            | ServerErrorKind::ClusterDown => return Some((Trouble::RedisGroup, CLUSTER)),
+            | ServerErrorKind::ClusterDown => return Some((Issue::RedisGroup, CLUSTER)),
             ServerErrorKind::ResponseError
             | ServerErrorKind::ExecAbort
             | ServerErrorKind::BusyLoading
@@ -26,30 +26,30 @@ pub(crate) fn diagnosis(err: &RedisError) -> Option<(Trouble, &'static str)> {
         }
     }
     if err.kind() == ErrorKind::AuthenticationFailed {
-        return Some((Trouble::RedisAuth, PASSWORD));
+        return Some((Issue::RedisAuth, PASSWORD));
     }
     match err.code()? {
-        "NOAUTH" | "WRONGPASS" => Some((Trouble::RedisAuth, PASSWORD)),
-        "OOM" => Some((Trouble::RedisRefuses, MEMORY)),
-        "MISCONF" => Some((Trouble::RedisRefuses, DISK)),
-        "NOREPLICAS" => Some((Trouble::RedisRefuses, REPLICAS)),
+        "NOAUTH" | "WRONGPASS" => Some((Issue::RedisAuth, PASSWORD)),
+        "OOM" => Some((Issue::RedisRefuses, MEMORY)),
+        "MISCONF" => Some((Issue::RedisRefuses, DISK)),
+        "NOREPLICAS" => Some((Issue::RedisRefuses, REPLICAS)),
         _ => None,
     }
 }
 
-/// An error for the log, with the cure if there is one.
+/// An error for the log, with the fix if there is one.
 pub(crate) fn cause(err: RedisError) -> Cause {
     match diagnosis(&err) {
-        Some((_, cure)) => Box::new(Explained { err, cure }),
+        Some((_, fix)) => Box::new(Explained { err, fix }),
         None => err.into(),
     }
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{err}; cure: {cure}")]
+#[error("{err}; fix: {fix}")]
 struct Explained {
     err: RedisError,
-    cure: &'static str,
+    fix: &'static str,
 }
 
 const READ_ONLY: &str = "this is a replica or a demoted primary: give the primary's endpoint, \

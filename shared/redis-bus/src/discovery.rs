@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use messaging::ports::Trouble;
+use messaging::ports::Issue;
 use model::backoff;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -87,12 +87,12 @@ impl fmt::Debug for GroupAccess {
     }
 }
 
-/// Why a group has no usable address. Each text is one line with the cure, without secrets.
+/// Why a group has no usable address. Each text is one line with the fix, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
     /// No group has this name.
     #[error(
-        "there is no replication group {group}; cure: correct INKWIRE_REDIS_GROUP or AWS_REGION"
+        "there is no replication group {group}; fix: correct INKWIRE_REDIS_GROUP or AWS_REGION"
     )]
     Missing {
         /// The group's name.
@@ -100,7 +100,7 @@ pub enum FindError {
     },
     /// The role may not look the group up, or has no valid credentials.
     #[error(
-        "ElastiCache answered {code} to the lookup of {group}; cure: give the role \
+        "ElastiCache answered {code} to the lookup of {group}; fix: give the role \
          elasticache:DescribeReplicationGroups on this group"
     )]
     Denied {
@@ -111,7 +111,7 @@ pub enum FindError {
     },
     /// The group has several shards.
     #[error(
-        "the replication group {group} is in cluster mode; cure: name a group of one shard with \
+        "the replication group {group} is in cluster mode; fix: name a group of one shard with \
          cluster mode disabled"
     )]
     Sharded {
@@ -119,7 +119,7 @@ pub enum FindError {
         group: String,
     },
     /// The group has no primary at present.
-    #[error("the replication group {group} is {status} and has no primary endpoint; cure: wait")]
+    #[error("the replication group {group} is {status} and has no primary endpoint; fix: wait")]
     NotReady {
         /// The group's name.
         group: String,
@@ -127,14 +127,14 @@ pub enum FindError {
         status: String,
     },
     /// The group requires a token, and none is configured.
-    #[error("the replication group {group} wants an AUTH token; cure: set INKWIRE_REDIS_TOKEN")]
+    #[error("the replication group {group} wants an AUTH token; fix: set INKWIRE_REDIS_TOKEN")]
     TokenMissing {
         /// The group's name.
         group: String,
     },
     /// A token is configured, and the group takes none.
     #[error(
-        "the replication group {group} takes no AUTH token; cure: unset INKWIRE_REDIS_TOKEN, or \
+        "the replication group {group} takes no AUTH token; fix: unset INKWIRE_REDIS_TOKEN, or \
          switch AUTH on"
     )]
     TokenUnwanted {
@@ -151,7 +151,7 @@ pub enum FindError {
     },
     /// The service gave no answer.
     #[error(
-        "no answer to the lookup of {group}: {why}; cure: open a way to the ElastiCache API \
+        "no answer to the lookup of {group}: {why}; fix: open a way to the ElastiCache API \
          (port 443, AWS_ENDPOINT_URL_ELASTICACHE)"
     )]
     Unanswered {
@@ -163,17 +163,17 @@ pub enum FindError {
 }
 
 impl FindError {
-    /// What kind of trouble it is.
+    /// What kind of issue it is.
     #[must_use]
-    pub const fn trouble(&self) -> Trouble {
+    pub const fn issue(&self) -> Issue {
         match self {
-            Self::TokenMissing { .. } | Self::TokenUnwanted { .. } => Trouble::RedisAuth,
+            Self::TokenMissing { .. } | Self::TokenUnwanted { .. } => Issue::RedisAuth,
             Self::Missing { .. }
             | Self::Denied { .. }
             | Self::Sharded { .. }
             | Self::NotReady { .. }
             | Self::Unusable { .. }
-            | Self::Unanswered { .. } => Trouble::RedisGroup,
+            | Self::Unanswered { .. } => Issue::RedisGroup,
         }
     }
 }

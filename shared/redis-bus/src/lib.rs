@@ -5,10 +5,10 @@
 //!    primary up. Neither connects before a connection is needed.
 //! 2. [`RedisBus`] publishes with one constant script (`publish.lua`): guard, entry with `prev`, push.
 //! 3. One link per process subscribes to all topics and offers each push to its subscriptions.
-//! 4. [`RedisReplay`] runs the relay's batches on its own connection, then waits for a replica.
+//! 4. [`RedisRelayBus`] runs the relay's batches on its own connection, then waits for a replica.
 //! 5. [`RedisDirectory`] keeps leases, pending assignments and reports with a second constant script
 //!    (`leases.lua`), by Redis's clock.
-//! 6. `checkup` reports what is wrong with the server, and the cure.
+//! 6. `health_check` reports what is wrong with the server, and the fix.
 //!
 //! All of it runs on the traits [`Connector`] and [`Connection`]. The programs connect over the
 //! network; the simulation connects to its model of Redis ([`Endpoint::through`]).
@@ -21,7 +21,6 @@
 
 mod address;
 mod bus;
-mod checkup;
 mod codec;
 mod command;
 mod connection;
@@ -30,9 +29,10 @@ mod discovery;
 #[cfg(feature = "discovery")]
 mod elasticache;
 mod endpoint;
+mod health_check;
 mod leases;
 mod probe;
-mod replay;
+mod relay_bus;
 mod reply;
 mod subscriber;
 mod topics;
@@ -44,4 +44,4 @@ pub use discovery::{FindError, FindGroup, Group, GroupAccess, HostPort};
 pub use elasticache::ElastiCache;
 pub use endpoint::{Endpoint, EndpointError, Unreachable};
 pub use leases::RedisDirectory;
-pub use replay::RedisReplay;
+pub use relay_bus::RedisRelayBus;

@@ -9,13 +9,13 @@ use auth::tokens::NoTokens;
 use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
 use messaging::Ports;
 use messaging::ports::{
-    ChannelStore, Checkup, EventBus, MemberStore, MessageStore, NodeDirectory, Replay,
+    ChannelStore, EventBus, HealthCheck, MemberStore, MessageStore, NodeDirectory, RelayBus,
     RevocationStore, Tickets, TokenVerifier,
 };
 use messaging::relay::Relay;
 #[cfg(feature = "node")]
 use redis_bus::{ElastiCache, Endpoint, GroupAccess};
-use redis_bus::{RedisBus, RedisReplay};
+use redis_bus::{RedisBus, RedisRelayBus};
 
 pub use redis_bus::EndpointError;
 
@@ -51,7 +51,7 @@ where
         tickets,
         clock: Arc::new(SystemClock),
         randomness: Arc::new(SystemRandomness),
-        checkups: Vec::new(),
+        health_checks: Vec::new(),
     }
 }
 
@@ -82,11 +82,12 @@ pub async fn ports_of_function(config: &FunctionConfig) -> Result<Ports, Endpoin
 pub async fn ports_of_node(config: &NodeConfig) -> Result<Ports, EndpointError> {
     let store = paced_store(&config.store).await;
     let bus = RedisBus::at(endpoint(&config.redis, &config.store).await?);
-    let checkups: Vec<Arc<dyn Checkup>> = vec![Arc::new(bus.clone()), Arc::new(store.clone())];
+    let health_checks: Vec<Arc<dyn HealthCheck>> =
+        vec![Arc::new(bus.clone()), Arc::new(store.clone())];
     let tickets = Arc::new(SignedTickets::new(&config.ticket_secrets));
     let nodes = Arc::new(bus.directory());
     let ports = ports(store, (Arc::new(bus), nodes), Arc::new(NoTokens), tickets);
-    Ok(Ports { checkups, ..ports })
+    Ok(Ports { health_checks, ..ports })
 }
 
 /// The store on DynamoDB, or on a compatible engine at the endpoint.
@@ -125,7 +126,7 @@ pub fn redis(url: &RedisUrl) -> Result<BusParts, EndpointError> {
 ///
 /// # Errors
 /// [`EndpointError`] if the address cannot be used.
-pub fn redis_checkup(url: &RedisUrl) -> Result<Arc<dyn Checkup>, EndpointError> {
+pub fn redis_health_check(url: &RedisUrl) -> Result<Arc<dyn HealthCheck>, EndpointError> {
     Ok(Arc::new(RedisBus::at(url.endpoint()?)))
 }
 
@@ -150,14 +151,14 @@ async fn endpoint(place: &RedisPlace, store: &StoreConfig) -> Result<Endpoint, E
 ///
 /// # Errors
 /// [`EndpointError`] if the address cannot be used.
-pub fn replay(url: &RedisUrl, replicas: u32) -> Result<Arc<dyn Replay>, EndpointError> {
-    Ok(Arc::new(RedisReplay::at(url.endpoint()?, replicas)))
+pub fn relay_bus(url: &RedisUrl, replicas: u32) -> Result<Arc<dyn RelayBus>, EndpointError> {
+    Ok(Arc::new(RedisRelayBus::at(url.endpoint()?, replicas)))
 }
 
 /// A relay on a store and a bus, with the system's clock.
 #[must_use]
-pub fn relay(store: DynamoStore, replay: Arc<dyn Replay>) -> Relay {
-    Relay::new(Arc::new(store), replay, Arc::new(SystemClock))
+pub fn relay(store: DynamoStore, relay_bus: Arc<dyn RelayBus>) -> Relay {
+    Relay::new(Arc::new(store), relay_bus, Arc::new(SystemClock))
 }
 
 /// The relay function's relay, on the channels table and Redis. Connects to nothing yet.
@@ -165,7 +166,7 @@ pub fn relay(store: DynamoStore, replay: Arc<dyn Replay>) -> Relay {
 /// # Errors
 /// [`EndpointError`] if the address of Redis cannot be used.
 pub async fn relay_of_function(config: &RelayConfig) -> Result<Relay, EndpointError> {
-    let replay = replay(&config.redis, config.redis_replicas)?;
+    let relay_bus = relay_bus(&config.redis, config.redis_replicas)?;
     let store = store(&config.store, CredentialSource::Environment, Capacity::default()).await;
-    Ok(relay(store, replay))
+    Ok(relay(store, relay_bus))
 }

@@ -3,7 +3,7 @@
 //! A failure's public code alone decides its status. Its cause is logged once, with the request's
 //! id, in the one line that each call writes ([`Call`]).
 
-mod call;
+mod access_log;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -27,9 +27,9 @@ use protocol::routes::{self, Function, Route};
 use serde::Serialize;
 use tracing::Instrument;
 
-use call::{Refused, begin, method_of};
+use access_log::{Refused, begin, method_of};
 
-pub use call::{Call, Notes, origin};
+pub use access_log::{Call, LogFields, origin};
 
 /// The id of one call, which is in its answer and on every log line about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl Answer {
 /// `not_found` or `method_not_allowed`.
 pub fn route(request: &Request<Bytes>) -> Result<Route, Failure> {
     let route = routes::resolve(request.method(), request.uri().path())?;
-    Notes::of(request).route(route.template());
+    LogFields::of(request).route(route.template());
     Ok(route)
 }
 
@@ -151,7 +151,7 @@ pub fn authenticate(app: &App, request: &Request<Bytes>) -> Result<Principal, Fa
             Problem { server_time, ..ErrorCode::TokenExpired.into() }.into()
         }
     })?;
-    Notes::of(request).caller(&caller);
+    LogFields::of(request).caller(&caller);
     Ok(caller)
 }
 
@@ -216,7 +216,7 @@ where
     request.extensions_mut().insert(id.clone());
     let mut bare = Request::new(Bytes::new());
     bare.extensions_mut().insert(id.clone());
-    let (origin, notes) = (begin(&app, &request), Notes::default());
+    let (origin, notes) = (begin(&app, &request), LogFields::default());
     request.extensions_mut().insert(origin);
     request.extensions_mut().insert(notes.clone());
     let method = method_of(request.method());

@@ -1,6 +1,6 @@
 //! Inputs with a structure that random bytes would rarely hit. Each seed gives one input.
 
-use memory::Chance;
+use memory::SeededRng;
 
 use crate::client_frames::{TICKET, op};
 use crate::rest_bodies::PATHS;
@@ -8,36 +8,36 @@ use crate::rest_bodies::PATHS;
 /// What a client sends on a socket.
 #[must_use]
 pub fn frames(seed: u64) -> Vec<u8> {
-    let chance = &Chance::new(seed);
-    let mut input = vec![if chance.one_in(8) { chance.byte() } else { chance.byte() & 1 }];
-    for _ in 0..chance.below(8) {
-        match chance.below(8) {
+    let rng = &SeededRng::new(seed);
+    let mut input = vec![if rng.one_in(8) { rng.byte() } else { rng.byte() & 1 }];
+    for _ in 0..rng.below(8) {
+        match rng.below(8) {
             0 => {
-                let count = chance.below(64);
+                let count = rng.below(64);
                 input.push(op::READ | count as u8);
-                input.extend((0..=count).map(|_| chance.byte()));
+                input.extend((0..=count).map(|_| rng.byte()));
             }
-            1 => input.push(op::WAIT | chance.below(64) as u8),
+            1 => input.push(op::WAIT | rng.below(64) as u8),
             2 => {
-                let cursor = chance.one_of(CURSORS);
+                let cursor = rng.one_of(CURSORS);
                 input.push(op::HELLO | cursor.len().min(63) as u8);
                 input.extend(cursor.as_bytes().iter().take(63));
             }
             3 => {
                 // A whole frame that arrives in two reads.
-                let text = chance.one_of(TEXTS).as_bytes();
-                let whole = crate::client_frames::frame(chance.one_of(HEADS), text);
-                let cut = 1 + chance.below(whole.len() as u64 - 1) as usize;
+                let text = rng.one_of(TEXTS).as_bytes();
+                let whole = crate::client_frames::frame(rng.one_of(HEADS), text);
+                let cut = 1 + rng.below(whole.len() as u64 - 1) as usize;
                 for piece in [&whole[..cut], &whole[cut..]].concat().chunks(64) {
                     input.push(op::READ | (piece.len() - 1) as u8);
                     input.extend(piece);
                 }
             }
             _ => {
-                let head = if chance.one_in(16) { chance.byte() } else { chance.one_of(HEADS) };
-                let payload = chance.one_of(TEXTS).as_bytes();
-                let payload = if chance.one_in(6) { b"\xf0\x9f\x98".as_slice() } else { payload };
-                let times = if chance.one_in(6) { chance.below(64) as u8 } else { 0 };
+                let head = if rng.one_in(16) { rng.byte() } else { rng.one_of(HEADS) };
+                let payload = rng.one_of(TEXTS).as_bytes();
+                let payload = if rng.one_in(6) { b"\xf0\x9f\x98".as_slice() } else { payload };
+                let times = if rng.one_in(6) { rng.below(64) as u8 } else { 0 };
                 input.extend([op::FRAME | times, head, payload.len() as u8]);
                 input.extend(payload);
             }
@@ -49,73 +49,73 @@ pub fn frames(seed: u64) -> Vec<u8> {
 /// A client's request to the functions.
 #[must_use]
 pub fn request(seed: u64) -> Vec<u8> {
-    let chance = &Chance::new(seed);
-    let (method, path, query, body) = match chance.below(8) {
-        0..3 => (0, 0, String::new(), message(chance)),
-        3 => (0, 2, String::new(), channel(chance)),
-        4 => (1, 1, query(chance), String::new()),
-        5 => (1, chance.one_of(&[2, 4, 8, 11]), query(chance), String::new()),
-        6 => (chance.one_of(&[2, 3]), chance.one_of(&[5, 6, 7]), String::new(), String::new()),
+    let rng = &SeededRng::new(seed);
+    let (method, path, query, body) = match rng.below(8) {
+        0..3 => (0, 0, String::new(), message(rng)),
+        3 => (0, 2, String::new(), channel(rng)),
+        4 => (1, 1, query(rng), String::new()),
+        5 => (1, rng.one_of(&[2, 4, 8, 11]), query(rng), String::new()),
+        6 => (rng.one_of(&[2, 3]), rng.one_of(&[5, 6, 7]), String::new(), String::new()),
         _ => {
-            let path = chance.below(PATHS.len() as u64) as u8;
-            (chance.below(8) as u8, path, query(chance), message(chance))
+            let path = rng.below(PATHS.len() as u64) as u8;
+            (rng.below(8) as u8, path, query(rng), message(rng))
         }
     };
-    let token = if chance.one_in(6) { chance.byte() } else { chance.one_of(&[0, 0, 1, 2, 3]) };
-    let media = if chance.one_in(8) { chance.byte() } else { 0 };
-    let own = chance.one_of(SEGMENTS);
+    let token = if rng.one_in(6) { rng.byte() } else { rng.one_of(&[0, 0, 1, 2, 3]) };
+    let media = if rng.one_in(8) { rng.byte() } else { 0 };
+    let own = rng.one_of(SEGMENTS);
     let mut input = vec![method, path, token, media, own.len() as u8, query.len().min(255) as u8];
     input.extend(own.as_bytes());
     input.extend(query.as_bytes().iter().take(255));
     let mut body = body.into_bytes();
-    if chance.one_in(10) && !body.is_empty() {
-        let at = chance.below(body.len() as u64) as usize;
-        body[at] = chance.byte();
+    if rng.one_in(10) && !body.is_empty() {
+        let at = rng.below(body.len() as u64) as usize;
+        body[at] = rng.byte();
     }
     input.extend(body);
     input
 }
 
-fn message(chance: &Chance) -> String {
+fn message(rng: &SeededRng) -> String {
     let mut fields = Vec::new();
-    if !chance.one_in(20) {
-        fields.push(format!(r#""channel_id":{}"#, chance.one_of(VALUES_OF_CHANNEL)));
+    if !rng.one_in(20) {
+        fields.push(format!(r#""channel_id":{}"#, rng.one_of(VALUES_OF_CHANNEL)));
     }
-    if !chance.one_in(20) {
-        fields.push(format!(r#""message":{}"#, chance.one_of(VALUES)));
+    if !rng.one_in(20) {
+        fields.push(format!(r#""message":{}"#, rng.one_of(VALUES)));
     }
     for name in ["id", "after"] {
-        if chance.one_in(3) {
-            fields.push(format!(r#""{name}":{}"#, chance.one_of(VALUES_OF_ID)));
+        if rng.one_in(3) {
+            fields.push(format!(r#""{name}":{}"#, rng.one_of(VALUES_OF_ID)));
         }
     }
-    if chance.one_in(12) {
-        fields.push(format!(r#"{}:{}"#, chance.one_of(NAMES), chance.one_of(VALUES)));
+    if rng.one_in(12) {
+        fields.push(format!(r#"{}:{}"#, rng.one_of(NAMES), rng.one_of(VALUES)));
     }
-    format!("{{{}}}{}", fields.join(","), if chance.one_in(30) { " x" } else { "" })
+    format!("{{{}}}{}", fields.join(","), if rng.one_in(30) { " x" } else { "" })
 }
 
-fn channel(chance: &Chance) -> String {
-    let mut fields = vec![format!(r#""type":{}"#, chance.one_of(TYPES))];
-    if chance.one_in(2) {
-        fields.push(format!(r#""name":{}"#, chance.one_of(VALUES)));
+fn channel(rng: &SeededRng) -> String {
+    let mut fields = vec![format!(r#""type":{}"#, rng.one_of(TYPES))];
+    if rng.one_in(2) {
+        fields.push(format!(r#""name":{}"#, rng.one_of(VALUES)));
     }
-    if !chance.one_in(12) {
-        fields.push(format!(r#""members":{}"#, chance.one_of(VALUES_OF_MEMBERS)));
+    if !rng.one_in(12) {
+        fields.push(format!(r#""members":{}"#, rng.one_of(VALUES_OF_MEMBERS)));
     }
-    if chance.one_in(8) {
-        fields.push(format!(r#""contract":{}"#, chance.one_of(VALUES)));
+    if rng.one_in(8) {
+        fields.push(format!(r#""contract":{}"#, rng.one_of(VALUES)));
     }
     format!("{{{}}}", fields.join(","))
 }
 
-fn query(chance: &Chance) -> String {
+fn query(rng: &SeededRng) -> String {
     let mut pairs = Vec::new();
-    if !chance.one_in(6) {
+    if !rng.one_in(6) {
         pairs.push("channel_id=$C".to_owned());
     }
-    for _ in 0..chance.below(4) {
-        pairs.push(format!("{}={}", chance.one_of(PARAMETERS), chance.one_of(VALUES_OF_PARAMETER)));
+    for _ in 0..rng.below(4) {
+        pairs.push(format!("{}={}", rng.one_of(PARAMETERS), rng.one_of(VALUES_OF_PARAMETER)));
     }
     pairs.join("&")
 }
@@ -126,7 +126,7 @@ trait Draw {
     fn one_of<T: Copy>(&self, among: &[T]) -> T;
 }
 
-impl Draw for Chance {
+impl Draw for SeededRng {
     fn byte(&self) -> u8 {
         self.number() as u8
     }

@@ -104,7 +104,7 @@ impl State {
             tickets: Arc::new(SignedTickets::new(&secrets())),
             clock: Arc::<ManualClock>::clone(&clock),
             randomness: Arc::new(SeededRandomness::new(1)),
-            checkups: Vec::new(),
+            health_checks: Vec::new(),
         };
         let now = clock.now();
         let token = |user: &str, workspace: &str, is_admin: bool, ttl_s: u64| {

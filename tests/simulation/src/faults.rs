@@ -341,7 +341,7 @@ impl Kind {
             Self::RedisReadOnly => redis.set_trouble(Trouble::Refuses(Refusal::ReadOnly)),
             Self::RedisLoading => redis.set_trouble(Trouble::Refuses(Refusal::Loading)),
             Self::RedisFull => redis.set_trouble(Trouble::Refuses(Refusal::OutOfMemory)),
-            Self::PushesDropped => redis.drop_pushes(world.chance.within(1..=12)),
+            Self::PushesDropped => redis.drop_pushes(world.rng.within(1..=12)),
             Self::RedisFlushed => redis.flush(false),
             _ => redis.flush(true),
         }
@@ -351,7 +351,7 @@ impl Kind {
         let redis = &world.redis;
         redis.stall_replication(true);
         if self != Self::ReplicaStalled {
-            sleep(world.chance.ms(50..=2_500)).await;
+            sleep(world.rng.ms(50..=2_500)).await;
             redis.fail_over(self == Self::FailOverIsolated);
         }
     }
@@ -368,7 +368,7 @@ impl Kind {
             Self::SubscribersCut => redis.break_connections(true),
             Self::SubscribersHoled => redis.hole_connections(None, true),
             _ => {
-                let node = world.chance.pick(&world.fleet.nodes()).copied();
+                let node = world.rng.pick(&world.fleet.nodes()).copied();
                 redis.hole_connections(node.map(|node| FIRST_NODE + node), false);
             }
         }
@@ -377,7 +377,7 @@ impl Kind {
     async fn begin_nodes(self, world: &World) {
         let fleet = &world.fleet;
         let nodes = fleet.nodes();
-        let Some(node) = world.chance.pick(&nodes).copied() else { return };
+        let Some(node) = world.rng.pick(&nodes).copied() else { return };
         match self {
             Self::NodeKilled => fleet.kill(node, false),
             Self::NodeVanished => fleet.kill(node, true),
@@ -389,7 +389,7 @@ impl Kind {
 
     fn begin_sockets(self, world: &World) {
         for cable in world.fleet.cables() {
-            if world.chance.one_in(2) {
+            if world.rng.one_in(2) {
                 match self {
                     Self::SocketsCut => cable.reset(),
                     Self::SocketsHoledDown => cable.hole(false, true),
@@ -404,8 +404,8 @@ impl Kind {
         if self == Self::ServerClockSet {
             let nodes = world.node_clocks.lock().clone();
             for clock in world.function_clocks.iter().chain(&nodes) {
-                if world.chance.one_in(3) {
-                    clock.set_off_by(skew(&world.chance, OFF_MS_MAX));
+                if world.rng.one_in(3) {
+                    clock.set_off_by(skew(&world.rng, OFF_MS_MAX));
                 }
             }
             return;
@@ -414,9 +414,9 @@ impl Kind {
             return world.redis.set_clocks_back(REDIS_BACK_MS);
         }
         for clock in world.client_clocks.lock().iter() {
-            let minutes = skew(&world.chance, DEVICE_OFF_MS_MAX);
-            let day = if world.chance.one_in(10) { 86_400_000 } else { 0 };
-            if world.chance.one_in(3) {
+            let minutes = skew(&world.rng, DEVICE_OFF_MS_MAX);
+            let day = if world.rng.one_in(10) { 86_400_000 } else { 0 };
+            if world.rng.one_in(3) {
                 clock.set_off_by(minutes + day);
             }
         }
@@ -426,15 +426,15 @@ impl Kind {
         let people = world.people();
         if self == Self::DevicesJoin {
             let (spaces, cursor) = (world.spaces(), some_cursor(world));
-            if let Some(space) = world.chance.pick(&spaces)
-                && let Some(user) = world.chance.pick(&space.users)
+            if let Some(space) = world.rng.pick(&spaces)
+                && let Some(user) = world.rng.pick(&space.users)
             {
                 world.join(&space.id, &user.id, cursor);
             }
             return;
         }
         for person in people {
-            if world.chance.one_in(3) {
+            if world.rng.one_in(3) {
                 match self {
                     Self::PeopleAway => person.client.go_offline(),
                     _ => person.client.pause_reading(),
@@ -446,8 +446,8 @@ impl Kind {
 
 /// A cursor: none, a malformed one, one that was never issued, or another client's.
 fn some_cursor(world: &World) -> Option<String> {
-    let of_other = || world.chance.pick(&world.people()).and_then(|person| person.client.cursor());
-    match world.chance.index(4) {
+    let of_other = || world.rng.pick(&world.people()).and_then(|person| person.client.cursor());
+    match world.rng.index(4) {
         0 => None,
         1 => Some("not a cursor".to_owned()),
         2 => Some("1800000000000-0-0000aaaa".to_owned()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checker::StoredItem;
-use memory::Chance;
+use memory::SeededRng;
 use messaging::ports::LogEntry;
 use messaging::relay::{Outcome, Record, Relay};
 use model::{ChannelId, MessageId, limits};
@@ -96,7 +96,7 @@ impl TableLog {
     }
 
     /// The next records of a shard that are due; with `replays`, preceded by older ones again.
-    fn batch(&self, shard: usize, chance: &Chance) -> Option<(usize, usize, Vec<Record>)> {
+    fn batch(&self, shard: usize, rng: &SeededRng) -> Option<(usize, usize, Vec<Record>)> {
         let state = self.0.lock();
         let trouble = state.trouble;
         let (records, position) = (state.shards.get(shard)?, *state.positions.get(shard)?);
@@ -105,7 +105,7 @@ impl TableLog {
         if trouble.stopped || end <= position {
             return None;
         }
-        let again = if trouble.replays { chance.index(20) } else { 0 };
+        let again = if trouble.replays { rng.index(20) } else { 0 };
         let start = position.saturating_sub(again);
         let due = records.get(start..end)?;
         let mut batch: Vec<Record> =
@@ -124,11 +124,11 @@ impl TableLog {
 }
 
 /// Feeds the relay from one shard, until the run ends.
-pub(crate) async fn run(log: TableLog, shard: usize, relay: Relay, chance: Chance) {
+pub(crate) async fn run(log: TableLog, shard: usize, relay: Relay, rng: SeededRng) {
     let (first, longest) = limits::RELAY_RETRY;
     let mut wait = first;
     loop {
-        let Some((start, end, batch)) = log.batch(shard, &chance) else {
+        let Some((start, end, batch)) = log.batch(shard, &rng) else {
             sleep(POLL).await;
             continue;
         };

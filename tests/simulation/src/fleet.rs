@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use memory::Chance;
+use memory::SeededRng;
 use messaging::Ports;
 use node::Node;
 use parking_lot::Mutex;
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Fleet {
 
 struct State {
     make_ports: MakePorts,
-    chance: Chance,
+    rng: SeededRng,
     pipe_bytes: usize,
     running: Mutex<Running>,
 }
@@ -52,9 +52,9 @@ struct Process {
 impl Fleet {
     /// No nodes yet. A socket's pipe holds `pipe_bytes` each way.
     #[must_use]
-    pub(crate) fn new(make_ports: MakePorts, chance: Chance, pipe_bytes: usize) -> Self {
+    pub(crate) fn new(make_ports: MakePorts, rng: SeededRng, pipe_bytes: usize) -> Self {
         let running = Mutex::default();
-        Self(Arc::new(State { make_ports, chance, pipe_bytes, running }))
+        Self(Arc::new(State { make_ports, rng, pipe_bytes, running }))
     }
 
     /// Starts one more node.
@@ -129,8 +129,8 @@ impl Fleet {
     /// # Errors
     /// Refused, if no such node runs.
     pub(crate) async fn dial(&self, to: &str) -> io::Result<End> {
-        sleep(self.0.chance.ms(1..=20)).await;
-        let latency = self.0.chance.ms(1..=20);
+        sleep(self.0.rng.ms(1..=20)).await;
+        let latency = self.0.rng.ms(1..=20);
         let opened = {
             let mut running = self.0.running.lock();
             let found = running.nodes.iter_mut().find(|(serial, _)| authority(**serial) == to);

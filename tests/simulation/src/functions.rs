@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use client::{Call, CallError, RawAnswer};
 use http::{Request, Response};
-use memory::Chance;
+use memory::SeededRng;
 use messaging::App;
 use model::limits;
 use parking_lot::Mutex;
@@ -41,7 +41,7 @@ pub(crate) struct Functions(Arc<State>);
 struct State {
     environments: Vec<App>,
     trouble: Mutex<CallTrouble>,
-    chance: Chance,
+    rng: SeededRng,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +51,8 @@ struct Simulated;
 impl Functions {
     /// Functions that run in these environments.
     #[must_use]
-    pub(crate) fn new(environments: Vec<App>, chance: Chance) -> Self {
-        Self(Arc::new(State { environments, trouble: Mutex::default(), chance }))
+    pub(crate) fn new(environments: Vec<App>, rng: SeededRng) -> Self {
+        Self(Arc::new(State { environments, trouble: Mutex::default(), rng }))
     }
 
     /// Sets what goes wrong from now on.
@@ -67,10 +67,10 @@ impl Functions {
     /// # Errors
     /// [`CallError`].
     pub(crate) async fn call(&self, call: Call) -> Result<RawAnswer, CallError> {
-        let chance = &self.0.chance;
+        let rng = &self.0.rng;
         let trouble = *self.0.trouble.lock();
-        let drawn = chance.within(1..=100);
-        sleep(chance.ms(1..=15)).await;
+        let drawn = rng.within(1..=100);
+        sleep(rng.ms(1..=15)).await;
         let CallTrouble { unsent, lost, answers_lost, later_ms, killed } = trouble;
         let is_change = call.path.starts_with("/channels/");
         if drawn <= unsent {
@@ -80,8 +80,8 @@ impl Functions {
             sleep(CALL_WAIT_MAX).await;
             return Err(CallError::NotAnswered(Simulated.into()));
         }
-        let later = chance.ms(0..=later_ms);
-        let polls = (chance.within(1..=100) <= killed).then(|| chance.within(1..=14));
+        let later = rng.ms(0..=later_ms);
+        let polls = (rng.within(1..=100) <= killed).then(|| rng.within(1..=14));
         let (tx, answered) = oneshot::channel();
         let this = self.clone();
         tokio::spawn(async move {
@@ -93,13 +93,13 @@ impl Functions {
         } else {
             timeout(CALL_WAIT_MAX, answered).await.ok().and_then(|answer| answer.ok().flatten())
         };
-        sleep(chance.ms(1..=15)).await;
+        sleep(rng.ms(1..=15)).await;
         let is_lost = drawn <= unsent + lost + answers_lost;
         answer.filter(|_| !is_lost).ok_or_else(|| CallError::NotAnswered(Simulated.into()))
     }
 
     async fn run(&self, call: Call, polls: Option<u64>) -> Option<RawAnswer> {
-        let app = self.0.chance.pick(&self.0.environments)?.clone();
+        let app = self.0.rng.pick(&self.0.environments)?.clone();
         let mut request = Request::builder().method(call.method).uri(&call.path);
         for (name, value) in &call.headers {
             request = request.header(name, value);

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use client::{
     Api, ApiError, ByteStream, Call, CallError, RawAnswer, Token, TokenSource, Transport,
 };
-use memory::Chance;
+use memory::SeededRng;
 use messaging::ports::Clock;
 use model::{Timestamp, UserId, WorkspaceId};
 
@@ -27,7 +27,7 @@ pub(crate) struct Host {
     /// Its clock, which may be minutes off.
     pub clock: SimClock,
     /// Its randomness.
-    pub chance: Chance,
+    pub rng: SeededRng,
     /// What a planted bug does to frames from the nodes.
     pub spoil: Option<Spoil>,
 }
@@ -65,6 +65,6 @@ impl Transport for Host {
     }
 
     fn random(&self) -> u128 {
-        self.chance.bits()
+        self.rng.bits()
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use checker::{ClientId, Event as Noted, Shown};
 use client::{Api, Backoff, Client, Config, Event, Inbox, Source};
-use memory::Chance;
+use memory::SeededRng;
 use model::{ChannelId, MessageId, UserId};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -56,14 +56,14 @@ struct Program {
 impl Person {
     /// Starts a client and its program.
     #[must_use]
-    pub(crate) fn start(setup: Setup, api: Api, recorder: &Recorder, chance: &Chance) -> Self {
+    pub(crate) fn start(setup: Setup, api: Api, recorder: &Recorder, rng: &SeededRng) -> Self {
         let Setup { id, user, cursor, overlap, drops_older } = setup;
         recorder.note(Noted::Starts { client: id, user: user.clone() });
         let has_cursor = cursor.is_some();
         let config = Config {
             cursor,
             inbox: Inbox::new(MESSAGES_MAX).with_overlap(overlap),
-            backoff: Backoff::seeded(chance.number()),
+            backoff: Backoff::seeded(rng.number()),
             ..Config::new(api)
         };
         let (client, events) = Client::start(config);

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use memory::Chance;
+use memory::SeededRng;
 use model::limits;
 
 use crate::faults::Kind;
@@ -122,22 +122,22 @@ impl Plan {
         if seed % 50 == 49 {
             return Self::hour_behind();
         }
-        let chance = Chance::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x51);
+        let rng = SeededRng::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x51);
         let faulty = Duration::from_secs(45);
-        let short = chance.one_in(3);
+        let short = rng.one_in(3);
         let mut plan = Self {
-            workspaces: if chance.one_in(4) { 2 } else { 1 },
+            workspaces: if rng.one_in(4) { 2 } else { 1 },
             users: 4..=7,
             devices: 2,
-            groups: u32::try_from(chance.within(1..=3)).unwrap_or(1),
+            groups: u32::try_from(rng.within(1..=3)).unwrap_or(1),
             dms: 1,
-            nodes: u32::try_from(chance.within(2..=3)).unwrap_or(2),
+            nodes: u32::try_from(rng.within(2..=3)).unwrap_or(2),
             entries_max: if short {
-                usize::try_from(chance.within(10..=120)).unwrap_or(50)
+                usize::try_from(rng.within(10..=120)).unwrap_or(50)
             } else {
                 5_000
             },
-            pipe_bytes: if chance.one_in(3) { 1_024 } else { 16 * 1024 },
+            pipe_bytes: if rng.one_in(3) { 1_024 } else { 16 * 1024 },
             faulty,
             send_every_ms: 250..=900,
             change_every_ms: Some(1_000..=6_000),
@@ -145,12 +145,12 @@ impl Plan {
             resyncs_besides: if short { RESYNCS_SHORT } else { RESYNCS_LONG },
             ..Self::quiet()
         };
-        let mut at = chance.s(0..=3);
+        let mut at = rng.s(0..=3);
         while at < faulty {
-            if let Some(kind) = chance.pick(Kind::ALL) {
-                plan.faults.push((at, chance.ms(200..=9_000), *kind));
+            if let Some(kind) = rng.pick(Kind::ALL) {
+                plan.faults.push((at, rng.ms(200..=9_000), *kind));
             }
-            at += chance.ms(100..=2_400);
+            at += rng.ms(100..=2_400);
         }
         plan
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use memory::Chance;
+use memory::SeededRng;
 use messaging::ports::{ChannelStore, EventBus, MemberStore};
 use model::ChannelId;
 use parking_lot::Mutex;
@@ -85,9 +85,9 @@ impl Plant {
 
     /// What the bug does to frames on their way to a client.
     #[must_use]
-    pub(crate) fn spoil(&self, chance: &Chance) -> Option<Spoil> {
+    pub(crate) fn spoil(&self, rng: &SeededRng) -> Option<Spoil> {
         match self.bug {
-            Planted::DroppedFrames => Some(Spoil::dropping(chance.fork())),
+            Planted::DroppedFrames => Some(Spoil::dropping(rng.fork())),
             Planted::NoTick => Some(Spoil::without_ticks()),
             Planted::ResyncStorm => Some(Spoil::storming(Arc::clone(&self.storms))),
             Planted::Counter

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use memory::{Chance, MemoryStore};
+use memory::{MemoryStore, SeededRng};
 use messaging::ports::{
     Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
     NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
@@ -45,7 +45,7 @@ pub(crate) struct SimStore {
     /// Wakes callers that wait for a silent store, in their order, so that runs are repeatable.
     changed: Arc<Notify>,
     calls: Arc<AtomicU64>,
-    chance: Chance,
+    rng: SeededRng,
     is_nodes: bool,
 }
 
@@ -65,15 +65,15 @@ enum Mishap {
 impl SimStore {
     /// An empty store whose messages table feeds `log`.
     #[must_use]
-    pub(crate) fn new(log: TableLog, chance: Chance) -> Self {
+    pub(crate) fn new(log: TableLog, rng: SeededRng) -> Self {
         let (trouble, changed, calls) = (Arc::default(), Arc::default(), Arc::default());
-        Self { inner: MemoryStore::new(), log, trouble, changed, calls, chance, is_nodes: false }
+        Self { inner: MemoryStore::new(), log, trouble, changed, calls, rng, is_nodes: false }
     }
 
     /// The same tables for another process.
     #[must_use]
     pub(crate) fn for_process(&self, is_nodes: bool) -> Self {
-        Self { chance: self.chance.fork(), is_nodes, ..self.clone() }
+        Self { rng: self.rng.fork(), is_nodes, ..self.clone() }
     }
 
     /// Calls of all processes so far, answered or not.
@@ -107,19 +107,19 @@ impl SimStore {
     async fn there(&self) -> Mishap {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let trouble = self.trouble();
-        sleep(self.chance.ms(1..=3)).await;
+        sleep(self.rng.ms(1..=3)).await;
         if trouble.silent {
             let is_answered = timeout(ADAPTER_PATIENCE, self.silence_ends()).await.is_ok();
-            return if is_answered && self.chance.one_in(2) {
+            return if is_answered && self.rng.one_in(2) {
                 Mishap::None
             } else {
                 Mishap::Unanswered
             };
         }
         if trouble.slower_ms > 0 {
-            sleep(self.chance.ms(0..=trouble.slower_ms)).await;
+            sleep(self.rng.ms(0..=trouble.slower_ms)).await;
         }
-        let drawn = self.chance.within(1..=100);
+        let drawn = self.rng.within(1..=100);
         let StoreTrouble { throttled, refused, answers_lost, .. } = trouble;
         match drawn {
             _ if drawn <= throttled => Mishap::Throttled,
@@ -151,7 +151,7 @@ impl SimStore {
                 Err(WriteError::OutcomeUnknown(Simulated.into()))
             }
             Mishap::Unanswered => {
-                if self.chance.one_in(2) {
+                if self.rng.one_in(2) {
                     let _late = write.await.is_ok();
                 }
                 Err(WriteError::OutcomeUnknown(Simulated.into()))
@@ -218,7 +218,7 @@ impl MessageStore for SimStore {
         let mut page = self.read(self.inner.page(query)).await?;
         let stale_ms = self.trouble().stale_ms;
         if !query.strong && stale_ms > 0 {
-            let age = self.chance.ms(0..=stale_ms);
+            let age = self.rng.ms(0..=stale_ms);
             page.entries.retain(|entry| self.log.is_older_than(&query.channel_id, entry.id(), age));
         }
         Ok(page)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use memory::Chance;
+use memory::SeededRng;
 use messaging::ports::Clock;
 use model::Timestamp;
 use tokio::time::Instant;
@@ -58,8 +58,8 @@ impl Clock for SimClock {
 }
 
 /// A random clock offset of at most `ms_max` either way.
-pub(crate) fn skew(chance: &Chance, ms_max: u64) -> i64 {
-    let drawn = chance.within(0..=2 * ms_max);
+pub(crate) fn skew(rng: &SeededRng, ms_max: u64) -> i64 {
+    let drawn = rng.within(0..=2 * ms_max);
     i64::try_from(drawn).unwrap_or_default() - i64::try_from(ms_max).unwrap_or_default()
 }
 

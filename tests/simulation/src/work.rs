@@ -15,15 +15,15 @@ use crate::world::{CreatedChannel, Space, World};
 
 /// Sends in one channel until `until`.
 pub(crate) async fn talk(world: World, space: Arc<Space>, at: usize, until: Instant) {
-    let chance = world.chance.fork();
+    let rng = world.rng.fork();
     let mut sends = JoinSet::new();
     if at % 2 == 1 {
         sleep(world.plan.half_silent).await;
     }
     while Instant::now() < until {
-        sleep(chance.ms(world.plan.send_every_ms.clone())).await;
+        sleep(rng.ms(world.plan.send_every_ms.clone())).await;
         let Some(channel) = space.channels.get(at) else { return };
-        if let Some(sender) = chance.pick(&channel.members).copied() {
+        if let Some(sender) = rng.pick(&channel.members).copied() {
             sends.spawn(send(world.clone(), Arc::clone(&space), at, sender));
         }
         while sends.try_join_next().is_some() {}
@@ -39,17 +39,17 @@ async fn send(world: World, space: Arc<Space>, at: usize, sender: usize) {
     let name = world.next_send();
     let mut text = format!("{} of {}", name.0, user.id);
     // A long text travels as a reference, and each node reads it from the store (G3).
-    if world.chance.one_in(25) {
+    if world.rng.one_in(25) {
         text.push_str(&" and so on".repeat(450));
     }
-    match world.chance.index(10) {
+    match world.rng.index(10) {
         0 => send_without_id(&world, channel, &user.id, &user.api, name, &text).await,
         1 => send_twice(&world, channel, &user.id, &user.api, name, &text).await,
         2 => send_old(&world, channel, &user.id, &user.api, name, &text).await,
         _ => {
             let people = world.people();
             let own: Vec<&Arc<Person>> = people.iter().filter(|one| one.user == user.id).collect();
-            let Some(person) = world.chance.pick(&own) else { return };
+            let Some(person) = world.rng.pick(&own) else { return };
             send_by_outbox(&world, channel, &user.id, person.client.outbox(), name, &text).await;
         }
     }
@@ -147,20 +147,20 @@ async fn send_twice(
     name: SendId,
     text: &str,
 ) {
-    let id = Some(MessageId::mint(api.server_now(), world.chance.bits()));
+    let id = Some(MessageId::mint(api.server_now(), world.rng.bits()));
     for _ in 0..RAW_ATTEMPTS {
         started(world, channel, user, name, text, None);
         started(world, channel, user, name, text, None);
         let one = attempt(world, channel, api, name, text, id);
         let other = async {
-            sleep(world.chance.ms(0..=30)).await;
+            sleep(world.rng.ms(0..=30)).await;
             attempt(world, channel, api, name, text, id).await
         };
         let (one, other) = tokio::join!(one, other);
         if one && other {
             return;
         }
-        sleep(world.chance.ms(500..=3_000)).await;
+        sleep(world.rng.ms(500..=3_000)).await;
     }
 }
 
@@ -174,20 +174,20 @@ async fn send_old(
     text: &str,
 ) {
     let now = api.server_now();
-    let at = match world.chance.index(5) {
+    let at = match world.rng.index(5) {
         0 => now.minus(Duration::from_secs(3)),
         1 => now.minus(Duration::from_secs(15)),
         2 => now.minus(Duration::from_secs(3_600)),
         3 => now.minus(Duration::from_secs(25 * 3_600)),
         _ => now.plus(Duration::from_secs(180)),
     };
-    let id = Some(MessageId::mint(at, world.chance.bits()));
+    let id = Some(MessageId::mint(at, world.rng.bits()));
     for _ in 0..RAW_ATTEMPTS {
         started(world, channel, user, name, text, None);
         if attempt(world, channel, api, name, text, id).await {
             return;
         }
-        sleep(world.chance.ms(500..=3_000)).await;
+        sleep(world.rng.ms(500..=3_000)).await;
     }
 }
 
@@ -209,19 +209,19 @@ pub(crate) async fn resolve(world: World) {
 /// Removes members of a group and adds them again while others send, until `until` (25, 26).
 pub(crate) async fn change(world: World, space: Arc<Space>, at: usize, until: Instant) {
     let Some(every) = world.plan.change_every_ms.clone() else { return };
-    let chance = world.chance.fork();
+    let rng = world.rng.fork();
     while Instant::now() < until {
-        sleep(chance.ms(every.clone())).await;
+        sleep(rng.ms(every.clone())).await;
         let Some(channel) = space.channels.get(at) else { return };
         let victims = channel.members.get(1..).unwrap_or_default();
-        let Some(victim) = chance.pick(victims).copied() else { return };
-        for _ in 0..chance.within(1..=2) {
-            let racing: JoinSet<()> = (0..chance.within(1..=3))
-                .filter_map(|_| chance.pick(&channel.members).copied())
+        let Some(victim) = rng.pick(victims).copied() else { return };
+        for _ in 0..rng.within(1..=2) {
+            let racing: JoinSet<()> = (0..rng.within(1..=3))
+                .filter_map(|_| rng.pick(&channel.members).copied())
                 .map(|sender| {
                     let (world, space) = (world.clone(), Arc::clone(&space));
                     async move {
-                        sleep(world.chance.ms(0..=60)).await;
+                        sleep(world.rng.ms(0..=60)).await;
                         send(world.clone(), space, at, sender).await;
                     }
                 })
@@ -230,7 +230,7 @@ pub(crate) async fn change(world: World, space: Arc<Space>, at: usize, until: In
             // A message whose sending begins now must never reach the removed member.
             let sender = channel.members.first().copied().unwrap_or_default();
             send(world.clone(), Arc::clone(&space), at, sender).await;
-            sleep(chance.ms(0..=if chance.one_in(2) { 100 } else { 3_000 })).await;
+            sleep(rng.ms(0..=if rng.one_in(2) { 100 } else { 3_000 })).await;
             change_once(&world, &space, channel, victim, Change::Add).await;
             racing.join_all().await;
         }
@@ -247,7 +247,7 @@ async fn change_once(
 ) {
     let creator = channel.members.first().and_then(|at| space.users.get(*at));
     let (Some(creator), Some(user)) = (creator, space.users.get(victim)) else { return };
-    let caller = if change == Change::Remove && world.chance.one_in(4) { user } else { creator };
+    let caller = if change == Change::Remove && world.rng.one_in(4) { user } else { creator };
     let (changed, of) = (channel.id.clone(), user.id.clone());
     world.recorder.note(Event::ChangeStarted { channel: changed, user: of, change });
     for _ in 0..CHANGE_ATTEMPTS {
@@ -260,7 +260,7 @@ async fn change_once(
                 let (channel, user) = (channel.id.clone(), user.id.clone());
                 return world.recorder.note(Event::ChangeReturned { channel, user, change });
             }
-            Err(error) if error.is_retryable() => sleep(world.chance.ms(200..=900)).await,
+            Err(error) if error.is_retryable() => sleep(world.rng.ms(200..=900)).await,
             Err(_) => return,
         }
     }
@@ -268,19 +268,19 @@ async fn change_once(
 
 /// Cuts a client's connection, takes it offline or stops its reading, until `until`.
 pub(crate) async fn be_restless(world: World, person: Arc<Person>, until: Instant) {
-    let chance = world.chance.fork();
+    let rng = world.rng.fork();
     while Instant::now() < until {
-        sleep(chance.s(4..=25)).await;
-        match chance.index(4) {
+        sleep(rng.s(4..=25)).await;
+        match rng.index(4) {
             0 => person.client.cut(),
             1 => {
                 person.client.go_offline();
-                sleep(chance.ms(100..=25_000)).await;
+                sleep(rng.ms(100..=25_000)).await;
                 person.client.go_online();
             }
             2 => {
                 person.client.pause_reading();
-                sleep(chance.ms(100..=15_000)).await;
+                sleep(rng.ms(100..=15_000)).await;
                 person.client.resume_reading();
             }
             _ => {}

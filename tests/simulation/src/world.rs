@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use checker::{Change, ClientId, Event, SendId};
 use client::{Api, Draft, Outbox};
-use memory::Chance;
+use memory::SeededRng;
 use messaging::ports::{ChannelStore, EventBus, MemberStore};
 use messaging::relay::Relay;
 use messaging::{App, Ports};
 use model::{ChannelId, UserId, WorkspaceId, limits};
 use parking_lot::Mutex;
-use redis_bus::{RedisBus, RedisReplay};
+use redis_bus::{RedisBus, RedisRelayBus};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -48,7 +48,7 @@ pub(crate) struct State {
     /// The planted bug, if any.
     plant: Option<Plant>,
     /// Random draws for the world itself.
-    pub chance: Chance,
+    pub rng: SeededRng,
     /// The correct clock.
     pub clock: SimClock,
     /// Records the history.
@@ -115,31 +115,31 @@ impl World {
     /// Builds the servers and programs of a seed, without users.
     #[must_use]
     pub(crate) fn new(seed: u64, plan: Plan) -> Self {
-        let chance = Chance::new(seed);
+        let rng = SeededRng::new(seed);
         let started_at = Instant::now();
         let clock = SimClock::new(started_at);
-        let lag = chance.ms(1..=40);
-        let redis = Redis::new(&clock, chance.fork(), plan.entries_max, lag);
+        let lag = rng.ms(1..=40);
+        let redis = Redis::new(&clock, rng.fork(), plan.entries_max, lag);
         let log = TableLog::default();
-        let store = SimStore::new(log.clone(), chance.fork());
+        let store = SimStore::new(log.clone(), rng.fork());
         let function_clocks: Vec<SimClock> =
-            (0..ENVIRONMENTS).map(|_| clock.off_by(skew(&chance, OFF_MS_MAX))).collect();
+            (0..ENVIRONMENTS).map(|_| clock.off_by(skew(&rng, OFF_MS_MAX))).collect();
         let plant = plan.planted.map(Plant::new);
         let wiring = Wiring { redis: redis.clone(), store: store.clone(), plant: plant.clone() };
         let environments = function_clocks.iter().zip(FIRST_FUNCTION..);
         let environments =
-            environments.map(|(clock, owner)| App::new(wiring.ports(owner, clock, &chance.fork())));
-        let functions = Functions::new(environments.collect(), chance.fork());
+            environments.map(|(clock, owner)| App::new(wiring.ports(owner, clock, &rng.fork())));
+        let functions = Functions::new(environments.collect(), rng.fork());
         let node_clocks: Arc<Mutex<Vec<SimClock>>> = Arc::default();
         let fleet = {
-            let (clock, chance, clocks) = (clock.clone(), chance.fork(), Arc::clone(&node_clocks));
+            let (clock, rng, clocks) = (clock.clone(), rng.fork(), Arc::clone(&node_clocks));
             let wiring = wiring.clone();
             let make = move |serial: u32| {
-                let clock = clock.off_by(skew(&chance, OFF_MS_MAX));
+                let clock = clock.off_by(skew(&rng, OFF_MS_MAX));
                 clocks.lock().push(clock.clone());
-                wiring.ports(FIRST_NODE + serial, &clock, &chance.fork())
+                wiring.ports(FIRST_NODE + serial, &clock, &rng.fork())
             };
-            Fleet::new(Box::new(make), Chance::new(seed ^ 1), plan.pipe_bytes)
+            Fleet::new(Box::new(make), SeededRng::new(seed ^ 1), plan.pipe_bytes)
         };
         let world = Self(Arc::new(State {
             plan,
@@ -160,23 +160,23 @@ impl World {
             tasks: Mutex::default(),
             sends: AtomicU64::new(0),
             clients: AtomicU32::new(0),
-            chance,
+            rng,
         }));
         world.start_relay(&wiring);
         world
     }
 
     fn start_relay(&self, wiring: &Wiring) {
-        let replay = RedisReplay::at(self.redis.endpoint(RELAY), REPLICAS);
+        let relay_bus = RedisRelayBus::at(self.redis.endpoint(RELAY), REPLICAS);
         if self.plan.planted == Some(Planted::WaitWithoutMarker) {
             self.redis.ignore_markers();
         }
-        let clock = self.clock.off_by(skew(&self.chance, OFF_MS_MAX));
+        let clock = self.clock.off_by(skew(&self.rng, OFF_MS_MAX));
         let channels: Arc<dyn ChannelStore> = Arc::new(wiring.store.for_process(false));
-        let relay = Relay::new(channels, Arc::new(replay), Arc::new(clock));
+        let relay = Relay::new(channels, Arc::new(relay_bus), Arc::new(clock));
         for shard in 0..feed::SHARDS {
-            let chance = self.chance.fork();
-            self.spawn(feed::run(self.log.clone(), shard, relay.clone(), chance));
+            let rng = self.rng.fork();
+            self.spawn(feed::run(self.log.clone(), shard, relay.clone(), rng));
         }
     }
 
@@ -199,19 +199,19 @@ impl World {
     /// A new device. Half of the devices have a clock that is off by minutes.
     #[must_use]
     pub(crate) fn host(&self) -> Host {
-        let off_by = skew(&self.chance, DEVICE_OFF_MS_MAX);
-        let clock = self.clock.off_by(if self.chance.one_in(2) { off_by } else { 0 });
+        let off_by = skew(&self.rng, DEVICE_OFF_MS_MAX);
+        let clock = self.clock.off_by(if self.rng.one_in(2) { off_by } else { 0 });
         self.client_clocks.lock().push(clock.clone());
-        let chance = self.chance.fork();
-        let spoil = self.plant.as_ref().and_then(|plant| plant.spoil(&chance));
+        let rng = self.rng.fork();
+        let spoil = self.plant.as_ref().and_then(|plant| plant.spoil(&rng));
         let (functions, fleet) = (self.functions.clone(), self.fleet.clone());
-        Host { functions, fleet, clock, chance, spoil }
+        Host { functions, fleet, clock, rng, spoil }
     }
 
     /// A user's calls from a new device.
     #[must_use]
     pub(crate) fn api(&self, workspace: &WorkspaceId, user: &UserId) -> Api {
-        let token_s = if self.chance.one_in(4) { self.chance.within(20..=50) } else { 3_600 };
+        let token_s = if self.rng.one_in(4) { self.rng.within(20..=50) } else { 3_600 };
         self.host().api(&self.clock, (workspace, user), token_s)
     }
 
@@ -226,7 +226,7 @@ impl World {
         let drops_older = planted == Some(Planted::MaxId);
         let setup = Setup { id, user: user.clone(), cursor, overlap, drops_older };
         let api = self.api(workspace, user);
-        let person = Person::start(setup, api, &self.recorder, &self.chance.fork());
+        let person = Person::start(setup, api, &self.recorder, &self.rng.fork());
         self.people.lock().push(Arc::new(person));
     }
 
@@ -251,7 +251,7 @@ impl World {
         for number in 0..self.plan.workspaces {
             let space = self.make_space(number).await;
             for user in &space.users {
-                for _ in 0..self.chance.within(1..=self.plan.devices) {
+                for _ in 0..self.rng.within(1..=self.plan.devices) {
                     self.join(&space.id, &user.id, None);
                 }
             }
@@ -263,7 +263,7 @@ impl World {
     #[expect(clippy::expect_used, reason = "names of this file are well formed")]
     async fn make_space(&self, number: u32) -> Space {
         let id = WorkspaceId::parse(&format!("w{number}")).expect("a name");
-        let count = usize::try_from(self.chance.within(self.plan.users.clone())).unwrap_or(2);
+        let count = usize::try_from(self.rng.within(self.plan.users.clone())).unwrap_or(2);
         let users: Vec<User> = (0..count + self.plan.bystanders)
             .map(|at| {
                 let user = UserId::parse(&format!("w{number}-u{at}")).expect("a name");
@@ -274,7 +274,7 @@ impl World {
         for at in 0..self.plan.groups {
             let creator = usize::try_from(at).unwrap_or(0) % count;
             let others = (0..count).filter(|at| *at != creator);
-            let others = others.filter(|_| !self.chance.one_in(4));
+            let others = others.filter(|_| !self.rng.one_in(4));
             let members = std::iter::once(creator).chain(others).collect();
             channels.extend(self.create_channel(&users, members, true).await);
         }
@@ -322,7 +322,7 @@ struct Wiring {
 
 impl Wiring {
     /// The ports of one process.
-    fn ports(&self, owner: u32, clock: &SimClock, chance: &Chance) -> Ports {
+    fn ports(&self, owner: u32, clock: &SimClock, rng: &SeededRng) -> Ports {
         let bus = RedisBus::at(self.redis.endpoint(owner));
         let nodes = Arc::new(bus.directory());
         let store = Arc::new(self.store.for_process(owner >= FIRST_NODE));
@@ -344,8 +344,8 @@ impl Wiring {
             tokens: Arc::new(UnsignedIdentity),
             tickets: Arc::new(UnsignedIdentity),
             clock: Arc::new(clock.clone()),
-            randomness: chance.port(),
-            checkups: Vec::new(),
+            randomness: rng.port(),
+            health_checks: Vec::new(),
         }
     }
 }

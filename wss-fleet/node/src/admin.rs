@@ -81,7 +81,7 @@ fn status(hub: &Hub) -> (&'static str, bool, bool) {
     } else if hub.is_certificate_over() {
         // It serves its sockets, but no client accepts its certificate any more.
         ("certificate_expired", true, false)
-    } else if hub.health.troubles().is_empty() {
+    } else if hub.health.issues().is_empty() {
         ("ok", true, true)
     } else {
         // It serves, but something that it depends on has a problem.
@@ -90,7 +90,7 @@ fn status(hub: &Hub) -> (&'static str, bool, bool) {
 }
 
 fn report(hub: &Hub, status: &str, is_good: bool) -> Response<Full<Bytes>> {
-    let problems: Vec<&str> = hub.health.troubles().iter().map(|one| one.as_str()).collect();
+    let problems: Vec<&str> = hub.health.issues().iter().map(|one| one.as_str()).collect();
     let mut body = serde_json::json!({
         "status": status,
         "node_id": hub.node_id.as_str(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use messaging::outage::Outage;
-use messaging::ports::{Checkup, Depth, Finding, Trouble};
+use messaging::ports::{Finding, HealthCheck, Issue, Scope};
 use model::limits;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -18,12 +18,12 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// A problem, where it was found and its fix. The system's own error text is left out, because it
 /// may differ each time: first a reset, then an end of stream.
-type Kind = (Trouble, &'static str, Option<String>);
+type Kind = (Issue, &'static str, Option<String>);
 
 /// The results of the last check.
 #[derive(Debug)]
 pub(crate) struct Health {
-    troubles: Mutex<BTreeSet<Trouble>>,
+    issues: Mutex<BTreeSet<Issue>>,
     /// What was logged about each kind of problem.
     outages: Mutex<BTreeMap<Kind, Outage>>,
     /// Checks that timed out.
@@ -36,23 +36,23 @@ pub(crate) struct Health {
 
 impl Health {
     /// Healthy from the start if there is nothing to check.
-    pub(crate) fn of(checkups: &[Arc<dyn Checkup>]) -> Self {
+    pub(crate) fn of(health_checks: &[Arc<dyn HealthCheck>]) -> Self {
         Self {
-            troubles: Mutex::default(),
+            issues: Mutex::default(),
             outages: Mutex::default(),
             overdue: Outage::default(),
             clock_ahead_ms: AtomicI64::new(0),
-            was_well: watch::Sender::new(checkups.is_empty()),
+            was_well: watch::Sender::new(health_checks.is_empty()),
             doubted: Notify::new(),
         }
     }
 
     /// Checks for as long as the node lives.
-    pub(crate) async fn run(&self, checkups: &[Arc<dyn Checkup>]) {
-        let mut depth = Depth::Whole;
+    pub(crate) async fn run(&self, health_checks: &[Arc<dyn HealthCheck>]) {
+        let mut scope = Scope::All;
         loop {
             let checked_at = Instant::now();
-            let checks = checkups.iter().map(|checkup| checkup.look(depth));
+            let checks = health_checks.iter().map(|check| check.run(scope));
             match timeout(CHECK_MAX, join_all(checks)).await {
                 Ok(found) => {
                     self.overdue.succeeded(Instant::now());
@@ -68,11 +68,11 @@ impl Health {
                     }
                 }
             }
-            depth = Depth::Whole;
-            if self.troubles().is_empty() && self.was_well() {
+            scope = Scope::All;
+            if self.issues().is_empty() && self.was_well() {
                 let doubted = timeout_at(checked_at + CHECK_EVERY, self.doubted.notified()).await;
                 if doubted.is_err() {
-                    depth = Depth::Running;
+                    scope = Scope::Running;
                 }
             }
             sleep_until(checked_at + CHECK_PAUSE).await;
@@ -95,13 +95,13 @@ impl Health {
         let _closed = self.was_well.subscribe().wait_for(|was_well| *was_well).await.is_err();
     }
 
-    /// The current problems, each kind once, in the order of [`Trouble`].
-    pub(crate) fn troubles(&self) -> Vec<Trouble> {
-        let mut troubles = self.troubles.lock().clone();
+    /// The current problems, each kind once, in the order of [`Issue`].
+    pub(crate) fn issues(&self) -> Vec<Issue> {
+        let mut issues = self.issues.lock().clone();
         if self.is_clock_doubted() {
-            troubles.insert(Trouble::ClockSkew);
+            issues.insert(Issue::ClockSkew);
         }
-        troubles.into_iter().collect()
+        issues.into_iter().collect()
     }
 
     /// Whether this clock and Redis's are so far apart that one of them is wrong.
@@ -113,15 +113,15 @@ impl Health {
     /// Records how far this clock is ahead of Redis's.
     pub(crate) fn record_clock(&self, ahead_ms: i64) {
         self.clock_ahead_ms.store(ahead_ms, Ordering::Relaxed);
-        let kind = (Trouble::ClockSkew, "clock", None);
+        let kind = (Issue::ClockSkew, "clock", None);
         if self.is_clock_doubted() {
             let line = format!(
                 "this clock is {ahead_ms} ms ahead of Redis's, so the node gets no new clients \
-                 where others can take them; cure: synchronise both hosts with NTP"
+                 where others can take them; fix: synchronise both hosts with NTP"
             );
             self.log_trouble(kind, [&*line]);
         } else {
-            self.log_cures([&kind.0]);
+            self.log_resolved([&kind.0]);
         }
     }
 
@@ -129,26 +129,26 @@ impl Health {
     fn ingest(&self, found: Vec<Finding>) {
         // A problem that four tables share is reported once.
         let mut kinds: BTreeMap<Kind, BTreeSet<&str>> = BTreeMap::new();
-        for Finding { item, line, trouble } in &found {
-            if let Some(trouble) = trouble {
-                let cure = line.rsplit_once("cure: ").map(|(_, cure)| cure.to_owned());
-                kinds.entry((*trouble, item, cure)).or_default().insert(line);
+        for Finding { item, line, issue } in &found {
+            if let Some(issue) = issue {
+                let fix = line.rsplit_once("fix: ").map(|(_, fix)| fix.to_owned());
+                kinds.entry((*issue, item, fix)).or_default().insert(line);
             }
         }
-        let troubles: BTreeSet<Trouble> = kinds.keys().map(|kind| kind.0).collect();
-        let before = std::mem::replace(&mut *self.troubles.lock(), troubles.clone());
+        let issues: BTreeSet<Issue> = kinds.keys().map(|kind| kind.0).collect();
+        let before = std::mem::replace(&mut *self.issues.lock(), issues.clone());
         for (kind, lines) in kinds {
             self.log_trouble(kind, lines);
         }
-        self.log_cures(before.difference(&troubles));
-        if !troubles.into_iter().any(Trouble::stops_a_node) {
+        self.log_resolved(before.difference(&issues));
+        if !issues.into_iter().any(Issue::stops_a_node) {
             self.was_well.send_replace(true);
         }
     }
 
     /// Logs findings of one kind, unless that was done within the last minute.
     fn log_trouble<'a>(&self, kind: Kind, lines: impl IntoIterator<Item = &'a str>) {
-        let (trouble, item) = (kind.0.as_str(), kind.1);
+        let (issue, item) = (kind.0.as_str(), kind.1);
         let mut outages = self.outages.lock();
         if outages.len() >= KINDS_MAX {
             outages.clear();
@@ -156,18 +156,18 @@ impl Health {
         if let Some(failing) = outages.entry(kind).or_default().failed(Instant::now()) {
             let lasting_ms = failing.lasting_ms();
             for line in lines {
-                tracing::error!(trouble, item, lasting_ms, "{line}");
+                tracing::error!(issue, item, lasting_ms, "{line}");
             }
         }
     }
 
-    fn log_cures<'a>(&self, over: impl IntoIterator<Item = &'a Trouble>) {
+    fn log_resolved<'a>(&self, over: impl IntoIterator<Item = &'a Issue>) {
         let outages = self.outages.lock();
-        for trouble in over {
-            let of_it = outages.iter().filter(|((kind, ..), _)| kind == trouble);
+        for issue in over {
+            let of_it = outages.iter().filter(|((kind, ..), _)| kind == issue);
             let ended = of_it.filter_map(|(_, outage)| outage.succeeded(Instant::now()));
             if let Some(lasted_ms) = ended.map(|over| over.lasted_ms()).max() {
-                tracing::info!(trouble = trouble.as_str(), lasted_ms, "cured");
+                tracing::info!(issue = issue.as_str(), lasted_ms, "resolved");
             }
         }
     }
@@ -187,43 +187,43 @@ const KINDS_MAX: usize = 64;
 mod tests {
     use super::*;
 
-    fn bad(trouble: Trouble, line: &str) -> Finding {
-        Finding::bad("x", trouble, line.to_owned())
+    fn bad(issue: Issue, line: &str) -> Finding {
+        Finding::bad("x", issue, line.to_owned())
     }
 
     #[test]
     fn trouble_of_one_kind_is_reported_once_and_is_over_when_it_is_no_longer_found() {
-        let nothing: Vec<Arc<dyn Checkup>> = Vec::new();
+        let nothing: Vec<Arc<dyn HealthCheck>> = Vec::new();
         assert!(Health::of(&nothing).was_well());
         let health = Health { was_well: watch::Sender::new(false), ..Health::of(&nothing) };
         health.ingest(vec![
-            bad(Trouble::StoreDenied, "a table"),
-            bad(Trouble::RedisReadOnly, "a replica"),
-            bad(Trouble::StoreDenied, "another table"),
+            bad(Issue::StoreDenied, "a table"),
+            bad(Issue::RedisReadOnly, "a replica"),
+            bad(Issue::StoreDenied, "another table"),
             Finding::good("y", "fine".to_owned()),
         ]);
-        assert_eq!(health.troubles(), [Trouble::RedisReadOnly, Trouble::StoreDenied]);
+        assert_eq!(health.issues(), [Issue::RedisReadOnly, Issue::StoreDenied]);
         assert!(!health.was_well());
         health.ingest(vec![Finding::good("y", "fine".to_owned())]);
-        assert!(health.troubles().is_empty() && health.was_well());
-        health.ingest(vec![bad(Trouble::RedisReadOnly, "a replica")]);
+        assert!(health.issues().is_empty() && health.was_well());
+        health.ingest(vec![bad(Issue::RedisReadOnly, "a replica")]);
         assert!(health.was_well(), "what was well once goes on serving");
         let health = Health { was_well: watch::Sender::new(false), ..Health::of(&nothing) };
-        health.ingest(vec![bad(Trouble::TableSettings, "no time to live")]);
-        assert_eq!(health.troubles(), [Trouble::TableSettings]);
+        health.ingest(vec![bad(Issue::TableSettings, "no time to live")]);
+        assert_eq!(health.issues(), [Issue::TableSettings]);
         assert!(health.was_well(), "it is reported, and stops no node");
     }
 
     #[test]
     fn a_clock_that_is_five_seconds_off_is_a_trouble_until_it_is_right() {
-        let nothing: Vec<Arc<dyn Checkup>> = Vec::new();
+        let nothing: Vec<Arc<dyn HealthCheck>> = Vec::new();
         let health = Health::of(&nothing);
         for (ahead_ms, is_doubted) in
             [(0, false), (5_000, false), (5_001, true), (-5_001, true), (-40, false)]
         {
             health.record_clock(ahead_ms);
             assert_eq!(health.is_clock_doubted(), is_doubted, "{ahead_ms}");
-            assert_eq!(health.troubles().contains(&Trouble::ClockSkew), is_doubted, "{ahead_ms}");
+            assert_eq!(health.issues().contains(&Issue::ClockSkew), is_doubted, "{ahead_ms}");
         }
         assert!(health.was_well(), "it stops no node");
     }

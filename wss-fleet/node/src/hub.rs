@@ -116,7 +116,7 @@ impl Hub {
             allowed_origins,
             shards: Shards::start(tasks, shards, &metrics.delivery),
             metrics,
-            health: Health::of(&ports.checkups),
+            health: Health::of(&ports.health_checks),
             ports,
             store: Store::new(),
             redis_reads: Reported::new("reads of Redis fail", "Redis answers again"),

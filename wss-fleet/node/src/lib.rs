@@ -180,9 +180,9 @@ impl Node {
         let _stop = StopOnDrop(Arc::clone(&hub));
         tracing::info!(node = %hub.node_id, url = hub.shown.url, "serving");
         self.tasks.spawn(heartbeat::run(Arc::clone(&hub)));
-        if !hub.ports.checkups.is_empty() {
+        if !hub.ports.health_checks.is_empty() {
             let hub = Arc::clone(&hub);
-            self.tasks.spawn(async move { hub.health.run(&hub.ports.checkups).await });
+            self.tasks.spawn(async move { hub.health.run(&hub.ports.health_checks).await });
         }
         if let Some(admin) = self.admin.take() {
             self.tasks.spawn(admin::run(admin, Arc::clone(&hub)));

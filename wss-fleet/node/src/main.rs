@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use messaging::Ports;
-use messaging::ports::{Depth, Trouble};
+use messaging::ports::{Issue, Scope};
 use node::{Config, Node};
 use service::compose::ports_of_node;
 use service::config::{EXIT_CONFIG, HealthConfig, NodeConfig, ProcessEnv, TASK_ID, refuse};
@@ -69,10 +69,10 @@ async fn configured() -> Result<(NodeConfig, Ports), ExitCode> {
 async fn check() -> Result<(), ExitCode> {
     let (_, ports) = configured().await?;
     let mut is_good = true;
-    for checkup in &ports.checkups {
-        for finding in checkup.look(Depth::Whole).await {
-            is_good &= finding.trouble.is_none();
-            let verdict = finding.trouble.map_or("ok", Trouble::as_str);
+    for check in &ports.health_checks {
+        for finding in check.run(Scope::All).await {
+            is_good &= finding.issue.is_none();
+            let verdict = finding.issue.map_or("ok", Issue::as_str);
             print(&format!("{verdict}: {}: {}\n", finding.item, finding.line))?;
         }
     }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use model::limits;
+use model::{backoff, limits};
 use tokio::time::Instant;
 
 /// The pace of one workspace's reads.
@@ -127,8 +127,7 @@ impl Pace {
 
 /// The wait after a number of probes.
 fn wait(probes: u32) -> Duration {
-    let (first, longest) = limits::STORE_RETRY;
-    (first * 2_u32.saturating_pow(probes.saturating_sub(1).min(16))).min(longest)
+    backoff(limits::STORE_RETRY, probes.saturating_sub(1))
 }
 
 /// The trouble is over after this long without a failure.

@@ -11,7 +11,7 @@ use futures_util::stream::{self, StreamExt as _};
 use messaging::ports::{BusError, Entry, LogEntry, PageQuery, ReadError, Subscription};
 use model::{
     Channel, ChannelId, EntryId, LateArrivals, Message, MessageId, Position, PublicationId,
-    Timestamp, UserId, WorkspaceId, chain, limits,
+    Timestamp, UserId, WorkspaceId, backoff, chain, limits,
 };
 use protocol::publication::Publication;
 use tokio::time::Instant;
@@ -287,7 +287,7 @@ async fn until_done<T, F>(hub: &Hub, what: &'static str, attempt: impl Fn() -> F
 where
     F: Future<Output = Result<T, BusError>>,
 {
-    let (mut wait, longest) = limits::BUS_RETRY;
+    let mut failures = 0_u32;
     loop {
         match caught(hub, attempt()).await {
             Some(Ok(done)) => {
@@ -300,8 +300,8 @@ where
             }
             None => {}
         }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(longest);
+        tokio::time::sleep(backoff(limits::BUS_RETRY, failures)).await;
+        failures = failures.saturating_add(1);
     }
 }
 

@@ -40,7 +40,7 @@ impl TestHub {
             tickets: Arc::new(SignedTickets::new(&secrets)),
             clock,
             randomness: Arc::new(SeededRandomness::new(7)),
-            checkups: Vec::new(),
+            health_checks: Vec::new(),
         };
         change(&mut ports);
         let mut shards = JoinSet::new();

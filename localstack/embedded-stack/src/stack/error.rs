@@ -4,7 +4,7 @@ use std::io;
 
 use auth::SecretError;
 use dynamo::SchemaError;
-use messaging::ports::{Cause, Trouble};
+use messaging::ports::{Cause, Issue};
 use service::compose::EndpointError;
 
 use crate::engine::EngineError;
@@ -55,7 +55,7 @@ pub enum StackError {
         /// What is wrong, and where, without the password.
         problem: String,
         /// The kind of problem.
-        trouble: Trouble,
+        issue: Issue,
     },
     /// The engine's stream of messages cannot be read.
     #[error("the relay cannot read the engine's stream")]
@@ -71,14 +71,14 @@ pub enum StackError {
 impl StackError {
     /// The fix.
     #[must_use]
-    pub fn cure(&self) -> &'static str {
+    pub fn fix(&self) -> &'static str {
         match self {
             Self::PortTaken { .. } => "stop what uses it, or choose another with --port",
             Self::Port { .. } => "choose another with --port",
             Self::Engine(_) | Self::Secrets(_) => "choose another directory with --data-dir",
             Self::Store { .. } => "start it, or correct --dynamodb-endpoint",
             Self::RedisAddress(_) => "correct --redis-url",
-            Self::Redis { trouble, .. } => redis_cure(*trouble),
+            Self::Redis { issue, .. } => redis_fix(*issue),
             Self::Feed(_) | Self::Seed(_) => {
                 "the data may be damaged: try another directory with --data-dir"
             }
@@ -102,24 +102,24 @@ impl StackError {
     }
 }
 
-fn redis_cure(trouble: Trouble) -> &'static str {
-    match trouble {
-        Trouble::RedisAuth => "correct the password in --redis-url",
-        Trouble::RedisTls => {
+fn redis_fix(issue: Issue) -> &'static str {
+    match issue {
+        Issue::RedisAuth => "correct the password in --redis-url",
+        Issue::RedisTls => {
             "write rediss:// in --redis-url if the server speaks TLS, redis:// if it does not"
         }
-        Trouble::RedisReadOnly => "give the primary in --redis-url",
-        Trouble::RedisSilent | Trouble::RedisReset => {
+        Issue::RedisReadOnly => "give the primary in --redis-url",
+        Issue::RedisSilent | Issue::RedisReset => {
             "check whether the server is paused, overloaded or restarting"
         }
-        Trouble::RedisRefuses => "correct the server's settings",
-        Trouble::RedisUnreachable
-        | Trouble::RedisGroup
-        | Trouble::StoreUnreachable
-        | Trouble::StoreDenied
-        | Trouble::TableMissing
-        | Trouble::TableShape
-        | Trouble::TableSettings
-        | Trouble::ClockSkew => "start it, or correct --redis-url",
+        Issue::RedisRefuses => "correct the server's settings",
+        Issue::RedisUnreachable
+        | Issue::RedisGroup
+        | Issue::StoreUnreachable
+        | Issue::StoreDenied
+        | Issue::TableMissing
+        | Issue::TableShape
+        | Issue::TableSettings
+        | Issue::ClockSkew => "start it, or correct --redis-url",
     }
 }

@@ -1,7 +1,7 @@
 //! The calls of PROTOCOL section 2, and the local ones of section 4.
 
 use model::{Channel, ChannelId, Direction, KnownMessages, MessageId, NodeId, UserId};
-use protocol::http::call::{self, TokenBody};
+use protocol::http::client::{self, TokenBody};
 use protocol::http::{AddedBody, ChannelBody, ChannelsBody, PostedBody};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
@@ -23,7 +23,7 @@ impl Api {
         id: Option<MessageId>,
         after: Option<MessageId>,
     ) -> Result<PostedBody, ApiError> {
-        let body = call::post_message(channel, text, id, after);
+        let body = client::post_message(channel, text, id, after);
         self.call(Method::POST, "/messages", Some(&body)).await
     }
 
@@ -60,13 +60,13 @@ impl Api {
         name: &str,
         members: &[UserId],
     ) -> Result<Channel, ApiError> {
-        let body = call::create_group(name, members);
+        let body = client::create_group(name, members);
         self.typed(Method::POST, "/channels", Some(&body), ChannelBody::read).await
     }
 
     /// `POST /channels` for a DM: returns the existing one or creates it.
     pub async fn create_dm(&self, other: &UserId) -> Result<Channel, ApiError> {
-        let body = call::create_dm(other);
+        let body = client::create_dm(other);
         self.typed(Method::POST, "/channels", Some(&body), ChannelBody::read).await
     }
 
@@ -119,7 +119,7 @@ impl Api {
         users: &[UserId],
     ) -> Result<Vec<(UserId, String)>, ApiError> {
         let path = format!("/channels/{channel}/members");
-        let body = call::add_members(users);
+        let body = client::add_members(users);
         let read = |added: AddedBody| {
             let refused = added.refused.into_iter();
             refused.map(|one| Some((UserId::parse(&one.user_id).ok()?, one.code))).collect()
@@ -147,7 +147,7 @@ impl Api {
     /// `POST /dev/token`: local environments only.
     pub async fn dev_token(&self, user: &DevUser) -> Result<Token, ApiError> {
         let role = user.role.as_deref();
-        let body = call::dev_token(&user.workspace_id, &user.user_id, role, user.ttl_s);
+        let body = client::dev_token(&user.workspace_id, &user.user_id, role, user.ttl_s);
         let answer: TokenBody = self.attempt(Method::POST, "/dev/token", None, Some(&body)).await?;
         Ok(Token::new(answer.token))
     }

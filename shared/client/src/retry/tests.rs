@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use model::ErrorCode;
-use protocol::http::call::ProblemBody;
+use protocol::http::client::ProblemBody;
 use serde_json::json;
 use tokio::time::sleep;
 

@@ -1,6 +1,6 @@
 use model::Timestamp;
 use protocol::frame::Ready;
-use protocol::http::call::ProblemBody;
+use protocol::http::client::ProblemBody;
 
 use super::*;
 

@@ -54,7 +54,7 @@ impl Fixture {
             tickets: Arc::new(NamedTickets(vec!["our-key".to_owned()])),
             clock: clock.clone(),
             randomness: Arc::new(SeededRandomness::new(7)),
-            checkups: Vec::new(),
+            health_checks: Vec::new(),
         });
         Self { app, clock, store, bus, directory }
     }

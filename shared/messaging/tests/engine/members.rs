@@ -182,7 +182,11 @@ async fn the_longest_member_inherits_when_the_creator_left() {
     removes("zoe", "carol").await.unwrap();
     removes("zoe", "zoe").await.unwrap();
     add_member(&fixture.app, &caller("bob"), &channel, &user("zoe")).await.unwrap();
-    assert_eq!(removes("zoe", "bob").await, Err(ErrorCode::Forbidden), "a user who joins again is a new member");
+    assert_eq!(
+        removes("zoe", "bob").await,
+        Err(ErrorCode::Forbidden),
+        "a user who joins again is a new member"
+    );
     add_member(&fixture.app, &caller("bob"), &channel, &user("alice")).await.unwrap();
     assert_eq!(removes("bob", "zoe").await, Err(ErrorCode::Forbidden), "the creator is back");
     removes("alice", "bob").await.unwrap();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use memory::PublishFault;
 use messaging::Refusal;
+use messaging::counters::Counter;
 use messaging::send::{PostMessageError, Posted};
-use messaging::tally::Fact;
 use model::{ChannelId, ErrorCode, MessageId, limits};
 use tokio::task::JoinSet;
 
@@ -155,8 +155,8 @@ async fn g3_what_is_stored_is_answered_whatever_the_bus_says() {
         let posted = fixture.send("alice", &channel, "hi", id, None).await.unwrap();
         assert!(before.elapsed() <= limits::PUBLISH_DEADLINE + Duration::from_millis(5));
         assert_eq!(fixture.published().await.len(), 1, "the creation alone");
-        let counted = fixture.app.tally().take();
-        assert!(counted.contains(&(Fact::PublishFailed, 1)), "{counted:?}");
+        let counted = fixture.app.counters().take();
+        assert!(counted.contains(&(Counter::PublishFailed, 1)), "{counted:?}");
         // The retry publishes what the first attempt could not.
         let retry = fixture.send("alice", &channel, "hi", id, None).await.unwrap();
         assert!(retry.duplicate);
@@ -253,28 +253,28 @@ async fn g3_one_id_in_two_channels_is_two_messages_and_both_are_published() {
 async fn what_sends_did_is_counted_by_guarantee() {
     let fixture = Fixture::new();
     let channel = fixture.group("alice", &["bob"]).await.id;
-    fixture.app.tally().take();
+    fixture.app.counters().take();
     let id = Some(fixture.id_at(0, 1));
     for _ in 0..2 {
         fixture.send("alice", &channel, "hi", id, None).await.unwrap();
     }
-    let taken = fixture.app.tally().take();
-    assert_eq!(taken, [(Fact::Stored, 1), (Fact::Duplicate, 1), (Fact::Published, 2)]);
+    let taken = fixture.app.counters().take();
+    assert_eq!(taken, [(Counter::Stored, 1), (Counter::Duplicate, 1), (Counter::Published, 2)]);
     fixture.bus.fail_publishes(PublishFault::Refused, 1);
     fixture.post("alice", &channel, "refused").await;
-    assert_eq!(fixture.app.tally().take(), [(Fact::Stored, 1), (Fact::PublishFailed, 1)]);
+    assert_eq!(fixture.app.counters().take(), [(Counter::Stored, 1), (Counter::PublishFailed, 1)]);
     fixture.bus.fail_publishes(PublishFault::Hang, u64::from(limits::PUBLISH_TIMEOUTS_MAX));
     for _ in 0..=limits::PUBLISH_TIMEOUTS_MAX {
         fixture.post("alice", &channel, "not in time, then not at all").await;
     }
     let timeouts = u64::from(limits::PUBLISH_TIMEOUTS_MAX);
     let expected = [
-        (Fact::Stored, timeouts + 1),
-        (Fact::PublishFailed, timeouts + 1),
-        (Fact::PublishTimedOut, timeouts),
-        (Fact::PublishSkipped, 1),
+        (Counter::Stored, timeouts + 1),
+        (Counter::PublishFailed, timeouts + 1),
+        (Counter::PublishTimedOut, timeouts),
+        (Counter::PublishSkipped, 1),
     ];
-    assert_eq!(fixture.app.tally().take(), expected);
+    assert_eq!(fixture.app.counters().take(), expected);
 }
 
 #[tokio::test]

@@ -105,17 +105,17 @@ async fn an_unusable_group_is_refused_in_one_line_with_the_cure() {
     let sharded = Group { is_sharded: true, ..group("a") };
     let creating = Group { primary: None, status: "creating".to_owned(), ..group("a") };
     let open = Group { wants_token: false, ..group("a") };
-    for (answer, word, trouble) in [
-        (sharded, "cluster mode", Trouble::RedisGroup),
-        (creating, "is creating", Trouble::RedisGroup),
-        (open, "takes no AUTH token", Trouble::RedisAuth),
+    for (answer, word, issue) in [
+        (sharded, "cluster mode", Issue::RedisGroup),
+        (creating, "is creating", Issue::RedisGroup),
+        (open, "takes no AUTH token", Issue::RedisAuth),
     ] {
         let (lookup, _) = found(Ok(answer));
         let refused = lookup.address().await.err().unwrap();
         let line = refused.to_string();
-        assert!(line.contains(word) && line.contains("cure: ") && !line.contains('\n'), "{line}");
+        assert!(line.contains(word) && line.contains("fix: ") && !line.contains('\n'), "{line}");
         assert!(!line.contains("hunter2"), "{line}");
-        assert_eq!(refused.trouble(), trouble);
+        assert_eq!(refused.issue(), issue);
     }
     let (lookup, finder) = found(Ok(group("a")));
     let without_token = GroupLookup::new(

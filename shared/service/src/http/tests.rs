@@ -6,8 +6,8 @@ use auth::tokens::{JwtTokens, TokenConfig, TokenSigner};
 use dynamo::{Capacity, CredentialSource};
 use memory::{ManualClock, MemoryBus, MemoryDirectory};
 use messaging::Ports;
+use messaging::counters::Counter;
 use messaging::ports::Clock;
-use messaging::tally::Fact;
 use model::{Timestamp, UserId, WorkspaceId};
 use serde_json::Value;
 
@@ -158,9 +158,9 @@ async fn call(app: &App, headers: &[(&'static str, &str)], status: u16) -> Call 
     }
     let handle = |app: App, request: Request<Bytes>| async move {
         assert!(route(&request).is_ok());
-        let notes = Notes::of(&request);
+        let notes = LogFields::of(&request);
         notes.message(MessageId::mint(NOW, 1), false);
-        app.tally().count(Fact::Stored);
+        app.counters().count(Counter::Stored);
         let failed = StoreError::Unavailable("the table is gone".into());
         let result = if status == 200 {
             Ok(Answer::ok(&origin(&app, &request).trace.to_string()))

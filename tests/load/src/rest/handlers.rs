@@ -144,7 +144,7 @@ pub(crate) async fn in_memory() -> Outcome<App> {
         tickets: Arc::new(tickets()?),
         clock,
         randomness: Arc::new(SeededRandomness::new(7)),
-        checkups: Vec::new(),
+        health_checks: Vec::new(),
     }))
 }
 

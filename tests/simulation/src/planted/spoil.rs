@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use memory::Chance;
+use memory::SeededRng;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -19,7 +19,7 @@ pub(crate) struct Spoil(Arc<Mutex<Kind>>);
 #[derive(Debug)]
 enum Kind {
     /// One message in a thousand is lost.
-    Dropping(Chance),
+    Dropping(SeededRng),
     /// A tick's cursor is replaced by that of the last frame of another kind.
     WithoutTicks,
     /// Adds a `resync` frame each time that the shared counter rises.
@@ -42,8 +42,8 @@ pub(crate) struct Spoiled {
 }
 
 impl Spoil {
-    pub(super) fn dropping(chance: Chance) -> Self {
-        Self(Arc::new(Mutex::new(Kind::Dropping(chance))))
+    pub(super) fn dropping(rng: SeededRng) -> Self {
+        Self(Arc::new(Mutex::new(Kind::Dropping(rng))))
     }
 
     pub(super) fn without_ticks() -> Self {
@@ -90,8 +90,8 @@ impl Spoiled {
         let cursor = cursor_of(text);
         let spoil = self.spoil.clone();
         match &*spoil.0.lock() {
-            Kind::Dropping(chance) => {
-                if !(is("message") && chance.one_in(1_000)) {
+            Kind::Dropping(rng) => {
+                if !(is("message") && rng.one_in(1_000)) {
                     self.ready.extend(frame);
                 }
             }

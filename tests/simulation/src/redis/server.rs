@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use memory::Chance;
+use memory::SeededRng;
 use messaging::ports::Clock;
 use model::limits;
 use parking_lot::{Mutex, MutexGuard};
@@ -86,7 +86,7 @@ pub(super) struct State {
     pushes_to_drop: u64,
     pages_read: u64,
     ignores_markers: bool,
-    chance: Chance,
+    rng: SeededRng,
 }
 
 #[derive(Debug)]
@@ -130,11 +130,11 @@ pub(super) enum Path {
 impl Redis {
     /// A primary, and a replica that lags by `lag`. Streams keep at most `entries_max` entries.
     #[must_use]
-    pub(crate) fn new(clock: &SimClock, chance: Chance, entries_max: usize, lag: Duration) -> Self {
+    pub(crate) fn new(clock: &SimClock, rng: SeededRng, entries_max: usize, lag: Duration) -> Self {
         let server = |is_primary: bool| Server {
             keys: Keys::new(entries_max),
             scripts: BTreeSet::new(),
-            clock: clock.off_by(skew(&chance, OFF_MS_MAX)),
+            clock: clock.off_by(skew(&rng, OFF_MS_MAX)),
             is_primary,
             follows: (!is_primary).then_some(0),
             lag,
@@ -152,7 +152,7 @@ impl Redis {
             pushes_to_drop: 0,
             pages_read: 0,
             ignores_markers: false,
-            chance: chance.clone(),
+            rng: rng.clone(),
         })))
     }
 
@@ -355,7 +355,7 @@ impl State {
     }
 
     fn push(&mut self, server: usize, topic: &str, payload: &str) {
-        let due = Instant::now() + LATENCY + self.chance.ms(0..=3);
+        let due = Instant::now() + LATENCY + self.rng.ms(0..=3);
         let is_silent = self.trouble == Trouble::PushesHang && server == self.named;
         for connection in self.connections.values_mut() {
             if connection.server == server && connection.topics.contains(topic) {

@@ -9,7 +9,7 @@ use protocol::publication::Publication;
 use super::BusError;
 
 /// A publication and the workspace whose stream it goes to.
-pub type Addressed = (WorkspaceId, Publication);
+pub type Routed = (WorkspaceId, Publication);
 
 /// Which servers have a batch besides the one that ran it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Replication {
 
 /// The result of running a batch once.
 #[derive(Debug)]
-pub struct Replayed {
+pub struct BatchResult {
     /// How many publications, counted from the first, are in their streams.
     pub taken: usize,
     /// How many of these had not been published within [`model::limits::GUARD_TTL`].
@@ -41,7 +41,7 @@ pub struct Replayed {
 
 /// Publishes stored messages again, with proof.
 #[async_trait]
-pub trait Replay: Send + Sync + Debug {
+pub trait RelayBus: Send + Sync + Debug {
     /// Runs a batch once, in order, on one connection: [`EventBus::publish`]'s script for each
     /// publication, then a write of a marker, then a wait until one replica acknowledges the
     /// marker. That replica then has everything that any connection wrote before the marker.
@@ -58,5 +58,5 @@ pub trait Replay: Send + Sync + Debug {
     /// Dropping the future closes the connection; some of the batch may have been published.
     ///
     /// [`EventBus::publish`]: super::EventBus::publish
-    async fn replay(&self, batch: &[Addressed]) -> Result<Replayed, BusError>;
+    async fn publish_batch(&self, batch: &[Routed]) -> Result<BatchResult, BusError>;
 }

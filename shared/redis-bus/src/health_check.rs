@@ -2,7 +2,7 @@
 //! write.
 
 use async_trait::async_trait;
-use messaging::ports::{Checkup, Depth, Finding, Trouble};
+use messaging::ports::{Finding, HealthCheck, Issue, Scope};
 use redis::{RedisError, RedisResult, Value};
 
 use crate::address::Address;
@@ -13,8 +13,8 @@ use crate::endpoint::Endpoint;
 use crate::probe::{self, Speech};
 
 #[async_trait]
-impl Checkup for RedisBus {
-    async fn look(&self, _depth: Depth) -> Vec<Finding> {
+impl HealthCheck for RedisBus {
+    async fn run(&self, _scope: Scope) -> Vec<Finding> {
         look(self.endpoint()).await
     }
 }
@@ -23,7 +23,7 @@ async fn look(endpoint: &Endpoint) -> Vec<Finding> {
     let mut findings = Vec::new();
     let address = match endpoint.address().await {
         Ok(address) => address,
-        Err(err) => return vec![Finding::bad(GROUP, err.trouble(), err.to_string())],
+        Err(err) => return vec![Finding::bad(GROUP, err.issue(), err.to_string())],
     };
     if let Some((group, _)) = endpoint.group().and_then(|group| group.known()) {
         let engine = group.engine.as_deref().unwrap_or("cache");
@@ -90,20 +90,20 @@ async fn described(connection: &dyn Connection) -> RedisResult<Vec<Finding>> {
 
 /// Whether the server would answer any other command in the same way.
 fn answers_no_command(err: &RedisError) -> bool {
-    matches!(diagnosis(err), Some((Trouble::RedisAuth, _))) || err.is_io_error()
+    matches!(diagnosis(err), Some((Issue::RedisAuth, _))) || err.is_io_error()
 }
 
 /// The finding for a command that failed on an open connection.
 async fn refused(address: &Address, err: &RedisError) -> Finding {
     match diagnosis(err) {
-        Some((trouble, cure)) => {
-            Finding::bad(WRITES, trouble, format!("{address} answers: {err}; cure: {cure}"))
+        Some((issue, fix)) => {
+            Finding::bad(WRITES, issue, format!("{address} answers: {err}; fix: {fix}"))
         }
         None if err.is_io_error() => unconnected(address, err).await,
         None => Finding::bad(
             WRITES,
-            Trouble::RedisRefuses,
-            format!("{address} answers: {err}; cure: a Redis 6 or Valkey that takes writes"),
+            Issue::RedisRefuses,
+            format!("{address} answers: {err}; fix: a Redis 6 or Valkey that takes writes"),
         ),
     }
 }
@@ -111,16 +111,16 @@ async fn refused(address: &Address, err: &RedisError) -> Finding {
 /// The finding for a connection that could not be opened. It depends on what the port answers to a
 /// new client, so that silence and resets are never taken for TLS.
 async fn unconnected(address: &Address, err: &RedisError) -> Finding {
-    if let Some((trouble, cure)) = diagnosis(err) {
-        let line = format!("{address} refuses the login: {err}; cure: {cure}");
-        return Finding::bad(CONNECT, trouble, line);
+    if let Some((issue, fix)) = diagnosis(err) {
+        let line = format!("{address} refuses the login: {err}; fix: {fix}");
+        return Finding::bad(CONNECT, issue, line);
     }
     let speech = match address.host_and_port() {
         Some((host, port)) => probe::speech(host, port).await,
         None => Speech::Unreached,
     };
-    let (trouble, cure) = verdict(speech, address.has_tls(), Failure::of(err));
-    Finding::bad(CONNECT, trouble, format!("no connection to {address}: {err}; cure: {cure}"))
+    let (issue, fix) = verdict(speech, address.has_tls(), Failure::of(err));
+    Finding::bad(CONNECT, issue, format!("no connection to {address}: {err}; fix: {fix}"))
 }
 
 /// How the attempt to connect failed.
@@ -146,38 +146,36 @@ impl Failure {
     }
 }
 
-fn verdict(speech: Speech, has_tls: bool, failure: Failure) -> (Trouble, &'static str) {
+fn verdict(speech: Speech, has_tls: bool, failure: Failure) -> (Issue, &'static str) {
     match (speech, has_tls, failure) {
         (Speech::Refused, _, _) => (
-            Trouble::RedisUnreachable,
+            Issue::RedisUnreachable,
             "nothing answers there: start the server, or correct host and port",
         ),
         (Speech::Unreached, _, _) => (
-            Trouble::RedisUnreachable,
+            Issue::RedisUnreachable,
             "no connection is accepted there: correct host and port, the way to them (security \
              group), or look whether the server is overloaded",
         ),
         (Speech::Foreign, _, _) => {
-            (Trouble::RedisUnreachable, "what answers there is not Redis: correct host and port")
+            (Issue::RedisUnreachable, "what answers there is not Redis: correct host and port")
         }
         (Speech::Plain, true, _) => {
-            (Trouble::RedisTls, "the server speaks no TLS there: use redis://, or switch TLS on")
+            (Issue::RedisTls, "the server speaks no TLS there: use redis://, or switch TLS on")
         }
-        (Speech::Tls, false, _) => {
-            (Trouble::RedisTls, "the server expects TLS there: use rediss://")
-        }
+        (Speech::Tls, false, _) => (Issue::RedisTls, "the server expects TLS there: use rediss://"),
         (Speech::Tls, true, Failure::Other) => (
-            Trouble::RedisTls,
+            Issue::RedisTls,
             "its certificate must be for this host, in time, and from an authority that is \
              trusted (INKWIRE_REDIS_CA)",
         ),
-        (Speech::Silent, _, _) => (Trouble::RedisSilent, SILENT),
+        (Speech::Silent, _, _) => (Issue::RedisSilent, SILENT),
         (Speech::HangsUp, _, _)
         | (Speech::Tls, true, Failure::Cut)
-        | (Speech::Plain, false, Failure::Cut) => (Trouble::RedisReset, RESET),
+        | (Speech::Plain, false, Failure::Cut) => (Issue::RedisReset, RESET),
         (Speech::Tls, true, Failure::Late)
         | (Speech::Plain, false, Failure::Late | Failure::Other) => {
-            (Trouble::RedisSilent, "it answers, but too slowly: look at its load")
+            (Issue::RedisSilent, "it answers, but too slowly: look at its load")
         }
     }
 }
@@ -194,7 +192,7 @@ const ROLE: &str = "redis role";
 const VERSION: &str = "redis version";
 const EVICTION: &str = "redis eviction";
 const WRITES: &str = "redis writes";
-const CHECKUP_KEY: &str = "{ink:fleet}:checkup";
+const CHECKUP_KEY: &str = "{ink:fleet}:check";
 const CHECKUP_TTL_MS: u32 = 1_000;
 
 #[cfg(test)]
@@ -206,13 +204,13 @@ mod tests {
         use Speech::{Foreign, HangsUp, Plain, Refused, Silent, Tls, Unreached};
         for speech in [Refused, Unreached, Plain, Tls, Silent, HangsUp, Foreign] {
             for failure in [Failure::Late, Failure::Cut, Failure::Other] {
-                let (trouble, cure) = verdict(speech, false, failure);
-                let is_tls = trouble == Trouble::RedisTls;
+                let (issue, fix) = verdict(speech, false, failure);
+                let is_tls = issue == Issue::RedisTls;
                 assert_eq!(is_tls, speech == Tls, "{speech:?} {failure:?}");
-                assert_eq!(is_tls, cure.contains("rediss://"), "{speech:?} {failure:?}");
-                let (trouble, _) = verdict(speech, true, failure);
+                assert_eq!(is_tls, fix.contains("rediss://"), "{speech:?} {failure:?}");
+                let (issue, _) = verdict(speech, true, failure);
                 let is_tls = speech == Plain || (speech == Tls && failure == Failure::Other);
-                assert_eq!(trouble == Trouble::RedisTls, is_tls, "{speech:?} {failure:?}");
+                assert_eq!(issue == Issue::RedisTls, is_tls, "{speech:?} {failure:?}");
             }
         }
     }

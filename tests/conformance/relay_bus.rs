@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use memory::{ManualClock, MemoryBus, Replicas};
-use messaging::ports::{Addressed, BusError, EventBus, Replay, Replayed, Replication};
+use messaging::ports::{BatchResult, BusError, EventBus, RelayBus, Replication, Routed};
 use model::{Timestamp, UserId, limits};
 use protocol::publication::Publication;
-use redis_bus::{RedisBus, RedisReplay};
+use redis_bus::{RedisBus, RedisRelayBus};
 use tests::redis::{Flavor, RedisServer};
 use tokio::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::bus::{acme, assert_chain, assert_links, name_of, other, publication};
 /// A bus, the relay's port to it, and its replicas.
 struct Fixture {
     bus: Arc<dyn EventBus>,
-    replay: Arc<dyn Replay>,
+    relay_bus: Arc<dyn RelayBus>,
     replicas: Box<dyn FnMut(Replica) + Send>,
     /// Breaks the connection that the relay keeps open.
     cut: Box<dyn Fn() + Send>,
@@ -40,7 +40,7 @@ fn on_memory(configured: u32) -> Fixture {
     bus.set_replicas(Replicas { configured, ..Replicas::default() });
     Fixture {
         bus: Arc::new(bus.clone()),
-        replay: Arc::new(bus),
+        relay_bus: Arc::new(bus),
         replicas: Box::new(move |replica| {
             let attached = u32::from(replica != Replica::Gone);
             let lag = replica == Replica::Stopped;
@@ -58,7 +58,7 @@ fn on_server(flavor: Flavor, configured: u32) -> Fixture {
     let primary = Arc::clone(&server);
     Fixture {
         bus: Arc::new(RedisBus::connect(&url).unwrap()),
-        replay: Arc::new(RedisReplay::connect(&url, configured).unwrap()),
+        relay_bus: Arc::new(RedisRelayBus::connect(&url, configured).unwrap()),
         replicas: Box::new(move |wanted| match wanted {
             Replica::Attached => match &replica {
                 Some(replica) => replica.resume(),
@@ -113,12 +113,12 @@ suite! {
     g3_a_run_waits_for_unconfigured_replicas_too(0)
 }
 
-fn batch(numbers: std::ops::Range<u128>) -> Vec<Addressed> {
+fn batch(numbers: std::ops::Range<u128>) -> Vec<Routed> {
     numbers.map(|number| (acme(), publication(number))).collect()
 }
 
-async fn run(fixture: &Fixture, batch: &[Addressed]) -> Replayed {
-    let replayed = fixture.replay.replay(batch).await.unwrap();
+async fn run(fixture: &Fixture, batch: &[Routed]) -> BatchResult {
+    let replayed = fixture.relay_bus.publish_batch(batch).await.unwrap();
     assert!(replayed.refusal.is_none(), "{replayed:?}");
     assert_eq!(replayed.taken, batch.len());
     replayed
@@ -127,7 +127,7 @@ async fn run(fixture: &Fixture, batch: &[Addressed]) -> Replayed {
 async fn g3_a_batch_is_in_the_streams_in_order_and_once(fixture: Fixture) {
     let mut subscription = fixture.bus.subscribe(&acme()).await.unwrap();
     // More than one pipeline, with two workspaces by turns.
-    let mixed: Vec<Addressed> =
+    let mixed: Vec<Routed> =
         (0..250).map(|n| (if n % 2 == 0 { acme() } else { other() }, publication(n))).collect();
     for appended in [250, 0, 0] {
         assert_eq!(run(&fixture, &mixed).await.appended, appended);
@@ -164,7 +164,7 @@ async fn g3_a_broken_connection_fails_the_whole_batch_and_the_next_run_has_a_new
     (fixture.cut)();
     // The same run does not reconnect: what was reported as published might have been reported by
     // another server.
-    let broken = fixture.replay.replay(&batch(0..5)).await;
+    let broken = fixture.relay_bus.publish_batch(&batch(0..5)).await;
     assert!(matches!(broken, Err(BusError::Unavailable(_))), "{broken:?}");
     run(&fixture, &batch(0..5)).await;
     assert_eq!(fixture.bus.entries(&acme(), None, 9).await.unwrap().len(), 5);
@@ -216,7 +216,7 @@ mod relayed {
         let store = MemoryStore::new();
         store.create(&channel(1)).await.unwrap();
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(crate::store::at(0)));
-        let replay = Arc::new(RedisReplay::connect(url, configured).unwrap());
+        let relay_bus = Arc::new(RedisRelayBus::connect(url, configured).unwrap());
         let records = (0..20).map(|number| {
             let message = Message::new(
                 MessageId::mint(crate::store::at(0), number),
@@ -226,7 +226,7 @@ mod relayed {
             );
             Record::Stored(LogEntry::Message(StoredMessage { message, members_version: 1 }))
         });
-        (Relay::new(Arc::new(store), replay, clock), records.collect())
+        (Relay::new(Arc::new(store), relay_bus, clock), records.collect())
     }
 
     async fn standing(url: &str) -> usize {
@@ -327,12 +327,12 @@ async fn g3_a_backlog_leaves_live_publications_their_budget_and_keeps_its_order(
     let begun = Instant::now();
     let relays: Vec<_> = (0..SHARDS)
         .map(|shard| {
-            let replay = RedisReplay::connect(&server.url(), 0).unwrap();
+            let relay_bus = RedisRelayBus::connect(&server.url(), 0).unwrap();
             let part = BACKLOG / SHARDS;
             let backlog = batch(shard * part..(shard + 1) * part);
             tokio::spawn(async move {
                 for batch in backlog.chunks(limits::RELAY_BATCH_MAX) {
-                    let replayed = replay.replay(batch).await.unwrap();
+                    let replayed = relay_bus.publish_batch(batch).await.unwrap();
                     assert_eq!(replayed.taken, batch.len());
                 }
             })

@@ -11,9 +11,9 @@ use crate::clock::SeededRandomness;
 /// The random sequence of a seed. Clones draw from the same sequence. A fork has its own, so that
 /// draws in one part of a test do not shift those in another.
 #[derive(Debug, Clone)]
-pub struct Chance(Arc<SeededRandomness>);
+pub struct SeededRng(Arc<SeededRandomness>);
 
-impl Chance {
+impl SeededRng {
     /// Creates the sequence of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Something that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fact {
+pub enum Counter {
     /// A message was stored (G1).
     Stored,
     /// A message had been stored before: a retry (G1).
@@ -23,7 +23,7 @@ pub enum Fact {
     Revoked,
 }
 
-impl Fact {
+impl Counter {
     /// All of them.
     pub const ALL: [Self; 8] = [
         Self::Stored,
@@ -52,26 +52,26 @@ impl Fact {
     }
 }
 
-/// Counts of facts since the last [`Tally::take`].
+/// Counts of counts since the last [`Counters::take`].
 #[derive(Debug, Default)]
-pub struct Tally([AtomicU64; Fact::ALL.len()]);
+pub struct Counters([AtomicU64; Counter::ALL.len()]);
 
-impl Tally {
+impl Counters {
     /// Counts one.
-    pub fn count(&self, fact: Fact) {
-        if let Some(count) = self.0.get(fact as usize) {
+    pub fn count(&self, counter: Counter) {
+        if let Some(count) = self.0.get(counter as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Returns the counts above zero and resets them, so each fact is reported once.
-    pub fn take(&self) -> Vec<(Fact, u64)> {
-        let taken = |fact: Fact| {
+    /// Returns the counts above zero and resets them, so each counter is reported once.
+    pub fn take(&self) -> Vec<(Counter, u64)> {
+        let taken = |counter: Counter| {
             let count =
-                self.0.get(fact as usize).map_or(0, |count| count.swap(0, Ordering::Relaxed));
-            (fact, count)
+                self.0.get(counter as usize).map_or(0, |count| count.swap(0, Ordering::Relaxed));
+            (counter, count)
         };
-        Fact::ALL.into_iter().map(taken).filter(|(_, count)| *count > 0).collect()
+        Counter::ALL.into_iter().map(taken).filter(|(_, count)| *count > 0).collect()
     }
 }
 
@@ -81,14 +81,18 @@ mod tests {
 
     #[test]
     fn what_is_counted_is_taken_once() {
-        let tally = Tally::default();
-        for fact in Fact::ALL {
-            tally.count(fact);
+        let counters = Counters::default();
+        for counter in Counter::ALL {
+            counters.count(counter);
         }
-        tally.count(Fact::Revoked);
-        let taken = tally.take();
-        assert_eq!(taken.len(), Fact::ALL.len());
-        assert!(taken.iter().all(|(fact, count)| *count == 1 + u64::from(*fact == Fact::Revoked)));
-        assert_eq!(tally.take(), []);
+        counters.count(Counter::Revoked);
+        let taken = counters.take();
+        assert_eq!(taken.len(), Counter::ALL.len());
+        assert!(
+            taken
+                .iter()
+                .all(|(counter, count)| *count == 1 + u64::from(*counter == Counter::Revoked))
+        );
+        assert_eq!(counters.take(), []);
     }
 }

@@ -1,7 +1,7 @@
 //! The relay's port to the in-process bus. Its replicas are only counts.
 
 use async_trait::async_trait;
-use messaging::ports::{Addressed, BusError, Published, Replay, Replayed, Replication};
+use messaging::ports::{BatchResult, BusError, Published, RelayBus, Replication, Routed};
 
 use crate::bus::{MemoryBus, unavailable};
 
@@ -18,7 +18,7 @@ pub struct Replicas {
 
 /// The relay's faults and replicas.
 #[derive(Debug, Default)]
-pub(crate) struct ReplayState {
+pub(crate) struct RelayState {
     replicas: Replicas,
     breaks: Option<(usize, u64)>,
     refusals: Option<(usize, u64)>,
@@ -28,35 +28,35 @@ pub(crate) struct ReplayState {
 impl MemoryBus {
     /// Sets the replicas from now on.
     pub fn set_replicas(&self, replicas: Replicas) {
-        self.state.lock().replay.replicas = replicas;
+        self.state.lock().relay_bus.replicas = replicas;
     }
 
     /// Breaks the connection in the next `count` runs of a batch, after `after` publications were
     /// published.
     pub fn break_replays(&self, after: usize, count: u64) {
-        self.state.lock().replay.breaks = (count > 0).then_some((after, count));
+        self.state.lock().relay_bus.breaks = (count > 0).then_some((after, count));
     }
 
     /// Refuses the publication at index `at` in the next `count` runs of a batch.
     pub fn refuse_replays(&self, at: usize, count: u64) {
-        self.state.lock().replay.refusals = (count > 0).then_some((at, count));
+        self.state.lock().relay_bus.refusals = (count > 0).then_some((at, count));
     }
 
     /// Returns how often a batch was run.
     #[must_use]
     pub fn replays(&self) -> u64 {
-        self.state.lock().replay.runs
+        self.state.lock().relay_bus.runs
     }
 }
 
 #[async_trait]
-impl Replay for MemoryBus {
-    async fn replay(&self, batch: &[Addressed]) -> Result<Replayed, BusError> {
+impl RelayBus for MemoryBus {
+    async fn publish_batch(&self, batch: &[Routed]) -> Result<BatchResult, BusError> {
         let now = self.now();
         let mut state = self.state.lock();
-        state.replay.runs += 1;
-        let breaks_at = take(&mut state.replay.breaks);
-        let refused_at = take(&mut state.replay.refusals);
+        state.relay_bus.runs += 1;
+        let breaks_at = take(&mut state.relay_bus.breaks);
+        let refused_at = take(&mut state.relay_bus.refusals);
         let (mut taken, mut appended) = (0, 0);
         for (workspace, publication) in batch {
             if breaks_at == Some(taken) {
@@ -73,14 +73,14 @@ impl Replay for MemoryBus {
             return Err(unavailable());
         }
         let refusal = (taken < batch.len()).then(|| BusError::Refused("scripted".into()));
-        let Replicas { configured, attached, lag } = state.replay.replicas;
+        let Replicas { configured, attached, lag } = state.relay_bus.replicas;
         let replication = match (configured, attached) {
             (0, 0) => Replication::Single,
             (_, 0) => Replication::Absent,
             _ if lag => Replication::Lagging,
             _ => Replication::Acknowledged,
         };
-        Ok(Replayed { taken, appended, refusal, replication })
+        Ok(BatchResult { taken, appended, refusal, replication })
     }
 }
 

@@ -19,10 +19,10 @@ use crate::metrics::{Metric, document};
 
 /// What a handler learns about a call, for the call's line. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Notes(Arc<Mutex<Noted>>);
+pub struct LogFields(Arc<Mutex<Fields>>);
 
 #[derive(Debug, Clone, Default)]
-struct Noted {
+struct Fields {
     route: Option<&'static str>,
     workspace: Option<WorkspaceId>,
     user: Option<UserId>,
@@ -31,7 +31,7 @@ struct Noted {
     duplicate: Option<bool>,
 }
 
-impl Notes {
+impl LogFields {
     /// Returns the notes of a request. They are lost unless it comes from [`super::serve`].
     #[must_use]
     pub fn of(request: &Request<Bytes>) -> Self {
@@ -92,13 +92,13 @@ pub struct Call {
     status: u16,
     refused: Option<Refused>,
     took: Duration,
-    noted: Noted,
+    noted: Fields,
 }
 
 impl Call {
     pub(super) fn new(
         (id, origin, method): (RequestId, Origin, &'static str),
-        notes: &Notes,
+        notes: &LogFields,
         response: &mut Response<Bytes>,
         now: Timestamp,
     ) -> Self {
@@ -148,9 +148,9 @@ impl Call {
     /// environment counted since the last line, and how the call ended.
     #[must_use]
     pub fn document(&self, app: &App, function: &str) -> String {
-        let facts = app.tally().take().into_iter();
+        let counts = app.counters().take().into_iter();
         let mut metrics: Vec<Metric> =
-            facts.map(|(fact, count)| Metric::count(fact.as_str(), count)).collect();
+            counts.map(|(counter, count)| Metric::count(counter.as_str(), count)).collect();
         let ending = match (self.status, self.code()) {
             (503, Some("no_capacity")) => Some("no_capacity"),
             (500.., _) => Some("failures"),

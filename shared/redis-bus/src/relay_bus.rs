@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use messaging::ports::{Addressed, BusError, Replay, Replayed, Replication};
+use messaging::ports::{BatchResult, BusError, RelayBus, Replication, Routed};
 use model::limits;
 use redis::{Cmd, Pipeline, RedisResult, Value};
 use tokio::sync::Mutex;
@@ -18,7 +18,7 @@ use crate::reply;
 
 /// The relay's way to Redis or Valkey. One batch at a time; clones share the connection.
 #[derive(Debug, Clone)]
-pub struct RedisReplay {
+pub struct RedisRelayBus {
     endpoint: Endpoint,
     replicas_configured: u32,
     slot: Arc<Mutex<Option<Link>>>,
@@ -31,7 +31,7 @@ struct Link {
     opened_at: Instant,
 }
 
-impl RedisReplay {
+impl RedisRelayBus {
     /// Makes it for a URL, as [`Endpoint::parse`] reads it, and for the number of replicas that the
     /// deployment gives the server. Connects to nothing yet.
     ///
@@ -47,7 +47,7 @@ impl RedisReplay {
         Self { endpoint, replicas_configured, slot: Arc::default() }
     }
 
-    async fn run(&self, link: &Link, batch: &[Addressed]) -> Result<Replayed, BusError> {
+    async fn run(&self, link: &Link, batch: &[Routed]) -> Result<BatchResult, BusError> {
         let (mut taken, mut appended, mut refusal) = (0, 0, None);
         let mut pause = Duration::ZERO;
         'batch: for part in batch.chunks(limits::RELAY_PIPELINE_MAX) {
@@ -76,7 +76,7 @@ impl RedisReplay {
             }
         }
         let replication = self.await_replica(link).await.map_err(bus_error)?;
-        Ok(Replayed { taken, appended, refusal, replication })
+        Ok(BatchResult { taken, appended, refusal, replication })
     }
 
     /// Waits until a replica has everything up to now. The marker is mandatory: if every guard
@@ -105,8 +105,8 @@ impl RedisReplay {
 }
 
 #[async_trait]
-impl Replay for RedisReplay {
-    async fn replay(&self, batch: &[Addressed]) -> Result<Replayed, BusError> {
+impl RelayBus for RedisRelayBus {
+    async fn publish_batch(&self, batch: &[Routed]) -> Result<BatchResult, BusError> {
         let mut slot = self.slot.lock().await;
         // Taken out, so that a dropped future leaves no doubtful connection behind.
         let kept =

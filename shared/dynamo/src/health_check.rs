@@ -2,21 +2,21 @@
 
 use async_trait::async_trait;
 use messaging::ports::{
-    Cause, ChannelStore, Checkup, Depth, Finding, MemberStore, MessageStore, PageQuery, ReadError,
-    RevocationStore, Trouble,
+    Cause, ChannelStore, Finding, HealthCheck, Issue, MemberStore, MessageStore, PageQuery,
+    ReadError, RevocationStore, Scope,
 };
 use model::{ChannelId, IdError, MessageId, Timestamp, UserId, WorkspaceId, chain};
 
-use crate::error::{CallError, Fault, cure_of};
+use crate::error::{CallError, Fault, fix_of};
 use crate::provision::{SchemaError, differences};
 use crate::schema::schema;
 use crate::store::DynamoStore;
 
 #[async_trait]
-impl Checkup for DynamoStore {
-    async fn look(&self, depth: Depth) -> Vec<Finding> {
+impl HealthCheck for DynamoStore {
+    async fn run(&self, scope: Scope) -> Vec<Finding> {
         // A busy node notices by its own calls, and an idle one needs no check.
-        if depth == Depth::Running {
+        if scope == Scope::Running {
             return Vec::new();
         }
         let mut findings = match self.shapes().await {
@@ -47,19 +47,19 @@ impl DynamoStore {
                 match difference {
                     SchemaError::Differs { what: "billing", .. } => {}
                     SchemaError::Missing { .. } => findings.push(wrong(
-                        Trouble::TableMissing,
+                        Issue::TableMissing,
                         format!(
-                            "{difference}; cure: make it from tables.json, or correct \
+                            "{difference}; fix: make it from tables.json, or correct \
                              INKWIRE_TABLE_PREFIX, AWS_REGION or AWS_ENDPOINT_URL"
                         ),
                     )),
                     SchemaError::Differs { what: "keys", .. } => findings.push(wrong(
-                        Trouble::TableShape,
-                        format!("{difference}; cure: keys cannot be changed, make it anew"),
+                        Issue::TableShape,
+                        format!("{difference}; fix: keys cannot be changed, make it anew"),
                     )),
                     SchemaError::Differs { .. } => findings.push(wrong(
-                        Trouble::TableSettings,
-                        format!("{difference}; cure: set it as tables.json says"),
+                        Issue::TableSettings,
+                        format!("{difference}; fix: set it as tables.json says"),
                     )),
                     SchemaError::NotActive { .. } | SchemaError::Call { .. } => {
                         findings.extend(untold(&difference)?);
@@ -95,8 +95,8 @@ impl DynamoStore {
             let finding = of_read(&error);
             // One line if the store is unreachable; otherwise one for each different text.
             let is_new = |known: &Finding| {
-                known.trouble != finding.trouble
-                    || (finding.trouble != Some(Trouble::StoreUnreachable)
+                known.issue != finding.issue
+                    || (finding.issue != Some(Issue::StoreUnreachable)
                         && known.line != finding.line)
             };
             if findings.iter().all(is_new) {
@@ -107,8 +107,8 @@ impl DynamoStore {
     }
 }
 
-fn wrong(trouble: Trouble, line: String) -> Finding {
-    Finding::bad(TABLES, trouble, line)
+fn wrong(issue: Issue, line: String) -> Finding {
+    Finding::bad(TABLES, issue, line)
 }
 
 /// A shape that cannot be read is a finding only if the store is unreachable or denies it.
@@ -116,13 +116,11 @@ fn untold(error: &SchemaError) -> Result<Option<Finding>, Finding> {
     let SchemaError::Call { source, .. } = error else { return Ok(None) };
     match source.downcast_ref::<CallError>() {
         Some(CallError::Answered { code, .. }) => Ok(match Fault::of(code) {
-            Some(Fault::Denied | Fault::Identity) => {
-                Some(wrong(Trouble::StoreDenied, plain(source)))
-            }
+            Some(Fault::Denied | Fault::Identity) => Some(wrong(Issue::StoreDenied, plain(source))),
             Some(Fault::Missing | Fault::Shape) | None => None,
         }),
         Some(CallError::Unanswered { .. }) => {
-            Err(wrong(Trouble::StoreUnreachable, format!("{}{UNREACHED}", chain(error))))
+            Err(wrong(Issue::StoreUnreachable, format!("{}{UNREACHED}", chain(error))))
         }
         Some(
             CallError::Unprocessed { .. }
@@ -138,7 +136,7 @@ fn untold(error: &SchemaError) -> Result<Option<Finding>, Finding> {
 fn plain(cause: &Cause) -> String {
     match cause.downcast_ref::<CallError>() {
         Some(CallError::Answered { operation, code, message, .. }) => {
-            format!("{operation} was answered {code}: {message}{}", cure_of(code, operation))
+            format!("{operation} was answered {code}: {message}{}", fix_of(code, operation))
         }
         Some(other) => chain(other),
         None => chain(cause.as_ref()),
@@ -163,16 +161,16 @@ fn of_read(error: &ReadError) -> Finding {
         | None => None,
     };
     match code {
-        Some(Fault::Denied | Fault::Identity) => wrong(Trouble::StoreDenied, plain(cause)),
-        Some(Fault::Missing) => wrong(Trouble::TableMissing, plain(cause)),
-        Some(Fault::Shape) => wrong(Trouble::TableShape, plain(cause)),
-        None => wrong(Trouble::StoreUnreachable, format!("{}{UNREACHED}", chain(error))),
+        Some(Fault::Denied | Fault::Identity) => wrong(Issue::StoreDenied, plain(cause)),
+        Some(Fault::Missing) => wrong(Issue::TableMissing, plain(cause)),
+        Some(Fault::Shape) => wrong(Issue::TableShape, plain(cause)),
+        None => wrong(Issue::StoreUnreachable, format!("{}{UNREACHED}", chain(error))),
     }
 }
 
 const TABLES: &str = "tables";
 /// A reserved id: demo data and documentation avoid it, and nothing is ever written under it.
-const NOBODY: &str = "inkwire-checkup";
+const NOBODY: &str = "inkwire-check";
 /// The same for a channel: an id with a time that no clock shows.
 const NOWHERE: &str = "C00000000000000000000000000";
-const UNREACHED: &str = "; cure: the way to the store (AWS_ENDPOINT_URL, network), or wait for it";
+const UNREACHED: &str = "; fix: the way to the store (AWS_ENDPOINT_URL, network), or wait for it";

@@ -1,14 +1,6 @@
-//! The clock and randomness.
+//! Randomness.
 
 use std::fmt::Debug;
-
-use model::Timestamp;
-
-/// The wall clock.
-pub trait Clock: Send + Sync + Debug {
-    /// The time now.
-    fn now(&self) -> Timestamp;
-}
 
 /// Randomness for ids, choices and jitter.
 pub trait Randomness: Send + Sync + Debug {

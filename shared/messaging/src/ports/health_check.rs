@@ -7,7 +7,7 @@ use async_trait::async_trait;
 /// What a check can find wrong. Each kind has one fix, and a word that a node's health shows. The
 /// words contain no address, no account and no secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Trouble {
+pub enum Issue {
     /// The replication group does not exist, or we may not look it up or use it.
     RedisGroup,
     /// Nothing answers where Redis should be.
@@ -39,7 +39,7 @@ pub enum Trouble {
     ClockSkew,
 }
 
-impl Trouble {
+impl Issue {
     /// All of them.
     pub const ALL: [Self; 14] = [
         Self::RedisGroup,
@@ -100,7 +100,7 @@ impl Trouble {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for Issue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -115,29 +115,29 @@ pub struct Finding {
     /// contents of rows.
     pub line: String,
     /// What is wrong with it, if anything.
-    pub trouble: Option<Trouble>,
+    pub issue: Option<Issue>,
 }
 
 impl Finding {
     /// Nothing is wrong.
     #[must_use]
     pub const fn good(item: &'static str, line: String) -> Self {
-        Self { item, line, trouble: None }
+        Self { item, line, issue: None }
     }
 
     /// Something is wrong.
     #[must_use]
-    pub const fn bad(item: &'static str, trouble: Trouble, line: String) -> Self {
-        Self { item, line, trouble: Some(trouble) }
+    pub const fn bad(item: &'static str, issue: Issue, line: String) -> Self {
+        Self { item, line, issue: Some(issue) }
     }
 }
 
 /// How thorough a check is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
+pub enum Scope {
     /// Everything, including the tables' keys and settings: at start, for a deployment, and from a
     /// failure until it is fixed.
-    Whole,
+    All,
     /// Only what a serving program would not notice by itself: nothing that it calls all the time,
     /// and nothing that is billed per call.
     Running,
@@ -148,12 +148,12 @@ pub enum Depth {
 /// A table's *shape* that cannot be read is a finding only if the store is unreachable or denies
 /// the call. Otherwise the store serves all the same.
 #[async_trait]
-pub trait Checkup: fmt::Debug + Send + Sync {
+pub trait HealthCheck: fmt::Debug + Send + Sync {
     /// Checks now. Takes at most the calls' own deadlines, and writes nothing that anybody reads.
     ///
     /// # Cancel safety
     /// A dropped call leaves nothing to clean up.
-    async fn look(&self, depth: Depth) -> Vec<Finding>;
+    async fn run(&self, scope: Scope) -> Vec<Finding>;
 }
 
 #[cfg(test)]
@@ -164,8 +164,8 @@ mod tests {
 
     #[test]
     fn every_trouble_has_a_word_of_its_own() {
-        let words: BTreeSet<&str> = Trouble::ALL.iter().map(|trouble| trouble.as_str()).collect();
-        assert_eq!(words.len(), Trouble::ALL.len());
+        let words: BTreeSet<&str> = Issue::ALL.iter().map(|issue| issue.as_str()).collect();
+        assert_eq!(words.len(), Issue::ALL.len());
         let is_plain =
             |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         assert!(words.iter().all(is_plain));
