@@ -9,6 +9,7 @@ use tests::cluster::{Cluster, Environment};
 use tests::person::Person;
 use tests::store::local_client;
 use tests::{SOON, eventually};
+use tokio::time::Instant;
 
 const PUBLISH: &str = include_str!("../../shared/redis-bus/src/publish.lua");
 
@@ -99,8 +100,11 @@ impl RecordingSocket {
     }
 
     async fn until(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        // Ticks arrive meanwhile, so the deadline is for all frames together.
+        let deadline = Instant::now() + SOON;
         loop {
-            let text = self.socket.text_within(SOON).await;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let text = self.socket.text_within(left).await;
             let text = text.unwrap_or_else(|| panic!("no {what} after {:?}", self.frames));
             let frame: Value = serde_json::from_str(&text).unwrap();
             self.frames.push(frame.clone());
