@@ -136,11 +136,13 @@ impl Health {
             }
         }
         let issues: BTreeSet<Issue> = kinds.keys().map(|kind| kind.0).collect();
-        let before = std::mem::replace(&mut *self.issues.lock(), issues.clone());
+        // Logged before `/healthz` shows it: whoever sees a problem there finds its line.
         for (kind, lines) in kinds {
             self.log_trouble(kind, lines);
         }
+        let before = self.issues.lock().clone();
         self.log_resolved(before.difference(&issues));
+        *self.issues.lock() = issues.clone();
         if !issues.into_iter().any(Issue::stops_a_node) {
             self.was_well.send_replace(true);
         }
