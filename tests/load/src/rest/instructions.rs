@@ -45,7 +45,7 @@ const HOT_PATHS: &[HotPath] = &[
             AROUND,
             AUTHENTICATE,
             "protocol::http::request::read_json",
-            "PostMessageBody as core::convert::TryFrom",
+            "for model::request::NewMessage>::try_from",
             "protocol::publication::Publication::encode",
         ],
     },
