@@ -131,7 +131,7 @@ async fn the_printed_commands_run() {
         .output
         .lines()
         .map(str::trim)
-        .find(|line| line.starts_with("cargo run --bin inkwire"))
+        .find(|line| line.starts_with("cargo run -p inkwire "))
         .unwrap();
     let arguments: Vec<&str> = listen.split(" -- ").nth(1).unwrap().split_whitespace().collect();
     let mut listener = Command::new(program("inkwire"))

@@ -179,6 +179,30 @@ fn no_function_links_what_only_nodes_use() {
 }
 
 #[test]
+fn commands_of_the_quick_start_name_programs_that_cargo_finds() {
+    let metadata = metadata();
+    let programs = |package: &cargo_metadata::Package| -> Vec<String> {
+        let bins = package.targets.iter().filter(|target| target.is_bin());
+        bins.map(|target| target.name.clone()).collect()
+    };
+    let packages = metadata.workspace_packages();
+    let ours: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+    let default: Vec<String> =
+        metadata.workspace_default_packages().into_iter().flat_map(programs).collect();
+    for file in ["README.md", "localstack/embedded-stack/src/report.rs"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let after = |what| text.split(what).skip(1).filter_map(|rest| rest.split(' ').next());
+        for package in after("cargo run -p ") {
+            assert!(ours.contains(package), "{file}: no package {package}");
+        }
+        // `--bin` alone finds only programs of the default member.
+        for program in after("cargo run --bin ") {
+            assert!(default.iter().any(|name| name == program), "{file}: {program} is not found");
+        }
+    }
+}
+
+#[test]
 fn the_log_knows_which_packages_are_ours() {
     let ours: BTreeSet<String> = ARROWS
         .iter()

@@ -65,5 +65,5 @@ fn send(url: &str, channel: &str) -> String {
 
 fn listen(url: &str, port: u16) -> String {
     let elsewhere = if port == PORT_DEFAULT { String::new() } else { format!(" --url {url}") };
-    format!("cargo run --bin inkwire -- listen --as bob{elsewhere}")
+    format!("cargo run -p inkwire -- listen --as bob{elsewhere}")
 }
