@@ -31,8 +31,8 @@ async fn the_documented_permissions_are_enough() {
     assert_eq!(next_entry(&mut subscription).await.publication.id, publication(1).id);
     assert_eq!(bus.entries(&acme(), None, 9).await.unwrap().len(), 1);
     let relay_bus = RedisRelayBus::connect(&url, 1).unwrap();
-    let replayed = relay_bus.publish_batch(&[(acme(), publication(2))]).await.unwrap();
-    assert_eq!((replayed.appended, replayed.replication), (1, Replication::Acknowledged));
+    let result = relay_bus.publish_batch(&[(acme(), publication(2))]).await.unwrap();
+    assert_eq!((result.appended, result.replication), (1, Replication::Acknowledged));
     directory_of(&bus).await;
 }
 

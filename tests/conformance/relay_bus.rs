@@ -118,10 +118,10 @@ fn batch(numbers: std::ops::Range<u128>) -> Vec<Routed> {
 }
 
 async fn run(fixture: &Fixture, batch: &[Routed]) -> BatchResult {
-    let replayed = fixture.relay_bus.publish_batch(batch).await.unwrap();
-    assert!(replayed.refusal.is_none(), "{replayed:?}");
-    assert_eq!(replayed.taken, batch.len());
-    replayed
+    let result = fixture.relay_bus.publish_batch(batch).await.unwrap();
+    assert!(result.refusal.is_none(), "{result:?}");
+    assert_eq!(result.taken, batch.len());
+    result
 }
 
 async fn g3_a_batch_is_in_the_streams_in_order_and_once(fixture: Fixture) {
@@ -150,8 +150,8 @@ async fn g3_a_batch_does_not_repeat_what_sends_published(fixture: Fixture) {
     for number in [1, 3] {
         fixture.bus.publish(&acme(), &publication(number)).await.unwrap();
     }
-    let replayed = run(&fixture, &batch(0..5)).await;
-    assert_eq!((replayed.appended, replayed.replication), (3, Replication::Single));
+    let result = run(&fixture, &batch(0..5)).await;
+    assert_eq!((result.appended, result.replication), (3, Replication::Single));
     let entries = fixture.bus.entries(&acme(), None, 9).await.unwrap();
     assert_chain(&entries);
     assert_eq!(entries.len(), 5);
@@ -173,8 +173,8 @@ async fn g3_a_broken_connection_fails_the_whole_batch_and_the_next_run_has_a_new
 async fn g3_a_batch_is_acknowledged_by_a_replica_or_reports_which_is_missing(mut fixture: Fixture) {
     let replication = async |fixture: &Fixture| {
         let begun = Instant::now();
-        let replayed = run(fixture, &batch(0..3)).await;
-        (replayed.replication, begun.elapsed())
+        let result = run(fixture, &batch(0..3)).await;
+        (result.replication, begun.elapsed())
     };
     let (none, took) = replication(&fixture).await;
     assert_eq!(none, Replication::Absent);
@@ -332,8 +332,8 @@ async fn g3_a_backlog_leaves_live_publications_their_budget_and_keeps_its_order(
             let backlog = batch(shard * part..(shard + 1) * part);
             tokio::spawn(async move {
                 for batch in backlog.chunks(limits::RELAY_BATCH_MAX) {
-                    let replayed = relay_bus.publish_batch(batch).await.unwrap();
-                    assert_eq!(replayed.taken, batch.len());
+                    let result = relay_bus.publish_batch(batch).await.unwrap();
+                    assert_eq!(result.taken, batch.len());
                 }
             })
         })

@@ -1,4 +1,4 @@
-//! Who a caller is, without I/O: bearer tokens, tickets for one socket, and the keys of both.
+//! Authentication without I/O: bearer tokens, tickets for one socket, and the keys of both.
 //!
 //! **Main path.** [`tokens::JwtTokens`] verifies the bearer token of a call.
 //! [`tickets::SignedTickets`] signs the ticket that `POST /connect` hands out; the node that it

@@ -3,7 +3,7 @@
 //! 1. [`Relay::relay`] takes records in the order of the stream and skips those without a message.
 //! 2. `places` finds each message's workspace through its channel, which never changes workspace.
 //! 3. `mark_late` marks the channels of messages that arrive later than clients read back.
-//! 4. `replayed` runs the batch until a replica has it, or it is clear that there is no replica.
+//! 4. `publish_until_replicated` runs the batch until a replica has it, or it is clear that there is no replica.
 //!
 //! Only records that passed all four may be checkpointed: [`Outcome`] says how far.
 
@@ -174,12 +174,12 @@ impl State {
             return outcome(held);
         }
         let addressed: Vec<Routed> = batch.iter().map(|(_, one)| one.clone()).collect();
-        let refused = match self.replayed(&addressed).await {
-            Some(replayed) => {
-                count(&self.counters.relayed, replayed.taken);
-                count(&self.counters.appended, replayed.appended);
-                self.note_relayed(addressed.iter().take(replayed.taken));
-                batch.get(replayed.taken).map(|(at, _)| *at)
+        let refused = match self.publish_until_replicated(&addressed).await {
+            Some(result) => {
+                count(&self.counters.relayed, result.taken);
+                count(&self.counters.appended, result.appended);
+                self.note_relayed(addressed.iter().take(result.taken));
+                batch.get(result.taken).map(|(at, _)| *at)
             }
             None => batch.first().map(|(at, _)| *at),
         };
@@ -289,16 +289,16 @@ impl State {
 
     /// Runs a batch until a replica has it, or until the server still has no replica after a wait;
     /// `None` if neither happens.
-    async fn replayed(&self, batch: &[Routed]) -> Option<BatchResult> {
+    async fn publish_until_replicated(&self, batch: &[Routed]) -> Option<BatchResult> {
         let mut unacknowledged = false;
         let mut failures = 0;
         for run in 0..limits::RELAY_RUNS_MAX {
             count(&self.counters.reruns, usize::from(run > 0));
             match self.relay_bus.publish_batch(batch).await {
-                Ok(replayed) => match replayed.replication {
+                Ok(result) => match result.replication {
                     Replication::Acknowledged | Replication::Single => {
                         *self.alone_at.lock() = None;
-                        return self.told(replayed);
+                        return self.report(result);
                     }
                     Replication::Absent if unacknowledged => {
                         if !self.is_alone() {
@@ -309,7 +309,7 @@ impl State {
                             messages = batch.len(),
                             "the bus has no replica: relayed without one"
                         );
-                        return self.told(replayed);
+                        return self.report(result);
                     }
                     Replication::Lagging if unacknowledged => break,
                     // A wait ended without one lately, so do not wait, but resolve the name again.
@@ -354,15 +354,15 @@ impl State {
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the two ways out of a run read alike")]
-    fn told(&self, replayed: BatchResult) -> Option<BatchResult> {
+    fn report(&self, result: BatchResult) -> Option<BatchResult> {
         if let Some(over) = self.outage.succeeded(Instant::now()) {
             let (failures, lasted_ms) = (over.failures, over.lasted_ms());
             info!(failures, lasted_ms, "batches reach the bus again");
         }
-        if let Some(refusal) = &replayed.refusal {
+        if let Some(refusal) = &result.refusal {
             warn!(cause = %chain(refusal), "the bus refused a message; retrying it");
         }
-        Some(replayed)
+        Some(result)
     }
 }
 

@@ -3,7 +3,7 @@
 use messaging::ports::{Cause, Issue};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// The issue and the fix for an answer of the server. `None` for a refusal that passes by itself,
+/// Maps an answer of the server to an issue and its fix. `None` for a refusal that passes by itself,
 /// and for an error that is no answer.
 pub(crate) fn diagnosis(err: &RedisError) -> Option<(Issue, &'static str)> {
     if let ErrorKind::Server(kind) = err.kind() {

@@ -115,11 +115,11 @@ impl RelayBus for RedisRelayBus {
             Some(link) => link,
             None => Link::open(&self.endpoint).await.map_err(bus_error)?,
         };
-        let replayed = self.run(&link, batch).await?;
-        if matches!(replayed.replication, Replication::Acknowledged | Replication::Single) {
+        let result = self.run(&link, batch).await?;
+        if matches!(result.replication, Replication::Acknowledged | Replication::Single) {
             *slot = Some(link);
         }
-        Ok(replayed)
+        Ok(result)
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Running {
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) started: Started,
-    /// What was read, as inputs for the workspace's state.
+    /// The rows and messages that were read, as inputs of the workspace.
     pub(crate) inputs: Vec<Input>,
     /// The part that failed, and why.
     pub(crate) failed: Option<(Read, Failure)>,
