@@ -66,7 +66,7 @@ pub(crate) fn encode_message(stored: &StoredMessage) -> Item {
     item.insert(SENDER.to_owned(), keys::string(message.sender_id.as_str()));
     item.insert(TEXT.to_owned(), keys::string(message.text.as_str()));
     item.insert(VERSION.to_owned(), number(stored.members_version));
-    if message.rev != Rev::first_of(message.id) {
+    if message.is_changed() {
         item.insert(REV.to_owned(), keys::string(message.rev.as_str()));
     }
     item

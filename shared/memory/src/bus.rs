@@ -88,14 +88,14 @@ impl MemoryBus {
     pub fn lose_link(&self) {
         let mut state = self.state.lock();
         state.link_lost = true;
-        state.tell_all(&Notice::Lost);
+        state.notify_all(&Notice::Lost);
     }
 
     /// Restores the connection: all subscriptions get [`Notice::Restored`].
     pub fn restore_link(&self) {
         let mut state = self.state.lock();
         state.link_lost = false;
-        state.tell_all(&Notice::Restored);
+        state.notify_all(&Notice::Restored);
     }
 
     /// Returns how many subscriptions to a workspace's topic are kept. A dropped one is removed at
@@ -170,19 +170,20 @@ impl State {
         now: Timestamp,
     ) -> Published {
         let known = self.workspaces.entry(workspace.clone()).or_default();
-        let Some(entry) = known.stream.append(publication, now) else {
+        let Some(kept) = known.stream.append(publication, now) else {
             return Published::AlreadyPublished;
         };
-        let position = entry.position;
+        let position = kept.position;
         if self.pushes_to_drop > 0 {
             self.pushes_to_drop -= 1;
-        } else if !self.link_lost {
+        } else if !self.link_lost && !known.subscribers.is_empty() {
+            let entry = kept.decode();
             known.subscribers.retain(|tx| tx.offer(Notice::Entry(entry.clone())));
         }
         Published::Appended(position)
     }
 
-    fn tell_all(&mut self, notice: &Notice) {
+    fn notify_all(&mut self, notice: &Notice) {
         for known in self.workspaces.values_mut() {
             known.subscribers.retain(|tx| tx.offer(notice.clone()));
         }

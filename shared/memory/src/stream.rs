@@ -17,35 +17,45 @@ pub(crate) struct Stream {
     guards: Guards,
 }
 
+/// An entry as Redis keeps it: encoded, so that a reader gets what it would get from Redis.
 #[derive(Debug, Clone)]
-struct Kept {
-    entry: Entry,
-    bytes: usize,
+pub(crate) struct Kept {
+    pub(crate) position: Position,
+    prev: Option<Position>,
+    id: PublicationId,
+    wire: String,
+}
+
+impl Kept {
+    /// The entry as a reader gets it.
+    pub(crate) fn decode(&self) -> Entry {
+        let publication = Arc::new(Publication::decode(self.id, &self.wire));
+        Entry { position: self.position, prev: self.prev, publication }
+    }
 }
 
 impl Stream {
     /// Appends a publication. `None` if its guard exists.
-    pub(crate) fn append(&mut self, publication: &Publication, now: Timestamp) -> Option<Entry> {
+    pub(crate) fn append(&mut self, publication: &Publication, now: Timestamp) -> Option<&Kept> {
         self.expire(now);
         if !self.guards.set(publication.guard(), now) {
             return None;
         }
-        let last = self.entries.back().map(|kept| kept.entry.position);
-        let payload = publication.encode();
-        let entry = Entry {
+        let last = self.entries.back().map(|kept| kept.position);
+        let kept = Kept {
             position: Position {
                 entry: next_id(last.map(|position| position.entry), now),
                 history: history(last, publication.id),
             },
             prev: last,
-            // Encoded and decoded, so that a reader gets the same as from Redis.
-            publication: Arc::new(Publication::decode(publication.id, &payload)),
+            id: publication.id,
+            wire: publication.encode(),
         };
-        self.bytes += payload.len();
-        self.entries.push_back(Kept { entry: entry.clone(), bytes: payload.len() });
+        self.bytes += kept.wire.len();
+        self.entries.push_back(kept);
         self.trim();
         self.expires_at = now.plus(limits::STREAM_TTL);
-        Some(entry)
+        self.entries.back()
     }
 
     /// Reads entries in order from `from`, inclusive.
@@ -57,8 +67,8 @@ impl Stream {
     ) -> Vec<Entry> {
         self.expire(now);
         let from = from.unwrap_or_default();
-        let first = self.entries.partition_point(|kept| kept.entry.position.entry < from);
-        self.entries.iter().skip(first).take(limit).map(|kept| kept.entry.clone()).collect()
+        let first = self.entries.partition_point(|kept| kept.position.entry < from);
+        self.entries.iter().skip(first).take(limit).map(Kept::decode).collect()
     }
 
     fn expire(&mut self, now: Timestamp) {
@@ -75,7 +85,7 @@ impl Stream {
         };
         // The newest entry stays, however large: the next one names it as `prev`.
         while self.entries.len() > 1 && over(self) {
-            let oldest = self.entries.pop_front().map_or(0, |kept| kept.bytes);
+            let oldest = self.entries.pop_front().map_or(0, |kept| kept.wire.len());
             self.bytes = self.bytes.saturating_sub(oldest);
         }
     }

@@ -112,7 +112,7 @@ impl Message {
     /// Whether it changed since it was sent.
     #[must_use]
     pub fn is_changed(&self) -> bool {
-        self.rev != Rev::first_of(self.id)
+        !self.rev.is_first_of(self.id)
     }
 }
 
@@ -131,6 +131,12 @@ impl Rev {
     #[must_use]
     pub fn first_of(id: MessageId) -> Self {
         Self(id.to_string().into())
+    }
+
+    /// Whether this is the revision of a message that has not changed since it was sent.
+    #[must_use]
+    pub fn is_first_of(&self, id: MessageId) -> bool {
+        MessageId::parse(&self.0) == Ok(id)
     }
 
     /// Parses a revision that a server made.

@@ -259,14 +259,14 @@ impl Publication {
         };
         // Unknown recipients cannot be written, since their form is not known.
         let mut wire = serde_json::to_string(&head).unwrap_or_else(|_| "{}".to_owned());
-        let payload = match &self.payload {
-            Payload::Frame(frame) => format!(r#","p":{frame}}}"#),
-            Payload::Stored(id) => format!(r#","r":"{id}"}}"#),
-            Payload::Close(code) => format!(r#","z":{}}}"#, code.number()),
-            Payload::Nothing => return wire,
-        };
         wire.truncate(wire.len().saturating_sub(1));
-        wire.push_str(&payload);
+        match &self.payload {
+            Payload::Frame(frame) => wire.extend([r#","p":"#, frame]),
+            Payload::Stored(id) => wire.extend([r#","r":""#, &id.to_string(), "\""]),
+            Payload::Close(code) => wire.extend([r#","z":"#, &code.number().to_string()]),
+            Payload::Nothing => {}
+        }
+        wire.push('}');
         wire
     }
 
