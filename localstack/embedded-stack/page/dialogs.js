@@ -88,7 +88,7 @@ function prepare(id, { users = () => [], store, submit, done = () => {} }) {
     const warning = typed.length > 0 ? strangersWarning(typed, store.people()) : null;
     return warning && `${warning} To go on, press “${button.textContent}” again.`;
   };
-  const tell = (text) => {
+  const showError = (text) => {
     error.textContent = text ?? "";
     error.hidden = text === null;
   };
@@ -99,7 +99,7 @@ function prepare(id, { users = () => [], store, submit, done = () => {} }) {
     const fields = new FormData(form);
     const typed = users(fields);
     const problem = objection(typed);
-    tell(problem);
+    showError(problem);
     if (problem !== null) return;
     const mine = opening;
     button.disabled = true;
@@ -109,7 +109,7 @@ function prepare(id, { users = () => [], store, submit, done = () => {} }) {
       dialog.close();
       done(result);
     } catch (problem) {
-      if (mine === opening) tell(problemText(problem));
+      if (mine === opening) showError(problemText(problem));
     } finally {
       if (mine === opening) button.disabled = false;
     }
@@ -121,7 +121,7 @@ function prepare(id, { users = () => [], store, submit, done = () => {} }) {
       accepted = null;
       form.reset();
       button.disabled = false;
-      tell(null);
+      showError(null);
       dialog.showModal();
     },
   };

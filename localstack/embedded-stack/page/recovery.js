@@ -30,7 +30,7 @@ export class Recovery {
   }
 
   /** Writes the result to the log. */
-  tell() {
+  log() {
     const { reconnect } = this.#store;
     const { missed, catchUpMs } = this.count();
     const words = [];

@@ -110,7 +110,7 @@ export class Sync {
       recovery.lastAt = performance.now();
       recovery.count();
       if (recovery.quiet !== null) this.#armQuiet(recovery, session);
-      else recovery.tell();
+      else recovery.log();
     } else counters.pushed += 1;
     if (outcome === "confirmed") this.#noteEcho(message.id);
     if (!this.#store.channels.has(message.channel_id)) this.channelList.refreshSoon();
@@ -189,7 +189,7 @@ export class Sync {
   }
 
   #finish(recovery) {
-    recovery.tell();
+    recovery.log();
     this.#connection.caughtUp();
     this.channelList.retryNow();
   }

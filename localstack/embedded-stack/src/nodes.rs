@@ -185,11 +185,11 @@ impl NodeThread {
             .build();
         let runtime = match runtime {
             Ok(runtime) => runtime,
-            Err(error) => return tell(started, Err(NodeError(error.into()))),
+            Err(error) => return notify(started, Err(NodeError(error.into()))),
         };
         let node = match runtime.block_on(bind(&wiring, config)) {
             Ok(node) => node,
-            Err(error) => return tell(started, Err(error)),
+            Err(error) => return notify(started, Err(error)),
         };
         let node_id = node.node_id().clone();
         let handle = NodeHandle {
@@ -197,7 +197,7 @@ impl NodeThread {
             url: node.url().to_owned(),
             admin: node.admin_address(),
         };
-        tell(started, Ok(handle));
+        notify(started, Ok(handle));
         let drained = live(&runtime, node, orders);
         // Drops a killed node's tasks wherever they are, and their sockets without a close frame.
         // Waits for the tasks to end: a node reported as gone must not accept another socket.
@@ -205,7 +205,7 @@ impl NodeThread {
         if !drained && ended.try_send(node_id).is_err() {
             tracing::debug!("nodes are no longer replaced");
         }
-        tell(gone, ());
+        notify(gone, ());
     }
 }
 
@@ -229,7 +229,7 @@ fn live(runtime: &Runtime, node: Node, orders: oneshot::Receiver<Order>) -> bool
         };
         match order {
             Ok(Order::Drain) => {
-                tell(drain, ());
+                notify(drain, ());
                 serve.await;
                 true
             }
@@ -239,9 +239,9 @@ fn live(runtime: &Runtime, node: Node, orders: oneshot::Receiver<Order>) -> bool
     })
 }
 
-/// Sends a word, and ignores a dropped receiver.
-fn tell<T>(to: oneshot::Sender<T>, word: T) {
-    to.send(word).unwrap_or_default();
+/// Sends a value, and ignores a dropped receiver.
+fn notify<T>(to: oneshot::Sender<T>, value: T) {
+    to.send(value).unwrap_or_default();
 }
 
 /// How long replacing a node takes, as with a real fleet's scheduler.

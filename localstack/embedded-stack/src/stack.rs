@@ -216,7 +216,7 @@ impl Stack {
 
     /// Finishes the calls in flight, drains the nodes, then stops the engine.
     pub async fn stop(mut self) {
-        self.stop.tell();
+        self.stop.stop_all();
         let tasks = async { while self.tasks.join_next().await.is_some() {} };
         tokio::join!(self.fleet.drain(), tasks);
         let engine = self.engine.take();

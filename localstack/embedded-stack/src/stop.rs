@@ -16,7 +16,7 @@ impl Stop {
         (Self(stop), Stopped(stopped))
     }
 
-    pub(crate) fn tell(&self) {
+    pub(crate) fn stop_all(&self) {
         self.0.send_replace(true);
     }
 }

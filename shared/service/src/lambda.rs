@@ -54,7 +54,7 @@ where
         async move {
             let named = request.lambda_context_ref().map(|context| context.env_config.clone());
             let (response, call) = attend(app.clone(), from_lambda(request), handle).await;
-            tell(&app, &call, format, named.as_ref().map(|config| &*config.function_name));
+            log_call(&app, &call, format, named.as_ref().map(|config| &*config.function_name));
             Ok::<_, Infallible>(into_lambda(response))
         }
     });
@@ -96,7 +96,7 @@ where
                 Err(_) => Err("the handler panicked".into()),
             };
             let batch = Batch { id: event.context.request_id, before, now: relay.counts(), began };
-            batch.tell(format, &event.context.env_config.function_name, answer.is_ok());
+            batch.log(format, &event.context.env_config.function_name, answer.is_ok());
             answer
         }
     });
@@ -104,7 +104,7 @@ where
 }
 
 /// Logs a call: with metrics for machines, without for people.
-fn tell(app: &App, call: &Call, format: LogFormat, function: Option<&str>) {
+fn log_call(app: &App, call: &Call, format: LogFormat, function: Option<&str>) {
     match (format, function) {
         (LogFormat::Json, Some(function)) => telemetry::write(call.document(app, function)),
         (LogFormat::Json, None) | (LogFormat::Pretty, _) => call.log(),
@@ -131,7 +131,7 @@ struct Line<'a> {
 }
 
 impl Batch {
-    fn tell(&self, format: LogFormat, function: &str, is_ok: bool) {
+    fn log(&self, format: LogFormat, function: &str, is_ok: bool) {
         let duration_ms = SystemClock.now().since(self.began).as_millis();
         let duration_ms = u64::try_from(duration_ms).unwrap_or(u64::MAX);
         let metrics = self.metrics();

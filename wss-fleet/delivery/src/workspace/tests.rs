@@ -18,7 +18,7 @@ mod hold;
 mod ticks;
 
 /// A workspace, its clock, and the effects of the last input.
-struct Rig {
+struct Fixture {
     workspace: Workspace,
     now: Timestamp,
     effects: Vec<Effect>,
@@ -27,7 +27,7 @@ struct Rig {
     serial: u64,
 }
 
-impl Rig {
+impl Fixture {
     /// A workspace without a subscription.
     fn unlinked() -> Self {
         let now = Timestamp::from_unix_ms(1_000_000);
@@ -48,12 +48,16 @@ impl Rig {
 
     /// A workspace whose stream holds one marker.
     fn linked() -> Self {
-        let mut rig = Self::unlinked();
-        rig.entry(marker());
-        rig.input(Input::Linked);
-        assert!(matches!(rig.effects[..], [Effect::Fill { from: None, .. }]), "{:?}", rig.effects);
-        rig.answer_fill();
-        rig
+        let mut fixture = Self::unlinked();
+        fixture.entry(marker());
+        fixture.input(Input::Linked);
+        assert!(
+            matches!(fixture.effects[..], [Effect::Fill { from: None, .. }]),
+            "{:?}",
+            fixture.effects
+        );
+        fixture.answer_fill();
+        fixture
     }
 
     fn input(&mut self, input: Input) -> &[Effect] {

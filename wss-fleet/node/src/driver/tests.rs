@@ -70,32 +70,32 @@ fn is_close(frame: &[u8], code: CloseCode) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_costs_one_socket_and_not_the_node() {
-    let rig = TestHub::start();
+    let fixture = TestHub::start();
     let (mut client, reader) = tokio::io::duplex(64 * 1024);
-    let (neighbour, mut pushed) = rig.open(reader, Vec::new());
-    client.write_all(&rig.hello()).await.unwrap();
+    let (neighbour, mut pushed) = fixture.open(reader, Vec::new());
+    client.write_all(&fixture.hello()).await.unwrap();
     let mut first = [0; 1];
     pushed.read_exact(&mut first).await.unwrap();
     assert_eq!(first, [0x81], "ready");
 
-    let (defect, closed) = rig.open(Defect, Vec::new());
+    let (defect, closed) = fixture.open(Defect, Vec::new());
     assert!(defect.await.unwrap_err().is_panic());
     assert!(is_close(&all_of(closed).await, CloseCode::Internal));
-    assert_eq!(rig.hub.socket_count(), 1, "only the neighbour is left");
+    assert_eq!(fixture.hub.socket_count(), 1, "only the neighbour is left");
 
     client.write_all(&[0x89, 0x81, 0, 0, 0, 0, b'!']).await.unwrap();
     drop(client);
     let rest = all_of(pushed).await;
     assert!(rest.windows(3).any(|bytes| bytes == [0x8a, 1, b'!']), "the neighbour is answered");
     neighbour.await.unwrap();
-    assert_eq!(rig.hub.socket_count(), 0);
+    assert_eq!(fixture.hub.socket_count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn bytes_that_came_early_are_metered_like_any_others() {
-    let rig = TestHub::start();
+    let fixture = TestHub::start();
     let (_client, reader) = tokio::io::duplex(64);
-    let (driver, closed) = rig.open(reader, [0x89, 0x80, 0, 0, 0, 0].repeat(25));
+    let (driver, closed) = fixture.open(reader, [0x89, 0x80, 0, 0, 0, 0].repeat(25));
     assert!(is_close(&all_of(closed).await, CloseCode::RateLimited));
     driver.await.unwrap();
 }

@@ -16,7 +16,7 @@ use crate::pace::Pace;
 use crate::test_hub::TestHub;
 
 /// A node on in-memory tables with one channel and one member.
-struct Rig {
+struct Fixture {
     node: TestHub,
     channel: ChannelId,
 }
@@ -35,7 +35,7 @@ fn id(at: Timestamp, n: usize) -> MessageId {
     MessageId::mint(at, n as u128)
 }
 
-impl Rig {
+impl Fixture {
     async fn new() -> Self {
         let node = TestHub::at(HOLE);
         let channel = ChannelId::mint_group(HOLE, 1);
@@ -83,36 +83,40 @@ impl Rig {
 
 #[tokio::test]
 async fn g4_a_backfill_reads_every_page_from_the_overlap_on_and_then_the_members() {
-    let rig = Rig::new().await;
-    rig.stored(id(HOLE.minus(limits::OVERLAP + Duration::from_millis(1)), 0), "older").await;
+    let fixture = Fixture::new().await;
+    fixture.stored(id(HOLE.minus(limits::OVERLAP + Duration::from_millis(1)), 0), "older").await;
     let wanted: Vec<MessageId> = (1..=250).map(|n| id(HOLE.minus(limits::OVERLAP), n)).collect();
     for id in &wanted {
-        rig.stored(*id, "in the hole").await;
+        fixture.stored(*id, "in the hole").await;
     }
-    assert_eq!(rig.read().await, Some((wanted, vec![user()])));
+    assert_eq!(fixture.read().await, Some((wanted, vec![user()])));
 }
 
 #[tokio::test]
 async fn g4_a_backfill_goes_back_to_a_late_mark_that_was_set_since_the_hole() {
-    let rig = Rig::new().await;
+    let fixture = Fixture::new().await;
     let late = id(HOLE.minus(limits::OVERLAP * 3), 1);
-    rig.stored(late, "an hour late").await;
-    let mark =
-        |at| rig.node.store.mark_late(&rig.channel, LateArrivals { reread_from: late, until: at });
+    fixture.stored(late, "an hour late").await;
+    let mark = |at| {
+        fixture
+            .node
+            .store
+            .mark_late(&fixture.channel, LateArrivals { reread_from: late, until: at })
+    };
     mark(HOLE.minus(limits::LATE_AHEAD)).await.unwrap();
-    assert_eq!(rig.read().await, Some((Vec::new(), vec![user()])), "of an older incident");
+    assert_eq!(fixture.read().await, Some((Vec::new(), vec![user()])), "of an older incident");
     mark(HOLE.plus(limits::LATE_AHEAD)).await.unwrap();
-    assert_eq!(rig.read().await, Some((vec![late], vec![user()])));
+    assert_eq!(fixture.read().await, Some((vec![late], vec![user()])));
 }
 
 #[tokio::test]
 async fn g4_a_channel_with_too_much_to_read_is_given_up() {
-    let many = Rig::new().await;
+    let many = Fixture::new().await;
     for n in 0..=limits::BACKFILL_MESSAGES_MAX {
         many.stored(id(HOLE, n), "x").await;
     }
     assert_eq!(many.read().await, None);
-    let long = Rig::new().await;
+    let long = Fixture::new().await;
     let text = "x".repeat(limits::BACKFILL_BYTES_MAX / 8);
     for n in 0..9 {
         long.stored(id(HOLE, n), &text).await;

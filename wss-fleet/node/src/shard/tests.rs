@@ -17,13 +17,13 @@ fn stats_at(now: Timestamp) -> Arc<DeliveryStats> {
 }
 
 /// A shard whose sockets are pipes of a given size.
-struct Rig {
+struct Fixture {
     commands: mpsc::Sender<Command>,
     stats: Arc<DeliveryStats>,
     serial: u64,
 }
 
-impl Rig {
+impl Fixture {
     fn start() -> Self {
         let (commands, rx) = mpsc::channel(64);
         let stats = stats_at(Timestamp::from_unix_ms(0));
@@ -57,12 +57,12 @@ impl Rig {
 
 #[tokio::test(start_paused = true)]
 async fn g5_frames_come_in_the_order_of_the_mailbox() {
-    let mut rig = Rig::start();
-    let (socket, mut peer, _) = rig.socket(3).await;
+    let mut fixture = Fixture::start();
+    let (socket, mut peer, _) = fixture.socket(3).await;
     let frames = vec![Bytes::from_static(b"ready "), Bytes::from_static(b"missed ")];
-    rig.send(Command::Missed { socket, frames }).await;
-    rig.frame(b"live ", &[socket]).await;
-    rig.frame(b"tick ", &[socket]).await;
+    fixture.send(Command::Missed { socket, frames }).await;
+    fixture.frame(b"live ", &[socket]).await;
+    fixture.frame(b"tick ", &[socket]).await;
     let mut read = [0; 23];
     peer.read_exact(&mut read).await.unwrap();
     assert_eq!(&read[..], b"ready missed live tick ");
@@ -70,11 +70,11 @@ async fn g5_frames_come_in_the_order_of_the_mailbox() {
 
 #[tokio::test(start_paused = true)]
 async fn g5_a_full_queue_closes_the_socket_as_slow_consumer_and_no_other() {
-    let mut rig = Rig::start();
-    let (slow, mut slow_peer, ended) = rig.socket(1).await;
-    let (quick, mut quick_peer, _) = rig.socket(1 << 20).await;
+    let mut fixture = Fixture::start();
+    let (slow, mut slow_peer, ended) = fixture.socket(1).await;
+    let (quick, mut quick_peer, _) = fixture.socket(1 << 20).await;
     for _ in 0..limits::OUTBOUND_FRAMES_MAX + 2 {
-        rig.frame(b"frame", &[slow, quick]).await;
+        fixture.frame(b"frame", &[slow, quick]).await;
     }
     ended.notified().await;
     let mut quick_read = vec![0; (limits::OUTBOUND_FRAMES_MAX + 2) * 5];
@@ -84,60 +84,62 @@ async fn g5_a_full_queue_closes_the_socket_as_slow_consumer_and_no_other() {
     assert!(slow_read.starts_with(b"frame"), "the frame that was being written is whole");
     assert!(slow_read.ends_with(b"slow_consumer"), "and why follows");
     assert!(slow_read.len() < 64, "nothing of what was queued");
-    assert_eq!(rig.stats.slow_consumers.get(), 1);
+    assert_eq!(fixture.stats.slow_consumers.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn g5_what_was_missed_comes_in_its_place_and_is_no_slow_consumers_fault() {
-    let mut rig = Rig::start();
-    let (socket, mut peer, _) = rig.socket(3).await;
+    let mut fixture = Fixture::start();
+    let (socket, mut peer, _) = fixture.socket(3).await;
     // The kernel has a part of the frame when the missed frames are queued.
-    rig.frame(b"live and long ", &[socket]).await;
+    fixture.frame(b"live and long ", &[socket]).await;
     let mut begun = [0; 2];
     peer.read_exact(&mut begun).await.unwrap();
     let missed = Bytes::from_static(b"missed ");
     let count = limits::OUTBOUND_FRAMES_MAX + 2;
     let frames = vec![missed.clone(); count];
-    rig.send(Command::Missed { socket, frames }).await;
+    fixture.send(Command::Missed { socket, frames }).await;
     for _ in 0..count {
         let to = [socket].into();
-        rig.send(Command::Frame {
-            frame: missed.clone(),
-            to,
-            class: DeliveryClass::Repair,
-            publication: None,
-        })
-        .await;
+        fixture
+            .send(Command::Frame {
+                frame: missed.clone(),
+                to,
+                class: DeliveryClass::Repair,
+                publication: None,
+            })
+            .await;
     }
-    rig.frame(b"tick", &[socket]).await;
+    fixture.frame(b"tick", &[socket]).await;
     let expected = format!("live and long {}tick", "missed ".repeat(count * 2));
     let mut read = vec![0; expected.len() - begun.len()];
     peer.read_exact(&mut read).await.unwrap();
     assert_eq!([&begun[..], &read].concat(), expected.as_bytes());
-    assert_eq!(rig.stats.slow_consumers.get(), 0);
+    assert_eq!(fixture.stats.slow_consumers.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn g5_what_was_missed_has_a_bound_of_its_own() {
-    let mut rig = Rig::start();
-    let (socket, _peer, ended) = rig.socket(1).await;
+    let mut fixture = Fixture::start();
+    let (socket, _peer, ended) = fixture.socket(1).await;
     for _ in 0..5 {
         let frames = vec![Bytes::from_static(b"missed "); limits::STREAM_ENTRIES_MAX];
-        rig.send(Command::Missed { socket, frames }).await;
+        fixture.send(Command::Missed { socket, frames }).await;
     }
     ended.notified().await;
-    assert_eq!(rig.stats.slow_consumers.get(), 1);
+    assert_eq!(fixture.stats.slow_consumers.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn g5_what_was_missed_counts_for_a_client_that_takes_nothing() {
-    let mut rig = Rig::start();
-    let (socket, mut peer, ended) = rig.socket(1).await;
-    rig.frame(b"never read", &[socket]).await;
+    let mut fixture = Fixture::start();
+    let (socket, mut peer, ended) = fixture.socket(1).await;
+    fixture.frame(b"never read", &[socket]).await;
     tokio::time::sleep(STUCK).await;
     for _ in 0..limits::OUTBOUND_FRAMES_MAX + 1 {
         let (frame, to) = (Bytes::from_static(b"missed"), [socket].into());
-        rig.send(Command::Frame { frame, to, class: DeliveryClass::Repair, publication: None })
+        fixture
+            .send(Command::Frame { frame, to, class: DeliveryClass::Repair, publication: None })
             .await;
     }
     let ended = tokio::time::timeout(STUCK, ended.notified()).await;
@@ -149,37 +151,37 @@ async fn g5_what_was_missed_counts_for_a_client_that_takes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn g5_one_frame_of_any_size_may_queue() {
-    let mut rig = Rig::start();
-    let (socket, mut peer, _) = rig.socket(16).await;
+    let mut fixture = Fixture::start();
+    let (socket, mut peer, _) = fixture.socket(16).await;
     let huge = Bytes::from(vec![b'x'; limits::OUTBOUND_BYTES_MAX * 2]);
     let (frame, to) = (huge.clone(), [socket].into());
-    rig.send(Command::Frame { frame, to, class: DeliveryClass::Live, publication: None }).await;
+    fixture.send(Command::Frame { frame, to, class: DeliveryClass::Live, publication: None }).await;
     let mut read = vec![0; huge.len()];
     peer.read_exact(&mut read).await.unwrap();
-    assert_eq!(rig.stats.slow_consumers.get(), 0);
+    assert_eq!(fixture.stats.slow_consumers.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn g5_a_socket_that_swallows_nothing_is_a_slow_consumer() {
-    let mut rig = Rig::start();
-    let (socket, peer, ended) = rig.socket(1).await;
-    rig.frame(b"never read", &[socket]).await;
+    let mut fixture = Fixture::start();
+    let (socket, peer, ended) = fixture.socket(1).await;
+    fixture.frame(b"never read", &[socket]).await;
     // Paused time advances by itself: ten seconds for the stall, one for the close frame.
     ended.notified().await;
-    assert_eq!(rig.stats.slow_consumers.get(), 1);
+    assert_eq!(fixture.stats.slow_consumers.get(), 1);
     drop(peer);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_close_says_why_and_ends_the_stream() {
-    let mut rig = Rig::start();
-    let (socket, mut peer, ended) = rig.socket(1_024).await;
-    rig.send(Command::Close { socket, code: CloseCode::Revoked, delay: None }).await;
+    let mut fixture = Fixture::start();
+    let (socket, mut peer, ended) = fixture.socket(1_024).await;
+    fixture.send(Command::Close { socket, code: CloseCode::Revoked, delay: None }).await;
     ended.notified().await;
     let mut read = Vec::new();
     peer.read_to_end(&mut read).await.unwrap();
     assert_eq!(&read[..4], [0x88, 9, 0x11, 0x33], "4403");
-    rig.frame(b"late", &[socket]).await;
+    fixture.frame(b"late", &[socket]).await;
 }
 
 /// A writer that counts its calls.
@@ -265,22 +267,22 @@ impl AsyncWrite for Holding {
 
 #[tokio::test(start_paused = true)]
 async fn g5_what_a_writer_holds_back_is_flushed_and_its_stall_noticed() {
-    let rig = Rig::start();
+    let fixture = Fixture::start();
     let (inner, mut peer) = tokio::io::duplex(4);
     let (socket, ended) = (SocketId { shard: 0, serial: 1 }, Arc::new(Notify::new()));
     let writer = Writer::Boxed(Box::new(Holding { inner, held: Vec::new() }));
-    rig.send(Command::Open { socket, writer, ended: Arc::clone(&ended) }).await;
-    rig.frame(b"one two three", &[socket]).await;
+    fixture.send(Command::Open { socket, writer, ended: Arc::clone(&ended) }).await;
+    fixture.frame(b"one two three", &[socket]).await;
     let mut read = [0; 13];
     let whole = tokio::time::timeout(limits::WRITE_STALL_MAX, peer.read_exact(&mut read)).await;
     assert!(whole.is_ok(), "only {:?}", String::from_utf8_lossy(&read));
     assert_eq!(&read[..], b"one two three");
     // A peer that reads nothing more is a slow consumer, although its writer accepted everything.
-    rig.frame(b"four five", &[socket]).await;
+    fixture.frame(b"four five", &[socket]).await;
     let begun = Instant::now();
     ended.notified().await;
     assert!(begun.elapsed() >= limits::WRITE_STALL_MAX);
-    assert_eq!(rig.stats.slow_consumers.get(), 1);
+    assert_eq!(fixture.stats.slow_consumers.get(), 1);
 }
 
 fn shard_at(now: Timestamp) -> Shard {

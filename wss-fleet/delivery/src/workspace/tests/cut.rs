@@ -3,173 +3,181 @@ use std::collections::BTreeSet;
 use super::*;
 
 /// Alice and Bob are in the channel; the view has version 1.
-fn two_members() -> (Rig, ChannelId, SocketId, SocketId) {
-    let (mut rig, c) = (Rig::linked(), channel(1));
-    let alice = rig.attach("alice", &[&c]);
-    let bob = rig.attach("bob", &[&c]);
-    rig.push(message(&c, 1, "hi"));
-    rig.refreshed(&c, 1, &["alice", "bob"]);
-    assert_eq!(rig.delivered().len(), 2);
-    (rig, c, alice, bob)
+fn two_members() -> (Fixture, ChannelId, SocketId, SocketId) {
+    let (mut fixture, c) = (Fixture::linked(), channel(1));
+    let alice = fixture.attach("alice", &[&c]);
+    let bob = fixture.attach("bob", &[&c]);
+    fixture.push(message(&c, 1, "hi"));
+    fixture.refreshed(&c, 1, &["alice", "bob"]);
+    assert_eq!(fixture.delivered().len(), 2);
+    (fixture, c, alice, bob)
 }
 
 #[test]
 fn g6_a_view_of_the_same_version_asks_nobody() {
-    let (mut rig, c, ..) = two_members();
-    rig.push(message(&c, 1, "again"));
-    assert!(matches!(rig.effects[..], [Effect::Deliver { .. }]));
+    let (mut fixture, c, ..) = two_members();
+    fixture.push(message(&c, 1, "again"));
+    assert!(matches!(fixture.effects[..], [Effect::Deliver { .. }]));
 }
 
 #[test]
 fn g6_the_next_versions_change_is_a_delta() {
-    let (mut rig, c, alice, bob) = two_members();
-    rig.push(change(&c, 2, ChannelChange::MemberRemoved, "bob"));
-    let delivered = rig.delivered();
+    let (mut fixture, c, alice, bob) = two_members();
+    fixture.push(change(&c, 2, ChannelChange::MemberRemoved, "bob"));
+    let delivered = fixture.delivered();
     assert_eq!(delivered.len(), 2, "the removed one gets it too: {delivered:?}");
     assert!(delivered.contains(&(bob, "member_removed".to_owned())));
-    rig.push(message(&c, 2, "without bob"));
-    assert_eq!(rig.delivered(), [(alice, "without bob".to_owned())]);
-    rig.push(change(&c, 3, ChannelChange::MemberAdded, "bob"));
-    rig.push(message(&c, 3, "with bob"));
-    assert_eq!(rig.delivered().len(), 2);
+    fixture.push(message(&c, 2, "without bob"));
+    assert_eq!(fixture.delivered(), [(alice, "without bob".to_owned())]);
+    fixture.push(change(&c, 3, ChannelChange::MemberAdded, "bob"));
+    fixture.push(message(&c, 3, "with bob"));
+    assert_eq!(fixture.delivered().len(), 2);
 }
 
 #[test]
 fn g6_members_who_are_added_at_once_are_one_delta() {
-    let (mut rig, c, alice, bob) = two_members();
-    let carol = rig.attach("carol", &[]);
-    rig.attach("eve", &[]);
-    rig.push(changes(&c, 2, ChannelChange::MembersAdded, &["carol", "zoe"], &[]));
+    let (mut fixture, c, alice, bob) = two_members();
+    let carol = fixture.attach("carol", &[]);
+    fixture.attach("eve", &[]);
+    fixture.push(changes(&c, 2, ChannelChange::MembersAdded, &["carol", "zoe"], &[]));
     let sockets = BTreeSet::from([alice, bob, carol]);
     let all = |text: &str| sockets.iter().map(|socket| (*socket, text.to_owned())).collect();
-    assert_eq!(BTreeSet::from_iter(rig.delivered()), all("members_added"));
-    rig.push(message(&c, 2, "hello carol"));
-    assert_eq!(BTreeSet::from_iter(rig.delivered()), all("hello carol"), "the store is not asked");
+    assert_eq!(BTreeSet::from_iter(fixture.delivered()), all("members_added"));
+    fixture.push(message(&c, 2, "hello carol"));
+    assert_eq!(
+        BTreeSet::from_iter(fixture.delivered()),
+        all("hello carol"),
+        "the store is not asked"
+    );
 }
 
 #[test]
 fn g6_a_message_newer_than_the_view_waits_for_the_rows() {
-    let (mut rig, c, alice, _) = two_members();
-    rig.push(message(&c, 2, "after the removal"));
-    assert_eq!(rig.effects, [Effect::Refresh(c.clone())]);
-    rig.push(message(&c, 2, "and another"));
-    assert_eq!(rig.effects, [], "single flight");
-    rig.refreshed(&c, 2, &["alice"]);
+    let (mut fixture, c, alice, _) = two_members();
+    fixture.push(message(&c, 2, "after the removal"));
+    assert_eq!(fixture.effects, [Effect::Refresh(c.clone())]);
+    fixture.push(message(&c, 2, "and another"));
+    assert_eq!(fixture.effects, [], "single flight");
+    fixture.refreshed(&c, 2, &["alice"]);
     let expected = ["after the removal", "and another"].map(|text| (alice, text.to_owned()));
-    assert_eq!(rig.delivered(), expected);
+    assert_eq!(fixture.delivered(), expected);
 }
 
 #[test]
 fn g6_a_change_that_skips_a_version_is_no_delta() {
-    let (mut rig, c, alice, _) = two_members();
-    rig.push(change(&c, 3, ChannelChange::MemberAdded, "carol"));
-    assert_eq!(rig.effects, [Effect::Refresh(c.clone())], "version 2 removed somebody");
-    rig.refreshed(&c, 3, &["alice", "carol"]);
-    assert_eq!(rig.delivered(), [(alice, "member_added".to_owned())]);
+    let (mut fixture, c, alice, _) = two_members();
+    fixture.push(change(&c, 3, ChannelChange::MemberAdded, "carol"));
+    assert_eq!(fixture.effects, [Effect::Refresh(c.clone())], "version 2 removed somebody");
+    fixture.refreshed(&c, 3, &["alice", "carol"]);
+    assert_eq!(fixture.delivered(), [(alice, "member_added".to_owned())]);
 }
 
 #[test]
 fn g6_an_old_change_does_not_undo_a_newer_view() {
-    let (mut rig, c, alice, _) = two_members();
-    rig.push(message(&c, 3, "of version 3"));
-    rig.refreshed(&c, 3, &["alice"]);
-    rig.push(change(&c, 2, ChannelChange::MemberAdded, "bob"));
-    rig.push(message(&c, 3, "next"));
-    assert_eq!(rig.delivered(), [(alice, "next".to_owned())]);
+    let (mut fixture, c, alice, _) = two_members();
+    fixture.push(message(&c, 3, "of version 3"));
+    fixture.refreshed(&c, 3, &["alice"]);
+    fixture.push(change(&c, 2, ChannelChange::MemberAdded, "bob"));
+    fixture.push(message(&c, 3, "next"));
+    assert_eq!(fixture.delivered(), [(alice, "next".to_owned())]);
 }
 
 #[test]
 fn g6_a_refresh_since_the_registration_wins_over_the_attachs_rows() {
-    let (mut rig, c, alice, bob) = two_members();
-    rig.input(Input::Detach(bob));
+    let (mut fixture, c, alice, bob) = two_members();
+    fixture.input(Input::Detach(bob));
     // Bob's rows are read while he still is a member. Then he is removed, and the node receives the
     // removal before the rows.
-    let bob = rig.attach_with("bob", None);
-    let load = rig.effects.clone();
-    rig.push(change(&c, 2, ChannelChange::MemberRemoved, "bob"));
-    rig.effects = load;
-    rig.load("bob", &[&c]);
-    assert_eq!(rig.delivered(), [(bob, "ready".to_owned())]);
-    rig.push(message(&c, 2, "without bob"));
-    assert_eq!(rig.delivered(), [(alice, "without bob".to_owned())]);
+    let bob = fixture.attach_with("bob", None);
+    let load = fixture.effects.clone();
+    fixture.push(change(&c, 2, ChannelChange::MemberRemoved, "bob"));
+    fixture.effects = load;
+    fixture.load("bob", &[&c]);
+    assert_eq!(fixture.delivered(), [(bob, "ready".to_owned())]);
+    fixture.push(message(&c, 2, "without bob"));
+    assert_eq!(fixture.delivered(), [(alice, "without bob".to_owned())]);
 }
 
 #[test]
 fn g6_a_channel_without_a_view_is_of_version_zero() {
-    let (mut rig, c) = (Rig::linked(), channel(1));
-    let alice = rig.attach("alice", &[]);
+    let (mut fixture, c) = (Fixture::linked(), channel(1));
+    let alice = fixture.attach("alice", &[]);
     // Alice was added, but that publication was lost: only the message's version shows it.
-    rig.push(message(&c, 4, "hello alice"));
-    assert_eq!(rig.effects, [Effect::Refresh(c.clone())]);
-    rig.refreshed(&c, 4, &["alice"]);
-    assert_eq!(rig.delivered(), [(alice, "hello alice".to_owned())]);
+    fixture.push(message(&c, 4, "hello alice"));
+    assert_eq!(fixture.effects, [Effect::Refresh(c.clone())]);
+    fixture.refreshed(&c, 4, &["alice"]);
+    assert_eq!(fixture.delivered(), [(alice, "hello alice".to_owned())]);
 }
 
 #[test]
 fn g6_a_new_channel_brings_its_members_along() {
-    let (mut rig, c) = (Rig::linked(), channel(1));
-    let alice = rig.attach("alice", &[]);
-    rig.attach("bob", &[]);
-    rig.push(changes(&c, 1, ChannelChange::Created, &["alice"], &["alice", "zoe"]));
-    assert_eq!(rig.delivered(), [(alice, "created".to_owned())]);
-    rig.push(message(&c, 1, "first"));
-    assert_eq!(rig.delivered(), [(alice, "first".to_owned())], "without asking the store");
+    let (mut fixture, c) = (Fixture::linked(), channel(1));
+    let alice = fixture.attach("alice", &[]);
+    fixture.attach("bob", &[]);
+    fixture.push(changes(&c, 1, ChannelChange::Created, &["alice"], &["alice", "zoe"]));
+    assert_eq!(fixture.delivered(), [(alice, "created".to_owned())]);
+    fixture.push(message(&c, 1, "first"));
+    assert_eq!(fixture.delivered(), [(alice, "first".to_owned())], "without asking the store");
 }
 
 #[test]
 fn g6_a_view_that_the_store_refuses_fails_closed_and_tells_all() {
-    let (mut rig, c, alice, bob) = two_members();
-    let zoe = rig.attach("zoe", &[]);
-    let cursor = rig.cursor_of_last();
+    let (mut fixture, c, alice, bob) = two_members();
+    let zoe = fixture.attach("zoe", &[]);
+    let cursor = fixture.cursor_of_last();
     // Zoe was added at version 2; the view has version 1 and does not name her.
-    rig.push(message(&c, 2, "never delivered"));
-    rig.input(Input::Refreshed { channel: c.clone(), members: None });
+    fixture.push(message(&c, 2, "never delivered"));
+    fixture.input(Input::Refreshed { channel: c.clone(), members: None });
     let named = Some(vec![c.clone()]);
     let expected = [(alice, named.clone()), (bob, named.clone()), (zoe, named)];
     let mut expected = expected.to_vec();
     expected.sort();
-    assert_eq!(rig.rereads(), expected);
-    assert!(!rig.workspace.is_waiting());
-    let again = rig.attach_with("bob", Some(cursor));
-    assert_eq!(rig.delivered(), [(again, "ready".to_owned())], "not resumed, and nothing leaked");
-    rig.refreshed(&c, 2, &["alice"]);
-    rig.push(message(&c, 2, "next"));
-    assert_eq!(rig.delivered(), [(alice, "next".to_owned())]);
+    assert_eq!(fixture.rereads(), expected);
+    assert!(!fixture.workspace.is_waiting());
+    let again = fixture.attach_with("bob", Some(cursor));
+    assert_eq!(
+        fixture.delivered(),
+        [(again, "ready".to_owned())],
+        "not resumed, and nothing leaked"
+    );
+    fixture.refreshed(&c, 2, &["alice"]);
+    fixture.push(message(&c, 2, "next"));
+    assert_eq!(fixture.delivered(), [(alice, "next".to_owned())]);
 }
 
 #[test]
 fn g6_a_user_who_left_the_node_is_in_no_view() {
-    let (mut rig, c, alice, bob) = two_members();
-    rig.input(Input::Detach(bob));
-    rig.push(message(&c, 1, "to alice"));
-    assert_eq!(rig.delivered(), [(alice, "to alice".to_owned())]);
-    rig.input(Input::Detach(alice));
-    assert!(rig.workspace.is_idle());
-    assert_eq!(rig.push(message(&c, 1, "to nobody")), []);
+    let (mut fixture, c, alice, bob) = two_members();
+    fixture.input(Input::Detach(bob));
+    fixture.push(message(&c, 1, "to alice"));
+    assert_eq!(fixture.delivered(), [(alice, "to alice".to_owned())]);
+    fixture.input(Input::Detach(alice));
+    assert!(fixture.workspace.is_idle());
+    assert_eq!(fixture.push(message(&c, 1, "to nobody")), []);
 }
 
 #[test]
 fn a_channel_that_is_not_there_has_no_members_and_breaks_nothing() {
-    let (mut rig, c) = (Rig::linked(), channel(1));
-    rig.attach("alice", &[]);
-    rig.push(message(&c, 1, "of a channel of another stack"));
-    rig.refreshed(&c, u64::MAX, &[]);
-    rig.push(change(&c, 2, ChannelChange::MemberAdded, "zoe"));
-    rig.push(change(&c, u64::MAX, ChannelChange::MemberAdded, "zoe"));
-    assert_eq!(rig.delivered(), []);
+    let (mut fixture, c) = (Fixture::linked(), channel(1));
+    fixture.attach("alice", &[]);
+    fixture.push(message(&c, 1, "of a channel of another stack"));
+    fixture.refreshed(&c, u64::MAX, &[]);
+    fixture.push(change(&c, 2, ChannelChange::MemberAdded, "zoe"));
+    fixture.push(change(&c, u64::MAX, ChannelChange::MemberAdded, "zoe"));
+    assert_eq!(fixture.delivered(), []);
 }
 
 #[test]
 fn g6_a_change_about_another_does_not_shut_out_who_is_loading() {
-    let (mut rig, c, alice, bob) = two_members();
-    rig.input(Input::Detach(bob));
-    let bob = rig.attach_with("bob", None);
-    let load = rig.effects.clone();
-    rig.push(change(&c, 2, ChannelChange::MemberAdded, "carol"));
-    rig.effects = load;
-    rig.load("bob", &[&c]);
-    rig.push(message(&c, 2, "to both"));
-    let mut delivered = rig.delivered();
+    let (mut fixture, c, alice, bob) = two_members();
+    fixture.input(Input::Detach(bob));
+    let bob = fixture.attach_with("bob", None);
+    let load = fixture.effects.clone();
+    fixture.push(change(&c, 2, ChannelChange::MemberAdded, "carol"));
+    fixture.effects = load;
+    fixture.load("bob", &[&c]);
+    fixture.push(message(&c, 2, "to both"));
+    let mut delivered = fixture.delivered();
     delivered.sort();
     let mut expected = [alice, bob].map(|socket| (socket, "to both".to_owned()));
     expected.sort();

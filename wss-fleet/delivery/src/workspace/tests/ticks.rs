@@ -5,33 +5,36 @@ use std::collections::BTreeMap;
 use super::*;
 
 /// Ticks that each socket gets within `time`, and how often the workspace asked to be called.
-fn ticks_within(rig: &mut Rig, time: Duration) -> (BTreeMap<SocketId, Vec<Timestamp>>, usize) {
+fn ticks_within(
+    fixture: &mut Fixture,
+    time: Duration,
+) -> (BTreeMap<SocketId, Vec<Timestamp>>, usize) {
     let mut ticks: BTreeMap<_, Vec<Timestamp>> = BTreeMap::new();
-    let (end, mut looks) = (rig.now.plus(time), 0);
+    let (end, mut looks) = (fixture.now.plus(time), 0);
     loop {
-        let next = rig.workspace.next_tick(rig.now);
+        let next = fixture.workspace.next_tick(fixture.now);
         if next > end {
-            rig.now = end;
+            fixture.now = end;
             return (ticks, looks);
         }
-        assert!(next > rig.now, "it would never end");
-        rig.now = next;
+        assert!(next > fixture.now, "it would never end");
+        fixture.now = next;
         looks += 1;
-        rig.input(Input::Tick);
-        for (socket, _) in rig.delivered() {
-            ticks.entry(socket).or_default().push(rig.now);
+        fixture.input(Input::Tick);
+        for (socket, _) in fixture.delivered() {
+            ticks.entry(socket).or_default().push(fixture.now);
         }
     }
 }
 
 #[test]
 fn everybody_has_a_tick_an_interval_and_few_have_it_at_once() {
-    let mut rig = Rig::linked();
+    let mut fixture = Fixture::linked();
     for n in 0..600 {
-        rig.attach(&format!("user{n}"), &[]);
+        fixture.attach(&format!("user{n}"), &[]);
     }
-    let begun = rig.now;
-    let (ticks, _) = ticks_within(&mut rig, 4 * limits::TICK);
+    let begun = fixture.now;
+    let (ticks, _) = ticks_within(&mut fixture, 4 * limits::TICK);
     assert_eq!(ticks.len(), 600);
     let mut at_once: BTreeMap<Timestamp, usize> = BTreeMap::new();
     for times in ticks.values() {
@@ -49,9 +52,9 @@ fn everybody_has_a_tick_an_interval_and_few_have_it_at_once() {
 
 #[test]
 fn a_workspace_of_one_is_looked_at_once_an_interval() {
-    let mut rig = Rig::linked();
-    rig.attach("alice", &[]);
-    let (ticks, looks) = ticks_within(&mut rig, 10 * limits::TICK);
+    let mut fixture = Fixture::linked();
+    fixture.attach("alice", &[]);
+    let (ticks, looks) = ticks_within(&mut fixture, 10 * limits::TICK);
     assert_eq!(ticks.values().map(Vec::len).sum::<usize>(), 10);
     // This includes audits, every other interval.
     assert!(looks <= 15, "{looks}");
@@ -59,11 +62,11 @@ fn a_workspace_of_one_is_looked_at_once_an_interval() {
 
 #[test]
 fn who_attaches_has_the_first_tick_an_interval_later() {
-    let mut rig = Rig::linked();
-    rig.attach("alice", &[]);
-    ticks_within(&mut rig, limits::TICK / 2);
-    let (bob, begun) = (rig.attach("bob", &[]), rig.now);
-    let (ticks, _) = ticks_within(&mut rig, limits::TICK);
+    let mut fixture = Fixture::linked();
+    fixture.attach("alice", &[]);
+    ticks_within(&mut fixture, limits::TICK / 2);
+    let (bob, begun) = (fixture.attach("bob", &[]), fixture.now);
+    let (ticks, _) = ticks_within(&mut fixture, limits::TICK);
     let first = ticks[&bob][0].since(begun);
     assert!(first > limits::TICK - Duration::from_secs(2), "{first:?}");
     assert_eq!(ticks.len(), 2, "alice has hers in between");
@@ -71,14 +74,14 @@ fn who_attaches_has_the_first_tick_an_interval_later() {
 
 #[test]
 fn a_clock_that_is_set_leaves_nobody_without_ticks() {
-    let mut rig = Rig::linked();
-    let alice = rig.attach("alice", &[]);
+    let mut fixture = Fixture::linked();
+    let alice = fixture.attach("alice", &[]);
     let (hour, minutes) = (Duration::from_secs(3_600), Duration::from_secs(600));
-    for set in [rig.now.plus(hour), rig.now.minus(minutes), rig.now.plus(minutes)] {
-        rig.now = set;
-        rig.input(Input::Tick);
-        assert_eq!(rig.delivered(), [(alice, "tick true".to_owned())], "at once");
-        let next = rig.workspace.next_tick(rig.now);
-        assert!(next > rig.now && next.since(rig.now) <= limits::TICK, "and on from there");
+    for set in [fixture.now.plus(hour), fixture.now.minus(minutes), fixture.now.plus(minutes)] {
+        fixture.now = set;
+        fixture.input(Input::Tick);
+        assert_eq!(fixture.delivered(), [(alice, "tick true".to_owned())], "at once");
+        let next = fixture.workspace.next_tick(fixture.now);
+        assert!(next > fixture.now && next.since(fixture.now) <= limits::TICK, "and on from there");
     }
 }
