@@ -7,9 +7,10 @@ use model::limits;
 use protocol::publication::Subject;
 use rustc_hash::FxBuildHasher;
 
-/// A counter of backfills and forks. After either, a socket that resumes may lack messages that
-/// attached sockets have: a backfill pushes messages that are not in the chain, and a fork removes
-/// entries from it. A socket belongs to the era in which it attached.
+/// A counter of backfills, forks and losses of the stream. After each, a socket that resumes may
+/// lack messages that attached sockets have: a backfill pushes messages that are not in the chain,
+/// a fork removes entries from it, and the stream that follows a lost one may be an older one. A
+/// socket belongs to the era in which it attached.
 pub(crate) type Era = u32;
 
 /// The messages that were delivered recently: at least the newest [`limits::DELIVERED_MIN`], at
@@ -45,6 +46,13 @@ impl Delivered {
     pub(crate) fn reached(&self, state: &Subject) -> Option<Era> {
         let hash = self.hash(state);
         self.newer.get(&hash).or_else(|| self.older.get(&hash)).copied()
+    }
+
+    /// Records that the chain has none of the messages any more: sockets that attach in the era
+    /// `from` or later do not get them by a replay.
+    pub(crate) fn chain_lost(&mut self, from: Era) {
+        let reached = self.newer.values_mut().chain(self.older.values_mut());
+        reached.filter(|before| **before == ALL).for_each(|before| *before = from);
     }
 
     fn hash(&self, state: &Subject) -> u64 {

@@ -101,8 +101,12 @@ impl Workspace {
         self.unresolved.retain(|number| *number <= common);
     }
 
-    /// Starts over if the stream has none of our entries (trimmed, flushed): the store has them.
+    /// Starts over if the stream has none of our entries (trimmed, flushed): the store has them. If
+    /// a failover brought back an older stream, clients resume before messages that were delivered
+    /// here, and get them when the relay publishes them again.
     fn start_over(&mut self, entries: Vec<Entry>, turn: &mut Turn<'_>) {
+        self.era = self.era.wrapping_add(1);
+        self.delivered.chain_lost(self.era);
         self.start_backfill();
         self.holds = Holds::default();
         self.ring.clear();

@@ -319,6 +319,34 @@ fn g4_what_a_fork_took_back_is_pushed_to_who_came_after_it() {
 }
 
 #[test]
+fn g4_a_message_that_a_lost_stream_took_back_reaches_who_resumes_in_an_older_one() {
+    let (mut fixture, c) = (Fixture::linked(), channel(1));
+    fixture.attach("alice", &[&c]);
+    fixture.push(message(&c, 1, "kept"));
+    fixture.refreshed(&c, 1, &["alice", "bob"]);
+    let (cursor, older) = (fixture.cursor_of_last(), fixture.entries.clone());
+    fixture.push(message(&c, 1, "taken back"));
+    let taken_back = fixture.entries.last().unwrap().publication.clone();
+    // The server restarts empty. Then a replica is promoted that had not received the message.
+    flush_again(&mut fixture, 1_900_000);
+    fixture.load("alice", &[&c]);
+    answer(&mut fixture, &c, history(Vec::new(), &["alice", "bob"]));
+    fixture.entries = older;
+    fixture.input(Input::Linked);
+    fixture.answer_fill();
+    fixture.answer_fill();
+    fixture.load("alice", &[&c]);
+    answer(&mut fixture, &c, history(Vec::new(), &["alice", "bob"]));
+    let bob = fixture.attach_with("bob", Some(cursor));
+    fixture.load("bob", &[&c]);
+    assert_eq!(fixture.delivered(), [(bob, "ready+".to_owned())], "the stream does not have it");
+    // The relay publishes it again.
+    let again = fixture.entry(marker());
+    fixture.input(Input::Entry(Entry { publication: taken_back, ..again }));
+    assert_eq!(fixture.delivered(), [(bob, "taken back".to_owned())], "alice has it");
+}
+
+#[test]
 fn g4_who_leaves_while_it_runs_is_not_waited_for() {
     let (mut fixture, c, alice, _) = flushed();
     fixture.input(Input::Detach(alice));
