@@ -7,7 +7,7 @@ use std::time::Duration;
 use checker::{ClientId, Event as Noted, Shown};
 use client::{Api, Backoff, Client, Config, Event, Inbox, Source};
 use memory::SeededRng;
-use model::{ChannelId, MessageId, UserId};
+use model::{ChannelId, MessageId, UserId, limits};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -64,6 +64,9 @@ impl Person {
             cursor,
             inbox: Inbox::new(MESSAGES_MAX).with_overlap(overlap),
             backoff: Backoff::seeded(rng.number()),
+            // The checker expects all messages since the user became a member. In a channel that is
+            // new to the client, a page of the default size may not reach back so far.
+            first_visit_messages: limits::PAGE_ROWS_MAX,
             ..Config::new(api)
         };
         let (client, events) = Client::start(config);
