@@ -275,8 +275,7 @@ pub fn message(message: &Message) -> String {
         message: &'a Message,
     }
     let kind = if message.is_changed() { "message_changed" } else { "message" };
-    // Serialising strings cannot fail.
-    serde_json::to_string(&Frame { kind, message }).unwrap_or_default()
+    json::write(&Frame { kind, message }, FIELDS_BYTES + message.text.as_str().len())
 }
 
 /// The JSON of a `channel` frame, without a cursor; the change is about `users`.
@@ -306,6 +305,9 @@ pub fn with_cursor(frame: &str, cursor: &str) -> String {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+/// About the length of a message's fields without its text.
+const FIELDS_BYTES: usize = 320;
 
 #[derive(Deserialize)]
 struct Wire {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use model::limits;
+use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
@@ -24,6 +25,14 @@ pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
         .or(Err(JsonError))?;
     deserializer.end().or(Err(JsonError))?;
     Ok(value)
+}
+
+/// Writes a value whose serialisation cannot fail. A text of about `bytes` is not copied while it
+/// grows.
+pub(crate) fn write(value: &impl Serialize, bytes: usize) -> String {
+    let mut text = Vec::with_capacity(bytes);
+    let written = serde_json::to_writer(&mut text, value).map(|()| text);
+    written.ok().and_then(|text| String::from_utf8(text).ok()).unwrap_or_default()
 }
 
 #[derive(Clone, Copy)]
