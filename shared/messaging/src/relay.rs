@@ -3,7 +3,8 @@
 //! 1. [`Relay::relay`] takes records in the order of the stream and skips those without a message.
 //! 2. `places` finds each message's workspace through its channel, which never changes workspace.
 //! 3. `mark_late` marks the channels of messages that arrive later than clients read back.
-//! 4. `publish_until_replicated` runs the batch until a replica has it, or it is clear that there is no replica.
+//! 4. `publish_until_replicated` runs the batch until a replica has it, or it is clear that there
+//!    is no replica.
 //!
 //! Only records that passed all four may be checkpointed: [`Outcome`] says how far.
 

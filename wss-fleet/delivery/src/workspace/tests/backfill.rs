@@ -211,7 +211,7 @@ fn g4_what_was_held_when_the_stream_was_lost_is_owed() {
 fn g4_a_backfill_waits_for_a_store_that_is_away_and_closes_nobody() {
     let (mut fixture, c, alice, _) = flushed();
     fixture.after(Duration::from_secs(600));
-    assert_eq!(fixture.effects, [], "nobody is closed, nobody is told to read from that store");
+    assert_eq!(fixture.effects, [], "no socket is closed, and no client gets a resync");
     fixture.tick();
     assert_eq!(fixture.delivered(), [(alice, "tick false".to_owned())]);
     // The rows of the first registration arrive last.

@@ -182,7 +182,11 @@ fn g4_many_links_of_a_later_version_are_told_together() {
         fixture.push(unknown());
         assert_eq!(fixture.effects, []);
         fixture.push(message(&c, 1, "between"));
-        assert_eq!(fixture.cursor_of_last(), before, "who resumes before she is told is told");
+        assert_eq!(
+            fixture.cursor_of_last(),
+            before,
+            "a client that resumes before the resync gets it too"
+        );
     }
     assert!(fixture.workspace.is_waiting());
     fixture.after(limits::RESYNC_JOIN_MAX);

@@ -8,6 +8,20 @@ fn one_member() -> (Fixture, ChannelId, SocketId) {
     (fixture, c, alice)
 }
 
+/// Pushes a long message to a channel of alice. Returns the entry and the id of the read it causes.
+fn read_of_a_long_message(
+    fixture: &mut Fixture,
+    channel: &ChannelId,
+) -> (EntryNumber, PublicationId) {
+    fixture.push(message(channel, 1, "first"));
+    fixture.refreshed(channel, 1, &["alice"]);
+    fixture.push(long_message(channel, 1));
+    let Some(Effect::ReadStored { number, id, .. }) = fixture.effects.last().cloned() else {
+        panic!("no read of the long message: {:?}", fixture.effects)
+    };
+    (number, id)
+}
+
 /// Pushes large messages to a channel until its hold is given up.
 fn overflow(fixture: &mut Fixture, channel: &ChannelId) {
     let large = "x".repeat(1024 * 1024);
@@ -60,12 +74,7 @@ fn g6_what_is_held_is_delivered_though_the_ring_has_forgotten_it() {
 #[test]
 fn g6_a_long_text_is_delivered_though_the_ring_has_forgotten_its_link() {
     let (mut fixture, c, alice) = one_member();
-    fixture.push(message(&c, 1, "first"));
-    fixture.refreshed(&c, 1, &["alice"]);
-    fixture.push(long_message(&c, 1));
-    let Some(Effect::ReadStored { number, id, .. }) = fixture.effects.last().cloned() else {
-        panic!()
-    };
+    let (number, id) = read_of_a_long_message(&mut fixture, &c);
     let other = channel(2);
     fixture.push(message(&other, 1, "of another channel"));
     fixture.refreshed(&other, 1, &["bob"]);
@@ -80,12 +89,7 @@ fn g6_a_long_text_is_delivered_though_the_ring_has_forgotten_its_link() {
 #[test]
 fn g5_a_text_that_is_not_stored_is_skipped_and_holds_nothing_up() {
     let (mut fixture, c, alice) = one_member();
-    fixture.push(message(&c, 1, "first"));
-    fixture.refreshed(&c, 1, &["alice"]);
-    fixture.push(long_message(&c, 1));
-    let Some(Effect::ReadStored { number, id, .. }) = fixture.effects.last().cloned() else {
-        panic!()
-    };
+    let (number, id) = read_of_a_long_message(&mut fixture, &c);
     fixture.push(message(&c, 1, "next"));
     fixture.input(Input::StoredRead { channel: c.clone(), number, id, message: None });
     assert_eq!(fixture.delivered(), [(alice, "next".to_owned())]);
