@@ -1,7 +1,9 @@
 // Which calls the use cases of each program (shared/messaging) make on which table. IAM authorises
 // the parts of a transaction, so a TransactWriteItems appears as PutItem.
 //
-// No program may scan, and the program that writes messages may not change or delete them. There is
+// No program may scan or delete a message, and the program that sends messages may not change them:
+// only `amend` changes what is stored, in place. That it appends no message is code: its puts are
+// entries of the change log, and there is no condition on sort keys. There is
 // no condition on leading keys: a partition is a channel or a user, and a role serves all of them.
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 
@@ -12,7 +14,7 @@ export const ACCESS = {
     memberships: ['BatchGetItem'],
   },
   scroll: {
-    messages: ['Query'],
+    messages: ['BatchGetItem', 'Query'],
     channels: ['BatchGetItem'],
     memberships: ['BatchGetItem'],
   },
@@ -21,14 +23,20 @@ export const ACCESS = {
     memberships: ['BatchGetItem', 'DeleteItem', 'Query', 'UpdateItem'],
     user_channels: ['BatchGetItem', 'DeleteItem', 'PutItem', 'Query', 'UpdateItem'],
   },
+  amend: {
+    messages: ['GetItem', 'PutItem', 'UpdateItem'],
+    channels: ['BatchGetItem'],
+    memberships: ['BatchGetItem'],
+  },
   connect: {
     user_channels: ['BatchGetItem'],
   },
   relay: {
+    messages: ['BatchGetItem'],
     channels: ['BatchGetItem', 'UpdateItem'],
   },
   node: {
-    messages: ['GetItem', 'Query'],
+    messages: ['BatchGetItem', 'GetItem', 'Query'],
     channels: ['BatchGetItem'],
     memberships: ['Query'],
     user_channels: ['BatchGetItem', 'Query'],

@@ -86,7 +86,7 @@ export const functionMetric = (target, metricName, statistic = 'Sum') =>
   });
 
 function publishAlarms({ functions }) {
-  return ['send', 'membership'].map((name) => ({
+  return ['send', 'membership', 'amend'].map((name) => ({
     name: `${name}-publish-failures`,
     metric: functionMetric(functions[name], 'publish_failures'),
     threshold: 5,

@@ -16,6 +16,9 @@ const ROUTES = {
   'POST /messages': 'send',
   'GET /scroll': 'scroll',
   'GET /connect': 'connect',
+  'GET /channels/{channel_id}/messages/{id}': 'amend',
+  'PATCH /channels/{channel_id}/messages/{id}': 'amend',
+  'DELETE /channels/{channel_id}/messages/{id}': 'amend',
   'GET /channels': 'membership',
   'POST /channels': 'membership',
   'GET /channels/{proxy+}': 'membership',
@@ -74,7 +77,7 @@ const arnOf = (stack, group) =>
 function corsOf(parameters) {
   return {
     allowOrigins: parameters.AllowedOrigins.valueAsList,
-    allowMethods: ['GET', 'POST', 'PUT', 'DELETE'].map((name) => apigateway.CorsHttpMethod[name]),
+    allowMethods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].map((name) => apigateway.CorsHttpMethod[name]),
     allowHeaders: ['authorization', 'content-type'],
     exposeHeaders: ['retry-after', 'x-request-id'],
     // Tokens travel in a header: there are no cookies to allow.

@@ -70,7 +70,7 @@ export function suppress(stack) {
     add(stack, queue, [['AwsSolutions-SQS3', LAST]]);
   }
   const [network, interfaces, streams, token] = WILDCARDS.map(({ reason }) => reason);
-  for (const name of ['send', 'scroll', 'membership', 'connect', 'relay']) {
+  for (const name of ['send', 'scroll', 'membership', 'amend', 'connect', 'relay']) {
     add(stack, `Role-${name}`, [['AwsSolutions-IAM5', network, ['Resource::*']]]);
   }
   add(stack, 'Role-names', [['AwsSolutions-IAM5', interfaces, ['Resource::*']]]);

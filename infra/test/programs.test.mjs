@@ -7,7 +7,7 @@ import { METRICS_PORT, SOCKET_PORT } from '../lib/network.mjs';
 import { resourceOf, resourcesOf, source, templateOf, textOf } from './synthesis.mjs';
 
 const template = templateOf();
-const FUNCTIONS = ['send', 'scroll', 'membership', 'connect', 'relay'];
+const FUNCTIONS = ['send', 'scroll', 'membership', 'amend', 'connect', 'relay'];
 
 /** Variables that functions or tasks must not have, and why. */
 const NOT_SET = {
@@ -109,6 +109,7 @@ test('with an issuer\'s public keys nobody holds a secret that signs tokens, and
     .filter(([other, value]) => other !== id && JSON.stringify(value).includes(id))
     .map(([other]) => other.replace(/[0-9A-F]{8}$/, ''));
   assert.deepEqual(named.sort(), [
+    'Functionamend',
     'Functionconnect',
     'Functionmembership',
     'Functionscroll',

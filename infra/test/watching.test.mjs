@@ -34,7 +34,7 @@ test('the relay\'s age is watched at 10 s and at 5 min', () => {
 });
 
 test('errors, throttles, failures, losses and evictions are watched', () => {
-  for (const name of ['send', 'scroll', 'membership', 'connect', 'relay']) {
+  for (const name of ['send', 'scroll', 'membership', 'amend', 'connect', 'relay']) {
     assert.ok(named(`${name}-errors`) && named(`${name}-throttles`), name);
   }
   for (const name of ['messages', 'channels', 'memberships', 'user-channels']) {
@@ -51,6 +51,7 @@ test('publishing is watched where there is some, by the functions\' own metrics'
   assert.deepEqual(
     own.map(({ AlarmName, MetricName }) => [AlarmName, MetricName]).sort(),
     [
+      ['inkwire-amend-publish-failures', 'publish_failures'],
       ['inkwire-membership-publish-failures', 'publish_failures'],
       ['inkwire-relay-skipped', 'relay_skipped'],
       ['inkwire-relay-unsafe', 'relay_held'],

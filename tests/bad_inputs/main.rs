@@ -24,6 +24,7 @@ mod frames_utf8;
 mod fuzz_smoke;
 mod hello;
 mod raw;
+mod rest_changes;
 mod rest_channels;
 mod rest_json;
 mod rest_messages;
@@ -53,6 +54,7 @@ fn names() -> Vec<(&'static str, Vec<String>)> {
         rest_tokens::cases(),
         rest_json::cases(&cast),
         rest_messages::cases(&cast),
+        rest_changes::cases(&cast),
         rest_channels::cases(&cast),
         rest_pages::cases(&cast),
     ];

@@ -7,6 +7,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
+import * as changes from "./changes.mjs";
 import { Chromium } from "./chromium.mjs";
 import { history } from "./history.mjs";
 import * as kept from "./kept.mjs";
@@ -22,6 +23,7 @@ const CHECKS = [
   ["both become live", talk.bothBecomeLive],
   ["a new channel appears at its member without a reload", talk.createChannel],
   ["a message appears at the other member, once", talk.deliver],
+  ["an edit and a deletion appear at the other member, in their place", changes.editAndDelete],
   ["markup is shown as text and creates no element", talk.markup],
   ["a DM is named after the other member and marked unread", talk.directMessage],
   ["a send whose request or response is cut is stored once, under its id", talk.lostSends],

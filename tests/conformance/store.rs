@@ -34,6 +34,7 @@ macro_rules! on_every_store {
     };
 }
 
+mod changes;
 mod channels;
 mod costs;
 mod faults;

@@ -1,17 +1,21 @@
 //! The golden files of the wire (`tests/fixtures/wire`). Cases are only added, never changed. The
 //! page reads the same files under Node.js (`tests/page`).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use messaging::ports::LogEntry;
-use model::{ErrorCode, KnownMessages, MessageId, NewChannel, NewMessage, Retry, limits};
+use model::{
+    EditMessage, ErrorCode, KnownMessages, Message, MessageId, NewChannel, NewMessage, Retry, Rev,
+    limits,
+};
 use protocol::close::{AfterClose, CloseCode};
 use protocol::frame::{Hello, ServerFrame};
 use protocol::http::{
-    AddMembersBody, AddedBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, Fields,
-    MembersBody, PageBody, PostedBody, read_json,
+    AddMembersBody, AddedBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, EditedBody,
+    Fields, MembersBody, PageBody, PostedBody, read_json,
 };
 use protocol::problem::Problem;
 use protocol::publication::{Publication, Recipients};
@@ -103,6 +107,8 @@ fn answers_are_read_and_written() {
         let written = match text(&case, "call") {
             "POST /messages" => again::<PostedBody>(body),
             "GET /scroll" => again::<PageBody>(body),
+            "PATCH /channels/{channel_id}/messages/{id}" => again::<EditedBody>(body),
+            "DELETE /channels/{channel_id}/messages/{id}" => again::<Message>(body),
             "GET /channels" => again::<ChannelsBody>(body),
             "GET /channels/{channel_id}" => {
                 let channel: ChannelBody = serde_json::from_value(body.clone()).unwrap();
@@ -125,6 +131,7 @@ fn requests_are_accepted_or_refused_with_code_and_field() {
         let problem: Option<Problem> = match text(&case, "call") {
             "POST /messages" => NewMessage::try_from(fields).err(),
             "POST /channels" => NewChannel::try_from(fields).err(),
+            "PATCH /channels/{channel_id}/messages/{id}" => EditMessage::try_from(fields).err(),
             _ => AddMembersBody::try_from(fields).err(),
         };
         let problem = problem.map(|problem| {
@@ -196,12 +203,9 @@ fn limits_of_clients_match_the_file() {
 fn marks_of_known_messages_match_the_file() {
     for case in golden("known") {
         let offset: MessageId = text(&case, "offset").parse().unwrap();
-        let ids: Vec<MessageId> = serde_json::from_value::<Vec<String>>(case["ids"].clone())
-            .unwrap()
-            .iter()
-            .map(|id| id.parse().unwrap())
-            .collect();
-        let known = KnownMessages::of(Some(offset), ids).unwrap();
+        let revs: BTreeMap<String, String> = serde_json::from_value(case["revs"].clone()).unwrap();
+        let revs: Vec<Rev> = revs.values().map(|rev| Rev::parse(rev).unwrap()).collect();
+        let known = KnownMessages::of(Some(offset), &revs).unwrap();
         assert_eq!(known.to_string(), case["known"], "{case}");
     }
 }

@@ -167,6 +167,7 @@ fn every_program_prints_its_version() {
         ("send", &["--version"]),
         ("scroll", &["--version"]),
         ("membership", &["--version"]),
+        ("amend", &["--version"]),
         ("connect", &["--version"]),
         ("relay", &["--version"]),
     ] {

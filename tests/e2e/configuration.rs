@@ -43,6 +43,7 @@ const CASES: &[Case] = &[
     Case { program: "send", set: &[], says: PUBLISHES },
     Case { program: "scroll", set: &[], says: READS },
     Case { program: "membership", set: &[], says: PUBLISHES },
+    Case { program: "amend", set: &[], says: PUBLISHES },
     Case { program: "connect", set: &[], says: ISSUES_TICKETS },
     Case {
         program: "relay",

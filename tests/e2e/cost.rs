@@ -4,6 +4,8 @@ use dynamo::Operation;
 use model::Direction;
 use tests::cluster::{Cluster, Environment};
 
+use crate::changes::change_id;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_send_is_one_write_unit_and_two_strong_read_units() {
     let cluster = Cluster::start(Environment::Embedded).await;
@@ -31,4 +33,26 @@ async fn a_page_of_the_newest_twenty_is_one_query() {
     let cost = capacity.since(&before);
     assert_eq!(cost.of(Operation::Query).calls, 1);
     assert_eq!(cost.total().calls, 2, "the query, and the caller's row last");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_and_a_deletion_are_two_write_units_and_two_read_units_each() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    let channel = cluster.group("alice", &["bob"]).await.id;
+    let alice = cluster.api("alice");
+    let posted = alice.post_message(&channel, &"x".repeat(700), None, None).await.unwrap();
+    let id = posted.message.id;
+    let capacity = cluster.stack.capacity();
+    let before = capacity.snapshot();
+    alice.edit_message(&channel, id, &"y".repeat(700), change_id(), None).await.unwrap();
+    let cost = capacity.since(&before).total();
+    assert_eq!((cost.calls, cost.read_units, cost.write_units), (3, 2.0, 2.0), "{cost:?}");
+    let before = capacity.snapshot();
+    alice.delete_message(&channel, id).await.unwrap();
+    let cost = capacity.since(&before).total();
+    assert_eq!((cost.calls, cost.read_units, cost.write_units), (3, 2.0, 2.0), "{cost:?}");
+    let before = capacity.snapshot();
+    alice.message(&channel, id).await.unwrap();
+    let cost = capacity.since(&before).total();
+    assert_eq!((cost.calls, cost.write_units), (2, 0.0), "{cost:?}");
 }

@@ -16,19 +16,26 @@ const TOKEN_SECRET: &str = "tokens-of-a-test-0123456789-0123456789-0";
 struct Fixture {
     cluster: Cluster,
     channel: String,
+    /// The path of a message.
+    message: String,
     token: String,
 }
 
 impl Fixture {
     async fn start() -> Self {
         let cluster = Cluster::with_nodes(Environment::Redis, 1).await;
-        let channel = cluster.group("alice", &["bob"]).await.id.to_string();
+        let channel = cluster.group("alice", &["bob"]).await.id;
+        // In a channel of its own, whose messages no test counts.
+        let other = cluster.group("alice", &[]).await.id;
+        let posted = cluster.api("alice").post_message(&other, "hi", None, None).await.unwrap();
+        let message = format!("/channels/{other}/messages/{}", posted.message.id);
+        let channel = channel.to_string();
         let expires = jsonwebtoken::get_current_timestamp() + 3_600;
         let claims =
             json!({ "sub": "alice", "workspace_id": cluster.workspace().as_str(), "exp": expires });
         let key = jsonwebtoken::EncodingKey::from_secret(TOKEN_SECRET.as_bytes());
         let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
-        Self { cluster, channel, token }
+        Self { cluster, channel, message, token }
     }
 
     /// Starts a function. It ignores variables that only other functions read.
@@ -53,6 +60,7 @@ impl Fixture {
             }
             "scroll" => http_event("GET", "/scroll", &format!("channel_id={channel}"), token, ""),
             "membership" => http_event("GET", "/channels", "", token, ""),
+            "amend" => http_event("GET", &self.message, "", token, ""),
             "connect" => http_event("GET", "/connect", "", token, ""),
             "relay" => json!({ "Records": [] }),
             _ => panic!("no function {name}"),
@@ -98,7 +106,7 @@ async fn g3_a_function_whose_connection_broke_while_frozen_sends_as_fast_as_befo
     let channel = fixture.channel.parse().unwrap();
     eventually("all are pushed", SOON, async || bob.ids(&channel).len() == 25).await;
     let relay = fixture.cluster.stack.relay();
-    eventually("the relay has seen them all", SOON, async || relay.counts().relayed == 25).await;
+    eventually("the relay has seen them all", SOON, async || relay.counts().relayed == 26).await;
     // The relay reads every 150 ms, so it may overtake a send's publish, but not every time.
     assert!(relay.counts().appended < 3, "the sends published: {:?}", relay.counts());
 }
@@ -143,7 +151,7 @@ mod watched {
 #[ignore = "tests/cloud figures runs it, on the programs that are deployed"]
 async fn figures_of_the_functions() {
     let fixture = Fixture::start().await;
-    for name in ["send", "scroll", "membership", "connect", "relay"] {
+    for name in ["send", "scroll", "membership", "amend", "connect", "relay"] {
         let bootstrap = deployed(name);
         let event = fixture.event(name);
         let (mut starts, mut firsts) = (Vec::new(), Vec::new());

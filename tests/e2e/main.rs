@@ -15,6 +15,7 @@
 
 mod answers;
 mod brownout;
+mod changes;
 mod command;
 mod configuration;
 mod cost;

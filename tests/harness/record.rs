@@ -116,7 +116,11 @@ impl Recorder {
         match event {
             client::Event::Message { message, fresh, .. } => {
                 let (channel, id, fresh) = (message.channel_id.clone(), message.id, *fresh);
-                self.record(Event::Seen { client, channel, id, fresh });
+                let rev = message.rev.clone();
+                self.record(Event::Seen { client, channel, id, rev, fresh });
+            }
+            client::Event::Restarted { channel_id } => {
+                self.record(Event::Restarts { client, channel: channel_id.clone() });
             }
             client::Event::CaughtUp { .. } if !*follows => {
                 *follows = true;
@@ -146,8 +150,10 @@ impl Recorder {
         for person in people {
             for channel in &channels {
                 let client = ClientId(person.number);
-                let ids = person.ids(channel);
-                history.shown.push(Shown { client, channel: channel.clone(), ids });
+                let timeline = person.client.timeline(channel);
+                let (ids, revs) =
+                    timeline.messages().map(|message| (message.id, message.rev.clone())).unzip();
+                history.shown.push(Shown { client, channel: channel.clone(), ids, revs });
             }
         }
         checker::check(&history, bounds)
@@ -228,6 +234,7 @@ async fn stored(ports: &Ports, channel: &ChannelId) -> Vec<StoredItem> {
                     id,
                     sender: stored.message.sender_id,
                     text: stored.message.text.digest(),
+                    rev: stored.message.rev,
                 });
             }
         }

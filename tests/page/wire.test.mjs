@@ -73,11 +73,11 @@ test("each error code is retried if that may help", () => {
 });
 
 test("marks of known messages match the server's", async () => {
-  for (const { offset, ids, known } of golden("known")) {
+  for (const { offset, revs, known } of golden("known")) {
     const channel_id = "C01MCC5RM00000000000000000A";
     const store = storeWith({ channels: [channelOf({ channel_id })] });
-    for (const id of ids)
-      store.deliver({ id, channel_id, sender_id: "bob", message: "hi", rev: id }, "push");
+    for (const [id, rev] of Object.entries(revs))
+      store.deliver({ id, channel_id, sender_id: "bob", message: "hi", rev }, "push");
     assert.equal(await new Gaps(store).known(channel_id, offset), known);
   }
 });

@@ -74,7 +74,12 @@ async fn dispatch(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure
             revoke_user(app, &caller, &user_id).await?;
             Ok(Answer::ok(&ChangedBody::of_user(&user_id)))
         }
-        Route::PostMessage | Route::Scroll | Route::Connect => Err(ErrorCode::NotFound.into()),
+        Route::PostMessage
+        | Route::Scroll
+        | Route::Connect
+        | Route::ReadMessage { .. }
+        | Route::EditMessage { .. }
+        | Route::DeleteMessage { .. } => Err(ErrorCode::NotFound.into()),
     }
 }
 

@@ -37,5 +37,6 @@ async fn read(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
     Ok(Answer::ok(&PageBody {
         messages: page.messages,
         next_offset: page.next_offset.map(|offset| offset.to_string()),
+        complete: page.complete,
     }))
 }

@@ -90,6 +90,14 @@ export class Api {
     return this.request("POST", "/messages", { body });
   }
 
+  editMessage(channelId, id, body) {
+    return this.request("PATCH", messagePath(channelId, id), { body });
+  }
+
+  deleteMessage(channelId, id) {
+    return this.request("DELETE", messagePath(channelId, id), {});
+  }
+
   createChannel(body) {
     return this.request("POST", "/channels", { body });
   }
@@ -192,6 +200,10 @@ export class Api {
     this.#tokenExpiresAt = expiryOf(token) - TOKEN_MARGIN_MS;
     return token;
   }
+}
+
+function messagePath(channelId, id) {
+  return `/channels/${encodeURIComponent(channelId)}/messages/${encodeURIComponent(id)}`;
 }
 
 function memberPath(channelId, userId) {

@@ -1,6 +1,7 @@
 // The page without its document: builds the parts that talk to the server, and connects them.
 
 import { Api } from "./api.js";
+import { Edits } from "./edits.js";
 import { Outbox } from "./outbox.js";
 import { Connection } from "./socket.js";
 import { Store } from "./store.js";
@@ -28,6 +29,7 @@ export class Core {
       waitingChannels: () => this.outbox.waitingChannels(),
     });
     const isBehind = (channelId) => this.sync.isBehind(channelId);
+    this.edits = new Edits(this.api, this.store);
     this.outbox = new Outbox(this.api, this.store, storages.session, isBehind);
     this.connection = new Connection(this.api, this.store.log, {
       ready: (frame, session) => this.sync.onReady(frame, session),

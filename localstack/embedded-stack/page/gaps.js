@@ -110,12 +110,12 @@ export class Gaps {
 
   /** The messages after `offset` that the page has, as `known` of `GET /scroll`; null if none. */
   async known(channelId, offset) {
-    const ids = this.#store.timeline(channelId).storedAfter(offset, KNOWN_MESSAGES_MAX);
+    const revs = this.#store.timeline(channelId).storedAfter(offset, KNOWN_MESSAGES_MAX);
     // Absent over plain HTTP from another host. Then the server sends everything.
     const subtle = globalThis.crypto?.subtle;
-    if (ids.length === 0 || !subtle) return null;
+    if (revs.length === 0 || !subtle) return null;
     const text = new TextEncoder();
-    const digests = ids.map((id) => subtle.digest("SHA-256", text.encode(offset + id)));
+    const digests = revs.map((rev) => subtle.digest("SHA-256", text.encode(offset + rev)));
     const marks = (await Promise.all(digests)).map((digest) => {
       return btoa(String.fromCharCode(...new Uint8Array(digest, 0, MARK_BYTES)));
     });

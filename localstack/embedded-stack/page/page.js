@@ -46,6 +46,8 @@ class Page {
       copy: (text) => this.#copy(text),
       discard: (id) => outbox.discard(id),
       createFirst: () => this.#createFirst(),
+      askToDelete: (message) => this.#askToDelete(message),
+      edits: this.#core.edits,
     });
     this.#composer = new Composer(store, {
       submit: (channelId, text) => {
@@ -193,6 +195,11 @@ class Page {
     this.#confirm(`Remove ${member}?`, text, "Remove", () =>
       this.#changeMembers(channelId, () => api.removeMember(channelId, member)),
     );
+  }
+
+  #askToDelete(message) {
+    const text = "Everybody in the channel will see that it was deleted.";
+    this.#confirm("Delete this message?", text, "Delete", () => this.#core.edits.remove(message));
   }
 
   #askToLeave(channel) {

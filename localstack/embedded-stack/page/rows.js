@@ -35,11 +35,38 @@ export function createRow(row) {
         {},
         element("b", { class: "sender", translate: "no" }, message.sender_id),
         time,
+        element("span", { class: "edited", "data-testid": "edited", hidden: "" }, "edited"),
       ),
       element("p", { class: "message-text", "data-testid": "message-text", dir: "auto" }),
       element("p", { class: "delivery", "data-testid": "delivery" }),
     ),
   );
+}
+
+/** The form in which the text of an own message is edited. `edits` has `save` and `cancel`. */
+export function editor(text, { save, cancel }) {
+  const field = element("textarea", { "data-testid": "edit-text", dir: "auto", rows: "1" });
+  field.setAttribute("aria-label", "Text of the message");
+  field.value = text;
+  const problem = element("p", { class: "error", "data-testid": "edit-error", role: "alert" });
+  const button = (type, testId, words) =>
+    element("button", { type, class: "small", "data-testid": testId }, words);
+  const stop = button("button", "edit-cancel", "Cancel");
+  const ok = button("submit", "edit-save", "Save");
+  const form = element("form", { class: "editor" }, field, problem, stop, ok);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    save(field.value);
+  });
+  stop.addEventListener("click", cancel);
+  field.addEventListener("keydown", (event) => {
+    if (event.isComposing) return;
+    if (event.key === "Escape") cancel();
+    if (event.key !== "Enter" || event.shiftKey) return;
+    event.preventDefault();
+    form.requestSubmit();
+  });
+  return form;
 }
 
 export const DELIVERY_ICONS = {

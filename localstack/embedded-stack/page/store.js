@@ -140,7 +140,8 @@ export class Store {
 
   /**
    * Takes a stored message from the server. `via` is `push`, `replay`, `scroll` or
-   * `history`. Answers `new`, `confirmed` (the first sight of an own message) or `duplicate`.
+   * `history`. Answers `new`, `confirmed` (the first sight of an own message), `duplicate`, or
+   * `unread` for a change of a message whose page of the history is not here: that page has it.
    */
   deliver(message, via) {
     const timeline = this.timeline(message.channel_id);
@@ -153,6 +154,8 @@ export class Store {
       this.changed();
       return first ? "confirmed" : "duplicate";
     }
+    if (via !== "history" && isChanged(message) && timeline.isInUnreadHistory(message.id))
+      return "unread";
     timeline.insert({ ...message, delivery: "stored", seenOnWire: true });
     const own = message.sender_id === this.userId;
     if (via !== "history" && !own && !this.#isRead(timeline, message)) {
@@ -188,8 +191,7 @@ export class Store {
     timeline.remove(local.id);
     timeline.remove(stored.id);
     const newest = here && !isNewer(stored, here) ? here : stored;
-    const { id, channel_id, sender_id, message, created_at, rev } = newest;
-    const fields = { id, channel_id, sender_id, message, created_at, rev };
+    const { duplicate: _, server_time: __, ...fields } = newest;
     timeline.insert({ ...fields, delivery: "stored", seenOnWire });
     this.changed();
   }
@@ -256,6 +258,10 @@ export class Store {
   clearMissed() {
     for (const timeline of this.#timelines.values()) timeline.missed.clear();
   }
+}
+
+export function isChanged({ id, rev }) {
+  return rev !== undefined && rev !== id;
 }
 
 /** Whether a copy of a message is newer than the one here. Revisions compare as strings. */

@@ -10,6 +10,7 @@ import { Gaps } from "./gaps.js";
 import { timeOf } from "./ids.js";
 import { spread, WAIT_MAX_MS } from "./pace.js";
 import { Recovery } from "./recovery.js";
+import { isChanged } from "./store.js";
 import { isolate } from "./text.js";
 
 const HISTORY_PAGE = 20;
@@ -86,9 +87,16 @@ export class Sync {
     if (frame.type === "tick") this.#learnClock(frame.server_time);
     if (frame.type === "message" || frame.type === "message_changed")
       this.#onMessage(frame.message, session);
-    else if (frame.type === "channel") this.channelList.membersChanged(frame.channel_id);
+    else if (frame.type === "channel") this.#onChannel(frame);
     else if (frame.type === "resync") this.#onResync(frame);
     else if (frame.type === "tick" && frame.fresh) this.#gaps.inStep(frame.server_time);
+  }
+
+  #onChannel({ channel_id: channelId, change, user_id: userId }) {
+    // What happens before the user is added again does not come: copies here would be outdated.
+    if (change === "member_removed" && userId === this.#store.userId)
+      this.#store.timeline(channelId).forget();
+    this.channelList.membersChanged(channelId);
   }
 
   #learnClock(serverTime) {
@@ -292,8 +300,10 @@ export class Sync {
       // An old server ignores it and sends known messages too: they are dropped by id.
       if (known !== null) query.known = known;
       const page = await this.#api.untilAnswered(() => this.#api.scroll(query, signal), signal);
+      // The server no longer has all changes of older messages: what is here may be outdated.
+      if (page.complete === false) timeline.forgetThrough(offset);
       for (const message of page.messages) {
-        const history = oldest !== null && message.id <= oldest;
+        const history = oldest !== null && message.id <= oldest && !isChanged(message);
         const outcome = this.#store.deliver(message, history ? "history" : "scroll");
         if (outcome === "new" && !history) missed += 1;
       }

@@ -1,6 +1,6 @@
 // The messages of one channel that this page has: sorted by id, each at most once.
 
-import { timeOf } from "./ids.js";
+import { lowestIdAt, timeOf } from "./ids.js";
 
 export class Timeline {
   messages = new Map();
@@ -33,6 +33,19 @@ export class Timeline {
     this.missed.delete(id);
   }
 
+  /** Whether a message belongs to older pages that were not read yet. */
+  isInUnreadHistory(id) {
+    return typeof this.historyOffset === "string" && id < this.historyOffset;
+  }
+
+  /** Forgets stored messages up to an id: they are read again when somebody scrolls to them. */
+  forgetThrough(last) {
+    for (const id of [...this.order])
+      if (id <= last && this.messages.get(id).delivery === "stored") this.remove(id);
+    if (this.historyOffset !== undefined)
+      this.historyOffset = this.order[0] ?? lowestIdAt(timeOf(last) + 1);
+  }
+
   /** The id of the newest stored message whose time is not after `ms`; null if there is none. */
   newestStoredId(ms = Infinity) {
     const isEligible = (id) => this.messages.get(id).delivery === "stored" && timeOf(id) <= ms;
@@ -51,14 +64,15 @@ export class Timeline {
     for (const message of unsent) this.insert(message);
   }
 
-  /** The ids of the first `most` stored messages after an id, oldest first. */
+  /** The revisions of the first `most` stored messages after an id, oldest first. */
   storedAfter(after, most) {
-    const ids = [];
+    const revs = [];
     for (const id of this.order) {
-      if (id <= after || this.messages.get(id).delivery !== "stored") continue;
-      if (ids.length === most) break;
-      ids.push(id);
+      const message = this.messages.get(id);
+      if (id <= after || message.delivery !== "stored") continue;
+      if (revs.length === most) break;
+      revs.push(message.rev ?? id);
     }
-    return ids;
+    return revs;
   }
 }

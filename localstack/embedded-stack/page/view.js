@@ -3,6 +3,7 @@
 // Invariants: the message that a reader looks at stays where it is, whatever is added above or
 // below; a reader at the bottom stays at the bottom. Rendering is a function of the store.
 
+import { problemText } from "./dialogs.js";
 import { byId, element, icon, reconcile, setAttribute, setHidden, setText } from "./dom.js";
 import { edgeContent, edgeState } from "./edge.js";
 import { timeOf } from "./ids.js";
@@ -12,6 +13,7 @@ import {
   dayLabel,
   DELIVERY_ICONS,
   deliveryWords,
+  editor,
   missedLabel,
 } from "./rows.js";
 
@@ -31,7 +33,7 @@ export class MessageView {
 
   /**
    * `actions` has `loadOlder(channelId)`, `retry(id)`, `copy(text)`, `discard(id)`,
-   * `createFirst()`.
+   * `createFirst()`, `askToDelete(message)` and `edits`.
    */
   constructor(store, actions) {
     this.#store = store;
@@ -153,10 +155,55 @@ export class MessageView {
     setAttribute(node, "data-own", own);
     setAttribute(node, "data-compact", row.compact);
     setAttribute(node, "data-missed", row.missed);
-    setText(node.querySelector(".message-text"), message.message);
+    const deleted = message.deleted !== undefined;
+    setAttribute(node, "data-deleted", deleted);
+    const text = deleted ? "This message was deleted." : message.message;
+    setText(node.querySelector(".message-text"), text);
+    setHidden(node.querySelector(".edited"), deleted || message.edit === undefined);
     const delivery = node.querySelector(".delivery");
-    setHidden(delivery, !own);
+    setHidden(delivery, !own || deleted);
     if (own) this.#updateDelivery(delivery, message);
+    const isStored = message.delivery === "stored" && !deleted;
+    const canChange = own && isStored && this.#store.active !== null;
+    this.#updateTools(node, message, canChange);
+    this.#updateEditor(node, message, canChange);
+  }
+
+  /** Buttons to change an own message, made when it can be changed for the first time. */
+  #updateTools(node, message, canChange) {
+    let tools = node.querySelector(".tools");
+    if (!tools && canChange) {
+      const { edits, askToDelete } = this.#actions;
+      const current = () => this.#store.timeline(message.channel_id).messages.get(message.id);
+      tools = element(
+        "div",
+        { class: "tools" },
+        button("edit", "Edit", () => edits.begin(current())),
+        button("delete", "Delete", () => askToDelete(current())),
+      );
+      node.append(tools);
+    }
+    if (tools) setHidden(tools, !canChange);
+  }
+
+  #updateEditor(node, message, canChange) {
+    const { edits } = this.#actions;
+    const edit = canChange && edits.open?.id === message.id ? edits.open : null;
+    let form = node.querySelector(".editor");
+    if (form && !edit) form.remove();
+    setHidden(node.querySelector(".message-text"), edit !== null);
+    if (!edit) return;
+    if (!form) {
+      form = editor(edit.text, {
+        save: (text) => edits.save(text),
+        cancel: () => edits.cancel(),
+      });
+      node.querySelector(".message-text").after(form);
+      form.querySelector("textarea").focus();
+    }
+    setAttribute(form, "aria-busy", String(edit.busy));
+    form.querySelector("[type=submit]").disabled = edit.busy;
+    setText(form.querySelector(".error"), edit.problem ? problemText(edit.problem) : "");
   }
 
   #updateDelivery(node, message) {
@@ -177,11 +224,6 @@ export class MessageView {
   }
 
   #unsentButtons(message, canRetry) {
-    const button = (testId, words, act) => {
-      const node = element("button", { type: "button", "data-testid": testId }, words);
-      node.addEventListener("click", act);
-      return node;
-    };
     const { retry, copy, discard } = this.#actions;
     return [
       ...(canRetry ? [button("retry", "Retry", () => retry(message.id))] : []),
@@ -205,4 +247,10 @@ export class MessageView {
     setHidden(byId("jump-latest"), this.#atBottom || !timeline);
     setText(byId("jump-text"), unread > 0 ? `${unread} new` : "Newest");
   }
+}
+
+function button(testId, words, act) {
+  const node = element("button", { type: "button", "data-testid": testId }, words);
+  node.addEventListener("click", act);
+  return node;
 }

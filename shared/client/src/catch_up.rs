@@ -82,7 +82,10 @@ impl Shared {
         let work: Vec<Work> = match list {
             Some(opening) => {
                 let listed = self.retrier.run(|| self.api.channels()).await?;
-                self.inbox().list_read(opening, &listed, started_at);
+                let restarted = self.inbox().list_read(opening, &listed, started_at);
+                for channel_id in restarted {
+                    self.reserve_event().await?.send(Event::Restarted { channel_id });
+                }
                 listed.into_iter().map(|channel| (channel.id, Some(channel.late))).collect()
             }
             None => channels.into_iter().map(|id| (id, None)).collect(),
@@ -106,7 +109,7 @@ impl Shared {
             Ok(()) => self.inbox().channel_read(&id, opening, started_at),
             // The user was removed in the meantime: there is nothing left to read.
             Err(StopReason::Refused(error)) if error.code() == Some(ErrorCode::ChannelNotFound) => {
-                self.inbox().channel_gone(&id);
+                self.inbox().leave_channel(&id);
             }
             Err(reason) => return Err(reason),
         }
@@ -136,6 +139,9 @@ impl Shared {
             let known = self.inbox().known_after(id, offset);
             let newer = || self.api.scroll_newer(id, offset, limits::PAGE_ROWS_MAX, known.as_ref());
             let page = self.retrier.run(newer).await?;
+            if !page.complete {
+                self.inbox().forget_through(id, offset);
+            }
             self.ingest(page.messages).await?;
             // An empty page need not be the last. An offset that does not advance would loop.
             match page.next_offset {

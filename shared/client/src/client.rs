@@ -123,6 +123,7 @@ impl Client {
             session: Session::new(config.cursor, backoff),
             silence_max: config.silence_max,
             tick: Duration::ZERO,
+            user: None,
             ready_at: None,
             lost_at: None,
         };

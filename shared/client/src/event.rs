@@ -51,6 +51,12 @@ pub enum Event {
         /// The users that the change is about: one, or every user that a `members_added` names.
         user_ids: Vec<UserId>,
     },
+    /// The user was added to a channel that they had left: its timeline starts afresh, because what
+    /// was sent or changed meanwhile did not reach this client.
+    Restarted {
+        /// The channel.
+        channel_id: ChannelId,
+    },
     /// The socket is alive.
     Tick {
         /// The node's clock.

@@ -155,6 +155,7 @@ pub(crate) async fn until_caught_up(events: &mut mpsc::Receiver<Event>) -> Vec<M
                 Event::Ready { .. }
                 | Event::Message { .. }
                 | Event::Channel { .. }
+                | Event::Restarted { .. }
                 | Event::Tick { .. }
                 | Event::Resync { .. }
                 | Event::Disconnected { .. }

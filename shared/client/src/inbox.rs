@@ -38,6 +38,8 @@ struct Entry {
     /// When the last complete catch-up of this channel started.
     verified_at: Option<Timestamp>,
     gap: Option<Gap>,
+    /// Whether the user is not a member any more.
+    has_left: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +96,14 @@ impl Inbox {
         self.channels.iter().map(|(id, entry)| (id, &entry.timeline))
     }
 
+    /// Forgets a channel's messages up to `last`, whose changes the server has no longer: the copies
+    /// here may be outdated, and the history is read on demand.
+    pub(crate) fn forget_through(&mut self, channel: &ChannelId, last: MessageId) {
+        if let Some(entry) = self.channels.get_mut(channel) {
+            entry.timeline.forget_through(last);
+        }
+    }
+
     /// Remembers that a message of this client was stored.
     pub fn record_sent(&mut self, channel: &ChannelId, id: MessageId) {
         let entry = self.entry(channel, id.time());
@@ -109,6 +119,27 @@ impl Inbox {
     /// Adds a channel that exists since `at`: the socket brings its messages from then on.
     pub fn add_channel(&mut self, channel: &ChannelId, at: Timestamp) {
         self.entry(channel, at);
+    }
+
+    /// Records that the user is not a member of a channel any more: nothing can be read.
+    pub fn leave_channel(&mut self, channel: &ChannelId) {
+        if let Some(entry) = self.channels.get_mut(channel) {
+            (entry.gap, entry.has_left) = (None, true);
+        }
+    }
+
+    /// Whether the user has left a channel, as far as this client knows.
+    #[must_use]
+    pub fn has_left(&self, channel: &ChannelId) -> bool {
+        self.channels.get(channel).is_some_and(|entry| entry.has_left)
+    }
+
+    /// Starts a channel afresh, because the user was added to it: what was sent or changed while they
+    /// were no member did not reach this client. Its newest page is to be read.
+    pub fn restart_channel(&mut self, channel: &ChannelId, at: Timestamp) {
+        self.openings += 1;
+        let entry = Entry::new(at, Some(Opening(self.openings)));
+        self.channels.insert(channel.clone(), entry);
     }
 
     /// Records that every channel without a gap is in step, as a frame with `fresh:true` proves.
@@ -192,18 +223,28 @@ impl Inbox {
         (self.list_gap, with_gap.map(|(id, _)| id.clone()).collect())
     }
 
-    /// Applies the list of channels: closes the gaps of channels that are no longer on it, and adds
-    /// new channels with a gap.
-    pub(crate) fn list_read(&mut self, opening: Opening, list: &[Channel], at: Timestamp) {
+    /// Applies the list of channels: those that are no longer on it were left, and new ones have a
+    /// gap. Those that were left and are on it again start afresh, and are returned.
+    pub(crate) fn list_read(
+        &mut self,
+        opening: Opening,
+        list: &[Channel],
+        at: Timestamp,
+    ) -> Vec<ChannelId> {
+        let mut restarted = Vec::new();
         let listed: BTreeSet<&ChannelId> = list.iter().map(|channel| &channel.id).collect();
         for (id, entry) in &mut self.channels {
             if !listed.contains(id) {
-                entry.gap = None;
+                (entry.gap, entry.has_left) = (None, true);
+            } else if entry.has_left {
+                *entry = Entry::new(at, Some(opening));
+                restarted.push(id.clone());
             }
         }
         for id in listed {
             self.channels.entry(id.clone()).or_insert_with(|| Entry::new(at, Some(opening)));
         }
+        restarted
     }
 
     /// The opening of a channel's gap, if it is still open.
@@ -217,13 +258,6 @@ impl Inbox {
         // Everything stored before `at` is here, even if the gap opened again since.
         entry.verified_at = entry.verified_at.max(Some(at));
         entry.gap = entry.gap.filter(|gap| gap.opening != opening);
-    }
-
-    /// Closes the gap of a channel that the user is no longer a member of: nothing can be read.
-    pub(crate) fn channel_gone(&mut self, channel: &ChannelId) {
-        if let Some(entry) = self.channels.get_mut(channel) {
-            entry.gap = None;
-        }
     }
 
     /// Records that a catch-up, which began at `started_at` with this list, read all channels.
@@ -273,6 +307,7 @@ impl Entry {
             newest_sent: None,
             verified_at: None,
             gap: seen_in.map(|opening| Gap { opening, start: None }),
+            has_left: false,
         }
     }
 

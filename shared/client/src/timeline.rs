@@ -30,6 +30,11 @@ impl Timeline {
         true
     }
 
+    /// Forgets the messages up to `last`. Unlike dropped ones, they may be read again.
+    pub(crate) fn forget_through(&mut self, last: MessageId) {
+        self.messages.retain(|id, _| *id > last);
+    }
+
     /// The messages, oldest first.
     pub fn messages(&self) -> impl DoubleEndedIterator<Item = &Message> {
         self.messages.values()
@@ -62,7 +67,7 @@ impl Timeline {
     /// The known messages after a position, as many as a call can name; `None` if there are none.
     pub(crate) fn known(&self, after: MessageId) -> Option<KnownMessages> {
         let beyond = self.messages.range((Excluded(after), Unbounded));
-        KnownMessages::of(Some(after), beyond.map(|(id, _)| *id))
+        KnownMessages::of(Some(after), beyond.map(|(_, message)| &message.rev))
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) const COST: ReturnConsumedCapacity = ReturnConsumedCapacity::Total;
 pub(crate) enum Written<T> {
     /// It was written.
     Done(T),
-    /// The condition failed. A put has the row that was in the way, if the store sent it.
+    /// The condition failed. The row that it failed on, if the store was asked for it and sent it.
     Refused(Option<Item>),
 }
 
@@ -142,9 +142,10 @@ impl DynamoStore {
             Err(err) => err,
         };
         match err.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(_)) => {
-                self.capacity.count_refused_write(Operation::Update, 0);
-                Ok(Written::Refused(None))
+            Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                let bytes = failed.item().map_or(0, billed_bytes);
+                self.capacity.count_refused_write(Operation::Update, bytes);
+                Ok(Written::Refused(failed.item().cloned()))
             }
             _ => Err(attempts.write_error(Operation::Update, err)),
         }

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use messaging::ports::{LogEntry, Redirect, StoredMessage};
+use messaging::ports::{LogEntry, LoggedChange, Redirect, StoredMessage};
 use model::{
-    Channel, ChannelId, ChannelType, Contract, LateArrivals, Member, Message, MessageId,
-    MessageText, Rev, TextDigest, Timestamp, UserId, WorkspaceId,
+    ChangeId, Channel, ChannelId, ChannelType, Contract, Deletion, Edit, LateArrivals, Member,
+    Message, MessageId, MessageText, Rev, TextDigest, Timestamp, UserId, WorkspaceId,
 };
 
 use crate::keys;
@@ -18,15 +18,28 @@ use crate::keys;
 /// A row.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-// Messages. A row with a kind was written by a later version. Of the others, a row with a target is
-// a redirect, and any other is a message.
+// Messages. A row with a kind is a tombstone, an entry of the change log, or was written by a later
+// version: versions that do not know a kind pass over the row. Of the others, a row with a target
+// is a redirect, and any other is a message.
 pub(crate) const ROW_KIND: &str = "k";
+/// The kind of a deleted message's row.
+pub(crate) const TOMBSTONE: &str = "deleted";
+/// The kind of a change log's entry.
+pub(crate) const CHANGE: &str = "change";
 pub(crate) const SENDER: &str = "s";
 pub(crate) const TEXT: &str = "t";
 pub(crate) const TARGET: &str = "r";
 pub(crate) const DIGEST: &str = "d";
 /// A message's revision; absent if the message never changed.
 pub(crate) const REV: &str = "e";
+/// The id and the revision of a text's last edit; absent if it was never edited.
+pub(crate) const EDIT: &str = "te";
+pub(crate) const TEXT_REV: &str = "tr";
+/// Tombstones: who deleted the message, and when, in milliseconds.
+pub(crate) const DELETED_BY: &str = "g";
+pub(crate) const DELETED_AT: &str = "ga";
+/// The message that an entry of the change log is about.
+pub(crate) const CHANGED: &str = "i";
 /// Epoch seconds: the table's time-to-live attribute.
 pub(crate) const EXPIRES_AT: &str = "x";
 
@@ -63,13 +76,40 @@ pub struct MalformedRow {
 pub(crate) fn encode_message(stored: &StoredMessage) -> Item {
     let message = &stored.message;
     let mut item = keys::message(&message.channel_id, message.id);
-    item.insert(SENDER.to_owned(), keys::string(message.sender_id.as_str()));
-    item.insert(TEXT.to_owned(), keys::string(message.text.as_str()));
-    item.insert(VERSION.to_owned(), number(stored.members_version));
+    let mut put = |name: &str, value| item.insert(name.to_owned(), value);
+    put(SENDER, keys::string(message.sender_id.as_str()));
+    put(VERSION, number(stored.members_version));
     if message.is_changed() {
-        item.insert(REV.to_owned(), keys::string(message.rev.as_str()));
+        put(REV, keys::string(message.rev.as_str()));
     }
+    if let Some(Edit { rev, change_id }) = &message.edit {
+        put(EDIT, keys::string(change_id.to_string()));
+        put(TEXT_REV, keys::string(rev.as_str()));
+    }
+    match &message.deleted {
+        None => put(TEXT, keys::string(message.text.as_str())),
+        Some(Deletion { at, by }) => {
+            put(ROW_KIND, keys::string(TOMBSTONE));
+            put(DELETED_BY, keys::string(by.as_str()));
+            put(DELETED_AT, number(at.unix_ms()))
+        }
+    };
     item
+}
+
+pub(crate) fn encode_change(change: &LoggedChange) -> Item {
+    let mut item = keys::change(&change.channel_id, change.position);
+    item.insert(ROW_KIND.to_owned(), keys::string(CHANGE));
+    item.insert(CHANGED.to_owned(), keys::string(change.target.to_string()));
+    item.insert(EXPIRES_AT.to_owned(), number(change.expires_at.unix_ms().div_ceil(1_000)));
+    item
+}
+
+/// An entry of the change log: its position, and the message that it is about.
+pub(crate) fn decode_change(item: &Item) -> Result<(MessageId, MessageId), MalformedRow> {
+    let row = Row { table: "messages", item };
+    let position = row.parsed(keys::CREATED_AT, keys::change_position)?;
+    Ok((position, row.parsed(CHANGED, |text| MessageId::parse(text).ok())?))
 }
 
 pub(crate) fn encode_redirect(redirect: &Redirect) -> Item {
@@ -91,9 +131,11 @@ pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEnt
     let row = Row { table: "messages", item };
     let channel_id = row.parsed(keys::CHANNEL_ID, |text| ChannelId::parse(text).ok())?;
     let id = row.parsed(keys::CREATED_AT, |text| MessageId::parse(text).ok())?;
-    if item.contains_key(ROW_KIND) {
-        return Ok(LogEntry::Unknown { channel_id, id });
-    }
+    let is_deleted = match item.get(ROW_KIND) {
+        None => false,
+        Some(AttributeValue::S(kind)) if kind == TOMBSTONE => true,
+        Some(_) => return Ok(LogEntry::Unknown { channel_id, id }),
+    };
     let sender_id = row.parsed(SENDER, |text| UserId::parse(text).ok())?;
     if item.contains_key(TARGET) {
         let expires_at = Timestamp::from_unix_ms(row.number(EXPIRES_AT)?.saturating_mul(1_000));
@@ -106,10 +148,22 @@ pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEnt
             expires_at,
         }));
     }
-    let text = MessageText::from_stored(row.text(TEXT)?.to_owned());
+    let text = if is_deleted {
+        MessageText::deleted()
+    } else {
+        MessageText::from_stored(row.text(TEXT)?.to_owned())
+    };
     let mut message = Message::new(id, channel_id, sender_id, text);
     if item.contains_key(REV) {
-        message.rev = row.parsed(REV, |text| Rev::parse(text).ok())?;
+        message.rev = row.rev(REV)?;
+    }
+    if item.contains_key(EDIT) {
+        let change_id = row.parsed(EDIT, |text| ChangeId::parse(text).ok())?;
+        message.edit = Some(Edit { rev: row.rev(TEXT_REV)?, change_id });
+    }
+    if is_deleted {
+        let by = row.parsed(DELETED_BY, |text| UserId::parse(text).ok())?;
+        message.deleted = Some(Deletion { at: row.time(DELETED_AT)?, by });
     }
     Ok(LogEntry::Message(StoredMessage { message, members_version: row.number(VERSION)? }))
 }
@@ -225,6 +279,10 @@ impl<'a> Row<'a> {
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<T, MalformedRow> {
         parse(self.text(attribute)?).ok_or_else(|| self.malformed(attribute))
+    }
+
+    fn rev(self, attribute: &'static str) -> Result<Rev, MalformedRow> {
+        self.parsed(attribute, |text| Rev::parse(text).ok())
     }
 
     fn number(self, attribute: &'static str) -> Result<u64, MalformedRow> {

@@ -23,12 +23,29 @@ pub(crate) const REVOKED: &str = "!revoked";
 /// list that starts after the tombstone skips it.
 pub(crate) const LEAVING: &str = "!leaving#";
 
+/// Prefix before the position in a change's sort key.
+const CHANGE: &str = "c#";
+
 pub(crate) fn string(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
 pub(crate) fn message(channel: &ChannelId, id: MessageId) -> Key {
     pair(CHANNEL_ID, channel.as_str(), CREATED_AT, &id.to_string())
+}
+
+/// An entry of the change log. Sorts above every message: ULIDs are upper case.
+pub(crate) fn change(channel: &ChannelId, position: MessageId) -> Key {
+    pair(CHANNEL_ID, channel.as_str(), CREATED_AT, &change_sort_key(position))
+}
+
+pub(crate) fn change_sort_key(position: MessageId) -> String {
+    format!("{CHANGE}{position}")
+}
+
+/// The position in a change log's sort key.
+pub(crate) fn change_position(sort_key: &str) -> Option<MessageId> {
+    MessageId::parse(sort_key.strip_prefix(CHANGE)?).ok()
 }
 
 pub(crate) fn channel(channel: &ChannelId) -> Key {

@@ -27,6 +27,7 @@ mod keys;
 mod members;
 mod messages;
 mod provision;
+mod revise;
 mod revocations;
 mod schema;
 mod store;

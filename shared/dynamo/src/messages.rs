@@ -1,15 +1,16 @@
 //! The messages table: an append-only log per channel.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+    CancellationReason, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 use messaging::ports::{
-    Appended, LogEntry, LogPage, MessageStore, PageQuery, ReadError, Redirect, StoredMessage,
-    WriteError,
+    Appended, ChangePage, LogEntry, LogPage, LoggedChange, MessageStore, PageQuery, ReadError,
+    Redirect, Revised, Revision, StoredMessage, WriteError,
 };
 use model::limits::PAGE_ROWS_MAX;
 use model::{ChannelId, MessageId};
@@ -19,8 +20,9 @@ use crate::call::{COST, Written};
 use crate::capacity::Operation;
 use crate::client::OPERATION_MAX;
 use crate::error::{CallError, is_throttling, unreadable};
-use crate::item::{self, Item, billed_bytes, decode_log_entry};
+use crate::item::{self, Item, MalformedRow, billed_bytes, decode_change, decode_log_entry};
 use crate::keys;
+use crate::revise::revision_update;
 use crate::store::DynamoStore;
 
 #[async_trait]
@@ -68,26 +70,69 @@ impl MessageStore for DynamoStore {
         answer.item().map(decode_log_entry).transpose().map_err(unreadable)
     }
 
-    async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
-        if query.lowest > query.highest {
-            // The store refuses such bounds; here they are an empty page.
-            return Ok(LogPage { entries: Vec::new(), more: false });
+    async fn entries(
+        &self,
+        channel: &ChannelId,
+        ids: &[MessageId],
+    ) -> Result<Vec<LogEntry>, ReadError> {
+        // The store refuses a whole batch if a key appears twice.
+        let ids: BTreeSet<_> = ids.iter().collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
         }
-        let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
-        let rows = self
-            .client
-            .query()
-            .table_name(&self.tables.messages)
-            .key_condition_expression("channel_id = :c AND created_at BETWEEN :l AND :h")
-            .expression_attribute_values(":c", keys::string(query.channel_id.as_str()))
-            .expression_attribute_values(":l", keys::string(query.lowest.to_string()))
-            .expression_attribute_values(":h", keys::string(query.highest.to_string()))
-            .scan_index_forward(!query.newest_first)
-            .consistent_read(query.strong);
-        let answer = self.query(rows, limit).await?;
-        let entries = answer.items().iter().map(decode_log_entry).collect::<Result<_, _>>();
-        let more = answer.last_evaluated_key().is_some();
+        let keys = ids.into_iter().map(|id| keys::message(channel, *id)).collect();
+        let mut found = self.batch_get(vec![(&self.tables.messages, keys)]).await?;
+        let rows = found.remove(&self.tables.messages).unwrap_or_default();
+        rows.iter().map(decode_log_entry).collect::<Result<_, _>>().map_err(unreadable)
+    }
+
+    async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
+        let (lowest, highest) = (query.lowest.to_string(), query.highest.to_string());
+        let (rows, more) = self.rows_between(query, lowest, highest).await?;
+        let entries = rows.iter().map(decode_log_entry).collect::<Result<_, _>>();
         Ok(LogPage { entries: entries.map_err(unreadable)?, more })
+    }
+
+    async fn log_change(&self, change: &LoggedChange) -> Result<(), WriteError> {
+        let (row, attempts) = (item::encode_change(change), Attempts::default());
+        self.put(&self.tables.messages, row, None, &attempts).await.map(drop)
+    }
+
+    async fn changes(&self, query: &PageQuery) -> Result<ChangePage, ReadError> {
+        let [lowest, highest] = [query.lowest, query.highest].map(keys::change_sort_key);
+        let (rows, more) = self.rows_between(query, lowest, highest).await?;
+        let changes = rows.iter().map(decode_change).collect::<Result<_, _>>();
+        Ok(ChangePage { changes: changes.map_err(unreadable)?, more })
+    }
+
+    async fn revise(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        revision: &Revision,
+    ) -> Result<Revised, WriteError> {
+        let update = revision_update(revision)
+            .into_update(self.client.update_item().table_name(&self.tables.messages))
+            .set_key(Some(keys::message(channel, id)))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let unknown = |cause: MalformedRow| WriteError::OutcomeUnknown(cause.into());
+        match self.update(update).await? {
+            Written::Refused(row) => {
+                let entry = row.as_ref().map(decode_log_entry).transpose().map_err(unknown)?;
+                Ok(Revised::Refused(entry.map(Box::new)))
+            }
+            Written::Done(answer) => {
+                let row = answer.attributes().ok_or("the update returned no row");
+                let row = row.map_err(|cause| WriteError::OutcomeUnknown(cause.into()))?;
+                match decode_log_entry(row).map_err(unknown)? {
+                    LogEntry::Message(stored) => Ok(Revised::Done(stored)),
+                    LogEntry::Redirect(_) | LogEntry::Unknown { .. } => {
+                        Err(WriteError::OutcomeUnknown("the updated row is no message".into()))
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -98,6 +143,33 @@ enum Round {
 }
 
 impl DynamoStore {
+    /// Reads rows of one channel with sort keys between these, inclusive.
+    async fn rows_between(
+        &self,
+        query: &PageQuery,
+        lowest: String,
+        highest: String,
+    ) -> Result<(Vec<Item>, bool), ReadError> {
+        if lowest > highest {
+            // The store refuses such bounds; here they are an empty page.
+            return Ok((Vec::new(), false));
+        }
+        let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
+        let rows = self
+            .client
+            .query()
+            .table_name(&self.tables.messages)
+            .key_condition_expression("channel_id = :c AND created_at BETWEEN :l AND :h")
+            .expression_attribute_values(":c", keys::string(query.channel_id.as_str()))
+            .expression_attribute_values(":l", keys::string(lowest))
+            .expression_attribute_values(":h", keys::string(highest))
+            .scan_index_forward(!query.newest_first)
+            .consistent_read(query.strong);
+        let answer = self.query(rows, limit).await?;
+        let more = answer.last_evaluated_key().is_some();
+        Ok((answer.items.unwrap_or_default(), more))
+    }
+
     async fn transact_redirect(
         &self,
         redirect: &Redirect,

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use messaging::ports::{
-    Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
-    NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
+    Appended, ChangePage, ChannelStore, Creation, LogEntry, LogPage, LoggedChange, Marking,
+    MemberStore, MessageStore, NamePage, PageQuery, ReadError, Redirect, Revised, Revision,
+    RevocationStore, Standing, StoredMessage, WriteError,
 };
 use model::limits::{MEMBERS_READ_MAX, PAGE_ROWS_MAX};
 use model::{Channel, ChannelId, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId};
@@ -23,6 +24,8 @@ pub type Calls = BTreeMap<&'static str, u64>;
 #[derive(Debug, Default)]
 struct Tables {
     messages: BTreeMap<(ChannelId, MessageId), LogEntry>,
+    /// Messages by the positions of their changes.
+    changes: BTreeMap<(ChannelId, MessageId), MessageId>,
     channels: BTreeMap<ChannelId, Channel>,
     memberships: BTreeMap<ChannelId, BTreeMap<UserId, Member>>,
     user_channels: BTreeMap<(WorkspaceId, UserId), BTreeSet<ChannelId>>,
@@ -100,6 +103,59 @@ impl MessageStore for MemoryStore {
         id: MessageId,
     ) -> Result<Option<LogEntry>, ReadError> {
         Ok(self.call("entry").messages.get(&(channel.clone(), id)).cloned())
+    }
+
+    async fn entries(
+        &self,
+        channel: &ChannelId,
+        ids: &[MessageId],
+    ) -> Result<Vec<LogEntry>, ReadError> {
+        let tables = self.call("entries");
+        let ids: BTreeSet<_> = ids.iter().collect();
+        let entry = |id: &MessageId| tables.messages.get(&(channel.clone(), *id)).cloned();
+        Ok(ids.into_iter().filter_map(entry).collect())
+    }
+
+    async fn log_change(&self, change: &LoggedChange) -> Result<(), WriteError> {
+        let key = (change.channel_id.clone(), change.position);
+        self.call("log_change").changes.insert(key, change.target);
+        Ok(())
+    }
+
+    async fn changes(&self, query: &PageQuery) -> Result<ChangePage, ReadError> {
+        let tables = self.call("changes");
+        if query.lowest > query.highest {
+            return Ok(ChangePage { changes: Vec::new(), more: false });
+        }
+        let lowest = (query.channel_id.clone(), query.lowest);
+        let highest = (query.channel_id.clone(), query.highest);
+        let within = tables.changes.range(lowest..=highest);
+        let limit = rows_of(query.limit, PAGE_ROWS_MAX);
+        let changes: Vec<_> =
+            within.map(|((_, position), target)| (*position, *target)).take(limit).collect();
+        let more = changes.len() == limit;
+        Ok(ChangePage { changes, more })
+    }
+
+    async fn revise(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        revision: &Revision,
+    ) -> Result<Revised, WriteError> {
+        let mut tables = self.call("revise");
+        let entry = tables.messages.get_mut(&(channel.clone(), id));
+        let revised = entry.as_deref().and_then(|entry| match entry {
+            LogEntry::Message(stored) => revision.applied_to(stored),
+            LogEntry::Redirect(_) | LogEntry::Unknown { .. } => None,
+        });
+        match (entry, revised) {
+            (Some(entry), Some(stored)) => {
+                *entry = LogEntry::Message(stored.clone());
+                Ok(Revised::Done(stored))
+            }
+            (entry, _) => Ok(Revised::Refused(entry.map(|entry| Box::new(entry.clone())))),
+        }
     }
 
     async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {

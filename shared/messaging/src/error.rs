@@ -1,6 +1,6 @@
 //! What the errors of all use cases have in common.
 
-use model::ErrorCode;
+use model::{ErrorCode, Message};
 
 use crate::ports::{ReadError, WriteError};
 
@@ -11,6 +11,11 @@ pub trait Refusal: std::error::Error {
 
     /// The field that caused the refusal, if one did.
     fn field(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The message as it is, if the caller expected another revision.
+    fn current(&self) -> Option<&Message> {
         None
     }
 }

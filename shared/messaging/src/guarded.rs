@@ -14,9 +14,9 @@ use model::{
 
 use crate::circuit::Circuit;
 use crate::ports::{
-    Appended, ChannelStore, Creation, DirectoryError, FleetNode, Lease, LogEntry, LogPage, Marking,
-    MemberStore, MessageStore, NamePage, NodeDirectory, PageQuery, ReadError, Redirect,
-    RevocationStore, Standing, StoredMessage, WriteError,
+    Appended, ChangePage, ChannelStore, Creation, DirectoryError, FleetNode, Lease, LogEntry,
+    LogPage, LoggedChange, Marking, MemberStore, MessageStore, NamePage, NodeDirectory, PageQuery,
+    ReadError, Redirect, Revised, Revision, RevocationStore, Standing, StoredMessage, WriteError,
 };
 
 /// A port and its circuit. All ports that fail together share one circuit.
@@ -96,8 +96,33 @@ impl MessageStore for Guarded<dyn MessageStore> {
         self.read(self.port.entry(channel, id)).await
     }
 
+    async fn entries(
+        &self,
+        channel: &ChannelId,
+        ids: &[MessageId],
+    ) -> Result<Vec<LogEntry>, ReadError> {
+        self.read(self.port.entries(channel, ids)).await
+    }
+
     async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
         self.read(self.port.page(query)).await
+    }
+
+    async fn log_change(&self, change: &LoggedChange) -> Result<(), WriteError> {
+        self.write(self.port.log_change(change)).await
+    }
+
+    async fn changes(&self, query: &PageQuery) -> Result<ChangePage, ReadError> {
+        self.read(self.port.changes(query)).await
+    }
+
+    async fn revise(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        revision: &Revision,
+    ) -> Result<Revised, WriteError> {
+        self.write(self.port.revise(channel, id, revision)).await
     }
 }
 

@@ -17,6 +17,7 @@
 pub mod ports;
 
 mod access;
+pub mod amend;
 mod app;
 mod contract;
 mod error;

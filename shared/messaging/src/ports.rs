@@ -10,6 +10,7 @@ mod health_check;
 mod identity;
 mod randomness;
 mod relay_bus;
+mod revision;
 mod store;
 
 pub use bus::{BusError, Entry, EventBus, Notice, Published, Subscription, SubscriptionSender};
@@ -19,6 +20,7 @@ pub use health_check::{Finding, HealthCheck, Issue, Scope};
 pub use identity::{Principal, Ticket, TicketError, Tickets, TokenError, TokenVerifier};
 pub use randomness::Randomness;
 pub use relay_bus::{BatchResult, RelayBus, Replication, Routed};
+pub use revision::{Change, ChangePage, LoggedChange, Revised, Revision};
 pub use store::{
     Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
     NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,

@@ -1,16 +1,18 @@
 //! The relay: publishes every stored message again, from the table's own stream (G3).
 //!
 //! 1. [`Relay::relay`] takes records in the order of the stream and skips those without a message.
-//! 2. `places` finds each message's workspace through its channel, which never changes workspace.
-//! 3. `mark_late` marks the channels of messages that arrive later than clients read back.
-//! 4. `publish_until_replicated` runs the batch until a replica has it, or it is clear that there
+//! 2. `present_states` reads old messages again, so that no deleted text is published (G10).
+//! 3. `places` finds each message's workspace through its channel, which never changes workspace.
+//! 4. `mark_late` marks the channels of messages that arrive later than clients read back.
+//! 5. `publish_until_replicated` runs the batch until a replica has it, or it is clear that there
 //!    is no replica.
 //!
-//! Only records that passed all four may be checkpointed: [`Outcome`] says how far.
+//! Only records that passed all of these may be checkpointed: [`Outcome`] says how far.
 
 mod known;
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,8 +25,8 @@ use tracing::{debug, error, info, warn};
 
 use crate::outage::Outage;
 use crate::ports::{
-    BatchResult, Cause, ChannelStore, Clock, LogEntry, Marking, RelayBus, Replication, Routed,
-    StoredMessage,
+    BatchResult, Cause, ChannelStore, Clock, LogEntry, Marking, MessageStore, RelayBus,
+    Replication, Routed, StoredMessage,
 };
 
 use known::KnownChannels;
@@ -79,6 +81,7 @@ pub struct Relay(Arc<State>);
 
 #[derive(Debug)]
 struct State {
+    messages: Arc<dyn MessageStore>,
     channels: Arc<dyn ChannelStore>,
     relay_bus: Arc<dyn RelayBus>,
     clock: Arc<dyn Clock>,
@@ -104,16 +107,25 @@ struct Counters {
 }
 
 impl Relay {
-    /// Creates a relay from the three ports that it needs.
+    /// Creates a relay from the ports that it needs.
     #[must_use]
-    pub fn new(
-        channels: Arc<dyn ChannelStore>,
+    pub fn new<S: MessageStore + ChannelStore + 'static>(
+        store: Arc<S>,
         relay_bus: Arc<dyn RelayBus>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (known, alone_at) = (KnownChannels::default(), Mutex::default());
         let (outage, counters) = (Outage::default(), Counters::default());
-        Self(Arc::new(State { channels, relay_bus, clock, known, alone_at, outage, counters }))
+        Self(Arc::new(State {
+            messages: Arc::<S>::clone(&store),
+            channels: store,
+            relay_bus,
+            clock,
+            known,
+            alone_at,
+            outage,
+            counters,
+        }))
     }
 
     /// Returns what it did so far.
@@ -161,13 +173,23 @@ type Places = BTreeMap<ChannelId, Option<WorkspaceId>>;
 /// A message of a batch and the index of its record.
 struct Found<'a> {
     at: usize,
-    stored: &'a StoredMessage,
+    stored: Cow<'a, StoredMessage>,
+}
+
+impl Found<'_> {
+    /// When the message got this state: the time of its revision.
+    fn changed_at(&self) -> Timestamp {
+        let message = &self.stored.message;
+        message.rev.id().unwrap_or(message.id).time()
+    }
 }
 
 impl State {
     async fn batch(&self, records: &[Record]) -> Outcome {
-        let found = self.messages(records);
-        let (places, unread) = self.places(&found).await;
+        let mut found = self.messages(records);
+        let outdated = self.present_states(&mut found).await;
+        let (places, unread) = self.places(before(&found, outdated)).await;
+        let unread = earlier(outdated, unread);
         let unmarked = self.mark_late(before(&found, unread)).await;
         let held = earlier(unread, unmarked);
         let batch = self.located(before(&found, held), &places);
@@ -191,7 +213,9 @@ impl State {
         let mut found = Vec::with_capacity(records.len());
         for (at, record) in records.iter().enumerate() {
             match record {
-                Record::Stored(LogEntry::Message(stored)) => found.push(Found { at, stored }),
+                Record::Stored(LogEntry::Message(stored)) => {
+                    found.push(Found { at, stored: Cow::Borrowed(stored) });
+                }
                 // Its message has a record of its own.
                 Record::Stored(LogEntry::Redirect(_)) | Record::Other => {}
                 // This version does not know who must get it.
@@ -203,6 +227,45 @@ impl State {
             }
         }
         found
+    }
+
+    /// Reads messages again whose state is not fresh: they may have changed since, and a text that
+    /// was deleted is not published. If a read fails, returns the first record that has to wait.
+    async fn present_states(&self, found: &mut [Found<'_>]) -> Option<usize> {
+        let now = self.clock.now();
+        let mut old: BTreeMap<ChannelId, BTreeSet<MessageId>> = BTreeMap::new();
+        let is_old = |one: &Found<'_>| now.since(one.changed_at()) > limits::RELAY_FRESH;
+        for one in found.iter().filter(|one| is_old(one)) {
+            let message = &one.stored.message;
+            old.entry(message.channel_id.clone()).or_default().insert(message.id);
+        }
+        let mut waits = None;
+        for (channel, ids) in old {
+            let ids: Vec<MessageId> = ids.into_iter().collect();
+            let of_channel =
+                |one: &&mut Found<'_>| is_old(one) && one.stored.message.channel_id == channel;
+            for ids in ids.chunks(ENTRIES_READ_MAX) {
+                match self.messages.entries(&channel, ids).await {
+                    Ok(entries) => {
+                        for entry in entries {
+                            let LogEntry::Message(present) = entry else { continue };
+                            let same = |one: &&mut Found<'_>| {
+                                of_channel(one) && one.stored.message.id == present.message.id
+                            };
+                            for one in found.iter_mut().filter(same) {
+                                one.stored = Cow::Owned(present.clone());
+                            }
+                        }
+                    }
+                    Err(err) => {
+                        warn!(cause = %chain(&err), "messages cannot be read; their records wait");
+                        let first = found.iter_mut().find(of_channel).map(|one| one.at);
+                        waits = earlier(waits, first);
+                    }
+                }
+            }
+        }
+        waits
     }
 
     /// Finds the workspaces of these messages' channels, and reads unknown channels strongly. If a
@@ -240,16 +303,19 @@ impl State {
     /// has not missed them yet. If a write fails, returns the first record that has to wait for it.
     async fn mark_late(&self, found: &[Found<'_>]) -> Option<usize> {
         let now = self.clock.now();
-        // A changed message keeps its old id; that does not make it late.
-        let is_late = |one: &&Found<'_>| {
-            let message = &one.stored.message;
-            !message.is_changed() && now.since(message.id.time()) > limits::LATE_AGE
-        };
+        // A changed message keeps its old id; what counts is when it changed.
+        let is_late = |one: &&Found<'_>| now.since(one.changed_at()) > limits::LATE_AGE;
         let mut lowest: BTreeMap<&ChannelId, (MessageId, usize)> = BTreeMap::new();
         for one in found.iter().filter(is_late) {
             let message = &one.stored.message;
-            let entry = lowest.entry(&message.channel_id).or_insert((message.id, one.at));
-            entry.0 = entry.0.min(message.id);
+            // The change log's entry was minted up to a call's length before the revision.
+            let position = if message.is_changed() {
+                MessageId::first_of(one.changed_at().minus(limits::SEND_DEADLINE))
+            } else {
+                message.id
+            };
+            let entry = lowest.entry(&message.channel_id).or_insert((position, one.at));
+            entry.0 = entry.0.min(position);
             count(&self.counters.late, 1);
         }
         let mut held = None;
@@ -387,3 +453,5 @@ fn count(counter: &AtomicU64, by: usize) {
 
 /// Channels per read: the store's own limit.
 const CHANNELS_READ_MAX: usize = 100;
+/// Messages per read: the same limit.
+const ENTRIES_READ_MAX: usize = 100;

@@ -1,6 +1,11 @@
 //! `GET /scroll`: pages of a channel's history, for its members only.
+//!
+//! A `newer` page has what is new or changed after its offset (G11): messages and entries of the
+//! change log are merged by position, so that one offset covers both.
 
-use model::{ChannelId, Direction, ErrorCode, KnownMessages, Message, MessageId, limits};
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Channel, ChannelId, Direction, ErrorCode, KnownMessages, Message, MessageId, limits};
 
 use crate::access::{AccessError, member_channel};
 use crate::app::App;
@@ -26,10 +31,13 @@ pub struct Scroll {
 /// A page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// In the order asked for.
+    /// In the order asked for; with `newer`, a message that changed has its place there.
     pub messages: Vec<Message>,
     /// Where the next page starts; `None` if nothing follows in this direction now.
     pub next_offset: Option<MessageId>,
+    /// With `newer`: whether all changes of messages at or before the offset are here or on the
+    /// pages that follow. The store keeps changes for [`limits::CHANGES_KEPT`].
+    pub complete: Option<bool>,
 }
 
 /// Why a page was not read.
@@ -67,9 +75,92 @@ impl From<AccessError> for ScrollError {
 /// # Errors
 /// [`ScrollError`].
 pub async fn scroll(app: &App, caller: &Principal, request: Scroll) -> Result<Page, ScrollError> {
-    let page = read_page(app, &request).await?;
-    member_channel(app, caller, &request.channel_id).await?;
+    let mut page = read_page(app, &request).await?;
+    if request.direction == Direction::Newer && request.offset.is_some() {
+        page = with_changes(app, &request, page).await?;
+    }
+    let channel = member_channel(app, caller, &request.channel_id).await?;
+    page.complete = is_complete(app, &request, &channel);
     Ok(page)
+}
+
+/// Adds messages at or before the offset that changed after it, where they changed. Messages after
+/// it are read in their present state anyway.
+async fn with_changes(app: &App, request: &Scroll, page: Page) -> Result<Page, StoreError> {
+    let Some((lowest, newest)) = bounds(app, request) else { return Ok(page) };
+    let query = PageQuery {
+        channel_id: request.channel_id.clone(),
+        lowest,
+        highest: page.next_offset.unwrap_or(newest),
+        newest_first: false,
+        limit: limits::PAGE_ROWS_MAX,
+        strong: true,
+    };
+    let read = app.messages.changes(&query).await?;
+    if read.changes.is_empty() {
+        return Ok(page);
+    }
+    let mut end = page.next_offset;
+    if read.more {
+        end = read.changes.last().map(|(position, _)| *position);
+    }
+    let is_before = |target: &MessageId| request.offset.is_some_and(|offset| *target <= offset);
+    let here = |position: MessageId| end.is_none_or(|end| position <= end);
+    let mut merged: BTreeMap<MessageId, Placed> = page
+        .messages
+        .into_iter()
+        .filter(|message| here(message.id))
+        .map(|message| (message.id, Placed::Read(message)))
+        .collect();
+    // A message that changed several times has the place of its first change.
+    let mut targets = BTreeSet::new();
+    for (position, target) in read.changes {
+        if is_before(&target) && targets.insert(target) {
+            merged.insert(position, Placed::Changed(target));
+        }
+    }
+    let limit = request.limit as usize;
+    if merged.len() > limit {
+        end = merged.keys().nth(limit - 1).copied();
+        merged = merged.into_iter().take(limit).collect();
+    }
+    let changed: Vec<MessageId> = merged.values().filter_map(Placed::changed).collect();
+    let mut states = BTreeMap::new();
+    for entry in app.messages.entries(&request.channel_id, &changed).await? {
+        if let LogEntry::Message(stored) = entry {
+            states.insert(stored.message.id, stored.message);
+        }
+    }
+    let messages = merged.into_values().filter_map(|placed| match placed {
+        Placed::Read(message) => Some(message),
+        Placed::Changed(id) => states.remove(&id),
+    });
+    Ok(Page { messages: messages.collect(), next_offset: end, complete: None })
+}
+
+/// What stands at a position of a page.
+enum Placed {
+    Read(Message),
+    /// A change of this message.
+    Changed(MessageId),
+}
+
+impl Placed {
+    const fn changed(&self) -> Option<MessageId> {
+        match self {
+            Self::Read(_) => None,
+            Self::Changed(id) => Some(*id),
+        }
+    }
+}
+
+/// Whether the store still has all changes after the offset. A channel that is younger than they
+/// are kept has lost none.
+fn is_complete(app: &App, request: &Scroll, channel: &Channel) -> Option<bool> {
+    let kept_since = app.clock.now().minus(limits::CHANGES_KEPT);
+    let has_all = |offset: MessageId| offset.time() >= kept_since;
+    let is_complete = channel.created_at >= kept_since || request.offset.is_none_or(has_all);
+    (request.direction == Direction::Newer).then_some(is_complete)
 }
 
 async fn read_page(app: &App, request: &Scroll) -> Result<Page, StoreError> {
@@ -86,7 +177,7 @@ async fn read_page(app: &App, request: &Scroll) -> Result<Page, StoreError> {
             break;
         }
         last = Some(message.id);
-        if !scan.has(message.id) {
+        if !scan.has(&message.rev) {
             page.messages.push(message);
         }
     }
@@ -96,7 +187,7 @@ async fn read_page(app: &App, request: &Scroll) -> Result<Page, StoreError> {
 /// Reads up to `wanted` messages.
 async fn read_messages(app: &App, request: &Scroll, wanted: usize) -> Result<Page, StoreError> {
     let newest_first = request.direction == Direction::Older;
-    let mut page = Page { messages: Vec::new(), next_offset: None };
+    let mut page = Page { messages: Vec::new(), next_offset: None, complete: None };
     let Some((mut lowest, mut highest)) = bounds(app, request) else { return Ok(page) };
     let rows_max = u32::try_from(wanted).unwrap_or(u32::MAX).min(limits::PAGE_ROWS_MAX);
     // Redirects take up rows: read on, within bounds, until the page is full or the end is reached.

@@ -204,7 +204,10 @@ impl Sending<'_> {
         match entry {
             LogEntry::Unknown { .. } => Err(PostMessageError::IdConflict),
             LogEntry::Message(stored) => {
-                let same = stored.message.sender_id == *sender && stored.message.text == *text;
+                let message = &stored.message;
+                // The text as it was sent is gone once the message was edited or deleted.
+                let had_this_text = message.edit.is_some() || message.deleted.is_some();
+                let same = message.sender_id == *sender && (had_this_text || message.text == *text);
                 if same { Ok((stored, true)) } else { Err(PostMessageError::IdConflict) }
             }
             LogEntry::Redirect(redirect) => {

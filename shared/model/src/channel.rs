@@ -125,6 +125,12 @@ pub enum ChannelChange {
 }
 
 impl ChannelChange {
+    /// Whether users became members of a channel that was there.
+    #[must_use]
+    pub const fn is_addition(self) -> bool {
+        matches!(self, Self::MemberAdded | Self::MembersAdded)
+    }
+
     /// The name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -64,9 +64,12 @@ error_codes! {
     Forbidden = "forbidden", 403, Never, "The caller may not do this";
     NotFound = "not_found", 404, Never, "There is no such route";
     ChannelNotFound = "channel_not_found", 404, Never, "There is no such channel for the caller";
+    MessageNotFound = "message_not_found", 404, Never, "The channel has no such message";
     UserNotFound = "user_not_found", 404, Never, "There is no such user";
     MethodNotAllowed = "method_not_allowed", 405, Never, "The route does not take this method";
     IdConflict = "id_conflict", 409, Never, "The id was used for another message";
+    MessageDeleted = "message_deleted", 409, Never, "The message was deleted";
+    RevisionConflict = "revision_conflict", 409, Never, "The message has another revision";
     DmImmutable = "dm_immutable", 409, Never, "The members of a DM never change";
     TooLarge = "too_large", 413, Never, "The body is too large";
     MessageTooLong = "message_too_long", 413, Never, "The message is too long";

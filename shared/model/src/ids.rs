@@ -160,6 +160,11 @@ ulid_id! {
     PublicationId
 }
 
+ulid_id! {
+    /// One change of a message, made by a client: of two edits, the one with the greater id wins.
+    ChangeId
+}
+
 impl MessageId {
     /// The smallest id.
     pub const MIN: Self = Self(Ulid::nil());

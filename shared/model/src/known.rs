@@ -8,12 +8,13 @@ use sha2::{Digest, Sha256};
 
 use crate::ids::MessageId;
 use crate::limits;
+use crate::message::Rev;
 
 /// The messages after `offset` that a client has: a mark for each, in ascending order of ids, at
 /// most [`limits::KNOWN_MESSAGES_MAX`]. On the wire base64url without padding (RFC 4648, 5).
 ///
-/// A mark is the first 48 bits of SHA-256 over `offset`, if there is one, and the message's id,
-/// each as 26 ASCII characters. Since the offset is hashed too, nobody can choose an id that a
+/// A mark is the first 48 bits of SHA-256 over `offset`, if there is one, and the message's
+/// revision, which is its id as long as it has not changed. Since the offset is hashed too, nobody can choose an id that a
 /// later read, of another page, mistakes for a known one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownMessages(Vec<Mark>);
@@ -38,13 +39,16 @@ type Mark = [u8; MARK_BYTES];
 struct Marker(Sha256);
 
 impl KnownMessages {
-    /// Makes the marks of ids in ascending order, up to the first [`limits::KNOWN_MESSAGES_MAX`];
-    /// `None` if there are no ids.
+    /// Makes the marks of messages in ascending order of their ids, up to the first
+    /// [`limits::KNOWN_MESSAGES_MAX`]; `None` if there are no messages.
     #[must_use]
-    pub fn of(offset: Option<MessageId>, ids: impl IntoIterator<Item = MessageId>) -> Option<Self> {
-        let first = ids.into_iter().take(limits::KNOWN_MESSAGES_MAX as usize);
+    pub fn of<'a>(
+        offset: Option<MessageId>,
+        revs: impl IntoIterator<Item = &'a Rev>,
+    ) -> Option<Self> {
+        let first = revs.into_iter().take(limits::KNOWN_MESSAGES_MAX as usize);
         let marker = Marker::new(offset);
-        let marks: Vec<Mark> = first.map(|id| marker.mark(id)).collect();
+        let marks: Vec<Mark> = first.map(|rev| marker.mark(rev)).collect();
         (!marks.is_empty()).then_some(Self(marks))
     }
 
@@ -77,13 +81,14 @@ impl KnownMessages {
 }
 
 impl KnownScan<'_> {
-    /// Whether the client has this message. If it has one that the log does not have, no message
-    /// after that is recognised.
-    pub fn has(&mut self, id: MessageId) -> bool {
-        let next = self.known.0.get(self.passed);
-        let has = next.is_some_and(|next| *next == self.marker.mark(id));
-        self.passed += usize::from(has);
-        has
+    /// Whether the client has this message in this revision. Those in the list before it, which the
+    /// log does not have or has in a newer revision, are passed over.
+    pub fn has(&mut self, rev: &Rev) -> bool {
+        let mark = self.marker.mark(rev);
+        let left = self.known.0.get(self.passed..).unwrap_or_default();
+        let found = left.iter().position(|one| *one == mark);
+        self.passed += found.map_or(0, |at| at + 1);
+        found.is_some()
     }
 
     /// Whether the list is full and every message in it was found: the client may have more.
@@ -108,9 +113,8 @@ impl Marker {
         Self(hash)
     }
 
-    fn mark(&self, id: MessageId) -> Mark {
-        let hash: [u8; 32] =
-            self.0.clone().chain_update(id.to_string().as_bytes()).finalize().into();
+    fn mark(&self, rev: &Rev) -> Mark {
+        let hash: [u8; 32] = self.0.clone().chain_update(rev.as_str().as_bytes()).finalize().into();
         let mut mark = Mark::default();
         mark.copy_from_slice(&hash[..MARK_BYTES]);
         mark
@@ -130,42 +134,48 @@ mod tests {
         (0..count).map(|n| MessageId::mint(time, n)).collect()
     }
 
+    fn revs(count: u128) -> Vec<Rev> {
+        ids(count).into_iter().map(Rev::of).collect()
+    }
+
     #[test]
     fn the_form_on_the_wire_is_fixed() {
         // By `printf %s OFFSET ID | sha256sum`: clients in other languages must get the same.
-        let ids = ids(3);
-        let known = KnownMessages::of(Some(ids[0]), ids[1..].iter().copied()).unwrap();
+        let (ids, revs) = (ids(3), revs(3));
+        let known = KnownMessages::of(Some(ids[0]), &revs[1..]).unwrap();
         assert_eq!(known.to_string(), "wHLZJK2WeTPEO37B");
         assert_eq!(KnownMessages::parse(&known.to_string()), Ok(known));
-        let first = KnownMessages::of(None, [ids[0]]).unwrap();
+        let first = KnownMessages::of(None, [&revs[0]]).unwrap();
         assert_eq!(first.to_string(), "uuVj3T3n");
         assert_eq!(KnownMessages::of(None, []), None);
     }
 
     #[test]
-    fn holes_are_found_anywhere_and_a_stranger_ends_it() {
-        let ids = ids(10);
+    fn holes_are_found_anywhere_on_both_sides() {
+        let (ids, revs) = (ids(10), revs(10));
         let has = [1, 2, 4, 7, 9];
-        let known = KnownMessages::of(Some(ids[0]), has.map(|n| ids[n])).unwrap();
+        let known = KnownMessages::of(Some(ids[0]), has.iter().map(|n| &revs[*n])).unwrap();
         let mut scan = known.scan(Some(ids[0]));
-        let found: Vec<usize> = (1..10).filter(|n| scan.has(ids[*n])).collect();
+        let found: Vec<usize> = (1..10).filter(|n| scan.has(&revs[*n])).collect();
         assert_eq!(found, has);
         let mut elsewhere = known.scan(Some(ids[1]));
-        assert!(!ids.iter().any(|id| elsewhere.has(*id)), "marks of another offset");
-        let mut stranger = known.scan(Some(ids[0]));
-        let without_2 = (1..10).filter(|n| *n != 2 && stranger.has(ids[*n]));
-        assert_eq!(without_2.collect::<Vec<_>>(), [1]);
+        assert!(!revs.iter().any(|rev| elsewhere.has(rev)), "marks of another offset");
+        // The log has a newer revision of the second message, which the list does not have.
+        let mut changed = known.scan(Some(ids[0]));
+        let without_2 = (1..10).filter(|n| *n != 2 && changed.has(&revs[*n]));
+        assert_eq!(without_2.collect::<Vec<_>>(), [1, 4, 7, 9]);
+        assert!(!changed.has(&revs[1]), "passed already");
     }
 
     #[test]
     fn only_a_full_list_is_used_up() {
         let most = limits::KNOWN_MESSAGES_MAX as usize;
-        let ids = ids(limits::KNOWN_MESSAGES_MAX.into());
+        let revs = revs(limits::KNOWN_MESSAGES_MAX.into());
         for (count, used_up) in [(most - 1, false), (most, true)] {
-            let known = KnownMessages::of(None, ids[..count].iter().copied()).unwrap();
+            let known = KnownMessages::of(None, &revs[..count]).unwrap();
             assert_eq!(known.count(), count);
             let mut scan = known.scan(None);
-            assert!(ids[..count].iter().all(|id| scan.has(*id)));
+            assert!(revs[..count].iter().all(|rev| scan.has(rev)));
             assert_eq!(scan.is_used_up(), used_up);
         }
     }

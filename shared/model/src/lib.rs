@@ -28,13 +28,14 @@ pub use chain::chain;
 pub use channel::{Channel, ChannelChange, ChannelType, Contract, LateArrivals, Member};
 pub use code::{ErrorCode, Retry};
 pub use ids::{
-    ChannelId, ConnectionId, IdError, MessageId, NodeId, PublicationId, UserId, WorkspaceId,
+    ChangeId, ChannelId, ConnectionId, IdError, MessageId, NodeId, PublicationId, UserId,
+    WorkspaceId,
 };
 pub use invisible::is_invisible;
 pub use known::{KnownError, KnownMessages, KnownScan};
-pub use message::{Message, MessageText, Rev, RevError, TextDigest, TextError};
+pub use message::{Deletion, Edit, Message, MessageText, Rev, RevError, TextDigest, TextError};
 pub use position::{EntryId, Position};
-pub use request::{Direction, NewChannel, NewChannelKind, NewMessage};
+pub use request::{Direction, EditMessage, NewChannel, NewChannelKind, NewMessage};
 pub use time::Timestamp;
 pub use trace::TraceId;
 pub use version::{REVISION, VERSION, version};

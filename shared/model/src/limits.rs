@@ -16,6 +16,13 @@ pub const AFTER_MAX: Duration = Duration::from_secs(10);
 pub const REDIRECT_PAST_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The furthest id in the future that is still redirected (G1).
 pub const REDIRECT_FUTURE_MAX: Duration = Duration::from_secs(600);
+/// The oldest `change_id` that an edit may have.
+pub const CHANGE_PAST_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long a reader who was away gets the changes of older messages (G11).
+pub const CHANGES_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How much longer the store keeps them: a reader's clock and the function's differ, and a page
+/// that promises all changes takes time.
+pub const CHANGES_MARGIN: Duration = Duration::from_secs(24 * 3600);
 /// How long a redirect is kept: twice the age at which a retry is refused.
 pub const REDIRECT_TTL: Duration = Duration::from_secs(48 * 3600);
 /// The deadline of a send: the functions' time-out.
@@ -138,6 +145,9 @@ pub const RELAY_BATCH_MAX: usize = 1_000;
 pub const RELAY_RUNS_MAX: u32 = 4;
 /// Channels whose workspace an environment of the relay caches: some 100 bytes each.
 pub const RELAY_CHANNELS_MAX: usize = 20_000;
+/// The relay reads a message again whose state is older than this, because it may have been deleted
+/// since (G10).
+pub const RELAY_FRESH: Duration = Duration::from_secs(10);
 /// A message older than this is marked late when it is relayed. It is a minute below [`OVERLAP`]: a
 /// client's last id may be [`AFTER_MAX`] ahead, and a batch may take [`RELAY_RUNS_MAX`] runs.
 pub const LATE_AGE: Duration = Duration::from_secs(540);

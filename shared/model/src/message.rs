@@ -1,13 +1,15 @@
 //! Messages and their texts.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::ids::{ChannelId, MessageId, UserId};
+use crate::ids::{ChangeId, ChannelId, MessageId, UserId};
 use crate::invisible::is_invisible;
 use crate::limits;
+use crate::time::Timestamp;
 
 mod json;
 
@@ -46,6 +48,12 @@ impl MessageText {
             return Err(TextError::TooLong);
         }
         if has_control(&text) { Err(TextError::Control) } else { Ok(Self(text.into())) }
+    }
+
+    /// The text of a deleted message.
+    #[must_use]
+    pub fn deleted() -> Self {
+        Self("".into())
     }
 
     /// Wraps a text from the store or the bus, which was parsed before it was stored.
@@ -96,23 +104,54 @@ pub struct Message {
     pub channel_id: ChannelId,
     /// The sender.
     pub sender_id: UserId,
-    /// Its text.
+    /// Its text; empty once it is deleted.
     pub text: MessageText,
     /// The revision of this copy.
     pub rev: Rev,
+    /// The last edit of its text.
+    pub edit: Option<Edit>,
+    /// Set once it is deleted.
+    pub deleted: Option<Deletion>,
+}
+
+/// An edit of a message's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// The revision that it made.
+    pub rev: Rev,
+    /// Its id, from the client.
+    pub change_id: ChangeId,
+}
+
+/// The deletion of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deletion {
+    /// When, by the server's clock.
+    pub at: Timestamp,
+    /// The user who deleted it.
+    pub by: UserId,
 }
 
 impl Message {
     /// A message as it was sent.
     #[must_use]
     pub fn new(id: MessageId, channel_id: ChannelId, sender_id: UserId, text: MessageText) -> Self {
-        Self { id, channel_id, sender_id, text, rev: Rev::first_of(id) }
+        Self { id, channel_id, sender_id, text, rev: Rev::of(id), edit: None, deleted: None }
+    }
+
+    /// The revision at which its text was last changed.
+    #[must_use]
+    pub fn text_rev(&self) -> Cow<'_, Rev> {
+        match &self.edit {
+            Some(edit) => Cow::Borrowed(&edit.rev),
+            None => Cow::Owned(Rev::of(self.id)),
+        }
     }
 
     /// Whether it changed since it was sent.
     #[must_use]
     pub fn is_changed(&self) -> bool {
-        !self.rev.is_first_of(self.id)
+        self.rev.id() != Some(self.id)
     }
 }
 
@@ -127,16 +166,17 @@ pub struct Rev(Box<str>);
 pub struct RevError;
 
 impl Rev {
-    /// The revision of a message that has not changed since it was sent: its id.
+    /// The revision that has this id: a message's own id as long as it has not changed, and a newly
+    /// minted one for each change.
     #[must_use]
-    pub fn first_of(id: MessageId) -> Self {
+    pub fn of(id: MessageId) -> Self {
         Self(id.to_string().into())
     }
 
-    /// Whether this is the revision of a message that has not changed since it was sent.
+    /// The id that it has; `None` if a later version made it in another form.
     #[must_use]
-    pub fn is_first_of(&self, id: MessageId) -> bool {
-        MessageId::parse(&self.0) == Ok(id)
+    pub fn id(&self) -> Option<MessageId> {
+        MessageId::parse(&self.0).ok()
     }
 
     /// Parses a revision that a server made.

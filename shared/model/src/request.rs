@@ -1,8 +1,8 @@
 //! Callers' requests: well formed, but not yet checked against the store.
 
 use crate::channel::Contract;
-use crate::ids::{ChannelId, MessageId, UserId};
-use crate::message::MessageText;
+use crate::ids::{ChangeId, ChannelId, MessageId, UserId};
+use crate::message::{MessageText, Rev};
 
 /// A message to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,17 @@ pub struct NewMessage {
     pub id: Option<MessageId>,
     /// The newest message that the sender has seen; the stored id sorts after it (G2).
     pub after: Option<MessageId>,
+}
+
+/// A new text for a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EditMessage {
+    /// The text.
+    pub text: MessageText,
+    /// Makes every retry safe. Of two edits, the one with the greater id wins.
+    pub change_id: ChangeId,
+    /// The revision that the text must have for the edit to happen.
+    pub if_rev: Option<Rev>,
 }
 
 /// A channel to be created.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 const RFC3339_MILLIS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
@@ -71,6 +71,13 @@ impl Timestamp {
             .and_then(|at| at.format(RFC3339_MILLIS).ok())
             .unwrap_or_else(|| "9999-12-31T23:59:59.999Z".to_owned())
     }
+
+    /// Parses the form that [`Timestamp::rfc3339`] writes.
+    #[must_use]
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let at = PrimitiveDateTime::parse(text, RFC3339_MILLIS).ok()?.assume_utc();
+        u64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok().map(Self)
+    }
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -89,6 +96,17 @@ mod tests {
             "2025-12-31T23:59:59.007Z"
         );
         assert_eq!(Timestamp::MAX.rfc3339(), "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn what_is_written_is_parsed() {
+        for ms in [0, 1_767_225_599_007, 253_402_300_799_999] {
+            let at = Timestamp::from_unix_ms(ms);
+            assert_eq!(Timestamp::parse_rfc3339(&at.rfc3339()), Some(at));
+        }
+        for bad in ["", "2026-01-31", "2026-01-31T12:00:00Z", "1969-12-31T23:59:59.999Z"] {
+            assert_eq!(Timestamp::parse_rfc3339(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -7,9 +7,11 @@ mod request;
 mod trace;
 
 pub use body::{
-    AddedBody, AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody,
+    AddedBody, AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, EditedBody,
     LateArrivalsBody, MemberBody, MembersBody, PageBody, PostedBody, RefusedBody,
 };
 pub use query::Query;
-pub use request::{AddMembersBody, Fields, bearer, path_channel, path_user, read_json};
+pub use request::{
+    AddMembersBody, Fields, bearer, path_channel, path_message, path_user, read_json,
+};
 pub use trace::{AMAZON_TRACE, trace};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
-use model::{ErrorCode, Retry, Timestamp};
+use model::{ErrorCode, Message, Retry, Timestamp};
 use serde_json::{Map, Value};
 
 /// A refusal, before it is written. Contains nothing that the caller may not see: neither their
@@ -25,12 +25,22 @@ pub struct Problem {
     pub server_time: Option<Timestamp>,
     /// The methods that the route accepts.
     pub allow: Option<&'static str>,
+    /// The message as it is, if the caller expected another revision.
+    pub current: Option<Box<Message>>,
 }
 
 impl From<ErrorCode> for Problem {
     fn from(code: ErrorCode) -> Self {
         let retry_after = (code.retry() == Retry::AfterBackoff).then_some(Duration::from_secs(1));
-        Self { code, detail: None, field: None, retry_after, server_time: None, allow: None }
+        Self {
+            code,
+            detail: None,
+            field: None,
+            retry_after,
+            server_time: None,
+            allow: None,
+            current: None,
+        }
     }
 }
 
@@ -95,6 +105,9 @@ impl Problem {
         }
         if let Some(time) = self.server_time {
             put("server_time", time.unix_ms().into());
+        }
+        if let Some(current) = &self.current {
+            put("current", serde_json::to_value(current).unwrap_or_default());
         }
         members
     }

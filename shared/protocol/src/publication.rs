@@ -144,7 +144,8 @@ impl Publication {
         let payload =
             if is_short { Payload::message(message) } else { Payload::Stored(message.id) };
         Self {
-            id: message.id.into(),
+            // A change has its own id; a message as it was sent has its own as its revision.
+            id: message.rev.id().unwrap_or(message.id).into(),
             to: Recipients::Channel(ChannelRecipients {
                 channel_id: message.channel_id.clone(),
                 members_version,

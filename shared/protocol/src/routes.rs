@@ -17,6 +17,8 @@ pub enum Function {
     Membership,
     /// `GET /connect`.
     Connect,
+    /// One message: reading, editing, deleting.
+    Amend,
 }
 
 /// A call. Path segments are percent-decoded but not parsed yet.
@@ -34,6 +36,27 @@ pub enum Route {
     ReadChannel {
         /// As in the path, percent-decoded.
         channel_id: String,
+    },
+    /// `GET /channels/{channel_id}/messages/{id}`
+    ReadMessage {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+        /// As in the path, percent-decoded.
+        id: String,
+    },
+    /// `PATCH /channels/{channel_id}/messages/{id}`
+    EditMessage {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+        /// As in the path, percent-decoded.
+        id: String,
+    },
+    /// `DELETE /channels/{channel_id}/messages/{id}`
+    DeleteMessage {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+        /// As in the path, percent-decoded.
+        id: String,
     },
     /// `GET /channels/{channel_id}/members`
     ListMembers {
@@ -76,6 +99,9 @@ impl Route {
             Self::PostMessage => Function::Send,
             Self::Scroll => Function::Scroll,
             Self::Connect => Function::Connect,
+            Self::ReadMessage { .. } | Self::EditMessage { .. } | Self::DeleteMessage { .. } => {
+                Function::Amend
+            }
             Self::CreateChannel
             | Self::ListChannels
             | Self::ReadChannel { .. }
@@ -98,6 +124,9 @@ impl Route {
             Self::ListMembers { .. } | Self::AddMembers { .. } => "/channels/{channel_id}/members",
             Self::AddMember { .. } | Self::RemoveMember { .. } => {
                 "/channels/{channel_id}/members/{user_id}"
+            }
+            Self::ReadMessage { .. } | Self::EditMessage { .. } | Self::DeleteMessage { .. } => {
+                "/channels/{channel_id}/messages/{id}"
             }
             Self::RevokeUser { .. } => "/users/{user_id}",
             Self::Connect => "/connect",
@@ -143,6 +172,16 @@ pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
             Ok(Route::RemoveMember { channel_id: own(id), user_id: own(user) })
         }
         ["channels", _, "members", _] => Err(not_allowed("PUT, DELETE")),
+        ["channels", _, "messages", ""] => Err(ErrorCode::NotFound.into()),
+        ["channels", channel, "messages", id] => {
+            let (channel_id, id) = (own(channel), own(id));
+            match *method {
+                Method::GET => Ok(Route::ReadMessage { channel_id, id }),
+                Method::PATCH => Ok(Route::EditMessage { channel_id, id }),
+                Method::DELETE => Ok(Route::DeleteMessage { channel_id, id }),
+                _ => Err(not_allowed("GET, PATCH, DELETE")),
+            }
+        }
         ["users", ""] => Err(ErrorCode::NotFound.into()),
         ["users", user] if is(&Method::DELETE) => Ok(Route::RevokeUser { user_id: own(user) }),
         ["users", _] => Err(not_allowed("DELETE")),
@@ -212,9 +251,10 @@ mod tests {
             ("/channels/a", "GET"),
             ("/channels/a/members", "GET, POST"),
             ("/channels/a/members/b", "PUT, DELETE"),
+            ("/channels/a/messages/b", "GET, PATCH, DELETE"),
             ("/users/a", "DELETE"),
         ] {
-            let found = code(&Method::PATCH, path);
+            let found = code(&Method::TRACE, path);
             assert_eq!(found, Some((ErrorCode::MethodNotAllowed, Some(allow))), "{path}");
         }
     }

@@ -170,7 +170,9 @@ struct Needs {
 impl Needs {
     const fn of(function: Function) -> Self {
         match function {
-            Function::Send | Function::Membership => Self { redis: true, tickets: false },
+            Function::Send | Function::Membership | Function::Amend => {
+                Self { redis: true, tickets: false }
+            }
             Function::Scroll => Self { redis: false, tickets: false },
             Function::Connect => Self { redis: true, tickets: true },
         }

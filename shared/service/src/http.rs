@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use messaging::amend::AmendError;
 use messaging::channels::{CreateChannelError, ReadChannelError};
 use messaging::connect::ConnectError;
 use messaging::members::ChangeMembersError;
@@ -72,7 +73,7 @@ impl RequestId {
 #[derive(Debug)]
 pub struct Failure {
     problem: Problem,
-    cause: Option<String>,
+    cause: Option<Box<str>>,
 }
 
 impl From<Problem> for Failure {
@@ -91,7 +92,8 @@ impl Failure {
     fn of(refusal: &impl Refusal) -> Self {
         let mut problem = Problem::from(refusal.code());
         problem.field = refusal.field().map(Into::into);
-        Self { problem, cause: Some(chain(refusal)) }
+        problem.current = refusal.current().cloned().map(Box::new);
+        Self { problem, cause: Some(chain(refusal).into()) }
     }
 }
 
@@ -106,7 +108,7 @@ macro_rules! failures {
 }
 
 failures! {
-    PostMessageError, ScrollError, CreateChannelError, ReadChannelError, ChangeMembersError,
+    AmendError, PostMessageError, ScrollError, CreateChannelError, ReadChannelError, ChangeMembersError,
     RevokeError, ConnectError, StoreError,
 }
 
@@ -227,7 +229,7 @@ where
     let call = AssertUnwindSafe(async { handle(app.clone(), request).await });
     let call = tokio::time::timeout(wall, call.catch_unwind().instrument(span));
     let unavailable = |cause: &str| {
-        let (problem, cause) = (ErrorCode::Unavailable.into(), Some(cause.to_owned()));
+        let (problem, cause) = (ErrorCode::Unavailable.into(), Some(cause.into()));
         respond(&app, &bare, Err(Failure { problem, cause }))
     };
     let mut response = match call.await {
@@ -243,7 +245,7 @@ where
 /// How long a call may take: less than the function's timeout, so that the caller gets an answer.
 fn wall_of(request: &Request<Bytes>) -> Duration {
     match routes::resolve(request.method(), request.uri().path()).map(|route| route.function()) {
-        Ok(Function::Send) => limits::SEND_DEADLINE,
+        Ok(Function::Send | Function::Amend) => limits::SEND_DEADLINE,
         Ok(Function::Membership) => limits::MEMBERSHIP_DEADLINE,
         Ok(Function::Scroll | Function::Connect) | Err(_) => limits::CALL_DEADLINE,
     }

@@ -119,6 +119,7 @@ pub const OUR_PACKAGES: &[&str] = &[
     "send",
     "scroll",
     "membership",
+    "amend",
     "connect",
     "relay",
     "delivery",

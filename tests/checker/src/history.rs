@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{ChannelId, MessageId, TextDigest, UserId};
+use model::{ChannelId, MessageId, Rev, TextDigest, UserId};
 
 /// One logical send: all attempts under one client-made id, or one attempt without an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +74,15 @@ pub enum Event {
         /// The change.
         change: Change,
     },
+    /// An edit or a deletion of a message was answered with 2xx.
+    Revised {
+        /// The channel.
+        channel: ChannelId,
+        /// The message.
+        id: MessageId,
+        /// The revision in the answer.
+        rev: Rev,
+    },
     /// A client starts. What it sees from now on is judged.
     Starts {
         /// Which.
@@ -99,8 +108,17 @@ pub enum Event {
         channel: ChannelId,
         /// Which message.
         id: MessageId,
-        /// Whether the client shows it for the first time.
+        /// Its revision.
+        rev: Rev,
+        /// Whether the client shows this revision for the first time.
         fresh: bool,
+    },
+    /// A client starts a channel afresh: its messages count as new again.
+    Restarts {
+        /// Which.
+        client: ClientId,
+        /// The channel.
+        channel: ChannelId,
     },
     /// A client could not be resumed: it got `resync`, or `resumed:false` to its cursor.
     Resynced {
@@ -128,8 +146,10 @@ pub struct StoredItem {
     pub id: MessageId,
     /// Its sender.
     pub sender: UserId,
-    /// Its text.
+    /// Its text, as it was sent.
     pub text: TextDigest,
+    /// Its revision.
+    pub rev: Rev,
 }
 
 /// What a client shows of a channel at the end, in this order.
@@ -141,6 +161,8 @@ pub struct Shown {
     pub channel: ChannelId,
     /// The messages, in the order in which they are shown.
     pub ids: Vec<MessageId>,
+    /// The revision of each.
+    pub revs: Vec<Rev>,
 }
 
 /// A run: its events, each with the time since the start, and the state at its end.

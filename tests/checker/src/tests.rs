@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{ChannelId, MessageId, TextDigest, Timestamp, UserId};
+use model::{ChannelId, MessageId, Rev, TextDigest, Timestamp, UserId};
 
 use super::*;
 
@@ -76,7 +76,8 @@ impl Pen {
 
     fn store(&mut self, n: u64, id: MessageId) {
         let (sender, text) = (user("alice"), text(n));
-        self.0.stored.push(StoredItem { channel: channel(), id, sender, text });
+        let rev = Rev::of(id);
+        self.0.stored.push(StoredItem { channel: channel(), id, sender, text, rev });
     }
 
     /// A successful send.
@@ -87,12 +88,19 @@ impl Pen {
     }
 
     fn seen(&mut self, n: u64, fresh: bool) {
-        self.push(Event::Seen { client: ClientId(1), channel: channel(), id: id(n), fresh });
+        let (id, rev) = (id(n), Rev::of(id(n)));
+        self.push(Event::Seen { client: ClientId(1), channel: channel(), id, rev, fresh });
     }
 
     fn verdict(&self) -> Verdict {
         check(&self.0, &BOUNDS)
     }
+}
+
+/// These messages, as they were sent.
+fn shown(ids: Vec<MessageId>) -> Shown {
+    let revs = ids.iter().copied().map(Rev::of).collect();
+    Shown { client: ClientId(1), channel: channel(), ids, revs }
 }
 
 #[test]
@@ -102,7 +110,7 @@ fn a_correct_run_holds() {
     pen.seen(1, true);
     pen.seen(1, false);
     let ids = vec![id(1)];
-    pen.0.shown.push(Shown { client: ClientId(1), channel: channel(), ids });
+    pen.0.shown.push(shown(ids));
     let verdict = pen.verdict();
     assert!(verdict.holds(), "{verdict}");
     assert_eq!((verdict.acknowledged, verdict.deliveries, verdict.raw_duplicates), (1, 1, 1));
@@ -175,7 +183,7 @@ fn k3_order_phantoms_and_replies() {
     pen.seen(1, true);
     pen.seen(2, true);
     let ids = vec![id(2), id(1)];
-    pen.0.shown = vec![Shown { client: ClientId(1), channel: channel(), ids }];
+    pen.0.shown = vec![shown(ids)];
     assert!(pen.verdict().breaks(Check::K3Order));
     pen.0.shown[0].ids = vec![id(1), id(3)];
     assert!(pen.verdict().breaks(Check::K3Order), "3 was never stored");
@@ -211,7 +219,13 @@ fn k4_a_user_being_added_again_may_see_it_and_a_stranger_never() {
     pen.seen(1, true);
     assert!(pen.verdict().holds());
     pen.push(Event::Starts { client: ClientId(2), user: user("eve") });
-    pen.push(Event::Seen { client: ClientId(2), channel: channel(), id: id(1), fresh: true });
+    pen.push(Event::Seen {
+        client: ClientId(2),
+        channel: channel(),
+        id: id(1),
+        rev: Rev::of(id(1)),
+        fresh: true,
+    });
     assert_eq!(pen.verdict().leaked, 1);
 }
 
@@ -234,4 +248,26 @@ fn k7_late_arrivals_and_needless_resyncs() {
     pen.push(Event::FaultEnded { kind: "quiet".to_owned() });
     assert!(pen.verdict().breaks(Check::K7Alive), "a fault that explains none");
     assert_eq!((pen.verdict().resyncs_most, pen.verdict().slowest), (2, Duration::ZERO));
+}
+
+#[test]
+fn k8_a_copy_that_ends_in_another_revision_is_found() {
+    let mut pen = Pen::with_members();
+    pen.sent(1);
+    pen.seen(1, true);
+    pen.0.shown.push(shown(vec![id(1)]));
+    let rev = Rev::of(id(9));
+    pen.push(Event::Revised { channel: channel(), id: id(1), rev: rev.clone() });
+    let verdict = pen.verdict();
+    assert!(verdict.breaks(Check::K8Converged));
+    assert_eq!((verdict.changes, verdict.lost, verdict.diverged), (1, 1, 0), "it is not stored");
+    pen.0.stored[0].rev = rev.clone();
+    let verdict = pen.verdict();
+    assert!(verdict.breaks(Check::K8Converged));
+    assert_eq!((verdict.lost, verdict.diverged), (0, 1), "the client shows the first one");
+    pen.0.shown[0].revs = vec![rev];
+    assert!(pen.verdict().holds());
+    pen.push(Event::Leaves { client: ClientId(1) });
+    pen.0.shown[0].revs = vec![Rev::of(id(1))];
+    assert!(!pen.verdict().breaks(Check::K8Converged), "who left is not judged");
 }

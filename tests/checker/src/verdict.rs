@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-use model::{ChannelId, MessageId, TextDigest, UserId};
+use model::{ChannelId, MessageId, Rev, TextDigest, UserId};
 
 use crate::history::{ClientId, Event, History, SendId, SendOutcome};
 use crate::members::Members;
@@ -43,6 +43,8 @@ pub enum Check {
     K4Leak,
     /// Delivered in time, without needless resyncs.
     K7Alive,
+    /// Every copy of a message ends as the store has it.
+    K8Converged,
 }
 
 /// One broken rule.
@@ -67,6 +69,10 @@ pub struct Verdict {
     pub doubled: u64,
     /// Messages that reached a user who had been removed before.
     pub leaked: u64,
+    /// Edits and deletions that were answered 200.
+    pub changes: u64,
+    /// Copies of messages that ended in another revision than the store's.
+    pub diverged: u64,
     /// Repeated deliveries. They are allowed, but counted.
     pub raw_duplicates: u64,
     /// Removals that were acknowledged.
@@ -105,6 +111,8 @@ impl Verdict {
         self.lost += other.lost;
         self.doubled += other.doubled;
         self.leaked += other.leaked;
+        self.changes += other.changes;
+        self.diverged += other.diverged;
         self.raw_duplicates += other.raw_duplicates;
         self.removals += other.removals;
         self.faults += other.faults;
@@ -128,13 +136,15 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} acknowledged, {} deliveries, {} lost, {} doubled, {} leaked, {} removals, {} faults, \
-             {} resyncs (at most {} of one client), {} raw duplicates, the slowest after {:.1?}",
+            "{} acknowledged, {} deliveries, {} lost, {} doubled, {} leaked, {} changes, {} diverged, \
+             {} removals, {} faults, {} resyncs (at most {} of one client), {} raw duplicates, the slowest after {:.1?}",
             self.acknowledged,
             self.deliveries,
             self.lost,
             self.doubled,
             self.leaked,
+            self.changes,
+            self.diverged,
             self.removals,
             self.faults,
             self.resyncs,
@@ -164,6 +174,7 @@ pub fn check(history: &History, bounds: &Bounds) -> Verdict {
     let posted = sends.posted(history);
     no_leak(history, &clients, &members, &posted, &mut verdict);
     delivered(&sends, &clients, &members, bounds, &mut verdict);
+    converged(history, &clients, &members, &mut verdict);
     few_resyncs(&clients, bounds, &mut verdict);
     verdict
 }
@@ -301,8 +312,10 @@ struct Client {
     follows_from: usize,
     leaves: bool,
     resyncs: u32,
-    /// Of each message: when it first arrived, the index of that event, and how often it was new.
-    seen: HashMap<(ChannelId, MessageId), (Duration, usize, u32)>,
+    /// When each message first arrived.
+    seen: HashMap<(ChannelId, MessageId), Duration>,
+    /// How often each revision of a message was new.
+    new: HashMap<(ChannelId, MessageId, Rev), u32>,
     seen_again: u64,
 }
 
@@ -328,6 +341,7 @@ impl Clients {
                 Event::Follows { client }
                 | Event::Leaves { client }
                 | Event::Resynced { client }
+                | Event::Restarts { client, .. }
                 | Event::Seen { client, .. } => {
                     if let Some(client) = all.clients.get_mut(client) {
                         client.on(event, index, *at);
@@ -348,6 +362,7 @@ impl Client {
             leaves: false,
             resyncs: 0,
             seen: HashMap::new(),
+            new: HashMap::new(),
             seen_again: 0,
         }
     }
@@ -357,9 +372,10 @@ impl Client {
             Event::Follows { .. } => self.follows_from = self.follows_from.min(index),
             Event::Leaves { .. } => self.leaves = true,
             Event::Resynced { .. } => self.resyncs += 1,
-            Event::Seen { channel, id, fresh, .. } => {
-                let key = (channel.clone(), *id);
-                let (.., times) = self.seen.entry(key).or_insert((at, index, 0));
+            Event::Restarts { channel, .. } => self.new.retain(|(of, ..), _| of != channel),
+            Event::Seen { channel, id, rev, fresh, .. } => {
+                self.seen.entry((channel.clone(), *id)).or_insert(at);
+                let times = self.new.entry((channel.clone(), *id, rev.clone())).or_default();
                 *times += u32::from(*fresh);
                 self.seen_again += u64::from(!fresh);
             }
@@ -403,7 +419,7 @@ fn delivered(
     }
     for (name, client) in &clients.clients {
         verdict.raw_duplicates += client.seen_again;
-        for ((_, id), (.., times)) in client.seen.iter().filter(|(_, (.., times))| *times > 1) {
+        for ((_, id, _), times) in client.new.iter().filter(|(_, times)| **times > 1) {
             verdict.doubled += 1;
             verdict.note(Check::K2Delivered, format!("{name:?} shows {id} as new {times} times"));
         }
@@ -418,7 +434,7 @@ fn delivered(
                 let from = (*acked_at).max(clients.last_fault_end);
                 let due = from + bounds.settle;
                 let seen = client.seen.get(&(channel.clone(), *id));
-                let took = seen.map_or(Duration::ZERO, |(at, ..)| at.saturating_sub(from));
+                let took = seen.map_or(Duration::ZERO, |at| at.saturating_sub(from));
                 verdict.slowest = verdict.slowest.max(took);
                 match seen {
                     None => {
@@ -426,7 +442,7 @@ fn delivered(
                         verdict
                             .note(Check::K2Delivered, format!("{name:?} misses {id} in {channel}"));
                     }
-                    Some((at, ..)) if *at > due => {
+                    Some(at) if *at > due => {
                         let late = at.saturating_sub(due);
                         verdict.note(
                             Check::K7Alive,
@@ -435,6 +451,39 @@ fn delivered(
                     }
                     Some(_) => {}
                 }
+            }
+        }
+    }
+}
+
+/// K8.
+fn converged(history: &History, clients: &Clients, members: &Members, verdict: &mut Verdict) {
+    let stored: HashMap<(&ChannelId, MessageId), &Rev> =
+        history.stored.iter().map(|item| ((&item.channel, item.id), &item.rev)).collect();
+    for (_, event) in &history.events {
+        let Event::Revised { channel, id, rev } = event else { continue };
+        verdict.changes += 1;
+        if stored.get(&(channel, *id)).is_none_or(|stored| *stored < rev) {
+            verdict.lost += 1;
+            let what =
+                format!("a change of {id} was acknowledged as {}, and is not there", rev.as_str());
+            verdict.note(Check::K8Converged, what);
+        }
+    }
+    for shown in &history.shown {
+        let Some(client) = clients.clients.get(&shown.client) else { continue };
+        let follows = !client.leaves && client.follows_from != usize::MAX;
+        let of = members.channels_of(&client.user);
+        if !follows || !of.iter().any(|(channel, _)| *channel == shown.channel) {
+            continue;
+        }
+        for (id, rev) in shown.ids.iter().zip(&shown.revs) {
+            let Some(stored) = stored.get(&(&shown.channel, *id)) else { continue };
+            if *stored != rev {
+                verdict.diverged += 1;
+                let (here, there) = (rev.as_str(), stored.as_str());
+                let what = format!("{:?} shows {id} as {here}, stored as {there}", shown.client);
+                verdict.note(Check::K8Converged, what);
             }
         }
     }

@@ -214,6 +214,7 @@ async fn answer(app: &App, request: Request<Bytes>) -> Response<Bytes> {
         Function::Scroll => serve(app.clone(), request, scroll::handle).await,
         Function::Membership => serve(app.clone(), request, membership::handle).await,
         Function::Connect => serve(app.clone(), request, connect::handle).await,
+        Function::Amend => serve(app.clone(), request, amend::handle).await,
     }
 }
 

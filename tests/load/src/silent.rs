@@ -6,8 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memory::MemoryStore;
 use messaging::ports::{
-    Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
-    NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
+    Appended, ChangePage, ChannelStore, Creation, LogEntry, LogPage, LoggedChange, Marking,
+    MemberStore, MessageStore, NamePage, PageQuery, ReadError, Redirect, Revised, Revision,
+    RevocationStore, Standing, StoredMessage, WriteError,
 };
 use model::{Channel, ChannelId, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId};
 use serde::{Deserialize, Serialize};
@@ -82,9 +83,36 @@ impl MessageStore for MaybeSilent {
         self.inner.entry(channel, id).await
     }
 
+    async fn entries(
+        &self,
+        channel: &ChannelId,
+        ids: &[MessageId],
+    ) -> Result<Vec<LogEntry>, ReadError> {
+        self.answers().await?;
+        self.inner.entries(channel, ids).await
+    }
+
     async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
         self.answers().await?;
         self.inner.page(query).await
+    }
+
+    async fn log_change(&self, change: &LoggedChange) -> Result<(), WriteError> {
+        self.inner.log_change(change).await
+    }
+
+    async fn changes(&self, query: &PageQuery) -> Result<ChangePage, ReadError> {
+        self.answers().await?;
+        self.inner.changes(query).await
+    }
+
+    async fn revise(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        revision: &Revision,
+    ) -> Result<Revised, WriteError> {
+        self.inner.revise(channel, id, revision).await
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use checker::StoredItem;
 use memory::SeededRng;
-use messaging::ports::LogEntry;
+use messaging::ports::{LogEntry, StoredMessage};
 use messaging::relay::{Outcome, Record, Relay};
 use model::{ChannelId, MessageId, limits};
 use parking_lot::Mutex;
@@ -78,21 +78,24 @@ impl TableLog {
         state.shards.iter().zip(&state.positions).all(|(shard, at)| shard.len() == *at)
     }
 
-    /// All messages.
+    /// All messages: with the text that was sent, and the present revision.
     #[must_use]
     pub(crate) fn messages(&self) -> Vec<StoredItem> {
         let state = self.0.lock();
-        let entries = state.shards.iter().flatten();
-        let item = |(_, entry): &(Instant, LogEntry)| match entry {
-            LogEntry::Message(stored) => Some(StoredItem {
-                channel: stored.message.channel_id.clone(),
-                id: stored.message.id,
-                sender: stored.message.sender_id.clone(),
-                text: stored.message.text.digest(),
-            }),
-            LogEntry::Redirect(_) | LogEntry::Unknown { .. } => None,
-        };
-        entries.filter_map(item).collect()
+        let mut items: BTreeMap<(ChannelId, MessageId), StoredItem> = BTreeMap::new();
+        for (_, entry) in state.shards.iter().flatten() {
+            let LogEntry::Message(StoredMessage { message, .. }) = entry else { continue };
+            let item = || StoredItem {
+                channel: message.channel_id.clone(),
+                id: message.id,
+                sender: message.sender_id.clone(),
+                text: message.text.digest(),
+                rev: message.rev.clone(),
+            };
+            let item = items.entry((message.channel_id.clone(), message.id)).or_insert_with(item);
+            item.rev = message.rev.clone();
+        }
+        items.into_values().collect()
     }
 
     /// The next records of a shard that are due; with `replays`, preceded by older ones again.

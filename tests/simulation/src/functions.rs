@@ -127,6 +127,7 @@ async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
         Function::Scroll => serve(app, request, scroll::handle).await,
         Function::Membership => serve(app, request, membership::handle).await,
         Function::Connect => serve(app, request, connect::handle).await,
+        Function::Amend => serve(app, request, amend::handle).await,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use checker::{ClientId, Event as Noted, Shown};
 use client::{Api, Backoff, Client, Config, Event, Inbox, Source};
 use memory::SeededRng;
-use model::{ChannelId, MessageId, UserId, limits};
+use model::{ChannelId, Message, MessageId, UserId, limits};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -86,9 +86,13 @@ impl Person {
     #[must_use]
     pub(crate) fn shown(&self, channel: &ChannelId) -> Shown {
         let dropped = self.program.dropped.lock();
-        let mut ids = self.client.timeline(channel).ids();
-        ids.retain(|id| !dropped.contains(&(channel.clone(), *id)));
-        Shown { client: self.id, channel: channel.clone(), ids }
+        let timeline = self.client.timeline(channel);
+        let kept = timeline
+            .messages()
+            .filter(|message| !dropped.contains(&(channel.clone(), message.id)))
+            .map(|message| (message.id, message.rev.clone()));
+        let (ids, revs) = kept.unzip();
+        Shown { client: self.id, channel: channel.clone(), ids, revs }
     }
 
     /// Why the client stopped by itself, if it did.
@@ -114,8 +118,8 @@ impl Program {
             match event {
                 Event::Message { message, fresh, .. } => {
                     if !self.drops(&message.channel_id, message.id) {
-                        let (channel, id) = (message.channel_id, message.id);
-                        self.recorder.note(Noted::Seen { client, channel, id, fresh });
+                        let Message { channel_id: channel, id, rev, .. } = message;
+                        self.recorder.note(Noted::Seen { client, channel, id, rev, fresh });
                     }
                 }
                 Event::Ready { resumed, .. } => {
@@ -134,6 +138,9 @@ impl Program {
                     self.recorder.note(Noted::Follows { client });
                 }
                 Event::Stopped { reason } => *self.stopped.lock() = Some(reason.to_string()),
+                Event::Restarted { channel_id: channel } => {
+                    self.recorder.note(Noted::Restarts { client, channel });
+                }
                 Event::CaughtUp { .. }
                 | Event::Channel { .. }
                 | Event::Tick { .. }

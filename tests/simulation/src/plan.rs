@@ -38,6 +38,8 @@ pub struct Plan {
     pub half_silent: Duration,
     /// Pause between two rounds of a group's membership changes, in ms. `None`: no changes.
     pub change_every_ms: Option<RangeInclusive<u64>>,
+    /// Pause between two edits or deletions in a channel, in ms. `None`: none.
+    pub revise_every_ms: Option<RangeInclusive<u64>>,
     /// Whether clients come and go by themselves.
     pub restless: bool,
     /// The faults: when each begins, and how long it lasts.
@@ -70,6 +72,7 @@ impl Plan {
             send_every_ms: 100..=400,
             half_silent: Duration::ZERO,
             change_every_ms: None,
+            revise_every_ms: None,
             restless: false,
             faults: Vec::new(),
             settle: SETTLE,
@@ -90,6 +93,7 @@ impl Plan {
             users: 6..=6,
             faulty: Duration::from_secs(3_670),
             send_every_ms: 15_000..=40_000,
+            revise_every_ms: Some(20_000..=60_000),
             faults: vec![
                 fault(1, 3_600, Kind::RelayStopped),
                 fault(2, 120, Kind::RedisFull),
@@ -141,6 +145,7 @@ impl Plan {
             faulty,
             send_every_ms: 250..=900,
             change_every_ms: Some(1_000..=6_000),
+            revise_every_ms: Some(300..=1_500),
             restless: true,
             resyncs_besides: if short { RESYNCS_SHORT } else { RESYNCS_LONG },
             ..Self::quiet()

@@ -75,6 +75,7 @@ async fn live(seed: u64, plan: Plan) -> Report {
     for space in world.spaces() {
         for (at, room) in space.channels.iter().enumerate() {
             work.spawn(work::talk(world.clone(), space.clone(), at, sends_until));
+            work.spawn(work::revise(world.clone(), space.clone(), at, faulty_until));
             if room.is_group {
                 work.spawn(work::change(world.clone(), space.clone(), at, faulty_until));
             }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memory::{MemoryStore, SeededRng};
 use messaging::ports::{
-    Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
-    NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
+    Appended, ChangePage, ChannelStore, Creation, LogEntry, LogPage, LoggedChange, Marking,
+    MemberStore, MessageStore, NamePage, PageQuery, ReadError, Redirect, Revised, Revision,
+    RevocationStore, Standing, StoredMessage, WriteError,
 };
 use model::{Channel, ChannelId, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId};
 use parking_lot::Mutex;
@@ -212,6 +213,38 @@ impl MessageStore for SimStore {
         id: MessageId,
     ) -> Result<Option<LogEntry>, ReadError> {
         self.read(self.inner.entry(channel, id)).await
+    }
+
+    async fn entries(
+        &self,
+        channel: &ChannelId,
+        ids: &[MessageId],
+    ) -> Result<Vec<LogEntry>, ReadError> {
+        self.read(self.inner.entries(channel, ids)).await
+    }
+
+    async fn log_change(&self, change: &LoggedChange) -> Result<(), WriteError> {
+        self.write(self.inner.log_change(change)).await
+    }
+
+    async fn changes(&self, query: &PageQuery) -> Result<ChangePage, ReadError> {
+        self.read(self.inner.changes(query)).await
+    }
+
+    async fn revise(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        revision: &Revision,
+    ) -> Result<Revised, WriteError> {
+        self.write(async {
+            let revised = self.inner.revise(channel, id, revision).await?;
+            if let Revised::Done(stored) = &revised {
+                self.log.insert(LogEntry::Message(stored.clone()));
+            }
+            Ok(revised)
+        })
+        .await
     }
 
     async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {

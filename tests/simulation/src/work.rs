@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use checker::{Change, Event, SendId, SendOutcome};
 use client::{Api, ApiError, Outbox, SendError};
-use model::{ErrorCode, MessageId, MessageText, UserId};
+use model::{ChangeId, ChannelId, ErrorCode, Message, MessageId, MessageText, UserId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -259,6 +259,51 @@ async fn change_once(
             Ok(()) => {
                 let (channel, user) = (channel.id.clone(), user.id.clone());
                 return world.recorder.note(Event::ChangeReturned { channel, user, change });
+            }
+            Err(error) if error.is_retryable() => sleep(world.rng.ms(200..=900)).await,
+            Err(_) => return,
+        }
+    }
+}
+
+/// Edits and deletes messages that their senders see, until `until`.
+pub(crate) async fn revise(world: World, space: Arc<Space>, at: usize, until: Instant) {
+    let Some(every) = world.plan.revise_every_ms.clone() else { return };
+    let rng = world.rng.fork();
+    let mut changes = JoinSet::new();
+    while Instant::now() < until {
+        sleep(rng.ms(every.clone())).await;
+        let Some(channel) = space.channels.get(at).map(|channel| channel.id.clone()) else {
+            return;
+        };
+        let Some(person) = rng.pick(&world.people()).cloned() else { continue };
+        let timeline = person.client.timeline(&channel);
+        let is_own =
+            |message: &&Message| message.sender_id == person.user && message.deleted.is_none();
+        let own: Vec<MessageId> = timeline.messages().filter(is_own).map(|one| one.id).collect();
+        if let Some(id) = rng.pick(&own).copied() {
+            changes.spawn(revise_once(world.clone(), person, channel, id));
+        }
+        while changes.try_join_next().is_some() {}
+    }
+    while changes.join_next().await.is_some() {}
+}
+
+/// Makes one change, and repeats the call until it is answered.
+async fn revise_once(world: World, person: Arc<Person>, channel: ChannelId, id: MessageId) {
+    let api = person.client.api();
+    let change_id = ChangeId::mint(api.server_now(), world.rng.bits());
+    let (deletes, text) = (world.rng.one_in(5), format!("{change_id} of {}", person.user));
+    for _ in 0..RAW_ATTEMPTS {
+        let answered = if deletes {
+            api.delete_message(&channel, id).await
+        } else {
+            let edited = api.edit_message(&channel, id, &text, change_id, None).await;
+            edited.map(|edited| edited.message)
+        };
+        match answered {
+            Ok(Message { rev, .. }) => {
+                return world.recorder.note(Event::Revised { channel, id, rev });
             }
             Err(error) if error.is_retryable() => sleep(world.rng.ms(200..=900)).await,
             Err(_) => return,

@@ -172,8 +172,8 @@ impl World {
             self.redis.ignore_markers();
         }
         let clock = self.clock.off_by(skew(&self.rng, OFF_MS_MAX));
-        let channels: Arc<dyn ChannelStore> = Arc::new(wiring.store.for_process(false));
-        let relay = Relay::new(channels, Arc::new(relay_bus), Arc::new(clock));
+        let store = Arc::new(wiring.store.for_process(false));
+        let relay = Relay::new(store, Arc::new(relay_bus), Arc::new(clock));
         for shard in 0..feed::SHARDS {
             let rng = self.rng.fork();
             self.spawn(feed::run(self.log.clone(), shard, relay.clone(), rng));

@@ -231,21 +231,30 @@ impl Roster {
     }
 
     /// Sets a view that was read from the store, strongly, version first and rows last. Ignored if
-    /// the present view is newer.
-    pub(crate) fn refresh(&mut self, channel: &ChannelId, version: u64, members: &[UserId]) {
+    /// the present view is newer. Returns the local users who became members by it, and those who
+    /// ceased to be.
+    pub(crate) fn refresh(
+        &mut self,
+        channel: &ChannelId,
+        version: u64,
+        members: &[UserId],
+    ) -> (Vec<UserKey>, Vec<UserKey>) {
         if version < self.version(channel) {
-            return;
+            return (Vec::new(), Vec::new());
         }
         let local: BTreeSet<UserKey> =
             members.iter().filter_map(|user| self.keys.get(user).copied()).collect();
         let touched_at = self.tick();
         let channel = &self.named(channel);
         let view = self.views.entry(channel.clone()).or_default();
-        for gone in view.members.difference(&local) {
+        let gone: Vec<UserKey> = view.members.difference(&local).copied().collect();
+        for gone in &gone {
             if let Some(user) = self.users.get_mut(gone) {
                 user.channels.remove(channel);
             }
         }
+        let is_loaded = |key: &UserKey| self.users.get(key).is_some_and(|user| user.is_loaded);
+        let added = local.difference(&view.members).copied().filter(is_loaded).collect();
         for here in &local {
             if let Some(user) = self.users.get_mut(here) {
                 user.channels.insert(channel.clone());
@@ -254,6 +263,7 @@ impl Roster {
         self.empty_views += usize::from(local.is_empty());
         *view = View { version, touched_at, members: local, audience: None };
         self.sweep_empty_views();
+        (added, gone)
     }
 
     /// Applies a membership change of the next version.

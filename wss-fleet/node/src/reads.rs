@@ -1,6 +1,7 @@
 //! The reads of a workspace's task, from the store and from the stream. The result of each is an
 //! input for the workspace's state.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,8 +184,8 @@ impl Source<'_> {
         }
     }
 
-    /// Reads a channel's messages since a time, strongly, and then its members, which are therefore
-    /// new enough to judge each message (G6). `None` if there are too many messages.
+    /// Reads what is new or changed in a channel since a time, strongly, and then its members, which
+    /// are therefore new enough to judge each message (G6). `None` if there are too many messages.
     async fn history(
         &self,
         channel: &ChannelId,
@@ -208,9 +209,10 @@ impl Source<'_> {
         let is_recent = |late: &LateArrivals| late.until > since.plus(limits::OVERLAP);
         let late = found.first().and_then(|found| found.late).filter(is_recent);
         let from_time = MessageId::first_of(since);
+        let lowest = late.map_or(from_time, |late| from_time.min(late.reread_from));
         let mut query = PageQuery {
             channel_id: channel.clone(),
-            lowest: late.map_or(from_time, |late| from_time.min(late.reread_from)),
+            lowest,
             highest: MessageId::last_of(Timestamp::MAX),
             newest_first: false,
             limit: limits::PAGE_ROWS_MAX,
@@ -233,9 +235,56 @@ impl Source<'_> {
             }
             match last.and_then(MessageId::next).filter(|_| page.more) {
                 Some(next) => query.lowest = next,
-                None => return Ok(Some(messages)),
+                None => break,
             }
         }
+        query.lowest = lowest;
+        let Some(changed) = self.changed_since(&query, messages.len()).await? else {
+            return Ok(None);
+        };
+        // What changed is older than everything else.
+        messages.splice(..0, changed);
+        Ok(Some(messages))
+    }
+
+    /// Reads messages below the query's bounds that changed within them, in order of their ids;
+    /// `None` if there are too many, with `others` that are read already.
+    async fn changed_since(
+        &self,
+        query: &PageQuery,
+        others: usize,
+    ) -> Result<Option<Vec<Message>>, Failure> {
+        let (mut query, oldest) = (query.clone(), query.lowest);
+        let mut targets = BTreeSet::new();
+        loop {
+            let page = self.call(self.hub.ports.messages.changes(&query)).await?;
+            targets
+                .extend(page.changes.iter().map(|(_, target)| *target).filter(|id| *id < oldest));
+            if others + targets.len() > limits::BACKFILL_MESSAGES_MAX {
+                return Ok(None);
+            }
+            let last = page.changes.last().and_then(|(position, _)| position.next());
+            match last.filter(|_| page.more) {
+                Some(next) => query.lowest = next,
+                None => break,
+            }
+        }
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        let targets: Vec<MessageId> = targets.into_iter().collect();
+        for ids in targets.chunks(ENTRIES_READ_MAX) {
+            let entries = self.hub.ports.messages.entries(&query.channel_id, ids);
+            for entry in self.call(entries).await? {
+                if let LogEntry::Message(stored) = entry {
+                    bytes += stored.message.text.as_str().len();
+                    messages.push(stored.message);
+                }
+            }
+            if bytes > limits::BACKFILL_BYTES_MAX {
+                return Ok(None);
+            }
+        }
+        messages.sort_by_key(|message| message.id);
+        Ok(Some(messages))
     }
 
     /// Reads a message, strongly; `None` if there is none.
@@ -347,6 +396,8 @@ async fn read_stream(
 const AUDIT_ENTRIES: usize = 2;
 /// Channels of a batch whose rows are read concurrently.
 const MEMBERS_AT_ONCE: usize = 4;
+/// Messages per read: the store's own limit.
+const ENTRIES_READ_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests;

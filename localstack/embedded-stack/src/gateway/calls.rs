@@ -23,6 +23,7 @@ pub(super) struct Calls {
     scroll: Slots,
     membership: Slots,
     connect: Slots,
+    amend: Slots,
 }
 
 /// The environments of one function. As on Lambda, each runs one call at a time. Calls wait for one
@@ -120,6 +121,7 @@ impl Calls {
             Function::Scroll => &self.scroll,
             Function::Membership => &self.membership,
             Function::Connect => &self.connect,
+            Function::Amend => &self.amend,
         }
     }
 }
@@ -130,6 +132,7 @@ async fn run(function: Function, app: App, request: Request<Bytes>) -> Response<
         Function::Scroll => serve(app, request, scroll::handle).await,
         Function::Membership => serve(app, request, membership::handle).await,
         Function::Connect => serve(app, request, connect::handle).await,
+        Function::Amend => serve(app, request, amend::handle).await,
     }
 }
 

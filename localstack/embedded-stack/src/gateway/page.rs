@@ -57,6 +57,7 @@ const FILES: &[(&str, &str)] = files![
     "dom.js",
     "drafts.js",
     "edge.js",
+    "edits.js",
     "gaps.js",
     "ids.js",
     "layout.js",

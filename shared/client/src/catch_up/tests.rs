@@ -38,6 +38,8 @@ struct State {
     down_until: Option<Instant>,
     /// Behaves as an old server, which ignores the `known` parameter.
     ignores_known: bool,
+    /// Does not have the changes after any offset any more.
+    has_lost_changes: bool,
 }
 
 impl Server {
@@ -117,12 +119,13 @@ fn scroll(state: &State, query: &Query) -> (u16, Value) {
     let known = query.known(direction).unwrap().filter(|_| !state.ignores_known);
     if let Some(known) = known {
         let mut scan = known.scan(offset);
-        page.retain(|message| !scan.has(message.id));
+        page.retain(|message| !scan.has(&message.rev));
     }
     let more = page.len() > limit;
     page.truncate(limit);
     let next = page.last().filter(|_| more).map(|message| message.id.to_string());
-    (200, json!({ "messages": page, "next_offset": next }))
+    let complete = (direction == Direction::Newer).then_some(!state.has_lost_changes);
+    (200, json!({ "messages": page, "next_offset": next, "complete": complete }))
 }
 
 #[derive(Debug)]
@@ -381,4 +384,24 @@ async fn an_interrupted_catch_up_continues_where_it_stopped() {
     let (rows, known) = device.rows;
     println!("figure: interrupted {cuts} times, {rows} rows read, {known} known");
     assert!(cuts > 3 && known * 10 < rows, "{cuts} cuts, {known} of {rows} rows were known");
+}
+
+#[tokio::test(start_paused = true)]
+async fn g11_if_changes_are_lost_the_older_copies_are_forgotten() {
+    let server = Server::new(1);
+    let old = server.store(&channel(0), Duration::ZERO);
+    let mut device = Device::of(&server);
+    assert!(device.catch_up(None).await);
+    device.tick();
+    sleep(Duration::from_secs(40 * 86_400)).await;
+    let new = server.store(&channel(0), Duration::ZERO);
+    for (has_lost_changes, here) in [(false, vec![old.id, new.id]), (true, vec![new.id])] {
+        server.state.lock().has_lost_changes = has_lost_changes;
+        assert!(device.catch_up(None).await);
+        let ids = device.shared.inbox().timeline(&channel(0)).unwrap().ids();
+        assert_eq!(ids, here, "{has_lost_changes}");
+    }
+    // They are not refused when the history is read.
+    device.push(&old);
+    device.assert_complete();
 }

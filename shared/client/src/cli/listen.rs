@@ -52,6 +52,7 @@ const fn channel_of(event: &Event) -> Option<&ChannelId> {
         Event::Ready { .. }
         | Event::Tick { .. }
         | Event::Resync { .. }
+        | Event::Restarted { .. }
         | Event::CaughtUp { .. }
         | Event::Disconnected { .. }
         | Event::Stopped { .. } => None,
@@ -81,6 +82,7 @@ async fn text_of(event: &Event, names: &mut Names) -> Option<String> {
         Event::Tick { fresh: false, .. } => "messages may be late".to_owned(),
         Event::Message { .. }
         | Event::Tick { .. }
+        | Event::Restarted { .. }
         | Event::CaughtUp { .. }
         | Event::Stopped { .. } => return None,
     };
@@ -115,6 +117,9 @@ fn record(event: &Event) -> Value {
             json!({ "event": "tick", "server_time": server_time.unix_ms(), "fresh": fresh })
         }
         Event::Resync { reason, .. } => json!({ "event": "resync", "reason": reason }),
+        Event::Restarted { channel_id } => {
+            json!({ "event": "restarted", "channel_id": channel_id.as_str() })
+        }
         Event::CaughtUp { channels } => json!({ "event": "caught_up", "channels": channels }),
         Event::Disconnected { code } => json!({ "event": "lost", "code": code }),
         Event::Stopped { reason } => json!({ "event": "stopped", "reason": reason.to_string() }),

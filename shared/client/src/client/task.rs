@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::limits;
+use model::{ChannelChange, ChannelId, UserId, limits};
 use parking_lot::Mutex;
 use protocol::frame::{Ready, ServerFrame};
 use tokio::sync::watch;
@@ -31,6 +31,8 @@ pub(super) struct Task {
     pub(super) silence_max: Duration,
     /// The interval of this node's ticks.
     pub(super) tick: Duration,
+    /// The user of the token, as nodes say it.
+    pub(super) user: Option<UserId>,
     pub(super) ready_at: Option<Instant>,
     pub(super) lost_at: Option<Instant>,
 }
@@ -186,6 +188,13 @@ impl Task {
 
     async fn on_frame(&mut self, frame: ServerFrame) -> Result<(), StopReason> {
         let shared = self.shared.clone();
+        if let Some(channel_id) = self.restarted_by(&frame) {
+            // Before the slot below: the program may have room for one event only.
+            let slot = shared.reserve_event().await?;
+            shared.inbox().restart_channel(&channel_id, shared.node_now());
+            self.schedule_catch_up(Duration::ZERO);
+            slot.send(Event::Restarted { channel_id });
+        }
         let slot = shared.reserve_event().await?;
         let event = match &frame {
             ServerFrame::Message { message, .. } => {
@@ -193,7 +202,12 @@ impl Task {
             }
             ServerFrame::Ready(ready) => Some(self.on_ready(ready)),
             ServerFrame::Channel { change, channel_id, user_ids, .. } => {
-                shared.inbox().add_channel(channel_id, shared.node_now());
+                let is_own = self.concerns_me(user_ids);
+                if *change == Some(ChannelChange::MemberRemoved) && is_own {
+                    shared.inbox().leave_channel(channel_id);
+                } else {
+                    shared.inbox().add_channel(channel_id, shared.node_now());
+                }
                 let (channel_id, user_ids) = (channel_id.clone(), user_ids.clone());
                 Some(Event::Channel { change: *change, channel_id, user_ids })
             }
@@ -224,9 +238,33 @@ impl Task {
         Ok(())
     }
 
+    /// The channel that this user is a member of again: the frame says so, or is a message of it,
+    /// because the change's own frame may be lost.
+    fn restarted_by(&self, frame: &ServerFrame) -> Option<ChannelId> {
+        match frame {
+            ServerFrame::Channel { change, channel_id, user_ids, .. } => {
+                let is_addition = change.is_some_and(ChannelChange::is_addition);
+                (is_addition && self.concerns_me(user_ids)).then(|| channel_id.clone())
+            }
+            ServerFrame::Message { message, .. } => {
+                let has_left = self.shared.inbox().has_left(&message.channel_id);
+                has_left.then(|| message.channel_id.clone())
+            }
+            ServerFrame::Ready(_)
+            | ServerFrame::Tick { .. }
+            | ServerFrame::Resync { .. }
+            | ServerFrame::Unknown { .. } => None,
+        }
+    }
+
+    fn concerns_me(&self, users: &[UserId]) -> bool {
+        self.user.as_ref().is_some_and(|user| users.contains(user))
+    }
+
     fn on_ready(&mut self, ready: &Ready) -> Event {
         self.ready_at = Some(Instant::now());
         self.tick = ready.tick;
+        self.user = Some(ready.user_id.clone());
         self.view.lock().node_id = Some(ready.node_id.clone());
         if !ready.resumed {
             self.shared.inbox().open_gap(None);

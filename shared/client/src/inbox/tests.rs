@@ -1,4 +1,4 @@
-use model::{ChannelType, Contract, MessageText};
+use model::{ChannelType, Contract, MessageText, Rev};
 
 use super::*;
 
@@ -114,7 +114,7 @@ fn a_catch_up_starts_no_earlier_than_the_last_complete_one() {
     inbox.open_gap(Some(&[general()]));
     assert_eq!(inbox.catch_up_from(&general(), None), verified(HOUR_MS));
     // An hour later the overlap starts later than the verified position.
-    inbox.channel_gone(&general());
+    read_all(&mut inbox, HOUR_MS, &[&general()]);
     inbox.record_in_step(at(2 * HOUR_MS));
     inbox.open_gap(Some(&[general()]));
     assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(2 * HOUR_MS));
@@ -228,7 +228,10 @@ fn known_messages_are_the_pushed_ones_and_the_read_ones() {
     inbox.open_gap(Some(&[general()]));
     inbox.upsert(message(&general(), 19_000));
     inbox.upsert(message(&general(), 12_000));
-    let known = |offset, ms: &[u64]| KnownMessages::of(Some(offset), ms.iter().map(|ms| id(*ms)));
+    let known = |offset, ms: &[u64]| {
+        let revs: Vec<Rev> = ms.iter().map(|ms| Rev::of(id(*ms))).collect();
+        KnownMessages::of(Some(offset), &revs)
+    };
     let after = |ms| inbox.known_after(&general(), id(ms));
     assert_eq!(after(0), known(id(0), &[1_000, 12_000, 19_000]));
     assert_eq!(after(12_000), known(id(12_000), &[19_000]));
@@ -244,4 +247,28 @@ fn messages_older_than_dropped_ones_are_not_read() {
     inbox.record_in_step(at(HOUR_MS + 3));
     inbox.open_gap(None);
     assert_eq!(inbox.catch_up_from(&general(), None), Some(id(HOUR_MS)));
+}
+
+#[test]
+fn g9_a_channel_that_was_left_starts_afresh_when_the_user_is_back() {
+    let mut inbox = Inbox::new(10);
+    inbox.upsert(message(&general(), 5));
+    inbox.upsert(message(&random(), 5));
+    inbox.leave_channel(&general());
+    assert!(inbox.has_left(&general()) && !inbox.has_left(&random()));
+    inbox.open_gap(None);
+    let opening = inbox.due().0.unwrap();
+    let list = [channel(&general()), channel(&random())];
+    assert_eq!(inbox.list_read(opening, &list, at(9)), [general()]);
+    assert!(inbox.timeline(&general()).unwrap().is_empty(), "its copies may be outdated");
+    assert_eq!(inbox.catch_up_from(&general(), None), None, "its newest page is read");
+    assert_eq!(inbox.timeline(&random()).unwrap().len(), 1);
+    // Who is not on the list has left, too.
+    inbox.open_gap(None);
+    let opening = inbox.due().0.unwrap();
+    assert_eq!(inbox.list_read(opening, &list[..1], at(9)), []);
+    assert!(inbox.has_left(&random()));
+    inbox.restart_channel(&random(), at(10));
+    assert!(inbox.timeline(&random()).unwrap().is_empty());
+    assert_eq!(inbox.due().1, [general(), random()]);
 }

@@ -13,6 +13,8 @@ pub struct Page {
     pub messages: Vec<Message>,
     /// Offset of the next page; `None` if there are no more messages in this direction now.
     pub next_offset: Option<MessageId>,
+    /// Whether all changes of messages at or before the offset are on this page and those after it.
+    pub complete: bool,
 }
 
 /// The answer of `GET /channels/{id}/members`.
@@ -54,7 +56,9 @@ impl fmt::Debug for Target {
 
 impl Page {
     pub(super) fn read(body: PageBody) -> Option<Self> {
-        Some(Self { messages: body.messages, next_offset: offset(body.next_offset)? })
+        // Servers without changes say nothing: there, none can be missing.
+        let complete = body.complete.unwrap_or(true);
+        Some(Self { messages: body.messages, next_offset: offset(body.next_offset)?, complete })
     }
 }
 

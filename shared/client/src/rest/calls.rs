@@ -1,8 +1,10 @@
 //! The calls of PROTOCOL section 2, and the local ones of section 4.
 
-use model::{Channel, ChannelId, Direction, KnownMessages, MessageId, NodeId, UserId};
+use model::{
+    ChangeId, Channel, ChannelId, Direction, KnownMessages, Message, MessageId, NodeId, Rev, UserId,
+};
 use protocol::http::client::{self, TokenBody};
-use protocol::http::{AddedBody, ChannelBody, ChannelsBody, PostedBody};
+use protocol::http::{AddedBody, ChannelBody, ChannelsBody, EditedBody, PostedBody};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -25,6 +27,34 @@ impl Api {
     ) -> Result<PostedBody, ApiError> {
         let body = client::post_message(channel, text, id, after);
         self.call(Method::POST, "/messages", Some(&body)).await
+    }
+
+    /// `GET /channels/{channel_id}/messages/{id}`.
+    pub async fn message(&self, channel: &ChannelId, id: MessageId) -> Result<Message, ApiError> {
+        self.call(Method::GET, &message_path(channel, id), None).await
+    }
+
+    /// `PATCH /channels/{channel_id}/messages/{id}`, one attempt. The same edit may be repeated with
+    /// the same `change_id`.
+    pub async fn edit_message(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        text: &str,
+        change_id: ChangeId,
+        if_rev: Option<&Rev>,
+    ) -> Result<EditedBody, ApiError> {
+        let body = client::edit_message(text, change_id, if_rev);
+        self.call(Method::PATCH, &message_path(channel, id), Some(&body)).await
+    }
+
+    /// `DELETE /channels/{channel_id}/messages/{id}`; idempotent. Returns the tombstone.
+    pub async fn delete_message(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+    ) -> Result<Message, ApiError> {
+        self.call(Method::DELETE, &message_path(channel, id), None).await
     }
 
     /// `GET /scroll`: up to `limit` messages beyond `offset`, or from the start of the direction.
@@ -171,6 +201,10 @@ impl Api {
 }
 
 /// Identifiers need no escaping: their characters are all unreserved (RFC 3986 2.3).
+fn message_path(channel: &ChannelId, id: MessageId) -> String {
+    format!("/channels/{channel}/messages/{id}")
+}
+
 fn with_offset(path: String, offset: Option<impl std::fmt::Display>) -> String {
     match offset {
         Some(offset) => format!("{path}&offset={offset}"),

@@ -8,7 +8,7 @@ use model::{
     WorkspaceId,
 };
 
-use super::Cause;
+use super::{Cause, ChangePage, LoggedChange, Revised, Revision};
 
 /// A message and the `members_version` that its send read, as the messages table holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +115,7 @@ pub enum WriteError {
     OutcomeUnknown(#[source] Cause),
 }
 
-/// The messages table: an append-only log per channel.
+/// The messages table: a log per channel, and a log of its changes.
 #[async_trait]
 pub trait MessageStore: Send + Sync + Debug {
     /// Appends a message if its id is free (G1). One conditional put; if the condition fails, its
@@ -149,11 +149,50 @@ pub trait MessageStore: Send + Sync + Debug {
         id: MessageId,
     ) -> Result<Option<LogEntry>, ReadError>;
 
+    /// Reads these entries, strongly, at most 100. Leaves out absent ones; the order is not kept.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn entries(
+        &self,
+        channel: &ChannelId,
+        ids: &[MessageId],
+    ) -> Result<Vec<LogEntry>, ReadError>;
+
     /// Reads a page with one query.
     ///
     /// # Errors
     /// [`ReadError`].
     async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError>;
+
+    /// Writes an entry of the change log (G11).
+    ///
+    /// # Errors
+    /// [`WriteError`]. Repeating it is safe.
+    async fn log_change(&self, change: &LoggedChange) -> Result<(), WriteError>;
+
+    /// Reads entries of the change log with one query, by the query's bounds, limit and strength;
+    /// oldest first.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn changes(&self, query: &PageQuery) -> Result<ChangePage, ReadError>;
+
+    /// Changes a message in place if all conditions of the revision hold (G9). One conditional
+    /// update; its answer holds the message after it, or the entry that a condition failed on.
+    ///
+    /// # Errors
+    /// [`WriteError`]. Repeating the same call after `OutcomeUnknown` is refused if it was written:
+    /// the entry then shows the revision.
+    ///
+    /// # Cancel safety
+    /// A dropped call may or may not have changed it.
+    async fn revise(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        revision: &Revision,
+    ) -> Result<Revised, WriteError>;
 }
 
 /// A channel and whether a user is a member, read strongly in one call: 2 read units.

@@ -4,9 +4,11 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test that finds something else has failed"
 )]
 
+mod amend;
 mod balancer;
 mod cut;
 mod failing_store;

@@ -1,7 +1,7 @@
 use messaging::Refusal;
 use messaging::scroll::{Page, Scroll, ScrollError, scroll};
 use model::Direction;
-use model::{ChannelId, ErrorCode, KnownMessages, MessageId, limits};
+use model::{ChannelId, ErrorCode, KnownMessages, MessageId, Rev, limits};
 
 use crate::fixture::{Fixture, caller};
 
@@ -27,7 +27,8 @@ async fn newer(
     known: &[MessageId],
 ) -> (Vec<MessageId>, Option<MessageId>) {
     let direction = Direction::Newer;
-    let known = KnownMessages::of(offset, known.iter().copied());
+    let known: Vec<Rev> = known.iter().copied().map(Rev::of).collect();
+    let known = KnownMessages::of(offset, &known);
     let request = Scroll { channel_id: channel.clone(), offset, limit, direction, known };
     let page = scroll(&fixture.app, &caller("alice"), request).await.unwrap();
     (page.messages.into_iter().map(|message| message.id).collect(), page.next_offset)
@@ -122,7 +123,8 @@ async fn an_offset_need_not_exist_and_ends_are_null() {
         (Direction::Newer, only),
     ];
     for (direction, offset) in ends {
-        let empty = Page { messages: Vec::new(), next_offset: None };
+        let complete = (direction == Direction::Newer).then_some(true);
+        let empty = Page { messages: Vec::new(), next_offset: None, complete };
         assert_eq!(at(direction, offset).await.unwrap(), empty, "{direction:?} {offset}");
     }
     let (before, behind) = (only.previous().unwrap(), only.next().unwrap());
@@ -191,13 +193,14 @@ async fn what_a_client_only_thinks_that_it_has_hides_nothing() {
     let mut with_a_stranger = ids[10..20].to_vec();
     with_a_stranger[3] = fixture.id_at(0, 77);
     let read = newer(&fixture, &channel, Some(offset), 100, &with_a_stranger).await;
-    assert_eq!(read, (ids[13..].to_vec(), None));
+    let others = [&ids[13..14], &ids[20..]].concat();
+    assert_eq!(read, (others, None), "what follows the stranger counts");
     let more_than_there_is: Vec<_> = ids[10..].iter().chain(&ids[..1]).copied().collect();
     let read = newer(&fixture, &channel, Some(offset), 100, &more_than_there_is).await;
     assert_eq!(read, (Vec::new(), None));
-    // The claim begins before the offset, so none of it counts as known.
+    // The claim begins before the offset: that part is passed over.
     let read = newer(&fixture, &channel, Some(offset), 100, &ids[9..19]).await;
-    assert_eq!(read, (ids[10..].to_vec(), None));
+    assert_eq!(read, (ids[19..].to_vec(), None));
 }
 
 #[tokio::test]

@@ -15,6 +15,18 @@ pub struct PostedBody {
     pub server_time: u64,
 }
 
+/// The response to an edit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EditedBody {
+    /// The message as it is stored.
+    #[serde(flatten)]
+    pub message: Message,
+    /// Whether this edit had happened before.
+    pub duplicate: bool,
+    /// Whether a later edit has won.
+    pub superseded: bool,
+}
+
 /// The response to `GET /scroll`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageBody {
@@ -22,6 +34,10 @@ pub struct PageBody {
     pub messages: Vec<Message>,
     /// The offset of the next page; `null` if there is nothing further in that direction now.
     pub next_offset: Option<String>,
+    /// With `newer`: whether the page has all changes of messages at or before the offset. If not,
+    /// the reader's copies of older messages may be outdated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complete: Option<bool>,
 }
 
 /// A channel.

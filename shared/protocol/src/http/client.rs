@@ -1,8 +1,8 @@
 //! The client's side of a call: writing requests, reading responses.
 
 use model::{
-    Channel, ChannelId, ChannelType, Contract, ErrorCode, LateArrivals, Member, MessageId,
-    Timestamp, UserId, WorkspaceId,
+    ChangeId, Channel, ChannelId, ChannelType, Contract, ErrorCode, LateArrivals, Member,
+    MessageId, Rev, Timestamp, UserId, WorkspaceId,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -24,6 +24,16 @@ pub fn post_message(
         if let (Some(value), Some(fields)) = (value, body.as_object_mut()) {
             fields.insert(name.to_owned(), value.to_string().into());
         }
+    }
+    body
+}
+
+/// The body of `PATCH /channels/{channel_id}/messages/{id}`.
+#[must_use]
+pub fn edit_message(text: &str, change_id: ChangeId, if_rev: Option<&Rev>) -> Value {
+    let mut body = json!({ "message": text, "change_id": change_id.to_string() });
+    if let (Some(rev), Some(fields)) = (if_rev, body.as_object_mut()) {
+        fields.insert("if_rev".to_owned(), rev.as_str().into());
     }
     body
 }

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use model::{
-    ChannelId, Contract, ErrorCode, MessageId, MessageText, NewChannel, NewChannelKind, NewMessage,
-    TextError, UserId, is_invisible, limits,
+    ChangeId, ChannelId, Contract, EditMessage, ErrorCode, MessageId, MessageText, NewChannel,
+    NewChannelKind, NewMessage, Rev, TextError, UserId, is_invisible, limits,
 };
 use serde_json::{Map, Value};
 
@@ -121,6 +121,24 @@ impl TryFrom<Fields> for NewMessage {
     }
 }
 
+/// The body of `PATCH /channels/{channel_id}/messages/{id}`.
+impl TryFrom<Fields> for EditMessage {
+    type Error = Problem;
+
+    fn try_from(mut fields: Fields) -> Result<Self, Problem> {
+        let text = fields.string("message")?;
+        let change_id = fields.string("change_id")?;
+        let if_rev = fields.optional_string("if_rev")?;
+        fields.finish()?;
+        let change_id = ChangeId::parse(&change_id)
+            .map_err(|_form| Problem::from(ErrorCode::InvalidId).of_field("change_id"))?;
+        let if_rev = if_rev.map(|rev| Rev::parse(&rev)).transpose();
+        let if_rev = if_rev.map_err(|_form| Problem::invalid_field("if_rev", "Not a revision"))?;
+        let text = MessageText::parse(text).map_err(text_problem)?;
+        Ok(Self { text, change_id, if_rev })
+    }
+}
+
 fn text_problem(error: TextError) -> Problem {
     match error {
         TextError::Empty => Problem::from(ErrorCode::EmptyMessage).of_field("message"),
@@ -230,6 +248,14 @@ fn channel_name(name: String) -> Result<String, Problem> {
 pub fn path_channel(segment: &str) -> Result<ChannelId, Problem> {
     ChannelId::parse(segment)
         .map_err(|_form| Problem::invalid_field("channel_id", "Not a channel id"))
+}
+
+/// A message's id in a path.
+///
+/// # Errors
+/// `invalid_id`.
+pub fn path_message(segment: &str) -> Result<MessageId, Problem> {
+    MessageId::parse(segment).map_err(|_form| Problem::from(ErrorCode::InvalidId).of_field("id"))
 }
 
 /// A user id in a path.

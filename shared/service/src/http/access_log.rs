@@ -80,7 +80,7 @@ pub(super) fn begin(app: &App, request: &Request<Bytes>) -> Origin {
 #[derive(Debug, Clone)]
 pub(super) struct Refused {
     pub(super) code: ErrorCode,
-    pub(super) cause: Option<String>,
+    pub(super) cause: Option<Box<str>>,
 }
 
 /// A call that was answered.

@@ -20,10 +20,10 @@ use crate::delivered::{ALL, Era};
 use crate::numbers::RepairId;
 use crate::roster::UserKey;
 
-/// A channel's messages since a time, and its members.
+/// What is new or changed in a channel since a time, and its members.
 #[derive(Debug, Clone)]
 pub struct History {
-    /// In order of their ids.
+    /// Messages in order of their ids.
     pub messages: Vec<Message>,
     /// Read after the messages: a view at least as new as any of them.
     pub members: ChannelMembers,
@@ -115,12 +115,13 @@ impl Workspace {
         if !backfill.channels.remove(channel) {
             return;
         }
+        let delivered = backfill.delivered;
         if let Some(History { members, .. }) = &history {
-            self.roster.refresh(channel, members.version, &members.members);
+            let (version, members) = (members.version, members.members.clone());
+            self.refresh_view(channel, version, &members, turn);
         }
-        let fits = |history: &History| {
-            backfill.delivered + history.messages.len() <= limits::BACKFILL_TOTAL_MAX
-        };
+        let fits =
+            |history: &History| delivered + history.messages.len() <= limits::BACKFILL_TOTAL_MAX;
         match history.filter(fits) {
             Some(History { messages, .. }) => self.deliver_backfill(channel, messages, turn),
             None => {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{ChannelId, Message, Position, PublicationId, Timestamp, limits};
+use model::{
+    ChannelChange, ChannelId, Message, Position, PublicationId, Timestamp, UserId, limits,
+};
 use protocol::frame;
 use protocol::publication::{ChannelRecipients, Entry, Payload, Publication, Recipients, Subject};
 
@@ -152,7 +154,7 @@ impl Workspace {
             return self.fail_closed(channel, turn.now);
         };
         self.unread.remove(channel);
-        self.roster.refresh(channel, version, &members);
+        self.refresh_view(channel, version, &members, turn);
         if self.holds.find(channel, self.roster.version(channel)) {
             let users = self.roster.members(channel);
             self.resyncs.add(users, Some(channel), "too much was held", turn.now);
@@ -160,6 +162,32 @@ impl Workspace {
             turn.effects.push(Effect::Refresh(channel.clone()));
         }
         self.release(channel, turn);
+    }
+
+    /// Sets a view that was read, and tells the users whose own membership it changes. The entries of
+    /// these changes may be lost with the stream, and a client must learn that it missed something:
+    /// what was sent or changed while its user was no member.
+    pub(super) fn refresh_view(
+        &mut self,
+        channel: &ChannelId,
+        version: u64,
+        members: &[UserId],
+        turn: &mut Turn<'_>,
+    ) {
+        let (added, gone) = self.roster.refresh(channel, version, members);
+        let added = added.into_iter().map(|key| (ChannelChange::MemberAdded, key));
+        let gone = gone.into_iter().map(|key| (ChannelChange::MemberRemoved, key));
+        for (change, key) in added.chain(gone) {
+            let Some(user) = self.roster.user(key).map(|user| user.id.clone()) else { continue };
+            let to = self.roster.audience_of(&user);
+            if to.is_empty() {
+                continue;
+            }
+            let told = frame::channel(change, channel, &[user]);
+            let frame = (self.framing)(frame::with_cursor(&told, &self.cursor()));
+            let (class, publication) = (turn.class, None);
+            turn.effects.push(Effect::Deliver { frame, to, class, publication });
+        }
     }
 
     /// Handles a message that was read. Its entry may have left the ring, and its number may belong

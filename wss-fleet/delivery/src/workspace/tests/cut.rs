@@ -53,23 +53,24 @@ fn g6_members_who_are_added_at_once_are_one_delta() {
 
 #[test]
 fn g6_a_message_newer_than_the_view_waits_for_the_rows() {
-    let (mut fixture, c, alice, _) = two_members();
+    let (mut fixture, c, alice, bob) = two_members();
     fixture.push(message(&c, 2, "after the removal"));
     assert_eq!(fixture.effects, [Effect::Refresh(c.clone())]);
     fixture.push(message(&c, 2, "and another"));
     assert_eq!(fixture.effects, [], "single flight");
     fixture.refreshed(&c, 2, &["alice"]);
-    let expected = ["after the removal", "and another"].map(|text| (alice, text.to_owned()));
-    assert_eq!(fixture.delivered(), expected);
+    let expected = [(bob, "member_removed"), (alice, "after the removal"), (alice, "and another")];
+    assert_eq!(fixture.delivered(), expected.map(|(socket, text)| (socket, text.to_owned())));
 }
 
 #[test]
 fn g6_a_change_that_skips_a_version_is_no_delta() {
-    let (mut fixture, c, alice, _) = two_members();
+    let (mut fixture, c, alice, bob) = two_members();
     fixture.push(change(&c, 3, ChannelChange::MemberAdded, "carol"));
     assert_eq!(fixture.effects, [Effect::Refresh(c.clone())], "version 2 removed somebody");
     fixture.refreshed(&c, 3, &["alice", "carol"]);
-    assert_eq!(fixture.delivered(), [(alice, "member_added".to_owned())]);
+    let expected = [(bob, "member_removed"), (alice, "member_added")];
+    assert_eq!(fixture.delivered(), expected.map(|(socket, text)| (socket, text.to_owned())));
 }
 
 #[test]
@@ -106,7 +107,8 @@ fn g6_a_channel_without_a_view_is_of_version_zero() {
     fixture.push(message(&c, 4, "hello alice"));
     assert_eq!(fixture.effects, [Effect::Refresh(c.clone())]);
     fixture.refreshed(&c, 4, &["alice"]);
-    assert_eq!(fixture.delivered(), [(alice, "hello alice".to_owned())]);
+    let expected = ["member_added", "hello alice"].map(|text| (alice, text.to_owned()));
+    assert_eq!(fixture.delivered(), expected, "she is told, as by the lost publication");
 }
 
 #[test]

@@ -1,0 +1,64 @@
+// Changes of own messages: the edit that is being written, and deletions.
+//
+// Invariants: at most one edit is open; its text stays until it is stored or given up. However
+// often an edit is tried, it keeps its id, which makes every retry safe; another text is another
+// edit.
+
+import { mintId, timeOf } from "./ids.js";
+
+export class Edits {
+  #api;
+  #store;
+  /** The open edit: null, or the message's id, the text, and what went wrong last. */
+  open = null;
+
+  constructor(api, store) {
+    this.#api = api;
+    this.#store = store;
+  }
+
+  begin(message) {
+    const { id, channel_id: channelId, message: text } = message;
+    this.open = { id, channelId, text, tried: null, changeId: null, problem: null, busy: false };
+    this.#store.changed();
+  }
+
+  cancel() {
+    this.open = null;
+    this.#store.changed();
+  }
+
+  /** Stores the text. On failure the edit stays open with its `problem`. */
+  async save(text) {
+    const edit = this.open;
+    const message = this.#store.timeline(edit.channelId).messages.get(edit.id);
+    if (text === message?.message) return this.cancel();
+    if (edit.tried !== text) {
+      const changeId = this.#mintAbove(message?.edit);
+      Object.assign(edit, { tried: text, changeId });
+    }
+    Object.assign(edit, { text, busy: true, problem: null });
+    this.#store.changed();
+    try {
+      const body = { message: text, change_id: edit.changeId };
+      this.#store.deliver(await this.#api.editMessage(edit.channelId, edit.id, body), "push");
+      if (this.open === edit) this.open = null;
+    } catch (problem) {
+      edit.problem = problem;
+    } finally {
+      edit.busy = false;
+      this.#store.changed();
+    }
+  }
+
+  async remove(message) {
+    const { channel_id: channelId, id } = message;
+    this.#store.deliver(await this.#api.deleteMessage(channelId, id), "push");
+  }
+
+  /** A change id for now, above the message's last one: of two edits the greater one wins. */
+  #mintAbove(last) {
+    const minted = mintId(this.#api.clock.now());
+    return last === undefined || minted > last ? minted : mintId(timeOf(last) + 1);
+  }
+}

@@ -1,0 +1,97 @@
+//! The update that a revision makes, and its conditions. `messaging`'s `Revision::applied_to` says
+//! the same for a message in memory.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::AttributeValue;
+use messaging::ports::{Change, Revision};
+
+use crate::item::{
+    DELETED_AT, DELETED_BY, EDIT, REV, ROW_KIND, SENDER, TEXT, TEXT_REV, TOMBSTONE, VERSION, number,
+};
+use crate::keys::{self, CREATED_AT};
+
+/// An update under construction. Each attribute is named `#` and its name, because some short names
+/// are reserved words.
+#[derive(Debug, Default)]
+pub(crate) struct Update {
+    sets: Vec<String>,
+    removes: Vec<String>,
+    conditions: Vec<String>,
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
+}
+
+pub(crate) fn revision_update(revision: &Revision) -> Update {
+    let rev = || keys::string(revision.rev.as_str());
+    let mut update = Update::default();
+    update.set(REV, rev());
+    update.set(VERSION, number(revision.members_version));
+    // Neither a redirect, which has no text, nor a tombstone or a row of a later version.
+    update.condition(&[TEXT], "attribute_exists(#t)");
+    update.condition(&[ROW_KIND], "attribute_not_exists(#k)");
+    update.condition(&[CREATED_AT], "#created_at < :e");
+    update.condition(&[REV], "(attribute_not_exists(#e) OR #e < :e)");
+    if let Some(user) = &revision.only_of {
+        update.value("only_of", keys::string(user.as_str()));
+        update.condition(&[SENDER], "#s = :only_of");
+    }
+    match &revision.change {
+        Change::Edit { text, change_id, if_text_rev } => {
+            update.set(TEXT, keys::string(text.as_str()));
+            update.set(EDIT, keys::string(change_id.to_string()));
+            update.set(TEXT_REV, rev());
+            update.condition(&[EDIT], "(attribute_not_exists(#te) OR #te < :te)");
+            if let Some(expected) = if_text_rev {
+                update.value("if_rev", keys::string(expected.as_str()));
+                // The revision of a text that was never edited is the message's id.
+                update.condition(
+                    &[TEXT_REV, CREATED_AT],
+                    "(#tr = :if_rev OR (attribute_not_exists(#tr) AND #created_at = :if_rev))",
+                );
+            }
+        }
+        Change::Delete(deletion) => {
+            update.set(ROW_KIND, keys::string(TOMBSTONE));
+            update.set(DELETED_BY, keys::string(deletion.by.as_str()));
+            update.set(DELETED_AT, number(deletion.at.unix_ms()));
+            update.name(TEXT);
+            update.removes.push(format!("#{TEXT}"));
+        }
+    }
+    update
+}
+
+impl Update {
+    pub(crate) fn into_update(self, builder: UpdateItemFluentBuilder) -> UpdateItemFluentBuilder {
+        let mut expression = format!("SET {}", self.sets.join(", "));
+        if !self.removes.is_empty() {
+            expression = format!("{expression} REMOVE {}", self.removes.join(", "));
+        }
+        builder
+            .update_expression(expression)
+            .condition_expression(self.conditions.join(" AND "))
+            .set_expression_attribute_names(Some(self.names))
+            .set_expression_attribute_values(Some(self.values))
+    }
+
+    fn set(&mut self, attribute: &'static str, value: AttributeValue) {
+        self.name(attribute);
+        self.value(attribute, value);
+        self.sets.push(format!("#{attribute} = :{attribute}"));
+    }
+
+    fn condition(&mut self, attributes: &[&'static str], condition: &str) {
+        attributes.iter().for_each(|attribute| self.name(attribute));
+        self.conditions.push(condition.to_owned());
+    }
+
+    fn name(&mut self, attribute: &'static str) {
+        self.names.insert(format!("#{attribute}"), attribute.to_owned());
+    }
+
+    fn value(&mut self, name: &str, value: AttributeValue) {
+        self.values.insert(format!(":{name}"), value);
+    }
+}

@@ -1,0 +1,100 @@
+//! Changes of stored messages: a log of their positions, and updates of the rows in place.
+
+use model::{
+    ChangeId, ChannelId, Deletion, Edit, Message, MessageId, MessageText, Rev, Timestamp, UserId,
+};
+
+use super::{LogEntry, StoredMessage};
+
+/// An entry of a channel's change log: at this position, a message changed. It holds no content, and
+/// is written before the change: an entry without a change only makes somebody read an unchanged
+/// message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedChange {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// Its place among the ids of the channel's messages, minted like one of them.
+    pub position: MessageId,
+    /// The message.
+    pub target: MessageId,
+    /// When the store may delete the entry.
+    pub expires_at: Timestamp,
+}
+
+/// Entries of a change log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangePage {
+    /// Positions and messages, oldest first.
+    pub changes: Vec<(MessageId, MessageId)>,
+    /// Whether more may follow within the bounds; then reading goes on at the last position.
+    pub more: bool,
+}
+
+/// A change of a stored message, with the conditions under which it happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    /// The new revision. The change happens only if it is greater than the present one.
+    pub rev: Rev,
+    /// The version that its publication carries (G6).
+    pub members_version: u64,
+    /// If set, the change happens only if this user sent the message.
+    pub only_of: Option<UserId>,
+    /// The change. None happens to a deleted message.
+    pub change: Change,
+}
+
+/// What changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The text, unless an edit with the same or a greater id happened.
+    Edit {
+        /// The new text.
+        text: MessageText,
+        /// Its id.
+        change_id: ChangeId,
+        /// The revision that the present text must have.
+        if_text_rev: Option<Rev>,
+    },
+    /// The text is removed; the row stays.
+    Delete(Deletion),
+}
+
+/// The result of a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revised {
+    /// The message as it is now.
+    Done(StoredMessage),
+    /// A condition failed; nothing was written. The entry as it is; `None` if there is none.
+    Refused(Option<Box<LogEntry>>),
+}
+
+impl Revision {
+    /// The message after this change; `None` if a condition fails. The rule of every store.
+    #[must_use]
+    pub fn applied_to(&self, stored: &StoredMessage) -> Option<StoredMessage> {
+        let before = &stored.message;
+        let is_allowed = self.only_of.as_ref().is_none_or(|user| *user == before.sender_id);
+        if !is_allowed || before.deleted.is_some() || before.rev >= self.rev {
+            return None;
+        }
+        let rev = self.rev.clone();
+        let message = match &self.change {
+            Change::Edit { text, change_id, if_text_rev } => {
+                let is_newest = before.edit.as_ref().is_none_or(|last| last.change_id < *change_id);
+                let is_expected = if_text_rev.as_ref().is_none_or(|rev| *rev == *before.text_rev());
+                if !is_newest || !is_expected {
+                    return None;
+                }
+                let edit = Some(Edit { rev: rev.clone(), change_id: *change_id });
+                Message { text: text.clone(), rev, edit, ..before.clone() }
+            }
+            Change::Delete(deletion) => Message {
+                text: MessageText::deleted(),
+                rev,
+                deleted: Some(deletion.clone()),
+                ..before.clone()
+            },
+        };
+        Some(StoredMessage { message, members_version: self.members_version })
+    }
+}

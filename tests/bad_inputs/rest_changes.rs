@@ -1,0 +1,154 @@
+//! `GET`, `PATCH` and `DELETE` on one message: ids, fields, revisions, and who may.
+
+use std::time::Duration;
+
+use model::{ChangeId, MessageId, Timestamp};
+use serde_json::{Value, json};
+
+use crate::door::{Cast, POSTED, Rest, absent, all, stack};
+use crate::tokens;
+
+pub(crate) fn cases(cast: &Cast) -> Vec<Rest> {
+    let mut cases = fields(cast);
+    cases.extend(ids(cast));
+    cases.extend(times(cast));
+    cases.extend(rights(cast));
+    cases
+}
+
+fn path(channel: &str, id: &str) -> String {
+    format!("/channels/{channel}/messages/{id}")
+}
+
+fn change_id(ahead_ms: i64) -> String {
+    let at = tokens::now_ms().saturating_add_signed(ahead_ms);
+    ChangeId::mint(Timestamp::from_unix_ms(at), 7).to_string()
+}
+
+/// A valid edit of the cast's message with one field changed, or removed if `value` is `None`.
+fn edit(cast: &Cast, name: impl Into<String>, field: &str, value: Option<Value>) -> Rest {
+    let mut body = json!({ "message": "x", "change_id": change_id(0) });
+    match value {
+        Some(value) => body[field] = value,
+        None => drop(body.as_object_mut().unwrap().remove(field)),
+    }
+    Rest::of(name, "PATCH", path(&cast.channel, &cast.posted)).body(body.to_string())
+}
+
+fn fields(cast: &Cast) -> Vec<Rest> {
+    let mut cases = Vec::new();
+    for field in ["message", "change_id", "if_rev"] {
+        for (kind, value) in
+            [("null", json!(null)), ("a number", json!(7)), ("a list", json!(["x"]))]
+        {
+            let case = edit(cast, format!("an edit's {field} is {kind}"), field, Some(value));
+            cases.push(case.refused(400, "invalid_field").field(field));
+        }
+    }
+    for field in ["message", "change_id"] {
+        let case = edit(cast, format!("an edit without {field}"), field, None);
+        cases.push(case.refused(400, "invalid_field").field(field));
+    }
+    for field in ["id", "sender_id", "rev"] {
+        let case = edit(cast, format!("an edit of {field}"), field, Some(json!("x")));
+        cases.push(case.refused(400, "invalid_field").field(field));
+    }
+    for (name, text, status, code) in [
+        ("an edit to nothing", "", 400, "empty_message"),
+        ("an edit to white space", " \n\u{2003}", 400, "empty_message"),
+        ("an edit to invisible characters", "\u{200b}\u{2060}", 400, "empty_message"),
+        ("an edit with a NUL", "a\0", 400, "invalid_field"),
+    ] {
+        let case = edit(cast, name, "message", Some(json!(text)));
+        cases.push(case.refused(status, code).field("message"));
+    }
+    let long = edit(cast, "an edit that is too long", "message", Some(json!("x".repeat(40_001))));
+    cases.push(long.refused(413, "message_too_long").field("message"));
+    for (name, rev) in [("an empty revision", ""), ("a long revision", &"x".repeat(65))] {
+        let case = edit(cast, name, "if_rev", Some(json!(rev)));
+        cases.push(case.refused(400, "invalid_field").field("if_rev"));
+    }
+    let other = edit(cast, "an edit of another revision", "if_rev", Some(json!("0")));
+    cases.push(other.refused(409, "revision_conflict"));
+    cases
+}
+
+fn ids(cast: &Cast) -> Vec<Rest> {
+    let mut cases = Vec::new();
+    for (name, id) in [
+        ("a change id that is no ULID", "1"),
+        ("a change id in lower case", "01kdvsqnc0zzzzzzzzzzzzzzzz"),
+        ("a change id beyond time", "8ZZZZZZZZZZZZZZZZZZZZZZZZZ"),
+    ] {
+        let case = edit(cast, name, "change_id", Some(json!(id)));
+        cases.push(case.refused(400, "invalid_id").field("change_id"));
+    }
+    let body = json!({ "message": "x", "change_id": change_id(0) }).to_string();
+    let absent_id = MessageId::mint(Timestamp::from_unix_ms(1), 1).to_string();
+    for method in ["GET", "PATCH", "DELETE"] {
+        let on = |name: &str, channel: &str, id: &str| {
+            let case = Rest::of(format!("{method} {name}"), method, path(channel, id));
+            if method == "PATCH" { case.body(body.clone()) } else { case }
+        };
+        for (name, id) in [
+            ("of no ULID", "x"),
+            ("of a ULID in lower case", "01kdvsqnc0zzzzzzzzzzzzzzzz"),
+            ("of a ULID with an escape", "01KDVSQNC0ZZZZZZZZZZZZZZZ%00"),
+        ] {
+            let case = on(&format!("a message {name}"), &cast.channel, id);
+            cases.push(case.refused(400, "invalid_id").field("id"));
+        }
+        let malformed = on("a message of no channel", "x", &cast.posted);
+        cases.push(malformed.refused(400, "invalid_field").field("channel_id"));
+        let absent_message = on("a message that was never sent", &cast.channel, &absent_id);
+        cases.push(absent_message.refused(404, "message_not_found"));
+        for (name, channel) in [
+            ("an absent channel", absent()),
+            ("a channel of others", cast.bobs.clone()),
+            ("a channel of another workspace", cast.foreign.clone()),
+        ] {
+            let case = on(&format!("a message of {name}"), &channel, &cast.posted);
+            cases.push(case.refused(404, "channel_not_found"));
+        }
+        let stranger = on("a message by a stranger", &cast.channel, &cast.posted);
+        cases.push(stranger.by(&tokens::good("eve")).refused(404, "channel_not_found"));
+        let revoked = on("a message by a revoked user", &cast.channel, &cast.posted);
+        cases.push(revoked.by(&tokens::good("gone")).refused(404, "channel_not_found"));
+    }
+    cases
+}
+
+fn times(cast: &Cast) -> Vec<Rest> {
+    let hours = |count: u64| i64::try_from(Duration::from_secs(count * 3_600).as_millis()).unwrap();
+    [
+        ("a change id of tomorrow", hours(24)),
+        ("a change id of the next minute", 60_000),
+        ("a change id of the day before", -hours(25)),
+    ]
+    .into_iter()
+    .map(|(name, ms)| {
+        let case = edit(cast, name, "change_id", Some(json!(change_id(ms))));
+        case.refused(422, "id_out_of_range").field("change_id")
+    })
+    .collect()
+}
+
+fn rights(cast: &Cast) -> Vec<Rest> {
+    let edit = edit(cast, "an edit of another's message", "message", Some(json!("x")));
+    let delete =
+        Rest::of("a deletion of another's message", "DELETE", path(&cast.channel, &cast.posted));
+    [edit, delete]
+        .into_iter()
+        .map(|case| case.by(&tokens::good("bob")).refused(403, "forbidden"))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_changes_are_refused_by_name_and_nothing_changes() {
+    let cluster = stack(0).await;
+    let (url, cast) = (cluster.url(), Cast::on(&cluster).await);
+    all(cases(&cast), |case| case.check(&url)).await;
+    let (channel, id) = (cast.channel.parse().unwrap(), cast.posted.parse().unwrap());
+    let message = cluster.api("alice").message(&channel, id).await.unwrap();
+    assert_eq!((message.text.as_str(), message.is_changed()), (POSTED, false));
+}

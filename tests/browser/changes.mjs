@@ -1,0 +1,51 @@
+// Users edit and delete their messages, and the other one sees it.
+
+import { idOf, say, SOON_MS, texts } from "./page.mjs";
+
+const DELETED = "This message was deleted.";
+
+export async function editAndDelete(run) {
+  const [before, after] = [`helo ${run.tag}`, `hello again ${run.tag}`];
+  await say(run.alice, before);
+  await texts(run.bob, before, [before], SOON_MS);
+  const id = await idOf(run.bob, before);
+  await press(run.alice, id, "edit");
+  await run.alice.evaluate(
+    ([which, text]) => {
+      const message = document.querySelector(`[data-message-id="${which}"]`);
+      message.querySelector("[data-testid=edit-text]").value = text;
+      message.querySelector("[data-testid=edit-save]").click();
+    },
+    [id, after],
+  );
+  for (const tab of [run.alice, run.bob]) await shows(tab, id, after, true);
+  const others = await run.bob.evaluate(
+    (which) => document.querySelector(`[data-message-id="${which}"] .tools`) === null,
+    id,
+  );
+  if (!others) throw new Error("bob can change a message of alice");
+  await press(run.alice, id, "delete");
+  await run.alice.evaluate(() => document.getElementById("confirm-ok").click());
+  for (const tab of [run.alice, run.bob]) await shows(tab, id, DELETED, false);
+}
+
+function press(tab, id, testId) {
+  return tab.evaluate(
+    ([which, name]) =>
+      document.querySelector(`[data-message-id="${which}"] [data-testid=${name}]`).click(),
+    [id, testId],
+  );
+}
+
+function shows(tab, id, text, isEdited) {
+  return tab.until(
+    `${text} is shown`,
+    SOON_MS,
+    ([which, wanted, edited]) => {
+      const message = document.querySelector(`[data-message-id="${which}"]`);
+      const shown = message.querySelector("[data-testid=message-text]").textContent;
+      return shown === wanted && message.querySelector("[data-testid=edited]").hidden !== edited;
+    },
+    [id, text, isEdited],
+  );
+}
