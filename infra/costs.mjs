@@ -14,12 +14,22 @@ const { region, read, prices } = JSON.parse(
 export const COUNTED = {
   writesPerSend: [1, 'write units a send, text up to about 800 bytes (tests/e2e/cost.rs)'],
   readsPerSend: [2, 'strong read units a send (tests/e2e/cost.rs)'],
+  writesPerEdit: [2, 'write units an edit or a deletion: the change log, the message (tests/e2e/cost.rs)'],
+  readsPerEdit: [2, 'strong read units an edit or a deletion (tests/e2e/cost.rs)'],
+  writesPerReaction: [3, 'write units a reaction on a quiet message: its row, the change log, the message (tests/e2e/cost.rs)'],
+  readsPerReaction: [6, 'read units of it: 4 of the call (tests/e2e/cost.rs), 2 of `derive`, which looks again'],
+  writesPerHotReaction: [1, 'write units a reaction on a message that others react to now (tests/e2e/cost.rs)'],
+  readsPerHotReaction: [3, 'read units of it, without those of the count that it shares (tests/e2e/cost.rs)'],
+  foldSeconds: [1, 'seconds between counts of a hot message, up to 1000 reactions (limits::FOLD_EVERY)'],
   tickSeconds: [15, 'seconds between ticks (limits::TICK)'],
   vcpu: [1, 'vCPU a node (infra/lib/settings.mjs)'],
   memoryGb: [2, 'GB a node (infra/lib/settings.mjs)'],
   functionMb: [512, 'MB a function (infra/lib/parameters.mjs)'],
   socketsPerNode: [20000, 'sockets a node that the fleet is scaled towards, of 60000 (parameters)'],
-  relayBatch: [100, 'records a call of the relay at most (infra/lib/relay.mjs)'],
+  relayBatch: [100, 'records a call of the relay at most (infra/lib/stream.mjs)'],
+  deriveBatch: [1000, 'records a call of `derive` at most (infra/lib/stream.mjs)'],
+  alarmMetrics: [51, 'metrics that alarms look at (infra/lib/alarms.mjs)'],
+  nodeMetrics: [10, 'custom metrics of the fleet (infra/lib/collector.mjs)'],
   textBytes: [100, 'bytes of text: the frame sizes below are of a message this long'],
   messageFrame: [342, 'bytes of a message frame with that text and its header (docs/protocol.md)'],
   tickFrame: [107, 'bytes of a tick and its header (docs/protocol.md)'],
@@ -32,6 +42,13 @@ export const ASSUMED = {
   sendMs: [15, 'billed ms of a send: three round trips inside the region; not measured on AWS'],
   relayMs: [50, 'billed ms of a call of the relay; not measured on AWS'],
   relayFill: [0.1, 'how full its batches are: 1 is a busy stream'],
+  amendMs: [20, 'billed ms of an edit, a deletion or a reaction: four round trips; not measured on AWS'],
+  scrollMs: [15, 'billed ms of a page; not measured on AWS'],
+  readsPerPage: [3, 'read units a page of 20 older messages: one query, eventual, 1 for short texts; standing 2'],
+  deriveMs: [50, 'billed ms of a call of `derive` that need not wait; not measured on AWS'],
+  deriveFill: [0.01, 'how full its batches are: 10 reactions a call'],
+  writesPerFold: [2, 'write units a count of a hot message: the change log, the message'],
+  readsPerFold: [4, 'read units of it, while all its reactions are 4 KB: the message and they, before the wait and after'],
   itemBytes: [300, 'bytes that a message takes in its table'],
   answerBytes: [900, 'bytes that go out for a send: headers, body, TLS'],
   keptMonths: [12, 'months that a message is kept, for the cost of keeping a million'],
@@ -56,16 +73,29 @@ export function inputsOf(chosen = {}) {
   return { values, costs };
 }
 
+/** Billed GB-seconds of so many milliseconds. */
+const seconds = (v, ms) => (ms / 1000) * (v.functionMb / 1024);
+
+/** A record's share of a call of one of the stream's readers. */
+function relayShare({ values: v, costs: c }) {
+  const calls = 1 / Math.max(1, v.relayBatch * v.relayFill);
+  return calls * (c.invocations + seconds(v, v.relayMs) * c.functionSeconds);
+}
+
+function deriveShare({ values: v, costs: c }) {
+  const calls = 1 / Math.max(1, v.deriveBatch * v.deriveFill);
+  return calls * (c.invocations + seconds(v, v.deriveMs) * c.functionSeconds);
+}
+
 /** The cost of a million messages, without their receivers' connections. */
-export function perMillionMessages({ values: v, costs: c }) {
-  const seconds = (ms) => (ms / 1000) * (v.functionMb / 1024);
-  const relayCalls = 1 / Math.max(1, v.relayBatch * v.relayFill);
+export function perMillionMessages(inputs) {
+  const { values: v, costs: c } = inputs;
   const lines = {
     'store: writes': v.writesPerSend * c.writeUnits,
     'store: reads': v.readsPerSend * c.readUnits,
     'API calls': c.httpCalls,
-    'function `send`': c.invocations + seconds(v.sendMs) * c.functionSeconds,
-    'function `relay`, its stream reads free': relayCalls * (c.invocations + seconds(v.relayMs) * c.functionSeconds),
+    'function `send`': c.invocations + seconds(v, v.sendMs) * c.functionSeconds,
+    'function `relay`, its stream reads free': relayShare(inputs),
     'bytes out: answers': (v.answerBytes / GB) * c.egress,
     'bytes out: deliveries': v.receivers * ((v.messageFrame + v.packetBytes) / GB) * c.egress,
   };
@@ -79,6 +109,30 @@ export function perMillionMessages({ values: v, costs: c }) {
     // the gateway's API for each delivery is not counted.
     gateway: sum(ours) - ours['API calls'] + socketMessages,
     hosted: (1 + v.receivers) * c.hostedMessages * MILLION,
+  };
+}
+
+/**
+ * The cost of a million calls of other kinds, without what is delivered: of the store, and with the
+ * functions and the API as well.
+ */
+export function perMillionCalls(inputs) {
+  const { values: v, costs: c } = inputs;
+  const store = (writes, reads) => writes * c.writeUnits + reads * c.readUnits;
+  const call = (ms) => c.httpCalls + c.invocations + seconds(v, ms) * c.functionSeconds;
+  const line = (ofStore, rest) => ({ store: ofStore * MILLION, all: (ofStore + rest) * MILLION });
+  return {
+    'an edit, or a deletion': line(store(v.writesPerEdit, v.readsPerEdit), call(v.amendMs) + relayShare(inputs)),
+    'a reaction on a quiet message': line(
+      store(v.writesPerReaction, v.readsPerReaction),
+      call(v.amendMs) + relayShare(inputs) + deriveShare(inputs),
+    ),
+    'a reaction on a hot message': line(store(v.writesPerHotReaction, v.readsPerHotReaction), call(v.amendMs)),
+    'the count that those share, once a second': line(
+      store(v.writesPerFold, v.readsPerFold),
+      c.invocations + seconds(v, v.foldSeconds * 1000 + v.deriveMs) * c.functionSeconds + relayShare(inputs),
+    ),
+    'a page of 20 older messages': line(store(0, v.readsPerPage), call(v.scrollMs)),
   };
 }
 
@@ -104,7 +158,8 @@ export function perIdleMonth({ values: v, costs: c }) {
   return {
     'two nodes with their addresses': 2 * node * HOURS,
     'cache, primary and replica': 2 * c.cacheHours * HOURS,
-    'alarms (29) and metrics (7)': 29 * c.alarms + 7 * c.metrics,
+    [`metrics of alarms (${v.alarmMetrics}) and of nodes (${v.nodeMetrics})`]:
+      v.alarmMetrics * c.alarms + v.nodeMetrics * c.metrics,
     'secrets (4), a zone': 4 * c.secrets + c.zones,
   };
 }
@@ -118,6 +173,7 @@ const usd = (value) => value.toFixed(2);
 export function tables(chosen = {}) {
   const inputs = inputsOf(chosen);
   const [messages, hours, idle] = [perMillionMessages(inputs), perMillionHours(inputs), perIdleMonth(inputs)];
+  const calls = Object.entries(perMillionCalls(inputs));
   const rows = (lines) => Object.entries(lines).map(([name, value]) => `| ${name} | ${usd(value)} |`);
   const { receivers, keptMonths, socketsPerNode } = inputs.values;
   return [
@@ -128,6 +184,10 @@ export function tables(chosen = {}) {
     `| API Gateway WebSockets, on the same store and functions | ${usd(messages.gateway)} |`,
     `| Ably | ${usd(messages.hosted)} |`,
     `| beside it: keeping them ${keptMonths} months, restorable | ${usd(messages.kept)} |`,
+    '',
+    '| a million of these, without what is delivered | USD, store | USD, all |',
+    '| --- | --- | --- |',
+    ...calls.map(([name, { store, all }]) => `| ${name} | ${usd(store)} | ${usd(all)} |`),
     '',
     `| a million connection-hours, ${socketsPerNode} sockets a node | USD |`,
     '| --- | --- |',

@@ -2,8 +2,9 @@
 """Feeds the stream of a table to a function, as the event source mapping of AWS does: in order, from
 the oldest record. Repeats a batch from the first record that the function reports as failed.
 
-    stream.py TABLE STORE_URL INVOKE_URL
+    stream.py TABLE STORE_URL INVOKE_URL [KEY=PREFIX,…]
 
+With a filter, the function gets only records whose KEY begins with a PREFIX, and no removed rows.
 For functions that run under `cargo lambda watch`; needs botocore, which MiniStack installs.
 """
 
@@ -48,6 +49,20 @@ def records_of(client, table):
         place |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last}
 
 
+def passing(records, wanted):
+    """The records that the filter lets through."""
+    if not wanted:
+        return records
+    key, prefixes = wanted.split("=", 1)
+    prefixes = tuple(prefixes.split(","))
+
+    def passes(record):
+        value = record["dynamodb"]["Keys"][key]["S"]
+        return record["eventName"] != "REMOVE" and value.startswith(prefixes)
+
+    return [record for record in records if passes(record)]
+
+
 def invoke(url, records):
     """Invokes the function. Returns the records that it must get again."""
     body = json.dumps({"Records": records}, default=plain).encode()
@@ -64,13 +79,15 @@ def invoke(url, records):
 
 
 def main():
-    table, store, url = sys.argv[1:]
+    table, store, url, *filters = sys.argv[1:]
+    wanted = filters[0] if filters else ""
     session = botocore.session.get_session()
     session.set_credentials("local", "local")
     client = session.create_client("dynamodbstreams", region_name="us-east-1", endpoint_url=store)
-    for records in records_of(client, table):
+    for batch in records_of(client, table):
+        records = passing(batch, wanted)
         wait = RETRY_S[0]
-        while records := invoke(url, records):
+        while records and (records := invoke(url, records)):
             time.sleep(wait)
             wait = min(wait * 2, RETRY_S[1])
 

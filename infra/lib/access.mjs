@@ -2,9 +2,9 @@
 // the parts of a transaction, so a TransactWriteItems appears as PutItem.
 //
 // No program may scan or delete a message, and the program that sends messages may not change them:
-// only `amend` changes what is stored, in place. That it appends no message is code: its puts are
-// entries of the change log, and there is no condition on sort keys. There is
-// no condition on leading keys: a partition is a channel or a user, and a role serves all of them.
+// only `amend` and `derive` change what is stored, in place. That they append no message is code:
+// their puts are entries of the change log, and IAM has no condition on sort keys. There is no
+// condition on leading keys either: a partition is a channel or a user, and a role serves all of them.
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 
 export const ACCESS = {
@@ -24,7 +24,7 @@ export const ACCESS = {
     user_channels: ['BatchGetItem', 'DeleteItem', 'PutItem', 'Query', 'UpdateItem'],
   },
   amend: {
-    messages: ['GetItem', 'PutItem', 'UpdateItem'],
+    messages: ['BatchGetItem', 'GetItem', 'PutItem', 'Query', 'UpdateItem'],
     channels: ['BatchGetItem'],
     memberships: ['BatchGetItem'],
   },
@@ -34,6 +34,9 @@ export const ACCESS = {
   relay: {
     messages: ['BatchGetItem'],
     channels: ['BatchGetItem', 'UpdateItem'],
+  },
+  derive: {
+    messages: ['GetItem', 'PutItem', 'Query', 'UpdateItem'],
   },
   node: {
     messages: ['BatchGetItem', 'GetItem', 'Query'],

@@ -31,6 +31,8 @@ export function alarmsOf(stack, context) {
   const all = [
     ...functionAlarms(context),
     ...relayAlarms(context),
+    ...deriveAlarms(context),
+    ...namesAlarms(context),
     ...publishAlarms(context),
     ...apiAlarms(context),
     ...tableAlarms(context),
@@ -96,32 +98,81 @@ function publishAlarms({ functions }) {
   }));
 }
 
-function relayAlarms({ functions, relay, names }) {
-  const age = functions.relay.metric('IteratorAge', { period: MINUTE, statistic: 'Maximum' });
-  const depth = (queue) =>
-    queue.metricApproximateNumberOfMessagesVisible({ period: MINUTE, statistic: 'Maximum' });
+/** How old the records are that a reader of the stream is given. */
+export const ageOf = (target) =>
+  target.metric('IteratorAge', { period: MINUTE, statistic: 'Maximum' });
+
+/** How many entries a queue of failures holds. */
+export const depthOf = (queue) =>
+  queue.metricApproximateNumberOfMessagesVisible({ period: MINUTE, statistic: 'Maximum' });
+
+function relayAlarms({ functions: { relay }, readers }) {
   return [
-    { name: 'relay-age', metric: age, threshold: 10_000, of: 3, says: 'Messages are relayed over 10 s late' },
+    {
+      name: 'relay-age',
+      metric: ageOf(relay),
+      threshold: 10_000,
+      of: 3,
+      says: 'Messages are relayed over 10 s late',
+    },
     {
       name: 'relay-age-critical',
-      metric: age,
+      metric: ageOf(relay),
       threshold: 300_000,
       says: 'Messages are relayed over 5 min late; at 9 min late marks begin',
     },
-    { name: 'relay-failures', metric: depth(relay.queue), says: 'The relay gave records up' },
+    { name: 'relay-failures', metric: depthOf(readers.relay.queue), says: 'The relay gave records up' },
     {
       name: 'relay-skipped',
-      metric: functionMetric(functions.relay, 'relay_skipped'),
+      metric: functionMetric(relay, 'relay_skipped'),
       says: 'The relay skipped a record that it cannot read: a defect',
     },
     {
       name: 'relay-unsafe',
-      metric: functionMetric(functions.relay, 'relay_held'),
+      metric: functionMetric(relay, 'relay_held'),
       of: 5,
       datapoints: 2,
       says: 'Batches are held: the cache, its replica or the tables do not take them',
     },
-    { name: 'names-failures', metric: depth(names.queue), says: 'A node has no name, or a dead one has' },
+  ];
+}
+
+/**
+ * `derive` may be later than the relay: it waits up to `limits::FOLD_EVERY_MAX` inside a batch,
+ * and the next batch waits for that one.
+ */
+function deriveAlarms({ functions: { derive }, readers }) {
+  return [
+    {
+      name: 'derive-age',
+      metric: ageOf(derive),
+      threshold: 60_000,
+      of: 3,
+      says: 'Reactions are counted over 1 min late',
+    },
+    {
+      name: 'derive-failures',
+      metric: depthOf(readers.derive.queue),
+      says: 'Reactions were not counted: records were given up',
+    },
+    {
+      name: 'derive-skipped',
+      metric: functionMetric(derive, 'derive_skipped'),
+      says: 'A record of a reaction cannot be read and was skipped: a defect',
+    },
+    {
+      name: 'derive-held',
+      metric: functionMetric(derive, 'derive_held'),
+      of: 5,
+      datapoints: 2,
+      says: 'Reactions cannot be counted: the tables do not answer, or a message changes too often',
+    },
+  ];
+}
+
+function namesAlarms({ names }) {
+  return [
+    { name: 'names-failures', metric: depthOf(names.queue), says: 'A node has no name, or a dead one has' },
   ];
 }
 

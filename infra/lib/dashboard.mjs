@@ -1,7 +1,7 @@
 // The dashboard: one page to look at when an alarm fires.
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import { Duration } from 'aws-cdk-lib';
-import { cacheMetric, functionMetric, nodeMetric } from './alarms.mjs';
+import { ageOf, cacheMetric, depthOf, functionMetric, nodeMetric } from './alarms.mjs';
 
 export function dashboardOf(stack, context, alarms) {
   const { settings } = context;
@@ -38,7 +38,7 @@ function apiGraphs(graph, { api, functions, tables }) {
 }
 
 function busGraphs(graph, context) {
-  const { functions, relay } = context;
+  const { functions, readers } = context;
   const cache = (name, statistic) => [1, 2].map((member) => cacheMetric(context, member, name, statistic));
   return [
     graph(
@@ -52,11 +52,17 @@ function busGraphs(graph, context) {
     ),
     graph(
       'Relay: age, lag, failures',
+      [ageOf(functions.relay), functionMetric(functions.relay, 'relay_lag_ms', 'Maximum')],
+      [depthOf(readers.relay.queue)],
+    ),
+    graph(
+      'Reactions: age; messages counted anew, up to date, failures',
+      [ageOf(functions.derive)],
       [
-        functions.relay.metric('IteratorAge', { statistic: 'Maximum' }),
-        functionMetric(functions.relay, 'relay_lag_ms', 'Maximum'),
+        functionMetric(functions.derive, 'derive_folded'),
+        functionMetric(functions.derive, 'derive_unchanged'),
+        depthOf(readers.derive.queue),
       ],
-      [relay.queue.metricApproximateNumberOfMessagesVisible()],
     ),
     graph('Cache: processor, memory', [
       ...cache('EngineCPUUtilization', 'Average'),

@@ -1,4 +1,4 @@
-// The six functions: prebuilt programs, one role each.
+// The seven functions: prebuilt programs, one role each.
 import { ArnFormat, Duration, Fn, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
@@ -9,9 +9,18 @@ import { resolved } from './secrets.mjs';
 
 /**
  * The API waits at most 30 s. The programs have shorter deadlines of their own:
- * `limits::SEND_DEADLINE`, `CALL_DEADLINE` and `MEMBERSHIP_DEADLINE`.
+ * `limits::SEND_DEADLINE`, `CALL_DEADLINE` and `MEMBERSHIP_DEADLINE`. The stream's readers wait inside
+ * a batch: `relay` for a replica, `derive` up to `limits::FOLD_EVERY_MAX` before it counts again.
  */
-const TIMEOUT_S = { send: 10, scroll: 10, membership: 29, amend: 10, connect: 10, relay: 60 };
+const TIMEOUT_S = {
+  send: 10,
+  scroll: 10,
+  membership: 29,
+  amend: 10,
+  connect: 10,
+  relay: 60,
+  derive: 60,
+};
 const ARCHITECTURES = { arm64: lambda.Architecture.ARM_64, x86_64: lambda.Architecture.X86_64 };
 
 /** Makes the functions and returns them by name. */
@@ -55,6 +64,7 @@ const NEEDS = {
   amend: ['cache', 'tokens'],
   connect: ['cache', 'tokens', 'tickets'],
   relay: ['cache', 'replicas'],
+  derive: [],
 };
 
 /** The names come from shared/service/src/config.rs; a check compares them. */

@@ -7,7 +7,7 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as route53 from 'aws-cdk-lib/aws-route53';
 import { STATES } from '../helpers/names/index.mjs';
 import { helperOf } from './helpers.mjs';
-import { queueOf } from './relay.mjs';
+import { queueOf } from './stream.mjs';
 
 /** `nodes.<Domain>`, the parent domain of all nodes' names. */
 export const zoneNameOf = (parameters) => `nodes.${parameters.Domain.valueAsString}`;

@@ -9,8 +9,8 @@ import { namesOf } from './names.mjs';
 import { networkOf } from './network.mjs';
 import { parametersOf } from './parameters.mjs';
 import { redisOf } from './redis.mjs';
-import { relayOf } from './relay.mjs';
 import { secretsOf } from './secrets.mjs';
+import { readersOf } from './stream.mjs';
 import { suppress } from './suppressions.mjs';
 import { tablesOf } from './tables.mjs';
 
@@ -24,7 +24,7 @@ export class InkwireStack extends Stack {
     context.secrets = secretsOf(this, context);
     context.redis = redisOf(this, context);
     context.functions = functionsOf(this, context);
-    context.relay = relayOf(this, context);
+    context.readers = readersOf(this, context);
     context.api = apiOf(this, context);
     context.cluster = clusterOf(this, context);
     context.names = namesOf(this, context);

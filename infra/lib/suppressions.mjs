@@ -66,16 +66,18 @@ export function suppress(stack) {
   for (const secret of ['TokenSecret', 'TicketSecret', 'CacheToken', 'CacheUrl']) {
     add(stack, secret, [['AwsSolutions-SMG4', ROTATION]]);
   }
-  for (const queue of ['RelayFailures', 'NamesFailures']) {
+  for (const queue of ['RelayFailures', 'DeriveFailures', 'NamesFailures']) {
     add(stack, queue, [['AwsSolutions-SQS3', LAST]]);
   }
   const [network, interfaces, streams, token] = WILDCARDS.map(({ reason }) => reason);
-  for (const name of ['send', 'scroll', 'membership', 'amend', 'connect', 'relay']) {
+  for (const name of ['send', 'scroll', 'membership', 'amend', 'connect', 'relay', 'derive']) {
     add(stack, `Role-${name}`, [['AwsSolutions-IAM5', network, ['Resource::*']]]);
   }
   add(stack, 'Role-names', [['AwsSolutions-IAM5', interfaces, ['Resource::*']]]);
   add(stack, 'Role-node-start', [['AwsSolutions-IAM5', token, ['Resource::*']]]);
-  add(stack, 'RelayStream', [['AwsSolutions-IAM5', streams]]);
+  for (const policy of ['RelayStream', 'DeriveStream']) {
+    add(stack, policy, [['AwsSolutions-IAM5', streams]]);
+  }
 }
 
 function add(stack, path, rules) {

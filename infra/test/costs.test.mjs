@@ -1,8 +1,17 @@
 // The cost sheet: the documented tables are what the program prints, and its counts are current.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { COUNTED, inputsOf, listed, perMillionHours, perMillionMessages, tables } from '../costs.mjs';
-import { resourceOf, source, templateOf } from './synthesis.mjs';
+import {
+  COUNTED,
+  inputsOf,
+  listed,
+  perMillionCalls,
+  perMillionHours,
+  perMillionMessages,
+  tables,
+} from '../costs.mjs';
+import { WATCHED } from '../lib/collector.mjs';
+import { resourceOf, resourcesOf, source, templateOf } from './synthesis.mjs';
 
 test('the page on operations holds the tables that the program prints', () => {
   const page = source('docs/operations.md');
@@ -18,8 +27,16 @@ test('counts are those of the template and of the limits', () => {
   assert.equal(counted.functionMb, template.Parameters.FunctionMemory.Default);
   const limits = source('shared/model/src/limits.rs');
   assert.match(limits, new RegExp(`TICK: Duration = Duration::from_secs\\(${counted.tickSeconds}\\)`));
-  const relay = resourceOf(template, 'AWS::Lambda::EventSourceMapping', 'RelayMapping').Properties;
-  assert.equal(counted.relayBatch, relay.BatchSize);
+  assert.match(limits, new RegExp(`FOLD_EVERY: Duration = Duration::from_secs\\(${counted.foldSeconds}\\)`));
+  const batchOf = (mapping) =>
+    resourceOf(template, 'AWS::Lambda::EventSourceMapping', mapping).Properties.BatchSize;
+  assert.equal(counted.relayBatch, batchOf('RelayMapping'));
+  assert.equal(counted.deriveBatch, batchOf('DeriveMapping'));
+  // An alarm on an expression is paid for by the metrics in it.
+  const metricsOf = ({ Metrics }) => Metrics?.filter(({ MetricStat }) => MetricStat).length ?? 1;
+  const alarms = resourcesOf(template, 'AWS::CloudWatch::Alarm').map(([, { Properties }]) => metricsOf(Properties));
+  assert.equal(counted.alarmMetrics, alarms.reduce((total, count) => total + count, 0));
+  assert.equal(counted.nodeMetrics, WATCHED.length);
 });
 
 test('a reader changes inputs and prices, and a wrong name is refused', () => {
@@ -29,6 +46,10 @@ test('a reader changes inputs and prices, and a wrong name is refused', () => {
   const cheap = inputsOf({ egress: 0 });
   assert.ok(sum(perMillionMessages(busy).ours) > sum(perMillionMessages(usual).ours));
   assert.equal(perMillionHours(cheap).ours['bytes out: ticks'], 0);
+  const slow = perMillionCalls(inputsOf({ amendMs: 40 }));
+  const edit = 'an edit, or a deletion';
+  assert.ok(slow[edit].all > perMillionCalls(usual)[edit].all);
+  assert.equal(slow[edit].store, perMillionCalls(usual)[edit].store);
   assert.throws(() => inputsOf({ recievers: 1 }), /neither an input nor a price/);
   assert.throws(() => inputsOf({ receivers: Number.NaN }), /not a number/);
 });

@@ -7,7 +7,7 @@ import { METRICS_PORT, SOCKET_PORT } from '../lib/network.mjs';
 import { resourceOf, resourcesOf, source, templateOf, textOf } from './synthesis.mjs';
 
 const template = templateOf();
-const FUNCTIONS = ['send', 'scroll', 'membership', 'amend', 'connect', 'relay'];
+const FUNCTIONS = ['send', 'scroll', 'membership', 'amend', 'connect', 'relay', 'derive'];
 
 /** Variables that functions or tasks must not have, and why. */
 const NOT_SET = {
@@ -38,14 +38,14 @@ const READERS = Object.fromEntries(
   ),
 );
 
-/** The variables that a program reads, by cells such as `required, not \`scroll\``. */
+/** The variables that a program reads, by cells such as `required, not \`scroll\`, \`derive\``. */
 function readBy(program) {
   const reads = (name) => {
     const { node, functions } = READERS[name];
     if (program === 'node') return node !== 'not read';
     const [, only] = functions.match(/^`(\w+)` only$/) ?? [];
-    const [, not] = functions.match(/, not `(\w+)`$/) ?? [];
-    return functions !== 'not read' && (only ?? program) === program && not !== program;
+    const [, not = ''] = functions.match(/, not (`.+`)$/) ?? [];
+    return functions !== 'not read' && (only ?? program) === program && !not.includes(`\`${program}\``);
   };
   const kind = program === 'node' ? 'node' : 'function';
   return NAMES.filter(reads).filter((name) => !(name in NOT_SET[kind]));
@@ -99,7 +99,7 @@ test('with an issuer\'s public keys nobody holds a secret that signs tokens, and
   for (const name of FUNCTIONS) {
     const [withKeys, without] = ISSUERS.map((issuer) => variablesOf(name, issuer));
     assert.doesNotMatch(JSON.stringify(withKeys), new RegExp(id), name);
-    if (name === 'relay') continue;
+    if (['relay', 'derive'].includes(name)) continue;
     assert.deepEqual(withKeys.INKWIRE_TOKEN_KEYS, { Ref: 'TokenKeys' });
     assert.match(textOf(without.INKWIRE_TOKEN_SECRET), new RegExp(id));
   }
@@ -197,14 +197,66 @@ test('a setting that is not known is refused', () => {
   }
 });
 
-test('the relay reads the stream from its oldest record, and gives up before the stream does', () => {
-  const { Properties } = resourceOf(template, 'AWS::Lambda::EventSourceMapping', 'RelayMapping');
-  assert.equal(Properties.StartingPosition, 'TRIM_HORIZON');
-  assert.deepEqual(Properties.FunctionResponseTypes, ['ReportBatchItemFailures']);
-  assert.equal(Properties.BisectBatchOnFunctionError, true);
-  assert.ok(Properties.MaximumRecordAgeInSeconds < 24 * 3600);
-  assert.match(textOf(Properties.DestinationConfig.OnFailure.Destination), /RelayFailures/);
-  assert.equal(functionOf('relay').Timeout, 60);
+const mappingOf = (reader) =>
+  resourceOf(template, 'AWS::Lambda::EventSourceMapping', `${reader}Mapping`).Properties;
+
+test('readers of the stream begin at its oldest record, and give up before the stream does', () => {
+  assert.equal(resourcesOf(template, 'AWS::Lambda::EventSourceMapping').length, 2, 'a shard serves two');
+  for (const [reader, name] of [['Relay', 'relay'], ['Derive', 'derive']]) {
+    const mapping = mappingOf(reader);
+    assert.match(textOf(mapping.FunctionName), new RegExp(`Function${name}`));
+    assert.match(textOf(mapping.EventSourceArn), /Tablemessages\w+\.StreamArn/);
+    assert.equal(mapping.StartingPosition, 'TRIM_HORIZON');
+    assert.deepEqual(mapping.FunctionResponseTypes, ['ReportBatchItemFailures']);
+    assert.equal(mapping.BisectBatchOnFunctionError, true);
+    assert.equal(mapping.MaximumRetryAttempts, -1);
+    assert.ok(mapping.MaximumRecordAgeInSeconds < 24 * 3600);
+    assert.match(textOf(mapping.DestinationConfig.OnFailure.Destination), new RegExp(`${reader}Failures`));
+    assert.equal(functionOf(name).Timeout, 60);
+  }
+  const limits = source('shared/model/src/limits.rs');
+  const [, wait_s] = limits.match(/FOLD_EVERY_MAX: Duration = Duration::from_secs\((\d+)\)/);
+  assert.ok(functionOf('derive').Timeout >= 10 * Number(wait_s), 'waits for messages fit into a batch');
+});
+
+/** Whether a mapping passes a record on: the part of the platform's rules that our filters use. */
+function passes(reader, record) {
+  const matches = (pattern, value) =>
+    Array.isArray(pattern)
+      ? pattern.some((one) => (typeof one === 'string' ? one === value : value?.startsWith(one.prefix)))
+      : Object.entries(pattern).every(([key, inner]) => matches(inner, value?.[key]));
+  const { Filters } = mappingOf(reader).FilterCriteria;
+  return Filters.some(({ Pattern }) => matches(JSON.parse(Pattern), record));
+}
+
+const record = (eventName, sortKey) => ({
+  eventName,
+  dynamodb: { Keys: { channel_id: { S: 'C01' }, created_at: { S: sortKey } } },
+});
+
+test('the relay gets all rows of messages, and no row beside them', () => {
+  for (const first of '01234567') {
+    for (const event of ['INSERT', 'MODIFY']) {
+      assert.ok(passes('Relay', record(event, `${first}${'Z'.repeat(25)}`)), `${event} ${first}`);
+    }
+  }
+  // The prefixes of all rows beside messages, in the source and reserved.
+  const own = [...source('shared/dynamo/src/keys.rs').matchAll(/const \w+: &str = "(\w#)";/g)];
+  const prefixes = own.map(([, prefix]) => prefix);
+  assert.deepEqual(prefixes.sort(), ['c#', 'r#']);
+  for (const prefix of [...prefixes, 'p#', 'f#']) {
+    assert.ok(!passes('Relay', record('INSERT', `${prefix}01JZ`)), prefix);
+  }
+});
+
+test('derive gets reactions that were made or withdrawn, and nothing else', () => {
+  assert.match(source('shared/dynamo/src/keys.rs'), /const REACTION: &str = "r#";/);
+  const reaction = `r#01${'Z'.repeat(24)}#ada#👍`;
+  for (const event of ['INSERT', 'MODIFY']) assert.ok(passes('Derive', record(event, reaction)), event);
+  assert.ok(!passes('Derive', record('REMOVE', reaction)));
+  for (const key of [`01${'Z'.repeat(24)}`, `c#01${'Z'.repeat(24)}`, 'R#01', 'r']) {
+    assert.ok(!passes('Derive', record('INSERT', key)), key);
+  }
 });
 
 const routes = resourcesOf(template, 'AWS::ApiGatewayV2::Route').map(
@@ -217,11 +269,53 @@ test('no route takes any method: a browser\'s OPTIONS must not reach a function 
   for (const route of routes) assert.doesNotMatch(route, /^ANY/);
 });
 
-test('routes are those of the protocol', () => {
-  const paths = [...source('shared/protocol/src/routes.rs').matchAll(/\/\/\/ `([A-Z]+) (\/\S*)`$/gm)]
-    .map(([, method, path]) => `${method} ${path.replace(/\/\{.*$/, '/{proxy+}')}`);
+/** The protocol's calls, `METHOD /path`, and which function serves each one, by the source. */
+function servedRoutes() {
+  const text = source('shared/protocol/src/routes.rs');
+  const [, arms] = text.match(/const fn function\(&self\)[^{]*\{\s*match self \{(.*?)\n {8}\}/s);
+  const served = [...arms.matchAll(/(Self::[^=]*)=> Function::(\w+)/g)].flatMap(([, of, name]) =>
+    [...of.matchAll(/Self::(\w+)/g)].map(([, route]) => [route, name.toLowerCase()]),
+  );
+  const byRoute = Object.fromEntries(served);
+  const calls = [...text.matchAll(/\/\/\/ `([A-Z]+ \/\S*)`\n {4}(\w+)/g)];
+  return calls.map(([, call, route]) => ({ call, name: byRoute[route] }));
+}
+
+/** The route that the API chooses for a call: the call itself, or else the longest beginning of it. */
+function chosen(call) {
+  if (routes.includes(call)) return call;
+  const greedy = '{proxy+}';
+  const fits = routes.filter((route) => route.endsWith(greedy) && call.startsWith(route.slice(0, -greedy.length)));
+  return fits.sort((a, b) => b.length - a.length)[0];
+}
+
+/** The function behind a route. */
+function behind(routeKey) {
+  const [[, { Properties }]] = resourcesOf(template, 'AWS::ApiGatewayV2::Route').filter(
+    ([, route]) => route.Properties.RouteKey === routeKey,
+  );
+  const [, id] = textOf(Properties.Target).match(/\$\{(\w+)\}/);
+  const [, name] = textOf(template.Resources[id].Properties.IntegrationUri).match(/\$\{Function([a-z]+)/);
+  return name;
+}
+
+test('routes are those of the protocol, each to the function that serves it', () => {
+  const served = servedRoutes();
+  assert.ok(served.length >= 17 && served.some(({ name }) => name === 'amend'), JSON.stringify(served));
+  const used = served.map(({ call, name }) => {
+    const route = chosen(call);
+    assert.ok(route, `${call} has no route`);
+    assert.equal(behind(route), name, `${call} by ${route}`);
+    return route;
+  });
   const ours = routes.filter((route) => route !== '$default' && !route.startsWith('OPTIONS'));
-  assert.deepEqual(new Set(paths), new Set(ours));
+  assert.deepEqual(new Set(used), new Set(ours));
+});
+
+test('browsers may use every method of the protocol', () => {
+  const { Properties } = resourceOf(template, 'AWS::ApiGatewayV2::Api', 'Api');
+  const methods = new Set(servedRoutes().map(({ call }) => call.split(' ')[0]));
+  assert.deepEqual(new Set(Properties.CorsConfiguration.AllowMethods), methods);
 });
 
 test('CORS names origins, and allows no cookies', () => {

@@ -51,7 +51,7 @@ test('no permission has a wildcard but those that the platform takes no other wa
 });
 
 test('a function may not use what the platform does with its role in the network', () => {
-  for (const name of ['send', 'scroll', 'membership', 'amend', 'connect', 'relay']) {
+  for (const name of ['send', 'scroll', 'membership', 'amend', 'connect', 'relay', 'derive']) {
     const own = statements().filter(({ role }) => role.startsWith(`Role${name}`));
     const allowed = own.find(({ Sid }) => Sid === 'Interfaces');
     const denied = own.find(({ Effect }) => Effect === 'Deny');
@@ -78,15 +78,33 @@ test('each program has exactly the calls of its use cases, on their tables', () 
   }
 });
 
-test('nobody scans or deletes a message, and only amend changes one', () => {
+test('nobody scans or deletes a message, and only amend and derive change one', () => {
   for (const [program, tables] of Object.entries(ACCESS)) {
     const calls = Object.values(tables).flat();
     assert.ok(!calls.includes('Scan'), program);
     for (const call of ['UpdateItem', 'DeleteItem', 'BatchWriteItem']) {
-      if (program === 'amend' && call === 'UpdateItem') continue;
+      if (['amend', 'derive'].includes(program) && call === 'UpdateItem') continue;
       assert.ok(!(tables.messages ?? []).includes(call), `${program}: ${call}`);
     }
   }
+});
+
+test('derive reaches messages and its stream, and nothing else', () => {
+  const own = statements().filter(({ role }) => role.replace('${', '').startsWith('Rolederive'));
+  const sids = own.map(({ Sid }) => Sid).sort();
+  assert.deepEqual(sids, [
+    'Failures',
+    'Interfaces',
+    'ListStreams',
+    'Logs',
+    'NotFromItsCode',
+    'Stream',
+    'TableMessages',
+  ]);
+  const resources = own.filter(({ Sid }) => /^(Stream|ListStreams|TableMessages)$/.test(Sid));
+  for (const { Sid, Resource } of resources) assert.match(textOf(Resource), /Tablemessages/, Sid);
+  const failures = own.find(({ Sid }) => Sid === 'Failures');
+  assert.match(textOf(failures.Resource), /^\$\{DeriveFailures/);
 });
 
 test('the calls are those that the store\'s adapter makes', () => {

@@ -5,6 +5,10 @@ import { resourcesOf, source, templateOf, textOf } from './synthesis.mjs';
 
 const template = templateOf();
 const alarms = resourcesOf(template, 'AWS::CloudWatch::Alarm').map(([, { Properties }]) => Properties);
+/** Alarms on metrics that the functions write themselves. */
+const ownMetrics = alarms.filter(
+  ({ Namespace, Dimensions }) => Namespace === 'Inkwire' && Dimensions[0].Name === 'function',
+);
 const named = (name) => alarms.find(({ AlarmName }) => AlarmName === `inkwire-${name}`);
 
 test('every alarm notifies the topic, and a gap in its data is no alarm', () => {
@@ -33,32 +37,42 @@ test('the relay\'s age is watched at 10 s and at 5 min', () => {
   }
 });
 
+test('derive may be later than it waits, but not by much', () => {
+  const limits = source('shared/model/src/limits.rs');
+  const [, wait_s] = limits.match(/FOLD_EVERY_MAX: Duration = Duration::from_secs\((\d+)\)/);
+  const { MetricName, Threshold, Dimensions } = named('derive-age');
+  assert.equal(MetricName, 'IteratorAge');
+  assert.match(textOf(Dimensions[0].Value), /Functionderive/);
+  assert.ok(Threshold >= 2 * wait_s * 1000 && Threshold <= 60_000, `${Threshold}`);
+});
+
 test('errors, throttles, failures, losses and evictions are watched', () => {
-  for (const name of ['send', 'scroll', 'membership', 'amend', 'connect', 'relay']) {
+  for (const name of ['send', 'scroll', 'membership', 'amend', 'connect', 'relay', 'derive']) {
     assert.ok(named(`${name}-errors`) && named(`${name}-throttles`), name);
   }
   for (const name of ['messages', 'channels', 'memberships', 'user-channels']) {
     assert.ok(named(`${name}-throttled`), name);
   }
-  for (const name of ['relay-failures', 'names-failures', 'nodes-missing', 'nodes-fills']) {
+  for (const name of ['relay-failures', 'derive-failures', 'names-failures', 'nodes-missing', 'nodes-fills']) {
     assert.ok(named(name), name);
   }
   for (const name of ['failover', 'evictions']) assert.ok(named(`cache-${name}`), name);
 });
 
-test('publishing is watched where there is some, by the functions\' own metrics', () => {
-  const own = alarms.filter(({ Namespace, Dimensions }) => Namespace === 'Inkwire' && Dimensions[0].Name === 'function');
+test('publishing, relaying and counting are watched by the functions\' own metrics', () => {
   assert.deepEqual(
-    own.map(({ AlarmName, MetricName }) => [AlarmName, MetricName]).sort(),
+    ownMetrics.map(({ AlarmName, MetricName }) => [AlarmName, MetricName]).sort(),
     [
       ['inkwire-amend-publish-failures', 'publish_failures'],
+      ['inkwire-derive-held', 'derive_held'],
+      ['inkwire-derive-skipped', 'derive_skipped'],
       ['inkwire-membership-publish-failures', 'publish_failures'],
       ['inkwire-relay-skipped', 'relay_skipped'],
       ['inkwire-relay-unsafe', 'relay_held'],
       ['inkwire-send-publish-failures', 'publish_failures'],
     ],
   );
-  const [send] = own.filter(({ AlarmName }) => AlarmName === 'inkwire-send-publish-failures');
+  const [send] = ownMetrics.filter(({ AlarmName }) => AlarmName === 'inkwire-send-publish-failures');
   assert.match(textOf(send.Dimensions[0].Value), /Functionsend/);
 });
 
@@ -69,8 +83,9 @@ test('every metric of the functions that is looked at is in their source, under 
   const { DashboardBody } = resourcesOf(template, 'AWS::CloudWatch::Dashboard')[0][1].Properties;
   const shown = [...textOf(DashboardBody).matchAll(/"Inkwire","([a-z_]+)","function"/g)];
   const looked = shown.map(([, name]) => name);
+  const alarmed = ownMetrics.map(({ MetricName }) => MetricName);
   assert.ok(looked.includes('stored') && looked.includes('relay_lag_ms'), looked.join());
-  for (const name of [...looked, 'publish_failures', 'relay_skipped', 'relay_held']) {
+  for (const name of [...looked, ...alarmed]) {
     assert.ok(text.includes(`"${name}"`), `${name} is in no program`);
     assert.ok(page.includes(`\`${name}\``), `${name} is not explained`);
   }

@@ -13,6 +13,7 @@ pub(crate) fn cases(cast: &Cast) -> Vec<Rest> {
     cases.extend(ids(cast));
     cases.extend(times(cast));
     cases.extend(rights(cast));
+    cases.extend(reactions(cast));
     cases
 }
 
@@ -141,6 +142,78 @@ fn rights(cast: &Cast) -> Vec<Rest> {
         .into_iter()
         .map(|case| case.by(&tokens::good("bob")).refused(403, "forbidden"))
         .collect()
+}
+
+fn reaction(cast: &Cast, name: impl Into<String>, method: &'static str, emoji: &str) -> Rest {
+    let path = format!("{}/reactions/{emoji}", path(&cast.channel, &cast.posted));
+    Rest::of(name, method, path)
+}
+
+fn reactions(cast: &Cast) -> Vec<Rest> {
+    let mut cases = Vec::new();
+    let absent_id = MessageId::mint(Timestamp::from_unix_ms(1), 1).to_string();
+    let long = format!(":{}:", "a".repeat(63));
+    for method in ["PUT", "DELETE"] {
+        for (name, emoji) in [
+            ("a letter", "a"),
+            ("a combining mark alone", "%CC%81"),
+            ("an emoji with a combining mark", "%F0%9F%91%8D%CC%81"),
+            ("two emoji", "%F0%9F%91%8D%F0%9F%91%8D"),
+            ("a right-to-left override before an emoji", "%E2%80%AE%F0%9F%91%8D"),
+            ("a joiner at the end", "%F0%9F%91%8D%E2%80%8D"),
+            ("half a flag", "%F0%9F%87%A9"),
+            ("bytes that are no UTF-8", "%F0%9F"),
+            ("a name in upper case", ":UPPER:"),
+            ("a name of nothing", "::"),
+            ("65 bytes", &long),
+            ("white space", "%20"),
+            ("a NUL", "%00"),
+        ] {
+            let case = reaction(cast, format!("{method} of {name} as a reaction"), method, emoji);
+            cases.push(case.refused(400, "invalid_field").field("emoji"));
+        }
+        let nothing = reaction(cast, format!("{method} of no reaction"), method, "");
+        cases.push(nothing.refused(404, "not_found"));
+        for (name, id, status, code) in [
+            ("no ULID", "1".to_owned(), 400, "invalid_id"),
+            ("tomorrow", change_id(86_400_000), 422, "id_out_of_range"),
+            ("the day before", change_id(-90_000_000), 422, "id_out_of_range"),
+        ] {
+            let emoji = format!(":a:?change_id={id}");
+            let name = format!("{method} of a reaction with a change id of {name}");
+            let case = reaction(cast, name, method, &emoji);
+            cases.push(case.refused(status, code).field("change_id"));
+        }
+        let emoji = format!(":a:?change_id={0}&change_id={0}", change_id(0));
+        let twice = reaction(cast, format!("{method} of a reaction with two ids"), method, &emoji);
+        cases.push(twice.refused(400, "invalid_field").field("change_id"));
+        let on = |name: &str, channel: &str, id: &str| {
+            let path = format!("{}/reactions/:a:", path(channel, id));
+            Rest::of(format!("{method} of a reaction {name}"), method, path)
+        };
+        let absent_message = on("to a message that was never sent", &cast.channel, &absent_id);
+        cases.push(absent_message.refused(404, "message_not_found"));
+        for (name, channel) in [
+            ("in an absent channel", absent()),
+            ("in a channel of others", cast.bobs.clone()),
+            ("in a channel of another workspace", cast.foreign.clone()),
+        ] {
+            cases.push(on(name, &channel, &cast.posted).refused(404, "channel_not_found"));
+        }
+        for (name, who) in [("a stranger", "eve"), ("a revoked user", "gone")] {
+            let case = on(&format!("by {name}"), &cast.channel, &cast.posted);
+            cases.push(case.by(&tokens::good(who)).refused(404, "channel_not_found"));
+        }
+    }
+    let list = |name: &str, query: &str| {
+        let path = format!("{}/reactions?{query}", path(&cast.channel, &cast.posted));
+        Rest::of(name, "GET", path)
+    };
+    cases.push(list("reactions from no place", "offset=x").refused(400, "invalid_offset"));
+    cases.push(list("reactions, none a page", "limit=0").refused(400, "invalid_limit"));
+    let strangers = list("reactions for a stranger", "").by(&tokens::good("eve"));
+    cases.push(strangers.refused(404, "channel_not_found"));
+    cases
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,8 @@ export async function editAndDelete(run) {
   );
   for (const tab of [run.alice, run.bob]) await shows(tab, id, after, true);
   const others = await run.bob.evaluate(
-    (which) => document.querySelector(`[data-message-id="${which}"] .tools`) === null,
+    (which) =>
+      document.querySelector(`[data-message-id="${which}"] [data-testid=edit]`) === null,
     id,
   );
   if (!others) throw new Error("bob can change a message of alice");

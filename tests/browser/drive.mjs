@@ -13,6 +13,7 @@ import { history } from "./history.mjs";
 import * as kept from "./kept.mjs";
 import * as outages from "./outages.mjs";
 import { SOON_MS } from "./page.mjs";
+import * as reactions from "./reactions.mjs";
 import * as talk from "./talk.mjs";
 import * as words from "./words.mjs";
 
@@ -24,6 +25,8 @@ const CHECKS = [
   ["a new channel appears at its member without a reload", talk.createChannel],
   ["a message appears at the other member, once", talk.deliver],
   ["an edit and a deletion appear at the other member, in their place", changes.editAndDelete],
+  ["reactions appear at both members, counted, and each knows their own", reactions.reactToEachOther],
+  ["the picker closes with Escape, a click elsewhere and its button", reactions.closeThePicker],
   ["markup is shown as text and creates no element", talk.markup],
   ["a DM is named after the other member and marked unread", talk.directMessage],
   ["a send whose request or response is cut is stored once, under its id", talk.lostSends],

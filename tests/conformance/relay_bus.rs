@@ -224,7 +224,7 @@ mod relayed {
                 UserId::parse("ada").unwrap(),
                 MessageText::from_stored("hi".to_owned()),
             );
-            Record::Stored(LogEntry::Message(StoredMessage { message, members_version: 1 }))
+            Record::Stored(LogEntry::Message(StoredMessage::new(message, 1)))
         });
         (Relay::new(Arc::new(store), relay_bus, clock), records.collect())
     }

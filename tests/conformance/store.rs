@@ -41,6 +41,7 @@ mod faults;
 mod later;
 mod log;
 mod members;
+mod reactions;
 mod reference;
 mod revocations;
 mod tables;
@@ -137,15 +138,8 @@ pub(crate) fn member(name: &str, offset_ms: u64) -> Member {
 }
 
 pub(crate) fn message(channel: u128, id: MessageId, sender: &str, text: &str) -> StoredMessage {
-    StoredMessage {
-        message: Message::new(
-            id,
-            channel_id(channel),
-            user(sender),
-            MessageText::parse(text.to_owned()).unwrap(),
-        ),
-        members_version: 1,
-    }
+    let text = MessageText::parse(text.to_owned()).unwrap();
+    StoredMessage::new(Message::new(id, channel_id(channel), user(sender), text), 1)
 }
 
 /// A redirect from an id to a message. It expires in the future of any clock that runs this.

@@ -15,7 +15,7 @@ use protocol::close::{AfterClose, CloseCode};
 use protocol::frame::{Hello, ServerFrame};
 use protocol::http::{
     AddMembersBody, AddedBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, EditedBody,
-    Fields, MembersBody, PageBody, PostedBody, read_json,
+    Fields, MembersBody, PageBody, PostedBody, ReactionsBody, read_json,
 };
 use protocol::problem::Problem;
 use protocol::publication::{Publication, Recipients};
@@ -108,7 +108,11 @@ fn answers_are_read_and_written() {
             "POST /messages" => again::<PostedBody>(body),
             "GET /scroll" => again::<PageBody>(body),
             "PATCH /channels/{channel_id}/messages/{id}" => again::<EditedBody>(body),
-            "DELETE /channels/{channel_id}/messages/{id}" => again::<Message>(body),
+            "DELETE /channels/{channel_id}/messages/{id}"
+            | "PUT /channels/{channel_id}/messages/{id}/reactions/{emoji}" => {
+                again::<Message>(body)
+            }
+            "GET /channels/{channel_id}/messages/{id}/reactions" => again::<ReactionsBody>(body),
             "GET /channels" => again::<ChannelsBody>(body),
             "GET /channels/{channel_id}" => {
                 let channel: ChannelBody = serde_json::from_value(body.clone()).unwrap();

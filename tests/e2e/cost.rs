@@ -1,7 +1,7 @@
 //! The cost of calls, as counts: capacity units of the store, queries, reads of membership.
 
 use dynamo::Operation;
-use model::Direction;
+use model::{Direction, Emoji};
 use tests::cluster::{Cluster, Environment};
 
 use crate::changes::change_id;
@@ -55,4 +55,24 @@ async fn an_edit_and_a_deletion_are_two_write_units_and_two_read_units_each() {
     alice.message(&channel, id).await.unwrap();
     let cost = capacity.since(&before).total();
     assert_eq!((cost.calls, cost.write_units), (2, 0.0), "{cost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reaction_on_a_quiet_message_is_three_write_units_and_on_a_hot_one_one() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    let channel = cluster.group("alice", &["bob"]).await.id;
+    let [alice, bob] = ["alice", "bob"].map(|name| cluster.api(name));
+    let posted = alice.post_message(&channel, &"x".repeat(700), None, None).await.unwrap();
+    let (id, emoji) = (posted.message.id, Emoji::parse("👍").unwrap());
+    let capacity = cluster.stack.capacity();
+    let before = capacity.snapshot();
+    let reacted = alice.react(&channel, id, &emoji, None).await.unwrap();
+    assert_eq!(reacted.reactions[0].count, 1);
+    // `derive` looks again: the message and its reactions, two read units more.
+    let cost = capacity.since(&before).total();
+    assert_eq!((cost.calls, cost.read_units, cost.write_units), (6, 4.0, 3.0), "{cost:?}");
+    let before = capacity.snapshot();
+    bob.react(&channel, id, &emoji, None).await.unwrap();
+    let cost = capacity.since(&before).total();
+    assert_eq!((cost.calls, cost.read_units, cost.write_units), (3, 3.0, 1.0), "{cost:?}");
 }

@@ -62,7 +62,7 @@ impl Fixture {
             "membership" => http_event("GET", "/channels", "", token, ""),
             "amend" => http_event("GET", &self.message, "", token, ""),
             "connect" => http_event("GET", "/connect", "", token, ""),
-            "relay" => json!({ "Records": [] }),
+            "relay" | "derive" => json!({ "Records": [] }),
             _ => panic!("no function {name}"),
         }
     }
@@ -151,7 +151,7 @@ mod watched {
 #[ignore = "tests/cloud figures runs it, on the programs that are deployed"]
 async fn figures_of_the_functions() {
     let fixture = Fixture::start().await;
-    for name in ["send", "scroll", "membership", "amend", "connect", "relay"] {
+    for name in ["send", "scroll", "membership", "amend", "connect", "relay", "derive"] {
         let bootstrap = deployed(name);
         let event = fixture.event(name);
         let (mut starts, mut firsts) = (Vec::new(), Vec::new());

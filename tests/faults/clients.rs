@@ -56,7 +56,7 @@ async fn cut_at_every(step: usize) {
         let Some((mut socket, _, resumed)) = attach(&target, Some(&cursor)).await else { continue };
         resumed_all &= resumed;
         while let Some(Received::Frame(frame)) = socket.receive_within(SOON).await {
-            if let ServerFrame::Message { message, cursor: at } = frame {
+            if let ServerFrame::Message { message, cursor: at, .. } = frame {
                 assert!(seen.insert(message.id), "delivered again after a resume");
                 cursor = at;
             }

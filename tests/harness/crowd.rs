@@ -182,7 +182,7 @@ impl One {
 
     fn take(&mut self, frame: ServerFrame) {
         match frame {
-            ServerFrame::Message { cursor, message } => {
+            ServerFrame::Message { cursor, message, .. } => {
                 self.cursor = Some(cursor);
                 let mut member = self.member.lock();
                 if self.seen.insert(message.id) {

@@ -235,6 +235,14 @@ async fn stored(ports: &Ports, channel: &ChannelId) -> Vec<StoredItem> {
                     sender: stored.message.sender_id,
                     text: stored.message.text.digest(),
                     rev: stored.message.rev,
+                    present: stored.message.text.digest(),
+                    is_deleted: stored.message.deleted.is_some(),
+                    reactions: stored
+                        .message
+                        .reactions
+                        .into_iter()
+                        .map(|reaction| (reaction.emoji, reaction.count))
+                        .collect(),
                 });
             }
         }

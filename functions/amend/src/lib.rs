@@ -1,7 +1,8 @@
-//! Calls on one message as a function: reading, editing, deleting.
+//! Calls on one message as a function: reading, editing, deleting, reacting.
 //!
 //! **Main path.** [`handle`] reads the request in the protocol's order of checks (route, method,
-//! token, media type, size, JSON, fields), calls [`messaging::amend`], and writes the message.
+//! token, media type, size, JSON, fields), calls [`messaging::amend`] or [`messaging::react`], and
+//! writes the message.
 //!
 //! **Invariants.** It returns no error: every refusal is already a response.
 //!
@@ -11,13 +12,17 @@ use bytes::Bytes;
 use http::{Request, Response};
 use messaging::App;
 use messaging::amend::{Target, delete_message, edit_message, read_message};
-use model::{EditMessage, ErrorCode};
-use protocol::http::{EditedBody, path_channel, path_message, read_json};
-use protocol::routes::Route;
+use messaging::ports::Principal;
+use messaging::react::{Act, list_reactions, react};
+use model::{EditMessage, ErrorCode, limits};
+use protocol::http::{
+    EditedBody, Query, ReactionBody, ReactionsBody, path_channel, path_emoji, path_message,
+    read_json,
+};
+use protocol::routes::{Function, Route};
 use service::http::{Answer, Failure, LogFields, authenticate, origin, respond, route};
 
-/// Answers `GET`, `PATCH` and `DELETE /channels/{channel_id}/messages/{id}`; anything else is
-/// `not_found` or `method_not_allowed`.
+/// Answers the calls on one message; anything else is `not_found` or `method_not_allowed`.
 pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
     let result = answer(&app, &request).await;
     respond(&app, &request, result)
@@ -25,32 +30,59 @@ pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
 
 async fn answer(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
     let route = route(request)?;
-    let (Route::ReadMessage { channel_id, id }
-    | Route::EditMessage { channel_id, id }
-    | Route::DeleteMessage { channel_id, id }) = &route
-    else {
+    if route.function() != Function::Amend {
         return Err(ErrorCode::NotFound.into());
-    };
-    let caller = authenticate(app, request)?;
-    let target = || {
-        Ok::<_, Failure>(Target { channel_id: path_channel(channel_id)?, id: path_message(id)? })
-    };
-    let notes = LogFields::of(request);
-    if matches!(route, Route::EditMessage { .. }) {
-        let body = read_json(request.headers(), request.body())?;
-        let (target, edit) = (target()?, EditMessage::try_from(body)?);
-        notes.channel(&target.channel_id);
-        let edited = edit_message(app, &caller, &target, &edit, origin(app, request)).await?;
-        notes.message(target.id, edited.duplicate);
-        let (duplicate, superseded) = (edited.duplicate, edited.superseded);
-        return Ok(Answer::ok(&EditedBody { message: edited.message, duplicate, superseded }));
     }
-    let target = target()?;
-    notes.channel(&target.channel_id);
-    let message = if matches!(route, Route::DeleteMessage { .. }) {
-        delete_message(app, &caller, &target, origin(app, request)).await?
-    } else {
-        read_message(app, &caller, &target).await?
+    let caller = authenticate(app, request)?;
+    let query = Query::parse(request.uri().query());
+    let origin = origin(app, request);
+    let notes = LogFields::of(request);
+    let target = |channel_id: &str, id: &str| {
+        let target = Target { channel_id: path_channel(channel_id)?, id: path_message(id)? };
+        notes.channel(&target.channel_id);
+        Ok::<_, Failure>(target)
     };
-    Ok(Answer::ok(&message))
+    match &route {
+        Route::ReadMessage { channel_id, id } => {
+            Ok(Answer::ok(&read_message(app, &caller, &target(channel_id, id)?).await?))
+        }
+        Route::EditMessage { channel_id, id } => {
+            let body = read_json(request.headers(), request.body())?;
+            let (target, edit) = (target(channel_id, id)?, EditMessage::try_from(body)?);
+            let edited = edit_message(app, &caller, &target, &edit, origin).await?;
+            notes.message(target.id, edited.duplicate);
+            let (duplicate, superseded) = (edited.duplicate, edited.superseded);
+            Ok(Answer::ok(&EditedBody { message: edited.message, duplicate, superseded }))
+        }
+        Route::DeleteMessage { channel_id, id } => {
+            let target = target(channel_id, id)?;
+            Ok(Answer::ok(&delete_message(app, &caller, &target, origin).await?))
+        }
+        Route::ListReactions { channel_id, id } => {
+            list(app, &caller, &target(channel_id, id)?, &query).await
+        }
+        Route::React { channel_id, id, emoji } | Route::Unreact { channel_id, id, emoji } => {
+            let target = target(channel_id, id)?;
+            let is_made = matches!(route, Route::React { .. });
+            let act = Act { emoji: path_emoji(emoji)?, is_made, change_id: query.change_id()? };
+            Ok(Answer::ok(&react(app, &caller, &target, &act, origin).await?))
+        }
+        _ => Err(ErrorCode::NotFound.into()),
+    }
+}
+
+async fn list(
+    app: &App,
+    caller: &Principal,
+    target: &Target,
+    query: &Query,
+) -> Result<Answer, Failure> {
+    let (after, limit) = (query.reaction_offset()?, query.limit(limits::PAGE_ROWS_DEFAULT)?);
+    let after = after.as_ref().map(|(user, emoji)| (user, emoji));
+    let page = list_reactions(app, caller, target, after, limit).await?;
+    let last = page.rows.last().filter(|_| page.more);
+    let next_offset = last.map(|row| format!("{}#{}", row.user_id, row.emoji));
+    let standing = page.rows.iter().filter(|row| row.withdrawn.is_none());
+    let reactions = standing.map(|row| ReactionBody::of(&row.emoji, &row.user_id)).collect();
+    Ok(Answer::ok(&ReactionsBody { reactions, next_offset }))
 }

@@ -79,7 +79,10 @@ async fn dispatch(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure
         | Route::Connect
         | Route::ReadMessage { .. }
         | Route::EditMessage { .. }
-        | Route::DeleteMessage { .. } => Err(ErrorCode::NotFound.into()),
+        | Route::DeleteMessage { .. }
+        | Route::ListReactions { .. }
+        | Route::React { .. }
+        | Route::Unreact { .. } => Err(ErrorCode::NotFound.into()),
     }
 }
 

@@ -10,36 +10,9 @@
 //! **Not here.** No rule about what is published, no HTTP, no Lambda, no environment, no secret.
 
 use messaging::ports::LogEntry;
-use messaging::relay::{Outcome, Record, Relay};
-use serde::Serialize;
+use messaging::relay::{Record, Relay};
 use serde_json::Value;
-
-/// Why an event was not processed. Names no content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum EventError {
-    /// It has no list of records.
-    #[error("this is not an event of a table's stream")]
-    NoRecords,
-    /// The record to retry from has no sequence number.
-    #[error("a record to retry has no sequence number")]
-    NoSequenceNumber,
-}
-
-/// The answer to the stream's mapping.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct BatchResponse {
-    /// The record to retry from; empty if all were relayed.
-    #[serde(rename = "batchItemFailures")]
-    pub failures: Vec<ItemFailure>,
-}
-
-/// A record that was not relayed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ItemFailure {
-    /// Its sequence number.
-    #[serde(rename = "itemIdentifier")]
-    pub sequence_number: String,
-}
+use service::stream::{BatchResponse, EventError, answer, records};
 
 /// Why a record cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -51,23 +24,9 @@ struct NoImage;
 /// # Errors
 /// [`EventError`]: then no record counts as relayed, and the event is delivered again.
 pub async fn handle(relay: Relay, event: Value) -> Result<BatchResponse, EventError> {
-    let records = event.get("Records").and_then(Value::as_array).ok_or(EventError::NoRecords)?;
+    let records = records(&event)?;
     let decoded: Vec<Record> = records.iter().map(record_of).collect();
-    let failures = match relay.relay(&decoded).await {
-        Outcome::Relayed => Vec::new(),
-        Outcome::HeldAt(at) => {
-            let sequence_number = records.get(at).and_then(sequence_number);
-            let sequence_number = sequence_number.ok_or(EventError::NoSequenceNumber)?.to_owned();
-            vec![ItemFailure { sequence_number }]
-        }
-    };
-    Ok(BatchResponse { failures })
-}
-
-/// A record's sequence number, which tells the stream where to retry.
-#[must_use]
-pub fn sequence_number(record: &Value) -> Option<&str> {
-    record.pointer("/dynamodb/SequenceNumber")?.as_str()
+    answer(records, relay.relay(&decoded).await)
 }
 
 fn record_of(record: &Value) -> Record {

@@ -98,6 +98,15 @@ export class Api {
     return this.request("DELETE", messagePath(channelId, id), {});
   }
 
+  /** `changeId` is the click's: a retry repeats it. */
+  react(channelId, id, emoji, changeId) {
+    return this.request("PUT", reactionPath(channelId, id, emoji, changeId), {});
+  }
+
+  unreact(channelId, id, emoji, changeId) {
+    return this.request("DELETE", reactionPath(channelId, id, emoji, changeId), {});
+  }
+
   createChannel(body) {
     return this.request("POST", "/channels", { body });
   }
@@ -204,6 +213,11 @@ export class Api {
 
 function messagePath(channelId, id) {
   return `/channels/${encodeURIComponent(channelId)}/messages/${encodeURIComponent(id)}`;
+}
+
+function reactionPath(channelId, id, emoji, changeId) {
+  const path = `${messagePath(channelId, id)}/reactions/${encodeURIComponent(emoji)}`;
+  return `${path}?${new URLSearchParams({ change_id: changeId })}`;
 }
 
 function memberPath(channelId, userId) {

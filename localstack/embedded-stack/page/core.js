@@ -3,6 +3,7 @@
 import { Api } from "./api.js";
 import { Edits } from "./edits.js";
 import { Outbox } from "./outbox.js";
+import { Reactions } from "./reactions.js";
 import { Connection } from "./socket.js";
 import { Store } from "./store.js";
 import { Sync } from "./sync.js";
@@ -30,6 +31,7 @@ export class Core {
     });
     const isBehind = (channelId) => this.sync.isBehind(channelId);
     this.edits = new Edits(this.api, this.store);
+    this.reactions = new Reactions(this.api, this.store);
     this.outbox = new Outbox(this.api, this.store, storages.session, isBehind);
     this.connection = new Connection(this.api, this.store.log, {
       ready: (frame, session) => this.sync.onReady(frame, session),
@@ -81,6 +83,7 @@ export class Core {
     this.api.retryNow();
     this.sync.channelList.retryNow();
     this.outbox.retryNow();
+    this.reactions.retryNow();
   }
 
   #connectionChanged() {

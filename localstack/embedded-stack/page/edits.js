@@ -4,7 +4,7 @@
 // often an edit is tried, it keeps its id, which makes every retry safe; another text is another
 // edit.
 
-import { mintId, timeOf } from "./ids.js";
+import { mintAbove } from "./ids.js";
 
 export class Edits {
   #api;
@@ -34,7 +34,8 @@ export class Edits {
     const message = this.#store.timeline(edit.channelId).messages.get(edit.id);
     if (text === message?.message) return this.cancel();
     if (edit.tried !== text) {
-      const changeId = this.#mintAbove(message?.edit);
+      // Above the message's last one: of two edits the greater one wins.
+      const changeId = mintAbove(this.#api.clock.now(), message?.edit);
       Object.assign(edit, { tried: text, changeId });
     }
     Object.assign(edit, { text, busy: true, problem: null });
@@ -54,11 +55,5 @@ export class Edits {
   async remove(message) {
     const { channel_id: channelId, id } = message;
     this.#store.deliver(await this.#api.deleteMessage(channelId, id), "push");
-  }
-
-  /** A change id for now, above the message's last one: of two edits the greater one wins. */
-  #mintAbove(last) {
-    const minted = mintId(this.#api.clock.now());
-    return last === undefined || minted > last ? minted : mintId(timeOf(last) + 1);
   }
 }

@@ -37,3 +37,9 @@ export function mintId(ms) {
   const random = crypto.getRandomValues(new Uint8Array(16));
   return encodeTime(ms) + Array.from(random, (byte) => ALPHABET[byte & 31]).join("");
 }
+
+/** A fresh id that is greater than an earlier one, also within a millisecond. */
+export function mintAbove(ms, last) {
+  const minted = mintId(ms);
+  return last === undefined || minted > last ? minted : mintId(timeOf(last) + 1);
+}

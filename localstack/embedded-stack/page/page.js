@@ -48,7 +48,10 @@ class Page {
       createFirst: () => this.#createFirst(),
       askToDelete: (message) => this.#askToDelete(message),
       edits: this.#core.edits,
+      reactions: this.#core.reactions,
     });
+    this.#core.reactions.undone = (emoji, problem) =>
+      this.#notice.flash(`Your click on ${emoji} is undone. ${problemText(problem)}`);
     this.#composer = new Composer(store, {
       submit: (channelId, text) => {
         outbox.submit(channelId, text);

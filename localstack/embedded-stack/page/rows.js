@@ -1,8 +1,9 @@
 // Rows of the message list: how a message and a divider look.
 
-import { avatar, element } from "./dom.js";
+import { avatar, element, reconcile, setAttribute, setHidden, setText } from "./dom.js";
 import { timeOf } from "./ids.js";
 import { missedMessages } from "./recovery.js";
+import { reactedWords } from "./text.js";
 
 const GROUP_WITHIN_MS = 5 * 60_000;
 
@@ -39,8 +40,41 @@ export function createRow(row) {
       ),
       element("p", { class: "message-text", "data-testid": "message-text", dir: "auto" }),
       element("p", { class: "delivery", "data-testid": "delivery" }),
+      // Outside the live region: a screen reader does not announce every reaction.
+      element("div", { class: "reactions", "data-testid": "reactions", "aria-live": "off" }),
     ),
   );
+}
+
+/**
+ * Brings the reactions of a message up to date: a chip for each emoji, which `toggle(emoji)` makes
+ * or withdraws if the channel `isOpen` to the user.
+ */
+export function updateReactions(node, reactions, { userId, isOpen, toggle }) {
+  setHidden(node, reactions.length === 0);
+  reconcile(
+    node,
+    reactions,
+    ({ emoji }) => emoji,
+    ({ emoji }) => chip(emoji, toggle),
+    (button, reaction) => {
+      button.disabled = !isOpen;
+      setAttribute(button, "aria-pressed", String(reaction.mine === true));
+      setAttribute(button, "title", reactedWords(reaction, userId));
+      setText(button.querySelector(".count"), String(reaction.count));
+    },
+  );
+}
+
+function chip(emoji, toggle) {
+  const button = element(
+    "button",
+    { type: "button", class: "reaction", "data-testid": "reaction", "data-emoji": emoji },
+    element("span", { class: "emoji", translate: "no" }, emoji),
+    element("span", { class: "count" }),
+  );
+  button.addEventListener("click", () => toggle(emoji));
+  return button;
 }
 
 /** The form in which the text of an own message is edited. `edits` has `save` and `cancel`. */

@@ -7,6 +7,7 @@
 import { Drafts } from "./drafts.js";
 import { EventLog } from "./log.js";
 import { ReadMarks } from "./marks.js";
+import { withMine } from "./reactions.js";
 import { Timeline } from "./timeline.js";
 
 /** The people of the demo workspace. Any other user id works too. */
@@ -140,23 +141,19 @@ export class Store {
 
   /**
    * Takes a stored message from the server. `via` is `push`, `replay`, `scroll` or
-   * `history`. Answers `new`, `confirmed` (the first sight of an own message), `duplicate`, or
-   * `unread` for a change of a message whose page of the history is not here: that page has it.
+   * `history`. Answers `new`, `confirmed` (the first sight of an own message), `changed`,
+   * `duplicate`, `unread` for a change of a message whose page of the history is not here: that
+   * page has it, or `lacks_text` if the copy leaves out a text that is not here: it is not taken.
    */
   deliver(message, via) {
     const timeline = this.timeline(message.channel_id);
     const known = timeline.messages.get(message.id);
-    if (known) {
-      const first = !known.seenOnWire;
-      // Copies may come in any order: the greatest revision wins.
-      const fields = isNewer(message, known) ? message : {};
-      Object.assign(known, fields, { delivery: "stored", seenOnWire: true });
-      this.changed();
-      return first ? "confirmed" : "duplicate";
-    }
+    if (known) return this.#update(known, message);
     if (via !== "history" && isChanged(message) && timeline.isInUnreadHistory(message.id))
       return "unread";
-    timeline.insert({ ...message, delivery: "stored", seenOnWire: true });
+    if (lacksText(message)) return "lacks_text";
+    const reactions = withMine(message, undefined, this.userId);
+    timeline.insert({ ...message, reactions, delivery: "stored", seenOnWire: true });
     const own = message.sender_id === this.userId;
     if (via !== "history" && !own && !this.#isRead(timeline, message)) {
       timeline.unread.add(message.id);
@@ -166,10 +163,36 @@ export class Store {
     return "new";
   }
 
+  /** Copies may come in any order: the greatest revision wins. */
+  #update(known, copy) {
+    const isNews = isNewer(copy, known);
+    if (isNews && lacksText(copy) && textRevOf(copy) !== textRevOf(known)) return "lacks_text";
+    const first = !known.seenOnWire;
+    if (isNews) Object.assign(known, copy, { reactions: withMine(copy, known, this.userId) });
+    else if (copy.rev === known.rev) fillInMine(known, copy);
+    Object.assign(known, { delivery: "stored", seenOnWire: true });
+    this.changed();
+    if (first) return "confirmed";
+    return isNews && isChanged(copy) ? "changed" : "duplicate";
+  }
+
   #isRead(timeline, { channel_id: channelId, id }) {
     const { readElsewhere } = timeline;
     if (readElsewhere === id) timeline.readElsewhere = null;
     return this.isReading(channelId) || (readElsewhere !== null && id <= readElsewhere);
+  }
+
+  /** The server stored the user's reaction or its withdrawal: the copy here may not show it yet. */
+  setMine(channelId, id, emoji, mine) {
+    const message = this.timeline(channelId).messages.get(id);
+    const here = message.reactions?.find((one) => one.emoji === emoji);
+    if (here) here.mine = mine;
+    else if (mine) {
+      // The next copy takes `mine` from here, if it does not name all users.
+      const uncounted = { emoji, count: 0, users: [], mine };
+      message.reactions = [...(message.reactions ?? []), uncounted];
+    }
+    this.changed();
   }
 
   /** Shows an own message before the server has it. */
@@ -262,6 +285,24 @@ export class Store {
 
 export function isChanged({ id, rev }) {
   return rev !== undefined && rev !== id;
+}
+
+/** Frames leave out a long text that did not change. */
+function lacksText({ message }) {
+  return message === undefined;
+}
+
+/** The revision that a message's text is of. */
+function textRevOf({ id, text_rev: rev }) {
+  return rev ?? id;
+}
+
+/** Takes from a copy of the same revision which reactions are the user's: frames do not say it. */
+function fillInMine(here, copy) {
+  for (const { emoji, mine } of copy.reactions ?? []) {
+    const reaction = here.reactions?.find((one) => one.emoji === emoji);
+    if (reaction && mine !== undefined) reaction.mine = mine;
+  }
 }
 
 /** Whether a copy of a message is newer than the one here. Revisions compare as strings. */

@@ -111,6 +111,7 @@ export class Sync {
     // Created before this socket was attached, so it was missed.
     const replayed = isYoung && recovery.resumed && timeOf(message.id) <= recovery.attachedAt;
     const outcome = this.#store.deliver(message, replayed ? "replay" : "push");
+    if (outcome === "lacks_text") return this.#onLackingText(message.channel_id);
     if (outcome === "duplicate") counters.duplicates += 1;
     else if (outcome === "new" && replayed) {
       counters.replayed += 1;
@@ -132,15 +133,24 @@ export class Sync {
   #onResync(frame) {
     const named = Array.isArray(frame.channels) ? frame.channels : null;
     const what = named === null ? "all channels" : `${named.length} of the channels`;
-    const story = this.#store.log.add(
-      `the node asked to read ${what} again (${frame.reason})`,
-      "warn",
-    );
+    const delayMs = Number.isFinite(frame.delay_ms) ? frame.delay_ms : 0;
+    this.#readAgain(named, delayMs, `the node asked to read ${what} again (${frame.reason})`);
+  }
+
+  /** A changed message came without its text, and the text here is another one, or none. */
+  #onLackingText(channelId) {
+    const isDue = this.#pending !== null && this.#gaps.isBehind(channelId);
+    if (isDue) return;
+    this.#readAgain([channelId], 0, "a change came without its text: reading its channel");
+  }
+
+  /** Reads these channels again after a wait, all of them for `null`. `why` is for the log. */
+  #readAgain(named, askedMs, why) {
+    const story = this.#store.log.add(why, "warn");
     this.#gaps.open(named);
     // This page does not know the channel: the list has it.
     if (named?.some((id) => !this.#store.channels.has(id))) this.channelList.refreshSoon();
-    const asked = Number.isFinite(frame.delay_ms) ? frame.delay_ms : 0;
-    const delayMs = Math.round(Math.min(asked, WAIT_MAX_MS));
+    const delayMs = Math.round(Math.min(askedMs, WAIT_MAX_MS));
     const waitMs = delayMs + spread(delayMs);
     const joins = this.#pending !== null || this.#isReading;
     this.#connection.catchingUp();

@@ -25,3 +25,20 @@ export function charactersOver(text) {
 export function counted(count, one, many) {
   return `${count} ${count === 1 ? one : many}`;
 }
+
+/** Whether a text may be one emoji or a name such as `:ship-it:`; the server checks it exactly. */
+export function isEmojiLike(text) {
+  if (/^:[a-z0-9_+-]+:$/.test(text)) return true;
+  return /^(\p{Emoji}|\p{Emoji_Component})+$/u.test(text) && !/^[0-9#*]+$/.test(text);
+}
+
+/** Who reacted, the user first: `You, bob and 3 others reacted with 👍`. */
+export function reactedWords({ emoji, count, users }, userId) {
+  const others = users.filter((user) => user !== userId).map(isolate);
+  const names = users.includes(userId) ? ["You", ...others] : others;
+  const unnamed = count - users.length;
+  if (unnamed > 0) names.push(counted(unnamed, "other", "others"));
+  const last = names.pop();
+  const who = names.length > 0 ? `${names.join(", ")} and ${last}` : last;
+  return `${who} reacted with ${emoji}`;
+}

@@ -7,6 +7,7 @@ import { problemText } from "./dialogs.js";
 import { byId, element, icon, reconcile, setAttribute, setHidden, setText } from "./dom.js";
 import { edgeContent, edgeState } from "./edge.js";
 import { timeOf } from "./ids.js";
+import { ReactionPicker } from "./picker.js";
 import {
   continues,
   createRow,
@@ -15,6 +16,7 @@ import {
   deliveryWords,
   editor,
   missedLabel,
+  updateReactions,
 } from "./rows.js";
 
 const NEAR_BOTTOM_PX = 48;
@@ -26,6 +28,7 @@ export class MessageView {
   #scroller = byId("message-scroll");
   #list = byId("message-list");
   #edge = byId("history-edge");
+  #picker = new ReactionPicker();
   #shownId = null;
   #atBottom = true;
   /** The message below the "New" divider of the open channel. */
@@ -33,7 +36,7 @@ export class MessageView {
 
   /**
    * `actions` has `loadOlder(channelId)`, `retry(id)`, `copy(text)`, `discard(id)`,
-   * `createFirst()`, `askToDelete(message)` and `edits`.
+   * `createFirst()`, `askToDelete(message)`, `edits` and `reactions`.
    */
   constructor(store, actions) {
     this.#store = store;
@@ -41,7 +44,7 @@ export class MessageView {
     store.isReading = (channelId) => this.#isReading(channelId);
     this.#scroller.addEventListener("scroll", () => this.#onScroll(), { passive: true });
     document.addEventListener("visibilitychange", () => this.#read());
-    new ResizeObserver(() => this.#keepBottom()).observe(this.#scroller);
+    new ResizeObserver(() => this.#onResize()).observe(this.#scroller);
     byId("jump-latest").addEventListener("click", () => this.toBottom());
   }
 
@@ -76,6 +79,7 @@ export class MessageView {
     if (anchor?.node.isConnected) {
       this.#scroller.scrollTop += anchor.node.getBoundingClientRect().top - anchor.top;
     } else this.#keepBottom();
+    this.#picker.place();
     this.#renderJump(timeline);
     this.#read();
     this.#loadIfNearTop(timeline);
@@ -96,11 +100,17 @@ export class MessageView {
   #onScroll() {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     this.#atBottom = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
+    this.#picker.place();
     if (this.#shownId === null) return;
     const timeline = this.#store.timeline(this.#shownId);
     this.#renderJump(timeline);
     this.#read();
     this.#loadIfNearTop(timeline);
+  }
+
+  #onResize() {
+    this.#keepBottom();
+    this.#picker.place();
   }
 
   #keepBottom() {
@@ -164,26 +174,53 @@ export class MessageView {
     setHidden(delivery, !own || deleted);
     if (own) this.#updateDelivery(delivery, message);
     const isStored = message.delivery === "stored" && !deleted;
-    const canChange = own && isStored && this.#store.active !== null;
-    this.#updateTools(node, message, canChange);
-    this.#updateEditor(node, message, canChange);
+    const isOpen = isStored && this.#store.active !== null;
+    this.#updateReactions(node, message, isOpen);
+    this.#updateTools(node, message, isOpen);
+    this.#updateEditor(node, message, own && isOpen);
   }
 
-  /** Buttons to change an own message, made when it can be changed for the first time. */
-  #updateTools(node, message, canChange) {
+  #updateReactions(node, message, isOpen) {
+    const { reactions } = this.#actions;
+    const { userId } = this.#store;
+    const chips = node.querySelector(".reactions");
+    const hadFocus = chips.contains(document.activeElement);
+    const toggle = (emoji) => this.#react(message, emoji);
+    updateReactions(chips, reactions.of(message), { userId, isOpen, toggle });
+    // The chip that was pressed is gone with its last reaction.
+    if (hadFocus && !chips.contains(document.activeElement))
+      node.querySelector("[data-testid=react]")?.focus();
+  }
+
+  #react({ channel_id: channelId, id }, emoji) {
+    const message = this.#store.timeline(channelId).messages.get(id);
+    if (message) this.#actions.reactions.toggle(message, emoji);
+  }
+
+  /** Buttons of a message, made when they can be used for the first time: its sender has more. */
+  #updateTools(node, message, isOpen) {
     let tools = node.querySelector(".tools");
-    if (!tools && canChange) {
-      const { edits, askToDelete } = this.#actions;
-      const current = () => this.#store.timeline(message.channel_id).messages.get(message.id);
-      tools = element(
-        "div",
-        { class: "tools" },
-        button("edit", "Edit", () => edits.begin(current())),
-        button("delete", "Delete", () => askToDelete(current())),
-      );
+    if (!tools && isOpen) {
+      tools = element("div", { class: "tools" }, ...this.#toolsOf(message));
       node.append(tools);
     }
-    if (tools) setHidden(tools, !canChange);
+    if (tools) setHidden(tools, !isOpen);
+  }
+
+  #toolsOf(message) {
+    const { edits, askToDelete } = this.#actions;
+    const react = button("react", "React", () =>
+      this.#picker.toggle(react, (emoji) => this.#react(message, emoji)),
+    );
+    setAttribute(react, "aria-haspopup", "dialog");
+    setAttribute(react, "aria-expanded", "false");
+    if (message.sender_id !== this.#store.userId) return [react];
+    const current = () => this.#store.timeline(message.channel_id).messages.get(message.id);
+    return [
+      react,
+      button("edit", "Edit", () => edits.begin(current())),
+      button("delete", "Delete", () => askToDelete(current())),
+    ];
   }
 
   #updateEditor(node, message, canChange) {

@@ -1,8 +1,8 @@
-//! The relay's feed: reads the embedded engine's stream of the messages table, as Lambda reads that
-//! of DynamoDB, and passes the records to the same handler.
+//! The feeds of relay and deriver: each reads the embedded engine's stream of the messages table, as
+//! Lambda reads that of DynamoDB, and passes the records to the same handler.
 //!
-//! It starts after the last relayed record, which a checkpoint in the data directory remembers, or
-//! at the beginning of the stream if there is no checkpoint.
+//! It starts after the last record that was handled, which a checkpoint in the data directory
+//! remembers, or at the beginning of the stream if there is no checkpoint.
 
 mod checkpoint;
 
@@ -14,9 +14,11 @@ use dynoxide::actions::get_records::GetRecordsRequest;
 use dynoxide::actions::get_shard_iterator::GetShardIteratorRequest;
 use dynoxide::actions::list_streams::ListStreamsRequest;
 use dynoxide::{Database, DynoxideError};
+use messaging::derive::Deriver;
 use messaging::relay::Relay;
 use model::{backoff, chain, limits};
 use serde_json::{Value, json};
+use service::stream::{BatchResponse, EventError, sequence_number};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
@@ -35,6 +37,22 @@ pub(crate) enum FeedError {
     Form(#[from] serde_json::Error),
     #[error("reading the stream ended early")]
     Ended(#[from] tokio::task::JoinError),
+}
+
+/// What handles a feed's records.
+#[derive(Debug, Clone)]
+pub(crate) enum Handler {
+    Relay(Relay),
+    Derive(Deriver),
+}
+
+impl Handler {
+    async fn handle(&self, event: Value) -> Result<BatchResponse, EventError> {
+        match self {
+            Self::Relay(relay) => relay::handle(relay.clone(), event).await,
+            Self::Derive(deriver) => derive::handle(deriver.clone(), event).await,
+        }
+    }
 }
 
 /// Reads the single shard of a table's stream.
@@ -72,7 +90,7 @@ impl Feed {
         if checkpoint.last().is_some()
             && let Err(err) = shard.read(checkpoint.last(), 1)
         {
-            warn!(cause = %chain(&err), "unusable checkpoint: the relay starts over");
+            warn!(cause = %chain(&err), "unusable checkpoint: starting over");
             checkpoint.forget();
         }
         Ok(Self { shard: Arc::new(shard), checkpoint })
@@ -87,18 +105,18 @@ impl Feed {
     pub(crate) fn skip(&mut self) -> Result<(), FeedError> {
         loop {
             let records = self.shard.read(self.checkpoint.last(), RECORDS_MAX)?;
-            let Some(last) = records.last().and_then(relay::sequence_number) else { return Ok(()) };
+            let Some(last) = records.last().and_then(sequence_number) else { return Ok(()) };
             self.checkpoint.move_to(last);
         }
     }
 
-    /// Passes the stream to the relay until the stack stops. A batch in progress is finished first.
-    pub(crate) async fn serve(mut self, relay: Relay, mut stopped: Stopped) {
+    /// Passes the stream to a handler until the stack stops. A batch in progress is finished first.
+    pub(crate) async fn serve(mut self, handler: Handler, mut stopped: Stopped) {
         let mut held = 0_u32;
         loop {
             let begun = Instant::now();
-            let step = self.step(&relay).await.unwrap_or_else(|err| {
-                error!(cause = %chain(&err), "the relay's feed failed: trying again");
+            let step = self.step(&handler).await.unwrap_or_else(|err| {
+                error!(cause = %chain(&err), "a feed of the stream failed: trying again");
                 Step::Held
             });
             let wait = match step {
@@ -118,7 +136,7 @@ impl Feed {
         }
     }
 
-    async fn step(&mut self, relay: &Relay) -> Result<Step, FeedError> {
+    async fn step(&mut self, handler: &Handler) -> Result<Step, FeedError> {
         let (shard, after) = (Arc::clone(&self.shard), self.checkpoint.last().map(str::to_owned));
         let begun = Instant::now();
         let read = move || shard.read(after.as_deref(), RECORDS_MAX);
@@ -128,12 +146,12 @@ impl Feed {
             return Ok(Step::Nothing);
         }
         let numbers: Vec<String> =
-            records.iter().filter_map(relay::sequence_number).map(str::to_owned).collect();
-        let answer = relay::handle(relay.clone(), json!({ "Records": records })).await;
+            records.iter().filter_map(sequence_number).map(str::to_owned).collect();
+        let answer = handler.handle(json!({ "Records": records })).await;
         let held = match &answer {
             Ok(answer) => answer.failures.first().map(|held| held.sequence_number.as_str()),
             Err(err) => {
-                warn!(cause = %chain(err), "the relay refused an event");
+                warn!(cause = %chain(err), "a handler of the stream refused an event");
                 numbers.first().map(String::as_str)
             }
         };
@@ -174,7 +192,7 @@ impl Shard {
     }
 }
 
-/// Records per read, which is one batch of the relay. A read costs the engine the same however few
+/// Records per read, which is one batch of a handler. A read costs the engine the same however few
 /// records it returns, so large reads clear a backlog faster.
 const RECORDS_MAX: usize = limits::RELAY_BATCH_MAX;
 /// The longest pause between two reads while there is a backlog.

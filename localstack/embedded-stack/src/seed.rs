@@ -126,7 +126,7 @@ impl Seeding<'_> {
                 UserId::parse(sender)?,
                 MessageText::parse((*text).to_owned())?,
             );
-            let stored = StoredMessage { message, members_version: 1 };
+            let stored = StoredMessage::new(message, 1);
             self.app.messages.append(&stored).await?;
         }
         Ok(())

@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 use crate::engine::{Engine, EngineData};
-use crate::feed::{Checkpoint, Feed, FeedError};
+use crate::feed::{Checkpoint, Feed, FeedError, Handler};
 use crate::gateway::Gateway;
 use crate::nodes::{Fleet, NodeError, NodeHandle};
 use crate::secrets;
@@ -71,17 +71,18 @@ impl Stack {
             check_redis(url).await?;
         }
         let app = App::new(ports.clone());
-        let mut feed = open_feed(engine.as_deref(), &options.data)?;
-        let is_new = feed.as_ref().map_or(Ok(false), Feed::is_unused).map_err(feed_error)?;
+        let mut feeds = open_feeds(engine.as_deref(), &options.data)?;
+        let is_new = feeds.first().map_or(Ok(false), Feed::is_unused).map_err(feed_error)?;
         let general = match options.seed {
             true => seed::seed(&app).await.map_err(StackError::Seed)?,
             false => None,
         };
         // Clients read the demo's history from the store, so the relay need not publish it.
-        if let Some(feed) = feed.as_mut().filter(|_| is_new) {
+        for feed in feeds.iter_mut().filter(|_| is_new) {
             feed.skip().map_err(feed_error)?;
         }
         let relay = wiring.relay().await?;
+        let handlers = [Handler::Relay(relay.clone()), Handler::Derive(wiring.deriver().await)];
         let mut origins = options.allowed_origins;
         for host in ["127.0.0.1", "localhost"] {
             origins.push(format!("http://{host}:{}", address.port()));
@@ -97,8 +98,8 @@ impl Stack {
         tasks.spawn(Arc::clone(&fleet).replace_ended(ends, stopped.clone()));
         let signer = Arc::clone(&wiring.signer);
         let gateway = Gateway::new(app.clone(), Arc::clone(&fleet), signer);
-        if let Some(feed) = feed {
-            tasks.spawn(feed.serve(relay.clone(), stopped.clone()));
+        for (feed, handler) in feeds.into_iter().zip(handlers) {
+            tasks.spawn(feed.serve(handler, stopped.clone()));
         }
         tasks.spawn(gateway.serve(listener, stopped));
         Ok(Self {
@@ -271,17 +272,21 @@ async fn check_redis(url: &RedisUrl) -> Result<(), StackError> {
 
 /// Opens the stream that the relay reads, if the store is the engine. Its few queries block the
 /// thread, which is fine because nothing else runs yet.
-fn open_feed(engine: Option<&Engine>, data: &Data) -> Result<Option<Feed>, StackError> {
+/// The feeds of relay and deriver, in this order; none if the store is not embedded.
+fn open_feeds(engine: Option<&Engine>, data: &Data) -> Result<Vec<Feed>, StackError> {
     let Some(engine) = engine else {
-        tracing::info!("no relay: only the embedded engine's stream can be read here");
-        return Ok(None);
-    };
-    let checkpoint = match data {
-        Data::Directory(path) => Checkpoint::in_directory(path),
-        Data::Memory | Data::Endpoint(_) => Checkpoint::in_memory(),
+        tracing::info!("neither relay nor deriver: only the embedded engine's stream can be read");
+        return Ok(Vec::new());
     };
     let table = TableNames::with_prefix(TABLE_PREFIX).messages;
-    Feed::open(engine.database().clone(), &table, checkpoint).map(Some).map_err(feed_error)
+    let open = |name| {
+        let checkpoint = match data {
+            Data::Directory(path) => Checkpoint::in_directory(path, name),
+            Data::Memory | Data::Endpoint(_) => Checkpoint::in_memory(),
+        };
+        Feed::open(engine.database().clone(), &table, checkpoint).map_err(feed_error)
+    };
+    ["relay", "derive"].into_iter().map(open).collect()
 }
 
 fn feed_error(error: FeedError) -> StackError {

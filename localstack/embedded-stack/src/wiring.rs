@@ -10,11 +10,12 @@ use auth::tokens::{JwtTokens, TokenSigner};
 use dynamo::{Capacity, CredentialSource};
 use memory::{MemoryBus, MemoryDirectory};
 use messaging::Ports;
+use messaging::derive::Deriver;
 use messaging::ports::{Clock, RelayBus};
 use messaging::relay::Relay;
 use service::clock::SystemClock;
 use service::compose::{
-    self, BusParts, EndpointError, redis, redis_health_check, relay, relay_bus, store,
+    self, BusParts, EndpointError, deriver, redis, redis_health_check, relay, relay_bus, store,
 };
 use service::config::{RedisUrl, StoreConfig};
 
@@ -77,5 +78,10 @@ impl Wiring {
     pub(crate) async fn relay(&self) -> Result<Relay, EndpointError> {
         let store = store(&self.store, CredentialSource::local(), Capacity::default()).await;
         Ok(relay(store, self.bus.relay_bus(self.replicas)?))
+    }
+
+    /// Makes the deriver for the current runtime. The capacity that it consumes is not counted.
+    pub(crate) async fn deriver(&self) -> Deriver {
+        deriver(store(&self.store, CredentialSource::local(), Capacity::default()).await)
     }
 }

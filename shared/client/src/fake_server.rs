@@ -115,7 +115,7 @@ impl Peer {
 
     pub(crate) async fn push(&mut self, cursor: &str, message: &Message) {
         let (cursor, message) = (cursor.to_owned(), message.clone());
-        self.send(&ServerFrame::Message { cursor, message }).await;
+        self.send(&ServerFrame::Message { cursor, message, lacks_text: false }).await;
     }
 
     pub(crate) async fn close(&mut self, code: u16) {

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::{
-    Channel, ChannelId, KnownMessages, LateArrivals, Message, MessageId, Timestamp, limits,
+    Channel, ChannelId, KnownMessages, LateArrivals, Message, MessageId, MessageText, Timestamp,
+    limits,
 };
 
 use crate::timeline::Timeline;
@@ -83,6 +84,11 @@ impl Inbox {
         let messages_max = self.messages_max;
         let known_at = message.id.time();
         self.entry(&message.channel_id, known_at).timeline.upsert(message, messages_max)
+    }
+
+    /// The text of a message that was pushed without it, if it is here.
+    pub(crate) fn text_of(&self, pushed: &Message) -> Option<MessageText> {
+        self.timeline(&pushed.channel_id)?.text(pushed.id, &pushed.text_rev())
     }
 
     /// A channel's timeline.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 
-use model::{KnownMessages, Message, MessageId};
+use model::{KnownMessages, Message, MessageId, MessageText, Rev};
 
 /// The messages of one channel, in id order. Delivery is at least once; this removes duplicates.
 #[derive(Debug, Clone, Default)]
@@ -16,11 +16,20 @@ pub struct Timeline {
 impl Timeline {
     /// Upserts a message. Returns `true` if it is new, or a newer revision than the one here. Keeps
     /// the greatest revision, in whatever order the copies arrive.
-    pub(crate) fn upsert(&mut self, message: Message, messages_max: usize) -> bool {
+    pub(crate) fn upsert(&mut self, mut message: Message, messages_max: usize) -> bool {
         let is_dropped = self.dropped.is_some_and(|dropped| message.id <= dropped);
-        let here = self.messages.get(&message.id);
-        if is_dropped || here.is_some_and(|here| message.rev <= here.rev) {
+        if is_dropped {
             return false;
+        }
+        match self.messages.get_mut(&message.id) {
+            Some(here) if message.rev <= here.rev => {
+                if message.rev == here.rev {
+                    keep_own(here, &message);
+                }
+                return false;
+            }
+            Some(here) => keep_own(&mut message, here),
+            None => {}
         }
         // A pushed message may be older than the newest one: the map keeps the order.
         self.messages.insert(message.id, message);
@@ -28,6 +37,12 @@ impl Timeline {
             self.dropped = self.messages.pop_first().map(|(id, _)| id);
         }
         true
+    }
+
+    /// A message's text, if it is here as this revision left it.
+    pub(crate) fn text(&self, id: MessageId, text_rev: &Rev) -> Option<MessageText> {
+        let here = self.messages.get(&id).filter(|here| *here.text_rev() == *text_rev)?;
+        here.deleted.is_none().then(|| here.text.clone())
     }
 
     /// Forgets the messages up to `last`. Unlike dropped ones, they may be read again.
@@ -68,6 +83,18 @@ impl Timeline {
     pub(crate) fn known(&self, after: MessageId) -> Option<KnownMessages> {
         let beyond = self.messages.range((Excluded(after), Unbounded));
         KnownMessages::of(Some(after), beyond.map(|(_, message)| &message.rev))
+    }
+}
+
+/// Keeps what another copy says about which reactions are the reader's, where the message itself
+/// says nothing and does not name everybody: pushes are the same for all readers.
+fn keep_own(message: &mut Message, other: &Message) {
+    for reaction in &mut message.reactions {
+        if reaction.mine.is_some() || reaction.count <= reaction.users.len() as u64 {
+            continue;
+        }
+        let known = other.reactions.iter().find(|known| known.emoji == reaction.emoji);
+        reaction.mine = known.and_then(|known| known.mine);
     }
 }
 

@@ -7,10 +7,11 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use messaging::ports::{LogEntry, LoggedChange, Redirect, StoredMessage};
+use messaging::ports::{Folded, LogEntry, LoggedChange, Redirect, StoredMessage, StoredReaction};
 use model::{
-    ChangeId, Channel, ChannelId, ChannelType, Contract, Deletion, Edit, LateArrivals, Member,
-    Message, MessageId, MessageText, Rev, TextDigest, Timestamp, UserId, WorkspaceId,
+    Attribution, ChangeId, Channel, ChannelId, ChannelType, Contract, Edit, Emoji, LateArrivals,
+    Member, Message, MessageId, MessageText, Reaction, Rev, TextDigest, Timestamp, UserId,
+    WorkspaceId,
 };
 
 use crate::keys;
@@ -38,6 +39,14 @@ pub(crate) const TEXT_REV: &str = "tr";
 /// Tombstones: who deleted the message, and when, in milliseconds.
 pub(crate) const DELETED_BY: &str = "g";
 pub(crate) const DELETED_AT: &str = "ga";
+/// The summary of a message's reactions, as JSON, and what it was counted from; absent if nothing
+/// was counted.
+pub(crate) const REACTIONS: &str = "q";
+pub(crate) const FOLDED: &str = "qd";
+/// The kind of a reaction's row.
+pub(crate) const REACTION: &str = "reaction";
+/// The id of the act that a reaction's row keeps.
+pub(crate) const ACT: &str = "c";
 /// The message that an entry of the change log is about.
 pub(crate) const CHANGED: &str = "i";
 /// Epoch seconds: the table's time-to-live attribute.
@@ -86,15 +95,71 @@ pub(crate) fn encode_message(stored: &StoredMessage) -> Item {
         put(EDIT, keys::string(change_id.to_string()));
         put(TEXT_REV, keys::string(rev.as_str()));
     }
+    if !message.reactions.is_empty() {
+        put(REACTIONS, encode_reactions(&message.reactions));
+    }
+    if let Some(folded) = stored.folded {
+        put(FOLDED, encode_folded(folded));
+    }
     match &message.deleted {
         None => put(TEXT, keys::string(message.text.as_str())),
-        Some(Deletion { at, by }) => {
+        Some(Attribution { at, by }) => {
             put(ROW_KIND, keys::string(TOMBSTONE));
             put(DELETED_BY, keys::string(by.as_str()));
             put(DELETED_AT, number(at.unix_ms()))
         }
     };
     item
+}
+
+/// A summary as compact JSON: `[[emoji, count, [users]]]`.
+pub(crate) fn encode_reactions(reactions: &[Reaction]) -> AttributeValue {
+    let rows = reactions.iter().map(|Reaction { emoji, count, users, mine: _ }| {
+        let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
+        serde_json::json!([emoji.as_str(), count, users])
+    });
+    keys::string(serde_json::Value::from_iter(rows).to_string())
+}
+
+fn decode_reactions(text: &str) -> Option<Vec<Reaction>> {
+    let rows: Vec<(String, u64, Vec<String>)> = serde_json::from_str(text).ok()?;
+    let reaction = |(emoji, count, users): (String, u64, Vec<String>)| {
+        let users = users.iter().map(|user| UserId::parse(user).ok()).collect::<Option<_>>()?;
+        Some(Reaction { emoji: Emoji::parse(&emoji).ok()?, count, users, mine: None })
+    };
+    rows.into_iter().map(reaction).collect()
+}
+
+/// The digest, then the number of rows, then the time in milliseconds; big endian.
+pub(crate) fn encode_folded(Folded { digest, rows, at }: Folded) -> AttributeValue {
+    let parts = [&digest[..], &rows.to_be_bytes(), &at.unix_ms().to_be_bytes()];
+    AttributeValue::B(Blob::new(parts.concat()))
+}
+
+fn decode_folded(bytes: &[u8]) -> Option<Folded> {
+    let (digest, rest) = bytes.split_first_chunk::<8>()?;
+    let (rows, at) = rest.split_first_chunk::<4>()?;
+    let at = Timestamp::from_unix_ms(u64::from_be_bytes(at.try_into().ok()?));
+    Some(Folded { digest: *digest, rows: u32::from_be_bytes(*rows), at })
+}
+
+/// The message that a row of the messages table is a reaction to; `None` if it is no reaction.
+#[must_use]
+pub fn reaction_target(channel_id: &str, sort_key: &str) -> Option<(ChannelId, MessageId)> {
+    let (id, _, _) = keys::reaction_parts(sort_key)?;
+    Some((ChannelId::parse(channel_id).ok()?, id))
+}
+
+pub(crate) fn decode_reaction(item: &Item) -> Result<(MessageId, StoredReaction), MalformedRow> {
+    let row = Row { table: "messages", item };
+    let (id, user_id, emoji) = row.parsed(keys::CREATED_AT, keys::reaction_parts)?;
+    let withdrawn = match item.get(EXPIRES_AT) {
+        None => None,
+        Some(_) => Some(Timestamp::from_unix_ms(row.number(EXPIRES_AT)?.saturating_mul(1_000))),
+    };
+    let change_id = row.parsed(ACT, |text| ChangeId::parse(text).ok())?;
+    let members_version = row.number(VERSION)?;
+    Ok((id, StoredReaction { user_id, emoji, change_id, withdrawn, members_version }))
 }
 
 pub(crate) fn encode_change(change: &LoggedChange) -> Item {
@@ -149,7 +214,7 @@ pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEnt
         }));
     }
     let text = if is_deleted {
-        MessageText::deleted()
+        MessageText::absent()
     } else {
         MessageText::from_stored(row.text(TEXT)?.to_owned())
     };
@@ -161,11 +226,22 @@ pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEnt
         let change_id = row.parsed(EDIT, |text| ChangeId::parse(text).ok())?;
         message.edit = Some(Edit { rev: row.rev(TEXT_REV)?, change_id });
     }
+    // A summary in the form of a later version is left out.
+    let reactions = item.get(REACTIONS).and_then(|text| text.as_s().ok());
+    message.reactions = reactions.and_then(|text| decode_reactions(text)).unwrap_or_default();
     if is_deleted {
         let by = row.parsed(DELETED_BY, |text| UserId::parse(text).ok())?;
-        message.deleted = Some(Deletion { at: row.time(DELETED_AT)?, by });
+        message.deleted = Some(Attribution { at: row.time(DELETED_AT)?, by });
     }
-    Ok(LogEntry::Message(StoredMessage { message, members_version: row.number(VERSION)? }))
+    let folded = match item.get(FOLDED) {
+        None => None,
+        Some(AttributeValue::B(bytes)) => {
+            let folded = decode_folded(bytes.as_ref()).ok_or_else(|| row.malformed(FOLDED))?;
+            Some(folded)
+        }
+        Some(_) => return Err(row.malformed(FOLDED)),
+    };
+    Ok(LogEntry::Message(StoredMessage { message, members_version: row.number(VERSION)?, folded }))
 }
 
 pub(crate) fn encode_channel(channel: &Channel) -> Item {

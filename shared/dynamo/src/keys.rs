@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use model::{ChannelId, MessageId, UserId, WorkspaceId};
+use model::{ChannelId, Emoji, MessageId, UserId, WorkspaceId};
 
 /// A row's key.
 pub(crate) type Key = HashMap<String, AttributeValue>;
@@ -25,6 +25,8 @@ pub(crate) const LEAVING: &str = "!leaving#";
 
 /// Prefix before the position in a change's sort key.
 const CHANGE: &str = "c#";
+/// Prefix before the message's id in a reaction's sort key.
+const REACTION: &str = "r#";
 
 pub(crate) fn string(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
@@ -46,6 +48,27 @@ pub(crate) fn change_sort_key(position: MessageId) -> String {
 /// The position in a change log's sort key.
 pub(crate) fn change_position(sort_key: &str) -> Option<MessageId> {
     MessageId::parse(sort_key.strip_prefix(CHANGE)?).ok()
+}
+
+/// A user's reaction to a message with an emoji. Sorts above every message, like a change.
+pub(crate) fn reaction(channel: &ChannelId, id: MessageId, user: &UserId, emoji: &Emoji) -> Key {
+    pair(CHANNEL_ID, channel.as_str(), CREATED_AT, &reaction_sort_key(id, user, emoji))
+}
+
+pub(crate) fn reaction_sort_key(id: MessageId, user: &UserId, emoji: &Emoji) -> String {
+    format!("{}{user}#{emoji}", reactions_prefix(id))
+}
+
+/// How the sort keys of a message's reactions begin.
+pub(crate) fn reactions_prefix(id: MessageId) -> String {
+    format!("{REACTION}{id}#")
+}
+
+/// The message, user and emoji in a reaction's sort key. Only the emoji may contain a `#`.
+pub(crate) fn reaction_parts(sort_key: &str) -> Option<(MessageId, UserId, Emoji)> {
+    let (id, rest) = sort_key.strip_prefix(REACTION)?.split_once('#')?;
+    let (user, emoji) = rest.split_once('#')?;
+    Some((MessageId::parse(id).ok()?, UserId::parse(user).ok()?, Emoji::parse(emoji).ok()?))
 }
 
 pub(crate) fn channel(channel: &ChannelId) -> Key {

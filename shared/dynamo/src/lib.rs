@@ -36,7 +36,7 @@ pub use capacity::{Capacity, Consumed, Cost, Operation};
 pub use client::{ClientConfig, CredentialSource, client, paced, sdk_config};
 pub use error::CallError;
 pub use image::decode_log_image;
-pub use item::{MalformedRow, decode_log_entry};
+pub use item::{MalformedRow, decode_log_entry, reaction_target};
 pub use provision::{SchemaError, create_tables, verify_tables};
 pub use schema::{
     Billing, KeyAttribute, KeyType, Schema, StreamView, TABLES_JSON, TableNames, TableShape, schema,

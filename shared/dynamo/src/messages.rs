@@ -9,20 +9,23 @@ use aws_sdk_dynamodb::types::{
     CancellationReason, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 use messaging::ports::{
-    Appended, ChangePage, LogEntry, LogPage, LoggedChange, MessageStore, PageQuery, ReadError,
-    Redirect, Revised, Revision, StoredMessage, WriteError,
+    Appended, ChangePage, LogEntry, LogPage, LoggedChange, MessageStore, PageQuery, Reacted,
+    ReactionPage, ReadError, Redirect, Revised, Revision, StoredMessage, StoredReaction,
+    WriteError,
 };
-use model::limits::PAGE_ROWS_MAX;
-use model::{ChannelId, MessageId};
+use model::limits::{PAGE_ROWS_MAX, REACTION_ROWS_READ_MAX};
+use model::{ChannelId, Emoji, MessageId, UserId};
 
 use crate::attempt::Attempts;
 use crate::call::{COST, Written};
 use crate::capacity::Operation;
 use crate::client::OPERATION_MAX;
 use crate::error::{CallError, is_throttling, unreadable};
-use crate::item::{self, Item, MalformedRow, billed_bytes, decode_change, decode_log_entry};
+use crate::item::{
+    self, Item, MalformedRow, billed_bytes, decode_change, decode_log_entry, decode_reaction,
+};
 use crate::keys;
-use crate::revise::revision_update;
+use crate::revise::{reaction_update, revision_update};
 use crate::store::DynamoStore;
 
 #[async_trait]
@@ -88,7 +91,7 @@ impl MessageStore for DynamoStore {
 
     async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
         let (lowest, highest) = (query.lowest.to_string(), query.highest.to_string());
-        let (rows, more) = self.rows_between(query, lowest, highest).await?;
+        let (rows, more) = self.rows(Rows::of(query, lowest, highest)).await?;
         let entries = rows.iter().map(decode_log_entry).collect::<Result<_, _>>();
         Ok(LogPage { entries: entries.map_err(unreadable)?, more })
     }
@@ -100,7 +103,7 @@ impl MessageStore for DynamoStore {
 
     async fn changes(&self, query: &PageQuery) -> Result<ChangePage, ReadError> {
         let [lowest, highest] = [query.lowest, query.highest].map(keys::change_sort_key);
-        let (rows, more) = self.rows_between(query, lowest, highest).await?;
+        let (rows, more) = self.rows(Rows::of(query, lowest, highest)).await?;
         let changes = rows.iter().map(decode_change).collect::<Result<_, _>>();
         Ok(ChangePage { changes: changes.map_err(unreadable)?, more })
     }
@@ -134,6 +137,86 @@ impl MessageStore for DynamoStore {
             }
         }
     }
+
+    async fn react(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        reaction: &StoredReaction,
+    ) -> Result<Reacted, WriteError> {
+        let key = keys::reaction(channel, id, &reaction.user_id, &reaction.emoji);
+        let update = reaction_update(reaction)
+            .into_update(self.client.update_item().table_name(&self.tables.messages))
+            .set_key(Some(key));
+        Ok(match self.update(update).await? {
+            Written::Done(_) => Reacted::Stored,
+            Written::Refused(_) => Reacted::Superseded,
+        })
+    }
+
+    async fn reactions(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        after: Option<(&UserId, &Emoji)>,
+        limit: u32,
+    ) -> Result<ReactionPage, ReadError> {
+        let prefix = keys::reactions_prefix(id);
+        let lowest = match after {
+            // The string that follows next.
+            Some((user, emoji)) => format!("{}\0", keys::reaction_sort_key(id, user, emoji)),
+            None => prefix.clone(),
+        };
+        let rows = Rows {
+            channel,
+            lowest,
+            highest: format!("{prefix}{}", char::MAX),
+            newest_first: false,
+            limit: limit.clamp(1, REACTION_ROWS_READ_MAX),
+            strong: true,
+        };
+        let (rows, more) = self.rows(rows).await?;
+        let rows = rows.iter().map(|row| decode_reaction(row).map(|(_, row)| row));
+        Ok(ReactionPage { rows: rows.collect::<Result<_, _>>().map_err(unreadable)?, more })
+    }
+
+    async fn reacted_among(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        reactions: &[(MessageId, Emoji)],
+    ) -> Result<Vec<(MessageId, Emoji)>, ReadError> {
+        let reactions: BTreeSet<_> = reactions.iter().collect();
+        if reactions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let key = |(id, emoji): &(MessageId, Emoji)| keys::reaction(channel, *id, user, emoji);
+        let keys = reactions.into_iter().map(key).collect();
+        let mut found = self.batch_get(vec![(&self.tables.messages, keys)]).await?;
+        let rows = found.remove(&self.tables.messages).unwrap_or_default();
+        let rows = rows.iter().map(decode_reaction).collect::<Result<Vec<_>, _>>();
+        let standing = rows.map_err(unreadable)?.into_iter();
+        let standing = standing.filter(|(_, row)| row.withdrawn.is_none());
+        Ok(standing.map(|(id, row)| (id, row.emoji)).collect())
+    }
+}
+
+/// Rows of one channel with sort keys between two, inclusive.
+struct Rows<'a> {
+    channel: &'a ChannelId,
+    lowest: String,
+    highest: String,
+    newest_first: bool,
+    limit: u32,
+    strong: bool,
+}
+
+impl<'a> Rows<'a> {
+    fn of(query: &'a PageQuery, lowest: String, highest: String) -> Self {
+        let PageQuery { channel_id: channel, newest_first, strong, .. } = query;
+        let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
+        Self { channel, lowest, highest, newest_first: *newest_first, limit, strong: *strong }
+    }
 }
 
 /// The result of one round of the transaction.
@@ -143,28 +226,22 @@ enum Round {
 }
 
 impl DynamoStore {
-    /// Reads rows of one channel with sort keys between these, inclusive.
-    async fn rows_between(
-        &self,
-        query: &PageQuery,
-        lowest: String,
-        highest: String,
-    ) -> Result<(Vec<Item>, bool), ReadError> {
+    async fn rows(&self, rows: Rows<'_>) -> Result<(Vec<Item>, bool), ReadError> {
+        let Rows { channel, lowest, highest, newest_first, limit, strong } = rows;
         if lowest > highest {
             // The store refuses such bounds; here they are an empty page.
             return Ok((Vec::new(), false));
         }
-        let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
         let rows = self
             .client
             .query()
             .table_name(&self.tables.messages)
             .key_condition_expression("channel_id = :c AND created_at BETWEEN :l AND :h")
-            .expression_attribute_values(":c", keys::string(query.channel_id.as_str()))
+            .expression_attribute_values(":c", keys::string(channel.as_str()))
             .expression_attribute_values(":l", keys::string(lowest))
             .expression_attribute_values(":h", keys::string(highest))
-            .scan_index_forward(!query.newest_first)
-            .consistent_read(query.strong);
+            .scan_index_forward(!newest_first)
+            .consistent_read(strong);
         let answer = self.query(rows, limit).await?;
         let more = answer.last_evaluated_key().is_some();
         Ok((answer.items.unwrap_or_default(), more))

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
-use messaging::ports::{Change, Revision};
+use messaging::ports::{Change, Revision, StoredReaction};
 
 use crate::item::{
-    DELETED_AT, DELETED_BY, EDIT, REV, ROW_KIND, SENDER, TEXT, TEXT_REV, TOMBSTONE, VERSION, number,
+    ACT, DELETED_AT, DELETED_BY, EDIT, EXPIRES_AT, FOLDED, REACTION, REACTIONS, REV, ROW_KIND,
+    SENDER, TEXT, TEXT_REV, TOMBSTONE, VERSION, encode_folded, encode_reactions, number,
 };
 use crate::keys::{self, CREATED_AT};
 
@@ -56,10 +57,36 @@ pub(crate) fn revision_update(revision: &Revision) -> Update {
             update.set(ROW_KIND, keys::string(TOMBSTONE));
             update.set(DELETED_BY, keys::string(deletion.by.as_str()));
             update.set(DELETED_AT, number(deletion.at.unix_ms()));
-            update.name(TEXT);
-            update.removes.push(format!("#{TEXT}"));
+            [TEXT, REACTIONS, FOLDED].into_iter().for_each(|attribute| update.remove(attribute));
+        }
+        Change::Fold { reactions, folded, if_rev } => {
+            update.set(FOLDED, encode_folded(*folded));
+            if reactions.is_empty() {
+                update.remove(REACTIONS);
+            } else {
+                update.set(REACTIONS, encode_reactions(reactions));
+            }
+            update.value("if_rev", keys::string(if_rev.as_str()));
+            update.condition(
+                &[REV, CREATED_AT],
+                "(#e = :if_rev OR (attribute_not_exists(#e) AND #created_at = :if_rev))",
+            );
         }
     }
+    update
+}
+
+/// The write of a reaction's row: of two acts, the one with the greater id wins.
+pub(crate) fn reaction_update(reaction: &StoredReaction) -> Update {
+    let mut update = Update::default();
+    update.set(ROW_KIND, keys::string(REACTION));
+    update.set(ACT, keys::string(reaction.change_id.to_string()));
+    update.set(VERSION, number(reaction.members_version));
+    match reaction.withdrawn {
+        Some(until) => update.set(EXPIRES_AT, number(until.unix_ms().div_ceil(1_000))),
+        None => update.remove(EXPIRES_AT),
+    }
+    update.condition(&[ACT], "(attribute_not_exists(#c) OR #c < :c)");
     update
 }
 
@@ -80,6 +107,11 @@ impl Update {
         self.name(attribute);
         self.value(attribute, value);
         self.sets.push(format!("#{attribute} = :{attribute}"));
+    }
+
+    fn remove(&mut self, attribute: &'static str) {
+        self.name(attribute);
+        self.removes.push(format!("#{attribute}"));
     }
 
     fn condition(&mut self, attributes: &[&'static str], condition: &str) {

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use messaging::ports::{
     Appended, ChangePage, ChannelStore, Creation, LogEntry, LogPage, LoggedChange, Marking,
-    MemberStore, MessageStore, NamePage, PageQuery, ReadError, Redirect, Revised, Revision,
-    RevocationStore, Standing, StoredMessage, WriteError,
+    MemberStore, MessageStore, NamePage, PageQuery, Reacted, ReactionPage, ReadError, Redirect,
+    Revised, Revision, RevocationStore, Standing, StoredMessage, StoredReaction, WriteError,
 };
-use model::limits::{MEMBERS_READ_MAX, PAGE_ROWS_MAX};
-use model::{Channel, ChannelId, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId};
+use model::limits::{MEMBERS_READ_MAX, PAGE_ROWS_MAX, REACTION_ROWS_READ_MAX};
+use model::{
+    Channel, ChannelId, Emoji, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId,
+};
 use parking_lot::{Mutex, MutexGuard};
 
 /// A store in memory with the tables' semantics. Clones share its rows.
@@ -26,6 +28,7 @@ struct Tables {
     messages: BTreeMap<(ChannelId, MessageId), LogEntry>,
     /// Messages by the positions of their changes.
     changes: BTreeMap<(ChannelId, MessageId), MessageId>,
+    reactions: BTreeMap<(ChannelId, MessageId), BTreeMap<(UserId, Emoji), StoredReaction>>,
     channels: BTreeMap<ChannelId, Channel>,
     memberships: BTreeMap<ChannelId, BTreeMap<UserId, Member>>,
     user_channels: BTreeMap<(WorkspaceId, UserId), BTreeSet<ChannelId>>,
@@ -156,6 +159,55 @@ impl MessageStore for MemoryStore {
             }
             (entry, _) => Ok(Revised::Refused(entry.map(|entry| Box::new(entry.clone())))),
         }
+    }
+
+    async fn react(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        reaction: &StoredReaction,
+    ) -> Result<Reacted, WriteError> {
+        let mut tables = self.call("react");
+        let of_message = tables.reactions.entry((channel.clone(), id)).or_default();
+        let key = (reaction.user_id.clone(), reaction.emoji.clone());
+        if of_message.get(&key).is_some_and(|known| known.change_id >= reaction.change_id) {
+            return Ok(Reacted::Superseded);
+        }
+        of_message.insert(key, reaction.clone());
+        Ok(Reacted::Stored)
+    }
+
+    async fn reactions(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        after: Option<(&UserId, &Emoji)>,
+        limit: u32,
+    ) -> Result<ReactionPage, ReadError> {
+        let tables = self.call("reactions");
+        let of_message = tables.reactions.get(&(channel.clone(), id)).into_iter();
+        let after = after.map(|(user, emoji)| (user.clone(), emoji.clone()));
+        let bounds = (after_bound(after.as_ref()), Unbounded);
+        let rows = of_message.flat_map(|rows| rows.range::<(UserId, Emoji), _>(bounds));
+        let limit = rows_of(limit, REACTION_ROWS_READ_MAX);
+        let rows: Vec<_> = rows.map(|(_, row)| row.clone()).take(limit).collect();
+        let more = rows.len() == limit;
+        Ok(ReactionPage { rows, more })
+    }
+
+    async fn reacted_among(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        reactions: &[(MessageId, Emoji)],
+    ) -> Result<Vec<(MessageId, Emoji)>, ReadError> {
+        let tables = self.call("reacted_among");
+        let stands = |(id, emoji): &&(MessageId, Emoji)| {
+            let of_message = tables.reactions.get(&(channel.clone(), *id));
+            let row = of_message.and_then(|rows| rows.get(&(user.clone(), emoji.clone())));
+            row.is_some_and(|row| row.withdrawn.is_none())
+        };
+        Ok(reactions.iter().filter(stands).cloned().collect())
     }
 
     async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {

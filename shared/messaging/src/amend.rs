@@ -5,19 +5,16 @@
 //! row itself, under conditions. If the caller dies in between, the entry makes somebody read an
 //! unchanged message, and the same request does the rest.
 
-use model::{
-    Channel, ChannelId, Deletion, EditMessage, ErrorCode, Message, MessageId, Rev, Timestamp,
-    limits,
-};
+use model::{Attribution, Channel, ChannelId, EditMessage, ErrorCode, Message, MessageId, limits};
 use protocol::publication::{Origin, Publication};
 
 use crate::access::{AccessError, member_channel};
 use crate::app::App;
 use crate::contract::{self, ContractNotServed};
 use crate::error::{Refusal, StoreError};
-use crate::ports::{
-    Change, LogEntry, LoggedChange, Principal, ReadError, Revised, Revision, StoredMessage,
-};
+use crate::ports::{Change, LogEntry, Principal, ReadError, Revised, Revision, StoredMessage};
+use crate::react::mark_own;
+use crate::revising::Revising;
 
 /// A message of a channel, as its caller names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +54,9 @@ pub enum AmendError {
     /// The text has another revision than the caller expects.
     #[error("the text has another revision")]
     Conflict(Box<Message>),
+    /// The message has as many reactions, or as many kinds of them, as one may have.
+    #[error("the message has too many reactions")]
+    TooManyReactions,
     /// `change_id` is over 24 h old or over 1 s ahead.
     #[error("the change id's time is out of range")]
     IdOutOfRange,
@@ -76,6 +76,7 @@ impl Refusal for AmendError {
             Self::Forbidden => ErrorCode::Forbidden,
             Self::Deleted => ErrorCode::MessageDeleted,
             Self::Conflict(_) => ErrorCode::RevisionConflict,
+            Self::TooManyReactions => ErrorCode::TooManyReactions,
             Self::IdOutOfRange => ErrorCode::IdOutOfRange,
             Self::Contract(ContractNotServed) => ErrorCode::InvalidField,
             Self::Store(error) => error.code(),
@@ -91,6 +92,7 @@ impl Refusal for AmendError {
             | Self::Forbidden
             | Self::Deleted
             | Self::Conflict(_)
+            | Self::TooManyReactions
             | Self::Store(_) => None,
         }
     }
@@ -102,6 +104,7 @@ impl Refusal for AmendError {
             | Self::MessageNotFound
             | Self::Forbidden
             | Self::Deleted
+            | Self::TooManyReactions
             | Self::IdOutOfRange
             | Self::Contract(_)
             | Self::Store(_) => None,
@@ -168,6 +171,7 @@ pub async fn edit_message(
     let (message, happened_before) = amending.revise(only_of, change, refused).await?;
     let is_this = message.edit.as_ref().is_some_and(|last| last.change_id == edit.change_id);
     let (duplicate, superseded) = (happened_before && is_this, happened_before && !is_this);
+    let message = own_marked(app, caller, message).await?;
     Ok(Edited { message, duplicate, superseded })
 }
 
@@ -194,7 +198,7 @@ pub async fn delete_message(
             old.deleted.is_some().then_some(Refused::HappenedBefore)
         }
     };
-    let deletion = Deletion { at: app.clock.now(), by: caller.user_id.clone() };
+    let deletion = Attribution { at: app.clock.now(), by: caller.user_id.clone() };
     let amending = Amending { app, caller, target, channel: &channel, origin };
     let (message, _) = amending.revise(only_of.clone(), Change::Delete(deletion), refused).await?;
     Ok(message)
@@ -212,11 +216,23 @@ pub async fn read_message(
     let entry = app.messages.entry(&target.channel_id, target.id).await?;
     member_channel(app, caller, &target.channel_id).await?;
     match entry {
-        Some(LogEntry::Message(stored)) => Ok(stored.message),
+        Some(LogEntry::Message(stored)) => own_marked(app, caller, stored.message).await,
         Some(LogEntry::Redirect(_) | LogEntry::Unknown { .. }) | None => {
             Err(AmendError::MessageNotFound)
         }
     }
+}
+
+async fn own_marked(
+    app: &App,
+    caller: &Principal,
+    message: Message,
+) -> Result<Message, AmendError> {
+    let channel_id = message.channel_id.clone();
+    let mut messages = [message];
+    mark_own(app, caller, &channel_id, &mut messages).await?;
+    let [message] = messages;
+    Ok(message)
 }
 
 async fn changeable(app: &App, caller: &Principal, target: &Target) -> Result<Channel, AmendError> {
@@ -252,9 +268,10 @@ impl Amending<'_> {
     ) -> Result<(Message, bool), AmendError> {
         let (app, Target { channel_id, id }) = (self.app, self.target);
         let now = app.clock.now();
-        self.log(now).await?;
+        let revising = Revising::of(app);
+        revising.log(channel_id, *id, now).await?;
         let mut revision = Revision {
-            rev: self.rev_above(None, now),
+            rev: revising.rev_above(*id, None, now),
             members_version: self.channel.members_version,
             only_of,
             change,
@@ -278,29 +295,10 @@ impl Amending<'_> {
                 // Its first attempt may have died before it could publish.
                 Some(Refused::HappenedBefore) => return Ok((self.publish(old).await, true)),
                 Some(Refused::Because(error)) => return Err(error),
-                None => revision.rev = self.rev_above(Some(&old.message.rev), now),
+                None => revision.rev = revising.rev_above(*id, Some(&old.message.rev), now),
             }
         }
         Err(StoreError::Busy("the message changes too often".into()).into())
-    }
-
-    async fn log(&self, now: Timestamp) -> Result<(), AmendError> {
-        let change = LoggedChange {
-            channel_id: self.target.channel_id.clone(),
-            position: MessageId::mint(now, self.app.randomness.bits()),
-            target: self.target.id,
-            expires_at: now.plus(limits::CHANGES_KEPT).plus(limits::CHANGES_MARGIN),
-        };
-        self.app.messages.log_change(&change).await.map_err(|error| StoreError::from(error).into())
-    }
-
-    /// A new revision, above the present one and above the message's id.
-    fn rev_above(&self, present: Option<&Rev>, now: Timestamp) -> Rev {
-        let present =
-            present.and_then(Rev::id).map_or(self.target.id, |rev| rev.max(self.target.id));
-        let minted = MessageId::mint(now, self.app.randomness.bits());
-        let next = || MessageId::mint(present.time().plus(ONE_MS), self.app.randomness.bits());
-        Rev::of(if minted > present { minted } else { next() })
     }
 
     async fn publish(&self, stored: StoredMessage) -> Message {
@@ -313,4 +311,3 @@ impl Amending<'_> {
 
 /// How often a change is tried on a message that others change at the same time.
 const REVISIONS_MAX: usize = 5;
-const ONE_MS: std::time::Duration = std::time::Duration::from_millis(1);

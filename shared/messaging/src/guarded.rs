@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    Channel, ChannelId, LateArrivals, Member, MessageId, NodeId, Timestamp, UserId, WorkspaceId,
+    Channel, ChannelId, Emoji, LateArrivals, Member, MessageId, NodeId, Timestamp, UserId,
+    WorkspaceId,
 };
 
 use crate::circuit::Circuit;
 use crate::ports::{
     Appended, ChangePage, ChannelStore, Creation, DirectoryError, FleetNode, Lease, LogEntry,
     LogPage, LoggedChange, Marking, MemberStore, MessageStore, NamePage, NodeDirectory, PageQuery,
-    ReadError, Redirect, Revised, Revision, RevocationStore, Standing, StoredMessage, WriteError,
+    Reacted, ReactionPage, ReadError, Redirect, Revised, Revision, RevocationStore, Standing,
+    StoredMessage, StoredReaction, WriteError,
 };
 
 /// A port and its circuit. All ports that fail together share one circuit.
@@ -123,6 +125,34 @@ impl MessageStore for Guarded<dyn MessageStore> {
         revision: &Revision,
     ) -> Result<Revised, WriteError> {
         self.write(self.port.revise(channel, id, revision)).await
+    }
+
+    async fn react(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        reaction: &StoredReaction,
+    ) -> Result<Reacted, WriteError> {
+        self.write(self.port.react(channel, id, reaction)).await
+    }
+
+    async fn reactions(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        after: Option<(&UserId, &Emoji)>,
+        limit: u32,
+    ) -> Result<ReactionPage, ReadError> {
+        self.read(self.port.reactions(channel, id, after, limit)).await
+    }
+
+    async fn reacted_among(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        reactions: &[(MessageId, Emoji)],
+    ) -> Result<Vec<(MessageId, Emoji)>, ReadError> {
+        self.read(self.port.reacted_among(channel, user, reactions)).await
     }
 }
 

@@ -9,6 +9,7 @@ mod directory;
 mod health_check;
 mod identity;
 mod randomness;
+mod reaction;
 mod relay_bus;
 mod revision;
 mod store;
@@ -19,6 +20,7 @@ pub use directory::{DirectoryError, FleetNode, Lease, NodeDirectory, Report};
 pub use health_check::{Finding, HealthCheck, Issue, Scope};
 pub use identity::{Principal, Ticket, TicketError, Tickets, TokenError, TokenVerifier};
 pub use randomness::Randomness;
+pub use reaction::{Folded, Reacted, ReactionPage, StoredReaction};
 pub use relay_bus::{BatchResult, RelayBus, Replication, Routed};
 pub use revision::{Change, ChangePage, LoggedChange, Revised, Revision};
 pub use store::{

@@ -11,6 +11,7 @@ use crate::access::{AccessError, member_channel};
 use crate::app::App;
 use crate::error::{Refusal, StoreError};
 use crate::ports::{LogEntry, PageQuery, Principal};
+use crate::react::mark_own;
 
 /// A request for a page.
 #[derive(Debug, Clone)]
@@ -81,6 +82,7 @@ pub async fn scroll(app: &App, caller: &Principal, request: Scroll) -> Result<Pa
     }
     let channel = member_channel(app, caller, &request.channel_id).await?;
     page.complete = is_complete(app, &request, &channel);
+    mark_own(app, caller, &request.channel_id, &mut page.messages).await?;
     Ok(page)
 }
 

@@ -167,7 +167,7 @@ impl Sending<'_> {
             self.caller.user_id.clone(),
             self.new.text.clone(),
         );
-        StoredMessage { message, members_version: self.version }
+        StoredMessage::new(message, self.version)
     }
 
     async fn put(&self, id: MessageId) -> Result<(StoredMessage, bool), PostMessageError> {

@@ -70,6 +70,7 @@ error_codes! {
     IdConflict = "id_conflict", 409, Never, "The id was used for another message";
     MessageDeleted = "message_deleted", 409, Never, "The message was deleted";
     RevisionConflict = "revision_conflict", 409, Never, "The message has another revision";
+    TooManyReactions = "too_many_reactions", 409, Never, "The message has too many reactions";
     DmImmutable = "dm_immutable", 409, Never, "The members of a DM never change";
     TooLarge = "too_large", 413, Never, "The body is too large";
     MessageTooLong = "message_too_long", 413, Never, "The message is too long";

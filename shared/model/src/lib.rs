@@ -18,6 +18,7 @@ mod invisible;
 mod known;
 mod message;
 mod position;
+mod reaction;
 mod request;
 mod time;
 mod trace;
@@ -33,8 +34,11 @@ pub use ids::{
 };
 pub use invisible::is_invisible;
 pub use known::{KnownError, KnownMessages, KnownScan};
-pub use message::{Deletion, Edit, Message, MessageText, Rev, RevError, TextDigest, TextError};
+pub use message::{
+    Attribution, Edit, Message, MessageText, PushedMessage, Rev, RevError, TextDigest, TextError,
+};
 pub use position::{EntryId, Position};
+pub use reaction::{Emoji, EmojiError, Reaction};
 pub use request::{Direction, EditMessage, NewChannel, NewChannelKind, NewMessage};
 pub use time::Timestamp;
 pub use trace::TraceId;

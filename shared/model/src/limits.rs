@@ -16,13 +16,36 @@ pub const AFTER_MAX: Duration = Duration::from_secs(10);
 pub const REDIRECT_PAST_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The furthest id in the future that is still redirected (G1).
 pub const REDIRECT_FUTURE_MAX: Duration = Duration::from_secs(600);
-/// The oldest `change_id` that an edit may have.
+/// The oldest `change_id` that an edit or a reaction may have.
 pub const CHANGE_PAST_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long a reader who was away gets the changes of older messages (G11).
 pub const CHANGES_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How much longer the store keeps them: a reader's clock and the function's differ, and a page
 /// that promises all changes takes time.
 pub const CHANGES_MARGIN: Duration = Duration::from_secs(24 * 3600);
+/// The longest emoji. The longest of Unicode 16, two people with skin tones, has 42.
+pub const EMOJI_BYTES_MAX: usize = 64;
+/// Emoji with which a message may be reacted to: its row, which every page contains, stays a few KB.
+pub const REACTION_EMOJI_MAX: usize = 20;
+/// Reactions that a message may have: all of them are read to count them.
+pub const REACTIONS_MAX: u64 = 5_000;
+/// Rows of reactions that a message may have, withdrawn ones included: so that whoever reacts and
+/// withdraws over and over cannot make counting slow.
+pub const REACTION_ROWS_MAX: u32 = 10_000;
+/// Rows of reactions in one read: about half of what a query returns at most, 1 MB.
+pub const REACTION_ROWS_READ_MAX: u32 = 2_000;
+/// Users named in the summary of one emoji; beyond, it only counts.
+pub const REACTION_USERS_MAX: usize = 10;
+/// How often a message's reactions are counted at least while they come in. A message with more
+/// reactions is counted more rarely, because that reads all of them: [`FOLD_EVERY_MAX`].
+pub const FOLD_EVERY: Duration = Duration::from_secs(1);
+/// How rarely the reactions of the most popular message are counted.
+pub const FOLD_EVERY_MAX: Duration = Duration::from_secs(5);
+/// How long a withdrawn reaction is remembered, so that a late retry of the reaction does not bring
+/// it back: longer than the oldest `change_id`.
+pub const WITHDRAWN_TTL: Duration = Duration::from_secs(48 * 3600);
+/// A text up to this length is repeated in pushes of other changes of its message.
+pub const REPEATED_TEXT_BYTES_MAX: usize = 512;
 /// How long a redirect is kept: twice the age at which a retry is refused.
 pub const REDIRECT_TTL: Duration = Duration::from_secs(48 * 3600);
 /// The deadline of a send: the functions' time-out.

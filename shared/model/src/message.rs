@@ -9,9 +9,12 @@ use sha2::{Digest, Sha256};
 use crate::ids::{ChangeId, ChannelId, MessageId, UserId};
 use crate::invisible::is_invisible;
 use crate::limits;
+use crate::reaction::Reaction;
 use crate::time::Timestamp;
 
 mod json;
+
+pub use json::PushedMessage;
 
 /// Why a text cannot be a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -50,9 +53,9 @@ impl MessageText {
         if has_control(&text) { Err(TextError::Control) } else { Ok(Self(text.into())) }
     }
 
-    /// The text of a deleted message.
+    /// No text: of a deleted message, or one that was left out.
     #[must_use]
-    pub fn deleted() -> Self {
+    pub fn absent() -> Self {
         Self("".into())
     }
 
@@ -111,7 +114,9 @@ pub struct Message {
     /// The last edit of its text.
     pub edit: Option<Edit>,
     /// Set once it is deleted.
-    pub deleted: Option<Deletion>,
+    pub deleted: Option<Attribution>,
+    /// Reactions to it, in the order of each emoji's first use.
+    pub reactions: Vec<Reaction>,
 }
 
 /// An edit of a message's text.
@@ -123,12 +128,12 @@ pub struct Edit {
     pub change_id: ChangeId,
 }
 
-/// The deletion of a message.
+/// Who did something to a message, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deletion {
+pub struct Attribution {
     /// When, by the server's clock.
     pub at: Timestamp,
-    /// The user who deleted it.
+    /// The user.
     pub by: UserId,
 }
 
@@ -136,7 +141,16 @@ impl Message {
     /// A message as it was sent.
     #[must_use]
     pub fn new(id: MessageId, channel_id: ChannelId, sender_id: UserId, text: MessageText) -> Self {
-        Self { id, channel_id, sender_id, text, rev: Rev::of(id), edit: None, deleted: None }
+        Self {
+            id,
+            channel_id,
+            sender_id,
+            text,
+            rev: Rev::of(id),
+            edit: None,
+            deleted: None,
+            reactions: Vec::new(),
+        }
     }
 
     /// The revision at which its text was last changed.
@@ -152,6 +166,12 @@ impl Message {
     #[must_use]
     pub fn is_changed(&self) -> bool {
         self.rev.id() != Some(self.id)
+    }
+
+    /// Whether its last change left a long text as it was: pushes do not repeat it.
+    #[must_use]
+    pub fn has_old_long_text(&self) -> bool {
+        self.text.as_str().len() > limits::REPEATED_TEXT_BYTES_MAX && *self.text_rev() != self.rev
     }
 }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use model::{
-    ChannelChange, ChannelId, ConnectionId, Message, NodeId, Timestamp, UserId, WorkspaceId, limits,
+    ChannelChange, ChannelId, ConnectionId, Message, NodeId, PushedMessage, Timestamp, UserId,
+    WorkspaceId, limits,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -82,6 +83,9 @@ pub enum ServerFrame {
         cursor: String,
         /// The message.
         message: Message,
+        /// Whether a long text that did not change was left out. Whoever has the text of the
+        /// message's `text_rev` keeps it; others read the message.
+        lacks_text: bool,
     },
     /// A channel or its membership changed: a hint to read `GET /channels`.
     Channel {
@@ -186,7 +190,10 @@ impl ServerFrame {
     pub fn encode(&self) -> String {
         match self {
             Self::Ready(ready) => return ready.encode(),
-            Self::Message { cursor, message: said } => return with_cursor(&message(said), cursor),
+            Self::Message { cursor, message: said, lacks_text } => {
+                let frame = if *lacks_text { message_without_text(said) } else { message(said) };
+                return with_cursor(&frame, cursor);
+            }
             Self::Channel { cursor, change, channel_id, user_ids } => {
                 let frame = change.map(|change| channel(change, channel_id, user_ids));
                 return with_cursor(frame.as_deref().unwrap_or("{}"), cursor);
@@ -231,7 +238,8 @@ impl ServerFrame {
                 server_time: Timestamp::from_unix_ms(wire.server_time?),
             })),
             "message" | "message_changed" => {
-                Some(Self::Message { cursor: wire.cursor?, message: wire.message? })
+                let PushedMessage { message, lacks_text } = wire.message?;
+                Some(Self::Message { cursor: wire.cursor?, message, lacks_text })
             }
             "channel" => Some(Self::Channel {
                 cursor: wire.cursor?,
@@ -268,14 +276,22 @@ impl ServerFrame {
 /// `message_changed` for any later revision.
 #[must_use]
 pub fn message(message: &Message) -> String {
-    #[derive(Serialize)]
-    struct Frame<'a> {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        message: &'a Message,
-    }
     let kind = if message.is_changed() { "message_changed" } else { "message" };
-    json::write(&Frame { kind, message }, FIELDS_BYTES + message.text.as_str().len())
+    json::write(&MessageFrame { kind, message }, FIELDS_BYTES + message.text.as_str().len())
+}
+
+/// The JSON, without a cursor, of a `message_changed` frame that leaves the text out.
+#[must_use]
+pub fn message_without_text(message: &Message) -> String {
+    let message = PushedMessage::without_text(message);
+    json::write(&MessageFrame { kind: "message_changed", message }, FIELDS_BYTES)
+}
+
+#[derive(Serialize)]
+struct MessageFrame<M> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    message: M,
 }
 
 /// The JSON of a `channel` frame, without a cursor; the change is about `users`.
@@ -324,7 +340,7 @@ struct Wire {
     cursor: Option<String>,
     resumed: Option<bool>,
     server_time: Option<u64>,
-    message: Option<Message>,
+    message: Option<PushedMessage>,
     change: Option<String>,
     channel_id: Option<String>,
     fresh: Option<bool>,
@@ -395,7 +411,7 @@ mod tests {
         let mut changed = message.clone();
         changed.rev = model::Rev::parse("01MCC5RM000000000000000009").unwrap();
         let frames = [
-            ServerFrame::Message { cursor: "c".into(), message: changed },
+            ServerFrame::Message { cursor: "c".into(), message: changed, lacks_text: false },
             ServerFrame::Ready(Ready {
                 connection_id: "S1".parse().unwrap(),
                 node_id: "N1".parse().unwrap(),
@@ -407,7 +423,11 @@ mod tests {
                 tick: Duration::from_millis(20_000),
                 server_time: Timestamp::from_unix_ms(5),
             }),
-            ServerFrame::Message { cursor: "c".into(), message: message.clone() },
+            ServerFrame::Message {
+                cursor: "c".into(),
+                message: message.clone(),
+                lacks_text: false,
+            },
             ServerFrame::Channel {
                 cursor: "c".into(),
                 change: Some(ChannelChange::MemberRemoved),

@@ -8,10 +8,11 @@ mod trace;
 
 pub use body::{
     AddedBody, AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, EditedBody,
-    LateArrivalsBody, MemberBody, MembersBody, PageBody, PostedBody, RefusedBody,
+    LateArrivalsBody, MemberBody, MembersBody, PageBody, PostedBody, ReactionBody, ReactionsBody,
+    RefusedBody,
 };
 pub use query::Query;
 pub use request::{
-    AddMembersBody, Fields, bearer, path_channel, path_message, path_user, read_json,
+    AddMembersBody, Fields, bearer, path_channel, path_emoji, path_message, path_user, read_json,
 };
 pub use trace::{AMAZON_TRACE, trace};

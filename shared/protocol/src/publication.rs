@@ -124,7 +124,7 @@ impl Subject {
         Self {
             of: format!("{}:{}", message.channel_id, message.id).into(),
             rev: message.rev.as_str().into(),
-            is_whole: true,
+            is_whole: !message.has_old_long_text(),
         }
     }
 
@@ -140,9 +140,14 @@ impl Publication {
     /// The publication of a stored message.
     #[must_use]
     pub fn of_message(message: &Message, members_version: u64) -> Self {
-        let is_short = message.text.as_str().len() <= limits::INLINE_TEXT_BYTES_MAX;
-        let payload =
-            if is_short { Payload::message(message) } else { Payload::Stored(message.id) };
+        let subject = Subject::of_message(message);
+        let payload = if !subject.is_whole {
+            Payload::Frame(frame::message_without_text(message).into())
+        } else if message.text.as_str().len() <= limits::INLINE_TEXT_BYTES_MAX {
+            Payload::message(message)
+        } else {
+            Payload::Stored(message.id)
+        };
         Self {
             // A change has its own id; a message as it was sent has its own as its revision.
             id: message.rev.id().unwrap_or(message.id).into(),
@@ -152,7 +157,7 @@ impl Publication {
                 changes: Vec::new(),
                 also: Vec::new(),
             }),
-            subject: Some(Subject::of_message(message)),
+            subject: Some(subject),
             payload,
             origin: None,
         }

@@ -58,6 +58,31 @@ pub enum Route {
         /// As in the path, percent-decoded.
         id: String,
     },
+    /// `GET /channels/{channel_id}/messages/{id}/reactions`
+    ListReactions {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+        /// As in the path, percent-decoded.
+        id: String,
+    },
+    /// `PUT /channels/{channel_id}/messages/{id}/reactions/{emoji}`
+    React {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+        /// As in the path, percent-decoded.
+        id: String,
+        /// As in the path, percent-decoded.
+        emoji: String,
+    },
+    /// `DELETE /channels/{channel_id}/messages/{id}/reactions/{emoji}`
+    Unreact {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+        /// As in the path, percent-decoded.
+        id: String,
+        /// As in the path, percent-decoded.
+        emoji: String,
+    },
     /// `GET /channels/{channel_id}/members`
     ListMembers {
         /// As in the path, percent-decoded.
@@ -99,9 +124,12 @@ impl Route {
             Self::PostMessage => Function::Send,
             Self::Scroll => Function::Scroll,
             Self::Connect => Function::Connect,
-            Self::ReadMessage { .. } | Self::EditMessage { .. } | Self::DeleteMessage { .. } => {
-                Function::Amend
-            }
+            Self::ReadMessage { .. }
+            | Self::EditMessage { .. }
+            | Self::DeleteMessage { .. }
+            | Self::ListReactions { .. }
+            | Self::React { .. }
+            | Self::Unreact { .. } => Function::Amend,
             Self::CreateChannel
             | Self::ListChannels
             | Self::ReadChannel { .. }
@@ -127,6 +155,10 @@ impl Route {
             }
             Self::ReadMessage { .. } | Self::EditMessage { .. } | Self::DeleteMessage { .. } => {
                 "/channels/{channel_id}/messages/{id}"
+            }
+            Self::ListReactions { .. } => "/channels/{channel_id}/messages/{id}/reactions",
+            Self::React { .. } | Self::Unreact { .. } => {
+                "/channels/{channel_id}/messages/{id}/reactions/{emoji}"
             }
             Self::RevokeUser { .. } => "/users/{user_id}",
             Self::Connect => "/connect",
@@ -180,6 +212,19 @@ pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
                 Method::PATCH => Ok(Route::EditMessage { channel_id, id }),
                 Method::DELETE => Ok(Route::DeleteMessage { channel_id, id }),
                 _ => Err(not_allowed("GET, PATCH, DELETE")),
+            }
+        }
+        ["channels", channel, "messages", id, "reactions"] if is(&Method::GET) => {
+            Ok(Route::ListReactions { channel_id: own(channel), id: own(id) })
+        }
+        ["channels", _, "messages", _, "reactions"] => Err(not_allowed("GET")),
+        ["channels", _, "messages", _, "reactions", ""] => Err(ErrorCode::NotFound.into()),
+        ["channels", channel, "messages", id, "reactions", emoji] => {
+            let (channel_id, id, emoji) = (own(channel), own(id), own(emoji));
+            match *method {
+                Method::PUT => Ok(Route::React { channel_id, id, emoji }),
+                Method::DELETE => Ok(Route::Unreact { channel_id, id, emoji }),
+                _ => Err(not_allowed("PUT, DELETE")),
             }
         }
         ["users", ""] => Err(ErrorCode::NotFound.into()),
@@ -252,6 +297,8 @@ mod tests {
             ("/channels/a/members", "GET, POST"),
             ("/channels/a/members/b", "PUT, DELETE"),
             ("/channels/a/messages/b", "GET, PATCH, DELETE"),
+            ("/channels/a/messages/b/reactions", "GET"),
+            ("/channels/a/messages/b/reactions/c", "PUT, DELETE"),
             ("/users/a", "DELETE"),
         ] {
             let found = code(&Method::TRACE, path);

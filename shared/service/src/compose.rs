@@ -8,6 +8,7 @@ use auth::tokens::JwtTokens;
 use auth::tokens::NoTokens;
 use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
 use messaging::Ports;
+use messaging::derive::Deriver;
 use messaging::ports::{
     ChannelStore, EventBus, HealthCheck, MemberStore, MessageStore, NodeDirectory, RelayBus,
     RevocationStore, Tickets, TokenVerifier,
@@ -20,7 +21,7 @@ use redis_bus::{RedisBus, RedisRelayBus};
 pub use redis_bus::EndpointError;
 
 use crate::clock::{SystemClock, SystemRandomness};
-use crate::config::{FunctionConfig, RedisUrl, RelayConfig, StoreConfig};
+use crate::config::{DeriveConfig, FunctionConfig, RedisUrl, RelayConfig, StoreConfig};
 #[cfg(feature = "node")]
 use crate::config::{NodeConfig, RedisPlace};
 use crate::no_redis::NoRedis;
@@ -159,6 +160,17 @@ pub fn relay_bus(url: &RedisUrl, replicas: u32) -> Result<Arc<dyn RelayBus>, End
 #[must_use]
 pub fn relay(store: DynamoStore, relay_bus: Arc<dyn RelayBus>) -> Relay {
     Relay::new(Arc::new(store), relay_bus, Arc::new(SystemClock))
+}
+
+/// A deriver on a store, with the system's clock.
+#[must_use]
+pub fn deriver(store: DynamoStore) -> Deriver {
+    Deriver::new(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemRandomness))
+}
+
+/// The derive function's deriver, on the messages table. Connects to nothing yet.
+pub async fn deriver_of_function(config: &DeriveConfig) -> Deriver {
+    deriver(store(&config.store, CredentialSource::Environment, Capacity::default()).await)
 }
 
 /// The relay function's relay, on the channels table and Redis. Connects to nothing yet.

@@ -234,6 +234,30 @@ impl RelayConfig {
     }
 }
 
+/// The environment of the deriver: it needs only the tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeriveConfig {
+    /// Logs.
+    pub log: LogConfig,
+    /// The tables.
+    pub store: StoreConfig,
+}
+
+impl DeriveConfig {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem.
+    pub fn try_from(env: &impl Env) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(env);
+        let log = reader.log();
+        match reader.store() {
+            Some(store) if reader.problems.is_empty() => Ok(Self { log, store }),
+            _ => Err(reader.refused()),
+        }
+    }
+}
+
 /// The environment of a node. It has no token secret, since nodes handle only tickets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {

@@ -8,13 +8,16 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, Uri};
+use lambda_http::aws_lambda_events::query_map::QueryMap;
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, RequestExt};
 use lambda_runtime::LambdaEvent;
 use messaging::App;
+use messaging::derive::Deriver;
 use messaging::ports::Clock as _;
-use messaging::relay::{Counts, Relay};
+use messaging::relay::Relay;
 use model::Timestamp;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use protocol::http::AMAZON_TRACE;
 use protocol::routes::Function;
 use serde::Serialize;
@@ -22,9 +25,10 @@ use serde_json::Value;
 
 use crate::clock::SystemClock;
 use crate::compose;
-use crate::config::{FunctionConfig, ProcessEnv, RelayConfig, refuse};
+use crate::config::{DeriveConfig, FunctionConfig, ProcessEnv, RelayConfig, refuse};
 use crate::http::{Call, RequestId, attend};
 use crate::metrics::{Metric, document};
+use crate::stream::{BatchResponse, EventError};
 use crate::telemetry::{self, LogFormat};
 use crate::version::asked_for_version;
 
@@ -61,16 +65,14 @@ where
     ended(name, lambda_http::run(service).await)
 }
 
-/// Runs the handler of a table's stream for as long as Lambda keeps the environment. If the handler
-/// returns an error, the whole event fails.
+/// Runs the relay's handler for as long as Lambda keeps the environment. If the handler returns an
+/// error, the whole event fails.
 ///
 /// A wrong configuration ends it with exit code 64 and one line per problem.
-pub async fn run_relay<H, F, R, E>(name: &'static str, handle: H) -> ExitCode
+pub async fn run_relay<H, F>(name: &'static str, handle: H) -> ExitCode
 where
     H: Fn(Relay, Value) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<R, E>> + Send + 'static,
-    R: Serialize + Send + 'static,
-    E: std::error::Error + Send + Sync + 'static,
+    F: Future<Output = Result<BatchResponse, EventError>> + Send + 'static,
 {
     if let Some(said) = asked_for_version(name) {
         return said;
@@ -80,27 +82,112 @@ where
         Err(refused) => return refuse(name, &refused.problems),
     };
     telemetry::start(&config.log);
-    let format = config.log.format;
-    let relay = match compose::relay_of_function(&config).await {
-        Ok(relay) => relay,
-        Err(error) => return refuse(name, [error]),
+    match compose::relay_of_function(&config).await {
+        Ok(relay) => run_reader(name, config.log.format, relay, handle).await,
+        Err(error) => refuse(name, [error]),
+    }
+}
+
+/// Runs the deriver's handler, as [`run_relay`] does the relay's.
+pub async fn run_derive<H, F>(name: &'static str, handle: H) -> ExitCode
+where
+    H: Fn(Deriver, Value) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<BatchResponse, EventError>> + Send + 'static,
+{
+    if let Some(said) = asked_for_version(name) {
+        return said;
+    }
+    let config = match DeriveConfig::try_from(&ProcessEnv) {
+        Ok(config) => config,
+        Err(refused) => return refuse(name, &refused.problems),
     };
+    telemetry::start(&config.log);
+    let deriver = compose::deriver_of_function(&config).await;
+    run_reader(name, config.log.format, deriver, handle).await
+}
+
+/// Something that handles a table's stream, and counts what it does.
+trait Reader: Clone + Send + Sync + 'static {
+    /// What it counted since it was created.
+    fn counts(&self) -> Vec<(&'static str, u64)>;
+
+    /// What it measured during the last event, if anything, in milliseconds.
+    fn measured(&self) -> Option<(&'static str, u64)>;
+}
+
+impl Reader for Relay {
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.counts();
+        vec![
+            ("relayed", counts.relayed),
+            ("relay_firsts", counts.appended),
+            ("relay_late", counts.late),
+            ("relay_skipped", counts.poisoned),
+            ("relay_unknown", counts.unknown),
+            ("relay_reruns", counts.reruns),
+            ("relay_alone", counts.alone),
+            ("relay_held", counts.held),
+        ]
+    }
+
+    fn measured(&self) -> Option<(&'static str, u64)> {
+        Some(("relay_lag_ms", self.counts().lag_ms))
+    }
+}
+
+impl Reader for Deriver {
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.counts();
+        vec![
+            ("derive_folded", counts.folded),
+            ("derive_unchanged", counts.unchanged),
+            ("derive_skipped", counts.poisoned),
+            ("derive_held", counts.held),
+        ]
+    }
+
+    fn measured(&self) -> Option<(&'static str, u64)> {
+        None
+    }
+}
+
+async fn run_reader<R, H, F>(name: &str, format: LogFormat, reader: R, handle: H) -> ExitCode
+where
+    R: Reader,
+    H: Fn(R, Value) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<BatchResponse, EventError>> + Send + 'static,
+{
     let service = lambda_runtime::service_fn(move |event: LambdaEvent<Value>| {
-        let (relay, handle) = (relay.clone(), handle.clone());
+        let (reader, handle) = (reader.clone(), handle.clone());
         async move {
-            let (before, began) = (relay.counts(), SystemClock.now());
-            let handled = AssertUnwindSafe(handle(relay.clone(), event.payload));
+            let (before, began) = (reader.counts(), SystemClock.now());
+            let handled = AssertUnwindSafe(handle(reader.clone(), event.payload));
             // The runtime would log a panic's message, which may contain what a user wrote.
             let answer = match handled.catch_unwind().await {
                 Ok(answer) => answer.map_err(|error| Box::new(error) as lambda_runtime::Error),
                 Err(_) => Err("the handler panicked".into()),
             };
-            let batch = Batch { id: event.context.request_id, before, now: relay.counts(), began };
+            let metrics = metrics_of(&reader, &before);
+            let batch = Batch { id: event.context.request_id, metrics, began };
             batch.log(format, &event.context.env_config.function_name, answer.is_ok());
             answer
         }
     });
     ended(name, lambda_runtime::run(service).await)
+}
+
+/// What a reader did since `before`. An environment handles one event at a time, so whatever was
+/// counted meanwhile belongs to it.
+fn metrics_of(reader: &impl Reader, before: &[(&'static str, u64)]) -> Vec<Metric> {
+    let pairs = reader.counts().into_iter().zip(before);
+    let counts = pairs.map(|((name, now), (_, before))| (name, now - before));
+    let counts: Vec<_> = counts.filter(|(_, count)| *count > 0).collect();
+    let mut metrics: Vec<Metric> =
+        counts.iter().map(|(name, count)| Metric::count(name, *count)).collect();
+    if counts.iter().any(|(name, _)| *name == "relayed") {
+        metrics.extend(reader.measured().map(|(name, ms)| Metric::milliseconds(name, ms)));
+    }
+    metrics
 }
 
 /// Logs a call: with metrics for machines, without for people.
@@ -111,12 +198,10 @@ fn log_call(app: &App, call: &Call, format: LogFormat, function: Option<&str>) {
     }
 }
 
-/// One relayed event of the stream. An environment handles one at a time, so whatever its relay
-/// counted meanwhile belongs to this event.
+/// One event of the stream.
 struct Batch {
     id: String,
-    before: Counts,
-    now: Counts,
+    metrics: Vec<Metric>,
     began: Timestamp,
 }
 
@@ -134,41 +219,20 @@ impl Batch {
     fn log(&self, format: LogFormat, function: &str, is_ok: bool) {
         let duration_ms = SystemClock.now().since(self.began).as_millis();
         let duration_ms = u64::try_from(duration_ms).unwrap_or(u64::MAX);
-        let metrics = self.metrics();
+        let metrics = &self.metrics;
         match format {
             LogFormat::Json => {
                 let level = if is_ok { "INFO" } else { "ERROR" };
                 let timestamp = self.began.rfc3339();
                 let (message, request_id) = ("batch", &*self.id);
                 let line = Line { timestamp, level, message, request_id, duration_ms };
-                telemetry::write(document(function, self.began, &metrics, &line));
+                telemetry::write(document(function, self.began, metrics, &line));
             }
             LogFormat::Pretty => {
                 let request_id = self.id.as_str();
                 tracing::info!(request_id, duration_ms, is_ok, ?metrics, "batch");
             }
         }
-    }
-
-    fn metrics(&self) -> Vec<Metric> {
-        let (before, now) = (&self.before, &self.now);
-        let counts = [
-            ("relayed", now.relayed - before.relayed),
-            ("relay_firsts", now.appended - before.appended),
-            ("relay_late", now.late - before.late),
-            ("relay_skipped", now.poisoned - before.poisoned),
-            ("relay_unknown", now.unknown - before.unknown),
-            ("relay_reruns", now.reruns - before.reruns),
-            ("relay_alone", now.alone - before.alone),
-            ("relay_held", now.held - before.held),
-        ];
-        let counts = counts.into_iter().filter(|(_, count)| *count > 0);
-        let mut metrics: Vec<Metric> =
-            counts.map(|(name, count)| Metric::count(name, count)).collect();
-        if now.relayed > before.relayed {
-            metrics.push(Metric::milliseconds("relay_lag_ms", now.lag_ms));
-        }
-        metrics
     }
 }
 
@@ -189,7 +253,10 @@ fn from_lambda(request: lambda_http::Request) -> Request<Bytes> {
         Some(_) | None => None,
     };
     let path = without_stage(request.raw_http_path(), stage.as_deref());
-    let uri = uri_of(path, request.uri().query());
+    // In a decoded path, `#` hides the query from the URI.
+    let hidden = || request.query_string_parameters_ref().map(query_of);
+    let query = request.uri().query().map(str::to_owned).or_else(hidden);
+    let uri = uri_of(path, query.as_deref().filter(|query| !query.is_empty()));
     let context = request.lambda_context_ref();
     let id = context.and_then(|context| RequestId::from_platform(&context.request_id));
     let trace = context.and_then(|context| context.xray_trace_id.as_deref());
@@ -214,6 +281,12 @@ fn without_stage<'a>(path: &'a str, stage: Option<&str>) -> &'a str {
         Some(rest) if rest.starts_with('/') => rest,
         Some(_) | None => path,
     }
+}
+
+fn query_of(parameters: &QueryMap) -> String {
+    let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+    let pair = |(name, value)| format!("{}={}", encode(name), encode(value));
+    parameters.iter().map(pair).collect::<Vec<_>>().join("&")
 }
 
 /// API Gateway passes paths on decoded: encode again what a URI cannot contain.
@@ -267,6 +340,14 @@ mod tests {
         assert_eq!(made.method(), "POST");
         assert_eq!(made.headers()["content-type"], "application/json");
         assert_eq!(made.body().as_ref(), br#"{"a":1}"#);
+    }
+
+    #[test]
+    fn a_keycap_in_a_decoded_path_does_not_hide_the_query() {
+        let made = request(&event("$default", "/reactions/#\u{fe0f}\u{20e3}", "a=1%2F", ""));
+        assert_eq!(made.uri(), "/reactions/%23%EF%B8%8F%E2%83%A3?a=1%2F");
+        let made = request(&event("$default", "/reactions/\u{1f44d}", "a=1", ""));
+        assert_eq!(made.uri(), "/reactions/%F0%9F%91%8D?a=1");
     }
 
     #[test]

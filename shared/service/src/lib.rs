@@ -21,6 +21,7 @@ pub mod http;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 pub mod metrics;
+pub mod stream;
 pub mod telemetry;
 pub mod version;
 

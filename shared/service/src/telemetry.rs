@@ -122,6 +122,7 @@ pub const OUR_PACKAGES: &[&str] = &[
     "amend",
     "connect",
     "relay",
+    "derive",
     "delivery",
     "node",
     "embedded_stack",

@@ -1,8 +1,9 @@
 //! What a run did and saw, as one sequence of events.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{ChannelId, MessageId, Rev, TextDigest, UserId};
+use model::{ChangeId, ChannelId, Emoji, MessageId, Rev, TextDigest, UserId};
 
 /// One logical send: all attempts under one client-made id, or one attempt without an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +75,17 @@ pub enum Event {
         /// The change.
         change: Change,
     },
+    /// A user edits a message, with one call or more.
+    Edits {
+        /// The channel.
+        channel: ChannelId,
+        /// The message.
+        id: MessageId,
+        /// The edit's id: the greatest one of a message wins.
+        change_id: ChangeId,
+        /// The new text.
+        text: TextDigest,
+    },
     /// An edit or a deletion of a message was answered with 2xx.
     Revised {
         /// The channel.
@@ -82,6 +94,28 @@ pub enum Event {
         id: MessageId,
         /// The revision in the answer.
         rev: Rev,
+        /// The edit; `None` for a deletion.
+        change_id: Option<ChangeId>,
+    },
+    /// A user makes or withdraws a reaction, with one call or more.
+    Reacts {
+        /// The channel.
+        channel: ChannelId,
+        /// The message.
+        id: MessageId,
+        /// The user.
+        user: UserId,
+        /// The emoji.
+        emoji: Emoji,
+        /// The act's id: the greatest one of a user, message and emoji wins.
+        change_id: ChangeId,
+        /// Whether the reaction is made.
+        is_made: bool,
+    },
+    /// A call of that act was answered with 2xx.
+    Reacted {
+        /// The act.
+        change_id: ChangeId,
     },
     /// A client starts. What it sees from now on is judged.
     Starts {
@@ -150,6 +184,12 @@ pub struct StoredItem {
     pub text: TextDigest,
     /// Its revision.
     pub rev: Rev,
+    /// Its text now.
+    pub present: TextDigest,
+    /// Whether it was deleted.
+    pub is_deleted: bool,
+    /// How many reactions its summary says that it has.
+    pub reactions: BTreeMap<Emoji, u64>,
 }
 
 /// What a client shows of a channel at the end, in this order.

@@ -18,6 +18,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a check looks at the events that concern it")]
 
+mod counts;
 mod history;
 mod members;
 mod verdict;

@@ -1,8 +1,9 @@
 //! Small runs with one defect each, which the checker must find.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{ChannelId, MessageId, Rev, TextDigest, Timestamp, UserId};
+use model::{ChangeId, ChannelId, Emoji, MessageId, Rev, TextDigest, Timestamp, UserId};
 
 use super::*;
 
@@ -77,7 +78,11 @@ impl Pen {
     fn store(&mut self, n: u64, id: MessageId) {
         let (sender, text) = (user("alice"), text(n));
         let rev = Rev::of(id);
-        self.0.stored.push(StoredItem { channel: channel(), id, sender, text, rev });
+        let (is_deleted, reactions) = (false, BTreeMap::new());
+        let channel = channel();
+        let present = text;
+        let item = StoredItem { channel, id, sender, text, present, rev, is_deleted, reactions };
+        self.0.stored.push(item);
     }
 
     /// A successful send.
@@ -257,7 +262,8 @@ fn k8_a_copy_that_ends_in_another_revision_is_found() {
     pen.seen(1, true);
     pen.0.shown.push(shown(vec![id(1)]));
     let rev = Rev::of(id(9));
-    pen.push(Event::Revised { channel: channel(), id: id(1), rev: rev.clone() });
+    let change_id = None;
+    pen.push(Event::Revised { channel: channel(), id: id(1), rev: rev.clone(), change_id });
     let verdict = pen.verdict();
     assert!(verdict.breaks(Check::K8Converged));
     assert_eq!((verdict.changes, verdict.lost, verdict.diverged), (1, 1, 0), "it is not stored");
@@ -270,4 +276,59 @@ fn k8_a_copy_that_ends_in_another_revision_is_found() {
     pen.push(Event::Leaves { client: ClientId(1) });
     pen.0.shown[0].revs = vec![Rev::of(id(1))];
     assert!(!pen.verdict().breaks(Check::K8Converged), "who left is not judged");
+}
+
+#[test]
+fn k9_a_summary_that_counts_wrong_is_found() {
+    let mut pen = Pen::with_members();
+    pen.sent(1);
+    let emoji = Emoji::parse("👍").unwrap();
+    let act = |n: u64| ChangeId::parse(&id(n).to_string()).unwrap();
+    let reacts = |n: u64, who: &str, is_made: bool| {
+        let (channel, id, user, emoji) = (channel(), id(1), user(who), emoji.clone());
+        Event::Reacts { channel, id, user, emoji, change_id: act(n), is_made }
+    };
+    for (n, who, is_made) in [(2, "alice", true), (4, "alice", false), (3, "alice", true)] {
+        pen.push(reacts(n, who, is_made));
+        pen.push(Event::Reacted { change_id: act(n) });
+    }
+    pen.push(reacts(5, "bob", true));
+    let counting = |pen: &mut Pen, count: u64| {
+        let counts = (count > 0).then(|| (emoji.clone(), count));
+        pen.0.stored[0].reactions = counts.into_iter().collect();
+        pen.verdict().miscounted
+    };
+    assert_eq!(counting(&mut pen, 0), 0, "the greatest act of alice wins");
+    assert_eq!(counting(&mut pen, 1), 0, "bob's act was not answered: it may count");
+    assert_eq!(counting(&mut pen, 2), 1);
+    pen.push(Event::Reacted { change_id: act(5) });
+    assert_eq!(counting(&mut pen, 0), 1);
+    assert_eq!(counting(&mut pen, 1), 0);
+    pen.0.stored[0].is_deleted = true;
+    assert_eq!(counting(&mut pen, 1), 1, "a deleted message has none");
+    assert_eq!(pen.verdict().changes, 4);
+    assert!(pen.verdict().breaks(Check::K9Counted));
+}
+
+#[test]
+fn k8_an_edit_that_a_former_one_replaced_is_found() {
+    let mut pen = Pen::with_members();
+    pen.sent(1);
+    let change = |n: u64| ChangeId::parse(&id(n).to_string()).unwrap();
+    for n in [2, 3, 4] {
+        let (channel, id, text) = (channel(), id(1), text(n));
+        pen.push(Event::Edits { channel, id, change_id: change(n), text });
+    }
+    let rev = Rev::of(id(1));
+    for n in [2, 3] {
+        let (channel, id, rev) = (channel(), id(1), rev.clone());
+        pen.push(Event::Revised { channel, id, rev, change_id: Some(change(n)) });
+    }
+    for (n, is_lost) in [(1, true), (2, true), (3, false), (4, false)] {
+        pen.0.stored[0].present = text(n);
+        assert_eq!(pen.verdict().breaks(Check::K8Converged), is_lost, "{n}");
+    }
+    pen.0.stored[0].present = text(2);
+    pen.0.stored[0].is_deleted = true;
+    assert!(!pen.verdict().breaks(Check::K8Converged));
 }

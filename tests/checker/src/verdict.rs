@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-use model::{ChannelId, MessageId, Rev, TextDigest, UserId};
+use model::{ChangeId, ChannelId, MessageId, Rev, TextDigest, UserId};
 
+use crate::counts::counted;
 use crate::history::{ClientId, Event, History, SendId, SendOutcome};
 use crate::members::Members;
 
@@ -45,6 +46,8 @@ pub enum Check {
     K7Alive,
     /// Every copy of a message ends as the store has it.
     K8Converged,
+    /// Every summary of reactions counts what the users did.
+    K9Counted,
 }
 
 /// One broken rule.
@@ -69,10 +72,12 @@ pub struct Verdict {
     pub doubled: u64,
     /// Messages that reached a user who had been removed before.
     pub leaked: u64,
-    /// Edits and deletions that were answered 200.
+    /// Edits, deletions, and reactions made or withdrawn that were answered 200.
     pub changes: u64,
     /// Copies of messages that ended in another revision than the store's.
     pub diverged: u64,
+    /// Summaries that ended with another count than that of the acts.
+    pub miscounted: u64,
     /// Repeated deliveries. They are allowed, but counted.
     pub raw_duplicates: u64,
     /// Removals that were acknowledged.
@@ -113,6 +118,7 @@ impl Verdict {
         self.leaked += other.leaked;
         self.changes += other.changes;
         self.diverged += other.diverged;
+        self.miscounted += other.miscounted;
         self.raw_duplicates += other.raw_duplicates;
         self.removals += other.removals;
         self.faults += other.faults;
@@ -124,7 +130,7 @@ impl Verdict {
         self.violations.truncate(LISTED_MAX);
     }
 
-    fn note(&mut self, check: Check, what: String) {
+    pub(crate) fn note(&mut self, check: Check, what: String) {
         self.violations_total += 1;
         if self.violations.len() < LISTED_MAX {
             self.violations.push(Violation { check, what });
@@ -137,7 +143,7 @@ impl fmt::Display for Verdict {
         write!(
             f,
             "{} acknowledged, {} deliveries, {} lost, {} doubled, {} leaked, {} changes, {} diverged, \
-             {} removals, {} faults, {} resyncs (at most {} of one client), {} raw duplicates, the slowest after {:.1?}",
+             {} miscounted, {} removals, {} faults, {} resyncs (at most {} of one client), {} raw duplicates, the slowest after {:.1?}",
             self.acknowledged,
             self.deliveries,
             self.lost,
@@ -145,6 +151,7 @@ impl fmt::Display for Verdict {
             self.leaked,
             self.changes,
             self.diverged,
+            self.miscounted,
             self.removals,
             self.faults,
             self.resyncs,
@@ -175,6 +182,7 @@ pub fn check(history: &History, bounds: &Bounds) -> Verdict {
     no_leak(history, &clients, &members, &posted, &mut verdict);
     delivered(&sends, &clients, &members, bounds, &mut verdict);
     converged(history, &clients, &members, &mut verdict);
+    counted(history, &mut verdict);
     few_resyncs(&clients, bounds, &mut verdict);
     verdict
 }
@@ -461,7 +469,7 @@ fn converged(history: &History, clients: &Clients, members: &Members, verdict: &
     let stored: HashMap<(&ChannelId, MessageId), &Rev> =
         history.stored.iter().map(|item| ((&item.channel, item.id), &item.rev)).collect();
     for (_, event) in &history.events {
-        let Event::Revised { channel, id, rev } = event else { continue };
+        let Event::Revised { channel, id, rev, .. } = event else { continue };
         verdict.changes += 1;
         if stored.get(&(channel, *id)).is_none_or(|stored| *stored < rev) {
             verdict.lost += 1;
@@ -470,6 +478,7 @@ fn converged(history: &History, clients: &Clients, members: &Members, verdict: &
             verdict.note(Check::K8Converged, what);
         }
     }
+    last_edits_win(history, verdict);
     for shown in &history.shown {
         let Some(client) = clients.clients.get(&shown.client) else { continue };
         let follows = !client.leaves && client.follows_from != usize::MAX;
@@ -485,6 +494,33 @@ fn converged(history: &History, clients: &Clients, members: &Members, verdict: &
                 let what = format!("{:?} shows {id} as {here}, stored as {there}", shown.client);
                 verdict.note(Check::K8Converged, what);
             }
+        }
+    }
+}
+
+/// The text of a message is that of its last edit, or of one after it whose answer was lost.
+fn last_edits_win(history: &History, verdict: &mut Verdict) {
+    let mut edits: HashMap<(&ChannelId, MessageId), BTreeMap<ChangeId, TextDigest>> =
+        HashMap::new();
+    let mut last: HashMap<(&ChannelId, MessageId), ChangeId> = HashMap::new();
+    for (_, event) in &history.events {
+        match event {
+            Event::Edits { channel, id, change_id, text } => {
+                edits.entry((channel, *id)).or_default().insert(*change_id, *text);
+            }
+            Event::Revised { channel, id, change_id: Some(change_id), .. } => {
+                let last = last.entry((channel, *id)).or_insert(*change_id);
+                *last = (*last).max(*change_id);
+            }
+            _ => {}
+        }
+    }
+    for item in history.stored.iter().filter(|item| !item.is_deleted) {
+        let key = (&item.channel, item.id);
+        let (Some(last), Some(edits)) = (last.get(&key), edits.get(&key)) else { continue };
+        if !edits.range(last..).any(|(_, text)| *text == item.present) {
+            verdict.lost += 1;
+            verdict.note(Check::K8Converged, format!("the last edit of {} was lost", item.id));
         }
     }
 }

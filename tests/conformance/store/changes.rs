@@ -6,7 +6,7 @@ use messaging::ports::{
     Appended, Change, LogEntry, LoggedChange, MessageStore, PageQuery, Revised, Revision,
     StoredMessage,
 };
-use model::{ChangeId, Deletion, MessageId, MessageText, Rev, Timestamp};
+use model::{Attribution, ChangeId, MessageId, MessageText, Rev, Timestamp};
 
 use super::{EmptyTables, Stores, at, channel_id, id, message, redirect, user};
 
@@ -31,7 +31,7 @@ fn edit(rev: MessageId, change: ChangeId, text: &str) -> Revision {
 }
 
 fn deletion(rev: MessageId) -> Revision {
-    let change = Change::Delete(Deletion { at: at(77), by: user("bob") });
+    let change = Change::Delete(Attribution { at: at(77), by: user("bob") });
     Revision { rev: Rev::of(rev), members_version: 9, only_of: None, change }
 }
 
@@ -157,7 +157,7 @@ async fn g10_a_tombstone_has_no_text_and_stays_in_its_place(stores: Stores) {
     let revised = stores.messages.revise(&channel_id(1), id(5, 2), &deletion(id(20, 1))).await;
     let Revised::Done(gone) = revised.unwrap() else { panic!() };
     assert_eq!(gone.message.text.as_str(), "");
-    assert_eq!(gone.message.deleted, Some(Deletion { at: at(77), by: user("bob") }));
+    assert_eq!(gone.message.deleted, Some(Attribution { at: at(77), by: user("bob") }));
     let page = stores.messages.page(&all(false, 10)).await.unwrap();
     let ids: Vec<_> = page.entries.iter().map(LogEntry::id).collect();
     assert_eq!(ids, [id(5, 1), id(5, 2), id(5, 3)]);

@@ -1,6 +1,8 @@
 //! Rows of a later version, among those of this one.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use messaging::ports::{Appended, LogEntry, MessageStore, PageQuery, StoredMessage};
 use model::{MessageId, Rev};
 
@@ -32,8 +34,12 @@ impl EmptyTables {
         self.store.append(stored).await.unwrap();
         let rows = self.client.scan().table_name(format!("{}{TABLE}", self.prefix)).send().await;
         let row = rows.unwrap().items.unwrap().remove(0).into_iter().map(|(name, value)| {
-            let number = value.as_n().map(|number| json!({ "N": number }));
-            (name, number.unwrap_or_else(|value| json!({ "S": value.as_s().unwrap() })))
+            let json = match value {
+                AttributeValue::N(digits) => json!({ "N": digits }),
+                AttributeValue::B(bytes) => json!({ "B": STANDARD.encode(bytes) }),
+                other => json!({ "S": other.as_s().unwrap() }),
+            };
+            (name, json)
         });
         Value::Object(row.collect())
     }

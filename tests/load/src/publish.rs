@@ -224,7 +224,7 @@ impl Thread {
 /// A message as a node's WebSocket frame (RFC 6455 5.2), with a length in two bytes.
 fn framed(message: Message) -> Result<Bytes, Failed> {
     let cursor = "1700000000000-0-0000".to_owned();
-    let payload = ServerFrame::Message { cursor, message }.encode();
+    let payload = ServerFrame::Message { cursor, message, lacks_text: false }.encode();
     let mut frame = vec![0x81, 126];
     frame.extend(u16::try_from(payload.len())?.to_be_bytes());
     frame.extend(payload.as_bytes());

@@ -7,10 +7,12 @@ use async_trait::async_trait;
 use memory::MemoryStore;
 use messaging::ports::{
     Appended, ChangePage, ChannelStore, Creation, LogEntry, LogPage, LoggedChange, Marking,
-    MemberStore, MessageStore, NamePage, PageQuery, ReadError, Redirect, Revised, Revision,
-    RevocationStore, Standing, StoredMessage, WriteError,
+    MemberStore, MessageStore, NamePage, PageQuery, Reacted, ReactionPage, ReadError, Redirect,
+    Revised, Revision, RevocationStore, Standing, StoredMessage, StoredReaction, WriteError,
 };
-use model::{Channel, ChannelId, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId};
+use model::{
+    Channel, ChannelId, Emoji, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -113,6 +115,36 @@ impl MessageStore for MaybeSilent {
         revision: &Revision,
     ) -> Result<Revised, WriteError> {
         self.inner.revise(channel, id, revision).await
+    }
+
+    async fn react(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        reaction: &StoredReaction,
+    ) -> Result<Reacted, WriteError> {
+        self.inner.react(channel, id, reaction).await
+    }
+
+    async fn reactions(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        after: Option<(&UserId, &Emoji)>,
+        limit: u32,
+    ) -> Result<ReactionPage, ReadError> {
+        self.answers().await?;
+        self.inner.reactions(channel, id, after, limit).await
+    }
+
+    async fn reacted_among(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        reactions: &[(MessageId, Emoji)],
+    ) -> Result<Vec<(MessageId, Emoji)>, ReadError> {
+        self.answers().await?;
+        self.inner.reacted_among(channel, user, reactions).await
     }
 }
 

@@ -1,5 +1,5 @@
-//! The messages table's stream, and the mapping that feeds it to the relay: each shard in order,
-//! but late, repeated, or with records that cannot be read.
+//! The messages table's stream, and the mappings that feed it to relay and deriver: each shard in
+//! order, but late, repeated, or with records that cannot be read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,28 +7,76 @@ use std::time::Duration;
 
 use checker::StoredItem;
 use memory::SeededRng;
+use messaging::derive::{self, Deriver};
 use messaging::ports::{LogEntry, StoredMessage};
 use messaging::relay::{Outcome, Record, Relay};
 use model::{ChannelId, MessageId, limits};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-/// All entries that were ever stored, by shard and in order. Clones share them.
+/// What the table's stream has a record of.
+#[derive(Debug, Clone)]
+pub(crate) enum Row {
+    Entry(LogEntry),
+    Reaction(ChannelId, MessageId),
+}
+
+/// What gets the records.
+#[derive(Debug, Clone)]
+pub(crate) enum Reader {
+    Relay(Relay),
+    Derive(Deriver),
+}
+
+impl Reader {
+    const fn index(&self) -> usize {
+        match self {
+            Self::Relay(_) => 0,
+            Self::Derive(_) => 1,
+        }
+    }
+
+    async fn read(&self, rows: &[Option<Row>]) -> Outcome {
+        match self {
+            Self::Relay(relay) => {
+                let record = |row: &Option<Row>| match row {
+                    Some(Row::Entry(entry)) => Record::Stored(entry.clone()),
+                    Some(Row::Reaction(..)) => Record::Other,
+                    None => Record::Poisoned(Box::new(Poison)),
+                };
+                relay.relay(&rows.iter().map(record).collect::<Vec<_>>()).await
+            }
+            Self::Derive(deriver) => {
+                let record = |row: &Option<Row>| match row {
+                    Some(Row::Entry(_)) => derive::Record::Other,
+                    Some(Row::Reaction(channel, id)) => {
+                        derive::Record::Reaction(channel.clone(), *id)
+                    }
+                    None => derive::Record::Poisoned(Box::new(Poison)),
+                };
+                deriver.derive(&rows.iter().map(record).collect::<Vec<_>>()).await
+            }
+        }
+    }
+}
+
+/// All rows that were ever stored, by shard and in order. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TableLog(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    shards: [Vec<(Instant, LogEntry)>; SHARDS],
+    shards: [Vec<(Instant, Row)>; SHARDS],
     inserted: BTreeMap<(ChannelId, MessageId), Instant>,
     trouble: FeedTrouble,
-    positions: [usize; SHARDS],
+    /// Where each reader is in each shard.
+    positions: [[usize; SHARDS]; READERS],
 }
 
-/// What goes wrong between the table and the relay.
+/// What goes wrong between the table and its readers.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct FeedTrouble {
-    /// How old a record is before the relay gets it.
+    /// How old a record is before a reader gets it.
     pub lag: Duration,
     /// Whether it gets none.
     pub stopped: bool,
@@ -43,19 +91,23 @@ pub(crate) struct FeedTrouble {
 struct Poison;
 
 impl TableLog {
-    /// Adds an entry, as the table does after a write.
-    pub(crate) fn insert(&self, entry: LogEntry) {
+    /// Adds a row, as the table does after a write.
+    pub(crate) fn insert(&self, row: Row) {
         let mut state = self.0.lock();
         let now = Instant::now();
-        let channel = match &entry {
-            LogEntry::Message(stored) => stored.message.channel_id.clone(),
-            LogEntry::Redirect(redirect) => redirect.channel_id.clone(),
-            LogEntry::Unknown { channel_id, .. } => channel_id.clone(),
+        let channel = match &row {
+            Row::Entry(LogEntry::Message(stored)) => &stored.message.channel_id,
+            Row::Entry(LogEntry::Redirect(redirect)) => &redirect.channel_id,
+            Row::Entry(LogEntry::Unknown { channel_id, .. }) | Row::Reaction(channel_id, _) => {
+                channel_id
+            }
         };
         let shard = channel.as_str().bytes().map(usize::from).sum::<usize>() % SHARDS;
-        state.inserted.insert((channel, entry.id()), now);
+        if let Row::Entry(entry) = &row {
+            state.inserted.insert((channel.clone(), entry.id()), now);
+        }
         if let Some(shard) = state.shards.get_mut(shard) {
-            shard.push((now, entry));
+            shard.push((now, row));
         }
     }
 
@@ -71,11 +123,14 @@ impl TableLog {
         self.0.lock().trouble = trouble;
     }
 
-    /// Whether the relay has processed everything.
+    /// Whether all readers have processed everything.
     #[must_use]
     pub(crate) fn is_drained(&self) -> bool {
         let state = self.0.lock();
-        state.shards.iter().zip(&state.positions).all(|(shard, at)| shard.len() == *at)
+        let is_at_end = |positions: &[usize; SHARDS]| {
+            state.shards.iter().zip(positions).all(|(shard, at)| shard.len() == *at)
+        };
+        state.positions.iter().all(is_at_end)
     }
 
     /// All messages: with the text that was sent, and the present revision.
@@ -84,25 +139,42 @@ impl TableLog {
         let state = self.0.lock();
         let mut items: BTreeMap<(ChannelId, MessageId), StoredItem> = BTreeMap::new();
         for (_, entry) in state.shards.iter().flatten() {
-            let LogEntry::Message(StoredMessage { message, .. }) = entry else { continue };
+            let Row::Entry(LogEntry::Message(StoredMessage { message, .. })) = entry else {
+                continue;
+            };
             let item = || StoredItem {
                 channel: message.channel_id.clone(),
                 id: message.id,
                 sender: message.sender_id.clone(),
                 text: message.text.digest(),
                 rev: message.rev.clone(),
+                present: message.text.digest(),
+                is_deleted: false,
+                reactions: BTreeMap::new(),
             };
             let item = items.entry((message.channel_id.clone(), message.id)).or_insert_with(item);
             item.rev = message.rev.clone();
+            item.present = message.text.digest();
+            item.is_deleted = message.deleted.is_some();
+            let counts = message.reactions.iter();
+            let counts = counts.map(|reaction| (reaction.emoji.clone(), reaction.count));
+            item.reactions = counts.collect();
         }
         items.into_values().collect()
     }
 
-    /// The next records of a shard that are due; with `replays`, preceded by older ones again.
-    fn batch(&self, shard: usize, rng: &SeededRng) -> Option<(usize, usize, Vec<Record>)> {
+    /// The next records of a shard that are due; with `replays`, preceded by older ones again. `None`
+    /// stands for a record that cannot be read.
+    fn batch(
+        &self,
+        reader: &Reader,
+        shard: usize,
+        rng: &SeededRng,
+    ) -> Option<(usize, usize, Vec<Option<Row>>)> {
         let state = self.0.lock();
         let trouble = state.trouble;
-        let (records, position) = (state.shards.get(shard)?, *state.positions.get(shard)?);
+        let position = *state.positions.get(reader.index())?.get(shard)?;
+        let records = state.shards.get(shard)?;
         let is_due = |at: Instant| at.elapsed() >= trouble.lag.max(LAG_MIN);
         let end = records.partition_point(|(at, _)| is_due(*at)).min(position + BATCH_MAX);
         if trouble.stopped || end <= position {
@@ -111,37 +183,38 @@ impl TableLog {
         let again = if trouble.replays { rng.index(20) } else { 0 };
         let start = position.saturating_sub(again);
         let due = records.get(start..end)?;
-        let mut batch: Vec<Record> =
-            due.iter().map(|(_, entry)| Record::Stored(entry.clone())).collect();
+        let mut batch: Vec<Option<Row>> = due.iter().map(|(_, row)| Some(row.clone())).collect();
         if trouble.poison {
-            batch.push(Record::Poisoned(Box::new(Poison)));
+            batch.push(None);
         }
         Some((start, end, batch))
     }
 
-    fn move_to(&self, shard: usize, position: usize) {
-        if let Some(at) = self.0.lock().positions.get_mut(shard) {
+    fn move_to(&self, reader: &Reader, shard: usize, position: usize) {
+        let mut state = self.0.lock();
+        let positions = state.positions.get_mut(reader.index());
+        if let Some(at) = positions.and_then(|positions| positions.get_mut(shard)) {
             *at = position;
         }
     }
 }
 
-/// Feeds the relay from one shard, until the run ends.
-pub(crate) async fn run(log: TableLog, shard: usize, relay: Relay, rng: SeededRng) {
+/// Feeds a reader from one shard, until the run ends.
+pub(crate) async fn run(log: TableLog, shard: usize, reader: Reader, rng: SeededRng) {
     let (first, longest) = limits::RELAY_RETRY;
     let mut wait = first;
     loop {
-        let Some((start, end, batch)) = log.batch(shard, &rng) else {
+        let Some((start, end, batch)) = log.batch(&reader, shard, &rng) else {
             sleep(POLL).await;
             continue;
         };
-        match relay.relay(&batch).await {
+        match reader.read(&batch).await {
             Outcome::Relayed => {
-                log.move_to(shard, end);
+                log.move_to(&reader, shard, end);
                 wait = first;
             }
             Outcome::HeldAt(at) => {
-                log.move_to(shard, (start + at).min(end));
+                log.move_to(&reader, shard, (start + at).min(end));
                 sleep(wait).await;
                 wait = (wait * 2).min(longest);
             }
@@ -151,6 +224,7 @@ pub(crate) async fn run(log: TableLog, shard: usize, relay: Relay, rng: SeededRn
 
 /// Shards of the stream. Channels of different shards may overtake each other.
 pub(crate) const SHARDS: usize = 2;
+const READERS: usize = 2;
 const BATCH_MAX: usize = 100;
 const LAG_MIN: Duration = Duration::from_millis(50);
 const POLL: Duration = Duration::from_millis(250);

@@ -40,6 +40,14 @@ pub struct Plan {
     pub change_every_ms: Option<RangeInclusive<u64>>,
     /// Pause between two edits or deletions in a channel, in ms. `None`: none.
     pub revise_every_ms: Option<RangeInclusive<u64>>,
+    /// Whether some of these are deletions.
+    pub deletes: bool,
+    /// Whether folds are slow to write what they counted.
+    pub slow_folds: bool,
+    /// How far clients read back when they catch up.
+    pub overlap: Duration,
+    /// Pause between two reactions in a channel, in ms. `None`: none.
+    pub react_every_ms: Option<RangeInclusive<u64>>,
     /// Whether clients come and go by themselves.
     pub restless: bool,
     /// The faults: when each begins, and how long it lasts.
@@ -73,6 +81,10 @@ impl Plan {
             half_silent: Duration::ZERO,
             change_every_ms: None,
             revise_every_ms: None,
+            react_every_ms: None,
+            deletes: true,
+            slow_folds: false,
+            overlap: limits::OVERLAP,
             restless: false,
             faults: Vec::new(),
             settle: SETTLE,
@@ -94,6 +106,7 @@ impl Plan {
             faulty: Duration::from_secs(3_670),
             send_every_ms: 15_000..=40_000,
             revise_every_ms: Some(20_000..=60_000),
+            react_every_ms: Some(20_000..=60_000),
             faults: vec![
                 fault(1, 3_600, Kind::RelayStopped),
                 fault(2, 120, Kind::RedisFull),
@@ -146,6 +159,7 @@ impl Plan {
             send_every_ms: 250..=900,
             change_every_ms: Some(1_000..=6_000),
             revise_every_ms: Some(300..=1_500),
+            react_every_ms: Some(200..=1_000),
             restless: true,
             resyncs_besides: if short { RESYNCS_SHORT } else { RESYNCS_LONG },
             ..Self::quiet()

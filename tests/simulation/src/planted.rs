@@ -1,9 +1,10 @@
-//! Ten bugs that systems like this one have shipped. The checks must find each of them.
+//! Fifteen bugs that systems like this one have shipped. The checks must find each of them.
 //!
 //! None is a switch in the product. Each is a wrapper around a port or a client's connection, a
-//! misconfigured client (3, 7), or a switch in the model of Redis (6).
+//! misconfigured client (3, 7), or a switch in the model of Redis (6) or of the store (11 to 15).
 
 mod chain;
+mod changes;
 mod rows;
 mod spoil;
 mod storm;
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use chain::{Rewrite, Rewritten};
+pub(crate) use changes::spoil_revision;
 pub(crate) use spoil::Spoil;
 
 /// A planted bug.
@@ -45,6 +47,16 @@ pub enum Planted {
     FirstFour,
     /// 10: every slow read of a channel sends every client a resync.
     ResyncStorm,
+    /// 11: a change is written before its entry in the change log, so its writer may die in between.
+    RowBeforeLog,
+    /// 12: the last edit that arrives wins, not the one that was made last.
+    LastEditWins,
+    /// 13: catching up reads new messages by their ids, and no changes.
+    CatchUpById,
+    /// 14: a fold replaces a summary that has changed since it read the rows.
+    FoldWithoutCompare,
+    /// 15: a fold increments counts instead of counting rows.
+    Increments,
 }
 
 impl Planted {
@@ -60,6 +72,11 @@ impl Planted {
         ("no_tick", Self::NoTick),
         ("first_four", Self::FirstFour),
         ("resync_storm", Self::ResyncStorm),
+        ("row_before_log", Self::RowBeforeLog),
+        ("last_edit_wins", Self::LastEditWins),
+        ("catch_up_by_id", Self::CatchUpById),
+        ("fold_without_compare", Self::FoldWithoutCompare),
+        ("increments", Self::Increments),
     ];
 }
 
@@ -96,7 +113,12 @@ impl Plant {
             | Planted::RowsAfterVersion
             | Planted::WaitWithoutMarker
             | Planted::MaxId
-            | Planted::FirstFour => None,
+            | Planted::FirstFour
+            | Planted::RowBeforeLog
+            | Planted::LastEditWins
+            | Planted::CatchUpById
+            | Planted::FoldWithoutCompare
+            | Planted::Increments => None,
         }
     }
 

@@ -76,6 +76,7 @@ async fn live(seed: u64, plan: Plan) -> Report {
         for (at, room) in space.channels.iter().enumerate() {
             work.spawn(work::talk(world.clone(), space.clone(), at, sends_until));
             work.spawn(work::revise(world.clone(), space.clone(), at, faulty_until));
+            work.spawn(work::react(world.clone(), space.clone(), at, faulty_until));
             if room.is_group {
                 work.spawn(work::change(world.clone(), space.clone(), at, faulty_until));
             }

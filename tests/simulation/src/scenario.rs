@@ -25,6 +25,8 @@ pub const fn broken_by(bug: Planted) -> Check {
         | Planted::FirstFour => Check::K2Delivered,
         Planted::StaleVersion | Planted::RowsAfterVersion => Check::K4Leak,
         Planted::NoTick | Planted::ResyncStorm => Check::K7Alive,
+        Planted::RowBeforeLog | Planted::LastEditWins | Planted::CatchUpById => Check::K8Converged,
+        Planted::FoldWithoutCompare | Planted::Increments => Check::K9Counted,
     }
 }
 
@@ -41,6 +43,9 @@ pub fn of(bug: Planted) -> Plan {
         Planted::NoTick => quiet_clients_and_a_busy_channel(),
         Planted::FirstFour => forked_with_repeated_ids(),
         Planted::ResyncStorm => Plan::brownout(Kind::StoreSilentToNodes),
+        Planted::RowBeforeLog | Planted::CatchUpById => changed_while_away(),
+        Planted::LastEditWins => edits_tried_again(),
+        Planted::FoldWithoutCompare | Planted::Increments => many_react(),
     }
 }
 
@@ -141,6 +146,50 @@ fn quiet_clients_and_a_busy_channel() -> Plan {
         faulty: Duration::from_secs(100),
         send_every_ms: 700..=1_300,
         faults: vec![fault(95_000, 1_000, Kind::NodesReplaced)],
+        ..Plan::quiet()
+    }
+}
+
+/// Messages that are older than what a client reads back change while clients that have them are
+/// away, and the stream is lost.
+fn changed_while_away() -> Plan {
+    Plan {
+        users: 6..=6,
+        faulty: Duration::from_secs(50),
+        send_every_ms: 1_000..=2_000,
+        revise_every_ms: Some(100..=300),
+        deletes: false,
+        overlap: Duration::from_secs(5),
+        faults: vec![
+            fault(30_000, 15_000, Kind::PeopleAway),
+            fault(40_000, 500, Kind::RedisFlushed),
+            fault(41_000, 1_000, Kind::NodesReplaced),
+        ],
+        ..Plan::quiet()
+    }
+}
+
+/// Answers of the store are lost: edits are tried again after others have been made.
+fn edits_tried_again() -> Plan {
+    Plan {
+        users: 3..=3,
+        devices: 2,
+        send_every_ms: 1_000..=2_000,
+        revise_every_ms: Some(40..=120),
+        deletes: false,
+        faults: vec![fault(2_000, 12_000, Kind::StoreAnswersLost)],
+        ..Plan::quiet()
+    }
+}
+
+/// Several react to a message at once, and some of the functions that count are slow.
+fn many_react() -> Plan {
+    Plan {
+        users: 6..=6,
+        faulty: Duration::from_secs(30),
+        send_every_ms: 600..=1_200,
+        react_every_ms: Some(100..=400),
+        slow_folds: true,
         ..Plan::quiet()
     }
 }

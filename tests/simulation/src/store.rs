@@ -7,16 +7,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memory::{MemoryStore, SeededRng};
 use messaging::ports::{
-    Appended, ChangePage, ChannelStore, Creation, LogEntry, LogPage, LoggedChange, Marking,
-    MemberStore, MessageStore, NamePage, PageQuery, ReadError, Redirect, Revised, Revision,
-    RevocationStore, Standing, StoredMessage, WriteError,
+    Appended, Change, ChangePage, ChannelStore, Creation, LogEntry, LogPage, LoggedChange, Marking,
+    MemberStore, MessageStore, NamePage, PageQuery, Reacted, ReactionPage, ReadError, Redirect,
+    Revised, Revision, RevocationStore, Standing, StoredMessage, StoredReaction, WriteError,
 };
-use model::{Channel, ChannelId, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId};
+use model::{
+    Channel, ChannelId, Emoji, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId,
+};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::feed::TableLog;
+use crate::feed::{Row, TableLog};
+use crate::plan::Plan;
+use crate::planted::{Planted, spoil_revision};
 
 /// What goes wrong at the store, in percent of its calls.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,6 +52,12 @@ pub(crate) struct SimStore {
     calls: Arc<AtomicU64>,
     rng: SeededRng,
     is_nodes: bool,
+    /// The planted bug, if it is one of the store.
+    bug: Option<Planted>,
+    /// Whether folds are slow to write what they counted.
+    slow_folds: bool,
+    /// Bug 11: entries of the change log that are not written yet.
+    unlogged: Arc<Mutex<Vec<LoggedChange>>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -66,9 +76,19 @@ enum Mishap {
 impl SimStore {
     /// An empty store whose messages table feeds `log`.
     #[must_use]
-    pub(crate) fn new(log: TableLog, rng: SeededRng) -> Self {
-        let (trouble, changed, calls) = (Arc::default(), Arc::default(), Arc::default());
-        Self { inner: MemoryStore::new(), log, trouble, changed, calls, rng, is_nodes: false }
+    pub(crate) fn new(log: TableLog, rng: SeededRng, plan: &Plan) -> Self {
+        Self {
+            inner: MemoryStore::new(),
+            log,
+            trouble: Arc::default(),
+            changed: Arc::default(),
+            calls: Arc::default(),
+            rng,
+            is_nodes: false,
+            bug: plan.planted,
+            slow_folds: plan.slow_folds,
+            unlogged: Arc::default(),
+        }
     }
 
     /// The same tables for another process.
@@ -87,6 +107,13 @@ impl SimStore {
     pub(crate) fn set_trouble(&self, trouble: StoreTrouble) {
         *self.trouble.lock() = trouble;
         self.changed.notify_waiters();
+    }
+
+    /// Takes an entry of the change log that is not written yet (bug 11).
+    fn unlogged(&self, target: MessageId) -> Option<LoggedChange> {
+        let mut unlogged = self.unlogged.lock();
+        let at = unlogged.iter().position(|entry| entry.target == target)?;
+        Some(unlogged.swap_remove(at))
     }
 
     /// The trouble that this process sees.
@@ -184,7 +211,7 @@ impl MessageStore for SimStore {
         self.write(async {
             let appended = self.inner.append(stored).await?;
             if appended == Appended::Stored {
-                self.log.insert(LogEntry::Message(stored.clone()));
+                self.log.insert(Row::Entry(LogEntry::Message(stored.clone())));
             }
             Ok(appended)
         })
@@ -199,8 +226,8 @@ impl MessageStore for SimStore {
         self.write(async {
             let appended = self.inner.append_redirected(redirect, stored).await?;
             if appended == Appended::Stored {
-                self.log.insert(LogEntry::Redirect(redirect.clone()));
-                self.log.insert(LogEntry::Message(stored.clone()));
+                self.log.insert(Row::Entry(LogEntry::Redirect(redirect.clone())));
+                self.log.insert(Row::Entry(LogEntry::Message(stored.clone())));
             }
             Ok(appended)
         })
@@ -224,10 +251,17 @@ impl MessageStore for SimStore {
     }
 
     async fn log_change(&self, change: &LoggedChange) -> Result<(), WriteError> {
+        if self.bug == Some(Planted::RowBeforeLog) {
+            self.unlogged.lock().push(change.clone());
+            return Ok(());
+        }
         self.write(self.inner.log_change(change)).await
     }
 
     async fn changes(&self, query: &PageQuery) -> Result<ChangePage, ReadError> {
+        if self.bug == Some(Planted::CatchUpById) {
+            return Ok(ChangePage { changes: Vec::new(), more: false });
+        }
         self.read(self.inner.changes(query)).await
     }
 
@@ -237,14 +271,61 @@ impl MessageStore for SimStore {
         id: MessageId,
         revision: &Revision,
     ) -> Result<Revised, WriteError> {
+        if self.slow_folds && matches!(revision.change, Change::Fold { .. }) && self.rng.one_in(2) {
+            sleep(self.rng.ms(0..=4_000)).await;
+        }
         self.write(async {
-            let revised = self.inner.revise(channel, id, revision).await?;
+            let present = self.inner.entry(channel, id).await.ok().flatten();
+            let revision = match &present {
+                Some(LogEntry::Message(present)) => spoil_revision(self.bug, revision, present),
+                _ => revision.clone(),
+            };
+            let revised = self.inner.revise(channel, id, &revision).await?;
             if let Revised::Done(stored) = &revised {
-                self.log.insert(LogEntry::Message(stored.clone()));
+                self.log.insert(Row::Entry(LogEntry::Message(stored.clone())));
+                // Half of the functions die before they come to the log.
+                if let Some(entry) = self.unlogged(id).filter(|_| self.rng.one_in(2)) {
+                    self.inner.log_change(&entry).await?;
+                }
             }
             Ok(revised)
         })
         .await
+    }
+
+    async fn react(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        reaction: &StoredReaction,
+    ) -> Result<Reacted, WriteError> {
+        self.write(async {
+            let reacted = self.inner.react(channel, id, reaction).await?;
+            if reacted == Reacted::Stored {
+                self.log.insert(Row::Reaction(channel.clone(), id));
+            }
+            Ok(reacted)
+        })
+        .await
+    }
+
+    async fn reactions(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        after: Option<(&UserId, &Emoji)>,
+        limit: u32,
+    ) -> Result<ReactionPage, ReadError> {
+        self.read(self.inner.reactions(channel, id, after, limit)).await
+    }
+
+    async fn reacted_among(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        reactions: &[(MessageId, Emoji)],
+    ) -> Result<Vec<(MessageId, Emoji)>, ReadError> {
+        self.read(self.inner.reacted_among(channel, user, reactions)).await
     }
 
     async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {

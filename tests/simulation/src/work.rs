@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use checker::{Change, Event, SendId, SendOutcome};
 use client::{Api, ApiError, Outbox, SendError};
-use model::{ChangeId, ChannelId, ErrorCode, Message, MessageId, MessageText, UserId};
+use model::{ChangeId, ChannelId, Emoji, ErrorCode, Message, MessageId, MessageText, UserId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -293,7 +293,12 @@ pub(crate) async fn revise(world: World, space: Arc<Space>, at: usize, until: In
 async fn revise_once(world: World, person: Arc<Person>, channel: ChannelId, id: MessageId) {
     let api = person.client.api();
     let change_id = ChangeId::mint(api.server_now(), world.rng.bits());
-    let (deletes, text) = (world.rng.one_in(5), format!("{change_id} of {}", person.user));
+    let deletes = world.plan.deletes && world.rng.one_in(5);
+    let text = format!("{change_id} of {}", person.user);
+    if !deletes {
+        let (channel, text) = (channel.clone(), MessageText::from_stored(text.clone()).digest());
+        world.recorder.note(Event::Edits { channel, id, change_id, text });
+    }
     for _ in 0..RAW_ATTEMPTS {
         let answered = if deletes {
             api.delete_message(&channel, id).await
@@ -303,12 +308,71 @@ async fn revise_once(world: World, person: Arc<Person>, channel: ChannelId, id: 
         };
         match answered {
             Ok(Message { rev, .. }) => {
-                return world.recorder.note(Event::Revised { channel, id, rev });
+                let change_id = (!deletes).then_some(change_id);
+                return world.recorder.note(Event::Revised { channel, id, rev, change_id });
             }
             Err(error) if error.is_retryable() => sleep(world.rng.ms(200..=900)).await,
             Err(_) => return,
         }
     }
+}
+
+/// Makes and withdraws reactions to recent messages, until `until`.
+pub(crate) async fn react(world: World, space: Arc<Space>, at: usize, until: Instant) {
+    let Some(every) = world.plan.react_every_ms.clone() else { return };
+    let rng = world.rng.fork();
+    let mut acts = JoinSet::new();
+    while Instant::now() < until {
+        sleep(rng.ms(every.clone())).await;
+        let Some(channel) = space.channels.get(at).map(|channel| channel.id.clone()) else {
+            return;
+        };
+        let Some(person) = rng.pick(&world.people()).cloned() else { continue };
+        let timeline = person.client.timeline(&channel);
+        let recent: Vec<MessageId> = timeline.ids().into_iter().rev().take(12).collect();
+        let Some(id) = rng.pick(&recent).copied() else { continue };
+        // Often several at once, so that acts meet.
+        for _ in 0..rng.within(1..=3) {
+            let Some(person) = rng.pick(&world.people()).cloned() else { continue };
+            acts.spawn(react_once(world.clone(), person, channel.clone(), id));
+        }
+        while acts.try_join_next().is_some() {}
+    }
+    while acts.join_next().await.is_some() {}
+}
+
+/// Makes or withdraws one reaction, and repeats the call until it is answered.
+async fn react_once(world: World, person: Arc<Person>, channel: ChannelId, id: MessageId) {
+    let api = person.client.api();
+    let change_id = ChangeId::mint(api.server_now(), world.rng.bits());
+    let Some(emoji) = rng_emoji(&world) else { return };
+    let (is_made, user) = (!world.rng.one_in(3), person.user.clone());
+    let reacts = Event::Reacts {
+        channel: channel.clone(),
+        id,
+        user,
+        emoji: emoji.clone(),
+        change_id,
+        is_made,
+    };
+    world.recorder.note(reacts);
+    for _ in 0..RAW_ATTEMPTS {
+        let answered = if is_made {
+            api.react(&channel, id, &emoji, Some(change_id)).await
+        } else {
+            api.unreact(&channel, id, &emoji, Some(change_id)).await
+        };
+        match answered {
+            Ok(_) => return world.recorder.note(Event::Reacted { change_id }),
+            Err(error) if error.is_retryable() => sleep(world.rng.ms(200..=900)).await,
+            Err(_) => return,
+        }
+    }
+}
+
+fn rng_emoji(world: &World) -> Option<Emoji> {
+    let emoji = ["👍", "🎉", ":ship-it:"];
+    world.rng.pick(&emoji).and_then(|emoji| Emoji::parse(emoji).ok())
 }
 
 /// Cuts a client's connection, takes it offline or stops its reading, until `until`.

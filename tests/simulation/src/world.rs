@@ -7,6 +7,7 @@ use std::time::Duration;
 use checker::{Change, ClientId, Event, SendId};
 use client::{Api, Draft, Outbox};
 use memory::SeededRng;
+use messaging::derive::Deriver;
 use messaging::ports::{ChannelStore, EventBus, MemberStore};
 use messaging::relay::Relay;
 use messaging::{App, Ports};
@@ -16,7 +17,7 @@ use redis_bus::{RedisBus, RedisRelayBus};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::feed::{self, TableLog};
+use crate::feed::{self, Reader, TableLog};
 use crate::fleet::Fleet;
 use crate::functions::Functions;
 use crate::host::Host;
@@ -121,7 +122,7 @@ impl World {
         let lag = rng.ms(1..=40);
         let redis = Redis::new(&clock, rng.fork(), plan.entries_max, lag);
         let log = TableLog::default();
-        let store = SimStore::new(log.clone(), rng.fork());
+        let store = SimStore::new(log.clone(), rng.fork(), &plan);
         let function_clocks: Vec<SimClock> =
             (0..ENVIRONMENTS).map(|_| clock.off_by(skew(&rng, OFF_MS_MAX))).collect();
         let plant = plan.planted.map(Plant::new);
@@ -162,21 +163,25 @@ impl World {
             clients: AtomicU32::new(0),
             rng,
         }));
-        world.start_relay(&wiring);
+        world.start_readers(&wiring);
         world
     }
 
-    fn start_relay(&self, wiring: &Wiring) {
+    fn start_readers(&self, wiring: &Wiring) {
         let relay_bus = RedisRelayBus::at(self.redis.endpoint(RELAY), REPLICAS);
         if self.plan.planted == Some(Planted::WaitWithoutMarker) {
             self.redis.ignore_markers();
         }
         let clock = self.clock.off_by(skew(&self.rng, OFF_MS_MAX));
-        let store = Arc::new(wiring.store.for_process(false));
-        let relay = Relay::new(store, Arc::new(relay_bus), Arc::new(clock));
-        for shard in 0..feed::SHARDS {
-            let rng = self.rng.fork();
-            self.spawn(feed::run(self.log.clone(), shard, relay.clone(), rng));
+        let clock = Arc::new(clock);
+        let store = || Arc::new(wiring.store.for_process(false));
+        let relay = Relay::new(store(), Arc::new(relay_bus), Arc::<SimClock>::clone(&clock));
+        let deriver = Deriver::new(store(), clock, self.rng.fork().port());
+        for reader in [Reader::Relay(relay), Reader::Derive(deriver)] {
+            for shard in 0..feed::SHARDS {
+                let rng = self.rng.fork();
+                self.spawn(feed::run(self.log.clone(), shard, reader.clone(), rng));
+            }
         }
     }
 
@@ -221,7 +226,7 @@ impl World {
         let planted = self.plan.planted;
         let overlap = match planted {
             Some(Planted::ShortOverlap) => SHORT_OVERLAP,
-            _ => limits::OVERLAP,
+            _ => self.plan.overlap,
         };
         let drops_older = planted == Some(Planted::MaxId);
         let setup = Setup { id, user: user.clone(), cursor, overlap, drops_older };

@@ -144,6 +144,31 @@ fn k8_a_suffix_of_the_first_four_characters_is_caught() {
     is_caught(Planted::FirstFour);
 }
 
+#[test]
+fn k8_a_change_written_before_its_log_is_caught() {
+    is_caught(Planted::RowBeforeLog);
+}
+
+#[test]
+fn k8_an_edit_that_wins_because_it_came_last_is_caught() {
+    is_caught(Planted::LastEditWins);
+}
+
+#[test]
+fn k8_catching_up_by_ids_alone_is_caught() {
+    is_caught(Planted::CatchUpById);
+}
+
+#[test]
+fn k9_a_fold_that_does_not_compare_is_caught() {
+    is_caught(Planted::FoldWithoutCompare);
+}
+
+#[test]
+fn k9_increments_instead_of_counts_are_caught() {
+    is_caught(Planted::Increments);
+}
+
 const QUIET_SEEDS: Range<u64> = 0..20;
 /// Several round trips through the model's network.
 const AT_ONCE: Duration = Duration::from_millis(250);

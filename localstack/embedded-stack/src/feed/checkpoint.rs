@@ -1,4 +1,4 @@
-//! The relay's progress, which survives restarts.
+//! A feed's progress, which survives restarts.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-/// The last relayed sequence number, in a file or only in memory.
+/// The last handled sequence number, in a file or only in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Checkpoint {
     last: Option<String>,
@@ -19,23 +19,23 @@ impl Checkpoint {
         Self::default()
     }
 
-    /// The checkpoint of a data directory. If its file is missing or malformed, the relay starts at
-    /// the beginning, which is safe.
-    pub(crate) fn in_directory(directory: &Path) -> Self {
-        let file = directory.join(CHECKPOINT_FILE);
+    /// A feed's checkpoint in a data directory. If its file is missing or malformed, the feed starts
+    /// at the beginning, which is safe.
+    pub(crate) fn in_directory(directory: &Path, feed: &str) -> Self {
+        let file = directory.join(format!("{feed}.checkpoint"));
         let last = match fs::read_to_string(&file) {
             Ok(text) => {
                 let number = text.trim();
                 let is_one =
                     (21..=40).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
                 if !is_one {
-                    warn!(file = %file.display(), "not a checkpoint: the relay starts over");
+                    warn!(file = %file.display(), "not a checkpoint: starting over");
                 }
                 is_one.then(|| number.to_owned())
             }
             Err(err) if err.kind() == io::ErrorKind::NotFound => None,
             Err(err) => {
-                warn!(file = %file.display(), %err, "no checkpoint: the relay starts over");
+                warn!(file = %file.display(), %err, "no checkpoint: starting over");
                 None
             }
         };
@@ -51,16 +51,14 @@ impl Checkpoint {
         self.last = None;
     }
 
-    /// Moves the checkpoint. If the file cannot be written, the next start relays records again.
+    /// Moves the checkpoint. If the file cannot be written, the next start handles records again.
     pub(crate) fn move_to(&mut self, number: &str) {
         self.last = Some(number.to_owned());
         let Some(file) = &self.file else { return };
         // Replace the file atomically: half a number would be a different number.
         let new = file.with_extension("new");
         if let Err(err) = fs::write(&new, number).and_then(|()| fs::rename(&new, file)) {
-            warn!(file = %file.display(), %err, "cannot write the relay's checkpoint");
+            warn!(file = %file.display(), %err, "cannot write a checkpoint");
         }
     }
 }
-
-const CHECKPOINT_FILE: &str = "relay.checkpoint";

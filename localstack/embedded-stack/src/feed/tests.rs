@@ -42,7 +42,7 @@ async fn store(ports: &Ports, n: u128) -> MessageId {
         MessageText::parse("hi".to_owned()).unwrap(),
     );
     let id = message.id;
-    let stored = ports.messages.append(&StoredMessage { message, members_version: 1 }).await;
+    let stored = ports.messages.append(&StoredMessage::new(message, 1)).await;
     assert_eq!(stored.unwrap(), Appended::Stored);
     id
 }
@@ -111,7 +111,7 @@ async fn a_table_without_a_stream_is_refused() {
 }
 
 fn kept(directory: &Path) -> Option<String> {
-    Checkpoint::in_directory(directory).last().map(str::to_owned)
+    Checkpoint::in_directory(directory, "relay").last().map(str::to_owned)
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_checkpoint_is_kept_and_garbage_is_none() {
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(kept(directory.path()), None);
     let number = "100001700000000000001";
-    Checkpoint::in_directory(directory.path()).move_to(number);
+    Checkpoint::in_directory(directory.path(), "relay").move_to(number);
     assert_eq!(kept(directory.path()).as_deref(), Some(number));
     for garbage in ["", "12", "x", "10000170000000000000x", &"1".repeat(41)] {
         std::fs::write(directory.path().join("relay.checkpoint"), garbage).unwrap();

@@ -70,6 +70,8 @@ const FILES: &[(&str, &str)] = files![
     "page.js",
     "panel.js",
     "people.js",
+    "picker.js",
+    "reactions.js",
     "recovery.js",
     "rows.js",
     "sidebar.js",

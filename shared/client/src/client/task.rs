@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ChannelChange, ChannelId, UserId, limits};
+use model::{ChannelChange, ChannelId, Message, UserId, limits};
 use parking_lot::Mutex;
 use protocol::frame::{Ready, ServerFrame};
 use tokio::sync::watch;
@@ -197,8 +197,23 @@ impl Task {
         }
         let slot = shared.reserve_event().await?;
         let event = match &frame {
-            ServerFrame::Message { message, .. } => {
+            ServerFrame::Message { message, lacks_text: false, .. } => {
                 Some(shared.upsert(message.clone(), Source::Pushed))
+            }
+            ServerFrame::Message { message, .. } => {
+                let text = shared.inbox().text_of(message);
+                match text {
+                    Some(text) => {
+                        let message = Message { text, ..message.clone() };
+                        Some(shared.upsert(message, Source::Pushed))
+                    }
+                    // Another text than the one here: the channel is read.
+                    None => {
+                        shared.inbox().open_gap(Some(std::slice::from_ref(&message.channel_id)));
+                        self.schedule_catch_up(Duration::ZERO);
+                        None
+                    }
+                }
             }
             ServerFrame::Ready(ready) => Some(self.on_ready(ready)),
             ServerFrame::Channel { change, channel_id, user_ids, .. } => {

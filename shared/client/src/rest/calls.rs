@@ -1,8 +1,10 @@
 //! The calls of PROTOCOL section 2, and the local ones of section 4.
 
 use model::{
-    ChangeId, Channel, ChannelId, Direction, KnownMessages, Message, MessageId, NodeId, Rev, UserId,
+    ChangeId, Channel, ChannelId, Direction, Emoji, KnownMessages, Message, MessageId, NodeId, Rev,
+    UserId,
 };
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use protocol::http::client::{self, TokenBody};
 use protocol::http::{AddedBody, ChannelBody, ChannelsBody, EditedBody, PostedBody};
 use reqwest::Method;
@@ -55,6 +57,29 @@ impl Api {
         id: MessageId,
     ) -> Result<Message, ApiError> {
         self.call(Method::DELETE, &message_path(channel, id), None).await
+    }
+
+    /// `PUT /channels/{channel_id}/messages/{id}/reactions/{emoji}`; idempotent. Without a
+    /// `change_id` the server mints one. Returns the message, which may lag behind its reactions.
+    pub async fn react(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        emoji: &Emoji,
+        change_id: Option<ChangeId>,
+    ) -> Result<Message, ApiError> {
+        self.call(Method::PUT, &reaction_path(channel, id, emoji, change_id), None).await
+    }
+
+    /// `DELETE /channels/{channel_id}/messages/{id}/reactions/{emoji}`, as [`Api::react`].
+    pub async fn unreact(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        emoji: &Emoji,
+        change_id: Option<ChangeId>,
+    ) -> Result<Message, ApiError> {
+        self.call(Method::DELETE, &reaction_path(channel, id, emoji, change_id), None).await
     }
 
     /// `GET /scroll`: up to `limit` messages beyond `offset`, or from the start of the direction.
@@ -200,11 +225,22 @@ impl Api {
     }
 }
 
-/// Identifiers need no escaping: their characters are all unreserved (RFC 3986 2.3).
 fn message_path(channel: &ChannelId, id: MessageId) -> String {
     format!("/channels/{channel}/messages/{id}")
 }
 
+fn reaction_path(
+    channel: &ChannelId,
+    id: MessageId,
+    emoji: &Emoji,
+    change_id: Option<ChangeId>,
+) -> String {
+    let emoji = utf8_percent_encode(emoji.as_str(), NON_ALPHANUMERIC);
+    let path = format!("{}/reactions/{emoji}", message_path(channel, id));
+    change_id.map_or(path.clone(), |change_id| format!("{path}?change_id={change_id}"))
+}
+
+/// Identifiers need no escaping: their characters are all unreserved (RFC 3986 2.3).
 fn with_offset(path: String, offset: Option<impl std::fmt::Display>) -> String {
     match offset {
         Some(offset) => format!("{path}&offset={offset}"),

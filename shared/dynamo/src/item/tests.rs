@@ -2,15 +2,13 @@ use super::*;
 
 fn message(text: &str) -> StoredMessage {
     let at = Timestamp::from_unix_ms(1_700_000_000_123);
-    StoredMessage {
-        message: Message::new(
-            MessageId::mint(at, 7),
-            ChannelId::mint_group(at, 9),
-            UserId::parse(&"u".repeat(64)).unwrap(),
-            MessageText::parse(text.to_owned()).unwrap(),
-        ),
-        members_version: u64::MAX,
-    }
+    let message = Message::new(
+        MessageId::mint(at, 7),
+        ChannelId::mint_group(at, 9),
+        UserId::parse(&"u".repeat(64)).unwrap(),
+        MessageText::parse(text.to_owned()).unwrap(),
+    );
+    StoredMessage::new(message, u64::MAX)
 }
 
 fn redirect() -> Redirect {

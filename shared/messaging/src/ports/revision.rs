@@ -1,10 +1,11 @@
 //! Changes of stored messages: a log of their positions, and updates of the rows in place.
 
 use model::{
-    ChangeId, ChannelId, Deletion, Edit, Message, MessageId, MessageText, Rev, Timestamp, UserId,
+    Attribution, ChangeId, ChannelId, Edit, MessageId, MessageText, Reaction, Rev, Timestamp,
+    UserId,
 };
 
-use super::{LogEntry, StoredMessage};
+use super::{Folded, LogEntry, StoredMessage};
 
 /// An entry of a channel's change log: at this position, a message changed. It holds no content, and
 /// is written before the change: an entry without a change only makes somebody read an unchanged
@@ -55,8 +56,17 @@ pub enum Change {
         /// The revision that the present text must have.
         if_text_rev: Option<Rev>,
     },
-    /// The text is removed; the row stays.
-    Delete(Deletion),
+    /// The text and the reactions are removed; the row stays.
+    Delete(Attribution),
+    /// The summary of reactions, if nothing changed since the fold read the message.
+    Fold {
+        /// The summary.
+        reactions: Vec<Reaction>,
+        /// What it was counted from.
+        folded: Folded,
+        /// The revision that the fold read.
+        if_rev: Rev,
+    },
 }
 
 /// The result of a revision.
@@ -77,24 +87,33 @@ impl Revision {
         if !is_allowed || before.deleted.is_some() || before.rev >= self.rev {
             return None;
         }
-        let rev = self.rev.clone();
-        let message = match &self.change {
+        let mut after = StoredMessage { members_version: self.members_version, ..stored.clone() };
+        let message = &mut after.message;
+        message.rev = self.rev.clone();
+        match &self.change {
             Change::Edit { text, change_id, if_text_rev } => {
                 let is_newest = before.edit.as_ref().is_none_or(|last| last.change_id < *change_id);
                 let is_expected = if_text_rev.as_ref().is_none_or(|rev| *rev == *before.text_rev());
                 if !is_newest || !is_expected {
                     return None;
                 }
-                let edit = Some(Edit { rev: rev.clone(), change_id: *change_id });
-                Message { text: text.clone(), rev, edit, ..before.clone() }
+                message.text = text.clone();
+                message.edit = Some(Edit { rev: self.rev.clone(), change_id: *change_id });
             }
-            Change::Delete(deletion) => Message {
-                text: MessageText::deleted(),
-                rev,
-                deleted: Some(deletion.clone()),
-                ..before.clone()
-            },
-        };
-        Some(StoredMessage { message, members_version: self.members_version })
+            Change::Delete(deletion) => {
+                message.text = MessageText::absent();
+                message.deleted = Some(deletion.clone());
+                message.reactions = Vec::new();
+                after.folded = None;
+            }
+            Change::Fold { reactions, folded, if_rev } => {
+                if before.rev != *if_rev {
+                    return None;
+                }
+                message.reactions.clone_from(reactions);
+                after.folded = Some(*folded);
+            }
+        }
+        Some(after)
     }
 }

@@ -4,11 +4,14 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use model::{
-    Channel, ChannelId, LateArrivals, Member, Message, MessageId, TextDigest, Timestamp, UserId,
-    WorkspaceId,
+    Channel, ChannelId, Emoji, LateArrivals, Member, Message, MessageId, TextDigest, Timestamp,
+    UserId, WorkspaceId,
 };
 
-use super::{Cause, ChangePage, LoggedChange, Revised, Revision};
+use super::{
+    Cause, ChangePage, Folded, LoggedChange, Reacted, ReactionPage, Revised, Revision,
+    StoredReaction,
+};
 
 /// A message and the `members_version` that its send read, as the messages table holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,16 @@ pub struct StoredMessage {
     pub message: Message,
     /// The version that its publication carries, from the send or from the relay (G6).
     pub members_version: u64,
+    /// What its summary was counted from; `None` if nothing was counted yet.
+    pub folded: Option<Folded>,
+}
+
+impl StoredMessage {
+    /// A message as it was sent, or of which nothing was counted yet.
+    #[must_use]
+    pub const fn new(message: Message, members_version: u64) -> Self {
+        Self { message, members_version, folded: None }
+    }
 }
 
 /// The entry at a client's id when the message had to be stored under another id (G1).
@@ -193,6 +206,43 @@ pub trait MessageStore: Send + Sync + Debug {
         id: MessageId,
         revision: &Revision,
     ) -> Result<Revised, WriteError>;
+
+    /// Stores what a user did with an emoji on a message, unless a later act is stored. One
+    /// conditional put, which does not look at the message.
+    ///
+    /// # Errors
+    /// [`WriteError`]. Repeating it is safe.
+    async fn react(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        reaction: &StoredReaction,
+    ) -> Result<Reacted, WriteError>;
+
+    /// Reads rows of a message's reactions with one query, strongly, from after this user and emoji
+    /// (exclusive); at most [`model::limits::REACTION_ROWS_READ_MAX`].
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn reactions(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        after: Option<(&UserId, &Emoji)>,
+        limit: u32,
+    ) -> Result<ReactionPage, ReadError>;
+
+    /// Returns which of these reactions (at most 100) a user has made and not withdrawn, read
+    /// strongly.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn reacted_among(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        reactions: &[(MessageId, Emoji)],
+    ) -> Result<Vec<(MessageId, Emoji)>, ReadError>;
 }
 
 /// A channel and whether a user is a member, read strongly in one call: 2 read units.

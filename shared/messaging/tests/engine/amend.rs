@@ -48,7 +48,7 @@ impl Fixture {
         scroll(&self.app, &caller("alice"), request).await.unwrap()
     }
 
-    async fn last_frame(&self) -> String {
+    pub(crate) async fn last_frame(&self) -> String {
         let entry = self.published().await.pop().unwrap();
         let Payload::Frame(frame) = &entry.publication.payload else { panic!("{entry:?}") };
         frame.to_string()

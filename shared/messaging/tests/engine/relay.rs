@@ -52,8 +52,7 @@ async fn stored_ago(fixture: &Fixture, channel: &ChannelId, ago: Duration, n: u1
         MessageText::parse("late".to_owned()).unwrap(),
     );
     let id = message.id;
-    let appended =
-        fixture.store.append(&StoredMessage { message, members_version: 1 }).await.unwrap();
+    let appended = fixture.store.append(&StoredMessage::new(message, 1)).await.unwrap();
     assert_eq!(appended, Appended::Stored);
     id
 }
@@ -129,7 +128,7 @@ async fn g3_a_poisoned_record_is_skipped_and_holds_nothing_up() {
         user("alice"),
         MessageText::parse("x".to_owned()).unwrap(),
     );
-    let nowhere = StoredMessage { message: nowhere, members_version: 1 };
+    let nowhere = StoredMessage::new(nowhere, 1);
     records.insert(3, Record::Stored(LogEntry::Message(nowhere)));
     assert_eq!(relay.relay(&records).await, Outcome::Relayed);
     assert_eq!(published(&fixture).await.len(), 2);

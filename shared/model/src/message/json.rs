@@ -1,42 +1,81 @@
 //! A message in JSON, the same in responses, in frames and on the bus:
 //! `{"id","channel_id","sender_id","message","created_at","rev","text_rev"}`, and `edit`,
-//! `edited_at` and `deleted` where they apply.
+//! `edited_at`, `deleted` and `reactions` where they apply.
 
 use serde::de::Error;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Deletion, Edit, Message, MessageText, Rev};
+use super::{Attribution, Edit, Message, MessageText, Rev};
 use crate::ids::{ChangeId, ChannelId, MessageId, UserId};
+use crate::reaction::{Emoji, Reaction};
 use crate::time::Timestamp;
+
+/// A message as it is pushed: a long text that did not change may be left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushedMessage {
+    /// The message; its text is empty if it was left out.
+    pub message: Message,
+    /// Whether its text was left out. Whoever has the text of the message's `text_rev` keeps it;
+    /// others read the message.
+    pub lacks_text: bool,
+}
+
+impl PushedMessage {
+    /// A message as it is pushed after a change that left its long text as it was.
+    #[must_use]
+    pub fn without_text(message: &Message) -> Self {
+        let message = Message { text: MessageText::absent(), ..message.clone() };
+        Self { message, lacks_text: true }
+    }
+}
 
 impl Serialize for Message {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { id, channel_id, sender_id, text, rev, edit, deleted } = self;
-        let id_text = id.to_string();
-        let mut fields = serializer.serialize_struct("Message", 10)?;
-        fields.serialize_field("id", &id_text)?;
-        fields.serialize_field("channel_id", channel_id.as_str())?;
-        fields.serialize_field("sender_id", sender_id.as_str())?;
+        write(self, false, serializer)
+    }
+}
+
+impl Serialize for PushedMessage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        write(&self.message, self.lacks_text, serializer)
+    }
+}
+
+fn write<S: Serializer>(
+    message: &Message,
+    lacks_text: bool,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let Message { id, channel_id, sender_id, text, rev, edit, deleted, reactions } = message;
+    let id_text = id.to_string();
+    let mut fields = serializer.serialize_struct("Message", 11)?;
+    fields.serialize_field("id", &id_text)?;
+    fields.serialize_field("channel_id", channel_id.as_str())?;
+    fields.serialize_field("sender_id", sender_id.as_str())?;
+    if !lacks_text {
         fields.serialize_field("message", text.as_str())?;
-        fields.serialize_field("created_at", &id.time().rfc3339())?;
-        fields.serialize_field("rev", rev.as_str())?;
-        match edit {
-            None => fields.serialize_field("text_rev", &id_text)?,
-            Some(Edit { rev, change_id }) => {
-                fields.serialize_field("text_rev", rev.as_str())?;
-                fields.serialize_field("edit", &change_id.to_string())?;
-                if let Some(id) = rev.id() {
-                    fields.serialize_field("edited_at", &id.time().rfc3339())?;
-                }
+    }
+    fields.serialize_field("created_at", &id.time().rfc3339())?;
+    fields.serialize_field("rev", rev.as_str())?;
+    match edit {
+        None => fields.serialize_field("text_rev", &id_text)?,
+        Some(Edit { rev, change_id }) => {
+            fields.serialize_field("text_rev", rev.as_str())?;
+            fields.serialize_field("edit", &change_id.to_string())?;
+            if let Some(id) = rev.id() {
+                fields.serialize_field("edited_at", &id.time().rfc3339())?;
             }
         }
-        if let Some(Deletion { at, by }) = deleted {
-            let deleted = DeletedFields { at: at.rfc3339(), by: by.to_string() };
-            fields.serialize_field("deleted", &deleted)?;
-        }
-        fields.end()
     }
+    if let Some(deleted) = deleted {
+        fields.serialize_field("deleted", &AttributionFields::of(deleted))?;
+    }
+    if !reactions.is_empty() {
+        let reactions: Vec<_> = reactions.iter().map(ReactionFields::of).collect();
+        fields.serialize_field("reactions", &reactions)?;
+    }
+    fields.end()
 }
 
 /// Unknown fields are ignored. So are `created_at` and `edited_at`, which are in the id and in
@@ -46,34 +85,80 @@ struct Fields {
     id: String,
     channel_id: String,
     sender_id: String,
-    message: String,
+    /// Absent in pushes of a long text that did not change.
+    message: Option<String>,
     /// Absent in messages from servers without revisions.
     rev: Option<String>,
     text_rev: Option<String>,
     edit: Option<String>,
-    deleted: Option<DeletedFields>,
+    deleted: Option<AttributionFields>,
+    #[serde(default)]
+    reactions: Vec<ReactionFields>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct DeletedFields {
+struct AttributionFields {
     at: String,
     by: String,
 }
 
+impl AttributionFields {
+    fn of(Attribution { at, by }: &Attribution) -> Self {
+        Self { at: at.rfc3339(), by: by.to_string() }
+    }
+
+    fn read(self) -> Option<Attribution> {
+        let at = Timestamp::parse_rfc3339(&self.at)?;
+        Some(Attribution { at, by: UserId::parse(&self.by).ok()? })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReactionFields {
+    emoji: String,
+    count: u64,
+    #[serde(default)]
+    users: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mine: Option<bool>,
+}
+
+impl ReactionFields {
+    fn of(Reaction { emoji, count, users, mine }: &Reaction) -> Self {
+        let users = users.iter().map(ToString::to_string).collect();
+        Self { emoji: emoji.to_string(), count: *count, users, mine: *mine }
+    }
+
+    fn read(self) -> Option<Reaction> {
+        let users: Result<_, _> = self.users.iter().map(|user| UserId::parse(user)).collect();
+        let (count, mine) = (self.count, self.mine);
+        Some(Reaction { emoji: Emoji::parse(&self.emoji).ok()?, count, users: users.ok()?, mine })
+    }
+}
+
 impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let pushed = PushedMessage::deserialize(deserializer)?;
+        if pushed.lacks_text { Err(D::Error::missing_field("message")) } else { Ok(pushed.message) }
+    }
+}
+
+impl<'de> Deserialize<'de> for PushedMessage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let fields = Fields::deserialize(deserializer)?;
-        message_of(fields).map_err(|field| D::Error::custom(format_args!("`{field}` is malformed")))
+        read(fields).map_err(|field| D::Error::custom(format_args!("`{field}` is malformed")))
     }
 }
 
 /// Reads the fields. The error is the name of the malformed one.
-fn message_of(fields: Fields) -> Result<Message, &'static str> {
+fn read(fields: Fields) -> Result<PushedMessage, &'static str> {
+    let lacks_text = fields.message.is_none();
+    let text = fields.message.map_or_else(MessageText::absent, MessageText::from_stored);
     let mut message = Message::new(
         MessageId::parse(&fields.id).or(Err("id"))?,
         ChannelId::parse(&fields.channel_id).or(Err("channel_id"))?,
         UserId::parse(&fields.sender_id).or(Err("sender_id"))?,
-        MessageText::from_stored(fields.message),
+        text,
     );
     let rev_of =
         |text: Option<String>, name| text.map(|text| Rev::parse(&text).or(Err(name))).transpose();
@@ -85,9 +170,10 @@ fn message_of(fields: Fields) -> Result<Message, &'static str> {
         let change_id = ChangeId::parse(&change_id).or(Err("edit"))?;
         message.edit = Some(Edit { rev, change_id });
     }
-    if let Some(DeletedFields { at, by }) = fields.deleted {
-        let at = Timestamp::parse_rfc3339(&at).ok_or("deleted")?;
-        message.deleted = Some(Deletion { at, by: UserId::parse(&by).or(Err("deleted"))? });
+    if let Some(deleted) = fields.deleted {
+        message.deleted = Some(deleted.read().ok_or("deleted")?);
     }
-    Ok(message)
+    // An emoji that this version does not know is left out.
+    message.reactions = fields.reactions.into_iter().filter_map(ReactionFields::read).collect();
+    Ok(PushedMessage { message, lacks_text })
 }

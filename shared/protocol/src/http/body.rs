@@ -1,6 +1,6 @@
 //! Bodies of responses. Clients ignore fields that they do not know.
 
-use model::{Channel, ChannelId, ErrorCode, Member, Message, UserId};
+use model::{Channel, ChannelId, Emoji, ErrorCode, Member, Message, UserId};
 use serde::{Deserialize, Serialize};
 
 /// The response to `POST /messages`.
@@ -25,6 +25,32 @@ pub struct EditedBody {
     pub duplicate: bool,
     /// Whether a later edit has won.
     pub superseded: bool,
+}
+
+/// The response to `GET …/reactions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReactionsBody {
+    /// In the order of their users.
+    pub reactions: Vec<ReactionBody>,
+    /// The offset of the next page; `null` if this is the last one.
+    pub next_offset: Option<String>,
+}
+
+/// One user's reaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReactionBody {
+    /// The emoji.
+    pub emoji: String,
+    /// Who reacted.
+    pub user_id: String,
+}
+
+impl ReactionBody {
+    /// A reaction as it is listed.
+    #[must_use]
+    pub fn of(emoji: &Emoji, user: &UserId) -> Self {
+        Self { emoji: emoji.to_string(), user_id: user.to_string() }
+    }
 }
 
 /// The response to `GET /scroll`.

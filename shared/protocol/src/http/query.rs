@@ -1,6 +1,9 @@
 //! Queries: unknown parameters are ignored, repeated ones refused.
 
-use model::{ChannelId, Direction, ErrorCode, KnownMessages, MessageId, NodeId, UserId, limits};
+use model::{
+    ChangeId, ChannelId, Direction, Emoji, ErrorCode, KnownMessages, MessageId, NodeId, UserId,
+    limits,
+};
 use percent_encoding::percent_decode_str;
 
 use crate::problem::Problem;
@@ -91,6 +94,27 @@ impl Query {
                 Err(Problem::invalid_field("known", "Only with the direction newer"))
             }
         }
+    }
+
+    /// `offset` as a position in a list of reactions: the last one's user and emoji, with a `#`
+    /// between them, which is in no user id.
+    ///
+    /// # Errors
+    /// `invalid_offset`, `invalid_field` if repeated.
+    pub fn reaction_offset(&self) -> Result<Option<(UserId, Emoji)>, Problem> {
+        self.offset(|text| {
+            let (user, emoji) = text.split_once('#')?;
+            Some((UserId::parse(user).ok()?, Emoji::parse(emoji).ok()?))
+        })
+    }
+
+    /// `change_id`: makes a reaction's retry safe.
+    ///
+    /// # Errors
+    /// `invalid_id` if it is not a ULID, `invalid_field` if repeated.
+    pub fn change_id(&self) -> Result<Option<ChangeId>, Problem> {
+        let invalid = |_form| Problem::from(ErrorCode::InvalidId).of_field("change_id");
+        self.one("change_id")?.map(|text| ChangeId::parse(text).map_err(invalid)).transpose()
     }
 
     /// `offset` as a position in a list of channels.

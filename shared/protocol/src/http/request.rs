@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use model::{
-    ChangeId, ChannelId, Contract, EditMessage, ErrorCode, MessageId, MessageText, NewChannel,
-    NewChannelKind, NewMessage, Rev, TextError, UserId, is_invisible, limits,
+    ChangeId, ChannelId, Contract, EditMessage, Emoji, ErrorCode, MessageId, MessageText,
+    NewChannel, NewChannelKind, NewMessage, Rev, TextError, UserId, is_invisible, limits,
 };
 use serde_json::{Map, Value};
 
@@ -256,6 +256,14 @@ pub fn path_channel(segment: &str) -> Result<ChannelId, Problem> {
 /// `invalid_id`.
 pub fn path_message(segment: &str) -> Result<MessageId, Problem> {
     MessageId::parse(segment).map_err(|_form| Problem::from(ErrorCode::InvalidId).of_field("id"))
+}
+
+/// An emoji in a path.
+///
+/// # Errors
+/// `invalid_field`.
+pub fn path_emoji(segment: &str) -> Result<Emoji, Problem> {
+    Emoji::parse(segment).map_err(|_form| Problem::invalid_field("emoji", "Not an emoji"))
 }
 
 /// A user id in a path.

@@ -60,7 +60,7 @@ impl Fixture {
         let text = MessageText::from_stored(text.to_owned());
         let (channel_id, sender_id) = (self.channel.clone(), user());
         let message = Message::new(id, channel_id, sender_id, text);
-        self.node.store.append(&StoredMessage { message, members_version: 1 }).await.unwrap();
+        self.node.store.append(&StoredMessage::new(message, 1)).await.unwrap();
     }
 
     /// The message ids and members that a backfill of a hole at [`HOLE`] reads.

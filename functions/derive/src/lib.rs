@@ -1,0 +1,36 @@
+//! The stream of the messages table as a function, beside the relay: counts reactions.
+//!
+//! **Main path.** [`handle`] finds the messages whose reactions changed by the keys of an event's
+//! records, calls [`Deriver::derive`], and names the first record that was held.
+//!
+//! **Invariants.** A record that cannot be read is skipped; it never fails the event.
+//!
+//! **Not here.** No rule about what is counted, no bus, no HTTP, no environment, no secret.
+
+use messaging::derive::{Deriver, Record};
+use serde_json::Value;
+use service::stream::{BatchResponse, EventError, answer, records};
+
+/// Derives what follows from the records of an event, which come from one shard, in its order.
+///
+/// # Errors
+/// [`EventError`]: then no record counts as handled, and the event is delivered again.
+pub async fn handle(deriver: Deriver, event: Value) -> Result<BatchResponse, EventError> {
+    let records = records(&event)?;
+    let decoded: Vec<Record> = records.iter().map(record_of).collect();
+    answer(records, deriver.derive(&decoded).await)
+}
+
+fn record_of(record: &Value) -> Record {
+    let key = |name: &str| record.pointer(&format!("/dynamodb/Keys/{name}/S"))?.as_str();
+    match (record.get("eventName").and_then(Value::as_str), key("channel_id"), key("created_at")) {
+        // A withdrawn reaction that expired was not counted anyway.
+        (Some("REMOVE"), ..) => Record::Other,
+        (Some(_), Some(channel), Some(sort_key)) => dynamo::reaction_target(channel, sort_key)
+            .map_or(Record::Other, |(channel, id)| Record::Reaction(channel, id)),
+        _ => Record::Poisoned("a record has no event name or no keys".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! Folds: a summary of what many users did to one message, counted anew from rows of its own.
+//!
+//! **Main path.** [`fold`] reads the rows, writes an entry of the change log, and replaces the
+//! summary if nobody changed the message meanwhile. If somebody did, it starts over.
+//!
+//! **Invariants.** Nothing is incremented: a fold that runs twice, late or beside another one
+//! changes nothing. A summary is left alone only if it was counted from exactly these rows: equal
+//! summaries are not enough, because a slower fold may be about to write an older one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use model::{ChannelId, Emoji, Message, MessageId, Reaction, limits};
+use sha2::{Digest, Sha256};
+
+use crate::error::StoreError;
+use crate::ports::{Change, Folded, LogEntry, Revised, Revision, StoredMessage, StoredReaction};
+use crate::revising::Revising;
+
+/// When a fold replaces a summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    AtOnce,
+    /// Once [`every`] has passed since the last one: many acts share a fold.
+    WhenDue,
+}
+
+/// Counts a message's reactions if the present summary was counted from other rows. Returns the
+/// message as it is then; `None` if it is gone.
+pub(crate) async fn fold(
+    revising: Revising<'_>,
+    stored: StoredMessage,
+    pace: Pace,
+) -> Result<Option<StoredMessage>, StoreError> {
+    let (channel, id) = (stored.message.channel_id.clone(), stored.message.id);
+    let mut present = Some(stored);
+    let mut refused = 0;
+    while refused < FOLDS_MAX {
+        let Some(stored) = present.filter(|stored| stored.message.deleted.is_none()) else {
+            return Ok(None);
+        };
+        let rows = rows(revising, &channel, id).await?;
+        let now = revising.clock.now();
+        let folded = Folded { at: now, ..Folded::of(&rows) };
+        let last = stored.folded.unwrap_or_default();
+        if last.has_same_rows(folded) {
+            return Ok(Some(stored));
+        }
+        let wait = every(&stored.message).saturating_sub(now.since(last.at));
+        if pace == Pace::WhenDue && !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+            present = message(revising.messages.entry(&channel, id).await?);
+            continue;
+        }
+        revising.log(&channel, id, now).await?;
+        let versions = rows.iter().map(|row| row.members_version);
+        let revision = Revision {
+            rev: revising.rev_above(id, Some(&stored.message.rev), now),
+            members_version: versions.fold(stored.members_version, u64::max),
+            only_of: None,
+            change: Change::Fold {
+                reactions: summary(&rows),
+                folded,
+                if_rev: stored.message.rev.clone(),
+            },
+        };
+        match revising.messages.revise(&channel, id, &revision).await? {
+            Revised::Done(stored) => return Ok(Some(stored)),
+            Revised::Refused(entry) => present = message(entry.map(|entry| *entry)),
+        }
+        refused += 1;
+    }
+    Err(StoreError::Busy("the message changes too often to be counted".into()))
+}
+
+/// How often a message's reactions are counted at most while they come in: the more there are, the
+/// more there is to read.
+pub(crate) fn every(message: &Message) -> Duration {
+    Duration::from_millis(total(message)).clamp(limits::FOLD_EVERY, limits::FOLD_EVERY_MAX)
+}
+
+/// A message's reactions, by its summary.
+pub(crate) fn total(message: &Message) -> u64 {
+    message.reactions.iter().map(|reaction| reaction.count).sum()
+}
+
+fn message(entry: Option<LogEntry>) -> Option<StoredMessage> {
+    match entry {
+        Some(LogEntry::Message(stored)) => Some(stored),
+        Some(LogEntry::Redirect(_) | LogEntry::Unknown { .. }) | None => None,
+    }
+}
+
+async fn rows(
+    revising: Revising<'_>,
+    channel: &ChannelId,
+    id: MessageId,
+) -> Result<Vec<StoredReaction>, StoreError> {
+    let mut rows: Vec<StoredReaction> = Vec::new();
+    let most = usize::try_from(limits::REACTION_ROWS_MAX).unwrap_or(usize::MAX);
+    while rows.len() < most {
+        let after = rows.last().map(|row| (&row.user_id, &row.emoji));
+        let limit = limits::REACTION_ROWS_READ_MAX;
+        let page = revising.messages.reactions(channel, id, after, limit).await?;
+        rows.extend(page.rows);
+        if !page.more {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+/// The summary of these rows: emoji by their first use, and for each its first users.
+fn summary(rows: &[StoredReaction]) -> Vec<Reaction> {
+    let mut by_emoji: BTreeMap<&Emoji, Vec<&StoredReaction>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.withdrawn.is_none()) {
+        by_emoji.entry(&row.emoji).or_default().push(row);
+    }
+    let mut emoji: Vec<_> = by_emoji.into_iter().collect();
+    for (_, rows) in &mut emoji {
+        rows.sort_by_key(|row| (row.change_id, row.user_id.clone()));
+    }
+    emoji.sort_by_key(|(emoji, rows)| (rows.first().map(|row| row.change_id), (*emoji).clone()));
+    let reaction = |(emoji, rows): (&Emoji, Vec<&StoredReaction>)| Reaction {
+        emoji: emoji.clone(),
+        count: rows.len() as u64,
+        users: rows
+            .iter()
+            .take(limits::REACTION_USERS_MAX)
+            .map(|row| row.user_id.clone())
+            .collect(),
+        mine: None,
+    };
+    emoji.into_iter().map(reaction).collect()
+}
+
+impl Folded {
+    fn of(rows: &[StoredReaction]) -> Self {
+        if rows.is_empty() {
+            return Self::default();
+        }
+        let mut hash = Sha256::new();
+        for row in rows {
+            let change = row.change_id.to_string();
+            let state = if row.withdrawn.is_none() { "1" } else { "0" };
+            for part in [row.user_id.as_str(), row.emoji.as_str(), &change, state] {
+                hash.update(part);
+                hash.update([0]);
+            }
+        }
+        let mut digest = [0; 8];
+        digest.iter_mut().zip(hash.finalize()).for_each(|(here, byte)| *here = byte);
+        let rows = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        Self { digest, rows, ..Self::default() }
+    }
+
+    fn has_same_rows(self, other: Self) -> bool {
+        (self.digest, self.rows) == (other.digest, other.rows)
+    }
+}
+
+/// How often a fold is tried on a message that others change at the same time.
+const FOLDS_MAX: u32 = 3;

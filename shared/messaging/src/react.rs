@@ -1,0 +1,204 @@
+//! Reactions: each is a row of its own, and the message's summary is counted from these rows (G9).
+//!
+//! **Main path.** [`react`] stores what the user did, and counts if nobody did so recently. On a
+//! message that many react to, the function `derive` counts once in a while instead, so a storm
+//! costs one write a reaction.
+
+use std::collections::BTreeSet;
+
+use model::{ChangeId, ChannelId, Emoji, Message, MessageId, UserId, limits};
+use protocol::publication::{Origin, Publication};
+
+use crate::access::member_channel;
+use crate::amend::{AmendError, Target};
+use crate::app::App;
+use crate::contract;
+use crate::error::StoreError;
+use crate::fold::{self, Pace};
+use crate::ports::{LogEntry, Principal, Reacted, ReactionPage, StoredMessage, StoredReaction};
+use crate::revising::Revising;
+
+/// What a caller does with an emoji on a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Act {
+    /// The emoji.
+    pub emoji: Emoji,
+    /// Whether the reaction is made or withdrawn.
+    pub is_made: bool,
+    /// Of two acts with one emoji, the one with the greater id wins; by default it is minted.
+    pub change_id: Option<ChangeId>,
+}
+
+/// Makes or withdraws a reaction. Idempotent. Returns the message as it is stored, which may lag
+/// behind its reactions by [`limits::FOLD_EVERY_MAX`].
+///
+/// # Errors
+/// [`AmendError`].
+///
+/// # Cancel safety
+/// A dropped call may or may not have stored, counted or published.
+pub async fn react(
+    app: &App,
+    caller: &Principal,
+    target: &Target,
+    act: &Act,
+    origin: Origin,
+) -> Result<Message, AmendError> {
+    let Target { channel_id, id } = target;
+    let now = app.clock.now();
+    let change_id = match act.change_id {
+        Some(given) => {
+            let at = given.time();
+            if at < now.minus(limits::CHANGE_PAST_MAX) || at > now.plus(limits::FUTURE) {
+                return Err(AmendError::IdOutOfRange);
+            }
+            given
+        }
+        None => ChangeId::mint(now, app.randomness.bits()),
+    };
+    let (channel, entry) =
+        tokio::join!(member_channel(app, caller, channel_id), app.messages.entry(channel_id, *id));
+    let channel = channel?;
+    contract::check(channel.contract)?;
+    let Some(LogEntry::Message(stored)) = entry? else { return Err(AmendError::MessageNotFound) };
+    if stored.message.deleted.is_some() {
+        return Err(AmendError::Deleted);
+    }
+    if is_full(&stored, act) {
+        let key = (*id, act.emoji.clone());
+        let own = app.messages.reacted_among(channel_id, &caller.user_id, &[key]).await?;
+        match (own.is_empty(), act.is_made) {
+            (true, true) => return Err(AmendError::TooManyReactions),
+            // There is nothing to withdraw, and no room to remember that.
+            (true, false) => return answer(app, caller, stored, act).await,
+            (false, _) => {}
+        }
+    }
+    let reaction = StoredReaction {
+        user_id: caller.user_id.clone(),
+        emoji: act.emoji.clone(),
+        change_id,
+        withdrawn: (!act.is_made).then(|| now.plus(limits::WITHDRAWN_TTL)),
+        members_version: channel.members_version,
+    };
+    let reacted = app.messages.react(channel_id, *id, &reaction).await.map_err(StoreError::from)?;
+    // While others count, `derive` is left to do it: these calls would only get in each other's way.
+    let last = stored.folded.unwrap_or_default().at;
+    if reacted == Reacted::Superseded || now.since(last) < fold::every(&stored.message) * 2 {
+        return answer(app, caller, stored, act).await;
+    }
+    let before = stored.message.rev.clone();
+    let counted = match fold::fold(Revising::of(app), stored, Pace::AtOnce).await {
+        Ok(Some(counted)) => counted,
+        Ok(None) => return Err(AmendError::Deleted),
+        // The reaction is stored: `derive` counts it.
+        Err(_) => match app.messages.entry(channel_id, *id).await? {
+            Some(LogEntry::Message(stored)) => return answer(app, caller, stored, act).await,
+            _ => return Err(AmendError::MessageNotFound),
+        },
+    };
+    if counted.message.rev != before {
+        let publication =
+            Publication::of_message(&counted.message, counted.members_version).with_origin(origin);
+        app.publisher().publish(&caller.workspace_id, &publication).await;
+    }
+    answer(app, caller, counted, act).await
+}
+
+/// Reads a page of a message's reactions, those that stand.
+///
+/// # Errors
+/// [`AmendError`].
+pub async fn list_reactions(
+    app: &App,
+    caller: &Principal,
+    target: &Target,
+    after: Option<(&UserId, &Emoji)>,
+    limit: u32,
+) -> Result<ReactionPage, AmendError> {
+    let Target { channel_id, id } = target;
+    let (page, entry) = tokio::try_join!(
+        app.messages.reactions(channel_id, *id, after, limit),
+        app.messages.entry(channel_id, *id)
+    )?;
+    member_channel(app, caller, channel_id).await?;
+    let is_deleted = match entry {
+        Some(LogEntry::Message(stored)) => stored.message.deleted.is_some(),
+        Some(LogEntry::Redirect(_) | LogEntry::Unknown { .. }) | None => {
+            return Err(AmendError::MessageNotFound);
+        }
+    };
+    if is_deleted { Err(AmendError::Deleted) } else { Ok(page) }
+}
+
+/// Says for each reaction of these messages, which are of one channel, whether it is the caller's,
+/// unless that is known already.
+/// Where the summary does not name all users, their own rows are read, as far as one call reads.
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) async fn mark_own(
+    app: &App,
+    caller: &Principal,
+    channel: &ChannelId,
+    messages: &mut [Message],
+) -> Result<(), StoreError> {
+    let mut unsure: Vec<(MessageId, Emoji)> = Vec::new();
+    for message in messages.iter_mut() {
+        for reaction in message.reactions.iter_mut().filter(|reaction| reaction.mine.is_none()) {
+            let is_named = reaction.users.contains(&caller.user_id);
+            let all_named = reaction.count <= reaction.users.len() as u64;
+            if is_named || all_named {
+                reaction.mine = Some(is_named);
+            } else if unsure.len() < OWN_READ_MAX {
+                unsure.push((message.id, reaction.emoji.clone()));
+            }
+        }
+    }
+    if unsure.is_empty() {
+        return Ok(());
+    }
+    let own = app.messages.reacted_among(channel, &caller.user_id, &unsure).await?;
+    let own: BTreeSet<_> = own.into_iter().collect();
+    let unsure: BTreeSet<_> = unsure.into_iter().collect();
+    for message in messages {
+        for reaction in &mut message.reactions {
+            let key = (message.id, reaction.emoji.clone());
+            if unsure.contains(&key) {
+                reaction.mine = Some(own.contains(&key));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn answer(
+    app: &App,
+    caller: &Principal,
+    stored: StoredMessage,
+    act: &Act,
+) -> Result<Message, AmendError> {
+    let channel_id = stored.message.channel_id.clone();
+    let mut messages = [stored.message];
+    for reaction in messages.iter_mut().flat_map(|message| &mut message.reactions) {
+        if reaction.emoji == act.emoji {
+            reaction.mine = Some(act.is_made);
+        }
+    }
+    mark_own(app, caller, &channel_id, &mut messages).await?;
+    let [message] = messages;
+    Ok(message)
+}
+
+/// Whether a message has no room for this act, by its summary.
+fn is_full(stored: &StoredMessage, act: &Act) -> bool {
+    let message = &stored.message;
+    let has_emoji = message.reactions.iter().any(|reaction| reaction.emoji == act.emoji);
+    let is_new_kind = !has_emoji && message.reactions.len() >= limits::REACTION_EMOJI_MAX;
+    let has_many = is_new_kind || fold::total(message) >= limits::REACTIONS_MAX;
+    let rows = stored.folded.unwrap_or_default().rows;
+    (act.is_made && has_many) || rows >= limits::REACTION_ROWS_MAX
+}
+
+/// Own rows that one call reads.
+const OWN_READ_MAX: usize = 100;

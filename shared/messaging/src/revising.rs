@@ -1,0 +1,52 @@
+//! What every change of a message has in common: an entry of the change log, and a new revision.
+
+use std::time::Duration;
+
+use model::{ChannelId, MessageId, Rev, Timestamp, limits};
+
+use crate::app::App;
+use crate::error::StoreError;
+use crate::ports::{Clock, LoggedChange, MessageStore, Randomness};
+
+/// The ports that a change needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Revising<'a> {
+    pub(crate) messages: &'a dyn MessageStore,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) randomness: &'a dyn Randomness,
+}
+
+impl<'a> Revising<'a> {
+    pub(crate) fn of(app: &'a App) -> Self {
+        let (messages, clock) = (&*app.messages, &*app.clock);
+        Self { messages, clock, randomness: &*app.randomness }
+    }
+}
+
+impl Revising<'_> {
+    /// Writes that a message changes now: before the change itself (G11).
+    pub(crate) async fn log(
+        &self,
+        channel_id: &ChannelId,
+        target: MessageId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let change = LoggedChange {
+            channel_id: channel_id.clone(),
+            position: MessageId::mint(now, self.randomness.bits()),
+            target,
+            expires_at: now.plus(limits::CHANGES_KEPT).plus(limits::CHANGES_MARGIN),
+        };
+        Ok(self.messages.log_change(&change).await?)
+    }
+
+    /// A new revision, above the present one and above the message's id.
+    pub(crate) fn rev_above(&self, id: MessageId, present: Option<&Rev>, now: Timestamp) -> Rev {
+        let present = present.and_then(Rev::id).map_or(id, |rev| rev.max(id));
+        let minted = MessageId::mint(now, self.randomness.bits());
+        let next = || MessageId::mint(present.time().plus(ONE_MS), self.randomness.bits());
+        Rev::of(if minted > present { minted } else { next() })
+    }
+}
+
+const ONE_MS: Duration = Duration::from_millis(1);
