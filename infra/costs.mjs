@@ -35,6 +35,19 @@ export const COUNTED = {
   tickFrame: [107, 'bytes of a tick and its header (docs/protocol.md)'],
 };
 
+/** Store units of other calls: [strong read units, write units], all counted in tests/e2e/cost.rs. */
+export const CALLS = {
+  'create a private channel': [2, 3],
+  'create a public channel': [2, 4],
+  'join a public channel': [7, 3],
+  'rename, set a topic, archive': [2, 1],
+  'list 100 public channels': [101.5, 0],
+  'first profile of a user': [2, 2],
+  'change a profile': [2, 1],
+  'read one profile': [2, 0],
+  'list 100 profiles': [101.5, 0],
+};
+
 /** Assumed inputs. */
 export const ASSUMED = {
   receivers: [10, 'sockets that get each message'],
@@ -136,6 +149,13 @@ export function perMillionCalls(inputs) {
   };
 }
 
+/** The cost of a million calls of each kind: store, API and function. As long as a send. */
+export function perMillionOfCounted({ values: v, costs: c }) {
+  const call = c.httpCalls + c.invocations + (v.sendMs / 1000) * (v.functionMb / 1024) * c.functionSeconds;
+  const cost = ([reads, writes]) => reads * c.readUnits + writes * c.writeUnits + call;
+  return scaled(Object.fromEntries(Object.entries(CALLS).map(([name, units]) => [name, cost(units)])), MILLION);
+}
+
 /** The cost of a million connection-hours, idle except for the traffic that keeps them open. */
 export function perMillionHours({ values: v, costs: c }) {
   const node = v.vcpu * c.vcpuHours + v.memoryGb * c.memoryHours;
@@ -195,6 +215,12 @@ export function tables(chosen = {}) {
     `| **Inkwire** | **${usd(sum(hours.ours))}** |`,
     `| API Gateway WebSockets | ${usd(hours.gateway)} |`,
     `| Ably | ${usd(hours.hosted)} |`,
+    '',
+    '| a million calls | read units each | write units each | USD |',
+    '| --- | --- | --- | --- |',
+    ...Object.entries(perMillionOfCounted(inputs)).map(
+      ([name, value]) => `| ${name} | ${CALLS[name][0]} | ${CALLS[name][1]} | ${usd(value)} |`,
+    ),
     '',
     '| a month that nobody uses | USD |',
     '| --- | --- |',

@@ -29,6 +29,7 @@ mod rest_channels;
 mod rest_json;
 mod rest_messages;
 mod rest_pages;
+mod rest_people;
 mod rest_routes;
 mod rest_tokens;
 mod rest_transport;
@@ -56,6 +57,7 @@ fn names() -> Vec<(&'static str, Vec<String>)> {
         rest_messages::cases(&cast),
         rest_changes::cases(&cast),
         rest_channels::cases(&cast),
+        rest_people::cases(&cast),
         rest_pages::cases(&cast),
     ];
     let rest = rest.into_iter().flatten().map(|case| case.name);

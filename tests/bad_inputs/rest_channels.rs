@@ -110,6 +110,7 @@ fn many(cast: &Cast) -> Vec<Rest> {
         ("a member that is null", "members", members(json!(["bob", null]))),
         ("a member that is empty", "members", members(json!(["bob", ""]))),
         ("a malformed member", "members", members(json!(["bob", "a b"]))),
+        ("a member who is me", "members", members(json!(["me"]))),
         ("a member of 65 characters", "members", members(json!(["x".repeat(65)]))),
         ("a field that is unknown", "role", json!({ "members": ["bob"], "role": "admin" })),
     ]

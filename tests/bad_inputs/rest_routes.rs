@@ -8,10 +8,11 @@ pub(crate) fn cases() -> Vec<Rest> {
         ("/messages", "POST"),
         ("/scroll", "GET"),
         ("/channels", "GET, POST"),
-        ("/channels/x", "GET"),
+        ("/channels/x", "GET, PATCH"),
         ("/channels/x/members", "GET, POST"),
         ("/channels/x/members/y", "PUT, DELETE"),
-        ("/users/x", "DELETE"),
+        ("/users", "GET"),
+        ("/users/x", "GET, PUT, DELETE"),
         ("/connect", "GET"),
     ] {
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "get"] {
@@ -39,7 +40,6 @@ pub(crate) fn cases() -> Vec<Rest> {
         ("more after a member", "/channels/x/members/y/z"),
         ("not members", "/channels/x/messages"),
         ("members in upper case", "/channels/x/Members"),
-        ("users without one", "/users"),
         ("users with an empty one", "/users/"),
         ("more after a user", "/users/x/channels"),
         ("a version in front", "/v1/messages"),

@@ -124,6 +124,7 @@ fn bad_claims() -> Vec<Rest> {
         ("sub is not ASCII", with("sub", json!("é"))),
         ("sub is a number", with("sub", json!(7))),
         ("sub has 65 characters", with("sub", json!("x".repeat(65)))),
+        ("sub is me", with("sub", json!("me"))),
         ("workspace is a path", with("workspace_id", json!("../w"))),
         ("workspace is null", with("workspace_id", json!(null))),
         ("workspace has a key's separator", with("workspace_id", json!("w#1"))),

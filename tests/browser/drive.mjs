@@ -14,6 +14,7 @@ import * as kept from "./kept.mjs";
 import * as outages from "./outages.mjs";
 import { SOON_MS } from "./page.mjs";
 import * as reactions from "./reactions.mjs";
+import * as people from "./people.mjs";
 import * as talk from "./talk.mjs";
 import * as words from "./words.mjs";
 
@@ -27,6 +28,8 @@ const CHECKS = [
   ["an edit and a deletion appear at the other member, in their place", changes.editAndDelete],
   ["reactions appear at both members, counted, and each knows their own", reactions.reactToEachOther],
   ["the picker closes with Escape, a click elsewhere and its button", reactions.closeThePicker],
+  ["a public channel is browsed, joined, given a topic and archived", people.publicChannel],
+  ["an own name is shown at the messages", people.ownName],
   ["markup is shown as text and creates no element", talk.markup],
   ["a DM is named after the other member and marked unread", talk.directMessage],
   ["a send whose request or response is cut is stored once, under its id", talk.lostSends],

@@ -7,11 +7,11 @@ use aws_sdk_dynamodb::Client;
 use dynamo::{Capacity, DynamoStore};
 use embedded_stack::engine::{Engine, EngineData};
 use messaging::ports::{
-    ChannelStore, MemberStore, MessageStore, Redirect, RevocationStore, StoredMessage,
+    ChannelStore, MemberStore, MessageStore, ProfileStore, Redirect, RevocationStore, StoredMessage,
 };
 use model::{
-    Channel, ChannelId, ChannelType, Contract, Member, Message, MessageId, MessageText, Timestamp,
-    UserId, WorkspaceId,
+    Channel, ChannelDetails, ChannelId, ChannelType, Contract, Member, Message, MessageId,
+    MessageText, Timestamp, UserId, Visibility, WorkspaceId,
 };
 use tests::store::local_client;
 
@@ -41,17 +41,19 @@ mod faults;
 mod later;
 mod log;
 mod members;
+mod people;
 mod reactions;
 mod reference;
 mod revocations;
 mod tables;
 
-/// One store, as its four ports.
+/// One store, as its five ports.
 pub(crate) struct Stores {
     pub(crate) messages: Arc<dyn MessageStore>,
     pub(crate) channels: Arc<dyn ChannelStore>,
     pub(crate) members: Arc<dyn MemberStore>,
     pub(crate) revocations: Arc<dyn RevocationStore>,
+    pub(crate) profiles: Arc<dyn ProfileStore>,
 }
 
 impl Stores {
@@ -65,14 +67,15 @@ impl Stores {
 
     fn of<S>(store: S) -> Self
     where
-        S: MessageStore + ChannelStore + MemberStore + RevocationStore + 'static,
+        S: MessageStore + ChannelStore + MemberStore + RevocationStore + ProfileStore + 'static,
     {
         let store = Arc::new(store);
         Self {
             messages: Arc::clone(&store) as _,
             channels: Arc::clone(&store) as _,
             members: Arc::clone(&store) as _,
-            revocations: store,
+            revocations: Arc::clone(&store) as _,
+            profiles: store,
         }
     }
 }
@@ -124,7 +127,8 @@ pub(crate) fn channel(number: u128) -> Channel {
         id: channel_id(number),
         workspace_id: workspace("acme"),
         channel_type: ChannelType::Group,
-        name: Some(format!("channel {number}")),
+        visibility: Visibility::Private,
+        details: ChannelDetails::new(Some(format!("channel {number}"))),
         contract: Contract::PersistFirst,
         created_at: at(0),
         created_by: user("ada"),

@@ -8,14 +8,14 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use messaging::ports::LogEntry;
 use model::{
-    EditMessage, ErrorCode, KnownMessages, Message, MessageId, NewChannel, NewMessage, Retry, Rev,
-    limits,
+    ChannelUpdate, EditMessage, ErrorCode, KnownMessages, Message, MessageId, NewChannel,
+    NewMessage, ProfileUpdate, Retry, Rev, limits,
 };
 use protocol::close::{AfterClose, CloseCode};
 use protocol::frame::{Hello, ServerFrame};
 use protocol::http::{
     AddMembersBody, AddedBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, EditedBody,
-    Fields, MembersBody, PageBody, PostedBody, ReactionsBody, read_json,
+    Fields, MembersBody, PageBody, PostedBody, ProfileBody, ProfilesBody, ReactionsBody, read_json,
 };
 use protocol::problem::Problem;
 use protocol::publication::{Publication, Recipients};
@@ -114,16 +114,24 @@ fn answers_are_read_and_written() {
             }
             "GET /channels/{channel_id}/messages/{id}/reactions" => again::<ReactionsBody>(body),
             "GET /channels" => again::<ChannelsBody>(body),
-            "GET /channels/{channel_id}" => {
+            "GET /channels/{channel_id}" | "PATCH /channels/{channel_id}" => {
                 let channel: ChannelBody = serde_json::from_value(body.clone()).unwrap();
                 json!(ChannelBody::of(&channel.read().unwrap()))
             }
+            "GET /users/{user_id}" | "PUT /users/{user_id}" => {
+                let profile: ProfileBody = serde_json::from_value(body.clone()).unwrap();
+                json!(ProfileBody::of(&profile.read().unwrap()))
+            }
+            "GET /users" => again::<ProfilesBody>(body),
             "GET /channels/{channel_id}/members" => again::<MembersBody>(body),
             "POST /channels/{channel_id}/members" => again::<AddedBody>(body),
             "GET /connect" => again::<ConnectBody>(body),
             _ => again::<ChangedBody>(body),
         };
-        assert_eq!(written, *body, "{case}");
+        // False: an earlier version wrote it.
+        if case["writes"] != false {
+            assert_eq!(written, *body, "{case}");
+        }
     }
 }
 
@@ -136,6 +144,8 @@ fn requests_are_accepted_or_refused_with_code_and_field() {
             "POST /messages" => NewMessage::try_from(fields).err(),
             "POST /channels" => NewChannel::try_from(fields).err(),
             "PATCH /channels/{channel_id}/messages/{id}" => EditMessage::try_from(fields).err(),
+            "PATCH /channels/{channel_id}" => ChannelUpdate::try_from(fields).err(),
+            "PUT /users/{user_id}" => ProfileUpdate::try_from(fields).err(),
             _ => AddMembersBody::try_from(fields).err(),
         };
         let problem = problem.map(|problem| {
@@ -199,6 +209,12 @@ fn limits_of_clients_match_the_file() {
         json!({ "name": "sockets_a_user", "value": limits::SOCKETS_PER_USER_MAX }),
         json!({ "name": "tick_ms", "value": ms(limits::TICK) }),
         json!({ "name": "ticket_ms", "value": ms(limits::TICKET_TTL) }),
+        json!({ "name": "topic_characters", "value": limits::TOPIC_CHARS_MAX }),
+        json!({ "name": "profile_name_characters", "value": limits::PROFILE_NAME_CHARS_MAX }),
+        json!({ "name": "avatar_bytes", "value": limits::AVATAR_BYTES_MAX }),
+        json!({ "name": "status_characters", "value": limits::STATUS_CHARS_MAX }),
+        json!({ "name": "status_emoji_bytes", "value": limits::STATUS_EMOJI_BYTES_MAX }),
+        json!({ "name": "time_zone_bytes", "value": limits::TZ_BYTES_MAX }),
     ];
     assert_eq!(known.to_vec(), golden("limits"));
 }

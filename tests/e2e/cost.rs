@@ -1,8 +1,10 @@
 //! The cost of calls, as counts: capacity units of the store, queries, reads of membership.
 
 use dynamo::Operation;
+use model::{ChannelUpdate, Direction, ProfileUpdate, Visibility};
 use model::{Direction, Emoji};
 use tests::cluster::{Cluster, Environment};
+use tests::cluster::{Cluster, Environment, user};
 
 use crate::changes::change_id;
 
@@ -75,4 +77,49 @@ async fn a_reaction_on_a_quiet_message_is_three_write_units_and_on_a_hot_one_one
     bob.react(&channel, id, &emoji, None).await.unwrap();
     let cost = capacity.since(&before).total();
     assert_eq!((cost.calls, cost.read_units, cost.write_units), (3, 3.0, 1.0), "{cost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_about_public_channels_and_profiles_cost_these_units() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    let (alice, bob) = (cluster.api("alice"), cluster.api("bob"));
+    let capacity = cluster.stack.capacity();
+    let mut last = capacity.snapshot();
+    let mut spent = |expected: (u64, f64, f64), what: &str| {
+        let cost = capacity.since(&last).total();
+        assert_eq!((cost.calls, cost.read_units, cost.write_units), expected, "{what}");
+        last = capacity.snapshot();
+    };
+    let private = alice.create_channel("general", &[]).await.unwrap().id;
+    spent((5, 2.0, 3.0), "a private channel: two checks for revocations, two rows, the channel");
+    let public = alice.create_group("lunch", Visibility::Public, &[]).await.unwrap().id;
+    spent((6, 2.0, 4.0), "a public channel: one row more");
+    let topic = ChannelUpdate { topic: Some("noon".to_owned()), ..ChannelUpdate::default() };
+    alice.set_channel(&private, &topic).await.unwrap();
+    spent((2, 2.0, 1.0), "a topic: standing, one update");
+    let archived = ChannelUpdate { archived: Some(false), ..ChannelUpdate::default() };
+    alice.set_channel(&private, &archived).await.unwrap();
+    spent((2, 2.0, 1.0), "archived by the creator");
+    alice.post_message(&private, &"x".repeat(800), None, None).await.unwrap();
+    spent((2, 2.0, 1.0), "a send costs what it did");
+    bob.browse().await.unwrap();
+    spent((3, 2.5, 0.0), "a list of one channel: a check, a query at half price, the channel");
+    bob.channel(&public).await.unwrap();
+    spent((2, 3.0, 0.0), "a public channel that one is not in: standing and a check");
+    bob.join(&public).await.unwrap();
+    spent((8, 7.0, 3.0), "joining: a check more than any addition");
+    bob.channel(&public).await.unwrap();
+    spent((1, 2.0, 0.0), "a channel that one is in");
+
+    let name = ProfileUpdate { name: Some("Bob".to_owned()), ..ProfileUpdate::default() };
+    bob.set_profile(&name).await.unwrap();
+    spent((4, 2.0, 2.0), "the first profile: a check, a read, the list, the profile");
+    bob.set_profile(&name).await.unwrap();
+    spent((3, 2.0, 1.0), "a change of a profile");
+    alice.profile(&user("bob")).await.unwrap();
+    spent((2, 2.0, 0.0), "one profile: a check, a read");
+    alice.profiles_of(&[user("alice"), user("bob")]).await.unwrap();
+    spent((2, 3.0, 0.0), "two profiles, one of them absent");
+    alice.profiles(None).await.unwrap();
+    spent((3, 2.5, 0.0), "a list of one: a check, a query at half price, the profile");
 }

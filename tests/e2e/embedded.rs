@@ -82,7 +82,7 @@ async fn history_survives_a_restart_and_the_demo_is_seeded_once() {
     let api = stack.api();
     let channels = api.channels().await.unwrap();
     let general =
-        channels.iter().find(|channel| channel.name.as_deref() == Some("general")).unwrap();
+        channels.iter().find(|channel| channel.details.name.as_deref() == Some("general")).unwrap();
     let first = api.scroll(&general.id, None, 100, Direction::Older).await.unwrap();
     assert!(first.messages.len() > 20, "history to scroll through");
     api.post_message(&general.id, "before the restart", None, None).await.unwrap();

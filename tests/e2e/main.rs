@@ -32,6 +32,7 @@ mod later;
 mod outage;
 mod own_name;
 mod page;
+mod people;
 mod redaction;
 mod relay;
 mod sockets;

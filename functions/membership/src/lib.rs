@@ -1,8 +1,8 @@
 //! The calls about channels, members and users, as a function.
 //!
 //! **Main path.** [`handle`] finds the call by its route, reads path, query or body, calls one use
-//! case of [`messaging::channels`], [`messaging::members`] or [`messaging::revoke`], and writes the
-//! resulting state.
+//! case of [`messaging::channels`], [`messaging::details`], [`messaging::members`],
+//! [`messaging::profiles`] or [`messaging::revoke`], and writes the resulting state.
 //!
 //! **Invariants.** It returns no error: every refusal is already a response.
 //!
@@ -11,14 +11,16 @@
 use bytes::Bytes;
 use http::{Request, Response};
 use messaging::App;
-use messaging::channels::{create_channel, list_channels, read_channel};
+use messaging::channels::{create_channel, list_channels, list_public_channels, read_channel};
+use messaging::details::change_channel;
 use messaging::members::{AddedMembers, add_member, add_members, list_members, remove_member};
 use messaging::ports::{Creation, Principal};
+use messaging::profiles::{change_profile, list_profiles, profiles_of, read_profile};
 use messaging::revoke::revoke_user;
-use model::{ChannelId, ErrorCode, NewChannel, limits};
+use model::{ChannelId, ChannelUpdate, ErrorCode, NewChannel, ProfileUpdate, UserId, limits};
 use protocol::http::{
     AddMembersBody, AddedBody, ChangedBody, ChannelBody, ChannelsBody, MemberBody, MembersBody,
-    Query, path_channel, path_user, read_json,
+    ProfileBody, ProfilesBody, Query, path_channel, path_user, read_json,
 };
 use protocol::routes::{Function, Route};
 use service::http::{Answer, Failure, LogFields, authenticate, respond, route};
@@ -37,6 +39,7 @@ async fn dispatch(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure
     }
     let caller = authenticate(app, request)?;
     let query = Query::parse(request.uri().query());
+    let user = |user_id: &str| path_user(user_id, &caller.user_id);
     let noted = |channel_id: &str| {
         let channel_id = path_channel(channel_id)?;
         LogFields::of(request).channel(&channel_id);
@@ -47,6 +50,12 @@ async fn dispatch(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure
         Route::ListChannels => list(app, &caller, &query).await,
         Route::ReadChannel { channel_id } => {
             let channel = read_channel(app, &caller, &noted(&channel_id)?).await?;
+            Ok(Answer::ok(&ChannelBody::of(&channel)))
+        }
+        Route::ChangeChannel { channel_id } => {
+            let channel_id = noted(&channel_id)?;
+            let update = ChannelUpdate::try_from(read_json(request.headers(), request.body())?)?;
+            let channel = change_channel(app, &caller, &channel_id, &update).await?;
             Ok(Answer::ok(&ChannelBody::of(&channel)))
         }
         Route::ListMembers { channel_id } => {
@@ -60,17 +69,28 @@ async fn dispatch(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure
             Ok(Answer::ok(&AddedBody::of(&added, &refused)))
         }
         Route::AddMember { channel_id, user_id } => {
-            let (channel_id, user_id) = (noted(&channel_id)?, path_user(&user_id)?);
+            let (channel_id, user_id) = (noted(&channel_id)?, user(&user_id)?);
             add_member(app, &caller, &channel_id, &user_id).await?;
             Ok(Answer::ok(&ChangedBody::of_member(&channel_id, &user_id)))
         }
         Route::RemoveMember { channel_id, user_id } => {
-            let (channel_id, user_id) = (noted(&channel_id)?, path_user(&user_id)?);
+            let (channel_id, user_id) = (noted(&channel_id)?, user(&user_id)?);
             remove_member(app, &caller, &channel_id, &user_id).await?;
             Ok(Answer::ok(&ChangedBody::of_member(&channel_id, &user_id)))
         }
+        Route::ListProfiles => profiles(app, &caller, &query).await,
+        Route::ReadProfile { user_id } => {
+            let profile = read_profile(app, &caller, &user(&user_id)?).await?;
+            Ok(Answer::ok(&ProfileBody::of(&profile)))
+        }
+        Route::ChangeProfile { user_id } => {
+            let user_id: UserId = user(&user_id)?;
+            let update = ProfileUpdate::try_from(read_json(request.headers(), request.body())?)?;
+            let profile = change_profile(app, &caller, &user_id, &update).await?;
+            Ok(Answer::ok(&ProfileBody::of(&profile)))
+        }
         Route::RevokeUser { user_id } => {
-            let user_id = path_user(&user_id)?;
+            let user_id = user(&user_id)?;
             revoke_user(app, &caller, &user_id).await?;
             Ok(Answer::ok(&ChangedBody::of_user(&user_id)))
         }
@@ -103,7 +123,12 @@ async fn create(
 
 async fn list(app: &App, caller: &Principal, query: &Query) -> Result<Answer, Failure> {
     let (after, limit) = (query.channel_offset()?, query.limit(limits::PAGE_ROWS_DEFAULT)?);
-    let (channels, next) = list_channels(app, caller, after.as_ref(), limit).await?;
+    let after = after.as_ref();
+    let (channels, next) = if query.is_public_scope()? {
+        list_public_channels(app, caller, after, limit).await?
+    } else {
+        list_channels(app, caller, after, limit).await?
+    };
     Ok(Answer::ok(&ChannelsBody {
         channels: channels.iter().map(ChannelBody::of).collect(),
         next_offset: next.map(|next| next.to_string()),
@@ -120,6 +145,20 @@ async fn members(
     let (rows, next) = list_members(app, caller, id, after.as_ref(), limit).await?;
     Ok(Answer::ok(&MembersBody {
         members: rows.iter().map(MemberBody::of).collect(),
+        next_offset: next.map(|next| next.to_string()),
+    }))
+}
+
+async fn profiles(app: &App, caller: &Principal, query: &Query) -> Result<Answer, Failure> {
+    let (profiles, next) = match query.user_ids()? {
+        Some(ids) => (profiles_of(app, caller, &ids).await?, None),
+        None => {
+            let (after, limit) = (query.user_offset()?, query.limit(limits::PAGE_ROWS_DEFAULT)?);
+            list_profiles(app, caller, after.as_ref(), limit).await?
+        }
+    };
+    Ok(Answer::ok(&ProfilesBody {
+        users: profiles.iter().map(ProfileBody::of).collect(),
         next_offset: next.map(|next| next.to_string()),
     }))
 }

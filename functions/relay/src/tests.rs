@@ -2,7 +2,10 @@ use std::sync::Arc;
 
 use memory::{ManualClock, MemoryBus, MemoryStore};
 use messaging::ports::{ChannelStore, EventBus};
-use model::{Channel, ChannelId, ChannelType, Contract, MessageId, Timestamp, UserId, WorkspaceId};
+use model::{
+    Channel, ChannelDetails, ChannelId, ChannelType, Contract, MessageId, Timestamp, UserId,
+    Visibility, WorkspaceId,
+};
 use serde_json::json;
 
 use super::*;
@@ -20,7 +23,8 @@ async fn relay() -> (Relay, MemoryBus) {
         id: channel(),
         workspace_id: WorkspaceId::parse("w").unwrap(),
         channel_type: ChannelType::Group,
-        name: None,
+        visibility: Visibility::Private,
+        details: ChannelDetails::new(None),
         contract: Contract::PersistFirst,
         created_at: NOW,
         created_by: UserId::parse("ada").unwrap(),

@@ -78,6 +78,29 @@ export class Api {
     return this.#pages("/channels", "channels", signal);
   }
 
+  /** All public channels of the workspace, every page. */
+  publicChannels() {
+    return this.#pages("/channels", "channels", undefined, { scope: "public" });
+  }
+
+  /** Fields are `name`, `topic` and `archived`. */
+  changeChannel(channelId, fields) {
+    return this.request("PATCH", `/channels/${encodeURIComponent(channelId)}`, { body: fields });
+  }
+
+  join(channelId) {
+    return this.addMember(channelId, "me");
+  }
+
+  /** The profiles of at most 100 users, of those who have one. */
+  profiles(userIds) {
+    return this.#get("/users", { ids: userIds.join(",") });
+  }
+
+  changeProfile(fields) {
+    return this.request("PUT", "/users/me", { body: fields });
+  }
+
   channel(channelId, signal) {
     return this.#get(`/channels/${encodeURIComponent(channelId)}`, {}, signal);
   }
@@ -153,11 +176,11 @@ export class Api {
     return this.request("GET", parameters ? `${path}?${parameters}` : path, { signal });
   }
 
-  async #pages(path, field, signal) {
+  async #pages(path, field, signal, more = {}) {
     const all = [];
     let offset = null;
     do {
-      const query = offset === null ? { limit: 100 } : { limit: 100, offset };
+      const query = { ...more, limit: 100, ...(offset === null ? {} : { offset }) };
       const page = await this.#get(path, query, signal);
       all.push(...page[field]);
       offset = page.next_offset ?? null;

@@ -49,7 +49,7 @@ export class Composer {
     const isDisabled = shown === null;
     if (this.#text.disabled !== isDisabled) this.#text.disabled = isDisabled;
     // Read-only rather than disabled: the text can be selected, and the focus stays.
-    const isReadOnly = active === null;
+    const isReadOnly = active === null || active.archived === true;
     if (this.#text.readOnly !== isReadOnly) this.#text.readOnly = isReadOnly;
     this.#renderNote();
     setAttribute(byId("send"), "disabled", !this.#isSendable());
@@ -72,20 +72,23 @@ export class Composer {
   #renderNote() {
     const { active, shown } = this.#store;
     const isFormer = active === null && shown !== null;
-    setHidden(byId("composer-note"), !isFormer);
-    if (!isFormer) return;
+    const isArchived = active?.archived === true;
+    setHidden(byId("composer-note"), !isFormer && !isArchived);
+    if (!isFormer && !isArchived) return;
     const hasText = this.#text.value !== "";
     const title = isolate(this.#store.titleOf(shown));
     const what = hasText
       ? "Your text is kept here: copy it, or delete it."
       : "Nothing can be sent.";
-    setText(byId("composer-note-text"), `You are no longer a member of ${title}. ${what}`);
+    const why = isArchived ? `${title} is archived.` : `You are no longer a member of ${title}.`;
+    setText(byId("composer-note-text"), `${why} ${what}`);
     for (const id of ["composer-copy", "composer-delete"]) setHidden(byId(id), !hasText);
   }
 
   #isSendable() {
     const text = this.#text.value;
-    const isOpen = this.#store.channels.has(this.#shownId);
+    const channel = this.#store.channels.get(this.#shownId);
+    const isOpen = channel !== undefined && channel.archived !== true;
     return isOpen && text.trim() !== "" && charactersOver(text) <= 0;
   }
 

@@ -4,6 +4,7 @@ import { Api } from "./api.js";
 import { Edits } from "./edits.js";
 import { Outbox } from "./outbox.js";
 import { Reactions } from "./reactions.js";
+import { Profiles } from "./profiles.js";
 import { Connection } from "./socket.js";
 import { Store } from "./store.js";
 import { Sync } from "./sync.js";
@@ -32,6 +33,7 @@ export class Core {
     const isBehind = (channelId) => this.sync.isBehind(channelId);
     this.edits = new Edits(this.api, this.store);
     this.reactions = new Reactions(this.api, this.store);
+    this.profiles = new Profiles(this.api, this.store);
     this.outbox = new Outbox(this.api, this.store, storages.session, isBehind);
     this.connection = new Connection(this.api, this.store.log, {
       ready: (frame, session) => this.sync.onReady(frame, session),

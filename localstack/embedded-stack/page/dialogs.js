@@ -1,22 +1,26 @@
-// The dialogs: new channel, new direct message, new member, and the question before a removal.
+// The dialogs: new channel, new direct message, new member, details of a channel, the own name, and
+// the question before a removal.
 
 import { avatar, byId, element, setText } from "./dom.js";
 import { strangersWarning, userIdsError } from "./people.js";
 import { PEOPLE } from "./store.js";
 
 /**
- * `actions` has `createChannel(body)` and `addMember(channelId, userId)`, both promises, and
- * `showChannel(channel)`, called if the dialog is still open when the channel is there.
+ * `actions` has `createChannel(body)`, `addMember(channelId, userId)`, `changeChannel(channelId,
+ * fields)` and `changeProfile(fields)`, all promises, and `showChannel(channel)`, called if the
+ * dialog is still open when the channel is there. Answers what opens the details of a channel.
  */
 export function prepareDialogs(store, actions) {
-  const { createChannel, addMember, showChannel } = actions;
+  const { createChannel, addMember, changeChannel, changeProfile, showChannel } = actions;
   const ids = (value) => value.split(",").map((id) => id.trim());
   const newChannel = prepare("channel-dialog", {
     users: (fields) => ids(fields.get("others")).filter(Boolean),
     store,
     submit: (fields, others) => {
       const members = [...new Set([...fields.getAll("member"), ...others])];
-      return createChannel({ type: "GROUP_CHANNEL", name: fields.get("name").trim(), members });
+      const visibility = fields.has("public") ? "public" : "private";
+      const name = fields.get("name").trim();
+      return createChannel({ type: "GROUP_CHANNEL", name, visibility, members });
     },
     done: showChannel,
   });
@@ -36,6 +40,21 @@ export function prepareDialogs(store, actions) {
     submit: (_, [user], channelId) => addMember(channelId, user),
   });
 
+  const details = prepare("details-dialog", {
+    fill: (elements, channel) => {
+      elements.name.value = channel.name;
+      elements.topic.value = channel.topic ?? "";
+      elements.archived.checked = channel.archived === true;
+    },
+    submit: (fields, _, channel) => changeChannel(channel.channel_id, changedOf(fields, channel)),
+  });
+  const profile = prepare("profile-dialog", {
+    fill: (elements) => {
+      elements.name.value = store.profiles.get(store.userId)?.name ?? "";
+    },
+    submit: (fields) => changeProfile({ name: fields.get("name").trim() }),
+  });
+
   for (const chips of document.querySelectorAll("[data-people]")) {
     const people = PEOPLE.filter((person) => person !== store.userId);
     for (const person of people) chips.append(chip(chips.dataset.people, person));
@@ -43,6 +62,19 @@ export function prepareDialogs(store, actions) {
   byId("new-channel").addEventListener("click", () => newChannel.open());
   byId("new-dm").addEventListener("click", () => newDm.open());
   byId("add-member").addEventListener("click", () => newMember.open(store.activeId));
+  byId("edit-profile").addEventListener("click", () => profile.open());
+  return { editChannel: (channel) => details.open(channel) };
+}
+
+/** The fields that differ from the channel: not everybody may send all of them. */
+export function changedOf(fields, channel) {
+  const wanted = {
+    name: fields.get("name").trim(),
+    topic: fields.get("topic").trim(),
+    archived: fields.has("archived"),
+  };
+  const here = { name: channel.name, topic: channel.topic ?? "", archived: channel.archived === true };
+  return Object.fromEntries(Object.entries(wanted).filter(([name, value]) => value !== here[name]));
 }
 
 /** Asks before something that another person would have to undo. */
@@ -69,9 +101,9 @@ export function problemText(problem) {
  * A dialog that runs `submit(fields, users, subject)` and closes when that succeeds; a problem is
  * shown inside, and the form stays as it was filled. `users(fields)` are the ids that a person
  * typed: malformed ones are refused here, unknown ones need a second press. `subject` is what the
- * dialog was opened for, whatever happens behind it.
+ * dialog was opened for, whatever happens behind it. `fill(elements, subject)` fills in the form.
  */
-function prepare(id, { users = () => [], store, submit, done = () => {} }) {
+function prepare(id, { users = () => [], store, submit, done = () => {}, fill = () => {} }) {
   const dialog = byId(id);
   const form = dialog.querySelector("form");
   const button = form.querySelector("[type=submit]");
@@ -120,6 +152,7 @@ function prepare(id, { users = () => [], store, submit, done = () => {} }) {
       subject = of;
       accepted = null;
       form.reset();
+      fill(form.elements, subject);
       button.disabled = false;
       showError(null);
       dialog.showModal();

@@ -91,8 +91,14 @@ export function nameNode(name) {
   return element("bdi", { translate: "no" }, name);
 }
 
-export function avatar(userId) {
-  const letter = [...userId][0]?.toUpperCase() ?? "?";
+/** The letter of an avatar. */
+export function initial(name) {
+  return [...name][0]?.toUpperCase() ?? "?";
+}
+
+/** The colour is that of the user, the letter that of the name. */
+export function avatar(userId, name = userId) {
+  const letter = initial(name);
   return element(
     "span",
     { class: `avatar ${hueOf(userId)}`, "aria-hidden": "true", translate: "no" },

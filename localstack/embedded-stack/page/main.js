@@ -2,7 +2,7 @@
 
 import { byId } from "./dom.js";
 import { startPage } from "./page.js";
-import { USER_ID } from "./people.js";
+import { USER_ID, WORKSPACE_ID } from "./people.js";
 import { PEOPLE } from "./store.js";
 
 const query = new URLSearchParams(location.search);
@@ -11,7 +11,7 @@ const userId = query.get("as") ?? PEOPLE[0];
 
 // No default for a wrong value: people would write as somebody else without noticing.
 if (!USER_ID.test(userId)) refuse("user", "as", userId);
-else if (!USER_ID.test(workspaceId)) refuse("workspace", "workspace", workspaceId);
+else if (!WORKSPACE_ID.test(workspaceId)) refuse("workspace", "workspace", workspaceId);
 else startPage(workspaceId, userId);
 
 function refuse(what, parameter, value) {

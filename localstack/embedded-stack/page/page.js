@@ -3,6 +3,7 @@
 //
 // Invariant: the open channel changes only when a person opens another one, or when none is open.
 
+import { prepareBrowse } from "./browse.js";
 import { Composer } from "./composer.js";
 import { Core } from "./core.js";
 import { prepareConfirm, prepareDialogs, problemText } from "./dialogs.js";
@@ -62,16 +63,25 @@ class Page {
     this.#sidebar = new Sidebar(store, {
       removeMember: (channel, member) => this.#askToRemove(channel, member),
       leave: (channel) => this.#askToLeave(channel),
+      edit: (channel) => editChannel(channel),
     });
     this.#panel = new Panel(store, connection, {
       kill: () => this.#attempt(() => api.killNode(connection.node.id)),
       setOffline: (offline) => this.#core.setOffline(offline),
     });
-    prepareDialogs(store, {
+    const { editChannel } = prepareDialogs(store, {
       createChannel: (body) => this.#createChannel(body),
       showChannel: ({ channel_id: id }) => this.#show(id),
       addMember: (channelId, member) =>
         this.#changeMembers(channelId, () => api.addMember(channelId, member)),
+      changeChannel: async (channelId, fields) =>
+        store.setDetails(await api.changeChannel(channelId, fields)),
+      changeProfile: (fields) => this.#core.profiles.change(fields),
+    });
+    prepareBrowse(store, {
+      publicChannels: () => api.publicChannels(),
+      join: ({ channel_id: id }) => this.#changeMembers(id, () => api.join(id)),
+      showChannel: ({ channel_id: id }) => this.#show(id),
     });
   }
 
@@ -209,7 +219,9 @@ class Page {
     const { channel_id: channelId } = channel;
     const { api, store } = this.#core;
     const title = `Leave ${isolate(store.titleOf(channel))}?`;
-    this.#confirm(title, "To come back, a member has to add you.", "Leave", async () => {
+    const isPublic = channel.visibility === "public";
+    const text = isPublic ? "You can join it again." : "To come back, a member has to add you.";
+    this.#confirm(title, text, "Leave", async () => {
       await this.#changeMembers(channelId, () => api.removeMember(channelId, store.userId));
       const isDone = !store.channels.has(channelId) && store.drafts.get(channelId) === "";
       if (isDone && store.activeId === channelId) this.#open(null);

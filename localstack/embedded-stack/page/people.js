@@ -3,12 +3,16 @@
 // There is no list of users. The server accepts any well-formed id, so a typo opens a conversation
 // with nobody.
 
-export const USER_ID = /^[A-Za-z0-9_-]{1,64}$/;
+export const WORKSPACE_ID = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** `me` stands for the caller. */
+export const USER_ID = /^(?!me$)[A-Za-z0-9_-]{1,64}$/;
 
 /** Why the ids cannot be used at all; null if they can. */
 export function userIdsError(ids) {
   const wrong = ids.find((id) => !USER_ID.test(id));
   if (wrong === undefined) return null;
+  if (wrong === "me") return "“me” is no user id: it stands for whoever asks.";
   return `“${wrong}” is not a user id: it takes 1 to 64 of A-Z, a-z, 0-9, _ and -.`;
 }
 

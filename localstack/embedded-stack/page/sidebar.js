@@ -5,6 +5,7 @@ import {
   byId,
   element,
   icon,
+  initial,
   nameNode,
   reconcile,
   setAttribute,
@@ -18,18 +19,19 @@ export class Sidebar {
   #store;
   #actions;
 
-  /** `actions` has `removeMember(channel, userId)` and `leave(channel)`. */
+  /** `actions` has `removeMember(channel, userId)`, `leave(channel)` and `edit(channel)`. */
   constructor(store, actions) {
     this.#store = store;
     this.#actions = actions;
     setText(byId("workspace-name"), store.workspaceId);
-    setText(byId("me"), store.userId);
+    byId("edit-channel").addEventListener("click", () => actions.edit(store.active));
     byId("leave-channel").addEventListener("click", () => actions.leave(store.active));
     this.#renderPeople();
   }
 
   render() {
     const { active, activeId, shown } = this.#store;
+    setText(byId("me"), this.#store.displayName(this.#store.userId));
     this.#renderChannels(byId("channel-list"), this.#store.sortedChannels("GROUP_CHANNEL"));
     this.#renderChannels(byId("dm-list"), this.#store.sortedChannels("DM"));
     const empty = (type) =>
@@ -114,6 +116,7 @@ export class Sidebar {
     const dm = channel.type === "DM";
     setHidden(byId("add-member"), dm);
     setHidden(byId("leave-channel"), dm);
+    setHidden(byId("edit-channel"), dm);
     setText(byId("members-title"), `Members · ${members.length}`);
     const me = this.#store.userId;
     const rows = [...members].sort((a, b) => a.user_id.localeCompare(b.user_id));
@@ -136,12 +139,15 @@ export class Sidebar {
         "li",
         { class: "member", "data-testid": "member-item", "data-user-id": userId },
         avatar(userId),
-        element("span", { class: "name", translate: "no" }, userId),
+        element("span", { class: "name", translate: "no", title: userId }),
         note,
         remove,
       );
     };
     const update = (node, { user_id: userId }) => {
+      const name = this.#store.displayName(userId);
+      setText(node.querySelector(".name"), name);
+      setText(node.querySelector(".avatar"), initial(name));
       const creator = channel.created_by === userId && !dm;
       const notes = [userId === me ? "you" : null, creator ? "creator" : null];
       setText(node.querySelector(".note"), notes.filter(Boolean).join(", "));
@@ -156,8 +162,11 @@ export class Sidebar {
     setText(byId("channel-mark"), channel && channel.type !== "DM" ? "# " : "");
     const name = channel ? this.#store.nameOf(channel) : null;
     setText(byId("channel-title"), name ?? this.#store.activeId ?? "Inkwire");
+    setText(byId("channel-topic"), channel?.topic ?? "");
     const members = channel ? this.#store.members.get(channel.channel_id) : null;
     const parts = [];
+    if (channel?.archived) parts.push("archived");
+    else if (channel?.visibility === "public") parts.push("public");
     if (channel?.type === "DM") parts.push("direct message");
     else if (members) parts.push(counted(members.length, "member", "members"));
     if (channel) parts.push(CONTRACTS.get(channel.contract) ?? channel.contract);

@@ -19,6 +19,8 @@ export class Store {
   former = new Map();
   channelsKnown = false;
   members = new Map();
+  /** The newest copy of each profile, by user. */
+  profiles = new Map();
   activeId = null;
   counters = { pushed: 0, duplicates: 0, replayed: 0, scrolled: 0 };
   /** The latest reconnect: null before the first. */
@@ -74,7 +76,8 @@ export class Store {
    */
   setChannels(list) {
     const before = this.channels;
-    this.channels = new Map(list.map((channel) => [channel.channel_id, channel]));
+    const newest = (channel) => withNewerDetails(channel, before.get(channel.channel_id));
+    this.channels = new Map(list.map((channel) => [channel.channel_id, newest(channel)]));
     this.channelsKnown = true;
     const appeared = list.filter((channel) => !before.has(channel.channel_id));
     const gone = [...before.values()].filter(({ channel_id: id }) => !this.channels.has(id));
@@ -87,6 +90,32 @@ export class Store {
     for (const [id, label] of this.drafts.channels()) this.rememberFormer(id, label);
     this.changed();
     return { appeared, gone };
+  }
+
+  /**
+   * Takes name, topic and `archived` from a frame, if they are newer than those here. False if the
+   * frame has none, or the channel is unknown.
+   */
+  setDetails(frame) {
+    const channel = this.channels.get(frame.channel_id);
+    if (!channel || !Number.isFinite(frame.details_version)) return false;
+    this.channels.set(frame.channel_id, withNewerDetails(channel, frame));
+    this.changed();
+    return true;
+  }
+
+  /** Copies may come in any order: the greatest revision wins. */
+  setProfiles(profiles) {
+    for (const profile of profiles) {
+      const here = this.profiles.get(profile.user_id);
+      if (here === undefined || profile.rev > here.rev) this.profiles.set(profile.user_id, profile);
+    }
+    this.changed();
+  }
+
+  /** What people call a user: the name of the profile, or the id. */
+  displayName(userId) {
+    return this.profiles.get(userId)?.name || userId;
   }
 
   /** Keeps the name of a channel, unless the person is a member of it. */
@@ -120,7 +149,7 @@ export class Store {
     if (channel.type !== "DM" || typeof channel.name === "string") return channel.name;
     const { channel_id: id, created_by: creator } = channel;
     const partner = this.#partners.get(id);
-    if (partner !== undefined) return partner;
+    if (partner !== undefined) return this.displayName(partner);
     if (!this.members.has(id)) return "…";
     const isOther = (user) => user !== undefined && user !== this.userId;
     const senders = [...this.timeline(id).messages.values()].map((message) => message.sender_id);
@@ -281,6 +310,13 @@ export class Store {
   clearMissed() {
     for (const timeline of this.#timelines.values()) timeline.missed.clear();
   }
+}
+
+/** A channel with the details of another copy, if those are newer. */
+function withNewerDetails(channel, other) {
+  if (!(other?.details_version > (channel.details_version ?? 0))) return channel;
+  const { name, topic, archived, details_version } = other;
+  return { ...channel, name, topic, archived, details_version };
 }
 
 export function isChanged({ id, rev }) {

@@ -92,7 +92,9 @@ export class Sync {
     else if (frame.type === "tick" && frame.fresh) this.#gaps.inStep(frame.server_time);
   }
 
-  #onChannel({ channel_id: channelId, change, user_id: userId }) {
+  #onChannel(frame) {
+    const { channel_id: channelId, change, user_id: userId } = frame;
+    if (this.#store.setDetails(frame)) return;
     // What happens before the user is added again does not come: copies here would be outdated.
     if (change === "member_removed" && userId === this.#store.userId)
       this.#store.timeline(channelId).forget();

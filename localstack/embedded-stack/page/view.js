@@ -4,7 +4,16 @@
 // below; a reader at the bottom stays at the bottom. Rendering is a function of the store.
 
 import { problemText } from "./dialogs.js";
-import { byId, element, icon, reconcile, setAttribute, setHidden, setText } from "./dom.js";
+import {
+  byId,
+  element,
+  icon,
+  initial,
+  reconcile,
+  setAttribute,
+  setHidden,
+  setText,
+} from "./dom.js";
 import { edgeContent, edgeState } from "./edge.js";
 import { timeOf } from "./ids.js";
 import { ReactionPicker } from "./picker.js";
@@ -165,6 +174,9 @@ export class MessageView {
     setAttribute(node, "data-own", own);
     setAttribute(node, "data-compact", row.compact);
     setAttribute(node, "data-missed", row.missed);
+    const name = this.#store.displayName(message.sender_id);
+    setText(node.querySelector(".sender"), name);
+    setText(node.querySelector(".avatar"), initial(name));
     const deleted = message.deleted !== undefined;
     setAttribute(node, "data-deleted", deleted);
     const text = deleted ? "This message was deleted." : message.message;
@@ -176,8 +188,12 @@ export class MessageView {
     const isStored = message.delivery === "stored" && !deleted;
     const isOpen = isStored && this.#store.active !== null;
     this.#updateReactions(node, message, isOpen);
+    // An archived channel takes no edits, but deletions.
+    const canEdit = own && isOpen && !this.#store.active.archived;
     this.#updateTools(node, message, isOpen);
-    this.#updateEditor(node, message, own && isOpen);
+    const edit = node.querySelector("[data-testid=edit]");
+    if (edit) setHidden(edit, !canEdit);
+    this.#updateEditor(node, message, canEdit);
   }
 
   #updateReactions(node, message, isOpen) {

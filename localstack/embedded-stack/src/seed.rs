@@ -8,8 +8,8 @@ use messaging::App;
 use messaging::channels::list_channels;
 use messaging::ports::{Cause, Principal, StoredMessage};
 use model::{
-    Channel, ChannelId, ChannelType, Contract, Member, Message, MessageId, MessageText, Timestamp,
-    UserId, WorkspaceId, limits,
+    Channel, ChannelDetails, ChannelId, ChannelType, Contract, Member, Message, MessageId,
+    MessageText, Timestamp, UserId, Visibility, WorkspaceId, limits,
 };
 
 use talk::Line;
@@ -64,7 +64,7 @@ pub(crate) async fn seed(app: &App) -> Result<Option<String>, Cause> {
 
 fn general_of(channels: &[Channel]) -> Option<String> {
     let groups = || channels.iter().filter(|channel| channel.channel_type == ChannelType::Group);
-    let general = groups().find(|channel| channel.name.as_deref() == Some(GENERAL));
+    let general = groups().find(|channel| channel.details.name.as_deref() == Some(GENERAL));
     general.or_else(|| groups().next()).map(|channel| channel.id.to_string())
 }
 
@@ -99,11 +99,16 @@ impl Seeding<'_> {
             .collect();
         self.app.members.put_members(&self.workspace, &id, &rows).await?;
         self.say(&id, created_at, lines).await?;
+        let visibility = if name.is_some() { Visibility::Public } else { Visibility::Private };
+        if visibility == Visibility::Public {
+            self.app.members.list_publicly(&self.workspace, &id).await?;
+        }
         let channel = Channel {
             id,
             workspace_id: self.workspace.clone(),
             channel_type: if name.is_some() { ChannelType::Group } else { ChannelType::Dm },
-            name: name.map(str::to_owned),
+            visibility,
+            details: ChannelDetails::new(name.map(str::to_owned)),
             contract: Contract::PersistFirst,
             created_at,
             created_by: rows.first().map(|row| row.user_id.clone()).ok_or("a channel of nobody")?,

@@ -48,6 +48,17 @@ enum Command {
     Channels {
         #[command(flatten)]
         access: Access,
+        /// Lists the workspace's public channels instead.
+        #[arg(long)]
+        public: bool,
+    },
+    /// Joins a public channel.
+    Join {
+        #[command(flatten)]
+        access: Access,
+        /// The channel's name or id.
+        #[arg(value_name = "NAME|ID")]
+        channel: String,
     },
     /// Prints the newest messages of a channel. Times are UTC.
     History {
@@ -145,7 +156,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), CliError> {
             (access, listen::listen(access, channels, &mut terminal).await)
         }
         Command::Send(send) => (&send.access, send.run(&mut terminal).await),
-        Command::Channels { access } => (access, list_channels(access, &mut terminal).await),
+        Command::Channels { access, public } => {
+            (access, list_channels(access, *public, &mut terminal).await)
+        }
+        Command::Join { access, channel } => (access, join(access, channel, &mut terminal).await),
         Command::History { access, channel, limit } => {
             (access, history(access, channel, *limit, &mut terminal).await)
         }
@@ -196,17 +210,35 @@ fn standard_input() -> Result<String, CliError> {
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }
 
-async fn list_channels(access: &Access, terminal: &mut Terminal) -> Result<(), CliError> {
+async fn list_channels(
+    access: &Access,
+    public: bool,
+    terminal: &mut Terminal,
+) -> Result<(), CliError> {
     let (api, mut names) = access.open()?;
-    let mut channels = api.channels().await?;
+    let mut channels = if public { api.browse().await? } else { api.channels().await? };
     channels.sort_by_key(|channel| channel.created_at);
     for channel in channels {
         let label = names.label(&channel.id).await;
-        let line = format!("{}  {}", channel.id, escape(&label));
+        let mut line = format!("{}  {}", channel.id, escape(&label));
+        if channel.details.archived {
+            line.push_str("  (archived)");
+        }
+        if !channel.details.topic.is_empty() {
+            line = format!("{line}  {}", dim(&escape(&channel.details.topic)));
+        }
         let json = json!({ "label": label, "channel": ChannelBody::of(&channel) });
         terminal.print(&json, &line)?;
     }
     Ok(())
+}
+
+async fn join(access: &Access, channel: &str, terminal: &mut Terminal) -> Result<(), CliError> {
+    let (api, names) = access.open()?;
+    let channel = names.find_public(channel).await?;
+    api.join(&channel.id).await?;
+    let note = format!("joined {}", escape(channel.details.name.as_deref().unwrap_or_default()));
+    Ok(terminal.print(&json!({ "channel": ChannelBody::of(&channel) }), &dim(&note))?)
 }
 
 async fn history(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{ChannelChange, ChannelId, Message, NodeId, Timestamp, UserId};
+use model::{ChannelChange, ChannelDetails, ChannelId, Message, NodeId, Timestamp, UserId};
 use serde::Serialize;
 
 use crate::session::StopReason;
@@ -48,8 +48,12 @@ pub enum Event {
         change: Option<ChannelChange>,
         /// The channel.
         channel_id: ChannelId,
-        /// The users that the change is about: one, or every user that a `members_added` names.
+        /// The users that the change is about: one, or every user that a `members_added` names. Who
+        /// changed the details, if they changed.
         user_ids: Vec<UserId>,
+        /// The details after the change, if they changed. Of two copies, the one with the greater
+        /// version is newer.
+        details: Option<ChannelDetails>,
     },
     /// The user was added to a channel that they had left: its timeline starts afresh, because what
     /// was sent or changed meanwhile did not reach this client.

@@ -22,7 +22,7 @@ use crate::transport::{Call, CallError, RawAnswer, Transport, Web};
 mod answers;
 mod calls;
 
-pub use answers::{Assignment, MemberPage, Page, Target};
+pub use answers::{Assignment, MemberPage, Page, ProfilePage, Target};
 
 /// One user's access to the REST API. Cheap to clone.
 #[derive(Clone)]

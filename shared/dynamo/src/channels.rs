@@ -3,17 +3,18 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::ReturnValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use messaging::ports::{ChannelStore, Creation, Marking, ReadError, Standing, WriteError};
 use model::limits::OVERLAP;
-use model::{Channel, ChannelId, LateArrivals, UserId};
+use model::{Channel, ChannelId, ChannelUpdate, LateArrivals, UserId};
 
 use crate::attempt::Attempts;
 use crate::call::Written;
 use crate::error::unreadable;
 use crate::item::{self, decode_channel};
-use crate::keys;
+use crate::keys::{self, CHANNEL_ID};
 use crate::store::{BATCH_KEYS_MAX, DynamoStore};
+use crate::update::Update;
 
 #[async_trait]
 impl ChannelStore for DynamoStore {
@@ -83,6 +84,26 @@ impl ChannelStore for DynamoStore {
         }
     }
 
+    async fn change_details(
+        &self,
+        channel: &ChannelId,
+        update: &ChannelUpdate,
+    ) -> Result<Option<Channel>, WriteError> {
+        let update = details_update(update)
+            .into_update(self.client.update_item().table_name(&self.tables.channels))
+            .set_key(Some(keys::channel(channel)))
+            .return_values(ReturnValue::AllNew);
+        match self.update(update).await? {
+            Written::Done(answer) => {
+                let row = answer.attributes().ok_or("the update returned no row");
+                let row = row.map_err(|cause| WriteError::OutcomeUnknown(cause.into()))?;
+                let channel = decode_channel(row);
+                channel.map(Some).map_err(|cause| WriteError::OutcomeUnknown(cause.into()))
+            }
+            Written::Refused(_) => Ok(None),
+        }
+    }
+
     async fn mark_late(
         &self,
         channel: &ChannelId,
@@ -107,6 +128,27 @@ impl ChannelStore for DynamoStore {
             Written::Refused(_) => Marking::Covered,
         })
     }
+}
+
+/// What is empty, or false, is absent from the row.
+fn details_update(changes: &ChannelUpdate) -> Update {
+    let mut update = Update::default();
+    update.condition(&[CHANNEL_ID], "attribute_exists(#channel_id)");
+    update.increment(item::DETAILS_VERSION, 1);
+    if let Some(name) = &changes.name {
+        update.set(item::NAME, keys::string(name));
+    }
+    match changes.topic.as_deref() {
+        None => {}
+        Some("") => update.remove(item::TOPIC),
+        Some(topic) => update.set(item::TOPIC, keys::string(topic)),
+    }
+    match changes.archived {
+        None => {}
+        Some(false) => update.remove(item::ARCHIVED),
+        Some(true) => update.set(item::ARCHIVED, AttributeValue::Bool(true)),
+    }
+    update
 }
 
 /// The channel exists, and its mark is absent, higher, or from an earlier incident.

@@ -9,9 +9,9 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use messaging::ports::{Folded, LogEntry, LoggedChange, Redirect, StoredMessage, StoredReaction};
 use model::{
-    Attribution, ChangeId, Channel, ChannelId, ChannelType, Contract, Edit, Emoji, LateArrivals,
-    Member, Message, MessageId, MessageText, Reaction, Rev, TextDigest, Timestamp, UserId,
-    WorkspaceId,
+    Attribution, ChangeId, Channel, ChannelDetails, ChannelId, ChannelType, Contract, Deletion,
+    Edit, Emoji, LateArrivals, Member, Message, MessageId, MessageText, Profile, Reaction, Rev,
+    TextDigest, Timestamp, UserId, Visibility, WorkspaceId,
 };
 
 use crate::keys;
@@ -64,6 +64,22 @@ pub(crate) const MADE_AT: &str = "a";
 pub(crate) const MADE_BY: &str = "b";
 pub(crate) const LATE_ID: &str = "l";
 pub(crate) const LATE_AT: &str = "m";
+/// Absent: private.
+pub(crate) const VISIBILITY: &str = "u";
+/// Absent: empty.
+pub(crate) const TOPIC: &str = "t";
+/// Absent: not archived.
+pub(crate) const ARCHIVED: &str = "r";
+/// The number of changes of name, topic and `r`. Absent: 1.
+pub(crate) const DETAILS_VERSION: &str = "d";
+
+// Profiles. A text that the user never set is absent.
+pub(crate) const PROFILE_REV: &str = "e";
+pub(crate) const PROFILE_NAME: &str = "n";
+pub(crate) const AVATAR: &str = "v";
+pub(crate) const STATUS: &str = "s";
+pub(crate) const STATUS_EMOJI: &str = "i";
+pub(crate) const TIME_ZONE: &str = "z";
 
 /// Memberships and user_channels: when the user joined, in milliseconds.
 pub(crate) const JOINED_AT: &str = "j";
@@ -253,8 +269,21 @@ pub(crate) fn encode_channel(channel: &Channel) -> Item {
     put(MADE_AT, number(channel.created_at.unix_ms()));
     put(MADE_BY, keys::string(channel.created_by.as_str()));
     put(VERSION, number(channel.members_version));
-    if let Some(name) = &channel.name {
+    if channel.visibility != Visibility::default() {
+        put(VISIBILITY, keys::string(channel.visibility.as_str()));
+    }
+    let ChannelDetails { name, topic, archived, version } = &channel.details;
+    if let Some(name) = name {
         put(NAME, keys::string(name.as_str()));
+    }
+    if !topic.is_empty() {
+        put(TOPIC, keys::string(topic.as_str()));
+    }
+    if *archived {
+        put(ARCHIVED, AttributeValue::Bool(true));
+    }
+    if *version != 1 {
+        put(DETAILS_VERSION, number(*version));
     }
     if let Some(late) = channel.late {
         put(LATE_ID, keys::string(late.reread_from.to_string()));
@@ -265,10 +294,6 @@ pub(crate) fn encode_channel(channel: &Channel) -> Item {
 
 pub(crate) fn decode_channel(item: &Item) -> Result<Channel, MalformedRow> {
     let row = Row { table: "channels", item };
-    let name = match item.get(NAME) {
-        None => None,
-        Some(_) => Some(row.text(NAME)?.to_owned()),
-    };
     let late = match item.get(LATE_ID) {
         None => None,
         Some(_) => Some(LateArrivals {
@@ -280,13 +305,45 @@ pub(crate) fn decode_channel(item: &Item) -> Result<Channel, MalformedRow> {
         id: row.parsed(keys::CHANNEL_ID, |text| ChannelId::parse(text).ok())?,
         workspace_id: row.parsed(WORKSPACE, |text| WorkspaceId::parse(text).ok())?,
         channel_type: row.parsed(KIND, ChannelType::parse)?,
-        name,
+        visibility: match row.optional_text(VISIBILITY)? {
+            None => Visibility::default(),
+            Some(_) => row.parsed(VISIBILITY, Visibility::parse)?,
+        },
+        details: ChannelDetails {
+            name: row.optional_text(NAME)?,
+            topic: row.optional_text(TOPIC)?.unwrap_or_default(),
+            archived: row.flag(ARCHIVED)?,
+            version: match item.get(DETAILS_VERSION) {
+                None => 1,
+                Some(_) => row.number(DETAILS_VERSION)?,
+            },
+        },
         contract: row.parsed(CONTRACT, Contract::parse)?,
         created_at: row.time(MADE_AT)?,
         created_by: row.parsed(MADE_BY, |text| UserId::parse(text).ok())?,
         members_version: row.number(VERSION)?,
         late,
     })
+}
+
+pub(crate) fn decode_profile(item: &Item) -> Result<Profile, MalformedRow> {
+    let row = Row { table: "user_channels", item };
+    let text = |attribute| Ok(row.optional_text(attribute)?.unwrap_or_default());
+    Ok(Profile {
+        user_id: row.parsed(keys::WORKSPACE_USER, keys::user_of)?,
+        name: text(PROFILE_NAME)?,
+        avatar: text(AVATAR)?,
+        status: text(STATUS)?,
+        status_emoji: text(STATUS_EMOJI)?,
+        tz: text(TIME_ZONE)?,
+        rev: row.rev(PROFILE_REV)?,
+    })
+}
+
+/// A row of the list of a workspace's users.
+pub(crate) fn decode_listed_user(item: &Item) -> Result<UserId, MalformedRow> {
+    let row = Row { table: "user_channels", item };
+    row.parsed(keys::CHANNEL_ID, |text| UserId::parse(text).ok())
 }
 
 pub(crate) fn decode_version(item: &Item) -> Result<u64, MalformedRow> {
@@ -349,6 +406,14 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// `None` if it is absent.
+    fn optional_text(self, attribute: &'static str) -> Result<Option<String>, MalformedRow> {
+        match self.item.get(attribute) {
+            None => Ok(None),
+            Some(_) => self.text(attribute).map(|text| Some(text.to_owned())),
+        }
+    }
+
     fn parsed<T>(
         self,
         attribute: &'static str,
@@ -367,6 +432,15 @@ impl<'a> Row<'a> {
                 digits.parse().ok().ok_or_else(|| self.malformed(attribute))
             }
             _ => Err(self.malformed(attribute)),
+        }
+    }
+
+    /// `false` if it is absent.
+    fn flag(self, attribute: &'static str) -> Result<bool, MalformedRow> {
+        match self.item.get(attribute) {
+            None => Ok(false),
+            Some(AttributeValue::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(self.malformed(attribute)),
         }
     }
 

@@ -19,6 +19,13 @@ pub(crate) const WORKSPACE_USER: &str = "workspace_user";
 /// The sort key of a revoked user's tombstone. Sorts below every channel id, and is not one.
 pub(crate) const REVOKED: &str = "!revoked";
 
+/// The sort key of a user's profile. Sorts below the tombstone, as does [`LEAVING`].
+const PROFILE: &str = "!profile";
+/// Stand for a user in a `workspace_user`: the partitions of a workspace's public channels and of
+/// its users. No id has a `*`.
+const PUBLIC: &str = "*public";
+const USERS: &str = "*users";
+
 /// Prefix before the channel's id in a leaving mark's sort key. Sorts below the tombstone, so a
 /// list that starts after the tombstone skips it.
 pub(crate) const LEAVING: &str = "!leaving#";
@@ -92,6 +99,31 @@ pub(crate) fn leaving(workspace: &WorkspaceId, user: &UserId, channel: &ChannelI
     pair(WORKSPACE_USER, &workspace_user(workspace, user), CHANNEL_ID, &mark)
 }
 
+pub(crate) fn profile(workspace: &WorkspaceId, user: &UserId) -> Key {
+    pair(WORKSPACE_USER, &workspace_user(workspace, user), CHANNEL_ID, PROFILE)
+}
+
+/// A row of the list of a workspace's public channels.
+pub(crate) fn public_channel(workspace: &WorkspaceId, channel: &ChannelId) -> Key {
+    pair(WORKSPACE_USER, &public_channels(workspace), CHANNEL_ID, channel.as_str())
+}
+
+/// The partition of that list.
+pub(crate) fn public_channels(workspace: &WorkspaceId) -> String {
+    format!("{workspace}#{PUBLIC}")
+}
+
+/// A row of the list of a workspace's users. Its sort key, in the attribute of a channel's id, is
+/// the user's id.
+pub(crate) fn listed_user(workspace: &WorkspaceId, user: &UserId) -> Key {
+    pair(WORKSPACE_USER, &users(workspace), CHANNEL_ID, user.as_str())
+}
+
+/// The partition of that list.
+pub(crate) fn users(workspace: &WorkspaceId) -> String {
+    format!("{workspace}#{USERS}")
+}
+
 /// `workspace_id#user_id`. Ids contain no `#`, so no two pairs give the same string.
 pub(crate) fn workspace_user(workspace: &WorkspaceId, user: &UserId) -> String {
     format!("{workspace}#{user}")
@@ -117,8 +149,20 @@ mod tests {
     fn a_tombstone_sorts_below_every_channel_and_is_none() {
         assert!(ChannelId::parse(REVOKED).is_err());
         assert!(LEAVING < REVOKED && !REVOKED.starts_with(LEAVING));
+        assert!(PROFILE < REVOKED && !PROFILE.starts_with(LEAVING));
         for lowest in ["C00000000000000000000000000", "D00000000000000000000000000"] {
             assert!(REVOKED < ChannelId::parse(lowest).unwrap().as_str());
+        }
+    }
+
+    #[test]
+    fn the_lists_of_a_workspace_are_in_no_users_partition() {
+        for list in [PUBLIC, USERS] {
+            assert!(UserId::parse(list).is_err() && WorkspaceId::parse(list).is_err());
+        }
+        let workspace = WorkspaceId::parse("a").unwrap();
+        for list in [public_channels(&workspace), users(&workspace)] {
+            assert_eq!(user_of(&list), None, "{list}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The store on DynamoDB: four tables, one shape definition, the four store ports.
+//! The store on DynamoDB: four tables, one shape definition, the five store ports.
 //!
 //! **Main path.**
 //! 1. [`client()`] builds the SDK's client with every limit set.
@@ -26,11 +26,13 @@ mod item;
 mod keys;
 mod members;
 mod messages;
+mod profiles;
 mod provision;
 mod revise;
 mod revocations;
 mod schema;
 mod store;
+mod update;
 
 pub use capacity::{Capacity, Consumed, Cost, Operation};
 pub use client::{ClientConfig, CredentialSource, client, paced, sdk_config};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use messaging::ports::{MemberStore, NamePage, ReadError, WriteError};
 use model::limits::MEMBERS_READ_MAX;
@@ -109,7 +110,8 @@ impl MemberStore for DynamoStore {
         let after = after.map_or(BELOW_ALL_NAMES, UserId::as_str);
         let condition = "channel_id = :p AND user_id > :after";
         let table = &self.tables.memberships;
-        let answer = self.query_after(table, condition, channel.as_str(), after, limit).await?;
+        let query = self.query_after(table, condition, channel.as_str(), after);
+        let answer = self.query(query.consistent_read(true), rows_of(limit)).await?;
         name_page(&answer, item::decode_member)
     }
 
@@ -120,13 +122,32 @@ impl MemberStore for DynamoStore {
         after: Option<&ChannelId>,
         limit: u32,
     ) -> Result<NamePage<ChannelId>, ReadError> {
-        // Starting after the tombstone's key skips the tombstone.
+        // Starting after the tombstone's key skips the tombstone, the profile and leaving marks.
         let after = after.map_or(keys::REVOKED, ChannelId::as_str);
         let condition = "workspace_user = :p AND channel_id > :after";
         let partition = keys::workspace_user(workspace, user);
         let table = &self.tables.user_channels;
-        let answer = self.query_after(table, condition, &partition, after, limit).await?;
+        let query = self.query_after(table, condition, &partition, after);
+        let answer = self.query(query.consistent_read(true), rows_of(limit)).await?;
         name_page(&answer, item::decode_user_channel)
+    }
+
+    async fn list_publicly(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+    ) -> Result<(), WriteError> {
+        self.put_user_row(keys::public_channel(workspace, channel)).await
+    }
+
+    async fn public_channels(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<ChannelId>, ReadError> {
+        let (list, after) = (keys::public_channels(workspace), after.map(ChannelId::as_str));
+        self.listed(&list, after, limit, item::decode_user_channel).await
     }
 }
 
@@ -149,25 +170,39 @@ impl DynamoStore {
         self.update(update).await.map(drop)
     }
 
-    /// Reads a partition in order, strongly, from after a sort key, with one query.
-    async fn query_after(
+    /// Reads a list of a workspace in order, from after a sort key, with one query.
+    pub(crate) async fn listed<T>(
+        &self,
+        list: &str,
+        after: Option<&str>,
+        limit: u32,
+        decode: impl Fn(&Item) -> Result<T, MalformedRow>,
+    ) -> Result<NamePage<T>, ReadError> {
+        let after = after.unwrap_or(BELOW_ALL_NAMES);
+        let condition = "workspace_user = :p AND channel_id > :after";
+        let query = self.query_after(&self.tables.user_channels, condition, list, after);
+        name_page(&self.query(query, rows_of(limit)).await?, decode)
+    }
+
+    /// A query of a partition in order, from after a sort key.
+    fn query_after(
         &self,
         table: &str,
         condition: &str,
         partition: &str,
         after: &str,
-        limit: u32,
-    ) -> Result<QueryOutput, ReadError> {
-        let query = self
-            .client
+    ) -> QueryFluentBuilder {
+        self.client
             .query()
             .table_name(table)
             .key_condition_expression(condition)
             .expression_attribute_values(":p", keys::string(partition))
             .expression_attribute_values(":after", keys::string(after))
-            .consistent_read(true);
-        self.query(query, limit.clamp(1, MEMBERS_READ_MAX)).await
     }
+}
+
+fn rows_of(limit: u32) -> u32 {
+    limit.clamp(1, MEMBERS_READ_MAX)
 }
 
 fn name_page<T>(
@@ -178,7 +213,7 @@ fn name_page<T>(
     Ok(NamePage { rows, more: answer.last_evaluated_key().is_some() })
 }
 
-/// Sorts below every user id.
+/// Sorts below every user id and every channel id.
 const BELOW_ALL_NAMES: &str = " ";
 /// Rows written in parallel: 202 rows take a dozen rounds, and creating one channel does not use up
 /// all connections.

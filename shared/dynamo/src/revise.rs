@@ -1,10 +1,6 @@
 //! The update that a revision makes, and its conditions. `messaging`'s `Revision::applied_to` says
 //! the same for a message in memory.
 
-use std::collections::HashMap;
-
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::AttributeValue;
 use messaging::ports::{Change, Revision, StoredReaction};
 
 use crate::item::{
@@ -12,17 +8,7 @@ use crate::item::{
     SENDER, TEXT, TEXT_REV, TOMBSTONE, VERSION, encode_folded, encode_reactions, number,
 };
 use crate::keys::{self, CREATED_AT};
-
-/// An update under construction. Each attribute is named `#` and its name, because some short names
-/// are reserved words.
-#[derive(Debug, Default)]
-pub(crate) struct Update {
-    sets: Vec<String>,
-    removes: Vec<String>,
-    conditions: Vec<String>,
-    names: HashMap<String, String>,
-    values: HashMap<String, AttributeValue>,
-}
+use crate::update::Update;
 
 pub(crate) fn revision_update(revision: &Revision) -> Update {
     let rev = || keys::string(revision.rev.as_str());
@@ -88,42 +74,4 @@ pub(crate) fn reaction_update(reaction: &StoredReaction) -> Update {
     }
     update.condition(&[ACT], "(attribute_not_exists(#c) OR #c < :c)");
     update
-}
-
-impl Update {
-    pub(crate) fn into_update(self, builder: UpdateItemFluentBuilder) -> UpdateItemFluentBuilder {
-        let mut expression = format!("SET {}", self.sets.join(", "));
-        if !self.removes.is_empty() {
-            expression = format!("{expression} REMOVE {}", self.removes.join(", "));
-        }
-        builder
-            .update_expression(expression)
-            .condition_expression(self.conditions.join(" AND "))
-            .set_expression_attribute_names(Some(self.names))
-            .set_expression_attribute_values(Some(self.values))
-    }
-
-    fn set(&mut self, attribute: &'static str, value: AttributeValue) {
-        self.name(attribute);
-        self.value(attribute, value);
-        self.sets.push(format!("#{attribute} = :{attribute}"));
-    }
-
-    fn remove(&mut self, attribute: &'static str) {
-        self.name(attribute);
-        self.removes.push(format!("#{attribute}"));
-    }
-
-    fn condition(&mut self, attributes: &[&'static str], condition: &str) {
-        attributes.iter().for_each(|attribute| self.name(attribute));
-        self.conditions.push(condition.to_owned());
-    }
-
-    fn name(&mut self, attribute: &'static str) {
-        self.names.insert(format!("#{attribute}"), attribute.to_owned());
-    }
-
-    fn value(&mut self, name: &str, value: AttributeValue) {
-        self.values.insert(format!(":{name}"), value);
-    }
 }

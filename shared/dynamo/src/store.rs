@@ -1,4 +1,4 @@
-//! The store, and what its four ports share.
+//! The store, and what its five ports share.
 
 use std::collections::HashMap;
 use std::time::Duration;

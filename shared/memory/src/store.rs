@@ -1,4 +1,4 @@
-//! The store's four ports on maps: the tables' behaviour without their cost.
+//! The store's five ports on maps: the tables' behaviour without their cost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{self, Excluded, Unbounded};
@@ -7,12 +7,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use messaging::ports::{
     Appended, ChangePage, ChannelStore, Creation, LogEntry, LogPage, LoggedChange, Marking,
-    MemberStore, MessageStore, NamePage, PageQuery, Reacted, ReactionPage, ReadError, Redirect,
-    Revised, Revision, RevocationStore, Standing, StoredMessage, StoredReaction, WriteError,
+    MemberStore, MessageStore, NamePage, PageQuery, ProfileStore, ProfileWrite, Reacted,
+    ReactionPage, ReadError, Redirect, Revised, Revision, RevocationStore, Standing, StoredMessage,
+    StoredReaction, WriteError,
 };
 use model::limits::{MEMBERS_READ_MAX, PAGE_ROWS_MAX, REACTION_ROWS_READ_MAX};
 use model::{
-    Channel, ChannelId, Emoji, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId,
+    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Member, MessageId, Profile, Rev,
+    Timestamp, UserId, WorkspaceId,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -34,6 +36,9 @@ struct Tables {
     user_channels: BTreeMap<(WorkspaceId, UserId), BTreeSet<ChannelId>>,
     tombstones: BTreeMap<(WorkspaceId, UserId), Timestamp>,
     leaving: BTreeSet<(WorkspaceId, UserId, ChannelId)>,
+    public: BTreeMap<WorkspaceId, BTreeSet<ChannelId>>,
+    profiles: BTreeMap<(WorkspaceId, UserId), Profile>,
+    users: BTreeMap<WorkspaceId, BTreeSet<UserId>>,
     calls: Calls,
 }
 
@@ -257,6 +262,18 @@ impl ChannelStore for MemoryStore {
         }))
     }
 
+    async fn change_details(
+        &self,
+        channel: &ChannelId,
+        update: &ChannelUpdate,
+    ) -> Result<Option<Channel>, WriteError> {
+        let mut tables = self.call("change_details");
+        Ok(tables.channels.get_mut(channel).map(|channel| {
+            channel.details = update.applied_to(&channel.details);
+            channel.clone()
+        }))
+    }
+
     async fn mark_late(
         &self,
         channel: &ChannelId,
@@ -368,6 +385,76 @@ impl MemberStore for MemoryStore {
         let tables = self.call("channels_of");
         let of_user = tables.user_channels.get(&(workspace.clone(), user.clone())).into_iter();
         let rows = of_user.flat_map(|channels| channels.range((after_bound(after), Unbounded)));
+        Ok(name_page(rows.cloned(), limit))
+    }
+
+    async fn list_publicly(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+    ) -> Result<(), WriteError> {
+        let mut tables = self.call("list_publicly");
+        tables.public.entry(workspace.clone()).or_default().insert(channel.clone());
+        Ok(())
+    }
+
+    async fn public_channels(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<ChannelId>, ReadError> {
+        let tables = self.call("public_channels");
+        let listed = tables.public.get(workspace).into_iter();
+        let rows = listed.flat_map(|channels| channels.range((after_bound(after), Unbounded)));
+        Ok(name_page(rows.cloned(), limit))
+    }
+}
+
+#[async_trait]
+impl ProfileStore for MemoryStore {
+    async fn list_user(&self, workspace: &WorkspaceId, user: &UserId) -> Result<(), WriteError> {
+        let mut tables = self.call("list_user");
+        tables.users.entry(workspace.clone()).or_default().insert(user.clone());
+        Ok(())
+    }
+
+    async fn put_profile(
+        &self,
+        workspace: &WorkspaceId,
+        profile: &Profile,
+        expected: Option<&Rev>,
+    ) -> Result<ProfileWrite, WriteError> {
+        let mut tables = self.call("put_profile");
+        let key = (workspace.clone(), profile.user_id.clone());
+        let found = tables.profiles.get(&key);
+        if found.map(|found| &found.rev) != expected {
+            return Ok(ProfileWrite::Refused(found.map(|found| Box::new(found.clone()))));
+        }
+        tables.profiles.insert(key, profile.clone());
+        Ok(ProfileWrite::Done)
+    }
+
+    async fn profiles(
+        &self,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<Vec<Profile>, ReadError> {
+        let tables = self.call("profiles");
+        let users: BTreeSet<_> = users.iter().collect();
+        let profile = |user: &UserId| tables.profiles.get(&(workspace.clone(), user.clone()));
+        Ok(users.into_iter().filter_map(profile).cloned().collect())
+    }
+
+    async fn users(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<NamePage<UserId>, ReadError> {
+        let tables = self.call("users");
+        let listed = tables.users.get(workspace).into_iter();
+        let rows = listed.flat_map(|users| users.range((after_bound(after), Unbounded)));
         Ok(name_page(rows.cloned(), limit))
     }
 }

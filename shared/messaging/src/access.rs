@@ -1,6 +1,6 @@
 //! Access to channels: members only. Nobody else can tell whether a channel exists.
 
-use model::{Channel, ChannelId};
+use model::{Channel, ChannelId, Visibility};
 
 use crate::app::App;
 use crate::error::StoreError;
@@ -27,6 +27,30 @@ pub(crate) async fn member_channel(
         Some((channel, true)) => Ok(channel),
         Some((_, false)) | None => Err(AccessError::NotFound),
     }
+}
+
+/// Returns the channel if the caller is a member or, for a public channel, any user of the workspace
+/// who is not revoked.
+pub(crate) async fn visible_channel(
+    app: &App,
+    caller: &Principal,
+    channel_id: &ChannelId,
+) -> Result<Channel, AccessError> {
+    let standing = app.channels.standing(channel_id, &caller.user_id).await;
+    let found = within(caller, standing.map_err(|error| AccessError::Store(error.into()))?);
+    let (channel, is_member) = found.ok_or(AccessError::NotFound)?;
+    let is_public = channel.visibility == Visibility::Public;
+    if is_member || (is_public && !is_revoked(app, caller).await.map_err(AccessError::Store)?) {
+        Ok(channel)
+    } else {
+        Err(AccessError::NotFound)
+    }
+}
+
+/// Whether the caller is revoked. Members need not be asked: a revocation removes their rows.
+pub(crate) async fn is_revoked(app: &App, caller: &Principal) -> Result<bool, StoreError> {
+    let users = std::slice::from_ref(&caller.user_id);
+    Ok(!app.revocations.revoked_among(&caller.workspace_id, users).await?.is_empty())
 }
 
 /// Returns a standing's channel, and whether the caller is a member, if the channel belongs to the

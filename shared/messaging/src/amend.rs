@@ -60,6 +60,9 @@ pub enum AmendError {
     /// `change_id` is over 24 h old or over 1 s ahead.
     #[error("the change id's time is out of range")]
     IdOutOfRange,
+    /// The channel is archived.
+    #[error("the channel is archived")]
+    Archived,
     /// Nothing changes under the channel's contract.
     #[error(transparent)]
     Contract(#[from] ContractNotServed),
@@ -78,6 +81,7 @@ impl Refusal for AmendError {
             Self::Conflict(_) => ErrorCode::RevisionConflict,
             Self::TooManyReactions => ErrorCode::TooManyReactions,
             Self::IdOutOfRange => ErrorCode::IdOutOfRange,
+            Self::Archived => ErrorCode::ChannelArchived,
             Self::Contract(ContractNotServed) => ErrorCode::InvalidField,
             Self::Store(error) => error.code(),
         }
@@ -93,6 +97,7 @@ impl Refusal for AmendError {
             | Self::Deleted
             | Self::Conflict(_)
             | Self::TooManyReactions
+            | Self::Archived
             | Self::Store(_) => None,
         }
     }
@@ -106,6 +111,7 @@ impl Refusal for AmendError {
             | Self::Deleted
             | Self::TooManyReactions
             | Self::IdOutOfRange
+            | Self::Archived
             | Self::Contract(_)
             | Self::Store(_) => None,
         }
@@ -127,7 +133,7 @@ impl From<ReadError> for AmendError {
     }
 }
 
-/// Changes the text of the caller's own message.
+/// Changes the text of the caller's own message, unless the channel is archived.
 ///
 /// # Errors
 /// [`AmendError`]. After `Store` it may be changed; the same edit with the same id resolves it.
@@ -147,6 +153,9 @@ pub async fn edit_message(
         return Err(AmendError::IdOutOfRange);
     }
     let channel = changeable(app, caller, target).await?;
+    if channel.details.archived {
+        return Err(AmendError::Archived);
+    }
     let change = Change::Edit {
         text: edit.text.clone(),
         change_id: edit.change_id,
@@ -175,7 +184,8 @@ pub async fn edit_message(
     Ok(Edited { message, duplicate, superseded })
 }
 
-/// Deletes a message: its author may, and for a group its creator and admins. Idempotent.
+/// Deletes a message: its author may, and for a group its creator and admins. Idempotent. An
+/// archived channel does not keep anybody from it.
 ///
 /// # Errors
 /// [`AmendError`].

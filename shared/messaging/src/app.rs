@@ -9,7 +9,7 @@ use crate::fleet::FleetView;
 use crate::guarded::Guarded;
 use crate::ports::{
     ChannelStore, Clock, EventBus, HealthCheck, MemberStore, MessageStore, NodeDirectory,
-    Randomness, RevocationStore, Tickets, TokenVerifier,
+    ProfileStore, Randomness, RevocationStore, Tickets, TokenVerifier,
 };
 use crate::publisher::Publisher;
 
@@ -24,6 +24,8 @@ pub struct Ports {
     pub members: Arc<dyn MemberStore>,
     /// Tombstones of revoked users.
     pub revocations: Arc<dyn RevocationStore>,
+    /// Profiles of users.
+    pub profiles: Arc<dyn ProfileStore>,
     /// The bus.
     pub bus: Arc<dyn EventBus>,
     /// The node directory.
@@ -69,6 +71,7 @@ impl App {
             channels: Guarded::new(ports.channels, &store),
             members: Guarded::new(ports.members, &store),
             revocations: Guarded::new(ports.revocations, &store),
+            profiles: Guarded::new(ports.profiles, &store),
             nodes: Guarded::new(ports.nodes, &nodes),
             ..ports
         };

@@ -1,12 +1,12 @@
 //! Creating and reading channels. A DM is a channel with exactly two members and a derived id.
 
 use model::{
-    Channel, ChannelChange, ChannelId, ChannelType, ErrorCode, Member, NewChannel, NewChannelKind,
-    PublicationId, UserId,
+    Channel, ChannelChange, ChannelDetails, ChannelId, ChannelType, ErrorCode, Member, NewChannel,
+    NewChannelKind, PublicationId, UserId, Visibility,
 };
 use protocol::publication::Publication;
 
-use crate::access::{AccessError, member_channel};
+use crate::access::{AccessError, is_revoked, visible_channel};
 use crate::app::App;
 use crate::contract::{self, ContractNotServed};
 use crate::error::{Refusal, StoreError};
@@ -94,17 +94,17 @@ pub async fn create_channel(
     contract::check(new.contract)?;
     let now = app.clock.now();
     let me = &caller.user_id;
-    let (id, channel_type, name, mut users) = match new.kind {
+    let (id, channel_type, visibility, name, mut users) = match new.kind {
         NewChannelKind::Dm { other } if other == *me => {
             return Err(CreateChannelError::DmWithOneself);
         }
         NewChannelKind::Dm { other } => {
             let id = ChannelId::of_dm(&caller.workspace_id, me, &other);
-            (id, ChannelType::Dm, None, vec![other])
+            (id, ChannelType::Dm, Visibility::Private, None, vec![other])
         }
-        NewChannelKind::Group { name, members } => {
+        NewChannelKind::Group { visibility, name, members } => {
             let id = ChannelId::mint_group(now, app.randomness.bits());
-            (id, ChannelType::Group, Some(name), members)
+            (id, ChannelType::Group, visibility, Some(name), members)
         }
     };
     users.retain(|user| user != me);
@@ -113,7 +113,8 @@ pub async fn create_channel(
         id,
         workspace_id: caller.workspace_id.clone(),
         channel_type,
-        name,
+        visibility,
+        details: ChannelDetails::new(name),
         contract: new.contract,
         created_at: now,
         created_by: me.clone(),
@@ -154,6 +155,11 @@ async fn write(
     }
     // If the store did not answer, the rows stay: those of a DM may belong to another call as well.
     second_look?;
+    if channel.visibility == Visibility::Public {
+        // Before the channel's item, like the members: whoever sees a public channel finds it in the
+        // list. A row without a channel, from a call that broke off, is passed over.
+        app.members.list_publicly(workspace, &channel.id).await.map_err(StoreError::from)?;
+    }
     match app.channels.create(channel).await.map_err(StoreError::from)? {
         Creation::Created => {
             let creator = std::slice::from_ref(&caller.user_id);
@@ -196,7 +202,7 @@ pub(crate) async fn publish(
     app.publisher().publish(&channel.workspace_id, &publication).await;
 }
 
-/// Reads one channel that the caller is a member of.
+/// Reads one channel that the caller is a member of, or a public one.
 ///
 /// # Errors
 /// [`ReadChannelError`].
@@ -205,7 +211,7 @@ pub async fn read_channel(
     caller: &Principal,
     id: &ChannelId,
 ) -> Result<Channel, ReadChannelError> {
-    Ok(member_channel(app, caller, id).await?)
+    Ok(visible_channel(app, caller, id).await?)
 }
 
 /// Reads the caller's channels in order of id, strongly. Clients read them again after a resync.
@@ -219,12 +225,40 @@ pub async fn list_channels(
     limit: u32,
 ) -> Result<(Vec<Channel>, Option<ChannelId>), StoreError> {
     let (workspace, me) = (&caller.workspace_id, &caller.user_id);
-    let NamePage { rows: ids, more } = app.members.channels_of(workspace, me, after, limit).await?;
+    let page = app.members.channels_of(workspace, me, after, limit).await?;
+    channels_on(app, caller, page).await
+}
+
+/// Reads the workspace's public channels in order of id. The list may lack a channel that was
+/// created within the last second. It is empty for a revoked user.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn list_public_channels(
+    app: &App,
+    caller: &Principal,
+    after: Option<&ChannelId>,
+    limit: u32,
+) -> Result<(Vec<Channel>, Option<ChannelId>), StoreError> {
+    if is_revoked(app, caller).await? {
+        return Ok((Vec::new(), None));
+    }
+    let page = app.members.public_channels(&caller.workspace_id, after, limit).await?;
+    let (mut channels, next) = channels_on(app, caller, page).await?;
+    channels.retain(|channel| channel.visibility == Visibility::Public);
+    Ok((channels, next))
+}
+
+async fn channels_on(
+    app: &App,
+    caller: &Principal,
+    NamePage { rows: ids, more }: NamePage<ChannelId>,
+) -> Result<(Vec<Channel>, Option<ChannelId>), StoreError> {
     let next = ids.last().filter(|_| more).cloned();
     let mut channels =
         if ids.is_empty() { Vec::new() } else { app.channels.channels(&ids).await? };
     // A row without a channel belongs to a creation that has not finished.
-    channels.retain(|channel| channel.workspace_id == *workspace);
+    channels.retain(|channel| channel.workspace_id == caller.workspace_id);
     channels.sort_by(|one, other| one.id.cmp(&other.id));
     Ok((channels, next))
 }

@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    Channel, ChannelId, Emoji, LateArrivals, Member, MessageId, NodeId, Timestamp, UserId,
-    WorkspaceId,
+    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Member, MessageId, NodeId, Profile,
+    Rev, Timestamp, UserId, WorkspaceId,
 };
 
 use crate::circuit::Circuit;
 use crate::ports::{
     Appended, ChangePage, ChannelStore, Creation, DirectoryError, FleetNode, Lease, LogEntry,
     LogPage, LoggedChange, Marking, MemberStore, MessageStore, NamePage, NodeDirectory, PageQuery,
-    Reacted, ReactionPage, ReadError, Redirect, Revised, Revision, RevocationStore, Standing,
-    StoredMessage, StoredReaction, WriteError,
+    ProfileStore, ProfileWrite, Reacted, ReactionPage, ReadError, Redirect, Revised, Revision,
+    RevocationStore, Standing, StoredMessage, StoredReaction, WriteError,
 };
 
 /// A port and its circuit. All ports that fail together share one circuit.
@@ -174,6 +174,14 @@ impl ChannelStore for Guarded<dyn ChannelStore> {
         self.write(self.port.bump_members_version(channel)).await
     }
 
+    async fn change_details(
+        &self,
+        channel: &ChannelId,
+        update: &ChannelUpdate,
+    ) -> Result<Option<Channel>, WriteError> {
+        self.write(self.port.change_details(channel, update)).await
+    }
+
     async fn mark_late(
         &self,
         channel: &ChannelId,
@@ -249,6 +257,56 @@ impl MemberStore for Guarded<dyn MemberStore> {
         limit: u32,
     ) -> Result<NamePage<ChannelId>, ReadError> {
         self.read(self.port.channels_of(workspace, user, after, limit)).await
+    }
+
+    async fn list_publicly(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+    ) -> Result<(), WriteError> {
+        self.write(self.port.list_publicly(workspace, channel)).await
+    }
+
+    async fn public_channels(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<ChannelId>, ReadError> {
+        self.read(self.port.public_channels(workspace, after, limit)).await
+    }
+}
+
+#[async_trait]
+impl ProfileStore for Guarded<dyn ProfileStore> {
+    async fn list_user(&self, workspace: &WorkspaceId, user: &UserId) -> Result<(), WriteError> {
+        self.write(self.port.list_user(workspace, user)).await
+    }
+
+    async fn put_profile(
+        &self,
+        workspace: &WorkspaceId,
+        profile: &Profile,
+        expected: Option<&Rev>,
+    ) -> Result<ProfileWrite, WriteError> {
+        self.write(self.port.put_profile(workspace, profile, expected)).await
+    }
+
+    async fn profiles(
+        &self,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<Vec<Profile>, ReadError> {
+        self.read(self.port.profiles(workspace, users)).await
+    }
+
+    async fn users(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<NamePage<UserId>, ReadError> {
+        self.read(self.port.users(workspace, after, limit)).await
     }
 }
 

@@ -1,18 +1,18 @@
 //! Membership: who is in a channel, and the cut after which a removed member gets nothing (G6).
 
 mod change;
-mod rights;
+pub(crate) mod rights;
 
 use model::{Channel, ChannelChange, ChannelId, ChannelType, ErrorCode, Member, UserId};
 
-use crate::access::{AccessError, member_channel, within};
+use crate::access::{AccessError, is_revoked, member_channel, within};
 use crate::app::App;
 use crate::channels::{self, ReadChannelError};
 use crate::error::{Refusal, StoreError};
 use crate::ports::Principal;
 
 use change::{admit, change};
-use rights::{joinable_channel, may_remove_others};
+use rights::{has_creators_right, joinable_channel};
 
 /// Why a membership was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +72,8 @@ pub async fn list_members(
     Ok((page.rows, next))
 }
 
-/// Makes a user a member. Idempotent. The caller must be a member, or an admin who joins.
+/// Makes a user a member. Idempotent. The caller must be a member, or join: a public channel, or
+/// as an admin.
 ///
 /// # Errors
 /// [`ChangeMembersError`].
@@ -150,14 +151,14 @@ pub async fn remove_member(
     let is_dm = channel.channel_type == ChannelType::Dm;
     if !is_member {
         let leaves_again = user == me && !is_dm && was_leaving(app, caller, id).await?;
-        if !(leaves_again || caller.is_admin) || is_revoked(app, caller, me).await? {
+        if !(leaves_again || caller.is_admin) || is_revoked(app, caller).await? {
             return Err(ChangeMembersError::ChannelNotFound);
         }
     }
     if is_dm {
         return Err(ChangeMembersError::DmImmutable);
     }
-    if user != me && !caller.is_admin && !may_remove_others(app, caller, &channel).await? {
+    if user != me && !caller.is_admin && !has_creators_right(app, caller, &channel).await? {
         return Err(ChangeMembersError::Forbidden);
     }
     if user == me && is_member {
@@ -180,9 +181,4 @@ pub(crate) async fn remove(app: &App, channel: &Channel, user: &UserId) -> Resul
     let version = change(app, channel, user, false).await?;
     channels::publish(app, channel, ChannelChange::MemberRemoved, version, user, user).await;
     Ok(())
-}
-
-async fn is_revoked(app: &App, caller: &Principal, user: &UserId) -> Result<bool, StoreError> {
-    let users = std::slice::from_ref(user);
-    Ok(!app.revocations.revoked_among(&caller.workspace_id, users).await?.is_empty())
 }

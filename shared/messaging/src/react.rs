@@ -64,6 +64,9 @@ pub async fn react(
     if stored.message.deleted.is_some() {
         return Err(AmendError::Deleted);
     }
+    if channel.details.archived && act.is_made {
+        return Err(AmendError::Archived);
+    }
     if is_full(&stored, act) {
         let key = (*id, act.emoji.clone());
         let own = app.messages.reacted_among(channel_id, &caller.user_id, &[key]).await?;

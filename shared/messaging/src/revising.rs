@@ -1,12 +1,11 @@
 //! What every change of a message has in common: an entry of the change log, and a new revision.
 
-use std::time::Duration;
-
 use model::{ChannelId, MessageId, Rev, Timestamp, limits};
 
 use crate::app::App;
 use crate::error::StoreError;
 use crate::ports::{Clock, LoggedChange, MessageStore, Randomness};
+use crate::rev::rev_above;
 
 /// The ports that a change needs.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +42,6 @@ impl Revising<'_> {
     /// A new revision, above the present one and above the message's id.
     pub(crate) fn rev_above(&self, id: MessageId, present: Option<&Rev>, now: Timestamp) -> Rev {
         let present = present.and_then(Rev::id).map_or(id, |rev| rev.max(id));
-        let minted = MessageId::mint(now, self.randomness.bits());
-        let next = || MessageId::mint(present.time().plus(ONE_MS), self.randomness.bits());
-        Rev::of(if minted > present { minted } else { next() })
+        rev_above(self.randomness, Some(present), now)
     }
 }
-
-const ONE_MS: Duration = Duration::from_millis(1);

@@ -3,6 +3,7 @@
 use model::{ChannelType, ErrorCode, PublicationId, UserId, limits};
 use protocol::publication::Publication;
 
+use crate::access::is_revoked;
 use crate::app::App;
 use crate::counters::Counter;
 use crate::error::{Refusal, StoreError};
@@ -56,11 +57,6 @@ pub async fn revoke_user(app: &App, caller: &Principal, user: &UserId) -> Result
     let late = app.publisher().publish(workspace, &publication).await;
     let is_told = [early, late].contains(&Outcome::Published);
     if is_told { Ok(()) } else { Err(RevokeError::NodesNotTold) }
-}
-
-async fn is_revoked(app: &App, caller: &Principal) -> Result<bool, StoreError> {
-    let users = std::slice::from_ref(&caller.user_id);
-    Ok(!app.revocations.revoked_among(&caller.workspace_id, users).await?.is_empty())
 }
 
 async fn remove_everywhere(app: &App, caller: &Principal, user: &UserId) -> Result<(), StoreError> {

@@ -36,6 +36,9 @@ pub enum PostMessageError {
         /// `id` or `after`.
         field: &'static str,
     },
+    /// The channel is archived, and no earlier attempt stored the message.
+    #[error("the channel is archived")]
+    Archived,
     /// Nothing can be sent under the channel's contract.
     #[error(transparent)]
     Contract(#[from] ContractNotServed),
@@ -50,6 +53,7 @@ impl Refusal for PostMessageError {
             Self::ChannelNotFound => ErrorCode::ChannelNotFound,
             Self::IdConflict => ErrorCode::IdConflict,
             Self::IdOutOfRange { .. } => ErrorCode::IdOutOfRange,
+            Self::Archived => ErrorCode::ChannelArchived,
             Self::Contract(ContractNotServed) => ErrorCode::InvalidField,
             Self::Store(error) => error.code(),
         }
@@ -59,7 +63,7 @@ impl Refusal for PostMessageError {
         match self {
             Self::IdOutOfRange { field } => Some(field),
             Self::Contract(ContractNotServed) => Some("channel_id"),
-            Self::ChannelNotFound | Self::IdConflict | Self::Store(_) => None,
+            Self::ChannelNotFound | Self::IdConflict | Self::Archived | Self::Store(_) => None,
         }
     }
 }
@@ -94,7 +98,8 @@ pub async fn post_message(
     if new.after.is_some_and(|after| after.time() > now.plus(limits::AFTER_MAX)) {
         return Err(PostMessageError::IdOutOfRange { field: "after" });
     }
-    let sending = Sending { app, caller, new, version: channel.members_version, now };
+    let version = channel.members_version;
+    let sending = Sending { app, caller, new, version, archived: channel.details.archived, now };
     let (stored, duplicate) = sending.store().await?;
     app.counters().count(if duplicate { Counter::Duplicate } else { Counter::Stored });
     // A retry publishes too: the first attempt may have died before it could. The guard key makes a
@@ -122,21 +127,36 @@ struct Sending<'a> {
     caller: &'a Principal,
     new: &'a NewMessage,
     version: u64,
+    archived: bool,
     now: Timestamp,
 }
 
 impl Sending<'_> {
     async fn store(&self) -> Result<(StoredMessage, bool), PostMessageError> {
         let Some(id) = self.new.id else {
+            if self.archived {
+                return Err(PostMessageError::Archived);
+            }
             return self.put(self.mint()).await;
         };
         match self.window_of(id) {
+            // A retry of what was stored before the channel was archived is still a duplicate (G1).
+            _ if self.archived => self.find(id, PostMessageError::Archived).await,
             Window::Inside => self.put(id).await,
             Window::Redirected => self.put_redirected(id).await,
-            Window::TooFar => match self.entry(id).await? {
-                Some(entry) => self.settle(entry).await,
-                None => Err(PostMessageError::IdOutOfRange { field: "id" }),
-            },
+            Window::TooFar => self.find(id, PostMessageError::IdOutOfRange { field: "id" }).await,
+        }
+    }
+
+    /// Looks up what an earlier attempt stored.
+    async fn find(
+        &self,
+        id: MessageId,
+        absent: PostMessageError,
+    ) -> Result<(StoredMessage, bool), PostMessageError> {
+        match self.entry(id).await? {
+            Some(entry) => self.settle(entry).await,
+            None => Err(absent),
         }
     }
 

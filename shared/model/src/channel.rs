@@ -79,6 +79,55 @@ impl LateArrivals {
     }
 }
 
+/// Who may find and join a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Visibility {
+    /// Nobody: members add others.
+    #[default]
+    Private,
+    /// Every user of the workspace. Only groups can be public.
+    Public,
+}
+
+impl Visibility {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Private => "private",
+            Self::Public => "public",
+        }
+    }
+
+    /// Reads the name on the wire.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Private, Self::Public].into_iter().find(|visibility| visibility.as_str() == text)
+    }
+}
+
+/// What members may change of a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelDetails {
+    /// 1-80 characters for a group, none for a DM.
+    pub name: Option<String>,
+    /// Up to 250 characters; may be empty.
+    pub topic: String,
+    /// Whether the channel takes neither messages nor edits any more.
+    pub archived: bool,
+    /// The number of changes of these details, starting at 1. Of two copies, the one with the
+    /// greater version is newer.
+    pub version: u64,
+}
+
+impl ChannelDetails {
+    /// The details of a new channel.
+    #[must_use]
+    pub const fn new(name: Option<String>) -> Self {
+        Self { name, topic: String::new(), archived: false, version: 1 }
+    }
+}
+
 /// A channel, as in the channels table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Channel {
@@ -88,8 +137,10 @@ pub struct Channel {
     pub workspace_id: WorkspaceId,
     /// DM or group.
     pub channel_type: ChannelType,
-    /// 1-80 characters for a group, none for a DM.
-    pub name: Option<String>,
+    /// Who may find and join it.
+    pub visibility: Visibility,
+    /// Its name, topic, and whether it is archived.
+    pub details: ChannelDetails,
     /// Its delivery contract.
     pub contract: Contract,
     /// When it was created.
@@ -122,9 +173,28 @@ pub enum ChannelChange {
     MembersAdded,
     /// A user is not a member any more.
     MemberRemoved,
+    /// The channel has another name.
+    Renamed,
+    /// The channel has another topic.
+    Topic,
+    /// The channel takes no messages any more.
+    Archived,
+    /// The channel takes messages again.
+    Unarchived,
 }
 
 impl ChannelChange {
+    const ALL: [Self; 8] = [
+        Self::Created,
+        Self::MemberAdded,
+        Self::MembersAdded,
+        Self::MemberRemoved,
+        Self::Renamed,
+        Self::Topic,
+        Self::Archived,
+        Self::Unarchived,
+    ];
+
     /// Whether users became members of a channel that was there.
     #[must_use]
     pub const fn is_addition(self) -> bool {
@@ -139,14 +209,32 @@ impl ChannelChange {
             Self::MemberAdded => "member_added",
             Self::MembersAdded => "members_added",
             Self::MemberRemoved => "member_removed",
+            Self::Renamed => "renamed",
+            Self::Topic => "topic",
+            Self::Archived => "archived",
+            Self::Unarchived => "unarchived",
         }
     }
 
     /// Reads the name on the wire.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Created, Self::MemberAdded, Self::MembersAdded, Self::MemberRemoved]
-            .into_iter()
-            .find(|change| change.as_str() == text)
+        Self::ALL.into_iter().find(|change| change.as_str() == text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_on_the_wire_is_read_again() {
+        for change in ChannelChange::ALL {
+            assert_eq!(ChannelChange::parse(change.as_str()), Some(change));
+        }
+        for visibility in [Visibility::Private, Visibility::Public] {
+            assert_eq!(Visibility::parse(visibility.as_str()), Some(visibility));
+        }
+        assert_eq!(Visibility::parse("PUBLIC"), None);
     }
 }

@@ -71,7 +71,8 @@ error_codes! {
     MessageDeleted = "message_deleted", 409, Never, "The message was deleted";
     RevisionConflict = "revision_conflict", 409, Never, "The message has another revision";
     TooManyReactions = "too_many_reactions", 409, Never, "The message has too many reactions";
-    DmImmutable = "dm_immutable", 409, Never, "The members of a DM never change";
+    DmImmutable = "dm_immutable", 409, Never, "A DM and its members never change";
+    ChannelArchived = "channel_archived", 409, Never, "The channel is archived";
     TooLarge = "too_large", 413, Never, "The body is too large";
     MessageTooLong = "message_too_long", 413, Never, "The message is too long";
     UnsupportedMediaType = "unsupported_media_type", 415, Never, "The body is not application/json";

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 /// Why a string is not an identifier. Never contains the string itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// Not 1 to 64 of `A-Za-z0-9_-`.
+    /// Not 1 to 64 of `A-Za-z0-9_-`, or reserved.
     #[error("not 1 to 64 characters of A-Z a-z 0-9 _ -")]
     Name,
     /// Not 26 upper-case Crockford characters with the first at most `7`.
@@ -25,7 +25,7 @@ pub enum IdError {
 }
 
 macro_rules! name_id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident $(except $reserved:literal)?) => {
         $(#[$doc])*
         ///
         /// Clones share the string.
@@ -38,7 +38,8 @@ macro_rules! name_id {
             /// # Errors
             /// [`IdError::Name`] if it has another form.
             pub fn parse(text: &str) -> Result<Self, IdError> {
-                if is_name(text) { Ok(Self(text.into())) } else { Err(IdError::Name) }
+                let is_free = true $(&& text != $reserved)?;
+                if is_free && is_name(text) { Ok(Self(text.into())) } else { Err(IdError::Name) }
             }
 
             /// The identifier in its wire form.
@@ -68,8 +69,9 @@ name_id! {
     WorkspaceId
 }
 name_id! {
-    /// A person within a workspace: 1-64 of `A-Za-z0-9_-`; unique within the workspace only.
-    UserId
+    /// A person within a workspace: 1-64 of `A-Za-z0-9_-`; unique within the workspace only. `me`
+    /// is no user's id: in paths it stands for the caller.
+    UserId except "me"
 }
 name_id! {
     /// One start of one node: minted as `N` + ULID, accepted as 1-64 of `A-Za-z0-9_-`.

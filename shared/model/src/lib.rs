@@ -18,6 +18,7 @@ mod invisible;
 mod known;
 mod message;
 mod position;
+mod profile;
 mod reaction;
 mod request;
 mod time;
@@ -26,7 +27,9 @@ mod version;
 
 pub use backoff::backoff;
 pub use chain::chain;
-pub use channel::{Channel, ChannelChange, ChannelType, Contract, LateArrivals, Member};
+pub use channel::{
+    Channel, ChannelChange, ChannelDetails, ChannelType, Contract, LateArrivals, Member, Visibility,
+};
 pub use code::{ErrorCode, Retry};
 pub use ids::{
     ChangeId, ChannelId, ConnectionId, IdError, MessageId, NodeId, PublicationId, UserId,
@@ -38,8 +41,9 @@ pub use message::{
     Attribution, Edit, Message, MessageText, PushedMessage, Rev, RevError, TextDigest, TextError,
 };
 pub use position::{EntryId, Position};
+pub use profile::{Profile, ProfileUpdate};
 pub use reaction::{Emoji, EmojiError, Reaction};
-pub use request::{Direction, EditMessage, NewChannel, NewChannelKind, NewMessage};
+pub use request::{ChannelUpdate, Direction, EditMessage, NewChannel, NewChannelKind, NewMessage};
 pub use time::Timestamp;
 pub use trace::TraceId;
 pub use version::{REVISION, VERSION, version};

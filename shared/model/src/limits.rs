@@ -74,6 +74,22 @@ pub const MESSAGE_CHARS_MAX: usize = 40_000;
 pub const REV_BYTES_MAX: usize = 64;
 /// Characters of a channel's name.
 pub const CHANNEL_NAME_CHARS_MAX: usize = 80;
+/// Characters of a channel's topic: a line above its messages.
+pub const TOPIC_CHARS_MAX: usize = 250;
+/// Characters of the name in a profile: as many as of a channel's name.
+pub const PROFILE_NAME_CHARS_MAX: usize = 80;
+/// Bytes of the URL of an avatar: with the other fields a profile is below 4 KiB, one read unit.
+pub const AVATAR_BYTES_MAX: usize = 2_048;
+/// Characters of a status: a line beside a name.
+pub const STATUS_CHARS_MAX: usize = 100;
+/// Bytes of a status's emoji: the longest sequences have about 40.
+pub const STATUS_EMOJI_BYTES_MAX: usize = 64;
+/// Bytes of a time zone's name: IANA's longest has 30.
+pub const TZ_BYTES_MAX: usize = 64;
+/// Profiles that one `GET /users` may name: one page.
+pub const PROFILES_MAX: usize = PAGE_ROWS_MAX as usize;
+/// Attempts to change a profile while its user changes it from elsewhere.
+pub const PROFILE_ROUNDS_MAX: u32 = 8;
 /// Members that one `POST /channels` may name.
 pub const CREATE_MEMBERS_MAX: usize = 100;
 /// Bytes of a REST body: enough for [`MESSAGE_CHARS_MAX`] characters beyond the basic plane, each

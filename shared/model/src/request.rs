@@ -1,6 +1,6 @@
 //! Callers' requests: well formed, but not yet checked against the store.
 
-use crate::channel::Contract;
+use crate::channel::{ChannelChange, ChannelDetails, Contract, Visibility};
 use crate::ids::{ChangeId, ChannelId, MessageId, UserId};
 use crate::message::{MessageText, Rev};
 
@@ -42,6 +42,8 @@ pub struct NewChannel {
 pub enum NewChannelKind {
     /// A group with a name.
     Group {
+        /// Who may find and join it.
+        visibility: Visibility,
         /// 1-80 characters.
         name: String,
         /// At most 100, distinct; the caller may be among them.
@@ -52,6 +54,41 @@ pub enum NewChannelKind {
         /// The other user; may be the caller.
         other: UserId,
     },
+}
+
+/// Changes of a channel's details: what is `None` stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ChannelUpdate {
+    /// 1-80 characters.
+    pub name: Option<String>,
+    /// Up to 250 characters; may be empty.
+    pub topic: Option<String>,
+    /// Whether the channel takes no messages any more.
+    pub archived: Option<bool>,
+}
+
+impl ChannelUpdate {
+    /// The details after this change.
+    #[must_use]
+    pub fn applied_to(&self, before: &ChannelDetails) -> ChannelDetails {
+        ChannelDetails {
+            name: self.name.clone().or_else(|| before.name.clone()),
+            topic: self.topic.clone().unwrap_or_else(|| before.topic.clone()),
+            archived: self.archived.unwrap_or(before.archived),
+            version: before.version.saturating_add(1),
+        }
+    }
+
+    /// The changes that its frames name, in the order of the fields.
+    #[must_use]
+    pub fn changes(&self) -> Vec<ChannelChange> {
+        let archived = self.archived.map(|archived| {
+            if archived { ChannelChange::Archived } else { ChannelChange::Unarchived }
+        });
+        let renamed = self.name.as_ref().map(|_| ChannelChange::Renamed);
+        let topic = self.topic.as_ref().map(|_| ChannelChange::Topic);
+        [renamed, topic, archived].into_iter().flatten().collect()
+    }
 }
 
 /// The direction of a page of messages.

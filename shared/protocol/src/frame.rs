@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use model::{
-    ChannelChange, ChannelId, ConnectionId, Message, NodeId, PushedMessage, Timestamp, UserId,
-    WorkspaceId, limits,
+    ChannelChange, ChannelDetails, ChannelId, ConnectionId, Message, NodeId, PushedMessage,
+    Timestamp, UserId, WorkspaceId, limits,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -95,8 +95,11 @@ pub enum ServerFrame {
         change: Option<ChannelChange>,
         /// The channel.
         channel_id: ChannelId,
-        /// The users that it is about: one, or all that a `members_added` names.
+        /// The users that it is about: one, or all that a `members_added` names. Who changed the
+        /// details, if they changed.
         user_ids: Vec<UserId>,
+        /// The details after the change, if they changed.
+        details: Option<ChannelDetails>,
     },
     /// The socket is alive; `fresh` says whether publications reach it.
     Tick {
@@ -194,8 +197,11 @@ impl ServerFrame {
                 let frame = if *lacks_text { message_without_text(said) } else { message(said) };
                 return with_cursor(&frame, cursor);
             }
-            Self::Channel { cursor, change, channel_id, user_ids } => {
-                let frame = change.map(|change| channel(change, channel_id, user_ids));
+            Self::Channel { cursor, change, channel_id, user_ids, details } => {
+                let frame = change.map(|change| match details {
+                    None => channel(change, channel_id, user_ids),
+                    Some(details) => changed_channel(change, channel_id, user_ids, details),
+                });
                 return with_cursor(frame.as_deref().unwrap_or("{}"), cursor);
             }
             Self::Tick { cursor, server_time, fresh, every } => {
@@ -242,6 +248,7 @@ impl ServerFrame {
                 Some(Self::Message { cursor: wire.cursor?, message, lacks_text })
             }
             "channel" => Some(Self::Channel {
+                details: wire.details(),
                 cursor: wire.cursor?,
                 change: ChannelChange::parse(&wire.change?),
                 channel_id: wire.channel_id?.parse().ok()?,
@@ -297,6 +304,28 @@ struct MessageFrame<M> {
 /// The JSON of a `channel` frame, without a cursor; the change is about `users`.
 #[must_use]
 pub fn channel(change: ChannelChange, channel_id: &ChannelId, users: &[UserId]) -> String {
+    channel_fields(change, channel_id, users).to_string()
+}
+
+/// The JSON of a `channel` frame after `users` changed the channel's details, without a cursor.
+#[must_use]
+pub fn changed_channel(
+    change: ChannelChange,
+    channel_id: &ChannelId,
+    users: &[UserId],
+    details: &ChannelDetails,
+) -> String {
+    let mut frame = channel_fields(change, channel_id, users);
+    if let Some(fields) = frame.as_object_mut() {
+        fields.insert("name".into(), details.name.as_deref().into());
+        fields.insert("topic".into(), details.topic.as_str().into());
+        fields.insert("archived".into(), details.archived.into());
+        fields.insert("details_version".into(), details.version.into());
+    }
+    frame.to_string()
+}
+
+fn channel_fields(change: ChannelChange, channel_id: &ChannelId, users: &[UserId]) -> Value {
     let mut frame = json!({
         "type": "channel", "change": change.as_str(), "channel_id": channel_id.as_str(),
     });
@@ -307,7 +336,7 @@ pub fn channel(change: ChannelChange, channel_id: &ChannelId, users: &[UserId]) 
             (_, first) => fields.insert("user_id".into(), first.copied().into()),
         };
     }
-    frame.to_string()
+    frame
 }
 
 /// Inserts a cursor, which is plain ASCII, before the other fields of a frame's JSON.
@@ -348,6 +377,27 @@ struct Wire {
     delay_ms: Option<u64>,
     tick_ms: Option<u64>,
     channels: Option<Vec<String>>,
+    // Of a channel's details. Frames of other types may have fields of these names and other types.
+    #[serde(default)]
+    name: Value,
+    #[serde(default)]
+    topic: Value,
+    #[serde(default)]
+    archived: Value,
+    #[serde(default)]
+    details_version: Value,
+}
+
+impl Wire {
+    /// A channel's details, if the frame has all of them.
+    fn details(&self) -> Option<ChannelDetails> {
+        Some(ChannelDetails {
+            name: self.name.as_str().map(str::to_owned),
+            topic: self.topic.as_str()?.to_owned(),
+            archived: self.archived.as_bool()?,
+            version: self.details_version.as_u64()?,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -433,12 +483,14 @@ mod tests {
                 change: Some(ChannelChange::MemberRemoved),
                 channel_id: message.channel_id.clone(),
                 user_ids: vec![message.sender_id.clone()],
+                details: None,
             },
             ServerFrame::Channel {
                 cursor: "c".into(),
                 change: Some(ChannelChange::MembersAdded),
                 channel_id: message.channel_id,
                 user_ids: vec![message.sender_id, UserId::parse("b").unwrap()],
+                details: None,
             },
             ServerFrame::Tick {
                 cursor: "c".into(),
@@ -466,21 +518,40 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_details_survives_the_wire() {
+        let frame = ServerFrame::Channel {
+            cursor: "c".into(),
+            change: Some(ChannelChange::Archived),
+            channel_id: ChannelId::mint_group(Timestamp::from_unix_ms(1), 1),
+            user_ids: vec![UserId::parse("a").unwrap()],
+            details: Some(ChannelDetails {
+                topic: "over".into(),
+                archived: true,
+                version: 3,
+                ..ChannelDetails::new(Some("general".into()))
+            }),
+        };
+        assert_eq!(ServerFrame::decode(&frame.encode()), Some(frame));
+    }
+
+    #[test]
     fn g4_frames_of_a_later_version_are_read_as_far_as_they_are_known() {
         let unknown = |frame: &str| match ServerFrame::decode(frame) {
             Some(ServerFrame::Unknown { cursor }) => cursor,
             other => panic!("{other:?}"),
         };
         assert_eq!(unknown(r#"{"type":"typing","users":["a"],"more":0}"#), None);
+        assert_eq!(unknown(r#"{"type":"receipts","archived":["a"],"topic":{},"name":1}"#), None);
         assert_eq!(unknown(r#"{"cursor":"c","type":"poll","x":{"y":[]}}"#).as_deref(), Some("c"));
 
         let channel_id = ChannelId::mint_group(Timestamp::from_unix_ms(1), 1);
-        let renamed = format!(
-            r#"{{"cursor":"c","type":"channel","change":"renamed","channel_id":"{channel_id}"}}"#
+        let merged = format!(
+            r#"{{"cursor":"c","type":"channel","change":"merged","channel_id":"{channel_id}"}}"#
         );
         let (cursor, user_ids) = ("c".to_owned(), Vec::new());
-        let known = ServerFrame::Channel { cursor, change: None, channel_id, user_ids };
-        assert_eq!(ServerFrame::decode(&renamed), Some(known));
+        let (change, details) = (None, None);
+        let known = ServerFrame::Channel { cursor, change, channel_id, user_ids, details };
+        assert_eq!(ServerFrame::decode(&merged), Some(known));
 
         let before = r#"{"type":"ready","connection_id":"S1","node_id":"N1","workspace_id":"w",
             "user_id":"a","cursor":"c","resumed":true,"server_time":5}"#;

@@ -2,14 +2,15 @@
 
 mod body;
 pub mod client;
+mod profile;
 mod query;
 mod request;
 mod trace;
 
 pub use body::{
     AddedBody, AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, EditedBody,
-    LateArrivalsBody, MemberBody, MembersBody, PageBody, PostedBody, ReactionBody, ReactionsBody,
-    RefusedBody,
+    LateArrivalsBody, MemberBody, MembersBody, PageBody, PostedBody, ProfileBody, ProfilesBody,
+    ReactionBody, ReactionsBody, RefusedBody,
 };
 pub use query::Query;
 pub use request::{

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use model::{
-    ChannelChange, ChannelId, Message, MessageId, Position, PublicationId, Timestamp, TraceId,
-    UserId, limits,
+    Channel, ChannelChange, ChannelId, Message, MessageId, Position, PublicationId, Timestamp,
+    TraceId, UserId, limits,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -186,6 +186,31 @@ impl Publication {
             }),
             subject: None,
             payload: Payload::Frame(frame::channel(change, channel_id, about).into()),
+            origin: None,
+        }
+    }
+
+    /// The publication of a channel whose details `user` changed. Its id makes it unique: a repeated
+    /// one is published again, and clients keep the greatest version.
+    #[must_use]
+    pub fn of_details(
+        id: PublicationId,
+        channel: &Channel,
+        change: ChannelChange,
+        user: &UserId,
+    ) -> Self {
+        let (channel_id, users) = (&channel.id, std::slice::from_ref(user));
+        let frame = frame::changed_channel(change, channel_id, users, &channel.details);
+        Self {
+            id,
+            to: Recipients::Channel(ChannelRecipients {
+                channel_id: channel_id.clone(),
+                members_version: channel.members_version,
+                changes: Vec::new(),
+                also: Vec::new(),
+            }),
+            subject: None,
+            payload: Payload::Frame(frame.into()),
             origin: None,
         }
     }

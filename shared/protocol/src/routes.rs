@@ -37,6 +37,11 @@ pub enum Route {
         /// As in the path, percent-decoded.
         channel_id: String,
     },
+    /// `PATCH /channels/{channel_id}`
+    ChangeChannel {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+    },
     /// `GET /channels/{channel_id}/messages/{id}`
     ReadMessage {
         /// As in the path, percent-decoded.
@@ -107,6 +112,18 @@ pub enum Route {
         /// As in the path, percent-decoded.
         user_id: String,
     },
+    /// `GET /users`
+    ListProfiles,
+    /// `GET /users/{user_id}`
+    ReadProfile {
+        /// As in the path, percent-decoded.
+        user_id: String,
+    },
+    /// `PUT /users/{user_id}`
+    ChangeProfile {
+        /// As in the path, percent-decoded.
+        user_id: String,
+    },
     /// `DELETE /users/{user_id}`
     RevokeUser {
         /// As in the path, percent-decoded.
@@ -133,10 +150,14 @@ impl Route {
             Self::CreateChannel
             | Self::ListChannels
             | Self::ReadChannel { .. }
+            | Self::ChangeChannel { .. }
             | Self::ListMembers { .. }
             | Self::AddMembers { .. }
             | Self::AddMember { .. }
             | Self::RemoveMember { .. }
+            | Self::ListProfiles
+            | Self::ReadProfile { .. }
+            | Self::ChangeProfile { .. }
             | Self::RevokeUser { .. } => Function::Membership,
         }
     }
@@ -148,7 +169,7 @@ impl Route {
             Self::PostMessage => "/messages",
             Self::Scroll => "/scroll",
             Self::CreateChannel | Self::ListChannels => "/channels",
-            Self::ReadChannel { .. } => "/channels/{channel_id}",
+            Self::ReadChannel { .. } | Self::ChangeChannel { .. } => "/channels/{channel_id}",
             Self::ListMembers { .. } | Self::AddMembers { .. } => "/channels/{channel_id}/members",
             Self::AddMember { .. } | Self::RemoveMember { .. } => {
                 "/channels/{channel_id}/members/{user_id}"
@@ -160,7 +181,10 @@ impl Route {
             Self::React { .. } | Self::Unreact { .. } => {
                 "/channels/{channel_id}/messages/{id}/reactions/{emoji}"
             }
-            Self::RevokeUser { .. } => "/users/{user_id}",
+            Self::ListProfiles => "/users",
+            Self::ReadProfile { .. } | Self::ChangeProfile { .. } | Self::RevokeUser { .. } => {
+                "/users/{user_id}"
+            }
             Self::Connect => "/connect",
         }
     }
@@ -188,7 +212,8 @@ pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
         ["channels"] => Err(not_allowed("GET, POST")),
         ["channels", ""] => Err(ErrorCode::NotFound.into()),
         ["channels", id] if is(&Method::GET) => Ok(Route::ReadChannel { channel_id: own(id) }),
-        ["channels", _] => Err(not_allowed("GET")),
+        ["channels", id] if is(&Method::PATCH) => Ok(Route::ChangeChannel { channel_id: own(id) }),
+        ["channels", _] => Err(not_allowed("GET, PATCH")),
         ["channels", id, "members"] if is(&Method::GET) => {
             Ok(Route::ListMembers { channel_id: own(id) })
         }
@@ -227,9 +252,18 @@ pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
                 _ => Err(not_allowed("PUT, DELETE")),
             }
         }
+        ["users"] if is(&Method::GET) => Ok(Route::ListProfiles),
+        ["users"] => Err(not_allowed("GET")),
         ["users", ""] => Err(ErrorCode::NotFound.into()),
-        ["users", user] if is(&Method::DELETE) => Ok(Route::RevokeUser { user_id: own(user) }),
-        ["users", _] => Err(not_allowed("DELETE")),
+        ["users", user] => {
+            let user_id = own(user);
+            match *method {
+                Method::GET => Ok(Route::ReadProfile { user_id }),
+                Method::PUT => Ok(Route::ChangeProfile { user_id }),
+                Method::DELETE => Ok(Route::RevokeUser { user_id }),
+                _ => Err(not_allowed("GET, PUT, DELETE")),
+            }
+        }
         _ => Err(ErrorCode::NotFound.into()),
     }
 }
@@ -273,7 +307,7 @@ mod tests {
             "/channels/a/b",
             "/channels/a/members/b/c",
             "/users/",
-            "/users",
+            "/users/a/b",
             "/connect/x",
         ] {
             for method in [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS] {
@@ -293,13 +327,14 @@ mod tests {
             ("/scroll", "GET"),
             ("/connect", "GET"),
             ("/channels", "GET, POST"),
-            ("/channels/a", "GET"),
+            ("/channels/a", "GET, PATCH"),
             ("/channels/a/members", "GET, POST"),
             ("/channels/a/members/b", "PUT, DELETE"),
             ("/channels/a/messages/b", "GET, PATCH, DELETE"),
             ("/channels/a/messages/b/reactions", "GET"),
             ("/channels/a/messages/b/reactions/c", "PUT, DELETE"),
-            ("/users/a", "DELETE"),
+            ("/users", "GET"),
+            ("/users/a", "GET, PUT, DELETE"),
         ] {
             let found = code(&Method::TRACE, path);
             assert_eq!(found, Some((ErrorCode::MethodNotAllowed, Some(allow))), "{path}");

@@ -10,8 +10,8 @@ use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
 use messaging::Ports;
 use messaging::derive::Deriver;
 use messaging::ports::{
-    ChannelStore, EventBus, HealthCheck, MemberStore, MessageStore, NodeDirectory, RelayBus,
-    RevocationStore, Tickets, TokenVerifier,
+    ChannelStore, EventBus, HealthCheck, MemberStore, MessageStore, NodeDirectory, ProfileStore,
+    RelayBus, RevocationStore, Tickets, TokenVerifier,
 };
 use messaging::relay::Relay;
 #[cfg(feature = "node")]
@@ -38,14 +38,15 @@ pub fn ports<S>(
     tickets: Arc<dyn Tickets>,
 ) -> Ports
 where
-    S: MessageStore + ChannelStore + MemberStore + RevocationStore + 'static,
+    S: MessageStore + ChannelStore + MemberStore + RevocationStore + ProfileStore + 'static,
 {
     let store = Arc::new(store);
     Ports {
         messages: Arc::<S>::clone(&store),
         channels: Arc::<S>::clone(&store),
         members: Arc::<S>::clone(&store),
-        revocations: store,
+        revocations: Arc::<S>::clone(&store),
+        profiles: store,
         bus,
         nodes,
         tokens,

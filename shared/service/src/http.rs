@@ -15,8 +15,10 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use messaging::amend::AmendError;
 use messaging::channels::{CreateChannelError, ReadChannelError};
 use messaging::connect::ConnectError;
+use messaging::details::ChangeChannelError;
 use messaging::members::ChangeMembersError;
 use messaging::ports::{Principal, TokenError};
+use messaging::profiles::ProfileError;
 use messaging::revoke::RevokeError;
 use messaging::scroll::ScrollError;
 use messaging::send::PostMessageError;
@@ -108,8 +110,8 @@ macro_rules! failures {
 }
 
 failures! {
-    AmendError, PostMessageError, ScrollError, CreateChannelError, ReadChannelError, ChangeMembersError,
-    RevokeError, ConnectError, StoreError,
+    AmendError, PostMessageError, ScrollError, CreateChannelError, ReadChannelError,
+    ChangeChannelError, ChangeMembersError, ProfileError, RevokeError, ConnectError, StoreError,
 }
 
 /// An answer to a call that succeeded.

@@ -4,7 +4,7 @@ use std::slice::from_ref;
 
 use futures_util::future;
 use messaging::ports::{Creation, Marking, Standing};
-use model::{Channel, ChannelId, ChannelType, LateArrivals, limits};
+use model::{Channel, ChannelDetails, ChannelId, ChannelType, LateArrivals, limits};
 
 use super::{Stores, at, channel, channel_id, id, member, user, workspace};
 
@@ -22,7 +22,7 @@ on_every_store!(
 
 async fn a_channel_is_created_once_and_the_first_stays(stores: Stores) {
     let first = channel(1);
-    let second = Channel { name: Some("another".to_owned()), ..channel(1) };
+    let second = Channel { details: ChannelDetails::new(Some("another".to_owned())), ..channel(1) };
     assert_eq!(stores.channels.create(&first).await.unwrap(), Creation::Created);
     assert_eq!(stores.channels.create(&second).await.unwrap(), Creation::Existed);
     assert_eq!(stores.channels.create(&first).await.unwrap(), Creation::Existed);
@@ -49,7 +49,7 @@ async fn a_channel_keeps_all_its_fields(stores: Stores) {
     let dm = Channel {
         id: ChannelId::of_dm(&workspace("acme"), &user("ada"), &user("bob")),
         channel_type: ChannelType::Dm,
-        name: None,
+        details: ChannelDetails::new(None),
         members_version: u64::MAX,
         late: Some(LateArrivals { reread_from: id(3, 4), until: at(5) }),
         ..channel(1)

@@ -2,9 +2,10 @@
 
 use dynamo::{Cost, Operation};
 use messaging::ports::{
-    Appended, ChannelStore, MemberStore, MessageStore, PageQuery, RevocationStore, StoredMessage,
+    Appended, ChannelStore, MemberStore, MessageStore, PageQuery, ProfileStore, RevocationStore,
+    StoredMessage,
 };
-use model::{ChannelId, MessageId, UserId};
+use model::{ChannelId, ChannelUpdate, MessageId, ProfileUpdate, Rev, UserId};
 
 use super::{EmptyTables, at, channel, channel_id, id, member, message, redirect, user, workspace};
 
@@ -114,6 +115,13 @@ async fn every_other_call_costs_what_its_rows_cost() {
     spent(cost(1, 0.0, 1.0), "late mark");
     store.mark_late(&general, late).await.unwrap();
     spent(cost(1, 0.0, 1.0), "covered late mark");
+    let update = ChannelUpdate { topic: Some("x".repeat(250)), ..ChannelUpdate::default() };
+    store.change_details(&general, &update).await.unwrap();
+    spent(cost(1, 0.0, 1.0), "topic");
+    store.list_publicly(&acme, &general).await.unwrap();
+    spent(cost(1, 0.0, 1.0), "list publicly");
+    store.public_channels(&acme, None, 100).await.unwrap();
+    spent(cost(1, 0.5, 0.0), "public channels");
     store.put_members(&acme, &general, &[member("ada", 0), member("bob", 0)]).await.unwrap();
     spent(cost(4, 0.0, 4.0), "put two members");
     store.are_settled(&acme, &general, &[user("ada"), user("bob")], true).await.unwrap();
@@ -128,6 +136,20 @@ async fn every_other_call_costs_what_its_rows_cost() {
     spent(cost(1, 0.0, 1.0), "revoke");
     store.entry(&general, id(0, 1)).await.unwrap();
     spent(cost(1, 1.0, 0.0), "absent entry");
+    store.list_user(&acme, &ada).await.unwrap();
+    spent(cost(1, 0.0, 1.0), "list a user");
+    store.users(&acme, None, 100).await.unwrap();
+    spent(cost(1, 0.5, 0.0), "users");
+    let rev = Rev::of(id(0, 1));
+    let profile = ProfileUpdate::default().applied_to(None, &ada, rev.clone());
+    store.put_profile(&acme, &profile, None).await.unwrap();
+    spent(cost(1, 0.0, 1.0), "first profile");
+    store.put_profile(&acme, &profile, Some(&rev)).await.unwrap();
+    spent(cost(1, 0.0, 1.0), "profile");
+    store.put_profile(&acme, &profile, None).await.unwrap();
+    spent(cost(1, 0.0, 1.0), "refused profile");
+    store.profiles(&acme, &[ada, user("eve")]).await.unwrap();
+    spent(cost(1, 2.0, 0.0), "two profiles");
     let ids: Vec<ChannelId> = (1..=100).map(channel_id).collect();
     store.channels(&ids).await.unwrap();
     spent(cost(1, 100.0, 0.0), "100 channels");

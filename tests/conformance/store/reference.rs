@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use messaging::ports::{PageQuery, ReadError, WriteError};
-use model::{ChannelId, MessageId};
+use model::{ChannelId, ChannelUpdate, MessageId, ProfileUpdate, Rev};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -26,6 +26,13 @@ enum Call {
     AreSettled { workspace: usize, channel: u128, users: Vec<usize>, as_members: bool },
     Members { channel: u128, after: Option<usize>, limit: u32 },
     ChannelsOf { workspace: usize, user: usize, after: Option<u128>, limit: u32 },
+    ChangeDetails { channel: u128, name: Option<u8>, topic: Option<u8>, archived: Option<bool> },
+    ListPublicly { workspace: usize, channel: u128 },
+    PublicChannels { workspace: usize, after: Option<u128>, limit: u32 },
+    PutProfile { workspace: usize, user: usize, rev: u128, expected: Option<u128> },
+    Profiles { workspace: usize, users: Vec<usize> },
+    ListUser { workspace: usize, user: usize },
+    Users { workspace: usize, after: Option<usize>, limit: u32 },
     Revoke { workspace: usize, user: usize },
     RevokedAmong { workspace: usize, users: Vec<usize> },
 }
@@ -34,7 +41,10 @@ const USERS: [&str; 4] = ["ada", "Bob", "_eve", "-zoe"];
 const WORKSPACES: [&str; 2] = ["acme", "zeta"];
 
 fn calls() -> impl Strategy<Value = Vec<Call>> {
-    proptest::collection::vec(prop_oneof![4 => log_call(), 5 => channel_call()], 1..60)
+    proptest::collection::vec(
+        prop_oneof![4 => log_call(), 5 => channel_call(), 3 => people_call()],
+        1..60,
+    )
 }
 
 fn log_call() -> impl Strategy<Value = Call> {
@@ -91,6 +101,35 @@ fn channel_call() -> impl Strategy<Value = Call> {
     ]
 }
 
+fn people_call() -> impl Strategy<Value = Call> {
+    let (channel, user, workspace) = (1..4_u128, 0..USERS.len(), 0..WORKSPACES.len());
+    let (text, limit, rev) = (proptest::option::of(0..2_u8), 1..4_u32, 0..3_u128);
+    let archived = proptest::option::of(any::<bool>());
+    prop_oneof![
+        (channel.clone(), text.clone(), text, archived).prop_map(
+            |(channel, name, topic, archived)| Call::ChangeDetails {
+                channel,
+                name,
+                topic,
+                archived
+            }
+        ),
+        (workspace.clone(), channel.clone())
+            .prop_map(|(workspace, channel)| Call::ListPublicly { workspace, channel }),
+        (workspace.clone(), proptest::option::of(channel), limit.clone())
+            .prop_map(|(workspace, after, limit)| Call::PublicChannels { workspace, after, limit }),
+        (workspace.clone(), user.clone(), rev.clone(), proptest::option::of(rev)).prop_map(
+            |(workspace, user, rev, expected)| Call::PutProfile { workspace, user, rev, expected }
+        ),
+        (workspace.clone(), proptest::collection::vec(user.clone(), 0..4))
+            .prop_map(|(workspace, users)| Call::Profiles { workspace, users }),
+        (workspace.clone(), user.clone())
+            .prop_map(|(workspace, user)| Call::ListUser { workspace, user }),
+        (workspace, proptest::option::of(user), limit)
+            .prop_map(|(workspace, after, limit)| Call::Users { workspace, after, limit }),
+    ]
+}
+
 /// Makes a call and returns its answer as text.
 async fn answer(stores: &Stores, call: &Call) -> String {
     let name = |user: &usize| super::user(USERS[*user]);
@@ -130,9 +169,17 @@ async fn answer(stores: &Stores, call: &Call) -> String {
         | Call::ChannelsOf { .. }
         | Call::Revoke { .. }
         | Call::RevokedAmong { .. } => answer_of_channels(stores, call, name).await,
+        Call::ChangeDetails { .. }
+        | Call::ListPublicly { .. }
+        | Call::PublicChannels { .. }
+        | Call::PutProfile { .. }
+        | Call::Profiles { .. }
+        | Call::ListUser { .. }
+        | Call::Users { .. } => answer_of_people(stores, call, name).await,
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other calls have functions of their own")]
 async fn answer_of_channels(
     stores: &Stores,
     call: &Call,
@@ -193,10 +240,56 @@ async fn answer_of_channels(
             let of = workspace(WORKSPACES[*of]);
             read(stores.revocations.revoked_among(&of, &users).await)
         }
-        Call::Append { .. }
-        | Call::AppendRedirected { .. }
-        | Call::Entry { .. }
-        | Call::Page { .. } => String::new(),
+        _ => String::new(),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other calls have functions of their own")]
+async fn answer_of_people(
+    stores: &Stores,
+    call: &Call,
+    name: impl Fn(&usize) -> model::UserId,
+) -> String {
+    let (members, profiles) = (&stores.members, &stores.profiles);
+    match call {
+        Call::ChangeDetails { channel, name, topic, archived } => {
+            let text = |number: &Option<u8>| number.map(|number| "x".repeat(number.into()));
+            let name = name.map(|number| format!("name {number}"));
+            let update = ChannelUpdate { name, topic: text(topic), archived: *archived };
+            written(stores.channels.change_details(&channel_id(*channel), &update).await)
+        }
+        Call::ListPublicly { workspace: of, channel } => {
+            let of = workspace(WORKSPACES[*of]);
+            written(members.list_publicly(&of, &channel_id(*channel)).await)
+        }
+        Call::PublicChannels { workspace: of, after, limit } => {
+            let (of, after) = (workspace(WORKSPACES[*of]), after.map(channel_id));
+            read(members.public_channels(&of, after.as_ref(), *limit).await)
+        }
+        Call::PutProfile { workspace: of, user, rev: random, expected } => {
+            let rev = |random: u128| Rev::of(id(0, random));
+            let update = ProfileUpdate { tz: Some("UTC".to_owned()), ..ProfileUpdate::default() };
+            let profile = update.applied_to(None, &name(user), rev(*random));
+            let (of, expected) = (workspace(WORKSPACES[*of]), expected.map(rev));
+            written(profiles.put_profile(&of, &profile, expected.as_ref()).await)
+        }
+        Call::Profiles { workspace: of, users } => {
+            let (of, users) = (workspace(WORKSPACES[*of]), users.iter().map(&name));
+            let users: Vec<_> = users.collect();
+            let found = profiles.profiles(&of, &users).await.map(|mut found| {
+                found.sort_by(|one, other| one.user_id.cmp(&other.user_id));
+                found
+            });
+            read(found)
+        }
+        Call::ListUser { workspace: of, user } => {
+            written(profiles.list_user(&workspace(WORKSPACES[*of]), &name(user)).await)
+        }
+        Call::Users { workspace: of, after, limit } => {
+            let (of, after) = (workspace(WORKSPACES[*of]), after.as_ref().map(&name));
+            read(profiles.users(&of, after.as_ref(), *limit).await)
+        }
+        _ => String::new(),
     }
 }
 

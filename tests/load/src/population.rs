@@ -7,8 +7,8 @@ use auth::tickets::SignedTickets;
 use auth::{Secret, Secrets};
 use messaging::ports::{ChannelStore, MemberStore, Principal, Ticket, Tickets as _};
 use model::{
-    Channel, ChannelId, ChannelType, Contract, Member, Message, MessageId, MessageText, NodeId,
-    Timestamp, UserId, WorkspaceId, limits,
+    Channel, ChannelDetails, ChannelId, ChannelType, Contract, Member, Message, MessageId,
+    MessageText, NodeId, Timestamp, UserId, Visibility, WorkspaceId, limits,
 };
 use protocol::publication::Publication;
 use serde::{Deserialize, Serialize};
@@ -92,7 +92,8 @@ impl Population {
                     id: id.clone(),
                     workspace_id: workspace_id.clone(),
                     channel_type: ChannelType::Group,
-                    name: Some(format!("channel {number}")),
+                    visibility: Visibility::Private,
+                    details: ChannelDetails::new(Some(format!("channel {number}"))),
                     contract: Contract::PersistFirst,
                     created_at: at,
                     created_by: Self::user(first)?,

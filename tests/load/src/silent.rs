@@ -7,11 +7,13 @@ use async_trait::async_trait;
 use memory::MemoryStore;
 use messaging::ports::{
     Appended, ChangePage, ChannelStore, Creation, LogEntry, LogPage, LoggedChange, Marking,
-    MemberStore, MessageStore, NamePage, PageQuery, Reacted, ReactionPage, ReadError, Redirect,
-    Revised, Revision, RevocationStore, Standing, StoredMessage, StoredReaction, WriteError,
+    MemberStore, MessageStore, NamePage, PageQuery, ProfileStore, ProfileWrite, Reacted,
+    ReactionPage, ReadError, Redirect, Revised, Revision, RevocationStore, Standing, StoredMessage,
+    StoredReaction, WriteError,
 };
 use model::{
-    Channel, ChannelId, Emoji, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId,
+    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Member, MessageId, Profile, Rev,
+    Timestamp, UserId, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -168,6 +170,14 @@ impl ChannelStore for MaybeSilent {
         self.inner.bump_members_version(channel).await
     }
 
+    async fn change_details(
+        &self,
+        channel: &ChannelId,
+        update: &ChannelUpdate,
+    ) -> Result<Option<Channel>, WriteError> {
+        self.inner.change_details(channel, update).await
+    }
+
     async fn mark_late(
         &self,
         channel: &ChannelId,
@@ -247,6 +257,59 @@ impl MemberStore for MaybeSilent {
     ) -> Result<NamePage<ChannelId>, ReadError> {
         self.answers().await?;
         self.inner.channels_of(workspace, user, after, limit).await
+    }
+
+    async fn list_publicly(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+    ) -> Result<(), WriteError> {
+        self.inner.list_publicly(workspace, channel).await
+    }
+
+    async fn public_channels(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<ChannelId>, ReadError> {
+        self.answers().await?;
+        self.inner.public_channels(workspace, after, limit).await
+    }
+}
+
+#[async_trait]
+impl ProfileStore for MaybeSilent {
+    async fn list_user(&self, workspace: &WorkspaceId, user: &UserId) -> Result<(), WriteError> {
+        self.inner.list_user(workspace, user).await
+    }
+
+    async fn put_profile(
+        &self,
+        workspace: &WorkspaceId,
+        profile: &Profile,
+        expected: Option<&Rev>,
+    ) -> Result<ProfileWrite, WriteError> {
+        self.inner.put_profile(workspace, profile, expected).await
+    }
+
+    async fn profiles(
+        &self,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<Vec<Profile>, ReadError> {
+        self.answers().await?;
+        self.inner.profiles(workspace, users).await
+    }
+
+    async fn users(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<NamePage<UserId>, ReadError> {
+        self.answers().await?;
+        self.inner.users(workspace, after, limit).await
     }
 }
 

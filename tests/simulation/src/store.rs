@@ -8,11 +8,13 @@ use async_trait::async_trait;
 use memory::{MemoryStore, SeededRng};
 use messaging::ports::{
     Appended, Change, ChangePage, ChannelStore, Creation, LogEntry, LogPage, LoggedChange, Marking,
-    MemberStore, MessageStore, NamePage, PageQuery, Reacted, ReactionPage, ReadError, Redirect,
-    Revised, Revision, RevocationStore, Standing, StoredMessage, StoredReaction, WriteError,
+    MemberStore, MessageStore, NamePage, PageQuery, ProfileStore, ProfileWrite, Reacted,
+    ReactionPage, ReadError, Redirect, Revised, Revision, RevocationStore, Standing, StoredMessage,
+    StoredReaction, WriteError,
 };
 use model::{
-    Channel, ChannelId, Emoji, LateArrivals, Member, MessageId, Timestamp, UserId, WorkspaceId,
+    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Member, MessageId, Profile, Rev,
+    Timestamp, UserId, WorkspaceId,
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -357,6 +359,14 @@ impl ChannelStore for SimStore {
         self.write(self.inner.bump_members_version(channel)).await
     }
 
+    async fn change_details(
+        &self,
+        channel: &ChannelId,
+        update: &ChannelUpdate,
+    ) -> Result<Option<Channel>, WriteError> {
+        self.write(self.inner.change_details(channel, update)).await
+    }
+
     async fn mark_late(
         &self,
         channel: &ChannelId,
@@ -432,6 +442,56 @@ impl MemberStore for SimStore {
         limit: u32,
     ) -> Result<NamePage<ChannelId>, ReadError> {
         self.read(self.inner.channels_of(workspace, user, after, limit)).await
+    }
+
+    async fn list_publicly(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+    ) -> Result<(), WriteError> {
+        self.write(self.inner.list_publicly(workspace, channel)).await
+    }
+
+    async fn public_channels(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<ChannelId>, ReadError> {
+        self.read(self.inner.public_channels(workspace, after, limit)).await
+    }
+}
+
+#[async_trait]
+impl ProfileStore for SimStore {
+    async fn list_user(&self, workspace: &WorkspaceId, user: &UserId) -> Result<(), WriteError> {
+        self.write(self.inner.list_user(workspace, user)).await
+    }
+
+    async fn put_profile(
+        &self,
+        workspace: &WorkspaceId,
+        profile: &Profile,
+        expected: Option<&Rev>,
+    ) -> Result<ProfileWrite, WriteError> {
+        self.write(self.inner.put_profile(workspace, profile, expected)).await
+    }
+
+    async fn profiles(
+        &self,
+        workspace: &WorkspaceId,
+        users: &[UserId],
+    ) -> Result<Vec<Profile>, ReadError> {
+        self.read(self.inner.profiles(workspace, users)).await
+    }
+
+    async fn users(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<NamePage<UserId>, ReadError> {
+        self.read(self.inner.users(workspace, after, limit)).await
     }
 }
 

@@ -34,6 +34,7 @@ impl TestHub {
             channels: store.clone(),
             members: store.clone(),
             revocations: store.clone(),
+            profiles: store.clone(),
             bus: Arc::new(MemoryBus::new(clock.clone())),
             nodes: Arc::new(MemoryDirectory::new(clock.clone())),
             tokens: Arc::new(NoTokens),

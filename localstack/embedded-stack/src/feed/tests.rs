@@ -3,8 +3,8 @@ use std::path::Path;
 use messaging::Ports;
 use messaging::ports::{Appended, StoredMessage};
 use model::{
-    Channel, ChannelId, ChannelType, Contract, Message, MessageId, MessageText, Timestamp, UserId,
-    WorkspaceId,
+    Channel, ChannelDetails, ChannelId, ChannelType, Contract, Message, MessageId, MessageText,
+    Timestamp, UserId, Visibility, WorkspaceId,
 };
 
 use super::*;
@@ -24,7 +24,8 @@ async fn make_channel(ports: &Ports) {
         id: channel(),
         workspace_id: WorkspaceId::parse("w").unwrap(),
         channel_type: ChannelType::Group,
-        name: None,
+        visibility: Visibility::Private,
+        details: ChannelDetails::new(None),
         contract: Contract::PersistFirst,
         created_at: Timestamp::from_unix_ms(1),
         created_by: UserId::parse("ada").unwrap(),

@@ -74,7 +74,10 @@ async fn text_of(event: &Event, names: &mut Names) -> Option<String> {
         }
         Event::Disconnected { code } => format!("connection lost ({code})"),
         Event::Resync { .. } => "reading what was missed".to_owned(),
-        Event::Channel { change, channel_id, user_ids } => {
+        Event::Channel { change, channel_id, user_ids, details } => {
+            if details.is_some() {
+                names.forget(channel_id);
+            }
             let label = escape(&names.label(channel_id).await);
             let change = change.map_or("changed", ChannelChange::as_str).replace('_', " ");
             format!("{label}: {change} {}", ids_of(user_ids).join(", "))
@@ -102,7 +105,7 @@ fn record(event: &Event) -> Value {
         Event::Message { message, source, fresh } => {
             json!({ "event": "message", "how": source, "fresh": fresh, "message": message })
         }
-        Event::Channel { change, channel_id, user_ids } => {
+        Event::Channel { change, channel_id, user_ids, details } => {
             let users = ids_of(user_ids);
             let (field, users) = if *change == Some(ChannelChange::MembersAdded) {
                 ("user_ids", json!(users))
@@ -111,7 +114,16 @@ fn record(event: &Event) -> Value {
             };
             let change = change.map(ChannelChange::as_str);
             let channel_id = channel_id.as_str();
-            json!({ "event": "channel", "change": change, "channel_id": channel_id, field: users })
+            let mut record = json!({
+                "event": "channel", "change": change, "channel_id": channel_id, field: users,
+            });
+            if let (Some(details), Some(fields)) = (details, record.as_object_mut()) {
+                fields.insert("name".to_owned(), details.name.as_deref().into());
+                fields.insert("topic".to_owned(), details.topic.as_str().into());
+                fields.insert("archived".to_owned(), details.archived.into());
+                fields.insert("details_version".to_owned(), details.version.into());
+            }
+            record
         }
         Event::Tick { server_time, fresh } => {
             json!({ "event": "tick", "server_time": server_time.unix_ms(), "fresh": fresh })

@@ -35,18 +35,14 @@ impl Names {
         if let Ok(id) = ChannelId::parse(wanted) {
             return Ok(self.api.channel(&id).await?);
         }
-        let wanted = wanted.trim_start_matches('#');
-        let channels = self.api.channels().await?;
-        let mut found = channels.iter().filter(|channel| channel.name.as_deref() == Some(wanted));
-        match (found.next(), found.count()) {
-            (Some(channel), 0) => Ok(channel.clone()),
-            (Some(_), others) => Err(CliError::ManyChannels(others + 1, wanted.to_owned())),
-            (None, _) => {
-                let names: Vec<_> =
-                    channels.iter().filter_map(|channel| channel.name.as_deref()).collect();
-                let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-                Err(CliError::NoChannel { wanted: wanted.to_owned(), known })
-            }
+        named(&self.api.channels().await?, wanted)
+    }
+
+    /// Finds a public channel by its name or its id.
+    pub(crate) async fn find_public(&self, wanted: &str) -> Result<Channel, CliError> {
+        match ChannelId::parse(wanted) {
+            Ok(id) => Ok(self.api.channel(&id).await?),
+            Err(_) => named(&self.api.browse().await?, wanted),
         }
     }
 
@@ -56,7 +52,7 @@ impl Names {
             return label.clone();
         }
         let Ok(found) = self.api.channel(channel).await else { return channel.to_string() };
-        let label = match (found.channel_type, found.name) {
+        let label = match (found.channel_type, found.details.name) {
             (ChannelType::Group, Some(name)) => format!("#{name}"),
             (ChannelType::Dm, _) => self.dm_label(channel).await,
             (ChannelType::Group, None) => channel.to_string(),
@@ -65,11 +61,33 @@ impl Names {
         label
     }
 
+    /// Reads the channel's name again for its next label.
+    pub(crate) fn forget(&mut self, channel: &ChannelId) {
+        self.labels.remove(channel);
+    }
+
     async fn dm_label(&self, channel: &ChannelId) -> String {
         let Ok(page) = self.api.members(channel, None).await else { return channel.to_string() };
         let others = page.members.iter().map(|member| &member.user_id);
         let others = others.filter(|user| Some(*user) != self.user.as_ref());
         others.map(|user| format!("@{user}")).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// The one channel with this name.
+fn named(channels: &[Channel], wanted: &str) -> Result<Channel, CliError> {
+    let wanted = wanted.trim_start_matches('#');
+    let mut found =
+        channels.iter().filter(|channel| channel.details.name.as_deref() == Some(wanted));
+    match (found.next(), found.count()) {
+        (Some(channel), 0) => Ok(channel.clone()),
+        (Some(_), others) => Err(CliError::ManyChannels(others + 1, wanted.to_owned())),
+        (None, _) => {
+            let names: Vec<_> =
+                channels.iter().filter_map(|channel| channel.details.name.as_deref()).collect();
+            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            Err(CliError::NoChannel { wanted: wanted.to_owned(), known })
+        }
     }
 }
 

@@ -216,7 +216,7 @@ impl Task {
                 }
             }
             ServerFrame::Ready(ready) => Some(self.on_ready(ready)),
-            ServerFrame::Channel { change, channel_id, user_ids, .. } => {
+            ServerFrame::Channel { change, channel_id, user_ids, details, .. } => {
                 let is_own = self.concerns_me(user_ids);
                 if *change == Some(ChannelChange::MemberRemoved) && is_own {
                     shared.inbox().leave_channel(channel_id);
@@ -224,7 +224,8 @@ impl Task {
                     shared.inbox().add_channel(channel_id, shared.node_now());
                 }
                 let (channel_id, user_ids) = (channel_id.clone(), user_ids.clone());
-                Some(Event::Channel { change: *change, channel_id, user_ids })
+                let details = details.clone();
+                Some(Event::Channel { change: *change, channel_id, user_ids, details })
             }
             ServerFrame::Tick { server_time, fresh, every, .. } => {
                 let (server_time, fresh) = (*server_time, *fresh);

@@ -1,4 +1,4 @@
-use model::{ChannelType, Contract, MessageText, Rev};
+use model::{ChannelDetails, ChannelType, Contract, MessageText, Rev, Visibility};
 
 use super::*;
 
@@ -35,7 +35,8 @@ fn channel(id: &ChannelId) -> Channel {
         id: id.clone(),
         workspace_id: "demo".parse().unwrap(),
         channel_type: ChannelType::Group,
-        name: Some("general".into()),
+        visibility: Visibility::Private,
+        details: ChannelDetails::new(Some("general".into())),
         contract: Contract::PersistFirst,
         created_at: at(0),
         created_by: "alice".parse().unwrap(),

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use model::{Member, Message, MessageId, NodeId, UserId, limits};
-use protocol::http::{AlternateBody, ConnectBody, MemberBody, MembersBody, PageBody};
+use model::{Member, Message, MessageId, NodeId, Profile, UserId, limits};
+use protocol::http::{
+    AlternateBody, ConnectBody, MemberBody, MembersBody, PageBody, ProfileBody, ProfilesBody,
+};
 
 /// The answer of `GET /scroll`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,15 @@ pub struct Page {
 pub struct MemberPage {
     /// The channel's members.
     pub members: Vec<Member>,
+    /// Offset of the next page; `None` after the last one.
+    pub next_offset: Option<UserId>,
+}
+
+/// The answer of `GET /users`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProfilePage {
+    /// In order of user id.
+    pub profiles: Vec<Profile>,
     /// Offset of the next page; `None` after the last one.
     pub next_offset: Option<UserId>,
 }
@@ -66,6 +77,13 @@ impl MemberPage {
     pub(super) fn read(body: MembersBody) -> Option<Self> {
         let members = body.members.iter().map(MemberBody::read).collect::<Option<_>>()?;
         Some(Self { members, next_offset: offset(body.next_offset)? })
+    }
+}
+
+impl ProfilePage {
+    pub(super) fn read(body: ProfilesBody) -> Option<Self> {
+        let profiles = body.users.into_iter().map(ProfileBody::read).collect::<Option<_>>()?;
+        Some(Self { profiles, next_offset: offset(body.next_offset)? })
     }
 }
 

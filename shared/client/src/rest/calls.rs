@@ -1,18 +1,18 @@
 //! The calls of PROTOCOL section 2, and the local ones of section 4.
 
 use model::{
-    ChangeId, Channel, ChannelId, Direction, Emoji, KnownMessages, Message, MessageId, NodeId, Rev,
-    UserId,
+    ChangeId, Channel, ChannelId, ChannelUpdate, Direction, Emoji, KnownMessages, Message,
+    MessageId, NodeId, Profile, ProfileUpdate, Rev, UserId, Visibility,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use protocol::http::client::{self, TokenBody};
-use protocol::http::{AddedBody, ChannelBody, ChannelsBody, EditedBody, PostedBody};
+use protocol::http::{AddedBody, ChannelBody, ChannelsBody, EditedBody, PostedBody, ProfileBody};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answers::offset;
-use super::{Api, Assignment, MemberPage, Page};
+use super::{Api, Assignment, MemberPage, Page, ProfilePage};
 use crate::error::ApiError;
 use crate::token::{DevUser, Token};
 
@@ -109,13 +109,23 @@ impl Api {
         self.typed(Method::GET, &with_offset(path, Some(offset)), None, Page::read).await
     }
 
-    /// `POST /channels` for a group. Not idempotent: two calls create two channels.
+    /// `POST /channels` for a private group. Not idempotent: two calls create two channels.
     pub async fn create_channel(
         &self,
         name: &str,
         members: &[UserId],
     ) -> Result<Channel, ApiError> {
-        let body = client::create_group(name, members);
+        self.create_group(name, Visibility::Private, members).await
+    }
+
+    /// `POST /channels` for a group. Not idempotent: two calls create two channels.
+    pub async fn create_group(
+        &self,
+        name: &str,
+        visibility: Visibility,
+        members: &[UserId],
+    ) -> Result<Channel, ApiError> {
+        let body = client::create_group(name, visibility, members);
         self.typed(Method::POST, "/channels", Some(&body), ChannelBody::read).await
     }
 
@@ -125,15 +135,24 @@ impl Api {
         self.typed(Method::POST, "/channels", Some(&body), ChannelBody::read).await
     }
 
-    /// `GET /channels`, all pages.
+    /// `GET /channels`, all pages: the caller's.
     pub async fn channels(&self) -> Result<Vec<Channel>, ApiError> {
+        self.channels_of("/channels?limit=100").await
+    }
+
+    /// `GET /channels?scope=public`, all pages: the workspace's public channels.
+    pub async fn browse(&self) -> Result<Vec<Channel>, ApiError> {
+        self.channels_of("/channels?scope=public&limit=100").await
+    }
+
+    async fn channels_of(&self, path: &str) -> Result<Vec<Channel>, ApiError> {
         let read = |body: ChannelsBody| {
             let channels = body.channels.into_iter().map(ChannelBody::read);
             Some((channels.collect::<Option<Vec<_>>>()?, offset(body.next_offset)?))
         };
         let (mut channels, mut last) = (Vec::new(), None::<ChannelId>);
         loop {
-            let path = with_offset("/channels?limit=100".to_owned(), last.as_ref());
+            let path = with_offset(path.to_owned(), last.as_ref());
             let (page, next) = self.typed(Method::GET, &path, None, read).await?;
             channels.extend(page);
             // Stop if the offset does not advance, or a faulty server would keep us in a loop.
@@ -148,6 +167,22 @@ impl Api {
     pub async fn channel(&self, channel: &ChannelId) -> Result<Channel, ApiError> {
         let path = format!("/channels/{channel}");
         self.typed(Method::GET, &path, None, ChannelBody::read).await
+    }
+
+    /// `PATCH /channels/{id}`; idempotent. Returns the channel after it.
+    pub async fn set_channel(
+        &self,
+        channel: &ChannelId,
+        update: &ChannelUpdate,
+    ) -> Result<Channel, ApiError> {
+        let (path, body) = (format!("/channels/{channel}"), client::change_channel(update));
+        self.typed(Method::PATCH, &path, Some(&body), ChannelBody::read).await
+    }
+
+    /// `PUT /channels/{id}/members/me`: joins a public channel; idempotent.
+    pub async fn join(&self, channel: &ChannelId) -> Result<(), ApiError> {
+        let path = format!("/channels/{channel}/members/me");
+        self.call::<Value>(Method::PUT, &path, None).await.map(drop)
     }
 
     /// `GET /channels/{id}/members`, one page.
@@ -186,6 +221,30 @@ impl Api {
     pub async fn remove_member(&self, channel: &ChannelId, user: &UserId) -> Result<(), ApiError> {
         let path = format!("/channels/{channel}/members/{user}");
         self.call::<Value>(Method::DELETE, &path, None).await.map(drop)
+    }
+
+    /// `PUT /users/me`: changes the caller's profile. Returns the profile after it.
+    pub async fn set_profile(&self, update: &ProfileUpdate) -> Result<Profile, ApiError> {
+        let body = client::change_profile(update);
+        self.typed(Method::PUT, "/users/me", Some(&body), ProfileBody::read).await
+    }
+
+    /// `GET /users/{user_id}`.
+    pub async fn profile(&self, user: &UserId) -> Result<Profile, ApiError> {
+        self.typed(Method::GET, &format!("/users/{user}"), None, ProfileBody::read).await
+    }
+
+    /// `GET /users?ids=…`: the profiles of these users, at most 100. Leaves out users without one.
+    pub async fn profiles_of(&self, users: &[UserId]) -> Result<Vec<Profile>, ApiError> {
+        let ids: Vec<&str> = users.iter().map(UserId::as_str).collect();
+        let path = format!("/users?ids={}", ids.join(","));
+        Ok(self.typed(Method::GET, &path, None, ProfilePage::read).await?.profiles)
+    }
+
+    /// `GET /users`, one page of the workspace's profiles.
+    pub async fn profiles(&self, offset: Option<&UserId>) -> Result<ProfilePage, ApiError> {
+        let path = with_offset("/users?limit=100".to_owned(), offset);
+        self.typed(Method::GET, &path, None, ProfilePage::read).await
     }
 
     /// `DELETE /users/{user_id}`: revokes the user in the workspace.

@@ -29,12 +29,22 @@ fn channel(name: Option<&str>, late: Option<LateArrivals>) -> Channel {
         id: ChannelId::mint_group(at, 1),
         workspace_id: WorkspaceId::parse("acme").unwrap(),
         channel_type: if name.is_some() { ChannelType::Group } else { ChannelType::Dm },
-        name: name.map(str::to_owned),
+        visibility: Visibility::Private,
+        details: ChannelDetails::new(name.map(str::to_owned)),
         contract: Contract::PersistFirst,
         created_at: at,
         created_by: UserId::parse("ada").unwrap(),
         members_version: 3,
         late,
+    }
+}
+
+fn public_and_archived() -> Channel {
+    let (name, topic) = (Some("general".to_owned()), "all of it".to_owned());
+    Channel {
+        visibility: Visibility::Public,
+        details: ChannelDetails { name, topic, archived: true, version: 7 },
+        ..channel(None, None)
     }
 }
 
@@ -59,8 +69,13 @@ fn a_redirect_is_never_forgotten_early() {
 #[test]
 fn channels_survive_the_round_trip() {
     let late = LateArrivals { reread_from: MessageId::MIN, until: Timestamp::from_unix_ms(5) };
-    for channel in [channel(Some("général"), None), channel(None, None), channel(None, Some(late))]
-    {
+    let channels = [
+        channel(Some("général"), None),
+        channel(None, None),
+        channel(None, Some(late)),
+        public_and_archived(),
+    ];
+    for channel in channels {
         assert_eq!(decode_channel(&encode_channel(&channel)), Ok(channel));
     }
 }
@@ -86,11 +101,26 @@ fn every_attribute_that_is_missing_or_of_another_type_is_named() {
             assert_eq!(decode_log_entry(&row).unwrap_err().attribute, name);
         }
     }
-    let item = encode_channel(&channel(Some("general"), None));
+    let item = encode_channel(&public_and_archived());
     for name in item.keys() {
         let mut row = item.clone();
         row.insert(name.clone(), AttributeValue::Null(true));
         assert_eq!(decode_channel(&row).unwrap_err().attribute, name);
+    }
+}
+
+#[test]
+fn a_profile_without_texts_is_read_and_a_malformed_one_is_named() {
+    let (workspace, user) = (WorkspaceId::parse("acme").unwrap(), UserId::parse("ada").unwrap());
+    let mut row = keys::profile(&workspace, &user);
+    assert_eq!(decode_profile(&row).unwrap_err().attribute, PROFILE_REV);
+    row.insert(PROFILE_REV.to_owned(), keys::string("1"));
+    let profile = decode_profile(&row).unwrap();
+    assert_eq!((profile.user_id, profile.name.as_str()), (user, ""));
+    for name in [PROFILE_REV, PROFILE_NAME, AVATAR, STATUS, STATUS_EMOJI, TIME_ZONE] {
+        let mut row = row.clone();
+        row.insert(name.to_owned(), AttributeValue::Bool(true));
+        assert_eq!(decode_profile(&row).unwrap_err().attribute, name);
     }
 }
 

@@ -1,15 +1,16 @@
-//! Who may change a group's members (ADR 0026).
+//! Who may change a group's members, or archive it (ADR 0026, ADR 0037).
 
-use model::{Channel, ChannelId, ChannelType, Timestamp, UserId, limits};
+use model::{Channel, ChannelId, ChannelType, Timestamp, UserId, Visibility, limits};
 
-use super::{ChangeMembersError, is_revoked};
-use crate::access::within;
+use super::ChangeMembersError;
+use crate::access::{is_revoked, within};
 use crate::app::App;
 use crate::error::StoreError;
 use crate::ports::Principal;
 
-/// Returns the channel if the caller may add this user. A member may add anybody. An admin may join
-/// any group, so that a group that all members have left is not lost.
+/// Returns the channel if the caller may add this user. A member may add anybody. Everybody may join
+/// a public channel. An admin may join any group, so that a group that all members have left is not
+/// lost.
 pub(super) async fn joinable_channel(
     app: &App,
     caller: &Principal,
@@ -19,18 +20,20 @@ pub(super) async fn joinable_channel(
     let standing = app.channels.standing(id, &caller.user_id).await.map_err(StoreError::from)?;
     let (channel, is_member) =
         within(caller, standing).ok_or(ChangeMembersError::ChannelNotFound)?;
-    let may_join =
-        caller.is_admin && *user == caller.user_id && channel.channel_type == ChannelType::Group;
-    if is_member || (may_join && !is_revoked(app, caller, user).await?) {
+    let is_open = channel.visibility == Visibility::Public
+        || (caller.is_admin && channel.channel_type == ChannelType::Group);
+    let may_join = is_open && *user == caller.user_id;
+    if is_member || (may_join && !is_revoked(app, caller).await?) {
         Ok(channel)
     } else {
         Err(ChangeMembersError::ChannelNotFound)
     }
 }
 
-/// Whether a member may remove other members: the creator may, or while the creator is not a
-/// member, the one who has been a member for longest. This is computed, never stored.
-pub(super) async fn may_remove_others(
+/// Whether a member may remove other members and archive the channel: the creator may, or while the
+/// creator is not a member, the one who has been a member for longest. This is computed, never
+/// stored.
+pub(crate) async fn has_creators_right(
     app: &App,
     caller: &Principal,
     channel: &Channel,

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use model::{
-    Channel, ChannelId, Emoji, LateArrivals, Member, Message, MessageId, TextDigest, Timestamp,
-    UserId, WorkspaceId,
+    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Member, Message, MessageId, TextDigest,
+    Timestamp, UserId, WorkspaceId,
 };
 
 use super::{
@@ -300,6 +300,18 @@ pub trait ChannelStore: Send + Sync + Debug {
     /// [`WriteError`].
     async fn bump_members_version(&self, channel: &ChannelId) -> Result<Option<u64>, WriteError>;
 
+    /// Changes a channel's details, increments their version, and returns the channel after it;
+    /// `None` if there is no such channel. One update: parallel changes all take effect, and get
+    /// different versions. A retry may skip some.
+    ///
+    /// # Errors
+    /// [`WriteError`]. Repeating it is safe.
+    async fn change_details(
+        &self,
+        channel: &ChannelId,
+        update: &ChannelUpdate,
+    ) -> Result<Option<Channel>, WriteError>;
+
     /// Sets a channel's late mark (G3), unless the present mark has an equal or lower id and is at
     /// most [`model::limits::OVERLAP`] older. So an incident costs one write and keeps its lowest
     /// id, and a later incident replaces the mark.
@@ -398,7 +410,7 @@ pub trait MemberStore: Send + Sync + Debug {
     ) -> Result<NamePage<Member>, ReadError>;
 
     /// Reads a user's channels in order of id, strongly, from after `after` (exclusive). Leaves out
-    /// a revoked user's tombstone.
+    /// the user's other rows: a tombstone, a profile.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -406,6 +418,28 @@ pub trait MemberStore: Send + Sync + Debug {
         &self,
         workspace: &WorkspaceId,
         user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<ChannelId>, ReadError>;
+
+    /// Adds a channel to the list of a workspace's public channels. Idempotent.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    async fn list_publicly(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+    ) -> Result<(), WriteError>;
+
+    /// Reads the list of a workspace's public channels in order of id, from after `after`
+    /// (exclusive). It may lack what was added within the last second.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn public_channels(
+        &self,
+        workspace: &WorkspaceId,
         after: Option<&ChannelId>,
         limit: u32,
     ) -> Result<NamePage<ChannelId>, ReadError>;

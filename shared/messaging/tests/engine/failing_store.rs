@@ -10,7 +10,7 @@ use memory::MemoryStore;
 use messaging::Refusal;
 use messaging::channels::read_channel;
 use messaging::ports::{ChannelStore, Creation, Marking, ReadError, Standing, WriteError};
-use model::{Channel, ChannelId, ErrorCode, LateArrivals, UserId, limits};
+use model::{Channel, ChannelId, ChannelUpdate, ErrorCode, LateArrivals, UserId, limits};
 
 use crate::fixture::{Fixture, caller};
 
@@ -49,6 +49,14 @@ impl ChannelStore for FailingChannels {
 
     async fn bump_members_version(&self, channel: &ChannelId) -> Result<Option<u64>, WriteError> {
         self.store.bump_members_version(channel).await
+    }
+
+    async fn change_details(
+        &self,
+        channel: &ChannelId,
+        update: &ChannelUpdate,
+    ) -> Result<Option<Channel>, WriteError> {
+        self.store.change_details(channel, update).await
     }
 
     async fn mark_late(

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
 use messaging::channels::create_channel;
 use messaging::ports::{
-    ChannelStore, Entry, EventBus, Lease, NodeDirectory, Principal, Ticket, TicketError, Tickets,
-    TokenError, TokenVerifier,
+    ChannelStore, Entry, EventBus, Lease, NodeDirectory, Principal, ProfileStore, Ticket,
+    TicketError, Tickets, TokenError, TokenVerifier,
 };
 use messaging::send::{PostMessageError, Posted, post_message};
 use messaging::{App, Ports};
 use model::{
     Channel, ChannelId, Contract, MessageId, MessageText, NewChannel, NewChannelKind, NewMessage,
-    Timestamp, TraceId, UserId, WorkspaceId,
+    Timestamp, TraceId, UserId, Visibility, WorkspaceId,
 };
 use protocol::publication::Origin;
 
@@ -32,22 +32,34 @@ pub(crate) fn origin() -> Origin {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        Self::with_channels(|store| store)
+        Self::with(|_, _| {})
+    }
+
+    /// A fixture with a wrapper around the store of profiles.
+    pub(crate) fn with_profiles<P: ProfileStore + 'static>(
+        profiles: impl FnOnce(Arc<MemoryStore>) -> Arc<P>,
+    ) -> Self {
+        Self::with(|ports, store| ports.profiles = profiles(store))
     }
 
     /// A fixture with a wrapper around the store's channels table.
     pub(crate) fn with_channels<C: ChannelStore + 'static>(
         channels: impl FnOnce(Arc<MemoryStore>) -> Arc<C>,
     ) -> Self {
+        Self::with(|ports, store| ports.channels = channels(store))
+    }
+
+    fn with(wrap: impl FnOnce(&mut Ports, Arc<MemoryStore>)) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_unix_ms(1_800_000_000_000)));
         let store = Arc::new(MemoryStore::new());
         let bus = Arc::new(MemoryBus::new(clock.clone()));
         let directory = Arc::new(MemoryDirectory::new(clock.clone()));
-        let app = App::new(Ports {
+        let mut ports = Ports {
             messages: store.clone(),
-            channels: channels(store.clone()),
+            channels: store.clone(),
             members: store.clone(),
             revocations: store.clone(),
+            profiles: store.clone(),
             bus: bus.clone(),
             nodes: directory.clone(),
             tokens: Arc::new(NoTokens),
@@ -55,13 +67,28 @@ impl Fixture {
             clock: clock.clone(),
             randomness: Arc::new(SeededRandomness::new(7)),
             health_checks: Vec::new(),
-        });
+        };
+        wrap(&mut ports, store.clone());
+        let app = App::new(ports);
         Self { app, clock, store, bus, directory }
     }
 
     pub(crate) async fn group(&self, creator: &str, members: &[&str]) -> Channel {
+        self.group_that_is(Visibility::Private, creator, members).await
+    }
+
+    pub(crate) async fn public_group(&self, creator: &str, members: &[&str]) -> Channel {
+        self.group_that_is(Visibility::Public, creator, members).await
+    }
+
+    async fn group_that_is(
+        &self,
+        visibility: Visibility,
+        creator: &str,
+        members: &[&str],
+    ) -> Channel {
         let members = members.iter().map(|name| user(name)).collect();
-        let kind = NewChannelKind::Group { name: "general".to_owned(), members };
+        let kind = NewChannelKind::Group { visibility, name: "general".to_owned(), members };
         let new = NewChannel { kind, contract: Contract::PersistFirst };
         create_channel(&self.app, &caller(creator), new).await.unwrap().0
     }

@@ -14,6 +14,7 @@ mod cut;
 mod failing_store;
 mod fixture;
 mod members;
+mod people;
 mod react;
 mod relay;
 mod scroll;

@@ -11,7 +11,7 @@ use messaging::ports::{
     ChannelStore, Creation, Marking, MemberStore, ReadError, Standing, WriteError,
 };
 use messaging::revoke::revoke_user;
-use model::{Channel, ChannelChange, ChannelId, ErrorCode, LateArrivals, UserId};
+use model::{Channel, ChannelChange, ChannelId, ChannelUpdate, ErrorCode, LateArrivals, UserId};
 use protocol::frame::ServerFrame;
 use protocol::publication::{ChannelRecipients, Payload};
 
@@ -96,6 +96,14 @@ impl ChannelStore for RemovedMeanwhile {
             self.store.bump_members_version(channel).await?;
         }
         self.store.bump_members_version(channel).await
+    }
+
+    async fn change_details(
+        &self,
+        channel: &ChannelId,
+        update: &ChannelUpdate,
+    ) -> Result<Option<Channel>, WriteError> {
+        self.store.change_details(channel, update).await
     }
 
     async fn mark_late(

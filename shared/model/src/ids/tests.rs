@@ -21,6 +21,15 @@ fn names_are_1_to_64_of_the_alphabet() {
 }
 
 #[test]
+fn no_user_is_me() {
+    assert_eq!(UserId::parse("me"), Err(IdError::Name));
+    assert!(WorkspaceId::parse("me").is_ok());
+    for free in ["Me", "ME", "me_", "mee"] {
+        assert!(UserId::parse(free).is_ok(), "{free}");
+    }
+}
+
+#[test]
 fn message_ids_are_upper_case_and_do_not_overflow() {
     assert!(MessageId::parse("7ZZZZZZZZZZZZZZZZZZZZZZZZZ").is_ok());
     for bad in [

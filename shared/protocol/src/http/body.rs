@@ -1,6 +1,6 @@
 //! Bodies of responses. Clients ignore fields that they do not know.
 
-use model::{Channel, ChannelId, Emoji, ErrorCode, Member, Message, UserId};
+use model::{Channel, ChannelId, Emoji, ErrorCode, Member, Message, Profile, UserId, Visibility};
 use serde::{Deserialize, Serialize};
 
 /// The response to `POST /messages`.
@@ -78,6 +78,18 @@ pub struct ChannelBody {
     pub channel_type: String,
     /// `null` for a DM.
     pub name: Option<String>,
+    /// `private` or `public`; absent from servers that know no public channels.
+    #[serde(default = "private")]
+    pub visibility: String,
+    /// May be empty.
+    #[serde(default)]
+    pub topic: String,
+    /// Whether it takes neither messages nor edits.
+    #[serde(default)]
+    pub archived: bool,
+    /// The number of changes of name, topic and `archived`.
+    #[serde(default)]
+    pub details_version: u64,
     /// `persist_first`.
     pub contract: String,
     /// RFC 3339.
@@ -107,7 +119,11 @@ impl ChannelBody {
             channel_id: channel.id.to_string(),
             workspace_id: channel.workspace_id.to_string(),
             channel_type: channel.channel_type.as_str().to_owned(),
-            name: channel.name.clone(),
+            name: channel.details.name.clone(),
+            visibility: channel.visibility.as_str().to_owned(),
+            topic: channel.details.topic.clone(),
+            archived: channel.details.archived,
+            details_version: channel.details.version,
             contract: channel.contract.as_str().to_owned(),
             created_at: channel.created_at.rfc3339(),
             created_by: channel.created_by.to_string(),
@@ -118,6 +134,54 @@ impl ChannelBody {
             }),
         }
     }
+}
+
+fn private() -> String {
+    Visibility::Private.as_str().to_owned()
+}
+
+/// A user's profile. Texts that the user never set are empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileBody {
+    /// The user.
+    pub user_id: String,
+    /// The name.
+    pub name: String,
+    /// An `https` URL.
+    pub avatar: String,
+    /// What the user is doing.
+    pub status: String,
+    /// An emoji for it.
+    pub status_emoji: String,
+    /// A time zone.
+    pub tz: String,
+    /// The revision: of two copies, the one with the greater revision is newer.
+    pub rev: String,
+}
+
+impl ProfileBody {
+    /// Writes a profile.
+    #[must_use]
+    pub fn of(profile: &Profile) -> Self {
+        Self {
+            user_id: profile.user_id.to_string(),
+            name: profile.name.clone(),
+            avatar: profile.avatar.clone(),
+            status: profile.status.clone(),
+            status_emoji: profile.status_emoji.clone(),
+            tz: profile.tz.clone(),
+            rev: profile.rev.as_str().to_owned(),
+        }
+    }
+}
+
+/// The response to `GET /users`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfilesBody {
+    /// Sorted by user id.
+    pub users: Vec<ProfileBody>,
+    /// The offset of the next page, if there is one.
+    pub next_offset: Option<String>,
 }
 
 /// The response to `GET /channels`.

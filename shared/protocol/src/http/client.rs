@@ -1,15 +1,16 @@
 //! The client's side of a call: writing requests, reading responses.
 
 use model::{
-    ChangeId, Channel, ChannelId, ChannelType, Contract, ErrorCode, LateArrivals, Member,
-    MessageId, Rev, Timestamp, UserId, WorkspaceId,
+    ChangeId, Channel, ChannelDetails, ChannelId, ChannelType, ChannelUpdate, Contract, ErrorCode,
+    LateArrivals, Member, MessageId, Profile, ProfileUpdate, Rev, Timestamp, UserId, Visibility,
+    WorkspaceId,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{ChannelBody, LateArrivalsBody, MemberBody};
+use super::{ChannelBody, LateArrivalsBody, MemberBody, ProfileBody};
 
 /// The body of `POST /messages`.
 #[must_use]
@@ -40,9 +41,42 @@ pub fn edit_message(text: &str, change_id: ChangeId, if_rev: Option<&Rev>) -> Va
 
 /// The body of `POST /channels` for a group.
 #[must_use]
-pub fn create_group(name: &str, members: &[UserId]) -> Value {
+pub fn create_group(name: &str, visibility: Visibility, members: &[UserId]) -> Value {
     let members: Vec<&str> = members.iter().map(UserId::as_str).collect();
-    json!({ "type": ChannelType::Group.as_str(), "name": name, "members": members })
+    json!({
+        "type": ChannelType::Group.as_str(), "name": name, "members": members,
+        "visibility": visibility.as_str(),
+    })
+}
+
+/// The body of `PATCH /channels/{channel_id}`.
+#[must_use]
+pub fn change_channel(update: &ChannelUpdate) -> Value {
+    let text = |text: &Option<String>| text.clone().map(Value::from);
+    given([
+        ("name", text(&update.name)),
+        ("topic", text(&update.topic)),
+        ("archived", update.archived.map(Value::from)),
+    ])
+}
+
+/// The body of `PUT /users/me`.
+#[must_use]
+pub fn change_profile(update: &ProfileUpdate) -> Value {
+    let text = |text: &Option<String>| text.clone().map(Value::from);
+    given([
+        ("name", text(&update.name)),
+        ("avatar", text(&update.avatar)),
+        ("status", text(&update.status)),
+        ("status_emoji", text(&update.status_emoji)),
+        ("tz", text(&update.tz)),
+    ])
+}
+
+/// An object of the fields that have a value.
+fn given<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+    let given = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(given.collect())
 }
 
 /// The body of `POST /channels` for a DM.
@@ -122,7 +156,13 @@ impl ChannelBody {
             id: self.channel_id.parse().ok()?,
             workspace_id: self.workspace_id.parse().ok()?,
             channel_type: ChannelType::parse(&self.channel_type)?,
-            name: self.name,
+            visibility: Visibility::parse(&self.visibility)?,
+            details: ChannelDetails {
+                name: self.name,
+                topic: self.topic,
+                archived: self.archived,
+                version: self.details_version,
+            },
             contract: Contract::parse(&self.contract)?,
             created_at: instant(&self.created_at)?,
             created_by: self.created_by.parse().ok()?,
@@ -131,6 +171,22 @@ impl ChannelBody {
                 Some(late) => Some(late.read()?),
                 None => None,
             },
+        })
+    }
+}
+
+impl ProfileBody {
+    /// Parses the profile; `None` if a part of it is malformed.
+    #[must_use]
+    pub fn read(self) -> Option<Profile> {
+        Some(Profile {
+            user_id: self.user_id.parse().ok()?,
+            name: self.name,
+            avatar: self.avatar,
+            status: self.status,
+            status_emoji: self.status_emoji,
+            tz: self.tz,
+            rev: Rev::parse(&self.rev).ok()?,
         })
     }
 }
@@ -182,12 +238,29 @@ mod tests {
         let other = UserId::parse("bob").unwrap();
         let read = NewChannel::try_from(fields(&create_dm(&other))).unwrap();
         assert_eq!(read.kind, NewChannelKind::Dm { other: other.clone() });
-        let body = create_group("general", std::slice::from_ref(&other));
+        let visibility = Visibility::Public;
+        let body = create_group("general", visibility, std::slice::from_ref(&other));
         let read = NewChannel::try_from(fields(&body)).unwrap();
-        assert_eq!(
-            read.kind,
-            NewChannelKind::Group { name: "general".into(), members: vec![other] }
-        );
+        let (name, members) = ("general".into(), vec![other]);
+        assert_eq!(read.kind, NewChannelKind::Group { visibility, name, members });
+    }
+
+    #[test]
+    fn what_changes_is_read_as_written() {
+        let (name, topic) = (Some("general".to_owned()), Some(String::new()));
+        let update = ChannelUpdate { name: name.clone(), topic, archived: Some(false) };
+        for update in [ChannelUpdate::default(), update] {
+            let read = ChannelUpdate::try_from(fields(&change_channel(&update)));
+            assert_eq!(read, Ok(update));
+        }
+        let (tz, status) = (Some("Europe/Berlin".to_owned()), Some("away".to_owned()));
+        let avatar = Some("https://example.com/a.png?s=64".to_owned());
+        let status_emoji = Some("\u{1f3d6}\u{fe0f}".to_owned());
+        let update = ProfileUpdate { name, avatar, status, status_emoji, tz };
+        for update in [ProfileUpdate::default(), update] {
+            let read = ProfileUpdate::try_from(fields(&change_profile(&update)));
+            assert_eq!(read, Ok(update));
+        }
     }
 
     #[test]
@@ -197,7 +270,13 @@ mod tests {
             id: ChannelId::mint_group(at, 1),
             workspace_id: "w".parse().unwrap(),
             channel_type: ChannelType::Group,
-            name: Some("general".into()),
+            visibility: Visibility::Public,
+            details: ChannelDetails {
+                name: Some("general".into()),
+                topic: "all of it".into(),
+                archived: true,
+                version: 7,
+            },
             contract: Contract::PersistFirst,
             created_at: at,
             created_by: "a".parse().unwrap(),

@@ -1,5 +1,7 @@
 //! Queries: unknown parameters are ignored, repeated ones refused.
 
+use std::collections::BTreeSet;
+
 use model::{
     ChangeId, ChannelId, Direction, Emoji, ErrorCode, KnownMessages, MessageId, NodeId, UserId,
     limits,
@@ -125,6 +127,32 @@ impl Query {
         self.offset(|text| ChannelId::parse(text).ok())
     }
 
+    /// `scope`: whether the list is that of the workspace's public channels.
+    ///
+    /// # Errors
+    /// `invalid_field` if it is not `public`, or is repeated.
+    pub fn is_public_scope(&self) -> Result<bool, Problem> {
+        match self.one("scope")? {
+            None => Ok(false),
+            Some("public") => Ok(true),
+            Some(_) => Err(Problem::invalid_field("scope", "Not a scope")),
+        }
+    }
+
+    /// `ids`: 1 to 100 user ids, separated by commas.
+    ///
+    /// # Errors
+    /// `invalid_field` if it has another form, or is repeated.
+    pub fn user_ids(&self) -> Result<Option<Vec<UserId>>, Problem> {
+        let Some(text) = self.one("ids")? else { return Ok(None) };
+        let ids: Result<BTreeSet<_>, _> = text.split(',').map(UserId::parse).collect();
+        let is_listed = text.split(',').count() <= limits::PROFILES_MAX;
+        match ids {
+            Ok(ids) if is_listed => Ok(Some(ids.into_iter().collect())),
+            _ => Err(Problem::invalid_field("ids", "Not 1 to 100 user ids")),
+        }
+    }
+
     /// `offset` as a position in a list of members.
     ///
     /// # Errors
@@ -173,6 +201,24 @@ mod tests {
         {
             let found = query(&format!("limit={bad}")).limit(20).map_err(|problem| problem.code);
             assert_eq!(found, Err(ErrorCode::InvalidLimit), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ids_are_1_to_100_distinct_users() {
+        let ids = |text: &str| query(text).user_ids();
+        let named = |names: &[&str]| {
+            let parse = |name: &&str| UserId::parse(name).unwrap();
+            Ok(Some(names.iter().map(parse).collect()))
+        };
+        assert_eq!(ids(""), Ok(None));
+        assert_eq!(ids("ids=bob,ada,bob"), named(&["ada", "bob"]));
+        assert_eq!(ids("ids=ada%2Cbob"), named(&["ada", "bob"]));
+        let many = |count: usize| vec!["ada"; count].join(",");
+        assert_eq!(ids(&format!("ids={}", many(100))), named(&["ada"]));
+        for bad in ["", ",", "ada,", "ada,,bob", "a%20b", "me", &many(101)] {
+            let refused = ids(&format!("ids={bad}")).unwrap_err();
+            assert_eq!(refused.field.as_deref(), Some("ids"), "{bad}");
         }
     }
 

@@ -6,7 +6,8 @@ use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use model::{
     ChangeId, ChannelId, Contract, EditMessage, Emoji, ErrorCode, MessageId, MessageText,
-    NewChannel, NewChannelKind, NewMessage, Rev, TextError, UserId, is_invisible, limits,
+    NewChannel, NewChannelKind, NewMessage, Rev, TextError, UserId, Visibility, is_invisible,
+    limits,
 };
 use serde_json::{Map, Value};
 
@@ -68,11 +69,22 @@ fn is_identity(codings: &HeaderValue) -> bool {
 pub struct Fields(Map<String, Value>);
 
 impl Fields {
-    fn optional_string(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
+    pub(super) fn optional_string(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<String>, Problem> {
         match self.0.remove(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(Problem::invalid_field(name, "Not a string")),
+        }
+    }
+
+    pub(super) fn optional_bool(&mut self, name: &'static str) -> Result<Option<bool>, Problem> {
+        match self.0.remove(name) {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(value)),
+            Some(_) => Err(Problem::invalid_field(name, "Neither true nor false")),
         }
     }
 
@@ -89,7 +101,7 @@ impl Fields {
         self.optional_string(name)?.map(parse).transpose()
     }
 
-    fn finish(self) -> Result<(), Problem> {
+    pub(super) fn finish(self) -> Result<(), Problem> {
         match self.0.into_iter().next() {
             None => Ok(()),
             Some((name, _)) => Err(Problem::invalid_field(known_form(name), "An unknown field")),
@@ -157,6 +169,7 @@ impl TryFrom<Fields> for NewChannel {
         let kind = fields.string("type")?;
         let name = fields.optional_string("name")?;
         let contract = fields.optional_string("contract")?;
+        let visibility = fields.optional_string("visibility")?;
         let members = members_of(&mut fields)?;
         fields.finish()?;
         let contract = match contract.as_deref().map(Contract::parse) {
@@ -164,12 +177,20 @@ impl TryFrom<Fields> for NewChannel {
             Some(Some(contract)) => contract,
             Some(None) => return Err(Problem::invalid_field("contract", "Not a contract")),
         };
+        let visibility = match visibility.as_deref().map(Visibility::parse) {
+            None => Visibility::default(),
+            Some(Some(visibility)) => visibility,
+            Some(None) => return Err(Problem::invalid_field("visibility", "Not a visibility")),
+        };
         let kind = match (kind.as_str(), name) {
             ("GROUP_CHANNEL", Some(name)) => {
-                NewChannelKind::Group { name: channel_name(name)?, members }
+                NewChannelKind::Group { visibility, name: channel_name(name)?, members }
             }
             ("GROUP_CHANNEL", None) => {
                 return Err(Problem::invalid_field("name", "The field is missing"));
+            }
+            ("DM", _) if visibility == Visibility::Public => {
+                return Err(Problem::invalid_field("visibility", "A DM is private"));
             }
             ("DM", None) => NewChannelKind::Dm { other: the_other(members)? },
             ("DM", Some(_)) => return Err(Problem::invalid_field("name", "A DM has no name")),
@@ -227,7 +248,7 @@ fn the_other(members: Vec<UserId>) -> Result<UserId, Problem> {
     }
 }
 
-fn channel_name(name: String) -> Result<String, Problem> {
+pub(super) fn channel_name(name: String) -> Result<String, Problem> {
     let refused = |detail| Err(Problem::invalid_field("name", detail));
     if name.chars().count() > limits::CHANNEL_NAME_CHARS_MAX {
         return refused("Longer than 80 characters");
@@ -266,11 +287,14 @@ pub fn path_emoji(segment: &str) -> Result<Emoji, Problem> {
     Emoji::parse(segment).map_err(|_form| Problem::invalid_field("emoji", "Not an emoji"))
 }
 
-/// A user id in a path.
+/// A user id in a path, where `me` stands for the caller.
 ///
 /// # Errors
 /// `invalid_field`.
-pub fn path_user(segment: &str) -> Result<UserId, Problem> {
+pub fn path_user(segment: &str, caller: &UserId) -> Result<UserId, Problem> {
+    if segment == "me" {
+        return Ok(caller.clone());
+    }
     UserId::parse(segment).map_err(|_form| Problem::invalid_field("user_id", "Not a user id"))
 }
 

@@ -14,7 +14,8 @@ use messaging::channels::create_channel;
 use messaging::ports::{Clock, Lease, NodeDirectory as _, Principal};
 use messaging::{App, Ports};
 use model::{
-    ChannelId, Contract, NewChannel, NewChannelKind, NodeId, Timestamp, UserId, WorkspaceId,
+    ChannelId, Contract, NewChannel, NewChannelKind, NodeId, Timestamp, UserId, Visibility,
+    WorkspaceId,
 };
 use serde_json::json;
 use service::clock::SystemClock;
@@ -109,7 +110,11 @@ pub(crate) fn caller() -> Outcome<Principal> {
 /// Creates a group with the caller and another user.
 pub(crate) async fn group(app: &App) -> Outcome<ChannelId> {
     let members = vec![UserId::parse("bob")?];
-    let kind = NewChannelKind::Group { name: "general".to_owned(), members };
+    let kind = NewChannelKind::Group {
+        visibility: Visibility::Private,
+        name: "general".to_owned(),
+        members,
+    };
     let new = NewChannel { kind, contract: Contract::PersistFirst };
     Ok(create_channel(app, &caller()?, new).await?.0.id)
 }
@@ -137,7 +142,8 @@ pub(crate) async fn in_memory() -> Outcome<App> {
         messages: Arc::<MemoryStore>::clone(&store),
         channels: Arc::<MemoryStore>::clone(&store),
         members: Arc::<MemoryStore>::clone(&store),
-        revocations: store,
+        revocations: Arc::<MemoryStore>::clone(&store),
+        profiles: store,
         bus,
         nodes,
         tokens: Arc::new(JwtTokens::new(&TokenConfig::shared(token_secrets()?))),

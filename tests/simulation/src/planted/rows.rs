@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use messaging::ports::{
     ChannelStore, Creation, Marking, MemberStore, NamePage, ReadError, Standing, WriteError,
 };
-use model::{Channel, ChannelId, LateArrivals, Member, Timestamp, UserId, WorkspaceId};
+use model::{
+    Channel, ChannelId, ChannelUpdate, LateArrivals, Member, Timestamp, UserId, WorkspaceId,
+};
 use tokio::time::{Instant, sleep};
 
 use super::Versions;
@@ -53,6 +55,14 @@ impl ChannelStore for StaleVersion {
             versions.entry(channel.clone()).or_default().push((Instant::now(), *version));
         }
         bump
+    }
+
+    async fn change_details(
+        &self,
+        channel: &ChannelId,
+        update: &ChannelUpdate,
+    ) -> Result<Option<Channel>, WriteError> {
+        self.channels.change_details(channel, update).await
     }
 
     async fn mark_late(
@@ -136,6 +146,23 @@ impl MemberStore for RowsAfterVersion {
         limit: u32,
     ) -> Result<NamePage<ChannelId>, ReadError> {
         self.members.channels_of(workspace, user, after, limit).await
+    }
+
+    async fn list_publicly(
+        &self,
+        workspace: &WorkspaceId,
+        channel: &ChannelId,
+    ) -> Result<(), WriteError> {
+        self.members.list_publicly(workspace, channel).await
+    }
+
+    async fn public_channels(
+        &self,
+        workspace: &WorkspaceId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<ChannelId>, ReadError> {
+        self.members.public_channels(workspace, after, limit).await
     }
 }
 

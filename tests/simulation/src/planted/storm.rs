@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use messaging::ports::{ChannelStore, Creation, Marking, ReadError, Standing, WriteError};
-use model::{Channel, ChannelId, LateArrivals, UserId};
+use model::{Channel, ChannelId, ChannelUpdate, LateArrivals, UserId};
 use tokio::time::Instant;
 
 /// A channel store that counts slow reads.
@@ -47,6 +47,14 @@ impl ChannelStore for Stormy {
 
     async fn bump_members_version(&self, channel: &ChannelId) -> Result<Option<u64>, WriteError> {
         self.channels.bump_members_version(channel).await
+    }
+
+    async fn change_details(
+        &self,
+        channel: &ChannelId,
+        update: &ChannelUpdate,
+    ) -> Result<Option<Channel>, WriteError> {
+        self.channels.change_details(channel, update).await
     }
 
     async fn mark_late(

@@ -7,7 +7,7 @@ use messaging::ports::{
     ChannelStore, EventBus, MemberStore, MessageStore, Published, RevocationStore, StoredMessage,
     WriteError,
 };
-use model::{Channel, ChannelType, Contract, Member, MessageText};
+use model::{Channel, ChannelDetails, ChannelType, Contract, Member, MessageText, Visibility};
 
 use super::*;
 use delivery::Registration;
@@ -45,7 +45,8 @@ impl Fixture {
             id: channel.clone(),
             workspace_id: workspace(),
             channel_type: ChannelType::Group,
-            name: Some("general".to_owned()),
+            visibility: Visibility::Private,
+            details: ChannelDetails::new(Some("general".to_owned())),
             contract: Contract::PersistFirst,
             created_by: user(),
             created_at: HOLE,
