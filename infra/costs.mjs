@@ -21,6 +21,9 @@ export const COUNTED = {
   writesPerHotReaction: [1, 'write units a reaction on a message that others react to now (tests/e2e/cost.rs)'],
   readsPerHotReaction: [3, 'read units of it, without those of the count that it shares (tests/e2e/cost.rs)'],
   foldSeconds: [1, 'seconds between counts of a hot message, up to 1000 reactions (limits::FOLD_EVERY)'],
+  writesPerMark: [1, 'write units a read mark; no read (tests/e2e/cost.rs)'],
+  readsPerMarks: [5, 'strong read units for the marks of 100 channels (tests/conformance/store/read_marks.rs)'],
+  readsPerCount: [1, 'strong read units to count a channel with up to 4 KiB unread (tests/e2e/cost.rs)'],
   tickSeconds: [15, 'seconds between ticks (limits::TICK)'],
   vcpu: [1, 'vCPU a node (infra/lib/settings.mjs)'],
   memoryGb: [2, 'GB a node (infra/lib/settings.mjs)'],
@@ -64,6 +67,10 @@ export const ASSUMED = {
   readsPerFold: [4, 'read units of it, while all its reactions are 4 KB: the message and they, before the wait and after'],
   itemBytes: [300, 'bytes that a message takes in its table'],
   answerBytes: [900, 'bytes that go out for a send: headers, body, TLS'],
+  marksPerCall: [3, 'read marks a call: a client sends one call for what it read in 10 s'],
+  readMs: [10, 'billed ms of a call with marks: one round trip; not measured on AWS'],
+  countedChannels: [100, 'channels of a user who asks what is unread'],
+  countMs: [100, 'billed ms of that call: a dozen rounds of queries; not measured on AWS'],
   keptMonths: [12, 'months that a message is kept, for the cost of keeping a million'],
   pingMinutes: [9, 'minutes between pings that keep a WebSocket API from closing (it does after 10)'],
 };
@@ -156,6 +163,22 @@ export function perMillionOfCounted({ values: v, costs: c }) {
   return scaled(Object.fromEntries(Object.entries(CALLS).map(([name, units]) => [name, cost(units)])), MILLION);
 }
 
+/** The cost of a million read marks, and of asking a million times what is unread. */
+export function perMillionReads({ values: v, costs: c }) {
+  const seconds = (ms) => (ms / 1000) * (v.functionMb / 1024);
+  const call = (ms) => c.httpCalls + c.invocations + seconds(ms) * c.functionSeconds;
+  const channels = v.countedChannels;
+  const marks = {
+    'store: writes': v.writesPerMark * c.writeUnits,
+    'API calls and function `amend`': call(v.readMs) / v.marksPerCall,
+  };
+  const counts = {
+    'store: reads': ((channels / 100) * v.readsPerMarks + channels * v.readsPerCount) * c.readUnits,
+    'API calls and function `scroll`': call(v.countMs),
+  };
+  return { marks: scaled(marks, MILLION), counts: scaled(counts, MILLION) };
+}
+
 /** The cost of a million connection-hours, idle except for the traffic that keeps them open. */
 export function perMillionHours({ values: v, costs: c }) {
   const node = v.vcpu * c.vcpuHours + v.memoryGb * c.memoryHours;
@@ -195,7 +218,8 @@ export function tables(chosen = {}) {
   const [messages, hours, idle] = [perMillionMessages(inputs), perMillionHours(inputs), perIdleMonth(inputs)];
   const calls = Object.entries(perMillionCalls(inputs));
   const rows = (lines) => Object.entries(lines).map(([name, value]) => `| ${name} | ${usd(value)} |`);
-  const { receivers, keptMonths, socketsPerNode } = inputs.values;
+  const { marks, counts } = perMillionReads(inputs);
+  const { receivers, keptMonths, socketsPerNode, marksPerCall, countedChannels } = inputs.values;
   return [
     `| a million messages to ${receivers} sockets each | USD |`,
     '| --- | --- |',
@@ -208,6 +232,16 @@ export function tables(chosen = {}) {
     '| a million of these, without what is delivered | USD, store | USD, all |',
     '| --- | --- | --- |',
     ...calls.map(([name, { store, all }]) => `| ${name} | ${usd(store)} | ${usd(all)} |`),
+    '',
+    `| a million read marks, ${marksPerCall} a call | USD |`,
+    '| --- | --- |',
+    ...rows(marks),
+    `| **Inkwire** | **${usd(sum(marks))}** |`,
+    '',
+    `| asking a million times what is unread in ${countedChannels} channels | USD |`,
+    '| --- | --- |',
+    ...rows(counts),
+    `| **Inkwire** | **${usd(sum(counts))}** |`,
     '',
     `| a million connection-hours, ${socketsPerNode} sockets a node | USD |`,
     '| --- | --- |',

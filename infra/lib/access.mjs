@@ -17,6 +17,7 @@ export const ACCESS = {
     messages: ['BatchGetItem', 'Query'],
     channels: ['BatchGetItem'],
     memberships: ['BatchGetItem'],
+    user_channels: ['Query'],
   },
   membership: {
     channels: ['BatchGetItem', 'PutItem', 'UpdateItem'],
@@ -27,6 +28,8 @@ export const ACCESS = {
     messages: ['BatchGetItem', 'GetItem', 'PutItem', 'Query', 'UpdateItem'],
     channels: ['BatchGetItem'],
     memberships: ['BatchGetItem'],
+    // Read marks: an update on the condition that the row exists reads nothing before.
+    user_channels: ['UpdateItem'],
   },
   connect: {
     user_channels: ['BatchGetItem'],

@@ -15,7 +15,10 @@ import { logGroupOf } from './logs.mjs';
 const ROUTES = {
   'POST /messages': 'send',
   'GET /scroll': 'scroll',
+  'GET /unread': 'scroll',
   'GET /connect': 'connect',
+  'POST /read': 'amend',
+  'POST /channels/{channel_id}/unread': 'amend',
   'GET /channels/{channel_id}/messages/{id}': 'amend',
   'PATCH /channels/{channel_id}/messages/{id}': 'amend',
   'DELETE /channels/{channel_id}/messages/{id}': 'amend',

@@ -30,6 +30,7 @@ mod rest_json;
 mod rest_messages;
 mod rest_pages;
 mod rest_people;
+mod rest_read_state;
 mod rest_routes;
 mod rest_tokens;
 mod rest_transport;
@@ -59,6 +60,7 @@ fn names() -> Vec<(&'static str, Vec<String>)> {
         rest_channels::cases(&cast),
         rest_people::cases(&cast),
         rest_pages::cases(&cast),
+        rest_read_state::cases(&cast),
     ];
     let rest = rest.into_iter().flatten().map(|case| case.name);
     let rest = rest.chain(rest_transport::cases().into_iter().map(|case| case.name));

@@ -14,6 +14,9 @@ pub(crate) fn cases() -> Vec<Rest> {
         ("/users", "GET"),
         ("/users/x", "GET, PUT, DELETE"),
         ("/connect", "GET"),
+        ("/read", "POST"),
+        ("/unread", "GET"),
+        ("/channels/x/unread", "POST"),
     ] {
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "get"] {
             if !allow.split(", ").any(|allowed| allowed == method) {
@@ -28,6 +31,9 @@ pub(crate) fn cases() -> Vec<Rest> {
         ("more after messages", "/messages/x"),
         ("more after scroll", "/scroll/x"),
         ("more after connect", "/connect/N1"),
+        ("more after read", "/read/x"),
+        ("more after unread", "/unread/x"),
+        ("more after a channel's unread", "/channels/x/unread/y"),
         ("two slashes in front", "//messages"),
         ("upper case", "/Messages"),
         ("a dot segment", "/./messages"),

@@ -29,7 +29,6 @@ const CHECKS = [
   ["reactions appear at both members, counted, and each knows their own", reactions.reactToEachOther],
   ["the picker closes with Escape, a click elsewhere and its button", reactions.closeThePicker],
   ["a public channel is browsed, joined, given a topic and archived", people.publicChannel],
-  ["an own name is shown at the messages", people.ownName],
   ["markup is shown as text and creates no element", talk.markup],
   ["a DM is named after the other member and marked unread", talk.directMessage],
   ["a send whose request or response is cut is stored once, under its id", talk.lostSends],
@@ -54,6 +53,7 @@ const CHECKS = [
   ["text for a channel that the user is removed from stays, and is sent nowhere", kept.removedWhileTyping],
   ["a member who is added again continues in the same place", kept.addedAgain],
   ["a message queued for a lost channel is shown as failed and kept", kept.queuedForALostChannel],
+  ["an own name is shown at the messages", people.ownName],
   ["no console errors, no uncaught exceptions", quietConsole],
 ];
 

@@ -1,9 +1,11 @@
 //! The permissions in docs/operations.md suffice for everything that nodes and functions do.
 
 use messaging::ports::{
-    EventBus as _, HealthCheck as _, Lease, NodeDirectory as _, RelayBus as _, Replication, Scope,
+    EventBus as _, HealthCheck as _, Lease, NodeDirectory as _, Notice, RelayBus as _, Replication,
+    Scope,
 };
 use model::limits;
+use protocol::signal::Signal;
 use redis_bus::{RedisBus, RedisRelayBus};
 use tests::redis::{Flavor, RedisServer};
 
@@ -29,6 +31,8 @@ async fn the_documented_permissions_are_enough() {
     let mut subscription = bus.subscribe(&acme()).await.unwrap();
     bus.publish(&acme(), &publication(1)).await.unwrap();
     assert_eq!(next_entry(&mut subscription).await.publication.id, publication(1).id);
+    bus.signal(&acme(), &Signal::Unknown).await.unwrap();
+    assert_eq!(subscription.next().await, Some(Notice::Signal(Signal::Unknown)));
     assert_eq!(bus.entries(&acme(), None, 9).await.unwrap().len(), 1);
     let relay_bus = RedisRelayBus::connect(&url, 1).unwrap();
     let result = relay_bus.publish_batch(&[(acme(), publication(2))]).await.unwrap();

@@ -12,9 +12,11 @@ use std::time::Duration;
 use memory::{ManualClock, MemoryBus};
 use messaging::ports::{BusError, Entry, EventBus, Notice, Published, Subscription};
 use model::{
-    ChannelId, Message, MessageId, MessageText, Position, Timestamp, UserId, WorkspaceId, limits,
+    ChannelId, Epoch, Message, MessageId, MessageText, NewReadMark, Position, ReadMark, Timestamp,
+    UserId, WorkspaceId, limits,
 };
 use protocol::publication::Publication;
+use protocol::signal::Signal;
 use redis_bus::RedisBus;
 use tests::redis::{Flavor, RedisServer};
 
@@ -69,6 +71,7 @@ suite! {
     a_flushed_stream_starts_a_new_chain
     g4_a_position_identifies_the_history_before_it
     an_unreadable_publication_keeps_its_place
+    g12_a_signal_reaches_current_subscriptions_and_is_in_no_stream
 }
 
 async fn entries_form_a_chain_in_order_of_publishing(fixture: &Fixture) {
@@ -225,7 +228,9 @@ async fn a_lagging_subscription_gets_a_notice_and_the_stream_has_the_rest(fixtur
     let notice = loop {
         match next(&mut lagging).await {
             Notice::Entry(entry) => seen.push(entry),
-            other @ (Notice::Foreign | Notice::Lost | Notice::Restored) => break other,
+            other @ (Notice::Signal(_) | Notice::Foreign | Notice::Lost | Notice::Restored) => {
+                break other;
+            }
         }
     };
     assert_eq!(notice, Notice::Restored);
@@ -334,7 +339,7 @@ async fn follow(
                 let from = tail.map(|tail| tail.entry);
                 taken.extend(bus.entries(&acme(), from, total).await.unwrap());
             }
-            Notice::Foreign | Notice::Lost => panic!("nobody touched the link"),
+            Notice::Signal(_) | Notice::Foreign | Notice::Lost => panic!("nobody touched the link"),
         }
     }
     taken
@@ -366,6 +371,33 @@ async fn publish(fixture: &Fixture, workspace: &WorkspaceId, number: u128) -> Po
     published(fixture.bus.publish(workspace, &publication(number)).await)
 }
 
+async fn g12_a_signal_reaches_current_subscriptions_and_is_in_no_stream(fixture: &Fixture) {
+    let signal = |number: u64| {
+        let up_to = MessageId::first_of(Timestamp::from_unix_ms(number));
+        let mark = ReadMark { epoch: Epoch::FIRST, up_to };
+        let channel_id = ChannelId::mint_group(Timestamp::from_unix_ms(1), 1);
+        let marks = vec![NewReadMark { channel_id, mark }];
+        Signal::Read { user_id: UserId::parse("bob").unwrap(), marks }
+    };
+    fixture.bus.signal(&acme(), &signal(1)).await.unwrap();
+    let mut one = fixture.bus.subscribe(&acme()).await.unwrap();
+    let mut other = fixture.bus.subscribe(&acme()).await.unwrap();
+    let zeta = WorkspaceId::parse("zeta").unwrap();
+    let mut elsewhere = fixture.bus.subscribe(&zeta).await.unwrap();
+    for number in 2..4 {
+        fixture.bus.signal(&acme(), &signal(number)).await.unwrap();
+        for subscription in [&mut one, &mut other] {
+            assert_eq!(next(subscription).await, Notice::Signal(signal(number)));
+        }
+    }
+    let position = publish(fixture, &acme(), 1).await;
+    let entry = next_entry(&mut one).await;
+    assert_eq!((entry.position, entry.prev), (position, None), "it is no part of the chain");
+    assert_eq!(read_all(fixture, &acme()).await.len(), 1);
+    fixture.bus.signal(&zeta, &signal(9)).await.unwrap();
+    assert_eq!(next(&mut elsewhere).await, Notice::Signal(signal(9)), "its own only");
+}
+
 fn published(outcome: Result<Published, BusError>) -> Position {
     match outcome {
         Ok(Published::Appended(position)) => position,
@@ -381,7 +413,7 @@ async fn next(subscription: &mut Subscription) -> Notice {
 pub(crate) async fn next_entry(subscription: &mut Subscription) -> Entry {
     match next(subscription).await {
         Notice::Entry(entry) => entry,
-        other @ (Notice::Foreign | Notice::Lost | Notice::Restored) => {
+        other @ (Notice::Signal(_) | Notice::Foreign | Notice::Lost | Notice::Restored) => {
             panic!("no entry but {other:?}")
         }
     }

@@ -7,7 +7,8 @@ use aws_sdk_dynamodb::Client;
 use dynamo::{Capacity, DynamoStore};
 use embedded_stack::engine::{Engine, EngineData};
 use messaging::ports::{
-    ChannelStore, MemberStore, MessageStore, ProfileStore, Redirect, RevocationStore, StoredMessage,
+    ChannelStore, MemberStore, MessageStore, ProfileStore, ReadMarkStore, Redirect,
+    RevocationStore, StoredMessage,
 };
 use model::{
     Channel, ChannelDetails, ChannelId, ChannelType, Contract, Member, Message, MessageId,
@@ -43,15 +44,18 @@ mod log;
 mod members;
 mod people;
 mod reactions;
+mod read_marks;
 mod reference;
 mod revocations;
 mod tables;
 
 /// One store, as its five ports.
+/// One store, as its ports.
 pub(crate) struct Stores {
     pub(crate) messages: Arc<dyn MessageStore>,
     pub(crate) channels: Arc<dyn ChannelStore>,
     pub(crate) members: Arc<dyn MemberStore>,
+    pub(crate) read_marks: Arc<dyn ReadMarkStore>,
     pub(crate) revocations: Arc<dyn RevocationStore>,
     pub(crate) profiles: Arc<dyn ProfileStore>,
 }
@@ -67,7 +71,13 @@ impl Stores {
 
     fn of<S>(store: S) -> Self
     where
-        S: MessageStore + ChannelStore + MemberStore + RevocationStore + ProfileStore + 'static,
+        S: MessageStore
+            + ChannelStore
+            + MemberStore
+            + ReadMarkStore
+            + RevocationStore
+            + ProfileStore
+            + 'static,
     {
         let store = Arc::new(store);
         Self {
@@ -75,6 +85,7 @@ impl Stores {
             channels: Arc::clone(&store) as _,
             members: Arc::clone(&store) as _,
             revocations: Arc::clone(&store) as _,
+            read_marks: Arc::clone(&store) as _,
             profiles: store,
         }
     }

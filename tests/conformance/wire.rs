@@ -15,10 +15,12 @@ use protocol::close::{AfterClose, CloseCode};
 use protocol::frame::{Hello, ServerFrame};
 use protocol::http::{
     AddMembersBody, AddedBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, EditedBody,
-    Fields, MembersBody, PageBody, PostedBody, ProfileBody, ProfilesBody, ReactionsBody, read_json,
+    Fields, MarkReadBody, MarkUnreadBody, MarksBody, MembersBody, PageBody, PostedBody,
+    ProfileBody, ProfilesBody, ReactionsBody, UnreadBody, UnreadMarkBody, read_json,
 };
 use protocol::problem::Problem;
 use protocol::publication::{Publication, Recipients};
+use protocol::signal::Signal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -78,6 +80,17 @@ fn publications_are_read_and_written() {
     }
 }
 
+#[test]
+fn signals_are_read_and_written() {
+    for case in golden("signals") {
+        let signal = Signal::decode(text(&case, "wire").as_bytes());
+        assert_eq!(signal != Signal::Unknown, case["known"] == true, "{case}");
+        if case["known"] == true {
+            assert_eq!(signal.encode(), text(&case, "wire"), "{case}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn rows_are_read_and_written() {
     for case in golden("rows") {
@@ -113,6 +126,9 @@ fn answers_are_read_and_written() {
                 again::<Message>(body)
             }
             "GET /channels/{channel_id}/messages/{id}/reactions" => again::<ReactionsBody>(body),
+            "POST /read" => again::<MarksBody>(body),
+            "POST /channels/{channel_id}/unread" => again::<UnreadMarkBody>(body),
+            "GET /unread" => again::<UnreadBody>(body),
             "GET /channels" => again::<ChannelsBody>(body),
             "GET /channels/{channel_id}" | "PATCH /channels/{channel_id}" => {
                 let channel: ChannelBody = serde_json::from_value(body.clone()).unwrap();
@@ -146,6 +162,8 @@ fn requests_are_accepted_or_refused_with_code_and_field() {
             "PATCH /channels/{channel_id}/messages/{id}" => EditMessage::try_from(fields).err(),
             "PATCH /channels/{channel_id}" => ChannelUpdate::try_from(fields).err(),
             "PUT /users/{user_id}" => ProfileUpdate::try_from(fields).err(),
+            "POST /read" => MarkReadBody::try_from(fields).err(),
+            "POST /channels/{channel_id}/unread" => MarkUnreadBody::try_from(fields).err(),
             _ => AddMembersBody::try_from(fields).err(),
         };
         let problem = problem.map(|problem| {

@@ -97,7 +97,7 @@ async fn g9_edits_from_two_devices_end_the_same_everywhere(environment: Environm
         }
     });
     let edits: Vec<_> = edits.collect();
-    futures_util::future::join_all(edits).await;
+    join_all(edits).await;
     let stored = alice.api.message(&channel, id).await.unwrap();
     assert_eq!(stored.text.as_str(), greatest.unwrap().1.to_string());
     for person in [&alice, &bob] {

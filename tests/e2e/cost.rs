@@ -1,9 +1,10 @@
 //! The cost of calls, as counts: capacity units of the store, queries, reads of membership.
 
 use dynamo::Operation;
-use model::{ChannelUpdate, Direction, ProfileUpdate, Visibility};
-use model::{Direction, Emoji};
-use tests::cluster::{Cluster, Environment};
+use model::{
+    ChannelUpdate, Direction, Emoji, Epoch, NewReadMark, ProfileUpdate, ReadMark, Visibility,
+};
+
 use tests::cluster::{Cluster, Environment, user};
 
 use crate::changes::change_id;
@@ -122,4 +123,35 @@ async fn calls_about_public_channels_and_profiles_cost_these_units() {
     spent((2, 3.0, 0.0), "two profiles, one of them absent");
     alice.profiles(None).await.unwrap();
     spent((3, 2.5, 0.0), "a list of one: a check, a query at half price, the profile");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_mark_is_one_write_unit_and_no_read_and_a_count_is_a_query_a_channel() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    let channel = cluster.group("alice", &["bob"]).await.id;
+    let (alice, bob) = (cluster.api("alice"), cluster.api("bob"));
+    let posted = alice.post_message(&channel, "hi", None, None).await.unwrap();
+    let id = posted.message.id;
+    let capacity = cluster.stack.capacity();
+    for epoch in [Epoch::FIRST, Epoch::LAST] {
+        let mark = ReadMark { epoch, up_to: id };
+        let before = capacity.snapshot();
+        bob.mark_read(&[NewReadMark { channel_id: channel.clone(), mark }]).await.unwrap();
+        let cost = capacity.since(&before).total();
+        assert_eq!((cost.calls, cost.read_units, cost.write_units), (1, 0.0, 1.0), "{epoch}");
+    }
+    // The first time in a channel; later one more, which learns the epoch.
+    for writes in [1, 2] {
+        let before = capacity.snapshot();
+        bob.mark_unread(&channel, id).await.unwrap();
+        let cost = capacity.since(&before).total();
+        assert_eq!((cost.calls, cost.read_units), (writes, 0.0), "{cost:?}");
+        assert_eq!(cost.write_units, f64::from(u32::try_from(writes).unwrap()));
+    }
+    let before = capacity.snapshot();
+    bob.unread().await.unwrap();
+    let cost = capacity.since(&before);
+    assert_eq!(cost.of(Operation::Query), cost.total(), "the rows, and a query a channel");
+    let cost = cost.total();
+    assert_eq!((cost.calls, cost.read_units, cost.write_units), (2, 2.0, 0.0), "{cost:?}");
 }

@@ -33,6 +33,7 @@ mod outage;
 mod own_name;
 mod page;
 mod people;
+mod read_state;
 mod redaction;
 mod relay;
 mod sockets;

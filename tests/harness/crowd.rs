@@ -195,7 +195,7 @@ impl One {
                 self.cursor = Some(cursor);
             }
             ServerFrame::Resync { .. } => self.member.lock().resyncs += 1,
-            ServerFrame::Ready(_) | ServerFrame::Unknown { .. } => {}
+            ServerFrame::Ready(_) | ServerFrame::Read { .. } | ServerFrame::Unknown { .. } => {}
         }
     }
 }

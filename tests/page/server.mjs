@@ -9,6 +9,11 @@ export class FakeServer {
   /** The posted messages, and every call as `METHOD path`. */
   posted = [];
   calls = [];
+  /** Newest first, the answer to every `/scroll`. */
+  history = [];
+  /** The answer of `/unread`, and the marks of every `/read`. */
+  unread = [];
+  marks = [];
   /** The query of every `/connect`. */
   queries = [];
   /** Overrides an answer with `[status, body]`, or a promise of it; undefined keeps the usual. */
@@ -66,7 +71,13 @@ export class FakeServer {
       return [200, { ...node, delay_ms: 0, server_time }];
     }
     if (path === "/channels") return [200, { channels: this.channels, next_offset: null }];
-    if (path === "/scroll") return [200, { messages: [], next_offset: null }];
+    if (path === "/unread") return [200, { channels: this.unread, next_offset: null }];
+    if (path === "/read") {
+      const { marks } = JSON.parse(body);
+      this.marks.push(...marks);
+      return [200, { marks: marks.map((mark) => ({ ...mark, moved: true })) }];
+    }
+    if (path === "/scroll") return [200, { messages: this.history, next_offset: null }];
     if (path.endsWith("/members")) return [200, { members: [], next_offset: null }];
     if (path === "/messages") {
       const message = { ...JSON.parse(body), sender_id: "alice", duplicate: false };

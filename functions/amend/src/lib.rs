@@ -1,28 +1,31 @@
-//! Calls on one message as a function: reading, editing, deleting, reacting.
+//! Calls that change what is stored, in place: one message, its reactions, and the caller's read
+//! marks. Reading one message is here too.
 //!
 //! **Main path.** [`handle`] reads the request in the protocol's order of checks (route, method,
-//! token, media type, size, JSON, fields), calls [`messaging::amend`] or [`messaging::react`], and
-//! writes the message.
+//! token, media type, size, JSON, fields), calls [`messaging::amend`], [`messaging::react`] or
+//! [`messaging::read_state`], and writes the message or the marks.
 //!
 //! **Invariants.** It returns no error: every refusal is already a response.
 //!
-//! **Not here.** No rule about messages, no Lambda, no environment.
+//! **Not here.** No rule about messages or marks, no Lambda, no environment.
 
 use bytes::Bytes;
 use http::{Request, Response};
 use messaging::App;
 use messaging::amend::{Target, delete_message, edit_message, read_message};
-use messaging::ports::Principal;
+use messaging::ports::{Marked, Principal};
 use messaging::react::{Act, list_reactions, react};
+use messaging::read_state;
 use model::{EditMessage, ErrorCode, limits};
 use protocol::http::{
-    EditedBody, Query, ReactionBody, ReactionsBody, path_channel, path_emoji, path_message,
-    read_json,
+    EditedBody, MarkBody, MarkReadBody, MarkUnreadBody, MarksBody, Query, ReactionBody,
+    ReactionsBody, UnreadMarkBody, path_channel, path_emoji, path_message, read_json,
 };
 use protocol::routes::{Function, Route};
 use service::http::{Answer, Failure, LogFields, authenticate, origin, respond, route};
 
-/// Answers the calls on one message; anything else is `not_found` or `method_not_allowed`.
+/// Answers the calls on one message, and on the caller's read marks; anything else is `not_found` or
+/// `method_not_allowed`.
 pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
     let result = answer(&app, &request).await;
     respond(&app, &request, result)
@@ -67,7 +70,24 @@ async fn answer(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> 
             let act = Act { emoji: path_emoji(emoji)?, is_made, change_id: query.change_id()? };
             Ok(Answer::ok(&react(app, &caller, &target, &act, origin).await?))
         }
-        _ => Err(ErrorCode::NotFound.into()),
+        Route::MarkRead => mark_read(app, &caller, request).await,
+        Route::MarkUnread { channel_id } => mark_unread(app, &caller, request, channel_id).await,
+        Route::PostMessage
+        | Route::Scroll
+        | Route::ListUnread
+        | Route::CreateChannel
+        | Route::ListChannels
+        | Route::ReadChannel { .. }
+        | Route::ChangeChannel { .. }
+        | Route::ListMembers { .. }
+        | Route::AddMembers { .. }
+        | Route::AddMember { .. }
+        | Route::RemoveMember { .. }
+        | Route::ListProfiles
+        | Route::ReadProfile { .. }
+        | Route::ChangeProfile { .. }
+        | Route::RevokeUser { .. }
+        | Route::Connect => Err(ErrorCode::NotFound.into()),
     }
 }
 
@@ -85,4 +105,32 @@ async fn list(
     let standing = page.rows.iter().filter(|row| row.withdrawn.is_none());
     let reactions = standing.map(|row| ReactionBody::of(&row.emoji, &row.user_id)).collect();
     Ok(Answer::ok(&ReactionsBody { reactions, next_offset }))
+}
+
+async fn mark_read(
+    app: &App,
+    caller: &Principal,
+    request: &Request<Bytes>,
+) -> Result<Answer, Failure> {
+    let body = MarkReadBody::try_from(read_json(request.headers(), request.body())?)?;
+    let marked = read_state::mark_read(app, caller, &body.marks).await?;
+    let marks = marked.iter().map(|(channel_id, marked)| match marked {
+        Marked::Moved(mark) => MarkBody::marked(channel_id, *mark, true),
+        Marked::Kept(mark) => MarkBody::marked(channel_id, *mark, false),
+        Marked::NoRow => MarkBody::refused(channel_id),
+    });
+    Ok(Answer::ok(&MarksBody { marks: marks.collect() }))
+}
+
+async fn mark_unread(
+    app: &App,
+    caller: &Principal,
+    request: &Request<Bytes>,
+    channel_id: &str,
+) -> Result<Answer, Failure> {
+    let body = read_json(request.headers(), request.body())?;
+    let (channel_id, body) = (path_channel(channel_id)?, MarkUnreadBody::try_from(body)?);
+    LogFields::of(request).channel(&channel_id);
+    let mark = read_state::mark_unread(app, caller, &channel_id, body.from).await?;
+    Ok(Answer::ok(&UnreadMarkBody::of(mark)))
 }

@@ -53,20 +53,13 @@ async fn dispatch(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure
             Ok(Answer::ok(&ChannelBody::of(&channel)))
         }
         Route::ChangeChannel { channel_id } => {
-            let channel_id = noted(&channel_id)?;
-            let update = ChannelUpdate::try_from(read_json(request.headers(), request.body())?)?;
-            let channel = change_channel(app, &caller, &channel_id, &update).await?;
-            Ok(Answer::ok(&ChannelBody::of(&channel)))
+            change(app, &caller, &noted(&channel_id)?, request).await
         }
         Route::ListMembers { channel_id } => {
             members(app, &caller, &noted(&channel_id)?, &query).await
         }
         Route::AddMembers { channel_id } => {
-            let channel_id = noted(&channel_id)?;
-            let body = AddMembersBody::try_from(read_json(request.headers(), request.body())?)?;
-            let AddedMembers { added, refused } =
-                add_members(app, &caller, &channel_id, &body.members).await?;
-            Ok(Answer::ok(&AddedBody::of(&added, &refused)))
+            add_all(app, &caller, &noted(&channel_id)?, request).await
         }
         Route::AddMember { channel_id, user_id } => {
             let (channel_id, user_id) = (noted(&channel_id)?, user(&user_id)?);
@@ -102,8 +95,33 @@ async fn dispatch(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure
         | Route::DeleteMessage { .. }
         | Route::ListReactions { .. }
         | Route::React { .. }
-        | Route::Unreact { .. } => Err(ErrorCode::NotFound.into()),
+        | Route::Unreact { .. }
+        | Route::MarkRead
+        | Route::MarkUnread { .. }
+        | Route::ListUnread => Err(ErrorCode::NotFound.into()),
     }
+}
+
+async fn change(
+    app: &App,
+    caller: &Principal,
+    id: &ChannelId,
+    request: &Request<Bytes>,
+) -> Result<Answer, Failure> {
+    let update = ChannelUpdate::try_from(read_json(request.headers(), request.body())?)?;
+    let channel = change_channel(app, caller, id, &update).await?;
+    Ok(Answer::ok(&ChannelBody::of(&channel)))
+}
+
+async fn add_all(
+    app: &App,
+    caller: &Principal,
+    id: &ChannelId,
+    request: &Request<Bytes>,
+) -> Result<Answer, Failure> {
+    let body = AddMembersBody::try_from(read_json(request.headers(), request.body())?)?;
+    let AddedMembers { added, refused } = add_members(app, caller, id, &body.members).await?;
+    Ok(Answer::ok(&AddedBody::of(&added, &refused)))
 }
 
 async fn create(

@@ -1,31 +1,39 @@
-//! `GET /scroll` as a function.
+//! `GET /scroll` and `GET /unread` as a function. It only reads.
 //!
-//! **Main path.** [`handle`] reads the query, calls [`messaging::scroll::scroll`], and writes the
-//! page.
+//! **Main path.** [`handle`] reads the query, calls [`messaging::scroll::scroll`] or
+//! [`messaging::read_state::list_unread`], and writes the page.
 //!
 //! **Invariants.** It returns no error: every refusal is already a response.
 //!
-//! **Not here.** No rule about history, no Lambda, no environment.
+//! **Not here.** No rule about history or read state, no Lambda, no environment.
 
 use bytes::Bytes;
 use http::{Request, Response};
 use messaging::App;
+use messaging::ports::Principal;
+use messaging::read_state::{Unread, list_unread};
 use messaging::scroll::{Scroll, scroll};
 use model::{ErrorCode, limits};
-use protocol::http::{PageBody, Query};
-use protocol::routes::Route;
+use protocol::http::{CountBody, PageBody, Query, UnreadBody, UnreadChannelBody};
+use protocol::routes::{Function, Route};
 use service::http::{Answer, Failure, LogFields, authenticate, respond, route};
 
-/// Answers `GET /scroll`; anything else is `not_found` or `method_not_allowed`.
+/// Answers `GET /scroll` and `GET /unread`; anything else is `not_found` or `method_not_allowed`.
 pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
     let result = read(&app, &request).await;
     respond(&app, &request, result)
 }
 
 async fn read(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
-    let Route::Scroll = route(request)? else { return Err(ErrorCode::NotFound.into()) };
+    let route = route(request)?;
+    if route.function() != Function::Scroll {
+        return Err(ErrorCode::NotFound.into());
+    }
     let caller = authenticate(app, request)?;
     let query = Query::parse(request.uri().query());
+    if route == Route::ListUnread {
+        return unread(app, &caller, &query).await;
+    }
     let notes = LogFields::of(request);
     let (channel_id, offset) = (query.channel_id()?, query.message_offset()?);
     let limit = query.limit(limits::PAGE_MESSAGES_DEFAULT)?;
@@ -39,4 +47,18 @@ async fn read(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
         next_offset: page.next_offset.map(|offset| offset.to_string()),
         complete: page.complete,
     }))
+}
+
+async fn unread(app: &App, caller: &Principal, query: &Query) -> Result<Answer, Failure> {
+    let (after, limit) = (query.channel_offset()?, query.limit(limits::PAGE_ROWS_DEFAULT)?);
+    let (channels, next) = list_unread(app, caller, after.as_ref(), limit).await?;
+    let channels = channels.into_iter().map(|Unread { of, count }| UnreadChannelBody {
+        channel_id: of.channel_id.to_string(),
+        up_to: of.mark.up_to.to_string(),
+        epoch: of.mark.epoch.number(),
+        unread: CountBody::of(count),
+        mentions: CountBody::Exact(0),
+    });
+    let next_offset = next.map(|next| next.to_string());
+    Ok(Answer::ok(&UnreadBody { channels: channels.collect(), next_offset }))
 }

@@ -109,6 +109,15 @@ export class Api {
     return this.#pages(`/channels/${encodeURIComponent(channelId)}/members`, "members", signal);
   }
 
+  /** The caller's read marks and unread counts, every page. */
+  unread(signal) {
+    return this.#pages("/unread", "channels", signal);
+  }
+
+  markRead(marks) {
+    return this.request("POST", "/read", { body: { marks } });
+  }
+
   postMessage(body) {
     return this.request("POST", "/messages", { body });
   }

@@ -5,6 +5,7 @@ import { Edits } from "./edits.js";
 import { Outbox } from "./outbox.js";
 import { Reactions } from "./reactions.js";
 import { Profiles } from "./profiles.js";
+import { ReadState } from "./read_state.js";
 import { Connection } from "./socket.js";
 import { Store } from "./store.js";
 import { Sync } from "./sync.js";
@@ -25,7 +26,10 @@ export class Core {
     this.storages = storages;
     this.store = new Store(workspaceId, userId, storages);
     this.api = new Api(workspaceId, userId);
+    this.readState = new ReadState(this.api, this.store);
     this.sync = new Sync(this.api, this.store, {
+      readMarks: (signal) => this.readState.load(signal),
+      markMoved: (frame) => this.readState.onFrame(frame),
       listRead: () => this.#listRead(),
       channelRead: (channelId) => this.outbox.channelRead(channelId),
       waitingChannels: () => this.outbox.waitingChannels(),
@@ -54,6 +58,7 @@ export class Core {
   setOffline(offline) {
     this.api.setOffline(offline);
     if (offline) {
+      this.readState.stop();
       this.outbox.hold();
       this.connection.goOffline();
       return;

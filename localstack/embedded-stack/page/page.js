@@ -47,6 +47,7 @@ class Page {
       copy: (text) => this.#copy(text),
       discard: (id) => outbox.discard(id),
       createFirst: () => this.#createFirst(),
+      left: () => this.#core.readState.flush(),
       askToDelete: (message) => this.#askToDelete(message),
       edits: this.#core.edits,
       reactions: this.#core.reactions,
@@ -100,6 +101,7 @@ class Page {
     addEventListener("online", mayBeBack);
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") mayBeBack();
+      else this.#core.readState.flush();
     });
     addEventListener("hashchange", () => this.#openFromHash());
     addEventListener("keydown", (event) => this.#onKey(event));

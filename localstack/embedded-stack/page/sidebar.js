@@ -44,7 +44,7 @@ export class Sidebar {
     this.#renderMembers(active);
     this.#renderHead(shown);
     const elsewhere =
-      this.#store.unreadTotal() - (active ? this.#store.timeline(activeId).unread.size : 0);
+      this.#store.unreadTotal() - (active ? this.#store.unreadOf(activeId) : 0);
     setHidden(byId("menu-badge"), elsewhere === 0);
   }
 
@@ -95,7 +95,7 @@ export class Sidebar {
     };
     const update = (node, channel) => {
       const link = node.firstElementChild;
-      const count = this.#store.timeline(channel.channel_id).unread.size;
+      const count = this.#store.unreadOf(channel.channel_id);
       const active = channel.channel_id === this.#store.activeId;
       setAttribute(link, "aria-current", active ? "page" : null);
       setAttribute(link, "data-unread", count > 0 ? count : null);

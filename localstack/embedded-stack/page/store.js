@@ -30,6 +30,8 @@ export class Store {
   log = new EventLog(() => this.changed());
   /** Whether the person is looking at the newest messages of a channel; set by the view. */
   isReading = () => false;
+  /** Is told of each channel whose mark moved here; set by read_state.js. */
+  onRead = () => {};
   #listeners = [];
   #timelines = new Map();
   #marks;
@@ -186,6 +188,7 @@ export class Store {
     const own = message.sender_id === this.userId;
     if (via !== "history" && !own && !this.#isRead(timeline, message)) {
       timeline.unread.add(message.id);
+      if (timeline.unreadOnServer > 0) timeline.unreadOnServer += 1;
     }
     if (via === "replay" || via === "scroll") timeline.missed.add(message.id);
     this.changed();
@@ -250,15 +253,12 @@ export class Store {
 
   /**
    * Counts what is newer than the read mark as unread, after a channel's first page. On a person's
-   * first visit in this browser everything counts as read.
+   * first visit in this browser everything counts as read, unless the server has a mark.
    */
   countUnread(channelId, firstVisit) {
-    if (firstVisit || this.isReading(channelId)) return this.markRead(channelId);
-    const timeline = this.timeline(channelId);
-    const mark = this.#marks.of(channelId);
-    for (const [id, message] of timeline.messages) {
-      if (id > mark && message.sender_id !== this.userId) timeline.unread.add(id);
-    }
+    const isFirst = firstVisit && !this.#marks.has(channelId);
+    if (isFirst || this.isReading(channelId)) return this.markRead(channelId);
+    this.#recount(channelId);
     this.changed();
   }
 
@@ -273,10 +273,53 @@ export class Store {
   markRead(channelId) {
     const timeline = this.timeline(channelId);
     const newest = timeline.newestStoredId();
-    if (newest !== null) this.#marks.moveTo(channelId, newest);
-    if (timeline.unread.size === 0) return;
+    if (newest !== null && this.#marks.moveTo(channelId, newest)) this.onRead(channelId);
+    if (this.unreadOf(channelId) === 0) return;
     timeline.unread.clear();
+    timeline.unreadOnServer = 0;
     this.changed();
+  }
+
+  /** A channel's mark, as the server takes it. */
+  markOf(channelId) {
+    const [up_to, epoch] = [this.#marks.of(channelId), this.#marks.epochOf(channelId)];
+    return { channel_id: channelId, up_to, epoch };
+  }
+
+  /** A mark from the server. Of a later epoch: another device marked messages unread. */
+  takeMark(channelId, epoch, upTo) {
+    const isAgain = this.#marks.has(channelId) && epoch > this.#marks.epochOf(channelId);
+    if (!this.#marks.take(channelId, epoch, upTo)) return;
+    const timeline = this.timeline(channelId);
+    if (isAgain) timeline.keepsUnread = true;
+    timeline.unreadOnServer = 0;
+    this.#recount(channelId);
+    this.changed();
+  }
+
+  /** A channel's mark and unread count, from the server. */
+  takeUnread({ channel_id: channelId, epoch, up_to: upTo, unread }) {
+    this.takeMark(channelId, epoch, upTo);
+    // If the mark here is newer, this count is outdated.
+    const isEqual = this.#marks.of(channelId) === upTo;
+    if (isEqual) this.timeline(channelId).unreadOnServer = unread === "99+" ? 100 : unread;
+    this.changed();
+  }
+
+  /** Counts what is here above the mark. */
+  #recount(channelId) {
+    const timeline = this.timeline(channelId);
+    const mark = this.#marks.of(channelId);
+    timeline.unread.clear();
+    for (const [id, message] of timeline.messages) {
+      const counts = message.sender_id !== this.userId && message.deleted === undefined;
+      if (id > mark && counts) timeline.unread.add(id);
+    }
+  }
+
+  unreadOf(channelId) {
+    const { unread, unreadOnServer } = this.timeline(channelId);
+    return Math.max(unread.size, unreadOnServer);
   }
 
   /** Another tab of this person showed messages: they are read here too. */
@@ -285,14 +328,15 @@ export class Store {
       const timeline = this.timeline(channelId);
       const mark = this.#marks.of(channelId);
       if (!timeline.messages.has(mark)) timeline.readElsewhere = mark;
-      for (const id of timeline.unread) if (id <= mark) timeline.unread.delete(id);
+      timeline.unreadOnServer = 0;
+      this.#recount(channelId);
     }
     this.changed();
   }
 
   unreadTotal() {
     let total = 0;
-    for (const id of this.channels.keys()) total += this.timeline(id).unread.size;
+    for (const id of this.channels.keys()) total += this.unreadOf(id);
     return total;
   }
 

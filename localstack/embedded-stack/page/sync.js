@@ -41,7 +41,8 @@ export class Sync {
 
   /**
    * `handler` has `listRead()` and `channelRead(channelId)`, which say how far a catch-up has come,
-   * and `waitingChannels()`: those that a person has written in.
+   * `waitingChannels()`: those that a person has written in, `readMarks(signal)` to read how far
+   * channels were read, and `markMoved(frame)`.
    */
   constructor(api, store, handler) {
     this.#api = api;
@@ -88,6 +89,7 @@ export class Sync {
     if (frame.type === "message" || frame.type === "message_changed")
       this.#onMessage(frame.message, session);
     else if (frame.type === "channel") this.#onChannel(frame);
+    else if (frame.type === "read" && frame.thread === undefined) this.#handler.markMoved(frame);
     else if (frame.type === "resync") this.#onResync(frame);
     else if (frame.type === "tick" && frame.fresh) this.#gaps.inStep(frame.server_time);
   }
@@ -220,7 +222,13 @@ export class Sync {
     const startedAt = this.#gaps.now();
     const { list } = this.#gaps;
     try {
-      if (list !== null) await this.channelList.readList(signal);
+      let marks = null;
+      if (list !== null) {
+        await this.channelList.readList(signal);
+        marks = this.#handler.readMarks(signal);
+        // Later visits count from the marks of this browser meanwhile.
+        if (firstVisit) await marks;
+      }
       const queue = this.#gaps.due();
       const worker = async () => {
         for (let next = this.#takeNext(queue); next; next = this.#takeNext(queue)) {
@@ -230,7 +238,7 @@ export class Sync {
         }
       };
       const names = list === null ? [] : [this.channelList.readNames(signal)];
-      await Promise.all([...names, ...Array.from({ length: CATCH_UP_PARALLEL }, worker)]);
+      await Promise.all([marks, ...names, ...Array.from({ length: CATCH_UP_PARALLEL }, worker)]);
     } catch (error) {
       // The session ended meanwhile, or only a later attempt can help.
       if (!signal.aborted) this.#catchUpRefused(recovery, error);

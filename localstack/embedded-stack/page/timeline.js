@@ -13,6 +13,10 @@ export class Timeline {
   gap = null;
   verifiedAt = 0;
   unread = new Set();
+  /** How many messages the server counts as unread: more than are here, if history was not read. */
+  unreadOnServer = 0;
+  /** Another device marked messages unread: they stay so until the channel is opened again. */
+  keepsUnread = false;
   /** The newest id that another tab has shown, until this tab has that message too. */
   readElsewhere = null;
   /** What the latest reconnect brought, shown below a divider. */

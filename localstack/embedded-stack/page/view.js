@@ -45,7 +45,7 @@ export class MessageView {
 
   /**
    * `actions` has `loadOlder(channelId)`, `retry(id)`, `copy(text)`, `discard(id)`,
-   * `createFirst()`, `askToDelete(message)`, `edits` and `reactions`.
+   * `createFirst()`, `askToDelete(message)`, `left()`, `edits` and `reactions`.
    */
   constructor(store, actions) {
     this.#store = store;
@@ -67,6 +67,8 @@ export class MessageView {
     const { activeId } = this.#store;
     const switched = activeId !== this.#shownId;
     if (switched) {
+      this.#actions.left();
+      if (activeId !== null) this.#store.timeline(activeId).keepsUnread = false;
       this.#shownId = activeId;
       this.#newFrom = null;
       this.#atBottom = true;
@@ -96,7 +98,8 @@ export class MessageView {
 
   #isReading(channelId) {
     const looking = document.visibilityState === "visible";
-    return channelId === this.#shownId && this.#atBottom && looking;
+    const { keepsUnread } = this.#store.timeline(channelId);
+    return channelId === this.#shownId && this.#atBottom && looking && !keepsUnread;
   }
 
   #read() {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use model::{ChannelChange, ChannelDetails, ChannelId, Message, NodeId, Timestamp, UserId};
+use model::{
+    ChannelChange, ChannelDetails, ChannelId, Message, NodeId, ReadMark, Timestamp, UserId,
+};
 use serde::Serialize;
 
 use crate::session::StopReason;
@@ -60,6 +62,14 @@ pub enum Event {
     Restarted {
         /// The channel.
         channel_id: ChannelId,
+    },
+    /// One of the user's devices moved a read mark. Such events may be lost and come in any order:
+    /// keep the greater mark, and ask [`crate::Api::unread`] after a gap.
+    Read {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The mark.
+        mark: ReadMark,
     },
     /// The socket is alive.
     Tick {

@@ -156,6 +156,7 @@ pub(crate) async fn until_caught_up(events: &mut mpsc::Receiver<Event>) -> Vec<M
                 | Event::Message { .. }
                 | Event::Channel { .. }
                 | Event::Restarted { .. }
+                | Event::Read { .. }
                 | Event::Tick { .. }
                 | Event::Resync { .. }
                 | Event::Disconnected { .. }

@@ -22,7 +22,7 @@ use crate::transport::{Call, CallError, RawAnswer, Transport, Web};
 mod answers;
 mod calls;
 
-pub use answers::{Assignment, MemberPage, Page, ProfilePage, Target};
+pub use answers::{Assignment, Marked, MemberPage, Page, ProfilePage, Target, Unread};
 
 /// One user's access to the REST API. Cheap to clone.
 #[derive(Clone)]

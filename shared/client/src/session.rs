@@ -156,7 +156,7 @@ impl Session {
             | ServerFrame::Channel { cursor, .. }
             | ServerFrame::Tick { cursor, .. } => self.cursor = Some(cursor.clone()),
             ServerFrame::Unknown { cursor } => self.cursor = cursor.clone().or(self.cursor.take()),
-            ServerFrame::Resync { .. } => {}
+            ServerFrame::Resync { .. } | ServerFrame::Read { .. } => {}
         }
     }
 

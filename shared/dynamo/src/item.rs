@@ -7,10 +7,12 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use messaging::ports::{Folded, LogEntry, LoggedChange, Redirect, StoredMessage, StoredReaction};
+use messaging::ports::{
+    ChannelMark, Folded, LogEntry, LoggedChange, Redirect, StoredMessage, StoredReaction,
+};
 use model::{
-    Attribution, ChangeId, Channel, ChannelDetails, ChannelId, ChannelType, Contract, Deletion,
-    Edit, Emoji, LateArrivals, Member, Message, MessageId, MessageText, Profile, Reaction, Rev,
+    Attribution, ChangeId, Channel, ChannelDetails, ChannelId, ChannelType, Contract, Edit, Emoji,
+    LateArrivals, Member, Message, MessageId, MessageText, Profile, Reaction, ReadMark, Rev,
     TextDigest, Timestamp, UserId, Visibility, WorkspaceId,
 };
 
@@ -83,6 +85,8 @@ pub(crate) const TIME_ZONE: &str = "z";
 
 /// Memberships and user_channels: when the user joined, in milliseconds.
 pub(crate) const JOINED_AT: &str = "j";
+/// How far a user has read a channel; absent until the first mark.
+pub(crate) const READ_MARK: &str = "rd";
 /// Tombstones: when the user was revoked, in milliseconds.
 pub(crate) const REVOKED_AT: &str = "a";
 /// When a user last began to leave.
@@ -361,6 +365,15 @@ pub(crate) fn decode_member(item: &Item) -> Result<Member, MalformedRow> {
 pub(crate) fn decode_user_channel(item: &Item) -> Result<ChannelId, MalformedRow> {
     let row = Row { table: "user_channels", item };
     row.parsed(keys::CHANNEL_ID, |text| ChannelId::parse(text).ok())
+}
+
+pub(crate) fn decode_channel_mark(item: &Item) -> Result<ChannelMark, MalformedRow> {
+    let row = Row { table: "user_channels", item };
+    let mark = match item.get(READ_MARK) {
+        None => ReadMark::of_joining(row.time(JOINED_AT)?),
+        Some(_) => row.parsed(READ_MARK, ReadMark::parse)?,
+    };
+    Ok(ChannelMark { channel_id: decode_user_channel(item)?, mark })
 }
 
 pub(crate) fn decode_tombstone(item: &Item) -> Result<UserId, MalformedRow> {

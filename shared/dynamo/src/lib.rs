@@ -1,4 +1,4 @@
-//! The store on DynamoDB: four tables, one shape definition, the five store ports.
+//! The store on DynamoDB: four tables, one shape definition, the store's ports.
 //!
 //! **Main path.**
 //! 1. [`client()`] builds the SDK's client with every limit set.
@@ -28,6 +28,7 @@ mod members;
 mod messages;
 mod profiles;
 mod provision;
+mod read_marks;
 mod revise;
 mod revocations;
 mod schema;

@@ -122,13 +122,7 @@ impl MemberStore for DynamoStore {
         after: Option<&ChannelId>,
         limit: u32,
     ) -> Result<NamePage<ChannelId>, ReadError> {
-        // Starting after the tombstone's key skips the tombstone, the profile and leaving marks.
-        let after = after.map_or(keys::REVOKED, ChannelId::as_str);
-        let condition = "workspace_user = :p AND channel_id > :after";
-        let partition = keys::workspace_user(workspace, user);
-        let table = &self.tables.user_channels;
-        let query = self.query_after(table, condition, &partition, after);
-        let answer = self.query(query.consistent_read(true), rows_of(limit)).await?;
+        let answer = self.user_channels_after(workspace, user, after, limit).await?;
         name_page(&answer, item::decode_user_channel)
     }
 
@@ -170,6 +164,23 @@ impl DynamoStore {
         self.update(update).await.map(drop)
     }
 
+    /// Reads the rows of a user's channels in order, strongly, with one query.
+    pub(crate) async fn user_channels_after(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<QueryOutput, ReadError> {
+        // Starting after the tombstone's key skips the tombstone, the profile and leaving marks.
+        let after = after.map_or(keys::REVOKED, ChannelId::as_str);
+        let condition = "workspace_user = :p AND channel_id > :after";
+        let partition = keys::workspace_user(workspace, user);
+        let table = &self.tables.user_channels;
+        let query = self.query_after(table, condition, &partition, after);
+        self.query(query.consistent_read(true), rows_of(limit)).await
+    }
+
     /// Reads a list of a workspace in order, from after a sort key, with one query.
     pub(crate) async fn listed<T>(
         &self,
@@ -205,7 +216,7 @@ fn rows_of(limit: u32) -> u32 {
     limit.clamp(1, MEMBERS_READ_MAX)
 }
 
-fn name_page<T>(
+pub(crate) fn name_page<T>(
     answer: &QueryOutput,
     decode: impl Fn(&Item) -> Result<T, MalformedRow>,
 ) -> Result<NamePage<T>, ReadError> {

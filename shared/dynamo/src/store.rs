@@ -1,4 +1,4 @@
-//! The store, and what its five ports share.
+//! The store, and what its ports share.
 
 use std::collections::HashMap;
 use std::time::Duration;

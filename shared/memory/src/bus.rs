@@ -10,6 +10,7 @@ use messaging::ports::{
 use model::{EntryId, Timestamp, WorkspaceId, limits};
 use parking_lot::Mutex;
 use protocol::publication::Publication;
+use protocol::signal::Signal;
 
 use crate::relay_bus::RelayState;
 use crate::stream::Stream;
@@ -129,6 +130,18 @@ impl EventBus for MemoryBus {
         if fault.is_some() { Err(unavailable()) } else { Ok(published) }
     }
 
+    async fn signal(&self, workspace: &WorkspaceId, signal: &Signal) -> Result<(), BusError> {
+        let fault = self.state.lock().take_publish_fault();
+        match fault {
+            Some(PublishFault::Refused) => return Err(BusError::Refused("scripted".into())),
+            Some(PublishFault::Unavailable) => return Err(unavailable()),
+            Some(PublishFault::Hang) => std::future::pending().await,
+            Some(PublishFault::AnswerLost) | None => {}
+        }
+        self.state.lock().signal(workspace, signal);
+        if fault.is_some() { Err(unavailable()) } else { Ok(()) }
+    }
+
     async fn subscribe(&self, workspace: &WorkspaceId) -> Result<Subscription, BusError> {
         let mut state = self.state.lock();
         if state.link_lost {
@@ -181,6 +194,16 @@ impl State {
             known.subscribers.retain(|tx| tx.offer(Notice::Entry(entry.clone())));
         }
         Published::Appended(position)
+    }
+
+    fn signal(&mut self, workspace: &WorkspaceId, signal: &Signal) {
+        if self.pushes_to_drop > 0 {
+            self.pushes_to_drop -= 1;
+        } else if !self.link_lost
+            && let Some(known) = self.workspaces.get_mut(workspace)
+        {
+            known.subscribers.retain(|tx| tx.offer_signal(signal.clone()));
+        }
     }
 
     fn notify_all(&mut self, notice: &Notice) {

@@ -1,4 +1,4 @@
-//! The store's five ports on maps: the tables' behaviour without their cost.
+//! The store's ports on maps: the tables' behaviour without their cost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{self, Excluded, Unbounded};
@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use messaging::ports::{
-    Appended, ChangePage, ChannelStore, Creation, LogEntry, LogPage, LoggedChange, Marking,
-    MemberStore, MessageStore, NamePage, PageQuery, ProfileStore, ProfileWrite, Reacted,
-    ReactionPage, ReadError, Redirect, Revised, Revision, RevocationStore, Standing, StoredMessage,
-    StoredReaction, WriteError,
+    Appended, ChangePage, ChannelMark, ChannelStore, Creation, LogEntry, LogPage, LoggedChange,
+    MarkChange, Marked, Marking, MemberStore, MessageStore, NamePage, PageQuery, ProfileStore,
+    ProfileWrite, Reacted, ReactionPage, ReadError, ReadMarkStore, Redirect, Revised, Revision,
+    RevocationStore, Standing, StoredMessage, StoredReaction, WriteError,
 };
 use model::limits::{MEMBERS_READ_MAX, PAGE_ROWS_MAX, REACTION_ROWS_READ_MAX};
 use model::{
-    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Member, MessageId, Profile, Rev,
-    Timestamp, UserId, WorkspaceId,
+    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Member, MessageId, Profile, ReadMark,
+    Rev, Timestamp, UserId, WorkspaceId,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -33,7 +33,7 @@ struct Tables {
     reactions: BTreeMap<(ChannelId, MessageId), BTreeMap<(UserId, Emoji), StoredReaction>>,
     channels: BTreeMap<ChannelId, Channel>,
     memberships: BTreeMap<ChannelId, BTreeMap<UserId, Member>>,
-    user_channels: BTreeMap<(WorkspaceId, UserId), BTreeSet<ChannelId>>,
+    user_channels: BTreeMap<(WorkspaceId, UserId), BTreeMap<ChannelId, ReadMark>>,
     tombstones: BTreeMap<(WorkspaceId, UserId), Timestamp>,
     leaving: BTreeSet<(WorkspaceId, UserId, ChannelId)>,
     public: BTreeMap<WorkspaceId, BTreeSet<ChannelId>>,
@@ -303,7 +303,8 @@ impl MemberStore for MemoryStore {
             let of_channel = tables.memberships.entry(channel.clone()).or_default();
             of_channel.entry(user.clone()).or_insert_with(|| member.clone());
             let of_user = tables.user_channels.entry((workspace.clone(), user.clone()));
-            of_user.or_default().insert(channel.clone());
+            let joined = || ReadMark::of_joining(member.joined_at);
+            of_user.or_default().entry(channel.clone()).or_insert_with(joined);
         }
         Ok(())
     }
@@ -358,7 +359,7 @@ impl MemberStore for MemoryStore {
         Ok(users.iter().all(|user| {
             let of_user = tables.user_channels.get(&(workspace.clone(), user.clone()));
             let is_member = of_channel.is_some_and(|members| members.contains_key(user));
-            let has_channel = of_user.is_some_and(|channels| channels.contains(channel));
+            let has_channel = of_user.is_some_and(|channels| channels.contains_key(channel));
             is_member == as_members && has_channel == as_members
         }))
     }
@@ -385,7 +386,7 @@ impl MemberStore for MemoryStore {
         let tables = self.call("channels_of");
         let of_user = tables.user_channels.get(&(workspace.clone(), user.clone())).into_iter();
         let rows = of_user.flat_map(|channels| channels.range((after_bound(after), Unbounded)));
-        Ok(name_page(rows.cloned(), limit))
+        Ok(name_page(rows.map(|(channel, _)| channel.clone()), limit))
     }
 
     async fn list_publicly(
@@ -408,6 +409,42 @@ impl MemberStore for MemoryStore {
         let listed = tables.public.get(workspace).into_iter();
         let rows = listed.flat_map(|channels| channels.range((after_bound(after), Unbounded)));
         Ok(name_page(rows.cloned(), limit))
+    }
+}
+
+#[async_trait]
+impl ReadMarkStore for MemoryStore {
+    async fn change_mark(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        channel: &ChannelId,
+        change: MarkChange,
+    ) -> Result<Marked, WriteError> {
+        let mut tables = self.call("change_mark");
+        let of_user = tables.user_channels.get_mut(&(workspace.clone(), user.clone()));
+        let Some(mark) = of_user.and_then(|channels| channels.get_mut(channel)) else {
+            return Ok(Marked::NoRow);
+        };
+        if !change.applies_to(*mark) {
+            return Ok(Marked::Kept(*mark));
+        }
+        *mark = change.mark;
+        Ok(Marked::Moved(*mark))
+    }
+
+    async fn marks_of(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<ChannelMark>, ReadError> {
+        let tables = self.call("marks_of");
+        let of_user = tables.user_channels.get(&(workspace.clone(), user.clone())).into_iter();
+        let rows = of_user.flat_map(|channels| channels.range((after_bound(after), Unbounded)));
+        let rows = rows.map(|(id, mark)| ChannelMark { channel_id: id.clone(), mark: *mark });
+        Ok(name_page(rows, limit))
     }
 }
 

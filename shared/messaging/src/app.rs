@@ -9,7 +9,7 @@ use crate::fleet::FleetView;
 use crate::guarded::Guarded;
 use crate::ports::{
     ChannelStore, Clock, EventBus, HealthCheck, MemberStore, MessageStore, NodeDirectory,
-    ProfileStore, Randomness, RevocationStore, Tickets, TokenVerifier,
+    ProfileStore, Randomness, ReadMarkStore, RevocationStore, Tickets, TokenVerifier,
 };
 use crate::publisher::Publisher;
 
@@ -22,6 +22,8 @@ pub struct Ports {
     pub channels: Arc<dyn ChannelStore>,
     /// The membership tables.
     pub members: Arc<dyn MemberStore>,
+    /// Read marks.
+    pub read_marks: Arc<dyn ReadMarkStore>,
     /// Tombstones of revoked users.
     pub revocations: Arc<dyn RevocationStore>,
     /// Profiles of users.
@@ -70,6 +72,7 @@ impl App {
             messages: Guarded::new(ports.messages, &store),
             channels: Guarded::new(ports.channels, &store),
             members: Guarded::new(ports.members, &store),
+            read_marks: Guarded::new(ports.read_marks, &store),
             revocations: Guarded::new(ports.revocations, &store),
             profiles: Guarded::new(ports.profiles, &store),
             nodes: Guarded::new(ports.nodes, &nodes),

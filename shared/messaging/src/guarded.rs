@@ -15,10 +15,11 @@ use model::{
 
 use crate::circuit::Circuit;
 use crate::ports::{
-    Appended, ChangePage, ChannelStore, Creation, DirectoryError, FleetNode, Lease, LogEntry,
-    LogPage, LoggedChange, Marking, MemberStore, MessageStore, NamePage, NodeDirectory, PageQuery,
-    ProfileStore, ProfileWrite, Reacted, ReactionPage, ReadError, Redirect, Revised, Revision,
-    RevocationStore, Standing, StoredMessage, StoredReaction, WriteError,
+    Appended, ChangePage, ChannelMark, ChannelStore, Creation, DirectoryError, FleetNode, Lease,
+    LogEntry, LogPage, LoggedChange, MarkChange, Marked, Marking, MemberStore, MessageStore,
+    NamePage, NodeDirectory, PageQuery, ProfileStore, ProfileWrite, Reacted, ReactionPage,
+    ReadError, ReadMarkStore, Redirect, Revised, Revision, RevocationStore, Standing,
+    StoredMessage, StoredReaction, WriteError,
 };
 
 /// A port and its circuit. All ports that fail together share one circuit.
@@ -307,6 +308,29 @@ impl ProfileStore for Guarded<dyn ProfileStore> {
         limit: u32,
     ) -> Result<NamePage<UserId>, ReadError> {
         self.read(self.port.users(workspace, after, limit)).await
+    }
+}
+
+#[async_trait]
+impl ReadMarkStore for Guarded<dyn ReadMarkStore> {
+    async fn change_mark(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        channel: &ChannelId,
+        change: MarkChange,
+    ) -> Result<Marked, WriteError> {
+        self.write(self.port.change_mark(workspace, user, channel, change)).await
+    }
+
+    async fn marks_of(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<ChannelMark>, ReadError> {
+        self.read(self.port.marks_of(workspace, user, after, limit)).await
     }
 }
 

@@ -37,6 +37,7 @@ pub mod fleet;
 pub mod members;
 pub mod profiles;
 pub mod react;
+pub mod read_state;
 pub mod relay;
 mod rev;
 pub mod revoke;

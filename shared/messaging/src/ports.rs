@@ -11,6 +11,7 @@ mod identity;
 mod profiles;
 mod randomness;
 mod reaction;
+mod read_marks;
 mod relay_bus;
 mod revision;
 mod store;
@@ -23,6 +24,7 @@ pub use identity::{Principal, Ticket, TicketError, Tickets, TokenError, TokenVer
 pub use profiles::{ProfileStore, ProfileWrite};
 pub use randomness::Randomness;
 pub use reaction::{Folded, Reacted, ReactionPage, StoredReaction};
+pub use read_marks::{ChannelMark, MarkChange, Marked, ReadMarkStore};
 pub use relay_bus::{BatchResult, RelayBus, Replication, Routed};
 pub use revision::{Change, ChangePage, LoggedChange, Revised, Revision};
 pub use store::{

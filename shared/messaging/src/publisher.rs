@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use model::{Timestamp, WorkspaceId, chain, limits};
 use parking_lot::Mutex;
 use protocol::publication::Publication;
+use protocol::signal::Signal;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -89,6 +90,20 @@ impl Publisher {
         }
         self.counters.count(Counter::PublishFailed);
         Outcome::Failed
+    }
+
+    /// Offers a signal to the bus, once. A call heals its loss, so a failure is neither logged nor
+    /// counted; a time-out counts towards the next pause, as for a publication.
+    pub async fn signal(&self, workspace: &WorkspaceId, signal: &Signal) {
+        if !self.is_on.load(Ordering::Relaxed) || self.is_paused() {
+            return;
+        }
+        let offer = self.bus.signal(workspace, signal);
+        let timed_out = match tokio::time::timeout(limits::PUBLISH_DEADLINE, offer).await {
+            Ok(answer) => matches!(answer, Err(BusError::Unavailable(_))),
+            Err(_) => true,
+        };
+        self.note(timed_out);
     }
 
     fn log_failure(&self, publication: &Publication, error: &BusError) {

@@ -97,7 +97,9 @@ pub async fn react(
         // The reaction is stored: `derive` counts it.
         Err(_) => match app.messages.entry(channel_id, *id).await? {
             Some(LogEntry::Message(stored)) => return answer(app, caller, stored, act).await,
-            _ => return Err(AmendError::MessageNotFound),
+            Some(LogEntry::Redirect(_) | LogEntry::Unknown { .. }) | None => {
+                return Err(AmendError::MessageNotFound);
+            }
         },
     };
     if counted.message.rev != before {

@@ -186,7 +186,8 @@ impl MessageId {
     /// The next id in order; `None` after the last.
     #[must_use]
     pub fn next(self) -> Option<Self> {
-        self.0.increment().ok().map(Self)
+        // Not `Ulid::increment`, which stops at the last id of each millisecond.
+        u128::from(self.0).checked_add(1).map(|value| Self(Ulid::from(value)))
     }
 
     /// The id before in order; `None` before the first.

@@ -20,6 +20,7 @@ mod message;
 mod position;
 mod profile;
 mod reaction;
+mod read_mark;
 mod request;
 mod time;
 mod trace;
@@ -43,7 +44,10 @@ pub use message::{
 pub use position::{EntryId, Position};
 pub use profile::{Profile, ProfileUpdate};
 pub use reaction::{Emoji, EmojiError, Reaction};
-pub use request::{ChannelUpdate, Direction, EditMessage, NewChannel, NewChannelKind, NewMessage};
+pub use read_mark::{Epoch, ReadMark, UnreadCount};
+pub use request::{
+    ChannelUpdate, Direction, EditMessage, NewChannel, NewChannelKind, NewMessage, NewReadMark,
+};
 pub use time::Timestamp;
 pub use trace::TraceId;
 pub use version::{REVISION, VERSION, version};

@@ -327,6 +327,24 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(20);
 /// First and longest wait of a client between attempts (full jitter).
 pub const CLIENT_BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+// Read state (G12).
+
+/// Marks that one `POST /read` may carry: each is a write.
+pub const READ_MARKS_MAX: usize = 20;
+/// How far ahead of the server's clock a read mark may be: as far as ids that servers mint
+/// ([`AFTER_MAX`]). A mark further ahead would hide messages that are not sent yet.
+pub const READ_AHEAD_MAX: Duration = Duration::from_secs(10);
+/// Unread messages are counted up to here.
+pub const UNREAD_COUNT_MAX: u32 = 99;
+/// Queries of [`PAGE_ROWS_MAX`] rows that count one channel's unread messages: the user's own and
+/// deleted ones take up rows.
+pub const UNREAD_QUERIES_MAX: u32 = 3;
+/// Channels that one call counts concurrently: 100 take a dozen rounds, and one call does not use
+/// up all connections.
+pub const UNREAD_CHANNELS_AT_ONCE: usize = 8;
+/// Attempts to mark messages unread while the user's other devices do the same.
+pub const UNREAD_ROUNDS_MAX: u32 = 5;
+
 // How clients catch up (ADR 0023).
 
 /// A message that is stored after a complete read may have an id up to this much older than the

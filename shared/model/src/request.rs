@@ -3,6 +3,7 @@
 use crate::channel::{ChannelChange, ChannelDetails, Contract, Visibility};
 use crate::ids::{ChangeId, ChannelId, MessageId, UserId};
 use crate::message::{MessageText, Rev};
+use crate::read_mark::ReadMark;
 
 /// A message to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,15 @@ pub struct EditMessage {
     pub change_id: ChangeId,
     /// The revision that the text must have for the edit to happen.
     pub if_rev: Option<Rev>,
+}
+
+/// A user has read a channel up to here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewReadMark {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// How far, in the epoch that the client knows.
+    pub mark: ReadMark,
 }
 
 /// A channel to be created.

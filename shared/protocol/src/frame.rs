@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use model::{
-    ChannelChange, ChannelDetails, ChannelId, ConnectionId, Message, NodeId, PushedMessage,
-    Timestamp, UserId, WorkspaceId, limits,
+    ChannelChange, ChannelDetails, ChannelId, ConnectionId, Epoch, Message, NodeId, PushedMessage,
+    ReadMark, Timestamp, UserId, WorkspaceId, limits,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -121,6 +121,13 @@ pub enum ServerFrame {
         /// The channels to read again; all of them if `None`.
         channels: Option<Vec<ChannelId>>,
     },
+    /// One of the user's devices moved a read mark. It has no cursor, and may be lost.
+    Read {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The mark. A client keeps the greater one.
+        mark: ReadMark,
+    },
     /// A frame of a type that this version does not know.
     Unknown {
         /// Where the stream is safe to resume, if the frame has a cursor.
@@ -222,6 +229,10 @@ impl ServerFrame {
                 }
                 frame
             }
+            Self::Read { channel_id, mark } => json!({
+                "type": "read", "channel_id": channel_id.as_str(),
+                "up_to": mark.up_to.to_string(), "epoch": mark.epoch.number(),
+            }),
             Self::Unknown { .. } => json!({}),
         }
         .to_string()
@@ -273,6 +284,14 @@ impl ServerFrame {
                 channels: wire.channels.and_then(|channels| {
                     channels.iter().map(|id| ChannelId::parse(id).ok()).collect()
                 }),
+            }),
+            // A mark in a thread, of a later version, says nothing about the channel.
+            "read" if wire.thread.is_none() => Some(Self::Read {
+                channel_id: wire.channel_id?.parse().ok()?,
+                mark: ReadMark {
+                    epoch: Epoch::new(wire.epoch?)?,
+                    up_to: wire.up_to?.parse().ok()?,
+                },
             }),
             _ => Some(Self::Unknown { cursor: wire.cursor }),
         }
@@ -377,6 +396,9 @@ struct Wire {
     delay_ms: Option<u64>,
     tick_ms: Option<u64>,
     channels: Option<Vec<String>>,
+    up_to: Option<String>,
+    epoch: Option<u64>,
+    thread: Option<Value>,
     // Of a channel's details. Frames of other types may have fields of these names and other types.
     #[serde(default)]
     name: Value,

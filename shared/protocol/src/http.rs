@@ -8,12 +8,14 @@ mod request;
 mod trace;
 
 pub use body::{
-    AddedBody, AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, EditedBody,
-    LateArrivalsBody, MemberBody, MembersBody, PageBody, PostedBody, ProfileBody, ProfilesBody,
-    ReactionBody, ReactionsBody, RefusedBody,
+    AddedBody, AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, CountBody,
+    EditedBody, LateArrivalsBody, MarkBody, MarksBody, MemberBody, MembersBody, PageBody,
+    PostedBody, ProfileBody, ProfilesBody, ReactionBody, ReactionsBody, RefusedBody, UnreadBody,
+    UnreadChannelBody, UnreadMarkBody,
 };
 pub use query::Query;
 pub use request::{
-    AddMembersBody, Fields, bearer, path_channel, path_emoji, path_message, path_user, read_json,
+    AddMembersBody, Fields, MarkReadBody, MarkUnreadBody, bearer, path_channel, path_emoji,
+    path_message, path_user, read_json,
 };
 pub use trace::{AMAZON_TRACE, trace};

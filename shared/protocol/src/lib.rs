@@ -2,7 +2,7 @@
 //!
 //! **Main path.** [`routes::resolve`] finds the call, [`json::parse`] and [`http`] read its body
 //! and query, and [`problem`] writes refusals. [`publication`] is the envelope on the bus,
-//! [`frame`] what a socket carries, [`close`] why a socket closes.
+//! [`signal`] what is pushed beside the stream, [`frame`] what a socket carries, [`close`] why a socket closes.
 //!
 //! **Invariants.** All serde of the wire is here or in `model`. No input causes a panic: every
 //! decoder returns an error with a code.
@@ -16,3 +16,4 @@ pub mod json;
 pub mod problem;
 pub mod publication;
 pub mod routes;
+pub mod signal;

@@ -11,13 +11,13 @@ use crate::problem::Problem;
 pub enum Function {
     /// `POST /messages`.
     Send,
-    /// `GET /scroll`.
+    /// Pages of messages, and unread counts.
     Scroll,
     /// Channels, members, users.
     Membership,
     /// `GET /connect`.
     Connect,
-    /// One message: reading, editing, deleting.
+    /// One message: reading, editing, deleting. Read marks.
     Amend,
 }
 
@@ -88,6 +88,15 @@ pub enum Route {
         /// As in the path, percent-decoded.
         emoji: String,
     },
+    /// `POST /read`
+    MarkRead,
+    /// `POST /channels/{channel_id}/unread`
+    MarkUnread {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+    },
+    /// `GET /unread`
+    ListUnread,
     /// `GET /channels/{channel_id}/members`
     ListMembers {
         /// As in the path, percent-decoded.
@@ -139,14 +148,16 @@ impl Route {
     pub const fn function(&self) -> Function {
         match self {
             Self::PostMessage => Function::Send,
-            Self::Scroll => Function::Scroll,
+            Self::Scroll | Self::ListUnread => Function::Scroll,
             Self::Connect => Function::Connect,
             Self::ReadMessage { .. }
             | Self::EditMessage { .. }
             | Self::DeleteMessage { .. }
             | Self::ListReactions { .. }
             | Self::React { .. }
-            | Self::Unreact { .. } => Function::Amend,
+            | Self::Unreact { .. }
+            | Self::MarkRead
+            | Self::MarkUnread { .. } => Function::Amend,
             Self::CreateChannel
             | Self::ListChannels
             | Self::ReadChannel { .. }
@@ -168,6 +179,9 @@ impl Route {
         match self {
             Self::PostMessage => "/messages",
             Self::Scroll => "/scroll",
+            Self::MarkRead => "/read",
+            Self::ListUnread => "/unread",
+            Self::MarkUnread { .. } => "/channels/{channel_id}/unread",
             Self::CreateChannel | Self::ListChannels => "/channels",
             Self::ReadChannel { .. } | Self::ChangeChannel { .. } => "/channels/{channel_id}",
             Self::ListMembers { .. } | Self::AddMembers { .. } => "/channels/{channel_id}/members",
@@ -203,10 +217,12 @@ pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
     let is = |wanted: &Method| method == wanted;
     match names.as_slice() {
         ["messages"] if is(&Method::POST) => Ok(Route::PostMessage),
-        ["messages"] => Err(not_allowed("POST")),
+        ["read"] if is(&Method::POST) => Ok(Route::MarkRead),
+        ["messages" | "read"] => Err(not_allowed("POST")),
         ["scroll"] if is(&Method::GET) => Ok(Route::Scroll),
         ["connect"] if is(&Method::GET) => Ok(Route::Connect),
-        ["scroll" | "connect"] => Err(not_allowed("GET")),
+        ["unread"] if is(&Method::GET) => Ok(Route::ListUnread),
+        ["scroll" | "connect" | "unread"] => Err(not_allowed("GET")),
         ["channels"] if is(&Method::POST) => Ok(Route::CreateChannel),
         ["channels"] if is(&Method::GET) => Ok(Route::ListChannels),
         ["channels"] => Err(not_allowed("GET, POST")),
@@ -214,6 +230,10 @@ pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
         ["channels", id] if is(&Method::GET) => Ok(Route::ReadChannel { channel_id: own(id) }),
         ["channels", id] if is(&Method::PATCH) => Ok(Route::ChangeChannel { channel_id: own(id) }),
         ["channels", _] => Err(not_allowed("GET, PATCH")),
+        ["channels", id, "unread"] if is(&Method::POST) => {
+            Ok(Route::MarkUnread { channel_id: own(id) })
+        }
+        ["channels", _, "unread"] => Err(not_allowed("POST")),
         ["channels", id, "members"] if is(&Method::GET) => {
             Ok(Route::ListMembers { channel_id: own(id) })
         }
@@ -229,28 +249,8 @@ pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
             Ok(Route::RemoveMember { channel_id: own(id), user_id: own(user) })
         }
         ["channels", _, "members", _] => Err(not_allowed("PUT, DELETE")),
-        ["channels", _, "messages", ""] => Err(ErrorCode::NotFound.into()),
-        ["channels", channel, "messages", id] => {
-            let (channel_id, id) = (own(channel), own(id));
-            match *method {
-                Method::GET => Ok(Route::ReadMessage { channel_id, id }),
-                Method::PATCH => Ok(Route::EditMessage { channel_id, id }),
-                Method::DELETE => Ok(Route::DeleteMessage { channel_id, id }),
-                _ => Err(not_allowed("GET, PATCH, DELETE")),
-            }
-        }
-        ["channels", channel, "messages", id, "reactions"] if is(&Method::GET) => {
-            Ok(Route::ListReactions { channel_id: own(channel), id: own(id) })
-        }
-        ["channels", _, "messages", _, "reactions"] => Err(not_allowed("GET")),
-        ["channels", _, "messages", _, "reactions", ""] => Err(ErrorCode::NotFound.into()),
-        ["channels", channel, "messages", id, "reactions", emoji] => {
-            let (channel_id, id, emoji) = (own(channel), own(id), own(emoji));
-            match *method {
-                Method::PUT => Ok(Route::React { channel_id, id, emoji }),
-                Method::DELETE => Ok(Route::Unreact { channel_id, id, emoji }),
-                _ => Err(not_allowed("PUT, DELETE")),
-            }
+        ["channels", channel, "messages", of_message @ ..] => {
+            message_route(method, channel, of_message)
         }
         ["users"] if is(&Method::GET) => Ok(Route::ListProfiles),
         ["users"] => Err(not_allowed("GET")),
@@ -262,6 +262,36 @@ pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
                 Method::PUT => Ok(Route::ChangeProfile { user_id }),
                 Method::DELETE => Ok(Route::RevokeUser { user_id }),
                 _ => Err(not_allowed("GET, PUT, DELETE")),
+            }
+        }
+        _ => Err(ErrorCode::NotFound.into()),
+    }
+}
+
+/// The route of a path below a channel's messages.
+fn message_route(method: &Method, channel: &str, path: &[&str]) -> Result<Route, Problem> {
+    let own = |text: &str| text.to_owned();
+    match path {
+        [""] | [_, "reactions", ""] => Err(ErrorCode::NotFound.into()),
+        [id] => {
+            let (channel_id, id) = (own(channel), own(id));
+            match *method {
+                Method::GET => Ok(Route::ReadMessage { channel_id, id }),
+                Method::PATCH => Ok(Route::EditMessage { channel_id, id }),
+                Method::DELETE => Ok(Route::DeleteMessage { channel_id, id }),
+                _ => Err(not_allowed("GET, PATCH, DELETE")),
+            }
+        }
+        [id, "reactions"] if *method == Method::GET => {
+            Ok(Route::ListReactions { channel_id: own(channel), id: own(id) })
+        }
+        [_, "reactions"] => Err(not_allowed("GET")),
+        [id, "reactions", emoji] => {
+            let (channel_id, id, emoji) = (own(channel), own(id), own(emoji));
+            match *method {
+                Method::PUT => Ok(Route::React { channel_id, id, emoji }),
+                Method::DELETE => Ok(Route::Unreact { channel_id, id, emoji }),
+                _ => Err(not_allowed("PUT, DELETE")),
             }
         }
         _ => Err(ErrorCode::NotFound.into()),
@@ -309,6 +339,9 @@ mod tests {
             "/users/",
             "/users/a/b",
             "/connect/x",
+            "/read/x",
+            "/unread/x",
+            "/channels/a/unread/b",
         ] {
             for method in [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS] {
                 assert_eq!(
@@ -325,6 +358,9 @@ mod tests {
         for (path, allow) in [
             ("/messages", "POST"),
             ("/scroll", "GET"),
+            ("/read", "POST"),
+            ("/unread", "GET"),
+            ("/channels/a/unread", "POST"),
             ("/connect", "GET"),
             ("/channels", "GET, POST"),
             ("/channels/a", "GET, PATCH"),

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use messaging::ports::{BusError, Entry, EventBus, Published, Subscription};
 use model::{EntryId, Position, WorkspaceId, limits};
 use protocol::publication::Publication;
+use protocol::signal::Signal;
 use redis::{Cmd, ErrorKind, RedisError, Script, Value};
 use tracing::warn;
 
@@ -77,8 +78,15 @@ impl EventBus for RedisBus {
         position.map(Published::Appended).ok_or_else(|| BusError::Refused("not a position".into()))
     }
 
+    async fn signal(&self, workspace: &WorkspaceId, signal: &Signal) -> Result<(), BusError> {
+        let mut cmd = redis::cmd("PUBLISH");
+        cmd.arg(codec::signal_topic(workspace)).arg(signal.encode());
+        self.commands.query::<Value>(&Request::of(cmd)).await.map(drop).map_err(bus_error)
+    }
+
     async fn subscribe(&self, workspace: &WorkspaceId) -> Result<Subscription, BusError> {
-        self.subscriber.subscribe(codec::topic(workspace)).await
+        let topics = [codec::topic(workspace), codec::signal_topic(workspace)];
+        self.subscriber.subscribe(topics).await
     }
 
     async fn entries(

@@ -24,6 +24,19 @@ pub(crate) fn topic(workspace: &WorkspaceId) -> String {
     format!("ink:{{{workspace}}}:topic")
 }
 
+/// The Pub/Sub channel of signals.
+pub(crate) fn signal_topic(workspace: &WorkspaceId) -> String {
+    format!("ink:{{{workspace}}}{SIGNALS}")
+}
+
+/// Whether a topic is one of signals.
+pub(crate) fn is_signal_topic(topic: &str) -> bool {
+    topic.ends_with(SIGNALS)
+}
+
+/// No workspace's id has a colon.
+const SIGNALS: &str = ":signals";
+
 /// Reads a push: `<position> <prev, or -> <publication id> <payload>`.
 pub(crate) fn entry_of_push(frame: &[u8]) -> Option<Entry> {
     let mut parts = frame.splitn(4, |byte| *byte == b' ');
@@ -112,8 +125,10 @@ mod tests {
     #[test]
     fn keys_of_a_workspace_share_its_hash_tag() {
         let workspace = WorkspaceId::parse("acme").unwrap();
-        for key in [stream_key(&workspace), guard_key(&workspace, ID), topic(&workspace)] {
+        let keys = [stream_key(&workspace), guard_key(&workspace, ID), topic(&workspace)];
+        for key in keys.into_iter().chain([signal_topic(&workspace)]) {
             assert!(key.starts_with("ink:{acme}:"), "{key}");
+            assert_eq!(is_signal_topic(&key), key == signal_topic(&workspace), "{key}");
         }
     }
 }

@@ -33,7 +33,7 @@ struct LinkTask {
 /// A caller that waits for a confirmed subscription.
 #[derive(Debug)]
 struct Join {
-    topic: String,
+    topics: [String; 2],
     confirmed: oneshot::Sender<Result<Subscription, BusError>>,
 }
 
@@ -43,16 +43,16 @@ impl Subscriber {
         Self { commands, task: OnceLock::new() }
     }
 
-    /// Subscribes to a topic and waits for the confirmation. If the process is subscribed already,
+    /// Subscribes to a workspace's two topics and waits for the confirmation. If the process is subscribed already,
     /// the new subscription may also get pushes from before this call.
     ///
     /// # Cancel safety
     /// Dropping the future drops the subscription.
-    pub(crate) async fn subscribe(&self, topic: String) -> Result<Subscription, BusError> {
+    pub(crate) async fn subscribe(&self, topics: [String; 2]) -> Result<Subscription, BusError> {
         let task = self.task.get_or_init(|| LinkTask::start(self.commands.clone()));
         let (confirmed, answer) = oneshot::channel();
         let confirmation = async {
-            task.joins.send(Join { topic, confirmed }).await.ok()?;
+            task.joins.send(Join { topics, confirmed }).await.ok()?;
             answer.await.ok()
         };
         match tokio::time::timeout(limits::BUS_SUBSCRIBE_MAX, confirmation).await {
@@ -188,8 +188,10 @@ impl Link {
         for join in batch.into_iter().filter(|join| !join.confirmed.is_closed()) {
             let (tx, rx) = Subscription::channel(limits::SUBSCRIPTION_NOTICES_MAX);
             // Added before the command, so that a push right after the confirmation finds it.
-            if self.topics.add(&join.topic, tx) {
-                new_topics.push(join.topic);
+            for topic in join.topics {
+                if self.topics.add(&topic, tx.clone()) {
+                    new_topics.push(topic);
+                }
             }
             waiting.push((join.confirmed, rx));
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use messaging::ports::{Notice, SubscriptionSender};
 use parking_lot::Mutex;
+use protocol::signal::Signal;
 use redis::{PushInfo, PushKind};
 use tokio::sync::Notify;
 
@@ -60,10 +61,12 @@ impl Topics {
         unused
     }
 
-    /// Offers a notice to every subscription.
+    /// Offers a notice to every subscription, once, although each has a topic of signals, too.
     pub(crate) fn notify_all(&self, notice: &Notice) {
-        for subscriptions in self.0.lock().values_mut() {
-            subscriptions.retain(|tx| tx.offer(notice.clone()));
+        for (topic, subscriptions) in &mut *self.0.lock() {
+            if !codec::is_signal_topic(topic) {
+                subscriptions.retain(|tx| tx.offer(notice.clone()));
+            }
         }
     }
 
@@ -89,6 +92,14 @@ impl Topics {
     }
 
     fn on_message(&self, topic: &str, push: &PushInfo) {
+        if codec::is_signal_topic(topic) {
+            let payload = push.data.get(1).and_then(reply::bytes).unwrap_or_default();
+            let signal = Signal::decode(payload);
+            if let Some(subscriptions) = self.0.lock().get_mut(topic) {
+                subscriptions.retain(|tx| tx.offer_signal(signal.clone()));
+            }
+            return;
+        }
         let entry = push.data.get(1).and_then(reply::bytes).and_then(codec::entry_of_push);
         let notice = entry.map_or(Notice::Foreign, Notice::Entry);
         if let Some(subscriptions) = self.0.lock().get_mut(topic) {
@@ -135,6 +146,28 @@ mod tests {
         topics.on_push(&push(PushKind::Message, &["t"]), &signals);
         assert_eq!(rx.next().now_or_never(), Some(Some(Notice::Foreign)));
         assert_eq!(signals.lost.notified().now_or_never(), None);
+    }
+
+    #[test]
+    fn g12_signals_fill_half_of_a_queue_and_leave_the_rest_to_entries() {
+        let (topics, signals) = (Topics::default(), signals());
+        let (tx, mut rx) = Subscription::channel(4);
+        topics.add("ink:{w}:signals", tx.clone());
+        topics.add("ink:{w}:topic", tx);
+        for _ in 0..9 {
+            topics.on_push(&push(PushKind::Message, &["ink:{w}:signals", "{}"]), &signals);
+        }
+        for _ in 0..2 {
+            topics.on_push(&push(PushKind::Message, &["ink:{w}:topic", "nonsense"]), &signals);
+        }
+        let signal = Notice::Signal(Signal::Unknown);
+        for notice in [signal.clone(), signal, Notice::Foreign, Notice::Foreign] {
+            assert_eq!(rx.next().now_or_never(), Some(Some(notice)));
+        }
+        assert_eq!(rx.next().now_or_never(), None, "and no gap");
+        topics.notify_all(&Notice::Lost);
+        assert_eq!(rx.next().now_or_never(), Some(Some(Notice::Lost)));
+        assert_eq!(rx.next().now_or_never(), None, "once");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use messaging::Ports;
 use messaging::derive::Deriver;
 use messaging::ports::{
     ChannelStore, EventBus, HealthCheck, MemberStore, MessageStore, NodeDirectory, ProfileStore,
-    RelayBus, RevocationStore, Tickets, TokenVerifier,
+    ReadMarkStore, RelayBus, RevocationStore, Tickets, TokenVerifier,
 };
 use messaging::relay::Relay;
 #[cfg(feature = "node")]
@@ -38,13 +38,20 @@ pub fn ports<S>(
     tickets: Arc<dyn Tickets>,
 ) -> Ports
 where
-    S: MessageStore + ChannelStore + MemberStore + RevocationStore + ProfileStore + 'static,
+    S: MessageStore
+        + ChannelStore
+        + MemberStore
+        + ReadMarkStore
+        + RevocationStore
+        + ProfileStore
+        + 'static,
 {
     let store = Arc::new(store);
     Ports {
         messages: Arc::<S>::clone(&store),
         channels: Arc::<S>::clone(&store),
         members: Arc::<S>::clone(&store),
+        read_marks: Arc::<S>::clone(&store),
         revocations: Arc::<S>::clone(&store),
         profiles: store,
         bus,

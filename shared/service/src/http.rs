@@ -19,6 +19,7 @@ use messaging::details::ChangeChannelError;
 use messaging::members::ChangeMembersError;
 use messaging::ports::{Principal, TokenError};
 use messaging::profiles::ProfileError;
+use messaging::read_state::MarkError;
 use messaging::revoke::RevokeError;
 use messaging::scroll::ScrollError;
 use messaging::send::PostMessageError;
@@ -110,8 +111,7 @@ macro_rules! failures {
 }
 
 failures! {
-    AmendError, PostMessageError, ScrollError, CreateChannelError, ReadChannelError,
-    ChangeChannelError, ChangeMembersError, ProfileError, RevokeError, ConnectError, StoreError,
+    AmendError, PostMessageError, ScrollError, CreateChannelError, ReadChannelError, ChangeChannelError, ChangeMembersError, ProfileError, RevokeError, ConnectError, StoreError, MarkError,
 }
 
 /// An answer to a call that succeeded.

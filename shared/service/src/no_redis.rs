@@ -9,6 +9,7 @@ use messaging::ports::{
 };
 use model::{EntryId, NodeId, Timestamp, UserId, WorkspaceId};
 use protocol::publication::Publication;
+use protocol::signal::Signal;
 
 /// Refuses every call. For functions that neither publish nor read the directory, so that code that
 /// starts to need Redis fails at once.
@@ -22,6 +23,10 @@ struct NotGiven;
 #[async_trait]
 impl EventBus for NoRedis {
     async fn publish(&self, _: &WorkspaceId, _: &Publication) -> Result<Published, BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+
+    async fn signal(&self, _: &WorkspaceId, _: &Signal) -> Result<(), BusError> {
         Err(BusError::Refused(NotGiven.into()))
     }
 

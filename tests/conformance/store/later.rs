@@ -34,11 +34,10 @@ impl EmptyTables {
         self.store.append(stored).await.unwrap();
         let rows = self.client.scan().table_name(format!("{}{TABLE}", self.prefix)).send().await;
         let row = rows.unwrap().items.unwrap().remove(0).into_iter().map(|(name, value)| {
-            let json = match value {
-                AttributeValue::N(digits) => json!({ "N": digits }),
-                AttributeValue::B(bytes) => json!({ "B": STANDARD.encode(bytes) }),
-                other => json!({ "S": other.as_s().unwrap() }),
-            };
+            let number = value.as_n().ok().map(|digits| json!({ "N": digits }));
+            let bytes = value.as_b().ok().map(|bytes| json!({ "B": STANDARD.encode(bytes) }));
+            let text = || json!({ "S": value.as_s().unwrap() });
+            let json = number.or(bytes).unwrap_or_else(text);
             (name, json)
         });
         Value::Object(row.collect())

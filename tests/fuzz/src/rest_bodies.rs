@@ -97,6 +97,7 @@ impl State {
             messages: Arc::<MemoryStore>::clone(&store),
             channels: Arc::<MemoryStore>::clone(&store),
             members: Arc::<MemoryStore>::clone(&store),
+            read_marks: Arc::<MemoryStore>::clone(&store),
             revocations: Arc::<MemoryStore>::clone(&store),
             profiles: store,
             bus: Arc::new(MemoryBus::new(Arc::<ManualClock>::clone(&clock))),

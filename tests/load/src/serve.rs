@@ -9,7 +9,9 @@ use auth::tokens::NoTokens;
 use dynamo::{Capacity, CredentialSource, DynamoStore};
 use memory::MemoryStore;
 use messaging::Ports;
-use messaging::ports::{ChannelStore, MemberStore, MessageStore, ProfileStore, RevocationStore};
+use messaging::ports::{
+    ChannelStore, MemberStore, MessageStore, ProfileStore, ReadMarkStore, RevocationStore,
+};
 use node::{Config, Node};
 use serde_json::json;
 use service::certificate::Certificate;
@@ -78,7 +80,13 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
 /// A node's ports.
 pub(crate) fn ports<S>(store: S, bus: BusParts) -> Result<Ports, Failed>
 where
-    S: MessageStore + ChannelStore + MemberStore + RevocationStore + ProfileStore + 'static,
+    S: MessageStore
+        + ChannelStore
+        + MemberStore
+        + ReadMarkStore
+        + RevocationStore
+        + ProfileStore
+        + 'static,
 {
     Ok(service::compose::ports(store, bus, Arc::new(NoTokens), Arc::new(population::tickets()?)))
 }

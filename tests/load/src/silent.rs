@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memory::MemoryStore;
 use messaging::ports::{
-    Appended, ChangePage, ChannelStore, Creation, LogEntry, LogPage, LoggedChange, Marking,
-    MemberStore, MessageStore, NamePage, PageQuery, ProfileStore, ProfileWrite, Reacted,
-    ReactionPage, ReadError, Redirect, Revised, Revision, RevocationStore, Standing, StoredMessage,
-    StoredReaction, WriteError,
+    Appended, ChangePage, ChannelMark, ChannelStore, Creation, LogEntry, LogPage, LoggedChange,
+    MarkChange, Marked, Marking, MemberStore, MessageStore, NamePage, PageQuery, ProfileStore,
+    ProfileWrite, Reacted, ReactionPage, ReadError, ReadMarkStore, Redirect, Revised, Revision,
+    RevocationStore, Standing, StoredMessage, StoredReaction, WriteError,
 };
 use model::{
     Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Member, MessageId, Profile, Rev,
@@ -310,6 +310,30 @@ impl ProfileStore for MaybeSilent {
     ) -> Result<NamePage<UserId>, ReadError> {
         self.answers().await?;
         self.inner.users(workspace, after, limit).await
+    }
+}
+
+#[async_trait]
+impl ReadMarkStore for MaybeSilent {
+    async fn change_mark(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        channel: &ChannelId,
+        change: MarkChange,
+    ) -> Result<Marked, WriteError> {
+        self.inner.change_mark(workspace, user, channel, change).await
+    }
+
+    async fn marks_of(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<ChannelMark>, ReadError> {
+        self.answers().await?;
+        self.inner.marks_of(workspace, user, after, limit).await
     }
 }
 

@@ -143,6 +143,7 @@ impl Program {
                 }
                 Event::CaughtUp { .. }
                 | Event::Channel { .. }
+                | Event::Read { .. }
                 | Event::Tick { .. }
                 | Event::Disconnected { .. } => {}
             }
@@ -171,6 +172,7 @@ const fn is_frame(event: &Event) -> bool {
         Event::Ready { .. }
             | Event::Message { source: Source::Pushed, .. }
             | Event::Channel { .. }
+            | Event::Read { .. }
             | Event::Tick { .. }
             | Event::Resync { .. }
     )

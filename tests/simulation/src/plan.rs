@@ -158,8 +158,8 @@ impl Plan {
             faulty,
             send_every_ms: 250..=900,
             change_every_ms: Some(1_000..=6_000),
-            revise_every_ms: Some(300..=1_500),
-            react_every_ms: Some(200..=1_000),
+            revise_every_ms: Some(500..=2_000),
+            react_every_ms: Some(600..=2_000),
             restless: true,
             resyncs_besides: if short { RESYNCS_SHORT } else { RESYNCS_LONG },
             ..Self::quiet()

@@ -11,7 +11,7 @@ use messaging::derive::Deriver;
 use messaging::ports::{ChannelStore, EventBus, MemberStore};
 use messaging::relay::Relay;
 use messaging::{App, Ports};
-use model::{ChannelId, UserId, WorkspaceId, limits};
+use model::{ChannelId, UserId, WorkspaceId};
 use parking_lot::Mutex;
 use redis_bus::{RedisBus, RedisRelayBus};
 use tokio::task::JoinSet;
@@ -174,13 +174,16 @@ impl World {
         }
         let clock = self.clock.off_by(skew(&self.rng, OFF_MS_MAX));
         let clock = Arc::new(clock);
-        let store = || Arc::new(wiring.store.for_process(false));
-        let relay = Relay::new(store(), Arc::new(relay_bus), Arc::<SimClock>::clone(&clock));
-        let deriver = Deriver::new(store(), clock, self.rng.fork().port());
-        for reader in [Reader::Relay(relay), Reader::Derive(deriver)] {
+        let store = Arc::new(wiring.store.for_process(false));
+        let relay_bus = Arc::new(relay_bus);
+        let relay_clock = Arc::<SimClock>::clone(&clock);
+        let relay = Relay::new(Arc::<SimStore>::clone(&store), relay_bus, relay_clock);
+        let derive_rng = SeededRng::new(DERIVE_SEED);
+        let deriver = Deriver::new(store, clock, derive_rng.port());
+        let readers = [(Reader::Relay(relay), &self.rng), (Reader::Derive(deriver), &derive_rng)];
+        for (reader, rng) in readers {
             for shard in 0..feed::SHARDS {
-                let rng = self.rng.fork();
-                self.spawn(feed::run(self.log.clone(), shard, reader.clone(), rng));
+                self.spawn(feed::run(self.log.clone(), shard, reader.clone(), rng.fork()));
             }
         }
     }
@@ -343,6 +346,7 @@ impl Wiring {
             messages: Arc::<SimStore>::clone(&store),
             channels,
             members,
+            read_marks: Arc::<SimStore>::clone(&store),
             revocations: Arc::<SimStore>::clone(&store),
             profiles: store,
             bus,
@@ -356,6 +360,8 @@ impl Wiring {
     }
 }
 
+/// Randomness of its own, so that worlds without reactions are what they were.
+const DERIVE_SEED: u64 = 0xde;
 /// How far clocks of nodes and functions may be off, each way.
 pub(crate) const OFF_MS_MAX: u64 = 450;
 /// How far devices' clocks may be off, each way.

@@ -19,6 +19,7 @@ use model::{
 use protocol::close::CloseCode;
 use protocol::frame::ServerFrame;
 use protocol::publication::{Entry, Publication};
+use protocol::signal::Signal;
 
 use crate::audience::{Audience, SocketId};
 use crate::delivered::{Delivered, Era};
@@ -74,6 +75,8 @@ pub enum Input {
     Lost,
     /// An entry was pushed.
     Entry(Entry),
+    /// A signal was pushed, beside the stream.
+    Signal(Signal),
     /// The answer to [`Effect::Fill`]: all entries from there on; a whole stream has at least one.
     Filled {
         /// The fill that this answers; an answer to an older one is ignored.
@@ -235,6 +238,8 @@ pub enum DeliveryClass {
     /// It comes from a repair, or had to wait for membership or a text. Such frames come in bursts
     /// that are not the client's fault, so they have a larger limit of their own.
     Repair,
+    /// It may be lost: it takes only the first half of a socket's queue, and is dropped beyond.
+    Signal,
 }
 
 /// The handling of one input.
@@ -342,6 +347,7 @@ impl Workspace {
                 self.overflowed = false;
             }
             Input::Entry(entry) => self.on_entry(entry, turn),
+            Input::Signal(signal) => self.on_signal(&signal, turn),
             Input::Filled { id, entries } => self.on_filled(id, entries, turn),
             Input::Audited { tail, found } => self.on_audited(tail, &found, turn),
             Input::HistoryRead { id, channel, history } => {

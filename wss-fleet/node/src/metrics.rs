@@ -256,7 +256,7 @@ fn register(registry: &Registry, collector: impl Collector + 'static) {
 const HELD_BYTES: &str = "Bytes of publications held back until the store says who may see them.";
 const VIEW_REFRESHES: &str = "Reads of a channel's members from the store.";
 const FOREIGN_PUSHES: &str =
-    "Pushes on a workspace's topic that are not publications; they are ignored.";
+    "Pushes on a workspace's topics that this version does not know; they are ignored.";
 const BACKFILLS: &str = "Channels read from the store because Redis had lost part of the stream.";
 const HEARTBEATS_MISSED: &str =
     "Lease renewals that failed; after three in a row the node gets no new clients.";

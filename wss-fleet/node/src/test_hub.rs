@@ -33,6 +33,7 @@ impl TestHub {
             messages: store.clone(),
             channels: store.clone(),
             members: store.clone(),
+            read_marks: store.clone(),
             revocations: store.clone(),
             profiles: store.clone(),
             bus: Arc::new(MemoryBus::new(clock.clone())),

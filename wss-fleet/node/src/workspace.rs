@@ -10,6 +10,7 @@ use delivery::{Attach, Effect, Input, SocketId, Workspace};
 use messaging::ports::{Notice, Subscription};
 use model::{WorkspaceId, limits};
 use protocol::close::CloseCode;
+use protocol::signal::Signal;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -202,7 +203,10 @@ impl Task {
                 self.hub.metrics.publications.inc();
                 Input::Entry(entry)
             }
-            Notice::Foreign => return self.hub.metrics.foreign_pushes.inc(),
+            Notice::Signal(Signal::Unknown) | Notice::Foreign => {
+                return self.hub.metrics.foreign_pushes.inc();
+            }
+            Notice::Signal(signal) => Input::Signal(signal),
             Notice::Lost => Input::Lost,
             Notice::Restored => Input::Linked,
         };

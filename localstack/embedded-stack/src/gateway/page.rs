@@ -74,6 +74,7 @@ const FILES: &[(&str, &str)] = files![
     "picker.js",
     "reactions.js",
     "profiles.js",
+    "read_state.js",
     "recovery.js",
     "rows.js",
     "sidebar.js",

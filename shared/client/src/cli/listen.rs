@@ -48,7 +48,7 @@ pub(crate) async fn listen(
 const fn channel_of(event: &Event) -> Option<&ChannelId> {
     match event {
         Event::Message { message, .. } => Some(&message.channel_id),
-        Event::Channel { channel_id, .. } => Some(channel_id),
+        Event::Channel { channel_id, .. } | Event::Read { channel_id, .. } => Some(channel_id),
         Event::Ready { .. }
         | Event::Tick { .. }
         | Event::Resync { .. }
@@ -84,6 +84,7 @@ async fn text_of(event: &Event, names: &mut Names) -> Option<String> {
         }
         Event::Tick { fresh: false, .. } => "messages may be late".to_owned(),
         Event::Message { .. }
+        | Event::Read { .. }
         | Event::Tick { .. }
         | Event::Restarted { .. }
         | Event::CaughtUp { .. }
@@ -125,6 +126,10 @@ fn record(event: &Event) -> Value {
             }
             record
         }
+        Event::Read { channel_id, mark } => json!({
+            "event": "read", "channel_id": channel_id.as_str(),
+            "up_to": mark.up_to.to_string(), "epoch": mark.epoch.number(),
+        }),
         Event::Tick { server_time, fresh } => {
             json!({ "event": "tick", "server_time": server_time.unix_ms(), "fresh": fresh })
         }

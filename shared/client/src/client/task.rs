@@ -243,6 +243,9 @@ impl Task {
                 self.schedule_catch_up(delay);
                 Some(Event::Resync { reason: reason.clone(), delay })
             }
+            ServerFrame::Read { channel_id, mark } => {
+                Some(Event::Read { channel_id: channel_id.clone(), mark: *mark })
+            }
             ServerFrame::Unknown { .. } => None,
         };
         if let Some(event) = event {
@@ -269,6 +272,7 @@ impl Task {
             ServerFrame::Ready(_)
             | ServerFrame::Tick { .. }
             | ServerFrame::Resync { .. }
+            | ServerFrame::Read { .. }
             | ServerFrame::Unknown { .. } => None,
         }
     }

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use model::{Member, Message, MessageId, NodeId, Profile, UserId, limits};
+use model::{
+    ChannelId, Member, Message, MessageId, NodeId, Profile, ReadMark, UnreadCount, UserId, limits,
+};
 use protocol::http::{
-    AlternateBody, ConnectBody, MemberBody, MembersBody, PageBody, ProfileBody, ProfilesBody,
+    AlternateBody, ConnectBody, MarkBody, MemberBody, MembersBody, PageBody, ProfileBody,
+    ProfilesBody, UnreadChannelBody, UnreadMarkBody,
 };
 
 /// The answer of `GET /scroll`.
@@ -35,6 +38,30 @@ pub struct ProfilePage {
     pub profiles: Vec<Profile>,
     /// Offset of the next page; `None` after the last one.
     pub next_offset: Option<UserId>,
+}
+
+/// What became of one mark of `POST /read`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marked {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The user's mark in it now; `None` if they are not a member.
+    pub mark: Option<ReadMark>,
+    /// Whether the call moved it.
+    pub moved: bool,
+}
+
+/// A user's mark in a channel, and what is unread after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The mark.
+    pub mark: ReadMark,
+    /// Unread messages.
+    pub count: UnreadCount,
+    /// Those among them that mention the user.
+    pub mentions: UnreadCount,
 }
 
 /// The answer of `GET /connect`.
@@ -84,6 +111,32 @@ impl ProfilePage {
     pub(super) fn read(body: ProfilesBody) -> Option<Self> {
         let profiles = body.users.into_iter().map(ProfileBody::read).collect::<Option<_>>()?;
         Some(Self { profiles, next_offset: offset(body.next_offset)? })
+    }
+}
+
+impl Marked {
+    pub(super) fn read(body: MarkBody) -> Option<Self> {
+        Some(match body {
+            MarkBody::Marked { channel_id, up_to, epoch, moved } => {
+                let mark = Some(UnreadMarkBody { up_to, epoch }.read()?);
+                Self { channel_id: channel_id.parse().ok()?, mark, moved }
+            }
+            MarkBody::Refused { channel_id, .. } => {
+                Self { channel_id: channel_id.parse().ok()?, mark: None, moved: false }
+            }
+        })
+    }
+}
+
+impl Unread {
+    pub(super) fn read(body: UnreadChannelBody) -> Option<Self> {
+        let UnreadChannelBody { channel_id, up_to, epoch, unread, mentions } = body;
+        Some(Self {
+            channel_id: channel_id.parse().ok()?,
+            mark: UnreadMarkBody { up_to, epoch }.read()?,
+            count: unread.read(),
+            mentions: mentions.read(),
+        })
     }
 }
 

@@ -2,17 +2,20 @@
 
 use model::{
     ChangeId, Channel, ChannelId, ChannelUpdate, Direction, Emoji, KnownMessages, Message,
-    MessageId, NodeId, Profile, ProfileUpdate, Rev, UserId, Visibility,
+    MessageId, NewReadMark, NodeId, Profile, ProfileUpdate, ReadMark, Rev, UserId, Visibility,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use protocol::http::client::{self, TokenBody};
-use protocol::http::{AddedBody, ChannelBody, ChannelsBody, EditedBody, PostedBody, ProfileBody};
+use protocol::http::{
+    AddedBody, ChannelBody, ChannelsBody, EditedBody, MarksBody, PostedBody, ProfileBody,
+    UnreadBody, UnreadMarkBody,
+};
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answers::offset;
-use super::{Api, Assignment, MemberPage, Page, ProfilePage};
+use super::{Api, Assignment, Marked, MemberPage, Page, ProfilePage, Unread};
 use crate::error::ApiError;
 use crate::token::{DevUser, Token};
 
@@ -80,6 +83,31 @@ impl Api {
         change_id: Option<ChangeId>,
     ) -> Result<Message, ApiError> {
         self.call(Method::DELETE, &reaction_path(channel, id, emoji, change_id), None).await
+    }
+
+    /// `POST /read`, at most 20 marks; idempotent. Returns what each of their channels has now.
+    pub async fn mark_read(&self, marks: &[NewReadMark]) -> Result<Vec<Marked>, ApiError> {
+        let read = |body: MarksBody| body.marks.into_iter().map(Marked::read).collect();
+        self.typed(Method::POST, "/read", Some(&client::mark_read(marks)), read).await
+    }
+
+    /// `POST /channels/{channel_id}/unread`: this message and all after it are unread again.
+    pub async fn mark_unread(
+        &self,
+        channel: &ChannelId,
+        from: MessageId,
+    ) -> Result<ReadMark, ApiError> {
+        let (path, body) = (format!("/channels/{channel}/unread"), client::mark_unread(from));
+        self.typed(Method::POST, &path, Some(&body), |mark: UnreadMarkBody| mark.read()).await
+    }
+
+    /// `GET /unread`, all pages: the user's marks, and how much is unread.
+    pub async fn unread(&self) -> Result<Vec<Unread>, ApiError> {
+        let read = |body: UnreadBody| {
+            let channels = body.channels.into_iter().map(Unread::read);
+            Some((channels.collect::<Option<Vec<_>>>()?, offset(body.next_offset)?))
+        };
+        self.pages("/unread?limit=100", read).await
     }
 
     /// `GET /scroll`: up to `limit` messages beyond `offset`, or from the start of the direction.
@@ -150,17 +178,7 @@ impl Api {
             let channels = body.channels.into_iter().map(ChannelBody::read);
             Some((channels.collect::<Option<Vec<_>>>()?, offset(body.next_offset)?))
         };
-        let (mut channels, mut last) = (Vec::new(), None::<ChannelId>);
-        loop {
-            let path = with_offset(path.to_owned(), last.as_ref());
-            let (page, next) = self.typed(Method::GET, &path, None, read).await?;
-            channels.extend(page);
-            // Stop if the offset does not advance, or a faulty server would keep us in a loop.
-            if next <= last {
-                return Ok(channels);
-            }
-            last = next;
-        }
+        self.pages(path, read).await
     }
 
     /// `GET /channels/{id}`.
@@ -270,6 +288,25 @@ impl Api {
     pub async fn kill_node(&self, node: &NodeId) -> Result<(), ApiError> {
         let path = format!("/dev/nodes/{node}/kill");
         self.attempt::<Value>(Method::POST, &path, None, None).await.map(drop)
+    }
+
+    /// All pages of a list in order of channel id.
+    async fn pages<B: DeserializeOwned, T>(
+        &self,
+        path: &str,
+        read: impl Fn(B) -> Option<(Vec<T>, Option<ChannelId>)>,
+    ) -> Result<Vec<T>, ApiError> {
+        let (mut rows, mut last) = (Vec::new(), None::<ChannelId>);
+        loop {
+            let path = with_offset(path.to_owned(), last.as_ref());
+            let (page, next) = self.typed(Method::GET, &path, None, &read).await?;
+            rows.extend(page);
+            // Stop if the offset does not advance, or a faulty server would keep us in a loop.
+            if next <= last {
+                return Ok(rows);
+            }
+            last = next;
+        }
     }
 
     async fn typed<B: DeserializeOwned, T>(

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use model::{EntryId, Position, WorkspaceId};
 pub use protocol::publication::Entry;
 use protocol::publication::Publication;
+use protocol::signal::Signal;
 use tokio::sync::mpsc;
 
 use super::Cause;
@@ -37,6 +38,8 @@ pub enum BusError {
 pub enum Notice {
     /// An entry was published.
     Entry(Entry),
+    /// A signal was pushed. It is in no stream: a missed one is no gap.
+    Signal(Signal),
     /// Something other than an entry arrived on the topic. That is not a gap: an unreadable entry
     /// would show as a hole in the chain.
     Foreign,
@@ -110,6 +113,18 @@ impl SubscriptionSender {
     }
 }
 
+impl SubscriptionSender {
+    /// Offers a signal without waiting. It is dropped if the queue is half full, so that signals
+    /// cannot push out entries. False when nobody listens any more.
+    #[must_use]
+    pub fn offer_signal(&self, signal: Signal) -> bool {
+        if self.notices.capacity() > self.notices.max_capacity() / 2 {
+            return self.offer(Notice::Signal(signal));
+        }
+        !self.notices.is_closed()
+    }
+}
+
 /// The bus: each workspace has a capped stream of recent publications and a topic.
 #[async_trait]
 pub trait EventBus: Send + Sync + Debug {
@@ -130,7 +145,13 @@ pub trait EventBus: Send + Sync + Debug {
         publication: &Publication,
     ) -> Result<Published, BusError>;
 
-    /// Subscribes to a workspace's topic. When this returns, the subscription is confirmed: every
+    /// Pushes a signal to a workspace's subscriptions, once, and keeps it nowhere.
+    ///
+    /// # Errors
+    /// [`BusError`]. After `Unavailable` it may have been pushed.
+    async fn signal(&self, workspace: &WorkspaceId, signal: &Signal) -> Result<(), BusError>;
+
+    /// Subscribes to a workspace's topic, and to its signals. When this returns, the subscription is confirmed: every
     /// later publication is pushed to it, at most once. It lasts until it is dropped. The adapter
     /// re-establishes a lost connection, and reports `Lost` and `Restored`.
     ///

@@ -58,6 +58,7 @@ impl Fixture {
             messages: store.clone(),
             channels: store.clone(),
             members: store.clone(),
+            read_marks: store.clone(),
             revocations: store.clone(),
             profiles: store.clone(),
             bus: bus.clone(),

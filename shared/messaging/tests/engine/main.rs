@@ -16,6 +16,8 @@ mod fixture;
 mod members;
 mod people;
 mod react;
+mod read_state;
+mod read_state_model;
 mod relay;
 mod scroll;
 mod send;

@@ -246,3 +246,12 @@ async fn redirects_are_no_part_of_what_a_client_has() {
     ids.sort();
     assert_eq!(newer(&fixture, &channel, None, 100, &ids[..15]).await, (ids[15..].to_vec(), None));
 }
+
+#[tokio::test]
+async fn any_id_is_an_offset_even_the_last_of_its_millisecond() {
+    let fixture = Fixture::new();
+    let (channel, ids) = filled(&fixture, 3).await;
+    let just_before = MessageId::first_of(ids[1].time()).previous().unwrap();
+    let (read, _) = newer(&fixture, &channel, Some(just_before), 20, &[]).await;
+    assert_eq!(read, ids[1..]);
+}

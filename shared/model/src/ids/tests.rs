@@ -70,6 +70,10 @@ fn channel_ids_have_two_forms() {
 fn the_neighbours_of_an_id_are_next_to_it() {
     let id = MessageId::mint(Timestamp::from_unix_ms(7), 9);
     assert_eq!(id.next().and_then(MessageId::previous), Some(id));
+    // The last id of a millisecond is followed by the first of the next one.
+    let at = Timestamp::from_unix_ms;
+    assert_eq!(MessageId::last_of(at(5)).next(), Some(MessageId::first_of(at(6))));
+    assert_eq!(MessageId::first_of(at(6)).previous(), Some(MessageId::last_of(at(5))));
     assert_eq!(MessageId::MIN.previous(), None);
     assert_eq!(MessageId::parse("7ZZZZZZZZZZZZZZZZZZZZZZZZZ").unwrap().next(), None);
 }

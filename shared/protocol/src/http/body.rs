@@ -1,6 +1,9 @@
 //! Bodies of responses. Clients ignore fields that they do not know.
 
-use model::{Channel, ChannelId, Emoji, ErrorCode, Member, Message, Profile, UserId, Visibility};
+use model::{
+    Channel, ChannelId, Emoji, ErrorCode, Member, Message, Profile, ReadMark, UnreadCount, UserId,
+    Visibility,
+};
 use serde::{Deserialize, Serialize};
 
 /// The response to `POST /messages`.
@@ -64,6 +67,115 @@ pub struct PageBody {
     /// the reader's copies of older messages may be outdated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complete: Option<bool>,
+}
+
+/// The response to `POST /read`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarksBody {
+    /// One for each mark of the request, in its order.
+    pub marks: Vec<MarkBody>,
+}
+
+/// What became of a mark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum MarkBody {
+    /// The channel's mark now.
+    Marked {
+        /// The channel.
+        channel_id: String,
+        /// The last id that is read.
+        up_to: String,
+        /// Its epoch.
+        epoch: u32,
+        /// Whether this call moved it here.
+        moved: bool,
+    },
+    /// The caller has no such channel.
+    Refused {
+        /// The channel.
+        channel_id: String,
+        /// `channel_not_found`.
+        code: String,
+    },
+}
+
+impl MarkBody {
+    /// A mark that is stored.
+    #[must_use]
+    pub fn marked(channel_id: &ChannelId, mark: ReadMark, moved: bool) -> Self {
+        let UnreadMarkBody { up_to, epoch } = UnreadMarkBody::of(mark);
+        Self::Marked { channel_id: channel_id.to_string(), up_to, epoch, moved }
+    }
+
+    /// A mark in a channel that the caller is not in.
+    #[must_use]
+    pub fn refused(channel_id: &ChannelId) -> Self {
+        let code = ErrorCode::ChannelNotFound.as_str().to_owned();
+        Self::Refused { channel_id: channel_id.to_string(), code }
+    }
+}
+
+/// The response to `POST /channels/{channel_id}/unread`: the mark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadMarkBody {
+    /// The last id that is read.
+    pub up_to: String,
+    /// Its epoch.
+    pub epoch: u32,
+}
+
+impl UnreadMarkBody {
+    /// Writes a mark.
+    #[must_use]
+    pub fn of(mark: ReadMark) -> Self {
+        Self { up_to: mark.up_to.to_string(), epoch: mark.epoch.number() }
+    }
+}
+
+/// The response to `GET /unread`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadBody {
+    /// Sorted by id.
+    pub channels: Vec<UnreadChannelBody>,
+    /// The offset of the next page, if there is one.
+    pub next_offset: Option<String>,
+}
+
+/// A channel's mark, and what is unread in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadChannelBody {
+    /// The channel.
+    pub channel_id: String,
+    /// The last id that is read.
+    pub up_to: String,
+    /// Its epoch.
+    pub epoch: u32,
+    /// Unread messages.
+    pub unread: CountBody,
+    /// Those among them that mention the user: always 0 in this version.
+    pub mentions: CountBody,
+}
+
+/// A count: 0 to 99, or `"99+"`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CountBody {
+    /// Exactly this many.
+    Exact(u32),
+    /// More than can be told.
+    Over(String),
+}
+
+impl CountBody {
+    /// Writes a count.
+    #[must_use]
+    pub fn of(count: UnreadCount) -> Self {
+        match count {
+            UnreadCount::Exact(count) => Self::Exact(count),
+            UnreadCount::Over => Self::Over("99+".to_owned()),
+        }
+    }
 }
 
 /// A channel.

@@ -1,16 +1,16 @@
 //! The client's side of a call: writing requests, reading responses.
 
 use model::{
-    ChangeId, Channel, ChannelDetails, ChannelId, ChannelType, ChannelUpdate, Contract, ErrorCode,
-    LateArrivals, Member, MessageId, Profile, ProfileUpdate, Rev, Timestamp, UserId, Visibility,
-    WorkspaceId,
+    ChangeId, Channel, ChannelDetails, ChannelId, ChannelType, ChannelUpdate, Contract, Epoch,
+    ErrorCode, LateArrivals, Member, MessageId, NewReadMark, Profile, ProfileUpdate, ReadMark, Rev,
+    Timestamp, UnreadCount, UserId, Visibility, WorkspaceId, limits,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{ChannelBody, LateArrivalsBody, MemberBody, ProfileBody};
+use super::{ChannelBody, CountBody, LateArrivalsBody, MemberBody, ProfileBody, UnreadMarkBody};
 
 /// The body of `POST /messages`.
 #[must_use]
@@ -37,6 +37,22 @@ pub fn edit_message(text: &str, change_id: ChangeId, if_rev: Option<&Rev>) -> Va
         fields.insert("if_rev".to_owned(), rev.as_str().into());
     }
     body
+}
+
+/// The body of `POST /read`.
+#[must_use]
+pub fn mark_read(marks: &[NewReadMark]) -> Value {
+    let mark = |NewReadMark { channel_id, mark }: &NewReadMark| {
+        let (up_to, epoch) = (mark.up_to.to_string(), mark.epoch.number());
+        json!({ "channel_id": channel_id.as_str(), "up_to": up_to, "epoch": epoch })
+    };
+    json!({ "marks": marks.iter().map(mark).collect::<Vec<_>>() })
+}
+
+/// The body of `POST /channels/{channel_id}/unread`.
+#[must_use]
+pub fn mark_unread(from: MessageId) -> Value {
+    json!({ "from": from.to_string() })
 }
 
 /// The body of `POST /channels` for a group.
@@ -203,6 +219,25 @@ impl MemberBody {
     #[must_use]
     pub fn read(&self) -> Option<Member> {
         Some(Member { user_id: self.user_id.parse().ok()?, joined_at: instant(&self.joined_at)? })
+    }
+}
+
+impl UnreadMarkBody {
+    /// Parses the mark; `None` if a part of it is malformed.
+    #[must_use]
+    pub fn read(&self) -> Option<ReadMark> {
+        Some(ReadMark { epoch: Epoch::new(self.epoch.into())?, up_to: self.up_to.parse().ok()? })
+    }
+}
+
+impl CountBody {
+    /// Parses the count. Whatever is not a small number is more than that.
+    #[must_use]
+    pub fn read(&self) -> UnreadCount {
+        match self {
+            Self::Exact(count) if *count <= limits::UNREAD_COUNT_MAX => UnreadCount::Exact(*count),
+            Self::Exact(_) | Self::Over(_) => UnreadCount::Over,
+        }
     }
 }
 

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use model::{
-    ChangeId, ChannelId, Contract, EditMessage, Emoji, ErrorCode, MessageId, MessageText,
-    NewChannel, NewChannelKind, NewMessage, Rev, TextError, UserId, Visibility, is_invisible,
-    limits,
+    ChangeId, ChannelId, Contract, EditMessage, Emoji, Epoch, ErrorCode, MessageId, MessageText,
+    NewChannel, NewChannelKind, NewMessage, NewReadMark, ReadMark, Rev, TextError, UserId,
+    Visibility, is_invisible, limits,
 };
 use serde_json::{Map, Value};
 
@@ -101,6 +101,10 @@ impl Fields {
         self.optional_string(name)?.map(parse).transpose()
     }
 
+    fn required_id(&mut self, name: &'static str) -> Result<MessageId, Problem> {
+        self.message_id(name)?.ok_or_else(|| Problem::invalid_field(name, "The field is missing"))
+    }
+
     pub(super) fn finish(self) -> Result<(), Problem> {
         match self.0.into_iter().next() {
             None => Ok(()),
@@ -126,8 +130,7 @@ impl TryFrom<Fields> for NewMessage {
         let id = fields.message_id("id")?;
         let after = fields.message_id("after")?;
         fields.finish()?;
-        let channel_id = ChannelId::parse(&channel_id)
-            .map_err(|_form| Problem::invalid_field("channel_id", "Not a channel id"))?;
+        let channel_id = channel_of(&channel_id)?;
         let text = MessageText::parse(text).map_err(text_problem)?;
         Ok(Self { channel_id, text, id, after })
     }
@@ -220,6 +223,71 @@ impl TryFrom<Fields> for AddMembersBody {
     }
 }
 
+/// The body of `POST /read`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarkReadBody {
+    /// 1 to 20.
+    pub marks: Vec<NewReadMark>,
+}
+
+impl TryFrom<Fields> for MarkReadBody {
+    type Error = Problem;
+
+    fn try_from(mut fields: Fields) -> Result<Self, Problem> {
+        let refused = |detail| Problem::invalid_field("marks", detail);
+        let listed = match fields.0.remove("marks") {
+            None => return Err(refused("The field is missing")),
+            Some(Value::Array(listed)) => listed,
+            Some(_) => return Err(refused("Not an array")),
+        };
+        fields.finish()?;
+        if !(1..=limits::READ_MARKS_MAX).contains(&listed.len()) {
+            return Err(refused("Not 1 to 20 marks"));
+        }
+        let marks = listed.into_iter().map(|listed| match listed {
+            Value::Object(fields) => Fields(fields).read_mark(),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => Err(refused("A mark is not an object")),
+        });
+        Ok(Self { marks: marks.collect::<Result<_, _>>()? })
+    }
+}
+
+impl Fields {
+    fn read_mark(mut self) -> Result<NewReadMark, Problem> {
+        let channel_id = self.string("channel_id")?;
+        let up_to = self.required_id("up_to")?;
+        let epoch = match self.0.remove("epoch") {
+            None => Some(Epoch::FIRST),
+            Some(value) => value.as_u64().and_then(Epoch::new),
+        };
+        self.finish()?;
+        let epoch =
+            epoch.ok_or_else(|| Problem::invalid_field("epoch", "Not a number to 99,999,999"))?;
+        Ok(NewReadMark { channel_id: channel_of(&channel_id)?, mark: ReadMark { epoch, up_to } })
+    }
+}
+
+/// The body of `POST /channels/{channel_id}/unread`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarkUnreadBody {
+    /// The first message that is to be unread.
+    pub from: MessageId,
+}
+
+impl TryFrom<Fields> for MarkUnreadBody {
+    type Error = Problem;
+
+    fn try_from(mut fields: Fields) -> Result<Self, Problem> {
+        let from = fields.required_id("from")?;
+        fields.finish()?;
+        Ok(Self { from })
+    }
+}
+
 fn members_of(fields: &mut Fields) -> Result<Vec<UserId>, Problem> {
     let refused = |detail| Problem::invalid_field("members", detail);
     let listed = match fields.0.remove("members") {
@@ -267,8 +335,11 @@ pub(super) fn channel_name(name: String) -> Result<String, Problem> {
 /// # Errors
 /// `invalid_field`.
 pub fn path_channel(segment: &str) -> Result<ChannelId, Problem> {
-    ChannelId::parse(segment)
-        .map_err(|_form| Problem::invalid_field("channel_id", "Not a channel id"))
+    channel_of(segment)
+}
+
+fn channel_of(text: &str) -> Result<ChannelId, Problem> {
+    ChannelId::parse(text).map_err(|_form| Problem::invalid_field("channel_id", "Not a channel id"))
 }
 
 /// A message's id in a path.

@@ -8,6 +8,7 @@ use messaging::ports::{BusError, Entry, EventBus, Notice, Published, Subscriptio
 use model::{EntryId, Position, WorkspaceId, limits};
 use parking_lot::Mutex;
 use protocol::publication::Publication;
+use protocol::signal::Signal;
 
 /// A bus that rewrites entries on their way to a node.
 #[derive(Debug)]
@@ -75,7 +76,9 @@ fn changed(
         while let Some(notice) = subscription.next().await {
             let notice = match notice {
                 Notice::Entry(entry) => Notice::Entry(change(entry)),
-                other @ (Notice::Foreign | Notice::Lost | Notice::Restored) => other,
+                other @ (Notice::Signal(_) | Notice::Foreign | Notice::Lost | Notice::Restored) => {
+                    other
+                }
             };
             if !tx.offer(notice) {
                 return;
@@ -93,6 +96,10 @@ impl EventBus for Rewritten {
         publication: &Publication,
     ) -> Result<Published, BusError> {
         self.bus.publish(workspace, publication).await
+    }
+
+    async fn signal(&self, workspace: &WorkspaceId, signal: &Signal) -> Result<(), BusError> {
+        self.bus.signal(workspace, signal).await
     }
 
     async fn subscribe(&self, workspace: &WorkspaceId) -> Result<Subscription, BusError> {

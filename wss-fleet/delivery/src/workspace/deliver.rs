@@ -6,10 +6,11 @@ use bytes::Bytes;
 use model::{
     ChannelChange, ChannelId, Message, Position, PublicationId, Timestamp, UserId, limits,
 };
-use protocol::frame;
+use protocol::frame::{self, ServerFrame};
 use protocol::publication::{ChannelRecipients, Entry, Payload, Publication, Recipients, Subject};
+use protocol::signal::Signal;
 
-use super::{ChannelMembers, Effect, Turn, Workspace};
+use super::{ChannelMembers, DeliveryClass, Effect, Turn, Workspace};
 use crate::audience::Audience;
 use crate::delivered::ALL;
 use crate::hold::HoldReason;
@@ -46,6 +47,24 @@ impl Workspace {
         }
         for number in replaced {
             self.empty_held(number, turn);
+        }
+    }
+
+    /// Delivers a signal to the sockets that are here. It is in no ring: nobody resumes it.
+    pub(super) fn on_signal(&self, signal: &Signal, turn: &mut Turn<'_>) {
+        let (user, marks) = match signal {
+            Signal::Read { user_id, marks } => (user_id, marks),
+            Signal::Unknown => return,
+        };
+        let to = self.roster.audience_of(user);
+        if to.is_empty() {
+            return;
+        }
+        for new in marks {
+            let read = ServerFrame::Read { channel_id: new.channel_id.clone(), mark: new.mark };
+            let frame = (self.framing)(read.encode());
+            let (to, class, publication) = (to.clone(), DeliveryClass::Signal, None);
+            turn.effects.push(Effect::Deliver { frame, to, class, publication });
         }
     }
 

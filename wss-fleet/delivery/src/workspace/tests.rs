@@ -15,6 +15,7 @@ mod backfill;
 mod chain;
 mod cut;
 mod hold;
+mod signals;
 mod ticks;
 
 /// A workspace, its clock, and the effects of the last input.
@@ -220,6 +221,7 @@ fn text_of(frame: &[u8]) -> String {
         ServerFrame::Channel { change, .. } => change.map_or("?", ChannelChange::as_str).to_owned(),
         ServerFrame::Resync { .. } => "resync".to_owned(),
         ServerFrame::Tick { fresh, .. } => format!("tick {fresh}"),
+        ServerFrame::Read { mark, .. } => format!("read {mark}"),
         ServerFrame::Unknown { .. } => "?".to_owned(),
     }
 }

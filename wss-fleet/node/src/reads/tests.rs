@@ -8,6 +8,7 @@ use messaging::ports::{
     WriteError,
 };
 use model::{Channel, ChannelDetails, ChannelType, Contract, Member, MessageText, Visibility};
+use protocol::signal::Signal;
 
 use super::*;
 use delivery::Registration;
@@ -186,6 +187,10 @@ impl EventBus for PanicsOnce {
         publication: &Publication,
     ) -> Result<Published, BusError> {
         self.bus.publish(workspace, publication).await
+    }
+
+    async fn signal(&self, workspace: &WorkspaceId, signal: &Signal) -> Result<(), BusError> {
+        self.bus.signal(workspace, signal).await
     }
 
     async fn subscribe(&self, workspace: &WorkspaceId) -> Result<Subscription, BusError> {

@@ -110,7 +110,8 @@ impl Socket {
         }
     }
 
-    /// Counts frames to be queued. A closing socket accepts none; a slow consumer is closed.
+    /// Counts frames to be queued. A closing socket accepts none. A slow consumer is
+    /// closed, but not for a signal.
     fn accepts(&mut self, added: Tally, class: DeliveryClass, written: &mut Written) -> bool {
         if self.closing_since.is_some() {
             return false;
@@ -118,14 +119,16 @@ impl Socket {
         let tally = *self.tally(class);
         let sum = tally.plus(added);
         let fits = |frames, bytes| sum.frames <= frames && sum.bytes <= bytes;
+        // A signal leaves half of the queue to frames that must not be lost.
+        let share = if class == DeliveryClass::Signal { 2 } else { 1 };
         let has_room = tally.frames == 0
-            || fits(limits::OUTBOUND_FRAMES_MAX, limits::OUTBOUND_BYTES_MAX)
+            || fits(limits::OUTBOUND_FRAMES_MAX / share, limits::OUTBOUND_BYTES_MAX / share)
             || (class == DeliveryClass::Repair
                 && !self.is_stuck()
                 && fits(MISSED_FRAMES_MAX, MISSED_BYTES_MAX));
         if has_room {
             *self.tally(class) = sum;
-        } else {
+        } else if class != DeliveryClass::Signal {
             written.slow_consumers += 1;
             self.begin_close(Some(CloseCode::SlowConsumer), None);
         }
@@ -139,7 +142,7 @@ impl Socket {
 
     fn tally(&mut self, class: DeliveryClass) -> &mut Tally {
         match class {
-            DeliveryClass::Live => &mut self.live,
+            DeliveryClass::Live | DeliveryClass::Signal => &mut self.live,
             DeliveryClass::Repair => &mut self.missed,
         }
     }

@@ -150,6 +150,27 @@ async fn g5_what_was_missed_counts_for_a_client_that_takes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn g12_signals_take_half_of_a_queue_and_end_no_socket() {
+    let mut fixture = Fixture::start();
+    let (socket, mut peer, _) = fixture.socket(1).await;
+    fixture.frame(b"s", &[socket]).await;
+    for _ in 0..2 * limits::OUTBOUND_FRAMES_MAX {
+        let (frame, to) = (Bytes::from_static(b"s"), [socket].into());
+        let class = DeliveryClass::Signal;
+        fixture.send(Command::Frame { frame, to, class, publication: None }).await;
+    }
+    // The rest of the queue is left to frames that must not be lost.
+    for _ in 0..limits::OUTBOUND_FRAMES_MAX / 2 {
+        fixture.frame(b"m", &[socket]).await;
+    }
+    // The first one is in the kernel's buffer already.
+    let mut read = vec![0; 1 + limits::OUTBOUND_FRAMES_MAX];
+    peer.read_exact(&mut read).await.unwrap();
+    assert_eq!(read.iter().filter(|byte| **byte == b'm').count(), limits::OUTBOUND_FRAMES_MAX / 2);
+    assert_eq!(fixture.stats.slow_consumers.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn g5_one_frame_of_any_size_may_queue() {
     let mut fixture = Fixture::start();
     let (socket, mut peer, _) = fixture.socket(16).await;

@@ -1,0 +1,226 @@
+//! Read state: how far a user has read each channel, and how much is unread (G12).
+//!
+//! **Main path.** A mark is one conditional update of the user's own row, whose existence is the
+//! permission. Only [`mark_unread`] begins an epoch; [`mark_read`] moves a mark forward within the
+//! stored one, so that no client can bring a mark to a place that it does not leave again. The
+//! user's sockets hear of a mark by a signal, which may be lost. Counts are computed from the log
+//! and the mark, and stored nowhere.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use model::{
+    ChannelId, Epoch, ErrorCode, MessageId, NewReadMark, ReadMark, UnreadCount, UserId, limits,
+};
+
+use protocol::signal::Signal;
+
+use crate::app::App;
+use crate::error::{Refusal, StoreError};
+use crate::ports::{
+    ChannelMark, LogEntry, MarkChange, Marked, NamePage, PageQuery, Principal, ReadError,
+};
+
+/// Why a mark was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum MarkError {
+    /// No such channel for the caller, in any of the marks.
+    #[error("no such channel for the caller")]
+    ChannelNotFound,
+    /// This field's id is further ahead than [`limits::READ_AHEAD_MAX`].
+    #[error("the id's time is out of range")]
+    IdOutOfRange(&'static str),
+    /// The last epoch has begun.
+    #[error("no epoch is left")]
+    LastEpoch,
+    /// The store did not acknowledge. Repeating the request is safe.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal for MarkError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::ChannelNotFound => ErrorCode::ChannelNotFound,
+            Self::IdOutOfRange(_) => ErrorCode::IdOutOfRange,
+            Self::LastEpoch => ErrorCode::Forbidden,
+            Self::Store(error) => error.code(),
+        }
+    }
+
+    fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::IdOutOfRange(field) => Some(field),
+            Self::ChannelNotFound | Self::LastEpoch | Self::Store(_) => None,
+        }
+    }
+}
+
+/// Moves the caller's marks forward. Returns what each mark's channel has now, in the order of the
+/// marks; `NoRow` for channels that the caller is not in.
+///
+/// A mark of another epoch than the stored one moves nothing: a lower one comes from a device that
+/// does not know that messages were marked unread, and a higher one was never given out.
+///
+/// # Errors
+/// [`MarkError`]; `ChannelNotFound` only if the caller is in none of the channels. After `Store`
+/// some may have moved.
+///
+/// # Cancel safety
+/// A dropped call may have moved some of them.
+pub async fn mark_read(
+    app: &App,
+    caller: &Principal,
+    marks: &[NewReadMark],
+) -> Result<Vec<(ChannelId, Marked)>, MarkError> {
+    if marks.iter().any(|new| is_too_far_ahead(app, new.mark.up_to)) {
+        return Err(MarkError::IdOutOfRange("up_to"));
+    }
+    let mut writes = Vec::with_capacity(marks.len());
+    for NewReadMark { channel_id, mark } in marks {
+        writes.push(change(app, caller, channel_id, MarkChange::read(*mark)));
+    }
+    let marked = stream::iter(writes).buffered(limits::READ_MARKS_MAX);
+    let marked: Vec<Marked> = marked.try_collect().await?;
+    // A mark that is there already may be from a first attempt that died before its signal.
+    let is_there = |(new, marked): &(&NewReadMark, &Marked)| {
+        **marked == Marked::Moved(new.mark) || **marked == Marked::Kept(new.mark)
+    };
+    let moved = marks.iter().zip(&marked).filter(is_there).map(|(new, _)| new.clone());
+    signal(app, caller, moved.collect()).await;
+    let marked: Vec<_> = marks.iter().map(|new| new.channel_id.clone()).zip(marked).collect();
+    if marked.iter().all(|(_, marked)| *marked == Marked::NoRow) {
+        return Err(MarkError::ChannelNotFound);
+    }
+    Ok(marked)
+}
+
+/// Marks everything from a message on as unread: the first mark of the next epoch, just below it.
+/// Not idempotent: a repeated call begins one more epoch, with the same mark.
+///
+/// # Errors
+/// [`MarkError`]. After `Store` it may be marked.
+///
+/// # Cancel safety
+/// A dropped call may or may not have marked it.
+pub async fn mark_unread(
+    app: &App,
+    caller: &Principal,
+    channel_id: &ChannelId,
+    from: MessageId,
+) -> Result<ReadMark, MarkError> {
+    if is_too_far_ahead(app, from) {
+        return Err(MarkError::IdOutOfRange("from"));
+    }
+    let up_to = from.previous().unwrap_or(from);
+    // Most channels were never marked unread, so the first attempt needs no read before it. If it
+    // is refused, the answer has the present epoch.
+    let mut present = Epoch::FIRST;
+    for _ in 0..limits::UNREAD_ROUNDS_MAX {
+        let change = MarkChange::unread(present, up_to).ok_or(MarkError::LastEpoch)?;
+        match self::change(app, caller, channel_id, change).await? {
+            Marked::Moved(mark) => {
+                let moved = NewReadMark { channel_id: channel_id.clone(), mark };
+                signal(app, caller, vec![moved]).await;
+                return Ok(mark);
+            }
+            Marked::NoRow => return Err(MarkError::ChannelNotFound),
+            // If this very call had written it, one more epoch does no harm.
+            Marked::Kept(mark) => present = mark.epoch,
+        }
+    }
+    Err(StoreError::Busy("the mark changes too often".into()).into())
+}
+
+async fn change(
+    app: &App,
+    caller: &Principal,
+    channel_id: &ChannelId,
+    change: MarkChange,
+) -> Result<Marked, StoreError> {
+    let (workspace, me) = (&caller.workspace_id, &caller.user_id);
+    Ok(app.read_marks.change_mark(workspace, me, channel_id, change).await?)
+}
+
+/// Tells the caller's sockets where marks are now.
+async fn signal(app: &App, caller: &Principal, marks: Vec<NewReadMark>) {
+    if !marks.is_empty() {
+        let signal = Signal::Read { user_id: caller.user_id.clone(), marks };
+        app.publisher().signal(&caller.workspace_id, &signal).await;
+    }
+}
+
+/// A mark further ahead than the messages that can exist would hide what is sent later.
+fn is_too_far_ahead(app: &App, id: MessageId) -> bool {
+    id.time() > app.clock.now().plus(limits::READ_AHEAD_MAX)
+}
+
+/// A channel's mark, and how many messages after it are unread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// The channel and its mark.
+    pub of: ChannelMark,
+    /// Messages of others that are not deleted.
+    pub count: UnreadCount,
+}
+
+/// Counts the unread messages of the caller's channels, in order of channel id. Everything that was
+/// stored before the call began is counted. A channel whose creation broke off may be among them.
+///
+/// A member who is removed during the call may still get a number, never a message.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn list_unread(
+    app: &App,
+    caller: &Principal,
+    after: Option<&ChannelId>,
+    limit: u32,
+) -> Result<(Vec<Unread>, Option<ChannelId>), StoreError> {
+    let (workspace, me) = (&caller.workspace_id, &caller.user_id);
+    let NamePage { rows, more } = app.read_marks.marks_of(workspace, me, after, limit).await?;
+    let next = rows.last().filter(|_| more).map(|row| row.channel_id.clone());
+    let mut counts = Vec::with_capacity(rows.len());
+    for of in rows {
+        counts.push(count(app, me, of));
+    }
+    let counts = stream::iter(counts).buffered(limits::UNREAD_CHANNELS_AT_ONCE);
+    Ok((counts.try_collect().await?, next))
+}
+
+async fn count(app: &App, me: &UserId, of: ChannelMark) -> Result<Unread, ReadError> {
+    let highest = MessageId::last_of(app.clock.now().plus(limits::NEWEST_AHEAD));
+    let (mut after, mut count) = (of.mark.up_to, 0);
+    for _ in 0..limits::UNREAD_QUERIES_MAX {
+        let Some(lowest) = after.next().filter(|lowest| *lowest <= highest) else {
+            return Ok(Unread { of, count: UnreadCount::Exact(count) });
+        };
+        let query = PageQuery {
+            channel_id: of.channel_id.clone(),
+            lowest,
+            highest,
+            newest_first: false,
+            limit: limits::PAGE_ROWS_MAX,
+            strong: true,
+        };
+        let page = app.messages.page(&query).await?;
+        for entry in &page.entries {
+            count += u32::from(is_unread(entry, me));
+        }
+        if count > limits::UNREAD_COUNT_MAX {
+            break;
+        }
+        match page.entries.last().filter(|_| page.more) {
+            Some(last) => after = last.id(),
+            None => return Ok(Unread { of, count: UnreadCount::Exact(count) }),
+        }
+    }
+    Ok(Unread { of, count: UnreadCount::Over })
+}
+
+fn is_unread(entry: &LogEntry, me: &UserId) -> bool {
+    match entry {
+        LogEntry::Message(stored) => {
+            stored.message.sender_id != *me && stored.message.deleted.is_none()
+        }
+        LogEntry::Redirect(_) | LogEntry::Unknown { .. } => false,
+    }
+}
