@@ -54,29 +54,34 @@ async fn answers_have_the_shape_of_the_protocol() {
             "message",
             "rev",
             "sender_id",
-            "server_time"
+            "server_time",
+            "text_rev"
         ]
     );
     let created_at = posted["created_at"].as_str().unwrap();
     assert!(created_at.len() == 24 && created_at.ends_with('Z'), "{created_at}");
     let page = fixture.authorized("GET", &format!("/scroll?channel_id={c}"), b"").await.json();
-    assert_eq!(keys(&page), ["messages", "next_offset"]);
+    assert_eq!(keys(&page), ["messages", "next_offset"], "without `complete`: it reads older ones");
     assert_eq!(
         keys(&page["messages"][0]),
-        ["channel_id", "created_at", "id", "message", "rev", "sender_id"]
+        ["channel_id", "created_at", "id", "message", "rev", "sender_id", "text_rev"]
     );
     let channel = fixture.authorized("GET", &format!("/channels/{c}"), b"").await.json();
     assert_eq!(
         keys(&channel),
         [
+            "archived",
             "channel_id",
             "contract",
             "created_at",
             "created_by",
+            "details_version",
             "late",
             "members_version",
             "name",
+            "topic",
             "type",
+            "visibility",
             "workspace_id"
         ]
     );

@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("connect", &["model", "protocol", "messaging", "service"]),
     // Not `protocol`: the relay has nothing to do with what clients send.
     ("relay", &["messaging", "dynamo", "service"]),
+    ("derive", &["messaging", "dynamo", "service"]),
     ("node", &["model", "protocol", "messaging", "delivery", "auth", "service"]),
     ("checker", &["model"]),
     (
@@ -84,6 +85,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "amend",
             "connect",
             "relay",
+            "derive",
             "node",
         ],
     ),

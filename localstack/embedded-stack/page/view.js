@@ -190,13 +190,13 @@ export class MessageView {
     if (own) this.#updateDelivery(delivery, message);
     const isStored = message.delivery === "stored" && !deleted;
     const isOpen = isStored && this.#store.active !== null;
-    this.#updateReactions(node, message, isOpen);
-    // An archived channel takes no edits, but deletions.
-    const canEdit = own && isOpen && !this.#store.active.archived;
-    this.#updateTools(node, message, isOpen);
-    const edit = node.querySelector("[data-testid=edit]");
-    if (edit) setHidden(edit, !canEdit);
-    this.#updateEditor(node, message, canEdit);
+    // An archived channel takes neither reactions nor edits, but deletions.
+    const takesMore = isOpen && !this.#store.active.archived;
+    this.#updateReactions(node, message, takesMore);
+    this.#updateTools(node, message, own ? isOpen : takesMore);
+    for (const tool of node.querySelectorAll("[data-testid=react], [data-testid=edit]"))
+      setHidden(tool, !takesMore);
+    this.#updateEditor(node, message, own && takesMore);
   }
 
   #updateReactions(node, message, isOpen) {

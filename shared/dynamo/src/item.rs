@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use messaging::ports::{
-    ChannelMark, Folded, LogEntry, LoggedChange, Redirect, StoredMessage, StoredReaction,
+    ChannelMark, Folded, Joined, LogEntry, LoggedChange, Redirect, StoredMessage, StoredReaction,
 };
 use model::{
     Attribution, ChangeId, Channel, ChannelDetails, ChannelId, ChannelType, Contract, Edit, Emoji,
@@ -365,6 +365,11 @@ pub(crate) fn decode_member(item: &Item) -> Result<Member, MalformedRow> {
 pub(crate) fn decode_user_channel(item: &Item) -> Result<ChannelId, MalformedRow> {
     let row = Row { table: "user_channels", item };
     row.parsed(keys::CHANNEL_ID, |text| ChannelId::parse(text).ok())
+}
+
+pub(crate) fn decode_joined(item: &Item) -> Result<Joined, MalformedRow> {
+    let row = Row { table: "user_channels", item };
+    Ok(Joined { channel_id: decode_user_channel(item)?, joined_at: row.time(JOINED_AT)? })
 }
 
 pub(crate) fn decode_channel_mark(item: &Item) -> Result<ChannelMark, MalformedRow> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
-use messaging::ports::{MemberStore, NamePage, ReadError, WriteError};
+use messaging::ports::{Joined, MemberStore, NamePage, ReadError, WriteError};
 use model::limits::MEMBERS_READ_MAX;
 use model::{ChannelId, Member, Timestamp, UserId, WorkspaceId};
 
@@ -124,6 +124,17 @@ impl MemberStore for DynamoStore {
     ) -> Result<NamePage<ChannelId>, ReadError> {
         let answer = self.user_channels_after(workspace, user, after, limit).await?;
         name_page(&answer, item::decode_user_channel)
+    }
+
+    async fn joined_by(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<Joined>, ReadError> {
+        let answer = self.user_channels_after(workspace, user, after, limit).await?;
+        name_page(&answer, item::decode_joined)
     }
 
     async fn list_publicly(

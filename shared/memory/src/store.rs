@@ -6,17 +6,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use messaging::ports::{
-    Appended, ChangePage, ChannelMark, ChannelStore, Creation, LogEntry, LogPage, LoggedChange,
-    MarkChange, Marked, Marking, MemberStore, MessageStore, NamePage, PageQuery, ProfileStore,
-    ProfileWrite, Reacted, ReactionPage, ReadError, ReadMarkStore, Redirect, Revised, Revision,
-    RevocationStore, Standing, StoredMessage, StoredReaction, WriteError,
+    ChannelMark, ChannelStore, Creation, Joined, LogEntry, MarkChange, Marked, Marking,
+    MemberStore, NamePage, ProfileStore, ProfileWrite, ReadError, ReadMarkStore, RevocationStore,
+    Standing, StoredReaction, WriteError,
 };
-use model::limits::{MEMBERS_READ_MAX, PAGE_ROWS_MAX, REACTION_ROWS_READ_MAX};
+use model::limits::MEMBERS_READ_MAX;
 use model::{
     Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Member, MessageId, Profile, ReadMark,
     Rev, Timestamp, UserId, WorkspaceId,
 };
 use parking_lot::{Mutex, MutexGuard};
+
+mod messages;
 
 /// A store in memory with the tables' semantics. Clones share its rows.
 #[derive(Debug, Clone, Default)]
@@ -68,163 +69,6 @@ impl MemoryStore {
         let mut tables = self.0.lock();
         *tables.calls.entry(method).or_default() += 1;
         tables
-    }
-}
-
-#[async_trait]
-impl MessageStore for MemoryStore {
-    async fn append(&self, stored: &StoredMessage) -> Result<Appended, WriteError> {
-        let mut tables = self.call("append");
-        let key = (stored.message.channel_id.clone(), stored.message.id);
-        if let Some(entry) = tables.messages.get(&key) {
-            return Ok(Appended::Occupied(Box::new(entry.clone())));
-        }
-        tables.messages.insert(key, LogEntry::Message(stored.clone()));
-        Ok(Appended::Stored)
-    }
-
-    async fn append_redirected(
-        &self,
-        redirect: &Redirect,
-        stored: &StoredMessage,
-    ) -> Result<Appended, WriteError> {
-        let mut tables = self.call("append_redirected");
-        let redirect_key = (redirect.channel_id.clone(), redirect.id);
-        let message_key = (stored.message.channel_id.clone(), stored.message.id);
-        if redirect_key == message_key {
-            return Err(WriteError::NotStored(Box::new(Refusal::OneRowTwice)));
-        }
-        if let Some(entry) = tables.messages.get(&redirect_key) {
-            return Ok(Appended::Occupied(Box::new(entry.clone())));
-        }
-        if tables.messages.contains_key(&message_key) {
-            return Err(WriteError::NotStored(Box::new(Refusal::TargetOccupied)));
-        }
-        tables.messages.insert(redirect_key, LogEntry::Redirect(in_whole_seconds(redirect)));
-        tables.messages.insert(message_key, LogEntry::Message(stored.clone()));
-        Ok(Appended::Stored)
-    }
-
-    async fn entry(
-        &self,
-        channel: &ChannelId,
-        id: MessageId,
-    ) -> Result<Option<LogEntry>, ReadError> {
-        Ok(self.call("entry").messages.get(&(channel.clone(), id)).cloned())
-    }
-
-    async fn entries(
-        &self,
-        channel: &ChannelId,
-        ids: &[MessageId],
-    ) -> Result<Vec<LogEntry>, ReadError> {
-        let tables = self.call("entries");
-        let ids: BTreeSet<_> = ids.iter().collect();
-        let entry = |id: &MessageId| tables.messages.get(&(channel.clone(), *id)).cloned();
-        Ok(ids.into_iter().filter_map(entry).collect())
-    }
-
-    async fn log_change(&self, change: &LoggedChange) -> Result<(), WriteError> {
-        let key = (change.channel_id.clone(), change.position);
-        self.call("log_change").changes.insert(key, change.target);
-        Ok(())
-    }
-
-    async fn changes(&self, query: &PageQuery) -> Result<ChangePage, ReadError> {
-        let tables = self.call("changes");
-        if query.lowest > query.highest {
-            return Ok(ChangePage { changes: Vec::new(), more: false });
-        }
-        let lowest = (query.channel_id.clone(), query.lowest);
-        let highest = (query.channel_id.clone(), query.highest);
-        let within = tables.changes.range(lowest..=highest);
-        let limit = rows_of(query.limit, PAGE_ROWS_MAX);
-        let changes: Vec<_> =
-            within.map(|((_, position), target)| (*position, *target)).take(limit).collect();
-        let more = changes.len() == limit;
-        Ok(ChangePage { changes, more })
-    }
-
-    async fn revise(
-        &self,
-        channel: &ChannelId,
-        id: MessageId,
-        revision: &Revision,
-    ) -> Result<Revised, WriteError> {
-        let mut tables = self.call("revise");
-        let entry = tables.messages.get_mut(&(channel.clone(), id));
-        let revised = entry.as_deref().and_then(|entry| match entry {
-            LogEntry::Message(stored) => revision.applied_to(stored),
-            LogEntry::Redirect(_) | LogEntry::Unknown { .. } => None,
-        });
-        match (entry, revised) {
-            (Some(entry), Some(stored)) => {
-                *entry = LogEntry::Message(stored.clone());
-                Ok(Revised::Done(stored))
-            }
-            (entry, _) => Ok(Revised::Refused(entry.map(|entry| Box::new(entry.clone())))),
-        }
-    }
-
-    async fn react(
-        &self,
-        channel: &ChannelId,
-        id: MessageId,
-        reaction: &StoredReaction,
-    ) -> Result<Reacted, WriteError> {
-        let mut tables = self.call("react");
-        let of_message = tables.reactions.entry((channel.clone(), id)).or_default();
-        let key = (reaction.user_id.clone(), reaction.emoji.clone());
-        if of_message.get(&key).is_some_and(|known| known.change_id >= reaction.change_id) {
-            return Ok(Reacted::Superseded);
-        }
-        of_message.insert(key, reaction.clone());
-        Ok(Reacted::Stored)
-    }
-
-    async fn reactions(
-        &self,
-        channel: &ChannelId,
-        id: MessageId,
-        after: Option<(&UserId, &Emoji)>,
-        limit: u32,
-    ) -> Result<ReactionPage, ReadError> {
-        let tables = self.call("reactions");
-        let of_message = tables.reactions.get(&(channel.clone(), id)).into_iter();
-        let after = after.map(|(user, emoji)| (user.clone(), emoji.clone()));
-        let bounds = (after_bound(after.as_ref()), Unbounded);
-        let rows = of_message.flat_map(|rows| rows.range::<(UserId, Emoji), _>(bounds));
-        let limit = rows_of(limit, REACTION_ROWS_READ_MAX);
-        let rows: Vec<_> = rows.map(|(_, row)| row.clone()).take(limit).collect();
-        let more = rows.len() == limit;
-        Ok(ReactionPage { rows, more })
-    }
-
-    async fn reacted_among(
-        &self,
-        channel: &ChannelId,
-        user: &UserId,
-        reactions: &[(MessageId, Emoji)],
-    ) -> Result<Vec<(MessageId, Emoji)>, ReadError> {
-        let tables = self.call("reacted_among");
-        let stands = |(id, emoji): &&(MessageId, Emoji)| {
-            let of_message = tables.reactions.get(&(channel.clone(), *id));
-            let row = of_message.and_then(|rows| rows.get(&(user.clone(), emoji.clone())));
-            row.is_some_and(|row| row.withdrawn.is_none())
-        };
-        Ok(reactions.iter().filter(stands).cloned().collect())
-    }
-
-    async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
-        let tables = self.call("page");
-        if query.lowest > query.highest {
-            return Ok(LogPage { entries: Vec::new(), more: false });
-        }
-        let lowest = (query.channel_id.clone(), query.lowest);
-        let highest = (query.channel_id.clone(), query.highest);
-        let within = tables.messages.range(lowest..=highest).map(|(_, entry)| entry);
-        let limit = rows_of(query.limit, PAGE_ROWS_MAX);
-        Ok(if query.newest_first { log_page(within.rev(), limit) } else { log_page(within, limit) })
     }
 }
 
@@ -389,6 +233,22 @@ impl MemberStore for MemoryStore {
         Ok(name_page(rows.map(|(channel, _)| channel.clone()), limit))
     }
 
+    async fn joined_by(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<Joined>, ReadError> {
+        let NamePage { rows, more } = self.channels_of(workspace, user, after, limit).await?;
+        let tables = self.call("joined_by");
+        let joined = |channel_id: ChannelId| {
+            let member = tables.memberships.get(&channel_id)?.get(user)?;
+            Some(Joined { joined_at: member.joined_at, channel_id })
+        };
+        Ok(NamePage { rows: rows.into_iter().filter_map(joined).collect(), more })
+    }
+
     async fn list_publicly(
         &self,
         workspace: &WorkspaceId,
@@ -521,31 +381,6 @@ impl RevocationStore for MemoryStore {
     }
 }
 
-/// The tables keep a redirect's expiry in whole seconds, rounded up.
-fn in_whole_seconds(redirect: &Redirect) -> Redirect {
-    let ms = redirect.expires_at.unix_ms().div_ceil(1_000).saturating_mul(1_000);
-    Redirect { expires_at: Timestamp::from_unix_ms(ms), ..redirect.clone() }
-}
-
-/// A query ends at its row limit or its byte limit, whichever comes first. It then says that more
-/// may follow, even after the last row.
-fn log_page<'a>(entries: impl Iterator<Item = &'a LogEntry>, limit: usize) -> LogPage {
-    let mut page = LogPage { entries: Vec::new(), more: false };
-    let mut bytes = 0;
-    for entry in entries {
-        page.entries.push(entry.clone());
-        bytes += match entry {
-            LogEntry::Message(stored) => stored.message.text.as_str().len() + ROW_BYTES,
-            LogEntry::Redirect(_) | LogEntry::Unknown { .. } => ROW_BYTES,
-        };
-        page.more = page.entries.len() == limit || bytes >= QUERY_BYTES_MAX;
-        if page.more {
-            break;
-        }
-    }
-    page
-}
-
 fn name_page<T>(rows: impl Iterator<Item = T>, limit: u32) -> NamePage<T> {
     let limit = rows_of(limit, MEMBERS_READ_MAX);
     let rows: Vec<_> = rows.take(limit).collect();
@@ -560,8 +395,3 @@ fn after_bound<T>(after: Option<&T>) -> Bound<&T> {
 fn rows_of(limit: u32, most: u32) -> usize {
     usize::try_from(limit.clamp(1, most)).unwrap_or(usize::MAX)
 }
-
-/// The most bytes that one query of the tables returns.
-const QUERY_BYTES_MAX: usize = 1024 * 1024;
-/// The approximate size of a row without its text.
-const ROW_BYTES: usize = 128;

@@ -15,8 +15,8 @@ use model::{
 
 use crate::circuit::Circuit;
 use crate::ports::{
-    Appended, ChangePage, ChannelMark, ChannelStore, Creation, DirectoryError, FleetNode, Lease,
-    LogEntry, LogPage, LoggedChange, MarkChange, Marked, Marking, MemberStore, MessageStore,
+    Appended, ChangePage, ChannelMark, ChannelStore, Creation, DirectoryError, FleetNode, Joined,
+    Lease, LogEntry, LogPage, LoggedChange, MarkChange, Marked, Marking, MemberStore, MessageStore,
     NamePage, NodeDirectory, PageQuery, ProfileStore, ProfileWrite, Reacted, ReactionPage,
     ReadError, ReadMarkStore, Redirect, Revised, Revision, RevocationStore, Standing,
     StoredMessage, StoredReaction, WriteError,
@@ -258,6 +258,16 @@ impl MemberStore for Guarded<dyn MemberStore> {
         limit: u32,
     ) -> Result<NamePage<ChannelId>, ReadError> {
         self.read(self.port.channels_of(workspace, user, after, limit)).await
+    }
+
+    async fn joined_by(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<Joined>, ReadError> {
+        self.read(self.port.joined_by(workspace, user, after, limit)).await
     }
 
     async fn list_publicly(

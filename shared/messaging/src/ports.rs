@@ -28,8 +28,9 @@ pub use read_marks::{ChannelMark, MarkChange, Marked, ReadMarkStore};
 pub use relay_bus::{BatchResult, RelayBus, Replication, Routed};
 pub use revision::{Change, ChangePage, LoggedChange, Revised, Revision};
 pub use store::{
-    Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MemberStore, MessageStore,
-    NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing, StoredMessage, WriteError,
+    Appended, ChannelStore, Creation, Joined, LogEntry, LogPage, Marking, MemberStore,
+    MessageStore, NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing,
+    StoredMessage, WriteError,
 };
 
 /// The underlying error of the store or the bus. It goes to the log, never to a caller.

@@ -112,6 +112,9 @@ pub const STREAM_ENTRIES_MAX: usize = 5_000;
 pub const STREAM_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long a stream without publications is kept.
 pub const STREAM_TTL: Duration = Duration::from_secs(24 * 3600);
+/// How much older than a cursor a membership may be if a resuming client is still told of it: the
+/// clocks of Redis and of functions differ.
+pub const JOINED_MARGIN: Duration = Duration::from_secs(2);
 /// How long a publication's guard key turns publishing it again into a no-op.
 pub const GUARD_TTL: Duration = OVERLAP;
 /// Entries that one read of the stream returns.

@@ -2,6 +2,7 @@
 
 use std::slice::from_ref;
 
+use messaging::ports::Joined;
 use model::{Member, UserId};
 
 use super::{Stores, at, channel_id, member, user, workspace};
@@ -11,6 +12,7 @@ on_every_store!(
     adding_a_member_again_keeps_joined_at,
     members_are_paged_by_name,
     channels_of_a_user_are_paged_by_id,
+    a_users_channels_say_when_the_user_joined,
     deleting_a_member_removes_both_rows_and_is_idempotent,
     one_user_id_in_two_workspaces_is_two_users,
     members_are_settled_once_all_have_both_rows,
@@ -109,6 +111,21 @@ async fn channels_of_a_user_are_paged_by_id(stores: Stores) {
     let rest = stores.members.channels_of(&acme, &ada, first.rows.last(), 10).await.unwrap();
     assert_eq!(rest.rows, [channel_id(3), channel_id(4), channel_id(5)]);
     assert!(!rest.more);
+}
+
+async fn a_users_channels_say_when_the_user_joined(stores: Stores) {
+    let (acme, ada) = (workspace("acme"), user("ada"));
+    for (number, joined) in [(1, 11), (2, 22), (3, 33)] {
+        let members = [member("ada", joined), member("bob", 5)];
+        stores.members.put_members(&acme, &channel_id(number), &members).await.unwrap();
+    }
+    stores.members.delete_member(&acme, &channel_id(2), &ada).await.unwrap();
+    stores.members.put_members(&acme, &channel_id(2), &[member("ada", 44)]).await.unwrap();
+    let first = stores.members.joined_by(&acme, &ada, None, 2).await.unwrap();
+    let joined = |number, ms| Joined { channel_id: channel_id(number), joined_at: at(ms) };
+    assert_eq!((first.rows, first.more), (vec![joined(1, 11), joined(2, 44)], true));
+    let rest = stores.members.joined_by(&acme, &ada, Some(&channel_id(2)), 10).await.unwrap();
+    assert_eq!((rest.rows, rest.more), (vec![joined(3, 33)], false));
 }
 
 async fn deleting_a_member_removes_both_rows_and_is_idempotent(stores: Stores) {

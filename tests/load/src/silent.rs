@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memory::MemoryStore;
 use messaging::ports::{
-    Appended, ChangePage, ChannelMark, ChannelStore, Creation, LogEntry, LogPage, LoggedChange,
-    MarkChange, Marked, Marking, MemberStore, MessageStore, NamePage, PageQuery, ProfileStore,
-    ProfileWrite, Reacted, ReactionPage, ReadError, ReadMarkStore, Redirect, Revised, Revision,
-    RevocationStore, Standing, StoredMessage, StoredReaction, WriteError,
+    Appended, ChangePage, ChannelMark, ChannelStore, Creation, Joined, LogEntry, LogPage,
+    LoggedChange, MarkChange, Marked, Marking, MemberStore, MessageStore, NamePage, PageQuery,
+    ProfileStore, ProfileWrite, Reacted, ReactionPage, ReadError, ReadMarkStore, Redirect, Revised,
+    Revision, RevocationStore, Standing, StoredMessage, StoredReaction, WriteError,
 };
 use model::{
     Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Member, MessageId, Profile, Rev,
@@ -257,6 +257,17 @@ impl MemberStore for MaybeSilent {
     ) -> Result<NamePage<ChannelId>, ReadError> {
         self.answers().await?;
         self.inner.channels_of(workspace, user, after, limit).await
+    }
+
+    async fn joined_by(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<Joined>, ReadError> {
+        self.answers().await?;
+        self.inner.joined_by(workspace, user, after, limit).await
     }
 
     async fn list_publicly(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memory::{MemoryStore, SeededRng};
 use messaging::ports::{
-    Appended, Change, ChangePage, ChannelMark, ChannelStore, Creation, LogEntry, LogPage,
+    Appended, Change, ChangePage, ChannelMark, ChannelStore, Creation, Joined, LogEntry, LogPage,
     LoggedChange, MarkChange, Marked, Marking, MemberStore, MessageStore, NamePage, PageQuery,
     ProfileStore, ProfileWrite, Reacted, ReactionPage, ReadError, ReadMarkStore, Redirect, Revised,
     Revision, RevocationStore, Standing, StoredMessage, StoredReaction, WriteError,
@@ -442,6 +442,16 @@ impl MemberStore for SimStore {
         limit: u32,
     ) -> Result<NamePage<ChannelId>, ReadError> {
         self.read(self.inner.channels_of(workspace, user, after, limit)).await
+    }
+
+    async fn joined_by(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<Joined>, ReadError> {
+        self.read(self.inner.joined_by(workspace, user, after, limit)).await
     }
 
     async fn list_publicly(

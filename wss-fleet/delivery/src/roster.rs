@@ -7,7 +7,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use model::{ChannelId, UserId, limits};
+use model::{ChannelId, Timestamp, UserId, limits};
 
 use crate::audience::{Audience, SocketId};
 use crate::numbers::Registration;
@@ -26,6 +26,8 @@ pub(crate) struct LocalUser {
     channels: ChannelSet,
     /// Channels in which a delta added or removed this user since the registration.
     decided: ChannelSet,
+    /// Channels that they joined lately, and when: see `LoadedUser::joined`.
+    pub(crate) joined: Vec<(ChannelId, Timestamp)>,
 }
 
 /// A sorted list of channels that uses little memory: most users have few channels, and they are
@@ -97,6 +99,7 @@ impl Roster {
             registered_at: key,
             channels: ChannelSet::default(),
             decided: ChannelSet::default(),
+            joined: Vec::new(),
         };
         self.keys.insert(local.id.clone(), key);
         self.users.insert(key, local);
@@ -126,6 +129,7 @@ impl Roster {
             user.registered_at = registered_at;
             user.channels.clear();
             user.decided.clear();
+            user.joined.clear();
             (user.id.clone(), registered_at)
         };
         self.users.values_mut().map(reset).collect()
@@ -167,6 +171,13 @@ impl Roster {
             }
         }
         user.decided.clear();
+    }
+
+    /// Notes when a user joined channels.
+    pub(crate) fn joined(&mut self, key: UserKey, joined: Vec<(ChannelId, Timestamp)>) {
+        if let Some(user) = self.users.get_mut(&key) {
+            user.joined.extend(joined);
+        }
     }
 
     pub(crate) fn add_socket(&mut self, key: UserKey, socket: SocketId) {
@@ -361,8 +372,7 @@ mod tests {
     fn g6_a_sweep_forgets_no_refresh_that_late_rows_would_contradict() {
         let mut roster = Roster::default();
         let alice = UserId::parse("alice").unwrap();
-        let channel =
-            |n: u64| ChannelId::mint_group(model::Timestamp::from_unix_ms(n), u128::from(n));
+        let channel = |n: u64| ChannelId::mint_group(Timestamp::from_unix_ms(n), u128::from(n));
         // Alice's rows are read slowly; then she is removed, which arrives as a refresh.
         let (key, _) = roster.register(&alice);
         roster.refresh(&channel(1), 2, &[]);

@@ -55,6 +55,9 @@ pub struct LoadedUser {
     pub is_revoked: bool,
     /// The channels that they are a member of.
     pub channels: Vec<ChannelId>,
+    /// Those of them that they joined within the life of a stream's entries
+    /// ([`limits::STREAM_TTL`]), and when.
+    pub joined: Vec<(ChannelId, Timestamp)>,
 }
 
 /// A channel's members, read strongly: version first, rows last.

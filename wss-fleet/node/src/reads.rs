@@ -98,12 +98,15 @@ impl Source<'_> {
     /// Reads a user's channels and tombstone, strongly.
     async fn user(&self, user: &UserId) -> Result<LoadedUser, Failure> {
         let (members, workspace) = (&self.hub.ports.members, self.workspace);
-        let mut channels: Vec<ChannelId> = Vec::new();
+        let (mut channels, mut joined): (Vec<ChannelId>, Vec<_>) = (Vec::new(), Vec::new());
+        let since = self.hub.ports.clock.now().minus(limits::STREAM_TTL);
         loop {
             let (after, limit) = (channels.last().cloned(), limits::PAGE_ROWS_MAX);
-            let page = members.channels_of(workspace, user, after.as_ref(), limit);
+            let page = members.joined_by(workspace, user, after.as_ref(), limit);
             let page = self.call(page).await?;
-            channels.extend(page.rows);
+            let lately = page.rows.iter().filter(|row| row.joined_at > since);
+            joined.extend(lately.map(|row| (row.channel_id.clone(), row.joined_at)));
+            channels.extend(page.rows.into_iter().map(|row| row.channel_id));
             if !page.more {
                 break;
             }
@@ -112,7 +115,7 @@ impl Source<'_> {
         let users = std::slice::from_ref(user);
         let revoked = self.hub.ports.revocations.revoked_among(workspace, users);
         let is_revoked = !self.call(revoked).await?.is_empty();
-        Ok(LoadedUser { is_revoked, channels })
+        Ok(LoadedUser { is_revoked, channels, joined })
     }
 
     /// Reads all channels' versions with one call, and then each channel's rows, strongly (G6).

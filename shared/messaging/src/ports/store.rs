@@ -334,6 +334,15 @@ pub struct NamePage<T> {
     pub more: bool,
 }
 
+/// A channel of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// When the user became a member, the last time.
+    pub joined_at: Timestamp,
+}
+
 /// Memberships, in both directions.
 #[async_trait]
 pub trait MemberStore: Send + Sync + Debug {
@@ -421,6 +430,18 @@ pub trait MemberStore: Send + Sync + Debug {
         after: Option<&ChannelId>,
         limit: u32,
     ) -> Result<NamePage<ChannelId>, ReadError>;
+
+    /// As [`MemberStore::channels_of`], with the times at which the user joined.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    async fn joined_by(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<Joined>, ReadError>;
 
     /// Adds a channel to the list of a workspace's public channels. Idempotent.
     ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use messaging::ports::{
-    ChannelStore, Creation, Marking, MemberStore, NamePage, ReadError, Standing, WriteError,
+    ChannelStore, Creation, Joined, Marking, MemberStore, NamePage, ReadError, Standing, WriteError,
 };
 use model::{
     Channel, ChannelId, ChannelUpdate, LateArrivals, Member, Timestamp, UserId, WorkspaceId,
@@ -146,6 +146,16 @@ impl MemberStore for RowsAfterVersion {
         limit: u32,
     ) -> Result<NamePage<ChannelId>, ReadError> {
         self.members.channels_of(workspace, user, after, limit).await
+    }
+
+    async fn joined_by(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        after: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<NamePage<Joined>, ReadError> {
+        self.members.joined_by(workspace, user, after, limit).await
     }
 
     async fn list_publicly(

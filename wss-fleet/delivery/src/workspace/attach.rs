@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{ChannelId, Position, Timestamp, UserId, limits};
+use model::{ChannelChange, ChannelId, Position, Timestamp, UserId, limits};
 use protocol::close::CloseCode;
-use protocol::frame::{Ready, ServerFrame};
+use protocol::frame::{self, Ready, ServerFrame};
 use protocol::publication::{Payload, Publication, Recipients};
 
 use super::{Attach, Attached, Effect, LoadedUser, StreamState, Turn, Workspace};
@@ -76,9 +76,10 @@ impl Workspace {
             Some(LoadedUser { is_revoked: true, .. }) => {
                 self.close_user(user, CloseCode::Revoked, turn);
             }
-            Some(LoadedUser { channels, .. }) => {
+            Some(LoadedUser { channels, joined, .. }) => {
                 self.read_ahead(&channels, turn);
                 self.roster.load(key, channels);
+                self.roster.joined(key, joined);
                 self.no_longer_unloaded(key, turn);
                 self.settle_waiting(Some(key), turn);
             }
@@ -132,8 +133,9 @@ impl Workspace {
             Replay::Frames(frames) => {
                 // Until the replay is delivered, only the client's own cursor is safe.
                 let cursor = waiting.attach.cursor.clone().unwrap_or_default();
+                let joined = self.joined_since(key, &cursor);
                 let ready = self.ready(&waiting.attach, cursor, true, turn.now);
-                let frames = std::iter::once(ready).chain(frames).collect();
+                let frames = std::iter::once(ready).chain(joined).chain(frames).collect();
                 self.attach(key, waiting, frames, turn);
             }
             Replay::Impossible => {
@@ -181,6 +183,39 @@ impl Workspace {
             self.read_stored(number, &publication, turn);
         }
         Replay::WaitsForText
+    }
+
+    /// Frames of the user's memberships that are younger than a cursor. The entries of these changes
+    /// may be lost, and what happened in a channel before its user came back reached nobody of them.
+    fn joined_since(&self, key: UserKey, cursor: &str) -> Vec<Bytes> {
+        let position = Position::parse(cursor);
+        let (Some(user), Some(position)) = (self.roster.user(key), position) else {
+            return Vec::new();
+        };
+        let at = Timestamp::from_unix_ms(position.entry.ms).minus(limits::JOINED_MARGIN);
+        let is_news = |(channel, joined_at): &&(ChannelId, Timestamp)| {
+            *joined_at > at
+                && self.roster.is_member(channel, key)
+                && !self.has_addition(channel, &user.id, *joined_at)
+        };
+        let frame = |(channel, _): &(ChannelId, Timestamp)| {
+            let told =
+                frame::channel(ChannelChange::MemberAdded, channel, std::slice::from_ref(&user.id));
+            (self.framing)(frame::with_cursor(&told, cursor))
+        };
+        user.joined.iter().filter(is_news).map(frame).collect()
+    }
+
+    /// Whether the ring has the entry by which a user joined a channel at this time: then the client
+    /// got it, or gets it with the replay.
+    fn has_addition(&self, channel: &ChannelId, user: &UserId, joined_at: Timestamp) -> bool {
+        let since = joined_at.minus(limits::JOINED_MARGIN).unix_ms();
+        self.ring.from(EntryNumber::default()).any(|(_, entry)| {
+            let to = entry.publication.channel().filter(|to| to.channel_id == *channel);
+            let mut changes = to.into_iter().flat_map(|to| &to.changes);
+            entry.position.entry.ms >= since
+                && changes.any(|change| change.is_member && change.user_id == *user)
+        })
     }
 
     /// Whether the audience of this entry is unknown.

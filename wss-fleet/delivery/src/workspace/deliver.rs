@@ -194,6 +194,9 @@ impl Workspace {
         turn: &mut Turn<'_>,
     ) {
         let (added, gone) = self.roster.refresh(channel, version, members);
+        for key in &added {
+            self.roster.joined(*key, vec![(channel.clone(), turn.now)]);
+        }
         let added = added.into_iter().map(|key| (ChannelChange::MemberAdded, key));
         let gone = gone.into_iter().map(|key| (ChannelChange::MemberRemoved, key));
         for (change, key) in added.chain(gone) {

@@ -126,7 +126,7 @@ impl Fixture {
             return &self.effects;
         };
         let channels = channels.iter().map(|id| (*id).clone()).collect();
-        let loaded = Some(LoadedUser { is_revoked: false, channels });
+        let loaded = Some(LoadedUser { channels, ..LoadedUser::default() });
         self.input(Input::UserLoaded { user: user(name), registration, loaded })
     }
 

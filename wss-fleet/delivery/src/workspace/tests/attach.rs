@@ -33,6 +33,45 @@ fn g5_a_known_cursor_replays_exactly_what_was_missed() {
 }
 
 #[test]
+fn g9_a_resuming_client_is_told_of_memberships_that_are_younger_than_its_cursor() {
+    let (mut fixture, old, new, left) = (Fixture::linked(), channel(1), channel(2), channel(3));
+    fixture.attach("alice", &[&old, &new]);
+    fixture.push(message(&new, 1, "before bob came back"));
+    fixture.refreshed(&new, 1, &["alice"]);
+    let cursor = fixture.cursor_of_last();
+    fixture.push(message(&new, 2, "after it"));
+    fixture.refreshed(&new, 2, &["alice", "bob"]);
+    let load = |fixture: &mut Fixture| {
+        let registration = fixture.effects.iter().find_map(|effect| match effect {
+            Effect::LoadUser { registration, .. } => Some(*registration),
+            _ => None,
+        });
+        let joined = [(&old, 0), (&new, 9_000), (&left, 9_000)];
+        let joined = joined.map(|(id, ms)| (id.clone(), Timestamp::from_unix_ms(ms)));
+        let channels = vec![old.clone(), new.clone()];
+        let loaded = LoadedUser { channels, joined: joined.to_vec(), ..LoadedUser::default() };
+        let (user, loaded) = (user("bob"), Some(loaded));
+        let registration = registration.unwrap();
+        fixture.input(Input::UserLoaded { user, registration, loaded });
+    };
+    let bob = fixture.attach_with("bob", Some(cursor.clone()));
+    load(&mut fixture);
+    let told = |socket| {
+        ["ready+", "member_added", "after it"].map(|text| (socket, text.to_owned())).to_vec()
+    };
+    assert_eq!(fixture.delivered(), told(bob), "neither of the old one nor of one that bob left");
+    // Another device of a user who is here already.
+    let second = fixture.attach_with("bob", Some(cursor));
+    assert_eq!(fixture.delivered(), told(second));
+    let fresh = fixture.attach_with("bob", None);
+    assert_eq!(
+        fixture.delivered(),
+        [(fresh, "ready".to_owned())],
+        "who has nothing misses nothing"
+    );
+}
+
+#[test]
 fn g5_an_unknown_cursor_is_told_and_never_a_close() {
     let mut fixture = Fixture::linked();
     let unknown =
@@ -136,7 +175,7 @@ fn g8_a_revoked_user_is_closed_and_does_not_come_back() {
         [Effect::LoadUser { registration, .. }] => registration,
         _ => panic!("{:?}", fixture.effects),
     };
-    let loaded = Some(LoadedUser { is_revoked: true, channels: vec![c] });
+    let loaded = Some(LoadedUser { is_revoked: true, channels: vec![c], joined: Vec::new() });
     fixture.input(Input::UserLoaded { user: user("alice"), registration, loaded });
     assert_eq!(fixture.effects, [Effect::Close { socket: again, code: CloseCode::Revoked }]);
 }
@@ -213,8 +252,27 @@ fn g8_who_is_here_is_read_anew_after_a_hole() {
         Effect::LoadUser { registration, .. } => Some(*registration),
         _ => None,
     });
-    let loaded = Some(LoadedUser { is_revoked: true, channels: Vec::new() });
+    let loaded = Some(LoadedUser { is_revoked: true, ..LoadedUser::default() });
     let (user, registration) = (user("alice"), registration.unwrap());
     fixture.input(Input::UserLoaded { user, registration, loaded });
     assert_eq!(fixture.effects, [Effect::Close { socket: alice, code: CloseCode::Revoked }]);
+}
+
+#[test]
+fn g9_a_resuming_client_is_not_told_of_a_membership_whose_entry_is_in_the_ring() {
+    let (mut fixture, c) = (Fixture::linked(), channel(1));
+    fixture.attach("alice", &[&c]);
+    fixture.push(change(&c, 2, ChannelChange::MemberAdded, "bob"));
+    fixture.refreshed(&c, 2, &["alice", "bob"]);
+    let cursor = fixture.cursor_of_last();
+    let bob = fixture.attach_with("bob", Some(cursor));
+    let registration = fixture.effects.iter().find_map(|effect| match effect {
+        Effect::LoadUser { registration, .. } => Some(*registration),
+        _ => None,
+    });
+    let joined = vec![(c.clone(), Timestamp::from_unix_ms(1))];
+    let loaded = Some(LoadedUser { channels: vec![c], joined, ..LoadedUser::default() });
+    let registration = registration.unwrap();
+    fixture.input(Input::UserLoaded { user: user("bob"), registration, loaded });
+    assert_eq!(fixture.delivered(), [(bob, "ready+".to_owned())]);
 }

@@ -216,7 +216,7 @@ fn g4_a_backfill_waits_for_a_store_that_is_away_and_closes_nobody() {
     fixture.tick();
     assert_eq!(fixture.delivered(), [(alice, "tick false".to_owned())]);
     // The rows of the first registration arrive last.
-    let loaded = Some(LoadedUser { is_revoked: false, channels: vec![c.clone()] });
+    let loaded = Some(LoadedUser { channels: vec![c.clone()], ..LoadedUser::default() });
     let mut registrations = (0..100).map(Registration::new);
     let is_awaited = |n: &Registration| fixture.workspace.awaits_user(&user("alice"), *n);
     let registration = registrations.find(is_awaited).unwrap();
