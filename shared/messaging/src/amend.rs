@@ -5,7 +5,9 @@
 //! row itself, under conditions. If the caller dies in between, the entry makes somebody read an
 //! unchanged message, and the same request does the rest.
 
-use model::{Attribution, Channel, ChannelId, EditMessage, ErrorCode, Message, MessageId, limits};
+use model::{
+    Attribution, ChangeId, Channel, ChannelId, EditMessage, ErrorCode, Message, MessageId, limits,
+};
 use protocol::publication::{Origin, Publication};
 
 use crate::access::{AccessError, member_channel};
@@ -147,11 +149,7 @@ pub async fn edit_message(
     edit: &EditMessage,
     origin: Origin,
 ) -> Result<Edited, AmendError> {
-    let now = app.clock.now();
-    let at = edit.change_id.time();
-    if at < now.minus(limits::CHANGE_PAST_MAX) || at > now.plus(limits::FUTURE) {
-        return Err(AmendError::IdOutOfRange);
-    }
+    check_change_id(app, edit.change_id)?;
     let channel = changeable(app, caller, target).await?;
     if channel.details.archived {
         return Err(AmendError::Archived);
@@ -225,15 +223,21 @@ pub async fn read_message(
 ) -> Result<Message, AmendError> {
     let entry = app.messages.entry(&target.channel_id, target.id).await?;
     member_channel(app, caller, &target.channel_id).await?;
-    match entry {
-        Some(LogEntry::Message(stored)) => own_marked(app, caller, stored.message).await,
-        Some(LogEntry::Redirect(_) | LogEntry::Unknown { .. }) | None => {
-            Err(AmendError::MessageNotFound)
-        }
-    }
+    let stored = entry.and_then(LogEntry::into_message).ok_or(AmendError::MessageNotFound)?;
+    own_marked(app, caller, stored.message).await
 }
 
-async fn own_marked(
+/// Refuses a change id whose time is out of range.
+pub(crate) fn check_change_id(app: &App, change_id: ChangeId) -> Result<(), AmendError> {
+    let (now, at) = (app.clock.now(), change_id.time());
+    if at < now.minus(limits::CHANGE_PAST_MAX) || at > now.plus(limits::FUTURE) {
+        return Err(AmendError::IdOutOfRange);
+    }
+    Ok(())
+}
+
+/// A message as its reader gets it: it says which reactions are theirs.
+pub(crate) async fn own_marked(
     app: &App,
     caller: &Principal,
     message: Message,
@@ -290,12 +294,9 @@ impl Amending<'_> {
             let answer = app.messages.revise(channel_id, *id, &revision).await;
             let old = match answer.map_err(StoreError::from)? {
                 Revised::Done(stored) => return Ok((self.publish(stored).await, false)),
-                Revised::Refused(entry) => match entry.map(|entry| *entry) {
-                    Some(LogEntry::Message(old)) => old,
-                    Some(LogEntry::Redirect(_) | LogEntry::Unknown { .. }) | None => {
-                        return Err(AmendError::MessageNotFound);
-                    }
-                },
+                Revised::Refused(entry) => entry
+                    .and_then(|entry| entry.into_message())
+                    .ok_or(AmendError::MessageNotFound)?,
             };
             // The first attempt of this write was answered too late, or not at all.
             if old.message.rev == revision.rev {

@@ -49,7 +49,8 @@ pub(crate) async fn fold(
         let wait = every(&stored.message).saturating_sub(now.since(last.at));
         if pace == Pace::WhenDue && !wait.is_zero() {
             tokio::time::sleep(wait).await;
-            present = message(revising.messages.entry(&channel, id).await?);
+            let entry = revising.messages.entry(&channel, id).await?;
+            present = entry.and_then(LogEntry::into_message);
             continue;
         }
         revising.log(&channel, id, now).await?;
@@ -66,7 +67,7 @@ pub(crate) async fn fold(
         };
         match revising.messages.revise(&channel, id, &revision).await? {
             Revised::Done(stored) => return Ok(Some(stored)),
-            Revised::Refused(entry) => present = message(entry.map(|entry| *entry)),
+            Revised::Refused(entry) => present = entry.and_then(|entry| entry.into_message()),
         }
         refused += 1;
     }
@@ -82,13 +83,6 @@ pub(crate) fn every(message: &Message) -> Duration {
 /// A message's reactions, by its summary.
 pub(crate) fn total(message: &Message) -> u64 {
     message.reactions.iter().map(|reaction| reaction.count).sum()
-}
-
-fn message(entry: Option<LogEntry>) -> Option<StoredMessage> {
-    match entry {
-        Some(LogEntry::Message(stored)) => Some(stored),
-        Some(LogEntry::Redirect(_) | LogEntry::Unknown { .. }) | None => None,
-    }
 }
 
 async fn rows(

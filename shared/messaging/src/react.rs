@@ -10,7 +10,7 @@ use model::{ChangeId, ChannelId, Emoji, Message, MessageId, UserId, limits};
 use protocol::publication::{Origin, Publication};
 
 use crate::access::member_channel;
-use crate::amend::{AmendError, Target};
+use crate::amend::{AmendError, Target, check_change_id, own_marked};
 use crate::app::App;
 use crate::contract;
 use crate::error::StoreError;
@@ -48,10 +48,7 @@ pub async fn react(
     let now = app.clock.now();
     let change_id = match act.change_id {
         Some(given) => {
-            let at = given.time();
-            if at < now.minus(limits::CHANGE_PAST_MAX) || at > now.plus(limits::FUTURE) {
-                return Err(AmendError::IdOutOfRange);
-            }
+            check_change_id(app, given)?;
             given
         }
         None => ChangeId::mint(now, app.randomness.bits()),
@@ -60,7 +57,7 @@ pub async fn react(
         tokio::join!(member_channel(app, caller, channel_id), app.messages.entry(channel_id, *id));
     let channel = channel?;
     contract::check(channel.contract)?;
-    let Some(LogEntry::Message(stored)) = entry? else { return Err(AmendError::MessageNotFound) };
+    let stored = entry?.and_then(LogEntry::into_message).ok_or(AmendError::MessageNotFound)?;
     if stored.message.deleted.is_some() {
         return Err(AmendError::Deleted);
     }
@@ -85,9 +82,13 @@ pub async fn react(
         members_version: channel.members_version,
     };
     let reacted = app.messages.react(channel_id, *id, &reaction).await.map_err(StoreError::from)?;
+    if reacted == Reacted::Superseded {
+        // A later act of the caller says what is theirs.
+        return own_marked(app, caller, stored.message).await;
+    }
     // While others count, `derive` is left to do it: these calls would only get in each other's way.
     let last = stored.folded.unwrap_or_default().at;
-    if reacted == Reacted::Superseded || now.since(last) < fold::every(&stored.message) * 2 {
+    if now.since(last) < fold::every(&stored.message) * 2 {
         return answer(app, caller, stored, act).await;
     }
     let before = stored.message.rev.clone();
@@ -95,12 +96,12 @@ pub async fn react(
         Ok(Some(counted)) => counted,
         Ok(None) => return Err(AmendError::Deleted),
         // The reaction is stored: `derive` counts it.
-        Err(_) => match app.messages.entry(channel_id, *id).await? {
-            Some(LogEntry::Message(stored)) => return answer(app, caller, stored, act).await,
-            Some(LogEntry::Redirect(_) | LogEntry::Unknown { .. }) | None => {
-                return Err(AmendError::MessageNotFound);
-            }
-        },
+        Err(_) => {
+            let entry = app.messages.entry(channel_id, *id).await?;
+            let stored = entry.and_then(LogEntry::into_message);
+            let stored = stored.ok_or(AmendError::MessageNotFound)?;
+            return answer(app, caller, stored, act).await;
+        }
     };
     if counted.message.rev != before {
         let publication =
@@ -127,12 +128,8 @@ pub async fn list_reactions(
         app.messages.entry(channel_id, *id)
     )?;
     member_channel(app, caller, channel_id).await?;
-    let is_deleted = match entry {
-        Some(LogEntry::Message(stored)) => stored.message.deleted.is_some(),
-        Some(LogEntry::Redirect(_) | LogEntry::Unknown { .. }) | None => {
-            return Err(AmendError::MessageNotFound);
-        }
-    };
+    let stored = entry.and_then(LogEntry::into_message).ok_or(AmendError::MessageNotFound)?;
+    let is_deleted = stored.message.deleted.is_some();
     if is_deleted { Err(AmendError::Deleted) } else { Ok(page) }
 }
 
@@ -183,16 +180,11 @@ async fn answer(
     stored: StoredMessage,
     act: &Act,
 ) -> Result<Message, AmendError> {
-    let channel_id = stored.message.channel_id.clone();
-    let mut messages = [stored.message];
-    for reaction in messages.iter_mut().flat_map(|message| &mut message.reactions) {
-        if reaction.emoji == act.emoji {
-            reaction.mine = Some(act.is_made);
-        }
+    let mut message = stored.message;
+    for reaction in message.reactions.iter_mut().filter(|reaction| reaction.emoji == act.emoji) {
+        reaction.mine = Some(act.is_made);
     }
-    mark_own(app, caller, &channel_id, &mut messages).await?;
-    let [message] = messages;
-    Ok(message)
+    own_marked(app, caller, message).await
 }
 
 /// Whether a message has no room for this act, by its summary.

@@ -10,7 +10,7 @@ use model::{Channel, ChannelId, Direction, ErrorCode, KnownMessages, Message, Me
 use crate::access::{AccessError, member_channel};
 use crate::app::App;
 use crate::error::{Refusal, StoreError};
-use crate::ports::{LogEntry, PageQuery, Principal};
+use crate::ports::{LogEntry, PageQuery, Principal, StoredMessage};
 use crate::react::mark_own;
 
 /// A request for a page.
@@ -244,6 +244,15 @@ fn bounds(app: &App, request: &Scroll) -> Option<(MessageId, MessageId)> {
 }
 
 impl LogEntry {
+    /// The message, if it is one.
+    #[must_use]
+    pub fn into_message(self) -> Option<StoredMessage> {
+        match self {
+            Self::Message(stored) => Some(stored),
+            Self::Redirect(_) | Self::Unknown { .. } => None,
+        }
+    }
+
     /// The entry's id, which is its offset in the channel.
     #[must_use]
     pub fn id(&self) -> MessageId {

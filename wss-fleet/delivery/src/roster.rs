@@ -173,9 +173,10 @@ impl Roster {
         user.decided.clear();
     }
 
-    /// Notes when a user joined channels.
+    /// Notes when a user joined channels, the last time for each.
     pub(crate) fn joined(&mut self, key: UserKey, joined: Vec<(ChannelId, Timestamp)>) {
         if let Some(user) = self.users.get_mut(&key) {
+            user.joined.retain(|(known, _)| joined.iter().all(|(channel, _)| channel != known));
             user.joined.extend(joined);
         }
     }
