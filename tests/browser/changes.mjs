@@ -10,11 +10,16 @@ export async function editAndDelete(run) {
   await texts(run.bob, before, [before], SOON_MS);
   const id = await idOf(run.bob, before);
   await press(run.alice, id, "edit");
-  await run.alice.evaluate(
+  // The page draws the editor after the click, so wait for it.
+  await run.alice.until(
+    "the edit is saved",
+    SOON_MS,
     ([which, text]) => {
-      const message = document.querySelector(`[data-message-id="${which}"]`);
-      message.querySelector("[data-testid=edit-text]").value = text;
-      message.querySelector("[data-testid=edit-save]").click();
+      const editor = document.querySelector(`[data-message-id="${which}"] .editor`);
+      if (editor === null) return false;
+      editor.querySelector("[data-testid=edit-text]").value = text;
+      editor.querySelector("[data-testid=edit-save]").click();
+      return true;
     },
     [id, after],
   );
@@ -26,16 +31,12 @@ export async function editAndDelete(run) {
   );
   if (!others) throw new Error("bob can change a message of alice");
   await press(run.alice, id, "delete");
-  await run.alice.evaluate(() => document.getElementById("confirm-ok").click());
+  await run.alice.clickWithin("dialog[open] #confirm-ok");
   for (const tab of [run.alice, run.bob]) await shows(tab, id, DELETED, false);
 }
 
 function press(tab, id, testId) {
-  return tab.evaluate(
-    ([which, name]) =>
-      document.querySelector(`[data-message-id="${which}"] [data-testid=${name}]`).click(),
-    [id, testId],
-  );
+  return tab.clickWithin(`[data-message-id="${id}"] [data-testid=${testId}]`);
 }
 
 function shows(tab, id, text, isEdited) {

@@ -54,7 +54,7 @@ async function pick(tab, id, emoji) {
 /** By the keyboard alone, once the picker is open. */
 async function writeName(tab, id, name) {
   await openPicker(tab, id);
-  await tab.evaluate(() => document.querySelector("[data-testid=react-text]").focus());
+  await tab.focus("[data-testid=react-text]");
   await tab.send("Input.insertText", { text: name });
   await tab.press("Enter");
   await isPickerOpen(tab, false);
@@ -67,10 +67,7 @@ async function openPicker(tab, id) {
 
 /** With the keyboard: the mouse sees the tools only while it is over the message. */
 async function pressTool(tab, id) {
-  await tab.evaluate(
-    (which) => document.querySelector(`[data-message-id="${which}"] [data-testid=react]`).focus(),
-    id,
-  );
+  await tab.focus(`[data-message-id="${id}"] [data-testid=react]`);
   await tab.press("Enter");
 }
 
@@ -85,12 +82,8 @@ function isPickerOpen(tab, wanted) {
 }
 
 function pressChip(tab, id, emoji) {
-  return tab.evaluate(
-    ([which, wanted]) => {
-      const chips = `[data-message-id="${which}"] [data-testid=reaction]`;
-      [...document.querySelectorAll(chips)].find((chip) => chip.dataset.emoji === wanted).click();
-    },
-    [id, emoji],
+  return tab.clickWithin(
+    `[data-message-id="${id}"] [data-testid=reaction][data-emoji="${emoji}"]`,
   );
 }
 

@@ -119,6 +119,24 @@ export class Tab {
     }
   }
 
+  /** Clicks on an element by script, once it exists: also on what only hovering shows. */
+  clickWithin(selector) {
+    return this.until(`${selector} is clicked`, 10_000, (wanted) => {
+      const node = document.querySelector(wanted);
+      node?.click();
+      return node !== null;
+    }, selector);
+  }
+
+  /** Focuses an element, once it exists. */
+  focus(selector) {
+    return this.until(`${selector} has the focus`, 10_000, (wanted) => {
+      const node = document.querySelector(wanted);
+      node?.focus();
+      return node !== null;
+    }, selector);
+  }
+
   /** Clicks as a user does: fails if another element covers this one. */
   async click(testId, filter = {}) {
     const find = async () =>

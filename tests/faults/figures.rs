@@ -32,10 +32,15 @@ pub(crate) struct ClientTraffic {
     pub(crate) pushed: usize,
     /// Of these, the ones that had been pushed to this client before.
     pub(crate) pushed_again: usize,
-    /// Messages that catch-ups after a gap read. A client's first catch-up does not count.
+    /// Messages that catch-ups after a gap read. What a client reads first does not count: all
+    /// channels when it starts, and a channel that its user comes back to.
     pub(crate) read: usize,
     /// Of these, the ones that the client already had.
     pub(crate) read_again: usize,
+    /// How often a channel started afresh, because its user came back to it.
+    pub(crate) restarts: usize,
+    /// Messages that were read for that.
+    pub(crate) read_afresh: usize,
 }
 
 impl ClientTraffic {
@@ -49,6 +54,7 @@ impl ClientTraffic {
     fn add(&mut self, log: &[Logged]) {
         let mut pushed = HashSet::new();
         let mut is_first = true;
+        let mut restarted = HashSet::new();
         for logged in log {
             match &logged.event {
                 Event::Message { message, source: Source::Pushed, .. } => {
@@ -56,11 +62,23 @@ impl ClientTraffic {
                     let key = (message.channel_id.clone(), message.id);
                     self.pushed_again += usize::from(!pushed.insert(key));
                 }
+                Event::Message { message, source: Source::CaughtUp, .. }
+                    if restarted.contains(&message.channel_id) =>
+                {
+                    self.read_afresh += 1;
+                }
                 Event::Message { source: Source::CaughtUp, fresh, .. } if !is_first => {
                     self.read += 1;
                     self.read_again += usize::from(!fresh);
                 }
-                Event::CaughtUp { .. } => is_first = false,
+                Event::Restarted { channel_id } => {
+                    self.restarts += 1;
+                    restarted.insert(channel_id.clone());
+                }
+                Event::CaughtUp { .. } => {
+                    is_first = false;
+                    restarted.clear();
+                }
                 _ => {}
             }
         }
@@ -79,11 +97,11 @@ impl ClientTraffic {
 
 impl fmt::Display for ClientTraffic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pushed, pushed_again, read, read_again } = self;
+        let Self { pushed, pushed_again, read, read_again, restarts, read_afresh } = self;
         write!(
             f,
             "{pushed} pushes, {pushed_again} of them again ({:.1} %); {read} rows read after gaps, \
-             {read_again} of them known ({:.1} %)",
+             {read_again} of them known ({:.1} %); {restarts} channels afresh, {read_afresh} rows",
             self.pushed_again_share() * 100.0,
             self.read_again_share() * 100.0
         )
