@@ -14,6 +14,7 @@ pub(crate) fn cases(cast: &Cast) -> Vec<Rest> {
     cases.extend(times(cast));
     cases.extend(rights(cast));
     cases.extend(reactions(cast));
+    cases.extend(pins(cast));
     cases
 }
 
@@ -63,6 +64,9 @@ fn fields(cast: &Cast) -> Vec<Rest> {
         let case = edit(cast, name, "message", Some(json!(text)));
         cases.push(case.refused(status, code).field("message"));
     }
+    let many: String = (0..51).map(|n| format!("<@user{n}>")).collect();
+    let many = edit(cast, "an edit that mentions 51 users", "message", Some(json!(many)));
+    cases.push(many.refused(400, "invalid_field").field("message"));
     let long = edit(cast, "an edit that is too long", "message", Some(json!("x".repeat(40_001))));
     cases.push(long.refused(413, "message_too_long").field("message"));
     for (name, rev) in [("an empty revision", ""), ("a long revision", &"x".repeat(65))] {
@@ -216,6 +220,62 @@ fn reactions(cast: &Cast) -> Vec<Rest> {
     cases
 }
 
+fn pins(cast: &Cast) -> Vec<Rest> {
+    let mut cases = Vec::new();
+    let absent_id = MessageId::mint(Timestamp::from_unix_ms(1), 1).to_string();
+    for method in ["PUT", "DELETE"] {
+        let on = |name: &str, channel: &str, id: &str| {
+            Rest::of(
+                format!("{method} of a pin {name}"),
+                method,
+                format!("/channels/{channel}/pins/{id}"),
+            )
+        };
+        let posted = &cast.posted;
+        for (name, id) in
+            [("of no ULID", "x"), ("of a message in lower case", "01kdvsqnc0zzzzzzzzzzzzzzzz")]
+        {
+            cases.push(on(name, &cast.channel, id).refused(400, "invalid_id").field("id"));
+        }
+        cases.push(on("of nothing", &cast.channel, "").refused(404, "not_found"));
+        cases.push(
+            on("in no channel", "x", posted).refused(400, "invalid_field").field("channel_id"),
+        );
+        for (name, id, status, code) in [
+            ("no ULID", "1".to_owned(), 400, "invalid_id"),
+            ("tomorrow", change_id(86_400_000), 422, "id_out_of_range"),
+            ("the day before", change_id(-90_000_000), 422, "id_out_of_range"),
+            ("today, twice", format!("{0}&change_id={0}", change_id(0)), 400, "invalid_field"),
+        ] {
+            let name = format!("with a change id of {name}");
+            let case = on(&name, &cast.channel, &format!("{posted}?change_id={id}"));
+            cases.push(case.refused(status, code).field("change_id"));
+        }
+        let absent_message = on("of a message that was never sent", &cast.channel, &absent_id);
+        cases.push(absent_message.refused(404, "message_not_found"));
+        for (name, channel) in [
+            ("in an absent channel", absent()),
+            ("in a channel of others", cast.bobs.clone()),
+            ("in a channel of another workspace", cast.foreign.clone()),
+        ] {
+            cases.push(on(name, &channel, posted).refused(404, "channel_not_found"));
+        }
+        for (name, who) in [("by a stranger", "eve"), ("by a revoked user", "gone")] {
+            let case = on(name, &cast.channel, posted);
+            cases.push(case.by(&tokens::good(who)).refused(404, "channel_not_found"));
+        }
+    }
+    let list = |name: &str, query: &str| {
+        Rest::of(name, "GET", format!("/channels/{}/pins?{query}", cast.channel))
+    };
+    cases.push(list("pins from no place", "offset=x").refused(400, "invalid_offset"));
+    cases.push(list("pins, none a page", "limit=0").refused(400, "invalid_limit"));
+    cases.push(list("pins, 101 a page", "limit=101").refused(400, "invalid_limit"));
+    let strangers = list("pins for a stranger", "").by(&tokens::good("eve"));
+    cases.push(strangers.refused(404, "channel_not_found"));
+    cases
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_changes_are_refused_by_name_and_nothing_changes() {
     let cluster = stack(0).await;
@@ -224,4 +284,5 @@ async fn bad_changes_are_refused_by_name_and_nothing_changes() {
     let (channel, id) = (cast.channel.parse().unwrap(), cast.posted.parse().unwrap());
     let message = cluster.api("alice").message(&channel, id).await.unwrap();
     assert_eq!((message.text.as_str(), message.is_changed()), (POSTED, false));
+    assert_eq!(cluster.api("alice").pins(&channel, None).await.unwrap().messages, []);
 }

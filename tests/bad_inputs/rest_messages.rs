@@ -147,6 +147,9 @@ fn texts(cast: &Cast) -> Vec<Rest> {
             of(format!("a text with the control character {code:02x}"), &format!("a{char}b"));
         cases.push(case.refused(400, "invalid_field").field("message"));
     }
+    let many: String = (0..51).map(|n| format!("<@user{n}>")).collect();
+    let many = of("51 mentions".to_owned(), &many);
+    cases.push(many.refused(400, "invalid_field").field("message"));
     for (name, text) in [
         ("40,001 characters", "x".repeat(40_001)),
         ("40,001 characters of four bytes", "😀".repeat(40_001)),

@@ -81,6 +81,8 @@ fn limits(cast: &Cast) -> Vec<Rest> {
     for (name, target) in [
         ("of channels", "/channels?limit=0".to_owned()),
         ("of channels, too high", "/channels?limit=1000".to_owned()),
+        ("of mentions", "/mentions?limit=0".to_owned()),
+        ("of mentions, too high", "/mentions?limit=101".to_owned()),
         ("of members", format!("/channels/{c}/members?limit=0")),
         ("of members, too high", format!("/channels/{c}/members?limit=101")),
     ] {
@@ -119,6 +121,14 @@ fn offsets(cast: &Cast) -> Vec<Rest> {
     for (name, target) in [
         ("of channels is a word", "/channels?offset=x".to_owned()),
         ("of channels is a message", "/channels?offset=01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned()),
+        ("of mentions is a word", "/mentions?offset=x".to_owned()),
+        ("of mentions is a message", "/mentions?offset=01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned()),
+        (
+            "of mentions is in no channel",
+            "/mentions?offset=01ARZ3NDEKTSV4RRFFQ69G5FAV%23x".to_owned(),
+        ),
+        ("of mentions is empty", "/mentions?offset=".to_owned()),
+        ("of pins is a channel", format!("/channels/{c}/pins?offset={c}")),
         ("of channels is empty", "/channels?offset=".to_owned()),
         ("of members has a space", format!("/channels/{c}/members?offset=a%20b")),
         ("of members is empty", format!("/channels/{c}/members?offset=")),
@@ -132,6 +142,7 @@ fn offsets(cast: &Cast) -> Vec<Rest> {
             format!("/scroll?channel_id={c}&offset={0}&offset={0}", "01ARZ3NDEKTSV4RRFFQ69G5FAV"),
         ),
         ("of channels", format!("/channels?offset={c}&offset={c}")),
+        ("of mentions", "/mentions?offset=a&offset=b".to_owned()),
         ("of members", format!("/channels/{c}/members?offset=a&offset=b")),
     ] {
         let case = get(format!("offset {name} twice"), target);

@@ -16,6 +16,9 @@ pub(crate) fn cases() -> Vec<Rest> {
         ("/connect", "GET"),
         ("/read", "POST"),
         ("/unread", "GET"),
+        ("/mentions", "GET"),
+        ("/channels/x/pins", "GET"),
+        ("/channels/x/pins/y", "PUT, DELETE"),
         ("/channels/x/unread", "POST"),
     ] {
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "get"] {
@@ -33,6 +36,8 @@ pub(crate) fn cases() -> Vec<Rest> {
         ("more after connect", "/connect/N1"),
         ("more after read", "/read/x"),
         ("more after unread", "/unread/x"),
+        ("more after mentions", "/mentions/x"),
+        ("more after a pin", "/channels/x/pins/y/z"),
         ("more after a channel's unread", "/channels/x/unread/y"),
         ("two slashes in front", "//messages"),
         ("upper case", "/Messages"),

@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::Client;
 use dynamo::{Capacity, DynamoStore};
 use embedded_stack::engine::{Engine, EngineData};
 use messaging::ports::{
-    ChannelStore, MemberStore, MessageStore, ProfileStore, ReadMarkStore, Redirect,
-    RevocationStore, StoredMessage,
+    ChannelStore, MemberStore, MentionStore, MessageStore, PinStore, ProfileStore, ReadMarkStore,
+    Redirect, RevocationStore, Store, StoredMessage,
 };
 use model::{
     Channel, ChannelDetails, ChannelId, ChannelType, Contract, Member, Message, MessageId,
@@ -42,7 +42,9 @@ mod faults;
 mod later;
 mod log;
 mod members;
+mod mentions;
 mod people;
+mod pins;
 mod reactions;
 mod read_marks;
 mod reference;
@@ -58,6 +60,8 @@ pub(crate) struct Stores {
     pub(crate) read_marks: Arc<dyn ReadMarkStore>,
     pub(crate) revocations: Arc<dyn RevocationStore>,
     pub(crate) profiles: Arc<dyn ProfileStore>,
+    pub(crate) pins: Arc<dyn PinStore>,
+    pub(crate) mentions: Arc<dyn MentionStore>,
 }
 
 impl Stores {
@@ -71,13 +75,7 @@ impl Stores {
 
     fn of<S>(store: S) -> Self
     where
-        S: MessageStore
-            + ChannelStore
-            + MemberStore
-            + ReadMarkStore
-            + RevocationStore
-            + ProfileStore
-            + 'static,
+        S: Store + 'static,
     {
         let store = Arc::new(store);
         Self {
@@ -86,6 +84,8 @@ impl Stores {
             members: Arc::clone(&store) as _,
             revocations: Arc::clone(&store) as _,
             read_marks: Arc::clone(&store) as _,
+            pins: Arc::clone(&store) as _,
+            mentions: Arc::clone(&store) as _,
             profiles: store,
         }
     }

@@ -119,12 +119,13 @@ fn answers_are_read_and_written() {
         let body = &case["body"];
         let written = match text(&case, "call") {
             "POST /messages" => again::<PostedBody>(body),
-            "GET /scroll" => again::<PageBody>(body),
+            "GET /scroll" | "GET /mentions" | "GET /channels/{channel_id}/pins" => {
+                again::<PageBody>(body)
+            }
             "PATCH /channels/{channel_id}/messages/{id}" => again::<EditedBody>(body),
             "DELETE /channels/{channel_id}/messages/{id}"
-            | "PUT /channels/{channel_id}/messages/{id}/reactions/{emoji}" => {
-                again::<Message>(body)
-            }
+            | "PUT /channels/{channel_id}/messages/{id}/reactions/{emoji}"
+            | "PUT /channels/{channel_id}/pins/{id}" => again::<Message>(body),
             "GET /channels/{channel_id}/messages/{id}/reactions" => again::<ReactionsBody>(body),
             "POST /read" => again::<MarksBody>(body),
             "POST /channels/{channel_id}/unread" => again::<UnreadMarkBody>(body),

@@ -14,6 +14,7 @@ crate::on_each_environment!(
     g9_a_change_that_its_call_does_not_publish_arrives_through_the_relay,
     g9_edits_from_two_devices_end_the_same_everywhere,
     g9_reactions_reach_everybody_and_are_counted_once,
+    g9_a_pin_reaches_everybody_and_is_listed,
     g10_what_was_deleted_meanwhile_is_not_replayed,
 );
 
@@ -106,6 +107,28 @@ async fn g9_edits_from_two_devices_end_the_same_everywhere(environment: Environm
         })
         .await;
     }
+}
+
+async fn g9_a_pin_reaches_everybody_and_is_listed(environment: Environment) {
+    let cluster = Cluster::start(environment).await;
+    let channel = cluster.group("alice", &["bob"]).await.id;
+    let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
+    let id = alice.says(&channel, &"long ".repeat(2_000)).await;
+    eventually("it is there", SOON, async || shown(&bob, &channel, id).is_some()).await;
+    let pinned = bob.api.pin(&channel, id, None).await.unwrap();
+    assert_eq!(pinned.pinned.as_ref().map(|pin| pin.by.as_str()), Some("bob"));
+    for person in [&alice, &bob] {
+        eventually("the pin is shown", SOON, async || {
+            shown(person, &channel, id).as_ref() == Some(&pinned)
+        })
+        .await;
+    }
+    assert_eq!(alice.api.pins(&channel, None).await.unwrap().messages, [pinned]);
+    let unpinned = alice.api.unpin(&channel, id, None).await.unwrap();
+    assert_eq!(unpinned.pinned, None);
+    eventually("it is gone", SOON, async || shown(&bob, &channel, id).as_ref() == Some(&unpinned))
+        .await;
+    assert_eq!(bob.api.pins(&channel, None).await.unwrap().messages, []);
 }
 
 async fn g10_what_was_deleted_meanwhile_is_not_replayed(environment: Environment) {

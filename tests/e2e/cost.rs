@@ -6,6 +6,7 @@ use model::{
 };
 
 use tests::cluster::{Cluster, Environment, user};
+use tests::{SOON, eventually};
 
 use crate::changes::change_id;
 
@@ -81,6 +82,35 @@ async fn a_reaction_on_a_quiet_message_is_three_write_units_and_on_a_hot_one_one
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pin_is_three_write_units_and_a_mention_one_beside_the_send() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    let channel = cluster.group("alice", &["bob"]).await.id;
+    let [alice, bob] = ["alice", "bob"].map(|name| cluster.api(name));
+    let posted = alice.post_message(&channel, &"x".repeat(700), None, None).await.unwrap();
+    let id = posted.message.id;
+    let capacity = cluster.stack.capacity();
+    let before = capacity.snapshot();
+    alice.pin(&channel, id, None).await.unwrap();
+    // Standing, the message, and the channel's pins; the pin, the change log, the message.
+    let cost = capacity.since(&before).total();
+    assert_eq!((cost.calls, cost.read_units, cost.write_units), (6, 4.0, 3.0), "{cost:?}");
+    let before = capacity.snapshot();
+    alice.pins(&channel, None).await.unwrap();
+    let cost = capacity.since(&before).total();
+    assert_eq!((cost.calls, cost.read_units), (3, 4.0), "{cost:?}");
+    let before = capacity.snapshot();
+    alice.post_message(&channel, "<@bob>", None, None).await.unwrap();
+    let cost = capacity.since(&before).total();
+    assert_eq!((cost.calls, cost.read_units, cost.write_units), (2, 2.0, 1.0), "{cost:?}");
+    eventually("it is listed", SOON, async || !bob.mentions(None).await.unwrap().0.is_empty())
+        .await;
+    let before = capacity.snapshot();
+    bob.mentions(None).await.unwrap();
+    let cost = capacity.since(&before).total();
+    assert_eq!((cost.calls, cost.read_units), (3, 3.5), "{cost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_about_public_channels_and_profiles_cost_these_units() {
     let cluster = Cluster::start(Environment::Embedded).await;
     let (alice, bob) = (cluster.api("alice"), cluster.api("bob"));
@@ -151,7 +181,7 @@ async fn a_read_mark_is_one_write_unit_and_no_read_and_a_count_is_a_query_a_chan
     let before = capacity.snapshot();
     bob.unread().await.unwrap();
     let cost = capacity.since(&before);
-    assert_eq!(cost.of(Operation::Query), cost.total(), "the rows, and a query a channel");
+    assert_eq!(cost.of(Operation::Query), cost.total(), "the rows, mentions, a query a channel");
     let cost = cost.total();
-    assert_eq!((cost.calls, cost.read_units, cost.write_units), (2, 2.0, 0.0), "{cost:?}");
+    assert_eq!((cost.calls, cost.read_units, cost.write_units), (3, 2.5, 0.0), "{cost:?}");
 }

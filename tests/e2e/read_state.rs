@@ -1,12 +1,14 @@
 //! Read marks and unread counts (G12).
 
 use client::{Api, Event, Unread};
-use model::{ChannelId, Epoch, MessageId, NewReadMark, ReadMark, UnreadCount};
+use model::{ChannelId, Epoch, Message, MessageId, NewReadMark, ReadMark, UnreadCount};
 use tests::cluster::{Cluster, Environment};
+use tests::{SOON, eventually};
 
 crate::on_each_environment!(
     g12_marks_of_two_devices_end_equal_and_counts_follow_them,
     g12_ones_own_devices_hear_of_a_mark_and_nobody_else_does,
+    g12_a_mention_is_pushed_listed_and_counted,
 );
 
 /// Marks a channel read, and returns its mark then, and whether it moved.
@@ -48,6 +50,34 @@ async fn g12_marks_of_two_devices_end_equal_and_counts_follow_them(environment: 
     assert_eq!(unread(&phone, &channel).await.count, UnreadCount::Exact(1));
     assert!(reads(&phone, &channel, ids[2], mark.epoch).await.1);
     assert_eq!(unread(&desk, &channel).await.count, UnreadCount::Exact(0));
+}
+
+async fn g12_a_mention_is_pushed_listed_and_counted(environment: Environment) {
+    let cluster = Cluster::start(environment).await;
+    let channel = cluster.group("alice", &["bob", "carol"]).await.id;
+    let (alice, bob) = cluster.two_people_apart("alice", "bob").await;
+    let text = "<@bob>, see <@stranger>";
+    let id = alice.says(&channel, text).await;
+    bob.hears(&channel, text).await;
+    let names = |message: &Message| {
+        message.mentions.users.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let pushed = bob.client.timeline(&channel);
+    assert_eq!(pushed.messages().map(names).next_back().unwrap(), ["bob", "stranger"]);
+    eventually("it is listed", SOON, async || {
+        let (listed, next) = bob.api.mentions(None).await.unwrap();
+        listed.iter().map(|message| message.id).eq([id]) && next.is_none()
+    })
+    .await;
+    alice.says(&channel, "all: <!channel>").await;
+    bob.hears(&channel, "all: <!channel>").await;
+    for (api, mentions) in [(&bob.api, 2), (&cluster.api("carol"), 1), (&alice.api, 0)] {
+        let found = unread(api, &channel).await;
+        assert_eq!(found.mentions, UnreadCount::Exact(mentions));
+    }
+    alice.api.delete_message(&channel, id).await.unwrap();
+    assert_eq!(bob.api.mentions(None).await.unwrap().0, []);
+    assert_eq!(unread(&bob.api, &channel).await.mentions, UnreadCount::Exact(1));
 }
 
 async fn g12_ones_own_devices_hear_of_a_mark_and_nobody_else_does(environment: Environment) {

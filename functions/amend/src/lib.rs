@@ -1,9 +1,9 @@
-//! Calls that change what is stored, in place: one message, its reactions, and the caller's read
-//! marks. Reading one message is here too.
+//! Calls that change what is stored, in place: one message, its reactions and its pin, and the
+//! caller's read marks. Reading one message is here too.
 //!
 //! **Main path.** [`handle`] reads the request in the protocol's order of checks (route, method,
-//! token, media type, size, JSON, fields), calls [`messaging::amend`], [`messaging::react`] or
-//! [`messaging::read_state`], and writes the message or the marks.
+//! token, media type, size, JSON, fields), calls [`messaging::amend`], [`messaging::react`],
+//! [`messaging::pins`] or [`messaging::read_state`], and writes the message or the marks.
 //!
 //! **Invariants.** It returns no error: every refusal is already a response.
 //!
@@ -13,15 +13,16 @@ use bytes::Bytes;
 use http::{Request, Response};
 use messaging::App;
 use messaging::amend::{Target, delete_message, edit_message, read_message};
+use messaging::pins::{PinAct, list_pins, pin};
 use messaging::ports::{Marked, Principal};
 use messaging::react::{Act, list_reactions, react};
 use messaging::read_state;
 use model::{EditMessage, ErrorCode, limits};
 use protocol::http::{
-    EditedBody, MarkBody, MarkReadBody, MarkUnreadBody, MarksBody, Query, ReactionBody,
+    EditedBody, MarkBody, MarkReadBody, MarkUnreadBody, MarksBody, PageBody, Query, ReactionBody,
     ReactionsBody, UnreadMarkBody, path_channel, path_emoji, path_message, read_json,
 };
-use protocol::routes::{Function, Route};
+use protocol::routes::{AmendRoute, Route};
 use service::http::{Answer, Failure, LogFields, authenticate, origin, respond, route};
 
 /// Answers the calls on one message, and on the caller's read marks; anything else is `not_found` or
@@ -32,10 +33,7 @@ pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
 }
 
 async fn answer(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
-    let route = route(request)?;
-    if route.function() != Function::Amend {
-        return Err(ErrorCode::NotFound.into());
-    }
+    let Route::Amend(route) = route(request)? else { return Err(ErrorCode::NotFound.into()) };
     let caller = authenticate(app, request)?;
     let query = Query::parse(request.uri().query());
     let origin = origin(app, request);
@@ -46,10 +44,10 @@ async fn answer(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> 
         Ok::<_, Failure>(target)
     };
     match &route {
-        Route::ReadMessage { channel_id, id } => {
+        AmendRoute::ReadMessage { channel_id, id } => {
             Ok(Answer::ok(&read_message(app, &caller, &target(channel_id, id)?).await?))
         }
-        Route::EditMessage { channel_id, id } => {
+        AmendRoute::EditMessage { channel_id, id } => {
             let body = read_json(request.headers(), request.body())?;
             let (target, edit) = (target(channel_id, id)?, EditMessage::try_from(body)?);
             let edited = edit_message(app, &caller, &target, &edit, origin).await?;
@@ -57,37 +55,33 @@ async fn answer(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> 
             let (duplicate, superseded) = (edited.duplicate, edited.superseded);
             Ok(Answer::ok(&EditedBody { message: edited.message, duplicate, superseded }))
         }
-        Route::DeleteMessage { channel_id, id } => {
+        AmendRoute::DeleteMessage { channel_id, id } => {
             let target = target(channel_id, id)?;
             Ok(Answer::ok(&delete_message(app, &caller, &target, origin).await?))
         }
-        Route::ListReactions { channel_id, id } => {
+        AmendRoute::ListReactions { channel_id, id } => {
             list(app, &caller, &target(channel_id, id)?, &query).await
         }
-        Route::React { channel_id, id, emoji } | Route::Unreact { channel_id, id, emoji } => {
+        AmendRoute::React { channel_id, id, emoji }
+        | AmendRoute::Unreact { channel_id, id, emoji } => {
             let target = target(channel_id, id)?;
-            let is_made = matches!(route, Route::React { .. });
+            let is_made = matches!(route, AmendRoute::React { .. });
             let act = Act { emoji: path_emoji(emoji)?, is_made, change_id: query.change_id()? };
             Ok(Answer::ok(&react(app, &caller, &target, &act, origin).await?))
         }
-        Route::MarkRead => mark_read(app, &caller, request).await,
-        Route::MarkUnread { channel_id } => mark_unread(app, &caller, request, channel_id).await,
-        Route::PostMessage
-        | Route::Scroll
-        | Route::ListUnread
-        | Route::CreateChannel
-        | Route::ListChannels
-        | Route::ReadChannel { .. }
-        | Route::ChangeChannel { .. }
-        | Route::ListMembers { .. }
-        | Route::AddMembers { .. }
-        | Route::AddMember { .. }
-        | Route::RemoveMember { .. }
-        | Route::ListProfiles
-        | Route::ReadProfile { .. }
-        | Route::ChangeProfile { .. }
-        | Route::RevokeUser { .. }
-        | Route::Connect => Err(ErrorCode::NotFound.into()),
+        AmendRoute::ListPins { channel_id } => {
+            pinned(app, &caller, channel_id, &query, &notes).await
+        }
+        AmendRoute::Pin { channel_id, id } | AmendRoute::Unpin { channel_id, id } => {
+            let target = target(channel_id, id)?;
+            let is_made = matches!(route, AmendRoute::Pin { .. });
+            let act = PinAct { is_made, change_id: query.change_id()? };
+            Ok(Answer::ok(&pin(app, &caller, &target, act, origin).await?))
+        }
+        AmendRoute::MarkRead => mark_read(app, &caller, request).await,
+        AmendRoute::MarkUnread { channel_id } => {
+            mark_unread(app, &caller, request, channel_id).await
+        }
     }
 }
 
@@ -105,6 +99,21 @@ async fn list(
     let standing = page.rows.iter().filter(|row| row.withdrawn.is_none());
     let reactions = standing.map(|row| ReactionBody::of(&row.emoji, &row.user_id)).collect();
     Ok(Answer::ok(&ReactionsBody { reactions, next_offset }))
+}
+
+async fn pinned(
+    app: &App,
+    caller: &Principal,
+    channel_id: &str,
+    query: &Query,
+    notes: &LogFields,
+) -> Result<Answer, Failure> {
+    let channel_id = path_channel(channel_id)?;
+    let (offset, limit) = (query.message_offset()?, query.limit(limits::PAGE_ROWS_DEFAULT)?);
+    notes.channel(&channel_id);
+    let page = list_pins(app, caller, &channel_id, offset, limit).await?;
+    let next_offset = page.next_offset.map(|offset| offset.to_string());
+    Ok(Answer::ok(&PageBody { messages: page.messages, next_offset, complete: None }))
 }
 
 async fn mark_read(

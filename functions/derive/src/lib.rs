@@ -1,13 +1,16 @@
-//! The stream of the messages table as a function, beside the relay: counts reactions.
+//! The stream of the messages table as a function, beside the relay: counts reactions, shows pins,
+//! writes mentions.
 //!
-//! **Main path.** [`handle`] finds the messages whose reactions changed by the keys of an event's
-//! records, calls [`Deriver::derive`], and names the first record that was held.
+//! **Main path.** [`handle`] reads an event's records, calls [`Deriver::derive`], and names the first
+//! record that was held.
 //!
 //! **Invariants.** A record that cannot be read is skipped; it never fails the event.
 //!
 //! **Not here.** No rule about what is counted, no bus, no HTTP, no environment, no secret.
 
+use dynamo::RowBeside;
 use messaging::derive::{Deriver, Record};
+use messaging::ports::LogEntry;
 use serde_json::Value;
 use service::stream::{BatchResponse, EventError, answer, records};
 
@@ -26,9 +29,21 @@ fn record_of(record: &Value) -> Record {
     match (record.get("eventName").and_then(Value::as_str), key("channel_id"), key("created_at")) {
         // A withdrawn reaction that expired was not counted anyway.
         (Some("REMOVE"), ..) => Record::Other,
-        (Some(_), Some(channel), Some(sort_key)) => dynamo::reaction_target(channel, sort_key)
-            .map_or(Record::Other, |(channel, id)| Record::Reaction(channel, id)),
+        (Some(_), Some(channel), Some(sort_key)) => match dynamo::row_beside(channel, sort_key) {
+            Some((channel, id, RowBeside::Reaction)) => Record::Reaction(channel, id),
+            Some((channel, id, RowBeside::Pin)) => Record::Pin(channel, id),
+            None => record_of_image(record),
+        },
         _ => Record::Poisoned("a record has no event name or no keys".into()),
+    }
+}
+
+/// The record of a row that is not beside a message: from its image, if there is one.
+fn record_of_image(record: &Value) -> Record {
+    match record.pointer("/dynamodb/NewImage").map(dynamo::decode_log_image) {
+        Some(Ok(Some(LogEntry::Message(stored)))) => Record::of_message(&stored),
+        Some(Ok(_)) | None => Record::Other,
+        Some(Err(malformed)) => Record::Poisoned(Box::new(malformed)),
     }
 }
 

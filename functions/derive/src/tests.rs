@@ -5,6 +5,8 @@ use messaging::ports::{LogEntry, MessageStore, StoredMessage, StoredReaction};
 use model::{ChangeId, ChannelId, Emoji, Message, MessageId, MessageText, Timestamp, UserId};
 use serde_json::json;
 
+use messaging::derive::DeriverPorts;
+
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
@@ -37,7 +39,8 @@ async fn deriver() -> (Deriver, MemoryStore, MessageId) {
     };
     store.react(&channel(), id, &reaction).await.unwrap();
     let (clock, rng) = (Arc::new(ManualClock::at(NOW)), SeededRng::new(1).port());
-    (Deriver::new(Arc::new(store.clone()), clock, rng), store, id)
+    let ports = DeriverPorts::of_store(Arc::new(store.clone()), clock, rng);
+    (Deriver::new(ports), store, id)
 }
 
 async fn count(store: &MemoryStore, id: MessageId) -> u64 {

@@ -22,7 +22,7 @@ use protocol::http::{
     AddMembersBody, AddedBody, ChangedBody, ChannelBody, ChannelsBody, MemberBody, MembersBody,
     ProfileBody, ProfilesBody, Query, path_channel, path_user, read_json,
 };
-use protocol::routes::{Function, Route};
+use protocol::routes::{MembershipRoute, Route};
 use service::http::{Answer, Failure, LogFields, authenticate, respond, route};
 
 /// Answers the calls about channels, members and users; anything else is `not_found` or
@@ -33,10 +33,7 @@ pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
 }
 
 async fn dispatch(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
-    let route = route(request)?;
-    if route.function() != Function::Membership {
-        return Err(ErrorCode::NotFound.into());
-    }
+    let Route::Membership(route) = route(request)? else { return Err(ErrorCode::NotFound.into()) };
     let caller = authenticate(app, request)?;
     let query = Query::parse(request.uri().query());
     let user = |user_id: &str| path_user(user_id, &caller.user_id);
@@ -46,59 +43,47 @@ async fn dispatch(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure
         Ok::<_, Failure>(channel_id)
     };
     match route {
-        Route::CreateChannel => create(app, &caller, request).await,
-        Route::ListChannels => list(app, &caller, &query).await,
-        Route::ReadChannel { channel_id } => {
+        MembershipRoute::CreateChannel => create(app, &caller, request).await,
+        MembershipRoute::ListChannels => list(app, &caller, &query).await,
+        MembershipRoute::ReadChannel { channel_id } => {
             let channel = read_channel(app, &caller, &noted(&channel_id)?).await?;
             Ok(Answer::ok(&ChannelBody::of(&channel)))
         }
-        Route::ChangeChannel { channel_id } => {
+        MembershipRoute::ChangeChannel { channel_id } => {
             change(app, &caller, &noted(&channel_id)?, request).await
         }
-        Route::ListMembers { channel_id } => {
+        MembershipRoute::ListMembers { channel_id } => {
             members(app, &caller, &noted(&channel_id)?, &query).await
         }
-        Route::AddMembers { channel_id } => {
+        MembershipRoute::AddMembers { channel_id } => {
             add_all(app, &caller, &noted(&channel_id)?, request).await
         }
-        Route::AddMember { channel_id, user_id } => {
+        MembershipRoute::AddMember { channel_id, user_id } => {
             let (channel_id, user_id) = (noted(&channel_id)?, user(&user_id)?);
             add_member(app, &caller, &channel_id, &user_id).await?;
             Ok(Answer::ok(&ChangedBody::of_member(&channel_id, &user_id)))
         }
-        Route::RemoveMember { channel_id, user_id } => {
+        MembershipRoute::RemoveMember { channel_id, user_id } => {
             let (channel_id, user_id) = (noted(&channel_id)?, user(&user_id)?);
             remove_member(app, &caller, &channel_id, &user_id).await?;
             Ok(Answer::ok(&ChangedBody::of_member(&channel_id, &user_id)))
         }
-        Route::ListProfiles => profiles(app, &caller, &query).await,
-        Route::ReadProfile { user_id } => {
+        MembershipRoute::ListProfiles => profiles(app, &caller, &query).await,
+        MembershipRoute::ReadProfile { user_id } => {
             let profile = read_profile(app, &caller, &user(&user_id)?).await?;
             Ok(Answer::ok(&ProfileBody::of(&profile)))
         }
-        Route::ChangeProfile { user_id } => {
+        MembershipRoute::ChangeProfile { user_id } => {
             let user_id: UserId = user(&user_id)?;
             let update = ProfileUpdate::try_from(read_json(request.headers(), request.body())?)?;
             let profile = change_profile(app, &caller, &user_id, &update).await?;
             Ok(Answer::ok(&ProfileBody::of(&profile)))
         }
-        Route::RevokeUser { user_id } => {
+        MembershipRoute::RevokeUser { user_id } => {
             let user_id = user(&user_id)?;
             revoke_user(app, &caller, &user_id).await?;
             Ok(Answer::ok(&ChangedBody::of_user(&user_id)))
         }
-        Route::PostMessage
-        | Route::Scroll
-        | Route::Connect
-        | Route::ReadMessage { .. }
-        | Route::EditMessage { .. }
-        | Route::DeleteMessage { .. }
-        | Route::ListReactions { .. }
-        | Route::React { .. }
-        | Route::Unreact { .. }
-        | Route::MarkRead
-        | Route::MarkUnread { .. }
-        | Route::ListUnread => Err(ErrorCode::NotFound.into()),
     }
 }
 

@@ -7,16 +7,20 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use messaging::ports::{
-    ChannelMark, Folded, Joined, LogEntry, LoggedChange, Redirect, StoredMessage, StoredReaction,
-};
+use messaging::ports::{ChannelMark, Folded, Joined, LogEntry, Mention, Redirect, StoredMessage};
 use model::{
-    Attribution, ChangeId, Channel, ChannelDetails, ChannelId, ChannelType, Contract, Edit, Emoji,
-    LateArrivals, Member, Message, MessageId, MessageText, Profile, Reaction, ReadMark, Rev,
-    TextDigest, Timestamp, UserId, Visibility, WorkspaceId,
+    Attribution, ChangeId, ChannelId, Edit, Emoji, Member, Mentions, Message, MessageId,
+    MessageText, Profile, Reaction, ReadMark, Rev, TextDigest, Timestamp, UserId,
 };
 
 use crate::keys;
+
+mod beside;
+mod channel;
+
+pub use beside::{RowBeside, row_beside};
+pub(crate) use beside::{decode_change, decode_pin, decode_reaction, encode_change};
+pub(crate) use channel::{decode_channel, encode_channel};
 
 /// A row.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -45,9 +49,19 @@ pub(crate) const DELETED_AT: &str = "ga";
 /// was counted.
 pub(crate) const REACTIONS: &str = "q";
 pub(crate) const FOLDED: &str = "qd";
-/// The kind of a reaction's row.
+/// Whom a message's text mentions: users' ids with a space between them, and `*` for all members.
+/// Absent: nobody.
+pub(crate) const MENTIONS: &str = "m";
+/// Who pinned or unpinned a message, and when, in milliseconds: in a pin's row, and in the message's
+/// row while it is pinned.
+pub(crate) const PIN_BY: &str = "pb";
+pub(crate) const PIN_AT: &str = "pa";
+/// The last act of pinning or unpinning that a message's row shows.
+pub(crate) const PIN_ACT: &str = "pc";
+/// The kinds of a reaction's and of a pin's row.
 pub(crate) const REACTION: &str = "reaction";
-/// The id of the act that a reaction's row keeps.
+pub(crate) const PIN: &str = "pin";
+/// The id of the act that a reaction's or a pin's row keeps.
 pub(crate) const ACT: &str = "c";
 /// The message that an entry of the change log is about.
 pub(crate) const CHANGED: &str = "i";
@@ -115,11 +129,21 @@ pub(crate) fn encode_message(stored: &StoredMessage) -> Item {
         put(EDIT, keys::string(change_id.to_string()));
         put(TEXT_REV, keys::string(rev.as_str()));
     }
+    if !message.mentions.is_empty() {
+        put(MENTIONS, encode_mentions(&message.mentions));
+    }
     if !message.reactions.is_empty() {
         put(REACTIONS, encode_reactions(&message.reactions));
     }
     if let Some(folded) = stored.folded {
         put(FOLDED, encode_folded(folded));
+    }
+    if let Some(Attribution { at, by }) = &message.pinned {
+        put(PIN_BY, keys::string(by.as_str()));
+        put(PIN_AT, number(at.unix_ms()));
+    }
+    if let Some(act) = stored.pin_act {
+        put(PIN_ACT, keys::string(act.to_string()));
     }
     match &message.deleted {
         None => put(TEXT, keys::string(message.text.as_str())),
@@ -131,6 +155,20 @@ pub(crate) fn encode_message(stored: &StoredMessage) -> Item {
     };
     item
 }
+
+pub(crate) fn encode_mentions(Mentions { users, all }: &Mentions) -> AttributeValue {
+    let names = users.iter().map(UserId::as_str).chain(all.then_some(ALL));
+    keys::string(names.collect::<Vec<_>>().join(" "))
+}
+
+/// A name in the form of a later version is left out.
+fn decode_mentions(text: &str) -> Mentions {
+    let users = text.split(' ').filter_map(|name| UserId::parse(name).ok()).collect();
+    Mentions { users, all: text.split(' ').any(|name| name == ALL) }
+}
+
+/// Stands for all members. No user's id has a `*`.
+const ALL: &str = "*";
 
 /// A summary as compact JSON: `[[emoji, count, [users]]]`.
 pub(crate) fn encode_reactions(reactions: &[Reaction]) -> AttributeValue {
@@ -161,40 +199,6 @@ fn decode_folded(bytes: &[u8]) -> Option<Folded> {
     let (rows, at) = rest.split_first_chunk::<4>()?;
     let at = Timestamp::from_unix_ms(u64::from_be_bytes(at.try_into().ok()?));
     Some(Folded { digest: *digest, rows: u32::from_be_bytes(*rows), at })
-}
-
-/// The message that a row of the messages table is a reaction to; `None` if it is no reaction.
-#[must_use]
-pub fn reaction_target(channel_id: &str, sort_key: &str) -> Option<(ChannelId, MessageId)> {
-    let (id, _, _) = keys::reaction_parts(sort_key)?;
-    Some((ChannelId::parse(channel_id).ok()?, id))
-}
-
-pub(crate) fn decode_reaction(item: &Item) -> Result<(MessageId, StoredReaction), MalformedRow> {
-    let row = Row { table: "messages", item };
-    let (id, user_id, emoji) = row.parsed(keys::CREATED_AT, keys::reaction_parts)?;
-    let withdrawn = match item.get(EXPIRES_AT) {
-        None => None,
-        Some(_) => Some(Timestamp::from_unix_ms(row.number(EXPIRES_AT)?.saturating_mul(1_000))),
-    };
-    let change_id = row.parsed(ACT, |text| ChangeId::parse(text).ok())?;
-    let members_version = row.number(VERSION)?;
-    Ok((id, StoredReaction { user_id, emoji, change_id, withdrawn, members_version }))
-}
-
-pub(crate) fn encode_change(change: &LoggedChange) -> Item {
-    let mut item = keys::change(&change.channel_id, change.position);
-    item.insert(ROW_KIND.to_owned(), keys::string(CHANGE));
-    item.insert(CHANGED.to_owned(), keys::string(change.target.to_string()));
-    item.insert(EXPIRES_AT.to_owned(), number(change.expires_at.unix_ms().div_ceil(1_000)));
-    item
-}
-
-/// An entry of the change log: its position, and the message that it is about.
-pub(crate) fn decode_change(item: &Item) -> Result<(MessageId, MessageId), MalformedRow> {
-    let row = Row { table: "messages", item };
-    let position = row.parsed(keys::CREATED_AT, keys::change_position)?;
-    Ok((position, row.parsed(CHANGED, |text| MessageId::parse(text).ok())?))
 }
 
 pub(crate) fn encode_redirect(redirect: &Redirect) -> Item {
@@ -246,9 +250,21 @@ pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEnt
         let change_id = row.parsed(EDIT, |text| ChangeId::parse(text).ok())?;
         message.edit = Some(Edit { rev: row.rev(TEXT_REV)?, change_id });
     }
+    // A deletion by a version without mentions or pins leaves them in the row.
+    if let Some(AttributeValue::S(names)) = item.get(MENTIONS).filter(|_| !is_deleted) {
+        message.mentions = decode_mentions(names);
+    }
     // A summary in the form of a later version is left out.
     let reactions = item.get(REACTIONS).and_then(|text| text.as_s().ok());
     message.reactions = reactions.and_then(|text| decode_reactions(text)).unwrap_or_default();
+    if item.contains_key(PIN_BY) && !is_deleted {
+        let by = row.parsed(PIN_BY, |text| UserId::parse(text).ok())?;
+        message.pinned = Some(Attribution { at: row.time(PIN_AT)?, by });
+    }
+    let pin_act = match item.get(PIN_ACT) {
+        None => None,
+        Some(_) => Some(row.parsed(PIN_ACT, |text| ChangeId::parse(text).ok())?),
+    };
     if is_deleted {
         let by = row.parsed(DELETED_BY, |text| UserId::parse(text).ok())?;
         message.deleted = Some(Attribution { at: row.time(DELETED_AT)?, by });
@@ -261,73 +277,8 @@ pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEnt
         }
         Some(_) => return Err(row.malformed(FOLDED)),
     };
-    Ok(LogEntry::Message(StoredMessage { message, members_version: row.number(VERSION)?, folded }))
-}
-
-pub(crate) fn encode_channel(channel: &Channel) -> Item {
-    let mut item = keys::channel(&channel.id);
-    let mut put = |name: &str, value| item.insert(name.to_owned(), value);
-    put(WORKSPACE, keys::string(channel.workspace_id.as_str()));
-    put(KIND, keys::string(channel.channel_type.as_str()));
-    put(CONTRACT, keys::string(channel.contract.as_str()));
-    put(MADE_AT, number(channel.created_at.unix_ms()));
-    put(MADE_BY, keys::string(channel.created_by.as_str()));
-    put(VERSION, number(channel.members_version));
-    if channel.visibility != Visibility::default() {
-        put(VISIBILITY, keys::string(channel.visibility.as_str()));
-    }
-    let ChannelDetails { name, topic, archived, version } = &channel.details;
-    if let Some(name) = name {
-        put(NAME, keys::string(name.as_str()));
-    }
-    if !topic.is_empty() {
-        put(TOPIC, keys::string(topic.as_str()));
-    }
-    if *archived {
-        put(ARCHIVED, AttributeValue::Bool(true));
-    }
-    if *version != 1 {
-        put(DETAILS_VERSION, number(*version));
-    }
-    if let Some(late) = channel.late {
-        put(LATE_ID, keys::string(late.reread_from.to_string()));
-        put(LATE_AT, number(late.until.unix_ms()));
-    }
-    item
-}
-
-pub(crate) fn decode_channel(item: &Item) -> Result<Channel, MalformedRow> {
-    let row = Row { table: "channels", item };
-    let late = match item.get(LATE_ID) {
-        None => None,
-        Some(_) => Some(LateArrivals {
-            reread_from: row.parsed(LATE_ID, |text| MessageId::parse(text).ok())?,
-            until: row.time(LATE_AT)?,
-        }),
-    };
-    Ok(Channel {
-        id: row.parsed(keys::CHANNEL_ID, |text| ChannelId::parse(text).ok())?,
-        workspace_id: row.parsed(WORKSPACE, |text| WorkspaceId::parse(text).ok())?,
-        channel_type: row.parsed(KIND, ChannelType::parse)?,
-        visibility: match row.optional_text(VISIBILITY)? {
-            None => Visibility::default(),
-            Some(_) => row.parsed(VISIBILITY, Visibility::parse)?,
-        },
-        details: ChannelDetails {
-            name: row.optional_text(NAME)?,
-            topic: row.optional_text(TOPIC)?.unwrap_or_default(),
-            archived: row.flag(ARCHIVED)?,
-            version: match item.get(DETAILS_VERSION) {
-                None => 1,
-                Some(_) => row.number(DETAILS_VERSION)?,
-            },
-        },
-        contract: row.parsed(CONTRACT, Contract::parse)?,
-        created_at: row.time(MADE_AT)?,
-        created_by: row.parsed(MADE_BY, |text| UserId::parse(text).ok())?,
-        members_version: row.number(VERSION)?,
-        late,
-    })
+    let members_version = row.number(VERSION)?;
+    Ok(LogEntry::Message(StoredMessage { message, members_version, folded, pin_act }))
 }
 
 pub(crate) fn decode_profile(item: &Item) -> Result<Profile, MalformedRow> {
@@ -379,6 +330,10 @@ pub(crate) fn decode_channel_mark(item: &Item) -> Result<ChannelMark, MalformedR
         Some(_) => row.parsed(READ_MARK, ReadMark::parse)?,
     };
     Ok(ChannelMark { channel_id: decode_user_channel(item)?, mark })
+}
+
+pub(crate) fn decode_mention(item: &Item) -> Result<Mention, MalformedRow> {
+    Row { table: "user_channels", item }.parsed(keys::CHANNEL_ID, keys::mention_parts)
 }
 
 pub(crate) fn decode_tombstone(item: &Item) -> Result<UserId, MalformedRow> {
@@ -450,6 +405,17 @@ impl<'a> Row<'a> {
                 digits.parse().ok().ok_or_else(|| self.malformed(attribute))
             }
             _ => Err(self.malformed(attribute)),
+        }
+    }
+
+    /// When the store may delete the row; `None` if it stays.
+    fn expiry(self) -> Result<Option<Timestamp>, MalformedRow> {
+        match self.item.get(EXPIRES_AT) {
+            None => Ok(None),
+            Some(_) => {
+                let seconds = self.number(EXPIRES_AT)?;
+                Ok(Some(Timestamp::from_unix_ms(seconds.saturating_mul(1_000))))
+            }
         }
     }
 

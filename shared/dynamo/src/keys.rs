@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use model::{ChannelId, Emoji, MessageId, UserId, WorkspaceId};
+use messaging::ports::Mention;
+use model::{ChannelId, Emoji, MessageId, Timestamp, UserId, WorkspaceId};
 
 /// A row's key.
 pub(crate) type Key = HashMap<String, AttributeValue>;
@@ -26,12 +27,21 @@ const PROFILE: &str = "!profile";
 const PUBLIC: &str = "*public";
 const USERS: &str = "*users";
 
+/// Prefix before the message's id in a mention's sort key. Sorts between the tombstone and the
+/// channels.
+const MENTION: &str = "@";
+
+/// Below and above all sort keys that are channels' ids: `C…` and `D…`.
+pub(crate) const CHANNELS: (&str, &str) = ("A", "E");
+
 /// Prefix before the channel's id in a leaving mark's sort key. Sorts below the tombstone, so a
 /// list that starts after the tombstone skips it.
 pub(crate) const LEAVING: &str = "!leaving#";
 
 /// Prefix before the position in a change's sort key.
 const CHANGE: &str = "c#";
+/// Prefix before the message's id in a pin's sort key.
+const PIN: &str = "p#";
 /// Prefix before the message's id in a reaction's sort key.
 const REACTION: &str = "r#";
 
@@ -55,6 +65,20 @@ pub(crate) fn change_sort_key(position: MessageId) -> String {
 /// The position in a change log's sort key.
 pub(crate) fn change_position(sort_key: &str) -> Option<MessageId> {
     MessageId::parse(sort_key.strip_prefix(CHANGE)?).ok()
+}
+
+/// The pin of a message. Sorts above every message, like a change.
+pub(crate) fn pin(channel: &ChannelId, id: MessageId) -> Key {
+    pair(CHANNEL_ID, channel.as_str(), CREATED_AT, &pin_sort_key(id))
+}
+
+pub(crate) fn pin_sort_key(id: MessageId) -> String {
+    format!("{PIN}{id}")
+}
+
+/// The message in a pin's sort key.
+pub(crate) fn pinned_message(sort_key: &str) -> Option<MessageId> {
+    MessageId::parse(sort_key.strip_prefix(PIN)?).ok()
 }
 
 /// A user's reaction to a message with an emoji. Sorts above every message, like a change.
@@ -97,6 +121,26 @@ pub(crate) fn tombstone(workspace: &WorkspaceId, user: &UserId) -> Key {
 pub(crate) fn leaving(workspace: &WorkspaceId, user: &UserId, channel: &ChannelId) -> Key {
     let mark = format!("{LEAVING}{channel}");
     pair(WORKSPACE_USER, &workspace_user(workspace, user), CHANNEL_ID, &mark)
+}
+
+pub(crate) fn mention(workspace: &WorkspaceId, user: &UserId, mention: &Mention) -> Key {
+    let sort_key = mention_sort_key(mention);
+    pair(WORKSPACE_USER, &workspace_user(workspace, user), CHANNEL_ID, &sort_key)
+}
+
+pub(crate) fn mention_sort_key(Mention { id, channel_id }: &Mention) -> String {
+    format!("{MENTION}{id}#{channel_id}")
+}
+
+/// Below all mentions of messages since a time, and above all mentions.
+pub(crate) fn mentions_since(since: Timestamp) -> (String, String) {
+    (format!("{MENTION}{}", MessageId::first_of(since)), format!("{MENTION}{}", char::MAX))
+}
+
+/// The message and channel in a mention's sort key.
+pub(crate) fn mention_parts(sort_key: &str) -> Option<Mention> {
+    let (id, channel) = sort_key.strip_prefix(MENTION)?.split_once('#')?;
+    Some(Mention { id: MessageId::parse(id).ok()?, channel_id: ChannelId::parse(channel).ok()? })
 }
 
 pub(crate) fn profile(workspace: &WorkspaceId, user: &UserId) -> Key {
@@ -152,6 +196,17 @@ mod tests {
         assert!(PROFILE < REVOKED && !PROFILE.starts_with(LEAVING));
         for lowest in ["C00000000000000000000000000", "D00000000000000000000000000"] {
             assert!(REVOKED < ChannelId::parse(lowest).unwrap().as_str());
+        }
+    }
+
+    #[test]
+    fn rows_beside_a_users_channels_sort_below_or_above_them() {
+        let (lowest, highest) = CHANNELS;
+        for id in ["C00000000000000000000000000", "D7ZZZZZZZZZZZZZZZZZZZZZZZZZ"] {
+            assert!(lowest < id && id < highest && ChannelId::parse(id).is_ok(), "{id}");
+        }
+        for below in [PROFILE, LEAVING, REVOKED, MENTION] {
+            assert!(below < lowest, "{below}");
         }
     }
 

@@ -25,7 +25,9 @@ mod image;
 mod item;
 mod keys;
 mod members;
+mod mentions;
 mod messages;
+mod pins;
 mod profiles;
 mod provision;
 mod read_marks;
@@ -39,7 +41,7 @@ pub use capacity::{Capacity, Consumed, Cost, Operation};
 pub use client::{ClientConfig, CredentialSource, client, paced, sdk_config};
 pub use error::CallError;
 pub use image::decode_log_image;
-pub use item::{MalformedRow, decode_log_entry, reaction_target};
+pub use item::{MalformedRow, RowBeside, decode_log_entry, row_beside};
 pub use provision::{SchemaError, create_tables, verify_tables};
 pub use schema::{
     Billing, KeyAttribute, KeyType, Schema, StreamView, TABLES_JSON, TableNames, TableShape, schema,

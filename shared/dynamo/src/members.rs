@@ -115,6 +115,27 @@ impl MemberStore for DynamoStore {
         name_page(&answer, item::decode_member)
     }
 
+    async fn members_among(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+    ) -> Result<Vec<UserId>, ReadError> {
+        // The store refuses a whole batch if a key appears twice.
+        let users: BTreeSet<_> = users.iter().collect();
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<Key> = users.iter().map(|user| keys::membership(channel, user)).collect();
+        let mut members = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(BATCH_KEYS_MAX) {
+            let found = self.batch_get(vec![(&self.tables.memberships, keys.to_vec())]).await?;
+            for row in found.values().flatten() {
+                members.push(item::decode_member(row).map_err(unreadable)?.user_id);
+            }
+        }
+        Ok(members)
+    }
+
     async fn channels_of(
         &self,
         workspace: &WorkspaceId,
@@ -183,13 +204,17 @@ impl DynamoStore {
         after: Option<&ChannelId>,
         limit: u32,
     ) -> Result<QueryOutput, ReadError> {
-        // Starting after the tombstone's key skips the tombstone, the profile and leaving marks.
-        let after = after.map_or(keys::REVOKED, ChannelId::as_str);
-        let condition = "workspace_user = :p AND channel_id > :after";
+        // The user's other rows sort below or above all channels.
+        let (lowest, highest) = keys::CHANNELS;
+        let lowest = after.map_or(lowest.to_owned(), |after| format!("{after}\0"));
+        let condition = "workspace_user = :p AND channel_id BETWEEN :after AND :highest";
         let partition = keys::workspace_user(workspace, user);
         let table = &self.tables.user_channels;
-        let query = self.query_after(table, condition, &partition, after);
-        self.query(query.consistent_read(true), rows_of(limit)).await
+        let query = self
+            .query_after(table, condition, &partition, &lowest)
+            .expression_attribute_values(":highest", keys::string(highest))
+            .consistent_read(true);
+        self.query(query, rows_of(limit)).await
     }
 
     /// Reads a list of a workspace in order, from after a sort key, with one query.

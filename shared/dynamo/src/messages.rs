@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{
     CancellationReason, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 use messaging::ports::{
-    Appended, ChangePage, LogEntry, LogPage, LoggedChange, MessageStore, PageQuery, Reacted,
+    Acted, Appended, ChangePage, LogEntry, LogPage, LoggedChange, MessageStore, PageQuery,
     ReactionPage, ReadError, Redirect, Revised, Revision, StoredMessage, StoredReaction,
     WriteError,
 };
@@ -143,14 +143,14 @@ impl MessageStore for DynamoStore {
         channel: &ChannelId,
         id: MessageId,
         reaction: &StoredReaction,
-    ) -> Result<Reacted, WriteError> {
+    ) -> Result<Acted, WriteError> {
         let key = keys::reaction(channel, id, &reaction.user_id, &reaction.emoji);
         let update = reaction_update(reaction)
             .into_update(self.client.update_item().table_name(&self.tables.messages))
             .set_key(Some(key));
         Ok(match self.update(update).await? {
-            Written::Done(_) => Reacted::Stored,
-            Written::Refused(_) => Reacted::Superseded,
+            Written::Done(_) => Acted::Stored,
+            Written::Refused(_) => Acted::Superseded,
         })
     }
 
@@ -202,13 +202,13 @@ impl MessageStore for DynamoStore {
 }
 
 /// Rows of one channel with sort keys between two, inclusive.
-struct Rows<'a> {
-    channel: &'a ChannelId,
-    lowest: String,
-    highest: String,
-    newest_first: bool,
-    limit: u32,
-    strong: bool,
+pub(crate) struct Rows<'a> {
+    pub(crate) channel: &'a ChannelId,
+    pub(crate) lowest: String,
+    pub(crate) highest: String,
+    pub(crate) newest_first: bool,
+    pub(crate) limit: u32,
+    pub(crate) strong: bool,
 }
 
 impl<'a> Rows<'a> {
@@ -226,7 +226,7 @@ enum Round {
 }
 
 impl DynamoStore {
-    async fn rows(&self, rows: Rows<'_>) -> Result<(Vec<Item>, bool), ReadError> {
+    pub(crate) async fn rows(&self, rows: Rows<'_>) -> Result<(Vec<Item>, bool), ReadError> {
         let Rows { channel, lowest, highest, newest_first, limit, strong } = rows;
         if lowest > highest {
             // The store refuses such bounds; here they are an empty page.

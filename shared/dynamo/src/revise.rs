@@ -1,11 +1,13 @@
 //! The update that a revision makes, and its conditions. `messaging`'s `Revision::applied_to` says
 //! the same for a message in memory.
 
-use messaging::ports::{Change, Revision, StoredReaction};
+use messaging::ports::{Change, Revision, StoredPin, StoredReaction};
+use model::{Attribution, ChangeId, Timestamp};
 
 use crate::item::{
-    ACT, DELETED_AT, DELETED_BY, EDIT, EXPIRES_AT, FOLDED, REACTION, REACTIONS, REV, ROW_KIND,
-    SENDER, TEXT, TEXT_REV, TOMBSTONE, VERSION, encode_folded, encode_reactions, number,
+    ACT, DELETED_AT, DELETED_BY, EDIT, EXPIRES_AT, FOLDED, MENTIONS, PIN, PIN_ACT, PIN_AT, PIN_BY,
+    REACTION, REACTIONS, REV, ROW_KIND, SENDER, TEXT, TEXT_REV, TOMBSTONE, VERSION, encode_folded,
+    encode_mentions, encode_reactions, number,
 };
 use crate::keys::{self, CREATED_AT};
 use crate::update::Update;
@@ -25,8 +27,13 @@ pub(crate) fn revision_update(revision: &Revision) -> Update {
         update.condition(&[SENDER], "#s = :only_of");
     }
     match &revision.change {
-        Change::Edit { text, change_id, if_text_rev } => {
+        Change::Edit { text, mentions, change_id, if_text_rev } => {
             update.set(TEXT, keys::string(text.as_str()));
+            if mentions.is_empty() {
+                update.remove(MENTIONS);
+            } else {
+                update.set(MENTIONS, encode_mentions(mentions));
+            }
             update.set(EDIT, keys::string(change_id.to_string()));
             update.set(TEXT_REV, rev());
             update.condition(&[EDIT], "(attribute_not_exists(#te) OR #te < :te)");
@@ -43,7 +50,20 @@ pub(crate) fn revision_update(revision: &Revision) -> Update {
             update.set(ROW_KIND, keys::string(TOMBSTONE));
             update.set(DELETED_BY, keys::string(deletion.by.as_str()));
             update.set(DELETED_AT, number(deletion.at.unix_ms()));
-            [TEXT, REACTIONS, FOLDED].into_iter().for_each(|attribute| update.remove(attribute));
+            for attribute in [TEXT, MENTIONS, REACTIONS, FOLDED, PIN_BY, PIN_AT] {
+                update.remove(attribute);
+            }
+        }
+        Change::Pin { pinned, act } => {
+            update.set(PIN_ACT, keys::string(act.to_string()));
+            match pinned {
+                Some(Attribution { at, by }) => {
+                    update.set(PIN_BY, keys::string(by.as_str()));
+                    update.set(PIN_AT, number(at.unix_ms()));
+                }
+                None => [PIN_BY, PIN_AT].into_iter().for_each(|attribute| update.remove(attribute)),
+            }
+            update.condition(&[PIN_ACT], "(attribute_not_exists(#pc) OR #pc < :pc)");
         }
         Change::Fold { reactions, folded, if_rev } => {
             update.set(FOLDED, encode_folded(*folded));
@@ -62,13 +82,33 @@ pub(crate) fn revision_update(revision: &Revision) -> Update {
     update
 }
 
-/// The write of a reaction's row: of two acts, the one with the greater id wins.
+/// The write of a reaction's row.
 pub(crate) fn reaction_update(reaction: &StoredReaction) -> Update {
+    let StoredReaction { change_id, withdrawn, members_version, .. } = reaction;
+    act_update(REACTION, *change_id, *withdrawn, *members_version)
+}
+
+/// The write of a pin's row.
+pub(crate) fn pin_update(pin: &StoredPin) -> Update {
+    let StoredPin { id: _, act, by, at, withdrawn, members_version } = pin;
+    let mut update = act_update(PIN, *act, *withdrawn, *members_version);
+    update.set(PIN_BY, keys::string(by.as_str()));
+    update.set(PIN_AT, number(at.unix_ms()));
+    update
+}
+
+/// The write of the last act on something: of two acts, the one with the greater id wins.
+fn act_update(
+    kind: &str,
+    act: ChangeId,
+    withdrawn: Option<Timestamp>,
+    members_version: u64,
+) -> Update {
     let mut update = Update::default();
-    update.set(ROW_KIND, keys::string(REACTION));
-    update.set(ACT, keys::string(reaction.change_id.to_string()));
-    update.set(VERSION, number(reaction.members_version));
-    match reaction.withdrawn {
+    update.set(ROW_KIND, keys::string(kind));
+    update.set(ACT, keys::string(act.to_string()));
+    update.set(VERSION, number(members_version));
+    match withdrawn {
         Some(until) => update.set(EXPIRES_AT, number(until.unix_ms().div_ceil(1_000))),
         None => update.remove(EXPIRES_AT),
     }

@@ -139,11 +139,11 @@ mod tests {
     }
 
     #[test]
-    fn only_messages_have_a_stream_and_a_time_to_live() {
+    fn only_messages_have_a_stream_and_what_expires_has_a_time_to_live() {
         for table in &schema().tables {
-            let is_log = table.name == MESSAGES;
-            assert_eq!(table.stream.is_some(), is_log, "{}", table.name);
-            let ttl = is_log.then_some(crate::item::EXPIRES_AT);
+            assert_eq!(table.stream.is_some(), table.name == MESSAGES, "{}", table.name);
+            let expires = [MESSAGES, USER_CHANNELS].contains(&table.name.as_str());
+            let ttl = expires.then_some(crate::item::EXPIRES_AT);
             assert_eq!(table.ttl_attribute.as_deref(), ttl, "{}", table.name);
         }
     }

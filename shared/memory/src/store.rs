@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use messaging::ports::{
     ChannelMark, ChannelStore, Creation, Joined, LogEntry, MarkChange, Marked, Marking,
-    MemberStore, NamePage, ProfileStore, ProfileWrite, ReadError, ReadMarkStore, RevocationStore,
-    Standing, StoredReaction, WriteError,
+    MemberStore, Mention, NamePage, ProfileStore, ProfileWrite, ReadError, ReadMarkStore,
+    RevocationStore, Standing, StoredPin, StoredReaction, WriteError,
 };
 use model::limits::MEMBERS_READ_MAX;
 use model::{
@@ -17,7 +17,9 @@ use model::{
 };
 use parking_lot::{Mutex, MutexGuard};
 
+mod mentions;
 mod messages;
+mod pins;
 
 /// A store in memory with the tables' semantics. Clones share its rows.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +34,8 @@ struct Tables {
     /// Messages by the positions of their changes.
     changes: BTreeMap<(ChannelId, MessageId), MessageId>,
     reactions: BTreeMap<(ChannelId, MessageId), BTreeMap<(UserId, Emoji), StoredReaction>>,
+    mentions: BTreeMap<(WorkspaceId, UserId), BTreeSet<Mention>>,
+    pins: BTreeMap<(ChannelId, MessageId), StoredPin>,
     channels: BTreeMap<ChannelId, Channel>,
     memberships: BTreeMap<ChannelId, BTreeMap<UserId, Member>>,
     user_channels: BTreeMap<(WorkspaceId, UserId), BTreeMap<ChannelId, ReadMark>>,
@@ -220,6 +224,18 @@ impl MemberStore for MemoryStore {
         Ok(name_page(rows.map(|(_, member)| member.clone()), limit))
     }
 
+    async fn members_among(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+    ) -> Result<Vec<UserId>, ReadError> {
+        let tables = self.call("members_among");
+        let users: BTreeSet<_> = users.iter().collect();
+        let members = tables.memberships.get(channel);
+        let is_member = |user: &&UserId| members.is_some_and(|members| members.contains_key(*user));
+        Ok(users.into_iter().filter(is_member).cloned().collect())
+    }
+
     async fn channels_of(
         &self,
         workspace: &WorkspaceId,
@@ -386,6 +402,11 @@ fn name_page<T>(rows: impl Iterator<Item = T>, limit: u32) -> NamePage<T> {
     let rows: Vec<_> = rows.take(limit).collect();
     let more = rows.len() == limit;
     NamePage { rows, more }
+}
+
+/// The tables keep expiries in whole seconds, rounded up.
+fn in_whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_unix_ms(at.unix_ms().div_ceil(1_000).saturating_mul(1_000))
 }
 
 fn after_bound<T>(after: Option<&T>) -> Bound<&T> {

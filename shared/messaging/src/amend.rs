@@ -14,6 +14,7 @@ use crate::access::{AccessError, member_channel};
 use crate::app::App;
 use crate::contract::{self, ContractNotServed};
 use crate::error::{Refusal, StoreError};
+use crate::pins;
 use crate::ports::{Change, LogEntry, Principal, ReadError, Revised, Revision, StoredMessage};
 use crate::react::mark_own;
 use crate::revising::Revising;
@@ -59,6 +60,9 @@ pub enum AmendError {
     /// The message has as many reactions, or as many kinds of them, as one may have.
     #[error("the message has too many reactions")]
     TooManyReactions,
+    /// The channel has as many pins as one may have.
+    #[error("the channel has too many pins")]
+    TooManyPins,
     /// `change_id` is over 24 h old or over 1 s ahead.
     #[error("the change id's time is out of range")]
     IdOutOfRange,
@@ -82,6 +86,7 @@ impl Refusal for AmendError {
             Self::Deleted => ErrorCode::MessageDeleted,
             Self::Conflict(_) => ErrorCode::RevisionConflict,
             Self::TooManyReactions => ErrorCode::TooManyReactions,
+            Self::TooManyPins => ErrorCode::TooManyPins,
             Self::IdOutOfRange => ErrorCode::IdOutOfRange,
             Self::Archived => ErrorCode::ChannelArchived,
             Self::Contract(ContractNotServed) => ErrorCode::InvalidField,
@@ -99,6 +104,7 @@ impl Refusal for AmendError {
             | Self::Deleted
             | Self::Conflict(_)
             | Self::TooManyReactions
+            | Self::TooManyPins
             | Self::Archived
             | Self::Store(_) => None,
         }
@@ -112,6 +118,7 @@ impl Refusal for AmendError {
             | Self::Forbidden
             | Self::Deleted
             | Self::TooManyReactions
+            | Self::TooManyPins
             | Self::IdOutOfRange
             | Self::Archived
             | Self::Contract(_)
@@ -156,6 +163,7 @@ pub async fn edit_message(
     }
     let change = Change::Edit {
         text: edit.text.clone(),
+        mentions: edit.mentions.clone(),
         change_id: edit.change_id,
         if_text_rev: edit.if_rev.clone(),
     };
@@ -175,7 +183,8 @@ pub async fn edit_message(
         }
     };
     let amending = Amending { app, caller, target, channel: &channel, origin };
-    let (message, happened_before) = amending.revise(only_of, change, refused).await?;
+    let (stored, happened_before) = amending.revise(only_of, change, refused).await?;
+    let message = stored.message;
     let is_this = message.edit.as_ref().is_some_and(|last| last.change_id == edit.change_id);
     let (duplicate, superseded) = (happened_before && is_this, happened_before && !is_this);
     let message = own_marked(app, caller, message).await?;
@@ -208,8 +217,11 @@ pub async fn delete_message(
     };
     let deletion = Attribution { at: app.clock.now(), by: caller.user_id.clone() };
     let amending = Amending { app, caller, target, channel: &channel, origin };
-    let (message, _) = amending.revise(only_of.clone(), Change::Delete(deletion), refused).await?;
-    Ok(message)
+    let (stored, _) = amending.revise(only_of.clone(), Change::Delete(deletion), refused).await?;
+    if stored.pin_act.is_some() {
+        pins::withdraw(&*app.pins, Revising::of(app), &target.channel_id, target.id).await?;
+    }
+    Ok(stored.message)
 }
 
 /// Reads one message: the message first, then the caller's row, strongly (G6).
@@ -227,8 +239,40 @@ pub async fn read_message(
     own_marked(app, caller, stored.message).await
 }
 
+/// What an act on a message needs: the channel, of which the caller is a member, and the message, which
+/// is not deleted. An archived channel takes back what is there, and nothing new.
+pub(crate) async fn actable(
+    app: &App,
+    caller: &Principal,
+    target: &Target,
+    is_made: bool,
+) -> Result<(Channel, StoredMessage), AmendError> {
+    let Target { channel_id, id } = target;
+    let (channel, entry) =
+        tokio::join!(member_channel(app, caller, channel_id), app.messages.entry(channel_id, *id));
+    let channel = channel?;
+    contract::check(channel.contract)?;
+    let stored = entry?.and_then(LogEntry::into_message).ok_or(AmendError::MessageNotFound)?;
+    if stored.message.deleted.is_some() {
+        return Err(AmendError::Deleted);
+    }
+    if channel.details.archived && is_made {
+        return Err(AmendError::Archived);
+    }
+    Ok((channel, stored))
+}
+
+/// The id of an act: the caller's, or a new one.
+pub(crate) fn act_id(app: &App, given: Option<ChangeId>) -> Result<ChangeId, AmendError> {
+    let Some(given) = given else {
+        return Ok(ChangeId::mint(app.clock.now(), app.randomness.bits()));
+    };
+    check_change_id(app, given)?;
+    Ok(given)
+}
+
 /// Refuses a change id whose time is out of range.
-pub(crate) fn check_change_id(app: &App, change_id: ChangeId) -> Result<(), AmendError> {
+fn check_change_id(app: &App, change_id: ChangeId) -> Result<(), AmendError> {
     let (now, at) = (app.clock.now(), change_id.time());
     if at < now.minus(limits::CHANGE_PAST_MAX) || at > now.plus(limits::FUTURE) {
         return Err(AmendError::IdOutOfRange);
@@ -279,7 +323,7 @@ impl Amending<'_> {
         only_of: Option<model::UserId>,
         change: Change,
         refused: impl Fn(&Message) -> Option<Refused>,
-    ) -> Result<(Message, bool), AmendError> {
+    ) -> Result<(StoredMessage, bool), AmendError> {
         let (app, Target { channel_id, id }) = (self.app, self.target);
         let now = app.clock.now();
         let revising = Revising::of(app);
@@ -312,11 +356,11 @@ impl Amending<'_> {
         Err(StoreError::Busy("the message changes too often".into()).into())
     }
 
-    async fn publish(&self, stored: StoredMessage) -> Message {
+    async fn publish(&self, stored: StoredMessage) -> StoredMessage {
         let publication = Publication::of_message(&stored.message, stored.members_version)
             .with_origin(self.origin);
         self.app.publisher().publish(&self.caller.workspace_id, &publication).await;
-        stored.message
+        stored
     }
 }
 

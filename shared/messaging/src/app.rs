@@ -8,8 +8,9 @@ use crate::counters::Counters;
 use crate::fleet::FleetView;
 use crate::guarded::Guarded;
 use crate::ports::{
-    ChannelStore, Clock, EventBus, HealthCheck, MemberStore, MessageStore, NodeDirectory,
-    ProfileStore, Randomness, ReadMarkStore, RevocationStore, Tickets, TokenVerifier,
+    ChannelStore, Clock, EventBus, HealthCheck, MemberStore, MentionStore, MessageStore,
+    NodeDirectory, PinStore, ProfileStore, Randomness, ReadMarkStore, RevocationStore, Tickets,
+    TokenVerifier,
 };
 use crate::publisher::Publisher;
 
@@ -22,6 +23,10 @@ pub struct Ports {
     pub channels: Arc<dyn ChannelStore>,
     /// The membership tables.
     pub members: Arc<dyn MemberStore>,
+    /// Mentions.
+    pub mentions: Arc<dyn MentionStore>,
+    /// Pins.
+    pub pins: Arc<dyn PinStore>,
     /// Read marks.
     pub read_marks: Arc<dyn ReadMarkStore>,
     /// Tombstones of revoked users.
@@ -72,6 +77,8 @@ impl App {
             messages: Guarded::new(ports.messages, &store),
             channels: Guarded::new(ports.channels, &store),
             members: Guarded::new(ports.members, &store),
+            mentions: Guarded::new(ports.mentions, &store),
+            pins: Guarded::new(ports.pins, &store),
             read_marks: Guarded::new(ports.read_marks, &store),
             revocations: Guarded::new(ports.revocations, &store),
             profiles: Guarded::new(ports.profiles, &store),

@@ -15,11 +15,11 @@ use model::{
 
 use crate::circuit::Circuit;
 use crate::ports::{
-    Appended, ChangePage, ChannelMark, ChannelStore, Creation, DirectoryError, FleetNode, Joined,
-    Lease, LogEntry, LogPage, LoggedChange, MarkChange, Marked, Marking, MemberStore, MessageStore,
-    NamePage, NodeDirectory, PageQuery, ProfileStore, ProfileWrite, Reacted, ReactionPage,
-    ReadError, ReadMarkStore, Redirect, Revised, Revision, RevocationStore, Standing,
-    StoredMessage, StoredReaction, WriteError,
+    Acted, Appended, ChangePage, ChannelMark, ChannelStore, Creation, DirectoryError, FleetNode,
+    Joined, Lease, LogEntry, LogPage, LoggedChange, MarkChange, Marked, Marking, MemberStore,
+    Mention, MentionStore, MessageStore, NamePage, NodeDirectory, PageQuery, PinPage, PinStore,
+    ProfileStore, ProfileWrite, ReactionPage, ReadError, ReadMarkStore, Redirect, Revised,
+    Revision, RevocationStore, Standing, StoredMessage, StoredPin, StoredReaction, WriteError,
 };
 
 /// A port and its circuit. All ports that fail together share one circuit.
@@ -133,7 +133,7 @@ impl MessageStore for Guarded<dyn MessageStore> {
         channel: &ChannelId,
         id: MessageId,
         reaction: &StoredReaction,
-    ) -> Result<Reacted, WriteError> {
+    ) -> Result<Acted, WriteError> {
         self.write(self.port.react(channel, id, reaction)).await
     }
 
@@ -250,6 +250,14 @@ impl MemberStore for Guarded<dyn MemberStore> {
         self.read(self.port.members(channel, after, limit)).await
     }
 
+    async fn members_among(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+    ) -> Result<Vec<UserId>, ReadError> {
+        self.read(self.port.members_among(channel, users)).await
+    }
+
     async fn channels_of(
         &self,
         workspace: &WorkspaceId,
@@ -318,6 +326,46 @@ impl ProfileStore for Guarded<dyn ProfileStore> {
         limit: u32,
     ) -> Result<NamePage<UserId>, ReadError> {
         self.read(self.port.users(workspace, after, limit)).await
+    }
+}
+
+#[async_trait]
+impl MentionStore for Guarded<dyn MentionStore> {
+    async fn put_mention(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        mention: &Mention,
+        expires_at: Timestamp,
+    ) -> Result<(), WriteError> {
+        self.write(self.port.put_mention(workspace, user, mention, expires_at)).await
+    }
+
+    async fn mentions_of(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        since: Timestamp,
+        below: Option<&Mention>,
+        limit: u32,
+    ) -> Result<NamePage<Mention>, ReadError> {
+        self.read(self.port.mentions_of(workspace, user, since, below, limit)).await
+    }
+}
+
+#[async_trait]
+impl PinStore for Guarded<dyn PinStore> {
+    async fn pin(&self, channel: &ChannelId, pin: &StoredPin) -> Result<Acted, WriteError> {
+        self.write(self.port.pin(channel, pin)).await
+    }
+
+    async fn pins(
+        &self,
+        channel: &ChannelId,
+        from: Option<MessageId>,
+        limit: u32,
+    ) -> Result<PinPage, ReadError> {
+        self.read(self.port.pins(channel, from, limit)).await
     }
 }
 

@@ -35,6 +35,8 @@ pub mod derive;
 pub mod details;
 pub mod fleet;
 pub mod members;
+pub mod mentions;
+pub mod pins;
 pub mod profiles;
 pub mod react;
 pub mod read_state;

@@ -8,6 +8,9 @@ mod clock;
 mod directory;
 mod health_check;
 mod identity;
+mod members;
+mod mentions;
+mod pins;
 mod profiles;
 mod randomness;
 mod reaction;
@@ -21,17 +24,44 @@ pub use clock::Clock;
 pub use directory::{DirectoryError, FleetNode, Lease, NodeDirectory, Report};
 pub use health_check::{Finding, HealthCheck, Issue, Scope};
 pub use identity::{Principal, Ticket, TicketError, Tickets, TokenError, TokenVerifier};
+pub use members::{Joined, MemberStore, NamePage, RevocationStore};
+pub use mentions::{Mention, MentionStore};
+pub use pins::{PinPage, PinStore, StoredPin};
 pub use profiles::{ProfileStore, ProfileWrite};
 pub use randomness::Randomness;
-pub use reaction::{Folded, Reacted, ReactionPage, StoredReaction};
+pub use reaction::{Acted, Folded, ReactionPage, StoredReaction};
 pub use read_marks::{ChannelMark, MarkChange, Marked, ReadMarkStore};
 pub use relay_bus::{BatchResult, RelayBus, Replication, Routed};
 pub use revision::{Change, ChangePage, LoggedChange, Revised, Revision};
 pub use store::{
-    Appended, ChannelStore, Creation, Joined, LogEntry, LogPage, Marking, MemberStore,
-    MessageStore, NamePage, PageQuery, ReadError, Redirect, RevocationStore, Standing,
-    StoredMessage, WriteError,
+    Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MessageStore, PageQuery,
+    ReadError, Redirect, Standing, StoredMessage, WriteError,
 };
+
+/// All ports of the tables, for what one store serves.
+pub trait Store:
+    MessageStore
+    + ChannelStore
+    + MemberStore
+    + MentionStore
+    + PinStore
+    + ReadMarkStore
+    + RevocationStore
+    + ProfileStore
+{
+}
+
+impl<S> Store for S where
+    S: MessageStore
+        + ChannelStore
+        + MemberStore
+        + MentionStore
+        + PinStore
+        + ReadMarkStore
+        + RevocationStore
+        + ProfileStore
+{
+}
 
 /// The underlying error of the store or the bus. It goes to the log, never to a caller.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;

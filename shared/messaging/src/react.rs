@@ -10,12 +10,11 @@ use model::{ChangeId, ChannelId, Emoji, Message, MessageId, UserId, limits};
 use protocol::publication::{Origin, Publication};
 
 use crate::access::member_channel;
-use crate::amend::{AmendError, Target, check_change_id, own_marked};
+use crate::amend::{AmendError, Target, act_id, actable, own_marked};
 use crate::app::App;
-use crate::contract;
 use crate::error::StoreError;
 use crate::fold::{self, Pace};
-use crate::ports::{LogEntry, Principal, Reacted, ReactionPage, StoredMessage, StoredReaction};
+use crate::ports::{Acted, LogEntry, Principal, ReactionPage, StoredMessage, StoredReaction};
 use crate::revising::Revising;
 
 /// What a caller does with an emoji on a message.
@@ -46,24 +45,8 @@ pub async fn react(
 ) -> Result<Message, AmendError> {
     let Target { channel_id, id } = target;
     let now = app.clock.now();
-    let change_id = match act.change_id {
-        Some(given) => {
-            check_change_id(app, given)?;
-            given
-        }
-        None => ChangeId::mint(now, app.randomness.bits()),
-    };
-    let (channel, entry) =
-        tokio::join!(member_channel(app, caller, channel_id), app.messages.entry(channel_id, *id));
-    let channel = channel?;
-    contract::check(channel.contract)?;
-    let stored = entry?.and_then(LogEntry::into_message).ok_or(AmendError::MessageNotFound)?;
-    if stored.message.deleted.is_some() {
-        return Err(AmendError::Deleted);
-    }
-    if channel.details.archived && act.is_made {
-        return Err(AmendError::Archived);
-    }
+    let change_id = act_id(app, act.change_id)?;
+    let (channel, stored) = actable(app, caller, target, act.is_made).await?;
     if is_full(&stored, act) {
         let key = (*id, act.emoji.clone());
         let own = app.messages.reacted_among(channel_id, &caller.user_id, &[key]).await?;
@@ -82,7 +65,7 @@ pub async fn react(
         members_version: channel.members_version,
     };
     let reacted = app.messages.react(channel_id, *id, &reaction).await.map_err(StoreError::from)?;
-    if reacted == Reacted::Superseded {
+    if reacted == Acted::Superseded {
         // A later act of the caller says what is theirs.
         return own_marked(app, caller, stored.message).await;
     }

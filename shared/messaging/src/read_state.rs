@@ -6,17 +6,23 @@
 //! user's sockets hear of a mark by a signal, which may be lost. Counts are computed from the log
 //! and the mark, and stored nowhere.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 use model::{
-    ChannelId, Epoch, ErrorCode, MessageId, NewReadMark, ReadMark, UnreadCount, UserId, limits,
+    ChannelId, Epoch, ErrorCode, Message, MessageId, NewReadMark, ReadMark, UnreadCount, UserId,
+    limits,
 };
 
 use protocol::signal::Signal;
 
 use crate::app::App;
 use crate::error::{Refusal, StoreError};
+use crate::mentions::mentions_of;
 use crate::ports::{
-    ChannelMark, LogEntry, MarkChange, Marked, NamePage, PageQuery, Principal, ReadError,
+    ChannelMark, LogEntry, MarkChange, Marked, Mention, NamePage, PageQuery, Principal, ReadError,
+    StoredMessage,
 };
 
 /// Why a mark was not changed.
@@ -160,6 +166,8 @@ pub struct Unread {
     pub of: ChannelMark,
     /// Messages of others that are not deleted.
     pub count: UnreadCount,
+    /// Those of them that mention the caller, by name or with all members.
+    pub mentions: UnreadCount,
 }
 
 /// Counts the unread messages of the caller's channels, in order of channel id. Everything that was
@@ -176,22 +184,39 @@ pub async fn list_unread(
     limit: u32,
 ) -> Result<(Vec<Unread>, Option<ChannelId>), StoreError> {
     let (workspace, me) = (&caller.workspace_id, &caller.user_id);
-    let NamePage { rows, more } = app.read_marks.marks_of(workspace, me, after, limit).await?;
+    let (NamePage { rows, more }, named) = tokio::try_join!(
+        async { Ok(app.read_marks.marks_of(workspace, me, after, limit).await?) },
+        mentions_of(app, caller, None, limits::MENTION_ROWS_MAX)
+    )?;
+    let mut named_in: BTreeMap<ChannelId, BTreeSet<MessageId>> = BTreeMap::new();
+    for Mention { id, channel_id } in named.rows {
+        named_in.entry(channel_id).or_default().insert(id);
+    }
     let next = rows.last().filter(|_| more).map(|row| row.channel_id.clone());
     let mut counts = Vec::with_capacity(rows.len());
     for of in rows {
-        counts.push(count(app, me, of));
+        let named = named_in.remove(&of.channel_id).unwrap_or_default();
+        counts.push(count(app, me, of, named));
     }
     let counts = stream::iter(counts).buffered(limits::UNREAD_CHANNELS_AT_ONCE);
     Ok((counts.try_collect().await?, next))
 }
 
-async fn count(app: &App, me: &UserId, of: ChannelMark) -> Result<Unread, ReadError> {
+/// Counts what is unread after a mark. `named` are messages of the channel that named the caller once:
+/// those that an edit no longer shows, and those beyond the rows that are read here.
+async fn count(
+    app: &App,
+    me: &UserId,
+    of: ChannelMark,
+    named: BTreeSet<MessageId>,
+) -> Result<Unread, ReadError> {
     let highest = MessageId::last_of(app.clock.now().plus(limits::NEWEST_AHEAD));
-    let (mut after, mut count) = (of.mark.up_to, 0);
+    let (mut after, mut unread, mut mentions) = (of.mark.up_to, 0, 0);
+    let mut is_complete = false;
     for _ in 0..limits::UNREAD_QUERIES_MAX {
         let Some(lowest) = after.next().filter(|lowest| *lowest <= highest) else {
-            return Ok(Unread { of, count: UnreadCount::Exact(count) });
+            is_complete = true;
+            break;
         };
         let query = PageQuery {
             channel_id: of.channel_id.clone(),
@@ -203,24 +228,37 @@ async fn count(app: &App, me: &UserId, of: ChannelMark) -> Result<Unread, ReadEr
         };
         let page = app.messages.page(&query).await?;
         for entry in &page.entries {
-            count += u32::from(is_unread(entry, me));
+            let Some(message) = unread_message(entry, me) else { continue };
+            unread += 1;
+            mentions += u32::from(message.mentions.includes(me) || named.contains(&message.id));
         }
-        if count > limits::UNREAD_COUNT_MAX {
+        let last = page.entries.last().map(LogEntry::id);
+        after = last.unwrap_or(highest);
+        is_complete = !page.more;
+        if is_complete || unread > limits::UNREAD_COUNT_MAX {
             break;
         }
-        match page.entries.last().filter(|_| page.more) {
-            Some(last) => after = last.id(),
-            None => return Ok(Unread { of, count: UnreadCount::Exact(count) }),
-        }
     }
-    Ok(Unread { of, count: UnreadCount::Over })
+    if !is_complete {
+        let beyond = named.range((Excluded(after), Unbounded)).count();
+        mentions = mentions.saturating_add(u32::try_from(beyond).unwrap_or(u32::MAX));
+    }
+    let is_over = !is_complete || unread > limits::UNREAD_COUNT_MAX;
+    let count = if is_over { UnreadCount::Over } else { UnreadCount::Exact(unread) };
+    let mentions = if mentions > limits::UNREAD_COUNT_MAX {
+        UnreadCount::Over
+    } else {
+        UnreadCount::Exact(mentions)
+    };
+    Ok(Unread { of, count, mentions })
 }
 
-fn is_unread(entry: &LogEntry, me: &UserId) -> bool {
+/// The entry's message, if it is another user's and not deleted.
+fn unread_message<'a>(entry: &'a LogEntry, me: &UserId) -> Option<&'a Message> {
     match entry {
-        LogEntry::Message(stored) => {
-            stored.message.sender_id != *me && stored.message.deleted.is_none()
+        LogEntry::Message(StoredMessage { message, .. }) => {
+            (message.sender_id != *me && message.deleted.is_none()).then_some(message)
         }
-        LogEntry::Redirect(_) | LogEntry::Unknown { .. } => false,
+        LogEntry::Redirect(_) | LogEntry::Unknown { .. } => None,
     }
 }

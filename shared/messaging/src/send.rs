@@ -181,12 +181,13 @@ impl Sending<'_> {
     }
 
     fn stored_as(&self, id: MessageId) -> StoredMessage {
-        let message = Message::new(
+        let mut message = Message::new(
             id,
             self.new.channel_id.clone(),
             self.caller.user_id.clone(),
             self.new.text.clone(),
         );
+        message.mentions = self.new.mentions.clone();
         StoredMessage::new(message, self.version)
     }
 

@@ -71,6 +71,7 @@ error_codes! {
     MessageDeleted = "message_deleted", 409, Never, "The message was deleted";
     RevisionConflict = "revision_conflict", 409, Never, "The message has another revision";
     TooManyReactions = "too_many_reactions", 409, Never, "The message has too many reactions";
+    TooManyPins = "too_many_pins", 409, Never, "The channel has too many pins";
     DmImmutable = "dm_immutable", 409, Never, "A DM and its members never change";
     ChannelArchived = "channel_archived", 409, Never, "The channel is archived";
     TooLarge = "too_large", 413, Never, "The body is too large";

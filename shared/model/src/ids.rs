@@ -167,6 +167,14 @@ ulid_id! {
     ChangeId
 }
 
+impl ChangeId {
+    /// The next id in order; `None` after the last.
+    #[must_use]
+    pub fn next(self) -> Option<Self> {
+        self.bits().checked_add(1).map(|value| Self(Ulid::from(value)))
+    }
+}
+
 impl MessageId {
     /// The smallest id.
     pub const MIN: Self = Self(Ulid::nil());

@@ -16,6 +16,7 @@ mod code;
 mod ids;
 mod invisible;
 mod known;
+mod mentions;
 mod message;
 mod position;
 mod profile;
@@ -38,6 +39,7 @@ pub use ids::{
 };
 pub use invisible::is_invisible;
 pub use known::{KnownError, KnownMessages, KnownScan};
+pub use mentions::{Mentions, TooManyMentions};
 pub use message::{
     Attribution, Edit, Message, MessageText, PushedMessage, Rev, RevError, TextDigest, TextError,
 };

@@ -41,8 +41,19 @@ pub const REACTION_USERS_MAX: usize = 10;
 pub const FOLD_EVERY: Duration = Duration::from_secs(1);
 /// How rarely the reactions of the most popular message are counted.
 pub const FOLD_EVERY_MAX: Duration = Duration::from_secs(5);
-/// How long a withdrawn reaction is remembered, so that a late retry of the reaction does not bring
-/// it back: longer than the oldest `change_id`.
+/// Messages that may be pinned in a channel: one page shows all.
+pub const PINS_MAX: usize = 100;
+/// Users whom a text may mention: each is a row.
+pub const MENTIONS_MAX: usize = 50;
+/// How long a mention is listed.
+pub const MENTIONS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// A user's newest mentions that one call counts: about 100 KB.
+pub const MENTION_ROWS_MAX: u32 = 1_000;
+/// Rows of pins that a channel may have, unpinned ones that have not expired included: so that whoever
+/// pins and unpins over and over cannot make a pin slow.
+pub const PIN_ROWS_MAX: usize = 1_000;
+/// How long a withdrawn reaction or pin is remembered, so that a late retry of it does not bring it
+/// back: longer than the oldest `change_id`.
 pub const WITHDRAWN_TTL: Duration = Duration::from_secs(48 * 3600);
 /// A text up to this length is repeated in pushes of other changes of its message.
 pub const REPEATED_TEXT_BYTES_MAX: usize = 512;

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::ids::{ChangeId, ChannelId, MessageId, UserId};
 use crate::invisible::is_invisible;
 use crate::limits;
+use crate::mentions::Mentions;
 use crate::reaction::Reaction;
 use crate::time::Timestamp;
 
@@ -115,8 +116,12 @@ pub struct Message {
     pub edit: Option<Edit>,
     /// Set once it is deleted.
     pub deleted: Option<Attribution>,
+    /// Whom its text mentions.
+    pub mentions: Mentions,
     /// Reactions to it, in the order of each emoji's first use.
     pub reactions: Vec<Reaction>,
+    /// Set while it is pinned.
+    pub pinned: Option<Attribution>,
 }
 
 /// An edit of a message's text.
@@ -149,7 +154,9 @@ impl Message {
             rev: Rev::of(id),
             edit: None,
             deleted: None,
+            mentions: Mentions::default(),
             reactions: Vec::new(),
+            pinned: None,
         }
     }
 

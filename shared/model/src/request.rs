@@ -2,6 +2,7 @@
 
 use crate::channel::{ChannelChange, ChannelDetails, Contract, Visibility};
 use crate::ids::{ChangeId, ChannelId, MessageId, UserId};
+use crate::mentions::Mentions;
 use crate::message::{MessageText, Rev};
 use crate::read_mark::ReadMark;
 
@@ -12,6 +13,8 @@ pub struct NewMessage {
     pub channel_id: ChannelId,
     /// The text.
     pub text: MessageText,
+    /// Whom it mentions.
+    pub mentions: Mentions,
     /// The client's id; it makes every retry safe (G1).
     pub id: Option<MessageId>,
     /// The newest message that the sender has seen; the stored id sorts after it (G2).
@@ -23,6 +26,8 @@ pub struct NewMessage {
 pub struct EditMessage {
     /// The text.
     pub text: MessageText,
+    /// Whom it mentions.
+    pub mentions: Mentions,
     /// Makes every retry safe. Of two edits, the one with the greater id wins.
     pub change_id: ChangeId,
     /// The revision that the text must have for the edit to happen.

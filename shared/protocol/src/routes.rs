@@ -21,13 +21,35 @@ pub enum Function {
     Amend,
 }
 
-/// A call. Path segments are percent-decoded but not parsed yet.
+/// A call, by the function that serves it. Path segments are percent-decoded but not parsed yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// `POST /messages`
     PostMessage,
+    /// Reads of many messages.
+    Scroll(ScrollRoute),
+    /// Channels, members, users.
+    Membership(MembershipRoute),
+    /// Changes in place.
+    Amend(AmendRoute),
+    /// `GET /connect`
+    Connect,
+}
+
+/// A call that reads many messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScrollRoute {
     /// `GET /scroll`
-    Scroll,
+    Page,
+    /// `GET /unread`
+    ListUnread,
+    /// `GET /mentions`
+    ListMentions,
+}
+
+/// A call about channels, their members, or users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MembershipRoute {
     /// `POST /channels`
     CreateChannel,
     /// `GET /channels`
@@ -42,6 +64,52 @@ pub enum Route {
         /// As in the path, percent-decoded.
         channel_id: String,
     },
+    /// `GET /channels/{channel_id}/members`
+    ListMembers {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+    },
+    /// `POST /channels/{channel_id}/members`
+    AddMembers {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+    },
+    /// `PUT /channels/{channel_id}/members/{user_id}`
+    AddMember {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+        /// As in the path, percent-decoded.
+        user_id: String,
+    },
+    /// `DELETE /channels/{channel_id}/members/{user_id}`
+    RemoveMember {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+        /// As in the path, percent-decoded.
+        user_id: String,
+    },
+    /// `GET /users`
+    ListProfiles,
+    /// `GET /users/{user_id}`
+    ReadProfile {
+        /// As in the path, percent-decoded.
+        user_id: String,
+    },
+    /// `PUT /users/{user_id}`
+    ChangeProfile {
+        /// As in the path, percent-decoded.
+        user_id: String,
+    },
+    /// `DELETE /users/{user_id}`
+    RevokeUser {
+        /// As in the path, percent-decoded.
+        user_id: String,
+    },
+}
+
+/// A call on one message, a channel's pins, or the caller's read marks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AmendRoute {
     /// `GET /channels/{channel_id}/messages/{id}`
     ReadMessage {
         /// As in the path, percent-decoded.
@@ -88,6 +156,25 @@ pub enum Route {
         /// As in the path, percent-decoded.
         emoji: String,
     },
+    /// `GET /channels/{channel_id}/pins`
+    ListPins {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+    },
+    /// `PUT /channels/{channel_id}/pins/{id}`
+    Pin {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+        /// As in the path, percent-decoded.
+        id: String,
+    },
+    /// `DELETE /channels/{channel_id}/pins/{id}`
+    Unpin {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+        /// As in the path, percent-decoded.
+        id: String,
+    },
     /// `POST /read`
     MarkRead,
     /// `POST /channels/{channel_id}/unread`
@@ -95,51 +182,6 @@ pub enum Route {
         /// As in the path, percent-decoded.
         channel_id: String,
     },
-    /// `GET /unread`
-    ListUnread,
-    /// `GET /channels/{channel_id}/members`
-    ListMembers {
-        /// As in the path, percent-decoded.
-        channel_id: String,
-    },
-    /// `POST /channels/{channel_id}/members`
-    AddMembers {
-        /// As in the path, percent-decoded.
-        channel_id: String,
-    },
-    /// `PUT /channels/{channel_id}/members/{user_id}`
-    AddMember {
-        /// As in the path, percent-decoded.
-        channel_id: String,
-        /// As in the path, percent-decoded.
-        user_id: String,
-    },
-    /// `DELETE /channels/{channel_id}/members/{user_id}`
-    RemoveMember {
-        /// As in the path, percent-decoded.
-        channel_id: String,
-        /// As in the path, percent-decoded.
-        user_id: String,
-    },
-    /// `GET /users`
-    ListProfiles,
-    /// `GET /users/{user_id}`
-    ReadProfile {
-        /// As in the path, percent-decoded.
-        user_id: String,
-    },
-    /// `PUT /users/{user_id}`
-    ChangeProfile {
-        /// As in the path, percent-decoded.
-        user_id: String,
-    },
-    /// `DELETE /users/{user_id}`
-    RevokeUser {
-        /// As in the path, percent-decoded.
-        user_id: String,
-    },
-    /// `GET /connect`
-    Connect,
 }
 
 impl Route {
@@ -148,28 +190,10 @@ impl Route {
     pub const fn function(&self) -> Function {
         match self {
             Self::PostMessage => Function::Send,
-            Self::Scroll | Self::ListUnread => Function::Scroll,
+            Self::Scroll(_) => Function::Scroll,
+            Self::Membership(_) => Function::Membership,
+            Self::Amend(_) => Function::Amend,
             Self::Connect => Function::Connect,
-            Self::ReadMessage { .. }
-            | Self::EditMessage { .. }
-            | Self::DeleteMessage { .. }
-            | Self::ListReactions { .. }
-            | Self::React { .. }
-            | Self::Unreact { .. }
-            | Self::MarkRead
-            | Self::MarkUnread { .. } => Function::Amend,
-            Self::CreateChannel
-            | Self::ListChannels
-            | Self::ReadChannel { .. }
-            | Self::ChangeChannel { .. }
-            | Self::ListMembers { .. }
-            | Self::AddMembers { .. }
-            | Self::AddMember { .. }
-            | Self::RemoveMember { .. }
-            | Self::ListProfiles
-            | Self::ReadProfile { .. }
-            | Self::ChangeProfile { .. }
-            | Self::RevokeUser { .. } => Function::Membership,
         }
     }
 
@@ -178,16 +202,44 @@ impl Route {
     pub const fn template(&self) -> &'static str {
         match self {
             Self::PostMessage => "/messages",
-            Self::Scroll => "/scroll",
-            Self::MarkRead => "/read",
+            Self::Scroll(route) => route.template(),
+            Self::Membership(route) => route.template(),
+            Self::Amend(route) => route.template(),
+            Self::Connect => "/connect",
+        }
+    }
+}
+
+impl ScrollRoute {
+    const fn template(&self) -> &'static str {
+        match self {
+            Self::Page => "/scroll",
             Self::ListUnread => "/unread",
-            Self::MarkUnread { .. } => "/channels/{channel_id}/unread",
+            Self::ListMentions => "/mentions",
+        }
+    }
+}
+
+impl MembershipRoute {
+    const fn template(&self) -> &'static str {
+        match self {
             Self::CreateChannel | Self::ListChannels => "/channels",
             Self::ReadChannel { .. } | Self::ChangeChannel { .. } => "/channels/{channel_id}",
             Self::ListMembers { .. } | Self::AddMembers { .. } => "/channels/{channel_id}/members",
             Self::AddMember { .. } | Self::RemoveMember { .. } => {
                 "/channels/{channel_id}/members/{user_id}"
             }
+            Self::ListProfiles => "/users",
+            Self::ReadProfile { .. } | Self::ChangeProfile { .. } | Self::RevokeUser { .. } => {
+                "/users/{user_id}"
+            }
+        }
+    }
+}
+
+impl AmendRoute {
+    const fn template(&self) -> &'static str {
+        match self {
             Self::ReadMessage { .. } | Self::EditMessage { .. } | Self::DeleteMessage { .. } => {
                 "/channels/{channel_id}/messages/{id}"
             }
@@ -195,11 +247,10 @@ impl Route {
             Self::React { .. } | Self::Unreact { .. } => {
                 "/channels/{channel_id}/messages/{id}/reactions/{emoji}"
             }
-            Self::ListProfiles => "/users",
-            Self::ReadProfile { .. } | Self::ChangeProfile { .. } | Self::RevokeUser { .. } => {
-                "/users/{user_id}"
-            }
-            Self::Connect => "/connect",
+            Self::ListPins { .. } => "/channels/{channel_id}/pins",
+            Self::Pin { .. } | Self::Unpin { .. } => "/channels/{channel_id}/pins/{id}",
+            Self::MarkRead => "/read",
+            Self::MarkUnread { .. } => "/channels/{channel_id}/unread",
         }
     }
 }
@@ -217,50 +268,62 @@ pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
     let is = |wanted: &Method| method == wanted;
     match names.as_slice() {
         ["messages"] if is(&Method::POST) => Ok(Route::PostMessage),
-        ["read"] if is(&Method::POST) => Ok(Route::MarkRead),
+        ["read"] if is(&Method::POST) => Ok(Route::Amend(AmendRoute::MarkRead)),
         ["messages" | "read"] => Err(not_allowed("POST")),
-        ["scroll"] if is(&Method::GET) => Ok(Route::Scroll),
+        ["scroll"] if is(&Method::GET) => Ok(Route::Scroll(ScrollRoute::Page)),
         ["connect"] if is(&Method::GET) => Ok(Route::Connect),
-        ["unread"] if is(&Method::GET) => Ok(Route::ListUnread),
-        ["scroll" | "connect" | "unread"] => Err(not_allowed("GET")),
-        ["channels"] if is(&Method::POST) => Ok(Route::CreateChannel),
-        ["channels"] if is(&Method::GET) => Ok(Route::ListChannels),
+        ["unread"] if is(&Method::GET) => Ok(Route::Scroll(ScrollRoute::ListUnread)),
+        ["mentions"] if is(&Method::GET) => Ok(Route::Scroll(ScrollRoute::ListMentions)),
+        ["scroll" | "connect" | "unread" | "mentions"] => Err(not_allowed("GET")),
+        ["channels"] if is(&Method::POST) => Ok(Route::Membership(MembershipRoute::CreateChannel)),
+        ["channels"] if is(&Method::GET) => Ok(Route::Membership(MembershipRoute::ListChannels)),
         ["channels"] => Err(not_allowed("GET, POST")),
         ["channels", ""] => Err(ErrorCode::NotFound.into()),
-        ["channels", id] if is(&Method::GET) => Ok(Route::ReadChannel { channel_id: own(id) }),
-        ["channels", id] if is(&Method::PATCH) => Ok(Route::ChangeChannel { channel_id: own(id) }),
+        ["channels", id] if is(&Method::GET) => {
+            Ok(Route::Membership(MembershipRoute::ReadChannel { channel_id: own(id) }))
+        }
+        ["channels", id] if is(&Method::PATCH) => {
+            Ok(Route::Membership(MembershipRoute::ChangeChannel { channel_id: own(id) }))
+        }
         ["channels", _] => Err(not_allowed("GET, PATCH")),
         ["channels", id, "unread"] if is(&Method::POST) => {
-            Ok(Route::MarkUnread { channel_id: own(id) })
+            Ok(Route::Amend(AmendRoute::MarkUnread { channel_id: own(id) }))
         }
         ["channels", _, "unread"] => Err(not_allowed("POST")),
         ["channels", id, "members"] if is(&Method::GET) => {
-            Ok(Route::ListMembers { channel_id: own(id) })
+            Ok(Route::Membership(MembershipRoute::ListMembers { channel_id: own(id) }))
         }
         ["channels", id, "members"] if is(&Method::POST) => {
-            Ok(Route::AddMembers { channel_id: own(id) })
+            Ok(Route::Membership(MembershipRoute::AddMembers { channel_id: own(id) }))
         }
         ["channels", _, "members"] => Err(not_allowed("GET, POST")),
         ["channels", _, "members", ""] => Err(ErrorCode::NotFound.into()),
         ["channels", id, "members", user] if is(&Method::PUT) => {
-            Ok(Route::AddMember { channel_id: own(id), user_id: own(user) })
+            Ok(Route::Membership(MembershipRoute::AddMember {
+                channel_id: own(id),
+                user_id: own(user),
+            }))
         }
         ["channels", id, "members", user] if is(&Method::DELETE) => {
-            Ok(Route::RemoveMember { channel_id: own(id), user_id: own(user) })
+            Ok(Route::Membership(MembershipRoute::RemoveMember {
+                channel_id: own(id),
+                user_id: own(user),
+            }))
         }
         ["channels", _, "members", _] => Err(not_allowed("PUT, DELETE")),
         ["channels", channel, "messages", of_message @ ..] => {
             message_route(method, channel, of_message)
         }
-        ["users"] if is(&Method::GET) => Ok(Route::ListProfiles),
+        ["channels", channel, "pins", of_pins @ ..] => pin_route(method, channel, of_pins),
+        ["users"] if is(&Method::GET) => Ok(Route::Membership(MembershipRoute::ListProfiles)),
         ["users"] => Err(not_allowed("GET")),
         ["users", ""] => Err(ErrorCode::NotFound.into()),
         ["users", user] => {
             let user_id = own(user);
             match *method {
-                Method::GET => Ok(Route::ReadProfile { user_id }),
-                Method::PUT => Ok(Route::ChangeProfile { user_id }),
-                Method::DELETE => Ok(Route::RevokeUser { user_id }),
+                Method::GET => Ok(Route::Membership(MembershipRoute::ReadProfile { user_id })),
+                Method::PUT => Ok(Route::Membership(MembershipRoute::ChangeProfile { user_id })),
+                Method::DELETE => Ok(Route::Membership(MembershipRoute::RevokeUser { user_id })),
                 _ => Err(not_allowed("GET, PUT, DELETE")),
             }
         }
@@ -276,21 +339,41 @@ fn message_route(method: &Method, channel: &str, path: &[&str]) -> Result<Route,
         [id] => {
             let (channel_id, id) = (own(channel), own(id));
             match *method {
-                Method::GET => Ok(Route::ReadMessage { channel_id, id }),
-                Method::PATCH => Ok(Route::EditMessage { channel_id, id }),
-                Method::DELETE => Ok(Route::DeleteMessage { channel_id, id }),
+                Method::GET => Ok(Route::Amend(AmendRoute::ReadMessage { channel_id, id })),
+                Method::PATCH => Ok(Route::Amend(AmendRoute::EditMessage { channel_id, id })),
+                Method::DELETE => Ok(Route::Amend(AmendRoute::DeleteMessage { channel_id, id })),
                 _ => Err(not_allowed("GET, PATCH, DELETE")),
             }
         }
         [id, "reactions"] if *method == Method::GET => {
-            Ok(Route::ListReactions { channel_id: own(channel), id: own(id) })
+            Ok(Route::Amend(AmendRoute::ListReactions { channel_id: own(channel), id: own(id) }))
         }
         [_, "reactions"] => Err(not_allowed("GET")),
         [id, "reactions", emoji] => {
             let (channel_id, id, emoji) = (own(channel), own(id), own(emoji));
             match *method {
-                Method::PUT => Ok(Route::React { channel_id, id, emoji }),
-                Method::DELETE => Ok(Route::Unreact { channel_id, id, emoji }),
+                Method::PUT => Ok(Route::Amend(AmendRoute::React { channel_id, id, emoji })),
+                Method::DELETE => Ok(Route::Amend(AmendRoute::Unreact { channel_id, id, emoji })),
+                _ => Err(not_allowed("PUT, DELETE")),
+            }
+        }
+        _ => Err(ErrorCode::NotFound.into()),
+    }
+}
+
+/// The route of a path below a channel's pins.
+fn pin_route(method: &Method, channel: &str, path: &[&str]) -> Result<Route, Problem> {
+    let own = |text: &str| text.to_owned();
+    let channel_id = own(channel);
+    match path {
+        [] if *method == Method::GET => Ok(Route::Amend(AmendRoute::ListPins { channel_id })),
+        [] => Err(not_allowed("GET")),
+        [""] => Err(ErrorCode::NotFound.into()),
+        [id] => {
+            let id = own(id);
+            match *method {
+                Method::PUT => Ok(Route::Amend(AmendRoute::Pin { channel_id, id })),
+                Method::DELETE => Ok(Route::Amend(AmendRoute::Unpin { channel_id, id })),
                 _ => Err(not_allowed("PUT, DELETE")),
             }
         }
@@ -320,7 +403,10 @@ mod tests {
         assert_eq!(resolve(&Method::POST, "/messages"), Ok(Route::PostMessage));
         assert_eq!(
             resolve(&Method::PUT, "/channels/C%31/members/a%20b"),
-            Ok(Route::AddMember { channel_id: "C1".into(), user_id: "a b".into() })
+            Ok(Route::Membership(MembershipRoute::AddMember {
+                channel_id: "C1".into(),
+                user_id: "a b".into()
+            }))
         );
     }
 
@@ -341,6 +427,9 @@ mod tests {
             "/connect/x",
             "/read/x",
             "/unread/x",
+            "/mentions/x",
+            "/channels/a/pins/",
+            "/channels/a/pins/b/c",
             "/channels/a/unread/b",
         ] {
             for method in [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS] {
@@ -360,6 +449,9 @@ mod tests {
             ("/scroll", "GET"),
             ("/read", "POST"),
             ("/unread", "GET"),
+            ("/mentions", "GET"),
+            ("/channels/a/pins", "GET"),
+            ("/channels/a/pins/b", "PUT, DELETE"),
             ("/channels/a/unread", "POST"),
             ("/connect", "GET"),
             ("/channels", "GET, POST"),

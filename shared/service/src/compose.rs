@@ -8,10 +8,9 @@ use auth::tokens::JwtTokens;
 use auth::tokens::NoTokens;
 use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
 use messaging::Ports;
-use messaging::derive::Deriver;
+use messaging::derive::{Deriver, DeriverPorts};
 use messaging::ports::{
-    ChannelStore, EventBus, HealthCheck, MemberStore, MessageStore, NodeDirectory, ProfileStore,
-    ReadMarkStore, RelayBus, RevocationStore, Tickets, TokenVerifier,
+    EventBus, HealthCheck, NodeDirectory, RelayBus, Store, Tickets, TokenVerifier,
 };
 use messaging::relay::Relay;
 #[cfg(feature = "node")]
@@ -38,19 +37,15 @@ pub fn ports<S>(
     tickets: Arc<dyn Tickets>,
 ) -> Ports
 where
-    S: MessageStore
-        + ChannelStore
-        + MemberStore
-        + ReadMarkStore
-        + RevocationStore
-        + ProfileStore
-        + 'static,
+    S: Store + 'static,
 {
     let store = Arc::new(store);
     Ports {
         messages: Arc::<S>::clone(&store),
         channels: Arc::<S>::clone(&store),
         members: Arc::<S>::clone(&store),
+        mentions: Arc::<S>::clone(&store),
+        pins: Arc::<S>::clone(&store),
         read_marks: Arc::<S>::clone(&store),
         revocations: Arc::<S>::clone(&store),
         profiles: store,
@@ -173,7 +168,8 @@ pub fn relay(store: DynamoStore, relay_bus: Arc<dyn RelayBus>) -> Relay {
 /// A deriver on a store, with the system's clock.
 #[must_use]
 pub fn deriver(store: DynamoStore) -> Deriver {
-    Deriver::new(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemRandomness))
+    let (clock, randomness) = (Arc::new(SystemClock), Arc::new(SystemRandomness));
+    Deriver::new(DeriverPorts::of_store(Arc::new(store), clock, randomness))
 }
 
 /// The derive function's deriver, on the messages table. Connects to nothing yet.

@@ -141,6 +141,8 @@ impl Reader for Deriver {
         vec![
             ("derive_folded", counts.folded),
             ("derive_unchanged", counts.unchanged),
+            ("derive_pins_shown", counts.pins_shown),
+            ("derive_mentioned", counts.mentioned),
             ("derive_skipped", counts.poisoned),
             ("derive_held", counts.held),
         ]

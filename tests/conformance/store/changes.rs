@@ -6,7 +6,7 @@ use messaging::ports::{
     Appended, Change, LogEntry, LoggedChange, MessageStore, PageQuery, Revised, Revision,
     StoredMessage,
 };
-use model::{Attribution, ChangeId, MessageId, MessageText, Rev, Timestamp};
+use model::{Attribution, ChangeId, Mentions, MessageId, MessageText, Rev, Timestamp, UserId};
 
 use super::{EmptyTables, Stores, at, channel_id, id, message, redirect, user};
 
@@ -26,8 +26,15 @@ fn change_id(ms: u64, number: u128) -> ChangeId {
 
 fn edit(rev: MessageId, change: ChangeId, text: &str) -> Revision {
     let text = MessageText::from_stored(text.to_owned());
-    let change = Change::Edit { text, change_id: change, if_text_rev: None };
+    let mentions = Mentions::of(text.as_str()).unwrap();
+    let change = Change::Edit { text, mentions, change_id: change, if_text_rev: None };
     Revision { rev: Rev::of(rev), members_version: 9, only_of: Some(user("ada")), change }
+}
+
+fn pin(rev: MessageId, by: Option<UserId>, act: ChangeId) -> Revision {
+    let pinned = by.map(|by| Attribution { at: at(66), by });
+    let change = Change::Pin { pinned, act };
+    Revision { rev: Rev::of(rev), members_version: 8, only_of: None, change }
 }
 
 fn deletion(rev: MessageId) -> Revision {
@@ -36,9 +43,9 @@ fn deletion(rev: MessageId) -> Revision {
 }
 
 fn if_text_rev(revision: Revision, rev: &Rev) -> Revision {
-    let Change::Edit { text, change_id, .. } = revision.change else { panic!() };
+    let Change::Edit { text, mentions, change_id, .. } = revision.change else { panic!() };
     let if_text_rev = Some(rev.clone());
-    Revision { change: Change::Edit { text, change_id, if_text_rev }, ..revision }
+    Revision { change: Change::Edit { text, mentions, change_id, if_text_rev }, ..revision }
 }
 
 /// Revisions of a message with this id, some of which are refused after others.
@@ -50,6 +57,13 @@ fn revisions(of: MessageId) -> Vec<Revision> {
         if_text_rev(edit(id(20, 1), first, "not that text"), &Rev::of(id(1, 1))),
         if_text_rev(edit(id(20, 2), second, "as it was sent"), &Rev::of(of)),
         if_text_rev(edit(id(30, 1), change_id(10, 3), "not the sent one"), &Rev::of(of)),
+        pin(id(24, 1), Some(user("bob")), change_id(5, 1)),
+        pin(id(25, 1), None, change_id(5, 1)),
+        edit(id(26, 1), change_id(10, 3), "for <@bob>, <@eve> and <!channel>"),
+        edit(id(27, 1), change_id(10, 4), "for nobody"),
+        edit(id(28, 1), change_id(10, 5), "for <!channel>"),
+        pin(id(29, 1), None, change_id(5, 2)),
+        pin(id(29, 2), Some(user("ada")), change_id(5, 3)),
         edit(id(30, 1), first, "an earlier change"),
         edit(id(30, 1), second, "the same change"),
         edit(id(20, 1), change_id(10, 3), "an older revision"),
@@ -58,6 +72,7 @@ fn revisions(of: MessageId) -> Vec<Revision> {
         deletion(id(40, 1)),
         deletion(id(50, 1)),
         edit(id(60, 1), change_id(10, 9), "deleted already"),
+        pin(id(60, 1), Some(user("bob")), change_id(10, 9)),
     ]
 }
 
@@ -86,7 +101,7 @@ async fn g9_a_revision_is_what_its_rule_says(stores: Stores) {
         let read = entry(&stores, stored.message.id).await;
         assert_eq!(read, Some(LogEntry::Message(stored.clone())), "{revision:?}");
     }
-    assert_eq!(done, 3);
+    assert_eq!(done, 8);
 }
 
 async fn g9_a_refused_revision_changes_nothing_and_shows_the_entry(stores: Stores) {

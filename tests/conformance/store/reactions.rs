@@ -3,7 +3,7 @@
 use dynamo::Cost;
 use futures_util::future::join_all;
 use messaging::ports::{
-    Change, Folded, LogEntry, MessageStore, Reacted, Revised, Revision, StoredReaction,
+    Acted, Change, Folded, LogEntry, MessageStore, Revised, Revision, StoredReaction,
 };
 use model::{Attribution, ChangeId, Emoji, MessageId, Reaction, Rev, UserId};
 
@@ -48,14 +48,14 @@ async fn g9_of_acts_with_one_emoji_the_greatest_wins(stores: Stores) {
     let react = async |one: StoredReaction| {
         stores.messages.react(&channel_id(1), id(5, 1), &one).await.unwrap()
     };
-    assert_eq!(react(act("ada", "👍", 20, false)).await, Reacted::Stored);
+    assert_eq!(react(act("ada", "👍", 20, false)).await, Acted::Stored);
     for number in [10, 20] {
-        assert_eq!(react(act("ada", "👍", number, true)).await, Reacted::Superseded, "{number}");
+        assert_eq!(react(act("ada", "👍", number, true)).await, Acted::Superseded, "{number}");
     }
     let rows = stores.messages.reactions(&channel_id(1), id(5, 1), None, 10).await.unwrap();
     assert_eq!(rows.rows, [act("ada", "👍", 20, false)]);
     let all = join_all((30..50).map(|n| react(act("ada", "👍", n, n % 2 == 1)))).await;
-    assert!(all.contains(&Reacted::Stored));
+    assert!(all.contains(&Acted::Stored));
     let rows = stores.messages.reactions(&channel_id(1), id(5, 1), None, 10).await.unwrap();
     assert_eq!(rows.rows, [act("ada", "👍", 49, true)], "made again: it does not expire");
 }

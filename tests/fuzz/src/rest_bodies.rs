@@ -97,6 +97,8 @@ impl State {
             messages: Arc::<MemoryStore>::clone(&store),
             channels: Arc::<MemoryStore>::clone(&store),
             members: Arc::<MemoryStore>::clone(&store),
+            mentions: Arc::<MemoryStore>::clone(&store),
+            pins: Arc::<MemoryStore>::clone(&store),
             read_marks: Arc::<MemoryStore>::clone(&store),
             revocations: Arc::<MemoryStore>::clone(&store),
             profiles: store,

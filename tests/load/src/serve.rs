@@ -9,9 +9,7 @@ use auth::tokens::NoTokens;
 use dynamo::{Capacity, CredentialSource, DynamoStore};
 use memory::MemoryStore;
 use messaging::Ports;
-use messaging::ports::{
-    ChannelStore, MemberStore, MessageStore, ProfileStore, ReadMarkStore, RevocationStore,
-};
+use messaging::ports::Store;
 use node::{Config, Node};
 use serde_json::json;
 use service::certificate::Certificate;
@@ -80,13 +78,7 @@ pub(crate) async fn run(setup: &Setup) -> Result<(), Failed> {
 /// A node's ports.
 pub(crate) fn ports<S>(store: S, bus: BusParts) -> Result<Ports, Failed>
 where
-    S: MessageStore
-        + ChannelStore
-        + MemberStore
-        + ReadMarkStore
-        + RevocationStore
-        + ProfileStore
-        + 'static,
+    S: Store + 'static,
 {
     Ok(service::compose::ports(store, bus, Arc::new(NoTokens), Arc::new(population::tickets()?)))
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memory::MemoryStore;
 use messaging::ports::{
-    Appended, ChangePage, ChannelMark, ChannelStore, Creation, Joined, LogEntry, LogPage,
-    LoggedChange, MarkChange, Marked, Marking, MemberStore, MessageStore, NamePage, PageQuery,
-    ProfileStore, ProfileWrite, Reacted, ReactionPage, ReadError, ReadMarkStore, Redirect, Revised,
-    Revision, RevocationStore, Standing, StoredMessage, StoredReaction, WriteError,
+    Acted, Appended, ChangePage, ChannelMark, ChannelStore, Creation, Joined, LogEntry, LogPage,
+    LoggedChange, MarkChange, Marked, Marking, MemberStore, Mention, MentionStore, MessageStore,
+    NamePage, PageQuery, PinPage, PinStore, ProfileStore, ProfileWrite, ReactionPage, ReadError,
+    ReadMarkStore, Redirect, Revised, Revision, RevocationStore, Standing, StoredMessage,
+    StoredPin, StoredReaction, WriteError,
 };
 use model::{
     Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Member, MessageId, Profile, Rev,
@@ -124,7 +125,7 @@ impl MessageStore for MaybeSilent {
         channel: &ChannelId,
         id: MessageId,
         reaction: &StoredReaction,
-    ) -> Result<Reacted, WriteError> {
+    ) -> Result<Acted, WriteError> {
         self.inner.react(channel, id, reaction).await
     }
 
@@ -248,6 +249,15 @@ impl MemberStore for MaybeSilent {
         self.inner.members(channel, after, limit).await
     }
 
+    async fn members_among(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+    ) -> Result<Vec<UserId>, ReadError> {
+        self.answers().await?;
+        self.inner.members_among(channel, users).await
+    }
+
     async fn channels_of(
         &self,
         workspace: &WorkspaceId,
@@ -321,6 +331,48 @@ impl ProfileStore for MaybeSilent {
     ) -> Result<NamePage<UserId>, ReadError> {
         self.answers().await?;
         self.inner.users(workspace, after, limit).await
+    }
+}
+
+#[async_trait]
+impl MentionStore for MaybeSilent {
+    async fn put_mention(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        mention: &Mention,
+        expires_at: Timestamp,
+    ) -> Result<(), WriteError> {
+        self.inner.put_mention(workspace, user, mention, expires_at).await
+    }
+
+    async fn mentions_of(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        since: Timestamp,
+        below: Option<&Mention>,
+        limit: u32,
+    ) -> Result<NamePage<Mention>, ReadError> {
+        self.answers().await?;
+        self.inner.mentions_of(workspace, user, since, below, limit).await
+    }
+}
+
+#[async_trait]
+impl PinStore for MaybeSilent {
+    async fn pin(&self, channel: &ChannelId, pin: &StoredPin) -> Result<Acted, WriteError> {
+        self.inner.pin(channel, pin).await
+    }
+
+    async fn pins(
+        &self,
+        channel: &ChannelId,
+        from: Option<MessageId>,
+        limit: u32,
+    ) -> Result<PinPage, ReadError> {
+        self.answers().await?;
+        self.inner.pins(channel, from, limit).await
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 pub(crate) enum Row {
     Entry(LogEntry),
     Reaction(ChannelId, MessageId),
+    Pin(ChannelId, MessageId),
 }
 
 /// What gets the records.
@@ -41,17 +42,21 @@ impl Reader {
             Self::Relay(relay) => {
                 let record = |row: &Option<Row>| match row {
                     Some(Row::Entry(entry)) => Record::Stored(entry.clone()),
-                    Some(Row::Reaction(..)) => Record::Other,
+                    Some(Row::Reaction(..) | Row::Pin(..)) => Record::Other,
                     None => Record::Poisoned(Box::new(Poison)),
                 };
                 relay.relay(&rows.iter().map(record).collect::<Vec<_>>()).await
             }
             Self::Derive(deriver) => {
                 let record = |row: &Option<Row>| match row {
+                    Some(Row::Entry(LogEntry::Message(stored))) => {
+                        derive::Record::of_message(stored)
+                    }
                     Some(Row::Entry(_)) => derive::Record::Other,
                     Some(Row::Reaction(channel, id)) => {
                         derive::Record::Reaction(channel.clone(), *id)
                     }
+                    Some(Row::Pin(channel, id)) => derive::Record::Pin(channel.clone(), *id),
                     None => derive::Record::Poisoned(Box::new(Poison)),
                 };
                 deriver.derive(&rows.iter().map(record).collect::<Vec<_>>()).await
@@ -98,9 +103,9 @@ impl TableLog {
         let channel = match &row {
             Row::Entry(LogEntry::Message(stored)) => &stored.message.channel_id,
             Row::Entry(LogEntry::Redirect(redirect)) => &redirect.channel_id,
-            Row::Entry(LogEntry::Unknown { channel_id, .. }) | Row::Reaction(channel_id, _) => {
-                channel_id
-            }
+            Row::Entry(LogEntry::Unknown { channel_id, .. })
+            | Row::Reaction(channel_id, _)
+            | Row::Pin(channel_id, _) => channel_id,
         };
         let shard = channel.as_str().bytes().map(usize::from).sum::<usize>() % SHARDS;
         if let Row::Entry(entry) = &row {

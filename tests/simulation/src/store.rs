@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memory::{MemoryStore, SeededRng};
 use messaging::ports::{
-    Appended, Change, ChangePage, ChannelMark, ChannelStore, Creation, Joined, LogEntry, LogPage,
-    LoggedChange, MarkChange, Marked, Marking, MemberStore, MessageStore, NamePage, PageQuery,
-    ProfileStore, ProfileWrite, Reacted, ReactionPage, ReadError, ReadMarkStore, Redirect, Revised,
-    Revision, RevocationStore, Standing, StoredMessage, StoredReaction, WriteError,
+    Acted, Appended, Change, ChangePage, ChannelMark, ChannelStore, Creation, Joined, LogEntry,
+    LogPage, LoggedChange, MarkChange, Marked, Marking, MemberStore, Mention, MentionStore,
+    MessageStore, NamePage, PageQuery, PinPage, PinStore, ProfileStore, ProfileWrite, ReactionPage,
+    ReadError, ReadMarkStore, Redirect, Revised, Revision, RevocationStore, Standing,
+    StoredMessage, StoredPin, StoredReaction, WriteError,
 };
 use model::{
     Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Member, MessageId, Profile, Rev,
@@ -300,10 +301,10 @@ impl MessageStore for SimStore {
         channel: &ChannelId,
         id: MessageId,
         reaction: &StoredReaction,
-    ) -> Result<Reacted, WriteError> {
+    ) -> Result<Acted, WriteError> {
         self.write(async {
             let reacted = self.inner.react(channel, id, reaction).await?;
-            if reacted == Reacted::Stored {
+            if reacted == Acted::Stored {
                 self.log.insert(Row::Reaction(channel.clone(), id));
             }
             Ok(reacted)
@@ -434,6 +435,14 @@ impl MemberStore for SimStore {
         self.read(self.inner.members(channel, after, limit)).await
     }
 
+    async fn members_among(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+    ) -> Result<Vec<UserId>, ReadError> {
+        self.read(self.inner.members_among(channel, users)).await
+    }
+
     async fn channels_of(
         &self,
         workspace: &WorkspaceId,
@@ -502,6 +511,53 @@ impl ProfileStore for SimStore {
         limit: u32,
     ) -> Result<NamePage<UserId>, ReadError> {
         self.read(self.inner.users(workspace, after, limit)).await
+    }
+}
+
+#[async_trait]
+impl MentionStore for SimStore {
+    async fn put_mention(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        mention: &Mention,
+        expires_at: Timestamp,
+    ) -> Result<(), WriteError> {
+        self.write(self.inner.put_mention(workspace, user, mention, expires_at)).await
+    }
+
+    async fn mentions_of(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        since: Timestamp,
+        below: Option<&Mention>,
+        limit: u32,
+    ) -> Result<NamePage<Mention>, ReadError> {
+        self.read(self.inner.mentions_of(workspace, user, since, below, limit)).await
+    }
+}
+
+#[async_trait]
+impl PinStore for SimStore {
+    async fn pin(&self, channel: &ChannelId, pin: &StoredPin) -> Result<Acted, WriteError> {
+        self.write(async {
+            let acted = self.inner.pin(channel, pin).await?;
+            if acted == Acted::Stored {
+                self.log.insert(Row::Pin(channel.clone(), pin.id));
+            }
+            Ok(acted)
+        })
+        .await
+    }
+
+    async fn pins(
+        &self,
+        channel: &ChannelId,
+        from: Option<MessageId>,
+        limit: u32,
+    ) -> Result<PinPage, ReadError> {
+        self.read(self.inner.pins(channel, from, limit)).await
     }
 }
 

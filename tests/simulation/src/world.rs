@@ -7,7 +7,7 @@ use std::time::Duration;
 use checker::{Change, ClientId, Event, SendId};
 use client::{Api, Draft, Outbox};
 use memory::SeededRng;
-use messaging::derive::Deriver;
+use messaging::derive::{Deriver, DeriverPorts};
 use messaging::ports::{ChannelStore, EventBus, MemberStore};
 use messaging::relay::Relay;
 use messaging::{App, Ports};
@@ -179,7 +179,7 @@ impl World {
         let relay_clock = Arc::<SimClock>::clone(&clock);
         let relay = Relay::new(Arc::<SimStore>::clone(&store), relay_bus, relay_clock);
         let derive_rng = SeededRng::new(DERIVE_SEED);
-        let deriver = Deriver::new(store, clock, derive_rng.port());
+        let deriver = Deriver::new(DeriverPorts::of_store(store, clock, derive_rng.port()));
         let readers = [(Reader::Relay(relay), &self.rng), (Reader::Derive(deriver), &derive_rng)];
         for (reader, rng) in readers {
             for shard in 0..feed::SHARDS {
@@ -346,6 +346,8 @@ impl Wiring {
             messages: Arc::<SimStore>::clone(&store),
             channels,
             members,
+            mentions: Arc::<SimStore>::clone(&store),
+            pins: Arc::<SimStore>::clone(&store),
             read_marks: Arc::<SimStore>::clone(&store),
             revocations: Arc::<SimStore>::clone(&store),
             profiles: store,

@@ -33,6 +33,8 @@ impl TestHub {
             messages: store.clone(),
             channels: store.clone(),
             members: store.clone(),
+            mentions: store.clone(),
+            pins: store.clone(),
             read_marks: store.clone(),
             revocations: store.clone(),
             profiles: store.clone(),

@@ -7,7 +7,7 @@ use model::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use protocol::http::client::{self, TokenBody};
 use protocol::http::{
-    AddedBody, ChannelBody, ChannelsBody, EditedBody, MarksBody, PostedBody, ProfileBody,
+    AddedBody, ChannelBody, ChannelsBody, EditedBody, MarksBody, PageBody, PostedBody, ProfileBody,
     UnreadBody, UnreadMarkBody,
 };
 use reqwest::Method;
@@ -83,6 +83,49 @@ impl Api {
         change_id: Option<ChangeId>,
     ) -> Result<Message, ApiError> {
         self.call(Method::DELETE, &reaction_path(channel, id, emoji, change_id), None).await
+    }
+
+    /// `PUT /channels/{channel_id}/pins/{id}`; idempotent. Without a `change_id` the server mints one.
+    /// Returns the message.
+    pub async fn pin(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        change_id: Option<ChangeId>,
+    ) -> Result<Message, ApiError> {
+        self.call(Method::PUT, &pin_path(channel, id, change_id), None).await
+    }
+
+    /// `DELETE /channels/{channel_id}/pins/{id}`, as [`Api::pin`].
+    pub async fn unpin(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        change_id: Option<ChangeId>,
+    ) -> Result<Message, ApiError> {
+        self.call(Method::DELETE, &pin_path(channel, id, change_id), None).await
+    }
+
+    /// `GET /channels/{channel_id}/pins`, one page: pinned messages, the newest first.
+    pub async fn pins(
+        &self,
+        channel: &ChannelId,
+        offset: Option<MessageId>,
+    ) -> Result<Page, ApiError> {
+        let path = with_offset(format!("/channels/{channel}/pins?limit=100"), offset);
+        self.typed(Method::GET, &path, None, Page::read).await
+    }
+
+    /// `GET /mentions`, one page: messages that mention the caller, the newest first. Also returns the
+    /// offset of the next page.
+    pub async fn mentions(
+        &self,
+        offset: Option<&str>,
+    ) -> Result<(Vec<Message>, Option<String>), ApiError> {
+        let offset = offset.map(|offset| utf8_percent_encode(offset, NON_ALPHANUMERIC));
+        let path = with_offset("/mentions?limit=100".to_owned(), offset);
+        let read = |body: PageBody| Some((body.messages, body.next_offset));
+        self.typed(Method::GET, &path, None, read).await
     }
 
     /// `POST /read`, at most 20 marks; idempotent. Returns what each of their channels has now.
@@ -332,8 +375,18 @@ fn reaction_path(
     change_id: Option<ChangeId>,
 ) -> String {
     let emoji = utf8_percent_encode(emoji.as_str(), NON_ALPHANUMERIC);
-    let path = format!("{}/reactions/{emoji}", message_path(channel, id));
-    change_id.map_or(path.clone(), |change_id| format!("{path}?change_id={change_id}"))
+    with_change_id(format!("{}/reactions/{emoji}", message_path(channel, id)), change_id)
+}
+
+fn pin_path(channel: &ChannelId, id: MessageId, change_id: Option<ChangeId>) -> String {
+    with_change_id(format!("/channels/{channel}/pins/{id}"), change_id)
+}
+
+fn with_change_id(path: String, change_id: Option<ChangeId>) -> String {
+    match change_id {
+        Some(change_id) => format!("{path}?change_id={change_id}"),
+        None => path,
+    }
 }
 
 /// Identifiers need no escaping: their characters are all unreserved (RFC 3986 2.3).

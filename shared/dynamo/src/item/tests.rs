@@ -1,3 +1,7 @@
+use model::{
+    Channel, ChannelDetails, ChannelType, Contract, LateArrivals, Visibility, WorkspaceId,
+};
+
 use super::*;
 
 fn message(text: &str) -> StoredMessage {

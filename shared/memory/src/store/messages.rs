@@ -5,14 +5,14 @@ use std::ops::Bound::Unbounded;
 
 use async_trait::async_trait;
 use messaging::ports::{
-    Appended, ChangePage, LogEntry, LogPage, LoggedChange, MessageStore, PageQuery, Reacted,
+    Acted, Appended, ChangePage, LogEntry, LogPage, LoggedChange, MessageStore, PageQuery,
     ReactionPage, ReadError, Redirect, Revised, Revision, StoredMessage, StoredReaction,
     WriteError,
 };
 use model::limits::{PAGE_ROWS_MAX, REACTION_ROWS_READ_MAX};
-use model::{ChannelId, Emoji, MessageId, Timestamp, UserId};
+use model::{ChannelId, Emoji, MessageId, UserId};
 
-use super::{MemoryStore, Refusal, after_bound, rows_of};
+use super::{MemoryStore, Refusal, after_bound, in_whole_seconds, rows_of};
 
 #[async_trait]
 impl MessageStore for MemoryStore {
@@ -43,7 +43,13 @@ impl MessageStore for MemoryStore {
         if tables.messages.contains_key(&message_key) {
             return Err(WriteError::NotStored(Box::new(Refusal::TargetOccupied)));
         }
-        tables.messages.insert(redirect_key, LogEntry::Redirect(in_whole_seconds(redirect)));
+        tables.messages.insert(
+            redirect_key,
+            LogEntry::Redirect(Redirect {
+                expires_at: in_whole_seconds(redirect.expires_at),
+                ..redirect.clone()
+            }),
+        );
         tables.messages.insert(message_key, LogEntry::Message(stored.clone()));
         Ok(Appended::Stored)
     }
@@ -114,15 +120,15 @@ impl MessageStore for MemoryStore {
         channel: &ChannelId,
         id: MessageId,
         reaction: &StoredReaction,
-    ) -> Result<Reacted, WriteError> {
+    ) -> Result<Acted, WriteError> {
         let mut tables = self.call("react");
         let of_message = tables.reactions.entry((channel.clone(), id)).or_default();
         let key = (reaction.user_id.clone(), reaction.emoji.clone());
         if of_message.get(&key).is_some_and(|known| known.change_id >= reaction.change_id) {
-            return Ok(Reacted::Superseded);
+            return Ok(Acted::Superseded);
         }
         of_message.insert(key, reaction.clone());
-        Ok(Reacted::Stored)
+        Ok(Acted::Stored)
     }
 
     async fn reactions(
@@ -169,12 +175,6 @@ impl MessageStore for MemoryStore {
         let limit = rows_of(query.limit, PAGE_ROWS_MAX);
         Ok(if query.newest_first { log_page(within.rev(), limit) } else { log_page(within, limit) })
     }
-}
-
-/// The tables keep a redirect's expiry in whole seconds, rounded up.
-fn in_whole_seconds(redirect: &Redirect) -> Redirect {
-    let ms = redirect.expires_at.unix_ms().div_ceil(1_000).saturating_mul(1_000);
-    Redirect { expires_at: Timestamp::from_unix_ms(ms), ..redirect.clone() }
 }
 
 /// A query ends at its row limit or its byte limit, whichever comes first. It then says that more

@@ -18,12 +18,13 @@ pub struct StoredReaction {
     pub members_version: u64,
 }
 
-/// The result of storing a reaction.
+/// The result of storing what a user did: of several acts on one thing, the one with the greatest id
+/// wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reacted {
+pub enum Acted {
     /// It is stored.
     Stored,
-    /// This act, or a later one of the same user with the same emoji, was stored before.
+    /// This act or a later one was stored before.
     Superseded,
 }
 

@@ -1,8 +1,8 @@
 //! Changes of stored messages: a log of their positions, and updates of the rows in place.
 
 use model::{
-    Attribution, ChangeId, ChannelId, Edit, MessageId, MessageText, Reaction, Rev, Timestamp,
-    UserId,
+    Attribution, ChangeId, ChannelId, Edit, Mentions, MessageId, MessageText, Reaction, Rev,
+    Timestamp, UserId,
 };
 
 use super::{Folded, LogEntry, StoredMessage};
@@ -51,12 +51,14 @@ pub enum Change {
     Edit {
         /// The new text.
         text: MessageText,
+        /// Whom it mentions.
+        mentions: Mentions,
         /// Its id.
         change_id: ChangeId,
         /// The revision that the present text must have.
         if_text_rev: Option<Rev>,
     },
-    /// The text and the reactions are removed; the row stays.
+    /// The text, its mentions, the reactions and the pin are removed; the row stays.
     Delete(Attribution),
     /// The summary of reactions, if nothing changed since the fold read the message.
     Fold {
@@ -66,6 +68,13 @@ pub enum Change {
         folded: Folded,
         /// The revision that the fold read.
         if_rev: Rev,
+    },
+    /// Whether it is pinned, unless an act with the same or a greater id is shown.
+    Pin {
+        /// Who pinned it and when; `None` unpins it.
+        pinned: Option<Attribution>,
+        /// The act's id.
+        act: ChangeId,
     },
 }
 
@@ -91,19 +100,22 @@ impl Revision {
         let message = &mut after.message;
         message.rev = self.rev.clone();
         match &self.change {
-            Change::Edit { text, change_id, if_text_rev } => {
+            Change::Edit { text, mentions, change_id, if_text_rev } => {
                 let is_newest = before.edit.as_ref().is_none_or(|last| last.change_id < *change_id);
                 let is_expected = if_text_rev.as_ref().is_none_or(|rev| *rev == *before.text_rev());
                 if !is_newest || !is_expected {
                     return None;
                 }
                 message.text = text.clone();
+                message.mentions = mentions.clone();
                 message.edit = Some(Edit { rev: self.rev.clone(), change_id: *change_id });
             }
             Change::Delete(deletion) => {
                 message.text = MessageText::absent();
                 message.deleted = Some(deletion.clone());
+                message.mentions = Mentions::default();
                 message.reactions = Vec::new();
+                message.pinned = None;
                 after.folded = None;
             }
             Change::Fold { reactions, folded, if_rev } => {
@@ -112,6 +124,13 @@ impl Revision {
                 }
                 message.reactions.clone_from(reactions);
                 after.folded = Some(*folded);
+            }
+            Change::Pin { pinned, act } => {
+                if stored.pin_act.is_some_and(|shown| shown >= *act) {
+                    return None;
+                }
+                message.pinned.clone_from(pinned);
+                after.pin_act = Some(*act);
             }
         }
         Some(after)

@@ -6,8 +6,8 @@ use messaging::ports::{LogEntry, MessageStore, PageQuery};
 use messaging::relay::{Outcome, Record, Relay};
 use messaging::scroll::{Page, Scroll, scroll};
 use model::{
-    ChangeId, ChannelId, Direction, EditMessage, ErrorCode, Message, MessageId, MessageText, Rev,
-    limits,
+    ChangeId, ChannelId, Direction, EditMessage, ErrorCode, Mentions, Message, MessageId,
+    MessageText, Rev, limits,
 };
 use protocol::frame::{ServerFrame, with_cursor};
 use protocol::publication::Payload;
@@ -20,11 +20,11 @@ fn target(message: &Message) -> Target {
 
 impl Fixture {
     /// A change id as minted by a client whose clock is `offset_ms` ahead of the server's.
-    fn change_at(&self, offset_ms: i64, n: u128) -> ChangeId {
+    pub(crate) fn change_at(&self, offset_ms: i64, n: u128) -> ChangeId {
         ChangeId::parse(&self.id_at(offset_ms, n).to_string()).unwrap()
     }
 
-    async fn edit(
+    pub(crate) async fn edit(
         &self,
         who: &str,
         message: &Message,
@@ -33,7 +33,8 @@ impl Fixture {
         if_rev: Option<&Rev>,
     ) -> Result<Edited, AmendError> {
         let text = MessageText::parse(text.to_owned()).unwrap();
-        let edit = EditMessage { text, change_id, if_rev: if_rev.cloned() };
+        let mentions = Mentions::of(text.as_str()).unwrap();
+        let edit = EditMessage { text, mentions, change_id, if_rev: if_rev.cloned() };
         edit_message(&self.app, &caller(who), &target(message), &edit, origin()).await
     }
 

@@ -11,8 +11,8 @@ use messaging::ports::{
 use messaging::send::{PostMessageError, Posted, post_message};
 use messaging::{App, Ports};
 use model::{
-    Channel, ChannelId, Contract, MessageId, MessageText, NewChannel, NewChannelKind, NewMessage,
-    Timestamp, TraceId, UserId, Visibility, WorkspaceId,
+    Channel, ChannelId, Contract, Mentions, MessageId, MessageText, NewChannel, NewChannelKind,
+    NewMessage, Timestamp, TraceId, UserId, Visibility, WorkspaceId,
 };
 use protocol::publication::Origin;
 
@@ -58,6 +58,8 @@ impl Fixture {
             messages: store.clone(),
             channels: store.clone(),
             members: store.clone(),
+            mentions: store.clone(),
+            pins: store.clone(),
             read_marks: store.clone(),
             revocations: store.clone(),
             profiles: store.clone(),
@@ -113,7 +115,8 @@ impl Fixture {
         after: Option<MessageId>,
     ) -> Result<Posted, PostMessageError> {
         let text = MessageText::parse(text.to_owned()).unwrap();
-        let new = NewMessage { channel_id: channel.clone(), text, id, after };
+        let mentions = Mentions::of(text.as_str()).unwrap();
+        let new = NewMessage { channel_id: channel.clone(), text, mentions, id, after };
         post_message(&self.app, &caller(sender), &new, origin()).await
     }
 

@@ -20,8 +20,8 @@ use messaging::revoke::revoke_user;
 use messaging::scroll::{Scroll, scroll};
 use model::{
     ChangeId, Channel, ChannelChange, ChannelDetails, ChannelId, ChannelUpdate, Direction,
-    EditMessage, ErrorCode, LateArrivals, MessageText, Profile, ProfileUpdate, Rev, UserId,
-    Visibility, WorkspaceId,
+    EditMessage, ErrorCode, LateArrivals, Mentions, MessageText, Profile, ProfileUpdate, Rev,
+    UserId, Visibility, WorkspaceId,
 };
 use parking_lot::Mutex;
 use protocol::frame::ServerFrame;
@@ -292,6 +292,7 @@ async fn an_archived_channel_takes_deletions_and_neither_messages_nor_edits() {
     let target = Target { channel_id: id.clone(), id: sent };
     let edit = EditMessage {
         text: MessageText::parse("ho".to_owned()).unwrap(),
+        mentions: Mentions::default(),
         change_id: ChangeId::mint(sent.time(), 5),
         if_rev: None,
     };

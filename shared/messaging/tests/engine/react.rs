@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use messaging::Refusal;
 use messaging::amend::{AmendError, Target, delete_message, read_message};
-use messaging::derive::{Deriver, Record};
+use messaging::derive::{Deriver, DeriverPorts, Record};
 use messaging::ports::{MemberStore, MessageStore, StoredReaction};
 use messaging::react::{Act, list_reactions, react};
 use messaging::relay::Outcome;
@@ -15,7 +15,7 @@ fn emoji(text: &str) -> Emoji {
     Emoji::parse(text).unwrap()
 }
 
-fn target(message: &Message) -> Target {
+pub(crate) fn target(message: &Message) -> Target {
     Target { channel_id: message.channel_id.clone(), id: message.id }
 }
 
@@ -50,7 +50,7 @@ impl Fixture {
         self.act(who, message, text, true, None).await.unwrap()
     }
 
-    async fn read(&self, who: &str, message: &Message) -> Message {
+    pub(crate) async fn read(&self, who: &str, message: &Message) -> Message {
         read_message(&self.app, &caller(who), &target(message)).await.unwrap()
     }
 
@@ -72,10 +72,10 @@ impl Fixture {
         ChangeId::parse(&self.id_at(0, n).to_string()).unwrap()
     }
 
-    fn deriver(&self) -> Deriver {
+    pub(crate) fn deriver(&self) -> Deriver {
         let ports = &self.app;
-        let messages = self.store.clone();
-        Deriver::new(messages, ports.clock.clone(), ports.randomness.clone())
+        let (clock, randomness) = (ports.clock.clone(), ports.randomness.clone());
+        Deriver::new(DeriverPorts::of_store(self.store.clone(), clock, randomness))
     }
 
     async fn derive(&self, message: &Message) -> Outcome {

@@ -53,6 +53,13 @@ impl Fixture {
         (found.of.mark, found.count)
     }
 
+    /// What is unread in a channel and mentions the user.
+    pub(crate) async fn mentions(&self, who: &str, channel: &ChannelId) -> UnreadCount {
+        let (channels, _) = list_unread(&self.app, &caller(who), None, 100).await.unwrap();
+        let found = channels.into_iter().find(|unread| unread.of.channel_id == *channel);
+        found.unwrap().mentions
+    }
+
     async fn count(&self, who: &str, channel: &ChannelId) -> UnreadCount {
         self.unread(who, channel).await.1
     }

@@ -207,7 +207,13 @@ async fn g8_tenants_and_non_members_get_one_answer() {
         (stranger("alice"), channel),
         (caller("alice"), absent),
     ] {
-        let new = model::NewMessage { channel_id, text: text.clone(), id: None, after: None };
+        let new = model::NewMessage {
+            channel_id,
+            text: text.clone(),
+            mentions: model::Mentions::default(),
+            id: None,
+            after: None,
+        };
         let posted = post_message(&fixture.app, &caller, &new, crate::fixture::origin()).await;
         assert_eq!(code(posted), ErrorCode::ChannelNotFound);
     }

@@ -1,6 +1,6 @@
 //! A message in JSON, the same in responses, in frames and on the bus:
 //! `{"id","channel_id","sender_id","message","created_at","rev","text_rev"}`, and `edit`,
-//! `edited_at`, `deleted` and `reactions` where they apply.
+//! `edited_at`, `deleted`, `mentions`, `mentions_all`, `reactions` and `pinned` where they apply.
 
 use serde::de::Error;
 use serde::ser::SerializeStruct;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Attribution, Edit, Message, MessageText, Rev};
 use crate::ids::{ChangeId, ChannelId, MessageId, UserId};
+use crate::mentions::Mentions;
 use crate::reaction::{Emoji, Reaction};
 use crate::time::Timestamp;
 
@@ -47,9 +48,10 @@ fn write<S: Serializer>(
     lacks_text: bool,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let Message { id, channel_id, sender_id, text, rev, edit, deleted, reactions } = message;
+    let Message { id, channel_id, sender_id, text, rev, edit, deleted, .. } = message;
+    let Message { mentions, reactions, pinned, .. } = message;
     let id_text = id.to_string();
-    let mut fields = serializer.serialize_struct("Message", 11)?;
+    let mut fields = serializer.serialize_struct("Message", 14)?;
     fields.serialize_field("id", &id_text)?;
     fields.serialize_field("channel_id", channel_id.as_str())?;
     fields.serialize_field("sender_id", sender_id.as_str())?;
@@ -71,9 +73,19 @@ fn write<S: Serializer>(
     if let Some(deleted) = deleted {
         fields.serialize_field("deleted", &AttributionFields::of(deleted))?;
     }
+    if !mentions.users.is_empty() {
+        let users: Vec<&str> = mentions.users.iter().map(UserId::as_str).collect();
+        fields.serialize_field("mentions", &users)?;
+    }
+    if mentions.all {
+        fields.serialize_field("mentions_all", &true)?;
+    }
     if !reactions.is_empty() {
         let reactions: Vec<_> = reactions.iter().map(ReactionFields::of).collect();
         fields.serialize_field("reactions", &reactions)?;
+    }
+    if let Some(pinned) = pinned {
+        fields.serialize_field("pinned", &AttributionFields::of(pinned))?;
     }
     fields.end()
 }
@@ -93,7 +105,12 @@ struct Fields {
     edit: Option<String>,
     deleted: Option<AttributionFields>,
     #[serde(default)]
+    mentions: Vec<String>,
+    #[serde(default)]
+    mentions_all: bool,
+    #[serde(default)]
     reactions: Vec<ReactionFields>,
+    pinned: Option<AttributionFields>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -173,7 +190,13 @@ fn read(fields: Fields) -> Result<PushedMessage, &'static str> {
     if let Some(deleted) = fields.deleted {
         message.deleted = Some(deleted.read().ok_or("deleted")?);
     }
+    let users = fields.mentions.iter().map(|user| UserId::parse(user));
+    let users = users.collect::<Result<_, _>>().or(Err("mentions"))?;
+    message.mentions = Mentions { users, all: fields.mentions_all };
     // An emoji that this version does not know is left out.
     message.reactions = fields.reactions.into_iter().filter_map(ReactionFields::read).collect();
+    if let Some(pinned) = fields.pinned {
+        message.pinned = Some(pinned.read().ok_or("pinned")?);
+    }
     Ok(PushedMessage { message, lacks_text })
 }

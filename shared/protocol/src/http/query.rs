@@ -110,7 +110,19 @@ impl Query {
         })
     }
 
-    /// `change_id`: makes a reaction's retry safe.
+    /// `offset` as a position in a list of mentions: the last one's message and channel, with a `#`
+    /// between them.
+    ///
+    /// # Errors
+    /// `invalid_offset`, `invalid_field` if repeated.
+    pub fn mention_offset(&self) -> Result<Option<(MessageId, ChannelId)>, Problem> {
+        self.offset(|text| {
+            let (id, channel) = text.split_once('#')?;
+            Some((MessageId::parse(id).ok()?, ChannelId::parse(channel).ok()?))
+        })
+    }
+
+    /// `change_id`: makes a reaction's or a pin's retry safe.
     ///
     /// # Errors
     /// `invalid_id` if it is not a ULID, `invalid_field` if repeated.

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use model::{
-    ChangeId, ChannelId, Contract, EditMessage, Emoji, Epoch, ErrorCode, MessageId, MessageText,
-    NewChannel, NewChannelKind, NewMessage, NewReadMark, ReadMark, Rev, TextError, UserId,
-    Visibility, is_invisible, limits,
+    ChangeId, ChannelId, Contract, EditMessage, Emoji, Epoch, ErrorCode, Mentions, MessageId,
+    MessageText, NewChannel, NewChannelKind, NewMessage, NewReadMark, ReadMark, Rev, TextError,
+    UserId, Visibility, is_invisible, limits,
 };
 use serde_json::{Map, Value};
 
@@ -132,7 +132,8 @@ impl TryFrom<Fields> for NewMessage {
         fields.finish()?;
         let channel_id = channel_of(&channel_id)?;
         let text = MessageText::parse(text).map_err(text_problem)?;
-        Ok(Self { channel_id, text, id, after })
+        let mentions = mentions(&text)?;
+        Ok(Self { channel_id, text, mentions, id, after })
     }
 }
 
@@ -150,8 +151,14 @@ impl TryFrom<Fields> for EditMessage {
         let if_rev = if_rev.map(|rev| Rev::parse(&rev)).transpose();
         let if_rev = if_rev.map_err(|_form| Problem::invalid_field("if_rev", "Not a revision"))?;
         let text = MessageText::parse(text).map_err(text_problem)?;
-        Ok(Self { text, change_id, if_rev })
+        let mentions = mentions(&text)?;
+        Ok(Self { text, mentions, change_id, if_rev })
     }
+}
+
+fn mentions(text: &MessageText) -> Result<Mentions, Problem> {
+    let refused = |_many| Problem::invalid_field("message", "More than 50 users are mentioned");
+    Mentions::of(text.as_str()).map_err(refused)
 }
 
 fn text_problem(error: TextError) -> Problem {

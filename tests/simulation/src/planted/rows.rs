@@ -138,6 +138,14 @@ impl MemberStore for RowsAfterVersion {
         self.members.members(channel, after, limit).await
     }
 
+    async fn members_among(
+        &self,
+        channel: &ChannelId,
+        users: &[UserId],
+    ) -> Result<Vec<UserId>, ReadError> {
+        self.members.members_among(channel, users).await
+    }
+
     async fn channels_of(
         &self,
         workspace: &WorkspaceId,
