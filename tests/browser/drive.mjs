@@ -11,8 +11,10 @@ import * as changes from "./changes.mjs";
 import { Chromium } from "./chromium.mjs";
 import { history } from "./history.mjs";
 import * as kept from "./kept.mjs";
+import * as mentions from "./mentions.mjs";
 import * as outages from "./outages.mjs";
 import { SOON_MS } from "./page.mjs";
+import * as pins from "./pins.mjs";
 import * as reactions from "./reactions.mjs";
 import * as people from "./people.mjs";
 import * as talk from "./talk.mjs";
@@ -28,9 +30,13 @@ const CHECKS = [
   ["an edit and a deletion appear at the other member, in their place", changes.editAndDelete],
   ["reactions appear at both members, counted, and each knows their own", reactions.reactToEachOther],
   ["the picker closes with Escape, a click elsewhere and its button", reactions.closeThePicker],
+  ["pins appear at both members, in the list of pins too, and go with their removal", pins.pinAndUnpin],
   ["a public channel is browsed, joined, given a topic and archived", people.publicChannel],
   ["markup is shown as text and creates no element", talk.markup],
   ["a DM is named after the other member and marked unread", talk.directMessage],
+  ["a mention is completed while it is typed, and shown by name at both members", mentions.complete],
+  ["a mention is counted in the sidebar, listed, and opens its channel", mentions.countAndList],
+  ["an input method's keys and markup in names do nothing in the list of names", mentions.namesAndKeys],
   ["a send whose request or response is cut is stored once, under its id", talk.lostSends],
   ["scrolling up loads history to its beginning and keeps the place", history],
   [

@@ -10,6 +10,7 @@ import { Pace } from "./pace.js";
 // The server answers a send within 6 s. After 10 s its outcome counts as unknown.
 const REQUEST_TIMEOUT_MS = 10_000;
 const TOKEN_MARGIN_MS = 30_000;
+const LISTED_PAGE = 20;
 
 /** An error response of the server, `application/problem+json`. */
 export class Problem extends Error {
@@ -139,6 +140,25 @@ export class Api {
     return this.request("DELETE", reactionPath(channelId, id, emoji, changeId), {});
   }
 
+  /** `changeId` is the act's: of two acts the one with the greater id wins. */
+  pin(channelId, id, changeId) {
+    return this.request("PUT", pinPath(channelId, id, changeId), {});
+  }
+
+  unpin(channelId, id, changeId) {
+    return this.request("DELETE", pinPath(channelId, id, changeId), {});
+  }
+
+  /** A page of the channel's pinned messages, newest first. */
+  pins(channelId, offset) {
+    return this.#listed(`/channels/${encodeURIComponent(channelId)}/pins`, offset);
+  }
+
+  /** A page of the messages that mention the caller, newest first. */
+  mentions(offset) {
+    return this.#listed("/mentions", offset);
+  }
+
   createChannel(body) {
     return this.request("POST", "/channels", { body });
   }
@@ -183,6 +203,11 @@ export class Api {
   #get(path, query, signal) {
     const parameters = new URLSearchParams(query).toString();
     return this.request("GET", parameters ? `${path}?${parameters}` : path, { signal });
+  }
+
+  /** A page of a list that the user pages through; `offset` is undefined for the first one. */
+  #listed(path, offset) {
+    return this.#get(path, { limit: LISTED_PAGE, ...(offset === undefined ? {} : { offset }) });
   }
 
   async #pages(path, field, signal, more = {}) {
@@ -249,6 +274,11 @@ function messagePath(channelId, id) {
 
 function reactionPath(channelId, id, emoji, changeId) {
   const path = `${messagePath(channelId, id)}/reactions/${encodeURIComponent(emoji)}`;
+  return `${path}?${new URLSearchParams({ change_id: changeId })}`;
+}
+
+function pinPath(channelId, id, changeId) {
+  const path = `/channels/${encodeURIComponent(channelId)}/pins/${encodeURIComponent(id)}`;
   return `${path}?${new URLSearchParams({ change_id: changeId })}`;
 }
 

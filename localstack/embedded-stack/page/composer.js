@@ -3,7 +3,9 @@
 // Invariant: text is sent to the channel that was open when it was typed, or nowhere.
 
 import { byId, setAttribute, setHidden, setText } from "./dom.js";
-import { charactersOver, isolate } from "./text.js";
+import { MENTIONS_MAX, mentionsIn } from "./mentions.js";
+import { Suggestions } from "./suggestions.js";
+import { charactersOver, isolate, mentionedWords } from "./text.js";
 
 const SAVE_AFTER_MS = 250;
 
@@ -11,6 +13,7 @@ export class Composer {
   #store;
   #actions;
   #text = byId("composer-text");
+  #suggestions;
   #shownId = null;
   #saving = null;
 
@@ -18,12 +21,14 @@ export class Composer {
   constructor(store, actions) {
     this.#store = store;
     this.#actions = actions;
+    this.#suggestions = new Suggestions(store, this.#text);
     byId("composer").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#send();
     });
     this.#text.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
+      if (isComposing(event) || this.#suggestions.onKey(event)) return;
+      if (event.key !== "Enter" || event.shiftKey) return;
       event.preventDefault();
       this.#send();
     });
@@ -42,6 +47,7 @@ export class Composer {
       this.save();
       this.#shownId = activeId;
       this.#text.value = this.#store.drafts.get(activeId);
+      this.#suggestions.reset();
       this.#check();
     }
     const words = shown ? `Message ${isolate(this.#store.titleOf(shown))}` : "No channel open";
@@ -52,6 +58,8 @@ export class Composer {
     const isReadOnly = active === null || active.archived === true;
     if (this.#text.readOnly !== isReadOnly) this.#text.readOnly = isReadOnly;
     this.#renderNote();
+    this.#renderMentions();
+    this.#suggestions.render();
     setAttribute(byId("send"), "disabled", !this.#isSendable());
   }
 
@@ -85,11 +93,25 @@ export class Composer {
     for (const id of ["composer-copy", "composer-delete"]) setHidden(byId(id), !hasText);
   }
 
+  /** The text has ids: this says whom they mean. */
+  #renderMentions() {
+    const { users, everybody } = mentionsIn(this.#text.value);
+    const members = this.#store.members.get(this.#shownId);
+    const isMember = (id) => members?.some(({ user_id: member }) => member === id) !== false;
+    const name = (id) => {
+      const shown = this.#store.displayName(id);
+      return isMember(id) ? shown : `${shown} (not a member)`;
+    };
+    const words = mentionedWords(users.map(name), everybody);
+    setHidden(byId("composer-mentions"), words === null);
+    setText(byId("composer-mentions"), words ?? "");
+  }
+
   #isSendable() {
     const text = this.#text.value;
     const channel = this.#store.channels.get(this.#shownId);
     const isOpen = channel !== undefined && channel.archived !== true;
-    return isOpen && text.trim() !== "" && charactersOver(text) <= 0;
+    return isOpen && text.trim() !== "" && overWords(text) === null;
   }
 
   #send() {
@@ -102,22 +124,27 @@ export class Composer {
   #write(text) {
     this.#text.value = text;
     this.save();
+    this.#suggestions.reset();
     this.#check();
     this.#store.changed();
   }
 
   #check() {
-    const over = charactersOver(this.#text.value);
-    setAttribute(
-      byId("composer-hint"),
-      "data-over",
-      over > 0 ? `${over} characters too long` : null,
-    );
+    setAttribute(byId("composer-hint"), "data-over", overWords(this.#text.value));
+    this.#renderMentions();
     setAttribute(byId("send"), "disabled", !this.#isSendable());
     if (CSS.supports("field-sizing", "content")) return;
     this.#text.style.height = "auto";
     this.#text.style.height = `${this.#text.scrollHeight}px`;
   }
+}
+
+/** What of a text is more than the server takes; null if it takes all of it. */
+function overWords(text) {
+  const over = charactersOver(text);
+  if (over > 0) return `${over} characters too long`;
+  const { count } = mentionsIn(text);
+  return count > MENTIONS_MAX ? `${count} mentions: at most ${MENTIONS_MAX}` : null;
 }
 
 /**

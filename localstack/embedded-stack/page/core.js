@@ -3,6 +3,7 @@
 import { Api } from "./api.js";
 import { Edits } from "./edits.js";
 import { Outbox } from "./outbox.js";
+import { Pins } from "./pins.js";
 import { Reactions } from "./reactions.js";
 import { Profiles } from "./profiles.js";
 import { ReadState } from "./read_state.js";
@@ -37,6 +38,7 @@ export class Core {
     const isBehind = (channelId) => this.sync.isBehind(channelId);
     this.edits = new Edits(this.api, this.store);
     this.reactions = new Reactions(this.api, this.store);
+    this.pins = new Pins(this.api, this.store);
     this.profiles = new Profiles(this.api, this.store);
     this.outbox = new Outbox(this.api, this.store, storages.session, isBehind);
     this.connection = new Connection(this.api, this.store.log, {

@@ -41,6 +41,18 @@ export function setText(node, text) {
   node.textContent = text;
 }
 
+/**
+ * Like `setText`, for a text that is shown with elements in it: `create(text)` makes its nodes when
+ * the text changed.
+ */
+export function setNodes(node, text, create) {
+  // No text has this character, so none is taken for the other kind.
+  const mark = `\0${text}`;
+  if (written.get(node) === mark) return;
+  written.set(node, mark);
+  node.replaceChildren(...create(text));
+}
+
 export function setAttribute(node, name, value) {
   if (value === null || value === false) {
     if (node.hasAttribute(name)) node.removeAttribute(name);

@@ -9,6 +9,7 @@ import { Core } from "./core.js";
 import { prepareConfirm, prepareDialogs, problemText } from "./dialogs.js";
 import { byId } from "./dom.js";
 import { isDrawerOpen, openDrawer, prepareLayout } from "./layout.js";
+import { prepareLists } from "./lists.js";
 import { Notice } from "./notice.js";
 import { Panel } from "./panel.js";
 import { Sidebar } from "./sidebar.js";
@@ -30,6 +31,7 @@ class Page {
   #panel;
   #notice;
   #confirm = prepareConfirm();
+  #drawLists;
   #isDrawDue = false;
 
   constructor(workspaceId, userId) {
@@ -51,9 +53,13 @@ class Page {
       askToDelete: (message) => this.#askToDelete(message),
       edits: this.#core.edits,
       reactions: this.#core.reactions,
+      pins: this.#core.pins,
     });
     this.#core.reactions.undone = (emoji, problem) =>
       this.#notice.flash(`Your click on ${emoji} is undone. ${problemText(problem)}`);
+    this.#core.pins.failed = (makes, problem) =>
+      this.#notice.flash(`${makes ? "Pinning" : "Unpinning"} failed. ${problemText(problem)}`);
+    this.#drawLists = prepareLists(store, api, (message) => this.#showMessage(message));
     this.#composer = new Composer(store, {
       submit: (channelId, text) => {
         outbox.submit(channelId, text);
@@ -126,6 +132,7 @@ class Page {
       this.#sidebar.render();
       this.#view.render();
       this.#composer.render();
+      this.#drawLists();
       this.#panel.render();
       this.#notice.render();
       this.#renderTitle();
@@ -167,6 +174,12 @@ class Page {
   #show(channelId) {
     this.#open(channelId);
     openDrawer("none");
+  }
+
+  #showMessage(message) {
+    this.#show(message.channel_id);
+    this.#composer.focus();
+    this.#view.show(message);
   }
 
   #open(channelId) {

@@ -31,7 +31,7 @@ export class Profiles {
   async read() {
     const now = this.#now();
     const isDue = (id) => !(now - this.#askedAt.get(id) < FRESH_MS);
-    const due = [...this.#store.people()].filter(isDue).slice(0, AT_ONCE);
+    const due = [...this.#store.shownPeople()].filter(isDue).slice(0, AT_ONCE);
     if (due.length === 0 || this.#api.offline) return;
     const { users } = await this.#api.profiles(due);
     for (const id of due) this.#askedAt.set(id, now);

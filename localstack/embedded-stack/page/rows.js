@@ -1,7 +1,8 @@
 // Rows of the message list: how a message and a divider look.
 
-import { avatar, element, reconcile, setAttribute, setHidden, setText } from "./dom.js";
+import { avatar, element, reconcile, setAttribute, setHidden, setNodes, setText } from "./dom.js";
 import { timeOf } from "./ids.js";
+import { mayMention, partsOf } from "./mentions.js";
 import { missedMessages } from "./recovery.js";
 import { reactedWords } from "./text.js";
 
@@ -38,12 +39,43 @@ export function createRow(row) {
         time,
         element("span", { class: "edited", "data-testid": "edited", hidden: "" }, "edited"),
       ),
+      // Outside the live region: a screen reader does not announce every pin.
+      element(
+        "p",
+        { class: "pinned", "data-testid": "pinned", "aria-live": "off", hidden: "" },
+        "Pinned by ",
+        element("bdi", { translate: "no" }),
+      ),
       element("p", { class: "message-text", "data-testid": "message-text", dir: "auto" }),
       element("p", { class: "delivery", "data-testid": "delivery" }),
       // Outside the live region: a screen reader does not announce every reaction.
       element("div", { class: "reactions", "data-testid": "reactions", "aria-live": "off" }),
     ),
   );
+}
+
+/** Shows the text of a message, with names for its mentions. */
+export function showText(node, text, store) {
+  if (!mayMention(text)) return setText(node, text);
+  setNodes(node, text, () => partsOf(text).map((part) => part.text ?? mention(part, store.userId)));
+  // A name may come later than the text.
+  for (const named of node.querySelectorAll("[data-user-id]"))
+    setText(named, `@${store.displayName(named.dataset.userId)}`);
+}
+
+function mention({ userId, everybody }, me) {
+  const attributes = { class: "mention", "data-testid": "mention", translate: "no" };
+  if (everybody) return element("bdi", { ...attributes, title: "Everybody here" }, "@channel");
+  const isMe = userId === me;
+  return element("bdi", { ...attributes, "data-user-id": userId, "data-me": isMe, title: userId });
+}
+
+/** Says who pinned a message, if anybody did. */
+export function updatePinned(node, { pinned }, store) {
+  setHidden(node, pinned === undefined);
+  if (pinned === undefined) return;
+  const isMine = pinned.by === store.userId;
+  setText(node.querySelector("bdi"), isMine ? "you" : store.displayName(pinned.by));
 }
 
 /**

@@ -77,6 +77,7 @@ export class Sidebar {
       const dm = channel.type === "DM";
       const mark = element("span", { class: "mark", "aria-hidden": "true" }, dm ? "@" : "#");
       const name = element("span", { class: "name", dir: "auto", translate: "no" });
+      const mentions = element("span", { class: "mentions", "data-testid": "channel-mentions" });
       const unread = element("span", { class: "unread", "data-testid": "unread" });
       const link = element(
         "a",
@@ -89,6 +90,7 @@ export class Sidebar {
         },
         mark,
         name,
+        mentions,
         unread,
       );
       return element("li", {}, link);
@@ -100,6 +102,11 @@ export class Sidebar {
       setAttribute(link, "aria-current", active ? "page" : null);
       setAttribute(link, "data-unread", count > 0 ? count : null);
       setText(link.querySelector(".name"), this.#store.nameOf(channel));
+      const mentioned = this.#store.mentionsOf(channel.channel_id);
+      const mentions = link.querySelector(".mentions");
+      setHidden(mentions, mentioned === 0);
+      setText(mentions, mentioned > 99 ? "@99+" : `@${mentioned}`);
+      setAttribute(mentions, "aria-label", counted(mentioned, "mention", "mentions"));
       const unread = link.querySelector(".unread");
       setHidden(unread, count === 0);
       setText(unread, count > 99 ? "99+" : String(count));

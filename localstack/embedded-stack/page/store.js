@@ -7,6 +7,7 @@
 import { Drafts } from "./drafts.js";
 import { EventLog } from "./log.js";
 import { ReadMarks } from "./marks.js";
+import { isMentioned } from "./mentions.js";
 import { withMine } from "./reactions.js";
 import { Timeline } from "./timeline.js";
 
@@ -28,6 +29,8 @@ export class Store {
   /** How long the latest own message took to be stored, and to arrive on the socket. */
   lastSend = null;
   log = new EventLog(() => this.changed());
+  /** The open lists of messages: they take every copy that arrives (listing.js). */
+  listings = new Set();
   /** Whether the person is looking at the newest messages of a channel; set by the view. */
   isReading = () => false;
   /** Is told of each channel whose mark moved here; set by read_state.js. */
@@ -179,6 +182,7 @@ export class Store {
   deliver(message, via) {
     const timeline = this.timeline(message.channel_id);
     const known = timeline.messages.get(message.id);
+    for (const listing of this.listings) listing.take(message);
     if (known) return this.#update(known, message);
     if (via !== "history" && isChanged(message) && timeline.isInUnreadHistory(message.id))
       return "unread";
@@ -189,6 +193,7 @@ export class Store {
     if (via !== "history" && !own && !this.#isRead(timeline, message)) {
       timeline.unread.add(message.id);
       if (timeline.unreadOnServer > 0) timeline.unreadOnServer += 1;
+      this.#countMention(timeline, message, Number(isMentioned(message, this.userId)));
     }
     if (via === "replay" || via === "scroll") timeline.missed.add(message.id);
     this.changed();
@@ -200,12 +205,23 @@ export class Store {
     const isNews = isNewer(copy, known);
     if (isNews && lacksText(copy) && textRevOf(copy) !== textRevOf(known)) return "lacks_text";
     const first = !known.seenOnWire;
-    if (isNews) Object.assign(known, copy, { reactions: withMine(copy, known, this.userId) });
-    else if (copy.rev === known.rev) fillInMine(known, copy);
+    const wasMentioned = isMentioned(known, this.userId);
+    if (isNews) {
+      const reactions = withMine(copy, known, this.userId);
+      Object.assign(known, MAY_END, copy, { reactions });
+    } else if (copy.rev === known.rev) fillInMine(known, copy);
     Object.assign(known, { delivery: "stored", seenOnWire: true });
+    const change = Number(isMentioned(known, this.userId)) - Number(wasMentioned);
+    this.#countMention(this.timeline(known.channel_id), known, change);
     this.changed();
     if (first) return "confirmed";
     return isNews && isChanged(copy) ? "changed" : "duplicate";
+  }
+
+  /** A count of the server knows nothing of what came after it. */
+  #countMention(timeline, { id }, change) {
+    if (timeline.mentionsOnServer > 0 && timeline.unread.has(id))
+      timeline.mentionsOnServer += change;
   }
 
   #isRead(timeline, { channel_id: channelId, id }) {
@@ -274,9 +290,9 @@ export class Store {
     const timeline = this.timeline(channelId);
     const newest = timeline.newestStoredId();
     if (newest !== null && this.#marks.moveTo(channelId, newest)) this.onRead(channelId);
-    if (this.unreadOf(channelId) === 0) return;
+    if (this.unreadOf(channelId) === 0 && this.mentionsOf(channelId) === 0) return;
     timeline.unread.clear();
-    timeline.unreadOnServer = 0;
+    forgetCounts(timeline);
     this.changed();
   }
 
@@ -292,17 +308,19 @@ export class Store {
     if (!this.#marks.take(channelId, epoch, upTo)) return;
     const timeline = this.timeline(channelId);
     if (isAgain) timeline.keepsUnread = true;
-    timeline.unreadOnServer = 0;
+    forgetCounts(timeline);
     this.#recount(channelId);
     this.changed();
   }
 
-  /** A channel's mark and unread count, from the server. */
-  takeUnread({ channel_id: channelId, epoch, up_to: upTo, unread }) {
+  /** A channel's mark and counts, from the server. */
+  takeUnread({ channel_id: channelId, epoch, up_to: upTo, unread, mentions = 0 }) {
     this.takeMark(channelId, epoch, upTo);
-    // If the mark here is newer, this count is outdated.
-    const isEqual = this.#marks.of(channelId) === upTo;
-    if (isEqual) this.timeline(channelId).unreadOnServer = unread === "99+" ? 100 : unread;
+    // If the mark here is newer, these counts are outdated.
+    if (this.#marks.of(channelId) === upTo) {
+      const [unreadOnServer, mentionsOnServer] = [numberOf(unread), numberOf(mentions)];
+      Object.assign(this.timeline(channelId), { unreadOnServer, mentionsOnServer });
+    }
     this.changed();
   }
 
@@ -322,13 +340,20 @@ export class Store {
     return Math.max(unread.size, unreadOnServer);
   }
 
+  /** How many unread messages of a channel mention the user. */
+  mentionsOf(channelId) {
+    const { unread, messages, mentionsOnServer } = this.timeline(channelId);
+    const here = [...unread].filter((id) => isMentioned(messages.get(id), this.userId));
+    return Math.max(here.length, mentionsOnServer);
+  }
+
   /** Another tab of this person showed messages: they are read here too. */
   readElsewhere() {
     for (const channelId of this.#marks.merge()) {
       const timeline = this.timeline(channelId);
       const mark = this.#marks.of(channelId);
       if (!timeline.messages.has(mark)) timeline.readElsewhere = mark;
-      timeline.unreadOnServer = 0;
+      forgetCounts(timeline);
       this.#recount(channelId);
     }
     this.changed();
@@ -343,17 +368,41 @@ export class Store {
   /** Everybody whom this page has seen as a member or a sender, and the people of the demo. */
   people() {
     const members = [...this.members.values()].flat().map(({ user_id: id }) => id);
-    const messages = [...this.#timelines.values()].flatMap(({ messages: all }) => [
-      ...all.values(),
-    ]);
-    const senders = messages.map(({ sender_id: id }) => id);
+    const senders = this.messages().map(({ sender_id: id }) => id);
     return new Set([...PEOPLE, this.userId, ...members, ...senders]);
+  }
+
+  /** Everybody whose name is shown: also whoever is only named by a message. */
+  shownPeople() {
+    const listed = [...this.listings].flatMap(({ messages }) => messages);
+    const named = [...this.messages(), ...listed].flatMap(
+      ({ sender_id: sender, pinned, mentions = [] }) => [sender, pinned?.by ?? sender, ...mentions],
+    );
+    return new Set([...this.people(), ...named]);
+  }
+
+  /** Every message that is here. */
+  messages() {
+    return [...this.#timelines.values()].flatMap(({ messages }) => [...messages.values()]);
   }
 
   /** Removes the divider of the reconnect before. */
   clearMissed() {
     for (const timeline of this.#timelines.values()) timeline.missed.clear();
   }
+}
+
+/** What a newer copy takes from a message by leaving it out. */
+const MAY_END = { pinned: undefined, mentions: undefined, mentions_all: undefined };
+
+/** What the server counted no longer holds: the mark moved. */
+function forgetCounts(timeline) {
+  Object.assign(timeline, { unreadOnServer: 0, mentionsOnServer: 0 });
+}
+
+/** A count of the server: 0 to 99, or `99+`. */
+function numberOf(count) {
+  return count === "99+" ? 100 : count;
 }
 
 /** A channel with the details of another copy, if those are newer. */
@@ -373,7 +422,7 @@ function lacksText({ message }) {
 }
 
 /** The revision that a message's text is of. */
-function textRevOf({ id, text_rev: rev }) {
+export function textRevOf({ id, text_rev: rev }) {
   return rev ?? id;
 }
 
@@ -386,6 +435,6 @@ function fillInMine(here, copy) {
 }
 
 /** Whether a copy of a message is newer than the one here. Revisions compare as strings. */
-function isNewer(copy, here) {
+export function isNewer(copy, here) {
   return here.rev === undefined || (copy.rev ?? "") > here.rev;
 }

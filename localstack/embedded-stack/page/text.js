@@ -1,6 +1,7 @@
 // Text of people inside sentences of this page.
 
 const TEXT_CHARACTERS_MAX = 40_000;
+const MENTIONED_SHOWN = 5;
 /** Control characters that change the direction of the text after them. */
 const BIDI_CONTROLS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
@@ -30,6 +31,15 @@ export function counted(count, one, many) {
 export function isEmojiLike(text) {
   if (/^:[a-z0-9_+-]+:$/.test(text)) return true;
   return /^(\p{Emoji}|\p{Emoji_Component})+$/u.test(text) && !/^[0-9#*]+$/.test(text);
+}
+
+/** Whom a text will mention, the first few by name; null if nobody. */
+export function mentionedWords(names, everybody) {
+  const shown = names.slice(0, MENTIONED_SHOWN).map(isolate);
+  const more = names.length - shown.length;
+  if (more > 0) shown.push(counted(more, "other", "others"));
+  if (everybody) shown.push("everybody in this channel");
+  return shown.length === 0 ? null : `Mentions ${shown.join(", ")}.`;
 }
 
 /** Who reacted, the user first: `You, bob and 3 others reacted with 👍`. */

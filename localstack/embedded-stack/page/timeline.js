@@ -15,6 +15,8 @@ export class Timeline {
   unread = new Set();
   /** How many messages the server counts as unread: more than are here, if history was not read. */
   unreadOnServer = 0;
+  /** How many of these mention the user, as far as the server counts. */
+  mentionsOnServer = 0;
   /** Another device marked messages unread: they stay so until the channel is opened again. */
   keepsUnread = false;
   /** The newest id that another tab has shown, until this tab has that message too. */

@@ -16,6 +16,7 @@ import {
 } from "./dom.js";
 import { edgeContent, edgeState } from "./edge.js";
 import { timeOf } from "./ids.js";
+import { isMentioned } from "./mentions.js";
 import { ReactionPicker } from "./picker.js";
 import {
   continues,
@@ -25,6 +26,8 @@ import {
   deliveryWords,
   editor,
   missedLabel,
+  showText,
+  updatePinned,
   updateReactions,
 } from "./rows.js";
 
@@ -42,10 +45,12 @@ export class MessageView {
   #atBottom = true;
   /** The message below the "New" divider of the open channel. */
   #newFrom = null;
+  /** The message to scroll to, once its channel is drawn. */
+  #wanted = null;
 
   /**
    * `actions` has `loadOlder(channelId)`, `retry(id)`, `copy(text)`, `discard(id)`,
-   * `createFirst()`, `askToDelete(message)`, `left()`, `edits` and `reactions`.
+   * `createFirst()`, `askToDelete(message)`, `left()`, `edits`, `reactions` and `pins`.
    */
   constructor(store, actions) {
     this.#store = store;
@@ -61,6 +66,12 @@ export class MessageView {
     this.#atBottom = true;
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.#read();
+  }
+
+  /** Scrolls to a message of the open channel, if it is here. */
+  show(message) {
+    this.#wanted = message;
+    this.#store.changed();
   }
 
   render() {
@@ -90,10 +101,24 @@ export class MessageView {
     if (anchor?.node.isConnected) {
       this.#scroller.scrollTop += anchor.node.getBoundingClientRect().top - anchor.top;
     } else this.#keepBottom();
+    this.#scrollToWanted();
     this.#picker.place();
     this.#renderJump(timeline);
     this.#read();
     this.#loadIfNearTop(timeline);
+  }
+
+  #scrollToWanted() {
+    const wanted = this.#wanted;
+    this.#wanted = null;
+    if (wanted === null || wanted.channel_id !== this.#shownId) return;
+    const node = this.#list.querySelector(`[data-message-id="${CSS.escape(wanted.id)}"]`);
+    if (!node) return;
+    node.scrollIntoView({ block: "center" });
+    setAttribute(node, "tabindex", "-1");
+    node.focus({ preventScroll: true });
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    this.#atBottom = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
   }
 
   #isReading(channelId) {
@@ -177,25 +202,29 @@ export class MessageView {
     setAttribute(node, "data-own", own);
     setAttribute(node, "data-compact", row.compact);
     setAttribute(node, "data-missed", row.missed);
+    setAttribute(node, "data-mentioned", isMentioned(message, this.#store.userId));
     const name = this.#store.displayName(message.sender_id);
     setText(node.querySelector(".sender"), name);
     setText(node.querySelector(".avatar"), initial(name));
     const deleted = message.deleted !== undefined;
     setAttribute(node, "data-deleted", deleted);
     const text = deleted ? "This message was deleted." : message.message;
-    setText(node.querySelector(".message-text"), text);
+    showText(node.querySelector(".message-text"), text, this.#store);
     setHidden(node.querySelector(".edited"), deleted || message.edit === undefined);
+    updatePinned(node.querySelector(".pinned"), message, this.#store);
     const delivery = node.querySelector(".delivery");
     setHidden(delivery, !own || deleted);
     if (own) this.#updateDelivery(delivery, message);
     const isStored = message.delivery === "stored" && !deleted;
     const isOpen = isStored && this.#store.active !== null;
-    // An archived channel takes neither reactions nor edits, but deletions.
+    // An archived channel takes neither reactions, edits nor pins, but their removal.
     const takesMore = isOpen && !this.#store.active.archived;
     this.#updateReactions(node, message, takesMore);
-    this.#updateTools(node, message, own ? isOpen : takesMore);
+    const canPin = takesMore || (isOpen && message.pinned !== undefined);
+    this.#updateTools(node, message, own ? isOpen : canPin);
     for (const tool of node.querySelectorAll("[data-testid=react], [data-testid=edit]"))
       setHidden(tool, !takesMore);
+    this.#updatePin(node.querySelector(".pin-tool"), message, canPin);
     this.#updateEditor(node, message, own && takesMore);
   }
 
@@ -233,13 +262,30 @@ export class MessageView {
     );
     setAttribute(react, "aria-haspopup", "dialog");
     setAttribute(react, "aria-expanded", "false");
-    if (message.sender_id !== this.#store.userId) return [react];
     const current = () => this.#store.timeline(message.channel_id).messages.get(message.id);
+    const pin = button("pin", "Pin", () => this.#pin(current(), pin.dataset.testid === "pin"));
+    setAttribute(pin, "class", "pin-tool");
+    if (message.sender_id !== this.#store.userId) return [react, pin];
     return [
       react,
+      pin,
       button("edit", "Edit", () => edits.begin(current())),
       button("delete", "Delete", () => askToDelete(current())),
     ];
+  }
+
+  #pin(message, makes) {
+    if (message) this.#actions.pins.set(message, makes);
+  }
+
+  #updatePin(tool, message, canPin) {
+    if (!tool) return;
+    setHidden(tool, !canPin);
+    const isPinned = message.pinned !== undefined;
+    setAttribute(tool, "data-testid", isPinned ? "unpin" : "pin");
+    setText(tool, isPinned ? "Unpin" : "Pin");
+    // Not disabled: the focus stays.
+    setAttribute(tool, "aria-busy", String(this.#actions.pins.isBusy(message)));
   }
 
   #updateEditor(node, message, canChange) {
