@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TABLES } from '../lib/settings.mjs';
-import { resourceOf, resourcesOf, templateOf, textOf } from './synthesis.mjs';
+import { resourceOf, resourcesOf, source, templateOf, textOf } from './synthesis.mjs';
 
 const template = templateOf();
 const tables = (of) => resourcesOf(of, 'AWS::DynamoDB::Table').map(([, table]) => table);
@@ -26,6 +26,15 @@ test('the tables are those of tables.json, no more and no less', () => {
   });
   const expected = TABLES.tables.map((shape) => ({ ...shape, name: TABLES.prefix + shape.name }));
   assert.deepEqual(made, expected);
+});
+
+test('rows that expire say when in the same attribute, which the source writes', () => {
+  const [, attribute] = source('shared/dynamo/src/item.rs').match(/const EXPIRES_AT: &str = "(\w+)"/);
+  const expiring = TABLES.tables.filter((shape) => shape.ttl_attribute);
+  assert.deepEqual(
+    expiring.map((shape) => [shape.name, shape.ttl_attribute]),
+    [['messages', attribute], ['user_channels', attribute]],
+  );
 });
 
 test('every table is encrypted under a key that shows in the audit log, and can be restored', () => {
