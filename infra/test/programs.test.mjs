@@ -312,6 +312,21 @@ test('routes are those of the protocol, each to the function that serves it', ()
   assert.deepEqual(new Set(used), new Set(ours));
 });
 
+test('cargo lambda watch hands each of the protocol\'s calls to the function that serves it', () => {
+  const [, table] = source('Cargo.toml').match(/\[workspace\.metadata\.lambda\.watch\.router\]\n(.*?)\n(\n|$)/s);
+  const patterns = [...table.matchAll(/^"(.*)" = "(\w+)"$/gm)].map(([, path, name]) => ({ path, name }));
+  /** Segments as the router ranks them: its own word before any word, and that before all the rest. */
+  const rank = (path) => path.split('/').map((part) => (part.startsWith('{*') ? 2 : part.startsWith('{') ? 1 : 0));
+  const fits = (path, call) =>
+    new RegExp(`^${path.replace(/\{\*\w+\}/, '.+').replace(/\{\w+\}/g, '[^/]+')}$`).test(call);
+  for (const { call, name } of servedRoutes()) {
+    const path = call.split(' ')[1].replace(/\{(\w+)\}/g, '$1');
+    const found = patterns.filter((pattern) => fits(pattern.path, path));
+    found.sort((a, b) => (rank(a.path).join() < rank(b.path).join() ? -1 : 1));
+    assert.equal(found[0]?.name, name, call);
+  }
+});
+
 test('browsers may use every method of the protocol', () => {
   const { Properties } = resourceOf(template, 'AWS::ApiGatewayV2::Api', 'Api');
   const methods = new Set(servedRoutes().map(({ call }) => call.split(' ')[0]));
