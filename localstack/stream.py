@@ -2,9 +2,10 @@
 """Feeds the stream of a table to a function, as the event source mapping of AWS does: in order, from
 the oldest record. Repeats a batch from the first record that the function reports as failed.
 
-    stream.py TABLE STORE_URL INVOKE_URL [KEY=PREFIX,…]
+    stream.py TABLE STORE_URL INVOKE_URL [KEY=PREFIX,…[:ATTRIBUTE]]…
 
-With a filter, the function gets only records whose KEY begins with a PREFIX, and no removed rows.
+With filters, the function gets only records that match one of them, and no removed rows. A record
+matches if its KEY begins with a PREFIX and, if the filter names an ATTRIBUTE, its row has that text.
 For functions that run under `cargo lambda watch`; needs botocore, which MiniStack installs.
 """
 
@@ -49,18 +50,27 @@ def records_of(client, table):
         place |= {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last}
 
 
-def passing(records, wanted):
-    """The records that the filter lets through."""
-    if not wanted:
-        return records
-    key, prefixes = wanted.split("=", 1)
+def filter_of(text):
+    """Parses a filter into a test of a record's change."""
+    key, wanted = text.split("=", 1)
+    prefixes, _, attribute = wanted.partition(":")
     prefixes = tuple(prefixes.split(","))
 
-    def passes(record):
-        value = record["dynamodb"]["Keys"][key]["S"]
-        return record["eventName"] != "REMOVE" and value.startswith(prefixes)
+    def matches(change):
+        has_text = not attribute or "S" in change.get("NewImage", {}).get(attribute, {})
+        return has_text and change["Keys"][key]["S"].startswith(prefixes)
 
-    return [record for record in records if passes(record)]
+    return matches
+
+
+def passing(records, filters):
+    """The records that at least one of the filters matches, or all records without filters."""
+
+    def passes(record):
+        matching = any(matches(record["dynamodb"]) for matches in filters)
+        return record["eventName"] != "REMOVE" and matching
+
+    return [record for record in records if passes(record)] if filters else records
 
 
 def invoke(url, records):
@@ -80,12 +90,12 @@ def invoke(url, records):
 
 def main():
     table, store, url, *filters = sys.argv[1:]
-    wanted = filters[0] if filters else ""
+    filters = [filter_of(text) for text in filters]
     session = botocore.session.get_session()
     session.set_credentials("local", "local")
     client = session.create_client("dynamodbstreams", region_name="us-east-1", endpoint_url=store)
     for batch in records_of(client, table):
-        records = passing(batch, wanted)
+        records = passing(batch, filters)
         wait = RETRY_S[0]
         while records and (records := invoke(url, records)):
             time.sleep(wait)

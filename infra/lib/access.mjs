@@ -3,8 +3,9 @@
 //
 // No program may scan or delete a message, and the program that sends messages may not change them:
 // only `amend` and `derive` change what is stored, in place. That they append no message is code:
-// their puts are entries of the change log, and IAM has no condition on sort keys. There is no
-// condition on leading keys either: a partition is a channel or a user, and a role serves all of them.
+// their puts are entries of the change log, and IAM has no condition on sort keys. For the same reason
+// it is code that `derive` puts only mentions among a user's channels. There is no condition on leading
+// keys either: a partition is a channel or a user, and a role serves all of them.
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 
 export const ACCESS = {
@@ -40,6 +41,10 @@ export const ACCESS = {
   },
   derive: {
     messages: ['GetItem', 'PutItem', 'Query', 'UpdateItem'],
+    // Mentions: who of those that a message names is in its channel, and a row for each of them.
+    channels: ['BatchGetItem'],
+    memberships: ['BatchGetItem'],
+    user_channels: ['PutItem'],
   },
   node: {
     messages: ['BatchGetItem', 'GetItem', 'Query'],

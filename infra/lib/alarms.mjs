@@ -148,24 +148,24 @@ function deriveAlarms({ functions: { derive }, readers }) {
       metric: ageOf(derive),
       threshold: 60_000,
       of: 3,
-      says: 'Reactions are counted over 1 min late',
+      says: 'Reactions are counted and mentions are listed over 1 min late',
     },
     {
       name: 'derive-failures',
       metric: depthOf(readers.derive.queue),
-      says: 'Reactions were not counted: records were given up',
+      says: 'Records were given up: their reactions are not counted, their mentions are not listed',
     },
     {
       name: 'derive-skipped',
       metric: functionMetric(derive, 'derive_skipped'),
-      says: 'A record of a reaction cannot be read and was skipped: a defect',
+      says: 'A record for derive cannot be read and was skipped: a defect',
     },
     {
       name: 'derive-held',
       metric: functionMetric(derive, 'derive_held'),
       of: 5,
       datapoints: 2,
-      says: 'Reactions cannot be counted: the tables do not answer, or a message changes too often',
+      says: 'Batches are held: the tables do not answer, or a message changes too often',
     },
   ];
 }

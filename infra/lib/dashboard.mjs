@@ -56,11 +56,13 @@ function busGraphs(graph, context) {
       [depthOf(readers.relay.queue)],
     ),
     graph(
-      'Reactions: age; messages counted anew, up to date, failures',
+      'Derive: age; counted anew, up to date, pins, mentions, failures',
       [ageOf(functions.derive)],
       [
         functionMetric(functions.derive, 'derive_folded'),
         functionMetric(functions.derive, 'derive_unchanged'),
+        functionMetric(functions.derive, 'derive_pins_shown'),
+        functionMetric(functions.derive, 'derive_mentioned'),
         depthOf(readers.derive.queue),
       ],
     ),

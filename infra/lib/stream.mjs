@@ -9,26 +9,39 @@ import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as sqs from 'aws-cdk-lib/aws-sqs';
 
 /** Matches sort keys that begin with one of these. Each record has its keys, whatever its image. */
-const sortKeys = (...prefixes) => ({
-  dynamodb: { Keys: { created_at: { S: prefixes.map((prefix) => ({ prefix })) } } },
-});
+const sortKeys = (...prefixes) => ({ Keys: { created_at: { S: prefixes.map((prefix) => ({ prefix })) } } });
+
+/**
+ * Matches rows that were written and have this attribute, a text. A removed row has no image. `exists`
+ * works on values only, so it names the type.
+ */
+const withText = (attribute) => ({ NewImage: { [attribute]: { S: [{ exists: true }] } } });
+
+/**
+ * Sort keys of messages. They are ULIDs, whose first digit is 0 to 7. Rows beside messages have a
+ * letter first: reactions `r#`, pins `p#`, the change log `c#`.
+ */
+const MESSAGES = [...'01234567'];
 
 /**
  * The readers. A mapping reads all records and drops those that its filter does not match, without a
  * call of the function. They count as read: they hold nothing up, and they are in no metric of the
  * function. `IteratorAge` is the age of what the function is given, so it says how late its own work
- * is, and says nothing while there is none.
+ * is, and says nothing while there is none. A record passes if any filter matches; a mapping takes
+ * five filters at most, and they may only name what is in `dynamodb`.
  */
 const READERS = {
   relay: {
-    // Rows of messages. Their sort keys are ULIDs, whose first digit is 0 to 7. Rows beside them
-    // have a letter first: reactions `r#`, the change log `c#`.
-    filter: sortKeys(...'01234567'),
+    filters: [{ dynamodb: sortKeys(...MESSAGES) }],
     batchSize: 100,
   },
   derive: {
-    // Reactions, but not the removal of a withdrawn one that expired: it was not counted any more.
-    filter: { eventName: ['INSERT', 'MODIFY'], ...sortKeys('r#') },
+    filters: [
+      // Reactions and pins. One that is removed was withdrawn two days before, so nothing shows it.
+      { dynamodb: { ...sortKeys('r#', 'p#'), ...withText('channel_id') } },
+      // Messages that mention somebody. Only they have `m`, so all others cost nothing here.
+      { dynamodb: { ...sortKeys(...MESSAGES), ...withText('m') } },
+    ],
     // The larger a batch, the more reactions to one message are counted at once.
     batchSize: 1000,
   },
@@ -41,7 +54,7 @@ export function readersOf(stack, context) {
   );
 }
 
-function readerOf(stack, name, { filter, batchSize }, { settings, tables, functions }) {
+function readerOf(stack, name, { filters, batchSize }, { settings, tables, functions }) {
   const id = name[0].toUpperCase() + name.slice(1);
   const queue = queueOf(stack, `${id}Failures`, `${settings.prefix}${name}-failures`);
   const target = functions[name];
@@ -52,14 +65,14 @@ function readerOf(stack, name, { filter, batchSize }, { settings, tables, functi
   const mapping = new lambda.CfnEventSourceMapping(stack, `${id}Mapping`, {
     functionName: target.functionName,
     eventSourceArn: tables.messages.tableStreamArn,
-    filterCriteria: { filters: [{ pattern: JSON.stringify(filter) }] },
+    filterCriteria: { filters: filters.map((filter) => ({ pattern: JSON.stringify(filter) })) },
     // From the oldest record: one that starts at the latest misses records while it is created.
     startingPosition: 'TRIM_HORIZON',
     batchSize,
     functionResponseTypes: ['ReportBatchItemFailures'],
     bisectBatchOnFunctionError: true,
     // Only age ends retries: the relay holds a batch on purpose while a replica lags, and `derive`
-    // holds what it could not count. The stream drops records after 24 h; an hour before that,
+    // holds what it could not finish. The stream drops records after 24 h; an hour before that,
     // failed ones go to the queue.
     maximumRetryAttempts: -1,
     maximumRecordAgeInSeconds: Duration.hours(23).toSeconds(),

@@ -219,43 +219,101 @@ test('readers of the stream begin at its oldest record, and give up before the s
   assert.ok(functionOf('derive').Timeout >= 10 * Number(wait_s), 'waits for messages fit into a batch');
 });
 
+/** A mapping's filters. A record passes if any of them matches. */
+const filtersOf = (reader) =>
+  mappingOf(reader).FilterCriteria.Filters.map(({ Pattern }) => JSON.parse(Pattern));
+
 /** Whether a mapping passes a record on: the part of the platform's rules that our filters use. */
 function passes(reader, record) {
+  const fits = (one, value) => {
+    if (typeof one === 'string') return one === value;
+    // Only values exist for the platform, not what has parts.
+    if ('exists' in one) return one.exists === (value !== undefined && typeof value !== 'object');
+    return typeof value === 'string' && value.startsWith(one.prefix);
+  };
   const matches = (pattern, value) =>
     Array.isArray(pattern)
-      ? pattern.some((one) => (typeof one === 'string' ? one === value : value?.startsWith(one.prefix)))
+      ? pattern.some((one) => fits(one, value))
       : Object.entries(pattern).every(([key, inner]) => matches(inner, value?.[key]));
-  const { Filters } = mappingOf(reader).FilterCriteria;
-  return Filters.some(({ Pattern }) => matches(JSON.parse(Pattern), record));
+  return filtersOf(reader).some((pattern) => matches(pattern, record));
 }
 
-const record = (eventName, sortKey) => ({
-  eventName,
-  dynamodb: { Keys: { channel_id: { S: 'C01' }, created_at: { S: sortKey } } },
-});
+/** A record of the stream. A removed row has no image. */
+const record = (eventName, sortKey, attributes = { s: { S: 'ada' } }) => {
+  const Keys = { channel_id: { S: 'C01' }, created_at: { S: sortKey } };
+  const image = eventName === 'REMOVE' ? {} : { NewImage: { ...Keys, ...attributes } };
+  return { eventName, dynamodb: { Keys, ...image } };
+};
+
+const ULID = `01${'Z'.repeat(24)}`;
+const WRITES = ['INSERT', 'MODIFY'];
 
 test('the relay gets all rows of messages, and no row beside them', () => {
   for (const first of '01234567') {
-    for (const event of ['INSERT', 'MODIFY']) {
+    for (const event of WRITES) {
       assert.ok(passes('Relay', record(event, `${first}${'Z'.repeat(25)}`)), `${event} ${first}`);
     }
   }
   // The prefixes of all rows beside messages, in the source and reserved.
   const own = [...source('shared/dynamo/src/keys.rs').matchAll(/const \w+: &str = "(\w#)";/g)];
   const prefixes = own.map(([, prefix]) => prefix);
-  assert.deepEqual(prefixes.sort(), ['c#', 'r#']);
-  for (const prefix of [...prefixes, 'p#', 'f#']) {
+  assert.deepEqual(prefixes.sort(), ['c#', 'p#', 'r#']);
+  for (const prefix of [...prefixes, 'f#']) {
     assert.ok(!passes('Relay', record('INSERT', `${prefix}01JZ`)), prefix);
   }
 });
 
-test('derive gets reactions that were made or withdrawn, and nothing else', () => {
+test('derive gets reactions and pins that were made or withdrawn, and no row beside them', () => {
   assert.match(source('shared/dynamo/src/keys.rs'), /const REACTION: &str = "r#";/);
-  const reaction = `r#01${'Z'.repeat(24)}#ada#👍`;
-  for (const event of ['INSERT', 'MODIFY']) assert.ok(passes('Derive', record(event, reaction)), event);
-  assert.ok(!passes('Derive', record('REMOVE', reaction)));
-  for (const key of [`01${'Z'.repeat(24)}`, `c#01${'Z'.repeat(24)}`, 'R#01', 'r']) {
+  for (const row of [`r#${ULID}#ada#👍`, `p#${ULID}`]) {
+    for (const event of WRITES) assert.ok(passes('Derive', record(event, row)), `${event} ${row}`);
+    assert.ok(!passes('Derive', record('REMOVE', row)), row);
+  }
+  for (const key of [`c#${ULID}`, `f#${ULID}`, 'R#01', 'P#01', 'r', 'p']) {
     assert.ok(!passes('Derive', record('INSERT', key)), key);
+  }
+});
+
+test('derive gets messages that mention somebody, and is not called for any other message', () => {
+  assert.ok(/const MENTION\w*: &str = "m";/.test(source('shared/dynamo/src/item.rs')), 'the attribute is m');
+  const mentions = { s: { S: 'ada' }, m: { S: 'bob' } };
+  for (const first of '01234567') {
+    const id = `${first}${'Z'.repeat(25)}`;
+    for (const event of WRITES) {
+      assert.ok(passes('Derive', record(event, id, mentions)), `${event} ${first}`);
+      assert.ok(!passes('Derive', record(event, id)), `${event} ${first}`);
+    }
+    assert.ok(!passes('Derive', record('REMOVE', id, mentions)));
+  }
+  // An attribute of that name in another row, or of another type, is something else.
+  assert.ok(!passes('Derive', record('INSERT', `c#${ULID}`, mentions)));
+  assert.ok(!passes('Derive', record('INSERT', ULID, { m: { N: '1' } })));
+});
+
+test('a mapping has filters as the platform takes them', () => {
+  for (const reader of ['Relay', 'Derive']) {
+    const { Filters } = mappingOf(reader).FilterCriteria;
+    assert.ok(Filters.length >= 1 && Filters.length <= 5, reader);
+    for (const { Pattern } of Filters) {
+      assert.ok(Pattern.length <= 4096, reader);
+      assert.deepEqual(Object.keys(JSON.parse(Pattern)), ['dynamodb'], 'the platform filters by nothing else');
+    }
+  }
+});
+
+test('functions under cargo lambda watch are fed what the mappings pass on', () => {
+  // KEY=PREFIX,…[:ATTRIBUTE], as localstack/stream.py takes it.
+  const argument = ({ dynamodb: { Keys, NewImage = {} } }) => {
+    const [[key, { S }]] = Object.entries(Keys);
+    // Every row that was written has its keys.
+    const attributes = Object.keys(NewImage).filter((name) => name !== 'channel_id');
+    return `${key}=${S.map(({ prefix }) => prefix)}${attributes.map((name) => `:${name}`).join('')}`;
+  };
+  for (const [reader, name] of [['Relay', 'relay'], ['Derive', 'derive']]) {
+    const filters = filtersOf(reader).map(argument).join(' ');
+    assert.ok(source('tests/cloud').includes(`\n  feed ${name} ${filters}\n`), `feed ${name} ${filters}`);
+    const page = source('localstack/README.md');
+    assert.ok(page.includes(`/${name}/invocations ${filters}\n`), `${name}/invocations ${filters}`);
   }
 });
 

@@ -78,6 +78,21 @@ test('each program has exactly the calls of its use cases, on their tables', () 
   }
 });
 
+test('amend and scroll have the calls that pins and mentions make', () => {
+  const standing = { channels: ['BatchGetItem'], memberships: ['BatchGetItem'] };
+  const made = {
+    // A pin: its row, the change log, the message. The list: a query, the messages.
+    amend: { messages: ['BatchGetItem', 'GetItem', 'PutItem', 'Query', 'UpdateItem'], ...standing },
+    // Mentions: the user's rows, the messages, and the user's standing in their channels.
+    scroll: { messages: ['BatchGetItem'], user_channels: ['Query'], ...standing },
+  };
+  for (const [program, tables] of Object.entries(made)) {
+    for (const [table, calls] of Object.entries(tables)) {
+      for (const call of calls) assert.ok(ACCESS[program][table].includes(call), `${program}: ${table} ${call}`);
+    }
+  }
+});
+
 test('nobody scans or deletes a message, and only amend and derive change one', () => {
   for (const [program, tables] of Object.entries(ACCESS)) {
     const calls = Object.values(tables).flat();
@@ -89,7 +104,7 @@ test('nobody scans or deletes a message, and only amend and derive change one', 
   }
 });
 
-test('derive reaches messages and its stream, and nothing else', () => {
+test('derive reaches its stream, messages, who is in a channel, and puts mentions, and nothing else', () => {
   const own = statements().filter(({ role }) => role.replace('${', '').startsWith('Rolederive'));
   const sids = own.map(({ Sid }) => Sid).sort();
   assert.deepEqual(sids, [
@@ -99,8 +114,16 @@ test('derive reaches messages and its stream, and nothing else', () => {
     'Logs',
     'NotFromItsCode',
     'Stream',
+    'TableChannels',
+    'TableMemberships',
     'TableMessages',
+    'TableUserChannels',
   ]);
+  const callsOn = (sid) => list(own.find(({ Sid }) => Sid === sid).Action);
+  assert.deepEqual(callsOn('TableChannels'), ['dynamodb:BatchGetItem']);
+  assert.deepEqual(callsOn('TableMemberships'), ['dynamodb:BatchGetItem']);
+  // It reads nothing in there: neither profiles nor read marks.
+  assert.deepEqual(callsOn('TableUserChannels'), ['dynamodb:PutItem']);
   const resources = own.filter(({ Sid }) => /^(Stream|ListStreams|TableMessages)$/.test(Sid));
   for (const { Sid, Resource } of resources) assert.match(textOf(Resource), /Tablemessages/, Sid);
   const failures = own.find(({ Sid }) => Sid === 'Failures');
