@@ -47,11 +47,20 @@ const READERS = {
   },
 };
 
+/** The functions whose calls store rows that the readers must get. */
+const WRITERS = ['send', 'amend'];
+
 /** Connects each reader to the stream. Returns their queues and mappings, by the readers' names. */
 export function readersOf(stack, context) {
-  return Object.fromEntries(
+  const readers = Object.fromEntries(
     Object.entries(READERS).map(([name, reader]) => [name, readerOf(stack, name, reader, context)]),
   );
+  // A deployment changes readers and their filters first: an old filter would drop rows of a new
+  // kind, and no reader gets a record twice.
+  for (const name of WRITERS) {
+    for (const { mapping } of Object.values(readers)) context.functions[name].node.addDependency(mapping);
+  }
+  return readers;
 }
 
 function readerOf(stack, name, { filters, batchSize }, { settings, tables, functions }) {

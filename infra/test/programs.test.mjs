@@ -317,6 +317,14 @@ test('functions under cargo lambda watch are fed what the mappings pass on', () 
   }
 });
 
+test('functions that store rows are deployed after the filters that pass those rows on', () => {
+  const mappings = resourcesOf(template, 'AWS::Lambda::EventSourceMapping').map(([id]) => id);
+  for (const name of ['send', 'amend']) {
+    const { DependsOn = [] } = resourceOf(template, 'AWS::Lambda::Function', `Function${name}`);
+    for (const mapping of mappings) assert.ok(DependsOn.includes(mapping), `${name}: ${mapping}`);
+  }
+});
+
 const routes = resourcesOf(template, 'AWS::ApiGatewayV2::Route').map(
   ([, { Properties }]) => Properties.RouteKey,
 );
