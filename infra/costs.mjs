@@ -24,6 +24,7 @@ export const COUNTED = {
   writesPerMark: [1, 'write units a read mark; no read (tests/e2e/cost.rs)'],
   readsPerMarks: [5, 'strong read units for the marks of 100 channels (tests/conformance/store/read_marks.rs)'],
   readsPerCount: [1, 'strong read units to count a channel with up to 4 KiB unread (tests/e2e/cost.rs)'],
+  mentionRowsMax: [1000, 'newest mentions of a user that a count reads (limits::MENTION_ROWS_MAX)'],
   tickSeconds: [15, 'seconds between ticks (limits::TICK)'],
   vcpu: [1, 'vCPU a node (infra/lib/settings.mjs)'],
   memoryGb: [2, 'GB a node (infra/lib/settings.mjs)'],
@@ -58,13 +59,22 @@ export const ASSUMED = {
   sendMs: [15, 'billed ms of a send: three round trips inside the region; not measured on AWS'],
   relayMs: [50, 'billed ms of a call of the relay; not measured on AWS'],
   relayFill: [0.1, 'how full its batches are: 1 is a busy stream'],
-  amendMs: [20, 'billed ms of an edit, a deletion or a reaction: four round trips; not measured on AWS'],
+  amendMs: [20, 'billed ms of an edit, a deletion, a reaction or a pin: four round trips; not measured on AWS'],
   scrollMs: [15, 'billed ms of a page; not measured on AWS'],
   readsPerPage: [3, 'read units a page of 20 older messages: one query, eventual, 1 for short texts; standing 2'],
   deriveMs: [50, 'billed ms of a call of `derive` that need not wait; not measured on AWS'],
-  deriveFill: [0.01, 'how full its batches are: 10 reactions a call'],
+  deriveFill: [0.01, 'how full its batches are: 10 records a call'],
   writesPerFold: [2, 'write units a count of a hot message: the change log, the message'],
   readsPerFold: [4, 'read units of it, while all its reactions are 4 KB: the message and they, before the wait and after'],
+  writesPerPin: [3, 'write units a pin: its row, the change log, the message; a removal is the same'],
+  readsPerPin: [6, 'read units of it: standing 2, the message, 40 pins of the channel (4 KB), which a removal does not read; 2 of `derive`'],
+  mentioned: [1, 'members that a message mentions, of those messages that mention somebody'],
+  writesPerMention: [1, 'write units a mentioned member: a row that `derive` puts; not counted by a test'],
+  readsPerMention: [1, 'read units a mentioned user, a member or not; `derive` reads one more for the channel'],
+  mentionRows: [100, 'mentions of a user in 30 days'],
+  mentionBytes: [100, 'bytes that a mention takes in its table'],
+  mentionsPerPage: [20, 'mentions a page, each with its message'],
+  mentionChannels: [5, 'channels that these are in'],
   itemBytes: [300, 'bytes that a message takes in its table'],
   answerBytes: [900, 'bytes that go out for a send: headers, body, TLS'],
   marksPerCall: [3, 'read marks a call: a client sends one call for what it read in 10 s'],
@@ -106,6 +116,9 @@ function deriveShare({ values: v, costs: c }) {
   const calls = 1 / Math.max(1, v.deriveBatch * v.deriveFill);
   return calls * (c.invocations + seconds(v, v.deriveMs) * c.functionSeconds);
 }
+
+/** Read units of a query that is eventually consistent: half a unit for each 4 KB that it begins. */
+const queried = (rows, bytes) => Math.max(1, Math.ceil((rows * bytes) / 4096)) / 2;
 
 /** The cost of a million messages, without their receivers' connections. */
 export function perMillionMessages(inputs) {
@@ -152,7 +165,19 @@ export function perMillionCalls(inputs) {
       store(v.writesPerFold, v.readsPerFold),
       c.invocations + seconds(v, v.foldSeconds * 1000 + v.deriveMs) * c.functionSeconds + relayShare(inputs),
     ),
+    'a pin': line(
+      store(v.writesPerPin, v.readsPerPin),
+      call(v.amendMs) + relayShare(inputs) + deriveShare(inputs),
+    ),
+    [`listing the mentions of a message (${v.mentioned}), by \`derive\``]: line(
+      store(v.mentioned * v.writesPerMention, 1 + v.mentioned * v.readsPerMention),
+      deriveShare(inputs),
+    ),
     'a page of 20 older messages': line(store(0, v.readsPerPage), call(v.scrollMs)),
+    [`a page of ${v.mentionsPerPage} mentions in ${v.mentionChannels} channels`]: line(
+      store(0, queried(v.mentionsPerPage, v.mentionBytes) + 2 * v.mentionChannels + v.mentionsPerPage),
+      call(v.scrollMs),
+    ),
   };
 }
 
@@ -173,7 +198,8 @@ export function perMillionReads({ values: v, costs: c }) {
     'API calls and function `amend`': call(v.readMs) / v.marksPerCall,
   };
   const counts = {
-    'store: reads': ((channels / 100) * v.readsPerMarks + channels * v.readsPerCount) * c.readUnits,
+    'store: marks, unread messages': ((channels / 100) * v.readsPerMarks + channels * v.readsPerCount) * c.readUnits,
+    'store: mentions': queried(Math.min(v.mentionRows, v.mentionRowsMax), v.mentionBytes) * c.readUnits,
     'API calls and function `scroll`': call(v.countMs),
   };
   return { marks: scaled(marks, MILLION), counts: scaled(counts, MILLION) };
@@ -219,7 +245,7 @@ export function tables(chosen = {}) {
   const calls = Object.entries(perMillionCalls(inputs));
   const rows = (lines) => Object.entries(lines).map(([name, value]) => `| ${name} | ${usd(value)} |`);
   const { marks, counts } = perMillionReads(inputs);
-  const { receivers, keptMonths, socketsPerNode, marksPerCall, countedChannels } = inputs.values;
+  const { receivers, keptMonths, socketsPerNode, marksPerCall, countedChannels, mentionRows } = inputs.values;
   return [
     `| a million messages to ${receivers} sockets each | USD |`,
     '| --- | --- |',
@@ -238,7 +264,7 @@ export function tables(chosen = {}) {
     ...rows(marks),
     `| **Inkwire** | **${usd(sum(marks))}** |`,
     '',
-    `| asking a million times what is unread in ${countedChannels} channels | USD |`,
+    `| asking a million times what is unread in ${countedChannels} channels, with ${mentionRows} mentions | USD |`,
     '| --- | --- |',
     ...rows(counts),
     `| **Inkwire** | **${usd(sum(counts))}** |`,

@@ -8,6 +8,7 @@ import {
   perMillionCalls,
   perMillionHours,
   perMillionMessages,
+  perMillionReads,
   tables,
 } from '../costs.mjs';
 import { WATCHED } from '../lib/collector.mjs';
@@ -52,6 +53,38 @@ test('a reader changes inputs and prices, and a wrong name is refused', () => {
   assert.equal(slow[edit].store, perMillionCalls(usual)[edit].store);
   assert.throws(() => inputsOf({ recievers: 1 }), /neither an input nor a price/);
   assert.throws(() => inputsOf({ receivers: Number.NaN }), /not a number/);
+});
+
+test('a send costs one write unit and two read units, whatever is mentioned', () => {
+  const { values, costs } = inputsOf({ mentioned: 50, mentionRows: 1000 });
+  const { ours } = perMillionMessages({ values, costs });
+  const million = (units) => Number((units * 1_000_000).toFixed(6));
+  assert.equal(million(costs.writeUnits), Number(ours['store: writes'].toFixed(6)));
+  assert.equal(million(2 * costs.readUnits), Number(ours['store: reads'].toFixed(6)));
+});
+
+test('pins, mentions and their counts cost these units', () => {
+  const storeOf = (chosen, beginning) => {
+    const calls = Object.entries(perMillionCalls(inputsOf(chosen)));
+    return calls.find(([name]) => name.startsWith(beginning))[1].store;
+  };
+  const { writeUnits, readUnits } = inputsOf().costs;
+  const costs = (actual, writes, reads) =>
+    assert.equal(actual.toFixed(6), ((writes * writeUnits + reads * readUnits) * 1_000_000).toFixed(6));
+  // Its row, the change log and the message; standing, message, pins, and two of `derive`.
+  costs(storeOf({}, 'a pin'), 3, 2 + 1 + 1 + 2);
+  // A row a member; the channel, and whether each of them is a member.
+  costs(storeOf({}, 'listing the mentions'), 1, 2);
+  costs(storeOf({ mentioned: 50 }, 'listing the mentions'), 50, 51);
+  // One query, eventual; standing in each channel; each message.
+  costs(storeOf({}, 'a page of 20 mentions'), 0, 0.5 + 2 * 5 + 20);
+  // 100 bytes a row, a unit for 4 KB, half price; never more than the limit.
+  const [, limit] = source('shared/model/src/limits.rs').match(/MENTION_ROWS_MAX: u32 = ([\d_]+)/) ?? [];
+  assert.equal(limit?.replace('_', ''), String(COUNTED.mentionRowsMax[0]));
+  const mentions = (mentionRows) => perMillionReads(inputsOf({ mentionRows })).counts['store: mentions'];
+  for (const [rows, reads] of [[0, 0.5], [40, 0.5], [100, 1.5], [1000, 12.5], [9999, 12.5]]) {
+    costs(mentions(rows), 0, reads);
+  }
 });
 
 test('every price has a page of its vendor and says whether it was verified', () => {
