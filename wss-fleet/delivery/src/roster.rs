@@ -6,6 +6,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem;
 
 use model::{ChannelId, Timestamp, UserId, limits};
 
@@ -28,6 +29,8 @@ pub(crate) struct LocalUser {
     decided: ChannelSet,
     /// Channels that they joined lately, and when: see `LoadedUser::joined`.
     pub(crate) joined: Vec<(ChannelId, Timestamp)>,
+    /// While the rows are read again: the channels that their sockets know of.
+    told: ChannelSet,
 }
 
 /// A sorted list of channels that uses little memory: most users have few channels, and they are
@@ -56,8 +59,42 @@ impl ChannelSet {
         }
     }
 
+    fn set(&mut self, channel: &ChannelId, is_in: bool) {
+        if is_in { self.insert(channel.clone()) } else { self.remove(channel) }
+    }
+
+    fn without(&self, other: &Self) -> Vec<ChannelId> {
+        self.0.iter().filter(|channel| !other.contains(channel)).cloned().collect()
+    }
+
     fn clear(&mut self) {
         self.0 = Vec::new();
+    }
+}
+
+impl LocalUser {
+    /// Notes when the user joined a channel, the last time.
+    fn joins(&mut self, channel: &ChannelId, at: Timestamp) {
+        self.joined.retain(|(known, _)| known != channel);
+        self.joined.push((channel.clone(), at));
+    }
+
+    /// What sockets are to be told after the rows were read again: see [`Roster::load`].
+    fn news(&mut self, joined: &[(ChannelId, Timestamp)]) -> (Vec<ChannelId>, Vec<ChannelId>) {
+        let told = mem::take(&mut self.told);
+        if self.sockets.is_empty() {
+            return (Vec::new(), Vec::new());
+        }
+        let known = |channel: &ChannelId| self.joined.iter().find(|(known, _)| known == channel);
+        let is_back = |(channel, at): &&(ChannelId, Timestamp)| {
+            let is_later = |(_, known): &(_, Timestamp)| *at > known.plus(limits::JOINED_MARGIN);
+            told.contains(channel)
+                && self.channels.contains(channel)
+                && known(channel).is_none_or(is_later)
+        };
+        let mut came = self.channels.without(&told);
+        came.extend(joined.iter().filter(is_back).map(|(channel, _)| channel.clone()));
+        (came, told.without(&self.channels))
     }
 }
 
@@ -100,6 +137,7 @@ impl Roster {
             channels: ChannelSet::default(),
             decided: ChannelSet::default(),
             joined: Vec::new(),
+            told: ChannelSet::default(),
         };
         self.keys.insert(local.id.clone(), key);
         self.users.insert(key, local);
@@ -125,11 +163,12 @@ impl Roster {
         self.empty_views = 0;
         let registered_at = self.tick();
         let reset = |user: &mut LocalUser| {
-            user.is_loaded = false;
+            let known = mem::take(&mut user.channels);
+            if mem::replace(&mut user.is_loaded, false) {
+                user.told = known;
+            }
             user.registered_at = registered_at;
-            user.channels.clear();
             user.decided.clear();
-            user.joined.clear();
             (user.id.clone(), registered_at)
         };
         self.users.values_mut().map(reset).collect()
@@ -151,9 +190,16 @@ impl Roster {
         self.users.get(&key)
     }
 
-    /// Stores the rows that were read for a user since the registration.
-    pub(crate) fn load(&mut self, key: UserKey, channels: Vec<ChannelId>) {
-        let Some(user) = self.users.get_mut(&key) else { return };
+    /// Stores the rows that were read for a user since the registration. Returns the channels of
+    /// which their sockets do not know that the user came, or came back, and those from which the
+    /// user is gone.
+    pub(crate) fn load(
+        &mut self,
+        key: UserKey,
+        channels: Vec<ChannelId>,
+        joined: Vec<(ChannelId, Timestamp)>,
+    ) -> (Vec<ChannelId>, Vec<ChannelId>) {
+        let Some(user) = self.users.get_mut(&key) else { return (Vec::new(), Vec::new()) };
         user.is_loaded = true;
         user.channels.0.reserve_exact(channels.len());
         for channel in channels {
@@ -171,14 +217,9 @@ impl Roster {
             }
         }
         user.decided.clear();
-    }
-
-    /// Notes when a user joined channels, the last time for each.
-    pub(crate) fn joined(&mut self, key: UserKey, joined: Vec<(ChannelId, Timestamp)>) {
-        if let Some(user) = self.users.get_mut(&key) {
-            user.joined.retain(|(known, _)| joined.iter().all(|(channel, _)| channel != known));
-            user.joined.extend(joined);
-        }
+        let news = user.news(&joined);
+        user.joined = joined;
+        news
     }
 
     pub(crate) fn add_socket(&mut self, key: UserKey, socket: SocketId) {
@@ -250,6 +291,7 @@ impl Roster {
         channel: &ChannelId,
         version: u64,
         members: &[UserId],
+        now: Timestamp,
     ) -> (Vec<UserKey>, Vec<UserKey>) {
         if version < self.version(channel) {
             return (Vec::new(), Vec::new());
@@ -265,11 +307,14 @@ impl Roster {
                 user.channels.remove(channel);
             }
         }
-        let is_loaded = |key: &UserKey| self.users.get(key).is_some_and(|user| user.is_loaded);
-        let added = local.difference(&view.members).copied().filter(is_loaded).collect();
+        let mut added = Vec::new();
         for here in &local {
-            if let Some(user) = self.users.get_mut(here) {
-                user.channels.insert(channel.clone());
+            let Some(user) = self.users.get_mut(here) else { continue };
+            user.channels.insert(channel.clone());
+            // Otherwise the rows that are being read say when.
+            if user.is_loaded && !view.members.contains(here) {
+                user.joins(channel, now);
+                added.push(*here);
             }
         }
         self.empty_views += usize::from(local.is_empty());
@@ -283,8 +328,8 @@ impl Roster {
         &mut self,
         channel: &ChannelId,
         version: u64,
-        user: &UserId,
-        is_member: bool,
+        (user, is_member): (&UserId, bool),
+        now: Timestamp,
     ) {
         let key = self.keys.get(user).copied();
         let channel = &self.named(channel);
@@ -294,10 +339,13 @@ impl Roster {
         let Some(local) = self.users.get_mut(&key) else { return };
         if !local.is_loaded {
             local.decided.insert(channel.clone());
+            // The change's own frame tells them.
+            local.told.set(channel, is_member);
         }
         if is_member {
             view.members.insert(key);
             local.channels.insert(channel.clone());
+            local.joins(channel, now);
         } else {
             view.members.remove(&key);
             local.channels.remove(channel);
@@ -371,20 +419,20 @@ mod tests {
 
     #[test]
     fn g6_a_sweep_forgets_no_refresh_that_late_rows_would_contradict() {
-        let mut roster = Roster::default();
+        let (mut roster, now) = (Roster::default(), Timestamp::from_unix_ms(0));
         let alice = UserId::parse("alice").unwrap();
         let channel = |n: u64| ChannelId::mint_group(Timestamp::from_unix_ms(n), u128::from(n));
         // Alice's rows are read slowly; then she is removed, which arrives as a refresh.
         let (key, _) = roster.register(&alice);
-        roster.refresh(&channel(1), 2, &[]);
+        roster.refresh(&channel(1), 2, &[], now);
         for n in 0..=limits::EMPTY_VIEWS_MAX as u64 {
-            roster.refresh(&channel(n + 2), 1, &[]);
+            roster.refresh(&channel(n + 2), 1, &[], now);
         }
-        roster.load(key, vec![channel(1)]);
+        roster.load(key, vec![channel(1)], Vec::new());
         assert!(!roster.is_member(&channel(1), key), "the rows were older");
         // No rows are being read: empty views are removed.
         for n in 0..=2 * limits::EMPTY_VIEWS_MAX as u64 {
-            roster.refresh(&channel(n + 2), 1, &[]);
+            roster.refresh(&channel(n + 2), 1, &[], now);
         }
         assert!(roster.views.len() <= 2 * limits::EMPTY_VIEWS_MAX, "{}", roster.views.len());
     }

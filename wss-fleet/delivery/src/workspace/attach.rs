@@ -78,8 +78,13 @@ impl Workspace {
             }
             Some(LoadedUser { channels, joined, .. }) => {
                 self.read_ahead(&channels, turn);
-                self.roster.load(key, channels);
-                self.roster.joined(key, joined);
+                let (came, gone) = self.roster.load(key, channels, joined);
+                for channel in &came {
+                    self.tell(ChannelChange::MemberAdded, channel, user, turn);
+                }
+                for channel in &gone {
+                    self.tell(ChannelChange::MemberRemoved, channel, user, turn);
+                }
                 self.no_longer_unloaded(key, turn);
                 self.settle_waiting(Some(key), turn);
             }

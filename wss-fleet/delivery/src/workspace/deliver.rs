@@ -193,23 +193,31 @@ impl Workspace {
         members: &[UserId],
         turn: &mut Turn<'_>,
     ) {
-        let (added, gone) = self.roster.refresh(channel, version, members);
-        for key in &added {
-            self.roster.joined(*key, vec![(channel.clone(), turn.now)]);
-        }
+        let (added, gone) = self.roster.refresh(channel, version, members, turn.now);
         let added = added.into_iter().map(|key| (ChannelChange::MemberAdded, key));
         let gone = gone.into_iter().map(|key| (ChannelChange::MemberRemoved, key));
         for (change, key) in added.chain(gone) {
             let Some(user) = self.roster.user(key).map(|user| user.id.clone()) else { continue };
-            let to = self.roster.audience_of(&user);
-            if to.is_empty() {
-                continue;
-            }
-            let told = frame::channel(change, channel, &[user]);
-            let frame = (self.framing)(frame::with_cursor(&told, &self.cursor()));
-            let (class, publication) = (turn.class, None);
-            turn.effects.push(Effect::Deliver { frame, to, class, publication });
+            self.tell(change, channel, &user, turn);
         }
+    }
+
+    /// Tells a user's sockets of a change of their own membership that was found by reading rows.
+    pub(super) fn tell(
+        &self,
+        change: ChannelChange,
+        channel: &ChannelId,
+        user: &UserId,
+        turn: &mut Turn<'_>,
+    ) {
+        let to = self.roster.audience_of(user);
+        if to.is_empty() {
+            return;
+        }
+        let told = frame::channel(change, channel, std::slice::from_ref(user));
+        let frame = (self.framing)(frame::with_cursor(&told, &self.cursor()));
+        let (class, publication) = (turn.class, None);
+        turn.effects.push(Effect::Deliver { frame, to, class, publication });
     }
 
     /// Handles a message that was read. Its entry may have left the ring, and its number may belong
@@ -259,7 +267,7 @@ impl Workspace {
     ) {
         let to = match &publication.to {
             Recipients::Channel(to) => {
-                self.apply(to);
+                self.apply(to, turn.now);
                 self.roster.audience_and(&to.channel_id, &to.also)
             }
             Recipients::User(user) => self.roster.audience_of(user),
@@ -301,11 +309,11 @@ impl Workspace {
         self.roster.version(channel).saturating_add(1)
     }
 
-    fn apply(&mut self, to: &ChannelRecipients) {
+    fn apply(&mut self, to: &ChannelRecipients, now: Timestamp) {
         let (channel, version) = (&to.channel_id, to.members_version);
         if version == self.next_version(channel) {
             for change in &to.changes {
-                self.roster.apply(channel, version, &change.user_id, change.is_member);
+                self.roster.apply(channel, version, (&change.user_id, change.is_member), now);
             }
         }
     }

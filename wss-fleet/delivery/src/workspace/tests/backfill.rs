@@ -354,3 +354,62 @@ fn g4_who_leaves_while_it_runs_is_not_waited_for() {
     assert!(fixture.workspace.is_fresh(), "{:?} of {c}", fixture.effects);
     assert_eq!(readings(&fixture), []);
 }
+
+#[test]
+fn g9_sockets_are_told_of_memberships_that_rows_show_after_a_hole() {
+    let (mut fixture, kept, alice, _) = flushed();
+    let (again, new) = (channel(2), channel(3));
+    let joined_at = |ms| vec![(again.clone(), Timestamp::from_unix_ms(ms))];
+    let load = |fixture: &mut Fixture, channels: &[&ChannelId], joined| {
+        let registration = fixture.effects.iter().find_map(|effect| match effect {
+            Effect::LoadUser { registration, .. } => Some(*registration),
+            _ => None,
+        });
+        let (user, registration) = (user("alice"), registration.unwrap());
+        let channels = channels.iter().map(|id| (*id).clone()).collect();
+        let loaded = Some(LoadedUser { channels, joined, ..LoadedUser::default() });
+        fixture.input(Input::UserLoaded { user, registration, loaded });
+        fixture.delivered()
+    };
+    let told = |changes: &[&str]| -> Vec<(SocketId, String)> {
+        changes.iter().map(|change| (alice, (*change).to_owned())).collect()
+    };
+    // The rows of a hole that begins during the reading are read instead.
+    let hole = |fixture: &mut Fixture| {
+        fixture.entries.clear();
+        let mut fresh = fixture.entry(marker());
+        fresh.position.entry.ms = 2_000_000 + fixture.published;
+        *fixture.entries.last_mut().unwrap() = fresh.clone();
+        fixture.input(Input::Linked);
+        fixture.answer_fill();
+        fixture.answer_fill();
+    };
+    hole(&mut fixture);
+    assert_eq!(load(&mut fixture, &[&kept, &again], joined_at(5_000)), told(&["member_added"]));
+    hole(&mut fixture);
+    assert_eq!(load(&mut fixture, &[&kept, &again], joined_at(5_000)), [], "they know it");
+    hole(&mut fixture);
+    // Alice was removed and added again, and was seen at another node in between.
+    assert_eq!(load(&mut fixture, &[&kept, &again], joined_at(9_000)), told(&["member_added"]));
+    hole(&mut fixture);
+    let changes = told(&["member_added", "member_removed", "member_removed"]);
+    assert_eq!(load(&mut fixture, &[&new], Vec::new()), changes);
+}
+
+#[test]
+fn g9_a_change_that_comes_while_rows_are_read_is_told_once() {
+    let (mut fixture, c, alice, _) = flushed();
+    let registration = fixture.effects.iter().find_map(|effect| match effect {
+        Effect::LoadUser { registration, .. } => Some(*registration),
+        _ => None,
+    });
+    fixture.workspace.stream = StreamState::Up;
+    fixture.push(change(&channel(2), 1, ChannelChange::MemberAdded, "alice"));
+    assert_eq!(fixture.delivered(), [(alice, "member_added".to_owned())]);
+    let channels = vec![c, channel(2)];
+    let joined = vec![(channel(2), fixture.now)];
+    let loaded = Some(LoadedUser { channels, joined, ..LoadedUser::default() });
+    let (user, registration) = (user("alice"), registration.unwrap());
+    fixture.input(Input::UserLoaded { user, registration, loaded });
+    assert_eq!(fixture.delivered(), []);
+}
