@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::error::ApiError;
 use crate::event::{Event, Source};
-use crate::inbox::{Inbox, settled_position};
+use crate::inbox::{Inbox, Opening, settled_position};
 use crate::rest::Api;
 use crate::retry::Retrier;
 use crate::session::StopReason;
@@ -44,11 +44,18 @@ impl Shared {
         Event::Message { message, source, fresh }
     }
 
-    /// Upserts messages that were read, and sends their events.
-    async fn ingest(&self, messages: impl IntoIterator<Item = Message>) -> Result<(), StopReason> {
+    /// Upserts messages that were read for an opening of their channel's gap, and sends their events.
+    async fn ingest(
+        &self,
+        messages: impl IntoIterator<Item = Message>,
+        opening: Opening,
+    ) -> Result<(), StopReason> {
         for message in messages {
             let slot = self.reserve_event().await?;
-            slot.send(self.upsert(message, Source::CaughtUp));
+            let fresh = self.inbox().upsert_read(message.clone(), opening);
+            if let Some(fresh) = fresh {
+                slot.send(Event::Message { message, source: Source::CaughtUp, fresh });
+            }
         }
         Ok(())
     }
@@ -105,7 +112,7 @@ impl Shared {
         // An interrupted catch-up may have finished this channel already.
         let Some(opening) = self.inbox().opening_of(&id) else { return Ok(()) };
         let started_at = self.node_now();
-        match self.read_channel(&id, late).await {
+        match self.read_channel(&id, late, opening).await {
             Ok(()) => self.inbox().channel_read(&id, opening, started_at),
             // The user was removed in the meantime: there is nothing left to read.
             Err(StopReason::Refused(error)) if error.code() == Some(ErrorCode::ChannelNotFound) => {
@@ -116,7 +123,12 @@ impl Shared {
         Ok(())
     }
 
-    async fn read_channel(&self, id: &ChannelId, late: ListedLate) -> Result<(), StopReason> {
+    async fn read_channel(
+        &self,
+        id: &ChannelId,
+        late: ListedLate,
+        opening: Opening,
+    ) -> Result<(), StopReason> {
         let late = match late {
             Some(late) => late,
             // No list was read: fetch the mark if it could matter.
@@ -125,16 +137,15 @@ impl Shared {
             }
             None => None,
         };
+        let is_new = self.inbox().is_new(id);
         let start = self.inbox().catch_up_from(id, late);
-        let Some(mut offset) = start else {
-            let limit = self.first_visit_messages.min(limits::PAGE_ROWS_MAX);
-            if limit == 0 {
-                return Ok(());
-            }
+        let limit = self.first_visit_messages.min(limits::PAGE_ROWS_MAX);
+        if is_new && limit > 0 {
             let newest = || self.api.scroll(id, None, limit, Direction::Older);
             let page = self.retrier.run(newest).await?;
-            return self.ingest(page.messages.into_iter().rev()).await;
-        };
+            self.ingest(page.messages.into_iter().rev(), opening).await?;
+        }
+        let Some(mut offset) = start else { return Ok(()) };
         loop {
             let known = self.inbox().known_after(id, offset);
             let newer = || self.api.scroll_newer(id, offset, limits::PAGE_ROWS_MAX, known.as_ref());
@@ -142,7 +153,7 @@ impl Shared {
             if !page.complete {
                 self.inbox().forget_through(id, offset);
             }
-            self.ingest(page.messages).await?;
+            self.ingest(page.messages, opening).await?;
             // An empty page need not be the last. An offset that does not advance would loop.
             match page.next_offset {
                 Some(next) if next > offset => offset = next,

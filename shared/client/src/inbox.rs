@@ -4,6 +4,7 @@
 //! A frame with `fresh:true` proves that for every channel without a gap, a complete catch-up for
 //! the channels that it read. Later messages are pushed, or a gap opens.
 
+use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -28,11 +29,14 @@ pub struct Inbox {
 
 /// The number of a gap's last opening. A catch-up closes a gap only if it was not opened again
 /// since the catch-up began: the newly missing messages may be in a part that it had already read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Opening(u64);
 
 #[derive(Debug, Clone)]
 struct Entry {
+    /// The gap's opening when the channel started (afresh). What was asked for before may be
+    /// outdated: the user may have been no member since.
+    started: Opening,
     timeline: Timeline,
     known_at: Timestamp,
     newest_sent: Option<MessageId>,
@@ -46,7 +50,9 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 struct Gap {
     opening: Opening,
-    /// `None` if the channel appeared while the gap was open: none of its messages are here.
+    /// Whether the channel appeared while the gap was open: its newest page is to be read.
+    is_new: bool,
+    /// `None` if the channel is new, and what reached this client since is not outdated.
     start: Option<GapStart>,
 }
 
@@ -54,7 +60,8 @@ struct Gap {
 /// not advance it, or the missing messages before them would never be read.
 #[derive(Debug, Clone, Copy)]
 struct GapStart {
-    /// When the channel was last in step, or the time of its newest message if it never was.
+    /// When the channel was last in step. If it never was: the time of its newest message, or when
+    /// a new channel became known.
     at: Timestamp,
     was_in_step: bool,
 }
@@ -82,8 +89,17 @@ impl Inbox {
     /// Upserts a message by id. Returns `true` if it is new, or a newer revision than the one here.
     pub fn upsert(&mut self, message: Message) -> bool {
         let messages_max = self.messages_max;
-        let known_at = message.id.time();
+        // A change of an old message is as young as its revision.
+        let known_at = message.rev.id().unwrap_or(message.id).time();
         self.entry(&message.channel_id, known_at).timeline.upsert(message, messages_max)
+    }
+
+    /// Upserts a message that was read for this opening of its channel's gap. `None` if the channel
+    /// started afresh since: the message may be outdated, and is read again.
+    pub(crate) fn upsert_read(&mut self, message: Message, opening: Opening) -> Option<bool> {
+        let is_outdated =
+            self.channels.get(&message.channel_id).is_some_and(|entry| entry.started > opening);
+        (!is_outdated).then(|| self.upsert(message))
     }
 
     /// The text of a message that was pushed without it, if it is here.
@@ -153,11 +169,12 @@ impl Inbox {
         self.in_step_at = self.in_step_at.max(Some(at));
     }
 
-    /// Opens a gap in these channels, or in all channels for `None`: messages may be missing.
+    /// Opens a gap in these channels, or in all channels for `None`: messages may be missing. It is
+    /// `at` now.
     ///
     /// A channel whose gap is already open keeps the earlier position. Other channels are not
     /// affected.
-    pub fn open_gap(&mut self, channels: Option<&[ChannelId]>) {
+    pub fn open_gap(&mut self, channels: Option<&[ChannelId]>, at: Timestamp) {
         self.openings += 1;
         let opening = Opening(self.openings);
         let in_step_at = self.in_step_at;
@@ -167,9 +184,10 @@ impl Inbox {
             return;
         };
         for id in named {
-            let first_seen = || Entry::new(Timestamp::default(), Some(opening));
-            let entry = self.channels.entry(id.clone()).or_insert_with(first_seen);
-            entry.open_gap(opening, in_step_at);
+            match self.channels.entry(id.clone()) {
+                MapEntry::Occupied(known) => known.into_mut().open_gap(opening, in_step_at),
+                MapEntry::Vacant(place) => drop(place.insert(Entry::new(at, Some(opening)))),
+            }
         }
     }
 
@@ -179,9 +197,15 @@ impl Inbox {
         self.list_gap.is_some() || self.channels.values().any(|entry| entry.gap.is_some())
     }
 
+    /// Whether a channel is new to this client: its newest page is to be read. Older history is read
+    /// on demand.
+    pub(crate) fn is_new(&self, channel: &ChannelId) -> bool {
+        self.channels.get(channel).and_then(|entry| entry.gap).is_some_and(|gap| gap.is_new)
+    }
+
     /// The position after which to read a channel whose gap is open, given the channel's `late`
-    /// mark. `None` if the channel is new to this client: read its newest page. Older history is
-    /// read on demand.
+    /// mark. `None` if nothing that is here can be outdated: a new channel whose gap did not open
+    /// again.
     ///
     /// The start is [`limits::OVERLAP`] before the channel was last in step: messages are not
     /// published in id order, so an older one may still have been on its way. If a message was
@@ -261,9 +285,13 @@ impl Inbox {
     /// Records that a channel's catch-up, which began at `at`, is complete.
     pub(crate) fn channel_read(&mut self, channel: &ChannelId, opening: Opening, at: Timestamp) {
         let entry = self.entry(channel, at);
+        if entry.started > opening {
+            return;
+        }
         // Everything stored before `at` is here, even if the gap opened again since.
         entry.verified_at = entry.verified_at.max(Some(at));
-        entry.gap = entry.gap.filter(|gap| gap.opening != opening);
+        let still_open = entry.gap.filter(|gap| gap.opening != opening);
+        entry.gap = still_open.map(|gap| Gap { is_new: false, ..gap });
     }
 
     /// Records that a catch-up, which began at `started_at` with this list, read all channels.
@@ -308,11 +336,12 @@ fn read_at(newest: MessageId) -> Timestamp {
 impl Entry {
     fn new(known_at: Timestamp, seen_in: Option<Opening>) -> Self {
         Self {
+            started: seen_in.unwrap_or_default(),
             timeline: Timeline::default(),
             known_at,
             newest_sent: None,
             verified_at: None,
-            gap: seen_in.map(|opening| Gap { opening, start: None }),
+            gap: seen_in.map(|opening| Gap { opening, is_new: true, start: None }),
             has_left: false,
         }
     }
@@ -320,11 +349,16 @@ impl Entry {
     fn open_gap(&mut self, opening: Opening, in_step_at: Option<Timestamp>) {
         if let Some(gap) = &mut self.gap {
             gap.opening = opening;
+            // What reached a new channel since it is known may be outdated from now on, and may be
+            // older than the newest page.
+            let at = self.known_at;
+            gap.start.get_or_insert(GapStart { at, was_in_step: false });
             return;
         }
         let newest = || self.timeline.newest().map_or(self.known_at, MessageId::time);
         let (at, was_in_step) = (in_step_at.unwrap_or_else(newest), in_step_at.is_some());
-        self.gap = Some(Gap { opening, start: Some(GapStart { at, was_in_step }) });
+        let start = Some(GapStart { at, was_in_step });
+        self.gap = Some(Gap { opening, is_new: false, start });
     }
 
     /// The position below which no new message can be, or below which messages are dropped.

@@ -197,7 +197,7 @@ impl Device {
 
     /// Opens a gap and catches up. Returns whether no gap is left.
     async fn catch_up(&mut self, gap: Option<&[ChannelId]>) -> bool {
-        self.shared.inbox().open_gap(gap);
+        self.shared.inbox().open_gap(gap, self.shared.node_now());
         self.shared.clone().catch_up().await.unwrap();
         self.drain_events()
     }
@@ -369,7 +369,7 @@ async fn an_interrupted_catch_up_continues_where_it_stopped() {
             server.store(&channel(n), Duration::ZERO);
         }
     }
-    device.shared.inbox().open_gap(None);
+    device.shared.inbox().open_gap(None, device.shared.node_now());
     let mut cuts = 0;
     loop {
         let catch_up = device.shared.clone().catch_up();

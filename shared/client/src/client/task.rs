@@ -209,7 +209,8 @@ impl Task {
                     }
                     // Another text than the one here: the channel is read.
                     None => {
-                        shared.inbox().open_gap(Some(std::slice::from_ref(&message.channel_id)));
+                        let named = std::slice::from_ref(&message.channel_id);
+                        shared.inbox().open_gap(Some(named), shared.node_now());
                         self.schedule_catch_up(Duration::ZERO);
                         None
                     }
@@ -237,7 +238,7 @@ impl Task {
                 Some(Event::Tick { server_time, fresh })
             }
             ServerFrame::Resync { reason, delay_ms, channels } => {
-                shared.inbox().open_gap(channels.as_deref());
+                shared.inbox().open_gap(channels.as_deref(), shared.node_now());
                 let delay = Duration::from_millis(*delay_ms).min(limits::CLIENT_WAIT_MAX);
                 let delay = delay + self.backoff.jitter(delay);
                 self.schedule_catch_up(delay);
@@ -287,7 +288,7 @@ impl Task {
         self.user = Some(ready.user_id.clone());
         self.view.lock().node_id = Some(ready.node_id.clone());
         if !ready.resumed {
-            self.shared.inbox().open_gap(None);
+            self.shared.inbox().open_gap(None, ready.server_time);
         }
         self.shared.learn_node_clock(ready.server_time);
         if self.shared.inbox().has_gap() {

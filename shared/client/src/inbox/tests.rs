@@ -83,16 +83,16 @@ fn a_gap_starts_when_the_channel_was_last_in_step_and_later_pushes_do_not_move_i
     let mut inbox = Inbox::new(10);
     inbox.upsert(message(&general(), HOUR_MS));
     inbox.record_in_step(at(HOUR_MS + 5));
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     inbox.upsert(message(&general(), 3 * HOUR_MS));
     inbox.record_in_step(at(3 * HOUR_MS));
     // Opening an open gap again does not move its position.
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(HOUR_MS + 5));
     read_all(&mut inbox, 3 * HOUR_MS, &[&general()]);
     assert!(!inbox.has_gap());
     inbox.record_in_step(at(5 * HOUR_MS));
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(5 * HOUR_MS));
 }
 
@@ -100,7 +100,7 @@ fn a_gap_starts_when_the_channel_was_last_in_step_and_later_pushes_do_not_move_i
 fn a_gap_of_a_channel_never_in_step_starts_at_its_newest_message() {
     let mut inbox = Inbox::new(10);
     inbox.upsert(message(&general(), HOUR_MS));
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(HOUR_MS));
 }
 
@@ -108,16 +108,16 @@ fn a_gap_of_a_channel_never_in_step_starts_at_its_newest_message() {
 fn a_catch_up_starts_no_earlier_than_the_last_complete_one() {
     let mut inbox = Inbox::new(10);
     inbox.add_channel(&general(), at(0));
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     read_all(&mut inbox, HOUR_MS, &[&general()]);
     // The next gap opens a minute later: the overlap reaches back further than what is verified.
     inbox.record_in_step(at(HOUR_MS + 60 * SECOND_MS));
-    inbox.open_gap(Some(&[general()]));
+    inbox.open_gap(Some(&[general()]), at(9 * HOUR_MS));
     assert_eq!(inbox.catch_up_from(&general(), None), verified(HOUR_MS));
     // An hour later the overlap starts later than the verified position.
     read_all(&mut inbox, HOUR_MS, &[&general()]);
     inbox.record_in_step(at(2 * HOUR_MS));
-    inbox.open_gap(Some(&[general()]));
+    inbox.open_gap(Some(&[general()]), at(9 * HOUR_MS));
     assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(2 * HOUR_MS));
 }
 
@@ -128,12 +128,12 @@ fn a_gap_in_one_channel_does_not_affect_the_others() {
         inbox.add_channel(&channel, at(0));
     }
     inbox.record_in_step(at(HOUR_MS));
-    inbox.open_gap(Some(&[general()]));
+    inbox.open_gap(Some(&[general()]), at(9 * HOUR_MS));
     assert_eq!(inbox.due(), (None, vec![general()]));
     inbox.record_in_step(at(2 * HOUR_MS));
     // Two openings add up, and one of all channels includes every channel.
-    inbox.open_gap(Some(&[random()]));
-    inbox.open_gap(None);
+    inbox.open_gap(Some(&[random()]), at(9 * HOUR_MS));
+    inbox.open_gap(None, at(9 * HOUR_MS));
     assert!(inbox.due().0.is_some());
     assert_eq!(inbox.due().1.len(), 2);
     assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(HOUR_MS));
@@ -145,18 +145,18 @@ fn a_gap_that_opens_again_during_its_catch_up_stays_open() {
     let mut inbox = Inbox::new(10);
     inbox.add_channel(&general(), at(0));
     inbox.record_in_step(at(HOUR_MS));
-    inbox.open_gap(Some(&[general()]));
+    inbox.open_gap(Some(&[general()]), at(9 * HOUR_MS));
     let opening = inbox.opening_of(&general()).unwrap();
-    inbox.open_gap(Some(&[general()]));
+    inbox.open_gap(Some(&[general()]), at(9 * HOUR_MS));
     inbox.channel_read(&general(), opening, at(HOUR_MS + 1));
     inbox.all_read(None, at(HOUR_MS + 1));
     assert!(inbox.has_gap());
     // But the messages that the catch-up verified need not be read again.
     assert_eq!(inbox.catch_up_from(&general(), None), verified(HOUR_MS + 1));
     // The same for a gap in all channels.
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     let list = inbox.due().0;
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     inbox.all_read(list, at(HOUR_MS + 2));
     assert!(inbox.due().0.is_some());
 }
@@ -164,15 +164,15 @@ fn a_gap_that_opens_again_during_its_catch_up_stays_open() {
 #[test]
 fn an_unknown_channel_is_a_first_visit_and_a_known_empty_one_is_not() {
     let mut inbox = Inbox::new(10);
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     assert_eq!(inbox.catch_up_from(&general(), None), None);
     inbox.add_channel(&general(), at(HOUR_MS));
     assert_eq!(inbox.catch_up_from(&general(), None), None);
     read_all(&mut inbox, HOUR_MS, &[&general()]);
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     assert_eq!(inbox.catch_up_from(&general(), None), verified(HOUR_MS));
     // This client does not know the channel before the node names it.
-    inbox.open_gap(Some(&[random()]));
+    inbox.open_gap(Some(&[random()]), at(9 * HOUR_MS));
     assert_eq!(inbox.catch_up_from(&random(), None), None);
 }
 
@@ -180,7 +180,7 @@ fn an_unknown_channel_is_a_first_visit_and_a_known_empty_one_is_not() {
 fn a_channel_that_is_not_listed_is_not_read() {
     let mut inbox = Inbox::new(10);
     inbox.add_channel(&general(), at(0));
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     read_all(&mut inbox, HOUR_MS, &[&random()]);
     assert!(!inbox.has_gap());
     assert!(inbox.timeline(&random()).is_some());
@@ -191,7 +191,7 @@ fn a_late_mark_after_the_time_in_step_moves_the_start_to_the_late_message() {
     let mut inbox = Inbox::new(10);
     inbox.add_channel(&general(), at(0));
     inbox.record_in_step(at(5 * HOUR_MS));
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     let late = |id_ms, at_ms| Some(LateArrivals { reread_from: id(id_ms), until: at(at_ms) });
     let from = inbox.catch_up_from(&general(), late(HOUR_MS, 6 * HOUR_MS));
     assert_eq!(from, Some(id(HOUR_MS).previous().unwrap()));
@@ -206,9 +206,9 @@ fn a_late_mark_after_the_time_in_step_moves_the_start_to_the_late_message() {
 fn a_late_mark_does_not_move_the_start_before_the_last_complete_catch_up() {
     let mut inbox = Inbox::new(10);
     inbox.add_channel(&general(), at(0));
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     read_all(&mut inbox, 5 * HOUR_MS, &[&general()]);
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     // The message was already stored when the catch-up began, whenever it is published.
     let late = |id_ms| Some(LateArrivals { reread_from: id(id_ms), until: at(6 * HOUR_MS) });
     assert_eq!(inbox.catch_up_from(&general(), late(HOUR_MS)), verified(5 * HOUR_MS));
@@ -216,7 +216,7 @@ fn a_late_mark_does_not_move_the_start_before_the_last_complete_catch_up() {
     // A message stored hours later has an id after the verified position.
     read_all(&mut inbox, 5 * HOUR_MS, &[&general()]);
     inbox.record_in_step(at(9 * HOUR_MS));
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     let late = Some(LateArrivals { reread_from: id(6 * HOUR_MS), until: at(10 * HOUR_MS) });
     let from = inbox.catch_up_from(&general(), late);
     assert_eq!(from, Some(id(6 * HOUR_MS).previous().unwrap()));
@@ -226,7 +226,7 @@ fn a_late_mark_does_not_move_the_start_before_the_last_complete_catch_up() {
 fn known_messages_are_the_pushed_ones_and_the_read_ones() {
     let mut inbox = Inbox::new(10);
     inbox.upsert(message(&general(), 1_000));
-    inbox.open_gap(Some(&[general()]));
+    inbox.open_gap(Some(&[general()]), at(9 * HOUR_MS));
     inbox.upsert(message(&general(), 19_000));
     inbox.upsert(message(&general(), 12_000));
     let known = |offset, ms: &[u64]| {
@@ -246,7 +246,7 @@ fn messages_older_than_dropped_ones_are_not_read() {
         inbox.upsert(message(&general(), ms));
     }
     inbox.record_in_step(at(HOUR_MS + 3));
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     assert_eq!(inbox.catch_up_from(&general(), None), Some(id(HOUR_MS)));
 }
 
@@ -257,7 +257,7 @@ fn g9_a_channel_that_was_left_starts_afresh_when_the_user_is_back() {
     inbox.upsert(message(&random(), 5));
     inbox.leave_channel(&general());
     assert!(inbox.has_left(&general()) && !inbox.has_left(&random()));
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     let opening = inbox.due().0.unwrap();
     let list = [channel(&general()), channel(&random())];
     assert_eq!(inbox.list_read(opening, &list, at(9)), [general()]);
@@ -265,11 +265,53 @@ fn g9_a_channel_that_was_left_starts_afresh_when_the_user_is_back() {
     assert_eq!(inbox.catch_up_from(&general(), None), None, "its newest page is read");
     assert_eq!(inbox.timeline(&random()).unwrap().len(), 1);
     // Who is not on the list has left, too.
-    inbox.open_gap(None);
+    inbox.open_gap(None, at(9 * HOUR_MS));
     let opening = inbox.due().0.unwrap();
     assert_eq!(inbox.list_read(opening, &list[..1], at(9)), []);
     assert!(inbox.has_left(&random()));
     inbox.restart_channel(&random(), at(10));
     assert!(inbox.timeline(&random()).unwrap().is_empty());
     assert_eq!(inbox.due().1, [general(), random()]);
+}
+
+#[test]
+fn g9_a_new_channel_whose_gap_opens_again_is_read_from_when_it_became_known() {
+    let mut inbox = Inbox::new(10);
+    inbox.restart_channel(&general(), at(HOUR_MS));
+    inbox.upsert(message(&general(), HOUR_MS + 1));
+    assert!(inbox.is_new(&general()));
+    assert_eq!(inbox.catch_up_from(&general(), None), None, "nothing was missed yet");
+    // From now on changes are missed, also of what was pushed or read meanwhile. It may be older
+    // than the newest page.
+    inbox.open_gap(None, at(9 * HOUR_MS));
+    assert!(inbox.is_new(&general()), "its newest page is still to be read");
+    assert_eq!(inbox.catch_up_from(&general(), None), overlap_before(HOUR_MS));
+    // A complete reading, during which the gap opened once more.
+    let opening = inbox.opening_of(&general()).unwrap();
+    inbox.open_gap(Some(&[general()]), at(9 * HOUR_MS));
+    inbox.channel_read(&general(), opening, at(2 * HOUR_MS));
+    assert!(!inbox.is_new(&general()));
+    assert_eq!(inbox.catch_up_from(&general(), None), verified(2 * HOUR_MS));
+    // A channel that a change of an old message made known is as young as the change.
+    let changed = Message { rev: Rev::of(id(3 * HOUR_MS)), ..message(&random(), 0) };
+    inbox.upsert(changed);
+    inbox.open_gap(None, at(9 * HOUR_MS));
+    assert_eq!(inbox.catch_up_from(&random(), None), overlap_before(3 * HOUR_MS));
+}
+
+#[test]
+fn g9_what_was_asked_for_before_a_channel_started_afresh_is_not_kept() {
+    let mut inbox = Inbox::new(10);
+    inbox.restart_channel(&general(), at(HOUR_MS));
+    let before = inbox.opening_of(&general()).unwrap();
+    // The user is removed and added again while the page is read.
+    inbox.restart_channel(&general(), at(HOUR_MS + 5));
+    assert_eq!(inbox.upsert_read(message(&general(), 1), before), None);
+    inbox.channel_read(&general(), before, at(HOUR_MS));
+    assert!(inbox.timeline(&general()).unwrap().is_empty(), "it may have changed in between");
+    assert!(inbox.is_new(&general()), "its newest page is still to be read");
+    let after = inbox.opening_of(&general()).unwrap();
+    assert_eq!(inbox.upsert_read(message(&general(), 1), after), Some(true));
+    inbox.channel_read(&general(), after, at(HOUR_MS + 6));
+    assert!(!inbox.has_gap());
 }
