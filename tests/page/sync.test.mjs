@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { lowestIdAt } from "../../localstack/embedded-stack/page/ids.js";
 import { until } from "./fakes.mjs";
 import { FakeServer, start } from "./server.mjs";
 
@@ -138,4 +139,58 @@ test("a wait that the server asked for ends early only when the user asks for a 
   assert.equal(core.connection.phase, "reconnecting", "the server asked for this wait");
   core.retryNow();
   await until("live again", () => isLive(core));
+});
+
+/** A message of the only channel of `server`, as a page or a frame has it. */
+function said(server, ms, rev = lowestIdAt(ms)) {
+  const message = { channel_id: server.channels[0].channel_id, sender_id: "bob", message: "hi" };
+  return { ...message, id: lowestIdAt(ms), rev, created_at: new Date(ms).toISOString() };
+}
+
+test("who is added to a channel again reads it afresh", async (t) => {
+  const server = new FakeServer(["general"]);
+  const { channel_id } = server.channels[0];
+  const [old, older] = [said(server, 2_000), said(server, 1_000)];
+  server.history = [old, older];
+  const core = start(t);
+  await until("live", () => isLive(core));
+  const timeline = core.store.timeline(channel_id);
+  assert.deepEqual(timeline.order, [older.id, old.id]);
+  // The older one changed while the user was no member, and the page no longer has it. The frame of
+  // the removal is lost.
+  server.history = [said(server, 3_000), old];
+  const answers = [];
+  server.instead = (call) =>
+    call === "GET /scroll" ? new Promise((answer) => answers.push(answer)) : undefined;
+  const added = { type: "channel", channel_id, cursor: "c2" };
+  server.push({ ...added, change: "member_added", user_id: "alice" });
+  assert.deepEqual(timeline.order, [], "its copies may be outdated");
+  await until("it is read", () => answers.length === 1);
+  // The user is removed and added once more meanwhile.
+  server.push({ ...added, change: "members_added", user_ids: ["bob", "alice"] });
+  answers[0]([200, { messages: [old, older], next_offset: null }]);
+  await until("it is read again", () => answers.length === 2);
+  assert.deepEqual(timeline.order, [], "the first answer may be outdated, too");
+  answers[1](undefined);
+  await until("it is there", () => timeline.order.length === 2);
+  assert.deepEqual(timeline.order, [old.id, lowestIdAt(3_000)]);
+  server.push({ ...added, change: "member_added", user_id: "bob" });
+  assert.equal(timeline.order.length, 2, "another user's membership");
+});
+
+test("what was pushed before the first page and is older than it is read on demand", async (t) => {
+  const server = new FakeServer(["general"]);
+  let answer;
+  server.instead = (call) =>
+    call === "GET /scroll" ? new Promise((answered) => (answer = answered)) : undefined;
+  const core = start(t);
+  await until("it is read", () => answer !== undefined);
+  const [pushed, newest] = [said(server, 1_000), said(server, 9_000)];
+  server.push({ type: "message", message: pushed, cursor: "c2" });
+  const timeline = core.store.timeline(pushed.channel_id);
+  assert.deepEqual(timeline.order, [pushed.id]);
+  // Whether it changed since is not known: its change may have fallen into a gap.
+  answer([200, { messages: [newest], next_offset: newest.id }]);
+  await until("live", () => isLive(core));
+  assert.deepEqual(timeline.order, [newest.id]);
 });

@@ -129,6 +129,8 @@ export class Gaps {
   /** A reading of the channel that began at `startedAt` is complete. */
   channelRead(channelId, opening, startedAt) {
     const timeline = this.#store.timeline(channelId);
+    // Forgotten meanwhile: it is still to be read.
+    if (timeline.historyOffset === undefined) return;
     timeline.verifiedAt = Math.max(timeline.verifiedAt, startedAt);
     if (timeline.gap?.opening === opening) timeline.gap = null;
   }

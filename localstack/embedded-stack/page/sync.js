@@ -21,6 +21,7 @@ const REFUSED_WAIT_MS = 30_000;
 /** The end of a replay is not marked: it ends with this much quiet. */
 const REPLAY_QUIET_MS = 250;
 const REPLAY_WATCH_MS = 30_000;
+const MEMBERSHIP_CHANGES = new Set(["member_added", "members_added", "member_removed"]);
 
 export class Sync {
   channelList;
@@ -95,11 +96,12 @@ export class Sync {
   }
 
   #onChannel(frame) {
-    const { channel_id: channelId, change, user_id: userId } = frame;
+    const { channel_id: channelId, change, user_id: userId, user_ids: userIds } = frame;
     if (this.#store.setDetails(frame)) return;
-    // What happens before the user is added again does not come: copies here would be outdated.
-    if (change === "member_removed" && userId === this.#store.userId)
-      this.#store.timeline(channelId).forget();
+    // What happens while the user is no member does not come: copies here may be outdated. The
+    // frame of the removal may be lost.
+    const isMine = [userId, ...(userIds ?? [])].includes(this.#store.userId);
+    if (isMine && MEMBERSHIP_CHANGES.has(change)) this.#store.timeline(channelId).forget();
     this.channelList.membersChanged(channelId);
   }
 
@@ -305,6 +307,7 @@ export class Sync {
   async #scrollNewer(channel, isListed, signal) {
     const id = channel.channel_id;
     const timeline = this.#store.timeline(id);
+    const { life } = timeline;
     let { late } = channel;
     if (!isListed && this.#gaps.needsLate(id)) {
       const read = await this.#api.untilAnswered(() => this.#api.channel(id, signal), signal);
@@ -320,6 +323,7 @@ export class Sync {
       // An old server ignores it and sends known messages too: they are dropped by id.
       if (known !== null) query.known = known;
       const page = await this.#api.untilAnswered(() => this.#api.scroll(query, signal), signal);
+      if (timeline.life !== life) return missed;
       // The server no longer has all changes of older messages: what is here may be outdated.
       if (page.complete === false) timeline.forgetThrough(offset);
       for (const message of page.messages) {
@@ -334,10 +338,15 @@ export class Sync {
   }
 
   async #readNewest(channelId, signal, firstVisit) {
+    const timeline = this.#store.timeline(channelId);
+    const { life } = timeline;
     const query = { channel_id: channelId, limit: HISTORY_PAGE };
     const page = await this.#api.untilAnswered(() => this.#api.scroll(query, signal), signal);
+    if (timeline.life !== life) return;
     for (const message of page.messages) this.#store.deliver(message, "history");
-    this.#store.timeline(channelId).historyOffset = page.next_offset;
+    timeline.historyOffset = page.next_offset;
+    // What was pushed before may be older than the page, and have changed in a gap since.
+    timeline.forgetUnreadHistory();
     this.#store.countUnread(channelId, firstVisit);
   }
 
@@ -348,12 +357,15 @@ export class Sync {
     timeline.loadingOlder = true;
     timeline.olderFailed = false;
     this.#store.changed();
+    const { life } = timeline;
     const query = { channel_id: channelId, limit: HISTORY_PAGE, offset: timeline.historyOffset };
     try {
       const page = await this.#api.scroll(query);
+      if (timeline.life !== life) return;
       for (const message of page.messages) this.#store.deliver(message, "history");
       timeline.historyOffset = page.next_offset;
     } catch {
+      if (timeline.life !== life) return;
       timeline.olderFailed = true;
     }
     timeline.loadingOlder = false;

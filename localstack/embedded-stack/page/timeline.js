@@ -9,6 +9,8 @@ export class Timeline {
   historyOffset = undefined;
   loadingOlder = false;
   olderFailed = false;
+  /** How often it was forgotten: what was asked for before may be outdated. */
+  life = 0;
   /** Used by gaps.js: the open gap, and when the last complete reading started. */
   gap = null;
   verifiedAt = 0;
@@ -52,6 +54,13 @@ export class Timeline {
       this.historyOffset = this.order[0] ?? lowestIdAt(timeOf(last) + 1);
   }
 
+  /** Forgets stored messages that belong to older pages: they may be outdated. */
+  forgetUnreadHistory() {
+    for (const id of [...this.order])
+      if (this.isInUnreadHistory(id) && this.messages.get(id).delivery === "stored")
+        this.remove(id);
+  }
+
   /** The id of the newest stored message whose time is not after `ms`; null if there is none. */
   newestStoredId(ms = Infinity) {
     const isEligible = (id) => this.messages.get(id).delivery === "stored" && timeOf(id) <= ms;
@@ -66,7 +75,7 @@ export class Timeline {
   /** Forgets everything but unsent messages, as if the channel had never been read. */
   forget() {
     const unsent = this.unsent();
-    Object.assign(this, new Timeline());
+    Object.assign(this, new Timeline(), { life: this.life + 1 });
     for (const message of unsent) this.insert(message);
   }
 
