@@ -41,6 +41,8 @@ const READERS = {
       { dynamodb: { ...sortKeys('r#', 'p#'), ...withText('channel_id') } },
       // Messages that mention somebody. Only they have `m`, so all others cost nothing here.
       { dynamodb: { ...sortKeys(...MESSAGES), ...withText('m') } },
+      // Deletions: a deletion that dies before it comes to the message's pin leaves that to `derive`.
+      { dynamodb: { ...sortKeys(...MESSAGES), ...withText('g') } },
     ],
     // The larger a batch, the more reactions to one message are counted at once.
     batchSize: 1000,

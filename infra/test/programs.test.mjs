@@ -274,7 +274,7 @@ test('derive gets reactions and pins that were made or withdrawn, and no row bes
   }
 });
 
-test('derive gets messages that mention somebody, and is not called for any other message', () => {
+test('derive gets messages that mention somebody, and deletions, and no other message', () => {
   assert.ok(/const MENTION\w*: &str = "m";/.test(source('shared/dynamo/src/item.rs')), 'the attribute is m');
   const mentions = { s: { S: 'ada' }, m: { S: 'bob' } };
   for (const first of '01234567') {
@@ -285,6 +285,10 @@ test('derive gets messages that mention somebody, and is not called for any othe
     }
     assert.ok(!passes('Derive', record('REMOVE', id, mentions)));
   }
+  for (const event of WRITES) {
+    assert.ok(passes('Derive', record(event, ULID, { k: { S: 'deleted' }, g: { S: 'ada' } })), event);
+  }
+  assert.match(source('shared/dynamo/src/item.rs'), /const DELETED_BY: &str = "g";/);
   // An attribute of that name in another row, or of another type, is something else.
   assert.ok(!passes('Derive', record('INSERT', `c#${ULID}`, mentions)));
   assert.ok(!passes('Derive', record('INSERT', ULID, { m: { N: '1' } })));
@@ -311,8 +315,10 @@ test('functions under cargo lambda watch are fed what the mappings pass on', () 
   };
   for (const [reader, name] of [['Relay', 'relay'], ['Derive', 'derive']]) {
     const filters = filtersOf(reader).map(argument).join(' ');
-    assert.ok(source('tests/cloud').includes(`\n  feed ${name} ${filters}\n`), `feed ${name} ${filters}`);
-    const page = source('localstack/README.md');
+    // Long commands go on in a next line.
+    const unwrapped = (file) => source(file).replace(/ \\\n +/g, ' ');
+    assert.ok(unwrapped('tests/cloud').includes(`\n  feed ${name} ${filters}\n`), `feed ${name} ${filters}`);
+    const page = unwrapped('localstack/README.md');
     assert.ok(page.includes(`/${name}/invocations ${filters}\n`), `${name}/invocations ${filters}`);
   }
 });
@@ -338,13 +344,15 @@ test('no route takes any method: a browser\'s OPTIONS must not reach a function 
 /** The protocol's calls, `METHOD /path`, and which function serves each one, by the source. */
 function servedRoutes() {
   const text = source('shared/protocol/src/routes.rs');
-  const [, arms] = text.match(/const fn function\(&self\)[^{]*\{\s*match self \{(.*?)\n {8}\}/s);
-  const served = [...arms.matchAll(/(Self::[^=]*)=> Function::(\w+)/g)].flatMap(([, of, name]) =>
-    [...of.matchAll(/Self::(\w+)/g)].map(([, route]) => [route, name.toLowerCase()]),
+  const bodies = Object.fromEntries(
+    [...text.matchAll(/pub enum (\w+) \{\n(.*?)\n\}/gs)].map(([, name, body]) => [name, body]),
   );
-  const byRoute = Object.fromEntries(served);
-  const calls = [...text.matchAll(/\/\/\/ `([A-Z]+ \/\S*)`\n {4}(\w+)/g)];
-  return calls.map(([, call, route]) => ({ call, name: byRoute[route] }));
+  return [...text.matchAll(/Self::(\w+)(?:\(_\))? => Function::(\w+)/g)].flatMap(([, variant, name]) => {
+    // A function with several calls has an enum of its own; one with one call is a variant of `Route`.
+    const own = bodies[`${variant}Route`] ?? bodies.Route.match(new RegExp(`.*\n {4}${variant},`))[0];
+    const calls = [...own.matchAll(/\/\/\/ `([A-Z]+ \/\S*)`/g)];
+    return calls.map(([, call]) => ({ call, name: name.toLowerCase() }));
+  });
 }
 
 /** The route that the API chooses for a call: the call itself, or else the longest beginning of it. */

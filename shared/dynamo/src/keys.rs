@@ -27,9 +27,9 @@ const PROFILE: &str = "!profile";
 const PUBLIC: &str = "*public";
 const USERS: &str = "*users";
 
-/// Prefix before the message's id in a mention's sort key. Sorts between the tombstone and the
-/// channels.
-const MENTION: &str = "@";
+/// Prefix before the message's id in a mention's sort key. Sorts below the tombstone: versions that do
+/// not know mentions list what sorts above it.
+const MENTION: &str = "!@";
 
 /// Below and above all sort keys that are channels' ids: `C…` and `D…`.
 pub(crate) const CHANNELS: (&str, &str) = ("A", "E");
@@ -190,10 +190,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tombstone_sorts_below_every_channel_and_is_none() {
+    fn a_tombstone_sorts_below_every_channel_and_above_a_users_other_rows() {
         assert!(ChannelId::parse(REVOKED).is_err());
-        assert!(LEAVING < REVOKED && !REVOKED.starts_with(LEAVING));
-        assert!(PROFILE < REVOKED && !PROFILE.starts_with(LEAVING));
+        for below in [LEAVING, MENTION, PROFILE] {
+            assert!(below < REVOKED && !REVOKED.starts_with(below), "{below}");
+        }
         for lowest in ["C00000000000000000000000000", "D00000000000000000000000000"] {
             assert!(REVOKED < ChannelId::parse(lowest).unwrap().as_str());
         }
