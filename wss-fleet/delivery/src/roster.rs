@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 
-use model::{ChannelId, Timestamp, UserId, limits};
+use model::{ChannelId, Member, Timestamp, UserId, limits};
 
 use crate::audience::{Audience, SocketId};
 use crate::numbers::Registration;
@@ -79,18 +79,26 @@ impl LocalUser {
         self.joined.push((channel.clone(), at));
     }
 
+    /// Whether a row says that the user joined a channel later than is known. Their removal before was
+    /// not heard of, if they were a member all the time by what is known.
+    fn is_back(&self, channel: &ChannelId, joined_at: Timestamp, now: Timestamp) -> bool {
+        match self.joined.iter().find(|(known, _)| known == channel) {
+            Some((_, known)) => joined_at > known.plus(limits::JOINED_MARGIN),
+            // Those who joined lately when their rows were read are all known.
+            None => joined_at > now.minus(limits::STREAM_TTL),
+        }
+    }
+
     /// What sockets are to be told after the rows were read again: see [`Roster::load`].
     fn news(&mut self, joined: &[(ChannelId, Timestamp)]) -> (Vec<ChannelId>, Vec<ChannelId>) {
         let told = mem::take(&mut self.told);
         if self.sockets.is_empty() {
             return (Vec::new(), Vec::new());
         }
-        let known = |channel: &ChannelId| self.joined.iter().find(|(known, _)| known == channel);
         let is_back = |(channel, at): &&(ChannelId, Timestamp)| {
-            let is_later = |(_, known): &(_, Timestamp)| *at > known.plus(limits::JOINED_MARGIN);
-            told.contains(channel)
-                && self.channels.contains(channel)
-                && known(channel).is_none_or(is_later)
+            // Rows are lately joined ones only.
+            let is_back = self.is_back(channel, *at, *at);
+            told.contains(channel) && self.channels.contains(channel) && is_back
         };
         let mut came = self.channels.without(&told);
         came.extend(joined.iter().filter(is_back).map(|(channel, _)| channel.clone()));
@@ -284,20 +292,21 @@ impl Roster {
     }
 
     /// Sets a view that was read from the store, strongly, version first and rows last. Ignored if
-    /// the present view is newer. Returns the local users who became members by it, and those who
-    /// ceased to be.
+    /// the present view is newer. Returns the local users who became members by it, or became members
+    /// again since, and those who ceased to be.
     pub(crate) fn refresh(
         &mut self,
         channel: &ChannelId,
         version: u64,
-        members: &[UserId],
+        members: &[Member],
         now: Timestamp,
     ) -> (Vec<UserKey>, Vec<UserKey>) {
         if version < self.version(channel) {
             return (Vec::new(), Vec::new());
         }
-        let local: BTreeSet<UserKey> =
-            members.iter().filter_map(|user| self.keys.get(user).copied()).collect();
+        let here = |member: &Member| Some((*self.keys.get(&member.user_id)?, member.joined_at));
+        let joined: BTreeMap<UserKey, Timestamp> = members.iter().filter_map(here).collect();
+        let local: BTreeSet<UserKey> = joined.keys().copied().collect();
         let touched_at = self.tick();
         let channel = &self.named(channel);
         let view = self.views.entry(channel.clone()).or_default();
@@ -308,13 +317,14 @@ impl Roster {
             }
         }
         let mut added = Vec::new();
-        for here in &local {
-            let Some(user) = self.users.get_mut(here) else { continue };
+        for (here, joined_at) in joined {
+            let Some(user) = self.users.get_mut(&here) else { continue };
             user.channels.insert(channel.clone());
+            let is_added = !view.members.contains(&here);
             // Otherwise the rows that are being read say when.
-            if user.is_loaded && !view.members.contains(here) {
-                user.joins(channel, now);
-                added.push(*here);
+            if user.is_loaded && (is_added || user.is_back(channel, joined_at, now)) {
+                user.joins(channel, joined_at);
+                added.push(here);
             }
         }
         self.empty_views += usize::from(local.is_empty());

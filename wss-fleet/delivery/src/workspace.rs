@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{
-    ChannelId, ConnectionId, EntryId, Message, MessageId, NodeId, Position, PublicationId,
+    ChannelId, ConnectionId, EntryId, Member, Message, MessageId, NodeId, Position, PublicationId,
     Timestamp, UserId, WorkspaceId, limits,
 };
 use protocol::close::CloseCode;
@@ -66,7 +66,7 @@ pub struct ChannelMembers {
     /// The version, read first.
     pub version: u64,
     /// The members, read last.
-    pub members: Vec<UserId>,
+    pub members: Vec<Member>,
 }
 
 /// An event for a workspace.

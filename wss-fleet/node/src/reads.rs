@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
 use messaging::ports::{BusError, Entry, LogEntry, PageQuery, ReadError, Subscription};
 use model::{
-    Channel, ChannelId, EntryId, LateArrivals, Message, MessageId, Position, PublicationId,
+    Channel, ChannelId, EntryId, LateArrivals, Member, Message, MessageId, Position, PublicationId,
     Timestamp, UserId, WorkspaceId, backoff, chain, limits,
 };
 use protocol::publication::Publication;
@@ -175,12 +175,13 @@ impl Source<'_> {
             // A publication of a channel that does not exist in this workspace has no members here.
             return Ok(ChannelMembers { version: u64::MAX, members: Vec::new() });
         };
-        let mut members: Vec<UserId> = Vec::new();
+        let mut members: Vec<Member> = Vec::new();
         loop {
-            let (after, limit) = (members.last().cloned(), limits::MEMBERS_READ_MAX);
+            let limit = limits::MEMBERS_READ_MAX;
+            let after = members.last().map(|member| member.user_id.clone());
             let page = self.hub.ports.members.members(channel, after.as_ref(), limit);
             let page = self.call(page).await?;
-            members.extend(page.rows.into_iter().map(|member| member.user_id));
+            members.extend(page.rows);
             if !page.more {
                 return Ok(ChannelMembers { version, members });
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{
-    ChannelChange, ChannelId, Message, Position, PublicationId, Timestamp, UserId, limits,
+    ChannelChange, ChannelId, Member, Message, Position, PublicationId, Timestamp, UserId, limits,
 };
 use protocol::frame::{self, ServerFrame};
 use protocol::publication::{ChannelRecipients, Entry, Payload, Publication, Recipients, Subject};
@@ -190,7 +190,7 @@ impl Workspace {
         &mut self,
         channel: &ChannelId,
         version: u64,
-        members: &[UserId],
+        members: &[Member],
         turn: &mut Turn<'_>,
     ) {
         let (added, gone) = self.roster.refresh(channel, version, members, turn.now);

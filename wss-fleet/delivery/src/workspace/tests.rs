@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ChannelChange, EntryId, MessageId, MessageText};
+use model::{ChannelChange, EntryId, Member, MessageId, MessageText};
 use protocol::frame::ServerFrame;
 use protocol::publication::Payload;
 
@@ -131,8 +131,19 @@ impl Fixture {
     }
 
     fn refreshed(&mut self, channel: &ChannelId, version: u64, members: &[&str]) -> &[Effect] {
-        let members =
-            Some(ChannelMembers { version, members: members.iter().map(|m| user(m)).collect() });
+        self.refreshed_since(channel, version, members, 0)
+    }
+
+    /// The same, with the time at which all of them joined.
+    fn refreshed_since(
+        &mut self,
+        channel: &ChannelId,
+        version: u64,
+        members: &[&str],
+        ms: u64,
+    ) -> &[Effect] {
+        let members = members.iter().map(|name| member(name, ms)).collect();
+        let members = Some(ChannelMembers { version, members });
         self.input(Input::Refreshed { channel: channel.clone(), members })
     }
 
@@ -283,6 +294,10 @@ fn said(channel: &ChannelId, id: PublicationId, text: &str) -> Message {
 
 fn change(channel: &ChannelId, version: u64, change: ChannelChange, name: &str) -> What {
     changes(channel, version, change, &[name], &[])
+}
+
+fn member(name: &str, joined_ms: u64) -> Member {
+    Member { user_id: user(name), joined_at: Timestamp::from_unix_ms(joined_ms) }
 }
 
 fn changes(

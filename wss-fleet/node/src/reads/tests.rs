@@ -79,7 +79,8 @@ impl Fixture {
         assert_eq!(channel, self.channel);
         let read = history?;
         let ids = read.messages.iter().map(|message| message.id).collect();
-        Some((ids, read.members.members))
+        let members = read.members.members.into_iter().map(|member| member.user_id);
+        Some((ids, members.collect()))
     }
 }
 

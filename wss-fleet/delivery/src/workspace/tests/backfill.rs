@@ -33,7 +33,7 @@ fn stored(c: &ChannelId, n: u64, text: &str) -> Message {
 }
 
 fn history(messages: Vec<Message>, members: &[&str]) -> Option<History> {
-    let members = members.iter().map(|name| user(name)).collect();
+    let members = members.iter().map(|name| member(name, 0)).collect();
     Some(History { messages, members: ChannelMembers { version: 1, members } })
 }
 

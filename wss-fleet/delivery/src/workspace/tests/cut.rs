@@ -64,6 +64,32 @@ fn g6_a_message_newer_than_the_view_waits_for_the_rows() {
 }
 
 #[test]
+fn g9_who_was_removed_and_added_again_unheard_is_told_when_their_row_is_read() {
+    let (mut fixture, c, alice, bob) = two_members();
+    let day = u64::try_from(limits::STREAM_TTL.as_millis()).unwrap();
+    fixture.now = Timestamp::from_unix_ms(2 * day);
+    // Neither the removal nor the addition was published: only a later version shows them.
+    fixture.push(message(&c, 3, "hello again"));
+    fixture.refreshed_since(&c, 3, &["alice", "bob"], 2 * day - 60_000);
+    let told = [alice, bob].map(|socket| (socket, "member_added".to_owned()));
+    let mut delivered = fixture.delivered();
+    let heard = delivered.split_off(2);
+    delivered.sort();
+    assert_eq!(delivered, told);
+    assert_eq!(heard, [alice, bob].map(|socket| (socket, "hello again".to_owned())));
+    // They know it now.
+    fixture.push(message(&c, 4, "and again"));
+    fixture.refreshed_since(&c, 4, &["alice", "bob"], 2 * day - 60_000);
+    assert_eq!(fixture.delivered(), [alice, bob].map(|socket| (socket, "and again".to_owned())));
+    // Whoever joined long ago is no news to a node that has their rows.
+    let (mut fixture, c, alice, bob) = two_members();
+    fixture.now = Timestamp::from_unix_ms(2 * day);
+    fixture.push(message(&c, 3, "hello"));
+    fixture.refreshed_since(&c, 3, &["alice", "bob"], day - 1);
+    assert_eq!(fixture.delivered(), [alice, bob].map(|socket| (socket, "hello".to_owned())));
+}
+
+#[test]
 fn g6_a_change_that_skips_a_version_is_no_delta() {
     let (mut fixture, c, alice, bob) = two_members();
     fixture.push(change(&c, 3, ChannelChange::MemberAdded, "carol"));
