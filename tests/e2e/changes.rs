@@ -28,7 +28,7 @@ async fn edits(person: &Person, channel: &ChannelId, id: MessageId, text: &str) 
 }
 
 /// The message as a person's client shows it.
-fn shown(person: &Person, channel: &ChannelId, id: MessageId) -> Option<Message> {
+pub(crate) fn shown(person: &Person, channel: &ChannelId, id: MessageId) -> Option<Message> {
     person.client.timeline(channel).messages().find(|message| message.id == id).cloned()
 }
 

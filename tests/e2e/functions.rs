@@ -10,7 +10,7 @@ use tests::process::program;
 use tests::{SOON, eventually, percentile};
 use tokio::time::Instant;
 
-const TOKEN_SECRET: &str = "tokens-of-a-test-0123456789-0123456789-0";
+pub(crate) const TOKEN_SECRET: &str = "tokens-of-a-test-0123456789-0123456789-0";
 
 /// A cluster, and what its functions need when they run as separate processes.
 struct Fixture {
@@ -30,11 +30,7 @@ impl Fixture {
         let posted = cluster.api("alice").post_message(&other, "hi", None, None).await.unwrap();
         let message = format!("/channels/{other}/messages/{}", posted.message.id);
         let channel = channel.to_string();
-        let expires = jsonwebtoken::get_current_timestamp() + 3_600;
-        let claims =
-            json!({ "sub": "alice", "workspace_id": cluster.workspace().as_str(), "exp": expires });
-        let key = jsonwebtoken::EncodingKey::from_secret(TOKEN_SECRET.as_bytes());
-        let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+        let token = token_of(&cluster, "alice");
         Self { cluster, channel, message, token }
     }
 
@@ -66,6 +62,15 @@ impl Fixture {
             _ => panic!("no function {name}"),
         }
     }
+}
+
+/// A token that functions with [`TOKEN_SECRET`] accept.
+pub(crate) fn token_of(cluster: &Cluster, user: &str) -> String {
+    let expires = jsonwebtoken::get_current_timestamp() + 3_600;
+    let claims =
+        json!({ "sub": user, "workspace_id": cluster.workspace().as_str(), "exp": expires });
+    let key = jsonwebtoken::EncodingKey::from_secret(TOKEN_SECRET.as_bytes());
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
 }
 
 async fn send_ok(function: &Function, event: &Value) -> Duration {

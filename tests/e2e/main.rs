@@ -28,6 +28,7 @@ mod foreign;
 mod functions;
 mod health;
 mod invites;
+mod kills;
 mod later;
 mod outage;
 mod own_name;

@@ -237,6 +237,7 @@ async fn stored(ports: &Ports, channel: &ChannelId) -> Vec<StoredItem> {
                     rev: stored.message.rev,
                     present: stored.message.text.digest(),
                     is_deleted: stored.message.deleted.is_some(),
+                    is_pinned: stored.message.pinned.is_some(),
                     reactions: stored
                         .message
                         .reactions

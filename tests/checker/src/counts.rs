@@ -1,4 +1,5 @@
-//! K9: every summary of reactions counts what the users did, by their acts counted by hand.
+//! K9: every summary of reactions counts what the users did, by their acts counted by hand, and every
+//! message is pinned if the last act pinned it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
@@ -19,11 +20,12 @@ pub(crate) fn counted(history: &History, verdict: &mut Verdict) {
         .events
         .iter()
         .filter_map(|(_, event)| match event {
-            Event::Reacted { change_id } => Some(*change_id),
+            Event::Acted { change_id } => Some(*change_id),
             _ => None,
         })
         .collect();
     verdict.changes += answered.len() as u64;
+    pinned(history, &answered, verdict);
     let expected = expected(history, &answered);
     let none = Counts::new();
     for item in &history.stored {
@@ -42,32 +44,67 @@ pub(crate) fn counted(history: &History, verdict: &mut Verdict) {
     }
 }
 
+/// The last act that was answered, and the last one at all.
+#[derive(Debug, Clone, Copy, Default)]
+struct Last {
+    answered: Act,
+    any: Act,
+}
+
+impl Last {
+    fn add(&mut self, change_id: ChangeId, is_made: bool, is_answered: bool) {
+        let act = Some((change_id, is_made));
+        self.any = act.max(self.any);
+        if is_answered {
+            self.answered = act.max(self.answered);
+        }
+    }
+
+    /// Whether it is certain that the last act counts; `None` if that act had no answer.
+    fn is_made(self) -> Option<bool> {
+        let is_made = self.any.is_some_and(|(_, is_made)| is_made);
+        (self.any == self.answered).then_some(is_made)
+    }
+}
+
+fn pinned(history: &History, answered: &HashSet<ChangeId>, verdict: &mut Verdict) {
+    let mut acts: HashMap<(&ChannelId, MessageId), Last> = HashMap::new();
+    for (_, event) in &history.events {
+        if let Event::Pins { channel, id, change_id, is_made } = event {
+            let last = acts.entry((channel, *id)).or_default();
+            last.add(*change_id, *is_made, answered.contains(change_id));
+        }
+    }
+    for item in &history.stored {
+        let last = acts.get(&(&item.channel, item.id)).copied().unwrap_or_default();
+        let expected = if item.is_deleted { Some(false) } else { last.is_made() };
+        if expected.is_some_and(|expected| expected != item.is_pinned) {
+            verdict.miscounted += 1;
+            let what = format!("{} says pinned: {}", item.id, item.is_pinned);
+            verdict.note(Check::K9Counted, what);
+        }
+    }
+}
+
 fn expected<'a>(
     history: &'a History,
     answered: &HashSet<ChangeId>,
 ) -> HashMap<(&'a ChannelId, MessageId), Counts<'a>> {
-    // The last act that was answered, and the last one at all.
-    let mut acts: HashMap<(&ChannelId, MessageId, &Emoji, &UserId), (Act, Act)> = HashMap::new();
+    let mut acts: HashMap<(&ChannelId, MessageId, &Emoji, &UserId), Last> = HashMap::new();
     for (_, event) in &history.events {
         let Event::Reacts { channel, id, user, emoji, change_id, is_made } = event else {
             continue;
         };
-        let (last_answered, last) = acts.entry((channel, *id, emoji, user)).or_default();
-        let act = Some((*change_id, *is_made));
-        *last = act.max(*last);
-        if answered.contains(change_id) {
-            *last_answered = act.max(*last_answered);
-        }
+        let last = acts.entry((channel, *id, emoji, user)).or_default();
+        last.add(*change_id, *is_made, answered.contains(change_id));
     }
     let mut expected: HashMap<(&ChannelId, MessageId), Counts<'_>> = HashMap::new();
-    for ((channel, id, emoji, _), (last_answered, last)) in acts {
+    for ((channel, id, emoji, _), last) in acts {
         let counts = expected.entry((channel, id)).or_default();
         let (least, most) = counts.entry(emoji).or_default();
-        let is_made = last.is_some_and(|(_, is_made)| is_made);
         // Acts without an answer may or may not count.
-        let is_certain = last == last_answered;
-        *least += u64::from(is_certain && is_made);
-        *most += u64::from(!is_certain || is_made);
+        *least += u64::from(last.is_made() == Some(true));
+        *most += u64::from(last.is_made() != Some(false));
     }
     expected
 }

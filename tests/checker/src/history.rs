@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{ChangeId, ChannelId, Emoji, MessageId, Rev, TextDigest, UserId};
+use model::{
+    ChangeId, ChannelId, Emoji, MessageId, ReadMark, Rev, TextDigest, UnreadCount, UserId,
+};
 
 /// One logical send: all attempts under one client-made id, or one attempt without an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,10 +114,30 @@ pub enum Event {
         /// Whether the reaction is made.
         is_made: bool,
     },
+    /// A user pins or unpins a message, with one call or more.
+    Pins {
+        /// The channel.
+        channel: ChannelId,
+        /// The message.
+        id: MessageId,
+        /// The act's id: the greatest one of a message wins.
+        change_id: ChangeId,
+        /// Whether the message is pinned.
+        is_made: bool,
+    },
     /// A call of that act was answered with 2xx.
-    Reacted {
+    Acted {
         /// The act.
         change_id: ChangeId,
+    },
+    /// A user's read mark was answered with 2xx: the mark that the answer says.
+    Marked {
+        /// The user.
+        user: UserId,
+        /// The channel.
+        channel: ChannelId,
+        /// The mark.
+        mark: ReadMark,
     },
     /// A client starts. What it sees from now on is judged.
     Starts {
@@ -190,6 +212,21 @@ pub struct StoredItem {
     pub is_deleted: bool,
     /// How many reactions its summary says that it has.
     pub reactions: BTreeMap<Emoji, u64>,
+    /// Whether it says that it is pinned.
+    pub is_pinned: bool,
+}
+
+/// What a user is told to be unread in a channel at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// The user.
+    pub user: UserId,
+    /// The channel.
+    pub channel: ChannelId,
+    /// The user's mark in it.
+    pub mark: ReadMark,
+    /// How many messages after it are unread.
+    pub count: UnreadCount,
 }
 
 /// What a client shows of a channel at the end, in this order.
@@ -214,6 +251,8 @@ pub struct History {
     pub stored: Vec<StoredItem>,
     /// What clients show at the end.
     pub shown: Vec<Shown>,
+    /// What users are told to be unread at the end, as far as they were asked.
+    pub unread: Vec<Unread>,
 }
 
 impl History {

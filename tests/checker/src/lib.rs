@@ -11,6 +11,9 @@
 //!   concurrent ones may take effect in either order.
 //! - **K7** alive: after the last fault, everything arrives within a bound, and no client gets more
 //!   resyncs than the faults explain (G4, G5).
+//! - **K8** converged: every copy of a message ends as the store has it (G9, G10).
+//! - **K9** counted: summaries of reactions and pins are what the acts say (G9).
+//! - **K10** unread: what is unread is what a count by hand says, and no read mark moved back (G12).
 //!
 //! The checker does not know how the system works, and judges simulated and real runs alike. Texts
 //! must be unique per send, because the text connects a stored message with its send. User ids must
@@ -21,9 +24,12 @@
 mod counts;
 mod history;
 mod members;
+mod unread;
 mod verdict;
 
-pub use history::{Change, ClientId, Event, History, SendId, SendOutcome, Shown, StoredItem};
+pub use history::{
+    Change, ClientId, Event, History, SendId, SendOutcome, Shown, StoredItem, Unread,
+};
 pub use verdict::{Bounds, Check, Verdict, Violation, check};
 
 #[cfg(test)]

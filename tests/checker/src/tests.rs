@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{ChangeId, ChannelId, Emoji, MessageId, Rev, TextDigest, Timestamp, UserId};
+use model::{
+    ChangeId, ChannelId, Emoji, Epoch, MessageId, ReadMark, Rev, TextDigest, Timestamp,
+    UnreadCount, UserId,
+};
 
 use super::*;
 
@@ -81,7 +84,17 @@ impl Pen {
         let (is_deleted, reactions) = (false, BTreeMap::new());
         let channel = channel();
         let present = text;
-        let item = StoredItem { channel, id, sender, text, present, rev, is_deleted, reactions };
+        let item = StoredItem {
+            channel,
+            id,
+            sender,
+            text,
+            present,
+            rev,
+            is_deleted,
+            reactions,
+            is_pinned: false,
+        };
         self.0.stored.push(item);
     }
 
@@ -290,7 +303,7 @@ fn k9_a_summary_that_counts_wrong_is_found() {
     };
     for (n, who, is_made) in [(2, "alice", true), (4, "alice", false), (3, "alice", true)] {
         pen.push(reacts(n, who, is_made));
-        pen.push(Event::Reacted { change_id: act(n) });
+        pen.push(Event::Acted { change_id: act(n) });
     }
     pen.push(reacts(5, "bob", true));
     let counting = |pen: &mut Pen, count: u64| {
@@ -301,13 +314,64 @@ fn k9_a_summary_that_counts_wrong_is_found() {
     assert_eq!(counting(&mut pen, 0), 0, "the greatest act of alice wins");
     assert_eq!(counting(&mut pen, 1), 0, "bob's act was not answered: it may count");
     assert_eq!(counting(&mut pen, 2), 1);
-    pen.push(Event::Reacted { change_id: act(5) });
+    pen.push(Event::Acted { change_id: act(5) });
     assert_eq!(counting(&mut pen, 0), 1);
     assert_eq!(counting(&mut pen, 1), 0);
     pen.0.stored[0].is_deleted = true;
     assert_eq!(counting(&mut pen, 1), 1, "a deleted message has none");
     assert_eq!(pen.verdict().changes, 4);
     assert!(pen.verdict().breaks(Check::K9Counted));
+}
+
+#[test]
+fn k9_a_pin_that_no_act_made_is_found() {
+    let mut pen = Pen::with_members();
+    pen.sent(1);
+    let act = |n: u64| ChangeId::parse(&id(n).to_string()).unwrap();
+    for (n, is_made) in [(2, true), (4, false), (3, true)] {
+        let (channel, id, change_id) = (channel(), id(1), act(n));
+        pen.push(Event::Pins { channel, id, change_id, is_made });
+        pen.push(Event::Acted { change_id });
+    }
+    let is_wrong = |pen: &Pen| pen.verdict().breaks(Check::K9Counted);
+    assert!(!is_wrong(&pen), "the greatest act unpins");
+    pen.0.stored[0].is_pinned = true;
+    assert!(is_wrong(&pen));
+    let change_id = act(5);
+    pen.push(Event::Pins { channel: channel(), id: id(1), change_id, is_made: true });
+    assert!(!is_wrong(&pen), "that act was not answered: it may count");
+    pen.push(Event::Acted { change_id });
+    assert!(!is_wrong(&pen));
+    pen.0.stored[0].is_deleted = true;
+    assert!(is_wrong(&pen), "a deleted message is not pinned");
+}
+
+#[test]
+fn k10_a_wrong_count_and_a_mark_that_moved_back_are_found() {
+    let mut pen = Pen::with_members();
+    for n in 1..=3 {
+        pen.sent(n);
+    }
+    let mark = |n: u64| ReadMark { epoch: Epoch::FIRST, up_to: id(n) };
+    let told = |who: &str, n: u64, count: u32| Unread {
+        user: user(who),
+        channel: channel(),
+        mark: mark(n),
+        count: UnreadCount::Exact(count),
+    };
+    let verdict_of = |pen: &mut Pen, unread: Unread| {
+        pen.0.unread = vec![unread];
+        pen.verdict().breaks(Check::K10Unread)
+    };
+    assert!(!verdict_of(&mut pen, told("bob", 1, 2)) && verdict_of(&mut pen, told("bob", 1, 3)));
+    assert!(!verdict_of(&mut pen, told("alice", 1, 0)), "her own messages do not count");
+    pen.push(Event::Marked { user: user("bob"), channel: channel(), mark: mark(2) });
+    assert!(verdict_of(&mut pen, told("bob", 1, 2)), "it moved back");
+    assert!(!verdict_of(&mut pen, told("bob", 2, 1)));
+    pen.0.stored[2].is_deleted = true;
+    assert!(!verdict_of(&mut pen, told("bob", 2, 0)) && verdict_of(&mut pen, told("bob", 2, 1)));
+    pen.starts("bob", Change::Remove);
+    assert!(!verdict_of(&mut pen, told("bob", 1, 1)), "a member who left has a new mark");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use model::{ChangeId, ChannelId, MessageId, Rev, TextDigest, UserId};
 use crate::counts::counted;
 use crate::history::{ClientId, Event, History, SendId, SendOutcome};
 use crate::members::Members;
+use crate::unread::read_state;
 
 /// The bounds that a run must keep.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +47,10 @@ pub enum Check {
     K7Alive,
     /// Every copy of a message ends as the store has it.
     K8Converged,
-    /// Every summary of reactions counts what the users did.
+    /// Every summary of reactions counts what the users did, and pins are those of the last acts.
     K9Counted,
+    /// What is unread is what a count by hand says, and no read mark moved back.
+    K10Unread,
 }
 
 /// One broken rule.
@@ -72,11 +75,11 @@ pub struct Verdict {
     pub doubled: u64,
     /// Messages that reached a user who had been removed before.
     pub leaked: u64,
-    /// Edits, deletions, and reactions made or withdrawn that were answered 200.
+    /// Edits, deletions, and reactions and pins made or withdrawn that were answered 200.
     pub changes: u64,
     /// Copies of messages that ended in another revision than the store's.
     pub diverged: u64,
-    /// Summaries that ended with another count than that of the acts.
+    /// Summaries, pins and unread counts that ended otherwise than a count by hand says.
     pub miscounted: u64,
     /// Repeated deliveries. They are allowed, but counted.
     pub raw_duplicates: u64,
@@ -183,6 +186,7 @@ pub fn check(history: &History, bounds: &Bounds) -> Verdict {
     delivered(&sends, &clients, &members, bounds, &mut verdict);
     converged(history, &clients, &members, &mut verdict);
     counted(history, &mut verdict);
+    read_state(history, &mut verdict);
     few_resyncs(&clients, bounds, &mut verdict);
     verdict
 }

@@ -156,11 +156,13 @@ impl TableLog {
                 present: message.text.digest(),
                 is_deleted: false,
                 reactions: BTreeMap::new(),
+                is_pinned: false,
             };
             let item = items.entry((message.channel_id.clone(), message.id)).or_insert_with(item);
             item.rev = message.rev.clone();
             item.present = message.text.digest();
             item.is_deleted = message.deleted.is_some();
+            item.is_pinned = message.pinned.is_some();
             let counts = message.reactions.iter();
             let counts = counts.map(|reaction| (reaction.emoji.clone(), reaction.count));
             item.reactions = counts.collect();

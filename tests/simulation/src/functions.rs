@@ -18,6 +18,8 @@ use service::http::{respond, serve};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
+use crate::planted::{Counted, Counters};
+
 /// What goes wrong between a client and a function, in percent of the calls.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct CallTrouble {
@@ -42,6 +44,8 @@ struct State {
     environments: Vec<App>,
     trouble: Mutex<CallTrouble>,
     rng: SeededRng,
+    /// Planted bug 16.
+    counters: Option<Counters>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +55,8 @@ struct Simulated;
 impl Functions {
     /// Functions that run in these environments.
     #[must_use]
-    pub(crate) fn new(environments: Vec<App>, rng: SeededRng) -> Self {
-        Self(Arc::new(State { environments, trouble: Mutex::default(), rng }))
+    pub(crate) fn new(environments: Vec<App>, rng: SeededRng, counters: Option<Counters>) -> Self {
+        Self(Arc::new(State { environments, trouble: Mutex::default(), rng, counters }))
     }
 
     /// Sets what goes wrong from now on.
@@ -100,6 +104,7 @@ impl Functions {
 
     async fn run(&self, call: Call, polls: Option<u64>) -> Option<RawAnswer> {
         let app = self.0.rng.pick(&self.0.environments)?.clone();
+        let counted = Counted::of(&call);
         let mut request = Request::builder().method(call.method).uri(&call.path);
         for (name, value) in &call.headers {
             request = request.header(name, value);
@@ -112,8 +117,11 @@ impl Functions {
             Err(_) => Response::builder().status(503).body(Bytes::new()).ok()?,
         };
         let (parts, body) = response.into_parts();
-        let status = parts.status.as_u16();
-        Some(RawAnswer { status, headers: parts.headers, body: body.to_vec() })
+        let (status, mut body) = (parts.status.as_u16(), body.to_vec());
+        if let Some(counters) = self.0.counters.as_ref().filter(|_| status == 200) {
+            counters.spoil(&counted, &mut body);
+        }
+        Some(RawAnswer { status, headers: parts.headers, body })
     }
 }
 

@@ -28,6 +28,7 @@ mod network;
 mod person;
 mod plan;
 mod planted;
+mod reading;
 mod record;
 mod redis;
 mod run;

@@ -1,16 +1,17 @@
 //! A user at a device: the real client, and a program that records its events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use checker::{ClientId, Event as Noted, Shown};
 use client::{Api, Backoff, Client, Config, Event, Inbox, Source};
 use memory::SeededRng;
-use model::{ChannelId, Message, MessageId, UserId, limits};
+use model::{ChannelId, Direction, Message, MessageId, UserId, limits};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::time::sleep;
 
 use crate::record::Recorder;
 
@@ -65,9 +66,10 @@ impl Person {
             inbox: Inbox::new(MESSAGES_MAX).with_overlap(overlap),
             backoff: Backoff::seeded(rng.number()),
             // The checker expects all messages since the user became a member. In a channel that is
-            // new to the client, a page of the default size may not reach back so far.
+            // new to the client, a page of the default size may not reach back so far, and even the
+            // largest one may not: then the person scrolls up.
             first_visit_messages: limits::PAGE_ROWS_MAX,
-            ..Config::new(api)
+            ..Config::new(api.clone())
         };
         let (client, events) = Client::start(config);
         let program = Arc::new(Program {
@@ -78,7 +80,9 @@ impl Person {
             stopped: Mutex::default(),
             recorder: recorder.clone(),
         });
-        let task = tokio::spawn(Arc::clone(&program).run(events, has_cursor)).abort_handle();
+        let shown = client.clone();
+        let running = Arc::clone(&program).run(events, has_cursor, api, shown);
+        let task = tokio::spawn(running).abort_handle();
         Self { id, user, client, program, task }
     }
 
@@ -109,8 +113,15 @@ impl Drop for Person {
 }
 
 impl Program {
-    async fn run(self: Arc<Self>, mut events: mpsc::Receiver<Event>, mut has_cursor: bool) {
+    async fn run(
+        self: Arc<Self>,
+        mut events: mpsc::Receiver<Event>,
+        mut has_cursor: bool,
+        api: Api,
+        shown: Client,
+    ) {
         let (client, mut follows) = (self.id, false);
+        let mut restarted = BTreeSet::new();
         while let Some(event) = events.recv().await {
             if is_frame(&event) {
                 self.recorder.frame();
@@ -133,19 +144,47 @@ impl Program {
                     has_cursor = true;
                 }
                 Event::Resync { .. } => self.recorder.note(Noted::Resynced { client }),
-                Event::CaughtUp { .. } if !follows => {
-                    follows = true;
-                    self.recorder.note(Noted::Follows { client });
+                Event::CaughtUp { .. } => {
+                    if !follows {
+                        follows = true;
+                        self.recorder.note(Noted::Follows { client });
+                    }
+                    for channel in std::mem::take(&mut restarted) {
+                        let ids = shown.timeline(&channel).ids();
+                        if let Some(oldest) = ids.first().filter(|_| ids.len() >= A_PAGE) {
+                            let program = Arc::clone(&self);
+                            tokio::spawn(program.scroll_up(api.clone(), channel, *oldest));
+                        }
+                    }
                 }
                 Event::Stopped { reason } => *self.stopped.lock() = Some(reason.to_string()),
                 Event::Restarted { channel_id: channel } => {
+                    restarted.insert(channel.clone());
                     self.recorder.note(Noted::Restarts { client, channel });
                 }
-                Event::CaughtUp { .. }
-                | Event::Channel { .. }
+                Event::Channel { .. }
                 | Event::Read { .. }
                 | Event::Tick { .. }
                 | Event::Disconnected { .. } => {}
+            }
+        }
+    }
+
+    /// Reads a channel's history from here back to its beginning.
+    async fn scroll_up(self: Arc<Self>, api: Api, channel: ChannelId, from: MessageId) {
+        let (mut offset, mut attempts) = (Some(from), 0);
+        while offset.is_some() && attempts < SCROLLS_MAX {
+            attempts += 1;
+            let limit = limits::PAGE_ROWS_MAX;
+            match api.scroll(&channel, offset, limit, Direction::Older).await {
+                Ok(page) => {
+                    for Message { channel_id: channel, id, rev, .. } in page.messages {
+                        let (client, fresh) = (self.id, false);
+                        self.recorder.note(Noted::Seen { client, channel, id, rev, fresh });
+                    }
+                    offset = page.next_offset;
+                }
+                Err(_) => sleep(Duration::from_secs(1)).await,
             }
         }
     }
@@ -179,3 +218,7 @@ const fn is_frame(event: &Event) -> bool {
 }
 
 const MESSAGES_MAX: usize = 100_000;
+/// Messages of the page with which a client starts a channel.
+const A_PAGE: usize = limits::PAGE_ROWS_MAX as usize;
+/// Pages that a person scrolls up, failed attempts included.
+const SCROLLS_MAX: usize = 20;

@@ -48,6 +48,10 @@ pub struct Plan {
     pub overlap: Duration,
     /// Pause between two reactions in a channel, in ms. `None`: none.
     pub react_every_ms: Option<RangeInclusive<u64>>,
+    /// Pause between two acts of pinning in a channel, in ms. `None`: none.
+    pub pin_every_ms: Option<RangeInclusive<u64>>,
+    /// Pause between two read marks of a user, in ms. `None`: none, and nobody asks what is unread.
+    pub mark_every_ms: Option<RangeInclusive<u64>>,
     /// Whether clients come and go by themselves.
     pub restless: bool,
     /// The faults: when each begins, and how long it lasts.
@@ -82,6 +86,8 @@ impl Plan {
             change_every_ms: None,
             revise_every_ms: None,
             react_every_ms: None,
+            pin_every_ms: None,
+            mark_every_ms: None,
             deletes: true,
             slow_folds: false,
             overlap: limits::OVERLAP,
@@ -107,6 +113,8 @@ impl Plan {
             send_every_ms: 15_000..=40_000,
             revise_every_ms: Some(20_000..=60_000),
             react_every_ms: Some(20_000..=60_000),
+            pin_every_ms: Some(20_000..=60_000),
+            mark_every_ms: Some(20_000..=60_000),
             faults: vec![
                 fault(1, 3_600, Kind::RelayStopped),
                 fault(2, 120, Kind::RedisFull),
@@ -160,6 +168,8 @@ impl Plan {
             change_every_ms: Some(1_000..=6_000),
             revise_every_ms: Some(500..=2_000),
             react_every_ms: Some(600..=2_000),
+            pin_every_ms: Some(1_500..=5_000),
+            mark_every_ms: Some(1_500..=5_000),
             restless: true,
             resyncs_besides: if short { RESYNCS_SHORT } else { RESYNCS_LONG },
             ..Self::quiet()

@@ -1,13 +1,14 @@
-//! Fifteen bugs that systems like this one have shipped. The checks must find each of them.
+//! Sixteen bugs that systems like this one have shipped. The checks must find each of them.
 //!
 //! None is a switch in the product. Each is a wrapper around a port or a client's connection, a
-//! misconfigured client (3, 7), or a switch in the model of Redis (6) or of the store (11 to 15).
+//! misconfigured client (3, 7), or a switch in the model of Redis (6) or of the store (11 to 15), or a rewriting of a function's answers (16).
 
 mod chain;
 mod changes;
 mod rows;
 mod spoil;
 mod storm;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use chain::{Rewrite, Rewritten};
 pub(crate) use changes::spoil_revision;
 pub(crate) use spoil::Spoil;
+pub(crate) use unread::{Counted, Counters};
 
 /// A planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +59,8 @@ pub enum Planted {
     FoldWithoutCompare,
     /// 15: a fold increments counts instead of counting rows.
     Increments,
+    /// 16: what is unread is a stored counter.
+    UnreadCounter,
 }
 
 impl Planted {
@@ -77,6 +81,7 @@ impl Planted {
         ("catch_up_by_id", Self::CatchUpById),
         ("fold_without_compare", Self::FoldWithoutCompare),
         ("increments", Self::Increments),
+        ("unread_counter", Self::UnreadCounter),
     ];
 }
 
@@ -118,8 +123,15 @@ impl Plant {
             | Planted::LastEditWins
             | Planted::CatchUpById
             | Planted::FoldWithoutCompare
-            | Planted::Increments => None,
+            | Planted::Increments
+            | Planted::UnreadCounter => None,
         }
+    }
+
+    /// The counters that spoil answers of functions.
+    #[must_use]
+    pub(crate) fn counters(&self) -> Option<Counters> {
+        (self.bug == Planted::UnreadCounter).then(Counters::default)
     }
 
     /// The bus with the bug.

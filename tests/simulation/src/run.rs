@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::faults::Kind;
 use crate::plan::Plan;
 use crate::world::World;
-use crate::{faults, work};
+use crate::{faults, reading, work};
 
 /// The result of a run.
 #[derive(Debug)]
@@ -77,10 +77,14 @@ async fn live(seed: u64, plan: Plan) -> Report {
             work.spawn(work::talk(world.clone(), space.clone(), at, sends_until));
             work.spawn(work::revise(world.clone(), space.clone(), at, faulty_until));
             work.spawn(work::react(world.clone(), space.clone(), at, faulty_until));
+            work.spawn(work::pin(world.clone(), space.clone(), at, faulty_until));
             if room.is_group {
                 work.spawn(work::change(world.clone(), space.clone(), at, faulty_until));
             }
         }
+    }
+    for person in world.people() {
+        work.spawn(reading::read(world.clone(), person, faulty_until));
     }
     if world.plan.restless {
         for person in world.people() {
@@ -117,11 +121,17 @@ async fn judge(world: &World, seed: u64, pages_before: u64) -> Report {
     };
     let until = Instant::now() + settle;
     loop {
-        let history = history(world);
+        let unread = reading::unread(world).await;
+        let is_told = unread.is_some();
+        let history = History { unread: unread.unwrap_or_default(), ..history(world) };
         let verdict = check(&history, &bounds);
         let is_over = Instant::now() >= until;
-        if is_over || (verdict.holds() && world.log.is_drained() && is_settled(&history, world)) {
-            let unfinished = unfinished(&history, world);
+        let is_done = verdict.holds() && is_told && world.log.is_drained();
+        if is_over || (is_done && is_settled(&history, world)) {
+            let mut unfinished = unfinished(&history, world);
+            if !is_told {
+                unfinished.push("somebody was not told what is unread".to_owned());
+            }
             let mut faults = BTreeMap::new();
             for (_, event) in &history.events {
                 if let Event::FaultBegan { kind } = event {

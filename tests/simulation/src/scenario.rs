@@ -27,6 +27,7 @@ pub const fn broken_by(bug: Planted) -> Check {
         Planted::NoTick | Planted::ResyncStorm => Check::K7Alive,
         Planted::RowBeforeLog | Planted::LastEditWins | Planted::CatchUpById => Check::K8Converged,
         Planted::FoldWithoutCompare | Planted::Increments => Check::K9Counted,
+        Planted::UnreadCounter => Check::K10Unread,
     }
 }
 
@@ -46,6 +47,7 @@ pub fn of(bug: Planted) -> Plan {
         Planted::RowBeforeLog | Planted::CatchUpById => changed_while_away(),
         Planted::LastEditWins => edits_tried_again(),
         Planted::FoldWithoutCompare | Planted::Increments => many_react(),
+        Planted::UnreadCounter => sends_tried_again(),
     }
 }
 
@@ -190,6 +192,17 @@ fn many_react() -> Plan {
         send_every_ms: 600..=1_200,
         react_every_ms: Some(100..=400),
         slow_folds: true,
+        ..Plan::quiet()
+    }
+}
+
+/// Answers of functions are lost, so messages are sent again, while people mark what they have read.
+fn sends_tried_again() -> Plan {
+    Plan {
+        users: 4..=4,
+        send_every_ms: 300..=900,
+        mark_every_ms: Some(400..=1_200),
+        faults: vec![fault(2_000, 12_000, Kind::StoreAnswersLost)],
         ..Plan::quiet()
     }
 }

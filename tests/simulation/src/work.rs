@@ -363,7 +363,48 @@ async fn react_once(world: World, person: Arc<Person>, channel: ChannelId, id: M
             api.unreact(&channel, id, &emoji, Some(change_id)).await
         };
         match answered {
-            Ok(_) => return world.recorder.note(Event::Reacted { change_id }),
+            Ok(_) => return world.recorder.note(Event::Acted { change_id }),
+            Err(error) if error.is_retryable() => sleep(world.rng.ms(200..=900)).await,
+            Err(_) => return,
+        }
+    }
+}
+
+/// Pins and unpins recent messages, until `until`.
+pub(crate) async fn pin(world: World, space: Arc<Space>, at: usize, until: Instant) {
+    let Some(every) = world.plan.pin_every_ms.clone() else { return };
+    let rng = world.rng.fork();
+    let mut acts = JoinSet::new();
+    while Instant::now() < until {
+        sleep(rng.ms(every.clone())).await;
+        let Some(channel) = space.channels.get(at).map(|channel| channel.id.clone()) else {
+            return;
+        };
+        let Some(person) = rng.pick(&world.people()).cloned() else { continue };
+        let timeline = person.client.timeline(&channel);
+        let recent: Vec<MessageId> = timeline.ids().into_iter().rev().take(4).collect();
+        if let Some(id) = rng.pick(&recent).copied() {
+            acts.spawn(pin_once(world.clone(), person, channel, id));
+        }
+        while acts.try_join_next().is_some() {}
+    }
+    while acts.join_next().await.is_some() {}
+}
+
+/// Makes or withdraws one pin, and repeats the call until it is answered.
+async fn pin_once(world: World, person: Arc<Person>, channel: ChannelId, id: MessageId) {
+    let api = person.client.api();
+    let change_id = ChangeId::mint(api.server_now(), world.rng.bits());
+    let is_made = !world.rng.one_in(3);
+    world.recorder.note(Event::Pins { channel: channel.clone(), id, change_id, is_made });
+    for _ in 0..RAW_ATTEMPTS {
+        let answered = if is_made {
+            api.pin(&channel, id, Some(change_id)).await
+        } else {
+            api.unpin(&channel, id, Some(change_id)).await
+        };
+        match answered {
+            Ok(_) => return world.recorder.note(Event::Acted { change_id }),
             Err(error) if error.is_retryable() => sleep(world.rng.ms(200..=900)).await,
             Err(_) => return,
         }

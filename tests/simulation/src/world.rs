@@ -130,7 +130,11 @@ impl World {
         let environments = function_clocks.iter().zip(FIRST_FUNCTION..);
         let environments =
             environments.map(|(clock, owner)| App::new(wiring.ports(owner, clock, &rng.fork())));
-        let functions = Functions::new(environments.collect(), rng.fork());
+        let functions = Functions::new(
+            environments.collect(),
+            rng.fork(),
+            plant.as_ref().and_then(Plant::counters),
+        );
         let node_clocks: Arc<Mutex<Vec<SimClock>>> = Arc::default();
         let fleet = {
             let (clock, rng, clocks) = (clock.clone(), rng.fork(), Arc::clone(&node_clocks));

@@ -169,6 +169,11 @@ fn k9_increments_instead_of_counts_are_caught() {
     is_caught(Planted::Increments);
 }
 
+#[test]
+fn k10_a_stored_counter_of_what_is_unread_is_caught() {
+    is_caught(Planted::UnreadCounter);
+}
+
 const QUIET_SEEDS: Range<u64> = 0..20;
 /// Several round trips through the model's network.
 const AT_ONCE: Duration = Duration::from_millis(250);
