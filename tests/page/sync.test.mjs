@@ -194,3 +194,23 @@ test("what was pushed before the first page and is older than it is read on dema
   await until("live", () => isLive(core));
   assert.deepEqual(timeline.order, [newest.id]);
 });
+
+test("what a reading brought stays, though changes of older messages are lost", async (t) => {
+  const server = new FakeServer(["general"]);
+  const channel_id = server.idOf("general");
+  const core = start(t);
+  await until("live", () => isLive(core));
+  const timeline = core.store.timeline(channel_id);
+  const at = (ms) => ({ id: lowestIdAt(Date.now() + ms), channel_id, sender_id: "bob", message: "hi" });
+  const pages = [[at(1_000)], [at(2_000)], [at(3_000)]];
+  const ids = pages.flat().map(({ id }) => id);
+  server.instead = (call) => {
+    if (call !== "GET /scroll") return undefined;
+    const messages = pages.shift() ?? [];
+    const next_offset = pages.length > 0 ? messages[0].id : null;
+    return [200, { messages, next_offset, complete: false }];
+  };
+  server.cut();
+  await until("all is read", () => timeline.order.includes(ids[2]));
+  assert.deepEqual(timeline.order, ids);
+});

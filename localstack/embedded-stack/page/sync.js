@@ -313,7 +313,8 @@ export class Sync {
       const read = await this.#api.untilAnswered(() => this.#api.channel(id, signal), signal);
       late = read.late;
     }
-    let offset = this.#gaps.startOf(id, late);
+    const start = this.#gaps.startOf(id, late);
+    let offset = start;
     // Messages older than this are history that nobody has scrolled to, not missed ones.
     const oldest = timeline.historyOffset;
     let missed = 0;
@@ -324,8 +325,9 @@ export class Sync {
       if (known !== null) query.known = known;
       const page = await this.#api.untilAnswered(() => this.#api.scroll(query, signal), signal);
       if (timeline.life !== life) return missed;
-      // The server no longer has all changes of older messages: what is here may be outdated.
-      if (page.complete === false) timeline.forgetThrough(offset);
+      // The server no longer has all changes of older messages: what is here may be outdated, except
+      // for what the pages of this reading brought.
+      if (page.complete === false && offset === start) timeline.forgetThrough(start);
       for (const message of page.messages) {
         const history = oldest !== null && message.id <= oldest && !isChanged(message);
         const outcome = this.#store.deliver(message, history ? "history" : "scroll");

@@ -145,13 +145,15 @@ impl Shared {
             let page = self.retrier.run(newest).await?;
             self.ingest(page.messages.into_iter().rev(), opening).await?;
         }
-        let Some(mut offset) = start else { return Ok(()) };
+        let Some(start) = start else { return Ok(()) };
+        let mut offset = start;
         loop {
             let known = self.inbox().known_after(id, offset);
             let newer = || self.api.scroll_newer(id, offset, limits::PAGE_ROWS_MAX, known.as_ref());
             let page = self.retrier.run(newer).await?;
-            if !page.complete {
-                self.inbox().forget_through(id, offset);
+            // Only once: what the pages brought is as the server has it.
+            if !page.complete && offset == start {
+                self.inbox().forget_through(id, start);
             }
             self.ingest(page.messages, opening).await?;
             // An empty page need not be the last. An offset that does not advance would loop.

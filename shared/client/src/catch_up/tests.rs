@@ -405,3 +405,22 @@ async fn g11_if_changes_are_lost_the_older_copies_are_forgotten() {
     device.push(&old);
     device.assert_complete();
 }
+
+#[tokio::test(start_paused = true)]
+async fn g11_what_a_reading_brought_is_not_forgotten_on_its_next_page() {
+    let server = Server::new(1);
+    let old = server.store(&channel(0), Duration::ZERO);
+    let mut device = Device::of(&server);
+    assert!(device.catch_up(None).await);
+    sleep(Duration::from_secs(3_600)).await;
+    device.tick();
+    sleep(Duration::from_secs(40 * 86_400)).await;
+    for _ in 0..250 {
+        server.store(&channel(0), Duration::ZERO);
+    }
+    server.state.lock().has_lost_changes = true;
+    assert!(device.catch_up(None).await);
+    let ids = device.shared.inbox().timeline(&channel(0)).unwrap().ids();
+    assert!(!ids.contains(&old.id));
+    assert_eq!(ids.len(), 250);
+}
