@@ -184,10 +184,13 @@ pub async fn list_unread(
     limit: u32,
 ) -> Result<(Vec<Unread>, Option<ChannelId>), StoreError> {
     let (workspace, me) = (&caller.workspace_id, &caller.user_id);
-    let (NamePage { rows, more }, named) = tokio::try_join!(
-        async { Ok(app.read_marks.marks_of(workspace, me, after, limit).await?) },
+    // One more than is asked for: a page that holds the last channels says so, and no call follows it.
+    let (NamePage { mut rows, more }, named) = tokio::try_join!(
+        async { Ok(app.read_marks.marks_of(workspace, me, after, limit.saturating_add(1)).await?) },
         mentions_of(app, caller, None, limits::MENTION_ROWS_MAX)
     )?;
+    let more = more || rows.len() > limit as usize;
+    rows.truncate(limit as usize);
     let mut named_in: BTreeMap<ChannelId, BTreeSet<MessageId>> = BTreeMap::new();
     for Mention { id, channel_id } in named.rows {
         named_in.entry(channel_id).or_default().insert(id);

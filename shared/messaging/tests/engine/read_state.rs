@@ -296,6 +296,8 @@ async fn g12_unread_channels_are_paged_like_channels() {
     let wanted = channels.into_iter().zip(0_u32..);
     let wanted: Vec<_> = wanted.map(|(id, n)| (id, UnreadCount::Exact(n))).collect();
     assert_eq!(found, wanted);
+    let (all, next) = list_unread(&fixture.app, &caller("bob"), None, 7).await.unwrap();
+    assert_eq!((all.len(), next), (7, None), "no call follows a page of all channels");
 }
 
 #[tokio::test]
