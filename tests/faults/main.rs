@@ -1,4 +1,5 @@
-//! Faults between real processes: the guarantees hold, and costs stay within their bounds.
+//! Faults between real processes, and large numbers: the guarantees hold, and costs stay within their
+//! bounds.
 //!
 //! `checker` judges the history of each run. A figure is printed as one line, `figure: …`. Tests with
 //! a bound on time or count are ignored by default; `tests/run --full` runs them in a release build.
@@ -12,6 +13,7 @@
 
 mod figures;
 
+mod absence;
 mod brownout;
 mod bus;
 mod clients;
@@ -23,3 +25,5 @@ mod nodes;
 mod outage;
 mod random;
 mod store;
+mod storm;
+mod unread;

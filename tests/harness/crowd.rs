@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use client::{Api, Backoff, DevUser, RawSocket, Received, Target, TokenSource};
-use model::{MessageId, NodeId};
+use model::{Message, MessageId, NodeId};
 use parking_lot::Mutex;
 use protocol::frame::ServerFrame;
 use socket2::{Domain, Socket, Type};
@@ -29,8 +29,10 @@ pub struct Member {
     pub resyncs: u32,
     /// Messages that were pushed to it, and when.
     pub messages: Vec<(MessageId, Instant)>,
-    /// How many pushed messages were duplicates.
+    /// How many pushed messages were duplicates, or changes of messages that it had.
     pub again: u32,
+    /// Changes of messages that were pushed to it.
+    pub changes: Vec<Message>,
     /// Calls of `/connect` that failed.
     pub unassigned: u32,
     /// How often it could not open a socket to its assigned node.
@@ -189,6 +191,9 @@ impl One {
                     member.messages.push((message.id, Instant::now()));
                 } else {
                     member.again += 1;
+                }
+                if message.is_changed() {
+                    member.changes.push(message);
                 }
             }
             ServerFrame::Channel { cursor, .. } | ServerFrame::Tick { cursor, .. } => {
