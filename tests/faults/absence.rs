@@ -57,7 +57,9 @@ async fn weeks(history: u32, missed: u32, changes: u32) {
         assert_eq!(back.rows, wanted, "each new message and each change once");
         assert_eq!(back.held, back.stored, "nothing is missing");
     }
-    assert_eq!(long.cost.calls, short.cost.calls, "the history is not read");
+    // What bob has of the last minutes before he left may shift the pages by one.
+    let more = long.cost.calls.abs_diff(short.cost.calls);
+    assert!(more <= CALLS_A_PAGE, "the history is not read: {more} store calls more");
     let ratio = long.cost.read_units / short.cost.read_units;
     assert!((0.99..=1.01).contains(&ratio), "x{ratio}");
     for back in [&long, &beyond] {
@@ -88,6 +90,8 @@ struct Back {
     complete: bool,
     rows: usize,
     cost: Cost,
+    /// What reading the whole channel costs.
+    whole: Cost,
     held: usize,
     /// Of these, messages of the minutes before the client left.
     overlap: usize,
@@ -98,12 +102,12 @@ struct Back {
 
 impl std::fmt::Display for Back {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { rows, cost, held, stored, .. } = self;
+        let Self { rows, cost, whole, held, stored, .. } = self;
         write!(
             f,
-            "{rows} rows in {} store calls and {} read units, then {held} of {stored} messages held, \
-             each as stored",
-            cost.calls, cost.read_units
+            "{rows} rows in {} store calls and {} read units (the whole channel: {}), then {held} of \
+             {stored} messages held, each as stored",
+            cost.calls, cost.read_units, whole.read_units
         )
     }
 }
@@ -146,8 +150,11 @@ impl Absence {
                 other => assert!(!matches!(other, Event::Stopped { .. }), "{other:?}"),
             }
         }
-        let cost = cluster.stack.capacity().since(&before).total();
+        let capacity = cluster.stack.capacity();
+        let cost = capacity.since(&before).total();
+        let before = capacity.snapshot();
         let stored = past.stored(&channel).await;
+        let whole = capacity.since(&before).total();
         let timeline = client.timeline(&channel);
         for shown in timeline.messages() {
             assert_eq!(stored.get(&shown.id), Some(&unmarked(shown.clone())));
@@ -158,6 +165,7 @@ impl Absence {
             complete: first.complete,
             rows,
             cost,
+            whole,
             held: ids.len(),
             overlap,
             stored: stored.len(),
@@ -288,4 +296,6 @@ const DAY: Duration = Duration::from_secs(86_400);
 const MONTHS: Duration = Duration::from_secs(60 * 86_400);
 /// Read units for each message that a client missed: a row of about 200 bytes, its change log, and
 /// the caller's standing once a page.
-const UNITS_A_ROW_MAX: f64 = 0.25;
+const UNITS_A_ROW_MAX: f64 = 0.15;
+/// Messages, changes, changed messages, and the caller's standing.
+const CALLS_A_PAGE: u64 = 4;

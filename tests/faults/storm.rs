@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use client::{Api, Token, TokenSource};
 use futures_util::stream::{self, StreamExt as _};
+use messaging::App;
 use messaging::ports::{LogEntry, PageQuery, Principal};
-use model::{ChannelId, Emoji, Member, Message, MessageId, Timestamp, limits};
+use model::{
+    ChannelId, Emoji, Member, Message, MessageId, MessageText, Timestamp, WorkspaceId, limits,
+};
+use protocol::publication::Publication;
 use tests::cluster::user;
 use tests::crowd::{self, Crowd};
 use tests::proxied::{Plan, ProxiedCluster};
@@ -53,10 +57,10 @@ impl Storm {
         })
         .await;
 
-        let before = neighbour.p99(self.during).await;
+        let before = neighbour.lags(self.during).await;
         let began = proxied.cluster.stack.app().clock.now();
         let (meanwhile, (took, refused)) =
-            tokio::join!(neighbour.p99(self.during), self.react(&proxied, &names, &sent));
+            tokio::join!(neighbour.lags(self.during), self.react(&proxied, &names, &sent));
         let total = |message: &Message| message.reactions.iter().map(|one| one.count).sum::<u64>();
         let all = self.users as u64;
         let behind = Instant::now();
@@ -77,18 +81,26 @@ impl Storm {
             .collect();
         let tried = logged(&proxied, &channel, began).await;
         let frames = viewers.look(|one| one.changes.len()).into_iter().max().unwrap_or_default();
-        let ratio = meanwhile.as_secs_f64() / before.as_secs_f64();
+        let ratio =
+            |of: fn(Lags) -> Duration| of(meanwhile).as_secs_f64() / of(before).as_secs_f64();
+        let (posted, published) = (ratio(|it| it.posted), ratio(|it| it.published));
         figure!(
             "{} reactions of as many users in {took:.1?} by REST ({refused} calls were tried again), {} viewers: all \
              counted and seen {behind:.1?} later; {} folds (bar {FOLDS_MAX}), {tried} tried; at most {frames} frames \
-             a viewer (bar {FOLDS_MAX}); another channel's p99 from POST to push {before:.1?} before, {meanwhile:.1?} \
-             meanwhile: x{ratio:.2} (aim x1.2)",
+             a viewer (bar {FOLDS_MAX}); another channel's p99 from POST to push {:.1?} before, {:.1?} \
+             meanwhile: x{posted:.2}; from publishing to push {:.1?}, {:.1?}: x{published:.2} (aim x1.2)",
             self.users,
             self.viewers,
-            revisions.len()
+            revisions.len(),
+            before.posted,
+            meanwhile.posted,
+            before.published,
+            meanwhile.published
         );
-        assert!(revisions.len() <= FOLDS_MAX, "{} folds", revisions.len());
-        assert!(frames <= FOLDS_MAX, "{frames} frames");
+        // On a busy machine it takes longer, and a fold a second is what is promised.
+        let most = FOLDS_MAX + usize::try_from(took.as_secs()).unwrap().saturating_sub(10);
+        assert!(revisions.len() <= most, "{} folds", revisions.len());
+        assert!(frames <= most, "{frames} frames");
         let ended: usize = viewers.look(|one| one.ends.len()).iter().sum();
         assert_eq!(ended, 0, "no socket closed");
     }
@@ -145,47 +157,75 @@ impl Storm {
 
 /// Another channel of the workspace, on the same node.
 struct Neighbour {
+    app: App,
+    workspace: WorkspaceId,
     speaker: Api,
     channel: ChannelId,
     listeners: Crowd,
+}
+
+/// The p99 of the time until a message is pushed.
+#[derive(Debug, Clone, Copy)]
+struct Lags {
+    /// From the start of its `POST`.
+    posted: Duration,
+    /// Of a message that is only published: from there on, neither functions nor store take part.
+    published: Duration,
 }
 
 impl Neighbour {
     async fn of(proxied: &ProxiedCluster) -> Self {
         let channel = proxied.group(&["alice", "bob"]).await;
         let listeners = Crowd::gather(&proxied.cluster, &["bob"], LISTENERS).await;
-        let neighbour = Self { speaker: proxied.cluster.api("alice"), channel, listeners };
-        neighbour.p99(Duration::from_secs(1)).await;
+        let (app, workspace) = (proxied.cluster.stack.app().clone(), proxied.cluster.workspace());
+        let (speaker, workspace) = (proxied.cluster.api("alice"), workspace.clone());
+        let neighbour = Self { app, workspace, speaker, channel, listeners };
+        neighbour.lags(Duration::from_secs(1)).await;
         neighbour
     }
 
-    /// The p99 from the start of a `POST` to its push, of twenty messages a second for so long.
-    async fn p99(&self, during: Duration) -> Duration {
+    /// Sends twenty messages a second for so long, and publishes as many.
+    async fn lags(&self, during: Duration) -> Lags {
         let began = Instant::now();
-        let count = during.as_millis() / EVERY.as_millis();
+        let count = u32::try_from(during.as_millis() / EVERY.as_millis()).unwrap();
         let send = |n: u32| async move {
             let due = began + EVERY * n;
             sleep_until(due).await;
-            let text = n.to_string();
-            let posted = self.speaker.post_message(&self.channel, &text, None, None).await.unwrap();
-            (posted.message.id, due)
+            let is_posted = n.is_multiple_of(2);
+            let id = if is_posted { self.post(n).await } else { self.publish(n).await };
+            (id, due, is_posted)
         };
-        let sent = stream::iter(0..u32::try_from(count).unwrap()).map(send);
-        let sent: Vec<(MessageId, Instant)> = sent.buffer_unordered(IN_FLIGHT).collect().await;
-        let mut lags = Vec::new();
-        eventually("all are pushed", SOON, async || {
-            let lag = |one: &crowd::Member, (id, due): &(MessageId, Instant)| {
-                let (_, at) = one.messages.iter().rev().find(|(of, _)| of == id)?;
-                Some(*at - *due)
+        let sent: Vec<_> =
+            stream::iter(0..count).map(send).buffer_unordered(IN_FLIGHT).collect().await;
+        let of = |wanted: bool| {
+            let lag = |one: &crowd::Member, id: MessageId, due: Instant| {
+                one.messages.iter().rev().find(|(of, _)| *of == id).map(|(_, at)| *at - due)
             };
-            let all = self
-                .listeners
-                .look(|one| sent.iter().map(|sent| lag(one, sent)).collect::<Option<Vec<_>>>());
-            lags = all.into_iter().flatten().flatten().collect();
-            lags.len() == sent.len() * LISTENERS
-        })
-        .await;
-        percentile(&lags, 99)
+            let lags = |one: &crowd::Member| {
+                let wanted = sent.iter().filter(|(.., is_posted)| *is_posted == wanted);
+                wanted.map(|(id, due, _)| lag(one, *id, *due)).collect::<Option<Vec<_>>>()
+            };
+            self.listeners.look(lags).into_iter().collect::<Option<Vec<_>>>()
+        };
+        eventually("all are pushed", SOON, async || of(true).is_some() && of(false).is_some())
+            .await;
+        let p99 = |wanted| percentile(&of(wanted).unwrap().concat(), 99);
+        Lags { posted: p99(true), published: p99(false) }
+    }
+
+    async fn post(&self, n: u32) -> MessageId {
+        let posted = self.speaker.post_message(&self.channel, &n.to_string(), None, None).await;
+        posted.unwrap().message.id
+    }
+
+    async fn publish(&self, n: u32) -> MessageId {
+        let id = MessageId::mint(self.app.clock.now(), self.app.randomness.bits());
+        let text = MessageText::from_stored(n.to_string());
+        let message = Message::new(id, self.channel.clone(), user("alice"), text);
+        let publication = Publication::of_message(&message, 1);
+        // Nobody else publishes it: it is not stored.
+        while self.app.bus.publish(&self.workspace, &publication).await.is_err() {}
+        id
     }
 }
 
@@ -202,9 +242,9 @@ async fn logged(proxied: &ProxiedCluster, channel: &ChannelId, began: Timestamp)
     proxied.cluster.stack.ports().messages.changes(&query).await.unwrap().changes.len()
 }
 
-/// Folds of the message, and frames about it at one viewer.
+/// Folds of the message within ten seconds, and frames about it at one viewer.
 const FOLDS_MAX: usize = 12;
 /// Calls at the same time.
 const IN_FLIGHT: usize = 64;
 const LISTENERS: usize = 4;
-const EVERY: Duration = Duration::from_millis(50);
+const EVERY: Duration = Duration::from_millis(25);
