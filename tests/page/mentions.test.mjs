@@ -50,13 +50,13 @@ test("a text is shown with its mentions, and everything else as it is", () => {
   assert.deepEqual(parts("<<@bob>>"), ["<", { userId: "bob" }, ">"]);
 });
 
-test("names count once, and everybody as one of them", () => {
+test("users count once, and everybody does not", () => {
   assert.deepEqual(mentionsIn("<@bob> <@carol> <@bob>"), {
     users: ["bob", "carol"],
     everybody: false,
     count: 2,
   });
-  assert.equal(mentionsIn("<!channel> <!channel> <@bob>").count, 2);
+  assert.equal(mentionsIn("<!channel> <!channel> <@bob>").count, 1);
   assert.equal(mentionsIn("nobody").count, 0);
 });
 

@@ -5,7 +5,7 @@
 
 import { USER_ID } from "./people.js";
 
-/** Different names that the server takes in one text; here everybody counts as one. */
+/** Different users that the server takes in one text. */
 export const MENTIONS_MAX = 50;
 /** What mentions everybody in the channel. */
 export const EVERYBODY = "<!channel>";
@@ -42,7 +42,7 @@ export function mentionsIn(text) {
   const named = parts.flatMap(({ userId }) => (userId === undefined ? [] : [userId]));
   const users = [...new Set(named)];
   const everybody = parts.some((part) => part.everybody);
-  return { users, everybody, count: users.length + Number(everybody) };
+  return { users, everybody, count: users.length };
 }
 
 /** Whether a message mentions a user, by name or as one of everybody but its sender. */
