@@ -60,13 +60,14 @@ test("users count once, and everybody does not", () => {
   assert.equal(mentionsIn("nobody").count, 0);
 });
 
-test("a user is mentioned by name, or as one of everybody but the sender", () => {
+test("a user is mentioned by others, by name or as one of everybody", () => {
   const is = (fields) => isMentioned(messageAt(1, fields), "alice");
   assert.deepEqual([is({}), is({ mentions: ["bob"] }), is(ME)], [false, false, true]);
   assert.deepEqual([is({ mentions_all: true }), is({ mentions_all: true, sender_id: "alice" })], [
     true,
     false,
   ]);
+  assert.equal(is({ ...ME, sender_id: "alice" }), false);
   // Written, but the server does not say so: an edit may have put it into a quoted text.
   assert.equal(is({ message: "<@alice>" }), false);
 });

@@ -45,7 +45,7 @@ export function mentionsIn(text) {
   return { users, everybody, count: users.length };
 }
 
-/** Whether a message mentions a user, by name or as one of everybody but its sender. */
+/** Whether another user's message mentions this one, by name or as one of everybody. */
 export function isMentioned({ mentions, mentions_all: all, sender_id: sender }, userId) {
-  return mentions?.includes(userId) === true || (all === true && sender !== userId);
+  return sender !== userId && (mentions?.includes(userId) === true || all === true);
 }
