@@ -1,8 +1,14 @@
 use std::sync::Arc;
 
 use memory::{ManualClock, MemoryStore, SeededRng};
-use messaging::ports::{LogEntry, MessageStore, StoredMessage, StoredReaction};
-use model::{ChangeId, ChannelId, Emoji, Message, MessageId, MessageText, Timestamp, UserId};
+use messaging::ports::{
+    Change, ChannelStore, LogEntry, MemberStore, MentionStore, MessageStore, PinStore, Revision,
+    StoredMessage, StoredPin, StoredReaction,
+};
+use model::{
+    Attribution, ChangeId, Channel, ChannelDetails, ChannelId, ChannelType, Contract, Emoji,
+    Member, Message, MessageId, MessageText, Rev, Timestamp, UserId, Visibility, WorkspaceId,
+};
 use serde_json::json;
 
 use messaging::derive::DeriverPorts;
@@ -89,4 +95,85 @@ async fn a_record_that_cannot_be_read_is_skipped() {
     let answer = handle(deriver.clone(), json!({ "Records": records })).await.unwrap();
     assert_eq!((answer.failures, count(&store, id).await), (vec![], 1));
     assert_eq!(deriver.counts().poisoned, 3);
+}
+
+/// A record with an image of the message's row.
+fn record_with(id: MessageId, attributes: Value, n: u64) -> Value {
+    let mut record = record("MODIFY", &id.to_string(), n);
+    let mut image = record["dynamodb"]["Keys"].clone();
+    for (name, value) in attributes.as_object().unwrap() {
+        image[name] = value.clone();
+    }
+    record["dynamodb"]["NewImage"] = image;
+    record
+}
+
+fn pin(id: MessageId) -> StoredPin {
+    StoredPin {
+        id,
+        act: ChangeId::mint(NOW, 3),
+        by: user(),
+        at: NOW,
+        withdrawn: None,
+        members_version: 1,
+    }
+}
+
+#[tokio::test]
+async fn g9_a_pin_that_nobody_showed_is_shown_and_that_of_a_deleted_message_withdrawn() {
+    let (deriver, store, id) = deriver().await;
+    store.pin(&channel(), &pin(id)).await.unwrap();
+    let pinned = json!({ "Records": [record("INSERT", &format!("p#{id}"), 1)] });
+    assert_eq!(handle(deriver.clone(), pinned).await.unwrap().failures, vec![]);
+    let Some(LogEntry::Message(stored)) = store.entry(&channel(), id).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!(stored.message.pinned.map(|pinned| pinned.by), Some(user()));
+    let deletion = Change::Delete(Attribution { at: NOW, by: user() });
+    let rev = Rev::of(MessageId::mint(NOW.plus(std::time::Duration::from_secs(9)), 9));
+    let revision = Revision { rev, members_version: 1, only_of: None, change: deletion };
+    store.revise(&channel(), id, &revision).await.unwrap();
+    let row = json!({
+        "k": { "S": "deleted" }, "s": { "S": "ada" }, "v": { "N": "1" }, "g": { "S": "ada" },
+        "ga": { "N": "1800000000000" }, "pc": { "S": ChangeId::mint(NOW, 3).to_string() },
+    });
+    let deleted = json!({ "Records": [record_with(id, row, 2)] });
+    assert_eq!(handle(deriver.clone(), deleted).await.unwrap().failures, vec![]);
+    let rows = store.pins(&channel(), None, 10).await.unwrap().rows;
+    assert!(rows.iter().all(|row| row.withdrawn.is_some()), "{rows:?}");
+    assert_eq!((deriver.counts().pins_shown, deriver.counts().poisoned), (1, 0));
+}
+
+#[tokio::test]
+async fn members_whom_a_row_mentions_are_told() {
+    let (deriver, store, id) = deriver().await;
+    let acme = WorkspaceId::parse("acme").unwrap();
+    let bob = Member { user_id: UserId::parse("bob").unwrap(), joined_at: NOW };
+    let group = Channel {
+        id: channel(),
+        workspace_id: acme.clone(),
+        channel_type: ChannelType::Group,
+        visibility: Visibility::Private,
+        details: ChannelDetails::new(Some("general".to_owned())),
+        contract: Contract::PersistFirst,
+        created_at: NOW,
+        created_by: user(),
+        members_version: 1,
+        late: None,
+    };
+    store.create(&group).await.unwrap();
+    store.put_members(&acme, &channel(), std::slice::from_ref(&bob)).await.unwrap();
+    let row = json!({
+        "s": { "S": "ada" }, "v": { "N": "1" }, "t": { "S": "<@bob> <@eve>" },
+        "m": { "S": "bob eve" },
+    });
+    let records = json!({ "Records": [record_with(id, row, 1)] });
+    assert_eq!(handle(deriver.clone(), records).await.unwrap().failures, vec![]);
+    for (who, count) in [("bob", 1), ("eve", 0), ("ada", 0)] {
+        let user = UserId::parse(who).unwrap();
+        let since = Timestamp::default();
+        let told = store.mentions_of(&acme, &user, since, None, 10).await.unwrap().rows;
+        assert_eq!(told.len(), count, "{who}");
+    }
+    assert_eq!(deriver.counts().mentioned, 1);
 }
