@@ -125,7 +125,7 @@ fn offsets(cast: &Cast) -> Vec<Rest> {
         ("of mentions is a message", "/mentions?offset=01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned()),
         (
             "of mentions is in no channel",
-            "/mentions?offset=01ARZ3NDEKTSV4RRFFQ69G5FAV%23x".to_owned(),
+            "/mentions?offset=01ARZ3NDEKTSV4RRFFQ69G5FAV.x".to_owned(),
         ),
         ("of mentions is empty", "/mentions?offset=".to_owned()),
         ("of pins is a channel", format!("/channels/{c}/pins?offset={c}")),

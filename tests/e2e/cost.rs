@@ -90,7 +90,7 @@ async fn a_pin_is_three_write_units_and_a_mention_one_beside_the_send() {
     let id = posted.message.id;
     let capacity = cluster.stack.capacity();
     let before = capacity.snapshot();
-    alice.pin(&channel, id, None).await.unwrap();
+    alice.pin(&channel, id, Some(change_id())).await.unwrap();
     // Standing, the message, and the channel's pins; the pin, the change log, the message.
     let cost = capacity.since(&before).total();
     assert_eq!((cost.calls, cost.read_units, cost.write_units), (6, 4.0, 3.0), "{cost:?}");

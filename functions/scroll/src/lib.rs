@@ -62,7 +62,7 @@ async fn mentions(app: &App, caller: &Principal, query: &Query) -> Result<Answer
     let (below, limit) = (query.mention_offset()?, query.limit(limits::PAGE_MESSAGES_DEFAULT)?);
     let below = below.map(|(id, channel_id)| Mention { id, channel_id });
     let (messages, next) = list_mentions(app, caller, below.as_ref(), limit).await?;
-    let next_offset = next.map(|Mention { id, channel_id }| format!("{id}#{channel_id}"));
+    let next_offset = next.map(|Mention { id, channel_id }| format!("{id}.{channel_id}"));
     Ok(Answer::ok(&PageBody { messages, next_offset, complete: None }))
 }
 

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::error::StoreError;
 use crate::ports::{Mention, NamePage, Principal};
 use crate::react::mark_own;
+use crate::scroll::cut_to_size;
 
 /// Reads messages that mention the caller, the newest first, from below a mention (exclusive). There
 /// may be fewer than `limit`, even if more follow: messages are deleted, and channels left.
@@ -26,7 +27,7 @@ pub async fn list_mentions(
     limit: u32,
 ) -> Result<(Vec<Message>, Option<Mention>), StoreError> {
     let NamePage { rows, more } = mentions_of(app, caller, below, limit).await?;
-    let next = rows.last().filter(|_| more).cloned();
+    let mut next = rows.last().filter(|_| more).cloned();
     let mut ids: BTreeMap<ChannelId, Vec<MessageId>> = BTreeMap::new();
     for Mention { id, channel_id } in rows {
         ids.entry(channel_id).or_default().push(id);
@@ -39,6 +40,9 @@ pub async fn list_mentions(
     let read: Vec<Vec<Message>> = read.try_collect().await?;
     let mut messages: Vec<Message> = read.into_iter().flatten().collect();
     messages.sort_by(|one, other| (other.id, &other.channel_id).cmp(&(one.id, &one.channel_id)));
+    if let Some(last) = cut_to_size(&mut messages) {
+        next = Some(Mention { id: last.id, channel_id: last.channel_id.clone() });
+    }
     Ok((messages, next))
 }
 

@@ -21,6 +21,7 @@ use crate::ports::{
 };
 use crate::react::mark_own;
 use crate::revising::Revising;
+use crate::scroll::cut_to_size;
 
 /// What a caller does with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,14 +58,25 @@ pub async fn pin(
 ) -> Result<Message, AmendError> {
     let Target { channel_id, id } = target;
     let now = app.clock.now();
-    let change_id = act_id(app, act.change_id)?;
+    let mut change_id = act_id(app, act.change_id)?;
     let (channel, stored) = actable(app, caller, target, act.is_made).await?;
+    if act.change_id.is_none() {
+        let last = last_act(&*app.pins, channel_id, *id).await?;
+        let is_pinned = last.as_ref().is_some_and(|last| last.withdrawn.is_none());
+        // A repeated call changes nothing, and whoever pinned it first stays.
+        if is_pinned == act.is_made && stored.message.pinned.is_some() == act.is_made {
+            return own_marked(app, caller, stored.message).await;
+        }
+        // An act may be dated ahead by its client's clock.
+        change_id =
+            last.and_then(|last| last.act.next()).map_or(change_id, |next| next.max(change_id));
+    }
     if stored.message.pinned.is_none() {
         match (room_for(app, target).await?, act.is_made) {
-            (Room::Some, _) | (Room::OfRows, false) => {}
-            (Room::None | Room::OfRows, true) => return Err(AmendError::TooManyPins),
+            (Room::Some, _) | (Room::OfRows, false) | (Room::Unknown, true) => {}
+            (Room::OfRows, true) => return Err(AmendError::TooManyPins),
             // There is nothing to unpin, and no room to remember that.
-            (Room::None, false) => return own_marked(app, caller, stored.message).await,
+            (Room::Unknown, false) => return own_marked(app, caller, stored.message).await,
         }
     }
     let pin = StoredPin {
@@ -112,12 +124,12 @@ pub async fn list_pins(
     offset: Option<MessageId>,
     limit: u32,
 ) -> Result<Pinned, AmendError> {
-    let from = match offset.map(MessageId::previous) {
-        Some(None) => return Ok(Pinned { messages: Vec::new(), next_offset: None }),
-        Some(previous) => previous,
-        None => None,
+    let from = offset.map(MessageId::previous);
+    let (ids, mut next_offset) = match from {
+        // Below the lowest id there is nothing.
+        Some(None) => (Vec::new(), None),
+        from => standing_from(app, channel_id, from.flatten(), limit).await?,
     };
-    let (ids, next_offset) = standing_from(app, channel_id, from, limit).await?;
     let mut messages = BTreeMap::new();
     for entry in app.messages.entries(channel_id, &ids).await? {
         if let Some(stored) = entry.into_message() {
@@ -127,6 +139,9 @@ pub async fn list_pins(
     member_channel(app, caller, channel_id).await?;
     let mut messages: Vec<Message> = messages.into_values().rev().collect();
     messages.retain(|message| message.deleted.is_none());
+    if let Some(last) = cut_to_size(&mut messages) {
+        next_offset = Some(last.id);
+    }
     mark_own(app, caller, channel_id, &mut messages).await?;
     Ok(Pinned { messages, next_offset })
 }
@@ -232,8 +247,8 @@ enum Room {
     Some,
     /// One more row, but no pin.
     OfRows,
-    /// No more rows.
-    None,
+    /// There are too many rows to count. A pin has room then: nobody stops others by unpinning.
+    Unknown,
 }
 
 /// What the channel has room for. Pins of other messages count.
@@ -249,7 +264,7 @@ async fn room_for(app: &App, target: &Target) -> Result<Room, StoreError> {
             return Ok(if pins < limits::PINS_MAX { Room::Some } else { Room::OfRows });
         }
     }
-    Ok(Room::None)
+    Ok(Room::Unknown)
 }
 
 fn standing(page: &PinPage) -> impl Iterator<Item = MessageId> {

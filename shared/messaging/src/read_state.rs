@@ -205,8 +205,8 @@ pub async fn list_unread(
     Ok((counts.try_collect().await?, next))
 }
 
-/// Counts what is unread after a mark. `named` are messages of the channel that named the caller once:
-/// those that an edit no longer shows, and those beyond the rows that are read here.
+/// Counts what is unread after a mark. `named` are messages of the channel that named the caller once;
+/// they count beyond the messages that are read here.
 async fn count(
     app: &App,
     me: &UserId,
@@ -233,7 +233,7 @@ async fn count(
         for entry in &page.entries {
             let Some(message) = unread_message(entry, me) else { continue };
             unread += 1;
-            mentions += u32::from(message.mentions.includes(me) || named.contains(&message.id));
+            mentions += u32::from(message.mentions.includes(me));
         }
         let last = page.entries.last().map(LogEntry::id);
         after = last.unwrap_or(highest);

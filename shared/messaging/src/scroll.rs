@@ -133,11 +133,21 @@ async fn with_changes(app: &App, request: &Scroll, page: Page) -> Result<Page, S
             states.insert(stored.message.id, stored.message);
         }
     }
-    let messages = merged.into_values().filter_map(|placed| match placed {
-        Placed::Read(message) => Some(message),
-        Placed::Changed(id) => states.remove(&id),
-    });
-    Ok(Page { messages: messages.collect(), next_offset: end, complete: None })
+    let (mut messages, mut last, mut bytes) = (Vec::new(), None, 0);
+    for (position, placed) in merged {
+        if bytes >= limits::PAGE_BYTES_MAX {
+            end = last;
+            break;
+        }
+        last = Some(position);
+        let message = match placed {
+            Placed::Read(message) => Some(message),
+            Placed::Changed(id) => states.remove(&id),
+        };
+        bytes += message.as_ref().map_or(0, |message| message.text.as_str().len());
+        messages.extend(message);
+    }
+    Ok(Page { messages, next_offset: end, complete: None })
 }
 
 /// What stands at a position of a page.
@@ -154,6 +164,22 @@ impl Placed {
             Self::Changed(id) => Some(*id),
         }
     }
+}
+
+/// Cuts a page to [`limits::PAGE_BYTES_MAX`] of text, but not to nothing. Returns its last message, if
+/// others were cut off.
+pub(crate) fn cut_to_size(messages: &mut Vec<Message>) -> Option<&Message> {
+    let mut bytes = 0;
+    let mut fits = |message: &Message| {
+        bytes += message.text.as_str().len();
+        bytes <= limits::PAGE_BYTES_MAX
+    };
+    let kept = messages.iter().map(&mut fits).take_while(|fits| *fits).count().max(1);
+    if kept >= messages.len() {
+        return None;
+    }
+    messages.truncate(kept);
+    messages.last()
 }
 
 /// Whether the store still has all changes after the offset. A channel that is younger than they
@@ -191,6 +217,7 @@ async fn read_messages(app: &App, request: &Scroll, wanted: usize) -> Result<Pag
     let newest_first = request.direction == Direction::Older;
     let mut page = Page { messages: Vec::new(), next_offset: None, complete: None };
     let Some((mut lowest, mut highest)) = bounds(app, request) else { return Ok(page) };
+    let mut bytes = 0;
     let rows_max = u32::try_from(wanted).unwrap_or(u32::MAX).min(limits::PAGE_ROWS_MAX);
     // Redirects take up rows: read on, within bounds, until the page is full or the end is reached.
     for _ in 0..limits::PAGE_QUERIES_MAX {
@@ -205,17 +232,19 @@ async fn read_messages(app: &App, request: &Scroll, wanted: usize) -> Result<Pag
         let read = app.messages.page(&query).await?;
         let mut last = None;
         for entry in read.entries {
-            if page.messages.len() == wanted {
+            if page.messages.len() == wanted || bytes >= limits::PAGE_BYTES_MAX {
                 page.next_offset = last;
                 return Ok(page);
             }
             last = Some(entry.id());
             if let LogEntry::Message(stored) = entry {
+                bytes += stored.message.text.as_str().len();
                 page.messages.push(stored.message);
             }
         }
         page.next_offset = last.filter(|_| read.more);
-        let Some(last) = page.next_offset.filter(|_| page.messages.len() < wanted) else { break };
+        let has_room = page.messages.len() < wanted && bytes < limits::PAGE_BYTES_MAX;
+        let Some(last) = page.next_offset.filter(|_| has_room) else { break };
         let beyond = if newest_first { last.previous() } else { last.next() };
         let Some(beyond) = beyond else { break };
         if newest_first {

@@ -49,8 +49,9 @@ pub const MENTIONS_MAX: usize = 50;
 pub const MENTIONS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// A user's newest mentions that one call counts: about 100 KB.
 pub const MENTION_ROWS_MAX: u32 = 1_000;
-/// Rows of pins that a channel may have, unpinned ones that have not expired included: so that whoever
-/// pins and unpins over and over cannot make a pin slow.
+/// Rows of a channel's pins that are read to count them, unpinned ones that have not expired included:
+/// so that whoever pins and unpins over and over cannot make a pin slow. Beyond, no unpinning of what
+/// is not pinned is remembered.
 pub const PIN_ROWS_MAX: usize = 1_000;
 /// How long a withdrawn reaction or pin is remembered, so that a late retry of it does not bring it
 /// back: longer than the oldest `change_id`.
@@ -74,6 +75,10 @@ pub const PUBLISH_PAUSE: Duration = Duration::from_secs(5);
 /// Newest-first reads start this far ahead of the clock: above every message that a server may have
 /// minted (`AFTER_MAX` + clock differences), below ids in the future that are redirected.
 pub const NEWEST_AHEAD: Duration = Duration::from_secs(15);
+/// Bytes of texts after which a page of messages ends: twice as many, if all are escaped, are below
+/// the 6 MB that a function may answer with
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>).
+pub const PAGE_BYTES_MAX: usize = 2_500_000;
 /// Queries for one page when redirects hide its rows; after that, the page is shorter.
 pub const PAGE_QUERIES_MAX: u32 = 8;
 

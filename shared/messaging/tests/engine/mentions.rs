@@ -70,9 +70,9 @@ async fn an_edit_adds_names_and_a_deletion_takes_all_back() {
     let edited = fixture.edit("alice", &sent, "<@carol>", edit, None).await.unwrap().message;
     assert_eq!(edited.mentions.users, [user("carol")]);
     assert_eq!(fixture.derive_mentions(&edited).await, 1);
-    for who in ["bob", "carol"] {
+    for (who, count) in [("bob", 0), ("carol", 1)] {
         assert_eq!(fixture.mentions_of(who).await, [sent.id], "{who} stays mentioned");
-        assert_eq!(fixture.mentions(who, &channel).await, exactly(1), "{who}");
+        assert_eq!(fixture.mentions(who, &channel).await, exactly(count), "{who}");
     }
     let deleted = delete_message(&fixture.app, &caller("alice"), &target(&sent), origin()).await;
     let deleted = deleted.unwrap();
@@ -133,6 +133,30 @@ async fn g12_mentions_beyond_the_rows_that_are_read_count_and_over_99_is_over() 
         fixture.tells("alice", &channel, &format!("{n} <@bob>")).await;
     }
     assert_eq!(fixture.mentions("bob", &channel).await, UnreadCount::Over);
+}
+
+#[tokio::test]
+async fn a_page_of_long_texts_is_cut_and_the_next_one_goes_on() {
+    let fixture = Fixture::new();
+    let channel = fixture.group("alice", &["bob"]).await.id;
+    let mut sent = Vec::new();
+    for _ in 0..40 {
+        let text = format!("<@bob> {}", "😀".repeat(39_000));
+        sent.push(fixture.tells("alice", &channel, &text).await.id);
+    }
+    sent.reverse();
+    let (mut all, mut below, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = list_mentions(&fixture.app, &caller("bob"), below.as_ref(), 100).await.unwrap();
+        let bytes: usize = page.0.iter().map(|message| message.text.as_str().len()).sum();
+        assert!((1..=limits::PAGE_BYTES_MAX).contains(&bytes), "{bytes}");
+        all.extend(page.0.iter().map(|message| message.id));
+        (below, pages) = (page.1, pages + 1);
+        if below.is_none() {
+            break;
+        }
+    }
+    assert_eq!((all, pages), (sent, 3));
 }
 
 #[tokio::test]

@@ -192,13 +192,35 @@ async fn whoever_unpins_over_and_over_fills_rows_up_to_a_bound() {
     let sent = fixture.post("alice", &channel, "hi").await.message;
     for n in 0..limits::PIN_ROWS_MAX + 10 {
         let other = fixture.post("alice", &channel, &n.to_string()).await.message;
-        let unpinned = fixture.pin_act("alice", &other, false, None).await.unwrap();
-        assert_eq!(by(&unpinned), None);
+        for change_id in [None, Some(fixture.change_at(0, 1))] {
+            let unpinned = fixture.pin_act("alice", &other, false, change_id).await.unwrap();
+            assert_eq!(by(&unpinned), None);
+        }
     }
-    let rows = fixture.store.calls()["pin"];
-    assert_eq!(rows, limits::PIN_ROWS_MAX as u64);
-    let full = fixture.pin_act("alice", &sent, true, None).await;
-    assert_eq!(code(full), ErrorCode::TooManyPins);
+    assert_eq!(fixture.store.calls()["pin"], limits::PIN_ROWS_MAX as u64);
+    let pinned = fixture.pin_act("alice", &sent, true, None).await.unwrap();
+    assert_eq!(by(&pinned), Some("alice"), "nobody is kept from pinning");
+}
+
+#[tokio::test]
+async fn g9_a_repeated_pin_changes_nothing_and_a_plain_one_wins_over_a_clock_ahead() {
+    let fixture = Fixture::new();
+    let channel = fixture.group("alice", &["bob"]).await.id;
+    let sent = fixture.post("alice", &channel, "hi").await.message;
+    let never = fixture.pin_act("bob", &sent, false, None).await.unwrap();
+    assert_eq!(never, sent, "there was nothing to unpin");
+    let pinned = fixture.pin("bob", &sent).await;
+    let published = fixture.published().await.len();
+    assert_eq!(fixture.pin("alice", &sent).await, pinned, "whoever pinned it first stays");
+    assert_eq!(fixture.published().await.len(), published);
+    let ahead = Some(fixture.change_at(900, 1));
+    fixture.pin_act("bob", &sent, false, ahead).await.unwrap();
+    assert_eq!(by(&fixture.pin_act("alice", &sent, true, None).await.unwrap()), Some("alice"));
+    // A row whose function died before the message showed it counts as it is.
+    fixture.store_pin(&sent, false, fixture.change_at(950, 2)).await;
+    let shown = fixture.pin_act("alice", &sent, true, None).await.unwrap();
+    assert_eq!(by(&shown), Some("alice"));
+    assert_eq!(fixture.pinned(&channel).await, [sent.id]);
 }
 
 #[tokio::test]
@@ -219,8 +241,10 @@ async fn only_members_pin_and_only_what_is_there() {
     }
     fixture.pin("bob", &sent).await;
     remove_member(&fixture.app, &caller("alice"), &channel, &user("bob")).await.unwrap();
-    let listed = list_pins(&fixture.app, &caller("bob"), &channel, None, 100).await;
-    assert_eq!(code(listed), ErrorCode::ChannelNotFound);
+    for offset in [None, Some(MessageId::MIN), Some(sent.id)] {
+        let listed = list_pins(&fixture.app, &caller("bob"), &channel, offset, 100).await;
+        assert_eq!(code(listed), ErrorCode::ChannelNotFound, "{offset:?}");
+    }
     let archived = ChannelUpdate { archived: Some(true), ..ChannelUpdate::default() };
     change_channel(&fixture.app, &caller("alice"), &channel, &archived).await.unwrap();
     let other = fixture.pin_act("alice", &sent, true, None).await;

@@ -255,3 +255,44 @@ async fn any_id_is_an_offset_even_the_last_of_its_millisecond() {
     let (read, _) = newer(&fixture, &channel, Some(just_before), 20, &[]).await;
     assert_eq!(read, ids[1..]);
 }
+
+#[tokio::test]
+async fn a_page_of_long_texts_ends_early_and_the_next_ones_have_the_rest() {
+    let fixture = Fixture::new();
+    let channel = fixture.group("alice", &[]).await.id;
+    let (long, mut ids) = ("😀".repeat(40_000), Vec::new());
+    let mut first = None;
+    for _ in 0..40 {
+        fixture.clock.advance(std::time::Duration::from_millis(1));
+        let sent = fixture.post("alice", &channel, &long).await.message;
+        ids.push(sent.id);
+        first.get_or_insert(sent);
+    }
+    let bytes_max = limits::PAGE_BYTES_MAX + long.len();
+    let read = async |direction: Direction, mut offset: Option<MessageId>| {
+        let mut all = Vec::new();
+        loop {
+            let page = page(&fixture, "alice", &channel, direction, offset, 100).await.unwrap();
+            let bytes: usize = page.messages.iter().map(|one| one.text.as_str().len()).sum();
+            assert!(bytes <= bytes_max, "{bytes}");
+            all.extend(page.messages.iter().map(|message| message.id));
+            offset = page.next_offset;
+            if offset.is_none() {
+                return all;
+            }
+        }
+    };
+    assert_eq!(read(Direction::Newer, None).await, ids);
+    let newest_first: Vec<_> = ids.iter().rev().copied().collect();
+    assert_eq!(read(Direction::Older, None).await, newest_first);
+    // All of them change after a position, and each comes once more.
+    fixture.clock.advance(std::time::Duration::from_secs(60));
+    let since = fixture.id_at(0, 0);
+    for (n, id) in ids.iter().enumerate() {
+        fixture.clock.advance(std::time::Duration::from_millis(1));
+        let message = model::Message { id: *id, ..first.clone().unwrap() };
+        let change = fixture.change_at(0, n as u128);
+        fixture.edit("alice", &message, &long, change, None).await.unwrap();
+    }
+    assert_eq!(read(Direction::Newer, Some(since)).await, ids);
+}

@@ -110,14 +110,14 @@ impl Query {
         })
     }
 
-    /// `offset` as a position in a list of mentions: the last one's message and channel, with a `#`
-    /// between them.
+    /// `offset` as a position in a list of mentions: the last one's message and channel, with a `.`
+    /// between them, which is in neither.
     ///
     /// # Errors
     /// `invalid_offset`, `invalid_field` if repeated.
     pub fn mention_offset(&self) -> Result<Option<(MessageId, ChannelId)>, Problem> {
         self.offset(|text| {
-            let (id, channel) = text.split_once('#')?;
+            let (id, channel) = text.split_once('.')?;
             Some((MessageId::parse(id).ok()?, ChannelId::parse(channel).ok()?))
         })
     }
