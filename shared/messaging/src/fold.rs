@@ -14,7 +14,7 @@ use model::{ChannelId, Emoji, Message, MessageId, Reaction, limits};
 use sha2::{Digest, Sha256};
 
 use crate::error::StoreError;
-use crate::ports::{Change, Folded, LogEntry, Revised, Revision, StoredMessage, StoredReaction};
+use crate::ports::{Change, Folded, LogEntry, Revised, StoredMessage, StoredReaction};
 use crate::revising::Revising;
 
 /// When a fold replaces a summary.
@@ -53,19 +53,10 @@ pub(crate) async fn fold(
             present = entry.and_then(LogEntry::into_message);
             continue;
         }
-        revising.log(&channel, id, now).await?;
-        let versions = rows.iter().map(|row| row.members_version);
-        let revision = Revision {
-            rev: revising.rev_above(id, Some(&stored.message.rev), now),
-            members_version: versions.fold(stored.members_version, u64::max),
-            only_of: None,
-            change: Change::Fold {
-                reactions: summary(&rows),
-                folded,
-                if_rev: stored.message.rev.clone(),
-            },
-        };
-        match revising.messages.revise(&channel, id, &revision).await? {
+        let version = rows.iter().map(|row| row.members_version).max().unwrap_or_default();
+        let if_rev = stored.message.rev.clone();
+        let change = Change::Fold { reactions: summary(&rows), folded, if_rev };
+        match revising.change(&stored, version, change).await? {
             Revised::Done(stored) => return Ok(Some(stored)),
             Revised::Refused(entry) => present = entry.and_then(|entry| entry.into_message()),
         }

@@ -16,8 +16,7 @@ use crate::amend::{AmendError, Target, act_id, actable, own_marked};
 use crate::app::App;
 use crate::error::StoreError;
 use crate::ports::{
-    Acted, Change, LogEntry, PinPage, PinStore, Principal, Revised, Revision, StoredMessage,
-    StoredPin,
+    Acted, Change, LogEntry, PinPage, PinStore, Principal, Revised, StoredMessage, StoredPin,
 };
 use crate::react::mark_own;
 use crate::revising::Revising;
@@ -67,9 +66,7 @@ pub async fn pin(
         if is_pinned == act.is_made && stored.message.pinned.is_some() == act.is_made {
             return own_marked(app, caller, stored.message).await;
         }
-        // An act may be dated ahead by its client's clock.
-        change_id =
-            last.and_then(|last| last.act.next()).map_or(change_id, |next| next.max(change_id));
+        change_id = above(last.as_ref(), change_id);
     }
     if stored.message.pinned.is_none() {
         match (room_for(app, target).await?, act.is_made) {
@@ -153,7 +150,6 @@ pub(crate) async fn show(
     stored: StoredMessage,
     pin: &StoredPin,
 ) -> Result<Option<StoredMessage>, StoreError> {
-    let channel = stored.message.channel_id.clone();
     let attribution = Attribution { at: pin.at, by: pin.by.clone() };
     let pinned = pin.withdrawn.is_none().then_some(attribution);
     let mut present = Some(stored);
@@ -164,15 +160,8 @@ pub(crate) async fn show(
         if stored.pin_act.is_some_and(|shown| shown >= pin.act) {
             return Ok(Some(stored));
         }
-        let now = revising.clock.now();
-        revising.log(&channel, pin.id, now).await?;
-        let revision = Revision {
-            rev: revising.rev_above(pin.id, Some(&stored.message.rev), now),
-            members_version: stored.members_version.max(pin.members_version),
-            only_of: None,
-            change: Change::Pin { pinned: pinned.clone(), act: pin.act },
-        };
-        match revising.messages.revise(&channel, pin.id, &revision).await? {
+        let change = Change::Pin { pinned: pinned.clone(), act: pin.act };
+        match revising.change(&stored, pin.members_version, change).await? {
             Revised::Done(stored) => return Ok(Some(stored)),
             Revised::Refused(entry) => present = entry.and_then(|entry| entry.into_message()),
         }
@@ -190,6 +179,11 @@ pub(crate) async fn last_act(
     Ok(page.rows.into_iter().find(|row| row.id == id))
 }
 
+/// A minted act, or one just above the last act, which its client's clock may have dated ahead.
+fn above(last: Option<&StoredPin>, minted: ChangeId) -> ChangeId {
+    last.and_then(|last| last.act.next()).map_or(minted, |next| next.max(minted))
+}
+
 /// Takes a deleted message out of its channel's pins.
 pub(crate) async fn withdraw(
     pins: &dyn PinStore,
@@ -202,7 +196,7 @@ pub(crate) async fn withdraw(
     let now = revising.clock.now();
     let minted = ChangeId::mint(now, revising.randomness.bits());
     let pin = StoredPin {
-        act: last.act.next().map_or(minted, |above| above.max(minted)),
+        act: above(Some(&last), minted),
         at: now,
         withdrawn: Some(now.plus(limits::WITHDRAWN_TTL)),
         ..last

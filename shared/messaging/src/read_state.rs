@@ -246,14 +246,8 @@ async fn count(
         let beyond = named.range((Excluded(after), Unbounded)).count();
         mentions = mentions.saturating_add(u32::try_from(beyond).unwrap_or(u32::MAX));
     }
-    let is_over = !is_complete || unread > limits::UNREAD_COUNT_MAX;
-    let count = if is_over { UnreadCount::Over } else { UnreadCount::Exact(unread) };
-    let mentions = if mentions > limits::UNREAD_COUNT_MAX {
-        UnreadCount::Over
-    } else {
-        UnreadCount::Exact(mentions)
-    };
-    Ok(Unread { of, count, mentions })
+    let count = if is_complete { UnreadCount::of(unread) } else { UnreadCount::Over };
+    Ok(Unread { of, count, mentions: UnreadCount::of(mentions) })
 }
 
 /// The entry's message, if it is another user's and not deleted.

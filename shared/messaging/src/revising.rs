@@ -4,7 +4,9 @@ use model::{ChannelId, MessageId, Rev, Timestamp, limits};
 
 use crate::app::App;
 use crate::error::StoreError;
-use crate::ports::{Clock, LoggedChange, MessageStore, Randomness};
+use crate::ports::{
+    Change, Clock, LoggedChange, MessageStore, Randomness, Revised, Revision, StoredMessage,
+};
 use crate::rev::rev_above;
 
 /// The ports that a change needs.
@@ -37,6 +39,25 @@ impl Revising<'_> {
             expires_at: now.plus(limits::CHANGES_KEPT).plus(limits::CHANGES_MARGIN),
         };
         Ok(self.messages.log_change(&change).await?)
+    }
+
+    /// Logs a change of a message, then makes it if nothing in its conditions is in the way.
+    /// `members_version` is the greatest that its cause read; the message's own may be greater (G6).
+    pub(crate) async fn change(
+        &self,
+        stored: &StoredMessage,
+        members_version: u64,
+        change: Change,
+    ) -> Result<Revised, StoreError> {
+        let (channel, id, now) = (&stored.message.channel_id, stored.message.id, self.clock.now());
+        self.log(channel, id, now).await?;
+        let revision = Revision {
+            rev: self.rev_above(id, Some(&stored.message.rev), now),
+            members_version: stored.members_version.max(members_version),
+            only_of: None,
+            change,
+        };
+        Ok(self.messages.revise(channel, id, &revision).await?)
     }
 
     /// A new revision, above the present one and above the message's id.

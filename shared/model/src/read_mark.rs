@@ -87,6 +87,14 @@ pub enum UnreadCount {
     Over,
 }
 
+impl UnreadCount {
+    /// This many.
+    #[must_use]
+    pub const fn of(count: u32) -> Self {
+        if count > crate::limits::UNREAD_COUNT_MAX { Self::Over } else { Self::Exact(count) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use model::{ChannelId, ReadMark, UnreadCount, UserId, limits};
+use model::{ChannelId, ReadMark, UnreadCount, UserId};
 
 use crate::history::{Change, Event, History, Unread};
 use crate::verdict::{Check, Verdict};
@@ -22,12 +22,7 @@ pub(crate) fn read_state(history: &History, verdict: &mut Verdict) {
                 && !item.is_deleted
         };
         let by_hand = history.stored.iter().filter(is_unread).count();
-        let by_hand = u32::try_from(by_hand).unwrap_or(u32::MAX);
-        let expected = if by_hand > limits::UNREAD_COUNT_MAX {
-            UnreadCount::Over
-        } else {
-            UnreadCount::Exact(by_hand)
-        };
+        let expected = UnreadCount::of(u32::try_from(by_hand).unwrap_or(u32::MAX));
         if *count != expected {
             verdict.miscounted += 1;
             let what = format!("{user} has {count:?} unread in {channel}, not {expected:?}");
