@@ -104,7 +104,7 @@ test('nobody scans or deletes a message, and only amend and derive change one', 
   }
 });
 
-test('derive reaches its stream, messages, who is in a channel, and puts mentions, and nothing else', () => {
+test('derive may read its stream, messages and members, may put mentions, and may do nothing else', () => {
   const own = statements().filter(({ role }) => role.replace('${', '').startsWith('Rolederive'));
   const sids = own.map(({ Sid }) => Sid).sort();
   assert.deepEqual(sids, [
