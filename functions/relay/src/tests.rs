@@ -145,7 +145,7 @@ async fn g3_a_new_revision_of_a_message_is_published_and_another_write_to_its_ro
     assert_eq!(answer.failures, []);
     let entries = bus.entries(&WorkspaceId::parse("w").unwrap(), None, 100).await.unwrap();
     let revs =
-        entries.iter().map(|entry| entry.publication.subject.clone().unwrap().rev.into_string());
+        entries.iter().map(|entry| entry.publication.subject.clone().unwrap().rev.to_string());
     let id = MessageId::mint(NOW, 1).to_string();
     assert_eq!(revs.collect::<Vec<_>>(), [id.as_str(), "8A", "8B"]);
     let counts = relay.counts();

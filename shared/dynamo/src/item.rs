@@ -123,11 +123,11 @@ pub(crate) fn encode_message(stored: &StoredMessage) -> Item {
     put(SENDER, keys::string(message.sender_id.as_str()));
     put(VERSION, number(stored.members_version));
     if message.is_changed() {
-        put(REV, keys::string(message.rev.as_str()));
+        put(REV, keys::string(message.rev.to_string()));
     }
     if let Some(Edit { rev, change_id }) = &message.edit {
         put(EDIT, keys::string(change_id.to_string()));
-        put(TEXT_REV, keys::string(rev.as_str()));
+        put(TEXT_REV, keys::string(rev.to_string()));
     }
     if !message.mentions.is_empty() {
         put(MENTIONS, encode_mentions(&message.mentions));

@@ -78,11 +78,11 @@ fn profile_update(profile: &Profile, expected: Option<&Rev>) -> Update {
     match expected {
         None => update.condition(&[item::PROFILE_REV], "attribute_not_exists(#e)"),
         Some(expected) => {
-            update.value("expected", keys::string(expected.as_str()));
+            update.value("expected", keys::string(expected.to_string()));
             update.condition(&[item::PROFILE_REV], "#e = :expected");
         }
     }
-    update.set(item::PROFILE_REV, keys::string(rev.as_str()));
+    update.set(item::PROFILE_REV, keys::string(rev.to_string()));
     for (attribute, text) in [
         (item::PROFILE_NAME, name),
         (item::AVATAR, avatar),

@@ -13,7 +13,7 @@ use crate::keys::{self, CREATED_AT};
 use crate::update::Update;
 
 pub(crate) fn revision_update(revision: &Revision) -> Update {
-    let rev = || keys::string(revision.rev.as_str());
+    let rev = || keys::string(revision.rev.to_string());
     let mut update = Update::default();
     update.set(REV, rev());
     update.set(VERSION, number(revision.members_version));
@@ -38,7 +38,7 @@ pub(crate) fn revision_update(revision: &Revision) -> Update {
             update.set(TEXT_REV, rev());
             update.condition(&[EDIT], "(attribute_not_exists(#te) OR #te < :te)");
             if let Some(expected) = if_text_rev {
-                update.value("if_rev", keys::string(expected.as_str()));
+                update.value("if_rev", keys::string(expected.to_string()));
                 // The revision of a text that was never edited is the message's id.
                 update.condition(
                     &[TEXT_REV, CREATED_AT],
@@ -72,7 +72,7 @@ pub(crate) fn revision_update(revision: &Revision) -> Update {
             } else {
                 update.set(REACTIONS, encode_reactions(reactions));
             }
-            update.value("if_rev", keys::string(if_rev.as_str()));
+            update.value("if_rev", keys::string(if_rev.to_string()));
             update.condition(
                 &[REV, CREATED_AT],
                 "(#e = :if_rev OR (attribute_not_exists(#e) AND #created_at = :if_rev))",

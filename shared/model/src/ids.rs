@@ -98,11 +98,15 @@ impl ConnectionId {
     }
 }
 
+/// The bits of a ULID, big endian, so that bytes compare as ULIDs do. As a number they would be aligned
+/// to 16 bytes, and an optional id would take 32.
+type UlidBytes = [u8; 16];
+
 macro_rules! ulid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Ulid);
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(UlidBytes);
 
         impl $name {
             /// Parses 26 upper-case Crockford characters, the first at most `7`.
@@ -116,31 +120,50 @@ macro_rules! ulid_id {
                 if !well_formed {
                     return Err(IdError::Ulid);
                 }
-                Ulid::from_string(text).map(Self).or(Err(IdError::Ulid))
+                Ulid::from_string(text).map(Self::of).or(Err(IdError::Ulid))
             }
 
             /// Makes an id from a time (at most 48 bits) and 80 random bits (others are ignored).
             #[must_use]
             pub fn mint(at: Timestamp, random: u128) -> Self {
-                Self(Ulid::from_parts(at.min(Timestamp::MAX).unix_ms(), random & RANDOM_MASK))
+                Self::of(Ulid::from_parts(at.min(Timestamp::MAX).unix_ms(), random & RANDOM_MASK))
             }
 
             /// The time in the id's first 48 bits.
             #[must_use]
             pub fn time(self) -> Timestamp {
-                Timestamp::from_unix_ms(self.0.timestamp_ms())
+                Timestamp::from_unix_ms(self.ulid().timestamp_ms())
             }
 
             /// The id as a number.
             #[must_use]
             pub fn bits(self) -> u128 {
-                self.0.into()
+                u128::from_be_bytes(self.0)
+            }
+
+            /// Writes the id's text into a buffer.
+            pub fn text_in(self, buffer: &mut [u8; ULID_CHARS]) -> &str {
+                self.ulid().array_to_str(buffer)
+            }
+
+            const fn of(ulid: Ulid) -> Self {
+                Self(ulid.to_bytes())
+            }
+
+            const fn ulid(self) -> Ulid {
+                Ulid::from_bytes(self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($name)).field(&self.ulid()).finish()
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.0.array_to_str(&mut [0; ULID_CHARS]))
+                f.write_str(self.text_in(&mut [0; ULID_CHARS]))
             }
         }
 
@@ -171,13 +194,13 @@ impl ChangeId {
     /// The next id in order; `None` after the last.
     #[must_use]
     pub fn next(self) -> Option<Self> {
-        self.bits().checked_add(1).map(|value| Self(Ulid::from(value)))
+        self.bits().checked_add(1).map(|value| Self(value.to_be_bytes()))
     }
 }
 
 impl MessageId {
     /// The smallest id.
-    pub const MIN: Self = Self(Ulid::nil());
+    pub const MIN: Self = Self([0; 16]);
 
     /// The largest id with this time: the upper bound of a read.
     #[must_use]
@@ -195,13 +218,13 @@ impl MessageId {
     #[must_use]
     pub fn next(self) -> Option<Self> {
         // Not `Ulid::increment`, which stops at the last id of each millisecond.
-        u128::from(self.0).checked_add(1).map(|value| Self(Ulid::from(value)))
+        self.bits().checked_add(1).map(|value| Self(value.to_be_bytes()))
     }
 
     /// The id before in order; `None` before the first.
     #[must_use]
     pub fn previous(self) -> Option<Self> {
-        u128::from(self.0).checked_sub(1).map(|value| Self(Ulid::from(value)))
+        self.bits().checked_sub(1).map(|value| Self(value.to_be_bytes()))
     }
 }
 
@@ -298,7 +321,8 @@ fn crockford(five_bits: u32) -> char {
 }
 
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-const ULID_CHARS: usize = 26;
+/// The length of a ULID's text.
+pub(crate) const ULID_CHARS: usize = 26;
 const RANDOM_MASK: u128 = (1 << 80) - 1;
 
 #[cfg(test)]

@@ -114,7 +114,8 @@ impl Marker {
     }
 
     fn mark(&self, rev: &Rev) -> Mark {
-        let hash: [u8; 32] = self.0.clone().chain_update(rev.as_str().as_bytes()).finalize().into();
+        let hash = rev.with_text(|text| self.0.clone().chain_update(text.as_bytes()).finalize());
+        let hash: [u8; 32] = hash.into();
         let mut mark = Mark::default();
         mark.copy_from_slice(&hash[..MARK_BYTES]);
         mark

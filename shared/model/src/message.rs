@@ -14,8 +14,10 @@ use crate::reaction::Reaction;
 use crate::time::Timestamp;
 
 mod json;
+mod rev;
 
 pub use json::PushedMessage;
+pub use rev::{Rev, RevError};
 
 /// Why a text cannot be a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -179,46 +181,6 @@ impl Message {
     #[must_use]
     pub fn has_old_long_text(&self) -> bool {
         self.text.as_str().len() > limits::REPEATED_TEXT_BYTES_MAX && *self.text_rev() != self.rev
-    }
-}
-
-/// A revision. Of two copies of a message, the one with the greater revision is newer, compared
-/// byte by byte. Opaque to readers: 1 to [`limits::REV_BYTES_MAX`] bytes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Rev(Box<str>);
-
-/// The error for a string that is not a revision; never contains the string.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not 1 to {} bytes", limits::REV_BYTES_MAX)]
-pub struct RevError;
-
-impl Rev {
-    /// The revision that has this id: a message's own id as long as it has not changed, and a newly
-    /// minted one for each change.
-    #[must_use]
-    pub fn of(id: MessageId) -> Self {
-        Self(id.to_string().into())
-    }
-
-    /// The id that it has; `None` if a later version made it in another form.
-    #[must_use]
-    pub fn id(&self) -> Option<MessageId> {
-        MessageId::parse(&self.0).ok()
-    }
-
-    /// Parses a revision that a server made.
-    ///
-    /// # Errors
-    /// [`RevError`] if it is empty or too long.
-    pub fn parse(text: &str) -> Result<Self, RevError> {
-        let is_rev = (1..=limits::REV_BYTES_MAX).contains(&text.len());
-        if is_rev { Ok(Self(text.into())) } else { Err(RevError) }
-    }
-
-    /// The revision's bytes as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use model::{
-    Channel, ChannelChange, ChannelId, Message, MessageId, Position, PublicationId, Timestamp,
+    Channel, ChannelChange, ChannelId, Message, MessageId, Position, PublicationId, Rev, Timestamp,
     TraceId, UserId, limits,
 };
 use serde::{Deserialize, Serialize};
@@ -87,7 +87,7 @@ pub struct Subject {
     pub of: Arc<str>,
     /// The revision.
     #[serde(rename = "r")]
-    pub rev: Box<str>,
+    pub rev: Rev,
     /// Whether the payload is the whole state. Then it replaces all older states; otherwise, it
     /// replaces only older ones that were not whole either.
     #[serde(rename = "w", default)]
@@ -123,7 +123,7 @@ impl Subject {
     pub fn of_message(message: &Message) -> Self {
         Self {
             of: format!("{}:{}", message.channel_id, message.id).into(),
-            rev: message.rev.as_str().into(),
+            rev: message.rev.clone(),
             is_whole: !message.has_old_long_text(),
         }
     }
@@ -132,7 +132,8 @@ impl Subject {
     /// which its subject ends.
     #[must_use]
     pub fn is_first(&self) -> bool {
-        self.of.strip_suffix(&*self.rev).is_some_and(|rest| rest.ends_with(':'))
+        let first = self.rev.with_text(|rev| self.of.strip_suffix(rev));
+        first.is_some_and(|rest| rest.ends_with(':'))
     }
 }
 

@@ -477,8 +477,7 @@ fn converged(history: &History, clients: &Clients, members: &Members, verdict: &
         verdict.changes += 1;
         if stored.get(&(channel, *id)).is_none_or(|stored| *stored < rev) {
             verdict.lost += 1;
-            let what =
-                format!("a change of {id} was acknowledged as {}, and is not there", rev.as_str());
+            let what = format!("a change of {id} was acknowledged as {rev}, and is not there");
             verdict.note(Check::K8Converged, what);
         }
     }
@@ -494,7 +493,7 @@ fn converged(history: &History, clients: &Clients, members: &Members, verdict: &
             let Some(stored) = stored.get(&(&shown.channel, *id)) else { continue };
             if *stored != rev {
                 verdict.diverged += 1;
-                let (here, there) = (rev.as_str(), stored.as_str());
+                let (here, there) = (rev, stored);
                 let what = format!("{:?} shows {id} as {here}, stored as {there}", shown.client);
                 verdict.note(Check::K8Converged, what);
             }

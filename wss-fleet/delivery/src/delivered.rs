@@ -62,13 +62,15 @@ impl Delivered {
 
 #[cfg(test)]
 mod tests {
+    use model::Rev;
+
     use super::*;
 
     #[test]
     fn it_remembers_the_newest_messages_and_a_bounded_number_of_them() {
         let mut delivered = Delivered::default();
         let state = |of: &str, rev: usize| {
-            let rev = rev.to_string().into();
+            let rev = Rev::parse(&rev.to_string()).unwrap();
             Subject { of: of.into(), rev, is_whole: true }
         };
         delivered.insert(&state("a", 0), 3);

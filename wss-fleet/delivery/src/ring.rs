@@ -223,7 +223,7 @@ pub(crate) fn weight(publication: &Publication) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use model::{EntryId, MessageId, Timestamp};
+    use model::{EntryId, MessageId, Rev, Timestamp};
     use protocol::publication::Subject;
 
     use super::*;
@@ -240,16 +240,16 @@ mod tests {
     /// A state of one subject.
     fn state(rev: &str, is_whole: bool) -> Arc<Publication> {
         let payload = Payload::Frame(format!(r#"{{"rev":"{rev}"}}"#).into());
-        let subject = Some(Subject { of: "it".into(), rev: rev.into(), is_whole });
+        let subject = Some(Subject { of: "it".into(), rev: Rev::parse(rev).unwrap(), is_whole });
         Arc::new(Publication { subject, payload, ..(*publication()).clone() })
     }
 
     /// The revisions of a ring's entries; `-` for an entry without a payload.
-    fn said(ring: &Ring) -> Vec<&str> {
-        fn rev(entry: &RingEntry) -> &str {
+    fn said(ring: &Ring) -> Vec<String> {
+        fn rev(entry: &RingEntry) -> String {
             let is_said = matches!(entry.publication.payload, Payload::Frame(_));
             let subject = entry.publication.subject.as_ref().filter(|_| is_said);
-            subject.map_or("-", |subject| &subject.rev)
+            subject.map_or("-".to_owned(), |subject| subject.rev.to_string())
         }
         ring.from(EntryNumber::default()).map(|(_, entry)| rev(entry)).collect()
     }

@@ -7,7 +7,7 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Attribution, Edit, Message, MessageText, Rev};
-use crate::ids::{ChangeId, ChannelId, MessageId, UserId};
+use crate::ids::{ChangeId, ChannelId, MessageId, ULID_CHARS, UserId};
 use crate::mentions::Mentions;
 use crate::reaction::{Emoji, Reaction};
 use crate::time::Timestamp;
@@ -50,20 +50,24 @@ fn write<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     let Message { id, channel_id, sender_id, text, rev, edit, deleted, .. } = message;
     let Message { mentions, reactions, pinned, .. } = message;
-    let id_text = id.to_string();
+    let mut buffer = [0; ULID_CHARS];
+    let id_text: &str = id.text_in(&mut buffer);
     let mut fields = serializer.serialize_struct("Message", 14)?;
-    fields.serialize_field("id", &id_text)?;
+    fields.serialize_field("id", id_text)?;
     fields.serialize_field("channel_id", channel_id.as_str())?;
     fields.serialize_field("sender_id", sender_id.as_str())?;
     if !lacks_text {
         fields.serialize_field("message", text.as_str())?;
     }
     fields.serialize_field("created_at", &id.time().rfc3339())?;
-    fields.serialize_field("rev", rev.as_str())?;
+    match message.is_changed() {
+        true => fields.serialize_field("rev", rev)?,
+        false => fields.serialize_field("rev", id_text)?,
+    }
     match edit {
-        None => fields.serialize_field("text_rev", &id_text)?,
+        None => fields.serialize_field("text_rev", id_text)?,
         Some(Edit { rev, change_id }) => {
-            fields.serialize_field("text_rev", rev.as_str())?;
+            fields.serialize_field("text_rev", rev)?;
             fields.serialize_field("edit", &change_id.to_string())?;
             if let Some(id) = rev.id() {
                 fields.serialize_field("edited_at", &id.time().rfc3339())?;

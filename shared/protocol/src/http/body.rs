@@ -282,7 +282,7 @@ impl ProfileBody {
             status: profile.status.clone(),
             status_emoji: profile.status_emoji.clone(),
             tz: profile.tz.clone(),
-            rev: profile.rev.as_str().to_owned(),
+            rev: profile.rev.to_string(),
         }
     }
 }

@@ -34,7 +34,7 @@ pub fn post_message(
 pub fn edit_message(text: &str, change_id: ChangeId, if_rev: Option<&Rev>) -> Value {
     let mut body = json!({ "message": text, "change_id": change_id.to_string() });
     if let (Some(rev), Some(fields)) = (if_rev, body.as_object_mut()) {
-        fields.insert("if_rev".to_owned(), rev.as_str().into());
+        fields.insert("if_rev".to_owned(), rev.to_string().into());
     }
     body
 }

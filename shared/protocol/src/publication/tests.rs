@@ -105,7 +105,8 @@ fn a_subject_a_trace_or_a_time_of_another_form_costs_nobody_the_message() {
 fn a_guard_names_the_revision() {
     let new = said("hi");
     assert_eq!(new.guard(), format!("{}:{}", channel(), id()));
-    let subject = new.subject.clone().map(|subject| Subject { rev: "0zz".into(), ..subject });
+    let rev = Rev::parse("0zz").unwrap();
+    let subject = new.subject.clone().map(|subject| Subject { rev, ..subject });
     let changed = Publication { subject, ..new };
     assert_eq!(changed.guard(), format!("{}:{}:0zz", channel(), id()));
     assert_eq!(Publication::marker(id()).guard(), id().to_string());

@@ -1,3 +1,4 @@
+use model::Rev;
 use protocol::publication::{ChannelRecipients, Recipients, Subject};
 
 use super::*;
@@ -257,7 +258,7 @@ fn g5_a_state_that_was_replaced_is_replayed_to_nobody() {
             let frame = format!(r#"{{"type":"message","rev":"{rev}"}}"#);
             Publication {
                 to,
-                subject: Some(Subject { of: "it".into(), rev: rev.into(), is_whole }),
+                subject: Some(Subject { of: "it".into(), rev: Rev::parse(rev).unwrap(), is_whole }),
                 payload: Payload::Frame(frame.into()),
                 ..Publication::marker(id)
             }
