@@ -92,8 +92,11 @@ impl MessageStore for DynamoStore {
     async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
         let (lowest, highest) = (query.lowest.to_string(), query.highest.to_string());
         let (rows, more) = self.rows(Rows::of(query, lowest, highest)).await?;
-        let entries = rows.iter().map(decode_log_entry).collect::<Result<_, _>>();
-        Ok(LogPage { entries: entries.map_err(unreadable)?, more })
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in &rows {
+            entries.push(decode_log_entry(row).map_err(unreadable)?);
+        }
+        Ok(LogPage { entries, more })
     }
 
     async fn log_change(&self, change: &LoggedChange) -> Result<(), WriteError> {

@@ -230,6 +230,7 @@ async fn read_messages(app: &App, request: &Scroll, wanted: usize) -> Result<Pag
             strong: !newest_first || request.offset.is_none(),
         };
         let read = app.messages.page(&query).await?;
+        page.messages.reserve(read.entries.len());
         let mut last = None;
         for entry in read.entries {
             if page.messages.len() == wanted || bytes >= limits::PAGE_BYTES_MAX {

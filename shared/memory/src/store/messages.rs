@@ -180,7 +180,7 @@ impl MessageStore for MemoryStore {
 /// A query ends at its row limit or its byte limit, whichever comes first. It then says that more
 /// may follow, even after the last row.
 fn log_page<'a>(entries: impl Iterator<Item = &'a LogEntry>, limit: usize) -> LogPage {
-    let mut page = LogPage { entries: Vec::new(), more: false };
+    let mut page = LogPage { entries: Vec::with_capacity(limit), more: false };
     let mut bytes = 0;
     for entry in entries {
         page.entries.push(entry.clone());
