@@ -3,8 +3,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { lowestIdAt } from "../../localstack/embedded-stack/page/ids.js";
-import { until } from "./fakes.mjs";
+import { Gaps } from "../../localstack/embedded-stack/page/gaps.js";
+import { lowestIdAt, timeOf } from "../../localstack/embedded-stack/page/ids.js";
+import { Store } from "../../localstack/embedded-stack/page/store.js";
+import { storagesOn, until } from "./fakes.mjs";
 import { FakeServer, start } from "./server.mjs";
 
 const FORBIDDEN = [403, { code: "forbidden" }];
@@ -213,4 +215,20 @@ test("what a reading brought stays, though changes of older messages are lost", 
   server.cut();
   await until("all is read", () => timeline.order.includes(ids[2]));
   assert.deepEqual(timeline.order, ids);
+});
+
+test("a reading of one channel says nothing about another", () => {
+  const store = new Store("demo", "alice", storagesOn());
+  store.setChannels(["C1", "C2"].map((id) => ({ channel_id: id, type: "GROUP", name: id })));
+  const gaps = new Gaps(store);
+  for (const id of ["C1", "C2"]) store.timeline(id).historyOffset = null;
+  const hour = 3_600_000;
+  gaps.inStep(hour);
+  gaps.open(["C1"]);
+  gaps.channelRead("C1", gaps.openingOf("C1"), 9 * hour);
+  gaps.allRead(null, 9 * hour);
+  // The frames of the other one are lost with their socket.
+  gaps.open(null);
+  assert.equal(timeOf(gaps.startOf("C1", null)), 9 * hour - 30_000);
+  assert.equal(timeOf(gaps.startOf("C2", null)), hour - 600_000);
 });

@@ -146,10 +146,14 @@ export class Gaps {
     this.#store.timeline(channelId).gap.refused = true;
   }
 
-  /** All channels are read, from the list of that opening. */
+  /**
+   * All channels with a gap are read, from the list of that opening. What the others missed may still
+   * be on its way.
+   */
   allRead(list, startedAt) {
     if (this.#list === list) this.#list = null;
-    if (!this.any) this.inStep(startedAt);
+    const isVerified = (id) => this.#store.timeline(id).verifiedAt >= startedAt;
+    if (!this.any && [...this.#store.channels.keys()].every(isVerified)) this.inStep(startedAt);
   }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::stream::{self, TryStreamExt};
-use model::{ChannelId, Direction, ErrorCode, LateArrivals, Message, Timestamp, limits};
+use model::{ChannelId, Direction, ErrorCode, LateArrivals, Message, MessageId, Timestamp, limits};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc::{self, Permit};
 use tokio::time::Instant;
@@ -113,7 +113,9 @@ impl Shared {
         let Some(opening) = self.inbox().opening_of(&id) else { return Ok(()) };
         let started_at = self.node_now();
         match self.read_channel(&id, late, opening).await {
-            Ok(()) => self.inbox().channel_read(&id, opening, started_at),
+            Ok(unread_before) => {
+                self.inbox().channel_read(&id, opening, unread_before, started_at);
+            }
             // The user was removed in the meantime: there is nothing left to read.
             Err(StopReason::Refused(error)) if error.code() == Some(ErrorCode::ChannelNotFound) => {
                 self.inbox().leave_channel(&id);
@@ -123,12 +125,13 @@ impl Shared {
         Ok(())
     }
 
+    /// Reads what a channel lacks. Returns where its newest page begins, if nothing older was read.
     async fn read_channel(
         &self,
         id: &ChannelId,
         late: ListedLate,
         opening: Opening,
-    ) -> Result<(), StopReason> {
+    ) -> Result<Option<MessageId>, StopReason> {
         let late = match late {
             Some(late) => late,
             // No list was read: fetch the mark if it could matter.
@@ -140,12 +143,14 @@ impl Shared {
         let is_new = self.inbox().is_new(id);
         let start = self.inbox().catch_up_from(id, late);
         let limit = self.first_visit_messages.min(limits::PAGE_ROWS_MAX);
+        let mut unread_before = Some(MessageId::last_of(Timestamp::MAX));
         if is_new && limit > 0 {
             let newest = || self.api.scroll(id, None, limit, Direction::Older);
             let page = self.retrier.run(newest).await?;
+            unread_before = page.next_offset;
             self.ingest(page.messages.into_iter().rev(), opening).await?;
         }
-        let Some(start) = start else { return Ok(()) };
+        let Some(start) = start else { return Ok(unread_before) };
         let mut offset = start;
         loop {
             let known = self.inbox().known_after(id, offset);
@@ -159,7 +164,7 @@ impl Shared {
             // An empty page need not be the last. An offset that does not advance would loop.
             match page.next_offset {
                 Some(next) if next > offset => offset = next,
-                Some(_) | None => return Ok(()),
+                Some(_) | None => return Ok(None),
             }
         }
     }

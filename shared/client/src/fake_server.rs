@@ -201,7 +201,7 @@ pub(crate) fn assignment(url: &str) -> Value {
     })
 }
 
-fn ready(cursor: &str, resumed: bool) -> ServerFrame {
+pub(crate) fn ready(cursor: &str, resumed: bool) -> ServerFrame {
     ServerFrame::Ready(Ready {
         connection_id: "S1".parse().unwrap(),
         node_id: "N1".parse().unwrap(),

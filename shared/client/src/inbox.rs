@@ -1,8 +1,10 @@
 //! The messages that this client has, and the gaps where it may miss some, by channel.
 //!
 //! A channel is **in step** at a given time if its timeline holds everything published before it.
-//! A frame with `fresh:true` proves that for every channel without a gap, a complete catch-up for
-//! the channels that it read. Later messages are pushed, or a gap opens.
+//! A frame with `fresh:true` proves that for every channel without a gap, a catch-up that read all
+//! channels for all of them. Later messages are pushed, or a gap opens.
+//!
+//! What a catch-up of one channel proves is in that channel's `verified_at`.
 
 use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +42,8 @@ struct Entry {
     timeline: Timeline,
     known_at: Timestamp,
     newest_sent: Option<MessageId>,
-    /// When the last complete catch-up of this channel started.
+    /// When the last complete catch-up of this channel started; earlier if copies are here that it
+    /// did not read. Everything stored before it is here, and every copy is as it was then or newer.
     verified_at: Option<Timestamp>,
     gap: Option<Gap>,
     /// Whether the user is not a member any more.
@@ -88,10 +91,14 @@ impl Inbox {
 
     /// Upserts a message by id. Returns `true` if it is new, or a newer revision than the one here.
     pub fn upsert(&mut self, message: Message) -> bool {
-        let messages_max = self.messages_max;
-        // A change of an old message is as young as its revision.
-        let known_at = message.rev.id().unwrap_or(message.id).time();
-        self.entry(&message.channel_id, known_at).timeline.upsert(message, messages_max)
+        let (messages_max, known_at) = (self.messages_max, changed_at(&message));
+        let entry = self.entry(&message.channel_id, known_at);
+        let is_news = entry.timeline.upsert(message, messages_max);
+        // A catch-up would have brought it if it had read so far back: this copy may be outdated.
+        if is_news {
+            entry.verified_at = entry.verified_at.map(|at| at.min(known_at));
+        }
+        is_news
     }
 
     /// Upserts a message that was read for this opening of its channel's gap. `None` if the channel
@@ -99,7 +106,10 @@ impl Inbox {
     pub(crate) fn upsert_read(&mut self, message: Message, opening: Opening) -> Option<bool> {
         let is_outdated =
             self.channels.get(&message.channel_id).is_some_and(|entry| entry.started > opening);
-        (!is_outdated).then(|| self.upsert(message))
+        let (messages_max, known_at) = (self.messages_max, changed_at(&message));
+        (!is_outdated).then(|| {
+            self.entry(&message.channel_id, known_at).timeline.upsert(message, messages_max)
+        })
     }
 
     /// The text of a message that was pushed without it, if it is here.
@@ -282,24 +292,36 @@ impl Inbox {
         self.channels.get(channel)?.gap.map(|gap| gap.opening)
     }
 
-    /// Records that a channel's catch-up, which began at `at`, is complete.
-    pub(crate) fn channel_read(&mut self, channel: &ChannelId, opening: Opening, at: Timestamp) {
+    /// Records that a channel's catch-up, which began at `at`, is complete. If it read the newest page
+    /// only, it did not read the messages before `unread_before`.
+    pub(crate) fn channel_read(
+        &mut self,
+        channel: &ChannelId,
+        opening: Opening,
+        unread_before: Option<MessageId>,
+        at: Timestamp,
+    ) {
         let entry = self.entry(channel, at);
         if entry.started > opening {
             return;
         }
-        // Everything stored before `at` is here, even if the gap opened again since.
-        entry.verified_at = entry.verified_at.max(Some(at));
+        // Everything stored before `at` is here, even if the gap opened again since. But copies that
+        // are older than what was read may have changed since they were pushed.
+        let unread = entry.timeline.messages().take_while(|here| Some(here.id) < unread_before);
+        let verified_at = unread.map(changed_at).fold(at, Timestamp::min);
+        entry.verified_at = entry.verified_at.max(Some(verified_at));
         let still_open = entry.gap.filter(|gap| gap.opening != opening);
         entry.gap = still_open.map(|gap| Gap { is_new: false, ..gap });
     }
 
-    /// Records that a catch-up, which began at `started_at` with this list, read all channels.
-    /// Returns whether no gap is left.
+    /// Records that a catch-up, which began at `started_at` with this list, read its channels.
+    /// Returns whether no gap is left. All channels are in step only if all of them were read: what
+    /// others missed may still be on its way.
     pub(crate) fn all_read(&mut self, list: Option<Opening>, started_at: Timestamp) -> bool {
         self.list_gap = self.list_gap.filter(|opening| Some(*opening) != list);
         let is_complete = !self.has_gap();
-        if is_complete {
+        let is_verified = |entry: &Entry| entry.has_left || entry.verified_at >= Some(started_at);
+        if is_complete && self.channels.values().all(is_verified) {
             self.record_in_step(started_at);
         }
         is_complete
@@ -325,6 +347,11 @@ impl Inbox {
 /// A position before all messages that are stored after a channel's `newest` message was read.
 pub(crate) fn settled_position(newest: MessageId) -> MessageId {
     MessageId::first_of(read_at(newest).minus(limits::VERIFIED_OVERLAP))
+}
+
+/// When a message became as it is; a change of an old one is as young as its revision.
+fn changed_at(message: &Message) -> Timestamp {
+    message.rev.id().unwrap_or(message.id).time()
 }
 
 /// A time no later than when a channel's newest message was read: a page holds no message further

@@ -143,7 +143,9 @@ impl Task {
         let mut silent_at = Instant::now() + self.silence_max();
         loop {
             let reading = self.control.borrow_and_update().reading;
-            let next = self.next_catch_up.filter(|_| self.catch_ups.is_empty());
+            // Until this socket is ready, nobody knows what it will bring.
+            let may_start = self.ready_at.is_some() && self.catch_ups.is_empty();
+            let next = self.next_catch_up.filter(|_| may_start);
             let due_at = next.map(|next| next.due_at);
             tokio::select! {
                 // Handle requests and finished catch-ups are rare, so they come first. Frames can

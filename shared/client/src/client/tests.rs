@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::*;
 use crate::fake_server::{
-    FakeServer, Request, assignment, at, event, general, message, page, problem, until_caught_up,
+    FakeServer, Request, assignment, at, event, general, message, page, problem, ready,
+    until_caught_up,
 };
 use crate::{Source, TokenSource};
 
@@ -131,6 +132,26 @@ async fn a_gap_left_open_by_a_lost_socket_is_read_after_the_next_ready() {
     drop(peer);
     let _peer = fake.accept_ready("c1", true).await;
     assert_eq!(until_caught_up(&mut events).await, [message(1).id]);
+    assert!(!client.inbox().has_gap());
+}
+
+#[tokio::test]
+async fn g11_no_catch_up_starts_before_the_node_says_whether_it_resumed() {
+    let mut fake = FakeServer::start(move |call| scroll(call, &[message(1)])).await;
+    let (client, mut events) = fake.client();
+    let mut peer = fake.accept_ready("c1", false).await;
+    until_caught_up(&mut events).await;
+    peer.send(&resync(200, &[general()])).await;
+    event(&mut events, |event| matches!(event, Event::Resync { .. })).await;
+    drop(peer);
+    let mut peer = fake.accept().await;
+    let before = fake.lines("GET /scroll").len();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    // It would prove that channels are in step of which this socket will say that they are not.
+    assert_eq!(fake.lines("GET /scroll").len(), before);
+    assert!(client.inbox().has_gap());
+    peer.send(&ready("c2", false)).await;
+    until_caught_up(&mut events).await;
     assert!(!client.inbox().has_gap());
 }
 
