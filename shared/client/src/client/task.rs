@@ -141,8 +141,15 @@ impl Task {
     async fn receive_frames(&mut self, socket: &mut RawSocket) -> Result<Disconnect, StopReason> {
         self.tick = Duration::ZERO;
         let mut silent_at = Instant::now() + self.silence_max();
+        let mut paused_at = None;
         loop {
             let reading = self.control.borrow_and_update().reading;
+            if !reading {
+                paused_at.get_or_insert_with(Instant::now);
+            } else if let Some(paused_at) = paused_at.take() {
+                // A pause only suspends the silence timeout: who pauses often must notice, too.
+                silent_at += paused_at.elapsed();
+            }
             // Until this socket is ready, nobody knows what it will bring.
             let may_start = self.ready_at.is_some() && self.catch_ups.is_empty();
             let next = self.next_catch_up.filter(|_| may_start);
@@ -151,7 +158,7 @@ impl Task {
                 // Handle requests and finished catch-ups are rare, so they come first. Frames can
                 // arrive without end, so only the silence timeout, which they reset, comes after.
                 biased;
-                Ok(()) = self.control.changed() => {}
+                Ok(()) = self.control.changed() => continue,
                 Some(done) = self.catch_ups.join_next() => {
                     done.unwrap_or(Ok(()))?;
                     // A channel may have appeared after the list was read.

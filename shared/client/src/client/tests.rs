@@ -371,6 +371,27 @@ async fn a_paused_socket_is_not_read_and_does_not_count_as_silent() {
 }
 
 #[tokio::test]
+async fn a_silent_socket_counts_as_lost_however_often_its_reading_is_paused() {
+    let mut fake = FakeServer::start(|_| None).await;
+    let config = Config { silence_max: Duration::from_millis(300), ..fake.config() };
+    let (client, mut events) = Client::start(config);
+    let _silent = fake.accept().await;
+    let pauses = async {
+        loop {
+            client.pause_reading();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            client.resume_reading();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let lost = event(&mut events, |event| matches!(event, Event::Disconnected { code: 1006 }));
+    tokio::select! {
+        () = pauses => {}
+        _ = lost => {}
+    }
+}
+
+#[tokio::test]
 async fn an_event_queue_of_one_slows_a_catch_up_and_loses_nothing() {
     let history: Vec<_> = (1..=9).map(message).collect();
     let mut fake = FakeServer::start(move |call| scroll(call, &history)).await;
