@@ -3,7 +3,8 @@
 //!
 //! **Main path.** [`handle`] reads the request in the protocol's order of checks (route, method,
 //! token, media type, size, JSON, fields), calls [`messaging::amend`], [`messaging::react`],
-//! [`messaging::pins`] or [`messaging::read_state`], and writes the message or the marks.
+//! [`messaging::pins`], [`messaging::threads`] or [`messaging::read_state`], and writes the message or the
+//! marks.
 //!
 //! **Invariants.** It returns no error: every refusal is already a response.
 //!
@@ -14,13 +15,14 @@ use http::{Request, Response};
 use messaging::App;
 use messaging::amend::{Target, delete_message, edit_message, read_message};
 use messaging::pins::{PinAct, list_pins, pin};
-use messaging::ports::{Marked, Principal};
+use messaging::ports::Principal;
 use messaging::react::{Act, list_reactions, react};
-use messaging::read_state;
-use model::{EditMessage, ErrorCode, limits};
+use messaging::read_state::{self, MarkOutcome};
+use messaging::threads::follow;
+use model::{EditMessage, ErrorCode, LogId, ThreadId, limits};
 use protocol::http::{
-    EditedBody, MarkBody, MarkReadBody, MarkUnreadBody, MarksBody, PageBody, Query, ReactionBody,
-    ReactionsBody, UnreadMarkBody, path_channel, path_emoji, path_message, read_json,
+    EditedBody, FollowedBody, MarkBody, MarkReadBody, MarkUnreadBody, MarksBody, PageBody, Query,
+    ReactionBody, ReactionsBody, UnreadMarkBody, path_channel, path_emoji, path_message, read_json,
 };
 use protocol::routes::{AmendRoute, Route};
 use service::http::{Answer, Failure, LogFields, authenticate, origin, respond, route};
@@ -39,9 +41,9 @@ async fn answer(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> 
     let origin = origin(app, request);
     let notes = LogFields::of(request);
     let target = |channel_id: &str, id: &str| {
-        let target = Target { channel_id: path_channel(channel_id)?, id: path_message(id)? };
-        notes.channel(&target.channel_id);
-        Ok::<_, Failure>(target)
+        let (channel_id, id) = (path_channel(channel_id)?, path_message(id)?);
+        notes.channel(&channel_id);
+        Ok::<_, Failure>(Target { log: LogId::new(channel_id, query.thread()?), id })
     };
     match &route {
         AmendRoute::ReadMessage { channel_id, id } => {
@@ -78,6 +80,15 @@ async fn answer(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> 
             let act = PinAct { is_made, change_id: query.change_id()? };
             Ok(Answer::ok(&pin(app, &caller, &target, act, origin).await?))
         }
+        AmendRoute::Follow { channel_id, root } | AmendRoute::Unfollow { channel_id, root } => {
+            let thread =
+                ThreadId { root: path_message(root)?, channel_id: path_channel(channel_id)? };
+            notes.channel(&thread.channel_id);
+            let followed = matches!(route, AmendRoute::Follow { .. });
+            follow(app, &caller, &thread, followed).await?;
+            let (channel_id, thread) = (thread.channel_id.to_string(), thread.root.to_string());
+            Ok(Answer::ok(&FollowedBody { channel_id, thread, followed }))
+        }
         AmendRoute::MarkRead => mark_read(app, &caller, request).await,
         AmendRoute::MarkUnread { channel_id } => {
             mark_unread(app, &caller, request, channel_id).await
@@ -109,7 +120,7 @@ async fn pinned(
     notes: &LogFields,
 ) -> Result<Answer, Failure> {
     let channel_id = path_channel(channel_id)?;
-    let (offset, limit) = (query.message_offset()?, query.limit(limits::PAGE_ROWS_DEFAULT)?);
+    let (offset, limit) = (query.pin_offset()?, query.limit(limits::PAGE_ROWS_DEFAULT)?);
     notes.channel(&channel_id);
     let page = list_pins(app, caller, &channel_id, offset, limit).await?;
     let next_offset = page.next_offset.map(|offset| offset.to_string());
@@ -123,10 +134,10 @@ async fn mark_read(
 ) -> Result<Answer, Failure> {
     let body = MarkReadBody::try_from(read_json(request.headers(), request.body())?)?;
     let marked = read_state::mark_read(app, caller, &body.marks).await?;
-    let marks = marked.iter().map(|(channel_id, marked)| match marked {
-        Marked::Moved(mark) => MarkBody::marked(channel_id, *mark, true),
-        Marked::Kept(mark) => MarkBody::marked(channel_id, *mark, false),
-        Marked::NoRow => MarkBody::refused(channel_id),
+    let marks = marked.iter().map(|(log, marked)| match marked {
+        MarkOutcome::Moved(mark) => MarkBody::marked(log, *mark, true),
+        MarkOutcome::Kept(mark) => MarkBody::marked(log, *mark, false),
+        MarkOutcome::Refused(code) => MarkBody::refused(log, *code),
     });
     Ok(Answer::ok(&MarksBody { marks: marks.collect() }))
 }

@@ -1,5 +1,5 @@
-//! The stream of the messages table as a function, beside the relay: counts reactions, shows pins,
-//! writes mentions.
+//! The stream of the messages table as a function, beside the relay: counts reactions and
+//! replies, shows pins, writes mentions, makes users follow threads.
 //!
 //! **Main path.** [`handle`] reads an event's records, calls [`Deriver::derive`], and names the first
 //! record that was held.
@@ -30,8 +30,8 @@ fn record_of(record: &Value) -> Record {
         // A withdrawn reaction that expired was not counted anyway.
         (Some("REMOVE"), ..) => Record::Other,
         (Some(_), Some(channel), Some(sort_key)) => match dynamo::row_beside(channel, sort_key) {
-            Some((channel, id, RowBeside::Reaction)) => Record::Reaction(channel, id),
-            Some((channel, id, RowBeside::Pin)) => Record::Pin(channel, id),
+            Some((log, id, RowBeside::Reaction)) => Record::Reaction(log, id),
+            Some((log, id, RowBeside::Pin)) => Record::Pin(log, id),
             None => record_of_image(record),
         },
         _ => Record::Poisoned("a record has no event name or no keys".into()),
@@ -41,7 +41,7 @@ fn record_of(record: &Value) -> Record {
 /// The record of a row that is not beside a message: from its image, if there is one.
 fn record_of_image(record: &Value) -> Record {
     match record.pointer("/dynamodb/NewImage").map(dynamo::decode_log_image) {
-        Some(Ok(Some(LogEntry::Message(stored)))) => Record::of_message(&stored),
+        Some(Ok(Some(LogEntry::Message(stored)))) => Record::Message(Box::new(stored)),
         Some(Ok(_)) | None => Record::Other,
         Some(Err(malformed)) => Record::Poisoned(Box::new(malformed)),
     }

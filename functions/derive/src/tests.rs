@@ -43,14 +43,14 @@ async fn deriver() -> (Deriver, MemoryStore, MessageId) {
         withdrawn: None,
         members_version: 1,
     };
-    store.react(&channel(), id, &reaction).await.unwrap();
+    store.react(&channel().into(), id, &reaction).await.unwrap();
     let (clock, rng) = (Arc::new(ManualClock::at(NOW)), SeededRng::new(1).port());
     let ports = DeriverPorts::of_store(Arc::new(store.clone()), clock, rng);
     (Deriver::new(ports), store, id)
 }
 
 async fn count(store: &MemoryStore, id: MessageId) -> u64 {
-    match store.entry(&channel(), id).await.unwrap() {
+    match store.entry(&channel().into(), id).await.unwrap() {
         Some(LogEntry::Message(stored)) => {
             stored.message.reactions.first().map_or(0, |reaction| reaction.count)
         }
@@ -110,7 +110,7 @@ fn record_with(id: MessageId, attributes: Value, n: u64) -> Value {
 
 fn pin(id: MessageId) -> StoredPin {
     StoredPin {
-        id,
+        of: model::MessageRef { id, thread: None },
         act: ChangeId::mint(NOW, 3),
         by: user(),
         at: NOW,
@@ -125,14 +125,14 @@ async fn g9_a_pin_that_nobody_showed_is_shown_and_that_of_a_deleted_message_with
     store.pin(&channel(), &pin(id)).await.unwrap();
     let pinned = json!({ "Records": [record("INSERT", &format!("p#{id}"), 1)] });
     assert_eq!(handle(deriver.clone(), pinned).await.unwrap().failures, vec![]);
-    let Some(LogEntry::Message(stored)) = store.entry(&channel(), id).await.unwrap() else {
+    let Some(LogEntry::Message(stored)) = store.entry(&channel().into(), id).await.unwrap() else {
         panic!()
     };
     assert_eq!(stored.message.pinned.map(|pinned| pinned.by), Some(user()));
     let deletion = Change::Delete(Attribution { at: NOW, by: user() });
     let rev = Rev::of(MessageId::mint(NOW.plus(std::time::Duration::from_secs(9)), 9));
     let revision = Revision { rev, members_version: 1, only_of: None, change: deletion };
-    store.revise(&channel(), id, &revision).await.unwrap();
+    store.revise(&channel().into(), id, &revision).await.unwrap();
     let row = json!({
         "k": { "S": "deleted" }, "s": { "S": "ada" }, "v": { "N": "1" }, "g": { "S": "ada" },
         "ga": { "N": "1800000000000" }, "pc": { "S": ChangeId::mint(NOW, 3).to_string() },

@@ -1,8 +1,7 @@
-//! `GET /scroll`, `GET /unread` and `GET /mentions` as a function. It only reads.
+//! `GET /scroll`, `GET /unread`, `GET /mentions` and `GET /threads` as a function. It only reads.
 //!
-//! **Main path.** [`handle`] reads the query, calls [`messaging::scroll::scroll`],
-//! [`messaging::read_state::list_unread`] or [`messaging::mentions::list_mentions`], and writes the
-//! page.
+//! **Main path.** [`handle`] reads the query, calls [`messaging::scroll`], [`messaging::read_state`],
+//! [`messaging::mentions`] or [`messaging::threads`], and writes the page.
 //!
 //! **Invariants.** It returns no error: every refusal is already a response.
 //!
@@ -15,12 +14,15 @@ use messaging::mentions::list_mentions;
 use messaging::ports::{Mention, Principal};
 use messaging::read_state::{Unread, list_unread};
 use messaging::scroll::{Scroll, scroll};
-use model::{ErrorCode, limits};
-use protocol::http::{CountBody, PageBody, Query, UnreadBody, UnreadChannelBody};
+use messaging::threads::{FollowedThread, list_threads};
+use model::{ErrorCode, LogId, ThreadId, limits};
+use protocol::http::{
+    CountBody, PageBody, Query, ThreadBody, ThreadsBody, UnreadBody, UnreadChannelBody,
+};
 use protocol::routes::{Route, ScrollRoute};
 use service::http::{Answer, Failure, LogFields, authenticate, respond, route};
 
-/// Answers `GET /scroll`, `GET /unread` and `GET /mentions`; anything else is `not_found` or `method_not_allowed`.
+/// Answers the calls that read many messages; anything else is `not_found` or `method_not_allowed`.
 pub async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
     let result = read(&app, &request).await;
     respond(&app, &request, result)
@@ -34,6 +36,7 @@ async fn read(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
         ScrollRoute::Page => page(app, &caller, request, &query).await,
         ScrollRoute::ListUnread => unread(app, &caller, &query).await,
         ScrollRoute::ListMentions => mentions(app, &caller, &query).await,
+        ScrollRoute::ListThreads => threads(app, &caller, &query).await,
     }
 }
 
@@ -44,12 +47,13 @@ async fn page(
     query: &Query,
 ) -> Result<Answer, Failure> {
     let notes = LogFields::of(request);
-    let (channel_id, offset) = (query.channel_id()?, query.message_offset()?);
+    let log = LogId::new(query.channel_id()?, query.thread()?);
+    let offset = query.message_offset()?;
     let limit = query.limit(limits::PAGE_MESSAGES_DEFAULT)?;
     let direction = query.direction()?;
     let known = query.known(direction)?;
-    let request = Scroll { channel_id, offset, limit, direction, known };
-    notes.channel(&request.channel_id);
+    let request = Scroll { log, offset, limit, direction, known };
+    notes.channel(&request.log.channel_id);
     let page = scroll(app, caller, request).await?;
     Ok(Answer::ok(&PageBody {
         messages: page.messages,
@@ -60,10 +64,23 @@ async fn page(
 
 async fn mentions(app: &App, caller: &Principal, query: &Query) -> Result<Answer, Failure> {
     let (below, limit) = (query.mention_offset()?, query.limit(limits::PAGE_MESSAGES_DEFAULT)?);
-    let below = below.map(|(id, channel_id)| Mention { id, channel_id });
+    let below = below.map(|(id, log)| Mention { id, log });
     let (messages, next) = list_mentions(app, caller, below.as_ref(), limit).await?;
-    let next_offset = next.map(|Mention { id, channel_id }| format!("{id}.{channel_id}"));
+    let next_offset = next.map(|Mention { id, log }| format!("{id}.{log}"));
     Ok(Answer::ok(&PageBody { messages, next_offset, complete: None }))
+}
+
+async fn threads(app: &App, caller: &Principal, query: &Query) -> Result<Answer, Failure> {
+    let (below, limit) = (query.thread_offset()?, query.limit(limits::PAGE_MESSAGES_DEFAULT)?);
+    let (threads, next) = list_threads(app, caller, below.as_ref(), limit).await?;
+    let threads = threads.into_iter().map(|FollowedThread { root, up_to, is_unread }| ThreadBody {
+        channel_id: root.channel_id.to_string(),
+        root,
+        up_to: up_to.to_string(),
+        unread: is_unread,
+    });
+    let next_offset = next.map(|ThreadId { root, channel_id }| format!("{root}.{channel_id}"));
+    Ok(Answer::ok(&ThreadsBody { threads: threads.collect(), next_offset }))
 }
 
 async fn unread(app: &App, caller: &Principal, query: &Query) -> Result<Answer, Failure> {

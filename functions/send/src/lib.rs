@@ -28,7 +28,7 @@ async fn post(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> {
     let caller = authenticate(app, request)?;
     let message = NewMessage::try_from(read_json(request.headers(), request.body())?)?;
     let notes = LogFields::of(request);
-    notes.channel(&message.channel_id);
+    notes.channel(&message.log.channel_id);
     let posted = post_message(app, &caller, &message, origin(app, request)).await?;
     notes.message(posted.message.id, posted.duplicate);
     Ok(Answer::ok(&PostedBody {

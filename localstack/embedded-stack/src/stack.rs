@@ -44,6 +44,7 @@ pub struct Stack {
     app: App,
     ports: Ports,
     capacity: Capacity,
+    derive_capacity: Capacity,
     wiring: Arc<Wiring>,
     fleet: Arc<Fleet>,
     general: Option<String>,
@@ -82,7 +83,9 @@ impl Stack {
             feed.skip().map_err(feed_error)?;
         }
         let relay = wiring.relay().await?;
-        let handlers = [Handler::Relay(relay.clone()), Handler::Derive(wiring.deriver().await)];
+        let derive_capacity = Capacity::default();
+        let deriver = wiring.deriver(derive_capacity.clone()).await;
+        let handlers = [Handler::Relay(relay.clone()), Handler::Derive(deriver)];
         let mut origins = options.allowed_origins;
         for host in ["127.0.0.1", "localhost"] {
             origins.push(format!("http://{host}:{}", address.port()));
@@ -107,6 +110,7 @@ impl Stack {
             app,
             ports,
             capacity,
+            derive_capacity,
             wiring,
             fleet,
             general,
@@ -145,6 +149,12 @@ impl Stack {
     #[must_use]
     pub fn capacity(&self) -> &Capacity {
         &self.capacity
+    }
+
+    /// The store capacity that the function `derive` consumed.
+    #[must_use]
+    pub fn derive_capacity(&self) -> &Capacity {
+        &self.derive_capacity
     }
 
     /// The in-process bus, for fault injection; `None` with a real Redis.

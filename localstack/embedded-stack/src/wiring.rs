@@ -80,8 +80,8 @@ impl Wiring {
         Ok(relay(store, self.bus.relay_bus(self.replicas)?))
     }
 
-    /// Makes the deriver for the current runtime. The capacity that it consumes is not counted.
-    pub(crate) async fn deriver(&self) -> Deriver {
-        deriver(store(&self.store, CredentialSource::local(), Capacity::default()).await)
+    /// Makes the deriver for the current runtime. The store counts its consumed capacity in `capacity`.
+    pub(crate) async fn deriver(&self, capacity: Capacity) -> Deriver {
+        deriver(store(&self.store, CredentialSource::local(), capacity).await)
     }
 }

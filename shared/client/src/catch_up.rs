@@ -1,16 +1,19 @@
 //! Catch-up: reads the messages that the socket did not bring, after `resumed:false` and `resync`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::stream::{self, TryStreamExt};
-use model::{ChannelId, Direction, ErrorCode, LateArrivals, Message, MessageId, Timestamp, limits};
+use model::{
+    ChannelId, Direction, ErrorCode, LateArrivals, LogId, Message, MessageId, Timestamp, limits,
+};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc::{self, Permit};
 use tokio::time::Instant;
 
 use crate::error::ApiError;
 use crate::event::{Event, Source};
-use crate::inbox::{Inbox, Opening, settled_position};
+use crate::inbox::{ChannelRead, Inbox, Opening, settled_position};
 use crate::rest::Api;
 use crate::retry::Retrier;
 use crate::session::StopReason;
@@ -101,6 +104,10 @@ impl Shared {
         stream::iter(work.into_iter().map(Ok))
             .try_for_each_concurrent(limits::CLIENT_READS_MAX, |work| self.read_if_due(work))
             .await?;
+        let threads = self.inbox().threads_due();
+        for (log, from) in threads {
+            self.read_thread(&log, from).await?;
+        }
         let slot = self.reserve_event().await?;
         if self.inbox().all_read(list, started_at) {
             slot.send(Event::CaughtUp { channels: count });
@@ -113,9 +120,7 @@ impl Shared {
         let Some(opening) = self.inbox().opening_of(&id) else { return Ok(()) };
         let started_at = self.node_now();
         match self.read_channel(&id, late, opening).await {
-            Ok(unread_before) => {
-                self.inbox().channel_read(&id, opening, unread_before, started_at);
-            }
+            Ok(read) => self.inbox().channel_read(&id, opening, read, started_at),
             // The user was removed in the meantime: there is nothing left to read.
             Err(StopReason::Refused(error)) if error.code() == Some(ErrorCode::ChannelNotFound) => {
                 self.inbox().leave_channel(&id);
@@ -125,13 +130,27 @@ impl Shared {
         Ok(())
     }
 
-    /// Reads what a channel lacks. Returns where its newest page begins, if nothing older was read.
+    /// Reads a thread without which this client may be, though its channel has no gap.
+    async fn read_thread(&self, log: &LogId, from: MessageId) -> Result<(), StopReason> {
+        let opening = self.inbox().latest_opening();
+        match self.read_newer(log, from, opening).await {
+            Ok(_) => {}
+            Err(StopReason::Refused(error)) if error.code() == Some(ErrorCode::ChannelNotFound) => {
+                self.inbox().leave_channel(&log.channel_id);
+            }
+            Err(reason) => return Err(reason),
+        }
+        self.inbox().thread_read(log);
+        Ok(())
+    }
+
+    /// Reads what a channel lacks.
     async fn read_channel(
         &self,
         id: &ChannelId,
         late: ListedLate,
         opening: Opening,
-    ) -> Result<Option<MessageId>, StopReason> {
+    ) -> Result<ChannelRead, StopReason> {
         let late = match late {
             Some(late) => late,
             // No list was read: fetch the mark if it could matter.
@@ -142,29 +161,56 @@ impl Shared {
         };
         let is_new = self.inbox().is_new(id);
         let start = self.inbox().catch_up_from(id, late);
+        let threads_from = self.inbox().threads_from(id, late);
         let limit = self.first_visit_messages.min(limits::PAGE_ROWS_MAX);
-        let mut unread_before = Some(MessageId::last_of(Timestamp::MAX));
+        let mut unread_before = Some(MessageId::MAX);
+        let mut read = BTreeSet::new();
         if is_new && limit > 0 {
             let newest = || self.api.scroll(id, None, limit, Direction::Older);
             let page = self.retrier.run(newest).await?;
             unread_before = page.next_offset;
+            read.extend(page.messages.iter().map(|message| message.id));
             self.ingest(page.messages.into_iter().rev(), opening).await?;
         }
-        let Some(start) = start else { return Ok(unread_before) };
+        if let Some(start) = start {
+            unread_before = None;
+            read.append(&mut self.read_newer(&id.into(), start, opening).await?);
+        }
+        if let Some(from) = threads_from {
+            let start = start.unwrap_or(MessageId::MAX);
+            let roots = self.inbox().roots_of(id, &read, start, from);
+            for root in roots {
+                let thread = LogId::new(id.clone(), Some(root));
+                self.read_newer(&thread, from, opening).await?;
+            }
+        }
+        Ok(ChannelRead { unread_before, threads_from })
+    }
+
+    /// Reads what is new or changed in a log after a position. Returns the ids of what it read.
+    async fn read_newer(
+        &self,
+        log: &LogId,
+        start: MessageId,
+        opening: Opening,
+    ) -> Result<BTreeSet<MessageId>, StopReason> {
+        let mut read = BTreeSet::new();
         let mut offset = start;
         loop {
-            let known = self.inbox().known_after(id, offset);
-            let newer = || self.api.scroll_newer(id, offset, limits::PAGE_ROWS_MAX, known.as_ref());
+            let known = self.inbox().known_after(log, offset);
+            let limit = limits::PAGE_ROWS_MAX;
+            let newer = || self.api.scroll_newer(log, offset, limit, known.as_ref());
             let page = self.retrier.run(newer).await?;
             // Only once: what the pages brought is as the server has it.
-            if !page.complete && offset == start {
-                self.inbox().forget_through(id, start);
+            if !page.complete && offset == start && log.thread.is_none() {
+                self.inbox().forget_through(&log.channel_id, start);
             }
+            read.extend(page.messages.iter().map(|message| message.id));
             self.ingest(page.messages, opening).await?;
             // An empty page need not be the last. An offset that does not advance would loop.
             match page.next_offset {
                 Some(next) if next > offset => offset = next,
-                Some(_) | None => return Ok(None),
+                Some(_) | None => return Ok(read),
             }
         }
     }

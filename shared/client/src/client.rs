@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ChannelId, NodeId, limits};
+use model::{LogId, NodeId, limits};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -135,8 +135,8 @@ impl Client {
     ///
     /// # Errors
     /// [`SendError`]: not stored, or outcome unknown.
-    pub async fn send(&self, channel: &ChannelId, text: &str) -> Result<Sent, SendError> {
-        self.outbox.send(channel, text).await
+    pub async fn send(&self, log: impl Into<LogId>, text: &str) -> Result<Sent, SendError> {
+        self.outbox.send(log, text).await
     }
 
     /// The outbox, to send a draft again after a failed send.
@@ -163,10 +163,10 @@ impl Client {
         self.view.lock().cursor.clone()
     }
 
-    /// A copy of a channel's current timeline.
+    /// A copy of the current timeline of a channel, or of a thread as far as it reached this client.
     #[must_use]
-    pub fn timeline(&self, channel: &ChannelId) -> Timeline {
-        self.outbox.inbox.lock().timeline(channel).cloned().unwrap_or_default()
+    pub fn timeline(&self, log: impl Into<LogId>) -> Timeline {
+        self.outbox.inbox.lock().timeline(log).cloned().unwrap_or_default()
     }
 
     /// A copy of all current timelines. Store it with the cursor to resume after a restart.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{
-    ChannelChange, ChannelDetails, ChannelId, Message, NodeId, ReadMark, Timestamp, UserId,
+    ChannelChange, ChannelDetails, ChannelId, LogId, Message, NodeId, ReadMark, Timestamp, UserId,
 };
 use serde::Serialize;
 
@@ -66,8 +66,8 @@ pub enum Event {
     /// One of the user's devices moved a read mark. Such events may be lost and come in any order:
     /// keep the greater mark, and ask [`crate::Api::unread`] after a gap.
     Read {
-        /// The channel.
-        channel_id: ChannelId,
+        /// The log: a channel's main log, or a thread.
+        log: LogId,
         /// The mark.
         mark: ReadMark,
     },

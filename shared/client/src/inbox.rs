@@ -1,5 +1,10 @@
 //! The messages that this client has, and the gaps where it may miss some, by channel.
 //!
+//! Threads are part of their channel: they have no gap of their own. Whatever happens in a thread shows as
+//! a change of its root, so whoever reads the main log learns which threads to read. The summary of a
+//! root comes a moment after the reply: after a catch-up, the first push of each root says that its
+//! thread is to be read once more.
+//!
 //! A channel is **in step** at a given time if its timeline holds everything published before it.
 //! A frame with `fresh:true` proves that for every channel without a gap, a catch-up that read all
 //! channels for all of them. Later messages are pushed, or a gap opens.
@@ -11,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::{
-    Channel, ChannelId, KnownMessages, LateArrivals, Message, MessageId, MessageText, Timestamp,
-    limits,
+    Channel, ChannelId, KnownMessages, LateArrivals, LogId, Message, MessageId, MessageText,
+    Timestamp, limits,
 };
 
 use crate::timeline::Timeline;
@@ -39,15 +44,36 @@ struct Entry {
     /// The gap's opening when the channel started (afresh). What was asked for before may be
     /// outdated: the user may have been no member since.
     started: Opening,
-    timeline: Timeline,
+    main: Log,
+    /// The threads of which something reached this client, by their roots.
+    threads: BTreeMap<MessageId, Log>,
+    /// Set once a catch-up is complete: replies from before it may be unknown here.
+    unsure: Option<Unsure>,
+    /// Threads to be read, and after which reply.
+    threads_due: BTreeMap<MessageId, MessageId>,
     known_at: Timestamp,
-    newest_sent: Option<MessageId>,
     /// When the last complete catch-up of this channel started; earlier if copies are here that it
     /// did not read. Everything stored before it is here, and every copy is as it was then or newer.
     verified_at: Option<Timestamp>,
     gap: Option<Gap>,
     /// Whether the user is not a member any more.
     has_left: bool,
+}
+
+/// The messages of a channel's main log, or of a thread.
+#[derive(Debug, Clone, Default)]
+struct Log {
+    timeline: Timeline,
+    newest_sent: Option<MessageId>,
+}
+
+/// Replies that were stored before a catch-up, and counted into their root after it.
+#[derive(Debug, Clone)]
+struct Unsure {
+    /// None of them is older.
+    from: MessageId,
+    /// Roots whose threads were read since.
+    checked: BTreeSet<MessageId>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +93,15 @@ struct GapStart {
     /// a new channel became known.
     at: Timestamp,
     was_in_step: bool,
+}
+
+/// How far a catch-up read a channel.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ChannelRead {
+    /// Where the newest page begins, if nothing older was read.
+    pub(crate) unread_before: Option<MessageId>,
+    /// After which reply the threads were read, if they were.
+    pub(crate) threads_from: Option<MessageId>,
 }
 
 impl Inbox {
@@ -93,7 +128,13 @@ impl Inbox {
     pub fn upsert(&mut self, message: Message) -> bool {
         let (messages_max, known_at) = (self.messages_max, changed_at(&message));
         let entry = self.entry(&message.channel_id, known_at);
-        let is_news = entry.timeline.upsert(message, messages_max);
+        if message.thread.is_some() {
+            return entry.log(message.thread).timeline.upsert(message, messages_max);
+        }
+        if let Some(replies) = &message.replies {
+            entry.doubt_thread(message.id, replies.last);
+        }
+        let is_news = entry.main.timeline.upsert(message, messages_max);
         // A catch-up would have brought it if it had read so far back: this copy may be outdated.
         if is_news {
             entry.verified_at = entry.verified_at.map(|at| at.min(known_at));
@@ -108,44 +149,63 @@ impl Inbox {
             self.channels.get(&message.channel_id).is_some_and(|entry| entry.started > opening);
         let (messages_max, known_at) = (self.messages_max, changed_at(&message));
         (!is_outdated).then(|| {
-            self.entry(&message.channel_id, known_at).timeline.upsert(message, messages_max)
+            let entry = self.entry(&message.channel_id, known_at);
+            entry.log(message.thread).timeline.upsert(message, messages_max)
         })
     }
 
     /// The text of a message that was pushed without it, if it is here.
     pub(crate) fn text_of(&self, pushed: &Message) -> Option<MessageText> {
-        self.timeline(&pushed.channel_id)?.text(pushed.id, &pushed.text_rev())
+        self.timeline(pushed.log())?.text(pushed.id, &pushed.text_rev())
     }
 
-    /// A channel's timeline.
+    /// The timeline of a channel's main log, or of a thread.
     #[must_use]
-    pub fn timeline(&self, channel: &ChannelId) -> Option<&Timeline> {
-        self.channels.get(channel).map(|entry| &entry.timeline)
+    pub fn timeline(&self, log: impl Into<LogId>) -> Option<&Timeline> {
+        self.log(&log.into()).map(|log| &log.timeline)
     }
 
-    /// All timelines, by channel.
+    fn log(&self, log: &LogId) -> Option<&Log> {
+        let entry = self.channels.get(&log.channel_id)?;
+        match log.thread {
+            None => Some(&entry.main),
+            Some(root) => entry.threads.get(&root),
+        }
+    }
+
+    /// All timelines of main logs, by channel.
     pub fn timelines(&self) -> impl Iterator<Item = (&ChannelId, &Timeline)> {
-        self.channels.iter().map(|(id, entry)| (id, &entry.timeline))
+        self.channels.iter().map(|(id, entry)| (id, &entry.main.timeline))
+    }
+
+    /// The roots of the threads of which something is here, and their timelines.
+    pub fn threads(&self, channel: &ChannelId) -> impl Iterator<Item = (MessageId, &Timeline)> {
+        let threads = self.channels.get(channel).into_iter().flat_map(|entry| &entry.threads);
+        threads.map(|(root, log)| (*root, &log.timeline))
     }
 
     /// Forgets a channel's messages up to `last`, whose changes the server has no longer: the copies
-    /// here may be outdated, and the history is read on demand.
+    /// here may be outdated, and the history is read on demand. So are threads, whole.
     pub(crate) fn forget_through(&mut self, channel: &ChannelId, last: MessageId) {
         if let Some(entry) = self.channels.get_mut(channel) {
-            entry.timeline.forget_through(last);
+            entry.main.timeline.forget_through(last);
+            for log in entry.threads.values_mut() {
+                log.timeline.forget_through(MessageId::MAX);
+            }
         }
     }
 
     /// Remembers that a message of this client was stored.
-    pub fn record_sent(&mut self, channel: &ChannelId, id: MessageId) {
-        let entry = self.entry(channel, id.time());
-        entry.newest_sent = entry.newest_sent.max(Some(id));
+    pub fn record_sent(&mut self, log: impl Into<LogId>, id: MessageId) {
+        let LogId { channel_id, thread } = log.into();
+        let log = self.entry(&channel_id, id.time()).log(thread);
+        log.newest_sent = log.newest_sent.max(Some(id));
     }
 
-    /// The newest message that this client has seen or sent in a channel: the next one's `after`.
+    /// The newest message that this client has seen or sent in a log: the next one's `after`.
     #[must_use]
-    pub fn newest_seen(&self, channel: &ChannelId) -> Option<MessageId> {
-        self.channels.get(channel).and_then(|entry| entry.timeline.newest().max(entry.newest_sent))
+    pub fn newest_seen(&self, log: impl Into<LogId>) -> Option<MessageId> {
+        self.log(&log.into()).and_then(|log| log.timeline.newest().max(log.newest_sent))
     }
 
     /// Adds a channel that exists since `at`: the socket brings its messages from then on.
@@ -232,6 +292,46 @@ impl Inbox {
         late: Option<LateArrivals>,
     ) -> Option<MessageId> {
         let entry = self.channels.get(channel)?;
+        let from = self.published_from(entry, late)?;
+        Some(from).max(entry.floor())
+    }
+
+    /// The position after which to read the channel's threads. What is below the last complete catch-up
+    /// counts here: a reply may have been stored before it, and counted into its root after it.
+    #[must_use]
+    pub(crate) fn threads_from(
+        &self,
+        channel: &ChannelId,
+        late: Option<LateArrivals>,
+    ) -> Option<MessageId> {
+        let entry = self.channels.get(channel).filter(|entry| entry.gap.is_some())?;
+        // In a new channel, what was written before is read on demand.
+        let known = || MessageId::first_of(entry.known_at.minus(self.overlap));
+        let from = self.published_from(entry, late).unwrap_or_else(known);
+        Some(entry.unsure.as_ref().map_or(from, |unsure| unsure.from.min(from)))
+    }
+
+    /// The roots whose threads are to be read too: all that have a reply after `from`, and of the threads
+    /// of which something is here those whose root was read, or is not below `start`: a root that is as
+    /// it was here is not read again.
+    pub(crate) fn roots_of(
+        &self,
+        channel: &ChannelId,
+        read: &BTreeSet<MessageId>,
+        start: MessageId,
+        from: MessageId,
+    ) -> BTreeSet<MessageId> {
+        let Some(entry) = self.channels.get(channel) else { return BTreeSet::new() };
+        let has_news = |message: &&Message| {
+            message.replies.as_ref().is_some_and(|replies| replies.last > from)
+        };
+        let active = entry.main.timeline.messages().filter(has_news).map(|message| message.id);
+        let is_held = |(root, _): &(&MessageId, &Log)| read.contains(root) || **root >= start;
+        let held = entry.threads.iter().filter(is_held).map(|(root, _)| *root);
+        active.chain(held).collect()
+    }
+
+    fn published_from(&self, entry: &Entry, late: Option<LateArrivals>) -> Option<MessageId> {
         let start = entry.gap?.start?;
         let overlap = MessageId::first_of(start.at.minus(self.overlap));
         // `FUTURE` covers the difference between the clocks of two servers.
@@ -240,8 +340,7 @@ impl Inbox {
         // A position is exclusive, and the late message itself must be read.
         let late =
             late.filter(is_news).map(|late| late.reread_from.previous().unwrap_or(MessageId::MIN));
-        let from = late.map_or(overlap, |late| late.min(overlap));
-        Some(from).max(entry.floor())
+        Some(late.map_or(overlap, |late| late.min(overlap)))
     }
 
     /// Whether a `late` mark could change where a channel's catch-up starts.
@@ -252,8 +351,27 @@ impl Inbox {
 
     /// The messages after `offset` that this client already has, for the next page of a catch-up.
     #[must_use]
-    pub fn known_after(&self, channel: &ChannelId, offset: MessageId) -> Option<KnownMessages> {
-        self.channels.get(channel)?.timeline.known(offset)
+    pub fn known_after(&self, log: impl Into<LogId>, offset: MessageId) -> Option<KnownMessages> {
+        self.log(&log.into())?.timeline.known(offset)
+    }
+
+    /// Threads to be read though their channel has no gap, and after which reply.
+    pub(crate) fn threads_due(&self) -> Vec<(LogId, MessageId)> {
+        let of_channel = |(id, entry): (&ChannelId, &Entry)| {
+            let due = entry.threads_due.clone().into_iter();
+            let id = id.clone();
+            due.map(move |(root, from)| (LogId::new(id.clone(), Some(root)), from))
+        };
+        let without_gap = self.channels.iter().filter(|(_, entry)| entry.gap.is_none());
+        without_gap.flat_map(of_channel).collect()
+    }
+
+    /// Records that such a thread was read.
+    pub(crate) fn thread_read(&mut self, log: &LogId) {
+        let entry = self.channels.get_mut(&log.channel_id);
+        if let (Some(entry), Some(root)) = (entry, log.thread) {
+            entry.threads_due.remove(&root);
+        }
     }
 
     /// What the next catch-up has to read: the list of channels first, if its gap is open, and
@@ -287,27 +405,45 @@ impl Inbox {
         restarted
     }
 
+    /// The last opening of any gap: what is read for it is not outdated by an earlier fresh start.
+    pub(crate) const fn latest_opening(&self) -> Opening {
+        Opening(self.openings)
+    }
+
+    /// Whether threads of a channel without a gap are to be read.
+    pub(crate) fn has_threads_due(&self, channel: &ChannelId) -> bool {
+        let entry = self.channels.get(channel);
+        entry.is_some_and(|entry| entry.gap.is_none() && !entry.threads_due.is_empty())
+    }
+
     /// The opening of a channel's gap, if it is still open.
     pub(crate) fn opening_of(&self, channel: &ChannelId) -> Option<Opening> {
         self.channels.get(channel)?.gap.map(|gap| gap.opening)
     }
 
-    /// Records that a channel's catch-up, which began at `at`, is complete. If it read the newest page
-    /// only, it did not read the messages before `unread_before`.
+    /// Records that a channel's catch-up, which began at `at`, is complete.
     pub(crate) fn channel_read(
         &mut self,
         channel: &ChannelId,
         opening: Opening,
-        unread_before: Option<MessageId>,
+        read: ChannelRead,
         at: Timestamp,
     ) {
         let entry = self.entry(channel, at);
         if entry.started > opening {
             return;
         }
+        if let Some(from) = read.threads_from {
+            let counted_by = MessageId::first_of(at.minus(limits::COUNTED_WITHIN));
+            let before = entry.unsure.take().map(|unsure| unsure.from.max(counted_by));
+            let from = before.map_or(from, |before| before.min(from));
+            entry.unsure = Some(Unsure { from, checked: BTreeSet::new() });
+            entry.threads_due.clear();
+        }
         // Everything stored before `at` is here, even if the gap opened again since. But copies that
         // are older than what was read may have changed since they were pushed.
-        let unread = entry.timeline.messages().take_while(|here| Some(here.id) < unread_before);
+        let is_unread = |here: &&Message| Some(here.id) < read.unread_before;
+        let unread = entry.main.timeline.messages().take_while(is_unread);
         let verified_at = unread.map(changed_at).fold(at, Timestamp::min);
         entry.verified_at = entry.verified_at.max(Some(verified_at));
         let still_open = entry.gap.filter(|gap| gap.opening != opening);
@@ -364,12 +500,36 @@ impl Entry {
     fn new(known_at: Timestamp, seen_in: Option<Opening>) -> Self {
         Self {
             started: seen_in.unwrap_or_default(),
-            timeline: Timeline::default(),
+            main: Log::default(),
+            threads: BTreeMap::new(),
+            unsure: None,
+            threads_due: BTreeMap::new(),
             known_at,
-            newest_sent: None,
             verified_at: None,
             gap: seen_in.map(|opening| Gap { opening, is_new: true, start: None }),
             has_left: false,
+        }
+    }
+
+    /// The log of a thread, or the main log.
+    fn log(&mut self, thread: Option<MessageId>) -> &mut Log {
+        let Some(root) = thread else { return &mut self.main };
+        if !self.threads.contains_key(&root) && self.threads.len() >= limits::CLIENT_THREADS_MAX {
+            // The one in which nothing happened for the longest time; it is read on demand.
+            let newest = |(_, log): &(&MessageId, &Log)| log.timeline.newest();
+            let oldest = self.threads.iter().min_by_key(newest).map(|(root, _)| *root);
+            oldest.and_then(|oldest| self.threads.remove(&oldest));
+        }
+        self.threads.entry(root).or_default()
+    }
+
+    /// Notes that a root was pushed: its thread may have replies from before the last catch-up.
+    fn doubt_thread(&mut self, root: MessageId, last: MessageId) {
+        if let Some(Unsure { from, checked }) = &mut self.unsure
+            && last > *from
+            && checked.insert(root)
+        {
+            self.threads_due.insert(root, *from);
         }
     }
 
@@ -382,7 +542,7 @@ impl Entry {
             gap.start.get_or_insert(GapStart { at, was_in_step: false });
             return;
         }
-        let newest = || self.timeline.newest().map_or(self.known_at, MessageId::time);
+        let newest = || self.main.timeline.newest().map_or(self.known_at, MessageId::time);
         let (at, was_in_step) = (in_step_at.unwrap_or_else(newest), in_step_at.is_some());
         let start = Some(GapStart { at, was_in_step });
         self.gap = Some(Gap { opening, is_new: false, start });
@@ -391,7 +551,7 @@ impl Entry {
     /// The position below which no new message can be, or below which messages are dropped.
     fn floor(&self) -> Option<MessageId> {
         let verified = self.verified_at.map(|at| at.minus(limits::VERIFIED_OVERLAP));
-        verified.map(MessageId::first_of).max(self.timeline.dropped)
+        verified.map(MessageId::first_of).max(self.main.timeline.dropped)
     }
 }
 

@@ -79,7 +79,9 @@ pub use client::{Client, Config};
 pub use error::ApiError;
 pub use event::{Event, Source};
 pub use inbox::Inbox;
-pub use rest::{Api, Assignment, Marked, MemberPage, Page, ProfilePage, Target, Unread};
+pub use rest::{
+    Api, Assignment, FollowedThread, Marked, MemberPage, Page, ProfilePage, Target, Unread,
+};
 pub use scheme::wrong_scheme;
 pub use send::{Draft, Outbox, SendError, Sent};
 pub use session::{Disconnect, Session, Step, StopReason};

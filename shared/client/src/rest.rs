@@ -22,7 +22,9 @@ use crate::transport::{Call, CallError, RawAnswer, Transport, Web};
 mod answers;
 mod calls;
 
-pub use answers::{Assignment, Marked, MemberPage, Page, ProfilePage, Target, Unread};
+pub use answers::{
+    Assignment, FollowedThread, Marked, MemberPage, Page, ProfilePage, Target, Unread,
+};
 
 /// One user's access to the REST API. Cheap to clone.
 #[derive(Clone)]

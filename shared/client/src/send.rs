@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ChannelId, ErrorCode, Message, MessageId};
+use model::{ErrorCode, LogId, Message, MessageId};
 use parking_lot::Mutex;
 use protocol::http::PostedBody;
 use tokio::time::{Instant, sleep};
@@ -16,8 +16,8 @@ use crate::rest::Api;
 /// A message before it is stored. Sending the same draft again never stores it twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
-    /// The channel to send it to.
-    pub channel_id: ChannelId,
+    /// The log to send it to: a channel's main log, or a thread.
+    pub log: LogId,
     /// The text.
     pub text: String,
     /// The client's id. It identifies the message until the answer brings the stored id.
@@ -89,14 +89,15 @@ impl Outbox {
     ///
     /// # Errors
     /// [`SendError`]: not stored, or outcome unknown.
-    pub async fn send(&self, channel: &ChannelId, text: &str) -> Result<Sent, SendError> {
-        match self.send_draft(&self.draft(channel, text)).await {
+    pub async fn send(&self, log: impl Into<LogId>, text: &str) -> Result<Sent, SendError> {
+        let log = log.into();
+        match self.send_draft(&self.draft(&log, text)).await {
             // This machine's clock was minutes off. The refusal corrected it and proves that no
             // message has the old id, so sending once more with a new id is safe.
             Err(SendError::NotStored { source })
                 if source.code() == Some(ErrorCode::IdOutOfRange) =>
             {
-                self.send_draft(&self.draft(channel, text)).await
+                self.send_draft(&self.draft(&log, text)).await
             }
             other => other,
         }
@@ -104,12 +105,13 @@ impl Outbox {
 
     /// Makes a draft. Its id is minted for the server's time, and after any message seen here.
     #[must_use]
-    pub fn draft(&self, channel: &ChannelId, text: &str) -> Draft {
-        let after = self.inbox.lock().newest_seen(channel);
+    pub fn draft(&self, log: impl Into<LogId>, text: &str) -> Draft {
+        let log = log.into();
+        let after = self.inbox.lock().newest_seen(&log);
         let now = self.api.server_now();
         let time = after.map_or(now, |after| now.max(after.time().plus(Duration::from_millis(1))));
         let id = MessageId::mint(time, self.api.transport().random());
-        Draft { channel_id: channel.clone(), text: text.to_owned(), id, after }
+        Draft { log, text: text.to_owned(), id, after }
     }
 
     /// Sends a draft until it is stored, refused, or out of time. Each attempt has the same id.
@@ -126,10 +128,10 @@ impl Outbox {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let (channel, id) = (&draft.channel_id, Some(draft.id));
-            match self.api.post_message(channel, &draft.text, id, draft.after).await {
+            let id = Some(draft.id);
+            match self.api.post_message(&draft.log, &draft.text, id, draft.after).await {
                 Ok(PostedBody { message, duplicate, .. }) => {
-                    self.inbox.lock().record_sent(&message.channel_id, message.id);
+                    self.inbox.lock().record_sent(&message.log(), message.id);
                     return Ok(Sent { message, local_id: draft.id, duplicate, attempts });
                 }
                 Err(source) => {

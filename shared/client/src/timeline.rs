@@ -1,11 +1,11 @@
-//! The messages of one channel, one per id, in id order.
+//! The messages of one log, one per id, in id order.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 
 use model::{KnownMessages, Message, MessageId, MessageText, Rev};
 
-/// The messages of one channel, in id order. Delivery is at least once; this removes duplicates.
+/// The messages of a channel's main log or of a thread, in id order. Delivery is at least once; this removes duplicates.
 #[derive(Debug, Clone, Default)]
 pub struct Timeline {
     messages: BTreeMap<MessageId, Message>,
@@ -37,6 +37,12 @@ impl Timeline {
             self.dropped = self.messages.pop_first().map(|(id, _)| id);
         }
         true
+    }
+
+    /// A message, if it is here.
+    #[must_use]
+    pub fn get(&self, id: MessageId) -> Option<&Message> {
+        self.messages.get(&id)
     }
 
     /// A message's text, if it is here as this revision left it.

@@ -75,7 +75,7 @@ impl DynamoStore {
         let (workspace, user) = (WorkspaceId::parse(NOBODY)?, UserId::parse(NOBODY)?);
         let (channel, id) = (ChannelId::parse(NOWHERE)?, MessageId::first_of(Timestamp::MAX));
         let query = PageQuery {
-            channel_id: channel.clone(),
+            log: channel.clone().into(),
             lowest: id,
             highest: MessageId::last_of(Timestamp::MAX),
             newest_first: true,
@@ -83,7 +83,7 @@ impl DynamoStore {
             strong: true,
         };
         let answers = [
-            self.entry(&channel, id).await.map(drop),
+            self.entry(&query.log, id).await.map(drop),
             self.page(&query).await.map(drop),
             self.channels(std::slice::from_ref(&channel)).await.map(drop),
             self.members(&channel, None, 1).await.map(drop),

@@ -7,10 +7,13 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use messaging::ports::{ChannelMark, Folded, Joined, LogEntry, Mention, Redirect, StoredMessage};
+use messaging::ports::{
+    ChannelMark, CountedReplies, Folded, Joined, LogEntry, Mention, Redirect, StoredMessage,
+    UserThread,
+};
 use model::{
-    Attribution, ChangeId, ChannelId, Edit, Emoji, Member, Mentions, Message, MessageId,
-    MessageText, Profile, Reaction, ReadMark, Rev, TextDigest, Timestamp, UserId,
+    Attribution, ChangeId, ChannelId, Edit, Emoji, LogId, Member, Mentions, Message, MessageId,
+    MessageText, Profile, Reaction, ReadMark, Replies, Rev, TextDigest, Timestamp, UserId,
 };
 
 use crate::keys;
@@ -58,6 +61,15 @@ pub(crate) const PIN_BY: &str = "pb";
 pub(crate) const PIN_AT: &str = "pa";
 /// The last act of pinning or unpinning that a message's row shows.
 pub(crate) const PIN_ACT: &str = "pc";
+/// The root of the thread that a message is a reply in: for the stream's filters, which cannot look
+/// into keys. The key has it too.
+pub(crate) const ROOT: &str = "h";
+/// The summary of a root's replies, and what it was counted from, both as JSON; absent if nothing was
+/// counted.
+pub(crate) const REPLIES: &str = "n";
+pub(crate) const COUNTED: &str = "nd";
+/// The message that a message quotes.
+pub(crate) const QUOTE: &str = "qt";
 /// The kinds of a reaction's and of a pin's row.
 pub(crate) const REACTION: &str = "reaction";
 pub(crate) const PIN: &str = "pin";
@@ -101,6 +113,8 @@ pub(crate) const TIME_ZONE: &str = "z";
 pub(crate) const JOINED_AT: &str = "j";
 /// How far a user has read a channel; absent until the first mark.
 pub(crate) const READ_MARK: &str = "rd";
+/// Whether a user follows a thread; absent if they only read it.
+pub(crate) const FOLLOWED: &str = "f";
 /// Tombstones: when the user was revoked, in milliseconds.
 pub(crate) const REVOKED_AT: &str = "a";
 /// When a user last began to leave.
@@ -118,7 +132,7 @@ pub struct MalformedRow {
 
 pub(crate) fn encode_message(stored: &StoredMessage) -> Item {
     let message = &stored.message;
-    let mut item = keys::message(&message.channel_id, message.id);
+    let mut item = keys::message(&message.log(), message.id);
     let mut put = |name: &str, value| item.insert(name.to_owned(), value);
     put(SENDER, keys::string(message.sender_id.as_str()));
     put(VERSION, number(stored.members_version));
@@ -144,6 +158,18 @@ pub(crate) fn encode_message(stored: &StoredMessage) -> Item {
     }
     if let Some(act) = stored.pin_act {
         put(PIN_ACT, keys::string(act.to_string()));
+    }
+    if let Some(root) = message.thread {
+        put(ROOT, keys::string(root.to_string()));
+    }
+    if let Some(replies) = &message.replies {
+        put(REPLIES, encode_replies(replies));
+    }
+    if let Some(counted) = &stored.counted {
+        put(COUNTED, encode_counted(counted));
+    }
+    if let Some(quote) = message.quote {
+        put(QUOTE, keys::string(quote.to_string()));
     }
     match &message.deleted {
         None => put(TEXT, keys::string(message.text.as_str())),
@@ -201,8 +227,42 @@ fn decode_folded(bytes: &[u8]) -> Option<Folded> {
     Some(Folded { digest: *digest, rows: u32::from_be_bytes(*rows), at })
 }
 
+/// A summary as compact JSON: `[count, last, [users]]`.
+pub(crate) fn encode_replies(Replies { count, last, users }: &Replies) -> AttributeValue {
+    let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
+    keys::string(serde_json::json!([count, last.to_string(), users]).to_string())
+}
+
+fn decode_replies(text: &str) -> Option<Replies> {
+    let (count, last, users): (u64, String, Vec<String>) = serde_json::from_str(text).ok()?;
+    let users = users.iter().map(|user| UserId::parse(user).ok()).collect::<Option<_>>()?;
+    Some(Replies { count, last: MessageId::parse(&last).ok()?, users })
+}
+
+/// As compact JSON: `[settled_to, settled, settled_last, settled_users, digest, rows, at]`.
+pub(crate) fn encode_counted(counted: &CountedReplies) -> AttributeValue {
+    let CountedReplies { settled_to, settled, settled_last, settled_users, digest, rows, at } =
+        counted;
+    let (last, digest) = (settled_last.map(|id| id.to_string()), u64::from_be_bytes(*digest));
+    let parts = (settled_to.to_string(), settled, last, settled_users, digest, rows, at.unix_ms());
+    keys::string(serde_json::json!(parts).to_string())
+}
+
+fn decode_counted(text: &str) -> Option<CountedReplies> {
+    type Parts = (String, u64, Option<String>, usize, u64, u32, u64);
+    let (settled_to, settled, last, settled_users, digest, rows, at): Parts =
+        serde_json::from_str(text).ok()?;
+    let settled_last = match last {
+        Some(last) => Some(MessageId::parse(&last).ok()?),
+        None => None,
+    };
+    let (settled_to, digest) = (MessageId::parse(&settled_to).ok()?, digest.to_be_bytes());
+    let at = Timestamp::from_unix_ms(at);
+    Some(CountedReplies { settled_to, settled, settled_last, settled_users, digest, rows, at })
+}
+
 pub(crate) fn encode_redirect(redirect: &Redirect) -> Item {
-    let mut item = keys::message(&redirect.channel_id, redirect.id);
+    let mut item = keys::message(&redirect.log, redirect.id);
     item.insert(TARGET.to_owned(), keys::string(redirect.target.to_string()));
     item.insert(SENDER.to_owned(), keys::string(redirect.sender_id.as_str()));
     item.insert(DIGEST.to_owned(), AttributeValue::B(Blob::new(redirect.digest.0)));
@@ -218,18 +278,18 @@ pub(crate) fn encode_redirect(redirect: &Redirect) -> Item {
 /// [`MalformedRow`] if it has no kind and is neither a message nor a redirect.
 pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEntry, MalformedRow> {
     let row = Row { table: "messages", item };
-    let channel_id = row.parsed(keys::CHANNEL_ID, |text| ChannelId::parse(text).ok())?;
+    let log = row.parsed(keys::CHANNEL_ID, |text| LogId::parse(text).ok())?;
     let id = row.parsed(keys::CREATED_AT, |text| MessageId::parse(text).ok())?;
     let is_deleted = match item.get(ROW_KIND) {
         None => false,
         Some(AttributeValue::S(kind)) if kind == TOMBSTONE => true,
-        Some(_) => return Ok(LogEntry::Unknown { channel_id, id }),
+        Some(_) => return Ok(LogEntry::Unknown { log, id }),
     };
     let sender_id = row.parsed(SENDER, |text| UserId::parse(text).ok())?;
     if item.contains_key(TARGET) {
         let expires_at = Timestamp::from_unix_ms(row.number(EXPIRES_AT)?.saturating_mul(1_000));
         return Ok(LogEntry::Redirect(Redirect {
-            channel_id,
+            log,
             id,
             target: row.parsed(TARGET, |text| MessageId::parse(text).ok())?,
             sender_id,
@@ -242,7 +302,8 @@ pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEnt
     } else {
         MessageText::from_stored(row.text(TEXT)?.to_owned())
     };
-    let mut message = Message::new(id, channel_id, sender_id, text);
+    let mut message = Message::new(id, log.channel_id, sender_id, text);
+    message.thread = log.thread;
     if item.contains_key(REV) {
         message.rev = row.rev(REV)?;
     }
@@ -265,6 +326,14 @@ pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEnt
         None => None,
         Some(_) => Some(row.parsed(PIN_ACT, |text| ChangeId::parse(text).ok())?),
     };
+    // A summary in the form of a later version is left out, and counted again.
+    let replies = item.get(REPLIES).and_then(|text| text.as_s().ok());
+    message.replies = replies.and_then(|text| decode_replies(text));
+    let counted = item.get(COUNTED).and_then(|text| text.as_s().ok());
+    let counted = counted.and_then(|text| decode_counted(text));
+    if item.contains_key(QUOTE) && !is_deleted {
+        message.quote = Some(row.parsed(QUOTE, |text| MessageId::parse(text).ok())?);
+    }
     if is_deleted {
         let by = row.parsed(DELETED_BY, |text| UserId::parse(text).ok())?;
         message.deleted = Some(Attribution { at: row.time(DELETED_AT)?, by });
@@ -278,7 +347,7 @@ pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEnt
         Some(_) => return Err(row.malformed(FOLDED)),
     };
     let members_version = row.number(VERSION)?;
-    Ok(LogEntry::Message(StoredMessage { message, members_version, folded, pin_act }))
+    Ok(LogEntry::Message(StoredMessage { message, members_version, folded, pin_act, counted }))
 }
 
 pub(crate) fn decode_profile(item: &Item) -> Result<Profile, MalformedRow> {
@@ -334,6 +403,16 @@ pub(crate) fn decode_channel_mark(item: &Item) -> Result<ChannelMark, MalformedR
 
 pub(crate) fn decode_mention(item: &Item) -> Result<Mention, MalformedRow> {
     Row { table: "user_channels", item }.parsed(keys::CHANNEL_ID, keys::mention_parts)
+}
+
+pub(crate) fn decode_user_thread(item: &Item) -> Result<UserThread, MalformedRow> {
+    let row = Row { table: "user_channels", item };
+    Ok(UserThread {
+        thread: row.parsed(keys::CHANNEL_ID, keys::thread_of)?,
+        is_followed: row.flag(FOLLOWED)?,
+        up_to: row.parsed(READ_MARK, |text| MessageId::parse(text).ok())?,
+        expires_at: row.expiry()?.ok_or_else(|| row.malformed(EXPIRES_AT))?,
+    })
 }
 
 pub(crate) fn decode_tombstone(item: &Item) -> Result<UserId, MalformedRow> {

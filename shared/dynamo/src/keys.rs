@@ -4,12 +4,15 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use messaging::ports::Mention;
-use model::{ChannelId, Emoji, MessageId, Timestamp, UserId, WorkspaceId};
+use model::{
+    ChannelId, Emoji, LogId, MessageId, MessageRef, ThreadId, Timestamp, UserId, WorkspaceId,
+};
 
 /// A row's key.
 pub(crate) type Key = HashMap<String, AttributeValue>;
 
-/// Partition key of messages, channels and memberships; sort key of user_channels.
+/// Partition key of messages, channels and memberships; sort key of user_channels. In messages it is
+/// the log: the channel, and for a reply a `.` and the root of its thread.
 pub(crate) const CHANNEL_ID: &str = "channel_id";
 /// Sort key of messages: the message's id.
 pub(crate) const CREATED_AT: &str = "created_at";
@@ -31,6 +34,10 @@ const USERS: &str = "*users";
 /// not know mentions list what sorts above it.
 const MENTION: &str = "!@";
 
+/// Prefix before the root's id in the sort key of a thread that a user follows. Sorts below the
+/// tombstone, like a mention's.
+const THREAD: &str = "!T";
+
 /// Below and above all sort keys that are channels' ids: `C…` and `D…`.
 pub(crate) const CHANNELS: (&str, &str) = ("A", "E");
 
@@ -49,13 +56,13 @@ pub(crate) fn string(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-pub(crate) fn message(channel: &ChannelId, id: MessageId) -> Key {
-    pair(CHANNEL_ID, channel.as_str(), CREATED_AT, &id.to_string())
+pub(crate) fn message(log: &LogId, id: MessageId) -> Key {
+    pair(CHANNEL_ID, &log.to_string(), CREATED_AT, &id.to_string())
 }
 
 /// An entry of the change log. Sorts above every message: ULIDs are upper case.
-pub(crate) fn change(channel: &ChannelId, position: MessageId) -> Key {
-    pair(CHANNEL_ID, channel.as_str(), CREATED_AT, &change_sort_key(position))
+pub(crate) fn change(log: &LogId, position: MessageId) -> Key {
+    pair(CHANNEL_ID, &log.to_string(), CREATED_AT, &change_sort_key(position))
 }
 
 pub(crate) fn change_sort_key(position: MessageId) -> String {
@@ -67,23 +74,31 @@ pub(crate) fn change_position(sort_key: &str) -> Option<MessageId> {
     MessageId::parse(sort_key.strip_prefix(CHANGE)?).ok()
 }
 
-/// The pin of a message. Sorts above every message, like a change.
-pub(crate) fn pin(channel: &ChannelId, id: MessageId) -> Key {
-    pair(CHANNEL_ID, channel.as_str(), CREATED_AT, &pin_sort_key(id))
+/// The pin of a message, which may be a reply: a channel has one list. Sorts above every message, like a
+/// change.
+pub(crate) fn pin(channel: &ChannelId, of: MessageRef) -> Key {
+    pair(CHANNEL_ID, channel.as_str(), CREATED_AT, &pin_sort_key(of))
 }
 
-pub(crate) fn pin_sort_key(id: MessageId) -> String {
-    format!("{PIN}{id}")
+pub(crate) fn pin_sort_key(MessageRef { id, thread }: MessageRef) -> String {
+    match thread {
+        Some(root) => format!("{PIN}{id}#{root}"),
+        None => format!("{PIN}{id}"),
+    }
 }
 
 /// The message in a pin's sort key.
-pub(crate) fn pinned_message(sort_key: &str) -> Option<MessageId> {
-    MessageId::parse(sort_key.strip_prefix(PIN)?).ok()
+pub(crate) fn pinned_message(sort_key: &str) -> Option<MessageRef> {
+    let (id, thread) = match sort_key.strip_prefix(PIN)?.split_once('#') {
+        Some((id, root)) => (id, Some(MessageId::parse(root).ok()?)),
+        None => (sort_key.strip_prefix(PIN)?, None),
+    };
+    Some(MessageRef { id: MessageId::parse(id).ok()?, thread })
 }
 
 /// A user's reaction to a message with an emoji. Sorts above every message, like a change.
-pub(crate) fn reaction(channel: &ChannelId, id: MessageId, user: &UserId, emoji: &Emoji) -> Key {
-    pair(CHANNEL_ID, channel.as_str(), CREATED_AT, &reaction_sort_key(id, user, emoji))
+pub(crate) fn reaction(log: &LogId, id: MessageId, user: &UserId, emoji: &Emoji) -> Key {
+    pair(CHANNEL_ID, &log.to_string(), CREATED_AT, &reaction_sort_key(id, user, emoji))
 }
 
 pub(crate) fn reaction_sort_key(id: MessageId, user: &UserId, emoji: &Emoji) -> String {
@@ -128,8 +143,8 @@ pub(crate) fn mention(workspace: &WorkspaceId, user: &UserId, mention: &Mention)
     pair(WORKSPACE_USER, &workspace_user(workspace, user), CHANNEL_ID, &sort_key)
 }
 
-pub(crate) fn mention_sort_key(Mention { id, channel_id }: &Mention) -> String {
-    format!("{MENTION}{id}#{channel_id}")
+pub(crate) fn mention_sort_key(Mention { id, log }: &Mention) -> String {
+    format!("{MENTION}{id}#{log}")
 }
 
 /// Below all mentions of messages since a time, and above all mentions.
@@ -137,10 +152,32 @@ pub(crate) fn mentions_since(since: Timestamp) -> (String, String) {
     (format!("{MENTION}{}", MessageId::first_of(since)), format!("{MENTION}{}", char::MAX))
 }
 
-/// The message and channel in a mention's sort key.
+/// The message and log in a mention's sort key.
 pub(crate) fn mention_parts(sort_key: &str) -> Option<Mention> {
-    let (id, channel) = sort_key.strip_prefix(MENTION)?.split_once('#')?;
-    Some(Mention { id: MessageId::parse(id).ok()?, channel_id: ChannelId::parse(channel).ok()? })
+    let (id, log) = sort_key.strip_prefix(MENTION)?.split_once('#')?;
+    Some(Mention { id: MessageId::parse(id).ok()?, log: LogId::parse(log).ok()? })
+}
+
+/// A user's row of a thread.
+pub(crate) fn user_thread(workspace: &WorkspaceId, user: &UserId, thread: &ThreadId) -> Key {
+    let sort_key = thread_sort_key(thread);
+    pair(WORKSPACE_USER, &workspace_user(workspace, user), CHANNEL_ID, &sort_key)
+}
+
+fn thread_sort_key(ThreadId { root, channel_id }: &ThreadId) -> String {
+    format!("{THREAD}{root}#{channel_id}")
+}
+
+/// Below and above all rows of threads.
+pub(crate) fn threads() -> (String, String) {
+    (THREAD.to_owned(), format!("{THREAD}{}", char::MAX))
+}
+
+/// The thread in a row's sort key.
+pub(crate) fn thread_of(sort_key: &str) -> Option<ThreadId> {
+    let (root, channel) = sort_key.strip_prefix(THREAD)?.split_once('#')?;
+    let (root, channel_id) = (MessageId::parse(root).ok()?, ChannelId::parse(channel).ok()?);
+    Some(ThreadId { root, channel_id })
 }
 
 pub(crate) fn profile(workspace: &WorkspaceId, user: &UserId) -> Key {
@@ -192,7 +229,7 @@ mod tests {
     #[test]
     fn a_tombstone_sorts_below_every_channel_and_above_a_users_other_rows() {
         assert!(ChannelId::parse(REVOKED).is_err());
-        for below in [LEAVING, MENTION, PROFILE] {
+        for below in [LEAVING, MENTION, THREAD, PROFILE] {
             assert!(below < REVOKED && !REVOKED.starts_with(below), "{below}");
         }
         for lowest in ["C00000000000000000000000000", "D00000000000000000000000000"] {
@@ -206,7 +243,7 @@ mod tests {
         for id in ["C00000000000000000000000000", "D7ZZZZZZZZZZZZZZZZZZZZZZZZZ"] {
             assert!(lowest < id && id < highest && ChannelId::parse(id).is_ok(), "{id}");
         }
-        for below in [PROFILE, LEAVING, REVOKED, MENTION] {
+        for below in [PROFILE, LEAVING, REVOKED, MENTION, THREAD] {
             assert!(below < lowest, "{below}");
         }
     }

@@ -35,6 +35,7 @@ mod revise;
 mod revocations;
 mod schema;
 mod store;
+mod threads;
 mod update;
 
 pub use capacity::{Capacity, Consumed, Cost, Operation};

@@ -1,4 +1,4 @@
-//! The messages table: an append-only log per channel.
+//! The messages table: an append-only log for each channel and thread.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use messaging::ports::{
     WriteError,
 };
 use model::limits::{PAGE_ROWS_MAX, REACTION_ROWS_READ_MAX};
-use model::{ChannelId, Emoji, MessageId, UserId};
+use model::{Emoji, LogId, MessageId, UserId};
 
 use crate::attempt::Attempts;
 use crate::call::{COST, Written};
@@ -37,7 +37,7 @@ impl MessageStore for DynamoStore {
             Written::Done(()) => Ok(Appended::Stored),
             Written::Refused(row) => {
                 let message = &stored.message;
-                self.occupied(&message.channel_id, message.id, row.as_ref(), &attempts).await
+                self.occupied(&message.log(), message.id, row.as_ref(), &attempts).await
             }
         }
     }
@@ -56,16 +56,12 @@ impl MessageStore for DynamoStore {
         }
     }
 
-    async fn entry(
-        &self,
-        channel: &ChannelId,
-        id: MessageId,
-    ) -> Result<Option<LogEntry>, ReadError> {
+    async fn entry(&self, log: &LogId, id: MessageId) -> Result<Option<LogEntry>, ReadError> {
         let get = self
             .client
             .get_item()
             .table_name(&self.tables.messages)
-            .set_key(Some(keys::message(channel, id)))
+            .set_key(Some(keys::message(log, id)))
             .consistent_read(true)
             .return_consumed_capacity(COST)
             .send();
@@ -73,17 +69,13 @@ impl MessageStore for DynamoStore {
         answer.item().map(decode_log_entry).transpose().map_err(unreadable)
     }
 
-    async fn entries(
-        &self,
-        channel: &ChannelId,
-        ids: &[MessageId],
-    ) -> Result<Vec<LogEntry>, ReadError> {
+    async fn entries(&self, log: &LogId, ids: &[MessageId]) -> Result<Vec<LogEntry>, ReadError> {
         // The store refuses a whole batch if a key appears twice.
         let ids: BTreeSet<_> = ids.iter().collect();
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let keys = ids.into_iter().map(|id| keys::message(channel, *id)).collect();
+        let keys = ids.into_iter().map(|id| keys::message(log, *id)).collect();
         let mut found = self.batch_get(vec![(&self.tables.messages, keys)]).await?;
         let rows = found.remove(&self.tables.messages).unwrap_or_default();
         rows.iter().map(decode_log_entry).collect::<Result<_, _>>().map_err(unreadable)
@@ -113,13 +105,13 @@ impl MessageStore for DynamoStore {
 
     async fn revise(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         revision: &Revision,
     ) -> Result<Revised, WriteError> {
         let update = revision_update(revision)
             .into_update(self.client.update_item().table_name(&self.tables.messages))
-            .set_key(Some(keys::message(channel, id)))
+            .set_key(Some(keys::message(log, id)))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let unknown = |cause: MalformedRow| WriteError::OutcomeUnknown(cause.into());
@@ -143,11 +135,11 @@ impl MessageStore for DynamoStore {
 
     async fn react(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         reaction: &StoredReaction,
     ) -> Result<Acted, WriteError> {
-        let key = keys::reaction(channel, id, &reaction.user_id, &reaction.emoji);
+        let key = keys::reaction(log, id, &reaction.user_id, &reaction.emoji);
         let update = reaction_update(reaction)
             .into_update(self.client.update_item().table_name(&self.tables.messages))
             .set_key(Some(key));
@@ -159,7 +151,7 @@ impl MessageStore for DynamoStore {
 
     async fn reactions(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         after: Option<(&UserId, &Emoji)>,
         limit: u32,
@@ -171,7 +163,7 @@ impl MessageStore for DynamoStore {
             None => prefix.clone(),
         };
         let rows = Rows {
-            channel,
+            partition: log.to_string(),
             lowest,
             highest: format!("{prefix}{}", char::MAX),
             newest_first: false,
@@ -185,7 +177,7 @@ impl MessageStore for DynamoStore {
 
     async fn reacted_among(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         user: &UserId,
         reactions: &[(MessageId, Emoji)],
     ) -> Result<Vec<(MessageId, Emoji)>, ReadError> {
@@ -193,7 +185,7 @@ impl MessageStore for DynamoStore {
         if reactions.is_empty() {
             return Ok(Vec::new());
         }
-        let key = |(id, emoji): &(MessageId, Emoji)| keys::reaction(channel, *id, user, emoji);
+        let key = |(id, emoji): &(MessageId, Emoji)| keys::reaction(log, *id, user, emoji);
         let keys = reactions.into_iter().map(key).collect();
         let mut found = self.batch_get(vec![(&self.tables.messages, keys)]).await?;
         let rows = found.remove(&self.tables.messages).unwrap_or_default();
@@ -204,9 +196,9 @@ impl MessageStore for DynamoStore {
     }
 }
 
-/// Rows of one channel with sort keys between two, inclusive.
-pub(crate) struct Rows<'a> {
-    pub(crate) channel: &'a ChannelId,
+/// Rows of one partition with sort keys between two, inclusive.
+pub(crate) struct Rows {
+    pub(crate) partition: String,
     pub(crate) lowest: String,
     pub(crate) highest: String,
     pub(crate) newest_first: bool,
@@ -214,11 +206,18 @@ pub(crate) struct Rows<'a> {
     pub(crate) strong: bool,
 }
 
-impl<'a> Rows<'a> {
-    fn of(query: &'a PageQuery, lowest: String, highest: String) -> Self {
-        let PageQuery { channel_id: channel, newest_first, strong, .. } = query;
+impl Rows {
+    fn of(query: &PageQuery, lowest: String, highest: String) -> Self {
+        let PageQuery { log, newest_first, strong, .. } = query;
         let limit = query.limit.clamp(1, PAGE_ROWS_MAX);
-        Self { channel, lowest, highest, newest_first: *newest_first, limit, strong: *strong }
+        Self {
+            partition: log.to_string(),
+            lowest,
+            highest,
+            newest_first: *newest_first,
+            limit,
+            strong: *strong,
+        }
     }
 }
 
@@ -229,8 +228,8 @@ enum Round {
 }
 
 impl DynamoStore {
-    pub(crate) async fn rows(&self, rows: Rows<'_>) -> Result<(Vec<Item>, bool), ReadError> {
-        let Rows { channel, lowest, highest, newest_first, limit, strong } = rows;
+    pub(crate) async fn rows(&self, rows: Rows) -> Result<(Vec<Item>, bool), ReadError> {
+        let Rows { partition, lowest, highest, newest_first, limit, strong } = rows;
         if lowest > highest {
             // The store refuses such bounds; here they are an empty page.
             return Ok((Vec::new(), false));
@@ -240,7 +239,7 @@ impl DynamoStore {
             .query()
             .table_name(&self.tables.messages)
             .key_condition_expression("channel_id = :c AND created_at BETWEEN :l AND :h")
-            .expression_attribute_values(":c", keys::string(channel.as_str()))
+            .expression_attribute_values(":c", keys::string(partition))
             .expression_attribute_values(":l", keys::string(lowest))
             .expression_attribute_values(":h", keys::string(highest))
             .scan_index_forward(!newest_first)
@@ -312,8 +311,10 @@ impl DynamoStore {
             return Err(attempts.write_error(Operation::Transact, err));
         };
         if code(at_redirect) == CONDITION_FAILED {
-            let (channel, id) = (&redirect.channel_id, redirect.id);
-            return self.occupied(channel, id, at_redirect.item(), attempts).await.map(Round::Done);
+            return self
+                .occupied(&redirect.log, redirect.id, at_redirect.item(), attempts)
+                .await
+                .map(Round::Done);
         }
         if code(at_message) == CONDITION_FAILED {
             return Err(attempts.refused(CallError::TargetOccupied));
@@ -344,14 +345,14 @@ impl DynamoStore {
     /// not send it.
     async fn occupied(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         row: Option<&Item>,
         attempts: &Attempts,
     ) -> Result<Appended, WriteError> {
         let entry = match row {
             Some(row) => Some(decode_log_entry(row).map_err(unreadable)),
-            None => self.entry(channel, id).await.transpose(),
+            None => self.entry(log, id).await.transpose(),
         };
         match entry {
             Some(Ok(entry)) => Ok(Appended::Occupied(Box::new(entry))),

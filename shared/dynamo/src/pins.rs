@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use messaging::ports::{Acted, PinPage, PinStore, ReadError, StoredPin, WriteError};
 use model::limits::PAGE_ROWS_MAX;
-use model::{ChannelId, MessageId, Timestamp};
+use model::{ChannelId, MessageId, MessageRef};
 
 use crate::call::Written;
 use crate::error::unreadable;
@@ -18,7 +18,7 @@ impl PinStore for DynamoStore {
     async fn pin(&self, channel: &ChannelId, pin: &StoredPin) -> Result<Acted, WriteError> {
         let update = pin_update(pin)
             .into_update(self.client.update_item().table_name(&self.tables.messages))
-            .set_key(Some(keys::pin(channel, pin.id)));
+            .set_key(Some(keys::pin(channel, pin.of)));
         Ok(match self.update(update).await? {
             Written::Done(_) => Acted::Stored,
             Written::Refused(_) => Acted::Superseded,
@@ -28,13 +28,14 @@ impl PinStore for DynamoStore {
     async fn pins(
         &self,
         channel: &ChannelId,
-        from: Option<MessageId>,
+        from: Option<MessageRef>,
         limit: u32,
     ) -> Result<PinPage, ReadError> {
-        let last = MessageId::last_of(Timestamp::MAX);
+        let first = MessageRef { id: MessageId::MIN, thread: None };
+        let last = MessageRef { id: MessageId::MAX, thread: Some(MessageId::MAX) };
         let rows = Rows {
-            channel,
-            lowest: keys::pin_sort_key(MessageId::MIN),
+            partition: channel.to_string(),
+            lowest: keys::pin_sort_key(first),
             highest: keys::pin_sort_key(from.unwrap_or(last)),
             newest_first: true,
             limit: limit.clamp(1, PAGE_ROWS_MAX),

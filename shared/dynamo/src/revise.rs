@@ -2,12 +2,13 @@
 //! the same for a message in memory.
 
 use messaging::ports::{Change, Revision, StoredPin, StoredReaction};
-use model::{Attribution, ChangeId, Timestamp};
+use model::{Attribution, ChangeId, Rev, Timestamp};
 
 use crate::item::{
-    ACT, DELETED_AT, DELETED_BY, EDIT, EXPIRES_AT, FOLDED, MENTIONS, PIN, PIN_ACT, PIN_AT, PIN_BY,
-    REACTION, REACTIONS, REV, ROW_KIND, SENDER, TEXT, TEXT_REV, TOMBSTONE, VERSION, encode_folded,
-    encode_mentions, encode_reactions, number,
+    ACT, COUNTED, DELETED_AT, DELETED_BY, EDIT, EXPIRES_AT, FOLDED, MENTIONS, PIN, PIN_ACT, PIN_AT,
+    PIN_BY, QUOTE, REACTION, REACTIONS, REPLIES, REV, ROW_KIND, SENDER, TARGET, TEXT, TEXT_REV,
+    TOMBSTONE, VERSION, encode_counted, encode_folded, encode_mentions, encode_reactions,
+    encode_replies, number,
 };
 use crate::keys::{self, CREATED_AT};
 use crate::update::Update;
@@ -17,9 +18,16 @@ pub(crate) fn revision_update(revision: &Revision) -> Update {
     let mut update = Update::default();
     update.set(REV, rev());
     update.set(VERSION, number(revision.members_version));
-    // Neither a redirect, which has no text, nor a tombstone or a row of a later version.
-    update.condition(&[TEXT], "attribute_exists(#t)");
-    update.condition(&[ROW_KIND], "attribute_not_exists(#k)");
+    if matches!(revision.change, Change::Replies { .. }) {
+        // Neither a redirect nor a row of a later version; a tombstone's thread stays.
+        update.condition(&[SENDER, TARGET], "attribute_exists(#s) AND attribute_not_exists(#r)");
+        update.value("deleted", keys::string(TOMBSTONE));
+        update.condition(&[ROW_KIND], "(attribute_not_exists(#k) OR #k = :deleted)");
+    } else {
+        // Neither a redirect, which has no text, nor a tombstone or a row of a later version.
+        update.condition(&[TEXT], "attribute_exists(#t)");
+        update.condition(&[ROW_KIND], "attribute_not_exists(#k)");
+    }
     update.condition(&[CREATED_AT], "#created_at < :e");
     update.condition(&[REV], "(attribute_not_exists(#e) OR #e < :e)");
     if let Some(user) = &revision.only_of {
@@ -50,7 +58,7 @@ pub(crate) fn revision_update(revision: &Revision) -> Update {
             update.set(ROW_KIND, keys::string(TOMBSTONE));
             update.set(DELETED_BY, keys::string(deletion.by.as_str()));
             update.set(DELETED_AT, number(deletion.at.unix_ms()));
-            for attribute in [TEXT, MENTIONS, REACTIONS, FOLDED, PIN_BY, PIN_AT] {
+            for attribute in [TEXT, MENTIONS, REACTIONS, FOLDED, PIN_BY, PIN_AT, QUOTE] {
                 update.remove(attribute);
             }
         }
@@ -72,14 +80,27 @@ pub(crate) fn revision_update(revision: &Revision) -> Update {
             } else {
                 update.set(REACTIONS, encode_reactions(reactions));
             }
-            update.value("if_rev", keys::string(if_rev.to_string()));
-            update.condition(
-                &[REV, CREATED_AT],
-                "(#e = :if_rev OR (attribute_not_exists(#e) AND #created_at = :if_rev))",
-            );
+            only_at(&mut update, if_rev);
+        }
+        Change::Replies { replies, counted, if_rev } => {
+            update.set(COUNTED, encode_counted(counted));
+            match replies {
+                Some(replies) => update.set(REPLIES, encode_replies(replies)),
+                None => update.remove(REPLIES),
+            }
+            only_at(&mut update, if_rev);
         }
     }
     update
+}
+
+/// Adds the condition that a message has this revision. That of a message that never changed is its id.
+fn only_at(update: &mut Update, rev: &Rev) {
+    update.value("if_rev", keys::string(rev.to_string()));
+    update.condition(
+        &[REV, CREATED_AT],
+        "(#e = :if_rev OR (attribute_not_exists(#e) AND #created_at = :if_rev))",
+    );
 }
 
 /// The write of a reaction's row.
@@ -90,7 +111,7 @@ pub(crate) fn reaction_update(reaction: &StoredReaction) -> Update {
 
 /// The write of a pin's row.
 pub(crate) fn pin_update(pin: &StoredPin) -> Update {
-    let StoredPin { id: _, act, by, at, withdrawn, members_version } = pin;
+    let StoredPin { of: _, act, by, at, withdrawn, members_version } = pin;
     let mut update = act_update(PIN, *act, *withdrawn, *members_version);
     update.set(PIN_BY, keys::string(by.as_str()));
     update.set(PIN_AT, number(at.unix_ms()));

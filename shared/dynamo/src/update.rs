@@ -37,6 +37,12 @@ impl Update {
         self.sets.push(format!("#{attribute} = :{attribute}"));
     }
 
+    pub(crate) fn set_if_absent(&mut self, attribute: &'static str, value: AttributeValue) {
+        self.name(attribute);
+        self.value(attribute, value);
+        self.sets.push(format!("#{attribute} = if_not_exists(#{attribute}, :{attribute})"));
+    }
+
     /// Adds one to a number that is `first` while it is absent.
     pub(crate) fn increment(&mut self, attribute: &'static str, first: u64) {
         self.name(attribute);

@@ -12,14 +12,15 @@ use messaging::ports::{
 };
 use model::limits::MEMBERS_READ_MAX;
 use model::{
-    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Member, MessageId, Profile, ReadMark,
-    Rev, Timestamp, UserId, WorkspaceId,
+    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, LogId, Member, MessageId, MessageRef,
+    Profile, ReadMark, Rev, ThreadId, Timestamp, UserId, WorkspaceId,
 };
 use parking_lot::{Mutex, MutexGuard};
 
 mod mentions;
 mod messages;
 mod pins;
+mod threads;
 
 /// A store in memory with the tables' semantics. Clones share its rows.
 #[derive(Debug, Clone, Default)]
@@ -30,12 +31,13 @@ pub type Calls = BTreeMap<&'static str, u64>;
 
 #[derive(Debug, Default)]
 struct Tables {
-    messages: BTreeMap<(ChannelId, MessageId), LogEntry>,
+    messages: BTreeMap<(LogId, MessageId), LogEntry>,
     /// Messages by the positions of their changes.
-    changes: BTreeMap<(ChannelId, MessageId), MessageId>,
-    reactions: BTreeMap<(ChannelId, MessageId), BTreeMap<(UserId, Emoji), StoredReaction>>,
+    changes: BTreeMap<(LogId, MessageId), MessageId>,
+    reactions: BTreeMap<(LogId, MessageId), BTreeMap<(UserId, Emoji), StoredReaction>>,
     mentions: BTreeMap<(WorkspaceId, UserId), BTreeSet<Mention>>,
-    pins: BTreeMap<(ChannelId, MessageId), StoredPin>,
+    pins: BTreeMap<(ChannelId, MessageRef), StoredPin>,
+    threads: BTreeMap<(WorkspaceId, UserId), BTreeMap<ThreadId, threads::Row>>,
     channels: BTreeMap<ChannelId, Channel>,
     memberships: BTreeMap<ChannelId, BTreeMap<UserId, Member>>,
     user_channels: BTreeMap<(WorkspaceId, UserId), BTreeMap<ChannelId, ReadMark>>,

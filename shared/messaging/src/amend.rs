@@ -6,7 +6,8 @@
 //! unchanged message, and the same request does the rest.
 
 use model::{
-    Attribution, ChangeId, Channel, ChannelId, EditMessage, ErrorCode, Message, MessageId, limits,
+    Attribution, ChangeId, Channel, EditMessage, ErrorCode, LogId, Message, MessageId, MessageRef,
+    limits,
 };
 use protocol::publication::{Origin, Publication};
 
@@ -19,11 +20,11 @@ use crate::ports::{Change, LogEntry, Principal, ReadError, Revised, Revision, St
 use crate::react::mark_own;
 use crate::revising::Revising;
 
-/// A message of a channel, as its caller names it.
+/// A message, as its caller names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The channel.
-    pub channel_id: ChannelId,
+    /// The log.
+    pub log: LogId,
     /// The message.
     pub id: MessageId,
 }
@@ -219,7 +220,8 @@ pub async fn delete_message(
     let amending = Amending { app, caller, target, channel: &channel, origin };
     let (stored, _) = amending.revise(only_of.clone(), Change::Delete(deletion), refused).await?;
     if stored.pin_act.is_some() {
-        pins::withdraw(&*app.pins, Revising::of(app), &target.channel_id, target.id).await?;
+        let pinned = MessageRef { id: target.id, thread: target.log.thread };
+        pins::withdraw(&*app.pins, Revising::of(app), &target.log.channel_id, pinned).await?;
     }
     Ok(stored.message)
 }
@@ -233,8 +235,8 @@ pub async fn read_message(
     caller: &Principal,
     target: &Target,
 ) -> Result<Message, AmendError> {
-    let entry = app.messages.entry(&target.channel_id, target.id).await?;
-    member_channel(app, caller, &target.channel_id).await?;
+    let entry = app.messages.entry(&target.log, target.id).await?;
+    member_channel(app, caller, &target.log.channel_id).await?;
     let stored = entry.and_then(LogEntry::into_message).ok_or(AmendError::MessageNotFound)?;
     own_marked(app, caller, stored.message).await
 }
@@ -247,9 +249,9 @@ pub(crate) async fn actable(
     target: &Target,
     is_made: bool,
 ) -> Result<(Channel, StoredMessage), AmendError> {
-    let Target { channel_id, id } = target;
-    let (channel, entry) =
-        tokio::join!(member_channel(app, caller, channel_id), app.messages.entry(channel_id, *id));
+    let Target { log, id } = target;
+    let channel = member_channel(app, caller, &log.channel_id);
+    let (channel, entry) = tokio::join!(channel, app.messages.entry(log, *id));
     let channel = channel?;
     contract::check(channel.contract)?;
     let stored = entry?.and_then(LogEntry::into_message).ok_or(AmendError::MessageNotFound)?;
@@ -286,15 +288,14 @@ pub(crate) async fn own_marked(
     caller: &Principal,
     message: Message,
 ) -> Result<Message, AmendError> {
-    let channel_id = message.channel_id.clone();
     let mut messages = [message];
-    mark_own(app, caller, &channel_id, &mut messages).await?;
+    mark_own(app, caller, &mut messages).await?;
     let [message] = messages;
     Ok(message)
 }
 
 async fn changeable(app: &App, caller: &Principal, target: &Target) -> Result<Channel, AmendError> {
-    let channel = member_channel(app, caller, &target.channel_id).await?;
+    let channel = member_channel(app, caller, &target.log.channel_id).await?;
     contract::check(channel.contract)?;
     Ok(channel)
 }
@@ -324,10 +325,10 @@ impl Amending<'_> {
         change: Change,
         refused: impl Fn(&Message) -> Option<Refused>,
     ) -> Result<(StoredMessage, bool), AmendError> {
-        let (app, Target { channel_id, id }) = (self.app, self.target);
+        let (app, Target { log, id }) = (self.app, self.target);
         let now = app.clock.now();
         let revising = Revising::of(app);
-        revising.log(channel_id, *id, now).await?;
+        revising.log(log, *id, now).await?;
         let mut revision = Revision {
             rev: revising.rev_above(*id, None, now),
             members_version: self.channel.members_version,
@@ -335,7 +336,7 @@ impl Amending<'_> {
             change,
         };
         for _ in 0..REVISIONS_MAX {
-            let answer = app.messages.revise(channel_id, *id, &revision).await;
+            let answer = app.messages.revise(log, *id, &revision).await;
             let old = match answer.map_err(StoreError::from)? {
                 Revised::Done(stored) => return Ok((self.publish(stored).await, false)),
                 Revised::Refused(entry) => entry

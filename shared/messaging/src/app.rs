@@ -9,8 +9,8 @@ use crate::fleet::FleetView;
 use crate::guarded::Guarded;
 use crate::ports::{
     ChannelStore, Clock, EventBus, HealthCheck, MemberStore, MentionStore, MessageStore,
-    NodeDirectory, PinStore, ProfileStore, Randomness, ReadMarkStore, RevocationStore, Tickets,
-    TokenVerifier,
+    NodeDirectory, PinStore, ProfileStore, Randomness, ReadMarkStore, RevocationStore, ThreadStore,
+    Tickets, TokenVerifier,
 };
 use crate::publisher::Publisher;
 
@@ -27,6 +27,8 @@ pub struct Ports {
     pub mentions: Arc<dyn MentionStore>,
     /// Pins.
     pub pins: Arc<dyn PinStore>,
+    /// Followed threads.
+    pub threads: Arc<dyn ThreadStore>,
     /// Read marks.
     pub read_marks: Arc<dyn ReadMarkStore>,
     /// Tombstones of revoked users.
@@ -79,6 +81,7 @@ impl App {
             members: Guarded::new(ports.members, &store),
             mentions: Guarded::new(ports.mentions, &store),
             pins: Guarded::new(ports.pins, &store),
+            threads: Guarded::new(ports.threads, &store),
             read_marks: Guarded::new(ports.read_marks, &store),
             revocations: Guarded::new(ports.revocations, &store),
             profiles: Guarded::new(ports.profiles, &store),

@@ -1,9 +1,10 @@
-//! What follows from stored rows: summaries of reactions, pins that no call has shown, and mentions.
-//! A second reader of the messages table's stream.
+//! What follows from stored rows: summaries of reactions and replies, pins that no call has shown,
+//! mentions, and who follows a thread. A second reader of the messages table's stream.
 //!
 //! **Main path.** [`Deriver::derive`] takes what the records ask for, each once: it counts again
-//! whatever the function `amend` left uncounted, because it died or because many react; it shows a
-//! pin in its message; and it writes a row for each member whom a text mentions.
+//! whatever the function `amend` left uncounted, because it died or because many react; it counts the
+//! replies of a thread into its root; it shows a pin in its message; it writes a row for each member whom
+//! a text mentions; and it makes those follow a thread who begin it, write in it, or are mentioned in it.
 //!
 //! **Invariants.** Nothing is published here: the relay publishes each new revision. Whatever is
 //! derived twice, late or out of order ends the same.
@@ -13,16 +14,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use model::{Channel, ChannelId, Message, MessageId, UserId, chain, limits};
+use model::{
+    ChannelId, LogId, MessageId, MessageRef, ThreadId, UserId, WorkspaceId, chain, limits,
+};
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 use crate::error::StoreError;
-use crate::fold::{Pace, fold};
+use crate::fold::{Fold, Pace, fold};
+use crate::known::KnownChannels;
 use crate::pins;
 use crate::ports::{
-    Cause, ChannelStore, Clock, LogEntry, MemberStore, Mention, MentionStore, MessageStore,
-    PinStore, Randomness, Store, StoredMessage,
+    Acted, Cause, ChannelStore, Clock, Follow, LogEntry, MemberStore, Mention, MentionStore,
+    MessageStore, PinStore, Randomness, Store, StoredMessage, ThreadStore,
 };
 use crate::relay::Outcome;
 use crate::revising::Revising;
@@ -31,32 +35,15 @@ use crate::revising::Revising;
 #[derive(Debug)]
 pub enum Record {
     /// A reaction to this message was made or withdrawn.
-    Reaction(ChannelId, MessageId),
+    Reaction(LogId, MessageId),
     /// This message was pinned or unpinned.
-    Pin(ChannelId, MessageId),
-    /// A new text of this message mentions users.
-    Mentions(Box<Message>),
+    Pin(LogId, MessageId),
+    /// A message was stored, or changed.
+    Message(Box<StoredMessage>),
     /// Another change, from which nothing follows.
     Other,
     /// A record that cannot be read. The cause names no content.
     Poisoned(Cause),
-}
-
-impl Record {
-    /// The record of a message's row: only a new text brings new mentions, and a deletion takes back
-    /// the pin.
-    #[must_use]
-    pub fn of_message(stored: &StoredMessage) -> Self {
-        let StoredMessage { message, pin_act, .. } = stored;
-        let has_new_text = *message.text_rev() == message.rev;
-        if message.deleted.is_some() && pin_act.is_some() {
-            Self::Pin(message.channel_id.clone(), message.id)
-        } else if has_new_text && !message.mentions.users.is_empty() {
-            Self::Mentions(Box::new(message.clone()))
-        } else {
-            Self::Other
-        }
-    }
 }
 
 /// The ports that a deriver needs.
@@ -72,6 +59,8 @@ pub struct DeriverPorts {
     pub members: Arc<dyn MemberStore>,
     /// Mentions.
     pub mentions: Arc<dyn MentionStore>,
+    /// Followed threads.
+    pub threads: Arc<dyn ThreadStore>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -91,7 +80,8 @@ impl DeriverPorts {
             pins: store.clone(),
             channels: store.clone(),
             members: store.clone(),
-            mentions: store,
+            mentions: store.clone(),
+            threads: store,
             clock,
             randomness,
         }
@@ -109,6 +99,8 @@ pub struct Counts {
     pub pins_shown: u64,
     /// Users to whom a mention was written.
     pub mentioned: u64,
+    /// Users who follow a thread from then on.
+    pub following: u64,
     /// Records that could not be read.
     pub poisoned: u64,
     /// Batches held back, for the feed to deliver again.
@@ -122,6 +114,7 @@ pub struct Deriver(Arc<State>);
 #[derive(Debug)]
 struct State {
     ports: DeriverPorts,
+    known: KnownChannels,
     counters: Counters,
 }
 
@@ -131,6 +124,7 @@ struct Counters {
     unchanged: AtomicU64,
     pins_shown: AtomicU64,
     mentioned: AtomicU64,
+    following: AtomicU64,
     poisoned: AtomicU64,
     held: AtomicU64,
 }
@@ -139,7 +133,11 @@ impl Deriver {
     /// Creates a deriver.
     #[must_use]
     pub fn new(ports: DeriverPorts) -> Self {
-        Self(Arc::new(State { ports, counters: Counters::default() }))
+        Self(Arc::new(State {
+            ports,
+            known: KnownChannels::default(),
+            counters: Counters::default(),
+        }))
     }
 
     /// Returns what it did so far.
@@ -152,6 +150,7 @@ impl Deriver {
             unchanged: read(&counters.unchanged),
             pins_shown: read(&counters.pins_shown),
             mentioned: read(&counters.mentioned),
+            following: read(&counters.following),
             poisoned: read(&counters.poisoned),
             held: read(&counters.held),
         }
@@ -199,14 +198,10 @@ impl Deriver {
     fn tasks(&self, records: &[Record]) -> BTreeMap<Task, usize> {
         let mut first_of = BTreeMap::new();
         for (at, record) in records.iter().enumerate() {
-            let task = match record {
-                Record::Reaction(channel, id) => Task::Fold(channel.clone(), *id),
-                Record::Pin(channel, id) => Task::ShowPin(channel.clone(), *id),
-                Record::Mentions(message) => {
-                    let mut users = message.mentions.users.clone();
-                    users.retain(|user| *user != message.sender_id);
-                    Task::Mention(message.channel_id.clone(), message.id, users)
-                }
+            let tasks = match record {
+                Record::Reaction(log, id) => vec![Task::CountReactions(log.clone(), *id)],
+                Record::Pin(log, id) => vec![Task::ShowPin(log.clone(), *id)],
+                Record::Message(stored) => of_message(stored),
                 Record::Other => continue,
                 Record::Poisoned(cause) => {
                     self.0.counters.poisoned.fetch_add(1, Ordering::Relaxed);
@@ -214,7 +209,9 @@ impl Deriver {
                     continue;
                 }
             };
-            first_of.entry(task).or_insert(at);
+            for task in tasks {
+                first_of.entry(task).or_insert(at);
+            }
         }
         first_of
     }
@@ -224,19 +221,52 @@ impl Deriver {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Task {
     /// Counts a message's reactions.
-    Fold(ChannelId, MessageId),
+    CountReactions(LogId, MessageId),
+    /// Counts a thread's replies, of which this one was deleted.
+    CountReplies(ThreadId, Option<MessageId>),
     /// Shows the last act of pinning in the message's row.
-    ShowPin(ChannelId, MessageId),
-    /// Tells those of these users who are members that the message mentions them.
-    Mention(ChannelId, MessageId, Vec<UserId>),
+    ShowPin(LogId, MessageId),
+    /// Tells those of these users who are members that the message mentions them; in a thread, they
+    /// follow it.
+    Mention(LogId, MessageId, Vec<UserId>),
+    /// Makes the sender of a reply follow its thread.
+    Follow(ThreadId, MessageId, UserId),
+}
+
+/// What a message's row asks for: only a new text brings new mentions, and only a new or deleted reply
+/// counts.
+fn of_message(stored: &StoredMessage) -> Vec<Task> {
+    let StoredMessage { message, pin_act, .. } = stored;
+    let (log, id, mut tasks) = (message.log(), message.id, Vec::new());
+    let (is_new, is_deleted) = (!message.is_changed(), message.deleted.is_some());
+    if is_deleted && pin_act.is_some() {
+        tasks.push(Task::ShowPin(log.clone(), id));
+    }
+    let mut named = message.mentions.users.clone();
+    named.retain(|user| *user != message.sender_id);
+    if *message.text_rev() == message.rev && !named.is_empty() {
+        tasks.push(Task::Mention(log.clone(), id, named));
+    }
+    if let Some(root) = message.thread {
+        let thread = ThreadId { root, channel_id: log.channel_id };
+        if is_new {
+            tasks.push(Task::Follow(thread.clone(), id, message.sender_id.clone()));
+        }
+        if is_new || is_deleted {
+            tasks.push(Task::CountReplies(thread, is_deleted.then_some(id)));
+        }
+    }
+    tasks
 }
 
 impl State {
     async fn run(&self, task: &Task) -> Result<(), StoreError> {
         match task {
-            Task::Fold(channel, id) => self.fold(channel, *id).await,
-            Task::ShowPin(channel, id) => self.show_pin(channel, *id).await,
-            Task::Mention(channel, id, users) => self.mention(channel, *id, users).await,
+            Task::CountReactions(log, id) => self.count(log, *id, Fold::Reactions).await,
+            Task::CountReplies(thread, deleted) => self.count_replies(thread, *deleted).await,
+            Task::ShowPin(log, id) => self.show_pin(log, *id).await,
+            Task::Mention(log, id, users) => self.mention(log, *id, users).await,
+            Task::Follow(thread, reply, sender) => self.follow_sender(thread, *reply, sender).await,
         }
     }
 
@@ -245,18 +275,33 @@ impl State {
         Revising { messages: &**messages, clock: &**clock, randomness: &**randomness }
     }
 
-    async fn message(
-        &self,
-        channel: &ChannelId,
-        id: MessageId,
-    ) -> Result<Option<StoredMessage>, StoreError> {
-        Ok(self.ports.messages.entry(channel, id).await?.and_then(LogEntry::into_message))
+    async fn workspace_of(&self, channel: &ChannelId) -> Result<Option<WorkspaceId>, StoreError> {
+        if let Some(workspace) = self.known.workspace_of(channel) {
+            return Ok(Some(workspace));
+        }
+        let rows = self.ports.channels.channels(std::slice::from_ref(channel)).await?;
+        Ok(rows.into_iter().next().map(|row| {
+            self.known.learn(&row);
+            row.workspace_id
+        }))
     }
 
-    async fn fold(&self, channel: &ChannelId, id: MessageId) -> Result<(), StoreError> {
-        let Some(stored) = self.message(channel, id).await? else { return Ok(()) };
+    async fn message(
+        &self,
+        log: &LogId,
+        id: MessageId,
+    ) -> Result<Option<StoredMessage>, StoreError> {
+        Ok(self.ports.messages.entry(log, id).await?.and_then(LogEntry::into_message))
+    }
+
+    async fn count(&self, log: &LogId, id: MessageId, what: Fold) -> Result<(), StoreError> {
+        let Some(stored) = self.message(log, id).await? else { return Ok(()) };
+        self.count_into(stored, what).await
+    }
+
+    async fn count_into(&self, stored: StoredMessage, what: Fold) -> Result<(), StoreError> {
         let before = stored.message.rev.clone();
-        let after = fold(self.revising(), stored, Pace::WhenDue).await?;
+        let after = fold(self.revising(), what, stored, Pace::WhenDue).await?;
         let is_new = after.is_some_and(|after| after.message.rev != before);
         let Counters { folded, unchanged, .. } = &self.counters;
         let counter = if is_new { folded } else { unchanged };
@@ -264,12 +309,29 @@ impl State {
         Ok(())
     }
 
-    async fn show_pin(&self, channel: &ChannelId, id: MessageId) -> Result<(), StoreError> {
-        let pin = pins::last_act(&*self.ports.pins, channel, id).await?;
-        let Some((pin, stored)) = pin.zip(self.message(channel, id).await?) else { return Ok(()) };
+    async fn count_replies(
+        &self,
+        thread: &ThreadId,
+        deleted: Option<MessageId>,
+    ) -> Result<(), StoreError> {
+        let main = thread.channel_id.clone().into();
+        let Some(root) = self.message(&main, thread.root).await? else { return Ok(()) };
+        // Before the first count, so that whoever repeats this after a crash does it too.
+        if root.counted.is_none() {
+            let author = std::slice::from_ref(&root.message.sender_id);
+            // Lower than any act of the author: what they did already stays.
+            self.follow(thread, author, thread.root, thread.root).await?;
+        }
+        self.count_into(root, Fold::Replies { deleted }).await
+    }
+
+    async fn show_pin(&self, log: &LogId, id: MessageId) -> Result<(), StoreError> {
+        let (channel, of) = (&log.channel_id, MessageRef { id, thread: log.thread });
+        let pin = pins::last_act(&*self.ports.pins, channel, of).await?;
+        let Some((pin, stored)) = pin.zip(self.message(log, id).await?) else { return Ok(()) };
         let before = stored.message.rev.clone();
         match pins::show(self.revising(), stored, &pin).await? {
-            None => pins::withdraw(&*self.ports.pins, self.revising(), channel, id).await?,
+            None => pins::withdraw(&*self.ports.pins, self.revising(), channel, of).await?,
             Some(after) if after.message.rev != before => {
                 self.counters.pins_shown.fetch_add(1, Ordering::Relaxed);
             }
@@ -280,16 +342,16 @@ impl State {
 
     async fn mention(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         users: &[UserId],
     ) -> Result<(), StoreError> {
-        let (rows, members) = tokio::try_join!(
-            self.ports.channels.channels(std::slice::from_ref(channel)),
-            self.ports.members.members_among(channel, users)
-        )?;
-        let Some(Channel { workspace_id, .. }) = rows.into_iter().next() else { return Ok(()) };
-        let mention = Mention { id, channel_id: channel.clone() };
+        let channel = &log.channel_id;
+        let (workspace_id, members) = tokio::try_join!(self.workspace_of(channel), async {
+            Ok(self.ports.members.members_among(channel, users).await?)
+        })?;
+        let Some(workspace_id) = workspace_id else { return Ok(()) };
+        let mention = Mention { id, log: log.clone() };
         let expires_at = id.time().plus(limits::MENTIONS_KEPT);
         let mut writes = Vec::with_capacity(members.len());
         for user in &members {
@@ -299,6 +361,50 @@ impl State {
         let written = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE);
         written.try_collect::<()>().await?;
         self.counters.mentioned.fetch_add(members.len() as u64, Ordering::Relaxed);
+        if let Some(root) = log.thread {
+            let thread = ThreadId { root, channel_id: channel.clone() };
+            let up_to = id.previous().unwrap_or(id);
+            self.follow(&thread, &members, id, up_to).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the sender of a reply follow its thread, unless they do: most replies are not the first of
+    /// their sender, and then a read of half a unit is all.
+    async fn follow_sender(
+        &self,
+        thread: &ThreadId,
+        reply: MessageId,
+        sender: &UserId,
+    ) -> Result<(), StoreError> {
+        let Some(workspace) = self.workspace_of(&thread.channel_id).await? else { return Ok(()) };
+        let row = self.ports.threads.user_thread(&workspace, sender, thread).await?;
+        let renew_before = self.ports.clock.now().plus(limits::FOLLOWED_KEPT / 2);
+        if row.is_some_and(|row| row.is_followed && row.expires_at > renew_before) {
+            return Ok(());
+        }
+        self.follow(thread, std::slice::from_ref(sender), reply, reply).await
+    }
+
+    /// Makes users follow a thread from this position on, if their last act was before it.
+    async fn follow(
+        &self,
+        thread: &ThreadId,
+        users: &[UserId],
+        at: MessageId,
+        up_to: MessageId,
+    ) -> Result<(), StoreError> {
+        let Some(workspace) = self.workspace_of(&thread.channel_id).await? else { return Ok(()) };
+        let expires_at = self.ports.clock.now().plus(limits::FOLLOWED_KEPT);
+        let follow = Follow { act: at.into(), is_followed: true, up_to, expires_at };
+        let mut writes = Vec::with_capacity(users.len());
+        for user in users {
+            writes.push(self.ports.threads.follow(&workspace, user, thread, &follow));
+        }
+        let written = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE);
+        let acts: Vec<Acted> = written.try_collect().await?;
+        let stored = acts.iter().filter(|act| **act == Acted::Stored).count() as u64;
+        self.counters.following.fetch_add(stored, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! Folds: a summary of what many users did to one message, counted anew from rows of its own.
+//! Folds: a summary of what many users did to one message, counted anew from rows of its own. Reactions
+//! are here, replies in [`replies`].
 //!
 //! **Main path.** [`fold`] reads the rows, writes an entry of the change log, and replaces the
 //! summary if nobody changed the message meanwhile. If somebody did, it starts over.
@@ -7,10 +8,12 @@
 //! changes nothing. A summary is left alone only if it was counted from exactly these rows: equal
 //! summaries are not enough, because a slower fold may be about to write an older one.
 
+mod replies;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{ChannelId, Emoji, Message, MessageId, Reaction, limits};
+use model::{Emoji, LogId, Message, MessageId, Reaction, Timestamp, limits};
 use sha2::{Digest, Sha256};
 
 use crate::error::StoreError;
@@ -25,44 +28,83 @@ pub(crate) enum Pace {
     WhenDue,
 }
 
-/// Counts a message's reactions if the present summary was counted from other rows. Returns the
-/// message as it is then; `None` if it is gone.
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fold {
+    /// Reactions to a message.
+    Reactions,
+    /// Replies in its thread. If one of them was deleted, which one.
+    Replies { deleted: Option<MessageId> },
+}
+
+/// A summary that was counted, and when it is due.
+struct Counted {
+    /// Whether the present summary was counted from the same rows.
+    is_known: bool,
+    last_at: Timestamp,
+    every: Duration,
+    /// The greatest that the rows carry (G6).
+    members_version: u64,
+    change: Change,
+}
+
+/// Counts anew what a message's summary is about, unless the present one was counted from the same rows.
+/// Returns the message as it is then; `None` if it is gone.
 pub(crate) async fn fold(
     revising: Revising<'_>,
+    what: Fold,
     stored: StoredMessage,
     pace: Pace,
 ) -> Result<Option<StoredMessage>, StoreError> {
-    let (channel, id) = (stored.message.channel_id.clone(), stored.message.id);
+    let (log, id) = (stored.message.log(), stored.message.id);
+    // A deleted message keeps its thread.
+    let is_open = |stored: &StoredMessage| {
+        stored.message.deleted.is_none() || matches!(what, Fold::Replies { .. })
+    };
     let mut present = Some(stored);
     let mut refused = 0;
     while refused < FOLDS_MAX {
-        let Some(stored) = present.filter(|stored| stored.message.deleted.is_none()) else {
-            return Ok(None);
-        };
-        let rows = rows(revising, &channel, id).await?;
+        let Some(stored) = present.filter(is_open) else { return Ok(None) };
         let now = revising.clock.now();
-        let folded = Folded { at: now, ..Folded::of(&rows) };
-        let last = stored.folded.unwrap_or_default();
-        if last.has_same_rows(folded) {
+        let counted = match what {
+            Fold::Reactions => reactions(revising, &stored, now).await?,
+            Fold::Replies { deleted } => replies::count(revising, &stored, deleted, now).await?,
+        };
+        if counted.is_known {
             return Ok(Some(stored));
         }
-        let wait = every(&stored.message).saturating_sub(now.since(last.at));
+        let wait = counted.every.saturating_sub(now.since(counted.last_at));
         if pace == Pace::WhenDue && !wait.is_zero() {
             tokio::time::sleep(wait).await;
-            let entry = revising.messages.entry(&channel, id).await?;
+            let entry = revising.messages.entry(&log, id).await?;
             present = entry.and_then(LogEntry::into_message);
             continue;
         }
-        let version = rows.iter().map(|row| row.members_version).max().unwrap_or_default();
-        let if_rev = stored.message.rev.clone();
-        let change = Change::Fold { reactions: summary(&rows), folded, if_rev };
-        match revising.change(&stored, version, change).await? {
+        match revising.change(&stored, counted.members_version, counted.change).await? {
             Revised::Done(stored) => return Ok(Some(stored)),
             Revised::Refused(entry) => present = entry.and_then(|entry| entry.into_message()),
         }
         refused += 1;
     }
     Err(StoreError::Busy("the message changes too often to be counted".into()))
+}
+
+async fn reactions(
+    revising: Revising<'_>,
+    stored: &StoredMessage,
+    now: Timestamp,
+) -> Result<Counted, StoreError> {
+    let rows = rows(revising, &stored.message.log(), stored.message.id).await?;
+    let folded = Folded { at: now, ..Folded::of(&rows) };
+    let last = stored.folded.unwrap_or_default();
+    let if_rev = stored.message.rev.clone();
+    Ok(Counted {
+        is_known: last.has_same_rows(folded),
+        last_at: last.at,
+        every: every(&stored.message),
+        members_version: rows.iter().map(|row| row.members_version).max().unwrap_or_default(),
+        change: Change::Fold { reactions: summary(&rows), folded, if_rev },
+    })
 }
 
 /// How often a message's reactions are counted at most while they come in: the more there are, the
@@ -78,7 +120,7 @@ pub(crate) fn total(message: &Message) -> u64 {
 
 async fn rows(
     revising: Revising<'_>,
-    channel: &ChannelId,
+    log: &LogId,
     id: MessageId,
 ) -> Result<Vec<StoredReaction>, StoreError> {
     let mut rows: Vec<StoredReaction> = Vec::new();
@@ -86,7 +128,7 @@ async fn rows(
     while rows.len() < most {
         let after = rows.last().map(|row| (&row.user_id, &row.emoji));
         let limit = limits::REACTION_ROWS_READ_MAX;
-        let page = revising.messages.reactions(channel, id, after, limit).await?;
+        let page = revising.messages.reactions(log, id, after, limit).await?;
         rows.extend(page.rows);
         if !page.more {
             break;
@@ -133,8 +175,7 @@ impl Folded {
                 hash.update([0]);
             }
         }
-        let mut digest = [0; 8];
-        digest.iter_mut().zip(hash.finalize()).for_each(|(here, byte)| *here = byte);
+        let digest = short(hash);
         let rows = u32::try_from(rows.len()).unwrap_or(u32::MAX);
         Self { digest, rows, ..Self::default() }
     }
@@ -142,6 +183,13 @@ impl Folded {
     fn has_same_rows(self, other: Self) -> bool {
         (self.digest, self.rows) == (other.digest, other.rows)
     }
+}
+
+/// The first bytes of a digest.
+fn short(hash: Sha256) -> [u8; 8] {
+    let mut digest = [0; 8];
+    digest.iter_mut().zip(hash.finalize()).for_each(|(here, byte)| *here = byte);
+    digest
 }
 
 /// How often a fold is tried on a message that others change at the same time.

@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{
-    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Member, MessageId, NodeId, Profile,
-    Rev, Timestamp, UserId, WorkspaceId,
+    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, LogId, Member, MessageId, MessageRef,
+    NodeId, Profile, Rev, ThreadId, Timestamp, UserId, WorkspaceId,
 };
 
 use crate::circuit::Circuit;
 use crate::ports::{
     Acted, Appended, ChangePage, ChannelMark, ChannelStore, Creation, DirectoryError, FleetNode,
-    Joined, Lease, LogEntry, LogPage, LoggedChange, MarkChange, Marked, Marking, MemberStore,
-    Mention, MentionStore, MessageStore, NamePage, NodeDirectory, PageQuery, PinPage, PinStore,
-    ProfileStore, ProfileWrite, ReactionPage, ReadError, ReadMarkStore, Redirect, Revised,
-    Revision, RevocationStore, Standing, StoredMessage, StoredPin, StoredReaction, WriteError,
+    Follow, Joined, Lease, LogEntry, LogPage, LoggedChange, MarkChange, Marked, Marking,
+    MemberStore, Mention, MentionStore, MessageStore, NamePage, NodeDirectory, PageQuery, PinPage,
+    PinStore, ProfileStore, ProfileWrite, ReactionPage, ReadError, ReadMarkStore, Redirect,
+    Revised, Revision, RevocationStore, Standing, StoredMessage, StoredPin, StoredReaction,
+    ThreadMarked, ThreadStore, UserThread, WriteError,
 };
 
 /// A port and its circuit. All ports that fail together share one circuit.
@@ -91,20 +92,12 @@ impl MessageStore for Guarded<dyn MessageStore> {
         self.write(self.port.append_redirected(redirect, message)).await
     }
 
-    async fn entry(
-        &self,
-        channel: &ChannelId,
-        id: MessageId,
-    ) -> Result<Option<LogEntry>, ReadError> {
-        self.read(self.port.entry(channel, id)).await
+    async fn entry(&self, log: &LogId, id: MessageId) -> Result<Option<LogEntry>, ReadError> {
+        self.read(self.port.entry(log, id)).await
     }
 
-    async fn entries(
-        &self,
-        channel: &ChannelId,
-        ids: &[MessageId],
-    ) -> Result<Vec<LogEntry>, ReadError> {
-        self.read(self.port.entries(channel, ids)).await
+    async fn entries(&self, log: &LogId, ids: &[MessageId]) -> Result<Vec<LogEntry>, ReadError> {
+        self.read(self.port.entries(log, ids)).await
     }
 
     async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
@@ -121,39 +114,39 @@ impl MessageStore for Guarded<dyn MessageStore> {
 
     async fn revise(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         revision: &Revision,
     ) -> Result<Revised, WriteError> {
-        self.write(self.port.revise(channel, id, revision)).await
+        self.write(self.port.revise(log, id, revision)).await
     }
 
     async fn react(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         reaction: &StoredReaction,
     ) -> Result<Acted, WriteError> {
-        self.write(self.port.react(channel, id, reaction)).await
+        self.write(self.port.react(log, id, reaction)).await
     }
 
     async fn reactions(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         after: Option<(&UserId, &Emoji)>,
         limit: u32,
     ) -> Result<ReactionPage, ReadError> {
-        self.read(self.port.reactions(channel, id, after, limit)).await
+        self.read(self.port.reactions(log, id, after, limit)).await
     }
 
     async fn reacted_among(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         user: &UserId,
         reactions: &[(MessageId, Emoji)],
     ) -> Result<Vec<(MessageId, Emoji)>, ReadError> {
-        self.read(self.port.reacted_among(channel, user, reactions)).await
+        self.read(self.port.reacted_among(log, user, reactions)).await
     }
 }
 
@@ -362,10 +355,53 @@ impl PinStore for Guarded<dyn PinStore> {
     async fn pins(
         &self,
         channel: &ChannelId,
-        from: Option<MessageId>,
+        from: Option<MessageRef>,
         limit: u32,
     ) -> Result<PinPage, ReadError> {
         self.read(self.port.pins(channel, from, limit)).await
+    }
+}
+
+#[async_trait]
+impl ThreadStore for Guarded<dyn ThreadStore> {
+    async fn follow(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        thread: &ThreadId,
+        follow: &Follow,
+    ) -> Result<Acted, WriteError> {
+        self.write(self.port.follow(workspace, user, thread, follow)).await
+    }
+
+    async fn mark_thread(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        thread: &ThreadId,
+        up_to: MessageId,
+        expires_at: Timestamp,
+    ) -> Result<ThreadMarked, WriteError> {
+        self.write(self.port.mark_thread(workspace, user, thread, up_to, expires_at)).await
+    }
+
+    async fn user_thread(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        thread: &ThreadId,
+    ) -> Result<Option<UserThread>, ReadError> {
+        self.read(self.port.user_thread(workspace, user, thread)).await
+    }
+
+    async fn user_threads(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        below: Option<&ThreadId>,
+        limit: u32,
+    ) -> Result<NamePage<UserThread>, ReadError> {
+        self.read(self.port.user_threads(workspace, user, below, limit)).await
     }
 }
 

@@ -23,6 +23,7 @@ mod contract;
 mod error;
 mod fold;
 mod guarded;
+mod known;
 pub mod outage;
 pub mod publisher;
 mod revising;
@@ -45,6 +46,7 @@ mod rev;
 pub mod revoke;
 pub mod scroll;
 pub mod send;
+pub mod threads;
 
 pub use app::{App, Ports};
 pub use contract::ContractNotServed;

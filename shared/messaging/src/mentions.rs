@@ -3,10 +3,11 @@
 //! **Invariants.** A row says only that a text once named the user, so the message and the caller's
 //! membership are read each time (G6): the messages first.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use model::{ChannelId, Message, MessageId, limits};
+use model::{LogId, Message, MessageId, limits};
 
 use crate::access::{AccessError, member_channel};
 use crate::app::App;
@@ -28,20 +29,20 @@ pub async fn list_mentions(
 ) -> Result<(Vec<Message>, Option<Mention>), StoreError> {
     let NamePage { rows, more } = mentions_of(app, caller, below, limit).await?;
     let mut next = rows.last().filter(|_| more).cloned();
-    let mut ids: BTreeMap<ChannelId, Vec<MessageId>> = BTreeMap::new();
-    for Mention { id, channel_id } in rows {
-        ids.entry(channel_id).or_default().push(id);
+    let mut ids: BTreeMap<LogId, Vec<MessageId>> = BTreeMap::new();
+    for Mention { id, log } in rows {
+        ids.entry(log).or_default().push(id);
     }
     let mut reads = Vec::with_capacity(ids.len());
-    for (channel, ids) in &ids {
-        reads.push(messages(app, caller, channel, ids));
+    for (log, ids) in &ids {
+        reads.push(messages(app, caller, log, ids));
     }
     let read = stream::iter(reads).buffer_unordered(limits::UNREAD_CHANNELS_AT_ONCE);
     let read: Vec<Vec<Message>> = read.try_collect().await?;
     let mut messages: Vec<Message> = read.into_iter().flatten().collect();
-    messages.sort_by(|one, other| (other.id, &other.channel_id).cmp(&(one.id, &one.channel_id)));
+    messages.sort_by_cached_key(|message| Reverse((message.id, message.log())));
     if let Some(last) = cut_to_size(&mut messages) {
-        next = Some(Mention { id: last.id, channel_id: last.channel_id.clone() });
+        next = Some(Mention { id: last.id, log: last.log() });
     }
     Ok((messages, next))
 }
@@ -58,15 +59,15 @@ pub(crate) async fn mentions_of(
     Ok(app.mentions.mentions_of(workspace, me, since, below, limit).await?)
 }
 
-/// These messages of a channel, without deleted ones; none if the caller is not a member.
+/// These messages of a log, without deleted ones; none if the caller is not a member.
 async fn messages(
     app: &App,
     caller: &Principal,
-    channel: &ChannelId,
+    log: &LogId,
     ids: &[MessageId],
 ) -> Result<Vec<Message>, StoreError> {
-    let entries = app.messages.entries(channel, ids).await?;
-    match member_channel(app, caller, channel).await {
+    let entries = app.messages.entries(log, ids).await?;
+    match member_channel(app, caller, &log.channel_id).await {
         Ok(_) => {}
         Err(AccessError::NotFound) => return Ok(Vec::new()),
         Err(AccessError::Store(error)) => return Err(error),
@@ -74,6 +75,6 @@ async fn messages(
     let stored = entries.into_iter().filter_map(|entry| entry.into_message());
     let mut messages: Vec<Message> = stored.map(|stored| stored.message).collect();
     messages.retain(|message| message.deleted.is_none());
-    mark_own(app, caller, channel, &mut messages).await?;
+    mark_own(app, caller, &mut messages).await?;
     Ok(messages)
 }

@@ -6,9 +6,11 @@
 //! **Invariants.** The row of a deleted message is withdrawn: by the deletion if the message shows an
 //! act, by an act that comes too late, and by `derive` where one of them died.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use model::{Attribution, ChangeId, ChannelId, Message, MessageId, limits};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use model::{Attribution, ChangeId, ChannelId, LogId, Message, MessageId, MessageRef, limits};
 use protocol::publication::{Origin, Publication};
 
 use crate::access::member_channel;
@@ -38,7 +40,7 @@ pub struct Pinned {
     /// messages were deleted.
     pub messages: Vec<Message>,
     /// Where the next page starts; `None` if nothing follows.
-    pub next_offset: Option<MessageId>,
+    pub next_offset: Option<MessageRef>,
 }
 
 /// Pins or unpins a message. Any member may. Idempotent.
@@ -55,12 +57,13 @@ pub async fn pin(
     act: PinAct,
     origin: Origin,
 ) -> Result<Message, AmendError> {
-    let Target { channel_id, id } = target;
+    let Target { log, id } = target;
+    let (channel_id, of) = (&log.channel_id, MessageRef { id: *id, thread: log.thread });
     let now = app.clock.now();
     let mut change_id = act_id(app, act.change_id)?;
     let (channel, stored) = actable(app, caller, target, act.is_made).await?;
     if act.change_id.is_none() {
-        let last = last_act(&*app.pins, channel_id, *id).await?;
+        let last = last_act(&*app.pins, channel_id, of).await?;
         let is_pinned = last.as_ref().is_some_and(|last| last.withdrawn.is_none());
         // A repeated call changes nothing, and whoever pinned it first stays.
         if is_pinned == act.is_made && stored.message.pinned.is_some() == act.is_made {
@@ -69,7 +72,7 @@ pub async fn pin(
         change_id = above(last.as_ref(), change_id);
     }
     if stored.message.pinned.is_none() {
-        match (room_for(app, target).await?, act.is_made) {
+        match (room_for(app, channel_id, of).await?, act.is_made) {
             (Room::Some, _) | (Room::OfRows, false) | (Room::Unknown, true) => {}
             (Room::OfRows, true) => return Err(AmendError::TooManyPins),
             // There is nothing to unpin, and no room to remember that.
@@ -77,7 +80,7 @@ pub async fn pin(
         }
     }
     let pin = StoredPin {
-        id: *id,
+        of,
         act: change_id,
         by: caller.user_id.clone(),
         at: now,
@@ -92,12 +95,12 @@ pub async fn pin(
     let shown = match show(Revising::of(app), stored, &pin).await {
         Ok(Some(shown)) => shown,
         Ok(None) => {
-            withdraw(&*app.pins, Revising::of(app), channel_id, *id).await?;
+            withdraw(&*app.pins, Revising::of(app), channel_id, of).await?;
             return Err(AmendError::Deleted);
         }
         // The act is stored: `derive` shows it.
         Err(_) => {
-            let entry = app.messages.entry(channel_id, *id).await?;
+            let entry = app.messages.entry(log, *id).await?;
             entry.and_then(LogEntry::into_message).ok_or(AmendError::MessageNotFound)?
         }
     };
@@ -118,28 +121,34 @@ pub async fn list_pins(
     app: &App,
     caller: &Principal,
     channel_id: &ChannelId,
-    offset: Option<MessageId>,
+    offset: Option<MessageRef>,
     limit: u32,
 ) -> Result<Pinned, AmendError> {
-    let from = offset.map(MessageId::previous);
-    let (ids, mut next_offset) = match from {
+    let from = offset.map(MessageRef::previous);
+    let (pinned, mut next_offset) = match from {
         // Below the lowest id there is nothing.
         Some(None) => (Vec::new(), None),
         from => standing_from(app, channel_id, from.flatten(), limit).await?,
     };
-    let mut messages = BTreeMap::new();
-    for entry in app.messages.entries(channel_id, &ids).await? {
-        if let Some(stored) = entry.into_message() {
-            messages.insert(stored.message.id, stored.message);
-        }
+    let mut of_logs: BTreeMap<LogId, Vec<MessageId>> = BTreeMap::new();
+    for MessageRef { id, thread } in pinned {
+        of_logs.entry(LogId::new(channel_id.clone(), thread)).or_default().push(id);
     }
+    let mut reads = Vec::with_capacity(of_logs.len());
+    for (log, ids) in &of_logs {
+        reads.push(app.messages.entries(log, ids));
+    }
+    let reads = stream::iter(reads).buffer_unordered(limits::UNREAD_CHANNELS_AT_ONCE);
+    let entries: Vec<Vec<LogEntry>> = reads.try_collect().await?;
     member_channel(app, caller, channel_id).await?;
-    let mut messages: Vec<Message> = messages.into_values().rev().collect();
+    let stored = entries.into_iter().flatten().filter_map(LogEntry::into_message);
+    let mut messages: Vec<Message> = stored.map(|stored| stored.message).collect();
     messages.retain(|message| message.deleted.is_none());
+    messages.sort_by_key(|message| Reverse((message.id, message.thread)));
     if let Some(last) = cut_to_size(&mut messages) {
-        next_offset = Some(last.id);
+        next_offset = Some(MessageRef { id: last.id, thread: last.thread });
     }
-    mark_own(app, caller, channel_id, &mut messages).await?;
+    mark_own(app, caller, &mut messages).await?;
     Ok(Pinned { messages, next_offset })
 }
 
@@ -173,10 +182,10 @@ pub(crate) async fn show(
 pub(crate) async fn last_act(
     pins: &dyn PinStore,
     channel: &ChannelId,
-    id: MessageId,
+    of: MessageRef,
 ) -> Result<Option<StoredPin>, StoreError> {
-    let page = pins.pins(channel, Some(id), 1).await?;
-    Ok(page.rows.into_iter().find(|row| row.id == id))
+    let page = pins.pins(channel, Some(of), 1).await?;
+    Ok(page.rows.into_iter().find(|row| row.of == of))
 }
 
 /// A minted act, or one just above the last act, which its client's clock may have dated ahead.
@@ -189,9 +198,9 @@ pub(crate) async fn withdraw(
     pins: &dyn PinStore,
     revising: Revising<'_>,
     channel: &ChannelId,
-    id: MessageId,
+    of: MessageRef,
 ) -> Result<(), StoreError> {
-    let last = last_act(pins, channel, id).await?;
+    let last = last_act(pins, channel, of).await?;
     let Some(last) = last.filter(|last| last.withdrawn.is_none()) else { return Ok(()) };
     let now = revising.clock.now();
     let minted = ChangeId::mint(now, revising.randomness.bits());
@@ -210,9 +219,9 @@ pub(crate) async fn withdraw(
 async fn standing_from(
     app: &App,
     channel_id: &ChannelId,
-    mut from: Option<MessageId>,
+    mut from: Option<MessageRef>,
     limit: u32,
-) -> Result<(Vec<MessageId>, Option<MessageId>), StoreError> {
+) -> Result<(Vec<MessageRef>, Option<MessageRef>), StoreError> {
     let mut ids = Vec::new();
     let mut last = None;
     for _ in 0..limits::PAGE_QUERIES_MAX {
@@ -221,13 +230,13 @@ async fn standing_from(
             if ids.len() == limit as usize {
                 return Ok((ids, last));
             }
-            last = Some(row.id);
+            last = Some(row.of);
             if row.withdrawn.is_none() {
-                ids.push(row.id);
+                ids.push(row.of);
             }
         }
         last = last.filter(|_| page.more);
-        from = last.and_then(MessageId::previous);
+        from = last.and_then(MessageRef::previous);
         if from.is_none() || ids.len() == limit as usize {
             break;
         }
@@ -246,14 +255,14 @@ enum Room {
 }
 
 /// What the channel has room for. Pins of other messages count.
-async fn room_for(app: &App, target: &Target) -> Result<Room, StoreError> {
+async fn room_for(app: &App, channel_id: &ChannelId, of: MessageRef) -> Result<Room, StoreError> {
     let (mut from, mut rows, mut pins) = (None, 0, 0);
     while rows < limits::PIN_ROWS_MAX {
-        let page = app.pins.pins(&target.channel_id, from, limits::PAGE_ROWS_MAX).await?;
+        let page = app.pins.pins(channel_id, from, limits::PAGE_ROWS_MAX).await?;
         rows += page.rows.len();
-        pins += standing(&page).filter(|id| *id != target.id).count();
+        pins += standing(&page).filter(|other| *other != of).count();
         // Rows of unpinned messages lie between, until they expire.
-        from = page.rows.last().filter(|_| page.more).and_then(|row| row.id.previous());
+        from = page.rows.last().filter(|_| page.more).and_then(|row| row.of.previous());
         if from.is_none() || pins >= limits::PINS_MAX {
             return Ok(if pins < limits::PINS_MAX { Room::Some } else { Room::OfRows });
         }
@@ -261,8 +270,8 @@ async fn room_for(app: &App, target: &Target) -> Result<Room, StoreError> {
     Ok(Room::Unknown)
 }
 
-fn standing(page: &PinPage) -> impl Iterator<Item = MessageId> {
-    page.rows.iter().filter(|row| row.withdrawn.is_none()).map(|row| row.id)
+fn standing(page: &PinPage) -> impl Iterator<Item = MessageRef> {
+    page.rows.iter().filter(|row| row.withdrawn.is_none()).map(|row| row.of)
 }
 
 /// How often an act is tried on a message that others change at the same time.

@@ -18,6 +18,7 @@ mod read_marks;
 mod relay_bus;
 mod revision;
 mod store;
+mod threads;
 
 pub use bus::{BusError, Entry, EventBus, Notice, Published, Subscription, SubscriptionSender};
 pub use clock::Clock;
@@ -37,6 +38,7 @@ pub use store::{
     Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MessageStore, PageQuery,
     ReadError, Redirect, Standing, StoredMessage, WriteError,
 };
+pub use threads::{CountedReplies, Follow, ThreadMarked, ThreadStore, UserThread};
 
 /// All ports of the tables, for what one store serves.
 pub trait Store:
@@ -48,6 +50,7 @@ pub trait Store:
     + ReadMarkStore
     + RevocationStore
     + ProfileStore
+    + ThreadStore
 {
 }
 
@@ -60,6 +63,7 @@ impl<S> Store for S where
         + ReadMarkStore
         + RevocationStore
         + ProfileStore
+        + ThreadStore
 {
 }
 

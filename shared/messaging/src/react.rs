@@ -4,16 +4,16 @@
 //! message that many react to, the function `derive` counts once in a while instead, so a storm
 //! costs one write a reaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use model::{ChangeId, ChannelId, Emoji, Message, MessageId, UserId, limits};
+use model::{ChangeId, Emoji, LogId, Message, MessageId, UserId, limits};
 use protocol::publication::{Origin, Publication};
 
 use crate::access::member_channel;
 use crate::amend::{AmendError, Target, act_id, actable, own_marked};
 use crate::app::App;
 use crate::error::StoreError;
-use crate::fold::{self, Pace};
+use crate::fold::{self, Fold, Pace};
 use crate::ports::{Acted, LogEntry, Principal, ReactionPage, StoredMessage, StoredReaction};
 use crate::revising::Revising;
 
@@ -43,13 +43,13 @@ pub async fn react(
     act: &Act,
     origin: Origin,
 ) -> Result<Message, AmendError> {
-    let Target { channel_id, id } = target;
+    let Target { log, id } = target;
     let now = app.clock.now();
     let change_id = act_id(app, act.change_id)?;
     let (channel, stored) = actable(app, caller, target, act.is_made).await?;
     if is_full(&stored, act) {
         let key = (*id, act.emoji.clone());
-        let own = app.messages.reacted_among(channel_id, &caller.user_id, &[key]).await?;
+        let own = app.messages.reacted_among(log, &caller.user_id, &[key]).await?;
         match (own.is_empty(), act.is_made) {
             (true, true) => return Err(AmendError::TooManyReactions),
             // There is nothing to withdraw, and no room to remember that.
@@ -64,7 +64,7 @@ pub async fn react(
         withdrawn: (!act.is_made).then(|| now.plus(limits::WITHDRAWN_TTL)),
         members_version: channel.members_version,
     };
-    let reacted = app.messages.react(channel_id, *id, &reaction).await.map_err(StoreError::from)?;
+    let reacted = app.messages.react(log, *id, &reaction).await.map_err(StoreError::from)?;
     if reacted == Acted::Superseded {
         // A later act of the caller says what is theirs.
         return own_marked(app, caller, stored.message).await;
@@ -75,12 +75,12 @@ pub async fn react(
         return answer(app, caller, stored, act).await;
     }
     let before = stored.message.rev.clone();
-    let counted = match fold::fold(Revising::of(app), stored, Pace::AtOnce).await {
+    let counted = match fold::fold(Revising::of(app), Fold::Reactions, stored, Pace::AtOnce).await {
         Ok(Some(counted)) => counted,
         Ok(None) => return Err(AmendError::Deleted),
         // The reaction is stored: `derive` counts it.
         Err(_) => {
-            let entry = app.messages.entry(channel_id, *id).await?;
+            let entry = app.messages.entry(log, *id).await?;
             let stored = entry.and_then(LogEntry::into_message);
             let stored = stored.ok_or(AmendError::MessageNotFound)?;
             return answer(app, caller, stored, act).await;
@@ -105,52 +105,54 @@ pub async fn list_reactions(
     after: Option<(&UserId, &Emoji)>,
     limit: u32,
 ) -> Result<ReactionPage, AmendError> {
-    let Target { channel_id, id } = target;
+    let Target { log, id } = target;
     let (page, entry) = tokio::try_join!(
-        app.messages.reactions(channel_id, *id, after, limit),
-        app.messages.entry(channel_id, *id)
+        app.messages.reactions(log, *id, after, limit),
+        app.messages.entry(log, *id)
     )?;
-    member_channel(app, caller, channel_id).await?;
+    member_channel(app, caller, &log.channel_id).await?;
     let stored = entry.and_then(LogEntry::into_message).ok_or(AmendError::MessageNotFound)?;
     let is_deleted = stored.message.deleted.is_some();
     if is_deleted { Err(AmendError::Deleted) } else { Ok(page) }
 }
 
-/// Says for each reaction of these messages, which are of one channel, whether it is the caller's,
-/// unless that is known already.
-/// Where the summary does not name all users, their own rows are read, as far as one call reads.
+/// Says for each reaction of these messages whether it is the caller's, unless that is known already.
+/// Where the summary does not name all users, their own rows are read, as far as one call of each log
+/// reads.
 ///
 /// # Errors
 /// [`StoreError`].
 pub(crate) async fn mark_own(
     app: &App,
     caller: &Principal,
-    channel: &ChannelId,
     messages: &mut [Message],
 ) -> Result<(), StoreError> {
-    let mut unsure: Vec<(MessageId, Emoji)> = Vec::new();
+    let mut unsure: BTreeMap<LogId, BTreeSet<(MessageId, Emoji)>> = BTreeMap::new();
     for message in messages.iter_mut() {
+        let (id, log) = (message.id, message.log());
         for reaction in message.reactions.iter_mut().filter(|reaction| reaction.mine.is_none()) {
             let is_named = reaction.users.contains(&caller.user_id);
             let all_named = reaction.count <= reaction.users.len() as u64;
             if is_named || all_named {
                 reaction.mine = Some(is_named);
-            } else if unsure.len() < OWN_READ_MAX {
-                unsure.push((message.id, reaction.emoji.clone()));
+                continue;
+            }
+            let of_log = unsure.entry(log.clone()).or_default();
+            if of_log.len() < OWN_READ_MAX {
+                of_log.insert((id, reaction.emoji.clone()));
             }
         }
     }
-    if unsure.is_empty() {
-        return Ok(());
-    }
-    let own = app.messages.reacted_among(channel, &caller.user_id, &unsure).await?;
-    let own: BTreeSet<_> = own.into_iter().collect();
-    let unsure: BTreeSet<_> = unsure.into_iter().collect();
-    for message in messages {
-        for reaction in &mut message.reactions {
-            let key = (message.id, reaction.emoji.clone());
-            if unsure.contains(&key) {
-                reaction.mine = Some(own.contains(&key));
+    for (log, keys) in unsure {
+        let asked: Vec<_> = keys.iter().cloned().collect();
+        let own = app.messages.reacted_among(&log, &caller.user_id, &asked).await?;
+        let own: BTreeSet<_> = own.into_iter().collect();
+        for message in messages.iter_mut().filter(|message| message.is_in(&log)) {
+            for reaction in &mut message.reactions {
+                let key = (message.id, reaction.emoji.clone());
+                if keys.contains(&key) {
+                    reaction.mine = Some(own.contains(&key));
+                }
             }
         }
     }

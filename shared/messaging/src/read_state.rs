@@ -11,8 +11,8 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use model::{
-    ChannelId, Epoch, ErrorCode, Message, MessageId, NewReadMark, ReadMark, UnreadCount, UserId,
-    limits,
+    ChannelId, Epoch, ErrorCode, LogId, Message, MessageId, NewReadMark, ReadMark, ThreadId,
+    UnreadCount, UserId, limits,
 };
 
 use protocol::signal::Signal;
@@ -22,8 +22,9 @@ use crate::error::{Refusal, StoreError};
 use crate::mentions::mentions_of;
 use crate::ports::{
     ChannelMark, LogEntry, MarkChange, Marked, Mention, NamePage, PageQuery, Principal, ReadError,
-    StoredMessage,
+    StoredMessage, ThreadMarked,
 };
+use crate::threads::{FollowError, check_thread};
 
 /// Why a mark was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -60,10 +61,21 @@ impl Refusal for MarkError {
     }
 }
 
-/// Moves the caller's marks forward. Returns what each mark's channel has now, in the order of the
-/// marks; `NoRow` for channels that the caller is not in.
+/// What became of a mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkOutcome {
+    /// The mark is this one now.
+    Moved(ReadMark),
+    /// Nothing moved; the mark is this one.
+    Kept(ReadMark),
+    /// The caller has no such channel (`channel_not_found`), or the channel no such thread
+    /// (`message_not_found`).
+    Refused(ErrorCode),
+}
+
+/// Moves the caller's marks forward. Returns what became of each, in the order of the marks.
 ///
-/// A mark of another epoch than the stored one moves nothing: a lower one comes from a device that
+/// A mark in a thread moves whether the caller follows it or not. A mark of another epoch than the stored one moves nothing: a lower one comes from a device that
 /// does not know that messages were marked unread, and a higher one was never given out.
 ///
 /// # Errors
@@ -76,27 +88,56 @@ pub async fn mark_read(
     app: &App,
     caller: &Principal,
     marks: &[NewReadMark],
-) -> Result<Vec<(ChannelId, Marked)>, MarkError> {
+) -> Result<Vec<(LogId, MarkOutcome)>, MarkError> {
     if marks.iter().any(|new| is_too_far_ahead(app, new.mark.up_to)) {
         return Err(MarkError::IdOutOfRange("up_to"));
     }
     let mut writes = Vec::with_capacity(marks.len());
-    for NewReadMark { channel_id, mark } in marks {
-        writes.push(change(app, caller, channel_id, MarkChange::read(*mark)));
+    for new in marks {
+        writes.push(move_mark(app, caller, new));
     }
     let marked = stream::iter(writes).buffered(limits::READ_MARKS_MAX);
-    let marked: Vec<Marked> = marked.try_collect().await?;
+    let marked: Vec<MarkOutcome> = marked.try_collect().await?;
     // A mark that is there already may be from a first attempt that died before its signal.
-    let is_there = |(new, marked): &(&NewReadMark, &Marked)| {
-        **marked == Marked::Moved(new.mark) || **marked == Marked::Kept(new.mark)
+    let is_there = |(new, marked): &(&NewReadMark, &MarkOutcome)| {
+        **marked == MarkOutcome::Moved(new.mark) || **marked == MarkOutcome::Kept(new.mark)
     };
     let moved = marks.iter().zip(&marked).filter(is_there).map(|(new, _)| new.clone());
     signal(app, caller, moved.collect()).await;
-    let marked: Vec<_> = marks.iter().map(|new| new.channel_id.clone()).zip(marked).collect();
-    if marked.iter().all(|(_, marked)| *marked == Marked::NoRow) {
+    let is_absent =
+        |marked: &MarkOutcome| *marked == MarkOutcome::Refused(ErrorCode::ChannelNotFound);
+    if marked.iter().all(is_absent) {
         return Err(MarkError::ChannelNotFound);
     }
-    Ok(marked)
+    Ok(marks.iter().map(|new| new.log.clone()).zip(marked).collect())
+}
+
+async fn move_mark(
+    app: &App,
+    caller: &Principal,
+    NewReadMark { log, mark }: &NewReadMark,
+) -> Result<MarkOutcome, StoreError> {
+    let Some(root) = log.thread else {
+        let marked = change(app, caller, &log.channel_id, MarkChange::read(*mark)).await?;
+        return Ok(match marked {
+            Marked::Moved(mark) => MarkOutcome::Moved(mark),
+            Marked::Kept(mark) => MarkOutcome::Kept(mark),
+            Marked::NoRow => MarkOutcome::Refused(ErrorCode::ChannelNotFound),
+        });
+    };
+    let thread = ThreadId { root, channel_id: log.channel_id.clone() };
+    match check_thread(app, caller, &thread).await {
+        Ok(()) => {}
+        Err(FollowError::Store(error)) => return Err(error),
+        Err(refused) => return Ok(MarkOutcome::Refused(refused.code())),
+    }
+    let expires_at = app.clock.now().plus(limits::FOLLOWED_KEPT);
+    let (workspace, me, up_to) = (&caller.workspace_id, &caller.user_id, mark.up_to);
+    let marked = app.threads.mark_thread(workspace, me, &thread, up_to, expires_at).await?;
+    Ok(match marked {
+        ThreadMarked::Moved => MarkOutcome::Moved(*mark),
+        ThreadMarked::Kept(up_to) => MarkOutcome::Kept(ReadMark { epoch: Epoch::FIRST, up_to }),
+    })
 }
 
 /// Marks everything from a message on as unread: the first mark of the next epoch, just below it.
@@ -124,7 +165,7 @@ pub async fn mark_unread(
         let change = MarkChange::unread(present, up_to).ok_or(MarkError::LastEpoch)?;
         match self::change(app, caller, channel_id, change).await? {
             Marked::Moved(mark) => {
-                let moved = NewReadMark { channel_id: channel_id.clone(), mark };
+                let moved = NewReadMark { log: channel_id.clone().into(), mark };
                 signal(app, caller, vec![moved]).await;
                 return Ok(mark);
             }
@@ -192,8 +233,9 @@ pub async fn list_unread(
     let more = more || rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let mut named_in: BTreeMap<ChannelId, BTreeSet<MessageId>> = BTreeMap::new();
-    for Mention { id, channel_id } in named.rows {
-        named_in.entry(channel_id).or_default().insert(id);
+    // Replies do not count.
+    for Mention { id, log } in named.rows.into_iter().filter(|named| named.log.thread.is_none()) {
+        named_in.entry(log.channel_id).or_default().insert(id);
     }
     let next = rows.last().filter(|_| more).map(|row| row.channel_id.clone());
     let mut counts = Vec::with_capacity(rows.len());
@@ -222,7 +264,7 @@ async fn count(
             break;
         };
         let query = PageQuery {
-            channel_id: of.channel_id.clone(),
+            log: of.channel_id.clone().into(),
             lowest,
             highest,
             newest_first: false,

@@ -9,27 +9,26 @@
 //!
 //! Only records that passed all of these may be checkpointed: [`Outcome`] says how far.
 
-mod known;
-
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use model::{ChannelId, LateArrivals, MessageId, Timestamp, WorkspaceId, backoff, chain, limits};
+use model::{
+    ChannelId, LateArrivals, LogId, MessageId, Timestamp, WorkspaceId, backoff, chain, limits,
+};
 use parking_lot::Mutex;
 use protocol::publication::{Publication, Subject};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
+use crate::known::KnownChannels;
 use crate::outage::Outage;
 use crate::ports::{
     BatchResult, Cause, ChannelStore, Clock, LogEntry, Marking, MessageStore, RelayBus,
     Replication, Routed, StoredMessage,
 };
-
-use known::KnownChannels;
 
 /// One record of the messages table's stream.
 #[derive(Debug)]
@@ -233,24 +232,23 @@ impl State {
     /// was deleted is not published. If a read fails, returns the first record that has to wait.
     async fn present_states(&self, found: &mut [Found<'_>]) -> Option<usize> {
         let now = self.clock.now();
-        let mut old: BTreeMap<ChannelId, BTreeSet<MessageId>> = BTreeMap::new();
+        let mut old: BTreeMap<LogId, BTreeSet<MessageId>> = BTreeMap::new();
         let is_old = |one: &Found<'_>| now.since(one.changed_at()) > limits::RELAY_FRESH;
         for one in found.iter().filter(|one| is_old(one)) {
             let message = &one.stored.message;
-            old.entry(message.channel_id.clone()).or_default().insert(message.id);
+            old.entry(message.log()).or_default().insert(message.id);
         }
         let mut waits = None;
-        for (channel, ids) in old {
+        for (log, ids) in old {
             let ids: Vec<MessageId> = ids.into_iter().collect();
-            let of_channel =
-                |one: &&mut Found<'_>| is_old(one) && one.stored.message.channel_id == channel;
+            let of_log = |one: &&mut Found<'_>| is_old(one) && one.stored.message.is_in(&log);
             for ids in ids.chunks(ENTRIES_READ_MAX) {
-                match self.messages.entries(&channel, ids).await {
+                match self.messages.entries(&log, ids).await {
                     Ok(entries) => {
                         for entry in entries {
                             let LogEntry::Message(present) = entry else { continue };
                             let same = |one: &&mut Found<'_>| {
-                                of_channel(one) && one.stored.message.id == present.message.id
+                                of_log(one) && one.stored.message.id == present.message.id
                             };
                             for one in found.iter_mut().filter(same) {
                                 one.stored = Cow::Owned(present.clone());
@@ -259,7 +257,7 @@ impl State {
                     }
                     Err(err) => {
                         warn!(cause = %chain(&err), "messages cannot be read; their records wait");
-                        let first = found.iter_mut().find(of_channel).map(|one| one.at);
+                        let first = found.iter_mut().find(of_log).map(|one| one.at);
                         waits = earlier(waits, first);
                     }
                 }

@@ -1,6 +1,6 @@
 //! What every change of a message has in common: an entry of the change log, and a new revision.
 
-use model::{ChannelId, MessageId, Rev, Timestamp, limits};
+use model::{LogId, MessageId, Rev, Timestamp, limits};
 
 use crate::app::App;
 use crate::error::StoreError;
@@ -25,20 +25,28 @@ impl<'a> Revising<'a> {
 }
 
 impl Revising<'_> {
-    /// Writes that a message changes now: before the change itself (G11).
+    /// Writes that a message changes now: before the change itself (G11). A reply's root is logged too,
+    /// so that whoever reads the main log learns which threads have changes.
     pub(crate) async fn log(
         &self,
-        channel_id: &ChannelId,
+        log: &LogId,
         target: MessageId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let change = LoggedChange {
-            channel_id: channel_id.clone(),
-            position: MessageId::mint(now, self.randomness.bits()),
-            target,
-            expires_at: now.plus(limits::CHANGES_KEPT).plus(limits::CHANGES_MARGIN),
-        };
-        Ok(self.messages.log_change(&change).await?)
+        let position = MessageId::mint(now, self.randomness.bits());
+        let expires_at = now.plus(limits::CHANGES_KEPT).plus(limits::CHANGES_MARGIN);
+        let change = LoggedChange { log: log.clone(), position, target, expires_at };
+        match log.thread {
+            None => self.messages.log_change(&change).await?,
+            Some(root) => {
+                let of_root = LoggedChange { log: log.main(), target: root, ..change.clone() };
+                tokio::try_join!(
+                    self.messages.log_change(&change),
+                    self.messages.log_change(&of_root)
+                )?;
+            }
+        }
+        Ok(())
     }
 
     /// Logs a change of a message, then makes it if nothing in its conditions is in the way.
@@ -49,15 +57,15 @@ impl Revising<'_> {
         members_version: u64,
         change: Change,
     ) -> Result<Revised, StoreError> {
-        let (channel, id, now) = (&stored.message.channel_id, stored.message.id, self.clock.now());
-        self.log(channel, id, now).await?;
+        let (log, id, now) = (stored.message.log(), stored.message.id, self.clock.now());
+        self.log(&log, id, now).await?;
         let revision = Revision {
             rev: self.rev_above(id, Some(&stored.message.rev), now),
             members_version: stored.members_version.max(members_version),
             only_of: None,
             change,
         };
-        Ok(self.messages.revise(channel, id, &revision).await?)
+        Ok(self.messages.revise(&log, id, &revision).await?)
     }
 
     /// A new revision, above the present one and above the message's id.

@@ -1,23 +1,24 @@
-//! `GET /scroll`: pages of a channel's history, for its members only.
+//! `GET /scroll`: pages of a channel's history or of a thread's replies, for members only.
 //!
 //! A `newer` page has what is new or changed after its offset (G11): messages and entries of the
 //! change log are merged by position, so that one offset covers both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Channel, ChannelId, Direction, ErrorCode, KnownMessages, Message, MessageId, limits};
+use model::{Channel, Direction, ErrorCode, KnownMessages, LogId, Message, MessageId, limits};
 
 use crate::access::{AccessError, member_channel};
 use crate::app::App;
 use crate::error::{Refusal, StoreError};
 use crate::ports::{LogEntry, PageQuery, Principal, StoredMessage};
 use crate::react::mark_own;
+use crate::threads::root_of;
 
 /// A request for a page.
 #[derive(Debug, Clone)]
 pub struct Scroll {
-    /// The channel.
-    pub channel_id: ChannelId,
+    /// The log.
+    pub log: LogId,
     /// Where to start, exclusive; if absent, at the end that `direction` starts from.
     pub offset: Option<MessageId>,
     /// Messages wanted, 1-100.
@@ -47,6 +48,9 @@ pub enum ScrollError {
     /// No such channel for the caller.
     #[error("no such channel for the caller")]
     ChannelNotFound,
+    /// The channel has no message that is the thread's root.
+    #[error("the channel has no such message")]
+    MessageNotFound,
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -56,6 +60,7 @@ impl Refusal for ScrollError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::ChannelNotFound => ErrorCode::ChannelNotFound,
+            Self::MessageNotFound => ErrorCode::MessageNotFound,
             Self::Store(error) => error.code(),
         }
     }
@@ -80,9 +85,14 @@ pub async fn scroll(app: &App, caller: &Principal, request: Scroll) -> Result<Pa
     if request.direction == Direction::Newer && request.offset.is_some() {
         page = with_changes(app, &request, page).await?;
     }
-    let channel = member_channel(app, caller, &request.channel_id).await?;
+    let channel = member_channel(app, caller, &request.log.channel_id).await?;
+    if let Some(root) = request.log.thread.filter(|_| page.messages.is_empty())
+        && root_of(app, &request.log.channel_id, root).await?.is_none()
+    {
+        return Err(ScrollError::MessageNotFound);
+    }
     page.complete = is_complete(app, &request, &channel);
-    mark_own(app, caller, &request.channel_id, &mut page.messages).await?;
+    mark_own(app, caller, &mut page.messages).await?;
     Ok(page)
 }
 
@@ -91,7 +101,7 @@ pub async fn scroll(app: &App, caller: &Principal, request: Scroll) -> Result<Pa
 async fn with_changes(app: &App, request: &Scroll, page: Page) -> Result<Page, StoreError> {
     let Some((lowest, newest)) = bounds(app, request) else { return Ok(page) };
     let query = PageQuery {
-        channel_id: request.channel_id.clone(),
+        log: request.log.clone(),
         lowest,
         highest: page.next_offset.unwrap_or(newest),
         newest_first: false,
@@ -128,7 +138,7 @@ async fn with_changes(app: &App, request: &Scroll, page: Page) -> Result<Page, S
     }
     let changed: Vec<MessageId> = merged.values().filter_map(Placed::changed).collect();
     let mut states = BTreeMap::new();
-    for entry in app.messages.entries(&request.channel_id, &changed).await? {
+    for entry in app.messages.entries(&request.log, &changed).await? {
         if let LogEntry::Message(stored) = entry {
             states.insert(stored.message.id, stored.message);
         }
@@ -222,7 +232,7 @@ async fn read_messages(app: &App, request: &Scroll, wanted: usize) -> Result<Pag
     // Redirects take up rows: read on, within bounds, until the page is full or the end is reached.
     for _ in 0..limits::PAGE_QUERIES_MAX {
         let query = PageQuery {
-            channel_id: request.channel_id.clone(),
+            log: request.log.clone(),
             lowest,
             highest,
             newest_first,

@@ -1,6 +1,6 @@
 //! `POST /messages`: stored exactly once, then published (G1, G2, G3).
 
-use model::{ErrorCode, Message, MessageId, NewMessage, Timestamp, limits};
+use model::{ErrorCode, LogId, Message, MessageId, NewMessage, Timestamp, limits};
 use protocol::publication::{Origin, Publication};
 
 use crate::access::{AccessError, member_channel};
@@ -9,6 +9,7 @@ use crate::contract::{self, ContractNotServed};
 use crate::counters::Counter;
 use crate::error::{Refusal, StoreError};
 use crate::ports::{Appended, LogEntry, Principal, Redirect, StoredMessage};
+use crate::threads::root_of;
 
 /// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,12 @@ pub enum PostMessageError {
         /// `id` or `after`.
         field: &'static str,
     },
+    /// The channel's main log has no message that is the thread's root.
+    #[error("the channel has no such message")]
+    ThreadNotFound,
+    /// The root was deleted before anybody replied, and no earlier attempt stored the reply.
+    #[error("the message was deleted")]
+    RootDeleted,
     /// The channel is archived, and no earlier attempt stored the message.
     #[error("the channel is archived")]
     Archived,
@@ -53,6 +60,8 @@ impl Refusal for PostMessageError {
             Self::ChannelNotFound => ErrorCode::ChannelNotFound,
             Self::IdConflict => ErrorCode::IdConflict,
             Self::IdOutOfRange { .. } => ErrorCode::IdOutOfRange,
+            Self::ThreadNotFound => ErrorCode::MessageNotFound,
+            Self::RootDeleted => ErrorCode::MessageDeleted,
             Self::Archived => ErrorCode::ChannelArchived,
             Self::Contract(ContractNotServed) => ErrorCode::InvalidField,
             Self::Store(error) => error.code(),
@@ -63,6 +72,7 @@ impl Refusal for PostMessageError {
         match self {
             Self::IdOutOfRange { field } => Some(field),
             Self::Contract(ContractNotServed) => Some("channel_id"),
+            Self::ThreadNotFound | Self::RootDeleted => Some("thread"),
             Self::ChannelNotFound | Self::IdConflict | Self::Archived | Self::Store(_) => None,
         }
     }
@@ -92,15 +102,32 @@ pub async fn post_message(
     new: &NewMessage,
     origin: Origin,
 ) -> Result<Posted, PostMessageError> {
-    let channel = member_channel(app, caller, &new.channel_id).await?;
+    let (channel, is_open) = tokio::join!(
+        member_channel(app, caller, &new.log.channel_id),
+        has_open_root(app, &new.log)
+    );
+    let channel = channel?;
     contract::check(channel.contract)?;
+    let closed = match is_open? {
+        _ if channel.details.archived => Some(PostMessageError::Archived),
+        Some(true) => None,
+        Some(false) => Some(PostMessageError::RootDeleted),
+        None => return Err(PostMessageError::ThreadNotFound),
+    };
     let now = app.clock.now();
     if new.after.is_some_and(|after| after.time() > now.plus(limits::AFTER_MAX)) {
         return Err(PostMessageError::IdOutOfRange { field: "after" });
     }
     let version = channel.members_version;
-    let sending = Sending { app, caller, new, version, archived: channel.details.archived, now };
-    let (stored, duplicate) = sending.store().await?;
+    let sending = Sending { app, caller, new, version, now };
+    let (stored, duplicate) = match closed {
+        None => sending.store().await?,
+        // A retry of what was stored before is still a duplicate (G1).
+        Some(closed) => match new.id {
+            Some(id) => sending.find(id, closed).await?,
+            None => return Err(closed),
+        },
+    };
     app.counters().count(if duplicate { Counter::Duplicate } else { Counter::Stored });
     // A retry publishes too: the first attempt may have died before it could. The guard key makes a
     // second publish a no-op, but only while the key lives.
@@ -110,6 +137,14 @@ pub async fn post_message(
         app.publisher().publish(&caller.workspace_id, &publication).await;
     }
     Ok(Posted { message: stored.message, duplicate, server_time: now })
+}
+
+/// Whether a log takes messages: `Some(false)` for a thread whose root was deleted before anybody replied,
+/// `None` for one that has no root. Threads that people talk in go on without their root.
+async fn has_open_root(app: &App, log: &LogId) -> Result<Option<bool>, StoreError> {
+    let Some(root) = log.thread else { return Ok(Some(true)) };
+    let root = root_of(app, &log.channel_id, root).await?;
+    Ok(root.map(|root| root.message.deleted.is_none() || root.message.replies.is_some()))
 }
 
 /// How far an id's time is from now, which decides how the message is stored.
@@ -127,21 +162,15 @@ struct Sending<'a> {
     caller: &'a Principal,
     new: &'a NewMessage,
     version: u64,
-    archived: bool,
     now: Timestamp,
 }
 
 impl Sending<'_> {
     async fn store(&self) -> Result<(StoredMessage, bool), PostMessageError> {
         let Some(id) = self.new.id else {
-            if self.archived {
-                return Err(PostMessageError::Archived);
-            }
             return self.put(self.mint()).await;
         };
         match self.window_of(id) {
-            // A retry of what was stored before the channel was archived is still a duplicate (G1).
-            _ if self.archived => self.find(id, PostMessageError::Archived).await,
             Window::Inside => self.put(id).await,
             Window::Redirected => self.put_redirected(id).await,
             Window::TooFar => self.find(id, PostMessageError::IdOutOfRange { field: "id" }).await,
@@ -183,11 +212,13 @@ impl Sending<'_> {
     fn stored_as(&self, id: MessageId) -> StoredMessage {
         let mut message = Message::new(
             id,
-            self.new.channel_id.clone(),
+            self.new.log.channel_id.clone(),
             self.caller.user_id.clone(),
             self.new.text.clone(),
         );
+        message.thread = self.new.log.thread;
         message.mentions = self.new.mentions.clone();
+        message.quote = self.new.quote;
         StoredMessage::new(message, self.version)
     }
 
@@ -205,11 +236,11 @@ impl Sending<'_> {
     ) -> Result<(StoredMessage, bool), PostMessageError> {
         let stored = self.stored_as(self.mint());
         let redirect = Redirect {
-            channel_id: self.new.channel_id.clone(),
+            log: self.new.log.clone(),
             id,
             target: stored.message.id,
             sender_id: self.caller.user_id.clone(),
-            digest: self.new.text.digest(),
+            digest: self.new.digest(),
             expires_at: self.now.plus(limits::REDIRECT_TTL),
         };
         let appended = self.app.messages.append_redirected(&redirect, &stored).await;
@@ -221,18 +252,19 @@ impl Sending<'_> {
 
     /// Decides whether the entry at the client's id is this message (a retry) or a conflict.
     async fn settle(&self, entry: LogEntry) -> Result<(StoredMessage, bool), PostMessageError> {
-        let (sender, text) = (&self.caller.user_id, &self.new.text);
+        let (sender, new) = (&self.caller.user_id, self.new);
         match entry {
             LogEntry::Unknown { .. } => Err(PostMessageError::IdConflict),
             LogEntry::Message(stored) => {
                 let message = &stored.message;
                 // The text as it was sent is gone once the message was edited or deleted.
                 let had_this_text = message.edit.is_some() || message.deleted.is_some();
-                let same = message.sender_id == *sender && (had_this_text || message.text == *text);
+                let is_this = message.text == new.text && message.quote == new.quote;
+                let same = message.sender_id == *sender && (had_this_text || is_this);
                 if same { Ok((stored, true)) } else { Err(PostMessageError::IdConflict) }
             }
             LogEntry::Redirect(redirect) => {
-                if redirect.sender_id != *sender || redirect.digest != text.digest() {
+                if redirect.sender_id != *sender || redirect.digest != new.digest() {
                     return Err(PostMessageError::IdConflict);
                 }
                 match self.entry(redirect.target).await? {
@@ -247,7 +279,7 @@ impl Sending<'_> {
     }
 
     async fn entry(&self, id: MessageId) -> Result<Option<LogEntry>, PostMessageError> {
-        let entry = self.app.messages.entry(&self.new.channel_id, id).await;
+        let entry = self.app.messages.entry(&self.new.log, id).await;
         Ok(entry.map_err(StoreError::from)?)
     }
 }

@@ -202,6 +202,9 @@ impl MessageId {
     /// The smallest id.
     pub const MIN: Self = Self([0; 16]);
 
+    /// The largest id.
+    pub const MAX: Self = Self([u8::MAX; 16]);
+
     /// The largest id with this time: the upper bound of a read.
     #[must_use]
     pub fn last_of(at: Timestamp) -> Self {
@@ -225,6 +228,12 @@ impl MessageId {
     #[must_use]
     pub fn previous(self) -> Option<Self> {
         self.bits().checked_sub(1).map(|value| Self(value.to_be_bytes()))
+    }
+}
+
+impl From<MessageId> for ChangeId {
+    fn from(id: MessageId) -> Self {
+        Self(id.0)
     }
 }
 
@@ -304,6 +313,131 @@ impl FromStr for ChannelId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
         Self::parse(text)
+    }
+}
+
+/// A log of messages: a channel's main log, or one of its threads. A message's id is unique within one
+/// log.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogId {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The root of the thread: a message of the main log. `None` for the main log itself.
+    pub thread: Option<MessageId>,
+}
+
+impl LogId {
+    /// The log of this thread of a channel, or its main log.
+    #[must_use]
+    pub const fn new(channel_id: ChannelId, thread: Option<MessageId>) -> Self {
+        Self { channel_id, thread }
+    }
+
+    /// The main log of the same channel.
+    #[must_use]
+    pub fn main(&self) -> Self {
+        self.channel_id.clone().into()
+    }
+
+    /// Parses `<channel>` or `<channel>.<root>`.
+    ///
+    /// # Errors
+    /// [`IdError`] for the part that has another form.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let (channel, root) = match text.split_once('.') {
+            Some((channel, root)) => (channel, Some(MessageId::parse(root)?)),
+            None => (text, None),
+        };
+        Ok(Self::new(ChannelId::parse(channel)?, root))
+    }
+}
+
+impl From<ChannelId> for LogId {
+    /// The channel's main log.
+    fn from(channel_id: ChannelId) -> Self {
+        Self::new(channel_id, None)
+    }
+}
+
+impl From<&ChannelId> for LogId {
+    fn from(channel_id: &ChannelId) -> Self {
+        channel_id.clone().into()
+    }
+}
+
+impl From<&Self> for LogId {
+    fn from(log: &Self) -> Self {
+        log.clone()
+    }
+}
+
+impl fmt::Display for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { channel_id, thread } = self;
+        match thread {
+            Some(root) => write!(f, "{channel_id}.{root}"),
+            None => channel_id.fmt(f),
+        }
+    }
+}
+
+/// A thread: its root, which is a message of the channel's main log. Ordered by the root's id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ThreadId {
+    /// The root.
+    pub root: MessageId,
+    /// Its channel.
+    pub channel_id: ChannelId,
+}
+
+impl ThreadId {
+    /// The log of its replies.
+    #[must_use]
+    pub fn log(&self) -> LogId {
+        LogId::new(self.channel_id.clone(), Some(self.root))
+    }
+}
+
+/// A message within its channel. Ordered by its id, then by its thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageRef {
+    /// Its id.
+    pub id: MessageId,
+    /// The root of the thread that it is in; `None` for a message of the main log.
+    pub thread: Option<MessageId>,
+}
+
+impl MessageRef {
+    /// The one before in order; `None` before the first.
+    #[must_use]
+    pub fn previous(self) -> Option<Self> {
+        let Self { id, thread } = self;
+        match thread {
+            Some(root) => Some(Self { id, thread: root.previous() }),
+            None => id.previous().map(|id| Self { id, thread: Some(MessageId::MAX) }),
+        }
+    }
+
+    /// Parses `<id>` or `<id>.<root>`.
+    ///
+    /// # Errors
+    /// [`IdError::Ulid`] if a part has another form.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let (id, thread) = match text.split_once('.') {
+            Some((id, root)) => (id, Some(MessageId::parse(root)?)),
+            None => (text, None),
+        };
+        Ok(Self { id: MessageId::parse(id)?, thread })
+    }
+}
+
+impl fmt::Display for MessageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, thread } = self;
+        match thread {
+            Some(root) => write!(f, "{id}.{root}"),
+            None => id.fmt(f),
+        }
     }
 }
 

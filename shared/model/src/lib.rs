@@ -34,14 +34,15 @@ pub use channel::{
 };
 pub use code::{ErrorCode, Retry};
 pub use ids::{
-    ChangeId, ChannelId, ConnectionId, IdError, MessageId, NodeId, PublicationId, UserId,
-    WorkspaceId,
+    ChangeId, ChannelId, ConnectionId, IdError, LogId, MessageId, MessageRef, NodeId,
+    PublicationId, ThreadId, UserId, WorkspaceId,
 };
 pub use invisible::is_invisible;
 pub use known::{KnownError, KnownMessages, KnownScan};
 pub use mentions::{Mentions, TooManyMentions};
 pub use message::{
-    Attribution, Edit, Message, MessageText, PushedMessage, Rev, RevError, TextDigest, TextError,
+    Attribution, Edit, Message, MessageText, PushedMessage, Replies, Rev, RevError, TextDigest,
+    TextError,
 };
 pub use position::{EntryId, Position};
 pub use profile::{Profile, ProfileUpdate};

@@ -41,6 +41,22 @@ pub const REACTION_USERS_MAX: usize = 10;
 pub const FOLD_EVERY: Duration = Duration::from_secs(1);
 /// How rarely the reactions of the most popular message are counted.
 pub const FOLD_EVERY_MAX: Duration = Duration::from_secs(5);
+/// Users named in the summary of a message's replies.
+pub const REPLIES_USERS_MAX: usize = 5;
+/// Replies that are counted anew each time; of more, the older ones are counted for good. As many as a
+/// query reads for a few units.
+pub const REPLIES_OPEN_MAX: usize = 50;
+/// How old a reply is before it is counted for good: no reply is stored any more with an id that is
+/// older than [`PAST`], [`SEND_DEADLINE`] and [`FUTURE`] together, which is 17 s.
+pub const REPLIES_OPEN_FOR: Duration = Duration::from_secs(60);
+/// How late a reply is counted into its root at most, for clients: a reply that is stored before a client
+/// catches up and counted later than this after it is read only when somebody opens the thread.
+pub const COUNTED_WITHIN: Duration = Duration::from_secs(3_600);
+/// Threads of a channel that a client keeps.
+pub const CLIENT_THREADS_MAX: usize = 1_000;
+/// How long a thread stays among those that a user follows after they last wrote, read or were
+/// mentioned in it.
+pub const FOLLOWED_KEPT: Duration = Duration::from_secs(90 * 86_400);
 /// Messages that may be pinned in a channel: one page shows all.
 pub const PINS_MAX: usize = 100;
 /// Users whom a text may mention: each is a row.
@@ -313,6 +329,9 @@ pub const BACKFILLS_MAX: usize = 8;
 pub const BACKFILL_MESSAGES_MAX: usize = 2_000;
 /// Messages per backfill in all channels: each costs a few bytes in the queue of each socket.
 pub const BACKFILL_TOTAL_MAX: usize = 20_000;
+/// Threads per channel in a backfill, each of which takes two queries; if more changed, the members read
+/// by themselves.
+pub const BACKFILL_THREADS_MAX: usize = 100;
 /// Bytes of texts per channel in a backfill; if there are more, the members read by themselves.
 pub const BACKFILL_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Delivered messages that a workspace remembers at least; at most twice as many, which is as many

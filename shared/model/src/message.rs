@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::ids::{ChangeId, ChannelId, MessageId, UserId};
+use crate::ids::{ChangeId, ChannelId, LogId, MessageId, UserId};
 use crate::invisible::is_invisible;
 use crate::limits;
 use crate::mentions::Mentions;
@@ -77,7 +77,7 @@ impl MessageText {
     /// The digest that a redirect keeps instead of the text.
     #[must_use]
     pub fn digest(&self) -> TextDigest {
-        TextDigest(Sha256::digest(self.0.as_bytes()).into())
+        TextDigest::of(&[self.as_str()])
     }
 }
 
@@ -101,6 +101,16 @@ impl fmt::Debug for MessageText {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TextDigest(pub [u8; 32]);
 
+impl TextDigest {
+    /// The digest of these parts, one after the other.
+    #[must_use]
+    pub fn of(parts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        parts.iter().for_each(|part| hash.update(part.as_bytes()));
+        Self(hash.finalize().into())
+    }
+}
+
 /// A message, as readers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -108,6 +118,8 @@ pub struct Message {
     pub id: MessageId,
     /// The channel it belongs to.
     pub channel_id: ChannelId,
+    /// The root of the thread that it is a reply in; `None` for a message of the main log.
+    pub thread: Option<MessageId>,
     /// The sender.
     pub sender_id: UserId,
     /// Its text; empty once it is deleted.
@@ -124,6 +136,21 @@ pub struct Message {
     pub reactions: Vec<Reaction>,
     /// Set while it is pinned.
     pub pinned: Option<Attribution>,
+    /// The replies in its thread; `None` while there are none.
+    pub replies: Option<Replies>,
+    /// The message that it quotes, by its id. Nobody checked that it exists.
+    pub quote: Option<MessageId>,
+}
+
+/// A summary of the replies in a message's thread that are not deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replies {
+    /// How many there are.
+    pub count: u64,
+    /// The last one.
+    pub last: MessageId,
+    /// Who sent the first ones, each user once; at most [`limits::REPLIES_USERS_MAX`].
+    pub users: Vec<UserId>,
 }
 
 /// An edit of a message's text.
@@ -151,6 +178,7 @@ impl Message {
         Self {
             id,
             channel_id,
+            thread: None,
             sender_id,
             text,
             rev: Rev::of(id),
@@ -159,7 +187,21 @@ impl Message {
             mentions: Mentions::default(),
             reactions: Vec::new(),
             pinned: None,
+            replies: None,
+            quote: None,
         }
+    }
+
+    /// The log that it is in.
+    #[must_use]
+    pub fn log(&self) -> LogId {
+        LogId::new(self.channel_id.clone(), self.thread)
+    }
+
+    /// Whether it is in this log.
+    #[must_use]
+    pub fn is_in(&self, log: &LogId) -> bool {
+        self.channel_id == log.channel_id && self.thread == log.thread
     }
 
     /// The revision at which its text was last changed.

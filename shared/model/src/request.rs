@@ -1,16 +1,16 @@
 //! Callers' requests: well formed, but not yet checked against the store.
 
 use crate::channel::{ChannelChange, ChannelDetails, Contract, Visibility};
-use crate::ids::{ChangeId, ChannelId, MessageId, UserId};
+use crate::ids::{ChangeId, LogId, MessageId, UserId};
 use crate::mentions::Mentions;
-use crate::message::{MessageText, Rev};
+use crate::message::{MessageText, Rev, TextDigest};
 use crate::read_mark::ReadMark;
 
 /// A message to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMessage {
-    /// The channel.
-    pub channel_id: ChannelId,
+    /// The log: the channel's main log, or a thread.
+    pub log: LogId,
     /// The text.
     pub text: MessageText,
     /// Whom it mentions.
@@ -19,6 +19,20 @@ pub struct NewMessage {
     pub id: Option<MessageId>,
     /// The newest message that the sender has seen; the stored id sorts after it (G2).
     pub after: Option<MessageId>,
+    /// The message that it quotes.
+    pub quote: Option<MessageId>,
+}
+
+impl NewMessage {
+    /// The digest of what makes a retry the same message: the text and, if there is one, the quote.
+    #[must_use]
+    pub fn digest(&self) -> TextDigest {
+        match self.quote {
+            // No text has a NUL.
+            Some(quote) => TextDigest::of(&[self.text.as_str(), "\0", &quote.to_string()]),
+            None => self.text.digest(),
+        }
+    }
 }
 
 /// A new text for a message.
@@ -34,11 +48,11 @@ pub struct EditMessage {
     pub if_rev: Option<Rev>,
 }
 
-/// A user has read a channel up to here.
+/// A user has read a log up to here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewReadMark {
-    /// The channel.
-    pub channel_id: ChannelId,
+    /// The log: a channel's main log, or a thread. Threads have no epochs but the first.
+    pub log: LogId,
     /// How far, in the epoch that the client knows.
     pub mark: ReadMark,
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use model::{
-    ChannelChange, ChannelDetails, ChannelId, ConnectionId, Epoch, Message, NodeId, PushedMessage,
-    ReadMark, Timestamp, UserId, WorkspaceId, limits,
+    ChannelChange, ChannelDetails, ChannelId, ConnectionId, Epoch, LogId, Message, NodeId,
+    PushedMessage, ReadMark, Timestamp, UserId, WorkspaceId, limits,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -123,8 +123,8 @@ pub enum ServerFrame {
     },
     /// One of the user's devices moved a read mark. It has no cursor, and may be lost.
     Read {
-        /// The channel.
-        channel_id: ChannelId,
+        /// The log: the channel's main log, or a thread.
+        log: LogId,
         /// The mark. A client keeps the greater one.
         mark: ReadMark,
     },
@@ -229,10 +229,16 @@ impl ServerFrame {
                 }
                 frame
             }
-            Self::Read { channel_id, mark } => json!({
-                "type": "read", "channel_id": channel_id.as_str(),
-                "up_to": mark.up_to.to_string(), "epoch": mark.epoch.number(),
-            }),
+            Self::Read { log, mark } => {
+                let mut frame = json!({
+                    "type": "read", "channel_id": log.channel_id.as_str(),
+                    "up_to": mark.up_to.to_string(), "epoch": mark.epoch.number(),
+                });
+                if let (Some(root), Some(fields)) = (log.thread, frame.as_object_mut()) {
+                    fields.insert("thread".into(), root.to_string().into());
+                }
+                frame
+            }
             Self::Unknown { .. } => json!({}),
         }
         .to_string()
@@ -285,9 +291,14 @@ impl ServerFrame {
                     channels.iter().map(|id| ChannelId::parse(id).ok()).collect()
                 }),
             }),
-            // A mark in a thread, of a later version, says nothing about the channel.
-            "read" if wire.thread.is_none() => Some(Self::Read {
-                channel_id: wire.channel_id?.parse().ok()?,
+            "read" => Some(Self::Read {
+                log: LogId::new(
+                    wire.channel_id?.parse().ok()?,
+                    match wire.thread {
+                        Some(root) => Some(root.as_str()?.parse().ok()?),
+                        None => None,
+                    },
+                ),
                 mark: ReadMark {
                     epoch: Epoch::new(wire.epoch?)?,
                     up_to: wire.up_to?.parse().ok()?,

@@ -9,9 +9,9 @@ mod trace;
 
 pub use body::{
     AddedBody, AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, CountBody,
-    EditedBody, LateArrivalsBody, MarkBody, MarksBody, MemberBody, MembersBody, PageBody,
-    PostedBody, ProfileBody, ProfilesBody, ReactionBody, ReactionsBody, RefusedBody, UnreadBody,
-    UnreadChannelBody, UnreadMarkBody,
+    EditedBody, FollowedBody, LateArrivalsBody, MarkBody, MarksBody, MemberBody, MembersBody,
+    PageBody, PostedBody, ProfileBody, ProfilesBody, ReactionBody, ReactionsBody, RefusedBody,
+    ThreadBody, ThreadsBody, UnreadBody, UnreadChannelBody, UnreadMarkBody,
 };
 pub use query::Query;
 pub use request::{

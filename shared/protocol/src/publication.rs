@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use model::{
-    Channel, ChannelChange, ChannelId, Message, MessageId, Position, PublicationId, Rev, Timestamp,
-    TraceId, UserId, limits,
+    Channel, ChannelChange, ChannelId, Message, MessageRef, Position, PublicationId, Rev,
+    Timestamp, TraceId, UserId, limits,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -99,9 +99,9 @@ pub struct Subject {
 pub enum Payload {
     /// A frame's JSON without its cursor: an object, passed on unread.
     Frame(Box<str>),
-    /// The message with this id in the recipients' channel, which is too long to travel: each node
-    /// reads it from the store ([`limits::INLINE_TEXT_BYTES_MAX`]).
-    Stored(MessageId),
+    /// This message of the recipients' channel, which is too long to travel: each node reads it from the
+    /// store ([`limits::INLINE_TEXT_BYTES_MAX`]).
+    Stored(MessageRef),
     /// Their sockets are closed.
     Close(CloseCode),
     /// Nothing: a marker, or a state that a newer one has replaced.
@@ -122,7 +122,10 @@ impl Subject {
     #[must_use]
     pub fn of_message(message: &Message) -> Self {
         Self {
-            of: format!("{}:{}", message.channel_id, message.id).into(),
+            of: match message.thread {
+                None => format!("{}:{}", message.channel_id, message.id).into(),
+                Some(_) => format!("{}:{}", message.log(), message.id).into(),
+            },
             rev: message.rev.clone(),
             is_whole: !message.has_old_long_text(),
         }
@@ -147,7 +150,7 @@ impl Publication {
         } else if message.text.as_str().len() <= limits::INLINE_TEXT_BYTES_MAX {
             Payload::message(message)
         } else {
-            Payload::Stored(message.id)
+            Payload::Stored(MessageRef { id: message.id, thread: message.thread })
         };
         Self {
             // A change has its own id; a message as it was sent has its own as its revision.
@@ -322,7 +325,7 @@ impl Publication {
             (Some(frame), None, None) if frame.get().starts_with('{') => {
                 Payload::Frame(frame.get().into())
             }
-            (None, Some(id), None) => Payload::Stored(id.parse().ok()?),
+            (None, Some(id), None) => Payload::Stored(MessageRef::parse(id).ok()?),
             (None, None, Some(code)) => Payload::Close(CloseCode::of_number(code)?),
             (None, None, None) if wire.to.get() == r#""n""# => Payload::Nothing,
             _ => return None,

@@ -45,6 +45,8 @@ pub enum ScrollRoute {
     ListUnread,
     /// `GET /mentions`
     ListMentions,
+    /// `GET /threads`
+    ListThreads,
 }
 
 /// A call about channels, their members, or users.
@@ -107,7 +109,7 @@ pub enum MembershipRoute {
     },
 }
 
-/// A call on one message, a channel's pins, or the caller's read marks.
+/// A call on one message, a channel's pins, or what the caller follows and has read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AmendRoute {
     /// `GET /channels/{channel_id}/messages/{id}`
@@ -175,6 +177,20 @@ pub enum AmendRoute {
         /// As in the path, percent-decoded.
         id: String,
     },
+    /// `PUT /channels/{channel_id}/threads/{root}/follow`
+    Follow {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+        /// As in the path, percent-decoded.
+        root: String,
+    },
+    /// `DELETE /channels/{channel_id}/threads/{root}/follow`
+    Unfollow {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+        /// As in the path, percent-decoded.
+        root: String,
+    },
     /// `POST /read`
     MarkRead,
     /// `POST /channels/{channel_id}/unread`
@@ -216,6 +232,7 @@ impl ScrollRoute {
             Self::Page => "/scroll",
             Self::ListUnread => "/unread",
             Self::ListMentions => "/mentions",
+            Self::ListThreads => "/threads",
         }
     }
 }
@@ -249,6 +266,9 @@ impl AmendRoute {
             }
             Self::ListPins { .. } => "/channels/{channel_id}/pins",
             Self::Pin { .. } | Self::Unpin { .. } => "/channels/{channel_id}/pins/{id}",
+            Self::Follow { .. } | Self::Unfollow { .. } => {
+                "/channels/{channel_id}/threads/{root}/follow"
+            }
             Self::MarkRead => "/read",
             Self::MarkUnread { .. } => "/channels/{channel_id}/unread",
         }
@@ -274,7 +294,8 @@ pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
         ["connect"] if is(&Method::GET) => Ok(Route::Connect),
         ["unread"] if is(&Method::GET) => Ok(Route::Scroll(ScrollRoute::ListUnread)),
         ["mentions"] if is(&Method::GET) => Ok(Route::Scroll(ScrollRoute::ListMentions)),
-        ["scroll" | "connect" | "unread" | "mentions"] => Err(not_allowed("GET")),
+        ["threads"] if is(&Method::GET) => Ok(Route::Scroll(ScrollRoute::ListThreads)),
+        ["scroll" | "connect" | "unread" | "mentions" | "threads"] => Err(not_allowed("GET")),
         ["channels"] if is(&Method::POST) => Ok(Route::Membership(MembershipRoute::CreateChannel)),
         ["channels"] if is(&Method::GET) => Ok(Route::Membership(MembershipRoute::ListChannels)),
         ["channels"] => Err(not_allowed("GET, POST")),
@@ -315,6 +336,15 @@ pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
             message_route(method, channel, of_message)
         }
         ["channels", channel, "pins", of_pins @ ..] => pin_route(method, channel, of_pins),
+        ["channels", _, "threads", "", "follow"] => Err(ErrorCode::NotFound.into()),
+        ["channels", channel, "threads", root, "follow"] => {
+            let (channel_id, root) = (own(channel), own(root));
+            match *method {
+                Method::PUT => Ok(Route::Amend(AmendRoute::Follow { channel_id, root })),
+                Method::DELETE => Ok(Route::Amend(AmendRoute::Unfollow { channel_id, root })),
+                _ => Err(not_allowed("PUT, DELETE")),
+            }
+        }
         ["users"] if is(&Method::GET) => Ok(Route::Membership(MembershipRoute::ListProfiles)),
         ["users"] => Err(not_allowed("GET")),
         ["users", ""] => Err(ErrorCode::NotFound.into()),
@@ -428,6 +458,11 @@ mod tests {
             "/read/x",
             "/unread/x",
             "/mentions/x",
+            "/threads/x",
+            "/channels/a/threads",
+            "/channels/a/threads/b",
+            "/channels/a/threads//follow",
+            "/channels/a/threads/b/follow/c",
             "/channels/a/pins/",
             "/channels/a/pins/b/c",
             "/channels/a/unread/b",
@@ -450,6 +485,8 @@ mod tests {
             ("/read", "POST"),
             ("/unread", "GET"),
             ("/mentions", "GET"),
+            ("/threads", "GET"),
+            ("/channels/a/threads/b/follow", "PUT, DELETE"),
             ("/channels/a/pins", "GET"),
             ("/channels/a/pins/b", "PUT, DELETE"),
             ("/channels/a/unread", "POST"),

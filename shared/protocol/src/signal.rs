@@ -3,7 +3,7 @@
 //! A signal is pushed to the nodes once and kept nowhere. It may be lost at any point, so whoever
 //! misses one must have a call that heals it: for read marks that is `GET /unread`.
 
-use model::{Epoch, NewReadMark, ReadMark, UserId};
+use model::{Epoch, LogId, NewReadMark, ReadMark, UserId};
 use serde::{Deserialize, Serialize};
 
 /// A signal, as it travels on the bus.
@@ -27,8 +27,9 @@ impl Signal {
         let (kind, user_id, marks) = match self {
             Self::Unknown => ("unknown", None, Vec::new()),
             Self::Read { user_id, marks } => {
-                let marks = marks.iter().map(|NewReadMark { channel_id, mark }| MarkWire {
-                    channel_id: channel_id.to_string(),
+                let marks = marks.iter().map(|NewReadMark { log, mark }| MarkWire {
+                    channel_id: log.channel_id.to_string(),
+                    thread: log.thread.map(|root| root.to_string()),
                     up_to: mark.up_to.to_string(),
                     epoch: mark.epoch.number().into(),
                 });
@@ -59,6 +60,8 @@ struct Wire {
 #[derive(Serialize, Deserialize)]
 struct MarkWire {
     channel_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    thread: Option<String>,
     up_to: String,
     epoch: u64,
 }
@@ -76,7 +79,11 @@ impl Wire {
 impl MarkWire {
     fn read(self) -> Option<NewReadMark> {
         let mark = ReadMark { epoch: Epoch::new(self.epoch)?, up_to: self.up_to.parse().ok()? };
-        Some(NewReadMark { channel_id: self.channel_id.parse().ok()?, mark })
+        let thread = match self.thread {
+            Some(root) => Some(root.parse().ok()?),
+            None => None,
+        };
+        Some(NewReadMark { log: LogId::new(self.channel_id.parse().ok()?, thread), mark })
     }
 }
 
@@ -90,8 +97,9 @@ mod tests {
     fn a_signal_survives_the_wire() {
         let at = Timestamp::from_unix_ms(5);
         let mark = ReadMark { epoch: Epoch::LAST, up_to: MessageId::mint(at, 7) };
-        let channel_id = ChannelId::mint_group(at, 1);
-        let marks = vec![NewReadMark { channel_id, mark }];
+        let main = LogId::from(ChannelId::mint_group(at, 1));
+        let thread = LogId::new(main.channel_id.clone(), Some(MessageId::mint(at, 8)));
+        let marks = [main, thread].map(|log| NewReadMark { log, mark }).to_vec();
         let signal = Signal::Read { user_id: "bob".parse().unwrap(), marks };
         assert_eq!(Signal::decode(signal.encode().as_bytes()), signal);
         assert_eq!(Signal::decode(Signal::Unknown.encode().as_bytes()), Signal::Unknown);
@@ -108,6 +116,7 @@ mod tests {
             r#"{"kind":"read","user_id":"b b","marks":[]}"#,
             r#"{"kind":"read","user_id":"bob","marks":[{}]}"#,
             r#"{"kind":"read","user_id":"bob","marks":[{"channel_id":"x","up_to":"y","epoch":0}]}"#,
+            r#"{"kind":"read","user_id":"bob","marks":[{"channel_id":"C00000000000000000000000000","thread":"x","up_to":"00000000000000000000000000","epoch":0}]}"#,
         ] {
             assert_eq!(Signal::decode(text.as_bytes()), Signal::Unknown, "{text}");
         }

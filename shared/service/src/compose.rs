@@ -46,6 +46,7 @@ where
         members: Arc::<S>::clone(&store),
         mentions: Arc::<S>::clone(&store),
         pins: Arc::<S>::clone(&store),
+        threads: Arc::<S>::clone(&store),
         read_marks: Arc::<S>::clone(&store),
         revocations: Arc::<S>::clone(&store),
         profiles: store,

@@ -23,6 +23,7 @@ use messaging::read_state::MarkError;
 use messaging::revoke::RevokeError;
 use messaging::scroll::ScrollError;
 use messaging::send::PostMessageError;
+use messaging::threads::FollowError;
 use messaging::{App, Refusal, StoreError};
 use model::{ErrorCode, MessageId, Retry, chain, limits};
 use protocol::http::bearer;
@@ -111,7 +112,7 @@ macro_rules! failures {
 }
 
 failures! {
-    AmendError, PostMessageError, ScrollError, CreateChannelError, ReadChannelError, ChangeChannelError, ChangeMembersError, ProfileError, RevokeError, ConnectError, StoreError, MarkError,
+    AmendError, FollowError, PostMessageError, ScrollError, CreateChannelError, ReadChannelError, ChangeChannelError, ChangeMembersError, ProfileError, RevokeError, ConnectError, StoreError, MarkError,
 }
 
 /// An answer to a call that succeeded.

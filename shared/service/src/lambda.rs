@@ -143,6 +143,7 @@ impl Reader for Deriver {
             ("derive_unchanged", counts.unchanged),
             ("derive_pins_shown", counts.pins_shown),
             ("derive_mentioned", counts.mentioned),
+            ("derive_following", counts.following),
             ("derive_skipped", counts.poisoned),
             ("derive_held", counts.held),
         ]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{
-    ChannelId, ConnectionId, EntryId, Member, Message, MessageId, NodeId, Position, PublicationId,
+    ChannelId, ConnectionId, EntryId, Member, Message, MessageRef, NodeId, Position, PublicationId,
     Timestamp, UserId, WorkspaceId, limits,
 };
 use protocol::close::CloseCode;
@@ -207,7 +207,7 @@ pub enum Effect {
         /// The publication, to be returned with the answer.
         id: PublicationId,
         /// The message.
-        message: MessageId,
+        message: MessageRef,
     },
     /// Read the stream from an entry, inclusive, to its end; from its start if `None`. An empty
     /// stream gets a marker first.

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use delivery::{Effect, EntryNumber, Input, Registration, RepairId, Workspace};
-use model::{ChannelId, MessageId, PublicationId, Timestamp, UserId, limits};
+use model::{ChannelId, MessageRef, PublicationId, Timestamp, UserId, limits};
 use tokio::time::Instant;
 
 use crate::pace::{Pace, Started};
@@ -26,7 +26,7 @@ pub(crate) enum Read {
     /// Channels' versions and members.
     Members(Vec<ChannelId>),
     /// A message that was too large to travel with its publication.
-    Message { channel: ChannelId, number: EntryNumber, id: PublicationId, message: MessageId },
+    Message { channel: ChannelId, number: EntryNumber, id: PublicationId, message: MessageRef },
     /// A channel's messages since a time.
     History { repair: RepairId, channel: ChannelId, since: Timestamp },
 }

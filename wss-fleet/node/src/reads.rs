@@ -11,8 +11,8 @@ use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
 use messaging::ports::{BusError, Entry, LogEntry, PageQuery, ReadError, Subscription};
 use model::{
-    Channel, ChannelId, EntryId, LateArrivals, Member, Message, MessageId, Position, PublicationId,
-    Timestamp, UserId, WorkspaceId, backoff, chain, limits,
+    Channel, ChannelId, EntryId, LateArrivals, LogId, Member, Message, MessageId, MessageRef,
+    Position, PublicationId, Timestamp, UserId, WorkspaceId, backoff, chain, limits,
 };
 use protocol::publication::Publication;
 use tokio::time::Instant;
@@ -214,27 +214,47 @@ impl Source<'_> {
         let late = found.first().and_then(|found| found.late).filter(is_recent);
         let from_time = MessageId::first_of(since);
         let lowest = late.map_or(from_time, |late| from_time.min(late.reread_from));
+        let mut read = LogRead::default();
+        let Some(changed) = self.read_log(&channel.clone().into(), lowest, &mut read).await? else {
+            return Ok(None);
+        };
+        // Whatever happens in a thread is logged as a change of its root.
+        let roots: Vec<MessageId> = read.roots.intersection(&changed).copied().collect();
+        if roots.len() > limits::BACKFILL_THREADS_MAX {
+            return Ok(None);
+        }
+        for root in roots {
+            let thread = LogId::new(channel.clone(), Some(root));
+            if self.read_log(&thread, lowest, &mut read).await?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(read.messages))
+    }
+
+    /// Reads what is new or changed in a log from an id on: first what changed below it, then what is
+    /// above, both in order of their ids. Returns which messages the change log names; `None` if there is
+    /// too much to read.
+    async fn read_log(
+        &self,
+        log: &LogId,
+        lowest: MessageId,
+        read: &mut LogRead,
+    ) -> Result<Option<BTreeSet<MessageId>>, Failure> {
         let mut query = PageQuery {
-            channel_id: channel.clone(),
+            log: log.clone(),
             lowest,
-            highest: MessageId::last_of(Timestamp::MAX),
+            highest: MessageId::MAX,
             newest_first: false,
             limit: limits::PAGE_ROWS_MAX,
             strong: true,
         };
-        let (mut messages, mut bytes) = (Vec::new(), 0);
+        let mut new = LogRead { bytes: read.bytes, ..LogRead::default() };
         loop {
             let page = self.call(self.hub.ports.messages.page(&query)).await?;
             let last = page.entries.last().map(LogEntry::id);
-            for entry in page.entries {
-                if let LogEntry::Message(stored) = entry {
-                    bytes += stored.message.text.as_str().len();
-                    messages.push(stored.message);
-                }
-            }
-            let is_too_much = messages.len() > limits::BACKFILL_MESSAGES_MAX
-                || bytes > limits::BACKFILL_BYTES_MAX;
-            if is_too_much {
+            new.add(page.entries);
+            if new.is_too_much(read.messages.len()) {
                 return Ok(None);
             }
             match last.and_then(MessageId::next).filter(|_| page.more) {
@@ -242,29 +262,12 @@ impl Source<'_> {
                 None => break,
             }
         }
+        let mut changed = BTreeSet::new();
         query.lowest = lowest;
-        let Some(changed) = self.changed_since(&query, messages.len()).await? else {
-            return Ok(None);
-        };
-        // What changed is older than everything else.
-        messages.splice(..0, changed);
-        Ok(Some(messages))
-    }
-
-    /// Reads messages below the query's bounds that changed within them, in order of their ids;
-    /// `None` if there are too many, with `others` that are read already.
-    async fn changed_since(
-        &self,
-        query: &PageQuery,
-        others: usize,
-    ) -> Result<Option<Vec<Message>>, Failure> {
-        let (mut query, oldest) = (query.clone(), query.lowest);
-        let mut targets = BTreeSet::new();
         loop {
             let page = self.call(self.hub.ports.messages.changes(&query)).await?;
-            targets
-                .extend(page.changes.iter().map(|(_, target)| *target).filter(|id| *id < oldest));
-            if others + targets.len() > limits::BACKFILL_MESSAGES_MAX {
+            changed.extend(page.changes.iter().map(|(_, target)| *target));
+            if changed.len() > limits::BACKFILL_MESSAGES_MAX {
                 return Ok(None);
             }
             let last = page.changes.last().and_then(|(position, _)| position.next());
@@ -273,34 +276,61 @@ impl Source<'_> {
                 None => break,
             }
         }
-        let (mut messages, mut bytes) = (Vec::new(), 0);
-        let targets: Vec<MessageId> = targets.into_iter().collect();
-        for ids in targets.chunks(ENTRIES_READ_MAX) {
-            let entries = self.hub.ports.messages.entries(&query.channel_id, ids);
-            for entry in self.call(entries).await? {
-                if let LogEntry::Message(stored) = entry {
-                    bytes += stored.message.text.as_str().len();
-                    messages.push(stored.message);
-                }
-            }
-            if bytes > limits::BACKFILL_BYTES_MAX {
+        let mut old = LogRead { bytes: new.bytes, ..LogRead::default() };
+        let below: Vec<MessageId> = changed.range(..lowest).copied().collect();
+        for ids in below.chunks(ENTRIES_READ_MAX) {
+            old.add(self.call(self.hub.ports.messages.entries(log, ids)).await?);
+            if old.is_too_much(read.messages.len() + new.messages.len()) {
                 return Ok(None);
             }
         }
-        messages.sort_by_key(|message| message.id);
-        Ok(Some(messages))
+        old.messages.sort_by_key(|message| message.id);
+        read.bytes = old.bytes;
+        for mut part in [old, new] {
+            read.messages.append(&mut part.messages);
+            read.roots.append(&mut part.roots);
+        }
+        Ok(Some(changed))
     }
 
     /// Reads a message, strongly; `None` if there is none.
     async fn message(
         &self,
         channel: &ChannelId,
-        id: MessageId,
+        MessageRef { id, thread }: MessageRef,
     ) -> Result<Option<Message>, Failure> {
-        Ok(match self.call(self.hub.ports.messages.entry(channel, id)).await? {
+        let log = LogId::new(channel.clone(), thread);
+        Ok(match self.call(self.hub.ports.messages.entry(&log, id)).await? {
             Some(LogEntry::Message(stored)) => Some(stored.message),
             Some(LogEntry::Redirect(_) | LogEntry::Unknown { .. }) | None => None,
         })
+    }
+}
+
+/// Messages that were read, and the bytes of their texts.
+#[derive(Default)]
+struct LogRead {
+    messages: Vec<Message>,
+    /// Those of them in whose thread somebody ever wrote.
+    roots: BTreeSet<MessageId>,
+    bytes: usize,
+}
+
+impl LogRead {
+    fn add(&mut self, entries: Vec<LogEntry>) {
+        for stored in entries.into_iter().filter_map(LogEntry::into_message) {
+            self.bytes += stored.message.text.as_str().len();
+            if stored.counted.is_some() {
+                self.roots.insert(stored.message.id);
+            }
+            self.messages.push(stored.message);
+        }
+    }
+
+    /// Whether a channel has too much to read, with so many other messages.
+    fn is_too_much(&self, others: usize) -> bool {
+        self.messages.len() + others > limits::BACKFILL_MESSAGES_MAX
+            || self.bytes > limits::BACKFILL_BYTES_MAX
     }
 }
 

@@ -35,6 +35,7 @@ impl TestHub {
             members: store.clone(),
             mentions: store.clone(),
             pins: store.clone(),
+            threads: store.clone(),
             read_marks: store.clone(),
             revocations: store.clone(),
             profiles: store.clone(),

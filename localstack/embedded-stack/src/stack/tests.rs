@@ -33,7 +33,7 @@ async fn history(stack: &Stack) -> Vec<MessageId> {
     loop {
         let channel_id = channel_id.clone();
         let direction = Direction::Older;
-        let page = Scroll { channel_id, offset, limit: 20, direction, known: None };
+        let page = Scroll { log: channel_id.into(), offset, limit: 20, direction, known: None };
         let page = scroll(stack.app(), &alice(), page).await.unwrap();
         ids.extend(page.messages.iter().map(|message| message.id));
         offset = page.next_offset;

@@ -48,7 +48,8 @@ pub(crate) async fn listen(
 const fn channel_of(event: &Event) -> Option<&ChannelId> {
     match event {
         Event::Message { message, .. } => Some(&message.channel_id),
-        Event::Channel { channel_id, .. } | Event::Read { channel_id, .. } => Some(channel_id),
+        Event::Channel { channel_id, .. } => Some(channel_id),
+        Event::Read { log, .. } => Some(&log.channel_id),
         Event::Ready { .. }
         | Event::Tick { .. }
         | Event::Resync { .. }
@@ -126,9 +127,9 @@ fn record(event: &Event) -> Value {
             }
             record
         }
-        Event::Read { channel_id, mark } => json!({
-            "event": "read", "channel_id": channel_id.as_str(),
-            "up_to": mark.up_to.to_string(), "epoch": mark.epoch.number(),
+        Event::Read { log, mark } => json!({
+            "event": "read", "channel_id": log.channel_id.as_str(),
+            "thread": log.thread.map(|root| root.to_string()), "up_to": mark.up_to.to_string(), "epoch": mark.epoch.number(),
         }),
         Event::Tick { server_time, fresh } => {
             json!({ "event": "tick", "server_time": server_time.unix_ms(), "fresh": fresh })

@@ -207,7 +207,12 @@ impl Task {
         let slot = shared.reserve_event().await?;
         let event = match &frame {
             ServerFrame::Message { message, lacks_text: false, .. } => {
-                Some(shared.upsert(message.clone(), Source::Pushed))
+                let event = shared.upsert(message.clone(), Source::Pushed);
+                if shared.inbox().has_threads_due(&message.channel_id) {
+                    let delay = self.backoff.jitter(THREAD_WAIT_MAX);
+                    self.schedule_catch_up(delay);
+                }
+                Some(event)
             }
             ServerFrame::Message { message, .. } => {
                 let text = shared.inbox().text_of(message);
@@ -253,9 +258,7 @@ impl Task {
                 self.schedule_catch_up(delay);
                 Some(Event::Resync { reason: reason.clone(), delay })
             }
-            ServerFrame::Read { channel_id, mark } => {
-                Some(Event::Read { channel_id: channel_id.clone(), mark: *mark })
-            }
+            ServerFrame::Read { log, mark } => Some(Event::Read { log: log.clone(), mark: *mark }),
             ServerFrame::Unknown { .. } => None,
         };
         if let Some(event) = event {
@@ -334,6 +337,9 @@ impl Task {
     }
 }
 
+/// How long a client waits at most before it reads a thread of which it is unsure: every client of the
+/// channel reads it.
+const THREAD_WAIT_MAX: Duration = Duration::from_secs(2);
 /// A socket without a frame for this many ticks is dead.
 const SILENT_TICKS: f64 = 1.5;
 /// Timeout of connecting and upgrading. A node that takes longer is overloaded: try another.

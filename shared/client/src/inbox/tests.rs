@@ -62,7 +62,7 @@ fn read_all(inbox: &mut Inbox, ms: u64, list: &[&ChannelId]) {
     }
     for id in inbox.due().1 {
         let opening = inbox.opening_of(&id).unwrap();
-        inbox.channel_read(&id, opening, None, at(ms));
+        inbox.channel_read(&id, opening, ChannelRead::default(), at(ms));
     }
     inbox.all_read(list_gap, at(ms));
 }
@@ -148,7 +148,7 @@ fn a_gap_that_opens_again_during_its_catch_up_stays_open() {
     inbox.open_gap(Some(&[general()]), at(9 * HOUR_MS));
     let opening = inbox.opening_of(&general()).unwrap();
     inbox.open_gap(Some(&[general()]), at(9 * HOUR_MS));
-    inbox.channel_read(&general(), opening, None, at(HOUR_MS + 1));
+    inbox.channel_read(&general(), opening, ChannelRead::default(), at(HOUR_MS + 1));
     inbox.all_read(None, at(HOUR_MS + 1));
     assert!(inbox.has_gap());
     // But the messages that the catch-up verified need not be read again.
@@ -289,7 +289,7 @@ fn g9_a_new_channel_whose_gap_opens_again_is_read_from_when_it_became_known() {
     // A complete reading, during which the gap opened once more.
     let opening = inbox.opening_of(&general()).unwrap();
     inbox.open_gap(Some(&[general()]), at(9 * HOUR_MS));
-    inbox.channel_read(&general(), opening, None, at(2 * HOUR_MS));
+    inbox.channel_read(&general(), opening, ChannelRead::default(), at(2 * HOUR_MS));
     assert!(!inbox.is_new(&general()));
     assert_eq!(inbox.catch_up_from(&general(), None), verified(2 * HOUR_MS));
     // A channel that a change of an old message made known is as young as the change.
@@ -310,8 +310,9 @@ fn g9_a_newest_page_says_nothing_about_older_copies() {
         // The socket is lost. Eight hours later the newest page is read, before another socket says
         // whether it resumed.
         let opening = inbox.opening_of(&general()).unwrap();
+        let page = ChannelRead { unread_before, ..ChannelRead::default() };
         inbox.upsert_read(message(&general(), 9 * HOUR_MS), opening);
-        inbox.channel_read(&general(), opening, unread_before, at(9 * HOUR_MS));
+        inbox.channel_read(&general(), opening, page, at(9 * HOUR_MS));
         inbox.open_gap(None, at(9 * HOUR_MS));
         inbox.catch_up_from(&general(), None)
     };
@@ -334,7 +335,7 @@ fn g11_a_catch_up_of_one_channel_says_nothing_about_another() {
     // A catch-up of one channel is over while the frames of the other one are on their way.
     inbox.open_gap(Some(&[general()]), at(9 * HOUR_MS));
     let opening = inbox.opening_of(&general()).unwrap();
-    inbox.channel_read(&general(), opening, None, at(9 * HOUR_MS));
+    inbox.channel_read(&general(), opening, ChannelRead::default(), at(9 * HOUR_MS));
     assert!(inbox.all_read(None, at(9 * HOUR_MS)), "no gap is left");
     // They are lost with their socket.
     inbox.open_gap(None, at(10 * HOUR_MS));
@@ -349,7 +350,7 @@ fn g9_a_copy_that_is_pushed_late_is_verified_as_of_its_own_revision() {
     inbox.record_in_step(at(HOUR_MS));
     inbox.open_gap(Some(&[general()]), at(9 * HOUR_MS));
     let opening = inbox.opening_of(&general()).unwrap();
-    inbox.channel_read(&general(), opening, None, at(9 * HOUR_MS));
+    inbox.channel_read(&general(), opening, ChannelRead::default(), at(9 * HOUR_MS));
     // A node that is late pushes a change of a message that is older than anything here.
     inbox.upsert(Message { rev: Rev::of(id(2 * HOUR_MS)), ..message(&general(), 5) });
     inbox.upsert(message(&general(), 9 * HOUR_MS + 1));
@@ -365,11 +366,11 @@ fn g9_what_was_asked_for_before_a_channel_started_afresh_is_not_kept() {
     // The user is removed and added again while the page is read.
     inbox.restart_channel(&general(), at(HOUR_MS + 5));
     assert_eq!(inbox.upsert_read(message(&general(), 1), before), None);
-    inbox.channel_read(&general(), before, None, at(HOUR_MS));
+    inbox.channel_read(&general(), before, ChannelRead::default(), at(HOUR_MS));
     assert!(inbox.timeline(&general()).unwrap().is_empty(), "it may have changed in between");
     assert!(inbox.is_new(&general()), "its newest page is still to be read");
     let after = inbox.opening_of(&general()).unwrap();
     assert_eq!(inbox.upsert_read(message(&general(), 1), after), Some(true));
-    inbox.channel_read(&general(), after, None, at(HOUR_MS + 6));
+    inbox.channel_read(&general(), after, ChannelRead::default(), at(HOUR_MS + 6));
     assert!(!inbox.has_gap());
 }

@@ -4,11 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use model::{
-    ChannelId, Member, Message, MessageId, NodeId, Profile, ReadMark, UnreadCount, UserId, limits,
+    ChannelId, LogId, Member, Message, MessageId, NodeId, Profile, ReadMark, UnreadCount, UserId,
+    limits,
 };
 use protocol::http::{
     AlternateBody, ConnectBody, MarkBody, MemberBody, MembersBody, PageBody, ProfileBody,
-    ProfilesBody, UnreadChannelBody, UnreadMarkBody,
+    ProfilesBody, ThreadBody, UnreadChannelBody, UnreadMarkBody,
 };
 
 /// The answer of `GET /scroll`.
@@ -43,12 +44,23 @@ pub struct ProfilePage {
 /// What became of one mark of `POST /read`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marked {
-    /// The channel.
-    pub channel_id: ChannelId,
-    /// The user's mark in it now; `None` if they are not a member.
+    /// The log: a channel's main log, or a thread.
+    pub log: LogId,
+    /// The user's mark in it now; `None` if they are not a member, or there is no such thread.
     pub mark: Option<ReadMark>,
     /// Whether the call moved it.
     pub moved: bool,
+}
+
+/// A thread that the user follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowedThread {
+    /// Its root.
+    pub root: Message,
+    /// How far the user has read it.
+    pub up_to: MessageId,
+    /// Whether somebody else wrote after that.
+    pub is_unread: bool,
 }
 
 /// A user's mark in a channel, and what is unread after it.
@@ -117,14 +129,25 @@ impl ProfilePage {
 impl Marked {
     pub(super) fn read(body: MarkBody) -> Option<Self> {
         Some(match body {
-            MarkBody::Marked { channel_id, up_to, epoch, moved } => {
+            MarkBody::Marked { channel_id, thread, up_to, epoch, moved } => {
                 let mark = Some(UnreadMarkBody { up_to, epoch }.read()?);
-                Self { channel_id: channel_id.parse().ok()?, mark, moved }
+                Self { log: log(&channel_id, thread)?, mark, moved }
             }
-            MarkBody::Refused { channel_id, .. } => {
-                Self { channel_id: channel_id.parse().ok()?, mark: None, moved: false }
+            MarkBody::Refused { channel_id, thread, .. } => {
+                Self { log: log(&channel_id, thread)?, mark: None, moved: false }
             }
         })
+    }
+}
+
+fn log(channel_id: &str, thread: Option<String>) -> Option<LogId> {
+    Some(LogId::new(channel_id.parse().ok()?, offset(thread)?))
+}
+
+impl FollowedThread {
+    pub(super) fn read(body: ThreadBody) -> Option<Self> {
+        let ThreadBody { channel_id: _, root, up_to, unread } = body;
+        Some(Self { root, up_to: up_to.parse().ok()?, is_unread: unread })
     }
 }
 

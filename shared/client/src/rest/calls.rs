@@ -1,21 +1,22 @@
 //! The calls of PROTOCOL section 2, and the local ones of section 4.
 
 use model::{
-    ChangeId, Channel, ChannelId, ChannelUpdate, Direction, Emoji, KnownMessages, Message,
-    MessageId, NewReadMark, NodeId, Profile, ProfileUpdate, ReadMark, Rev, UserId, Visibility,
+    ChangeId, Channel, ChannelId, ChannelUpdate, Direction, Emoji, KnownMessages, LogId, Message,
+    MessageId, MessageRef, NewReadMark, NodeId, Profile, ProfileUpdate, ReadMark, Rev, ThreadId,
+    UserId, Visibility,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use protocol::http::client::{self, TokenBody};
 use protocol::http::{
     AddedBody, ChannelBody, ChannelsBody, EditedBody, MarksBody, PageBody, PostedBody, ProfileBody,
-    UnreadBody, UnreadMarkBody,
+    ThreadsBody, UnreadBody, UnreadMarkBody,
 };
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answers::offset;
-use super::{Api, Assignment, Marked, MemberPage, Page, ProfilePage, Unread};
+use super::{Api, Assignment, FollowedThread, Marked, MemberPage, Page, ProfilePage, Unread};
 use crate::error::ApiError;
 use crate::token::{DevUser, Token};
 
@@ -25,95 +26,140 @@ impl Api {
     /// `POST /messages`, one attempt. Use [`crate::Outbox::send`] to retry.
     pub async fn post_message(
         &self,
-        channel: &ChannelId,
+        log: impl Into<LogId>,
         text: &str,
         id: Option<MessageId>,
         after: Option<MessageId>,
     ) -> Result<PostedBody, ApiError> {
-        let body = client::post_message(channel, text, id, after);
+        self.quote_message(log, text, id, after, None).await
+    }
+
+    /// [`Api::post_message`] that quotes another message.
+    pub async fn quote_message(
+        &self,
+        log: impl Into<LogId>,
+        text: &str,
+        id: Option<MessageId>,
+        after: Option<MessageId>,
+        quote: Option<MessageId>,
+    ) -> Result<PostedBody, ApiError> {
+        let body = client::post_message(&log.into(), text, id, after, quote);
         self.call(Method::POST, "/messages", Some(&body)).await
     }
 
     /// `GET /channels/{channel_id}/messages/{id}`.
-    pub async fn message(&self, channel: &ChannelId, id: MessageId) -> Result<Message, ApiError> {
-        self.call(Method::GET, &message_path(channel, id), None).await
+    pub async fn message(&self, log: impl Into<LogId>, id: MessageId) -> Result<Message, ApiError> {
+        self.call(Method::GET, &message_path(&log.into(), id), None).await
     }
 
     /// `PATCH /channels/{channel_id}/messages/{id}`, one attempt. The same edit may be repeated with
     /// the same `change_id`.
     pub async fn edit_message(
         &self,
-        channel: &ChannelId,
+        log: impl Into<LogId>,
         id: MessageId,
         text: &str,
         change_id: ChangeId,
         if_rev: Option<&Rev>,
     ) -> Result<EditedBody, ApiError> {
         let body = client::edit_message(text, change_id, if_rev);
-        self.call(Method::PATCH, &message_path(channel, id), Some(&body)).await
+        self.call(Method::PATCH, &message_path(&log.into(), id), Some(&body)).await
     }
 
     /// `DELETE /channels/{channel_id}/messages/{id}`; idempotent. Returns the tombstone.
     pub async fn delete_message(
         &self,
-        channel: &ChannelId,
+        log: impl Into<LogId>,
         id: MessageId,
     ) -> Result<Message, ApiError> {
-        self.call(Method::DELETE, &message_path(channel, id), None).await
+        self.call(Method::DELETE, &message_path(&log.into(), id), None).await
     }
 
     /// `PUT /channels/{channel_id}/messages/{id}/reactions/{emoji}`; idempotent. Without a
     /// `change_id` the server mints one. Returns the message, which may lag behind its reactions.
     pub async fn react(
         &self,
-        channel: &ChannelId,
+        log: impl Into<LogId>,
         id: MessageId,
         emoji: &Emoji,
         change_id: Option<ChangeId>,
     ) -> Result<Message, ApiError> {
-        self.call(Method::PUT, &reaction_path(channel, id, emoji, change_id), None).await
+        self.call(Method::PUT, &reaction_path(&log.into(), id, emoji, change_id), None).await
     }
 
     /// `DELETE /channels/{channel_id}/messages/{id}/reactions/{emoji}`, as [`Api::react`].
     pub async fn unreact(
         &self,
-        channel: &ChannelId,
+        log: impl Into<LogId>,
         id: MessageId,
         emoji: &Emoji,
         change_id: Option<ChangeId>,
     ) -> Result<Message, ApiError> {
-        self.call(Method::DELETE, &reaction_path(channel, id, emoji, change_id), None).await
+        self.call(Method::DELETE, &reaction_path(&log.into(), id, emoji, change_id), None).await
     }
 
     /// `PUT /channels/{channel_id}/pins/{id}`; idempotent. Without a `change_id` the server mints one.
     /// Returns the message.
     pub async fn pin(
         &self,
-        channel: &ChannelId,
+        log: impl Into<LogId>,
         id: MessageId,
         change_id: Option<ChangeId>,
     ) -> Result<Message, ApiError> {
-        self.call(Method::PUT, &pin_path(channel, id, change_id), None).await
+        self.call(Method::PUT, &pin_path(&log.into(), id, change_id), None).await
     }
 
     /// `DELETE /channels/{channel_id}/pins/{id}`, as [`Api::pin`].
     pub async fn unpin(
         &self,
-        channel: &ChannelId,
+        log: impl Into<LogId>,
         id: MessageId,
         change_id: Option<ChangeId>,
     ) -> Result<Message, ApiError> {
-        self.call(Method::DELETE, &pin_path(channel, id, change_id), None).await
+        self.call(Method::DELETE, &pin_path(&log.into(), id, change_id), None).await
     }
 
-    /// `GET /channels/{channel_id}/pins`, one page: pinned messages, the newest first.
+    /// `GET /channels/{channel_id}/pins`, one page: pinned messages, the newest first, replies among
+    /// them. Also returns the offset of the next page.
     pub async fn pins(
         &self,
         channel: &ChannelId,
-        offset: Option<MessageId>,
-    ) -> Result<Page, ApiError> {
+        offset: Option<MessageRef>,
+    ) -> Result<(Vec<Message>, Option<MessageRef>), ApiError> {
         let path = with_offset(format!("/channels/{channel}/pins?limit=100"), offset);
-        self.typed(Method::GET, &path, None, Page::read).await
+        let read = |body: PageBody| {
+            let next = match body.next_offset {
+                Some(next) => Some(MessageRef::parse(&next).ok()?),
+                None => None,
+            };
+            Some((body.messages, next))
+        };
+        self.typed(Method::GET, &path, None, read).await
+    }
+
+    /// `PUT /channels/{channel_id}/threads/{root}/follow`; idempotent.
+    pub async fn follow(&self, thread: &ThreadId) -> Result<(), ApiError> {
+        self.call::<Value>(Method::PUT, &follow_path(thread), None).await.map(drop)
+    }
+
+    /// `DELETE /channels/{channel_id}/threads/{root}/follow`; idempotent.
+    pub async fn unfollow(&self, thread: &ThreadId) -> Result<(), ApiError> {
+        self.call::<Value>(Method::DELETE, &follow_path(thread), None).await.map(drop)
+    }
+
+    /// `GET /threads`, one page: those that the caller follows, the one with the newest root first. Also
+    /// returns the offset of the next page.
+    pub async fn threads(
+        &self,
+        offset: Option<&str>,
+    ) -> Result<(Vec<FollowedThread>, Option<String>), ApiError> {
+        let offset = offset.map(|offset| utf8_percent_encode(offset, NON_ALPHANUMERIC));
+        let path = with_offset("/threads?limit=100".to_owned(), offset);
+        let read = |body: ThreadsBody| {
+            let threads = body.threads.into_iter().map(FollowedThread::read);
+            Some((threads.collect::<Option<_>>()?, body.next_offset))
+        };
+        self.typed(Method::GET, &path, None, read).await
     }
 
     /// `GET /mentions`, one page: messages that mention the caller, the newest first. Also returns the
@@ -156,13 +202,14 @@ impl Api {
     /// `GET /scroll`: up to `limit` messages beyond `offset`, or from the start of the direction.
     pub async fn scroll(
         &self,
-        channel: &ChannelId,
+        log: impl Into<LogId>,
         offset: Option<MessageId>,
         limit: u32,
         direction: Direction,
     ) -> Result<Page, ApiError> {
         let direction = direction.as_str();
-        let path = format!("/scroll?channel_id={channel}&limit={limit}&direction={direction}");
+        let log = log_query(&log.into());
+        let path = format!("/scroll?{log}&limit={limit}&direction={direction}");
         self.typed(Method::GET, &with_offset(path, offset), None, Page::read).await
     }
 
@@ -170,13 +217,14 @@ impl Api {
     /// `known` ones. A server that does not support the parameter returns those too.
     pub async fn scroll_newer(
         &self,
-        channel: &ChannelId,
+        log: impl Into<LogId>,
         offset: MessageId,
         limit: u32,
         known: Option<&KnownMessages>,
     ) -> Result<Page, ApiError> {
         let known = known.map_or_else(String::new, |known| format!("&known={known}"));
-        let path = format!("/scroll?channel_id={channel}&limit={limit}&direction=newer{known}");
+        let log = log_query(&log.into());
+        let path = format!("/scroll?{log}&limit={limit}&direction=newer{known}");
         self.typed(Method::GET, &with_offset(path, Some(offset)), None, Page::read).await
     }
 
@@ -364,29 +412,35 @@ impl Api {
     }
 }
 
-fn message_path(channel: &ChannelId, id: MessageId) -> String {
-    format!("/channels/{channel}/messages/{id}")
+fn message_path(log: &LogId, id: MessageId) -> String {
+    with_query(format!("/channels/{}/messages/{id}", log.channel_id), log, None)
 }
 
-fn reaction_path(
-    channel: &ChannelId,
-    id: MessageId,
-    emoji: &Emoji,
-    change_id: Option<ChangeId>,
-) -> String {
+fn reaction_path(log: &LogId, id: MessageId, emoji: &Emoji, change_id: Option<ChangeId>) -> String {
     let emoji = utf8_percent_encode(emoji.as_str(), NON_ALPHANUMERIC);
-    with_change_id(format!("{}/reactions/{emoji}", message_path(channel, id)), change_id)
+    let path = format!("/channels/{}/messages/{id}/reactions/{emoji}", log.channel_id);
+    with_query(path, log, change_id)
 }
 
-fn pin_path(channel: &ChannelId, id: MessageId, change_id: Option<ChangeId>) -> String {
-    with_change_id(format!("/channels/{channel}/pins/{id}"), change_id)
+fn follow_path(ThreadId { root, channel_id }: &ThreadId) -> String {
+    format!("/channels/{channel_id}/threads/{root}/follow")
 }
 
-fn with_change_id(path: String, change_id: Option<ChangeId>) -> String {
-    match change_id {
-        Some(change_id) => format!("{path}?change_id={change_id}"),
-        None => path,
-    }
+fn pin_path(log: &LogId, id: MessageId, change_id: Option<ChangeId>) -> String {
+    with_query(format!("/channels/{}/pins/{id}", log.channel_id), log, change_id)
+}
+
+fn with_query(path: String, log: &LogId, change_id: Option<ChangeId>) -> String {
+    let parameter = |name, value: Option<String>| value.map(|value| format!("{name}={value}"));
+    let thread = parameter("thread", log.thread.map(|root| root.to_string()));
+    let change_id = parameter("change_id", change_id.map(|id| id.to_string()));
+    let query: Vec<String> = thread.into_iter().chain(change_id).collect();
+    if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) }
+}
+
+fn log_query(LogId { channel_id, thread }: &LogId) -> String {
+    let thread = thread.map_or_else(String::new, |root| format!("&thread={root}"));
+    format!("channel_id={channel_id}{thread}")
 }
 
 /// Identifiers need no escaping: their characters are all unreserved (RFC 3986 2.3).

@@ -1,7 +1,7 @@
 //! Rows of the messages table beside the messages' own: reactions, pins, the change log.
 
 use messaging::ports::{LoggedChange, StoredPin, StoredReaction};
-use model::{ChangeId, ChannelId, MessageId, UserId};
+use model::{ChangeId, ChannelId, LogId, MessageId, MessageRef, UserId};
 
 use super::{
     ACT, CHANGE, CHANGED, EXPIRES_AT, Item, MalformedRow, PIN_AT, PIN_BY, ROW_KIND, Row, VERSION,
@@ -20,17 +20,18 @@ pub enum RowBeside {
 
 /// The message that a row of reactions or pins is about; `None` for any other row.
 #[must_use]
-pub fn row_beside(channel_id: &str, sort_key: &str) -> Option<(ChannelId, MessageId, RowBeside)> {
-    let reacted = keys::reaction_parts(sort_key).map(|(id, _, _)| (id, RowBeside::Reaction));
-    let pinned = || keys::pinned_message(sort_key).map(|id| (id, RowBeside::Pin));
-    let (id, row) = reacted.or_else(pinned)?;
-    Some((ChannelId::parse(channel_id).ok()?, id, row))
+pub fn row_beside(partition: &str, sort_key: &str) -> Option<(LogId, MessageId, RowBeside)> {
+    if let Some((id, _, _)) = keys::reaction_parts(sort_key) {
+        return Some((LogId::parse(partition).ok()?, id, RowBeside::Reaction));
+    }
+    let MessageRef { id, thread } = keys::pinned_message(sort_key)?;
+    Some((LogId::new(ChannelId::parse(partition).ok()?, thread), id, RowBeside::Pin))
 }
 
 pub(crate) fn decode_pin(item: &Item) -> Result<StoredPin, MalformedRow> {
     let row = Row { table: "messages", item };
     Ok(StoredPin {
-        id: row.parsed(keys::CREATED_AT, keys::pinned_message)?,
+        of: row.parsed(keys::CREATED_AT, keys::pinned_message)?,
         act: row.parsed(ACT, |text| ChangeId::parse(text).ok())?,
         by: row.parsed(PIN_BY, |text| UserId::parse(text).ok())?,
         at: row.time(PIN_AT)?,
@@ -49,7 +50,7 @@ pub(crate) fn decode_reaction(item: &Item) -> Result<(MessageId, StoredReaction)
 }
 
 pub(crate) fn encode_change(change: &LoggedChange) -> Item {
-    let mut item = keys::change(&change.channel_id, change.position);
+    let mut item = keys::change(&change.log, change.position);
     item.insert(ROW_KIND.to_owned(), keys::string(CHANGE));
     item.insert(CHANGED.to_owned(), keys::string(change.target.to_string()));
     item.insert(EXPIRES_AT.to_owned(), number(change.expires_at.unix_ms().div_ceil(1_000)));

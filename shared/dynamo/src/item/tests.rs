@@ -18,7 +18,7 @@ fn message(text: &str) -> StoredMessage {
 fn redirect() -> Redirect {
     let stored = message("moved");
     Redirect {
-        channel_id: stored.message.channel_id,
+        log: stored.message.log(),
         id: stored.message.id,
         target: MessageId::mint(Timestamp::from_unix_ms(1_700_000_100_000), 3),
         sender_id: stored.message.sender_id,

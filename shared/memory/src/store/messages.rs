@@ -10,7 +10,7 @@ use messaging::ports::{
     WriteError,
 };
 use model::limits::{PAGE_ROWS_MAX, REACTION_ROWS_READ_MAX};
-use model::{ChannelId, Emoji, MessageId, UserId};
+use model::{Emoji, LogId, MessageId, UserId};
 
 use super::{MemoryStore, Refusal, after_bound, in_whole_seconds, rows_of};
 
@@ -18,7 +18,7 @@ use super::{MemoryStore, Refusal, after_bound, in_whole_seconds, rows_of};
 impl MessageStore for MemoryStore {
     async fn append(&self, stored: &StoredMessage) -> Result<Appended, WriteError> {
         let mut tables = self.call("append");
-        let key = (stored.message.channel_id.clone(), stored.message.id);
+        let key = (stored.message.log(), stored.message.id);
         if let Some(entry) = tables.messages.get(&key) {
             return Ok(Appended::Occupied(Box::new(entry.clone())));
         }
@@ -32,8 +32,8 @@ impl MessageStore for MemoryStore {
         stored: &StoredMessage,
     ) -> Result<Appended, WriteError> {
         let mut tables = self.call("append_redirected");
-        let redirect_key = (redirect.channel_id.clone(), redirect.id);
-        let message_key = (stored.message.channel_id.clone(), stored.message.id);
+        let redirect_key = (redirect.log.clone(), redirect.id);
+        let message_key = (stored.message.log(), stored.message.id);
         if redirect_key == message_key {
             return Err(WriteError::NotStored(Box::new(Refusal::OneRowTwice)));
         }
@@ -54,27 +54,19 @@ impl MessageStore for MemoryStore {
         Ok(Appended::Stored)
     }
 
-    async fn entry(
-        &self,
-        channel: &ChannelId,
-        id: MessageId,
-    ) -> Result<Option<LogEntry>, ReadError> {
-        Ok(self.call("entry").messages.get(&(channel.clone(), id)).cloned())
+    async fn entry(&self, log: &LogId, id: MessageId) -> Result<Option<LogEntry>, ReadError> {
+        Ok(self.call("entry").messages.get(&(log.clone(), id)).cloned())
     }
 
-    async fn entries(
-        &self,
-        channel: &ChannelId,
-        ids: &[MessageId],
-    ) -> Result<Vec<LogEntry>, ReadError> {
+    async fn entries(&self, log: &LogId, ids: &[MessageId]) -> Result<Vec<LogEntry>, ReadError> {
         let tables = self.call("entries");
         let ids: BTreeSet<_> = ids.iter().collect();
-        let entry = |id: &MessageId| tables.messages.get(&(channel.clone(), *id)).cloned();
+        let entry = |id: &MessageId| tables.messages.get(&(log.clone(), *id)).cloned();
         Ok(ids.into_iter().filter_map(entry).collect())
     }
 
     async fn log_change(&self, change: &LoggedChange) -> Result<(), WriteError> {
-        let key = (change.channel_id.clone(), change.position);
+        let key = (change.log.clone(), change.position);
         self.call("log_change").changes.insert(key, change.target);
         Ok(())
     }
@@ -84,8 +76,8 @@ impl MessageStore for MemoryStore {
         if query.lowest > query.highest {
             return Ok(ChangePage { changes: Vec::new(), more: false });
         }
-        let lowest = (query.channel_id.clone(), query.lowest);
-        let highest = (query.channel_id.clone(), query.highest);
+        let lowest = (query.log.clone(), query.lowest);
+        let highest = (query.log.clone(), query.highest);
         let within = tables.changes.range(lowest..=highest);
         let limit = rows_of(query.limit, PAGE_ROWS_MAX);
         let changes: Vec<_> =
@@ -96,12 +88,12 @@ impl MessageStore for MemoryStore {
 
     async fn revise(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         revision: &Revision,
     ) -> Result<Revised, WriteError> {
         let mut tables = self.call("revise");
-        let entry = tables.messages.get_mut(&(channel.clone(), id));
+        let entry = tables.messages.get_mut(&(log.clone(), id));
         let revised = entry.as_deref().and_then(|entry| match entry {
             LogEntry::Message(stored) => revision.applied_to(stored),
             LogEntry::Redirect(_) | LogEntry::Unknown { .. } => None,
@@ -117,12 +109,12 @@ impl MessageStore for MemoryStore {
 
     async fn react(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         reaction: &StoredReaction,
     ) -> Result<Acted, WriteError> {
         let mut tables = self.call("react");
-        let of_message = tables.reactions.entry((channel.clone(), id)).or_default();
+        let of_message = tables.reactions.entry((log.clone(), id)).or_default();
         let key = (reaction.user_id.clone(), reaction.emoji.clone());
         if of_message.get(&key).is_some_and(|known| known.change_id >= reaction.change_id) {
             return Ok(Acted::Superseded);
@@ -133,13 +125,13 @@ impl MessageStore for MemoryStore {
 
     async fn reactions(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         after: Option<(&UserId, &Emoji)>,
         limit: u32,
     ) -> Result<ReactionPage, ReadError> {
         let tables = self.call("reactions");
-        let of_message = tables.reactions.get(&(channel.clone(), id)).into_iter();
+        let of_message = tables.reactions.get(&(log.clone(), id)).into_iter();
         let after = after.map(|(user, emoji)| (user.clone(), emoji.clone()));
         let bounds = (after_bound(after.as_ref()), Unbounded);
         let rows = of_message.flat_map(|rows| rows.range::<(UserId, Emoji), _>(bounds));
@@ -151,13 +143,13 @@ impl MessageStore for MemoryStore {
 
     async fn reacted_among(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         user: &UserId,
         reactions: &[(MessageId, Emoji)],
     ) -> Result<Vec<(MessageId, Emoji)>, ReadError> {
         let tables = self.call("reacted_among");
         let stands = |(id, emoji): &&(MessageId, Emoji)| {
-            let of_message = tables.reactions.get(&(channel.clone(), *id));
+            let of_message = tables.reactions.get(&(log.clone(), *id));
             let row = of_message.and_then(|rows| rows.get(&(user.clone(), emoji.clone())));
             row.is_some_and(|row| row.withdrawn.is_none())
         };
@@ -169,8 +161,8 @@ impl MessageStore for MemoryStore {
         if query.lowest > query.highest {
             return Ok(LogPage { entries: Vec::new(), more: false });
         }
-        let lowest = (query.channel_id.clone(), query.lowest);
-        let highest = (query.channel_id.clone(), query.highest);
+        let lowest = (query.log.clone(), query.lowest);
+        let highest = (query.log.clone(), query.highest);
         let within = tables.messages.range(lowest..=highest).map(|(_, entry)| entry);
         let limit = rows_of(query.limit, PAGE_ROWS_MAX);
         Ok(if query.newest_first { log_page(within.rev(), limit) } else { log_page(within, limit) })

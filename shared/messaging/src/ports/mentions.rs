@@ -3,17 +3,17 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use model::{ChannelId, MessageId, Timestamp, UserId, WorkspaceId};
+use model::{LogId, MessageId, Timestamp, UserId, WorkspaceId};
 
 use super::{NamePage, ReadError, WriteError};
 
-/// A message that mentions a user. Ordered by the message's id, then by its channel.
+/// A message that mentions a user. Ordered by the message's id, then by its log.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mention {
     /// The message.
     pub id: MessageId,
-    /// Its channel.
-    pub channel_id: ChannelId,
+    /// Its log.
+    pub log: LogId,
 }
 
 /// Who was mentioned where. A row may outlive its message's text and its user's membership: whoever

@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use model::{ChangeId, ChannelId, MessageId, Timestamp, UserId};
+use model::{ChangeId, ChannelId, MessageRef, Timestamp, UserId};
 
 use super::{Acted, ReadError, WriteError};
 
@@ -12,7 +12,7 @@ use super::{Acted, ReadError, WriteError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredPin {
     /// The message.
-    pub id: MessageId,
+    pub of: MessageRef,
     /// The id of this act. The greatest one wins.
     pub act: ChangeId,
     /// Who did it.
@@ -25,7 +25,7 @@ pub struct StoredPin {
     pub members_version: u64,
 }
 
-/// Rows of a channel's pins.
+/// Rows of a channel's pins: of its main log and of its threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PinPage {
     /// Withdrawn ones included; the newest message first.
@@ -52,7 +52,7 @@ pub trait PinStore: Send + Sync + Debug {
     async fn pins(
         &self,
         channel: &ChannelId,
-        from: Option<MessageId>,
+        from: Option<MessageRef>,
         limit: u32,
     ) -> Result<PinPage, ReadError>;
 }

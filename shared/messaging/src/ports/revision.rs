@@ -1,20 +1,20 @@
 //! Changes of stored messages: a log of their positions, and updates of the rows in place.
 
 use model::{
-    Attribution, ChangeId, ChannelId, Edit, Mentions, MessageId, MessageText, Reaction, Rev,
+    Attribution, ChangeId, Edit, LogId, Mentions, MessageId, MessageText, Reaction, Replies, Rev,
     Timestamp, UserId,
 };
 
-use super::{Folded, LogEntry, StoredMessage};
+use super::{CountedReplies, Folded, LogEntry, StoredMessage};
 
-/// An entry of a channel's change log: at this position, a message changed. It holds no content, and
+/// An entry of a change log: at this position, a message changed. It holds no content, and
 /// is written before the change: an entry without a change only makes somebody read an unchanged
 /// message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedChange {
-    /// The channel.
-    pub channel_id: ChannelId,
-    /// Its place among the ids of the channel's messages, minted like one of them.
+    /// The log.
+    pub log: LogId,
+    /// Its place among the ids of the log's messages, minted like one of them.
     pub position: MessageId,
     /// The message.
     pub target: MessageId,
@@ -40,7 +40,7 @@ pub struct Revision {
     pub members_version: u64,
     /// If set, the change happens only if this user sent the message.
     pub only_of: Option<UserId>,
-    /// The change. None happens to a deleted message.
+    /// The change. Only a count of replies happens to a deleted message.
     pub change: Change,
 }
 
@@ -76,6 +76,16 @@ pub enum Change {
         /// The act's id.
         act: ChangeId,
     },
+    /// The summary of its replies, if nothing changed since the count read the message. This happens to
+    /// a deleted message too: its thread stays.
+    Replies {
+        /// The summary; `None` if no reply is left.
+        replies: Option<Replies>,
+        /// What it was counted from.
+        counted: CountedReplies,
+        /// The revision that the count read.
+        if_rev: Rev,
+    },
 }
 
 /// The result of a revision.
@@ -93,7 +103,8 @@ impl Revision {
     pub fn applied_to(&self, stored: &StoredMessage) -> Option<StoredMessage> {
         let before = &stored.message;
         let is_allowed = self.only_of.as_ref().is_none_or(|user| *user == before.sender_id);
-        if !is_allowed || before.deleted.is_some() || before.rev >= self.rev {
+        let is_open = before.deleted.is_none() || matches!(self.change, Change::Replies { .. });
+        if !is_allowed || !is_open || before.rev >= self.rev {
             return None;
         }
         let mut after = StoredMessage { members_version: self.members_version, ..stored.clone() };
@@ -116,6 +127,7 @@ impl Revision {
                 message.mentions = Mentions::default();
                 message.reactions = Vec::new();
                 message.pinned = None;
+                message.quote = None;
                 after.folded = None;
             }
             Change::Fold { reactions, folded, if_rev } => {
@@ -131,6 +143,13 @@ impl Revision {
                 }
                 message.pinned.clone_from(pinned);
                 after.pin_act = Some(*act);
+            }
+            Change::Replies { replies, counted, if_rev } => {
+                if before.rev != *if_rev {
+                    return None;
+                }
+                message.replies.clone_from(replies);
+                after.counted = Some(*counted);
             }
         }
         Some(after)

@@ -1,15 +1,16 @@
-//! The store: an append-only log per channel, and channels.
+//! The store: an append-only log for each channel and thread, and channels.
 
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use model::{
-    ChangeId, Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Message, MessageId,
+    ChangeId, Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, LogId, Message, MessageId,
     TextDigest, Timestamp, UserId,
 };
 
 use super::{
-    Acted, Cause, ChangePage, Folded, LoggedChange, ReactionPage, Revised, Revision, StoredReaction,
+    Acted, Cause, ChangePage, CountedReplies, Folded, LoggedChange, ReactionPage, Revised,
+    Revision, StoredReaction,
 };
 
 /// A message and the `members_version` that its send read, as the messages table holds them.
@@ -23,21 +24,23 @@ pub struct StoredMessage {
     pub folded: Option<Folded>,
     /// The last act of pinning or unpinning that its row shows; kept when the message is deleted.
     pub pin_act: Option<ChangeId>,
+    /// What the summary of its replies was counted from; `None` if nothing was counted yet.
+    pub counted: Option<CountedReplies>,
 }
 
 impl StoredMessage {
     /// A message as it was sent, or of which nothing was counted yet.
     #[must_use]
     pub const fn new(message: Message, members_version: u64) -> Self {
-        Self { message, members_version, folded: None, pin_act: None }
+        Self { message, members_version, folded: None, pin_act: None, counted: None }
     }
 }
 
 /// The entry at a client's id when the message had to be stored under another id (G1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redirect {
-    /// The channel.
-    pub channel_id: ChannelId,
+    /// The log.
+    pub log: LogId,
     /// The id that the client sent, and sends again when it retries.
     pub id: MessageId,
     /// The id under which the message is stored.
@@ -50,7 +53,7 @@ pub struct Redirect {
     pub expires_at: Timestamp,
 }
 
-/// One entry of a channel's log.
+/// One entry of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogEntry {
     /// A message.
@@ -59,8 +62,8 @@ pub enum LogEntry {
     Redirect(Redirect),
     /// Written by a later version: readers of this version do not see it, and offsets pass over it.
     Unknown {
-        /// The channel.
-        channel_id: ChannelId,
+        /// The log.
+        log: LogId,
         /// Its id.
         id: MessageId,
     },
@@ -75,11 +78,11 @@ pub enum Appended {
     Occupied(Box<LogEntry>),
 }
 
-/// Which entries of a channel to read: both bounds are inclusive.
+/// Which entries of a log to read: both bounds are inclusive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageQuery {
-    /// The channel.
-    pub channel_id: ChannelId,
+    /// The log.
+    pub log: LogId,
     /// The lowest id.
     pub lowest: MessageId,
     /// The highest id.
@@ -129,7 +132,7 @@ pub enum WriteError {
     OutcomeUnknown(#[source] Cause),
 }
 
-/// The messages table: a log per channel, and a log of its changes.
+/// The messages table: a log for each channel and thread, and for each of them a log of its changes.
 #[async_trait]
 pub trait MessageStore: Send + Sync + Debug {
     /// Appends a message if its id is free (G1). One conditional put; if the condition fails, its
@@ -157,21 +160,13 @@ pub trait MessageStore: Send + Sync + Debug {
     ///
     /// # Errors
     /// [`ReadError`].
-    async fn entry(
-        &self,
-        channel: &ChannelId,
-        id: MessageId,
-    ) -> Result<Option<LogEntry>, ReadError>;
+    async fn entry(&self, log: &LogId, id: MessageId) -> Result<Option<LogEntry>, ReadError>;
 
     /// Reads these entries, strongly, at most 100. Leaves out absent ones; the order is not kept.
     ///
     /// # Errors
     /// [`ReadError`].
-    async fn entries(
-        &self,
-        channel: &ChannelId,
-        ids: &[MessageId],
-    ) -> Result<Vec<LogEntry>, ReadError>;
+    async fn entries(&self, log: &LogId, ids: &[MessageId]) -> Result<Vec<LogEntry>, ReadError>;
 
     /// Reads a page with one query.
     ///
@@ -203,7 +198,7 @@ pub trait MessageStore: Send + Sync + Debug {
     /// A dropped call may or may not have changed it.
     async fn revise(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         revision: &Revision,
     ) -> Result<Revised, WriteError>;
@@ -215,7 +210,7 @@ pub trait MessageStore: Send + Sync + Debug {
     /// [`WriteError`]. Repeating it is safe.
     async fn react(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         reaction: &StoredReaction,
     ) -> Result<Acted, WriteError>;
@@ -227,7 +222,7 @@ pub trait MessageStore: Send + Sync + Debug {
     /// [`ReadError`].
     async fn reactions(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         after: Option<(&UserId, &Emoji)>,
         limit: u32,
@@ -240,7 +235,7 @@ pub trait MessageStore: Send + Sync + Debug {
     /// [`ReadError`].
     async fn reacted_among(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         user: &UserId,
         reactions: &[(MessageId, Emoji)],
     ) -> Result<Vec<(MessageId, Emoji)>, ReadError>;

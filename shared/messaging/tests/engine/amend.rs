@@ -15,7 +15,7 @@ use protocol::publication::Payload;
 use crate::fixture::{Fixture, caller, origin, stranger};
 
 fn target(message: &Message) -> Target {
-    Target { channel_id: message.channel_id.clone(), id: message.id }
+    Target { log: message.log(), id: message.id }
 }
 
 impl Fixture {
@@ -44,8 +44,7 @@ impl Fixture {
 
     async fn newer(&self, channel: &ChannelId, offset: MessageId, limit: u32) -> Page {
         let (direction, known) = (Direction::Newer, None);
-        let request =
-            Scroll { channel_id: channel.clone(), offset: Some(offset), limit, direction, known };
+        let request = Scroll { log: channel.into(), offset: Some(offset), limit, direction, known };
         scroll(&self.app, &caller("alice"), request).await.unwrap()
     }
 
@@ -239,7 +238,7 @@ async fn g10_a_late_relay_publishes_no_deleted_text() {
     let channel = fixture.group("alice", &[]).await.id;
     fixture.app.publisher().switch(false);
     let sent = fixture.post("alice", &channel, "needle").await.message;
-    let Some(LogEntry::Message(stored)) = fixture.store.entry(&channel, sent.id).await.unwrap()
+    let Some(LogEntry::Message(stored)) = fixture.store.entry(&sent.log(), sent.id).await.unwrap()
     else {
         panic!()
     };
@@ -322,7 +321,7 @@ async fn g11_the_change_is_logged_before_it_is_made() {
     let sent = fixture.post("alice", &channel, "a").await.message;
     let edited = fixture.edit("alice", &sent, "b", fixture.change_at(0, 1), None).await.unwrap();
     let query = PageQuery {
-        channel_id: channel,
+        log: channel.into(),
         lowest: MessageId::MIN,
         highest: MessageId::last_of(model::Timestamp::MAX),
         newest_first: false,
@@ -350,7 +349,7 @@ async fn g11_a_page_says_when_changes_are_no_longer_kept() {
     assert_eq!(fixture.newer(&channel, recent, 20).await.complete, Some(true));
     let request = |direction, offset| {
         let channel_id = channel.clone();
-        Scroll { channel_id, offset, limit: 20, direction, known: None }
+        Scroll { log: channel_id.into(), offset, limit: 20, direction, known: None }
     };
     let alice = caller("alice");
     let from_the_oldest = scroll(&fixture.app, &alice, request(Direction::Newer, None)).await;
@@ -368,7 +367,7 @@ async fn g11_an_edit_that_is_relayed_late_marks_the_channel() {
     fixture.clock.advance(Duration::from_secs(3_600));
     let edited = fixture.edit("alice", &sent, "b", fixture.change_at(0, 1), None).await.unwrap();
     fixture.clock.advance(limits::LATE_AGE + Duration::from_secs(1));
-    let Some(entry) = fixture.store.entry(&channel, sent.id).await.unwrap() else { panic!() };
+    let Some(entry) = fixture.store.entry(&sent.log(), sent.id).await.unwrap() else { panic!() };
     let relay = Relay::new(fixture.store.clone(), fixture.bus.clone(), fixture.clock.clone());
     assert_eq!(relay.relay(&[Record::Stored(entry)]).await, Outcome::Relayed);
     let channels =

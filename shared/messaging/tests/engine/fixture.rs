@@ -11,7 +11,7 @@ use messaging::ports::{
 use messaging::send::{PostMessageError, Posted, post_message};
 use messaging::{App, Ports};
 use model::{
-    Channel, ChannelId, Contract, Mentions, MessageId, MessageText, NewChannel, NewChannelKind,
+    Channel, Contract, LogId, Mentions, MessageId, MessageText, NewChannel, NewChannelKind,
     NewMessage, Timestamp, TraceId, UserId, Visibility, WorkspaceId,
 };
 use protocol::publication::Origin;
@@ -60,6 +60,7 @@ impl Fixture {
             members: store.clone(),
             mentions: store.clone(),
             pins: store.clone(),
+            threads: store.clone(),
             read_marks: store.clone(),
             revocations: store.clone(),
             profiles: store.clone(),
@@ -102,21 +103,21 @@ impl Fixture {
         create_channel(&self.app, &caller(one), new).await.unwrap().0
     }
 
-    pub(crate) async fn post(&self, sender: &str, channel: &ChannelId, text: &str) -> Posted {
-        self.send(sender, channel, text, None, None).await.unwrap()
+    pub(crate) async fn post(&self, sender: &str, log: impl Into<LogId>, text: &str) -> Posted {
+        self.send(sender, log, text, None, None).await.unwrap()
     }
 
     pub(crate) async fn send(
         &self,
         sender: &str,
-        channel: &ChannelId,
+        log: impl Into<LogId>,
         text: &str,
         id: Option<MessageId>,
         after: Option<MessageId>,
     ) -> Result<Posted, PostMessageError> {
         let text = MessageText::parse(text.to_owned()).unwrap();
         let mentions = Mentions::of(text.as_str()).unwrap();
-        let new = NewMessage { channel_id: channel.clone(), text, mentions, id, after };
+        let new = NewMessage { log: log.into(), text, mentions, id, after, quote: None };
         post_message(&self.app, &caller(sender), &new, origin()).await
     }
 

@@ -23,3 +23,4 @@ mod read_state_model;
 mod relay;
 mod scroll;
 mod send;
+mod threads;

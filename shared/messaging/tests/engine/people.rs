@@ -97,7 +97,7 @@ async fn a_public_channel_is_closed_to_everything_else_until_one_joins() {
         remove_member(app, &eve, &id, &user("bob")).await.unwrap_err().code(),
         remove_member(app, &eve, &id, &user("eve")).await.unwrap_err().code(),
         change_channel(app, &eve, &id, &renamed("x")).await.unwrap_err().code(),
-        delete_message(app, &eve, &Target { channel_id: id.clone(), id: message }, origin())
+        delete_message(app, &eve, &Target { log: (&id).into(), id: message }, origin())
             .await
             .unwrap_err()
             .code(),
@@ -107,7 +107,7 @@ async fn a_public_channel_is_closed_to_everything_else_until_one_joins() {
 
 fn page(channel: &ChannelId) -> Scroll {
     Scroll {
-        channel_id: channel.clone(),
+        log: channel.into(),
         offset: None,
         limit: 20,
         direction: Direction::Older,
@@ -289,7 +289,7 @@ async fn an_archived_channel_takes_deletions_and_neither_messages_nor_edits() {
         let refused = fixture.send("bob", &id, "late", other, None).await.unwrap_err();
         assert_eq!(refused.code(), ErrorCode::ChannelArchived, "{other:?}");
     }
-    let target = Target { channel_id: id.clone(), id: sent };
+    let target = Target { log: (&id).into(), id: sent };
     let edit = EditMessage {
         text: MessageText::parse("ho".to_owned()).unwrap(),
         mentions: Mentions::default(),

@@ -8,6 +8,7 @@ use messaging::members::remove_member;
 use messaging::pins::{PinAct, Pinned, list_pins, pin};
 use messaging::ports::{Clock, LogEntry, MessageStore, PinStore, StoredPin};
 use messaging::relay::Outcome;
+use model::MessageRef;
 use model::{ChangeId, ChannelId, ChannelUpdate, ErrorCode, Message, MessageId, limits};
 use protocol::frame::{ServerFrame, with_cursor};
 
@@ -40,7 +41,7 @@ impl Fixture {
     async fn store_pin(&self, message: &Message, is_made: bool, act: ChangeId) {
         let now = self.clock.now();
         let pin = StoredPin {
-            id: message.id,
+            of: MessageRef { id: message.id, thread: message.thread },
             act,
             by: user("bob"),
             at: now,
@@ -52,7 +53,7 @@ impl Fixture {
 
     async fn derive_pin(&self, message: &Message) -> u64 {
         let deriver = self.deriver();
-        let record = || Record::Pin(message.channel_id.clone(), message.id);
+        let record = || Record::Pin(message.log(), message.id);
         assert_eq!(deriver.derive(&[record(), record()]).await, Outcome::Relayed);
         deriver.counts().pins_shown
     }
@@ -143,11 +144,15 @@ async fn g10_a_deleted_message_is_not_pinned_and_takes_no_place() {
     let rows = fixture.store.pins(&channel, None, 10).await.unwrap().rows;
     assert!(rows.iter().all(|row| row.withdrawn.is_some()), "{rows:?}");
     // So is one whose deletion died before it came to the pin: its record says that it was pinned.
-    let Some(LogEntry::Message(deleted)) = fixture.store.entry(&channel, sent.id).await.unwrap()
+    let Some(LogEntry::Message(deleted)) = fixture.store.entry(&sent.log(), sent.id).await.unwrap()
     else {
         panic!()
     };
-    assert!(matches!(Record::of_message(&deleted), Record::Pin(..)));
+    fixture.store_pin(&sent, true, fixture.change_at(950, 9)).await;
+    let record = Record::Message(Box::new(deleted));
+    assert_eq!(fixture.deriver().derive(&[record]).await, Outcome::Relayed);
+    let rows = fixture.store.pins(&channel, None, 10).await.unwrap().rows;
+    assert!(rows.iter().all(|row| row.withdrawn.is_some()), "{rows:?}");
 }
 
 #[tokio::test]
@@ -242,6 +247,7 @@ async fn only_members_pin_and_only_what_is_there() {
     fixture.pin("bob", &sent).await;
     remove_member(&fixture.app, &caller("alice"), &channel, &user("bob")).await.unwrap();
     for offset in [None, Some(MessageId::MIN), Some(sent.id)] {
+        let offset = offset.map(|id| MessageRef { id, thread: None });
         let listed = list_pins(&fixture.app, &caller("bob"), &channel, offset, 100).await;
         assert_eq!(code(listed), ErrorCode::ChannelNotFound, "{offset:?}");
     }

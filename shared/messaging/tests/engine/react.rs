@@ -16,7 +16,7 @@ fn emoji(text: &str) -> Emoji {
 }
 
 pub(crate) fn target(message: &Message) -> Target {
-    Target { channel_id: message.channel_id.clone(), id: message.id }
+    Target { log: message.log(), id: message.id }
 }
 
 /// Emoji, count, first users, and whether the caller is one of them.
@@ -64,7 +64,7 @@ impl Fixture {
                 withdrawn: None,
                 members_version: 1,
             };
-            self.store.react(&message.channel_id, message.id, &reaction).await.unwrap();
+            self.store.react(&message.log(), message.id, &reaction).await.unwrap();
         }
     }
 
@@ -79,7 +79,7 @@ impl Fixture {
     }
 
     async fn derive(&self, message: &Message) -> Outcome {
-        let record = Record::Reaction(message.channel_id.clone(), message.id);
+        let record = Record::Reaction(message.log(), message.id);
         self.deriver().derive(&[record]).await
     }
 }
@@ -162,7 +162,7 @@ async fn g9_derive_counts_what_a_function_that_died_left_and_repeats_nothing() {
     fixture.store_reactions(&sent, "🎉", 12).await;
     assert_eq!(fixture.read("alice", &sent).await.reactions, []);
     let deriver = fixture.deriver();
-    let record = || Record::Reaction(channel.clone(), sent.id);
+    let record = || Record::Reaction(sent.log(), sent.id);
     for _ in 0..3 {
         let outcome = deriver.derive(&[Record::Other, record(), record()]).await;
         assert_eq!(outcome, Outcome::Relayed);
@@ -300,7 +300,7 @@ async fn g9_a_storm_of_5000_reactions_in_10_s_takes_12_folds_at_most() {
     }
     let sent = fixture.post("alice", &channel.id, "who is in?").await.message;
     let (deriver, clock) = (fixture.deriver(), fixture.clock.clone());
-    let record = Record::Reaction(channel.id.clone(), sent.id);
+    let record = Record::Reaction(sent.log(), sent.id);
     // The stream brings what was written before each of its reads.
     let reading = tokio::spawn({
         let deriver = deriver.clone();

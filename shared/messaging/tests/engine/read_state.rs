@@ -4,10 +4,12 @@ use memory::PublishFault;
 use messaging::Refusal;
 use messaging::amend::{Target, delete_message};
 use messaging::members::{add_member, remove_member};
-use messaging::ports::{Clock, EventBus, Marked, Notice};
-use messaging::read_state::{MarkError, list_unread, mark_read, mark_unread};
+use messaging::ports::{Clock, EventBus, Notice};
+use messaging::read_state::{MarkError, MarkOutcome, list_unread, mark_read, mark_unread};
 use messaging::revoke::revoke_user;
-use model::{ChannelId, Epoch, ErrorCode, MessageId, NewReadMark, ReadMark, UnreadCount, limits};
+use model::{
+    ChannelId, Epoch, ErrorCode, LogId, MessageId, NewReadMark, ReadMark, UnreadCount, limits,
+};
 
 use protocol::signal::Signal;
 
@@ -19,7 +21,7 @@ pub(crate) fn epoch(number: u64) -> Epoch {
 
 fn new_mark(channel: &ChannelId, up_to: MessageId, number: u64) -> NewReadMark {
     let mark = ReadMark { epoch: epoch(number), up_to };
-    NewReadMark { channel_id: channel.clone(), mark }
+    NewReadMark { log: channel.clone().into(), mark }
 }
 
 impl Fixture {
@@ -30,7 +32,7 @@ impl Fixture {
         channel: &ChannelId,
         up_to: MessageId,
         number: u64,
-    ) -> Result<Marked, MarkError> {
+    ) -> Result<MarkOutcome, MarkError> {
         let marks = [new_mark(channel, up_to, number)];
         let marked = mark_read(&self.app, &caller(who), &marks).await?;
         assert_eq!(marked.len(), 1);
@@ -80,12 +82,12 @@ fn code<T: std::fmt::Debug>(result: Result<T, MarkError>) -> (ErrorCode, Option<
     (error.code(), error.field())
 }
 
-fn moved(up_to: MessageId, number: u64) -> Marked {
-    Marked::Moved(ReadMark { epoch: epoch(number), up_to })
+fn moved(up_to: MessageId, number: u64) -> MarkOutcome {
+    MarkOutcome::Moved(ReadMark { epoch: epoch(number), up_to })
 }
 
-fn kept(up_to: MessageId, number: u64) -> Marked {
-    Marked::Kept(ReadMark { epoch: epoch(number), up_to })
+fn kept(up_to: MessageId, number: u64) -> MarkOutcome {
+    MarkOutcome::Kept(ReadMark { epoch: epoch(number), up_to })
 }
 
 #[tokio::test]
@@ -129,7 +131,7 @@ async fn g12_nobody_raises_an_epoch_by_a_mark() {
     let (before, _) = fixture.unread("bob", &channel).await;
     for number in [1, 7, 99_999_999] {
         let marked = fixture.mark("bob", &channel, sent[1], number).await.unwrap();
-        assert_eq!(marked, Marked::Kept(before), "epoch {number}");
+        assert_eq!(marked, MarkOutcome::Kept(before), "epoch {number}");
     }
     assert_eq!(fixture.unread("bob", &channel).await, (before, UnreadCount::Exact(2)));
     // Nothing is stuck: marks and `unread` go on.
@@ -177,7 +179,13 @@ async fn g12_only_ones_own_channels_have_marks() {
     let sent = fixture.posts("alice", &mine, 1).await;
     let marks = [new_mark(&other, sent[0], 0), new_mark(&mine, sent[0], 0)];
     let marked = mark_read(&fixture.app, &caller("bob"), &marks).await.unwrap();
-    assert_eq!(marked, [(other.clone(), Marked::NoRow), (mine.clone(), moved(sent[0], 0))]);
+    assert_eq!(
+        marked,
+        [
+            (LogId::from(&other), MarkOutcome::Refused(ErrorCode::ChannelNotFound)),
+            (LogId::from(&mine), moved(sent[0], 0))
+        ]
+    );
     assert_eq!(code(fixture.mark("bob", &other, sent[0], 0).await).0, ErrorCode::ChannelNotFound);
     let refused = fixture.unread_from("bob", &other, sent[0]).await;
     assert_eq!(code(refused).0, ErrorCode::ChannelNotFound);
@@ -219,7 +227,10 @@ async fn g12_what_was_sent_before_one_joined_is_read() {
     assert_eq!(fixture.count("carol", &channel).await, UnreadCount::Exact(0));
     let joined = ReadMark::of_joining(fixture.clock.now());
     // A mark from an earlier membership does not bring the time between back.
-    assert_eq!(fixture.mark("carol", &channel, old[1], 0).await.unwrap(), Marked::Kept(joined));
+    assert_eq!(
+        fixture.mark("carol", &channel, old[1], 0).await.unwrap(),
+        MarkOutcome::Kept(joined)
+    );
     fixture.posts("alice", &channel, 2).await;
     assert_eq!(fixture.unread("carol", &channel).await, (joined, UnreadCount::Exact(2)));
     fixture.clock.advance(Duration::from_secs(60));
@@ -243,7 +254,7 @@ async fn g12_own_and_deleted_messages_and_redirects_do_not_count() {
     fixture.posts("bob", &channel, 3).await;
     fixture.send("alice", &channel, "late", Some(fixture.id_at(-60_000, 1)), None).await.unwrap();
     fixture.send("alice", &channel, "early", Some(fixture.id_at(5_000, 1)), None).await.unwrap();
-    let target = Target { channel_id: channel.clone(), id: sent[1] };
+    let target = Target { log: (&channel).into(), id: sent[1] };
     delete_message(&fixture.app, &caller("alice"), &target, origin()).await.unwrap();
     assert_eq!(fixture.count("bob", &channel).await, UnreadCount::Exact(5));
     assert_eq!(fixture.count("alice", &channel).await, UnreadCount::Exact(3));
@@ -315,7 +326,7 @@ async fn g12_the_last_epoch_is_the_end_of_unread_and_of_nothing_else() {
 impl Fixture {
     /// Brings a mark to an epoch at once, as no call does.
     async fn set_epoch(&self, who: &str, channel: &ChannelId, number: u64) {
-        use messaging::ports::{MarkChange, ReadMarkStore};
+        use messaging::ports::{MarkChange, Marked, ReadMarkStore};
         let mark = ReadMark { epoch: epoch(number), up_to: MessageId::MIN };
         let change = MarkChange { within: Epoch::FIRST, mark };
         let (workspace, who) = (crate::fixture::workspace(), user(who));

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use memory::SeededRng;
 use messaging::amend::{Target, delete_message};
-use messaging::ports::Marked;
-use messaging::read_state::{list_unread, mark_read, mark_unread};
+use messaging::read_state::{MarkOutcome, list_unread, mark_read, mark_unread};
 use messaging::scroll::{Scroll, scroll};
 use model::{ChannelId, Direction, Epoch, MessageId, NewReadMark, ReadMark, UnreadCount};
 
@@ -92,7 +91,7 @@ impl Run {
         else {
             return;
         };
-        let target = Target { channel_id: channel.id.clone(), id: *id };
+        let target = Target { log: (&channel.id).into(), id: *id };
         delete_message(&self.fixture.app, &caller("bob"), &target, origin()).await.unwrap();
         *counts = false;
     }
@@ -106,7 +105,7 @@ impl Run {
         let made_up = Epoch::new(self.rng.within(0..=99_999_999)).unwrap();
         let epoch = if self.rng.one_in(10) { made_up } else { known };
         let mark = ReadMark { epoch, up_to: *up_to };
-        device.queued.push(NewReadMark { channel_id: channel.id.clone(), mark });
+        device.queued.push(NewReadMark { log: channel.id.clone().into(), mark });
     }
 
     /// One queued mark arrives, in any order. It may arrive again, and its answer may be lost.
@@ -122,15 +121,15 @@ impl Run {
         if rng.one_in(4) {
             device.queued.push(new.clone());
         }
-        let by_hand = self.channels.iter_mut().find(|channel| channel.id == new.channel_id);
+        let by_hand = self.channels.iter_mut().find(|channel| channel.id == new.log.channel_id);
         by_hand.unwrap().read(new.mark);
         let marks = [new];
         let marked = mark_read(&self.fixture.app, &caller("alice"), &marks).await.unwrap();
-        let [(channel, Marked::Moved(mark) | Marked::Kept(mark))] = marked.as_slice() else {
+        let [(log, MarkOutcome::Moved(mark) | MarkOutcome::Kept(mark))] = marked.as_slice() else {
             panic!("{marked:?}")
         };
         if !rng.one_in(3) {
-            device.known.insert(channel.clone(), *mark);
+            device.known.insert(log.channel_id.clone(), *mark);
         }
     }
 
@@ -165,12 +164,13 @@ impl Run {
         let (app, alice) = (&self.fixture.app, caller("alice"));
         for channel in &mut self.channels {
             let (channel_id, direction) = (channel.id.clone(), Direction::Older);
-            let request = Scroll { channel_id, offset: None, limit: 20, direction, known: None };
+            let request =
+                Scroll { log: channel_id.into(), offset: None, limit: 20, direction, known: None };
             let page = scroll(app, &alice, request).await.unwrap();
             let Some(newest) = page.messages.first() else { continue };
             let epoch = self.devices[device].known[&channel.id].epoch;
             let mark = ReadMark { epoch, up_to: newest.id };
-            let marks = [NewReadMark { channel_id: channel.id.clone(), mark }];
+            let marks = [NewReadMark { log: channel.id.clone().into(), mark }];
             mark_read(app, &alice, &marks).await.unwrap();
             channel.read(mark);
         }

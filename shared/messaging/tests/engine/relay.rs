@@ -22,7 +22,7 @@ fn fixture() -> (Fixture, Relay) {
 /// A channel's log as stream records.
 async fn records(store: &MemoryStore, channel: &ChannelId) -> Vec<Record> {
     let query = PageQuery {
-        channel_id: channel.clone(),
+        log: channel.clone().into(),
         lowest: MessageId::MIN,
         highest: MessageId::last_of(Timestamp::MAX),
         newest_first: false,

@@ -14,7 +14,7 @@ async fn page(
     limit: u32,
 ) -> Result<Page, ScrollError> {
     let known = None;
-    let request = Scroll { channel_id: channel.clone(), offset, limit, direction, known };
+    let request = Scroll { log: channel.into(), offset, limit, direction, known };
     scroll(&fixture.app, &caller(name), request).await
 }
 
@@ -29,7 +29,7 @@ async fn newer(
     let direction = Direction::Newer;
     let known: Vec<Rev> = known.iter().copied().map(Rev::of).collect();
     let known = KnownMessages::of(offset, &known);
-    let request = Scroll { channel_id: channel.clone(), offset, limit, direction, known };
+    let request = Scroll { log: channel.into(), offset, limit, direction, known };
     let page = scroll(&fixture.app, &caller("alice"), request).await.unwrap();
     (page.messages.into_iter().map(|message| message.id).collect(), page.next_offset)
 }

@@ -208,11 +208,12 @@ async fn g8_tenants_and_non_members_get_one_answer() {
         (caller("alice"), absent),
     ] {
         let new = model::NewMessage {
-            channel_id,
+            log: channel_id.into(),
             text: text.clone(),
             mentions: model::Mentions::default(),
             id: None,
             after: None,
+            quote: None,
         };
         let posted = post_message(&fixture.app, &caller, &new, crate::fixture::origin()).await;
         assert_eq!(code(posted), ErrorCode::ChannelNotFound);

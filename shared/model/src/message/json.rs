@@ -1,12 +1,13 @@
 //! A message in JSON, the same in responses, in frames and on the bus:
 //! `{"id","channel_id","sender_id","message","created_at","rev","text_rev"}`, and `edit`,
-//! `edited_at`, `deleted`, `mentions`, `mentions_all`, `reactions` and `pinned` where they apply.
+//! `thread`, `edited_at`, `deleted`, `mentions`, `mentions_all`, `reactions`, `pinned`, `replies` and
+//! `quote` where they apply.
 
 use serde::de::Error;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Attribution, Edit, Message, MessageText, Rev};
+use super::{Attribution, Edit, Message, MessageText, Replies, Rev};
 use crate::ids::{ChangeId, ChannelId, MessageId, ULID_CHARS, UserId};
 use crate::mentions::Mentions;
 use crate::reaction::{Emoji, Reaction};
@@ -49,12 +50,15 @@ fn write<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     let Message { id, channel_id, sender_id, text, rev, edit, deleted, .. } = message;
-    let Message { mentions, reactions, pinned, .. } = message;
+    let Message { thread, mentions, reactions, pinned, replies, quote, .. } = message;
     let mut buffer = [0; ULID_CHARS];
     let id_text: &str = id.text_in(&mut buffer);
-    let mut fields = serializer.serialize_struct("Message", 14)?;
+    let mut fields = serializer.serialize_struct("Message", 17)?;
     fields.serialize_field("id", id_text)?;
     fields.serialize_field("channel_id", channel_id.as_str())?;
+    if let Some(root) = thread {
+        fields.serialize_field("thread", &root.to_string())?;
+    }
     fields.serialize_field("sender_id", sender_id.as_str())?;
     if !lacks_text {
         fields.serialize_field("message", text.as_str())?;
@@ -91,6 +95,12 @@ fn write<S: Serializer>(
     if let Some(pinned) = pinned {
         fields.serialize_field("pinned", &AttributionFields::of(pinned))?;
     }
+    if let Some(replies) = replies {
+        fields.serialize_field("replies", &RepliesFields::of(replies))?;
+    }
+    if let Some(quote) = quote {
+        fields.serialize_field("quote", &quote.to_string())?;
+    }
     fields.end()
 }
 
@@ -100,6 +110,7 @@ fn write<S: Serializer>(
 struct Fields {
     id: String,
     channel_id: String,
+    thread: Option<String>,
     sender_id: String,
     /// Absent in pushes of a long text that did not change.
     message: Option<String>,
@@ -115,6 +126,8 @@ struct Fields {
     #[serde(default)]
     reactions: Vec<ReactionFields>,
     pinned: Option<AttributionFields>,
+    replies: Option<RepliesFields>,
+    quote: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -154,6 +167,27 @@ impl ReactionFields {
         let users: Result<_, _> = self.users.iter().map(|user| UserId::parse(user)).collect();
         let (count, mine) = (self.count, self.mine);
         Some(Reaction { emoji: Emoji::parse(&self.emoji).ok()?, count, users: users.ok()?, mine })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct RepliesFields {
+    count: u64,
+    last: String,
+    #[serde(default)]
+    users: Vec<String>,
+}
+
+impl RepliesFields {
+    fn of(Replies { count, last, users }: &Replies) -> Self {
+        let users = users.iter().map(ToString::to_string).collect();
+        Self { count: *count, last: last.to_string(), users }
+    }
+
+    fn read(self) -> Option<Replies> {
+        let users: Result<_, _> = self.users.iter().map(|user| UserId::parse(user)).collect();
+        let last = MessageId::parse(&self.last).ok()?;
+        Some(Replies { count: self.count, last, users: users.ok()? })
     }
 }
 
@@ -201,6 +235,15 @@ fn read(fields: Fields) -> Result<PushedMessage, &'static str> {
     message.reactions = fields.reactions.into_iter().filter_map(ReactionFields::read).collect();
     if let Some(pinned) = fields.pinned {
         message.pinned = Some(pinned.read().ok_or("pinned")?);
+    }
+    if let Some(root) = fields.thread {
+        message.thread = Some(MessageId::parse(&root).or(Err("thread"))?);
+    }
+    if let Some(replies) = fields.replies {
+        message.replies = Some(replies.read().ok_or("replies")?);
+    }
+    if let Some(quote) = fields.quote {
+        message.quote = Some(MessageId::parse(&quote).or(Err("quote"))?);
     }
     Ok(PushedMessage { message, lacks_text })
 }

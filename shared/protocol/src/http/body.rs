@@ -1,8 +1,8 @@
 //! Bodies of responses. Clients ignore fields that they do not know.
 
 use model::{
-    Channel, ChannelId, Emoji, ErrorCode, Member, Message, Profile, ReadMark, UnreadCount, UserId,
-    Visibility,
+    Channel, ChannelId, Emoji, ErrorCode, LogId, Member, Message, Profile, ReadMark, UnreadCount,
+    UserId, Visibility,
 };
 use serde::{Deserialize, Serialize};
 
@@ -80,10 +80,13 @@ pub struct MarksBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum MarkBody {
-    /// The channel's mark now.
+    /// The mark of the channel, or of the thread, now.
     Marked {
         /// The channel.
         channel_id: String,
+        /// The root of the thread, if it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thread: Option<String>,
         /// The last id that is read.
         up_to: String,
         /// Its epoch.
@@ -91,11 +94,14 @@ pub enum MarkBody {
         /// Whether this call moved it here.
         moved: bool,
     },
-    /// The caller has no such channel.
+    /// The caller has no such channel, or the channel no such thread.
     Refused {
         /// The channel.
         channel_id: String,
-        /// `channel_not_found`.
+        /// The root of the thread, if it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thread: Option<String>,
+        /// `channel_not_found` or `message_not_found`.
         code: String,
     },
 }
@@ -103,16 +109,19 @@ pub enum MarkBody {
 impl MarkBody {
     /// A mark that is stored.
     #[must_use]
-    pub fn marked(channel_id: &ChannelId, mark: ReadMark, moved: bool) -> Self {
+    pub fn marked(log: &LogId, mark: ReadMark, moved: bool) -> Self {
         let UnreadMarkBody { up_to, epoch } = UnreadMarkBody::of(mark);
-        Self::Marked { channel_id: channel_id.to_string(), up_to, epoch, moved }
+        let (channel_id, thread) = (log.channel_id.to_string(), log.thread);
+        let thread = thread.map(|root| root.to_string());
+        Self::Marked { channel_id, thread, up_to, epoch, moved }
     }
 
-    /// A mark in a channel that the caller is not in.
+    /// A mark where the caller cannot have one.
     #[must_use]
-    pub fn refused(channel_id: &ChannelId) -> Self {
-        let code = ErrorCode::ChannelNotFound.as_str().to_owned();
-        Self::Refused { channel_id: channel_id.to_string(), code }
+    pub fn refused(log: &LogId, code: ErrorCode) -> Self {
+        let (channel_id, thread) = (log.channel_id.to_string(), log.thread);
+        let (thread, code) = (thread.map(|root| root.to_string()), code.as_str().to_owned());
+        Self::Refused { channel_id, thread, code }
     }
 }
 
@@ -131,6 +140,39 @@ impl UnreadMarkBody {
     pub fn of(mark: ReadMark) -> Self {
         Self { up_to: mark.up_to.to_string(), epoch: mark.epoch.number() }
     }
+}
+
+/// The response to `PUT` and `DELETE /channels/{channel_id}/threads/{root}/follow`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowedBody {
+    /// The channel.
+    pub channel_id: String,
+    /// The root of the thread.
+    pub thread: String,
+    /// Whether the caller follows it now.
+    pub followed: bool,
+}
+
+/// The response to `GET /threads`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadsBody {
+    /// The one with the newest root first.
+    pub threads: Vec<ThreadBody>,
+    /// The offset of the next page, if there is one.
+    pub next_offset: Option<String>,
+}
+
+/// A thread that the caller follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadBody {
+    /// The channel.
+    pub channel_id: String,
+    /// The root.
+    pub root: Message,
+    /// The last id that is read.
+    pub up_to: String,
+    /// Whether somebody else wrote after that.
+    pub unread: bool,
 }
 
 /// The response to `GET /unread`.

@@ -1,8 +1,8 @@
 //! The client's side of a call: writing requests, reading responses.
 
 use model::{
-    ChangeId, Channel, ChannelDetails, ChannelId, ChannelType, ChannelUpdate, Contract, Epoch,
-    ErrorCode, LateArrivals, Member, MessageId, NewReadMark, Profile, ProfileUpdate, ReadMark, Rev,
+    ChangeId, Channel, ChannelDetails, ChannelType, ChannelUpdate, Contract, Epoch, ErrorCode,
+    LateArrivals, LogId, Member, MessageId, NewReadMark, Profile, ProfileUpdate, ReadMark, Rev,
     Timestamp, UnreadCount, UserId, Visibility, WorkspaceId, limits,
 };
 use serde::Deserialize;
@@ -15,18 +15,21 @@ use super::{ChannelBody, CountBody, LateArrivalsBody, MemberBody, ProfileBody, U
 /// The body of `POST /messages`.
 #[must_use]
 pub fn post_message(
-    channel_id: &ChannelId,
+    log: &LogId,
     text: &str,
     id: Option<MessageId>,
     after: Option<MessageId>,
+    quote: Option<MessageId>,
 ) -> Value {
-    let mut body = json!({ "channel_id": channel_id.as_str(), "message": text });
-    for (name, value) in [("id", id), ("after", after)] {
-        if let (Some(value), Some(fields)) = (value, body.as_object_mut()) {
-            fields.insert(name.to_owned(), value.to_string().into());
-        }
-    }
-    body
+    let text_of = |id: Option<MessageId>| id.map(|id| Value::from(id.to_string()));
+    given([
+        ("channel_id", Some(log.channel_id.as_str().into())),
+        ("message", Some(text.into())),
+        ("id", text_of(id)),
+        ("after", text_of(after)),
+        ("thread", text_of(log.thread)),
+        ("quote", text_of(quote)),
+    ])
 }
 
 /// The body of `PATCH /channels/{channel_id}/messages/{id}`.
@@ -42,9 +45,13 @@ pub fn edit_message(text: &str, change_id: ChangeId, if_rev: Option<&Rev>) -> Va
 /// The body of `POST /read`.
 #[must_use]
 pub fn mark_read(marks: &[NewReadMark]) -> Value {
-    let mark = |NewReadMark { channel_id, mark }: &NewReadMark| {
-        let (up_to, epoch) = (mark.up_to.to_string(), mark.epoch.number());
-        json!({ "channel_id": channel_id.as_str(), "up_to": up_to, "epoch": epoch })
+    let mark = |NewReadMark { log, mark }: &NewReadMark| {
+        given([
+            ("channel_id", Some(log.channel_id.as_str().into())),
+            ("thread", log.thread.map(|root| root.to_string().into())),
+            ("up_to", Some(mark.up_to.to_string().into())),
+            ("epoch", Some(mark.epoch.number().into())),
+        ])
     };
     json!({ "marks": marks.iter().map(mark).collect::<Vec<_>>() })
 }
@@ -252,7 +259,7 @@ mod tests {
     use http::header::CONTENT_TYPE;
 
     use super::*;
-    use model::{NewChannel, NewChannelKind, NewMessage};
+    use model::{ChannelId, NewChannel, NewChannelKind, NewMessage};
 
     use crate::http::read_json;
 
@@ -266,9 +273,12 @@ mod tests {
     fn what_a_client_writes_a_server_reads() {
         let channel_id = ChannelId::mint_group(Timestamp::from_unix_ms(1), 1);
         let id = MessageId::mint(Timestamp::from_unix_ms(9), 9);
-        let body = post_message(&channel_id, "hi", Some(id), None);
-        let read = NewMessage::try_from(fields(&body)).unwrap();
-        assert_eq!((read.channel_id, read.id, read.after), (channel_id, Some(id), None));
+        for (thread, quote) in [(None, None), (Some(id), Some(id))] {
+            let log = LogId::new(channel_id.clone(), thread);
+            let body = post_message(&log, "hi", Some(id), None, quote);
+            let read = NewMessage::try_from(fields(&body)).unwrap();
+            assert_eq!((read.log, read.id, read.after, read.quote), (log, Some(id), None, quote));
+        }
 
         let other = UserId::parse("bob").unwrap();
         let read = NewChannel::try_from(fields(&create_dm(&other))).unwrap();

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use model::{
-    ChangeId, ChannelId, Direction, Emoji, ErrorCode, KnownMessages, MessageId, NodeId, UserId,
-    limits,
+    ChangeId, ChannelId, Direction, Emoji, ErrorCode, KnownMessages, LogId, MessageId, MessageRef,
+    NodeId, ThreadId, UserId, limits,
 };
 use percent_encoding::percent_decode_str;
 
@@ -45,6 +45,15 @@ impl Query {
             .ok_or_else(|| Problem::invalid_field("channel_id", "The parameter is missing"))?;
         ChannelId::parse(text)
             .map_err(|_form| Problem::invalid_field("channel_id", "Not a channel id"))
+    }
+
+    /// `thread`: the root of the thread that the call is about, not the channel's main log.
+    ///
+    /// # Errors
+    /// `invalid_field` if it is not a message's id, or is repeated.
+    pub fn thread(&self) -> Result<Option<MessageId>, Problem> {
+        let invalid = |_form| Problem::invalid_field("thread", "Not a message id");
+        self.one("thread")?.map(|text| MessageId::parse(text).map_err(invalid)).transpose()
     }
 
     /// `limit`, or the default of the call.
@@ -110,15 +119,38 @@ impl Query {
         })
     }
 
-    /// `offset` as a position in a list of mentions: the last one's message and channel, with a `.`
-    /// between them, which is in neither.
+    /// `offset` as a position in a list of mentions: the last one's message and log, with a `.` between
+    /// them.
     ///
     /// # Errors
     /// `invalid_offset`, `invalid_field` if repeated.
-    pub fn mention_offset(&self) -> Result<Option<(MessageId, ChannelId)>, Problem> {
+    pub fn mention_offset(&self) -> Result<Option<(MessageId, LogId)>, Problem> {
         self.offset(|text| {
-            let (id, channel) = text.split_once('.')?;
-            Some((MessageId::parse(id).ok()?, ChannelId::parse(channel).ok()?))
+            let (id, log) = text.split_once('.')?;
+            Some((MessageId::parse(id).ok()?, LogId::parse(log).ok()?))
+        })
+    }
+
+    /// `offset` as a position in a list of pins: the last one's message and, for a reply, its thread,
+    /// with a `.` between them.
+    ///
+    /// # Errors
+    /// `invalid_offset`, `invalid_field` if repeated.
+    pub fn pin_offset(&self) -> Result<Option<MessageRef>, Problem> {
+        self.offset(|text| MessageRef::parse(text).ok())
+    }
+
+    /// `offset` as a position in a list of threads: the last one's root and channel, with a `.` between
+    /// them.
+    ///
+    /// # Errors
+    /// `invalid_offset`, `invalid_field` if repeated.
+    pub fn thread_offset(&self) -> Result<Option<ThreadId>, Problem> {
+        self.offset(|text| {
+            let (root, channel) = text.split_once('.')?;
+            let (root, channel_id) =
+                (MessageId::parse(root).ok()?, ChannelId::parse(channel).ok()?);
+            Some(ThreadId { root, channel_id })
         })
     }
 

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use model::{
-    ChangeId, ChannelId, Contract, EditMessage, Emoji, Epoch, ErrorCode, Mentions, MessageId,
-    MessageText, NewChannel, NewChannelKind, NewMessage, NewReadMark, ReadMark, Rev, TextError,
-    UserId, Visibility, is_invisible, limits,
+    ChangeId, ChannelId, Contract, EditMessage, Emoji, Epoch, ErrorCode, LogId, Mentions,
+    MessageId, MessageText, NewChannel, NewChannelKind, NewMessage, NewReadMark, ReadMark, Rev,
+    TextError, UserId, Visibility, is_invisible, limits,
 };
 use serde_json::{Map, Value};
 
@@ -101,6 +101,12 @@ impl Fields {
         self.optional_string(name)?.map(parse).transpose()
     }
 
+    /// The id of another message, if the field is there.
+    fn reference(&mut self, name: &'static str) -> Result<Option<MessageId>, Problem> {
+        let refused = |_form| Problem::invalid_field(name, "Not a message id");
+        self.optional_string(name)?.map(|text| MessageId::parse(&text).map_err(refused)).transpose()
+    }
+
     fn required_id(&mut self, name: &'static str) -> Result<MessageId, Problem> {
         self.message_id(name)?.ok_or_else(|| Problem::invalid_field(name, "The field is missing"))
     }
@@ -129,11 +135,13 @@ impl TryFrom<Fields> for NewMessage {
         let text = fields.string("message")?;
         let id = fields.message_id("id")?;
         let after = fields.message_id("after")?;
+        let thread = fields.reference("thread")?;
+        let quote = fields.reference("quote")?;
         fields.finish()?;
-        let channel_id = channel_of(&channel_id)?;
+        let log = LogId::new(channel_of(&channel_id)?, thread);
         let text = MessageText::parse(text).map_err(text_problem)?;
         let mentions = mentions(&text)?;
-        Ok(Self { channel_id, text, mentions, id, after })
+        Ok(Self { log, text, mentions, id, after, quote })
     }
 }
 
@@ -266,6 +274,7 @@ impl TryFrom<Fields> for MarkReadBody {
 impl Fields {
     fn read_mark(mut self) -> Result<NewReadMark, Problem> {
         let channel_id = self.string("channel_id")?;
+        let thread = self.reference("thread")?;
         let up_to = self.required_id("up_to")?;
         let epoch = match self.0.remove("epoch") {
             None => Some(Epoch::FIRST),
@@ -274,7 +283,11 @@ impl Fields {
         self.finish()?;
         let epoch =
             epoch.ok_or_else(|| Problem::invalid_field("epoch", "Not a number to 99,999,999"))?;
-        Ok(NewReadMark { channel_id: channel_of(&channel_id)?, mark: ReadMark { epoch, up_to } })
+        if thread.is_some() && epoch != Epoch::FIRST {
+            return Err(Problem::invalid_field("epoch", "Threads have only the epoch 0"));
+        }
+        let log = LogId::new(channel_of(&channel_id)?, thread);
+        Ok(NewReadMark { log, mark: ReadMark { epoch, up_to } })
     }
 }
 

@@ -1,4 +1,4 @@
-use model::MessageText;
+use model::{MessageId, MessageText};
 
 use super::*;
 
@@ -128,5 +128,5 @@ fn where_it_began_is_what_its_call_told_or_its_id() {
 fn a_long_text_travels_as_a_reference() {
     let payload = |length| said(&"x".repeat(length)).payload;
     assert!(matches!(payload(4096), Payload::Frame(_)));
-    assert_eq!(payload(4097), Payload::Stored(message("").id));
+    assert_eq!(payload(4097), Payload::Stored(MessageRef { id: message("").id, thread: None }));
 }

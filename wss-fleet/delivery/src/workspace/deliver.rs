@@ -61,7 +61,7 @@ impl Workspace {
             return;
         }
         for new in marks {
-            let read = ServerFrame::Read { channel_id: new.channel_id.clone(), mark: new.mark };
+            let read = ServerFrame::Read { log: new.log.clone(), mark: new.mark };
             let frame = (self.framing)(read.encode());
             let (to, class, publication) = (to.clone(), DeliveryClass::Signal, None);
             turn.effects.push(Effect::Deliver { frame, to, class, publication });

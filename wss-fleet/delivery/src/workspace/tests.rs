@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ChannelChange, EntryId, Member, MessageId, MessageText};
+use model::{ChannelChange, EntryId, Member, MessageId, MessageRef, MessageText};
 use protocol::frame::ServerFrame;
 use protocol::publication::Payload;
 
@@ -277,7 +277,7 @@ fn long_message(channel: &ChannelId, version: u64) -> What {
     let channel = channel.clone();
     Box::new(move |id| {
         let long = said(&channel, id, "");
-        let payload = Payload::Stored(long.id);
+        let payload = Payload::Stored(MessageRef { id: long.id, thread: None });
         Publication::of_message(&long, version).with_payload(payload)
     })
 }

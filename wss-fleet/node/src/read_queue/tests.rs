@@ -13,12 +13,12 @@ fn state() -> Workspace {
 }
 
 fn text(number: u64) -> Effect {
-    let message = MessageId::mint(Timestamp::from_unix_ms(number), 1);
+    let message = model::MessageId::mint(Timestamp::from_unix_ms(number), 1);
     Effect::ReadStored {
         number: EntryNumber::new(number),
         channel: channel(1),
         id: message.into(),
-        message,
+        message: MessageRef { id: message, thread: None },
     }
 }
 

@@ -6,7 +6,7 @@ use super::*;
 fn read(name: &str, channels: &[&ChannelId]) -> (Input, String) {
     let at = Timestamp::from_unix_ms(5);
     let mark = ReadMark { epoch: Epoch::FIRST, up_to: MessageId::first_of(at) };
-    let marks = channels.iter().map(|id| NewReadMark { channel_id: (*id).clone(), mark }).collect();
+    let marks = channels.iter().map(|id| NewReadMark { log: (*id).into(), mark }).collect();
     (Input::Signal(Signal::Read { user_id: user(name), marks }), format!("read {mark}"))
 }
 
