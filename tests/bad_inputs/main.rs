@@ -32,6 +32,7 @@ mod rest_pages;
 mod rest_people;
 mod rest_read_state;
 mod rest_routes;
+mod rest_threads;
 mod rest_tokens;
 mod rest_transport;
 mod tokens;
@@ -61,6 +62,7 @@ fn names() -> Vec<(&'static str, Vec<String>)> {
         rest_people::cases(&cast),
         rest_pages::cases(&cast),
         rest_read_state::cases(&cast),
+        rest_threads::cases(&cast),
     ];
     let rest = rest.into_iter().flatten().map(|case| case.name);
     let rest = rest.chain(rest_transport::cases().into_iter().map(|case| case.name));

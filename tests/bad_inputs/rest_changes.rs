@@ -284,5 +284,5 @@ async fn bad_changes_are_refused_by_name_and_nothing_changes() {
     let (channel, id) = (cast.channel.parse().unwrap(), cast.posted.parse().unwrap());
     let message = cluster.api("alice").message(&channel, id).await.unwrap();
     assert_eq!((message.text.as_str(), message.is_changed()), (POSTED, false));
-    assert_eq!(cluster.api("alice").pins(&channel, None).await.unwrap().messages, []);
+    assert_eq!(cluster.api("alice").pins(&channel, None).await.unwrap().0, []);
 }

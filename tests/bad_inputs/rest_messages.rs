@@ -1,7 +1,6 @@
 //! `POST /messages`: fields, texts, ids, and channels that the caller is not a member of.
 
-use model::Direction;
-use model::{MessageId, Timestamp};
+use model::{ChannelId, Direction, MessageId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::door::{Cast, POSTED, Rest, absent, all, stack};
@@ -238,7 +237,7 @@ async fn bad_messages_are_refused_and_nothing_is_stored() {
     let cluster = stack(0).await;
     let (url, cast) = (cluster.url(), Cast::on(&cluster).await);
     all(cases(&cast), |case| case.check(&url)).await;
-    let (alice, channel) = (cluster.api("alice"), cast.channel.parse().unwrap());
+    let (alice, channel) = (cluster.api("alice"), cast.channel.parse::<ChannelId>().unwrap());
     let page = alice.scroll(&channel, None, 20, Direction::Older).await.unwrap();
     assert_eq!(page.messages.len(), 1, "only what was stored before");
 }

@@ -376,7 +376,7 @@ async fn g12_a_signal_reaches_current_subscriptions_and_is_in_no_stream(fixture:
         let up_to = MessageId::first_of(Timestamp::from_unix_ms(number));
         let mark = ReadMark { epoch: Epoch::FIRST, up_to };
         let channel_id = ChannelId::mint_group(Timestamp::from_unix_ms(1), 1);
-        let marks = vec![NewReadMark { channel_id, mark }];
+        let marks = vec![NewReadMark { log: channel_id.into(), mark }];
         Signal::Read { user_id: UserId::parse("bob").unwrap(), marks }
     };
     fixture.bus.signal(&acme(), &signal(1)).await.unwrap();

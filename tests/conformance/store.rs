@@ -8,10 +8,10 @@ use dynamo::{Capacity, DynamoStore};
 use embedded_stack::engine::{Engine, EngineData};
 use messaging::ports::{
     ChannelStore, MemberStore, MentionStore, MessageStore, PinStore, ProfileStore, ReadMarkStore,
-    Redirect, RevocationStore, Store, StoredMessage,
+    Redirect, RevocationStore, Store, StoredMessage, ThreadStore,
 };
 use model::{
-    Channel, ChannelDetails, ChannelId, ChannelType, Contract, Member, Message, MessageId,
+    Channel, ChannelDetails, ChannelId, ChannelType, Contract, LogId, Member, Message, MessageId,
     MessageText, Timestamp, UserId, Visibility, WorkspaceId,
 };
 use tests::store::local_client;
@@ -50,6 +50,7 @@ mod read_marks;
 mod reference;
 mod revocations;
 mod tables;
+mod threads;
 
 /// One store, as its five ports.
 /// One store, as its ports.
@@ -57,6 +58,7 @@ pub(crate) struct Stores {
     pub(crate) messages: Arc<dyn MessageStore>,
     pub(crate) channels: Arc<dyn ChannelStore>,
     pub(crate) members: Arc<dyn MemberStore>,
+    pub(crate) threads: Arc<dyn ThreadStore>,
     pub(crate) read_marks: Arc<dyn ReadMarkStore>,
     pub(crate) revocations: Arc<dyn RevocationStore>,
     pub(crate) profiles: Arc<dyn ProfileStore>,
@@ -83,6 +85,7 @@ impl Stores {
             channels: Arc::clone(&store) as _,
             members: Arc::clone(&store) as _,
             revocations: Arc::clone(&store) as _,
+            threads: Arc::clone(&store) as _,
             read_marks: Arc::clone(&store) as _,
             pins: Arc::clone(&store) as _,
             mentions: Arc::clone(&store) as _,
@@ -133,6 +136,11 @@ pub(crate) fn channel_id(number: u128) -> ChannelId {
     ChannelId::mint_group(at(0), number)
 }
 
+/// The main log of a channel.
+pub(crate) fn log_id(number: u128) -> LogId {
+    channel_id(number).into()
+}
+
 pub(crate) fn channel(number: u128) -> Channel {
     Channel {
         id: channel_id(number),
@@ -160,7 +168,7 @@ pub(crate) fn message(channel: u128, id: MessageId, sender: &str, text: &str) ->
 /// A redirect from an id to a message. It expires in the future of any clock that runs this.
 pub(crate) fn redirect(from: MessageId, to: &StoredMessage) -> Redirect {
     Redirect {
-        channel_id: to.message.channel_id.clone(),
+        log: to.message.log(),
         id: from,
         target: to.message.id,
         sender_id: to.message.sender_id.clone(),

@@ -123,12 +123,12 @@ async fn g9_a_pin_reaches_everybody_and_is_listed(environment: Environment) {
         })
         .await;
     }
-    assert_eq!(alice.api.pins(&channel, None).await.unwrap().messages, [pinned]);
+    assert_eq!(alice.api.pins(&channel, None).await.unwrap().0, [pinned]);
     let unpinned = alice.api.unpin(&channel, id, None).await.unwrap();
     assert_eq!(unpinned.pinned, None);
     eventually("it is gone", SOON, async || shown(&bob, &channel, id).as_ref() == Some(&unpinned))
         .await;
-    assert_eq!(bob.api.pins(&channel, None).await.unwrap().messages, []);
+    assert_eq!(bob.api.pins(&channel, None).await.unwrap().0, []);
 }
 
 async fn g10_what_was_deleted_meanwhile_is_not_replayed(environment: Environment) {

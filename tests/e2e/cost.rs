@@ -2,7 +2,8 @@
 
 use dynamo::Operation;
 use model::{
-    ChannelUpdate, Direction, Emoji, Epoch, NewReadMark, ProfileUpdate, ReadMark, Visibility,
+    ChannelUpdate, Direction, Emoji, Epoch, LogId, NewReadMark, ProfileUpdate, ReadMark,
+    Visibility, limits,
 };
 
 use tests::cluster::{Cluster, Environment, user};
@@ -111,6 +112,41 @@ async fn a_pin_is_three_write_units_and_a_mention_one_beside_the_send() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reply_is_three_write_units_and_five_read_units() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    let channel = cluster.group("alice", &["bob"]).await.id;
+    let [alice, bob] = ["alice", "bob"].map(|name| cluster.api(name));
+    let root = alice.post_message(&channel, &"x".repeat(600), None, None).await.unwrap().message;
+    let log = LogId::new(channel.clone(), Some(root.id));
+    let count = async || {
+        let root = alice.message(&channel, root.id).await.unwrap();
+        root.replies.map_or(0, |replies| replies.count)
+    };
+    // The first reply of a thread and of a sender: who began it and who replies follow it from now on.
+    bob.post_message(&log, "one", None, None).await.unwrap();
+    eventually("it is counted", SOON, async || count().await == 1).await;
+    eventually("they follow", SOON, async || {
+        let followed = futures_util::future::join_all([alice.threads(None), bob.threads(None)]);
+        followed.await.into_iter().all(|followed| followed.unwrap().0.len() == 1)
+    })
+    .await;
+    // A count is due a second after the last one.
+    tokio::time::sleep(limits::FOLD_EVERY).await;
+    let (sends, derives) = (cluster.stack.capacity(), cluster.stack.derive_capacity());
+    let (before_send, before_derive) = (sends.snapshot(), derives.snapshot());
+    bob.post_message(&log, "two", None, None).await.unwrap();
+    // Standing, and the root, which is not read strongly.
+    let cost = sends.since(&before_send).total();
+    assert_eq!((cost.calls, cost.read_units, cost.write_units), (3, 2.5, 1.0), "{cost:?}");
+    // The sender's row, not strongly; the root, the replies; the change log, the root.
+    let derived = async || derives.since(&before_derive).total();
+    eventually("it is counted", SOON, async || derived().await.write_units >= 2.0).await;
+    let cost = derived().await;
+    assert_eq!((cost.calls, cost.read_units, cost.write_units), (5, 2.5, 2.0), "{cost:?}");
+    assert_eq!(count().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_about_public_channels_and_profiles_cost_these_units() {
     let cluster = Cluster::start(Environment::Embedded).await;
     let (alice, bob) = (cluster.api("alice"), cluster.api("bob"));
@@ -166,7 +202,7 @@ async fn a_read_mark_is_one_write_unit_and_no_read_and_a_count_is_a_query_a_chan
     for epoch in [Epoch::FIRST, Epoch::LAST] {
         let mark = ReadMark { epoch, up_to: id };
         let before = capacity.snapshot();
-        bob.mark_read(&[NewReadMark { channel_id: channel.clone(), mark }]).await.unwrap();
+        bob.mark_read(&[NewReadMark { log: channel.clone().into(), mark }]).await.unwrap();
         let cost = capacity.since(&before).total();
         assert_eq!((cost.calls, cost.read_units, cost.write_units), (1, 0.0, 1.0), "{epoch}");
     }

@@ -154,7 +154,7 @@ async fn g9_reactions_and_pins_that_are_killed_between_their_steps_are_completed
         scene.killed(step, "PUT", &scene.pin_path(id), &json!({})).await;
         scene.at_rest(id, "the pin is shown", |stored| stored.pinned.is_some()).await;
     }
-    let pins = scene.bob.api.pins(&scene.channel, None).await.unwrap().messages;
+    let pins = scene.bob.api.pins(&scene.channel, None).await.unwrap().0;
     assert_eq!(pins.len(), steps.len());
 }
 
@@ -172,7 +172,7 @@ async fn g10_a_deletion_that_is_killed_leaves_neither_text_nor_pin() {
     // Its pin takes no place any more: a second one is the only one.
     let next = scene.message("next").await;
     scene.alice.api.pin(&scene.channel, next, None).await.unwrap();
-    let pins = scene.bob.api.pins(&scene.channel, None).await.unwrap().messages;
+    let pins = scene.bob.api.pins(&scene.channel, None).await.unwrap().0;
     assert_eq!(pins.iter().map(|pin| pin.id).collect::<Vec<_>>(), [next]);
 }
 

@@ -38,6 +38,7 @@ mod read_state;
 mod redaction;
 mod relay;
 mod sockets;
+mod threads;
 mod tls;
 mod traces;
 

@@ -1,7 +1,7 @@
 //! Read marks and unread counts (G12).
 
 use client::{Api, Event, Unread};
-use model::{ChannelId, Epoch, Message, MessageId, NewReadMark, ReadMark, UnreadCount};
+use model::{ChannelId, Epoch, LogId, Message, MessageId, NewReadMark, ReadMark, UnreadCount};
 use tests::cluster::{Cluster, Environment};
 use tests::{SOON, eventually};
 
@@ -14,7 +14,7 @@ crate::on_each_environment!(
 /// Marks a channel read, and returns its mark then, and whether it moved.
 async fn reads(api: &Api, channel: &ChannelId, up_to: MessageId, epoch: Epoch) -> (ReadMark, bool) {
     let mark = ReadMark { epoch, up_to };
-    let new = NewReadMark { channel_id: channel.clone(), mark };
+    let new = NewReadMark { log: channel.clone().into(), mark };
     let marked = api.mark_read(&[new]).await.unwrap().remove(0);
     (marked.mark.unwrap(), marked.moved)
 }
@@ -89,7 +89,7 @@ async fn g12_ones_own_devices_hear_of_a_mark_and_nobody_else_does(environment: E
     let phone = cluster.api("bob");
     let hears = async |wanted: ReadMark| {
         bob.until("hears the mark", |event| {
-            matches!(event, Event::Read { channel_id, mark } if *channel_id == channel && *mark == wanted)
+            matches!(event, Event::Read { log, mark } if *log == LogId::from(&channel) && *mark == wanted)
         })
         .await;
     };

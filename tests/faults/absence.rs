@@ -233,7 +233,7 @@ impl Past {
     }
 
     async fn change(&self, message: &Message, change_id: ChangeId, n: u32) {
-        let target = Target { channel_id: message.channel_id.clone(), id: message.id };
+        let target = Target { log: message.log(), id: message.id };
         let origin = Origin { received_at: self.app.clock.now(), trace: TraceId::of_bits(1) };
         let (app, caller) = (&self.app, alice());
         match n % 3 {
@@ -258,7 +258,7 @@ impl Past {
         let mut lowest = Some(MessageId::MIN);
         while let Some(from) = lowest {
             let query = PageQuery {
-                channel_id: channel.clone(),
+                log: channel.clone().into(),
                 lowest: from,
                 highest: MessageId::last_of(Timestamp::MAX),
                 newest_first: false,

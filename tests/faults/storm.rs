@@ -71,7 +71,14 @@ impl Storm {
         })
         .await;
         let behind = behind.elapsed();
-        let stored = proxied.cluster.stack.ports().messages.entry(&channel, sent.id).await.unwrap();
+        let stored = proxied
+            .cluster
+            .stack
+            .ports()
+            .messages
+            .entry(&channel.clone().into(), sent.id)
+            .await
+            .unwrap();
         assert_eq!(stored.and_then(LogEntry::into_message).map(|it| total(&it.message)), Some(all));
         // Every fold is a revision, and the relay publishes each that its call did not.
         let revisions: BTreeSet<_> = viewers
@@ -232,7 +239,7 @@ impl Neighbour {
 /// How many changes of the channel's messages were begun since `began`.
 async fn logged(proxied: &ProxiedCluster, channel: &ChannelId, began: Timestamp) -> usize {
     let query = PageQuery {
-        channel_id: channel.clone(),
+        log: channel.clone().into(),
         lowest: MessageId::first_of(began),
         highest: MessageId::last_of(Timestamp::MAX),
         newest_first: false,

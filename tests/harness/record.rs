@@ -9,7 +9,7 @@ use checker::{Bounds, Change, ClientId, Event, History, SendId, SendOutcome, Sho
 use client::{Api, Draft, Outbox, SendError};
 use messaging::Ports;
 use messaging::ports::{LogEntry, PageQuery};
-use model::{Channel, ChannelId, MessageId, MessageText, Timestamp, UserId};
+use model::{Channel, ChannelId, LogId, MessageId, MessageText, Timestamp, UserId};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
@@ -115,9 +115,9 @@ impl Recorder {
     fn saw(&self, client: ClientId, event: &client::Event, follows: &mut bool) {
         match event {
             client::Event::Message { message, fresh, .. } => {
-                let (channel, id, fresh) = (message.channel_id.clone(), message.id, *fresh);
+                let (log, id, fresh) = (message.log(), message.id, *fresh);
                 let rev = message.rev.clone();
-                self.record(Event::Seen { client, channel, id, rev, fresh });
+                self.record(Event::Seen { client, log, id, rev, fresh });
             }
             client::Event::Restarted { channel_id } => {
                 self.record(Event::Restarts { client, channel: channel_id.clone() });
@@ -149,11 +149,11 @@ impl Recorder {
         }
         for person in people {
             for channel in &channels {
-                let client = ClientId(person.number);
-                let timeline = person.client.timeline(channel);
-                let (ids, revs) =
-                    timeline.messages().map(|message| (message.id, message.rev.clone())).unzip();
-                history.shown.push(Shown { client, channel: channel.clone(), ids, revs });
+                history.shown.extend(shown(
+                    ClientId(person.number),
+                    &person.client.inbox(),
+                    channel,
+                ));
             }
         }
         checker::check(&history, bounds)
@@ -194,7 +194,7 @@ impl Sender {
     pub async fn sends_as(&self, send: SendId, draft: &Draft) -> Option<MessageId> {
         self.recorder.record(Event::SendStarted {
             send,
-            channel: draft.channel_id.clone(),
+            log: draft.log.clone(),
             sender: self.name.clone(),
             text: MessageText::from_stored(draft.text.clone()).digest(),
             after: draft.after,
@@ -210,13 +210,37 @@ impl Sender {
     }
 }
 
-/// A channel's messages in the store.
+/// What a client shows of a channel, its threads included.
+#[must_use]
+pub fn shown(client: ClientId, inbox: &client::Inbox, channel: &ChannelId) -> Vec<Shown> {
+    let main = inbox.timeline(channel).map(|timeline| (None, timeline));
+    let threads = inbox.threads(channel).map(|(root, timeline)| (Some(root), timeline));
+    main.into_iter()
+        .chain(threads)
+        .map(|(thread, timeline)| {
+            let shown = timeline.messages().map(|message| (message.id, message.rev.clone()));
+            let (ids, revs) = shown.unzip();
+            Shown { client, log: LogId::new(channel.clone(), thread), ids, revs }
+        })
+        .collect()
+}
+
+/// A channel's messages in the store, its threads included.
 async fn stored(ports: &Ports, channel: &ChannelId) -> Vec<StoredItem> {
+    let mut items = stored_in(ports, channel.into()).await;
+    let roots: Vec<MessageId> = items.iter().map(|item| item.id).collect();
+    for root in roots {
+        items.extend(stored_in(ports, LogId::new(channel.clone(), Some(root))).await);
+    }
+    items
+}
+
+async fn stored_in(ports: &Ports, log: LogId) -> Vec<StoredItem> {
     let mut items = Vec::new();
     let mut lowest = MessageId::MIN;
     loop {
         let query = PageQuery {
-            channel_id: channel.clone(),
+            log: log.clone(),
             lowest,
             highest: MessageId::last_of(Timestamp::from_unix_ms(u64::MAX >> 17)),
             newest_first: false,
@@ -230,7 +254,7 @@ async fn stored(ports: &Ports, channel: &ChannelId) -> Vec<StoredItem> {
             next = id.next();
             if let LogEntry::Message(stored) = entry {
                 items.push(StoredItem {
-                    channel: channel.clone(),
+                    log: log.clone(),
                     id,
                     sender: stored.message.sender_id,
                     text: stored.message.text.digest(),
@@ -238,6 +262,7 @@ async fn stored(ports: &Ports, channel: &ChannelId) -> Vec<StoredItem> {
                     present: stored.message.text.digest(),
                     is_deleted: stored.message.deleted.is_some(),
                     is_pinned: stored.message.pinned.is_some(),
+                    replies: stored.message.replies,
                     reactions: stored
                         .message
                         .reactions

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::{
-    ChangeId, ChannelId, Emoji, MessageId, ReadMark, Rev, TextDigest, UnreadCount, UserId,
+    ChangeId, ChannelId, Emoji, LogId, MessageId, ReadMark, Replies, Rev, TextDigest, UnreadCount,
+    UserId,
 };
 
 /// One logical send: all attempts under one client-made id, or one attempt without an id.
@@ -43,8 +44,8 @@ pub enum Event {
     SendStarted {
         /// Which.
         send: SendId,
-        /// The channel.
-        channel: ChannelId,
+        /// The log.
+        log: LogId,
         /// Its sender.
         sender: UserId,
         /// Its text.
@@ -79,8 +80,8 @@ pub enum Event {
     },
     /// A user edits a message, with one call or more.
     Edits {
-        /// The channel.
-        channel: ChannelId,
+        /// The log.
+        log: LogId,
         /// The message.
         id: MessageId,
         /// The edit's id: the greatest one of a message wins.
@@ -90,8 +91,8 @@ pub enum Event {
     },
     /// An edit or a deletion of a message was answered with 2xx.
     Revised {
-        /// The channel.
-        channel: ChannelId,
+        /// The log.
+        log: LogId,
         /// The message.
         id: MessageId,
         /// The revision in the answer.
@@ -101,8 +102,8 @@ pub enum Event {
     },
     /// A user makes or withdraws a reaction, with one call or more.
     Reacts {
-        /// The channel.
-        channel: ChannelId,
+        /// The log.
+        log: LogId,
         /// The message.
         id: MessageId,
         /// The user.
@@ -116,8 +117,8 @@ pub enum Event {
     },
     /// A user pins or unpins a message, with one call or more.
     Pins {
-        /// The channel.
-        channel: ChannelId,
+        /// The log.
+        log: LogId,
         /// The message.
         id: MessageId,
         /// The act's id: the greatest one of a message wins.
@@ -160,8 +161,8 @@ pub enum Event {
     Seen {
         /// Which client.
         client: ClientId,
-        /// In which channel.
-        channel: ChannelId,
+        /// The log.
+        log: LogId,
         /// Which message.
         id: MessageId,
         /// Its revision.
@@ -196,8 +197,8 @@ pub enum Event {
 /// A message as the store holds it at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredItem {
-    /// Its channel.
-    pub channel: ChannelId,
+    /// Its log: a channel's main log, or a thread.
+    pub log: LogId,
     /// Its id.
     pub id: MessageId,
     /// Its sender.
@@ -214,6 +215,8 @@ pub struct StoredItem {
     pub reactions: BTreeMap<Emoji, u64>,
     /// Whether it says that it is pinned.
     pub is_pinned: bool,
+    /// The replies that its summary says that its thread has.
+    pub replies: Option<Replies>,
 }
 
 /// What a user is told to be unread in a channel at the end.
@@ -229,13 +232,13 @@ pub struct Unread {
     pub count: UnreadCount,
 }
 
-/// What a client shows of a channel at the end, in this order.
+/// What a client shows of a log at the end, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
     /// Which client.
     pub client: ClientId,
-    /// The channel.
-    pub channel: ChannelId,
+    /// The log.
+    pub log: LogId,
     /// The messages, in the order in which they are shown.
     pub ids: Vec<MessageId>,
     /// The revision of each.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::{
-    ChangeId, ChannelId, Emoji, Epoch, MessageId, ReadMark, Rev, TextDigest, Timestamp,
+    ChangeId, ChannelId, Emoji, Epoch, LogId, MessageId, ReadMark, Rev, TextDigest, Timestamp,
     UnreadCount, UserId,
 };
 
@@ -19,6 +19,10 @@ const BOUNDS: Bounds = Bounds {
 
 fn channel() -> ChannelId {
     ChannelId::mint_group(Timestamp::from_unix_ms(1), 1)
+}
+
+fn log() -> LogId {
+    channel().into()
 }
 
 fn user(name: &str) -> UserId {
@@ -70,7 +74,7 @@ impl Pen {
 
     fn post(&mut self, n: u64, after: Option<MessageId>) {
         let (sender, text) = (user("alice"), text(n));
-        let start = Event::SendStarted { send: SendId(n), channel: channel(), sender, text, after };
+        let start = Event::SendStarted { send: SendId(n), log: log(), sender, text, after };
         self.push(start);
     }
 
@@ -82,10 +86,10 @@ impl Pen {
         let (sender, text) = (user("alice"), text(n));
         let rev = Rev::of(id);
         let (is_deleted, reactions) = (false, BTreeMap::new());
-        let channel = channel();
+        let log = log();
         let present = text;
         let item = StoredItem {
-            channel,
+            log,
             id,
             sender,
             text,
@@ -94,6 +98,7 @@ impl Pen {
             is_deleted,
             reactions,
             is_pinned: false,
+            replies: None,
         };
         self.0.stored.push(item);
     }
@@ -107,7 +112,7 @@ impl Pen {
 
     fn seen(&mut self, n: u64, fresh: bool) {
         let (id, rev) = (id(n), Rev::of(id(n)));
-        self.push(Event::Seen { client: ClientId(1), channel: channel(), id, rev, fresh });
+        self.push(Event::Seen { client: ClientId(1), log: log(), id, rev, fresh });
     }
 
     fn verdict(&self) -> Verdict {
@@ -118,7 +123,7 @@ impl Pen {
 /// These messages, as they were sent.
 fn shown(ids: Vec<MessageId>) -> Shown {
     let revs = ids.iter().copied().map(Rev::of).collect();
-    Shown { client: ClientId(1), channel: channel(), ids, revs }
+    Shown { client: ClientId(1), log: log(), ids, revs }
 }
 
 #[test]
@@ -239,7 +244,7 @@ fn k4_a_user_being_added_again_may_see_it_and_a_stranger_never() {
     pen.push(Event::Starts { client: ClientId(2), user: user("eve") });
     pen.push(Event::Seen {
         client: ClientId(2),
-        channel: channel(),
+        log: log(),
         id: id(1),
         rev: Rev::of(id(1)),
         fresh: true,
@@ -276,7 +281,7 @@ fn k8_a_copy_that_ends_in_another_revision_is_found() {
     pen.0.shown.push(shown(vec![id(1)]));
     let rev = Rev::of(id(9));
     let change_id = None;
-    pen.push(Event::Revised { channel: channel(), id: id(1), rev: rev.clone(), change_id });
+    pen.push(Event::Revised { log: log(), id: id(1), rev: rev.clone(), change_id });
     let verdict = pen.verdict();
     assert!(verdict.breaks(Check::K8Converged));
     assert_eq!((verdict.changes, verdict.lost, verdict.diverged), (1, 1, 0), "it is not stored");
@@ -298,8 +303,8 @@ fn k9_a_summary_that_counts_wrong_is_found() {
     let emoji = Emoji::parse("👍").unwrap();
     let act = |n: u64| ChangeId::parse(&id(n).to_string()).unwrap();
     let reacts = |n: u64, who: &str, is_made: bool| {
-        let (channel, id, user, emoji) = (channel(), id(1), user(who), emoji.clone());
-        Event::Reacts { channel, id, user, emoji, change_id: act(n), is_made }
+        let (log, id, user, emoji) = (log(), id(1), user(who), emoji.clone());
+        Event::Reacts { log, id, user, emoji, change_id: act(n), is_made }
     };
     for (n, who, is_made) in [(2, "alice", true), (4, "alice", false), (3, "alice", true)] {
         pen.push(reacts(n, who, is_made));
@@ -329,8 +334,8 @@ fn k9_a_pin_that_no_act_made_is_found() {
     pen.sent(1);
     let act = |n: u64| ChangeId::parse(&id(n).to_string()).unwrap();
     for (n, is_made) in [(2, true), (4, false), (3, true)] {
-        let (channel, id, change_id) = (channel(), id(1), act(n));
-        pen.push(Event::Pins { channel, id, change_id, is_made });
+        let (log, id, change_id) = (log(), id(1), act(n));
+        pen.push(Event::Pins { log, id, change_id, is_made });
         pen.push(Event::Acted { change_id });
     }
     let is_wrong = |pen: &Pen| pen.verdict().breaks(Check::K9Counted);
@@ -338,7 +343,7 @@ fn k9_a_pin_that_no_act_made_is_found() {
     pen.0.stored[0].is_pinned = true;
     assert!(is_wrong(&pen));
     let change_id = act(5);
-    pen.push(Event::Pins { channel: channel(), id: id(1), change_id, is_made: true });
+    pen.push(Event::Pins { log: log(), id: id(1), change_id, is_made: true });
     assert!(!is_wrong(&pen), "that act was not answered: it may count");
     pen.push(Event::Acted { change_id });
     assert!(!is_wrong(&pen));
@@ -380,13 +385,13 @@ fn k8_an_edit_that_a_former_one_replaced_is_found() {
     pen.sent(1);
     let change = |n: u64| ChangeId::parse(&id(n).to_string()).unwrap();
     for n in [2, 3, 4] {
-        let (channel, id, text) = (channel(), id(1), text(n));
-        pen.push(Event::Edits { channel, id, change_id: change(n), text });
+        let (log, id, text) = (log(), id(1), text(n));
+        pen.push(Event::Edits { log, id, change_id: change(n), text });
     }
     let rev = Rev::of(id(1));
     for n in [2, 3] {
-        let (channel, id, rev) = (channel(), id(1), rev.clone());
-        pen.push(Event::Revised { channel, id, rev, change_id: Some(change(n)) });
+        let (log, id, rev) = (log(), id(1), rev.clone());
+        pen.push(Event::Revised { log, id, rev, change_id: Some(change(n)) });
     }
     for (n, is_lost) in [(1, true), (2, true), (3, false), (4, false)] {
         pen.0.stored[0].present = text(n);

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use model::{ChannelId, ReadMark, UnreadCount, UserId};
+use model::{ChannelId, LogId, ReadMark, UnreadCount, UserId};
 
 use crate::history::{Change, Event, History, Unread};
 use crate::verdict::{Check, Verdict};
@@ -16,13 +16,16 @@ pub(crate) fn read_state(history: &History, verdict: &mut Verdict) {
             verdict.note(Check::K10Unread, format!("{user}'s mark in {channel} moved back"));
         }
         let is_unread = |item: &&crate::StoredItem| {
-            item.channel == *channel
+            item.log == LogId::from(channel)
                 && item.id > mark.up_to
                 && item.sender != *user
                 && !item.is_deleted
         };
         let by_hand = history.stored.iter().filter(is_unread).count();
-        let expected = UnreadCount::of(u32::try_from(by_hand).unwrap_or(u32::MAX));
+        let expected = match u32::try_from(by_hand) {
+            Ok(by_hand @ 0..=99) => UnreadCount::Exact(by_hand),
+            Ok(100..) | Err(_) => UnreadCount::Over,
+        };
         if *count != expected {
             verdict.miscounted += 1;
             let what = format!("{user} has {count:?} unread in {channel}, not {expected:?}");

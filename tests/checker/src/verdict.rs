@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-use model::{ChangeId, ChannelId, MessageId, Rev, TextDigest, UserId};
+use model::{ChangeId, ChannelId, LogId, MessageId, Rev, TextDigest, UserId};
 
 use crate::counts::counted;
 use crate::history::{ClientId, Event, History, SendId, SendOutcome};
@@ -194,7 +194,7 @@ pub fn check(history: &History, bounds: &Bounds) -> Verdict {
 /// A send and the outcome of its attempts.
 #[derive(Debug)]
 struct Send {
-    channel: ChannelId,
+    log: LogId,
     sender: UserId,
     text: TextDigest,
     after: Option<MessageId>,
@@ -215,9 +215,9 @@ impl Sends {
         let mut sends = BTreeMap::new();
         for (index, (at, event)) in history.events.iter().enumerate() {
             match event {
-                Event::SendStarted { send, channel, sender, text, after } => {
+                Event::SendStarted { send, log, sender, text, after } => {
                     let first = || Send {
-                        channel: channel.clone(),
+                        log: log.clone(),
                         sender: sender.clone(),
                         text: *text,
                         after: *after,
@@ -247,15 +247,15 @@ impl Sends {
     }
 
     /// When the first `POST` of each stored message began.
-    fn posted(&self, history: &History) -> HashMap<(ChannelId, MessageId), usize> {
+    fn posted(&self, history: &History) -> HashMap<(LogId, MessageId), usize> {
         let by_text: HashMap<_, _> = self
             .0
             .values()
-            .map(|send| ((&send.channel, &send.sender, send.text), send.started))
+            .map(|send| ((&send.log, &send.sender, send.text), send.started))
             .collect();
         let of_item = |item: &crate::StoredItem| {
-            let started = by_text.get(&(&item.channel, &item.sender, item.text))?;
-            Some(((item.channel.clone(), item.id), *started))
+            let started = by_text.get(&(&item.log, &item.sender, item.text))?;
+            Some(((item.log.clone(), item.id), *started))
         };
         history.stored.iter().filter_map(of_item).collect()
     }
@@ -265,10 +265,10 @@ impl Sends {
 fn stored_once(history: &History, sends: &Sends, verdict: &mut Verdict) {
     let mut items: HashMap<_, Vec<MessageId>> = HashMap::new();
     for item in &history.stored {
-        items.entry((&item.channel, &item.sender, item.text)).or_default().push(item.id);
+        items.entry((&item.log, &item.sender, item.text)).or_default().push(item.id);
     }
     for (name, send) in &sends.0 {
-        let found = items.remove(&(&send.channel, &send.sender, send.text)).unwrap_or_default();
+        let found = items.remove(&(&send.log, &send.sender, send.text)).unwrap_or_default();
         if found.len() > 1 || send.is_torn {
             verdict.doubled += 1;
             verdict.note(Check::K1Stored, format!("{name:?} is stored as {found:?}"));
@@ -297,14 +297,13 @@ fn stored_once(history: &History, sends: &Sends, verdict: &mut Verdict) {
 
 /// K3.
 fn in_order(history: &History, sends: &Sends, verdict: &mut Verdict) {
-    let stored: BTreeSet<_> = history.stored.iter().map(|item| (&item.channel, item.id)).collect();
+    let stored: BTreeSet<_> = history.stored.iter().map(|item| (&item.log, item.id)).collect();
     for shown in &history.shown {
         let client = shown.client;
         if !shown.ids.is_sorted_by(|one, next| one < next) {
-            verdict
-                .note(Check::K3Order, format!("{client:?} shows {} out of order", shown.channel));
+            verdict.note(Check::K3Order, format!("{client:?} shows {} out of order", shown.log));
         }
-        for id in shown.ids.iter().filter(|id| !stored.contains(&(&shown.channel, **id))) {
+        for id in shown.ids.iter().filter(|id| !stored.contains(&(&shown.log, **id))) {
             verdict.note(Check::K3Order, format!("{client:?} shows {id}, which is not stored"));
         }
     }
@@ -325,9 +324,9 @@ struct Client {
     leaves: bool,
     resyncs: u32,
     /// When each message first arrived.
-    seen: HashMap<(ChannelId, MessageId), Duration>,
+    seen: HashMap<(LogId, MessageId), Duration>,
     /// How often each revision of a message was new.
-    new: HashMap<(ChannelId, MessageId, Rev), u32>,
+    new: HashMap<(LogId, MessageId, Rev), u32>,
     seen_again: u64,
 }
 
@@ -384,10 +383,12 @@ impl Client {
             Event::Follows { .. } => self.follows_from = self.follows_from.min(index),
             Event::Leaves { .. } => self.leaves = true,
             Event::Resynced { .. } => self.resyncs += 1,
-            Event::Restarts { channel, .. } => self.new.retain(|(of, ..), _| of != channel),
-            Event::Seen { channel, id, rev, fresh, .. } => {
-                self.seen.entry((channel.clone(), *id)).or_insert(at);
-                let times = self.new.entry((channel.clone(), *id, rev.clone())).or_default();
+            Event::Restarts { channel, .. } => {
+                self.new.retain(|(of, ..), _| of.channel_id != *channel);
+            }
+            Event::Seen { log, id, rev, fresh, .. } => {
+                self.seen.entry((log.clone(), *id)).or_insert(at);
+                let times = self.new.entry((log.clone(), *id, rev.clone())).or_default();
                 *times += u32::from(*fresh);
                 self.seen_again += u64::from(!fresh);
             }
@@ -401,16 +402,16 @@ fn no_leak(
     history: &History,
     clients: &Clients,
     members: &Members,
-    posted: &HashMap<(ChannelId, MessageId), usize>,
+    posted: &HashMap<(LogId, MessageId), usize>,
     verdict: &mut Verdict,
 ) {
     for (index, (_, event)) in history.events.iter().enumerate() {
-        let Event::Seen { client, channel, id, .. } = event else { continue };
+        let Event::Seen { client, log, id, .. } = event else { continue };
         let Some(user) = clients.clients.get(client).map(|client| &client.user) else { continue };
-        let Some(posted) = posted.get(&(channel.clone(), *id)) else { continue };
-        if members.is_leak(channel, user, *posted, index) {
+        let Some(posted) = posted.get(&(log.clone(), *id)) else { continue };
+        if members.is_leak(&log.channel_id, user, *posted, index) {
             verdict.leaked += 1;
-            verdict.note(Check::K4Leak, format!("{id} in {channel} reached {user} ({client:?})"));
+            verdict.note(Check::K4Leak, format!("{id} in {log} reached {user} ({client:?})"));
         }
     }
 }
@@ -423,10 +424,12 @@ fn delivered(
     bounds: &Bounds,
     verdict: &mut Verdict,
 ) {
-    let mut by_channel: BTreeMap<&ChannelId, Vec<(MessageId, usize, Duration)>> = BTreeMap::new();
+    let mut by_channel: BTreeMap<&ChannelId, Vec<(&LogId, MessageId, usize, Duration)>> =
+        BTreeMap::new();
     for send in sends.0.values() {
         if let Some((id, _, at)) = send.stored {
-            by_channel.entry(&send.channel).or_default().push((id, send.started, at));
+            let of_channel = by_channel.entry(&send.log.channel_id).or_default();
+            of_channel.push((&send.log, id, send.started, at));
         }
     }
     for (name, client) in &clients.clients {
@@ -441,18 +444,17 @@ fn delivered(
         for (channel, member_since) in members.channels_of(&client.user) {
             let since = member_since.max(client.follows_from);
             let messages = by_channel.get(&channel).into_iter().flatten();
-            for (id, _, acked_at) in messages.filter(|(_, started, _)| *started > since) {
+            for (log, id, _, acked_at) in messages.filter(|(_, _, started, _)| *started > since) {
                 verdict.deliveries += 1;
                 let from = (*acked_at).max(clients.last_fault_end);
                 let due = from + bounds.settle;
-                let seen = client.seen.get(&(channel.clone(), *id));
+                let seen = client.seen.get(&((*log).clone(), *id));
                 let took = seen.map_or(Duration::ZERO, |at| at.saturating_sub(from));
                 verdict.slowest = verdict.slowest.max(took);
                 match seen {
                     None => {
                         verdict.lost += 1;
-                        verdict
-                            .note(Check::K2Delivered, format!("{name:?} misses {id} in {channel}"));
+                        verdict.note(Check::K2Delivered, format!("{name:?} misses {id} in {log}"));
                     }
                     Some(at) if *at > due => {
                         let late = at.saturating_sub(due);
@@ -470,12 +472,12 @@ fn delivered(
 
 /// K8.
 fn converged(history: &History, clients: &Clients, members: &Members, verdict: &mut Verdict) {
-    let stored: HashMap<(&ChannelId, MessageId), &Rev> =
-        history.stored.iter().map(|item| ((&item.channel, item.id), &item.rev)).collect();
+    let stored: HashMap<(&LogId, MessageId), &Rev> =
+        history.stored.iter().map(|item| ((&item.log, item.id), &item.rev)).collect();
     for (_, event) in &history.events {
-        let Event::Revised { channel, id, rev, .. } = event else { continue };
+        let Event::Revised { log, id, rev, .. } = event else { continue };
         verdict.changes += 1;
-        if stored.get(&(channel, *id)).is_none_or(|stored| *stored < rev) {
+        if stored.get(&(log, *id)).is_none_or(|stored| *stored < rev) {
             verdict.lost += 1;
             let what = format!("a change of {id} was acknowledged as {rev}, and is not there");
             verdict.note(Check::K8Converged, what);
@@ -486,11 +488,11 @@ fn converged(history: &History, clients: &Clients, members: &Members, verdict: &
         let Some(client) = clients.clients.get(&shown.client) else { continue };
         let follows = !client.leaves && client.follows_from != usize::MAX;
         let of = members.channels_of(&client.user);
-        if !follows || !of.iter().any(|(channel, _)| *channel == shown.channel) {
+        if !follows || !of.iter().any(|(channel, _)| *channel == shown.log.channel_id) {
             continue;
         }
         for (id, rev) in shown.ids.iter().zip(&shown.revs) {
-            let Some(stored) = stored.get(&(&shown.channel, *id)) else { continue };
+            let Some(stored) = stored.get(&(&shown.log, *id)) else { continue };
             if *stored != rev {
                 verdict.diverged += 1;
                 let (here, there) = (rev, stored);
@@ -503,23 +505,22 @@ fn converged(history: &History, clients: &Clients, members: &Members, verdict: &
 
 /// The text of a message is that of its last edit, or of one after it whose answer was lost.
 fn last_edits_win(history: &History, verdict: &mut Verdict) {
-    let mut edits: HashMap<(&ChannelId, MessageId), BTreeMap<ChangeId, TextDigest>> =
-        HashMap::new();
-    let mut last: HashMap<(&ChannelId, MessageId), ChangeId> = HashMap::new();
+    let mut edits: HashMap<(&LogId, MessageId), BTreeMap<ChangeId, TextDigest>> = HashMap::new();
+    let mut last: HashMap<(&LogId, MessageId), ChangeId> = HashMap::new();
     for (_, event) in &history.events {
         match event {
-            Event::Edits { channel, id, change_id, text } => {
-                edits.entry((channel, *id)).or_default().insert(*change_id, *text);
+            Event::Edits { log, id, change_id, text } => {
+                edits.entry((log, *id)).or_default().insert(*change_id, *text);
             }
-            Event::Revised { channel, id, change_id: Some(change_id), .. } => {
-                let last = last.entry((channel, *id)).or_insert(*change_id);
+            Event::Revised { log, id, change_id: Some(change_id), .. } => {
+                let last = last.entry((log, *id)).or_insert(*change_id);
                 *last = (*last).max(*change_id);
             }
             _ => {}
         }
     }
     for item in history.stored.iter().filter(|item| !item.is_deleted) {
-        let key = (&item.channel, item.id);
+        let key = (&item.log, item.id);
         let (Some(last), Some(edits)) = (last.get(&key), edits.get(&key)) else { continue };
         if !edits.range(last..).any(|(_, text)| *text == item.present) {
             verdict.lost += 1;

@@ -3,12 +3,14 @@
 use dynamo::{Cost, Operation};
 use futures_util::future::join_all;
 use messaging::ports::{
-    Appended, Change, LogEntry, LoggedChange, MessageStore, PageQuery, Revised, Revision,
-    StoredMessage,
+    Appended, Change, CountedReplies, LogEntry, LoggedChange, MessageStore, PageQuery, Revised,
+    Revision, StoredMessage,
 };
-use model::{Attribution, ChangeId, Mentions, MessageId, MessageText, Rev, Timestamp, UserId};
+use model::{
+    Attribution, ChangeId, Mentions, MessageId, MessageText, Replies, Rev, Timestamp, UserId,
+};
 
-use super::{EmptyTables, Stores, at, channel_id, id, message, redirect, user};
+use super::{EmptyTables, Stores, at, channel_id, id, log_id, message, redirect, user};
 
 on_every_store!(
     g9_a_revision_is_what_its_rule_says,
@@ -49,6 +51,16 @@ fn if_text_rev(revision: Revision, rev: &Rev) -> Revision {
 }
 
 /// Revisions of a message with this id, some of which are refused after others.
+/// A count of replies that read the message at this revision.
+fn replies(rev: MessageId, count: u64, read: MessageId) -> Revision {
+    let replies = Replies { count, last: id(9, 1), users: vec![user("bob")] };
+    let counted =
+        CountedReplies { settled: count, digest: [7; 8], at: at(9), ..CountedReplies::default() };
+    let replies = (count > 0).then_some(replies);
+    let change = Change::Replies { replies, counted, if_rev: Rev::of(read) };
+    Revision { rev: Rev::of(rev), members_version: 4, only_of: None, change }
+}
+
 fn revisions(of: MessageId) -> Vec<Revision> {
     let [first, second] = [change_id(10, 1), change_id(10, 2)];
     vec![
@@ -68,16 +80,22 @@ fn revisions(of: MessageId) -> Vec<Revision> {
         edit(id(30, 1), second, "the same change"),
         edit(id(20, 1), change_id(10, 3), "an older revision"),
         if_text_rev(edit(id(30, 1), change_id(10, 3), "the edited one"), &Rev::of(id(20, 2))),
+        replies(id(31, 1), 0, id(30, 9)),
+        replies(id(32, 1), 2, id(29, 2)),
         deletion(id(30, 1)),
         deletion(id(40, 1)),
         deletion(id(50, 1)),
         edit(id(60, 1), change_id(10, 9), "deleted already"),
+        // A deleted message keeps its thread.
+        replies(id(59, 1), 3, id(40, 1)),
+        replies(id(60, 2), 0, id(59, 1)),
+        replies(id(60, 2), 0, id(50, 1)),
         pin(id(60, 1), Some(user("bob")), change_id(10, 9)),
     ]
 }
 
 async fn entry(stores: &Stores, id: MessageId) -> Option<LogEntry> {
-    stores.messages.entry(&channel_id(1), id).await.unwrap()
+    stores.messages.entry(&log_id(1), id).await.unwrap()
 }
 
 async fn g9_a_revision_is_what_its_rule_says(stores: Stores) {
@@ -86,7 +104,7 @@ async fn g9_a_revision_is_what_its_rule_says(stores: Stores) {
     let mut done = 0;
     for revision in revisions(stored.message.id) {
         let revised =
-            stores.messages.revise(&channel_id(1), stored.message.id, &revision).await.unwrap();
+            stores.messages.revise(&log_id(1), stored.message.id, &revision).await.unwrap();
         match revision.applied_to(&stored) {
             Some(after) => {
                 stored = after;
@@ -101,14 +119,14 @@ async fn g9_a_revision_is_what_its_rule_says(stores: Stores) {
         let read = entry(&stores, stored.message.id).await;
         assert_eq!(read, Some(LogEntry::Message(stored.clone())), "{revision:?}");
     }
-    assert_eq!(done, 8);
+    assert_eq!(done, 11);
 }
 
 async fn g9_a_refused_revision_changes_nothing_and_shows_the_entry(stores: Stores) {
     let stored = message(1, id(5, 1), "ada", "hello");
     stores.messages.append(&stored).await.unwrap();
     let of_bob = Revision { only_of: Some(user("bob")), ..deletion(id(20, 1)) };
-    let revised = stores.messages.revise(&channel_id(1), id(5, 1), &of_bob).await.unwrap();
+    let revised = stores.messages.revise(&log_id(1), id(5, 1), &of_bob).await.unwrap();
     let as_it_is = LogEntry::Message(stored);
     assert_eq!(revised, Revised::Refused(Some(Box::new(as_it_is.clone()))));
     assert_eq!(entry(&stores, id(5, 1)).await, Some(as_it_is));
@@ -120,7 +138,7 @@ async fn g9_neither_a_redirect_nor_an_absent_message_is_revised(stores: Stores) 
     let appended = stores.messages.append_redirected(&redirect, &late).await.unwrap();
     assert_eq!(appended, Appended::Stored);
     for revision in [edit(id(200, 1), change_id(10, 1), "x"), deletion(id(200, 1))] {
-        let channel = channel_id(1);
+        let channel = log_id(1);
         let revise = |id| stores.messages.revise(&channel, id, &revision);
         assert_eq!(revise(id(7, 7)).await.unwrap(), Revised::Refused(None));
         assert_eq!(entry(&stores, id(7, 7)).await, None, "nothing was made");
@@ -143,7 +161,7 @@ async fn g9_of_parallel_edits_the_greatest_change_wins(stores: Stores) {
             let mut rev = id(20, number);
             loop {
                 let revision = edit(rev, change, &number.to_string());
-                let revised = messages.revise(&channel_id(1), id(5, 1), &revision).await.unwrap();
+                let revised = messages.revise(&log_id(1), id(5, 1), &revision).await.unwrap();
                 let Revised::Refused(Some(entry)) = revised else { return };
                 let LogEntry::Message(now) = *entry else { panic!() };
                 if now.message.edit.is_some_and(|last| last.change_id >= change) {
@@ -162,14 +180,14 @@ async fn g9_of_parallel_edits_the_greatest_change_wins(stores: Stores) {
 fn all(newest_first: bool, limit: u32) -> PageQuery {
     let highest = MessageId::last_of(Timestamp::MAX);
     let (channel_id, lowest) = (channel_id(1), MessageId::MIN);
-    PageQuery { channel_id, lowest, highest, newest_first, limit, strong: true }
+    PageQuery { log: channel_id.into(), lowest, highest, newest_first, limit, strong: true }
 }
 
 async fn g10_a_tombstone_has_no_text_and_stays_in_its_place(stores: Stores) {
     for number in 1..=3 {
         stores.messages.append(&message(1, id(5, number), "ada", "needle")).await.unwrap();
     }
-    let revised = stores.messages.revise(&channel_id(1), id(5, 2), &deletion(id(20, 1))).await;
+    let revised = stores.messages.revise(&log_id(1), id(5, 2), &deletion(id(20, 1))).await;
     let Revised::Done(gone) = revised.unwrap() else { panic!() };
     assert_eq!(gone.message.text.as_str(), "");
     assert_eq!(gone.message.deleted, Some(Attribution { at: at(77), by: user("bob") }));
@@ -180,7 +198,7 @@ async fn g10_a_tombstone_has_no_text_and_stays_in_its_place(stores: Stores) {
 }
 
 fn logged(position: MessageId, target: MessageId) -> LoggedChange {
-    LoggedChange { channel_id: channel_id(1), position, target, expires_at: at(1_000_000) }
+    LoggedChange { log: channel_id(1).into(), position, target, expires_at: at(1_000_000) }
 }
 
 async fn g11_changes_are_read_by_position(stores: Stores) {
@@ -198,7 +216,7 @@ async fn g11_changes_are_read_by_position(stores: Stores) {
     assert_eq!(stores.messages.changes(&within).await.unwrap().changes, wanted[1..3]);
     let crossed = PageQuery { lowest: id(10, 3), highest: id(10, 2), ..all(false, 100) };
     assert_eq!(stores.messages.changes(&crossed).await.unwrap().changes, []);
-    let elsewhere = PageQuery { channel_id: channel_id(2), ..all(false, 100) };
+    let elsewhere = PageQuery { log: channel_id(2).into(), ..all(false, 100) };
     assert_eq!(stores.messages.changes(&elsewhere).await.unwrap().changes, []);
     // Pages of messages do not see them.
     let page = stores.messages.page(&all(true, 100)).await.unwrap();
@@ -210,12 +228,12 @@ async fn entries_are_read_by_their_ids(stores: Stores) {
         stores.messages.append(&message(1, id(5, number), "ada", "hello")).await.unwrap();
     }
     let ids = [id(5, 3), id(5, 9), id(5, 1), id(5, 1)];
-    let read = stores.messages.entries(&channel_id(1), &ids).await.unwrap();
+    let read = stores.messages.entries(&log_id(1), &ids).await.unwrap();
     let mut found: Vec<_> = read.iter().map(LogEntry::id).collect();
     found.sort();
     assert_eq!(found, [id(5, 1), id(5, 3)]);
-    assert_eq!(stores.messages.entries(&channel_id(1), &[]).await.unwrap(), []);
-    assert_eq!(stores.messages.entries(&channel_id(2), &ids).await.unwrap(), []);
+    assert_eq!(stores.messages.entries(&log_id(1), &[]).await.unwrap(), []);
+    assert_eq!(stores.messages.entries(&log_id(2), &ids).await.unwrap(), []);
 }
 
 const fn cost(calls: u64, read_units: f64, write_units: f64) -> Cost {
@@ -236,7 +254,7 @@ async fn a_change_costs_two_calls_and_two_write_units() {
     for revision in [edited, deletion(id(30, 1))] {
         let before = tables.capacity.snapshot();
         tables.store.log_change(&logged(id(19, 1), id(5, 1))).await.unwrap();
-        let revised = tables.store.revise(&channel_id(1), id(5, 1), &revision).await.unwrap();
+        let revised = tables.store.revise(&log_id(1), id(5, 1), &revision).await.unwrap();
         assert!(matches!(revised, Revised::Done(_)), "{revised:?}");
         let consumed = tables.capacity.since(&before);
         assert_eq!(consumed.total(), cost(2, 0.0, 2.0), "{revision:?}");

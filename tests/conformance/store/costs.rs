@@ -75,7 +75,7 @@ async fn a_page_of_the_20_newest_costs_one_query_however_long_the_channel_is() {
     }
     for (strong, read_units) in [(true, 2.0), (false, 1.0)] {
         let query = PageQuery {
-            channel_id: channel_id(1),
+            log: channel_id(1).into(),
             lowest: MessageId::MIN,
             highest: MessageId::last_of(at(15_000)),
             newest_first: true,
@@ -134,7 +134,7 @@ async fn every_other_call_costs_what_its_rows_cost() {
     spent(cost(2, 0.0, 2.0), "delete a member");
     store.revoke(&acme, &ada, at(0)).await.unwrap();
     spent(cost(1, 0.0, 1.0), "revoke");
-    store.entry(&general, id(0, 1)).await.unwrap();
+    store.entry(&general.clone().into(), id(0, 1)).await.unwrap();
     spent(cost(1, 1.0, 0.0), "absent entry");
     store.list_user(&acme, &ada).await.unwrap();
     spent(cost(1, 0.0, 1.0), "list a user");

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::{channel, channel_id, id, message, redirect, user};
+use super::{channel, channel_id, id, log_id, message, redirect, user};
 
 /// What the scripted store does with one attempt.
 #[derive(Debug, Clone, Copy)]
@@ -142,7 +142,7 @@ async fn a_lost_answer_or_a_server_error_leaves_the_outcome_unknown() {
         let (store, _) = scripted(script).await;
         let err = append(&store).await;
         assert!(matches!(err, WriteError::OutcomeUnknown(_)), "{script:?}: {err:?}");
-        let err = store.entry(&channel_id(1), id(0, 1)).await.unwrap_err();
+        let err = store.entry(&log_id(1), id(0, 1)).await.unwrap_err();
         assert!(matches!(err, ReadError::Unavailable(_)), "{script:?}: {err:?}");
     }
 }

@@ -8,7 +8,7 @@ use model::{MessageId, Rev};
 
 use serde_json::{Value, json};
 
-use super::{EmptyTables, channel_id, id, message};
+use super::{EmptyTables, channel_id, id, log_id, message};
 
 const TABLE: &str = "messages";
 
@@ -45,7 +45,7 @@ impl EmptyTables {
 
     async fn page(&self, newest_first: bool, limit: u32) -> (Vec<LogEntry>, bool) {
         let query = PageQuery {
-            channel_id: channel_id(1),
+            log: channel_id(1).into(),
             lowest: MessageId::MIN,
             highest: id(1_000_000, 0),
             newest_first,
@@ -69,7 +69,7 @@ async fn g1_pages_are_complete_among_rows_of_a_later_version() {
     for beside in [format!("c#{poll}"), format!("~{poll}"), "zz".to_owned()] {
         tables.put_later_row(&beside).await;
     }
-    let unknown = LogEntry::Unknown { channel_id: channel_id(1), id: poll };
+    let unknown = LogEntry::Unknown { log: log_id(1), id: poll };
     for newest_first in [false, true] {
         let (mut entries, more) = tables.page(newest_first, 100).await;
         if newest_first {
@@ -80,7 +80,7 @@ async fn g1_pages_are_complete_among_rows_of_a_later_version() {
         let (entries, more) = tables.page(newest_first, 2).await;
         assert_eq!((entries.len(), &entries[1], more), (2, &unknown, true));
     }
-    assert_eq!(tables.store.entry(&channel_id(1), poll).await.unwrap(), Some(unknown.clone()));
+    assert_eq!(tables.store.entry(&log_id(1), poll).await.unwrap(), Some(unknown.clone()));
     let appended = tables.store.append(&message(1, poll, "ada", "here")).await.unwrap();
     assert_eq!(appended, Appended::Occupied(Box::new(unknown)));
 }

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use messaging::ports::{Appended, LogEntry, LogPage, PageQuery, WriteError};
 use model::MessageId;
 
-use super::{Stores, channel_id, id, message, redirect};
+use super::{Stores, channel_id, id, log_id, message, redirect};
 
 on_every_store!(
     g1_a_message_is_stored_once_and_a_repetition_finds_it,
@@ -29,7 +29,7 @@ on_every_store!(
 );
 
 fn page(lowest: MessageId, highest: MessageId, newest_first: bool, limit: u32) -> PageQuery {
-    PageQuery { channel_id: channel_id(1), lowest, highest, newest_first, limit, strong: true }
+    PageQuery { log: channel_id(1).into(), lowest, highest, newest_first, limit, strong: true }
 }
 
 fn ids(page: &LogPage) -> Vec<MessageId> {
@@ -51,7 +51,7 @@ async fn g1_a_message_is_stored_once_and_a_repetition_finds_it(stores: Stores) {
     let entry = LogEntry::Message(hello.clone());
     let again = stores.messages.append(&hello).await.unwrap();
     assert_eq!(again, Appended::Occupied(Box::new(entry.clone())));
-    let read = stores.messages.entry(&channel_id(1), id(0, 1)).await.unwrap();
+    let read = stores.messages.entry(&log_id(1), id(0, 1)).await.unwrap();
     assert_eq!(read, Some(entry));
 }
 
@@ -63,7 +63,7 @@ async fn g1_another_message_at_the_same_id_finds_the_first(stores: Stores) {
         let appended = stores.messages.append(&other).await.unwrap();
         assert_eq!(appended, Appended::Occupied(Box::new(LogEntry::Message(first.clone()))));
     }
-    let read = stores.messages.entry(&channel_id(1), id(0, 1)).await.unwrap();
+    let read = stores.messages.entry(&log_id(1), id(0, 1)).await.unwrap();
     assert_eq!(read, Some(LogEntry::Message(first)));
 }
 
@@ -125,7 +125,7 @@ async fn g1_a_redirected_append_finds_a_message_at_its_id(stores: Stores) {
     let from = redirect(id(0, 1), &late);
     let appended = stores.messages.append_redirected(&from, &late).await.unwrap();
     assert_eq!(appended, Appended::Occupied(Box::new(LogEntry::Message(first))));
-    assert_eq!(stores.messages.entry(&channel_id(1), id(100, 1)).await.unwrap(), None);
+    assert_eq!(stores.messages.entry(&log_id(1), id(100, 1)).await.unwrap(), None);
 }
 
 async fn g1_a_redirected_append_finds_a_redirect_at_its_id(stores: Stores) {
@@ -137,7 +137,7 @@ async fn g1_a_redirected_append_finds_a_redirect_at_its_id(stores: Stores) {
     let appended =
         stores.messages.append_redirected(&redirect(id(0, 1), &again), &again).await.unwrap();
     assert_eq!(appended, Appended::Occupied(Box::new(LogEntry::Redirect(from))));
-    assert_eq!(stores.messages.entry(&channel_id(1), id(200, 1)).await.unwrap(), None);
+    assert_eq!(stores.messages.entry(&log_id(1), id(200, 1)).await.unwrap(), None);
 }
 
 async fn g1_a_redirected_append_stores_nothing_if_its_target_is_taken(stores: Stores) {
@@ -148,8 +148,8 @@ async fn g1_a_redirected_append_stores_nothing_if_its_target_is_taken(stores: St
         let refused = stores.messages.append_redirected(&redirect(from, &late), &late).await;
         assert!(matches!(refused, Err(WriteError::NotStored(_))), "{refused:?}");
     }
-    assert_eq!(stores.messages.entry(&channel_id(1), id(0, 1)).await.unwrap(), None);
-    let read = stores.messages.entry(&channel_id(1), id(100, 1)).await.unwrap();
+    assert_eq!(stores.messages.entry(&log_id(1), id(0, 1)).await.unwrap(), None);
+    let read = stores.messages.entry(&log_id(1), id(100, 1)).await.unwrap();
     assert_eq!(read, Some(LogEntry::Message(first)));
 }
 
@@ -181,7 +181,7 @@ async fn an_append_finds_a_redirect_at_its_id(stores: Stores) {
 }
 
 async fn a_missing_entry_is_none(stores: Stores) {
-    assert_eq!(stores.messages.entry(&channel_id(1), id(0, 1)).await.unwrap(), None);
+    assert_eq!(stores.messages.entry(&log_id(1), id(0, 1)).await.unwrap(), None);
 }
 
 async fn the_bounds_of_a_page_are_inclusive(stores: Stores) {
@@ -243,7 +243,7 @@ async fn channels_do_not_see_each_other(stores: Stores) {
     let other = message(2, id(5, 1), "bob", "elsewhere");
     assert_eq!(stores.messages.append(&other).await.unwrap(), Appended::Stored);
     let query =
-        PageQuery { channel_id: channel_id(2), ..page(MessageId::MIN, id(100, 0), true, 10) };
+        PageQuery { log: channel_id(2).into(), ..page(MessageId::MIN, id(100, 0), true, 10) };
     let found = stores.messages.page(&query).await.unwrap();
     assert_eq!(found.entries, [LogEntry::Message(other)]);
 }

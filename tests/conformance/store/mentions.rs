@@ -12,7 +12,7 @@ on_every_store!(
 );
 
 fn mention(ms: u64, channel: u128) -> Mention {
-    Mention { id: id(ms, 1), channel_id: channel_id(channel) }
+    Mention { id: id(ms, 1), log: channel_id(channel).into() }
 }
 
 async fn put(stores: &Stores, who: &str, mention: &Mention) {

@@ -3,7 +3,7 @@
 use dynamo::Cost;
 use futures_util::future::join_all;
 use messaging::ports::{Acted, PinStore, StoredPin};
-use model::ChangeId;
+use model::{ChangeId, MessageId, MessageRef};
 
 use super::{EmptyTables, Stores, at, channel_id, id, message, user};
 
@@ -12,9 +12,14 @@ on_every_store!(
     pins_are_read_newest_first_and_only_those_of_their_channel,
 );
 
+/// A message of the main log.
+fn of(id: MessageId) -> MessageRef {
+    MessageRef { id, thread: None }
+}
+
 fn act(of: u64, number: u64, is_made: bool) -> StoredPin {
     StoredPin {
-        id: id(of, 1),
+        of: self::of(id(of, 1)),
         act: ChangeId::parse(&id(number, 1).to_string()).unwrap(),
         by: user("ada"),
         at: at(number),
@@ -44,13 +49,21 @@ async fn pins_are_read_newest_first_and_only_those_of_their_channel(stores: Stor
     }
     let read = async |from, limit| {
         let page = stores.pins.pins(&channel_id(1), from, limit).await.unwrap();
-        (page.rows.iter().map(|row| row.id).collect::<Vec<_>>(), page.more)
+        (page.rows.iter().map(|row| row.of.id).collect::<Vec<_>>(), page.more)
     };
     assert_eq!(read(None, 100).await, (vec![id(4, 1), id(2, 1), id(1, 1)], false));
+    // A pinned reply is in the same list, beside a message of the main log that has its id.
+    let reply = MessageRef { id: id(2, 1), thread: Some(id(1, 1)) };
+    stores.pins.pin(&channel_id(3), &act(2, 9, true)).await.unwrap();
+    stores.pins.pin(&channel_id(3), &StoredPin { of: reply, ..act(2, 10, true) }).await.unwrap();
+    let third = channel_id(3);
+    let rows = stores.pins.pins(&third, None, 100).await.unwrap().rows;
+    assert_eq!(rows.iter().map(|row| row.of).collect::<Vec<_>>(), [reply, of(id(2, 1))]);
+    assert_eq!(stores.pins.pins(&third, reply.previous(), 100).await.unwrap().rows.len(), 1);
     assert_eq!(read(None, 2).await, (vec![id(4, 1), id(2, 1)], true));
-    assert_eq!(read(Some(id(2, 1)), 100).await, (vec![id(2, 1), id(1, 1)], false));
-    assert_eq!(read(Some(id(3, 1)), 1).await.0, [id(2, 1)]);
-    assert_eq!(read(Some(id(0, 1)), 100).await, (vec![], false));
+    assert_eq!(read(Some(of(id(2, 1))), 100).await, (vec![id(2, 1), id(1, 1)], false));
+    assert_eq!(read(Some(of(id(3, 1))), 1).await.0, [id(2, 1)]);
+    assert_eq!(read(Some(of(id(0, 1))), 100).await, (vec![], false));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use model::{ChannelId, ChannelUpdate, MessageId, ProfileUpdate, Rev};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::{Stores, at, channel, channel_id, id, member, message, redirect, workspace};
+use super::{Stores, at, channel, channel_id, id, log_id, member, message, redirect, workspace};
 
 /// A call of a port. There are so few names that calls concern each other.
 #[derive(Debug, Clone)]
@@ -144,11 +144,11 @@ async fn answer(stores: &Stores, call: &Call) -> String {
             written(stores.messages.append_redirected(&from, &stored).await)
         }
         Call::Entry { channel, id: random } => {
-            read(stores.messages.entry(&channel_id(*channel), id(0, *random)).await)
+            read(stores.messages.entry(&log_id(*channel), id(0, *random)).await)
         }
         Call::Page { channel, lowest, highest, newest_first, limit } => {
             let query = PageQuery {
-                channel_id: channel_id(*channel),
+                log: channel_id(*channel).into(),
                 lowest: if *lowest == 0 { MessageId::MIN } else { id(0, *lowest) },
                 highest: id(0, *highest),
                 newest_first: *newest_first,

@@ -10,7 +10,7 @@ use messaging::ports::{Appended, MessageStore, ReadError};
 use serde_json::{Value, json};
 use tests::store::local_client;
 
-use super::{EmptyTables, channel_id, id, message};
+use super::{EmptyTables, channel_id, id, log_id, message};
 
 #[tokio::test]
 async fn created_tables_have_the_shape_that_the_file_describes() {
@@ -57,7 +57,7 @@ async fn creating_the_tables_again_changes_nothing() {
     tables.store.append(&message(1, id(0, 1), "ada", "hello")).await.unwrap();
     let again = (0..4).map(|_| dynamo::create_tables(&tables.client, &tables.prefix));
     futures_util::future::try_join_all(again).await.unwrap();
-    assert!(tables.store.entry(&channel_id(1), id(0, 1)).await.unwrap().is_some());
+    assert!(tables.store.entry(&log_id(1), id(0, 1)).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn a_foreign_row_is_an_error_and_not_a_panic() {
         .item("created_at", AttributeValue::S(id(0, 1).to_string()))
         .item("s", AttributeValue::S("ada".to_owned()));
     request.send().await.unwrap();
-    let err = tables.store.entry(&channel_id(1), id(0, 1)).await.unwrap_err();
+    let err = tables.store.entry(&log_id(1), id(0, 1)).await.unwrap_err();
     let ReadError::Unreadable(cause) = err else { panic!("{err:?}") };
     let row = cause.downcast_ref::<MalformedRow>().unwrap();
     assert_eq!(*row, MalformedRow { table: "messages", attribute: "t" });
@@ -135,6 +135,6 @@ async fn an_expired_redirect_is_swept_and_messages_stay() {
     from.expires_at = super::at(0);
     tables.store.append_redirected(&from, &late).await.unwrap();
     super::ENGINE.sweep().unwrap();
-    assert_eq!(tables.store.entry(&channel_id(1), id(0, 1)).await.unwrap(), None);
-    assert!(tables.store.entry(&channel_id(1), id(100, 1)).await.unwrap().is_some());
+    assert_eq!(tables.store.entry(&log_id(1), id(0, 1)).await.unwrap(), None);
+    assert!(tables.store.entry(&log_id(1), id(100, 1)).await.unwrap().is_some());
 }

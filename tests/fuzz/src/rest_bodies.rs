@@ -99,6 +99,7 @@ impl State {
             members: Arc::<MemoryStore>::clone(&store),
             mentions: Arc::<MemoryStore>::clone(&store),
             pins: Arc::<MemoryStore>::clone(&store),
+            threads: Arc::<MemoryStore>::clone(&store),
             read_marks: Arc::<MemoryStore>::clone(&store),
             revocations: Arc::<MemoryStore>::clone(&store),
             profiles: store,

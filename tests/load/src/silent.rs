@@ -6,15 +6,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memory::MemoryStore;
 use messaging::ports::{
-    Acted, Appended, ChangePage, ChannelMark, ChannelStore, Creation, Joined, LogEntry, LogPage,
-    LoggedChange, MarkChange, Marked, Marking, MemberStore, Mention, MentionStore, MessageStore,
-    NamePage, PageQuery, PinPage, PinStore, ProfileStore, ProfileWrite, ReactionPage, ReadError,
-    ReadMarkStore, Redirect, Revised, Revision, RevocationStore, Standing, StoredMessage,
-    StoredPin, StoredReaction, WriteError,
+    Acted, Appended, ChangePage, ChannelMark, ChannelStore, Creation, Follow, Joined, LogEntry,
+    LogPage, LoggedChange, MarkChange, Marked, Marking, MemberStore, Mention, MentionStore,
+    MessageStore, NamePage, PageQuery, PinPage, PinStore, ProfileStore, ProfileWrite, ReactionPage,
+    ReadError, ReadMarkStore, Redirect, Revised, Revision, RevocationStore, Standing,
+    StoredMessage, StoredPin, StoredReaction, ThreadMarked, ThreadStore, UserThread, WriteError,
 };
 use model::{
-    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Member, MessageId, Profile, Rev,
-    Timestamp, UserId, WorkspaceId,
+    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, LogId, Member, MessageId, MessageRef,
+    Profile, Rev, ThreadId, Timestamp, UserId, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -79,22 +79,14 @@ impl MessageStore for MaybeSilent {
         self.inner.append_redirected(redirect, stored).await
     }
 
-    async fn entry(
-        &self,
-        channel: &ChannelId,
-        id: MessageId,
-    ) -> Result<Option<LogEntry>, ReadError> {
+    async fn entry(&self, log: &LogId, id: MessageId) -> Result<Option<LogEntry>, ReadError> {
         self.answers().await?;
-        self.inner.entry(channel, id).await
+        self.inner.entry(log, id).await
     }
 
-    async fn entries(
-        &self,
-        channel: &ChannelId,
-        ids: &[MessageId],
-    ) -> Result<Vec<LogEntry>, ReadError> {
+    async fn entries(&self, log: &LogId, ids: &[MessageId]) -> Result<Vec<LogEntry>, ReadError> {
         self.answers().await?;
-        self.inner.entries(channel, ids).await
+        self.inner.entries(log, ids).await
     }
 
     async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
@@ -113,41 +105,41 @@ impl MessageStore for MaybeSilent {
 
     async fn revise(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         revision: &Revision,
     ) -> Result<Revised, WriteError> {
-        self.inner.revise(channel, id, revision).await
+        self.inner.revise(log, id, revision).await
     }
 
     async fn react(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         reaction: &StoredReaction,
     ) -> Result<Acted, WriteError> {
-        self.inner.react(channel, id, reaction).await
+        self.inner.react(log, id, reaction).await
     }
 
     async fn reactions(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         after: Option<(&UserId, &Emoji)>,
         limit: u32,
     ) -> Result<ReactionPage, ReadError> {
         self.answers().await?;
-        self.inner.reactions(channel, id, after, limit).await
+        self.inner.reactions(log, id, after, limit).await
     }
 
     async fn reacted_among(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         user: &UserId,
         reactions: &[(MessageId, Emoji)],
     ) -> Result<Vec<(MessageId, Emoji)>, ReadError> {
         self.answers().await?;
-        self.inner.reacted_among(channel, user, reactions).await
+        self.inner.reacted_among(log, user, reactions).await
     }
 }
 
@@ -368,11 +360,56 @@ impl PinStore for MaybeSilent {
     async fn pins(
         &self,
         channel: &ChannelId,
-        from: Option<MessageId>,
+        from: Option<MessageRef>,
         limit: u32,
     ) -> Result<PinPage, ReadError> {
         self.answers().await?;
         self.inner.pins(channel, from, limit).await
+    }
+}
+
+#[async_trait]
+impl ThreadStore for MaybeSilent {
+    async fn follow(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        thread: &ThreadId,
+        follow: &Follow,
+    ) -> Result<Acted, WriteError> {
+        self.inner.follow(workspace, user, thread, follow).await
+    }
+
+    async fn mark_thread(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        thread: &ThreadId,
+        up_to: MessageId,
+        expires_at: Timestamp,
+    ) -> Result<ThreadMarked, WriteError> {
+        self.inner.mark_thread(workspace, user, thread, up_to, expires_at).await
+    }
+
+    async fn user_thread(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        thread: &ThreadId,
+    ) -> Result<Option<UserThread>, ReadError> {
+        self.answers().await?;
+        self.inner.user_thread(workspace, user, thread).await
+    }
+
+    async fn user_threads(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        below: Option<&ThreadId>,
+        limit: u32,
+    ) -> Result<NamePage<UserThread>, ReadError> {
+        self.answers().await?;
+        self.inner.user_threads(workspace, user, below, limit).await
     }
 }
 

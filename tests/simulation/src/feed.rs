@@ -10,7 +10,7 @@ use memory::SeededRng;
 use messaging::derive::{self, Deriver};
 use messaging::ports::{LogEntry, StoredMessage};
 use messaging::relay::{Outcome, Record, Relay};
-use model::{ChannelId, MessageId, limits};
+use model::{LogId, MessageId, limits};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep};
 #[derive(Debug, Clone)]
 pub(crate) enum Row {
     Entry(LogEntry),
-    Reaction(ChannelId, MessageId),
-    Pin(ChannelId, MessageId),
+    Reaction(LogId, MessageId),
+    Pin(LogId, MessageId),
 }
 
 /// What gets the records.
@@ -50,13 +50,11 @@ impl Reader {
             Self::Derive(deriver) => {
                 let record = |row: &Option<Row>| match row {
                     Some(Row::Entry(LogEntry::Message(stored))) => {
-                        derive::Record::of_message(stored)
+                        derive::Record::Message(Box::new(stored.clone()))
                     }
                     Some(Row::Entry(_)) => derive::Record::Other,
-                    Some(Row::Reaction(channel, id)) => {
-                        derive::Record::Reaction(channel.clone(), *id)
-                    }
-                    Some(Row::Pin(channel, id)) => derive::Record::Pin(channel.clone(), *id),
+                    Some(Row::Reaction(log, id)) => derive::Record::Reaction(log.clone(), *id),
+                    Some(Row::Pin(log, id)) => derive::Record::Pin(log.clone(), *id),
                     None => derive::Record::Poisoned(Box::new(Poison)),
                 };
                 deriver.derive(&rows.iter().map(record).collect::<Vec<_>>()).await
@@ -72,7 +70,7 @@ pub(crate) struct TableLog(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     shards: [Vec<(Instant, Row)>; SHARDS],
-    inserted: BTreeMap<(ChannelId, MessageId), Instant>,
+    inserted: BTreeMap<(LogId, MessageId), Instant>,
     trouble: FeedTrouble,
     /// Where each reader is in each shard.
     positions: [[usize; SHARDS]; READERS],
@@ -100,16 +98,16 @@ impl TableLog {
     pub(crate) fn insert(&self, row: Row) {
         let mut state = self.0.lock();
         let now = Instant::now();
-        let channel = match &row {
-            Row::Entry(LogEntry::Message(stored)) => &stored.message.channel_id,
-            Row::Entry(LogEntry::Redirect(redirect)) => &redirect.channel_id,
-            Row::Entry(LogEntry::Unknown { channel_id, .. })
-            | Row::Reaction(channel_id, _)
-            | Row::Pin(channel_id, _) => channel_id,
+        let log = match &row {
+            Row::Entry(LogEntry::Message(stored)) => stored.message.log(),
+            Row::Entry(LogEntry::Redirect(redirect)) => redirect.log.clone(),
+            Row::Entry(LogEntry::Unknown { log, .. }) | Row::Reaction(log, _) => log.clone(),
+            // Beside the messages of the main log.
+            Row::Pin(log, _) => log.main(),
         };
-        let shard = channel.as_str().bytes().map(usize::from).sum::<usize>() % SHARDS;
+        let shard = log.to_string().bytes().map(usize::from).sum::<usize>() % SHARDS;
         if let Row::Entry(entry) = &row {
-            state.inserted.insert((channel.clone(), entry.id()), now);
+            state.inserted.insert((log, entry.id()), now);
         }
         if let Some(shard) = state.shards.get_mut(shard) {
             shard.push((now, row));
@@ -118,8 +116,8 @@ impl TableLog {
 
     /// Whether a copy of the table that is `age` old has the entry.
     #[must_use]
-    pub(crate) fn is_older_than(&self, channel: &ChannelId, id: MessageId, age: Duration) -> bool {
-        let inserted = self.0.lock().inserted.get(&(channel.clone(), id)).copied();
+    pub(crate) fn is_older_than(&self, log: &LogId, id: MessageId, age: Duration) -> bool {
+        let inserted = self.0.lock().inserted.get(&(log.clone(), id)).copied();
         inserted.is_none_or(|at| at.elapsed() >= age)
     }
 
@@ -142,13 +140,13 @@ impl TableLog {
     #[must_use]
     pub(crate) fn messages(&self) -> Vec<StoredItem> {
         let state = self.0.lock();
-        let mut items: BTreeMap<(ChannelId, MessageId), StoredItem> = BTreeMap::new();
+        let mut items: BTreeMap<(LogId, MessageId), StoredItem> = BTreeMap::new();
         for (_, entry) in state.shards.iter().flatten() {
             let Row::Entry(LogEntry::Message(StoredMessage { message, .. })) = entry else {
                 continue;
             };
             let item = || StoredItem {
-                channel: message.channel_id.clone(),
+                log: message.log(),
                 id: message.id,
                 sender: message.sender_id.clone(),
                 text: message.text.digest(),
@@ -157,12 +155,14 @@ impl TableLog {
                 is_deleted: false,
                 reactions: BTreeMap::new(),
                 is_pinned: false,
+                replies: None,
             };
-            let item = items.entry((message.channel_id.clone(), message.id)).or_insert_with(item);
+            let item = items.entry((message.log(), message.id)).or_insert_with(item);
             item.rev = message.rev.clone();
             item.present = message.text.digest();
             item.is_deleted = message.deleted.is_some();
             item.is_pinned = message.pinned.is_some();
+            item.replies.clone_from(&message.replies);
             let counts = message.reactions.iter();
             let counts = counts.map(|reaction| (reaction.emoji.clone(), reaction.count));
             item.reactions = counts.collect();

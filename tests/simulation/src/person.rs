@@ -7,7 +7,7 @@ use std::time::Duration;
 use checker::{ClientId, Event as Noted, Shown};
 use client::{Api, Backoff, Client, Config, Event, Inbox, Source};
 use memory::SeededRng;
-use model::{ChannelId, Direction, Message, MessageId, UserId, limits};
+use model::{ChannelId, Direction, LogId, Message, MessageId, UserId, limits};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -48,8 +48,8 @@ pub(crate) struct Setup {
 struct Program {
     id: ClientId,
     drops_older: bool,
-    newest: Mutex<BTreeMap<ChannelId, MessageId>>,
-    dropped: Mutex<Vec<(ChannelId, MessageId)>>,
+    newest: Mutex<BTreeMap<LogId, MessageId>>,
+    dropped: Mutex<Vec<(LogId, MessageId)>>,
     stopped: Mutex<Option<String>>,
     recorder: Recorder,
 }
@@ -86,17 +86,24 @@ impl Person {
         Self { id, user, client, program, task }
     }
 
-    /// What the client shows of a channel at the end.
+    /// What the client shows of a channel and its threads at the end.
     #[must_use]
-    pub(crate) fn shown(&self, channel: &ChannelId) -> Shown {
+    pub(crate) fn shown(&self, channel: &ChannelId) -> Vec<Shown> {
         let dropped = self.program.dropped.lock();
-        let timeline = self.client.timeline(channel);
-        let kept = timeline
-            .messages()
-            .filter(|message| !dropped.contains(&(channel.clone(), message.id)))
-            .map(|message| (message.id, message.rev.clone()));
-        let (ids, revs) = kept.unzip();
-        Shown { client: self.id, channel: channel.clone(), ids, revs }
+        let inbox = self.client.inbox();
+        let main = inbox.timeline(channel).map(|timeline| (None, timeline));
+        let threads = inbox.threads(channel).map(|(root, timeline)| (Some(root), timeline));
+        let mut shown = Vec::new();
+        for (thread, timeline) in main.into_iter().chain(threads) {
+            let log = LogId::new(channel.clone(), thread);
+            let kept = timeline
+                .messages()
+                .filter(|message| !dropped.contains(&(log.clone(), message.id)))
+                .map(|message| (message.id, message.rev.clone()));
+            let (ids, revs) = kept.unzip();
+            shown.push(Shown { client: self.id, log, ids, revs });
+        }
+        shown
     }
 
     /// Why the client stopped by itself, if it did.
@@ -128,9 +135,10 @@ impl Program {
             }
             match event {
                 Event::Message { message, fresh, .. } => {
-                    if !self.drops(&message.channel_id, message.id) {
-                        let Message { channel_id: channel, id, rev, .. } = message;
-                        self.recorder.note(Noted::Seen { client, channel, id, rev, fresh });
+                    let log = message.log();
+                    if !self.drops(&log, message.id) {
+                        let Message { id, rev, .. } = message;
+                        self.recorder.note(Noted::Seen { client, log, id, rev, fresh });
                     }
                 }
                 Event::Ready { resumed, .. } => {
@@ -170,35 +178,52 @@ impl Program {
         }
     }
 
-    /// Reads a channel's history from here back to its beginning.
+    /// Reads a channel's history from here back to its beginning, with its threads.
     async fn scroll_up(self: Arc<Self>, api: Api, channel: ChannelId, from: MessageId) {
-        let (mut offset, mut attempts) = (Some(from), 0);
-        while offset.is_some() && attempts < SCROLLS_MAX {
-            attempts += 1;
-            let limit = limits::PAGE_ROWS_MAX;
-            match api.scroll(&channel, offset, limit, Direction::Older).await {
-                Ok(page) => {
-                    for Message { channel_id: channel, id, rev, .. } in page.messages {
-                        let (client, fresh) = (self.id, false);
-                        self.recorder.note(Noted::Seen { client, channel, id, rev, fresh });
-                    }
-                    offset = page.next_offset;
+        let mut logs = vec![(LogId::from(channel), Some(from))];
+        while let Some((log, from)) = logs.pop() {
+            for Message { channel_id, id, replies, .. } in self.scroll(&api, &log, from).await {
+                if replies.is_some() {
+                    logs.push((LogId::new(channel_id, Some(id)), None));
                 }
-                Err(_) => sleep(Duration::from_secs(1)).await,
             }
         }
     }
 
-    fn drops(&self, channel: &ChannelId, id: MessageId) -> bool {
+    async fn scroll(&self, api: &Api, log: &LogId, from: Option<MessageId>) -> Vec<Message> {
+        let (mut offset, mut attempts, mut read) = (from, 0, Vec::new());
+        while attempts < SCROLLS_MAX {
+            attempts += 1;
+            let limit = limits::PAGE_ROWS_MAX;
+            match api.scroll(log, offset, limit, Direction::Older).await {
+                Ok(page) => {
+                    for Message { id, rev, .. } in &page.messages {
+                        let (client, fresh) = (self.id, false);
+                        let (log, id, rev) = (log.clone(), *id, rev.clone());
+                        self.recorder.note(Noted::Seen { client, log, id, rev, fresh });
+                    }
+                    read.extend(page.messages);
+                    offset = page.next_offset;
+                    if offset.is_none() {
+                        break;
+                    }
+                }
+                Err(_) => sleep(Duration::from_secs(1)).await,
+            }
+        }
+        read
+    }
+
+    fn drops(&self, log: &LogId, id: MessageId) -> bool {
         if !self.drops_older {
             return false;
         }
         let mut newest = self.newest.lock();
-        let newest = newest.entry(channel.clone()).or_insert(id);
+        let newest = newest.entry(log.clone()).or_insert(id);
         let drops = id < *newest;
         *newest = id.max(*newest);
         if drops {
-            self.dropped.lock().push((channel.clone(), id));
+            self.dropped.lock().push((log.clone(), id));
         }
         drops
     }

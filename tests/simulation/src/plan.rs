@@ -50,6 +50,8 @@ pub struct Plan {
     pub react_every_ms: Option<RangeInclusive<u64>>,
     /// Pause between two acts of pinning in a channel, in ms. `None`: none.
     pub pin_every_ms: Option<RangeInclusive<u64>>,
+    /// Whether a part of the messages are replies.
+    pub replies: bool,
     /// Pause between two read marks of a user, in ms. `None`: none, and nobody asks what is unread.
     pub mark_every_ms: Option<RangeInclusive<u64>>,
     /// Whether clients come and go by themselves.
@@ -87,6 +89,7 @@ impl Plan {
             revise_every_ms: None,
             react_every_ms: None,
             pin_every_ms: None,
+            replies: false,
             mark_every_ms: None,
             deletes: true,
             slow_folds: false,
@@ -114,6 +117,7 @@ impl Plan {
             revise_every_ms: Some(20_000..=60_000),
             react_every_ms: Some(20_000..=60_000),
             pin_every_ms: Some(20_000..=60_000),
+            replies: true,
             mark_every_ms: Some(20_000..=60_000),
             faults: vec![
                 fault(1, 3_600, Kind::RelayStopped),
@@ -169,6 +173,7 @@ impl Plan {
             revise_every_ms: Some(500..=2_000),
             react_every_ms: Some(600..=2_000),
             pin_every_ms: Some(1_500..=5_000),
+            replies: true,
             mark_every_ms: Some(1_500..=5_000),
             restless: true,
             resyncs_besides: if short { RESYNCS_SHORT } else { RESYNCS_LONG },

@@ -48,8 +48,7 @@ async fn mark_read(
 ) {
     let mut epoch = model::Epoch::FIRST;
     for _ in 0..2 {
-        let new =
-            NewReadMark { channel_id: channel.clone(), mark: model::ReadMark { epoch, up_to } };
+        let new = NewReadMark { log: channel.into(), mark: model::ReadMark { epoch, up_to } };
         let Ok(answers) = api.mark_read(&[new]).await else { return };
         let Some(Marked { mark: Some(mark), moved, .. }) = answers.into_iter().next() else {
             return;

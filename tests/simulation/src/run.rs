@@ -189,7 +189,7 @@ fn history(world: &World) -> History {
     history.stored = world.log.messages();
     for person in world.people() {
         for space in world.spaces() {
-            let shown = space.channels.iter().map(|room| person.shown(&room.id));
+            let shown = space.channels.iter().flat_map(|room| person.shown(&room.id));
             history.shown.extend(shown.filter(|shown| !shown.ids.is_empty()));
         }
     }

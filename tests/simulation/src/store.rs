@@ -7,15 +7,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use memory::{MemoryStore, SeededRng};
 use messaging::ports::{
-    Acted, Appended, Change, ChangePage, ChannelMark, ChannelStore, Creation, Joined, LogEntry,
-    LogPage, LoggedChange, MarkChange, Marked, Marking, MemberStore, Mention, MentionStore,
-    MessageStore, NamePage, PageQuery, PinPage, PinStore, ProfileStore, ProfileWrite, ReactionPage,
-    ReadError, ReadMarkStore, Redirect, Revised, Revision, RevocationStore, Standing,
-    StoredMessage, StoredPin, StoredReaction, WriteError,
+    Acted, Appended, Change, ChangePage, ChannelMark, ChannelStore, Creation, Follow, Joined,
+    LogEntry, LogPage, LoggedChange, MarkChange, Marked, Marking, MemberStore, Mention,
+    MentionStore, MessageStore, NamePage, PageQuery, PinPage, PinStore, ProfileStore, ProfileWrite,
+    ReactionPage, ReadError, ReadMarkStore, Redirect, Revised, Revision, RevocationStore, Standing,
+    StoredMessage, StoredPin, StoredReaction, ThreadMarked, ThreadStore, UserThread, WriteError,
 };
 use model::{
-    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, Member, MessageId, Profile, Rev,
-    Timestamp, UserId, WorkspaceId,
+    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, LogId, Member, MessageId, MessageRef,
+    Profile, Rev, ThreadId, Timestamp, UserId, WorkspaceId,
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -237,20 +237,12 @@ impl MessageStore for SimStore {
         .await
     }
 
-    async fn entry(
-        &self,
-        channel: &ChannelId,
-        id: MessageId,
-    ) -> Result<Option<LogEntry>, ReadError> {
-        self.read(self.inner.entry(channel, id)).await
+    async fn entry(&self, log: &LogId, id: MessageId) -> Result<Option<LogEntry>, ReadError> {
+        self.read(self.inner.entry(log, id)).await
     }
 
-    async fn entries(
-        &self,
-        channel: &ChannelId,
-        ids: &[MessageId],
-    ) -> Result<Vec<LogEntry>, ReadError> {
-        self.read(self.inner.entries(channel, ids)).await
+    async fn entries(&self, log: &LogId, ids: &[MessageId]) -> Result<Vec<LogEntry>, ReadError> {
+        self.read(self.inner.entries(log, ids)).await
     }
 
     async fn log_change(&self, change: &LoggedChange) -> Result<(), WriteError> {
@@ -270,7 +262,7 @@ impl MessageStore for SimStore {
 
     async fn revise(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         revision: &Revision,
     ) -> Result<Revised, WriteError> {
@@ -278,12 +270,12 @@ impl MessageStore for SimStore {
             sleep(self.rng.ms(0..=4_000)).await;
         }
         self.write(async {
-            let present = self.inner.entry(channel, id).await.ok().flatten();
+            let present = self.inner.entry(log, id).await.ok().flatten();
             let revision = match &present {
                 Some(LogEntry::Message(present)) => spoil_revision(self.bug, revision, present),
                 _ => revision.clone(),
             };
-            let revised = self.inner.revise(channel, id, &revision).await?;
+            let revised = self.inner.revise(log, id, &revision).await?;
             if let Revised::Done(stored) = &revised {
                 self.log.insert(Row::Entry(LogEntry::Message(stored.clone())));
                 // Half of the functions die before they come to the log.
@@ -298,14 +290,14 @@ impl MessageStore for SimStore {
 
     async fn react(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         reaction: &StoredReaction,
     ) -> Result<Acted, WriteError> {
         self.write(async {
-            let reacted = self.inner.react(channel, id, reaction).await?;
+            let reacted = self.inner.react(log, id, reaction).await?;
             if reacted == Acted::Stored {
-                self.log.insert(Row::Reaction(channel.clone(), id));
+                self.log.insert(Row::Reaction(log.clone(), id));
             }
             Ok(reacted)
         })
@@ -314,21 +306,21 @@ impl MessageStore for SimStore {
 
     async fn reactions(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         id: MessageId,
         after: Option<(&UserId, &Emoji)>,
         limit: u32,
     ) -> Result<ReactionPage, ReadError> {
-        self.read(self.inner.reactions(channel, id, after, limit)).await
+        self.read(self.inner.reactions(log, id, after, limit)).await
     }
 
     async fn reacted_among(
         &self,
-        channel: &ChannelId,
+        log: &LogId,
         user: &UserId,
         reactions: &[(MessageId, Emoji)],
     ) -> Result<Vec<(MessageId, Emoji)>, ReadError> {
-        self.read(self.inner.reacted_among(channel, user, reactions)).await
+        self.read(self.inner.reacted_among(log, user, reactions)).await
     }
 
     async fn page(&self, query: &PageQuery) -> Result<LogPage, ReadError> {
@@ -336,7 +328,7 @@ impl MessageStore for SimStore {
         let stale_ms = self.trouble().stale_ms;
         if !query.strong && stale_ms > 0 {
             let age = self.rng.ms(0..=stale_ms);
-            page.entries.retain(|entry| self.log.is_older_than(&query.channel_id, entry.id(), age));
+            page.entries.retain(|entry| self.log.is_older_than(&query.log, entry.id(), age));
         }
         Ok(page)
     }
@@ -544,7 +536,8 @@ impl PinStore for SimStore {
         self.write(async {
             let acted = self.inner.pin(channel, pin).await?;
             if acted == Acted::Stored {
-                self.log.insert(Row::Pin(channel.clone(), pin.id));
+                let log = LogId::new(channel.clone(), pin.of.thread);
+                self.log.insert(Row::Pin(log, pin.of.id));
             }
             Ok(acted)
         })
@@ -554,10 +547,53 @@ impl PinStore for SimStore {
     async fn pins(
         &self,
         channel: &ChannelId,
-        from: Option<MessageId>,
+        from: Option<MessageRef>,
         limit: u32,
     ) -> Result<PinPage, ReadError> {
         self.read(self.inner.pins(channel, from, limit)).await
+    }
+}
+
+#[async_trait]
+impl ThreadStore for SimStore {
+    async fn follow(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        thread: &ThreadId,
+        follow: &Follow,
+    ) -> Result<Acted, WriteError> {
+        self.write(self.inner.follow(workspace, user, thread, follow)).await
+    }
+
+    async fn mark_thread(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        thread: &ThreadId,
+        up_to: MessageId,
+        expires_at: Timestamp,
+    ) -> Result<ThreadMarked, WriteError> {
+        self.write(self.inner.mark_thread(workspace, user, thread, up_to, expires_at)).await
+    }
+
+    async fn user_thread(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        thread: &ThreadId,
+    ) -> Result<Option<UserThread>, ReadError> {
+        self.read(self.inner.user_thread(workspace, user, thread)).await
+    }
+
+    async fn user_threads(
+        &self,
+        workspace: &WorkspaceId,
+        user: &UserId,
+        below: Option<&ThreadId>,
+        limit: u32,
+    ) -> Result<NamePage<UserThread>, ReadError> {
+        self.read(self.inner.user_threads(workspace, user, below, limit)).await
     }
 }
 

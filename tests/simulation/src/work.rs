@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use checker::{Change, Event, SendId, SendOutcome};
 use client::{Api, ApiError, Outbox, SendError};
-use model::{ChangeId, ChannelId, Emoji, ErrorCode, Message, MessageId, MessageText, UserId};
+use memory::SeededRng;
+use model::{
+    ChangeId, ChannelId, Emoji, ErrorCode, LogId, Message, MessageId, MessageText, UserId,
+};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -42,30 +45,42 @@ async fn send(world: World, space: Arc<Space>, at: usize, sender: usize) {
     if world.rng.one_in(25) {
         text.push_str(&" and so on".repeat(450));
     }
+    let log = log_for(&world, &channel.id);
     match world.rng.index(10) {
-        0 => send_without_id(&world, channel, &user.id, &user.api, name, &text).await,
-        1 => send_twice(&world, channel, &user.id, &user.api, name, &text).await,
-        2 => send_old(&world, channel, &user.id, &user.api, name, &text).await,
+        0 => send_without_id(&world, &log, &user.id, &user.api, name, &text).await,
+        1 => send_twice(&world, &log, &user.id, &user.api, name, &text).await,
+        2 => send_old(&world, &log, &user.id, &user.api, name, &text).await,
         _ => {
             let people = world.people();
             let own: Vec<&Arc<Person>> = people.iter().filter(|one| one.user == user.id).collect();
             let Some(person) = world.rng.pick(&own) else { return };
-            send_by_outbox(&world, channel, &user.id, person.client.outbox(), name, &text).await;
+            send_by_outbox(&world, &log, &user.id, person.client.outbox(), name, &text).await;
         }
     }
 }
 
+/// Where a message is sent: to the channel, or as a reply to one of its last messages.
+fn log_for(world: &World, channel: &ChannelId) -> LogId {
+    if !world.plan.replies || !world.rng.one_in(3) {
+        return channel.into();
+    }
+    let people = world.people();
+    let shown = world.rng.pick(&people).map(|person| person.client.timeline(channel).ids());
+    let recent: Vec<MessageId> = shown.unwrap_or_default().into_iter().rev().take(6).collect();
+    LogId::new(channel.clone(), world.rng.pick(&recent).copied())
+}
+
 fn started(
     world: &World,
-    channel: &CreatedChannel,
+    log: &LogId,
     user: &UserId,
     name: SendId,
     text: &str,
     after: Option<MessageId>,
 ) {
     let text = MessageText::from_stored(text.to_owned()).digest();
-    let (send, channel, sender) = (name, channel.id.clone(), user.clone());
-    world.recorder.note(Event::SendStarted { send, channel, sender, text, after });
+    let (send, log, sender) = (name, log.clone(), user.clone());
+    world.recorder.note(Event::SendStarted { send, log, sender, text, after });
 }
 
 fn ended(world: &World, name: SendId, outcome: SendOutcome) {
@@ -75,15 +90,15 @@ fn ended(world: &World, name: SendId, outcome: SendOutcome) {
 /// Sends like the reference client: retries keep the id.
 async fn send_by_outbox(
     world: &World,
-    channel: &CreatedChannel,
+    log: &LogId,
     user: &UserId,
     outbox: &Outbox,
     name: SendId,
     text: &str,
 ) {
     for _ in 0..2 {
-        let draft = outbox.draft(&channel.id, text);
-        started(world, channel, user, name, text, draft.after);
+        let draft = outbox.draft(log, text);
+        started(world, log, user, name, text, draft.after);
         match outbox.send_draft(&draft).await {
             Ok(sent) => return ended(world, name, SendOutcome::Stored(sent.message.id)),
             Err(SendError::OutcomeUnknown { draft, .. }) => {
@@ -103,13 +118,13 @@ async fn send_by_outbox(
 
 async fn attempt(
     world: &World,
-    channel: &CreatedChannel,
+    log: &LogId,
     api: &Api,
     name: SendId,
     text: &str,
     id: Option<MessageId>,
 ) -> bool {
-    match api.post_message(&channel.id, text, id, None).await {
+    match api.post_message(log, text, id, None).await {
         Ok(posted) => {
             ended(world, name, SendOutcome::Stored(posted.message.id));
             true
@@ -128,20 +143,20 @@ fn outcome_of(error: &ApiError) -> SendOutcome {
 /// Makes one attempt, whatever its outcome.
 async fn send_without_id(
     world: &World,
-    channel: &CreatedChannel,
+    log: &LogId,
     user: &UserId,
     api: &Api,
     name: SendId,
     text: &str,
 ) {
-    started(world, channel, user, name, text, None);
-    attempt(world, channel, api, name, text, None).await;
+    started(world, log, user, name, text, None);
+    attempt(world, log, api, name, text, None).await;
 }
 
 /// Makes two attempts at once, and repeats that until both are answered (5).
 async fn send_twice(
     world: &World,
-    channel: &CreatedChannel,
+    log: &LogId,
     user: &UserId,
     api: &Api,
     name: SendId,
@@ -149,12 +164,12 @@ async fn send_twice(
 ) {
     let id = Some(MessageId::mint(api.server_now(), world.rng.bits()));
     for _ in 0..RAW_ATTEMPTS {
-        started(world, channel, user, name, text, None);
-        started(world, channel, user, name, text, None);
-        let one = attempt(world, channel, api, name, text, id);
+        started(world, log, user, name, text, None);
+        started(world, log, user, name, text, None);
+        let one = attempt(world, log, api, name, text, id);
         let other = async {
             sleep(world.rng.ms(0..=30)).await;
-            attempt(world, channel, api, name, text, id).await
+            attempt(world, log, api, name, text, id).await
         };
         let (one, other) = tokio::join!(one, other);
         if one && other {
@@ -165,14 +180,7 @@ async fn send_twice(
 }
 
 /// Sends with an id of another time: seconds, an hour, a day ago, or minutes ahead (2, 3).
-async fn send_old(
-    world: &World,
-    channel: &CreatedChannel,
-    user: &UserId,
-    api: &Api,
-    name: SendId,
-    text: &str,
-) {
+async fn send_old(world: &World, log: &LogId, user: &UserId, api: &Api, name: SendId, text: &str) {
     let now = api.server_now();
     let at = match world.rng.index(5) {
         0 => now.minus(Duration::from_secs(3)),
@@ -183,8 +191,8 @@ async fn send_old(
     };
     let id = Some(MessageId::mint(at, world.rng.bits()));
     for _ in 0..RAW_ATTEMPTS {
-        started(world, channel, user, name, text, None);
-        if attempt(world, channel, api, name, text, id).await {
+        started(world, log, user, name, text, None);
+        if attempt(world, log, api, name, text, id).await {
             return;
         }
         sleep(world.rng.ms(500..=3_000)).await;
@@ -277,12 +285,13 @@ pub(crate) async fn revise(world: World, space: Arc<Space>, at: usize, until: In
             return;
         };
         let Some(person) = rng.pick(&world.people()).cloned() else { continue };
-        let timeline = person.client.timeline(&channel);
+        let log = shown_log(&person, &channel, &rng);
+        let timeline = person.client.timeline(&log);
         let is_own =
             |message: &&Message| message.sender_id == person.user && message.deleted.is_none();
         let own: Vec<MessageId> = timeline.messages().filter(is_own).map(|one| one.id).collect();
         if let Some(id) = rng.pick(&own).copied() {
-            changes.spawn(revise_once(world.clone(), person, channel, id));
+            changes.spawn(revise_once(world.clone(), person, log, id));
         }
         while changes.try_join_next().is_some() {}
     }
@@ -290,26 +299,26 @@ pub(crate) async fn revise(world: World, space: Arc<Space>, at: usize, until: In
 }
 
 /// Makes one change, and repeats the call until it is answered.
-async fn revise_once(world: World, person: Arc<Person>, channel: ChannelId, id: MessageId) {
+async fn revise_once(world: World, person: Arc<Person>, log: LogId, id: MessageId) {
     let api = person.client.api();
     let change_id = ChangeId::mint(api.server_now(), world.rng.bits());
     let deletes = world.plan.deletes && world.rng.one_in(5);
     let text = format!("{change_id} of {}", person.user);
     if !deletes {
-        let (channel, text) = (channel.clone(), MessageText::from_stored(text.clone()).digest());
-        world.recorder.note(Event::Edits { channel, id, change_id, text });
+        let (log, text) = (log.clone(), MessageText::from_stored(text.clone()).digest());
+        world.recorder.note(Event::Edits { log, id, change_id, text });
     }
     for _ in 0..RAW_ATTEMPTS {
         let answered = if deletes {
-            api.delete_message(&channel, id).await
+            api.delete_message(&log, id).await
         } else {
-            let edited = api.edit_message(&channel, id, &text, change_id, None).await;
+            let edited = api.edit_message(&log, id, &text, change_id, None).await;
             edited.map(|edited| edited.message)
         };
         match answered {
             Ok(Message { rev, .. }) => {
                 let change_id = (!deletes).then_some(change_id);
-                return world.recorder.note(Event::Revised { channel, id, rev, change_id });
+                return world.recorder.note(Event::Revised { log, id, rev, change_id });
             }
             Err(error) if error.is_retryable() => sleep(world.rng.ms(200..=900)).await,
             Err(_) => return,
@@ -328,13 +337,14 @@ pub(crate) async fn react(world: World, space: Arc<Space>, at: usize, until: Ins
             return;
         };
         let Some(person) = rng.pick(&world.people()).cloned() else { continue };
-        let timeline = person.client.timeline(&channel);
+        let log = shown_log(&person, &channel, &rng);
+        let timeline = person.client.timeline(&log);
         let recent: Vec<MessageId> = timeline.ids().into_iter().rev().take(12).collect();
         let Some(id) = rng.pick(&recent).copied() else { continue };
         // Often several at once, so that acts meet.
         for _ in 0..rng.within(1..=3) {
             let Some(person) = rng.pick(&world.people()).cloned() else { continue };
-            acts.spawn(react_once(world.clone(), person, channel.clone(), id));
+            acts.spawn(react_once(world.clone(), person, log.clone(), id));
         }
         while acts.try_join_next().is_some() {}
     }
@@ -342,25 +352,19 @@ pub(crate) async fn react(world: World, space: Arc<Space>, at: usize, until: Ins
 }
 
 /// Makes or withdraws one reaction, and repeats the call until it is answered.
-async fn react_once(world: World, person: Arc<Person>, channel: ChannelId, id: MessageId) {
+async fn react_once(world: World, person: Arc<Person>, log: LogId, id: MessageId) {
     let api = person.client.api();
     let change_id = ChangeId::mint(api.server_now(), world.rng.bits());
     let Some(emoji) = rng_emoji(&world) else { return };
     let (is_made, user) = (!world.rng.one_in(3), person.user.clone());
-    let reacts = Event::Reacts {
-        channel: channel.clone(),
-        id,
-        user,
-        emoji: emoji.clone(),
-        change_id,
-        is_made,
-    };
+    let reacts =
+        Event::Reacts { log: log.clone(), id, user, emoji: emoji.clone(), change_id, is_made };
     world.recorder.note(reacts);
     for _ in 0..RAW_ATTEMPTS {
         let answered = if is_made {
-            api.react(&channel, id, &emoji, Some(change_id)).await
+            api.react(&log, id, &emoji, Some(change_id)).await
         } else {
-            api.unreact(&channel, id, &emoji, Some(change_id)).await
+            api.unreact(&log, id, &emoji, Some(change_id)).await
         };
         match answered {
             Ok(_) => return world.recorder.note(Event::Acted { change_id }),
@@ -381,10 +385,11 @@ pub(crate) async fn pin(world: World, space: Arc<Space>, at: usize, until: Insta
             return;
         };
         let Some(person) = rng.pick(&world.people()).cloned() else { continue };
-        let timeline = person.client.timeline(&channel);
+        let log = shown_log(&person, &channel, &rng);
+        let timeline = person.client.timeline(&log);
         let recent: Vec<MessageId> = timeline.ids().into_iter().rev().take(4).collect();
         if let Some(id) = rng.pick(&recent).copied() {
-            acts.spawn(pin_once(world.clone(), person, channel, id));
+            acts.spawn(pin_once(world.clone(), person, log, id));
         }
         while acts.try_join_next().is_some() {}
     }
@@ -392,16 +397,16 @@ pub(crate) async fn pin(world: World, space: Arc<Space>, at: usize, until: Insta
 }
 
 /// Makes or withdraws one pin, and repeats the call until it is answered.
-async fn pin_once(world: World, person: Arc<Person>, channel: ChannelId, id: MessageId) {
+async fn pin_once(world: World, person: Arc<Person>, log: LogId, id: MessageId) {
     let api = person.client.api();
     let change_id = ChangeId::mint(api.server_now(), world.rng.bits());
     let is_made = !world.rng.one_in(3);
-    world.recorder.note(Event::Pins { channel: channel.clone(), id, change_id, is_made });
+    world.recorder.note(Event::Pins { log: log.clone(), id, change_id, is_made });
     for _ in 0..RAW_ATTEMPTS {
         let answered = if is_made {
-            api.pin(&channel, id, Some(change_id)).await
+            api.pin(&log, id, Some(change_id)).await
         } else {
-            api.unpin(&channel, id, Some(change_id)).await
+            api.unpin(&log, id, Some(change_id)).await
         };
         match answered {
             Ok(_) => return world.recorder.note(Event::Acted { change_id }),
@@ -409,6 +414,14 @@ async fn pin_once(world: World, person: Arc<Person>, channel: ChannelId, id: Mes
             Err(_) => return,
         }
     }
+}
+
+/// A log of a channel that a person sees: its main log, or a thread.
+fn shown_log(person: &Person, channel: &ChannelId, rng: &SeededRng) -> LogId {
+    let inbox = person.client.inbox();
+    let threads: Vec<MessageId> = inbox.threads(channel).map(|(root, _)| root).collect();
+    let thread = if threads.is_empty() || rng.one_in(2) { None } else { rng.pick(&threads) };
+    LogId::new(channel.clone(), thread.copied())
 }
 
 fn rng_emoji(world: &World) -> Option<Emoji> {

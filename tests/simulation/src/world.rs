@@ -352,6 +352,7 @@ impl Wiring {
             members,
             mentions: Arc::<SimStore>::clone(&store),
             pins: Arc::<SimStore>::clone(&store),
+            threads: Arc::<SimStore>::clone(&store),
             read_marks: Arc::<SimStore>::clone(&store),
             revocations: Arc::<SimStore>::clone(&store),
             profiles: store,
