@@ -65,6 +65,7 @@ error_codes! {
     NotFound = "not_found", 404, Never, "There is no such route";
     ChannelNotFound = "channel_not_found", 404, Never, "There is no such channel for the caller";
     MessageNotFound = "message_not_found", 404, Never, "The channel has no such message";
+    AttachmentNotFound = "attachment_not_found", 404, Never, "The channel has no such file";
     UserNotFound = "user_not_found", 404, Never, "There is no such user";
     MethodNotAllowed = "method_not_allowed", 405, Never, "The route does not take this method";
     IdConflict = "id_conflict", 409, Never, "The id was used for another message";

@@ -186,6 +186,11 @@ ulid_id! {
 }
 
 ulid_id! {
+    /// A file of a channel. Unique within its channel only.
+    FileId
+}
+
+ulid_id! {
     /// One change of a message, made by a client: of two edits, the one with the greater id wins.
     ChangeId
 }

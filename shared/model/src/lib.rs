@@ -9,6 +9,7 @@
 
 pub mod limits;
 
+mod attachment;
 mod backoff;
 mod chain;
 mod channel;
@@ -27,6 +28,10 @@ mod time;
 mod trace;
 mod version;
 
+pub use attachment::{
+    Attachment, AttachmentId, AttachmentIdError, FileDigest, FileDigestError, FileName,
+    FileNameError, MediaType, MediaTypeError, NewAttachment,
+};
 pub use backoff::backoff;
 pub use chain::chain;
 pub use channel::{
@@ -34,7 +39,7 @@ pub use channel::{
 };
 pub use code::{ErrorCode, Retry};
 pub use ids::{
-    ChangeId, ChannelId, ConnectionId, IdError, LogId, MessageId, MessageRef, NodeId,
+    ChangeId, ChannelId, ConnectionId, FileId, IdError, LogId, MessageId, MessageRef, NodeId,
     PublicationId, ThreadId, UserId, WorkspaceId,
 };
 pub use invisible::is_invisible;

@@ -4,6 +4,10 @@
 
 use std::time::Duration;
 
+mod files;
+
+pub use files::*;
+
 /// How far in the past a client's id may be if a send is to cost one put (G1). Covers a first
 /// attempt and one retry on a slow phone.
 pub const PAST: Duration = Duration::from_secs(10);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::attachment::Attachment;
 use crate::ids::{ChangeId, ChannelId, LogId, MessageId, UserId};
 use crate::invisible::is_invisible;
 use crate::limits;
@@ -13,6 +14,7 @@ use crate::mentions::Mentions;
 use crate::reaction::Reaction;
 use crate::time::Timestamp;
 
+mod attachments;
 mod json;
 mod rev;
 
@@ -132,6 +134,8 @@ pub struct Message {
     pub deleted: Option<Attribution>,
     /// Whom its text mentions.
     pub mentions: Mentions,
+    /// The files that it names, in its sender's order; none once it is deleted.
+    pub attachments: Vec<Attachment>,
     /// Reactions to it, in the order of each emoji's first use.
     pub reactions: Vec<Reaction>,
     /// Set while it is pinned.
@@ -185,6 +189,7 @@ impl Message {
             edit: None,
             deleted: None,
             mentions: Mentions::default(),
+            attachments: Vec::new(),
             reactions: Vec::new(),
             pinned: None,
             replies: None,

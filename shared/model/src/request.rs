@@ -1,7 +1,7 @@
 //! Callers' requests: well formed, but not yet checked against the store.
 
 use crate::channel::{ChannelChange, ChannelDetails, Contract, Visibility};
-use crate::ids::{ChangeId, LogId, MessageId, UserId};
+use crate::ids::{ChangeId, FileId, LogId, MessageId, UserId};
 use crate::mentions::Mentions;
 use crate::message::{MessageText, Rev, TextDigest};
 use crate::read_mark::ReadMark;
@@ -15,6 +15,9 @@ pub struct NewMessage {
     pub text: MessageText,
     /// Whom it mentions.
     pub mentions: Mentions,
+    /// Files of the channel; if there are any, the text may be empty. At most
+    /// [`crate::limits::ATTACHMENTS_MAX`], each once.
+    pub attachments: Vec<FileId>,
     /// The client's id; it makes every retry safe (G1).
     pub id: Option<MessageId>,
     /// The newest message that the sender has seen; the stored id sorts after it (G2).
@@ -24,14 +27,14 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
-    /// The digest of what makes a retry the same message: the text and, if there is one, the quote.
+    /// The digest of what makes a retry the same message: the text, and the quote and the
+    /// files if there are any.
     #[must_use]
     pub fn digest(&self) -> TextDigest {
-        match self.quote {
-            // No text has a NUL.
-            Some(quote) => TextDigest::of(&[self.text.as_str(), "\0", &quote.to_string()]),
-            None => self.text.digest(),
-        }
+        // No text has a NUL.
+        let quote = self.quote.map(|quote| format!("\0{quote}")).unwrap_or_default();
+        let files: String = self.attachments.iter().map(|file| format!("\0f{file}")).collect();
+        TextDigest::of(&[self.text.as_str(), &quote, &files])
     }
 }
 

@@ -1,12 +1,13 @@
 //! A message in JSON, the same in responses, in frames and on the bus:
 //! `{"id","channel_id","sender_id","message","created_at","rev","text_rev"}`, and `edit`,
-//! `thread`, `edited_at`, `deleted`, `mentions`, `mentions_all`, `reactions`, `pinned`, `replies` and
-//! `quote` where they apply.
+//! `thread`, `edited_at`, `deleted`, `mentions`, `mentions_all`, `reactions`, `pinned`, `replies`,
+//! `quote` and `attachments` where they apply.
 
 use serde::de::Error;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::attachments::AttachmentFields;
 use super::{Attribution, Edit, Message, MessageText, Replies, Rev};
 use crate::ids::{ChangeId, ChannelId, MessageId, ULID_CHARS, UserId};
 use crate::mentions::Mentions;
@@ -50,10 +51,10 @@ fn write<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     let Message { id, channel_id, sender_id, text, rev, edit, deleted, .. } = message;
-    let Message { thread, mentions, reactions, pinned, replies, quote, .. } = message;
+    let Message { thread, mentions, reactions, pinned, replies, quote, attachments, .. } = message;
     let mut buffer = [0; ULID_CHARS];
     let id_text: &str = id.text_in(&mut buffer);
-    let mut fields = serializer.serialize_struct("Message", 17)?;
+    let mut fields = serializer.serialize_struct("Message", 18)?;
     fields.serialize_field("id", id_text)?;
     fields.serialize_field("channel_id", channel_id.as_str())?;
     if let Some(root) = thread {
@@ -101,6 +102,10 @@ fn write<S: Serializer>(
     if let Some(quote) = quote {
         fields.serialize_field("quote", &quote.to_string())?;
     }
+    if !attachments.is_empty() {
+        let files = attachments.iter().map(|file| AttachmentFields::of(channel_id, file));
+        fields.serialize_field("attachments", &files.collect::<Vec<_>>())?;
+    }
     fields.end()
 }
 
@@ -128,6 +133,8 @@ struct Fields {
     pinned: Option<AttributionFields>,
     replies: Option<RepliesFields>,
     quote: Option<String>,
+    #[serde(default)]
+    attachments: Vec<AttachmentFields>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -245,5 +252,7 @@ fn read(fields: Fields) -> Result<PushedMessage, &'static str> {
     if let Some(quote) = fields.quote {
         message.quote = Some(MessageId::parse(&quote).or(Err("quote"))?);
     }
+    let files = fields.attachments.into_iter();
+    message.attachments = files.filter_map(|file| file.read(&message.channel_id)).collect();
     Ok(PushedMessage { message, lacks_text })
 }
