@@ -1,5 +1,6 @@
 //! REST bodies and queries: reading requests, writing responses.
 
+mod attachments;
 mod body;
 pub mod client;
 mod profile;
@@ -7,6 +8,7 @@ mod query;
 mod request;
 mod trace;
 
+pub use attachments::{AttachmentBody, UploadBody, path_attachment};
 pub use body::{
     AddedBody, AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, CountBody,
     EditedBody, FollowedBody, LateArrivalsBody, MarkBody, MarksBody, MemberBody, MembersBody,

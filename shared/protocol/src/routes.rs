@@ -6,6 +6,10 @@ use percent_encoding::percent_decode_str;
 
 use crate::problem::Problem;
 
+mod files;
+
+pub use files::FilesRoute;
+
 /// The function that serves a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Function {
@@ -19,6 +23,8 @@ pub enum Function {
     Connect,
     /// One message: reading, editing, deleting. Read marks.
     Amend,
+    /// Files: their uploads and downloads.
+    Files,
 }
 
 /// A call, by the function that serves it. Path segments are percent-decoded but not parsed yet.
@@ -32,6 +38,8 @@ pub enum Route {
     Membership(MembershipRoute),
     /// Changes in place.
     Amend(AmendRoute),
+    /// Uploads and downloads.
+    Files(FilesRoute),
     /// `GET /connect`
     Connect,
 }
@@ -209,6 +217,7 @@ impl Route {
             Self::Scroll(_) => Function::Scroll,
             Self::Membership(_) => Function::Membership,
             Self::Amend(_) => Function::Amend,
+            Self::Files(_) => Function::Files,
             Self::Connect => Function::Connect,
         }
     }
@@ -221,6 +230,7 @@ impl Route {
             Self::Scroll(route) => route.template(),
             Self::Membership(route) => route.template(),
             Self::Amend(route) => route.template(),
+            Self::Files(route) => route.template(),
             Self::Connect => "/connect",
         }
     }
@@ -345,6 +355,7 @@ pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
                 _ => Err(not_allowed("PUT, DELETE")),
             }
         }
+        ["attachments", of_files @ ..] => files::resolve(method, of_files),
         ["users"] if is(&Method::GET) => Ok(Route::Membership(MembershipRoute::ListProfiles)),
         ["users"] => Err(not_allowed("GET")),
         ["users", ""] => Err(ErrorCode::NotFound.into()),
@@ -454,6 +465,8 @@ mod tests {
             "/channels/a/members/b/c",
             "/users/",
             "/users/a/b",
+            "/attachments/",
+            "/attachments/a/b",
             "/connect/x",
             "/read/x",
             "/unread/x",
@@ -499,6 +512,8 @@ mod tests {
             ("/channels/a/messages/b/reactions", "GET"),
             ("/channels/a/messages/b/reactions/c", "PUT, DELETE"),
             ("/users", "GET"),
+            ("/attachments", "POST"),
+            ("/attachments/a", "GET"),
             ("/users/a", "GET, PUT, DELETE"),
         ] {
             let found = code(&Method::TRACE, path);

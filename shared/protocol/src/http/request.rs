@@ -11,6 +11,7 @@ use model::{
 };
 use serde_json::{Map, Value};
 
+use super::attachments::files_of;
 use crate::json;
 use crate::problem::Problem;
 
@@ -88,9 +89,25 @@ impl Fields {
         }
     }
 
-    fn string(&mut self, name: &'static str) -> Result<String, Problem> {
+    pub(super) fn string(&mut self, name: &'static str) -> Result<String, Problem> {
         self.optional_string(name)?
             .ok_or_else(|| Problem::invalid_field(name, "The field is missing"))
+    }
+
+    pub(super) fn whole_number(&mut self, name: &'static str) -> Result<u64, Problem> {
+        match self.0.remove(name) {
+            None => Err(Problem::invalid_field(name, "The field is missing")),
+            Some(value) => {
+                value.as_u64().ok_or_else(|| Problem::invalid_field(name, "Not a whole number"))
+            }
+        }
+    }
+
+    fn optional_strings(&mut self, name: &'static str) -> Result<Option<Vec<String>>, Problem> {
+        let Some(listed) = self.0.remove(name) else { return Ok(None) };
+        serde_json::from_value(listed)
+            .map(Some)
+            .map_err(|_form| Problem::invalid_field(name, "Not a list of strings"))
     }
 
     fn message_id(&mut self, name: &'static str) -> Result<Option<MessageId>, Problem> {
@@ -135,13 +152,19 @@ impl TryFrom<Fields> for NewMessage {
         let text = fields.string("message")?;
         let id = fields.message_id("id")?;
         let after = fields.message_id("after")?;
+        let attachments = fields.optional_strings("attachments")?;
         let thread = fields.reference("thread")?;
         let quote = fields.reference("quote")?;
         fields.finish()?;
         let log = LogId::new(channel_of(&channel_id)?, thread);
-        let text = MessageText::parse(text).map_err(text_problem)?;
+        let attachments = files_of(attachments, &log.channel)?;
+        let text = if text.is_empty() && !attachments.is_empty() {
+            MessageText::absent()
+        } else {
+            MessageText::parse(text).map_err(text_problem)?
+        };
         let mentions = mentions(&text)?;
-        Ok(Self { log, text, mentions, id, after, quote })
+        Ok(Self { log, text, mentions, attachments, id, after, quote })
     }
 }
 
