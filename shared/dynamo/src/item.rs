@@ -18,9 +18,12 @@ use model::{
 
 use crate::keys;
 
+mod attachments;
 mod beside;
 mod channel;
 
+pub use attachments::file_row;
+pub(crate) use attachments::{FILE_DETAILS, NAMED_BY, decode_attachment, encode_attachment};
 pub use beside::{RowBeside, row_beside};
 pub(crate) use beside::{decode_change, decode_pin, decode_reaction, encode_change};
 pub(crate) use channel::{decode_channel, encode_channel};
@@ -179,6 +182,7 @@ pub(crate) fn encode_message(stored: &StoredMessage) -> Item {
             put(DELETED_AT, number(at.unix_ms()))
         }
     };
+    attachments::encode_files(stored, &mut |name, value| drop(put(name, value)));
     item
 }
 
@@ -347,7 +351,10 @@ pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEnt
         Some(_) => return Err(row.malformed(FOLDED)),
     };
     let members_version = row.number(VERSION)?;
-    Ok(LogEntry::Message(StoredMessage { message, members_version, folded, pin_act, counted }))
+    let mut stored =
+        StoredMessage { folded, pin_act, counted, ..StoredMessage::new(message, members_version) };
+    attachments::decode_files(row, &mut stored)?;
+    Ok(LogEntry::Message(stored))
 }
 
 pub(crate) fn decode_profile(item: &Item) -> Result<Profile, MalformedRow> {

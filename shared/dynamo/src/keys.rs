@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use messaging::ports::Mention;
 use model::{
-    ChannelId, Emoji, LogId, MessageId, MessageRef, ThreadId, Timestamp, UserId, WorkspaceId,
+    ChannelId, Emoji, FileId, LogId, MessageId, MessageRef, ThreadId, Timestamp, UserId,
+    WorkspaceId,
 };
 
 /// A row's key.
@@ -47,6 +48,8 @@ pub(crate) const LEAVING: &str = "!leaving#";
 
 /// Prefix before the position in a change's sort key.
 const CHANGE: &str = "c#";
+/// Prefix before the file's id in a file's sort key.
+const FILE: &str = "f#";
 /// Prefix before the message's id in a pin's sort key.
 const PIN: &str = "p#";
 /// Prefix before the message's id in a reaction's sort key.
@@ -72,6 +75,16 @@ pub(crate) fn change_sort_key(position: MessageId) -> String {
 /// The position in a change log's sort key.
 pub(crate) fn change_position(sort_key: &str) -> Option<MessageId> {
     MessageId::parse(sort_key.strip_prefix(CHANGE)?).ok()
+}
+
+/// The row of a file. Sorts above every message, like a change.
+pub(crate) fn file(channel: &ChannelId, file: FileId) -> Key {
+    pair(CHANNEL_ID, channel.as_str(), CREATED_AT, &format!("{FILE}{file}"))
+}
+
+/// The file in the sort key of its row.
+pub(crate) fn file_of(sort_key: &str) -> Option<FileId> {
+    FileId::parse(sort_key.strip_prefix(FILE)?).ok()
 }
 
 /// The pin of a message, which may be a reply: a channel has one list. Sorts above every message, like a

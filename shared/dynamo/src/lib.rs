@@ -14,6 +14,7 @@
 //!
 //! **Not here.** No rule about who may do what, no clock, no configuration.
 
+mod attachments;
 mod attempt;
 mod call;
 mod capacity;
@@ -42,7 +43,7 @@ pub use capacity::{Capacity, Consumed, Cost, Operation};
 pub use client::{ClientConfig, CredentialSource, client, paced, sdk_config};
 pub use error::CallError;
 pub use image::decode_log_image;
-pub use item::{MalformedRow, RowBeside, decode_log_entry, row_beside};
+pub use item::{MalformedRow, RowBeside, decode_log_entry, file_row, row_beside};
 pub use provision::{SchemaError, create_tables, verify_tables};
 pub use schema::{
     Billing, KeyAttribute, KeyType, Schema, StreamView, TABLES_JSON, TableNames, TableShape, schema,

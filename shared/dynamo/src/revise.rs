@@ -5,10 +5,10 @@ use messaging::ports::{Change, Revision, StoredPin, StoredReaction};
 use model::{Attribution, ChangeId, Rev, Timestamp};
 
 use crate::item::{
-    ACT, COUNTED, DELETED_AT, DELETED_BY, EDIT, EXPIRES_AT, FOLDED, MENTIONS, PIN, PIN_ACT, PIN_AT,
-    PIN_BY, QUOTE, REACTION, REACTIONS, REPLIES, REV, ROW_KIND, SENDER, TARGET, TEXT, TEXT_REV,
-    TOMBSTONE, VERSION, encode_counted, encode_folded, encode_mentions, encode_reactions,
-    encode_replies, number,
+    ACT, COUNTED, DELETED_AT, DELETED_BY, EDIT, EXPIRES_AT, FILE_DETAILS, FOLDED, MENTIONS, PIN,
+    PIN_ACT, PIN_AT, PIN_BY, QUOTE, REACTION, REACTIONS, REPLIES, REV, ROW_KIND, SENDER, TARGET,
+    TEXT, TEXT_REV, TOMBSTONE, VERSION, encode_counted, encode_folded, encode_mentions,
+    encode_reactions, encode_replies, number,
 };
 use crate::keys::{self, CREATED_AT};
 use crate::update::Update;
@@ -58,7 +58,9 @@ pub(crate) fn revision_update(revision: &Revision) -> Update {
             update.set(ROW_KIND, keys::string(TOMBSTONE));
             update.set(DELETED_BY, keys::string(deletion.by.as_str()));
             update.set(DELETED_AT, number(deletion.at.unix_ms()));
-            for attribute in [TEXT, MENTIONS, REACTIONS, FOLDED, PIN_BY, PIN_AT, QUOTE] {
+            for attribute in
+                [TEXT, MENTIONS, REACTIONS, FOLDED, PIN_BY, PIN_AT, QUOTE, FILE_DETAILS]
+            {
                 update.remove(attribute);
             }
         }

@@ -2,6 +2,7 @@
 
 mod bus;
 mod clock;
+mod files;
 mod leases;
 mod relay_bus;
 mod seeded_rng;
@@ -10,6 +11,7 @@ mod stream;
 
 pub use bus::{MemoryBus, PublishFault};
 pub use clock::{ManualClock, SeededRandomness};
+pub use files::MemoryFiles;
 pub use leases::MemoryDirectory;
 pub use relay_bus::Replicas;
 pub use seeded_rng::SeededRng;

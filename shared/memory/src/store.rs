@@ -8,15 +8,16 @@ use async_trait::async_trait;
 use messaging::ports::{
     ChannelMark, ChannelStore, Creation, Joined, LogEntry, MarkChange, Marked, Marking,
     MemberStore, Mention, NamePage, ProfileStore, ProfileWrite, ReadError, ReadMarkStore,
-    RevocationStore, Standing, StoredPin, StoredReaction, WriteError,
+    RevocationStore, Standing, StoredAttachment, StoredPin, StoredReaction, WriteError,
 };
 use model::limits::MEMBERS_READ_MAX;
 use model::{
-    Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, LogId, Member, MessageId, MessageRef,
-    Profile, ReadMark, Rev, ThreadId, Timestamp, UserId, WorkspaceId,
+    Channel, ChannelId, ChannelUpdate, Emoji, FileId, LateArrivals, LogId, Member, MessageId,
+    MessageRef, Profile, ReadMark, Rev, ThreadId, Timestamp, UserId, WorkspaceId,
 };
 use parking_lot::{Mutex, MutexGuard};
 
+mod attachments;
 mod mentions;
 mod messages;
 mod pins;
@@ -38,6 +39,7 @@ struct Tables {
     mentions: BTreeMap<(WorkspaceId, UserId), BTreeSet<Mention>>,
     pins: BTreeMap<(ChannelId, MessageRef), StoredPin>,
     threads: BTreeMap<(WorkspaceId, UserId), BTreeMap<ThreadId, threads::Row>>,
+    attachments: BTreeMap<(ChannelId, FileId), StoredAttachment>,
     channels: BTreeMap<ChannelId, Channel>,
     memberships: BTreeMap<ChannelId, BTreeMap<UserId, Member>>,
     user_channels: BTreeMap<(WorkspaceId, UserId), BTreeMap<ChannelId, ReadMark>>,

@@ -8,9 +8,9 @@ use crate::counters::Counters;
 use crate::fleet::FleetView;
 use crate::guarded::Guarded;
 use crate::ports::{
-    ChannelStore, Clock, EventBus, HealthCheck, MemberStore, MentionStore, MessageStore,
-    NodeDirectory, PinStore, ProfileStore, Randomness, ReadMarkStore, RevocationStore, ThreadStore,
-    Tickets, TokenVerifier,
+    AttachmentStore, ChannelStore, Clock, EventBus, FileStore, HealthCheck, MemberStore,
+    MentionStore, MessageStore, NodeDirectory, PinStore, ProfileStore, Randomness, ReadMarkStore,
+    RevocationStore, ThreadStore, Tickets, TokenVerifier,
 };
 use crate::publisher::Publisher;
 
@@ -19,6 +19,10 @@ use crate::publisher::Publisher;
 pub struct Ports {
     /// The messages table.
     pub messages: Arc<dyn MessageStore>,
+    /// Rows of files, in the messages table.
+    pub attachments: Arc<dyn AttachmentStore>,
+    /// The bytes of files.
+    pub files: Arc<dyn FileStore>,
     /// The channels table.
     pub channels: Arc<dyn ChannelStore>,
     /// The membership tables.
@@ -52,7 +56,7 @@ pub struct Ports {
 }
 
 /// A handle on the ports that is cheap to clone. One circuit breaker guards the store's ports,
-/// another the node directory.
+/// others the node directory and the file store.
 #[derive(Debug, Clone)]
 pub struct App(Arc<Shared>);
 
@@ -72,11 +76,13 @@ impl App {
     pub fn new(ports: Ports) -> Self {
         let (clock, randomness) = (Arc::clone(&ports.clock), Arc::clone(&ports.randomness));
         let circuit = || Arc::new(Circuit::new(Arc::clone(&clock), Arc::clone(&randomness)));
-        let (store, nodes) = (circuit(), circuit());
+        let (store, nodes, files) = (circuit(), circuit(), circuit());
         let counters = Arc::<Counters>::default();
         let publisher = Publisher::new(Arc::clone(&ports.bus), clock, Arc::clone(&counters));
         let ports = Ports {
             messages: Guarded::new(ports.messages, &store),
+            attachments: Guarded::new(ports.attachments, &store),
+            files: Guarded::new(ports.files, &files),
             channels: Guarded::new(ports.channels, &store),
             members: Guarded::new(ports.members, &store),
             mentions: Guarded::new(ports.mentions, &store),

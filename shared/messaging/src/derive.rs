@@ -1,10 +1,12 @@
 //! What follows from stored rows: summaries of reactions and replies, pins that no call has shown,
-//! mentions, and who follows a thread. A second reader of the messages table's stream.
+//! mentions, who follows a thread, and what becomes of files. A second reader of the messages table's stream.
 //!
 //! **Main path.** [`Deriver::derive`] takes what the records ask for, each once: it counts again
 //! whatever the function `amend` left uncounted, because it died or because many react; it counts the
 //! replies of a thread into its root; it shows a pin in its message; it writes a row for each member whom
-//! a text mentions; and it makes those follow a thread who begin it, write in it, or are mentioned in it.
+//! a text mentions; it makes those follow a thread who begin it, write in it, or are mentioned in it;
+//! and it gives files to the messages that name them, and deletes those of deleted messages and those
+//! that lapsed.
 //!
 //! **Invariants.** Nothing is published here: the relay publishes each new revision. Whatever is
 //! derived twice, late or out of order ends the same.
@@ -15,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use model::{
-    ChannelId, LogId, MessageId, MessageRef, ThreadId, UserId, WorkspaceId, chain, limits,
+    ChannelId, FileId, LogId, MessageId, MessageRef, ThreadId, UserId, WorkspaceId, chain, limits,
 };
 use tokio::task::JoinSet;
 use tracing::{error, warn};
@@ -25,8 +27,8 @@ use crate::fold::{Fold, Pace, fold};
 use crate::known::KnownChannels;
 use crate::pins;
 use crate::ports::{
-    Acted, Cause, ChannelStore, Clock, Follow, LogEntry, MemberStore, Mention, MentionStore,
-    MessageStore, PinStore, Randomness, Store, StoredMessage, ThreadStore,
+    Acted, AttachmentStore, Cause, ChannelStore, Clock, FileStore, Follow, LogEntry, MemberStore,
+    Mention, MentionStore, MessageStore, PinStore, Randomness, Store, StoredMessage, ThreadStore,
 };
 use crate::relay::Outcome;
 use crate::revising::Revising;
@@ -40,6 +42,8 @@ pub enum Record {
     Pin(LogId, MessageId),
     /// A message was stored, or changed.
     Message(Box<StoredMessage>),
+    /// The row of this file expired.
+    FileLapsed(ChannelId, FileId),
     /// Another change, from which nothing follows.
     Other,
     /// A record that cannot be read. The cause names no content.
@@ -53,6 +57,10 @@ pub struct DeriverPorts {
     pub messages: Arc<dyn MessageStore>,
     /// Pins.
     pub pins: Arc<dyn PinStore>,
+    /// Rows of files.
+    pub attachments: Arc<dyn AttachmentStore>,
+    /// The bytes of files.
+    pub files: Arc<dyn FileStore>,
     /// The channels table.
     pub channels: Arc<dyn ChannelStore>,
     /// The membership tables.
@@ -68,16 +76,19 @@ pub struct DeriverPorts {
 }
 
 impl DeriverPorts {
-    /// The ports of a store that has all of them.
+    /// The ports of a store that has all of them, and of a file store.
     #[must_use]
     pub fn of_store(
         store: Arc<impl Store + 'static>,
+        files: Arc<dyn FileStore>,
         clock: Arc<dyn Clock>,
         randomness: Arc<dyn Randomness>,
     ) -> Self {
         Self {
             messages: store.clone(),
             pins: store.clone(),
+            attachments: store.clone(),
+            files,
             channels: store.clone(),
             members: store.clone(),
             mentions: store.clone(),
@@ -101,6 +112,10 @@ pub struct Counts {
     pub mentioned: u64,
     /// Users who follow a thread from then on.
     pub following: u64,
+    /// Files that were given to the messages that name them.
+    pub files_named: u64,
+    /// Files whose bytes were deleted.
+    pub files_deleted: u64,
     /// Records that could not be read.
     pub poisoned: u64,
     /// Batches held back, for the feed to deliver again.
@@ -125,6 +140,8 @@ struct Counters {
     pins_shown: AtomicU64,
     mentioned: AtomicU64,
     following: AtomicU64,
+    files_named: AtomicU64,
+    files_deleted: AtomicU64,
     poisoned: AtomicU64,
     held: AtomicU64,
 }
@@ -151,6 +168,8 @@ impl Deriver {
             pins_shown: read(&counters.pins_shown),
             mentioned: read(&counters.mentioned),
             following: read(&counters.following),
+            files_named: read(&counters.files_named),
+            files_deleted: read(&counters.files_deleted),
             poisoned: read(&counters.poisoned),
             held: read(&counters.held),
         }
@@ -202,6 +221,7 @@ impl Deriver {
                 Record::Reaction(log, id) => vec![Task::CountReactions(log.clone(), *id)],
                 Record::Pin(log, id) => vec![Task::ShowPin(log.clone(), *id)],
                 Record::Message(stored) => of_message(stored),
+                Record::FileLapsed(channel, file) => vec![Task::DeleteFile(channel.clone(), *file)],
                 Record::Other => continue,
                 Record::Poisoned(cause) => {
                     self.0.counters.poisoned.fetch_add(1, Ordering::Relaxed);
@@ -231,12 +251,18 @@ enum Task {
     Mention(LogId, MessageId, Vec<UserId>),
     /// Makes the sender of a reply follow its thread.
     Follow(ThreadId, MessageId, UserId),
+    /// Gives files to the message that names them.
+    NameFiles(LogId, MessageId, Vec<FileId>),
+    /// Deletes the files of a deleted message.
+    WithdrawFiles(LogId, MessageId, Vec<FileId>),
+    /// Deletes the bytes of a file without a row.
+    DeleteFile(ChannelId, FileId),
 }
 
-/// What a message's row asks for: only a new text brings new mentions, and only a new or deleted reply
-/// counts.
+/// What a message's row asks for: only a new text brings new mentions, only a new or deleted reply
+/// counts, and only a new message names files.
 fn of_message(stored: &StoredMessage) -> Vec<Task> {
-    let StoredMessage { message, pin_act, .. } = stored;
+    let StoredMessage { message, pin_act, files, .. } = stored;
     let (log, id, mut tasks) = (message.log(), message.id, Vec::new());
     let (is_new, is_deleted) = (!message.is_changed(), message.deleted.is_some());
     if is_deleted && pin_act.is_some() {
@@ -246,6 +272,11 @@ fn of_message(stored: &StoredMessage) -> Vec<Task> {
     named.retain(|user| *user != message.sender_id);
     if *message.text_rev() == message.rev && !named.is_empty() {
         tasks.push(Task::Mention(log.clone(), id, named));
+    }
+    if !files.is_empty() && is_deleted {
+        tasks.push(Task::WithdrawFiles(log.clone(), id, files.clone()));
+    } else if !files.is_empty() && is_new {
+        tasks.push(Task::NameFiles(log.clone(), id, files.clone()));
     }
     if let Some(root) = message.thread {
         let thread = ThreadId { root, channel_id: log.channel_id };
@@ -259,6 +290,8 @@ fn of_message(stored: &StoredMessage) -> Vec<Task> {
     tasks
 }
 
+mod files;
+
 impl State {
     async fn run(&self, task: &Task) -> Result<(), StoreError> {
         match task {
@@ -267,6 +300,9 @@ impl State {
             Task::ShowPin(log, id) => self.show_pin(log, *id).await,
             Task::Mention(log, id, users) => self.mention(log, *id, users).await,
             Task::Follow(thread, reply, sender) => self.follow_sender(thread, *reply, sender).await,
+            Task::NameFiles(log, id, files) => self.name_files(log, *id, files).await,
+            Task::WithdrawFiles(log, id, files) => self.withdraw_files(log, *id, files).await,
+            Task::DeleteFile(channel, file) => self.delete_file(channel, *file).await,
         }
     }
 

@@ -13,6 +13,8 @@ use model::{
     NodeId, Profile, Rev, ThreadId, Timestamp, UserId, WorkspaceId,
 };
 
+mod attachments;
+
 use crate::circuit::Circuit;
 use crate::ports::{
     Acted, Appended, ChangePage, ChannelMark, ChannelStore, Creation, DirectoryError, FleetNode,

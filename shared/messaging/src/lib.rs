@@ -19,6 +19,7 @@ pub mod ports;
 mod access;
 pub mod amend;
 mod app;
+pub mod attachments;
 mod contract;
 mod error;
 mod fold;

@@ -3,6 +3,7 @@
 //! Adapters: `dynamo` (store), `redis-bus` (bus, node directory), `memory` (all, in process),
 //! `service` (clock, randomness), `auth` (tokens, tickets). One conformance suite per port runs on each.
 
+mod attachments;
 mod bus;
 mod clock;
 mod directory;
@@ -20,6 +21,9 @@ mod revision;
 mod store;
 mod threads;
 
+pub use attachments::{
+    AttachmentStore, Claimed, FileStore, FileStoreError, SignedUpload, StoredAttachment,
+};
 pub use bus::{BusError, Entry, EventBus, Notice, Published, Subscription, SubscriptionSender};
 pub use clock::Clock;
 pub use directory::{DirectoryError, FleetNode, Lease, NodeDirectory, Report};
@@ -43,6 +47,7 @@ pub use threads::{CountedReplies, Follow, ThreadMarked, ThreadStore, UserThread}
 /// All ports of the tables, for what one store serves.
 pub trait Store:
     MessageStore
+    + AttachmentStore
     + ChannelStore
     + MemberStore
     + MentionStore
@@ -56,6 +61,7 @@ pub trait Store:
 
 impl<S> Store for S where
     S: MessageStore
+        + AttachmentStore
         + ChannelStore
         + MemberStore
         + MentionStore

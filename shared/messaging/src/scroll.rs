@@ -154,7 +154,7 @@ async fn with_changes(app: &App, request: &Scroll, page: Page) -> Result<Page, S
             Placed::Read(message) => Some(message),
             Placed::Changed(id) => states.remove(&id),
         };
-        bytes += message.as_ref().map_or(0, |message| message.text.as_str().len());
+        bytes += message.as_ref().map_or(0, |message| message.content_bytes());
         messages.extend(message);
     }
     Ok(Page { messages, next_offset: end, complete: None })
@@ -181,7 +181,7 @@ impl Placed {
 pub(crate) fn cut_to_size(messages: &mut Vec<Message>) -> Option<&Message> {
     let mut bytes = 0;
     let mut fits = |message: &Message| {
-        bytes += message.text.as_str().len();
+        bytes += message.content_bytes();
         bytes <= limits::PAGE_BYTES_MAX
     };
     let kept = messages.iter().map(&mut fits).take_while(|fits| *fits).count().max(1);
@@ -249,7 +249,7 @@ async fn read_messages(app: &App, request: &Scroll, wanted: usize) -> Result<Pag
             }
             last = Some(entry.id());
             if let LogEntry::Message(stored) = entry {
-                bytes += stored.message.text.as_str().len();
+                bytes += stored.message.content_bytes();
                 page.messages.push(stored.message);
             }
         }

@@ -1,10 +1,11 @@
 //! `POST /messages`: stored exactly once, then published (G1, G2, G3).
 
-use model::{ErrorCode, LogId, Message, MessageId, NewMessage, Timestamp, limits};
+use model::{Attachment, ErrorCode, LogId, Message, MessageId, NewMessage, Timestamp, limits};
 use protocol::publication::{Origin, Publication};
 
 use crate::access::{AccessError, member_channel};
 use crate::app::App;
+use crate::attachments;
 use crate::contract::{self, ContractNotServed};
 use crate::counters::Counter;
 use crate::error::{Refusal, StoreError};
@@ -28,7 +29,7 @@ pub enum PostMessageError {
     /// No such channel for the caller.
     #[error("no such channel for the caller")]
     ChannelNotFound,
-    /// The id was used by another sender or with another text.
+    /// The id was used by another sender, with another text, or with other files.
     #[error("the id was used for another message")]
     IdConflict,
     /// The id is over 24 h old and not stored, or over 10 min ahead; or `after` is over 10 s ahead.
@@ -46,6 +47,10 @@ pub enum PostMessageError {
     /// The channel is archived, and no earlier attempt stored the message.
     #[error("the channel is archived")]
     Archived,
+    /// A file is not the sender's, not uploaded, lapsed, or named by another message; and no earlier
+    /// attempt stored the message.
+    #[error("a file cannot be attached")]
+    Attachments,
     /// Nothing can be sent under the channel's contract.
     #[error(transparent)]
     Contract(#[from] ContractNotServed),
@@ -63,7 +68,7 @@ impl Refusal for PostMessageError {
             Self::ThreadNotFound => ErrorCode::MessageNotFound,
             Self::RootDeleted => ErrorCode::MessageDeleted,
             Self::Archived => ErrorCode::ChannelArchived,
-            Self::Contract(ContractNotServed) => ErrorCode::InvalidField,
+            Self::Attachments | Self::Contract(ContractNotServed) => ErrorCode::InvalidField,
             Self::Store(error) => error.code(),
         }
     }
@@ -71,6 +76,7 @@ impl Refusal for PostMessageError {
     fn field(&self) -> Option<&'static str> {
         match self {
             Self::IdOutOfRange { field } => Some(field),
+            Self::Attachments => Some("attachments"),
             Self::Contract(ContractNotServed) => Some("channel_id"),
             Self::ThreadNotFound | Self::RootDeleted => Some("thread"),
             Self::ChannelNotFound | Self::IdConflict | Self::Archived | Self::Store(_) => None,
@@ -118,8 +124,10 @@ pub async fn post_message(
     if new.after.is_some_and(|after| after.time() > now.plus(limits::AFTER_MAX)) {
         return Err(PostMessageError::IdOutOfRange { field: "after" });
     }
-    let version = channel.members_version;
-    let sending = Sending { app, caller, new, version, now };
+    let attachments = attachments::named(app, caller, new, now).await?;
+    let closed = closed.or(attachments.is_none().then_some(PostMessageError::Attachments));
+    let (version, attachments) = (channel.members_version, attachments.unwrap_or_default());
+    let sending = Sending { app, caller, new, attachments, version, now };
     let (stored, duplicate) = match closed {
         None => sending.store().await?,
         // A retry of what was stored before is still a duplicate (G1).
@@ -161,6 +169,8 @@ struct Sending<'a> {
     app: &'a App,
     caller: &'a Principal,
     new: &'a NewMessage,
+    /// What the message shows of its files.
+    attachments: Vec<Attachment>,
     version: u64,
     now: Timestamp,
 }
@@ -219,6 +229,7 @@ impl Sending<'_> {
         message.thread = self.new.log.thread;
         message.mentions = self.new.mentions.clone();
         message.quote = self.new.quote;
+        message.attachments = self.attachments.clone();
         StoredMessage::new(message, self.version)
     }
 
@@ -260,7 +271,8 @@ impl Sending<'_> {
                 // The text as it was sent is gone once the message was edited or deleted.
                 let had_this_text = message.edit.is_some() || message.deleted.is_some();
                 let is_this = message.text == new.text && message.quote == new.quote;
-                let same = message.sender_id == *sender && (had_this_text || is_this);
+                let has_files = attachments::are_of(message, new);
+                let same = message.sender_id == *sender && (had_this_text || is_this) && has_files;
                 if same { Ok((stored, true)) } else { Err(PostMessageError::IdConflict) }
             }
             LogEntry::Redirect(redirect) => {

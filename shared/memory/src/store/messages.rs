@@ -177,7 +177,7 @@ fn log_page<'a>(entries: impl Iterator<Item = &'a LogEntry>, limit: usize) -> Lo
     for entry in entries {
         page.entries.push(entry.clone());
         bytes += match entry {
-            LogEntry::Message(stored) => stored.message.text.as_str().len() + ROW_BYTES,
+            LogEntry::Message(stored) => stored.message.content_bytes() + ROW_BYTES,
             LogEntry::Redirect(_) | LogEntry::Unknown { .. } => ROW_BYTES,
         };
         page.more = page.entries.len() == limit || bytes >= QUERY_BYTES_MAX;

@@ -58,7 +58,7 @@ pub enum Change {
         /// The revision that the present text must have.
         if_text_rev: Option<Rev>,
     },
-    /// The text, its mentions, the reactions and the pin are removed; the row stays.
+    /// The text, its mentions, the reactions, the pin and the attachments are removed; the row stays.
     Delete(Attribution),
     /// The summary of reactions, if nothing changed since the fold read the message.
     Fold {
@@ -128,6 +128,7 @@ impl Revision {
                 message.reactions = Vec::new();
                 message.pinned = None;
                 message.quote = None;
+                message.attachments = Vec::new();
                 after.folded = None;
             }
             Change::Fold { reactions, folded, if_rev } => {

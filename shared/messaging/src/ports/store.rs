@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use model::{
-    ChangeId, Channel, ChannelId, ChannelUpdate, Emoji, LateArrivals, LogId, Message, MessageId,
-    TextDigest, Timestamp, UserId,
+    ChangeId, Channel, ChannelId, ChannelUpdate, Emoji, FileId, LateArrivals, LogId, Message,
+    MessageId, TextDigest, Timestamp, UserId,
 };
 
 use super::{
@@ -26,13 +26,17 @@ pub struct StoredMessage {
     pub pin_act: Option<ChangeId>,
     /// What the summary of its replies was counted from; `None` if nothing was counted yet.
     pub counted: Option<CountedReplies>,
+    /// The files that it named when it was sent; kept when the message is deleted, so that they can
+    /// be deleted, too.
+    pub files: Vec<FileId>,
 }
 
 impl StoredMessage {
     /// A message as it was sent, or of which nothing was counted yet.
     #[must_use]
-    pub const fn new(message: Message, members_version: u64) -> Self {
-        Self { message, members_version, folded: None, pin_act: None, counted: None }
+    pub fn new(message: Message, members_version: u64) -> Self {
+        let files = message.attachments.iter().map(|attachment| attachment.file).collect();
+        Self { message, members_version, folded: None, pin_act: None, counted: None, files }
     }
 }
 

@@ -157,7 +157,7 @@ impl TryFrom<Fields> for NewMessage {
         let quote = fields.reference("quote")?;
         fields.finish()?;
         let log = LogId::new(channel_of(&channel_id)?, thread);
-        let attachments = files_of(attachments, &log.channel)?;
+        let attachments = files_of(attachments, &log.channel_id)?;
         let text = if text.is_empty() && !attachments.is_empty() {
             MessageText::absent()
         } else {
