@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
+use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, SeededRandomness};
 use messaging::channels::create_channel;
 use messaging::ports::{
     ChannelStore, Entry, EventBus, Lease, NodeDirectory, Principal, ProfileStore, Ticket,
@@ -20,6 +20,7 @@ pub(crate) struct Fixture {
     pub(crate) app: App,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) store: Arc<MemoryStore>,
+    pub(crate) files: MemoryFiles,
     pub(crate) bus: Arc<MemoryBus>,
     pub(crate) directory: Arc<MemoryDirectory>,
 }
@@ -52,10 +53,13 @@ impl Fixture {
     fn with(wrap: impl FnOnce(&mut Ports, Arc<MemoryStore>)) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_unix_ms(1_800_000_000_000)));
         let store = Arc::new(MemoryStore::new());
+        let files = MemoryFiles::new();
         let bus = Arc::new(MemoryBus::new(clock.clone()));
         let directory = Arc::new(MemoryDirectory::new(clock.clone()));
         let mut ports = Ports {
             messages: store.clone(),
+            attachments: store.clone(),
+            files: Arc::new(files.clone()),
             channels: store.clone(),
             members: store.clone(),
             mentions: store.clone(),
@@ -74,7 +78,7 @@ impl Fixture {
         };
         wrap(&mut ports, store.clone());
         let app = App::new(ports);
-        Self { app, clock, store, bus, directory }
+        Self { app, clock, store, files, bus, directory }
     }
 
     pub(crate) async fn group(&self, creator: &str, members: &[&str]) -> Channel {
@@ -117,7 +121,8 @@ impl Fixture {
     ) -> Result<Posted, PostMessageError> {
         let text = MessageText::parse(text.to_owned()).unwrap();
         let mentions = Mentions::of(text.as_str()).unwrap();
-        let new = NewMessage { log: log.into(), text, mentions, id, after, quote: None };
+        let (log, attachments) = (log.into(), Vec::new());
+        let new = NewMessage { log, text, mentions, attachments, id, after, quote: None };
         post_message(&self.app, &caller(sender), &new, origin()).await
     }
 

@@ -9,6 +9,7 @@
 )]
 
 mod amend;
+mod attachments;
 mod balancer;
 mod cut;
 mod failing_store;

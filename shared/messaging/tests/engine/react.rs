@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use messaging::Refusal;
@@ -75,7 +76,8 @@ impl Fixture {
     pub(crate) fn deriver(&self) -> Deriver {
         let ports = &self.app;
         let (clock, randomness) = (ports.clock.clone(), ports.randomness.clone());
-        Deriver::new(DeriverPorts::of_store(self.store.clone(), clock, randomness))
+        let files = Arc::new(self.files.clone());
+        Deriver::new(DeriverPorts::of_store(self.store.clone(), files, clock, randomness))
     }
 
     async fn derive(&self, message: &Message) -> Outcome {

@@ -211,6 +211,7 @@ async fn g8_tenants_and_non_members_get_one_answer() {
             log: channel_id.into(),
             text: text.clone(),
             mentions: model::Mentions::default(),
+            attachments: Vec::new(),
             id: None,
             after: None,
             quote: None,
