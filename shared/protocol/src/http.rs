@@ -8,7 +8,7 @@ mod query;
 mod request;
 mod trace;
 
-pub use attachments::{AttachmentBody, UploadBody, path_attachment};
+pub use attachments::{AttachmentBody, UploadBody, content_disposition, path_attachment};
 pub use body::{
     AddedBody, AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, CountBody,
     EditedBody, FollowedBody, LateArrivalsBody, MarkBody, MarksBody, MemberBody, MembersBody,

@@ -6,6 +6,7 @@ use model::{
     AttachmentId, ChannelId, ErrorCode, FileDigest, FileId, FileName, MediaType, NewAttachment,
     limits,
 };
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use super::request::{Fields, path_channel};
@@ -71,6 +72,28 @@ pub(super) fn files_of(
 pub fn path_attachment(segment: &str) -> Result<AttachmentId, Problem> {
     AttachmentId::parse(segment).map_err(|_form| Problem::from(ErrorCode::InvalidId).of_field("id"))
 }
+
+/// The header `content-disposition` of a file: browsers save it under its name, and do not show it.
+/// RFC 6266 and RFC 8187: ASCII, whatever the name.
+#[must_use]
+pub fn content_disposition(name: &FileName) -> String {
+    format!("attachment; filename*=UTF-8''{}", utf8_percent_encode(name.as_str(), ATTR))
+}
+
+/// What RFC 8187 lets stand in a parameter: `attr-char`.
+const ATTR: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
 
 /// The response to `POST /attachments`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,6 +186,15 @@ mod tests {
 
     fn id(n: u32) -> String {
         format!("{CHANNEL}-{n:026}")
+    }
+
+    #[test]
+    fn a_files_name_is_ascii_in_a_header() {
+        let name = FileName::parse("a b\"é'.png").unwrap();
+        assert_eq!(
+            content_disposition(&name),
+            "attachment; filename*=UTF-8''a%20b%22%C3%A9%27.png"
+        );
     }
 
     #[test]
