@@ -1,5 +1,5 @@
 //! The stream of the messages table as a function, beside the relay: counts reactions and
-//! replies, shows pins, writes mentions, makes users follow threads.
+//! replies, shows pins, writes mentions, makes users follow threads, keeps and deletes files.
 //!
 //! **Main path.** [`handle`] reads an event's records, calls [`Deriver::derive`], and names the first
 //! record that was held.
@@ -27,8 +27,12 @@ pub async fn handle(deriver: Deriver, event: Value) -> Result<BatchResponse, Eve
 fn record_of(record: &Value) -> Record {
     let key = |name: &str| record.pointer(&format!("/dynamodb/Keys/{name}/S"))?.as_str();
     match (record.get("eventName").and_then(Value::as_str), key("channel_id"), key("created_at")) {
-        // A withdrawn reaction that expired was not counted anyway.
-        (Some("REMOVE"), ..) => Record::Other,
+        // Of the rows that expire, only those of files have something left. A withdrawn reaction was
+        // not counted anyway.
+        (Some("REMOVE"), Some(channel), Some(sort_key)) => {
+            let lapsed = |(channel, file)| Record::FileLapsed(channel, file);
+            dynamo::file_row(channel, sort_key).map_or(Record::Other, lapsed)
+        }
         (Some(_), Some(channel), Some(sort_key)) => match dynamo::row_beside(channel, sort_key) {
             Some((log, id, RowBeside::Reaction)) => Record::Reaction(log, id),
             Some((log, id, RowBeside::Pin)) => Record::Pin(log, id),

@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
-use memory::{ManualClock, MemoryStore, SeededRng};
+use memory::{ManualClock, MemoryFiles, MemoryStore, SeededRng};
 use messaging::ports::{
-    Change, ChannelStore, LogEntry, MemberStore, MentionStore, MessageStore, PinStore, Revision,
-    StoredMessage, StoredPin, StoredReaction,
+    AttachmentStore, Change, ChannelStore, LogEntry, MemberStore, MentionStore, MessageStore,
+    PinStore, Revision, StoredAttachment, StoredMessage, StoredPin, StoredReaction,
 };
 use model::{
-    Attribution, ChangeId, Channel, ChannelDetails, ChannelId, ChannelType, Contract, Emoji,
-    Member, Message, MessageId, MessageText, Rev, Timestamp, UserId, Visibility, WorkspaceId,
+    Attachment, AttachmentId, Attribution, ChangeId, Channel, ChannelDetails, ChannelId,
+    ChannelType, Contract, Emoji, FileDigest, FileId, FileName, MediaType, Member, Message,
+    MessageId, MessageText, Rev, Timestamp, UserId, Visibility, WorkspaceId,
 };
 use serde_json::json;
 
@@ -31,6 +32,11 @@ fn emoji() -> Emoji {
 
 /// A deriver whose store has a message with one reaction that was not counted.
 async fn deriver() -> (Deriver, MemoryStore, MessageId) {
+    deriver_with(MemoryFiles::new()).await
+}
+
+/// The same, with files.
+async fn deriver_with(files: MemoryFiles) -> (Deriver, MemoryStore, MessageId) {
     let store = MemoryStore::new();
     let id = MessageId::mint(NOW, 1);
     let text = MessageText::parse("hi".to_owned()).unwrap();
@@ -45,7 +51,7 @@ async fn deriver() -> (Deriver, MemoryStore, MessageId) {
     };
     store.react(&channel().into(), id, &reaction).await.unwrap();
     let (clock, rng) = (Arc::new(ManualClock::at(NOW)), SeededRng::new(1).port());
-    let ports = DeriverPorts::of_store(Arc::new(store.clone()), clock, rng);
+    let ports = DeriverPorts::of_store(Arc::new(store.clone()), Arc::new(files), clock, rng);
     (Deriver::new(ports), store, id)
 }
 
@@ -176,4 +182,52 @@ async fn members_whom_a_row_mentions_are_told() {
         assert_eq!(told.len(), count, "{who}");
     }
     assert_eq!(deriver.counts().mentioned, 1);
+}
+
+#[tokio::test]
+async fn a_file_is_kept_for_the_message_that_names_it_and_deleted_with_it() {
+    let files = MemoryFiles::new();
+    let (deriver, store, id) = deriver_with(files.clone()).await;
+    let file = FileId::mint(NOW, 5);
+    let row = StoredAttachment {
+        attachment: Attachment {
+            file,
+            name: FileName::parse("a.png").unwrap(),
+            media_type: MediaType::parse("image/png").unwrap(),
+            bytes: 7,
+        },
+        digest: FileDigest([0; 32]),
+        by: user(),
+        named_by: None,
+        expires_at: Some(NOW),
+    };
+    store.put_attachment(&channel(), &row).await.unwrap();
+    let uploaded = AttachmentId { channel_id: channel(), file };
+    files.upload(&uploaded);
+    let handled = async |record| {
+        let records = json!({ "Records": [record] });
+        assert_eq!(handle(deriver.clone(), records).await.unwrap().failures, vec![]);
+        let row = store.attachments(&channel(), &[file]).await.unwrap().remove(0);
+        (row.named_by, row.expires_at.is_some(), files.has(&uploaded))
+    };
+    // Its own row, which no reader of the stream needs.
+    let own = handled(record("INSERT", &format!("f#{file}"), 1)).await;
+    assert_eq!(own, (None, true, true));
+    let mut sent = json!({
+        "s": { "S": "ada" }, "v": { "N": "1" }, "t": { "S": "" },
+        "f": { "S": file.to_string() }, "fd": { "S": r#"[["a.png","image/png",7]]"# },
+    });
+    assert_eq!(handled(record_with(id, sent.clone(), 2)).await, (Some(id), false, true));
+    sent["e"] = json!({ "S": MessageId::mint(NOW, 9).to_string() });
+    for (name, value) in [("k", "deleted"), ("g", "ada")] {
+        sent[name] = json!({ "S": value });
+    }
+    sent["ga"] = json!({ "N": "1800000000000" });
+    assert_eq!(handled(record_with(id, sent, 3)).await, (Some(id), true, false));
+    // What is uploaded once more goes when the row expires.
+    files.upload(&uploaded);
+    handled(record("REMOVE", &format!("f#{file}"), 4)).await;
+    assert!(!files.has(&uploaded));
+    let counts = deriver.counts();
+    assert_eq!((counts.files_named, counts.files_deleted, counts.poisoned), (1, 2, 0));
 }

@@ -47,7 +47,7 @@ async fn answer(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure> 
         FilesRoute::Read { id } => {
             let id = path_attachment(&id)?;
             notes.channel(&id.channel_id);
-            Ok(Answer::found(&read_attachment(app, &caller, &id).await?))
+            Answer::found(&read_attachment(app, &caller, &id).await?)
         }
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use auth::tokens::TokenSigner;
 use bytes::Bytes;
-use http::header::{CONNECTION, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONNECTION, HOST, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use crate::files::{self, FileBody, LocalFiles};
 use crate::nodes::Fleet;
 use crate::stop::Stopped;
 use calls::Calls;
@@ -37,12 +38,18 @@ pub(crate) struct Gateway {
     app: App,
     fleet: Arc<Fleet>,
     signer: Arc<TokenSigner>,
+    files: LocalFiles,
     calls: Calls,
 }
 
 impl Gateway {
-    pub(crate) fn new(app: App, fleet: Arc<Fleet>, signer: Arc<TokenSigner>) -> Arc<Self> {
-        Arc::new(Self { app, fleet, signer, calls: Calls::default() })
+    pub(crate) fn new(
+        app: App,
+        fleet: Arc<Fleet>,
+        signer: Arc<TokenSigner>,
+        files: LocalFiles,
+    ) -> Arc<Self> {
+        Arc::new(Self { app, fleet, signer, files, calls: Calls::default() })
     }
 
     /// Accepts connections until the stack stops, then finishes the calls in flight.
@@ -102,25 +109,31 @@ impl Gateway {
         }
     }
 
-    async fn answer(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        peer: Peer,
-    ) -> Response<Full<Bytes>> {
-        if !host::is_valid(&request) {
-            return body::refusal(StatusCode::BAD_REQUEST).map(Full::new);
-        }
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Response<FileBody> {
+        let mut response = if !host::is_valid(&request) {
+            body::refusal(StatusCode::BAD_REQUEST).map(text)
+        } else if request.uri().path().starts_with(files::PATH) {
+            self.files.serve(request).await
+        } else {
+            self.answer_call(request, peer).await.map(text)
+        };
+        let nosniff = HeaderValue::from_static("nosniff");
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+        response
+    }
+
+    async fn answer_call(&self, request: Request<Incoming>, peer: Peer) -> Response<Bytes> {
+        let host = request.headers().get(HOST).cloned();
         let (request, is_whole) = match body::read(request).await {
             Ok(read) => read,
-            Err(late) => return late.map(Full::new),
+            Err(late) => return late,
         };
         let mut response = self.respond(request, peer).await;
-        let headers = response.headers_mut();
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        self.files.name_as_asked(host.as_ref(), response.headers_mut());
         if !is_whole {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response.map(Full::new)
+        response
     }
 
     async fn respond(&self, request: Request<Bytes>, peer: Peer) -> Response<Bytes> {
@@ -132,6 +145,10 @@ impl Gateway {
         }
         self.calls.respond(&self.app, request, peer).await
     }
+}
+
+fn text(body: Bytes) -> FileBody {
+    FileBody::Left(Full::new(body))
 }
 
 /// Waits for a free slot, then for the next connection.

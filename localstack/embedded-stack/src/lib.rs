@@ -6,7 +6,8 @@
 //! 2. `seed` fills an empty store with a demo workspace.
 //! 3. `nodes` starts the nodes, each on its own thread and runtime, and replaces dead ones.
 //! 4. `feed` passes the engine's stream of messages to the relay, as Lambda does.
-//! 5. `gateway` passes each request to the same handlers that run on Lambda.
+//! 5. `gateway` passes each request to the same handlers that run on Lambda, and takes and gives files
+//!    as S3 does (`files`).
 //!
 //! **Invariants.** Handlers, nodes and the store adapter are the real ones; only the layer below
 //! them is local. The routes under `/dev` exist in no deployed build, and here they only accept
@@ -17,6 +18,7 @@
 pub mod engine;
 
 mod feed;
+mod files;
 mod gateway;
 mod nodes;
 mod options;

@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 
 use crate::engine::{Engine, EngineData};
 use crate::feed::{Checkpoint, Feed, FeedError, Handler};
+use crate::files::LocalFiles;
 use crate::gateway::Gateway;
 use crate::nodes::{Fleet, NodeError, NodeHandle};
 use crate::secrets;
@@ -65,7 +66,7 @@ impl Stack {
         let port_error = |source| StackError::Port { port: options.port, source };
         let address = listener.local_addr().map_err(port_error)?;
         let (engine, endpoint) = start_engine(&options.data, options.engine.as_ref())?;
-        let wiring = Arc::new(wire(&options, endpoint).await?);
+        let wiring = Arc::new(wire(&options, endpoint, address).await?);
         let capacity = Capacity::default();
         let ports = wiring.ports(capacity.clone()).await?;
         if let BusWiring::Redis(url) = &wiring.bus {
@@ -100,7 +101,7 @@ impl Stack {
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&fleet).replace_ended(ends, stopped.clone()));
         let signer = Arc::clone(&wiring.signer);
-        let gateway = Gateway::new(app.clone(), Arc::clone(&fleet), signer);
+        let gateway = Gateway::new(app.clone(), Arc::clone(&fleet), signer, wiring.files.clone());
         for (feed, handler) in feeds.into_iter().zip(handlers) {
             tasks.spawn(feed.serve(handler, stopped.clone()));
         }
@@ -322,7 +323,11 @@ async fn await_leases(ports: &Ports, fleet: &Fleet) {
 }
 
 /// Creates the tables and the secrets, and returns what the ports are made from.
-async fn wire(options: &StackOptions, endpoint: String) -> Result<Wiring, StackError> {
+async fn wire(
+    options: &StackOptions,
+    endpoint: String,
+    address: SocketAddr,
+) -> Result<Wiring, StackError> {
     let kept = options.keep_secrets_in.as_deref();
     let token_secrets = secrets_or(options.token_secrets.clone(), kept, "token.secret")?;
     let ticket_secrets = secrets_or(options.ticket_secrets.clone(), kept, "ticket.secret")?;
@@ -349,7 +354,19 @@ async fn wire(options: &StackOptions, endpoint: String) -> Result<Wiring, StackE
         tokens: Arc::new(JwtTokens::new(&tokens)),
         signer,
         tickets: Arc::new(SignedTickets::new(&ticket_secrets)),
+        files: open_files(options, address)?,
     })
+}
+
+/// The files, in the directory of the data or of the secrets, or in one that ends with the stack.
+fn open_files(options: &StackOptions, address: SocketAddr) -> Result<LocalFiles, StackError> {
+    let directory = match &options.data {
+        Data::Directory(path) => Some(path),
+        Data::Memory | Data::Endpoint(_) => options.keep_secrets_in.as_ref(),
+    };
+    let directory = directory.map(|path| path.join(FILES_DIRECTORY));
+    let opened = LocalFiles::open(directory.as_deref(), format!("http://{address}"));
+    opened.map_err(StackError::Files)
 }
 
 fn secrets_or(
@@ -369,6 +386,8 @@ fn secrets_or(
 const LEASE_POLL: Duration = Duration::from_millis(10);
 /// How long the start waits for them.
 const LEASE_WAIT_MAX: Duration = Duration::from_secs(3);
+/// Where files are, below the directory of the data.
+const FILES_DIRECTORY: &str = "files";
 /// Prefix of this stack's table names. Separate node processes must be configured with it.
 pub const TABLE_PREFIX: &str = "inkwire-";
 /// Engines accept any region. Separate node processes must be configured with this one.

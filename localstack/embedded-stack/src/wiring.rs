@@ -19,6 +19,8 @@ use service::compose::{
 };
 use service::config::{RedisUrl, StoreConfig};
 
+use crate::files::LocalFiles;
+
 /// The bus and the node directory.
 #[derive(Debug, Clone)]
 pub(crate) enum BusWiring {
@@ -57,6 +59,7 @@ pub(crate) struct Wiring {
     pub(crate) tokens: Arc<JwtTokens>,
     pub(crate) signer: Arc<TokenSigner>,
     pub(crate) tickets: Arc<SignedTickets>,
+    pub(crate) files: LocalFiles,
 }
 
 impl Wiring {
@@ -71,7 +74,7 @@ impl Wiring {
             BusWiring::InProcess(..) => Vec::new(),
             BusWiring::Redis(url) => vec![redis_health_check(url)?],
         };
-        Ok(Ports { health_checks, ..ports })
+        Ok(Ports { health_checks, files: Arc::new(self.files.clone()), ..ports })
     }
 
     /// Makes the relay for the current runtime. The capacity that it consumes is not counted.
@@ -82,6 +85,7 @@ impl Wiring {
 
     /// Makes the deriver for the current runtime. The store counts its consumed capacity in `capacity`.
     pub(crate) async fn deriver(&self, capacity: Capacity) -> Deriver {
-        deriver(store(&self.store, CredentialSource::local(), capacity).await)
+        let store = store(&self.store, CredentialSource::local(), capacity).await;
+        deriver(store, Arc::new(self.files.clone()))
     }
 }

@@ -24,6 +24,7 @@ pub(super) struct Calls {
     membership: Slots,
     connect: Slots,
     amend: Slots,
+    files: Slots,
 }
 
 /// The environments of one function. As on Lambda, each runs one call at a time. Calls wait for one
@@ -122,6 +123,7 @@ impl Calls {
             Function::Membership => &self.membership,
             Function::Connect => &self.connect,
             Function::Amend => &self.amend,
+            Function::Files => &self.files,
         }
     }
 }
@@ -133,6 +135,7 @@ async fn run(function: Function, app: App, request: Request<Bytes>) -> Response<
         Function::Membership => serve(app, request, membership::handle).await,
         Function::Connect => serve(app, request, connect::handle).await,
         Function::Amend => serve(app, request, amend::handle).await,
+        Function::Files => serve(app, request, files::handle).await,
     }
 }
 

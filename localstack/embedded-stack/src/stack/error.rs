@@ -60,6 +60,9 @@ pub enum StackError {
     /// The engine's stream of messages cannot be read.
     #[error("the relay cannot read the engine's stream")]
     Feed(#[source] Cause),
+    /// The directory of the files cannot be written to.
+    #[error("files cannot be kept")]
+    Files(#[source] io::Error),
     /// The demo workspace could not be written.
     #[error("the demo workspace could not be written")]
     Seed(#[source] Cause),
@@ -75,7 +78,9 @@ impl StackError {
         match self {
             Self::PortTaken { .. } => "stop what uses it, or choose another with --port",
             Self::Port { .. } => "choose another with --port",
-            Self::Engine(_) | Self::Secrets(_) => "choose another directory with --data-dir",
+            Self::Engine(_) | Self::Secrets(_) | Self::Files(_) => {
+                "choose another directory with --data-dir"
+            }
             Self::Store { .. } => "start it, or correct --dynamodb-endpoint",
             Self::RedisAddress(_) => "correct --redis-url",
             Self::Redis { issue, .. } => redis_fix(*issue),
@@ -95,7 +100,7 @@ impl StackError {
             | Self::Port { .. }
             | Self::Store { .. }
             | Self::Redis { .. } => 69,
-            Self::Engine(_) | Self::Secrets(_) => 73,
+            Self::Engine(_) | Self::Secrets(_) | Self::Files(_) => 73,
             Self::RedisAddress(_) => 64,
             Self::Feed(_) | Self::Seed(_) | Self::Node(_) | Self::NoSecret(_) => 70,
         }
