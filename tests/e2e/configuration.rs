@@ -23,6 +23,19 @@ const PUBLISHES: &[&str] = &[
     "INKWIRE_REDIS_URL is not set",
     "INKWIRE_TOKEN_KEYS is not set, nor INKWIRE_TOKEN_SECRET",
 ];
+const SENDS: &[&str] = &[
+    "INKWIRE_TABLE_PREFIX is not set",
+    "AWS_REGION is not set",
+    "INKWIRE_REDIS_URL is not set",
+    "INKWIRE_TOKEN_KEYS is not set, nor INKWIRE_TOKEN_SECRET",
+    "INKWIRE_FILES_BUCKET is not set",
+];
+const SIGNS_FILES: &[&str] = &[
+    "INKWIRE_TABLE_PREFIX is not set",
+    "AWS_REGION is not set",
+    "INKWIRE_TOKEN_KEYS is not set, nor INKWIRE_TOKEN_SECRET",
+    "INKWIRE_FILES_BUCKET is not set",
+];
 const ISSUES_TICKETS: &[&str] = &[
     "INKWIRE_TABLE_PREFIX is not set",
     "AWS_REGION is not set",
@@ -40,10 +53,11 @@ const NODE: &[&str] = &[
 ];
 
 const CASES: &[Case] = &[
-    Case { program: "send", set: &[], says: PUBLISHES },
+    Case { program: "send", set: &[], says: SENDS },
     Case { program: "scroll", set: &[], says: READS },
     Case { program: "membership", set: &[], says: PUBLISHES },
     Case { program: "amend", set: &[], says: PUBLISHES },
+    Case { program: "files", set: &[], says: SIGNS_FILES },
     Case { program: "connect", set: &[], says: ISSUES_TICKETS },
     Case {
         program: "relay",
@@ -53,6 +67,16 @@ const CASES: &[Case] = &[
             "AWS_REGION is not set",
             "INKWIRE_REDIS_URL is not set",
             "INKWIRE_REDIS_REPLICAS is not set",
+        ],
+    },
+    Case {
+        program: "derive",
+        set: &[("INKWIRE_FILES_BUCKET", "hunter2."), ("AWS_ENDPOINT_URL_S3", WRONG)],
+        says: &[
+            "INKWIRE_TABLE_PREFIX is not set",
+            "AWS_REGION is not set",
+            "INKWIRE_FILES_BUCKET is not the name of a bucket",
+            "AWS_ENDPOINT_URL_S3 ",
         ],
     },
     Case { program: "inkwire-node", set: &[], says: NODE },

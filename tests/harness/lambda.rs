@@ -67,6 +67,7 @@ impl Function {
             ("INKWIRE_TABLE_PREFIX", embedded_stack::TABLE_PREFIX.to_owned()),
             ("INKWIRE_REDIS_URL", redis.url()),
             ("AWS_REGION", "local".to_owned()),
+            ("INKWIRE_FILES_BUCKET", "inkwire-files".to_owned()),
             ("AWS_ENDPOINT_URL", cluster.stack.store_endpoint().to_owned()),
         ];
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");

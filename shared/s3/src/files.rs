@@ -46,7 +46,7 @@ impl Bucket {
 pub struct S3Files {
     bucket_url: String,
     region: String,
-    credentials: SharedCredentialsProvider,
+    credentials: Option<SharedCredentialsProvider>,
     connector: Arc<Connector>,
     clock: Arc<dyn Clock>,
 }
@@ -68,16 +68,9 @@ fn refused(cause: impl Into<Cause>) -> FileStoreError {
 
 impl S3Files {
     /// Makes it with the credentials of an SDK's configuration. Connects to nothing yet.
-    ///
-    /// # Errors
-    /// [`FileStoreError`] if the configuration has no credentials.
-    pub fn new(
-        bucket: &Bucket,
-        sdk: &SdkConfig,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, FileStoreError> {
+    #[must_use]
+    pub fn new(bucket: &Bucket, sdk: &SdkConfig, clock: Arc<dyn Clock>) -> Self {
         let credentials = sdk.credentials_provider();
-        let credentials = credentials.ok_or_else(|| refused(CallError::NoCredentials))?;
         let bucket_url = bucket.url();
         let builder = Connector::builder();
         let connector = if bucket_url.starts_with("http://") {
@@ -86,7 +79,7 @@ impl S3Files {
             builder.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build()
         };
         let region = bucket.region.clone();
-        Ok(Self { bucket_url, region, credentials, connector: Arc::new(connector), clock })
+        Self { bucket_url, region, credentials, connector: Arc::new(connector), clock }
     }
 
     fn url_of(&self, channel: &ChannelId, file: FileId) -> String {
@@ -94,7 +87,9 @@ impl S3Files {
     }
 
     async fn sign(&self, signable: &Signable<'_>) -> Result<String, FileStoreError> {
-        let credentials = self.credentials.provide_credentials().await.map_err(refused)?;
+        let credentials = self.credentials.as_ref();
+        let credentials = credentials.ok_or_else(|| refused(CallError::NoCredentials))?;
+        let credentials = credentials.provide_credentials().await.map_err(refused)?;
         signed(signable, &self.region, &credentials).map_err(refused)
     }
 

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use auth::tickets::{NoTickets, SignedTickets};
+#[cfg(feature = "lambda")]
+use auth::tickets::NoTickets;
+#[cfg(any(feature = "lambda", feature = "node"))]
+use auth::tickets::SignedTickets;
+#[cfg(feature = "lambda")]
 use auth::tokens::JwtTokens;
 #[cfg(feature = "node")]
 use auth::tokens::NoTokens;
@@ -10,25 +14,33 @@ use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
 use messaging::Ports;
 use messaging::derive::{Deriver, DeriverPorts};
 use messaging::ports::{
-    EventBus, HealthCheck, NodeDirectory, RelayBus, Store, Tickets, TokenVerifier,
+    EventBus, FileStore, HealthCheck, NodeDirectory, RelayBus, Store, Tickets, TokenVerifier,
 };
 use messaging::relay::Relay;
 #[cfg(feature = "node")]
 use redis_bus::{ElastiCache, Endpoint, GroupAccess};
 use redis_bus::{RedisBus, RedisRelayBus};
 
+#[cfg(feature = "lambda")]
+use s3::{Bucket, S3Files};
+
 pub use redis_bus::EndpointError;
 
 use crate::clock::{SystemClock, SystemRandomness};
-use crate::config::{DeriveConfig, FunctionConfig, RedisUrl, RelayConfig, StoreConfig};
+#[cfg(feature = "lambda")]
+use crate::config::{DeriveConfig, FilesConfig, FunctionConfig};
 #[cfg(feature = "node")]
 use crate::config::{NodeConfig, RedisPlace};
+use crate::config::{RedisUrl, RelayConfig, StoreConfig};
+use crate::no_files::NoFiles;
+#[cfg(feature = "lambda")]
 use crate::no_redis::NoRedis;
 
 /// The bus and the node directory: both in Redis, or both in process.
 pub type BusParts = (Arc<dyn EventBus>, Arc<dyn NodeDirectory>);
 
-/// Ports with the system's clock and randomness; the rest differs between environments.
+/// Ports with the system's clock and randomness, and without files; the rest differs between
+/// environments.
 #[must_use]
 pub fn ports<S>(
     store: S,
@@ -42,6 +54,8 @@ where
     let store = Arc::new(store);
     Ports {
         messages: Arc::<S>::clone(&store),
+        attachments: Arc::<S>::clone(&store),
+        files: Arc::new(NoFiles),
         channels: Arc::<S>::clone(&store),
         members: Arc::<S>::clone(&store),
         mentions: Arc::<S>::clone(&store),
@@ -64,6 +78,7 @@ where
 ///
 /// # Errors
 /// [`EndpointError`] if the address of Redis cannot be used.
+#[cfg(feature = "lambda")]
 pub async fn ports_of_function(config: &FunctionConfig) -> Result<Ports, EndpointError> {
     let store = store(&config.store, CredentialSource::Environment, Capacity::default()).await;
     let tokens = Arc::new(JwtTokens::new(&config.tokens));
@@ -75,7 +90,22 @@ pub async fn ports_of_function(config: &FunctionConfig) -> Result<Ports, Endpoin
         Some(secrets) => Arc::new(SignedTickets::new(secrets)),
         None => Arc::new(NoTickets),
     };
-    Ok(ports(store, bus, tokens, tickets))
+    let ports = ports(store, bus, tokens, tickets);
+    match &config.files {
+        Some(files) => Ok(Ports { files: s3_files(files, &config.store).await, ..ports }),
+        None => Ok(ports),
+    }
+}
+
+/// Files in S3. Connects to nothing yet.
+#[cfg(feature = "lambda")]
+async fn s3_files(files: &FilesConfig, store: &StoreConfig) -> Arc<dyn FileStore> {
+    let FilesConfig { bucket, endpoint } = files.clone();
+    let (region, credentials) = (store.region.clone(), CredentialSource::Environment);
+    let client = ClientConfig { region: region.clone(), endpoint: endpoint.clone(), credentials };
+    let sdk = dynamo::sdk_config(&client).await;
+    let bucket = Bucket { name: bucket, region, endpoint };
+    Arc::new(S3Files::new(&bucket, &sdk, Arc::new(SystemClock)))
 }
 
 /// A node's ports. Unlike a function, a node accepts no tokens, looks Redis up if a replication
@@ -166,16 +196,18 @@ pub fn relay(store: DynamoStore, relay_bus: Arc<dyn RelayBus>) -> Relay {
     Relay::new(Arc::new(store), relay_bus, Arc::new(SystemClock))
 }
 
-/// A deriver on a store, with the system's clock.
+/// A deriver on a store and its files, with the system's clock.
 #[must_use]
-pub fn deriver(store: DynamoStore) -> Deriver {
+pub fn deriver(store: DynamoStore, files: Arc<dyn FileStore>) -> Deriver {
     let (clock, randomness) = (Arc::new(SystemClock), Arc::new(SystemRandomness));
-    Deriver::new(DeriverPorts::of_store(Arc::new(store), clock, randomness))
+    Deriver::new(DeriverPorts::of_store(Arc::new(store), files, clock, randomness))
 }
 
 /// The derive function's deriver, on the messages table. Connects to nothing yet.
+#[cfg(feature = "lambda")]
 pub async fn deriver_of_function(config: &DeriveConfig) -> Deriver {
-    deriver(store(&config.store, CredentialSource::Environment, Capacity::default()).await)
+    let files = s3_files(&config.files, &config.store).await;
+    deriver(store(&config.store, CredentialSource::Environment, Capacity::default()).await, files)
 }
 
 /// The relay function's relay, on the channels table and Redis. Connects to nothing yet.

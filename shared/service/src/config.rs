@@ -2,6 +2,7 @@
 //!
 //! Nothing that decides where data goes has a default.
 
+mod files;
 mod identity;
 mod reader;
 mod redis;
@@ -24,6 +25,7 @@ use crate::telemetry::LogConfig;
 use identity::Identity;
 use reader::{Reader, address, origins, rate, replicas};
 
+pub use files::FilesConfig;
 pub use redis::{RedisGroup, RedisPlace, RedisUrl};
 
 /// Prefix of every table name.
@@ -72,10 +74,15 @@ pub const LOG: &str = "INKWIRE_LOG";
 pub const LOG_FORMAT: &str = "INKWIRE_LOG_FORMAT";
 /// The region of the tables.
 pub const REGION: &str = "AWS_REGION";
-/// Where the store listens, if it is not the region's own.
+/// The bucket of files.
+pub const FILES_BUCKET: &str = "INKWIRE_FILES_BUCKET";
+/// Where the store and S3 listen, if it is not the region's own.
 pub const ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
 /// Where the ElastiCache API listens, if it is neither there nor the region's own.
 pub const ELASTICACHE_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL_ELASTICACHE";
+
+/// Where S3 listens, if it is neither there nor the region's own.
+pub const S3_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL_S3";
 
 /// Placeholder in [`NODE_URL`] for the id of the node's task.
 pub const TASK_ID: &str = "{task_id}";
@@ -159,22 +166,27 @@ pub struct FunctionConfig {
     pub redis: Option<RedisUrl>,
     /// Secrets that sign tickets, for the function that issues them.
     pub ticket_secrets: Option<Secrets>,
+    /// Files, for functions that sign URLs to them or look whether they are uploaded.
+    pub files: Option<FilesConfig>,
 }
 
 /// What a function reads besides tables and tokens. It needs no variable that it does not read.
 struct Needs {
     redis: bool,
     tickets: bool,
+    files: bool,
 }
 
 impl Needs {
     const fn of(function: Function) -> Self {
         match function {
-            Function::Send | Function::Membership | Function::Amend => {
-                Self { redis: true, tickets: false }
+            Function::Send => Self { redis: true, tickets: false, files: true },
+            Function::Membership | Function::Amend => {
+                Self { redis: true, tickets: false, files: false }
             }
-            Function::Scroll => Self { redis: false, tickets: false },
-            Function::Connect => Self { redis: true, tickets: true },
+            Function::Scroll => Self { redis: false, tickets: false, files: false },
+            Function::Connect => Self { redis: true, tickets: true, files: false },
+            Function::Files => Self { redis: false, tickets: false, files: true },
         }
     }
 }
@@ -192,9 +204,10 @@ impl FunctionConfig {
         let redis = needs.redis.then(|| reader.redis()).flatten();
         let tokens = reader.tokens();
         let ticket_secrets = needs.tickets.then(|| reader.secrets(TICKET_SECRET)).flatten();
+        let files = needs.files.then(|| reader.files()).flatten();
         match (store, tokens) {
             (Some(store), Some(tokens)) if reader.problems.is_empty() => {
-                Ok(Self { log, store, tokens, redis, ticket_secrets })
+                Ok(Self { log, store, tokens, redis, ticket_secrets, files })
             }
             _ => Err(reader.refused()),
         }
@@ -234,13 +247,15 @@ impl RelayConfig {
     }
 }
 
-/// The environment of the deriver: it needs only the tables.
+/// The environment of the deriver: it needs only the tables and the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeriveConfig {
     /// Logs.
     pub log: LogConfig,
     /// The tables.
     pub store: StoreConfig,
+    /// Files.
+    pub files: FilesConfig,
 }
 
 impl DeriveConfig {
@@ -251,8 +266,11 @@ impl DeriveConfig {
     pub fn try_from(env: &impl Env) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(env);
         let log = reader.log();
-        match reader.store() {
-            Some(store) if reader.problems.is_empty() => Ok(Self { log, store }),
+        let (store, files) = (reader.store(), reader.files());
+        match (store, files) {
+            (Some(store), Some(files)) if reader.problems.is_empty() => {
+                Ok(Self { log, store, files })
+            }
             _ => Err(reader.refused()),
         }
     }

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use http::header::{CACHE_CONTROL, LOCATION};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use messaging::amend::AmendError;
+use messaging::attachments::AttachmentError;
 use messaging::channels::{CreateChannelError, ReadChannelError};
 use messaging::connect::ConnectError;
 use messaging::details::ChangeChannelError;
@@ -112,7 +114,7 @@ macro_rules! failures {
 }
 
 failures! {
-    AmendError, FollowError, PostMessageError, ScrollError, CreateChannelError, ReadChannelError, ChangeChannelError, ChangeMembersError, ProfileError, RevokeError, ConnectError, StoreError, MarkError,
+    AmendError, AttachmentError, FollowError, PostMessageError, ScrollError, CreateChannelError, ReadChannelError, ChangeChannelError, ChangeMembersError, ProfileError, RevokeError, ConnectError, StoreError, MarkError,
 }
 
 /// An answer to a call that succeeded.
@@ -130,6 +132,20 @@ impl Answer {
     #[must_use]
     pub fn created(body: &impl Serialize) -> Self {
         Self(problem::answer(StatusCode::CREATED, body))
+    }
+
+    /// What the call asks for is at this URL, for now. Nobody may keep the answer.
+    ///
+    /// # Errors
+    /// `unavailable` if the URL cannot stand in a header.
+    pub fn found(url: &str) -> Result<Self, Failure> {
+        let location = HeaderValue::from_str(url);
+        let location = location.map_err(|_form| Failure::from(ErrorCode::Unavailable))?;
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::FOUND;
+        response.headers_mut().insert(LOCATION, location);
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(Self(response))
     }
 }
 
@@ -248,7 +264,7 @@ where
 /// How long a call may take: less than the function's timeout, so that the caller gets an answer.
 fn wall_of(request: &Request<Bytes>) -> Duration {
     match routes::resolve(request.method(), request.uri().path()).map(|route| route.function()) {
-        Ok(Function::Send | Function::Amend) => limits::SEND_DEADLINE,
+        Ok(Function::Send | Function::Amend | Function::Files) => limits::SEND_DEADLINE,
         Ok(Function::Membership) => limits::MEMBERSHIP_DEADLINE,
         Ok(Function::Scroll | Function::Connect) | Err(_) => limits::CALL_DEADLINE,
     }

@@ -144,6 +144,8 @@ impl Reader for Deriver {
             ("derive_pins_shown", counts.pins_shown),
             ("derive_mentioned", counts.mentioned),
             ("derive_following", counts.following),
+            ("derive_files_named", counts.files_named),
+            ("derive_files_deleted", counts.files_deleted),
             ("derive_skipped", counts.poisoned),
             ("derive_held", counts.held),
         ]

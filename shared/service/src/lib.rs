@@ -25,4 +25,6 @@ pub mod stream;
 pub mod telemetry;
 pub mod version;
 
+mod no_files;
+#[cfg(feature = "lambda")]
 mod no_redis;

@@ -120,6 +120,8 @@ pub const OUR_PACKAGES: &[&str] = &[
     "scroll",
     "membership",
     "amend",
+    "files",
+    "s3",
     "connect",
     "relay",
     "derive",

@@ -14,7 +14,7 @@ use auth::tokens::{JwtTokens, TokenSigner};
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, Uri};
-use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
+use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, SeededRandomness};
 use messaging::App;
 use messaging::Ports;
 use messaging::ports::{Clock, Lease, NodeDirectory, Principal};
@@ -95,6 +95,8 @@ impl State {
         let store = Arc::new(MemoryStore::new());
         let ports = Ports {
             messages: Arc::<MemoryStore>::clone(&store),
+            attachments: Arc::<MemoryStore>::clone(&store),
+            files: Arc::new(MemoryFiles::new()),
             channels: Arc::<MemoryStore>::clone(&store),
             members: Arc::<MemoryStore>::clone(&store),
             mentions: Arc::<MemoryStore>::clone(&store),
@@ -220,6 +222,7 @@ async fn answer(app: &App, request: Request<Bytes>) -> Response<Bytes> {
         Function::Membership => serve(app.clone(), request, membership::handle).await,
         Function::Connect => serve(app.clone(), request, connect::handle).await,
         Function::Amend => serve(app.clone(), request, amend::handle).await,
+        Function::Files => serve(app.clone(), request, files::handle).await,
     }
 }
 

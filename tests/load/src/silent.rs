@@ -22,6 +22,8 @@ use tokio::time::timeout;
 
 use crate::record::say;
 
+mod attachments;
+
 /// A command to a node under test.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

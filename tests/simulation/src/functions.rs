@@ -136,6 +136,7 @@ async fn handle(app: App, request: Request<Bytes>) -> Response<Bytes> {
         Function::Membership => serve(app, request, membership::handle).await,
         Function::Connect => serve(app, request, connect::handle).await,
         Function::Amend => serve(app, request, amend::handle).await,
+        Function::Files => serve(app, request, files::handle).await,
     }
 }
 

@@ -25,6 +25,8 @@ use crate::feed::{Row, TableLog};
 use crate::plan::Plan;
 use crate::planted::{Planted, spoil_revision};
 
+mod attachments;
+
 /// What goes wrong at the store, in percent of its calls.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct StoreTrouble {

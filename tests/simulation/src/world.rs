@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use checker::{Change, ClientId, Event, SendId};
 use client::{Api, Draft, Outbox};
-use memory::SeededRng;
+use memory::{MemoryFiles, SeededRng};
 use messaging::derive::{Deriver, DeriverPorts};
 use messaging::ports::{ChannelStore, EventBus, MemberStore};
 use messaging::relay::Relay;
@@ -183,7 +183,8 @@ impl World {
         let relay_clock = Arc::<SimClock>::clone(&clock);
         let relay = Relay::new(Arc::<SimStore>::clone(&store), relay_bus, relay_clock);
         let derive_rng = SeededRng::new(DERIVE_SEED);
-        let deriver = Deriver::new(DeriverPorts::of_store(store, clock, derive_rng.port()));
+        let files = Arc::new(MemoryFiles::new());
+        let deriver = Deriver::new(DeriverPorts::of_store(store, files, clock, derive_rng.port()));
         let readers = [(Reader::Relay(relay), &self.rng), (Reader::Derive(deriver), &derive_rng)];
         for (reader, rng) in readers {
             for shard in 0..feed::SHARDS {
@@ -348,6 +349,8 @@ impl Wiring {
         }
         Ports {
             messages: Arc::<SimStore>::clone(&store),
+            attachments: Arc::<SimStore>::clone(&store),
+            files: Arc::new(MemoryFiles::new()),
             channels,
             members,
             mentions: Arc::<SimStore>::clone(&store),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use auth::tickets::SignedTickets;
 use auth::tokens::NoTokens;
 use auth::{Secret, Secrets};
-use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
+use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, SeededRandomness};
 use messaging::Ports;
 use model::Timestamp;
 use tokio::task::JoinSet;
@@ -31,6 +31,8 @@ impl TestHub {
         let secrets = Secrets::from(Secret::parse(&"s".repeat(32)).unwrap());
         let mut ports = Ports {
             messages: store.clone(),
+            attachments: store.clone(),
+            files: Arc::new(MemoryFiles::new()),
             channels: store.clone(),
             members: store.clone(),
             mentions: store.clone(),

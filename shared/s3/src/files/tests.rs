@@ -14,7 +14,7 @@ fn files(endpoint: Option<String>) -> S3Files {
     let sdk = SdkConfig::builder().credentials_provider(credentials).build();
     let (name, region) = ("inkwire-files".to_owned(), "eu-central-1".to_owned());
     let clock = Arc::new(ManualClock::at(NOW));
-    S3Files::new(&Bucket { name, region, endpoint }, &sdk, clock).unwrap()
+    S3Files::new(&Bucket { name, region, endpoint }, &sdk, clock)
 }
 
 fn channel() -> ChannelId {

@@ -97,8 +97,7 @@ impl<'a, E: Env> Reader<'a, E> {
             return url.filter(|_| self.problems.len() == before).map(RedisPlace::Url);
         }
         let authorities = self.authorities();
-        let api = api.or_else(|| self.env.value(ENDPOINT_URL)?.into_string().ok());
-        let api = api.filter(|api| !api.is_empty());
+        let api = api.or_else(|| self.value(ENDPOINT_URL));
         Some(RedisPlace::Group(RedisGroup { id: id?, token, authorities, api }))
     }
 
@@ -118,6 +117,12 @@ impl<'a, E: Env> Reader<'a, E> {
             let any = RedisUrl::parse("rediss://localhost")?;
             any.trusting(text).map(|_usable| text.to_owned())
         })
+    }
+
+    /// A value that is read elsewhere, and judged there.
+    pub(super) fn value(&self, name: &str) -> Option<String> {
+        let value = self.env.value(name)?.into_string().ok()?;
+        (!value.is_empty()).then_some(value)
     }
 
     fn is_set(&self, name: &str) -> bool {
@@ -198,7 +203,7 @@ fn region(text: &str) -> Result<String, &'static str> {
     if is_plain { Ok(text.to_owned()) } else { Err("is not a region") }
 }
 
-fn http_url(text: &str) -> Result<String, &'static str> {
+pub(super) fn http_url(text: &str) -> Result<String, &'static str> {
     let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     match host {
         Some(host) if !host.is_empty() => Ok(text.to_owned()),

@@ -8,6 +8,7 @@ fn function() -> HashMap<&'static str, String> {
         (REGION, "eu-central-1".to_owned()),
         (REDIS_URL, "redis://user:password@cache.example:6380/1".to_owned()),
         (TOKEN_SECRET, "t".repeat(32)),
+        (FILES_BUCKET, "inkwire-files".to_owned()),
         (TICKET_SECRET, format!("{},{}", "n".repeat(32), "o".repeat(32))),
     ])
 }
@@ -15,6 +16,7 @@ fn function() -> HashMap<&'static str, String> {
 fn node() -> HashMap<&'static str, String> {
     let mut env = function();
     env.remove(TOKEN_SECRET);
+    env.remove(FILES_BUCKET);
     env.insert(NODE_LISTEN, "0.0.0.0:8443".to_owned());
     env.insert(NODE_URL, "wss://n1.example/socket".to_owned());
     env
@@ -159,17 +161,24 @@ fn redis_may_be_reached_over_tls_by_a_private_authority() {
 #[test]
 fn a_function_reads_what_it_uses_and_nothing_else() {
     for (kind, own) in [
-        (Function::Send, &[REDIS_URL][..]),
+        (Function::Send, &[REDIS_URL, FILES_BUCKET][..]),
         (Function::Membership, &[REDIS_URL]),
+        (Function::Amend, &[REDIS_URL]),
+        (Function::Files, &[FILES_BUCKET]),
         (Function::Scroll, &[]),
         (Function::Connect, &[REDIS_URL, TICKET_SECRET]),
     ] {
         let mut env = function();
-        for name in [REDIS_URL, TICKET_SECRET].iter().filter(|name| !own.contains(name)) {
-            env.insert(name, "hunter2".to_owned());
+        let some = [REDIS_URL, TICKET_SECRET, FILES_BUCKET];
+        for name in some.iter().filter(|name| !own.contains(name)) {
+            env.insert(name, "Hunter2".to_owned());
         }
         let config = FunctionConfig::try_from(&env, kind).unwrap();
-        let read = [config.redis.map(|_| REDIS_URL), config.ticket_secrets.map(|_| TICKET_SECRET)];
+        let read = [
+            config.redis.map(|_| REDIS_URL),
+            config.ticket_secrets.map(|_| TICKET_SECRET),
+            config.files.map(|_| FILES_BUCKET),
+        ];
         assert_eq!(read.into_iter().flatten().collect::<Vec<_>>(), own, "{kind:?}");
         for name in own {
             env.remove(name);
@@ -177,6 +186,28 @@ fn a_function_reads_what_it_uses_and_nothing_else() {
         let unset = own.iter().map(|name| format!("{name} is not set")).collect::<Vec<_>>();
         let refused = FunctionConfig::try_from(&env, kind).err();
         assert_eq!(refused.map_or(vec![], |refused| refused.problems), unset, "{kind:?}");
+    }
+}
+
+#[test]
+fn files_are_in_a_bucket_that_a_certificate_covers() {
+    let mut env = function();
+    let files = |env: &HashMap<&'static str, String>| {
+        FunctionConfig::try_from(env, Function::Files).map(|config| config.files)
+    };
+    let bucket = "inkwire-files".to_owned();
+    let of_region = FilesConfig { bucket, endpoint: None };
+    assert_eq!(files(&env).unwrap(), Some(of_region));
+    for (name, url) in [(ENDPOINT_URL, "http://all:1"), (S3_ENDPOINT_URL, "http://s3:2")] {
+        env.insert(name, url.to_owned());
+        let found = files(&env).unwrap().and_then(|files| files.endpoint);
+        assert_eq!(found.as_deref(), Some(url));
+    }
+    for wrong in ["ab", "a.b.c", "Upper", "-abc", "abc-", "a_b", &"a".repeat(64)] {
+        env.insert(FILES_BUCKET, wrong.to_owned());
+        let refused = files(&env).unwrap_err().problems;
+        let problem = format!("{FILES_BUCKET} is not the name of a bucket without dots");
+        assert_eq!(refused, [problem], "{wrong}");
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use dynamo::Capacity;
 use http::{Request, Response, header};
-use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
+use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, SeededRandomness};
 use messaging::channels::create_channel;
 use messaging::ports::{Clock, Lease, NodeDirectory as _, Principal};
 use messaging::{App, Ports};
@@ -140,6 +140,8 @@ pub(crate) async fn in_memory() -> Outcome<App> {
     let bus = Arc::new(MemoryBus::new(Arc::clone(&clock)));
     Ok(App::new(Ports {
         messages: Arc::<MemoryStore>::clone(&store),
+        attachments: Arc::<MemoryStore>::clone(&store),
+        files: Arc::new(MemoryFiles::new()),
         channels: Arc::<MemoryStore>::clone(&store),
         members: Arc::<MemoryStore>::clone(&store),
         mentions: Arc::<MemoryStore>::clone(&store),
