@@ -21,6 +21,7 @@ use crate::transport::{Call, CallError, RawAnswer, Transport, Web};
 
 mod answers;
 mod calls;
+mod files;
 
 pub use answers::{
     Assignment, FollowedThread, Marked, MemberPage, Page, ProfilePage, Target, Unread,
@@ -42,6 +43,13 @@ impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Api").field("base_url", &self.0.base_url).finish_non_exhaustive()
     }
+}
+
+/// An answer whose body is JSON, or `null` if it is not.
+struct Answered {
+    status: u16,
+    headers: HeaderMap,
+    body: Value,
 }
 
 impl RawAnswer {
@@ -161,25 +169,34 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> Result<T, ApiError> {
-        let token = self.token().await?;
-        let first = self.attempt(method.clone(), path, Some(&token), body).await;
-        let renewable = !matches!(self.0.source, TokenSource::Fixed(_));
-        match first {
-            Err(error) if renewable && error.code() == Some(ErrorCode::TokenExpired) => {
-                let token = self.fresh_token().await?;
-                self.attempt(method, path, Some(&token), body).await
-            }
-            other => other,
-        }
+        Self::read(self.answered(method, path, body).await?)
     }
 
-    async fn attempt<T: DeserializeOwned>(
+    /// The same, for an answer that is not read as JSON.
+    async fn answered(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answered, ApiError> {
+        let token = self.token().await?;
+        let first = self.attempt(method.clone(), path, Some(&token), body).await?;
+        let renewable = !matches!(self.0.source, TokenSource::Fixed(_));
+        let code = first.body.get("code").and_then(Value::as_str);
+        if renewable && code == Some(ErrorCode::TokenExpired.as_str()) {
+            let token = self.fresh_token().await?;
+            return self.attempt(method, path, Some(&token), body).await;
+        }
+        Ok(first)
+    }
+
+    async fn attempt(
         &self,
         method: Method,
         path: &str,
         token: Option<&Token>,
         body: Option<&Value>,
-    ) -> Result<T, ApiError> {
+    ) -> Result<Answered, ApiError> {
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
             // No issuer makes a token that a header cannot hold, so send the call without it.
@@ -192,24 +209,34 @@ impl Api {
         let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
         let started_at = Instant::now();
         let RawAnswer { status, headers, body } = self.raw(method, path, headers, body).await?;
-        // In seconds, the only form that this protocol sends.
-        let seconds = headers.get(RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
-        let retry_after = seconds.map(Duration::from_secs);
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         if let Some(server_time) = body.get("server_time").and_then(Value::as_u64) {
             let (now, server_time) = (self.0.transport.now(), Timestamp::from_unix_ms(server_time));
             self.0.clock.learn(now, server_time, started_at.elapsed());
         }
-        let bad = ApiError::BadAnswer { status, retry_after };
-        if (200..300).contains(&status) {
-            return serde_json::from_value(body).or(Err(bad));
+        Ok(Answered { status, headers, body })
+    }
+
+    fn read<T: DeserializeOwned>(answer: Answered) -> Result<T, ApiError> {
+        if !(200..300).contains(&answer.status) {
+            return Err(Self::refusal(answer));
         }
-        let Ok(mut problem) = serde_json::from_value::<Box<ProblemBody>>(body) else {
-            return Err(bad);
+        let bad = ApiError::BadAnswer { status: answer.status, retry_after: None };
+        serde_json::from_value(answer.body).or(Err(bad))
+    }
+
+    /// The error of an answer that is not the one that its call asks for.
+    fn refusal(answer: Answered) -> ApiError {
+        // In seconds, the only form that this protocol sends.
+        let wait = answer.headers.get(RETRY_AFTER);
+        let seconds = wait.and_then(|wait| wait.to_str().ok()?.parse().ok());
+        let (status, retry_after) = (answer.status, seconds.map(Duration::from_secs));
+        let Ok(mut problem) = serde_json::from_value::<Box<ProblemBody>>(answer.body) else {
+            return ApiError::BadAnswer { status, retry_after };
         };
         let from_header = retry_after.and_then(|wait| u64::try_from(wait.as_millis()).ok());
         problem.retry_after_ms = problem.retry_after_ms.or(from_header);
-        Err(ApiError::Refused { status, problem })
+        ApiError::Refused { status, problem }
     }
 }
 

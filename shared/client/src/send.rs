@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ErrorCode, LogId, Message, MessageId};
+use model::{AttachmentId, ErrorCode, LogId, Message, MessageId};
 use parking_lot::Mutex;
 use protocol::http::PostedBody;
 use tokio::time::{Instant, sleep};
@@ -20,6 +20,8 @@ pub struct Draft {
     pub log: LogId,
     /// The text.
     pub text: String,
+    /// Uploaded files of the sender's; the text may be empty if there are any.
+    pub attachments: Vec<AttachmentId>,
     /// The client's id. It identifies the message until the answer brings the stored id.
     pub id: MessageId,
     /// The newest message that the sender had seen: the stored message sorts after it (G2).
@@ -111,7 +113,7 @@ impl Outbox {
         let now = self.api.server_now();
         let time = after.map_or(now, |after| now.max(after.time().plus(Duration::from_millis(1))));
         let id = MessageId::mint(time, self.api.transport().random());
-        Draft { log, text: text.to_owned(), id, after }
+        Draft { log, text: text.to_owned(), attachments: Vec::new(), id, after }
     }
 
     /// Sends a draft until it is stored, refused, or out of time. Each attempt has the same id.
@@ -128,8 +130,8 @@ impl Outbox {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let id = Some(draft.id);
-            match self.api.post_message(&draft.log, &draft.text, id, draft.after).await {
+            let (id, Draft { log, text, attachments, after, .. }) = (Some(draft.id), draft);
+            match self.api.post_attachments(log, text, attachments, id, *after).await {
                 Ok(PostedBody { message, duplicate, .. }) => {
                     self.inbox.lock().record_sent(&message.log(), message.id);
                     return Ok(Sent { message, local_id: draft.id, duplicate, attempts });

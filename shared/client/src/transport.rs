@@ -74,6 +74,21 @@ pub trait Transport: Send + Sync + Debug {
     /// [`CallError`]. A refusal is not an error here.
     async fn call(&self, call: Call) -> Result<RawAnswer, CallError>;
 
+    /// Makes a request to another server, which stores a file. Returns its status. It may take as long
+    /// as the file takes.
+    ///
+    /// # Errors
+    /// [`CallError`]; always for a transport that reaches no other server.
+    async fn upload(
+        &self,
+        _method: Method,
+        _url: &str,
+        _headers: HeaderMap,
+        _body: Vec<u8>,
+    ) -> Result<u16, CallError> {
+        Err(CallError::NotSent("this transport uploads nothing".into()))
+    }
+
     /// Opens a byte stream to `host:port`.
     ///
     /// # Errors
@@ -134,6 +149,18 @@ impl Transport for Web {
         Ok(RawAnswer { status, headers: response.headers().clone(), body })
     }
 
+    async fn upload(
+        &self,
+        method: Method,
+        url: &str,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<u16, CallError> {
+        let request = self.http.request(method, url).timeout(UPLOAD_WAIT_MAX).headers(headers);
+        let response = request.body(body).send().await.map_err(unanswered)?;
+        Ok(response.status().as_u16())
+    }
+
     async fn dial(&self, authority: &str) -> io::Result<Box<dyn ByteStream>> {
         dial_tcp(authority).await
     }
@@ -185,6 +212,8 @@ fn local_now() -> Timestamp {
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(3);
 /// The server answers a send within its own deadline; the rest is for the network.
 const CALL_WAIT_MAX: Duration = limits::SEND_DEADLINE.saturating_add(Duration::from_secs(4));
+/// The largest file, at 1 Mbit/s.
+const UPLOAD_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 /// A full page of the longest texts, at four bytes a character, plus some space for JSON.
 const ANSWER_BYTES_MAX: usize =
     limits::PAGE_ROWS_MAX as usize * limits::MESSAGE_CHARS_MAX * 4 + (1 << 20);

@@ -53,7 +53,12 @@ pub(crate) fn message_line(label: Option<&str>, message: &Message) -> String {
     let time = created_at.get(..19).unwrap_or_default().replace('T', " ");
     let label = label.map(|label| format!("{CYAN}{}{RESET} ", escape(label))).unwrap_or_default();
     let (sender, text) = (&message.sender_id, escape(message.text.as_str()));
-    format!("{DIM}{time}{RESET} {label}{BOLD}{sender}{RESET}: {text}")
+    let mut line = format!("{DIM}{time}{RESET} {label}{BOLD}{sender}{RESET}: {text}");
+    for file in &message.attachments {
+        let name = escape(file.name.as_str());
+        line.push_str(&format!(" {DIM}[{name}, {} bytes]{RESET}", file.bytes));
+    }
+    line
 }
 
 /// Escapes untrusted text: control characters could move the cursor or make the terminal type,

@@ -1,9 +1,9 @@
 //! The calls of PROTOCOL section 2, and the local ones of section 4.
 
 use model::{
-    ChangeId, Channel, ChannelId, ChannelUpdate, Direction, Emoji, KnownMessages, LogId, Message,
-    MessageId, MessageRef, NewReadMark, NodeId, Profile, ProfileUpdate, ReadMark, Rev, ThreadId,
-    UserId, Visibility,
+    AttachmentId, ChangeId, Channel, ChannelId, ChannelUpdate, Direction, Emoji, KnownMessages,
+    LogId, Message, MessageId, MessageRef, NewReadMark, NodeId, Profile, ProfileUpdate, ReadMark,
+    Rev, ThreadId, UserId, Visibility,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use protocol::http::client::{self, TokenBody};
@@ -44,6 +44,20 @@ impl Api {
         quote: Option<MessageId>,
     ) -> Result<PostedBody, ApiError> {
         let body = client::post_message(&log.into(), text, id, after, quote);
+        self.call(Method::POST, "/messages", Some(&body)).await
+    }
+
+    /// [`Api::post_message`] with uploaded files of the caller's; the text may be empty then.
+    pub async fn post_attachments(
+        &self,
+        log: impl Into<LogId>,
+        text: &str,
+        attachments: &[AttachmentId],
+        id: Option<MessageId>,
+        after: Option<MessageId>,
+    ) -> Result<PostedBody, ApiError> {
+        let mut body = client::post_message(&log.into(), text, id, after, None);
+        client::name_attachments(&mut body, attachments);
         self.call(Method::POST, "/messages", Some(&body)).await
     }
 
@@ -371,14 +385,15 @@ impl Api {
     pub async fn dev_token(&self, user: &DevUser) -> Result<Token, ApiError> {
         let role = user.role.as_deref();
         let body = client::dev_token(&user.workspace_id, &user.user_id, role, user.ttl_s);
-        let answer: TokenBody = self.attempt(Method::POST, "/dev/token", None, Some(&body)).await?;
+        let answer = self.attempt(Method::POST, "/dev/token", None, Some(&body)).await?;
+        let answer: TokenBody = Self::read(answer)?;
         Ok(Token::new(answer.token))
     }
 
     /// `POST /dev/nodes/{node_id}/kill`: local environments only.
     pub async fn kill_node(&self, node: &NodeId) -> Result<(), ApiError> {
         let path = format!("/dev/nodes/{node}/kill");
-        self.attempt::<Value>(Method::POST, &path, None, None).await.map(drop)
+        Self::read::<Value>(self.attempt(Method::POST, &path, None, None).await?).map(drop)
     }
 
     /// All pages of a list in order of channel id.
@@ -400,7 +415,7 @@ impl Api {
         }
     }
 
-    async fn typed<B: DeserializeOwned, T>(
+    pub(super) async fn typed<B: DeserializeOwned, T>(
         &self,
         method: Method,
         path: &str,

@@ -1,9 +1,9 @@
 //! The client's side of a call: writing requests, reading responses.
 
 use model::{
-    ChangeId, Channel, ChannelDetails, ChannelType, ChannelUpdate, Contract, Epoch, ErrorCode,
-    LateArrivals, LogId, Member, MessageId, NewReadMark, Profile, ProfileUpdate, ReadMark, Rev,
-    Timestamp, UnreadCount, UserId, Visibility, WorkspaceId, limits,
+    AttachmentId, ChangeId, Channel, ChannelDetails, ChannelType, ChannelUpdate, Contract, Epoch,
+    ErrorCode, LateArrivals, LogId, Member, MessageId, NewAttachment, NewReadMark, Profile,
+    ProfileUpdate, ReadMark, Rev, Timestamp, UnreadCount, UserId, Visibility, WorkspaceId, limits,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -30,6 +30,25 @@ pub fn post_message(
         ("thread", text_of(log.thread)),
         ("quote", text_of(quote)),
     ])
+}
+
+/// Adds the files that a message names to its body.
+pub fn name_attachments(body: &mut Value, attachments: &[AttachmentId]) {
+    if let Some(fields) = body.as_object_mut().filter(|_| !attachments.is_empty()) {
+        let ids = attachments.iter().map(ToString::to_string).collect::<Vec<_>>();
+        fields.insert("attachments".to_owned(), ids.into());
+    }
+}
+
+/// The body of `POST /attachments`.
+#[must_use]
+pub fn create_attachment(new: &NewAttachment) -> Value {
+    let NewAttachment { channel_id, name, media_type, bytes, digest } = new;
+    let sha256: String = digest.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({
+        "channel_id": channel_id.as_str(), "name": name.as_str(), "type": media_type.as_str(),
+        "bytes": bytes, "sha256": sha256,
+    })
 }
 
 /// The body of `PATCH /channels/{channel_id}/messages/{id}`.
