@@ -26,6 +26,7 @@ mod hello;
 mod raw;
 mod rest_changes;
 mod rest_channels;
+mod rest_files;
 mod rest_json;
 mod rest_messages;
 mod rest_pages;
@@ -63,6 +64,7 @@ fn names() -> Vec<(&'static str, Vec<String>)> {
         rest_pages::cases(&cast),
         rest_read_state::cases(&cast),
         rest_threads::cases(&cast),
+        rest_files::cases(&cast, &rest_files::Files::on_paper(&cast)),
     ];
     let rest = rest.into_iter().flatten().map(|case| case.name);
     let rest = rest.chain(rest_transport::cases().into_iter().map(|case| case.name));

@@ -20,6 +20,8 @@ pub(crate) fn cases() -> Vec<Rest> {
         ("/channels/x/pins", "GET"),
         ("/channels/x/pins/y", "PUT, DELETE"),
         ("/channels/x/unread", "POST"),
+        ("/attachments", "POST"),
+        ("/attachments/x", "GET"),
     ] {
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "get"] {
             if !allow.split(", ").any(|allowed| allowed == method) {
@@ -39,6 +41,8 @@ pub(crate) fn cases() -> Vec<Rest> {
         ("more after mentions", "/mentions/x"),
         ("more after a pin", "/channels/x/pins/y/z"),
         ("more after a channel's unread", "/channels/x/unread/y"),
+        ("attachments with an empty one", "/attachments/"),
+        ("more after an attachment", "/attachments/x/y"),
         ("two slashes in front", "//messages"),
         ("upper case", "/Messages"),
         ("a dot segment", "/./messages"),

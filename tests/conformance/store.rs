@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::Client;
 use dynamo::{Capacity, DynamoStore};
 use embedded_stack::engine::{Engine, EngineData};
 use messaging::ports::{
-    ChannelStore, MemberStore, MentionStore, MessageStore, PinStore, ProfileStore, ReadMarkStore,
+    AttachmentStore, ChannelStore, MemberStore, MentionStore, MessageStore, PinStore, ProfileStore, ReadMarkStore,
     Redirect, RevocationStore, Store, StoredMessage, ThreadStore,
 };
 use model::{
@@ -35,6 +35,7 @@ macro_rules! on_every_store {
     };
 }
 
+mod attachments;
 mod changes;
 mod channels;
 mod costs;
@@ -56,6 +57,7 @@ mod threads;
 /// One store, as its ports.
 pub(crate) struct Stores {
     pub(crate) messages: Arc<dyn MessageStore>,
+    pub(crate) attachments: Arc<dyn AttachmentStore>,
     pub(crate) channels: Arc<dyn ChannelStore>,
     pub(crate) members: Arc<dyn MemberStore>,
     pub(crate) threads: Arc<dyn ThreadStore>,
@@ -82,6 +84,7 @@ impl Stores {
         let store = Arc::new(store);
         Self {
             messages: Arc::clone(&store) as _,
+            attachments: Arc::clone(&store) as _,
             channels: Arc::clone(&store) as _,
             members: Arc::clone(&store) as _,
             revocations: Arc::clone(&store) as _,

@@ -10,6 +10,7 @@ use tests::cluster::{Cluster, Environment, user};
 use tests::{SOON, eventually};
 
 use crate::changes::change_id;
+use crate::files::new_file;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_send_is_one_write_unit_and_two_strong_read_units() {
@@ -21,6 +22,37 @@ async fn a_send_is_one_write_unit_and_two_strong_read_units() {
     alice.post_message(&channel, &"x".repeat(800), None, None).await.unwrap();
     let cost = capacity.since(&before).total();
     assert_eq!((cost.calls, cost.read_units, cost.write_units), (2, 2.0, 1.0), "{cost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_one_write_unit_and_naming_it_one_read_unit_beside_the_send() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    let channel = cluster.group("alice", &["bob"]).await.id;
+    let (alice, bytes) = (cluster.api("alice"), b"x".as_slice());
+    let capacity = cluster.stack.capacity();
+    let mut last = capacity.snapshot();
+    let mut spent = |expected: (u64, f64, f64), what: &str| {
+        let cost = capacity.since(&last).total();
+        last = capacity.snapshot();
+        assert_eq!((cost.calls, cost.read_units, cost.write_units), expected, "{what}: {cost:?}");
+    };
+    let (id, upload) = alice.create_attachment(&new_file(&channel, "a", bytes)).await.unwrap();
+    spent((2, 2.0, 1.0), "a file");
+    alice.upload(&upload, bytes.to_vec()).await.unwrap();
+    spent((0, 0.0, 0.0), "its upload");
+    let files = std::slice::from_ref(&id);
+    let posted = alice.post_attachments(&channel, &"x".repeat(700), files, None, None).await;
+    spent((3, 3.0, 1.0), "a send with it");
+    let attachments = &cluster.stack.ports().attachments;
+    eventually("`derive` has named it", SOON, async || {
+        let rows = attachments.attachments(&channel, &[id.file]).await.unwrap();
+        rows[0].named_by == Some(posted.as_ref().unwrap().message.id)
+    })
+    .await;
+    let before = capacity.snapshot();
+    alice.attachment_url(&id).await.unwrap();
+    let cost = capacity.since(&before).total();
+    assert_eq!((cost.calls, cost.read_units), (3, 4.0), "{cost:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,7 @@ mod embedded;
 mod everywhere;
 mod failover;
 mod figures;
+mod files;
 mod foreign;
 mod functions;
 mod health;
