@@ -24,6 +24,9 @@ export const COUNTED = {
   writesPerMark: [1, 'write units a read mark; no read (tests/e2e/cost.rs)'],
   readsPerMarks: [5, 'strong read units for the marks of 100 channels (tests/conformance/store/read_marks.rs)'],
   readsPerCount: [1, 'strong read units to count a channel with up to 4 KiB unread (tests/e2e/cost.rs)'],
+  writesPerFile: [2, 'write units a file: its row (tests/e2e/cost.rs), and giving it to its message, by `derive` (tests/conformance/store/attachments.rs)'],
+  readsPerFile: [3, 'read units a file: 2 of the call that signs the upload, 1 more of the send (tests/e2e/cost.rs)'],
+  readsPerFileUrl: [4, 'read units a URL of a file: the file, its message, standing 2 (tests/e2e/cost.rs)'],
   mentionRowsMax: [1000, 'newest mentions of a user that a count reads (limits::MENTION_ROWS_MAX)'],
   tickSeconds: [15, 'seconds between ticks (limits::TICK)'],
   vcpu: [1, 'vCPU a node (infra/lib/settings.mjs)'],
@@ -32,7 +35,7 @@ export const COUNTED = {
   socketsPerNode: [20000, 'sockets a node that the fleet is scaled towards, of 60000 (parameters)'],
   relayBatch: [100, 'records a call of the relay at most (infra/lib/stream.mjs)'],
   deriveBatch: [1000, 'records a call of `derive` at most (infra/lib/stream.mjs)'],
-  alarmMetrics: [51, 'metrics that alarms look at (infra/lib/alarms.mjs)'],
+  alarmMetrics: [54, 'metrics that alarms look at (infra/lib/alarms.mjs)'],
   nodeMetrics: [10, 'custom metrics of the fleet (infra/lib/collector.mjs)'],
   textBytes: [100, 'bytes of text: the frame sizes below are of a message this long'],
   messageFrame: [342, 'bytes of a message frame with that text and its header (docs/protocol.md)'],
@@ -81,7 +84,10 @@ export const ASSUMED = {
   readMs: [10, 'billed ms of a call with marks: one round trip; not measured on AWS'],
   countedChannels: [100, 'channels of a user who asks what is unread'],
   countMs: [100, 'billed ms of that call: a dozen rounds of queries; not measured on AWS'],
-  keptMonths: [12, 'months that a message is kept, for the cost of keeping a million'],
+  fileBytes: [500_000, 'bytes of a file'],
+  fileReads: [5, 'times that a file is read'],
+  filesMs: [10, 'billed ms of a call that signs a URL: two round trips; not measured on AWS'],
+  keptMonths: [12, 'months that a message and a file are kept, for the cost of keeping a million'],
   pingMinutes: [9, 'minutes between pings that keep a WebSocket API from closing (it does after 10)'],
 };
 
@@ -188,6 +194,21 @@ export function perMillionOfCounted({ values: v, costs: c }) {
   return scaled(Object.fromEntries(Object.entries(CALLS).map(([name, units]) => [name, cost(units)])), MILLION);
 }
 
+/** The cost of a million files, each named by a message and read a few times. */
+export function perMillionFiles(inputs) {
+  const { values: v, costs: c } = inputs;
+  const call = c.httpCalls + c.invocations + seconds(v, v.filesMs) * c.functionSeconds;
+  const lines = {
+    'store: rows, and giving them to messages': v.writesPerFile * c.writeUnits + v.readsPerFile * c.readUnits,
+    'signing uploads: API calls and function `files`': call,
+    'function `derive`': deriveShare(inputs),
+    'S3: an upload, and a look by the send': c.fileWrites + c.fileReads,
+    'reads: store, API calls, function, S3': v.fileReads * (v.readsPerFileUrl * c.readUnits + call + c.fileReads),
+    'reads: bytes out': v.fileReads * (v.fileBytes / GB) * c.egress,
+  };
+  return { files: scaled(lines, MILLION), kept: (v.fileBytes / GB) * c.fileStorage * v.keptMonths * MILLION };
+}
+
 /** The cost of a million read marks, and of asking a million times what is unread. */
 export function perMillionReads({ values: v, costs: c }) {
   const seconds = (ms) => (ms / 1000) * (v.functionMb / 1024);
@@ -245,7 +266,9 @@ export function tables(chosen = {}) {
   const calls = Object.entries(perMillionCalls(inputs));
   const rows = (lines) => Object.entries(lines).map(([name, value]) => `| ${name} | ${usd(value)} |`);
   const { marks, counts } = perMillionReads(inputs);
+  const { files, kept } = perMillionFiles(inputs);
   const { receivers, keptMonths, socketsPerNode, marksPerCall, countedChannels, mentionRows } = inputs.values;
+  const { fileBytes, fileReads } = inputs.values;
   return [
     `| a million messages to ${receivers} sockets each | USD |`,
     '| --- | --- |',
@@ -258,6 +281,12 @@ export function tables(chosen = {}) {
     '| a million of these, without what is delivered | USD, store | USD, all |',
     '| --- | --- | --- |',
     ...calls.map(([name, { store, all }]) => `| ${name} | ${usd(store)} | ${usd(all)} |`),
+    '',
+    `| a million files of ${fileBytes / 1000} KB, each read ${fileReads} times | USD |`,
+    '| --- | --- |',
+    ...rows(files),
+    `| **Inkwire** | **${usd(sum(files))}** |`,
+    `| beside it: keeping them ${keptMonths} months | ${usd(kept)} |`,
     '',
     `| a million read marks, ${marksPerCall} a call | USD |`,
     '| --- | --- |',

@@ -2,10 +2,11 @@
 """Feeds the stream of a table to a function, as the event source mapping of AWS does: in order, from
 the oldest record. Repeats a batch from the first record that the function reports as failed.
 
-    stream.py TABLE STORE_URL INVOKE_URL [KEY=PREFIX,…[:ATTRIBUTE]]…
+    stream.py TABLE STORE_URL INVOKE_URL [KEY=PREFIX,…[:ATTRIBUTE|:-]]…
 
-With filters, the function gets only records that match one of them, and no removed rows. A record
-matches if its KEY begins with a PREFIX and, if the filter names an ATTRIBUTE, its row has that text.
+With filters, the function gets only records that match one of them. A record matches if its KEY
+begins with a PREFIX and its row was written, with a text of that name if the filter names an
+ATTRIBUTE. With `-` it matches if its row was removed.
 For functions that run under `cargo lambda watch`; needs botocore, which MiniStack installs.
 """
 
@@ -57,8 +58,11 @@ def filter_of(text):
     prefixes = tuple(prefixes.split(","))
 
     def matches(change):
-        has_text = not attribute or "S" in change.get("NewImage", {}).get(attribute, {})
-        return has_text and change["Keys"][key]["S"].startswith(prefixes)
+        if not change["Keys"][key]["S"].startswith(prefixes):
+            return False
+        if "NewImage" not in change or attribute == "-":
+            return "NewImage" not in change and attribute == "-"
+        return not attribute or "S" in change["NewImage"].get(attribute, {})
 
     return matches
 
@@ -67,8 +71,7 @@ def passing(records, filters):
     """The records that at least one of the filters matches, or all records without filters."""
 
     def passes(record):
-        matching = any(matches(record["dynamodb"]) for matches in filters)
-        return record["eventName"] != "REMOVE" and matching
+        return any(matches(record["dynamodb"]) for matches in filters)
 
     return [record for record in records if passes(record)] if filters else records
 

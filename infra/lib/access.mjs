@@ -10,7 +10,8 @@ import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 
 export const ACCESS = {
   send: {
-    messages: ['GetItem', 'PutItem'],
+    // Files are read in a batch.
+    messages: ['BatchGetItem', 'GetItem', 'PutItem'],
     channels: ['BatchGetItem'],
     memberships: ['BatchGetItem'],
   },
@@ -31,6 +32,12 @@ export const ACCESS = {
     memberships: ['BatchGetItem'],
     // Read marks: an update on the condition that the row exists reads nothing before.
     user_channels: ['UpdateItem'],
+  },
+  files: {
+    // The row of a new file. Reading one reads the message that has it, too.
+    messages: ['BatchGetItem', 'GetItem', 'PutItem'],
+    channels: ['BatchGetItem'],
+    memberships: ['BatchGetItem'],
   },
   connect: {
     user_channels: ['BatchGetItem'],
@@ -53,6 +60,33 @@ export const ACCESS = {
     user_channels: ['BatchGetItem', 'Query'],
   },
 };
+
+/**
+ * Which calls a program makes on files, or signs: a URL can do no more than the role that signed it. A
+ * program that asks for one file must be allowed to list them: otherwise S3 does not say whether it is
+ * there. Nobody reads a file's bytes but those who got a URL for it.
+ */
+export const FILES = {
+  send: { files: ['GetObject'], bucket: ['ListBucket'] },
+  files: { files: ['GetObject', 'PutObject'], bucket: ['ListBucket'] },
+  derive: { files: ['DeleteObject'], bucket: [] },
+};
+
+const ofS3 = (calls) => calls.map((call) => `s3:${call}`);
+
+/** A program's policy statements on the bucket. */
+export function filesStatementsOf(program, bucket) {
+  const { files = [], bucket: whole = [] } = FILES[program] ?? {};
+  const statement = (sid, calls, resource) =>
+    calls.length === 0 ? [] : [new PolicyStatement({ sid, actions: ofS3(calls), resources: [resource] })];
+  return [
+    ...statement('Files', files, bucket.arnForObjects('*')),
+    ...statement('Bucket', whole, bucket.bucketArn),
+  ];
+}
+
+/** Every call on files that functions themselves make. The network's endpoint of S3 allows only these. */
+export const FILE_CALLS = ofS3(['DeleteObject', 'GetObject', 'ListBucket']);
 
 /** A program's policy statements, one for each table. */
 export function statementsOf(program, tables) {

@@ -151,9 +151,15 @@ function deriveAlarms({ functions: { derive }, readers }) {
       says: 'Reactions are counted and mentions are listed over 1 min late',
     },
     {
+      name: 'derive-age-critical',
+      metric: ageOf(derive),
+      threshold: 3_600_000,
+      says: 'Files are given to their messages over 1 h late; a day later they begin to be lost',
+    },
+    {
       name: 'derive-failures',
       metric: depthOf(readers.derive.queue),
-      says: 'Records were given up: their reactions are not counted, their mentions are not listed',
+      says: 'Records were given up: reactions are not counted, mentions not listed, and files will be lost',
     },
     {
       name: 'derive-skipped',
@@ -165,7 +171,7 @@ function deriveAlarms({ functions: { derive }, readers }) {
       metric: functionMetric(derive, 'derive_held'),
       of: 5,
       datapoints: 2,
-      says: 'Batches are held: the tables do not answer, or a message changes too often',
+      says: 'Batches are held: the tables or the files do not answer, or a message changes too often',
     },
   ];
 }

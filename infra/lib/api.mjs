@@ -29,6 +29,8 @@ const ROUTES = {
   'GET /channels/{channel_id}/pins': 'amend',
   'PUT /channels/{channel_id}/pins/{id}': 'amend',
   'DELETE /channels/{channel_id}/pins/{id}': 'amend',
+  'POST /attachments': 'files',
+  'GET /attachments/{id}': 'files',
   'GET /channels': 'membership',
   'POST /channels': 'membership',
   'PATCH /channels/{channel_id}': 'membership',

@@ -56,13 +56,15 @@ function busGraphs(graph, context) {
       [depthOf(readers.relay.queue)],
     ),
     graph(
-      'Derive: age; counted anew, up to date, pins, mentions, failures',
+      'Derive: age; counted anew, up to date, pins, mentions, files, failures',
       [ageOf(functions.derive)],
       [
         functionMetric(functions.derive, 'derive_folded'),
         functionMetric(functions.derive, 'derive_unchanged'),
         functionMetric(functions.derive, 'derive_pins_shown'),
         functionMetric(functions.derive, 'derive_mentioned'),
+        functionMetric(functions.derive, 'derive_files_named'),
+        functionMetric(functions.derive, 'derive_files_deleted'),
         depthOf(readers.derive.queue),
       ],
     ),

@@ -1,9 +1,9 @@
-// The seven functions: prebuilt programs, one role each.
+// The eight functions: prebuilt programs, one role each.
 import { ArnFormat, Duration, Fn, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
-import { statementsOf } from './access.mjs';
+import { filesStatementsOf, statementsOf } from './access.mjs';
 import { logGroupOf } from './logs.mjs';
 import { resolved } from './secrets.mjs';
 
@@ -17,6 +17,7 @@ const TIMEOUT_S = {
   scroll: 10,
   membership: 29,
   amend: 10,
+  files: 10,
   connect: 10,
   relay: 60,
   derive: 60,
@@ -58,17 +59,18 @@ function functionOf(stack, name, context) {
 
 /** What each function gets in its environment beside tables and logs: only what it uses. */
 const NEEDS = {
-  send: ['cache', 'tokens'],
+  send: ['cache', 'tokens', 'files'],
   scroll: ['tokens'],
   membership: ['cache', 'tokens'],
   amend: ['cache', 'tokens'],
+  files: ['tokens', 'files'],
   connect: ['cache', 'tokens', 'tickets'],
   relay: ['cache', 'replicas'],
-  derive: [],
+  derive: ['files'],
 };
 
 /** The names come from shared/service/src/config.rs; a check compares them. */
-function environmentOf(name, { settings, parameters, redis, secrets }) {
+function environmentOf(name, { settings, parameters, redis, secrets, files }) {
   const parts = {
     cache: { INKWIRE_REDIS_URL: resolved(redis.url) },
     replicas: { INKWIRE_REDIS_REPLICAS: redis.replicas },
@@ -77,6 +79,7 @@ function environmentOf(name, { settings, parameters, redis, secrets }) {
       INKWIRE_TOKEN_ISSUER: parameters.TokenIssuer.valueAsString,
       INKWIRE_TOKEN_AUDIENCE: parameters.TokenAudience.valueAsString,
     },
+    files: { INKWIRE_FILES_BUCKET: files.bucketName },
     tickets: { INKWIRE_TICKET_SECRET: resolved(secrets.ticket) },
   };
   return Object.assign(
@@ -89,9 +92,10 @@ function environmentOf(name, { settings, parameters, redis, secrets }) {
   );
 }
 
-function roleOf(stack, name, functionName, logGroup, { tables }) {
+function roleOf(stack, name, functionName, logGroup, { tables, files }) {
   const statements = [
     ...statementsOf(name, tables),
+    ...filesStatementsOf(name, files),
     new iam.PolicyStatement({
       sid: 'Logs',
       actions: ['logs:CreateLogStream', 'logs:PutLogEvents'],

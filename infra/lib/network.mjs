@@ -5,7 +5,7 @@
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { AnyPrincipal, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import { Aws } from 'aws-cdk-lib';
-import { ALL_CALLS } from './access.mjs';
+import { ALL_CALLS, FILE_CALLS } from './access.mjs';
 import { logGroupOf } from './logs.mjs';
 
 /** The port of nodes' sockets, the only one that is open to the internet. */
@@ -15,7 +15,7 @@ export const METRICS_PORT = 9464;
 /** The cache's port. */
 export const CACHE_PORT = 6379;
 
-export function networkOf(stack, { settings, parameters, tables }) {
+export function networkOf(stack, { settings, parameters, tables, files }) {
   const vpc = new ec2.Vpc(stack, 'Vpc', {
     ipAddresses: ec2.IpAddresses.cidr(settings.cidr),
     maxAzs: 2,
@@ -27,6 +27,7 @@ export function networkOf(stack, { settings, parameters, tables }) {
     ],
   });
   tableEndpoint(stack, vpc, tables);
+  fileEndpoint(vpc, files);
   if (settings.has('flowLogs')) {
     const group = logGroupOf(stack, 'FlowLogGroup', { parameters, name: `/${settings.stackName}/network` });
     // Only refused packets: logging the accepted ones of a busy node would cost more than the node.
@@ -53,6 +54,25 @@ function tableEndpoint(stack, vpc, tables) {
   );
 }
 
+/**
+ * Lets functions reach our files, and nothing else of S3. Not nodes: their image comes from S3, too, from
+ * buckets that are not ours.
+ */
+function fileEndpoint(vpc, files) {
+  const endpoint = vpc.addGatewayEndpoint('FileEndpoint', {
+    service: ec2.GatewayVpcEndpointAwsService.S3,
+    subnets: [{ subnetType: ec2.SubnetType.PRIVATE_ISOLATED }],
+  });
+  endpoint.addToPolicy(
+    new PolicyStatement({
+      principals: [new AnyPrincipal()],
+      actions: FILE_CALLS,
+      resources: [files.bucketArn, files.arnForObjects('*')],
+      conditions: { StringEquals: { 'aws:PrincipalAccount': Aws.ACCOUNT_ID } },
+    }),
+  );
+}
+
 function groupsOf(stack, vpc) {
   const toCache = vpc.isolatedSubnets.map((subnet) => ({
     cidrIp: subnet.ipv4CidrBlock,
@@ -64,8 +84,8 @@ function groupsOf(stack, vpc) {
     vpcId: vpc.vpcId,
     securityGroupEgress: [
       ...toCache,
-      // The subnets lead only to the tables' endpoint, whose addresses are not constant.
-      { cidrIp: '0.0.0.0/0', ...tcp(443), description: 'the tables, through the gateway endpoint' },
+      // The subnets lead only to the endpoints of tables and files, whose addresses are not constant.
+      { cidrIp: '0.0.0.0/0', ...tcp(443), description: 'tables and files, through gateway endpoints' },
     ],
   });
   const nodes = new ec2.CfnSecurityGroup(stack, 'NodesGroup', {

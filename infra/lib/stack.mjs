@@ -3,6 +3,7 @@ import { CfnOutput, Stack } from 'aws-cdk-lib';
 import { alarmsOf, topicOf } from './alarms.mjs';
 import { apiOf } from './api.mjs';
 import { dashboardOf } from './dashboard.mjs';
+import { bucketOf } from './files.mjs';
 import { clusterOf, fleetOf } from './fleet.mjs';
 import { functionsOf } from './functions.mjs';
 import { namesOf } from './names.mjs';
@@ -19,6 +20,7 @@ export class InkwireStack extends Stack {
     super(scope, id, { description: 'Inkwire: API, functions, tables, cache, nodes' });
     const context = { settings, parameters: parametersOf(this, { settings }) };
     context.tables = tablesOf(this, context);
+    context.files = bucketOf(this, context);
     context.network = networkOf(this, context);
     context.alarms = topicOf(this, context);
     context.secrets = secretsOf(this, context);

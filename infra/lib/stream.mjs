@@ -17,9 +17,12 @@ const sortKeys = (...prefixes) => ({ Keys: { created_at: { S: prefixes.map((pref
  */
 const withText = (attribute) => ({ NewImage: { [attribute]: { S: [{ exists: true }] } } });
 
+/** Matches rows that were removed. Every row that was written has a channel. */
+const removed = () => ({ NewImage: { channel_id: { S: [{ exists: false }] } } });
+
 /**
  * Sort keys of messages. They are ULIDs, whose first digit is 0 to 7. Rows beside messages have a
- * letter first: reactions `r#`, pins `p#`, the change log `c#`.
+ * letter first: reactions `r#`, pins `p#`, files `f#`, the change log `c#`.
  */
 const MESSAGES = [...'01234567'];
 
@@ -41,8 +44,13 @@ const READERS = {
       { dynamodb: { ...sortKeys('r#', 'p#'), ...withText('channel_id') } },
       // Messages that mention somebody. Only they have `m`, so all others cost nothing here.
       { dynamodb: { ...sortKeys(...MESSAGES), ...withText('m') } },
-      // Deletions: a deletion that dies before it comes to the message's pin leaves that to `derive`.
+      // Deletions: a deletion that dies before it comes to the message's pin leaves that to `derive`, as
+      // every deletion does with files.
       { dynamodb: { ...sortKeys(...MESSAGES), ...withText('g') } },
+      // Messages with files, which are theirs from then on. Deleted ones keep `f`, too.
+      { dynamodb: { ...sortKeys(...MESSAGES), ...withText('f') } },
+      // Files that lapsed: no message named them in time, or theirs was deleted.
+      { dynamodb: { ...sortKeys('f#'), ...removed() } },
     ],
     // The larger a batch, the more reactions to one message are counted at once.
     batchSize: 1000,

@@ -1,5 +1,6 @@
 // Findings of cdk-nag that we accept, each with its reason. Any other finding is an error.
 import { NagSuppressions } from 'cdk-nag';
+import { FILES } from './access.mjs';
 
 /**
  * All permissions without a specific resource, because their calls accept none. The checks compare
@@ -32,9 +33,19 @@ export const WILDCARDS = [
     actions: ['ecr:GetAuthorizationToken'],
     reason: 'A token for the registry, not for a repository: the call takes no resource',
   },
+  ...Object.values(FILES).map(({ files }) => ({
+    actions: files.map((call) => `s3:${call}`),
+    reason: 'All files of one bucket: a key is the id of a channel and of a file, and a role serves all of them',
+  })),
 ];
 
 const BY_PATH = {
+  Files: [
+    [
+      'AwsSolutions-S1',
+      'Who may get a URL is in the functions\' logs; a log of each access would need a bucket of its own',
+    ],
+  ],
   NodesGroup: [
     [
       'AwsSolutions-EC23',
@@ -69,9 +80,13 @@ export function suppress(stack) {
   for (const queue of ['RelayFailures', 'DeriveFailures', 'NamesFailures']) {
     add(stack, queue, [['AwsSolutions-SQS3', LAST]]);
   }
-  const [network, interfaces, streams, token] = WILDCARDS.map(({ reason }) => reason);
-  for (const name of ['send', 'scroll', 'membership', 'amend', 'connect', 'relay', 'derive']) {
+  const [network, interfaces, streams, token, ofFiles] = WILDCARDS.map(({ reason }) => reason);
+  for (const name of ['send', 'scroll', 'membership', 'amend', 'files', 'connect', 'relay', 'derive']) {
     add(stack, `Role-${name}`, [['AwsSolutions-IAM5', network, ['Resource::*']]]);
+  }
+  for (const name of Object.keys(FILES)) {
+    const all = { regex: '/^Resource::<Files\\w+\\.Arn>/\\*$/' };
+    add(stack, `Role-${name}`, [['AwsSolutions-IAM5', ofFiles, [all]]]);
   }
   add(stack, 'Role-names', [['AwsSolutions-IAM5', interfaces, ['Resource::*']]]);
   add(stack, 'Role-node-start', [['AwsSolutions-IAM5', token, ['Resource::*']]]);

@@ -6,6 +6,7 @@ import {
   inputsOf,
   listed,
   perMillionCalls,
+  perMillionFiles,
   perMillionHours,
   perMillionMessages,
   perMillionReads,
@@ -85,6 +86,16 @@ test('pins, mentions and their counts cost these units', () => {
   for (const [rows, reads] of [[0, 0.5], [40, 0.5], [100, 1.5], [1000, 12.5], [9999, 12.5]]) {
     costs(mentions(rows), 0, reads);
   }
+});
+
+test('a file costs what its calls were counted to cost, and its bytes the most', () => {
+  const inputs = inputsOf();
+  const { files } = perMillionFiles(inputs);
+  const { writeUnits, readUnits } = inputs.costs;
+  const store = (2 * writeUnits + (2 + 1) * readUnits) * 1_000_000;
+  assert.equal(files['store: rows, and giving them to messages'].toFixed(6), store.toFixed(6));
+  const { 'reads: bytes out': bytes, ...rest } = files;
+  assert.ok(bytes > 5 * Object.values(rest).reduce((total, value) => total + value, 0));
 });
 
 test('every price has a page of its vendor and says whether it was verified', () => {

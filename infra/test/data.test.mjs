@@ -69,6 +69,30 @@ test('the cache is encrypted, asks for a token, and survives the loss of a zone'
   assert.equal(cache.NumNodeGroups, 1);
 });
 
+test('files are private, encrypted, of this account, and outlive the stack', () => {
+  const [[, bucket]] = resourcesOf(template, 'AWS::S3::Bucket');
+  const { Properties } = bucket;
+  assert.equal(Properties.BucketName, undefined, 'a made name: names are global');
+  assert.ok(Object.values(Properties.PublicAccessBlockConfiguration).every((blocked) => blocked === true));
+  assert.equal(Object.keys(Properties.PublicAccessBlockConfiguration).length, 4);
+  const [{ ServerSideEncryptionByDefault }] = Properties.BucketEncryption.ServerSideEncryptionConfiguration;
+  assert.equal(ServerSideEncryptionByDefault.SSEAlgorithm, 'AES256');
+  assert.equal(Properties.OwnershipControls.Rules[0].ObjectOwnership, 'BucketOwnerEnforced');
+  assert.equal(Properties.VersioningConfiguration, undefined, 'what is deleted is gone');
+  assert.equal(bucket.DeletionPolicy, 'RetainExceptOnCreate');
+  const { PolicyDocument } = resourceOf(template, 'AWS::S3::BucketPolicy', 'Files').Properties;
+  assert.ok(PolicyDocument.Statement.every(({ Effect }) => Effect === 'Deny'), 'only what is not TLS is told');
+});
+
+test('browsers of the allowed origins upload, and any page reads what it has a URL for', () => {
+  const [[, { Properties }]] = resourcesOf(template, 'AWS::S3::Bucket');
+  const rules = Properties.CorsConfiguration.CorsRules;
+  const of = (method) => rules.filter(({ AllowedMethods }) => AllowedMethods.includes(method));
+  assert.deepEqual(of('PUT').map(({ AllowedOrigins }) => AllowedOrigins), [{ Ref: 'AllowedOrigins' }]);
+  assert.deepEqual(of('GET').map(({ AllowedOrigins }) => AllowedOrigins), [['*']]);
+  assert.equal(rules.length, 2);
+});
+
 test('no secret is in the template', () => {
   for (const [id, { Properties }] of resourcesOf(template, 'AWS::SecretsManager::Secret')) {
     const { SecretString, GenerateSecretString } = Properties;

@@ -50,7 +50,7 @@ test('cache and functions are in subnets without a way out, nodes in the others'
   assert.equal(subnets.SubnetIds.length, 2);
   const inside = [
     subnets.SubnetIds,
-    ...['send', 'scroll', 'membership', 'amend', 'connect', 'relay', 'derive'].map(
+    ...['send', 'scroll', 'membership', 'amend', 'files', 'connect', 'relay', 'derive'].map(
       (name) =>
         resourceOf(template, 'AWS::Lambda::Function', `Function${name}`).Properties.VpcConfig
           .SubnetIds,
@@ -68,8 +68,17 @@ test('there is no NAT, and no balancer before the nodes', () => {
   for (const type of types) assert.doesNotMatch(type, /NatGateway|ElasticLoadBalancing/);
 });
 
+test('functions inside reach the files through an endpoint that nodes do not use', () => {
+  const { Properties } = resourceOf(template, 'AWS::EC2::VPCEndpoint', 'VpcFile');
+  assert.equal(Properties.VpcEndpointType, 'Gateway');
+  assert.match(textOf(Properties.ServiceName), /\.s3$/);
+  const tables = Properties.RouteTableIds.map(textOf);
+  assert.equal(tables.length, 2);
+  for (const table of tables) assert.match(table, /VpcinsideSubnet/);
+});
+
 test('functions inside reach the tables through the gateway endpoint', () => {
-  const { Properties } = resourceOf(template, 'AWS::EC2::VPCEndpoint', 'Vpc');
+  const { Properties } = resourceOf(template, 'AWS::EC2::VPCEndpoint', 'VpcTable');
   assert.equal(Properties.VpcEndpointType, 'Gateway');
   assert.match(textOf(Properties.ServiceName), /\.dynamodb$/);
   assert.equal(Properties.RouteTableIds.length, 4);

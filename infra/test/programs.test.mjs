@@ -7,13 +7,14 @@ import { METRICS_PORT, SOCKET_PORT } from '../lib/network.mjs';
 import { resourceOf, resourcesOf, source, templateOf, textOf } from './synthesis.mjs';
 
 const template = templateOf();
-const FUNCTIONS = ['send', 'scroll', 'membership', 'amend', 'connect', 'relay', 'derive'];
+const FUNCTIONS = ['send', 'scroll', 'membership', 'amend', 'files', 'connect', 'relay', 'derive'];
 
 /** Variables that functions or tasks must not have, and why. */
 const NOT_SET = {
   function: {
     AWS_REGION: 'the platform sets it, and lets nobody else',
     AWS_ENDPOINT_URL: 'the tables are at the region\'s own endpoint',
+    AWS_ENDPOINT_URL_S3: 'the files are at the region\'s own endpoint',
     INKWIRE_REDIS_CA: 'the cache\'s certificate is from an authority that everybody trusts',
     INKWIRE_SOCKET_SECONDS_MAX: 'a day is right for the stack',
   },
@@ -111,6 +112,7 @@ test('with an issuer\'s public keys nobody holds a secret that signs tokens, and
   assert.deepEqual(named.sort(), [
     'Functionamend',
     'Functionconnect',
+    'Functionfiles',
     'Functionmembership',
     'Functionscroll',
     'Functionsend',
@@ -257,8 +259,8 @@ test('the relay gets all rows of messages, and no row beside them', () => {
   // The prefixes of all rows beside messages, in the source and reserved.
   const own = [...source('shared/dynamo/src/keys.rs').matchAll(/const \w+: &str = "(\w#)";/g)];
   const prefixes = own.map(([, prefix]) => prefix);
-  assert.deepEqual(prefixes.sort(), ['c#', 'p#', 'r#']);
-  for (const prefix of [...prefixes, 'f#']) {
+  assert.deepEqual(prefixes.sort(), ['c#', 'f#', 'p#', 'r#']);
+  for (const prefix of prefixes) {
     assert.ok(!passes('Relay', record('INSERT', `${prefix}01JZ`)), prefix);
   }
 });
@@ -294,6 +296,20 @@ test('derive gets messages that mention somebody, and deletions, and no other me
   assert.ok(!passes('Derive', record('INSERT', ULID, { m: { N: '1' } })));
 });
 
+test('derive gets messages with files, and files that lapsed', () => {
+  const attributes = source('shared/dynamo/src/item/attachments.rs');
+  assert.match(attributes, /const FILES: &str = "f";/);
+  assert.match(source('shared/dynamo/src/keys.rs'), /const FILE: &str = "f#";/);
+  const withFiles = { s: { S: 'ada' }, f: { S: ULID } };
+  for (const event of WRITES) {
+    assert.ok(passes('Derive', record(event, ULID, withFiles)), event);
+    assert.ok(passes('Derive', record(event, ULID, { ...withFiles, k: { S: 'deleted' } })), event);
+    assert.ok(!passes('Derive', record(event, `f#${ULID}`, { f: { S: 'x' } })), event);
+  }
+  assert.ok(passes('Derive', record('REMOVE', `f#${ULID}`)));
+  assert.ok(!passes('Derive', record('REMOVE', ULID)));
+});
+
 test('a mapping has filters as the platform takes them', () => {
   for (const reader of ['Relay', 'Derive']) {
     const { Filters } = mappingOf(reader).FilterCriteria;
@@ -306,11 +322,12 @@ test('a mapping has filters as the platform takes them', () => {
 });
 
 test('functions under cargo lambda watch are fed what the mappings pass on', () => {
-  // KEY=PREFIX,…[:ATTRIBUTE], as localstack/stream.py takes it.
+  // KEY=PREFIX,…[:ATTRIBUTE], or [:-] for removed rows, as localstack/stream.py takes it.
   const argument = ({ dynamodb: { Keys, NewImage = {} } }) => {
     const [[key, { S }]] = Object.entries(Keys);
     // Every row that was written has its keys.
-    const attributes = Object.keys(NewImage).filter((name) => name !== 'channel_id');
+    const isRemoved = NewImage.channel_id?.S[0].exists === false;
+    const attributes = isRemoved ? ['-'] : Object.keys(NewImage).filter((name) => name !== 'channel_id');
     return `${key}=${S.map(({ prefix }) => prefix)}${attributes.map((name) => `:${name}`).join('')}`;
   };
   for (const [reader, name] of [['Relay', 'relay'], ['Derive', 'derive']]) {
@@ -343,7 +360,7 @@ test('no route takes any method: a browser\'s OPTIONS must not reach a function 
 
 /** The protocol's calls, `METHOD /path`, and which function serves each one, by the source. */
 function servedRoutes() {
-  const text = source('shared/protocol/src/routes.rs');
+  const text = ['routes.rs', 'routes/files.rs'].map((file) => source(`shared/protocol/src/${file}`)).join('\n');
   const bodies = Object.fromEntries(
     [...text.matchAll(/pub enum (\w+) \{\n(.*?)\n\}/gs)].map(([, name, body]) => [name, body]),
   );

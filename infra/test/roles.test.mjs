@@ -1,7 +1,7 @@
 // Which role may do what: every permission names its resource.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ACCESS, SHAPES } from '../lib/access.mjs';
+import { ACCESS, FILES, FILE_CALLS, SHAPES } from '../lib/access.mjs';
 import { WILDCARDS } from '../lib/suppressions.mjs';
 import { resourceOf, resourcesOf, source, templateOf, textOf } from './synthesis.mjs';
 
@@ -51,7 +51,7 @@ test('no permission has a wildcard but those that the platform takes no other wa
 });
 
 test('a function may not use what the platform does with its role in the network', () => {
-  for (const name of ['send', 'scroll', 'membership', 'amend', 'connect', 'relay', 'derive']) {
+  for (const name of ['send', 'scroll', 'membership', 'amend', 'files', 'connect', 'relay', 'derive']) {
     const own = statements().filter(({ role }) => role.startsWith(`Role${name}`));
     const allowed = own.find(({ Sid }) => Sid === 'Interfaces');
     const denied = own.find(({ Effect }) => Effect === 'Deny');
@@ -104,11 +104,38 @@ test('nobody scans or deletes a message, and only amend and derive change one', 
   }
 });
 
-test('derive may read its stream, messages and members, may put mentions, and may do nothing else', () => {
+test('on files, each function has exactly the calls that it makes or signs', () => {
+  const [[id]] = resourcesOf(template, 'AWS::S3::Bucket');
+  const onFiles = statements().filter(({ Action }) => list(Action).some((action) => action.startsWith('s3:')));
+  const found = onFiles.map(({ role, Action, Resource }) => [role, textOf(Resource), list(Action)]);
+  const expected = Object.entries(FILES).flatMap(([name, { files, bucket }]) => [
+    [name, `\${${id}.Arn}/*`, files],
+    ...(bucket.length === 0 ? [] : [[name, `\${${id}.Arn}`, bucket]]),
+  ]);
+  assert.equal(found.length, expected.length);
+  for (const [name, resource, calls] of expected) {
+    const actions = calls.map((call) => `s3:${call}`);
+    const own = found.filter(([role, of]) => role.startsWith(`Role${name}`) && of === resource);
+    assert.deepEqual(own.map(([, , action]) => action), [actions], name);
+  }
+  // Who sends can write no file, and who deletes can read none.
+  assert.deepEqual(FILES.send.files, ['GetObject']);
+  assert.deepEqual(FILES.derive, { files: ['DeleteObject'], bucket: [] });
+});
+
+test('the network lets through to S3 what functions call, and our bucket only', () => {
+  const endpoint = resourceOf(template, 'AWS::EC2::VPCEndpoint', 'VpcFile');
+  const [statement] = endpoint.Properties.PolicyDocument.Statement;
+  assert.deepEqual(statement.Action, FILE_CALLS);
+  for (const resource of list(statement.Resource)) assert.match(textOf(resource), /^\$\{Files\w+\.Arn\}(\/\*)?$/);
+});
+
+test('derive may read its stream, messages and members, put mentions, delete files, and nothing else', () => {
   const own = statements().filter(({ role }) => role.replace('${', '').startsWith('Rolederive'));
   const sids = own.map(({ Sid }) => Sid).sort();
   assert.deepEqual(sids, [
     'Failures',
+    'Files',
     'Interfaces',
     'ListStreams',
     'Logs',
@@ -142,7 +169,7 @@ test('the calls are those that the store\'s adapter makes', () => {
 });
 
 test('the network lets through to the tables what programs call, and our tables only', () => {
-  const endpoint = resourceOf(template, 'AWS::EC2::VPCEndpoint', 'Vpc');
+  const endpoint = resourceOf(template, 'AWS::EC2::VPCEndpoint', 'VpcTable');
   const [statement] = endpoint.Properties.PolicyDocument.Statement;
   const all = Object.values(ACCESS).flatMap((tables) => Object.values(tables).flat());
   const calls = [...all, ...SHAPES];

@@ -44,10 +44,13 @@ test('derive may be later than it waits, but not by much', () => {
   assert.equal(MetricName, 'IteratorAge');
   assert.match(textOf(Dimensions[0].Value), /Functionderive/);
   assert.ok(Threshold >= 2 * wait_s * 1000 && Threshold <= 60_000, `${Threshold}`);
+  // Long before rows of files that messages name can expire.
+  const critical = named('derive-age-critical');
+  assert.deepEqual([critical.MetricName, critical.Threshold], ['IteratorAge', 3_600_000]);
 });
 
 test('errors, throttles, failures, losses and evictions are watched', () => {
-  for (const name of ['send', 'scroll', 'membership', 'amend', 'connect', 'relay', 'derive']) {
+  for (const name of ['send', 'scroll', 'membership', 'amend', 'files', 'connect', 'relay', 'derive']) {
     assert.ok(named(`${name}-errors`) && named(`${name}-throttles`), name);
   }
   for (const name of ['messages', 'channels', 'memberships', 'user-channels']) {
