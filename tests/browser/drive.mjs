@@ -9,6 +9,7 @@ import { join } from "node:path";
 
 import * as changes from "./changes.mjs";
 import { Chromium } from "./chromium.mjs";
+import * as files from "./files.mjs";
 import { history } from "./history.mjs";
 import * as kept from "./kept.mjs";
 import * as mentions from "./mentions.mjs";
@@ -31,6 +32,8 @@ const CHECKS = [
   ["reactions appear at both members, counted, and each knows their own", reactions.reactToEachOther],
   ["the picker closes with Escape, a click elsewhere and its button", reactions.closeThePicker],
   ["pins appear at both members, in the list of pins too, and go with their removal", pins.pinAndUnpin],
+  ["files are attached, uploaded and shown at both members", files.attachAndShow],
+  ["a file that cannot be sent says why, and is removed", files.refuseAndRemove],
   ["a public channel is browsed, joined, given a topic and archived", people.publicChannel],
   ["markup is shown as text and creates no element", talk.markup],
   ["a DM is named after the other member and marked unread", talk.directMessage],

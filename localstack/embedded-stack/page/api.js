@@ -9,6 +9,8 @@ import { Pace } from "./pace.js";
 
 // The server answers a send within 6 s. After 10 s its outcome counts as unknown.
 const REQUEST_TIMEOUT_MS = 10_000;
+/** The largest file, on a slow line. */
+const FILE_TIMEOUT_MS = 15 * 60_000;
 const TOKEN_MARGIN_MS = 30_000;
 const LISTED_PAGE = 20;
 
@@ -123,6 +125,16 @@ export class Api {
     return this.request("POST", "/messages", { body });
   }
 
+  createAttachment(body, signal) {
+    return this.request("POST", "/attachments", { body, signal });
+  }
+
+  /** A file's bytes, as a blob: the call redirects to a URL that lives for a minute. */
+  file(id) {
+    const path = `/attachments/${encodeURIComponent(id)}`;
+    return this.request("GET", path, { asBlob: true, timeoutMs: FILE_TIMEOUT_MS });
+  }
+
   editMessage(channelId, id, body) {
     return this.request("PATCH", messagePath(channelId, id), { body });
   }
@@ -175,11 +187,11 @@ export class Api {
     return this.request("POST", `/dev/nodes/${encodeURIComponent(nodeId)}/kill`, {});
   }
 
-  async request(method, path, { body, signal }) {
+  async request(method, path, { body, signal, asBlob, timeoutMs }) {
     for (let renewed = false; ; renewed = true) {
       const token = await this.#currentToken();
       try {
-        return await this.#fetch(method, path, { body, signal, token });
+        return await this.#fetch(method, path, { body, signal, token, asBlob, timeoutMs });
       } catch (error) {
         // A restarted stack signs with another key, so both codes mean: get a new token.
         const stale = error.code === "token_expired" || error.code === "invalid_token";
@@ -222,12 +234,13 @@ export class Api {
     return all;
   }
 
-  async #fetch(method, path, { body, signal, token }) {
+  async #fetch(method, path, options) {
+    const { body, signal, token, asBlob = false, timeoutMs = REQUEST_TIMEOUT_MS } = options;
     if (this.offline) throw new Unreachable("offline");
     const headers = {};
     if (token) headers.authorization = `Bearer ${token}`;
     if (body !== undefined) headers["content-type"] = "application/json";
-    const limit = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+    const limit = AbortSignal.timeout(timeoutMs);
     const signals = [limit, this.#cut.signal, ...(signal ? [signal] : [])];
     const sentAt = performance.now();
     let response;
@@ -240,6 +253,7 @@ export class Api {
         signal: AbortSignal.any(signals),
         cache: "no-store",
       });
+      if (asBlob && response.ok) return await response.blob();
       answer = await readJson(response);
     } catch {
       if (this.offline) throw new Unreachable("offline");

@@ -4,6 +4,7 @@
 
 import { byId, setAttribute, setHidden, setText } from "./dom.js";
 import { MENTIONS_MAX, mentionsIn } from "./mentions.js";
+import { Tray } from "./tray.js";
 import { Suggestions } from "./suggestions.js";
 import { charactersOver, isolate, mentionedWords } from "./text.js";
 
@@ -13,14 +14,18 @@ export class Composer {
   #store;
   #actions;
   #text = byId("composer-text");
+  #attachments;
+  #tray;
   #suggestions;
   #shownId = null;
   #saving = null;
 
-  /** `actions` has `submit(channelId, text)` and `copy(text)`. */
-  constructor(store, actions) {
+  /** `actions` has `submit(channelId, text, attachments)` and `copy(text)`. */
+  constructor(store, attachments, actions) {
     this.#store = store;
+    this.#attachments = attachments;
     this.#actions = actions;
+    this.#tray = new Tray(store, attachments);
     this.#suggestions = new Suggestions(store, this.#text);
     byId("composer").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -60,6 +65,7 @@ export class Composer {
     this.#renderNote();
     this.#renderMentions();
     this.#suggestions.render();
+    this.#tray.render();
     setAttribute(byId("send"), "disabled", !this.#isSendable());
   }
 
@@ -111,14 +117,18 @@ export class Composer {
     const text = this.#text.value;
     const channel = this.#store.channels.get(this.#shownId);
     const isOpen = channel !== undefined && channel.archived !== true;
-    return isOpen && text.trim() !== "" && overWords(text) === null;
+    const files = this.#attachments.of(this.#shownId);
+    const hasContent = text.trim() !== "" || files.length > 0;
+    const isReady = this.#attachments.areReady(this.#shownId);
+    return isOpen && hasContent && isReady && overWords(text) === null;
   }
 
   #send() {
     if (!this.#isSendable()) return;
-    const text = this.#text.value;
+    // Beside files a text may be empty, but not blank.
+    const text = this.#text.value.trim() === "" ? "" : this.#text.value;
     this.#write("");
-    this.#actions.submit(this.#shownId, text);
+    this.#actions.submit(this.#shownId, text, this.#attachments.take(this.#shownId));
   }
 
   #write(text) {

@@ -1,6 +1,7 @@
 // The page without its document: builds the parts that talk to the server, and connects them.
 
 import { Api } from "./api.js";
+import { Attachments } from "./attachments.js";
 import { Edits } from "./edits.js";
 import { Outbox } from "./outbox.js";
 import { Pins } from "./pins.js";
@@ -36,6 +37,7 @@ export class Core {
       waitingChannels: () => this.outbox.waitingChannels(),
     });
     const isBehind = (channelId) => this.sync.isBehind(channelId);
+    this.attachments = new Attachments(this.api, this.store);
     this.edits = new Edits(this.api, this.store);
     this.reactions = new Reactions(this.api, this.store);
     this.pins = new Pins(this.api, this.store);
@@ -83,9 +85,9 @@ export class Core {
     this.#retryCalls();
   }
 
-  /** Whether closing this tab would lose text. */
-  get hasUnsavedText() {
-    return this.outbox.unsent > 0 || !this.store.drafts.isStored;
+  /** Whether closing this tab would lose text or files. */
+  get hasUnsaved() {
+    return this.outbox.unsent > 0 || !this.store.drafts.isStored || this.attachments.hasAny;
   }
 
   #retryCalls() {

@@ -169,5 +169,6 @@ function listed(message, ...where) {
 
 function updateListed(node, message, store) {
   setText(node.querySelector(".sender"), store.displayName(message.sender_id));
-  showText(node.querySelector(".message-text"), message.message, store);
+  const files = (message.attachments ?? []).map(({ name }) => name).join(", ");
+  showText(node.querySelector(".message-text"), message.message || files, store);
 }

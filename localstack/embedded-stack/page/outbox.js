@@ -49,10 +49,10 @@ export class Outbox {
   }
 
   /** Shows the message at once and starts sending it. */
-  submit(channelId, text) {
+  submit(channelId, text, attachments = []) {
     const channel = this.#store.channels.get(channelId);
     const label = this.#store.labelOf(channel);
-    this.#adopt({ channel_id: channelId, id: this.#mint(channelId), label, text });
+    this.#adopt({ channel_id: channelId, id: this.#mint(channelId), label, text, attachments });
     this.#pump(channelId);
   }
 
@@ -144,17 +144,21 @@ export class Outbox {
     return new Set(this.#entries.map((entry) => entry.channel_id));
   }
 
-  #adopt({ id, channel_id, label = SOME_CHANNEL, text, after = null, attempted = false }) {
+  #adopt(typed) {
+    const { id, channel_id, label = SOME_CHANNEL, text, attachments = [] } = typed;
+    const { after = null, attempted = false } = typed;
     const message = {
       id,
       channel_id,
       sender_id: this.#store.userId,
       message: text,
       created_at: new Date(timeOf(id)).toISOString(),
+      ...(attachments.length > 0 ? { attachments } : {}),
       delivery: "queued",
     };
     const counts = { attempts: 0, freshIds: 0, isRefusedId: false };
-    this.#entries.push({ id, channel_id, label, text, after, attempted, ...counts, message });
+    const request = { id, channel_id, label, text, attachments, after, attempted };
+    this.#entries.push({ ...request, ...counts, message });
     this.#save();
     this.#store.insertLocal(message);
   }
@@ -179,6 +183,7 @@ export class Outbox {
     if (!entry.attempted) this.#stamp(entry);
     this.#show(entry, "sending");
     const body = { channel_id: entry.channel_id, message: entry.text, id: entry.id };
+    if (entry.attachments.length > 0) body.attachments = entry.attachments.map(({ id }) => id);
     if (entry.after !== null) body.after = entry.after;
     const sentAt = performance.now();
     this.#store.lastSend = { id: entry.id, sentAt, storedMs: null, echoMs: null };
@@ -268,8 +273,9 @@ export class Outbox {
   }
 
   #save() {
-    const entries = this.#entries.map(({ id, channel_id, label, text, after, attempted }) => {
-      return { id, channel_id, label, text, after, attempted };
+    const entries = this.#entries.map((entry) => {
+      const { id, channel_id, label, text, attachments, after, attempted } = entry;
+      return { id, channel_id, label, text, attachments, after, attempted };
     });
     this.isStored = this.#storage.write(this.#storageKey, { entries: [...this.#left, ...entries] });
   }
@@ -300,6 +306,9 @@ function reasonOf(error) {
     case "message_too_long":
     case "too_large":
       return "the text is too long";
+    case "invalid_field":
+      if (error.field === "attachments") return "a file cannot be attached any more: attach it again";
+      return error.message;
     case "unreachable":
       return error.message;
     default:

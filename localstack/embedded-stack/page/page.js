@@ -54,15 +54,17 @@ class Page {
       edits: this.#core.edits,
       reactions: this.#core.reactions,
       pins: this.#core.pins,
+      picture: (file) => this.#core.attachments.picture(file),
+      saveFile: (file) => this.#attempt(() => this.#core.attachments.save(file)),
     });
     this.#core.reactions.undone = (emoji, problem) =>
       this.#notice.flash(`Your click on ${emoji} is undone. ${problemText(problem)}`);
     this.#core.pins.failed = (makes, problem) =>
       this.#notice.flash(`${makes ? "Pinning" : "Unpinning"} failed. ${problemText(problem)}`);
     this.#drawLists = prepareLists(store, api, (message) => this.#showMessage(message));
-    this.#composer = new Composer(store, {
-      submit: (channelId, text) => {
-        outbox.submit(channelId, text);
+    this.#composer = new Composer(store, this.#core.attachments, {
+      submit: (channelId, text, attachments) => {
+        outbox.submit(channelId, text, attachments);
         this.#view.toBottom();
       },
       copy: (text) => this.#copy(text),
@@ -152,7 +154,7 @@ class Page {
 
   /** Only while needed: with this listener some browsers do not keep the page for "Back". */
   #askBeforeLeaving() {
-    if (this.#core.hasUnsavedText) addEventListener("beforeunload", ask);
+    if (this.#core.hasUnsaved) addEventListener("beforeunload", ask);
     else removeEventListener("beforeunload", ask);
   }
 

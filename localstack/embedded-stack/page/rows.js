@@ -1,6 +1,7 @@
 // Rows of the message list: how a message and a divider look.
 
-import { avatar, element, reconcile, setAttribute, setHidden, setNodes, setText } from "./dom.js";
+import { isPicture, sizeWords } from "./attachments.js";
+import { avatar, element, icon, reconcile, setAttribute, setHidden, setNodes, setText } from "./dom.js";
 import { timeOf } from "./ids.js";
 import { mayMention, partsOf } from "./mentions.js";
 import { missedMessages } from "./recovery.js";
@@ -47,6 +48,7 @@ export function createRow(row) {
         element("bdi", { translate: "no" }),
       ),
       element("p", { class: "message-text", "data-testid": "message-text", dir: "auto" }),
+      element("ul", { class: "files", "data-testid": "files", hidden: "" }),
       element("p", { class: "delivery", "data-testid": "delivery" }),
       // Outside the live region: a screen reader does not announce every reaction.
       element("div", { class: "reactions", "data-testid": "reactions", "aria-live": "off" }),
@@ -96,6 +98,42 @@ export function updateReactions(node, reactions, { userId, isOpen, toggle }) {
       setText(button.querySelector(".count"), String(reaction.count));
     },
   );
+}
+
+/**
+ * Brings the files of a message up to date: pictures as such, others as links. `picture(file)` gives
+ * a picture's address once it is here, and `save(file)` saves a file.
+ */
+export function updateFiles(node, files, { picture, save }) {
+  setHidden(node, files.length === 0);
+  reconcile(
+    node,
+    files,
+    ({ id }) => id,
+    (file) => fileRow(file, save),
+    (row, file) => {
+      if (!isPicture(file)) return;
+      const url = picture(file);
+      const image = row.querySelector("img");
+      setHidden(image, url === null);
+      if (url !== null) setAttribute(image, "src", url);
+    },
+  );
+}
+
+function fileRow(file, save) {
+  const link = element(
+    "button",
+    { type: "button", class: "file", "data-testid": "file", title: "Save this file" },
+    icon("file"),
+    element("bdi", { class: "name", translate: "no" }, file.name),
+    element("span", { class: "muted" }, sizeWords(file.bytes)),
+  );
+  link.addEventListener("click", () => save(file));
+  const image = isPicture(file)
+    ? [element("img", { class: "picture", "data-testid": "picture", alt: file.name, hidden: "" })]
+    : [];
+  return element("li", {}, ...image, link);
 }
 
 function chip(emoji, toggle) {

@@ -393,7 +393,12 @@ export class Store {
 }
 
 /** What a newer copy takes from a message by leaving it out. */
-const MAY_END = { pinned: undefined, mentions: undefined, mentions_all: undefined };
+const MAY_END = {
+  pinned: undefined,
+  mentions: undefined,
+  mentions_all: undefined,
+  attachments: undefined,
+};
 
 /** What the server counted no longer holds: the mark moved. */
 function forgetCounts(timeline) {

@@ -27,6 +27,7 @@ import {
   editor,
   missedLabel,
   showText,
+  updateFiles,
   updatePinned,
   updateReactions,
 } from "./rows.js";
@@ -50,7 +51,8 @@ export class MessageView {
 
   /**
    * `actions` has `loadOlder(channelId)`, `retry(id)`, `copy(text)`, `discard(id)`,
-   * `createFirst()`, `askToDelete(message)`, `left()`, `edits`, `reactions` and `pins`.
+   * `createFirst()`, `askToDelete(message)`, `left()`, `picture(file)`, `saveFile(file)`,
+   * `edits`, `reactions` and `pins`.
    */
   constructor(store, actions) {
     this.#store = store;
@@ -210,6 +212,8 @@ export class MessageView {
     setAttribute(node, "data-deleted", deleted);
     const text = deleted ? "This message was deleted." : message.message;
     showText(node.querySelector(".message-text"), text, this.#store);
+    const { picture, saveFile: save } = this.#actions;
+    updateFiles(node.querySelector(".files"), message.attachments ?? [], { picture, save });
     setHidden(node.querySelector(".edited"), deleted || message.edit === undefined);
     updatePinned(node.querySelector(".pinned"), message, this.#store);
     const delivery = node.querySelector(".delivery");
@@ -293,7 +297,7 @@ export class MessageView {
     const edit = canChange && edits.open?.id === message.id ? edits.open : null;
     let form = node.querySelector(".editor");
     if (form && !edit) form.remove();
-    setHidden(node.querySelector(".message-text"), edit !== null);
+    setHidden(node.querySelector(".message-text"), edit !== null || isWithoutText(message));
     if (!edit) return;
     if (!form) {
       form = editor(edit.text, {
@@ -349,6 +353,11 @@ export class MessageView {
     setHidden(byId("jump-latest"), this.#atBottom || !timeline);
     setText(byId("jump-text"), unread > 0 ? `${unread} new` : "Newest");
   }
+}
+
+/** A message may be nothing but files. */
+function isWithoutText({ message, deleted }) {
+  return deleted === undefined && message === "";
 }
 
 function button(testId, words, act) {

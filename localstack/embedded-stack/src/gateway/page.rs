@@ -48,6 +48,7 @@ const FILES: &[(&str, &str)] = files![
     "style.css",
     "favicon.svg",
     "api.js",
+    "attachments.js",
     "browse.js",
     "channels.js",
     "clock.js",
@@ -92,13 +93,14 @@ const FILES: &[(&str, &str)] = files![
     "tab.js",
     "text.js",
     "timeline.js",
+    "tray.js",
     "view.js",
 ];
 
-/// Allows scripts, styles and images from here only, and sockets to this machine only.
+/// Allows scripts and styles from here only, images also from what the page has read, and sockets to this machine only.
 const POLICY: &str = "default-src 'self'; \
     connect-src 'self' ws://127.0.0.1:* ws://localhost:*; \
-    img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; \
+    img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'; \
     frame-ancestors 'none'";
 
 #[cfg(test)]
