@@ -8,14 +8,14 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use messaging::ports::LogEntry;
 use model::{
-    ChannelUpdate, EditMessage, ErrorCode, KnownMessages, Message, MessageId, NewChannel,
-    NewMessage, ProfileUpdate, Retry, Rev, limits,
+    ChannelUpdate, EditMessage, ErrorCode, KnownMessages, Message, MessageId, NewAttachment,
+    NewChannel, NewMessage, ProfileUpdate, Retry, Rev, limits,
 };
 use protocol::close::{AfterClose, CloseCode};
 use protocol::frame::{Hello, ServerFrame};
 use protocol::http::{
-    AddMembersBody, AddedBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, EditedBody,
-    Fields, MarkReadBody, MarkUnreadBody, MarksBody, MembersBody, PageBody, PostedBody,
+    AddMembersBody, AddedBody, AttachmentBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody,
+    EditedBody, Fields, MarkReadBody, MarkUnreadBody, MarksBody, MembersBody, PageBody, PostedBody,
     ProfileBody, ProfilesBody, ReactionsBody, UnreadBody, UnreadMarkBody, read_json,
 };
 use protocol::problem::Problem;
@@ -131,6 +131,7 @@ fn answers_are_read_and_written() {
             "POST /channels/{channel_id}/unread" => again::<UnreadMarkBody>(body),
             "GET /unread" => again::<UnreadBody>(body),
             "GET /channels" => again::<ChannelsBody>(body),
+            "POST /attachments" => again::<AttachmentBody>(body),
             "GET /channels/{channel_id}" | "PATCH /channels/{channel_id}" => {
                 let channel: ChannelBody = serde_json::from_value(body.clone()).unwrap();
                 json!(ChannelBody::of(&channel.read().unwrap()))
@@ -159,6 +160,7 @@ fn requests_are_accepted_or_refused_with_code_and_field() {
         let fields: Fields = read_json(&headers, case["body"].to_string().as_bytes()).unwrap();
         let problem: Option<Problem> = match text(&case, "call") {
             "POST /messages" => NewMessage::try_from(fields).err(),
+            "POST /attachments" => NewAttachment::try_from(fields).err(),
             "POST /channels" => NewChannel::try_from(fields).err(),
             "PATCH /channels/{channel_id}/messages/{id}" => EditMessage::try_from(fields).err(),
             "PATCH /channels/{channel_id}" => ChannelUpdate::try_from(fields).err(),
@@ -234,6 +236,13 @@ fn limits_of_clients_match_the_file() {
         json!({ "name": "status_characters", "value": limits::STATUS_CHARS_MAX }),
         json!({ "name": "status_emoji_bytes", "value": limits::STATUS_EMOJI_BYTES_MAX }),
         json!({ "name": "time_zone_bytes", "value": limits::TZ_BYTES_MAX }),
+        json!({ "name": "file_bytes", "value": limits::ATTACHMENT_BYTES_MAX }),
+        json!({ "name": "files_a_message", "value": limits::ATTACHMENTS_MAX }),
+        json!({ "name": "file_name_bytes", "value": limits::FILE_NAME_BYTES_MAX }),
+        json!({ "name": "media_type_bytes", "value": limits::MEDIA_TYPE_BYTES_MAX }),
+        json!({ "name": "upload_ms", "value": ms(limits::UPLOAD_URL_TTL) }),
+        json!({ "name": "download_ms", "value": ms(limits::DOWNLOAD_URL_TTL) }),
+        json!({ "name": "unnamed_file_ms", "value": ms(limits::UNNAMED_FILE_MAX) }),
     ];
     assert_eq!(known.to_vec(), golden("limits"));
 }

@@ -168,6 +168,8 @@ fn every_program_prints_its_version() {
         ("scroll", &["--version"]),
         ("membership", &["--version"]),
         ("amend", &["--version"]),
+        ("files", &["--version"]),
+        ("derive", &["--version"]),
         ("connect", &["--version"]),
         ("relay", &["--version"]),
     ] {

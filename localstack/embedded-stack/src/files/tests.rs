@@ -15,13 +15,13 @@ fn files() -> LocalFiles {
 }
 
 fn channel() -> ChannelId {
-    ChannelId::mint_group(SystemClock.now(), 1)
+    ChannelId::mint_group(SystemClock.now(), SystemRandomness.bits())
 }
 
 fn stored() -> StoredAttachment {
     StoredAttachment {
         attachment: Attachment {
-            file: FileId::mint(SystemClock.now(), 2),
+            file: FileId::mint(SystemClock.now(), SystemRandomness.bits()),
             name: FileName::parse("é.png").unwrap(),
             media_type: MediaType::parse("image/png").unwrap(),
             bytes: BYTES.len() as u64,
