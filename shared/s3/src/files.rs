@@ -1,6 +1,6 @@
 //! The bucket, and the calls that are made on it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,7 +47,8 @@ pub struct S3Files {
     bucket_url: String,
     region: String,
     credentials: Option<SharedCredentialsProvider>,
-    connector: Arc<Connector>,
+    /// Made for the first call: it reads certificates, and most sends have no files.
+    connector: Arc<OnceLock<Connector>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -71,15 +72,19 @@ impl S3Files {
     #[must_use]
     pub fn new(bucket: &Bucket, sdk: &SdkConfig, clock: Arc<dyn Clock>) -> Self {
         let credentials = sdk.credentials_provider();
-        let bucket_url = bucket.url();
-        let builder = Connector::builder();
-        let connector = if bucket_url.starts_with("http://") {
-            builder.build_http()
-        } else {
-            builder.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build()
-        };
-        let region = bucket.region.clone();
-        Self { bucket_url, region, credentials, connector: Arc::new(connector), clock }
+        let (bucket_url, region) = (bucket.url(), bucket.region.clone());
+        Self { bucket_url, region, credentials, connector: Arc::default(), clock }
+    }
+
+    fn connector(&self) -> &Connector {
+        self.connector.get_or_init(|| {
+            let builder = Connector::builder();
+            if self.bucket_url.starts_with("http://") {
+                builder.build_http()
+            } else {
+                builder.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build()
+            }
+        })
     }
 
     fn url_of(&self, channel: &ChannelId, file: FileId) -> String {
@@ -115,7 +120,7 @@ impl S3Files {
         let mut request = HttpRequest::new(SdkBody::empty());
         request.set_uri(self.sign(&signable).await?).map_err(refused)?;
         request.set_method(method).map_err(refused)?;
-        let call = tokio::time::timeout(ATTEMPT_MAX, self.connector.call(request));
+        let call = tokio::time::timeout(ATTEMPT_MAX, self.connector().call(request));
         let answer = call.await.map_err(|_elapsed| refused(CallError::TimedOut { method }))?;
         Ok(answer.map_err(refused)?.status().as_u16())
     }
