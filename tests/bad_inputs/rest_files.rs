@@ -291,7 +291,8 @@ async fn bad_files_are_refused_and_nothing_is_stored() {
     all(cases(&cast, &files), |case| case.check(&url)).await;
     let spent = cluster.stack.capacity().since(&capacity).total();
     assert_eq!(spent.write_units, 0.0, "{spent:?}");
-    let (alice, channel) = (cluster.api("alice"), cast.channel.parse().unwrap());
+    let alice = cluster.api("alice");
+    let channel: ChannelId = cast.channel.parse().unwrap();
     let page = alice.scroll(&channel, None, 20, Direction::Older).await.unwrap();
     assert_eq!(page.messages.len(), 1, "only what was stored before");
     let good = AttachmentId::parse(&files.good).unwrap();

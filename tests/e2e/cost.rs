@@ -46,7 +46,7 @@ async fn a_file_is_one_write_unit_and_naming_it_one_read_unit_beside_the_send() 
     let attachments = &cluster.stack.ports().attachments;
     eventually("`derive` has named it", SOON, async || {
         let rows = attachments.attachments(&channel, &[id.file]).await.unwrap();
-        rows[0].named_by == Some(posted.as_ref().unwrap().message.id)
+        rows[0].named_by.map(|named| named.id) == Some(posted.as_ref().unwrap().message.id)
     })
     .await;
     let before = capacity.snapshot();

@@ -3,7 +3,7 @@
 use dynamo::Cost;
 use futures_util::future::join_all;
 use messaging::ports::{AttachmentStore, Claimed, StoredAttachment};
-use model::{Attachment, FileDigest, FileId, FileName, MediaType};
+use model::{Attachment, FileDigest, FileId, FileName, MediaType, MessageRef};
 
 use super::{EmptyTables, Stores, at, channel_id, id, message, user};
 
@@ -16,6 +16,11 @@ on_every_store!(
 
 fn file(number: u128) -> FileId {
     FileId::mint(at(0), number)
+}
+
+/// A message of the main log.
+fn of(n: u64) -> MessageRef {
+    MessageRef { id: id(n, 1), thread: None }
 }
 
 fn row(number: u128) -> StoredAttachment {
@@ -51,13 +56,14 @@ async fn rows_of_files_are_read_by_their_ids_and_channel(stores: Stores) {
 async fn a_file_belongs_to_the_first_message_that_names_it(stores: Stores) {
     let (files, channel) = (&stores.attachments, channel_id(1));
     files.put_attachment(&channel, &row(1)).await.unwrap();
-    let named = join_all((1..9).map(|n| files.name_attachment(&channel, file(1), id(n, 1)))).await;
+    let named = join_all((1..9).map(|n| files.name_attachment(&channel, file(1), of(n)))).await;
     let named: Vec<Claimed> = named.into_iter().map(Result::unwrap).collect();
     assert_eq!(named.iter().filter(|claimed| **claimed == Claimed::Done).count(), 1);
     let found = files.attachments(&channel, &[file(1)]).await.unwrap().remove(0);
     let owner = found.named_by.unwrap();
     assert_eq!(found, StoredAttachment { named_by: Some(owner), expires_at: None, ..row(1) });
-    let other = id(77, 1);
+    // A reply with the same id is another message.
+    let other = MessageRef { thread: Some(id(0, 1)), ..owner };
     let withdrawn = files.withdraw_attachment(&channel, file(1), other, at(9_000)).await.unwrap();
     assert_eq!(withdrawn, Claimed::Refused);
 }
@@ -67,14 +73,14 @@ async fn g10_a_file_that_was_withdrawn_is_not_named_again(stores: Stores) {
     for (number, is_named) in [(1, true), (2, false)] {
         files.put_attachment(&channel, &row(number)).await.unwrap();
         if is_named {
-            files.name_attachment(&channel, file(number), id(1, 1)).await.unwrap();
+            files.name_attachment(&channel, file(number), of(1)).await.unwrap();
         }
         for _ in 0..2 {
             let until = at(8_001);
-            let claimed = files.withdraw_attachment(&channel, file(number), id(1, 1), until).await;
+            let claimed = files.withdraw_attachment(&channel, file(number), of(1), until).await;
             assert_eq!(claimed.unwrap(), Claimed::Done);
         }
-        for message in [id(1, 1), id(2, 1)] {
+        for message in [of(1), of(2)] {
             let claimed = files.name_attachment(&channel, file(number), message).await;
             assert_eq!(claimed.unwrap(), Claimed::Refused);
         }
@@ -86,7 +92,7 @@ async fn g10_a_file_that_was_withdrawn_is_not_named_again(stores: Stores) {
 
 async fn an_absent_file_cannot_be_named_or_withdrawn(stores: Stores) {
     let (files, channel) = (&stores.attachments, channel_id(1));
-    let (message, until) = (id(1, 1), at(9_000));
+    let (message, until) = (of(1), at(9_000));
     let claims = [
         files.name_attachment(&channel, file(1), message).await.unwrap(),
         files.withdraw_attachment(&channel, file(1), message, until).await.unwrap(),
@@ -113,6 +119,6 @@ async fn a_file_costs_one_write_unit_and_each_read_of_it_one_read_unit() {
     }
     store.attachments(&channel, &files).await.unwrap();
     assert_eq!(spent(), cost(10.0, 0.0));
-    store.name_attachment(&channel, file(1), id(1, 1)).await.unwrap();
+    store.name_attachment(&channel, file(1), of(1)).await.unwrap();
     assert_eq!(spent(), cost(0.0, 1.0));
 }

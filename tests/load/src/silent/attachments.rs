@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use messaging::ports::{AttachmentStore, Claimed, ReadError, StoredAttachment, WriteError};
-use model::{ChannelId, FileId, MessageId, Timestamp};
+use model::{ChannelId, FileId, MessageRef, Timestamp};
 
 use super::MaybeSilent;
 
@@ -29,7 +29,7 @@ impl AttachmentStore for MaybeSilent {
         &self,
         channel: &ChannelId,
         file: FileId,
-        message: MessageId,
+        message: MessageRef,
     ) -> Result<Claimed, WriteError> {
         self.inner.name_attachment(channel, file, message).await
     }
@@ -38,7 +38,7 @@ impl AttachmentStore for MaybeSilent {
         &self,
         channel: &ChannelId,
         file: FileId,
-        message: MessageId,
+        message: MessageRef,
         expires_at: Timestamp,
     ) -> Result<Claimed, WriteError> {
         self.inner.withdraw_attachment(channel, file, message, expires_at).await

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use messaging::ports::{AttachmentStore, Claimed, ReadError, StoredAttachment, WriteError};
-use model::{ChannelId, FileId, MessageId, Timestamp};
+use model::{ChannelId, FileId, MessageRef, Timestamp};
 
 use super::SimStore;
 
@@ -28,7 +28,7 @@ impl AttachmentStore for SimStore {
         &self,
         channel: &ChannelId,
         file: FileId,
-        message: MessageId,
+        message: MessageRef,
     ) -> Result<Claimed, WriteError> {
         self.write(self.inner.name_attachment(channel, file, message)).await
     }
@@ -37,7 +37,7 @@ impl AttachmentStore for SimStore {
         &self,
         channel: &ChannelId,
         file: FileId,
-        message: MessageId,
+        message: MessageRef,
         expires_at: Timestamp,
     ) -> Result<Claimed, WriteError> {
         self.write(self.inner.withdraw_attachment(channel, file, message, expires_at)).await
