@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::Client;
 use dynamo::{Capacity, DynamoStore};
 use embedded_stack::engine::{Engine, EngineData};
 use messaging::ports::{
-    AttachmentStore, ChannelStore, MemberStore, MentionStore, MessageStore, PinStore, ProfileStore, ReadMarkStore,
-    Redirect, RevocationStore, Store, StoredMessage, ThreadStore,
+    AttachmentStore, ChannelStore, MemberStore, MentionStore, MessageStore, PinStore, ProfileStore,
+    ReadMarkStore, Redirect, RevocationStore, Store, StoredMessage, ThreadStore,
 };
 use model::{
     Channel, ChannelDetails, ChannelId, ChannelType, Contract, LogId, Member, Message, MessageId,

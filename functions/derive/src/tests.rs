@@ -208,7 +208,7 @@ async fn a_file_is_kept_for_the_message_that_names_it_and_deleted_with_it() {
         let records = json!({ "Records": [record] });
         assert_eq!(handle(deriver.clone(), records).await.unwrap().failures, vec![]);
         let row = store.attachments(&channel(), &[file]).await.unwrap().remove(0);
-        (row.named_by, row.expires_at.is_some(), files.has(&uploaded))
+        (row.named_by.map(|n| n.id), row.expires_at.is_some(), files.has(&uploaded))
     };
     // Its own row, which no reader of the stream needs.
     let own = handled(record("INSERT", &format!("f#{file}"), 1)).await;

@@ -219,13 +219,8 @@ mod tests {
     fn an_unknown_outcome_says_to_send_again_with_the_same_id() {
         let id: MessageId = "01K0G4ZFXS0000000000000000".parse().unwrap();
         let log = model::LogId::parse("C01K0G4ZFXS0000000000000000").unwrap();
-        let draft = Box::new(Draft {
-            log,
-            text: "x".to_owned(),
-            attachments: Vec::new(),
-            id,
-            after: None,
-        });
+        let draft =
+            Box::new(Draft { log, text: "x".to_owned(), attachments: Vec::new(), id, after: None });
         let source = refused(503, "unavailable");
         let error = CliError::from(SendError::OutcomeUnknown { draft, source });
         assert!(error.line().ends_with(&format!("--id {id}")), "{}", error.line());
