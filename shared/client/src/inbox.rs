@@ -22,6 +22,10 @@ use model::{
 
 use crate::timeline::Timeline;
 
+mod entry;
+
+use entry::{Entry, Gap, Log, Unsure};
+
 /// The timelines of all channels and their gaps. All times are by the server's clock.
 #[derive(Debug, Clone)]
 pub struct Inbox {
@@ -38,62 +42,6 @@ pub struct Inbox {
 /// since the catch-up began: the newly missing messages may be in a part that it had already read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Opening(u64);
-
-#[derive(Debug, Clone)]
-struct Entry {
-    /// The gap's opening when the channel started (afresh). What was asked for before may be
-    /// outdated: the user may have been no member since.
-    started: Opening,
-    main: Log,
-    /// The threads of which something reached this client, by their roots.
-    threads: BTreeMap<MessageId, Log>,
-    /// Set once a catch-up is complete: replies from before it may be unknown here.
-    unsure: Option<Unsure>,
-    /// Threads to be read, and after which reply.
-    threads_due: BTreeMap<MessageId, MessageId>,
-    known_at: Timestamp,
-    /// When the last complete catch-up of this channel started; earlier if copies are here that it
-    /// did not read. Everything stored before it is here, and every copy is as it was then or newer.
-    verified_at: Option<Timestamp>,
-    gap: Option<Gap>,
-    /// Whether the user is not a member any more.
-    has_left: bool,
-}
-
-/// The messages of a channel's main log, or of a thread.
-#[derive(Debug, Clone, Default)]
-struct Log {
-    timeline: Timeline,
-    newest_sent: Option<MessageId>,
-}
-
-/// Replies that were stored before a catch-up, and counted into their root after it.
-#[derive(Debug, Clone)]
-struct Unsure {
-    /// None of them is older.
-    from: MessageId,
-    /// Roots whose threads were read since.
-    checked: BTreeSet<MessageId>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Gap {
-    opening: Opening,
-    /// Whether the channel appeared while the gap was open: its newest page is to be read.
-    is_new: bool,
-    /// `None` if the channel is new, and what reached this client since is not outdated.
-    start: Option<GapStart>,
-}
-
-/// How far a channel was complete when its gap opened. Messages pushed while the gap is open must
-/// not advance it, or the missing messages before them would never be read.
-#[derive(Debug, Clone, Copy)]
-struct GapStart {
-    /// When the channel was last in step. If it never was: the time of its newest message, or when
-    /// a new channel became known.
-    at: Timestamp,
-    was_in_step: bool,
-}
 
 /// How far a catch-up read a channel.
 #[derive(Debug, Clone, Copy, Default)]
@@ -433,13 +381,6 @@ impl Inbox {
         if entry.started > opening {
             return;
         }
-        if let Some(from) = read.threads_from {
-            let counted_by = MessageId::first_of(at.minus(limits::COUNTED_WITHIN));
-            let before = entry.unsure.take().map(|unsure| unsure.from.max(counted_by));
-            let from = before.map_or(from, |before| before.min(from));
-            entry.unsure = Some(Unsure { from, checked: BTreeSet::new() });
-            entry.threads_due.clear();
-        }
         // Everything stored before `at` is here, even if the gap opened again since. But copies that
         // are older than what was read may have changed since they were pushed.
         let is_unread = |here: &&Message| Some(here.id) < read.unread_before;
@@ -448,6 +389,15 @@ impl Inbox {
         entry.verified_at = entry.verified_at.max(Some(verified_at));
         let still_open = entry.gap.filter(|gap| gap.opening != opening);
         entry.gap = still_open.map(|gap| Gap { is_new: false, ..gap });
+        if let Some(from) = read.threads_from {
+            let counted_by = MessageId::first_of(at.minus(limits::COUNTED_WITHIN));
+            let before = entry.unsure.take().map(|unsure| unsure.from.max(counted_by));
+            let from = before.map_or(from, |before| before.min(from));
+            entry.unsure = Some(Unsure { from, checked: BTreeSet::new() });
+            for (root, last) in std::mem::take(&mut entry.pushed_roots) {
+                entry.doubt_thread(root, last);
+            }
+        }
     }
 
     /// Records that a catch-up, which began at `started_at` with this list, read its channels.
@@ -494,65 +444,6 @@ fn changed_at(message: &Message) -> Timestamp {
 /// ahead of the server's clock than [`limits::NEWEST_AHEAD`].
 fn read_at(newest: MessageId) -> Timestamp {
     newest.time().minus(limits::NEWEST_AHEAD)
-}
-
-impl Entry {
-    fn new(known_at: Timestamp, seen_in: Option<Opening>) -> Self {
-        Self {
-            started: seen_in.unwrap_or_default(),
-            main: Log::default(),
-            threads: BTreeMap::new(),
-            unsure: None,
-            threads_due: BTreeMap::new(),
-            known_at,
-            verified_at: None,
-            gap: seen_in.map(|opening| Gap { opening, is_new: true, start: None }),
-            has_left: false,
-        }
-    }
-
-    /// The log of a thread, or the main log.
-    fn log(&mut self, thread: Option<MessageId>) -> &mut Log {
-        let Some(root) = thread else { return &mut self.main };
-        if !self.threads.contains_key(&root) && self.threads.len() >= limits::CLIENT_THREADS_MAX {
-            // The one in which nothing happened for the longest time; it is read on demand.
-            let newest = |(_, log): &(&MessageId, &Log)| log.timeline.newest();
-            let oldest = self.threads.iter().min_by_key(newest).map(|(root, _)| *root);
-            oldest.and_then(|oldest| self.threads.remove(&oldest));
-        }
-        self.threads.entry(root).or_default()
-    }
-
-    /// Notes that a root was pushed: its thread may have replies from before the last catch-up.
-    fn doubt_thread(&mut self, root: MessageId, last: MessageId) {
-        if let Some(Unsure { from, checked }) = &mut self.unsure
-            && last > *from
-            && checked.insert(root)
-        {
-            self.threads_due.insert(root, *from);
-        }
-    }
-
-    fn open_gap(&mut self, opening: Opening, in_step_at: Option<Timestamp>) {
-        if let Some(gap) = &mut self.gap {
-            gap.opening = opening;
-            // What reached a new channel since it is known may be outdated from now on, and may be
-            // older than the newest page.
-            let at = self.known_at;
-            gap.start.get_or_insert(GapStart { at, was_in_step: false });
-            return;
-        }
-        let newest = || self.main.timeline.newest().map_or(self.known_at, MessageId::time);
-        let (at, was_in_step) = (in_step_at.unwrap_or_else(newest), in_step_at.is_some());
-        let start = Some(GapStart { at, was_in_step });
-        self.gap = Some(Gap { opening, is_new: false, start });
-    }
-
-    /// The position below which no new message can be, or below which messages are dropped.
-    fn floor(&self) -> Option<MessageId> {
-        let verified = self.verified_at.map(|at| at.minus(limits::VERIFIED_OVERLAP));
-        verified.map(MessageId::first_of).max(self.main.timeline.dropped)
-    }
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ impl Outbox {
             let (id, Draft { log, text, attachments, after, .. }) = (Some(draft.id), draft);
             match self.api.post_attachments(log, text, attachments, id, *after).await {
                 Ok(PostedBody { message, duplicate, .. }) => {
-                    self.inbox.lock().record_sent(&message.log(), message.id);
+                    self.inbox.lock().record_sent(message.log(), message.id);
                     return Ok(Sent { message, local_id: draft.id, duplicate, attempts });
                 }
                 Err(source) => {

@@ -335,7 +335,7 @@ async fn a_gap_in_one_channel_reads_only_that_channel() {
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with(&format!("/scroll?channel_id={}", channel(3))), "{lines:?}");
     let inbox = device.shared.inbox();
-    assert!(inbox.timeline(&channel(3)).unwrap().ids().contains(&missed.id));
+    assert!(inbox.timeline(channel(3)).unwrap().ids().contains(&missed.id));
 }
 
 #[tokio::test(start_paused = true)]
@@ -356,7 +356,7 @@ async fn the_late_mark_is_read_if_it_could_matter() {
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert_eq!(lines[0], format!("/channels/{}", channel(1)));
     let inbox = device.shared.inbox();
-    assert!(inbox.timeline(&channel(1)).unwrap().ids().contains(&late.id));
+    assert!(inbox.timeline(channel(1)).unwrap().ids().contains(&late.id));
 }
 
 #[tokio::test(start_paused = true)]
@@ -398,7 +398,7 @@ async fn g11_if_changes_are_lost_the_older_copies_are_forgotten() {
     for (has_lost_changes, here) in [(false, vec![old.id, new.id]), (true, vec![new.id])] {
         server.state.lock().has_lost_changes = has_lost_changes;
         assert!(device.catch_up(None).await);
-        let ids = device.shared.inbox().timeline(&channel(0)).unwrap().ids();
+        let ids = device.shared.inbox().timeline(channel(0)).unwrap().ids();
         assert_eq!(ids, here, "{has_lost_changes}");
     }
     // They are not refused when the history is read.
@@ -420,7 +420,7 @@ async fn g11_what_a_reading_brought_is_not_forgotten_on_its_next_page() {
     }
     server.state.lock().has_lost_changes = true;
     assert!(device.catch_up(None).await);
-    let ids = device.shared.inbox().timeline(&channel(0)).unwrap().ids();
+    let ids = device.shared.inbox().timeline(channel(0)).unwrap().ids();
     assert!(!ids.contains(&old.id));
     assert_eq!(ids.len(), 250);
 }

@@ -208,10 +208,7 @@ impl Task {
         let event = match &frame {
             ServerFrame::Message { message, lacks_text: false, .. } => {
                 let event = shared.upsert(message.clone(), Source::Pushed);
-                if shared.inbox().has_threads_due(&message.channel_id) {
-                    let delay = self.backoff.jitter(THREAD_WAIT_MAX);
-                    self.schedule_catch_up(delay);
-                }
+                self.read_threads_soon(&message.channel_id);
                 Some(event)
             }
             ServerFrame::Message { message, .. } => {
@@ -311,6 +308,14 @@ impl Task {
             resumed: ready.resumed,
             cursor: ready.cursor.clone(),
             after: self.lost_at.take().map(|lost_at| lost_at.elapsed()),
+        }
+    }
+
+    /// Schedules a catch-up if threads of a channel are to be read.
+    fn read_threads_soon(&mut self, channel: &ChannelId) {
+        if self.shared.inbox().has_threads_due(channel) {
+            let delay = self.backoff.jitter(THREAD_WAIT_MAX);
+            self.schedule_catch_up(delay);
         }
     }
 

@@ -52,7 +52,7 @@ async fn a_first_visit_reads_the_newest_page_and_pushes_follow() {
     assert!(matches!(first, Event::Message { source: Source::Pushed, fresh: true, .. }));
     let second = event(&mut events, is_message).await;
     assert!(matches!(second, Event::Message { source: Source::Pushed, fresh: false, .. }));
-    assert_eq!(client.timeline(&general()).ids(), [4, 5, 6].map(|ms| message(ms).id));
+    assert_eq!(client.timeline(general()).ids(), [4, 5, 6].map(|ms| message(ms).id));
     assert_eq!(client.node_id().unwrap().as_str(), "N1");
 }
 
@@ -362,7 +362,7 @@ async fn a_paused_socket_is_not_read_and_does_not_count_as_silent() {
     }
     tokio::time::sleep(silence_max * 2).await;
     // One frame may have been received before the client paused.
-    assert!(client.timeline(&general()).len() <= 1);
+    assert!(client.timeline(general()).len() <= 1);
     client.resume_reading();
     for _ in 1..=3 {
         let next = event(&mut events, |_| true).await;
@@ -403,7 +403,7 @@ async fn an_event_queue_of_one_slows_a_catch_up_and_loses_nothing() {
         peer.push("c", &message(ms)).await;
     }
     until_caught_up(&mut events).await;
-    while client.timeline(&general()).len() < 29 {
+    while client.timeline(general()).len() < 29 {
         event(&mut events, is_message).await;
     }
 }
@@ -452,7 +452,7 @@ async fn messages_stored_before_the_start_are_never_fresh_and_later_ones_always_
     drop(peer);
     let _peer = fake.accept_ready("c3", false).await;
     assert_eq!(until_caught_up(&mut events).await, [message(6).id]);
-    assert_eq!(client.timeline(&general()).len(), 6);
+    assert_eq!(client.timeline(general()).len(), 6);
 }
 
 #[tokio::test]

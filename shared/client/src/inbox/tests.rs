@@ -70,12 +70,12 @@ fn read_all(inbox: &mut Inbox, ms: u64, list: &[&ChannelId]) {
 #[test]
 fn the_newest_seen_message_may_be_an_own_one() {
     let mut inbox = Inbox::new(10);
-    assert_eq!(inbox.newest_seen(&general()), None);
-    inbox.record_sent(&general(), id(5));
+    assert_eq!(inbox.newest_seen(general()), None);
+    inbox.record_sent(general(), id(5));
     inbox.upsert(message(&general(), 3));
-    assert_eq!(inbox.newest_seen(&general()), Some(id(5)));
+    assert_eq!(inbox.newest_seen(general()), Some(id(5)));
     inbox.upsert(message(&general(), 9));
-    assert_eq!(inbox.newest_seen(&general()), Some(id(9)));
+    assert_eq!(inbox.newest_seen(general()), Some(id(9)));
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_channel_that_is_not_listed_is_not_read() {
     inbox.open_gap(None, at(9 * HOUR_MS));
     read_all(&mut inbox, HOUR_MS, &[&random()]);
     assert!(!inbox.has_gap());
-    assert!(inbox.timeline(&random()).is_some());
+    assert!(inbox.timeline(random()).is_some());
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn known_messages_are_the_pushed_ones_and_the_read_ones() {
         let revs: Vec<Rev> = ms.iter().map(|ms| Rev::of(id(*ms))).collect();
         KnownMessages::of(Some(offset), &revs)
     };
-    let after = |ms| inbox.known_after(&general(), id(ms));
+    let after = |ms| inbox.known_after(general(), id(ms));
     assert_eq!(after(0), known(id(0), &[1_000, 12_000, 19_000]));
     assert_eq!(after(12_000), known(id(12_000), &[19_000]));
     assert_eq!(after(19_000), None);
@@ -261,16 +261,16 @@ fn g9_a_channel_that_was_left_starts_afresh_when_the_user_is_back() {
     let opening = inbox.due().0.unwrap();
     let list = [channel(&general()), channel(&random())];
     assert_eq!(inbox.list_read(opening, &list, at(9)), [general()]);
-    assert!(inbox.timeline(&general()).unwrap().is_empty(), "its copies may be outdated");
+    assert!(inbox.timeline(general()).unwrap().is_empty(), "its copies may be outdated");
     assert_eq!(inbox.catch_up_from(&general(), None), None, "its newest page is read");
-    assert_eq!(inbox.timeline(&random()).unwrap().len(), 1);
+    assert_eq!(inbox.timeline(random()).unwrap().len(), 1);
     // Who is not on the list has left, too.
     inbox.open_gap(None, at(9 * HOUR_MS));
     let opening = inbox.due().0.unwrap();
     assert_eq!(inbox.list_read(opening, &list[..1], at(9)), []);
     assert!(inbox.has_left(&random()));
     inbox.restart_channel(&random(), at(10));
-    assert!(inbox.timeline(&random()).unwrap().is_empty());
+    assert!(inbox.timeline(random()).unwrap().is_empty());
     assert_eq!(inbox.due().1, [general(), random()]);
 }
 
@@ -367,7 +367,7 @@ fn g9_what_was_asked_for_before_a_channel_started_afresh_is_not_kept() {
     inbox.restart_channel(&general(), at(HOUR_MS + 5));
     assert_eq!(inbox.upsert_read(message(&general(), 1), before), None);
     inbox.channel_read(&general(), before, ChannelRead::default(), at(HOUR_MS));
-    assert!(inbox.timeline(&general()).unwrap().is_empty(), "it may have changed in between");
+    assert!(inbox.timeline(general()).unwrap().is_empty(), "it may have changed in between");
     assert!(inbox.is_new(&general()), "its newest page is still to be read");
     let after = inbox.opening_of(&general()).unwrap();
     assert_eq!(inbox.upsert_read(message(&general(), 1), after), Some(true));

@@ -45,12 +45,12 @@ async fn every_attempt_carries_the_same_id_and_the_answers_id_wins() {
 async fn g2_a_draft_sorts_after_everything_seen_and_says_so() {
     let fake = FakeServer::start(|call| stored(call, None, false)).await;
     let outbox = outbox(&fake);
-    assert_eq!(outbox.draft(&general(), "hi").after, None);
+    assert_eq!(outbox.draft(general(), "hi").after, None);
     // The newest message seen is ahead of this machine's clock.
     let ahead = outbox.api.server_now().plus(Duration::from_secs(5));
     let seen = Message { id: MessageId::mint(ahead, 1), ..message(0) };
     outbox.inbox.lock().upsert(seen.clone());
-    let draft = outbox.draft(&general(), "hi");
+    let draft = outbox.draft(general(), "hi");
     assert_eq!(draft.after, Some(seen.id));
     assert_eq!(draft.id.time(), ahead.plus(Duration::from_millis(1)));
     // A sent message counts as seen, even before the socket brings it.
