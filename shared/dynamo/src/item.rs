@@ -7,13 +7,10 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use messaging::ports::{
-    ChannelMark, CountedReplies, Folded, Joined, LogEntry, Mention, Redirect, StoredMessage,
-    UserThread,
-};
+use messaging::ports::{ChannelMark, Folded, Joined, LogEntry, Mention, Redirect, StoredMessage};
 use model::{
     Attribution, ChangeId, ChannelId, Edit, Emoji, LogId, Member, Mentions, Message, MessageId,
-    MessageText, Profile, Reaction, ReadMark, Replies, Rev, TextDigest, Timestamp, UserId,
+    MessageText, Profile, Reaction, ReadMark, Rev, TextDigest, Timestamp, UserId,
 };
 
 use crate::keys;
@@ -21,12 +18,14 @@ use crate::keys;
 mod attachments;
 mod beside;
 mod channel;
+mod threads;
 
 pub use attachments::file_row;
 pub(crate) use attachments::{FILE_DETAILS, NAMED_BY, decode_attachment, encode_attachment};
 pub use beside::{RowBeside, row_beside};
 pub(crate) use beside::{decode_change, decode_pin, decode_reaction, encode_change};
 pub(crate) use channel::{decode_channel, encode_channel};
+pub(crate) use threads::{decode_user_thread, encode_counted, encode_replies};
 
 /// A row.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -64,9 +63,6 @@ pub(crate) const PIN_BY: &str = "pb";
 pub(crate) const PIN_AT: &str = "pa";
 /// The last act of pinning or unpinning that a message's row shows.
 pub(crate) const PIN_ACT: &str = "pc";
-/// The root of the thread that a message is a reply in: for the stream's filters, which cannot look
-/// into keys. The key has it too.
-pub(crate) const ROOT: &str = "h";
 /// The summary of a root's replies, and what it was counted from, both as JSON; absent if nothing was
 /// counted.
 pub(crate) const REPLIES: &str = "n";
@@ -146,7 +142,8 @@ pub(crate) fn encode_message(stored: &StoredMessage) -> Item {
         put(EDIT, keys::string(change_id.to_string()));
         put(TEXT_REV, keys::string(rev.to_string()));
     }
-    if !message.mentions.is_empty() {
+    // By this attribute the stream's filter knows replies, too: it has no room for another one.
+    if !message.mentions.is_empty() || message.thread.is_some() {
         put(MENTIONS, encode_mentions(&message.mentions));
     }
     if !message.reactions.is_empty() {
@@ -162,15 +159,6 @@ pub(crate) fn encode_message(stored: &StoredMessage) -> Item {
     if let Some(act) = stored.pin_act {
         put(PIN_ACT, keys::string(act.to_string()));
     }
-    if let Some(root) = message.thread {
-        put(ROOT, keys::string(root.to_string()));
-    }
-    if let Some(replies) = &message.replies {
-        put(REPLIES, encode_replies(replies));
-    }
-    if let Some(counted) = &stored.counted {
-        put(COUNTED, encode_counted(counted));
-    }
     if let Some(quote) = message.quote {
         put(QUOTE, keys::string(quote.to_string()));
     }
@@ -183,6 +171,7 @@ pub(crate) fn encode_message(stored: &StoredMessage) -> Item {
         }
     };
     attachments::encode_files(stored, &mut |name, value| drop(put(name, value)));
+    threads::encode_summary(stored, &mut item);
     item
 }
 
@@ -229,40 +218,6 @@ fn decode_folded(bytes: &[u8]) -> Option<Folded> {
     let (rows, at) = rest.split_first_chunk::<4>()?;
     let at = Timestamp::from_unix_ms(u64::from_be_bytes(at.try_into().ok()?));
     Some(Folded { digest: *digest, rows: u32::from_be_bytes(*rows), at })
-}
-
-/// A summary as compact JSON: `[count, last, [users]]`.
-pub(crate) fn encode_replies(Replies { count, last, users }: &Replies) -> AttributeValue {
-    let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
-    keys::string(serde_json::json!([count, last.to_string(), users]).to_string())
-}
-
-fn decode_replies(text: &str) -> Option<Replies> {
-    let (count, last, users): (u64, String, Vec<String>) = serde_json::from_str(text).ok()?;
-    let users = users.iter().map(|user| UserId::parse(user).ok()).collect::<Option<_>>()?;
-    Some(Replies { count, last: MessageId::parse(&last).ok()?, users })
-}
-
-/// As compact JSON: `[settled_to, settled, settled_last, settled_users, digest, rows, at]`.
-pub(crate) fn encode_counted(counted: &CountedReplies) -> AttributeValue {
-    let CountedReplies { settled_to, settled, settled_last, settled_users, digest, rows, at } =
-        counted;
-    let (last, digest) = (settled_last.map(|id| id.to_string()), u64::from_be_bytes(*digest));
-    let parts = (settled_to.to_string(), settled, last, settled_users, digest, rows, at.unix_ms());
-    keys::string(serde_json::json!(parts).to_string())
-}
-
-fn decode_counted(text: &str) -> Option<CountedReplies> {
-    type Parts = (String, u64, Option<String>, usize, u64, u32, u64);
-    let (settled_to, settled, last, settled_users, digest, rows, at): Parts =
-        serde_json::from_str(text).ok()?;
-    let settled_last = match last {
-        Some(last) => Some(MessageId::parse(&last).ok()?),
-        None => None,
-    };
-    let (settled_to, digest) = (MessageId::parse(&settled_to).ok()?, digest.to_be_bytes());
-    let at = Timestamp::from_unix_ms(at);
-    Some(CountedReplies { settled_to, settled, settled_last, settled_users, digest, rows, at })
 }
 
 pub(crate) fn encode_redirect(redirect: &Redirect) -> Item {
@@ -330,11 +285,6 @@ pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEnt
         None => None,
         Some(_) => Some(row.parsed(PIN_ACT, |text| ChangeId::parse(text).ok())?),
     };
-    // A summary in the form of a later version is left out, and counted again.
-    let replies = item.get(REPLIES).and_then(|text| text.as_s().ok());
-    message.replies = replies.and_then(|text| decode_replies(text));
-    let counted = item.get(COUNTED).and_then(|text| text.as_s().ok());
-    let counted = counted.and_then(|text| decode_counted(text));
     if item.contains_key(QUOTE) && !is_deleted {
         message.quote = Some(row.parsed(QUOTE, |text| MessageId::parse(text).ok())?);
     }
@@ -352,7 +302,8 @@ pub fn decode_log_entry(item: &HashMap<String, AttributeValue>) -> Result<LogEnt
     };
     let members_version = row.number(VERSION)?;
     let mut stored =
-        StoredMessage { folded, pin_act, counted, ..StoredMessage::new(message, members_version) };
+        StoredMessage { folded, pin_act, ..StoredMessage::new(message, members_version) };
+    threads::decode_summary(item, &mut stored);
     attachments::decode_files(row, &mut stored)?;
     Ok(LogEntry::Message(stored))
 }
@@ -410,16 +361,6 @@ pub(crate) fn decode_channel_mark(item: &Item) -> Result<ChannelMark, MalformedR
 
 pub(crate) fn decode_mention(item: &Item) -> Result<Mention, MalformedRow> {
     Row { table: "user_channels", item }.parsed(keys::CHANNEL_ID, keys::mention_parts)
-}
-
-pub(crate) fn decode_user_thread(item: &Item) -> Result<UserThread, MalformedRow> {
-    let row = Row { table: "user_channels", item };
-    Ok(UserThread {
-        thread: row.parsed(keys::CHANNEL_ID, keys::thread_of)?,
-        is_followed: row.flag(FOLLOWED)?,
-        up_to: row.parsed(READ_MARK, |text| MessageId::parse(text).ok())?,
-        expires_at: row.expiry()?.ok_or_else(|| row.malformed(EXPIRES_AT))?,
-    })
 }
 
 pub(crate) fn decode_tombstone(item: &Item) -> Result<UserId, MalformedRow> {

@@ -18,16 +18,7 @@ pub(crate) fn revision_update(revision: &Revision) -> Update {
     let mut update = Update::default();
     update.set(REV, rev());
     update.set(VERSION, number(revision.members_version));
-    if matches!(revision.change, Change::Replies { .. }) {
-        // Neither a redirect nor a row of a later version; a tombstone's thread stays.
-        update.condition(&[SENDER, TARGET], "attribute_exists(#s) AND attribute_not_exists(#r)");
-        update.value("deleted", keys::string(TOMBSTONE));
-        update.condition(&[ROW_KIND], "(attribute_not_exists(#k) OR #k = :deleted)");
-    } else {
-        // Neither a redirect, which has no text, nor a tombstone or a row of a later version.
-        update.condition(&[TEXT], "attribute_exists(#t)");
-        update.condition(&[ROW_KIND], "attribute_not_exists(#k)");
-    }
+    only_open(&mut update, &revision.change);
     update.condition(&[CREATED_AT], "#created_at < :e");
     update.condition(&[REV], "(attribute_not_exists(#e) OR #e < :e)");
     if let Some(user) = &revision.only_of {
@@ -94,6 +85,20 @@ pub(crate) fn revision_update(revision: &Revision) -> Update {
         }
     }
     update
+}
+
+/// Adds the condition that a row is a message that takes such a change.
+fn only_open(update: &mut Update, change: &Change) {
+    if matches!(change, Change::Replies { .. }) {
+        // Neither a redirect nor a row of a later version; a tombstone's thread stays.
+        update.condition(&[SENDER, TARGET], "attribute_exists(#s) AND attribute_not_exists(#r)");
+        update.value("deleted", keys::string(TOMBSTONE));
+        update.condition(&[ROW_KIND], "(attribute_not_exists(#k) OR #k = :deleted)");
+    } else {
+        // Neither a redirect, which has no text, nor a tombstone or a row of a later version.
+        update.condition(&[TEXT], "attribute_exists(#t)");
+        update.condition(&[ROW_KIND], "attribute_not_exists(#k)");
+    }
 }
 
 /// Adds the condition that a message has this revision. That of a message that never changed is its id.

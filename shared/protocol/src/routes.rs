@@ -346,28 +346,11 @@ pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
             message_route(method, channel, of_message)
         }
         ["channels", channel, "pins", of_pins @ ..] => pin_route(method, channel, of_pins),
-        ["channels", _, "threads", "", "follow"] => Err(ErrorCode::NotFound.into()),
-        ["channels", channel, "threads", root, "follow"] => {
-            let (channel_id, root) = (own(channel), own(root));
-            match *method {
-                Method::PUT => Ok(Route::Amend(AmendRoute::Follow { channel_id, root })),
-                Method::DELETE => Ok(Route::Amend(AmendRoute::Unfollow { channel_id, root })),
-                _ => Err(not_allowed("PUT, DELETE")),
-            }
+        ["channels", channel, "threads", of_threads @ ..] => {
+            thread_route(method, channel, of_threads)
         }
         ["attachments", of_files @ ..] => files::resolve(method, of_files),
-        ["users"] if is(&Method::GET) => Ok(Route::Membership(MembershipRoute::ListProfiles)),
-        ["users"] => Err(not_allowed("GET")),
-        ["users", ""] => Err(ErrorCode::NotFound.into()),
-        ["users", user] => {
-            let user_id = own(user);
-            match *method {
-                Method::GET => Ok(Route::Membership(MembershipRoute::ReadProfile { user_id })),
-                Method::PUT => Ok(Route::Membership(MembershipRoute::ChangeProfile { user_id })),
-                Method::DELETE => Ok(Route::Membership(MembershipRoute::RevokeUser { user_id })),
-                _ => Err(not_allowed("GET, PUT, DELETE")),
-            }
-        }
+        ["users", of_user @ ..] => user_route(method, of_user),
         _ => Err(ErrorCode::NotFound.into()),
     }
 }
@@ -415,6 +398,39 @@ fn pin_route(method: &Method, channel: &str, path: &[&str]) -> Result<Route, Pro
             match *method {
                 Method::PUT => Ok(Route::Amend(AmendRoute::Pin { channel_id, id })),
                 Method::DELETE => Ok(Route::Amend(AmendRoute::Unpin { channel_id, id })),
+                _ => Err(not_allowed("PUT, DELETE")),
+            }
+        }
+        _ => Err(ErrorCode::NotFound.into()),
+    }
+}
+
+/// The route of a path below users.
+fn user_route(method: &Method, path: &[&str]) -> Result<Route, Problem> {
+    match path {
+        [] if *method == Method::GET => Ok(Route::Membership(MembershipRoute::ListProfiles)),
+        [] => Err(not_allowed("GET")),
+        [user] if !user.is_empty() => {
+            let user_id = (*user).to_owned();
+            match *method {
+                Method::GET => Ok(Route::Membership(MembershipRoute::ReadProfile { user_id })),
+                Method::PUT => Ok(Route::Membership(MembershipRoute::ChangeProfile { user_id })),
+                Method::DELETE => Ok(Route::Membership(MembershipRoute::RevokeUser { user_id })),
+                _ => Err(not_allowed("GET, PUT, DELETE")),
+            }
+        }
+        _ => Err(ErrorCode::NotFound.into()),
+    }
+}
+
+/// The route of a path below a channel's threads.
+fn thread_route(method: &Method, channel: &str, path: &[&str]) -> Result<Route, Problem> {
+    match path {
+        [root, "follow"] if !root.is_empty() => {
+            let (channel_id, root) = (channel.to_owned(), (*root).to_owned());
+            match *method {
+                Method::PUT => Ok(Route::Amend(AmendRoute::Follow { channel_id, root })),
+                Method::DELETE => Ok(Route::Amend(AmendRoute::Unfollow { channel_id, root })),
                 _ => Err(not_allowed("PUT, DELETE")),
             }
         }
