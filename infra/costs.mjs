@@ -74,6 +74,8 @@ export const ASSUMED = {
   mentioned: [1, 'members that a message mentions, of those messages that mention somebody'],
   writesPerMention: [1, 'write units a mentioned member: a row that `derive` puts; not counted by a test'],
   readsPerMention: [1, 'read units a mentioned user, a member or not; `derive` reads one more for the channel'],
+  writesPerReply: [3, 'write units a reply: the reply; by `derive`, the change log and the root (tests/e2e/cost.rs)'],
+  readsPerReply: [5, 'read units a reply, those of `derive` included (tests/e2e/cost.rs)'],
   mentionRows: [100, 'mentions of a user in 30 days'],
   mentionBytes: [100, 'bytes that a mention takes in its table'],
   mentionsPerPage: [20, 'mentions a page, each with its message'],
@@ -170,6 +172,10 @@ export function perMillionCalls(inputs) {
     'the count that those share, once a second': line(
       store(v.writesPerFold, v.readsPerFold),
       c.invocations + seconds(v, v.foldSeconds * 1000 + v.deriveMs) * c.functionSeconds + relayShare(inputs),
+    ),
+    'a reply in a thread, with its count': line(
+      store(v.writesPerReply, v.readsPerReply),
+      call(v.sendMs) + 2 * relayShare(inputs) + deriveShare(inputs),
     ),
     'a pin': line(
       store(v.writesPerPin, v.readsPerPin),

@@ -4,19 +4,19 @@
 // No program may scan or delete a message, and the program that sends messages may not change them:
 // only `amend` and `derive` change what is stored, in place. That they append no message is code:
 // their puts are entries of the change log, and IAM has no condition on sort keys. For the same reason
-// it is code that `derive` puts only mentions among a user's channels. There is no condition on leading
+// it is code that `derive` writes only mentions and followed threads among a user's channels. There is no condition on leading
 // keys either: a partition is a channel or a user, and a role serves all of them.
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 
 export const ACCESS = {
   send: {
-    // Files are read in a batch.
-    messages: ['BatchGetItem', 'GetItem', 'PutItem'],
+    // Files are read in a batch, the root of a thread by a query that is not strongly consistent.
+    messages: ['BatchGetItem', 'GetItem', 'PutItem', 'Query'],
     channels: ['BatchGetItem'],
     memberships: ['BatchGetItem'],
   },
   scroll: {
-    messages: ['BatchGetItem', 'Query'],
+    messages: ['BatchGetItem', 'GetItem', 'Query'],
     channels: ['BatchGetItem'],
     memberships: ['BatchGetItem'],
     user_channels: ['Query'],
@@ -30,7 +30,7 @@ export const ACCESS = {
     messages: ['BatchGetItem', 'GetItem', 'PutItem', 'Query', 'UpdateItem'],
     channels: ['BatchGetItem'],
     memberships: ['BatchGetItem'],
-    // Read marks: an update on the condition that the row exists reads nothing before.
+    // Read marks: an update on the condition that the row exists reads nothing before. Followed threads.
     user_channels: ['UpdateItem'],
   },
   files: {
@@ -51,7 +51,8 @@ export const ACCESS = {
     // Mentions: who of those that a message names is in its channel, and a row for each of them.
     channels: ['BatchGetItem'],
     memberships: ['BatchGetItem'],
-    user_channels: ['PutItem'],
+    // Who follows a thread: a read that finds the sender there makes no write.
+    user_channels: ['GetItem', 'PutItem', 'UpdateItem'],
   },
   node: {
     messages: ['BatchGetItem', 'GetItem', 'Query'],

@@ -42,7 +42,7 @@ const READERS = {
     filters: [
       // Reactions and pins. One that is removed was withdrawn two days before, so nothing shows it.
       { dynamodb: { ...sortKeys('r#', 'p#'), ...withText('channel_id') } },
-      // Messages that mention somebody. Only they have `m`, so all others cost nothing here.
+      // Messages that mention somebody, and replies. Only they have `m`, so all others cost nothing here.
       { dynamodb: { ...sortKeys(...MESSAGES), ...withText('m') } },
       // Deletions: a deletion that dies before it comes to the message's pin leaves that to `derive`, as
       // every deletion does with files.

@@ -290,6 +290,8 @@ test('derive gets messages that mention somebody, and deletions, and no other me
   for (const event of WRITES) {
     assert.ok(passes('Derive', record(event, ULID, { k: { S: 'deleted' }, g: { S: 'ada' } })), event);
   }
+  // A reply has the attribute whether it mentions somebody or not.
+  assert.ok(passes('Derive', record('INSERT', ULID, { s: { S: 'ada' }, m: { S: '' } })));
   assert.match(source('shared/dynamo/src/item.rs'), /const DELETED_BY: &str = "g";/);
   // An attribute of that name in another row, or of another type, is something else.
   assert.ok(!passes('Derive', record('INSERT', `c#${ULID}`, mentions)));

@@ -130,7 +130,7 @@ test('the network lets through to S3 what functions call, and our bucket only', 
   for (const resource of list(statement.Resource)) assert.match(textOf(resource), /^\$\{Files\w+\.Arn\}(\/\*)?$/);
 });
 
-test('derive may read its stream, messages and members, put mentions, delete files, and nothing else', () => {
+test('derive may read its stream, messages and members, write what is in a user\'s list, delete files, and nothing else', () => {
   const own = statements().filter(({ role }) => role.replace('${', '').startsWith('Rolederive'));
   const sids = own.map(({ Sid }) => Sid).sort();
   assert.deepEqual(sids, [
@@ -150,7 +150,7 @@ test('derive may read its stream, messages and members, put mentions, delete fil
   assert.deepEqual(callsOn('TableChannels'), ['dynamodb:BatchGetItem']);
   assert.deepEqual(callsOn('TableMemberships'), ['dynamodb:BatchGetItem']);
   // It reads nothing in there: neither profiles nor read marks.
-  assert.deepEqual(callsOn('TableUserChannels'), ['dynamodb:PutItem']);
+  assert.deepEqual(callsOn('TableUserChannels'), ['dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem']);
   const resources = own.filter(({ Sid }) => /^(Stream|ListStreams|TableMessages)$/.test(Sid));
   for (const { Sid, Resource } of resources) assert.match(textOf(Resource), /Tablemessages/, Sid);
   const failures = own.find(({ Sid }) => Sid === 'Failures');
