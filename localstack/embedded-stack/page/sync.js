@@ -87,7 +87,8 @@ export class Sync {
 
   onFrame(frame, session) {
     if (frame.type === "tick") this.#learnClock(frame.server_time);
-    if (frame.type === "message" || frame.type === "message_changed")
+    // The page has no place for replies: they must not stand among the channel's messages.
+    if ((frame.type === "message" || frame.type === "message_changed") && frame.message.thread === undefined)
       this.#onMessage(frame.message, session);
     else if (frame.type === "channel") this.#onChannel(frame);
     else if (frame.type === "read" && frame.thread === undefined) this.#handler.markMoved(frame);
