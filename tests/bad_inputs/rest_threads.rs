@@ -46,8 +46,8 @@ fn sends(cast: &Cast) -> Vec<Rest> {
         ("a reply in a channel of others", cast.bobs.clone()),
         ("a reply in a channel of another workspace", cast.foreign.clone()),
     ] {
-        for root in [cast.posted.clone(), nobody()] {
-            let case = send(name, &channel, "thread", json!(root));
+        for (to, root) in [("to a message", cast.posted.clone()), ("to nothing", nobody())] {
+            let case = send(&format!("{name} {to}"), &channel, "thread", json!(root));
             cases.push(case.refused(404, "channel_not_found"));
         }
     }

@@ -183,7 +183,7 @@ pub fn check(history: &History, bounds: &Bounds) -> Verdict {
     in_order(history, &sends, &mut verdict);
     let posted = sends.posted(history);
     no_leak(history, &clients, &members, &posted, &mut verdict);
-    delivered(&sends, &clients, &members, bounds, &mut verdict);
+    delivered(history, &sends, &clients, &members, bounds, &mut verdict);
     converged(history, &clients, &members, &mut verdict);
     counted(history, &mut verdict);
     read_state(history, &mut verdict);
@@ -418,6 +418,7 @@ fn no_leak(
 
 /// K2, and K7's time.
 fn delivered(
+    history: &History,
     sends: &Sends,
     clients: &Clients,
     members: &Members,
@@ -426,6 +427,10 @@ fn delivered(
 ) {
     let mut by_channel: BTreeMap<&ChannelId, Vec<(&LogId, MessageId, usize, Duration)>> =
         BTreeMap::new();
+    // Who has nothing of a thread need not learn of replies that are gone: no summary counts them.
+    let is_gone_reply = |item: &&crate::StoredItem| item.is_deleted && item.log.thread.is_some();
+    let gone: BTreeSet<_> =
+        history.stored.iter().filter(is_gone_reply).map(|item| (&item.log, item.id)).collect();
     for send in sends.0.values() {
         if let Some((id, _, at)) = send.stored {
             let of_channel = by_channel.entry(&send.log.channel_id).or_default();
@@ -452,6 +457,7 @@ fn delivered(
                 let took = seen.map_or(Duration::ZERO, |at| at.saturating_sub(from));
                 verdict.slowest = verdict.slowest.max(took);
                 match seen {
+                    None if gone.contains(&(*log, *id)) => {}
                     None => {
                         verdict.lost += 1;
                         verdict.note(Check::K2Delivered, format!("{name:?} misses {id} in {log}"));
