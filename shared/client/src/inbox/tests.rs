@@ -1,4 +1,4 @@
-use model::{ChannelDetails, ChannelType, Contract, MessageText, Rev, Visibility};
+use model::{ChannelDetails, ChannelType, Contract, MessageText, Replies, Rev, Visibility};
 
 use super::*;
 
@@ -373,4 +373,34 @@ fn g9_what_was_asked_for_before_a_channel_started_afresh_is_not_kept() {
     assert_eq!(inbox.upsert_read(message(&general(), 1), after), Some(true));
     inbox.channel_read(&general(), after, ChannelRead::default(), at(HOUR_MS + 6));
     assert!(!inbox.has_gap());
+}
+
+#[test]
+fn g11_a_thread_is_read_once_more_if_its_root_is_pushed_around_a_catch_up() {
+    for is_during in [true, false] {
+        let mut inbox = Inbox::new(10);
+        inbox.upsert(message(&general(), HOUR_MS));
+        inbox.record_in_step(at(HOUR_MS));
+        inbox.open_gap(Some(&[general()]), at(2 * HOUR_MS));
+        let (opening, late) = (inbox.opening_of(&general()).unwrap(), None);
+        let threads_from = inbox.threads_from(&general(), late);
+        let counted = |rev: u64| Message {
+            rev: Rev::of(id(rev)),
+            replies: Some(Replies { count: 1, last: id(HOUR_MS + 1), users: Vec::new() }),
+            ..message(&general(), HOUR_MS)
+        };
+        let read = ChannelRead { unread_before: None, threads_from };
+        if is_during {
+            inbox.upsert(counted(2 * HOUR_MS));
+            inbox.channel_read(&general(), opening, read, at(2 * HOUR_MS));
+        } else {
+            inbox.channel_read(&general(), opening, read, at(2 * HOUR_MS));
+            inbox.upsert(counted(2 * HOUR_MS));
+        }
+        let thread = LogId::new(general(), Some(id(HOUR_MS)));
+        assert_eq!(inbox.threads_due(), [(thread.clone(), threads_from.unwrap())], "{is_during}");
+        inbox.thread_read(&thread);
+        inbox.upsert(counted(3 * HOUR_MS));
+        assert_eq!(inbox.threads_due(), [], "once is enough");
+    }
 }
