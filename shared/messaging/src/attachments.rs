@@ -169,7 +169,7 @@ async fn is_readable(
         return Ok(false);
     }
     if let Some(id) = row.named_by {
-        // A deletion is told at once; `derive` withdraws the file a moment later.
+        // The message shows its deletion at once; `derive` withdraws the file a moment later.
         let log = LogId::new(channel_id.clone(), id.thread);
         let entry = app.messages.entry(&log, id.id).await?.and_then(LogEntry::into_message);
         return Ok(entry.is_some_and(|stored| stored.message.deleted.is_none()));

@@ -108,18 +108,14 @@ pub async fn post_message(
     new: &NewMessage,
     origin: Origin,
 ) -> Result<Posted, PostMessageError> {
-    let (channel, is_open) = tokio::join!(
+    let (channel, closed_thread) = tokio::join!(
         member_channel(app, caller, &new.log.channel_id),
-        has_open_root(app, &new.log)
+        closed_thread(app, &new.log)
     );
     let channel = channel?;
     contract::check(channel.contract)?;
-    let closed = match is_open? {
-        _ if channel.details.archived => Some(PostMessageError::Archived),
-        Some(true) => None,
-        Some(false) => Some(PostMessageError::RootDeleted),
-        None => return Err(PostMessageError::ThreadNotFound),
-    };
+    let archived = channel.details.archived.then_some(PostMessageError::Archived);
+    let closed = archived.or(closed_thread?);
     let now = app.clock.now();
     if new.after.is_some_and(|after| after.time() > now.plus(limits::AFTER_MAX)) {
         return Err(PostMessageError::IdOutOfRange { field: "after" });
@@ -147,12 +143,17 @@ pub async fn post_message(
     Ok(Posted { message: stored.message, duplicate, server_time: now })
 }
 
-/// Whether a log takes messages: `Some(false)` for a thread whose root was deleted before anybody replied,
-/// `None` for one that has no root. Threads that people talk in go on without their root.
-async fn has_open_root(app: &App, log: &LogId) -> Result<Option<bool>, StoreError> {
-    let Some(root) = log.thread else { return Ok(Some(true)) };
+/// Why a thread takes no new reply, if it does not: its root was deleted before anybody replied. A thread
+/// with replies goes on without its root.
+async fn closed_thread(
+    app: &App,
+    log: &LogId,
+) -> Result<Option<PostMessageError>, PostMessageError> {
+    let Some(root) = log.thread else { return Ok(None) };
     let root = root_of(app, &log.channel_id, root).await?;
-    Ok(root.map(|root| root.message.deleted.is_none() || root.message.replies.is_some()))
+    let root = root.ok_or(PostMessageError::ThreadNotFound)?.message;
+    let is_closed = root.deleted.is_some() && root.replies.is_none();
+    Ok(is_closed.then_some(PostMessageError::RootDeleted))
 }
 
 /// How far an id's time is from now, which decides how the message is stored.

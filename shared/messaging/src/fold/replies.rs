@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::ports::{Change, CountedReplies, LogEntry, PageQuery, StoredMessage};
 use crate::revising::Revising;
 
-/// Counts the replies of a root. `deleted` is a reply of which it was heard that it is deleted.
+/// Counts the replies of a root. `deleted` is the reply whose deletion caused this count, if one did.
 pub(super) async fn count(
     revising: Revising<'_>,
     root: &StoredMessage,
@@ -23,13 +23,18 @@ pub(super) async fn count(
     let from = if is_settled { CountedReplies::default() } else { last };
     let mut tally = Tally::new(root, from);
     tally.read(revising, now, is_settled).await?;
-    let (digest, rows) = tally.digest();
-    let is_known = !is_settled && (digest, rows) == (last.digest, last.rows);
+    let has_same_rows = tally.digest() == (last.digest, last.rows);
     if tally.open.len() > limits::REPLIES_OPEN_MAX {
         tally.settle(now);
     }
     let members_version = tally.members_version;
     let (replies, counted) = tally.finish(now);
+    // A count from the beginning may find the settled part as it was: its record came again.
+    let is_known = if is_settled {
+        replies == root.message.replies && CountedReplies { at: last.at, ..counted } == last
+    } else {
+        has_same_rows
+    };
     let if_rev = root.message.rev.clone();
     let change = Change::Replies { replies, counted, if_rev };
     Ok(Counted { is_known, last_at: last.at, every: limits::FOLD_EVERY, members_version, change })

@@ -118,6 +118,14 @@ async fn g9_a_deleted_reply_does_not_count_wherever_it_is() {
         fixture.deletes("bob", reply).await;
         assert_eq!(fixture.reply_count(&root).await, all - 1 - n as u64);
     }
+    // The record of the first deletion comes again: once nothing is left to settle, the root stays.
+    let comes_again = async || {
+        fixture.clock.advance(limits::REPLIES_OPEN_FOR * 4);
+        fixture.derive_from(&replies[0]).await;
+        fixture.read("alice", &root).await
+    };
+    let before = comes_again().await;
+    assert_eq!(comes_again().await, before);
     let last = replies[replies.len() - 2].id;
     assert_eq!(fixture.summary(&root).await.unwrap().last, last);
     for reply in &replies[1..replies.len() - 1] {
@@ -225,6 +233,7 @@ async fn who_begins_a_thread_writes_in_it_or_is_mentioned_follows_it() {
     fixture.clock.advance(Duration::from_secs(1));
     follow(&fixture.app, &caller("alice"), &thread_of(&root), false).await.unwrap();
     fixture.replies("bob", &root, "still me").await;
+    assert_eq!(fixture.followed("bob").await, [(other.id, true), (root.id, false)], "their own");
     assert_eq!(fixture.followed("alice").await, [(other.id, false)]);
     fixture.replies("alice", &root, "ok").await;
     assert_eq!(fixture.followed("alice").await, [(other.id, false), (root.id, true)]);
