@@ -51,7 +51,7 @@ export const ACCESS = {
     // Mentions: who of those that a message names is in its channel, and a row for each of them.
     channels: ['BatchGetItem'],
     memberships: ['BatchGetItem'],
-    // Who follows a thread: a read that finds the sender there makes no write.
+    // Followed threads: `derive` reads whether a sender follows the thread, and writes only if not.
     user_channels: ['GetItem', 'PutItem', 'UpdateItem'],
   },
   node: {

@@ -44,8 +44,8 @@ const READERS = {
       { dynamodb: { ...sortKeys('r#', 'p#'), ...withText('channel_id') } },
       // Messages that mention somebody, and replies. Only they have `m`, so all others cost nothing here.
       { dynamodb: { ...sortKeys(...MESSAGES), ...withText('m') } },
-      // Deletions: a deletion that dies before it comes to the message's pin leaves that to `derive`, as
-      // every deletion does with files.
+      // Deletions: `derive` deletes the message's files, and withdraws its pin if `amend` died before it
+      // could.
       { dynamodb: { ...sortKeys(...MESSAGES), ...withText('g') } },
       // Messages with files, which are theirs from then on. Deleted ones keep `f`, too.
       { dynamodb: { ...sortKeys(...MESSAGES), ...withText('f') } },

@@ -81,7 +81,7 @@ test('files are private, encrypted, of this account, and outlive the stack', () 
   assert.equal(Properties.VersioningConfiguration, undefined, 'what is deleted is gone');
   assert.equal(bucket.DeletionPolicy, 'RetainExceptOnCreate');
   const { PolicyDocument } = resourceOf(template, 'AWS::S3::BucketPolicy', 'Files').Properties;
-  assert.ok(PolicyDocument.Statement.every(({ Effect }) => Effect === 'Deny'), 'only what is not TLS is told');
+  assert.ok(PolicyDocument.Statement.every(({ Effect }) => Effect === 'Deny'), 'the policy only denies');
 });
 
 test('browsers of the allowed origins upload, and any page reads what it has a URL for', () => {

@@ -118,7 +118,7 @@ test('on files, each function has exactly the calls that it makes or signs', () 
     const own = found.filter(([role, of]) => role.startsWith(`Role${name}`) && of === resource);
     assert.deepEqual(own.map(([, , action]) => action), [actions], name);
   }
-  // Who sends can write no file, and who deletes can read none.
+  // `send` may not write files, and `derive` may not read them.
   assert.deepEqual(FILES.send.files, ['GetObject']);
   assert.deepEqual(FILES.derive, { files: ['DeleteObject'], bucket: [] });
 });

@@ -224,7 +224,7 @@ async fn a_file_is_kept_for_the_message_that_names_it_and_deleted_with_it() {
     }
     sent["ga"] = json!({ "N": "1800000000000" });
     assert_eq!(handled(record_with(id, sent, 3)).await, (Some(id), true, false));
-    // What is uploaded once more goes when the row expires.
+    // A second upload is deleted when the row expires.
     files.upload(&uploaded);
     handled(record("REMOVE", &format!("f#{file}"), 4)).await;
     assert!(!files.has(&uploaded));

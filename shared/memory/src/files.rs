@@ -8,7 +8,7 @@ use messaging::ports::{Cause, FileStore, FileStoreError, SignedUpload, StoredAtt
 use model::{Attachment, AttachmentId, ChannelId, Timestamp};
 use parking_lot::Mutex;
 
-/// A file store in memory. Its URLs lead nowhere: [`MemoryFiles::upload`] stands for an upload. Clones
+/// A file store in memory. Nothing serves its URLs: tests call [`MemoryFiles::upload`] instead. Clones
 /// share its files.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryFiles(Arc<Mutex<Files>>);

@@ -59,8 +59,8 @@ impl LocalFiles {
             _ => Err(Refused::Request(StatusCode::METHOD_NOT_ALLOWED, "GET and PUT only")),
         };
         let mut response = answered.unwrap_or_else(refusal);
-        // Whoever has a URL may use it, as with S3: a page gets here by a redirect, which has no
-        // origin any more.
+        // A signed URL is the permission, as with S3, so any origin may read the answer. After a redirect
+        // a page's request has the origin `null`.
         let anybody = HeaderValue::from_static("*");
         response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, anybody);
         response

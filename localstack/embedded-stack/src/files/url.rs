@@ -1,4 +1,4 @@
-//! Signed URLs: what whoever has one may do, until when.
+//! Signed URLs: each one permits one request until a time.
 
 use std::collections::BTreeMap;
 
