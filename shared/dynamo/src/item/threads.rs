@@ -21,7 +21,7 @@ pub(super) fn encode_summary(stored: &StoredMessage, item: &mut Item) {
 pub(super) fn decode_summary(item: &Item, stored: &mut StoredMessage) {
     let text = |attribute| item.get(attribute).and_then(|text: &AttributeValue| text.as_s().ok());
     stored.message.replies = text(REPLIES).and_then(|text| decode_replies(text));
-    stored.counted = text(COUNTED).and_then(|text| decode_counted(text));
+    stored.counted = text(COUNTED).and_then(|text| decode_counted(text)).map(Box::new);
 }
 
 /// A summary as compact JSON: `[count, last, [users]]`.

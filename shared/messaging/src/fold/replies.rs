@@ -18,7 +18,7 @@ pub(super) async fn count(
     deleted: Option<MessageId>,
     now: Timestamp,
 ) -> Result<Counted, StoreError> {
-    let last = root.counted.unwrap_or_default();
+    let last = root.counted.as_deref().copied().unwrap_or_default();
     let is_settled = deleted.is_some_and(|deleted| deleted <= last.settled_to);
     let from = if is_settled { CountedReplies::default() } else { last };
     let mut tally = Tally::new(root, from);

@@ -150,7 +150,7 @@ impl Revision {
                     return None;
                 }
                 message.replies.clone_from(replies);
-                after.counted = Some(*counted);
+                after.counted = Some(Box::new(*counted));
             }
         }
         Some(after)

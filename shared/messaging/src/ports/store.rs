@@ -24,8 +24,9 @@ pub struct StoredMessage {
     pub folded: Option<Folded>,
     /// The last act of pinning or unpinning that its row shows; kept when the message is deleted.
     pub pin_act: Option<ChangeId>,
-    /// What the summary of its replies was counted from; `None` if nothing was counted yet.
-    pub counted: Option<CountedReplies>,
+    /// What the summary of its replies was counted from; `None` if nothing was counted yet. Boxed: most
+    /// messages are no roots.
+    pub counted: Option<Box<CountedReplies>>,
     /// The files that it named when it was sent; kept when the message is deleted, so that they can
     /// be deleted, too.
     pub files: Vec<FileId>,
