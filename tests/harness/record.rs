@@ -262,7 +262,7 @@ async fn stored_in(ports: &Ports, log: LogId) -> Vec<StoredItem> {
                     present: stored.message.text.digest(),
                     is_deleted: stored.message.deleted.is_some(),
                     is_pinned: stored.message.pinned.is_some(),
-                    replies: stored.message.replies,
+                    replies: stored.message.replies.map(|replies| *replies),
                     reactions: stored
                         .message
                         .reactions

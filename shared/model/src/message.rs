@@ -140,8 +140,8 @@ pub struct Message {
     pub reactions: Vec<Reaction>,
     /// Set while it is pinned.
     pub pinned: Option<Attribution>,
-    /// The replies in its thread; `None` while there are none.
-    pub replies: Option<Replies>,
+    /// The replies in its thread; `None` while there are none. Boxed: most messages are no roots.
+    pub replies: Option<Box<Replies>>,
     /// The message that it quotes, by its id. Nobody checked that it exists.
     pub quote: Option<MessageId>,
 }

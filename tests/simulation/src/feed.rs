@@ -162,7 +162,7 @@ impl TableLog {
             item.present = message.text.digest();
             item.is_deleted = message.deleted.is_some();
             item.is_pinned = message.pinned.is_some();
-            item.replies.clone_from(&message.replies);
+            item.replies = message.replies.as_deref().cloned();
             let counts = message.reactions.iter();
             let counts = counts.map(|reaction| (reaction.emoji.clone(), reaction.count));
             item.reactions = counts.collect();

@@ -386,7 +386,7 @@ fn g11_a_thread_is_read_once_more_if_its_root_is_pushed_around_a_catch_up() {
         let threads_from = inbox.threads_from(&general(), late);
         let counted = |rev: u64| Message {
             rev: Rev::of(id(rev)),
-            replies: Some(Replies { count: 1, last: id(HOUR_MS + 1), users: Vec::new() }),
+            replies: Some(Box::new(Replies { count: 1, last: id(HOUR_MS + 1), users: Vec::new() })),
             ..message(&general(), HOUR_MS)
         };
         let read = ChannelRead { unread_before: None, threads_from };

@@ -20,7 +20,7 @@ pub(super) fn encode_summary(stored: &StoredMessage, item: &mut Item) {
 /// Reads a root's summary. One in the form of a later version is left out, and counted again.
 pub(super) fn decode_summary(item: &Item, stored: &mut StoredMessage) {
     let text = |attribute| item.get(attribute).and_then(|text: &AttributeValue| text.as_s().ok());
-    stored.message.replies = text(REPLIES).and_then(|text| decode_replies(text));
+    stored.message.replies = text(REPLIES).and_then(|text| decode_replies(text)).map(Box::new);
     stored.counted = text(COUNTED).and_then(|text| decode_counted(text)).map(Box::new);
 }
 

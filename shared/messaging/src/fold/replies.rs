@@ -31,7 +31,8 @@ pub(super) async fn count(
     let (replies, counted) = tally.finish(now);
     // A count from the beginning may find the settled part as it was: its record came again.
     let is_known = if is_settled {
-        replies == root.message.replies && CountedReplies { at: last.at, ..counted } == last
+        replies.as_ref() == root.message.replies.as_deref()
+            && CountedReplies { at: last.at, ..counted } == last
     } else {
         has_same_rows
     };

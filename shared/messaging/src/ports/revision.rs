@@ -149,7 +149,7 @@ impl Revision {
                 if before.rev != *if_rev {
                     return None;
                 }
-                message.replies.clone_from(replies);
+                message.replies = replies.clone().map(Box::new);
                 after.counted = Some(Box::new(*counted));
             }
         }

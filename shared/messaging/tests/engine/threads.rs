@@ -44,7 +44,7 @@ impl Fixture {
 
     async fn summary(&self, root: &Message) -> Option<Replies> {
         let who = root.sender_id.as_str().to_owned();
-        self.read(&who, root).await.replies
+        self.read(&who, root).await.replies.map(|replies| *replies)
     }
 
     async fn reply_count(&self, root: &Message) -> u64 {

@@ -247,7 +247,7 @@ fn read(fields: Fields) -> Result<PushedMessage, &'static str> {
         message.thread = Some(MessageId::parse(&root).or(Err("thread"))?);
     }
     if let Some(replies) = fields.replies {
-        message.replies = Some(replies.read().ok_or("replies")?);
+        message.replies = Some(Box::new(replies.read().ok_or("replies")?));
     }
     if let Some(quote) = fields.quote {
         message.quote = Some(MessageId::parse(&quote).or(Err("quote"))?);
