@@ -2,8 +2,9 @@
 //!
 //! Threads are part of their channel: they have no gap of their own. Whatever happens in a thread shows as
 //! a change of its root, so whoever reads the main log learns which threads to read. The summary of a
-//! root comes a moment after the reply: after a catch-up, the first push of each root says that its
-//! thread is to be read once more.
+//! root comes a moment after the reply. So after a catch-up, the first push of each root says that its
+//! thread is to be read once more, and a summary that counts a reply which is not here shows that its
+//! push was lost.
 //!
 //! A channel is **in step** at a given time if its timeline holds everything published before it.
 //! A frame with `fresh:true` proves that for every channel without a gap, a catch-up that read all
@@ -81,6 +82,7 @@ impl Inbox {
         }
         if let Some(replies) = &message.replies {
             entry.doubt_thread(message.id, replies.last);
+            entry.find_missing_replies(message.id, replies);
         }
         let is_news = entry.main.timeline.upsert(message, messages_max);
         // A catch-up would have brought it if it had read so far back: this copy may be outdated.

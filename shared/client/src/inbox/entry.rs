@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{MessageId, Timestamp, limits};
+use model::{Message, MessageId, Replies, Timestamp, limits};
 
 use super::Opening;
 use crate::timeline::Timeline;
@@ -103,6 +103,31 @@ impl Entry {
             && checked.insert(root)
         {
             self.threads_due.insert(root, *from);
+        }
+    }
+
+    /// Notes a thread of which the root that was pushed counts replies that are not here: their pushes
+    /// were lost, as when a stream is lost before they are counted, and no node reads them.
+    pub(super) fn find_missing_replies(&mut self, root: MessageId, replies: &Replies) {
+        let since = self.verified_at.unwrap_or(self.known_at);
+        if self.gap.is_some() || replies.last.time() <= since {
+            return;
+        }
+        let thread = self.threads.get(&root).map(|log| &log.timeline);
+        let has_last = thread.is_some_and(|thread| thread.get(replies.last).is_some());
+        // What the copy of the root that is here counts; `None` if it is not here.
+        let counted = self.main.timeline.get(root).map(|root| {
+            root.replies.as_deref().map_or((0, MessageId::MIN), |it| (it.count, it.last))
+        });
+        let has_others = counted.is_none_or(|(count, last)| {
+            let is_new = |reply: &&Message| reply.deleted.is_none() && reply.id > last;
+            let new = thread.map_or(0, |thread| thread.messages().filter(is_new).count());
+            replies.count.saturating_sub(count) <= new as u64
+        });
+        if !(has_last && has_others) {
+            let last = counted.map_or(replies.last, |(_, last)| last.min(replies.last));
+            let from = last.time().max(since).minus(limits::OVERLAP);
+            self.threads_due.entry(root).or_insert(MessageId::first_of(from));
         }
     }
 

@@ -404,3 +404,39 @@ fn g11_a_thread_is_read_once_more_if_its_root_is_pushed_around_a_catch_up() {
         assert_eq!(inbox.threads_due(), [], "once is enough");
     }
 }
+
+#[test]
+fn g11_a_summary_that_counts_a_reply_which_is_not_here_makes_its_thread_due() {
+    let (root, hour) = (id(HOUR_MS), HOUR_MS);
+    let reply = |ms: u64| Message { thread: Some(root), ..message(&general(), ms) };
+    let counted = |count: u64, last: u64| Message {
+        rev: Rev::of(id(9 * HOUR_MS + last)),
+        replies: Some(Box::new(Replies { count, last: id(last), users: Vec::new() })),
+        ..message(&general(), hour)
+    };
+    let bare = || message(&general(), hour);
+    let (first, second) = (3 * hour, 4 * hour);
+    // What is pushed, and before which reply the thread is then to be read.
+    let cases = [
+        ("all are here", vec![bare(), reply(first), reply(second), counted(2, second)], None),
+        ("the root is not here", vec![reply(first), counted(7, first)], None),
+        ("the last is missing", vec![bare(), reply(first), counted(2, second)], Some(2 * hour)),
+        ("another is missing", vec![bare(), reply(second), counted(2, second)], Some(2 * hour)),
+        ("nothing is here", vec![counted(1, first)], Some(first)),
+        (
+            "another was deleted since",
+            vec![bare(), reply(first), counted(1, first), reply(second), counted(1, second)],
+            None,
+        ),
+        ("all are older than this client", vec![bare(), counted(3, hour + 1)], None),
+    ];
+    for (what, pushed, before) in cases {
+        let mut inbox = Inbox::new(10);
+        inbox.add_channel(&general(), at(2 * hour));
+        for message in pushed {
+            inbox.upsert(message);
+        }
+        let due = before.map(|ms| (LogId::new(general(), Some(root)), overlap_before(ms).unwrap()));
+        assert_eq!(inbox.threads_due(), Vec::from_iter(due), "{what}");
+    }
+}
