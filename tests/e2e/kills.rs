@@ -1,9 +1,9 @@
-//! A process of the function `amend` is killed between two of its steps: at rest, all copies equal the
+//! A process of `amend` or `derive` is killed between two of its steps: at rest, all copies equal the
 //! store, and nothing is left half done (G9, G10).
 
 use std::time::Duration;
 
-use model::{ChannelId, Message, MessageId};
+use model::{ChannelId, LogId, Message, MessageId};
 use serde_json::{Value, json};
 use tests::cluster::{Cluster, Environment, TICKET_SECRET};
 use tests::lambda::{Function, http_event};
@@ -59,16 +59,31 @@ impl Scene {
         format!("/channels/{}/pins/{id}", self.channel)
     }
 
-    /// Calls a process of `amend` as alice, and kills it at this step.
-    async fn killed(&self, step: Step, method: &str, path: &str, body: &Value) {
-        let variables = [
+    /// Starts a process of a function that reaches the store through the proxy.
+    async fn function(&self, name: &str) -> Function {
+        let mut variables = vec![
             ("INKWIRE_LOG", "off".to_owned()),
-            ("INKWIRE_TOKEN_SECRET", TOKEN_SECRET.to_owned()),
-            ("INKWIRE_TICKET_SECRET", TICKET_SECRET.to_owned()),
             ("AWS_ENDPOINT_URL", self.store.url().to_owned()),
         ];
-        let function = Function::start(&self.cluster, &program("amend"), &variables).await;
+        if name == "amend" {
+            variables.push(("INKWIRE_TOKEN_SECRET", TOKEN_SECRET.to_owned()));
+            variables.push(("INKWIRE_TICKET_SECRET", TICKET_SECRET.to_owned()));
+        }
+        let function = Function::start(&self.cluster, &program(name), &variables).await;
         function.initialisation().await;
+        function
+    }
+
+    /// Calls a process of `amend` as alice, and kills it at this step.
+    async fn killed(&self, step: Step, method: &str, path: &str, body: &Value) {
+        let token = token_of(&self.cluster, "alice");
+        let event = http_event(method, path, "", &token, &body.to_string());
+        self.killed_with("amend", step, &event).await;
+    }
+
+    /// Gives a process of a function this event, and kills it at this step.
+    async fn killed_with(&self, name: &str, step: Step, event: &Value) {
+        let function = self.function(name).await;
         let all = |fault: StoreFault, operation: &'static [&'static str]| {
             vec![Rule::all(fault).of(operation)]
         };
@@ -83,9 +98,7 @@ impl Scene {
             let before = self.store.injected();
             eventually("the step is reached", SOON, async || self.store.injected() > before).await;
         };
-        let token = token_of(&self.cluster, "alice");
-        let event = http_event(method, path, "", &token, &body.to_string());
-        let call = function.invoke(&event);
+        let call = function.invoke(event);
         let reached = async {
             hit().await;
             if matches!(step, Step::AfterSecondUpdate) {
@@ -95,7 +108,7 @@ impl Scene {
         };
         tokio::select! {
             () = reached => {}
-            answer = call => panic!("{method} {path} was answered at {step:?}: {:?}", answer.payload),
+            answer = call => panic!("{name} answered at {step:?}: {:?}", answer.payload),
         }
         drop(function);
         self.store.set(Vec::new());
@@ -174,6 +187,50 @@ async fn g10_a_deletion_that_is_killed_leaves_neither_text_nor_pin() {
     scene.alice.api.pin(&scene.channel, next, None).await.unwrap();
     let pins = scene.bob.api.pins(&scene.channel, None).await.unwrap().0;
     assert_eq!(pins.iter().map(|pin| pin.id).collect::<Vec<_>>(), [next]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g9_a_reply_is_counted_although_derive_is_killed_between_its_steps() {
+    let scene = Scene::start().await;
+    scene.cluster.stack.stop_derive();
+    let steps = [Step::BeforeLog, Step::AfterLog, Step::AfterFirstUpdate, Step::AfterSecondUpdate];
+    for step in steps {
+        let root = scene.message(&format!("root {step:?}")).await;
+        let thread = LogId::new(scene.channel.clone(), Some(root));
+        let text = format!("reply {step:?}");
+        let reply = scene.bob.client.send(&thread, &text).await.unwrap().message.id;
+        let event = record_of_reply(&thread, reply, "bob", &text);
+        scene.killed_with("derive", step, &event).await;
+        // The stream delivers the record again.
+        let again = scene.function("derive").await.invoke(&event).await;
+        assert_eq!(again.payload, json!({ "batchItemFailures": [] }), "{step:?}");
+        scene
+            .at_rest(root, "the reply is counted once", |stored| {
+                let counted = stored.replies.as_ref().map(|replies| (replies.count, replies.last));
+                counted == Some((1, reply))
+            })
+            .await;
+        for person in [&scene.alice, &scene.bob] {
+            let (followed, _) = person.api.threads(None).await.unwrap();
+            assert!(followed.iter().any(|one| one.root.id == root), "{step:?}: nobody follows");
+        }
+    }
+}
+
+/// The record of a reply's row, as the stream has it.
+fn record_of_reply(thread: &LogId, id: MessageId, sender: &str, text: &str) -> Value {
+    let keys = json!({
+        "channel_id": { "S": thread.to_string() }, "created_at": { "S": id.to_string() },
+    });
+    let mut image = keys.clone();
+    image["s"] = json!({ "S": sender });
+    image["t"] = json!({ "S": text });
+    image["v"] = json!({ "N": "1" });
+    image["m"] = json!({ "S": "" });
+    json!({ "Records": [{
+        "eventName": "INSERT", "eventSource": "aws:dynamodb",
+        "dynamodb": { "Keys": keys, "NewImage": image, "SequenceNumber": "100" },
+    }] })
 }
 
 /// How long a put takes, so that the next fault is there before the next call.

@@ -51,6 +51,7 @@ pub struct Stack {
     general: Option<String>,
     relay: Relay,
     stop: Stop,
+    derive_stop: Stop,
     tasks: JoinSet<()>,
     // Dropped last: everything above writes to it.
     engine: Option<Arc<Engine>>,
@@ -102,8 +103,10 @@ impl Stack {
         tasks.spawn(Arc::clone(&fleet).replace_ended(ends, stopped.clone()));
         let signer = Arc::clone(&wiring.signer);
         let gateway = Gateway::new(app.clone(), Arc::clone(&fleet), signer, wiring.files.clone());
-        for (feed, handler) in feeds.into_iter().zip(handlers) {
-            tasks.spawn(feed.serve(handler, stopped.clone()));
+        let (derive_stop, derive_stopped) = Stop::new();
+        let ends_of_feeds = [stopped.clone(), derive_stopped];
+        for ((feed, handler), stopped) in feeds.into_iter().zip(handlers).zip(ends_of_feeds) {
+            tasks.spawn(feed.serve(handler, stopped));
         }
         tasks.spawn(gateway.serve(listener, stopped));
         Ok(Self {
@@ -117,6 +120,7 @@ impl Stack {
             general,
             relay,
             stop,
+            derive_stop,
             tasks,
             engine,
         })
@@ -226,9 +230,15 @@ impl Stack {
         self.fleet.start_node().await.map_err(|NodeError(source)| StackError::Node(source))
     }
 
+    /// Stops feeding `derive`, as if its event source mapping were disabled.
+    pub fn stop_derive(&self) {
+        self.derive_stop.stop_all();
+    }
+
     /// Finishes the calls in flight, drains the nodes, then stops the engine.
     pub async fn stop(mut self) {
         self.stop.stop_all();
+        self.derive_stop.stop_all();
         let tasks = async { while self.tasks.join_next().await.is_some() {} };
         tokio::join!(self.fleet.drain(), tasks);
         let engine = self.engine.take();

@@ -1,7 +1,8 @@
-//! Sixteen bugs that systems like this one have shipped. The checks must find each of them.
+//! Seventeen bugs that systems like this one have shipped. The checks must find each of them.
 //!
 //! None is a switch in the product. Each is a wrapper around a port or a client's connection, a
-//! misconfigured client (3, 7), or a switch in the model of Redis (6) or of the store (11 to 15), or a rewriting of a function's answers (16).
+//! misconfigured client (3, 7), or a switch in the model of Redis (6) or of the store (11 to 15
+//! and 17), or a rewriting of a function's answers (16).
 
 mod chain;
 mod changes;
@@ -22,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use chain::{Rewrite, Rewritten};
-pub(crate) use changes::spoil_revision;
+pub(crate) use changes::{as_asked, spoil_revision};
 pub(crate) use spoil::Spoil;
 pub(crate) use unread::{Counted, Counters};
 
@@ -61,6 +62,8 @@ pub enum Planted {
     Increments,
     /// 16: what is unread is a stored counter.
     UnreadCounter,
+    /// 17: a row takes a revision that is older than its own.
+    NoRevisionCompare,
 }
 
 impl Planted {
@@ -82,6 +85,7 @@ impl Planted {
         ("fold_without_compare", Self::FoldWithoutCompare),
         ("increments", Self::Increments),
         ("unread_counter", Self::UnreadCounter),
+        ("no_revision_compare", Self::NoRevisionCompare),
     ];
 }
 
@@ -124,7 +128,8 @@ impl Plant {
             | Planted::CatchUpById
             | Planted::FoldWithoutCompare
             | Planted::Increments
-            | Planted::UnreadCounter => None,
+            | Planted::UnreadCounter
+            | Planted::NoRevisionCompare => None,
         }
     }
 

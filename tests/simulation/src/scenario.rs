@@ -25,7 +25,10 @@ pub const fn broken_by(bug: Planted) -> Check {
         | Planted::FirstFour => Check::K2Delivered,
         Planted::StaleVersion | Planted::RowsAfterVersion => Check::K4Leak,
         Planted::NoTick | Planted::ResyncStorm => Check::K7Alive,
-        Planted::RowBeforeLog | Planted::LastEditWins | Planted::CatchUpById => Check::K8Converged,
+        Planted::RowBeforeLog
+        | Planted::LastEditWins
+        | Planted::CatchUpById
+        | Planted::NoRevisionCompare => Check::K8Converged,
         Planted::FoldWithoutCompare | Planted::Increments => Check::K9Counted,
         Planted::UnreadCounter => Check::K10Unread,
     }
@@ -48,6 +51,7 @@ pub fn of(bug: Planted) -> Plan {
         Planted::LastEditWins => edits_tried_again(),
         Planted::FoldWithoutCompare | Planted::Increments => many_react(),
         Planted::UnreadCounter => sends_tried_again(),
+        Planted::NoRevisionCompare => edits_among_reactions(),
     }
 }
 
@@ -193,6 +197,16 @@ fn many_react() -> Plan {
         react_every_ms: Some(100..=400),
         slow_folds: true,
         ..Plan::quiet()
+    }
+}
+
+/// The store is slow, so that a message changes between the log entry of an edit and its row.
+fn edits_among_reactions() -> Plan {
+    Plan {
+        revise_every_ms: Some(40..=120),
+        deletes: false,
+        faults: vec![fault(2_000, 12_000, Kind::StoreSlow)],
+        ..many_react()
     }
 }
 

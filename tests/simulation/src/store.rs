@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::feed::{Row, TableLog};
 use crate::plan::Plan;
-use crate::planted::{Planted, spoil_revision};
+use crate::planted::{Planted, as_asked, spoil_revision};
 
 mod attachments;
 
@@ -273,11 +273,14 @@ impl MessageStore for SimStore {
         }
         self.write(async {
             let present = self.inner.entry(log, id).await.ok().flatten();
-            let revision = match &present {
+            let spoiled = match &present {
                 Some(LogEntry::Message(present)) => spoil_revision(self.bug, revision, present),
                 _ => revision.clone(),
             };
-            let revised = self.inner.revise(log, id, &revision).await?;
+            let revised = match self.inner.revise(log, id, &spoiled).await? {
+                Revised::Done(stored) => Revised::Done(as_asked(self.bug, revision, stored)),
+                refused @ Revised::Refused(_) => refused,
+            };
             if let Revised::Done(stored) = &revised {
                 self.log.insert(Row::Entry(LogEntry::Message(stored.clone())));
                 // Half of the functions die before they come to the log.

@@ -160,6 +160,11 @@ fn k8_catching_up_by_ids_alone_is_caught() {
 }
 
 #[test]
+fn k8_a_row_that_takes_an_older_revision_is_caught() {
+    is_caught(Planted::NoRevisionCompare);
+}
+
+#[test]
 fn k9_a_fold_that_does_not_compare_is_caught() {
     is_caught(Planted::FoldWithoutCompare);
 }

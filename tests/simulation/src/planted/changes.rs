@@ -1,4 +1,4 @@
-//! Bugs 12, 14 and 15: a change of a message that the store takes although it should refuse it, or
+//! Bugs 12, 14, 15 and 17: a change of a message that the store takes although it should refuse it, or
 //! that says something else than it should.
 
 use std::time::Duration;
@@ -24,17 +24,32 @@ pub(crate) fn spoil_revision(
         }
         (Some(Planted::FoldWithoutCompare), Change::Fold { if_rev, .. }) => {
             if_rev.clone_from(&present.message.rev);
-            let newest = present.message.rev.id().map_or(Timestamp::MAX, MessageId::time);
-            spoiled.rev = Rev::of(MessageId::mint(newest.plus(ONE_MS), 0));
+            spoiled.rev = above_rev(&present.message.rev);
         }
         (Some(Planted::Increments), Change::Fold { reactions, .. }) => {
             for reaction in reactions {
                 increment(reaction, &present.message.reactions);
             }
         }
+        (Some(Planted::NoRevisionCompare), _) if revision.rev <= present.message.rev => {
+            spoiled.rev = above_rev(&present.message.rev);
+        }
         _ => {}
     }
     spoiled
+}
+
+/// What the functions with bug 17 and the stream are told: the revision that was asked for.
+#[must_use]
+pub(crate) fn as_asked(
+    bug: Option<Planted>,
+    revision: &Revision,
+    mut stored: StoredMessage,
+) -> StoredMessage {
+    if bug == Some(Planted::NoRevisionCompare) {
+        stored.message.rev.clone_from(&revision.rev);
+    }
+    stored
 }
 
 fn increment(reaction: &mut Reaction, known: &[Reaction]) {
@@ -42,6 +57,11 @@ fn increment(reaction: &mut Reaction, known: &[Reaction]) {
     if reaction.count > before {
         reaction.count = before + 1;
     }
+}
+
+fn above_rev(rev: &Rev) -> Rev {
+    let newest = rev.id().map_or(Timestamp::MAX, MessageId::time);
+    Rev::of(MessageId::mint(newest.plus(ONE_MS), 0))
 }
 
 fn above(id: ChangeId) -> ChangeId {
