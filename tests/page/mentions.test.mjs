@@ -24,7 +24,7 @@ function messageAt(ms, fields = {}) {
 /** A store whose user reads another channel. */
 function away() {
   const store = storeWith();
-  store.isReading = () => false;
+  store.unread.isReading = () => false;
   return store;
 }
 
@@ -78,16 +78,16 @@ test("unread mentions are counted as they come, change and go", () => {
   store.deliver(first, "push");
   store.deliver(second, "push");
   store.deliver(messageAt(3, { mentions_all: true, sender_id: "alice" }), "push");
-  assert.deepEqual([store.mentionsOf(CHANNEL), store.unreadOf(CHANNEL)], [1, 2]);
+  assert.deepEqual([store.unread.mentionsOf(CHANNEL), store.unread.of(CHANNEL)], [1, 2]);
   store.deliver(changed(second, 10, ME), "push");
-  assert.equal(store.mentionsOf(CHANNEL), 2, "edited to mention her");
+  assert.equal(store.unread.mentionsOf(CHANNEL), 2, "edited to mention her");
   const deleted = { at: "2027-01-15T08:00:00.000Z", by: "bob" };
   store.deliver(changed(first, 11, { message: "", deleted }), "push");
-  assert.equal(store.mentionsOf(CHANNEL), 1, "deleted");
+  assert.equal(store.unread.mentionsOf(CHANNEL), 1, "deleted");
   store.deliver(first, "scroll");
-  assert.equal(store.mentionsOf(CHANNEL), 1, "an older copy brings nothing back");
-  store.markRead(CHANNEL);
-  assert.equal(store.mentionsOf(CHANNEL), 0);
+  assert.equal(store.unread.mentionsOf(CHANNEL), 1, "an older copy brings nothing back");
+  store.unread.markRead(CHANNEL);
+  assert.equal(store.unread.mentionsOf(CHANNEL), 0);
 });
 
 test("a change that leaves its text out keeps the text and takes the mentions it has", () => {
@@ -96,7 +96,7 @@ test("a change that leaves its text out keeps the text and takes the mentions it
   store.deliver(sent, "push");
   const { message: _, ...bare } = changed(sent, 10, { ...ME, text_rev: sent.id });
   store.deliver(bare, "push");
-  assert.equal(store.mentionsOf(CHANNEL), 1);
+  assert.equal(store.unread.mentionsOf(CHANNEL), 1);
   assert.equal(store.timeline(CHANNEL).messages.get(sent.id).message, "hi");
 });
 
@@ -105,27 +105,27 @@ test("the server's count of mentions follows what comes after it, and goes with 
   const sent = messageAt(1);
   store.deliver(sent, "push");
   const counts = { channel_id: CHANNEL, epoch: 0, up_to: lowestIdAt(0), unread: 40, mentions: 7 };
-  store.takeMark(CHANNEL, 0, counts.up_to);
-  store.takeUnread(counts);
-  assert.equal(store.mentionsOf(CHANNEL), 7);
+  store.unread.takeMark(CHANNEL, 0, counts.up_to);
+  store.unread.takeCounts(counts);
+  assert.equal(store.unread.mentionsOf(CHANNEL), 7);
   store.deliver(messageAt(2, ME), "push");
   store.deliver(messageAt(3), "push");
-  assert.equal(store.mentionsOf(CHANNEL), 8);
+  assert.equal(store.unread.mentionsOf(CHANNEL), 8);
   store.deliver(changed(sent, 10, ME), "push");
   store.deliver(changed(sent, 11), "push");
-  assert.equal(store.mentionsOf(CHANNEL), 8, "one more, and one less");
-  store.takeUnread({ ...counts, unread: "99+", mentions: "99+" });
-  assert.equal(store.mentionsOf(CHANNEL), 100);
-  store.markRead(CHANNEL);
-  assert.equal(store.mentionsOf(CHANNEL), 0);
-  store.takeUnread(counts);
-  assert.equal(store.mentionsOf(CHANNEL), 0, "counted before the mark here moved");
+  assert.equal(store.unread.mentionsOf(CHANNEL), 8, "one more, and one less");
+  store.unread.takeCounts({ ...counts, unread: "99+", mentions: "99+" });
+  assert.equal(store.unread.mentionsOf(CHANNEL), 100);
+  store.unread.markRead(CHANNEL);
+  assert.equal(store.unread.mentionsOf(CHANNEL), 0);
+  store.unread.takeCounts(counts);
+  assert.equal(store.unread.mentionsOf(CHANNEL), 0, "counted before the mark here moved");
 });
 
 test("a server without mentions counts none", () => {
   const store = away();
-  store.takeUnread({ channel_id: CHANNEL, epoch: 0, up_to: lowestIdAt(0), unread: 3 });
-  assert.deepEqual([store.mentionsOf(CHANNEL), store.unreadOf(CHANNEL)], [0, 3]);
+  store.unread.takeCounts({ channel_id: CHANNEL, epoch: 0, up_to: lowestIdAt(0), unread: 3 });
+  assert.deepEqual([store.unread.mentionsOf(CHANNEL), store.unread.of(CHANNEL)], [0, 3]);
 });
 
 test("a pushed mention is counted in a channel that is not open, and not where she reads", async (t) => {
@@ -133,12 +133,12 @@ test("a pushed mention is counted in a channel that is not open, and not where s
   const [open, other] = [server.idOf("open"), server.idOf("other")];
   const core = start(t);
   await until("live", () => core.connection.phase === "live" && core.store.channelsKnown);
-  core.store.isReading = (channelId) => channelId === open;
+  core.store.unread.isReading = (channelId) => channelId === open;
   for (const channel_id of [open, other])
     server.push({ type: "message", cursor: "c2", message: messageAt(Date.now(), { channel_id, ...ME }) });
-  assert.deepEqual([core.store.mentionsOf(open), core.store.mentionsOf(other)], [0, 1]);
+  assert.deepEqual([core.store.unread.mentionsOf(open), core.store.unread.mentionsOf(other)], [0, 1]);
   server.push({ type: "read", channel_id: other, epoch: 0, up_to: lowestIdAt(Date.now() + 1_000) });
-  assert.equal(core.store.mentionsOf(other), 0, "read on another device");
+  assert.equal(core.store.unread.mentionsOf(other), 0, "read on another device");
 });
 
 test("mentioned users are known by name, but are no proof that they exist", async () => {

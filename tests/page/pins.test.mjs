@@ -239,7 +239,7 @@ test("a late answer to an earlier opening changes nothing", async () => {
   const listing = new Listing(store);
   const opened = listing.open(() => first.promise);
   listing.close();
-  assert.deepEqual([store.listings.size, listing.busy], [0, false]);
+  assert.deepEqual([store.listings.has(listing), listing.busy], [false, false]);
   const openedAgain = listing.open(() => second.promise);
   first.resolve({ messages: [messageAt(1, PINNED)], next_offset: null });
   await opened;

@@ -321,15 +321,3 @@ test("the words for a reaction name who reacted, the user first", () => {
   assert.equal(words(["bob", "alice"], 3), "You, bob and 1 other reacted with 👍");
   assert.equal(words(["bob"], 12), "bob and 11 others reacted with 👍");
 });
-
-test("a reply is not shown among the channel's messages", async (t) => {
-  const server = new FakeServer(["general"]);
-  const core = start(t);
-  await until("live", () => core.connection.phase === "live" && core.store.channelsKnown);
-  const channel_id = server.idOf("general");
-  const [root, id] = [mintId(Date.now()), mintId(Date.now() + 1)];
-  const reply = { id, channel_id, thread: root, sender_id: "bob", message: "a", rev: id };
-  server.push({ type: "message", cursor: "c2", message: reply });
-  server.push({ type: "message_changed", cursor: "c3", message: { ...reply, rev: mintId(Date.now() + 2) } });
-  assert.equal(core.store.timeline(channel_id).messages.has(id), false);
-});

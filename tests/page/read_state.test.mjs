@@ -18,7 +18,7 @@ function message(ms, sender = "bob", channelId = ID) {
 /** A store with messages of bob at 1 to 5 ms, none of them read. */
 function withFive() {
   const store = storeWith({});
-  store.isReading = () => false;
+  store.unread.isReading = () => false;
   for (const ms of [1, 2, 3, 4, 5]) store.deliver(message(ms), "push");
   return store;
 }
@@ -44,33 +44,33 @@ test("marks of an earlier version of the page are in the first epoch", () => {
 
 test("what another device read is read here, and a mark that came late changes nothing", () => {
   const store = withFive();
-  store.takeMark(ID, 0, lowestIdAt(4));
-  assert.equal(store.unreadOf(ID), 1);
-  store.takeMark(ID, 0, lowestIdAt(2));
-  assert.equal(store.unreadOf(ID), 1);
+  store.unread.takeMark(ID, 0, lowestIdAt(4));
+  assert.equal(store.unread.of(ID), 1);
+  store.unread.takeMark(ID, 0, lowestIdAt(2));
+  assert.equal(store.unread.of(ID), 1);
 });
 
 test("what another device marked unread stays unread until the channel is opened again", () => {
   const store = withFive();
-  store.markRead(ID);
-  assert.equal(store.unreadOf(ID), 0);
-  store.takeMark(ID, 1, lowestIdAt(3));
-  assert.equal(store.unreadOf(ID), 2);
+  store.unread.markRead(ID);
+  assert.equal(store.unread.of(ID), 0);
+  store.unread.takeMark(ID, 1, lowestIdAt(3));
+  assert.equal(store.unread.of(ID), 2);
   assert.equal(store.timeline(ID).keepsUnread, true);
-  store.markRead(ID);
-  assert.deepEqual(store.markOf(ID), { channel_id: ID, up_to: lowestIdAt(5), epoch: 1 });
+  store.unread.markRead(ID);
+  assert.deepEqual(store.unread.markOf(ID), { channel_id: ID, up_to: lowestIdAt(5), epoch: 1 });
 });
 
 test("the server's count is shown if it is more than what is here, and goes when it is read", () => {
   const store = withFive();
-  store.takeUnread({ channel_id: ID, epoch: 0, up_to: lowestIdAt(0), unread: "99+" });
-  assert.equal(store.unreadOf(ID), 100);
+  store.unread.takeCounts({ channel_id: ID, epoch: 0, up_to: lowestIdAt(0), unread: "99+" });
+  assert.equal(store.unread.of(ID), 100);
   store.deliver(message(6), "push");
-  assert.equal(store.unreadOf(ID), 101);
+  assert.equal(store.unread.of(ID), 101);
   // The mark here moved since the server counted.
-  store.markRead(ID);
-  store.takeUnread({ channel_id: ID, epoch: 0, up_to: lowestIdAt(0), unread: 7 });
-  assert.equal(store.unreadOf(ID), 0);
+  store.unread.markRead(ID);
+  store.unread.takeCounts({ channel_id: ID, epoch: 0, up_to: lowestIdAt(0), unread: 7 });
+  assert.equal(store.unread.of(ID), 0);
 });
 
 test("a first visit takes the server's marks, and what is read is sent in one call", async (t) => {
@@ -83,20 +83,20 @@ test("a first visit takes the server's marks, and what is read is sent in one ca
   ];
   const core = start(t);
   const { store } = core;
-  await until("the count is here", () => store.unreadOf(other) === 1);
+  await until("the count is here", () => store.unread.of(other) === 1);
   await until("live", () => core.connection.phase === "live");
-  assert.deepEqual(store.markOf(other), { channel_id: other, up_to: lowestIdAt(8), epoch: 2 });
-  store.markRead(other);
+  assert.deepEqual(store.unread.markOf(other), { channel_id: other, up_to: lowestIdAt(8), epoch: 2 });
+  store.unread.markRead(other);
   assert.equal(server.calls.filter((call) => call === "POST /read").length, 0, "not at once");
   await core.readState.flush();
   const sent = server.marks.filter(({ channel_id: id }) => id === other);
   assert.deepEqual(sent, [{ channel_id: other, up_to: lowestIdAt(9), epoch: 2 }]);
   server.push({ type: "read", channel_id: other, epoch: 3, up_to: lowestIdAt(7) });
-  assert.equal(store.unreadOf(other), 2);
+  assert.equal(store.unread.of(other), 2);
   // A mark in a thread, of a later version, says nothing about the channel.
   const frame = { type: "read", channel_id: other, epoch: 9, up_to: lowestIdAt(9) };
   server.push({ ...frame, thread: lowestIdAt(8) });
-  assert.equal(store.unreadOf(other), 2);
+  assert.equal(store.unread.of(other), 2);
 });
 
 test("a refused call for counts or marks holds nothing up", async (t) => {
@@ -107,7 +107,7 @@ test("a refused call for counts or marks holds nothing up", async (t) => {
   server.instead = (call) => (isReadState(call) ? [503, { code: "unavailable" }] : undefined);
   const core = start(t);
   await until("live", () => core.connection.phase === "live");
-  core.store.markRead(open);
+  core.store.unread.markRead(open);
   await core.readState.flush();
   server.instead = () => undefined;
   await core.readState.flush();

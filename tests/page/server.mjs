@@ -11,6 +11,9 @@ export class FakeServer {
   calls = [];
   /** Newest first, the answer to every `/scroll`. */
   history = [];
+  /** The answer to `/scroll` of a thread, by its root, and the answer of `/threads`. */
+  replies = new Map();
+  threads = [];
   /** The answer of `/unread`, and the marks of every `/read`. */
   unread = [];
   marks = [];
@@ -30,8 +33,8 @@ export class FakeServer {
       this.calls.push(`${method} ${pathname}`);
       if (pathname === "/connect") this.queries.push(searchParams.toString());
       const channelId = searchParams.get("channel_id");
-      const instead = this.instead(`${method} ${pathname}`, channelId);
-      const [status, answer] = (await instead) ?? this.#answer(method, pathname, body);
+      const instead = this.instead(`${method} ${pathname}`, channelId, searchParams);
+      const [status, answer] = (await instead) ?? this.#answer(method, pathname, body, searchParams);
       return new Response(JSON.stringify(answer), { status });
     };
     const server = this;
@@ -63,7 +66,7 @@ export class FakeServer {
     this.#socket.onclose?.({ code: 1006, reason: "" });
   }
 
-  #answer(method, path, body) {
+  #answer(method, path, body, query) {
     const server_time = Date.now();
     if (path === "/dev/token") return [200, { token: "a.b.c" }];
     if (path === "/connect") {
@@ -77,7 +80,13 @@ export class FakeServer {
       this.marks.push(...marks);
       return [200, { marks: marks.map((mark) => ({ ...mark, moved: true })) }];
     }
-    if (path === "/scroll") return [200, { messages: this.history, next_offset: null }];
+    if (path === "/threads") return [200, { threads: this.threads, next_offset: null }];
+    if (path.endsWith("/follow")) return [200, { followed: method === "PUT" }];
+    if (path === "/scroll") {
+      const thread = query.get("thread");
+      const messages = thread === null ? this.history : (this.replies.get(thread) ?? []);
+      return [200, { messages, next_offset: null }];
+    }
     if (path.endsWith("/members")) return [200, { members: [], next_offset: null }];
     if (path === "/messages") {
       const message = { ...JSON.parse(body), sender_id: "alice", duplicate: false };

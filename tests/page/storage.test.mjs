@@ -44,9 +44,9 @@ test("drafts survive a reload, by channel and with its name", () => {
   const drafts = load();
   drafts.set(GENERAL.channel_id, LABEL, "half a sentence");
   assert.equal(load().get(GENERAL.channel_id), "half a sentence");
-  assert.deepEqual(load().channels(), [[GENERAL.channel_id, LABEL]]);
+  assert.deepEqual(load().labels(), [[GENERAL.channel_id, LABEL]]);
   drafts.set(GENERAL.channel_id, LABEL, "");
-  assert.deepEqual(load().channels(), []);
+  assert.deepEqual(load().labels(), []);
 });
 
 test("a draft that storage refuses is reported", () => {

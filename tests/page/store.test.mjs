@@ -44,22 +44,22 @@ test("tabs move each other's read marks on, and never back", () => {
   const local = new BrowserStorage();
   const [one, two] = [1, 2].map(() => storeWith({ storages: storagesOn({ local }) }));
   for (const store of [one, two]) {
-    store.isReading = () => false;
+    store.unread.isReading = () => false;
     for (const ms of [1, 2, 3]) store.deliver(message(ms), "push");
   }
-  one.markRead(GENERAL.channel_id);
-  two.readElsewhere();
-  assert.equal(two.unreadTotal(), 0);
+  one.unread.markRead(GENERAL.channel_id);
+  two.unread.readElsewhere();
+  assert.equal(two.unread.total(), 0);
   // An outdated tab marks another channel: messages that are read here stay read.
   const behind = storeWith({ storages: storagesOn({ local }), channels: [GENERAL, DM] });
   behind.deliver(message(9, "bob", DM), "push");
   two.deliver(message(4), "push");
-  two.markRead(GENERAL.channel_id);
-  behind.markRead(DM.channel_id);
+  two.unread.markRead(GENERAL.channel_id);
+  behind.unread.markRead(DM.channel_id);
   const loaded = storeWith({ storages: storagesOn({ local }) });
-  loaded.isReading = () => false;
+  loaded.unread.isReading = () => false;
   for (const ms of [1, 2, 3, 4, 5]) loaded.deliver(message(ms), "history");
-  loaded.countUnread(GENERAL.channel_id, false);
+  loaded.unread.count(GENERAL.channel_id, false);
   assert.deepEqual([...loaded.timeline(GENERAL.channel_id).unread], [lowestIdAt(5)]);
 });
 
@@ -68,14 +68,14 @@ test("a message that another tab showed first is marked as read when it arrives"
   const [one, two] = [1, 2].map(() => storeWith({ storages: storagesOn({ local }) }));
   one.deliver(message(1), "push");
   one.deliver(message(2), "push");
-  one.markRead(GENERAL.channel_id);
-  two.readElsewhere();
+  one.unread.markRead(GENERAL.channel_id);
+  two.unread.readElsewhere();
   two.deliver(message(1), "push");
   two.deliver(message(2), "push");
-  assert.equal(two.unreadTotal(), 0);
+  assert.equal(two.unread.total(), 0);
   // A late message, which neither tab had when the mark moved.
   two.deliver(message(0), "push");
-  assert.equal(two.unreadTotal(), 1);
+  assert.equal(two.unread.total(), 1);
 });
 
 test("a channel that the user was removed from keeps its name and unsent text, and loses the rest", () => {

@@ -225,7 +225,7 @@ test("a reading of one channel says nothing about another", () => {
   const hour = 3_600_000;
   gaps.inStep(hour);
   gaps.open(["C1"]);
-  gaps.channelRead("C1", gaps.openingOf("C1"), 9 * hour);
+  gaps.logRead("C1", gaps.openingOf("C1"), 9 * hour);
   gaps.allRead(null, 9 * hour);
   // The frames of the other one are lost with their socket.
   gaps.open(null);

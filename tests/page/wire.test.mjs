@@ -8,6 +8,7 @@ import { Problem } from "../../localstack/embedded-stack/page/api.js";
 import { closePolicy } from "../../localstack/embedded-stack/page/closes.js";
 import { Gaps } from "../../localstack/embedded-stack/page/gaps.js";
 import { timeOf } from "../../localstack/embedded-stack/page/ids.js";
+import { logOfMessage } from "../../localstack/embedded-stack/page/logs.js";
 import { storeWith } from "./fakes.mjs";
 
 function golden(name) {
@@ -22,8 +23,11 @@ const channelOf = (message) => ({ channel_id: message.channel_id, type: "GROUP_C
 /** What a store shows of one message after it got several. */
 function shownAfter(messages, id) {
   const store = storeWith({ channels: [channelOf(messages[0])] });
+  const timeline = store.timeline(logOfMessage(messages[0]));
+  // As if its thread were open, if it is a reply.
+  timeline.isKept = true;
   for (const message of messages) store.deliver(message, "push");
-  return store.timeline(messages[0].channel_id).messages.get(id);
+  return timeline.messages.get(id);
 }
 
 function carried(file, field) {

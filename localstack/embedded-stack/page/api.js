@@ -1,10 +1,11 @@
-// REST calls, problem errors and the token.
+// REST calls, problem errors and the token. A call on a message takes the log that it is in.
 //
 // Main path: `request` gets a token, calls fetch, and throws a `Problem` for an error response and
 // `Unreachable` if there is none. Invariants: an expired token is renewed and the call repeated
 // once; writes are not retried here, because only the caller knows whether a repeat is safe.
 
 import { ServerClock } from "./clock.js";
+import { channelOf, rootOf } from "./logs.js";
 import { Pace } from "./pace.js";
 
 // The server answers a send within 6 s. After 10 s its outcome counts as unknown.
@@ -135,30 +136,34 @@ export class Api {
     return this.request("GET", path, { asBlob: true, timeoutMs: FILE_TIMEOUT_MS });
   }
 
-  editMessage(channelId, id, body) {
-    return this.request("PATCH", messagePath(channelId, id), { body });
+  message(log, id, signal) {
+    return this.request("GET", messagePath(log, id), { signal });
   }
 
-  deleteMessage(channelId, id) {
-    return this.request("DELETE", messagePath(channelId, id), {});
+  editMessage(log, id, body) {
+    return this.request("PATCH", messagePath(log, id), { body });
+  }
+
+  deleteMessage(log, id) {
+    return this.request("DELETE", messagePath(log, id), {});
   }
 
   /** `changeId` is the click's: a retry repeats it. */
-  react(channelId, id, emoji, changeId) {
-    return this.request("PUT", reactionPath(channelId, id, emoji, changeId), {});
+  react(log, id, emoji, changeId) {
+    return this.request("PUT", reactionPath(log, id, emoji, changeId), {});
   }
 
-  unreact(channelId, id, emoji, changeId) {
-    return this.request("DELETE", reactionPath(channelId, id, emoji, changeId), {});
+  unreact(log, id, emoji, changeId) {
+    return this.request("DELETE", reactionPath(log, id, emoji, changeId), {});
   }
 
   /** `changeId` is the act's: of two acts the one with the greater id wins. */
-  pin(channelId, id, changeId) {
-    return this.request("PUT", pinPath(channelId, id, changeId), {});
+  pin(log, id, changeId) {
+    return this.request("PUT", pinPath(log, id, changeId), {});
   }
 
-  unpin(channelId, id, changeId) {
-    return this.request("DELETE", pinPath(channelId, id, changeId), {});
+  unpin(log, id, changeId) {
+    return this.request("DELETE", pinPath(log, id, changeId), {});
   }
 
   /** A page of the channel's pinned messages, newest first. */
@@ -169,6 +174,19 @@ export class Api {
   /** A page of the messages that mention the caller, newest first. */
   mentions(offset) {
     return this.#listed("/mentions", offset);
+  }
+
+  /** All threads that the caller follows, every page. */
+  threads(signal) {
+    return this.#pages("/threads", "threads", signal);
+  }
+
+  follow(thread) {
+    return this.request("PUT", followPath(thread), {});
+  }
+
+  unfollow(thread) {
+    return this.request("DELETE", followPath(thread), {});
   }
 
   createChannel(body) {
@@ -282,18 +300,30 @@ export class Api {
   }
 }
 
-function messagePath(channelId, id) {
-  return `/channels/${encodeURIComponent(channelId)}/messages/${encodeURIComponent(id)}`;
+function messagePath(log, id) {
+  return pathIn(log, `messages/${encodeURIComponent(id)}`);
 }
 
-function reactionPath(channelId, id, emoji, changeId) {
-  const path = `${messagePath(channelId, id)}/reactions/${encodeURIComponent(emoji)}`;
-  return `${path}?${new URLSearchParams({ change_id: changeId })}`;
+function reactionPath(log, id, emoji, changeId) {
+  const path = `messages/${encodeURIComponent(id)}/reactions/${encodeURIComponent(emoji)}`;
+  return pathIn(log, path, { change_id: changeId });
 }
 
-function pinPath(channelId, id, changeId) {
-  const path = `/channels/${encodeURIComponent(channelId)}/pins/${encodeURIComponent(id)}`;
-  return `${path}?${new URLSearchParams({ change_id: changeId })}`;
+function pinPath(log, id, changeId) {
+  return pathIn(log, `pins/${encodeURIComponent(id)}`, { change_id: changeId });
+}
+
+/** A path below a log's channel; the query names its thread. */
+function pathIn(log, path, query = {}) {
+  const thread = rootOf(log);
+  const named = new URLSearchParams({ ...query, ...(thread === undefined ? {} : { thread }) });
+  const asked = named.size > 0 ? `?${named}` : "";
+  return `/channels/${encodeURIComponent(channelOf(log))}/${path}${asked}`;
+}
+
+function followPath(thread) {
+  const channel = encodeURIComponent(channelOf(thread));
+  return `/channels/${channel}/threads/${encodeURIComponent(rootOf(thread))}/follow`;
 }
 
 function memberPath(channelId, userId) {

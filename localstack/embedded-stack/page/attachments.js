@@ -1,10 +1,11 @@
-// Files: those that wait beside the text of a channel, and those that messages show.
+// Files: those that wait beside the text of a log, and those that messages show.
 //
 // Main path: `add` reads a file's digest, asks for a signed upload, and uploads the bytes; `take`
 // hands the ids to a message. Invariants: only files that are uploaded are handed over; a file that
 // is removed is not uploaded any further. Files are not kept over a reload: no storage holds them.
 
 import { Unreachable } from "./api.js";
+import { channelOf } from "./logs.js";
 
 export const FILES_MAX = 10;
 export const FILE_BYTES_MAX = 100 * 1024 * 1024;
@@ -33,14 +34,14 @@ export class Attachments {
     this.#upload = upload;
   }
 
-  /** What waits in a channel: `{key, name, bytes, state, share, problem}`. */
-  of(channelId) {
-    return this.#waiting.get(channelId) ?? [];
+  /** What waits in a log: `{key, name, bytes, state, share, problem}`. */
+  of(log) {
+    return this.#waiting.get(log) ?? [];
   }
 
   /** Whether a message can be sent with what waits: all of it is uploaded. */
-  areReady(channelId) {
-    return this.of(channelId).every(({ state }) => state === "ready");
+  areReady(log) {
+    return this.of(log).every(({ state }) => state === "ready");
   }
 
   /** Whether something would be lost with this page. */
@@ -48,7 +49,7 @@ export class Attachments {
     return [...this.#waiting.values()].some((files) => files.length > 0);
   }
 
-  add(channelId, files) {
+  add(log, files) {
     for (const file of files) {
       const entry = {
         key: String((this.#lastKey += 1)),
@@ -61,33 +62,33 @@ export class Attachments {
         problem: null,
         cut: new AbortController(),
       };
-      const isOver = this.of(channelId).length >= FILES_MAX;
-      this.#waiting.set(channelId, [...this.of(channelId), entry]);
+      const isOver = this.of(log).length >= FILES_MAX;
+      this.#waiting.set(log, [...this.of(log), entry]);
       const refusal = refusalOf(entry, isOver);
-      if (refusal === null) this.#start(channelId, entry);
+      if (refusal === null) this.#start(log, entry);
       else Object.assign(entry, { state: "refused", problem: refusal });
     }
     this.#store.changed();
   }
 
-  remove(channelId, key) {
-    const [entry] = this.of(channelId).filter((one) => one.key === key);
+  remove(log, key) {
+    const [entry] = this.of(log).filter((one) => one.key === key);
     entry?.cut.abort();
-    this.#keep(channelId, (one) => one.key !== key);
+    this.#keep(log, (one) => one.key !== key);
   }
 
-  retry(channelId, key) {
-    const [entry] = this.of(channelId).filter((one) => one.key === key);
+  retry(log, key) {
+    const [entry] = this.of(log).filter((one) => one.key === key);
     if (entry?.state !== "failed") return;
     Object.assign(entry, { state: "uploading", share: 0, problem: null });
-    this.#start(channelId, entry);
+    this.#start(log, entry);
     this.#store.changed();
   }
 
-  /** Takes what is uploaded out of the channel, as a message names and shows it. */
-  take(channelId) {
-    const files = this.of(channelId).filter(({ state }) => state === "ready");
-    this.#keep(channelId, ({ state }) => state !== "ready");
+  /** Takes what is uploaded out of the log, as a message names and shows it. */
+  take(log) {
+    const files = this.of(log).filter(({ state }) => state === "ready");
+    this.#keep(log, ({ state }) => state !== "ready");
     return files.map(({ id, name, type, bytes }) => ({ id, name, type, bytes }));
   }
 
@@ -129,12 +130,12 @@ export class Attachments {
     this.#store.changed();
   }
 
-  async #start(channelId, entry) {
+  async #start(log, entry) {
     const { signal } = entry.cut;
     try {
       const sha256 = await digestOf(entry.file);
       const { name, type, bytes } = entry;
-      const body = { channel_id: channelId, name, type, bytes, sha256 };
+      const body = { channel_id: channelOf(log), name, type, bytes, sha256 };
       const created = await this.#api.createAttachment(body, signal);
       await this.#upload(created.upload, entry.file, signal, (share) => {
         entry.share = share;
@@ -148,8 +149,8 @@ export class Attachments {
     this.#store.changed();
   }
 
-  #keep(channelId, isKept) {
-    this.#waiting.set(channelId, this.of(channelId).filter(isKept));
+  #keep(log, isKept) {
+    this.#waiting.set(log, this.of(log).filter(isKept));
     this.#store.changed();
   }
 }

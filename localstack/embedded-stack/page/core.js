@@ -12,6 +12,7 @@ import { Connection } from "./socket.js";
 import { Store } from "./store.js";
 import { Sync } from "./sync.js";
 import { claimTab } from "./tab.js";
+import { Threads } from "./threads.js";
 
 /** When to send by REST alone if no node can be reached. */
 const RELEASE_ANYWAY_MS = 5_000;
@@ -29,14 +30,17 @@ export class Core {
     this.store = new Store(workspaceId, userId, storages);
     this.api = new Api(workspaceId, userId);
     this.readState = new ReadState(this.api, this.store);
+    this.threads = new Threads(this.api, this.store);
     this.sync = new Sync(this.api, this.store, {
-      readMarks: (signal) => this.readState.load(signal),
+      readMarks: (signal) => Promise.all([this.readState.load(signal), this.threads.load(signal)]),
+      replied: (reply) => this.threads.replied(reply),
+      mayLackReplies: () => this.threads.mayLackReplies(),
       markMoved: (frame) => this.readState.onFrame(frame),
       listRead: () => this.#listRead(),
-      channelRead: (channelId) => this.outbox.channelRead(channelId),
-      waitingChannels: () => this.outbox.waitingChannels(),
+      logRead: (log) => this.outbox.logRead(log),
+      waitingLogs: () => this.outbox.waitingLogs(),
     });
-    const isBehind = (channelId) => this.sync.isBehind(channelId);
+    const isBehind = (log) => this.sync.isBehind(log);
     this.attachments = new Attachments(this.api, this.store);
     this.edits = new Edits(this.api, this.store);
     this.reactions = new Reactions(this.api, this.store);
@@ -63,6 +67,7 @@ export class Core {
     this.api.setOffline(offline);
     if (offline) {
       this.readState.stop();
+      this.threads.stop();
       this.outbox.hold();
       this.connection.goOffline();
       return;

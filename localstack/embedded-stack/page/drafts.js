@@ -1,4 +1,4 @@
-// Text that is typed and not sent, by channel. It survives a reload and the loss of its channel.
+// Text that is typed and not sent, by log. It survives a reload and the loss of its channel.
 
 export class Drafts {
   #isStored = true;
@@ -12,21 +12,21 @@ export class Drafts {
     this.#texts = new Map(Object.entries(storage.read(this.#key)));
   }
 
-  get(channelId) {
-    return this.#texts.get(channelId)?.text ?? "";
+  get(log) {
+    return this.#texts.get(log)?.text ?? "";
   }
 
   /** `label` names the channel: it may be gone when the text is read again. */
-  set(channelId, label, text) {
-    if (this.get(channelId) === text) return;
-    if (text === "") this.#texts.delete(channelId);
-    else this.#texts.set(channelId, { label, text });
+  set(log, label, text) {
+    if (this.get(log) === text) return;
+    if (text === "") this.#texts.delete(log);
+    else this.#texts.set(log, { label, text });
     this.#isStored = this.#storage.write(this.#key, Object.fromEntries(this.#texts));
   }
 
-  /** `[channelId, label]` of every draft. */
-  channels() {
-    return [...this.#texts].map(([channelId, { label }]) => [channelId, label]);
+  /** `[log, label]` of every draft; the label is its channel's. */
+  labels() {
+    return [...this.#texts].map(([log, { label }]) => [log, label]);
   }
 
   /** Whether a reload would find every draft. */

@@ -5,11 +5,12 @@
 // edit.
 
 import { mintAbove } from "./ids.js";
+import { logOfMessage } from "./logs.js";
 
 export class Edits {
   #api;
   #store;
-  /** The open edit: null, or the message's id, the text, and what went wrong last. */
+  /** The open edit: null, or its message's log and id, the text, and what went wrong last. */
   open = null;
 
   constructor(api, store) {
@@ -17,9 +18,11 @@ export class Edits {
     this.#store = store;
   }
 
-  begin(message) {
-    const { id, channel_id: channelId, message: text } = message;
-    this.open = { id, channelId, text, tried: null, changeId: null, problem: null, busy: false };
+  /** `place` is the view where the text is edited: the root of a thread may be in two. */
+  begin(message, place = null) {
+    const { id, message: text } = message;
+    const about = { id, log: logOfMessage(message), place, text };
+    this.open = { ...about, tried: null, changeId: null, problem: null, busy: false };
     this.#store.changed();
   }
 
@@ -31,7 +34,7 @@ export class Edits {
   /** Stores the text. On failure the edit stays open with its `problem`. */
   async save(text) {
     const edit = this.open;
-    const message = this.#store.timeline(edit.channelId).messages.get(edit.id);
+    const message = this.#store.find(edit.log, edit.id);
     if (text === message?.message) return this.cancel();
     if (edit.tried !== text) {
       // Above the message's last one: of two edits the greater one wins.
@@ -42,7 +45,7 @@ export class Edits {
     this.#store.changed();
     try {
       const body = { message: text, change_id: edit.changeId };
-      this.#store.deliver(await this.#api.editMessage(edit.channelId, edit.id, body), "push");
+      this.#store.deliver(await this.#api.editMessage(edit.log, edit.id, body), "push");
       if (this.open === edit) this.open = null;
     } catch (problem) {
       edit.problem = problem;
@@ -53,7 +56,7 @@ export class Edits {
   }
 
   async remove(message) {
-    const { channel_id: channelId, id } = message;
-    this.#store.deliver(await this.#api.deleteMessage(channelId, id), "push");
+    const log = logOfMessage(message);
+    this.#store.deliver(await this.#api.deleteMessage(log, message.id), "push");
   }
 }

@@ -1,11 +1,14 @@
-// Which channels may lack messages, and from where to read them.
+// Which logs may lack messages, and from where to read them.
 //
-// A channel is in step at a time if the page has everything published before that time. A tick with
-// `fresh:true` confirms it for every channel without a gap. Invariants: a gap keeps the position at
-// which it opened, whatever is pushed meanwhile; a reading closes only gaps that did not open again
-// since it began. All times are the server's. Not here: the network, the document.
+// A log is in step at a time if the page has everything published before that time. A tick with
+// `fresh:true` confirms it for every log without a gap. A thread that was opened is read like a
+// channel. Its root would say whether anything happened in it, but only a moment after the reply:
+// reading the thread itself needs no second look. Invariants: a gap keeps the position at which it
+// opened, whatever is pushed meanwhile; a reading closes only gaps that did not open again since it
+// began. All times are the server's. Not here: the network, the document.
 
 import { idBefore, lowestIdAt, timeOf } from "./ids.js";
+import { rootOf } from "./logs.js";
 
 // The server's OVERLAP: how far back a message may still appear without a `late` mark.
 const OVERLAP_MS = 10 * 60_000;
@@ -52,15 +55,15 @@ export class Gaps {
     return this.#list;
   }
 
-  /** Opens a gap in these channels; in all of them for `null`. */
-  open(channelIds) {
+  /** Opens a gap in these logs; in all of them for `null`. */
+  open(logs) {
     this.#openings += 1;
-    if (channelIds === null) this.#list = this.#openings;
-    for (const id of channelIds ?? this.#store.channels.keys()) this.#openOne(id);
+    if (logs === null) this.#list = this.#openings;
+    for (const log of logs ?? this.#store.keptLogs()) this.#openOne(log);
   }
 
-  #openOne(channelId) {
-    const timeline = this.#store.timeline(channelId);
+  #openOne(log) {
+    const timeline = this.#store.timeline(log);
     if (timeline.gap !== null) {
       timeline.gap.opening = this.#openings;
       timeline.gap.refused = false;
@@ -77,21 +80,21 @@ export class Gaps {
     return this.#list !== null || this.due().length > 0;
   }
 
-  /** The channels to read, except those that may not be read. */
+  /** The logs to read, except those that may not be read. */
   due() {
-    return [...this.#store.channels.values()].filter(({ channel_id: id }) => this.isBehind(id));
+    return this.#store.keptLogs().filter((log) => this.isBehind(log));
   }
 
-  /** Whether the channel may lack messages that a reading will bring. */
-  isBehind(channelId) {
-    const { gap, historyOffset } = this.#store.timeline(channelId);
+  /** Whether the log may lack messages that a reading will bring. */
+  isBehind(log) {
+    const { gap, historyOffset } = this.#store.timeline(log);
     if (gap !== null) return !gap.refused;
-    return this.#list !== null && historyOffset === undefined;
+    return this.#list !== null && historyOffset === undefined && rootOf(log) === undefined;
   }
 
-  /** Where to start reading a channel, given its `late` mark. An exclusive offset. */
-  startOf(channelId, late) {
-    const { gap, verifiedAt } = this.#store.timeline(channelId);
+  /** Where to start reading a log, given the `late` mark of its channel. An exclusive offset. */
+  startOf(log, late) {
+    const { gap, verifiedAt } = this.#store.timeline(log);
     const { at, wasInStep } = gap ?? { at: this.#inStepAt, wasInStep: false };
     let offset = lowestIdAt(at - OVERLAP_MS);
     if (late && (!wasInStep || millis(late.until) + FUTURE_MS > at)) {
@@ -102,15 +105,15 @@ export class Gaps {
     return verifiedAt > 0 && verified > offset ? verified : offset;
   }
 
-  /** Whether the `late` mark could change where to start reading the channel. */
-  needsLate(channelId) {
-    const { gap, verifiedAt } = this.#store.timeline(channelId);
+  /** Whether the `late` mark could change where to start reading the log. */
+  needsLate(log) {
+    const { gap, verifiedAt } = this.#store.timeline(log);
     return gap !== null && verifiedAt - VERIFIED_OVERLAP_MS < gap.at - OVERLAP_MS;
   }
 
   /** The messages after `offset` that the page has, as `known` of `GET /scroll`; null if none. */
-  async known(channelId, offset) {
-    const revs = this.#store.timeline(channelId).storedAfter(offset, KNOWN_MESSAGES_MAX);
+  async known(log, offset) {
+    const revs = this.#store.timeline(log).storedAfter(offset, KNOWN_MESSAGES_MAX);
     // Absent over plain HTTP from another host. Then the server sends everything.
     const subtle = globalThis.crypto?.subtle;
     if (revs.length === 0 || !subtle) return null;
@@ -122,13 +125,13 @@ export class Gaps {
     return marks.join("").replaceAll("+", "-").replaceAll("/", "_");
   }
 
-  openingOf(channelId) {
-    return this.#store.timeline(channelId).gap?.opening ?? null;
+  openingOf(log) {
+    return this.#store.timeline(log).gap?.opening ?? null;
   }
 
-  /** A reading of the channel that began at `startedAt` is complete. */
-  channelRead(channelId, opening, startedAt) {
-    const timeline = this.#store.timeline(channelId);
+  /** A reading of the log that began at `startedAt` is complete. */
+  logRead(log, opening, startedAt) {
+    const timeline = this.#store.timeline(log);
     // Forgotten meanwhile: it is still to be read.
     if (timeline.historyOffset === undefined) return;
     timeline.verifiedAt = Math.max(timeline.verifiedAt, startedAt);
@@ -136,24 +139,24 @@ export class Gaps {
   }
 
   /** The user is no longer a member, so there is nothing to read. */
-  channelGone(channelId) {
-    this.#store.timeline(channelId).gap = null;
+  logGone(log) {
+    this.#store.timeline(log).gap = null;
   }
 
   /** Retrying does not help: the gap stays for the next catch-up, and nothing waits for it. */
-  channelRefused(channelId) {
-    this.#openOne(channelId);
-    this.#store.timeline(channelId).gap.refused = true;
+  logRefused(log) {
+    this.#openOne(log);
+    this.#store.timeline(log).gap.refused = true;
   }
 
   /**
-   * All channels with a gap are read, from the list of that opening. What the others missed may still
+   * All logs with a gap are read, from the list of that opening. What the others missed may still
    * be on its way.
    */
   allRead(list, startedAt) {
     if (this.#list === list) this.#list = null;
-    const isVerified = (id) => this.#store.timeline(id).verifiedAt >= startedAt;
-    if (!this.any && [...this.#store.channels.keys()].every(isVerified)) this.inStep(startedAt);
+    const isVerified = (log) => this.#store.timeline(log).verifiedAt >= startedAt;
+    if (!this.any && this.#store.keptLogs().every(isVerified)) this.inStep(startedAt);
   }
 }
 

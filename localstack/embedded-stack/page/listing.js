@@ -4,7 +4,8 @@
 // it, so a page that was read before a change does not undo it; an answer to an earlier opening
 // changes nothing. Nothing here knows the document.
 
-import { isNewer, textRevOf } from "./store.js";
+import { newest } from "./copies.js";
+import { logOfMessage } from "./logs.js";
 
 export class Listing {
   isOpen = false;
@@ -99,19 +100,11 @@ export class Listing {
   }
 
   #newest(copy) {
-    return newest(copy, this.#store.timeline(copy.channel_id).messages.get(copy.id));
+    return newest(copy, this.#store.timeline(logOfMessage(copy)).messages.get(copy.id));
   }
 }
 
-/** Ids are unique within a channel only. */
-export function keyOf({ channel_id: channelId, id }) {
-  return `${channelId} ${id}`;
-}
-
-/** The newer of two copies. If it leaves its text out, the other one may have the same text. */
-function newest(one, other) {
-  if (other === undefined) return one;
-  const [newer, older] = isNewer(other, one) ? [other, one] : [one, other];
-  if (newer.message !== undefined || textRevOf(newer) !== textRevOf(older)) return newer;
-  return { ...newer, message: older.message };
+/** Ids are unique within a log only. */
+export function keyOf(message) {
+  return `${logOfMessage(message)} ${message.id}`;
 }

@@ -1,11 +1,11 @@
 // Own messages on their way: queued → sending → (waiting →) stored, or failed.
 //
-// Invariants: one message of a channel is under way at a time, so that they are stored in the order
-// typed; once an id has left this page every retry repeats the same request, which makes it safe,
+// Invariants: one message of a log is under way at a time, so that they are stored in the order typed; once an id has left this page every retry repeats the same request, which makes it safe,
 // until the server says that nothing is stored under the id; text leaves this page only when it is
 // stored or a person deletes it.
 
 import { mintId, timeOf } from "./ids.js";
+import { channelOf, logOfMessage, namesOf } from "./logs.js";
 import { retryWait, sleep } from "./pace.js";
 
 /** After this many failed attempts a person decides. */
@@ -38,7 +38,7 @@ export class Outbox {
   /** What was queued before a reload, until `restore`. */
   #left;
 
-  /** `isBehind(channelId)`: messages wait until what was missed in their channel is here. */
+  /** `isBehind(log)`: messages wait until what was missed in their log is here. */
   constructor(api, store, storage, isBehind) {
     this.#api = api;
     this.#store = store;
@@ -49,11 +49,11 @@ export class Outbox {
   }
 
   /** Shows the message at once and starts sending it. */
-  submit(channelId, text, attachments = []) {
-    const channel = this.#store.channels.get(channelId);
+  submit(log, text, attachments = []) {
+    const channel = this.#store.channels.get(channelOf(log));
     const label = this.#store.labelOf(channel);
-    this.#adopt({ channel_id: channelId, id: this.#mint(channelId), label, text, attachments });
-    this.#pump(channelId);
+    this.#adopt({ ...namesOf(log), id: this.#mint(log), label, text, attachments });
+    this.#pump(log);
   }
 
   /**
@@ -66,7 +66,7 @@ export class Outbox {
     this.#left = [];
     this.#entries = [];
     for (const entry of left) {
-      const stored = this.#store.timeline(entry.channel_id).messages.has(entry.id);
+      const stored = this.#store.timeline(logOfMessage(entry)).messages.has(entry.id);
       if (!stored) this.#adopt(entry);
     }
     if (owner === "unknown") {
@@ -96,12 +96,12 @@ export class Outbox {
 
   /** Sends whatever need not wait any longer. */
   pumpAll() {
-    for (const channelId of this.waitingChannels()) this.#pump(channelId);
+    for (const log of this.waitingLogs()) this.#pump(log);
   }
 
-  /** A channel has caught up: its messages may be sent. */
-  channelRead(channelId) {
-    this.#pump(channelId);
+  /** A log has caught up: its messages may be sent. */
+  logRead(log) {
+    this.#pump(log);
   }
 
   /** Marks messages to channels that the person is no longer in as failed; their text is kept. */
@@ -120,7 +120,7 @@ export class Outbox {
     if (entry.isRefusedId) this.#remint(entry);
     Object.assign(entry, { attempts: 0, freshIds: 0 });
     this.#show(entry, "queued");
-    this.#pump(entry.channel_id);
+    this.#pump(logOfMessage(entry));
   }
 
   discard(id) {
@@ -140,16 +140,17 @@ export class Outbox {
     return this.#entries.length + this.#left.length;
   }
 
-  waitingChannels() {
-    return new Set(this.#entries.map((entry) => entry.channel_id));
+  waitingLogs() {
+    return new Set(this.#entries.map(logOfMessage));
   }
 
   #adopt(typed) {
-    const { id, channel_id, label = SOME_CHANNEL, text, attachments = [] } = typed;
+    const { id, label = SOME_CHANNEL, text, attachments = [] } = typed;
     const { after = null, attempted = false } = typed;
+    const names = namesOf(logOfMessage(typed));
     const message = {
       id,
-      channel_id,
+      ...names,
       sender_id: this.#store.userId,
       message: text,
       created_at: new Date(timeOf(id)).toISOString(),
@@ -157,23 +158,22 @@ export class Outbox {
       delivery: "queued",
     };
     const counts = { attempts: 0, freshIds: 0, isRefusedId: false };
-    const request = { id, channel_id, label, text, attachments, after, attempted };
+    const request = { id, ...names, label, text, attachments, after, attempted };
     this.#entries.push({ ...request, ...counts, message });
     this.#save();
     this.#store.insertLocal(message);
   }
 
-  async #pump(channelId) {
-    if (this.#running.has(channelId)) return;
-    this.#running.add(channelId);
-    while (!this.#held && !this.#api.offline && !this.#isBehind(channelId)) {
-      const entry = this.#entries.find(
-        ({ channel_id: id, message }) => id === channelId && message.delivery !== "failed",
-      );
+  async #pump(log) {
+    if (this.#running.has(log)) return;
+    this.#running.add(log);
+    while (!this.#held && !this.#api.offline && !this.#isBehind(log)) {
+      const isDue = ({ message }) => logOfMessage(message) === log && message.delivery !== "failed";
+      const entry = this.#entries.find(isDue);
       if (!entry) break;
       await this.#attempt(entry);
     }
-    this.#running.delete(channelId);
+    this.#running.delete(log);
     this.#store.changed();
   }
 
@@ -182,7 +182,7 @@ export class Outbox {
     if (entry.message.delivery === "stored") return this.#drop(entry);
     if (!entry.attempted) this.#stamp(entry);
     this.#show(entry, "sending");
-    const body = { channel_id: entry.channel_id, message: entry.text, id: entry.id };
+    const body = { ...namesOf(logOfMessage(entry)), message: entry.text, id: entry.id };
     if (entry.attachments.length > 0) body.attachments = entry.attachments.map(({ id }) => id);
     if (entry.after !== null) body.after = entry.after;
     const sentAt = performance.now();
@@ -198,7 +198,7 @@ export class Outbox {
   #stamp(entry) {
     const now = this.#api.clock.now();
     const age = now - timeOf(entry.id);
-    entry.after = this.#newestStored(entry.channel_id);
+    entry.after = this.#newestStored(logOfMessage(entry));
     const isBefore = entry.after !== null && entry.id <= entry.after;
     if (isBefore || age > MINT_AGAIN_AFTER_MS || age < -ID_AHEAD_MS) this.#remint(entry);
     entry.attempted = true;
@@ -239,7 +239,7 @@ export class Outbox {
   #takeFreshId(entry, field) {
     if (entry.freshIds >= FRESH_IDS_MAX) return false;
     entry.freshIds += 1;
-    if (field === "after") entry.after = this.#newestStored(entry.channel_id);
+    if (field === "after") entry.after = this.#newestStored(logOfMessage(entry));
     else this.#remint(entry);
     this.#show(entry, "queued");
     return true;
@@ -249,13 +249,14 @@ export class Outbox {
    * Gives an entry a new id. Entries that were typed after it stay after it.
    */
   #remint(entry) {
-    const { channel_id: channelId, message } = entry;
+    const { message } = entry;
+    const log = logOfMessage(entry);
     this.#store.removeLocal(message);
-    entry.id = message.id = this.#mint(channelId, entry);
+    entry.id = message.id = this.#mint(log, entry);
     message.created_at = new Date(timeOf(entry.id)).toISOString();
     Object.assign(entry, { attempted: false, isRefusedId: false });
     this.#store.insertLocal(message);
-    const isNext = (other) => other.channel_id === channelId && !other.attempted;
+    const isNext = (other) => logOfMessage(other) === log && !other.attempted;
     const next = this.#entries.slice(this.#entries.indexOf(entry) + 1).find(isNext);
     if (next !== undefined && next.id <= entry.id) this.#remint(next);
     else this.#save();
@@ -274,8 +275,8 @@ export class Outbox {
 
   #save() {
     const entries = this.#entries.map((entry) => {
-      const { id, channel_id, label, text, attachments, after, attempted } = entry;
-      return { id, channel_id, label, text, attachments, after, attempted };
+      const { id, label, text, attachments, after, attempted } = entry;
+      return { id, ...namesOf(logOfMessage(entry)), label, text, attachments, after, attempted };
     });
     this.isStored = this.#storage.write(this.#storageKey, { entries: [...this.#left, ...entries] });
   }
@@ -284,18 +285,18 @@ export class Outbox {
    * A new id: from the current time, but after what is stored and what is queued before the entry.
    * Ids too far ahead are ignored: they come from a wrong clock.
    */
-  #mint(channelId, entry = null) {
+  #mint(log, entry = null) {
     const now = this.#api.clock.now();
     const place = entry === null ? this.#entries.length : this.#entries.indexOf(entry);
-    const queued = this.#entries.slice(0, place).filter((other) => other.channel_id === channelId);
-    const before = [this.#newestStored(channelId), ...queued.map(({ id }) => id)];
+    const queued = this.#entries.slice(0, place).filter((other) => logOfMessage(other) === log);
+    const before = [this.#newestStored(log), ...queued.map(({ id }) => id)];
     const times = before.filter((id) => id !== null).map((id) => timeOf(id) + 1);
     return mintId(Math.max(now, ...times.filter((time) => time <= now + AFTER_AHEAD_MS)));
   }
 
-  #newestStored(channelId) {
+  #newestStored(log) {
     const latest = this.#api.clock.now() + AFTER_AHEAD_MS;
-    return this.#store.timeline(channelId).newestStoredId(latest);
+    return this.#store.timeline(log).newestStoredId(latest);
   }
 }
 
@@ -303,6 +304,10 @@ function reasonOf(error) {
   switch (error.code) {
     case "channel_not_found":
       return NOT_A_MEMBER;
+    case "message_deleted":
+      return "the message was deleted, and takes no replies";
+    case "message_not_found":
+      return "the message that this answers is gone";
     case "message_too_long":
     case "too_large":
       return "the text is too long";

@@ -114,7 +114,7 @@ class Page {
     addEventListener("hashchange", () => this.#openFromHash());
     addEventListener("keydown", (event) => this.#onKey(event));
     addEventListener("storage", ({ key }) => {
-      if (key === this.#store.readMarksKey) this.#store.readElsewhere();
+      if (key === this.#store.unread.marksKey) this.#store.unread.readElsewhere();
     });
     // The fragment of the address names the open channel: this link must not change it.
     byId("skip").addEventListener("click", (event) => {
@@ -146,7 +146,7 @@ class Page {
 
   #renderTitle() {
     const { shown, userId } = this.#store;
-    const total = this.#store.unreadTotal();
+    const total = this.#store.unread.total();
     const title = shown ? isolate(this.#store.titleOf(shown)) : "Inkwire";
     const state = TITLE_STATES[this.#core.connection.phase] ?? "";
     document.title = `${state}${total > 0 ? `(${total}) ` : ""}${title} · ${userId} · Inkwire`;

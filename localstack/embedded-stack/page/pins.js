@@ -6,6 +6,7 @@
 
 import { lowestIdAt, mintAbove } from "./ids.js";
 import { keyOf } from "./listing.js";
+import { logOfMessage } from "./logs.js";
 
 export class Pins {
   /** Called with `makes` and the problem when an act failed; set by the page. */
@@ -39,11 +40,13 @@ export class Pins {
     this.#store.changed();
   }
 
-  async #call({ channel_id: channelId, id, pinned }, makes) {
+  async #call(message, makes) {
+    const { id, pinned } = message;
+    const log = logOfMessage(message);
     const call = makes ? "pin" : "unpin";
-    const answer = await this.#api[call](channelId, id, this.#mint(pinned));
+    const answer = await this.#api[call](log, id, this.#mint(pinned));
     // The user may have left the channel meanwhile.
-    if (!this.#store.timeline(channelId).messages.has(id)) return;
+    if (!this.#store.find(log, id)) return;
     this.#store.deliver(answer, "push");
     if ((answer.pinned !== undefined) !== makes) throw new Error(OUTDONE);
   }

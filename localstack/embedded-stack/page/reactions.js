@@ -6,6 +6,7 @@
 // changing what is shown when the copy has it, when it fails, or some seconds after it was stored.
 
 import { mintAbove } from "./ids.js";
+import { logOfMessage } from "./logs.js";
 import { retryWait, sleep } from "./pace.js";
 
 /** After this many failed attempts a click is undone. */
@@ -20,7 +21,7 @@ export class Reactions {
   undone = () => {};
   #api;
   #store;
-  /** The latest click by channel, message and emoji. */
+  /** The latest click by log, message and emoji. */
   #clicks = new Map();
   #wake = new AbortController();
 
@@ -34,7 +35,8 @@ export class Reactions {
     if (message.deleted !== undefined) return [];
     const shown = new Map((message.reactions ?? []).map((one) => [one.emoji, one]));
     for (const click of this.#clicks.values()) {
-      if (click.id === message.id && !isOver(click, message))
+      const isOn = click.id === message.id && click.log === logOfMessage(message);
+      if (isOn && !isOver(click, message))
         shown.set(click.emoji, this.#withClick(shown.get(click.emoji), click, message));
     }
     return [...shown.values()].filter(({ count }) => count > 0);
@@ -43,9 +45,10 @@ export class Reactions {
   /** Makes the user's reaction, or withdraws it. Never rejects: `undone` has the problem. */
   async toggle(message, emoji) {
     this.#forgetOver();
-    const { id, channel_id: channelId } = message;
-    const key = `${channelId} ${id} ${emoji}`;
-    const click = this.#clicks.get(key) ?? { key, channelId, id, emoji, isRunning: false };
+    const { id } = message;
+    const log = logOfMessage(message);
+    const key = `${log} ${id} ${emoji}`;
+    const click = this.#clicks.get(key) ?? { key, log, id, emoji, isRunning: false };
     if (this.#clicks.size >= CLICKS_MAX && !this.#clicks.has(key))
       return this.undone(emoji, new Error("Too many reactions wait for the server."));
     const isMine = this.of(message).some((one) => one.emoji === emoji && one.mine);
@@ -84,14 +87,14 @@ export class Reactions {
   }
 
   /** One call; returns its problem, or null. */
-  async #attempt({ channelId, id, emoji, changeId, makes }) {
+  async #attempt({ log, id, emoji, changeId, makes }) {
     try {
       const call = makes ? "react" : "unreact";
-      const answer = await this.#api[call](channelId, id, emoji, changeId);
+      const answer = await this.#api[call](log, id, emoji, changeId);
       // The user may have left the channel meanwhile.
-      if (!this.#store.timeline(channelId).messages.has(id)) return null;
+      if (!this.#store.find(log, id)) return null;
       this.#store.deliver(answer, "push");
-      this.#store.setMine(channelId, id, emoji, makes);
+      this.#store.setMine(log, id, emoji, makes);
       return null;
     } catch (problem) {
       return problem;
@@ -133,8 +136,8 @@ export class Reactions {
     return revOf(message) > rev ? makes : wasCounted;
   }
 
-  #messageOf({ channelId, id }) {
-    return this.#store.timeline(channelId).messages.get(id);
+  #messageOf({ log, id }) {
+    return this.#store.find(log, id);
   }
 
   #forgetOver() {

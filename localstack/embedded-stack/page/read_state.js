@@ -4,6 +4,8 @@
 // A mark that gets lost costs a wrong badge on another device until the channel is read again, so
 // nothing is retried but by the next mark.
 
+import { channelOf, logOf } from "./logs.js";
+
 /** One call has what was read in this time. */
 const SEND_AFTER_MS = 10_000;
 /** Marks that one call may carry (`limits::READ_MARKS_MAX`). */
@@ -18,31 +20,31 @@ export class ReadState {
   constructor(api, store) {
     this.#api = api;
     this.#store = store;
-    store.onRead = (channelId) => this.#sendSoon(channelId);
+    store.unread.onRead = (log) => this.#sendSoon(log);
   }
 
   /** Reads the marks and counts of all channels. Without an answer, the page keeps its own. */
   async load(signal) {
     try {
-      for (const channel of await this.#api.unread(signal)) this.#store.takeUnread(channel);
+      for (const channel of await this.#api.unread(signal)) this.#store.unread.takeCounts(channel);
     } catch (error) {
       if (!signal?.aborted)
         this.#store.log.add(`unread counts could not be read: ${error.code}`, "warn");
     }
   }
 
-  onFrame({ channel_id: channelId, epoch, up_to: upTo }) {
-    this.#store.takeMark(channelId, epoch, upTo);
+  onFrame({ channel_id: channelId, thread, epoch, up_to: upTo }) {
+    this.#store.unread.takeMark(logOf(channelId, thread), epoch, upTo);
   }
 
-  /** Sends what is due now: a channel is left, or the tab is hidden. */
+  /** Sends what is due now: a log is left, or the tab is hidden. */
   async flush() {
     clearTimeout(this.#timer);
     this.#timer = null;
-    const due = [...this.#due].filter((channelId) => this.#store.channels.has(channelId));
+    const due = [...this.#due].filter((log) => this.#store.channels.has(channelOf(log)));
     this.#due.clear();
     for (let at = 0; at < due.length; at += MARKS_MAX) {
-      const marks = due.slice(at, at + MARKS_MAX).map((id) => this.#store.markOf(id));
+      const marks = due.slice(at, at + MARKS_MAX).map((log) => this.#store.unread.markOf(log));
       await this.#send(marks);
     }
   }
@@ -53,8 +55,8 @@ export class ReadState {
     this.#timer = null;
   }
 
-  #sendSoon(channelId) {
-    this.#due.add(channelId);
+  #sendSoon(log) {
+    this.#due.add(log);
     this.#timer ??= setTimeout(() => this.flush(), SEND_AFTER_MS);
   }
 
@@ -62,10 +64,11 @@ export class ReadState {
     try {
       const answer = await this.#api.markRead(marks);
       // A later epoch: another device marked messages unread meanwhile.
-      for (const { channel_id: id, epoch, up_to: upTo } of answer.marks)
-        if (upTo !== undefined) this.#store.takeMark(id, epoch, upTo);
+      for (const { channel_id: id, thread, epoch, up_to: upTo } of answer.marks)
+        if (upTo !== undefined) this.#store.unread.takeMark(logOf(id, thread), epoch, upTo);
     } catch (error) {
-      if (error.retryable) for (const { channel_id: id } of marks) this.#due.add(id);
+      if (!error.retryable) return;
+      for (const { channel_id: id, thread } of marks) this.#due.add(logOf(id, thread));
     }
   }
 }

@@ -44,7 +44,7 @@ export class Sidebar {
     this.#renderMembers(active);
     this.#renderHead(shown);
     const elsewhere =
-      this.#store.unreadTotal() - (active ? this.#store.unreadOf(activeId) : 0);
+      this.#store.unread.total() - (active ? this.#store.unread.of(activeId) : 0);
     setHidden(byId("menu-badge"), elsewhere === 0);
   }
 
@@ -97,12 +97,12 @@ export class Sidebar {
     };
     const update = (node, channel) => {
       const link = node.firstElementChild;
-      const count = this.#store.unreadOf(channel.channel_id);
+      const count = this.#store.unread.of(channel.channel_id);
       const active = channel.channel_id === this.#store.activeId;
       setAttribute(link, "aria-current", active ? "page" : null);
       setAttribute(link, "data-unread", count > 0 ? count : null);
       setText(link.querySelector(".name"), this.#store.nameOf(channel));
-      const mentioned = this.#store.mentionsOf(channel.channel_id);
+      const mentioned = this.#store.unread.mentionsOf(channel.channel_id);
       const mentions = link.querySelector(".mentions");
       setHidden(mentions, mentioned === 0);
       setText(mentions, mentioned > 99 ? "@99+" : `@${mentioned}`);

@@ -1,18 +1,24 @@
-// Local state: channels, their messages upserted by id, members, read marks, drafts.
+// Local state: channels, the messages of their logs upserted by id, members, drafts.
 //
 // Invariants: a message id is in a timeline at most once, whichever way and however often it came;
 // text that is not stored stays, also when its channel is gone. Nothing here knows the network or
 // the document.
 
+import { isChanged, isNewer, lacksNewText, lacksText, takeCopy } from "./copies.js";
 import { Drafts } from "./drafts.js";
 import { EventLog } from "./log.js";
-import { ReadMarks } from "./marks.js";
+import { channelOf, logOf, logOfMessage, rootOf } from "./logs.js";
 import { isMentioned } from "./mentions.js";
 import { withMine } from "./reactions.js";
+import { Roots } from "./roots.js";
 import { Timeline } from "./timeline.js";
+import { Unread } from "./unread.js";
 
 /** The people of the demo workspace. Any other user id works too. */
 export const PEOPLE = ["alice", "bob", "carol"];
+
+/** Each costs a read in every catch-up. */
+const KEPT_THREADS_MAX = 10;
 
 export class Store {
   channels = new Map();
@@ -29,15 +35,15 @@ export class Store {
   /** How long the latest own message took to be stored, and to arrive on the socket. */
   lastSend = null;
   log = new EventLog(() => this.changed());
-  /** The open lists of messages: they take every copy that arrives (listing.js). */
-  listings = new Set();
-  /** Whether the person is looking at the newest messages of a channel; set by the view. */
-  isReading = () => false;
-  /** Is told of each channel whose mark moved here; set by read_state.js. */
-  onRead = () => {};
+  /** The root of the open thread, a message of the open channel; null if no thread is open. */
+  activeRoot = null;
+  roots = new Roots(this);
+  /** What lists messages: it takes every copy that arrives (listing.js). */
+  listings = new Set([this.roots]);
   #listeners = [];
   #timelines = new Map();
-  #marks;
+  /** Threads that were opened, the latest one last. */
+  #keptThreads = [];
   /** Who the other member of a DM is or was, by channel. */
   #partners = new Map();
 
@@ -46,7 +52,7 @@ export class Store {
     this.workspaceId = workspaceId;
     this.userId = userId;
     this.drafts = new Drafts(storages.session, workspaceId, userId);
-    this.#marks = new ReadMarks(storages.local, workspaceId, userId);
+    this.unread = new Unread(this, storages.local);
   }
 
   onChange(listener) {
@@ -57,13 +63,59 @@ export class Store {
     for (const listener of this.#listeners) listener();
   }
 
-  timeline(channelId) {
-    let timeline = this.#timelines.get(channelId);
+  /** The messages of a channel's main log, or of a thread. */
+  timeline(log) {
+    let timeline = this.#timelines.get(log);
     if (!timeline) {
-      timeline = new Timeline();
-      this.#timelines.set(channelId, timeline);
+      timeline = new Timeline(rootOf(log) === undefined);
+      this.#timelines.set(log, timeline);
     }
     return timeline;
+  }
+
+  /** The threads of a channel of which something is here. */
+  threadsOf(channelId) {
+    const isThread = (log) => rootOf(log) !== undefined && channelOf(log) === channelId;
+    return [...this.#timelines.keys()].filter(isThread);
+  }
+
+  /** The logs that are kept up to date: channels, and the threads that were opened. */
+  keptLogs() {
+    const kept = (channelId) => this.threadsOf(channelId).filter((log) => this.timeline(log).isKept);
+    return [...this.channels.keys()].flatMap((channelId) => [channelId, ...kept(channelId)]);
+  }
+
+  /** Keeps a thread up to date from now on. Those that were opened the longest ago are let go. */
+  keepThread(thread) {
+    this.timeline(thread).isKept = true;
+    this.#keptThreads = [...this.#keptThreads.filter((other) => other !== thread), thread];
+    const isLetGo = (other) => other !== thread && other !== this.activeThread;
+    for (const other of this.#keptThreads.slice(0, -KEPT_THREADS_MAX).filter(isLetGo))
+      this.#letGo(other);
+  }
+
+  /** What is not read here is still unread. */
+  #letGo(thread) {
+    const hadUnread = this.unread.of(thread) > 0;
+    this.timeline(thread).forget();
+    Object.assign(this.timeline(thread), { isKept: false, unreadOnServer: Number(hadUnread) });
+    this.#keptThreads = this.#keptThreads.filter((other) => other !== thread);
+  }
+
+  /** Forgets all stored messages of a channel and of its threads: they may be outdated. */
+  forget(channelId) {
+    this.timeline(channelId).forget();
+    for (const thread of this.threadsOf(channelId)) this.#letGo(thread);
+  }
+
+  /** The open thread, or null. */
+  get activeThread() {
+    return this.activeRoot === null ? null : logOf(this.activeId, this.activeRoot);
+  }
+
+  /** A message that is in its log's timeline, or is the root of a thread. */
+  find(log, id) {
+    return this.timeline(log).messages.get(id) ?? this.roots.copyOf(logOf(log, id));
   }
 
   /** The open channel, if the person is a member of it. */
@@ -88,11 +140,11 @@ export class Store {
     const gone = [...before.values()].filter(({ channel_id: id }) => !this.channels.has(id));
     for (const channel of gone) {
       this.rememberFormer(channel.channel_id, this.labelOf(channel));
-      this.timeline(channel.channel_id).forget();
+      this.forget(channel.channel_id);
       this.members.delete(channel.channel_id);
     }
     for (const { channel_id: id } of appeared) this.former.delete(id);
-    for (const [id, label] of this.drafts.channels()) this.rememberFormer(id, label);
+    for (const [log, label] of this.drafts.labels()) this.rememberFormer(channelOf(log), label);
     this.changed();
     return { appeared, gone };
   }
@@ -134,11 +186,16 @@ export class Store {
     return { name: this.nameOf(channel), type: channel.type };
   }
 
-  /** Former channels with unsent text. */
+  /** The logs of former channels that have unsent text, named as their channel is. */
   formerWithText() {
-    const hasText = ({ channel_id: id }) =>
-      this.drafts.get(id) !== "" || this.timeline(id).unsent().length > 0;
-    return [...this.former.values()].filter(hasText);
+    const hasText = (log) => this.drafts.get(log) !== "" || this.timeline(log).unsent().length > 0;
+    return [...this.former.values()].flatMap(({ channel_id: id, name, type }) => {
+      const drafts = this.drafts.labels().map(([log]) => log);
+      const threads = [...new Set([...drafts, ...this.threadsOf(id)])];
+      const isOfChannel = (log) => log !== id && channelOf(log) === id;
+      const logs = [id, ...threads.filter(isOfChannel)].filter(hasText);
+      return logs.map((log) => ({ channel_id: log, name: log === id ? name : `${name}, thread`, type }));
+    });
   }
 
   setMembers(channelId, members) {
@@ -180,59 +237,39 @@ export class Store {
    * page has it, or `lacks_text` if the copy leaves out a text that is not here: it is not taken.
    */
   deliver(message, via) {
-    const timeline = this.timeline(message.channel_id);
+    const log = logOfMessage(message);
+    const timeline = this.timeline(log);
     const known = timeline.messages.get(message.id);
     for (const listing of this.listings) listing.take(message);
-    if (known) return this.#update(known, message);
+    if (known) return this.#update(log, known, message);
     if (via !== "history" && isChanged(message) && timeline.isInUnreadHistory(message.id))
       return "unread";
     if (lacksText(message)) return "lacks_text";
     const reactions = withMine(message, undefined, this.userId);
     timeline.insert({ ...message, reactions, delivery: "stored", seenOnWire: true });
-    const own = message.sender_id === this.userId;
-    if (via !== "history" && !own && !this.#isRead(timeline, message)) {
-      timeline.unread.add(message.id);
-      if (timeline.unreadOnServer > 0) timeline.unreadOnServer += 1;
-      this.#countMention(timeline, message, Number(isMentioned(message, this.userId)));
-    }
+    if (via !== "history") this.unread.add(log, message);
     if (via === "replay" || via === "scroll") timeline.missed.add(message.id);
     this.changed();
     return "new";
   }
 
   /** Copies may come in any order: the greatest revision wins. */
-  #update(known, copy) {
-    const isNews = isNewer(copy, known);
-    if (isNews && lacksText(copy) && textRevOf(copy) !== textRevOf(known)) return "lacks_text";
+  #update(log, known, copy) {
+    if (isNewer(copy, known) && lacksNewText(copy, known)) return "lacks_text";
     const first = !known.seenOnWire;
     const wasMentioned = isMentioned(known, this.userId);
-    if (isNews) {
-      const reactions = withMine(copy, known, this.userId);
-      Object.assign(known, MAY_END, copy, { reactions });
-    } else if (copy.rev === known.rev) fillInMine(known, copy);
+    const isNews = takeCopy(known, copy, this.userId);
     Object.assign(known, { delivery: "stored", seenOnWire: true });
     const change = Number(isMentioned(known, this.userId)) - Number(wasMentioned);
-    this.#countMention(this.timeline(known.channel_id), known, change);
+    this.unread.countMention(log, known.id, change);
     this.changed();
     if (first) return "confirmed";
     return isNews && isChanged(copy) ? "changed" : "duplicate";
   }
 
-  /** A count of the server knows nothing of what came after it. */
-  #countMention(timeline, { id }, change) {
-    if (timeline.mentionsOnServer > 0 && timeline.unread.has(id))
-      timeline.mentionsOnServer += change;
-  }
-
-  #isRead(timeline, { channel_id: channelId, id }) {
-    const { readElsewhere } = timeline;
-    if (readElsewhere === id) timeline.readElsewhere = null;
-    return this.isReading(channelId) || (readElsewhere !== null && id <= readElsewhere);
-  }
-
   /** The server stored the user's reaction or its withdrawal: the copy here may not show it yet. */
-  setMine(channelId, id, emoji, mine) {
-    const message = this.timeline(channelId).messages.get(id);
+  setMine(log, id, emoji, mine) {
+    const message = this.find(log, id);
     const here = message.reactions?.find((one) => one.emoji === emoji);
     if (here) here.mine = mine;
     else if (mine) {
@@ -245,18 +282,18 @@ export class Store {
 
   /** Shows an own message before the server has it. */
   insertLocal(message) {
-    this.timeline(message.channel_id).insert(message);
+    this.timeline(logOfMessage(message)).insert(message);
     this.changed();
   }
 
   removeLocal(message) {
-    this.timeline(message.channel_id).remove(message.id);
+    this.timeline(logOfMessage(message)).remove(message.id);
     this.changed();
   }
 
   /** The server stored an own message, maybe under another id: its copy replaces the local one. */
   settleLocal(local, stored) {
-    const timeline = this.timeline(local.channel_id);
+    const timeline = this.timeline(logOfMessage(local));
     const here = timeline.messages.get(stored.id);
     const seenOnWire = here?.seenOnWire ?? false;
     timeline.remove(local.id);
@@ -265,104 +302,6 @@ export class Store {
     const { duplicate: _, server_time: __, ...fields } = newest;
     timeline.insert({ ...fields, delivery: "stored", seenOnWire });
     this.changed();
-  }
-
-  /**
-   * Counts what is newer than the read mark as unread, after a channel's first page. On a person's
-   * first visit in this browser everything counts as read, unless the server has a mark.
-   */
-  countUnread(channelId, firstVisit) {
-    const isFirst = firstVisit && !this.#marks.has(channelId);
-    if (isFirst || this.isReading(channelId)) return this.markRead(channelId);
-    this.#recount(channelId);
-    this.changed();
-  }
-
-  get hasReadMarks() {
-    return !this.#marks.isEmpty;
-  }
-
-  get readMarksKey() {
-    return this.#marks.key;
-  }
-
-  markRead(channelId) {
-    const timeline = this.timeline(channelId);
-    const newest = timeline.newestStoredId();
-    if (newest !== null && this.#marks.moveTo(channelId, newest)) this.onRead(channelId);
-    if (this.unreadOf(channelId) === 0 && this.mentionsOf(channelId) === 0) return;
-    timeline.unread.clear();
-    forgetCounts(timeline);
-    this.changed();
-  }
-
-  /** A channel's mark, as the server takes it. */
-  markOf(channelId) {
-    const [up_to, epoch] = [this.#marks.of(channelId), this.#marks.epochOf(channelId)];
-    return { channel_id: channelId, up_to, epoch };
-  }
-
-  /** A mark from the server. Of a later epoch: another device marked messages unread. */
-  takeMark(channelId, epoch, upTo) {
-    const isAgain = this.#marks.has(channelId) && epoch > this.#marks.epochOf(channelId);
-    if (!this.#marks.take(channelId, epoch, upTo)) return;
-    const timeline = this.timeline(channelId);
-    if (isAgain) timeline.keepsUnread = true;
-    forgetCounts(timeline);
-    this.#recount(channelId);
-    this.changed();
-  }
-
-  /** A channel's mark and counts, from the server. */
-  takeUnread({ channel_id: channelId, epoch, up_to: upTo, unread, mentions = 0 }) {
-    this.takeMark(channelId, epoch, upTo);
-    // If the mark here is newer, these counts are outdated.
-    if (this.#marks.of(channelId) === upTo) {
-      const [unreadOnServer, mentionsOnServer] = [numberOf(unread), numberOf(mentions)];
-      Object.assign(this.timeline(channelId), { unreadOnServer, mentionsOnServer });
-    }
-    this.changed();
-  }
-
-  /** Counts what is here above the mark. */
-  #recount(channelId) {
-    const timeline = this.timeline(channelId);
-    const mark = this.#marks.of(channelId);
-    timeline.unread.clear();
-    for (const [id, message] of timeline.messages) {
-      const counts = message.sender_id !== this.userId && message.deleted === undefined;
-      if (id > mark && counts) timeline.unread.add(id);
-    }
-  }
-
-  unreadOf(channelId) {
-    const { unread, unreadOnServer } = this.timeline(channelId);
-    return Math.max(unread.size, unreadOnServer);
-  }
-
-  /** How many unread messages of a channel mention the user. */
-  mentionsOf(channelId) {
-    const { unread, messages, mentionsOnServer } = this.timeline(channelId);
-    const here = [...unread].filter((id) => isMentioned(messages.get(id), this.userId));
-    return Math.max(here.length, mentionsOnServer);
-  }
-
-  /** Another tab of this person showed messages: they are read here too. */
-  readElsewhere() {
-    for (const channelId of this.#marks.merge()) {
-      const timeline = this.timeline(channelId);
-      const mark = this.#marks.of(channelId);
-      if (!timeline.messages.has(mark)) timeline.readElsewhere = mark;
-      forgetCounts(timeline);
-      this.#recount(channelId);
-    }
-    this.changed();
-  }
-
-  unreadTotal() {
-    let total = 0;
-    for (const id of this.channels.keys()) total += this.unreadOf(id);
-    return total;
   }
 
   /** Everybody whom this page has seen as a member or a sender, and the people of the demo. */
@@ -376,7 +315,12 @@ export class Store {
   shownPeople() {
     const listed = [...this.listings].flatMap(({ messages }) => messages);
     const named = [...this.messages(), ...listed].flatMap(
-      ({ sender_id: sender, pinned, mentions = [] }) => [sender, pinned?.by ?? sender, ...mentions],
+      ({ sender_id: sender, pinned, mentions = [], replies }) => [
+        sender,
+        pinned?.by ?? sender,
+        ...mentions,
+        ...(replies?.users ?? []),
+      ],
     );
     return new Set([...this.people(), ...named]);
   }
@@ -392,54 +336,9 @@ export class Store {
   }
 }
 
-/** What a newer copy takes from a message by leaving it out. */
-const MAY_END = {
-  pinned: undefined,
-  mentions: undefined,
-  mentions_all: undefined,
-  attachments: undefined,
-};
-
-/** What the server counted no longer holds: the mark moved. */
-function forgetCounts(timeline) {
-  Object.assign(timeline, { unreadOnServer: 0, mentionsOnServer: 0 });
-}
-
-/** A count of the server: 0 to 99, or `99+`. */
-function numberOf(count) {
-  return count === "99+" ? 100 : count;
-}
-
 /** A channel with the details of another copy, if those are newer. */
 function withNewerDetails(channel, other) {
   if (!(other?.details_version > (channel.details_version ?? 0))) return channel;
   const { name, topic, archived, details_version } = other;
   return { ...channel, name, topic, archived, details_version };
-}
-
-export function isChanged({ id, rev }) {
-  return rev !== undefined && rev !== id;
-}
-
-/** Frames leave out a long text that did not change. */
-function lacksText({ message }) {
-  return message === undefined;
-}
-
-/** The revision that a message's text is of. */
-export function textRevOf({ id, text_rev: rev }) {
-  return rev ?? id;
-}
-
-/** Takes from a copy of the same revision which reactions are the user's: frames do not say it. */
-function fillInMine(here, copy) {
-  for (const { emoji, mine } of copy.reactions ?? []) {
-    const reaction = here.reactions?.find((one) => one.emoji === emoji);
-    if (reaction && mine !== undefined) reaction.mine = mine;
-  }
-}
-
-/** Whether a copy of a message is newer than the one here. Revisions compare as strings. */
-export function isNewer(copy, here) {
-  return here.rev === undefined || (copy.rev ?? "") > here.rev;
 }

@@ -1,20 +1,18 @@
-// Keeping up: what each frame means for the store, catch-up after a gap, history pages.
+// Keeping up: what each frame means for the store, and catch-up after a gap.
 //
 // Main path: after `ready` with `resumed:true`, count the replayed messages; otherwise read the
-// list of channels, and each channel from before its gap. Invariants: the socket is attached before
+// list of channels, and each channel and open thread from before its gap. Invariants: the socket is attached before
 // anything is read, so what the read misses is pushed; a catch-up that was interrupted continues at the
-// next `ready`, even a resumed one, with the channels that were not read.
+// next `ready`, even a resumed one, with the logs that were not read.
 
 import { ChannelList } from "./channels.js";
 import { Gaps } from "./gaps.js";
 import { timeOf } from "./ids.js";
+import { channelOf, logOfMessage, rootOf } from "./logs.js";
 import { spread, WAIT_MAX_MS } from "./pace.js";
+import { LogReader } from "./reader.js";
 import { Recovery } from "./recovery.js";
-import { isChanged } from "./store.js";
-import { isolate } from "./text.js";
 
-const HISTORY_PAGE = 20;
-const CATCH_UP_PAGE = 100;
 const CATCH_UP_PARALLEL = 4;
 /** How long to wait after a list of channels that was refused. */
 const REFUSED_WAIT_MS = 30_000;
@@ -29,6 +27,7 @@ export class Sync {
   #store;
   #handler;
   #gaps;
+  #reader;
   #connection = null;
   #session = null;
   #firstVisit;
@@ -41,19 +40,21 @@ export class Sync {
   #recovery = null;
 
   /**
-   * `handler` has `listRead()` and `channelRead(channelId)`, which say how far a catch-up has come,
-   * `waitingChannels()`: those that a person has written in, `readMarks(signal)` to read how far
-   * channels were read, and `markMoved(frame)`.
+   * `handler` has `listRead()` and `logRead(log)`, which say how far a catch-up has come,
+   * `waitingLogs()`: those that a person has written in, `readMarks(signal)` to read how far
+   * channels and threads were read, `markMoved(frame)`, and `replied(reply)` for a reply that is new,
+   * and `mayLackReplies()` if some may be missing from threads that are not kept here.
    */
   constructor(api, store, handler) {
     this.#api = api;
     this.#store = store;
     this.#handler = handler;
     this.#gaps = new Gaps(store);
-    this.#firstVisit = !store.hasReadMarks;
+    this.#reader = new LogReader(api, store, this.#gaps, handler);
+    this.#firstVisit = !store.unread.hasMarks;
     this.channelList = new ChannelList(api, store, {
       listRead: () => handler.listRead(),
-      readFirst: (channelId, signal) => this.#readFirst(channelId, signal),
+      readFirst: (channelId, signal) => this.#reader.readFirst(channelId, signal),
     });
   }
 
@@ -61,10 +62,34 @@ export class Sync {
     this.#connection = connection;
   }
 
-  /** Whether a catch-up is under way that has not read the channel yet. */
-  isBehind(channelId) {
+  /** Whether a catch-up is under way that has not read the log yet. */
+  isBehind(log) {
     const isCatchingUp = this.#isReading && this.#connection.phase === "catching_up";
-    return isCatchingUp && this.#gaps.isBehind(channelId);
+    return isCatchingUp && this.#gaps.isBehind(log);
+  }
+
+  /**
+   * Reads a thread and keeps it up to date from now on. Without a socket the next catch-up reads it:
+   * what is stored before that would not be pushed. Never rejects: the thread's gap says how it went.
+   */
+  async openThread(thread) {
+    const { isKept, gap } = this.#store.timeline(thread);
+    this.#store.keepThread(thread);
+    if (isKept && gap?.refused !== true) return;
+    this.#gaps.open([thread]);
+    const session = this.#session;
+    if (session === null || session.signal.aborted) return;
+    try {
+      await this.#reader.readIfDue(thread, session.signal);
+    } catch {
+      // The session ended, or the page is offline: the gap stays.
+    }
+    this.#store.changed();
+  }
+
+  /** Reads the next older page of a log. */
+  loadOlder(log) {
+    return this.#reader.loadOlder(log);
   }
 
   onReady(frame, session) {
@@ -87,11 +112,10 @@ export class Sync {
 
   onFrame(frame, session) {
     if (frame.type === "tick") this.#learnClock(frame.server_time);
-    // The page has no place for replies: they must not stand among the channel's messages.
-    if ((frame.type === "message" || frame.type === "message_changed") && frame.message.thread === undefined)
+    if (frame.type === "message" || frame.type === "message_changed")
       this.#onMessage(frame.message, session);
     else if (frame.type === "channel") this.#onChannel(frame);
-    else if (frame.type === "read" && frame.thread === undefined) this.#handler.markMoved(frame);
+    else if (frame.type === "read") this.#handler.markMoved(frame);
     else if (frame.type === "resync") this.#onResync(frame);
     else if (frame.type === "tick" && frame.fresh) this.#gaps.inStep(frame.server_time);
   }
@@ -102,7 +126,7 @@ export class Sync {
     // What happens while the user is no member does not come: copies here may be outdated. The
     // frame of the removal may be lost.
     const isMine = [userId, ...(userIds ?? [])].includes(this.#store.userId);
-    if (isMine && MEMBERSHIP_CHANGES.has(change)) this.#store.timeline(channelId).forget();
+    if (isMine && MEMBERSHIP_CHANGES.has(change)) this.#store.forget(channelId);
     this.channelList.membersChanged(channelId);
   }
 
@@ -118,7 +142,7 @@ export class Sync {
     // Created before this socket was attached, so it was missed.
     const replayed = isYoung && recovery.resumed && timeOf(message.id) <= recovery.attachedAt;
     const outcome = this.#store.deliver(message, replayed ? "replay" : "push");
-    if (outcome === "lacks_text") return this.#onLackingText(message.channel_id);
+    if (outcome === "lacks_text") return this.#onLackingText(logOfMessage(message));
     if (outcome === "duplicate") counters.duplicates += 1;
     else if (outcome === "new" && replayed) {
       counters.replayed += 1;
@@ -129,6 +153,8 @@ export class Sync {
       else recovery.log();
     } else counters.pushed += 1;
     if (outcome === "confirmed") this.#noteEcho(message.id);
+    if (message.thread !== undefined && (outcome === "new" || outcome === "confirmed"))
+      this.#handler.replied(message);
     if (!this.#store.channels.has(message.channel_id)) this.channelList.refreshSoon();
   }
 
@@ -141,22 +167,27 @@ export class Sync {
     const named = Array.isArray(frame.channels) ? frame.channels : null;
     const what = named === null ? "all channels" : `${named.length} of the channels`;
     const delayMs = Number.isFinite(frame.delay_ms) ? frame.delay_ms : 0;
-    this.#readAgain(named, delayMs, `the node asked to read ${what} again (${frame.reason})`);
+    const isNamed = (log) => named.includes(channelOf(log)) && rootOf(log) !== undefined;
+    const threads = named === null ? [] : this.#store.keptLogs().filter(isNamed);
+    const logs = named === null ? null : [...named, ...threads];
+    if (named !== null) this.#handler.mayLackReplies();
+    this.#readAgain(logs, delayMs, `the node asked to read ${what} again (${frame.reason})`);
   }
 
   /** A changed message came without its text, and the text here is another one, or none. */
-  #onLackingText(channelId) {
-    const isDue = this.#pending !== null && this.#gaps.isBehind(channelId);
+  #onLackingText(log) {
+    const isDue = this.#pending !== null && this.#gaps.isBehind(log);
     if (isDue) return;
-    this.#readAgain([channelId], 0, "a change came without its text: reading its channel");
+    const what = rootOf(log) === undefined ? "channel" : "thread";
+    this.#readAgain([log], 0, `a change came without its text: reading its ${what}`);
   }
 
-  /** Reads these channels again after a wait, all of them for `null`. `why` is for the log. */
-  #readAgain(named, askedMs, why) {
+  /** Reads these logs again after a wait, all of them for `null`. `why` is for the event log. */
+  #readAgain(logs, askedMs, why) {
     const story = this.#store.log.add(why, "warn");
-    this.#gaps.open(named);
+    this.#gaps.open(logs);
     // This page does not know the channel: the list has it.
-    if (named?.some((id) => !this.#store.channels.has(id))) this.channelList.refreshSoon();
+    if (logs?.some((log) => !this.#store.channels.has(channelOf(log)))) this.channelList.refreshSoon();
     const delayMs = Math.round(Math.min(askedMs, WAIT_MAX_MS));
     const waitMs = delayMs + spread(delayMs);
     const joins = this.#pending !== null || this.#isReading;
@@ -219,7 +250,7 @@ export class Sync {
     this.channelList.retryNow();
   }
 
-  /** Reads the channels that have a gap. */
+  /** Reads the logs that have a gap. */
   async #catchUp(recovery, { signal }) {
     const firstVisit = this.#firstVisit && !this.#wasCaughtUp;
     const startedAt = this.#gaps.now();
@@ -235,7 +266,8 @@ export class Sync {
       const queue = this.#gaps.due();
       const worker = async () => {
         for (let next = this.#takeNext(queue); next; next = this.#takeNext(queue)) {
-          const missed = await this.#readIfDue(next, list !== null, signal, firstVisit);
+          const visit = { isListed: list !== null, firstVisit };
+          const missed = await this.#reader.readIfDue(next, signal, visit);
           // Not `+= await`, which would lose what other workers added meanwhile.
           recovery.scrolled += missed;
         }
@@ -257,11 +289,12 @@ export class Sync {
     this.#finish(recovery);
   }
 
-  /** The open channel first, then those that a person has written in. */
+  /** The open channel and thread first, then those that a person has written in. */
   #takeNext(queue) {
-    const { activeId } = this.#store;
-    const waiting = this.#handler.waitingChannels();
-    const rank = ({ channel_id: id }) => (id === activeId ? 2 : waiting.has(id) ? 1 : 0);
+    const { activeId, activeThread } = this.#store;
+    const waiting = this.#handler.waitingLogs();
+    const isOpen = (log) => log === activeId || log === activeThread;
+    const rank = (log) => (isOpen(log) ? 2 : waiting.has(log) ? 1 : 0);
     let best = 0;
     for (let at = 1; at < queue.length; at += 1) if (rank(queue[at]) > rank(queue[best])) best = at;
     return queue.splice(best, 1)[0];
@@ -272,119 +305,5 @@ export class Sync {
     recovery.story.then(`catch-up failed: ${error.code ?? error.message}`, "bad");
     this.#connection.caughtUp();
     this.#readAfter(REFUSED_WAIT_MS + spread(REFUSED_WAIT_MS));
-  }
-
-  /** Reads a channel if it has a gap; returns how many missed messages that brought. */
-  async #readIfDue(channel, isListed, signal, firstVisit) {
-    const id = channel.channel_id;
-    if (!this.#gaps.isBehind(id)) return 0;
-    const opening = this.#gaps.openingOf(id);
-    const startedAt = this.#gaps.now();
-    let missed = 0;
-    try {
-      if (this.#store.timeline(id).historyOffset === undefined) {
-        await this.#readNewest(id, signal, firstVisit);
-      } else missed = await this.#scrollNewer(channel, isListed, signal);
-      this.#gaps.channelRead(id, opening, startedAt);
-    } catch (error) {
-      // Removed meanwhile: the list of channels will show it.
-      if (error.code === "channel_not_found") this.#gaps.channelGone(id);
-      else if (error.retryable || signal.aborted) throw error;
-      else this.#channelRefused(channel, error);
-    }
-    this.#handler.channelRead(id);
-    return missed;
-  }
-
-  /** A channel that may not be read holds up nothing else. */
-  #channelRefused(channel, error) {
-    this.#gaps.channelRefused(channel.channel_id);
-    this.#store.log.add(
-      `cannot read ${isolate(this.#store.titleOf(channel))}: ${error.code}`,
-      "bad",
-    );
-  }
-
-  async #scrollNewer(channel, isListed, signal) {
-    const id = channel.channel_id;
-    const timeline = this.#store.timeline(id);
-    const { life } = timeline;
-    let { late } = channel;
-    if (!isListed && this.#gaps.needsLate(id)) {
-      const read = await this.#api.untilAnswered(() => this.#api.channel(id, signal), signal);
-      late = read.late;
-    }
-    const start = this.#gaps.startOf(id, late);
-    let offset = start;
-    // Messages older than this are history that nobody has scrolled to, not missed ones.
-    const oldest = timeline.historyOffset;
-    let missed = 0;
-    for (;;) {
-      const query = { channel_id: id, direction: "newer", limit: CATCH_UP_PAGE, offset };
-      const known = await this.#gaps.known(id, offset);
-      // An old server ignores it and sends known messages too: they are dropped by id.
-      if (known !== null) query.known = known;
-      const page = await this.#api.untilAnswered(() => this.#api.scroll(query, signal), signal);
-      if (timeline.life !== life) return missed;
-      // The server no longer has all changes of older messages: what is here may be outdated, except
-      // for what the pages of this reading brought.
-      if (page.complete === false && offset === start) timeline.forgetThrough(start);
-      for (const message of page.messages) {
-        const history = oldest !== null && message.id <= oldest && !isChanged(message);
-        const outcome = this.#store.deliver(message, history ? "history" : "scroll");
-        if (outcome === "new" && !history) missed += 1;
-      }
-      // An offset that does not move would loop endlessly.
-      if (page.next_offset === null || page.next_offset <= offset) return missed;
-      offset = page.next_offset;
-    }
-  }
-
-  async #readNewest(channelId, signal, firstVisit) {
-    const timeline = this.#store.timeline(channelId);
-    const { life } = timeline;
-    const query = { channel_id: channelId, limit: HISTORY_PAGE };
-    const page = await this.#api.untilAnswered(() => this.#api.scroll(query, signal), signal);
-    if (timeline.life !== life) return;
-    for (const message of page.messages) this.#store.deliver(message, "history");
-    timeline.historyOffset = page.next_offset;
-    // What was pushed before may be older than the page, and have changed in a gap since.
-    timeline.forgetUnreadHistory();
-    this.#store.countUnread(channelId, firstVisit);
-  }
-
-  /** Reads the next older page of a channel, if there is one and no read is under way. */
-  async loadOlder(channelId) {
-    const timeline = this.#store.timeline(channelId);
-    if (timeline.loadingOlder || typeof timeline.historyOffset !== "string") return;
-    timeline.loadingOlder = true;
-    timeline.olderFailed = false;
-    this.#store.changed();
-    const { life } = timeline;
-    const query = { channel_id: channelId, limit: HISTORY_PAGE, offset: timeline.historyOffset };
-    try {
-      const page = await this.#api.scroll(query);
-      if (timeline.life !== life) return;
-      for (const message of page.messages) this.#store.deliver(message, "history");
-      timeline.historyOffset = page.next_offset;
-    } catch {
-      if (timeline.life !== life) return;
-      timeline.olderFailed = true;
-    }
-    timeline.loadingOlder = false;
-    this.#store.changed();
-  }
-
-  /** Reads the newest page of a new channel. One that may not be read holds up no other. */
-  async #readFirst(channelId, signal) {
-    const [opening, startedAt] = [this.#gaps.openingOf(channelId), this.#gaps.now()];
-    try {
-      await this.#readNewest(channelId, signal, false);
-      this.#gaps.channelRead(channelId, opening, startedAt);
-    } catch (error) {
-      if (error.retryable || signal.aborted) throw error;
-      this.#gaps.channelRefused(channelId);
-    }
-    this.#handler.channelRead(channelId);
   }
 }

@@ -1,4 +1,4 @@
-// The messages of one channel that this page has: sorted by id, each at most once.
+// The messages of one log that this page has: sorted by id, each at most once.
 
 import { lowestIdAt, timeOf } from "./ids.js";
 
@@ -19,12 +19,21 @@ export class Timeline {
   unreadOnServer = 0;
   /** How many of these mention the user, as far as the server counts. */
   mentionsOnServer = 0;
-  /** Another device marked messages unread: they stay so until the channel is opened again. */
+  /** Another device marked messages unread: they stay so until the log is opened again. */
   keepsUnread = false;
   /** The newest id that another tab has shown, until this tab has that message too. */
   readElsewhere = null;
   /** What the latest reconnect brought, shown below a divider. */
   missed = new Set();
+  /**
+   * Whether the log is kept up to date. A thread that nobody opened is not: new replies are taken,
+   * and the rest is read when somebody opens it.
+   */
+  isKept;
+
+  constructor(isKept = true) {
+    this.isKept = isKept;
+  }
 
   insert(message) {
     if (this.messages.has(message.id)) return;
@@ -43,6 +52,7 @@ export class Timeline {
 
   /** Whether a message belongs to older pages that were not read yet. */
   isInUnreadHistory(id) {
+    if (this.historyOffset === undefined) return !this.isKept;
     return typeof this.historyOffset === "string" && id < this.historyOffset;
   }
 
@@ -72,10 +82,10 @@ export class Timeline {
     return [...this.messages.values()].filter(({ delivery }) => delivery !== "stored");
   }
 
-  /** Forgets everything but unsent messages, as if the channel had never been read. */
+  /** Forgets everything but unsent messages, as if the log had never been read. */
   forget() {
     const unsent = this.unsent();
-    Object.assign(this, new Timeline(), { life: this.life + 1 });
+    Object.assign(this, new Timeline(this.isKept), { life: this.life + 1 });
     for (const message of unsent) this.insert(message);
   }
 

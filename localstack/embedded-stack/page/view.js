@@ -57,7 +57,7 @@ export class MessageView {
   constructor(store, actions) {
     this.#store = store;
     this.#actions = actions;
-    store.isReading = (channelId) => this.#isReading(channelId);
+    store.unread.isReading = (channelId) => this.#isReading(channelId);
     this.#scroller.addEventListener("scroll", () => this.#onScroll(), { passive: true });
     document.addEventListener("visibilitychange", () => this.#read());
     new ResizeObserver(() => this.#onResize()).observe(this.#scroller);
@@ -133,7 +133,7 @@ export class MessageView {
     if (this.#shownId === null || !this.#isReading(this.#shownId)) return;
     const { unread } = this.#store.timeline(this.#shownId);
     if (unread.size > 0) this.#newFrom = [...unread].sort()[0];
-    this.#store.markRead(this.#shownId);
+    this.#store.unread.markRead(this.#shownId);
   }
 
   #onScroll() {
