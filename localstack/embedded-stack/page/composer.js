@@ -1,8 +1,9 @@
-// The box for writing: a draft for each channel, Enter sends, Shift+Enter breaks the line.
+// The box for writing: a draft for each log, Enter sends, Shift+Enter breaks the line.
 //
-// Invariant: text is sent to the channel that was open when it was typed, or nowhere.
+// Invariant: text is sent to the log that was open when it was typed, or nowhere.
 
 import { byId, setAttribute, setHidden, setText } from "./dom.js";
+import { channelOf } from "./logs.js";
 import { MENTIONS_MAX, mentionsIn } from "./mentions.js";
 import { Tray } from "./tray.js";
 import { Suggestions } from "./suggestions.js";
@@ -13,21 +14,87 @@ const SAVE_AFTER_MS = 250;
 export class Composer {
   #store;
   #actions;
-  #text = byId("composer-text");
   #attachments;
+  #place;
+  #parts;
+  #text;
   #tray;
   #suggestions;
-  #shownId = null;
+  #shownLog = null;
   #saving = null;
 
-  /** `actions` has `submit(channelId, text, attachments)` and `copy(text)`. */
-  constructor(store, attachments, actions) {
+  /**
+   * `actions` has `submit(log, text, attachments)` and `copy(text)`. `place` is where the composer
+   * is and where it writes to: `log()` or null, `label`, `placeholder(title)`, `refusal()`, why nothing can be
+   * sent though the channel is open, or null, `area`, where files may be dropped, and `prefix`, that
+   * of its elements' ids.
+   */
+  constructor(store, attachments, actions, place) {
     this.#store = store;
     this.#attachments = attachments;
     this.#actions = actions;
-    this.#tray = new Tray(store, attachments);
-    this.#suggestions = new Suggestions(store, this.#text);
-    byId("composer").addEventListener("submit", (event) => {
+    this.#place = place;
+    this.#parts = partsIn(byId(`${place.prefix}writing`), place.prefix);
+    this.#text = this.#parts.text;
+    setText(this.#parts.label, place.label);
+    const target = () => (this.#refusal() === null ? this.#place.log() : null);
+    this.#tray = new Tray(attachments, this.#parts, place.area, target);
+    const channelId = () => this.#store.activeId;
+    this.#suggestions = new Suggestions(store, this.#parts, channelId);
+    this.#listen();
+  }
+
+  render() {
+    const { shown } = this.#store;
+    const log = this.#place.log();
+    if (log !== this.#shownLog) {
+      this.save();
+      this.#shownLog = log;
+      this.#text.value = this.#store.drafts.get(log);
+      this.#suggestions.reset();
+      this.#check();
+    }
+    const title = shown && isolate(this.#store.titleOf(shown));
+    setAttribute(this.#text, "placeholder", shown ? this.#place.placeholder(title) : "No channel open");
+    const isDisabled = shown === null;
+    if (this.#text.disabled !== isDisabled) this.#text.disabled = isDisabled;
+    // Read-only rather than disabled: the text can be selected, and the focus stays.
+    const isReadOnly = this.#refusal() !== null;
+    if (this.#text.readOnly !== isReadOnly) this.#text.readOnly = isReadOnly;
+    this.#renderNote();
+    this.#renderMentions();
+    this.#suggestions.render();
+    this.#tray.render(log);
+    setAttribute(this.#parts.send, "disabled", !this.#isSendable());
+  }
+
+  /** Keeps what is typed for the next load of the page. */
+  save() {
+    clearTimeout(this.#saving);
+    this.#saving = null;
+    if (this.#shownLog === null) return;
+    const { channels, former, drafts } = this.#store;
+    const channelId = channelOf(this.#shownLog);
+    const channel = channels.get(channelId) ?? former.get(channelId);
+    if (channel) drafts.set(this.#shownLog, this.#store.labelOf(channel), this.#text.value);
+  }
+
+  /** Whether something would be out of sight if this composer were closed. */
+  get hasText() {
+    return this.#text.value !== "";
+  }
+
+  /** Takes the focus, and answers whether it did. */
+  focus() {
+    // On a touch screen a focus nobody asked for would open the keyboard.
+    const takes = matchMedia("(hover: hover)").matches;
+    if (takes) this.#text.focus({ preventScroll: true });
+    return takes;
+  }
+
+  #listen() {
+    const { form, copy, remove } = this.#parts;
+    form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#send();
     });
@@ -41,86 +108,56 @@ export class Composer {
       this.#saving ??= setTimeout(() => this.save(), SAVE_AFTER_MS);
       this.#check();
     });
-    byId("composer-copy").addEventListener("click", () => actions.copy(this.#text.value));
-    byId("composer-delete").addEventListener("click", () => this.#write(""));
+    copy.addEventListener("click", () => this.#actions.copy(this.#text.value));
+    remove.addEventListener("click", () => this.#write(""));
     addEventListener("pagehide", () => this.save());
   }
 
-  render() {
-    const { active, activeId, shown } = this.#store;
-    if (activeId !== this.#shownId) {
-      this.save();
-      this.#shownId = activeId;
-      this.#text.value = this.#store.drafts.get(activeId);
-      this.#suggestions.reset();
-      this.#check();
-    }
-    const words = shown ? `Message ${isolate(this.#store.titleOf(shown))}` : "No channel open";
-    setAttribute(this.#text, "placeholder", words);
-    const isDisabled = shown === null;
-    if (this.#text.disabled !== isDisabled) this.#text.disabled = isDisabled;
-    // Read-only rather than disabled: the text can be selected, and the focus stays.
-    const isReadOnly = active === null || active.archived === true;
-    if (this.#text.readOnly !== isReadOnly) this.#text.readOnly = isReadOnly;
-    this.#renderNote();
-    this.#renderMentions();
-    this.#suggestions.render();
-    this.#tray.render();
-    setAttribute(byId("send"), "disabled", !this.#isSendable());
-  }
-
-  /** Keeps what is typed for the next load of the page. */
-  save() {
-    clearTimeout(this.#saving);
-    this.#saving = null;
-    const { channels, former, drafts } = this.#store;
-    const channel = channels.get(this.#shownId) ?? former.get(this.#shownId);
-    if (channel) drafts.set(this.#shownId, this.#store.labelOf(channel), this.#text.value);
-  }
-
-  focus() {
-    // On a touch screen a focus nobody asked for would open the keyboard.
-    if (matchMedia("(hover: hover)").matches) this.#text.focus({ preventScroll: true });
+  /** Why nothing can be sent; null if something can. */
+  #refusal() {
+    const { active, shown } = this.#store;
+    if (shown === null) return "No channel is open.";
+    const title = isolate(this.#store.titleOf(shown));
+    if (active === null) return `You are no longer a member of ${title}.`;
+    if (active.archived === true) return `${title} is archived.`;
+    return this.#place.refusal();
   }
 
   #renderNote() {
-    const { active, shown } = this.#store;
-    const isFormer = active === null && shown !== null;
-    const isArchived = active?.archived === true;
-    setHidden(byId("composer-note"), !isFormer && !isArchived);
-    if (!isFormer && !isArchived) return;
-    const hasText = this.#text.value !== "";
-    const title = isolate(this.#store.titleOf(shown));
-    const what = hasText
+    const { note, noteText, copy, remove } = this.#parts;
+    const why = this.#refusal();
+    const isShown = why !== null && this.#store.shown !== null;
+    setHidden(note, !isShown);
+    if (!isShown) return;
+    const what = this.hasText
       ? "Your text is kept here: copy it, or delete it."
       : "Nothing can be sent.";
-    const why = isArchived ? `${title} is archived.` : `You are no longer a member of ${title}.`;
-    setText(byId("composer-note-text"), `${why} ${what}`);
-    for (const id of ["composer-copy", "composer-delete"]) setHidden(byId(id), !hasText);
+    setText(noteText, `${why} ${what}`);
+    for (const button of [copy, remove]) setHidden(button, !this.hasText);
   }
 
   /** The text has ids: this says whom they mean. */
   #renderMentions() {
     const { users, everybody } = mentionsIn(this.#text.value);
-    const members = this.#store.members.get(this.#shownId);
+    const members = this.#store.members.get(this.#store.activeId);
     const isMember = (id) => members?.some(({ user_id: member }) => member === id) !== false;
     const name = (id) => {
       const shown = this.#store.displayName(id);
       return isMember(id) ? shown : `${shown} (not a member)`;
     };
     const words = mentionedWords(users.map(name), everybody);
-    setHidden(byId("composer-mentions"), words === null);
-    setText(byId("composer-mentions"), words ?? "");
+    setHidden(this.#parts.mentions, words === null);
+    setText(this.#parts.mentions, words ?? "");
   }
 
   #isSendable() {
     const text = this.#text.value;
-    const channel = this.#store.channels.get(this.#shownId);
-    const isOpen = channel !== undefined && channel.archived !== true;
-    const files = this.#attachments.of(this.#shownId);
+    // Until this is drawn for another log, what is typed belongs to the one before.
+    if (this.#shownLog === null || this.#shownLog !== this.#place.log()) return false;
+    const files = this.#attachments.of(this.#shownLog);
     const hasContent = text.trim() !== "" || files.length > 0;
-    const isReady = this.#attachments.areReady(this.#shownId);
-    return isOpen && hasContent && isReady && overWords(text) === null;
+    const isReady = this.#attachments.areReady(this.#shownLog);
+    return this.#refusal() === null && hasContent && isReady && overWords(text) === null;
   }
 
   #send() {
@@ -128,7 +165,7 @@ export class Composer {
     // Beside files a text may be empty, but not blank.
     const text = this.#text.value.trim() === "" ? "" : this.#text.value;
     this.#write("");
-    this.#actions.submit(this.#shownId, text, this.#attachments.take(this.#shownId));
+    this.#actions.submit(this.#shownLog, text, this.#attachments.take(this.#shownLog));
   }
 
   #write(text) {
@@ -140,13 +177,27 @@ export class Composer {
   }
 
   #check() {
-    setAttribute(byId("composer-hint"), "data-over", overWords(this.#text.value));
+    setAttribute(this.#parts.hint, "data-over", overWords(this.#text.value));
     this.#renderMentions();
-    setAttribute(byId("send"), "disabled", !this.#isSendable());
+    setAttribute(this.#parts.send, "disabled", !this.#isSendable());
     if (CSS.supports("field-sizing", "content")) return;
     this.#text.style.height = "auto";
     this.#text.style.height = `${this.#text.scrollHeight}px`;
   }
+}
+
+/** The elements of a composer, made in `slot`. `prefix` begins their ids and test ids. */
+function partsIn(slot, prefix) {
+  slot.append(byId("composer-template").content.cloneNode(true));
+  const parts = {};
+  for (const node of slot.querySelectorAll("[data-part]")) {
+    parts[node.dataset.part] = node;
+    for (const name of ["id", "for", "aria-controls", "data-testid"]) {
+      const value = node.getAttribute(name);
+      if (value !== null) node.setAttribute(name, prefix + value);
+    }
+  }
+  return parts;
 }
 
 /** What of a text is more than the server takes; null if it takes all of it. */

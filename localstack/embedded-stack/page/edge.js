@@ -1,7 +1,16 @@
 // What is shown above the oldest message: the beginning, a button, or why there are no messages.
 
 import { element, nameNode } from "./dom.js";
+import { counted } from "./text.js";
 import { PEOPLE } from "./store.js";
+
+/** Brings the edge up to date: `content(state)` makes its nodes, if state or title changed. */
+export function renderEdge(node, state, title, content) {
+  const { dataset } = node;
+  if (dataset.state === state && dataset.title === title) return;
+  Object.assign(dataset, { state, title });
+  node.replaceChildren(...content(state));
+}
 
 export function edgeState(store, timeline) {
   if (!store.channelsKnown) return "connecting";
@@ -27,8 +36,7 @@ export function edgeContent(state, store, actions) {
     case "beginning":
       return [beginning(channel, store)];
     case "failed": {
-      const again = element("button", { type: "button", class: "text-button" }, "Try again");
-      again.addEventListener("click", () => actions.loadOlder(channel.channel_id));
+      const again = againButton(() => actions.loadOlder(channel.channel_id));
       return [note("Older messages could not be read. ", again)];
     }
     case "loading":
@@ -36,6 +44,41 @@ export function edgeContent(state, store, actions) {
     default:
       return [];
   }
+}
+
+/** The state of the edge between a thread's root and its replies. */
+export function threadEdgeState({ active }, { historyOffset, gap, olderFailed, loadingOlder }) {
+  if (active === null) return "former";
+  if (historyOffset === undefined) return gap?.refused ? "refused" : "reading";
+  if (historyOffset === null) return "beginning";
+  if (olderFailed) return "failed";
+  return loadingOlder ? "loading" : "more";
+}
+
+/** `count` is that of the replies; `actions` has `loadOlder()` and `readAgain()`. */
+export function threadEdgeContent(state, count, actions) {
+  switch (state) {
+    case "former":
+      return [note("You are no longer a member of this channel. Its messages are not shown.")];
+    case "reading":
+      return [note("Reading the replies…")];
+    case "refused":
+      return [note("The replies could not be read. ", againButton(actions.readAgain))];
+    case "failed":
+      return [note("Older replies could not be read. ", againButton(actions.loadOlder))];
+    case "loading":
+      return [note("Reading older replies…")];
+    default: {
+      const words = count > 0 ? counted(count, "reply", "replies") : "No replies yet";
+      return [element("p", { class: "replies-head", "data-testid": "thread-count" }, words)];
+    }
+  }
+}
+
+function againButton(act) {
+  const again = element("button", { type: "button", class: "text-button" }, "Try again");
+  again.addEventListener("click", () => act());
+  return again;
 }
 
 function note(...content) {

@@ -1,14 +1,21 @@
-// Sidebar and panel: beside the messages if there is room, else drawers over them.
+// Sidebar, panel and thread: beside the messages if there is room, else over them. The right side has
+// room for one: an open thread takes the panel's place.
 
 import { byId, setAttribute } from "./dom.js";
 
 const WIDE = matchMedia("(min-width: 1180px)");
+/** Where a thread takes the place of its channel. */
+const NARROW = matchMedia("(max-width: 999.98px)");
 const DRAWER_CLOSERS = {
   panel: () => byId("close-panel"),
   sidebar: () => document.querySelector("#sidebar [data-close-drawer]"),
 };
 
-export function prepareLayout() {
+let closeThread = () => {};
+
+/** `close()` closes the open thread. */
+export function prepareLayout(close) {
+  closeThread = close;
   byId("open-sidebar").addEventListener("click", () => openDrawer("sidebar"));
   byId("connection-pill").addEventListener("click", togglePanel);
   byId("close-panel").addEventListener("click", togglePanel);
@@ -34,15 +41,32 @@ export function isDrawerOpen() {
   return byId("app").dataset.drawer !== "none";
 }
 
+/** Makes room for a thread, or gives it back. */
+export function setThreadOpen(isOpen) {
+  const app = byId("app");
+  if ((app.dataset.thread === "open") === isOpen) return;
+  app.dataset.thread = isOpen ? "open" : "closed";
+  showPanelState();
+}
+
+/** Whether the open thread hides its channel. */
+export function isChannelCovered() {
+  return NARROW.matches && byId("app").dataset.thread === "open";
+}
+
 function togglePanel() {
   const app = byId("app");
-  if (WIDE.matches) app.dataset.panel = app.dataset.panel === "open" ? "closed" : "open";
+  if (WIDE.matches && app.dataset.thread === "open") {
+    app.dataset.panel = "open";
+    closeThread();
+  } else if (WIDE.matches) app.dataset.panel = app.dataset.panel === "open" ? "closed" : "open";
   else openDrawer(app.dataset.drawer === "panel" ? "none" : "panel");
   showPanelState();
 }
 
 function showPanelState() {
-  const { panel: pinned, drawer } = byId("app").dataset;
-  const open = WIDE.matches ? pinned === "open" : drawer === "panel";
+  const { panel: pinned, drawer, thread } = byId("app").dataset;
+  const isBeside = pinned === "open" && thread !== "open";
+  const open = WIDE.matches ? isBeside : drawer === "panel";
   setAttribute(byId("connection-pill"), "aria-expanded", String(open));
 }

@@ -12,7 +12,7 @@ import { showText } from "./rows.js";
 
 /**
  * `calls` has `pins(channelId, offset)` and `mentions(offset)`, which read a page;
- * `showMessage(message)` opens the channel of a message, and scrolls to it if it is here. Answers
+ * `showMessage(message)` opens the channel or thread of a message, and scrolls to it if it is here. Answers
  * what draws the dialogs.
  */
 export function prepareLists(store, calls, showMessage) {
@@ -44,8 +44,9 @@ function preparePins(store, calls, showMessage) {
     },
     update: (node, message) => {
       updateListed(node, message, store);
-      const isHere = store.timeline(message.channel_id).messages.has(message.id);
-      setHidden(node.querySelector("[data-testid=pinned-show]"), !isHere);
+      // A thread is read when it is opened.
+      const canShow = message.thread !== undefined || store.find(message.channel_id, message.id);
+      setHidden(node.querySelector("[data-testid=pinned-show]"), !canShow);
     },
   });
   byId("pins").addEventListener("click", () => {
@@ -87,7 +88,8 @@ function prepareMentions(store, calls, showMessage) {
     update: (node, message) => {
       updateListed(node, message, store);
       const channel = store.channels.get(message.channel_id);
-      setText(node.querySelector(".where"), store.titleOf(channel));
+      const title = store.titleOf(channel);
+      setText(node.querySelector(".where"), message.thread === undefined ? title : `${title}, in a thread`);
     },
   });
   byId("mentions").addEventListener("click", () => dialog.open((offset) => calls.mentions(offset)));
@@ -147,7 +149,7 @@ class ListDialog {
 }
 
 /** Who wrote a message, when, and its text; `where` is what stands beside the time. */
-function listed(message, ...where) {
+export function listed(message, ...where) {
   const at = new Date(timeOf(message.id));
   return element(
     "span",
@@ -167,7 +169,7 @@ function listed(message, ...where) {
   );
 }
 
-function updateListed(node, message, store) {
+export function updateListed(node, message, store) {
   setText(node.querySelector(".sender"), store.displayName(message.sender_id));
   const files = (message.attachments ?? []).map(({ name }) => name).join(", ");
   showText(node.querySelector(".message-text"), message.message || files, store);

@@ -1,22 +1,24 @@
 // The page of one person: builds its parts, hands them to each other, and draws when something
 // changed.
-//
-// Invariant: the open channel changes only when a person opens another one, or when none is open.
 
 import { prepareBrowse } from "./browse.js";
-import { Composer } from "./composer.js";
+import { ChannelView } from "./channel_view.js";
 import { Core } from "./core.js";
 import { prepareConfirm, prepareDialogs, problemText } from "./dialogs.js";
 import { byId } from "./dom.js";
 import { isDrawerOpen, openDrawer, prepareLayout } from "./layout.js";
 import { prepareLists } from "./lists.js";
+import { logOfMessage } from "./logs.js";
+import { Navigation } from "./navigation.js";
 import { Notice } from "./notice.js";
 import { Panel } from "./panel.js";
+import { ReactionPicker } from "./picker.js";
 import { Sidebar } from "./sidebar.js";
 import { openStorages } from "./storage.js";
 import { PEOPLE } from "./store.js";
 import { isolate } from "./text.js";
-import { MessageView } from "./view.js";
+import { prepareThreadList } from "./thread_list.js";
+import { ThreadPane } from "./thread_pane.js";
 
 export function startPage(workspaceId, userId) {
   new Page(workspaceId, userId).start();
@@ -25,51 +27,40 @@ export function startPage(workspaceId, userId) {
 class Page {
   #core;
   #store;
-  #view;
-  #composer;
+  #navigation;
+  #channel;
+  #thread;
   #sidebar;
   #panel;
   #notice;
   #confirm = prepareConfirm();
   #drawLists;
   #isDrawDue = false;
+  /** What waits until the next drawing is done. */
+  #afterDraw = null;
 
   constructor(workspaceId, userId) {
     this.#core = new Core(workspaceId, userId, openStorages(), navigator.locks);
-    const { store, outbox, connection, sync, api } = this.#core;
+    const { store, connection, threads, api } = this.#core;
     this.#store = store;
+    this.#navigation = new Navigation(store, () => this.#opened());
     this.#notice = new Notice(this.#core, {
       setOffline: (offline) => this.#core.setOffline(offline),
       connectAgain: () => connection.restart(),
       retryNow: () => this.#core.retryNow(),
     });
-    this.#view = new MessageView(store, {
-      loadOlder: (channelId) => sync.loadOlder(channelId),
-      retry: (id) => outbox.retry(id),
-      copy: (text) => this.#copy(text),
-      discard: (id) => outbox.discard(id),
-      createFirst: () => this.#createFirst(),
-      left: () => this.#core.readState.flush(),
-      askToDelete: (message) => this.#askToDelete(message),
-      edits: this.#core.edits,
-      reactions: this.#core.reactions,
-      pins: this.#core.pins,
-      picture: (file) => this.#core.attachments.picture(file),
-      saveFile: (file) => this.#attempt(() => this.#core.attachments.save(file)),
-    });
+    this.#prepareViews();
     this.#core.reactions.undone = (emoji, problem) =>
       this.#notice.flash(`Your click on ${emoji} is undone. ${problemText(problem)}`);
     this.#core.pins.failed = (makes, problem) =>
       this.#notice.flash(`${makes ? "Pinning" : "Unpinning"} failed. ${problemText(problem)}`);
-    this.#drawLists = prepareLists(store, api, (message) => this.#showMessage(message));
-    this.#composer = new Composer(store, this.#core.attachments, {
-      submit: (channelId, text, attachments) => {
-        outbox.submit(channelId, text, attachments);
-        this.#view.toBottom();
-      },
-      copy: (text) => this.#copy(text),
-    });
-    this.#sidebar = new Sidebar(store, {
+    const drawMessages = prepareLists(store, api, (message) => this.#showMessage(message));
+    const drawThreads = prepareThreadList(store, threads, (root) => this.#openThread(root));
+    this.#drawLists = () => {
+      drawMessages();
+      drawThreads();
+    };
+    this.#sidebar = new Sidebar(store, threads, {
       removeMember: (channel, member) => this.#askToRemove(channel, member),
       leave: (channel) => this.#askToLeave(channel),
       edit: (channel) => editChannel(channel),
@@ -94,11 +85,41 @@ class Page {
     });
   }
 
+  /** The open channel, and the open thread beside it. */
+  #prepareViews() {
+    const { store, outbox, edits, reactions, pins, threads, attachments } = this.#core;
+    const actions = {
+      retry: (id) => outbox.retry(id),
+      copy: (text) => this.#copy(text),
+      discard: (id) => outbox.discard(id),
+      createFirst: () => this.#createFirst(),
+      left: () => this.#core.readState.flush(),
+      askToDelete: (message) => this.#askToDelete(message),
+      edits,
+      reactions,
+      pins,
+      threads,
+      openThread: (message) => this.#openThread(message),
+      closeThread: (reason) => this.#closeThread(reason),
+      attempt: (action) => this.#attempt(action),
+      picture: (file) => attachments.picture(file),
+      saveFile: (file) => this.#attempt(() => attachments.save(file)),
+      submit: (log, text, files) => {
+        outbox.submit(log, text, files);
+        (log === store.activeThread ? this.#thread : this.#channel).toBottom();
+      },
+    };
+    const picker = new ReactionPicker();
+    this.#channel = new ChannelView(this.#core, picker, actions);
+    this.#thread = new ThreadPane(this.#core, picker, actions);
+    store.unread.isReading = (log) => this.#channel.isReading(log) || this.#thread.isReading(log);
+  }
+
   start() {
     this.#store.onChange(() => this.#draw());
     // The timer updates what counts seconds, also in tabs that are not drawn.
     setInterval(() => this.#draw(), 1_000);
-    prepareLayout();
+    prepareLayout(() => this.#closeThread());
     this.#listen();
     this.#draw();
     this.#core.start();
@@ -111,7 +132,11 @@ class Page {
       if (document.visibilityState === "visible") mayBeBack();
       else this.#core.readState.flush();
     });
-    addEventListener("hashchange", () => this.#openFromHash());
+    addEventListener("hashchange", () => {
+      if (!this.#navigation.openAddress()) return;
+      openDrawer("none");
+      this.#focusOpened();
+    });
     addEventListener("keydown", (event) => this.#onKey(event));
     addEventListener("storage", ({ key }) => {
       if (key === this.#store.unread.marksKey) this.#store.unread.readElsewhere();
@@ -130,15 +155,19 @@ class Page {
     const once = () => {
       if (!this.#isDrawDue) return;
       this.#isDrawDue = false;
-      this.#openFirst();
+      this.#navigation.openFirst();
       this.#sidebar.render();
-      this.#view.render();
-      this.#composer.render();
+      // First: it may make room, or cover the channel.
+      this.#thread.render();
+      this.#channel.render();
       this.#drawLists();
       this.#panel.render();
       this.#notice.render();
       this.#renderTitle();
       this.#askBeforeLeaving();
+      const after = this.#afterDraw;
+      this.#afterDraw = null;
+      after?.();
     };
     requestAnimationFrame(once);
     setTimeout(once, 50);
@@ -146,7 +175,7 @@ class Page {
 
   #renderTitle() {
     const { shown, userId } = this.#store;
-    const total = this.#store.unread.total();
+    const total = this.#store.unread.total() + this.#core.threads.unread();
     const title = shown ? isolate(this.#store.titleOf(shown)) : "Inkwire";
     const state = TITLE_STATES[this.#core.connection.phase] ?? "";
     document.title = `${state}${total > 0 ? `(${total}) ` : ""}${title} · ${userId} · Inkwire`;
@@ -158,46 +187,46 @@ class Page {
     else removeEventListener("beforeunload", ask);
   }
 
-  /** Opens the channel of the address, even an unknown one, so that the page can say so. */
-  #openFirst() {
-    if (!this.#store.channelsKnown || this.#store.activeId !== null) return;
-    const wanted = location.hash.slice(1);
-    const first = this.#sortedChannels()[0]?.channel_id ?? null;
-    if (wanted !== "" || first !== null) this.#open(wanted === "" ? first : wanted);
-  }
-
-  #openFromHash() {
-    const wanted = location.hash.slice(1);
-    if (wanted === "" || !this.#store.channelsKnown) return;
-    this.#show(wanted);
-    this.#composer.focus();
-  }
-
-  #show(channelId) {
-    this.#open(channelId);
-    openDrawer("none");
-  }
-
-  #showMessage(message) {
-    this.#show(message.channel_id);
-    this.#composer.focus();
-    this.#view.show(message);
-  }
-
-  #open(channelId) {
-    this.#store.activeId = channelId;
-    const address = channelId === null ? "" : `#${channelId}`;
-    if (location.hash !== address)
-      history.replaceState(null, "", `${location.pathname}${location.search}${address}`);
-    const { channels, members } = this.#store;
-    if (channels.has(channelId) && !members.has(channelId))
-      this.#core.sync.channelList.loadMembers(channelId);
+  #opened() {
+    const { activeId, channels, members } = this.#store;
+    if (channels.has(activeId) && !members.has(activeId))
+      this.#core.sync.channelList.loadMembers(activeId);
     this.#draw();
   }
 
-  #sortedChannels() {
-    const store = this.#store;
-    return [...store.sortedChannels("GROUP_CHANNEL"), ...store.sortedChannels("DM")];
+  #show(log) {
+    this.#navigation.open(log);
+    openDrawer("none");
+  }
+
+  #focusOpened() {
+    if (this.#store.activeThread === null) this.#channel.focus();
+    else this.#thread.focus();
+  }
+
+  #showMessage(message) {
+    this.#show(logOfMessage(message));
+    this.#focusOpened();
+    (message.thread === undefined ? this.#channel : this.#thread).show(message);
+  }
+
+  #openThread(root) {
+    this.#navigation.openThread(root);
+    openDrawer("none");
+    this.#thread.focus();
+  }
+
+  /** With a `reason` the page closes it by itself. */
+  #closeThread(reason) {
+    const { activeRoot } = this.#store;
+    if (activeRoot === null) return;
+    const hadFocus = this.#thread.hasFocus;
+    this.#navigation.closeThread();
+    if (reason !== undefined) this.#notice.flash(reason, "warn");
+    if (!hadFocus) return;
+    // What is typed now must not get into another box by itself.
+    this.#afterDraw = () =>
+      reason === undefined ? this.#channel.focusThread(activeRoot) : this.#channel.focusMessages();
   }
 
   async #createChannel(body) {
@@ -241,7 +270,7 @@ class Page {
     this.#confirm(title, text, "Leave", async () => {
       await this.#changeMembers(channelId, () => api.removeMember(channelId, store.userId));
       const isDone = !store.channels.has(channelId) && store.drafts.get(channelId) === "";
-      if (isDone && store.activeId === channelId) this.#open(null);
+      if (isDone && store.activeId === channelId) this.#navigation.open(null);
     });
   }
 
@@ -263,15 +292,11 @@ class Page {
   }
 
   #onKey(event) {
-    if (event.key === "Escape" && isDrawerOpen()) return openDrawer("none");
+    if (document.querySelector("dialog[open]")) return;
+    if (event.key === "Escape" && !event.isComposing)
+      return isDrawerOpen() ? openDrawer("none") : this.#closeThread();
     if (!event.altKey || (event.key !== "ArrowUp" && event.key !== "ArrowDown")) return;
-    const all = this.#sortedChannels();
-    if (all.length === 0 || document.querySelector("dialog[open]")) return;
-    const step = event.key === "ArrowDown" ? 1 : -1;
-    const at = all.findIndex(({ channel_id: id }) => id === this.#store.activeId);
-    const next = at < 0 ? 0 : (at + step + all.length) % all.length;
-    event.preventDefault();
-    this.#open(all[next].channel_id);
+    if (this.#navigation.step(event.key === "ArrowDown" ? 1 : -1)) event.preventDefault();
   }
 }
 

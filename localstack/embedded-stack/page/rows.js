@@ -165,7 +165,11 @@ export function editor(text, { save, cancel }) {
   stop.addEventListener("click", cancel);
   field.addEventListener("keydown", (event) => {
     if (event.isComposing) return;
-    if (event.key === "Escape") cancel();
+    if (event.key === "Escape") {
+      // This Escape is for the editor alone, not for the thread around it.
+      event.stopPropagation();
+      cancel();
+    }
     if (event.key !== "Enter" || event.shiftKey) return;
     event.preventDefault();
     form.requestSubmit();

@@ -17,11 +17,13 @@ import { counted } from "./text.js";
 
 export class Sidebar {
   #store;
+  #threads;
   #actions;
 
   /** `actions` has `removeMember(channel, userId)`, `leave(channel)` and `edit(channel)`. */
-  constructor(store, actions) {
+  constructor(store, threads, actions) {
     this.#store = store;
+    this.#threads = threads;
     this.#actions = actions;
     setText(byId("workspace-name"), store.workspaceId);
     byId("edit-channel").addEventListener("click", () => actions.edit(store.active));
@@ -45,7 +47,7 @@ export class Sidebar {
     this.#renderHead(shown);
     const elsewhere =
       this.#store.unread.total() - (active ? this.#store.unread.of(activeId) : 0);
-    setHidden(byId("menu-badge"), elsewhere === 0);
+    setHidden(byId("menu-badge"), elsewhere === 0 && this.#threads.unread() === 0);
   }
 
   #renderPeople() {

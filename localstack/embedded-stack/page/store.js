@@ -73,6 +73,11 @@ export class Store {
     return timeline;
   }
 
+  /** Own messages of a log that the server has not acknowledged. */
+  unsentIn(log) {
+    return this.#timelines.get(log)?.unsent() ?? [];
+  }
+
   /** The threads of a channel of which something is here. */
   threadsOf(channelId) {
     const isThread = (log) => rootOf(log) !== undefined && channelOf(log) === channelId;
@@ -81,8 +86,8 @@ export class Store {
 
   /** The logs that are kept up to date: channels, and the threads that were opened. */
   keptLogs() {
-    const kept = (channelId) => this.threadsOf(channelId).filter((log) => this.timeline(log).isKept);
-    return [...this.channels.keys()].flatMap((channelId) => [channelId, ...kept(channelId)]);
+    const isIn = (thread) => this.channels.has(channelOf(thread));
+    return [...this.channels.keys(), ...this.#keptThreads.filter(isIn)];
   }
 
   /** Keeps a thread up to date from now on. Those that were opened the longest ago are let go. */
@@ -188,7 +193,7 @@ export class Store {
 
   /** The logs of former channels that have unsent text, named as their channel is. */
   formerWithText() {
-    const hasText = (log) => this.drafts.get(log) !== "" || this.timeline(log).unsent().length > 0;
+    const hasText = (log) => this.drafts.get(log) !== "" || this.unsentIn(log).length > 0;
     return [...this.former.values()].flatMap(({ channel_id: id, name, type }) => {
       const drafts = this.drafts.labels().map(([log]) => log);
       const threads = [...new Set([...drafts, ...this.threadsOf(id)])];

@@ -5,17 +5,21 @@
 // is inserted, whatever the list became meanwhile.
 
 import { Completion } from "./completion.js";
-import { byId, element, reconcile, setAttribute, setHidden, setText } from "./dom.js";
+import { element, reconcile, setAttribute, setHidden, setText } from "./dom.js";
 
 export class Suggestions {
   #store;
   #field;
-  #list = byId("suggestions");
+  #list;
+  #channelId;
   #completion = new Completion();
 
-  constructor(store, field) {
+  /** `parts` are the composer's elements, `channelId()` is the channel whose members fit. */
+  constructor(store, { text: field, suggestions: list }, channelId) {
     this.#store = store;
     this.#field = field;
+    this.#list = list;
+    this.#channelId = channelId;
     for (const event of ["input", "keyup", "click"])
       field.addEventListener(event, () => this.#update());
     document.addEventListener("pointerdown", ({ target }) => {
@@ -57,7 +61,7 @@ export class Suggestions {
   #update() {
     const { value, selectionStart, selectionEnd, readOnly } = this.#field;
     const caret = selectionStart === selectionEnd && !readOnly ? selectionStart : 0;
-    const members = this.#store.members.get(this.#store.activeId) ?? [];
+    const members = this.#store.members.get(this.#channelId()) ?? [];
     const people = members.map(({ user_id: id }) => ({ id, name: this.#store.displayName(id) }));
     this.#completion.update(value, caret, people);
     this.#draw();
@@ -98,10 +102,10 @@ export class Suggestions {
       (node, { option, place }) => {
         setText(node.querySelector(".name"), `@${option.name}`);
         setText(node.querySelector(".muted"), option.note);
-        setAttribute(node, "id", `suggestion-${place}`);
+        setAttribute(node, "id", `${this.#list.id}-${place}`);
         setAttribute(node, "aria-selected", String(place === at));
       },
     );
-    setAttribute(this.#field, "aria-activedescendant", isOpen ? `suggestion-${at}` : null);
+    setAttribute(this.#field, "aria-activedescendant", isOpen ? `${this.#list.id}-${at}` : null);
   }
 }

@@ -57,6 +57,15 @@ export class Threads {
     return this.#store.unread.of(logOf(channelId, id));
   }
 
+  /** What a badge says of a thread's unread replies; null if there are none. */
+  unreadWords(root) {
+    const unread = this.unreadOf(root);
+    if (unread === 0) return null;
+    const { unreadOnServer } = this.#store.timeline(logOf(root.channel_id, root.id));
+    // The server says that there are some, not how many.
+    return unreadOnServer > 0 ? "New" : `${unread} new`;
+  }
+
   /** Reads the list. Without an answer, the page keeps its own. */
   async load(signal) {
     clearTimeout(this.#timer);

@@ -1,72 +1,80 @@
 // The files beside the text: chosen, dropped or pasted; each with its progress or its problem.
 
 import { sizeWords } from "./attachments.js";
-import { byId, element, reconcile, setAttribute, setHidden, setText } from "./dom.js";
+import { element, reconcile, setAttribute, setHidden, setText } from "./dom.js";
 
 export class Tray {
-  #store;
   #attachments;
-  #list = byId("tray");
-  #input = byId("attach-input");
+  #parts;
+  #list;
+  #input;
+  #target;
 
-  constructor(store, attachments) {
-    this.#store = store;
+  /**
+   * `parts` are the composer's elements, `area` is where files may be dropped, and `target()` is the
+   * log that takes files now, or null.
+   */
+  constructor(attachments, parts, area, target) {
     this.#attachments = attachments;
-    byId("attach").addEventListener("click", () => this.#input.click());
+    this.#parts = parts;
+    this.#list = parts.tray;
+    this.#input = parts.input;
+    this.#target = target;
+    parts.attach.addEventListener("click", () => this.#input.click());
     this.#input.addEventListener("change", () => {
       this.#add([...this.#input.files]);
       // The same file can be chosen again.
       this.#input.value = "";
     });
-    byId("composer-text").addEventListener("paste", (event) => {
+    parts.text.addEventListener("paste", (event) => {
       const { files } = event.clipboardData;
       // A copied text may come with a picture of itself.
       if (files.length === 0 || event.clipboardData.types.includes("text/plain")) return;
       event.preventDefault();
       this.#add([...files]);
     });
-    this.#listenToDrops(byId("main"));
+    this.#listenToDrops(area);
   }
 
-  render() {
-    const { active, activeId } = this.#store;
-    setHidden(byId("attach"), active === null || active.archived === true);
-    const files = activeId === null ? [] : this.#attachments.of(activeId);
+  /** Shows what waits in a log, which may take no more. */
+  render(log) {
+    setHidden(this.#parts.attach, this.#target() === null);
+    const files = log === null ? [] : this.#attachments.of(log);
     setHidden(this.#list, files.length === 0);
     reconcile(
       this.#list,
       files,
       ({ key }) => key,
-      (file) => this.#chip(file),
+      (file) => this.#chip(file, log),
       updateChip,
     );
   }
 
   #add(files) {
-    const { active } = this.#store;
-    if (active === null || active.archived === true || files.length === 0) return;
-    this.#attachments.add(active.channel_id, files);
-    byId("composer-text").focus();
+    const log = this.#target();
+    if (log === null || files.length === 0) return;
+    this.#attachments.add(log, files);
+    this.#parts.text.focus();
   }
 
-  #listenToDrops(target) {
+  #listenToDrops(area) {
     const hasFiles = ({ dataTransfer }) => dataTransfer?.types.includes("Files");
     let depth = 0;
-    const show = (isOver) => setAttribute(target, "data-dropping", isOver);
-    target.addEventListener("dragenter", (event) => {
+    const show = (isOver) => setAttribute(area, "data-dropping", isOver);
+    area.addEventListener("dragenter", (event) => {
       if (!hasFiles(event)) return;
       depth += 1;
       show(true);
     });
-    target.addEventListener("dragover", (event) => {
+    area.addEventListener("dragover", (event) => {
       if (hasFiles(event)) event.preventDefault();
     });
-    target.addEventListener("dragleave", (event) => {
+    area.addEventListener("dragleave", (event) => {
       if (!hasFiles(event)) return;
       depth = Math.max(0, depth - 1);
       show(depth > 0);
     });
-    target.addEventListener("drop", (event) => {
+    area.addEventListener("drop", (event) => {
       depth = 0;
       show(false);
       if (!hasFiles(event)) return;
@@ -75,7 +83,7 @@ export class Tray {
     });
   }
 
-  #chip({ key, name }) {
+  #chip({ key, name }, log) {
     const retry = element("button", { type: "button", class: "text-button", "data-retry": true }, "Retry");
     const remove = element(
       "button",
@@ -83,11 +91,10 @@ export class Tray {
       "Remove",
     );
     setAttribute(remove, "aria-label", `Remove ${name}`);
-    const channelId = this.#store.activeId;
-    retry.addEventListener("click", () => this.#attachments.retry(channelId, key));
+    retry.addEventListener("click", () => this.#attachments.retry(log, key));
     remove.addEventListener("click", () => {
-      this.#attachments.remove(channelId, key);
-      byId("composer-text").focus();
+      this.#attachments.remove(log, key);
+      this.#parts.text.focus();
     });
     return element(
       "li",
