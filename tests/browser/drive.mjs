@@ -19,6 +19,7 @@ import * as pins from "./pins.mjs";
 import * as reactions from "./reactions.mjs";
 import * as people from "./people.mjs";
 import * as talk from "./talk.mjs";
+import * as threads from "./threads.mjs";
 import * as words from "./words.mjs";
 
 /** The browser reports a cut socket on the console, and the page cannot prevent that line. */
@@ -40,6 +41,15 @@ const CHECKS = [
   ["a mention is completed while it is typed, and shown by name at both members", mentions.complete],
   ["a mention is counted in the sidebar, listed, and opens its channel", mentions.countAndList],
   ["an input method's keys and markup in names do nothing in the list of names", mentions.namesAndKeys],
+  ["users reply to a message, and the channel stays as it is", threads.reply],
+  ["replies are edited, reacted to, pinned and deleted", threads.changeReplies],
+  ["the box for a reply completes mentions and takes files", threads.mentionAndAttach],
+  ["a followed thread has a badge, is listed, and opens where its news begin", threads.followed],
+  ["another device's mark reaches the thread, and a thread is followed or not", threads.otherDevice],
+  ["a reload opens the thread again, with what was typed and queued", threads.reload],
+  ["an open thread is caught up", threads.catchUp],
+  ["on a narrow screen a thread covers its channel", threads.narrow],
+  ["a thread that is lost closes and says why", threads.lostThreads],
   ["a send whose request or response is cut is stored once, under its id", talk.lostSends],
   ["scrolling up loads history to its beginning and keeps the place", history],
   [

@@ -128,8 +128,9 @@ export class Threads {
       const thread = logOf(channelId, root.id);
       this.#store.roots.keep(root);
       this.#followed.add(thread);
-      // The server knows whether there are unread replies, not how many.
-      const counts = { epoch: 0, up_to: upTo, unread: Number(unread) };
+      // The server knows whether there are unread replies, not how many. What is here is exact.
+      const isHere = this.#store.timeline(thread).historyOffset !== undefined;
+      const counts = { epoch: 0, up_to: upTo, unread: Number(unread && !isHere) };
       this.#store.unread.takeCounts({ channel_id: channelId, thread: root.id, ...counts });
     }
     Object.assign(this, { isKnown: true, problem: null });
