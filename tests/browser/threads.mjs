@@ -152,7 +152,9 @@ export async function followed(run) {
     (selector) => {
       const first = document.querySelector("[data-testid=thread-item]");
       const isIt = first?.matches(selector);
-      return isIt && first.querySelector("[data-testid=thread-item-unread]").textContent === "2 new";
+      return (
+        isIt && first.querySelector("[data-testid=thread-item-unread]").textContent === "2 new"
+      );
     },
     item,
   );
@@ -209,8 +211,7 @@ export async function reload(run) {
   await run.bob.until(
     "it is queued",
     SOON_MS,
-    () =>
-      document.querySelector("[data-testid=thread-list] [data-delivery=queued]") !== null,
+    () => document.querySelector("[data-testid=thread-list] [data-delivery=queued]") !== null,
   );
   await run.bob.type("thread-composer", draft);
   await run.bob.evaluate(() => (document.documentElement.dataset.before = "reload"));
@@ -356,8 +357,12 @@ function replies(tab, wanted, delivery = null) {
     `the replies are ${JSON.stringify(wanted)}`,
     SOON_MS,
     ([expected, state]) => {
-      const rows = [...document.querySelectorAll("[data-testid=thread-list] [data-testid=message]")];
-      const shown = rows.map((node) => node.querySelector("[data-testid=message-text]").textContent);
+      const rows = [
+        ...document.querySelectorAll("[data-testid=thread-list] [data-testid=message]"),
+      ];
+      const shown = rows.map(
+        (node) => node.querySelector("[data-testid=message-text]").textContent,
+      );
       const isStored = rows.every((node) => state === null || node.dataset.delivery === state);
       return isStored && JSON.stringify(shown) === JSON.stringify(expected);
     },

@@ -102,7 +102,7 @@ test("the summary of a root follows its change frame, and ends with the copy tha
   store.deliver(at(2_000, summary(1, 2_000)), "push");
   const here = () => store.timeline(ID).messages.get(ROOT);
   assert.equal(here().replies.count, 2, "an older copy takes nothing back");
-  store.deliver(at(4_000, undefined), "push");
+  store.deliver(root({ rev: lowestIdAt(4_000) }), "push");
   assert.equal(here().replies, undefined);
 });
 
@@ -118,11 +118,14 @@ test("a root that is older than what was read is kept up to date", () => {
 });
 
 test("replies that come by socket stay out of the channel", async (t) => {
-  const { server, store, channelId, thread } = await live(t);
+  const { server, core, store, channelId, thread } = await live(t);
+  const seen = [];
+  core.threads.replied = ({ message }) => seen.push(message);
   const sent = reply(2_000, {}, channelId);
   server.push({ type: "message", cursor: "c2", message: sent });
   const edited = { ...sent, message: "edited", rev: lowestIdAt(3_000) };
   server.push({ type: "message_changed", cursor: "c3", message: edited });
+  assert.deepEqual(seen, ["at 2000"], "a new reply may be the user's first in its thread");
   assert.deepEqual([texts(store, channelId), texts(store, thread)], [[], ["edited"]]);
 });
 
@@ -173,7 +176,7 @@ test("a thread that is opened while there is no socket is read by the next catch
     call === "GET /connect" ? new Promise((answer) => (connect = answer)) : undefined;
   server.cut();
   await core.sync.openThread(thread);
-  assert.deepEqual(texts(store, thread), [], "what is stored until the socket is open would be missing");
+  assert.deepEqual(texts(store, thread), [], "what is stored meanwhile would be missing");
   await until("it connects", () => connect !== undefined);
   server.instead = () => undefined;
   connect(undefined);
@@ -186,7 +189,12 @@ test("an edit whose text was left out reads the thread alone", async (t) => {
   const sent = reply(2_000, {}, channelId);
   server.replies.set(ROOT, [sent]);
   await core.sync.openThread(thread);
-  const edited = { ...sent, message: "edited", rev: lowestIdAt(5_000), text_rev: lowestIdAt(5_000) };
+  const edited = {
+    ...sent,
+    message: "edited",
+    rev: lowestIdAt(5_000),
+    text_rev: lowestIdAt(5_000),
+  };
   server.replies.set(ROOT, [edited]);
   const reads = [];
   server.instead = (call, _, query) => {
@@ -233,11 +241,11 @@ test("a reply keeps its thread in the queue and over a reload", async () => {
   outbox.release();
   await until("it is sent", () => outbox.unsent === 0);
   const [{ channel_id, thread, message }] = api.sent;
-  assert.deepEqual({ channel_id, thread, message }, { channel_id: ID, thread: ROOT, message: "queued" });
+  assert.deepEqual([channel_id, thread, message], [ID, ROOT, "queued"]);
   assert.deepEqual([texts(store, ID), texts(store, THREAD)], [[], ["queued"]]);
 });
 
-test("a reply is sent after the newest one that is here, not after the channel's newest", async () => {
+test("a reply is sent after the newest reply that is here, not after a message", async () => {
   const { api, store, outbox } = outboxOn(new BrowserStorage());
   const { serverTime } = api;
   store.deliver(reply(serverTime - 9_000), "push");
@@ -247,14 +255,17 @@ test("a reply is sent after the newest one that is here, not after the channel's
   outbox.release();
   await until("both are sent", () => outbox.unsent === 0);
   const after = Object.fromEntries(api.sent.map((body) => [body.message, body.after]));
-  assert.deepEqual(after, { reply: lowestIdAt(serverTime - 9_000), message: lowestIdAt(serverTime - 1_000) });
+  const [reply_after, message_after] = [9_000, 1_000].map((ms) => lowestIdAt(serverTime - ms));
+  assert.deepEqual(after, { reply: reply_after, message: message_after });
 });
 
 test("a reply that waits holds up no message of its channel", async () => {
   const { api, outbox } = outboxOn(new BrowserStorage());
   let answerReply;
   api.answer = (body) =>
-    body.thread ? new Promise((answer) => (answerReply = () => answer(api.stored(body)))) : api.stored(body);
+    body.thread
+      ? new Promise((answer) => (answerReply = () => answer(api.stored(body))))
+      : api.stored(body);
   outbox.submit(THREAD, "reply");
   outbox.submit(ID, "message");
   outbox.release();
@@ -272,7 +283,7 @@ test("a refused reply says why, and a retry sends it again to its thread", async
   outbox.release();
   const [local] = store.timeline(THREAD).unsent();
   await until("it failed", () => local.delivery === "failed");
-  assert.match(local.reason, /deleted/);
+  assert.equal(local.reason, "the message was deleted, and takes no replies");
   api.answer = (body) => api.stored(body);
   outbox.retry(local.id);
   await until("it is sent", () => outbox.unsent === 0);
@@ -340,7 +351,7 @@ test("a list of messages tells a reply from a message with its id", async () => 
   assert.equal(listing.shown(() => true).length, 2);
 });
 
-test("a mark of another device, or of another tab, reads the thread and no other log", async (t) => {
+test("a mark of another device reads the thread and no other log", async (t) => {
   const { server, store, channelId, thread } = await live(t);
   const other = { ...root({}, channelId), id: lowestIdAt(4_000), rev: lowestIdAt(4_000) };
   server.push({ type: "message", cursor: "c2", message: other });
@@ -373,6 +384,31 @@ test("an opened thread has news above its mark; without a mark it has none", asy
   assert.equal(store.unread.of(other), 0);
 });
 
+test("a thread that opens with the page waits for its mark, so that its news stay news", async (t) => {
+  const server = new FakeServer(["general"]);
+  const channelId = server.idOf("general");
+  server.replies.set(ROOT, [reply(3_000, {}, channelId), reply(2_000, {}, channelId)]);
+  let answer;
+  const waits = new Promise((resolve) => (answer = resolve));
+  server.instead = (call) => (call === "GET /threads" ? waits : undefined);
+  const core = start(t);
+  await until("the channel is known", () => core.store.channelsKnown);
+  const opening = core.sync.openThread(logOf(channelId, ROOT));
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  const followed = { channel_id: channelId, root: root({}, channelId), up_to: lowestIdAt(2_000) };
+  answer([200, { threads: [{ ...followed, unread: true }], next_offset: null }]);
+  await opening;
+  const { unread } = core.store.timeline(logOf(channelId, ROOT));
+  assert.deepEqual([...unread], [lowestIdAt(3_000)]);
+});
+
+test("nothing is kept of the roots of a channel that was left", () => {
+  const store = storeWith();
+  store.roots.keep(root());
+  store.setChannels([]);
+  assert.equal(store.find(ID, ROOT), undefined);
+});
+
 test("the followed threads are listed by their last reply, with what is unread", async (t) => {
   const other = lowestIdAt(5_000);
   const { server, core, store, channelId } = await live(t, (fake, id) => {
@@ -391,37 +427,62 @@ test("the followed threads are listed by their last reply, with what is unread",
   assert.equal(threads.unread(), 1);
   const late = reply(9_000, { thread: other }, channelId);
   server.push({ type: "message", cursor: "c2", message: late });
-  assert.deepEqual([threads.unread(), threads.unreadOf({ channel_id: channelId, id: other })], [2, 1]);
+  assert.deepEqual(
+    [threads.unread(), threads.unreadOf({ channel_id: channelId, id: other })],
+    [2, 1],
+  );
   store.unread.takeMark(logOf(channelId, ROOT), 0, lowestIdAt(8_000));
   assert.equal(threads.unread(), 1);
   store.setChannels([]);
   assert.deepEqual(threads.list(), [], "nothing of a channel that was left");
 });
 
-/** The followed threads of alice; `list` is the server's, `calls` what was called. */
-function followed(list = []) {
+/** The followed threads of alice; `list` is the server's answer, `calls` what was called. */
+function followed(list = Promise.resolve([])) {
   const store = storeWith();
   const calls = [];
-  const call = (name) => async (thread) => {
+  const call = (name, answer) => async (thread) => {
     calls.push(`${name} ${thread ?? ""}`.trim());
-    return list;
+    return answer;
   };
-  const api = { threads: call("threads"), follow: call("follow"), unfollow: call("unfollow") };
+  const api = {
+    threads: call("threads", list),
+    follow: call("follow"),
+    unfollow: call("unfollow"),
+  };
   return { store, calls, threads: new Threads(api, store) };
 }
 
 test("a thread is followed once the server has it, whatever an older list says", async () => {
-  const { store, calls, threads } = followed();
+  let answer;
+  const { store, calls, threads } = followed(new Promise((resolve) => (answer = resolve)));
   store.deliver(root(), "push");
   const loading = threads.load();
   const following = threads.set(THREAD, true);
   assert.deepEqual([threads.isBusy(THREAD), threads.follows(THREAD)], [true, false]);
   await threads.set(THREAD, false);
-  await Promise.all([loading, following]);
+  await following;
+  answer([]);
+  await loading;
   assert.deepEqual([threads.follows(THREAD), threads.list().length], [true, 1]);
   await threads.set(THREAD, false);
   assert.deepEqual([threads.follows(THREAD), threads.list()], [false, []]);
   assert.deepEqual(calls, ["threads", `follow ${THREAD}`, `unfollow ${THREAD}`]);
+});
+
+test("what is here of an opened thread is counted exactly, whatever the list says", async (t) => {
+  const { server, core, channelId, thread } = await live(t);
+  await core.sync.openThread(thread);
+  for (const ms of [2_000, 3_000])
+    server.push({ type: "message", cursor: "c2", message: reply(ms, {}, channelId) });
+  const one = root({ replies: summary(2, 3_000) }, channelId);
+  server.threads = [{ channel_id: channelId, root: one, up_to: lowestIdAt(1_500), unread: true }];
+  await core.threads.load();
+  assert.equal(core.threads.unreadWords(one), "2 new");
+  const unopened = { ...one, id: lowestIdAt(9_000), rev: lowestIdAt(9_000) };
+  server.threads.push({ ...server.threads[0], root: unopened, up_to: lowestIdAt(9_000) });
+  await core.threads.load();
+  assert.equal(core.threads.unreadWords(unopened), "New", "the server does not say how many");
 });
 
 test("a reply that makes the user follow its thread reads the list again", async (t) => {

@@ -25,9 +25,9 @@ export class Composer {
 
   /**
    * `actions` has `submit(log, text, attachments)` and `copy(text)`. `place` is where the composer
-   * is and where it writes to: `log()` or null, `label`, `placeholder(title)`, `refusal()`, why nothing can be
-   * sent though the channel is open, or null, `area`, where files may be dropped, and `prefix`, that
-   * of its elements' ids.
+   * is and where it writes to: `log()` or null, `label`, `placeholder(title)`, `refusal()`, why
+   * nothing can be sent though the channel is open, or null, `area`, where files may be dropped,
+   * and `prefix`, that of its elements' ids.
    */
   constructor(store, attachments, actions, place) {
     this.#store = store;
@@ -55,7 +55,8 @@ export class Composer {
       this.#check();
     }
     const title = shown && isolate(this.#store.titleOf(shown));
-    setAttribute(this.#text, "placeholder", shown ? this.#place.placeholder(title) : "No channel open");
+    const words = shown ? this.#place.placeholder(title) : "No channel open";
+    setAttribute(this.#text, "placeholder", words);
     const isDisabled = shown === null;
     if (this.#text.disabled !== isDisabled) this.#text.disabled = isDisabled;
     // Read-only rather than disabled: the text can be selected, and the focus stays.

@@ -35,7 +35,7 @@ export function lacksNewText(copy, here) {
   return lacksText(copy) && textRevOf(copy) !== textRevOf(here);
 }
 
-/** Brings the message here up to date with a copy of the same text. Returns whether it was newer. */
+/** Brings the message here up to date with a copy of its text. Returns whether that is newer. */
 export function takeCopy(here, copy, userId) {
   const isNews = isNewer(copy, here);
   if (isNews) {

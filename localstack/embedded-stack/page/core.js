@@ -35,6 +35,7 @@ export class Core {
       readMarks: (signal) => Promise.all([this.readState.load(signal), this.threads.load(signal)]),
       replied: (reply) => this.threads.replied(reply),
       mayLackReplies: () => this.threads.mayLackReplies(),
+      threadMarksRead: () => this.threads.firstLoad,
       markMoved: (frame) => this.readState.onFrame(frame),
       listRead: () => this.#listRead(),
       logRead: (log) => this.outbox.logRead(log),

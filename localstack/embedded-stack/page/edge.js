@@ -47,9 +47,11 @@ export function edgeContent(state, store, actions) {
 }
 
 /** The state of the edge between a thread's root and its replies. */
-export function threadEdgeState({ active }, { historyOffset, gap, olderFailed, loadingOlder }) {
+export function threadEdgeState({ active }, timeline, isConnected) {
+  const { historyOffset, gap, olderFailed, loadingOlder } = timeline;
   if (active === null) return "former";
-  if (historyOffset === undefined) return gap?.refused ? "refused" : "reading";
+  if (historyOffset === undefined && gap?.refused) return "refused";
+  if (historyOffset === undefined) return isConnected ? "reading" : "waiting";
   if (historyOffset === null) return "beginning";
   if (olderFailed) return "failed";
   return loadingOlder ? "loading" : "more";
@@ -62,6 +64,8 @@ export function threadEdgeContent(state, count, actions) {
       return [note("You are no longer a member of this channel. Its messages are not shown.")];
     case "reading":
       return [note("Reading the replies…")];
+    case "waiting":
+      return [note("The replies are read when the page is connected.")];
     case "refused":
       return [note("The replies could not be read. ", againButton(actions.readAgain))];
     case "failed":

@@ -1,5 +1,5 @@
-// Sidebar, panel and thread: beside the messages if there is room, else over them. The right side has
-// room for one: an open thread takes the panel's place.
+// Sidebar, panel and thread: beside the messages if there is room, else over them. The right side
+// has room for one: an open thread takes the panel's place.
 
 import { byId, setAttribute } from "./dom.js";
 

@@ -12,8 +12,8 @@ import { showText } from "./rows.js";
 
 /**
  * `calls` has `pins(channelId, offset)` and `mentions(offset)`, which read a page;
- * `showMessage(message)` opens the channel or thread of a message, and scrolls to it if it is here. Answers
- * what draws the dialogs.
+ * `showMessage(message)` opens the channel or thread of a message, and scrolls to it if it is here.
+ * Answers what draws the dialogs.
  */
 export function prepareLists(store, calls, showMessage) {
   const draws = [
@@ -89,7 +89,8 @@ function prepareMentions(store, calls, showMessage) {
       updateListed(node, message, store);
       const channel = store.channels.get(message.channel_id);
       const title = store.titleOf(channel);
-      setText(node.querySelector(".where"), message.thread === undefined ? title : `${title}, in a thread`);
+      const where = message.thread === undefined ? title : `${title}, in a thread`;
+      setText(node.querySelector(".where"), where);
     },
   });
   byId("mentions").addEventListener("click", () => dialog.open((offset) => calls.mentions(offset)));

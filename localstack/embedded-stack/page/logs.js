@@ -17,7 +17,7 @@ export function channelOf(log) {
 
 /** The id of a thread's root; undefined for a channel's main log. */
 export function rootOf(log) {
-  return log.split(".")[1];
+  return log.split(".")[1] || undefined;
 }
 
 /** What names a log in a call. */

@@ -1,5 +1,6 @@
-// Rows of a list of messages as they are in use: what a row shows of its message, and the buttons that
-// act on it. The same message may be in two views, the root of a thread in the channel and beside it.
+// Rows of a list of messages as they are in use: what a row shows of its message, and the buttons
+// that act on it. The same message may be in two views, the root of a thread in the channel and
+// beside it.
 
 import { problemText } from "./dialogs.js";
 import { element, icon, initial, setAttribute, setHidden, setText } from "./dom.js";
@@ -23,9 +24,10 @@ export class MessageRows {
   #place;
 
   /**
-   * `actions` has `retry(id)`, `copy(text)`, `discard(id)`, `askToDelete(message)`, `picture(file)`,
-   * `saveFile(file)`, `edits`, `reactions`, `pins`, `threads` and `openThread(message, opener)`.
-   * `place` is `channel`, whose messages lead to their threads, or `thread`.
+   * `actions` has `retry(id)`, `copy(text)`, `discard(id)`, `askToDelete(message)`,
+   * `picture(file)`, `saveFile(file)`, `edits`, `reactions`, `pins`, `threads` and
+   * `openThread(message, opener)`. `place` is `channel`, whose messages lead to their threads, or
+   * `thread`.
    */
   constructor(store, actions, picker, place) {
     this.#store = store;
@@ -138,7 +140,9 @@ export class MessageRows {
   }
 
   #replyTool(current) {
-    const tool = button("reply", "Reply in thread", () => this.#actions.openThread(current(), tool));
+    const tool = button("reply", "Reply in thread", () =>
+      this.#actions.openThread(current(), tool),
+    );
     return tool;
   }
 

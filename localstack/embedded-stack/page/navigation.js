@@ -1,5 +1,5 @@
-// What is open: a channel, and maybe one of its threads. The fragment of the address names it, so that
-// a reload opens it again: `#channel` or `#channel.root`.
+// What is open: a channel, and maybe one of its threads. The fragment of the address names it, so
+// that a reload opens it again: `#channel` or `#channel.root`.
 //
 // Invariant: the open channel changes only when a person opens another one, or when none is open.
 

@@ -1,6 +1,7 @@
 // Own messages on their way: queued → sending → (waiting →) stored, or failed.
 //
-// Invariants: one message of a log is under way at a time, so that they are stored in the order typed; once an id has left this page every retry repeats the same request, which makes it safe,
+// Invariants: one message of a log is under way at a time, so that they are stored in the order
+// typed; once an id has left this page every retry repeats the same request, which makes it safe,
 // until the server says that nothing is stored under the id; text leaves this page only when it is
 // stored or a person deletes it.
 

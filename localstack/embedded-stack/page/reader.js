@@ -104,8 +104,8 @@ export class LogReader {
       if (known !== null) query.known = known;
       const page = await this.#api.untilAnswered(() => this.#api.scroll(query, signal), signal);
       if (timeline.life !== life) return missed;
-      // The server no longer has all changes of older messages: what is here may be outdated, except
-      // for what the pages of this reading brought.
+      // The server no longer has all changes of older messages: what is here may be outdated,
+      // except for what the pages of this reading brought.
       if (page.complete === false && offset === start) timeline.forgetThrough(start);
       for (const message of page.messages) {
         const history = oldest !== null && message.id <= oldest && !isChanged(message);

@@ -35,7 +35,8 @@ export function updateReplies(row, { replies, id }, { store, unread, failed, ope
   const problem = line.querySelector(".replies-failed");
   setHidden(problem, failed === 0);
   setText(problem, `${failed} not sent`);
-  setText(line.querySelector(".replies-last"), count > 0 ? lastReplyWords(new Date(timeOf(last))) : "");
+  const words = count > 0 ? lastReplyWords(new Date(timeOf(last))) : "";
+  setText(line.querySelector(".replies-last"), words);
 }
 
 /** When the last reply came, as people say it. */

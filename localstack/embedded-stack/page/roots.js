@@ -1,10 +1,10 @@
 // The roots of threads that are shown: the open one, and those that the user follows.
 //
-// A root is a message of its channel's main log. Often it is older than the pages that were read, so a
-// copy of it is kept here, and takes every newer one that arrives.
+// A root is a message of its channel's main log. Often it is older than the pages that were read,
+// so a copy of it is kept here, and takes every newer one that arrives.
 
 import { newest } from "./copies.js";
-import { logOf } from "./logs.js";
+import { channelOf, logOf } from "./logs.js";
 import { withMine } from "./reactions.js";
 
 export class Roots {
@@ -38,6 +38,12 @@ export class Roots {
   /** The newest copy of a thread's root that is here. */
   of(channelId, id) {
     return this.#store.timeline(channelId).messages.get(id) ?? this.copyOf(logOf(channelId, id));
+  }
+
+  /** Forgets the roots of a channel: they may be outdated. */
+  forget(channelId) {
+    for (const thread of this.#copies.keys())
+      if (channelOf(thread) === channelId) this.#copies.delete(thread);
   }
 
   get messages() {

@@ -101,8 +101,8 @@ export function updateReactions(node, reactions, { userId, isOpen, toggle }) {
 }
 
 /**
- * Brings the files of a message up to date: pictures as such, others as links. `picture(file)` gives
- * a picture's address once it is here, and `save(file)` saves a file.
+ * Brings the files of a message up to date: pictures as such, others as links. `picture(file)`
+ * gives a picture's address once it is here, and `save(file)` saves a file.
  */
 export function updateFiles(node, files, { picture, save }) {
   setHidden(node, files.length === 0);

@@ -111,6 +111,7 @@ export class Store {
   forget(channelId) {
     this.timeline(channelId).forget();
     for (const thread of this.threadsOf(channelId)) this.#letGo(thread);
+    this.roots.forget(channelId);
   }
 
   /** The open thread, or null. */
@@ -199,7 +200,8 @@ export class Store {
       const threads = [...new Set([...drafts, ...this.threadsOf(id)])];
       const isOfChannel = (log) => log !== id && channelOf(log) === id;
       const logs = [id, ...threads.filter(isOfChannel)].filter(hasText);
-      return logs.map((log) => ({ channel_id: log, name: log === id ? name : `${name}, thread`, type }));
+      const nameOf = (log) => (log === id ? name : `${name}, thread`);
+      return logs.map((log) => ({ channel_id: log, name: nameOf(log), type }));
     });
   }
 

@@ -1,9 +1,9 @@
 // Keeping up: what each frame means for the store, and catch-up after a gap.
 //
 // Main path: after `ready` with `resumed:true`, count the replayed messages; otherwise read the
-// list of channels, and each channel and open thread from before its gap. Invariants: the socket is attached before
-// anything is read, so what the read misses is pushed; a catch-up that was interrupted continues at the
-// next `ready`, even a resumed one, with the logs that were not read.
+// list of channels, and each channel and open thread from before its gap. Invariants: the socket is
+// attached before anything is read, so what the read misses is pushed; a catch-up that was
+// interrupted continues at the next `ready`, even a resumed one, with the logs that were not read.
 
 import { ChannelList } from "./channels.js";
 import { Gaps } from "./gaps.js";
@@ -42,8 +42,9 @@ export class Sync {
   /**
    * `handler` has `listRead()` and `logRead(log)`, which say how far a catch-up has come,
    * `waitingLogs()`: those that a person has written in, `readMarks(signal)` to read how far
-   * channels and threads were read, `markMoved(frame)`, and `replied(reply)` for a reply that is new,
-   * and `mayLackReplies()` if some may be missing from threads that are not kept here.
+   * channels and threads were read, `markMoved(frame)`, and `replied(reply)` for a reply that is
+   * new, `mayLackReplies()` if some may be missing from threads that are not kept here, and
+   * `threadMarksRead()`, a promise: the marks of threads were read, or could not be read.
    */
   constructor(api, store, handler) {
     this.#api = api;
@@ -69,8 +70,9 @@ export class Sync {
   }
 
   /**
-   * Reads a thread and keeps it up to date from now on. Without a socket the next catch-up reads it:
-   * what is stored before that would not be pushed. Never rejects: the thread's gap says how it went.
+   * Reads a thread and keeps it up to date from now on. Without a socket the next catch-up reads
+   * it: what is stored before that would not be pushed. Never rejects: the thread's gap says how it
+   * went.
    */
   async openThread(thread) {
     const { isKept, gap } = this.#store.timeline(thread);
@@ -79,6 +81,8 @@ export class Sync {
     this.#gaps.open([thread]);
     const session = this.#session;
     if (session === null || session.signal.aborted) return;
+    // Without a mark everything would count as read.
+    if (!this.#store.unread.hasMark(thread)) await this.#handler.threadMarksRead();
     try {
       await this.#reader.readIfDue(thread, session.signal);
     } catch {
@@ -126,7 +130,10 @@ export class Sync {
     // What happens while the user is no member does not come: copies here may be outdated. The
     // frame of the removal may be lost.
     const isMine = [userId, ...(userIds ?? [])].includes(this.#store.userId);
-    if (isMine && MEMBERSHIP_CHANGES.has(change)) this.#store.forget(channelId);
+    if (isMine && MEMBERSHIP_CHANGES.has(change)) {
+      this.#store.forget(channelId);
+      this.#handler.mayLackReplies();
+    }
     this.channelList.membersChanged(channelId);
   }
 
@@ -187,7 +194,8 @@ export class Sync {
     const story = this.#store.log.add(why, "warn");
     this.#gaps.open(logs);
     // This page does not know the channel: the list has it.
-    if (logs?.some((log) => !this.#store.channels.has(channelOf(log)))) this.channelList.refreshSoon();
+    if (logs?.some((log) => !this.#store.channels.has(channelOf(log))))
+      this.channelList.refreshSoon();
     const delayMs = Math.round(Math.min(askedMs, WAIT_MAX_MS));
     const waitMs = delayMs + spread(delayMs);
     const joins = this.#pending !== null || this.#isReading;

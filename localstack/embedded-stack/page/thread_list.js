@@ -36,11 +36,12 @@ export function prepareThreadList(store, threads, openThread) {
     const { count, last } = root.replies ?? { count: 0, last: root.id };
     setText(node.querySelector(".where"), store.titleOf(store.channels.get(root.channel_id)));
     setText(node.querySelector(".replies-count"), counted(count, "reply", "replies"));
-    setText(node.querySelector("[data-last]"), count > 0 ? lastReplyWords(new Date(timeOf(last))) : "");
+    const words = count > 0 ? lastReplyWords(new Date(timeOf(last))) : "";
+    setText(node.querySelector("[data-last]"), words);
     const unread = node.querySelector(".unread");
-    const words = threads.unreadWords(root);
-    setHidden(unread, words === null);
-    setText(unread, words ?? "");
+    const news = threads.unreadWords(root);
+    setHidden(unread, news === null);
+    setText(unread, news ?? "");
   };
   dialog.querySelector("[data-cancel]").addEventListener("click", () => dialog.close());
   byId("threads").addEventListener("click", () => {

@@ -1,7 +1,7 @@
 // The open thread, beside its channel or over it: the root, the replies, and the box to write one.
 //
-// Invariants: the thread is one of the open channel; the pane closes by itself only if nothing of the
-// user's would get out of sight with it.
+// Invariants: the thread is one of the open channel; the pane closes by itself only if nothing of
+// the user's would get out of sight with it.
 
 import { Composer } from "./composer.js";
 import { byId, reconcile, setAttribute, setHidden, setText } from "./dom.js";
@@ -88,7 +88,8 @@ export class ThreadPane {
 
   render() {
     const thread = this.#store.activeThread;
-    const isOpen = thread !== null && this.#store.channelsKnown;
+    // Of an unknown channel the channel's own view says what is wrong.
+    const isOpen = thread !== null && this.#store.channelsKnown && this.#store.shown !== null;
     setHidden(this.#pane, !isOpen);
     setThreadOpen(isOpen);
     if (isOpen) {
@@ -109,8 +110,8 @@ export class ThreadPane {
     const root = this.#root;
     // The channel may forget it, with older pages.
     if (root !== undefined && !this.#store.roots.copyOf(thread)) this.#store.roots.keep(root);
-    if (root !== undefined || this.#core.api.offline) return;
-    if (this.#askedFor !== thread) this.#readRoot(thread);
+    if (root !== undefined) this.#askedFor = null;
+    else if (this.#askedFor !== thread && !this.#core.api.offline) this.#readRoot(thread);
   }
 
   async #readRoot(thread) {
@@ -168,6 +169,11 @@ export class ThreadPane {
     setAttribute(follow, "aria-busy", String(threads.isBusy(thread)));
   }
 
+  get #isConnected() {
+    const { phase } = this.#core.connection;
+    return phase === "live" || phase === "catching_up";
+  }
+
   #renderAbove(timeline) {
     const root = timeline === null ? undefined : this.#root;
     const rows = root === undefined ? [] : [rowOf(root)];
@@ -175,7 +181,7 @@ export class ThreadPane {
     reconcile(byId("thread-root"), rows, ({ key }) => key, createRow, update);
     if (timeline === null) return;
     const thread = this.#store.activeThread;
-    const state = threadEdgeState(this.#store, timeline);
+    const state = threadEdgeState(this.#store, timeline, this.#isConnected);
     const count = countOf(root, timeline);
     const { sync } = this.#core;
     renderEdge(byId("thread-edge"), state, String(count), () =>

@@ -1,7 +1,7 @@
 // The threads that the user follows: which, and how far they are read.
 //
-// Main path: `load` reads the list after every catch-up, with the marks of its threads; a reply that
-// makes the user follow a thread reads it again soon after. Invariants: an older answer never
+// Main path: `load` reads the list after every catch-up, with the marks of its threads; a reply
+// that makes the user follow a thread reads it again soon after. Invariants: an older answer never
 // overwrites a newer one; following and its end are shown once the server has them. Not here: the
 // replies (store.js, sync.js), the document.
 
@@ -24,10 +24,13 @@ export class Threads {
   #loads = 0;
   #timer = null;
   #loadedAt = -Infinity;
+  #endFirstLoad;
 
   constructor(api, store) {
     this.#api = api;
     this.#store = store;
+    /** Settles when the list was read for the first time, or could not be read. */
+    this.firstLoad = new Promise((resolve) => (this.#endFirstLoad = resolve));
   }
 
   /** Whether the user follows a thread. */
@@ -40,7 +43,7 @@ export class Threads {
     return this.#changing.has(thread);
   }
 
-  /** The followed threads of the user's channels, the one with the newest reply first: their roots. */
+  /** The roots of the followed threads, the one with the newest reply first. */
   list() {
     const roots = [...this.#followed].map((thread) => this.#rootOf(thread));
     const isShown = (root) => root !== undefined && this.#store.channels.has(root.channel_id);
@@ -79,8 +82,10 @@ export class Threads {
       if (signal?.aborted || load !== this.#loads) return;
       this.problem = error;
       this.#store.log.add(`followed threads could not be read: ${error.code}`, "warn");
+    } finally {
+      this.#endFirstLoad();
+      this.#store.changed();
     }
-    this.#store.changed();
   }
 
   /** A reply came: maybe the user follows its thread from now on. */

@@ -11,8 +11,8 @@ export class Tray {
   #target;
 
   /**
-   * `parts` are the composer's elements, `area` is where files may be dropped, and `target()` is the
-   * log that takes files now, or null.
+   * `parts` are the composer's elements, `area` is where files may be dropped, and `target()` is
+   * the log that takes files now, or null.
    */
   constructor(attachments, parts, area, target) {
     this.#attachments = attachments;

@@ -1,7 +1,7 @@
 // What of each log is unread: read marks, and counts of the messages above them.
 //
-// Invariants: a mark never moves back, except in a later epoch; a count of the server holds until the
-// mark moves. Nothing here knows the network or the document.
+// Invariants: a mark never moves back, except in a later epoch; a count of the server holds until
+// the mark moves. Nothing here knows the network or the document.
 
 import { logOf, namesOf, rootOf } from "./logs.js";
 import { ReadMarks } from "./marks.js";
@@ -37,8 +37,8 @@ export class Unread {
 
   /**
    * Counts what is newer than the read mark, after a log's first page. On a person's first visit in
-   * this browser everything counts as read, unless the server has a mark. So does a thread without a
-   * mark: who neither follows nor read it has no news in it.
+   * this browser everything counts as read, unless the server has a mark. So does a thread without
+   * a mark: who neither follows nor read it has no news in it.
    */
   count(log, firstVisit) {
     const isThread = rootOf(log) !== undefined;

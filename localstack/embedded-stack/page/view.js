@@ -27,9 +27,10 @@ export class MessageView {
   #wanted = null;
 
   /**
-   * `actions` has `loadOlder(log)` and `left()`; `picker` is that of the reactions. `place` is where
-   * the view is and what it shows: `log()` or null, `isCovered()`, `rows` to update rows,
-   * `renderAbove(timeline)` for what is above the messages, and `prefix`, that of its elements' ids.
+   * `actions` has `loadOlder(log)` and `left()`; `picker` is that of the reactions. `place` is
+   * where the view is and what it shows: `log()` or null, `isCovered()`, `rows` to update rows,
+   * `renderAbove(timeline)` for what is above the messages, and `prefix`, that of its elements'
+   * ids.
    */
   constructor(store, actions, picker, place) {
     this.#store = store;
