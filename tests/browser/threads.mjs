@@ -132,9 +132,10 @@ export async function followed(run) {
   await run.bob.press("Escape");
   await closed(run.bob);
   await hasFocus(run.bob, `${row(run)} [data-testid=replies]`);
+  run.thread.unreadBefore = await unreadThreads(run.bob);
   const [news, more] = [`news in the thread ${run.tag}`, `more of it ${run.tag}`];
   await write(run.alice, news);
-  await badge(run.bob, "1");
+  await badge(run, 1);
   await run.bob.until(
     "the line below the message says so",
     SOON_MS,
@@ -169,7 +170,7 @@ export async function followed(run) {
     },
     [`#${run.channelId}.${run.thread.id}`, news],
   );
-  await badge(run.bob, null);
+  await badge(run, 0);
   await hasFocus(run.bob, "#thread *");
 }
 
@@ -183,11 +184,11 @@ export async function otherDevice(run) {
   await closed(run.bob);
   const text = `read elsewhere ${run.tag}`;
   await write(run.alice, text);
-  await badge(run.bob, "1");
+  await badge(run, 1);
   const up_to = await replyId(run.alice, text);
   const mark = { channel_id: run.channelId, thread: run.thread.id, up_to };
   await run.call("POST", "/read", token, { marks: [mark] });
-  await badge(run.bob, null);
+  await badge(run, 0);
   await run.bob.clickWithin(`${row(run)} [data-testid=replies]`);
   await follows(run.bob, "Unfollow");
   await run.bob.click("thread-follow");
@@ -195,7 +196,7 @@ export async function otherDevice(run) {
   await run.bob.click("close-thread");
   await write(run.alice, `to nobody ${run.tag}`);
   await summary(run.bob, run, "7 replies");
-  await badge(run.bob, null);
+  await badge(run, 0);
   await run.bob.clickWithin(`${row(run)} [data-testid=replies]`);
   await run.bob.click("thread-follow");
   await follows(run.bob, "Unfollow");
@@ -243,7 +244,7 @@ export async function catchUp(run) {
   await run.bob.click("close-thread");
   await goOffline(run.bob);
   await run.bob.clickWithin(`${row(run)} [data-testid=replies]`);
-  const text = `while bob was away ${run.tag}`;
+  const text = `missed in the thread ${run.tag}`;
   await write(run.alice, text);
   await summary(run.alice, run, "9 replies");
   await run.bob.click("notice-action");
@@ -315,6 +316,8 @@ export async function lostThreads(run) {
   await closed(run.bob);
   await noticed(run.bob, "you are no longer a member");
   await openChannel(run.bob, run.channelId, `# ${run.channelName}`);
+  await run.alice.press("Escape");
+  await closed(run.alice);
 }
 
 function row(run) {
@@ -392,17 +395,24 @@ function summary(tab, run, words) {
   );
 }
 
-/** Waits until the badge of followed threads reads like this, or is hidden for `null`. */
-function badge(tab, wanted) {
-  return tab.until(
-    `the badge of threads reads ${wanted}`,
+/** Waits until the badge counts so many more threads than those of earlier runs. */
+function badge(run, more) {
+  return run.bob.until(
+    `the badge counts ${more} more`,
     SOON_MS,
-    (expected) => {
+    (wanted) => {
       const node = document.querySelector("[data-testid=threads-unread]");
-      return (node.hidden ? null : node.textContent) === expected;
+      return (node.hidden ? 0 : Number(node.textContent)) === wanted;
     },
-    wanted,
+    run.thread.unreadBefore + more,
   );
+}
+
+function unreadThreads(tab) {
+  return tab.evaluate(() => {
+    const node = document.querySelector("[data-testid=threads-unread]");
+    return node.hidden ? 0 : Number(node.textContent);
+  });
 }
 
 function follows(tab, words) {

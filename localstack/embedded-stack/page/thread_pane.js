@@ -24,7 +24,7 @@ export class ThreadPane {
   #composer;
   #rows;
   #pane = byId("thread");
-  /** The thread whose root was asked for last. */
+  /** The thread whose root was asked for last, and how often it had been forgotten by then. */
   #askedFor = null;
   /** Whether a person opened the thread, and nothing was focused yet. */
   #wantsFocus = false;
@@ -111,11 +111,12 @@ export class ThreadPane {
     // The channel may forget it, with older pages.
     if (root !== undefined && !this.#store.roots.copyOf(thread)) this.#store.roots.keep(root);
     if (root !== undefined) this.#askedFor = null;
-    else if (this.#askedFor !== thread && !this.#core.api.offline) this.#readRoot(thread);
+    else if (this.#askedFor !== this.#lifeOf(thread) && !this.#core.api.offline)
+      this.#readRoot(thread);
   }
 
   async #readRoot(thread) {
-    this.#askedFor = thread;
+    this.#askedFor = this.#lifeOf(thread);
     const { activeId: channelId, activeRoot: id } = this.#store;
     const { api } = this.#core;
     try {
@@ -123,9 +124,15 @@ export class ThreadPane {
     } catch (problem) {
       // Offline: asked for again when the page is online.
       if (problem.retryable) this.#askedFor = null;
-      else if (thread === this.#store.activeThread)
+      if (problem.retryable || thread !== this.#store.activeThread) return;
+      // Removed meanwhile: the list of channels will show it.
+      if (problem.code !== "channel_not_found")
         this.#actions.closeThread("This thread does not exist, or you may not read it.");
     }
+  }
+
+  #lifeOf(thread) {
+    return `${thread} ${this.#store.timeline(thread).life}`;
   }
 
   get #root() {
