@@ -1,4 +1,4 @@
-// The notice below the head: the most important thing to know now.
+// The notice above the channel: the most important thing to know now.
 
 import { byId, setAttribute, setHidden, setText } from "./dom.js";
 import { missedMessages } from "./recovery.js";

@@ -100,7 +100,9 @@ export class Sidebar {
     const update = (node, channel) => {
       const link = node.firstElementChild;
       const count = this.#store.unread.of(channel.channel_id);
-      const active = channel.channel_id === this.#store.activeId;
+      const { activeId, activeThread } = this.#store;
+      // What was not sent may be for a thread.
+      const active = [activeId, activeThread].includes(channel.channel_id);
       setAttribute(link, "aria-current", active ? "page" : null);
       setAttribute(link, "data-unread", count > 0 ? count : null);
       setText(link.querySelector(".name"), this.#store.nameOf(channel));

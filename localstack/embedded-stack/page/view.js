@@ -187,6 +187,9 @@ export class MessageView {
 
   #renderJump(timeline) {
     const unread = timeline?.unread.size ?? 0;
+    const { scrollHeight, clientHeight } = this.#scroller;
+    // All of it is in view, now that the rest is gone.
+    if (!this.#atBottom && scrollHeight <= clientHeight) this.#atBottom = true;
     setHidden(this.#jump, this.#atBottom || !timeline);
     setText(this.#jump.querySelector("span"), unread > 0 ? `${unread} new` : "Newest");
   }
