@@ -156,6 +156,22 @@ test("after a resync that names its channel, an open thread is read too", async 
   await until("live again", () => isLive(core) && texts(store, thread).length === 1);
 });
 
+test("an open thread is read if its root counts a reply that did not come", async (t) => {
+  const { server, core, store, channelId, thread } = await live(t);
+  const one = reply(2_000, {}, channelId);
+  server.replies.set(ROOT, [one]);
+  await core.sync.openThread(thread);
+  const counts = (count, last) => {
+    return root({ rev: lowestIdAt(last + 1), replies: summary(count, last) }, channelId);
+  };
+  const change = (message) => server.push({ type: "message_changed", cursor: "c2", message });
+  change(counts(1, 2_000));
+  assert.equal(store.timeline(thread).gap, null, "this one is here");
+  server.replies.set(ROOT, [one, reply(3_000, {}, channelId)]);
+  change(counts(2, 3_000));
+  await until("it is read", () => isLive(core) && texts(store, thread).length === 2);
+});
+
 test("a thread that nobody opened is not read", async (t) => {
   const { server, core, channelId } = await live(t);
   server.push({ type: "message", cursor: "c2", message: reply(2_000, {}, channelId) });

@@ -8,7 +8,7 @@
 import { ChannelList } from "./channels.js";
 import { Gaps } from "./gaps.js";
 import { timeOf } from "./ids.js";
-import { channelOf, logOfMessage, rootOf } from "./logs.js";
+import { channelOf, logOf, logOfMessage, rootOf } from "./logs.js";
 import { spread, WAIT_MAX_MS } from "./pace.js";
 import { LogReader } from "./reader.js";
 import { Recovery } from "./recovery.js";
@@ -19,6 +19,8 @@ const REFUSED_WAIT_MS = 30_000;
 /** The end of a replay is not marked: it ends with this much quiet. */
 const REPLAY_QUIET_MS = 250;
 const REPLAY_WATCH_MS = 30_000;
+/** Everybody in the channel reads such a thread: not all at once. */
+const LOST_REPLY_WAIT_MS = 1_000;
 const MEMBERSHIP_CHANGES = new Set(["member_added", "members_added", "member_removed"]);
 
 export class Sync {
@@ -162,7 +164,20 @@ export class Sync {
     if (outcome === "confirmed") this.#noteEcho(message.id);
     if (message.thread !== undefined && (outcome === "new" || outcome === "confirmed"))
       this.#handler.replied(message);
+    if (message.replies !== undefined) this.#findLostReply(message);
     if (!this.#store.channels.has(message.channel_id)) this.channelList.refreshSoon();
+  }
+
+  /** A root that counts a reply which is not here shows that its push was lost. */
+  #findLostReply({ channel_id: channelId, id, replies }) {
+    const thread = logOf(channelId, id);
+    if (!this.#store.keptLogs().includes(thread)) return;
+    const timeline = this.#store.timeline(thread);
+    const { gap, historyOffset, messages } = timeline;
+    if (gap !== null || historyOffset === undefined) return;
+    if (messages.has(replies.last) || timeline.isInUnreadHistory(replies.last)) return;
+    const why = "a reply is counted that did not come: reading its thread";
+    this.#readAgain([thread], LOST_REPLY_WAIT_MS, why);
   }
 
   #noteEcho(id) {
