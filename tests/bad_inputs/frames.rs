@@ -1,7 +1,8 @@
 //! Frames that break RFC 6455 or this protocol's limits, before the `hello` and after `ready`.
 //!
 //! The classes are those of the Autobahn test suite (2 control frames, 3 reserved bits, 4 opcodes,
-//! 5 fragmentation, 9 limits). Every case ends with the same code in both phases.
+//! 5 fragmentation, 9 limits). Every case ends with the same code in both phases; an attached client
+//! may only send more.
 
 use crate::door::{ANSWER_MAX, all, stack};
 use crate::raw::{Socket, frame, header, text};
@@ -17,15 +18,33 @@ pub(crate) fn of(name: impl Into<String>, bytes: impl Into<Vec<u8>>, code: u16) 
     Frame { name: name.into(), bytes: bytes.into(), code }
 }
 
-pub(crate) fn cases() -> Vec<Frame> {
+/// How much a client may send.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Bytes of a frame, and of a message.
+    bytes: usize,
+    /// Bytes a second.
+    bytes_per_second: usize,
+    /// Frames a second.
+    frames_per_second: usize,
+}
+
+/// Before its `hello`.
+pub(crate) const BEFORE: Limits =
+    Limits { bytes: 16 * 1024, bytes_per_second: 64 * 1024, frames_per_second: 20 };
+/// After `ready`.
+const AFTER: Limits =
+    Limits { bytes: 128 * 1024, bytes_per_second: 256 * 1024, frames_per_second: 40 };
+
+pub(crate) fn cases(limits: Limits) -> Vec<Frame> {
     let mut cases = opcodes();
     cases.extend(reserved_bits());
     cases.extend(masks());
     cases.extend(control());
     cases.extend(fragments());
-    cases.extend(lengths());
-    cases.extend(sizes());
-    cases.extend(rates());
+    cases.extend(lengths(limits));
+    cases.extend(sizes(limits));
+    cases.extend(rates(limits));
     cases
 }
 
@@ -88,8 +107,8 @@ fn masks() -> Vec<Frame> {
         cases.push(of(format!("{name} without a mask"), bytes, 1002));
     }
     // Two things are wrong. The length is reported first.
-    let long = b"\x81\x7f\0\0\0\0\0\x01\0\0";
-    cases.push(of("a text of 64 KiB without a mask", long.as_slice(), 1009));
+    let long = b"\x81\x7f\0\0\0\0\0\x10\0\0";
+    cases.push(of("a text of 1 MiB without a mask", long.as_slice(), 1009));
     let second = [frame(0x01, b"a"), b"\x80\x01b".to_vec()].concat();
     cases.push(of("a second fragment without a mask", second, 1002));
     // UTF-8 is checked after unmasking: the first text becomes invalid, the second one valid.
@@ -105,7 +124,7 @@ fn control() -> Vec<Frame> {
     for (name, opcode) in [("a close", 0x88), ("a ping", 0x89), ("a pong", 0x8a)] {
         cases.extend([
             of(format!("{name} of 126 bytes"), frame(opcode, &[b'x'; 126]), 1002),
-            of(format!("{name} of 64 KiB"), header(opcode, 65_536, 8), 1009),
+            of(format!("{name} of 1 MiB"), header(opcode, 1 << 20, 8), 1009),
             of(format!("{name} that is a first fragment"), frame(opcode & 0x0f, b""), 1002),
         ]);
     }
@@ -142,7 +161,7 @@ fn fragments() -> Vec<Frame> {
 }
 
 /// Lengths in more bytes than necessary (RFC 6455 5.2), and with the highest bit set.
-fn lengths() -> Vec<Frame> {
+fn lengths(limits: Limits) -> Vec<Frame> {
     let mut cases = Vec::new();
     for (length, encoding) in [(0, 2), (1, 2), (125, 2), (0, 8), (125, 8), (126, 8), (16_384, 8)] {
         let bytes = [header(0x81, length, encoding), vec![b'x'; length as usize]].concat();
@@ -166,59 +185,63 @@ fn lengths() -> Vec<Frame> {
         ("2^62", 1 << 62),
         ("2^32", 1 << 32),
         ("2^31 less one", i32::MAX as u64),
-        ("64 KiB", 65_536),
+        // A shorter length may not be written in eight bytes.
+        ("too many", 65_536.max(limits.bytes as u64 + 1)),
     ] {
         cases.push(of(format!("{name} bytes announced"), header(0x81, length, 8), 1009));
     }
     cases
 }
 
-fn sizes() -> Vec<Frame> {
+fn sizes(Limits { bytes: most, .. }: Limits) -> Vec<Frame> {
     let of_size = |first, bytes: usize| frame(first, &vec![b'x'; bytes]);
     let grown = |first: usize, rest: usize| [of_size(0x01, first), of_size(0x80, rest)].concat();
-    let many = std::iter::once(of_size(0x01, 1_000)).chain((0..17).map(|_| of_size(0x00, 1_000)));
+    let part = most / 16 + 1;
+    let many = std::iter::once(of_size(0x01, part)).chain((0..15).map(|_| of_size(0x00, part)));
     vec![
-        of("one byte over 16 KiB", of_size(0x81, 16_385), 1009),
-        of("one byte over 16 KiB, announced only", header(0x81, 16_385, 2), 1009),
-        of("the longest length in two bytes", header(0x81, 65_535, 2), 1009),
-        of("a first fragment over 16 KiB", of_size(0x01, 16_385), 1009),
-        of("a binary frame over 16 KiB", of_size(0x82, 16_385), 1009),
-        of("two fragments that are over together", grown(9_000, 9_000), 1009),
-        of("a last byte that is over", grown(16_384, 1), 1009),
-        of("18 fragments that are over together", many.flatten().collect::<Vec<u8>>(), 1009),
+        of("one byte too many", of_size(0x81, most + 1), 1009),
+        of("a first fragment that is too long", of_size(0x01, most + 1), 1009),
+        of("a binary frame that is too long", of_size(0x82, most + 1), 1009),
+        of("two fragments that are over together", grown(most / 2 + 1, most / 2), 1009),
+        of("a last byte that is over", grown(most, 1), 1009),
+        of("16 fragments that are over together", many.flatten().collect::<Vec<u8>>(), 1009),
         of(
             "fragments and a ping that are over together",
-            [of_size(0x01, 16_000), frame(0x89, b""), of_size(0x80, 1_000)].concat(),
+            [of_size(0x01, most - 500), frame(0x89, b""), of_size(0x80, 1_000)].concat(),
             1009,
         ),
         // The largest sizes that are read: here, only the text is wrong.
-        of("16 KiB of letters", of_size(0x81, 16_384), 4400),
-        of("16 KiB of letters in two fragments", grown(16_383, 1), 4400),
+        of("as many letters as may be", of_size(0x81, most), 4400),
+        of("as many letters as may be in two fragments", grown(most - 1, 1), 4400),
         of("125 letters", of_size(0x81, 125), 4400),
         of("126 letters", of_size(0x81, 126), 4400),
     ]
 }
 
-/// Over 20 frames or 64 KiB a second.
-fn rates() -> Vec<Frame> {
+/// Too many frames or bytes a second.
+fn rates(limits: Limits) -> Vec<Frame> {
     let times = |count: usize, bytes: Vec<u8>| bytes.repeat(count);
     let after = |first: Vec<u8>, count, bytes| [first, times(count, bytes)].concat();
-    let mixed: Vec<u8> = (0..26).flat_map(|n| frame(0x89 + n % 2, &[n])).collect();
+    let most = limits.frames_per_second;
+    // A bucket fills while the bytes arrive.
+    let over = most + most / 4;
+    let mixed: Vec<u8> = (0..=over).flat_map(|n| frame(0x89 + n as u8 % 2, &[n as u8])).collect();
+    let bytes = limits.bytes_per_second / 5;
     vec![
-        of("25 pings at once", times(25, frame(0x89, b"")), 4429),
-        of("25 pongs that answers no ping", times(25, frame(0x8a, b"x")), 4429),
+        of("too many pings", times(over, frame(0x89, b"")), 4429),
+        of("too many pongs that answer no ping", times(over, frame(0x8a, b"x")), 4429),
         of("pings and pongs", mixed, 4429),
-        of("25 long pings", times(25, frame(0x89, &[b'x'; 125])), 4429),
-        of("25 empty fragments", after(frame(0x01, b""), 25, frame(0x00, b"")), 4429),
-        of("25 fragments of a byte", after(frame(0x01, b"x"), 25, frame(0x00, b"x")), 4429),
+        of("long pings", times(over, frame(0x89, &[b'x'; 125])), 4429),
+        of("empty fragments", after(frame(0x01, b""), over, frame(0x00, b"")), 4429),
+        of("fragments of a byte", after(frame(0x01, b"x"), over, frame(0x00, b"x")), 4429),
         of(
             "fragments and pings",
-            after(frame(0x01, b""), 13, [frame(0, b""), frame(0x89, b"")].concat()),
+            after(frame(0x01, b""), over / 2 + 1, [frame(0, b""), frame(0x89, b"")].concat()),
             4429,
         ),
         // Empty fragments never complete a message: only a meter below the parser counts them.
-        of("72 KB of empty fragments", after(frame(0x01, b""), 12_000, frame(0x00, b"")), 4429),
-        of("72 KB of pings", times(12_000, frame(0x89, b"")), 4429),
+        of("very many empty fragments", after(frame(0x01, b""), bytes, frame(0x00, b"")), 4429),
+        of("very many pings", times(bytes, frame(0x89, b"")), 4429),
     ]
 }
 
@@ -226,13 +249,13 @@ fn rates() -> Vec<Frame> {
 async fn broken_frames_close_the_socket_before_and_after_ready() {
     let cluster = stack(1).await;
     let url = cluster.nodes()[0].url.clone();
-    let cases: Vec<(usize, Frame)> = cases().into_iter().enumerate().collect();
-    all(cases, async |(n, case)| {
+    let numbered = cases(BEFORE).into_iter().zip(cases(AFTER)).enumerate();
+    all(numbered.collect(), async |(n, (first, later))| {
         let before = Socket::open(&url).await?;
-        check(before, &case, "before hello").await?;
+        check(before, &first, "before hello").await?;
         // A user per case, because a user's eleventh socket closes the first.
         let after = Socket::ready(&cluster, &format!("u{n}")).await?;
-        check(after, &case, "after ready").await
+        check(after, &later, "after ready").await
     })
     .await;
     assert!(Socket::ready(&cluster, "alice").await.is_ok(), "the node is none the worse");

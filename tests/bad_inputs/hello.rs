@@ -194,7 +194,7 @@ fn cursors(old: &str, foreign: &str) -> Vec<(&'static str, String, bool)> {
 /// Frames that a client sends after its `hello`.
 const AFTER: [(&str, &str); 8] = [
     ("a second hello", r#"{"type":"hello","ticket":"t"}"#),
-    ("a ping in JSON", r#"{"type":"ping"}"#),
+    ("a frame that no node takes", r#"{"type":"shout"}"#),
     ("a message", r#"{"type":"message","channel_id":"x","message":"x"}"#),
     ("a server's frame", r#"{"type":"tick"}"#),
     ("an empty object", "{}"),
@@ -289,4 +289,32 @@ async fn ends_with(socket: &mut Socket, code: u16, name: &str) -> Result<(), Str
         Some(found) if found == code => Ok(()),
         other => Err(format!("  {name}: {other:?}, not {code}")),
     }
+}
+
+/// Known frames with a bad field.
+const PASSED_OVER: [(&str, &str); 9] = [
+    ("a ping with a field", r#"{"type":"ping","at":1}"#),
+    ("typing nowhere", r#"{"type":"typing"}"#),
+    ("typing in no channel", r#"{"type":"typing","channel_id":"general"}"#),
+    ("a view of all channels", r#"{"type":"view","channels":"*"}"#),
+    ("a view of five channels", r#"{"type":"view","channels":["x","x","x","x","x"]}"#),
+    ("a view of a number", r#"{"type":"view","users":[1]}"#),
+    ("a thread without a root", r#"{"type":"view","threads":[["C01MCC5RM00000000000000000A"]]}"#),
+    ("a view of something else", r#"{"type":"view","files":[]}"#),
+    ("a view of null", r#"{"type":"view","channels":null}"#),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_known_frame_with_a_bad_field_is_passed_over() {
+    let cluster = stack(1).await;
+    all(PASSED_OVER.into_iter().enumerate().collect(), async |(n, (name, said))| {
+        let mut socket = Socket::ready(&cluster, &format!("u{n}")).await?;
+        socket.send(&text(said.as_bytes())).await;
+        socket.send(&text(br#"{"type":"ping"}"#)).await;
+        match socket.next(ANSWER_MAX).await {
+            Received::Frame(1, frame) if frame.windows(6).any(|part| part == b"\"pong\"") => Ok(()),
+            other => Err(format!("  {name}: {other:?}, not a pong")),
+        }
+    })
+    .await;
 }

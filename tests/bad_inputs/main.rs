@@ -68,7 +68,7 @@ fn names() -> Vec<(&'static str, Vec<String>)> {
     ];
     let rest = rest.into_iter().flatten().map(|case| case.name);
     let rest = rest.chain(rest_transport::cases().into_iter().map(|case| case.name));
-    let frames = [frames::cases(), frames_close::cases(), frames_utf8::cases()];
+    let frames = [frames::cases(frames::BEFORE), frames_close::cases(), frames_utf8::cases()];
     let frames = frames.into_iter().flatten().map(|case| case.name);
     let frames = frames.chain(frames_slow::names());
     vec![

@@ -11,8 +11,9 @@ use model::{
     ChannelUpdate, EditMessage, ErrorCode, KnownMessages, Message, MessageId, NewAttachment,
     NewChannel, NewMessage, ProfileUpdate, Retry, Rev, limits,
 };
+use protocol::client_frame::Hello;
 use protocol::close::{AfterClose, CloseCode};
-use protocol::frame::{Hello, ServerFrame};
+use protocol::frame::ServerFrame;
 use protocol::http::{
     AddMembersBody, AddedBody, AttachmentBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody,
     EditedBody, Fields, MarkReadBody, MarkUnreadBody, MarksBody, MembersBody, PageBody, PostedBody,

@@ -38,6 +38,7 @@ mod people;
 mod read_state;
 mod redaction;
 mod relay;
+mod signals;
 mod sockets;
 mod threads;
 mod tls;

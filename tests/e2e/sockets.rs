@@ -21,7 +21,11 @@ async fn ready(socket: &mut RawSocket) -> (String, bool) {
     }
 }
 
-async fn attach(cluster: &Cluster, name: &str, cursor: Option<&str>) -> (RawSocket, String, bool) {
+pub(crate) async fn attach(
+    cluster: &Cluster,
+    name: &str,
+    cursor: Option<&str>,
+) -> (RawSocket, String, bool) {
     let target = cluster.api(name).connect(None).await.unwrap().target;
     let mut socket = open(&target.url).await;
     socket.hello(&target.ticket, cursor).await.unwrap();

@@ -200,7 +200,11 @@ impl One {
                 self.cursor = Some(cursor);
             }
             ServerFrame::Resync { .. } => self.member.lock().resyncs += 1,
-            ServerFrame::Ready(_) | ServerFrame::Read { .. } | ServerFrame::Unknown { .. } => {}
+            ServerFrame::Ready(_)
+            | ServerFrame::Pong { .. }
+            | ServerFrame::Read { .. }
+            | ServerFrame::Typing { .. }
+            | ServerFrame::Unknown { .. } => {}
         }
     }
 }

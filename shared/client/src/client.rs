@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use model::{LogId, NodeId, limits};
 use parking_lot::Mutex;
+use protocol::client_frame::{ClientFrame, View};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -19,8 +20,10 @@ use crate::send::{Outbox, SendError, Sent};
 use crate::session::Session;
 use crate::timeline::Timeline;
 
+mod speech;
 mod task;
 
+use speech::Speech;
 use task::Task;
 
 /// A client's settings.
@@ -74,13 +77,14 @@ impl Config {
 #[derive(Debug, Clone)]
 pub struct Client {
     outbox: Outbox,
-    view: Arc<Mutex<View>>,
+    status: Arc<Mutex<Status>>,
     control: Arc<watch::Sender<Control>>,
+    says: mpsc::Sender<ClientFrame>,
 }
 
 /// The task's state that handles can read.
 #[derive(Debug, Default)]
-struct View {
+struct Status {
     node_id: Option<NodeId>,
     cursor: Option<String>,
 }
@@ -91,6 +95,7 @@ struct Control {
     online: bool,
     reading: bool,
     cuts: u64,
+    view: View,
 }
 
 impl Client {
@@ -110,13 +115,16 @@ impl Client {
             node_clock: Arc::default(),
         };
         let (control, control_rx) =
-            watch::channel(Control { online: true, reading: true, cuts: 0 });
-        let view = Arc::new(Mutex::new(View { node_id: None, cursor: config.cursor.clone() }));
+            watch::channel(Control { online: true, reading: true, cuts: 0, view: View::default() });
+        let (says, said) = mpsc::channel(SAYS_MAX);
+        let status = Arc::new(Mutex::new(Status { node_id: None, cursor: config.cursor.clone() }));
         let outbox = Outbox::beside(config.api, inbox, backoff.fork());
         let task = Task {
             shared,
-            view: Arc::clone(&view),
+            status: Arc::clone(&status),
             control: control_rx,
+            said,
+            speech: Speech::default(),
             catch_ups: JoinSet::new(),
             next_catch_up: None,
             backoff: backoff.fork(),
@@ -128,7 +136,7 @@ impl Client {
             lost_at: None,
         };
         tokio::spawn(task.run());
-        (Self { outbox, view, control: Arc::new(control) }, receiver)
+        (Self { outbox, status, says, control: Arc::new(control) }, receiver)
     }
 
     /// Sends a text, with retries: [`Outbox::send`]. The message also arrives as an event.
@@ -154,13 +162,13 @@ impl Client {
     /// The node that the socket is open to; `None` while there is no socket.
     #[must_use]
     pub fn node_id(&self) -> Option<NodeId> {
-        self.view.lock().node_id.clone()
+        self.status.lock().node_id.clone()
     }
 
     /// The cursor to resume from: every event up to it was delivered to the program.
     #[must_use]
     pub fn cursor(&self) -> Option<String> {
-        self.view.lock().cursor.clone()
+        self.status.lock().cursor.clone()
     }
 
     /// A copy of the current timeline of a channel, or of a thread as far as it reached this client.
@@ -173,6 +181,24 @@ impl Client {
     #[must_use]
     pub fn inbox(&self) -> Inbox {
         self.outbox.inbox.lock().clone()
+    }
+
+    /// Says what is on the screen, now and on later sockets: signals about a log or a user reach only
+    /// who views it.
+    pub fn set_view(&self, view: View) {
+        self.control.send_modify(|control| control.view = view);
+    }
+
+    /// Says that the user types in a log. Call it on every key: the client says it every 3 s at most.
+    /// It is lost while there is no socket.
+    pub fn typing(&self, log: impl Into<LogId>) {
+        self.says.try_send(ClientFrame::Typing(log.into())).unwrap_or_default();
+    }
+
+    /// Checks at once whether the path to the node is alive, as after a change of the network: without
+    /// an answer in 5 s the socket counts as lost.
+    pub fn ping(&self) {
+        self.says.try_send(ClientFrame::Ping).unwrap_or_default();
     }
 
     /// Drops TCP without a close frame, as a pulled cable would. The client reconnects by itself.
@@ -203,6 +229,8 @@ impl Client {
 
 const MESSAGES_MAX: usize = 100_000;
 const EVENTS_MAX: usize = 1_024;
+/// Frames that wait for the socket's task; more are lost, as without a socket.
+const SAYS_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests;

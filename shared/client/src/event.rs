@@ -71,6 +71,16 @@ pub enum Event {
         /// The mark.
         mark: ReadMark,
     },
+    /// Who types in a log that this client views ([`crate::Client::set_view`]): everybody who does. Such
+    /// events may be lost. Forget it after 6 s, and each of them with their next message.
+    Typing {
+        /// The log.
+        log: LogId,
+        /// The first of them, at most five.
+        users: Vec<UserId>,
+        /// How many others.
+        more: u64,
+    },
     /// The socket is alive.
     Tick {
         /// The node's clock.

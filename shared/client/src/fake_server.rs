@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use model::{ChannelId, Message, MessageId, MessageText, Timestamp};
 use parking_lot::Mutex;
-use protocol::frame::{Hello, Ready, ServerFrame};
+use protocol::client_frame::Hello;
+use protocol::frame::{Ready, ServerFrame};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -160,6 +161,7 @@ pub(crate) async fn until_caught_up(events: &mut mpsc::Receiver<Event>) -> Vec<M
                 | Event::Tick { .. }
                 | Event::Resync { .. }
                 | Event::Disconnected { .. }
+                | Event::Typing { .. }
                 | Event::Stopped { .. } => {}
             }
         }

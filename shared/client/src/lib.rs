@@ -93,6 +93,7 @@ pub use transport::{ByteStream, Call, CallCause, CallError, RawAnswer, Transport
 
 // Types in the signatures of calls and raw sockets.
 pub use model::Direction;
+pub use protocol::client_frame::View;
 pub use protocol::http::PostedBody;
 pub use reqwest::{Method, header};
 pub use tokio_tungstenite::tungstenite::Message as SocketMessage;

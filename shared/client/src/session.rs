@@ -154,9 +154,10 @@ impl Session {
             }
             ServerFrame::Message { cursor, .. }
             | ServerFrame::Channel { cursor, .. }
-            | ServerFrame::Tick { cursor, .. } => self.cursor = Some(cursor.clone()),
+            | ServerFrame::Tick { cursor, .. }
+            | ServerFrame::Pong { cursor, .. } => self.cursor = Some(cursor.clone()),
             ServerFrame::Unknown { cursor } => self.cursor = cursor.clone().or(self.cursor.take()),
-            ServerFrame::Resync { .. } | ServerFrame::Read { .. } => {}
+            ServerFrame::Resync { .. } | ServerFrame::Read { .. } | ServerFrame::Typing { .. } => {}
         }
     }
 

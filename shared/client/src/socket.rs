@@ -4,7 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use protocol::frame::{Hello, ServerFrame};
+use protocol::client_frame::{ClientFrame, Hello};
+use protocol::frame::ServerFrame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -163,6 +164,14 @@ impl RawSocket {
     ) -> Result<(), tungstenite::Error> {
         let hello = Hello { ticket: ticket.to_owned(), cursor: cursor.map(str::to_owned) };
         self.send(Message::text(hello.encode())).await
+    }
+
+    /// Sends a frame of the protocol.
+    ///
+    /// # Errors
+    /// If the socket has ended.
+    pub async fn say(&mut self, frame: &ClientFrame) -> Result<(), tungstenite::Error> {
+        self.send(Message::text(frame.encode())).await
     }
 
     /// Sends any WebSocket message.

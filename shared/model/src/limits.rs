@@ -5,8 +5,10 @@
 use std::time::Duration;
 
 mod files;
+mod socket;
 
 pub use files::*;
+pub use socket::*;
 
 /// How far in the past a client's id may be if a send is to cost one put (G1). Covers a first
 /// attempt and one retry on a slow phone.
@@ -236,24 +238,6 @@ pub const LATE_AHEAD: Duration = Duration::from_secs(660);
 /// accept. After an outage this adds to the seconds that an attempt itself may take.
 pub const RELAY_RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 
-/// Bytes of an upgrade request's head.
-pub const HEAD_BYTES_MAX: usize = 8 * 1024;
-/// Headers of an upgrade request.
-pub const HEAD_HEADERS_MAX: usize = 64;
-/// How long a connection may take to send its request's head.
-pub const HEAD_WAIT_MAX: Duration = Duration::from_secs(5);
-/// How long a socket may take to send `hello`.
-pub const HELLO_WAIT_MAX: Duration = Duration::from_secs(5);
-/// Bytes of a frame, and of a message, from a client.
-pub const CLIENT_FRAME_BYTES_MAX: usize = 16 * 1024;
-/// Frames a second from one client.
-pub const CLIENT_FRAMES_PER_SECOND_MAX: u32 = 20;
-/// Bytes a second from one client, measured below the parser.
-pub const CLIENT_BYTES_PER_SECOND_MAX: u32 = 64 * 1024;
-/// How long a frame, or a message in fragments, may stay unfinished.
-pub const CLIENT_MESSAGE_WAIT_MAX: Duration = Duration::from_secs(10);
-/// The longest cursor that is parsed; a longer one counts as unknown.
-pub const CURSOR_BYTES_MAX: usize = 128;
 /// Sockets of one user on one node; one more closes the oldest.
 pub const SOCKETS_PER_USER_MAX: usize = 10;
 /// Sockets of a node.

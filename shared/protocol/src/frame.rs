@@ -1,75 +1,15 @@
-//! The JSON text frames of a socket.
+//! The JSON text frames that a node sends.
 
 use std::time::Duration;
 
 use model::{
-    ChannelChange, ChannelDetails, ChannelId, ConnectionId, Epoch, LogId, Message, NodeId,
-    PushedMessage, ReadMark, Timestamp, UserId, WorkspaceId, limits,
+    ChannelChange, ChannelDetails, ChannelId, ConnectionId, Epoch, LogId, Message, MessageId,
+    NodeId, PushedMessage, ReadMark, Timestamp, UserId, WorkspaceId, limits,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::close::CloseCode;
 use crate::json;
-
-/// The only frame that a client sends.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Hello {
-    /// The ticket from `/connect`; a secret.
-    pub ticket: String,
-    /// Where to resume. A cursor that is too long is empty here, so that it counts as unknown.
-    pub cursor: Option<String>,
-}
-
-impl std::fmt::Debug for Hello {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hello").field("cursor", &self.cursor).finish_non_exhaustive()
-    }
-}
-
-impl Hello {
-    /// Reads a client's first frame.
-    ///
-    /// # Errors
-    /// [`CloseCode::BadFrame`] for anything but a `hello` with string fields;
-    /// [`CloseCode::Unauthenticated`] for one without a ticket.
-    pub fn decode(text: &str) -> Result<Self, CloseCode> {
-        let Ok(Value::Object(mut fields)) = json::parse(text.as_bytes()) else {
-            return Err(CloseCode::BadFrame);
-        };
-        let mut string = |name| match fields.remove(name) {
-            None => Ok(None),
-            Some(Value::String(value)) => Ok(Some(value)),
-            Some(_) => Err(CloseCode::BadFrame),
-        };
-        let (kind, ticket, cursor) = (string("type")?, string("ticket")?, string("cursor")?);
-        // The frame types that the client understands. Nothing depends on them yet.
-        let accepts = fields.remove("accepts");
-        let is_list = |value: &Value| {
-            value.as_array().is_some_and(|types| types.iter().all(Value::is_string))
-        };
-        let is_hello = kind.as_deref() == Some("hello") && fields.is_empty();
-        if !is_hello || !accepts.as_ref().is_none_or(is_list) {
-            return Err(CloseCode::BadFrame);
-        }
-        let ticket = ticket.ok_or(CloseCode::Unauthenticated)?;
-        // A cursor that is too long counts as unknown; it does not close the socket.
-        let unknown = |cursor: String| {
-            if cursor.len() > limits::CURSOR_BYTES_MAX { String::new() } else { cursor }
-        };
-        Ok(Self { ticket, cursor: cursor.map(unknown) })
-    }
-
-    /// Writes the frame.
-    #[must_use]
-    pub fn encode(&self) -> String {
-        let mut frame = json!({ "type": "hello", "ticket": self.ticket });
-        if let (Some(cursor), Some(fields)) = (&self.cursor, frame.as_object_mut()) {
-            fields.insert("cursor".into(), cursor.as_str().into());
-        }
-        frame.to_string()
-    }
-}
 
 /// A frame from a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +67,25 @@ pub enum ServerFrame {
         log: LogId,
         /// The mark. A client keeps the greater one.
         mark: ReadMark,
+    },
+    /// The answer to a `ping`.
+    Pong {
+        /// Where the stream is safe to resume.
+        cursor: String,
+        /// The node's clock.
+        server_time: Timestamp,
+        /// Whether the node has every publication at present.
+        fresh: bool,
+    },
+    /// Who types in a log that the client views: everybody who does, it replaces the last one. It
+    /// is void after [`limits::TYPING_VOID`], and may be lost.
+    Typing {
+        /// The log.
+        log: LogId,
+        /// The last of them who said so first; at most [`limits::TYPING_USERS_MAX`].
+        users: Vec<UserId>,
+        /// How many others.
+        more: u64,
     },
     /// A frame of a type that this version does not know.
     Unknown {
@@ -230,14 +189,22 @@ impl ServerFrame {
                 frame
             }
             Self::Read { log, mark } => {
-                let mut frame = json!({
+                let frame = json!({
                     "type": "read", "channel_id": log.channel_id.as_str(),
                     "up_to": mark.up_to.to_string(), "epoch": mark.epoch.number(),
                 });
-                if let (Some(root), Some(fields)) = (log.thread, frame.as_object_mut()) {
-                    fields.insert("thread".into(), root.to_string().into());
-                }
-                frame
+                in_thread(frame, log)
+            }
+            Self::Pong { cursor, server_time, fresh } => json!({
+                "type": "pong", "cursor": cursor, "server_time": server_time.unix_ms(), "fresh": fresh,
+            }),
+            Self::Typing { log, users, more } => {
+                let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
+                let frame = json!({
+                    "type": "typing", "channel_id": log.channel_id.as_str(), "users": users,
+                    "more": more,
+                });
+                in_thread(frame, log)
             }
             Self::Unknown { .. } => json!({}),
         }
@@ -291,14 +258,21 @@ impl ServerFrame {
                     channels.iter().map(|id| ChannelId::parse(id).ok()).collect()
                 }),
             }),
+            "pong" => Some(Self::Pong {
+                cursor: wire.cursor?,
+                server_time: Timestamp::from_unix_ms(wire.server_time?),
+                fresh: wire.fresh?,
+            }),
+            "typing" => Some(Self::Typing {
+                log: log(wire.channel_id, wire.thread)?,
+                users: {
+                    let parsed = |id: &Value| UserId::parse(id.as_str()?).ok();
+                    wire.users.as_array()?.iter().map(parsed).collect::<Option<_>>()?
+                },
+                more: wire.more.as_u64()?,
+            }),
             "read" => Some(Self::Read {
-                log: LogId::new(
-                    wire.channel_id?.parse().ok()?,
-                    match wire.thread {
-                        Some(root) => Some(root.as_str()?.parse().ok()?),
-                        None => None,
-                    },
-                ),
+                log: log(wire.channel_id, wire.thread)?,
                 mark: ReadMark {
                     epoch: Epoch::new(wire.epoch?)?,
                     up_to: wire.up_to?.parse().ok()?,
@@ -321,12 +295,52 @@ impl ServerFrame {
     }
 }
 
+/// Names the thread in the frame of a log, if it is one.
+fn in_thread(mut frame: Value, log: &LogId) -> Value {
+    if let (Some(root), Some(fields)) = (log.thread, frame.as_object_mut()) {
+        fields.insert("thread".into(), root.to_string().into());
+    }
+    frame
+}
+
+fn log(channel_id: Option<String>, thread: Option<Value>) -> Option<LogId> {
+    let thread = match thread {
+        Some(root) => Some(root.as_str()?.parse().ok()?),
+        None => None,
+    };
+    Some(LogId::new(channel_id?.parse().ok()?, thread))
+}
+
 /// The JSON, without a cursor, of the frame that carries a message: `message` as it was sent,
 /// `message_changed` for any later revision.
 #[must_use]
 pub fn message(message: &Message) -> String {
     let kind = if message.is_changed() { "message_changed" } else { "message" };
     json::write(&MessageFrame { kind, message }, FIELDS_BYTES + message.text.as_str().len())
+}
+
+/// Who sent the message of a `message` frame, and in which thread; `None` for any other frame.
+#[must_use]
+pub fn sender_of(frame: &str) -> Option<(UserId, Option<MessageId>)> {
+    #[derive(Deserialize)]
+    struct Frame<'a> {
+        #[serde(rename = "type")]
+        kind: &'a str,
+        message: Sent,
+    }
+    #[derive(Deserialize)]
+    struct Sent {
+        sender_id: String,
+        #[serde(default)]
+        thread: Option<String>,
+    }
+    let Frame { kind, message } = serde_json::from_str(frame).ok()?;
+    let thread = match message.thread {
+        Some(root) => Some(root.parse().ok()?),
+        None => None,
+    };
+    let sender = message.sender_id.parse().ok()?;
+    (kind == "message").then_some((sender, thread))
 }
 
 /// The JSON, without a cursor, of a `message_changed` frame that leaves the text out.
@@ -394,8 +408,8 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// The types of frames that this version reads.
-const KNOWN: [&str; 7] =
-    ["ready", "message", "message_changed", "channel", "tick", "resync", "read"];
+const KNOWN: [&str; 9] =
+    ["ready", "message", "message_changed", "channel", "tick", "pong", "resync", "read", "typing"];
 /// About the length of a message's fields without its text.
 const FIELDS_BYTES: usize = 320;
 
@@ -425,6 +439,10 @@ struct Wire {
     up_to: Option<String>,
     epoch: Option<u64>,
     thread: Option<Value>,
+    #[serde(default)]
+    users: Value,
+    #[serde(default)]
+    more: Value,
     // Of a channel's details. Frames of other types may have fields of these names and other types.
     #[serde(default)]
     name: Value,
@@ -453,50 +471,6 @@ mod tests {
     use model::{MessageId, MessageText};
 
     use super::*;
-
-    #[test]
-    fn a_hello_is_read() {
-        let hello =
-            Hello::decode(r#"{"type":"hello","ticket":"t","cursor":"1-1-0000abcd"}"#).unwrap();
-        assert_eq!(hello, Hello { ticket: "t".into(), cursor: Some("1-1-0000abcd".into()) });
-        assert_eq!(Hello::decode(&hello.encode()), Ok(hello.clone()));
-        let later = r#"{"type":"hello","ticket":"t","cursor":"1-1-0000abcd","accepts":["a","b"]}"#;
-        assert_eq!(Hello::decode(later), Ok(hello));
-        let long = format!(r#"{{"type":"hello","ticket":"t","cursor":"{}"}}"#, "x".repeat(500));
-        assert_eq!(Hello::decode(&long).unwrap().cursor.as_deref(), Some(""));
-    }
-
-    #[test]
-    fn what_is_no_hello_closes() {
-        for text in [
-            "",
-            "null",
-            "[]",
-            "x",
-            r#"{"type":"hello"} x"#,
-            r#"{"ticket":"t"}"#,
-            r#"{"type":"ping","ticket":"t"}"#,
-            r#"{"type":1,"ticket":"t"}"#,
-            r#"{"type":"hello","ticket":1}"#,
-            r#"{"type":"hello","ticket":null}"#,
-            r#"{"type":"hello","ticket":"t","cursor":null}"#,
-            r#"{"type":"hello","ticket":"t","cursor":7}"#,
-            r#"{"type":"hello","ticket":"t","extra":1}"#,
-            r#"{"type":"hello","ticket":"t","accepts":null}"#,
-            r#"{"type":"hello","ticket":"t","accepts":"message"}"#,
-            r#"{"type":"hello","ticket":"t","accepts":["message",1]}"#,
-            r#"{"type":"hello","ticket":"t","ticket":"t"}"#,
-        ] {
-            assert_eq!(Hello::decode(text), Err(CloseCode::BadFrame), "{text}");
-        }
-        assert_eq!(Hello::decode(r#"{"type":"hello"}"#), Err(CloseCode::Unauthenticated));
-    }
-
-    #[test]
-    fn debug_shows_no_ticket() {
-        let hello = Hello { ticket: "secret".into(), cursor: None };
-        assert!(!format!("{hello:?}").contains("secret"));
-    }
 
     #[test]
     fn server_frames_survive_the_wire() {
@@ -566,6 +540,37 @@ mod tests {
     }
 
     #[test]
+    fn answers_and_signals_survive_the_wire() {
+        let channel_id = ChannelId::mint_group(Timestamp::from_unix_ms(1), 1);
+        let root = MessageId::mint(Timestamp::from_unix_ms(1_000), 5);
+        let server_time = Timestamp::from_unix_ms(5);
+        let users = vec![UserId::parse("b").unwrap()];
+        let (main, thread) = (LogId::from(&channel_id), LogId::new(channel_id, Some(root)));
+        for frame in [
+            ServerFrame::Pong { cursor: "c".into(), server_time, fresh: true },
+            ServerFrame::Typing { log: main, users, more: 3 },
+            ServerFrame::Typing { log: thread, users: Vec::new(), more: 0 },
+        ] {
+            assert_eq!(ServerFrame::decode(&frame.encode()), Some(frame));
+        }
+    }
+
+    #[test]
+    fn the_sender_of_a_new_message_is_read_from_its_frame() {
+        let id = MessageId::mint(Timestamp::from_unix_ms(1_000), 5);
+        let channel_id = ChannelId::mint_group(Timestamp::from_unix_ms(1), 1);
+        let ada: UserId = "ada".parse().unwrap();
+        let text = MessageText::from_stored("hi".into());
+        let mut said = Message::new(id, channel_id, ada.clone(), text);
+        assert_eq!(sender_of(&message(&said)), Some((ada.clone(), None)));
+        said.thread = Some(id);
+        assert_eq!(sender_of(&message(&said)), Some((ada, Some(id))));
+        said.rev = model::Rev::parse("01MCC5RM000000000000000009").unwrap();
+        assert_eq!(sender_of(&message(&said)), None, "a change");
+        assert_eq!(sender_of("{}"), None);
+    }
+
+    #[test]
     fn a_change_of_details_survives_the_wire() {
         let frame = ServerFrame::Channel {
             cursor: "c".into(),
@@ -588,7 +593,7 @@ mod tests {
             Some(ServerFrame::Unknown { cursor }) => cursor,
             other => panic!("{other:?}"),
         };
-        assert_eq!(unknown(r#"{"type":"typing","users":["a"],"more":0}"#), None);
+        assert_eq!(unknown(r#"{"type":"presence","users":{"a":"idle"},"more":[]}"#), None);
         assert_eq!(unknown(r#"{"type":"receipts","archived":["a"],"topic":{},"name":1}"#), None);
         assert_eq!(unknown(r#"{"cursor":"c","type":"poll","x":{"y":[]}}"#).as_deref(), Some("c"));
 

@@ -12,8 +12,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+
 use model::Timestamp;
-use node::inbound::{End, Inbound, Incoming};
+use node::inbound::{End, Inbound, Incoming, Said};
 use protocol::close::CloseCode;
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -139,14 +140,14 @@ impl Client {
 
     fn step(&mut self, incoming: Incoming) -> Option<End> {
         match self.inbound.react(incoming, self.now) {
-            Ok(None) => None,
+            Ok(None | Some(Said::Frame(_) | Said::Malformed(_))) => None,
             Err(end) => Some(end),
-            Ok(Some(hello)) if hello.ticket == TICKET => {
+            Ok(Some(Said::Hello(hello))) if hello.ticket == TICKET => {
                 assert!(hello.cursor.is_none_or(|cursor| cursor.len() <= 128));
-                self.inbound.attached(self.now.plus(Duration::from_secs(3_600)));
+                self.inbound.attached(self.now.plus(Duration::from_secs(3_600)), self.now);
                 None
             }
-            Ok(Some(_)) => Some(End::Close(CloseCode::Unauthenticated)),
+            Ok(Some(Said::Hello(_))) => Some(End::Close(CloseCode::Unauthenticated)),
         }
     }
 

@@ -302,7 +302,8 @@ impl Shared {
             Some(StoreFault::Deny) => Some(refusal(400, "AccessDeniedException")),
             Some(StoreFault::ServerError) => Some(refusal(500, "InternalServerError")),
             Some(StoreFault::LoseAnswer) => {
-                self.forward(&head, &body).await;
+                // Also if the caller is killed meanwhile.
+                self.later(Duration::ZERO, head, body).await;
                 None
             }
             Some(StoreFault::Twice) => {

@@ -172,6 +172,7 @@ impl Program {
                 }
                 Event::Channel { .. }
                 | Event::Read { .. }
+                | Event::Typing { .. }
                 | Event::Tick { .. }
                 | Event::Disconnected { .. } => {}
             }
@@ -237,6 +238,7 @@ const fn is_frame(event: &Event) -> bool {
             | Event::Message { source: Source::Pushed, .. }
             | Event::Channel { .. }
             | Event::Read { .. }
+            | Event::Typing { .. }
             | Event::Tick { .. }
             | Event::Resync { .. }
     )

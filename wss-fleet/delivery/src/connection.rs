@@ -1,13 +1,24 @@
 //! The state of one connection: what its client may send, and when it ends.
 
 use model::{Timestamp, limits};
+use protocol::client_frame::{BadFrame, ClientFrame, Hello};
 use protocol::close::CloseCode;
-use protocol::frame::Hello;
 
 use crate::frame_counts::FrameCounts;
 use crate::rate_limit::TokenBucket;
 
-/// One connection. Its limits are a client's: 20 frames and 64 KiB a second, one `hello`.
+/// What a client said.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Its first frame.
+    Hello(Hello),
+    /// A later one.
+    Frame(ClientFrame),
+    /// A later one that is malformed: it is passed over.
+    Malformed(BadFrame),
+}
+
+/// One connection. Its limits are a client's: frames and bytes a second, one `hello`.
 #[derive(Debug)]
 pub struct Connection {
     is_attached: bool,
@@ -32,8 +43,21 @@ impl Connection {
     }
 
     /// Records that the ticket was accepted: the connection lasts until the caller's token expires.
-    pub fn attached(&mut self, token_expires_at: Timestamp) {
+    /// From now on its client may say more.
+    pub fn attached(&mut self, token_expires_at: Timestamp, now: Timestamp) {
         (self.is_attached, self.until) = (true, token_expires_at);
+        self.frames = TokenBucket::new(limits::ATTACHED_FRAMES_PER_SECOND_MAX, now);
+        self.bytes = TokenBucket::new(limits::ATTACHED_BYTES_PER_SECOND_MAX, now);
+    }
+
+    /// Bytes of a frame that it may send now.
+    #[must_use]
+    pub const fn frame_bytes_max(&self) -> usize {
+        if self.is_attached {
+            limits::ATTACHED_FRAME_BYTES_MAX
+        } else {
+            limits::CLIENT_FRAME_BYTES_MAX
+        }
     }
 
     /// When [`Connection::on_time`] must be called next.
@@ -69,12 +93,19 @@ impl Connection {
         }
     }
 
-    /// Handles a whole text message. A client may send one `hello`, and nothing else.
+    /// Handles a whole text message: the `hello`, and later what a node takes.
     ///
     /// # Errors
     /// [`Connection::on_bytes`].
-    pub fn on_text(&self, text: &str) -> Result<Hello, CloseCode> {
-        if self.is_attached { Err(CloseCode::BadFrame) } else { Hello::decode(text) }
+    pub fn on_text(&self, text: &str) -> Result<Said, CloseCode> {
+        if !self.is_attached {
+            return Hello::decode(text).map(Said::Hello);
+        }
+        match ClientFrame::decode(text) {
+            Ok(frame) => Ok(Said::Frame(frame)),
+            Err(BadFrame::Unknown) => Err(CloseCode::BadFrame),
+            Err(malformed @ BadFrame::Malformed { .. }) => Ok(Said::Malformed(malformed)),
+        }
     }
 
     /// Handles the passing of time: closes the connection if a deadline is over.
@@ -120,7 +151,7 @@ mod tests {
     fn a_connection_ends_with_its_token() {
         let mut connection = Connection::new(at(0));
         assert!(connection.on_text(HELLO).is_ok());
-        connection.attached(at(9_000));
+        connection.attached(at(9_000), at(0));
         assert_eq!(connection.on_time(at(8_999)), Ok(()));
         assert_eq!(connection.on_time(at(9_000)), Err(CloseCode::Unauthenticated));
     }
@@ -128,30 +159,50 @@ mod tests {
     #[test]
     fn a_second_hello_is_a_bad_frame() {
         let mut connection = Connection::new(at(0));
-        connection.attached(at(9_000));
+        connection.attached(at(9_000), at(0));
         assert_eq!(connection.on_text(HELLO), Err(CloseCode::BadFrame));
     }
 
     #[test]
-    fn over_twenty_frames_a_second_is_too_many() {
+    fn over_forty_frames_a_second_is_too_many() {
+        let mut before = Connection::new(at(0));
+        assert_eq!(before.on_bytes(whole(120, 20), at(10)), Ok(()));
+        assert_eq!(before.on_bytes(whole(6, 1), at(10)), Err(CloseCode::RateLimited));
         let mut connection = Connection::new(at(0));
-        connection.attached(at(90_000));
-        assert_eq!(connection.on_bytes(whole(120, 20), at(10)), Ok(()));
+        connection.attached(at(90_000), at(0));
+        assert_eq!(connection.on_bytes(whole(240, 40), at(10)), Ok(()));
         assert_eq!(connection.on_bytes(whole(6, 1), at(10)), Err(CloseCode::RateLimited));
         let mut steady = Connection::new(at(0));
-        steady.attached(at(90_000));
+        steady.attached(at(90_000), at(0));
         for n in 0..1_000 {
-            let reaction = steady.on_bytes(whole(6, 1), at(n * 50));
-            assert_eq!(reaction, Ok(()), "20 a second, frame {n}");
+            let reaction = steady.on_bytes(whole(6, 1), at(n * 25));
+            assert_eq!(reaction, Ok(()), "40 a second, frame {n}");
         }
     }
 
     #[test]
     fn bytes_are_counted_below_the_parser() {
+        for (is_attached, most) in [(false, 64 * 1024), (true, 256 * 1024)] {
+            let mut connection = Connection::new(at(0));
+            if is_attached {
+                connection.attached(at(90_000), at(0));
+            }
+            assert_eq!(connection.on_bytes(whole(most, 0), at(0)), Ok(()));
+            assert_eq!(connection.on_bytes(whole(most / 1_000, 0), at(1)), Ok(()));
+            assert_eq!(connection.on_bytes(whole(1, 0), at(1)), Err(CloseCode::RateLimited));
+        }
+    }
+
+    #[test]
+    fn after_hello_a_known_frame_is_taken_and_a_malformed_one_passed_over() {
         let mut connection = Connection::new(at(0));
-        assert_eq!(connection.on_bytes(whole(64 * 1024, 0), at(0)), Ok(()));
-        assert_eq!(connection.on_bytes(whole(65, 0), at(1)), Ok(()));
-        assert_eq!(connection.on_bytes(whole(1, 0), at(1)), Err(CloseCode::RateLimited));
+        assert_eq!(connection.on_text(r#"{"type":"ping"}"#), Err(CloseCode::BadFrame));
+        connection.attached(at(90_000), at(0));
+        assert_eq!(connection.on_text(r#"{"type":"ping"}"#), Ok(Said::Frame(ClientFrame::Ping)));
+        let malformed = BadFrame::Malformed { field: "at".to_owned() };
+        let ping = r#"{"type":"ping","at":1}"#;
+        assert_eq!(connection.on_text(ping), Ok(Said::Malformed(malformed)));
+        assert_eq!(connection.on_text("ping"), Err(CloseCode::BadFrame));
     }
 
     #[test]
@@ -159,7 +210,7 @@ mod tests {
         let begun =
             FrameCounts { bytes: 10, frames: 1, unfinished: true, ..FrameCounts::default() };
         let mut connection = Connection::new(at(0));
-        connection.attached(at(90_000));
+        connection.attached(at(90_000), at(0));
         connection.on_bytes(begun, at(1_000)).unwrap();
         connection.on_bytes(begun, at(9_000)).unwrap();
         assert_eq!(connection.deadline(), at(11_000));

@@ -21,10 +21,12 @@ mod rate_limit;
 mod ring;
 mod roster;
 mod tickets;
+mod typing;
+mod views;
 mod workspace;
 
 pub use audience::{Audience, SocketId};
-pub use connection::Connection;
+pub use connection::{Connection, Said};
 pub use frame_counts::{FrameCounts, FrameMeter};
 pub use numbers::{EntryNumber, Registration, RepairId};
 pub use rate_limit::TokenBucket;

@@ -6,6 +6,7 @@ mod backfill;
 mod chain;
 mod deliver;
 mod resync;
+mod said;
 mod ticks;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -16,6 +17,7 @@ use model::{
     ChannelId, ConnectionId, EntryId, Member, Message, MessageRef, NodeId, Position, PublicationId,
     Timestamp, UserId, WorkspaceId, limits,
 };
+use protocol::client_frame::ClientFrame;
 use protocol::close::CloseCode;
 use protocol::frame::ServerFrame;
 use protocol::publication::{Entry, Publication};
@@ -27,10 +29,13 @@ use crate::hold::Holds;
 use crate::numbers::{EntryNumber, Registration, RepairId};
 use crate::ring::Ring;
 use crate::roster::{Roster, UserKey};
+use crate::typing::Typing;
+use crate::views::Views;
 
 use attach::Waiting;
 use backfill::Backfill;
 use resync::Resyncs;
+use said::Pongs;
 use ticks::{AUDIT, Attached};
 
 pub use backfill::History;
@@ -107,6 +112,13 @@ pub enum Input {
     Attach(Attach),
     /// A socket is gone.
     Detach(SocketId),
+    /// A client said something after its `hello`.
+    Said {
+        /// Its socket.
+        socket: SocketId,
+        /// What it said.
+        frame: ClientFrame,
+    },
     /// The answer to [`Effect::LoadUser`]; `None` if the store refuses only this read.
     UserLoaded {
         /// The user.
@@ -187,6 +199,8 @@ pub enum Effect {
         /// The close code.
         code: CloseCode,
     },
+    /// Push a signal to all nodes of the workspace, this one included. It may be lost.
+    Signal(Signal),
     /// Read a user's rows and tombstone, strongly.
     LoadUser {
         /// The user.
@@ -273,6 +287,9 @@ pub struct Workspace {
     holds: Holds,
     roster: Roster,
     sockets: HashMap<SocketId, Attached>,
+    views: Views,
+    typing: Typing,
+    pongs: Pongs,
     /// By user, in order of arrival, so that lookups are fast in a reconnect storm.
     waiting: BTreeMap<UserKey, Vec<Waiting>>,
     reading: HashSet<EntryNumber>,
@@ -322,6 +339,9 @@ impl Workspace {
             holds: Holds::default(),
             roster: Roster::default(),
             sockets: HashMap::new(),
+            views: Views::default(),
+            typing: Typing::default(),
+            pongs: Pongs::default(),
             waiting: BTreeMap::new(),
             reading: HashSet::new(),
             unresolved: HashSet::new(),
@@ -358,6 +378,7 @@ impl Workspace {
             }
             Input::Attach(attach) => self.on_attach(attach, turn),
             Input::Detach(socket) => self.detach(socket, turn),
+            Input::Said { socket, frame } => self.on_said(socket, frame, turn),
             Input::UserLoaded { user, registration, loaded } => {
                 self.on_loaded(&user, registration, loaded, turn);
             }
@@ -379,6 +400,8 @@ impl Workspace {
             || self.holds.safe().is_some()
             || !self.resyncs.is_empty()
             || self.is_held_up
+            || !self.typing.is_empty()
+            || !self.pongs.is_empty()
     }
 
     /// Whether no socket is attached or waits to be.
@@ -448,6 +471,7 @@ impl Workspace {
         let oldest = self.holds.oldest();
         self.is_held_up = oldest.is_some_and(|since| turn.now.since(since) >= limits::HOLD_STALE);
         self.expire_waiting(turn);
+        self.on_time_of_signals(turn);
     }
 }
 

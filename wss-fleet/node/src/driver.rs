@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use delivery::{Attach, SocketId};
+use delivery::{Attach, Said, SocketId};
 use model::limits;
+use protocol::client_frame::{ClientFrame, Hello};
 use protocol::close::CloseCode;
-use protocol::frame::Hello;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{Notify, mpsc};
 
@@ -92,10 +92,20 @@ async fn read<R: AsyncRead + Unpin>(inbound: &mut Inbound<R>, presence: &mut Pre
         match inbound.react(incoming, presence.hub.now()) {
             Ok(None) => {}
             Err(end) => return end,
-            Ok(Some(hello)) => {
+            Ok(Some(Said::Hello(hello))) => {
                 if let Err(code) = Box::pin(attach(hello, inbound, presence)).await {
                     return End::Close(code);
                 }
+            }
+            Ok(Some(Said::Frame(frame))) => {
+                presence.hub.metrics.client_frames.with_label_values(&[frame.kind()]).inc();
+                if let Err(code) = Box::pin(presence.pass_on(frame)).await {
+                    return End::Close(code);
+                }
+            }
+            Ok(Some(Said::Malformed(why))) => {
+                presence.hub.metrics.client_frames.with_label_values(&["malformed"]).inc();
+                tracing::debug!(socket = presence.socket.serial, %why, "a frame is passed over");
             }
         }
     }
@@ -109,7 +119,7 @@ async fn attach<R: AsyncRead + Unpin>(
 ) -> Result<(), CloseCode> {
     let hub = &presence.hub;
     let principal = hub.admit(&hello.ticket)?.principal;
-    inbound.attached(principal.expires_at);
+    inbound.attached(principal.expires_at, hub.now());
     let attach = Attach {
         socket: presence.socket,
         connection_id: hub.connection_id(),
@@ -148,6 +158,16 @@ struct Presence {
     hub: Arc<Hub>,
     socket: SocketId,
     workspace: Option<mpsc::Sender<Request>>,
+}
+
+impl Presence {
+    /// Passes a frame on to the workspace's task. While that is busy, nothing more is read from the
+    /// client.
+    async fn pass_on(&self, frame: ClientFrame) -> Result<(), CloseCode> {
+        let Some(workspace) = &self.workspace else { return Err(CloseCode::BadFrame) };
+        let said = Request::Said(Box::new((self.socket, frame)));
+        workspace.send(said).await.map_err(|_gone| CloseCode::Internal)
+    }
 }
 
 impl Drop for Presence {

@@ -1,4 +1,4 @@
-//! The reading half of a connection: bytes come in, a `hello` and an end come out. It needs no runtime, clock or
+//! The reading half of a connection: bytes come in, what the client says and an end come out. It needs no runtime, clock or
 //! node, so a test or fuzzer can feed it anything.
 
 use std::fmt;
@@ -7,9 +7,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use delivery::Connection;
-use model::{Timestamp, limits};
+use model::Timestamp;
 use protocol::close::CloseCode;
-use protocol::frame::Hello;
 use tokio::io::AsyncRead;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Error as FrameError, Message, error::ProtocolError};
@@ -17,6 +16,7 @@ use tokio_tungstenite::tungstenite::{Error as FrameError, Message, error::Protoc
 use crate::metered_io::{MeteredIo, ParserIo};
 
 pub use crate::metered_io::Answers;
+pub use delivery::Said;
 
 /// How reading from a client ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +67,8 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
     }
 
     /// Records that the ticket was accepted: the connection lasts until the caller's token expires.
-    pub fn attached(&mut self, token_expires_at: Timestamp) {
-        self.connection.attached(token_expires_at);
+    pub fn attached(&mut self, token_expires_at: Timestamp, now: Timestamp) {
+        self.connection.attached(token_expires_at, now);
     }
 
     /// Returns the next message, or [`Incoming::Bytes`] if bytes arrived that complete none. Pass
@@ -81,7 +81,8 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>, answers: Answers<'_>) -> Poll<Incoming> {
-        let mut parser = self.parser.take().unwrap_or_else(parser);
+        let mut parser =
+            self.parser.take().unwrap_or_else(|| parser(self.connection.frame_bytes_max()));
         let read = parser.read(&mut ParserIo { io: &mut self.io, context, answers });
         let is_blocked =
             matches!(&read, Err(FrameError::Io(error)) if error.kind() == ErrorKind::WouldBlock);
@@ -109,11 +110,12 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
     }
 
     /// Decides what to do next. Limits come first: a client that sends too much is closed. Returns
-    /// the `hello`, if this is it: check its ticket, and call [`Inbound::attached`] if it is good.
+    /// what the client said, if this is it. Of a `hello`, check the ticket, and call
+    /// [`Inbound::attached`] if it is good.
     ///
     /// # Errors
     /// The end of the connection: stop reading.
-    pub fn react(&mut self, incoming: Incoming, now: Timestamp) -> Result<Option<Hello>, End> {
+    pub fn react(&mut self, incoming: Incoming, now: Timestamp) -> Result<Option<Said>, End> {
         let read = self.io.drain_counts();
         if read.bytes > 0 {
             self.connection.on_bytes(read, now).map_err(End::Close)?;
@@ -134,14 +136,14 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
 }
 
 /// Sets every limit explicitly, rather than rely on the library's defaults.
-fn parser() -> Box<WebSocketContext> {
+fn parser(bytes_max: usize) -> Box<WebSocketContext> {
     let mut config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .accept_unmasked_frames(false);
-    config.max_message_size = Some(limits::CLIENT_FRAME_BYTES_MAX);
-    config.max_frame_size = Some(limits::CLIENT_FRAME_BYTES_MAX);
+    config.max_message_size = Some(bytes_max);
+    config.max_frame_size = Some(bytes_max);
     Box::new(WebSocketContext::new(Role::Server, Some(config)))
 }
 

@@ -38,6 +38,7 @@ mod read_queue;
 mod reads;
 mod reported;
 mod shard;
+mod signals;
 mod store;
 #[cfg(test)]
 mod test_hub;

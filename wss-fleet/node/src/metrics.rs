@@ -9,6 +9,7 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
+use protocol::client_frame::ACCEPTED;
 use protocol::close::CloseCode;
 use tokio::time::Instant;
 
@@ -27,6 +28,10 @@ pub(crate) struct Metrics {
     pub(crate) refreshes: IntCounter,
     pub(crate) backfills: IntCounter,
     pub(crate) foreign_pushes: IntCounter,
+    /// By type, or `malformed`.
+    pub(crate) client_frames: IntCounterVec,
+    /// By outcome.
+    pub(crate) signals: IntCounterVec,
     pub(crate) heartbeats_missed: IntCounter,
     pub(crate) panics: IntCounter,
     pub(crate) closes: IntCounterVec,
@@ -106,6 +111,18 @@ impl Metrics {
             refreshes: counter("inkwire_view_refreshes_total", VIEW_REFRESHES),
             backfills: counter("inkwire_backfills_total", BACKFILLS),
             foreign_pushes: counter("inkwire_foreign_pushes_total", FOREIGN_PUSHES),
+            client_frames: labelled(
+                &registry,
+                ("inkwire_client_frames_total", CLIENT_FRAMES),
+                "type",
+                ACCEPTED.into_iter().chain(["malformed"]),
+            ),
+            signals: labelled(
+                &registry,
+                ("inkwire_signals_total", SIGNALS),
+                "outcome",
+                ["pushed", "failed", "dropped"].into_iter(),
+            ),
             heartbeats_missed: counter("inkwire_heartbeats_missed_total", HEARTBEATS_MISSED),
             panics: counter("inkwire_panics_total", "Tasks that panicked; each is a defect."),
             closes: labelled(&registry, ("inkwire_closes_total", CLOSES), "code", closes),
@@ -257,6 +274,9 @@ const HELD_BYTES: &str = "Bytes of publications held back until the store says w
 const VIEW_REFRESHES: &str = "Reads of a channel's members from the store.";
 const FOREIGN_PUSHES: &str =
     "Pushes on a workspace's topics that this version does not know; they are ignored.";
+const CLIENT_FRAMES: &str =
+    "Frames from clients after their hello; malformed ones are passed over.";
+const SIGNALS: &str = "Signals of this node's clients for all nodes; they may fail, or be dropped if too many are under way.";
 const BACKFILLS: &str = "Channels read from the store because Redis had lost part of the stream.";
 const HEARTBEATS_MISSED: &str =
     "Lease renewals that failed; after three in a row the node gets no new clients.";

@@ -152,6 +152,7 @@ impl ReadQueue {
             | Effect::Replay { .. }
             | Effect::Refuse { .. }
             | Effect::Close { .. }
+            | Effect::Signal(_)
             | Effect::Fill { .. }
             | Effect::Audit { .. }) => return Some(other),
         }

@@ -19,6 +19,7 @@ use crate::hub::Hub;
 use crate::metrics::Stale;
 use crate::read_queue::{Ended, ReadQueue};
 use crate::shard::Command;
+use crate::signals::Signals;
 use crate::workspaces::Request;
 use crate::{frames, reads};
 
@@ -31,6 +32,7 @@ struct Task {
     jobs: JoinSet<Event>,
     fill: Option<AbortHandle>,
     reads: ReadQueue,
+    signals: Signals,
     effects: Vec<Effect>,
     repairs: (u64, u64),
     held: usize,
@@ -67,6 +69,7 @@ fn start(hub: Arc<Hub>, id: WorkspaceId, requests: mpsc::Receiver<Request>) {
         jobs: JoinSet::new(),
         fill: None,
         reads: ReadQueue::new(Instant::now()),
+        signals: Signals::default(),
         effects: Vec::new(),
         repairs: (0, 0),
         held: 0,
@@ -140,6 +143,10 @@ impl Task {
         match event {
             Event::Request(Request::Attach(attach)) => self.attach(*attach).await,
             Event::Request(Request::Detach(socket)) => self.input(Input::Detach(socket)).await,
+            Event::Request(Request::Said(said)) => {
+                let (socket, frame) = *said;
+                self.input(Input::Said { socket, frame }).await;
+            }
             Event::Notice(Some(notice)) => self.notice(notice).await,
             Event::Notice(None) => {
                 self.subscription = None;
@@ -253,6 +260,7 @@ impl Task {
                 }
             }
             Effect::Close { socket, code } => hub.close(socket, code, None).await,
+            Effect::Signal(signal) => self.signals.offer(&hub, &id, signal),
             Effect::Refuse { socket } => self.refuse(socket).await,
             // The queue has accepted these.
             Effect::LoadUser { .. }

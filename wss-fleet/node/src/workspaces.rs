@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use delivery::{Attach, SocketId};
 use model::{WorkspaceId, limits};
 use parking_lot::Mutex;
+use protocol::client_frame::ClientFrame;
 use tokio::sync::mpsc;
 
 /// A connection's request to a workspace's task.
@@ -13,6 +14,8 @@ pub(crate) enum Request {
     /// Boxed: queues allocate many slots at once, and most workspaces are small.
     Attach(Box<Attach>),
     Detach(SocketId),
+    /// A client said something.
+    Said(Box<(SocketId, ClientFrame)>),
 }
 
 /// The queues of the workspaces' tasks. It does not know what a task does.

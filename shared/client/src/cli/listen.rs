@@ -49,7 +49,7 @@ const fn channel_of(event: &Event) -> Option<&ChannelId> {
     match event {
         Event::Message { message, .. } => Some(&message.channel_id),
         Event::Channel { channel_id, .. } => Some(channel_id),
-        Event::Read { log, .. } => Some(&log.channel_id),
+        Event::Read { log, .. } | Event::Typing { log, .. } => Some(&log.channel_id),
         Event::Ready { .. }
         | Event::Tick { .. }
         | Event::Resync { .. }
@@ -86,6 +86,7 @@ async fn text_of(event: &Event, names: &mut Names) -> Option<String> {
         Event::Tick { fresh: false, .. } => "messages may be late".to_owned(),
         Event::Message { .. }
         | Event::Read { .. }
+        | Event::Typing { .. }
         | Event::Tick { .. }
         | Event::Restarted { .. }
         | Event::CaughtUp { .. }
@@ -130,6 +131,10 @@ fn record(event: &Event) -> Value {
         Event::Read { log, mark } => json!({
             "event": "read", "channel_id": log.channel_id.as_str(),
             "thread": log.thread.map(|root| root.to_string()), "up_to": mark.up_to.to_string(), "epoch": mark.epoch.number(),
+        }),
+        Event::Typing { log, users, more } => json!({
+            "event": "typing", "channel_id": log.channel_id.as_str(),
+            "thread": log.thread.map(|root| root.to_string()), "users": ids_of(users), "more": more,
         }),
         Event::Tick { server_time, fresh } => {
             json!({ "event": "tick", "server_time": server_time.unix_ms(), "fresh": fresh })

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ChannelChange, ChannelId, Message, UserId, limits};
+use model::{ChannelChange, ChannelId, Message, Timestamp, UserId, limits};
 use parking_lot::Mutex;
+use protocol::client_frame::ClientFrame;
 use protocol::frame::{Ready, ServerFrame};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
-use super::{Control, View};
+use super::speech::Speech;
+use super::{Control, Status};
 use crate::backoff::Backoff;
 use crate::catch_up::Shared;
 use crate::event::{Event, Source};
@@ -20,8 +22,11 @@ use crate::socket::{OpenError, RawSocket, Received};
 
 pub(super) struct Task {
     pub(super) shared: Shared,
-    pub(super) view: Arc<Mutex<View>>,
+    pub(super) status: Arc<Mutex<Status>>,
     pub(super) control: watch::Receiver<Control>,
+    /// What the handles say on the socket.
+    pub(super) said: mpsc::Receiver<ClientFrame>,
+    pub(super) speech: Speech,
     /// At most one catch-up at a time. It continues when its socket is lost: the messages that it
     /// reads are stored, and a gap that opens again meanwhile stays open.
     pub(super) catch_ups: JoinSet<Result<(), StopReason>>,
@@ -154,6 +159,7 @@ impl Task {
             let may_start = self.ready_at.is_some() && self.catch_ups.is_empty();
             let next = self.next_catch_up.filter(|_| may_start);
             let due_at = next.map(|next| next.due_at);
+            let view_at = self.view_due_at();
             tokio::select! {
                 // Handle requests and finished catch-ups are rare, so they come first. Frames can
                 // arrive without end, so only the silence timeout, which they reset, comes after.
@@ -173,6 +179,27 @@ impl Task {
                     self.catch_ups.spawn(self.shared.clone().catch_up());
                     continue;
                 }
+                () = sleep_until(view_at.unwrap_or_else(Instant::now)), if view_at.is_some() => {
+                    let view = self.control.borrow().view.clone();
+                    let frame = self.speech.view_said(&view, Instant::now());
+                    if socket.say(&frame).await.is_err() {
+                        return Ok(Disconnect::abnormal());
+                    }
+                    continue;
+                }
+                Some(frame) = self.said.recv() => {
+                    let now = Instant::now();
+                    if self.ready_at.is_none() || !self.speech.passes(&frame, now) {
+                        continue;
+                    }
+                    if socket.say(&frame).await.is_err() {
+                        return Ok(Disconnect::abnormal());
+                    }
+                    if frame == ClientFrame::Ping {
+                        silent_at = silent_at.min(now + PONG_WAIT_MAX);
+                    }
+                    continue;
+                }
                 received = socket.receive(), if reading => match received {
                     Received::Frame(frame) => self.on_frame(frame).await?,
                     Received::Closed(code) => {
@@ -189,6 +216,12 @@ impl Task {
             // Count from when the frame was handled: a slow program is not a silent socket.
             silent_at = Instant::now() + self.silence_max();
         }
+    }
+
+    /// When the view is to be said on this socket.
+    fn view_due_at(&self) -> Option<Instant> {
+        let view = &self.control.borrow().view;
+        self.ready_at.and_then(|_| self.speech.view_due_at(view, Instant::now()))
     }
 
     fn silence_max(&self) -> Duration {
@@ -240,13 +273,11 @@ impl Task {
                 Some(Event::Channel { change: *change, channel_id, user_ids, details })
             }
             ServerFrame::Tick { server_time, fresh, every, .. } => {
-                let (server_time, fresh) = (*server_time, *fresh);
                 self.tick = every.unwrap_or(self.tick);
-                shared.learn_node_clock(server_time);
-                if fresh {
-                    shared.inbox().record_in_step(server_time);
-                }
-                Some(Event::Tick { server_time, fresh })
+                Some(self.on_alive(*server_time, *fresh))
+            }
+            ServerFrame::Pong { server_time, fresh, .. } => {
+                Some(self.on_alive(*server_time, *fresh))
             }
             ServerFrame::Resync { reason, delay_ms, channels } => {
                 shared.inbox().open_gap(channels.as_deref(), shared.node_now());
@@ -256,6 +287,9 @@ impl Task {
                 Some(Event::Resync { reason: reason.clone(), delay })
             }
             ServerFrame::Read { log, mark } => Some(Event::Read { log: log.clone(), mark: *mark }),
+            ServerFrame::Typing { log, users, more } => {
+                Some(Event::Typing { log: log.clone(), users: users.clone(), more: *more })
+            }
             ServerFrame::Unknown { .. } => None,
         };
         if let Some(event) = event {
@@ -263,8 +297,17 @@ impl Task {
         }
         // Last: the cursor must never be ahead of the events that the program received.
         self.session.on_frame(&frame);
-        self.view.lock().cursor = self.session.cursor().map(str::to_owned);
+        self.status.lock().cursor = self.session.cursor().map(str::to_owned);
         Ok(())
+    }
+
+    /// The node says that the socket is alive, and whether the path behind it is.
+    fn on_alive(&self, server_time: Timestamp, fresh: bool) -> Event {
+        self.shared.learn_node_clock(server_time);
+        if fresh {
+            self.shared.inbox().record_in_step(server_time);
+        }
+        Event::Tick { server_time, fresh }
     }
 
     /// The channel that this user is a member of again: the frame says so, or is a message of it,
@@ -281,8 +324,10 @@ impl Task {
             }
             ServerFrame::Ready(_)
             | ServerFrame::Tick { .. }
+            | ServerFrame::Pong { .. }
             | ServerFrame::Resync { .. }
             | ServerFrame::Read { .. }
+            | ServerFrame::Typing { .. }
             | ServerFrame::Unknown { .. } => None,
         }
     }
@@ -294,8 +339,9 @@ impl Task {
     fn on_ready(&mut self, ready: &Ready) -> Event {
         self.ready_at = Some(Instant::now());
         self.tick = ready.tick;
+        self.speech.begin(&ready.accepts);
         self.user = Some(ready.user_id.clone());
-        self.view.lock().node_id = Some(ready.node_id.clone());
+        self.status.lock().node_id = Some(ready.node_id.clone());
         if !ready.resumed {
             self.shared.inbox().open_gap(None, ready.server_time);
         }
@@ -335,7 +381,7 @@ impl Task {
     async fn disconnected(&mut self, disconnect: &Disconnect) -> Result<Step, StopReason> {
         let lived = self.ready_at.take().map(|ready_at| ready_at.elapsed());
         self.lost_at = lived.map(|_| Instant::now()).or(self.lost_at);
-        self.view.lock().node_id = None;
+        self.status.lock().node_id = None;
         let next = self.session.on_disconnect(disconnect, lived);
         self.shared.reserve_event().await?.send(Event::Disconnected { code: disconnect.code });
         next
@@ -347,5 +393,7 @@ impl Task {
 const THREAD_WAIT_MAX: Duration = Duration::from_secs(2);
 /// A socket without a frame for this many ticks is dead.
 const SILENT_TICKS: f64 = 1.5;
+/// How long to wait for the answer to a ping.
+const PONG_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Timeout of connecting and upgrading. A node that takes longer is overloaded: try another.
 const DIAL_WAIT_MAX: Duration = Duration::from_secs(5);

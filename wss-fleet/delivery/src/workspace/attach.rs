@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{ChannelChange, ChannelId, Position, Timestamp, UserId, limits};
+use protocol::client_frame::ACCEPTED;
 use protocol::close::CloseCode;
 use protocol::frame::{self, Ready, ServerFrame};
 use protocol::publication::{Payload, Publication, Recipients};
@@ -256,8 +257,7 @@ impl Workspace {
             user_id: attach.user.clone(),
             cursor,
             resumed,
-            // No frame of a client is accepted after its `hello` yet.
-            accepts: Vec::new(),
+            accepts: ACCEPTED.map(str::to_owned).to_vec(),
             tick: limits::TICK,
             server_time: now,
         });
@@ -304,6 +304,8 @@ impl Workspace {
     /// Forgets a socket, and its user with the last one.
     fn forget_socket(&mut self, key: UserKey, socket: SocketId, turn: &mut Turn<'_>) {
         self.sockets.remove(&socket);
+        self.views.remove(socket);
+        self.pongs.remove(socket);
         if let Some(waiting) = self.waiting.get_mut(&key) {
             waiting.retain(|waiting| waiting.attach.socket != socket);
             if waiting.is_empty() {

@@ -51,9 +51,12 @@ impl Workspace {
     }
 
     /// Delivers a signal to the sockets that are here. It is in no ring: nobody resumes it.
-    pub(super) fn on_signal(&self, signal: &Signal, turn: &mut Turn<'_>) {
+    pub(super) fn on_signal(&mut self, signal: &Signal, turn: &mut Turn<'_>) {
         let (user, marks) = match signal {
             Signal::Read { user_id, marks } => (user_id, marks),
+            Signal::Typing { user_id, log, members_version } => {
+                return self.typed(user_id, log, *members_version, turn);
+            }
             Signal::Unknown => return,
         };
         let to = self.roster.audience_of(user);
@@ -274,6 +277,7 @@ impl Workspace {
             Recipients::Workspace => self.roster.everyone(),
             Recipients::Nobody | Recipients::Unknown => return,
         };
+        self.ends_typing(publication);
         let Payload::Frame(payload) = &publication.payload else { return };
         let to = self.without_those_that_had_it(to, publication.subject.as_ref());
         if to.is_empty() {

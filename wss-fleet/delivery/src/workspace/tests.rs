@@ -15,6 +15,7 @@ mod backfill;
 mod chain;
 mod cut;
 mod hold;
+mod said;
 mod signals;
 mod ticks;
 
@@ -233,6 +234,11 @@ fn text_of(frame: &[u8]) -> String {
         ServerFrame::Resync { .. } => "resync".to_owned(),
         ServerFrame::Tick { fresh, .. } => format!("tick {fresh}"),
         ServerFrame::Read { mark, .. } => format!("read {mark}"),
+        ServerFrame::Pong { fresh, .. } => format!("pong {fresh}"),
+        ServerFrame::Typing { users, more, .. } => {
+            let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
+            format!("typing {} +{more}", users.join(","))
+        }
         ServerFrame::Unknown { .. } => "?".to_owned(),
     }
 }

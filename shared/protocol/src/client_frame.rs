@@ -1,0 +1,322 @@
+//! The JSON text frames that a client sends: one `hello`, and what its node accepts after that.
+
+use std::fmt;
+
+use model::{ChannelId, LogId, UserId, limits};
+use serde_json::{Map, Value, json};
+
+use crate::close::CloseCode;
+use crate::json;
+
+/// The frame types that a node takes after `hello`, sorted: `accepts` of its `ready`.
+pub const ACCEPTED: [&str; 3] = ["ping", "typing", "view"];
+
+/// A client's first frame.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The ticket from `/connect`; a secret.
+    pub ticket: String,
+    /// Where to resume. A cursor that is too long is empty here, so that it counts as unknown.
+    pub cursor: Option<String>,
+}
+
+impl fmt::Debug for Hello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hello").field("cursor", &self.cursor).finish_non_exhaustive()
+    }
+}
+
+impl Hello {
+    /// Reads a client's first frame.
+    ///
+    /// # Errors
+    /// [`CloseCode::BadFrame`] for anything but a `hello` with string fields;
+    /// [`CloseCode::Unauthenticated`] for one without a ticket.
+    pub fn decode(text: &str) -> Result<Self, CloseCode> {
+        let Ok(Value::Object(mut fields)) = json::parse(text.as_bytes()) else {
+            return Err(CloseCode::BadFrame);
+        };
+        let mut string = |name| match fields.remove(name) {
+            None => Ok(None),
+            Some(Value::String(value)) => Ok(Some(value)),
+            Some(_) => Err(CloseCode::BadFrame),
+        };
+        let (kind, ticket, cursor) = (string("type")?, string("ticket")?, string("cursor")?);
+        // The frame types that the client understands. Nothing depends on them yet.
+        let accepts = fields.remove("accepts");
+        let is_list = |value: &Value| {
+            value.as_array().is_some_and(|types| types.iter().all(Value::is_string))
+        };
+        let is_hello = kind.as_deref() == Some("hello") && fields.is_empty();
+        if !is_hello || !accepts.as_ref().is_none_or(is_list) {
+            return Err(CloseCode::BadFrame);
+        }
+        let ticket = ticket.ok_or(CloseCode::Unauthenticated)?;
+        // A cursor that is too long counts as unknown; it does not close the socket.
+        let unknown = |cursor: String| {
+            if cursor.len() > limits::CURSOR_BYTES_MAX { String::new() } else { cursor }
+        };
+        Ok(Self { ticket, cursor: cursor.map(unknown) })
+    }
+
+    /// Writes the frame.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut frame = json!({ "type": "hello", "ticket": self.ticket });
+        if let (Some(cursor), Some(fields)) = (&self.cursor, frame.as_object_mut()) {
+            fields.insert("cursor".into(), cursor.as_str().into());
+        }
+        frame.to_string()
+    }
+}
+
+/// A frame from a client after its `hello`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientFrame {
+    /// Asks for a `pong`, to learn at once whether the path is alive.
+    Ping,
+    /// What is on the client's screen; replaces what it said before.
+    View(View),
+    /// The user types a message in this log.
+    Typing(LogId),
+}
+
+/// What is on a client's screen. Signals about a log or a user reach only who views it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct View {
+    /// Main logs and threads: at most [`limits::VIEW_LOGS_MAX`] of each kind.
+    pub logs: Vec<LogId>,
+    /// At most [`limits::VIEW_USERS_MAX`].
+    pub users: Vec<UserId>,
+}
+
+/// Why a client's text is no frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadFrame {
+    /// Not JSON, no object, or of a type that no node takes: the socket is closed.
+    Unknown,
+    /// A frame of a known type with a missing, unknown or malformed field: it is ignored.
+    Malformed {
+        /// The field.
+        field: String,
+    },
+}
+
+impl fmt::Display for BadFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("not a frame that a node takes"),
+            Self::Malformed { field } => write!(f, "the field {field} is missing or malformed"),
+        }
+    }
+}
+
+impl ClientFrame {
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// [`BadFrame`].
+    pub fn decode(text: &str) -> Result<Self, BadFrame> {
+        let Ok(Value::Object(fields)) = json::parse(text.as_bytes()) else {
+            return Err(BadFrame::Unknown);
+        };
+        let mut fields = Fields(fields);
+        let frame = match fields.0.remove("type").as_ref().and_then(Value::as_str) {
+            Some("ping") => Self::Ping,
+            Some("typing") => Self::Typing(fields.log()?),
+            Some("view") => Self::View(fields.view()?),
+            _ => return Err(BadFrame::Unknown),
+        };
+        match fields.0.into_iter().next() {
+            None => Ok(frame),
+            Some((field, _)) => Err(BadFrame::Malformed { field }),
+        }
+    }
+
+    /// Its type on the wire.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::View(_) => "view",
+            Self::Typing(_) => "typing",
+        }
+    }
+
+    /// Writes the frame.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let frame = match self {
+            Self::Ping => json!({ "type": "ping" }),
+            Self::Typing(LogId { channel_id, thread }) => match thread {
+                None => json!({ "type": "typing", "channel_id": channel_id.as_str() }),
+                Some(root) => json!({
+                    "type": "typing", "channel_id": channel_id.as_str(), "thread": root.to_string(),
+                }),
+            },
+            Self::View(View { logs, users }) => {
+                let channels = logs.iter().filter(|log| log.thread.is_none());
+                let channels: Vec<&str> = channels.map(|log| log.channel_id.as_str()).collect();
+                let thread =
+                    |log: &LogId| Some(json!([log.channel_id.as_str(), log.thread?.to_string()]));
+                let threads: Vec<Value> = logs.iter().filter_map(thread).collect();
+                let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
+                json!({ "type": "view", "channels": channels, "threads": threads, "users": users })
+            }
+        };
+        frame.to_string()
+    }
+}
+
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn log(&mut self) -> Result<LogId, BadFrame> {
+        let channel = self.0.remove("channel_id").as_ref().and_then(channel);
+        let channel = channel.ok_or_else(|| malformed("channel_id"))?;
+        let thread = match self.0.remove("thread") {
+            None => None,
+            Some(root) => {
+                let root = root.as_str().and_then(|root| root.parse().ok());
+                Some(root.ok_or_else(|| malformed("thread"))?)
+            }
+        };
+        Ok(LogId::new(channel, thread))
+    }
+
+    fn view(&mut self) -> Result<View, BadFrame> {
+        let mut logs = self
+            .list("channels", limits::VIEW_LOGS_MAX, |value| Some(LogId::from(channel(value)?)))?;
+        logs.extend(self.list("threads", limits::VIEW_LOGS_MAX, |value| {
+            let [of, root] = value.as_array()?.as_slice() else { return None };
+            Some(LogId::new(channel(of)?, Some(root.as_str()?.parse().ok()?)))
+        })?);
+        let user = |value: &Value| value.as_str()?.parse().ok();
+        let users = self.list("users", limits::VIEW_USERS_MAX, user)?;
+        Ok(View { logs, users })
+    }
+
+    /// A list of at most `most` values; an absent one is empty. Repeated values count once.
+    fn list<T: Ord>(
+        &mut self,
+        field: &str,
+        most: usize,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Vec<T>, BadFrame> {
+        let Some(list) = self.0.remove(field) else { return Ok(Vec::new()) };
+        let list = list.as_array().filter(|list| list.len() <= most);
+        let read: Option<Vec<T>> = list.and_then(|list| list.iter().map(read).collect());
+        let mut values = read.ok_or_else(|| malformed(field))?;
+        values.sort_unstable();
+        values.dedup();
+        Ok(values)
+    }
+}
+
+fn channel(value: &Value) -> Option<ChannelId> {
+    value.as_str()?.parse().ok()
+}
+
+fn malformed(field: &str) -> BadFrame {
+    BadFrame::Malformed { field: field.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{MessageId, Timestamp};
+
+    use super::*;
+
+    fn general() -> ChannelId {
+        ChannelId::mint_group(Timestamp::from_unix_ms(5), 1)
+    }
+
+    fn root() -> MessageId {
+        MessageId::mint(Timestamp::from_unix_ms(6), 1)
+    }
+
+    #[test]
+    fn a_hello_is_read() {
+        let hello =
+            Hello::decode(r#"{"type":"hello","ticket":"t","cursor":"1-1-0000abcd"}"#).unwrap();
+        assert_eq!(hello, Hello { ticket: "t".into(), cursor: Some("1-1-0000abcd".into()) });
+        assert_eq!(Hello::decode(&hello.encode()), Ok(hello.clone()));
+        let later = r#"{"type":"hello","ticket":"t","cursor":"1-1-0000abcd","accepts":["a","b"]}"#;
+        assert_eq!(Hello::decode(later), Ok(hello));
+        let long = format!(r#"{{"type":"hello","ticket":"t","cursor":"{}"}}"#, "x".repeat(500));
+        assert_eq!(Hello::decode(&long).unwrap().cursor.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn what_is_no_hello_closes() {
+        for text in [
+            "",
+            "null",
+            "[]",
+            "x",
+            r#"{"type":"hello"} x"#,
+            r#"{"ticket":"t"}"#,
+            r#"{"type":"ping","ticket":"t"}"#,
+            r#"{"type":1,"ticket":"t"}"#,
+            r#"{"type":"hello","ticket":1}"#,
+            r#"{"type":"hello","ticket":null}"#,
+            r#"{"type":"hello","ticket":"t","cursor":null}"#,
+            r#"{"type":"hello","ticket":"t","cursor":7}"#,
+            r#"{"type":"hello","ticket":"t","extra":1}"#,
+            r#"{"type":"hello","ticket":"t","accepts":null}"#,
+            r#"{"type":"hello","ticket":"t","accepts":"message"}"#,
+            r#"{"type":"hello","ticket":"t","accepts":["message",1]}"#,
+            r#"{"type":"hello","ticket":"t","ticket":"t"}"#,
+        ] {
+            assert_eq!(Hello::decode(text), Err(CloseCode::BadFrame), "{text}");
+        }
+        assert_eq!(Hello::decode(r#"{"type":"hello"}"#), Err(CloseCode::Unauthenticated));
+    }
+
+    #[test]
+    fn debug_shows_no_ticket() {
+        let hello = Hello { ticket: "secret".into(), cursor: None };
+        assert!(!format!("{hello:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_frame_survives_the_wire() {
+        let thread = LogId::new(general(), Some(root()));
+        let users = vec!["alice".parse().unwrap(), "bob".parse().unwrap()];
+        for frame in [
+            ClientFrame::Ping,
+            ClientFrame::Typing(general().into()),
+            ClientFrame::Typing(thread.clone()),
+            ClientFrame::View(View::default()),
+            ClientFrame::View(View { logs: vec![general().into(), thread], users }),
+        ] {
+            assert_eq!(ClientFrame::decode(&frame.encode()), Ok(frame.clone()));
+            assert!(ACCEPTED.contains(&frame.kind()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_known_frame_is_told_from_what_is_malformed() {
+        for text in ["", "x", "[]", "{}", r#"{"type":7}"#, r#"{"type":"hello","ticket":"t"}"#] {
+            assert_eq!(ClientFrame::decode(text), Err(BadFrame::Unknown), "{text}");
+        }
+        let five: Vec<String> = (0..5).map(|_| general().to_string()).collect();
+        let many: Vec<String> = (0..=limits::VIEW_USERS_MAX).map(|n| format!("u{n}")).collect();
+        for (frame, field) in [
+            (json!({ "type": "ping", "at": 1 }), "at"),
+            (json!({ "type": "typing" }), "channel_id"),
+            (json!({ "type": "typing", "channel_id": "general" }), "channel_id"),
+            (json!({ "type": "typing", "channel_id": general().as_str(), "thread": 7 }), "thread"),
+            (json!({ "type": "view", "channels": "all" }), "channels"),
+            (json!({ "type": "view", "channels": five }), "channels"),
+            (json!({ "type": "view", "channels": [null] }), "channels"),
+            (json!({ "type": "view", "threads": [[general().as_str()]] }), "threads"),
+            (json!({ "type": "view", "threads": [[general().as_str(), "x"]] }), "threads"),
+            (json!({ "type": "view", "users": [""] }), "users"),
+            (json!({ "type": "view", "users": many }), "users"),
+        ] {
+            let refused = Err(malformed(field));
+            assert_eq!(ClientFrame::decode(&frame.to_string()), refused, "{frame}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What clients say after their `hello`, and the signals that follow from it.
+
+use std::collections::HashMap;
+
+use model::{LogId, Timestamp, UserId, limits};
+use protocol::client_frame::ClientFrame;
+use protocol::close::CloseCode;
+use protocol::frame::{self, ServerFrame};
+use protocol::publication::{Payload, Publication};
+use protocol::signal::Signal;
+
+use super::{DeliveryClass, Effect, Turn, Workspace};
+use crate::audience::{Audience, SocketId};
+use crate::typing::TypingSet;
+
+/// When sockets were answered a ping last, and whether they asked again since. Forgotten after
+/// [`limits::PONG_EVERY`].
+#[derive(Debug, Default)]
+pub(super) struct Pongs(HashMap<SocketId, (Timestamp, bool)>);
+
+impl Pongs {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a ping is to be answered now; if not, it is later.
+    fn asked(&mut self, socket: SocketId, now: Timestamp) -> bool {
+        if let Some((at, asks_again)) = self.0.get_mut(&socket)
+            && now.since(*at) < limits::PONG_EVERY
+        {
+            *asks_again = true;
+            return false;
+        }
+        self.0.insert(socket, (now, false));
+        true
+    }
+
+    /// The sockets that are to be answered now, in order.
+    fn due(&mut self, now: Timestamp) -> Vec<SocketId> {
+        let is_over = |at: Timestamp| now.since(at) >= limits::PONG_EVERY || now < at;
+        let asked = self.0.iter().filter(|(_, (at, asks_again))| *asks_again && is_over(*at));
+        let mut due: Vec<SocketId> = asked.map(|(socket, _)| *socket).collect();
+        due.sort_unstable();
+        self.0.retain(|_, (at, _)| !is_over(*at));
+        self.0.extend(due.iter().map(|socket| (*socket, (now, false))));
+        due
+    }
+
+    pub(super) fn remove(&mut self, socket: SocketId) {
+        self.0.remove(&socket);
+    }
+}
+
+impl Workspace {
+    pub(super) fn on_said(&mut self, socket: SocketId, frame: ClientFrame, turn: &mut Turn<'_>) {
+        if !self.sockets.contains_key(&socket) {
+            // It closed meanwhile; or it waits for its `ready`, which says what the node accepts.
+            return turn.effects.push(Effect::Close { socket, code: CloseCode::BadFrame });
+        }
+        match frame {
+            ClientFrame::Ping => {
+                if self.pongs.asked(socket, turn.now) {
+                    self.send_pongs(vec![socket], turn);
+                }
+            }
+            ClientFrame::View(view) => self.views.set(socket, view),
+            ClientFrame::Typing(log) => self.on_typing(socket, log, turn),
+        }
+    }
+
+    /// What is due by time: pongs, and news of who types.
+    pub(super) fn on_time_of_signals(&mut self, turn: &mut Turn<'_>) {
+        let pongs = self.pongs.due(turn.now);
+        self.send_pongs(pongs, turn);
+        self.typing.forget_old(turn.now);
+        for set in self.typing.due(None, turn.now) {
+            self.tell_typing(set, turn);
+        }
+    }
+
+    fn send_pongs(&self, to: Vec<SocketId>, turn: &mut Turn<'_>) {
+        if to.is_empty() {
+            return;
+        }
+        let (cursor, fresh) = (self.cursor(), self.is_fresh());
+        let pong = ServerFrame::Pong { cursor, server_time: turn.now, fresh };
+        self.send(&pong, Audience::of(to), turn);
+    }
+
+    fn on_typing(&mut self, socket: SocketId, log: LogId, turn: &mut Turn<'_>) {
+        let Some(key) = self.sockets.get(&socket).map(|attached| attached.key) else { return };
+        let is_member = self.roster.is_member(&log.channel_id, key);
+        let Some(user) = self.roster.user(key).filter(|_| is_member) else { return };
+        if self.typing.passes(key, &log, turn.now) {
+            let members_version = self.roster.version(&log.channel_id);
+            let signal = Signal::Typing { user_id: user.id.clone(), log, members_version };
+            turn.effects.push(Effect::Signal(signal));
+        }
+    }
+
+    /// Somebody types, here or on another node.
+    pub(super) fn typed(
+        &mut self,
+        user: &UserId,
+        log: &LogId,
+        members_version: u64,
+        turn: &mut Turn<'_>,
+    ) {
+        // A view older than the sender's may name members who are none any more (G6).
+        let is_outdated = self.roster.version(&log.channel_id) < members_version;
+        if is_outdated || !self.views.is_viewed(log) {
+            return;
+        }
+        self.typing.types(log, user, turn.now);
+        for set in self.typing.due(Some(log), turn.now) {
+            self.tell_typing(set, turn);
+        }
+    }
+
+    fn tell_typing(&self, TypingSet { log, users, more }: TypingSet, turn: &mut Turn<'_>) {
+        let is_member = |socket: &SocketId| {
+            let attached = self.sockets.get(socket);
+            attached.is_some_and(|attached| self.roster.is_member(&log.channel_id, attached.key))
+        };
+        let to = Audience::of(self.views.of(&log).filter(is_member));
+        if to.is_empty() {
+            return;
+        }
+        let frame = (self.framing)(ServerFrame::Typing { log, users, more }.encode());
+        let (class, publication) = (DeliveryClass::Signal, None);
+        turn.effects.push(Effect::Deliver { frame, to, class, publication });
+    }
+
+    /// A message is delivered: its sender types no more.
+    pub(super) fn ends_typing(&mut self, publication: &Publication) {
+        let Some(to) = publication.channel().filter(|_| !self.typing.is_empty()) else { return };
+        let Payload::Frame(frame) = &publication.payload else { return };
+        if let Some((sender, thread)) = frame::sender_of(frame) {
+            self.typing.sent(&LogId::new(to.channel_id.clone(), thread), &sender);
+        }
+    }
+}
