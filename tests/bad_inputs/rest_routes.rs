@@ -8,7 +8,7 @@ pub(crate) fn cases() -> Vec<Rest> {
         ("/messages", "POST"),
         ("/scroll", "GET"),
         ("/channels", "GET, POST"),
-        ("/channels/x", "GET, PATCH"),
+        ("/channels/x", "GET, PATCH, DELETE"),
         ("/channels/x/members", "GET, POST"),
         ("/channels/x/members/y", "PUT, DELETE"),
         ("/users", "GET"),

@@ -10,5 +10,6 @@ mod acl;
 mod bus;
 mod directory;
 mod relay_bus;
+mod sessions;
 mod store;
 mod wire;

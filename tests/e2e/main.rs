@@ -31,6 +31,8 @@ mod health;
 mod invites;
 mod kills;
 mod later;
+mod meetings;
+mod needle;
 mod outage;
 mod own_name;
 mod page;

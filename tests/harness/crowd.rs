@@ -204,6 +204,11 @@ impl One {
             | ServerFrame::Pong { .. }
             | ServerFrame::Read { .. }
             | ServerFrame::Typing { .. }
+            | ServerFrame::Accepted { .. }
+            | ServerFrame::Refused(_)
+            | ServerFrame::Joined { .. }
+            | ServerFrame::Said { .. }
+            | ServerFrame::Ended { .. }
             | ServerFrame::Unknown { .. } => {}
         }
     }

@@ -68,6 +68,12 @@ impl RedisServer {
         panic!("the replica of port {port} does not come into step")
     }
 
+    /// The directory of its files.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Its URL.
     #[must_use]
     pub fn url(&self) -> String {

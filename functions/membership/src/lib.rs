@@ -12,15 +12,15 @@ use bytes::Bytes;
 use http::{Request, Response};
 use messaging::App;
 use messaging::channels::{create_channel, list_channels, list_public_channels, read_channel};
-use messaging::details::change_channel;
+use messaging::details::{change_channel, end_meeting};
 use messaging::members::{AddedMembers, add_member, add_members, list_members, remove_member};
 use messaging::ports::{Creation, Principal};
 use messaging::profiles::{change_profile, list_profiles, profiles_of, read_profile};
 use messaging::revoke::revoke_user;
 use model::{ChannelId, ChannelUpdate, ErrorCode, NewChannel, ProfileUpdate, UserId, limits};
 use protocol::http::{
-    AddMembersBody, AddedBody, ChangedBody, ChannelBody, ChannelsBody, MemberBody, MembersBody,
-    ProfileBody, ProfilesBody, Query, path_channel, path_user, read_json,
+    AddMembersBody, AddedBody, ChangedBody, ChannelBody, ChannelsBody, EndedBody, MemberBody,
+    MembersBody, ProfileBody, ProfilesBody, Query, path_channel, path_user, read_json,
 };
 use protocol::routes::{MembershipRoute, Route};
 use service::http::{Answer, Failure, LogFields, authenticate, respond, route};
@@ -51,6 +51,11 @@ async fn dispatch(app: &App, request: &Request<Bytes>) -> Result<Answer, Failure
         }
         MembershipRoute::ChangeChannel { channel_id } => {
             change(app, &caller, &noted(&channel_id)?, request).await
+        }
+        MembershipRoute::EndMeeting { channel_id } => {
+            let channel_id = noted(&channel_id)?;
+            end_meeting(app, &caller, &channel_id).await?;
+            Ok(Answer::ok(&EndedBody { channel_id: channel_id.to_string() }))
         }
         MembershipRoute::ListMembers { channel_id } => {
             members(app, &caller, &noted(&channel_id)?, &query).await

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::seal::SecretSeal;
 use auth::tickets::SignedTickets;
 use auth::tokens::TokenConfig;
 use auth::tokens::{JwtTokens, TokenSigner};
@@ -364,6 +365,7 @@ async fn wire(
         tokens: Arc::new(JwtTokens::new(&tokens)),
         signer,
         tickets: Arc::new(SignedTickets::new(&ticket_secrets)),
+        seal: Arc::new(SecretSeal::new(&ticket_secrets)),
         files: open_files(options, address)?,
     })
 }

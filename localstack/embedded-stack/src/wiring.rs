@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use auth::seal::SecretSeal;
 use auth::tickets::SignedTickets;
 use auth::tokens::{JwtTokens, TokenSigner};
 use dynamo::{Capacity, CredentialSource};
@@ -36,7 +37,9 @@ impl BusWiring {
 
     fn parts(&self) -> Result<BusParts, EndpointError> {
         match self {
-            Self::InProcess(bus, nodes) => Ok((Arc::new(bus.clone()), Arc::new(nodes.clone()))),
+            Self::InProcess(bus, nodes) => {
+                Ok((Arc::new(bus.clone()), Arc::new(bus.clone()), Arc::new(nodes.clone())))
+            }
             Self::Redis(url) => redis(url),
         }
     }
@@ -59,6 +62,7 @@ pub(crate) struct Wiring {
     pub(crate) tokens: Arc<JwtTokens>,
     pub(crate) signer: Arc<TokenSigner>,
     pub(crate) tickets: Arc<SignedTickets>,
+    pub(crate) seal: Arc<SecretSeal>,
     pub(crate) files: LocalFiles,
 }
 
@@ -74,7 +78,8 @@ impl Wiring {
             BusWiring::InProcess(..) => Vec::new(),
             BusWiring::Redis(url) => vec![redis_health_check(url)?],
         };
-        Ok(Ports { health_checks, files: Arc::new(self.files.clone()), ..ports })
+        let (files, seal) = (Arc::new(self.files.clone()), Arc::<SecretSeal>::clone(&self.seal));
+        Ok(Ports { health_checks, files, seal, ..ports })
     }
 
     /// Makes the relay for the current runtime. The capacity that it consumes is not counted.

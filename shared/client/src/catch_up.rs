@@ -121,6 +121,11 @@ impl Shared {
         let started_at = self.node_now();
         match self.read_channel(&id, late, opening).await {
             Ok(read) => self.inbox().channel_read(&id, opening, read, started_at),
+            // It keeps nothing: there is nothing to read, now or later.
+            Err(StopReason::Refused(error)) if error.code() == Some(ErrorCode::NotKept) => {
+                let read = ChannelRead { unread_before: None, threads_from: None };
+                self.inbox().channel_read(&id, opening, read, started_at);
+            }
             // The user was removed in the meantime: there is nothing left to read.
             Err(StopReason::Refused(error)) if error.code() == Some(ErrorCode::ChannelNotFound) => {
                 self.inbox().leave_channel(&id);
@@ -247,8 +252,15 @@ async fn read_recent(api: &Api, channel: &ChannelId) -> Result<Vec<Message>, Api
     loop {
         let limit = limits::PAGE_MESSAGES_DEFAULT;
         let page = match api.scroll(channel, offset, limit, Direction::Older).await {
-            // The user was removed in the meantime.
-            Err(error) if error.code() == Some(ErrorCode::ChannelNotFound) => return Ok(messages),
+            // The user was removed in the meantime, or the channel keeps nothing.
+            Err(error)
+                if matches!(
+                    error.code(),
+                    Some(ErrorCode::ChannelNotFound | ErrorCode::NotKept)
+                ) =>
+            {
+                return Ok(messages);
+            }
             read => read?,
         };
         messages.extend(page.messages);

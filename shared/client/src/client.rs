@@ -1,12 +1,13 @@
 //! The running client: one task that holds the socket and carries out the [`Session`]'s steps.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{LogId, NodeId, limits};
+use model::{ChannelId, LogId, MessageId, MessageText, NodeId, limits};
 use parking_lot::Mutex;
 use protocol::client_frame::{ClientFrame, View};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::backoff::Backoff;
@@ -20,9 +21,13 @@ use crate::send::{Outbox, SendError, Sent};
 use crate::session::Session;
 use crate::timeline::Timeline;
 
+mod meetings;
 mod speech;
 mod task;
 
+pub use meetings::{Accepted, SayError};
+
+use meetings::{Meetings, Saying};
 use speech::Speech;
 use task::Task;
 
@@ -80,6 +85,7 @@ pub struct Client {
     status: Arc<Mutex<Status>>,
     control: Arc<watch::Sender<Control>>,
     says: mpsc::Sender<ClientFrame>,
+    sayings: mpsc::Sender<Saying>,
 }
 
 /// The task's state that handles can read.
@@ -96,6 +102,7 @@ struct Control {
     reading: bool,
     cuts: u64,
     view: View,
+    joined: BTreeSet<ChannelId>,
 }
 
 impl Client {
@@ -114,9 +121,15 @@ impl Client {
             retrier: Retrier::new(backoff.fork()),
             node_clock: Arc::default(),
         };
-        let (control, control_rx) =
-            watch::channel(Control { online: true, reading: true, cuts: 0, view: View::default() });
+        let (control, control_rx) = watch::channel(Control {
+            online: true,
+            reading: true,
+            cuts: 0,
+            view: View::default(),
+            joined: BTreeSet::new(),
+        });
         let (says, said) = mpsc::channel(SAYS_MAX);
+        let (sayings, to_say) = mpsc::channel(SAYS_MAX);
         let status = Arc::new(Mutex::new(Status { node_id: None, cursor: config.cursor.clone() }));
         let outbox = Outbox::beside(config.api, inbox, backoff.fork());
         let task = Task {
@@ -125,6 +138,9 @@ impl Client {
             control: control_rx,
             said,
             speech: Speech::default(),
+            to_say,
+            meetings: Meetings::default(),
+            outgoing: Vec::new(),
             catch_ups: JoinSet::new(),
             next_catch_up: None,
             backoff: backoff.fork(),
@@ -136,7 +152,7 @@ impl Client {
             lost_at: None,
         };
         tokio::spawn(task.run());
-        (Self { outbox, status, says, control: Arc::new(control) }, receiver)
+        (Self { outbox, status, says, sayings, control: Arc::new(control) }, receiver)
     }
 
     /// Sends a text, with retries: [`Outbox::send`]. The message also arrives as an event.
@@ -193,6 +209,44 @@ impl Client {
     /// It is lost while there is no socket.
     pub fn typing(&self, log: impl Into<LogId>) {
         self.says.try_send(ClientFrame::Typing(log.into())).unwrap_or_default();
+    }
+
+    /// Takes part in a channel that keeps nothing, on this socket and on later ones, until
+    /// [`Client::leave`], or until it has ended. [`Event::Joined`] says from where on.
+    pub fn join(&self, channel: &ChannelId) {
+        self.control.send_if_modified(|control| control.joined.insert(channel.clone()));
+    }
+
+    /// Takes part no more.
+    pub fn leave(&self, channel: &ChannelId) {
+        self.control.send_if_modified(|control| control.joined.remove(channel));
+    }
+
+    /// Says something in a channel that keeps nothing, once. Those who have joined hear it as
+    /// [`Event::Said`], the sender too.
+    ///
+    /// # Errors
+    /// [`SayError`].
+    pub async fn say(&self, channel: &ChannelId, text: MessageText) -> Result<Accepted, SayError> {
+        let random = self.api().transport().random();
+        let id = MessageId::mint(self.api().server_now(), random);
+        self.say_as(channel, id, text).await
+    }
+
+    /// Says something under an id, as after [`SayError::Unknown`].
+    ///
+    /// # Errors
+    /// [`SayError`].
+    pub async fn say_as(
+        &self,
+        channel: &ChannelId,
+        id: MessageId,
+        text: MessageText,
+    ) -> Result<Accepted, SayError> {
+        let (answer, answered) = oneshot::channel();
+        let saying = Saying { channel_id: channel.clone(), id, text, answer };
+        self.sayings.send(saying).await.or(Err(SayError::NoSocket))?;
+        answered.await.unwrap_or(Err(SayError::NoSocket))
     }
 
     /// Checks at once whether the path to the node is alive, as after a change of the network: without

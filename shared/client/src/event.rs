@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use model::{
-    ChannelChange, ChannelDetails, ChannelId, LogId, Message, NodeId, ReadMark, Timestamp, UserId,
+    ChannelChange, ChannelDetails, ChannelId, LogId, Message, NodeId, ReadMark, SessionPosition,
+    Timestamp, UserId,
 };
 use serde::Serialize;
 
@@ -80,6 +81,38 @@ pub enum Event {
         users: Vec<UserId>,
         /// How many others.
         more: u64,
+    },
+    /// This client takes part in a channel that keeps nothing, from here on. Once more if the numbers
+    /// begin again.
+    Joined {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Where it begins.
+        at: SessionPosition,
+        /// How many messages it missed since it was there last, or in this session; `None` if nobody
+        /// knows.
+        missed: Option<u64>,
+    },
+    /// A channel could not be joined.
+    NotJoined {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Why, as the protocol names it.
+        code: String,
+    },
+    /// A message of a channel that keeps nothing.
+    Said {
+        /// Its number in the session.
+        n: u64,
+        /// The message.
+        message: Message,
+        /// How many before it were lost.
+        missing: u64,
+    },
+    /// A channel that keeps nothing has ended.
+    Ended {
+        /// The channel.
+        channel_id: ChannelId,
     },
     /// The socket is alive.
     Tick {

@@ -162,6 +162,10 @@ pub(crate) async fn until_caught_up(events: &mut mpsc::Receiver<Event>) -> Vec<M
                 | Event::Resync { .. }
                 | Event::Disconnected { .. }
                 | Event::Typing { .. }
+                | Event::Joined { .. }
+                | Event::NotJoined { .. }
+                | Event::Said { .. }
+                | Event::Ended { .. }
                 | Event::Stopped { .. } => {}
             }
         }

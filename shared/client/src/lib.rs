@@ -75,7 +75,7 @@ mod transport;
 mod fake_server;
 
 pub use backoff::Backoff;
-pub use client::{Client, Config};
+pub use client::{Accepted, Client, Config, SayError};
 pub use error::ApiError;
 pub use event::{Event, Source};
 pub use inbox::Inbox;

@@ -156,8 +156,16 @@ impl Session {
             | ServerFrame::Channel { cursor, .. }
             | ServerFrame::Tick { cursor, .. }
             | ServerFrame::Pong { cursor, .. } => self.cursor = Some(cursor.clone()),
-            ServerFrame::Unknown { cursor } => self.cursor = cursor.clone().or(self.cursor.take()),
-            ServerFrame::Resync { .. } | ServerFrame::Read { .. } | ServerFrame::Typing { .. } => {}
+            ServerFrame::Unknown { cursor } | ServerFrame::Ended { cursor, .. } => {
+                self.cursor = cursor.clone().or(self.cursor.take());
+            }
+            ServerFrame::Resync { .. }
+            | ServerFrame::Read { .. }
+            | ServerFrame::Typing { .. }
+            | ServerFrame::Accepted { .. }
+            | ServerFrame::Refused(_)
+            | ServerFrame::Joined { .. }
+            | ServerFrame::Said { .. } => {}
         }
     }
 

@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use messaging::ports::{
     BusError, Clock, Entry, EventBus, Notice, Published, Subscription, SubscriptionSender,
 };
-use model::{EntryId, Timestamp, WorkspaceId, limits};
+use model::{ChannelId, EntryId, Timestamp, WorkspaceId, limits};
 use parking_lot::Mutex;
 use protocol::publication::Publication;
 use protocol::signal::Signal;
 
 use crate::relay_bus::RelayState;
+use crate::sessions::Session;
 use crate::stream::Stream;
 
 /// A bus with the semantics of Redis and no stronger guarantees. Pushes reach only current
@@ -22,7 +23,7 @@ use crate::stream::Stream;
 /// Clones share one bus. The methods outside the port script its faults.
 #[derive(Debug, Clone)]
 pub struct MemoryBus {
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) state: Arc<Mutex<State>>,
 }
 
@@ -43,6 +44,7 @@ pub enum PublishFault {
 pub(crate) struct State {
     pub(crate) relay_bus: RelayState,
     workspaces: HashMap<WorkspaceId, Workspace>,
+    pub(crate) sessions: HashMap<(WorkspaceId, ChannelId), Session>,
     link_lost: bool,
     pushes_to_drop: u64,
     publish_faults: Option<(PublishFault, u64)>,
@@ -196,7 +198,7 @@ impl State {
         Published::Appended(position)
     }
 
-    fn signal(&mut self, workspace: &WorkspaceId, signal: &Signal) {
+    pub(crate) fn signal(&mut self, workspace: &WorkspaceId, signal: &Signal) {
         if self.pushes_to_drop > 0 {
             self.pushes_to_drop -= 1;
         } else if !self.link_lost

@@ -6,6 +6,7 @@ mod files;
 mod leases;
 mod relay_bus;
 mod seeded_rng;
+mod sessions;
 mod store;
 mod stream;
 
@@ -15,4 +16,5 @@ pub use files::MemoryFiles;
 pub use leases::MemoryDirectory;
 pub use relay_bus::Replicas;
 pub use seeded_rng::SeededRng;
+pub use sessions::PlainSeal;
 pub use store::{Calls, MemoryStore};

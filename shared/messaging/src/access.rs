@@ -23,7 +23,7 @@ pub(crate) async fn member_channel(
     channel_id: &ChannelId,
 ) -> Result<Channel, AccessError> {
     let standing = app.channels.standing(channel_id, &caller.user_id).await;
-    match within(caller, standing.map_err(|error| AccessError::Store(error.into()))?) {
+    match within(app, caller, standing.map_err(|error| AccessError::Store(error.into()))?) {
         Some((channel, true)) => Ok(channel),
         Some((_, false)) | None => Err(AccessError::NotFound),
     }
@@ -37,7 +37,7 @@ pub(crate) async fn visible_channel(
     channel_id: &ChannelId,
 ) -> Result<Channel, AccessError> {
     let standing = app.channels.standing(channel_id, &caller.user_id).await;
-    let found = within(caller, standing.map_err(|error| AccessError::Store(error.into()))?);
+    let found = within(app, caller, standing.map_err(|error| AccessError::Store(error.into()))?);
     let (channel, is_member) = found.ok_or(AccessError::NotFound)?;
     let is_public = channel.visibility == Visibility::Public;
     if is_member || (is_public && !is_revoked(app, caller).await.map_err(AccessError::Store)?) {
@@ -54,8 +54,11 @@ pub(crate) async fn is_revoked(app: &App, caller: &Principal) -> Result<bool, St
 }
 
 /// Returns a standing's channel, and whether the caller is a member, if the channel belongs to the
-/// caller's workspace. This comparison and the keys keep tenants apart.
-pub(crate) fn within(caller: &Principal, standing: Standing) -> Option<(Channel, bool)> {
+/// caller's workspace and is not over. This comparison and the keys keep tenants apart.
+pub(crate) fn within(app: &App, caller: &Principal, standing: Standing) -> Option<(Channel, bool)> {
     let channel = standing.channel.filter(|channel| channel.workspace_id == caller.workspace_id)?;
+    if channel.is_over(app.clock.now()) {
+        return None;
+    }
     Some((channel, standing.is_member))
 }

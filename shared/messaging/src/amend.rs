@@ -13,7 +13,7 @@ use protocol::publication::{Origin, Publication};
 
 use crate::access::{AccessError, member_channel};
 use crate::app::App;
-use crate::contract::{self, ContractNotServed};
+use crate::contract::{self, WrongContract};
 use crate::error::{Refusal, StoreError};
 use crate::pins;
 use crate::ports::{Change, LogEntry, Principal, ReadError, Revised, Revision, StoredMessage};
@@ -72,7 +72,7 @@ pub enum AmendError {
     Archived,
     /// Nothing changes under the channel's contract.
     #[error(transparent)]
-    Contract(#[from] ContractNotServed),
+    Contract(#[from] WrongContract),
     /// The store did not acknowledge. Repeating the request is safe.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -90,7 +90,7 @@ impl Refusal for AmendError {
             Self::TooManyPins => ErrorCode::TooManyPins,
             Self::IdOutOfRange => ErrorCode::IdOutOfRange,
             Self::Archived => ErrorCode::ChannelArchived,
-            Self::Contract(ContractNotServed) => ErrorCode::InvalidField,
+            Self::Contract(WrongContract) => ErrorCode::WrongContract,
             Self::Store(error) => error.code(),
         }
     }
@@ -98,7 +98,6 @@ impl Refusal for AmendError {
     fn field(&self) -> Option<&'static str> {
         match self {
             Self::IdOutOfRange => Some("change_id"),
-            Self::Contract(ContractNotServed) => Some("channel_id"),
             Self::ChannelNotFound
             | Self::MessageNotFound
             | Self::Forbidden
@@ -107,6 +106,7 @@ impl Refusal for AmendError {
             | Self::TooManyReactions
             | Self::TooManyPins
             | Self::Archived
+            | Self::Contract(_)
             | Self::Store(_) => None,
         }
     }

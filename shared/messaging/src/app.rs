@@ -10,7 +10,7 @@ use crate::guarded::Guarded;
 use crate::ports::{
     AttachmentStore, ChannelStore, Clock, EventBus, FileStore, HealthCheck, MemberStore,
     MentionStore, MessageStore, NodeDirectory, PinStore, ProfileStore, Randomness, ReadMarkStore,
-    RevocationStore, ThreadStore, Tickets, TokenVerifier,
+    RevocationStore, Seal, Sessions, ThreadStore, Tickets, TokenVerifier,
 };
 use crate::publisher::Publisher;
 
@@ -41,6 +41,10 @@ pub struct Ports {
     pub profiles: Arc<dyn ProfileStore>,
     /// The bus.
     pub bus: Arc<dyn EventBus>,
+    /// Sessions of channels that keep nothing.
+    pub sessions: Arc<dyn Sessions>,
+    /// Seals what only nodes may read.
+    pub seal: Arc<dyn Seal>,
     /// The node directory.
     pub nodes: Arc<dyn NodeDirectory>,
     /// Bearer tokens.

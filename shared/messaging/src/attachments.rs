@@ -16,7 +16,7 @@ use model::{
 
 use crate::access::{AccessError, member_channel};
 use crate::app::App;
-use crate::contract::{self, ContractNotServed};
+use crate::contract::{self, WrongContract};
 use crate::error::{Refusal, StoreError};
 use crate::ports::{
     FileStoreError, LogEntry, Principal, ReadError, SignedUpload, StoredAttachment, WriteError,
@@ -48,7 +48,7 @@ pub enum AttachmentError {
     Archived,
     /// No files are sent under the channel's contract.
     #[error(transparent)]
-    Contract(#[from] ContractNotServed),
+    Contract(#[from] WrongContract),
     /// The store did not acknowledge, or the file store did not answer. Repeating the request is
     /// safe.
     #[error(transparent)]
@@ -61,15 +61,8 @@ impl Refusal for AttachmentError {
             Self::ChannelNotFound => ErrorCode::ChannelNotFound,
             Self::NotFound => ErrorCode::AttachmentNotFound,
             Self::Archived => ErrorCode::ChannelArchived,
-            Self::Contract(ContractNotServed) => ErrorCode::InvalidField,
+            Self::Contract(WrongContract) => ErrorCode::WrongContract,
             Self::Store(error) => error.code(),
-        }
-    }
-
-    fn field(&self) -> Option<&'static str> {
-        match self {
-            Self::Contract(ContractNotServed) => Some("channel_id"),
-            Self::ChannelNotFound | Self::NotFound | Self::Archived | Self::Store(_) => None,
         }
     }
 }

@@ -91,7 +91,6 @@ pub async fn create_channel(
     caller: &Principal,
     new: NewChannel,
 ) -> Result<(Channel, Creation), CreateChannelError> {
-    contract::check(new.contract)?;
     let now = app.clock.now();
     let me = &caller.user_id;
     let (id, channel_type, visibility, name, mut users) = match new.kind {
@@ -107,6 +106,7 @@ pub async fn create_channel(
             (id, ChannelType::Group, visibility, Some(name), members)
         }
     };
+    contract::check_new(new.contract, channel_type)?;
     users.retain(|user| user != me);
     users.push(me.clone());
     let channel = Channel {
@@ -258,7 +258,8 @@ async fn channels_on(
     let mut channels =
         if ids.is_empty() { Vec::new() } else { app.channels.channels(&ids).await? };
     // A row without a channel belongs to a creation that has not finished.
-    channels.retain(|channel| channel.workspace_id == caller.workspace_id);
+    let now = app.clock.now();
+    channels.retain(|channel| channel.workspace_id == caller.workspace_id && !channel.is_over(now));
     channels.sort_by(|one, other| one.id.cmp(&other.id));
     Ok((channels, next))
 }

@@ -50,5 +50,5 @@ pub mod send;
 pub mod threads;
 
 pub use app::{App, Ports};
-pub use contract::ContractNotServed;
+pub use contract::{ContractNotServed, WrongContract};
 pub use error::{Refusal, StoreError};

@@ -147,7 +147,7 @@ pub async fn remove_member(
     let me = &caller.user_id;
     let standing = app.channels.standing(id, me).await.map_err(StoreError::from)?;
     let (channel, is_member) =
-        within(caller, standing).ok_or(ChangeMembersError::ChannelNotFound)?;
+        within(app, caller, standing).ok_or(ChangeMembersError::ChannelNotFound)?;
     let is_dm = channel.channel_type == ChannelType::Dm;
     if !is_member {
         let leaves_again = user == me && !is_dm && was_leaving(app, caller, id).await?;

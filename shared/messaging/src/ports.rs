@@ -18,6 +18,7 @@ mod reaction;
 mod read_marks;
 mod relay_bus;
 mod revision;
+mod sessions;
 mod store;
 mod threads;
 
@@ -38,6 +39,7 @@ pub use reaction::{Acted, Folded, ReactionPage, StoredReaction};
 pub use read_marks::{ChannelMark, MarkChange, Marked, ReadMarkStore};
 pub use relay_bus::{BatchResult, RelayBus, Replication, Routed};
 pub use revision::{Change, ChangePage, LoggedChange, Revised, Revision};
+pub use sessions::{Seal, Sealed, Sessions};
 pub use store::{
     Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MessageStore, PageQuery,
     ReadError, Redirect, Standing, StoredMessage, WriteError,

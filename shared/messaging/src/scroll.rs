@@ -9,6 +9,7 @@ use model::{Channel, Direction, ErrorCode, KnownMessages, LogId, Message, Messag
 
 use crate::access::{AccessError, member_channel};
 use crate::app::App;
+use crate::contract;
 use crate::error::{Refusal, StoreError};
 use crate::ports::{LogEntry, PageQuery, Principal, StoredMessage};
 use crate::react::mark_own;
@@ -51,6 +52,9 @@ pub enum ScrollError {
     /// The channel has no message that is the thread's root.
     #[error("the channel has no such message")]
     MessageNotFound,
+    /// The channel keeps no messages.
+    #[error("the channel keeps no messages")]
+    NotKept,
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -61,6 +65,7 @@ impl Refusal for ScrollError {
         match self {
             Self::ChannelNotFound => ErrorCode::ChannelNotFound,
             Self::MessageNotFound => ErrorCode::MessageNotFound,
+            Self::NotKept => ErrorCode::NotKept,
             Self::Store(error) => error.code(),
         }
     }
@@ -86,6 +91,7 @@ pub async fn scroll(app: &App, caller: &Principal, request: Scroll) -> Result<Pa
         page = with_changes(app, &request, page).await?;
     }
     let channel = member_channel(app, caller, &request.log.channel_id).await?;
+    contract::check(channel.contract).or(Err(ScrollError::NotKept))?;
     if let Some(root) = request.log.thread.filter(|_| page.messages.is_empty())
         && root_of(app, &request.log.channel_id, root).await?.is_none()
     {

@@ -6,7 +6,7 @@ use protocol::publication::{Origin, Publication};
 use crate::access::{AccessError, member_channel};
 use crate::app::App;
 use crate::attachments;
-use crate::contract::{self, ContractNotServed};
+use crate::contract::{self, WrongContract};
 use crate::counters::Counter;
 use crate::error::{Refusal, StoreError};
 use crate::ports::{Appended, LogEntry, Principal, Redirect, StoredMessage};
@@ -53,7 +53,7 @@ pub enum PostMessageError {
     Attachments,
     /// Nothing can be sent under the channel's contract.
     #[error(transparent)]
-    Contract(#[from] ContractNotServed),
+    Contract(#[from] WrongContract),
     /// The store did not acknowledge. Repeating the request is safe if it carries an id.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -68,7 +68,8 @@ impl Refusal for PostMessageError {
             Self::ThreadNotFound => ErrorCode::MessageNotFound,
             Self::RootDeleted => ErrorCode::MessageDeleted,
             Self::Archived => ErrorCode::ChannelArchived,
-            Self::Attachments | Self::Contract(ContractNotServed) => ErrorCode::InvalidField,
+            Self::Attachments => ErrorCode::InvalidField,
+            Self::Contract(WrongContract) => ErrorCode::WrongContract,
             Self::Store(error) => error.code(),
         }
     }
@@ -77,9 +78,12 @@ impl Refusal for PostMessageError {
         match self {
             Self::IdOutOfRange { field } => Some(field),
             Self::Attachments => Some("attachments"),
-            Self::Contract(ContractNotServed) => Some("channel_id"),
             Self::ThreadNotFound | Self::RootDeleted => Some("thread"),
-            Self::ChannelNotFound | Self::IdConflict | Self::Archived | Self::Store(_) => None,
+            Self::ChannelNotFound
+            | Self::IdConflict
+            | Self::Archived
+            | Self::Contract(_)
+            | Self::Store(_) => None,
         }
     }
 }

@@ -38,7 +38,7 @@ pub enum Contract {
     PersistFirst,
     /// Delivered first, archived afterwards; acknowledged when published. Named, not yet served.
     DeliverFirst,
-    /// Never stored. Named, not yet served.
+    /// Never stored: only who has joined hears it; acknowledged when pushed (ADR 0043).
     Ephemeral,
 }
 
@@ -151,6 +151,16 @@ pub struct Channel {
     pub members_version: u64,
     /// The last incident of a late relay, if there was one.
     pub late: Option<LateArrivals>,
+}
+
+impl Channel {
+    /// Whether a meeting is over: somebody ended it, which archives it, or its day is over. Then it is
+    /// there for nobody.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        let is_old = || now >= self.created_at.plus(limits::MEETING_LIFE);
+        self.contract == Contract::Ephemeral && (self.details.archived || is_old())
+    }
 }
 
 /// One row of a channel's membership.

@@ -74,6 +74,9 @@ error_codes! {
     TooManyReactions = "too_many_reactions", 409, Never, "The message has too many reactions";
     TooManyPins = "too_many_pins", 409, Never, "The channel has too many pins";
     DmImmutable = "dm_immutable", 409, Never, "A DM and its members never change";
+    WrongContract = "wrong_contract", 409, Never, "The channel's contract does not have this";
+    NotKept = "not_kept", 409, Never, "The channel keeps no messages";
+    Ended = "ended", 409, Never, "The meeting is over";
     ChannelArchived = "channel_archived", 409, Never, "The channel is archived";
     TooLarge = "too_large", 413, Never, "The body is too large";
     MessageTooLong = "message_too_long", 413, Never, "The message is too long";

@@ -24,6 +24,7 @@ mod profile;
 mod reaction;
 mod read_mark;
 mod request;
+mod session;
 mod time;
 mod trace;
 mod version;
@@ -56,6 +57,7 @@ pub use read_mark::{Epoch, ReadMark, UnreadCount};
 pub use request::{
     ChannelUpdate, Direction, EditMessage, NewChannel, NewChannelKind, NewMessage, NewReadMark,
 };
+pub use session::{SessionId, SessionPosition};
 pub use time::Timestamp;
 pub use trace::TraceId;
 pub use version::{REVISION, VERSION, version};

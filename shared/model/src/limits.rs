@@ -4,9 +4,11 @@
 
 use std::time::Duration;
 
+mod ephemeral;
 mod files;
 mod socket;
 
+pub use ephemeral::*;
 pub use files::*;
 pub use socket::*;
 

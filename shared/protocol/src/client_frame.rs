@@ -2,14 +2,16 @@
 
 use std::fmt;
 
-use model::{ChannelId, LogId, UserId, limits};
+use model::{
+    ChannelId, ErrorCode, LogId, MessageId, MessageText, SessionPosition, TextError, UserId, limits,
+};
 use serde_json::{Map, Value, json};
 
 use crate::close::CloseCode;
 use crate::json;
 
 /// The frame types that a node takes after `hello`, sorted: `accepts` of its `ready`.
-pub const ACCEPTED: [&str; 3] = ["ping", "typing", "view"];
+pub const ACCEPTED: [&str; 6] = ["join", "leave", "ping", "send", "typing", "view"];
 
 /// A client's first frame.
 #[derive(Clone, PartialEq, Eq)]
@@ -79,6 +81,43 @@ pub enum ClientFrame {
     View(View),
     /// The user types a message in this log.
     Typing(LogId),
+    /// The client takes part in a channel that keeps nothing, from now on.
+    Join {
+        /// The channel.
+        channel_id: ChannelId,
+        /// How far it heard the channel before, to learn how much it missed.
+        after: Option<SessionPosition>,
+    },
+    /// The client takes part no more.
+    Leave(ChannelId),
+    /// The user sends a message.
+    Send(SendFrame),
+    /// A `send` with a bad field: it is refused.
+    BadSend {
+        /// Its number.
+        reference: u64,
+        /// Why.
+        code: ErrorCode,
+        /// The field.
+        field: String,
+    },
+}
+
+/// A message that a client sends on its socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendFrame {
+    /// The client's number for it, which the answer repeats.
+    pub reference: u64,
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The client's id.
+    pub id: MessageId,
+    /// The text.
+    pub text: MessageText,
+    /// The newest message that the sender has seen.
+    pub after: Option<MessageId>,
+    /// The message that it quotes.
+    pub quote: Option<MessageId>,
 }
 
 /// What is on a client's screen. Signals about a log or a user reach only who views it.
@@ -125,6 +164,9 @@ impl ClientFrame {
             Some("ping") => Self::Ping,
             Some("typing") => Self::Typing(fields.log()?),
             Some("view") => Self::View(fields.view()?),
+            Some("join") => fields.join()?,
+            Some("leave") => Self::Leave(fields.channel()?),
+            Some("send") => return fields.send(),
             _ => return Err(BadFrame::Unknown),
         };
         match fields.0.into_iter().next() {
@@ -140,6 +182,9 @@ impl ClientFrame {
             Self::Ping => "ping",
             Self::View(_) => "view",
             Self::Typing(_) => "typing",
+            Self::Join { .. } => "join",
+            Self::Leave(_) => "leave",
+            Self::Send(_) | Self::BadSend { .. } => "send",
         }
     }
 
@@ -163,17 +208,103 @@ impl ClientFrame {
                 let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
                 json!({ "type": "view", "channels": channels, "threads": threads, "users": users })
             }
+            Self::Join { channel_id, after } => {
+                let mut frame = json!({ "type": "join", "channel_id": channel_id.as_str() });
+                if let (Some(after), Some(fields)) = (after, frame.as_object_mut()) {
+                    fields.insert("after".to_owned(), after.to_string().into());
+                }
+                frame
+            }
+            Self::Leave(channel_id) => {
+                json!({ "type": "leave", "channel_id": channel_id.as_str() })
+            }
+            Self::Send(send) => send.json(),
+            Self::BadSend { reference, .. } => json!({ "type": "send", "ref": reference }),
         };
         frame.to_string()
+    }
+}
+
+impl SendFrame {
+    fn json(&self) -> Value {
+        let mut frame = json!({
+            "type": "send", "ref": self.reference, "channel_id": self.channel_id.as_str(),
+            "id": self.id.to_string(), "message": self.text.as_str(),
+        });
+        if let Some(fields) = frame.as_object_mut() {
+            for (name, id) in [("after", self.after), ("quote", self.quote)] {
+                if let Some(id) = id {
+                    fields.insert(name.to_owned(), id.to_string().into());
+                }
+            }
+        }
+        frame
     }
 }
 
 struct Fields(Map<String, Value>);
 
 impl Fields {
-    fn log(&mut self) -> Result<LogId, BadFrame> {
+    fn channel(&mut self) -> Result<ChannelId, BadFrame> {
         let channel = self.0.remove("channel_id").as_ref().and_then(channel);
-        let channel = channel.ok_or_else(|| malformed("channel_id"))?;
+        channel.ok_or_else(|| malformed("channel_id"))
+    }
+
+    fn join(&mut self) -> Result<ClientFrame, BadFrame> {
+        let channel_id = self.channel()?;
+        let after = match self.0.remove("after") {
+            None => None,
+            Some(after) => {
+                let after = after.as_str().and_then(SessionPosition::parse);
+                Some(after.ok_or_else(|| malformed("after"))?)
+            }
+        };
+        Ok(ClientFrame::Join { channel_id, after })
+    }
+
+    /// A `send` with a number is answered, whatever is wrong with it.
+    fn send(mut self) -> Result<ClientFrame, BadFrame> {
+        let reference = self.0.remove("ref").as_ref().and_then(Value::as_u64);
+        let reference = reference.ok_or_else(|| malformed("ref"))?;
+        Ok(self.sent(reference).unwrap_or_else(|(code, field)| ClientFrame::BadSend {
+            reference,
+            code,
+            field,
+        }))
+    }
+
+    fn sent(mut self, reference: u64) -> Result<ClientFrame, (ErrorCode, String)> {
+        let bad = |code: ErrorCode, field: &str| (code, field.to_owned());
+        let channel_id = self.channel();
+        let channel_id = channel_id.or(Err(bad(ErrorCode::InvalidField, "channel_id")))?;
+        let mut id = |field: &str| match self.0.remove(field) {
+            None => Ok(None),
+            Some(Value::String(id)) => {
+                id.parse().map(Some).or(Err(bad(ErrorCode::InvalidId, field)))
+            }
+            Some(_) => Err(bad(ErrorCode::InvalidField, field)),
+        };
+        let (sent_id, after, quote) = (id("id")?, id("after")?, id("quote")?);
+        let id = sent_id.ok_or_else(|| bad(ErrorCode::InvalidField, "id"))?;
+        let Some(Value::String(text)) = self.0.remove("message") else {
+            return Err(bad(ErrorCode::InvalidField, "message"));
+        };
+        let code = |error| match error {
+            TextError::Empty => ErrorCode::EmptyMessage,
+            TextError::TooLong => ErrorCode::MessageTooLong,
+            TextError::Control => ErrorCode::InvalidField,
+        };
+        let text = MessageText::parse(text).map_err(|error| bad(code(error), "message"))?;
+        match self.0.into_iter().next() {
+            Some((field, _)) => Err((ErrorCode::InvalidField, field)),
+            None => {
+                Ok(ClientFrame::Send(SendFrame { reference, channel_id, id, text, after, quote }))
+            }
+        }
+    }
+
+    fn log(&mut self) -> Result<LogId, BadFrame> {
+        let channel = self.channel()?;
         let thread = match self.0.remove("thread") {
             None => None,
             Some(root) => {
@@ -223,7 +354,7 @@ fn malformed(field: &str) -> BadFrame {
 
 #[cfg(test)]
 mod tests {
-    use model::{MessageId, Timestamp};
+    use model::{MessageId, SessionId, Timestamp};
 
     use super::*;
 
@@ -233,6 +364,42 @@ mod tests {
 
     fn root() -> MessageId {
         MessageId::mint(Timestamp::from_unix_ms(6), 1)
+    }
+
+    fn position() -> SessionPosition {
+        let session = SessionId::mint(Timestamp::from_unix_ms(7), 1);
+        SessionPosition { session, n: 5 }
+    }
+
+    fn sent() -> SendFrame {
+        let text = MessageText::parse("hi".to_owned()).unwrap();
+        let (channel_id, id) = (general(), root());
+        SendFrame { reference: 7, channel_id, id, text, after: None, quote: None }
+    }
+
+    #[test]
+    fn a_send_with_a_bad_field_is_refused_by_its_number() {
+        let good = || ClientFrame::Send(sent()).encode().parse::<Value>().unwrap();
+        for (field, value, code) in [
+            ("channel_id", json!("general"), ErrorCode::InvalidField),
+            ("id", json!("x"), ErrorCode::InvalidId),
+            ("id", json!(7), ErrorCode::InvalidField),
+            ("after", json!("x"), ErrorCode::InvalidId),
+            ("quote", json!(null), ErrorCode::InvalidField),
+            ("message", json!(" \n"), ErrorCode::EmptyMessage),
+            ("message", json!("\u{7}"), ErrorCode::InvalidField),
+            ("message", json!("x".repeat(40_001)), ErrorCode::MessageTooLong),
+            ("message", json!(null), ErrorCode::InvalidField),
+            ("thread", json!("x"), ErrorCode::InvalidField),
+        ] {
+            let mut frame = good();
+            frame[field] = value;
+            let bad = ClientFrame::BadSend { reference: 7, code, field: field.to_owned() };
+            assert_eq!(ClientFrame::decode(&frame.to_string()), Ok(bad), "{frame}");
+        }
+        let mut frame = good();
+        frame["ref"] = json!("seven");
+        assert_eq!(ClientFrame::decode(&frame.to_string()), Err(malformed("ref")));
     }
 
     #[test]
@@ -289,6 +456,11 @@ mod tests {
             ClientFrame::Typing(thread.clone()),
             ClientFrame::View(View::default()),
             ClientFrame::View(View { logs: vec![general().into(), thread], users }),
+            ClientFrame::Leave(general()),
+            ClientFrame::Join { channel_id: general(), after: None },
+            ClientFrame::Join { channel_id: general(), after: Some(position()) },
+            ClientFrame::Send(sent()),
+            ClientFrame::Send(SendFrame { after: Some(root()), quote: Some(root()), ..sent() }),
         ] {
             assert_eq!(ClientFrame::decode(&frame.encode()), Ok(frame.clone()));
             assert!(ACCEPTED.contains(&frame.kind()));
@@ -307,6 +479,8 @@ mod tests {
             (json!({ "type": "typing" }), "channel_id"),
             (json!({ "type": "typing", "channel_id": "general" }), "channel_id"),
             (json!({ "type": "typing", "channel_id": general().as_str(), "thread": 7 }), "thread"),
+            (json!({ "type": "leave" }), "channel_id"),
+            (json!({ "type": "join", "channel_id": general().as_str(), "after": "5" }), "after"),
             (json!({ "type": "view", "channels": "all" }), "channels"),
             (json!({ "type": "view", "channels": five }), "channels"),
             (json!({ "type": "view", "channels": [null] }), "channels"),

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use model::{
-    ChannelChange, ChannelDetails, ChannelId, ConnectionId, Epoch, LogId, Message, MessageId,
-    NodeId, PushedMessage, ReadMark, Timestamp, UserId, WorkspaceId, limits,
+    ChannelChange, ChannelDetails, ChannelId, ConnectionId, LogId, Message, MessageId, NodeId,
+    PushedMessage, ReadMark, SessionPosition, Timestamp, UserId, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::json;
+
+mod wire;
 
 /// A frame from a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,20 +80,92 @@ pub enum ServerFrame {
         fresh: bool,
     },
     /// Who types in a log that the client views: everybody who does, it replaces the last one. It
-    /// is void after [`limits::TYPING_VOID`], and may be lost.
+    /// is void after [`model::limits::TYPING_VOID`], and may be lost.
     Typing {
         /// The log.
         log: LogId,
-        /// The last of them who said so first; at most [`limits::TYPING_USERS_MAX`].
+        /// The last of them who said so first; at most [`model::limits::TYPING_USERS_MAX`].
         users: Vec<UserId>,
         /// How many others.
         more: u64,
+    },
+    /// A `send` was taken: stored by others, or pushed, as the channel's contract says.
+    Accepted {
+        /// The client's number of the `send`.
+        reference: u64,
+        /// The message's id.
+        id: MessageId,
+        /// Its number in the session of a channel that keeps nothing.
+        n: Option<u64>,
+        /// Whether a second server has it.
+        replicated: bool,
+        /// The node's clock.
+        server_time: Timestamp,
+    },
+    /// A `send` or `join` was not taken.
+    Refused(Refused),
+    /// The client takes part in a channel that keeps nothing, from here on.
+    Joined {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Where it begins.
+        at: SessionPosition,
+        /// How many messages it missed; `None` if nobody knows.
+        missed: Option<u64>,
+    },
+    /// A message of a channel that keeps nothing. A hole before `n` shows that others were lost.
+    Said {
+        /// Its number in the session.
+        n: u64,
+        /// The message.
+        message: Message,
+    },
+    /// A channel that keeps nothing has ended.
+    Ended {
+        /// Where the stream is safe to resume.
+        cursor: Option<String>,
+        /// The channel.
+        channel_id: ChannelId,
     },
     /// A frame of a type that this version does not know.
     Unknown {
         /// Where the stream is safe to resume, if the frame has a cursor.
         cursor: Option<String>,
     },
+}
+
+/// Why a client's frame was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The client's number of the `send`; none of a `join`.
+    pub reference: Option<u64>,
+    /// The channel of a `join`.
+    pub channel_id: Option<ChannelId>,
+    /// Why, as clients branch on it.
+    pub code: String,
+    /// Whether the same frame may be taken later.
+    pub retryable: bool,
+    /// How long to wait before.
+    pub retry_after: Option<Duration>,
+    /// The field that is wrong.
+    pub field: Option<String>,
+}
+
+impl Refused {
+    fn json(&self) -> Value {
+        let mut frame =
+            json!({ "type": "refused", "code": self.code, "retryable": self.retryable });
+        if let Some(fields) = frame.as_object_mut() {
+            let mut put = |name: &str, value: Option<Value>| {
+                value.and_then(|value| fields.insert(name.to_owned(), value))
+            };
+            put("ref", self.reference.map(Into::into));
+            put("channel_id", self.channel_id.as_ref().map(|id| id.as_str().into()));
+            put("retry_after_ms", self.retry_after.map(|wait| millis(wait).into()));
+            put("field", self.field.as_deref().map(Into::into));
+        }
+        frame
+    }
 }
 
 /// The first frame from a node.
@@ -206,93 +280,54 @@ impl ServerFrame {
                 });
                 in_thread(frame, log)
             }
+            Self::Accepted { reference, id, n, replicated, server_time } => {
+                accepted(*reference, *id, *n, *replicated, *server_time)
+            }
+            Self::Refused(refused) => refused.json(),
+            Self::Joined { channel_id, at, missed } => json!({
+                "type": "joined", "channel_id": channel_id.as_str(), "at": at.to_string(),
+                "missed": missed,
+            }),
+            Self::Said { n, message } => {
+                return said(&message.channel_id, *n, &json::write(message, FIELDS_BYTES));
+            }
+            Self::Ended { cursor: None, channel_id } => return ended(channel_id),
+            Self::Ended { cursor: Some(cursor), channel_id } => {
+                return with_cursor(&ended(channel_id), cursor);
+            }
             Self::Unknown { .. } => json!({}),
         }
         .to_string()
     }
+}
 
-    /// Reads a frame; `None` if it is not one of this protocol.
-    #[must_use]
-    pub fn decode(text: &str) -> Option<Self> {
-        let Ok(wire) = serde_json::from_str::<Wire>(text) else { return Self::of_later(text) };
-        match wire.kind.as_str() {
-            "ready" => Some(Self::Ready(Ready {
-                connection_id: wire.connection_id?.parse().ok()?,
-                node_id: wire.node_id?.parse().ok()?,
-                workspace_id: wire.workspace_id?.parse().ok()?,
-                user_id: wire.user_id?.parse().ok()?,
-                cursor: wire.cursor?,
-                resumed: wire.resumed?,
-                accepts: wire.accepts,
-                tick: wire.tick_ms.map_or(limits::TICK, Duration::from_millis),
-                server_time: Timestamp::from_unix_ms(wire.server_time?),
-            })),
-            "message" | "message_changed" => {
-                let PushedMessage { message, lacks_text } = wire.message?;
-                Some(Self::Message { cursor: wire.cursor?, message, lacks_text })
-            }
-            "channel" => Some(Self::Channel {
-                details: wire.details(),
-                cursor: wire.cursor?,
-                change: ChannelChange::parse(&wire.change?),
-                channel_id: wire.channel_id?.parse().ok()?,
-                user_ids: match wire.user_ids {
-                    Some(ids) => ids,
-                    None => wire.user_id.into_iter().collect(),
-                }
-                .iter()
-                .filter_map(|id| UserId::parse(id).ok())
-                .collect(),
-            }),
-            "tick" => Some(Self::Tick {
-                cursor: wire.cursor?,
-                server_time: Timestamp::from_unix_ms(wire.server_time?),
-                fresh: wire.fresh?,
-                every: wire.tick_ms.map(Duration::from_millis),
-            }),
-            "resync" => Some(Self::Resync {
-                reason: wire.reason?,
-                delay_ms: wire.delay_ms?,
-                // If an id cannot be read, the list is incomplete: read all channels.
-                channels: wire.channels.and_then(|channels| {
-                    channels.iter().map(|id| ChannelId::parse(id).ok()).collect()
-                }),
-            }),
-            "pong" => Some(Self::Pong {
-                cursor: wire.cursor?,
-                server_time: Timestamp::from_unix_ms(wire.server_time?),
-                fresh: wire.fresh?,
-            }),
-            "typing" => Some(Self::Typing {
-                log: log(wire.channel_id, wire.thread)?,
-                users: {
-                    let parsed = |id: &Value| UserId::parse(id.as_str()?).ok();
-                    wire.users.as_array()?.iter().map(parsed).collect::<Option<_>>()?
-                },
-                more: wire.more.as_u64()?,
-            }),
-            "read" => Some(Self::Read {
-                log: log(wire.channel_id, wire.thread)?,
-                mark: ReadMark {
-                    epoch: Epoch::new(wire.epoch?)?,
-                    up_to: wire.up_to?.parse().ok()?,
-                },
-            }),
-            _ => Some(Self::Unknown { cursor: wire.cursor }),
-        }
+fn accepted(
+    reference: u64,
+    id: MessageId,
+    n: Option<u64>,
+    replicated: bool,
+    server_time: Timestamp,
+) -> Value {
+    let mut frame = json!({
+        "type": "accepted", "ref": reference, "id": id.to_string(), "replicated": replicated,
+        "server_time": server_time.unix_ms(),
+    });
+    if let (Some(n), Some(fields)) = (n, frame.as_object_mut()) {
+        fields.insert("n".to_owned(), n.into());
     }
+    frame
+}
 
-    /// Reads a frame of an unknown type whose fields have the names of ours, but other types.
-    fn of_later(text: &str) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Head {
-            #[serde(rename = "type")]
-            kind: String,
-            cursor: Option<String>,
-        }
-        let Head { kind, cursor } = serde_json::from_str(text).ok()?;
-        (!KNOWN.contains(&kind.as_str())).then_some(Self::Unknown { cursor })
-    }
+/// The JSON of the frame that carries a message which is never stored; `message` is its JSON.
+#[must_use]
+pub fn said(channel_id: &ChannelId, n: u64, message: &str) -> String {
+    format!(r#"{{"type":"said","channel_id":"{channel_id}","n":{n},"message":{message}}}"#)
+}
+
+/// The JSON, without a cursor, of the frame that says that a channel has ended.
+#[must_use]
+pub fn ended(channel_id: &ChannelId) -> String {
+    json!({ "type": "ended", "channel_id": channel_id.as_str() }).to_string()
 }
 
 /// Names the thread in the frame of a log, if it is one.
@@ -301,14 +336,6 @@ fn in_thread(mut frame: Value, log: &LogId) -> Value {
         fields.insert("thread".into(), root.to_string().into());
     }
     frame
-}
-
-fn log(channel_id: Option<String>, thread: Option<Value>) -> Option<LogId> {
-    let thread = match thread {
-        Some(root) => Some(root.as_str()?.parse().ok()?),
-        None => None,
-    };
-    Some(LogId::new(channel_id?.parse().ok()?, thread))
 }
 
 /// The JSON, without a cursor, of the frame that carries a message: `message` as it was sent,
@@ -407,208 +434,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The types of frames that this version reads.
-const KNOWN: [&str; 9] =
-    ["ready", "message", "message_changed", "channel", "tick", "pong", "resync", "read", "typing"];
 /// About the length of a message's fields without its text.
 const FIELDS_BYTES: usize = 320;
 
-#[derive(Deserialize)]
-struct Wire {
-    #[serde(rename = "type")]
-    kind: String,
-    /// Absent in frames from nodes without `accepts`.
-    #[serde(default)]
-    accepts: Vec<String>,
-    connection_id: Option<String>,
-    node_id: Option<String>,
-    workspace_id: Option<String>,
-    user_id: Option<String>,
-    user_ids: Option<Vec<String>>,
-    cursor: Option<String>,
-    resumed: Option<bool>,
-    server_time: Option<u64>,
-    message: Option<PushedMessage>,
-    change: Option<String>,
-    channel_id: Option<String>,
-    fresh: Option<bool>,
-    reason: Option<String>,
-    delay_ms: Option<u64>,
-    tick_ms: Option<u64>,
-    channels: Option<Vec<String>>,
-    up_to: Option<String>,
-    epoch: Option<u64>,
-    thread: Option<Value>,
-    #[serde(default)]
-    users: Value,
-    #[serde(default)]
-    more: Value,
-    // Of a channel's details. Frames of other types may have fields of these names and other types.
-    #[serde(default)]
-    name: Value,
-    #[serde(default)]
-    topic: Value,
-    #[serde(default)]
-    archived: Value,
-    #[serde(default)]
-    details_version: Value,
-}
-
-impl Wire {
-    /// A channel's details, if the frame has all of them.
-    fn details(&self) -> Option<ChannelDetails> {
-        Some(ChannelDetails {
-            name: self.name.as_str().map(str::to_owned),
-            topic: self.topic.as_str()?.to_owned(),
-            archived: self.archived.as_bool()?,
-            version: self.details_version.as_u64()?,
-        })
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use model::{MessageId, MessageText};
-
-    use super::*;
-
-    #[test]
-    fn server_frames_survive_the_wire() {
-        let message = Message::new(
-            MessageId::mint(Timestamp::from_unix_ms(1_000), 5),
-            ChannelId::mint_group(Timestamp::from_unix_ms(1), 1),
-            UserId::parse("a").unwrap(),
-            MessageText::from_stored("\u{2028}</script>".into()),
-        );
-        let mut changed = message.clone();
-        changed.rev = model::Rev::parse("01MCC5RM000000000000000009").unwrap();
-        let frames = [
-            ServerFrame::Message { cursor: "c".into(), message: changed, lacks_text: false },
-            ServerFrame::Ready(Ready {
-                connection_id: "S1".parse().unwrap(),
-                node_id: "N1".parse().unwrap(),
-                workspace_id: "w".parse().unwrap(),
-                user_id: "a".parse().unwrap(),
-                cursor: "c".into(),
-                resumed: true,
-                accepts: vec!["ping".into()],
-                tick: Duration::from_millis(20_000),
-                server_time: Timestamp::from_unix_ms(5),
-            }),
-            ServerFrame::Message {
-                cursor: "c".into(),
-                message: message.clone(),
-                lacks_text: false,
-            },
-            ServerFrame::Channel {
-                cursor: "c".into(),
-                change: Some(ChannelChange::MemberRemoved),
-                channel_id: message.channel_id.clone(),
-                user_ids: vec![message.sender_id.clone()],
-                details: None,
-            },
-            ServerFrame::Channel {
-                cursor: "c".into(),
-                change: Some(ChannelChange::MembersAdded),
-                channel_id: message.channel_id,
-                user_ids: vec![message.sender_id, UserId::parse("b").unwrap()],
-                details: None,
-            },
-            ServerFrame::Tick {
-                cursor: "c".into(),
-                server_time: Timestamp::from_unix_ms(5),
-                fresh: false,
-                every: None,
-            },
-            ServerFrame::Tick {
-                cursor: "c".into(),
-                server_time: Timestamp::from_unix_ms(5),
-                fresh: true,
-                every: Some(Duration::from_secs(30)),
-            },
-            ServerFrame::Resync { reason: "hole".into(), delay_ms: 12, channels: None },
-            ServerFrame::Resync {
-                reason: "hole".into(),
-                delay_ms: 12,
-                channels: Some(vec![ChannelId::mint_group(Timestamp::from_unix_ms(1), 1)]),
-            },
-        ];
-        for frame in frames {
-            assert_eq!(ServerFrame::decode(&frame.encode()), Some(frame));
-        }
-        assert_eq!(ServerFrame::decode("[]"), None);
-    }
-
-    #[test]
-    fn answers_and_signals_survive_the_wire() {
-        let channel_id = ChannelId::mint_group(Timestamp::from_unix_ms(1), 1);
-        let root = MessageId::mint(Timestamp::from_unix_ms(1_000), 5);
-        let server_time = Timestamp::from_unix_ms(5);
-        let users = vec![UserId::parse("b").unwrap()];
-        let (main, thread) = (LogId::from(&channel_id), LogId::new(channel_id, Some(root)));
-        for frame in [
-            ServerFrame::Pong { cursor: "c".into(), server_time, fresh: true },
-            ServerFrame::Typing { log: main, users, more: 3 },
-            ServerFrame::Typing { log: thread, users: Vec::new(), more: 0 },
-        ] {
-            assert_eq!(ServerFrame::decode(&frame.encode()), Some(frame));
-        }
-    }
-
-    #[test]
-    fn the_sender_of_a_new_message_is_read_from_its_frame() {
-        let id = MessageId::mint(Timestamp::from_unix_ms(1_000), 5);
-        let channel_id = ChannelId::mint_group(Timestamp::from_unix_ms(1), 1);
-        let ada: UserId = "ada".parse().unwrap();
-        let text = MessageText::from_stored("hi".into());
-        let mut said = Message::new(id, channel_id, ada.clone(), text);
-        assert_eq!(sender_of(&message(&said)), Some((ada.clone(), None)));
-        said.thread = Some(id);
-        assert_eq!(sender_of(&message(&said)), Some((ada, Some(id))));
-        said.rev = model::Rev::parse("01MCC5RM000000000000000009").unwrap();
-        assert_eq!(sender_of(&message(&said)), None, "a change");
-        assert_eq!(sender_of("{}"), None);
-    }
-
-    #[test]
-    fn a_change_of_details_survives_the_wire() {
-        let frame = ServerFrame::Channel {
-            cursor: "c".into(),
-            change: Some(ChannelChange::Archived),
-            channel_id: ChannelId::mint_group(Timestamp::from_unix_ms(1), 1),
-            user_ids: vec![UserId::parse("a").unwrap()],
-            details: Some(ChannelDetails {
-                topic: "over".into(),
-                archived: true,
-                version: 3,
-                ..ChannelDetails::new(Some("general".into()))
-            }),
-        };
-        assert_eq!(ServerFrame::decode(&frame.encode()), Some(frame));
-    }
-
-    #[test]
-    fn g4_frames_of_a_later_version_are_read_as_far_as_they_are_known() {
-        let unknown = |frame: &str| match ServerFrame::decode(frame) {
-            Some(ServerFrame::Unknown { cursor }) => cursor,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(unknown(r#"{"type":"presence","users":{"a":"idle"},"more":[]}"#), None);
-        assert_eq!(unknown(r#"{"type":"receipts","archived":["a"],"topic":{},"name":1}"#), None);
-        assert_eq!(unknown(r#"{"cursor":"c","type":"poll","x":{"y":[]}}"#).as_deref(), Some("c"));
-
-        let channel_id = ChannelId::mint_group(Timestamp::from_unix_ms(1), 1);
-        let merged = format!(
-            r#"{{"cursor":"c","type":"channel","change":"merged","channel_id":"{channel_id}"}}"#
-        );
-        let (cursor, user_ids) = ("c".to_owned(), Vec::new());
-        let (change, details) = (None, None);
-        let known = ServerFrame::Channel { cursor, change, channel_id, user_ids, details };
-        assert_eq!(ServerFrame::decode(&merged), Some(known));
-
-        let before = r#"{"type":"ready","connection_id":"S1","node_id":"N1","workspace_id":"w",
-            "user_id":"a","cursor":"c","resumed":true,"server_time":5}"#;
-        let Some(ServerFrame::Ready(ready)) = ServerFrame::decode(before) else { panic!() };
-        assert_eq!((ready.accepts, ready.tick), (Vec::new(), limits::TICK));
-    }
-}
+mod tests;

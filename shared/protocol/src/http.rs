@@ -11,9 +11,9 @@ mod trace;
 pub use attachments::{AttachmentBody, UploadBody, content_disposition, path_attachment};
 pub use body::{
     AddedBody, AlternateBody, ChangedBody, ChannelBody, ChannelsBody, ConnectBody, CountBody,
-    EditedBody, FollowedBody, LateArrivalsBody, MarkBody, MarksBody, MemberBody, MembersBody,
-    PageBody, PostedBody, ProfileBody, ProfilesBody, ReactionBody, ReactionsBody, RefusedBody,
-    ThreadBody, ThreadsBody, UnreadBody, UnreadChannelBody, UnreadMarkBody,
+    EditedBody, EndedBody, FollowedBody, LateArrivalsBody, MarkBody, MarksBody, MemberBody,
+    MembersBody, PageBody, PostedBody, ProfileBody, ProfilesBody, ReactionBody, ReactionsBody,
+    RefusedBody, ThreadBody, ThreadsBody, UnreadBody, UnreadChannelBody, UnreadMarkBody,
 };
 pub use query::Query;
 pub use request::{

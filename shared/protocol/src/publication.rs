@@ -219,6 +219,23 @@ impl Publication {
         }
     }
 
+    /// The publication of a meeting's end, for its members.
+    #[must_use]
+    pub fn of_end(id: PublicationId, channel_id: &ChannelId, members_version: u64) -> Self {
+        Self {
+            id,
+            to: Recipients::Channel(ChannelRecipients {
+                channel_id: channel_id.clone(),
+                members_version,
+                changes: Vec::new(),
+                also: Vec::new(),
+            }),
+            subject: None,
+            payload: Payload::Frame(frame::ended(channel_id).into()),
+            origin: None,
+        }
+    }
+
     /// The publication of a user's revocation: their sockets close.
     #[must_use]
     pub const fn of_revocation(id: PublicationId, user: UserId) -> Self {

@@ -74,6 +74,11 @@ pub enum MembershipRoute {
         /// As in the path, percent-decoded.
         channel_id: String,
     },
+    /// `DELETE /channels/{channel_id}`
+    EndMeeting {
+        /// As in the path, percent-decoded.
+        channel_id: String,
+    },
     /// `GET /channels/{channel_id}/members`
     ListMembers {
         /// As in the path, percent-decoded.
@@ -251,7 +256,9 @@ impl MembershipRoute {
     const fn template(&self) -> &'static str {
         match self {
             Self::CreateChannel | Self::ListChannels => "/channels",
-            Self::ReadChannel { .. } | Self::ChangeChannel { .. } => "/channels/{channel_id}",
+            Self::ReadChannel { .. } | Self::ChangeChannel { .. } | Self::EndMeeting { .. } => {
+                "/channels/{channel_id}"
+            }
             Self::ListMembers { .. } | Self::AddMembers { .. } => "/channels/{channel_id}/members",
             Self::AddMember { .. } | Self::RemoveMember { .. } => {
                 "/channels/{channel_id}/members/{user_id}"
@@ -316,7 +323,10 @@ pub fn resolve(method: &Method, path: &str) -> Result<Route, Problem> {
         ["channels", id] if is(&Method::PATCH) => {
             Ok(Route::Membership(MembershipRoute::ChangeChannel { channel_id: own(id) }))
         }
-        ["channels", _] => Err(not_allowed("GET, PATCH")),
+        ["channels", id] if is(&Method::DELETE) => {
+            Ok(Route::Membership(MembershipRoute::EndMeeting { channel_id: own(id) }))
+        }
+        ["channels", _] => Err(not_allowed("GET, PATCH, DELETE")),
         ["channels", id, "unread"] if is(&Method::POST) => {
             Ok(Route::Amend(AmendRoute::MarkUnread { channel_id: own(id) }))
         }
@@ -521,7 +531,7 @@ mod tests {
             ("/channels/a/unread", "POST"),
             ("/connect", "GET"),
             ("/channels", "GET, POST"),
-            ("/channels/a", "GET, PATCH"),
+            ("/channels/a", "GET, PATCH, DELETE"),
             ("/channels/a/members", "GET, POST"),
             ("/channels/a/members/b", "PUT, DELETE"),
             ("/channels/a/messages/b", "GET, PATCH, DELETE"),

@@ -3,7 +3,7 @@
 //! A signal is pushed to the nodes once and kept nowhere. It may be lost at any point, so whoever
 //! misses one must have a call that heals it: for read marks that is `GET /unread`.
 
-use model::{Epoch, LogId, NewReadMark, ReadMark, UserId};
+use model::{ChannelId, Epoch, LogId, NewReadMark, ReadMark, SessionId, SessionPosition, UserId};
 use serde::{Deserialize, Serialize};
 
 /// A signal, as it travels on the bus.
@@ -26,8 +26,46 @@ pub enum Signal {
         /// older pass over the signal (G6).
         members_version: u64,
     },
+    /// A message of a channel that keeps nothing: for the members who have joined.
+    Said(SaidSignal),
+    /// A channel that keeps nothing has ended.
+    Ended {
+        /// The channel.
+        channel_id: ChannelId,
+    },
     /// Of a kind that this version does not know: nobody hears it.
     Unknown,
+}
+
+/// A message that is never stored, on its way to the nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaidSignal {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The version of the channel's membership by which the sender is a member (G6).
+    pub members_version: u64,
+    /// The session, and its number in it.
+    pub at: SessionPosition,
+    /// The JSON of the message, sealed: only nodes can open it.
+    pub sealed: String,
+}
+
+impl SaidSignal {
+    /// What the bus puts before and after the session and the number, which it assigns when it pushes
+    /// the signal: `{"session":"` … `","n":` … rest.
+    #[must_use]
+    pub fn wire_around(channel: &ChannelId, members_version: u64, sealed: &str) -> [String; 2] {
+        let wire = Wire {
+            log: Some(LogWire::of(&channel.into())),
+            members_version: Some(members_version),
+            sealed: Some(sealed.to_owned()),
+            ..Wire::of("said")
+        };
+        // Serialising strings and numbers cannot fail.
+        let rest = serde_json::to_string(&wire).unwrap_or_default();
+        let rest = rest.strip_prefix('{').unwrap_or_default();
+        [r#"{"session":""#.to_owned(), format!(",{rest}")]
+    }
 }
 
 impl Signal {
@@ -51,6 +89,14 @@ impl Signal {
                 members_version: Some(*members_version),
                 ..Wire::of("typing")
             },
+            Self::Said(said) => {
+                let SaidSignal { channel_id, members_version, at, sealed } = said;
+                let [before, after] = SaidSignal::wire_around(channel_id, *members_version, sealed);
+                return format!(r#"{before}{}","n":{}{after}"#, at.session, at.n);
+            }
+            Self::Ended { channel_id } => {
+                Wire { log: Some(LogWire::of(&channel_id.into())), ..Wire::of("ended") }
+            }
         };
         // Serialising strings and numbers cannot fail.
         serde_json::to_string(&wire).unwrap_or_default()
@@ -75,6 +121,12 @@ struct Wire {
     log: Option<LogWire>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     members_version: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    n: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -98,16 +150,24 @@ impl Wire {
     }
 
     fn read(self) -> Option<Signal> {
-        let user_id = self.user_id?.parse().ok()?;
+        let user_id = self.user_id.and_then(|id| id.parse().ok());
         match self.kind.as_str() {
             "read" => {
+                let user_id = user_id?;
                 let marks = self.marks.into_iter().map(MarkWire::read).collect::<Option<_>>()?;
                 Some(Signal::Read { user_id, marks })
             }
             "typing" => {
                 let (log, members_version) = (self.log?.read()?, self.members_version?);
-                Some(Signal::Typing { user_id, log, members_version })
+                Some(Signal::Typing { user_id: user_id?, log, members_version })
             }
+            "said" => Some(Signal::Said(SaidSignal {
+                channel_id: self.log?.read()?.channel_id,
+                members_version: self.members_version?,
+                at: SessionPosition { session: SessionId::parse(&self.session?)?, n: self.n? },
+                sealed: self.sealed?,
+            })),
+            "ended" => Some(Signal::Ended { channel_id: self.log?.read()?.channel_id }),
             _ => None,
         }
     }
@@ -137,7 +197,7 @@ impl MarkWire {
 
 #[cfg(test)]
 mod tests {
-    use model::{ChannelId, MessageId, Timestamp};
+    use model::{MessageId, Timestamp};
 
     use super::*;
 
@@ -146,12 +206,20 @@ mod tests {
         let at = Timestamp::from_unix_ms(5);
         let mark = ReadMark { epoch: Epoch::LAST, up_to: MessageId::mint(at, 7) };
         let main = LogId::from(ChannelId::mint_group(at, 1));
-        let thread = LogId::new(main.channel_id.clone(), Some(MessageId::mint(at, 8)));
+        let channel_id = main.channel_id.clone();
+        let thread = LogId::new(channel_id.clone(), Some(MessageId::mint(at, 8)));
         let marks = [main, thread.clone()].map(|log| NewReadMark { log, mark }).to_vec();
         let user_id: UserId = "bob".parse().unwrap();
         for signal in [
             Signal::Read { user_id: user_id.clone(), marks },
             Signal::Typing { user_id, log: thread, members_version: 7 },
+            Signal::Said(SaidSignal {
+                channel_id: channel_id.clone(),
+                members_version: 7,
+                at: SessionPosition { session: SessionId::mint(at, 3), n: 9 },
+                sealed: "k.nonce.text".to_owned(),
+            }),
+            Signal::Ended { channel_id },
         ] {
             assert_eq!(Signal::decode(signal.encode().as_bytes()), signal);
         }

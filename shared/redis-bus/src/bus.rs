@@ -42,6 +42,10 @@ impl RedisBus {
         Self { subscriber: Arc::new(Subscriber::new(commands.clone())), commands }
     }
 
+    pub(crate) const fn commands(&self) -> &Commands {
+        &self.commands
+    }
+
     pub(crate) const fn endpoint(&self) -> &Endpoint {
         self.commands.endpoint()
     }

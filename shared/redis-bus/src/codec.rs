@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use messaging::ports::Entry;
-use model::{Position, PublicationId, WorkspaceId};
+use model::{ChannelId, Position, PublicationId, WorkspaceId};
 use protocol::publication::Publication;
 use redis::Value;
 
@@ -17,6 +17,11 @@ pub(crate) fn stream_key(workspace: &WorkspaceId) -> String {
 /// The key that exists while a publication counts as published.
 pub(crate) fn guard_key(workspace: &WorkspaceId, guard: &str) -> String {
     format!("ink:{{{workspace}}}:guard:{guard}")
+}
+
+/// The hash of a session.
+pub(crate) fn session_key(workspace: &WorkspaceId, channel: &ChannelId) -> String {
+    format!("ink:{{{workspace}}}:session:{channel}")
 }
 
 /// The Pub/Sub channel.

@@ -34,6 +34,7 @@ mod leases;
 mod probe;
 mod relay_bus;
 mod reply;
+mod sessions;
 mod subscriber;
 mod topics;
 

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use auth::seal::NoSeal;
+#[cfg(feature = "node")]
+use auth::seal::SecretSeal;
 #[cfg(feature = "lambda")]
 use auth::tickets::NoTickets;
 #[cfg(any(feature = "lambda", feature = "node"))]
@@ -14,7 +17,8 @@ use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
 use messaging::Ports;
 use messaging::derive::{Deriver, DeriverPorts};
 use messaging::ports::{
-    EventBus, FileStore, HealthCheck, NodeDirectory, RelayBus, Store, Tickets, TokenVerifier,
+    EventBus, FileStore, HealthCheck, NodeDirectory, RelayBus, Sessions, Store, Tickets,
+    TokenVerifier,
 };
 use messaging::relay::Relay;
 #[cfg(feature = "node")]
@@ -36,15 +40,15 @@ use crate::no_files::NoFiles;
 #[cfg(feature = "lambda")]
 use crate::no_redis::NoRedis;
 
-/// The bus and the node directory: both in Redis, or both in process.
-pub type BusParts = (Arc<dyn EventBus>, Arc<dyn NodeDirectory>);
+/// The bus, its sessions and the node directory: all in Redis, or all in process.
+pub type BusParts = (Arc<dyn EventBus>, Arc<dyn Sessions>, Arc<dyn NodeDirectory>);
 
-/// Ports with the system's clock and randomness, and without files; the rest differs between
+/// Ports with the system's clock and randomness, and without files or a seal; the rest differs between
 /// environments.
 #[must_use]
 pub fn ports<S>(
     store: S,
-    (bus, nodes): BusParts,
+    (bus, sessions, nodes): BusParts,
     tokens: Arc<dyn TokenVerifier>,
     tickets: Arc<dyn Tickets>,
 ) -> Ports
@@ -65,6 +69,8 @@ where
         revocations: Arc::<S>::clone(&store),
         profiles: store,
         bus,
+        sessions,
+        seal: Arc::new(NoSeal),
         nodes,
         tokens,
         tickets,
@@ -84,7 +90,7 @@ pub async fn ports_of_function(config: &FunctionConfig) -> Result<Ports, Endpoin
     let tokens = Arc::new(JwtTokens::new(&config.tokens));
     let bus = match &config.redis {
         Some(url) => redis(url)?,
-        None => (Arc::new(NoRedis) as _, Arc::new(NoRedis) as _),
+        None => (Arc::new(NoRedis) as _, Arc::new(NoRedis) as _, Arc::new(NoRedis) as _),
     };
     let tickets: Arc<dyn Tickets> = match &config.ticket_secrets {
         Some(secrets) => Arc::new(SignedTickets::new(secrets)),
@@ -121,8 +127,10 @@ pub async fn ports_of_node(config: &NodeConfig) -> Result<Ports, EndpointError> 
         vec![Arc::new(bus.clone()), Arc::new(store.clone())];
     let tickets = Arc::new(SignedTickets::new(&config.ticket_secrets));
     let nodes = Arc::new(bus.directory());
-    let ports = ports(store, (Arc::new(bus), nodes), Arc::new(NoTokens), tickets);
-    Ok(Ports { health_checks, ..ports })
+    let parts: BusParts = (Arc::new(bus.clone()), Arc::new(bus), nodes);
+    let ports = ports(store, parts, Arc::new(NoTokens), tickets);
+    let seal = Arc::new(SecretSeal::new(&config.ticket_secrets));
+    Ok(Ports { health_checks, seal, ..ports })
 }
 
 /// The store on DynamoDB, or on a compatible engine at the endpoint.
@@ -154,7 +162,7 @@ fn client_config(config: &StoreConfig, credentials: CredentialSource) -> ClientC
 pub fn redis(url: &RedisUrl) -> Result<BusParts, EndpointError> {
     let bus = RedisBus::at(url.endpoint()?);
     let nodes = Arc::new(bus.directory());
-    Ok((Arc::new(bus), nodes))
+    Ok((Arc::new(bus.clone()), Arc::new(bus), nodes))
 }
 
 /// A health check of Redis. Connects when it runs.

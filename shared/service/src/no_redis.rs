@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use messaging::ports::{
-    BusError, DirectoryError, Entry, EventBus, FleetNode, Lease, NodeDirectory, Published,
-    Subscription,
+    BusError, DirectoryError, Entry, EventBus, FleetNode, Lease, NodeDirectory, Published, Sealed,
+    Sessions, Subscription,
 };
-use model::{EntryId, NodeId, Timestamp, UserId, WorkspaceId};
+use model::{
+    ChannelId, EntryId, NodeId, SessionId, SessionPosition, Timestamp, UserId, WorkspaceId,
+};
 use protocol::publication::Publication;
 use protocol::signal::Signal;
 
@@ -40,6 +42,27 @@ impl EventBus for NoRedis {
         _: Option<EntryId>,
         _: usize,
     ) -> Result<Vec<Entry>, BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+}
+
+#[async_trait]
+impl Sessions for NoRedis {
+    async fn session(
+        &self,
+        _: &WorkspaceId,
+        _: &ChannelId,
+        _: SessionId,
+    ) -> Result<SessionPosition, BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+
+    async fn say(
+        &self,
+        _: &WorkspaceId,
+        _: &Sealed,
+        _: SessionId,
+    ) -> Result<SessionPosition, BusError> {
         Err(BusError::Refused(NotGiven.into()))
     }
 }

@@ -14,7 +14,9 @@ use auth::tokens::{JwtTokens, TokenSigner};
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, Uri};
-use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, SeededRandomness};
+use memory::{
+    ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, PlainSeal, SeededRandomness,
+};
 use messaging::App;
 use messaging::Ports;
 use messaging::ports::{Clock, Lease, NodeDirectory, Principal};
@@ -106,6 +108,8 @@ impl State {
             revocations: Arc::<MemoryStore>::clone(&store),
             profiles: store,
             bus: Arc::new(MemoryBus::new(Arc::<ManualClock>::clone(&clock))),
+            sessions: Arc::new(MemoryBus::new(Arc::<ManualClock>::clone(&clock))),
+            seal: Arc::new(PlainSeal),
             nodes: directory,
             tokens: Arc::new(JwtTokens::new(&TokenConfig::shared(secrets()))),
             tickets: Arc::new(SignedTickets::new(&secrets())),

@@ -173,6 +173,10 @@ impl Program {
                 Event::Channel { .. }
                 | Event::Read { .. }
                 | Event::Typing { .. }
+                | Event::Joined { .. }
+                | Event::NotJoined { .. }
+                | Event::Said { .. }
+                | Event::Ended { .. }
                 | Event::Tick { .. }
                 | Event::Disconnected { .. } => {}
             }

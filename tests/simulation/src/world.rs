@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use checker::{Change, ClientId, Event, SendId};
 use client::{Api, Draft, Outbox};
-use memory::{MemoryFiles, SeededRng};
+use memory::{MemoryFiles, PlainSeal, SeededRng};
 use messaging::derive::{Deriver, DeriverPorts};
 use messaging::ports::{ChannelStore, EventBus, MemberStore};
 use messaging::relay::Relay;
@@ -341,6 +341,7 @@ impl Wiring {
         let store = Arc::new(self.store.for_process(owner >= FIRST_NODE));
         let mut channels: Arc<dyn ChannelStore> = Arc::<SimStore>::clone(&store);
         let mut members: Arc<dyn MemberStore> = Arc::<SimStore>::clone(&store);
+        let sessions = Arc::new(bus.clone());
         let mut bus: Arc<dyn EventBus> = Arc::new(bus);
         if let Some(plant) = &self.plant {
             bus = plant.bus(bus);
@@ -360,6 +361,8 @@ impl Wiring {
             revocations: Arc::<SimStore>::clone(&store),
             profiles: store,
             bus,
+            sessions,
+            seal: Arc::new(PlainSeal),
             nodes,
             tokens: Arc::new(UnsignedIdentity),
             tickets: Arc::new(UnsignedIdentity),

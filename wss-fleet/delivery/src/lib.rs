@@ -16,6 +16,7 @@ mod connection;
 mod delivered;
 mod frame_counts;
 mod hold;
+mod meetings;
 mod numbers;
 mod rate_limit;
 mod ring;
@@ -32,5 +33,6 @@ pub use numbers::{EntryNumber, Registration, RepairId};
 pub use rate_limit::TokenBucket;
 pub use tickets::SpentTickets;
 pub use workspace::{
-    Attach, ChannelMembers, DeliveryClass, Effect, Framing, History, Input, LoadedUser, Workspace,
+    Answered, Ask, Attach, ChannelMembers, DeliveryClass, Effect, Framing, History, Input,
+    LoadedUser, Spoken, Workspace, is_id_in_range,
 };

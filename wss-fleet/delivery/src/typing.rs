@@ -79,12 +79,11 @@ impl Typing {
         let all = || self.logs.keys().cloned().collect();
         for log in only.map_or_else(all, |log| vec![log.clone()]) {
             let Some(typists) = self.logs.get_mut(&log) else { continue };
-            let before = typists.users.len();
+            // Nobody is told: clients forget the set if nothing comes, and one more would keep the others.
             // If the clock was set back, `until` may be far ahead.
             typists.users.retain(|_, typist| {
                 typist.until > now && typist.until <= now.plus(limits::TYPING_VOID)
             });
-            typists.has_news |= typists.users.len() < before;
             if typists.users.is_empty() {
                 self.logs.remove(&log);
                 continue;
@@ -156,8 +155,9 @@ mod tests {
         assert_eq!(told(&mut typing, 1_009), []);
         assert_eq!(told(&mut typing, 1_010), [(first, 3)]);
         assert_eq!(told(&mut typing, 3_000), [], "nothing new");
-        // All but the last end after six seconds; nobody is told of an empty set.
-        assert_eq!(told(&mut typing, 6_400), [(vec![user(7)], 0)]);
+        // They end after six seconds, and nobody is told: one more frame would keep the others.
+        assert_eq!(told(&mut typing, 6_400), []);
+        assert!(!typing.is_empty());
         assert_eq!(told(&mut typing, 6_500), []);
         assert!(typing.is_empty());
     }

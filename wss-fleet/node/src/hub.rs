@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::dns_readiness::DnsReadiness;
 use crate::fanout::Shards;
 use crate::health::Health;
+use crate::meetings::KnownMeetings;
 use crate::metrics::{Metrics, Snapshot};
 use crate::reported::Reported;
 use crate::store::Store;
@@ -92,6 +93,7 @@ pub(crate) struct Hub {
     is_draining: AtomicBool,
     serial: AtomicU64,
     pub(crate) workspaces: Workspaces,
+    pub(crate) meetings: KnownMeetings,
     sockets: Mutex<BTreeSet<SocketId>>,
     spent: Mutex<SpentTickets>,
     foreign_tickets: Outage,
@@ -130,6 +132,7 @@ impl Hub {
             is_draining: AtomicBool::new(false),
             serial: AtomicU64::new(0),
             workspaces: Workspaces::default(),
+            meetings: KnownMeetings::default(),
             sockets: Mutex::default(),
             spent: Mutex::default(),
             foreign_tickets: Outage::default(),

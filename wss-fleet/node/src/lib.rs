@@ -31,6 +31,7 @@ mod http_get;
 mod hub;
 pub mod inbound;
 mod listener;
+mod meetings;
 mod metered_io;
 mod metrics;
 mod pace;

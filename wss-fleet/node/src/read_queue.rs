@@ -153,6 +153,8 @@ impl ReadQueue {
             | Effect::Refuse { .. }
             | Effect::Close { .. }
             | Effect::Signal(_)
+            | Effect::Ask(_)
+            | Effect::KeepMeeting(_)
             | Effect::Fill { .. }
             | Effect::Audit { .. }) => return Some(other),
         }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use auth::tickets::SignedTickets;
 use auth::tokens::NoTokens;
 use auth::{Secret, Secrets};
-use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, SeededRandomness};
+use memory::{
+    ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, PlainSeal, SeededRandomness,
+};
 use messaging::Ports;
 use model::Timestamp;
 use tokio::task::JoinSet;
@@ -42,6 +44,8 @@ impl TestHub {
             revocations: store.clone(),
             profiles: store.clone(),
             bus: Arc::new(MemoryBus::new(clock.clone())),
+            sessions: Arc::new(MemoryBus::new(clock.clone())),
+            seal: Arc::new(PlainSeal),
             nodes: Arc::new(MemoryDirectory::new(clock.clone())),
             tokens: Arc::new(NoTokens),
             tickets: Arc::new(SignedTickets::new(&secrets)),

@@ -21,7 +21,7 @@ use crate::read_queue::{Ended, ReadQueue};
 use crate::shard::Command;
 use crate::signals::Signals;
 use crate::workspaces::Request;
-use crate::{frames, reads};
+use crate::{frames, meetings, reads};
 
 struct Task {
     hub: Arc<Hub>,
@@ -52,6 +52,8 @@ enum Event {
     Time,
     /// A read that had to wait may start.
     ReadDue,
+    /// A job ended without news.
+    Nothing,
     Orphaned,
 }
 
@@ -170,7 +172,7 @@ impl Task {
             }
             Event::Tick => self.input(Input::Tick).await,
             Event::Time if self.state.is_waiting() => self.input(Input::Time).await,
-            Event::Time | Event::ReadDue => {}
+            Event::Time | Event::ReadDue | Event::Nothing => {}
             Event::Orphaned => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
@@ -213,7 +215,22 @@ impl Task {
             Notice::Signal(Signal::Unknown) | Notice::Foreign => {
                 return self.hub.metrics.foreign_pushes.inc();
             }
-            Notice::Signal(signal) => Input::Signal(signal),
+            Notice::Signal(Signal::Said(said)) => {
+                // Only what somebody here hears is opened.
+                if !self.state.takes_part(&said.channel_id) {
+                    return;
+                }
+                match meetings::open(&self.hub, &self.id, said) {
+                    Some(spoken) => spoken,
+                    None => return self.hub.metrics.foreign_pushes.inc(),
+                }
+            }
+            Notice::Signal(signal) => {
+                if let Signal::Ended { channel_id } = &signal {
+                    self.hub.meetings.forget(channel_id);
+                }
+                Input::Signal(signal)
+            }
             Notice::Lost => Input::Lost,
             Notice::Restored => Input::Linked,
         };
@@ -261,6 +278,15 @@ impl Task {
             }
             Effect::Close { socket, code } => hub.close(socket, code, None).await,
             Effect::Signal(signal) => self.signals.offer(&hub, &id, signal),
+            Effect::Ask(ask) => {
+                self.job(meetings::ask(hub, id, *ask));
+            }
+            Effect::KeepMeeting(channel) => {
+                self.jobs.spawn(async move {
+                    let over = meetings::keep(hub, id, channel).await;
+                    over.map_or(Event::Nothing, Event::Answer)
+                });
+            }
             Effect::Refuse { socket } => self.refuse(socket).await,
             // The queue has accepted these.
             Effect::LoadUser { .. }

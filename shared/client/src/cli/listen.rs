@@ -50,6 +50,10 @@ const fn channel_of(event: &Event) -> Option<&ChannelId> {
         Event::Message { message, .. } => Some(&message.channel_id),
         Event::Channel { channel_id, .. } => Some(channel_id),
         Event::Read { log, .. } | Event::Typing { log, .. } => Some(&log.channel_id),
+        Event::Said { message, .. } => Some(&message.channel_id),
+        Event::Joined { channel_id, .. }
+        | Event::NotJoined { channel_id, .. }
+        | Event::Ended { channel_id } => Some(channel_id),
         Event::Ready { .. }
         | Event::Tick { .. }
         | Event::Resync { .. }
@@ -83,10 +87,19 @@ async fn text_of(event: &Event, names: &mut Names) -> Option<String> {
             let change = change.map_or("changed", ChannelChange::as_str).replace('_', " ");
             format!("{label}: {change} {}", ids_of(user_ids).join(", "))
         }
+        Event::Said { message, .. } => {
+            let label = names.label(&message.channel_id).await;
+            return Some(message_line(Some(&label), message));
+        }
+        Event::Ended { channel_id } => {
+            format!("{}: the meeting is over", escape(&names.label(channel_id).await))
+        }
         Event::Tick { fresh: false, .. } => "messages may be late".to_owned(),
         Event::Message { .. }
         | Event::Read { .. }
         | Event::Typing { .. }
+        | Event::Joined { .. }
+        | Event::NotJoined { .. }
         | Event::Tick { .. }
         | Event::Restarted { .. }
         | Event::CaughtUp { .. }
@@ -132,6 +145,19 @@ fn record(event: &Event) -> Value {
             "event": "read", "channel_id": log.channel_id.as_str(),
             "thread": log.thread.map(|root| root.to_string()), "up_to": mark.up_to.to_string(), "epoch": mark.epoch.number(),
         }),
+        Event::Joined { channel_id, at, missed } => json!({
+            "event": "joined", "channel_id": channel_id.as_str(), "at": at.to_string(),
+            "missed": missed,
+        }),
+        Event::NotJoined { channel_id, code } => {
+            json!({ "event": "not_joined", "channel_id": channel_id.as_str(), "code": code })
+        }
+        Event::Said { n, message, missing } => {
+            json!({ "event": "said", "n": n, "missing": missing, "message": message })
+        }
+        Event::Ended { channel_id } => {
+            json!({ "event": "ended", "channel_id": channel_id.as_str() })
+        }
         Event::Typing { log, users, more } => json!({
             "event": "typing", "channel_id": log.channel_id.as_str(),
             "thread": log.thread.map(|root| root.to_string()), "users": ids_of(users), "more": more,

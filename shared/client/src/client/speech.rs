@@ -24,7 +24,7 @@ impl Speech {
         *self = Self { accepts: accepts.to_vec(), ..Self::default() };
     }
 
-    fn is_taken(&self, kind: &str) -> bool {
+    pub(super) fn is_taken(&self, kind: &str) -> bool {
         self.accepts.iter().any(|accepted| accepted == kind)
     }
 
@@ -52,7 +52,11 @@ impl Speech {
             && match frame {
                 ClientFrame::Ping => is_over(self.pinged_at.as_ref(), limits::PONG_EVERY),
                 ClientFrame::Typing(log) => is_over(self.typed.get(log), limits::TYPING_EVERY),
-                ClientFrame::View(_) => true,
+                ClientFrame::View(_)
+                | ClientFrame::Join { .. }
+                | ClientFrame::Leave(_)
+                | ClientFrame::Send(_)
+                | ClientFrame::BadSend { .. } => true,
             };
         match frame {
             ClientFrame::Ping if passes => self.pinged_at = Some(now),
@@ -60,7 +64,13 @@ impl Speech {
                 self.typed.retain(|_, last| now < *last + limits::TYPING_EVERY);
                 self.typed.insert(log.clone(), now);
             }
-            ClientFrame::Ping | ClientFrame::Typing(_) | ClientFrame::View(_) => {}
+            ClientFrame::Ping
+            | ClientFrame::Typing(_)
+            | ClientFrame::View(_)
+            | ClientFrame::Join { .. }
+            | ClientFrame::Leave(_)
+            | ClientFrame::Send(_)
+            | ClientFrame::BadSend { .. } => {}
         }
         passes
     }

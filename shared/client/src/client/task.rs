@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
+use super::meetings::{Meetings, SayError, Saying};
 use super::speech::Speech;
 use super::{Control, Status};
 use crate::backoff::Backoff;
@@ -27,6 +28,10 @@ pub(super) struct Task {
     /// What the handles say on the socket.
     pub(super) said: mpsc::Receiver<ClientFrame>,
     pub(super) speech: Speech,
+    pub(super) to_say: mpsc::Receiver<Saying>,
+    pub(super) meetings: Meetings,
+    /// What is to be said on this socket.
+    pub(super) outgoing: Vec<ClientFrame>,
     /// At most one catch-up at a time. It continues when its socket is lost: the messages that it
     /// reads are stored, and a gap that opens again meanwhile stays open.
     pub(super) catch_ups: JoinSet<Result<(), StopReason>>,
@@ -159,6 +164,11 @@ impl Task {
             let may_start = self.ready_at.is_some() && self.catch_ups.is_empty();
             let next = self.next_catch_up.filter(|_| may_start);
             let due_at = next.map(|next| next.due_at);
+            for frame in self.outgoing() {
+                if socket.say(&frame).await.is_err() {
+                    return Ok(Disconnect::abnormal());
+                }
+            }
             let view_at = self.view_due_at();
             tokio::select! {
                 // Handle requests and finished catch-ups are rare, so they come first. Frames can
@@ -182,22 +192,16 @@ impl Task {
                 () = sleep_until(view_at.unwrap_or_else(Instant::now)), if view_at.is_some() => {
                     let view = self.control.borrow().view.clone();
                     let frame = self.speech.view_said(&view, Instant::now());
-                    if socket.say(&frame).await.is_err() {
-                        return Ok(Disconnect::abnormal());
-                    }
+                    self.outgoing.push(frame);
+                    continue;
+                }
+                Some(saying) = self.to_say.recv() => {
+                    self.on_saying(saying);
                     continue;
                 }
                 Some(frame) = self.said.recv() => {
-                    let now = Instant::now();
-                    if self.ready_at.is_none() || !self.speech.passes(&frame, now) {
-                        continue;
-                    }
-                    if socket.say(&frame).await.is_err() {
-                        return Ok(Disconnect::abnormal());
-                    }
-                    if frame == ClientFrame::Ping {
-                        silent_at = silent_at.min(now + PONG_WAIT_MAX);
-                    }
+                    let dead_at = self.on_said(frame);
+                    silent_at = dead_at.map_or(silent_at, |dead_at| silent_at.min(dead_at));
                     continue;
                 }
                 received = socket.receive(), if reading => match received {
@@ -216,6 +220,33 @@ impl Task {
             // Count from when the frame was handled: a slow program is not a silent socket.
             silent_at = Instant::now() + self.silence_max();
         }
+    }
+
+    /// What is to be said on this socket now, with what makes it take part in the wanted channels.
+    fn outgoing(&mut self) -> Vec<ClientFrame> {
+        if self.ready_at.is_some() && self.speech.is_taken("join") {
+            self.outgoing.extend(self.meetings.frames(&self.control.borrow().joined));
+        }
+        std::mem::take(&mut self.outgoing)
+    }
+
+    fn on_saying(&mut self, saying: Saying) {
+        if self.ready_at.is_some() && self.speech.is_taken("send") {
+            self.outgoing.push(self.meetings.say(saying));
+        } else {
+            saying.answer.send(Err(SayError::NoSocket)).unwrap_or_default();
+        }
+    }
+
+    /// Handles a frame of a handle. Returns when the path is dead without an answer.
+    fn on_said(&mut self, frame: ClientFrame) -> Option<Instant> {
+        let now = Instant::now();
+        if self.ready_at.is_none() || !self.speech.passes(&frame, now) {
+            return None;
+        }
+        let dead_at = (frame == ClientFrame::Ping).then(|| now + PONG_WAIT_MAX);
+        self.outgoing.push(frame);
+        dead_at
     }
 
     /// When the view is to be said on this socket.
@@ -272,11 +303,9 @@ impl Task {
                 let details = details.clone();
                 Some(Event::Channel { change: *change, channel_id, user_ids, details })
             }
-            ServerFrame::Tick { server_time, fresh, every, .. } => {
-                self.tick = every.unwrap_or(self.tick);
-                Some(self.on_alive(*server_time, *fresh))
-            }
-            ServerFrame::Pong { server_time, fresh, .. } => {
+            ServerFrame::Tick { server_time, fresh, .. }
+            | ServerFrame::Pong { server_time, fresh, .. } => {
+                self.tick = new_interval(&frame).unwrap_or(self.tick);
                 Some(self.on_alive(*server_time, *fresh))
             }
             ServerFrame::Resync { reason, delay_ms, channels } => {
@@ -286,11 +315,14 @@ impl Task {
                 self.schedule_catch_up(delay);
                 Some(Event::Resync { reason: reason.clone(), delay })
             }
-            ServerFrame::Read { log, mark } => Some(Event::Read { log: log.clone(), mark: *mark }),
-            ServerFrame::Typing { log, users, more } => {
-                Some(Event::Typing { log: log.clone(), users: users.clone(), more: *more })
-            }
-            ServerFrame::Unknown { .. } => None,
+            ServerFrame::Read { .. }
+            | ServerFrame::Typing { .. }
+            | ServerFrame::Accepted { .. }
+            | ServerFrame::Refused(_)
+            | ServerFrame::Joined { .. }
+            | ServerFrame::Said { .. }
+            | ServerFrame::Ended { .. }
+            | ServerFrame::Unknown { .. } => self.meetings.on_frame(&frame),
         };
         if let Some(event) = event {
             slot.send(event);
@@ -328,6 +360,11 @@ impl Task {
             | ServerFrame::Resync { .. }
             | ServerFrame::Read { .. }
             | ServerFrame::Typing { .. }
+            | ServerFrame::Accepted { .. }
+            | ServerFrame::Refused(_)
+            | ServerFrame::Joined { .. }
+            | ServerFrame::Said { .. }
+            | ServerFrame::Ended { .. }
             | ServerFrame::Unknown { .. } => None,
         }
     }
@@ -382,10 +419,17 @@ impl Task {
         let lived = self.ready_at.take().map(|ready_at| ready_at.elapsed());
         self.lost_at = lived.map(|_| Instant::now()).or(self.lost_at);
         self.status.lock().node_id = None;
+        self.meetings.disconnected();
+        self.outgoing.clear();
         let next = self.session.on_disconnect(disconnect, lived);
         self.shared.reserve_event().await?.send(Event::Disconnected { code: disconnect.code });
         next
     }
+}
+
+/// The interval of ticks, if a frame changes it.
+const fn new_interval(frame: &ServerFrame) -> Option<Duration> {
+    if let ServerFrame::Tick { every, .. } = frame { *every } else { None }
 }
 
 /// How long a client waits at most before it reads a thread of which it is unsure: every client of the

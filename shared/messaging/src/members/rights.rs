@@ -19,7 +19,7 @@ pub(super) async fn joinable_channel(
 ) -> Result<Channel, ChangeMembersError> {
     let standing = app.channels.standing(id, &caller.user_id).await.map_err(StoreError::from)?;
     let (channel, is_member) =
-        within(caller, standing).ok_or(ChangeMembersError::ChannelNotFound)?;
+        within(app, caller, standing).ok_or(ChangeMembersError::ChannelNotFound)?;
     let is_open = channel.visibility == Visibility::Public
         || (caller.is_admin && channel.channel_type == ChannelType::Group);
     let may_join = is_open && *user == caller.user_id;

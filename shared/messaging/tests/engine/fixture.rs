@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, SeededRandomness};
+use memory::{
+    ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, PlainSeal, SeededRandomness,
+};
 use messaging::channels::create_channel;
 use messaging::ports::{
     ChannelStore, Entry, EventBus, Lease, NodeDirectory, Principal, ProfileStore, Ticket,
@@ -69,6 +71,8 @@ impl Fixture {
             revocations: store.clone(),
             profiles: store.clone(),
             bus: bus.clone(),
+            sessions: bus.clone(),
+            seal: Arc::new(PlainSeal),
             nodes: directory.clone(),
             tokens: Arc::new(NoTokens),
             tickets: Arc::new(NamedTickets(vec!["our-key".to_owned()])),

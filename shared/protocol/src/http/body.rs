@@ -427,6 +427,13 @@ impl ChangedBody {
     }
 }
 
+/// The response to a meeting's end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedBody {
+    /// The channel.
+    pub channel_id: String,
+}
+
 /// The response to `GET /connect`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectBody {

@@ -41,7 +41,7 @@ async fn app() -> App {
     let bus = Arc::new(MemoryBus::new(Arc::clone(&clock)));
     let nodes = Arc::new(MemoryDirectory::new(Arc::clone(&clock)));
     let tickets = Arc::new(SignedTickets::new(&Secrets::parse(&"t".repeat(32)).unwrap()));
-    let ports = ports(store, (bus, nodes), Arc::new(tokens()), tickets);
+    let ports = ports(store, (bus.clone(), bus, nodes), Arc::new(tokens()), tickets);
     App::new(Ports { clock, ..ports })
 }
 

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use dynamo::Capacity;
 use http::{Request, Response, header};
-use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, SeededRandomness};
+use memory::{
+    ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, PlainSeal, SeededRandomness,
+};
 use messaging::channels::create_channel;
 use messaging::ports::{Clock, Lease, NodeDirectory as _, Principal};
 use messaging::{App, Ports};
@@ -150,6 +152,8 @@ pub(crate) async fn in_memory() -> Outcome<App> {
         read_marks: Arc::<MemoryStore>::clone(&store),
         revocations: Arc::<MemoryStore>::clone(&store),
         profiles: store,
+        sessions: Arc::<MemoryBus>::clone(&bus),
+        seal: Arc::new(PlainSeal),
         bus,
         nodes,
         tokens: Arc::new(JwtTokens::new(&TokenConfig::shared(token_secrets()?))),
@@ -176,7 +180,7 @@ pub(crate) fn redis(url: &str) -> Outcome<BusParts> {
 pub(crate) fn memory_bus() -> BusParts {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let bus = Arc::new(MemoryBus::new(Arc::clone(&clock)));
-    (bus, Arc::new(MemoryDirectory::new(clock)))
+    (bus.clone(), bus, Arc::new(MemoryDirectory::new(clock)))
 }
 
 /// With names, ids and version, the row stays below 1 KiB: one write unit.

@@ -306,6 +306,7 @@ impl Workspace {
         self.sockets.remove(&socket);
         self.views.remove(socket);
         self.pongs.remove(socket);
+        self.meetings.remove(socket);
         if let Some(waiting) = self.waiting.get_mut(&key) {
             waiting.retain(|waiting| waiting.attach.socket != socket);
             if waiting.is_empty() {

@@ -57,7 +57,10 @@ impl Workspace {
             Signal::Typing { user_id, log, members_version } => {
                 return self.typed(user_id, log, *members_version, turn);
             }
-            Signal::Unknown => return,
+            // The end's frame comes with the stream.
+            Signal::Ended { channel_id } => return self.on_meeting_over(channel_id, false, turn),
+            // The node opens it first.
+            Signal::Said(_) | Signal::Unknown => return,
         };
         let to = self.roster.audience_of(user);
         if to.is_empty() {
@@ -173,10 +176,12 @@ impl Workspace {
     ) {
         self.holds.answered(channel);
         let Some(ChannelMembers { version, members }) = members else {
+            self.view_of_meeting_read(channel, false, turn);
             return self.fail_closed(channel, turn.now);
         };
         self.unread.remove(channel);
         self.refresh_view(channel, version, &members, turn);
+        self.view_of_meeting_read(channel, true, turn);
         if self.holds.find(channel, self.roster.version(channel)) {
             let users = self.roster.members(channel);
             self.resyncs.add(users, Some(channel), "too much was held", turn.now);

@@ -11,6 +11,7 @@ use protocol::signal::Signal;
 
 use super::{DeliveryClass, Effect, Turn, Workspace};
 use crate::audience::{Audience, SocketId};
+use crate::meetings::Question;
 use crate::typing::TypingSet;
 
 /// When sockets were answered a ping last, and whether they asked again since. Forgotten after
@@ -65,6 +66,14 @@ impl Workspace {
             }
             ClientFrame::View(view) => self.views.set(socket, view),
             ClientFrame::Typing(log) => self.on_typing(socket, log, turn),
+            ClientFrame::Leave(channel) => self.meetings.leaves(&channel, socket),
+            ClientFrame::Join { channel_id, after } => {
+                self.on_question(socket, Question::Join { channel_id, after }, turn);
+            }
+            ClientFrame::Send(send) => self.on_question(socket, Question::Send(send), turn),
+            ClientFrame::BadSend { reference, code, field } => {
+                self.on_question(socket, Self::bad_send(reference, code, field), turn);
+            }
         }
     }
 

@@ -4,9 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ChannelChange, EntryId, Member, MessageId, MessageRef, MessageText};
+use bytes::Bytes;
+use model::{
+    ChannelChange, ConnectionId, EntryId, Member, Message, MessageId, MessageRef, MessageText,
+    PublicationId,
+};
 use protocol::frame::ServerFrame;
-use protocol::publication::Payload;
+use protocol::publication::{Payload, Publication};
 
 use super::*;
 
@@ -15,6 +19,7 @@ mod backfill;
 mod chain;
 mod cut;
 mod hold;
+mod meetings;
 mod said;
 mod signals;
 mod ticks;
@@ -234,6 +239,11 @@ fn text_of(frame: &[u8]) -> String {
         ServerFrame::Resync { .. } => "resync".to_owned(),
         ServerFrame::Tick { fresh, .. } => format!("tick {fresh}"),
         ServerFrame::Read { mark, .. } => format!("read {mark}"),
+        ServerFrame::Accepted { n, .. } => format!("accepted {n:?}"),
+        ServerFrame::Refused(refused) => format!("refused {}", refused.code),
+        ServerFrame::Joined { at, missed, .. } => format!("joined {} missed {missed:?}", at.n),
+        ServerFrame::Said { n, message } => format!("said {n} {}", message.text.as_str()),
+        ServerFrame::Ended { .. } => "ended".to_owned(),
         ServerFrame::Pong { fresh, .. } => format!("pong {fresh}"),
         ServerFrame::Typing { users, more, .. } => {
             let users: Vec<&str> = users.iter().map(UserId::as_str).collect();

@@ -68,6 +68,7 @@ impl Workspace {
                 due.push(*socket);
             }
         }
+        self.keep_meetings(turn);
         if !due.is_empty() {
             // Sorted, so that a run can be repeated.
             due.sort_unstable();

@@ -122,16 +122,24 @@ impl Socket {
         let tally = *self.tally(class);
         let sum = tally.plus(added);
         let fits = |frames, bytes| sum.frames <= frames && sum.bytes <= bytes;
-        // A signal leaves half of the queue to frames that must not be lost.
-        let share = if class == DeliveryClass::Signal { 2 } else { 1 };
+        // Signals leave half of the queue to frames that must not be lost, and a quarter to texts
+        // that may be.
+        let quarters = match class {
+            DeliveryClass::Signal => 2,
+            DeliveryClass::Said => 3,
+            DeliveryClass::Live | DeliveryClass::Repair => 4,
+        };
         let has_room = tally.frames == 0
-            || fits(limits::OUTBOUND_FRAMES_MAX / share, limits::OUTBOUND_BYTES_MAX / share)
+            || fits(
+                limits::OUTBOUND_FRAMES_MAX / 4 * quarters,
+                limits::OUTBOUND_BYTES_MAX / 4 * quarters,
+            )
             || (class == DeliveryClass::Repair
                 && !self.is_stuck()
                 && fits(MISSED_FRAMES_MAX, MISSED_BYTES_MAX));
         if has_room {
             *self.tally(class) = sum;
-        } else if class != DeliveryClass::Signal {
+        } else if matches!(class, DeliveryClass::Live | DeliveryClass::Repair) {
             written.slow_consumers += 1;
             self.begin_close(Some(CloseCode::SlowConsumer), None);
         }
@@ -145,7 +153,7 @@ impl Socket {
 
     fn tally(&mut self, class: DeliveryClass) -> &mut Tally {
         match class {
-            DeliveryClass::Live | DeliveryClass::Signal => &mut self.live,
+            DeliveryClass::Live | DeliveryClass::Signal | DeliveryClass::Said => &mut self.live,
             DeliveryClass::Repair => &mut self.missed,
         }
     }

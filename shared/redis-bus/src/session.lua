@@ -1,0 +1,24 @@
+-- The session of a channel that keeps nothing: an id, the number of its last message, the server that
+-- counts, and when somebody last took part. Nothing of a message is kept.
+-- KEYS: the session; to say something, the signals' topic as well.
+-- ARGV: an id for a new session, ms until a session without participants is over, ms that it lives;
+--       to say something, the signal's text before the session's id and after the number.
+-- Answers `<id>:<number>`.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- Another server may have older numbers: a failover loses what was not replicated.
+local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+local known = redis.call('HMGET', KEYS[1], 'id', 'server', 'seen')
+local id = known[1]
+if not id or known[2] ~= server or now - tonumber(known[3]) > tonumber(ARGV[2]) then
+  id = ARGV[1]
+  redis.call('HSET', KEYS[1], 'id', id, 'server', server, 'n', 0)
+end
+redis.call('HSET', KEYS[1], 'seen', now)
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+if not KEYS[2] then
+  return id .. ':' .. redis.call('HGET', KEYS[1], 'n')
+end
+local n = redis.call('HINCRBY', KEYS[1], 'n', 1)
+redis.call('PUBLISH', KEYS[2], ARGV[4] .. id .. '","n":' .. n .. ARGV[5])
+return id .. ':' .. n

@@ -1,0 +1,274 @@
+//! Who takes part in channels that keep nothing, and what their clients still wait to be answered.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use bytes::Bytes;
+use model::{ChannelId, SessionId, SessionPosition, Timestamp, limits};
+use protocol::client_frame::SendFrame;
+use protocol::frame::Refused;
+
+use crate::audience::SocketId;
+use crate::rate_limit::TokenBucket;
+
+/// Participants and their questions. Sockets that never ask cost nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Meetings {
+    channels: BTreeMap<ChannelId, Meeting>,
+    asking: HashMap<SocketId, Asking>,
+    questions: u64,
+    /// When the nodes' bus was last told that somebody takes part.
+    pub(crate) kept_at: Option<Timestamp>,
+}
+
+/// The participants of one channel here.
+#[derive(Debug, Default)]
+struct Meeting {
+    participants: BTreeMap<SocketId, Participant>,
+    /// Set while the view of the members is older than what was said.
+    is_behind: bool,
+    session: Option<SessionId>,
+    /// Joins that are answered once the members are read: who asked, and the answer.
+    waiting: Vec<(SocketId, u64, SessionPosition)>,
+}
+
+/// One participant.
+#[derive(Debug)]
+enum Participant {
+    /// The answer is on its way: what is said meanwhile may be for them.
+    Joins(Vec<(SessionPosition, Bytes)>),
+    /// Hears what comes after this.
+    Since(SessionPosition),
+}
+
+/// What a client asked, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// It joins.
+    Join { channel_id: ChannelId, after: Option<SessionPosition> },
+    /// It sends.
+    Send(SendFrame),
+    /// It was refused already; the answer waits for its turn.
+    Refused(Refused),
+}
+
+#[derive(Debug)]
+struct Asking {
+    bucket: TokenBucket,
+    waiting: VecDeque<Question>,
+    /// The number of the first one, if its answer is on its way.
+    asked: Option<u64>,
+}
+
+impl Meetings {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.channels.is_empty() && self.asking.is_empty()
+    }
+
+    /// Adds a question. A client that asks too much is refused, in its turn.
+    pub(crate) fn ask(&mut self, socket: SocketId, question: Question, now: Timestamp) {
+        let bucket = || TokenBucket::with_burst(limits::SENDS_PER_SECOND, limits::SENDS_BURST, now);
+        let asking = self.asking.entry(socket).or_insert_with(|| Asking {
+            bucket: bucket(),
+            waiting: VecDeque::new(),
+            asked: None,
+        });
+        let is_question = |question: &&Question| !matches!(question, Question::Refused(_));
+        let open = asking.waiting.iter().filter(is_question).count();
+        let is_refused = matches!(question, Question::Refused(_));
+        let question =
+            if is_refused || (open < limits::UNANSWERED_MAX && asking.bucket.take(1, now)) {
+                question
+            } else {
+                Question::Refused(question.too_much())
+            };
+        asking.waiting.push_back(question);
+    }
+
+    /// The next question of a socket, and its number, if none is being answered. One that was refused
+    /// needs no number.
+    pub(crate) fn next(&mut self, socket: SocketId) -> Option<(u64, Question)> {
+        let asking = self.asking.get_mut(&socket).filter(|asking| asking.asked.is_none())?;
+        let question = asking.waiting.front()?.clone();
+        if matches!(question, Question::Refused(_)) {
+            asking.waiting.pop_front();
+        } else {
+            self.questions += 1;
+            asking.asked = Some(self.questions);
+        }
+        Some((self.questions, question))
+    }
+
+    /// The question of this number, which is answered now; `None` if its socket is gone.
+    pub(crate) fn answered(&mut self, socket: SocketId, number: u64) -> Option<Question> {
+        let asking = self.asking.get_mut(&socket).filter(|asking| asking.asked == Some(number))?;
+        asking.asked = None;
+        asking.waiting.pop_front()
+    }
+
+    /// Whether one more channel may be joined.
+    pub(crate) fn may_join(&self, socket: SocketId) -> bool {
+        let joined = self.channels.values().filter(|it| it.participants.contains_key(&socket));
+        joined.count() < limits::JOINED_MAX
+    }
+
+    /// Notes that a socket joins: from now on, what is said may be for it.
+    pub(crate) fn joins(&mut self, channel: &ChannelId, socket: SocketId) {
+        let meeting = self.channels.entry(channel.clone()).or_default();
+        meeting.participants.insert(socket, Participant::Joins(Vec::new()));
+    }
+
+    /// A socket has joined at a position. Returns what was said after it meanwhile.
+    pub(crate) fn joined(
+        &mut self,
+        channel: &ChannelId,
+        socket: SocketId,
+        at: SessionPosition,
+    ) -> Vec<Bytes> {
+        let Some(meeting) = self.channels.get_mut(channel) else { return Vec::new() };
+        meeting.session = meeting.session.max(Some(at.session));
+        let joined = meeting.participants.insert(socket, Participant::Since(at));
+        let Some(Participant::Joins(held)) = joined else { return Vec::new() };
+        let held = held.into_iter().filter(|(said, _)| is_after(*said, at));
+        held.map(|(_, frame)| frame).collect()
+    }
+
+    /// Notes that a join is to be answered once the members are read.
+    pub(crate) fn waits_for_view(
+        &mut self,
+        channel: &ChannelId,
+        socket: SocketId,
+        number: u64,
+        at: SessionPosition,
+    ) {
+        if let Some(meeting) = self.channels.get_mut(channel) {
+            meeting.waiting.push((socket, number, at));
+        }
+    }
+
+    /// The joins that waited for the members.
+    pub(crate) fn take_waiting(
+        &mut self,
+        channel: &ChannelId,
+    ) -> Vec<(SocketId, u64, SessionPosition)> {
+        self.channels.get_mut(channel).map(|it| std::mem::take(&mut it.waiting)).unwrap_or_default()
+    }
+
+    /// What a socket asked under a number, if that waits for its answer.
+    pub(crate) fn asked(&self, socket: SocketId, number: u64) -> Option<&Question> {
+        let asking = self.asking.get(&socket).filter(|asking| asking.asked == Some(number))?;
+        asking.waiting.front()
+    }
+
+    pub(crate) fn leaves(&mut self, channel: &ChannelId, socket: SocketId) {
+        if let Some(meeting) = self.channels.get_mut(channel) {
+            meeting.participants.remove(&socket);
+            if meeting.participants.is_empty() {
+                self.channels.remove(channel);
+            }
+        }
+    }
+
+    /// Forgets a socket.
+    pub(crate) fn remove(&mut self, socket: SocketId) {
+        if self.is_empty() {
+            return;
+        }
+        self.asking.remove(&socket);
+        self.channels.retain(|_, meeting| {
+            meeting.participants.remove(&socket);
+            !meeting.participants.is_empty()
+        });
+    }
+
+    /// Ends a meeting. Returns who took part.
+    pub(crate) fn end(&mut self, channel: &ChannelId) -> Vec<SocketId> {
+        let ended = self.channels.remove(channel);
+        ended.into_iter().flat_map(|meeting| meeting.participants.into_keys()).collect()
+    }
+
+    /// The channels in which somebody takes part here.
+    pub(crate) fn channels(&self) -> Vec<ChannelId> {
+        self.channels.keys().cloned().collect()
+    }
+
+    pub(crate) fn has(&self, channel: &ChannelId) -> bool {
+        self.channels.contains_key(channel)
+    }
+
+    /// Whether the channel's members are to be read, because something newer was said.
+    pub(crate) fn is_behind(&self, channel: &ChannelId) -> bool {
+        self.channels.get(channel).is_some_and(|meeting| meeting.is_behind)
+    }
+
+    /// Notes that the view is older than what was said, or that it is not any more. Returns whether
+    /// that is news.
+    pub(crate) fn set_behind(&mut self, channel: &ChannelId, is_behind: bool) -> bool {
+        let Some(meeting) = self.channels.get_mut(channel) else { return false };
+        std::mem::replace(&mut meeting.is_behind, is_behind) != is_behind
+    }
+
+    /// Notes the session in which something was said. Returns whether it replaces another one.
+    pub(crate) fn is_new_session(&mut self, channel: &ChannelId, session: SessionId) -> bool {
+        let Some(meeting) = self.channels.get_mut(channel) else { return false };
+        let before = meeting.session.replace(session);
+        before.is_some_and(|before| before != session)
+    }
+
+    /// The participants who hear what is said at a position. It is held for those who are joining.
+    pub(crate) fn hearers(
+        &mut self,
+        channel: &ChannelId,
+        said: SessionPosition,
+        frame: &Bytes,
+    ) -> BTreeSet<SocketId> {
+        let Some(meeting) = self.channels.get_mut(channel) else { return BTreeSet::new() };
+        let mut hearers = BTreeSet::new();
+        for (socket, participant) in &mut meeting.participants {
+            match participant {
+                Participant::Joins(held) if held.len() < HELD_MAX => {
+                    held.push((said, frame.clone()));
+                }
+                Participant::Joins(_) => {}
+                Participant::Since(at) => {
+                    if is_after(said, *at) {
+                        hearers.insert(*socket);
+                    }
+                }
+            }
+        }
+        hearers
+    }
+}
+
+impl Question {
+    /// The answer to a client that asks too much.
+    fn too_much(&self) -> Refused {
+        let wait = std::time::Duration::from_secs(1) / limits::SENDS_PER_SECOND;
+        Refused { retry_after: Some(wait), ..self.refused(model::ErrorCode::RateLimited, None) }
+    }
+
+    /// A refusal of this question.
+    pub(crate) fn refused(&self, code: model::ErrorCode, field: Option<&str>) -> Refused {
+        let (reference, channel_id) = match self {
+            Self::Join { channel_id, .. } => (None, Some(channel_id.clone())),
+            Self::Send(send) => (Some(send.reference), None),
+            Self::Refused(refused) => (refused.reference, refused.channel_id.clone()),
+        };
+        Refused {
+            reference,
+            channel_id,
+            code: code.as_str().to_owned(),
+            retryable: code.retry() != model::Retry::Never,
+            retry_after: None,
+            field: field.map(str::to_owned),
+        }
+    }
+}
+
+/// Whether something was said after a position. A later session is after every earlier one.
+fn is_after(said: SessionPosition, at: SessionPosition) -> bool {
+    said.session > at.session || (said.session == at.session && said.n > at.n)
+}
+
+/// What is held for a socket that is joining: its answer takes some milliseconds.
+const HELD_MAX: usize = 100;

@@ -1,0 +1,252 @@
+//! Channels that keep nothing (ADR 0043): joining, sending, and what is said.
+
+use model::{ChannelId, ErrorCode, MessageId, SessionPosition, Timestamp, UserId, limits};
+use protocol::client_frame::SendFrame;
+use protocol::frame::{self, Refused, ServerFrame};
+
+use super::{DeliveryClass, Effect, Turn, Workspace};
+use crate::audience::{Audience, SocketId};
+use crate::meetings::Question;
+
+/// A question that the node has to ask the bus, by its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// Who waits for the answer.
+    pub socket: SocketId,
+    /// To be returned with the answer.
+    pub number: u64,
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The user, and the version of the membership by which they are a member here.
+    pub user: UserId,
+    /// See `user`.
+    pub members_version: u64,
+    /// What they say; `None` if they join.
+    pub send: Option<SendFrame>,
+}
+
+/// The answer to an [`Ask`]: the position, or why not, and which field is wrong.
+pub type Answered = Result<SessionPosition, (ErrorCode, Option<&'static str>)>;
+
+/// A message that was said, opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spoken {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The version of the membership by which its sender is a member (G6).
+    pub members_version: u64,
+    /// Its place in the session.
+    pub at: SessionPosition,
+    /// The JSON of the message.
+    pub message: String,
+}
+
+impl Workspace {
+    /// Whether somebody here takes part in a channel: what is said elsewhere need not be opened.
+    #[must_use]
+    pub fn takes_part(&self, channel: &ChannelId) -> bool {
+        self.meetings.has(channel)
+    }
+
+    pub(super) fn on_question(&mut self, socket: SocketId, asked: Question, turn: &mut Turn<'_>) {
+        self.meetings.ask(socket, asked, turn.now);
+        self.ask_next(socket, turn);
+    }
+
+    pub(super) fn bad_send(reference: u64, code: ErrorCode, field: String) -> Question {
+        Question::Refused(Refused {
+            reference: Some(reference),
+            channel_id: None,
+            code: code.as_str().to_owned(),
+            retryable: false,
+            retry_after: None,
+            field: Some(field),
+        })
+    }
+
+    /// Asks a socket's next questions, until one has to wait for its answer.
+    fn ask_next(&mut self, socket: SocketId, turn: &mut Turn<'_>) {
+        while let Some((number, question)) = self.meetings.next(socket) {
+            let refused = match &question {
+                Question::Refused(refused) => refused.clone(),
+                Question::Join { channel_id, .. }
+                | Question::Send(SendFrame { channel_id, .. }) => {
+                    match self.question(socket, number, channel_id, &question) {
+                        Ok(effect) => {
+                            turn.effects.push(effect);
+                            return;
+                        }
+                        Err(code) => {
+                            self.meetings.answered(socket, number);
+                            question.refused(code, None)
+                        }
+                    }
+                }
+            };
+            self.answer(socket, &ServerFrame::Refused(refused), turn);
+        }
+    }
+
+    fn question(
+        &mut self,
+        socket: SocketId,
+        number: u64,
+        channel: &ChannelId,
+        question: &Question,
+    ) -> Result<Effect, ErrorCode> {
+        let key = self.sockets.get(&socket).map(|attached| attached.key);
+        let key = key.filter(|key| self.roster.is_member(channel, *key));
+        let user = key.and_then(|key| self.roster.user(key)).map(|user| user.id.clone());
+        let user = user.ok_or(ErrorCode::ChannelNotFound)?;
+        let send = match question {
+            Question::Send(send) => Some(send.clone()),
+            Question::Join { .. } | Question::Refused(_) => {
+                if !self.meetings.may_join(socket) {
+                    return Err(ErrorCode::RateLimited);
+                }
+                self.meetings.joins(channel, socket);
+                None
+            }
+        };
+        let (channel_id, members_version) = (channel.clone(), self.roster.version(channel));
+        let ask = Ask { socket, number, channel_id, user, members_version, send };
+        Ok(Effect::Ask(Box::new(ask)))
+    }
+
+    pub(super) fn on_answered(
+        &mut self,
+        socket: SocketId,
+        number: u64,
+        answered: Answered,
+        turn: &mut Turn<'_>,
+    ) {
+        if let (Some(Question::Join { channel_id, .. }), Ok(at)) =
+            (self.meetings.asked(socket, number), answered)
+            && self.roster.version(channel_id) == 0
+        {
+            // Without a view of the members, what is said could not be delivered (G6).
+            let channel_id = channel_id.clone();
+            self.meetings.waits_for_view(&channel_id, socket, number, at);
+            turn.effects.push(Effect::ReadAhead(channel_id));
+            return;
+        }
+        let Some(question) = self.meetings.answered(socket, number) else { return };
+        match (&question, answered) {
+            (Question::Send(send), Ok(at)) => {
+                let accepted = ServerFrame::Accepted {
+                    reference: send.reference,
+                    id: send.id,
+                    n: Some(at.n),
+                    replicated: false,
+                    server_time: turn.now,
+                };
+                self.answer(socket, &accepted, turn);
+            }
+            (Question::Join { channel_id, after }, Ok(at)) => {
+                let channel_id = channel_id.clone();
+                let missed = at.missed_since(*after);
+                let held = self.meetings.joined(&channel_id, socket, at);
+                self.answer(socket, &ServerFrame::Joined { channel_id, at, missed }, turn);
+                for frame in held {
+                    self.say(frame, Audience::of([socket]), turn);
+                }
+            }
+            (question, Err((code, field))) => {
+                if let Question::Join { channel_id, .. } = question {
+                    self.meetings.leaves(channel_id, socket);
+                }
+                self.answer(socket, &ServerFrame::Refused(question.refused(code, field)), turn);
+            }
+            (Question::Refused(_), Ok(_)) => {}
+        }
+        self.ask_next(socket, turn);
+    }
+
+    /// A message was said, here or on another node.
+    pub(super) fn on_spoken(&mut self, spoken: Spoken, turn: &mut Turn<'_>) {
+        let Spoken { channel_id, members_version, at, message } = spoken;
+        let frame = (self.framing)(frame::said(&channel_id, at.n, &message));
+        let version = self.roster.version(&channel_id);
+        if version == 0 {
+            // All are still joining: it is held for them.
+            self.meetings.hearers(&channel_id, at, &frame);
+            return;
+        }
+        if version < members_version {
+            // Never held: its number shows that it is missing.
+            if self.meetings.set_behind(&channel_id, true) {
+                turn.effects.push(Effect::ReadAhead(channel_id));
+            }
+            return;
+        }
+        let is_new = self.meetings.is_new_session(&channel_id, at.session);
+        let hearers = self.meetings.hearers(&channel_id, at, &frame);
+        let is_member = |socket: &SocketId| {
+            let attached = self.sockets.get(socket);
+            attached.is_some_and(|attached| self.roster.is_member(&channel_id, attached.key))
+        };
+        let to = Audience::of(hearers.into_iter().filter(is_member));
+        if is_new && !to.is_empty() {
+            // Numbers begin again, and nobody knows what was lost with the old ones.
+            let at = SessionPosition { n: at.n.saturating_sub(1), ..at };
+            let joined = ServerFrame::Joined { channel_id, at, missed: None };
+            self.send(&joined, to.clone(), turn);
+        }
+        self.say(frame, to, turn);
+    }
+
+    fn say(&self, frame: bytes::Bytes, to: Audience, turn: &mut Turn<'_>) {
+        if !to.is_empty() {
+            let (class, publication) = (DeliveryClass::Said, None);
+            turn.effects.push(Effect::Deliver { frame, to, class, publication });
+        }
+    }
+
+    /// The meeting is over: nobody here hears any more of it.
+    pub(super) fn on_meeting_over(
+        &mut self,
+        channel: &ChannelId,
+        is_told: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        let took_part = self.meetings.end(channel);
+        if is_told && !took_part.is_empty() {
+            let ended = ServerFrame::Ended { cursor: None, channel_id: channel.clone() };
+            self.send(&ended, Audience::of(took_part), turn);
+        }
+    }
+
+    /// The channel's members were read, or the store refuses it.
+    pub(super) fn view_of_meeting_read(
+        &mut self,
+        channel: &ChannelId,
+        is_read: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        self.meetings.set_behind(channel, false);
+        for (socket, number, at) in self.meetings.take_waiting(channel) {
+            let answered = if is_read { Ok(at) } else { Err((ErrorCode::Unavailable, None)) };
+            self.on_answered(socket, number, answered, turn);
+        }
+    }
+
+    /// Tells the bus now and then that somebody takes part.
+    pub(super) fn keep_meetings(&mut self, turn: &mut Turn<'_>) {
+        let is_due =
+            |at: Timestamp| turn.now < at || turn.now.since(at) >= limits::SESSION_SEEN_EVERY;
+        if self.meetings.kept_at.is_none_or(is_due) {
+            self.meetings.kept_at = Some(turn.now);
+            turn.effects.extend(self.meetings.channels().into_iter().map(Effect::KeepMeeting));
+        }
+    }
+
+    fn answer(&self, socket: SocketId, frame: &ServerFrame, turn: &mut Turn<'_>) {
+        self.send(frame, Audience::of([socket]), turn);
+    }
+}
+
+/// Whether a client's id may be used now: ids far from the clock are not.
+#[must_use]
+pub fn is_id_in_range(id: MessageId, now: Timestamp) -> bool {
+    id.time() >= now.minus(limits::REDIRECT_PAST_MAX) && id.time() <= now.plus(limits::FUTURE)
+}
