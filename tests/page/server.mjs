@@ -22,6 +22,10 @@ export class FakeServer {
   /** Overrides an answer with `[status, body]`, or a promise of it; undefined keeps the usual. */
   instead = () => undefined;
   resumed = false;
+  /** What `ready` says that the node takes, and the frames that came after `hello`. */
+  accepts = ["ping", "typing", "view"];
+  frames = [];
+  answersPings = true;
   #socket = null;
 
   constructor(names) {
@@ -44,10 +48,8 @@ export class FakeServer {
         queueMicrotask(() => this.onopen?.());
       }
 
-      send() {
-        const { resumed } = server;
-        const identity = { node_id: "N1", cursor: "c1", resumed };
-        server.push({ type: "ready", ...identity, server_time: Date.now(), tick_ms: 15_000 });
+      send(text) {
+        server.#receive(JSON.parse(text));
       }
 
       close() {}
@@ -64,6 +66,25 @@ export class FakeServer {
 
   cut() {
     this.#socket.onclose?.({ code: 1006, reason: "" });
+  }
+
+  /** The frames of a type, without it. */
+  framesOf(wanted) {
+    const frames = this.frames.filter(({ type }) => type === wanted);
+    return frames.map(({ type: _, ...fields }) => fields);
+  }
+
+  #receive(frame) {
+    const server_time = Date.now();
+    if (frame.type !== "hello") {
+      this.frames.push(frame);
+      if (frame.type === "ping" && this.answersPings)
+        this.push({ type: "pong", cursor: "c-pong", server_time, fresh: true });
+      return;
+    }
+    const { resumed, accepts } = this;
+    const identity = { node_id: "N1", cursor: "c1", resumed, accepts };
+    this.push({ type: "ready", ...identity, server_time, tick_ms: 15_000 });
   }
 
   #answer(method, path, body, query) {

@@ -5,6 +5,7 @@ import { Attachments } from "./attachments.js";
 import { Edits } from "./edits.js";
 import { Outbox } from "./outbox.js";
 import { Pins } from "./pins.js";
+import { Probes } from "./probes.js";
 import { Reactions } from "./reactions.js";
 import { Profiles } from "./profiles.js";
 import { ReadState } from "./read_state.js";
@@ -53,6 +54,7 @@ export class Core {
       frame: (frame, session) => this.sync.onFrame(frame, session),
       changed: () => this.#connectionChanged(),
     });
+    this.probes = new Probes(this.connection);
     this.sync.attach(this.connection);
     claimTab(storages.session, locks).then((owner) => {
       this.#owner = owner;
@@ -77,6 +79,12 @@ export class Core {
     setTimeout(() => {
       if (!this.api.offline) this.outbox.release();
     }, RELEASE_ANYWAY_MS);
+  }
+
+  /** Queues a message and sends it as soon as it may be. */
+  submit(log, text, attachments) {
+    this.probes.beforeSend();
+    this.outbox.submit(log, text, attachments);
   }
 
   /** A person asked: ends every wait. */

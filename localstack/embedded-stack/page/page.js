@@ -105,7 +105,7 @@ class Page {
       picture: (file) => attachments.picture(file),
       saveFile: (file) => this.#attempt(() => attachments.save(file)),
       submit: (log, text, files) => {
-        outbox.submit(log, text, files);
+        this.#core.submit(log, text, files);
         (log === store.activeThread ? this.#thread : this.#channel).toBottom();
       },
     };
@@ -126,11 +126,21 @@ class Page {
   }
 
   #listen() {
-    const mayBeBack = () => this.#core.networkMayBeBack();
-    addEventListener("online", mayBeBack);
+    const { probes, readState } = this.#core;
+    addEventListener("online", () => {
+      this.#core.networkMayBeBack();
+      probes.networkChanged();
+    });
+    addEventListener("focus", () => probes.userCameBack());
+    addEventListener("blur", () => probes.userLeft());
     document.addEventListener("visibilitychange", () => {
-      if (document.visibilityState === "visible") mayBeBack();
-      else this.#core.readState.flush();
+      if (document.visibilityState === "visible") {
+        this.#core.networkMayBeBack();
+        probes.userCameBack();
+        return;
+      }
+      probes.userLeft();
+      readState.flush();
     });
     addEventListener("hashchange", () => {
       if (!this.#navigation.openAddress()) return;

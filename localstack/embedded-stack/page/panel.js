@@ -69,7 +69,7 @@ export class Panel {
 
   #renderNumbers() {
     const { counters, reconnect, lastSend } = this.#store;
-    const { resumed, lastTick, cursor } = this.#connection;
+    const { resumed, lastTick, lastPong, cursor } = this.#connection;
     for (const [name, value] of Object.entries(counters))
       setText(byId(`counter-${name}`), String(value));
     const missed = reconnect?.missed ?? 0;
@@ -88,6 +88,7 @@ export class Panel {
         : "none yet",
     );
     setAttribute(byId("last-tick"), "data-fresh", lastTick ? String(lastTick.fresh) : null);
+    setText(byId("last-pong"), lastPong ? pongWords(lastPong) : "none yet");
     setText(byId("last-send"), lastSend ? sendWords(lastSend) : "–");
     setText(byId("cursor"), cursor ?? "–");
     setAttribute(byId("cursor"), "title", cursor);
@@ -117,6 +118,10 @@ const PHASE_WORDS = {
   offline: "Offline",
   stopped: "Disconnected",
 };
+
+function pongWords({ at, tookMs }) {
+  return `answered in ${duration(tookMs)}, ${age(performance.now() - at)} ago`;
+}
 
 function sendWords({ storedMs, echoMs }) {
   const parts = [];

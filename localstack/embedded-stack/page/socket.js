@@ -2,8 +2,9 @@
 //
 // Main path: `#run` loops over `#place` (`/connect` and the wait that it gives) and `#session` (one
 // WebSocket), whose close code decides what comes next. Invariants: one loop at a time (an older
-// one finds its signal aborted and stops); the cursor moves only with frames that were handled. Not
-// here: what messages mean, and the document.
+// one finds its signal aborted and stops); the cursor moves only with frames that were handled; a
+// frame goes only to a node whose `ready` accepts its type. Not here: what messages mean, and the
+// document.
 
 import { closePolicy, closeWait } from "./closes.js";
 import { fullJitter, retryWait, sleep } from "./pace.js";
@@ -27,6 +28,8 @@ export class Connection {
   cursor = null;
   resumed = null;
   lastTick = null;
+  /** The latest answer to a ping: when it came and how long it took. */
+  lastPong = null;
   /** When the next attempt starts, while it waits. By `performance.now()`, like all times here. */
   retryAt = null;
   stopReason = null;
@@ -38,6 +41,8 @@ export class Connection {
   #waiting = null;
   #lostAt = null;
   #failures = 0;
+  /** The socket from its `ready` to its end: `accepts`, `socket` and its `silence`. */
+  #attached = null;
   /** The node that the next `/connect` reports. */
   #failed = null;
 
@@ -85,6 +90,24 @@ export class Connection {
   /** Ends a back-off, because the network may be back; not a wait that the server asked for. */
   skipBackOff() {
     if (this.#waiting?.isAsked === false) this.#waiting.end.abort();
+  }
+
+  /** Sends a frame. False without a socket, or if its node does not take such frames. */
+  send(frame) {
+    if (this.#attached?.accepts.has(frame.type) !== true) return false;
+    this.#attached.socket.send(JSON.stringify(frame));
+    return true;
+  }
+
+  /** Asks whether the path to the node is alive: without an answer the connection is lost. */
+  ping() {
+    const silence = this.#attached?.silence;
+    if (silence?.mayPing && this.send({ type: "ping" })) silence.pinged();
+  }
+
+  /** For how long nothing has come from the node; 0 without a socket. */
+  get quietMs() {
+    return this.#attached?.silence.quietMs ?? 0;
   }
 
   /** Everything that was missed is here. */
@@ -178,6 +201,7 @@ export class Connection {
       const finish = (code, reason = "") => {
         if (end.signal.aborted) return;
         clearInterval(watch);
+        this.#attached = null;
         end.abort();
         signal.removeEventListener("abort", leave);
         // Detach first: a late frame or close event of this socket must not reach the next one.
@@ -208,8 +232,13 @@ export class Connection {
         silence.heard();
         const frame = parseFrame(data);
         if (!frame) return;
-        if (frame.type === "ready") readyAt = performance.now();
+        if (frame.type === "ready") {
+          readyAt = performance.now();
+          this.#attached = { accepts: new Set(frame.accepts ?? []), socket, silence };
+        }
         if (frame.type === "ready" || frame.type === "tick") silence.expect(frame.tick_ms);
+        if (frame.type === "pong")
+          this.lastPong = { at: performance.now(), tookMs: silence.sincePingMs };
         this.#receive(frame, session);
       };
       socket.onclose = ({ code, reason }) => finish(code, reason);
@@ -228,7 +257,7 @@ export class Connection {
       this.#handler.ready(frame, session);
       return;
     }
-    if (frame.type === "tick") {
+    if (isTick(frame)) {
       const wasFresh = this.lastTick?.fresh ?? true;
       this.lastTick = { at: performance.now(), fresh: frame.fresh };
       if (wasFresh && !frame.fresh)
@@ -276,6 +305,11 @@ export class Connection {
     this.phase = phase;
     this.#handler.changed();
   }
+}
+
+/** Whether a frame says how the node is: a tick, or the answer to a ping. */
+export function isTick({ type }) {
+  return type === "tick" || type === "pong";
 }
 
 /** A frame as an object. Null, to be ignored, for anything that is not a frame. */

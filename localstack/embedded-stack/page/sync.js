@@ -12,6 +12,7 @@ import { channelOf, logOf, logOfMessage, rootOf } from "./logs.js";
 import { spread, WAIT_MAX_MS } from "./pace.js";
 import { LogReader } from "./reader.js";
 import { Recovery } from "./recovery.js";
+import { isTick } from "./socket.js";
 
 const CATCH_UP_PARALLEL = 4;
 /** How long to wait after a list of channels that was refused. */
@@ -117,13 +118,13 @@ export class Sync {
   }
 
   onFrame(frame, session) {
-    if (frame.type === "tick") this.#learnClock(frame.server_time);
+    if (isTick(frame)) this.#learnClock(frame.server_time);
     if (frame.type === "message" || frame.type === "message_changed")
       this.#onMessage(frame.message, session);
     else if (frame.type === "channel") this.#onChannel(frame);
     else if (frame.type === "read") this.#handler.markMoved(frame);
     else if (frame.type === "resync") this.#onResync(frame);
-    else if (frame.type === "tick" && frame.fresh) this.#gaps.inStep(frame.server_time);
+    else if (isTick(frame) && frame.fresh) this.#gaps.inStep(frame.server_time);
   }
 
   #onChannel(frame) {

@@ -83,6 +83,7 @@ const FILES: &[(&str, &str)] = files![
     "people.js",
     "picker.js",
     "pins.js",
+    "probes.js",
     "reactions.js",
     "reader.js",
     "profiles.js",
