@@ -9,6 +9,7 @@ import { Probes } from "./probes.js";
 import { Reactions } from "./reactions.js";
 import { Profiles } from "./profiles.js";
 import { ReadState } from "./read_state.js";
+import { Screen } from "./screen.js";
 import { Connection } from "./socket.js";
 import { Store } from "./store.js";
 import { Sync } from "./sync.js";
@@ -50,11 +51,15 @@ export class Core {
     this.profiles = new Profiles(this.api, this.store);
     this.outbox = new Outbox(this.api, this.store, storages.session, isBehind);
     this.connection = new Connection(this.api, this.store.log, {
-      ready: (frame, session) => this.sync.onReady(frame, session),
+      ready: (frame, session) => {
+        this.sync.onReady(frame, session);
+        this.screen.attached();
+      },
       frame: (frame, session) => this.sync.onFrame(frame, session),
       changed: () => this.#connectionChanged(),
     });
     this.probes = new Probes(this.connection);
+    this.screen = new Screen(this.connection);
     this.sync.attach(this.connection);
     claimTab(storages.session, locks).then((owner) => {
       this.#owner = owner;

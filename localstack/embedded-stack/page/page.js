@@ -6,7 +6,7 @@ import { ChannelView } from "./channel_view.js";
 import { Core } from "./core.js";
 import { prepareConfirm, prepareDialogs, problemText } from "./dialogs.js";
 import { byId } from "./dom.js";
-import { isDrawerOpen, openDrawer, prepareLayout } from "./layout.js";
+import { isChannelCovered, isDrawerOpen, openDrawer, prepareLayout } from "./layout.js";
 import { prepareLists } from "./lists.js";
 import { logOfMessage } from "./logs.js";
 import { Navigation } from "./navigation.js";
@@ -14,6 +14,7 @@ import { Notice } from "./notice.js";
 import { Panel } from "./panel.js";
 import { ReactionPicker } from "./picker.js";
 import { Sidebar } from "./sidebar.js";
+import { viewOf } from "./screen.js";
 import { openStorages } from "./storage.js";
 import { PEOPLE } from "./store.js";
 import { isolate } from "./text.js";
@@ -134,6 +135,7 @@ class Page {
     addEventListener("focus", () => probes.userCameBack());
     addEventListener("blur", () => probes.userLeft());
     document.addEventListener("visibilitychange", () => {
+      this.#draw();
       if (document.visibilityState === "visible") {
         this.#core.networkMayBeBack();
         probes.userCameBack();
@@ -173,6 +175,7 @@ class Page {
       this.#drawLists();
       this.#panel.render();
       this.#notice.render();
+      this.#sendView();
       this.#renderTitle();
       this.#askBeforeLeaving();
       const after = this.#afterDraw;
@@ -181,6 +184,12 @@ class Page {
     };
     requestAnimationFrame(once);
     setTimeout(once, 50);
+  }
+
+  #sendView() {
+    const isHidden = document.visibilityState !== "visible";
+    const view = viewOf(this.#store, { isHidden, isChannelCovered: isChannelCovered() });
+    this.#core.screen.show(view);
   }
 
   #renderTitle() {

@@ -92,6 +92,7 @@ const FILES: &[(&str, &str)] = files![
     "replies.js",
     "roots.js",
     "rows.js",
+    "screen.js",
     "sidebar.js",
     "silence.js",
     "socket.js",
