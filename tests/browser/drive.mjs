@@ -52,6 +52,7 @@ const CHECKS = [
   ["a thread that is lost closes and says why", threads.lostThreads],
   ["a send whose request or response is cut is stored once, under its id", talk.lostSends],
   ["scrolling up loads history to its beginning and keeps the place", history],
+  ["after a change of the network the page asks whether its node answers", outages.networkChanges],
   [
     "after its node is killed, a page is live on another one, with nothing lost or duplicated",
     outages.killNode,

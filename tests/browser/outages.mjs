@@ -1,4 +1,4 @@
-// A node is killed, and a user goes offline and online again.
+// A node is killed, the network changes, and a user goes offline and online again.
 
 import {
   goOffline,
@@ -12,6 +12,18 @@ import {
 } from "./page.mjs";
 
 const OFFLINE_MESSAGES = 5;
+
+/** The browser says that the network is back: the page asks its node, and keeps the socket. */
+export async function networkChanges(run) {
+  const nodeBefore = await nodeOf(run.alice);
+  await run.alice.evaluate(() => dispatchEvent(new Event("online")));
+  await run.alice.until("the node has answered", SOON_MS, () =>
+    document.querySelector("[data-testid=last-pong]").textContent.startsWith("answered in "),
+  );
+  await live(run.alice, SOON_MS);
+  const node = await nodeOf(run.alice);
+  if (node !== nodeBefore) throw new Error(`connected again, to ${node}`);
+}
 
 export async function killNode(run) {
   const nodeBefore = await nodeOf(run.bob);

@@ -110,6 +110,7 @@ test("a pong moves the cursor and the clocks, as a tick does", async (t) => {
   await until("live", () => isLive(core));
   server.answersPings = false;
   core.connection.ping();
+  core.connection.ping();
   assert.deepEqual(server.framesOf("ping"), [{}]);
   const server_time = Date.now() + 1_000_000;
   server.push({ type: "pong", cursor: "c7", server_time, fresh: false });
