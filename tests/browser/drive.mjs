@@ -20,6 +20,7 @@ import * as reactions from "./reactions.mjs";
 import * as people from "./people.mjs";
 import * as talk from "./talk.mjs";
 import * as threads from "./threads.mjs";
+import * as typing from "./typing.mjs";
 import * as words from "./words.mjs";
 
 /** The browser reports a cut socket on the console, and the page cannot prevent that line. */
@@ -41,6 +42,8 @@ const CHECKS = [
   ["a mention is completed while it is typed, and shown by name at both members", mentions.complete],
   ["a mention is counted in the sidebar, listed, and opens its channel", mentions.countAndList],
   ["an input method's keys and markup in names do nothing in the list of names", mentions.namesAndKeys],
+  ["who types in a channel is shown to the other member until the message is there", typing.inChannel],
+  ["who types in a thread is shown there alone, and not for long", typing.inThread],
   ["users reply to a message, and the channel stays as it is", threads.reply],
   ["replies are edited, reacted to, pinned and deleted", threads.changeReplies],
   ["the box for a reply completes mentions and takes files", threads.mentionAndAttach],

@@ -16,7 +16,8 @@ export class ChannelView {
   #actions;
 
   /** `actions` are those of the rows and the composer, `createFirst()` and `left()`. */
-  constructor({ store, attachments, sync }, picker, actions) {
+  constructor(core, picker, actions) {
+    const { store, sync } = core;
     this.#store = store;
     this.#actions = { ...actions, loadOlder: (channelId) => sync.loadOlder(channelId) };
     const log = () => store.activeId;
@@ -27,7 +28,7 @@ export class ChannelView {
       isCovered: isChannelCovered,
       renderAbove: (timeline) => this.#renderAbove(timeline),
     });
-    this.#composer = new Composer(store, attachments, actions, {
+    this.#composer = new Composer(core, actions, {
       log,
       prefix: "",
       area: byId("main"),

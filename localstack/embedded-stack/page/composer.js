@@ -8,6 +8,7 @@ import { MENTIONS_MAX, mentionsIn } from "./mentions.js";
 import { Tray } from "./tray.js";
 import { Suggestions } from "./suggestions.js";
 import { charactersOver, isolate, mentionedWords } from "./text.js";
+import { TypingLine } from "./typing_line.js";
 
 const SAVE_AFTER_MS = 250;
 
@@ -15,11 +16,13 @@ export class Composer {
   #store;
   #actions;
   #attachments;
+  #typing;
   #place;
   #parts;
   #text;
   #tray;
   #suggestions;
+  #typingLine;
   #shownLog = null;
   #saving = null;
 
@@ -29,9 +32,10 @@ export class Composer {
    * nothing can be sent though the channel is open, or null, `area`, where files may be dropped,
    * and `prefix`, that of its elements' ids.
    */
-  constructor(store, attachments, actions, place) {
+  constructor({ store, attachments, typing }, actions, place) {
     this.#store = store;
     this.#attachments = attachments;
+    this.#typing = typing;
     this.#actions = actions;
     this.#place = place;
     this.#parts = partsIn(byId(`${place.prefix}writing`), place.prefix);
@@ -41,6 +45,7 @@ export class Composer {
     this.#tray = new Tray(attachments, this.#parts, place.area, target);
     const channelId = () => this.#store.activeId;
     this.#suggestions = new Suggestions(store, this.#parts, channelId);
+    this.#typingLine = new TypingLine(store, typing, this.#parts);
     this.#listen();
   }
 
@@ -65,6 +70,7 @@ export class Composer {
     this.#renderNote();
     this.#renderMentions();
     this.#suggestions.render();
+    this.#typingLine.render(log);
     this.#tray.render(log);
     setAttribute(this.#parts.send, "disabled", !this.#isSendable());
   }
@@ -105,9 +111,12 @@ export class Composer {
       event.preventDefault();
       this.#send();
     });
-    this.#text.addEventListener("input", () => {
+    this.#text.addEventListener("input", ({ isTrusted }) => {
       this.#saving ??= setTimeout(() => this.save(), SAVE_AFTER_MS);
       this.#check();
+      // A completed mention is written by script: it alone is no typing.
+      const isTyped = isTrusted && this.#text.value.trim() !== "";
+      if (isTyped && this.#shownLog !== null) this.#typing.typed(this.#shownLog);
     });
     copy.addEventListener("click", () => this.#actions.copy(this.#text.value));
     remove.addEventListener("click", () => this.#write(""));

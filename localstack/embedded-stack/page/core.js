@@ -15,6 +15,7 @@ import { Store } from "./store.js";
 import { Sync } from "./sync.js";
 import { claimTab } from "./tab.js";
 import { Threads } from "./threads.js";
+import { Typing } from "./typing.js";
 
 /** When to send by REST alone if no node can be reached. */
 const RELEASE_ANYWAY_MS = 5_000;
@@ -39,6 +40,8 @@ export class Core {
       mayLackReplies: () => this.threads.mayLackReplies(),
       threadMarksRead: () => this.threads.firstLoad,
       markMoved: (frame) => this.readState.onFrame(frame),
+      arrived: (message) => this.typing.onMessage(message),
+      typists: (frame) => this.typing.onFrame(frame),
       listRead: () => this.#listRead(),
       logRead: (log) => this.outbox.logRead(log),
       waitingLogs: () => this.outbox.waitingLogs(),
@@ -60,6 +63,7 @@ export class Core {
     });
     this.probes = new Probes(this.connection);
     this.screen = new Screen(this.connection);
+    this.typing = new Typing(this.store, this.connection);
     this.sync.attach(this.connection);
     claimTab(storages.session, locks).then((owner) => {
       this.#owner = owner;

@@ -47,7 +47,8 @@ export class Sync {
    * `waitingLogs()`: those that a person has written in, `readMarks(signal)` to read how far
    * channels and threads were read, `markMoved(frame)`, and `replied(reply)` for a reply that is
    * new, `mayLackReplies()` if some may be missing from threads that are not kept here, and
-   * `threadMarksRead()`, a promise: the marks of threads were read, or could not be read.
+   * `threadMarksRead()`, a promise: the marks of threads were read, or could not be read;
+   * `arrived(message)` for a message that is new, and `typists(frame)`.
    */
   constructor(api, store, handler) {
     this.#api = api;
@@ -123,6 +124,7 @@ export class Sync {
       this.#onMessage(frame.message, session);
     else if (frame.type === "channel") this.#onChannel(frame);
     else if (frame.type === "read") this.#handler.markMoved(frame);
+    else if (frame.type === "typing") this.#handler.typists(frame);
     else if (frame.type === "resync") this.#onResync(frame);
     else if (isTick(frame) && frame.fresh) this.#gaps.inStep(frame.server_time);
   }
@@ -163,6 +165,7 @@ export class Sync {
       else recovery.log();
     } else counters.pushed += 1;
     if (outcome === "confirmed") this.#noteEcho(message.id);
+    if (outcome === "new") this.#handler.arrived(message);
     if (message.thread !== undefined && (outcome === "new" || outcome === "confirmed"))
       this.#handler.replied(message);
     if (message.replies !== undefined) this.#findLostReply(message);

@@ -2,6 +2,7 @@
 
 const TEXT_CHARACTERS_MAX = 40_000;
 const MENTIONED_SHOWN = 5;
+const TYPISTS_SHOWN = 3;
 /** Control characters that change the direction of the text after them. */
 const BIDI_CONTROLS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
@@ -48,7 +49,24 @@ export function reactedWords({ emoji, count, users }, userId) {
   const names = users.includes(userId) ? ["You", ...others] : others;
   const unnamed = count - users.length;
   if (unnamed > 0) names.push(counted(unnamed, "other", "others"));
-  const last = names.pop();
-  const who = names.length > 0 ? `${names.join(", ")} and ${last}` : last;
-  return `${who} reacted with ${emoji}`;
+  return `${listed(names)} reacted with ${emoji}`;
+}
+
+/**
+ * Who types, and how many more: `bob, carol and 3 others are typing…`. Null if nobody does.
+ */
+export function typingWords(names, more) {
+  const count = names.length + more;
+  if (count === 0) return null;
+  const shown = count > TYPISTS_SHOWN ? names.slice(0, TYPISTS_SHOWN - 1) : names;
+  const parts = shown.map(isolate);
+  const others = count - shown.length;
+  if (shown.length === 0) parts.push(counted(others, "person", "people"));
+  else if (others > 0) parts.push(counted(others, "other", "others"));
+  return `${listed(parts)} ${count === 1 ? "is" : "are"} typing…`;
+}
+
+function listed(parts) {
+  if (parts.length < 2) return parts.join();
+  return `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
 }

@@ -34,7 +34,7 @@ export class ThreadPane {
    * person asked for it.
    */
   constructor(core, picker, actions) {
-    const { store, attachments, sync, threads } = core;
+    const { store, sync, threads } = core;
     this.#core = core;
     this.#store = store;
     this.#actions = actions;
@@ -48,7 +48,7 @@ export class ThreadPane {
       isCovered: () => false,
       renderAbove: (timeline) => this.#renderAbove(timeline),
     });
-    this.#composer = new Composer(store, attachments, actions, {
+    this.#composer = new Composer(core, actions, {
       log,
       prefix: PREFIX,
       area: this.#pane,

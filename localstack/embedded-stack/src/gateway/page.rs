@@ -107,6 +107,8 @@ const FILES: &[(&str, &str)] = files![
     "threads.js",
     "timeline.js",
     "tray.js",
+    "typing.js",
+    "typing_line.js",
     "unread.js",
     "view.js",
 ];
