@@ -2,9 +2,9 @@
 
 use messaging::ports::{
     EventBus as _, HealthCheck as _, Lease, NodeDirectory as _, Notice, RelayBus as _, Replication,
-    Scope,
+    Scope, Sealed, Sessions as _,
 };
-use model::limits;
+use model::{ChannelId, SessionId, Timestamp, limits};
 use protocol::signal::Signal;
 use redis_bus::{RedisBus, RedisRelayBus};
 use tests::redis::{Flavor, RedisServer};
@@ -34,6 +34,11 @@ async fn the_documented_permissions_are_enough() {
     bus.signal(&acme(), &Signal::Unknown).await.unwrap();
     assert_eq!(subscription.next().await, Some(Notice::Signal(Signal::Unknown)));
     assert_eq!(bus.entries(&acme(), None, 9).await.unwrap().len(), 1);
+    let channel = ChannelId::mint_group(Timestamp::from_unix_ms(1), 1);
+    let new = SessionId::mint(Timestamp::from_unix_ms(1), 1);
+    bus.session(&acme(), &channel, new).await.unwrap();
+    let said = Sealed { channel_id: channel, members_version: 1, text: "sealed".to_owned() };
+    assert_eq!(bus.say(&acme(), &said, new).await.unwrap().n, 1);
     let relay_bus = RedisRelayBus::connect(&url, 1).unwrap();
     let result = relay_bus.publish_batch(&[(acme(), publication(2))]).await.unwrap();
     assert_eq!((result.appended, result.replication), (1, Replication::Acknowledged));

@@ -8,17 +8,21 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- Another server may have older numbers: a failover loses what was not replicated.
 local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-local known = redis.call('HMGET', KEYS[1], 'id', 'server', 'seen')
-local id = known[1]
-if not id or known[2] ~= server or now - tonumber(known[3]) > tonumber(ARGV[2]) then
-  id = ARGV[1]
-  redis.call('HSET', KEYS[1], 'id', id, 'server', server, 'n', 0)
+local function known(field)
+  return redis.call('HGET', KEYS[1], field)
 end
-redis.call('HSET', KEYS[1], 'seen', now)
+local id, n = known('id'), tonumber(known('n') or 0)
+if not id or known('server') ~= server or now - tonumber(known('seen')) > tonumber(ARGV[2]) then
+  id, n = ARGV[1], 0
+end
+if KEYS[2] then
+  n = n + 1
+end
+n = string.format('%d', n)
+redis.call('HSET', KEYS[1], 'id', id, 'server', server, 'seen', now, 'n', n)
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 if not KEYS[2] then
-  return id .. ':' .. redis.call('HGET', KEYS[1], 'n')
+  return id .. ':' .. n
 end
-local n = redis.call('HINCRBY', KEYS[1], 'n', 1)
 redis.call('PUBLISH', KEYS[2], ARGV[4] .. id .. '","n":' .. n .. ARGV[5])
 return id .. ':' .. n

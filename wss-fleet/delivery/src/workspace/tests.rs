@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::{
-    ChannelChange, ConnectionId, EntryId, Member, Message, MessageId, MessageRef, MessageText,
-    PublicationId,
+    ChannelChange, EntryId, Member, Message, MessageId, MessageRef, MessageText, PublicationId,
 };
+use protocol::close::CloseCode;
 use protocol::frame::ServerFrame;
 use protocol::publication::{Payload, Publication};
 
