@@ -292,9 +292,16 @@ async fn ends_with(socket: &mut Socket, code: u16, name: &str) -> Result<(), Str
 }
 
 /// Known frames with a bad field.
-const PASSED_OVER: [(&str, &str); 9] = [
+const PASSED_OVER: [(&str, &str); 13] = [
     ("a ping with a field", r#"{"type":"ping","at":1}"#),
     ("typing nowhere", r#"{"type":"typing"}"#),
+    ("a join of nothing", r#"{"type":"join"}"#),
+    (
+        "a join after a number",
+        r#"{"type":"join","channel_id":"C01MCC5RM00000000000000000A","after":5}"#,
+    ),
+    ("a leave of no channel", r#"{"type":"leave","channel_id":"general"}"#),
+    ("a send without a number", r#"{"type":"send","channel_id":"C01MCC5RM00000000000000000A"}"#),
     ("typing in no channel", r#"{"type":"typing","channel_id":"general"}"#),
     ("a view of all channels", r#"{"type":"view","channels":"*"}"#),
     ("a view of five channels", r#"{"type":"view","channels":["x","x","x","x","x"]}"#),
@@ -314,6 +321,49 @@ async fn a_known_frame_with_a_bad_field_is_passed_over() {
         match socket.next(ANSWER_MAX).await {
             Received::Frame(1, frame) if frame.windows(6).any(|part| part == b"\"pong\"") => Ok(()),
             other => Err(format!("  {name}: {other:?}, not a pong")),
+        }
+    })
+    .await;
+}
+
+/// Sends that are refused: the fields beside `type` and `ref`, and the code.
+const REFUSED: [(&str, &str, &str); 9] = [
+    ("nothing", "", "invalid_field"),
+    ("no channel", r#","channel_id":"general","id":"$ID","message":"hi""#, "invalid_field"),
+    ("a foreign channel", r#","channel_id":"$C","id":"$ID","message":"hi""#, "channel_not_found"),
+    ("an id that is none", r#","channel_id":"$C","id":"x","message":"hi""#, "invalid_id"),
+    ("white space", r#","channel_id":"$C","id":"$ID","message":" ""#, "empty_message"),
+    ("a control character", r#","channel_id":"$C","id":"$ID","message":"\u0007""#, "invalid_field"),
+    ("no text", r#","channel_id":"$C","id":"$ID","message":null"#, "invalid_field"),
+    (
+        "an unknown field",
+        r#","channel_id":"$C","id":"$ID","message":"hi","thread":"$ID""#,
+        "invalid_field",
+    ),
+    (
+        "a quote that is no id",
+        r#","channel_id":"$C","id":"$ID","message":"hi","quote":"x""#,
+        "invalid_id",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_send_that_cannot_be_taken_is_refused_by_its_number() {
+    let cluster = stack(1).await;
+    all(REFUSED.into_iter().enumerate().collect(), async |(n, (name, fields, code))| {
+        let mut socket = Socket::ready(&cluster, &format!("u{n}")).await?;
+        let fields = fields
+            .replace("$C", "C01MCC5RM00000000000000000A")
+            .replace("$ID", "01MCC5RM000000000000000001");
+        socket.send(&text(format!(r#"{{"type":"send","ref":7{fields}}}"#).as_bytes())).await;
+        let wanted = format!(r#""code":"{code}","#);
+        match socket.next(ANSWER_MAX).await {
+            Received::Frame(1, frame) => {
+                let said = String::from_utf8_lossy(&frame);
+                let is_right = said.contains(&wanted) && said.contains(r#""ref":7"#);
+                if is_right { Ok(()) } else { Err(format!("  {name}: {said}, not {code}")) }
+            }
+            other => Err(format!("  {name}: {other:?}, not {code}")),
         }
     })
     .await;
