@@ -2,8 +2,8 @@
 
 use dynamo::Operation;
 use model::{
-    ChannelUpdate, Direction, Emoji, Epoch, LogId, NewReadMark, ProfileUpdate, ReadMark,
-    Visibility, limits,
+    ChannelUpdate, Direction, Emoji, Epoch, LogId, MessageText, NewReadMark, ProfileUpdate,
+    ReadMark, Visibility, limits,
 };
 
 use tests::cluster::{Cluster, Environment, user};
@@ -11,6 +11,7 @@ use tests::{SOON, eventually};
 
 use crate::changes::change_id;
 use crate::files::new_file;
+use crate::meetings::{joins, meeting};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_send_is_one_write_unit_and_two_strong_read_units() {
@@ -252,4 +253,20 @@ async fn a_read_mark_is_one_write_unit_and_no_read_and_a_count_is_a_query_a_chan
     assert_eq!(cost.of(Operation::Query), cost.total(), "the rows, mentions, a query a channel");
     let cost = cost.total();
     assert_eq!((cost.calls, cost.read_units, cost.write_units), (3, 2.5, 0.0), "{cost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_in_a_channel_that_keeps_nothing_costs_the_functions_nothing() {
+    let cluster = Cluster::start(Environment::Embedded).await;
+    let channel = meeting(&cluster, "alice", &["bob"]).await;
+    let alice = cluster.person("alice").await;
+    joins(&alice, &channel).await;
+    let capacity = cluster.stack.capacity();
+    let before = capacity.snapshot();
+    for n in 0..10 {
+        let text = MessageText::parse(format!("{n}")).unwrap();
+        alice.client.say(&channel, text).await.unwrap();
+    }
+    let cost = capacity.since(&before).total();
+    assert_eq!((cost.calls, cost.read_units, cost.write_units), (0, 0.0, 0.0), "{cost:?}");
 }

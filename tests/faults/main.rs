@@ -26,4 +26,5 @@ mod outage;
 mod random;
 mod store;
 mod storm;
+mod typists;
 mod unread;

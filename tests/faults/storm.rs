@@ -163,7 +163,7 @@ impl Storm {
 }
 
 /// Another channel of the workspace, on the same node.
-struct Neighbour {
+pub(crate) struct Neighbour {
     app: App,
     workspace: WorkspaceId,
     speaker: Api,
@@ -173,15 +173,15 @@ struct Neighbour {
 
 /// The p99 of the time until a message is pushed.
 #[derive(Debug, Clone, Copy)]
-struct Lags {
+pub(crate) struct Lags {
     /// From the start of its `POST`.
-    posted: Duration,
+    pub(crate) posted: Duration,
     /// Of a message that is only published: from there on, neither functions nor store take part.
-    published: Duration,
+    pub(crate) published: Duration,
 }
 
 impl Neighbour {
-    async fn of(proxied: &ProxiedCluster) -> Self {
+    pub(crate) async fn of(proxied: &ProxiedCluster) -> Self {
         let channel = proxied.group(&["alice", "bob"]).await;
         let listeners = Crowd::gather(&proxied.cluster, &["bob"], LISTENERS).await;
         let (app, workspace) = (proxied.cluster.stack.app().clone(), proxied.cluster.workspace());
@@ -192,7 +192,7 @@ impl Neighbour {
     }
 
     /// Sends twenty messages a second for so long, and publishes as many.
-    async fn lags(&self, during: Duration) -> Lags {
+    pub(crate) async fn lags(&self, during: Duration) -> Lags {
         let began = Instant::now();
         let count = u32::try_from(during.as_millis() / EVERY.as_millis()).unwrap();
         let send = |n: u32| async move {

@@ -24,8 +24,6 @@ pub(crate) struct Meetings {
 #[derive(Debug, Default)]
 struct Meeting {
     participants: BTreeMap<SocketId, Participant>,
-    /// Set while the view of the members is older than what was said.
-    is_behind: bool,
     session: Option<SessionId>,
     /// Joins that are answered once the members are read: who asked, and the answer.
     waiting: Vec<(SocketId, u64, SessionPosition)>,
@@ -193,18 +191,6 @@ impl Meetings {
 
     pub(crate) fn has(&self, channel: &ChannelId) -> bool {
         self.channels.contains_key(channel)
-    }
-
-    /// Whether the channel's members are to be read, because something newer was said.
-    pub(crate) fn is_behind(&self, channel: &ChannelId) -> bool {
-        self.channels.get(channel).is_some_and(|meeting| meeting.is_behind)
-    }
-
-    /// Notes that the view is older than what was said, or that it is not any more. Returns whether
-    /// that is news.
-    pub(crate) fn set_behind(&mut self, channel: &ChannelId, is_behind: bool) -> bool {
-        let Some(meeting) = self.channels.get_mut(channel) else { return false };
-        std::mem::replace(&mut meeting.is_behind, is_behind) != is_behind
     }
 
     /// Notes the session in which something was said. Returns whether it replaces another one.

@@ -14,7 +14,7 @@ mod ticks;
 use model::{ChannelId, NodeId, Position, Timestamp, UserId, WorkspaceId, limits};
 use protocol::frame::ServerFrame;
 use protocol::publication::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use crate::audience::{Audience, SocketId};
 use crate::delivered::{Delivered, Era};
@@ -64,6 +64,8 @@ pub struct Workspace {
     typing: Typing,
     pongs: Pongs,
     meetings: Meetings,
+    /// Channels of which a signal needs a newer view, which is being read.
+    behind: BTreeSet<ChannelId>,
     /// By user, in order of arrival, so that lookups are fast in a reconnect storm.
     waiting: BTreeMap<UserKey, Vec<Waiting>>,
     reading: HashSet<EntryNumber>,
@@ -117,6 +119,7 @@ impl Workspace {
             typing: Typing::default(),
             pongs: Pongs::default(),
             meetings: Meetings::default(),
+            behind: BTreeSet::new(),
             waiting: BTreeMap::new(),
             reading: HashSet::new(),
             unresolved: HashSet::new(),
@@ -227,7 +230,7 @@ impl Workspace {
         self.holds.is_held(channel)
             || self.holds.is_lost(channel)
             || self.roster.version(channel) == 0
-            || self.meetings.is_behind(channel)
+            || self.behind.contains(channel)
     }
 
     /// The position that frames may carry as their cursor now: the tail, or the entry before the

@@ -175,6 +175,7 @@ impl Workspace {
         turn: &mut Turn<'_>,
     ) {
         self.holds.answered(channel);
+        self.behind.remove(channel);
         let Some(ChannelMembers { version, members }) = members else {
             self.view_of_meeting_read(channel, false, turn);
             return self.fail_closed(channel, turn.now);

@@ -174,10 +174,7 @@ impl Workspace {
         }
         if version < members_version {
             // Never held: its number shows that it is missing.
-            if self.meetings.set_behind(&channel_id, true) {
-                turn.effects.push(Effect::ReadAhead(channel_id));
-            }
-            return;
+            return self.needs_newer_view(&channel_id, turn);
         }
         let is_new = self.meetings.is_new_session(&channel_id, at.session);
         let hearers = self.meetings.hearers(&channel_id, at, &frame);
@@ -223,7 +220,6 @@ impl Workspace {
         is_read: bool,
         turn: &mut Turn<'_>,
     ) {
-        self.meetings.set_behind(channel, false);
         for (socket, number, at) in self.meetings.take_waiting(channel) {
             let answered = if is_read { Ok(at) } else { Err((ErrorCode::Unavailable, None)) };
             self.on_answered(socket, number, answered, turn);

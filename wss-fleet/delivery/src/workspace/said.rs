@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use model::{LogId, Timestamp, UserId, limits};
+use model::{ChannelId, LogId, Timestamp, UserId, limits};
 use protocol::client_frame::ClientFrame;
 use protocol::close::CloseCode;
 use protocol::frame::{self, ServerFrame};
@@ -100,9 +100,13 @@ impl Workspace {
         let Some(key) = self.sockets.get(&socket).map(|attached| attached.key) else { return };
         let is_member = self.roster.is_member(&log.channel_id, key);
         let Some(user) = self.roster.user(key).filter(|_| is_member) else { return };
+        let user_id = user.id.clone();
+        let members_version = self.roster.version(&log.channel_id);
+        if members_version == 0 {
+            return self.needs_newer_view(&log.channel_id, turn);
+        }
         if self.typing.passes(key, &log, turn.now) {
-            let members_version = self.roster.version(&log.channel_id);
-            let signal = Signal::Typing { user_id: user.id.clone(), log, members_version };
+            let signal = Signal::Typing { user_id, log, members_version };
             turn.effects.push(Effect::Signal(signal));
         }
     }
@@ -115,14 +119,23 @@ impl Workspace {
         members_version: u64,
         turn: &mut Turn<'_>,
     ) {
-        // A view older than the sender's may name members who are none any more (G6).
-        let is_outdated = self.roster.version(&log.channel_id) < members_version;
-        if is_outdated || !self.views.is_viewed(log) {
+        if !self.views.is_viewed(log) {
             return;
+        }
+        // A view older than the sender's may name members who are none any more (G6).
+        if self.roster.version(&log.channel_id) < members_version {
+            return self.needs_newer_view(&log.channel_id, turn);
         }
         self.typing.types(log, user, turn.now);
         for set in self.typing.due(Some(log), turn.now) {
             self.tell_typing(set, turn);
+        }
+    }
+
+    /// A signal is dropped because the view of the members is too old for it: later ones find a newer one.
+    pub(super) fn needs_newer_view(&mut self, channel: &ChannelId, turn: &mut Turn<'_>) {
+        if self.behind.insert(channel.clone()) {
+            turn.effects.push(Effect::ReadAhead(channel.clone()));
         }
     }
 

@@ -67,6 +67,9 @@ fn g17_who_types_is_told_to_the_members_who_view_the_log_and_to_nobody_else() {
     let eve = fixture.attach("eve", &[]);
     fixture.refreshed(&c, 3, &["alice", "bob"]);
     let typing = ClientFrame::Typing((&c).into());
+    let quiet = ClientFrame::Typing((&other).into());
+    let read = [Effect::ReadAhead(other.clone())];
+    assert_eq!(fixture.says(bob, quiet), read, "nobody spoke there: the members are not read");
     let signal = Signal::Typing { user_id: user("bob"), log: (&c).into(), members_version: 3 };
     assert_eq!(fixture.says(bob, typing.clone()), [Effect::Signal(signal)]);
     assert_eq!(fixture.says(bob, typing.clone()), [], "once in three seconds");
@@ -80,6 +83,12 @@ fn g17_who_types_is_told_to_the_members_who_view_the_log_and_to_nobody_else() {
     assert!(fixture.effects.iter().all(is_signal));
     // One that was sent by a newer version than this view's is for nobody.
     assert_eq!(fixture.types("carol", &c, 4), []);
+    assert_eq!(fixture.effects, [Effect::ReadAhead(c.clone())], "a newer view is read");
+    assert!(fixture.workspace.awaits_members(&c));
+    fixture.types("carol", &c, 4);
+    assert_eq!(fixture.effects, [], "once");
+    fixture.refreshed(&c, 4, &["alice", "bob"]);
+    assert!(!fixture.workspace.awaits_members(&c));
     fixture.input(Input::Detach(alice));
     fixture.input(Input::Detach(eve));
     assert_eq!(fixture.types("dave", &c, 3), []);
