@@ -56,6 +56,12 @@ export class FakeServer {
     };
   }
 
+  /** Makes one of the channels a meeting, which keeps nothing. */
+  keepNothing(name) {
+    this.channels.find((channel) => channel.name === name).contract = "ephemeral";
+    return this.idOf(name);
+  }
+
   idOf(name) {
     return this.channels.find((channel) => channel.name === name).channel_id;
   }

@@ -64,6 +64,7 @@ export class ChannelList {
       this.#isDue = false;
       await this.readNames(signal);
       for (const { channel_id: id } of list) {
+        if (this.#store.isInMeeting(id)) continue;
         if (this.#store.timeline(id).historyOffset === undefined)
           await this.#handler.readFirst(id, signal);
       }

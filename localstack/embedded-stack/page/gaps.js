@@ -59,7 +59,8 @@ export class Gaps {
   open(logs) {
     this.#openings += 1;
     if (logs === null) this.#list = this.#openings;
-    for (const log of logs ?? this.#store.keptLogs()) this.#openOne(log);
+    const kept = (logs ?? this.#store.keptLogs()).filter((log) => !this.#store.isInMeeting(log));
+    for (const log of kept) this.#openOne(log);
   }
 
   #openOne(log) {
@@ -87,6 +88,7 @@ export class Gaps {
 
   /** Whether the log may lack messages that a reading will bring. */
   isBehind(log) {
+    if (this.#store.isInMeeting(log)) return false;
     const { gap, historyOffset } = this.#store.timeline(log);
     if (gap !== null) return !gap.refused;
     return this.#list !== null && historyOffset === undefined && rootOf(log) === undefined;

@@ -9,6 +9,7 @@ import { isolate } from "./text.js";
 
 const HISTORY_PAGE = 20;
 const CATCH_UP_PAGE = 100;
+const GONE = new Set(["channel_not_found", "not_kept", "wrong_contract"]);
 
 export class LogReader {
   #api;
@@ -36,8 +37,8 @@ export class LogReader {
       else missed = await this.#readNewer(log, isListed, signal);
       this.#gaps.logRead(log, opening, startedAt);
     } catch (error) {
-      // Removed meanwhile: the list of channels will show it.
-      if (error.code === "channel_not_found") this.#gaps.logGone(log);
+      // Removed meanwhile: the list of channels will show it. Or there is nothing to read.
+      if (GONE.has(error.code)) this.#gaps.logGone(log);
       else if (error.retryable || signal.aborted) throw error;
       else this.#refused(log, error);
     }
@@ -61,6 +62,7 @@ export class LogReader {
   /** Reads the next older page of a log, if there is one and no read is under way. */
   async loadOlder(log) {
     const timeline = this.#store.timeline(log);
+    if (this.#store.isInMeeting(log)) return;
     if (timeline.loadingOlder || typeof timeline.historyOffset !== "string") return;
     timeline.loadingOlder = true;
     timeline.olderFailed = false;

@@ -4,6 +4,7 @@
 // text that is not stored stays, also when its channel is gone. Nothing here knows the network or
 // the document.
 
+import { isMeeting } from "./contracts.js";
 import { isChanged, isNewer, lacksNewText, lacksText, takeCopy } from "./copies.js";
 import { Drafts } from "./drafts.js";
 import { EventLog } from "./log.js";
@@ -84,10 +85,16 @@ export class Store {
     return [...this.#timelines.keys()].filter(isThread);
   }
 
+  /** Whether a log is in a meeting: nothing of it is kept, so nothing of it is in a timeline. */
+  isInMeeting(log) {
+    const id = log === null ? null : channelOf(log);
+    return isMeeting(this.channels.get(id) ?? this.former.get(id));
+  }
+
   /** The logs that are kept up to date: channels, and the threads that were opened. */
   keptLogs() {
-    const isIn = (thread) => this.channels.has(channelOf(thread));
-    return [...this.channels.keys(), ...this.#keptThreads.filter(isIn)];
+    const isIn = (log) => this.channels.has(channelOf(log)) && !this.isInMeeting(log);
+    return [...this.channels.keys(), ...this.#keptThreads].filter(isIn);
   }
 
   /** Keeps a thread up to date from now on. Those that were opened the longest ago are let go. */
@@ -187,9 +194,11 @@ export class Store {
     this.former.set(channelId, { channel_id: channelId, ...label });
   }
 
-  /** The name and type of a channel, for when it is gone. */
+  /** The name and kind of a channel, for when it is gone. */
   labelOf(channel) {
-    return { name: this.nameOf(channel), type: channel.type };
+    const { type, contract } = channel;
+    const label = { name: this.nameOf(channel), type };
+    return isMeeting(channel) ? { ...label, contract } : label;
   }
 
   /** The logs of former channels that have unsent text, named as their channel is. */
@@ -225,9 +234,9 @@ export class Store {
     return [creator, ...senders].find(isOther) ?? "a revoked user";
   }
 
-  /** The name as people see it: that of a group begins with `#`. */
+  /** The name as people see it: that of a group that is kept begins with `#`. */
   titleOf(channel) {
-    return channel.type === "DM" ? this.nameOf(channel) : `# ${this.nameOf(channel)}`;
+    return channel.type === "DM" || isMeeting(channel) ? this.nameOf(channel) : `# ${this.nameOf(channel)}`;
   }
 
   /** Groups by name, then DMs by name. */

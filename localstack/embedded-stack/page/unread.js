@@ -66,6 +66,7 @@ export class Unread {
   }
 
   markRead(log) {
+    if (this.#store.isInMeeting(log)) return;
     const timeline = this.#store.timeline(log);
     const newest = timeline.newestStoredId();
     if (newest !== null && this.#marks.moveTo(log, newest)) this.onRead(log);
@@ -82,6 +83,7 @@ export class Unread {
 
   /** A mark from the server. Of a later epoch: another device marked messages unread. */
   takeMark(log, epoch, upTo) {
+    if (this.#store.isInMeeting(log)) return;
     const isAgain = this.#marks.has(log) && epoch > this.#marks.epochOf(log);
     if (!this.#marks.take(log, epoch, upTo)) return;
     const timeline = this.#store.timeline(log);
@@ -94,6 +96,7 @@ export class Unread {
   /** A log's mark and counts, from the server. */
   takeCounts({ channel_id: channelId, thread, epoch, up_to: upTo, unread, mentions = 0 }) {
     const log = logOf(channelId, thread);
+    if (this.#store.isInMeeting(log)) return;
     this.takeMark(log, epoch, upTo);
     // If the mark here is newer, these counts are outdated.
     if (this.#marks.of(log) === upTo) {

@@ -56,6 +56,7 @@ const FILES: &[(&str, &str)] = files![
     "closes.js",
     "completion.js",
     "composer.js",
+    "contracts.js",
     "copies.js",
     "core.js",
     "dialogs.js",
