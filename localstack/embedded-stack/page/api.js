@@ -92,6 +92,11 @@ export class Api {
     return this.request("PATCH", `/channels/${encodeURIComponent(channelId)}`, { body: fields });
   }
 
+  /** Ends a meeting, for everybody. */
+  endMeeting(channelId) {
+    return this.request("DELETE", `/channels/${encodeURIComponent(channelId)}`, {});
+  }
+
   join(channelId) {
     return this.addMember(channelId, "me");
   }

@@ -2,12 +2,19 @@
 //
 // Invariant: text is sent to the log that was open when it was typed, or nowhere.
 
+import { isMeeting } from "./contracts.js";
 import { byId, setAttribute, setHidden, setText } from "./dom.js";
 import { channelOf } from "./logs.js";
 import { MENTIONS_MAX, mentionsIn } from "./mentions.js";
 import { Tray } from "./tray.js";
 import { Suggestions } from "./suggestions.js";
-import { charactersOver, isolate, mentionedWords } from "./text.js";
+import {
+  charactersOver,
+  counted,
+  isolate,
+  meetingBytesOver,
+  mentionedWords,
+} from "./text.js";
 import { TypingLine } from "./typing_line.js";
 
 const SAVE_AFTER_MS = 250;
@@ -41,7 +48,7 @@ export class Composer {
     this.#parts = partsIn(byId(`${place.prefix}writing`), place.prefix);
     this.#text = this.#parts.text;
     setText(this.#parts.label, place.label);
-    const target = () => (this.#refusal() === null ? this.#place.log() : null);
+    const target = () => (this.#takesFiles() ? this.#place.log() : null);
     this.#tray = new Tray(attachments, this.#parts, place.area, target);
     const channelId = () => this.#store.activeId;
     this.#suggestions = new Suggestions(store, this.#parts, channelId);
@@ -72,6 +79,7 @@ export class Composer {
     this.#suggestions.render();
     this.#typingLine.render(log);
     this.#tray.render(log);
+    setHidden(this.#parts.fileHint, isMeeting(shown));
     setAttribute(this.#parts.send, "disabled", !this.#isSendable());
   }
 
@@ -83,7 +91,8 @@ export class Composer {
     const { channels, former, drafts } = this.#store;
     const channelId = channelOf(this.#shownLog);
     const channel = channels.get(channelId) ?? former.get(channelId);
-    if (channel) drafts.set(this.#shownLog, this.#store.labelOf(channel), this.#text.value);
+    if (isMeeting(channel)) drafts.setPassing(this.#shownLog, this.#text.value);
+    else if (channel) drafts.set(this.#shownLog, this.#store.labelOf(channel), this.#text.value);
   }
 
   /** Whether something would be out of sight if this composer were closed. */
@@ -128,9 +137,14 @@ export class Composer {
     const { active, shown } = this.#store;
     if (shown === null) return "No channel is open.";
     const title = isolate(this.#store.titleOf(shown));
-    if (active === null) return `You are no longer a member of ${title}.`;
+    if (active === null)
+      return isMeeting(shown) ? `${title} is over.` : `You are no longer a member of ${title}.`;
     if (active.archived === true) return `${title} is archived.`;
     return this.#place.refusal();
+  }
+
+  #takesFiles() {
+    return this.#refusal() === null && !isMeeting(this.#store.active);
   }
 
   #renderNote() {
@@ -167,7 +181,7 @@ export class Composer {
     const files = this.#attachments.of(this.#shownLog);
     const hasContent = text.trim() !== "" || files.length > 0;
     const isReady = this.#attachments.areReady(this.#shownLog);
-    return this.#refusal() === null && hasContent && isReady && overWords(text) === null;
+    return this.#refusal() === null && hasContent && isReady && this.#overWords(text) === null;
   }
 
   #send() {
@@ -186,8 +200,12 @@ export class Composer {
     this.#store.changed();
   }
 
+  #overWords(text) {
+    return overWords(text, this.#shownLog !== null && this.#store.isInMeeting(this.#shownLog));
+  }
+
   #check() {
-    setAttribute(this.#parts.hint, "data-over", overWords(this.#text.value));
+    setAttribute(this.#parts.hint, "data-over", this.#overWords(this.#text.value));
     this.#renderMentions();
     setAttribute(this.#parts.send, "disabled", !this.#isSendable());
     if (CSS.supports("field-sizing", "content")) return;
@@ -210,8 +228,10 @@ function partsIn(slot, prefix) {
   return parts;
 }
 
-/** What of a text is more than the server takes; null if it takes all of it. */
-function overWords(text) {
+/** What of a text is more than the server takes in a channel; null if it takes all of it. */
+function overWords(text, isForMeeting) {
+  const bytes = isForMeeting ? meetingBytesOver(text) : 0;
+  if (bytes > 0) return `${counted(bytes, "byte", "bytes")} too long: a meeting takes 4 KiB`;
   const over = charactersOver(text);
   if (over > 0) return `${over} characters too long`;
   const { count } = mentionsIn(text);

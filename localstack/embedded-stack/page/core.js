@@ -3,6 +3,7 @@
 import { Api } from "./api.js";
 import { Attachments } from "./attachments.js";
 import { Edits } from "./edits.js";
+import { Meetings } from "./meetings.js";
 import { Outbox } from "./outbox.js";
 import { Pins } from "./pins.js";
 import { Probes } from "./probes.js";
@@ -57,13 +58,20 @@ export class Core {
       ready: (frame, session) => {
         this.sync.onReady(frame, session);
         this.screen.attached();
+        this.meetings.attached(session);
       },
-      frame: (frame, session) => this.sync.onFrame(frame, session),
+      frame: (frame, session) =>
+        this.meetings.onFrame(frame) || this.sync.onFrame(frame, session),
       changed: () => this.#connectionChanged(),
     });
     this.probes = new Probes(this.connection);
     this.screen = new Screen(this.connection);
     this.typing = new Typing(this.store, this.connection);
+    this.meetings = new Meetings(this.store, this.connection, this.api.clock, {
+      arrived: (message) => this.typing.onMessage(message),
+      ended: (channelId) => this.#meetingEnded(channelId),
+      mayBeOver: () => this.sync.channelList.refreshSoon(),
+    });
     this.sync.attach(this.connection);
     claimTab(storages.session, locks).then((owner) => {
       this.#owner = owner;
@@ -90,9 +98,10 @@ export class Core {
     }, RELEASE_ANYWAY_MS);
   }
 
-  /** Queues a message and sends it as soon as it may be. */
+  /** Queues a message and sends it as soon as it may be. In a meeting nothing is queued. */
   submit(log, text, attachments) {
     this.probes.beforeSend();
+    if (this.store.isInMeeting(log)) return this.meetings.submit(log, text);
     this.outbox.submit(log, text, attachments);
   }
 
@@ -110,7 +119,9 @@ export class Core {
 
   /** Whether closing this tab would lose text or files. */
   get hasUnsaved() {
-    return this.outbox.unsent > 0 || !this.store.drafts.isStored || this.attachments.hasAny;
+    const { drafts } = this.store;
+    const isInMemory = this.meetings.hasUnsent || drafts.hasPassing || !drafts.isStored;
+    return this.outbox.unsent > 0 || isInMemory || this.attachments.hasAny;
   }
 
   #retryCalls() {
@@ -136,7 +147,14 @@ export class Core {
     this.#isListRead = true;
     this.#restore();
     this.outbox.refuseFormer();
+    this.meetings.listRead();
     if (!this.api.offline) this.outbox.release();
+  }
+
+  /** The list may still have it for a moment. */
+  #meetingEnded(channelId) {
+    this.store.removeChannel(channelId);
+    this.sync.channelList.refreshSoon();
   }
 
   #restore() {

@@ -1,7 +1,8 @@
 // The dialogs: new channel, new direct message, new member, details of a channel, the own name, and
 // the question before a removal.
 
-import { avatar, byId, element, setText } from "./dom.js";
+import { isMeeting, MEETING_FIELDS } from "./contracts.js";
+import { avatar, byId, element, setHidden, setText } from "./dom.js";
 import { strangersWarning, userIdsError } from "./people.js";
 import { PEOPLE } from "./store.js";
 
@@ -20,7 +21,8 @@ export function prepareDialogs(store, actions) {
       const members = [...new Set([...fields.getAll("member"), ...others])];
       const visibility = fields.has("public") ? "public" : "private";
       const name = fields.get("name").trim();
-      return createChannel({ type: "GROUP_CHANNEL", name, visibility, members });
+      const contract = fields.get("keeps") === "nothing" ? MEETING_FIELDS : {};
+      return createChannel({ type: "GROUP_CHANNEL", name, visibility, members, ...contract });
     },
     done: showChannel,
   });
@@ -45,6 +47,9 @@ export function prepareDialogs(store, actions) {
       elements.name.value = channel.name;
       elements.topic.value = channel.topic ?? "";
       elements.archived.checked = channel.archived === true;
+      setText(byId("details-dialog-title"), isMeeting(channel) ? "Name and topic" : DETAILS_TITLE);
+      // A meeting is ended instead.
+      setHidden(elements.archived.closest("label"), isMeeting(channel));
     },
     submit: (fields, _, channel) => changeChannel(channel.channel_id, changedOf(fields, channel)),
   });
@@ -65,6 +70,8 @@ export function prepareDialogs(store, actions) {
   byId("edit-profile").addEventListener("click", () => profile.open());
   return { editChannel: (channel) => details.open(channel) };
 }
+
+const DETAILS_TITLE = "Name, topic, archive";
 
 /** The fields that differ from the channel: not everybody may send all of them. */
 export function changedOf(fields, channel) {

@@ -1,10 +1,13 @@
-// Text that is typed and not sent, by log. It survives a reload and the loss of its channel.
+// Text that is typed and not sent, by log. It survives the loss of its channel and, except for that
+// of meetings, a reload.
 
 export class Drafts {
   #isStored = true;
   #storage;
   #key;
   #texts;
+  /** Texts for meetings, by log: in memory only. */
+  #passing = new Map();
 
   constructor(storage, workspaceId, userId) {
     this.#storage = storage;
@@ -13,7 +16,7 @@ export class Drafts {
   }
 
   get(log) {
-    return this.#texts.get(log)?.text ?? "";
+    return this.#passing.get(log) ?? this.#texts.get(log)?.text ?? "";
   }
 
   /** `label` names the channel: it may be gone when the text is read again. */
@@ -22,6 +25,16 @@ export class Drafts {
     if (text === "") this.#texts.delete(log);
     else this.#texts.set(log, { label, text });
     this.#isStored = this.#storage.write(this.#key, Object.fromEntries(this.#texts));
+  }
+
+  /** Keeps a text until the page goes: nothing of a meeting is stored. */
+  setPassing(log, text) {
+    if (text === "") this.#passing.delete(log);
+    else this.#passing.set(log, text);
+  }
+
+  get hasPassing() {
+    return this.#passing.size > 0;
   }
 
   /** `[log, label]` of every draft; the label is its channel's. */

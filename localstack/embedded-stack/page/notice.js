@@ -1,5 +1,6 @@
 // The notice above the channel: the most important thing to know now.
 
+import { isMeeting } from "./contracts.js";
 import { byId, setAttribute, setHidden, setText } from "./dom.js";
 import { missedMessages } from "./recovery.js";
 import { shortNode } from "./socket.js";
@@ -60,12 +61,17 @@ export class Notice {
     if (phase === "offline") {
       const { queued } = outbox;
       const waiting = queued > 0 ? ` ${counted(queued, "message waits", "messages wait")}.` : "";
-      const text = `You are offline. What you write is queued.${waiting}`;
+      const what = isMeeting(store.active)
+        ? "You are not in the meeting, and miss what is said."
+        : "What you write is queued.";
+      const text = `You are offline. ${what}${waiting}`;
       return { tone: "warn", text, verb: "Go online", act: () => setOffline(false) };
     }
     // Without the countdown: a screen reader would read out every second of it.
     if (phase === "reconnecting") {
-      const text = "Disconnected. Reconnecting; what you miss meanwhile is read afterwards.";
+      const text = isMeeting(store.active)
+        ? "Disconnected. Reconnecting; you miss what is said meanwhile."
+        : "Disconnected. Reconnecting; what you miss meanwhile is read afterwards.";
       return { tone: "warn", text, verb: "Retry now", act: retryNow };
     }
     if (phase === "connecting" && connection.retryAt !== null) {

@@ -55,6 +55,7 @@ class Page {
       this.#notice.flash(`Your click on ${emoji} is undone. ${problemText(problem)}`);
     this.#core.pins.failed = (makes, problem) =>
       this.#notice.flash(`${makes ? "Pinning" : "Unpinning"} failed. ${problemText(problem)}`);
+    this.#core.meetings.closed = (words) => this.#notice.flash(words, "warn");
     const drawMessages = prepareLists(store, api, (message) => this.#showMessage(message));
     const drawThreads = prepareThreadList(store, threads, (root) => this.#openThread(root));
     this.#drawLists = () => {
@@ -65,6 +66,7 @@ class Page {
       removeMember: (channel, member) => this.#askToRemove(channel, member),
       leave: (channel) => this.#askToLeave(channel),
       edit: (channel) => editChannel(channel),
+      end: (channel) => this.#askToEnd(channel),
     });
     this.#panel = new Panel(store, connection, {
       kill: () => this.#attempt(() => api.killNode(connection.node.id)),
@@ -88,11 +90,11 @@ class Page {
 
   /** The open channel, and the open thread beside it. */
   #prepareViews() {
-    const { store, outbox, edits, reactions, pins, threads, attachments } = this.#core;
+    const { store, outbox, meetings, edits, reactions, pins, threads, attachments } = this.#core;
     const actions = {
-      retry: (id) => outbox.retry(id),
+      retry: (id) => meetings.retry(id) || outbox.retry(id),
       copy: (text) => this.#copy(text),
-      discard: (id) => outbox.discard(id),
+      discard: (id) => meetings.discard(id) || outbox.discard(id),
       createFirst: () => this.#createFirst(),
       left: () => this.#core.readState.flush(),
       askToDelete: (message) => this.#askToDelete(message),
@@ -144,6 +146,8 @@ class Page {
       probes.userLeft();
       readState.flush();
     });
+    addEventListener("pagehide", () => this.#core.meetings.pageGoes());
+    addEventListener("pageshow", ({ persisted }) => persisted && this.#core.meetings.pageIsBack());
     addEventListener("hashchange", () => {
       if (!this.#navigation.openAddress()) return;
       openDrawer("none");
@@ -210,6 +214,7 @@ class Page {
     const { activeId, channels, members } = this.#store;
     if (channels.has(activeId) && !members.has(activeId))
       this.#core.sync.channelList.loadMembers(activeId);
+    this.#core.meetings.open(this.#store.active);
     this.#draw();
   }
 
@@ -287,9 +292,23 @@ class Page {
     const isPublic = channel.visibility === "public";
     const text = isPublic ? "You can join it again." : "To come back, a member has to add you.";
     this.#confirm(title, text, "Leave", async () => {
-      await this.#changeMembers(channelId, () => api.removeMember(channelId, store.userId));
+      await this.#changeMembers(channelId, async () => {
+        await api.removeMember(channelId, store.userId);
+        this.#core.meetings.close(channelId);
+      });
       const isDone = !store.channels.has(channelId) && store.drafts.get(channelId) === "";
       if (isDone && store.activeId === channelId) this.#navigation.open(null);
+    });
+  }
+
+  #askToEnd(channel) {
+    const { channel_id: channelId } = channel;
+    const { api, meetings, store } = this.#core;
+    const title = `End ${isolate(store.titleOf(channel))}?`;
+    const text = "It ends for everybody, and nothing said in it can be read afterwards.";
+    this.#confirm(title, text, "End meeting", async () => {
+      await api.endMeeting(channelId);
+      meetings.ended(channelId);
     });
   }
 

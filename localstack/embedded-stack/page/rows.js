@@ -182,6 +182,7 @@ export const DELIVERY_ICONS = {
   sending: "clock",
   waiting: "clock",
   stored: "check",
+  said: "check",
   failed: "alert",
 };
 
@@ -197,6 +198,8 @@ export function deliveryWords({ delivery, reason, retryAt }) {
     }
     case "failed":
       return `Not sent: ${reason}`;
+    case "said":
+      return "Said";
     default:
       return "Stored";
   }

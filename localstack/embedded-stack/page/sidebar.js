@@ -1,5 +1,6 @@
 // The left side and the head: who I am, channels and DMs with unread marks, members.
 
+import { isMeeting } from "./contracts.js";
 import {
   avatar,
   byId,
@@ -20,7 +21,10 @@ export class Sidebar {
   #threads;
   #actions;
 
-  /** `actions` has `removeMember(channel, userId)`, `leave(channel)` and `edit(channel)`. */
+  /**
+   * `actions` has `removeMember(channel, userId)`, `leave(channel)`, `edit(channel)` and
+   * `end(channel)`, for a meeting.
+   */
   constructor(store, threads, actions) {
     this.#store = store;
     this.#threads = threads;
@@ -28,6 +32,7 @@ export class Sidebar {
     setText(byId("workspace-name"), store.workspaceId);
     byId("edit-channel").addEventListener("click", () => actions.edit(store.active));
     byId("leave-channel").addEventListener("click", () => actions.leave(store.active));
+    byId("end-meeting").addEventListener("click", () => actions.end(store.active));
     this.#renderPeople();
   }
 
@@ -77,7 +82,9 @@ export class Sidebar {
   #renderChannels(list, channels) {
     const create = (channel) => {
       const dm = channel.type === "DM";
-      const mark = element("span", { class: "mark", "aria-hidden": "true" }, dm ? "@" : "#");
+      const mark = isMeeting(channel)
+        ? icon("meeting")
+        : element("span", { class: "mark", "aria-hidden": "true" }, dm ? "@" : "#");
       const name = element("span", { class: "name", dir: "auto", translate: "no" });
       const mentions = element("span", { class: "mentions", "data-testid": "channel-mentions" });
       const unread = element("span", { class: "unread", "data-testid": "unread" });
@@ -89,6 +96,7 @@ export class Sidebar {
           "data-testid": "channel-item",
           "data-channel-id": channel.channel_id,
           "data-type": channel.type,
+          "data-contract": channel.contract,
         },
         mark,
         name,
@@ -123,13 +131,15 @@ export class Sidebar {
     const members = channel ? this.#store.members.get(channel.channel_id) : null;
     setHidden(byId("members-section"), !members);
     if (!members) return;
+    const me = this.#store.userId;
     // The two members of a DM never change.
     const dm = channel.type === "DM";
     setHidden(byId("add-member"), dm);
     setHidden(byId("leave-channel"), dm);
     setHidden(byId("edit-channel"), dm);
+    setText(byId("edit-channel"), isMeeting(channel) ? "Name and topic" : "Name, topic, archive");
+    setHidden(byId("end-meeting"), !isMeeting(channel) || ownerOf(channel, members) !== me);
     setText(byId("members-title"), `Members · ${members.length}`);
-    const me = this.#store.userId;
     const rows = [...members].sort((a, b) => a.user_id.localeCompare(b.user_id));
     const create = ({ user_id: userId }) => {
       const note = element("span", { class: "muted note" });
@@ -170,7 +180,9 @@ export class Sidebar {
   }
 
   #renderHead(channel) {
-    setText(byId("channel-mark"), channel && channel.type !== "DM" ? "# " : "");
+    const isNumbered = channel !== null && channel.type !== "DM" && !isMeeting(channel);
+    setText(byId("channel-mark"), isNumbered ? "# " : "");
+    setHidden(byId("meeting-mark"), !isMeeting(channel));
     const name = channel ? this.#store.nameOf(channel) : null;
     setText(byId("channel-title"), name ?? this.#store.activeId ?? "Inkwire");
     setText(byId("channel-topic"), channel?.topic ?? "");
@@ -185,8 +197,15 @@ export class Sidebar {
   }
 }
 
+/** A channel's creator or, while they are no member, the member of longest standing. */
+export function ownerOf({ created_by: creator }, members) {
+  if (members.some(({ user_id: id }) => id === creator)) return creator;
+  const byAge = members.toSorted((a, b) => Date.parse(a.joined_at) - Date.parse(b.joined_at));
+  return byAge[0]?.user_id;
+}
+
 const CONTRACTS = new Map([
   ["persist_first", "stored before delivery"],
   ["deliver_first", "delivered before stored"],
-  ["ephemeral", "never stored"],
+  ["ephemeral", "nothing is kept"],
 ]);

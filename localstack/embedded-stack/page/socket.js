@@ -92,9 +92,18 @@ export class Connection {
     if (this.#waiting?.isAsked === false) this.#waiting.end.abort();
   }
 
+  get isAttached() {
+    return this.#attached !== null;
+  }
+
+  /** Whether there is a socket whose node takes frames of a type. */
+  accepts(type) {
+    return this.#attached?.accepts.has(type) === true;
+  }
+
   /** Sends a frame. False without a socket, or if its node does not take such frames. */
   send(frame) {
-    if (this.#attached?.accepts.has(frame.type) !== true) return false;
+    if (!this.accepts(frame.type)) return false;
     this.#attached.socket.send(JSON.stringify(frame));
     return true;
   }

@@ -162,6 +162,11 @@ export class Store {
     return { appeared, gone };
   }
 
+  /** The channel is gone, whatever an older list says. */
+  removeChannel(channelId) {
+    this.setChannels([...this.channels.values()].filter(({ channel_id: id }) => id !== channelId));
+  }
+
   /**
    * Takes name, topic and `archived` from a frame, if they are newer than those here. False if the
    * frame has none, or the channel is unknown.

@@ -1,6 +1,7 @@
 // Text of people inside sentences of this page.
 
 const TEXT_CHARACTERS_MAX = 40_000;
+const MEETING_BYTES_MAX = 4_096;
 const MENTIONED_SHOWN = 5;
 const TYPISTS_SHOWN = 3;
 /** Control characters that change the direction of the text after them. */
@@ -21,6 +22,13 @@ export function charactersOver(text) {
   let count = 0;
   for (const _ of text) count += 1;
   return count - TEXT_CHARACTERS_MAX;
+}
+
+/** How many bytes a text has above what a meeting takes; 0 or less if it fits. */
+export function meetingBytesOver(text) {
+  // No unit of a string has more than three bytes.
+  if (text.length * 3 <= MEETING_BYTES_MAX) return 0;
+  return new TextEncoder().encode(text).length - MEETING_BYTES_MAX;
 }
 
 /** Counted things in words: `1 message waits`, `2 messages wait`. */

@@ -60,7 +60,8 @@ export class Tray {
   #listenToDrops(area) {
     const hasFiles = ({ dataTransfer }) => dataTransfer?.types.includes("Files");
     let depth = 0;
-    const show = (isOver) => setAttribute(area, "data-dropping", isOver);
+    const show = (isOver) =>
+      setAttribute(area, "data-dropping", isOver && this.#target() !== null);
     area.addEventListener("dragenter", (event) => {
       if (!hasFiles(event)) return;
       depth += 1;

@@ -29,8 +29,8 @@ export class MessageView {
   /**
    * `actions` has `loadOlder(log)` and `left()`; `picker` is that of the reactions. `place` is
    * where the view is and what it shows: `log()` or null, `isCovered()`, `rows` to update rows,
-   * `renderAbove(timeline)` for what is above the messages, and `prefix`, that of its elements'
-   * ids.
+   * `renderAbove(timeline)` for what is above the messages, `prefix`, that of its elements' ids,
+   * and `rowsOf(log)`: the rows of a log whose messages are in no timeline, undefined for others.
    */
   constructor(store, actions, picker, place) {
     this.#store = store;
@@ -75,7 +75,7 @@ export class MessageView {
     setAttribute(this.#list, "aria-busy", String(switched || Boolean(timeline?.loadingOlder)));
     if (switched) this.#list.replaceChildren();
     this.#place.renderAbove(timeline);
-    const rows = timeline ? this.#rows(timeline) : [];
+    const rows = timeline ? (this.#place.rowsOf?.(log) ?? this.#rows(timeline)) : [];
     reconcile(
       this.#list,
       rows,
