@@ -12,6 +12,7 @@ import { Chromium } from "./chromium.mjs";
 import * as files from "./files.mjs";
 import { history } from "./history.mjs";
 import * as kept from "./kept.mjs";
+import * as meetings from "./meetings.mjs";
 import * as mentions from "./mentions.mjs";
 import * as outages from "./outages.mjs";
 import { SOON_MS } from "./page.mjs";
@@ -44,6 +45,10 @@ const CHECKS = [
   ["an input method's keys and markup in names do nothing in the list of names", mentions.namesAndKeys],
   ["who types in a channel is shown to the other member until the message is there", typing.inChannel],
   ["who types in a thread is shown there alone, and not for long", typing.inThread],
+  ["a meeting is created, and who comes late is told how many messages they missed", meetings.comeLate],
+  ["users talk in a meeting, and its drafts are stored nowhere", meetings.talk],
+  ["a meeting catches nothing up, and a reload shows nothing of before", meetings.missAndReload],
+  ["a meeting ends for everybody, with a notice", meetings.end],
   ["users reply to a message, and the channel stays as it is", threads.reply],
   ["replies are edited, reacted to, pinned and deleted", threads.changeReplies],
   ["the box for a reply completes mentions and takes files", threads.mentionAndAttach],
@@ -113,6 +118,8 @@ class Run {
   bob = null;
   channelId = null;
   dmId = null;
+  meetingId = null;
+  meetingName = null;
 
   constructor(base, browser) {
     this.base = base;

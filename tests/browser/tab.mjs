@@ -230,7 +230,7 @@ export class Tab {
   }
 }
 
-const KEY_CODES = { Tab: 9, Enter: 13, Escape: 27, ArrowUp: 38, ArrowDown: 40 };
+const KEY_CODES = { Backspace: 8, Tab: 9, Enter: 13, Escape: 27, ArrowUp: 38, ArrowDown: 40 };
 
 function pause() {
   return new Promise((resolve) => setTimeout(resolve, POLL_MS));
