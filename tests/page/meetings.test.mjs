@@ -264,7 +264,7 @@ test("a message is on its way until it is accepted, and fails with a retry", asy
   assert.deepEqual(states(), ["sending"]);
   server.push({ type: "refused", ref: 1, code: "rate_limited", retryable: true, retry_after_ms: 1_200 });
   assert.deepEqual(states(), ["failed"]);
-  assert.equal(core.meetings.of(id).unsent[0].reason, "too many messages at once: wait 2 s");
+  assert.equal(core.meetings.of(id).unsent[0].reason, "too many at once: wait 2 s");
   assert.equal(core.hasUnsaved, true);
   assert.equal(core.meetings.retry(first.id), true);
   assert.deepEqual(states(), ["sending"]);
@@ -393,7 +393,7 @@ test("a text has at most 4 KiB of UTF-8", () => {
 });
 
 test("refusals are in plain English", () => {
-  assert.equal(refusalWords({ code: "rate_limited" }), "too many messages at once: wait a moment");
+  assert.equal(refusalWords({ code: "rate_limited" }), "too many at once: wait a moment");
   assert.equal(refusalWords({ code: "message_too_long" }), "the text is too long");
   assert.equal(refusalWords({ code: "some_new_code" }), "some new code");
 });

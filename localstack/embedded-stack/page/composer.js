@@ -138,7 +138,7 @@ export class Composer {
     if (shown === null) return "No channel is open.";
     const title = isolate(this.#store.titleOf(shown));
     if (active === null)
-      return isMeeting(shown) ? `${title} is over.` : `You are no longer a member of ${title}.`;
+      return isMeeting(shown) ? `You are no longer in ${title}.` : `You are no longer a member of ${title}.`;
     if (active.archived === true) return `${title} is archived.`;
     return this.#place.refusal();
   }

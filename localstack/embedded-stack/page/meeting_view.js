@@ -33,8 +33,8 @@ export function meetingEdge(state, channel, meeting, joinAgain) {
       element(
         "p",
         {},
-        "Nothing said here is kept. Whoever is here reads it; it is gone from this page with a " +
-          "reload, and nobody can read it later.",
+        "Nothing said here is kept. Only people who are here see it, and it is gone when you " +
+          "reload this page.",
       ),
       element(
         "p",
@@ -52,7 +52,7 @@ export function meetingOver(channel) {
       "div",
       { class: "beginning", "data-testid": "meeting-over" },
       element("h2", {}, icon("meeting"), nameNode(channel.name)),
-      element("p", {}, "This meeting is over for you. Nothing said in it was kept."),
+      element("p", {}, "You are no longer in this meeting. Nothing said in it was kept."),
     ),
   ];
 }
@@ -64,7 +64,7 @@ function stateWords(state, { refusal }, joinAgain) {
     case "meeting joining":
       return ["Joining…"];
     case "meeting waiting":
-      return ["You are in the meeting when the page is connected."];
+      return ["You are not in the meeting: there is no connection."];
     case "meeting unknown":
       return ["This server does not take part in meetings."];
     default: {

@@ -85,6 +85,7 @@ export class Meetings {
 
   /** Sends a text and shows it as on its way. */
   submit(channelId, text) {
+    this.open(this.#store.channels.get(channelId));
     const id = mintAbove(this.#clock.now(), this.#lastId);
     this.#lastId = id;
     const message = {
@@ -250,8 +251,8 @@ function fail(message, reason) {
 export function refusalWords({ code, retry_after_ms: waitMs }) {
   switch (code) {
     case "rate_limited":
-      if (!(waitMs > 0)) return "too many messages at once: wait a moment";
-      return `too many messages at once: wait ${Math.ceil(waitMs / 1_000)} s`;
+      if (!(waitMs > 0)) return "too many at once: wait a moment";
+      return `too many at once: wait ${Math.ceil(waitMs / 1_000)} s`;
     case "message_too_long":
     case "too_large":
       return "the text is too long";

@@ -118,8 +118,10 @@ export class Notice {
     if (performance.now() > this.#backUntil) return null;
     const { missed, resumed, isAsked } = reconnect;
     const how = resumed ? "replayed from the cursor" : "read from the history";
-    const what = missed === 0 ? "nothing was missed" : `${missedMessages(missed)} ${how}`;
     const node = connection.node ? ` on node ${shortNode(connection.node.id)}` : "";
+    // The meeting says what was missed there.
+    if (missed === 0 && isMeeting(store.active)) return { tone: "good", text: `Back${node}.` };
+    const what = missed === 0 ? "nothing was missed" : `${missedMessages(missed)} ${how}`;
     return { tone: "good", text: `${isAsked ? "Checked" : `Back${node}`}: ${what}.` };
   }
 }

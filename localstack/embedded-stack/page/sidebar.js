@@ -138,6 +138,7 @@ export class Sidebar {
     setHidden(byId("leave-channel"), dm);
     setHidden(byId("edit-channel"), dm);
     setText(byId("edit-channel"), isMeeting(channel) ? "Name and topic" : "Name, topic, archive");
+    setText(byId("leave-channel"), `Leave this ${isMeeting(channel) ? "meeting" : "channel"}`);
     setHidden(byId("end-meeting"), !isMeeting(channel) || ownerOf(channel, members) !== me);
     setText(byId("members-title"), `Members · ${members.length}`);
     const rows = [...members].sort((a, b) => a.user_id.localeCompare(b.user_id));

@@ -209,13 +209,13 @@ export class Store {
   /** The logs of former channels that have unsent text, named as their channel is. */
   formerWithText() {
     const hasText = (log) => this.drafts.get(log) !== "" || this.unsentIn(log).length > 0;
-    return [...this.former.values()].flatMap(({ channel_id: id, name, type }) => {
+    return [...this.former.values()].flatMap(({ channel_id: id, name, type, contract }) => {
       const drafts = this.drafts.labels().map(([log]) => log);
       const threads = [...new Set([...drafts, ...this.threadsOf(id)])];
       const isOfChannel = (log) => log !== id && channelOf(log) === id;
       const logs = [id, ...threads.filter(isOfChannel)].filter(hasText);
       const nameOf = (log) => (log === id ? name : `${name}, thread`);
-      return logs.map((log) => ({ channel_id: log, name: nameOf(log), type }));
+      return logs.map((log) => ({ channel_id: log, name: nameOf(log), type, contract }));
     });
   }
 
