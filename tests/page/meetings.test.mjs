@@ -5,12 +5,13 @@ import { test } from "node:test";
 
 import { Core } from "../../localstack/embedded-stack/page/core.js";
 import { Drafts } from "../../localstack/embedded-stack/page/drafts.js";
+import { Gaps } from "../../localstack/embedded-stack/page/gaps.js";
 import { timeOf } from "../../localstack/embedded-stack/page/ids.js";
 import { meetingEdgeState, meetingRows } from "../../localstack/embedded-stack/page/meeting_view.js";
 import { refusalWords } from "../../localstack/embedded-stack/page/meetings.js";
 import { ownerOf } from "../../localstack/embedded-stack/page/sidebar.js";
 import { meetingBytesOver } from "../../localstack/embedded-stack/page/text.js";
-import { BrowserStorage, Locks, storagesOn, until } from "./fakes.mjs";
+import { BrowserStorage, Locks, storagesOn, storeWith, until } from "./fakes.mjs";
 import { FakeServer, start } from "./server.mjs";
 
 const NOT_KEPT = [409, { code: "not_kept" }];
@@ -54,10 +55,21 @@ test("a meeting is never read, however often the page catches up", async (t) => 
   assert.ok(!core.sync.isBehind(id));
 });
 
+test("a meeting has no gap, and holds up no other channel", () => {
+  const { server, id, general } = serverWithMeeting();
+  const store = storeWith({ channels: server.channels });
+  const gaps = new Gaps(store);
+  gaps.open(null);
+  gaps.open([id]);
+  assert.deepEqual([gaps.isBehind(id), gaps.isBehind(general)], [false, true]);
+  assert.equal(store.timeline(id).gap, null);
+  assert.deepEqual(store.keptLogs(), [general]);
+});
+
 test("counts and marks of a meeting are ignored", async (t) => {
   const { server, id } = serverWithMeeting();
   const up_to = "01MCC5RM000000000000000001";
-  server.unread = [{ channel_id: id, epoch: 0, up_to, unread: 3, mentions: 1 }];
+  server.unread = [{ channel_id: id, epoch: 0, up_to: "", unread: 3, mentions: 1 }];
   const core = start(t);
   await until("live", () => isLive(core));
   server.push({ type: "read", channel_id: id, epoch: 1, up_to });
@@ -300,7 +312,7 @@ test("nothing of a meeting is written to storage, posted or counted", async (t) 
   core.start();
   const { server, id, joined, said } = await inMeeting(t, core);
   joined(0, 0);
-  said(1, "needle one");
+  said(1, "needle one", messageIdOf(1), "erin");
   core.submit(id, "needle two", []);
   core.store.drafts.setPassing(id, "needle three");
   // A kept channel's text is written: the test would see it.
@@ -316,7 +328,7 @@ test("nothing of a meeting is written to storage, posted or counted", async (t) 
   assert.ok(server.marks.every((mark) => mark.channel_id !== id));
   assert.equal(core.store.unread.of(id), 0);
   assert.ok(core.store.messages().every((message) => message.channel_id !== id));
-  assert.ok(core.store.shownPeople().has("bob"));
+  assert.ok(core.store.shownPeople().has("erin"));
 });
 
 test("text for a meeting is kept until the page goes, and no longer", () => {

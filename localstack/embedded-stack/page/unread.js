@@ -66,7 +66,6 @@ export class Unread {
   }
 
   markRead(log) {
-    if (this.#store.isInMeeting(log)) return;
     const timeline = this.#store.timeline(log);
     const newest = timeline.newestStoredId();
     if (newest !== null && this.#marks.moveTo(log, newest)) this.onRead(log);
