@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use protocol::publication::Publication;
 use protocol::signal::Signal;
 
+use crate::presence::Book;
 use crate::relay_bus::RelayState;
 use crate::sessions::Session;
 use crate::stream::Stream;
@@ -43,6 +44,7 @@ pub enum PublishFault {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) relay_bus: RelayState,
+    pub(crate) book: Book,
     workspaces: HashMap<WorkspaceId, Workspace>,
     pub(crate) sessions: HashMap<(WorkspaceId, ChannelId), Session>,
     link_lost: bool,
@@ -79,9 +81,12 @@ impl MemoryBus {
         self.state.lock().reads_to_fail = count;
     }
 
-    /// Drops a workspace's stream and its guards, as a flush or a restart does. Subscriptions stay.
+    /// Drops a workspace's stream, its guards and its book of presence, as a flush or a restart does.
+    /// Subscriptions stay.
     pub fn flush(&self, workspace: &WorkspaceId) {
-        if let Some(known) = self.state.lock().workspaces.get_mut(workspace) {
+        let mut state = self.state.lock();
+        state.book.flush(workspace);
+        if let Some(known) = state.workspaces.get_mut(workspace) {
             known.stream = Stream::default();
         }
     }

@@ -4,6 +4,7 @@ mod bus;
 mod clock;
 mod files;
 mod leases;
+mod presence;
 mod relay_bus;
 mod seeded_rng;
 mod sessions;

@@ -9,8 +9,8 @@ use crate::fleet::FleetView;
 use crate::guarded::Guarded;
 use crate::ports::{
     AttachmentStore, ChannelStore, Clock, EventBus, FileStore, HealthCheck, MemberStore,
-    MentionStore, MessageStore, NodeDirectory, PinStore, ProfileStore, Randomness, ReadMarkStore,
-    RevocationStore, Seal, Sessions, ThreadStore, Tickets, TokenVerifier,
+    MentionStore, MessageStore, NodeDirectory, PinStore, PresenceBook, ProfileStore, Randomness,
+    ReadMarkStore, RevocationStore, Seal, Sessions, ThreadStore, Tickets, TokenVerifier,
 };
 use crate::publisher::Publisher;
 
@@ -47,6 +47,8 @@ pub struct Ports {
     pub seal: Arc<dyn Seal>,
     /// The node directory.
     pub nodes: Arc<dyn NodeDirectory>,
+    /// Who is present on which node.
+    pub presence: Arc<dyn PresenceBook>,
     /// Bearer tokens.
     pub tokens: Arc<dyn TokenVerifier>,
     /// Tickets for nodes.

@@ -1,6 +1,6 @@
 //! The ports: narrow traits for everything that the engine needs from outside.
 //!
-//! Adapters: `dynamo` (store), `redis-bus` (bus, node directory), `memory` (all, in process),
+//! Adapters: `dynamo` (store), `redis-bus` (bus, node directory, book of presence), `memory` (all, in process),
 //! `service` (clock, randomness), `auth` (tokens, tickets). One conformance suite per port runs on each.
 
 mod attachments;
@@ -12,6 +12,7 @@ mod identity;
 mod members;
 mod mentions;
 mod pins;
+mod presence;
 mod profiles;
 mod randomness;
 mod reaction;
@@ -33,6 +34,7 @@ pub use identity::{Principal, Ticket, TicketError, Tickets, TokenError, TokenVer
 pub use members::{Joined, MemberStore, NamePage, RevocationStore};
 pub use mentions::{Mention, MentionStore};
 pub use pins::{PinPage, PinStore, StoredPin};
+pub use presence::{Announcement, NodePresence, PresenceBook};
 pub use profiles::{ProfileStore, ProfileWrite};
 pub use randomness::Randomness;
 pub use reaction::{Acted, Folded, ReactionPage, StoredReaction};

@@ -20,6 +20,7 @@ mod known;
 mod mentions;
 mod message;
 mod position;
+mod presence;
 mod profile;
 mod reaction;
 mod read_mark;
@@ -51,6 +52,7 @@ pub use message::{
     TextError,
 };
 pub use position::{EntryId, Position};
+pub use presence::Presence;
 pub use profile::{Profile, ProfileUpdate};
 pub use reaction::{Emoji, EmojiError, Reaction};
 pub use read_mark::{Epoch, ReadMark, UnreadCount};

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 mod ephemeral;
 mod files;
+mod presence;
 mod socket;
 
 pub use ephemeral::*;
 pub use files::*;
+pub use presence::*;
 pub use socket::*;
 
 /// How far in the past a client's id may be if a send is to cost one put (G1). Covers a first

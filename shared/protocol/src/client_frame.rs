@@ -11,7 +11,7 @@ use crate::close::CloseCode;
 use crate::json;
 
 /// The frame types that a node takes after `hello`, sorted: `accepts` of its `ready`.
-pub const ACCEPTED: [&str; 6] = ["join", "leave", "ping", "send", "typing", "view"];
+pub const ACCEPTED: [&str; 7] = ["idle", "join", "leave", "ping", "send", "typing", "view"];
 
 /// A client's first frame.
 #[derive(Clone, PartialEq, Eq)]
@@ -101,6 +101,8 @@ pub enum ClientFrame {
         /// The field.
         field: String,
     },
+    /// Whether the user is away from this client.
+    Idle(bool),
 }
 
 /// A message that a client sends on its socket.
@@ -162,6 +164,7 @@ impl ClientFrame {
         let mut fields = Fields(fields);
         let frame = match fields.0.remove("type").as_ref().and_then(Value::as_str) {
             Some("ping") => Self::Ping,
+            Some("idle") => Self::Idle(fields.flag("idle")?),
             Some("typing") => Self::Typing(fields.log()?),
             Some("view") => Self::View(fields.view()?),
             Some("join") => fields.join()?,
@@ -185,6 +188,7 @@ impl ClientFrame {
             Self::Join { .. } => "join",
             Self::Leave(_) => "leave",
             Self::Send(_) | Self::BadSend { .. } => "send",
+            Self::Idle(_) => "idle",
         }
     }
 
@@ -193,6 +197,7 @@ impl ClientFrame {
     pub fn encode(&self) -> String {
         let frame = match self {
             Self::Ping => json!({ "type": "ping" }),
+            Self::Idle(idle) => json!({ "type": "idle", "idle": idle }),
             Self::Typing(LogId { channel_id, thread }) => match thread {
                 None => json!({ "type": "typing", "channel_id": channel_id.as_str() }),
                 Some(root) => json!({
@@ -245,6 +250,11 @@ impl SendFrame {
 struct Fields(Map<String, Value>);
 
 impl Fields {
+    fn flag(&mut self, field: &str) -> Result<bool, BadFrame> {
+        let flag = self.0.remove(field).as_ref().and_then(Value::as_bool);
+        flag.ok_or_else(|| malformed(field))
+    }
+
     fn channel(&mut self) -> Result<ChannelId, BadFrame> {
         let channel = self.0.remove("channel_id").as_ref().and_then(channel);
         channel.ok_or_else(|| malformed("channel_id"))
@@ -452,6 +462,8 @@ mod tests {
         let users = vec!["alice".parse().unwrap(), "bob".parse().unwrap()];
         for frame in [
             ClientFrame::Ping,
+            ClientFrame::Idle(true),
+            ClientFrame::Idle(false),
             ClientFrame::Typing(general().into()),
             ClientFrame::Typing(thread.clone()),
             ClientFrame::View(View::default()),
@@ -476,6 +488,8 @@ mod tests {
         let many: Vec<String> = (0..=limits::VIEW_USERS_MAX).map(|n| format!("u{n}")).collect();
         for (frame, field) in [
             (json!({ "type": "ping", "at": 1 }), "at"),
+            (json!({ "type": "idle" }), "idle"),
+            (json!({ "type": "idle", "idle": "no" }), "idle"),
             (json!({ "type": "typing" }), "channel_id"),
             (json!({ "type": "typing", "channel_id": "general" }), "channel_id"),
             (json!({ "type": "typing", "channel_id": general().as_str(), "thread": 7 }), "thread"),

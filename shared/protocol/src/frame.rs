@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use model::{
     ChannelChange, ChannelDetails, ChannelId, ConnectionId, LogId, Message, MessageId, NodeId,
-    PushedMessage, ReadMark, SessionPosition, Timestamp, UserId, WorkspaceId,
+    Presence, PushedMessage, ReadMark, SessionPosition, Timestamp, UserId, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::json;
+use crate::{json, presence};
 
 mod wire;
 
@@ -126,6 +126,12 @@ pub enum ServerFrame {
         cursor: Option<String>,
         /// The channel.
         channel_id: ChannelId,
+    },
+    /// Whether users that the client views are there: all of them in the answer to a `view`, then
+    /// those that changed. It has no cursor, and may be lost.
+    Presence {
+        /// In order of their ids.
+        users: Vec<(UserId, Presence)>,
     },
     /// A frame of a type that this version does not know.
     Unknown {
@@ -295,6 +301,7 @@ impl ServerFrame {
             Self::Ended { cursor: Some(cursor), channel_id } => {
                 return with_cursor(&ended(channel_id), cursor);
             }
+            Self::Presence { users } => presence::encode(users),
             Self::Unknown { .. } => json!({}),
         }
         .to_string()

@@ -1,10 +1,16 @@
 //! Signals: what sockets hear beside the stream.
 //!
 //! A signal is pushed to the nodes once and kept nowhere. It may be lost at any point, so whoever
-//! misses one must have a call that heals it: for read marks that is `GET /unread`.
+//! misses one must have a call that heals it: for read marks that is `GET /unread`. Presence is healed
+//! by the nodes themselves: its numbers show what was lost.
 
-use model::{ChannelId, Epoch, LogId, NewReadMark, ReadMark, SessionId, SessionPosition, UserId};
+use model::{
+    ChannelId, Epoch, LogId, NewReadMark, NodeId, ReadMark, SessionId, SessionPosition, UserId,
+};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::presence::{self, Announcement};
 
 /// A signal, as it travels on the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +38,13 @@ pub enum Signal {
     Ended {
         /// The channel.
         channel_id: ChannelId,
+    },
+    /// Users came to a node, went or became idle there; or none did, and the node confirms its number.
+    Presence {
+        /// The node.
+        node: NodeId,
+        /// What it wrote.
+        news: Announcement,
     },
     /// Of a kind that this version does not know: nobody hears it.
     Unknown,
@@ -97,6 +110,12 @@ impl Signal {
             Self::Ended { channel_id } => {
                 Wire { log: Some(LogWire::of(&channel_id.into())), ..Wire::of("ended") }
             }
+            Self::Presence { node, news } => Wire {
+                node: Some(node.to_string()),
+                number: Some(news.number),
+                users: presence::map(&news.users),
+                ..Wire::of("presence")
+            },
         };
         // Serialising strings and numbers cannot fail.
         serde_json::to_string(&wire).unwrap_or_default()
@@ -127,6 +146,12 @@ struct Wire {
     n: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sealed: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    number: Option<u64>,
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    users: Value,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -150,6 +175,11 @@ impl Wire {
     }
 
     fn read(self) -> Option<Signal> {
+        if self.kind == "presence" {
+            let users = presence::decode(&self.users)?;
+            let news = Announcement { number: self.number?, is_whole: false, users };
+            return Some(Signal::Presence { node: self.node?.parse().ok()?, news });
+        }
         let user_id = self.user_id.and_then(|id| id.parse().ok());
         match self.kind.as_str() {
             "read" => {
@@ -197,9 +227,14 @@ impl MarkWire {
 
 #[cfg(test)]
 mod tests {
-    use model::{MessageId, Timestamp};
+    use model::{MessageId, Presence, Timestamp};
 
     use super::*;
+
+    fn presence(users: Vec<(UserId, Presence)>) -> Signal {
+        let news = Announcement { number: 9, is_whole: false, users };
+        Signal::Presence { node: "N1".parse().unwrap(), news }
+    }
 
     #[test]
     fn a_signal_survives_the_wire() {
@@ -220,6 +255,8 @@ mod tests {
                 sealed: "k.nonce.text".to_owned(),
             }),
             Signal::Ended { channel_id },
+            presence(vec![("ann".parse().unwrap(), Presence::Active)]),
+            presence(Vec::new()),
         ] {
             assert_eq!(Signal::decode(signal.encode().as_bytes()), signal);
         }
@@ -233,6 +270,13 @@ mod tests {
             "x",
             "[]",
             r#"{"kind":"typing","user_id":"bob"}"#,
+            r#"{"kind":"presence","node":"N1","users":{}}"#,
+            r#"{"kind":"presence","node":"N 1","number":1,"users":{}}"#,
+            r#"{"kind":"presence","node":"N1","number":-1,"users":{}}"#,
+            r#"{"kind":"presence","node":"N1","number":1}"#,
+            r#"{"kind":"presence","node":"N1","number":1,"users":[]}"#,
+            r#"{"kind":"presence","node":"N1","number":1,"users":{"a b":"idle"}}"#,
+            r#"{"kind":"presence","node":"N1","number":1,"users":{"ann":"busy"}}"#,
             r#"{"kind":"read","marks":[]}"#,
             r#"{"kind":"read","user_id":"b b","marks":[]}"#,
             r#"{"kind":"read","user_id":"bob","marks":[{}]}"#,

@@ -75,6 +75,12 @@ fn answers_and_signals_survive_the_wire() {
     let at = SessionPosition { session: SessionId::mint(server_time, 1), n: 5 };
     for frame in [
         ServerFrame::Pong { cursor: "c".into(), server_time, fresh: true },
+        ServerFrame::Presence {
+            users: vec![
+                (users[0].clone(), Presence::Idle),
+                ("c".parse().unwrap(), Presence::Offline),
+            ],
+        },
         ServerFrame::Typing { log: main, users, more: 3 },
         ServerFrame::Typing { log: thread, users: Vec::new(), more: 0 },
         ServerFrame::Accepted {
@@ -157,7 +163,7 @@ fn g4_frames_of_a_later_version_are_read_as_far_as_they_are_known() {
         Some(ServerFrame::Unknown { cursor }) => cursor,
         other => panic!("{other:?}"),
     };
-    assert_eq!(unknown(r#"{"type":"presence","users":{"a":"idle"},"more":[]}"#), None);
+    assert_eq!(unknown(r#"{"type":"huddle","users":{"a":"idle"},"more":[]}"#), None);
     assert_eq!(unknown(r#"{"type":"receipts","archived":["a"],"topic":{},"name":1}"#), None);
     assert_eq!(unknown(r#"{"cursor":"c","type":"poll","x":{"y":[]}}"#).as_deref(), Some("c"));
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Ready, Refused, ServerFrame};
+use crate::presence;
 
 impl ServerFrame {
     /// Reads a frame; `None` if it is not one of this protocol.
@@ -189,6 +190,7 @@ impl Wire {
                 },
                 more: self.more.as_u64()?,
             }),
+            "presence" => Some(ServerFrame::Presence { users: presence::decode(&self.users)? }),
             "read" => Some(ServerFrame::Read {
                 log: log(self.channel_id, self.thread)?,
                 mark: ReadMark {
@@ -212,5 +214,15 @@ impl Wire {
 }
 
 /// The types of frames that this version reads.
-const KNOWN: [&str; 9] =
-    ["ready", "message", "message_changed", "channel", "tick", "pong", "resync", "read", "typing"];
+const KNOWN: [&str; 10] = [
+    "ready",
+    "message",
+    "message_changed",
+    "channel",
+    "tick",
+    "pong",
+    "resync",
+    "read",
+    "typing",
+    "presence",
+];
