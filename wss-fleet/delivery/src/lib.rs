@@ -18,6 +18,7 @@ mod frame_counts;
 mod hold;
 mod meetings;
 mod numbers;
+mod presence;
 mod rate_limit;
 mod ring;
 mod roster;
@@ -30,6 +31,7 @@ pub use audience::{Audience, SocketId};
 pub use connection::{Connection, Said};
 pub use frame_counts::{FrameCounts, FrameMeter};
 pub use numbers::{EntryNumber, Registration, RepairId};
+pub use presence::{Announced, Fleet, PresenceEffect, PresenceInput};
 pub use rate_limit::TokenBucket;
 pub use tickets::SpentTickets;
 pub use workspace::{

@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 
-use model::{ChannelId, Member, Timestamp, UserId, limits};
+use model::{ChannelId, Member, Presence, Timestamp, UserId, limits};
 
 use crate::audience::{Audience, SocketId};
 use crate::numbers::Registration;
@@ -22,6 +22,8 @@ pub(crate) struct LocalUser {
     pub(crate) sockets: Vec<SocketId>,
     /// Whether their rows were read.
     pub(crate) is_loaded: bool,
+    /// What their sockets say.
+    pub(crate) presence: Presence,
     registered_at: Registration,
     /// Shares the ids of the views, so that each id is in memory once.
     channels: ChannelSet,
@@ -141,6 +143,7 @@ impl Roster {
             id: user.clone(),
             sockets: Vec::new(),
             is_loaded: false,
+            presence: Presence::Offline,
             registered_at: key,
             channels: ChannelSet::default(),
             decided: ChannelSet::default(),
@@ -253,6 +256,24 @@ impl Roster {
                 view.audience = None;
             }
         }
+    }
+
+    /// Records what a user's sockets say; returns what they said before.
+    pub(crate) fn set_presence(&mut self, key: UserKey, presence: Presence) -> Presence {
+        let user = self.users.get_mut(&key);
+        user.map_or(presence, |user| mem::replace(&mut user.presence, presence))
+    }
+
+    /// What a user's sockets here say.
+    pub(crate) fn presence_of(&self, user: &UserId) -> Presence {
+        let user = self.keys.get(user).and_then(|key| self.users.get(key));
+        user.map(|user| user.presence).unwrap_or_default()
+    }
+
+    /// The users who have sockets here, and what these say.
+    pub(crate) fn present(&self) -> impl Iterator<Item = (UserId, Presence)> {
+        let present = self.users.values().filter(|user| user.presence != Presence::Offline);
+        present.map(|user| (user.id.clone(), user.presence))
     }
 
     /// Removes a user who has no socket here any more.

@@ -7,6 +7,7 @@ mod chain;
 mod deliver;
 mod io;
 mod meetings;
+mod presence;
 mod resync;
 mod said;
 mod ticks;
@@ -21,6 +22,7 @@ use crate::delivered::{Delivered, Era};
 use crate::hold::Holds;
 use crate::meetings::Meetings;
 use crate::numbers::{EntryNumber, Registration, RepairId};
+use crate::presence::Present;
 use crate::ring::Ring;
 use crate::roster::{Roster, UserKey};
 use crate::typing::Typing;
@@ -66,6 +68,7 @@ pub struct Workspace {
     meetings: Meetings,
     /// Channels of which a signal needs a newer view, which is being read.
     behind: BTreeSet<ChannelId>,
+    presence: Present,
     /// By user, in order of arrival, so that lookups are fast in a reconnect storm.
     waiting: BTreeMap<UserKey, Vec<Waiting>>,
     reading: HashSet<EntryNumber>,
@@ -120,6 +123,7 @@ impl Workspace {
             pongs: Pongs::default(),
             meetings: Meetings::default(),
             behind: BTreeSet::new(),
+            presence: Present::new(now),
             waiting: BTreeMap::new(),
             reading: HashSet::new(),
             unresolved: HashSet::new(),
@@ -141,8 +145,12 @@ impl Workspace {
         let class = if is_pushed { DeliveryClass::Live } else { DeliveryClass::Repair };
         let turn = &mut Turn { now, class, effects };
         match input {
-            Input::Linked => self.start_fill(self.tail, turn),
+            Input::Linked => {
+                self.start_fill(self.tail, turn);
+                self.on_presence_linked(turn);
+            }
             Input::Lost => {
+                self.presence.others.on_lost();
                 self.stream = StreamState::Down;
                 self.pending.clear();
                 self.overflowed = false;
@@ -169,6 +177,7 @@ impl Workspace {
             Input::StoredRead { channel, number, id, message } => {
                 self.on_stored((&channel, number, id), message.as_ref(), turn);
             }
+            Input::Presence(input) => self.on_presence(input, turn),
             Input::Tick => self.on_tick(turn),
             Input::Time => self.on_time(turn),
             Input::Shed { bytes } => self.shed(bytes, turn),
@@ -185,6 +194,7 @@ impl Workspace {
             || self.is_held_up
             || !self.typing.is_empty()
             || !self.pongs.is_empty()
+            || self.presence.is_waiting()
     }
 
     /// Whether no socket is attached or waits to be.
@@ -256,6 +266,7 @@ impl Workspace {
         self.is_held_up = oldest.is_some_and(|since| turn.now.since(since) >= limits::HOLD_STALE);
         self.expire_waiting(turn);
         self.on_time_of_signals(turn);
+        self.on_time_of_presence(turn);
     }
 }
 

@@ -268,6 +268,7 @@ impl Workspace {
         let socket = waiting.attach.socket;
         self.sockets.insert(socket, Attached::new(key, socket, self.era, turn.now));
         self.roster.add_socket(key, socket);
+        self.note_presence(key, turn.now);
         turn.effects.push(Effect::Ready { socket, frames });
     }
 
@@ -314,6 +315,8 @@ impl Workspace {
             }
         }
         self.roster.remove_socket(key, socket);
+        self.note_presence(key, turn.now);
+        self.unwatch(socket, turn);
         let is_attached = self.roster.user(key).is_some_and(|user| !user.sockets.is_empty());
         if !is_attached && !self.waiting.contains_key(&key) {
             self.roster.leave(key);

@@ -57,6 +57,9 @@ impl Workspace {
             Signal::Typing { user_id, log, members_version } => {
                 return self.typed(user_id, log, *members_version, turn);
             }
+            Signal::Presence { node, news } => {
+                return self.on_presence_signal(node, news, turn);
+            }
             // The end's frame comes with the stream.
             Signal::Ended { channel_id } => return self.on_meeting_over(channel_id, false, turn),
             // The node opens it first.

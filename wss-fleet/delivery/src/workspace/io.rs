@@ -15,6 +15,7 @@ use protocol::signal::Signal;
 use super::{Answered, Ask, History, Spoken};
 use crate::audience::{Audience, SocketId};
 use crate::numbers::{EntryNumber, Registration, RepairId};
+use crate::presence::{PresenceEffect, PresenceInput};
 
 /// Turns a frame's text into the bytes that a socket carries. Done once per frame: the ring keeps
 /// the result, and all recipients share it.
@@ -141,6 +142,8 @@ pub enum Input {
         /// What was read.
         message: Option<Message>,
     },
+    /// Something about who is present.
+    Presence(PresenceInput),
     /// Ticks may be due: see [`Workspace::next_tick`].
     Tick,
     /// Time passed: attaches may be overdue, or resyncs due.
@@ -198,6 +201,8 @@ pub enum Effect {
     KeepMeeting(ChannelId),
     /// Push a signal to all nodes of the workspace, this one included. It may be lost.
     Signal(Signal),
+    /// Announce who is present, or read it.
+    Presence(PresenceEffect),
     /// Read a user's rows and tombstone, strongly.
     LoadUser {
         /// The user.

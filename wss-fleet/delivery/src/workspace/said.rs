@@ -64,7 +64,11 @@ impl Workspace {
                     self.send_pongs(vec![socket], turn);
                 }
             }
-            ClientFrame::View(view) => self.views.set(socket, view),
+            ClientFrame::View(view) => {
+                self.watch(socket, view.users.clone(), turn);
+                self.views.set(socket, view);
+            }
+            ClientFrame::Idle(is_idle) => self.on_idle(socket, is_idle, turn),
             ClientFrame::Typing(log) => self.on_typing(socket, log, turn),
             ClientFrame::Leave(channel) => self.meetings.leaves(&channel, socket),
             ClientFrame::Join { channel_id, after } => {

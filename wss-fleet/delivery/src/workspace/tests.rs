@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::{
-    ChannelChange, EntryId, Member, Message, MessageId, MessageRef, MessageText, PublicationId,
+    ChannelChange, EntryId, Member, Message, MessageId, MessageRef, MessageText, Presence,
+    PublicationId,
 };
 use protocol::close::CloseCode;
 use protocol::frame::ServerFrame;
 use protocol::publication::{Payload, Publication};
 
 use super::*;
+use crate::presence::{Announced, PresenceEffect, PresenceInput};
 
 mod attach;
 mod backfill;
@@ -20,6 +22,7 @@ mod chain;
 mod cut;
 mod hold;
 mod meetings;
+mod presence;
 mod said;
 mod signals;
 mod ticks;
@@ -29,6 +32,9 @@ struct Fixture {
     workspace: Workspace,
     now: Timestamp,
     effects: Vec<Effect>,
+    /// Effects about presence, which are answered at once unless a test does it.
+    of_presence: Vec<PresenceEffect>,
+    book: Announced,
     entries: Vec<Entry>,
     published: u64,
     serial: u64,
@@ -47,6 +53,8 @@ impl Fixture {
             ),
             now,
             effects: Vec::new(),
+            of_presence: Vec::new(),
+            book: Announced::Written,
             entries: Vec::new(),
             published: 0,
             serial: 0,
@@ -70,7 +78,35 @@ impl Fixture {
     fn input(&mut self, input: Input) -> &[Effect] {
         self.effects.clear();
         self.workspace.handle(input, self.now, &mut self.effects);
+        self.answer_presence();
         &self.effects
+    }
+
+    /// Sets the effects about presence aside. What was announced is written.
+    fn answer_presence(&mut self) {
+        let (of_presence, others) = std::mem::take(&mut self.effects)
+            .into_iter()
+            .partition(|effect| matches!(effect, Effect::Presence(_)));
+        self.effects = others;
+        for effect in of_presence {
+            let Effect::Presence(effect) = effect else { continue };
+            let number = match &effect {
+                PresenceEffect::Announce(news) => Some(news.number),
+                PresenceEffect::Renew(number) => Some(*number),
+                PresenceEffect::ReadAll(_) | PresenceEffect::ReadNode(_) => None,
+            };
+            self.of_presence.push(effect);
+            if let Some(number) = number {
+                let written = PresenceInput::Announced { number, outcome: self.book };
+                let written = Input::Presence(written);
+                self.workspace.handle(written, self.now, &mut Vec::new());
+            }
+        }
+    }
+
+    /// As if everything about presence were announced.
+    fn forget_presence(&mut self) {
+        self.workspace.presence = Present::new(self.now);
     }
 
     /// Adds an entry to the stream without pushing it.
@@ -248,6 +284,10 @@ fn text_of(frame: &[u8]) -> String {
         ServerFrame::Typing { users, more, .. } => {
             let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
             format!("typing {} +{more}", users.join(","))
+        }
+        ServerFrame::Presence { users } => {
+            let said = |(user, is): &(UserId, Presence)| format!(" {user}:{}", is.as_str());
+            format!("presence{}", users.iter().map(said).collect::<String>())
         }
         ServerFrame::Unknown { .. } => "?".to_owned(),
     }

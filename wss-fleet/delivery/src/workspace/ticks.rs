@@ -20,6 +20,8 @@ pub(super) struct Attached {
     pub(super) era: Era,
     /// The low bits of the moment of its next tick, which is at most an interval from now.
     tick: u16,
+    /// Whether its user is away from it.
+    pub(super) is_idle: bool,
 }
 
 impl Attached {
@@ -27,7 +29,7 @@ impl Attached {
     pub(super) fn new(key: UserKey, socket: SocketId, era: Era, now: Timestamp) -> Self {
         let earlier = bits(socket.serial % SPREAD);
         let tick = bits(moment_of(now)).wrapping_add(MOMENTS).wrapping_sub(earlier);
-        Self { key, era, tick }
+        Self { key, era, tick, is_idle: false }
     }
 
     /// Moments until the tick is due; 0 if it is. If the clock was set, the tick counts as due.
@@ -55,7 +57,8 @@ impl Workspace {
         let is_crowded = self.sockets.len() > CROWD;
         let soonest = if is_crowded { 1 } else { ahead.min().unwrap_or(MOMENTS) };
         let next = Timestamp::from_unix_ms((moment + u64::from(soonest)) * MOMENT_MS);
-        if self.sockets.is_empty() { next } else { next.min(self.audit_at) }
+        let renew_at = self.presence.own.renew_at().unwrap_or(next);
+        if self.sockets.is_empty() { next } else { next.min(self.audit_at).min(renew_at) }
     }
 
     /// Sends ticks to the sockets that are due.
@@ -72,6 +75,9 @@ impl Workspace {
         if !due.is_empty() {
             // Sorted, so that a run can be repeated.
             due.sort_unstable();
+            for socket in &due {
+                self.presence.watches.refresh(*socket, turn.now);
+            }
             let (cursor, fresh) = (self.cursor(), self.is_fresh());
             let tick = ServerFrame::Tick { cursor, server_time: turn.now, fresh, every: None };
             self.send(&tick, Audience::of(due), turn);
@@ -81,6 +87,7 @@ impl Workspace {
             self.audit_at = turn.now.plus(AUDIT);
             self.audit(turn);
         }
+        self.on_time_of_presence(turn);
     }
 }
 

@@ -161,6 +161,7 @@ fn g6_a_view_that_the_store_refuses_fails_closed_and_tells_all() {
     let mut expected = expected.to_vec();
     expected.sort();
     assert_eq!(fixture.rereads(), expected);
+    fixture.forget_presence();
     assert!(!fixture.workspace.is_waiting());
     let again = fixture.attach_with("bob", Some(cursor));
     assert_eq!(

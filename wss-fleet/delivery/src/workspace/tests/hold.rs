@@ -68,6 +68,7 @@ fn g6_what_is_held_is_delivered_though_the_ring_has_forgotten_it() {
     }
     fixture.refreshed(&c, 1, &["alice"]);
     assert_eq!(fixture.delivered(), [(alice, "held".to_owned())]);
+    fixture.forget_presence();
     assert!(!fixture.workspace.is_waiting());
 }
 
@@ -210,6 +211,7 @@ fn g4_a_fork_keeps_what_is_held_before_it_and_drops_what_came_after() {
     assert_eq!(fixture.resynced(), [], "the relay publishes it again");
     fixture.refreshed(&c, 1, &["alice"]);
     assert_eq!(fixture.delivered(), [(alice, "held before the fork".to_owned())]);
+    fixture.forget_presence();
     assert!(!fixture.workspace.is_waiting());
 }
 

@@ -94,6 +94,7 @@ fn g15_what_is_said_goes_to_who_has_joined_and_to_nobody_else() {
     fixture.frame(alice, ClientFrame::Leave(c.clone()));
     assert_eq!(fixture.spoken(&c, 3, at(1, 4), "bye"), [(bob, "said 4 bye".to_owned())]);
     fixture.input(Input::Detach(bob));
+    fixture.forget_presence();
     assert!(!fixture.workspace.takes_part(&c) && !fixture.workspace.is_waiting());
 }
 
