@@ -38,7 +38,8 @@ impl BusWiring {
     fn parts(&self) -> Result<BusParts, EndpointError> {
         match self {
             Self::InProcess(bus, nodes) => {
-                Ok((Arc::new(bus.clone()), Arc::new(bus.clone()), Arc::new(nodes.clone())))
+                let (bus, nodes) = (Arc::new(bus.clone()), Arc::new(nodes.clone()));
+                Ok((bus.clone(), bus.clone(), nodes, bus))
             }
             Self::Redis(url) => redis(url),
         }

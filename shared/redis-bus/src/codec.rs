@@ -34,6 +34,16 @@ pub(crate) fn signal_topic(workspace: &WorkspaceId) -> String {
     format!("ink:{{{workspace}}}{SIGNALS}")
 }
 
+/// The key of the set of nodes that have users of a workspace.
+pub(crate) fn presence_key(workspace: &WorkspaceId) -> String {
+    format!("ink:{{{workspace}}}:on")
+}
+
+/// The key of a node's users in a workspace.
+pub(crate) fn presence_of(workspace: &WorkspaceId, node: &str) -> String {
+    format!("ink:{{{workspace}}}:on:{node}")
+}
+
 /// Whether a topic is one of signals.
 pub(crate) fn is_signal_topic(topic: &str) -> bool {
     topic.ends_with(SIGNALS)

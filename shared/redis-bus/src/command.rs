@@ -25,6 +25,8 @@ pub(crate) struct Commands {
 pub(crate) struct Request {
     cmd: Cmd,
     text: Option<&'static str>,
+    /// Whether its success shows that the server takes writes.
+    is_write: bool,
 }
 
 #[derive(Debug)]
@@ -57,7 +59,7 @@ impl Commands {
         match &answer {
             // The second attempt went through the endpoint's name.
             Err(err) if is_doubtful(err) => self.endpoint.record_failure(),
-            Ok(_) if request.text.is_some() => self.endpoint.record_write(),
+            Ok(_) if request.is_write => self.endpoint.record_write(),
             Ok(_) | Err(_) => {}
         }
         answer
@@ -129,7 +131,7 @@ impl Drop for Unanswered<'_> {
 impl Request {
     /// A plain command.
     pub(crate) const fn of(cmd: Cmd) -> Self {
-        Self { cmd, text: None }
+        Self { cmd, text: None, is_write: false }
     }
 
     /// A call of a script.
@@ -139,7 +141,12 @@ impl Request {
         keys: &[&str],
         args: &[&[u8]],
     ) -> Self {
-        Self { cmd: script_by_hash(script, keys, args), text: Some(text) }
+        Self { cmd: script_by_hash(script, keys, args), text: Some(text), is_write: true }
+    }
+
+    /// The same for a call that only reads: a replica answers it, too.
+    pub(crate) fn reading(self) -> Self {
+        Self { is_write: false, ..self }
     }
 }
 

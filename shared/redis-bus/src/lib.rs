@@ -8,7 +8,8 @@
 //! 4. [`RedisRelayBus`] runs the relay's batches on its own connection, then waits for a replica.
 //! 5. [`RedisDirectory`] keeps leases, pending assignments and reports with a second constant script
 //!    (`leases.lua`), by Redis's clock.
-//! 6. `health_check` reports what is wrong with the server, and the fix.
+//! 6. [`RedisBus`] keeps the book of presence with a third one (`presence.lua`).
+//! 7. `health_check` reports what is wrong with the server, and the fix.
 //!
 //! All of it runs on the traits [`Connector`] and [`Connection`]. The programs connect over the
 //! network; the simulation connects to its model of Redis ([`Endpoint::through`]).
@@ -31,6 +32,7 @@ mod elasticache;
 mod endpoint;
 mod health_check;
 mod leases;
+mod presence;
 mod probe;
 mod relay_bus;
 mod reply;

@@ -17,8 +17,8 @@ use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
 use messaging::Ports;
 use messaging::derive::{Deriver, DeriverPorts};
 use messaging::ports::{
-    EventBus, FileStore, HealthCheck, NodeDirectory, RelayBus, Sessions, Store, Tickets,
-    TokenVerifier,
+    EventBus, FileStore, HealthCheck, NodeDirectory, PresenceBook, RelayBus, Sessions, Store,
+    Tickets, TokenVerifier,
 };
 use messaging::relay::Relay;
 #[cfg(feature = "node")]
@@ -40,15 +40,17 @@ use crate::no_files::NoFiles;
 #[cfg(feature = "lambda")]
 use crate::no_redis::NoRedis;
 
-/// The bus, its sessions and the node directory: all in Redis, or all in process.
-pub type BusParts = (Arc<dyn EventBus>, Arc<dyn Sessions>, Arc<dyn NodeDirectory>);
+/// The bus, its sessions, the node directory and the book of presence: all in Redis, or all in
+/// process.
+pub type BusParts =
+    (Arc<dyn EventBus>, Arc<dyn Sessions>, Arc<dyn NodeDirectory>, Arc<dyn PresenceBook>);
 
 /// Ports with the system's clock and randomness, and without files or a seal; the rest differs between
 /// environments.
 #[must_use]
 pub fn ports<S>(
     store: S,
-    (bus, sessions, nodes): BusParts,
+    (bus, sessions, nodes, presence): BusParts,
     tokens: Arc<dyn TokenVerifier>,
     tickets: Arc<dyn Tickets>,
 ) -> Ports
@@ -72,6 +74,7 @@ where
         sessions,
         seal: Arc::new(NoSeal),
         nodes,
+        presence,
         tokens,
         tickets,
         clock: Arc::new(SystemClock),
@@ -90,7 +93,10 @@ pub async fn ports_of_function(config: &FunctionConfig) -> Result<Ports, Endpoin
     let tokens = Arc::new(JwtTokens::new(&config.tokens));
     let bus = match &config.redis {
         Some(url) => redis(url)?,
-        None => (Arc::new(NoRedis) as _, Arc::new(NoRedis) as _, Arc::new(NoRedis) as _),
+        None => {
+            let none = Arc::new(NoRedis);
+            (none.clone() as _, none.clone() as _, none.clone() as _, none as _)
+        }
     };
     let tickets: Arc<dyn Tickets> = match &config.ticket_secrets {
         Some(secrets) => Arc::new(SignedTickets::new(secrets)),
@@ -126,9 +132,7 @@ pub async fn ports_of_node(config: &NodeConfig) -> Result<Ports, EndpointError> 
     let health_checks: Vec<Arc<dyn HealthCheck>> =
         vec![Arc::new(bus.clone()), Arc::new(store.clone())];
     let tickets = Arc::new(SignedTickets::new(&config.ticket_secrets));
-    let nodes = Arc::new(bus.directory());
-    let parts: BusParts = (Arc::new(bus.clone()), Arc::new(bus), nodes);
-    let ports = ports(store, parts, Arc::new(NoTokens), tickets);
+    let ports = ports(store, parts(bus), Arc::new(NoTokens), tickets);
     let seal = Arc::new(SecretSeal::new(&config.ticket_secrets));
     Ok(Ports { health_checks, seal, ..ports })
 }
@@ -160,9 +164,12 @@ fn client_config(config: &StoreConfig, credentials: CredentialSource) -> ClientC
 /// # Errors
 /// [`EndpointError`] if the address cannot be used.
 pub fn redis(url: &RedisUrl) -> Result<BusParts, EndpointError> {
-    let bus = RedisBus::at(url.endpoint()?);
-    let nodes = Arc::new(bus.directory());
-    Ok((Arc::new(bus.clone()), Arc::new(bus), nodes))
+    Ok(parts(RedisBus::at(url.endpoint()?)))
+}
+
+fn parts(bus: RedisBus) -> BusParts {
+    let (nodes, bus) = (Arc::new(bus.directory()), Arc::new(bus));
+    (bus.clone(), bus.clone(), nodes, bus)
 }
 
 /// A health check of Redis. Connects when it runs.

@@ -1,11 +1,11 @@
-//! The bus and node directory of a program without Redis.
+//! The bus, node directory and book of presence of a program without Redis.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use messaging::ports::{
-    BusError, DirectoryError, Entry, EventBus, FleetNode, Lease, NodeDirectory, Published, Sealed,
-    Sessions, Subscription,
+    Announcement, BusError, DirectoryError, Entry, EventBus, FleetNode, Lease, NodeDirectory,
+    NodePresence, PresenceBook, Published, Sealed, Sessions, Subscription,
 };
 use model::{
     ChannelId, EntryId, NodeId, SessionId, SessionPosition, Timestamp, UserId, WorkspaceId,
@@ -93,5 +93,29 @@ impl NodeDirectory for NoRedis {
 
     async fn report(&self, _: &NodeId, _: &WorkspaceId, _: &UserId) -> Result<(), DirectoryError> {
         Err(DirectoryError(NotGiven.into()))
+    }
+}
+
+#[async_trait]
+impl PresenceBook for NoRedis {
+    async fn announce(
+        &self,
+        _: &WorkspaceId,
+        _: &NodeId,
+        _: &Announcement,
+    ) -> Result<bool, BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+
+    async fn renew(&self, _: &WorkspaceId, _: &NodeId, _: u64) -> Result<bool, BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+
+    async fn nodes(&self, _: &WorkspaceId) -> Result<Vec<NodeId>, BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+
+    async fn present(&self, _: &WorkspaceId, _: &NodeId) -> Result<Option<NodePresence>, BusError> {
+        Err(BusError::Refused(NotGiven.into()))
     }
 }

@@ -95,6 +95,7 @@ impl State {
             directory.renew(&lease).await.expect("a directory in memory");
         }
         let store = Arc::new(MemoryStore::new());
+        let bus = Arc::new(MemoryBus::new(Arc::<ManualClock>::clone(&clock)));
         let ports = Ports {
             messages: Arc::<MemoryStore>::clone(&store),
             attachments: Arc::<MemoryStore>::clone(&store),
@@ -107,10 +108,11 @@ impl State {
             read_marks: Arc::<MemoryStore>::clone(&store),
             revocations: Arc::<MemoryStore>::clone(&store),
             profiles: store,
-            bus: Arc::new(MemoryBus::new(Arc::<ManualClock>::clone(&clock))),
-            sessions: Arc::new(MemoryBus::new(Arc::<ManualClock>::clone(&clock))),
+            bus: Arc::<MemoryBus>::clone(&bus),
+            sessions: Arc::<MemoryBus>::clone(&bus),
             seal: Arc::new(PlainSeal),
             nodes: directory,
+            presence: bus,
             tokens: Arc::new(JwtTokens::new(&TokenConfig::shared(secrets()))),
             tickets: Arc::new(SignedTickets::new(&secrets())),
             clock: Arc::<ManualClock>::clone(&clock),

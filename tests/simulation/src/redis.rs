@@ -9,6 +9,7 @@ mod command;
 mod connection;
 mod keys;
 mod leases;
+mod presence;
 mod server;
 mod stream;
 

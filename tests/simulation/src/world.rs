@@ -338,6 +338,7 @@ impl Wiring {
     fn ports(&self, owner: u32, clock: &SimClock, rng: &SeededRng) -> Ports {
         let bus = RedisBus::at(self.redis.endpoint(owner));
         let nodes = Arc::new(bus.directory());
+        let presence = Arc::new(bus.clone());
         let store = Arc::new(self.store.for_process(owner >= FIRST_NODE));
         let mut channels: Arc<dyn ChannelStore> = Arc::<SimStore>::clone(&store);
         let mut members: Arc<dyn MemberStore> = Arc::<SimStore>::clone(&store);
@@ -364,6 +365,7 @@ impl Wiring {
             sessions,
             seal: Arc::new(PlainSeal),
             nodes,
+            presence,
             tokens: Arc::new(UnsignedIdentity),
             tickets: Arc::new(UnsignedIdentity),
             clock: Arc::new(clock.clone()),

@@ -9,6 +9,7 @@ use protocol::close::CloseCode;
 use tokio::time::Instant;
 
 use crate::hub::Hub;
+use crate::presence;
 
 /// Drains the node; returns when every socket is gone, or the grace period is over.
 pub(crate) async fn run(hub: &Hub) {
@@ -23,6 +24,7 @@ pub(crate) async fn run(hub: &Hub) {
     }
     // Again: a renewal that was under way may have arrived after the first withdrawal.
     withdraw(hub).await;
+    presence::withdraw(hub).await;
 }
 
 /// Withdraws the node's lease from the directory.

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::dns_readiness::DnsReadiness;
 use crate::fanout::Shards;
+use crate::fleet_watch::FleetWatch;
 use crate::health::Health;
 use crate::meetings::KnownMeetings;
 use crate::metrics::{Metrics, Snapshot};
@@ -88,6 +89,11 @@ pub(crate) struct Hub {
     pub(crate) tls_handshakes: Semaphore,
     /// Bounds connections that are not upgraded yet.
     pub(crate) handshakes: Semaphore,
+    /// Bounds writes of presence, and reads of it, under way.
+    pub(crate) presence_writes: Semaphore,
+    pub(crate) presence_reads: Semaphore,
+    /// The leases of the fleet, while somebody follows them.
+    pub(crate) fleet: FleetWatch,
     pub(crate) handshakes_per_second: u32,
     handshake_rate: Mutex<TokenBucket>,
     is_draining: AtomicBool,
@@ -127,6 +133,9 @@ impl Hub {
             backfills: Semaphore::new(limits::BACKFILLS_MAX),
             tls_handshakes: Semaphore::new(limits::TLS_HANDSHAKES_MAX),
             handshakes: Semaphore::new(limits::HANDSHAKES_MAX),
+            presence_writes: Semaphore::new(limits::PRESENCE_CALLS_MAX),
+            presence_reads: Semaphore::new(limits::PRESENCE_CALLS_MAX),
+            fleet: FleetWatch::default(),
             handshakes_per_second,
             handshake_rate: Mutex::new(TokenBucket::new(handshakes_per_second, now)),
             is_draining: AtomicBool::new(false),

@@ -23,6 +23,7 @@ mod driver;
 mod early_data;
 mod ecs_metadata;
 mod fanout;
+mod fleet_watch;
 mod frames;
 mod health;
 mod health_check;
@@ -35,6 +36,7 @@ mod meetings;
 mod metered_io;
 mod metrics;
 mod pace;
+mod presence;
 mod read_queue;
 mod reads;
 mod reported;
@@ -182,6 +184,7 @@ impl Node {
         let _stop = StopOnDrop(Arc::clone(&hub));
         tracing::info!(node = %hub.node_id, url = hub.shown.url, "serving");
         self.tasks.spawn(heartbeat::run(Arc::clone(&hub)));
+        self.tasks.spawn(fleet_watch::run(Arc::clone(&hub)));
         if !hub.ports.health_checks.is_empty() {
             let hub = Arc::clone(&hub);
             self.tasks.spawn(async move { hub.health.run(&hub.ports.health_checks).await });

@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     pub(crate) client_frames: IntCounterVec,
     /// By outcome.
     pub(crate) signals: IntCounterVec,
+    pub(crate) presence: IntCounterVec,
     pub(crate) heartbeats_missed: IntCounter,
     pub(crate) panics: IntCounter,
     pub(crate) closes: IntCounterVec,
@@ -122,6 +123,12 @@ impl Metrics {
                 ("inkwire_signals_total", SIGNALS),
                 "outcome",
                 ["pushed", "failed", "dropped"].into_iter(),
+            ),
+            presence: labelled(
+                &registry,
+                ("inkwire_presence_calls_total", PRESENCE_CALLS),
+                "outcome",
+                ["written", "lacking", "failed", "read"].into_iter(),
             ),
             heartbeats_missed: counter("inkwire_heartbeats_missed_total", HEARTBEATS_MISSED),
             panics: counter("inkwire_panics_total", "Tasks that panicked; each is a defect."),
@@ -277,6 +284,7 @@ const FOREIGN_PUSHES: &str =
 const CLIENT_FRAMES: &str =
     "Frames from clients after their hello; malformed ones are passed over.";
 const SIGNALS: &str = "Signals of this node's clients for all nodes; they may fail, or be dropped if too many are under way.";
+const PRESENCE_CALLS: &str = "Announcements of who is present and confirmations of them, by outcome (lacking: Redis had lost the one before), and reads of other nodes' users.";
 const BACKFILLS: &str = "Channels read from the store because Redis had lost part of the stream.";
 const HEARTBEATS_MISSED: &str =
     "Lease renewals that failed; after three in a row the node gets no new clients.";

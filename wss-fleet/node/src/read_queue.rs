@@ -156,6 +156,7 @@ impl ReadQueue {
             | Effect::Ask(_)
             | Effect::KeepMeeting(_)
             | Effect::Fill { .. }
+            | Effect::Presence(_)
             | Effect::Audit { .. }) => return Some(other),
         }
         None

@@ -366,7 +366,7 @@ pub(crate) async fn subscribe(hub: Arc<Hub>, workspace: WorkspaceId) -> Subscrip
 }
 
 /// Retries a bus call with exponential backoff until it succeeds.
-async fn until_done<T, F>(hub: &Hub, what: &'static str, attempt: impl Fn() -> F) -> T
+pub(crate) async fn until_done<T, F>(hub: &Hub, what: &'static str, attempt: impl Fn() -> F) -> T
 where
     F: Future<Output = Result<T, BusError>>,
 {
@@ -389,7 +389,7 @@ where
 }
 
 /// Runs a part of a job; `None` if it panicked, which the panic hook logs.
-async fn caught<T>(hub: &Hub, part: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn caught<T>(hub: &Hub, part: impl Future<Output = T>) -> Option<T> {
     let done = AssertUnwindSafe(part).catch_unwind().await.ok();
     if done.is_none() {
         hub.metrics.panics.inc();

@@ -20,11 +20,14 @@ impl Signals {
             return hub.metrics.signals.with_label_values(&["dropped"]).inc();
         }
         let (hub, workspace) = (Arc::clone(hub), workspace.clone());
-        self.0.spawn(async move {
-            let push = hub.ports.bus.signal(&workspace, &signal);
-            let pushed = tokio::time::timeout(limits::PUBLISH_DEADLINE, push).await;
-            let outcome = if matches!(pushed, Ok(Ok(()))) { "pushed" } else { "failed" };
-            hub.metrics.signals.with_label_values(&[outcome]).inc();
-        });
+        self.0.spawn(async move { push(&hub, &workspace, &signal).await });
     }
+}
+
+/// Pushes a signal once.
+pub(crate) async fn push(hub: &Hub, workspace: &WorkspaceId, signal: &Signal) {
+    let push = hub.ports.bus.signal(workspace, signal);
+    let pushed = tokio::time::timeout(limits::PUBLISH_DEADLINE, push).await;
+    let outcome = if matches!(pushed, Ok(Ok(()))) { "pushed" } else { "failed" };
+    hub.metrics.signals.with_label_values(&[outcome]).inc();
 }

@@ -31,6 +31,7 @@ impl TestHub {
         let clock = Arc::new(ManualClock::at(now));
         let store = Arc::new(MemoryStore::new());
         let secrets = Secrets::from(Secret::parse(&"s".repeat(32)).unwrap());
+        let bus = Arc::new(MemoryBus::new(clock.clone()));
         let mut ports = Ports {
             messages: store.clone(),
             attachments: store.clone(),
@@ -43,9 +44,10 @@ impl TestHub {
             read_marks: store.clone(),
             revocations: store.clone(),
             profiles: store.clone(),
-            bus: Arc::new(MemoryBus::new(clock.clone())),
-            sessions: Arc::new(MemoryBus::new(clock.clone())),
+            bus: bus.clone(),
+            sessions: bus.clone(),
             seal: Arc::new(PlainSeal),
+            presence: bus,
             nodes: Arc::new(MemoryDirectory::new(clock.clone())),
             tokens: Arc::new(NoTokens),
             tickets: Arc::new(SignedTickets::new(&secrets)),

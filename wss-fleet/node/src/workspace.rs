@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use delivery::{Attach, Effect, Input, SocketId, Workspace};
+use delivery::{Attach, Effect, Input, PresenceEffect, SocketId, Workspace};
 use messaging::ports::{Notice, Subscription};
 use model::{WorkspaceId, limits};
 use protocol::close::CloseCode;
@@ -15,13 +15,14 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::fleet_watch::FleetFollower;
 use crate::hub::Hub;
 use crate::metrics::Stale;
 use crate::read_queue::{Ended, ReadQueue};
 use crate::shard::Command;
 use crate::signals::Signals;
 use crate::workspaces::Request;
-use crate::{frames, meetings, reads};
+use crate::{fleet_watch, frames, meetings, presence, reads};
 
 struct Task {
     hub: Arc<Hub>,
@@ -33,6 +34,10 @@ struct Task {
     fill: Option<AbortHandle>,
     reads: ReadQueue,
     signals: Signals,
+    /// The leases of the fleet, while somebody views users.
+    fleet: Option<FleetFollower>,
+    /// The read of all nodes' users.
+    presence_read: Option<AbortHandle>,
     effects: Vec<Effect>,
     repairs: (u64, u64),
     held: usize,
@@ -72,6 +77,8 @@ fn start(hub: Arc<Hub>, id: WorkspaceId, requests: mpsc::Receiver<Request>) {
         fill: None,
         reads: ReadQueue::new(Instant::now()),
         signals: Signals::default(),
+        fleet: None,
+        presence_read: None,
         effects: Vec::new(),
         repairs: (0, 0),
         held: 0,
@@ -110,14 +117,15 @@ impl Task {
                         continue;
                     }
                 },
+                fleet = fleet_watch::next(&mut self.fleet) => Event::Answer(fleet),
                 request = self.requests.recv() => request.map_or(Event::Orphaned, Event::Request),
                 notice = next(&mut self.subscription) => Event::Notice(notice),
             };
             let (has_ticked, moves_ticks) =
                 (matches!(event, Event::Tick), !matches!(event, Event::Notice(_) | Event::Time));
             if matches!(event, Event::Time) {
-                let since = idle_since.filter(|_| self.state.is_idle());
-                idle_since = self.state.is_idle().then(|| since.unwrap_or_else(Instant::now));
+                let since = idle_since.filter(|_| self.state.is_deserted());
+                idle_since = self.state.is_deserted().then(|| since.unwrap_or_else(Instant::now));
                 let is_over = since.is_some_and(|since| since.elapsed() >= limits::WORKSPACE_IDLE);
                 if is_over && self.hub.workspaces.retire(&self.id, &self.requests) {
                     return;
@@ -127,6 +135,7 @@ impl Task {
                 return;
             }
             self.start_reads();
+            self.follow_fleet();
             if moves_ticks {
                 // At most one interval: the clock may have been set back.
                 let now = self.hub.now();
@@ -288,6 +297,7 @@ impl Task {
                 });
             }
             Effect::Refuse { socket } => self.refuse(socket).await,
+            Effect::Presence(effect) => self.presence(effect),
             // The queue has accepted these.
             Effect::LoadUser { .. }
             | Effect::Refresh(_)
@@ -313,6 +323,22 @@ impl Task {
         let share = self.hub.held.change(self.held, now);
         self.held = now;
         share
+    }
+
+    fn presence(&mut self, effect: PresenceEffect) {
+        let is_of_all = matches!(effect, PresenceEffect::ReadAll(_));
+        let done = presence::perform(Arc::clone(&self.hub), self.id.clone(), effect);
+        let job = self.job(async move { Input::Presence(done.await) });
+        if is_of_all && let Some(superseded) = self.presence_read.replace(job) {
+            superseded.abort();
+        }
+    }
+
+    /// Follows the leases of the fleet while the state wants them.
+    fn follow_fleet(&mut self) {
+        if self.fleet.is_some() != self.state.follows_presence() {
+            self.fleet = self.state.follows_presence().then(|| self.hub.fleet.follow());
+        }
     }
 
     fn job(&mut self, job: impl Future<Output = Input> + Send + 'static) -> AbortHandle {

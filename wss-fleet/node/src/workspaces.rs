@@ -50,6 +50,10 @@ impl Workspaces {
         is_unused
     }
 
+    pub(crate) fn ids(&self) -> Vec<WorkspaceId> {
+        self.0.lock().keys().cloned().collect()
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.0.lock().len()
     }

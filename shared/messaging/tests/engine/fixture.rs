@@ -74,6 +74,7 @@ impl Fixture {
             sessions: bus.clone(),
             seal: Arc::new(PlainSeal),
             nodes: directory.clone(),
+            presence: bus.clone(),
             tokens: Arc::new(NoTokens),
             tickets: Arc::new(NamedTickets(vec!["our-key".to_owned()])),
             clock: clock.clone(),

@@ -41,7 +41,8 @@ async fn app() -> App {
     let bus = Arc::new(MemoryBus::new(Arc::clone(&clock)));
     let nodes = Arc::new(MemoryDirectory::new(Arc::clone(&clock)));
     let tickets = Arc::new(SignedTickets::new(&Secrets::parse(&"t".repeat(32)).unwrap()));
-    let ports = ports(store, (bus.clone(), bus, nodes), Arc::new(tokens()), tickets);
+    let parts = (bus.clone() as _, bus.clone() as _, nodes as _, bus as _);
+    let ports = ports(store, parts, Arc::new(tokens()), tickets);
     App::new(Ports { clock, ..ports })
 }
 

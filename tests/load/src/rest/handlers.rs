@@ -154,8 +154,9 @@ pub(crate) async fn in_memory() -> Outcome<App> {
         profiles: store,
         sessions: Arc::<MemoryBus>::clone(&bus),
         seal: Arc::new(PlainSeal),
-        bus,
+        bus: Arc::<MemoryBus>::clone(&bus),
         nodes,
+        presence: bus,
         tokens: Arc::new(JwtTokens::new(&TokenConfig::shared(token_secrets()?))),
         tickets: Arc::new(tickets()?),
         clock,
@@ -180,7 +181,7 @@ pub(crate) fn redis(url: &str) -> Outcome<BusParts> {
 pub(crate) fn memory_bus() -> BusParts {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let bus = Arc::new(MemoryBus::new(Arc::clone(&clock)));
-    (bus.clone(), bus, Arc::new(MemoryDirectory::new(clock)))
+    (bus.clone(), bus.clone(), Arc::new(MemoryDirectory::new(clock)), bus)
 }
 
 /// With names, ids and version, the row stays below 1 KiB: one write unit.

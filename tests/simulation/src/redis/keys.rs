@@ -8,6 +8,7 @@ use redis::Value;
 
 use super::command::{Command, Script, error, text};
 use super::leases::Leases;
+use super::presence::Books;
 use super::server::Refusal;
 use super::stream::{Bounds, Stream};
 
@@ -38,6 +39,7 @@ pub(super) struct Keys {
     streams: BTreeMap<String, Stream>,
     guards: BTreeMap<String, Timestamp>,
     leases: Leases,
+    books: Books,
 }
 
 impl Done {
@@ -69,6 +71,7 @@ impl Keys {
             streams: BTreeMap::new(),
             guards: BTreeMap::new(),
             leases: Leases::default(),
+            books: Books::default(),
         }
     }
 
@@ -84,6 +87,9 @@ impl Keys {
                 Ok(is_known.unwrap_or_else(|| Done::answering(error("ERR wrong arguments"))))
             }
             Command::Run { script: Script::Leases, args, .. } => self.leases.run(args, now, permit),
+            Command::Run { script: Script::Presence, keys, args, .. } => {
+                self.books.run(keys, args, now, permit)
+            }
             Command::ReadStream { key, from, count } => {
                 let stream = self.streams.get_mut(key);
                 let found = stream.map_or_else(Vec::new, |one| one.read(from, *count, now));
