@@ -209,6 +209,7 @@ impl One {
             | ServerFrame::Joined { .. }
             | ServerFrame::Said { .. }
             | ServerFrame::Ended { .. }
+            | ServerFrame::Presence { .. }
             | ServerFrame::Unknown { .. } => {}
         }
     }

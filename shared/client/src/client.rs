@@ -96,13 +96,14 @@ struct Status {
 }
 
 /// What the handles ask the task to do.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Control {
     online: bool,
     reading: bool,
     cuts: u64,
     view: View,
     joined: BTreeSet<ChannelId>,
+    is_idle: bool,
 }
 
 impl Client {
@@ -121,13 +122,8 @@ impl Client {
             retrier: Retrier::new(backoff.fork()),
             node_clock: Arc::default(),
         };
-        let (control, control_rx) = watch::channel(Control {
-            online: true,
-            reading: true,
-            cuts: 0,
-            view: View::default(),
-            joined: BTreeSet::new(),
-        });
+        let (control, control_rx) =
+            watch::channel(Control { online: true, reading: true, ..Control::default() });
         let (says, said) = mpsc::channel(SAYS_MAX);
         let (sayings, to_say) = mpsc::channel(SAYS_MAX);
         let status = Arc::new(Mutex::new(Status { node_id: None, cursor: config.cursor.clone() }));
@@ -203,6 +199,12 @@ impl Client {
     /// who views it.
     pub fn set_view(&self, view: View) {
         self.control.send_modify(|control| control.view = view);
+    }
+
+    /// Says whether the user is away from this client, now and on later sockets: others see them as idle
+    /// while they are away from all of theirs.
+    pub fn set_idle(&self, is_idle: bool) {
+        self.control.send_modify(|control| control.is_idle = is_idle);
     }
 
     /// Says that the user types in a log. Call it on every key: the client says it every 3 s at most.

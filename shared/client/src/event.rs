@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use model::{
-    ChannelChange, ChannelDetails, ChannelId, LogId, Message, NodeId, ReadMark, SessionPosition,
-    Timestamp, UserId,
+    ChannelChange, ChannelDetails, ChannelId, LogId, Message, NodeId, Presence, ReadMark,
+    SessionPosition, Timestamp, UserId,
 };
 use serde::Serialize;
 
@@ -113,6 +113,13 @@ pub enum Event {
     Ended {
         /// The channel.
         channel_id: ChannelId,
+    },
+    /// Whether users that this client views are there: all of them after each change of the view and
+    /// on each new socket, then those that changed. Such events may be lost; the node says all of
+    /// them again from time to time.
+    Presence {
+        /// In order of their ids.
+        users: Vec<(UserId, Presence)>,
     },
     /// The socket is alive.
     Tick {

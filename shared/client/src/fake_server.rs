@@ -166,6 +166,7 @@ pub(crate) async fn until_caught_up(events: &mut mpsc::Receiver<Event>) -> Vec<M
                 | Event::NotJoined { .. }
                 | Event::Said { .. }
                 | Event::Ended { .. }
+                | Event::Presence { .. }
                 | Event::Stopped { .. } => {}
             }
         }

@@ -162,6 +162,7 @@ impl Session {
             ServerFrame::Resync { .. }
             | ServerFrame::Read { .. }
             | ServerFrame::Typing { .. }
+            | ServerFrame::Presence { .. }
             | ServerFrame::Accepted { .. }
             | ServerFrame::Refused(_)
             | ServerFrame::Joined { .. }

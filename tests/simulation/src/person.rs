@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checker::{ClientId, Event as Noted, Shown};
-use client::{Api, Backoff, Client, Config, Event, Inbox, Source};
+use client::{Api, Backoff, Client, Config, Event, Inbox, Source, View};
 use memory::SeededRng;
-use model::{ChannelId, Direction, LogId, Message, MessageId, UserId, limits};
+use model::{ChannelId, Direction, LogId, Message, MessageId, Presence, UserId, limits};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -51,6 +51,8 @@ struct Program {
     newest: Mutex<BTreeMap<LogId, MessageId>>,
     dropped: Mutex<Vec<(LogId, MessageId)>>,
     stopped: Mutex<Option<String>>,
+    /// What the device was told about the users that it views.
+    present: Mutex<BTreeMap<UserId, Presence>>,
     recorder: Recorder,
 }
 
@@ -78,6 +80,7 @@ impl Person {
             newest: Mutex::default(),
             dropped: Mutex::default(),
             stopped: Mutex::default(),
+            present: Mutex::default(),
             recorder: recorder.clone(),
         });
         let shown = client.clone();
@@ -104,6 +107,17 @@ impl Person {
             shown.push(Shown { client: self.id, log, ids, revs });
         }
         shown
+    }
+
+    /// Shows these users, and whether they are present.
+    pub(crate) fn views(&self, users: impl Iterator<Item = UserId>) {
+        self.client.set_view(View { logs: Vec::new(), users: users.collect() });
+    }
+
+    /// What the device shows about a user, if it was told.
+    #[must_use]
+    pub(crate) fn presence_of(&self, user: &UserId) -> Option<Presence> {
+        self.program.present.lock().get(user).copied()
     }
 
     /// Why the client stopped by itself, if it did.
@@ -165,6 +179,7 @@ impl Program {
                         }
                     }
                 }
+                Event::Presence { users } => self.present.lock().extend(users),
                 Event::Stopped { reason } => *self.stopped.lock() = Some(reason.to_string()),
                 Event::Restarted { channel_id: channel } => {
                     restarted.insert(channel.clone());
@@ -243,6 +258,7 @@ const fn is_frame(event: &Event) -> bool {
             | Event::Channel { .. }
             | Event::Read { .. }
             | Event::Typing { .. }
+            | Event::Presence { .. }
             | Event::Tick { .. }
             | Event::Resync { .. }
     )

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use client::{Client, Config, Event};
-use model::{ChannelChange, ChannelId, UserId};
-use serde_json::{Value, json};
+use model::{ChannelChange, ChannelId, Presence, UserId};
+use serde_json::{Map, Value, json};
 
 use super::Access;
 use super::error::CliError;
@@ -55,6 +55,7 @@ const fn channel_of(event: &Event) -> Option<&ChannelId> {
         | Event::NotJoined { channel_id, .. }
         | Event::Ended { channel_id } => Some(channel_id),
         Event::Ready { .. }
+        | Event::Presence { .. }
         | Event::Tick { .. }
         | Event::Resync { .. }
         | Event::Restarted { .. }
@@ -100,6 +101,7 @@ async fn text_of(event: &Event, names: &mut Names) -> Option<String> {
         | Event::Typing { .. }
         | Event::Joined { .. }
         | Event::NotJoined { .. }
+        | Event::Presence { .. }
         | Event::Tick { .. }
         | Event::Restarted { .. }
         | Event::CaughtUp { .. }
@@ -162,6 +164,11 @@ fn record(event: &Event) -> Value {
             "event": "typing", "channel_id": log.channel_id.as_str(),
             "thread": log.thread.map(|root| root.to_string()), "users": ids_of(users), "more": more,
         }),
+        Event::Presence { users } => {
+            let state = |(user, is): &(UserId, Presence)| (user.to_string(), is.as_str().into());
+            let users: Map<String, Value> = users.iter().map(state).collect();
+            json!({ "event": "presence", "users": users })
+        }
         Event::Tick { server_time, fresh } => {
             json!({ "event": "tick", "server_time": server_time.unix_ms(), "fresh": fresh })
         }

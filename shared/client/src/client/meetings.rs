@@ -136,6 +136,7 @@ impl Meetings {
             | ServerFrame::Tick { .. }
             | ServerFrame::Pong { .. }
             | ServerFrame::Resync { .. }
+            | ServerFrame::Presence { .. }
             | ServerFrame::Unknown { .. } => None,
         }
     }

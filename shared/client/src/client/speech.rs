@@ -14,6 +14,8 @@ pub(super) struct Speech {
     accepts: Vec<String>,
     /// What the node knows of the screen, and since when.
     view: Option<(View, Instant)>,
+    /// Whether the node was told that the user is idle.
+    is_idle: bool,
     typed: HashMap<LogId, Instant>,
     pinged_at: Option<Instant>,
 }
@@ -45,6 +47,15 @@ impl Speech {
         ClientFrame::View(view.clone())
     }
 
+    /// Says whether the user is idle, if the node does not know it.
+    pub(super) fn idle_due(&mut self, is_idle: bool) -> Option<ClientFrame> {
+        if is_idle == self.is_idle || !self.is_taken("idle") {
+            return None;
+        }
+        self.is_idle = is_idle;
+        Some(ClientFrame::Idle(is_idle))
+    }
+
     /// Whether a frame is to be said now. Otherwise it is dropped.
     pub(super) fn passes(&mut self, frame: &ClientFrame, now: Instant) -> bool {
         let is_over = |last: Option<&Instant>, wait| last.is_none_or(|last| now >= *last + wait);
@@ -53,6 +64,7 @@ impl Speech {
                 ClientFrame::Ping => is_over(self.pinged_at.as_ref(), limits::PONG_EVERY),
                 ClientFrame::Typing(log) => is_over(self.typed.get(log), limits::TYPING_EVERY),
                 ClientFrame::View(_)
+                | ClientFrame::Idle(_)
                 | ClientFrame::Join { .. }
                 | ClientFrame::Leave(_)
                 | ClientFrame::Send(_)
@@ -67,6 +79,7 @@ impl Speech {
             ClientFrame::Ping
             | ClientFrame::Typing(_)
             | ClientFrame::View(_)
+            | ClientFrame::Idle(_)
             | ClientFrame::Join { .. }
             | ClientFrame::Leave(_)
             | ClientFrame::Send(_)
@@ -98,6 +111,20 @@ mod tests {
             assert!(!speech.passes(&ClientFrame::Ping, now));
             assert_eq!(speech.view_due_at(&view, now).is_some(), !accepts.is_empty());
         }
+    }
+
+    #[test]
+    fn each_socket_is_told_once_that_the_user_is_idle() {
+        let mut speech = Speech::default();
+        speech.begin(&["view".to_owned()]);
+        assert_eq!(speech.idle_due(true), None, "the node does not take it");
+        for _ in 0..2 {
+            speech.begin(&["idle".to_owned()]);
+            assert_eq!(speech.idle_due(false), None, "every socket begins so");
+            assert_eq!(speech.idle_due(true), Some(ClientFrame::Idle(true)));
+            assert_eq!(speech.idle_due(true), None);
+        }
+        assert_eq!(speech.idle_due(false), Some(ClientFrame::Idle(false)));
     }
 
     #[test]

@@ -170,6 +170,9 @@ impl Task {
                 }
             }
             let view_at = self.view_due_at();
+            if !self.say_idle(socket).await {
+                return Ok(Disconnect::abnormal());
+            }
             tokio::select! {
                 // Handle requests and finished catch-ups are rare, so they come first. Frames can
                 // arrive without end, so only the silence timeout, which they reset, comes after.
@@ -255,6 +258,15 @@ impl Task {
         self.ready_at.and_then(|_| self.speech.view_due_at(view, Instant::now()))
     }
 
+    /// Says whether the user is idle, if the node does not know it; false if the socket is broken.
+    async fn say_idle(&mut self, socket: &mut RawSocket) -> bool {
+        let is_idle = self.control.borrow().is_idle;
+        match self.ready_at.and_then(|_| self.speech.idle_due(is_idle)) {
+            Some(idle) => socket.say(&idle).await.is_ok(),
+            None => true,
+        }
+    }
+
     fn silence_max(&self) -> Duration {
         self.silence_max.max(self.tick.mul_f64(SILENT_TICKS))
     }
@@ -310,11 +322,9 @@ impl Task {
             }
             ServerFrame::Resync { reason, delay_ms, channels } => {
                 shared.inbox().open_gap(channels.as_deref(), shared.node_now());
-                let delay = Duration::from_millis(*delay_ms).min(limits::CLIENT_WAIT_MAX);
-                let delay = delay + self.backoff.jitter(delay);
-                self.schedule_catch_up(delay);
-                Some(Event::Resync { reason: reason.clone(), delay })
+                Some(self.on_resync(reason, *delay_ms))
             }
+            ServerFrame::Presence { users } => Some(Event::Presence { users: users.clone() }),
             ServerFrame::Read { .. }
             | ServerFrame::Typing { .. }
             | ServerFrame::Accepted { .. }
@@ -331,6 +341,13 @@ impl Task {
         self.session.on_frame(&frame);
         self.status.lock().cursor = self.session.cursor().map(str::to_owned);
         Ok(())
+    }
+
+    fn on_resync(&mut self, reason: &str, delay_ms: u64) -> Event {
+        let delay = Duration::from_millis(delay_ms).min(limits::CLIENT_WAIT_MAX);
+        let delay = delay + self.backoff.jitter(delay);
+        self.schedule_catch_up(delay);
+        Event::Resync { reason: reason.to_owned(), delay }
     }
 
     /// The node says that the socket is alive, and whether the path behind it is.
@@ -365,6 +382,7 @@ impl Task {
             | ServerFrame::Joined { .. }
             | ServerFrame::Said { .. }
             | ServerFrame::Ended { .. }
+            | ServerFrame::Presence { .. }
             | ServerFrame::Unknown { .. } => None,
         }
     }
