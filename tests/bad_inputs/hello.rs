@@ -292,8 +292,11 @@ async fn ends_with(socket: &mut Socket, code: u16, name: &str) -> Result<(), Str
 }
 
 /// Known frames with a bad field.
-const PASSED_OVER: [(&str, &str); 13] = [
+const PASSED_OVER: [(&str, &str); 16] = [
     ("a ping with a field", r#"{"type":"ping","at":1}"#),
+    ("idle in a word", r#"{"type":"idle","idle":"yes"}"#),
+    ("idle without a word", r#"{"type":"idle"}"#),
+    ("idle until", r#"{"type":"idle","idle":true,"until":5}"#),
     ("typing nowhere", r#"{"type":"typing"}"#),
     ("a join of nothing", r#"{"type":"join"}"#),
     (

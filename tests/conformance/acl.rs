@@ -1,10 +1,10 @@
 //! The permissions in docs/operations.md suffice for everything that nodes and functions do.
 
 use messaging::ports::{
-    EventBus as _, HealthCheck as _, Lease, NodeDirectory as _, Notice, RelayBus as _, Replication,
-    Scope, Sealed, Sessions as _,
+    Announcement, EventBus as _, HealthCheck as _, Lease, NodeDirectory as _, Notice, PresenceBook,
+    RelayBus as _, Replication, Scope, Sealed, Sessions as _,
 };
-use model::{ChannelId, SessionId, Timestamp, limits};
+use model::{ChannelId, Presence, SessionId, Timestamp, limits};
 use protocol::signal::Signal;
 use redis_bus::{RedisBus, RedisRelayBus};
 use tests::redis::{Flavor, RedisServer};
@@ -33,6 +33,7 @@ async fn the_documented_permissions_are_enough() {
     assert_eq!(next_entry(&mut subscription).await.publication.id, publication(1).id);
     bus.signal(&acme(), &Signal::Unknown).await.unwrap();
     assert_eq!(subscription.next().await, Some(Notice::Signal(Signal::Unknown)));
+    presence_in(&bus).await;
     assert_eq!(bus.entries(&acme(), None, 9).await.unwrap().len(), 1);
     let channel = ChannelId::mint_group(Timestamp::from_unix_ms(1), 1);
     let new = SessionId::mint(Timestamp::from_unix_ms(1), 1);
@@ -43,6 +44,25 @@ async fn the_documented_permissions_are_enough() {
     let result = relay_bus.publish_batch(&[(acme(), publication(2))]).await.unwrap();
     assert_eq!((result.appended, result.replication), (1, Replication::Acknowledged));
     directory_of(&bus).await;
+}
+
+async fn presence_in(book: &RedisBus) {
+    let node = "N1".parse().unwrap();
+    let news = |number, is_whole, presence| {
+        let users = vec![("ann".parse().unwrap(), presence)];
+        Announcement { number, is_whole, users }
+    };
+    for (number, is_whole, presence) in
+        [(1, true, Presence::Active), (2, false, Presence::Idle), (3, false, Presence::Offline)]
+    {
+        if number == 3 {
+            assert!(PresenceBook::renew(book, &acme(), &node, 2).await.unwrap());
+            assert_eq!(book.nodes(&acme()).await.unwrap().len(), 1);
+            assert_eq!(book.present(&acme(), &node).await.unwrap().unwrap().number, 2);
+        }
+        let news = news(number, is_whole, presence);
+        assert!(book.announce(&acme(), &node, &news).await.unwrap());
+    }
 }
 
 async fn directory_of(bus: &RedisBus) {

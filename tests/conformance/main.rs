@@ -9,6 +9,7 @@
 mod acl;
 mod bus;
 mod directory;
+mod presence;
 mod relay_bus;
 mod sessions;
 mod store;

@@ -37,6 +37,7 @@ mod outage;
 mod own_name;
 mod page;
 mod people;
+mod presence;
 mod read_state;
 mod redaction;
 mod relay;

@@ -259,7 +259,7 @@ fn every_guarantee_has_tests_and_the_page_names_them_all() {
         .filter_map(|rest| rest.split('(').next())
         .filter(|name| name.as_bytes().get(1).is_some_and(u8::is_ascii_digit))
         .collect();
-    for number in (1..=12).chain([15, 17]) {
+    for number in (1..=12).chain(15..=17) {
         assert!(semantics.contains(&format!("G{number}")), "G{number} is not in docs/semantics.md");
         let prefix = format!("g{number}_");
         assert!(tests.iter().any(|test| test.starts_with(&prefix)), "no test of G{number}");

@@ -28,6 +28,7 @@ mod network;
 mod person;
 mod plan;
 mod planted;
+mod presence;
 mod reading;
 mod record;
 mod redis;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::faults::Kind;
 use crate::plan::Plan;
 use crate::world::World;
-use crate::{faults, reading, work};
+use crate::{faults, presence, reading, work};
 
 /// The result of a run.
 #[derive(Debug)]
@@ -68,6 +68,7 @@ pub fn run(seed: u64, plan: Plan) -> Report {
 async fn live(seed: u64, plan: Plan) -> Report {
     let world = World::new(seed, plan);
     world.populate().await;
+    presence::view_everybody(&world);
     let pages_before = world.redis.pages_read();
     let faulty_until = Instant::now() + world.plan.faulty;
     let sends_until = faulty_until + if world.plan.sends_on { SENDS_ON } else { Duration::ZERO };
@@ -119,6 +120,8 @@ async fn judge(world: &World, seed: u64, pages_before: u64) -> Report {
         resyncs_per_fault: 1,
         resyncs_besides: world.plan.resyncs_besides,
     };
+    // Devices that came later view them from now on.
+    presence::view_everybody(world);
     let until = Instant::now() + settle;
     loop {
         let unread = reading::unread(world).await;
@@ -126,9 +129,12 @@ async fn judge(world: &World, seed: u64, pages_before: u64) -> Report {
         let history = History { unread: unread.unwrap_or_default(), ..history(world) };
         let verdict = check(&history, &bounds);
         let is_over = Instant::now() >= until;
-        let is_done = verdict.holds() && is_told && world.log.is_drained();
+        let wrong = presence::wrong(world);
+        let is_seen = wrong.is_empty();
+        let is_done = verdict.holds() && is_told && is_seen && world.log.is_drained();
         if is_over || (is_done && is_settled(&history, world)) {
             let mut unfinished = unfinished(&history, world);
+            unfinished.extend(wrong);
             if !is_told {
                 unfinished.push("somebody was not told what is unread".to_owned());
             }
