@@ -93,7 +93,8 @@ pub enum Event {
         /// knows.
         missed: Option<u64>,
     },
-    /// A channel could not be joined.
+    /// A channel could not be joined. The next socket tries again if that may help; to try at once, leave it
+    /// and join again.
     NotJoined {
         /// The channel.
         channel_id: ChannelId,

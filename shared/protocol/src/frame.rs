@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use model::{
-    ChannelChange, ChannelDetails, ChannelId, ConnectionId, LogId, Message, MessageId, NodeId,
-    Presence, PushedMessage, ReadMark, SessionPosition, Timestamp, UserId, WorkspaceId,
+    ChannelChange, ChannelDetails, ChannelId, ConnectionId, ErrorCode, LogId, Message, MessageId,
+    NodeId, Presence, PushedMessage, ReadMark, Retry, SessionPosition, Timestamp, UserId,
+    WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -158,6 +159,19 @@ pub struct Refused {
 }
 
 impl Refused {
+    /// A refusal for a reason, of nothing in particular yet.
+    #[must_use]
+    pub fn of(code: ErrorCode) -> Self {
+        Self {
+            reference: None,
+            channel_id: None,
+            code: code.as_str().to_owned(),
+            retryable: code.retry() != Retry::Never,
+            retry_after: None,
+            field: None,
+        }
+    }
+
     fn json(&self) -> Value {
         let mut frame =
             json!({ "type": "refused", "code": self.code, "retryable": self.retryable });

@@ -36,5 +36,5 @@ pub use rate_limit::TokenBucket;
 pub use tickets::SpentTickets;
 pub use workspace::{
     Answered, Ask, Attach, ChannelMembers, DeliveryClass, Effect, Framing, History, Input,
-    LoadedUser, Spoken, Workspace, is_id_in_range,
+    LoadedUser, Spoken, Workspace,
 };

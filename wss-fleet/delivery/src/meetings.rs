@@ -43,6 +43,8 @@ enum Participant {
 pub(crate) enum Question {
     /// It joins.
     Join { channel_id: ChannelId, after: Option<SessionPosition> },
+    /// It leaves: nothing is answered.
+    Leave(ChannelId),
     /// It sends.
     Send(SendFrame),
     /// It was refused already; the answer waits for its turn.
@@ -70,28 +72,27 @@ impl Meetings {
             waiting: VecDeque::new(),
             asked: None,
         });
-        let is_question = |question: &&Question| !matches!(question, Question::Refused(_));
-        let open = asking.waiting.iter().filter(is_question).count();
-        let is_refused = matches!(question, Question::Refused(_));
-        let question =
-            if is_refused || (open < limits::UNANSWERED_MAX && asking.bucket.take(1, now)) {
-                question
-            } else {
-                Question::Refused(question.too_much())
-            };
+        let open = asking.waiting.iter().filter(|question| question.is_asked()).count();
+        let question = if !question.is_asked()
+            || (open < limits::UNANSWERED_MAX && asking.bucket.take(1, now))
+        {
+            question
+        } else {
+            Question::Refused(question.too_much())
+        };
         asking.waiting.push_back(question);
     }
 
-    /// The next question of a socket, and its number, if none is being answered. One that was refused
-    /// needs no number.
+    /// The next question of a socket, and its number, if none is being answered. One that nobody else
+    /// answers needs no number.
     pub(crate) fn next(&mut self, socket: SocketId) -> Option<(u64, Question)> {
         let asking = self.asking.get_mut(&socket).filter(|asking| asking.asked.is_none())?;
         let question = asking.waiting.front()?.clone();
-        if matches!(question, Question::Refused(_)) {
-            asking.waiting.pop_front();
-        } else {
+        if question.is_asked() {
             self.questions += 1;
             asking.asked = Some(self.questions);
+        } else {
+            asking.waiting.pop_front();
         }
         Some((self.questions, question))
     }
@@ -196,8 +197,11 @@ impl Meetings {
     /// Notes the session in which something was said. Returns whether it replaces another one.
     pub(crate) fn is_new_session(&mut self, channel: &ChannelId, session: SessionId) -> bool {
         let Some(meeting) = self.channels.get_mut(channel) else { return false };
-        let before = meeting.session.replace(session);
-        before.is_some_and(|before| before != session)
+        // Later sessions have greater ids: what comes late from an earlier one is none.
+        let before = meeting.session.filter(|before| *before >= session);
+        let known = meeting.session.is_some();
+        meeting.session = before.or(Some(session));
+        known && before.is_none()
     }
 
     /// The participants who hear what is said at a position. It is held for those who are joining.
@@ -209,6 +213,10 @@ impl Meetings {
     ) -> BTreeSet<SocketId> {
         let Some(meeting) = self.channels.get_mut(channel) else { return BTreeSet::new() };
         let mut hearers = BTreeSet::new();
+        if meeting.session.is_some_and(|present| said.session < present) {
+            // Its number would be taken for one of the present session.
+            return hearers;
+        }
         for (socket, participant) in &mut meeting.participants {
             match participant {
                 Participant::Joins(held) if held.len() < HELD_MAX => {
@@ -227,6 +235,11 @@ impl Meetings {
 }
 
 impl Question {
+    /// Whether the bus has to be asked.
+    const fn is_asked(&self) -> bool {
+        matches!(self, Self::Join { .. } | Self::Send(_))
+    }
+
     /// The answer to a client that asks too much.
     fn too_much(&self) -> Refused {
         let wait = std::time::Duration::from_secs(1) / limits::SENDS_PER_SECOND;
@@ -236,18 +249,14 @@ impl Question {
     /// A refusal of this question.
     pub(crate) fn refused(&self, code: model::ErrorCode, field: Option<&str>) -> Refused {
         let (reference, channel_id) = match self {
-            Self::Join { channel_id, .. } => (None, Some(channel_id.clone())),
+            Self::Join { channel_id, .. } | Self::Leave(channel_id) => {
+                (None, Some(channel_id.clone()))
+            }
             Self::Send(send) => (Some(send.reference), None),
             Self::Refused(refused) => (refused.reference, refused.channel_id.clone()),
         };
-        Refused {
-            reference,
-            channel_id,
-            code: code.as_str().to_owned(),
-            retryable: code.retry() != model::Retry::Never,
-            retry_after: None,
-            field: field.map(str::to_owned),
-        }
+        let field = field.map(str::to_owned);
+        Refused { reference, channel_id, field, ..Refused::of(code) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use model::{LogId, Timestamp, UserId, limits};
+use model::{ChannelId, LogId, Timestamp, UserId, limits};
 
 use crate::roster::UserKey;
 
@@ -40,6 +40,12 @@ impl Typing {
     /// Whether nobody types, as far as this node is to know.
     pub(crate) fn is_empty(&self) -> bool {
         self.logs.is_empty() && self.said.is_empty()
+    }
+
+    /// Whether somebody types in a channel or one of its threads.
+    pub(crate) fn is_typed_in(&self, channel: &ChannelId) -> bool {
+        let mut from = self.logs.range(LogId::from(channel)..);
+        from.next().is_some_and(|(log, _)| log.channel_id == *channel)
     }
 
     /// Whether what a local user says is to be passed on: not so soon after the last time.
@@ -123,8 +129,6 @@ fn is_over(since: Timestamp, wait: std::time::Duration, now: Timestamp) -> bool 
 
 #[cfg(test)]
 mod tests {
-    use model::ChannelId;
-
     use super::*;
 
     fn log() -> LogId {

@@ -12,6 +12,7 @@ mod resync;
 mod said;
 mod ticks;
 
+use bytes::Bytes;
 use model::{ChannelId, NodeId, Position, Timestamp, UserId, WorkspaceId, limits};
 use protocol::frame::ServerFrame;
 use protocol::publication::Entry;
@@ -36,7 +37,7 @@ use ticks::{AUDIT, Attached};
 
 pub use backfill::History;
 pub use io::{Attach, ChannelMembers, DeliveryClass, Effect, Framing, Input, LoadedUser};
-pub use meetings::{Answered, Ask, Spoken, is_id_in_range};
+pub use meetings::{Answered, Ask, Spoken};
 
 /// The handling of one input.
 struct Turn<'a> {
@@ -256,9 +257,14 @@ impl Workspace {
 
     /// Delivers a frame that carries no publication.
     fn send(&self, frame: &ServerFrame, to: Audience, turn: &mut Turn<'_>) {
-        let frame = (self.framing)(frame.encode());
-        let (class, publication) = (DeliveryClass::Live, None);
-        turn.effects.push(Effect::Deliver { frame, to, class, publication });
+        self.push((self.framing)(frame.encode()), to, DeliveryClass::Live, turn);
+    }
+
+    /// Delivers bytes that carry no publication.
+    fn push(&self, frame: Bytes, to: Audience, class: DeliveryClass, turn: &mut Turn<'_>) {
+        if !to.is_empty() {
+            turn.effects.push(Effect::Deliver { frame, to, class, publication: None });
+        }
     }
 
     fn on_time(&mut self, turn: &mut Turn<'_>) {

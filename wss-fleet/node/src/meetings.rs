@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use delivery::{Answered, Ask, Input, Spoken, is_id_in_range};
+use delivery::{Answered, Ask, Input, Spoken};
 use messaging::ports::{BusError, Sealed};
 use model::{
     Channel, ChannelId, Contract, ErrorCode, Message, SessionId, SessionPosition, WorkspaceId,
@@ -96,7 +96,8 @@ fn sealed(
     if send.text.as_str().len() > limits::EPHEMERAL_TEXT_BYTES_MAX {
         return Err((ErrorCode::MessageTooLong, Some("message")));
     }
-    if !is_id_in_range(send.id, hub.now()) {
+    let (now, made_at) = (hub.now(), send.id.time());
+    if made_at < now.minus(limits::REDIRECT_PAST_MAX) || made_at > now.plus(limits::FUTURE) {
         return Err((ErrorCode::IdOutOfRange, Some("id")));
     }
     let (id, sender) = (send.id, ask.user.clone());

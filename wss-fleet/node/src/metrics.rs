@@ -284,7 +284,8 @@ const FOREIGN_PUSHES: &str =
 const CLIENT_FRAMES: &str =
     "Frames from clients after their hello; malformed ones are passed over.";
 const SIGNALS: &str = "Signals of this node's clients for all nodes; they may fail, or be dropped if too many are under way.";
-const PRESENCE_CALLS: &str = "Announcements of who is present and confirmations of them, by outcome (lacking: Redis had lost the one before), and reads of other nodes' users.";
+const PRESENCE_CALLS: &str =
+    "Calls of Redis about presence, by outcome. lacking: Redis had lost the write before.";
 const BACKFILLS: &str = "Channels read from the store because Redis had lost part of the stream.";
 const HEARTBEATS_MISSED: &str =
     "Lease renewals that failed; after three in a row the node gets no new clients.";

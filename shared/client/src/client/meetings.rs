@@ -52,6 +52,8 @@ pub(super) struct Meetings {
     heard: BTreeMap<ChannelId, Heard>,
     /// The channels that this socket has joined, or is joining.
     asked: BTreeSet<ChannelId>,
+    /// Channels that are over, or may not be joined: no later socket tries again.
+    over: BTreeSet<ChannelId>,
     answers: HashMap<u64, (MessageId, oneshot::Sender<Result<Accepted, SayError>>)>,
     last_reference: u64,
 }
@@ -75,6 +77,9 @@ impl Meetings {
 
     /// The frames that make this socket take part in the wanted channels and in no others.
     pub(super) fn frames(&mut self, wanted: &BTreeSet<ChannelId>) -> Vec<ClientFrame> {
+        // Whoever leaves a channel may try again.
+        self.over.retain(|channel| wanted.contains(channel));
+        let wanted = &wanted.difference(&self.over).cloned().collect();
         let left: Vec<ChannelId> = self.asked.difference(wanted).cloned().collect();
         let new: Vec<ChannelId> = wanted.difference(&self.asked).cloned().collect();
         self.asked.clone_from(wanted);
@@ -111,7 +116,9 @@ impl Meetings {
                     self.answered(reference, Err(SayError::Refused(refused.clone())));
                 }
                 let channel_id = refused.channel_id.clone()?;
-                self.ended(&channel_id);
+                if !refused.retryable {
+                    self.ended(&channel_id);
+                }
                 Some(Event::NotJoined { channel_id, code: refused.code.clone() })
             }
             ServerFrame::Joined { channel_id, at, missed } => {
@@ -154,6 +161,8 @@ impl Meetings {
     /// A channel ended, or may not be joined.
     fn ended(&mut self, channel: &ChannelId) {
         self.heard.remove(channel);
+        self.asked.remove(channel);
+        self.over.insert(channel.clone());
     }
 
     /// Notes a message. Returns how many are missing before it; `None` if it was heard already.
@@ -217,5 +226,10 @@ mod tests {
         assert_eq!(meetings.frames(&wanted), [join(Some(at(5)))]);
         assert_eq!(meetings.frames(&BTreeSet::new()), [ClientFrame::Leave(channel())]);
         assert_eq!(meetings.frames(&wanted), [join(None)], "it left");
+        meetings.ended(&channel());
+        meetings.disconnected();
+        assert_eq!(meetings.frames(&wanted), [], "it is over");
+        assert_eq!(meetings.frames(&BTreeSet::new()), []);
+        assert_eq!(meetings.frames(&wanted), [join(None)], "the program tries again");
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{
-    ChannelChange, ChannelId, Member, Message, Position, PublicationId, Timestamp, UserId, limits,
+    ChannelChange, ChannelId, ErrorCode, Member, Message, Position, PublicationId, Timestamp,
+    UserId, limits,
 };
 use protocol::frame::{self, ServerFrame};
 use protocol::publication::{ChannelRecipients, Entry, Payload, Publication, Recipients, Subject};
@@ -72,8 +73,7 @@ impl Workspace {
         for new in marks {
             let read = ServerFrame::Read { log: new.log.clone(), mark: new.mark };
             let frame = (self.framing)(read.encode());
-            let (to, class, publication) = (to.clone(), DeliveryClass::Signal, None);
-            turn.effects.push(Effect::Deliver { frame, to, class, publication });
+            self.push(frame, to.clone(), DeliveryClass::Signal, turn);
         }
     }
 
@@ -180,12 +180,12 @@ impl Workspace {
         self.holds.answered(channel);
         self.behind.remove(channel);
         let Some(ChannelMembers { version, members }) = members else {
-            self.view_of_meeting_read(channel, false, turn);
+            self.answer_waiting(channel, Some(ErrorCode::Unavailable), turn);
             return self.fail_closed(channel, turn.now);
         };
         self.unread.remove(channel);
         self.refresh_view(channel, version, &members, turn);
-        self.view_of_meeting_read(channel, true, turn);
+        self.answer_waiting(channel, None, turn);
         if self.holds.find(channel, self.roster.version(channel)) {
             let users = self.roster.members(channel);
             self.resyncs.add(users, Some(channel), "too much was held", turn.now);

@@ -1,8 +1,8 @@
 //! Channels that keep nothing (ADR 0043): joining, sending, and what is said.
 
-use model::{ChannelId, ErrorCode, MessageId, SessionPosition, Timestamp, UserId, limits};
+use model::{ChannelId, ErrorCode, SessionPosition, Timestamp, UserId, limits};
 use protocol::client_frame::SendFrame;
-use protocol::frame::{self, Refused, ServerFrame};
+use protocol::frame::{self, ServerFrame};
 
 use super::{DeliveryClass, Effect, Turn, Workspace};
 use crate::audience::{Audience, SocketId};
@@ -53,22 +53,15 @@ impl Workspace {
         self.ask_next(socket, turn);
     }
 
-    pub(super) fn bad_send(reference: u64, code: ErrorCode, field: String) -> Question {
-        Question::Refused(Refused {
-            reference: Some(reference),
-            channel_id: None,
-            code: code.as_str().to_owned(),
-            retryable: false,
-            retry_after: None,
-            field: Some(field),
-        })
-    }
-
     /// Asks a socket's next questions, until one has to wait for its answer.
     fn ask_next(&mut self, socket: SocketId, turn: &mut Turn<'_>) {
         while let Some((number, question)) = self.meetings.next(socket) {
             let refused = match &question {
                 Question::Refused(refused) => refused.clone(),
+                Question::Leave(channel) => {
+                    self.meetings.leaves(channel, socket);
+                    continue;
+                }
                 Question::Join { channel_id, .. }
                 | Question::Send(SendFrame { channel_id, .. }) => {
                     match self.question(socket, number, channel_id, &question) {
@@ -100,7 +93,7 @@ impl Workspace {
         let user = user.ok_or(ErrorCode::ChannelNotFound)?;
         let send = match question {
             Question::Send(send) => Some(send.clone()),
-            Question::Join { .. } | Question::Refused(_) => {
+            Question::Join { .. } | Question::Leave(_) | Question::Refused(_) => {
                 if !self.meetings.may_join(socket) {
                     return Err(ErrorCode::RateLimited);
                 }
@@ -157,7 +150,7 @@ impl Workspace {
                 }
                 self.answer(socket, &ServerFrame::Refused(question.refused(code, field)), turn);
             }
-            (Question::Refused(_), Ok(_)) => {}
+            (Question::Leave(_) | Question::Refused(_), Ok(_)) => {}
         }
         self.ask_next(socket, turn);
     }
@@ -178,11 +171,7 @@ impl Workspace {
         }
         let is_new = self.meetings.is_new_session(&channel_id, at.session);
         let hearers = self.meetings.hearers(&channel_id, at, &frame);
-        let is_member = |socket: &SocketId| {
-            let attached = self.sockets.get(socket);
-            attached.is_some_and(|attached| self.roster.is_member(&channel_id, attached.key))
-        };
-        let to = Audience::of(hearers.into_iter().filter(is_member));
+        let to = self.members_among(&channel_id, hearers);
         if is_new && !to.is_empty() {
             // Numbers begin again, and nobody knows what was lost with the old ones.
             let at = SessionPosition { n: at.n.saturating_sub(1), ..at };
@@ -193,10 +182,7 @@ impl Workspace {
     }
 
     fn say(&self, frame: bytes::Bytes, to: Audience, turn: &mut Turn<'_>) {
-        if !to.is_empty() {
-            let (class, publication) = (DeliveryClass::Said, None);
-            turn.effects.push(Effect::Deliver { frame, to, class, publication });
-        }
+        self.push(frame, to, DeliveryClass::Said, turn);
     }
 
     /// The meeting is over: nobody here hears any more of it.
@@ -206,6 +192,8 @@ impl Workspace {
         is_told: bool,
         turn: &mut Turn<'_>,
     ) {
+        // Those who are still joining are answered first, or they would ask nothing more.
+        self.answer_waiting(channel, Some(ErrorCode::Ended), turn);
         let took_part = self.meetings.end(channel);
         if is_told && !took_part.is_empty() {
             let ended = ServerFrame::Ended { cursor: None, channel_id: channel.clone() };
@@ -213,15 +201,15 @@ impl Workspace {
         }
     }
 
-    /// The channel's members were read, or the store refuses it.
-    pub(super) fn view_of_meeting_read(
+    /// Answers the joins that waited for the channel's members, or refuses them.
+    pub(super) fn answer_waiting(
         &mut self,
         channel: &ChannelId,
-        is_read: bool,
+        refused: Option<ErrorCode>,
         turn: &mut Turn<'_>,
     ) {
         for (socket, number, at) in self.meetings.take_waiting(channel) {
-            let answered = if is_read { Ok(at) } else { Err((ErrorCode::Unavailable, None)) };
+            let answered = refused.map_or(Ok(at), |code| Err((code, None)));
             self.on_answered(socket, number, answered, turn);
         }
     }
@@ -239,10 +227,4 @@ impl Workspace {
     fn answer(&self, socket: SocketId, frame: &ServerFrame, turn: &mut Turn<'_>) {
         self.send(frame, Audience::of([socket]), turn);
     }
-}
-
-/// Whether a client's id may be used now: ids far from the clock are not.
-#[must_use]
-pub fn is_id_in_range(id: MessageId, now: Timestamp) -> bool {
-    id.time() >= now.minus(limits::REDIRECT_PAST_MAX) && id.time() <= now.plus(limits::FUTURE)
 }

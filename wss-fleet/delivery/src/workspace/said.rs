@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use model::{ChannelId, LogId, Timestamp, UserId, limits};
 use protocol::client_frame::ClientFrame;
 use protocol::close::CloseCode;
-use protocol::frame::{self, ServerFrame};
+use protocol::frame::{self, Refused, ServerFrame};
 use protocol::publication::{Payload, Publication};
 use protocol::signal::Signal;
 
@@ -70,13 +70,17 @@ impl Workspace {
             }
             ClientFrame::Idle(is_idle) => self.on_idle(socket, is_idle, turn),
             ClientFrame::Typing(log) => self.on_typing(socket, log, turn),
-            ClientFrame::Leave(channel) => self.meetings.leaves(&channel, socket),
+            ClientFrame::Leave(channel) => {
+                self.on_question(socket, Question::Leave(channel), turn);
+            }
             ClientFrame::Join { channel_id, after } => {
                 self.on_question(socket, Question::Join { channel_id, after }, turn);
             }
             ClientFrame::Send(send) => self.on_question(socket, Question::Send(send), turn),
             ClientFrame::BadSend { reference, code, field } => {
-                self.on_question(socket, Self::bad_send(reference, code, field), turn);
+                let (reference, field) = (Some(reference), Some(field));
+                let refused = Refused { reference, field, ..Refused::of(code) };
+                self.on_question(socket, Question::Refused(refused), turn);
             }
         }
     }
@@ -144,22 +148,32 @@ impl Workspace {
     }
 
     fn tell_typing(&self, TypingSet { log, users, more }: TypingSet, turn: &mut Turn<'_>) {
-        let is_member = |socket: &SocketId| {
-            let attached = self.sockets.get(socket);
-            attached.is_some_and(|attached| self.roster.is_member(&log.channel_id, attached.key))
-        };
-        let to = Audience::of(self.views.of(&log).filter(is_member));
+        let to = self.members_among(&log.channel_id, self.views.of(&log));
         if to.is_empty() {
             return;
         }
         let frame = (self.framing)(ServerFrame::Typing { log, users, more }.encode());
-        let (class, publication) = (DeliveryClass::Signal, None);
-        turn.effects.push(Effect::Deliver { frame, to, class, publication });
+        self.push(frame, to, DeliveryClass::Signal, turn);
+    }
+
+    /// Those of these sockets whose user is a member of the channel, by the view here.
+    pub(super) fn members_among(
+        &self,
+        channel: &ChannelId,
+        sockets: impl IntoIterator<Item = SocketId>,
+    ) -> Audience {
+        let is_member = |socket: &SocketId| {
+            let attached = self.sockets.get(socket);
+            attached.is_some_and(|attached| self.roster.is_member(channel, attached.key))
+        };
+        Audience::of(sockets.into_iter().filter(is_member))
     }
 
     /// A message is delivered: its sender types no more.
     pub(super) fn ends_typing(&mut self, publication: &Publication) {
-        let Some(to) = publication.channel().filter(|_| !self.typing.is_empty()) else { return };
+        // Frames are read only where somebody types.
+        let to = publication.channel().filter(|to| self.typing.is_typed_in(&to.channel_id));
+        let Some(to) = to else { return };
         let Payload::Frame(frame) = &publication.payload else { return };
         if let Some((sender, thread)) = frame::sender_of(frame) {
             self.typing.sent(&LogId::new(to.channel_id.clone(), thread), &sender);

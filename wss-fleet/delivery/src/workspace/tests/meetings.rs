@@ -143,11 +143,35 @@ fn g15_a_join_is_answered_once_the_members_are_known() {
 }
 
 #[test]
+fn g15_a_client_that_leaves_or_is_ended_while_it_joins_may_ask_again() {
+    for is_ended in [false, true] {
+        let (mut fixture, c) = (Fixture::linked(), channel(1));
+        let alice = fixture.attach("alice", &[&c]);
+        fixture.frame(alice, ClientFrame::Join { channel_id: c.clone(), after: None });
+        let ask = fixture.question();
+        assert_eq!(fixture.answer(&ask, Ok(at(1, 2))), [], "the members are not read");
+        let answer = if is_ended {
+            fixture.input(Input::MeetingOver(c.clone()));
+            "refused ended"
+        } else {
+            assert_eq!(fixture.frame(alice, ClientFrame::Leave(c.clone())), [], "in its turn");
+            fixture.refreshed(&c, 3, &["alice"]);
+            "joined 2 missed Some(2)"
+        };
+        assert_eq!(fixture.delivered(), [(alice, answer.to_owned())]);
+        assert!(!fixture.workspace.takes_part(&c));
+        fixture.frame(alice, send(&c, 1));
+        assert!(fixture.question().send.is_some());
+    }
+}
+
+#[test]
 fn g15_numbers_that_begin_again_are_told_with_an_unknown_number_missed() {
     let (mut fixture, c, alice, _) = two();
     fixture.joins(alice, &c, at(1, 7));
     let wanted = ["joined 0 missed None", "said 1 x"].map(|text| (alice, text.to_owned()));
     assert_eq!(fixture.spoken(&c, 3, at(2, 1), "x"), wanted);
+    assert_eq!(fixture.spoken(&c, 3, at(1, 8), "late"), [], "of the session before");
     assert_eq!(fixture.spoken(&c, 3, at(2, 2), "y"), [(alice, "said 2 y".to_owned())]);
 }
 
