@@ -12,5 +12,6 @@ mod directory;
 mod presence;
 mod relay_bus;
 mod sessions;
+mod spool;
 mod store;
 mod wire;

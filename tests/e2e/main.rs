@@ -19,6 +19,7 @@ mod changes;
 mod command;
 mod configuration;
 mod cost;
+mod deliver_first;
 mod discovery;
 mod embedded;
 mod everywhere;

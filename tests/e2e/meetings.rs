@@ -19,7 +19,7 @@ crate::on_each_environment!(
 );
 
 /// Makes a call as a user. A refusal is an answer, too.
-async fn call(
+pub(crate) async fn call(
     cluster: &Cluster,
     user: &str,
     method: &str,

@@ -210,6 +210,7 @@ impl One {
             | ServerFrame::Said { .. }
             | ServerFrame::Ended { .. }
             | ServerFrame::Presence { .. }
+            | ServerFrame::Receipts { .. }
             | ServerFrame::Unknown { .. } => {}
         }
     }

@@ -15,6 +15,7 @@
 //!
 //! **Not here.** Rules about messages, channels or sockets.
 
+mod archiving;
 pub mod engine;
 
 mod feed;

@@ -47,7 +47,7 @@ pub(crate) async fn seed(app: &App) -> Result<Option<String>, Cause> {
     let [alice, bob, carol] = people.as_slice() else { return Ok(None) };
     let seeding = Seeding { app, workspace, now: app.clock.now() };
     for (other, lines) in [(bob, talk::ALICE_AND_BOB), (carol, talk::ALICE_AND_CAROL)] {
-        let id = ChannelId::of_dm(&seeding.workspace, alice, other);
+        let id = ChannelId::of_dm(&seeding.workspace, alice, other, Contract::default());
         seeding.write(id, None, &[alice, other], lines).await?;
     }
     for (name, members, lines) in [

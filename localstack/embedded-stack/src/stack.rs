@@ -18,6 +18,7 @@ use dynamo::{Capacity, ClientConfig, CredentialSource, TableNames};
 use memory::{MemoryBus, MemoryDirectory};
 use messaging::App;
 use messaging::Ports;
+use messaging::archive::Archiver;
 use messaging::ports::{Cause, Principal, Scope};
 use messaging::relay::Relay;
 use model::{NodeId, limits};
@@ -26,6 +27,7 @@ use service::config::{RedisUrl, StoreConfig};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
+use crate::archiving;
 use crate::engine::{Engine, EngineData};
 use crate::feed::{Checkpoint, Feed, FeedError, Handler};
 use crate::files::LocalFiles;
@@ -51,6 +53,9 @@ pub struct Stack {
     fleet: Arc<Fleet>,
     general: Option<String>,
     relay: Relay,
+    archiver: Archiver,
+    archive_capacity: Capacity,
+    archive_stop: Stop,
     stop: Stop,
     derive_stop: Stop,
     tasks: JoinSet<()>,
@@ -88,6 +93,8 @@ impl Stack {
         let relay = wiring.relay().await?;
         let derive_capacity = Capacity::default();
         let deriver = wiring.deriver(derive_capacity.clone()).await;
+        let archive_capacity = Capacity::default();
+        let archiver = wiring.archiver(archive_capacity.clone()).await?;
         let handlers = [Handler::Relay(relay.clone()), Handler::Derive(deriver)];
         let mut origins = options.allowed_origins;
         for host in ["127.0.0.1", "localhost"] {
@@ -110,6 +117,8 @@ impl Stack {
             tasks.spawn(feed.serve(handler, stopped));
         }
         tasks.spawn(gateway.serve(listener, stopped));
+        let (archive_stop, archive_stopped) = Stop::new();
+        tasks.spawn(archiving::serve(archiver.clone(), archive_stopped));
         Ok(Self {
             address,
             app,
@@ -120,6 +129,9 @@ impl Stack {
             fleet,
             general,
             relay,
+            archiver,
+            archive_capacity,
+            archive_stop,
             stop,
             derive_stop,
             tasks,
@@ -161,6 +173,23 @@ impl Stack {
     #[must_use]
     pub fn derive_capacity(&self) -> &Capacity {
         &self.derive_capacity
+    }
+
+    /// The store capacity that the archiver consumed.
+    #[must_use]
+    pub fn archive_capacity(&self) -> &Capacity {
+        &self.archive_capacity
+    }
+
+    /// The archiver, for its counters.
+    #[must_use]
+    pub fn archiver(&self) -> &Archiver {
+        &self.archiver
+    }
+
+    /// Stops the archiver, as if its function were disabled.
+    pub fn stop_archive(&self) {
+        self.archive_stop.stop_all();
     }
 
     /// The in-process bus, for fault injection; `None` with a real Redis.
@@ -240,8 +269,10 @@ impl Stack {
     pub async fn stop(mut self) {
         self.stop.stop_all();
         self.derive_stop.stop_all();
+        self.archive_stop.stop_all();
         let tasks = async { while self.tasks.join_next().await.is_some() {} };
         tokio::join!(self.fleet.drain(), tasks);
+        archiving::finish(&self.archiver).await;
         let engine = self.engine.take();
         // Dropping it joins its thread, which would block this one.
         if tokio::task::spawn_blocking(move || drop(engine)).await.is_err() {

@@ -11,12 +11,14 @@ use auth::tokens::{JwtTokens, TokenSigner};
 use dynamo::{Capacity, CredentialSource};
 use memory::{MemoryBus, MemoryDirectory};
 use messaging::Ports;
+use messaging::archive::Archiver;
 use messaging::derive::Deriver;
 use messaging::ports::{Clock, RelayBus};
 use messaging::relay::Relay;
 use service::clock::SystemClock;
 use service::compose::{
-    self, BusParts, EndpointError, deriver, redis, redis_health_check, relay, relay_bus, store,
+    self, BusParts, EndpointError, archiver, deriver, redis, redis_health_check, relay, relay_bus,
+    store,
 };
 use service::config::{RedisUrl, StoreConfig};
 
@@ -37,10 +39,7 @@ impl BusWiring {
 
     fn parts(&self) -> Result<BusParts, EndpointError> {
         match self {
-            Self::InProcess(bus, nodes) => {
-                let (bus, nodes) = (Arc::new(bus.clone()), Arc::new(nodes.clone()));
-                Ok((bus.clone(), bus.clone(), nodes, bus))
-            }
+            Self::InProcess(bus, nodes) => Ok(BusParts::of(bus.clone(), Arc::new(nodes.clone()))),
             Self::Redis(url) => redis(url),
         }
     }
@@ -87,6 +86,12 @@ impl Wiring {
     pub(crate) async fn relay(&self) -> Result<Relay, EndpointError> {
         let store = store(&self.store, CredentialSource::local(), Capacity::default()).await;
         Ok(relay(store, self.bus.relay_bus(self.replicas)?))
+    }
+
+    /// Makes the archiver for the current runtime. The store counts its consumed capacity in `capacity`.
+    pub(crate) async fn archiver(&self, capacity: Capacity) -> Result<Archiver, EndpointError> {
+        let store = store(&self.store, CredentialSource::local(), capacity).await;
+        Ok(archiver(store, self.bus.parts()?))
     }
 
     /// Makes the deriver for the current runtime. The store counts its consumed capacity in `capacity`.

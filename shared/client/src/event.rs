@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use model::{
-    ChannelChange, ChannelDetails, ChannelId, LogId, Message, NodeId, Presence, ReadMark,
-    SessionPosition, Timestamp, UserId,
+    ChannelChange, ChannelDetails, ChannelId, LogId, Message, MessageId, NodeId, Presence,
+    ReadMark, SessionPosition, Timestamp, UserId,
 };
 use serde::Serialize;
 
@@ -121,6 +121,18 @@ pub enum Event {
     Presence {
         /// In order of their ids.
         users: Vec<(UserId, Presence)>,
+    },
+    /// How far messages of a channel that delivers first have come, since the last such event. Watermarks
+    /// only grow, and a lost event costs nothing: the next one says as much.
+    Receipts {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Up to where a device of each user has the messages.
+        delivered: Vec<(UserId, MessageId)>,
+        /// Up to where each user has read.
+        read: Vec<(UserId, MessageId)>,
+        /// Messages of this user that are stored now.
+        archived: Vec<MessageId>,
     },
     /// The socket is alive.
     Tick {

@@ -167,6 +167,7 @@ pub(crate) async fn until_caught_up(events: &mut mpsc::Receiver<Event>) -> Vec<M
                 | Event::Said { .. }
                 | Event::Ended { .. }
                 | Event::Presence { .. }
+                | Event::Receipts { .. }
                 | Event::Stopped { .. } => {}
             }
         }

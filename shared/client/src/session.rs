@@ -163,6 +163,7 @@ impl Session {
             | ServerFrame::Read { .. }
             | ServerFrame::Typing { .. }
             | ServerFrame::Presence { .. }
+            | ServerFrame::Receipts { .. }
             | ServerFrame::Accepted { .. }
             | ServerFrame::Refused(_)
             | ServerFrame::Joined { .. }

@@ -13,8 +13,10 @@ use protocol::publication::Publication;
 use protocol::signal::Signal;
 
 use crate::presence::Book;
+use crate::receipts::Marks;
 use crate::relay_bus::RelayState;
 use crate::sessions::Session;
+use crate::spool::Spools;
 use crate::stream::Stream;
 
 /// A bus with the semantics of Redis and no stronger guarantees. Pushes reach only current
@@ -47,6 +49,8 @@ pub(crate) struct State {
     pub(crate) book: Book,
     workspaces: HashMap<WorkspaceId, Workspace>,
     pub(crate) sessions: HashMap<(WorkspaceId, ChannelId), Session>,
+    pub(crate) spools: Spools,
+    pub(crate) receipts: HashMap<(WorkspaceId, ChannelId), Marks>,
     link_lost: bool,
     pushes_to_drop: u64,
     publish_faults: Option<(PublishFault, u64)>,
@@ -81,11 +85,13 @@ impl MemoryBus {
         self.state.lock().reads_to_fail = count;
     }
 
-    /// Drops a workspace's stream, its guards and its book of presence, as a flush or a restart does.
+    /// Drops a workspace's stream, its guards, its spool and its book of presence, as a flush or a restart does.
     /// Subscriptions stay.
     pub fn flush(&self, workspace: &WorkspaceId) {
         let mut state = self.state.lock();
         state.book.flush(workspace);
+        state.spools.flush(workspace);
+        state.receipts.retain(|(of, _), _| of != workspace);
         if let Some(known) = state.workspaces.get_mut(workspace) {
             known.stream = Stream::default();
         }
@@ -177,7 +183,7 @@ impl EventBus for MemoryBus {
 }
 
 impl State {
-    fn take_publish_fault(&mut self) -> Option<PublishFault> {
+    pub(crate) fn take_publish_fault(&mut self) -> Option<PublishFault> {
         let (fault, left) = self.publish_faults?;
         self.publish_faults = (left > 1).then_some((fault, left - 1));
         Some(fault)
@@ -201,6 +207,17 @@ impl State {
             known.subscribers.retain(|tx| tx.offer(Notice::Entry(entry.clone())));
         }
         Published::Appended(position)
+    }
+
+    /// Whether a publication with this guard would change nothing.
+    pub(crate) fn is_guarded(
+        &mut self,
+        workspace: &WorkspaceId,
+        guard: &str,
+        now: Timestamp,
+    ) -> bool {
+        let known = self.workspaces.get_mut(workspace);
+        known.is_some_and(|known| known.stream.is_guarded(guard, now))
     }
 
     pub(crate) fn signal(&mut self, workspace: &WorkspaceId, signal: &Signal) {

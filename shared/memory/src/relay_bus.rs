@@ -1,9 +1,9 @@
 //! The relay's port to the in-process bus. Its replicas are only counts.
 
 use async_trait::async_trait;
-use messaging::ports::{BatchResult, BusError, Published, RelayBus, Replication, Routed};
+use messaging::ports::{BatchResult, BusError, Offered, Published, RelayBus, Replication, Routed};
 
-use crate::bus::{MemoryBus, unavailable};
+use crate::bus::{MemoryBus, State, unavailable};
 
 /// The replicas of an in-process bus. By default there are none, and none is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,6 +23,14 @@ pub(crate) struct RelayState {
     breaks: Option<(usize, u64)>,
     refusals: Option<(usize, u64)>,
     runs: u64,
+}
+
+impl State {
+    /// What a sender is told: whether a replica has it.
+    pub(crate) fn accepted(&self) -> Offered {
+        let Replicas { attached, lag, .. } = self.relay_bus.replicas;
+        Offered::Accepted { replicated: attached > 0 && !lag }
+    }
 }
 
 impl MemoryBus {

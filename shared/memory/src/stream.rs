@@ -58,6 +58,12 @@ impl Stream {
         self.entries.back()
     }
 
+    /// Whether a guard is set.
+    pub(crate) fn is_guarded(&mut self, guard: &str, now: Timestamp) -> bool {
+        self.guards.expire(now);
+        self.guards.until.contains_key(guard)
+    }
+
     /// Reads entries in order from `from`, inclusive.
     pub(crate) fn read(
         &mut self,
@@ -100,7 +106,7 @@ fn history(before: Option<Position>, publication: PublicationId) -> u32 {
 
 /// The id that Redis would assign: the clock's milliseconds, or the id after the last one if the
 /// clock is not ahead of it.
-fn next_id(last: Option<EntryId>, now: Timestamp) -> EntryId {
+pub(crate) fn next_id(last: Option<EntryId>, now: Timestamp) -> EntryId {
     match last {
         Some(last) if last.ms >= now.unix_ms() => {
             EntryId { ms: last.ms, sequence: last.sequence.saturating_add(1) }

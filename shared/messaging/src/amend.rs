@@ -253,7 +253,7 @@ pub(crate) async fn actable(
     let channel = member_channel(app, caller, &log.channel_id);
     let (channel, entry) = tokio::join!(channel, app.messages.entry(log, *id));
     let channel = channel?;
-    contract::check(channel.contract)?;
+    contract::check_changes(channel.contract)?;
     let stored = entry?.and_then(LogEntry::into_message).ok_or(AmendError::MessageNotFound)?;
     if stored.message.deleted.is_some() {
         return Err(AmendError::Deleted);
@@ -296,7 +296,7 @@ pub(crate) async fn own_marked(
 
 async fn changeable(app: &App, caller: &Principal, target: &Target) -> Result<Channel, AmendError> {
     let channel = member_channel(app, caller, &target.log.channel_id).await?;
-    contract::check(channel.contract)?;
+    contract::check_changes(channel.contract)?;
     Ok(channel)
 }
 

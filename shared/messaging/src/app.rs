@@ -1,7 +1,11 @@
 //! The handle that use cases get: the ports, and the little state that an environment keeps.
 
+use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::Arc;
+
+use model::{ChannelId, limits};
+use parking_lot::Mutex;
 
 use crate::circuit::Circuit;
 use crate::counters::Counters;
@@ -10,7 +14,8 @@ use crate::guarded::Guarded;
 use crate::ports::{
     AttachmentStore, ChannelStore, Clock, EventBus, FileStore, HealthCheck, MemberStore,
     MentionStore, MessageStore, NodeDirectory, PinStore, PresenceBook, ProfileStore, Randomness,
-    ReadMarkStore, RevocationStore, Seal, Sessions, ThreadStore, Tickets, TokenVerifier,
+    ReadMarkStore, ReceiptBook, RevocationStore, Seal, Sessions, Spool, ThreadStore, Tickets,
+    TokenVerifier,
 };
 use crate::publisher::Publisher;
 
@@ -43,6 +48,10 @@ pub struct Ports {
     pub bus: Arc<dyn EventBus>,
     /// Sessions of channels that keep nothing.
     pub sessions: Arc<dyn Sessions>,
+    /// Messages that are delivered and not yet stored.
+    pub spool: Arc<dyn Spool>,
+    /// How far users have come in channels that deliver first.
+    pub receipts: Arc<dyn ReceiptBook>,
     /// Seals what only nodes may read.
     pub seal: Arc<dyn Seal>,
     /// The node directory.
@@ -74,6 +83,8 @@ struct Shared {
     counters: Arc<Counters>,
     store: Arc<Circuit>,
     nodes: Arc<Circuit>,
+    /// Channels that are known to deliver first. When there are too many, all are forgotten.
+    delivering_first: Mutex<HashSet<ChannelId>>,
 }
 
 impl App {
@@ -100,8 +111,23 @@ impl App {
             nodes: Guarded::new(ports.nodes, &nodes),
             ..ports
         };
-        let fleet = FleetView::default();
-        Self(Arc::new(Shared { ports, publisher, fleet, counters, store, nodes }))
+        let (fleet, delivering_first) = (FleetView::default(), Mutex::default());
+        let shared = Shared { ports, publisher, fleet, counters, store, nodes, delivering_first };
+        Self(Arc::new(shared))
+    }
+
+    /// Whether a channel is known to deliver first.
+    pub(crate) fn delivers_first(&self, channel: &ChannelId) -> bool {
+        self.0.delivering_first.lock().contains(channel)
+    }
+
+    /// Notes that a channel delivers first.
+    pub(crate) fn note_delivers_first(&self, channel: &ChannelId) {
+        let mut known = self.0.delivering_first.lock();
+        if known.len() >= limits::RELAY_CHANNELS_MAX {
+            known.clear();
+        }
+        known.insert(channel.clone());
     }
 
     /// Publishes to the bus within a call's time budget.

@@ -109,7 +109,7 @@ pub async fn create_attachment(
 ) -> Result<CreatedAttachment, AttachmentError> {
     let NewAttachment { channel_id, name, media_type, bytes, digest } = new;
     let channel = member_channel(app, caller, &channel_id).await?;
-    contract::check(channel.contract)?;
+    contract::check_changes(channel.contract)?;
     if channel.details.archived {
         return Err(AttachmentError::Archived);
     }

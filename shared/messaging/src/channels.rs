@@ -98,7 +98,7 @@ pub async fn create_channel(
             return Err(CreateChannelError::DmWithOneself);
         }
         NewChannelKind::Dm { other } => {
-            let id = ChannelId::of_dm(&caller.workspace_id, me, &other);
+            let id = ChannelId::of_dm(&caller.workspace_id, me, &other, new.contract);
             (id, ChannelType::Dm, Visibility::Private, None, vec![other])
         }
         NewChannelKind::Group { visibility, name, members } => {

@@ -1,4 +1,5 @@
-//! Channel contracts. Only this module and [`crate::meetings`] distinguish them.
+//! Channel contracts. Only this module, [`crate::deliver`], [`crate::scroll`], [`crate::send`] and the
+//! ends of meetings distinguish them.
 
 use model::{ChannelType, Contract};
 
@@ -12,11 +13,19 @@ pub struct WrongContract;
 #[error("the contract is not served for such a channel")]
 pub struct ContractNotServed;
 
-/// Whether messages are stored under a contract, and may change.
-pub(crate) const fn check(contract: Contract) -> Result<(), WrongContract> {
+/// Whether messages change under a contract, and have files and threads.
+pub(crate) const fn check_changes(contract: Contract) -> Result<(), WrongContract> {
     match contract {
         Contract::PersistFirst => Ok(()),
         Contract::DeliverFirst | Contract::Ephemeral => Err(WrongContract),
+    }
+}
+
+/// Whether messages are stored under a contract, sooner or later.
+pub(crate) const fn check_kept(contract: Contract) -> Result<(), WrongContract> {
+    match contract {
+        Contract::PersistFirst | Contract::DeliverFirst => Ok(()),
+        Contract::Ephemeral => Err(WrongContract),
     }
 }
 
@@ -26,9 +35,8 @@ pub(crate) const fn check_new(
     channel_type: ChannelType,
 ) -> Result<(), ContractNotServed> {
     match (contract, channel_type) {
-        (Contract::PersistFirst, _) | (Contract::Ephemeral, ChannelType::Group) => Ok(()),
-        (Contract::Ephemeral, ChannelType::Dm) | (Contract::DeliverFirst, _) => {
-            Err(ContractNotServed)
-        }
+        (Contract::PersistFirst | Contract::DeliverFirst, _)
+        | (Contract::Ephemeral, ChannelType::Group) => Ok(()),
+        (Contract::Ephemeral, ChannelType::Dm) => Err(ContractNotServed),
     }
 }

@@ -75,7 +75,7 @@ pub async fn change_channel(
         return Err(ChangeChannelError::DmImmutable);
     }
     if update.archived.is_some() {
-        contract::check(channel.contract)?;
+        contract::check_kept(channel.contract)?;
     }
     if update.archived.is_some()
         && !caller.is_admin

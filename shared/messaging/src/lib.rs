@@ -8,7 +8,9 @@
 //! 4. It answers even if step 3 failed, since the message is stored already.
 //! 5. [`relay::Relay::relay`] publishes every stored message again, until it is safe on the bus.
 //!
-//! **Invariants.** A message is published only after the store acknowledged it. A membership
+//! A channel that delivers first has another path: [`deliver`], then [`archive`].
+//!
+//! **Invariants.** Any other message is published only after the store acknowledged it. A membership
 //! change returns only after both rows are written and the version is bumped, in this order.
 //! Every operation compares the channel's workspace with the caller's.
 //!
@@ -19,6 +21,7 @@ pub mod ports;
 mod access;
 pub mod amend;
 mod app;
+pub mod archive;
 pub mod attachments;
 mod contract;
 mod error;
@@ -33,6 +36,7 @@ pub mod channels;
 pub mod circuit;
 pub mod connect;
 pub mod counters;
+pub mod deliver;
 pub mod derive;
 pub mod details;
 pub mod fleet;

@@ -1,6 +1,7 @@
 //! The ports: narrow traits for everything that the engine needs from outside.
 //!
-//! Adapters: `dynamo` (store), `redis-bus` (bus, node directory, book of presence), `memory` (all, in process),
+//! Adapters: `dynamo` (store), `redis-bus` (bus, sessions, spool, node directory, book of
+//! presence), `memory` (all, in process),
 //! `service` (clock, randomness), `auth` (tokens, tickets). One conformance suite per port runs on each.
 
 mod attachments;
@@ -17,9 +18,11 @@ mod profiles;
 mod randomness;
 mod reaction;
 mod read_marks;
+mod receipts;
 mod relay_bus;
 mod revision;
 mod sessions;
+mod spool;
 mod store;
 mod threads;
 
@@ -39,9 +42,11 @@ pub use profiles::{ProfileStore, ProfileWrite};
 pub use randomness::Randomness;
 pub use reaction::{Acted, Folded, ReactionPage, StoredReaction};
 pub use read_marks::{ChannelMark, MarkChange, Marked, ReadMarkStore};
+pub use receipts::{ReceiptBook, ReceiptMarks};
 pub use relay_bus::{BatchResult, RelayBus, Replication, Routed};
 pub use revision::{Change, ChangePage, LoggedChange, Revised, Revision};
 pub use sessions::{Seal, Sealed, Sessions};
+pub use spool::{Offered, Spool, SpoolEntry};
 pub use store::{
     Appended, ChannelStore, Creation, LogEntry, LogPage, Marking, MessageStore, PageQuery,
     ReadError, Redirect, Standing, StoredMessage, WriteError,

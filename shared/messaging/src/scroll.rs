@@ -3,9 +3,13 @@
 //! A `newer` page has what is new or changed after its offset (G11): messages and entries of the
 //! change log are merged by position, so that one offset covers both.
 
+mod waiting;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Channel, Direction, ErrorCode, KnownMessages, LogId, Message, MessageId, limits};
+use model::{
+    Channel, Contract, Direction, ErrorCode, KnownMessages, LogId, Message, MessageId, limits,
+};
 
 use crate::access::{AccessError, member_channel};
 use crate::app::App;
@@ -86,12 +90,21 @@ impl From<AccessError> for ScrollError {
 /// # Errors
 /// [`ScrollError`].
 pub async fn scroll(app: &App, caller: &Principal, request: Scroll) -> Result<Page, ScrollError> {
-    let mut page = read_page(app, &request).await?;
-    if request.direction == Direction::Newer && request.offset.is_some() {
-        page = with_changes(app, &request, page).await?;
-    }
-    let channel = member_channel(app, caller, &request.log.channel_id).await?;
-    contract::check(channel.contract).or(Err(ScrollError::NotKept))?;
+    let channel_id = &request.log.channel_id;
+    let (mut page, channel) = if app.delivers_first(channel_id) {
+        read_with_waiting(app, caller, &request).await?
+    } else {
+        let page = read(app, &request, false).await?;
+        let channel = member_channel(app, caller, channel_id).await?;
+        if channel.contract == Contract::DeliverFirst {
+            // Contracts never change: the next page of this channel costs no second read.
+            app.note_delivers_first(channel_id);
+            read_with_waiting(app, caller, &request).await?
+        } else {
+            (page, channel)
+        }
+    };
+    contract::check_kept(channel.contract).or(Err(ScrollError::NotKept))?;
     if let Some(root) = request.log.thread.filter(|_| page.messages.is_empty())
         && root_of(app, &request.log.channel_id, root).await?.is_none()
     {
@@ -99,6 +112,27 @@ pub async fn scroll(app: &App, caller: &Principal, request: Scroll) -> Result<Pa
     }
     page.complete = is_complete(app, &request, &channel);
     mark_own(app, caller, &mut page.messages).await?;
+    Ok(page)
+}
+
+/// Reads a page of what is stored, and what waits to be.
+async fn read_with_waiting(
+    app: &App,
+    caller: &Principal,
+    request: &Scroll,
+) -> Result<(Page, Channel), ScrollError> {
+    let waiting = waiting::waiting(app, caller, request).await?;
+    let page = read(app, request, true).await?;
+    let channel = member_channel(app, caller, &request.log.channel_id).await?;
+    Ok((waiting::add(request, page, waiting), channel))
+}
+
+/// Reads a page of what is stored. `strong` makes each read strong.
+async fn read(app: &App, request: &Scroll, strong: bool) -> Result<Page, StoreError> {
+    let page = read_page(app, request, strong).await?;
+    if request.direction == Direction::Newer && request.offset.is_some() {
+        return with_changes(app, request, page).await;
+    }
     Ok(page)
 }
 
@@ -207,11 +241,13 @@ fn is_complete(app: &App, request: &Scroll, channel: &Channel) -> Option<bool> {
     (request.direction == Direction::Newer).then_some(is_complete)
 }
 
-async fn read_page(app: &App, request: &Scroll) -> Result<Page, StoreError> {
+async fn read_page(app: &App, request: &Scroll, strong: bool) -> Result<Page, StoreError> {
     let limit = request.limit as usize;
-    let Some(known) = &request.known else { return read_messages(app, request, limit).await };
+    let Some(known) = &request.known else {
+        return read_messages(app, request, limit, strong).await;
+    };
     // One strong read covers both: the claim is compared with the store, never trusted.
-    let mut page = read_messages(app, request, known.count() + limit).await?;
+    let mut page = read_messages(app, request, known.count() + limit, strong).await?;
     let mut scan = known.scan(request.offset);
     let mut last = None;
     for message in std::mem::take(&mut page.messages) {
@@ -229,7 +265,12 @@ async fn read_page(app: &App, request: &Scroll) -> Result<Page, StoreError> {
 }
 
 /// Reads up to `wanted` messages.
-async fn read_messages(app: &App, request: &Scroll, wanted: usize) -> Result<Page, StoreError> {
+async fn read_messages(
+    app: &App,
+    request: &Scroll,
+    wanted: usize,
+    strong: bool,
+) -> Result<Page, StoreError> {
     let newest_first = request.direction == Direction::Older;
     let mut page = Page { messages: Vec::new(), next_offset: None, complete: None };
     let Some((mut lowest, mut highest)) = bounds(app, request) else { return Ok(page) };
@@ -243,7 +284,7 @@ async fn read_messages(app: &App, request: &Scroll, wanted: usize) -> Result<Pag
             highest,
             newest_first,
             limit: rows_max,
-            strong: !newest_first || request.offset.is_none(),
+            strong: strong || !newest_first || request.offset.is_none(),
         };
         let read = app.messages.page(&query).await?;
         page.messages.reserve(read.entries.len());

@@ -1,6 +1,8 @@
 //! `POST /messages`: stored exactly once, then published (G1, G2, G3).
 
-use model::{Attachment, ErrorCode, LogId, Message, MessageId, NewMessage, Timestamp, limits};
+use model::{
+    Attachment, Contract, ErrorCode, LogId, Message, MessageId, NewMessage, Timestamp, limits,
+};
 use protocol::publication::{Origin, Publication};
 
 use crate::access::{AccessError, member_channel};
@@ -8,8 +10,10 @@ use crate::app::App;
 use crate::attachments;
 use crate::contract::{self, WrongContract};
 use crate::counters::Counter;
+use crate::deliver::{DeliverError, check_ids, is_late};
 use crate::error::{Refusal, StoreError};
 use crate::ports::{Appended, LogEntry, Principal, Redirect, StoredMessage};
+use crate::revising::Revising;
 use crate::threads::root_of;
 
 /// A stored message.
@@ -44,6 +48,9 @@ pub enum PostMessageError {
     /// The root was deleted before anybody replied, and no earlier attempt stored the reply.
     #[error("the message was deleted")]
     RootDeleted,
+    /// The channel keeps ids as they are, and this one is not above `after`.
+    #[error("the id does not sort after the newest message that was seen")]
+    NotAfter,
     /// The channel is archived, and no earlier attempt stored the message.
     #[error("the channel is archived")]
     Archived,
@@ -67,6 +74,7 @@ impl Refusal for PostMessageError {
             Self::IdOutOfRange { .. } => ErrorCode::IdOutOfRange,
             Self::ThreadNotFound => ErrorCode::MessageNotFound,
             Self::RootDeleted => ErrorCode::MessageDeleted,
+            Self::NotAfter => ErrorCode::InvalidId,
             Self::Archived => ErrorCode::ChannelArchived,
             Self::Attachments => ErrorCode::InvalidField,
             Self::Contract(WrongContract) => ErrorCode::WrongContract,
@@ -78,6 +86,7 @@ impl Refusal for PostMessageError {
         match self {
             Self::IdOutOfRange { field } => Some(field),
             Self::Attachments => Some("attachments"),
+            Self::NotAfter => Some("after"),
             Self::ThreadNotFound | Self::RootDeleted => Some("thread"),
             Self::ChannelNotFound
             | Self::IdConflict
@@ -117,7 +126,10 @@ pub async fn post_message(
         closed_thread(app, &new.log)
     );
     let channel = channel?;
-    contract::check(channel.contract)?;
+    match &new.log.thread {
+        None => contract::check_kept(channel.contract)?,
+        Some(_) => contract::check_changes(channel.contract)?,
+    }
     let archived = channel.details.archived.then_some(PostMessageError::Archived);
     let closed = archived.or(closed_thread?);
     let now = app.clock.now();
@@ -127,7 +139,8 @@ pub async fn post_message(
     let attachments = attachments::named(app, caller, new, now).await?;
     let closed = closed.or(attachments.is_none().then_some(PostMessageError::Attachments));
     let (version, attachments) = (channel.members_version, attachments.unwrap_or_default());
-    let sending = Sending { app, caller, new, attachments, version, now };
+    let keeps_ids = channel.contract == Contract::DeliverFirst;
+    let sending = Sending { app, caller, new, attachments, version, keeps_ids, now };
     let (stored, duplicate) = match closed {
         None => sending.store().await?,
         // A retry of what was stored before is still a duplicate (G1).
@@ -177,6 +190,8 @@ struct Sending<'a> {
     /// What the message shows of its files.
     attachments: Vec<Attachment>,
     version: u64,
+    /// Whether no message is stored under another id than it was sent with.
+    keeps_ids: bool,
     now: Timestamp,
 }
 
@@ -185,11 +200,28 @@ impl Sending<'_> {
         let Some(id) = self.new.id else {
             return self.put(self.mint()).await;
         };
+        if self.keeps_ids {
+            return self.put_as_it_is(id).await;
+        }
         match self.window_of(id) {
             Window::Inside => self.put(id).await,
             Window::Redirected => self.put_redirected(id).await,
             Window::TooFar => self.find(id, PostMessageError::IdOutOfRange { field: "id" }).await,
         }
+    }
+
+    /// Stores it under its id, however old that is. A place in the change log leads readers to it who
+    /// would not read back so far.
+    async fn put_as_it_is(&self, id: MessageId) -> Result<(StoredMessage, bool), PostMessageError> {
+        match check_ids(id, self.new.after, self.now) {
+            Ok(()) => {}
+            Err(DeliverError::NotAfter) => return Err(PostMessageError::NotAfter),
+            Err(_) => return self.find(id, PostMessageError::IdOutOfRange { field: "id" }).await,
+        }
+        if is_late(id, self.now) {
+            Revising::of(self.app).log(&self.new.log, id, self.now).await?;
+        }
+        self.put(id).await
     }
 
     /// Looks up what an earlier attempt stored.

@@ -36,7 +36,7 @@ pub enum Contract {
     /// Stored before it is delivered; acknowledged when stored.
     #[default]
     PersistFirst,
-    /// Delivered first, archived afterwards; acknowledged when published. Named, not yet served.
+    /// Delivered first, stored afterwards; acknowledged when published (ADR 0044).
     DeliverFirst,
     /// Never stored: only who has joined hears it; acknowledged when pushed (ADR 0043).
     Ephemeral,
@@ -50,6 +50,15 @@ impl Contract {
             Self::PersistFirst => "persist_first",
             Self::DeliverFirst => "deliver_first",
             Self::Ephemeral => "ephemeral",
+        }
+    }
+
+    /// How long messages are kept that were delivered first, on the wire; `None` under other contracts.
+    #[must_use]
+    pub const fn keep(self) -> Option<&'static str> {
+        match self {
+            Self::DeliverFirst => Some("archive"),
+            Self::PersistFirst | Self::Ephemeral => None,
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
+use crate::channel::Contract;
 use crate::limits;
 use crate::time::Timestamp;
 
@@ -273,16 +274,27 @@ impl ChannelId {
         Self(format!("C{}", MessageId::mint(now, random)).into())
     }
 
-    /// Derives the id of the DM between two users, whoever opens it, and however often.
+    /// Derives the id of the DM between two users under a contract, whoever opens it, and however often.
     ///
-    /// It is the first 130 bits of SHA-256 over `workspace NUL lower NUL higher`, in Crockford base
-    /// 32. Ids contain no NUL, so the fields cannot run into each other.
+    /// It is the first 130 bits of SHA-256 over `workspace NUL lower NUL higher`, and `NUL contract`
+    /// unless that is the default one, in Crockford base 32. Ids contain no NUL, so the fields cannot
+    /// run into each other.
     #[must_use]
-    pub fn of_dm(workspace: &WorkspaceId, one: &UserId, other: &UserId) -> Self {
+    pub fn of_dm(
+        workspace: &WorkspaceId,
+        one: &UserId,
+        other: &UserId,
+        contract: Contract,
+    ) -> Self {
         let (lower, higher) = if one <= other { (one, other) } else { (other, one) };
         let mut hash = Sha256::new();
         for part in [workspace.as_str(), "\0", lower.as_str(), "\0", higher.as_str()] {
             hash.update(part.as_bytes());
+        }
+        // The ids of DMs were made before there were contracts.
+        if contract != Contract::default() {
+            hash.update(b"\0");
+            hash.update(contract.as_str().as_bytes());
         }
         let digest = hash.finalize();
         let byte = |index: usize| u32::from(digest.get(index).copied().unwrap_or(0));

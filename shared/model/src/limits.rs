@@ -4,11 +4,13 @@
 
 use std::time::Duration;
 
+mod deliver_first;
 mod ephemeral;
 mod files;
 mod presence;
 mod socket;
 
+pub use deliver_first::*;
 pub use ephemeral::*;
 pub use files::*;
 pub use presence::*;

@@ -11,7 +11,7 @@ use crate::close::CloseCode;
 use crate::json;
 
 /// The frame types that a node takes after `hello`, sorted: `accepts` of its `ready`.
-pub const ACCEPTED: [&str; 7] = ["idle", "join", "leave", "ping", "send", "typing", "view"];
+pub const ACCEPTED: [&str; 8] = ["got", "idle", "join", "leave", "ping", "send", "typing", "view"];
 
 /// A client's first frame.
 #[derive(Clone, PartialEq, Eq)]
@@ -81,6 +81,13 @@ pub enum ClientFrame {
     View(View),
     /// The user types a message in this log.
     Typing(LogId),
+    /// This device has all messages of a channel up to an id.
+    Got {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The id.
+        up_to: MessageId,
+    },
     /// The client takes part in a channel that keeps nothing, from now on.
     Join {
         /// The channel.
@@ -168,6 +175,10 @@ impl ClientFrame {
             Some("typing") => Self::Typing(fields.log()?),
             Some("view") => Self::View(fields.view()?),
             Some("join") => fields.join()?,
+            Some("got") => {
+                let (channel_id, up_to) = (fields.channel()?, fields.id("up_to")?);
+                Self::Got { channel_id, up_to }
+            }
             Some("leave") => Self::Leave(fields.channel()?),
             Some("send") => return fields.send(),
             _ => return Err(BadFrame::Unknown),
@@ -185,6 +196,7 @@ impl ClientFrame {
             Self::Ping => "ping",
             Self::View(_) => "view",
             Self::Typing(_) => "typing",
+            Self::Got { .. } => "got",
             Self::Join { .. } => "join",
             Self::Leave(_) => "leave",
             Self::Send(_) | Self::BadSend { .. } => "send",
@@ -220,6 +232,9 @@ impl ClientFrame {
                 }
                 frame
             }
+            Self::Got { channel_id, up_to } => json!({
+                "type": "got", "channel_id": channel_id.as_str(), "up_to": up_to.to_string(),
+            }),
             Self::Leave(channel_id) => {
                 json!({ "type": "leave", "channel_id": channel_id.as_str() })
             }
@@ -258,6 +273,12 @@ impl Fields {
     fn channel(&mut self) -> Result<ChannelId, BadFrame> {
         let channel = self.0.remove("channel_id").as_ref().and_then(channel);
         channel.ok_or_else(|| malformed("channel_id"))
+    }
+
+    fn id(&mut self, field: &str) -> Result<MessageId, BadFrame> {
+        let id = self.0.remove(field);
+        let id = id.as_ref().and_then(Value::as_str).and_then(|id| id.parse().ok());
+        id.ok_or_else(|| malformed(field))
     }
 
     fn join(&mut self) -> Result<ClientFrame, BadFrame> {

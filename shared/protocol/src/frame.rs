@@ -10,7 +10,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{json, presence};
+use crate::{json, presence, receipts};
 
 mod wire;
 
@@ -133,6 +133,18 @@ pub enum ServerFrame {
     Presence {
         /// In order of their ids.
         users: Vec<(UserId, Presence)>,
+    },
+    /// How far the messages of a channel have come, since the last such frame. It has no cursor, and
+    /// may be lost: watermarks only grow.
+    Receipts {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Up to where a device of each user has its messages.
+        delivered: Vec<(UserId, MessageId)>,
+        /// Up to where each user has read.
+        read: Vec<(UserId, MessageId)>,
+        /// Messages that are stored now.
+        archived: Vec<MessageId>,
     },
     /// A frame of a type that this version does not know.
     Unknown {
@@ -265,22 +277,10 @@ impl ServerFrame {
                 return with_cursor(frame.as_deref().unwrap_or("{}"), cursor);
             }
             Self::Tick { cursor, server_time, fresh, every } => {
-                let mut frame = json!({
-                    "type": "tick", "cursor": cursor, "server_time": server_time.unix_ms(),
-                    "fresh": fresh,
-                });
-                if let (Some(every), Some(fields)) = (every, frame.as_object_mut()) {
-                    fields.insert("tick_ms".into(), millis(*every).into());
-                }
-                frame
+                tick(cursor, *server_time, *fresh, *every)
             }
             Self::Resync { reason, delay_ms, channels } => {
-                let mut frame = json!({ "type": "resync", "reason": reason, "delay_ms": delay_ms });
-                if let (Some(channels), Some(fields)) = (channels, frame.as_object_mut()) {
-                    let ids: Vec<&str> = channels.iter().map(ChannelId::as_str).collect();
-                    fields.insert("channels".into(), ids.into());
-                }
-                frame
+                resync(reason, *delay_ms, channels.as_deref())
             }
             Self::Read { log, mark } => {
                 let frame = json!({
@@ -316,10 +316,32 @@ impl ServerFrame {
                 return with_cursor(&ended(channel_id), cursor);
             }
             Self::Presence { users } => presence::encode(users),
+            Self::Receipts { channel_id, delivered, read, archived } => {
+                receipts::frame(channel_id, delivered, read, archived)
+            }
             Self::Unknown { .. } => json!({}),
         }
         .to_string()
     }
+}
+
+fn tick(cursor: &str, server_time: Timestamp, fresh: bool, every: Option<Duration>) -> Value {
+    let mut frame = json!({
+        "type": "tick", "cursor": cursor, "server_time": server_time.unix_ms(), "fresh": fresh,
+    });
+    if let (Some(every), Some(fields)) = (every, frame.as_object_mut()) {
+        fields.insert("tick_ms".into(), millis(every).into());
+    }
+    frame
+}
+
+fn resync(reason: &str, delay_ms: u64, channels: Option<&[ChannelId]>) -> Value {
+    let mut frame = json!({ "type": "resync", "reason": reason, "delay_ms": delay_ms });
+    if let (Some(channels), Some(fields)) = (channels, frame.as_object_mut()) {
+        let ids: Vec<&str> = channels.iter().map(ChannelId::as_str).collect();
+        fields.insert("channels".into(), ids.into());
+    }
+    frame
 }
 
 fn accepted(
@@ -365,6 +387,19 @@ fn in_thread(mut frame: Value, log: &LogId) -> Value {
 pub fn message(message: &Message) -> String {
     let kind = if message.is_changed() { "message_changed" } else { "message" };
     json::write(&MessageFrame { kind, message }, FIELDS_BYTES + message.text.as_str().len())
+}
+
+/// The message of a `message` frame; `None` for any other frame.
+#[must_use]
+pub fn message_in(frame: &str) -> Option<Message> {
+    #[derive(Deserialize)]
+    struct Frame {
+        #[serde(rename = "type")]
+        kind: String,
+        message: Message,
+    }
+    let Frame { kind, message } = serde_json::from_str(frame).ok()?;
+    (kind == "message").then_some(message)
 }
 
 /// Who sent the message of a `message` frame, and in which thread; `None` for any other frame.

@@ -18,5 +18,6 @@ pub mod json;
 pub mod presence;
 pub mod problem;
 pub mod publication;
+pub mod receipts;
 pub mod routes;
 pub mod signal;

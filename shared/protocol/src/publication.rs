@@ -167,6 +167,21 @@ impl Publication {
         }
     }
 
+    /// The publication of a message that no store has yet: the whole of it travels, however long it is.
+    #[must_use]
+    pub fn of_delivered(message: &Message, members_version: u64) -> Self {
+        Self { payload: Payload::message(message), ..Self::of_message(message, members_version) }
+    }
+
+    /// The message that it carries whole, as it was sent; `None` if it is something else.
+    #[must_use]
+    pub fn message(&self) -> Option<Message> {
+        match &self.payload {
+            Payload::Frame(frame) => frame::message_in(frame),
+            Payload::Stored(_) | Payload::Close(_) | Payload::Nothing => None,
+        }
+    }
+
     /// The publication of a channel that was created, or whose members changed. The users in
     /// `about` get it, members or not; those in `changed` became members, or ceased to be.
     #[must_use]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::presence::{self, Announcement};
+use crate::receipts::{ReceiptsSignal, ReceiptsWire};
 
 /// A signal, as it travels on the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub enum Signal {
         /// What it wrote.
         news: Announcement,
     },
+    /// Messages were stored, delivered or read: for who views the channel, and for their senders.
+    Receipts(ReceiptsSignal),
     /// Of a kind that this version does not know: nobody hears it.
     Unknown,
 }
@@ -116,6 +119,11 @@ impl Signal {
                 users: presence::map(&news.users),
                 ..Wire::of("presence")
             },
+            Self::Receipts(receipts) => Wire {
+                log: Some(LogWire::of(&(&receipts.channel_id).into())),
+                receipts: Some(ReceiptsWire::of(receipts)),
+                ..Wire::of("receipts")
+            },
         };
         // Serialising strings and numbers cannot fail.
         serde_json::to_string(&wire).unwrap_or_default()
@@ -152,6 +160,8 @@ struct Wire {
     number: Option<u64>,
     #[serde(default, skip_serializing_if = "Value::is_null")]
     users: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    receipts: Option<ReceiptsWire>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -198,6 +208,10 @@ impl Wire {
                 sealed: self.sealed?,
             })),
             "ended" => Some(Signal::Ended { channel_id: self.log?.read()?.channel_id }),
+            "receipts" => {
+                let channel_id = self.log?.read()?.channel_id;
+                self.receipts?.read(channel_id).map(Signal::Receipts)
+            }
             _ => None,
         }
     }
@@ -254,7 +268,13 @@ mod tests {
                 at: SessionPosition { session: SessionId::mint(at, 3), n: 9 },
                 sealed: "k.nonce.text".to_owned(),
             }),
-            Signal::Ended { channel_id },
+            Signal::Ended { channel_id: channel_id.clone() },
+            Signal::Receipts(ReceiptsSignal {
+                channel_id,
+                delivered: vec![("bob".parse().unwrap(), MessageId::mint(at, 4))],
+                read: Vec::new(),
+                archived: vec![(MessageId::mint(at, 5), "ann".parse().unwrap())],
+            }),
             presence(vec![("ann".parse().unwrap(), Presence::Active)]),
             presence(Vec::new()),
         ] {
@@ -277,6 +297,9 @@ mod tests {
             r#"{"kind":"presence","node":"N1","number":1,"users":[]}"#,
             r#"{"kind":"presence","node":"N1","number":1,"users":{"a b":"idle"}}"#,
             r#"{"kind":"presence","node":"N1","number":1,"users":{"ann":"busy"}}"#,
+            r#"{"kind":"receipts","log":{"channel_id":"C00000000000000000000000000"}}"#,
+            r#"{"kind":"receipts","log":{"channel_id":"C00000000000000000000000000"},"receipts":{"delivered":{"bob":"x"}}}"#,
+            r#"{"kind":"receipts","log":{"channel_id":"C00000000000000000000000000"},"receipts":{"archived":{"x":"bob"}}}"#,
             r#"{"kind":"read","marks":[]}"#,
             r#"{"kind":"read","user_id":"b b","marks":[]}"#,
             r#"{"kind":"read","user_id":"bob","marks":[{}]}"#,

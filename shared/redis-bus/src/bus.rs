@@ -15,15 +15,17 @@ use crate::command::{Commands, Request, script_by_hash};
 use crate::diagnosis::cause;
 use crate::endpoint::{Endpoint, EndpointError, Unreachable};
 use crate::leases::RedisDirectory;
+use crate::spool::Deliveries;
 use crate::subscriber::Subscriber;
 
 /// The bus on Redis or Valkey. Clones share two connections: one for commands, one for all
 /// subscriptions. Both are opened when first needed and closed when the last clone is dropped; then
-/// [`Subscription::next`] gives `None`.
+/// [`Subscription::next`] gives `None`. A third one is for what is delivered before it is stored.
 #[derive(Debug, Clone)]
 pub struct RedisBus {
     commands: Commands,
     subscriber: Arc<Subscriber>,
+    deliveries: Arc<Deliveries>,
 }
 
 impl RedisBus {
@@ -38,12 +40,17 @@ impl RedisBus {
     /// Makes a bus for an endpoint. Connects to nothing yet.
     #[must_use]
     pub fn at(endpoint: Endpoint) -> Self {
-        let commands = Commands::new(endpoint);
-        Self { subscriber: Arc::new(Subscriber::new(commands.clone())), commands }
+        let commands = Commands::new(endpoint.clone());
+        let subscriber = Arc::new(Subscriber::new(commands.clone()));
+        Self { commands, subscriber, deliveries: Arc::new(Deliveries::new(endpoint)) }
     }
 
     pub(crate) const fn commands(&self) -> &Commands {
         &self.commands
+    }
+
+    pub(crate) const fn deliveries(&self) -> &Arc<Deliveries> {
+        &self.deliveries
     }
 
     pub(crate) const fn endpoint(&self) -> &Endpoint {
@@ -113,7 +120,7 @@ impl EventBus for RedisBus {
                 self.commands.query(&Request::of(cmd)).await.map_err(bus_error)?;
             let (found, before) = (elements.len(), entries.len());
             let last = elements.last().and_then(codec::id_of_stream);
-            entries.extend(elements.into_iter().filter_map(codec::entry_of_stream));
+            entries.extend(elements.iter().filter_map(codec::entry_of_stream));
             foreign += found - (entries.len() - before);
             from = match last {
                 Some(last) if found == count => format!("({last}"),
@@ -138,6 +145,18 @@ fn publish_request(workspace: &WorkspaceId, publication: &Publication) -> Reques
 /// The same for a server that has loaded the script.
 pub(crate) fn publish_cmd(workspace: &WorkspaceId, publication: &Publication) -> Cmd {
     with_script(workspace, publication, |keys, args| script_by_hash(&PUBLISH, keys, args))
+}
+
+/// The same, with a spool, for a message that is not stored yet.
+pub(crate) fn spool_cmd(workspace: &WorkspaceId, publication: &Publication, digest: &str) -> Cmd {
+    with_script(workspace, publication, |keys, args| {
+        let (spool, bytes_max) = (codec::spool_key(workspace), limits::SPOOL_BYTES_MAX.to_string());
+        let mut keys = keys.to_vec();
+        keys.push(&spool);
+        let mut args = args.to_vec();
+        args.extend([bytes_max.as_bytes(), digest.as_bytes()]);
+        script_by_hash(&PUBLISH, &keys, &args)
+    })
 }
 
 fn with_script<T>(

@@ -24,6 +24,19 @@ pub(crate) fn session_key(workspace: &WorkspaceId, channel: &ChannelId) -> Strin
     format!("ink:{{{workspace}}}:session:{channel}")
 }
 
+/// The stream of messages that are delivered and not yet stored.
+pub(crate) fn spool_key(workspace: &WorkspaceId) -> String {
+    format!("ink:{{{workspace}}}:spool")
+}
+
+/// The watermarks of a channel.
+pub(crate) fn receipts_key(workspace: &WorkspaceId, channel: &ChannelId) -> String {
+    format!("ink:{{{workspace}}}:receipts:{channel}")
+}
+
+/// The list of workspaces that may have something in their spool. A slot of its own.
+pub(crate) const SPOOLS_KEY: &str = "{ink:spools}";
+
 /// The Pub/Sub channel.
 pub(crate) fn topic(workspace: &WorkspaceId) -> String {
     format!("ink:{{{workspace}}}:topic")
@@ -62,18 +75,26 @@ pub(crate) fn entry_of_push(frame: &[u8]) -> Option<Entry> {
 }
 
 /// Reads an element of a stream: `[id, [name, value, …]]`.
-pub(crate) fn entry_of_stream(element: Value) -> Option<Entry> {
-    let mut element = reply::array(element)?.into_iter();
-    let (id, fields) = (element.next()?, reply::array(element.next()?)?);
-    let field = |name: &[u8]| {
-        fields.chunks_exact(2).find_map(|pair| match pair {
-            [key, value] if reply::bytes(key) == Some(name) => reply::bytes(value),
-            _ => None,
-        })
-    };
-    let text = |name: &[u8]| std::str::from_utf8(field(name)?).ok();
-    let position = format!("{}-{}", reply::text(&id)?, text(b"h")?);
-    entry(&position, text(b"p")?, text(b"i")?, field(b"d")?)
+pub(crate) fn entry_of_stream(element: &Value) -> Option<Entry> {
+    let text = |name: &[u8]| std::str::from_utf8(field(element, name)?).ok();
+    let position = format!("{}-{}", id_of_stream(element)?, text(b"h")?);
+    entry(&position, text(b"p")?, text(b"i")?, field(element, b"d")?)
+}
+
+/// Reads the publication's id and payload in an element of a spool.
+pub(crate) fn publication_of_stream(element: &Value) -> Option<(String, String)> {
+    let text = |name: &[u8]| Some(String::from_utf8_lossy(field(element, name)?).into_owned());
+    Some((text(b"i")?, text(b"d")?))
+}
+
+/// A field of a stream's element.
+fn field<'a>(element: &'a Value, name: &[u8]) -> Option<&'a [u8]> {
+    let Value::Array(parts) = element else { return None };
+    let Some(Value::Array(fields)) = parts.get(1) else { return None };
+    fields.chunks_exact(2).find_map(|pair| match pair {
+        [key, value] if reply::bytes(key) == Some(name) => reply::bytes(value),
+        _ => None,
+    })
 }
 
 /// The id of a stream's element, whoever wrote it.
@@ -133,7 +154,8 @@ mod tests {
             Value::Array(vec![]),
             Value::Array(vec![Value::BulkString(b"1-0".to_vec()), Value::Array(vec![Value::Nil])]),
         ] {
-            assert_eq!(entry_of_stream(element), None);
+            assert_eq!(entry_of_stream(&element), None);
+            assert_eq!(publication_of_stream(&element), None);
         }
     }
 

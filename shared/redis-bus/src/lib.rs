@@ -9,7 +9,10 @@
 //! 5. [`RedisDirectory`] keeps leases, pending assignments and reports with a second constant script
 //!    (`leases.lua`), by Redis's clock.
 //! 6. [`RedisBus`] keeps the book of presence with a third one (`presence.lua`).
-//! 7. `health_check` reports what is wrong with the server, and the fix.
+//! 7. [`RedisBus`] delivers what is not stored yet with the first script and a spool, on a connection of
+//!    its own, and waits for a replica (`spool`).
+//! 8. [`RedisBus`] keeps the receipts' watermarks with one more script (`receipts.lua`).
+//! 9. `health_check` reports what is wrong with the server, and the fix.
 //!
 //! All of it runs on the traits [`Connector`] and [`Connection`]. The programs connect over the
 //! network; the simulation connects to its model of Redis ([`Endpoint::through`]).
@@ -32,11 +35,14 @@ mod elasticache;
 mod endpoint;
 mod health_check;
 mod leases;
+mod link;
 mod presence;
 mod probe;
+mod receipts;
 mod relay_bus;
 mod reply;
 mod sessions;
+mod spool;
 mod subscriber;
 mod topics;
 

@@ -15,10 +15,11 @@ use auth::tokens::JwtTokens;
 use auth::tokens::NoTokens;
 use dynamo::{Capacity, ClientConfig, CredentialSource, DynamoStore};
 use messaging::Ports;
+use messaging::archive::{Archiver, ArchiverPorts};
 use messaging::derive::{Deriver, DeriverPorts};
 use messaging::ports::{
-    EventBus, FileStore, HealthCheck, NodeDirectory, PresenceBook, RelayBus, Sessions, Store,
-    Tickets, TokenVerifier,
+    EventBus, FileStore, HealthCheck, NodeDirectory, PresenceBook, ReceiptBook, RelayBus, Sessions,
+    Spool, Store, Tickets, TokenVerifier,
 };
 use messaging::relay::Relay;
 #[cfg(feature = "node")]
@@ -32,7 +33,7 @@ pub use redis_bus::EndpointError;
 
 use crate::clock::{SystemClock, SystemRandomness};
 #[cfg(feature = "lambda")]
-use crate::config::{DeriveConfig, FilesConfig, FunctionConfig};
+use crate::config::{ArchiveConfig, DeriveConfig, FilesConfig, FunctionConfig};
 #[cfg(feature = "node")]
 use crate::config::{NodeConfig, RedisPlace};
 use crate::config::{RedisUrl, RelayConfig, StoreConfig};
@@ -40,17 +41,43 @@ use crate::no_files::NoFiles;
 #[cfg(feature = "lambda")]
 use crate::no_redis::NoRedis;
 
-/// The bus, its sessions, the node directory and the book of presence: all in Redis, or all in
-/// process.
-pub type BusParts =
-    (Arc<dyn EventBus>, Arc<dyn Sessions>, Arc<dyn NodeDirectory>, Arc<dyn PresenceBook>);
+/// What is in Redis, or all in process.
+#[derive(Debug, Clone)]
+pub struct BusParts {
+    /// The bus.
+    pub bus: Arc<dyn EventBus>,
+    /// Sessions of channels that keep nothing.
+    pub sessions: Arc<dyn Sessions>,
+    /// Messages that are delivered and not yet stored.
+    pub spool: Arc<dyn Spool>,
+    /// How far users have come in channels that deliver first.
+    pub receipts: Arc<dyn ReceiptBook>,
+    /// The node directory.
+    pub nodes: Arc<dyn NodeDirectory>,
+    /// The book of presence.
+    pub presence: Arc<dyn PresenceBook>,
+}
+
+impl BusParts {
+    /// All of one bus, and a node directory.
+    #[must_use]
+    pub fn of<B>(bus: B, nodes: Arc<dyn NodeDirectory>) -> Self
+    where
+        B: EventBus + Sessions + Spool + ReceiptBook + PresenceBook + 'static,
+    {
+        let bus = Arc::new(bus);
+        let (sessions, spool) = (bus.clone(), bus.clone());
+        let (receipts, presence) = (bus.clone(), bus.clone());
+        Self { bus, sessions, spool, receipts, nodes, presence }
+    }
+}
 
 /// Ports with the system's clock and randomness, and without files or a seal; the rest differs between
 /// environments.
 #[must_use]
 pub fn ports<S>(
     store: S,
-    (bus, sessions, nodes, presence): BusParts,
+    BusParts { bus, sessions, spool, receipts, nodes, presence }: BusParts,
     tokens: Arc<dyn TokenVerifier>,
     tickets: Arc<dyn Tickets>,
 ) -> Ports
@@ -72,6 +99,8 @@ where
         profiles: store,
         bus,
         sessions,
+        spool,
+        receipts,
         seal: Arc::new(NoSeal),
         nodes,
         presence,
@@ -93,10 +122,7 @@ pub async fn ports_of_function(config: &FunctionConfig) -> Result<Ports, Endpoin
     let tokens = Arc::new(JwtTokens::new(&config.tokens));
     let bus = match &config.redis {
         Some(url) => redis(url)?,
-        None => {
-            let none = Arc::new(NoRedis);
-            (none.clone() as _, none.clone() as _, none.clone() as _, none as _)
-        }
+        None => BusParts::of(NoRedis, Arc::new(NoRedis)),
     };
     let tickets: Arc<dyn Tickets> = match &config.ticket_secrets {
         Some(secrets) => Arc::new(SignedTickets::new(secrets)),
@@ -168,8 +194,8 @@ pub fn redis(url: &RedisUrl) -> Result<BusParts, EndpointError> {
 }
 
 fn parts(bus: RedisBus) -> BusParts {
-    let (nodes, bus) = (Arc::new(bus.directory()), Arc::new(bus));
-    (bus.clone(), bus.clone(), nodes, bus)
+    let nodes = Arc::new(bus.directory());
+    BusParts::of(bus, nodes)
 }
 
 /// A health check of Redis. Connects when it runs.
@@ -211,6 +237,13 @@ pub fn relay(store: DynamoStore, relay_bus: Arc<dyn RelayBus>) -> Relay {
     Relay::new(Arc::new(store), relay_bus, Arc::new(SystemClock))
 }
 
+/// An archiver on a store and a bus, with the system's clock.
+#[must_use]
+pub fn archiver(store: DynamoStore, BusParts { bus, spool, .. }: BusParts) -> Archiver {
+    let (clock, randomness) = (Arc::new(SystemClock), Arc::new(SystemRandomness));
+    Archiver::new(ArchiverPorts { spool, bus, messages: Arc::new(store), clock, randomness })
+}
+
 /// A deriver on a store and its files, with the system's clock.
 #[must_use]
 pub fn deriver(store: DynamoStore, files: Arc<dyn FileStore>) -> Deriver {
@@ -223,6 +256,17 @@ pub fn deriver(store: DynamoStore, files: Arc<dyn FileStore>) -> Deriver {
 pub async fn deriver_of_function(config: &DeriveConfig) -> Deriver {
     let files = s3_files(&config.files, &config.store).await;
     deriver(store(&config.store, CredentialSource::Environment, Capacity::default()).await, files)
+}
+
+/// The archive function's archiver, on the messages table and Redis. Connects to nothing yet.
+///
+/// # Errors
+/// [`EndpointError`] if the address of Redis cannot be used.
+#[cfg(feature = "lambda")]
+pub async fn archiver_of_function(config: &ArchiveConfig) -> Result<Archiver, EndpointError> {
+    let parts = redis(&config.redis)?;
+    let store = store(&config.store, CredentialSource::Environment, Capacity::default()).await;
+    Ok(archiver(store, parts))
 }
 
 /// The relay function's relay, on the channels table and Redis. Connects to nothing yet.

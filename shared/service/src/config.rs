@@ -181,10 +181,9 @@ impl Needs {
     const fn of(function: Function) -> Self {
         match function {
             Function::Send => Self { redis: true, tickets: false, files: true },
-            Function::Membership | Function::Amend => {
+            Function::Membership | Function::Amend | Function::Scroll => {
                 Self { redis: true, tickets: false, files: false }
             }
-            Function::Scroll => Self { redis: false, tickets: false, files: false },
             Function::Connect => Self { redis: true, tickets: true, files: false },
             Function::Files => Self { redis: false, tickets: false, files: true },
         }
@@ -241,6 +240,35 @@ impl RelayConfig {
         match (store, redis, redis_replicas) {
             (Some(store), Some(redis), Some(redis_replicas)) if reader.problems.is_empty() => {
                 Ok(Self { log, store, redis, redis_replicas })
+            }
+            _ => Err(reader.refused()),
+        }
+    }
+}
+
+/// The environment of the archiver: the tables and the bus. It has no signing secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveConfig {
+    /// Logs.
+    pub log: LogConfig,
+    /// The tables.
+    pub store: StoreConfig,
+    /// The bus.
+    pub redis: RedisUrl,
+}
+
+impl ArchiveConfig {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every problem.
+    pub fn try_from(env: &impl Env) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(env);
+        let log = reader.log();
+        let (store, redis) = (reader.store(), reader.redis());
+        match (store, redis) {
+            (Some(store), Some(redis)) if reader.problems.is_empty() => {
+                Ok(Self { log, store, redis })
             }
             _ => Err(reader.refused()),
         }

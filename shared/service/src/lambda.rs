@@ -13,8 +13,9 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, RequestExt};
 use lambda_runtime::LambdaEvent;
 use messaging::App;
+use messaging::archive::Archiver;
 use messaging::derive::Deriver;
-use messaging::ports::Clock as _;
+use messaging::ports::{BusError, Clock as _};
 use messaging::relay::Relay;
 use model::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -25,7 +26,7 @@ use serde_json::Value;
 
 use crate::clock::SystemClock;
 use crate::compose;
-use crate::config::{DeriveConfig, FunctionConfig, ProcessEnv, RelayConfig, refuse};
+use crate::config::{ArchiveConfig, DeriveConfig, FunctionConfig, ProcessEnv, RelayConfig, refuse};
 use crate::http::{Call, RequestId, attend};
 use crate::metrics::{Metric, document};
 use crate::stream::{BatchResponse, EventError};
@@ -106,7 +107,27 @@ where
     run_reader(name, config.log.format, deriver, handle).await
 }
 
-/// Something that handles a table's stream, and counts what it does.
+/// Runs the archiver's handler, as [`run_relay`] does the relay's.
+pub async fn run_archive<H, F>(name: &'static str, handle: H) -> ExitCode
+where
+    H: Fn(Archiver, Value) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), BusError>> + Send + 'static,
+{
+    if let Some(said) = asked_for_version(name) {
+        return said;
+    }
+    let config = match ArchiveConfig::try_from(&ProcessEnv) {
+        Ok(config) => config,
+        Err(refused) => return refuse(name, &refused.problems),
+    };
+    telemetry::start(&config.log);
+    match compose::archiver_of_function(&config).await {
+        Ok(archiver) => run_reader(name, config.log.format, archiver, handle).await,
+        Err(error) => refuse(name, [error]),
+    }
+}
+
+/// Something that handles events without a caller, and counts what it does.
 trait Reader: Clone + Send + Sync + 'static {
     /// What it counted since it was created.
     fn counts(&self) -> Vec<(&'static str, u64)>;
@@ -156,11 +177,30 @@ impl Reader for Deriver {
     }
 }
 
-async fn run_reader<R, H, F>(name: &str, format: LogFormat, reader: R, handle: H) -> ExitCode
+impl Reader for Archiver {
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.counts();
+        vec![
+            ("archived", counts.archived),
+            ("archive_repeats", counts.repeated),
+            ("archive_conflicts", counts.conflicts),
+            ("archive_unreadable", counts.unreadable),
+            ("archive_failures", counts.failed),
+        ]
+    }
+
+    fn measured(&self) -> Option<(&'static str, u64)> {
+        Some(("archive_lag_ms", self.take_lag_ms()))
+    }
+}
+
+async fn run_reader<R, H, F, T, E>(name: &str, format: LogFormat, reader: R, handle: H) -> ExitCode
 where
     R: Reader,
     H: Fn(R, Value) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<BatchResponse, EventError>> + Send + 'static,
+    F: Future<Output = Result<T, E>> + Send + 'static,
+    T: Serialize + Send + 'static,
+    E: std::error::Error + Send + Sync + 'static,
 {
     let service = lambda_runtime::service_fn(move |event: LambdaEvent<Value>| {
         let (reader, handle) = (reader.clone(), handle.clone());
@@ -189,7 +229,7 @@ fn metrics_of(reader: &impl Reader, before: &[(&'static str, u64)]) -> Vec<Metri
     let counts: Vec<_> = counts.filter(|(_, count)| *count > 0).collect();
     let mut metrics: Vec<Metric> =
         counts.iter().map(|(name, count)| Metric::count(name, *count)).collect();
-    if counts.iter().any(|(name, _)| *name == "relayed") {
+    if counts.iter().any(|(name, _)| ["relayed", "archived"].contains(name)) {
         metrics.extend(reader.measured().map(|(name, ms)| Metric::milliseconds(name, ms)));
     }
     metrics

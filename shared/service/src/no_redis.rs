@@ -5,7 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use messaging::ports::{
     Announcement, BusError, DirectoryError, Entry, EventBus, FleetNode, Lease, NodeDirectory,
-    NodePresence, PresenceBook, Published, Sealed, Sessions, Subscription,
+    NodePresence, Offered, PresenceBook, Published, ReceiptBook, ReceiptMarks, Sealed, Sessions,
+    Spool, SpoolEntry, Subscription,
 };
 use model::{
     ChannelId, EntryId, NodeId, SessionId, SessionPosition, Timestamp, UserId, WorkspaceId,
@@ -42,6 +43,54 @@ impl EventBus for NoRedis {
         _: Option<EntryId>,
         _: usize,
     ) -> Result<Vec<Entry>, BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+}
+
+#[async_trait]
+impl Spool for NoRedis {
+    async fn deliver(
+        &self,
+        _: &WorkspaceId,
+        _: &Publication,
+        _: &str,
+    ) -> Result<Offered, BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+
+    async fn waiting(&self, _: &WorkspaceId, _: &ChannelId) -> Result<Vec<SpoolEntry>, BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+
+    async fn spools(&self, _: Timestamp) -> Result<Vec<(WorkspaceId, Timestamp)>, BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+
+    async fn claim(&self, _: &WorkspaceId, _: &str, _: usize) -> Result<Vec<SpoolEntry>, BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+
+    async fn remove(&self, _: &WorkspaceId, _: &[EntryId]) -> Result<(), BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+
+    async fn forget(&self, _: &WorkspaceId, _: Timestamp) -> Result<(), BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+}
+
+#[async_trait]
+impl ReceiptBook for NoRedis {
+    async fn raise(
+        &self,
+        _: &WorkspaceId,
+        _: &ChannelId,
+        _: &ReceiptMarks,
+    ) -> Result<(), BusError> {
+        Err(BusError::Refused(NotGiven.into()))
+    }
+
+    async fn receipts(&self, _: &WorkspaceId, _: &ChannelId) -> Result<ReceiptMarks, BusError> {
         Err(BusError::Refused(NotGiven.into()))
     }
 }

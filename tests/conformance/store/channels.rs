@@ -4,7 +4,7 @@ use std::slice::from_ref;
 
 use futures_util::future;
 use messaging::ports::{Creation, Marking, Standing};
-use model::{Channel, ChannelDetails, ChannelId, ChannelType, LateArrivals, limits};
+use model::{Channel, ChannelDetails, ChannelId, ChannelType, Contract, LateArrivals, limits};
 
 use super::{Stores, at, channel, channel_id, id, member, user, workspace};
 
@@ -47,7 +47,7 @@ async fn channels_are_read_by_id_and_absent_ones_are_left_out(stores: Stores) {
 
 async fn a_channel_keeps_all_its_fields(stores: Stores) {
     let dm = Channel {
-        id: ChannelId::of_dm(&workspace("acme"), &user("ada"), &user("bob")),
+        id: ChannelId::of_dm(&workspace("acme"), &user("ada"), &user("bob"), Contract::default()),
         channel_type: ChannelType::Dm,
         details: ChannelDetails::new(None),
         members_version: u64::MAX,

@@ -14,11 +14,8 @@ use auth::tokens::{JwtTokens, TokenSigner};
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, Uri};
-use memory::{
-    ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, PlainSeal, SeededRandomness,
-};
+use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
 use messaging::App;
-use messaging::Ports;
 use messaging::ports::{Clock, Lease, NodeDirectory, Principal};
 use model::{ErrorCode, NodeId, Timestamp, UserId, WorkspaceId};
 use protocol::routes::{self, Function};
@@ -96,29 +93,17 @@ impl State {
         }
         let store = Arc::new(MemoryStore::new());
         let bus = Arc::new(MemoryBus::new(Arc::<ManualClock>::clone(&clock)));
-        let ports = Ports {
-            messages: Arc::<MemoryStore>::clone(&store),
-            attachments: Arc::<MemoryStore>::clone(&store),
-            files: Arc::new(MemoryFiles::new()),
-            channels: Arc::<MemoryStore>::clone(&store),
-            members: Arc::<MemoryStore>::clone(&store),
-            mentions: Arc::<MemoryStore>::clone(&store),
-            pins: Arc::<MemoryStore>::clone(&store),
-            threads: Arc::<MemoryStore>::clone(&store),
-            read_marks: Arc::<MemoryStore>::clone(&store),
-            revocations: Arc::<MemoryStore>::clone(&store),
-            profiles: store,
-            bus: Arc::<MemoryBus>::clone(&bus),
-            sessions: Arc::<MemoryBus>::clone(&bus),
-            seal: Arc::new(PlainSeal),
-            nodes: directory,
-            presence: bus,
-            tokens: Arc::new(JwtTokens::new(&TokenConfig::shared(secrets()))),
-            tickets: Arc::new(SignedTickets::new(&secrets())),
-            clock: Arc::<ManualClock>::clone(&clock),
-            randomness: Arc::new(SeededRandomness::new(1)),
-            health_checks: Vec::new(),
-        };
+        let ports = memory::ports(
+            store,
+            bus,
+            directory,
+            (
+                Arc::new(JwtTokens::new(&TokenConfig::shared(secrets()))),
+                Arc::new(SignedTickets::new(&secrets())),
+            ),
+            Arc::<ManualClock>::clone(&clock),
+            SeededRandomness::new(1),
+        );
         let now = clock.now();
         let token = |user: &str, workspace: &str, is_admin: bool, ttl_s: u64| {
             let principal = Principal {

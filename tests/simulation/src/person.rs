@@ -188,6 +188,7 @@ impl Program {
                 Event::Channel { .. }
                 | Event::Read { .. }
                 | Event::Typing { .. }
+                | Event::Receipts { .. }
                 | Event::Joined { .. }
                 | Event::NotJoined { .. }
                 | Event::Said { .. }
@@ -259,6 +260,7 @@ const fn is_frame(event: &Event) -> bool {
             | Event::Read { .. }
             | Event::Typing { .. }
             | Event::Presence { .. }
+            | Event::Receipts { .. }
             | Event::Tick { .. }
             | Event::Resync { .. }
     )

@@ -343,6 +343,8 @@ impl Wiring {
         let mut channels: Arc<dyn ChannelStore> = Arc::<SimStore>::clone(&store);
         let mut members: Arc<dyn MemberStore> = Arc::<SimStore>::clone(&store);
         let sessions = Arc::new(bus.clone());
+        let spool = Arc::new(bus.clone());
+        let receipts = Arc::new(bus.clone());
         let mut bus: Arc<dyn EventBus> = Arc::new(bus);
         if let Some(plant) = &self.plant {
             bus = plant.bus(bus);
@@ -363,6 +365,8 @@ impl Wiring {
             profiles: store,
             bus,
             sessions,
+            spool,
+            receipts,
             seal: Arc::new(PlainSeal),
             nodes,
             presence,

@@ -20,6 +20,7 @@ mod meetings;
 mod numbers;
 mod presence;
 mod rate_limit;
+mod receipts;
 mod ring;
 mod roster;
 mod tickets;
@@ -36,5 +37,5 @@ pub use rate_limit::TokenBucket;
 pub use tickets::SpentTickets;
 pub use workspace::{
     Answered, Ask, Attach, ChannelMembers, DeliveryClass, Effect, Framing, History, Input,
-    LoadedUser, Spoken, Workspace,
+    LoadedUser, Spoken, Taken, Workspace,
 };

@@ -8,6 +8,7 @@ mod deliver;
 mod io;
 mod meetings;
 mod presence;
+mod receipts;
 mod resync;
 mod said;
 mod ticks;
@@ -24,6 +25,7 @@ use crate::hold::Holds;
 use crate::meetings::Meetings;
 use crate::numbers::{EntryNumber, Registration, RepairId};
 use crate::presence::Present;
+use crate::receipts::Receipts;
 use crate::ring::Ring;
 use crate::roster::{Roster, UserKey};
 use crate::typing::Typing;
@@ -37,7 +39,7 @@ use ticks::{AUDIT, Attached};
 
 pub use backfill::History;
 pub use io::{Attach, ChannelMembers, DeliveryClass, Effect, Framing, Input, LoadedUser};
-pub use meetings::{Answered, Ask, Spoken};
+pub use meetings::{Answered, Ask, Spoken, Taken};
 
 /// The handling of one input.
 struct Turn<'a> {
@@ -70,6 +72,7 @@ pub struct Workspace {
     /// Channels of which a signal needs a newer view, which is being read.
     behind: BTreeSet<ChannelId>,
     presence: Present,
+    receipts: Receipts,
     /// By user, in order of arrival, so that lookups are fast in a reconnect storm.
     waiting: BTreeMap<UserKey, Vec<Waiting>>,
     reading: HashSet<EntryNumber>,
@@ -125,6 +128,7 @@ impl Workspace {
             meetings: Meetings::default(),
             behind: BTreeSet::new(),
             presence: Present::new(now),
+            receipts: Receipts::default(),
             waiting: BTreeMap::new(),
             reading: HashSet::new(),
             unresolved: HashSet::new(),
@@ -196,6 +200,7 @@ impl Workspace {
             || !self.typing.is_empty()
             || !self.pongs.is_empty()
             || self.presence.is_waiting()
+            || !self.receipts.is_empty()
     }
 
     /// Whether no socket is attached or waits to be.
@@ -273,6 +278,7 @@ impl Workspace {
         self.expire_waiting(turn);
         self.on_time_of_signals(turn);
         self.on_time_of_presence(turn);
+        self.on_time_of_receipts(turn);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::dns_readiness::DnsReadiness;
 use crate::fanout::Shards;
 use crate::fleet_watch::FleetWatch;
 use crate::health::Health;
-use crate::meetings::KnownMeetings;
+use crate::known_channels::KnownChannels;
 use crate::metrics::{Metrics, Snapshot};
 use crate::reported::Reported;
 use crate::store::Store;
@@ -99,7 +99,7 @@ pub(crate) struct Hub {
     is_draining: AtomicBool,
     serial: AtomicU64,
     pub(crate) workspaces: Workspaces,
-    pub(crate) meetings: KnownMeetings,
+    pub(crate) channels: KnownChannels,
     sockets: Mutex<BTreeSet<SocketId>>,
     spent: Mutex<SpentTickets>,
     foreign_tickets: Outage,
@@ -141,7 +141,7 @@ impl Hub {
             is_draining: AtomicBool::new(false),
             serial: AtomicU64::new(0),
             workspaces: Workspaces::default(),
-            meetings: KnownMeetings::default(),
+            channels: KnownChannels::default(),
             sockets: Mutex::default(),
             spent: Mutex::default(),
             foreign_tickets: Outage::default(),

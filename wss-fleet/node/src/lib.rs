@@ -16,6 +16,7 @@
 
 mod accept;
 mod admin;
+mod asks;
 mod delivery_stats;
 mod dns_readiness;
 mod drain;
@@ -31,6 +32,7 @@ mod heartbeat;
 mod http_get;
 mod hub;
 pub mod inbound;
+mod known_channels;
 mod listener;
 mod meetings;
 mod metered_io;

@@ -1,89 +1,37 @@
 //! What a workspace's task asks the bus about channels that keep nothing (ADR 0043).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use delivery::{Answered, Ask, Input, Spoken};
+use delivery::{Answered, Ask, Input, Spoken, Taken};
 use messaging::ports::{BusError, Sealed};
 use model::{
-    Channel, ChannelId, Contract, ErrorCode, Message, SessionId, SessionPosition, WorkspaceId,
-    limits,
+    Channel, ChannelId, ErrorCode, Message, SessionId, SessionPosition, WorkspaceId, limits,
 };
-use parking_lot::Mutex;
 use protocol::client_frame::SendFrame;
 use protocol::signal::SaidSignal;
-use tokio::time::Instant;
 
 use crate::hub::Hub;
+use crate::known_channels;
 
-/// What the node read lately of channels that were asked for: whether they keep nothing, and are over.
-#[derive(Debug, Default)]
-pub(crate) struct KnownMeetings(Mutex<HashMap<ChannelId, (Instant, Channel)>>);
-
-impl KnownMeetings {
-    fn get(&self, id: &ChannelId) -> Option<Channel> {
-        let known = self.0.lock();
-        let fresh = known.get(id).filter(|(at, _)| at.elapsed() < limits::VIEW_LEASE);
-        fresh.map(|(_, channel)| channel.clone())
+/// Answers a client that joins a channel which keeps nothing, or says something there.
+pub(crate) async fn answer(
+    hub: &Hub,
+    workspace: &WorkspaceId,
+    channel: &Channel,
+    ask: &Ask,
+) -> Answered {
+    if channel.is_over(hub.now()) {
+        return Err((ErrorCode::Ended, None));
     }
-
-    fn put(&self, channel: Channel) {
-        let mut known = self.0.lock();
-        if known.len() >= KNOWN_MAX {
-            known.retain(|_, (at, _)| at.elapsed() < limits::VIEW_LEASE);
-        }
-        if known.len() < KNOWN_MAX {
-            known.insert(channel.id.clone(), (Instant::now(), channel));
-        }
-    }
-
-    /// Forgets a channel, because it has ended.
-    pub(crate) fn forget(&self, id: &ChannelId) {
-        self.0.lock().remove(id);
-    }
-}
-
-/// Answers a client that joins or sends.
-pub(crate) async fn ask(hub: Arc<Hub>, workspace: WorkspaceId, ask: Ask) -> Input {
-    let (socket, number) = (ask.socket, ask.number);
-    let answered = answer(&hub, &workspace, ask).await;
-    Input::Answered { socket, number, answered }
-}
-
-async fn answer(hub: &Hub, workspace: &WorkspaceId, ask: Ask) -> Answered {
-    let channel = meeting(hub, workspace, &ask.channel_id).await.map_err(|code| (code, None))?;
     let new = SessionId::mint(hub.now(), hub.ports.randomness.bits());
     let asked = match &ask.send {
         None => bounded(hub.ports.sessions.session(workspace, &channel.id, new)).await,
         Some(send) => {
-            let said = sealed(hub, workspace, &channel, &ask, send)?;
+            let said = sealed(hub, workspace, channel, ask, send)?;
             bounded(hub.ports.sessions.say(workspace, &said, new)).await
         }
     };
-    asked.or(Err((ErrorCode::Unavailable, None)))
-}
-
-/// The channel, if it keeps nothing and is not over.
-async fn meeting(hub: &Hub, workspace: &WorkspaceId, id: &ChannelId) -> Result<Channel, ErrorCode> {
-    let channel = match hub.meetings.get(id) {
-        Some(known) => known,
-        None => {
-            let read = hub.ports.channels.channels(std::slice::from_ref(id));
-            let permit = hub.store.admit().await;
-            let read = tokio::time::timeout(limits::PUBLISH_DEADLINE, read).await;
-            drop(permit);
-            let Ok(Ok(found)) = read else { return Err(ErrorCode::Unavailable) };
-            let is_ours = |found: &Channel| found.workspace_id == *workspace;
-            let found = found.into_iter().find(is_ours).ok_or(ErrorCode::ChannelNotFound)?;
-            hub.meetings.put(found.clone());
-            found
-        }
-    };
-    match channel.contract {
-        Contract::Ephemeral if channel.is_over(hub.now()) => Err(ErrorCode::Ended),
-        Contract::Ephemeral => Ok(channel),
-        Contract::PersistFirst | Contract::DeliverFirst => Err(ErrorCode::WrongContract),
-    }
+    asked.map(Taken::At).or(Err((ErrorCode::Unavailable, None)))
 }
 
 fn sealed(
@@ -111,7 +59,7 @@ fn sealed(
     }
     let text = hub.ports.seal.seal(workspace, &channel.id, &message, nonce);
     // The channel's own version may be newer than the view here.
-    let members_version = ask.members_version.max(channel.members_version);
+    let members_version = ask.members_version.unwrap_or_default().max(channel.members_version);
     Ok(Sealed { channel_id: channel.id.clone(), members_version, text })
 }
 
@@ -128,7 +76,8 @@ pub(crate) async fn keep(
     workspace: WorkspaceId,
     channel: ChannelId,
 ) -> Option<Input> {
-    match meeting(&hub, &workspace, &channel).await {
+    match known_channels::channel(&hub, &workspace, &channel).await {
+        Ok(found) if found.is_over(hub.now()) => Some(Input::MeetingOver(channel)),
         Ok(_) => {
             let new = SessionId::mint(hub.now(), hub.ports.randomness.bits());
             // The next one tells it, too.
@@ -136,7 +85,6 @@ pub(crate) async fn keep(
                 bounded(hub.ports.sessions.session(&workspace, &channel, new)).await.is_ok();
             None
         }
-        Err(ErrorCode::Ended) => Some(Input::MeetingOver(channel)),
         Err(_) => None,
     }
 }
@@ -147,6 +95,3 @@ async fn bounded(
     let answered = tokio::time::timeout(limits::PUBLISH_DEADLINE, call).await;
     answered.unwrap_or_else(|late| Err(BusError::Unavailable(late.into())))
 }
-
-/// Channels that are known at the same time.
-const KNOWN_MAX: usize = 10_000;

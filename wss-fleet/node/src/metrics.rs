@@ -32,6 +32,8 @@ pub(crate) struct Metrics {
     pub(crate) client_frames: IntCounterVec,
     /// By outcome.
     pub(crate) signals: IntCounterVec,
+    /// Messages of channels that deliver first, by outcome.
+    pub(crate) sends: IntCounterVec,
     pub(crate) presence: IntCounterVec,
     pub(crate) heartbeats_missed: IntCounter,
     pub(crate) panics: IntCounter,
@@ -123,6 +125,12 @@ impl Metrics {
                 ("inkwire_signals_total", SIGNALS),
                 "outcome",
                 ["pushed", "failed", "dropped"].into_iter(),
+            ),
+            sends: labelled(
+                &registry,
+                ("inkwire_sends_total", SENDS),
+                "outcome",
+                ["accepted", "refused", "unavailable"].into_iter(),
             ),
             presence: labelled(
                 &registry,
@@ -284,6 +292,7 @@ const FOREIGN_PUSHES: &str =
 const CLIENT_FRAMES: &str =
     "Frames from clients after their hello; malformed ones are passed over.";
 const SIGNALS: &str = "Signals of this node's clients for all nodes; they may fail, or be dropped if too many are under way.";
+const SENDS: &str = "Messages sent on sockets to be delivered first. unavailable: Redis or the store did not take them.";
 const PRESENCE_CALLS: &str =
     "Calls of Redis about presence, by outcome. lacking: Redis had lost the write before.";
 const BACKFILLS: &str = "Channels read from the store because Redis had lost part of the stream.";

@@ -9,7 +9,7 @@ use std::time::Duration;
 use delivery::{ChannelMembers, History, Input, LoadedUser, RepairId};
 use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
-use messaging::ports::{BusError, Entry, LogEntry, PageQuery, ReadError, Subscription};
+use messaging::ports::{BusError, Entry, LogEntry, PageQuery, ReadError, SpoolEntry, Subscription};
 use model::{
     Channel, ChannelId, EntryId, LateArrivals, LogId, Member, Message, MessageId, MessageRef,
     Position, PublicationId, Timestamp, UserId, WorkspaceId, backoff, chain, limits,
@@ -197,10 +197,29 @@ impl Source<'_> {
     ) -> Result<Option<History>, Failure> {
         let permit = self.hub.backfills.acquire().await;
         self.hub.metrics.backfills.inc();
-        let Some(messages) = self.messages_since(channel, since).await? else { return Ok(None) };
+        // Before the store: messages move only from there to here.
+        let waiting = self.waiting_since(channel, since).await?;
+        let Some(mut messages) = self.messages_since(channel, since).await? else {
+            return Ok(None);
+        };
+        let stored: BTreeSet<MessageId> = messages.iter().map(|message| message.id).collect();
+        messages.extend(waiting.into_iter().filter(|waits| !stored.contains(&waits.id)));
         let members = self.members_of(channel).await?;
         drop(permit);
         Ok(Some(History { messages, members }))
+    }
+
+    /// Reads what was accepted in a channel since a time and is not stored yet.
+    async fn waiting_since(
+        &self,
+        channel: &ChannelId,
+        since: Timestamp,
+    ) -> Result<Vec<Message>, Failure> {
+        let waiting = self.hub.ports.spool.waiting(self.workspace, channel);
+        let waiting = tokio::time::timeout(self.patience, waiting).await;
+        let entries = waiting.or(Err(Failure::Silent))?.or(Err(Failure::Refused))?;
+        let lately = entries.iter().filter(|entry| entry.accepted_at() >= since);
+        Ok(lately.filter_map(SpoolEntry::message).map(|stored| stored.message).collect())
     }
 
     async fn messages_since(

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use auth::tickets::SignedTickets;
 use auth::tokens::NoTokens;
 use auth::{Secret, Secrets};
-use memory::{
-    ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, PlainSeal, SeededRandomness,
-};
+use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
 use messaging::Ports;
 use model::Timestamp;
 use tokio::task::JoinSet;
@@ -31,30 +29,14 @@ impl TestHub {
         let clock = Arc::new(ManualClock::at(now));
         let store = Arc::new(MemoryStore::new());
         let secrets = Secrets::from(Secret::parse(&"s".repeat(32)).unwrap());
-        let bus = Arc::new(MemoryBus::new(clock.clone()));
-        let mut ports = Ports {
-            messages: store.clone(),
-            attachments: store.clone(),
-            files: Arc::new(MemoryFiles::new()),
-            channels: store.clone(),
-            members: store.clone(),
-            mentions: store.clone(),
-            pins: store.clone(),
-            threads: store.clone(),
-            read_marks: store.clone(),
-            revocations: store.clone(),
-            profiles: store.clone(),
-            bus: bus.clone(),
-            sessions: bus.clone(),
-            seal: Arc::new(PlainSeal),
-            presence: bus,
-            nodes: Arc::new(MemoryDirectory::new(clock.clone())),
-            tokens: Arc::new(NoTokens),
-            tickets: Arc::new(SignedTickets::new(&secrets)),
+        let mut ports = memory::ports(
+            store.clone(),
+            Arc::new(MemoryBus::new(clock.clone())),
+            Arc::new(MemoryDirectory::new(clock.clone())),
+            (Arc::new(NoTokens), Arc::new(SignedTickets::new(&secrets))),
             clock,
-            randomness: Arc::new(SeededRandomness::new(7)),
-            health_checks: Vec::new(),
-        };
+            SeededRandomness::new(7),
+        );
         change(&mut ports);
         let mut shards = JoinSet::new();
         let url = "ws://node/socket".to_owned();

@@ -22,7 +22,7 @@ use crate::read_queue::{Ended, ReadQueue};
 use crate::shard::Command;
 use crate::signals::Signals;
 use crate::workspaces::Request;
-use crate::{fleet_watch, frames, meetings, presence, reads};
+use crate::{asks, fleet_watch, frames, meetings, presence, reads};
 
 struct Task {
     hub: Arc<Hub>,
@@ -236,7 +236,7 @@ impl Task {
             }
             Notice::Signal(signal) => {
                 if let Signal::Ended { channel_id } = &signal {
-                    self.hub.meetings.forget(channel_id);
+                    self.hub.channels.forget(channel_id);
                 }
                 Input::Signal(signal)
             }
@@ -288,7 +288,13 @@ impl Task {
             Effect::Close { socket, code } => hub.close(socket, code, None).await,
             Effect::Signal(signal) => self.signals.offer(&hub, &id, signal),
             Effect::Ask(ask) => {
-                self.job(meetings::ask(hub, id, *ask));
+                self.job(asks::ask(hub, id, *ask));
+            }
+            Effect::Got { channel, got } => {
+                self.jobs.spawn(async move {
+                    asks::got(hub, id, channel, got).await;
+                    Event::Nothing
+                });
             }
             Effect::KeepMeeting(channel) => {
                 self.jobs.spawn(async move {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use client::{Client, Config, Event};
-use model::{ChannelChange, ChannelId, Presence, UserId};
+use model::{ChannelChange, ChannelId, MessageId, Presence, UserId};
 use serde_json::{Map, Value, json};
 
 use super::Access;
@@ -53,6 +53,7 @@ const fn channel_of(event: &Event) -> Option<&ChannelId> {
         Event::Said { message, .. } => Some(&message.channel_id),
         Event::Joined { channel_id, .. }
         | Event::NotJoined { channel_id, .. }
+        | Event::Receipts { channel_id, .. }
         | Event::Ended { channel_id } => Some(channel_id),
         Event::Ready { .. }
         | Event::Presence { .. }
@@ -102,6 +103,7 @@ async fn text_of(event: &Event, names: &mut Names) -> Option<String> {
         | Event::Joined { .. }
         | Event::NotJoined { .. }
         | Event::Presence { .. }
+        | Event::Receipts { .. }
         | Event::Tick { .. }
         | Event::Restarted { .. }
         | Event::CaughtUp { .. }
@@ -112,6 +114,23 @@ async fn text_of(event: &Event, names: &mut Names) -> Option<String> {
 
 fn ids_of(users: &[UserId]) -> Vec<&str> {
     users.iter().map(UserId::as_str).collect()
+}
+
+fn receipts(
+    channel_id: &ChannelId,
+    delivered: &[(UserId, MessageId)],
+    read: &[(UserId, MessageId)],
+    archived: &[MessageId],
+) -> Value {
+    let archived: Vec<String> = archived.iter().map(ToString::to_string).collect();
+    json!({
+        "event": "receipts", "channel_id": channel_id.as_str(),
+        "delivered": marks(delivered), "read": marks(read), "archived": archived,
+    })
+}
+
+fn marks(marks: &[(UserId, MessageId)]) -> Map<String, Value> {
+    marks.iter().map(|(user, id)| (user.to_string(), id.to_string().into())).collect()
 }
 
 fn record(event: &Event) -> Value {
@@ -168,6 +187,9 @@ fn record(event: &Event) -> Value {
             let state = |(user, is): &(UserId, Presence)| (user.to_string(), is.as_str().into());
             let users: Map<String, Value> = users.iter().map(state).collect();
             json!({ "event": "presence", "users": users })
+        }
+        Event::Receipts { channel_id, delivered, read, archived } => {
+            receipts(channel_id, delivered, read, archived)
         }
         Event::Tick { server_time, fresh } => {
             json!({ "event": "tick", "server_time": server_time.unix_ms(), "fresh": fresh })

@@ -133,6 +133,12 @@ impl Meetings {
                 self.ended(channel_id);
                 Some(Event::Ended { channel_id: channel_id.clone() })
             }
+            ServerFrame::Presence { users } => Some(Event::Presence { users: users.clone() }),
+            ServerFrame::Receipts { channel_id, delivered, read, archived } => {
+                let (channel_id, archived) = (channel_id.clone(), archived.clone());
+                let (delivered, read) = (delivered.clone(), read.clone());
+                Some(Event::Receipts { channel_id, delivered, read, archived })
+            }
             ServerFrame::Read { log, mark } => Some(Event::Read { log: log.clone(), mark: *mark }),
             ServerFrame::Typing { log, users, more } => {
                 Some(Event::Typing { log: log.clone(), users: users.clone(), more: *more })
@@ -143,7 +149,6 @@ impl Meetings {
             | ServerFrame::Tick { .. }
             | ServerFrame::Pong { .. }
             | ServerFrame::Resync { .. }
-            | ServerFrame::Presence { .. }
             | ServerFrame::Unknown { .. } => None,
         }
     }

@@ -66,6 +66,7 @@ impl Speech {
                 ClientFrame::View(_)
                 | ClientFrame::Idle(_)
                 | ClientFrame::Join { .. }
+                | ClientFrame::Got { .. }
                 | ClientFrame::Leave(_)
                 | ClientFrame::Send(_)
                 | ClientFrame::BadSend { .. } => true,
@@ -81,6 +82,7 @@ impl Speech {
             | ClientFrame::View(_)
             | ClientFrame::Idle(_)
             | ClientFrame::Join { .. }
+            | ClientFrame::Got { .. }
             | ClientFrame::Leave(_)
             | ClientFrame::Send(_)
             | ClientFrame::BadSend { .. } => {}

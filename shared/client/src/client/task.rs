@@ -324,8 +324,9 @@ impl Task {
                 shared.inbox().open_gap(channels.as_deref(), shared.node_now());
                 Some(self.on_resync(reason, *delay_ms))
             }
-            ServerFrame::Presence { users } => Some(Event::Presence { users: users.clone() }),
-            ServerFrame::Read { .. }
+            ServerFrame::Presence { .. }
+            | ServerFrame::Receipts { .. }
+            | ServerFrame::Read { .. }
             | ServerFrame::Typing { .. }
             | ServerFrame::Accepted { .. }
             | ServerFrame::Refused(_)
@@ -383,6 +384,7 @@ impl Task {
             | ServerFrame::Said { .. }
             | ServerFrame::Ended { .. }
             | ServerFrame::Presence { .. }
+            | ServerFrame::Receipts { .. }
             | ServerFrame::Unknown { .. } => None,
         }
     }

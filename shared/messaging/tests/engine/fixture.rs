@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use memory::{
-    ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, PlainSeal, SeededRandomness,
-};
+use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, SeededRandomness};
 use messaging::channels::create_channel;
 use messaging::ports::{
     ChannelStore, Entry, EventBus, Lease, NodeDirectory, Principal, ProfileStore, Ticket,
@@ -58,29 +56,15 @@ impl Fixture {
         let files = MemoryFiles::new();
         let bus = Arc::new(MemoryBus::new(clock.clone()));
         let directory = Arc::new(MemoryDirectory::new(clock.clone()));
-        let mut ports = Ports {
-            messages: store.clone(),
-            attachments: store.clone(),
-            files: Arc::new(files.clone()),
-            channels: store.clone(),
-            members: store.clone(),
-            mentions: store.clone(),
-            pins: store.clone(),
-            threads: store.clone(),
-            read_marks: store.clone(),
-            revocations: store.clone(),
-            profiles: store.clone(),
-            bus: bus.clone(),
-            sessions: bus.clone(),
-            seal: Arc::new(PlainSeal),
-            nodes: directory.clone(),
-            presence: bus.clone(),
-            tokens: Arc::new(NoTokens),
-            tickets: Arc::new(NamedTickets(vec!["our-key".to_owned()])),
-            clock: clock.clone(),
-            randomness: Arc::new(SeededRandomness::new(7)),
-            health_checks: Vec::new(),
-        };
+        let mut ports = memory::ports(
+            store.clone(),
+            bus.clone(),
+            directory.clone(),
+            (Arc::new(NoTokens), Arc::new(NamedTickets(vec!["our-key".to_owned()]))),
+            clock.clone(),
+            SeededRandomness::new(7),
+        );
+        ports.files = Arc::new(files.clone());
         wrap(&mut ports, store.clone());
         let app = App::new(ports);
         Self { app, clock, store, files, bus, directory }

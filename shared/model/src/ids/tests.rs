@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::channel::Contract;
 
 fn workspace(text: &str) -> WorkspaceId {
     WorkspaceId::parse(text).unwrap()
@@ -47,10 +48,16 @@ fn message_ids_are_upper_case_and_do_not_overflow() {
 
 #[test]
 fn a_dm_has_one_id_whoever_opens_it() {
-    let one = ChannelId::of_dm(&workspace("w"), &user("alice"), &user("bob"));
-    assert_eq!(one, ChannelId::of_dm(&workspace("w"), &user("bob"), &user("alice")));
-    assert_ne!(one, ChannelId::of_dm(&workspace("v"), &user("alice"), &user("bob")));
-    assert_ne!(one, ChannelId::of_dm(&workspace("w"), &user("alice"), &user("bobb")));
+    let id = |space: &str, one: &str, other: &str, contract| {
+        ChannelId::of_dm(&workspace(space), &user(one), &user(other), contract)
+    };
+    let (stored, delivered) = (Contract::PersistFirst, Contract::DeliverFirst);
+    let one = id("w", "alice", "bob", stored);
+    assert_eq!(one, id("w", "bob", "alice", stored));
+    assert_ne!(one, id("v", "alice", "bob", stored));
+    assert_ne!(one, id("w", "alice", "bobb", stored));
+    assert_ne!(one, id("w", "alice", "bob", delivered));
+    assert_eq!(id("w", "bob", "alice", delivered), id("w", "alice", "bob", delivered));
     assert_eq!(ChannelId::parse(one.as_str()), Ok(one.clone()));
     assert!(one.is_dm());
     // Golden value: the derivation is a contract, because stored channels depend on it.

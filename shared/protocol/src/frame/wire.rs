@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use model::{
-    ChannelChange, ChannelDetails, ChannelId, Epoch, LogId, PushedMessage, ReadMark,
+    ChannelChange, ChannelDetails, ChannelId, Epoch, LogId, MessageId, PushedMessage, ReadMark,
     SessionPosition, Timestamp, UserId, limits,
 };
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Ready, Refused, ServerFrame};
-use crate::presence;
+use crate::{presence, receipts};
 
 impl ServerFrame {
     /// Reads a frame; `None` if it is not one of this protocol.
@@ -135,6 +135,10 @@ struct Wire {
     at: Value,
     #[serde(default)]
     missed: Value,
+    #[serde(default)]
+    delivered: Value,
+    #[serde(default)]
+    read: Value,
     // Of a channel's details. Frames of other types may have fields of these names and other types.
     #[serde(default)]
     name: Value,
@@ -190,6 +194,15 @@ impl Wire {
                 },
                 more: self.more.as_u64()?,
             }),
+            "receipts" => Some(ServerFrame::Receipts {
+                channel_id: self.channel_id?.parse().ok()?,
+                delivered: receipts::read_marks(self.delivered.as_object()?)?,
+                read: receipts::read_marks(self.read.as_object()?)?,
+                archived: {
+                    let parsed = |id: &Value| MessageId::parse(id.as_str()?).ok();
+                    self.archived.as_array()?.iter().map(parsed).collect::<Option<_>>()?
+                },
+            }),
             "presence" => Some(ServerFrame::Presence { users: presence::decode(&self.users)? }),
             "read" => Some(ServerFrame::Read {
                 log: log(self.channel_id, self.thread)?,
@@ -214,7 +227,7 @@ impl Wire {
 }
 
 /// The types of frames that this version reads.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "ready",
     "message",
     "message_changed",
@@ -225,4 +238,5 @@ const KNOWN: [&str; 10] = [
     "read",
     "typing",
     "presence",
+    "receipts",
 ];

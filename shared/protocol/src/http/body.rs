@@ -244,8 +244,11 @@ pub struct ChannelBody {
     /// The number of changes of name, topic and `archived`.
     #[serde(default)]
     pub details_version: u64,
-    /// `persist_first`.
+    /// `persist_first`, `deliver_first` or `ephemeral`.
     pub contract: String,
+    /// How long messages are kept that were delivered first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<String>,
     /// RFC 3339.
     pub created_at: String,
     /// The user who created it.
@@ -279,6 +282,7 @@ impl ChannelBody {
             archived: channel.details.archived,
             details_version: channel.details.version,
             contract: channel.contract.as_str().to_owned(),
+            keep: channel.contract.keep().map(str::to_owned),
             created_at: channel.created_at.rfc3339(),
             created_by: channel.created_by.to_string(),
             members_version: channel.members_version,

@@ -210,6 +210,7 @@ impl TryFrom<Fields> for NewChannel {
         let kind = fields.string("type")?;
         let name = fields.optional_string("name")?;
         let contract = fields.optional_string("contract")?;
+        let keep = fields.optional_string("keep")?;
         let visibility = fields.optional_string("visibility")?;
         let members = members_of(&mut fields)?;
         fields.finish()?;
@@ -218,6 +219,20 @@ impl TryFrom<Fields> for NewChannel {
             Some(Some(contract)) => contract,
             Some(None) => return Err(Problem::invalid_field("contract", "Not a contract")),
         };
+        match (keep.as_deref(), contract.keep()) {
+            (None, _) => {}
+            (Some(keep), Some(served)) if keep == served => {}
+            (Some("acked"), Some(_)) => {
+                return Err(Problem::invalid_field("keep", "Only `archive` is served"));
+            }
+            (Some(_), Some(_)) => {
+                return Err(Problem::invalid_field("keep", "Neither archive nor acked"));
+            }
+            (Some(_), None) => {
+                let detail = "Only for channels that deliver first";
+                return Err(Problem::invalid_field("keep", detail));
+            }
+        }
         let visibility = match visibility.as_deref().map(Visibility::parse) {
             None => Visibility::default(),
             Some(Some(visibility)) => visibility,

@@ -12,7 +12,7 @@ use model::{Timestamp, UserId, WorkspaceId};
 use serde_json::Value;
 
 use super::*;
-use crate::compose::{ports, store};
+use crate::compose::{BusParts, ports, store};
 use crate::config::StoreConfig;
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
@@ -38,10 +38,9 @@ async fn app() -> App {
         table_prefix: "t-".to_owned(),
     };
     let store = store(&config, CredentialSource::local(), Capacity::default()).await;
-    let bus = Arc::new(MemoryBus::new(Arc::clone(&clock)));
-    let nodes = Arc::new(MemoryDirectory::new(Arc::clone(&clock)));
+    let bus = MemoryBus::new(Arc::clone(&clock));
+    let parts = BusParts::of(bus, Arc::new(MemoryDirectory::new(Arc::clone(&clock))));
     let tickets = Arc::new(SignedTickets::new(&Secrets::parse(&"t".repeat(32)).unwrap()));
-    let parts = (bus.clone() as _, bus.clone() as _, nodes as _, bus as _);
     let ports = ports(store, parts, Arc::new(tokens()), tickets);
     App::new(Ports { clock, ..ports })
 }

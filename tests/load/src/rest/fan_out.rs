@@ -32,8 +32,8 @@ impl FanOut {
         let population = Population::one_channel(SOCKETS);
         let store = MemoryStore::new();
         population.fill(&store).await?;
-        let (bus, sessions, directory, presence) = memory_bus();
-        let parts = (Arc::clone(&bus), sessions, directory, presence);
+        let parts = memory_bus();
+        let bus = Arc::clone(&parts.bus);
         let ports = serve::ports(store, parts)?;
         let (streams, accepted) = mpsc::channel::<Box<dyn Stream>>(SOCKETS);
         let node = Node::handed("ws://node.example/socket".to_owned(), ports, 1, accepted);

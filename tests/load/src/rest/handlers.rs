@@ -9,12 +9,10 @@ use bytes::Bytes;
 use clap::ValueEnum;
 use dynamo::Capacity;
 use http::{Request, Response, header};
-use memory::{
-    ManualClock, MemoryBus, MemoryDirectory, MemoryFiles, MemoryStore, PlainSeal, SeededRandomness,
-};
+use memory::{ManualClock, MemoryBus, MemoryDirectory, MemoryStore, SeededRandomness};
+use messaging::App;
 use messaging::channels::create_channel;
 use messaging::ports::{Clock, Lease, NodeDirectory as _, Principal};
-use messaging::{App, Ports};
 use model::{
     ChannelId, Contract, NewChannel, NewChannelKind, NodeId, Timestamp, UserId, Visibility,
     WorkspaceId,
@@ -140,29 +138,15 @@ pub(crate) async fn in_memory() -> Outcome<App> {
         nodes.renew(&lease).await?;
     }
     let bus = Arc::new(MemoryBus::new(Arc::clone(&clock)));
-    Ok(App::new(Ports {
-        messages: Arc::<MemoryStore>::clone(&store),
-        attachments: Arc::<MemoryStore>::clone(&store),
-        files: Arc::new(MemoryFiles::new()),
-        channels: Arc::<MemoryStore>::clone(&store),
-        members: Arc::<MemoryStore>::clone(&store),
-        mentions: Arc::<MemoryStore>::clone(&store),
-        pins: Arc::<MemoryStore>::clone(&store),
-        threads: Arc::<MemoryStore>::clone(&store),
-        read_marks: Arc::<MemoryStore>::clone(&store),
-        revocations: Arc::<MemoryStore>::clone(&store),
-        profiles: store,
-        sessions: Arc::<MemoryBus>::clone(&bus),
-        seal: Arc::new(PlainSeal),
-        bus: Arc::<MemoryBus>::clone(&bus),
+    let tokens = Arc::new(JwtTokens::new(&TokenConfig::shared(token_secrets()?)));
+    Ok(App::new(memory::ports(
+        store,
+        bus,
         nodes,
-        presence: bus,
-        tokens: Arc::new(JwtTokens::new(&TokenConfig::shared(token_secrets()?))),
-        tickets: Arc::new(tickets()?),
+        (tokens, Arc::new(tickets()?)),
         clock,
-        randomness: Arc::new(SeededRandomness::new(7)),
-        health_checks: Vec::new(),
-    }))
+        SeededRandomness::new(7),
+    )))
 }
 
 /// The DynamoDB adapter on an engine, with a given bus. `capacity` counts what it costs.
@@ -180,8 +164,8 @@ pub(crate) fn redis(url: &str) -> Outcome<BusParts> {
 /// A bus in this process.
 pub(crate) fn memory_bus() -> BusParts {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let bus = Arc::new(MemoryBus::new(Arc::clone(&clock)));
-    (bus.clone(), bus.clone(), Arc::new(MemoryDirectory::new(clock)), bus)
+    let bus = MemoryBus::new(Arc::clone(&clock));
+    BusParts::of(bus, Arc::new(MemoryDirectory::new(clock)))
 }
 
 /// With names, ids and version, the row stays below 1 KiB: one write unit.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{
-    ChannelId, ConnectionId, EntryId, Member, Message, MessageRef, Position, PublicationId,
-    Timestamp, UserId,
+    ChannelId, ConnectionId, EntryId, Member, Message, MessageId, MessageRef, Position,
+    PublicationId, Timestamp, UserId,
 };
 use protocol::client_frame::ClientFrame;
 use protocol::close::CloseCode;
@@ -195,10 +195,18 @@ pub enum Effect {
         /// The close code.
         code: CloseCode,
     },
-    /// Ask the bus for a client that joins a channel which keeps nothing, or says something there.
+    /// Ask the bus for a client that sends, or that joins a channel which keeps nothing.
     Ask(Box<Ask>),
     /// Tell the bus that somebody takes part in a channel that keeps nothing, unless it is over.
     KeepMeeting(ChannelId),
+    /// Note, for all nodes, up to where users here have a channel's messages. It may be lost: their
+    /// clients say it again.
+    Got {
+        /// The channel.
+        channel: ChannelId,
+        /// The users and the ids.
+        got: Vec<(UserId, MessageId)>,
+    },
     /// Push a signal to all nodes of the workspace, this one included. It may be lost.
     Signal(Signal),
     /// Announce who is present, or read it.

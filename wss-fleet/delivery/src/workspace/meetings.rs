@@ -17,16 +17,29 @@ pub struct Ask {
     pub number: u64,
     /// The channel.
     pub channel_id: ChannelId,
-    /// The user, and the version of the membership by which they are a member here.
+    /// The user.
     pub user: UserId,
-    /// See `user`.
-    pub members_version: u64,
+    /// The version of the membership by which they are a member here, 0 if the members are not read;
+    /// `None` if they are no member here, which may be news that has not arrived yet.
+    pub members_version: Option<u64>,
     /// What they say; `None` if they join.
     pub send: Option<SendFrame>,
 }
 
-/// The answer to an [`Ask`]: the position, or why not, and which field is wrong.
-pub type Answered = Result<SessionPosition, (ErrorCode, Option<&'static str>)>;
+/// The answer to an [`Ask`], or why not, and which field is wrong.
+pub type Answered = Result<Taken, (ErrorCode, Option<&'static str>)>;
+
+/// What the bus made of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// The place in the session of a channel that keeps nothing: of what was said, or of the join.
+    At(SessionPosition),
+    /// The message is delivered, and waits to be stored.
+    Delivered {
+        /// Whether a replica has it, too.
+        replicated: bool,
+    },
+}
 
 /// A message that was said, opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,12 +101,15 @@ impl Workspace {
         question: &Question,
     ) -> Result<Effect, ErrorCode> {
         let key = self.sockets.get(&socket).map(|attached| attached.key);
-        let key = key.filter(|key| self.roster.is_member(channel, *key));
         let user = key.and_then(|key| self.roster.user(key)).map(|user| user.id.clone());
         let user = user.ok_or(ErrorCode::ChannelNotFound)?;
+        let is_member = key.is_some_and(|key| self.roster.is_member(channel, key));
         let send = match question {
             Question::Send(send) => Some(send.clone()),
             Question::Join { .. } | Question::Leave(_) | Question::Refused(_) => {
+                if !is_member {
+                    return Err(ErrorCode::ChannelNotFound);
+                }
                 if !self.meetings.may_join(socket) {
                     return Err(ErrorCode::RateLimited);
                 }
@@ -101,7 +117,8 @@ impl Workspace {
                 None
             }
         };
-        let (channel_id, members_version) = (channel.clone(), self.roster.version(channel));
+        let members_version = is_member.then(|| self.roster.version(channel));
+        let channel_id = channel.clone();
         let ask = Ask { socket, number, channel_id, user, members_version, send };
         Ok(Effect::Ask(Box::new(ask)))
     }
@@ -113,7 +130,7 @@ impl Workspace {
         answered: Answered,
         turn: &mut Turn<'_>,
     ) {
-        if let (Some(Question::Join { channel_id, .. }), Ok(at)) =
+        if let (Some(Question::Join { channel_id, .. }), Ok(Taken::At(at))) =
             (self.meetings.asked(socket, number), answered)
             && self.roster.version(channel_id) == 0
         {
@@ -125,17 +142,16 @@ impl Workspace {
         }
         let Some(question) = self.meetings.answered(socket, number) else { return };
         match (&question, answered) {
-            (Question::Send(send), Ok(at)) => {
-                let accepted = ServerFrame::Accepted {
-                    reference: send.reference,
-                    id: send.id,
-                    n: Some(at.n),
-                    replicated: false,
-                    server_time: turn.now,
+            (Question::Send(send), Ok(taken)) => {
+                let (n, replicated) = match taken {
+                    Taken::At(at) => (Some(at.n), false),
+                    Taken::Delivered { replicated } => (None, replicated),
                 };
+                let (reference, id, server_time) = (send.reference, send.id, turn.now);
+                let accepted = ServerFrame::Accepted { reference, id, n, replicated, server_time };
                 self.answer(socket, &accepted, turn);
             }
-            (Question::Join { channel_id, after }, Ok(at)) => {
+            (Question::Join { channel_id, after }, Ok(Taken::At(at))) => {
                 let channel_id = channel_id.clone();
                 let missed = at.missed_since(*after);
                 let held = self.meetings.joined(&channel_id, socket, at);
@@ -150,7 +166,7 @@ impl Workspace {
                 }
                 self.answer(socket, &ServerFrame::Refused(question.refused(code, field)), turn);
             }
-            (Question::Leave(_) | Question::Refused(_), Ok(_)) => {}
+            (Question::Join { .. } | Question::Leave(_) | Question::Refused(_), Ok(_)) => {}
         }
         self.ask_next(socket, turn);
     }
@@ -209,7 +225,7 @@ impl Workspace {
         turn: &mut Turn<'_>,
     ) {
         for (socket, number, at) in self.meetings.take_waiting(channel) {
-            let answered = refused.map_or(Ok(at), |code| Err((code, None)));
+            let answered = refused.map_or(Ok(Taken::At(at)), |code| Err((code, None)));
             self.on_answered(socket, number, answered, turn);
         }
     }

@@ -69,6 +69,9 @@ impl Workspace {
                 self.views.set(socket, view);
             }
             ClientFrame::Idle(is_idle) => self.on_idle(socket, is_idle, turn),
+            ClientFrame::Got { channel_id, up_to } => {
+                self.on_got(socket, &channel_id, up_to, turn);
+            }
             ClientFrame::Typing(log) => self.on_typing(socket, log, turn),
             ClientFrame::Leave(channel) => {
                 self.on_question(socket, Question::Leave(channel), turn);

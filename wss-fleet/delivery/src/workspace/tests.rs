@@ -285,6 +285,14 @@ fn text_of(frame: &[u8]) -> String {
             let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
             format!("typing {} +{more}", users.join(","))
         }
+        ServerFrame::Receipts { delivered, read, archived, .. } => {
+            let marks = |of: &[(UserId, MessageId)]| {
+                of.iter().map(|(user, id)| format!("{user} {}", id.time().unix_ms())).collect()
+            };
+            let (delivered, read): (Vec<_>, Vec<_>) = (marks(&delivered), marks(&read));
+            let archived: Vec<u64> = archived.iter().map(|id| id.time().unix_ms()).collect();
+            format!("receipts {delivered:?} {read:?} {archived:?}")
+        }
         ServerFrame::Presence { users } => {
             let said = |(user, is): &(UserId, Presence)| format!(" {user}:{}", is.as_str());
             format!("presence{}", users.iter().map(said).collect::<String>())

@@ -1,5 +1,6 @@
-use model::{ErrorCode, SessionId, SessionPosition};
-use protocol::client_frame::{ClientFrame, SendFrame};
+use model::{ErrorCode, LogId, SessionId, SessionPosition};
+use protocol::client_frame::{ClientFrame, SendFrame, View};
+use protocol::receipts::ReceiptsSignal;
 use protocol::signal::Signal;
 
 use super::*;
@@ -49,7 +50,7 @@ impl Fixture {
         self.frame(socket, join);
         let ask = self.question();
         let joined = format!("joined {} missed Some({})", at.n, at.n);
-        assert_eq!(self.answer(&ask, Ok(at)), [(socket, joined)]);
+        assert_eq!(self.answer(&ask, Ok(Taken::At(at))), [(socket, joined)]);
     }
 
     fn spoken(
@@ -109,7 +110,7 @@ fn g15_what_is_said_while_a_client_joins_reaches_it_once() {
     }
     let wanted =
         ["joined 5 missed Some(3)", "said 6 x", "said 7 x"].map(|text| (alice, text.to_owned()));
-    assert_eq!(fixture.answer(&ask, Ok(at(1, 5))), wanted);
+    assert_eq!(fixture.answer(&ask, Ok(Taken::At(at(1, 5)))), wanted);
 }
 
 #[test]
@@ -125,7 +126,76 @@ fn g15_who_is_removed_hears_nothing_newer_and_a_view_that_is_behind_is_read() {
     fixture.refreshed(&c, 4, &["alice"]);
     assert!(!fixture.workspace.awaits_members(&c));
     assert_eq!(fixture.spoken(&c, 4, at(1, 3), "x"), [(alice, "said 3 x".to_owned())]);
-    assert_eq!(fixture.frame(bob, send(&c, 1)), [(bob, "refused channel_not_found".to_owned())]);
+    let join = ClientFrame::Join { channel_id: c.clone(), after: None };
+    assert_eq!(fixture.frame(bob, join), [(bob, "refused channel_not_found".to_owned())]);
+    // It may be news that he is a member, so the store is asked for him.
+    assert_eq!(fixture.frame(bob, send(&c, 1)), []);
+    let ask = fixture.question();
+    assert_eq!(ask.members_version, None);
+    let refused = [(bob, "refused channel_not_found".to_owned())];
+    assert_eq!(fixture.answer(&ask, Err((ErrorCode::ChannelNotFound, None))), refused);
+}
+
+#[test]
+fn g13_a_message_that_is_delivered_first_is_accepted_without_a_number() {
+    let (mut fixture, c, alice, _) = two();
+    fixture.frame(alice, send(&c, 1));
+    let ask = fixture.question();
+    assert_eq!(ask.members_version, Some(3));
+    let accepted = [(alice, "accepted None".to_owned())];
+    assert_eq!(fixture.answer(&ask, Ok(Taken::Delivered { replicated: true })), accepted);
+}
+
+#[test]
+fn g14_receipts_go_to_viewers_and_senders_at_most_once_a_second() {
+    let (mut fixture, c, alice, bob) = two();
+    let (ann, id) = (user("alice"), |n| MessageId::mint(Timestamp::from_unix_ms(n), 1));
+    let view = View { logs: vec![LogId::from(&c)], users: Vec::new() };
+    fixture.frame(bob, ClientFrame::View(view));
+    let receipts = |delivered: u64, archived: &[u64]| {
+        Input::Signal(Signal::Receipts(ReceiptsSignal {
+            channel_id: c.clone(),
+            delivered: vec![(user("carol"), id(delivered))],
+            read: Vec::new(),
+            archived: archived.iter().map(|n| (id(*n), ann.clone())).collect(),
+        }))
+    };
+    let later = |fixture: &mut Fixture, ms| {
+        fixture.now = fixture.now.plus(Duration::from_millis(ms));
+        fixture.input(Input::Time);
+        fixture.delivered()
+    };
+    fixture.input(receipts(5, &[7]));
+    assert_eq!(fixture.delivered(), []);
+    let wanted = [
+        (alice, "receipts [] [] [7]".to_owned()),
+        (bob, r#"receipts ["carol 5"] [] []"#.to_owned()),
+    ];
+    assert_eq!(later(&mut fixture, 0), wanted);
+    fixture.input(receipts(6, &[8]));
+    fixture.input(receipts(4, &[9]));
+    assert_eq!(later(&mut fixture, 900), []);
+    let wanted = [
+        (alice, "receipts [] [] [8, 9]".to_owned()),
+        (bob, r#"receipts ["carol 6"] [] []"#.to_owned()),
+    ];
+    assert_eq!(later(&mut fixture, 100), wanted);
+}
+
+#[test]
+fn g14_what_clients_got_is_passed_on_and_only_for_members() {
+    let (mut fixture, c, _, bob) = two();
+    let id = |n| MessageId::mint(fixture.now.minus(Duration::from_secs(n)), 1);
+    let (older, newer) = (id(9), id(5));
+    let ahead = MessageId::mint(fixture.now.plus(Duration::from_secs(5)), 1);
+    for (channel_id, up_to) in
+        [(c.clone(), newer), (c.clone(), older), (c.clone(), ahead), (channel(9), newer)]
+    {
+        fixture.frame(bob, ClientFrame::Got { channel_id, up_to });
+    }
+    fixture.input(Input::Time);
+    let got = vec![(user("bob"), newer)];
+    assert_eq!(fixture.effects, [Effect::Got { channel: c, got }]);
 }
 
 #[test]
@@ -134,7 +204,7 @@ fn g15_a_join_is_answered_once_the_members_are_known() {
     let alice = fixture.attach("alice", &[&c]);
     fixture.frame(alice, ClientFrame::Join { channel_id: c.clone(), after: None });
     let ask = fixture.question();
-    assert_eq!(fixture.answer(&ask, Ok(at(1, 2))), []);
+    assert_eq!(fixture.answer(&ask, Ok(Taken::At(at(1, 2)))), []);
     assert!(fixture.effects.contains(&Effect::ReadAhead(c.clone())));
     assert_eq!(fixture.spoken(&c, 3, at(1, 3), "x"), []);
     fixture.refreshed(&c, 3, &["alice"]);
@@ -149,7 +219,7 @@ fn g15_a_client_that_leaves_or_is_ended_while_it_joins_may_ask_again() {
         let alice = fixture.attach("alice", &[&c]);
         fixture.frame(alice, ClientFrame::Join { channel_id: c.clone(), after: None });
         let ask = fixture.question();
-        assert_eq!(fixture.answer(&ask, Ok(at(1, 2))), [], "the members are not read");
+        assert_eq!(fixture.answer(&ask, Ok(Taken::At(at(1, 2)))), [], "the members are not read");
         let answer = if is_ended {
             fixture.input(Input::MeetingOver(c.clone()));
             "refused ended"
@@ -190,7 +260,7 @@ fn answers_come_in_the_order_of_the_questions_and_too_many_are_refused() {
     let mut ask = first;
     for n in 1..8 {
         let accepted = (alice, format!("accepted Some({n})"));
-        assert_eq!(fixture.answer(&ask, Ok(at(1, n))), [accepted]);
+        assert_eq!(fixture.answer(&ask, Ok(Taken::At(at(1, n)))), [accepted]);
         ask = fixture.question();
         assert_eq!(ask.send.as_ref().map(|send| send.reference), Some(n + 1));
     }
@@ -198,7 +268,7 @@ fn answers_come_in_the_order_of_the_questions_and_too_many_are_refused() {
     let wanted = ["refused unavailable", "refused rate_limited", "refused empty_message"];
     assert_eq!(unavailable, wanted.map(|text| (alice, text.to_owned())));
     // An answer that comes twice, or for a socket that is gone, is nobody's.
-    assert_eq!(fixture.answer(&ask, Ok(at(1, 9))), []);
+    assert_eq!(fixture.answer(&ask, Ok(Taken::At(at(1, 9)))), []);
 }
 
 #[test]
